@@ -1,0 +1,457 @@
+//! The instructions of a Code chunk: compact operands into [`Op`]s, in one pass.
+//!
+//! An operand is a tag in the low three bits of a byte and a value of 4, 11 or more bits; the
+//! encoding is described in OTP's `beam_asm`/`beam_disasm`. Values are checked against the tables
+//! of the file here, so that whoever holds an [`Operand`] may index with it. Whether an operand
+//! makes sense for its instruction is the verifier's business.
+
+use std::ops::Deref;
+
+use crate::error::{BeamError, Problem};
+use crate::file::reader::Reader;
+use crate::genop::Opcode;
+
+/// X and Y registers, and float registers, are numbered below this.
+pub const REGISTERS_MAX: u64 = 1024;
+
+/// The instructions of a module.
+#[derive(Clone, Debug, Default)]
+pub struct Code {
+    pub ops: Vec<Op>,
+    /// Labels are numbered from 1 to below this.
+    pub label_count: u32,
+    pub function_count: u32,
+}
+
+/// One generic instruction.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Op {
+    pub opcode: Opcode,
+    pub args: Args,
+    /// Byte offset from the first instruction.
+    pub offset: u32,
+}
+
+/// What an instruction works on.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Operand {
+    /// Sizes, arities, flags, indexes of tables.
+    Unsigned(u64),
+    Int(i64),
+    /// Two's complement, big endian.
+    BigInt(Box<[u8]>),
+    Atom(u32),
+    Nil,
+    X(u16),
+    Y(u16),
+    /// A float register.
+    Float(u16),
+    /// 0 means none.
+    Label(u32),
+    Literal(u32),
+    Char(u64),
+    /// An X register and an index of the type table.
+    TypedX(u16, u32),
+    /// A Y register and an index of the type table.
+    TypedY(u16, u32),
+    List(Box<[Operand]>),
+    AllocList(Vec<(AllocKind, u64)>),
+}
+
+/// What an allocation list reserves room for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AllocKind {
+    Words,
+    Floats,
+    Funs,
+}
+
+const INLINE_ARGS: usize = 3;
+
+/// The operands of an instruction; up to three are held in place, which most instructions need.
+#[derive(Clone, Debug)]
+pub enum Args {
+    Inline(u8, [Operand; INLINE_ARGS]),
+    Boxed(Box<[Operand]>),
+}
+
+impl Deref for Args {
+    type Target = [Operand];
+
+    #[inline]
+    fn deref(&self) -> &[Operand] {
+        match self {
+            Args::Inline(count, args) => &args[..usize::from(*count)],
+            Args::Boxed(args) => args,
+        }
+    }
+}
+
+impl PartialEq for Args {
+    fn eq(&self, other: &Args) -> bool {
+        self[..] == other[..]
+    }
+}
+
+impl FromIterator<Operand> for Args {
+    fn from_iter<I: IntoIterator<Item = Operand>>(operands: I) -> Args {
+        let mut operands: Vec<Operand> = operands.into_iter().collect();
+        if operands.len() > INLINE_ARGS {
+            return Args::Boxed(operands.into());
+        }
+        let count = operands.len() as u8;
+        operands.resize(INLINE_ARGS, Operand::Nil);
+        let args = operands.try_into().expect("resized to the inline count");
+        Args::Inline(count, args)
+    }
+}
+
+impl Args {
+    /// The operands, to be changed in place.
+    pub fn as_mut_slice(&mut self) -> &mut [Operand] {
+        match self {
+            Args::Inline(count, args) => &mut args[..usize::from(*count)],
+            Args::Boxed(args) => args,
+        }
+    }
+}
+
+/// How many entries the tables have that operands point into.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TableSizes {
+    /// Counts the unused entry 0.
+    pub atoms: usize,
+    pub literals: usize,
+    pub types: usize,
+    pub labels: u32,
+}
+
+/// What an instruction takes on average; only a guess for how much to reserve.
+const CODE_BYTES_PER_OP: usize = 4;
+
+/// Reserved at most; for longer code the vector grows.
+const OPS_RESERVED_MAX: usize = 1 << 17;
+
+/// Reads instructions up to and including `int_code_end`.
+pub(crate) fn decode(reader: &mut Reader<'_>, sizes: &TableSizes) -> Result<Vec<Op>, BeamError> {
+    let mut ops = Vec::with_capacity((reader.left() / CODE_BYTES_PER_OP).min(OPS_RESERVED_MAX) + 1);
+    loop {
+        if reader.left() == 0 {
+            return Err(reader.error(Problem::NoCodeEnd));
+        }
+        let offset = reader.position();
+        let number = reader.u8()?;
+        let Some(opcode) = Opcode::from_number(number) else {
+            return Err(reader.error_at(offset, Problem::UnknownOpcode(number)));
+        };
+        if let Some(release) = opcode.last_release() {
+            let problem = Problem::Obsolete {
+                name: opcode.name(),
+                release,
+            };
+            return Err(reader.error_at(offset, problem));
+        }
+        let args = decode_args(reader, sizes, opcode.arity())?;
+        ops.push(Op {
+            opcode,
+            args,
+            offset: offset as u32,
+        });
+        if opcode == Opcode::IntCodeEnd {
+            return Ok(ops);
+        }
+    }
+}
+
+#[inline]
+fn decode_args(
+    reader: &mut Reader<'_>,
+    sizes: &TableSizes,
+    arity: usize,
+) -> Result<Args, BeamError> {
+    if arity <= INLINE_ARGS {
+        let mut args = [Operand::Nil, Operand::Nil, Operand::Nil];
+        for arg in &mut args[..arity] {
+            *arg = operand(reader, sizes)?;
+        }
+        return Ok(Args::Inline(arity as u8, args));
+    }
+    let mut args = Vec::with_capacity(arity);
+    for _ in 0..arity {
+        args.push(operand(reader, sizes)?);
+    }
+    Ok(Args::Boxed(args.into_boxed_slice()))
+}
+
+/// The tag in the low three bits of an operand's first byte.
+pub(crate) mod tag {
+    pub const UNSIGNED: u8 = 0;
+    pub const INTEGER: u8 = 1;
+    pub const ATOM: u8 = 2;
+    pub const X: u8 = 3;
+    pub const Y: u8 = 4;
+    pub const LABEL: u8 = 5;
+    pub const EXTENDED: u8 = 7;
+}
+
+/// The value that follows [`tag::EXTENDED`].
+mod extended {
+    pub const LIST: u64 = 1;
+    pub const FLOAT_REGISTER: u64 = 2;
+    pub const ALLOC_LIST: u64 = 3;
+    pub const LITERAL: u64 = 4;
+    pub const TYPED_REGISTER: u64 = 5;
+}
+
+/// An operand of an instruction, which may be a list.
+#[inline]
+fn operand(reader: &mut Reader<'_>, sizes: &TableSizes) -> Result<Operand, BeamError> {
+    let start = reader.position();
+    let first = reader.u8()?;
+    if first & 7 != tag::EXTENDED {
+        return simple(reader, sizes, start, first);
+    }
+    match unsigned_value(reader, first)? {
+        extended::LIST => list(reader, sizes),
+        extended::ALLOC_LIST => alloc_list(reader),
+        kind => extended_simple(reader, sizes, start, kind),
+    }
+}
+
+/// An element of a list, which may not be a list itself.
+fn element(reader: &mut Reader<'_>, sizes: &TableSizes) -> Result<Operand, BeamError> {
+    let start = reader.position();
+    let first = reader.u8()?;
+    if first & 7 != tag::EXTENDED {
+        return simple(reader, sizes, start, first);
+    }
+    let kind = unsigned_value(reader, first)?;
+    extended_simple(reader, sizes, start, kind)
+}
+
+#[inline]
+fn simple(
+    reader: &mut Reader<'_>,
+    sizes: &TableSizes,
+    start: usize,
+    first: u8,
+) -> Result<Operand, BeamError> {
+    let tag = first & 7;
+    if tag == tag::INTEGER {
+        return integer(reader, first);
+    }
+    let value = unsigned_value(reader, first)?;
+    match tag {
+        tag::UNSIGNED => Ok(Operand::Unsigned(value)),
+        tag::ATOM if value == 0 => Ok(Operand::Nil),
+        tag::ATOM => index(reader, start, "atom", value, sizes.atoms).map(Operand::Atom),
+        tag::X => register(reader, start, "X register", value).map(Operand::X),
+        tag::Y => register(reader, start, "Y register", value).map(Operand::Y),
+        tag::LABEL if value == 0 => Ok(Operand::Label(0)),
+        tag::LABEL => {
+            index(reader, start, "label", value, sizes.labels as usize).map(Operand::Label)
+        }
+        // The tag that is left stands for a character.
+        _ => Ok(Operand::Char(value)),
+    }
+}
+
+fn extended_simple(
+    reader: &mut Reader<'_>,
+    sizes: &TableSizes,
+    start: usize,
+    kind: u64,
+) -> Result<Operand, BeamError> {
+    match kind {
+        extended::FLOAT_REGISTER => {
+            let number = unsigned(reader)?;
+            register(reader, start, "float register", number).map(Operand::Float)
+        }
+        extended::LITERAL => {
+            let number = unsigned(reader)?;
+            index(reader, start, "literal", number, sizes.literals).map(Operand::Literal)
+        }
+        extended::TYPED_REGISTER => typed_register(reader, sizes, start),
+        _ => Err(reader.error_at(start, Problem::UnknownExtendedTag(kind))),
+    }
+}
+
+/// A register and its type. Without a type table (it may have been stripped) the type is dropped.
+fn typed_register(
+    reader: &mut Reader<'_>,
+    sizes: &TableSizes,
+    start: usize,
+) -> Result<Operand, BeamError> {
+    let first = reader.u8()?;
+    let number = unsigned_value(reader, first)?;
+    let type_index = unsigned(reader)?;
+    let is_x = match first & 7 {
+        tag::X => true,
+        tag::Y => false,
+        tag => {
+            return Err(reader.error_at(
+                start,
+                Problem::UnexpectedTag {
+                    expected: "a register",
+                    tag,
+                },
+            ));
+        }
+    };
+    let number = register(reader, start, "register", number)?;
+    if sizes.types == 0 {
+        return Ok(if is_x {
+            Operand::X(number)
+        } else {
+            Operand::Y(number)
+        });
+    }
+    let type_index = index(reader, start, "type", type_index, sizes.types)?;
+    Ok(if is_x {
+        Operand::TypedX(number, type_index)
+    } else {
+        Operand::TypedY(number, type_index)
+    })
+}
+
+fn list(reader: &mut Reader<'_>, sizes: &TableSizes) -> Result<Operand, BeamError> {
+    let count = counted(reader, "list elements", 1)?;
+    let mut elements = Vec::with_capacity(count);
+    for _ in 0..count {
+        elements.push(element(reader, sizes)?);
+    }
+    Ok(Operand::List(elements.into_boxed_slice()))
+}
+
+fn alloc_list(reader: &mut Reader<'_>) -> Result<Operand, BeamError> {
+    let count = counted(reader, "allocation list entries", 2)?;
+    let mut entries = Vec::with_capacity(count);
+    for _ in 0..count {
+        let start = reader.position();
+        let kind = match unsigned(reader)? {
+            0 => AllocKind::Words,
+            1 => AllocKind::Floats,
+            2 => AllocKind::Funs,
+            value => {
+                let problem = Problem::OutOfRange {
+                    what: "allocation kind",
+                    value,
+                    limit: 2,
+                };
+                return Err(reader.error_at(start, problem));
+            }
+        };
+        entries.push((kind, unsigned(reader)?));
+    }
+    Ok(Operand::AllocList(entries))
+}
+
+/// A count of things that take at least `bytes_each`.
+fn counted(
+    reader: &mut Reader<'_>,
+    what: &'static str,
+    bytes_each: usize,
+) -> Result<usize, BeamError> {
+    let start = reader.position();
+    let count = unsigned(reader)?;
+    let left = reader.left();
+    if count > (left / bytes_each) as u64 {
+        return Err(reader.error_at(start, Problem::ImpossibleCount { what, count, left }));
+    }
+    Ok(count as usize)
+}
+
+fn index(
+    reader: &Reader<'_>,
+    start: usize,
+    what: &'static str,
+    value: u64,
+    count: usize,
+) -> Result<u32, BeamError> {
+    match u32::try_from(value) {
+        Ok(index) if (index as usize) < count => Ok(index),
+        _ => Err(reader.error_at(start, Problem::NoSuchIndex { what, value, count })),
+    }
+}
+
+fn register(
+    reader: &Reader<'_>,
+    start: usize,
+    what: &'static str,
+    value: u64,
+) -> Result<u16, BeamError> {
+    if value < REGISTERS_MAX {
+        return Ok(value as u16);
+    }
+    let limit = REGISTERS_MAX - 1;
+    Err(reader.error_at(start, Problem::OutOfRange { what, value, limit }))
+}
+
+/// An operand that must have the tag `u`.
+pub(crate) fn unsigned(reader: &mut Reader<'_>) -> Result<u64, BeamError> {
+    let start = reader.position();
+    let first = reader.u8()?;
+    if first & 7 != tag::UNSIGNED {
+        let problem = Problem::UnexpectedTag {
+            expected: "an unsigned number",
+            tag: first & 7,
+        };
+        return Err(reader.error_at(start, problem));
+    }
+    unsigned_value(reader, first)
+}
+
+/// The value of an operand other than an integer, whose first byte has been read.
+#[inline]
+pub(crate) fn unsigned_value(reader: &mut Reader<'_>, first: u8) -> Result<u64, BeamError> {
+    if first & 0x08 == 0 {
+        return Ok(u64::from(first >> 4));
+    }
+    if first & 0x10 == 0 {
+        return Ok(u64::from(first >> 5) << 8 | u64::from(reader.u8()?));
+    }
+    let start = reader.position();
+    let bytes = long_value(reader, first)?;
+    let skip = bytes.iter().take_while(|byte| **byte == 0).count();
+    if bytes.len() - skip > 8 {
+        return Err(reader.error_at(start, Problem::ValueTooLarge));
+    }
+    Ok(bytes[skip..]
+        .iter()
+        .fold(0, |value, byte| value << 8 | u64::from(*byte)))
+}
+
+/// The value of an integer operand, whose first byte has been read.
+fn integer(reader: &mut Reader<'_>, first: u8) -> Result<Operand, BeamError> {
+    if first & 0x18 != 0x18 {
+        return Ok(Operand::Int(unsigned_value(reader, first)? as i64));
+    }
+    let mut bytes = long_value(reader, first)?;
+    // Drop bytes that only repeat the sign.
+    while let [head @ (0 | 0xff), next, ..] = bytes
+        && (head ^ next) & 0x80 == 0
+    {
+        bytes = &bytes[1..];
+    }
+    if bytes.len() > 8 {
+        return Ok(Operand::BigInt(bytes.into()));
+    }
+    let sign = if bytes[0] & 0x80 == 0 { 0 } else { -1 };
+    Ok(Operand::Int(bytes.iter().fold(sign, |value: i64, byte| {
+        value << 8 | i64::from(*byte)
+    })))
+}
+
+/// The bytes of a value of two bytes or more.
+fn long_value<'a>(reader: &mut Reader<'a>, first: u8) -> Result<&'a [u8], BeamError> {
+    let count = match first >> 5 {
+        7 => {
+            let more = unsigned(reader)?;
+            usize::try_from(more)
+                .unwrap_or(usize::MAX)
+                .saturating_add(9)
+        }
+        short => usize::from(short) + 2,
+    };
+    reader.bytes(count)
+}

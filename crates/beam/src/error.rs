@@ -1,0 +1,137 @@
+//! What can be wrong with a `.beam` file.
+
+use std::fmt;
+
+use crate::genop::Opcode;
+
+/// Why a file could not be read: one clear line, with the chunk and the byte.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{place}, byte {offset}: {problem}")]
+pub struct BeamError {
+    /// Where: a chunk, or the file around them.
+    pub place: Place,
+    /// Byte offset in that place.
+    pub offset: usize,
+    pub problem: Problem,
+}
+
+impl BeamError {
+    /// An instruction that is read but not translated.
+    pub fn unsupported(opcode: Opcode, offset: u32) -> BeamError {
+        BeamError::instruction(offset, Problem::Unsupported(opcode.name()))
+    }
+
+    /// A guard instruction that calls a function which is not a guard built-in.
+    pub fn missing_guard_bif(module: &str, function: &str, arity: u32, offset: u32) -> BeamError {
+        BeamError::instruction(
+            offset,
+            Problem::NoGuardBif(format!("{module}:{function}/{arity}")),
+        )
+    }
+
+    fn instruction(offset: u32, problem: Problem) -> BeamError {
+        BeamError {
+            place: Place::Instructions,
+            offset: offset as usize,
+            problem,
+        }
+    }
+}
+
+/// The part of a file that an offset counts from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// The whole file, after decompression if it was compressed.
+    File,
+    /// The contents of a chunk.
+    Chunk([u8; 4]),
+    /// The contents of the literal chunk, decompressed.
+    Literals,
+    /// The instructions of the Code chunk, after its header.
+    Instructions,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::File => f.write_str("beam file"),
+            Place::Chunk(id) => write!(f, "{} chunk", id.escape_ascii()),
+            Place::Literals => f.write_str("LitT chunk (decompressed)"),
+            Place::Instructions => f.write_str("Code chunk (instructions)"),
+        }
+    }
+}
+
+/// What is wrong there.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Problem {
+    #[error("not a beam file: {0}")]
+    NotBeam(&'static str),
+    #[error("the compressed data is corrupt")]
+    CorruptCompression,
+    #[error("the decompressed data would exceed {limit} bytes")]
+    TooLarge { limit: usize },
+    #[error("the mandatory chunk is missing")]
+    MissingChunk,
+    #[error("the chunk occurs twice")]
+    DuplicateChunk,
+    #[error("{wanted} bytes needed, {left} left")]
+    Truncated { wanted: usize, left: usize },
+    #[error("{count} {what} cannot fit into the {left} bytes left")]
+    ImpossibleCount {
+        what: &'static str,
+        count: u64,
+        left: usize,
+    },
+    #[error("{left} bytes left over at the end")]
+    Trailing { left: usize },
+    #[error("{what} {value} is out of range, the limit is {limit}")]
+    OutOfRange {
+        what: &'static str,
+        value: u64,
+        limit: u64,
+    },
+    #[error("{what} {value} does not exist, there are {count}")]
+    NoSuchIndex {
+        what: &'static str,
+        value: u64,
+        count: usize,
+    },
+    #[error("{0} is not valid UTF-8")]
+    InvalidUtf8(&'static str),
+    #[error("the text of an atom has more than 255 characters")]
+    AtomTooLong,
+    #[error("a literal does not begin with the version byte of the external term format")]
+    LiteralVersion,
+    #[error("the decompressed size is {actual} bytes where {claimed} are announced")]
+    LiteralSize { claimed: usize, actual: usize },
+    #[error("expected {expected}, found an operand with tag {tag}")]
+    UnexpectedTag { expected: &'static str, tag: u8 },
+    #[error("unknown extended operand tag {0}")]
+    UnknownExtendedTag(u64),
+    #[error("a value that does not fit into 64 bits")]
+    ValueTooLarge,
+    #[error("a type entry that allows no type at all")]
+    EmptyType,
+    #[error("code of format {0}, only format 0 is known")]
+    CodeFormat(u32),
+    #[error(
+        "the code uses instructions up to {wanted}, this runtime knows {known}: it was compiled for a newer OTP"
+    )]
+    TooNew { wanted: u32, known: u8 },
+    #[error("unknown instruction {0}")]
+    UnknownOpcode(u8),
+    #[error(
+        "instruction {name} was last emitted by the compiler of {release}; compile the module again"
+    )]
+    Obsolete {
+        name: &'static str,
+        release: &'static str,
+    },
+    #[error("the code does not end with int_code_end")]
+    NoCodeEnd,
+    #[error("instruction {0} is not supported")]
+    Unsupported(&'static str),
+    #[error("{0} is not a guard built-in")]
+    NoGuardBif(String),
+}

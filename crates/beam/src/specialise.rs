@@ -1,0 +1,1157 @@
+//! From generic instructions to specialised ones: operands are resolved, common pairs fused, and
+//! functions that the machine has as built-ins get a built-in for a body.
+
+use crate::error::BeamError;
+use crate::file::BeamFile;
+use crate::decode::{AllocKind, Op, Operand};
+use crate::genop::Opcode;
+use crate::instr::*;
+use std::any::Any;
+use std::collections::HashMap;
+use swarmrt_term::{Atom, Mfa, Term, am};
+
+/// What the specialiser asks of the machine.
+pub trait Linker {
+    fn export(&mut self, mfa: Mfa) -> ExportPtr;
+    /// The number of the built-in of that name, if there is one.
+    fn bif(&self, mfa: Mfa) -> Option<u16>;
+    fn fun(&mut self, lambda: u32) -> FunPtr;
+    /// A big integer in two's complement, big endian.
+    fn big(&mut self, bytes: &[u8]) -> Term;
+}
+
+/// A function of a specialised module; positions are instruction numbers.
+#[derive(Clone, Copy, Debug)]
+pub struct Function {
+    pub name: Atom,
+    pub arity: u32,
+    /// Its `FuncInfo`.
+    pub start: u32,
+    /// Its entry cell.
+    pub entry: u32,
+}
+
+/// A module ready to run.
+pub struct Specialised {
+    /// The constants, then the instructions, two words each: neither moves while the module lives.
+    storage: Box<[[u64; 2]]>,
+    /// Where the instructions begin in `storage`.
+    first: usize,
+    pub functions: Vec<Function>,
+    /// The instruction at each label; `u32::MAX` where there is none.
+    pub labels: Vec<u32>,
+    /// Instruction number and index of the line table, in order.
+    pub lines: Vec<(u32, u32)>,
+    pub on_load: Option<u32>,
+    tables: Vec<*mut (dyn Any + Send + Sync)>,
+}
+
+// SAFETY: the tables are owned, immutable, and themselves `Send + Sync`.
+unsafe impl Send for Specialised {}
+// SAFETY: as above.
+unsafe impl Sync for Specialised {}
+
+impl Specialised {
+    pub fn code(&self) -> &[Instr] {
+        let words = &self.storage[self.first..];
+        // SAFETY: the storage from `first` on was filled with instructions.
+        unsafe { std::slice::from_raw_parts(words.as_ptr().cast::<Instr>(), words.len()) }
+    }
+    pub fn size_bytes(&self) -> usize {
+        self.storage.len() * 16
+    }
+    /// The constants that instructions refer to.
+    pub fn constants(&self) -> &[Term] {
+        let words = &self.storage[..self.first];
+        // SAFETY: the storage before `first` was filled with terms.
+        unsafe { std::slice::from_raw_parts(words.as_ptr().cast::<Term>(), words.len() * 2) }
+    }
+}
+
+impl Drop for Specialised {
+    fn drop(&mut self) {
+        for &table in &self.tables {
+            // SAFETY: each came from `Box::into_raw`, and the instructions that named it go with us.
+            drop(unsafe { Box::from_raw(table) });
+        }
+    }
+}
+
+struct Specialiser<'a, L: Linker> {
+    file: &'a BeamFile,
+    atoms: &'a [Atom],
+    linker: &'a mut L,
+    /// Position of constants in the pool.
+    pool: Vec<Term>,
+    pool_index: HashMap<u64, usize>,
+    pool_pairs: usize,
+    literal_base: usize,
+    code: Vec<Instr>,
+    /// For each instruction's jump fields: filled once all labels are known.
+    fixups: Vec<u32>,
+    labels: Vec<u32>,
+    functions: Vec<Function>,
+    lines: Vec<(u32, u32)>,
+    on_load: Option<u32>,
+    tables: Vec<*mut (dyn Any + Send + Sync)>,
+    imports: Vec<(ExportPtr, Option<u16>)>,
+    label_function: HashMap<u32, u32>,
+}
+
+/// Turns a verified file into instructions. `atoms` and `literals` are the file's, interned and decoded.
+///
+/// # Errors
+/// For instructions that the machine does not run.
+pub fn specialise<L: Linker>(file: &BeamFile, atoms: &[Atom], literals: &[Term], linker: &mut L) -> Result<Specialised, BeamError> {
+    let imports = file
+        .imports
+        .iter()
+        .map(|import| {
+            let mfa = Mfa { module: atoms[import.module as usize], function: atoms[import.function as usize], arity: import.arity };
+            (linker.export(mfa), linker.bif(mfa))
+        })
+        .collect();
+    let mut specialiser = Specialiser {
+        file,
+        atoms,
+        linker,
+        pool: Vec::new(),
+        pool_index: HashMap::new(),
+        pool_pairs: 0,
+        literal_base: 0,
+        code: Vec::with_capacity(file.code.ops.len()),
+        fixups: Vec::new(),
+        labels: vec![u32::MAX; file.code.label_count as usize + 1],
+        functions: Vec::with_capacity(file.code.function_count as usize),
+        lines: Vec::new(),
+        on_load: None,
+        tables: Vec::new(),
+        imports,
+        label_function: HashMap::new(),
+    };
+    specialiser.collect_constants(literals);
+    specialiser.run()?;
+    Ok(specialiser.finish())
+}
+
+type Build = Result<(), BeamError>;
+
+/// Generic jump operands are label numbers until `resolve_jumps`.
+fn label(operand: &Operand) -> i32 {
+    match operand {
+        Operand::Label(number) => *number as i32,
+        _ => 0,
+    }
+}
+
+fn unsigned(operand: &Operand) -> u64 {
+    match operand {
+        Operand::Unsigned(value) | Operand::Char(value) => *value,
+        Operand::Int(value) => *value as u64,
+        _ => 0,
+    }
+}
+
+impl<L: Linker> Specialiser<'_, L> {
+    fn intern_constant(&mut self, term: Term) -> usize {
+        if let Some(&at) = self.pool_index.get(&term.raw()) {
+            return at;
+        }
+        let at = self.pool.len();
+        self.pool.push(term);
+        self.pool_index.insert(term.raw(), at);
+        at
+    }
+
+    /// Constants are gathered before any instruction is emitted, since the pool lies before the code.
+    fn collect_constants(&mut self, literals: &[Term]) {
+        self.literal_base = 0;
+        self.pool.extend_from_slice(literals);
+        self.intern_constant(Term::NIL);
+        for &atom in self.atoms {
+            self.intern_constant(Term::atom(atom));
+        }
+        for atom in [am::TRUE, am::FALSE, am::OK, am::ERROR, am::UNDEFINED] {
+            self.intern_constant(Term::atom(atom));
+        }
+        let file = self.file;
+        for op in &file.code.ops {
+            for operand in op.args.iter() {
+                self.collect_operand(operand);
+            }
+        }
+        self.pool_pairs = self.pool.len().div_ceil(2);
+    }
+
+    fn collect_operand(&mut self, operand: &Operand) {
+        match operand {
+            Operand::Int(value) if !Src::fits_small(*value) => {
+                self.integer(*value);
+            }
+            Operand::BigInt(bytes) => {
+                let term = self.linker.big(bytes);
+                // Found again by its value when it is emitted: the linker gives the same term for the same bytes.
+                self.intern_constant(term);
+            }
+            Operand::List(items) => {
+                for item in items.iter() {
+                    self.collect_operand(item);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn integer(&mut self, value: i64) -> usize {
+        let term = if Term::fits_small(value) { Term::small(value) } else { self.linker.big(&value.to_be_bytes()) };
+        self.intern_constant(term)
+    }
+
+    fn pool_term(&mut self, operand: &Operand) -> Option<Term> {
+        Some(match operand {
+            Operand::Int(value) if Term::fits_small(*value) => Term::small(*value),
+            Operand::Int(value) => self.linker.big(&value.to_be_bytes()),
+            Operand::BigInt(bytes) => self.linker.big(bytes),
+            Operand::Atom(index) => Term::atom(self.atoms[*index as usize]),
+            Operand::Nil => Term::NIL,
+            Operand::Literal(index) => self.pool[*index as usize],
+            Operand::Unsigned(value) | Operand::Char(value) if *value <= Term::SMALL_MAX as u64 => Term::small(*value as i64),
+            _ => return None,
+        })
+    }
+
+    /// A source operand of the instruction that will be emitted next (or `ahead` instructions later).
+    fn src_at(&mut self, operand: &Operand, ahead: usize) -> Src {
+        let at = match operand {
+            Operand::X(number) | Operand::TypedX(number, _) => return Src::x(*number),
+            Operand::Y(number) | Operand::TypedY(number, _) => return Src::y(*number),
+            Operand::Int(value) if Src::fits_small(*value) => return Src::small(*value as i32),
+            Operand::Unsigned(value) | Operand::Char(value) if *value < 1 << 29 => return Src::small(*value as i32),
+            Operand::Literal(index) => self.literal_base + *index as usize,
+            other => {
+                let term = self.pool_term(other).unwrap_or(Term::NIL);
+                *self.pool_index.get(&term.raw()).expect("constants were collected")
+            }
+        };
+        let here = (self.code.len() + ahead + self.pool_pairs) * 2;
+        Src::constant(at as i32 - here as i32)
+    }
+    fn src(&mut self, operand: &Operand) -> Src {
+        self.src_at(operand, 0)
+    }
+    fn dst(operand: &Operand) -> Dst {
+        match operand {
+            Operand::Y(number) | Operand::TypedY(number, _) => Dst::y(*number),
+            Operand::X(number) | Operand::TypedX(number, _) => Dst::x(*number),
+            _ => Dst::x(0),
+        }
+    }
+    fn x_of(operand: &Operand) -> Option<u16> {
+        match operand {
+            Operand::X(number) | Operand::TypedX(number, _) => Some(*number),
+            _ => None,
+        }
+    }
+    fn y_of(operand: &Operand) -> Option<u16> {
+        match operand {
+            Operand::Y(number) | Operand::TypedY(number, _) => Some(*number),
+            _ => None,
+        }
+    }
+
+    fn table<T: Any + Send + Sync>(&mut self, value: T) -> Table<T> {
+        let raw = std::ptr::NonNull::from(Box::leak(Box::new(value)));
+        self.tables.push(raw.as_ptr());
+        // SAFETY: the table lives as long as the module whose instructions name it.
+        unsafe { Table::new(raw) }
+    }
+
+    fn emit(&mut self, instr: Instr) {
+        self.code.push(instr);
+    }
+
+    fn list(operand: &Operand) -> &[Operand] {
+        match operand {
+            Operand::List(items) => items,
+            _ => &[],
+        }
+    }
+
+    fn unsupported(&self, op: &Op) -> BeamError {
+        BeamError::unsupported(op.opcode, op.offset)
+    }
+
+    fn heap_words(operand: &Operand) -> u32 {
+        match operand {
+            Operand::AllocList(items) => items
+                .iter()
+                .map(|&(kind, count)| match kind {
+                    AllocKind::Words => count as u32,
+                    AllocKind::Floats => count as u32 * 2,
+                    AllocKind::Funs => count as u32 * 3,
+                })
+                .sum(),
+            other => unsigned(other) as u32,
+        }
+    }
+
+    fn run(&mut self) -> Build {
+        let file = self.file;
+        let ops = &file.code.ops;
+        // Calls need to know which labels are entries of functions.
+        for (number, pair) in ops.windows(2).enumerate() {
+            if pair[0].opcode == Opcode::FuncInfo
+                && pair[1].opcode == Opcode::Label
+                && let Operand::Unsigned(entry) = pair[1].args[0]
+            {
+                self.label_function.insert(entry as u32, number as u32);
+            }
+        }
+        let mut at = 0;
+        while at < ops.len() {
+            at += self.one(ops, at)?;
+        }
+        Ok(())
+    }
+
+    /// Whether the label at `ops[at]` is a jump target that forbids fusing over it; labels always do.
+    fn next_is(ops: &[Op], at: usize, opcode: Opcode) -> Option<&Op> {
+        ops.get(at + 1).filter(|op| op.opcode == opcode)
+    }
+
+    /// Emits the instruction at `ops[at]`, and returns how many generic ones it stands for.
+    fn one(&mut self, ops: &[Op], at: usize) -> Result<usize, BeamError> {
+        let op = &ops[at];
+        let args = &op.args;
+        use Opcode as G;
+        match op.opcode {
+            G::Label => {
+                let number = unsigned(&args[0]) as u32;
+                self.labels[number as usize] = self.code.len() as u32;
+                if self.label_function.contains_key(&number) {
+                    let info = self.functions.last_mut().expect("func_info comes before the entry label");
+                    info.entry = self.code.len() as u32;
+                    let mfa = Mfa { module: self.atoms[1], function: info.name, arity: info.arity };
+                    let function = self.functions.len() as u32 - 1;
+                    self.emit(Instr::Cell { native: 0 });
+                    // The Erlang bodies of these call themselves.
+                    if mfa.module == am::ERLANG && mfa.function == am::APPLY && mfa.arity == 3 {
+                        self.emit(Instr::ApplyArgs);
+                    } else if mfa.module == am::ERLANG && mfa.function == am::APPLY && mfa.arity == 2 {
+                        self.emit(Instr::ApplyFunArgs);
+                    }
+                    if let Some(bif) = self.linker.bif(mfa) {
+                        self.emit(Instr::BifBody { arity: mfa.arity as u16, bif, function });
+                        // The Erlang body is never reached; its labels must still exist.
+                    }
+                }
+            }
+            G::FuncInfo => {
+                let (Operand::Atom(name), arity) = (&args[1], unsigned(&args[2])) else { return Err(self.unsupported(op)) };
+                let function = self.functions.len() as u32;
+                let start = self.code.len() as u32;
+                self.functions.push(Function { name: self.atoms[*name as usize], arity: arity as u32, start, entry: start + 1 });
+                self.emit(Instr::FuncInfo { function });
+            }
+            G::IntCodeEnd => {}
+            G::Line => {
+                let line = unsigned(&args[0]) as u32;
+                self.lines.push((self.code.len() as u32, line));
+            }
+            G::ExecutableLine | G::DebugLine | G::NifStart | G::Fclearerror | G::Fcheckerror => {}
+            G::OnLoad => self.on_load = Some(self.functions.len() as u32 - 1),
+
+            G::Move => return Ok(self.movement(ops, at)),
+            G::Swap => self.emit(Instr::Swap { a: Self::dst(&args[0]), b: Self::dst(&args[1]) }),
+            G::InitYregs => {
+                let registers: Box<[u16]> = Self::list(&args[0]).iter().filter_map(Self::y_of).collect();
+                let registers = self.table(registers);
+                self.emit(Instr::InitY { registers });
+            }
+            G::Init => {
+                if let Some(y) = Self::y_of(&args[0]) {
+                    let registers = self.table(vec![y].into_boxed_slice());
+                    self.emit(Instr::InitY { registers });
+                }
+            }
+            G::Allocate => self.emit(Instr::Allocate { frame: unsigned(&args[0]) as u16, live: unsigned(&args[1]) as u16, heap: 0 }),
+            G::AllocateHeap => {
+                self.emit(Instr::Allocate { frame: unsigned(&args[0]) as u16, live: unsigned(&args[2]) as u16, heap: Self::heap_words(&args[1]) });
+            }
+            G::AllocateZero | G::AllocateHeapZero => {
+                let frame = unsigned(&args[0]) as u16;
+                let (heap, live) =
+                    if op.opcode == G::AllocateZero { (0, unsigned(&args[1])) } else { (Self::heap_words(&args[1]), unsigned(&args[2])) };
+                self.emit(Instr::Allocate { frame, live: live as u16, heap });
+                let registers = self.table((0..frame).collect::<Box<[u16]>>());
+                self.emit(Instr::InitY { registers });
+            }
+            G::TestHeap => self.emit(Instr::TestHeap { words: Self::heap_words(&args[0]), live: unsigned(&args[1]) as u16 }),
+            G::Deallocate => {
+                self.emit(Instr::Deallocate { frame: unsigned(&args[0]) as u16 });
+            }
+            G::Trim => self.emit(Instr::Trim { words: unsigned(&args[0]) as u16 }),
+
+            G::Call => {
+                self.jump(Instr::Call { arity: unsigned(&args[0]) as u16, target: label(&args[1]) });
+                self.emit(Instr::Cell { native: 0 });
+            }
+            G::CallLast => {
+                self.jump(Instr::CallLast { arity: unsigned(&args[0]) as u16, target: label(&args[1]), frame: unsigned(&args[2]) as u16 });
+            }
+            G::CallOnly => self.jump(Instr::CallOnly { arity: unsigned(&args[0]) as u16, target: label(&args[1]) }),
+            G::CallExt | G::CallExtLast | G::CallExtOnly => self.external_call(op),
+            G::Apply => {
+                self.emit(Instr::Apply { arity: unsigned(&args[0]) as u16 });
+                self.emit(Instr::Cell { native: 0 });
+            }
+            G::ApplyLast => self.emit(Instr::ApplyLast { arity: unsigned(&args[0]) as u16, frame: unsigned(&args[1]) as u16 }),
+            G::CallFun => {
+                self.emit(Instr::CallFun { arity: unsigned(&args[0]) as u16 });
+                self.emit(Instr::Cell { native: 0 });
+            }
+            G::CallFun2 => {
+                let fun = self.src(&args[2]);
+                self.emit(Instr::CallFun2 { arity: unsigned(&args[1]) as u16, fun });
+                self.emit(Instr::Cell { native: 0 });
+            }
+            G::Return => self.emit(Instr::Return),
+
+            G::Jump => self.jump(Instr::Jump { target: label(&args[0]) }),
+            G::SelectVal => self.select_val(args),
+            G::SelectTupleArity => {
+                let src = self.src(&args[0]);
+                let fail = label(&args[1]);
+                let mut pairs: Vec<(u64, i32)> =
+                    Self::list(&args[2]).chunks_exact(2).map(|pair| (Term::small(unsigned(&pair[0]) as i64).raw(), label(&pair[1]))).collect();
+                pairs.sort_unstable();
+                let select = Select::Search { keys: pairs.iter().map(|p| p.0).collect(), targets: pairs.iter().map(|p| p.1).collect(), fail };
+                let select = self.table(select);
+                self.jump(Instr::SelectArity { src, select });
+            }
+
+            G::IsInteger => self.test(args, |src, fail| Instr::IsInteger { src, fail }),
+            G::IsFloat => self.test(args, |src, fail| Instr::IsFloat { src, fail }),
+            G::IsNumber => self.test(args, |src, fail| Instr::IsNumber { src, fail }),
+            G::IsAtom => self.test(args, |src, fail| Instr::IsAtom { src, fail }),
+            G::IsPid => self.test(args, |src, fail| Instr::IsPid { src, fail }),
+            G::IsReference => self.test(args, |src, fail| Instr::IsReference { src, fail }),
+            G::IsPort => self.test(args, |src, fail| Instr::IsPort { src, fail }),
+            G::IsNil => match Self::x_of(&args[1]) {
+                Some(x) => self.jump(Instr::IsNilX { x, fail: label(&args[0]) }),
+                None => self.test(args, |src, fail| Instr::IsNil { src, fail }),
+            },
+            G::IsBinary => self.test(args, |src, fail| Instr::IsBinary { src, fail }),
+            G::IsBitstr => self.test(args, |src, fail| Instr::IsBitstring { src, fail }),
+            G::IsList => self.test(args, |src, fail| Instr::IsList { src, fail }),
+            G::IsNonemptyList => {
+                if let Some(x) = Self::x_of(&args[1]) {
+                    if let Some(next) = Self::next_is(ops, at, G::GetList)
+                        && Self::x_of(&next.args[0]) == Some(x)
+                    {
+                        let (head, tail) = (Self::dst(&next.args[1]), Self::dst(&next.args[2]));
+                        self.jump(Instr::IsConsGetListX { x, head, tail, fail: label(&args[0]) });
+                        return Ok(2);
+                    }
+                    self.jump(Instr::IsConsX { x, fail: label(&args[0]) });
+                } else {
+                    self.test(args, |src, fail| Instr::IsCons { src, fail });
+                }
+            }
+            G::IsTuple => {
+                if let Some(next) = Self::next_is(ops, at, G::TestArity)
+                    && next.args[0] == args[0]
+                    && Self::same_register(&next.args[1], &args[1])
+                {
+                    let src = self.src(&args[1]);
+                    self.jump(Instr::IsTupleOf { src, arity: unsigned(&next.args[2]) as u32, fail: label(&args[0]) });
+                    return Ok(2);
+                }
+                self.test(args, |src, fail| Instr::IsTuple { src, fail });
+            }
+            G::TestArity => {
+                let src = self.src(&args[1]);
+                self.jump(Instr::TestArity { src, arity: unsigned(&args[2]) as u32, fail: label(&args[0]) });
+            }
+            G::IsTaggedTuple => {
+                let src = self.src(&args[1]);
+                let tag = self.src(&args[3]);
+                let arity = unsigned(&args[2]);
+                let Ok(arity) = u16::try_from(arity) else { return Err(self.unsupported(op)) };
+                self.jump(Instr::IsTaggedTuple { src, arity, tag, fail: label(&args[0]) });
+            }
+            G::IsMap => self.test(args, |src, fail| Instr::IsMap { src, fail }),
+            G::IsBoolean => self.test(args, |src, fail| Instr::IsBoolean { src, fail }),
+            G::IsFunction => self.test(args, |src, fail| Instr::IsFunction { src, fail }),
+            G::IsFunction2 => self.compare(args, |a, b, fail| Instr::IsFunctionOf { src: a, arity: b, fail }),
+            G::IsLt => self.compare(args, |a, b, fail| Instr::IsLt { a, b, fail }),
+            G::IsGe => self.compare(args, |a, b, fail| Instr::IsGe { a, b, fail }),
+            G::IsEq => self.compare(args, |a, b, fail| Instr::IsEq { a, b, fail }),
+            G::IsNe => self.compare(args, |a, b, fail| Instr::IsNe { a, b, fail }),
+            G::IsEqExact | G::IsNeExact => {
+                let equal = op.opcode == G::IsEqExact;
+                if let (Some(x), Some(value)) = (Self::x_of(&args[1]), self.pool_term(&args[2]))
+                    && value.is_immediate()
+                    && !value.is_float_immediate()
+                {
+                    let fail = label(&args[0]);
+                    self.jump(if equal { Instr::IsEqImmX { x, fail, value } } else { Instr::IsNeImmX { x, fail, value } });
+                } else if equal {
+                    self.compare(args, |a, b, fail| Instr::IsEqExact { a, b, fail });
+                } else {
+                    self.compare(args, |a, b, fail| Instr::IsNeExact { a, b, fail });
+                }
+            }
+
+            G::GetList => {
+                let src = self.src(&args[0]);
+                self.emit(Instr::GetList { src, head: Self::dst(&args[1]), tail: Self::dst(&args[2]) });
+            }
+            G::GetHd => {
+                let src = self.src(&args[0]);
+                self.emit(Instr::GetHead { src, dst: Self::dst(&args[1]) });
+            }
+            G::GetTl => {
+                let src = self.src(&args[0]);
+                self.emit(Instr::GetTail { src, dst: Self::dst(&args[1]) });
+            }
+            G::GetTupleElement => {
+                let src = self.src(&args[0]);
+                let index = unsigned(&args[1]) as u32;
+                let dst1 = Self::dst(&args[2]);
+                if let Some(next) = Self::next_is(ops, at, G::GetTupleElement)
+                    && Self::same_register(&next.args[0], &args[0])
+                    && unsigned(&next.args[1]) == u64::from(index) + 1
+                    && dst1.as_src() != src
+                {
+                    self.emit(Instr::GetElement2 { src, index, dst1, dst2: Self::dst(&next.args[2]) });
+                    return Ok(2);
+                }
+                self.emit(Instr::GetElement { src, index, dst: dst1 });
+            }
+            G::SetTupleElement => {
+                let value = self.src(&args[0]);
+                let tuple = self.src(&args[1]);
+                self.emit(Instr::SetElement { value, tuple, index: unsigned(&args[2]) as u32 });
+            }
+            G::PutList => {
+                let head = self.src(&args[0]);
+                let tail = self.src(&args[1]);
+                self.emit(Instr::PutList { head, tail, dst: Self::dst(&args[2]) });
+            }
+            G::PutTuple2 => {
+                let elements: Box<[Src]> = Self::list(&args[1]).iter().map(|item| self.src(item)).collect();
+                let elements = self.table(elements);
+                self.emit(Instr::PutTuple { dst: Self::dst(&args[0]), elements });
+            }
+            G::UpdateRecord => {
+                let source = self.src(&args[2]);
+                let reuse = matches!(&args[0], Operand::Atom(index) if self.atoms[*index as usize].name() == "reuse");
+                let items = Self::list(&args[4]);
+                let updates = items.chunks_exact(2).map(|pair| (unsigned(&pair[0]) as u32 - 1, self.src(&pair[1]))).collect();
+                let update = self.table(RecordUpdate { size: unsigned(&args[1]) as u32, source, updates, reuse });
+                self.emit(Instr::UpdateRecord { dst: Self::dst(&args[3]), update });
+            }
+            G::MakeFun2 | G::MakeFun3 => {
+                let lambda = unsigned(&args[0]) as u32;
+                let fun = self.linker.fun(lambda);
+                let info = self.file.lambdas[lambda as usize];
+                let (dst, free): (Dst, Box<[Src]>) = if op.opcode == G::MakeFun3 {
+                    (Self::dst(&args[1]), Self::list(&args[2]).iter().map(|item| self.src(item)).collect())
+                } else {
+                    (Dst::x(0), (0..info.num_free as u16).map(Src::x).collect())
+                };
+                let free = self.table((fun, free));
+                self.emit(Instr::MakeFun { dst, arity: (info.arity - info.num_free) as u16, free });
+            }
+
+            G::Bif0 => {
+                let bif = self.import_bif(op, &args[0])?;
+                let dst = Self::dst(&args[1]);
+                if self.is_erlang(&args[0], "self", 0) {
+                    self.emit(Instr::SelfPid { dst });
+                } else {
+                    self.emit(Instr::Bif0 { bif, dst });
+                }
+            }
+            G::Bif1 => self.guard_bif(op, label(&args[0]), &args[1], &args[2..3], &args[3])?,
+            G::Bif2 => self.guard_bif(op, label(&args[0]), &args[1], &args[2..4], &args[4])?,
+            G::GcBif1 => self.guard_bif(op, label(&args[0]), &args[2], &args[3..4], &args[4])?,
+            G::GcBif2 => self.guard_bif(op, label(&args[0]), &args[2], &args[3..5], &args[5])?,
+            G::GcBif3 => self.guard_bif(op, label(&args[0]), &args[2], &args[3..6], &args[6])?,
+
+            G::Fmove => match (&args[0], &args[1]) {
+                (Operand::Float(from), Operand::Float(to)) => self.emit(Instr::MoveFloat { from: *from, to: *to }),
+                (Operand::Float(from), to) => self.emit(Instr::StoreFloat { from: *from, dst: Self::dst(to) }),
+                (from, Operand::Float(to)) => {
+                    let src = self.src(from);
+                    self.emit(Instr::LoadFloat { src, to: *to });
+                }
+                _ => return Err(self.unsupported(op)),
+            },
+            G::Fconv => {
+                let Operand::Float(to) = args[1] else { return Err(self.unsupported(op)) };
+                if let Operand::Float(from) = args[0] {
+                    self.emit(Instr::MoveFloat { from, to });
+                } else {
+                    let src = self.src(&args[0]);
+                    self.emit(Instr::LoadFloat { src, to });
+                }
+            }
+            G::Fadd | G::Fsub | G::Fmul | G::Fdiv => {
+                let (Operand::Float(a), Operand::Float(b), Operand::Float(to)) = (&args[1], &args[2], &args[3]) else {
+                    return Err(self.unsupported(op));
+                };
+                let (a, b, to) = (*a, *b, *to);
+                self.emit(match op.opcode {
+                    G::Fadd => Instr::FloatAdd { a, b, to },
+                    G::Fsub => Instr::FloatSub { a, b, to },
+                    G::Fmul => Instr::FloatMul { a, b, to },
+                    _ => Instr::FloatDiv { a, b, to },
+                });
+            }
+            G::Fnegate => {
+                let (Operand::Float(a), Operand::Float(to)) = (&args[1], &args[2]) else { return Err(self.unsupported(op)) };
+                self.emit(Instr::FloatNeg { a: *a, to: *to });
+            }
+
+            G::Badmatch => self.raise_with(args, |src| Instr::Badmatch { src }),
+            G::CaseEnd => self.raise_with(args, |src| Instr::CaseEnd { src }),
+            G::TryCaseEnd => self.raise_with(args, |src| Instr::TryCaseEnd { src }),
+            G::Badrecord => self.raise_with(args, |src| Instr::Badrecord { src }),
+            G::IfEnd => self.emit(Instr::IfEnd),
+            G::Catch | G::Try => self.jump(Instr::Catch { y: Self::y_of(&args[0]).unwrap_or(0), handler: label(&args[1]) }),
+            G::CatchEnd => self.emit(Instr::CatchEnd { y: Self::y_of(&args[0]).unwrap_or(0) }),
+            G::TryEnd => self.emit(Instr::TryEnd { y: Self::y_of(&args[0]).unwrap_or(0) }),
+            G::TryCase => self.emit(Instr::TryCase { y: Self::y_of(&args[0]).unwrap_or(0) }),
+            G::Raise => {
+                let trace = self.src(&args[0]);
+                let reason = self.src(&args[1]);
+                self.emit(Instr::Raise { trace, reason });
+            }
+            G::BuildStacktrace => self.emit(Instr::BuildStacktrace),
+            G::RawRaise => self.emit(Instr::RawRaise),
+
+            G::Send => self.emit(Instr::Send),
+            G::LoopRec => self.jump(Instr::LoopRec { wait: label(&args[0]) }),
+            G::RemoveMessage => self.emit(Instr::RemoveMessage),
+            G::LoopRecEnd => self.jump(Instr::LoopRecEnd { target: label(&args[0]) }),
+            G::Wait => self.jump(Instr::Wait { target: label(&args[0]) }),
+            G::WaitTimeout => {
+                let time = self.src(&args[1]);
+                self.jump(Instr::WaitTimeout { target: label(&args[0]), time });
+            }
+            G::Timeout => self.emit(Instr::Timeout),
+            // Hints of older compilers: without them the receive scans the whole mailbox, which is correct.
+            G::RecvMark | G::RecvSet => {}
+            G::RecvMarkerReserve => self.emit(Instr::RecvMarkerReserve { dst: Self::dst(&args[0]) }),
+            G::RecvMarkerBind => {
+                let marker = self.src(&args[0]);
+                let reference = self.src(&args[1]);
+                self.emit(Instr::RecvMarkerBind { marker, reference });
+            }
+            G::RecvMarkerClear => {
+                let reference = self.src(&args[0]);
+                self.emit(Instr::RecvMarkerClear { reference });
+            }
+            G::RecvMarkerUse => {
+                let reference = self.src(&args[0]);
+                self.emit(Instr::RecvMarkerUse { reference });
+            }
+
+            G::PutMapAssoc | G::PutMapExact => {
+                let map = self.src(&args[1]);
+                let pairs = Self::list(&args[4]).chunks_exact(2).map(|pair| (self.src(&pair[0]), self.src(&pair[1]))).collect();
+                let put = self.table(MapPut { map, exact: op.opcode == G::PutMapExact, fail: label(&args[0]), pairs });
+                self.jump(Instr::PutMap { dst: Self::dst(&args[2]), put });
+            }
+            G::HasMapFields => {
+                let map = self.src(&args[1]);
+                let pairs = Self::list(&args[2]).iter().map(|key| (self.src(key), None)).collect();
+                let get = self.table(MapGet { map, fail: label(&args[0]), pairs });
+                self.jump(Instr::GetMap { get });
+            }
+            G::GetMapElements => {
+                let map = self.src(&args[1]);
+                let pairs = Self::list(&args[2]).chunks_exact(2).map(|pair| (self.src(&pair[0]), Some(Self::dst(&pair[1])))).collect();
+                let get = self.table(MapGet { map, fail: label(&args[0]), pairs });
+                self.jump(Instr::GetMap { get });
+            }
+            _ => self.binary_op(op)?,
+        }
+        Ok(1)
+    }
+
+    fn same_register(a: &Operand, b: &Operand) -> bool {
+        match (Self::x_of(a), Self::x_of(b)) {
+            (Some(x), Some(y)) => x == y,
+            (None, None) => Self::y_of(a).is_some() && Self::y_of(a) == Self::y_of(b),
+            _ => false,
+        }
+    }
+
+    fn jump(&mut self, instr: Instr) {
+        self.fixups.push(self.code.len() as u32);
+        self.emit(instr);
+    }
+
+    fn test(&mut self, args: &[Operand], make: impl Fn(Src, i32) -> Instr) {
+        let src = self.src(&args[1]);
+        self.jump(make(src, label(&args[0])));
+    }
+
+    fn compare(&mut self, args: &[Operand], make: impl Fn(Src, Src, i32) -> Instr) {
+        let a = self.src(&args[1]);
+        let b = self.src(&args[2]);
+        self.jump(make(a, b, label(&args[0])));
+    }
+
+    fn raise_with(&mut self, args: &[Operand], make: impl Fn(Src) -> Instr) {
+        let src = self.src(&args[0]);
+        self.emit(make(src));
+    }
+
+    fn movement(&mut self, ops: &[Op], at: usize) -> usize {
+        let args = &ops[at].args;
+        let next = Self::next_is(ops, at, Opcode::Move).map(|op| &op.args);
+        let form = |args: &[Operand]| (Self::x_of(&args[0]), Self::y_of(&args[0]), Self::x_of(&args[1]), Self::y_of(&args[1]));
+        match (form(args), next.map(|next| form(next))) {
+            ((Some(from1), _, Some(to1), _), Some((Some(from2), _, Some(to2), _))) => {
+                self.emit(Instr::MoveXX2 { from1, to1, from2, to2 });
+                return 2;
+            }
+            ((Some(from1), _, _, Some(to1)), Some((Some(from2), _, _, Some(to2)))) => {
+                self.emit(Instr::MoveXY2 { from1, to1, from2, to2 });
+                return 2;
+            }
+            ((_, Some(from1), Some(to1), _), Some((_, Some(from2), Some(to2), _))) => {
+                self.emit(Instr::MoveYX2 { from1, to1, from2, to2 });
+                return 2;
+            }
+            ((Some(from), _, Some(to), _), _) => self.emit(Instr::MoveXX { from, to }),
+            ((Some(from), _, _, Some(to)), _) => self.emit(Instr::MoveXY { from, to }),
+            ((_, Some(from), Some(to), _), _) => self.emit(Instr::MoveYX { from, to }),
+            ((None, None, Some(to), _), _) => {
+                let value = self.pool_term(&args[0]).unwrap_or(Term::NIL);
+                self.emit(Instr::MoveKX { to, value });
+            }
+            _ => {
+                let src = self.src(&args[0]);
+                self.emit(Instr::Move { src, dst: Self::dst(&args[1]) });
+            }
+        }
+        1
+    }
+
+    fn external_call(&mut self, op: &Op) {
+        let args = &op.args;
+        let arity = unsigned(&args[0]) as u16;
+        let (export, bif) = self.imports[unsigned(&args[1]) as usize];
+        match (op.opcode, bif) {
+            (Opcode::CallExt, Some(bif)) => self.emit(Instr::CallBif { arity, bif }),
+            (Opcode::CallExtLast, Some(bif)) => self.emit(Instr::CallBifLast { arity, bif, frame: unsigned(&args[2]) as u16 }),
+            (_, Some(bif)) => self.emit(Instr::CallBifOnly { arity, bif }),
+            (Opcode::CallExt, None) => self.emit(Instr::CallExt { arity, export }),
+            (Opcode::CallExtLast, None) => self.emit(Instr::CallExtLast { arity, export, frame: unsigned(&args[2]) as u16 }),
+            (_, None) => self.emit(Instr::CallExtOnly { arity, export }),
+        }
+        if op.opcode == Opcode::CallExt {
+            self.emit(Instr::Cell { native: 0 });
+        }
+    }
+
+    fn select_val(&mut self, args: &[Operand]) {
+        let src = self.src(&args[0]);
+        let fail = label(&args[1]);
+        let items = Self::list(&args[2]);
+        let values: Vec<Option<Term>> = items.chunks_exact(2).map(|pair| self.pool_term(&pair[0])).collect();
+        let targets: Vec<i32> = items.chunks_exact(2).map(|pair| label(&pair[1])).collect();
+        let smalls: Option<Vec<i64>> = values.iter().map(|value| value.and_then(Term::as_small)).collect();
+        let select = if let Some(smalls) = smalls.filter(|smalls| dense(smalls)) {
+            let min = *smalls.iter().min().expect("dense lists are not empty");
+            let max = *smalls.iter().max().expect("dense lists are not empty");
+            let mut jumps = vec![fail; (max - min + 1) as usize];
+            for (value, target) in smalls.iter().zip(&targets).rev() {
+                jumps[(value - min) as usize] = *target;
+            }
+            Select::Jump { min, targets: jumps.into(), fail }
+        } else if values.iter().all(|value| value.is_some_and(|value| value.is_immediate() && !value.is_float_immediate())) {
+            let mut pairs: Vec<(u64, i32)> = values.iter().flatten().map(|term| term.raw()).zip(targets).collect();
+            pairs.sort_by_key(|pair| pair.0);
+            pairs.dedup_by_key(|pair| pair.0);
+            Select::Search { keys: pairs.iter().map(|p| p.0).collect(), targets: pairs.iter().map(|p| p.1).collect(), fail }
+        } else {
+            let keys = items.chunks_exact(2).map(|pair| self.src(&pair[0])).collect();
+            Select::Each { keys, targets: targets.into(), fail }
+        };
+        let select = self.table(select);
+        self.jump(Instr::SelectVal { src, select });
+    }
+
+    fn import_bif(&self, op: &Op, import: &Operand) -> Result<u16, BeamError> {
+        let number = unsigned(import) as usize;
+        self.imports[number].1.ok_or_else(|| {
+            let mfa = self.file.imports[number];
+            let name = |atom: u32| self.file.atoms[atom as usize].clone();
+            BeamError::missing_guard_bif(&name(mfa.module), &name(mfa.function), mfa.arity, op.offset)
+        })
+    }
+
+    fn is_erlang(&self, import: &Operand, name: &str, arity: u32) -> bool {
+        let mfa = self.file.imports[unsigned(import) as usize];
+        mfa.arity == arity && self.file.atoms[mfa.function as usize] == name && self.file.atoms[mfa.module as usize] == "erlang"
+    }
+
+    /// A built-in in a guard (`fail` is a label) or in a body (0).
+    fn guard_bif(&mut self, op: &Op, fail: i32, import: &Operand, operands: &[Operand], dst: &Operand) -> Build {
+        let mfa = self.file.imports[unsigned(import) as usize];
+        let name = if self.file.atoms[mfa.module as usize] == "erlang" { self.file.atoms[mfa.function as usize].as_str() } else { "" };
+        let dst = Self::dst(dst);
+        let sources: Vec<Src> = operands.iter().map(|operand| self.src(operand)).collect();
+        let instr = match (name, sources.as_slice()) {
+            ("+", &[a, b]) => self.add(a, b, dst),
+            ("-", &[a, b]) => self.subtract(a, b, dst),
+            ("*", &[a, b]) => Instr::Mul { a, b, dst },
+            ("div", &[a, b]) => Instr::IntDiv { a, b, dst },
+            ("rem", &[a, b]) => Instr::Rem { a, b, dst },
+            ("band", &[a, b]) => Instr::Band { a, b, dst },
+            ("bor", &[a, b]) => Instr::Bor { a, b, dst },
+            ("bxor", &[a, b]) => Instr::Bxor { a, b, dst },
+            ("bsl", &[a, b]) => Instr::Bsl { a, b, dst },
+            ("bsr", &[a, b]) => Instr::Bsr { a, b, dst },
+            ("element", &[a, b]) => Instr::Element { a, b, dst },
+            ("hd", &[a]) => Instr::Hd { a, dst },
+            ("tl", &[a]) => Instr::Tl { a, dst },
+            ("tuple_size", &[a]) => Instr::TupleSize { a, dst },
+            (_, &[a]) => Instr::Bif1 { bif: self.import_bif(op, import)?, a, dst },
+            (_, &[a, b]) => Instr::Bif2 { bif: self.import_bif(op, import)?, a, b, dst },
+            (_, &[a, b, c]) => {
+                let args = self.table([a, b, c]);
+                Instr::Bif3 { bif: self.import_bif(op, import)?, dst, args }
+            }
+            _ => return Err(self.unsupported(op)),
+        };
+        self.emit(instr);
+        if fail != 0 {
+            self.jump(Instr::Fail { target: fail });
+        }
+        Ok(())
+    }
+
+    fn add(&self, a: Src, b: Src, dst: Dst) -> Instr {
+        match (a.as_x(), b.kind(), dst.is_y()) {
+            (Some(x), Src::KIND_SMALL, false) => Instr::AddXI { x, to: dst.index() as u16, value: b.offset() as i32 },
+            _ => Instr::Add { a, b, dst },
+        }
+    }
+    fn subtract(&self, a: Src, b: Src, dst: Dst) -> Instr {
+        match (a.as_x(), b.kind(), dst.is_y()) {
+            (Some(x), Src::KIND_SMALL, false) => Instr::AddXI { x, to: dst.index() as u16, value: -(b.offset() as i32) },
+            _ => Instr::Sub { a, b, dst },
+        }
+    }
+
+    /// Flags are written as a list literal or as a number.
+    fn flags(&self, operand: &Operand) -> u8 {
+        let mut flags = 0;
+        match operand {
+            Operand::Unsigned(value) => flags = *value as u8,
+            Operand::Literal(index) => {
+                for item in self.pool[*index as usize].list_to_vec().unwrap_or_default() {
+                    flags |= match item.as_atom().map(Atom::name) {
+                        Some("little") => FLAG_LITTLE,
+                        Some("signed") => FLAG_SIGNED,
+                        Some("native") => FLAG_NATIVE,
+                        _ => 0,
+                    };
+                }
+            }
+            _ => {}
+        }
+        if flags & FLAG_NATIVE != 0 && cfg!(target_endian = "little") {
+            flags |= FLAG_LITTLE;
+        }
+        flags
+    }
+
+    fn is_atom(&self, operand: &Operand, name: &str) -> bool {
+        matches!(operand, Operand::Atom(index) if self.atoms[*index as usize].name() == name)
+    }
+
+    fn binary_op(&mut self, op: &Op) -> Build {
+        let args = &op.args;
+        use Opcode as G;
+        match op.opcode {
+            G::BsStartMatch3 => {
+                let src = self.src(&args[1]);
+                self.jump(Instr::BsStartMatch { src, dst: Self::dst(&args[3]), fail: label(&args[0]) });
+            }
+            G::BsStartMatch4 => {
+                let src = self.src(&args[2]);
+                self.jump(Instr::BsStartMatch { src, dst: Self::dst(&args[3]), fail: label(&args[0]) });
+            }
+            G::BsGetInteger2 | G::BsGetFloat2 => {
+                let size = self.src(&args[3]);
+                let (context, dst, fail) = (Self::dst(&args[1]), Self::dst(&args[6]), label(&args[0]));
+                let unit = (unsigned(&args[4]).max(1) - 1) as u8;
+                let flags = self.flags(&args[5]);
+                self.jump(if op.opcode == G::BsGetInteger2 {
+                    Instr::BsGetInteger { flags, unit, context, size, dst, fail }
+                } else {
+                    Instr::BsGetFloat { flags, unit, context, size, dst, fail }
+                });
+            }
+            G::BsGetBinary2 => {
+                let (context, dst, fail) = (Self::dst(&args[1]), Self::dst(&args[6]), label(&args[0]));
+                let unit = unsigned(&args[4]).max(1);
+                if self.is_atom(&args[3], "all") {
+                    self.jump(Instr::BsGetRest { unit: unit as u16, context, dst, fail });
+                } else {
+                    let size = self.src(&args[3]);
+                    self.jump(Instr::BsGetBinary { unit: (unit - 1) as u8, context, size, dst, fail });
+                }
+            }
+            G::BsSkipBits2 => {
+                let (context, fail) = (Self::dst(&args[1]), label(&args[0]));
+                let unit = unsigned(&args[3]).max(1);
+                if self.is_atom(&args[2], "all") {
+                    self.jump(Instr::BsSkipRest { unit: unit as u16, context, fail });
+                } else {
+                    let size = self.src(&args[2]);
+                    self.jump(Instr::BsSkip { unit: (unit - 1) as u8, context, size, fail });
+                }
+            }
+            G::BsTestTail2 => {
+                self.jump(Instr::BsTestTail { context: Self::dst(&args[1]), bits: unsigned(&args[2]) as u32, fail: label(&args[0]) });
+            }
+            G::BsTestUnit => {
+                self.jump(Instr::BsTestUnit { context: Self::dst(&args[1]), unit: unsigned(&args[2]).max(1) as u16, fail: label(&args[0]) });
+            }
+            G::BsMatchString => {
+                let bits = unsigned(&args[2]) as usize;
+                let offset = unsigned(&args[3]) as usize;
+                let bytes = self.file.strings.get(offset..offset + bits.div_ceil(8)).ok_or_else(|| self.unsupported(op))?;
+                let bits = self.table((bits as u32, bytes.into()));
+                self.jump(Instr::BsMatchString { context: Self::dst(&args[1]), bits, fail: label(&args[0]) });
+            }
+            G::BsGetUtf8 | G::BsGetUtf16 | G::BsGetUtf32 => {
+                let utf = match op.opcode {
+                    G::BsGetUtf8 => Utf::Utf8,
+                    G::BsGetUtf16 => Utf::Utf16,
+                    _ => Utf::Utf32,
+                };
+                let flags = self.flags(&args[3]);
+                self.jump(Instr::BsGetUtf { utf, flags, context: Self::dst(&args[1]), dst: Self::dst(&args[4]), fail: label(&args[0]) });
+            }
+            G::BsSkipUtf8 | G::BsSkipUtf16 | G::BsSkipUtf32 => {
+                let utf = match op.opcode {
+                    G::BsSkipUtf8 => Utf::Utf8,
+                    G::BsSkipUtf16 => Utf::Utf16,
+                    _ => Utf::Utf32,
+                };
+                let flags = self.flags(&args[3]);
+                self.jump(Instr::BsSkipUtf { utf, flags, context: Self::dst(&args[1]), fail: label(&args[0]) });
+            }
+            G::BsGetTail => self.emit(Instr::BsGetTail { context: Self::dst(&args[0]), dst: Self::dst(&args[1]) }),
+            G::BsGetPosition => self.emit(Instr::BsGetPosition { context: Self::dst(&args[0]), dst: Self::dst(&args[1]) }),
+            G::BsSetPosition => {
+                let position = self.src(&args[1]);
+                self.emit(Instr::BsSetPosition { context: Self::dst(&args[0]), position });
+            }
+            G::BsMatch => self.bs_match(op)?,
+            G::BsCreateBin => self.bs_create_bin(op)?,
+            G::BsInitWritable => self.emit(Instr::BsInitWritable),
+            _ => return Err(self.unsupported(op)),
+        }
+        Ok(())
+    }
+
+    fn bs_match(&mut self, op: &Op) -> Build {
+        let items = Self::list(&op.args[2]);
+        let mut steps = Vec::new();
+        let mut at = 0;
+        while at < items.len() {
+            let Operand::Atom(name) = items[at] else { return Err(self.unsupported(op)) };
+            let rest = &items[at + 1..];
+            let number = |index: usize| rest.get(index).map_or(0, |operand| unsigned(operand) as usize);
+            let (step, used) = match self.atoms[name as usize].name() {
+                "ensure_at_least" => (MatchStep::EnsureAtLeast { bits: number(0), unit: number(1).max(1) }, 2),
+                "ensure_exactly" => (MatchStep::EnsureExactly { bits: number(0) }, 1),
+                "binary" if rest.len() >= 5 => (MatchStep::Binary { bits: number(2) * number(3), dst: Self::dst(&rest[4]) }, 5),
+                "integer" if rest.len() >= 5 => {
+                    (MatchStep::Integer { bits: number(2) * number(3), flags: self.flags(&rest[1]), dst: Self::dst(&rest[4]) }, 5)
+                }
+                "skip" => (MatchStep::Skip { bits: number(0) }, 1),
+                "get_tail" if rest.len() >= 3 => (MatchStep::GetTail { dst: Self::dst(&rest[2]) }, 3),
+                "=:=" if rest.len() >= 3 => (MatchStep::Equals { bits: number(1), value: self.src(&rest[2]) }, 3),
+                _ => return Err(self.unsupported(op)),
+            };
+            steps.push(step);
+            at += 1 + used;
+        }
+        let context = self.src(&op.args[1]);
+        let plan = self.table(MatchPlan { fail: label(&op.args[0]), context, steps: steps.into() });
+        self.jump(Instr::BsMatch { plan });
+        Ok(())
+    }
+
+    fn bs_create_bin(&mut self, op: &Op) -> Build {
+        /// Heap words that the binary itself can take: a heap binary, or a shared one and a part of it.
+        const RESULT_WORDS: u32 = 12;
+        let args = &op.args;
+        let heap = Self::heap_words(&args[1]);
+        if heap > 0 {
+            self.emit(Instr::TestHeap { words: heap + RESULT_WORDS, live: unsigned(&args[2]) as u16 });
+        }
+        let mut segments = Vec::new();
+        for item in Self::list(&args[5]).chunks_exact(6) {
+            let Operand::Atom(name) = item[0] else { return Err(self.unsupported(op)) };
+            let kind = match self.atoms[name as usize].name() {
+                "append" => SegmentKind::Append,
+                "private_append" => SegmentKind::PrivateAppend,
+                "binary" => SegmentKind::Binary,
+                "float" => SegmentKind::Float,
+                "integer" => SegmentKind::Integer,
+                "string" => SegmentKind::String,
+                "utf8" => SegmentKind::Utf8,
+                "utf16" => SegmentKind::Utf16,
+                "utf32" => SegmentKind::Utf32,
+                _ => return Err(self.unsupported(op)),
+            };
+            let mut bytes: Box<[u8]> = Box::default();
+            if kind == SegmentKind::String {
+                let (offset, size) = (unsigned(&item[4]) as usize, unsigned(&item[5]) as usize);
+                bytes = self.file.strings.get(offset..offset.saturating_add(size)).ok_or_else(|| self.unsupported(op))?.into();
+            }
+            let absent = matches!(kind, SegmentKind::String | SegmentKind::Utf8 | SegmentKind::Utf16 | SegmentKind::Utf32)
+                || self.is_atom(&item[5], "all")
+                || self.is_atom(&item[5], "undefined");
+            let size = if absent { None } else { Some(self.src(&item[5])) };
+            let value = if kind == SegmentKind::String { Src::small(0) } else { self.src(&item[4]) };
+            segments.push(Segment {
+                kind,
+                unit: (unsigned(&item[2]) as u32).max(1),
+                flags: self.flags(&item[3]),
+                value,
+                size,
+                bytes,
+                number: unsigned(&item[1]) as u32,
+            });
+        }
+        let plan = BinaryPlan { fail: label(&args[0]), dst: Self::dst(&args[4]), segments: segments.into() };
+        let plan = self.table(plan);
+        self.jump(Instr::BsCreateBin { plan });
+        Ok(())
+    }
+
+    /// Label numbers become distances.
+    fn resolve_jumps(&mut self) {
+        let labels = &self.labels;
+        for &at in &self.fixups {
+            let distance = |number: i32| -> i32 {
+                if number == 0 {
+                    return 0;
+                }
+                labels[number as usize] as i32 - at as i32
+            };
+            // A call skips the entry cell of its target: the interpreter has nothing to do there.
+            let past_cell = |number: i32| distance(number) + 1;
+            match &mut self.code[at as usize] {
+                Instr::Call { target, .. } | Instr::CallLast { target, .. } | Instr::CallOnly { target, .. } => *target = past_cell(*target),
+                Instr::Jump { target } | Instr::Fail { target } | Instr::LoopRec { wait: target } | Instr::LoopRecEnd { target } => {
+                    *target = distance(*target);
+                }
+                Instr::Wait { target } | Instr::WaitTimeout { target, .. } | Instr::Catch { handler: target, .. } => *target = distance(*target),
+                Instr::IsInteger { fail, .. }
+                | Instr::IsFloat { fail, .. }
+                | Instr::IsNumber { fail, .. }
+                | Instr::IsAtom { fail, .. }
+                | Instr::IsPid { fail, .. }
+                | Instr::IsReference { fail, .. }
+                | Instr::IsPort { fail, .. }
+                | Instr::IsNil { fail, .. }
+                | Instr::IsBinary { fail, .. }
+                | Instr::IsBitstring { fail, .. }
+                | Instr::IsList { fail, .. }
+                | Instr::IsCons { fail, .. }
+                | Instr::IsConsX { fail, .. }
+                | Instr::IsNilX { fail, .. }
+                | Instr::IsConsGetListX { fail, .. }
+                | Instr::IsTuple { fail, .. }
+                | Instr::IsTupleOf { fail, .. }
+                | Instr::IsTaggedTuple { fail, .. }
+                | Instr::TestArity { fail, .. }
+                | Instr::IsMap { fail, .. }
+                | Instr::IsBoolean { fail, .. }
+                | Instr::IsFunction { fail, .. }
+                | Instr::IsFunctionOf { fail, .. }
+                | Instr::IsLt { fail, .. }
+                | Instr::IsGe { fail, .. }
+                | Instr::IsEq { fail, .. }
+                | Instr::IsNe { fail, .. }
+                | Instr::IsEqExact { fail, .. }
+                | Instr::IsNeExact { fail, .. }
+                | Instr::IsEqImmX { fail, .. }
+                | Instr::IsNeImmX { fail, .. }
+                | Instr::BsStartMatch { fail, .. }
+                | Instr::BsGetInteger { fail, .. }
+                | Instr::BsGetFloat { fail, .. }
+                | Instr::BsGetBinary { fail, .. }
+                | Instr::BsGetRest { fail, .. }
+                | Instr::BsSkip { fail, .. }
+                | Instr::BsSkipRest { fail, .. }
+                | Instr::BsTestTail { fail, .. }
+                | Instr::BsTestUnit { fail, .. }
+                | Instr::BsMatchString { fail, .. }
+                | Instr::BsGetUtf { fail, .. }
+                | Instr::BsSkipUtf { fail, .. } => *fail = distance(*fail),
+                Instr::SelectVal { select, .. } | Instr::SelectArity { select, .. } => {
+                    // SAFETY: the table is ours alone until the module is finished.
+                    let select = unsafe { &mut *select.as_ptr() };
+                    let (targets, fail) = match select {
+                        Select::Jump { targets, fail, .. } | Select::Search { targets, fail, .. } | Select::Each { targets, fail, .. } => (targets, fail),
+                    };
+                    *fail = distance(*fail);
+                    for target in targets.iter_mut() {
+                        *target = distance(*target);
+                    }
+                }
+                // SAFETY: as above, for each table.
+                Instr::PutMap { put, .. } => unsafe { (*put.as_ptr()).fail = distance(put.fail) },
+                Instr::GetMap { get } => unsafe { (*get.as_ptr()).fail = distance(get.fail) },
+                Instr::BsMatch { plan } => unsafe { (*plan.as_ptr()).fail = distance(plan.fail) },
+                Instr::BsCreateBin { plan } => unsafe { (*plan.as_ptr()).fail = distance(plan.fail) },
+                other => unreachable!("{other:?} has no jump"),
+            }
+        }
+    }
+
+    fn finish(mut self) -> Specialised {
+        self.resolve_jumps();
+        let mut storage = vec![[Term::NIL.raw(); 2]; self.pool_pairs + self.code.len()].into_boxed_slice();
+        for (at, term) in self.pool.iter().enumerate() {
+            storage[at / 2][at % 2] = term.raw();
+        }
+        let first = self.pool_pairs;
+        // SAFETY: the storage has a slot of the same size and alignment for each instruction.
+        unsafe {
+            let target = storage[first..].as_mut_ptr().cast::<Instr>();
+            target.copy_from_nonoverlapping(self.code.as_ptr(), self.code.len());
+        }
+        Specialised {
+            storage,
+            first,
+            functions: self.functions,
+            labels: self.labels,
+            lines: self.lines,
+            on_load: self.on_load,
+            tables: std::mem::take(&mut self.tables),
+        }
+    }
+}
+
+/// Whether a jump table for these is small enough.
+fn dense(values: &[i64]) -> bool {
+    let (Some(min), Some(max)) = (values.iter().min(), values.iter().max()) else { return false };
+    values.len() >= 3 && max.abs_diff(*min) < values.len() as u64 * 4 + 8
+}

@@ -1,0 +1,346 @@
+//! What instructions need of a state and do to it, where no other state is concerned.
+
+use super::Fault;
+use super::shape::{float, unsigned};
+use super::state::{Frame, Grant, RegSet, State};
+use crate::file::{Op, Operand};
+use crate::genop::Opcode;
+
+/// Whether execution can go on with the next instruction.
+#[derive(PartialEq)]
+pub(super) enum Next {
+    Continue,
+    Stop,
+}
+
+pub(super) use Next::{Continue, Stop};
+
+pub(super) type Step = Result<Next, Fault>;
+
+/// Everything but what only moves words about, and what cannot go wrong. Instructions that take terms apart
+/// are among those that may raise, for the machine checks what they are given.
+pub(super) fn may_raise(opcode: Opcode) -> bool {
+    use Opcode as O;
+    !matches!(
+        opcode,
+        O::Line
+            | O::ExecutableLine
+            | O::DebugLine
+            | O::OnLoad
+            | O::NifStart
+            | O::Move
+            | O::Swap
+            | O::Init
+            | O::InitYregs
+            | O::Jump
+            | O::Trim
+            | O::Deallocate
+            | O::Allocate
+            | O::AllocateZero
+            | O::AllocateHeap
+            | O::AllocateHeapZero
+            | O::TestHeap
+            | O::Return
+            | O::Try
+            | O::TryEnd
+            | O::TryCase
+            | O::Catch
+            | O::CatchEnd
+            | O::Timeout
+            | O::RemoveMessage
+            | O::LoopRec
+            | O::LoopRecEnd
+            | O::Wait
+            | O::PutList
+            | O::PutTuple2
+            | O::SelectVal
+            | O::IsLt
+            | O::IsGe
+            | O::IsEq
+            | O::IsNe
+            | O::IsEqExact
+            | O::IsNeExact
+            | O::IsInteger
+            | O::IsFloat
+            | O::IsNumber
+            | O::IsAtom
+            | O::IsPid
+            | O::IsReference
+            | O::IsPort
+            | O::IsNil
+            | O::IsBinary
+            | O::IsList
+            | O::IsNonemptyList
+            | O::IsTuple
+            | O::IsFunction
+            | O::IsBoolean
+            | O::IsBitstr
+            | O::IsMap
+            | O::IsTaggedTuple
+    )
+}
+
+/// No allocation, and no exception that would leave, may come between `setelement/3` and the writes to its result.
+pub(super) fn keeps_tuple_fresh(opcode: Opcode) -> bool {
+    use Opcode as O;
+    matches!(
+        opcode,
+        O::Move | O::Swap | O::GetTupleElement | O::SetTupleElement | O::Line
+    )
+}
+
+#[inline]
+pub(super) fn read(state: &State, arg: &Operand) -> Result<(), Fault> {
+    match *arg {
+        Operand::X(register) | Operand::TypedX(register, _) => {
+            if state.x.contains(register) {
+                Ok(())
+            } else {
+                Err(Fault::UninitialisedX(register))
+            }
+        }
+        Operand::Y(register) | Operand::TypedY(register, _) => read_y(state, register),
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn read_y(state: &State, register: u16) -> Result<(), Fault> {
+    in_frame(state, register)?;
+    if !state.y.contains(register) {
+        return Err(Fault::UninitialisedY(register));
+    }
+    untagged(state, register)
+}
+
+pub(super) fn read_all<'o>(
+    state: &State,
+    args: impl Iterator<Item = &'o Operand>,
+) -> Result<(), Fault> {
+    for arg in args {
+        read(state, arg)?;
+    }
+    Ok(())
+}
+
+pub(super) fn read_float(state: &State, arg: &Operand) -> Result<(), Fault> {
+    let register = float(arg);
+    if state.floats.contains(register) {
+        Ok(())
+    } else {
+        Err(Fault::UninitialisedFloat(register))
+    }
+}
+
+#[inline]
+pub(super) fn write(state: &mut State, arg: &Operand) -> Step {
+    match *arg {
+        Operand::X(register) | Operand::TypedX(register, _) => {
+            if register == 0 {
+                state.fresh_tuple = false;
+            }
+            state.x.insert(register);
+        }
+        Operand::Y(register) | Operand::TypedY(register, _) => {
+            in_frame(state, register)?;
+            untagged(state, register)?;
+            state.y.insert(register);
+        }
+        _ => unreachable!("the shape of the instruction has been checked"),
+    }
+    Ok(Continue)
+}
+
+pub(super) fn write_all<'o>(state: &mut State, args: impl Iterator<Item = &'o Operand>) -> Step {
+    for arg in args {
+        write(state, arg)?;
+    }
+    Ok(Continue)
+}
+
+pub(super) fn write_x0(state: &mut State) -> Step {
+    state.x.insert(0);
+    Ok(Continue)
+}
+
+pub(super) fn in_frame(state: &State, register: u16) -> Result<(), Fault> {
+    if u32::from(register) < state.frame.words() {
+        return Ok(());
+    }
+    Err(Fault::OutsideFrame {
+        register,
+        frame: state.frame.to_string(),
+    })
+}
+
+pub(super) fn untagged(state: &State, register: u16) -> Result<(), Fault> {
+    if state.tags_mixed {
+        return Err(Fault::MixedCatches);
+    }
+    if state.is_tagged(register) {
+        Err(Fault::CatchTag(register))
+    } else {
+        Ok(())
+    }
+}
+
+pub(super) fn y(arg: &Operand) -> u16 {
+    match arg {
+        Operand::Y(register) => *register,
+        _ => unreachable!("the shape of the instruction has been checked"),
+    }
+}
+
+/// X registers below the count hold terms.
+pub(super) fn live_x(state: &State, count: u32) -> Result<(), Fault> {
+    match state.x.first_missing(count) {
+        None => Ok(()),
+        Some(register) => Err(Fault::UninitialisedX(register)),
+    }
+}
+
+pub(super) fn scannable(state: &State) -> Result<(), Fault> {
+    if state.scannable() {
+        Ok(())
+    } else {
+        Err(Fault::StackNotInitialised)
+    }
+}
+
+/// A point where the heap may be collected, with so many live X registers.
+pub(super) fn collect(state: &mut State, live: u32) -> Result<(), Fault> {
+    live_x(state, live)?;
+    scannable(state)?;
+    state.x.truncate(live);
+    state.grant = Grant::default();
+    state.building = false;
+    Ok(())
+}
+
+/// After anything during which other code may have run.
+pub(super) fn forget_x(state: &mut State) {
+    state.x.clear();
+    state.floats.clear();
+    state.grant = Grant::default();
+    state.building = false;
+    state.fresh_tuple = false;
+}
+
+/// After the end of a catch: the exception, or the value, in the first X registers.
+pub(super) fn at_exception(state: &mut State, registers: u32) {
+    forget_x(state);
+    state.x = RegSet::below(registers);
+}
+
+pub(super) fn build(state: &mut State, words: u64) -> Result<(), Fault> {
+    let granted = state.grant.words;
+    if words > u64::from(granted) {
+        return Err(Fault::HeapWords {
+            needed: words,
+            granted,
+        });
+    }
+    state.grant.words = granted - words as u32;
+    Ok(())
+}
+
+pub(super) fn building(state: &State) -> Result<(), Fault> {
+    if state.building {
+        Ok(())
+    } else {
+        Err(Fault::NoBinary)
+    }
+}
+
+pub(super) fn allocate(op: &Op, state: &mut State, grant: Grant, live: u64) -> Step {
+    if state.frame != Frame::None {
+        return Err(Fault::FrameExists(state.frame.to_string()));
+    }
+    collect(state, live as u32)?;
+    let words = unsigned(&op.args[0]) as u32;
+    state.frame = Frame::Size(words);
+    let zeroed = matches!(op.opcode, Opcode::AllocateZero | Opcode::AllocateHeapZero);
+    state.y = RegSet::below(if zeroed { words } else { 0 });
+    state.grant = grant;
+    Ok(Continue)
+}
+
+pub(super) fn deallocate(state: &mut State, words: u64) -> Result<(), Fault> {
+    match state.frame {
+        Frame::Size(size) if u64::from(size) == words => {}
+        frame => {
+            return Err(Fault::WrongFrame {
+                frame: frame.to_string(),
+                wanted: words,
+            });
+        }
+    }
+    no_catch(state)?;
+    state.frame = Frame::None;
+    state.y.clear();
+    Ok(())
+}
+
+pub(super) fn no_frame(state: &State) -> Result<(), Fault> {
+    if state.frame != Frame::None {
+        return Err(Fault::FrameExists(state.frame.to_string()));
+    }
+    no_catch(state)
+}
+
+pub(super) fn no_catch(state: &State) -> Result<(), Fault> {
+    if state.tags_mixed {
+        return Err(Fault::MixedCatches);
+    }
+    if state.tags.is_empty() {
+        Ok(())
+    } else {
+        Err(Fault::ActiveCatch)
+    }
+}
+
+pub(super) fn trim(args: &[Operand], state: &mut State) -> Step {
+    let (dropped, remaining) = (unsigned(&args[0]) as u32, unsigned(&args[1]) as u32);
+    let wanted = dropped + remaining;
+    if state.frame != Frame::Size(wanted) {
+        return Err(Fault::WrongFrame {
+            frame: state.frame.to_string(),
+            wanted: u64::from(wanted),
+        });
+    }
+    if state.tags_mixed {
+        return Err(Fault::MixedCatches);
+    }
+    for tag in &mut state.tags {
+        match u32::from(tag.register).checked_sub(dropped) {
+            Some(register) => tag.register = register as u16,
+            None => return Err(Fault::ActiveCatch),
+        }
+    }
+    state.y.shift_down(dropped);
+    state.frame = Frame::Size(remaining);
+    state.handler_knows = false;
+    Ok(Continue)
+}
+
+pub(super) fn set_tuple_element(args: &[Operand], state: &mut State) -> Step {
+    read(state, &args[0])?;
+    read(state, &args[1])?;
+    if state.fresh_tuple && matches!(args[1], Operand::X(0) | Operand::TypedX(0, _)) {
+        return Ok(Continue);
+    }
+    Err(Fault::SharedTuple)
+}
+
+pub(super) fn float_move(args: &[Operand], state: &mut State) -> Step {
+    let [Operand::Float(_), destination] = args else {
+        read(state, &args[0])?;
+        state.floats.insert(float(&args[1]));
+        return Ok(Continue);
+    };
+    read_float(state, &args[0])?;
+    if state.grant.floats == 0 {
+        return Err(Fault::HeapFloats);
+    }
+    state.grant.floats -= 1;
+    write(state, destination)
+}

@@ -1,0 +1,771 @@
+//! The effect of each instruction on the state, along all paths of a function.
+//!
+//! A function is walked from its entry in the order of its instructions. A branch joins the state
+//! into that of its label; a label that learns something after it was passed is walked again from
+//! there, until nothing changes. Joins only ever lose knowledge, so that ends.
+
+use super::effect::*;
+use super::shape::{self, Command, Labels, elements, float, label, unsigned};
+use super::state::{CatchKind, Frame, Grant, State, Tag};
+use super::{Fault, Function, LabelInfo, NONE};
+use crate::file::{BeamFile, Op, Operand};
+use crate::genop::Opcode;
+
+/// Loops are walked again until nothing changes. The code of OTP takes four walks at most;
+/// the bound keeps hostile code from costing much.
+const WALKS_MAX: usize = 256;
+
+pub(super) struct Flow<'a> {
+    file: &'a BeamFile,
+    labels: &'a mut [LabelInfo],
+    /// By import: whether its calls do not return.
+    never_return: &'a [bool],
+    /// The states at the labels of the current function.
+    slots: Vec<Slot>,
+    function: Function,
+    /// The instruction being looked at.
+    position: usize,
+    /// The first label before the current instruction that has to be looked at again.
+    again: Option<usize>,
+}
+
+struct Slot {
+    state: State,
+    /// The state has changed since the code after the label was walked.
+    pending: bool,
+}
+
+/// Index of the instruction at fault, and the fault.
+type Located = (usize, Fault);
+
+impl<'a> Flow<'a> {
+    pub fn new(
+        file: &'a BeamFile,
+        labels: &'a mut [LabelInfo],
+        never_return: &'a [bool],
+    ) -> Flow<'a> {
+        let function = Function {
+            start: 0,
+            func_info: 0,
+            end: 0,
+            arity: 0,
+        };
+        Flow {
+            file,
+            labels,
+            never_return,
+            slots: Vec::new(),
+            function,
+            position: 0,
+            again: None,
+        }
+    }
+
+    pub fn verify_function(&mut self, function: &Function) -> Result<(), Located> {
+        self.function = *function;
+        self.slots.clear();
+        self.check_labels()?;
+        let mut start = function.func_info + 1;
+        let mut current = Some(State::entry(function.arity));
+        for _ in 0..WALKS_MAX {
+            self.walk(start, current.take())?;
+            match self.again.take() {
+                Some(label) => start = label,
+                None => return Ok(()),
+            }
+        }
+        Err((function.func_info, Fault::TooComplex))
+    }
+
+    fn check_labels(&self) -> Result<(), Located> {
+        let Function { start, end, .. } = self.function;
+        let labels = Labels {
+            labels: self.labels,
+            start,
+            end,
+        };
+        for (offset, op) in self.file.code.ops[start..end].iter().enumerate() {
+            labels.check(op).map_err(|fault| (start + offset, fault))?;
+        }
+        Ok(())
+    }
+
+    /// From an instruction to the end of the function, skipping what is not reached or known already.
+    fn walk(&mut self, start: usize, mut current: Option<State>) -> Result<(), Located> {
+        let file = self.file;
+        let ops = &file.code.ops[..self.function.end];
+        for (position, op) in ops.iter().enumerate().skip(start) {
+            self.position = position;
+            let outcome = match (op.opcode, &mut current) {
+                (Opcode::Label, state) => self.at_label(unsigned(&op.args[0]) as u32, state),
+                (_, Some(state)) => self.step(op, state),
+                (_, None) => continue,
+            };
+            match outcome {
+                Ok(Continue) => {}
+                Ok(Stop) => current = None,
+                Err(fault) => return Err((position, fault)),
+            }
+        }
+        match current {
+            Some(_) => Err((self.function.end - 1, Fault::FallsOff)),
+            None => Ok(()),
+        }
+    }
+
+    /// Goes on with what is known at the label, if that is news.
+    fn at_label(&mut self, label: u32, current: &mut Option<State>) -> Step {
+        if let Some(state) = current {
+            if self.is_try_handler(label) {
+                self.raise(state)?;
+            } else {
+                self.join(label, state)?;
+            }
+        }
+        let slot = self.labels[label as usize].slot as usize;
+        if let Some(slot) = self.slots.get_mut(slot)
+            && std::mem::take(&mut slot.pending)
+        {
+            let mut state = slot.state.clone();
+            state.handler_knows = false;
+            *current = Some(state);
+            return Ok(Continue);
+        }
+        Ok(Stop)
+    }
+
+    /// Joins a state into that of a label. Slots of earlier functions are none of this one's labels,
+    /// as labels belong to one function.
+    fn join(&mut self, label: u32, state: &State) -> Result<(), Fault> {
+        let info = &mut self.labels[label as usize];
+        if info.slot == NONE {
+            info.slot = self.slots.len() as u32;
+            self.slots.push(Slot {
+                state: state.clone(),
+                pending: true,
+            });
+            return Ok(());
+        }
+        let slot = &mut self.slots[info.slot as usize];
+        if slot.state.join(state)? {
+            slot.pending = true;
+        }
+        Ok(())
+    }
+
+    fn branch(&mut self, label: u32, state: &State) -> Result<(), Fault> {
+        if label == 0 {
+            return Ok(());
+        }
+        if self.labels[label as usize].op < self.function.func_info as u32 {
+            return self.function_clause(state);
+        }
+        if self.is_try_handler(label) {
+            return self.raise(&mut state.clone());
+        }
+        self.branch_within(label, state)
+    }
+
+    fn branch_within(&mut self, label: u32, state: &State) -> Result<(), Fault> {
+        let op = self.labels[label as usize].op as usize;
+        self.join(label, state)?;
+        let slot = &self.slots[self.labels[label as usize].slot as usize];
+        if op <= self.position && slot.pending {
+            self.again = Some(self.again.map_or(op, |again| again.min(op)));
+        }
+        Ok(())
+    }
+
+    /// Whether `try_case` is what stands at a label. Without an exception it raises one, so running into it
+    /// is like raising one right before.
+    fn is_try_handler(&self, label: u32) -> bool {
+        self.first_instruction(label)
+            .is_some_and(|index| self.file.code.ops[index].opcode == Opcode::TryCase)
+    }
+
+    /// A jump to `func_info`, which raises `function_clause` with the arguments.
+    fn function_clause(&self, state: &State) -> Result<(), Fault> {
+        if state.frame != Frame::None {
+            return Err(Fault::FrameExists(state.frame.to_string()));
+        }
+        live_x(state, self.function.arity)
+    }
+
+    /// An exception may be raised here.
+    fn raise(&mut self, state: &mut State) -> Result<(), Fault> {
+        if state.tags_mixed {
+            return Err(Fault::MixedCatches);
+        }
+        if state.tags.is_empty() || state.handler_knows {
+            return Ok(());
+        }
+        state.handler_knows = true;
+        let handler_state = state.at_handler();
+        let innermost = state.tags[0].register;
+        for tag in state
+            .tags
+            .iter()
+            .take_while(|tag| tag.register == innermost)
+        {
+            self.branch_within(tag.handler, &handler_state)?;
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, op: &Op, state: &mut State) -> Step {
+        use Opcode as O;
+        let args = &op.args[..];
+        if may_raise(op.opcode) {
+            self.raise(state)?;
+        }
+        if state.fresh_tuple && !keeps_tuple_fresh(op.opcode) {
+            state.fresh_tuple = false;
+        }
+        match op.opcode {
+            O::Line | O::ExecutableLine | O::DebugLine | O::OnLoad | O::NifStart => Ok(Continue),
+            O::Fclearerror | O::Fcheckerror | O::RecvMark | O::RecvSet | O::RemoveMessage => {
+                Ok(Continue)
+            }
+            O::Move => {
+                read(state, &args[0])?;
+                write(state, &args[1])
+            }
+            O::Swap => {
+                read(state, &args[0])?;
+                read(state, &args[1])?;
+                write(state, &args[0])?;
+                write(state, &args[1])
+            }
+            O::Init => write(state, &args[0]),
+            O::InitYregs => write_all(state, elements(&args[0]).iter()),
+
+            O::IsLt
+            | O::IsGe
+            | O::IsEq
+            | O::IsNe
+            | O::IsEqExact
+            | O::IsNeExact
+            | O::IsFunction2 => {
+                read(state, &args[1])?;
+                read(state, &args[2])?;
+                self.or_fail(&args[0], state)
+            }
+            O::IsInteger
+            | O::IsFloat
+            | O::IsNumber
+            | O::IsAtom
+            | O::IsPid
+            | O::IsReference
+            | O::IsPort => {
+                read(state, &args[1])?;
+                self.or_fail(&args[0], state)
+            }
+            O::IsNil
+            | O::IsBinary
+            | O::IsList
+            | O::IsNonemptyList
+            | O::IsTuple
+            | O::IsFunction
+            | O::IsBoolean => {
+                read(state, &args[1])?;
+                self.or_fail(&args[0], state)
+            }
+            O::IsBitstr
+            | O::IsMap
+            | O::TestArity
+            | O::IsTaggedTuple
+            | O::BsTestTail2
+            | O::BsTestUnit => {
+                read(state, &args[1])?;
+                self.or_fail(&args[0], state)
+            }
+            O::BsMatchString => {
+                read(state, &args[1])?;
+                self.or_fail(&args[0], state)
+            }
+            O::HasMapFields => {
+                read(state, &args[1])?;
+                read_all(state, elements(&args[2]).iter())?;
+                self.or_fail(&args[0], state)
+            }
+            O::SelectVal | O::SelectTupleArity => self.select(args, state),
+            O::Jump => {
+                self.branch(label(&args[0]), state)?;
+                Ok(Stop)
+            }
+
+            O::GetList => {
+                read(state, &args[0])?;
+                write(state, &args[1])?;
+                write(state, &args[2])
+            }
+            O::GetHd | O::GetTl => {
+                read(state, &args[0])?;
+                write(state, &args[1])
+            }
+            O::GetTupleElement => {
+                read(state, &args[0])?;
+                write(state, &args[2])
+            }
+            O::SetTupleElement => set_tuple_element(args, state),
+            O::GetMapElements => {
+                read(state, &args[1])?;
+                let pairs = elements(&args[2]);
+                read_all(state, pairs.iter().step_by(2))?;
+                self.or_fail(&args[0], state)?;
+                write_all(state, pairs.iter().skip(1).step_by(2))
+            }
+
+            O::PutList => {
+                read(state, &args[0])?;
+                read(state, &args[1])?;
+                build(state, 2)?;
+                write(state, &args[2])
+            }
+            O::PutTuple2 => {
+                let contents = elements(&args[1]);
+                read_all(state, contents.iter())?;
+                build(state, contents.len() as u64 + 1)?;
+                write(state, &args[0])
+            }
+            O::UpdateRecord => {
+                read(state, &args[2])?;
+                read_all(state, elements(&args[4]).iter().skip(1).step_by(2))?;
+                build(state, unsigned(&args[1]) + 1)?;
+                write(state, &args[3])
+            }
+            O::MakeFun3 => {
+                read_all(state, elements(&args[2]).iter())?;
+                write(state, &args[1])
+            }
+            O::MakeFun2 => {
+                let free = self.file.lambdas[unsigned(&args[0]) as usize].num_free;
+                collect(state, free)?;
+                write_x0(state)
+            }
+            O::PutMapAssoc | O::PutMapExact => {
+                read(state, &args[1])?;
+                read_all(state, elements(&args[4]).iter())?;
+                collect(state, unsigned(&args[3]) as u32)?;
+                self.or_fail(&args[0], state)?;
+                write(state, &args[2])
+            }
+
+            O::Allocate | O::AllocateZero => {
+                allocate(op, state, Grant::default(), unsigned(&args[1]))
+            }
+            O::AllocateHeap | O::AllocateHeapZero => {
+                allocate(op, state, shape::grant(&args[1]), unsigned(&args[2]))
+            }
+            O::TestHeap => {
+                collect(state, unsigned(&args[1]) as u32)?;
+                state.grant = shape::grant(&args[0]);
+                Ok(Continue)
+            }
+            O::Deallocate => {
+                deallocate(state, unsigned(&args[0]))?;
+                Ok(Continue)
+            }
+            O::Trim => trim(args, state),
+
+            O::Call | O::CallExt => self.body_call(op, state, unsigned(&args[0]) as u32),
+            O::CallOnly | O::CallExtOnly => self.tail_call(op, state, None),
+            O::CallLast | O::CallExtLast => self.tail_call(op, state, Some(unsigned(&args[2]))),
+            O::CallFun => self.body_call(op, state, unsigned(&args[0]) as u32 + 1),
+            O::CallFun2 => {
+                read(state, &args[2])?;
+                self.body_call(op, state, unsigned(&args[1]) as u32)
+            }
+            O::Apply => self.body_call(op, state, unsigned(&args[0]) as u32 + 2),
+            O::ApplyLast => {
+                live_x(state, unsigned(&args[0]) as u32 + 2)?;
+                scannable(state)?;
+                deallocate(state, unsigned(&args[1]))?;
+                Ok(Stop)
+            }
+            O::Send => self.body_call(op, state, 2),
+            O::BsInitWritable => self.body_call(op, state, 1),
+            O::RawRaise => self.body_call(op, state, 3),
+            O::Return => {
+                live_x(state, 1)?;
+                no_frame(state)?;
+                Ok(Stop)
+            }
+
+            O::Bif0 => write(state, &args[1]),
+            O::Bif1 => self.bif(&args[0], &args[2..3], &args[3], state),
+            O::Bif2 => self.bif(&args[0], &args[2..4], &args[4], state),
+            O::GcBif1 => self.gc_bif(args, 1, state),
+            O::GcBif2 => self.gc_bif(args, 2, state),
+            O::GcBif3 => self.gc_bif(args, 3, state),
+
+            O::LoopRec => {
+                forget_x(state);
+                self.branch(label(&args[0]), state)?;
+                write(state, &args[1])
+            }
+            O::LoopRecEnd | O::Wait => {
+                self.suspend(label(&args[0]), state)?;
+                Ok(Stop)
+            }
+            O::WaitTimeout => self.wait_timeout(args, state),
+            O::Timeout => {
+                forget_x(state);
+                Ok(Continue)
+            }
+            O::RecvMarkerReserve => write(state, &args[0]),
+            O::RecvMarkerBind => {
+                read(state, &args[0])?;
+                read(state, &args[1])?;
+                Ok(Continue)
+            }
+            O::RecvMarkerClear | O::RecvMarkerUse => {
+                read(state, &args[0])?;
+                Ok(Continue)
+            }
+
+            O::Try | O::Catch => self.enter_catch(op, state),
+            O::TryEnd => {
+                state.remove_tag(y(&args[0]), CatchKind::Try)?;
+                Ok(Continue)
+            }
+            O::TryCase => {
+                live_x(state, 4)?;
+                state.remove_tag(y(&args[0]), CatchKind::Try)?;
+                at_exception(state, 3);
+                Ok(Continue)
+            }
+            O::CatchEnd => {
+                live_x(state, 1)?;
+                state.remove_tag(y(&args[0]), CatchKind::Catch)?;
+                at_exception(state, 1);
+                Ok(Continue)
+            }
+            O::Badmatch | O::CaseEnd | O::TryCaseEnd | O::Badrecord => {
+                read(state, &args[0])?;
+                scannable(state)?;
+                Ok(Stop)
+            }
+            O::IfEnd => {
+                scannable(state)?;
+                Ok(Stop)
+            }
+            O::Raise => {
+                read(state, &args[0])?;
+                read(state, &args[1])?;
+                scannable(state)?;
+                Ok(Stop)
+            }
+            O::BuildStacktrace => {
+                collect(state, 1)?;
+                write_x0(state)
+            }
+
+            O::Fmove => float_move(args, state),
+            O::Fconv => {
+                read(state, &args[0])?;
+                state.floats.insert(float(&args[1]));
+                Ok(Continue)
+            }
+            O::Fadd | O::Fsub | O::Fmul | O::Fdiv => {
+                read_float(state, &args[1])?;
+                read_float(state, &args[2])?;
+                self.or_fail(&args[0], state)?;
+                state.floats.insert(float(&args[3]));
+                Ok(Continue)
+            }
+            O::Fnegate => {
+                read_float(state, &args[1])?;
+                self.or_fail(&args[0], state)?;
+                state.floats.insert(float(&args[2]));
+                Ok(Continue)
+            }
+
+            O::BsStartMatch3 => {
+                self.match_get(&args[0], &args[1..2], &args[2], Some(&args[3]), state)
+            }
+            O::BsStartMatch4 => {
+                self.match_get(&args[0], &args[2..3], &args[1], Some(&args[3]), state)
+            }
+            O::BsGetInteger2 | O::BsGetFloat2 | O::BsGetBinary2 => {
+                read(state, &args[3])?;
+                self.match_get(&args[0], &args[1..2], &args[2], Some(&args[6]), state)
+            }
+            O::BsGetUtf8 | O::BsGetUtf16 | O::BsGetUtf32 => {
+                self.match_get(&args[0], &args[1..2], &args[2], Some(&args[4]), state)
+            }
+            O::BsSkipUtf8 | O::BsSkipUtf16 | O::BsSkipUtf32 => {
+                self.match_get(&args[0], &args[1..2], &args[2], None, state)
+            }
+            O::BsSkipBits2 => {
+                read(state, &args[1])?;
+                read(state, &args[2])?;
+                self.or_fail(&args[0], state)
+            }
+            O::BsGetPosition | O::BsGetTail => {
+                read(state, &args[0])?;
+                collect(state, unsigned(&args[2]) as u32)?;
+                write(state, &args[1])
+            }
+            O::BsSetPosition => {
+                read(state, &args[0])?;
+                read(state, &args[1])?;
+                Ok(Continue)
+            }
+            O::BsMatch => self.bs_match(args, state),
+
+            O::BsCreateBin => self.bs_create_bin(args, state),
+            O::BsInit2 | O::BsInitBits => {
+                if !matches!(args[1], Operand::Unsigned(_)) {
+                    read(state, &args[1])?;
+                }
+                self.bs_init(&args[0], &args[2], &args[3], &args[5], state)
+            }
+            O::BsAppend => {
+                read(state, &args[1])?;
+                read(state, &args[5])?;
+                self.bs_init(&args[0], &args[2], &args[3], &args[7], state)
+            }
+            O::BsPrivateAppend => {
+                read(state, &args[1])?;
+                read(state, &args[3])?;
+                self.or_fail(&args[0], state)?;
+                state.building = true;
+                write(state, &args[5])
+            }
+            O::BsAdd => {
+                read(state, &args[1])?;
+                read(state, &args[2])?;
+                self.or_fail(&args[0], state)?;
+                write(state, &args[4])
+            }
+            O::BsUtf8Size | O::BsUtf16Size => {
+                read(state, &args[1])?;
+                self.or_fail(&args[0], state)?;
+                write(state, &args[2])
+            }
+            O::BsPutInteger | O::BsPutBinary | O::BsPutFloat => {
+                read(state, &args[1])?;
+                read(state, &args[4])?;
+                building(state)?;
+                self.or_fail(&args[0], state)
+            }
+            O::BsPutUtf8 | O::BsPutUtf16 | O::BsPutUtf32 => {
+                read(state, &args[2])?;
+                building(state)?;
+                self.or_fail(&args[0], state)
+            }
+            O::BsPutString => {
+                building(state)?;
+                Ok(Continue)
+            }
+
+            // These delimit functions; a body cannot run into them.
+            O::FuncInfo | O::IntCodeEnd | O::Label => Err(Fault::FallsOff),
+            // The shape check has refused the rest, which are obsolete.
+            _ => Err(Fault::Obsolete),
+        }
+    }
+
+    fn or_fail(&mut self, fail: &Operand, state: &State) -> Step {
+        self.branch(label(fail), state)?;
+        Ok(Continue)
+    }
+
+    fn select(&mut self, args: &[Operand], state: &State) -> Step {
+        read(state, &args[0])?;
+        self.branch(label(&args[1]), state)?;
+        for target in elements(&args[2]).iter().skip(1).step_by(2) {
+            self.branch(label(target), state)?;
+        }
+        Ok(Stop)
+    }
+
+    fn bif(
+        &mut self,
+        fail: &Operand,
+        sources: &[Operand],
+        destination: &Operand,
+        state: &mut State,
+    ) -> Step {
+        read_all(state, sources.iter())?;
+        self.or_fail(fail, state)?;
+        write(state, destination)
+    }
+
+    fn gc_bif(&mut self, args: &[Operand], arity: usize, state: &mut State) -> Step {
+        read_all(state, args[3..3 + arity].iter())?;
+        collect(state, unsigned(&args[1]) as u32)?;
+        self.or_fail(&args[0], state)?;
+        write(state, &args[3 + arity])
+    }
+
+    fn body_call(&mut self, op: &Op, state: &mut State, arguments: u32) -> Step {
+        live_x(state, arguments)?;
+        scannable(state)?;
+        if self.never_returns(op) {
+            return Ok(Stop);
+        }
+        if !matches!(state.frame, Frame::Size(_)) {
+            return Err(Fault::FrameNeeded(state.frame.to_string()));
+        }
+        let set_element = self.is_setelement(op);
+        forget_x(state);
+        state.fresh_tuple = set_element;
+        state.x.insert(0);
+        Ok(Continue)
+    }
+
+    fn tail_call(&mut self, op: &Op, state: &mut State, frame_words: Option<u64>) -> Step {
+        live_x(state, unsigned(&op.args[0]) as u32)?;
+        scannable(state)?;
+        if self.never_returns(op) {
+            // The compiler does not care about the frame then.
+            return Ok(Stop);
+        }
+        match frame_words {
+            Some(words) => deallocate(state, words)?,
+            None => no_frame(state)?,
+        }
+        Ok(Stop)
+    }
+
+    fn never_returns(&self, op: &Op) -> bool {
+        let external = matches!(
+            op.opcode,
+            Opcode::CallExt | Opcode::CallExtOnly | Opcode::CallExtLast
+        );
+        external && self.never_return[unsigned(&op.args[1]) as usize]
+    }
+
+    fn is_setelement(&self, op: &Op) -> bool {
+        if op.opcode != Opcode::CallExt {
+            return false;
+        }
+        let import = self.file.imports[unsigned(&op.args[1]) as usize];
+        let name = |atom: u32| self.file.atoms.get(atom as usize).map(String::as_str);
+        import.arity == 3
+            && name(import.function) == Some("setelement")
+            && name(import.module) == Some("erlang")
+    }
+
+    /// The process may sleep, and go on at the label or after this instruction.
+    fn suspend(&mut self, label: u32, state: &mut State) -> Result<(), Fault> {
+        scannable(state)?;
+        forget_x(state);
+        self.branch(label, state)
+    }
+
+    /// Where a message only makes it wait again (`receive after T -> ok end`), the operand is not
+    /// read again, for the timer is running; so what the registers hold then does not matter.
+    fn wait_timeout(&mut self, args: &[Operand], state: &mut State) -> Step {
+        read(state, &args[1])?;
+        let target = label(&args[0]);
+        let waits_again = self.first_instruction(target) == Some(self.position);
+        self.suspend(if waits_again { 0 } else { target }, state)?;
+        Ok(Continue)
+    }
+
+    /// Index of the first instruction at a label that does something.
+    fn first_instruction(&self, label: u32) -> Option<usize> {
+        let start = self.labels[label as usize].op as usize;
+        let ops = &self.file.code.ops[..self.function.end];
+        (start..ops.len()).find(|index| !matches!(ops[*index].opcode, Opcode::Label | Opcode::Line))
+    }
+
+    fn enter_catch(&mut self, op: &Op, state: &mut State) -> Step {
+        let kind = if op.opcode == Opcode::Try {
+            CatchKind::Try
+        } else {
+            CatchKind::Catch
+        };
+        let (register, handler) = (y(&op.args[0]), label(&op.args[1]));
+        self.check_handler(handler, kind)?;
+        write(state, &op.args[0])?;
+        state.add_tag(Tag {
+            register,
+            kind,
+            handler,
+        })?;
+        Ok(Continue)
+    }
+
+    /// The first instruction at a handler is the end of its catch, as nothing else understands
+    /// what X0 to X3 hold there.
+    fn check_handler(&self, handler: u32, kind: CatchKind) -> Result<(), Fault> {
+        let first = self
+            .first_instruction(handler)
+            .map(|index| self.file.code.ops[index].opcode);
+        match (first, kind) {
+            (Some(Opcode::TryCase), CatchKind::Try)
+            | (Some(Opcode::CatchEnd), CatchKind::Catch) => Ok(()),
+            _ => Err(Fault::BadHandler(handler)),
+        }
+    }
+
+    /// Takes something out of a match context; may collect.
+    fn match_get(
+        &mut self,
+        fail: &Operand,
+        sources: &[Operand],
+        live: &Operand,
+        destination: Option<&Operand>,
+        state: &mut State,
+    ) -> Step {
+        read_all(state, sources.iter())?;
+        collect(state, unsigned(live) as u32)?;
+        if let Operand::Label(fail) = fail {
+            self.branch(*fail, state)?;
+        }
+        match destination {
+            Some(destination) => write(state, destination),
+            None => Ok(Continue),
+        }
+    }
+
+    fn bs_match(&mut self, args: &[Operand], state: &mut State) -> Step {
+        read(state, &args[1])?;
+        let fail = label(&args[0]);
+        let file = self.file;
+        shape::split_commands(file, 3, elements(&args[2]), |command| {
+            // A later command can fail after an earlier one has collected.
+            self.branch(fail, state)?;
+            if let Command::Get { live, destination } = command {
+                collect(state, live)?;
+                self.branch(fail, state)?;
+                write(state, destination)?;
+            }
+            Ok(())
+        })?;
+        Ok(Continue)
+    }
+
+    fn bs_create_bin(&mut self, args: &[Operand], state: &mut State) -> Step {
+        for [_, _, _, _, value, size] in elements(&args[5]).as_chunks::<6>().0 {
+            // The value of a string is its offset.
+            if !matches!(value, Operand::Unsigned(_)) {
+                read(state, value)?;
+            }
+            read(state, size)?;
+        }
+        collect(state, unsigned(&args[2]) as u32)?;
+        self.or_fail(&args[0], state)?;
+        state.grant = shape::grant(&args[1]);
+        write(state, &args[4])
+    }
+
+    fn bs_init(
+        &mut self,
+        fail: &Operand,
+        heap: &Operand,
+        live: &Operand,
+        destination: &Operand,
+        state: &mut State,
+    ) -> Step {
+        collect(state, unsigned(live) as u32)?;
+        self.or_fail(fail, state)?;
+        state.grant = shape::grant(heap);
+        state.building = true;
+        write(state, destination)
+    }
+}

@@ -1,0 +1,838 @@
+//! The kinds and ranges of operands, instruction by instruction.
+//!
+//! This is checked for all code, reachable or not, so that whoever translates it can rely on it.
+
+use super::{Fault, LabelInfo, NONE};
+use crate::decode::REGISTERS_MAX;
+use crate::file::{ARITY_MAX, AllocKind, BeamFile, Op, Operand};
+use crate::genop::Opcode;
+
+/// A frame, or one list of operands, is at most this long; Y registers are numbered below it.
+const FRAME_WORDS_MAX: u64 = REGISTERS_MAX;
+
+/// One instruction can ask for this many words of heap at most.
+const HEAP_WORDS_MAX: u64 = 1 << 24;
+
+/// A bit count or an index; more would overflow in a machine's arithmetic.
+const COUNT_MAX: u64 = 1 << 28;
+
+/// What an operand has to be.
+#[derive(Clone, Copy)]
+enum Kind {
+    /// A label of this function, or none.
+    Fail,
+    /// A label of this function.
+    Jump,
+    /// A label of this function, or the atom `no_fail` or `resume`.
+    Start,
+    /// A function's entry; the arity is in the first operand.
+    Entry,
+    /// The fun that is called, or the atom `safe` or `unsafe` where it is not known.
+    FunTag,
+    /// A register or a constant.
+    Source,
+    /// A register to read or to write.
+    Register,
+    Y,
+    Float,
+    /// A source or a float register.
+    AnySource,
+    /// A register or a float register.
+    AnyRegister,
+    Atom,
+    Count,
+    /// A count, or a source.
+    Size,
+    Arity,
+    Live,
+    FrameWords,
+    Heap,
+    /// A unit of bits.
+    Unit,
+    Import,
+    Lambda,
+    Line,
+    /// Whatever, ignored.
+    Any,
+    /// [value, label ...]
+    Values,
+    /// [arity, label ...]
+    Arities,
+    Sources,
+    /// [key, value ...]
+    SourcePairs,
+    /// [key, destination ...]
+    SourceAndRegister,
+    Ys,
+    /// [type, segment, unit, flags, value, size ...]
+    Segments,
+    /// [index from 1, value ...]
+    Updates,
+    Commands,
+}
+
+fn shape(opcode: Opcode) -> &'static [Kind] {
+    use Kind::*;
+    use Opcode as O;
+    match opcode {
+        O::Label => &[Count],
+        O::FuncInfo => &[Atom, Atom, Arity],
+        O::Call | O::CallOnly => &[Arity, Entry],
+        O::CallLast => &[Arity, Entry, FrameWords],
+        O::CallExt | O::CallExtOnly => &[Arity, Import],
+        O::CallExtLast => &[Arity, Import, FrameWords],
+        O::Bif0 => &[Import, Register],
+        O::Bif1 => &[Fail, Import, Source, Register],
+        O::Bif2 => &[Fail, Import, Source, Source, Register],
+        O::GcBif1 => &[Fail, Live, Import, Source, Register],
+        O::GcBif2 => &[Fail, Live, Import, Source, Source, Register],
+        O::GcBif3 => &[Fail, Live, Import, Source, Source, Source, Register],
+        O::Allocate | O::AllocateZero => &[FrameWords, Live],
+        O::AllocateHeap | O::AllocateHeapZero => &[FrameWords, Heap, Live],
+        O::TestHeap => &[Heap, Live],
+        O::Init | O::TryEnd | O::TryCase | O::CatchEnd => &[Y],
+        O::Try | O::Catch => &[Y, Jump],
+        O::Deallocate => &[FrameWords],
+        O::Trim => &[FrameWords, FrameWords],
+        O::LoopRec => &[Jump, Register],
+        O::LoopRecEnd | O::Wait | O::Jump => &[Jump],
+        O::WaitTimeout => &[Jump, Source],
+        O::IsLt | O::IsGe | O::IsEq | O::IsNe | O::IsEqExact | O::IsNeExact => {
+            &[Jump, Source, Source]
+        }
+        O::IsInteger
+        | O::IsFloat
+        | O::IsNumber
+        | O::IsAtom
+        | O::IsPid
+        | O::IsReference
+        | O::IsPort => &[Jump, Source],
+        O::IsNil | O::IsBinary | O::IsList | O::IsNonemptyList | O::IsTuple | O::IsFunction => {
+            &[Jump, Source]
+        }
+        O::IsBoolean | O::IsBitstr | O::IsMap => &[Jump, Source],
+        O::IsFunction2 => &[Jump, Source, Source],
+        O::TestArity => &[Jump, Source, Count],
+        O::IsTaggedTuple => &[Jump, Source, Count, Atom],
+        O::SelectVal => &[Source, Jump, Values],
+        O::SelectTupleArity => &[Source, Jump, Arities],
+        O::Move => &[Source, Register],
+        O::Swap => &[Register, Register],
+        O::GetList => &[Register, Register, Register],
+        O::GetHd | O::GetTl => &[Register, Register],
+        O::GetTupleElement => &[Register, Count, Register],
+        O::SetTupleElement => &[Source, Register, Count],
+        O::PutList => &[Source, Source, Register],
+        O::PutTuple2 => &[Register, Sources],
+        O::UpdateRecord => &[Atom, Count, Source, Register, Updates],
+        O::Badmatch | O::CaseEnd | O::TryCaseEnd | O::Badrecord => &[Source],
+        O::Raise => &[Source, Source],
+        O::CallFun | O::Apply => &[Arity],
+        O::ApplyLast => &[Arity, FrameWords],
+        O::CallFun2 => &[FunTag, Arity, Source],
+        O::MakeFun2 => &[Lambda],
+        O::MakeFun3 => &[Lambda, Register, Sources],
+        O::InitYregs => &[Ys],
+        O::Fcheckerror => &[Fail],
+        O::Fmove => &[AnySource, AnyRegister],
+        O::Fconv => &[Source, Float],
+        O::Fadd | O::Fsub | O::Fmul | O::Fdiv => &[Fail, Float, Float, Float],
+        O::Fnegate => &[Fail, Float, Float],
+        O::PutMapAssoc | O::PutMapExact => &[Fail, Source, Register, Live, SourcePairs],
+        O::HasMapFields => &[Jump, Source, Sources],
+        O::GetMapElements => &[Jump, Source, SourceAndRegister],
+        O::BsStartMatch3 => &[Jump, Source, Live, Register],
+        O::BsStartMatch4 => &[Start, Live, Source, Register],
+        O::BsGetPosition | O::BsGetTail => &[Register, Register, Live],
+        O::BsSetPosition => &[Register, Source],
+        O::BsGetInteger2 | O::BsGetFloat2 | O::BsGetBinary2 => {
+            &[Jump, Register, Live, Source, Unit, Count, Register]
+        }
+        O::BsSkipBits2 => &[Jump, Register, Source, Unit, Count],
+        O::BsTestTail2 => &[Jump, Register, Count],
+        O::BsTestUnit => &[Jump, Register, Unit],
+        O::BsMatchString => &[Jump, Register, Count, Count],
+        O::BsGetUtf8 | O::BsGetUtf16 | O::BsGetUtf32 => &[Jump, Register, Live, Count, Register],
+        O::BsSkipUtf8 | O::BsSkipUtf16 | O::BsSkipUtf32 => &[Jump, Register, Live, Count],
+        O::BsMatch => &[Jump, Register, Commands],
+        O::BsCreateBin => &[Fail, Heap, Live, Count, Register, Segments],
+        O::BsInit2 | O::BsInitBits => &[Fail, Size, Heap, Live, Count, Register],
+        O::BsAppend => &[Fail, Source, Heap, Live, Unit, Source, Count, Register],
+        O::BsPrivateAppend => &[Fail, Source, Unit, Source, Count, Register],
+        O::BsAdd => &[Fail, Source, Source, Unit, Register],
+        O::BsPutInteger | O::BsPutBinary | O::BsPutFloat => &[Fail, Source, Unit, Count, Source],
+        O::BsPutString => &[Count, Count],
+        O::BsPutUtf8 | O::BsPutUtf16 | O::BsPutUtf32 => &[Fail, Count, Source],
+        O::BsUtf8Size | O::BsUtf16Size => &[Fail, Source, Register],
+        O::RecvMark | O::RecvSet => &[Jump],
+        O::RecvMarkerBind => &[Register, Register],
+        O::RecvMarkerClear | O::RecvMarkerUse | O::RecvMarkerReserve => &[Register],
+        O::Line => &[Line],
+        O::ExecutableLine => &[Line, Any],
+        O::DebugLine => &[Any, Line, Any, Any],
+        // No operands, or obsolete: then the operands cannot be right, and decoding refuses them anyway.
+        _ => &[],
+    }
+}
+
+/// Checks everything about operands that does not depend on the function they are in.
+pub(super) fn check_kinds(file: &BeamFile, op: &Op) -> Result<(), Fault> {
+    if op.opcode.last_release().is_some() {
+        return Err(Fault::Obsolete);
+    }
+    let kinds = shape(op.opcode);
+    if kinds.len() != op.args.len() {
+        return Err(Fault::OperandCount {
+            given: op.args.len(),
+            wanted: kinds.len(),
+        });
+    }
+    for (position, (arg, kind)) in (1..).zip(op.args.iter().zip(kinds)) {
+        check_kind(file, position, arg, *kind)?;
+    }
+    check_together(file, op)
+}
+
+#[inline]
+fn check_kind(file: &BeamFile, position: usize, arg: &Operand, kind: Kind) -> Result<(), Fault> {
+    let expected = match kind {
+        Kind::Source => return source(file, position, arg),
+        Kind::Register => return register(file, position, arg),
+        // That labels exist in the function is checked with the function.
+        Kind::Fail if matches!(arg, Operand::Label(_)) => return Ok(()),
+        Kind::Jump | Kind::Entry if matches!(arg, Operand::Label(label) if *label != 0) => {
+            return Ok(());
+        }
+        Kind::Fail | Kind::Jump | Kind::Entry => "a label",
+        Kind::Start => return label_or_atom(file, position, arg, &["no_fail", "resume"]),
+        Kind::FunTag => match arg {
+            Operand::Unsigned(_) => return index(position, arg, "fun", file.lambdas.len()),
+            _ => return label_or_atom(file, position, arg, &["safe", "unsafe"]),
+        },
+        Kind::Y => match arg {
+            Operand::Y(_) => return register(file, position, arg),
+            _ => "a Y register",
+        },
+        Kind::Float => match arg {
+            Operand::Float(_) => return float_register(position, arg),
+            _ => "a float register",
+        },
+        Kind::AnySource | Kind::AnyRegister => match (arg, kind) {
+            (Operand::Float(_), _) => return float_register(position, arg),
+            (_, Kind::AnySource) => return source(file, position, arg),
+            _ => return register(file, position, arg),
+        },
+        Kind::Atom => match arg {
+            Operand::Atom(_) => return source(file, position, arg),
+            _ => "an atom",
+        },
+        Kind::Size => match arg {
+            Operand::Unsigned(_) => return at_most(position, arg, COUNT_MAX, "too large"),
+            _ => return source(file, position, arg),
+        },
+        Kind::Count => return at_most(position, arg, COUNT_MAX, "too large"),
+        Kind::Arity => {
+            return at_most(
+                position,
+                arg,
+                u64::from(ARITY_MAX),
+                "functions have up to 255 arguments",
+            );
+        }
+        Kind::Live => return at_most(position, arg, REGISTERS_MAX, "there are 1024 X registers"),
+        Kind::FrameWords => {
+            return at_most(
+                position,
+                arg,
+                FRAME_WORDS_MAX,
+                "frames have up to 1024 words",
+            );
+        }
+        Kind::Unit => return at_most(position, arg, 256, "units have up to 256 bits"),
+        Kind::Heap => return heap(position, arg),
+        Kind::Import => return index(position, arg, "import", file.imports.len()),
+        Kind::Lambda => return index(position, arg, "fun", file.lambdas.len()),
+        Kind::Line => return line(file, position, arg),
+        Kind::Any => return Ok(()),
+        Kind::Values
+        | Kind::Arities
+        | Kind::Sources
+        | Kind::SourcePairs
+        | Kind::SourceAndRegister
+        | Kind::Ys
+        | Kind::Segments
+        | Kind::Updates
+        | Kind::Commands => match arg {
+            Operand::List(elements) => return list(file, position, elements, kind),
+            _ => "a list",
+        },
+    };
+    Err(Fault::OperandKind { position, expected })
+}
+
+#[inline]
+fn source(file: &BeamFile, position: usize, arg: &Operand) -> Result<(), Fault> {
+    match arg {
+        Operand::X(_) | Operand::Y(_) | Operand::TypedX(..) | Operand::TypedY(..) => {
+            register(file, position, arg)
+        }
+        Operand::Nil | Operand::Int(_) => Ok(()),
+        Operand::BigInt(bytes) if !bytes.is_empty() => Ok(()),
+        Operand::Atom(atom) if *atom != 0 => {
+            below(position, "atom", u64::from(*atom), file.atoms.len())
+        }
+        Operand::Literal(literal) => below(
+            position,
+            "literal",
+            u64::from(*literal),
+            file.literals.len(),
+        ),
+        _ => Err(Fault::OperandKind {
+            position,
+            expected: "a register or a term",
+        }),
+    }
+}
+
+#[inline]
+fn register(file: &BeamFile, position: usize, arg: &Operand) -> Result<(), Fault> {
+    let number = match arg {
+        Operand::X(number) | Operand::Y(number) => *number,
+        Operand::TypedX(number, entry) | Operand::TypedY(number, entry) => {
+            below(position, "type", u64::from(*entry), file.types.len())?;
+            *number
+        }
+        _ => {
+            return Err(Fault::OperandKind {
+                position,
+                expected: "a register",
+            });
+        }
+    };
+    below(
+        position,
+        "register",
+        u64::from(number),
+        REGISTERS_MAX as usize,
+    )
+}
+
+fn float_register(position: usize, arg: &Operand) -> Result<(), Fault> {
+    below(
+        position,
+        "register",
+        u64::from(float(arg)),
+        REGISTERS_MAX as usize,
+    )
+}
+
+fn label_or_atom(
+    file: &BeamFile,
+    position: usize,
+    arg: &Operand,
+    atoms: &[&str],
+) -> Result<(), Fault> {
+    match arg {
+        Operand::Label(label) if *label != 0 => Ok(()),
+        Operand::Atom(atom)
+            if file
+                .atoms
+                .get(*atom as usize)
+                .is_some_and(|atom| atoms.contains(&atom.as_str())) =>
+        {
+            Ok(())
+        }
+        _ => Err(Fault::OperandKind {
+            position,
+            expected: "a label or one of its atoms",
+        }),
+    }
+}
+
+fn at_most(
+    position: usize,
+    arg: &Operand,
+    limit: u64,
+    expected: &'static str,
+) -> Result<(), Fault> {
+    match arg {
+        Operand::Unsigned(value) if *value <= limit => Ok(()),
+        Operand::Unsigned(_) => Err(Fault::OperandRange { position, expected }),
+        _ => Err(Fault::OperandKind {
+            position,
+            expected: "an unsigned number",
+        }),
+    }
+}
+
+#[inline]
+fn below(position: usize, table: &'static str, index: u64, count: usize) -> Result<(), Fault> {
+    if index < count as u64 {
+        return Ok(());
+    }
+    Err(Fault::OperandIndex {
+        position,
+        table,
+        index,
+        count,
+    })
+}
+
+fn index(position: usize, arg: &Operand, table: &'static str, count: usize) -> Result<(), Fault> {
+    match arg {
+        Operand::Unsigned(index) => below(position, table, *index, count),
+        _ => Err(Fault::OperandKind {
+            position,
+            expected: "an index",
+        }),
+    }
+}
+
+/// Without a line table any index will do, as none is looked up.
+fn line(file: &BeamFile, position: usize, arg: &Operand) -> Result<(), Fault> {
+    match &file.lines {
+        Some(lines) => index(position, arg, "line", lines.items.len()),
+        None => at_most(position, arg, u64::MAX, ""),
+    }
+}
+
+fn heap(position: usize, arg: &Operand) -> Result<(), Fault> {
+    let fits = match arg {
+        Operand::Unsigned(words) => *words <= HEAP_WORDS_MAX,
+        Operand::AllocList(entries) => {
+            let total = entries
+                .iter()
+                .fold(0u64, |sum, (_, count)| sum.saturating_add(*count));
+            total <= HEAP_WORDS_MAX / 8
+        }
+        _ => {
+            return Err(Fault::OperandKind {
+                position,
+                expected: "a heap need",
+            });
+        }
+    };
+    if fits {
+        Ok(())
+    } else {
+        Err(Fault::OperandRange {
+            position,
+            expected: "too large a heap need",
+        })
+    }
+}
+
+fn list(file: &BeamFile, position: usize, elements: &[Operand], kind: Kind) -> Result<(), Fault> {
+    let group: &[Kind] = match kind {
+        Kind::Values => {
+            if elements.iter().step_by(2).any(is_register) {
+                return Err(Fault::OperandKind {
+                    position,
+                    expected: "a list of constants and labels",
+                });
+            }
+            &[Kind::Source, Kind::Jump]
+        }
+        Kind::Arities => &[Kind::Count, Kind::Jump],
+        Kind::Sources => &[Kind::Source],
+        Kind::SourcePairs => &[Kind::Source, Kind::Source],
+        Kind::SourceAndRegister => &[Kind::Source, Kind::Register],
+        Kind::Ys => &[Kind::Y],
+        Kind::Segments => return segments(file, position, elements),
+        Kind::Updates => return updates(file, position, elements),
+        _ => return commands(file, position, elements),
+    };
+    if !elements.len().is_multiple_of(group.len()) {
+        return Err(Fault::OperandKind {
+            position,
+            expected: "a list of pairs",
+        });
+    }
+    for (element, kind) in elements.iter().zip(group.iter().cycle()) {
+        check_kind(file, position, element, *kind)?;
+    }
+    Ok(())
+}
+
+fn is_register(arg: &Operand) -> bool {
+    matches!(
+        arg,
+        Operand::X(_) | Operand::Y(_) | Operand::TypedX(..) | Operand::TypedY(..)
+    )
+}
+
+/// The types of `bs_create_bin` segments.
+const SEGMENT_TYPES: &[&str] = &[
+    "append",
+    "private_append",
+    "binary",
+    "float",
+    "integer",
+    "utf8",
+    "utf16",
+    "utf32",
+    "string",
+];
+
+fn segments(file: &BeamFile, position: usize, elements: &[Operand]) -> Result<(), Fault> {
+    let (groups, rest) = elements.as_chunks::<6>();
+    if !rest.is_empty() {
+        return Err(Fault::OperandKind {
+            position,
+            expected: "a list of six operands for each segment",
+        });
+    }
+    for [kind, segment, unit, flags, value, size] in groups {
+        check_kind(file, position, kind, Kind::Atom)?;
+        let Operand::Atom(atom) = kind else { continue };
+        let kind = file.atoms[*atom as usize].as_str();
+        if !SEGMENT_TYPES.contains(&kind) {
+            return Err(Fault::OperandKind {
+                position,
+                expected: "a list of segments of known types",
+            });
+        }
+        check_kind(file, position, segment, Kind::Count)?;
+        check_kind(file, position, unit, Kind::Unit)?;
+        check_kind(file, position, flags, Kind::Source)?;
+        check_kind(file, position, size, Kind::Source)?;
+        if kind != "string" {
+            check_kind(file, position, value, Kind::Source)?;
+            continue;
+        }
+        let Operand::Int(bytes @ 0..) = size else {
+            return Err(Fault::OperandKind {
+                position,
+                expected: "a list with the sizes of its strings",
+            });
+        };
+        check_kind(file, position, value, Kind::Count)?;
+        string(file, position, unsigned(value), *bytes as u64)?;
+    }
+    Ok(())
+}
+
+/// A part of the string table.
+fn string(file: &BeamFile, position: usize, offset: u64, bytes: u64) -> Result<(), Fault> {
+    match offset.checked_add(bytes) {
+        Some(end) if end <= file.strings.len() as u64 => Ok(()),
+        _ => Err(Fault::OperandIndex {
+            position,
+            table: "string byte",
+            index: offset,
+            count: file.strings.len(),
+        }),
+    }
+}
+
+fn updates(file: &BeamFile, position: usize, elements: &[Operand]) -> Result<(), Fault> {
+    let (pairs, rest) = elements.as_chunks::<2>();
+    if !rest.is_empty() {
+        return Err(Fault::OperandKind {
+            position,
+            expected: "a list of pairs",
+        });
+    }
+    for [index, value] in pairs {
+        if !matches!(index, Operand::Unsigned(1..=COUNT_MAX)) {
+            return Err(Fault::OperandKind {
+                position,
+                expected: "a list of indexes and values",
+            });
+        }
+        check_kind(file, position, value, Kind::Source)?;
+    }
+    Ok(())
+}
+
+/// A command of `bs_match`.
+#[derive(Clone, Copy)]
+pub(super) enum Command<'a> {
+    /// Collects nothing and writes nothing.
+    Test,
+    /// Takes bits out into a register, with so many live X registers.
+    Get { live: u32, destination: &'a Operand },
+}
+
+/// Splits the flat list of `bs_match` into commands, and checks their operands.
+pub(super) fn split_commands<'a>(
+    file: &BeamFile,
+    position: usize,
+    elements: &'a [Operand],
+    mut each: impl FnMut(Command<'a>) -> Result<(), Fault>,
+) -> Result<(), Fault> {
+    let count = |arg: &Operand| match arg {
+        Operand::Unsigned(value) => *value <= COUNT_MAX,
+        _ => false,
+    };
+    let number = |arg: &Operand| {
+        matches!(
+            arg,
+            Operand::Unsigned(_) | Operand::Int(_) | Operand::BigInt(_)
+        )
+    };
+    let mut rest = elements;
+    while let [Operand::Atom(name), tail @ ..] = rest {
+        let name = file.atoms.get(*name as usize).map_or("", String::as_str);
+        rest = match (name, tail) {
+            ("ensure_at_least", [size, unit, tail @ ..]) if count(size) && count(unit) => {
+                each(Command::Test)?;
+                tail
+            }
+            ("ensure_exactly" | "skip", [size, tail @ ..]) if count(size) => {
+                each(Command::Test)?;
+                tail
+            }
+            ("=:=", [_, bits, value, tail @ ..]) if number(bits) && number(value) => {
+                each(Command::Test)?;
+                tail
+            }
+            ("integer" | "binary", [live, flags, size, unit, destination, tail @ ..])
+                if count(size) && count(unit) =>
+            {
+                check_kind(file, position, live, Kind::Live)?;
+                check_kind(file, position, flags, Kind::Source)?;
+                check_kind(file, position, destination, Kind::Register)?;
+                each(Command::Get {
+                    live: unsigned(live) as u32,
+                    destination,
+                })?;
+                tail
+            }
+            ("get_tail", [live, unit, destination, tail @ ..]) if count(unit) => {
+                check_kind(file, position, live, Kind::Live)?;
+                check_kind(file, position, destination, Kind::Register)?;
+                each(Command::Get {
+                    live: unsigned(live) as u32,
+                    destination,
+                })?;
+                tail
+            }
+            _ => {
+                return Err(Fault::OperandKind {
+                    position,
+                    expected: "a list of known commands",
+                });
+            }
+        };
+    }
+    if rest.is_empty() {
+        Ok(())
+    } else {
+        Err(Fault::OperandKind {
+            position,
+            expected: "a list of commands",
+        })
+    }
+}
+
+fn commands(file: &BeamFile, position: usize, elements: &[Operand]) -> Result<(), Fault> {
+    split_commands(file, position, elements, |_| Ok(()))
+}
+
+/// What has to hold of several operands together.
+fn check_together(file: &BeamFile, op: &Op) -> Result<(), Fault> {
+    let args = &op.args[..];
+    let import = |import: usize, wanted: u64| {
+        let arity = file.imports[unsigned(&args[import]) as usize].arity;
+        if u64::from(arity) == wanted {
+            Ok(())
+        } else {
+            Err(Fault::WrongImportArity { arity, wanted })
+        }
+    };
+    match op.opcode {
+        Opcode::CallExt | Opcode::CallExtOnly | Opcode::CallExtLast => {
+            import(1, unsigned(&args[0]))
+        }
+        Opcode::Bif0 => import(0, 0),
+        Opcode::Bif1 => import(1, 1),
+        Opcode::Bif2 => import(1, 2),
+        Opcode::GcBif1 => import(2, 1),
+        Opcode::GcBif2 => import(2, 2),
+        Opcode::GcBif3 => import(2, 3),
+        Opcode::Fmove
+            if matches!(args[0], Operand::Float(_)) == matches!(args[1], Operand::Float(_)) =>
+        {
+            Err(Fault::OperandKind {
+                position: 2,
+                expected: "of the other kind than operand 1",
+            })
+        }
+        Opcode::CallFun2 => match args[0] {
+            Operand::Unsigned(fun) => {
+                let lambda = file.lambdas[fun as usize];
+                let (label, arity) = (lambda.label, lambda.arity.saturating_sub(lambda.num_free));
+                let wanted = unsigned(&args[1]) as u32;
+                if arity == wanted {
+                    Ok(())
+                } else {
+                    Err(Fault::WrongArity {
+                        label,
+                        arity,
+                        wanted,
+                    })
+                }
+            }
+            _ => Ok(()),
+        },
+        Opcode::MakeFun3 => {
+            let wanted = file.lambdas[unsigned(&args[0]) as usize].num_free;
+            let given = elements(&args[2]).len() as u32;
+            if given == wanted {
+                Ok(())
+            } else {
+                Err(Fault::FreeVariables { given, wanted })
+            }
+        }
+        Opcode::LoopRec if !matches!(args[1], Operand::X(0)) => Err(Fault::OperandKind {
+            position: 2,
+            expected: "X0",
+        }),
+        Opcode::UpdateRecord => {
+            let size = unsigned(&args[1]);
+            let beyond = elements(&args[4])
+                .iter()
+                .step_by(2)
+                .map(unsigned)
+                .find(|index| *index > size);
+            match beyond {
+                None => Ok(()),
+                Some(index) => below(5, "element", index, size as usize + 1),
+            }
+        }
+        Opcode::BsMatchString => {
+            string(file, 4, unsigned(&args[3]), unsigned(&args[2]).div_ceil(8))
+        }
+        Opcode::BsPutString => string(file, 2, unsigned(&args[1]), unsigned(&args[0])),
+        _ => Ok(()),
+    }
+}
+
+/// Where the labels of a function may lead.
+pub(super) struct Labels<'a> {
+    pub labels: &'a [LabelInfo],
+    /// The function's instructions.
+    pub start: usize,
+    pub end: usize,
+}
+
+impl Labels<'_> {
+    /// Checks that an instruction's labels exist: in this function, or as the entry of one of that arity.
+    #[inline]
+    pub fn check(&self, op: &Op) -> Result<(), Fault> {
+        match op.opcode {
+            Opcode::Call | Opcode::CallOnly | Opcode::CallLast => {
+                return self.entry(&op.args[1], unsigned(&op.args[0]) as u32);
+            }
+            Opcode::CallFun2 => return self.fun_entry(op),
+            _ => {}
+        }
+        for arg in op.args.iter() {
+            match arg {
+                Operand::Label(label) if *label != 0 => self.local(*label)?,
+                Operand::List(elements) => {
+                    for element in elements.iter() {
+                        if let Operand::Label(label) = element {
+                            self.local(*label)?;
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn local(&self, label: u32) -> Result<(), Fault> {
+        match self.labels.get(label as usize) {
+            Some(info) if (self.start..self.end).contains(&(info.op as usize)) => Ok(()),
+            Some(info) if info.op != NONE => Err(Fault::ForeignLabel(label)),
+            _ => Err(Fault::NoSuchLabel(u64::from(label))),
+        }
+    }
+
+    fn entry(&self, arg: &Operand, wanted: u32) -> Result<(), Fault> {
+        let label = label(arg);
+        match self.labels.get(label as usize) {
+            Some(info) if info.entry_arity == wanted => Ok(()),
+            Some(info) if info.entry_arity != NONE => Err(Fault::WrongArity {
+                label,
+                arity: info.entry_arity,
+                wanted,
+            }),
+            _ => Err(Fault::NotAnEntry(label)),
+        }
+    }
+
+    /// A `call_fun2` that knows its target; the free variables come on top of the arguments.
+    fn fun_entry(&self, op: &Op) -> Result<(), Fault> {
+        let Operand::Label(label) = op.args[0] else {
+            return Ok(());
+        };
+        let wanted = unsigned(&op.args[1]) as u32;
+        match self.labels.get(label as usize) {
+            Some(info) if info.entry_arity == NONE => Err(Fault::NotAnEntry(label)),
+            Some(info) if info.entry_arity >= wanted => Ok(()),
+            Some(info) => Err(Fault::WrongArity {
+                label,
+                arity: info.entry_arity,
+                wanted,
+            }),
+            None => Err(Fault::NotAnEntry(label)),
+        }
+    }
+}
+
+// What follows reads operands whose kind has been checked.
+
+#[inline]
+pub(super) fn unsigned(arg: &Operand) -> u64 {
+    match arg {
+        Operand::Unsigned(value) => *value,
+        _ => unreachable!("the shape of the instruction has been checked"),
+    }
+}
+
+#[inline]
+pub(super) fn label(arg: &Operand) -> u32 {
+    match arg {
+        Operand::Label(label) => *label,
+        _ => unreachable!("the shape of the instruction has been checked"),
+    }
+}
+
+#[inline]
+pub(super) fn float(arg: &Operand) -> u16 {
+    match arg {
+        Operand::Float(register) => *register,
+        _ => unreachable!("the shape of the instruction has been checked"),
+    }
+}
+
+#[inline]
+pub(super) fn elements(arg: &Operand) -> &[Operand] {
+    match arg {
+        Operand::List(elements) => elements,
+        _ => unreachable!("the shape of the instruction has been checked"),
+    }
+}
+
+/// Words and floats that a heap need grants. A fun allocates for itself.
+pub(super) fn grant(arg: &Operand) -> super::state::Grant {
+    let mut grant = super::state::Grant::default();
+    match arg {
+        Operand::AllocList(entries) => {
+            for (kind, count) in entries {
+                match kind {
+                    AllocKind::Words => grant.words += *count as u32,
+                    AllocKind::Floats => grant.floats += *count as u32,
+                    AllocKind::Funs => {}
+                }
+            }
+        }
+        _ => grant.words = unsigned(arg) as u32,
+    }
+    grant
+}

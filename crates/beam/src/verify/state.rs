@@ -1,0 +1,326 @@
+//! What is known at a point of a function, and how the knowledge of two paths is joined.
+
+use super::Fault;
+
+/// A set of registers. Code seldom uses more than 64.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct RegSet {
+    low: u64,
+    /// Registers from 64 on; as long as it needs to be.
+    high: Vec<u64>,
+}
+
+impl RegSet {
+    /// The registers below `count`.
+    pub fn below(count: u32) -> RegSet {
+        let mut set = RegSet {
+            low: mask_below(count),
+            high: Vec::new(),
+        };
+        if count > 64 {
+            set.high = (1..count.div_ceil(64))
+                .map(|word| mask_below(count - word * 64))
+                .collect();
+        }
+        set
+    }
+
+    #[inline]
+    pub fn contains(&self, register: u16) -> bool {
+        if register < 64 {
+            return self.low >> register & 1 != 0;
+        }
+        let word = self.high.get(usize::from(register) / 64 - 1);
+        word.is_some_and(|word| word >> (register % 64) & 1 != 0)
+    }
+
+    #[inline]
+    pub fn insert(&mut self, register: u16) {
+        if register < 64 {
+            self.low |= 1 << register;
+            return;
+        }
+        let word = usize::from(register) / 64 - 1;
+        if self.high.len() <= word {
+            self.high.resize(word + 1, 0);
+        }
+        self.high[word] |= 1 << (register % 64);
+    }
+
+    pub fn clear(&mut self) {
+        self.low = 0;
+        self.high.clear();
+    }
+
+    /// Keeps the registers below `count`.
+    #[inline]
+    pub fn truncate(&mut self, count: u32) {
+        self.low &= mask_below(count);
+        if !self.high.is_empty() {
+            for (word, bits) in (1..).zip(&mut self.high) {
+                *bits &= mask_below(count.saturating_sub(word * 64));
+            }
+        }
+    }
+
+    /// The first register below `count` that is missing.
+    #[inline]
+    pub fn first_missing(&self, count: u32) -> Option<u16> {
+        let missing = !self.low & mask_below(count);
+        if missing != 0 {
+            return Some(missing.trailing_zeros() as u16);
+        }
+        if count <= 64 {
+            return None;
+        }
+        (64..count as u16).find(|register| !self.contains(*register))
+    }
+
+    /// Keeps what the other set has too. Returns whether anything was lost.
+    #[inline]
+    pub fn intersect(&mut self, other: &RegSet) -> bool {
+        let mut lost = self.low & !other.low != 0;
+        self.low &= other.low;
+        for (word, bits) in self.high.iter_mut().enumerate() {
+            let others = other.high.get(word).copied().unwrap_or(0);
+            lost |= *bits & !others != 0;
+            *bits &= others;
+        }
+        lost
+    }
+
+    /// Renumbers the registers so that `count` becomes 0; those below it are dropped.
+    pub fn shift_down(&mut self, count: u32) {
+        let old = std::mem::take(self);
+        let end = 64 + 64 * old.high.len() as u32;
+        for register in count..end {
+            if old.contains(register as u16) {
+                self.insert((register - count) as u16);
+            }
+        }
+    }
+}
+
+#[inline]
+fn mask_below(count: u32) -> u64 {
+    if count >= 64 {
+        u64::MAX
+    } else {
+        (1 << count) - 1
+    }
+}
+
+/// The stack frame of the function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Frame {
+    None,
+    Size(u32),
+    /// Paths with different frames have met: of so many words at least. They can end in an exception only.
+    Mixed {
+        words: u32,
+        scannable: bool,
+    },
+}
+
+impl Frame {
+    /// The Y registers below this exist.
+    pub fn words(self) -> u32 {
+        match self {
+            Frame::None => 0,
+            Frame::Size(words) | Frame::Mixed { words, .. } => words,
+        }
+    }
+}
+
+impl std::fmt::Display for Frame {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Frame::None => f.write_str("no frame"),
+            Frame::Size(words) => write!(f, "a frame of {words} words"),
+            Frame::Mixed { .. } => f.write_str("a different frame on each path"),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum CatchKind {
+    Catch,
+    Try,
+}
+
+/// An active catch tag in a Y register. Where paths met, a register can have several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Tag {
+    pub register: u16,
+    pub kind: CatchKind,
+    pub handler: u32,
+}
+
+/// More active catches than any compiler nests; keeps hostile code from costing much.
+const TAGS_MAX: usize = 256;
+
+/// Heap room that was granted and not yet used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Grant {
+    pub words: u32,
+    pub floats: u32,
+}
+
+/// Everything known at a point.
+#[derive(Clone, Debug)]
+pub(super) struct State {
+    /// X registers that hold a term.
+    pub x: RegSet,
+    /// Y registers that hold a term or a catch tag.
+    pub y: RegSet,
+    pub frame: Frame,
+    /// Sorted by register.
+    pub tags: Vec<Tag>,
+    pub tags_mixed: bool,
+    pub grant: Grant,
+    pub floats: RegSet,
+    /// A binary is being filled by `bs_put_*`.
+    pub building: bool,
+    /// X0 is the result of `setelement/3`, with nothing but moves since.
+    pub fresh_tuple: bool,
+    /// The handler of the innermost catch has seen this stack already.
+    pub handler_knows: bool,
+}
+
+impl State {
+    /// At the entry of a function.
+    pub fn entry(arity: u32) -> State {
+        State {
+            x: RegSet::below(arity),
+            y: RegSet::default(),
+            frame: Frame::None,
+            tags: Vec::new(),
+            tags_mixed: false,
+            grant: Grant::default(),
+            floats: RegSet::default(),
+            building: false,
+            fresh_tuple: false,
+            handler_knows: false,
+        }
+    }
+
+    /// At the handler of an exception raised here: the same stack, and the exception in X0 to X3.
+    pub fn at_handler(&self) -> State {
+        State {
+            x: RegSet::below(4),
+            y: self.y.clone(),
+            frame: self.frame,
+            tags: self.tags.clone(),
+            ..State::entry(0)
+        }
+    }
+
+    /// Whether every word of the stack is a term or a tag.
+    pub fn scannable(&self) -> bool {
+        match self.frame {
+            Frame::None => true,
+            Frame::Size(words) => self.y.first_missing(words).is_none(),
+            Frame::Mixed { scannable, .. } => scannable,
+        }
+    }
+
+    pub fn is_tagged(&self, register: u16) -> bool {
+        !self.tags.is_empty() && self.tags.iter().any(|tag| tag.register == register)
+    }
+
+    /// Weakens this state to what also holds on another path. Returns whether it changed.
+    pub fn join(&mut self, other: &State) -> Result<bool, Fault> {
+        let mut changed = self.x.intersect(&other.x);
+        changed |= self.join_frame(other);
+        changed |= self.y.intersect(&other.y);
+        changed |= self.floats.intersect(&other.floats);
+        changed |= self.join_tags(other)?;
+        if self.grant.words > other.grant.words || self.grant.floats > other.grant.floats {
+            // Not the minimum, so that a loop cannot make it shrink in many steps.
+            self.grant = Grant::default();
+            changed = true;
+        }
+        for (mine, others) in [
+            (&mut self.building, other.building),
+            (&mut self.fresh_tuple, other.fresh_tuple),
+        ] {
+            changed |= *mine && !others;
+            *mine &= others;
+        }
+        Ok(changed)
+    }
+
+    fn join_frame(&mut self, other: &State) -> bool {
+        if self.frame == other.frame {
+            return false;
+        }
+        let scannable = self.scannable() && other.scannable();
+        let joined = Frame::Mixed {
+            words: self.frame.words().min(other.frame.words()),
+            scannable,
+        };
+        let changed = self.frame != joined;
+        self.frame = joined;
+        changed
+    }
+
+    fn join_tags(&mut self, other: &State) -> Result<bool, Fault> {
+        if self.tags == other.tags && self.tags_mixed == other.tags_mixed {
+            return Ok(false);
+        }
+        if self.tags_mixed {
+            return Ok(false);
+        }
+        if other.tags_mixed || !self.same_tagged_registers(other) {
+            self.tags_mixed = true;
+            return Ok(true);
+        }
+        let count = self.tags.len();
+        self.tags.extend_from_slice(&other.tags);
+        self.tags.sort_unstable();
+        self.tags.dedup();
+        if self.tags.len() > TAGS_MAX {
+            return Err(Fault::TooManyCatches);
+        }
+        Ok(self.tags.len() != count)
+    }
+
+    fn same_tagged_registers(&self, other: &State) -> bool {
+        let covered = |these: &[Tag], those: &[Tag]| {
+            these.iter().all(|tag| {
+                those
+                    .iter()
+                    .any(|that| (that.register, that.kind) == (tag.register, tag.kind))
+            })
+        };
+        covered(&self.tags, &other.tags) && covered(&other.tags, &self.tags)
+    }
+
+    /// Makes a Y register hold a catch tag.
+    pub fn add_tag(&mut self, tag: Tag) -> Result<(), Fault> {
+        if self.tags.len() >= TAGS_MAX {
+            return Err(Fault::TooManyCatches);
+        }
+        let position = self.tags.partition_point(|other| *other < tag);
+        self.tags.insert(position, tag);
+        self.handler_knows = false;
+        Ok(())
+    }
+
+    /// Removes the tag of this kind from a Y register, which then holds a harmless term.
+    pub fn remove_tag(&mut self, register: u16, kind: CatchKind) -> Result<(), Fault> {
+        if self.tags_mixed {
+            return Err(Fault::MixedCatches);
+        }
+        let found = self
+            .tags
+            .iter()
+            .any(|tag| tag.register == register && tag.kind == kind);
+        if !found {
+            return Err(Fault::NoCatchTag(register));
+        }
+        self.tags.retain(|tag| tag.register != register);
+        self.handler_knows = false;
+        Ok(())
+    }
+}

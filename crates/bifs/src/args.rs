@@ -1,0 +1,135 @@
+//! Reading the arguments of built-ins.
+
+use std::borrow::Cow;
+use swarmrt_machine::{BifResult, Raise};
+use swarmrt_term::{Atom, Bits, Term};
+
+pub(crate) fn badarg() -> BifResult {
+    Err(Raise::BADARG)
+}
+
+/// A position from 1 to `count`, as one from 0.
+pub(crate) fn index_of(index: Term, count: usize) -> Result<usize, Raise> {
+    match index.as_small() {
+        Some(index) if index >= 1 && index as u64 <= count as u64 => Ok(index as usize - 1),
+        _ => Err(Raise::BADARG),
+    }
+}
+
+/// A number from 0 that fits the machine's sizes.
+pub(crate) fn size_of(term: Term) -> Result<usize, Raise> {
+    term.as_small().and_then(|value| usize::try_from(value).ok()).ok_or(Raise::BADARG)
+}
+
+pub(crate) fn atom_of(term: Term) -> Result<Atom, Raise> {
+    term.as_atom().ok_or(Raise::BADARG)
+}
+
+/// The elements of a proper list.
+pub(crate) fn list_of(term: Term) -> Result<Vec<Term>, Raise> {
+    term.list_to_vec().ok_or(Raise::BADARG)
+}
+
+/// The two elements of a pair.
+pub(crate) fn pair_of(term: Term) -> Option<(Term, Term)> {
+    let tuple = term.as_tuple().filter(|tuple| tuple.arity() == 2)?;
+    Some((tuple.get(0), tuple.get(1)))
+}
+
+/// The bytes of a binary.
+pub(crate) fn binary_of<'a>(term: Term) -> Result<Cow<'a, [u8]>, Raise> {
+    term.as_bits().filter(|bits| bits.is_binary()).map(Bits::to_bytes).ok_or(Raise::BADARG)
+}
+
+/// The bytes of a list of bytes.
+pub(crate) fn byte_list_of(term: Term) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut rest = term;
+    while let Some(cell) = rest.as_cons() {
+        bytes.push(u8::try_from(cell.head().as_small()?).ok()?);
+        rest = cell.tail();
+    }
+    rest.is_nil().then_some(bytes)
+}
+
+/// The text of a list of characters.
+pub(crate) fn text_of(term: Term) -> Option<String> {
+    let mut text = String::new();
+    let mut rest = term;
+    while let Some(cell) = rest.as_cons() {
+        text.push(char::from_u32(u32::try_from(cell.head().as_small()?).ok()?)?);
+        rest = cell.tail();
+    }
+    rest.is_nil().then_some(text)
+}
+
+/// Why something is not what an `iolist` may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct NotIodata;
+
+/// One piece of iodata.
+pub(crate) enum Piece {
+    Byte(u8),
+    Bits(Term),
+}
+
+/// Visits the bytes and bitstrings of iodata in order. A lone bitstring counts as iodata here; callers
+/// that want lists only look first.
+pub(crate) fn each_piece(iodata: Term, mut visit: impl FnMut(Piece) -> Result<(), NotIodata>) -> Result<(), NotIodata> {
+    if iodata.is_bitstring() {
+        return visit(Piece::Bits(iodata));
+    }
+    let mut pending: Vec<Term> = Vec::new();
+    let mut current = iodata;
+    loop {
+        while let Some(cell) = current.as_cons() {
+            let head = cell.head();
+            if let Some(value) = head.as_small() {
+                visit(Piece::Byte(u8::try_from(value).map_err(|_| NotIodata)?))?;
+            } else if head.is_bitstring() {
+                visit(Piece::Bits(head))?;
+            } else if head.is_cons() {
+                pending.push(cell.tail());
+                current = head;
+                continue;
+            } else if !head.is_nil() {
+                return Err(NotIodata);
+            }
+            current = cell.tail();
+        }
+        if current.is_bitstring() {
+            visit(Piece::Bits(current))?;
+        } else if !current.is_nil() {
+            return Err(NotIodata);
+        }
+        match pending.pop() {
+            Some(next) => current = next,
+            None => return Ok(()),
+        }
+    }
+}
+
+/// The bytes of iodata.
+pub(crate) fn iodata_bytes(iodata: Term) -> Result<Vec<u8>, NotIodata> {
+    let mut bytes = Vec::new();
+    each_piece(iodata, |piece| {
+        match piece {
+            Piece::Byte(byte) => bytes.push(byte),
+            Piece::Bits(term) => {
+                let bits = Bits::of(term);
+                if !bits.is_binary() {
+                    return Err(NotIodata);
+                }
+                bytes.extend_from_slice(&bits.to_bytes());
+            }
+        }
+        Ok(())
+    })?;
+    Ok(bytes)
+}
+
+impl From<NotIodata> for Raise {
+    fn from(_: NotIodata) -> Raise {
+        Raise::BADARG
+    }
+}

@@ -1,0 +1,326 @@
+//! Loading, replacing and asking about code.
+
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::sync::Arc;
+use swarmrt_machine::code::{ModuleCode, Prepared};
+use swarmrt_machine::{BifResult, Process, Raise, bif};
+use swarmrt_term::etf::{self, DecodeOptions};
+use swarmrt_term::{Alloc, Atom, FunIdentity, Mfa, RefKind, Term, am, atom};
+
+/// Modules between `prepare_loading` and `finish_loading`, by the number of the magic reference.
+#[derive(Default)]
+struct Waiting {
+    modules: Mutex<HashMap<u64, Arc<ModuleCode>>>,
+}
+
+fn module_name(term: Term) -> Result<Atom, Raise> {
+    term.as_atom().ok_or(Raise::BADARG)
+}
+
+#[bif("erts_internal:prepare_loading/2")]
+fn prepare_loading(p: &mut Process, module: Term, binary: Term) -> BifResult {
+    let name = module_name(module)?;
+    let bytes = binary.as_bits().filter(|bits| bits.is_binary()).ok_or(Raise::BADARG)?;
+    let result = p.vm.code.prepare(&bytes.to_bytes());
+    let prepared = match result {
+        Ok(Prepared(prepared)) if prepared.name == name => prepared,
+        Ok(Prepared(prepared)) => {
+            report(p, name, &format!("the module's name is {}", prepared.name));
+            return Ok(p.tuple(&[Term::atom(am::ERROR), Term::atom(am::BADFILE)]));
+        }
+        Err(error) => {
+            report(p, name, &error.0);
+            return Ok(p.tuple(&[Term::atom(am::ERROR), Term::atom(am::BADFILE)]));
+        }
+    };
+    let reference = p.vm.next_ref();
+    p.vm.extension::<Waiting>().modules.lock().insert(reference.id, prepared);
+    Ok(p.local_ref(reference.id, reference.low, RefKind::Magic, reference.id))
+}
+
+/// Says in the log why a file was not loaded.
+fn report(p: &mut Process, module: Atom, why: &str) {
+    let format = "Loading of ~w failed: ~ts~n";
+    let why = p.string(why);
+    swarmrt_machine::exception::log(p.vm, p.pid(), p.group_leader, format, &[Term::atom(module), why]);
+}
+
+fn waiting(p: &Process, reference: Term) -> Option<Arc<ModuleCode>> {
+    let id = reference.as_local_ref()?.id();
+    p.vm.extension::<Waiting>().modules.lock().get(&id).cloned()
+}
+
+#[bif("erlang:has_prepared_code_on_load/1")]
+fn has_prepared_code_on_load(p: &mut Process, reference: Term) -> BifResult {
+    let module = waiting(p, reference).ok_or(Raise::BADARG)?;
+    Ok(Term::bool(module.on_load.is_some()))
+}
+
+#[bif("erlang:finish_loading/1")]
+fn finish_loading(p: &mut Process, list: Term) -> BifResult {
+    let references = list.list_to_vec().ok_or(Raise::BADARG)?;
+    let modules: Option<Vec<Arc<ModuleCode>>> = references.iter().map(|&reference| waiting(p, reference)).collect();
+    let modules = modules.ok_or(Raise::BADARG)?;
+    if modules.len() > 1 && modules.iter().any(|module| module.on_load.is_some()) {
+        return Err(Raise::SYSTEM_LIMIT);
+    }
+    let old: Vec<Term> = modules.iter().filter(|module| p.vm.code.has_old(module.name)).map(|module| Term::atom(module.name)).collect();
+    if !old.is_empty() {
+        let old = p.list(&old);
+        return Ok(p.tuple(&[Term::atom(am::NOT_PURGED), old]));
+    }
+    for (module, reference) in modules.iter().zip(&references) {
+        if p.vm.code.finish(module).is_err() {
+            let names = p.list(&[Term::atom(module.name)]);
+            return Ok(p.tuple(&[Term::atom(am::NOT_PURGED), names]));
+        }
+        if let Some(reference) = reference.as_local_ref() {
+            p.vm.extension::<Waiting>().modules.lock().remove(&reference.id());
+        }
+    }
+    let on_load: Vec<Term> = modules.iter().filter(|module| module.on_load.is_some()).map(|module| Term::atom(module.name)).collect();
+    if !on_load.is_empty() {
+        let on_load = p.list(&on_load);
+        return Ok(p.tuple(&[Term::atom(am::ON_LOAD), on_load]));
+    }
+    Ok(Term::atom(am::OK))
+}
+
+#[bif("erlang:call_on_load_function/1")]
+fn call_on_load_function(p: &mut Process, module: Term) -> BifResult {
+    let name = module_name(module)?;
+    let slot = p.vm.code.slot(name).ok_or(Raise::BADARG)?;
+    let module = slot.on_load.ok_or(Raise::BADARG)?;
+    let function = module.on_load.ok_or(Raise::BADARG)?;
+    let entry = module.code.functions[function as usize].entry;
+    let export = p.vm.code.unnamed_export(&module, entry);
+    p.trap(export, &[])
+}
+
+#[bif("erlang:finish_after_on_load/2")]
+fn finish_after_on_load(p: &mut Process, module: Term, keep: Term) -> BifResult {
+    let (name, keep) = (module_name(module)?, keep.as_bool().ok_or(Raise::BADARG)?);
+    p.vm.code.finish_on_load(name, keep);
+    Ok(Term::bool(true))
+}
+
+/// Functions whose natives are part of the machine need no library.
+#[bif("erlang:load_nif/2")]
+fn load_nif(p: &mut Process, path: Term, _info: Term) -> BifResult {
+    const BUILT_IN: [&str; 6] = ["zlib", "erl_tracer", "prim_buffer", "prim_file", "prim_socket", "prim_net"];
+    let bytes: Option<Vec<u8>> = path.list_to_vec().and_then(|list| list.iter().map(|c| c.as_small().map(|c| c as u8)).collect());
+    let path = String::from_utf8_lossy(&bytes.ok_or(Raise::BADARG)?).into_owned();
+    if BUILT_IN.contains(&path.as_str()) {
+        return Ok(Term::atom(am::OK));
+    }
+    let text = p.string(&format!("Failed to load NIF library {path}: native libraries are not supported"));
+    let reason = p.tuple(&[Term::atom(atom!("load_failed")), text]);
+    Ok(p.tuple(&[Term::atom(am::ERROR), reason]))
+}
+
+#[bif("erlang:module_loaded/1")]
+fn module_loaded(p: &mut Process, module: Term) -> BifResult {
+    let name = module_name(module)?;
+    Ok(Term::bool(p.vm.code.current(name).is_some()))
+}
+
+#[bif("erlang:loaded/0")]
+fn loaded(p: &mut Process) -> BifResult {
+    let names: Vec<Term> = p.vm.code.loaded().into_iter().map(Term::atom).collect();
+    Ok(p.list(&names))
+}
+
+/// OTP's preloaded modules.
+pub const PRE_LOADED: [&str; 21] = [
+    "erts_code_purger",
+    "erl_init",
+    "init",
+    "prim_buffer",
+    "prim_eval",
+    "prim_inet",
+    "prim_file",
+    "zlib",
+    "socket_registry",
+    "prim_socket",
+    "prim_net",
+    "prim_zip",
+    "erl_prim_loader",
+    "erlang",
+    "erts_internal",
+    "erl_tracer",
+    "erts_literal_area_collector",
+    "erts_dirty_process_signal_handler",
+    "atomics",
+    "counters",
+    "persistent_term",
+];
+
+#[bif("erlang:pre_loaded/0")]
+fn pre_loaded(p: &mut Process) -> BifResult {
+    let names: Vec<Term> = PRE_LOADED.iter().map(|name| Term::atom(Atom::new(name))).collect();
+    Ok(p.list(&names))
+}
+
+#[bif("erlang:function_exported/3")]
+fn function_exported(p: &mut Process, module: Term, function: Term, arity: Term) -> BifResult {
+    let (Some(module), Some(function), Some(arity)) = (module.as_atom(), function.as_atom(), arity.as_small()) else { return Err(Raise::BADARG) };
+    let Ok(arity) = u32::try_from(arity) else { return Ok(Term::bool(false)) };
+    let export = p.vm.code.existing_export(Mfa { module, function, arity });
+    Ok(Term::bool(export.is_some_and(|export| export.is_loaded() || export.bif.is_some())))
+}
+
+#[bif("erlang:delete_module/1")]
+fn delete_module(p: &mut Process, module: Term) -> BifResult {
+    let name = module_name(module)?;
+    match p.vm.code.delete(name) {
+        Ok(true) => Ok(Term::bool(true)),
+        Ok(false) => Ok(Term::atom(am::UNDEFINED)),
+        Err(()) => Err(Raise::BADARG),
+    }
+}
+
+#[bif("erlang:check_old_code/1")]
+fn check_old_code(p: &mut Process, module: Term) -> BifResult {
+    let name = module_name(module)?;
+    Ok(Term::bool(p.vm.code.has_old(name)))
+}
+
+#[bif("erts_internal:purge_module/2")]
+fn purge_module(p: &mut Process, module: Term, operation: Term) -> BifResult {
+    let (name, operation) = (module_name(module)?, operation.as_atom().ok_or(Raise::BADARG)?);
+    Ok(Term::bool(match operation.name() {
+        "prepare" | "prepare_on_load" => p.vm.code.has_old(name),
+        "abort" => false,
+        "complete" => {
+            let Some(old) = p.vm.code.purge(name) else { return Ok(Term::bool(false)) };
+            // Terms anywhere may still point at its literals, and a thread may be about to leave its code.
+            std::mem::forget(old);
+            true
+        }
+        _ => return Err(Raise::BADARG),
+    }))
+}
+
+/// Whether the process would return into, or holds a fun of, the old version of a module.
+pub fn uses_old_code(p: &mut Process, module: Atom) -> bool {
+    let Some(old) = p.vm.code.slot(module).and_then(|slot| slot.old) else { return false };
+    let range = old.range();
+    if range.contains(&(p.ip as usize)) {
+        return true;
+    }
+    let mut found = false;
+    p.return_addresses(|address| {
+        found = range.contains(&address);
+        !found
+    });
+    found || p.holds_fun(|identity: &FunIdentity| {
+        let entry = swarmrt_machine::code::FunEntry::of(identity).entry() as usize;
+        range.contains(&entry)
+    })
+}
+
+#[bif("erts_internal:check_dirty_process_code/2")]
+fn check_dirty_process_code(_p: &mut Process, _pid: Term, _module: Term) -> BifResult {
+    Ok(Term::atom(am::NORMAL))
+}
+
+fn external_term(p: &mut Process, bytes: &[u8]) -> Term {
+    if bytes.is_empty() {
+        return Term::NIL;
+    }
+    let resolver = p.vm.code.term_resolver();
+    etf::decode(bytes, &mut p.heap, &resolver, DecodeOptions::default()).map_or(Term::NIL, |(term, _)| term)
+}
+
+fn function_list(p: &mut Process, functions: impl Iterator<Item = (Atom, u32)>) -> Term {
+    let pairs: Vec<Term> = functions.map(|(name, arity)| p.tuple(&[Term::atom(name), Term::small(i64::from(arity))])).collect();
+    p.list(&pairs)
+}
+
+fn module_item(p: &mut Process, module: &ModuleCode, item: Atom) -> Option<Term> {
+    Some(match item.name() {
+        "module" => Term::atom(module.name),
+        "exports" => function_list(p, module.exports.iter().map(|&(name, arity, _)| (name, arity))),
+        "functions" => function_list(p, module.code.functions.iter().map(|function| (function.name, function.arity))),
+        "nifs" => Term::NIL,
+        "attributes" => external_term(p, &module.attributes),
+        "compile" => external_term(p, &module.compile_info),
+        "md5" => p.binary(&module.md5),
+        "native" => Term::bool(false),
+        "native_addresses" => Term::NIL,
+        _ => return None,
+    })
+}
+
+#[bif("erlang:get_module_info/1")]
+fn get_module_info_1(p: &mut Process, module: Term) -> BifResult {
+    let name = module_name(module)?;
+    let module = p.vm.code.current(name).ok_or(Raise::BADARG)?;
+    let mut pairs = Vec::new();
+    for item in ["module", "exports", "attributes", "compile", "md5"] {
+        let item = Atom::new(item);
+        if let Some(value) = module_item(p, &module, item) {
+            pairs.push(p.tuple(&[Term::atom(item), value]));
+        }
+    }
+    Ok(p.list(&pairs))
+}
+
+#[bif("erlang:get_module_info/2")]
+fn get_module_info_2(p: &mut Process, module: Term, item: Term) -> BifResult {
+    let (name, item) = (module_name(module)?, item.as_atom().ok_or(Raise::BADARG)?);
+    let module = p.vm.code.current(name).ok_or(Raise::BADARG)?;
+    module_item(p, &module, item).ok_or(Raise::BADARG)
+}
+
+#[bif("erlang:make_fun/3")]
+fn make_fun(p: &mut Process, module: Term, function: Term, arity: Term) -> BifResult {
+    let (Some(module), Some(function), Some(arity)) = (module.as_atom(), function.as_atom(), arity.as_small()) else { return Err(Raise::BADARG) };
+    let arity = u32::try_from(arity).ok().filter(|&arity| arity <= 255).ok_or(Raise::BADARG)?;
+    let export = p.vm.code.export(Mfa { module, function, arity });
+    Ok(p.export_fun(&raw const export.mfa))
+}
+
+#[bif("erlang:fun_info_mfa/1")]
+fn fun_info_mfa(p: &mut Process, fun: Term) -> BifResult {
+    let mfa = if let Some(external) = fun.as_export_fun() {
+        *external.mfa()
+    } else {
+        let identity = fun.as_local_fun().ok_or(Raise::BADARG)?.identity();
+        let function = p.vm.code.fun_name(identity).unwrap_or(identity.module);
+        Mfa { module: identity.module, function, arity: u32::from(identity.arity) }
+    };
+    Ok(p.tuple(&[Term::atom(mfa.module), Term::atom(mfa.function), Term::small(i64::from(mfa.arity))]))
+}
+
+/// A chunk of a `.beam` file, or `undefined`.
+#[bif("erts_internal:beamfile_chunk/2")]
+fn beamfile_chunk(p: &mut Process, binary: Term, name: Term) -> BifResult {
+    let bits = binary.as_bits().filter(|bits| bits.is_binary()).ok_or(Raise::BADARG)?;
+    let bytes = bits.to_bytes();
+    let name: Option<Vec<u8>> = name.list_to_vec().and_then(|list| list.iter().map(|c| c.as_small().and_then(|c| u8::try_from(c).ok())).collect());
+    let name: [u8; 4] = name.and_then(|name| name.try_into().ok()).ok_or(Raise::BADARG)?;
+    let file = swarmrt_beam::file::BeamFile::parse(&bytes);
+    let Ok(file) = file else { return Ok(Term::atom(am::UNDEFINED)) };
+    let Some((_, range)) = file.chunks.iter().find(|(id, _)| *id == name) else { return Ok(Term::atom(am::UNDEFINED)) };
+    Ok(match bytes.get(range.clone()) {
+        Some(chunk) => p.binary(chunk),
+        None => Term::atom(am::UNDEFINED),
+    })
+}
+
+#[bif("erts_internal:beamfile_module_md5/1")]
+fn beamfile_module_md5(p: &mut Process, binary: Term) -> BifResult {
+    let bits = binary.as_bits().filter(|bits| bits.is_binary()).ok_or(Raise::BADARG)?;
+    Ok(match swarmrt_beam::file::BeamFile::parse(&bits.to_bytes()) {
+        Ok(file) => p.binary(&file.md5),
+        Err(_) => Term::atom(am::UNDEFINED),
+    })
+}
+
+#[bif("erts_literal_area_collector:release_area_switch/0")]
+fn release_area_switch(_p: &mut Process) -> BifResult {
+    // Literals of purged modules are kept.
+    Ok(Term::bool(false))
+}

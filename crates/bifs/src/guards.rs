@@ -1,0 +1,274 @@
+//! Guard built-ins of `erlang`: type tests, comparison, booleans, and reading parts of terms.
+
+use crate::args::{badarg, index_of};
+use std::cmp::Ordering;
+use swarmrt_machine::{BifResult, Process, Raise, bif};
+use swarmrt_term::{Alloc, NodeInfo, Term, am, compare, equal, equal_exact, map};
+
+macro_rules! type_tests {
+    ($($name:literal $function:ident $test:expr;)*) => {$(
+        #[bif($name, guard)]
+        fn $function(_p: &mut Process, term: Term) -> BifResult {
+            let test: fn(Term) -> bool = $test;
+            Ok(Term::bool(test(term)))
+        }
+    )*};
+}
+
+type_tests! {
+    "erlang:is_atom/1" is_atom |term| term.is_atom();
+    "erlang:is_boolean/1" is_boolean |term| term.as_bool().is_some();
+    "erlang:is_list/1" is_list |term| term.is_list();
+    "erlang:is_tuple/1" is_tuple |term| term.is_tuple();
+    "erlang:is_float/1" is_float |term| term.is_float();
+    "erlang:is_integer/1" is_integer |term| term.is_integer();
+    "erlang:is_number/1" is_number |term| term.is_number();
+    "erlang:is_pid/1" is_pid |term| term.is_any_pid();
+    "erlang:is_port/1" is_port |term| term.is_any_port();
+    "erlang:is_reference/1" is_reference |term| term.is_reference();
+    "erlang:is_binary/1" is_binary |term| term.is_binary();
+    "erlang:is_bitstring/1" is_bitstring |term| term.is_bitstring();
+    "erlang:is_function/1" is_function |term| term.is_fun();
+    "erlang:is_map/1" is_map |term| term.is_map();
+}
+
+#[bif("erlang:is_function/2", guard)]
+fn is_function_2(_p: &mut Process, term: Term, arity: Term) -> BifResult {
+    let wanted = match arity.as_small() {
+        Some(arity) if arity >= 0 => arity as u64,
+        None if arity.as_big().is_some_and(|big| !big.is_negative()) => u64::MAX,
+        _ => return Err(Raise::BADARG),
+    };
+    let actual = match (term.as_local_fun(), term.as_export_fun()) {
+        (Some(fun), _) => fun.arity(),
+        (_, Some(export)) => export.mfa().arity,
+        _ => return Ok(Term::bool(false)),
+    };
+    Ok(Term::bool(u64::from(actual) == wanted))
+}
+
+#[bif("erlang:is_record/2", guard)]
+fn is_record_2(_p: &mut Process, term: Term, name: Term) -> BifResult {
+    if !name.is_atom() {
+        return Err(Raise::BADARG);
+    }
+    Ok(Term::bool(term.as_tuple().is_some_and(|tuple| tuple.arity() > 0 && tuple.get(0) == name)))
+}
+
+#[bif("erlang:is_record/3", guard)]
+fn is_record_3(_p: &mut Process, term: Term, name: Term, size: Term) -> BifResult {
+    let size = size.as_small().filter(|&size| size >= 0 && name.is_atom()).ok_or(Raise::BADARG)?;
+    Ok(Term::bool(term.as_tuple().is_some_and(|tuple| tuple.arity() > 0 && tuple.arity() as i64 == size && tuple.get(0) == name)))
+}
+
+macro_rules! comparisons {
+    ($($name:literal $function:ident $test:expr;)*) => {$(
+        #[bif($name, guard)]
+        fn $function(_p: &mut Process, a: Term, b: Term) -> BifResult {
+            let test: fn(Term, Term) -> bool = $test;
+            Ok(Term::bool(test(a, b)))
+        }
+    )*};
+}
+
+comparisons! {
+    "erlang:=:=/2" exactly_equal equal_exact;
+    "erlang:=/=/2" not_exactly_equal |a, b| !equal_exact(a, b);
+    "erlang:==/2" is_equal equal;
+    "erlang:/=/2" not_equal |a, b| !equal(a, b);
+    "erlang:</2" less |a, b| compare(a, b) == Ordering::Less;
+    "erlang:=</2" less_or_equal |a, b| compare(a, b) != Ordering::Greater;
+    "erlang:>/2" greater |a, b| compare(a, b) == Ordering::Greater;
+    "erlang:>=/2" greater_or_equal |a, b| compare(a, b) != Ordering::Less;
+}
+
+#[bif("erlang:max/2", guard)]
+fn max(_p: &mut Process, a: Term, b: Term) -> BifResult {
+    Ok(if compare(a, b) == Ordering::Less { b } else { a })
+}
+
+#[bif("erlang:min/2", guard)]
+fn min(_p: &mut Process, a: Term, b: Term) -> BifResult {
+    Ok(if compare(a, b) == Ordering::Greater { b } else { a })
+}
+
+#[bif("erlang:not/1", guard)]
+fn not(_p: &mut Process, a: Term) -> BifResult {
+    a.as_bool().map(|a| Term::bool(!a)).ok_or(Raise::BADARG)
+}
+
+fn booleans(a: Term, b: Term, of: fn(bool, bool) -> bool) -> BifResult {
+    Ok(Term::bool(of(a.as_bool().ok_or(Raise::BADARG)?, b.as_bool().ok_or(Raise::BADARG)?)))
+}
+
+#[bif("erlang:and/2", guard)]
+fn and(_p: &mut Process, a: Term, b: Term) -> BifResult {
+    booleans(a, b, |a, b| a & b)
+}
+
+#[bif("erlang:or/2", guard)]
+fn or(_p: &mut Process, a: Term, b: Term) -> BifResult {
+    booleans(a, b, |a, b| a | b)
+}
+
+#[bif("erlang:xor/2", guard)]
+fn xor(_p: &mut Process, a: Term, b: Term) -> BifResult {
+    booleans(a, b, |a, b| a ^ b)
+}
+
+#[bif("erlang:element/2", guard)]
+fn element(_p: &mut Process, index: Term, tuple: Term) -> BifResult {
+    let tuple = tuple.as_tuple().ok_or(Raise::BADARG)?;
+    Ok(tuple.get(index_of(index, tuple.arity())?))
+}
+
+#[bif("erlang:tuple_size/1", guard)]
+fn tuple_size(_p: &mut Process, tuple: Term) -> BifResult {
+    tuple.as_tuple().map(|tuple| Term::small(tuple.arity() as i64)).ok_or(Raise::BADARG)
+}
+
+#[bif("erlang:hd/1", guard)]
+fn hd(_p: &mut Process, list: Term) -> BifResult {
+    list.as_cons().map(|cell| cell.head()).ok_or(Raise::BADARG)
+}
+
+#[bif("erlang:tl/1", guard)]
+fn tl(_p: &mut Process, list: Term) -> BifResult {
+    list.as_cons().map(|cell| cell.tail()).ok_or(Raise::BADARG)
+}
+
+#[bif("erlang:length/1", guard)]
+fn length(p: &mut Process, list: Term) -> BifResult {
+    let length = list.list_len().ok_or(Raise::BADARG)?;
+    p.bump_reductions(length / 100);
+    Ok(Term::small(length as i64))
+}
+
+#[bif("erlang:bit_size/1", guard)]
+fn bit_size(_p: &mut Process, bits: Term) -> BifResult {
+    bits.as_bits().map(|bits| Term::small(bits.bit_size as i64)).ok_or(Raise::BADARG)
+}
+
+#[bif("erlang:byte_size/1", guard)]
+fn byte_size(_p: &mut Process, bits: Term) -> BifResult {
+    bits.as_bits().map(|bits| Term::small(bits.byte_size_rounded_up() as i64)).ok_or(Raise::BADARG)
+}
+
+#[bif("erlang:size/1", guard)]
+fn size(_p: &mut Process, term: Term) -> BifResult {
+    if let Some(tuple) = term.as_tuple() {
+        return Ok(Term::small(tuple.arity() as i64));
+    }
+    // Whole bytes only, here.
+    term.as_bits().map(|bits| Term::small((bits.bit_size / 8) as i64)).ok_or(Raise::BADARG)
+}
+
+#[bif("erlang:map_size/1", guard)]
+fn map_size(p: &mut Process, map: Term) -> BifResult {
+    if map.is_map() { Ok(Term::small(map::size(map) as i64)) } else { Err(badmap(p, map)) }
+}
+
+#[bif("erlang:is_map_key/2", guard)]
+fn is_map_key(p: &mut Process, key: Term, map: Term) -> BifResult {
+    if map.is_map() { Ok(Term::bool(map::get(map, key).is_some())) } else { Err(badmap(p, map)) }
+}
+
+#[bif("erlang:map_get/2", guard)]
+fn map_get(p: &mut Process, key: Term, map: Term) -> BifResult {
+    if !map.is_map() {
+        return Err(badmap(p, map));
+    }
+    map::get(map, key).ok_or_else(|| badkey(p, key))
+}
+
+/// `{badmap, Term}`.
+pub(crate) fn badmap(p: &mut Process, term: Term) -> Raise {
+    Raise::Error(p.tuple(&[Term::atom(am::BADMAP), term]))
+}
+
+/// `{badkey, Key}`.
+pub(crate) fn badkey(p: &mut Process, key: Term) -> Raise {
+    Raise::Error(p.tuple(&[Term::atom(am::BADKEY), key]))
+}
+
+#[bif("erlang:binary_part/3", guard)]
+#[bif("binary:part/3")]
+fn binary_part_3(p: &mut Process, binary: Term, position: Term, length: Term) -> BifResult {
+    let bits = binary.as_bits().filter(|bits| bits.is_binary()).ok_or(Raise::BADARG)?;
+    let (from, len) = part_range(bits.bit_size / 8, position, length).ok_or(Raise::BADARG)?;
+    Ok(p.sub_binary(binary, from * 8, len * 8))
+}
+
+#[bif("erlang:binary_part/2", guard)]
+#[bif("binary:part/2")]
+fn binary_part_2(p: &mut Process, binary: Term, part: Term) -> BifResult {
+    let pair = part.as_tuple().filter(|pair| pair.arity() == 2).ok_or(Raise::BADARG)?;
+    binary_part_3(p, binary, pair.get(0), pair.get(1))
+}
+
+/// A part given as position and length, where the length may be negative: start and size in bytes.
+pub(crate) fn part_range(size: usize, position: Term, length: Term) -> Option<(usize, usize)> {
+    let (position, length) = (position.as_small()?, length.as_small()?);
+    let end = position.checked_add(length)?;
+    let (from, to) = (position.min(end), position.max(end));
+    (from >= 0 && to <= size as i64 && position <= size as i64).then_some((from as usize, (to - from) as usize))
+}
+
+#[bif("erlang:node/0", guard)]
+fn node_0(_p: &mut Process) -> BifResult {
+    Ok(Term::atom(NodeInfo::this().name))
+}
+
+#[bif("erlang:node/1", guard)]
+fn node_1(_p: &mut Process, term: Term) -> BifResult {
+    if term.is_pid() || term.is_port() || term.as_local_ref().is_some() {
+        return Ok(Term::atom(NodeInfo::this().name));
+    }
+    term.as_external().map(|external| Term::atom(external.node())).ok_or(Raise::BADARG)
+}
+
+#[bif("erlang:self/0", guard)]
+fn self_0(p: &mut Process) -> BifResult {
+    Ok(p.pid())
+}
+
+#[bif("erlang:+/1", guard)]
+fn plus_1(_p: &mut Process, a: Term) -> BifResult {
+    if a.is_number() { Ok(a) } else { Err(Raise::BADARITH) }
+}
+
+#[bif("erts_internal:cmp_term/2")]
+fn cmp_term(_p: &mut Process, a: Term, b: Term) -> BifResult {
+    Ok(Term::small(swarmrt_term::compare_exact(a, b) as i64))
+}
+
+#[bif("erts_internal:term_type/1")]
+fn term_type(_p: &mut Process, term: Term) -> BifResult {
+    use swarmrt_term::{Kind, Subtag, atom};
+    let name = match term.kind() {
+        Kind::Small(_) => atom!("fixnum"),
+        Kind::Big(_) => atom!("bignum"),
+        Kind::Float(_) => atom!("hfloat"),
+        Kind::Atom(_) => atom!("atom"),
+        Kind::Nil => am::NIL_ATOM,
+        Kind::Cons(_) => am::LIST,
+        Kind::Tuple(_) => atom!("tuple"),
+        Kind::FlatMap(_) => atom!("flatmap"),
+        Kind::HashMap(_) => atom!("hashmap"),
+        Kind::Bits(_) => match term.boxed_subtag() {
+            Some(Subtag::SharedBin) => atom!("refc_binary"),
+            Some(Subtag::SubBin) => atom!("sub_binary"),
+            _ => atom!("heap_binary"),
+        },
+        Kind::Fun(_) => am::FUN,
+        Kind::ExportFun(_) => atom!("export"),
+        Kind::Ref(_) => atom!("reference"),
+        Kind::ExternalRef(_) => atom!("external_reference"),
+        Kind::Pid(_) => atom!("pid"),
+        Kind::ExternalPid(_) => atom!("external_pid"),
+        Kind::Port(_) => am::PORT,
+        Kind::ExternalPort(_) => atom!("external_port"),
+        Kind::MatchContext(_) | Kind::Special(_) => return badarg(),
+    };
+    Ok(Term::atom(name))
+}

@@ -1,0 +1,148 @@
+//! Pids, ports and references: making them, and as text.
+
+use crate::args::{byte_list_of, list_of};
+use swarmrt_machine::{BifResult, Process, Raise, bif};
+use swarmrt_term::node::{PID_NUMBER_BITS, pid_data, pid_parts};
+use swarmrt_term::{Alloc, Atom, External, RefKind, Subtag, Term, atom};
+
+/// The first number of an identifier as text: 0 for ours, for others that of the node's name.
+fn channel(external: External) -> u32 {
+    external.node().index()
+}
+
+/// `<0.85.0>`.
+pub(crate) fn pid_text(term: Term) -> Option<String> {
+    if let Some(data) = term.as_pid() {
+        let (number, serial) = pid_parts(data);
+        return Some(format!("<0.{number}.{serial}>"));
+    }
+    let external = term.as_external().filter(|_| term.is_any_pid())?;
+    let numbers = external.numbers();
+    Some(format!("<{}.{}.{}>", channel(external), numbers[0], numbers[1]))
+}
+
+/// `#Port<0.3>`.
+pub(crate) fn port_text(term: Term) -> Option<String> {
+    if let Some(number) = term.as_port() {
+        return Some(format!("#Port<0.{number}>"));
+    }
+    let external = term.as_external().filter(|_| term.is_any_port())?;
+    let number = external.numbers().iter().rev().fold(0u64, |number, &part| number << 32 | part);
+    Some(format!("#Port<{}.{number}>", channel(external)))
+}
+
+/// `#Ref<0.3.2.1>`.
+pub(crate) fn ref_text(term: Term) -> Option<String> {
+    if let Some(reference) = term.as_local_ref() {
+        let [low, middle, high] = reference.numbers();
+        return Some(format!("#Ref<0.{high}.{middle}.{low}>"));
+    }
+    let external = term.as_external().filter(|_| term.is_reference())?;
+    let numbers: String = external.numbers().iter().rev().map(|number| format!(".{number}")).collect();
+    Some(format!("#Ref<{}{numbers}>", channel(external)))
+}
+
+fn as_string(p: &mut Process, text: Option<String>) -> BifResult {
+    text.map(|text| p.string(&text)).ok_or(Raise::BADARG)
+}
+
+#[bif("erlang:pid_to_list/1")]
+fn pid_to_list(p: &mut Process, pid: Term) -> BifResult {
+    as_string(p, pid_text(pid))
+}
+
+#[bif("erlang:port_to_list/1")]
+fn port_to_list(p: &mut Process, port: Term) -> BifResult {
+    as_string(p, port_text(port))
+}
+
+#[bif("erlang:ref_to_list/1")]
+fn ref_to_list(p: &mut Process, reference: Term) -> BifResult {
+    as_string(p, ref_text(reference))
+}
+
+/// The numbers between `open` and `>`, separated by points.
+fn numbers_of(list: Term, open: &str) -> Option<Vec<u64>> {
+    let text = String::from_utf8(byte_list_of(list)?).ok()?;
+    let inner = text.strip_prefix(open)?.strip_suffix('>')?;
+    inner.split('.').map(|part| if part.bytes().all(|byte| byte.is_ascii_digit()) { part.parse().ok() } else { None }).collect()
+}
+
+#[bif("erlang:list_to_pid/1")]
+fn list_to_pid(p: &mut Process, list: Term) -> BifResult {
+    let numbers = numbers_of(list, "<").ok_or(Raise::BADARG)?;
+    match numbers[..] {
+        [0, number, serial] if number < 1 << PID_NUMBER_BITS && serial < 1 << 15 => Ok(Term::pid(pid_data(number as u32, serial as u32))),
+        [node, number, serial] if number <= u64::from(u32::MAX) && serial <= u64::from(u32::MAX) => {
+            let node = node_of(node)?;
+            Ok(p.external(Subtag::ExternalPid, node, 0, &[number, serial]))
+        }
+        _ => Err(Raise::BADARG),
+    }
+}
+
+/// The node whose identifiers have this channel number.
+fn node_of(channel: u64) -> Result<Atom, Raise> {
+    let index = u32::try_from(channel).ok().filter(|&index| (index as usize) < Atom::count()).ok_or(Raise::BADARG)?;
+    let atom = Atom::from_index(index);
+    if atom.name().contains('@') { Ok(atom) } else { Err(Raise::BADARG) }
+}
+
+#[bif("erlang:list_to_port/1")]
+fn list_to_port(p: &mut Process, list: Term) -> BifResult {
+    let numbers = numbers_of(list, "#Port<").ok_or(Raise::BADARG)?;
+    match numbers[..] {
+        [0, number] if number < 1 << 58 => Ok(Term::port(number)),
+        [node, number] => {
+            let node = node_of(node)?;
+            Ok(p.external(Subtag::ExternalPort, node, 0, &[number & 0xffff_ffff, number >> 32]))
+        }
+        _ => Err(Raise::BADARG),
+    }
+}
+
+#[bif("erlang:list_to_ref/1")]
+fn list_to_ref(p: &mut Process, list: Term) -> BifResult {
+    let mut numbers = numbers_of(list, "#Ref<").ok_or(Raise::BADARG)?;
+    if numbers.len() < 2 || numbers[1..].iter().any(|&number| number > u64::from(u32::MAX)) {
+        return Err(Raise::BADARG);
+    }
+    let node = numbers.remove(0);
+    numbers.reverse();
+    if node == 0 {
+        let [low, middle, high] = numbers[..] else { return Err(Raise::BADARG) };
+        if low >= 1 << 18 {
+            return Err(Raise::BADARG);
+        }
+        return Ok(p.local_ref(high << 32 | middle, low as u32, RefKind::Plain, 0));
+    }
+    let node = node_of(node)?;
+    Ok(p.external(Subtag::ExternalRef, node, 0, &numbers))
+}
+
+#[bif("erlang:make_ref/0")]
+fn make_ref(p: &mut Process) -> BifResult {
+    Ok(p.make_ref())
+}
+
+#[bif("erlang:unique_integer/0")]
+fn unique_integer_0(p: &mut Process) -> BifResult {
+    unique_integer_1(p, Term::NIL)
+}
+
+/// As OTP, unique integers that need not be positive start far below zero.
+const UNIQUE_START: i64 = -(1 << 59);
+
+#[bif("erlang:unique_integer/1")]
+fn unique_integer_1(p: &mut Process, modifiers: Term) -> BifResult {
+    let (mut positive, mut monotonic) = (false, false);
+    for modifier in list_of(modifiers)? {
+        match modifier.as_atom() {
+            Some(name) if name == atom!("positive") => positive = true,
+            Some(name) if name == atom!("monotonic") => monotonic = true,
+            _ => return Err(Raise::BADARG),
+        }
+    }
+    let number = if monotonic { p.vm.next_monotonic_unique() } else { p.vm.next_unique() };
+    if positive { Ok(p.uint(number + 1)) } else { Ok(p.int(UNIQUE_START + number as i64)) }
+}

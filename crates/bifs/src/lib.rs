@@ -1,0 +1,39 @@
+//! Built-in functions: one file a family, named after the Erlang module or what it is about.
+//!
+//! Invariants: a built-in never collects, so that terms never move under it; it holds a scheduler for no
+//! longer than a turn. State of a family lives in an extension of the machine.
+
+mod args;
+mod atomics;
+mod atoms;
+mod binaries;
+mod checksums;
+mod dictionary;
+mod guards;
+mod identifiers;
+mod lists;
+mod maps;
+mod math;
+mod numbers;
+mod persistent_term;
+mod terms;
+mod tuples;
+mod unicode;
+mod code;
+mod error;
+mod ports;
+mod process;
+mod process_info;
+mod system;
+mod time;
+mod timers;
+
+pub use code::PRE_LOADED;
+
+/// Readies the machine-wide state of the built-ins. `release` and `erts` are the versions of the OTP
+/// whose libraries run.
+pub fn register(vm: &'static swarmrt_machine::Vm, release: &str, erts: &str) {
+    let versions = vm.extension::<system::Release>();
+    let _ = versions.otp.set(release.to_owned());
+    let _ = versions.erts.set(erts.to_owned());
+}

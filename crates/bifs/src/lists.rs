@@ -1,0 +1,166 @@
+//! The built-ins of `lists`, and `++` and `--`.
+
+use crate::args::badarg;
+use std::collections::BTreeMap;
+use swarmrt_machine::{BifResult, Process, Raise, bif};
+use swarmrt_term::{Alloc, Term, am, compare_exact, equal, equal_exact};
+
+/// Elements for which a built-in that walks a list counts one reduction.
+const ELEMENTS_PER_REDUCTION: usize = 10;
+
+#[bif("lists:member/2")]
+fn member(p: &mut Process, item: Term, list: Term) -> BifResult {
+    let mut rest = list;
+    let mut seen = 0;
+    let immediate = item.is_immediate();
+    while let Some(cell) = rest.as_cons() {
+        seen += 1;
+        let head = cell.head();
+        if head == item || !immediate && equal_exact(head, item) {
+            p.bump_reductions(seen / ELEMENTS_PER_REDUCTION);
+            return Ok(Term::bool(true));
+        }
+        rest = cell.tail();
+    }
+    p.bump_reductions(seen / ELEMENTS_PER_REDUCTION);
+    if rest.is_nil() { Ok(Term::bool(false)) } else { badarg() }
+}
+
+#[bif("lists:reverse/2")]
+fn reverse(p: &mut Process, list: Term, tail: Term) -> BifResult {
+    let mut rest = list;
+    let mut reversed = tail;
+    let mut count = 0;
+    while let Some(cell) = rest.as_cons() {
+        reversed = p.cons(cell.head(), reversed);
+        rest = cell.tail();
+        count += 1;
+    }
+    p.bump_reductions(count / ELEMENTS_PER_REDUCTION);
+    if rest.is_nil() { Ok(reversed) } else { badarg() }
+}
+
+/// The first tuple of `list` whose element at `position` equals `key`.
+fn keyfind_in(p: &mut Process, key: Term, position: Term, list: Term) -> Result<Option<Term>, Raise> {
+    let at = match position.as_small() {
+        Some(position) if position >= 1 => position as usize - 1,
+        _ => return Err(Raise::BADARG),
+    };
+    // What cannot be equal to anything but itself is compared as a word.
+    let by_word = key.is_immediate() && !key.is_number();
+    let mut rest = list;
+    let mut seen = 0;
+    while let Some(cell) = rest.as_cons() {
+        seen += 1;
+        if let Some(tuple) = cell.head().as_tuple()
+            && at < tuple.arity()
+        {
+            let element = tuple.get(at);
+            if element == key || !by_word && equal(element, key) {
+                p.bump_reductions(seen / ELEMENTS_PER_REDUCTION);
+                return Ok(Some(cell.head()));
+            }
+        }
+        rest = cell.tail();
+    }
+    p.bump_reductions(seen / ELEMENTS_PER_REDUCTION);
+    if rest.is_nil() { Ok(None) } else { Err(Raise::BADARG) }
+}
+
+#[bif("lists:keyfind/3")]
+fn keyfind(p: &mut Process, key: Term, position: Term, list: Term) -> BifResult {
+    Ok(keyfind_in(p, key, position, list)?.unwrap_or(Term::bool(false)))
+}
+
+#[bif("lists:keymember/3")]
+fn keymember(p: &mut Process, key: Term, position: Term, list: Term) -> BifResult {
+    Ok(Term::bool(keyfind_in(p, key, position, list)?.is_some()))
+}
+
+#[bif("lists:keysearch/3")]
+fn keysearch(p: &mut Process, key: Term, position: Term, list: Term) -> BifResult {
+    Ok(match keyfind_in(p, key, position, list)? {
+        Some(tuple) => p.tuple(&[Term::atom(am::VALUE), tuple]),
+        None => Term::bool(false),
+    })
+}
+
+#[bif("erlang:++/2")]
+#[bif("erlang:append/2")]
+fn append(p: &mut Process, front: Term, back: Term) -> BifResult {
+    if front.is_nil() {
+        return Ok(back);
+    }
+    let length = front.list_len().ok_or(Raise::BADARG)?;
+    if back.is_nil() {
+        return Ok(front);
+    }
+    p.bump_reductions(length / ELEMENTS_PER_REDUCTION);
+    let cells = p.alloc(length * 2);
+    let mut rest = front;
+    for index in 0..length {
+        let cell = rest.as_cons().expect("as many cells as were counted");
+        let tail = if index + 1 == length { back } else { Term::from_cons_ptr(cells.wrapping_add(2 * index + 2)) };
+        // SAFETY: two words a cell were given.
+        unsafe {
+            *cells.add(2 * index) = cell.head().raw();
+            *cells.add(2 * index + 1) = tail.raw();
+        }
+        rest = cell.tail();
+    }
+    Ok(Term::from_cons_ptr(cells))
+}
+
+/// A term ordered by exact term order, to count what is to be removed.
+#[derive(Clone, Copy)]
+struct Exact(Term);
+
+impl PartialEq for Exact {
+    fn eq(&self, other: &Exact) -> bool {
+        equal_exact(self.0, other.0)
+    }
+}
+impl Eq for Exact {}
+impl PartialOrd for Exact {
+    fn partial_cmp(&self, other: &Exact) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Exact {
+    fn cmp(&self, other: &Exact) -> std::cmp::Ordering {
+        compare_exact(self.0, other.0)
+    }
+}
+
+#[bif("erlang:--/2")]
+#[bif("erlang:subtract/2")]
+fn subtract(p: &mut Process, from: Term, what: Term) -> BifResult {
+    let items = from.list_to_vec().ok_or(Raise::BADARG)?;
+    let removals = what.list_to_vec().ok_or(Raise::BADARG)?;
+    if items.is_empty() || removals.is_empty() {
+        return Ok(from);
+    }
+    p.bump_reductions((items.len() + removals.len()) / ELEMENTS_PER_REDUCTION);
+    let mut counts: BTreeMap<Exact, usize> = BTreeMap::new();
+    for &item in &removals {
+        *counts.entry(Exact(item)).or_default() += 1;
+    }
+    let mut left = removals.len();
+    let mut kept = Vec::with_capacity(items.len());
+    let mut rest = from;
+    while let Some(cell) = rest.as_cons() {
+        if left == 0 {
+            // Nothing more to remove: the rest is shared.
+            return Ok(p.list_with_tail(&kept, rest));
+        }
+        match counts.get_mut(&Exact(cell.head())) {
+            Some(count) if *count > 0 => {
+                *count -= 1;
+                left -= 1;
+            }
+            _ => kept.push(cell.head()),
+        }
+        rest = cell.tail();
+    }
+    Ok(p.list(&kept))
+}

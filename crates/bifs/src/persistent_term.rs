@@ -1,0 +1,107 @@
+//! `persistent_term`: terms that all processes read without copying.
+//!
+//! Each value lives in a literal area of its own. A replaced or erased value may still be in use by any process,
+//! so that its area is kept for good.
+
+use crate::args::badarg;
+use parking_lot::RwLock;
+use std::collections::HashMap;
+use std::mem::ManuallyDrop;
+use swarmrt_heap::LiteralArea;
+use swarmrt_machine::{BifResult, Process, Raise, bif};
+use swarmrt_term::{Alloc, Term, am, atom, equal_exact, hash, map};
+
+/// Key and value as literals.
+struct Entry {
+    key: Term,
+    value: Term,
+    area: ManuallyDrop<LiteralArea>,
+}
+
+#[derive(Default)]
+struct Table {
+    /// By the hash of the key.
+    entries: HashMap<u32, Vec<Entry>>,
+    count: usize,
+    words: usize,
+}
+
+impl Table {
+    fn find(&self, key: Term) -> Option<&Entry> {
+        self.entries.get(&hash::internal_hash(key))?.iter().find(|entry| equal_exact(entry.key, key))
+    }
+    fn remove(&mut self, key: Term) -> bool {
+        let Some(bucket) = self.entries.get_mut(&hash::internal_hash(key)) else { return false };
+        let Some(at) = bucket.iter().position(|entry| equal_exact(entry.key, key)) else { return false };
+        let entry = bucket.swap_remove(at);
+        self.count -= 1;
+        self.words -= entry.area.words();
+        true
+    }
+}
+
+#[derive(Default)]
+struct PersistentTerms {
+    table: RwLock<Table>,
+}
+
+fn terms(p: &Process) -> &'static PersistentTerms {
+    p.vm.extension::<PersistentTerms>()
+}
+
+#[bif("persistent_term:get/1")]
+fn get_1(p: &mut Process, key: Term) -> BifResult {
+    terms(p).table.read().find(key).map(|entry| entry.value).ok_or(Raise::BADARG)
+}
+
+#[bif("persistent_term:get/2")]
+fn get_2(p: &mut Process, key: Term, default: Term) -> BifResult {
+    Ok(terms(p).table.read().find(key).map_or(default, |entry| entry.value))
+}
+
+#[bif("persistent_term:get/0")]
+fn get_0(p: &mut Process) -> BifResult {
+    let table = terms(p).table.read();
+    let mut list = Term::NIL;
+    for entry in table.entries.values().flatten() {
+        let pair = p.tuple(&[entry.key, entry.value]);
+        list = p.cons(pair, list);
+    }
+    Ok(list)
+}
+
+#[bif("persistent_term:put/2")]
+fn put(p: &mut Process, key: Term, value: Term) -> BifResult {
+    let mut table = terms(p).table.write();
+    if table.find(key).is_some_and(|entry| equal_exact(entry.value, value)) {
+        return Ok(Term::atom(am::OK));
+    }
+    let mut area = LiteralArea::new();
+    let entry = Entry { key: area.copy_in(key), value: area.copy_in(value), area: ManuallyDrop::new(area) };
+    table.remove(key);
+    table.count += 1;
+    table.words += entry.area.words();
+    table.entries.entry(hash::internal_hash(key)).or_default().push(entry);
+    Ok(Term::atom(am::OK))
+}
+
+#[bif("persistent_term:erase/1")]
+fn erase(p: &mut Process, key: Term) -> BifResult {
+    Ok(Term::bool(terms(p).table.write().remove(key)))
+}
+
+#[bif("persistent_term:info/0")]
+fn info(p: &mut Process) -> BifResult {
+    let (count, words) = {
+        let table = terms(p).table.read();
+        (table.count, table.words)
+    };
+    let pairs = [(Term::atom(atom!("count")), Term::small(count as i64)), (Term::atom(atom!("memory")), Term::small(words as i64 * 8))];
+    Ok(map::from_pairs(p, &pairs))
+}
+
+#[bif("erts_internal:erase_persistent_terms/0")]
+fn erase_all(p: &mut Process) -> BifResult {
+    *terms(p).table.write() = Table::default();
+    if p.exiting { badarg() } else { Ok(Term::atom(am::OK)) }
+}

@@ -1,0 +1,842 @@
+//! Built-ins that make, end, relate and address processes.
+
+use swarmrt_machine::links::{AliasMode, Monitor, RefValue, Tag, Watched};
+use swarmrt_machine::process::{MaxHeapSize, Priority, run_state};
+use swarmrt_machine::spawn::{SpawnOptions, Start, spawn};
+use swarmrt_machine::{BifResult, Process, Raise, Vm, bif, signal};
+use swarmrt_term::{Alloc, Atom, RefKind, Term, am, atom, map};
+
+const OK: Term = Term::atom(am::OK);
+const TRUE: Term = Term::atom(am::TRUE);
+
+fn as_name(term: Term) -> Option<Atom> {
+    term.as_atom().filter(|&name| name != am::UNDEFINED)
+}
+
+fn start_of(module: Term, function: Term, args: Term) -> Result<Start, Raise> {
+    let (Some(module), Some(function), Some(arity)) = (module.as_atom(), function.as_atom(), args.list_len()) else {
+        return Err(Raise::BADARG);
+    };
+    if arity > 255 {
+        return Err(Raise::SYSTEM_LIMIT);
+    }
+    Ok(Start::Apply { module, function, args })
+}
+
+fn spawned(id: Option<u64>) -> BifResult {
+    id.map(Term::pid).ok_or(Raise::SYSTEM_LIMIT)
+}
+
+#[bif("erlang:spawn/3")]
+fn spawn_3(p: &mut Process, module: Term, function: Term, args: Term) -> BifResult {
+    let start = start_of(module, function, args)?;
+    spawned(spawn(p.vm, Some(p), start, SpawnOptions::default()))
+}
+
+#[bif("erlang:spawn_link/3")]
+fn spawn_link_3(p: &mut Process, module: Term, function: Term, args: Term) -> BifResult {
+    let start = start_of(module, function, args)?;
+    spawned(spawn(p.vm, Some(p), start, SpawnOptions { link: true, ..SpawnOptions::default() }))
+}
+
+/// The options of `monitor`: the alias mode and the tag.
+fn monitor_options(list: Term) -> Option<(Option<AliasMode>, Option<Term>)> {
+    let mut alias = None;
+    let mut tag = None;
+    for option in list.list_to_vec()? {
+        let pair = option.as_tuple().filter(|pair| pair.arity() == 2)?;
+        let value = pair.get(1);
+        match pair.get(0).as_atom()? {
+            am::ALIAS => {
+                alias = Some(match value.as_atom()? {
+                    am::EXPLICIT_UNALIAS => AliasMode::ExplicitUnalias,
+                    am::DEMONITOR => AliasMode::Demonitor,
+                    am::REPLY_DEMONITOR => AliasMode::ReplyDemonitor,
+                    _ => return None,
+                });
+            }
+            am::TAG => tag = Some(value),
+            _ => return None,
+        }
+    }
+    Some((alias, tag))
+}
+
+fn monitor_ref(p: &mut Process, alias: Option<AliasMode>) -> RefValue {
+    match alias {
+        Some(mode) => {
+            let value = p.vm.next_alias(p.id());
+            p.relations.aliases.insert(value.id, mode);
+            value
+        }
+        None => p.vm.next_ref(),
+    }
+}
+
+fn max_heap_size(term: Term) -> Option<MaxHeapSize> {
+    let mut limit = MaxHeapSize { words: 0, kill: true, error_logger: true };
+    if let Some(words) = term.as_small() {
+        limit.words = usize::try_from(words).ok()?;
+        return Some(limit);
+    }
+    if !term.is_map() {
+        return None;
+    }
+    limit.words = usize::try_from(map::get(term, Term::atom(am::SIZE))?.as_small()?).ok()?;
+    if let Some(kill) = map::get(term, Term::atom(am::KILL)) {
+        limit.kill = kill.as_bool()?;
+    }
+    if let Some(log) = map::get(term, Term::atom(am::ERROR_LOGGER)) {
+        limit.error_logger = log.as_bool()?;
+    }
+    Some(limit)
+}
+
+fn spawn_options(p: &mut Process, list: Term) -> Option<(SpawnOptions, Option<RefValue>)> {
+    let mut options = SpawnOptions::default();
+    let mut reference = None;
+    for option in list.list_to_vec()? {
+        if let Some(name) = option.as_atom() {
+            match name {
+                am::LINK => options.link = true,
+                am::MONITOR => {
+                    let value = monitor_ref(p, None);
+                    options.monitor = Some((value, None));
+                    reference = Some(value);
+                }
+                _ => return None,
+            }
+            continue;
+        }
+        let pair = option.as_tuple().filter(|pair| pair.arity() == 2)?;
+        let value = pair.get(1);
+        match pair.get(0).as_atom()?.name() {
+            "monitor" => {
+                let (alias, tag) = monitor_options(value)?;
+                let made = monitor_ref(p, alias);
+                options.monitor = Some((made, tag.map(Tag::new)));
+                reference = Some(made);
+            }
+            "priority" => options.priority = Priority::of(value.as_atom()?)?,
+            "min_heap_size" => options.min_heap_words = Some(u32::try_from(value.as_small()?).ok()?),
+            "fullsweep_after" => options.fullsweep_after = Some(u32::try_from(value.as_small()?).ok()?),
+            "min_bin_vheap_size" => {
+                value.as_small().filter(|&size| size >= 0)?;
+            }
+            "max_heap_size" => options.max_heap_size = Some(max_heap_size(value)?),
+            "message_queue_data" => {
+                let place = value.as_atom()?;
+                if !matches!(place.name(), "on_heap" | "off_heap") {
+                    return None;
+                }
+                options.message_queue_data = Some(place);
+            }
+            "async_dist" => options.async_dist = value.as_bool()?,
+            _ => return None,
+        }
+    }
+    Some((options, reference))
+}
+
+#[bif("erlang:spawn_opt/4")]
+fn spawn_opt_4(p: &mut Process, module: Term, function: Term, args: Term, list: Term) -> BifResult {
+    let start = start_of(module, function, args)?;
+    let (options, reference) = spawn_options(p, list).ok_or(Raise::BADARG)?;
+    let pid = spawned(spawn(p.vm, Some(p), start, options))?;
+    match reference {
+        Some(reference) => {
+            let reference = reference.to_term(&mut p.heap);
+            Ok(p.tuple(&[pid, reference]))
+        }
+        None => Ok(pid),
+    }
+}
+
+/// Spawns on this node, and sends the `spawn_reply` message.
+#[bif("erts_internal:spawn_request/4")]
+fn spawn_request(p: &mut Process, module: Term, function: Term, args: Term, list: Term) -> BifResult {
+    let start = start_of(module, function, args)?;
+    let mut kept = Vec::new();
+    let mut reply_tag = Term::atom(am::SPAWN_REPLY);
+    let (mut on_success, mut on_error) = (true, true);
+    for option in list.list_to_vec().ok_or(Raise::BADARG)? {
+        let pair = option.as_tuple().filter(|pair| pair.arity() == 2);
+        match pair.map(|pair| (pair.get(0).as_atom().map(Atom::name), pair.get(1))) {
+            Some((Some("reply_tag"), tag)) => reply_tag = tag,
+            Some((Some("reply"), when)) => match when.as_atom().map(Atom::name) {
+                Some("yes") => (on_success, on_error) = (true, true),
+                Some("no") => (on_success, on_error) = (false, false),
+                Some("error_only") => (on_success, on_error) = (false, true),
+                Some("success_only") => (on_success, on_error) = (true, false),
+                _ => return Err(Raise::BADARG),
+            },
+            _ => kept.push(option),
+        }
+    }
+    let list = p.list(&kept);
+    let parsed = spawn_options(p, list);
+    let badopt = parsed.is_none();
+    let (options, reference) = parsed.unwrap_or_default();
+    let reference = reference.unwrap_or_else(|| p.vm.next_ref());
+    let reference = reference.to_term(&mut p.heap);
+    let (sent, result) = if badopt {
+        (on_error, (Term::atom(am::ERROR), Term::atom(atom!("badopt"))))
+    } else {
+        match spawn(p.vm, Some(p), start, options) {
+            Some(id) => (on_success, (OK, Term::pid(id))),
+            None => (on_error, (Term::atom(am::ERROR), Term::atom(am::SYSTEM_LIMIT))),
+        }
+    };
+    if sent {
+        let message = p.tuple(&[reply_tag, reference, result.0, result.1]);
+        signal::send_message(p.vm, p.pid(), p.id(), message);
+    }
+    Ok(reference)
+}
+
+#[bif("erlang:spawn_request_abandon/1")]
+fn spawn_request_abandon(_p: &mut Process, reference: Term) -> BifResult {
+    // A request is answered before anybody could abandon it.
+    if reference.is_reference() { Ok(Term::bool(false)) } else { Err(Raise::BADARG) }
+}
+
+#[bif("erts_internal:spawn_system_process/3")]
+fn spawn_system_process(p: &mut Process, module: Term, function: Term, args: Term) -> BifResult {
+    spawn_3(p, module, function, args)
+}
+
+#[bif("erlang:exit/2")]
+fn exit_2(p: &mut Process, to: Term, reason: Term) -> BifResult {
+    if let Some(pid) = to.as_pid() {
+        signal::send_exit(p.vm, p.pid(), pid, reason);
+        if pid == p.id() {
+            // An exit signal to oneself is handled before the call returns.
+            p.handle_signals();
+            if p.exit_pending {
+                let reason = p.exception.reason;
+                return Err(Raise::ExitNow(reason));
+            }
+        }
+        return Ok(TRUE);
+    }
+    if to.is_port() {
+        return crate::ports::exit_port(p, to, reason);
+    }
+    if to.is_any_pid() { Ok(TRUE) } else { Err(Raise::BADARG) }
+}
+
+#[bif("erlang:exit_signal/2")]
+fn exit_signal(p: &mut Process, to: Term, reason: Term) -> BifResult {
+    exit_2(p, to, reason)
+}
+
+#[bif("erlang:link/1")]
+fn link(p: &mut Process, to: Term) -> BifResult {
+    if let Some(pid) = to.as_pid() {
+        if pid == p.id() || !p.relations.link(to) {
+            return Ok(TRUE);
+        }
+        if !signal::send_link(p.vm, p.pid(), pid) {
+            p.relations.unlink(to);
+            if p.trap_exit {
+                let message = p.tuple(&[Term::atom(am::CAP_EXIT), to, Term::atom(am::NOPROC)]);
+                signal::send_message(p.vm, to, p.id(), message);
+                return Ok(TRUE);
+            }
+            return Err(Raise::Error(Term::atom(am::NOPROC)));
+        }
+        return Ok(TRUE);
+    }
+    if to.is_port() {
+        return crate::ports::link_port(p, to);
+    }
+    if to.is_any_pid() { Err(Raise::Error(Term::atom(am::NOCONNECTION))) } else { Err(Raise::BADARG) }
+}
+
+#[bif("erlang:unlink/1")]
+fn unlink(p: &mut Process, to: Term) -> BifResult {
+    if let Some(pid) = to.as_pid() {
+        if p.relations.unlink(to) {
+            signal::send_unlink(p.vm, p.pid(), pid);
+        }
+        return Ok(TRUE);
+    }
+    if to.is_port() {
+        return crate::ports::unlink_port(p, to);
+    }
+    if to.is_any_pid() { Ok(TRUE) } else { Err(Raise::BADARG) }
+}
+
+fn start_monitor(p: &mut Process, kind: Term, item: Term, alias: Option<AliasMode>, tag: Option<Term>) -> BifResult {
+    let bad = || Raise::BADARG;
+    let kind = kind.as_atom().ok_or_else(bad)?;
+    let watched = match kind {
+        am::PROCESS => {
+            if let Some(pid) = item.as_pid() {
+                Watched::Pid(pid)
+            } else {
+                let name = match item.as_tuple() {
+                    Some(pair) if pair.arity() == 2 && pair.get(1).is_atom() => pair.get(0).as_atom(),
+                    Some(_) => None,
+                    None => item.as_atom(),
+                }
+                .ok_or_else(bad)?;
+                let pid = p.vm.names.whereis(name).and_then(Term::as_pid);
+                Watched::Name { name, pid: pid.unwrap_or(u64::MAX) }
+            }
+        }
+        am::PORT if item.is_port() || item.is_atom() => {
+            let port = if item.is_port() { Some(item) } else { item.as_atom().and_then(|name| p.vm.names.whereis(name)) };
+            return crate::ports::monitor_port(p, port.unwrap_or(item), alias, tag);
+        }
+        am::TIME_OFFSET if item == Term::atom(am::CLOCK_SERVICE) => Watched::TimeOffset,
+        _ => return Err(bad()),
+    };
+    let reference = monitor_ref(p, alias);
+    let term = reference.to_term(&mut p.heap);
+    let pid = match watched {
+        Watched::Pid(pid) | Watched::Name { pid, .. } => pid,
+        _ => return Ok(term),
+    };
+    // A process does not monitor itself; the reference stands for nothing then.
+    if pid == p.id() {
+        return Ok(term);
+    }
+    p.relations.monitors.insert(reference.id, Monitor { reference, watched, tag: tag.map(Tag::new) });
+    if !signal::send_monitor(p.vm, p.pid(), pid, reference.id) {
+        signal::send_down(p.vm, Term::NONE, p.id(), reference.id, Term::atom(am::NOPROC));
+    }
+    Ok(term)
+}
+
+#[bif("erlang:monitor/2")]
+fn monitor_2(p: &mut Process, kind: Term, item: Term) -> BifResult {
+    start_monitor(p, kind, item, None, None)
+}
+
+#[bif("erlang:monitor/3")]
+fn monitor_3(p: &mut Process, kind: Term, item: Term, options: Term) -> BifResult {
+    let (alias, tag) = monitor_options(options).ok_or(Raise::BADARG)?;
+    start_monitor(p, kind, item, alias, tag)
+}
+
+fn stop_monitor(p: &mut Process, id: u64) -> bool {
+    let Some(monitor) = p.relations.remove_monitor(id) else { return false };
+    match monitor.watched {
+        Watched::Pid(pid) | Watched::Name { pid, .. } => {
+            signal::send_demonitor(p.vm, p.pid(), pid, id);
+        }
+        Watched::Port(port) => crate::ports::demonitor_port(p, port, id),
+        Watched::TimeOffset => {}
+    }
+    true
+}
+
+#[bif("erlang:demonitor/1")]
+fn demonitor_1(p: &mut Process, reference: Term) -> BifResult {
+    let reference = reference.as_local_ref().ok_or(Raise::BADARG)?;
+    stop_monitor(p, reference.id());
+    Ok(TRUE)
+}
+
+#[bif("erlang:demonitor/2")]
+fn demonitor_2(p: &mut Process, reference: Term, options: Term) -> BifResult {
+    let id = reference.as_local_ref().ok_or(Raise::BADARG)?.id();
+    let (mut flush, mut info) = (false, false);
+    for option in options.list_to_vec().ok_or(Raise::BADARG)? {
+        match option.as_atom() {
+            Some(am::FLUSH) => flush = true,
+            Some(am::INFO) => info = true,
+            _ => return Err(Raise::BADARG),
+        }
+    }
+    let mut found = stop_monitor(p, id);
+    if flush && !found {
+        p.handle_signals();
+        let taken = p.mailbox.take_first(|message| {
+            message.as_tuple().is_some_and(|tuple| tuple.arity() == 5 && tuple.get(1).as_local_ref().is_some_and(|other| other.id() == id))
+        });
+        if let Some(message) = taken {
+            // SAFETY: the mailbox has given it up.
+            unsafe { p.heap.adopt(message) };
+        }
+        found = false;
+    }
+    Ok(if info { Term::bool(found) } else { TRUE })
+}
+
+#[bif("erlang:alias/0")]
+fn alias_0(p: &mut Process) -> BifResult {
+    alias_1(p, Term::NIL)
+}
+#[bif("erlang:alias/1")]
+fn alias_1(p: &mut Process, options: Term) -> BifResult {
+    let mut mode = AliasMode::ExplicitUnalias;
+    for option in options.list_to_vec().ok_or(Raise::BADARG)? {
+        mode = match option.as_atom() {
+            Some(am::REPLY) => AliasMode::Reply,
+            Some(am::EXPLICIT_UNALIAS) => AliasMode::ExplicitUnalias,
+            _ => return Err(Raise::BADARG),
+        };
+    }
+    let value = p.vm.next_alias(p.id());
+    p.relations.aliases.insert(value.id, mode);
+    Ok(value.to_term(&mut p.heap))
+}
+
+#[bif("erlang:unalias/1")]
+fn unalias(p: &mut Process, reference: Term) -> BifResult {
+    let reference = match reference.as_local_ref() {
+        Some(reference) => reference,
+        None if reference.is_reference() => return Ok(Term::bool(false)),
+        None => return Err(Raise::BADARG),
+    };
+    Ok(Term::bool(p.relations.aliases.remove(&reference.id()).is_some()))
+}
+
+/// Sends to whatever stands for a receiver; ports are sent commands.
+fn send_any(p: &mut Process, to: Term, message: Term) -> Result<(), Raise> {
+    let from = p.pid();
+    if let Some(pid) = to.as_pid() {
+        signal::send_message(p.vm, from, pid, message);
+        return Ok(());
+    }
+    if let Some(name) = to.as_atom() {
+        let object = p.vm.names.whereis(name).ok_or(Raise::BADARG)?;
+        return send_any(p, object, message);
+    }
+    if to.is_port() {
+        crate::ports::send_to_port(p, to, message);
+        return Ok(());
+    }
+    if let Some(reference) = to.as_local_ref() {
+        if reference.ref_kind() == RefKind::Alias {
+            signal::send_alias(p.vm, from, reference.payload().unwrap_or(0), reference.id(), message);
+        }
+        return Ok(());
+    }
+    if let Some(pair) = to.as_tuple()
+        && pair.arity() == 2
+        && let (Some(name), Some(node)) = (pair.get(0).as_atom(), pair.get(1).as_atom())
+    {
+        if node == p.vm.node().name
+            && let Some(object) = p.vm.names.whereis(name)
+        {
+            return send_any(p, object, message);
+        }
+        return Ok(());
+    }
+    if to.is_reference() || to.is_any_pid() || to.is_any_port() { Ok(()) } else { Err(Raise::BADARG) }
+}
+
+#[bif("erlang:!/2")]
+fn send_operator(p: &mut Process, to: Term, message: Term) -> BifResult {
+    send_any(p, to, message)?;
+    Ok(message)
+}
+#[bif("erlang:send/2")]
+fn send_2(p: &mut Process, to: Term, message: Term) -> BifResult {
+    send_operator(p, to, message)
+}
+#[bif("erlang:send/3")]
+fn send_3(p: &mut Process, to: Term, message: Term, options: Term) -> BifResult {
+    for option in options.list_to_vec().ok_or(Raise::BADARG)? {
+        if !matches!(option.as_atom().map(Atom::name), Some("nosuspend" | "noconnect")) {
+            return Err(Raise::BADARG);
+        }
+    }
+    send_any(p, to, message)?;
+    Ok(OK)
+}
+
+#[bif("erlang:register/2")]
+fn register(p: &mut Process, name: Term, object: Term) -> BifResult {
+    let name = as_name(name).ok_or(Raise::BADARG)?;
+    if object.is_port() {
+        return if crate::ports::register_port(p, name, object) { Ok(TRUE) } else { Err(Raise::BADARG) };
+    }
+    let pid = object.as_pid().ok_or(Raise::BADARG)?;
+    let vm = p.vm;
+    if pid == p.id() {
+        if p.registered.is_some() || !vm.names.register(name, object) {
+            return Err(Raise::BADARG);
+        }
+        p.registered = Some(name);
+        return Ok(TRUE);
+    }
+    if vm.processes.get(pid).is_none() || !vm.names.register(name, object) {
+        return Err(Raise::BADARG);
+    }
+    signal::send_call(
+        vm,
+        pid,
+        Box::new(move |vm, process| match process {
+            Some(process) if process.registered.is_none() => process.registered = Some(name),
+            _ => {
+                vm.names.unregister(name);
+            }
+        }),
+    );
+    Ok(TRUE)
+}
+
+#[bif("erlang:unregister/1")]
+fn unregister(p: &mut Process, name: Term) -> BifResult {
+    let name = as_name(name).ok_or(Raise::BADARG)?;
+    let object = p.vm.names.unregister(name).ok_or(Raise::BADARG)?;
+    if object == p.pid() {
+        p.registered = None;
+    } else if let Some(pid) = object.as_pid() {
+        signal::send_call(
+            p.vm,
+            pid,
+            Box::new(move |_, process| {
+                if let Some(process) = process
+                    && process.registered == Some(name)
+                {
+                    process.registered = None;
+                }
+            }),
+        );
+    } else if object.is_port() {
+        crate::ports::unregister_port(p, object);
+    }
+    Ok(TRUE)
+}
+
+#[bif("erlang:whereis/1")]
+fn whereis(p: &mut Process, name: Term) -> BifResult {
+    let name = name.as_atom().ok_or(Raise::BADARG)?;
+    Ok(p.vm.names.whereis(name).unwrap_or(Term::atom(am::UNDEFINED)))
+}
+
+#[bif("erlang:registered/0")]
+fn registered(p: &mut Process) -> BifResult {
+    let names: Vec<Term> = p.vm.names.all().into_iter().map(Term::atom).collect();
+    Ok(p.list(&names))
+}
+
+#[bif("erlang:processes/0")]
+fn processes(p: &mut Process) -> BifResult {
+    let pids: Vec<Term> = p.vm.processes.ids().into_iter().map(Term::pid).collect();
+    p.bump_reductions(pids.len() / 4);
+    Ok(p.list(&pids))
+}
+
+fn is_alive(vm: &Vm, pid: u64) -> bool {
+    vm.processes.get(pid).is_some_and(|cell| cell.shared.state.load(std::sync::atomic::Ordering::SeqCst) != run_state::EXITED)
+}
+
+#[bif("erlang:is_process_alive/1")]
+fn is_process_alive(p: &mut Process, pid: Term) -> BifResult {
+    let pid = pid.as_pid().ok_or(Raise::BADARG)?;
+    if pid == p.id() {
+        return Ok(TRUE);
+    }
+    // Asked as a signal: what we sent before has then been taken into account.
+    ask(p, pid, |_| Term::bool(true), Term::bool(false))
+}
+
+/// Has `question` answered in the context of another process, and waits for the answer. `gone` is the
+/// answer when there is no such process.
+pub fn ask(p: &mut Process, pid: u64, question: impl FnOnce(&mut Process) -> Term + Send + 'static, gone: Term) -> BifResult {
+    if let Some(state) = p.bif_state.take() {
+        let number = *state.downcast::<u64>().expect("a built-in finds its own state");
+        return match p.take_reply(number) {
+            Some(reply) => Ok(reply),
+            None => {
+                p.bif_state = Some(Box::new(number));
+                Err(Raise::Wait)
+            }
+        };
+    }
+    if !is_alive(p.vm, pid) {
+        return Ok(gone);
+    }
+    let number = p.expect_reply();
+    let asker = p.id();
+    signal::send_call(
+        p.vm,
+        pid,
+        Box::new(move |vm, process| {
+            let answer = match process {
+                Some(process) if !process.exit_pending => question(process),
+                _ => gone,
+            };
+            signal::send_reply(vm, asker, number, answer);
+        }),
+    );
+    p.bif_state = Some(Box::new(number));
+    Err(Raise::Wait)
+}
+
+#[bif("erlang:group_leader/0")]
+fn group_leader(p: &mut Process) -> BifResult {
+    Ok(p.group_leader)
+}
+
+#[bif("erts_internal:group_leader/2")]
+fn set_group_leader_2(p: &mut Process, leader: Term, pid: Term) -> BifResult {
+    set_group_leader(p, leader, pid)
+}
+#[bif("erts_internal:group_leader/3")]
+fn set_group_leader_3(p: &mut Process, leader: Term, pid: Term, _reference: Term) -> BifResult {
+    set_group_leader(p, leader, pid)
+}
+fn set_group_leader(p: &mut Process, leader: Term, pid: Term) -> BifResult {
+    let (Some(leader), Some(to)) = (leader.as_pid(), pid.as_pid()) else { return Ok(Term::atom(am::BADARG)) };
+    if to == p.id() {
+        p.group_leader = Term::pid(leader);
+        return Ok(TRUE);
+    }
+    if !is_alive(p.vm, to) {
+        return Ok(Term::atom(am::BADARG));
+    }
+    signal::send_call(
+        p.vm,
+        to,
+        Box::new(move |_, process| {
+            if let Some(process) = process {
+                process.group_leader = Term::pid(leader);
+            }
+        }),
+    );
+    Ok(TRUE)
+}
+
+/// Sets a flag; the value before.
+fn set_flag(p: &mut Process, flag: Atom, value: Term) -> Option<Term> {
+    let size = |value: Term| value.as_small().and_then(|size| u32::try_from(size).ok());
+    Some(match flag.name() {
+        "trap_exit" => {
+            let on = value.as_bool()?;
+            Term::bool(std::mem::replace(&mut p.trap_exit, on))
+        }
+        "priority" => {
+            let priority = Priority::of(value.as_atom()?)?;
+            Term::atom(p.set_priority(priority).atom())
+        }
+        "error_handler" => {
+            let module = value.as_atom()?;
+            Term::atom(std::mem::replace(&mut p.extra().error_handler, module))
+        }
+        "min_heap_size" => {
+            let words = size(value)?;
+            Term::small(i64::from(std::mem::replace(&mut p.heap.min_heap_words, words)))
+        }
+        "min_bin_vheap_size" => {
+            size(value)?;
+            Term::small(46_422)
+        }
+        "fullsweep_after" => {
+            let count = size(value)?;
+            Term::small(i64::from(std::mem::replace(&mut p.heap.fullsweep_after, count)))
+        }
+        "max_heap_size" => {
+            let limit = max_heap_size(value)?;
+            let before = std::mem::replace(&mut p.extra().max_heap_size, limit);
+            max_heap_term(p, before)
+        }
+        "message_queue_data" => {
+            let place = value.as_atom().filter(|place| matches!(place.name(), "on_heap" | "off_heap"))?;
+            Term::atom(std::mem::replace(&mut p.extra().message_queue_data, place))
+        }
+        "sensitive" => {
+            let on = value.as_bool()?;
+            Term::bool(std::mem::replace(&mut p.extra().sensitive, on))
+        }
+        "save_calls" => {
+            let count = size(value)? as usize;
+            Term::small(std::mem::replace(&mut p.extra().save_calls, count) as i64)
+        }
+        "async_dist" => {
+            let on = value.as_bool()?;
+            Term::bool(std::mem::replace(&mut p.extra().async_dist, on))
+        }
+        "monitor_nodes" => Term::bool(false),
+        _ => return None,
+    })
+}
+
+pub fn max_heap_term(p: &mut Process, limit: MaxHeapSize) -> Term {
+    map::from_pairs(
+        &mut p.heap,
+        &[
+            (Term::atom(am::ERROR_LOGGER), Term::bool(limit.error_logger)),
+            (Term::atom(am::KILL), Term::bool(limit.kill)),
+            (Term::atom(am::SIZE), Term::small(limit.words as i64)),
+        ],
+    )
+}
+
+#[bif("erlang:process_flag/2")]
+fn process_flag_2(p: &mut Process, flag: Term, value: Term) -> BifResult {
+    // `{monitor_nodes, Options}` is net_kernel's way to follow nodes.
+    if let Some(pair) = flag.as_tuple()
+        && pair.arity() == 2
+        && pair.get(0) == Term::atom(atom!("monitor_nodes"))
+    {
+        return Ok(Term::bool(false));
+    }
+    let flag = flag.as_atom().ok_or(Raise::BADARG)?;
+    set_flag(p, flag, value).ok_or(Raise::BADARG)
+}
+
+#[bif("erts_internal:process_flag/3")]
+fn process_flag_3(p: &mut Process, pid: Term, flag: Term, value: Term) -> BifResult {
+    let (Some(pid), Some(flag)) = (pid.as_pid(), flag.as_atom()) else { return Ok(Term::atom(am::BADARG)) };
+    if flag != atom!("save_calls") {
+        return Ok(Term::atom(am::BADARG));
+    }
+    if pid == p.id() {
+        return Ok(set_flag(p, flag, value).unwrap_or(Term::atom(am::BADARG)));
+    }
+    let Some(count) = value.as_small().and_then(|count| usize::try_from(count).ok()) else { return Ok(Term::atom(am::BADARG)) };
+    ask(p, pid, move |process| Term::small(std::mem::replace(&mut process.extra().save_calls, count) as i64), Term::atom(am::BADARG))
+}
+
+#[bif("erlang:hibernate/3")]
+fn hibernate(p: &mut Process, module: Term, function: Term, args: Term) -> BifResult {
+    start_of(module, function, args)?;
+    p.trap_args[..3].copy_from_slice(&[module, function, args]);
+    Err(Raise::Hibernate)
+}
+
+#[bif("erlang:yield/0")]
+fn yield_0(p: &mut Process) -> BifResult {
+    // The second call, in the next turn, goes on.
+    if p.bif_state.take().is_some() {
+        return Ok(TRUE);
+    }
+    p.bif_state = Some(Box::new(()));
+    Err(Raise::Yield)
+}
+
+#[bif("erlang:bump_reductions/1")]
+fn bump_reductions(p: &mut Process, count: Term) -> BifResult {
+    let count = count.as_small().filter(|&count| count > 0).ok_or(Raise::BADARG)?;
+    p.bump_reductions(count as usize);
+    Ok(TRUE)
+}
+
+/// Collects at the next safepoint, which follows at once.
+pub fn collect_soon(p: &mut Process) {
+    p.heap.wants_collection = true;
+}
+
+#[bif("erts_internal:garbage_collect/1")]
+fn garbage_collect(p: &mut Process, _kind: Term) -> BifResult {
+    p.heap.wants_major = true;
+    collect_soon(p);
+    Ok(TRUE)
+}
+
+#[bif("erlang:garbage_collect/0")]
+fn garbage_collect_0(p: &mut Process) -> BifResult {
+    garbage_collect(p, Term::NIL)
+}
+
+#[bif("erts_internal:suspend_process/2")]
+fn suspend_process(p: &mut Process, pid: Term, options: Term) -> BifResult {
+    let Some(pid) = pid.as_pid().filter(|&pid| pid != p.id()) else { return Ok(Term::atom(am::BADARG)) };
+    let mut unless = false;
+    for option in options.list_to_vec().ok_or(Raise::BADARG)? {
+        match option.as_atom().map(Atom::name) {
+            Some("unless_suspending") => unless = true,
+            Some("asynchronous") => {}
+            _ if option.is_tuple() => {}
+            _ => return Ok(Term::atom(am::BADARG)),
+        }
+    }
+    if p.bif_state.is_none() {
+        if !is_alive(p.vm, pid) {
+            return Ok(Term::atom(am::BADARG));
+        }
+        let suspending = &mut p.extra().suspending;
+        match suspending.iter_mut().find(|(other, _)| *other == pid) {
+            Some(_) if unless => return Ok(Term::bool(false)),
+            Some((_, count)) => *count += 1,
+            None => suspending.push((pid, 1)),
+        }
+    }
+    let suspend = |process: &mut Process| {
+        process.extra().suspended += 1;
+        Term::bool(true)
+    };
+    ask(p, pid, suspend, Term::atom(am::BADARG))
+}
+
+#[bif("erlang:resume_process/1")]
+fn resume_process(p: &mut Process, pid: Term) -> BifResult {
+    let pid = pid.as_pid().ok_or(Raise::BADARG)?;
+    let suspending = &mut p.extra().suspending;
+    let at = suspending.iter().position(|(other, _)| *other == pid).ok_or(Raise::BADARG)?;
+    suspending[at].1 -= 1;
+    if suspending[at].1 == 0 {
+        suspending.swap_remove(at);
+    }
+    swarmrt_machine::process::resume(p.vm, pid);
+    Ok(TRUE)
+}
+
+#[bif("erts_internal:request_system_task/3")]
+fn request_system_task_3(p: &mut Process, pid: Term, priority: Term, request: Term) -> BifResult {
+    request_system_task_4(p, p.pid(), pid, priority, request)
+}
+
+/// Requests are {Type, Id, …}; the requester gets {Type, Id, Result}.
+#[bif("erts_internal:request_system_task/4")]
+fn request_system_task_4(p: &mut Process, requester: Term, pid: Term, _priority: Term, request: Term) -> BifResult {
+    let (Some(requester), Some(pid)) = (requester.as_pid(), pid.as_pid()) else { return Err(Raise::BADARG) };
+    let request = request.as_tuple().filter(|request| request.arity() >= 2).ok_or(Raise::BADARG)?;
+    let kind = request.get(0).as_atom().ok_or(Raise::BADARG)?;
+    let module = request.elements().get(2).and_then(|module| module.as_atom());
+    let id = Tag::new(request.get(1));
+    let work: fn(&mut Process, Option<Atom>) -> Term = match kind.name() {
+        "garbage_collect" => |process, _| {
+            process.heap.wants_major = true;
+            collect_soon(process);
+            Term::bool(true)
+        },
+        "check_process_code" => |process, module| Term::bool(module.is_some_and(|module| crate::code::uses_old_code(process, module))),
+        _ => return Err(Raise::BADARG),
+    };
+    let answer = move |vm: &'static Vm, result: Term| {
+        let mut heap = swarmrt_term::FragmentHeap::new();
+        let message = heap.tuple(&[Term::atom(kind), id.term, result]);
+        signal::send_message(vm, Term::NONE, requester, message);
+    };
+    signal::send_call(
+        p.vm,
+        pid,
+        Box::new(move |vm, process| match process {
+            Some(process) => {
+                let result = work(process, module);
+                answer(vm, result);
+            }
+            None => answer(vm, Term::bool(false)),
+        }),
+    );
+    Ok(OK)
+}
+
+#[bif("erts_internal:is_process_alive/2")]
+fn is_process_alive_2(p: &mut Process, pid: Term, reference: Term) -> BifResult {
+    let pid = pid.as_pid().ok_or(Raise::BADARG)?;
+    let alive = Term::bool(is_alive(p.vm, pid));
+    let message = p.tuple(&[reference, alive]);
+    signal::send_message(p.vm, p.pid(), p.id(), message);
+    Ok(OK)
+}
+
+#[bif("erts_internal:is_system_process/1")]
+fn is_system_process(p: &mut Process, pid: Term) -> BifResult {
+    let pid = pid.as_pid().ok_or(Raise::BADARG)?;
+    let name = ["erts_code_purger", "erts_literal_area_collector"].into_iter().map(Atom::new).find(|&name| p.vm.names.whereis(name) == Some(Term::pid(pid)));
+    Ok(Term::bool(name.is_some()))
+}
+
+#[bif("erts_internal:is_process_executing_dirty/1")]
+fn is_process_executing_dirty(_p: &mut Process, _pid: Term) -> BifResult {
+    Ok(Term::bool(false))
+}

@@ -1,0 +1,360 @@
+//! `process_info`.
+
+use crate::process::ask;
+use swarmrt_machine::links::Watched;
+use swarmrt_machine::process::run_state;
+use swarmrt_machine::{BifResult, Process, Raise, bif};
+use swarmrt_term::{Alloc, Atom, FragmentHeap, Mfa, Term, am, atom, map};
+
+/// What `process_info/1` tells, in OTP's order.
+const DEFAULT_ITEMS: [&str; 17] = [
+    "registered_name",
+    "current_function",
+    "initial_call",
+    "status",
+    "message_queue_len",
+    "links",
+    "dictionary",
+    "trap_exit",
+    "error_handler",
+    "priority",
+    "group_leader",
+    "total_heap_size",
+    "heap_size",
+    "stack_size",
+    "reductions",
+    "garbage_collection",
+    "suspending",
+];
+
+fn mfa_term(heap: &mut FragmentHeap, mfa: Mfa) -> Term {
+    heap.tuple(&[Term::atom(mfa.module), Term::atom(mfa.function), Term::small(i64::from(mfa.arity))])
+}
+
+fn location_entry(heap: &mut FragmentHeap, process: &Process, address: usize) -> Option<Term> {
+    let module = process.vm.code.module_at(address)?;
+    let location = module.locate(address)?;
+    let place = match location.source {
+        Some((file, line)) => {
+            let file = if file.is_empty() { heap.string(&format!("{}.erl", location.mfa.module)) } else { heap.string(file) };
+            let file = heap.tuple(&[Term::atom(am::FILE), file]);
+            let line = heap.tuple(&[Term::atom(am::LINE), Term::small(i64::from(line))]);
+            heap.list(&[file, line])
+        }
+        None => Term::NIL,
+    };
+    let mfa = location.mfa;
+    Some(heap.tuple(&[Term::atom(mfa.module), Term::atom(mfa.function), Term::small(i64::from(mfa.arity)), place]))
+}
+
+fn copy(heap: &mut FragmentHeap, term: Term) -> Term {
+    swarmrt_heap::copy_term(term, heap)
+}
+
+/// One item of a process, built in `heap`; `None` when there is no such item. `own` says that the
+/// process asks about itself.
+fn item(heap: &mut FragmentHeap, process: &mut Process, name: Atom, own: bool) -> Option<Term> {
+    let words = |count: usize| Term::small(count as i64);
+    Some(match name.name() {
+        "registered_name" => process.registered.map_or(Term::NIL, Term::atom),
+        "current_function" | "current_location" => {
+            let module = process.vm.code.module_at(process.ip as usize);
+            let found = module.as_ref().and_then(|module| module.locate(process.ip as usize)).map(|location| location.mfa);
+            if name.name() == "current_location" {
+                location_entry(heap, process, process.ip as usize).unwrap_or(Term::atom(am::UNDEFINED))
+            } else if let Some(mfa) = found {
+                mfa_term(heap, mfa)
+            } else {
+                let mfa = Mfa { module: am::ERLANG, function: atom!("hibernate"), arity: 3 };
+                if std::ptr::eq(process.ip, process.vm.code.hibernated_entry()) { mfa_term(heap, mfa) } else { mfa_term(heap, process.initial) }
+            }
+        }
+        "current_stacktrace" => {
+            let mut addresses = vec![process.ip as usize];
+            process.return_addresses(|address| {
+                addresses.push(address);
+                addresses.len() < swarmrt_machine::exception::BACKTRACE_DEPTH
+            });
+            let entries: Vec<Term> = addresses.into_iter().filter_map(|address| location_entry(heap, process, address)).collect();
+            heap.list(&entries)
+        }
+        "initial_call" => {
+            let initial = process.initial;
+            mfa_term(heap, initial)
+        }
+        "parent" => {
+            if process.parent.is_none() { Term::atom(am::UNDEFINED) } else { process.parent }
+        }
+        "status" => {
+            let state = process.shared().state.load(std::sync::atomic::Ordering::Relaxed);
+            let suspended = process.extra.as_ref().is_some_and(|extra| extra.suspended > 0);
+            let waits = process_waits(process) && !own;
+            Term::atom(if suspended {
+                am::SUSPENDED
+            } else if waits {
+                am::WAITING
+            } else if own || state == run_state::RUNNING {
+                am::RUNNING
+            } else {
+                am::RUNNABLE
+            })
+        }
+        "message_queue_len" => words(process.mailbox.len()),
+        "messages" => {
+            let messages: Vec<Term> = process.mailbox.iter().collect();
+            let messages: Vec<Term> = messages.into_iter().map(|message| copy(heap, message)).collect();
+            heap.list(&messages)
+        }
+        "links" => {
+            // SAFETY: links are kept as the words of pids and ports.
+            let links: Vec<Term> = process.relations.links.keys().map(|&raw| unsafe { Term::from_raw(raw) }).collect();
+            heap.list(&links)
+        }
+        "monitors" => {
+            let watched: Vec<Watched> = process.relations.monitors.values().map(|monitor| monitor.watched).collect();
+            let node = Term::atom(process.vm.node().name);
+            let items: Vec<Term> = watched
+                .into_iter()
+                .map(|watched| match watched {
+                    Watched::Pid(pid) => heap.tuple(&[Term::atom(am::PROCESS), Term::pid(pid)]),
+                    Watched::Port(port) => heap.tuple(&[Term::atom(am::PORT), Term::port(port)]),
+                    Watched::Name { name, .. } => {
+                        let full = heap.tuple(&[Term::atom(name), node]);
+                        heap.tuple(&[Term::atom(am::PROCESS), full])
+                    }
+                    Watched::TimeOffset => heap.tuple(&[Term::atom(am::TIME_OFFSET), Term::atom(am::CLOCK_SERVICE)]),
+                })
+                .collect();
+            heap.list(&items)
+        }
+        "monitored_by" => {
+            let pids: Vec<Term> = process.relations.monitored_by.values().map(|&pid| Term::pid(pid)).collect();
+            heap.list(&pids)
+        }
+        "dictionary" => {
+            let pairs: Vec<(Term, Term)> = process.dictionary.iter().collect();
+            let pairs: Vec<Term> = pairs
+                .into_iter()
+                .map(|(key, value)| {
+                    let (key, value) = (copy(heap, key), copy(heap, value));
+                    heap.tuple(&[key, value])
+                })
+                .collect();
+            heap.list(&pairs)
+        }
+        "trap_exit" => Term::bool(process.trap_exit),
+        "error_handler" => Term::atom(process.extra.as_ref().map_or(am::ERROR_HANDLER, |extra| extra.error_handler)),
+        "priority" => Term::atom(process.priority.atom()),
+        "group_leader" => process.group_leader,
+        "total_heap_size" => words(process.heap.total_words()),
+        "heap_size" => words(process.heap.block_words()),
+        "stack_size" => words(process.heap.stack_words()),
+        "memory" => words(size_of::<swarmrt_machine::table::ProcessCell>() + process.heap.total_words() * 8 + process.mailbox.words() * 8),
+        "reductions" => {
+            let used = process.total_reductions as i64 + i64::from((swarmrt_machine::process::REDUCTIONS_PER_TURN - process.reductions).max(0));
+            heap.int(used)
+        }
+        "min_heap_size" => words(process.heap.min_heap_words as usize),
+        "min_bin_vheap_size" => words(46_422),
+        "fullsweep_after" => words(process.heap.fullsweep_after as usize),
+        "max_heap_size" => {
+            let limit = process.extra.as_ref().map_or(swarmrt_machine::process::MaxHeapSize { words: 0, kill: true, error_logger: true }, |extra| extra.max_heap_size);
+            map::from_pairs(
+                heap,
+                &[
+                    (Term::atom(am::ERROR_LOGGER), Term::bool(limit.error_logger)),
+                    (Term::atom(am::KILL), Term::bool(limit.kill)),
+                    (Term::atom(am::SIZE), words(limit.words)),
+                ],
+            )
+        }
+        "garbage_collection" => {
+            let max = item(heap, process, am::MAX_HEAP_SIZE, own)?;
+            let mut pairs = vec![heap.tuple(&[Term::atom(am::MAX_HEAP_SIZE), max])];
+            for (name, value) in [
+                ("min_bin_vheap_size", 46_422),
+                ("min_heap_size", process.heap.min_heap_words as usize),
+                ("fullsweep_after", process.heap.fullsweep_after as usize),
+                ("minor_gcs", process.heap.minor_collections() as usize),
+            ] {
+                pairs.push(heap.tuple(&[Term::atom(Atom::new(name)), words(value)]));
+            }
+            heap.list(&pairs)
+        }
+        "garbage_collection_info" => {
+            let figures = [
+                ("old_heap_block_size", process.heap.old_words()),
+                ("heap_block_size", process.heap.block_words()),
+                ("mbuf_size", process.heap.fragment_words()),
+                ("stack_size", process.heap.stack_words()),
+                ("old_heap_size", process.heap.old_used_words()),
+                ("heap_size", process.heap.used_words()),
+                ("bin_vheap_size", process.heap.off_heap_lists()[0].bytes / 8),
+                ("bin_vheap_block_size", 46_422),
+                ("bin_old_vheap_size", process.heap.off_heap_lists()[1].bytes / 8),
+                ("bin_old_vheap_block_size", 46_422),
+            ];
+            let pairs: Vec<Term> = figures.into_iter().map(|(name, value)| heap.tuple(&[Term::atom(Atom::new(name)), words(value)])).collect();
+            heap.list(&pairs)
+        }
+        "message_queue_data" => Term::atom(process.extra.as_ref().map_or(atom!("on_heap"), |extra| extra.message_queue_data)),
+        "suspending" => {
+            let suspending = process.extra.as_ref().map_or(Vec::new(), |extra| extra.suspending.clone());
+            let items: Vec<Term> =
+                suspending.into_iter().map(|(pid, count)| heap.tuple(&[Term::pid(pid), Term::small(i64::from(count)), Term::small(0)])).collect();
+            heap.list(&items)
+        }
+        "sequential_trace_token" => Term::NIL,
+        "catchlevel" => Term::small(0),
+        "last_calls" => Term::bool(false),
+        "trace" => Term::small(0),
+        "backtrace" => heap.binary(b""),
+        "binary" => {
+            let mut items = Vec::new();
+            for list in process.heap.off_heap_lists() {
+                let mut at = list.first as *const u64;
+                while !at.is_null() {
+                    // SAFETY: members of the list are live shared binaries of the process.
+                    unsafe {
+                        let raw = *at.add(swarmrt_term::binary::shared_bin::SHARED);
+                        let size = (*at.add(swarmrt_term::binary::shared_bin::BIT_SIZE)).div_ceil(8);
+                        let shared = swarmrt_term::SharedBytes::clone_raw(raw);
+                        let references = shared.references() - 1;
+                        let id = heap.uint(raw);
+                        items.push(heap.tuple(&[id, Term::small(size as i64), Term::small(references as i64)]));
+                        at = *at.add(swarmrt_term::binary::shared_bin::NEXT) as *const u64;
+                    }
+                }
+            }
+            heap.list(&items)
+        }
+        _ => return None,
+    })
+}
+
+/// Whether the process stands at a receive.
+fn process_waits(process: &Process) -> bool {
+    use swarmrt_beam::instr::Instr;
+    if process.ip.is_null() {
+        return false;
+    }
+    // SAFETY: a process's instruction pointer points at an instruction.
+    matches!(unsafe { *process.ip }, Instr::LoopRec { .. } | Instr::Wait { .. } | Instr::WaitTimeout { .. } | Instr::Hibernated)
+}
+
+/// The answer for a list of items, each in a pair; the name `registered_name` alone gives `[]`.
+fn answer(heap: &mut FragmentHeap, process: &mut Process, names: &[Atom], form: Form, own: bool) -> Term {
+    let mut pairs = Vec::new();
+    for &name in names {
+        let Some(value) = item(heap, process, name, own) else { continue };
+        if name == am::REGISTERED_NAME && value.is_nil() && form != Form::List {
+            if form == Form::One {
+                return Term::NIL;
+            }
+            continue;
+        }
+        pairs.push(heap.tuple(&[Term::atom(name), value]));
+    }
+    if form == Form::One { pairs.first().copied().unwrap_or(Term::NIL) } else { heap.list(&pairs) }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    All,
+    One,
+    List,
+}
+
+fn info(p: &mut Process, pid: Term, names: Vec<Atom>, form: Form) -> BifResult {
+    let pid = pid.as_pid().ok_or(Raise::BADARG)?;
+    for &name in &names {
+        if !is_item(name) {
+            return Err(Raise::BADARG);
+        }
+    }
+    if pid == p.id() {
+        p.handle_signals();
+        let mut heap = FragmentHeap::new();
+        let result = answer(&mut heap, p, &names, form, true);
+        return Ok(swarmrt_heap::copy_term(result, &mut p.heap));
+    }
+    if p.bif_state.is_none() && p.vm.processes.get(pid).is_none() {
+        return Ok(Term::atom(am::UNDEFINED));
+    }
+    ask_info(p, pid, names, form)
+}
+
+fn ask_info(p: &mut Process, pid: u64, names: Vec<Atom>, form: Form) -> BifResult {
+    // The heap with the answer lives until the answer has been copied into the reply.
+    thread_local! {
+        static ANSWER: std::cell::RefCell<FragmentHeap> = const { std::cell::RefCell::new(FragmentHeap::new()) };
+    }
+    ask(
+        p,
+        pid,
+        move |process| {
+            ANSWER.with_borrow_mut(|heap| {
+                *heap = FragmentHeap::new();
+                answer(heap, process, &names, form, false)
+            })
+        },
+        Term::atom(am::UNDEFINED),
+    )
+}
+
+fn is_item(name: Atom) -> bool {
+    const ITEMS: [&str; 36] = [
+        "registered_name",
+        "current_function",
+        "current_location",
+        "current_stacktrace",
+        "initial_call",
+        "parent",
+        "status",
+        "message_queue_len",
+        "messages",
+        "links",
+        "monitors",
+        "monitored_by",
+        "dictionary",
+        "trap_exit",
+        "error_handler",
+        "priority",
+        "group_leader",
+        "total_heap_size",
+        "heap_size",
+        "stack_size",
+        "memory",
+        "reductions",
+        "min_heap_size",
+        "min_bin_vheap_size",
+        "fullsweep_after",
+        "max_heap_size",
+        "garbage_collection",
+        "garbage_collection_info",
+        "message_queue_data",
+        "suspending",
+        "sequential_trace_token",
+        "catchlevel",
+        "last_calls",
+        "trace",
+        "backtrace",
+        "binary",
+    ];
+    ITEMS.contains(&name.name())
+}
+
+#[bif("erlang:process_info/1")]
+fn process_info_1(p: &mut Process, pid: Term) -> BifResult {
+    let names = DEFAULT_ITEMS.iter().map(|name| Atom::new(name)).collect();
+    info(p, pid, names, Form::All)
+}
+
+#[bif("erlang:process_info/2")]
+fn process_info_2(p: &mut Process, pid: Term, items: Term) -> BifResult {
+    if let Some(name) = items.as_atom() {
+        return info(p, pid, vec![name], Form::One);
+    }
+    let names: Option<Vec<Atom>> = items.list_to_vec().and_then(|items| items.iter().map(|item| item.as_atom()).collect());
+    info(p, pid, names.ok_or(Raise::BADARG)?, Form::List)
+}

@@ -1,0 +1,199 @@
+//! Terms as bytes and as text: the external format, funs, and printing for debugging.
+
+use crate::args::{atom_of, binary_of, list_of, pair_of, text_of};
+use std::io::Write;
+use swarmrt_machine::code::FunEntry;
+use swarmrt_machine::{BifResult, Process, Raise, bif};
+use swarmrt_term::etf::{self, DecodeError, DecodeOptions, EncodeOptions};
+use swarmrt_term::{Alloc, Mfa, Term, am, atom, print};
+
+/// The zlib level of `compressed` without one.
+const COMPRESSION_DEFAULT: u32 = 6;
+
+fn encode_options(options: Term) -> Result<EncodeOptions, Raise> {
+    let mut result = EncodeOptions::default();
+    for option in list_of(options)? {
+        if let Some((key, value)) = pair_of(option) {
+            let (key, value) = (atom_of(key)?, value.as_small().ok_or(Raise::BADARG)?);
+            if key == atom!("compressed") && (0..=9).contains(&value) {
+                result.compressed = if value == 0 { None } else { Some(value as u32) };
+            } else if key == atom!("minor_version") && (0..=2).contains(&value) {
+                result.minor_version = value as u8;
+            } else {
+                return Err(Raise::BADARG);
+            }
+        } else if option == Term::atom(atom!("compressed")) {
+            result.compressed = Some(COMPRESSION_DEFAULT);
+        } else if option == Term::atom(atom!("deterministic")) {
+            result.deterministic = true;
+        } else {
+            return Err(Raise::BADARG);
+        }
+    }
+    Ok(result)
+}
+
+#[bif("erlang:term_to_binary/1")]
+fn term_to_binary(p: &mut Process, term: Term) -> BifResult {
+    let bytes = etf::encode(term, &EncodeOptions::default());
+    p.bump_reductions(bytes.len() / 100);
+    Ok(p.binary(&bytes))
+}
+
+#[bif("erlang:term_to_binary/2")]
+fn term_to_binary_2(p: &mut Process, term: Term, options: Term) -> BifResult {
+    let bytes = etf::encode(term, &encode_options(options)?);
+    p.bump_reductions(bytes.len() / 100);
+    Ok(p.binary(&bytes))
+}
+
+#[bif("erlang:term_to_iovec/1")]
+fn term_to_iovec(p: &mut Process, term: Term) -> BifResult {
+    let binary = term_to_binary(p, term)?;
+    Ok(p.cons(binary, Term::NIL))
+}
+
+#[bif("erlang:term_to_iovec/2")]
+fn term_to_iovec_2(p: &mut Process, term: Term, options: Term) -> BifResult {
+    let binary = term_to_binary_2(p, term, options)?;
+    Ok(p.cons(binary, Term::NIL))
+}
+
+#[bif("erlang:external_size/1")]
+fn external_size(p: &mut Process, term: Term) -> BifResult {
+    external_size_2(p, term, Term::NIL)
+}
+
+#[bif("erlang:external_size/2")]
+fn external_size_2(_p: &mut Process, term: Term, options: Term) -> BifResult {
+    let mut result = EncodeOptions::default();
+    for option in list_of(options)? {
+        let (key, value) = pair_of(option).ok_or(Raise::BADARG)?;
+        match value.as_small() {
+            Some(value @ 0..=2) if key == Term::atom(atom!("minor_version")) => result.minor_version = value as u8,
+            _ => return Err(Raise::BADARG),
+        }
+    }
+    Ok(Term::small(etf::external_size(term, &result) as i64))
+}
+
+#[bif("erlang:binary_to_term/1")]
+fn binary_to_term(p: &mut Process, binary: Term) -> BifResult {
+    binary_to_term_2(p, binary, Term::NIL)
+}
+
+#[bif("erlang:binary_to_term/2")]
+fn binary_to_term_2(p: &mut Process, binary: Term, options: Term) -> BifResult {
+    let mut wanted = DecodeOptions::default();
+    for option in list_of(options)? {
+        match option.as_atom() {
+            Some(name) if name == atom!("safe") => wanted.safe = true,
+            Some(name) if name == atom!("used") => wanted.used = true,
+            _ => return Err(Raise::badarg_because(atom!("badopt"))),
+        }
+    }
+    let bytes = binary_of(binary)?;
+    p.bump_reductions(bytes.len() / 100);
+    let vm = p.vm;
+    let resolver = vm.code.term_resolver();
+    let (term, used) = etf::decode(&bytes, p, &resolver, wanted).map_err(|error| match error {
+        DecodeError::Malformed => Raise::BADARG,
+        DecodeError::SystemLimit => Raise::SYSTEM_LIMIT,
+    })?;
+    Ok(if wanted.used { p.tuple(&[term, Term::small(used as i64)]) } else { term })
+}
+
+#[bif("erlang:fun_info/2")]
+fn fun_info(p: &mut Process, fun: Term, item: Term) -> BifResult {
+    let name = atom_of(item)?.name();
+    let undefined = Term::atom(am::UNDEFINED);
+    let value = if let Some(export) = fun.as_export_fun() {
+        let mfa = *export.mfa();
+        match name {
+            "type" => Term::atom(atom!("external")),
+            "module" => Term::atom(mfa.module),
+            "name" => Term::atom(mfa.function),
+            "arity" => Term::small(i64::from(mfa.arity)),
+            "env" => Term::NIL,
+            "pid" | "index" | "uniq" | "new_index" | "new_uniq" | "refc" => undefined,
+            _ => return Err(Raise::BADARG),
+        }
+    } else {
+        let fun = fun.as_local_fun().ok_or(Raise::BADARG)?;
+        let identity = fun.identity();
+        match name {
+            "type" => Term::atom(atom!("local")),
+            "module" => Term::atom(identity.module),
+            "name" => p.vm.code.fun_name(identity).map_or(Term::NIL, Term::atom),
+            "arity" => Term::small(i64::from(fun.arity())),
+            "env" => p.list(fun.free()),
+            "pid" => fun.creator(),
+            "index" => Term::small(i64::from(identity.old_index)),
+            "uniq" => Term::small(i64::from(identity.old_uniq)),
+            "new_index" => Term::small(i64::from(identity.index)),
+            "new_uniq" => p.binary(&identity.uniq),
+            "refc" => Term::small(i64::from(!FunEntry::of(fun.entry_ptr()).entry().is_null()) + 1),
+            _ => return Err(Raise::BADARG),
+        }
+    };
+    Ok(p.tuple(&[item, value]))
+}
+
+#[bif("erlang:fun_to_list/1")]
+fn fun_to_list(p: &mut Process, fun: Term) -> BifResult {
+    if !fun.is_fun() {
+        return Err(Raise::BADARG);
+    }
+    let text = print::print(fun);
+    Ok(p.byte_list(&text, Term::NIL))
+}
+
+#[bif("erlang:is_builtin/3")]
+fn is_builtin(p: &mut Process, module: Term, function: Term, arity: Term) -> BifResult {
+    let (module, function) = (atom_of(module)?, atom_of(function)?);
+    let arity = arity.as_small().filter(|&arity| arity >= 0).ok_or(Raise::BADARG)?;
+    let apply = module == am::ERLANG && function == am::APPLY && matches!(arity, 2 | 3);
+    Ok(Term::bool(apply || u32::try_from(arity).is_ok_and(|arity| p.vm.bifs.number(Mfa { module, function, arity }).is_some())))
+}
+
+/// What cannot be written is lost, as in OTP.
+fn write_out(text: &[u8]) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text).and_then(|()| out.flush());
+}
+
+#[bif("erlang:display/1")]
+fn display(_p: &mut Process, term: Term) -> BifResult {
+    let mut line = print::print(term);
+    line.push(b'\n');
+    write_out(&line);
+    Ok(Term::bool(true))
+}
+
+#[bif("erlang:display_string/1")]
+fn display_string(_p: &mut Process, text: Term) -> BifResult {
+    write_out(text_of(text).ok_or(Raise::BADARG)?.as_bytes());
+    Ok(Term::bool(true))
+}
+
+#[bif("erlang:display_nl/0")]
+fn display_nl(_p: &mut Process) -> BifResult {
+    write_out(b"\n");
+    Ok(Term::bool(true))
+}
+
+#[bif("erts_debug:same/2")]
+fn same(_p: &mut Process, a: Term, b: Term) -> BifResult {
+    Ok(Term::bool(a == b))
+}
+
+#[bif("erts_debug:flat_size/1")]
+#[bif("erts_debug:size_shared/1")]
+fn flat_size(_p: &mut Process, term: Term) -> BifResult {
+    Ok(Term::small(swarmrt_heap::size_words(term) as i64))
+}
+
+#[bif("erts_debug:copy_shared/2")]
+fn copy_shared(p: &mut Process, term: Term, _options: Term) -> BifResult {
+    Ok(swarmrt_heap::copy_term(term, p))
+}

@@ -1,0 +1,214 @@
+//! Clocks and calendar.
+
+use swarmrt_machine::time::os_system_time_ns;
+use swarmrt_machine::{BifResult, Process, Raise, bif};
+use swarmrt_term::{Alloc, Term, am};
+
+/// Nanoseconds converted to a unit: one of OTP's atoms, or parts a second. Rounds towards minus infinity.
+pub fn convert(p: &mut Process, nanoseconds: i64, unit: Term) -> BifResult {
+    let per_second: i128 = match unit.as_atom() {
+        Some(am::SECOND | am::SECONDS) => 1,
+        Some(am::MILLISECOND | am::MILLI_SECONDS) => 1_000,
+        Some(am::MICROSECOND | am::MICRO_SECONDS) => 1_000_000,
+        Some(am::NANOSECOND | am::NANO_SECONDS | am::NATIVE) => 1_000_000_000,
+        Some(_) => return Err(Raise::BADARG),
+        None => i128::from(unit.as_small().filter(|&unit| unit > 0).ok_or(Raise::BADARG)?),
+    };
+    let value = (i128::from(nanoseconds) * per_second).div_euclid(1_000_000_000);
+    let negative = value < 0;
+    let magnitude = value.unsigned_abs();
+    Ok(p.big(negative, &[magnitude as u64, (magnitude >> 64) as u64]))
+}
+
+#[bif("erlang:monotonic_time/0")]
+fn monotonic_time_0(p: &mut Process) -> BifResult {
+    let now = p.vm.clock.monotonic_ns();
+    Ok(p.int(now))
+}
+#[bif("erlang:monotonic_time/1")]
+fn monotonic_time_1(p: &mut Process, unit: Term) -> BifResult {
+    let now = p.vm.clock.monotonic_ns();
+    convert(p, now, unit)
+}
+#[bif("erlang:system_time/0")]
+fn system_time_0(p: &mut Process) -> BifResult {
+    let now = p.vm.clock.system_ns();
+    Ok(p.int(now))
+}
+#[bif("erlang:system_time/1")]
+fn system_time_1(p: &mut Process, unit: Term) -> BifResult {
+    let now = p.vm.clock.system_ns();
+    convert(p, now, unit)
+}
+#[bif("erlang:time_offset/0")]
+fn time_offset_0(p: &mut Process) -> BifResult {
+    let offset = p.vm.clock.offset_ns();
+    Ok(p.int(offset))
+}
+#[bif("erlang:time_offset/1")]
+fn time_offset_1(p: &mut Process, unit: Term) -> BifResult {
+    let offset = p.vm.clock.offset_ns();
+    convert(p, offset, unit)
+}
+#[bif("os:system_time/0")]
+fn os_system_time_0(p: &mut Process) -> BifResult {
+    Ok(p.int(os_system_time_ns()))
+}
+#[bif("os:system_time/1")]
+fn os_system_time_1(p: &mut Process, unit: Term) -> BifResult {
+    convert(p, os_system_time_ns(), unit)
+}
+#[bif("os:perf_counter/0")]
+fn perf_counter(p: &mut Process) -> BifResult {
+    let now = p.vm.clock.since_start_ns();
+    Ok(p.int(now as i64))
+}
+#[bif("erts_internal:perf_counter_unit/0")]
+fn perf_counter_unit(_p: &mut Process) -> BifResult {
+    Ok(Term::small(1_000_000_000))
+}
+#[bif("erts_internal:time_unit/0")]
+fn time_unit(_p: &mut Process) -> BifResult {
+    Ok(Term::small(1_000_000_000))
+}
+
+fn timestamp_term(p: &mut Process, nanoseconds: i64) -> Term {
+    let microseconds = nanoseconds / 1000;
+    let seconds = microseconds / 1_000_000;
+    p.tuple(&[Term::small(seconds / 1_000_000), Term::small(seconds % 1_000_000), Term::small(microseconds % 1_000_000)])
+}
+
+#[bif("erlang:timestamp/0")]
+fn timestamp(p: &mut Process) -> BifResult {
+    let now = p.vm.clock.system_ns();
+    Ok(timestamp_term(p, now))
+}
+#[bif("os:timestamp/0")]
+fn os_timestamp(p: &mut Process) -> BifResult {
+    Ok(timestamp_term(p, os_system_time_ns()))
+}
+
+/// The last time that `now/0` gave out, in microseconds: it never repeats.
+#[derive(Default)]
+struct LastNow(std::sync::atomic::AtomicI64);
+
+#[bif("erlang:now/0")]
+fn now(p: &mut Process) -> BifResult {
+    use std::sync::atomic::Ordering::SeqCst;
+    let last = &p.vm.extension::<LastNow>().0;
+    let mut time = p.vm.clock.system_ns() / 1000;
+    let mut seen = last.load(SeqCst);
+    loop {
+        time = time.max(seen + 1);
+        match last.compare_exchange(seen, time, SeqCst, SeqCst) {
+            Ok(_) => break,
+            Err(now) => seen = now,
+        }
+    }
+    Ok(timestamp_term(p, time * 1000))
+}
+
+fn date_time(p: &mut Process, tm: &libc::tm) -> (Term, Term) {
+    let small = |value: i32| Term::small(i64::from(value));
+    let date = p.tuple(&[small(tm.tm_year + 1900), small(tm.tm_mon + 1), small(tm.tm_mday)]);
+    let time = p.tuple(&[small(tm.tm_hour), small(tm.tm_min), small(tm.tm_sec)]);
+    (date, time)
+}
+
+fn broken_down(seconds: i64, local: bool) -> libc::tm {
+    // SAFETY: a `tm` of zeros is valid, and both functions only write to it.
+    unsafe {
+        let mut tm: libc::tm = std::mem::zeroed();
+        if local {
+            libc::localtime_r(&raw const seconds, &raw mut tm);
+        } else {
+            libc::gmtime_r(&raw const seconds, &raw mut tm);
+        }
+        tm
+    }
+}
+
+fn now_seconds() -> i64 {
+    os_system_time_ns() / 1_000_000_000
+}
+
+#[bif("erlang:localtime/0")]
+fn localtime(p: &mut Process) -> BifResult {
+    let (date, time) = date_time(p, &broken_down(now_seconds(), true));
+    Ok(p.tuple(&[date, time]))
+}
+#[bif("erlang:universaltime/0")]
+fn universaltime(p: &mut Process) -> BifResult {
+    let (date, time) = date_time(p, &broken_down(now_seconds(), false));
+    Ok(p.tuple(&[date, time]))
+}
+#[bif("erlang:date/0")]
+fn date(p: &mut Process) -> BifResult {
+    Ok(date_time(p, &broken_down(now_seconds(), true)).0)
+}
+#[bif("erlang:time/0")]
+fn time(p: &mut Process) -> BifResult {
+    Ok(date_time(p, &broken_down(now_seconds(), true)).1)
+}
+
+/// {{Year, Month, Day}, {Hour, Minute, Second}} when they are a date and a time.
+fn parse_date_time(term: Term) -> Option<libc::tm> {
+    let triple = |term: Term| -> Option<[i32; 3]> {
+        let tuple = term.as_tuple().filter(|tuple| tuple.arity() == 3)?;
+        let number = |index: usize| tuple.get(index).as_small().and_then(|value| i32::try_from(value).ok());
+        Some([number(0)?, number(1)?, number(2)?])
+    };
+    let pair = term.as_tuple().filter(|pair| pair.arity() == 2)?;
+    let [year, month, day] = triple(pair.get(0))?;
+    let [hour, minute, second] = triple(pair.get(1))?;
+    let leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+    let days = [31, if leap { 29 } else { 28 }, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+    if !(1..=12).contains(&month) || !(1..=days[month as usize - 1]).contains(&day) {
+        return None;
+    }
+    if !(0..24).contains(&hour) || !(0..60).contains(&minute) || !(0..60).contains(&second) {
+        return None;
+    }
+    // SAFETY: a `tm` of zeros is valid.
+    let mut tm: libc::tm = unsafe { std::mem::zeroed() };
+    (tm.tm_year, tm.tm_mon, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec) = (year - 1900, month - 1, day, hour, minute, second);
+    Some(tm)
+}
+
+#[bif("erlang:localtime_to_universaltime/2")]
+fn localtime_to_universaltime(p: &mut Process, local: Term, dst: Term) -> BifResult {
+    let mut tm = parse_date_time(local).ok_or(Raise::BADARG)?;
+    tm.tm_isdst = match dst.as_atom() {
+        Some(am::TRUE) => 1,
+        Some(am::FALSE) => 0,
+        Some(am::UNDEFINED) => -1,
+        _ => return Err(Raise::BADARG),
+    };
+    // SAFETY: `mktime` normalises the fields of a valid `tm`.
+    let seconds = unsafe { libc::mktime(&raw mut tm) };
+    let (date, time) = date_time(p, &broken_down(seconds, false));
+    Ok(p.tuple(&[date, time]))
+}
+
+#[bif("erlang:universaltime_to_localtime/1")]
+fn universaltime_to_localtime(p: &mut Process, universal: Term) -> BifResult {
+    let mut tm = parse_date_time(universal).ok_or(Raise::BADARG)?;
+    // SAFETY: as above.
+    let seconds = unsafe { libc::timegm(&raw mut tm) };
+    let (date, time) = date_time(p, &broken_down(seconds, true));
+    Ok(p.tuple(&[date, time]))
+}
+
+#[bif("erlang:universaltime_to_posixtime/1")]
+fn universaltime_to_posixtime(_p: &mut Process, universal: Term) -> BifResult {
+    let mut tm = parse_date_time(universal).ok_or(Raise::BADARG)?;
+    // SAFETY: as above.
+    Ok(Term::small(unsafe { libc::timegm(&raw mut tm) }))
+}
+
+#[bif("erlang:posixtime_to_universaltime/1")]
+fn posixtime_to_universaltime(p: &mut Process, seconds: Term) -> BifResult {
+    let seconds = seconds.as_small().ok_or(Raise::BADARG)?;
+    let (date, time) = date_time(p, &broken_down(seconds, false));
+    Ok(p.tuple(&[date, time]))
+}

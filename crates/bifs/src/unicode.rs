@@ -1,0 +1,234 @@
+//! The built-ins of `unicode`: character data to binaries and lists.
+
+use crate::args::binary_of;
+use swarmrt_machine::{BifResult, Process, Raise, bif};
+use swarmrt_term::{Alloc, Atom, Bits, Term, am, atom};
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Encoding {
+    Latin1,
+    Utf8,
+}
+
+fn encoding_of(term: Term) -> Result<Encoding, Raise> {
+    match term.as_atom() {
+        Some(name) if name == atom!("latin1") => Ok(Encoding::Latin1),
+        Some(name) if name == atom!("unicode") || name == atom!("utf8") => Ok(Encoding::Utf8),
+        _ => Err(Raise::BADARG),
+    }
+}
+
+/// What decoding came to.
+enum Decoded {
+    Whole,
+    /// What could not be decoded starts with these bytes, or is this term.
+    Error { rest: Term },
+    /// The data ends within a character.
+    Incomplete { rest: Vec<u8> },
+}
+
+/// Decodes character data piece by piece.
+struct Decoder<'a> {
+    p: &'a mut Process,
+    encoding: Encoding,
+    /// The characters so far, in UTF-8.
+    text: Vec<u8>,
+    /// The first bytes of a character that goes on in the next binary.
+    begun: Vec<u8>,
+}
+
+/// How far a byte string is UTF-8, and whether what follows could become so with more bytes.
+fn utf8_prefix(bytes: &[u8]) -> (usize, bool) {
+    match std::str::from_utf8(bytes) {
+        Ok(_) => (bytes.len(), true),
+        Err(error) => (error.valid_up_to(), error.error_len().is_none()),
+    }
+}
+
+impl Decoder<'_> {
+    /// `false` when the character is none, or comes within another.
+    fn character(&mut self, code: Term) -> bool {
+        let limit = if self.encoding == Encoding::Latin1 { 255 } else { u32::from(char::MAX) };
+        let character = code.as_small().and_then(|code| u32::try_from(code).ok()).filter(|&code| code <= limit).and_then(char::from_u32);
+        match character {
+            Some(character) if self.begun.is_empty() => {
+                self.text.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// `Err` with how many bytes were decoded, when those that follow are wrong.
+    fn binary(&mut self, bytes: &[u8]) -> Result<(), usize> {
+        if self.encoding == Encoding::Latin1 {
+            for &byte in bytes {
+                self.text.extend_from_slice(char::from(byte).encode_utf8(&mut [0; 4]).as_bytes());
+            }
+            return Ok(());
+        }
+        let mut at = 0;
+        while !self.begun.is_empty() {
+            let Some(&byte) = bytes.get(at) else { return Ok(()) };
+            let mut longer = self.begun.clone();
+            longer.push(byte);
+            match utf8_prefix(&longer) {
+                (0, false) => return Err(0),
+                (0, true) => self.begun = longer,
+                _ => {
+                    self.text.append(&mut longer);
+                    self.begun.clear();
+                }
+            }
+            at += 1;
+        }
+        let rest = &bytes[at..];
+        let (valid, could_go_on) = utf8_prefix(rest);
+        self.text.extend_from_slice(&rest[..valid]);
+        if valid < rest.len() {
+            if !could_go_on {
+                return Err(at + valid);
+            }
+            self.begun = rest[valid..].to_vec();
+        }
+        Ok(())
+    }
+
+    /// Decodes a binary; what is wrong with it as the term that the rest starts with.
+    fn binary_term(&mut self, term: Term) -> Result<(), Term> {
+        let bytes = Bits::of(term).to_bytes();
+        let split = !self.begun.is_empty();
+        self.binary(&bytes).map_err(|at| {
+            if split && !self.begun.is_empty() {
+                return term;
+            }
+            self.p.sub_binary(term, at * 8, (bytes.len() - at) * 8)
+        })
+    }
+
+    /// The answer for an error with `rest` following: what was begun comes first.
+    fn error(&mut self, rest: Term) -> Decoded {
+        if self.begun.is_empty() {
+            return Decoded::Error { rest };
+        }
+        let begun = std::mem::take(&mut self.begun);
+        let begun = self.p.binary(&begun);
+        Decoded::Error { rest: self.p.list(&[begun, rest]) }
+    }
+
+    fn run(&mut self, data: Term) -> Decoded {
+        // Tails of the lists that we are within.
+        let mut outer: Vec<Term> = Vec::new();
+        let mut current = data;
+        let failed = 'walk: loop {
+            while let Some(cell) = current.as_cons() {
+                let head = cell.head();
+                if head.is_integer() {
+                    if !self.character(head) {
+                        break 'walk Some(current);
+                    }
+                } else if head.is_bitstring() {
+                    if let Err(wrong) = self.binary_term(head) {
+                        break 'walk Some(self.p.cons(wrong, cell.tail()));
+                    }
+                } else {
+                    outer.push(cell.tail());
+                    current = head;
+                    continue;
+                }
+                current = cell.tail();
+            }
+            if current.is_bitstring()
+                && let Err(wrong) = self.binary_term(current)
+            {
+                break Some(wrong);
+            }
+            match outer.pop() {
+                Some(next) => current = next,
+                None => break None,
+            }
+        };
+        if let Some(at) = failed {
+            let rest = outer.iter().rev().fold(at, |rest, &tail| self.p.cons(rest, tail));
+            return self.error(rest);
+        }
+        if self.begun.is_empty() { Decoded::Whole } else { Decoded::Incomplete { rest: std::mem::take(&mut self.begun) } }
+    }
+}
+
+/// Whether the data is made of integers, binaries and lists of these only.
+fn is_character_data(data: Term) -> bool {
+    let mut pending = vec![data];
+    let mut first = true;
+    while let Some(mut current) = pending.pop() {
+        while let Some(cell) = current.as_cons() {
+            let head = cell.head();
+            if head.is_cons() {
+                pending.push(head);
+            } else if !head.is_integer() && !head.is_binary() && !head.is_nil() {
+                return false;
+            }
+            current = cell.tail();
+        }
+        if !current.is_nil() && !current.is_binary() {
+            return false;
+        }
+        first = false;
+    }
+    !first
+}
+
+fn convert(p: &mut Process, data: Term, encoding: Term, finish: fn(&mut Process, &[u8]) -> Term) -> BifResult {
+    let encoding = encoding_of(encoding)?;
+    if !is_character_data(data) {
+        return Err(Raise::BADARG);
+    }
+    let mut decoder = Decoder { p, encoding, text: Vec::new(), begun: Vec::new() };
+    let decoded = decoder.run(data);
+    let text = decoder.text;
+    p.bump_reductions(text.len() / 20);
+    let result = finish(p, &text);
+    let tuple = |p: &mut Process, tag: Atom, rest: Term| Ok(p.tuple(&[Term::atom(tag), result, rest]));
+    match decoded {
+        Decoded::Whole => Ok(result),
+        Decoded::Error { rest } => tuple(p, am::ERROR, rest),
+        Decoded::Incomplete { rest } => {
+            let rest = p.binary(&rest);
+            tuple(p, am::INCOMPLETE, rest)
+        }
+    }
+}
+
+#[bif("unicode:characters_to_binary/2")]
+fn characters_to_binary(p: &mut Process, data: Term, encoding: Term) -> BifResult {
+    // A binary alone in a list is taken as the binary, and one that is good already as it is.
+    let data = data.as_cons().filter(|cell| cell.tail().is_nil() && cell.head().is_binary()).map_or(data, |cell| cell.head());
+    if encoding_of(encoding)? == Encoding::Utf8
+        && data.is_binary()
+        && let bytes = binary_of(data)?
+        && std::str::from_utf8(&bytes).is_ok()
+    {
+        p.bump_reductions(bytes.len() / 100);
+        return Ok(data);
+    }
+    convert(p, data, encoding, |p, text| p.binary(text))
+}
+
+#[bif("unicode:characters_to_list/2")]
+fn characters_to_list(p: &mut Process, data: Term, encoding: Term) -> BifResult {
+    convert(p, data, encoding, |p, text| {
+        let text = std::str::from_utf8(text).expect("decoding makes UTF-8");
+        p.string(text)
+    })
+}
+
+#[bif("unicode:bin_is_7bit/1")]
+fn bin_is_7bit(_p: &mut Process, binary: Term) -> BifResult {
+    Ok(Term::bool(binary.is_binary() && binary_of(binary)?.is_ascii()))
+}
+
+#[bif("io:printable_range/0")]
+fn printable_range(p: &mut Process) -> BifResult {
+    let _ = p;
+    Ok(Term::atom(atom!("latin1")))
+}

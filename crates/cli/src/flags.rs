@@ -1,0 +1,281 @@
+//! From the command line to a machine: `erl`'s flags, and our own commands.
+
+use std::path::{Path, PathBuf};
+use swarmrt::{Builder, Otp};
+
+/// Emulator flags (`+x`) that take a value, and what they mean to us is nothing or done below.
+const FLAGS_WITH_VALUE: [&str; 14] = ["+a", "+A", "+K", "+IOp", "+IOt", "+IOPp", "+IOPt", "+e", "+hms", "+hmbs", "+hmax", "+T", "+W", "+zdbbl"];
+
+struct Parsed {
+    otp_root: Option<PathBuf>,
+    boot_args: Vec<String>,
+    schedulers: Option<usize>,
+    processes: Option<usize>,
+    dirty_io: Option<usize>,
+}
+
+fn number(flag: &str, value: Option<&String>) -> Result<usize, String> {
+    value.and_then(|value| value.parse().ok()).ok_or_else(|| format!("{flag} needs a number"))
+}
+
+/// Takes the emulator's flags out of `erl`'s arguments; the rest is for `init`.
+fn parse(arguments: &[String]) -> Result<Parsed, String> {
+    let mut parsed = Parsed { otp_root: None, boot_args: Vec::new(), schedulers: None, processes: None, dirty_io: None };
+    let mut at = 0;
+    while at < arguments.len() {
+        let argument = &arguments[at];
+        at += 1;
+        match argument.as_str() {
+            "-extra" => {
+                parsed.boot_args.extend(arguments[at - 1..].iter().cloned());
+                return Ok(parsed);
+            }
+            "-env" => {
+                let (Some(name), Some(value)) = (arguments.get(at), arguments.get(at + 1)) else { return Err("-env needs a name and a value".to_owned()) };
+                // SAFETY: no other thread runs yet.
+                unsafe { std::env::set_var(name, value) };
+                at += 2;
+            }
+            "-args_file" => {
+                let file = arguments.get(at).ok_or("-args_file needs a file")?;
+                at += 1;
+                let text = std::fs::read_to_string(file).map_err(|error| format!("{file}: {error}"))?;
+                let words: Vec<String> =
+                    text.lines().map(|line| line.split('#').next().unwrap_or("")).flat_map(str::split_whitespace).map(str::to_owned).collect();
+                let inner = parse(&words)?;
+                parsed.boot_args.extend(inner.boot_args);
+                parsed.schedulers = inner.schedulers.or(parsed.schedulers);
+                parsed.processes = inner.processes.or(parsed.processes);
+            }
+            "--otp-root" => {
+                parsed.otp_root = Some(arguments.get(at).ok_or("--otp-root needs a folder")?.into());
+                at += 1;
+            }
+            "+S" => {
+                let value = arguments.get(at).ok_or("+S needs a number")?;
+                let first = value.split(':').next().unwrap_or_default().to_owned();
+                parsed.schedulers = Some(number("+S", Some(&first))?.clamp(1, 64));
+                at += 1;
+            }
+            "+P" => {
+                parsed.processes = Some(number("+P", arguments.get(at))?.clamp(1024, 1 << 27));
+                at += 1;
+            }
+            "+SDio" => {
+                parsed.dirty_io = Some(number("+SDio", arguments.get(at))?.clamp(1, 1024));
+                at += 1;
+            }
+            "+Q" | "+t" | "+SDcpu" | "+SP" | "+SDPcpu" | "+sss" | "+swt" | "+spp" | "+stbt" | "+sbt" | "+scl" | "+sub" | "+sct" | "+sfwi" | "+sbwt" | "+sbwtdcpu"
+            | "+sbwtdio" | "+swtdcpu" | "+swtdio" | "+JPperf" | "+JMsingle" | "+hmqd" | "+hpds" | "+C" | "+c" | "+pc" | "+rg" => {
+                if argument == "+pc" {
+                    parsed.boot_args.push(argument.clone());
+                    parsed.boot_args.extend(arguments.get(at).cloned());
+                }
+                at += 1;
+            }
+            _ if FLAGS_WITH_VALUE.contains(&argument.as_str()) => at += 1,
+            "+B" | "+Bi" | "+Bc" | "+Bd" | "+d" | "+V" | "+v" | "+l" | "+r" | "+x" => {}
+            _ if argument.starts_with("+A") || argument.starts_with("+K") || argument.starts_with("+M") || argument.starts_with("+fn") => {}
+            _ if argument.starts_with('+') => return Err(format!("unknown emulator flag {argument}")),
+            _ => parsed.boot_args.push(argument.clone()),
+        }
+    }
+    Ok(parsed)
+}
+
+/// Boots with `erl`'s arguments; the exit code of the run.
+fn erl(program: &str, arguments: &[String]) -> Result<i32, String> {
+    let mut parsed = parse(arguments)?;
+    // Printing of characters is asked for by flag, and answered by the machine.
+    let otp = Otp::find(parsed.otp_root.as_deref()).map_err(|error| error.to_string())?;
+    let root = otp.root.to_string_lossy().into_owned();
+    let bin = otp.root.join(format!("erts-{}/bin", otp.erts_version)).to_string_lossy().into_owned();
+    let home = std::env::var("HOME").unwrap_or_else(|_| "/".to_owned());
+    for (name, value) in [("ROOTDIR", root.as_str()), ("BINDIR", bin.as_str()), ("PROGNAME", program), ("EMU", "beam")] {
+        // SAFETY: no other thread runs yet.
+        unsafe { std::env::set_var(name, value) };
+    }
+    let mut boot_args: Vec<String> = ["-root", &root, "-bindir", &bin, "-progname", program, "--", "-home", &home, "--"].map(str::to_owned).to_vec();
+    boot_args.append(&mut parsed.boot_args);
+    let mut builder = Builder::new(otp);
+    builder.boot_args = boot_args.into_iter().map(String::into_bytes).collect();
+    if let Some(count) = parsed.schedulers {
+        builder.schedulers = count;
+    }
+    if let Some(count) = parsed.processes {
+        builder.processes_max = count;
+    }
+    if let Some(count) = parsed.dirty_io {
+        builder.dirty_io = count;
+    }
+    let vm = builder.boot().map_err(|error| error.to_string())?;
+    Ok(vm.wait_for_halt())
+}
+
+/// Erlang that `swarmrt run` evaluates: compiles or loads the file, calls `main`, reports what it raises.
+const RUNNER: &str = r#"
+[File | Args] = init:get_plain_arguments(),
+Report = fun(Class, Reason, Stack) ->
+    Format = fun(Term, I) -> io_lib:format("~.*tP", [I, Term, 50]) end,
+    Skip = fun(M, _, _) -> M =:= erl_eval orelse M =:= init end,
+    Text = erl_error:format_exception(1, Class, Reason, Stack, Skip, Format, unicode),
+    io:put_chars(standard_error, [Text, $\n])
+end,
+Fail = fun(Text) -> io:put_chars(standard_error, ["swarmrt: ", Text, $\n]), erlang:halt(1) end,
+Load = fun
+    (Module, Binary) ->
+        case code:load_binary(Module, File, Binary) of
+            {module, Module} -> Module;
+            {error, Why} -> Fail(io_lib:format("~ts: cannot be loaded: ~tp", [File, Why]))
+        end
+end,
+Module = case filename:extension(File) of
+    ".beam" ->
+        case file:read_file(File) of
+            {ok, Beam} ->
+                case beam_lib:info(Beam) of
+                    Info when is_list(Info) -> Load(proplists:get_value(module, Info), Beam);
+                    {error, beam_lib, Bad} -> Fail(io_lib:format("~ts: ~ts", [File, beam_lib:format_error(Bad)]))
+                end;
+            {error, Posix} -> Fail(io_lib:format("~ts: ~ts", [File, file:format_error(Posix)]))
+        end;
+    _ ->
+        case filelib:is_regular(File) of
+            false -> Fail([File, ": ", file:format_error(enoent)]);
+            true ->
+                case compile:file(filename:rootname(File, ".erl"), [binary, report]) of
+                    {ok, Name, Code} -> Load(Name, Code);
+                    {ok, Name, Code, _} -> Load(Name, Code);
+                    _ -> erlang:halt(1)
+                end
+        end
+end,
+try
+    case erlang:function_exported(Module, main, 1) of
+        true -> Module:main(Args);
+        false -> Module:main()
+    end
+of
+    _ -> init:stop()
+catch
+    Class:Reason:Stack ->
+        Report(Class, Reason, Stack),
+        erlang:halt(1)
+end.
+"#;
+
+fn run_file(arguments: &[String]) -> Result<i32, String> {
+    let mut rest = arguments;
+    let mut erl_arguments = vec!["-noshell".to_owned(), "-boot".to_owned(), "no_dot_erlang".to_owned()];
+    while let [flag, value, more @ ..] = rest
+        && flag == "--otp-root"
+    {
+        erl_arguments.extend([flag.clone(), value.clone()]);
+        rest = more;
+    }
+    let [file, ..] = rest else { return Err("run needs a file".to_owned()) };
+    if !Path::new(file).is_file() {
+        return Err(format!("{file}: no such file"));
+    }
+    let first_line = std::fs::read(file).map_err(|error| format!("{file}: {error}"))?;
+    if first_line.starts_with(b"#!") {
+        return escript(rest);
+    }
+    erl_arguments.extend(["-eval".to_owned(), RUNNER.to_owned(), "-extra".to_owned()]);
+    erl_arguments.extend(rest.iter().cloned());
+    erl("erl", &erl_arguments)
+}
+
+fn escript(arguments: &[String]) -> Result<i32, String> {
+    let mut erl_arguments: Vec<String> = ["+B", "-boot", "no_dot_erlang", "-noshell", "-run", "escript", "start", "-extra"].map(str::to_owned).to_vec();
+    erl_arguments.extend(arguments.iter().cloned());
+    erl("escript", &erl_arguments)
+}
+
+fn erlc(arguments: &[String]) -> Result<i32, String> {
+    let mut erl_arguments: Vec<String> =
+        ["-noinput", "-mode", "minimal", "-boot", "start_clean", "-s", "erl_compile", "compile_cmdline", "-extra"].map(str::to_owned).to_vec();
+    let mut emulator = Vec::new();
+    let cwd = std::env::current_dir().map_err(|error| error.to_string())?;
+    let mut rest = Vec::new();
+    let mut iter = arguments.iter();
+    while let Some(argument) = iter.next() {
+        match argument.as_str() {
+            "-pa" | "-pz" => {
+                emulator.push(argument.clone());
+                emulator.extend(iter.next().cloned());
+            }
+            _ => rest.push(argument.clone()),
+        }
+    }
+    emulator.append(&mut erl_arguments);
+    emulator.extend(["@cwd".to_owned(), cwd.to_string_lossy().into_owned()]);
+    emulator.append(&mut erlc_options(rest));
+    erl("erl", &emulator)
+}
+
+/// `erlc`'s options as `erl_compile` takes them.
+fn erlc_options(arguments: Vec<String>) -> Vec<String> {
+    let mut options = Vec::new();
+    let mut files = Vec::new();
+    let mut output = None;
+    let mut iter = arguments.into_iter();
+    while let Some(argument) = iter.next() {
+        let mut valued = |name: &str, rest: &str| {
+            options.push(name.to_owned());
+            if rest.is_empty() { options.extend(iter.next()) } else { options.push(rest.to_owned()) }
+        };
+        match argument.as_str() {
+            "-o" => output = iter.next(),
+            "-b" => valued("@outtype", ""),
+            "-c" | "-W0" | "-Werror" | "-v" | "-M" | "-MP" | "-MG" | "-MMD" => match argument.as_str() {
+                "-v" => options.push("@verbose".to_owned()),
+                "-W0" => options.extend(["@warn".to_owned(), "0".to_owned()]),
+                "-Werror" => options.extend(["@option".to_owned(), "warnings_as_errors".to_owned()]),
+                _ => {}
+            },
+            "-W" => options.extend(["@warn".to_owned(), "1".to_owned()]),
+            _ if argument.starts_with("-I") => valued("@i", &argument[2..]),
+            _ if argument.starts_with("-D") => {
+                let text = if argument.len() > 2 { argument[2..].to_owned() } else { iter.next().unwrap_or_default() };
+                match text.split_once('=') {
+                    Some((name, value)) => options.extend(["@dv".to_owned(), name.to_owned(), value.to_owned()]),
+                    None => options.extend(["@d".to_owned(), text]),
+                }
+            }
+            _ if argument.starts_with('+') => options.extend(["@option".to_owned(), argument[1..].to_owned()]),
+            _ => files.push(argument),
+        }
+    }
+    if let Some(folder) = output {
+        options.extend(["@outdir".to_owned(), folder]);
+    }
+    options.push("@files".to_owned());
+    options.append(&mut files);
+    options
+}
+
+const USAGE: &str = "usage: swarmrt COMMAND …
+  run FILE [ARGS…]          run a program: .erl, .beam or an escript
+  shell                     the Erlang shell
+  erl …, erlc …, escript …  as OTP's
+  info                      version, OTP found, built-ins
+  disasm FILE.beam [F/A]    the specialised instructions";
+
+pub fn run(arguments: &[String]) -> Result<i32, String> {
+    match arguments.split_first() {
+        Some((command, rest)) => match command.as_str() {
+            "run" => run_file(rest),
+            "erl" => erl("erl", rest),
+            "shell" => erl("erl", rest),
+            "erlc" => erlc(rest),
+            "escript" => escript(rest),
+            "--help" | "help" => {
+                println!("{USAGE}");
+                Ok(0)
+            }
+            other => Err(format!("unknown command {other}\n{USAGE}")),
+        },
+        None => Err(format!("no command\n{USAGE}")),
+    }
+}

@@ -1,0 +1,354 @@
+//! The collector: Cheney copying in two generations.
+//!
+//! The young generation is the heap part of the block and the fragments. What lies below the
+//! high-water mark has survived one collection; a minor collection moves it to the old generation and
+//! the rest of what is live to a new block. A major collection moves everything that is live into a
+//! new old generation and leaves the young one empty. Terms are immutable, so nothing old points at
+//! anything young. A word that has been moved is overwritten by where it went: a header by a boxed
+//! pointer, a list cell by a zero head and the new address.
+
+use crate::literal::literal_range;
+use crate::process_heap::{Block, Heap, SLACK_WORDS};
+use std::ops::Range;
+use swarmrt_term::alloc::OffHeap;
+use swarmrt_term::binary::{SharedBytes, shared_bin};
+use swarmrt_term::{Header, Term};
+
+/// Marks the head of a list cell that has been moved; no term and no header is zero.
+const MOVED_CELL: u64 = 0;
+
+/// The sizes that blocks have, in words: OTP's series, Fibonacci-like, then growing by a fifth.
+pub fn block_words_for(words: usize) -> usize {
+    let (mut a, mut b) = (12usize, 38usize);
+    while a < words {
+        if b > 1_000_000 {
+            (a, b) = (b, b + b / 5);
+        } else {
+            (a, b) = (b, a + b + 1);
+        }
+    }
+    a
+}
+
+struct Space {
+    top: *mut u64,
+    scanned: *mut u64,
+}
+
+struct Collector {
+    literals: Range<usize>,
+    /// Addresses that stay where they are (the old generation, in a minor collection).
+    kept: Range<usize>,
+    /// Addresses that are promoted.
+    aged: Range<usize>,
+    young: Space,
+    old: Space,
+}
+
+impl Collector {
+    /// Moves what `slot` points at, if it is to be moved, and updates the slot.
+    #[inline]
+    unsafe fn forward(&mut self, slot: *mut u64) {
+        // SAFETY: `slot` holds a term; every pointer in it points at a live object or at where one was.
+        unsafe {
+            let word = *slot;
+            let term = Term::from_raw(word);
+            if !term.is_pointer() {
+                return;
+            }
+            let address = (word & !0b111) as usize;
+            if self.literals.contains(&address) || self.kept.contains(&address) {
+                return;
+            }
+            let from = address as *mut u64;
+            if term.is_cons() {
+                if *from == MOVED_CELL {
+                    *slot = *from.add(1);
+                    return;
+                }
+                let space = if self.aged.contains(&address) { &mut self.old } else { &mut self.young };
+                let to = space.top;
+                space.top = to.add(2);
+                *to = *from;
+                *to.add(1) = *from.add(1);
+                let moved = Term::from_cons_ptr(to).raw();
+                *from = MOVED_CELL;
+                *from.add(1) = moved;
+                *slot = moved;
+            } else {
+                let header = *from;
+                if header & 0b111 != 0 {
+                    *slot = header;
+                    return;
+                }
+                let words = Header(header).words() + 1;
+                let space = if self.aged.contains(&address) { &mut self.old } else { &mut self.young };
+                let to = space.top;
+                space.top = to.add(words);
+                to.copy_from_nonoverlapping(from, words);
+                let moved = Term::from_boxed_ptr(to).raw();
+                *from = moved;
+                *slot = moved;
+            }
+        }
+    }
+
+    unsafe fn forward_all(&mut self, slots: &mut [Term]) {
+        for slot in slots {
+            // SAFETY: the caller's: all are terms.
+            unsafe { self.forward((slot as *mut Term).cast()) };
+        }
+    }
+
+    /// Forwards everything that the moved objects point at, until nothing new has moved.
+    unsafe fn scan(&mut self) {
+        // SAFETY: between `scanned` and `top` lie whole objects.
+        unsafe {
+            loop {
+                while self.young.scanned < self.young.top {
+                    self.young.scanned = self.scan_word(self.young.scanned);
+                }
+                if self.old.scanned >= self.old.top {
+                    return;
+                }
+                while self.old.scanned < self.old.top {
+                    self.old.scanned = self.scan_word(self.old.scanned);
+                }
+            }
+        }
+    }
+
+    #[inline]
+    unsafe fn scan_word(&mut self, at: *mut u64) -> *mut u64 {
+        // SAFETY: `at` is a header, or a term within an object.
+        unsafe {
+            let word = *at;
+            if word & 0b111 == 0 {
+                return at.add(1 + Header(word).raw_words());
+            }
+            if Term::from_raw(word).is_pointer() {
+                self.forward(at);
+            }
+            at.add(1)
+        }
+    }
+}
+
+/// Keeps the members of `list` that have moved, in the list of the generation that they moved to.
+unsafe fn sweep_off_heap(list: &mut OffHeap, young: &mut OffHeap, old: &mut OffHeap, old_space: &Range<usize>) {
+    let mut at = list.first;
+    while at != 0 {
+        let ptr = at as *mut u64;
+        // SAFETY: a member of the list; its words after the header are still there when it has moved.
+        unsafe {
+            at = *ptr.add(shared_bin::NEXT);
+            if *ptr & 0b111 == 0 {
+                drop(SharedBytes::from_raw(*ptr.add(shared_bin::SHARED)));
+                continue;
+            }
+            let moved = Term::from_raw(*ptr).boxed_ptr();
+            let target = if old_space.contains(&(moved as usize)) { &mut *old } else { &mut *young };
+            *moved.add(shared_bin::NEXT) = target.first;
+            target.first = moved as u64;
+            target.bytes += (*moved.add(shared_bin::BIT_SIZE)).div_ceil(8) as usize;
+        }
+    }
+    *list = OffHeap::new();
+}
+
+impl Heap {
+    /// Collects, so that afterwards at least `need` words can be allocated. `roots` are all the places
+    /// outside block and stack that hold the process's terms.
+    ///
+    /// # Safety
+    /// `top` and `stop` are current, every stack word is a term, a catch mark or a return address, and
+    /// nobody holds a view of a term of this heap.
+    pub unsafe fn collect(&mut self, need: usize, roots: &mut [&mut [Term]], force_major: bool) {
+        self.collections += 1;
+        let aged_words = (self.high_water as usize - self.block.start as usize) / 8;
+        let old_room = (self.old.end as usize - self.old_top as usize) / 8;
+        let major = force_major || self.wants_major || self.minor_since_major >= self.fullsweep_after || aged_words > old_room;
+        // SAFETY: the caller's.
+        unsafe {
+            if major {
+                self.collect_major(need, roots);
+            } else {
+                self.collect_minor(need, roots);
+            }
+        }
+        self.wants_collection = false;
+        self.wants_major = false;
+        self.off_heap_bytes_limit = (self.off_heap.bytes * 2).max(46_422 * 8);
+    }
+
+    /// A new block of `words` with the stack copied into it; the old block is returned.
+    unsafe fn replace_block(&mut self, words: usize) -> Block {
+        let stack_words = self.stack_words();
+        let block = Block::new(words);
+        // SAFETY: the new block has room for the stack.
+        unsafe {
+            let stop = block.end.sub(stack_words);
+            stop.copy_from_nonoverlapping(self.stop, stack_words);
+            self.stop = stop;
+        }
+        std::mem::replace(&mut self.block, block)
+    }
+
+    unsafe fn forward_roots(&mut self, collector: &mut Collector, roots: &mut [&mut [Term]]) {
+        // SAFETY: stack words that are pointers are terms.
+        unsafe {
+            let mut at = self.stop;
+            while at < self.block.end {
+                collector.forward(at);
+                at = at.add(1);
+            }
+            for slots in roots.iter_mut() {
+                collector.forward_all(slots);
+            }
+            collector.scan();
+        }
+    }
+
+    unsafe fn collect_minor(&mut self, need: usize, roots: &mut [&mut [Term]]) {
+        let aged = self.block.start as usize..self.high_water as usize;
+        let fresh_words = (self.top as usize - self.high_water as usize) / 8;
+        let bound = fresh_words + self.fragment_words + self.stack_words() + need + 2 * SLACK_WORDS;
+        let current = self.block.words();
+        let mut words = current.max(self.min_heap_words as usize);
+        if self.grow_next {
+            words = block_words_for(current + 1);
+        }
+        if bound > words {
+            words = block_words_for(bound);
+        }
+        // SAFETY: the sizes above bound what is moved.
+        unsafe {
+            let mut from = self.replace_block(words);
+            let mut collector = Collector {
+                literals: literal_range(),
+                kept: self.old.start as usize..self.old.end as usize,
+                aged,
+                young: Space { top: self.block.start, scanned: self.block.start },
+                old: Space { top: self.old_top, scanned: self.old_top },
+            };
+            self.forward_roots(&mut collector, roots);
+            self.top = collector.young.top;
+            self.high_water = self.top;
+            self.old_top = collector.old.top;
+            let mut list = std::mem::take(&mut self.off_heap);
+            let old_space = self.old.start as usize..self.old.end as usize;
+            sweep_off_heap(&mut list, &mut self.off_heap, &mut self.old_off_heap, &old_space);
+            from.free();
+        }
+        self.free_fragments();
+        self.minor_since_major += 1;
+        let occupied = self.used_words() + self.stack_words() + need;
+        self.grow_next = occupied * 4 > self.block.words() * 3;
+        assert!(self.room_words() >= need, "a collection makes the room that was asked for");
+    }
+
+    unsafe fn collect_major(&mut self, need: usize, roots: &mut [&mut [Term]]) {
+        let live_bound = self.used_words() + self.old_used_words() + self.fragment_words;
+        let stack_words = self.stack_words();
+        let young_need = stack_words + need + 2 * SLACK_WORDS;
+        let mut words = self.block.words().max(self.min_heap_words as usize);
+        if young_need * 4 > words * 3 {
+            words = block_words_for(young_need * 3 / 2);
+        }
+        // SAFETY: the old generation has room for all that can be live.
+        unsafe {
+            let mut from = self.replace_block(words);
+            let target = Block::new(live_bound);
+            let mut collector = Collector {
+                literals: literal_range(),
+                kept: 0..0,
+                aged: 0..usize::MAX,
+                young: Space { top: self.block.start, scanned: self.block.start },
+                old: Space { top: target.start, scanned: target.start },
+            };
+            self.forward_roots(&mut collector, roots);
+            let old_space = target.start as usize..target.end as usize + 1;
+            let mut young_list = std::mem::take(&mut self.off_heap);
+            let mut old_list = std::mem::take(&mut self.old_off_heap);
+            sweep_off_heap(&mut young_list, &mut self.off_heap, &mut self.old_off_heap, &old_space);
+            sweep_off_heap(&mut old_list, &mut self.off_heap, &mut self.old_off_heap, &old_space);
+            from.free();
+            self.old.free();
+            self.old = target;
+            self.old_top = collector.old.top;
+            self.top = self.block.start;
+            self.high_water = self.top;
+        }
+        self.free_fragments();
+        self.minor_since_major = 0;
+        self.grow_next = false;
+        // A process that keeps much needs a young generation in proportion, or it would come back at once.
+        let live = self.old_used_words();
+        let wanted = block_words_for((live / 2 + young_need).max(self.min_heap_words as usize));
+        let room_for_promotion = (self.old.end as usize - self.old_top as usize) / 8;
+        if wanted > self.block.words() || wanted * 4 < self.block.words() {
+            // SAFETY: the heap part is empty; only the stack moves.
+            unsafe { self.replace_block(wanted).free() };
+            self.top = self.block.start;
+            self.high_water = self.top;
+        }
+        // SAFETY: only the old generation is moved.
+        unsafe { self.fit_old(live, room_for_promotion, roots) };
+        assert!(self.room_words() >= need, "a collection makes the room that was asked for");
+    }
+
+    /// Gives the old generation room in proportion to what is live, moving it when it has far too
+    /// much or too little.
+    unsafe fn fit_old(&mut self, live: usize, room: usize, roots: &mut [&mut [Term]]) {
+        let wanted = live / 2 + self.block.words();
+        if room >= wanted / 2 && room <= wanted * 4 {
+            return;
+        }
+        // SAFETY: as in a major collection, with the old generation as the only source.
+        unsafe {
+            let target = Block::new(live + wanted);
+            let mut collector = Collector {
+                literals: literal_range(),
+                kept: self.block.start as usize..self.block.end as usize,
+                aged: 0..usize::MAX,
+                young: Space { top: self.block.start, scanned: self.block.start },
+                old: Space { top: target.start, scanned: target.start },
+            };
+            self.forward_roots(&mut collector, roots);
+            let space = target.start as usize..target.end as usize;
+            let mut list = std::mem::take(&mut self.old_off_heap);
+            sweep_off_heap(&mut list, &mut self.off_heap, &mut self.old_off_heap, &space);
+            self.old.free();
+            self.old_top = collector.old.top;
+            self.old = target;
+        }
+    }
+
+    /// Packs everything that is live into one block that fits it, with an empty stack above; for
+    /// hibernation.
+    /// # Safety
+    /// As for [`Heap::collect`]; the stack is empty.
+    pub unsafe fn collect_to_fit(&mut self, roots: &mut [&mut [Term]]) {
+        // SAFETY: the caller's.
+        unsafe {
+            self.collect(0, roots, true);
+            let live = self.old_used_words();
+            let mut from = self.replace_block(live + self.stack_words() + 4 * SLACK_WORDS);
+            let mut collector = Collector {
+                literals: literal_range(),
+                kept: 0..0,
+                aged: 0..0,
+                young: Space { top: self.block.start, scanned: self.block.start },
+                old: Space { top: std::ptr::null_mut(), scanned: std::ptr::null_mut() },
+            };
+            self.forward_roots(&mut collector, roots);
+            self.top = collector.young.top;
+            self.high_water = self.top;
+            let mut list = std::mem::take(&mut self.old_off_heap);
+            sweep_off_heap(&mut list, &mut self.off_heap, &mut self.old_off_heap, &(0..0));
+            from.free();
+            self.old.free();
+            self.old_top = std::ptr::null_mut();
+        }
+    }
+}

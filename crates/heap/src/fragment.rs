@@ -1,0 +1,104 @@
+//! Fragments: one allocation that holds a term built outside a process's block, with room for what a
+//! signal needs besides. Messages under way are fragments; so is what built-ins allocate when the
+//! block is full.
+
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use swarmrt_term::alloc::OffHeap;
+use swarmrt_term::{Alloc, Term};
+
+/// The head of a fragment; `capacity` words follow it.
+#[repr(C)]
+pub struct Fragment {
+    /// The next fragment of whatever list this one is in.
+    pub next: *mut Fragment,
+    /// The term that the fragment was built for.
+    pub root: Term,
+    /// For signals: who sent it (a local pid or port, or none).
+    pub from: Term,
+    /// For signals: which one.
+    pub kind: u32,
+    used: u32,
+    capacity: u32,
+    /// For messages in a mailbox: where in the order of arrival.
+    pub sequence: u32,
+    pub off_heap: OffHeap,
+}
+
+impl Fragment {
+    fn layout(capacity: usize) -> Layout {
+        let bytes = size_of::<Fragment>() + capacity * 8;
+        Layout::from_size_align(bytes, 8).expect("fragments are bounded by the memory that their terms take")
+    }
+
+    /// A fragment with room for `capacity` words, to be released by [`Fragment::free`].
+    pub fn new(capacity: usize) -> *mut Fragment {
+        let layout = Self::layout(capacity);
+        // SAFETY: the layout is not empty; the head is written before use.
+        unsafe {
+            let fragment = alloc(layout).cast::<Fragment>();
+            if fragment.is_null() {
+                handle_alloc_error(layout);
+            }
+            fragment.write(Fragment {
+                next: std::ptr::null_mut(),
+                root: Term::NONE,
+                from: Term::NONE,
+                kind: 0,
+                used: 0,
+                capacity: u32::try_from(capacity).expect("a fragment holds less than 32 GiB"),
+                sequence: 0,
+                off_heap: OffHeap::new(),
+            });
+            fragment
+        }
+    }
+
+    /// A fragment holding a copy of `term` as its root.
+    pub fn copy_of(term: Term) -> *mut Fragment {
+        if term.is_immediate() {
+            let fragment = Self::new(0);
+            // SAFETY: just made.
+            unsafe { (*fragment).root = term };
+            return fragment;
+        }
+        let fragment = Self::new(crate::size_words(term));
+        // SAFETY: just made, and the words were counted.
+        unsafe { (*fragment).root = crate::copy_term(term, &mut *fragment) };
+        fragment
+    }
+
+    /// # Safety
+    /// `fragment` came from [`Fragment::new`], is in no list, and no live term points into it.
+    pub unsafe fn free(fragment: *mut Fragment) {
+        // SAFETY: the caller's.
+        unsafe {
+            (*fragment).off_heap.release();
+            dealloc(fragment.cast(), Self::layout((*fragment).capacity as usize));
+        }
+    }
+
+    pub fn words(&self) -> usize {
+        self.used as usize
+    }
+    pub fn room(&self) -> usize {
+        (self.capacity - self.used) as usize
+    }
+    pub fn data(&self) -> *mut u64 {
+        // SAFETY: the words follow the head.
+        unsafe { (self as *const Fragment).add(1) as *mut u64 }
+    }
+}
+
+impl Alloc for Fragment {
+    #[inline]
+    fn alloc(&mut self, words: usize) -> *mut u64 {
+        assert!(words <= self.room(), "a fragment is made as large as what goes into it");
+        // SAFETY: within the capacity.
+        let ptr = unsafe { self.data().add(self.used as usize) };
+        self.used += words as u32;
+        ptr
+    }
+    fn off_heap(&mut self) -> &mut OffHeap {
+        &mut self.off_heap
+    }
+}

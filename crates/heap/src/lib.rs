@@ -1,0 +1,16 @@
+//! A process's heap and stack block, the collector, fragments, and the literal area.
+//!
+//! Invariants: nothing here knows of processes or schedulers. Collection happens only when an engine
+//! asks for it at a safepoint ([`Heap::collect`]); allocation through [`Alloc`](swarmrt_term::Alloc)
+//! never moves anything.
+
+pub mod collect;
+pub mod copy;
+pub mod fragment;
+pub mod literal;
+pub mod process_heap;
+
+pub use copy::{copy_term, size_words};
+pub use fragment::Fragment;
+pub use literal::{LiteralArea, is_literal};
+pub use process_heap::Heap;

@@ -1,0 +1,145 @@
+//! The literal area: constants of loaded modules and persistent terms, in one reserved range of
+//! addresses, so that the collector knows them by one comparison.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::{Mutex, OnceLock};
+use swarmrt_term::alloc::OffHeap;
+use swarmrt_term::{Alloc, Term};
+
+const RESERVED_BYTES: usize = 8 << 30;
+/// Memory is made accessible in steps of this size.
+const STEP_BYTES: usize = 1 << 20;
+
+struct Region {
+    base: usize,
+    state: Mutex<RegionState>,
+}
+struct RegionState {
+    top: usize,
+    accessible: usize,
+    /// Freed pieces by size in bytes.
+    free: BTreeMap<usize, Vec<usize>>,
+}
+
+static REGION: OnceLock<Region> = OnceLock::new();
+
+fn region() -> &'static Region {
+    REGION.get_or_init(|| {
+        // SAFETY: an anonymous mapping that nobody else knows of.
+        let base = unsafe {
+            libc::mmap(std::ptr::null_mut(), RESERVED_BYTES, libc::PROT_NONE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE, -1, 0)
+        };
+        assert!(base != libc::MAP_FAILED, "cannot reserve address space for literals");
+        Region { base: base as usize, state: Mutex::new(RegionState { top: 0, accessible: 0, free: BTreeMap::new() }) }
+    })
+}
+
+/// The addresses at which literals live.
+#[inline]
+pub fn literal_range() -> Range<usize> {
+    let base = region().base;
+    base..base + RESERVED_BYTES
+}
+
+#[inline]
+pub fn is_literal(term: Term) -> bool {
+    term.is_pointer() && literal_range().contains(&(term.raw() as usize))
+}
+
+impl Region {
+    fn take(&self, bytes: usize) -> usize {
+        let mut state = self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(pieces) = state.free.get_mut(&bytes)
+            && let Some(at) = pieces.pop()
+        {
+            return at;
+        }
+        let at = self.base + state.top;
+        state.top += bytes;
+        assert!(state.top <= RESERVED_BYTES, "the literal area is full");
+        if state.top > state.accessible {
+            let more = (state.top - state.accessible).next_multiple_of(STEP_BYTES);
+            // SAFETY: within the reserved range.
+            let result = unsafe { libc::mprotect((self.base + state.accessible) as *mut _, more, libc::PROT_READ | libc::PROT_WRITE) };
+            assert!(result == 0, "cannot make literal memory accessible");
+            state.accessible += more;
+        }
+        at
+    }
+    fn give_back(&self, at: usize, bytes: usize) {
+        let mut state = self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        state.free.entry(bytes).or_default().push(at);
+    }
+}
+
+/// Literals that are made and freed together: those of one module, or one persistent term.
+pub struct LiteralArea {
+    pieces: Vec<(usize, usize)>,
+    top: usize,
+    end: usize,
+    off_heap: OffHeap,
+    /// Words handed out.
+    words: usize,
+}
+
+// SAFETY: an area owns its words; literals are immutable.
+unsafe impl Send for LiteralArea {}
+// SAFETY: as above.
+unsafe impl Sync for LiteralArea {}
+
+impl LiteralArea {
+    pub const fn new() -> LiteralArea {
+        LiteralArea { pieces: Vec::new(), top: 0, end: 0, off_heap: OffHeap::new(), words: 0 }
+    }
+    pub fn words(&self) -> usize {
+        self.words
+    }
+    /// Whether the term's first word is in this area.
+    pub fn contains(&self, term: Term) -> bool {
+        let address = term.raw() as usize;
+        term.is_pointer() && self.pieces.iter().any(|&(at, bytes)| (at..at + bytes).contains(&address))
+    }
+    pub fn ranges(&self) -> impl Iterator<Item = Range<usize>> + '_ {
+        self.pieces.iter().map(|&(at, bytes)| at..at + bytes)
+    }
+    /// A copy of `term` in this area (all of it: literals of other areas too).
+    pub fn copy_in(&mut self, term: Term) -> Term {
+        crate::copy_term(term, self)
+    }
+}
+
+impl Default for LiteralArea {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Alloc for LiteralArea {
+    fn alloc(&mut self, words: usize) -> *mut u64 {
+        let bytes = words * 8;
+        if self.end - self.top < bytes {
+            let piece = bytes.max((self.words * 8).clamp(256, 1 << 16)).next_multiple_of(64);
+            self.top = region().take(piece);
+            self.end = self.top + piece;
+            self.pieces.push((self.top, piece));
+        }
+        let at = self.top;
+        self.top += bytes;
+        self.words += words;
+        at as *mut u64
+    }
+    fn off_heap(&mut self) -> &mut OffHeap {
+        &mut self.off_heap
+    }
+}
+
+impl Drop for LiteralArea {
+    fn drop(&mut self) {
+        // SAFETY: whoever drops the area has made sure that nothing points into it.
+        unsafe { self.off_heap.release() }
+        for &(at, bytes) in &self.pieces {
+            region().give_back(at, bytes);
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! One process's memory: a block with the heap growing up and the stack growing down, an older
+//! generation, and fragments not yet folded in.
+
+use crate::fragment::Fragment;
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use swarmrt_term::Alloc;
+use swarmrt_term::alloc::OffHeap;
+
+/// Words always left free between heap and stack, for return addresses that calls push.
+pub const SLACK_WORDS: usize = 4;
+
+/// A stretch of words.
+pub(crate) struct Block {
+    pub start: *mut u64,
+    pub end: *mut u64,
+}
+
+impl Block {
+    pub const EMPTY: Block = Block { start: std::ptr::null_mut(), end: std::ptr::null_mut() };
+
+    pub fn new(words: usize) -> Block {
+        if words == 0 {
+            return Block::EMPTY;
+        }
+        let layout = Self::layout(words);
+        // SAFETY: the layout is not empty.
+        let start = unsafe { alloc(layout) }.cast::<u64>();
+        if start.is_null() {
+            handle_alloc_error(layout);
+        }
+        // SAFETY: one past the allocation.
+        Block { start, end: unsafe { start.add(words) } }
+    }
+    fn layout(words: usize) -> Layout {
+        Layout::from_size_align(words.checked_mul(8).expect("a heap is smaller than the address space"), 8).expect("aligned to words")
+    }
+    pub fn words(&self) -> usize {
+        (self.end as usize - self.start as usize) / 8
+    }
+    pub fn bytes(&self) -> usize {
+        self.end as usize - self.start as usize
+    }
+    pub fn free(&mut self) {
+        if !self.start.is_null() {
+            // SAFETY: allocated by `new` with this size.
+            unsafe { dealloc(self.start.cast(), Self::layout(self.words())) };
+            *self = Block::EMPTY;
+        }
+    }
+}
+
+/// The heap, stack and off-heap terms of one process. `top` and `stop` are the engines' registers,
+/// written back whenever anybody else may look.
+pub struct Heap {
+    /// The next free heap word.
+    pub top: *mut u64,
+    /// The stack pointer: the lowest stack word in use.
+    pub stop: *mut u64,
+    pub(crate) block: Block,
+    /// Below it: what has survived a collection already.
+    pub(crate) high_water: *mut u64,
+    pub(crate) old: Block,
+    pub(crate) old_top: *mut u64,
+    pub(crate) fragments: *mut Fragment,
+    pub(crate) fragment_words: usize,
+    pub(crate) off_heap: OffHeap,
+    pub(crate) old_off_heap: OffHeap,
+    /// Off-heap bytes that ask for a collection.
+    pub(crate) off_heap_bytes_limit: usize,
+    pub(crate) minor_since_major: u32,
+    /// As the process flag `fullsweep_after`.
+    pub fullsweep_after: u32,
+    /// As the process flag `min_heap_size`, in words.
+    pub min_heap_words: u32,
+    pub(crate) collections: u32,
+    /// Set when the next safepoint should collect although the block has room.
+    pub wants_collection: bool,
+    /// That collection is to be a major one.
+    pub wants_major: bool,
+    pub(crate) grow_next: bool,
+}
+
+// SAFETY: a heap belongs to one process, which one thread at a time runs.
+unsafe impl Send for Heap {}
+
+/// Off-heap bytes that a young process may hold before a collection (OTP: 46,422 words).
+const OFF_HEAP_BYTES_LIMIT_MIN: usize = 46_422 * 8;
+
+impl Heap {
+    /// A block of `words`, empty.
+    pub fn new(words: usize) -> Heap {
+        let block = Block::new(words.max(SLACK_WORDS * 4));
+        Heap {
+            top: block.start,
+            stop: block.end,
+            high_water: block.start,
+            block,
+            old: Block::EMPTY,
+            old_top: std::ptr::null_mut(),
+            fragments: std::ptr::null_mut(),
+            fragment_words: 0,
+            off_heap: OffHeap::new(),
+            old_off_heap: OffHeap::new(),
+            off_heap_bytes_limit: OFF_HEAP_BYTES_LIMIT_MIN,
+            minor_since_major: 0,
+            fullsweep_after: 65_535,
+            min_heap_words: 233,
+            collections: 0,
+            wants_collection: false,
+            wants_major: false,
+            grow_next: false,
+        }
+    }
+
+    /// Where the stack begins (its highest address).
+    pub fn stack_base(&self) -> *mut u64 {
+        self.block.end
+    }
+    /// The words between the stack pointer and the stack's base.
+    pub fn stack_words(&self) -> usize {
+        (self.block.end as usize - self.stop as usize) / 8
+    }
+    pub fn used_words(&self) -> usize {
+        (self.top as usize - self.block.start as usize) / 8
+    }
+    pub fn block_words(&self) -> usize {
+        self.block.words()
+    }
+    pub fn old_words(&self) -> usize {
+        self.old.words()
+    }
+    pub fn old_used_words(&self) -> usize {
+        (self.old_top as usize - self.old.start as usize) / 8
+    }
+    pub fn fragment_words(&self) -> usize {
+        self.fragment_words
+    }
+    pub fn minor_collections(&self) -> u32 {
+        self.minor_since_major
+    }
+    pub fn off_heap_bytes(&self) -> usize {
+        self.off_heap.bytes + self.old_off_heap.bytes
+    }
+    /// Words of all parts, in use or not.
+    pub fn total_words(&self) -> usize {
+        self.block.words() + self.old.words() + self.fragment_words
+    }
+    pub fn off_heap_lists(&self) -> [&OffHeap; 2] {
+        [&self.off_heap, &self.old_off_heap]
+    }
+
+    /// Words that can be bumped without touching the slack.
+    #[inline(always)]
+    pub fn room_words(&self) -> usize {
+        ((self.stop as usize - self.top as usize) / 8).saturating_sub(SLACK_WORDS)
+    }
+
+    /// Takes over a fragment whose terms the process may use from now on.
+    /// # Safety
+    /// `fragment` is in no list, and its terms are live.
+    pub unsafe fn adopt(&mut self, fragment: *mut Fragment) {
+        // SAFETY: the caller's.
+        unsafe {
+            self.off_heap.take_over(&mut (*fragment).off_heap);
+            if (*fragment).words() == 0 {
+                Fragment::free(fragment);
+                return;
+            }
+            self.fragment_words += (*fragment).words();
+            // The newest fragment is where `alloc` looks for room; a full one goes behind it.
+            if self.fragments.is_null() || (*self.fragments).room() == 0 {
+                (*fragment).next = self.fragments;
+                self.fragments = fragment;
+            } else {
+                (*fragment).next = (*self.fragments).next;
+                (*self.fragments).next = fragment;
+            }
+        }
+        self.note_pressure();
+    }
+
+    /// Asks for a collection when what lies outside the block has grown out of proportion.
+    fn note_pressure(&mut self) {
+        if self.fragment_words > (self.block.words() + self.old.words() / 2).max(512) || self.off_heap.bytes > self.off_heap_bytes_limit {
+            self.wants_collection = true;
+        }
+    }
+
+    #[cold]
+    fn alloc_in_fragment(&mut self, words: usize) -> *mut u64 {
+        // SAFETY: our own fragments are live.
+        unsafe {
+            if self.fragments.is_null() || (*self.fragments).room() < words {
+                let size = words.max(self.fragment_words.clamp(64, 1 << 15));
+                let fragment = Fragment::new(size);
+                (*fragment).next = self.fragments;
+                self.fragments = fragment;
+            }
+            self.fragment_words += words;
+            self.note_pressure();
+            (*self.fragments).alloc(words)
+        }
+    }
+
+    pub(crate) fn free_fragments(&mut self) {
+        let mut at = std::mem::replace(&mut self.fragments, std::ptr::null_mut());
+        while !at.is_null() {
+            // SAFETY: fragments of our list; their off-heap terms were taken over.
+            unsafe {
+                let next = (*at).next;
+                Fragment::free(at);
+                at = next;
+            }
+        }
+        self.fragment_words = 0;
+    }
+}
+
+impl Alloc for Heap {
+    #[inline]
+    fn alloc(&mut self, words: usize) -> *mut u64 {
+        if self.room_words() >= words {
+            let ptr = self.top;
+            // SAFETY: there is room.
+            self.top = unsafe { ptr.add(words) };
+            ptr
+        } else {
+            self.alloc_in_fragment(words)
+        }
+    }
+    fn off_heap(&mut self) -> &mut OffHeap {
+        if self.off_heap.bytes > self.off_heap_bytes_limit {
+            self.wants_collection = true;
+        }
+        &mut self.off_heap
+    }
+}
+
+impl Drop for Heap {
+    fn drop(&mut self) {
+        // SAFETY: the process is gone, and its terms with it.
+        unsafe {
+            self.off_heap.release();
+            self.old_off_heap.release();
+        }
+        self.free_fragments();
+        self.block.free();
+        self.old.free();
+    }
+}

@@ -1,0 +1,270 @@
+//! Matching and building of bitstrings.
+
+use swarmrt_beam::instr::{BinaryPlan, MatchPlan, MatchStep, Segment, SegmentKind, Src, Utf};
+use swarmrt_machine::bitsyntax::{self, BitWriter};
+use swarmrt_machine::{Process, Raise};
+use swarmrt_term::binary::{HEAP_BIN_BYTES_MAX, SharedBytes, shared_bin};
+use swarmrt_term::{Alloc, Bits, Header, MatchContext, Subtag, Term};
+
+/// A match context for a bitstring or for a context (a copy of its state); `None` for anything else.
+pub fn start_match(p: &mut Process, source: Term) -> Option<Term> {
+    if source.as_match_context().is_some() {
+        return Some(source);
+    }
+    let bits = source.as_bits()?;
+    let (original, offset) = Bits::original_of(source);
+    let ptr = p.alloc(MatchContext::WORDS);
+    // SAFETY: the words of a context were given.
+    unsafe {
+        *ptr = Header::new(Subtag::MatchContext, MatchContext::WORDS - 1).0;
+        *ptr.add(1) = offset as u64;
+        *ptr.add(2) = (offset + bits.bit_size) as u64;
+        *ptr.add(3) = original.raw();
+    }
+    Some(Term::from_boxed_ptr(ptr))
+}
+
+/// The size in bits of `size` units, when it is a size and that much is left.
+#[inline]
+pub fn wanted_bits(context: MatchContext, size: Term, unit: usize) -> Option<usize> {
+    let size = usize::try_from(size.as_small()?).ok()?;
+    let bits = size.checked_mul(unit)?;
+    (bits <= context.end() - context.offset()).then_some(bits)
+}
+
+/// The bits from the position on, which moves past them.
+#[inline]
+pub fn take_bits(context: MatchContext, size: usize) -> Bits {
+    let bits = bitsyntax::remaining(context).slice(0, size);
+    context.set_offset(context.offset() + size);
+    bits
+}
+
+/// The part of the original from the position on, `size` bits long, as a term; the position moves past it.
+pub fn take_part(p: &mut Process, context: MatchContext, size: usize) -> Term {
+    let offset = context.offset();
+    context.set_offset(offset + size);
+    p.heap.sub_binary(context.original(), offset, size)
+}
+
+/// What a guard or a body does when a segment cannot be built.
+pub enum BuildError {
+    Raise(Raise),
+}
+
+struct Sized<'a> {
+    segment: &'a Segment,
+    value: Term,
+    bits: usize,
+}
+
+/// Builds a bitstring.
+pub fn create(p: &mut Process, plan: &BinaryPlan, resolve: impl Fn(Src) -> Term) -> Result<Term, BuildError> {
+    let badarg = || BuildError::Raise(Raise::BADARG);
+    let limit = || BuildError::Raise(Raise::SYSTEM_LIMIT);
+    let mut sized: Vec<Sized<'_>> = Vec::with_capacity(plan.segments.len());
+    let mut total = 0usize;
+    for segment in &plan.segments {
+        let value = resolve(segment.value);
+        let bits = match segment.kind {
+            SegmentKind::String => segment.bytes.len() * 8,
+            SegmentKind::Utf8 | SegmentKind::Utf16 | SegmentKind::Utf32 => {
+                let code = value.as_small().and_then(|code| u32::try_from(code).ok()).ok_or_else(badarg)?;
+                bitsyntax::utf_bytes(utf_of(segment.kind), code, segment.flags).ok_or_else(badarg)?.1 * 8
+            }
+            SegmentKind::Append | SegmentKind::PrivateAppend | SegmentKind::Binary if segment.size.is_none() => {
+                let bits = value.as_bits().ok_or_else(badarg)?.bit_size;
+                if !bits.is_multiple_of(segment.unit as usize) {
+                    return Err(badarg());
+                }
+                bits
+            }
+            _ => {
+                let size = segment.size.map_or(Term::small(0), &resolve);
+                let Some(small) = size.as_small() else {
+                    return Err(if size.as_big().is_some_and(|big| !big.is_negative()) { limit() } else { badarg() });
+                };
+                let size = usize::try_from(small).map_err(|_| badarg())?;
+                let bits = size.checked_mul(segment.unit as usize).filter(|&bits| bits < 1 << 48).ok_or_else(limit)?;
+                match segment.kind {
+                    SegmentKind::Integer if !value.is_integer() => return Err(badarg()),
+                    SegmentKind::Float if !value.is_number() => return Err(badarg()),
+                    SegmentKind::Binary | SegmentKind::Append | SegmentKind::PrivateAppend
+                        if value.as_bits().is_none_or(|source| source.bit_size < bits) =>
+                    {
+                        return Err(badarg());
+                    }
+                    _ => {}
+                }
+                bits
+            }
+        };
+        total = total.checked_add(bits).filter(|&total| total < 1 << 48).ok_or_else(limit)?;
+        sized.push(Sized { segment, value, bits });
+    }
+    let appends = sized.first().filter(|first| matches!(first.segment.kind, SegmentKind::Append | SegmentKind::PrivateAppend));
+    if let Some(first) = appends {
+        return append(p, first.value, first.bits, &sized[1..], total);
+    }
+    let (term, base) = fresh(p, total).ok_or_else(limit)?;
+    write_all(&sized, BitWriter { base, bit_position: 0 }).map_err(|()| badarg())?;
+    Ok(term)
+}
+
+fn utf_of(kind: SegmentKind) -> Utf {
+    match kind {
+        SegmentKind::Utf16 => Utf::Utf16,
+        SegmentKind::Utf32 => Utf::Utf32,
+        _ => Utf::Utf8,
+    }
+}
+
+/// A new bitstring of `bits` bits, to be filled.
+fn fresh(p: &mut Process, bits: usize) -> Option<(Term, *mut u8)> {
+    let bytes = bits.div_ceil(8);
+    if bytes <= HEAP_BIN_BYTES_MAX {
+        return Some(p.heap.heap_bin(bits));
+    }
+    let shared = SharedBytes::try_with_capacity(bytes, bytes)?;
+    let base = shared.data();
+    if bits % 8 != 0 {
+        // SAFETY: the last byte is within the buffer; its padding is to be zero.
+        unsafe { *base.add(bytes - 1) = 0 };
+    }
+    Some((p.heap.shared_bin(shared, 0, bits), base))
+}
+
+fn write_all(segments: &[Sized<'_>], mut writer: BitWriter) -> Result<(), ()> {
+    for Sized { segment, value, bits } in segments {
+        let written = match segment.kind {
+            SegmentKind::String => {
+                writer.bytes(&segment.bytes);
+                true
+            }
+            SegmentKind::Integer => writer.integer(*value, *bits, segment.flags),
+            SegmentKind::Float => {
+                let float = value.as_float().or_else(|| swarmrt_term::bigint::to_f64(*value));
+                float.is_some_and(|float| writer.float(float, *bits, segment.flags))
+            }
+            SegmentKind::Binary | SegmentKind::Append | SegmentKind::PrivateAppend => {
+                writer.bitstring(Bits::of(*value).slice(0, *bits));
+                true
+            }
+            SegmentKind::Utf8 | SegmentKind::Utf16 | SegmentKind::Utf32 => {
+                let code = value.as_small().unwrap_or(0) as u32;
+                match bitsyntax::utf_bytes(utf_of(segment.kind), code, segment.flags) {
+                    Some((bytes, length)) => {
+                        writer.bytes(&bytes[..length]);
+                        true
+                    }
+                    None => false,
+                }
+            }
+        };
+        if !written {
+            return Err(());
+        }
+    }
+    Ok(())
+}
+
+/// Builds `source` followed by the segments: in place behind `source` where nobody has done so before
+/// and there is room, else in a new buffer that leaves room for more.
+fn append(p: &mut Process, source: Term, source_bits: usize, rest: &[Sized<'_>], total: usize) -> Result<Term, BuildError> {
+    let badarg = || BuildError::Raise(Raise::BADARG);
+    if total.div_ceil(8) <= HEAP_BIN_BYTES_MAX && Bits::shared_of(source).is_none() && source_bits == 0 {
+        let (term, base) = fresh(p, total).ok_or(BuildError::Raise(Raise::SYSTEM_LIMIT))?;
+        write_all(rest, BitWriter { base, bit_position: 0 }).map_err(|()| badarg())?;
+        return Ok(term);
+    }
+    let (original, offset) = Bits::original_of(source);
+    if let Some(raw) = Bits::shared_of(source) {
+        // SAFETY: the shared buffer is alive as long as the term.
+        let shared = unsafe { SharedBytes::clone_raw(raw) };
+        // SAFETY: the original is a shared binary; its data lies in the buffer.
+        let within = unsafe { *original.boxed_ptr().add(shared_bin::DATA_PTR) } as usize - shared.data() as usize;
+        let start = within * 8 + offset;
+        if within == 0 && shared.try_extend(start + source_bits, start + total) {
+            let base = shared.data();
+            write_all(rest, BitWriter { base, bit_position: start + source_bits }).map_err(|()| badarg())?;
+            return Ok(if start == 0 {
+                p.heap.shared_bin(shared, 0, total)
+            } else {
+                let whole = p.heap.shared_bin(shared, 0, start + total);
+                p.heap.sub_binary(whole, start, total)
+            });
+        }
+    }
+    let bytes = total.div_ceil(8);
+    let capacity = (bytes * 2).max(256);
+    let shared = SharedBytes::try_with_capacity(capacity, 0).ok_or(BuildError::Raise(Raise::SYSTEM_LIMIT))?;
+    let claimed = shared.try_extend(0, total);
+    debug_assert!(claimed, "a new buffer is all ours");
+    let mut writer = BitWriter { base: shared.data(), bit_position: 0 };
+    writer.bitstring(Bits::of(source).slice(0, source_bits));
+    write_all(rest, writer).map_err(|()| badarg())?;
+    Ok(p.heap.shared_bin(shared, 0, total))
+}
+
+/// An empty binary with room to grow to `bytes`.
+pub fn init_writable(p: &mut Process, bytes: Term) -> Term {
+    let capacity = bytes.as_small().map_or(0, |bytes| bytes.clamp(0, 1 << 30) as usize).max(256);
+    match SharedBytes::try_with_capacity(capacity, 0) {
+        Some(shared) => p.heap.shared_bin(shared, 0, 0),
+        None => p.heap.heap_bin(0).0,
+    }
+}
+
+/// Runs the steps of `bs_match`; whether all match. Destinations are given to `set`.
+pub fn run_plan(p: &mut Process, plan: &MatchPlan, context: MatchContext, resolve: impl Fn(Src) -> Term, mut set: impl FnMut(swarmrt_beam::instr::Dst, Term)) -> bool {
+    for step in &plan.steps {
+        let left = context.end() - context.offset();
+        match *step {
+            MatchStep::EnsureAtLeast { bits, unit } => {
+                if left < bits || !(left - bits).is_multiple_of(unit) {
+                    return false;
+                }
+            }
+            MatchStep::EnsureExactly { bits } => {
+                if left != bits {
+                    return false;
+                }
+            }
+            MatchStep::Binary { bits, dst } => {
+                if left < bits {
+                    return false;
+                }
+                let part = take_part(p, context, bits);
+                set(dst, part);
+            }
+            MatchStep::Integer { bits, flags, dst } => {
+                if left < bits {
+                    return false;
+                }
+                let integer = bitsyntax::read_integer(&mut p.heap, take_bits(context, bits), flags);
+                set(dst, integer);
+            }
+            MatchStep::Skip { bits } => {
+                if left < bits {
+                    return false;
+                }
+                context.set_offset(context.offset() + bits);
+            }
+            MatchStep::GetTail { dst } => {
+                let offset = context.offset();
+                let tail = p.heap.sub_binary(context.original(), offset, left);
+                set(dst, tail);
+            }
+            MatchStep::Equals { bits, value } => {
+                if left < bits || bits > 64 {
+                    return false;
+                }
+                let read = bitsyntax::read_integer(&mut p.heap, take_bits(context, bits), 0);
+                if !swarmrt_term::equal_exact(read, resolve(value)) {
+                    return false;
+                }
+            }
+        }
+    }
+    true
+}

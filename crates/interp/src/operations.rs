@@ -1,0 +1,207 @@
+//! What instructions do beyond moving words: the parts that are too long for an arm of the main match.
+
+use std::cmp::Ordering;
+use swarmrt_beam::instr::Select;
+use swarmrt_machine::code::{Export, FunEntry};
+use swarmrt_machine::{Process, Raise};
+use swarmrt_term::bigint::{self, ArithError};
+use swarmrt_term::{Alloc, Term, am, compare};
+
+pub fn arith_error(error: ArithError) -> Raise {
+    match error {
+        ArithError::BadArith => Raise::BADARITH,
+        ArithError::SystemLimit => Raise::SYSTEM_LIMIT,
+    }
+}
+
+#[derive(Clone, Copy)]
+pub enum Op {
+    Add,
+    Sub,
+    Mul,
+    Div,
+    Rem,
+    Band,
+    Bor,
+    Bxor,
+    Bsl,
+    Bsr,
+}
+
+impl Op {
+    pub fn name(self) -> swarmrt_term::Atom {
+        match self {
+            Op::Add => am::PLUS,
+            Op::Sub => am::MINUS,
+            Op::Mul => am::TIMES,
+            Op::Div => am::DIV,
+            Op::Rem => am::REM,
+            Op::Band => am::BAND,
+            Op::Bor => am::BOR,
+            Op::Bxor => am::BXOR,
+            Op::Bsl => am::BSL,
+            Op::Bsr => am::BSR,
+        }
+    }
+}
+
+/// Arithmetic when the operands are not both small, or the result is not.
+#[cold]
+#[inline(never)]
+pub fn slow_arithmetic(p: &mut Process, op: Op, a: Term, b: Term) -> Result<Term, Raise> {
+    let heap = &mut p.heap;
+    let result = match op {
+        Op::Add => bigint::add(heap, a, b),
+        Op::Sub => bigint::sub(heap, a, b),
+        Op::Mul => bigint::mul(heap, a, b),
+        Op::Div => bigint::div(heap, a, b),
+        Op::Rem => bigint::rem(heap, a, b),
+        Op::Band => bigint::band(heap, a, b),
+        Op::Bor => bigint::bor(heap, a, b),
+        Op::Bxor => bigint::bxor(heap, a, b),
+        Op::Bsl => bigint::bsl(heap, a, b),
+        Op::Bsr => bigint::bsr(heap, a, b),
+    };
+    result.map_err(arith_error)
+}
+
+#[inline(always)]
+pub fn less(a: Term, b: Term) -> bool {
+    if Term::both_small(a, b) {
+        return (a.raw() as i64) < (b.raw() as i64);
+    }
+    slow_less(a, b)
+}
+#[inline(never)]
+fn slow_less(a: Term, b: Term) -> bool {
+    if a.is_float_immediate() && b.is_float_immediate() {
+        return a.float_immediate_value() < b.float_immediate_value();
+    }
+    compare(a, b) == Ordering::Less
+}
+
+#[inline(always)]
+pub fn equal(a: Term, b: Term) -> bool {
+    a == b || (!Term::both_small(a, b) && swarmrt_term::equal(a, b))
+}
+#[inline(always)]
+pub fn equal_exact(a: Term, b: Term) -> bool {
+    a == b || (!Term::both_small(a, b) && swarmrt_term::equal_exact(a, b))
+}
+
+/// Where a value leads.
+#[inline]
+pub fn select(table: &Select, value: Term, resolve: impl Fn(swarmrt_beam::instr::Src) -> Term) -> i32 {
+    match table {
+        Select::Jump { min, targets, fail } => match value.as_small() {
+            Some(small) => targets.get(small.wrapping_sub(*min) as usize).copied().unwrap_or(*fail),
+            None => *fail,
+        },
+        Select::Search { keys, targets, fail } => {
+            let raw = value.raw();
+            if keys.len() <= 8 {
+                return keys.iter().position(|&key| key == raw).map_or(*fail, |at| targets[at]);
+            }
+            keys.binary_search(&raw).map_or(*fail, |at| targets[at])
+        }
+        Select::Each { keys, targets, fail } => {
+            keys.iter().position(|&key| equal_exact(resolve(key), value)).map_or(*fail, |at| targets[at])
+        }
+    }
+}
+
+/// What a call of a fun comes to.
+pub enum FunCall {
+    /// Go there; this many free variables were put after the arguments.
+    Go(*const swarmrt_beam::instr::Instr, usize),
+    /// Call `error_handler:undefined_lambda(Module, Fun, Args)`, which are in X\[0\]–X\[2\] now.
+    Undefined(&'static Export),
+    Raise(Raise),
+}
+
+/// Resolves a call of `fun` with `arity` arguments in `x`.
+///
+/// # Safety
+/// `x` points at the X registers.
+#[inline]
+pub unsafe fn call_fun(p: &mut Process, x: *mut Term, fun: Term, arity: usize) -> FunCall {
+    if let Some(local) = fun.as_local_fun() {
+        if local.arity() as usize == arity {
+            let entry = FunEntry::of(local.entry_ptr());
+            let code = entry.entry();
+            if !code.is_null() {
+                let free = local.free();
+                // SAFETY: arguments and free variables fit the registers.
+                unsafe { x.add(arity).copy_from_nonoverlapping(free.as_ptr(), free.len()) };
+                return FunCall::Go(code, free.len());
+            }
+            // SAFETY: as above.
+            unsafe {
+                let args = p.list(std::slice::from_raw_parts(x, arity));
+                *x = Term::atom(entry.identity.module);
+                *x.add(1) = fun;
+                *x.add(2) = args;
+            }
+            return FunCall::Undefined(p.vm.code.error_handler(am::UNDEFINED_LAMBDA));
+        }
+    } else if let Some(external) = fun.as_export_fun() {
+        // SAFETY: external funs point at exports.
+        let export = unsafe { &*external.entry_ptr().cast::<Export>() };
+        if export.mfa.arity as usize == arity {
+            return FunCall::Go(export.entry(), 0);
+        }
+    } else {
+        let reason = p.tuple(&[Term::atom(am::BADFUN), fun]);
+        return FunCall::Raise(Raise::Error(reason));
+    }
+    // SAFETY: the arguments are in the registers.
+    let args = p.list(unsafe { std::slice::from_raw_parts(x, arity) });
+    let call = p.tuple(&[fun, args]);
+    let reason = p.tuple(&[Term::atom(am::BADARITY), call]);
+    FunCall::Raise(Raise::Error(reason))
+}
+
+/// Whether `fun` can be called with `arity` arguments; `None` where `arity` is no arity.
+pub fn is_function_of(fun: Term, arity: Term) -> bool {
+    let Some(arity) = arity.as_small() else { return false };
+    if let Some(local) = fun.as_local_fun() {
+        return i64::from(local.arity()) == arity;
+    }
+    fun.as_export_fun().is_some_and(|export| i64::from(export.mfa().arity) == arity)
+}
+
+/// Where an exception is caught: the handler, and the stack pointer of its frame.
+pub fn find_handler(p: &Process) -> Option<(*const swarmrt_beam::instr::Instr, *mut u64)> {
+    let mut at = p.heap.stop;
+    let base = p.heap.stack_base();
+    let mut frame = at;
+    while at < base {
+        // SAFETY: between the stack pointer and its base.
+        let word = unsafe { *at };
+        // SAFETY: as above.
+        at = unsafe { at.add(1) };
+        if word & 0b111 == 0 {
+            frame = at;
+            continue;
+        }
+        // SAFETY: stack words are terms or return addresses.
+        if let Some(handler) = unsafe { Term::from_raw(word) }.as_catch_mark() {
+            return Some((handler as *const _, frame));
+        }
+    }
+    None
+}
+
+/// The value of a `catch` that caught the exception described by class, reason, trace.
+pub fn catch_value(p: &mut Process, class: Term, reason: Term, trace: Term) -> Term {
+    if class == Term::atom(am::THROW) {
+        return reason;
+    }
+    let reason = if class == Term::atom(am::ERROR) {
+        let trace = p.readable_trace(trace);
+        p.tuple(&[reason, trace])
+    } else {
+        reason
+    };
+    p.tuple(&[Term::atom(am::CAP_EXIT), reason])
+}

@@ -1,0 +1,14 @@
+//! Files, ports and terminals: what Erlang code reaches outside the machine.
+//!
+//! Invariants: knows nothing of other built-ins or of engines. Calls that can block are dirty.
+
+mod file;
+mod filename;
+mod posix;
+mod prim_buffer;
+mod resource;
+
+/// Readies the machine-wide state of files and ports.
+pub fn register(vm: &'static swarmrt_machine::Vm) {
+    vm.add_exit_hook(file::close_files_of);
+}

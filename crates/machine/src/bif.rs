@@ -1,0 +1,114 @@
+//! The table of built-ins, and how one fails, waits, or goes on elsewhere.
+
+use crate::code::Export;
+use crate::process::Process;
+use std::collections::HashMap;
+use swarmrt_term::{Atom, Mfa, Term, am};
+
+/// Every built-in of every linked crate, put there by `#[bif]`.
+#[linkme::distributed_slice]
+pub static BIFS: [BifEntry];
+
+pub type BifFn = fn(&mut Process, &[Term]) -> BifResult;
+pub type BifResult = Result<Term, Raise>;
+
+/// Where and when a built-in may run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum BifKind {
+    Normal,
+    /// May stand in a guard: quick, and without effect.
+    Guard,
+    /// May block on files or devices.
+    DirtyIo,
+    /// May compute for long.
+    DirtyCpu,
+}
+
+#[derive(Debug)]
+pub struct BifEntry {
+    pub module: &'static str,
+    pub name: &'static str,
+    pub arity: u8,
+    pub kind: BifKind,
+    pub function: BifFn,
+}
+
+/// Why a built-in has no result (yet).
+#[derive(Debug)]
+pub enum Raise {
+    /// An exception of class `error`, `exit`, `throw`.
+    Error(Term),
+    Exit(Term),
+    Throw(Term),
+    /// An exception whose trace begins with the caller: the built-in itself is not listed.
+    WithoutTop { class: Atom, reason: Term },
+    /// An error explained by `cause` in the `error_info` of its stack trace.
+    Caused { reason: Term, cause: Term },
+    /// `erlang:raise/3`: class, reason, and a stack trace already in readable form.
+    WithTrace { class: Atom, reason: Term, trace: Term },
+    /// `erlang:error/2,3`: reason, the arguments for the stack trace's first entry (none: its arity), options.
+    WithArgs { reason: Term, args: Term, options: Term },
+    /// Go on in an Erlang function: its arguments were put into [`Process::trap_args`].
+    Trap(&'static Export),
+    /// Give up the scheduler and call the same built-in again, soon.
+    Yield,
+    /// Call the same built-in again when a signal has arrived.
+    Wait,
+    /// Hibernate, waking in the function put into [`Process::trap_args`].
+    Hibernate,
+    /// The process is to end with this reason at once.
+    ExitNow(Term),
+}
+
+impl Raise {
+    pub const BADARG: Raise = Raise::Error(Term::atom(am::BADARG));
+    pub const BADARITH: Raise = Raise::Error(Term::atom(am::BADARITH));
+    pub const SYSTEM_LIMIT: Raise = Raise::Error(Term::atom(am::SYSTEM_LIMIT));
+    pub const NOTSUP: Raise = Raise::Error(Term::atom(am::NOTSUP));
+
+    /// `badarg` with the cause that the module's error formatter explains.
+    pub fn badarg_because(cause: Atom) -> Raise {
+        Raise::Caused { reason: Term::atom(am::BADARG), cause: Term::atom(cause) }
+    }
+}
+
+/// The built-ins by number and by name.
+pub struct BifTable {
+    entries: Vec<(&'static BifEntry, Mfa)>,
+    numbers: HashMap<Mfa, u16>,
+}
+
+impl BifTable {
+    /// # Panics
+    /// When two built-ins have the same name.
+    pub(crate) fn collect() -> BifTable {
+        let mut entries: Vec<(&'static BifEntry, Mfa)> = BIFS
+            .iter()
+            .map(|entry| {
+                let mfa = Mfa { module: Atom::new(entry.module), function: Atom::new(entry.name), arity: u32::from(entry.arity) };
+                (entry, mfa)
+            })
+            .collect();
+        entries.sort_by_key(|(entry, _)| (entry.module, entry.name, entry.arity));
+        let mut numbers = HashMap::with_capacity(entries.len());
+        for (number, (entry, mfa)) in entries.iter().enumerate() {
+            let number = u16::try_from(number).expect("there are fewer than 65,536 built-ins");
+            let before = numbers.insert(*mfa, number);
+            assert!(before.is_none(), "built-in defined twice: {}:{}/{}", entry.module, entry.name, entry.arity);
+        }
+        BifTable { entries, numbers }
+    }
+    #[inline(always)]
+    pub fn get(&self, number: u16) -> &'static BifEntry {
+        self.entries[number as usize].0
+    }
+    pub fn mfa(&self, number: u16) -> Mfa {
+        self.entries[number as usize].1
+    }
+    pub fn number(&self, mfa: Mfa) -> Option<u16> {
+        self.numbers.get(&mfa).copied()
+    }
+    pub fn iter(&self) -> impl Iterator<Item = (&'static BifEntry, Mfa)> + '_ {
+        self.entries.iter().copied()
+    }
+}

@@ -1,0 +1,103 @@
+//! Exports and fun entries: made when they are first named, never freed, pointed at by code.
+
+use std::sync::atomic::{AtomicPtr, Ordering};
+use swarmrt_beam::instr::{ExportPtr, FunPtr, Instr};
+use swarmrt_term::{FunIdentity, Mfa};
+
+/// `M:F/A`, whether it has code or not.
+#[repr(C)]
+pub struct Export {
+    pub mfa: Mfa,
+    /// Where its code begins: past an entry cell.
+    entry: AtomicPtr<Instr>,
+    /// The built-in of that name.
+    pub bif: Option<u16>,
+    /// What is run when there is no code: a built-in's body, or the way to the error handler.
+    stub: [Instr; 3],
+}
+
+// SAFETY: the stub never changes once made.
+unsafe impl Send for Export {}
+// SAFETY: as above.
+unsafe impl Sync for Export {}
+
+impl Export {
+    pub(crate) fn new(mfa: Mfa, bif: Option<u16>) -> &'static Export {
+        let export = Box::leak(Box::new(Export {
+            mfa,
+            entry: AtomicPtr::new(std::ptr::null_mut()),
+            bif,
+            stub: [Instr::Cell { native: 0 }, Instr::Nop, Instr::Nop],
+        }));
+        export.stub[1] = match bif {
+            Some(bif) => Instr::BifBody { arity: mfa.arity as u16, bif, function: u32::MAX },
+            None => Instr::CallErrorHandler { export: ExportPtr(std::ptr::from_ref(export) as u64) },
+        };
+        export.clear();
+        export
+    }
+    /// The first instruction to run, past the cell.
+    #[inline(always)]
+    pub fn entry(&self) -> *const Instr {
+        // Acquire: the code is seen whole.
+        self.entry.load(Ordering::Acquire)
+    }
+    pub(crate) fn set_entry(&self, instr: *const Instr) {
+        self.entry.store(instr.cast_mut(), Ordering::Release);
+    }
+    pub(crate) fn clear(&self) {
+        self.set_entry(&raw const self.stub[1]);
+    }
+    fn is_stub(&self) -> bool {
+        std::ptr::eq(self.entry(), &raw const self.stub[1])
+    }
+    /// Whether a call finds code: loaded, or a built-in.
+    pub fn is_defined(&self) -> bool {
+        !self.is_stub() || self.bif.is_some()
+    }
+    /// Whether a loaded module has it.
+    pub fn is_loaded(&self) -> bool {
+        !self.is_stub()
+    }
+    pub fn of(ptr: ExportPtr) -> &'static Export {
+        // SAFETY: such a pointer is only made from an export, which is never freed.
+        unsafe { &*(ptr.0 as *const Export) }
+    }
+}
+
+/// The function behind `fun … end`.
+#[repr(C)]
+pub struct FunEntry {
+    pub identity: FunIdentity,
+    /// Where its code begins; null when the module is not loaded.
+    entry: AtomicPtr<Instr>,
+    pub free: u32,
+}
+
+impl FunEntry {
+    pub(crate) fn new(identity: FunIdentity, free: u32) -> &'static FunEntry {
+        Box::leak(Box::new(FunEntry { identity, entry: AtomicPtr::new(std::ptr::null_mut()), free }))
+    }
+    #[inline(always)]
+    pub fn entry(&self) -> *const Instr {
+        self.entry.load(Ordering::Acquire)
+    }
+    pub(crate) fn set_entry(&self, instr: *const Instr) {
+        self.entry.store(instr.cast_mut(), Ordering::Release);
+    }
+    /// The entry that a fun term points at.
+    #[inline(always)]
+    pub fn of(identity: *const FunIdentity) -> &'static FunEntry {
+        // SAFETY: fun terms are only made with entries of ours, which begin with the identity.
+        unsafe { &*identity.cast::<FunEntry>() }
+    }
+    pub fn ptr(&'static self) -> FunPtr {
+        FunPtr(std::ptr::from_ref(self) as u64)
+    }
+}
+
+impl std::fmt::Debug for Export {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}/{}", self.mfa.module, self.mfa.function, self.mfa.arity)
+    }
+}

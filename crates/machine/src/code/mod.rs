@@ -1,0 +1,10 @@
+//! Loaded code: exports and fun entries, modules in up to two versions, and from an address to the
+//! function and line that it belongs to.
+
+mod export;
+mod module;
+mod server;
+
+pub use export::{Export, FunEntry};
+pub use module::{LoadError, Location, ModuleCode, Prepared};
+pub use server::{CodeServer, ModuleSlot};

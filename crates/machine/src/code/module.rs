@@ -1,0 +1,218 @@
+//! One version of a module, from the bytes of its file to instructions.
+
+use crate::code::{CodeServer, Export, FunEntry};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use swarmrt_beam::file::{BeamFile, LineTable};
+use swarmrt_beam::instr::{ExportPtr, FunPtr, Instr};
+use swarmrt_beam::specialise::{Function, Linker, Specialised, specialise};
+use swarmrt_heap::LiteralArea;
+use swarmrt_term::etf::{self, DecodeOptions};
+use swarmrt_term::{Alloc, Atom, FunIdentity, Mfa, Term};
+
+/// A version of a module that can run.
+pub struct ModuleCode {
+    pub name: Atom,
+    pub code: Specialised,
+    pub literals: LiteralArea,
+    /// Name, arity, and the number of its entry instruction.
+    pub exports: Vec<(Atom, u32, u32)>,
+    pub funs: Vec<&'static FunEntry>,
+    pub lines: Option<LineTable>,
+    pub attributes: Vec<u8>,
+    pub compile_info: Vec<u8>,
+    pub md5: [u8; 16],
+    pub on_load: Option<u32>,
+    /// Set once the module's `on_load` function has run, or it has none.
+    pub ready: AtomicBool,
+    fun_entries: Vec<u32>,
+}
+
+/// Where an address is in the source.
+#[derive(Clone, Copy)]
+pub struct Location<'a> {
+    pub mfa: Mfa,
+    /// File and line, where known; an empty file is the module's own.
+    pub source: Option<(&'a str, u32)>,
+}
+
+/// Why a module cannot be loaded, in words.
+#[derive(Debug)]
+pub struct LoadError(pub String);
+
+/// A module that is ready to be put in place.
+pub struct Prepared(pub Arc<ModuleCode>);
+
+struct MachineLinker<'a> {
+    server: &'a CodeServer,
+    file: &'a BeamFile,
+    funs: &'a [&'static FunEntry],
+    literals: &'a mut LiteralArea,
+    bigs: Vec<(Vec<u8>, Term)>,
+}
+
+impl Linker for MachineLinker<'_> {
+    fn export(&mut self, mfa: Mfa) -> ExportPtr {
+        ExportPtr(std::ptr::from_ref(self.server.export(mfa)) as u64)
+    }
+    fn bif(&self, mfa: Mfa) -> Option<u16> {
+        self.server.bif_number(mfa)
+    }
+    fn fun(&mut self, lambda: u32) -> FunPtr {
+        self.funs[lambda as usize].ptr()
+    }
+    fn big(&mut self, bytes: &[u8]) -> Term {
+        if let Some((_, term)) = self.bigs.iter().find(|(known, _)| known == bytes) {
+            return *term;
+        }
+        let term = big_from_bytes(self.literals, bytes);
+        self.bigs.push((bytes.to_vec(), term));
+        debug_assert!(!self.file.atoms.is_empty());
+        term
+    }
+}
+
+/// An integer from two's complement, big endian.
+fn big_from_bytes(literals: &mut LiteralArea, bytes: &[u8]) -> Term {
+    let negative = bytes.first().is_some_and(|&byte| byte & 0x80 != 0);
+    let mut digits = vec![0u64; bytes.len().div_ceil(8) + 1];
+    let fill = if negative { u64::MAX } else { 0 };
+    digits.fill(fill);
+    for (position, &byte) in bytes.iter().rev().enumerate() {
+        let shift = (position % 8) * 8;
+        digits[position / 8] = (digits[position / 8] & !(0xff << shift)) | u64::from(byte) << shift;
+    }
+    if negative {
+        let mut carry = true;
+        for digit in &mut digits {
+            let (value, overflow) = (!*digit).overflowing_add(u64::from(carry));
+            *digit = value;
+            carry = overflow;
+        }
+    }
+    literals.big(negative, &digits)
+}
+
+impl ModuleCode {
+    /// Parses, verifies and links a file.
+    pub(crate) fn prepare(server: &CodeServer, bytes: &[u8]) -> Result<ModuleCode, LoadError> {
+        let file = BeamFile::parse(bytes).map_err(|error| LoadError(error.to_string()))?;
+        server.verify(&file)?;
+        let mut atoms = Vec::with_capacity(file.atoms.len());
+        for name in &file.atoms {
+            atoms.push(Atom::try_new(name).map_err(|error| LoadError(format!("atom '{name}': {error:?}")))?);
+        }
+        let name = atoms[1];
+        let mut literals = LiteralArea::new();
+        let resolver = server.resolver();
+        let mut terms = Vec::with_capacity(file.literals.len());
+        for (number, literal) in file.literals.iter().enumerate() {
+            let (term, _) = etf::decode(literal, &mut literals, &resolver, DecodeOptions::default())
+                .map_err(|error| LoadError(format!("literal {number}: {error:?}")))?;
+            terms.push(term);
+        }
+        let funs: Vec<&'static FunEntry> = file
+            .lambdas
+            .iter()
+            .map(|lambda| {
+                let identity = FunIdentity {
+                    module: name,
+                    index: lambda.index,
+                    old_index: lambda.index,
+                    old_uniq: lambda.old_uniq,
+                    uniq: file.md5,
+                    arity: lambda.arity.saturating_sub(lambda.num_free) as u8,
+                };
+                server.fun_entry(identity, lambda.num_free)
+            })
+            .collect();
+        let mut linker = MachineLinker { server, file: &file, funs: &funs, literals: &mut literals, bigs: Vec::new() };
+        let code = specialise(&file, &atoms, &terms, &mut linker).map_err(|error| LoadError(error.to_string()))?;
+        let entry_of = |label: u32| code.labels[label as usize];
+        let exports = file.exports.iter().map(|export| (atoms[export.function as usize], export.arity, entry_of(export.label))).collect();
+        let fun_entries = file.lambdas.iter().map(|lambda| entry_of(lambda.label)).collect();
+        Ok(ModuleCode {
+            name,
+            on_load: code.on_load,
+            ready: AtomicBool::new(code.on_load.is_none()),
+            code,
+            literals,
+            exports,
+            funs,
+            lines: file.lines,
+            attributes: file.attributes,
+            compile_info: file.compile_info,
+            md5: file.md5,
+            fun_entries,
+        })
+    }
+
+    /// The addresses of its instructions.
+    pub fn range(&self) -> std::ops::Range<usize> {
+        let code = self.code.code();
+        let start = code.as_ptr() as usize;
+        start..start + std::mem::size_of_val(code)
+    }
+    /// The instruction past the cell with this number.
+    pub fn past_cell(&self, number: u32) -> *const Instr {
+        &raw const self.code.code()[number as usize + 1]
+    }
+    pub(crate) fn activate_funs(&self) {
+        for (fun, &entry) in self.funs.iter().zip(&self.fun_entries) {
+            fun.set_entry(self.past_cell(entry));
+        }
+    }
+    pub(crate) fn deactivate_funs(&self) {
+        let range = self.range();
+        for fun in &self.funs {
+            if range.contains(&(fun.entry() as usize)) {
+                fun.set_entry(std::ptr::null());
+            }
+        }
+    }
+
+    pub fn function_at(&self, instr: u32) -> Option<&Function> {
+        let after = self.code.functions.partition_point(|function| function.start <= instr);
+        self.code.functions[..after].last()
+    }
+
+    /// What is at an address of this module.
+    pub fn locate(&self, address: usize) -> Option<Location<'_>> {
+        let range = self.range();
+        if !range.contains(&address) {
+            return None;
+        }
+        let instr = ((address - range.start) / size_of::<Instr>()) as u32;
+        let function = self.function_at(instr)?;
+        let mfa = Mfa { module: self.name, function: function.name, arity: function.arity };
+        let before = self.code.lines.partition_point(|(at, _)| *at <= instr);
+        let source = self.code.lines[..before]
+            .last()
+            .filter(|(at, _)| *at >= function.start)
+            .and_then(|(_, line)| {
+                let lines = self.lines.as_ref()?;
+                let item = lines.items.get(*line as usize).filter(|_| *line != 0)?;
+                Some((lines.files.get(item.file as usize).map_or("", String::as_str), item.line))
+            });
+        Some(Location { mfa, source })
+    }
+
+    /// The name of the function that a fun of this module runs.
+    pub fn fun_name(&self, index: usize) -> Option<Atom> {
+        let entry = *self.fun_entries.get(index)?;
+        Some(self.function_at(entry)?.name)
+    }
+
+    pub fn exports_of(&self) -> impl Iterator<Item = (Mfa, *const Instr)> + '_ {
+        self.exports.iter().map(|&(function, arity, entry)| (Mfa { module: self.name, function, arity }, self.past_cell(entry)))
+    }
+}
+
+impl CodeServer {
+    pub(crate) fn exports_in_place(&self, module: &ModuleCode) {
+        for (mfa, instr) in module.exports_of() {
+            let export: &'static Export = self.export(mfa);
+            export.set_entry(instr);
+        }
+    }
+}

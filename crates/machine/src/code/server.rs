@@ -1,0 +1,269 @@
+//! The code server: which modules are loaded, in which versions, and the tables that code points into.
+
+use crate::bif::BifTable;
+use crate::code::{Export, FunEntry, LoadError, Location, ModuleCode, Prepared};
+use parking_lot::RwLock;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use swarmrt_beam::file::BeamFile;
+use swarmrt_beam::instr::Instr;
+use swarmrt_term::etf::Resolver;
+use swarmrt_term::{Atom, FunIdentity, Mfa, am};
+
+/// The versions of one module.
+#[derive(Default, Clone)]
+pub struct ModuleSlot {
+    pub current: Option<Arc<ModuleCode>>,
+    pub old: Option<Arc<ModuleCode>>,
+    /// A version whose `on_load` function is still to run or running.
+    pub on_load: Option<Arc<ModuleCode>>,
+}
+
+type FunKey = (Atom, u32, u32, u8);
+
+pub struct CodeServer {
+    bifs: &'static BifTable,
+    exports: RwLock<HashMap<Mfa, &'static Export>>,
+    funs: RwLock<HashMap<FunKey, &'static FunEntry>>,
+    modules: RwLock<HashMap<Atom, ModuleSlot>>,
+    ranges: RwLock<BTreeMap<usize, Arc<ModuleCode>>>,
+    /// Code of the machine's own: the start and end of processes.
+    glue: &'static [Instr],
+    /// Whether files are verified; off only for files that were verified before.
+    pub verifying: AtomicBool,
+}
+
+const GLUE_PROCESS_END: usize = 0;
+const GLUE_APPLY: usize = 2;
+const GLUE_APPLY_FUN: usize = 3;
+const GLUE_HIBERNATED: usize = 6;
+
+impl CodeServer {
+    pub(crate) fn new(bifs: &'static BifTable) -> CodeServer {
+        let glue = vec![
+            // A process's first function returns here.
+            Instr::Cell { native: 0 },
+            Instr::ProcessEnd,
+            // Start of a process with module, function and arguments.
+            Instr::ApplyArgs,
+            // Start of a process with a fun.
+            Instr::CallFun { arity: 0 },
+            Instr::Cell { native: 0 },
+            Instr::ProcessEnd,
+            // Where a hibernating process waits.
+            Instr::Hibernated,
+            Instr::ApplyArgs,
+        ];
+        CodeServer {
+            bifs,
+            exports: RwLock::new(HashMap::with_capacity(16 * 1024)),
+            funs: RwLock::new(HashMap::new()),
+            modules: RwLock::new(HashMap::new()),
+            ranges: RwLock::new(BTreeMap::new()),
+            glue: Vec::leak(glue),
+            verifying: AtomicBool::new(true),
+        }
+    }
+    pub fn process_end(&self) -> *const Instr {
+        &raw const self.glue[GLUE_PROCESS_END]
+    }
+    pub fn apply_entry(&self) -> *const Instr {
+        &raw const self.glue[GLUE_APPLY]
+    }
+    pub fn apply_fun_entry(&self) -> *const Instr {
+        &raw const self.glue[GLUE_APPLY_FUN]
+    }
+    pub fn hibernated_entry(&self) -> *const Instr {
+        &raw const self.glue[GLUE_HIBERNATED]
+    }
+    pub fn bif_number(&self, mfa: Mfa) -> Option<u16> {
+        self.bifs.number(mfa)
+    }
+
+    /// The export of that name, made when it is new.
+    pub fn export(&self, mfa: Mfa) -> &'static Export {
+        if let Some(export) = self.exports.read().get(&mfa) {
+            return export;
+        }
+        self.exports.write().entry(mfa).or_insert_with(|| Export::new(mfa, self.bifs.number(mfa)))
+    }
+    pub fn existing_export(&self, mfa: Mfa) -> Option<&'static Export> {
+        self.exports.read().get(&mfa).copied()
+    }
+
+    pub fn fun_entry(&self, identity: FunIdentity, free: u32) -> &'static FunEntry {
+        let key = (identity.module, identity.old_uniq, identity.index, identity.arity);
+        if let Some(fun) = self.funs.read().get(&key) {
+            return fun;
+        }
+        self.funs.write().entry(key).or_insert_with(|| FunEntry::new(identity, free))
+    }
+
+    pub(crate) fn resolver(&self) -> CodeResolver<'_> {
+        CodeResolver(self)
+    }
+
+    pub(crate) fn verify(&self, file: &BeamFile) -> Result<(), LoadError> {
+        if self.verifying.load(Ordering::Relaxed) {
+            swarmrt_beam::verify::verify(file).map_err(|error| LoadError(error.to_string()))?;
+        }
+        Ok(())
+    }
+
+    /// Makes a module ready to be put in place.
+    ///
+    /// # Errors
+    /// Says what is wrong with the file, and where.
+    pub fn prepare(&self, bytes: &[u8]) -> Result<Prepared, LoadError> {
+        ModuleCode::prepare(self, bytes).map(|module| Prepared(Arc::new(module)))
+    }
+
+    /// Whether the module has an old version.
+    pub fn has_old(&self, module: Atom) -> bool {
+        self.modules.read().get(&module).is_some_and(|slot| slot.old.is_some())
+    }
+
+    /// Puts a module in place as the current version; what was current becomes old. One with an
+    /// `on_load` function waits beside until that has run.
+    ///
+    /// # Errors
+    /// The module, when there is an old version still.
+    pub fn finish(&self, prepared: &Arc<ModuleCode>) -> Result<(), Atom> {
+        let name = prepared.name;
+        let mut modules = self.modules.write();
+        let slot = modules.entry(name).or_default();
+        if slot.old.is_some() {
+            return Err(name);
+        }
+        self.ranges.write().insert(prepared.range().start, prepared.clone());
+        if prepared.on_load.is_some() {
+            prepared.activate_funs();
+            slot.on_load = Some(prepared.clone());
+            return Ok(());
+        }
+        self.make_current(slot, prepared);
+        Ok(())
+    }
+
+    fn make_current(&self, slot: &mut ModuleSlot, module: &Arc<ModuleCode>) {
+        slot.old = slot.current.take();
+        if let Some(old) = &slot.old {
+            for (mfa, _) in old.exports_of() {
+                self.export(mfa).clear();
+            }
+        }
+        self.exports_in_place(module);
+        module.activate_funs();
+        slot.current = Some(module.clone());
+    }
+
+    /// What is to become of a version whose `on_load` function has run.
+    pub fn finish_on_load(&self, name: Atom, keep: bool) {
+        let mut modules = self.modules.write();
+        let Some(slot) = modules.get_mut(&name) else { return };
+        let Some(module) = slot.on_load.take() else { return };
+        if keep {
+            module.ready.store(true, Ordering::Release);
+            self.make_current(slot, &module);
+        } else {
+            // It may still be on somebody's stack: it leaves as an old version does.
+            module.deactivate_funs();
+            slot.old = Some(module);
+        }
+    }
+
+    pub fn slot(&self, name: Atom) -> Option<ModuleSlot> {
+        self.modules.read().get(&name).cloned()
+    }
+    pub fn current(&self, name: Atom) -> Option<Arc<ModuleCode>> {
+        self.modules.read().get(&name)?.current.clone()
+    }
+    pub fn loaded(&self) -> Vec<Atom> {
+        self.modules.read().iter().filter(|(_, slot)| slot.current.is_some()).map(|(&name, _)| name).collect()
+    }
+
+    /// Makes the current version old. `Err` when there is an old one already; `Ok(false)` when none is loaded.
+    ///
+    /// # Errors
+    /// When the module has an old version.
+    pub fn delete(&self, name: Atom) -> Result<bool, ()> {
+        let mut modules = self.modules.write();
+        let Some(slot) = modules.get_mut(&name) else { return Ok(false) };
+        if slot.old.is_some() {
+            return Err(());
+        }
+        let Some(current) = slot.current.take() else { return Ok(false) };
+        for (mfa, _) in current.exports_of() {
+            self.export(mfa).clear();
+        }
+        slot.old = Some(current);
+        Ok(true)
+    }
+
+    /// Drops the old version; nobody runs it any more. Its literals are given back with it.
+    pub fn purge(&self, name: Atom) -> Option<Arc<ModuleCode>> {
+        let mut modules = self.modules.write();
+        let slot = modules.get_mut(&name)?;
+        let old = slot.old.take()?;
+        old.deactivate_funs();
+        self.ranges.write().remove(&old.range().start);
+        if slot.current.is_none() && slot.on_load.is_none() {
+            modules.remove(&name);
+        }
+        Some(old)
+    }
+
+    /// The module that an address belongs to.
+    pub fn module_at(&self, address: usize) -> Option<Arc<ModuleCode>> {
+        let ranges = self.ranges.read();
+        let (_, module) = ranges.range(..=address).next_back()?;
+        module.range().contains(&address).then(|| module.clone())
+    }
+
+    /// Calls `with` with what is at an address.
+    pub fn locate<R>(&self, address: usize, with: impl FnOnce(Location<'_>) -> R) -> Option<R> {
+        let module = self.module_at(address)?;
+        module.locate(address).map(with)
+    }
+
+    pub fn fun_name(&self, identity: &FunIdentity) -> Option<Atom> {
+        let entry = FunEntry::of(identity).entry();
+        if entry.is_null() {
+            return None;
+        }
+        self.locate(entry as usize, |location| location.mfa.function)
+    }
+
+    pub fn error_handler(&self, function: Atom) -> &'static Export {
+        self.export(Mfa { module: am::ERROR_HANDLER, function, arity: 3 })
+    }
+}
+
+/// Resolves what external terms name through the code server.
+pub struct CodeResolver<'a>(&'a CodeServer);
+
+impl Resolver for CodeResolver<'_> {
+    fn export(&self, module: Atom, function: Atom, arity: u32) -> *const Mfa {
+        &raw const self.0.export(Mfa { module, function, arity }).mfa
+    }
+    fn fun(&self, identity: FunIdentity) -> *const FunIdentity {
+        &raw const self.0.fun_entry(identity, 0).identity
+    }
+}
+
+impl CodeServer {
+    pub fn term_resolver(&self) -> CodeResolver<'_> {
+        CodeResolver(self)
+    }
+}
+
+impl CodeServer {
+    /// An export for a function that is not exported, such as `on_load`: not to be found by name.
+    pub fn unnamed_export(&self, module: &ModuleCode, entry: u32) -> &'static Export {
+        let function = module.function_at(entry).map_or(am::UNDEFINED, |function| function.name);
+        let export = Export::new(Mfa { module: module.name, function, arity: 0 }, None);
+        export.set_entry(module.past_cell(entry));
+        export
+    }
+}

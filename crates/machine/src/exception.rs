@@ -1,0 +1,253 @@
+//! Exceptions: class, reason, and a stack trace that is gathered as addresses and made readable only
+//! when somebody asks.
+
+use crate::bif::Raise;
+use crate::process::{MaxHeapSize, Process};
+use crate::signal;
+use swarmrt_term::{Alloc, Atom, FragmentHeap, Mfa, Term, am, atom, map};
+
+/// Return addresses kept in a stack trace (OTP's default `backtrace_depth`).
+pub const BACKTRACE_DEPTH: usize = 8;
+
+/// The exception under way, or the reason for which a process ends.
+pub struct Exception {
+    pub class: Atom,
+    pub reason: Term,
+    /// Raw form: {class, readable first entries, addresses}; or a readable list.
+    pub trace: Term,
+}
+
+impl Default for Exception {
+    fn default() -> Self {
+        Exception { class: am::ERROR, reason: Term::NIL, trace: Term::NIL }
+    }
+}
+
+/// What stands at the top of the stack trace before the code that was running.
+pub enum Top<'a> {
+    Nothing,
+    /// A built-in called with these arguments.
+    Bif { mfa: Mfa, args: &'a [Term] },
+    /// A function that no clause of matched, or that does not exist, with its arguments.
+    Function { mfa: Mfa, args: &'a [Term] },
+}
+
+/// Who explains the errors of a module's built-ins.
+fn error_module(module: Atom) -> Atom {
+    match module.name() {
+        "erlang" | "erts_internal" | "atomics" | "counters" | "persistent_term" => am::ERL_ERTS_ERRORS,
+        "os" | "code" | "prim_file" => am::ERL_KERNEL_ERRORS,
+        _ => am::ERL_STDLIB_ERRORS,
+    }
+}
+
+impl Process {
+    /// Sets the exception from what a built-in or an instruction raised. `ip` is the instruction.
+    pub fn set_exception(&mut self, raise: Raise, top: Top<'_>, ip: usize) {
+        let mut cause = None;
+        let mut explained = true;
+        match raise {
+            Raise::Error(reason) => (self.exception.class, self.exception.reason) = (am::ERROR, reason),
+            Raise::Caused { reason, cause: why } => {
+                (self.exception.class, self.exception.reason) = (am::ERROR, reason);
+                cause = Some(why);
+            }
+            Raise::WithoutTop { class, reason } => (self.exception.class, self.exception.reason, explained) = (class, reason, false),
+            Raise::Exit(reason) => (self.exception.class, self.exception.reason, explained) = (am::EXIT, reason, false),
+            Raise::Throw(reason) => (self.exception.class, self.exception.reason, explained) = (am::THROW, reason, false),
+            Raise::WithTrace { class, reason, trace } => {
+                self.exception = Exception { class, reason, trace };
+                return;
+            }
+            Raise::WithArgs { reason, args, options } => {
+                (self.exception.class, self.exception.reason) = (am::ERROR, reason);
+                self.exception.trace = self.trace_with_args(args, options, ip);
+                return;
+            }
+            other => unreachable!("{other:?} is not an exception"),
+        }
+        let entries = match top {
+            Top::Nothing => Term::NIL,
+            Top::Bif { .. } if !explained => Term::NIL,
+            Top::Bif { mfa, args } => {
+                let args = self.list(args);
+                let mut pairs = vec![(Term::atom(am::MODULE), Term::atom(error_module(mfa.module)))];
+                if let Some(cause) = cause {
+                    pairs.push((Term::atom(am::CAUSE), cause));
+                }
+                let info = map::from_pairs(&mut self.heap, &pairs);
+                let info = self.tuple(&[Term::atom(am::ERROR_INFO), info]);
+                let info = self.cons(info, Term::NIL);
+                let entry = self.tuple(&[Term::atom(mfa.module), Term::atom(mfa.function), args, info]);
+                self.cons(entry, Term::NIL)
+            }
+            Top::Function { mfa, args } => {
+                let args = self.list(args);
+                let location = self.location_list(ip, Some(mfa));
+                let entry = self.tuple(&[Term::atom(mfa.module), Term::atom(mfa.function), args, location]);
+                self.cons(entry, Term::NIL)
+            }
+        };
+        // The function in `Top::Function` is the running one: it is not listed twice.
+        let skip_ip = matches!(top, Top::Function { .. });
+        self.exception.trace = self.raw_trace(entries, if skip_ip { None } else { Some(ip) });
+    }
+
+    fn location_list(&mut self, address: usize, of: Option<Mfa>) -> Term {
+        let code = &self.vm.code;
+        let found = code.module_at(address);
+        let Some((mfa, file, line)) = found.as_ref().and_then(|module| module.locate(address)).and_then(|location| {
+            let (file, line) = location.source?;
+            Some((location.mfa, file.to_owned(), line))
+        }) else {
+            return Term::NIL;
+        };
+        if of.is_some_and(|of| of != mfa) {
+            return Term::NIL;
+        }
+        self.location(mfa, &file, line)
+    }
+
+    fn location(&mut self, mfa: Mfa, file: &str, line: u32) -> Term {
+        let file = if file.is_empty() { self.string(&format!("{}.erl", mfa.module.name())) } else { self.string(file) };
+        let line = self.tuple(&[Term::atom(am::LINE), Term::small(i64::from(line))]);
+        let file = self.tuple(&[Term::atom(am::FILE), file]);
+        self.list(&[file, line])
+    }
+
+    /// {class, first entries, addresses from the innermost}.
+    fn raw_trace(&mut self, entries: Term, ip: Option<usize>) -> Term {
+        let mut addresses = Vec::with_capacity(BACKTRACE_DEPTH + 1);
+        addresses.extend(ip);
+        self.return_addresses(|address| {
+            addresses.push(address);
+            addresses.len() < BACKTRACE_DEPTH
+        });
+        let class = self.exception.class;
+        let list = addresses.iter().rev().fold(Term::NIL, |tail, &address| self.cons(Term::small(address as i64), tail));
+        self.tuple(&[Term::atom(class), entries, list])
+    }
+
+    /// Calls `visit` with the return addresses on the stack, innermost first, until it says stop.
+    pub fn return_addresses(&self, mut visit: impl FnMut(usize) -> bool) {
+        let mut at = self.heap.stop;
+        let base = self.heap.stack_base();
+        while at < base {
+            // SAFETY: between the stack pointer and its base.
+            let word = unsafe { *at };
+            if word & 0b111 == 0 && word != 0 {
+                // A return address names the cell after the call; the call itself is before it.
+                if !visit(word as usize - 16) {
+                    return;
+                }
+            }
+            // SAFETY: as above.
+            at = unsafe { at.add(1) };
+        }
+    }
+
+    /// The trace for `erlang:error/2,3`: the calling function's entry carries the given arguments.
+    fn trace_with_args(&mut self, args: Term, options: Term, ip: usize) -> Term {
+        let Some(mfa) = self.vm.code.locate(ip, |location| location.mfa) else { return self.raw_trace(Term::NIL, Some(ip)) };
+        let mut location = self.location_list(ip, None);
+        // `error_info` of the options goes in front of the location.
+        for option in options.list_to_vec().unwrap_or_default() {
+            if let Some(tuple) = option.as_tuple()
+                && tuple.arity() == 2
+                && tuple.get(0) == Term::atom(am::ERROR_INFO)
+            {
+                location = self.cons(option, location);
+            }
+        }
+        let shown = if args.is_list() { args } else { Term::small(i64::from(mfa.arity)) };
+        let entry = self.tuple(&[Term::atom(mfa.module), Term::atom(mfa.function), shown, location]);
+        let entries = self.cons(entry, Term::NIL);
+        self.raw_trace(entries, None)
+    }
+
+    /// A raw trace in the form that programs see; anything else is returned as it is.
+    pub fn readable_trace(&mut self, trace: Term) -> Term {
+        let Some(raw) = trace.as_tuple().filter(|raw| raw.arity() == 3) else { return trace };
+        let mut entries = Vec::new();
+        let mut addresses = raw.get(2);
+        while let Some(cell) = addresses.as_cons() {
+            addresses = cell.tail();
+            let Some(address) = cell.head().as_small() else { continue };
+            let Some(module) = self.vm.code.module_at(address as usize) else { continue };
+            let Some(location) = module.locate(address as usize) else { continue };
+            let mfa = location.mfa;
+            let place = match location.source {
+                Some((file, line)) => self.location(mfa, file, line),
+                None => Term::NIL,
+            };
+            let entry = self.tuple(&[Term::atom(mfa.module), Term::atom(mfa.function), Term::small(i64::from(mfa.arity)), place]);
+            entries.push(entry);
+        }
+        let mut first = raw.get(1).list_to_vec().unwrap_or_default();
+        first.append(&mut entries);
+        first.truncate(BACKTRACE_DEPTH + 1);
+        self.list(&first)
+    }
+
+    /// The class that a raw trace was raised with.
+    pub fn trace_class(trace: Term) -> Option<Atom> {
+        trace.as_tuple().filter(|raw| raw.arity() == 3)?.get(0).as_atom()
+    }
+
+    /// Turns an exception that nobody caught into the reason that the process ends with, and reports it.
+    pub fn uncaught(&mut self) {
+        let class = self.exception.class;
+        if class == am::EXIT {
+            return;
+        }
+        let trace = self.exception.trace;
+        let trace = self.readable_trace(trace);
+        let mut reason = self.exception.reason;
+        if class == am::THROW {
+            reason = self.tuple(&[Term::atom(am::NOCATCH), reason]);
+        }
+        self.exception.reason = self.tuple(&[reason, trace]);
+        self.log_crash();
+    }
+
+    fn log_crash(&mut self) {
+        let text = "Error in process ~p with exit value:~n~p~n";
+        let reason = self.exception.reason;
+        let pid = self.pid();
+        let leader = self.group_leader;
+        log(self.vm, pid, leader, text, &[pid, reason]);
+    }
+}
+
+/// Reports a process over its `max_heap_size`.
+pub(crate) fn log_max_heap_size(process: &mut Process, limit: MaxHeapSize) {
+    let mut heap = FragmentHeap::new();
+    let total = Term::small(process.heap.total_words() as i64);
+    let text = "     Process:          ~p ~n     Context:          maximum heap size reached~n     Max Heap Size:    ~p~n     Total Heap Size:  ~p~n     Kill:             ~p~n     Error Logger:     ~p~n";
+    let arguments = [process.pid(), heap.int(limit.words as i64), total, Term::bool(limit.kill), Term::bool(limit.error_logger)];
+    log(process.vm, process.pid(), process.group_leader, text, &arguments);
+}
+
+/// Sends an error report of the machine's to OTP's logger, or prints it where there is none.
+pub fn log(vm: &'static crate::Vm, pid: Term, group_leader: Term, format: &str, arguments: &[Term]) {
+    let mut heap = FragmentHeap::new();
+    let arguments = heap.list(arguments);
+    let Some(logger) = vm.names.whereis(am::LOGGER).and_then(Term::as_pid) else {
+        eprintln!("{format} {}", arguments.list_to_vec().map_or(String::new(), |list| format!("{list:?}")));
+        return;
+    };
+    let format = heap.string(format);
+    let time = heap.int(crate::time::os_system_time_ns() / 1000);
+    let tag = map::from_pairs(&mut heap, &[(Term::atom(atom!("tag")), Term::atom(am::ERROR)), (Term::atom(atom!("emulator")), Term::bool(true))]);
+    let metadata = map::from_pairs(
+        &mut heap,
+        &[
+            (Term::atom(atom!("pid")), pid),
+            (Term::atom(atom!("gl")), group_leader),
+            (Term::atom(atom!("time")), time),
+            (Term::atom(am::ERROR_LOGGER), tag),
+        ],
+    );
+    let message = heap.tuple(&[Term::atom(am::LOG), Term::atom(am::ERROR), format, arguments, metadata]);
+    signal::send_message(vm, pid, logger, message);
+}

@@ -1,0 +1,27 @@
+//! The machine: processes, signals, mailboxes, schedulers, timers, names, loaded code, exceptions, and
+//! the table of built-ins.
+//!
+//! Invariants: nothing here knows any one engine or built-in. Engines implement [`Engine`](scheduler::Engine);
+//! built-ins register in [`bif::BIFS`]; crates above keep their own state in [`vm::Vm::extension`].
+
+pub mod bif;
+pub mod bitsyntax;
+pub mod code;
+pub mod exception;
+pub mod exit;
+pub mod links;
+pub mod mailbox;
+pub mod ports;
+pub mod process;
+pub mod scheduler;
+pub mod signal;
+pub mod spawn;
+pub mod table;
+pub mod time;
+pub mod timer;
+pub mod vm;
+
+pub use bif::{BifResult, Raise};
+pub use process::Process;
+pub use swarmrt_macros::bif;
+pub use vm::{Vm, pin};

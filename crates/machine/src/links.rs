@@ -1,0 +1,97 @@
+//! Links, monitors and aliases, as each side keeps them.
+
+use std::collections::BTreeMap;
+use swarmrt_term::{Alloc, LocalRef, RefKind, Term};
+
+/// A reference outside any heap.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RefValue {
+    pub id: u64,
+    pub low: u32,
+    pub kind: RefKind,
+    pub payload: u64,
+}
+
+impl RefValue {
+    pub fn of(reference: LocalRef) -> RefValue {
+        RefValue { id: reference.id(), low: reference.numbers()[0], kind: reference.ref_kind(), payload: reference.payload().unwrap_or(0) }
+    }
+    pub fn to_term<A: Alloc + ?Sized>(self, to: &mut A) -> Term {
+        to.local_ref(self.id, self.low, self.kind, self.payload)
+    }
+}
+
+/// What becomes of an alias when something happens.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AliasMode {
+    /// Until `unalias/1`.
+    ExplicitUnalias,
+    /// Also gone with the monitor.
+    Demonitor,
+    /// Also gone with the first reply.
+    ReplyDemonitor,
+    /// `alias([reply])`: gone with the first message.
+    Reply,
+}
+
+/// What a monitor watches.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Watched {
+    Pid(u64),
+    Port(u64),
+    /// A registered process, by the name that was used, and whether it was found as a port.
+    Name { name: swarmrt_term::Atom, pid: u64 },
+    TimeOffset,
+}
+
+/// A monitor as its owner keeps it.
+pub struct Monitor {
+    pub reference: RefValue,
+    pub watched: Watched,
+    /// The `tag` option, copied: the first element of the message instead of `'DOWN'`.
+    pub tag: Option<Tag>,
+}
+
+/// A term of the owner's that must outlive its heap's collections: kept in a literal-like fragment.
+pub struct Tag {
+    pub heap: swarmrt_term::FragmentHeap,
+    pub term: Term,
+}
+impl Tag {
+    pub fn new(term: Term) -> Tag {
+        let mut heap = swarmrt_term::FragmentHeap::new();
+        let term = swarmrt_heap::copy_term(term, &mut heap);
+        Tag { heap, term }
+    }
+}
+
+#[derive(Default)]
+pub struct Relations {
+    /// Linked pids and ports, as their words.
+    pub links: BTreeMap<u64, ()>,
+    /// Monitors that we made, by the number of their reference.
+    pub monitors: BTreeMap<u64, Monitor>,
+    /// Who monitors us: number of the reference → the owner's pid number.
+    pub monitored_by: BTreeMap<u64, u64>,
+    pub aliases: BTreeMap<u64, AliasMode>,
+}
+
+impl Relations {
+    pub fn is_linked(&self, other: Term) -> bool {
+        self.links.contains_key(&other.raw())
+    }
+    /// Whether the link is new.
+    pub fn link(&mut self, other: Term) -> bool {
+        self.links.insert(other.raw(), ()).is_none()
+    }
+    pub fn unlink(&mut self, other: Term) -> bool {
+        self.links.remove(&other.raw()).is_some()
+    }
+    /// Drops a monitor, with its alias where that goes along.
+    pub fn remove_monitor(&mut self, id: u64) -> Option<Monitor> {
+        if matches!(self.aliases.get(&id), Some(AliasMode::Demonitor | AliasMode::ReplyDemonitor)) {
+            self.aliases.remove(&id);
+        }
+        self.monitors.remove(&id)
+    }
+}

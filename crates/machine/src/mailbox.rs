@@ -1,0 +1,271 @@
+//! A process's own list of received messages, in order of arrival, with the receive cursor and the
+//! markers that let a receive skip what came before a reference was made.
+
+use swarmrt_heap::Fragment;
+use swarmrt_term::Term;
+
+/// Messages taken over from the incoming queue; each stays in its fragment until it is received.
+///
+/// The list is singly linked; the cursor is the link that points at the message under
+/// consideration, so that taking a message out needs no search.
+pub struct Mailbox {
+    first: *mut Fragment,
+    /// The last message; null when there is none.
+    last: *mut Fragment,
+    /// The message before the cursor; null when the cursor is at the first.
+    before_cursor: *mut Fragment,
+    length: usize,
+    /// Code may be looking at the message at the cursor: see [`Mailbox::detach_peeked`].
+    peeked: bool,
+    next_sequence: u32,
+    markers: Vec<Marker>,
+}
+
+// SAFETY: the messages belong to the process.
+unsafe impl Send for Mailbox {}
+
+/// A place in the list: everything up to and including `after` came before the reference.
+struct Marker {
+    /// The number of the marker, or the reference that it is bound to.
+    key: u64,
+    bound: bool,
+    after: *mut Fragment,
+}
+
+/// Markers a process can have at a time; the oldest gives way. OTP keeps a similar handful.
+const MARKERS_MAX: usize = 8;
+
+impl Default for Mailbox {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Mailbox {
+    pub const fn new() -> Mailbox {
+        Mailbox {
+            first: std::ptr::null_mut(),
+            last: std::ptr::null_mut(),
+            before_cursor: std::ptr::null_mut(),
+            length: 0,
+            peeked: false,
+            next_sequence: 0,
+            markers: Vec::new(),
+        }
+    }
+    pub fn len(&self) -> usize {
+        self.length
+    }
+    pub fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
+    /// Appends a message.
+    /// # Safety
+    /// `message` is in no list.
+    pub unsafe fn push(&mut self, message: *mut Fragment) {
+        // SAFETY: the caller's, and our own messages are live.
+        unsafe {
+            (*message).next = std::ptr::null_mut();
+            (*message).sequence = self.next_sequence;
+            self.next_sequence = self.next_sequence.wrapping_add(1);
+            if self.last.is_null() {
+                self.first = message;
+            } else {
+                (*self.last).next = message;
+            }
+        }
+        self.last = message;
+        self.length += 1;
+    }
+
+    #[inline]
+    fn at_cursor(&self) -> *mut Fragment {
+        if self.before_cursor.is_null() {
+            self.first
+        } else {
+            // SAFETY: a message of ours.
+            unsafe { (*self.before_cursor).next }
+        }
+    }
+
+    /// The message at the cursor, for code that may hold on to parts of it.
+    #[inline]
+    pub fn receive_peek(&mut self) -> Option<Term> {
+        let message = self.peek();
+        self.peeked = message.is_some();
+        message
+    }
+
+    /// Before a collection: when code may hold parts of the message at the cursor, the message is
+    /// replaced by a copy, and the original is returned to go with the heap. (Only `prim_eval` collects
+    /// between looking at a message and taking it.)
+    pub fn detach_peeked(&mut self) -> Option<*mut Fragment> {
+        if !std::mem::take(&mut self.peeked) {
+            return None;
+        }
+        let message = self.at_cursor();
+        if message.is_null() {
+            return None;
+        }
+        // SAFETY: messages of ours; the copy takes the original's place in the list.
+        unsafe {
+            let copy = Fragment::copy_of((*message).root);
+            (*copy).next = (*message).next;
+            (*copy).sequence = (*message).sequence;
+            if self.before_cursor.is_null() {
+                self.first = copy;
+            } else {
+                (*self.before_cursor).next = copy;
+            }
+            if self.last == message {
+                self.last = copy;
+            }
+            for marker in &mut self.markers {
+                if marker.after == message {
+                    marker.after = copy;
+                }
+            }
+            (*message).next = std::ptr::null_mut();
+        }
+        Some(message)
+    }
+
+    /// The message at the cursor.
+    #[inline]
+    pub fn peek(&self) -> Option<Term> {
+        let message = self.at_cursor();
+        // SAFETY: a message of ours.
+        if message.is_null() { None } else { Some(unsafe { (*message).root }) }
+    }
+
+    /// Moves the cursor past the message that it is at.
+    #[inline]
+    pub fn advance(&mut self) {
+        self.peeked = false;
+        let message = self.at_cursor();
+        if !message.is_null() {
+            self.before_cursor = message;
+        }
+    }
+
+    /// The cursor back to the first message.
+    #[inline]
+    pub fn rewind(&mut self) {
+        self.before_cursor = std::ptr::null_mut();
+    }
+
+    /// Takes the message at the cursor out, and rewinds.
+    /// # Panics
+    /// When there is none: engines take a message only after they have seen it.
+    pub fn take(&mut self) -> *mut Fragment {
+        let message = self.at_cursor();
+        assert!(!message.is_null(), "a message is taken only after it was seen");
+        // SAFETY: messages of ours.
+        unsafe {
+            let next = (*message).next;
+            if self.before_cursor.is_null() {
+                self.first = next;
+            } else {
+                (*self.before_cursor).next = next;
+            }
+            if next.is_null() {
+                self.last = self.before_cursor;
+            }
+            (*message).next = std::ptr::null_mut();
+        }
+        for marker in &mut self.markers {
+            if marker.after == message {
+                marker.after = self.before_cursor;
+            }
+        }
+        self.length -= 1;
+        self.peeked = false;
+        self.before_cursor = std::ptr::null_mut();
+        message
+    }
+
+    /// Remembers the end of the list; returns the marker's number.
+    pub fn reserve_marker(&mut self, number: u64) {
+        if self.markers.len() >= MARKERS_MAX {
+            self.markers.remove(0);
+        }
+        self.markers.push(Marker { key: number, bound: false, after: self.last });
+    }
+    pub fn bind_marker(&mut self, number: u64, reference_id: u64) {
+        if let Some(marker) = self.markers.iter_mut().find(|marker| !marker.bound && marker.key == number) {
+            marker.bound = true;
+            marker.key = reference_id;
+        }
+    }
+    pub fn clear_marker(&mut self, reference_id: u64) {
+        self.markers.retain(|marker| !(marker.bound && marker.key == reference_id));
+    }
+    /// Puts the cursor where the marker bound to the reference is, if there is one.
+    pub fn use_marker(&mut self, reference_id: u64) {
+        if let Some(marker) = self.markers.iter().find(|marker| marker.bound && marker.key == reference_id) {
+            self.before_cursor = marker.after;
+        }
+    }
+
+    /// The messages, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = Term> + '_ {
+        let mut at = self.first;
+        std::iter::from_fn(move || {
+            if at.is_null() {
+                return None;
+            }
+            // SAFETY: a message of ours.
+            unsafe {
+                let root = (*at).root;
+                at = (*at).next;
+                Some(root)
+            }
+        })
+    }
+
+    /// Words that the messages hold.
+    pub fn words(&self) -> usize {
+        let mut at = self.first;
+        let mut words = 0;
+        while !at.is_null() {
+            // SAFETY: a message of ours.
+            unsafe {
+                words += (*at).words();
+                at = (*at).next;
+            }
+        }
+        words
+    }
+
+    /// Takes out the first message for which `wanted` holds.
+    pub fn take_first(&mut self, wanted: impl Fn(Term) -> bool) -> Option<*mut Fragment> {
+        let cursor = std::mem::replace(&mut self.before_cursor, std::ptr::null_mut());
+        while let Some(message) = self.peek() {
+            if wanted(message) {
+                let at = self.at_cursor();
+                let taken = self.take();
+                // The receive under way goes on where it was, unless that message is gone.
+                self.before_cursor = if cursor == at { std::ptr::null_mut() } else { cursor };
+                return Some(taken);
+            }
+            self.advance();
+        }
+        self.before_cursor = cursor;
+        None
+    }
+}
+
+impl Drop for Mailbox {
+    fn drop(&mut self) {
+        let mut at = self.first;
+        while !at.is_null() {
+            // SAFETY: messages of ours, which nobody will read any more.
+            unsafe {
+                let next = (*at).next;
+                Fragment::free(at);
+                at = next;
+            }
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! Ports, as processes see them: what the crate that keeps them has to provide.
+
+use crate::links::RefValue;
+use crate::vm::Vm;
+use swarmrt_term::{Atom, Term};
+
+/// Keeps the ports of a machine. All ports are named by their terms; unknown ones are gone.
+pub trait PortHost: Send + Sync {
+    /// `Port ! Message`: {Owner, {command, Data}}, {Owner, close}, {Owner, {connect, Pid}}.
+    fn send(&self, vm: &'static Vm, from: Term, port: Term, message: Term);
+    /// Links a process with a port. `false` when the port is gone.
+    fn link(&self, vm: &'static Vm, pid: u64, port: Term) -> bool;
+    fn unlink(&self, vm: &'static Vm, pid: u64, port: Term);
+    /// An exit signal to a port, from `exit/2` or from a linked process.
+    fn exit(&self, vm: &'static Vm, from: Term, port: Term, reason: Term, linked: bool);
+    /// Monitors a port; the owner gets a `Down` signal with the reference's number when it is gone.
+    /// `false` when it is gone already.
+    fn monitor(&self, vm: &'static Vm, pid: u64, port: Term, reference: RefValue) -> bool;
+    fn demonitor(&self, vm: &'static Vm, port: Term, reference: u64);
+    /// Waits until what processes have written is out; called before the machine halts.
+    fn flush(&self, vm: &'static Vm);
+    /// Notes the name that the port was registered under (or none any more). `false` when it is gone.
+    fn set_name(&self, vm: &'static Vm, port: Term, name: Option<Atom>) -> bool;
+}

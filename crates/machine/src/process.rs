@@ -1,0 +1,420 @@
+//! The process: what an engine needs first, the rest behind it; and the part that others may touch.
+
+use crate::code::Export;
+use crate::exception::Exception;
+use crate::links::Relations;
+use crate::mailbox::Mailbox;
+use crate::timer::TimerKey;
+use crate::vm::Vm;
+use std::any::Any;
+use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32};
+use swarmrt_beam::instr::Instr;
+use swarmrt_heap::{Fragment, Heap};
+use swarmrt_term::alloc::OffHeap;
+use swarmrt_term::{Alloc, Atom, FragmentHeap, Mfa, Term, am};
+
+/// Reductions of one turn.
+pub const REDUCTIONS_PER_TURN: i32 = 4000;
+/// X registers of a scheduler.
+pub const X_REGISTERS: usize = 1024;
+const SAVED_INLINE: usize = 6;
+
+/// Where a process is in its life, as schedulers and senders see it.
+pub mod run_state {
+    /// Waiting for a signal.
+    pub const WAITING: u8 = 0;
+    /// In a run queue.
+    pub const QUEUED: u8 = 1;
+    pub const RUNNING: u8 = 2;
+    /// Running, and a signal has arrived since it last looked.
+    pub const NOTIFIED: u8 = 3;
+    /// Gone; nobody wakes it any more.
+    pub const EXITED: u8 = 4;
+}
+
+/// The part of a process that any thread may touch.
+pub struct Shared {
+    pub state: AtomicU8,
+    pub priority: AtomicU8,
+    /// The scheduler that ran it last.
+    pub scheduler: AtomicU32,
+    /// Signals on their way in, newest first; [`CLOSED`](crate::signal::CLOSED) once the process is gone.
+    pub incoming: AtomicPtr<Fragment>,
+    /// The number of its pid.
+    pub id: u64,
+}
+
+/// X registers of a process that is not running.
+#[derive(Default)]
+pub struct SavedRegisters {
+    count: u16,
+    inline: [u64; SAVED_INLINE],
+    more: Option<Box<[Term]>>,
+}
+
+impl SavedRegisters {
+    #[inline]
+    pub fn save(&mut self, registers: &[Term]) {
+        self.count = registers.len() as u16;
+        if registers.len() <= SAVED_INLINE {
+            for (slot, term) in self.inline.iter_mut().zip(registers) {
+                *slot = term.raw();
+            }
+            self.more = None;
+        } else {
+            self.more = Some(registers.into());
+        }
+    }
+    #[inline]
+    pub fn restore(&self, registers: &mut [Term]) {
+        let saved = self.terms();
+        registers[..saved.len()].copy_from_slice(saved);
+    }
+    pub fn len(&self) -> usize {
+        self.count as usize
+    }
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+    pub fn terms(&self) -> &[Term] {
+        match &self.more {
+            Some(more) => more,
+            // SAFETY: a term is a word, and these were terms when they were saved.
+            None => unsafe { std::slice::from_raw_parts(self.inline.as_ptr().cast(), self.count as usize) },
+        }
+    }
+    pub fn terms_mut(&mut self) -> &mut [Term] {
+        match &mut self.more {
+            Some(more) => more,
+            // SAFETY: as above.
+            None => unsafe { std::slice::from_raw_parts_mut(self.inline.as_mut_ptr().cast(), self.count as usize) },
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[repr(u8)]
+pub enum Priority {
+    Max = 0,
+    High = 1,
+    Normal = 2,
+    Low = 3,
+}
+
+impl Priority {
+    pub fn from_u8(number: u8) -> Priority {
+        [Priority::Max, Priority::High, Priority::Normal, Priority::Low][usize::from(number.min(3))]
+    }
+    pub fn atom(self) -> Atom {
+        [am::MAX, am::HIGH, am::NORMAL, am::LOW][self as usize]
+    }
+    pub fn of(atom: Atom) -> Option<Priority> {
+        [Priority::Max, Priority::High, Priority::Normal, Priority::Low].into_iter().find(|priority| priority.atom() == atom)
+    }
+}
+
+/// What `receive … after` and the receive loop remember between turns.
+#[derive(Default)]
+pub struct ReceiveTimer {
+    pub key: Option<TimerKey>,
+    /// Told apart from timers of earlier receives.
+    pub sequence: u32,
+    /// The time limit is over.
+    pub fired: bool,
+}
+
+/// `max_heap_size` as set, in words; 0 is no limit.
+#[derive(Clone, Copy, Debug)]
+pub struct MaxHeapSize {
+    pub words: usize,
+    pub kill: bool,
+    pub error_logger: bool,
+}
+
+/// What few processes have.
+pub struct Extra {
+    pub suspended: u32,
+    /// Whom we have suspended, and how often.
+    pub suspending: Vec<(u64, u32)>,
+    pub max_heap_size: MaxHeapSize,
+    pub error_handler: Atom,
+    pub message_queue_data: Atom,
+    pub sensitive: bool,
+    pub save_calls: usize,
+    pub async_dist: bool,
+    /// A signal reply that a built-in waits for: its number, and the reply when it is there.
+    pub replies: Vec<(u64, *mut Fragment)>,
+    pub label: Option<FragmentHeap>,
+}
+
+// SAFETY: reply fragments belong to the process.
+unsafe impl Send for Extra {}
+
+impl Default for Extra {
+    fn default() -> Self {
+        Extra {
+            suspended: 0,
+            suspending: Vec::new(),
+            max_heap_size: MaxHeapSize { words: 0, kill: true, error_logger: true },
+            error_handler: am::ERROR_HANDLER,
+            message_queue_data: Atom::new("on_heap"),
+            sensitive: false,
+            save_calls: 0,
+            async_dist: false,
+            replies: Vec::new(),
+            label: None,
+        }
+    }
+}
+
+/// A process, as whoever runs it sees it.
+pub struct Process {
+    pub heap: Heap,
+    pub ip: *const Instr,
+    pub reductions: i32,
+    pub trap_exit: bool,
+    pub priority: Priority,
+    /// Set while the process is being ended: no code of its own runs any more.
+    pub exiting: bool,
+    /// The process is to end, with the reason in `exception.reason`, before it runs on.
+    pub exit_pending: bool,
+    pub shared: *const Shared,
+    pub vm: &'static Vm,
+    pub saved: SavedRegisters,
+    pub mailbox: Mailbox,
+    pub receive_timer: ReceiveTimer,
+    pub dictionary: Dictionary,
+    pub group_leader: Term,
+    pub exception: Exception,
+    pub relations: Relations,
+    pub registered: Option<Atom>,
+    /// The function that it was spawned with.
+    pub initial: Mfa,
+    pub parent: Term,
+    /// Where a built-in that traps puts the arguments.
+    pub trap_args: [Term; 4],
+    /// What a built-in that waits or yields keeps for when it is called again.
+    pub bif_state: Option<Box<dyn Any + Send>>,
+    /// The result of a built-in that ran on a dirty scheduler.
+    pub dirty_result: Option<crate::BifResult>,
+    pub total_reductions: u64,
+    pub extra: Option<Box<Extra>>,
+}
+
+// SAFETY: a process is run by one thread at a time; schedulers hand it over with its run state.
+unsafe impl Send for Process {}
+
+impl Process {
+    #[inline(always)]
+    pub fn shared(&self) -> &Shared {
+        // SAFETY: the shared part is freed only together with the process.
+        unsafe { &*self.shared }
+    }
+    #[inline(always)]
+    pub fn id(&self) -> u64 {
+        self.shared().id
+    }
+    #[inline(always)]
+    pub fn pid(&self) -> Term {
+        Term::pid(self.id())
+    }
+    pub fn extra(&mut self) -> &mut Extra {
+        self.extra.get_or_insert_default()
+    }
+
+    /// Puts the arguments of a trap in place.
+    pub fn trap(&mut self, export: &'static Export, args: &[Term]) -> crate::BifResult {
+        self.trap_args[..args.len()].copy_from_slice(args);
+        Err(crate::Raise::Trap(export))
+    }
+
+    /// Collects at a safepoint; `registers` are the live X registers.
+    ///
+    /// # Safety
+    /// As for [`Heap::collect`]: heap and stack pointers are current, and the stack holds no garbage.
+    pub unsafe fn collect(&mut self, need: usize, registers: &mut [Term], major: bool) {
+        if let Some(message) = self.mailbox.detach_peeked() {
+            // SAFETY: the mailbox has given it up.
+            unsafe { self.heap.adopt(message) };
+        }
+        let before = self.heap.total_words();
+        let mut leader = [self.group_leader, self.exception.reason, self.exception.trace];
+        let (keys, values) = (&mut self.dictionary.keys, &mut self.dictionary.values);
+        // SAFETY: the caller's; these are all the places that hold terms of the process.
+        unsafe {
+            let roots: &mut [&mut [Term]] = &mut [registers, self.saved.terms_mut(), keys, values, &mut self.trap_args, &mut leader];
+            self.heap.collect(need, roots, major);
+        }
+        [self.group_leader, self.exception.reason, self.exception.trace] = leader;
+        // Time spent collecting counts towards the turn.
+        self.reductions -= (before.min(self.heap.total_words()) / 100) as i32;
+        self.check_max_heap_size();
+    }
+
+    /// Packs the heap for hibernation.
+    /// # Safety
+    /// As for [`Process::collect`].
+    pub unsafe fn collect_to_fit(&mut self, registers: &mut [Term]) {
+        let mut leader = [self.group_leader, self.exception.reason, self.exception.trace];
+        let (keys, values) = (&mut self.dictionary.keys, &mut self.dictionary.values);
+        // SAFETY: the caller's.
+        unsafe {
+            let roots: &mut [&mut [Term]] = &mut [registers, self.saved.terms_mut(), keys, values, &mut self.trap_args, &mut leader];
+            self.heap.collect_to_fit(roots);
+        }
+        [self.group_leader, self.exception.reason, self.exception.trace] = leader;
+    }
+
+    fn check_max_heap_size(&mut self) {
+        let Some(extra) = &self.extra else { return };
+        let limit = extra.max_heap_size;
+        if limit.words == 0 || self.heap.total_words() <= limit.words {
+            return;
+        }
+        if limit.error_logger {
+            crate::exception::log_max_heap_size(self, limit);
+        }
+        if limit.kill {
+            self.exit_pending = true;
+            self.exception.reason = Term::atom(am::KILLED);
+            self.reductions = 0;
+        }
+    }
+
+    /// A new plain reference.
+    pub fn make_ref(&mut self) -> Term {
+        let value = self.vm.next_ref();
+        value.to_term(&mut self.heap)
+    }
+
+    /// Counts work done in a built-in towards the turn.
+    pub fn bump_reductions(&mut self, count: usize) {
+        self.reductions = self.reductions.saturating_sub(i32::try_from(count).unwrap_or(i32::MAX)).max(-REDUCTIONS_PER_TURN);
+    }
+}
+
+impl Alloc for Process {
+    #[inline(always)]
+    fn alloc(&mut self, words: usize) -> *mut u64 {
+        self.heap.alloc(words)
+    }
+    fn off_heap(&mut self) -> &mut OffHeap {
+        self.heap.off_heap()
+    }
+}
+
+/// The process dictionary: insertion-ordered pairs with an index once there are many.
+#[derive(Default)]
+pub struct Dictionary {
+    keys: Vec<Term>,
+    values: Vec<Term>,
+}
+
+impl Dictionary {
+    fn position(&self, key: Term) -> Option<usize> {
+        if key.is_immediate() {
+            return self.keys.iter().position(|&other| other == key);
+        }
+        self.keys.iter().position(|&other| swarmrt_term::compare::equal_exact(other, key))
+    }
+    pub fn get(&self, key: Term) -> Option<Term> {
+        self.position(key).map(|at| self.values[at])
+    }
+    /// The value before.
+    pub fn put(&mut self, key: Term, value: Term) -> Option<Term> {
+        if let Some(at) = self.position(key) {
+            return Some(std::mem::replace(&mut self.values[at], value));
+        }
+        self.keys.push(key);
+        self.values.push(value);
+        None
+    }
+    pub fn erase(&mut self, key: Term) -> Option<Term> {
+        let at = self.position(key)?;
+        self.keys.swap_remove(at);
+        Some(self.values.swap_remove(at))
+    }
+    pub fn clear(&mut self) {
+        self.keys.clear();
+        self.values.clear();
+    }
+    pub fn iter(&self) -> impl Iterator<Item = (Term, Term)> + '_ {
+        self.keys.iter().copied().zip(self.values.iter().copied())
+    }
+    pub fn len(&self) -> usize {
+        self.keys.len()
+    }
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+}
+
+/// Has a process suspended once more.
+pub fn suspend(vm: &'static Vm, pid: u64) {
+    crate::signal::send_call(
+        vm,
+        pid,
+        Box::new(|_, process| {
+            if let Some(process) = process {
+                process.extra().suspended += 1;
+            }
+        }),
+    );
+}
+
+/// Takes one suspension back.
+pub fn resume(vm: &'static Vm, pid: u64) {
+    crate::signal::send_call(
+        vm,
+        pid,
+        Box::new(|_, process| {
+            if let Some(process) = process {
+                let extra = process.extra();
+                extra.suspended = extra.suspended.saturating_sub(1);
+            }
+        }),
+    );
+}
+
+impl Process {
+    /// Whether a fun for which `wanted` holds is among the terms that the process can reach: stack,
+    /// heap, dictionary, and what its messages hold.
+    pub fn holds_fun(&self, wanted: impl Fn(&swarmrt_term::FunIdentity) -> bool) -> bool {
+        let mut found = false;
+        let mut roots: Vec<Term> = self.dictionary.values.clone();
+        roots.extend(self.dictionary.keys.iter().copied());
+        roots.extend(self.saved.terms().iter().copied());
+        roots.extend(self.mailbox.iter());
+        let mut at = self.heap.stop;
+        while at < self.heap.stack_base() {
+            // SAFETY: between the stack pointer and its base stand terms and return addresses.
+            unsafe {
+                let term = Term::from_raw(*at);
+                if term.is_pointer() {
+                    roots.push(term);
+                }
+                at = at.add(1);
+            }
+        }
+        let mut seen = std::collections::HashSet::new();
+        while let Some(term) = roots.pop() {
+            if !term.is_pointer() || swarmrt_heap::is_literal(term) || !seen.insert(term.raw()) {
+                continue;
+            }
+            if let Some(cell) = term.as_cons() {
+                roots.push(cell.head());
+                roots.push(cell.tail());
+                continue;
+            }
+            if let Some(fun) = term.as_local_fun() {
+                found |= wanted(fun.identity());
+            }
+            let header = term.boxed_header();
+            for index in header.raw_words() + 1..=header.words() {
+                // SAFETY: the words after the raw ones are terms.
+                roots.push(unsafe { Term::from_raw(*term.boxed_ptr().add(index)) });
+            }
+        }
+        found
+    }
+}

@@ -1,0 +1,370 @@
+//! Schedulers: one thread a core, each with a queue for every priority; work is stolen when a queue is
+//! empty, and threads with nothing to steal sleep.
+
+use crate::process::{Priority, Process, REDUCTIONS_PER_TURN, X_REGISTERS, run_state};
+use crate::table::ProcessCell;
+use crate::vm::Vm;
+use parking_lot::{Condvar, Mutex};
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use swarmrt_term::Term;
+
+/// The registers that code works on while a process runs. One set a scheduler.
+pub struct Registers {
+    pub x: [Term; X_REGISTERS + 256],
+    pub f: [f64; X_REGISTERS],
+}
+
+impl Registers {
+    fn new() -> Box<Registers> {
+        Box::new(Registers { x: [Term::NIL; X_REGISTERS + 256], f: [0.0; X_REGISTERS] })
+    }
+}
+
+/// Why an engine gave a process back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// Its turn is over.
+    Yield,
+    /// It waits for a signal.
+    Wait,
+    /// It ended, with the reason in its exception.
+    Exit,
+    /// It stands at a built-in that is to run on a dirty scheduler.
+    DirtyIo,
+    DirtyCpu,
+}
+
+/// What runs the code of processes.
+pub trait Engine: Send + Sync {
+    /// Runs the process from `ip` with its saved registers, until it gives up the scheduler. On return
+    /// `ip` and the saved registers say where to go on.
+    fn run(&self, process: &mut Process, registers: &mut Registers) -> Outcome;
+    /// Runs the built-in that the process stands at, on a dirty scheduler, and leaves the result in
+    /// `dirty_result`.
+    fn run_dirty(&self, process: &mut Process, registers: &mut Registers);
+}
+
+struct Queues {
+    by_priority: [VecDeque<usize>; 4],
+    length: usize,
+    /// Turns that low priority has been passed over.
+    low_skipped: u32,
+}
+
+/// Low priority gets one turn in this many, as in OTP.
+const LOW_TURNS: u32 = 8;
+
+impl Queues {
+    fn push(&mut self, cell: usize, priority: u8) {
+        self.by_priority[usize::from(priority)].push_back(cell);
+        self.length += 1;
+    }
+    fn pop(&mut self) -> Option<usize> {
+        if self.length == 0 {
+            return None;
+        }
+        let [max, high, normal, low] = &mut self.by_priority;
+        let cell = if let Some(cell) = max.pop_front().or_else(|| high.pop_front()) {
+            cell
+        } else if low.is_empty() || (!normal.is_empty() && self.low_skipped < LOW_TURNS) {
+            self.low_skipped += u32::from(!low.is_empty());
+            normal.pop_front()?
+        } else {
+            self.low_skipped = 0;
+            low.pop_front()?
+        };
+        self.length -= 1;
+        Some(cell)
+    }
+    /// The one that has waited longest goes to the thief.
+    fn steal(&mut self) -> Option<usize> {
+        self.pop()
+    }
+}
+
+struct Scheduler {
+    queues: Mutex<Queues>,
+    /// Its length, to be read without the lock.
+    length: AtomicUsize,
+    sleeping: AtomicBool,
+    wake: (Mutex<bool>, Condvar),
+    reductions: AtomicU64,
+    /// Nanoseconds spent running processes.
+    busy_ns: AtomicU64,
+}
+
+struct DirtyPool {
+    queue: Mutex<VecDeque<usize>>,
+    arrived: Condvar,
+}
+
+pub struct Schedulers {
+    all: Box<[Scheduler]>,
+    sleepers: AtomicU32,
+    next_injected: AtomicUsize,
+    pub context_switches: AtomicU64,
+    dirty_io: DirtyPool,
+    dirty_cpu: DirtyPool,
+    pub online: AtomicUsize,
+}
+
+thread_local! {
+    /// The number of this thread's scheduler, if it is one.
+    static CURRENT: Cell<Option<usize>> = const { Cell::new(None) };
+}
+
+/// The number of the calling thread's scheduler, from 0.
+pub fn current_scheduler() -> Option<usize> {
+    CURRENT.get()
+}
+
+impl Schedulers {
+    pub(crate) fn new(count: usize) -> Schedulers {
+        let scheduler = || Scheduler {
+            queues: Mutex::new(Queues { by_priority: Default::default(), length: 0, low_skipped: 0 }),
+            length: AtomicUsize::new(0),
+            sleeping: AtomicBool::new(false),
+            wake: (Mutex::new(false), Condvar::new()),
+            reductions: AtomicU64::new(0),
+            busy_ns: AtomicU64::new(0),
+        };
+        let pool = || DirtyPool { queue: Mutex::default(), arrived: Condvar::new() };
+        Schedulers {
+            all: (0..count.max(1)).map(|_| scheduler()).collect(),
+            sleepers: AtomicU32::new(0),
+            next_injected: AtomicUsize::new(0),
+            context_switches: AtomicU64::new(0),
+            dirty_io: pool(),
+            dirty_cpu: pool(),
+            online: AtomicUsize::new(count.max(1)),
+        }
+    }
+    pub fn count(&self) -> usize {
+        self.all.len()
+    }
+    pub fn queue_lengths(&self) -> Vec<usize> {
+        self.all.iter().map(|scheduler| scheduler.length.load(Ordering::Relaxed)).collect()
+    }
+    pub fn reductions(&self) -> u64 {
+        self.all.iter().map(|scheduler| scheduler.reductions.load(Ordering::Relaxed)).sum()
+    }
+    pub fn busy_ns(&self) -> Vec<u64> {
+        self.all.iter().map(|scheduler| scheduler.busy_ns.load(Ordering::Relaxed)).collect()
+    }
+
+    /// Puts a runnable process into a queue: that of the calling scheduler, or of the one that ran it last.
+    pub fn enqueue(&self, cell: &ProcessCell) {
+        let here = current_scheduler();
+        let at = here.unwrap_or_else(|| {
+            let last = cell.shared.scheduler.load(Ordering::Relaxed) as usize;
+            if last < self.all.len() { last } else { self.next_injected.fetch_add(1, Ordering::Relaxed) % self.all.len() }
+        });
+        let scheduler = &self.all[at];
+        let priority = cell.shared.priority.load(Ordering::Relaxed);
+        let length = {
+            let mut queues = scheduler.queues.lock();
+            queues.push(std::ptr::from_ref(cell) as usize, priority);
+            scheduler.length.store(queues.length, Ordering::Relaxed);
+            queues.length
+        };
+        if here.is_none() {
+            self.wake(at);
+        } else if length > 1 {
+            self.wake_one();
+        }
+    }
+
+    fn wake(&self, at: usize) {
+        // SeqCst: pairs with the sleeper, which announces itself before it looks at the queues again.
+        std::sync::atomic::fence(Ordering::SeqCst);
+        let scheduler = &self.all[at];
+        if scheduler.sleeping.load(Ordering::SeqCst) {
+            let mut woken = scheduler.wake.0.lock();
+            *woken = true;
+            scheduler.wake.1.notify_one();
+        }
+    }
+
+    /// Wakes one sleeping scheduler, if there is one, to take some of the work.
+    fn wake_one(&self) {
+        if self.sleepers.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        for (at, scheduler) in self.all.iter().enumerate() {
+            if scheduler.sleeping.load(Ordering::Relaxed) {
+                self.wake(at);
+                return;
+            }
+        }
+    }
+
+    fn next(&self, own: usize) -> Option<usize> {
+        let scheduler = &self.all[own];
+        if scheduler.length.load(Ordering::Relaxed) > 0 {
+            let mut queues = scheduler.queues.lock();
+            if let Some(cell) = queues.pop() {
+                scheduler.length.store(queues.length, Ordering::Relaxed);
+                return Some(cell);
+            }
+        }
+        let count = self.all.len();
+        for distance in 1..count {
+            let victim = &self.all[(own + distance) % count];
+            if victim.length.load(Ordering::Relaxed) > 0 {
+                let mut queues = victim.queues.lock();
+                if let Some(cell) = queues.steal() {
+                    victim.length.store(queues.length, Ordering::Relaxed);
+                    return Some(cell);
+                }
+            }
+        }
+        None
+    }
+
+    fn sleep(&self, own: usize) {
+        let scheduler = &self.all[own];
+        let mut woken = scheduler.wake.0.lock();
+        scheduler.sleeping.store(true, Ordering::SeqCst);
+        self.sleepers.fetch_add(1, Ordering::SeqCst);
+        std::sync::atomic::fence(Ordering::SeqCst);
+        // Work that came in before we announced that we sleep would not wake us.
+        let idle = self.all.iter().all(|other| other.length.load(Ordering::SeqCst) == 0);
+        if idle && !*woken {
+            scheduler.wake.1.wait(&mut woken);
+        }
+        *woken = false;
+        scheduler.sleeping.store(false, Ordering::SeqCst);
+        self.sleepers.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    fn dirty(&self, io: bool) -> &DirtyPool {
+        if io { &self.dirty_io } else { &self.dirty_cpu }
+    }
+    fn enqueue_dirty(&self, cell: &ProcessCell, io: bool) {
+        let pool = self.dirty(io);
+        pool.queue.lock().push_back(std::ptr::from_ref(cell) as usize);
+        pool.arrived.notify_one();
+    }
+}
+
+impl Vm {
+    /// Starts all threads: schedulers, dirty schedulers, timers.
+    ///
+    /// # Errors
+    /// When the operating system refuses a thread.
+    pub fn start(&'static self, engine: Box<dyn Engine>) -> std::io::Result<()> {
+        let fresh = self.engine.set(engine).is_ok();
+        assert!(fresh, "a machine is started once");
+        let builder = |name: String| std::thread::Builder::new().name(name).stack_size(8 << 20);
+        for number in 0..self.schedulers.count() {
+            builder(format!("scheduler {}", number + 1)).spawn(move || self.run_scheduler(number))?;
+        }
+        for (io, count) in [(true, self.config.dirty_io), (false, self.config.dirty_cpu)] {
+            for number in 0..count {
+                let kind = if io { "io" } else { "cpu" };
+                builder(format!("dirty {kind} {}", number + 1)).spawn(move || self.run_dirty_scheduler(io))?;
+            }
+        }
+        builder("timers".to_owned()).spawn(move || self.timers.run(self))?;
+        Ok(())
+    }
+
+    fn run_scheduler(&'static self, number: usize) {
+        CURRENT.set(Some(number));
+        let engine = self.engine.get().expect("set before the threads start").as_ref();
+        let mut registers = Registers::new();
+        loop {
+            match self.schedulers.next(number) {
+                // SAFETY: a cell in a run queue is alive, and whoever takes it out runs it alone.
+                Some(cell) => unsafe { self.run_process(&*(cell as *const ProcessCell), number, engine, &mut registers) },
+                None => self.schedulers.sleep(number),
+            }
+        }
+    }
+
+    /// # Safety
+    /// The caller took the process out of a run queue.
+    unsafe fn run_process(&'static self, cell: &ProcessCell, number: usize, engine: &dyn Engine, registers: &mut Registers) {
+        let guard = crossbeam_epoch::pin();
+        let scheduler = &self.schedulers.all[number];
+        cell.shared.scheduler.store(number as u32, Ordering::Relaxed);
+        cell.shared.state.store(run_state::RUNNING, Ordering::SeqCst);
+        // SAFETY: the caller's.
+        let process = unsafe { &mut *cell.process.get() };
+        let mut turn = REDUCTIONS_PER_TURN;
+        loop {
+            process.reductions = turn;
+            if process.has_incoming() {
+                process.handle_signals();
+            }
+            if process.exit_pending {
+                process.end(&guard);
+                return;
+            }
+            let suspended = process.extra.as_ref().is_some_and(|extra| extra.suspended > 0);
+            let outcome = if suspended { Outcome::Wait } else { engine.run(process, registers) };
+            let used = (turn - process.reductions).max(1);
+            process.total_reductions += used as u64;
+            scheduler.reductions.fetch_add(used as u64, Ordering::Relaxed);
+            match outcome {
+                Outcome::Exit => {
+                    process.end(&guard);
+                    return;
+                }
+                Outcome::Yield => {
+                    cell.shared.priority.store(process.priority as u8, Ordering::Relaxed);
+                    cell.shared.state.store(run_state::QUEUED, Ordering::SeqCst);
+                    self.schedulers.enqueue(cell);
+                    return;
+                }
+                Outcome::Wait => {
+                    let waits = cell.shared.state.compare_exchange(run_state::RUNNING, run_state::WAITING, Ordering::SeqCst, Ordering::SeqCst);
+                    if waits.is_ok() {
+                        return;
+                    }
+                    // A signal came in meanwhile.
+                    cell.shared.state.store(run_state::RUNNING, Ordering::SeqCst);
+                    turn = process.reductions.max(100);
+                }
+                Outcome::DirtyIo | Outcome::DirtyCpu => {
+                    self.schedulers.enqueue_dirty(cell, outcome == Outcome::DirtyIo);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn run_dirty_scheduler(&'static self, io: bool) {
+        let engine = self.engine.get().expect("set before the threads start").as_ref();
+        let mut registers = Registers::new();
+        let pool = self.schedulers.dirty(io);
+        loop {
+            let cell = {
+                let mut queue = pool.queue.lock();
+                loop {
+                    match queue.pop_front() {
+                        Some(cell) => break cell,
+                        None => pool.arrived.wait(&mut queue),
+                    }
+                }
+            };
+            let _guard = crossbeam_epoch::pin();
+            // SAFETY: a process is alive while it runs, and it runs here now.
+            let cell = unsafe { &*(cell as *const ProcessCell) };
+            // SAFETY: as above; we alone run it.
+            engine.run_dirty(unsafe { &mut *cell.process.get() }, &mut registers);
+            cell.shared.state.store(run_state::QUEUED, Ordering::SeqCst);
+            self.schedulers.enqueue(cell);
+        }
+    }
+}
+
+impl Process {
+    /// Changes the priority; from the next turn on.
+    pub fn set_priority(&mut self, priority: Priority) -> Priority {
+        self.shared().priority.store(priority as u8, Ordering::Relaxed);
+        std::mem::replace(&mut self.priority, priority)
+    }
+}

@@ -1,0 +1,457 @@
+//! Signals: everything that one process does to another, in order from each sender.
+//!
+//! A signal is a fragment. The incoming queue is a lock-free stack that the receiver takes over in
+//! one swap and turns round; what is not a message is handled then and there.
+
+use crate::links::{AliasMode, Watched};
+use crate::process::{Process, Shared, run_state};
+use crate::table::ProcessCell;
+use crate::vm::Vm;
+use std::sync::atomic::Ordering;
+use swarmrt_heap::{Fragment, copy_term, size_words};
+use swarmrt_term::{Alloc, Term, am};
+
+/// What the incoming queue holds once the process is gone.
+pub const CLOSED: *mut Fragment = 1 as *mut Fragment;
+
+/// The kinds of signals, as [`Fragment::kind`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u32)]
+pub enum Kind {
+    /// Root: the message.
+    Message = 0,
+    /// `exit/2`. Root: the reason.
+    Exit,
+    /// A linked process or port is gone. Root: the reason.
+    LinkExit,
+    Link,
+    Unlink,
+    /// Root: a pair of the reference's number and nothing more.
+    Monitor,
+    Demonitor,
+    /// A monitored process is gone. Root: {number of the reference, reason}.
+    Down,
+    /// A message to an alias. Root: {number of the reference, message}.
+    Alias,
+    /// Root: the address of a boxed [`Call`].
+    Call,
+    /// A reply to a built-in that waits. Root: {number, reply}.
+    Reply,
+}
+
+impl Kind {
+    fn from_u32(number: u32) -> Kind {
+        use Kind::*;
+        [Message, Exit, LinkExit, Link, Unlink, Monitor, Demonitor, Down, Alias, Call, Reply][number as usize]
+    }
+}
+
+/// Work to be done in the context of another process; gets `None` when that process is gone.
+pub type Call = Box<dyn FnOnce(&'static Vm, Option<&mut Process>) + Send>;
+
+fn new_signal(kind: Kind, from: Term, root: Term) -> *mut Fragment {
+    let fragment = Fragment::copy_of(root);
+    // SAFETY: just made.
+    unsafe {
+        (*fragment).kind = kind as u32;
+        (*fragment).from = from;
+    }
+    fragment
+}
+
+/// A signal whose root is the pair of a number and a term.
+fn numbered_signal(kind: Kind, from: Term, number: u64, term: Term) -> *mut Fragment {
+    let fragment = Fragment::new(size_words(term) + 3 + 2);
+    // SAFETY: just made, with room for the pair, the number and the term.
+    unsafe {
+        let to = &mut *fragment;
+        let copied = copy_term(term, to);
+        let number = to.uint(number);
+        to.root = to.tuple(&[number, copied]);
+        to.kind = kind as u32;
+        to.from = from;
+    }
+    fragment
+}
+
+/// The number and the term of such a signal.
+fn split_numbered(root: Term) -> (u64, Term) {
+    let pair = root.as_tuple().expect("built as a pair");
+    (number_of(pair.get(0)), pair.get(1))
+}
+
+fn number_of(term: Term) -> u64 {
+    match term.as_small() {
+        Some(value) => value as u64,
+        None => term.as_big().map_or(0, |big| big.digits()[0]),
+    }
+}
+
+/// Puts a signal into the queue of a process and wakes it. `false` when it is gone; the signal is freed then.
+pub fn deliver(vm: &'static Vm, to: &ProcessCell, signal: *mut Fragment) -> bool {
+    let shared = &to.shared;
+    let mut head = shared.incoming.load(Ordering::Relaxed);
+    loop {
+        if head == CLOSED {
+            drop_signal(vm, signal);
+            return false;
+        }
+        // SAFETY: the signal is ours until it is published.
+        unsafe { (*signal).next = head };
+        // Release: the receiver sees the signal whole.
+        match shared.incoming.compare_exchange_weak(head, signal, Ordering::Release, Ordering::Relaxed) {
+            Ok(_) => break,
+            Err(now) => head = now,
+        }
+    }
+    wake(vm, to);
+    true
+}
+
+/// Makes sure that the process looks at its signals.
+pub fn wake(vm: &'static Vm, to: &ProcessCell) {
+    let shared: &Shared = &to.shared;
+    let mut state = shared.state.load(Ordering::SeqCst);
+    loop {
+        let next = match state {
+            run_state::WAITING => run_state::QUEUED,
+            run_state::RUNNING => run_state::NOTIFIED,
+            _ => return,
+        };
+        // SeqCst: pairs with the receiver, which looks at the queue after it has changed the state.
+        match shared.state.compare_exchange(state, next, Ordering::SeqCst, Ordering::SeqCst) {
+            Ok(_) => {
+                if next == run_state::QUEUED {
+                    vm.schedulers.enqueue(to);
+                }
+                return;
+            }
+            Err(now) => state = now,
+        }
+    }
+}
+
+/// Frees a signal that nobody will receive.
+fn drop_signal(vm: &'static Vm, signal: *mut Fragment) {
+    // SAFETY: the signal is ours.
+    unsafe {
+        if (*signal).kind == Kind::Call as u32 {
+            let call = take_call(signal);
+            Fragment::free(signal);
+            call(vm, None);
+        } else {
+            Fragment::free(signal);
+        }
+    }
+}
+
+unsafe fn take_call(signal: *mut Fragment) -> Call {
+    // SAFETY: the root of a call signal is the address of a boxed `Call`, given to us.
+    unsafe { *Box::from_raw((*signal).root.raw() as *mut Call) }
+}
+
+fn send_to(vm: &'static Vm, to: u64, make: impl FnOnce() -> *mut Fragment) -> bool {
+    match vm.processes.get(to) {
+        Some(cell) if cell.shared.incoming.load(Ordering::Relaxed) != CLOSED => deliver(vm, cell, make()),
+        _ => false,
+    }
+}
+
+/// Sends a copy of `message` to a local process.
+pub fn send_message(vm: &'static Vm, from: Term, to: u64, message: Term) -> bool {
+    send_to(vm, to, || new_signal(Kind::Message, from, message))
+}
+
+/// Sends a message that `build` makes directly in its fragment of `words` words.
+pub fn send_built(vm: &'static Vm, to: u64, words: usize, build: impl FnOnce(&mut Fragment) -> Term) -> bool {
+    send_to(vm, to, || {
+        let fragment = Fragment::new(words);
+        // SAFETY: just made.
+        unsafe { (*fragment).root = build(&mut *fragment) };
+        fragment
+    })
+}
+
+/// Sends a message that was already copied.
+pub fn send_fragment(vm: &'static Vm, to: u64, message: *mut Fragment) -> bool {
+    match vm.processes.get(to) {
+        Some(cell) => deliver(vm, cell, message),
+        None => {
+            drop_signal(vm, message);
+            false
+        }
+    }
+}
+
+pub fn send_alias(vm: &'static Vm, from: Term, owner: u64, reference: u64, message: Term) -> bool {
+    send_to(vm, owner, || numbered_signal(Kind::Alias, from, reference, message))
+}
+pub fn send_exit(vm: &'static Vm, from: Term, to: u64, reason: Term) -> bool {
+    send_to(vm, to, || new_signal(Kind::Exit, from, reason))
+}
+pub fn send_link_exit(vm: &'static Vm, from: Term, to: u64, reason: Term) -> bool {
+    send_to(vm, to, || new_signal(Kind::LinkExit, from, reason))
+}
+pub fn send_link(vm: &'static Vm, from: Term, to: u64) -> bool {
+    send_to(vm, to, || new_signal(Kind::Link, from, Term::NIL))
+}
+pub fn send_unlink(vm: &'static Vm, from: Term, to: u64) -> bool {
+    send_to(vm, to, || new_signal(Kind::Unlink, from, Term::NIL))
+}
+pub fn send_monitor(vm: &'static Vm, from: Term, to: u64, reference: u64) -> bool {
+    send_to(vm, to, || numbered_signal(Kind::Monitor, from, reference, Term::NIL))
+}
+pub fn send_demonitor(vm: &'static Vm, from: Term, to: u64, reference: u64) -> bool {
+    send_to(vm, to, || numbered_signal(Kind::Demonitor, from, reference, Term::NIL))
+}
+pub fn send_down(vm: &'static Vm, from: Term, to: u64, reference: u64, reason: Term) -> bool {
+    send_to(vm, to, || numbered_signal(Kind::Down, from, reference, reason))
+}
+/// Sends the reply that a built-in of the process waits for.
+pub fn send_reply(vm: &'static Vm, to: u64, number: u64, reply: Term) -> bool {
+    send_to(vm, to, || numbered_signal(Kind::Reply, Term::NONE, number, reply))
+}
+/// Has `call` done in the context of a process, or with `None` when it is gone.
+pub fn send_call(vm: &'static Vm, to: u64, call: Call) -> bool {
+    let Some(cell) = vm.processes.get(to) else {
+        call(vm, None);
+        return false;
+    };
+    let fragment = Fragment::new(0);
+    let raw = Box::into_raw(Box::new(call)) as u64;
+    // SAFETY: just made; the root of a call is read back only by `take_call`.
+    unsafe {
+        (*fragment).kind = Kind::Call as u32;
+        (*fragment).root = Term::from_raw(raw);
+    }
+    deliver(vm, cell, fragment)
+}
+
+/// The time limit of a receive is over.
+pub(crate) fn receive_timeout(vm: &'static Vm, pid: u64, sequence: u32) {
+    let _guard = crossbeam_epoch::pin();
+    send_call(
+        vm,
+        pid,
+        Box::new(move |_, process| {
+            if let Some(process) = process
+                && process.receive_timer.sequence == sequence
+            {
+                process.receive_timer.fired = true;
+                process.receive_timer.key = None;
+            }
+        }),
+    );
+}
+
+impl Process {
+    #[inline(always)]
+    pub fn has_incoming(&self) -> bool {
+        !self.shared().incoming.load(Ordering::Relaxed).is_null()
+    }
+
+    /// Takes over the incoming signals: messages go to the mailbox, the rest is handled. Afterwards
+    /// `exit_pending` tells whether the process is to end.
+    pub fn handle_signals(&mut self) {
+        // Acquire: we see the signals whole.
+        let mut newest = self.shared().incoming.swap(std::ptr::null_mut(), Ordering::Acquire);
+        let mut oldest: *mut Fragment = std::ptr::null_mut();
+        while !newest.is_null() {
+            // SAFETY: the signals are ours now.
+            unsafe {
+                let next = (*newest).next;
+                (*newest).next = oldest;
+                oldest = newest;
+                newest = next;
+            }
+        }
+        while !oldest.is_null() {
+            // SAFETY: as above.
+            unsafe {
+                let next = (*oldest).next;
+                if (*oldest).kind == Kind::Message as u32 {
+                    self.mailbox.push(oldest);
+                } else {
+                    self.handle(oldest);
+                }
+                oldest = next;
+            }
+        }
+    }
+
+    unsafe fn handle(&mut self, signal: *mut Fragment) {
+        // SAFETY: the signal is ours, and its root is what its kind says.
+        unsafe {
+            let from = (*signal).from;
+            let root = (*signal).root;
+            match Kind::from_u32((*signal).kind) {
+                Kind::Message => unreachable!("messages go to the mailbox"),
+                Kind::Exit => {
+                    self.exit_signal(from, root, false);
+                }
+                Kind::LinkExit => {
+                    if self.relations.unlink(from) {
+                        self.exit_signal(from, root, true);
+                    }
+                }
+                Kind::Link => {
+                    self.relations.link(from);
+                }
+                Kind::Unlink => {
+                    self.relations.unlink(from);
+                }
+                Kind::Monitor => {
+                    self.relations.monitored_by.insert(split_numbered(root).0, from.as_pid().unwrap_or(0));
+                }
+                Kind::Demonitor => {
+                    self.relations.monitored_by.remove(&split_numbered(root).0);
+                }
+                Kind::Down => {
+                    let (reference, reason) = split_numbered(root);
+                    self.down(reference, reason);
+                }
+                Kind::Alias => {
+                    let (reference, message) = split_numbered(root);
+                    if let Some(mode) = self.relations.aliases.get(&reference).copied() {
+                        match mode {
+                            AliasMode::Reply => {
+                                self.relations.aliases.remove(&reference);
+                            }
+                            AliasMode::ReplyDemonitor => {
+                                if let Some(monitor) = self.relations.remove_monitor(reference)
+                                    && let Watched::Pid(pid) | Watched::Name { pid, .. } = monitor.watched
+                                {
+                                    send_demonitor(self.vm, self.pid(), pid, reference);
+                                }
+                            }
+                            AliasMode::ExplicitUnalias | AliasMode::Demonitor => {}
+                        }
+                        (*signal).root = message;
+                        (*signal).kind = Kind::Message as u32;
+                        self.mailbox.push(signal);
+                        return;
+                    }
+                }
+                Kind::Call => {
+                    let call = take_call(signal);
+                    call(self.vm, Some(self));
+                }
+                Kind::Reply => {
+                    let (number, reply) = split_numbered(root);
+                    (*signal).root = reply;
+                    if let Some(slot) = self.extra().replies.iter_mut().find(|(waiting, _)| *waiting == number) {
+                        slot.1 = signal;
+                        return;
+                    }
+                }
+            }
+            Fragment::free(signal);
+        }
+    }
+
+    /// What an exit signal does: nothing, a message, or the end of the process.
+    fn exit_signal(&mut self, from: Term, reason: Term, linked: bool) {
+        let kill = reason == Term::atom(am::KILL) && !linked;
+        if self.trap_exit && !kill {
+            let words = size_words(reason) + 4;
+            let fragment = Fragment::new(words);
+            // SAFETY: just made, with room for the reason and the tuple.
+            unsafe {
+                let to = &mut *fragment;
+                let reason = copy_term(reason, to);
+                to.root = to.tuple(&[Term::atom(am::CAP_EXIT), from, reason]);
+                self.mailbox.push(fragment);
+            }
+            return;
+        }
+        // `exit(self(), normal)` ends the process; `normal` from anybody else is ignored.
+        if reason == Term::atom(am::NORMAL) && (linked || from != self.pid()) {
+            return;
+        }
+        if self.exit_pending {
+            return;
+        }
+        self.exit_pending = true;
+        self.exception.reason = if kill { Term::atom(am::KILLED) } else { copy_term(reason, &mut self.heap) };
+    }
+
+    fn down(&mut self, reference: u64, reason: Term) {
+        let Some(monitor) = self.relations.remove_monitor(reference) else { return };
+        let tag = monitor.tag.as_ref().map_or(Term::atom(am::CAP_DOWN), |tag| tag.term);
+        let fragment = Fragment::new(size_words(reason) + size_words(tag) + 6 + 4 + 3);
+        // SAFETY: just made, with room for the message.
+        unsafe {
+            let to = &mut *fragment;
+            let reason = copy_term(reason, to);
+            let tag = copy_term(tag, to);
+            let reference = monitor.reference.to_term(to);
+            let (kind, object) = match monitor.watched {
+                Watched::Pid(pid) => (am::PROCESS, Term::pid(pid)),
+                Watched::Port(port) => (am::PORT, Term::port(port)),
+                Watched::Name { name, .. } => {
+                    let node = Term::atom(self.vm.node().name);
+                    (am::PROCESS, to.tuple(&[Term::atom(name), node]))
+                }
+                Watched::TimeOffset => (am::TIME_OFFSET, Term::atom(am::CLOCK_SERVICE)),
+            };
+            to.root = to.tuple(&[tag, reference, Term::atom(kind), object, reason]);
+            self.mailbox.push(fragment);
+        }
+    }
+
+    /// Ends the queue: senders find the process gone from now on. What is still there is dropped.
+    pub(crate) fn close_incoming(&mut self) {
+        let mut at = self.shared().incoming.swap(CLOSED, Ordering::AcqRel);
+        while !at.is_null() && at != CLOSED {
+            // SAFETY: the signals are ours now.
+            unsafe {
+                let next = (*at).next;
+                self.refuse(at);
+                at = next;
+            }
+        }
+    }
+
+    /// A signal that came too late: whoever asked for an answer gets one.
+    unsafe fn refuse(&mut self, signal: *mut Fragment) {
+        // SAFETY: the signal is ours.
+        unsafe {
+            let from = (*signal).from;
+            match Kind::from_u32((*signal).kind) {
+                Kind::Link => {
+                    if let Some(pid) = from.as_pid() {
+                        send_link_exit(self.vm, self.pid(), pid, Term::atom(am::NOPROC));
+                    }
+                }
+                Kind::Monitor => {
+                    if let Some(pid) = from.as_pid() {
+                        let reference = split_numbered((*signal).root).0;
+                        send_down(self.vm, self.pid(), pid, reference, Term::atom(am::NOPROC));
+                    }
+                }
+                _ => {}
+            }
+        }
+        drop_signal(self.vm, signal);
+    }
+
+    /// Takes the reply with this number, if it is there; its terms belong to the process's heap then.
+    pub fn take_reply(&mut self, number: u64) -> Option<Term> {
+        let extra = self.extra.as_mut()?;
+        let at = extra.replies.iter().position(|(waiting, reply)| *waiting == number && !reply.is_null())?;
+        let (_, fragment) = extra.replies.swap_remove(at);
+        // SAFETY: the reply is ours and in no list.
+        unsafe {
+            let root = (*fragment).root;
+            self.heap.adopt(fragment);
+            Some(root)
+        }
+    }
+
+    /// A number for a reply to come.
+    pub fn expect_reply(&mut self) -> u64 {
+        let number = self.vm.next_ref().id;
+        self.extra().replies.push((number, std::ptr::null_mut()));
+        number
+    }
+}

@@ -1,0 +1,166 @@
+//! Making processes.
+
+use crate::exception::Exception;
+use crate::links::{Monitor, Relations, RefValue, Tag, Watched};
+use crate::mailbox::Mailbox;
+use crate::process::{Dictionary, Extra, MaxHeapSize, Priority, Process, ReceiveTimer, SavedRegisters, Shared, run_state};
+use crate::table::ProcessCell;
+use crate::vm::Vm;
+use std::cell::UnsafeCell;
+use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32};
+use swarmrt_heap::{Heap, copy_term};
+use swarmrt_term::{Atom, Mfa, Term};
+
+/// The words of a new process's block.
+const INITIAL_WORDS: usize = 48;
+
+pub struct SpawnOptions {
+    pub link: bool,
+    /// The monitor's reference, with the `tag` option.
+    pub monitor: Option<(RefValue, Option<Tag>)>,
+    pub priority: Priority,
+    pub min_heap_words: Option<u32>,
+    pub fullsweep_after: Option<u32>,
+    pub max_heap_size: Option<MaxHeapSize>,
+    pub message_queue_data: Option<Atom>,
+    pub async_dist: bool,
+}
+
+impl Default for SpawnOptions {
+    fn default() -> Self {
+        SpawnOptions {
+            link: false,
+            monitor: None,
+            priority: Priority::Normal,
+            min_heap_words: None,
+            fullsweep_after: None,
+            max_heap_size: None,
+            message_queue_data: None,
+            async_dist: false,
+        }
+    }
+}
+
+/// What a new process calls: a function by name with a list of arguments, or a fun with one.
+#[derive(Clone, Copy)]
+pub enum Start {
+    Apply { module: Atom, function: Atom, args: Term },
+    Fun(Term),
+}
+
+/// Makes a process that is runnable at once. `parent` is absent for the first one.
+///
+/// # Errors
+/// `None` when there are too many processes.
+pub fn spawn(vm: &'static Vm, mut parent: Option<&mut Process>, start: Start, mut options: SpawnOptions) -> Option<u64> {
+    let (args, initial) = match start {
+        Start::Apply { module, function, args } => {
+            let arity = args.list_len().unwrap_or(0) as u32;
+            (args, Mfa { module, function, arity })
+        }
+        Start::Fun(fun) => {
+            let initial = match fun.as_local_fun() {
+                Some(fun) => {
+                    let identity = fun.identity();
+                    let name = vm.code.fun_name(identity).unwrap_or(identity.module);
+                    Mfa { module: identity.module, function: name, arity: u32::from(identity.arity) + fun.free().len() as u32 }
+                }
+                None => fun.as_export_fun().map_or(Mfa { module: swarmrt_term::am::ERLANG, function: swarmrt_term::am::APPLY, arity: 2 }, |fun| *fun.mfa()),
+            };
+            (fun, initial)
+        }
+    };
+    let parent_pid = parent.as_deref().map_or(Term::NONE, Process::pid);
+    let leader = parent.as_deref().map_or(Term::NONE, |parent| parent.group_leader);
+    let spawner = &mut parent;
+    let cell = vm.processes.insert(|id| {
+        let words = swarmrt_heap::size_words(args) + INITIAL_WORDS;
+        let mut heap = Heap::new(words.max(options.min_heap_words.unwrap_or(0) as usize));
+        if let Some(words) = options.min_heap_words {
+            heap.min_heap_words = words;
+        }
+        if let Some(count) = options.fullsweep_after {
+            heap.fullsweep_after = count;
+        }
+        let args = copy_term(args, &mut heap);
+        let leader = if leader.is_none() { Term::pid(id) } else { copy_term(leader, &mut heap) };
+        // The bottom of the stack: where the first function returns to.
+        // SAFETY: a new block has room for a return address.
+        unsafe {
+            heap.stop = heap.stop.sub(1);
+            *heap.stop = vm.code.process_end() as u64;
+        }
+        let mut saved = SavedRegisters::default();
+        let ip = match start {
+            Start::Apply { module, function, .. } => {
+                saved.save(&[Term::atom(module), Term::atom(function), args]);
+                vm.code.apply_entry()
+            }
+            Start::Fun(_) => {
+                saved.save(&[args]);
+                vm.code.apply_fun_entry()
+            }
+        };
+        let mut relations = Relations::default();
+        if let Some(parent) = spawner {
+            if options.link {
+                relations.link(parent.pid());
+                parent.relations.link(Term::pid(id));
+            }
+            if let Some((reference, tag)) = options.monitor.take() {
+                relations.monitored_by.insert(reference.id, parent.id());
+                parent.relations.monitors.insert(reference.id, Monitor { reference, watched: Watched::Pid(id), tag });
+            }
+        }
+        let mut extra: Option<Box<Extra>> = None;
+        if let Some(limit) = options.max_heap_size.or_else(|| vm.default_max_heap_size()) {
+            extra.get_or_insert_default().max_heap_size = limit;
+        }
+        if let Some(place) = options.message_queue_data {
+            extra.get_or_insert_default().message_queue_data = place;
+        }
+        if options.async_dist {
+            extra.get_or_insert_default().async_dist = true;
+        }
+        let mut cell = Box::new(ProcessCell {
+            shared: Shared {
+                state: AtomicU8::new(run_state::QUEUED),
+                priority: AtomicU8::new(options.priority as u8),
+                scheduler: AtomicU32::new(u32::MAX),
+                incoming: AtomicPtr::new(std::ptr::null_mut()),
+                id,
+            },
+            process: UnsafeCell::new(Process {
+                heap,
+                ip,
+                reductions: 0,
+                trap_exit: false,
+                priority: options.priority,
+                exiting: false,
+                exit_pending: false,
+                shared: std::ptr::null(),
+                vm,
+                saved,
+                mailbox: Mailbox::new(),
+                receive_timer: ReceiveTimer::default(),
+                dictionary: Dictionary::default(),
+                group_leader: leader,
+                exception: Exception::default(),
+                relations,
+                registered: None,
+                initial,
+                parent: parent_pid,
+                trap_args: [Term::NIL; 4],
+                bif_state: None,
+                dirty_result: None,
+                total_reductions: 0,
+                extra,
+            }),
+        });
+        cell.process.get_mut().shared = &raw const cell.shared;
+        cell
+    })?;
+    let id = cell.shared.id;
+    vm.schedulers.enqueue(cell);
+    Some(id)
+}

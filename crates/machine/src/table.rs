@@ -1,0 +1,115 @@
+//! The process table: from a pid's number to the process, without a lock for readers.
+//!
+//! Pid numbers are handed out in rising order; the slot is the number modulo the table's size, and a
+//! number whose slot is taken is passed over. Readers check the number that stands in the process.
+
+use crate::process::{Process, Shared};
+use parking_lot::Mutex;
+use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+
+/// A process with the part that others see, in one allocation.
+pub struct ProcessCell {
+    pub shared: Shared,
+    pub process: std::cell::UnsafeCell<Process>,
+}
+
+const CHUNK: usize = 4096;
+
+pub struct ProcessTable {
+    chunks: Box<[AtomicPtr<[AtomicPtr<ProcessCell>; CHUNK]>]>,
+    limit: usize,
+    count: AtomicUsize,
+    next: Mutex<u64>,
+}
+
+/// Bits of a process's number as it is printed; the rest is the serial.
+pub const NUMBER_BITS: u32 = 28;
+
+impl ProcessTable {
+    pub(crate) fn new(limit: usize) -> ProcessTable {
+        let limit = limit.next_multiple_of(CHUNK);
+        let chunks = (0..limit / CHUNK).map(|_| AtomicPtr::new(std::ptr::null_mut())).collect();
+        ProcessTable { chunks, limit, count: AtomicUsize::new(0), next: Mutex::new(0) }
+    }
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+    pub fn count(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    #[inline]
+    fn slot(&self, id: u64) -> Option<&AtomicPtr<ProcessCell>> {
+        let at = id as usize % self.limit;
+        let chunk = self.chunks[at / CHUNK].load(Ordering::Acquire);
+        // SAFETY: chunks are never freed.
+        if chunk.is_null() { None } else { Some(unsafe { &(*chunk)[at % CHUNK] }) }
+    }
+
+    /// The cell of a living process. Valid until the caller's epoch guard is dropped: every thread of
+    /// the machine that calls this is pinned.
+    #[inline]
+    pub fn get(&self, id: u64) -> Option<&ProcessCell> {
+        let cell = self.slot(id)?.load(Ordering::Acquire);
+        // SAFETY: cells are freed only after all guards that could have seen them are gone.
+        let cell = unsafe { cell.as_ref() }?;
+        (cell.shared.id == id).then_some(cell)
+    }
+
+    /// Gives a number to a new process and publishes it; `make` builds the cell for the number.
+    pub(crate) fn insert(&self, make: impl FnOnce(u64) -> Box<ProcessCell>) -> Option<&ProcessCell> {
+        let mut next = self.next.lock();
+        if self.count() >= self.limit {
+            return None;
+        }
+        loop {
+            let id = *next;
+            *next = (id + 1) & ((1 << (NUMBER_BITS + 15)) - 1);
+            let at = id as usize % self.limit;
+            let mut chunk = self.chunks[at / CHUNK].load(Ordering::Acquire);
+            if chunk.is_null() {
+                chunk = Box::into_raw(Box::new([const { AtomicPtr::new(std::ptr::null_mut()) }; CHUNK]));
+                self.chunks[at / CHUNK].store(chunk, Ordering::Release);
+            }
+            // SAFETY: chunks are never freed.
+            let slot = unsafe { &(*chunk)[at % CHUNK] };
+            if !slot.load(Ordering::Relaxed).is_null() {
+                continue;
+            }
+            let cell = Box::into_raw(make(id));
+            slot.store(cell, Ordering::Release);
+            self.count.fetch_add(1, Ordering::Relaxed);
+            // SAFETY: just published; it lives at least until it is removed.
+            return Some(unsafe { &*cell });
+        }
+    }
+
+    /// Takes a process out; the cell is freed when nobody can be looking at it any more.
+    pub(crate) fn remove(&self, id: u64, guard: &crossbeam_epoch::Guard) {
+        let Some(slot) = self.slot(id) else { return };
+        let cell = slot.swap(std::ptr::null_mut(), Ordering::AcqRel);
+        self.count.fetch_sub(1, Ordering::Relaxed);
+        let address = cell as usize;
+        // SAFETY: the cell is out of the table; guards that saw it delay this.
+        unsafe { guard.defer_unchecked(move || drop(Box::from_raw(address as *mut ProcessCell))) };
+    }
+
+    /// All living processes' numbers, lowest first.
+    pub fn ids(&self) -> Vec<u64> {
+        let mut ids = Vec::with_capacity(self.count());
+        for chunk in &self.chunks {
+            let chunk = chunk.load(Ordering::Acquire);
+            if chunk.is_null() {
+                continue;
+            }
+            // SAFETY: chunks are never freed, cells not while we are pinned.
+            for slot in unsafe { &*chunk } {
+                if let Some(cell) = unsafe { slot.load(Ordering::Acquire).as_ref() } {
+                    ids.push(cell.shared.id);
+                }
+            }
+        }
+        ids.sort_unstable();
+        ids
+    }
+}

@@ -1,0 +1,90 @@
+//! Timers: what is to happen at a time, in order of time. One thread waits for the earliest.
+
+use crate::vm::Vm;
+use parking_lot::{Condvar, Mutex};
+use std::collections::BTreeMap;
+
+/// What happens when a timer is due. Runs on the timer thread; must not block.
+pub type TimerAction = Box<dyn FnOnce(&'static Vm) + Send>;
+
+/// Identifies a pending timer: its time (nanoseconds since the start) and a number.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct TimerKey {
+    pub at_ns: u64,
+    number: u64,
+}
+
+enum Due {
+    /// Wake a process whose `receive … after` is over.
+    Receive { pid: u64, sequence: u32 },
+    Run(TimerAction),
+}
+
+struct State {
+    pending: BTreeMap<TimerKey, Due>,
+    next_number: u64,
+    stopping: bool,
+}
+
+pub struct Timers {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+impl Timers {
+    pub(crate) fn new() -> Timers {
+        Timers { state: Mutex::new(State { pending: BTreeMap::new(), next_number: 0, stopping: false }), changed: Condvar::new() }
+    }
+
+    fn insert(&self, at_ns: u64, due: Due) -> TimerKey {
+        let mut state = self.state.lock();
+        state.next_number += 1;
+        let key = TimerKey { at_ns, number: state.next_number };
+        let earliest = state.pending.first_key_value().is_none_or(|(first, _)| key < *first);
+        state.pending.insert(key, due);
+        drop(state);
+        if earliest {
+            self.changed.notify_one();
+        }
+        key
+    }
+
+    pub fn start(&self, at_ns: u64, action: TimerAction) -> TimerKey {
+        self.insert(at_ns, Due::Run(action))
+    }
+    pub(crate) fn start_receive(&self, at_ns: u64, pid: u64, sequence: u32) -> TimerKey {
+        self.insert(at_ns, Due::Receive { pid, sequence })
+    }
+    /// Whether the timer was still pending.
+    pub fn cancel(&self, key: TimerKey) -> bool {
+        self.state.lock().pending.remove(&key).is_some()
+    }
+
+    pub(crate) fn stop(&self) {
+        self.state.lock().stopping = true;
+        self.changed.notify_one();
+    }
+
+    /// The timer thread.
+    pub(crate) fn run(&self, vm: &'static Vm) {
+        let mut state = self.state.lock();
+        while !state.stopping {
+            let now = vm.clock.since_start_ns();
+            match state.pending.first_key_value().map(|(key, _)| *key) {
+                None => self.changed.wait(&mut state),
+                Some(key) if key.at_ns <= now => {
+                    let due = state.pending.remove(&key).expect("it was there under this lock");
+                    drop(state);
+                    match due {
+                        Due::Receive { pid, sequence } => crate::signal::receive_timeout(vm, pid, sequence),
+                        Due::Run(action) => action(vm),
+                    }
+                    state = self.state.lock();
+                }
+                Some(key) => {
+                    self.changed.wait_until(&mut state, vm.clock.instant_at(key.at_ns));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! One machine: the parts that all processes share.
+
+use crate::bif::BifTable;
+use crate::code::CodeServer;
+use crate::links::RefValue;
+use crate::ports::PortHost;
+use crate::process::{MaxHeapSize, Process};
+use crate::scheduler::{Engine, Schedulers};
+use crate::signal;
+use crate::table::ProcessTable;
+use crate::time::Clock;
+use crate::timer::Timers;
+use parking_lot::{Mutex, RwLock};
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::OnceLock;
+use swarmrt_term::{Atom, NodeInfo, RefKind, Term, am};
+
+/// Registered names.
+#[derive(Default)]
+pub struct Names {
+    table: RwLock<HashMap<Atom, Term>>,
+}
+
+impl Names {
+    pub fn whereis(&self, name: Atom) -> Option<Term> {
+        self.table.read().get(&name).copied()
+    }
+    /// Whether the name was free.
+    pub fn register(&self, name: Atom, object: Term) -> bool {
+        match self.table.write().entry(name) {
+            std::collections::hash_map::Entry::Occupied(_) => false,
+            std::collections::hash_map::Entry::Vacant(slot) => {
+                slot.insert(object);
+                true
+            }
+        }
+    }
+    pub fn unregister(&self, name: Atom) -> Option<Term> {
+        self.table.write().remove(&name)
+    }
+    pub(crate) fn unregister_exiting(&self, name: Atom, object: Term) {
+        let mut table = self.table.write();
+        if table.get(&name) == Some(&object) {
+            table.remove(&name);
+        }
+    }
+    pub fn all(&self) -> Vec<Atom> {
+        self.table.read().keys().copied().collect()
+    }
+}
+
+/// How a machine is to be made.
+pub struct Config {
+    pub schedulers: usize,
+    pub processes_max: usize,
+    pub dirty_cpu: usize,
+    pub dirty_io: usize,
+    /// Answers to `init:get_arguments` and the like: the emulator's view of the command line.
+    pub boot_args: Vec<Vec<u8>>,
+}
+
+pub type ExitHook = fn(&mut Process);
+
+pub struct Vm {
+    pub config: Config,
+    pub clock: Clock,
+    pub timers: Timers,
+    pub processes: ProcessTable,
+    pub names: Names,
+    pub code: CodeServer,
+    pub bifs: &'static BifTable,
+    pub schedulers: Schedulers,
+    pub(crate) engine: OnceLock<Box<dyn Engine>>,
+    next_ref: AtomicU64,
+    next_unique: AtomicU64,
+    next_monotonic_unique: AtomicU64,
+    extensions: RwLock<HashMap<TypeId, &'static (dyn Any + Send + Sync)>>,
+    exit_hooks: RwLock<Vec<ExitHook>>,
+    ports: OnceLock<Box<dyn PortHost>>,
+    default_max_heap: Mutex<Option<MaxHeapSize>>,
+    /// What `erlang:halt` asked for; the thread that runs the machine waits for it.
+    halt: (Mutex<Option<i32>>, parking_lot::Condvar),
+}
+
+impl Vm {
+    /// Makes a machine; it lives until the program ends.
+    pub fn new(config: Config) -> &'static Vm {
+        let bifs: &'static BifTable = Box::leak(Box::new(BifTable::collect()));
+        Box::leak(Box::new(Vm {
+            clock: Clock::start(),
+            timers: Timers::new(),
+            processes: ProcessTable::new(config.processes_max),
+            names: Names::default(),
+            code: CodeServer::new(bifs),
+            bifs,
+            schedulers: Schedulers::new(config.schedulers),
+            engine: OnceLock::new(),
+            next_ref: AtomicU64::new(1 << 32),
+            next_unique: AtomicU64::new(1),
+            next_monotonic_unique: AtomicU64::new(0),
+            extensions: RwLock::default(),
+            exit_hooks: RwLock::default(),
+            ports: OnceLock::new(),
+            default_max_heap: Mutex::new(None),
+            halt: (Mutex::new(None), parking_lot::Condvar::new()),
+            config,
+        }))
+    }
+
+    pub fn node(&self) -> NodeInfo {
+        NodeInfo::this()
+    }
+
+    /// A number for a new reference, unique in the run.
+    #[inline]
+    pub fn next_ref(&self) -> RefValue {
+        RefValue { id: self.next_ref.fetch_add(1, Ordering::Relaxed), low: 0, kind: RefKind::Plain, payload: 0 }
+    }
+    /// A reference that is an alias of a process.
+    pub fn next_alias(&self, pid: u64) -> RefValue {
+        RefValue { kind: RefKind::Alias, payload: pid, ..self.next_ref() }
+    }
+    pub fn next_unique(&self) -> u64 {
+        self.next_unique.fetch_add(1, Ordering::Relaxed)
+    }
+    pub fn next_monotonic_unique(&self) -> u64 {
+        self.next_monotonic_unique.fetch_add(1, Ordering::SeqCst)
+    }
+
+    /// State of a crate above: made when it is first asked for.
+    pub fn extension<T: Any + Send + Sync + Default>(&self) -> &'static T {
+        let key = TypeId::of::<T>();
+        if let Some(found) = self.extensions.read().get(&key) {
+            return found.downcast_ref().expect("kept by its type");
+        }
+        let mut extensions = self.extensions.write();
+        let found = *extensions.entry(key).or_insert_with(|| {
+            let made: &'static T = Box::leak(Box::new(T::default()));
+            made
+        });
+        found.downcast_ref().expect("kept by its type")
+    }
+
+    /// Has `hook` called for every process that ends.
+    pub fn add_exit_hook(&self, hook: ExitHook) {
+        self.exit_hooks.write().push(hook);
+    }
+    pub(crate) fn exit_hooks(&self) -> Vec<ExitHook> {
+        self.exit_hooks.read().clone()
+    }
+    /// Says who keeps the ports; once, before the machine starts.
+    pub fn set_ports(&self, host: Box<dyn PortHost>) {
+        let fresh = self.ports.set(host).is_ok();
+        assert!(fresh, "ports are kept by one crate");
+    }
+    pub fn ports(&self) -> Option<&dyn PortHost> {
+        self.ports.get().map(Box::as_ref)
+    }
+    pub fn default_max_heap_size(&self) -> Option<MaxHeapSize> {
+        *self.default_max_heap.lock()
+    }
+    pub fn set_default_max_heap_size(&self, limit: Option<MaxHeapSize>) {
+        *self.default_max_heap.lock() = limit;
+    }
+
+    /// Ends the run with this exit code.
+    pub fn halt(&self, code: i32) {
+        let mut halt = self.halt.0.lock();
+        halt.get_or_insert(code);
+        self.halt.1.notify_all();
+    }
+    pub fn is_halting(&self) -> bool {
+        self.halt.0.lock().is_some()
+    }
+    /// Waits until somebody halts the machine; its exit code.
+    pub fn wait_for_halt(&self) -> i32 {
+        let mut halt = self.halt.0.lock();
+        loop {
+            if let Some(code) = *halt {
+                return code;
+            }
+            self.halt.1.wait(&mut halt);
+        }
+    }
+
+    /// Sends to a pid, a registered name's owner, or an alias of this node. `false` when nobody is there.
+    pub fn send(&'static self, from: Term, to: Term, message: Term) -> bool {
+        if let Some(pid) = to.as_pid() {
+            return signal::send_message(self, from, pid, message);
+        }
+        if let Some(reference) = to.as_local_ref()
+            && reference.ref_kind() == RefKind::Alias
+        {
+            return signal::send_alias(self, from, reference.payload().unwrap_or(0), reference.id(), message);
+        }
+        if let Some(name) = to.as_atom() {
+            return self.names.whereis(name).is_some_and(|object| self.send(from, object, message));
+        }
+        debug_assert!(to != Term::atom(am::UNDEFINED));
+        false
+    }
+}
+
+impl Vm {
+    /// Has a process woken at a time when its receive is over; see [`ReceiveTimer`](crate::process::ReceiveTimer).
+    pub fn start_receive_timer(&self, at_ns: u64, pid: u64, sequence: u32) -> crate::timer::TimerKey {
+        self.timers.start_receive(at_ns, pid, sequence)
+    }
+}
+
+/// Keeps processes that are looked at from being freed; for threads that are not schedulers.
+pub fn pin() -> crossbeam_epoch::Guard {
+    crossbeam_epoch::pin()
+}

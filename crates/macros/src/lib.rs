@@ -1,0 +1,79 @@
+//! `#[bif("module:function/arity")]`: turns a Rust function into a built-in and registers it.
+//!
+//! The function takes the process and one term an argument, and returns a `BifResult`:
+//!
+//! ```ignore
+//! #[bif("erlang:tuple_size/1", guard)]
+//! fn tuple_size(_p: &mut Process, tuple: Term) -> BifResult { … }
+//! ```
+//!
+//! Options: `guard` (may stand in a guard), `dirty_io`, `dirty_cpu` (runs on a pool of its own). One
+//! function may carry several `#[bif]`s, one for each name.
+
+use proc_macro::TokenStream;
+use quote::{format_ident, quote};
+use syn::parse::{Parse, ParseStream};
+use syn::{Ident, ItemFn, LitStr, Token, parse_macro_input};
+
+struct Options {
+    name: LitStr,
+    flags: Vec<Ident>,
+}
+
+impl Parse for Options {
+    fn parse(input: ParseStream) -> syn::Result<Self> {
+        let name = input.parse()?;
+        let mut flags = Vec::new();
+        while input.peek(Token![,]) {
+            input.parse::<Token![,]>()?;
+            flags.push(input.parse()?);
+        }
+        Ok(Options { name, flags })
+    }
+}
+
+fn split(name: &str) -> Option<(&str, &str, usize)> {
+    let (module, rest) = name.split_once(':')?;
+    let (function, arity) = rest.rsplit_once('/')?;
+    Some((module, function, arity.parse().ok()?))
+}
+
+#[proc_macro_attribute]
+pub fn bif(attribute: TokenStream, item: TokenStream) -> TokenStream {
+    let options = parse_macro_input!(attribute as Options);
+    let item = parse_macro_input!(item as ItemFn);
+    let text = options.name.value();
+    let Some((module, function, arity)) = split(&text) else {
+        return syn::Error::new(options.name.span(), "expected \"module:function/arity\"").to_compile_error().into();
+    };
+    if item.sig.inputs.len() != arity + 1 {
+        return syn::Error::new(options.name.span(), "a built-in takes the process and one term an argument").to_compile_error().into();
+    }
+    let mut kind = format_ident!("Normal");
+    for flag in &options.flags {
+        kind = match flag.to_string().as_str() {
+            "guard" => format_ident!("Guard"),
+            "dirty_io" => format_ident!("DirtyIo"),
+            "dirty_cpu" => format_ident!("DirtyCpu"),
+            _ => return syn::Error::new(flag.span(), "guard, dirty_io or dirty_cpu").to_compile_error().into(),
+        };
+    }
+    let rust_name = &item.sig.ident;
+    let mangled: String = text.bytes().map(|byte| format!("{byte:02X}")).collect();
+    let entry = format_ident!("BIF_{mangled}");
+    let indexes = 0..arity;
+    let arity = arity as u8;
+    quote! {
+        #item
+        #[allow(non_upper_case_globals, reason = "generated from the Erlang name")]
+        #[::linkme::distributed_slice(::swarmrt_machine::bif::BIFS)]
+        static #entry: ::swarmrt_machine::bif::BifEntry = ::swarmrt_machine::bif::BifEntry {
+            module: #module,
+            name: #function,
+            arity: #arity,
+            kind: ::swarmrt_machine::bif::BifKind::#kind,
+            function: |process, args| #rust_name(process, #(args[#indexes]),*),
+        };
+    }
+    .into()
+}

@@ -1,0 +1,95 @@
+//! The embedding API: finds OTP, assembles the machine, boots it.
+//!
+//! Invariants: knows nothing of argument parsing; what the command line says arrives as [`Builder`]
+//! fields and boot arguments.
+
+mod otp;
+
+pub use otp::{Otp, OtpError};
+pub use swarmrt_beam as beam;
+pub use swarmrt_machine as machine;
+pub use swarmrt_term as term;
+
+use swarmrt_interp::Interpreter;
+use swarmrt_machine::Vm;
+use swarmrt_machine::spawn::{SpawnOptions, Start, spawn};
+use swarmrt_machine::vm::Config;
+use swarmrt_term::{Alloc, Atom, FragmentHeap, Term, am};
+
+/// Why a machine cannot be booted.
+#[derive(Debug)]
+pub enum BootError {
+    Otp(OtpError),
+    /// A preloaded module: its name, and what is wrong.
+    Preloaded(String, String),
+    Threads(std::io::Error),
+}
+
+impl std::fmt::Display for BootError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            BootError::Otp(error) => error.fmt(f),
+            BootError::Preloaded(module, why) => write!(f, "cannot load OTP's preloaded module {module}: {why}"),
+            BootError::Threads(error) => write!(f, "cannot start the machine's threads: {error}"),
+        }
+    }
+}
+impl std::error::Error for BootError {}
+
+/// A machine to be.
+pub struct Builder {
+    pub otp: Otp,
+    pub schedulers: usize,
+    pub processes_max: usize,
+    pub dirty_io: usize,
+    /// What `init` is given: OTP's flags and arguments.
+    pub boot_args: Vec<Vec<u8>>,
+}
+
+impl Builder {
+    pub fn new(otp: Otp) -> Builder {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Builder { otp, schedulers: cores, processes_max: 262_144, dirty_io: 10, boot_args: Vec::new() }
+    }
+
+    /// Loads OTP's preloaded modules and starts the first process.
+    ///
+    /// # Errors
+    /// When a preloaded module cannot be loaded, or a thread not started.
+    pub fn boot(self) -> Result<&'static Vm, BootError> {
+        let config = Config {
+            schedulers: self.schedulers,
+            processes_max: self.processes_max,
+            dirty_cpu: self.schedulers,
+            dirty_io: self.dirty_io,
+            boot_args: self.boot_args.clone(),
+        };
+        let vm = Vm::new(config);
+        swarmrt_bifs::register(vm, &self.otp.release, &self.otp.erts_version);
+        swarmrt_io::register(vm);
+        for name in swarmrt_bifs::PRE_LOADED {
+            let failed = |why: String| BootError::Preloaded(name.to_owned(), why);
+            let path = self.otp.preloaded.join(format!("{name}.beam"));
+            let bytes = std::fs::read(&path).map_err(|error| failed(format!("{}: {error}", path.display())))?;
+            let prepared = vm.code.prepare(&bytes).map_err(|error| failed(error.0))?;
+            vm.code.finish(&prepared.0).map_err(|_| failed("loaded twice".to_owned()))?;
+            if prepared.0.on_load.is_some() {
+                // Their natives are part of the machine.
+                vm.code.finish_on_load(prepared.0.name, true);
+            }
+        }
+        let guard = swarmrt_machine::pin();
+        let mut heap = FragmentHeap::new();
+        let args: Vec<Term> = self.boot_args.iter().map(|arg| heap.binary(arg)).collect();
+        let args = heap.list(&args);
+        let args = heap.list(&[Term::atom(am::INIT), args]);
+        let first = Start::Apply { module: Atom::new("erl_init"), function: am::START, args };
+        let others = ["erts_code_purger", "erts_literal_area_collector"].map(|name| Start::Apply { module: Atom::new(name), function: am::START, args: Term::NIL });
+        for start in std::iter::once(first).chain(others) {
+            spawn(vm, None, start, SpawnOptions::default());
+        }
+        drop(guard);
+        vm.start(Box::new(Interpreter)).map_err(BootError::Threads)?;
+        Ok(vm)
+    }
+}

@@ -1,0 +1,335 @@
+//! Where new terms live: [`Alloc`] hands out heap words, and its provided methods build terms in them.
+
+use crate::atom::Atom;
+use crate::binary::{Bits, HEAP_BIN_BYTES_MAX, SharedBytes, heap_bin, shared_bin, sub_bin};
+use crate::boxed::{FunIdentity, Mfa, RefKind};
+use crate::word::{Header, Subtag, Term};
+
+/// A source of heap words. Words stay where they are at least until the next safepoint of the owner.
+pub trait Alloc {
+    /// `words` uninitialised words, 8-byte aligned; the caller fills every one before the next safepoint.
+    fn alloc(&mut self, words: usize) -> *mut u64;
+
+    /// The head of the list of off-heap terms that belong to this heap.
+    fn off_heap(&mut self) -> &mut OffHeap;
+
+    fn cons(&mut self, head: Term, tail: Term) -> Term {
+        let cell = self.alloc(2);
+        // SAFETY: two words were given.
+        unsafe {
+            *cell = head.raw();
+            *cell.add(1) = tail.raw();
+        }
+        Term::from_cons_ptr(cell)
+    }
+
+    fn tuple(&mut self, elements: &[Term]) -> Term {
+        let ptr = self.alloc(elements.len() + 1);
+        // SAFETY: header and elements were given room.
+        unsafe {
+            *ptr = Header::new(Subtag::Tuple, elements.len()).0;
+            ptr.add(1).cast::<Term>().copy_from_nonoverlapping(elements.as_ptr(), elements.len());
+        }
+        Term::from_boxed_ptr(ptr)
+    }
+
+    fn list(&mut self, items: &[Term]) -> Term {
+        self.list_with_tail(items, Term::NIL)
+    }
+
+    fn list_with_tail(&mut self, items: &[Term], tail: Term) -> Term {
+        items.iter().rev().fold(tail, |tail, &head| self.cons(head, tail))
+    }
+
+    /// A list of character codes.
+    fn string(&mut self, text: &str) -> Term {
+        text.chars().rev().fold(Term::NIL, |tail, c| self.cons(Term::small(c as i64), tail))
+    }
+
+    /// A list of byte values.
+    fn byte_list(&mut self, bytes: &[u8], tail: Term) -> Term {
+        bytes.iter().rev().fold(tail, |tail, &byte| self.cons(Term::small(i64::from(byte)), tail))
+    }
+
+    fn int(&mut self, value: i64) -> Term {
+        if Term::fits_small(value) { Term::small(value) } else { self.big(value < 0, &[value.unsigned_abs()]) }
+    }
+
+    fn uint(&mut self, value: u64) -> Term {
+        if value <= Term::SMALL_MAX as u64 { Term::small(value as i64) } else { self.big(false, &[value]) }
+    }
+
+    /// An integer from its magnitude (least significant digit first; leading zeros are dropped, and
+    /// what fits a small integer becomes one).
+    fn big(&mut self, negative: bool, digits: &[u64]) -> Term {
+        let count = digits.iter().rposition(|&digit| digit != 0).map_or(0, |last| last + 1);
+        if count == 0 {
+            return Term::small(0);
+        }
+        if count == 1 {
+            let value = if negative { -i128::from(digits[0]) } else { i128::from(digits[0]) };
+            if let Ok(value) = i64::try_from(value)
+                && Term::fits_small(value)
+            {
+                return Term::small(value);
+            }
+        }
+        let ptr = self.alloc(count + 1);
+        // SAFETY: header and digits were given room.
+        unsafe {
+            *ptr = Header::new(if negative { Subtag::BigNeg } else { Subtag::BigPos }, count).0;
+            ptr.add(1).copy_from_nonoverlapping(digits.as_ptr(), count);
+        }
+        Term::from_boxed_ptr(ptr)
+    }
+
+    #[inline]
+    fn float(&mut self, value: f64) -> Term {
+        if let Some(term) = Term::float_immediate(value) {
+            return term;
+        }
+        let ptr = self.alloc(2);
+        // SAFETY: two words were given.
+        unsafe {
+            *ptr = Header::new(Subtag::Float, 1).0;
+            *ptr.add(1) = value.to_bits();
+        }
+        Term::from_boxed_ptr(ptr)
+    }
+
+    /// A binary holding a copy of `bytes`.
+    fn binary(&mut self, bytes: &[u8]) -> Term {
+        if bytes.len() <= HEAP_BIN_BYTES_MAX {
+            let (term, data) = self.heap_bin(bytes.len() * 8);
+            // SAFETY: the data area holds that many bytes.
+            unsafe { data.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+            term
+        } else {
+            self.shared_bin(SharedBytes::copy_from(bytes), 0, bytes.len() * 8)
+        }
+    }
+
+    /// A heap binary of `bit_size` bits whose data the caller fills (padding is zero).
+    fn heap_bin(&mut self, bit_size: usize) -> (Term, *mut u8) {
+        let data_words = bit_size.div_ceil(64);
+        let ptr = self.alloc(heap_bin::DATA + data_words);
+        // SAFETY: header, size and data were given room; the last word is zeroed so that padding is.
+        unsafe {
+            *ptr = Header::new(Subtag::HeapBin, heap_bin::DATA - 1 + data_words).0;
+            *ptr.add(heap_bin::BIT_SIZE) = bit_size as u64;
+            if data_words > 0 {
+                *ptr.add(heap_bin::DATA + data_words - 1) = 0;
+            }
+            (Term::from_boxed_ptr(ptr), ptr.add(heap_bin::DATA).cast())
+        }
+    }
+
+    /// A binary over `shared`, from byte `byte_offset`.
+    fn shared_bin(&mut self, shared: SharedBytes, byte_offset: usize, bit_size: usize) -> Term {
+        debug_assert!(byte_offset * 8 + bit_size <= shared.capacity() * 8);
+        let ptr = self.alloc(shared_bin::WORDS);
+        let capacity = shared.capacity();
+        // SAFETY: the words of the layout were given.
+        unsafe {
+            *ptr = Header::new(Subtag::SharedBin, shared_bin::WORDS - 1).0;
+            *ptr.add(shared_bin::BIT_SIZE) = bit_size as u64;
+            *ptr.add(shared_bin::DATA_PTR) = shared.data().add(byte_offset) as u64;
+            *ptr.add(shared_bin::SHARED) = shared.into_raw();
+        }
+        let list = self.off_heap();
+        // SAFETY: as above.
+        unsafe { *ptr.add(shared_bin::NEXT) = list.first };
+        list.first = ptr as u64;
+        list.bytes += capacity;
+        Term::from_boxed_ptr(ptr)
+    }
+
+    /// The part of a bitstring from `bit_offset`, `bit_size` bits long. Shares the data.
+    fn sub_binary(&mut self, of: Term, bit_offset: usize, bit_size: usize) -> Term {
+        debug_assert!(bit_offset + bit_size <= Bits::of(of).bit_size);
+        let (original, base_offset) = Bits::original_of(of);
+        if bit_size == 0 {
+            return self.heap_bin(0).0;
+        }
+        let ptr = self.alloc(sub_bin::WORDS);
+        // SAFETY: the words of the layout were given.
+        unsafe {
+            *ptr = Header::new(Subtag::SubBin, sub_bin::WORDS - 1).0;
+            *ptr.add(sub_bin::BIT_SIZE) = bit_size as u64;
+            *ptr.add(sub_bin::BIT_OFFSET) = (base_offset + bit_offset) as u64;
+            *ptr.add(sub_bin::ORIGINAL) = original.raw();
+        }
+        Term::from_boxed_ptr(ptr)
+    }
+
+    /// A local fun; `entry` is the code server's, which begins with a [`FunIdentity`].
+    fn fun(&mut self, entry: *const FunIdentity, arity: u32, creator: u64, free: &[Term]) -> Term {
+        let ptr = self.alloc(3 + free.len());
+        // SAFETY: the words of the layout were given.
+        unsafe {
+            *ptr = Header::new(Subtag::Fun, 2 + free.len()).0;
+            *ptr.add(1) = entry as u64;
+            *ptr.add(2) = u64::from(arity) | creator << 8;
+            ptr.add(3).cast::<Term>().copy_from_nonoverlapping(free.as_ptr(), free.len());
+        }
+        Term::from_boxed_ptr(ptr)
+    }
+
+    fn export_fun(&mut self, entry: *const Mfa) -> Term {
+        let ptr = self.alloc(2);
+        // SAFETY: two words were given.
+        unsafe {
+            *ptr = Header::new(Subtag::ExportFun, 1).0;
+            *ptr.add(1) = entry as u64;
+        }
+        Term::from_boxed_ptr(ptr)
+    }
+
+    /// A local reference; see [`LocalRef`](crate::LocalRef).
+    fn local_ref(&mut self, id: u64, low: u32, kind: RefKind, payload: u64) -> Term {
+        let words = if kind == RefKind::Plain { 2 } else { 3 };
+        let ptr = self.alloc(words + 1);
+        // SAFETY: the words of the layout were given.
+        unsafe {
+            *ptr = Header::new(Subtag::Ref, words).0;
+            *ptr.add(1) = id;
+            *ptr.add(2) = u64::from(low) | (kind as u64) << 32;
+            if words == 3 {
+                *ptr.add(3) = payload;
+            }
+        }
+        Term::from_boxed_ptr(ptr)
+    }
+
+    /// An identifier of another node: `subtag` is one of the three external ones.
+    fn external(&mut self, subtag: Subtag, node: Atom, creation: u32, numbers: &[u64]) -> Term {
+        debug_assert!(matches!(subtag, Subtag::ExternalPid | Subtag::ExternalPort | Subtag::ExternalRef));
+        let ptr = self.alloc(3 + numbers.len());
+        // SAFETY: the words of the layout were given.
+        unsafe {
+            *ptr = Header::new(subtag, 2 + numbers.len()).0;
+            *ptr.add(1) = u64::from(node.index());
+            *ptr.add(2) = u64::from(creation);
+            ptr.add(3).copy_from_nonoverlapping(numbers.as_ptr(), numbers.len());
+        }
+        Term::from_boxed_ptr(ptr)
+    }
+}
+
+/// The list of a heap's shared binaries, linked through the terms themselves.
+#[derive(Default)]
+pub struct OffHeap {
+    /// Address of the first term's header, 0 when there is none.
+    pub first: u64,
+    /// Bytes that the list's members hold, as far as they were counted since it was last swept.
+    pub bytes: usize,
+}
+
+impl OffHeap {
+    pub const fn new() -> OffHeap {
+        OffHeap { first: 0, bytes: 0 }
+    }
+
+    /// Gives up every reference in the list.
+    /// # Safety
+    /// The terms are live, and nobody uses them after this.
+    pub unsafe fn release(&mut self) {
+        let mut at = self.first;
+        while at != 0 {
+            let ptr = at as *mut u64;
+            // SAFETY: a member of the list is a live shared binary.
+            unsafe {
+                at = *ptr.add(shared_bin::NEXT);
+                drop(SharedBytes::from_raw(*ptr.add(shared_bin::SHARED)));
+            }
+        }
+        *self = OffHeap::new();
+    }
+
+    /// Puts all members of `other` in front.
+    /// # Safety
+    /// The terms of both lists are live.
+    pub unsafe fn take_over(&mut self, other: &mut OffHeap) {
+        if other.first == 0 {
+            return;
+        }
+        let mut last = other.first as *mut u64;
+        // SAFETY: members of the list are live shared binaries.
+        unsafe {
+            while *last.add(shared_bin::NEXT) != 0 {
+                last = *last.add(shared_bin::NEXT) as *mut u64;
+            }
+            *last.add(shared_bin::NEXT) = self.first;
+        }
+        self.first = other.first;
+        self.bytes += other.bytes;
+        *other = OffHeap::new();
+    }
+}
+
+/// Words outside any process: a growing set of chunks that live and die together. Messages under way,
+/// literals being decoded, table entries and tests build their terms in one.
+pub struct FragmentHeap {
+    chunks: Vec<Box<[std::mem::MaybeUninit<u64>]>>,
+    top: usize,
+    off_heap: OffHeap,
+    words: usize,
+}
+
+// SAFETY: a fragment owns its words.
+unsafe impl Send for FragmentHeap {}
+
+impl FragmentHeap {
+    const CHUNK_WORDS_MIN: usize = 16;
+
+    pub const fn new() -> FragmentHeap {
+        FragmentHeap { chunks: Vec::new(), top: 0, off_heap: OffHeap::new(), words: 0 }
+    }
+    /// With room for exactly `words` in one piece.
+    pub fn with_words(words: usize) -> FragmentHeap {
+        let mut heap = Self::new();
+        if words > 0 {
+            heap.chunks.push(Box::new_uninit_slice(words));
+        }
+        heap
+    }
+    /// Words handed out so far.
+    pub fn words(&self) -> usize {
+        self.words
+    }
+    pub fn chunks(&self) -> &[Box<[std::mem::MaybeUninit<u64>]>] {
+        &self.chunks
+    }
+}
+
+impl Default for FragmentHeap {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Alloc for FragmentHeap {
+    fn alloc(&mut self, words: usize) -> *mut u64 {
+        let room = self.chunks.last().map_or(0, |chunk| chunk.len() - self.top);
+        if room < words {
+            let size = words.max(self.words.min(1 << 16)).max(Self::CHUNK_WORDS_MIN);
+            self.chunks.push(Box::new_uninit_slice(size));
+            self.top = 0;
+        }
+        let chunk = self.chunks.last_mut().expect("a chunk was just made");
+        let ptr = chunk[self.top..].as_mut_ptr().cast::<u64>();
+        self.top += words;
+        self.words += words;
+        ptr
+    }
+    fn off_heap(&mut self) -> &mut OffHeap {
+        &mut self.off_heap
+    }
+}
+
+impl Drop for FragmentHeap {
+    fn drop(&mut self) {
+        // SAFETY: the terms live in our chunks and go with them.
+        unsafe { self.off_heap.release() }
+    }
+}

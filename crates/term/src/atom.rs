@@ -1,0 +1,248 @@
+//! Atoms: interned once, in a table that readers never lock.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use std::sync::{LazyLock, RwLock};
+
+/// An atom, as its position in the table.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(transparent)]
+pub struct Atom(u32);
+
+/// What the table holds of an atom.
+struct Entry {
+    name: &'static str,
+    /// The first three bytes' worth of the name in one word, for ordering without the text.
+    ordinal: u64,
+    /// OTP's hash of the name, which `phash2` and the hash tries build on.
+    hash: u32,
+}
+
+const CHUNK_BITS: u32 = 10;
+const CHUNK_LEN: usize = 1 << CHUNK_BITS;
+/// As OTP's default limit (`+t`).
+pub const ATOMS_MAX: usize = 1_048_576;
+/// Characters in an atom's name.
+pub const NAME_CHARS_MAX: usize = 255;
+
+static CHUNKS: [AtomicPtr<Entry>; ATOMS_MAX / CHUNK_LEN] = [const { AtomicPtr::new(std::ptr::null_mut()) }; ATOMS_MAX / CHUNK_LEN];
+static COUNT: AtomicU32 = AtomicU32::new(0);
+static INDEX: LazyLock<RwLock<HashMap<&'static str, u32>>> = LazyLock::new(|| {
+    let mut index = HashMap::with_capacity(16 * 1024);
+    for (number, name) in atoms::NAMES.iter().enumerate() {
+        let at = append(name);
+        assert_eq!(at as usize, number);
+        assert!(index.insert(*name, at).is_none(), "atom listed twice: {name}");
+    }
+    RwLock::new(index)
+});
+
+/// Why a name cannot become an atom.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AtomError {
+    /// More than [`NAME_CHARS_MAX`] characters.
+    TooLong,
+    /// The table is full.
+    TableFull,
+}
+
+fn append(name: &'static str) -> u32 {
+    let number = COUNT.load(Ordering::Relaxed);
+    let chunk = &CHUNKS[number as usize >> CHUNK_BITS];
+    let mut base = chunk.load(Ordering::Relaxed);
+    if base.is_null() {
+        let fresh: Box<[std::mem::MaybeUninit<Entry>]> = Box::new_uninit_slice(CHUNK_LEN);
+        base = Box::leak(fresh).as_mut_ptr().cast();
+        chunk.store(base, Ordering::Release);
+    }
+    let entry = Entry { name, ordinal: ordinal(name), hash: hash_name(name) };
+    // SAFETY: the slot is within the chunk, and only we write it (under the index's lock).
+    unsafe { base.add(number as usize & (CHUNK_LEN - 1)).write(entry) };
+    COUNT.store(number + 1, Ordering::Release);
+    number
+}
+
+/// OTP orders atoms by their UTF-8 bytes; the first eight of them order most pairs.
+fn ordinal(name: &str) -> u64 {
+    let mut first = [0; 8];
+    let len = name.len().min(8);
+    first[..len].copy_from_slice(&name.as_bytes()[..len]);
+    u64::from_be_bytes(first)
+}
+
+/// The "hashpjw" of the name over its Latin-1 bytes where it has them, as OTP hashes atoms.
+fn hash_name(name: &str) -> u32 {
+    let mut hash: u32 = 0;
+    let bytes = name.as_bytes();
+    let mut at = 0;
+    while at < bytes.len() {
+        let mut value = u32::from(bytes[at]);
+        at += 1;
+        // Two-byte sequences of Latin-1 characters count as the one byte that they were in Latin-1.
+        if (value & 0xfe) == 0xc2 && at < bytes.len() && (u32::from(bytes[at]) & 0xc0) == 0x80 {
+            value = (value << 6) | (u32::from(bytes[at]) & 0x3f);
+            value &= 0xff;
+            at += 1;
+        }
+        hash = (hash << 4).wrapping_add(value);
+        let high = hash & 0xf000_0000;
+        if high != 0 {
+            hash ^= high >> 24;
+            hash ^= high;
+        }
+    }
+    hash
+}
+
+impl Atom {
+    /// The atom of that name.
+    /// # Panics
+    /// When the name is too long or the table is full: for names that our own code spells out.
+    pub fn new(name: &str) -> Atom {
+        Atom::try_new(name).unwrap_or_else(|error| panic!("cannot make the atom '{name}': {error:?}"))
+    }
+
+    pub fn try_new(name: &str) -> Result<Atom, AtomError> {
+        if let Some(atom) = Atom::existing(name) {
+            return Ok(atom);
+        }
+        if name.len() > NAME_CHARS_MAX && name.chars().count() > NAME_CHARS_MAX {
+            return Err(AtomError::TooLong);
+        }
+        let mut index = INDEX.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(&number) = index.get(name) {
+            return Ok(Atom(number));
+        }
+        if index.len() >= ATOMS_MAX {
+            return Err(AtomError::TableFull);
+        }
+        let name: &'static str = Box::leak(name.into());
+        let number = append(name);
+        index.insert(name, number);
+        Ok(Atom(number))
+    }
+
+    /// The atom of that name, if there is one already.
+    pub fn existing(name: &str) -> Option<Atom> {
+        INDEX.read().unwrap_or_else(std::sync::PoisonError::into_inner).get(name).map(|&number| Atom(number))
+    }
+
+    #[inline(always)]
+    pub const fn index(self) -> u32 {
+        self.0
+    }
+    #[inline(always)]
+    pub const fn from_index(index: u32) -> Atom {
+        Atom(index)
+    }
+
+    fn entry(self) -> &'static Entry {
+        let mut base = CHUNKS[self.0 as usize >> CHUNK_BITS].load(Ordering::Acquire);
+        if base.is_null() {
+            // The listed atoms are constants and can be read before anything was interned.
+            LazyLock::force(&INDEX);
+            base = CHUNKS[self.0 as usize >> CHUNK_BITS].load(Ordering::Acquire);
+        }
+        assert!(!base.is_null() && self.0 < COUNT.load(Ordering::Acquire), "no atom {}", self.0);
+        // SAFETY: the entry was written before the count that covers it.
+        unsafe { &*base.add(self.0 as usize & (CHUNK_LEN - 1)) }
+    }
+
+    pub fn name(self) -> &'static str {
+        self.entry().name
+    }
+    /// OTP's hash of the name.
+    pub fn hash_value(self) -> u32 {
+        self.entry().hash
+    }
+    /// The first eight bytes of the name as a big-endian number.
+    pub fn ordinal(self) -> u64 {
+        self.entry().ordinal
+    }
+
+    /// Atoms in the table.
+    pub fn count() -> usize {
+        LazyLock::force(&INDEX);
+        COUNT.load(Ordering::Acquire) as usize
+    }
+}
+
+impl std::fmt::Debug for Atom {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+impl std::fmt::Display for Atom {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The atom of a name written in the source, looked up once at each place of use.
+#[macro_export]
+macro_rules! atom {
+    ($name:literal) => {{
+        static CACHE: std::sync::OnceLock<$crate::Atom> = std::sync::OnceLock::new();
+        *CACHE.get_or_init(|| $crate::Atom::new($name))
+    }};
+}
+
+macro_rules! list_atoms {
+    ($($constant:ident $name:literal)*) => {
+        /// Atoms that the machine itself names, as constants.
+        pub mod atoms {
+            use super::Atom;
+            pub(super) const NAMES: &[&str] = &[$($name),*];
+            #[allow(non_camel_case_types, clippy::upper_case_acronyms, reason = "positions in the list, named as the constants")]
+            #[repr(u32)]
+            enum Number { $($constant),* }
+            $(pub const $constant: Atom = Atom(Number::$constant as u32);)*
+        }
+    };
+}
+
+list_atoms! {
+    FALSE "false" TRUE "true" EMPTY "" UNDEFINED "undefined" OK "ok" ERROR "error" EXIT "exit" THROW "throw"
+    BADARG "badarg" BADARITH "badarith" BADMATCH "badmatch" BADFUN "badfun" BADARITY "badarity" BADMAP "badmap"
+    BADKEY "badkey" BADRECORD "badrecord" CASE_CLAUSE "case_clause" IF_CLAUSE "if_clause" TRY_CLAUSE "try_clause"
+    FUNCTION_CLAUSE "function_clause" UNDEF "undef" NOCATCH "nocatch" SYSTEM_LIMIT "system_limit" NOPROC "noproc"
+    NOTSUP "notsup" NOCONNECTION "noconnection" NORMAL "normal" KILL "kill" KILLED "killed" CAP_EXIT "EXIT" CAP_DOWN "DOWN"
+    TIMEOUT "timeout" TIMEOUT_VALUE "timeout_value" INFINITY "infinity" ERLANG "erlang" ERROR_HANDLER "error_handler"
+    UNDEFINED_FUNCTION "undefined_function" UNDEFINED_LAMBDA "undefined_lambda" INIT "init" BOOT "boot" START "start"
+    PROCESS "process" PORT "port" TIME_OFFSET "time_offset" CLOCK_SERVICE "clock_service" NONODE "nonode@nohost"
+    LINKS "links" MONITORS "monitors" MESSAGES "messages" HIGH "high" LOW "low" MAX "max" MIN "min"
+    TRAP_EXIT "trap_exit" PRIORITY "priority" ERROR_INFO "error_info" MODULE "module" CAUSE "cause" ERL_ERTS_ERRORS "erl_erts_errors"
+    ERL_STDLIB_ERRORS "erl_stdlib_errors" ERL_KERNEL_ERRORS "erl_kernel_errors" FILE "file" LINE "line" ASYNC "async" NIL_ATOM "nil"
+    BADFILE "badfile" NOT_PURGED "not_purged" ON_LOAD "on_load" NOFILE "nofile" BUSY "busy" ACTIVE "active" AWAY "$$away" ALL "all" NONE "none"
+    SECOND "second" MILLISECOND "millisecond" MICROSECOND "microsecond" NANOSECOND "nanosecond" NATIVE "native"
+    SECONDS "seconds" MILLI_SECONDS "milli_seconds" MICRO_SECONDS "micro_seconds" NANO_SECONDS "nano_seconds" PERF_COUNTER "perf_counter"
+    LOGGER "logger" LOG "log" DEMONITOR "demonitor" REPLY_DEMONITOR "reply_demonitor" EXPLICIT_UNALIAS "explicit_unalias" REPLY "reply" ALIAS "alias"
+    TAG "tag" MONITOR "monitor" LINK "link" REGISTERED_NAME "registered_name" CURRENT_FUNCTION "current_function" UNKNOWN "unknown"
+    EOF "eof" DATA "data" CONNECTED "connected" CLOSED "closed" CLOSE "close" COMMAND "command" CONNECT "connect"
+    MODULE_INFO "module_info" APPLY "apply" CALL "call" UNDERSCORE "_" DOLLAR_UNDERSCORE "$_" DOUBLE_DOLLAR "$$"
+    SMALL "small" LARGE "large" VALUE "value" BINARY "binary" LIST "list" MORE "more"
+    INVALID "invalid" INCOMPLETE "incomplete" FUN "fun" NO_TABLE "no_table" NAME "name"
+    RUNNING "running" RUNNABLE "runnable" WAITING "waiting" EXITING "exiting" SUSPENDED "suspended" GARBAGE_COLLECTING "garbage_collecting"
+    FLUSH "flush" INFO "info" SET "set" ORDERED_SET "ordered_set" BAG "bag" DUPLICATE_BAG "duplicate_bag"
+    PUBLIC "public" PROTECTED "protected" PRIVATE "private" BACKTRACE "backtrace" SPAWN_REPLY "spawn_reply" YES "yes" NO "no"
+    CLASS_ "class" REASON "reason" STACKTRACE "stacktrace" PLUS "+" MINUS "-" TIMES "*" DIVIDE "/" DIV "div" REM "rem"
+    BAND "band" BOR "bor" BXOR "bxor" BSL "bsl" BSR "bsr" BNOT "bnot" LINE_DELAY "line_delay"
+    ENOENT "enoent" EINVAL "einval" END_OF_TABLE "$end_of_table" READ "read" WRITE "write" ERTS_INTERNAL "erts_internal"
+    MAX_HEAP_SIZE "max_heap_size" SIZE "size" ERROR_LOGGER "error_logger" NEW "new"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn interning_is_stable_and_ordered_by_use() {
+        assert_eq!(Atom::new("true"), atoms::TRUE);
+        assert_eq!(atoms::FALSE.index(), 0);
+        let fresh = Atom::new("fresh atom of a test");
+        assert_eq!(Atom::new("fresh atom of a test"), fresh);
+        assert_eq!(fresh.name(), "fresh atom of a test");
+        assert_eq!(Atom::existing("surely not interned by anybody"), None);
+        assert_eq!(Atom::try_new(&"x".repeat(256)), Err(AtomError::TooLong));
+    }
+}

@@ -1,0 +1,297 @@
+//! Bitstrings: small ones in the heap, larger ones shared and counted off the heap, and parts of both.
+
+use crate::word::{Subtag, Term};
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Binaries up to this many bytes are copied with the terms that hold them.
+pub const HEAP_BIN_BYTES_MAX: usize = 64;
+
+/// The head of a shared byte buffer; the bytes follow it.
+#[repr(C)]
+struct SharedHead {
+    references: AtomicUsize,
+    /// Bytes that follow the head.
+    capacity: usize,
+    /// Bits handed out so far: whoever holds a bitstring that ends exactly here may extend it in
+    /// place, because nobody can see what lies beyond.
+    used_bits: AtomicUsize,
+}
+
+/// A counted reference to a byte buffer shared between heaps.
+pub struct SharedBytes(NonNull<SharedHead>);
+
+// SAFETY: the count is atomic; bytes below `used_bits` never change.
+unsafe impl Send for SharedBytes {}
+// SAFETY: as above.
+unsafe impl Sync for SharedBytes {}
+
+impl SharedBytes {
+    fn layout(capacity: usize) -> Option<Layout> {
+        Layout::from_size_align(size_of::<SharedHead>().checked_add(capacity)?, 16).ok()
+    }
+
+    /// A buffer of `capacity` bytes, zeroed by nobody, with `used_bytes` of them in use; `None` when
+    /// the system has no room for it.
+    pub fn try_with_capacity(capacity: usize, used_bytes: usize) -> Option<SharedBytes> {
+        debug_assert!(used_bytes <= capacity);
+        let layout = Self::layout(capacity)?;
+        // SAFETY: the layout is not empty; the head is written before use.
+        unsafe {
+            let head = NonNull::new(alloc(layout).cast::<SharedHead>())?;
+            head.write(SharedHead { references: AtomicUsize::new(1), capacity, used_bits: AtomicUsize::new(used_bytes * 8) });
+            Some(SharedBytes(head))
+        }
+    }
+
+    /// A buffer holding a copy of `bytes`.
+    pub fn copy_from(bytes: &[u8]) -> SharedBytes {
+        let Some(shared) = Self::try_with_capacity(bytes.len(), bytes.len()) else {
+            handle_alloc_error(Layout::for_value(bytes))
+        };
+        // SAFETY: the buffer has room for them and is not shared yet.
+        unsafe { shared.data().copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+        shared
+    }
+
+    #[inline(always)]
+    pub fn data(&self) -> *mut u8 {
+        // SAFETY: the bytes follow the head.
+        unsafe { self.0.as_ptr().add(1).cast::<u8>() }
+    }
+    pub fn capacity(&self) -> usize {
+        // SAFETY: we hold a reference.
+        unsafe { self.0.as_ref().capacity }
+    }
+    pub fn references(&self) -> usize {
+        // SAFETY: we hold a reference.
+        unsafe { self.0.as_ref().references.load(Ordering::Relaxed) }
+    }
+    /// Claims the bits from `from` to `to` for the caller alone, if nobody has extended the buffer past
+    /// `from` and there is room.
+    pub fn try_extend(&self, from: usize, to: usize) -> bool {
+        // SAFETY: we hold a reference.
+        let head = unsafe { self.0.as_ref() };
+        to <= head.capacity * 8 && head.used_bits.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    #[inline(always)]
+    pub fn into_raw(self) -> u64 {
+        let raw = self.0.as_ptr() as u64;
+        std::mem::forget(self);
+        raw
+    }
+    /// # Safety
+    /// `raw` came from [`SharedBytes::into_raw`], and its reference is handed over.
+    pub unsafe fn from_raw(raw: u64) -> SharedBytes {
+        // SAFETY: it was not null when it was given out.
+        SharedBytes(unsafe { NonNull::new_unchecked(raw as *mut SharedHead) })
+    }
+    /// Another reference to a buffer given as its raw word.
+    /// # Safety
+    /// The buffer is alive.
+    pub unsafe fn clone_raw(raw: u64) -> SharedBytes {
+        // SAFETY: the caller's; the borrowed value is forgotten.
+        unsafe {
+            let borrowed = std::mem::ManuallyDrop::new(Self::from_raw(raw));
+            (*borrowed).clone()
+        }
+    }
+}
+
+impl Clone for SharedBytes {
+    fn clone(&self) -> SharedBytes {
+        // SAFETY: we hold a reference. Relaxed: a new reference is only made from an old one.
+        unsafe { self.0.as_ref() }.references.fetch_add(1, Ordering::Relaxed);
+        SharedBytes(self.0)
+    }
+}
+
+impl Drop for SharedBytes {
+    fn drop(&mut self) {
+        // SAFETY: we hold a reference. Release/acquire: the last holder sees everybody's reads done.
+        unsafe {
+            if self.0.as_ref().references.fetch_sub(1, Ordering::Release) == 1 {
+                std::sync::atomic::fence(Ordering::Acquire);
+                let layout = Self::layout(self.capacity()).expect("the layout was valid when it was allocated");
+                dealloc(self.0.as_ptr().cast(), layout);
+            }
+        }
+    }
+}
+
+/// The layout of a heap binary: header, bit size, data.
+pub mod heap_bin {
+    pub const BIT_SIZE: usize = 1;
+    pub const DATA: usize = 2;
+}
+/// The layout of a shared binary.
+pub mod shared_bin {
+    pub const BIT_SIZE: usize = 1;
+    pub const DATA_PTR: usize = 2;
+    pub const SHARED: usize = 3;
+    /// The next off-heap term of the same heap, as the raw address of its header; 0 ends the list.
+    pub const NEXT: usize = 4;
+    /// Words, header included.
+    pub const WORDS: usize = 5;
+}
+/// The layout of a part of another bitstring (whose original is never itself a part).
+pub mod sub_bin {
+    pub const BIT_SIZE: usize = 1;
+    pub const BIT_OFFSET: usize = 2;
+    pub const ORIGINAL: usize = 3;
+    pub const WORDS: usize = 4;
+}
+
+/// Where the bits of a bitstring are: `bit_size` bits from `bit_offset` (0–7) of the byte at `base`.
+#[derive(Clone, Copy)]
+pub struct Bits {
+    pub base: *const u8,
+    pub bit_offset: usize,
+    pub bit_size: usize,
+}
+
+impl Bits {
+    /// The bits of a term known to be a bitstring.
+    #[inline]
+    pub fn of(term: Term) -> Bits {
+        let ptr = term.boxed_ptr();
+        // SAFETY: the header says which layout it is.
+        unsafe {
+            match term.boxed_header().subtag() {
+                Subtag::HeapBin => Bits { base: ptr.add(heap_bin::DATA).cast(), bit_offset: 0, bit_size: *ptr.add(heap_bin::BIT_SIZE) as usize },
+                Subtag::SharedBin => {
+                    Bits { base: *ptr.add(shared_bin::DATA_PTR) as *const u8, bit_offset: 0, bit_size: *ptr.add(shared_bin::BIT_SIZE) as usize }
+                }
+                Subtag::SubBin => {
+                    let original = Bits::of(Term::from_raw(*ptr.add(sub_bin::ORIGINAL)));
+                    let offset = *ptr.add(sub_bin::BIT_OFFSET) as usize;
+                    Bits { base: original.base.add(offset / 8), bit_offset: offset & 7, bit_size: *ptr.add(sub_bin::BIT_SIZE) as usize }
+                }
+                other => unreachable!("not a bitstring: {other:?}"),
+            }
+        }
+    }
+
+    /// What a part of `term` has to refer to: the heap or shared binary below it, and the bit offset
+    /// of `term` in that.
+    #[inline]
+    pub fn original_of(term: Term) -> (Term, usize) {
+        if term.boxed_header().has(Subtag::SubBin) {
+            let ptr = term.boxed_ptr();
+            // SAFETY: the header says that it is a sub-binary.
+            unsafe { (Term::from_raw(*ptr.add(sub_bin::ORIGINAL)), *ptr.add(sub_bin::BIT_OFFSET) as usize) }
+        } else {
+            (term, 0)
+        }
+    }
+
+    /// The shared buffer below a heap-independent bitstring, as its raw word.
+    pub fn shared_of(term: Term) -> Option<u64> {
+        let (original, _) = Self::original_of(term);
+        // SAFETY: the header says that it is a shared binary.
+        original.boxed_header().has(Subtag::SharedBin).then(|| unsafe { *original.boxed_ptr().add(shared_bin::SHARED) })
+    }
+
+    pub const fn is_binary(self) -> bool {
+        self.bit_size & 7 == 0
+    }
+    pub const fn byte_size_rounded_up(self) -> usize {
+        self.bit_size.div_ceil(8)
+    }
+
+    /// The bytes themselves, when they are whole and start at a byte.
+    #[inline]
+    pub fn aligned<'a>(self) -> Option<&'a [u8]> {
+        if self.bit_offset == 0 && self.is_binary() {
+            // SAFETY: the bits are live and whole bytes.
+            Some(unsafe { std::slice::from_raw_parts(self.base, self.bit_size / 8) })
+        } else {
+            None
+        }
+    }
+
+    /// The `index`-th byte (its last bits zero when the bitstring ends within it).
+    #[inline]
+    pub fn byte(self, index: usize) -> u8 {
+        let first_bit = index * 8;
+        debug_assert!(first_bit < self.bit_size);
+        let available = self.bit_size - first_bit;
+        // SAFETY: the byte that holds the first wanted bit is within the data; the second one is read
+        // only when wanted bits reach into it.
+        unsafe {
+            let at = self.base.add(index);
+            let mut byte = *at << self.bit_offset;
+            if self.bit_offset > 0 && available > 8 - self.bit_offset {
+                byte |= *at.add(1) >> (8 - self.bit_offset);
+            }
+            if available < 8 { byte & (0xffu8 << (8 - available)) } else { byte }
+        }
+    }
+
+    /// The bytes, copied only when they do not start at a byte. Bits of a last incomplete byte come first in it.
+    pub fn to_bytes<'a>(self) -> std::borrow::Cow<'a, [u8]> {
+        match self.aligned() {
+            Some(bytes) => bytes.into(),
+            None => (0..self.byte_size_rounded_up()).map(|index| self.byte(index)).collect::<Vec<u8>>().into(),
+        }
+    }
+
+    /// The part of `bit_size` bits from `from`; the caller stays within.
+    #[inline]
+    pub fn slice(self, from: usize, bit_size: usize) -> Bits {
+        debug_assert!(from + bit_size <= self.bit_size);
+        let offset = self.bit_offset + from;
+        // SAFETY: within the data.
+        Bits { base: unsafe { self.base.add(offset / 8) }, bit_offset: offset & 7, bit_size }
+    }
+}
+
+/// Copies bits to bit `dst_bit_offset` of what `dst` points at. Bits before that are kept; those that follow the
+/// last one within its byte become zero.
+/// # Safety
+/// The destination has room, is initialised up to `dst_bit_offset`, and does not overlap the source.
+pub unsafe fn copy_bits(src: Bits, dst: *mut u8, dst_bit_offset: usize) {
+    if src.bit_size == 0 {
+        return;
+    }
+    // SAFETY: the caller's: every byte up to the last bit is within the destination.
+    unsafe {
+        let dst = dst.add(dst_bit_offset / 8);
+        let offset = dst_bit_offset % 8;
+        if offset == 0 {
+            return copy_bits_to_byte(src, dst);
+        }
+        let first = src.bit_size.min(8 - offset);
+        *dst = *dst & !(0xff >> offset) | src.slice(0, first).byte(0) >> offset;
+        copy_bits_to_byte(src.slice(first, src.bit_size - first), dst.add(1));
+    }
+}
+
+/// As [`copy_bits`], where the destination starts at a byte.
+unsafe fn copy_bits_to_byte(src: Bits, dst: *mut u8) {
+    let (bytes, extra) = (src.bit_size / 8, src.bit_size % 8);
+    // SAFETY: reads stay within the source's bits, writes within as many bytes.
+    unsafe {
+        if src.bit_offset == 0 {
+            dst.copy_from_nonoverlapping(src.base, bytes);
+        } else {
+            let shift = src.bit_offset;
+            let mut index = 0;
+            // Eight bytes' worth of bits that do not start at a byte reach into a ninth.
+            while index + 8 <= bytes {
+                let at = src.base.add(index);
+                let word = u64::from_be(at.cast::<u64>().read_unaligned()) << shift | u64::from(*at.add(8)) >> (8 - shift);
+                dst.add(index).cast::<u64>().write_unaligned(word.to_be());
+                index += 8;
+            }
+            for index in index..bytes {
+                *dst.add(index) = src.byte(index);
+            }
+        }
+        if extra > 0 {
+            *dst.add(bytes) = src.byte(bytes);
+        }
+    }
+}

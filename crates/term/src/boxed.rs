@@ -1,0 +1,321 @@
+//! Views of list cells and boxed terms: how code reads what a pointer points at.
+//!
+//! A view is a pointer to the term's first word. Views are `Copy` and are only valid while the heap
+//! that holds the term is: nothing may be collected while a view is in use, which is why built-ins
+//! never collect.
+
+use crate::atom::Atom;
+use crate::word::{Header, Subtag, Term};
+
+macro_rules! view {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy)]
+        pub struct $name(*mut u64);
+        impl $name {
+            /// # Safety
+            /// `ptr` points at a live term of this kind.
+            #[inline(always)]
+            pub const unsafe fn from_ptr(ptr: *mut u64) -> Self {
+                Self(ptr)
+            }
+            #[inline(always)]
+            pub const fn ptr(self) -> *mut u64 {
+                self.0
+            }
+            #[allow(dead_code, reason = "not every view reads raw words")]
+            #[inline(always)]
+            fn word(self, index: usize) -> u64 {
+                // SAFETY: callers stay within the words that the term's layout has.
+                unsafe { *self.0.add(index) }
+            }
+            #[allow(dead_code, reason = "not every view holds terms")]
+            #[inline(always)]
+            fn term_at(self, index: usize) -> Term {
+                // SAFETY: as `word`, and the layout says that a term stands there.
+                unsafe { Term::from_raw(*self.0.add(index)) }
+            }
+        }
+    };
+}
+
+view!(
+    /// A list cell: head, tail.
+    Cons
+);
+impl Cons {
+    #[inline(always)]
+    pub fn head(self) -> Term {
+        self.term_at(0)
+    }
+    #[inline(always)]
+    pub fn tail(self) -> Term {
+        self.term_at(1)
+    }
+}
+
+macro_rules! boxed_view {
+    ($(#[$doc:meta])* $name:ident) => {
+        view!($(#[$doc])* $name);
+        impl $name {
+            #[inline(always)]
+            pub fn header(self) -> Header {
+                Header(self.word(0))
+            }
+            #[inline(always)]
+            pub fn term(self) -> Term {
+                Term::from_boxed_ptr(self.0)
+            }
+        }
+    };
+}
+
+boxed_view!(
+    /// A tuple; elements count from 0 here.
+    Tuple
+);
+impl Tuple {
+    #[inline(always)]
+    pub fn arity(self) -> usize {
+        self.header().words()
+    }
+    #[inline(always)]
+    pub fn get(self, index: usize) -> Term {
+        debug_assert!(index < self.arity());
+        self.term_at(index + 1)
+    }
+    #[inline(always)]
+    pub fn elements<'a>(self) -> &'a [Term] {
+        // SAFETY: `arity` terms follow the header.
+        unsafe { std::slice::from_raw_parts(self.0.add(1).cast::<Term>(), self.arity()) }
+    }
+}
+
+boxed_view!(
+    /// An integer outside the small range: sign in the header, magnitude in 64-bit digits, least
+    /// significant first, the last one not zero.
+    Big
+);
+impl Big {
+    pub fn is_negative(self) -> bool {
+        self.header().has(Subtag::BigNeg)
+    }
+    pub fn digits<'a>(self) -> &'a [u64] {
+        // SAFETY: the header's words are the digits.
+        unsafe { std::slice::from_raw_parts(self.0.add(1), self.header().words()) }
+    }
+}
+
+boxed_view!(
+    /// A map of at most [`FlatMap::SIZE_MAX`] pairs: a tuple of sorted keys, and the values.
+    FlatMap
+);
+impl FlatMap {
+    pub const SIZE_MAX: usize = 32;
+    #[inline(always)]
+    pub fn size(self) -> usize {
+        self.header().words() - 1
+    }
+    #[inline(always)]
+    pub fn keys_tuple(self) -> Term {
+        self.term_at(1)
+    }
+    /// The keys in term order.
+    #[inline(always)]
+    pub fn keys<'a>(self) -> &'a [Term] {
+        // SAFETY: the first word is the keys tuple.
+        unsafe { Tuple::from_ptr(self.keys_tuple().boxed_ptr()) }.elements()
+    }
+    #[inline(always)]
+    pub fn values<'a>(self) -> &'a [Term] {
+        // SAFETY: `size` values follow the keys tuple.
+        unsafe { std::slice::from_raw_parts(self.0.add(2).cast::<Term>(), self.size()) }
+    }
+}
+
+boxed_view!(
+    /// The root of a map of more than [`FlatMap::SIZE_MAX`] pairs: a trie on the keys' hashes.
+    /// Children are pairs (list cells: key, value) or [`MapNode`]s.
+    HashMap
+);
+impl HashMap {
+    pub fn size(self) -> usize {
+        self.word(1) as usize
+    }
+    pub fn bitmap(self) -> u64 {
+        self.word(2)
+    }
+    pub fn children<'a>(self) -> &'a [Term] {
+        // SAFETY: the words after size and bitmap are children.
+        unsafe { std::slice::from_raw_parts(self.0.add(3).cast::<Term>(), self.header().words() - 2) }
+    }
+}
+
+boxed_view!(
+    /// An inner node of a hash map.
+    MapNode
+);
+impl MapNode {
+    pub fn bitmap(self) -> u64 {
+        self.word(1)
+    }
+    pub fn children<'a>(self) -> &'a [Term] {
+        // SAFETY: the words after the bitmap are children.
+        unsafe { std::slice::from_raw_parts(self.0.add(2).cast::<Term>(), self.header().words() - 1) }
+    }
+}
+
+/// What the term layer needs to know of a function that a fun was made from. The machine's code
+/// server embeds it as the first field of its own entry; entries are never freed.
+#[repr(C)]
+#[derive(Debug)]
+pub struct FunIdentity {
+    pub module: Atom,
+    /// Position among the module's funs, and its number when the module was compiled.
+    pub index: u32,
+    pub old_index: u32,
+    pub old_uniq: u32,
+    /// The MD5 of the module.
+    pub uniq: [u8; 16],
+    pub arity: u8,
+}
+
+/// Module, function, arity; the first field of the machine's export entries, which are never freed.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Mfa {
+    pub module: Atom,
+    pub function: Atom,
+    pub arity: u32,
+}
+
+boxed_view!(
+    /// A fun made by `fun … end`: its entry, and the values of its free variables.
+    Fun
+);
+impl Fun {
+    /// Words before the free variables, header included.
+    pub const FREE_START: usize = 3;
+    #[inline(always)]
+    pub fn entry_ptr(self) -> *const FunIdentity {
+        self.word(1) as *const FunIdentity
+    }
+    #[inline(always)]
+    pub fn identity<'a>(self) -> &'a FunIdentity {
+        // SAFETY: fun entries are never freed.
+        unsafe { &*self.entry_ptr() }
+    }
+    /// Arguments that a call passes, free variables not counted.
+    #[inline(always)]
+    pub fn arity(self) -> u32 {
+        (self.word(2) & 0xff) as u32
+    }
+    /// The process that made it, as the number of a local pid.
+    pub fn creator(self) -> Term {
+        Term::pid(self.word(2) >> 8)
+    }
+    #[inline(always)]
+    pub fn free<'a>(self) -> &'a [Term] {
+        // SAFETY: free variables follow the two raw words.
+        unsafe { std::slice::from_raw_parts(self.0.add(Self::FREE_START).cast::<Term>(), self.header().words() - 2) }
+    }
+}
+
+boxed_view!(
+    /// `fun M:F/A`.
+    ExportFun
+);
+impl ExportFun {
+    #[inline(always)]
+    pub fn entry_ptr(self) -> *const Mfa {
+        self.word(1) as *const Mfa
+    }
+    #[inline(always)]
+    pub fn mfa<'a>(self) -> &'a Mfa {
+        // SAFETY: export entries are never freed.
+        unsafe { &*self.entry_ptr() }
+    }
+}
+
+boxed_view!(
+    /// A reference of this node: a 64-bit number unique in the run, a scheduler word, and for an alias
+    /// or a magic reference one more word (`[id] [scheduler word | kind << 32] [payload]?`).
+    LocalRef
+);
+/// What the payload word of a local reference means.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum RefKind {
+    Plain = 0,
+    /// Payload: the number of the process that it is an alias of.
+    Alias = 1,
+    /// Payload: a key of the machine's table of resources.
+    Magic = 2,
+}
+impl LocalRef {
+    #[inline(always)]
+    pub fn id(self) -> u64 {
+        self.word(1)
+    }
+    pub fn ref_kind(self) -> RefKind {
+        match self.word(2) >> 32 {
+            1 => RefKind::Alias,
+            2 => RefKind::Magic,
+            _ => RefKind::Plain,
+        }
+    }
+    pub fn payload(self) -> Option<u64> {
+        (self.header().words() > 2).then(|| self.word(3))
+    }
+    /// The numbers as printed right to left: `#Ref<0.N2.N1.N0>`; N0 has 18 bits.
+    pub fn numbers(self) -> [u32; 3] {
+        let id = self.id();
+        [(self.word(2) as u32) & 0x3ffff, id as u32, (id >> 32) as u32]
+    }
+}
+
+boxed_view!(
+    /// A pid, port or reference of another node.
+    External
+);
+impl External {
+    pub fn node(self) -> Atom {
+        Atom::from_index(self.word(1) as u32)
+    }
+    pub fn creation(self) -> u32 {
+        self.word(2) as u32
+    }
+    /// Pid: id, serial. Port: the number's two halves. Reference: its words.
+    pub fn numbers<'a>(self) -> &'a [u64] {
+        // SAFETY: the words after node and creation are the numbers.
+        unsafe { std::slice::from_raw_parts(self.0.add(3), self.header().words() - 2) }
+    }
+}
+
+boxed_view!(
+    /// The state of matching a bitstring; offsets in bits, counted from the start of the original's data.
+    MatchContext
+);
+impl MatchContext {
+    /// Words of a match context, header included.
+    pub const WORDS: usize = 4;
+    #[inline(always)]
+    pub fn offset(self) -> usize {
+        self.word(1) as usize
+    }
+    #[inline(always)]
+    pub fn end(self) -> usize {
+        self.word(2) as usize
+    }
+    /// The heap or shared binary that it reads (never a sub-binary).
+    #[inline(always)]
+    pub fn original(self) -> Term {
+        self.term_at(3)
+    }
+    /// Moves the position; the only mutation of a term that is not freshly built.
+    #[inline(always)]
+    pub fn set_offset(self, bit_offset: usize) {
+        // SAFETY: the word is the context's own, and a context is never shared between processes.
+        unsafe { *self.0.add(1) = bit_offset as u64 }
+    }
+}

@@ -1,0 +1,718 @@
+//! Equality and the term order.
+//!
+//! number < atom < reference < fun < port < pid < tuple < map < nil < list < bitstring. Nothing
+//! here recurses on the native stack, however deep the terms are: what is left to compare waits on a list.
+
+use crate::atom::Atom;
+use crate::binary::Bits;
+use crate::boxed::{External, HashMap, LocalRef, MapNode};
+use crate::map::{TrieIter, path_order};
+use crate::node::{NodeInfo, pid_parts};
+use crate::word::{Kind, Subtag, Term};
+use std::cmp::Ordering;
+
+/// `=:=`.
+#[inline]
+pub fn equal_exact(a: Term, b: Term) -> bool {
+    if a == b {
+        return true;
+    }
+    if a.is_immediate() && b.is_immediate() {
+        return a.is_float_immediate() && b.is_float_immediate() && a.float_immediate_value() == b.float_immediate_value();
+    }
+    // A pointer never equals an immediate exactly: every term that can be an immediate is one.
+    a.is_pointer() && b.is_pointer() && a.is_cons() == b.is_cons() && same_terms(a, b, true)
+}
+
+/// `==`.
+#[inline]
+pub fn equal(a: Term, b: Term) -> bool {
+    if a == b {
+        return true;
+    }
+    if Term::both_small(a, b) || a.is_atom() || b.is_atom() {
+        return false;
+    }
+    same_terms(a, b, false)
+}
+
+/// The term order, where `1 == 1.0`.
+#[inline]
+pub fn compare(a: Term, b: Term) -> Ordering {
+    if a == b {
+        return Ordering::Equal;
+    }
+    if Term::both_small(a, b) {
+        return a.small_value().cmp(&b.small_value());
+    }
+    Comparison::new(false).run(a, b)
+}
+
+/// The order of map keys: integers come before floats, and nothing is equal that is not `=:=`.
+#[inline]
+pub fn compare_exact(a: Term, b: Term) -> Ordering {
+    if a == b {
+        return Ordering::Equal;
+    }
+    if Term::both_small(a, b) {
+        return a.small_value().cmp(&b.small_value());
+    }
+    Comparison::new(true).run(a, b)
+}
+
+/// Atoms are ordered by the bytes of their names.
+#[inline]
+pub fn compare_atoms(a: Atom, b: Atom) -> Ordering {
+    if a == b {
+        return Ordering::Equal;
+    }
+    a.ordinal().cmp(&b.ordinal()).then_with(|| a.name().as_bytes().cmp(b.name().as_bytes()))
+}
+
+/// Equality of two terms; stops at the first difference and never asks which is less.
+fn same_terms(a: Term, b: Term, exact: bool) -> bool {
+    let mut todo: Vec<(Term, Term, bool)> = Vec::new();
+    let (mut a, mut b, mut exact) = (a, b, exact);
+    loop {
+        if !same_here(a, b, exact, &mut todo) {
+            return false;
+        }
+        match todo.pop() {
+            Some(next) => (a, b, exact) = next,
+            None => return true,
+        }
+    }
+}
+
+/// Compares what can be compared at once and leaves the rest in `todo`; iterates along lists.
+fn same_here(mut a: Term, mut b: Term, exact: bool, todo: &mut Vec<(Term, Term, bool)>) -> bool {
+    while let (Some(left), Some(right)) = (a.as_cons(), b.as_cons()) {
+        if a == b {
+            return true;
+        }
+        let (head_a, head_b) = (left.head(), right.head());
+        if head_a != head_b {
+            if head_a.is_pointer() && head_b.is_pointer() {
+                todo.push((head_a, head_b, exact));
+            } else if !same_immediates(head_a, head_b, exact) {
+                return false;
+            }
+        }
+        (a, b) = (left.tail(), right.tail());
+    }
+    if a == b {
+        return true;
+    }
+    if !a.is_boxed() || !b.is_boxed() {
+        return same_immediates(a, b, exact);
+    }
+    let (header_a, header_b) = (a.boxed_header(), b.boxed_header());
+    match (header_a.subtag(), header_b.subtag()) {
+        (Subtag::Tuple, Subtag::Tuple) => header_a == header_b && same_arrays(tuple_elements(a), tuple_elements(b), exact, todo),
+        (Subtag::FlatMap, Subtag::FlatMap) => {
+            let (Some(left), Some(right)) = (a.as_flat_map(), b.as_flat_map()) else { return false };
+            left.size() == right.size()
+                && (left.keys_tuple() == right.keys_tuple() || same_arrays(left.keys(), right.keys(), true, todo))
+                && same_arrays(left.values(), right.values(), exact, todo)
+        }
+        (Subtag::HashMap, Subtag::HashMap) => {
+            // SAFETY: the headers say that they are hash maps.
+            let (left, right) = unsafe { (HashMap::from_ptr(a.boxed_ptr()), HashMap::from_ptr(b.boxed_ptr())) };
+            // The shape of a trie depends on its keys alone.
+            left.size() == right.size() && left.bitmap() == right.bitmap() && same_nodes(left.children(), right.children(), exact, todo)
+        }
+        (Subtag::BigPos | Subtag::BigNeg, Subtag::BigPos | Subtag::BigNeg) => {
+            let (Some(left), Some(right)) = (a.as_big(), b.as_big()) else { return false };
+            header_a == header_b && left.digits() == right.digits()
+        }
+        (Subtag::HeapBin | Subtag::SharedBin | Subtag::SubBin, Subtag::HeapBin | Subtag::SharedBin | Subtag::SubBin) => {
+            let (left, right) = (Bits::of(a), Bits::of(b));
+            left.bit_size == right.bit_size && compare_bits(left, right).is_eq()
+        }
+        (Subtag::Fun, Subtag::Fun) => {
+            let (Some(left), Some(right)) = (a.as_local_fun(), b.as_local_fun()) else { return false };
+            let same_entry = std::ptr::eq(left.entry_ptr(), right.entry_ptr()) || {
+                let (x, y) = (left.identity(), right.identity());
+                x.module == y.module && x.index == y.index && x.old_uniq == y.old_uniq
+            };
+            same_entry && left.free().len() == right.free().len() && same_arrays(left.free(), right.free(), exact, todo)
+        }
+        _ => {
+            let mut comparison = Comparison::new(exact);
+            comparison.step(a, b).is_eq()
+        }
+    }
+}
+
+fn tuple_elements<'a>(term: Term) -> &'a [Term] {
+    term.as_tuple().map_or(&[], |tuple| tuple.elements())
+}
+
+/// At least one of them is not a pointer.
+#[inline]
+fn same_immediates(a: Term, b: Term, exact: bool) -> bool {
+    if a == b {
+        return true;
+    }
+    if exact {
+        return a.is_float_immediate() && b.is_float_immediate() && a.float_immediate_value() == b.float_immediate_value();
+    }
+    a.is_number() && b.is_number() && compare_numbers(a, b).is_eq()
+}
+
+fn same_arrays(a: &[Term], b: &[Term], exact: bool, todo: &mut Vec<(Term, Term, bool)>) -> bool {
+    if a.len() != b.len() {
+        return false;
+    }
+    for (&x, &y) in a.iter().zip(b) {
+        if x == y {
+            continue;
+        }
+        if x.is_pointer() && y.is_pointer() {
+            todo.push((x, y, exact));
+        } else if !same_immediates(x, y, exact) {
+            return false;
+        }
+    }
+    true
+}
+
+/// Tries of equal size: keys are compared exactly, values as asked for.
+fn same_nodes(a: &[Term], b: &[Term], exact: bool, todo: &mut Vec<(Term, Term, bool)>) -> bool {
+    let mut nodes = vec![(a, b)];
+    while let Some((a, b)) = nodes.pop() {
+        for (&x, &y) in a.iter().zip(b) {
+            if x == y {
+                continue;
+            }
+            match (x.as_cons(), y.as_cons()) {
+                (Some(left), Some(right)) => {
+                    if !same_arrays(&[left.head()], &[right.head()], true, todo) || !same_arrays(&[left.tail()], &[right.tail()], exact, todo) {
+                        return false;
+                    }
+                }
+                (None, None) => {
+                    // SAFETY: what is not a pair in a trie is a node.
+                    let (left, right) = unsafe { (MapNode::from_ptr(x.boxed_ptr()), MapNode::from_ptr(y.boxed_ptr())) };
+                    if left.bitmap() != right.bitmap() {
+                        return false;
+                    }
+                    nodes.push((left.children(), right.children()));
+                }
+                _ => return false,
+            }
+        }
+    }
+    true
+}
+
+/// The bits one after the other; where one ends the shorter is less.
+fn compare_bits(a: Bits, b: Bits) -> Ordering {
+    if let (Some(x), Some(y)) = (a.aligned(), b.aligned()) {
+        return x.cmp(y);
+    }
+    let common = a.bit_size.min(b.bit_size);
+    let (x, y) = (a.slice(0, common), b.slice(0, common));
+    for index in 0..common.div_ceil(8) {
+        match x.byte(index).cmp(&y.byte(index)) {
+            Ordering::Equal => {}
+            unequal => return unequal,
+        }
+    }
+    a.bit_size.cmp(&b.bit_size)
+}
+
+/// Numbers of any kind, by value; integers and floats compare exactly, without rounding either.
+pub fn compare_numbers(a: Term, b: Term) -> Ordering {
+    match (a.kind(), b.kind()) {
+        (Kind::Float(x), Kind::Float(y)) => compare_floats(x, y),
+        (Kind::Float(x), _) => compare_integer_float(b, x).reverse(),
+        (_, Kind::Float(y)) => compare_integer_float(a, y),
+        _ => compare_integers(a, b),
+    }
+}
+
+/// No float term is NaN.
+fn compare_floats(x: f64, y: f64) -> Ordering {
+    x.partial_cmp(&y).unwrap_or(Ordering::Equal)
+}
+
+fn compare_integers(a: Term, b: Term) -> Ordering {
+    match (a.as_big(), b.as_big()) {
+        (None, None) => a.small_value().cmp(&b.small_value()),
+        (Some(x), None) => if x.is_negative() { Ordering::Less } else { Ordering::Greater },
+        (None, Some(y)) => if y.is_negative() { Ordering::Greater } else { Ordering::Less },
+        (Some(x), Some(y)) => match (x.is_negative(), y.is_negative()) {
+            (false, true) => Ordering::Greater,
+            (true, false) => Ordering::Less,
+            (negative, _) => {
+                let magnitudes = compare_magnitudes(x.digits(), y.digits());
+                if negative { magnitudes.reverse() } else { magnitudes }
+            }
+        },
+    }
+}
+
+/// Digits least significant first, no leading zeros.
+fn compare_magnitudes(x: &[u64], y: &[u64]) -> Ordering {
+    x.len().cmp(&y.len()).then_with(|| x.iter().rev().cmp(y.iter().rev()))
+}
+
+fn compare_integer_float(integer: Term, float: f64) -> Ordering {
+    let small;
+    let (negative, digits) = match integer.as_big() {
+        Some(big) => (big.is_negative(), big.digits()),
+        None => {
+            let value = integer.small_value();
+            small = [value.unsigned_abs()];
+            (value < 0, if value == 0 { &[][..] } else { &small[..] })
+        }
+    };
+    let sign = |negative: bool, zero: bool| if zero { 0 } else if negative { -1 } else { 1 };
+    let signs = sign(negative, digits.is_empty()).cmp(&sign(float < 0.0, float == 0.0));
+    if signs.is_ne() || digits.is_empty() {
+        return signs;
+    }
+    let magnitudes = compare_magnitude_float(digits, float.abs());
+    if negative { magnitudes.reverse() } else { magnitudes }
+}
+
+/// A magnitude that is not zero against a positive float: the whole parts first, then whether the float has a fraction.
+fn compare_magnitude_float(digits: &[u64], float: f64) -> Ordering {
+    let bits = float.to_bits();
+    let exponent = ((bits >> 52) & 0x7ff) as i32 - 1075;
+    let mantissa = (bits & ((1 << 52) - 1)) | 1 << 52;
+    let bit_len = digits.len() as u64 * 64 - u64::from(digits[digits.len() - 1].leading_zeros());
+    // A subnormal float is below one, and so is one whose whole part has no bits.
+    let float_bit_len = i64::from(53 + exponent);
+    if (bits >> 52) & 0x7ff == 0 || float_bit_len <= 0 {
+        return Ordering::Greater;
+    }
+    let lengths = bit_len.cmp(&(float_bit_len as u64));
+    if lengths.is_ne() {
+        return lengths;
+    }
+    // Same number of bits: line up the first 64 of each.
+    let top = digits[digits.len() - 1];
+    let shift = top.leading_zeros();
+    let below = if digits.len() > 1 { digits[digits.len() - 2] } else { 0 };
+    let head = if shift == 0 { top } else { top << shift | below >> (64 - shift) };
+    let heads = head.cmp(&(mantissa << 11));
+    if heads.is_ne() {
+        // The float's bits below the point can only matter when the integer is shorter than the mantissa;
+        // its head is then padded with zeros, as it should be.
+        return heads;
+    }
+    let rest = digits.len() > 1 && (below << shift != 0 || digits[..digits.len() - 2].iter().any(|&digit| digit != 0));
+    if rest { Ordering::Greater } else { Ordering::Equal }
+}
+
+/// Which family a term belongs to, in ascending order.
+fn family(term: Term) -> u8 {
+    match term.kind() {
+        Kind::Small(_) | Kind::Big(_) | Kind::Float(_) => 0,
+        Kind::Atom(_) => 1,
+        Kind::Ref(_) | Kind::ExternalRef(_) => 2,
+        Kind::Fun(_) | Kind::ExportFun(_) => 3,
+        Kind::Port(_) | Kind::ExternalPort(_) => 4,
+        Kind::Pid(_) | Kind::ExternalPid(_) => 5,
+        Kind::Tuple(_) => 6,
+        Kind::FlatMap(_) | Kind::HashMap(_) => 7,
+        Kind::Nil => 8,
+        Kind::Cons(_) => 9,
+        Kind::Bits(_) => 10,
+        Kind::MatchContext(_) | Kind::Special(_) => 11,
+    }
+}
+
+/// What remains to be compared once everything before it turned out equal.
+enum Todo {
+    Terms(Term, Term),
+    Arrays(*const Term, *const Term, usize),
+    /// Back to the comparison of values after that of map keys.
+    SetExact(bool),
+    /// Two hash maps under comparison: it also takes the result when something before it is *not* equal.
+    HashMaps(Box<HashMaps>),
+}
+
+struct Comparison {
+    exact: bool,
+    todo: Vec<Todo>,
+    /// Hash maps among `todo`.
+    hash_maps: usize,
+}
+
+impl Comparison {
+    fn new(exact: bool) -> Comparison {
+        Comparison { exact, todo: Vec::new(), hash_maps: 0 }
+    }
+
+    fn run(&mut self, a: Term, b: Term) -> Ordering {
+        let mut result = self.step(a, b);
+        loop {
+            if result.is_ne() {
+                if self.hash_maps == 0 {
+                    return result;
+                }
+                while !matches!(self.todo.last(), Some(Todo::HashMaps(_))) {
+                    self.todo.pop();
+                }
+            }
+            result = match self.todo.pop() {
+                None => return Ordering::Equal,
+                Some(Todo::Terms(a, b)) => self.step(a, b),
+                Some(Todo::Arrays(a, b, count)) => {
+                    // SAFETY: the arrays are parts of live terms, and nothing is collected meanwhile.
+                    let (a, b) = unsafe { (std::slice::from_raw_parts(a, count), std::slice::from_raw_parts(b, count)) };
+                    self.arrays(a, b)
+                }
+                Some(Todo::SetExact(exact)) => {
+                    self.exact = exact;
+                    Ordering::Equal
+                }
+                Some(Todo::HashMaps(maps)) => {
+                    self.hash_maps -= 1;
+                    self.continue_maps(maps, result)
+                }
+            };
+        }
+    }
+
+    /// Elements in order up to the first that needs a closer look; the rest waits.
+    fn arrays(&mut self, a: &[Term], b: &[Term]) -> Ordering {
+        for index in 0..a.len() {
+            let (x, y) = (a[index], b[index]);
+            if x == y {
+                continue;
+            }
+            if Term::both_small(x, y) {
+                return x.small_value().cmp(&y.small_value());
+            }
+            if x.is_immediate() || y.is_immediate() {
+                match self.step_unlisted(x, y) {
+                    Ordering::Equal => continue,
+                    unequal => return unequal,
+                }
+            }
+            let rest = index + 1;
+            if rest < a.len() {
+                self.todo.push(Todo::Arrays(a[rest..].as_ptr(), b[rest..].as_ptr(), a.len() - rest));
+            }
+            // Not at once: elements within elements must not nest calls.
+            self.todo.push(Todo::Terms(x, y));
+            return Ordering::Equal;
+        }
+        Ordering::Equal
+    }
+
+    /// The order of two terms as far as it shows at once; what is left goes to `todo`.
+    fn step(&mut self, mut a: Term, mut b: Term) -> Ordering {
+        while let (Some(left), Some(right)) = (a.as_cons(), b.as_cons()) {
+            if a == b {
+                return Ordering::Equal;
+            }
+            let (x, y) = (left.head(), right.head());
+            if x != y {
+                if Term::both_small(x, y) {
+                    return x.small_value().cmp(&y.small_value());
+                }
+                self.todo.push(Todo::Terms(left.tail(), right.tail()));
+                if x.is_cons() && y.is_cons() {
+                    (a, b) = (x, y);
+                    continue;
+                }
+                return self.step_unlisted(x, y);
+            }
+            (a, b) = (left.tail(), right.tail());
+        }
+        self.step_unlisted(a, b)
+    }
+
+    /// At most one of them is a list cell.
+    fn step_unlisted(&mut self, a: Term, b: Term) -> Ordering {
+        if a == b {
+            return Ordering::Equal;
+        }
+        match (a.kind(), b.kind()) {
+            (Kind::Atom(x), Kind::Atom(y)) => compare_atoms(x, y),
+            (Kind::Float(x), Kind::Float(y)) => compare_floats(x, y),
+            (Kind::Tuple(x), Kind::Tuple(y)) => x.arity().cmp(&y.arity()).then_with(|| self.arrays(x.elements(), y.elements())),
+            (Kind::Bits(x), Kind::Bits(y)) => compare_bits(x, y),
+            (Kind::FlatMap(x), Kind::FlatMap(y)) => {
+                if x.size() != y.size() || x.size() == 0 {
+                    return x.size().cmp(&y.size());
+                }
+                self.todo.push(Todo::Arrays(x.values().as_ptr(), y.values().as_ptr(), x.size()));
+                if x.keys_tuple() == y.keys_tuple() {
+                    return Ordering::Equal;
+                }
+                if !self.exact {
+                    self.todo.push(Todo::SetExact(false));
+                    self.exact = true;
+                }
+                self.arrays(x.keys(), y.keys())
+            }
+            (Kind::HashMap(x), Kind::HashMap(y)) => x.size().cmp(&y.size()).then_with(|| self.start_maps(x, y)),
+            (Kind::FlatMap(x), Kind::HashMap(y)) => x.size().cmp(&y.size()),
+            (Kind::HashMap(x), Kind::FlatMap(y)) => x.size().cmp(&y.size()),
+            (Kind::Fun(x), Kind::Fun(y)) => {
+                let (left, right) = (x.identity(), y.identity());
+                compare_atoms(left.module, right.module)
+                    .then(left.index.cmp(&right.index))
+                    .then((left.old_uniq as i32).cmp(&(right.old_uniq as i32)))
+                    .then(x.free().len().cmp(&y.free().len()))
+                    .then_with(|| self.arrays(x.free(), y.free()))
+            }
+            (Kind::ExportFun(x), Kind::ExportFun(y)) => {
+                let (left, right) = (x.mfa(), y.mfa());
+                compare_atoms(left.module, right.module)
+                    .then_with(|| compare_atoms(left.function, right.function))
+                    .then(left.arity.cmp(&right.arity))
+            }
+            (Kind::Fun(_), Kind::ExportFun(_)) => Ordering::Less,
+            (Kind::ExportFun(_), Kind::Fun(_)) => Ordering::Greater,
+            (Kind::Pid(x), Kind::Pid(y)) | (Kind::Port(x), Kind::Port(y)) => x.cmp(&y),
+            (Kind::Ref(x), Kind::Ref(y)) => compare_ref_numbers(&x.numbers(), &y.numbers()),
+            _ => {
+                let (of_a, of_b) = (family(a), family(b));
+                match (of_a, of_b) {
+                    (0, 0) if self.exact && a.is_float() != b.is_float() => {
+                        if a.is_float() { Ordering::Greater } else { Ordering::Less }
+                    }
+                    (0, 0) => compare_numbers(a, b),
+                    (2, 2) => compare_refs(a, b),
+                    (4, 4) => compare_ports(a, b),
+                    (5, 5) => compare_pids(a, b),
+                    _ => of_a.cmp(&of_b),
+                }
+            }
+        }
+    }
+
+    fn start_maps(&mut self, a: HashMap, b: HashMap) -> Ordering {
+        let maps = HashMaps {
+            a: TrieIter::new(a),
+            b: TrieIter::new(b),
+            pair_a: None,
+            pair_b: None,
+            key: None,
+            result: Ordering::Equal,
+            exact: self.exact,
+            asked: Asked::Nothing,
+        };
+        self.continue_maps(Box::new(maps), Ordering::Equal)
+    }
+
+    /// Takes the answer to what the maps asked last, and asks the next question or has the result.
+    fn continue_maps(&mut self, mut maps: Box<HashMaps>, answer: Ordering) -> Ordering {
+        match maps.answered(answer) {
+            Next::Done(result) => {
+                self.exact = maps.exact;
+                result
+            }
+            Next::Ask(a, b, exact) => {
+                self.exact = exact;
+                self.todo.push(Todo::HashMaps(maps));
+                self.hash_maps += 1;
+                self.todo.push(Todo::Terms(a, b));
+                Ordering::Equal
+            }
+        }
+    }
+}
+
+/// Two hash maps of equal size, walked side by side in the order of their tries.
+///
+/// The maps are ordered by their keys in key order and, when those are the same, by their values in key
+/// order. Sorting is not needed: what decides is the least key that only one of them has, or else
+/// the least key whose values differ. While keys are the same in both, values are compared of keys less than
+/// the best candidate; from the first difference of keys on, only keys count.
+struct HashMaps {
+    a: TrieIter<'static>,
+    b: TrieIter<'static>,
+    pair_a: Option<(Term, Term)>,
+    pair_b: Option<(Term, Term)>,
+    /// The least key so far that decides, and what it decides.
+    key: Option<Term>,
+    result: Ordering,
+    /// How the values are to be compared.
+    exact: bool,
+    asked: Asked,
+}
+
+/// What the maps wait to hear of.
+#[derive(Clone, Copy, PartialEq)]
+enum Asked {
+    Nothing,
+    /// The two current keys, all before having been the same.
+    Keys,
+    /// The current key against the deciding one.
+    LessThanKey,
+    Values,
+    /// The two current keys, after a difference.
+    KeysAfterDifference,
+    /// The current key of one map, which the other has not, against the deciding one.
+    LessThanKeyA,
+    LessThanKeyB,
+}
+
+enum Next {
+    Ask(Term, Term, bool),
+    Done(Ordering),
+}
+
+impl HashMaps {
+    fn answered(&mut self, answer: Ordering) -> Next {
+        match self.asked {
+            Asked::Nothing => return self.next_pairs(),
+            Asked::Keys if answer.is_ne() => {
+                // From here on a key that both maps have decides nothing.
+                self.key = None;
+                return self.walk_apart();
+            }
+            Asked::Keys => {
+                let (Some((key, value_a)), Some((_, value_b))) = (self.pair_a, self.pair_b) else { unreachable!("pairs were compared") };
+                if let Some(least) = self.key {
+                    self.asked = Asked::LessThanKey;
+                    return Next::Ask(key, least, true);
+                }
+                self.asked = Asked::Values;
+                return Next::Ask(value_a, value_b, self.exact);
+            }
+            Asked::LessThanKey if answer.is_lt() => {
+                let (Some((_, value_a)), Some((_, value_b))) = (self.pair_a, self.pair_b) else { unreachable!("pairs were compared") };
+                self.asked = Asked::Values;
+                return Next::Ask(value_a, value_b, self.exact);
+            }
+            Asked::LessThanKey => return self.next_pairs(),
+            Asked::Values => {
+                if answer.is_ne() {
+                    self.result = answer;
+                    self.key = self.pair_a.map(|(key, _)| key);
+                }
+                return self.next_pairs();
+            }
+            Asked::KeysAfterDifference if answer.is_eq() => {
+                self.pair_a = self.a.next();
+                self.pair_b = self.b.next();
+            }
+            Asked::KeysAfterDifference => return self.walk_apart(),
+            Asked::LessThanKeyA => {
+                if answer.is_lt() {
+                    self.decide(self.pair_a, Ordering::Less);
+                }
+                self.pair_a = self.a.next();
+            }
+            Asked::LessThanKeyB => {
+                if answer.is_lt() {
+                    self.decide(self.pair_b, Ordering::Greater);
+                }
+                self.pair_b = self.b.next();
+            }
+        }
+        self.compare_current_keys()
+    }
+
+    fn decide(&mut self, pair: Option<(Term, Term)>, result: Ordering) {
+        self.key = pair.map(|(key, _)| key);
+        self.result = result;
+    }
+
+    fn next_pairs(&mut self) -> Next {
+        self.pair_a = self.a.next();
+        self.pair_b = self.b.next();
+        match (self.pair_a, self.pair_b) {
+            (Some((key_a, _)), Some((key_b, _))) => {
+                self.asked = Asked::Keys;
+                Next::Ask(key_a, key_b, true)
+            }
+            _ => Next::Done(self.result),
+        }
+    }
+
+    fn compare_current_keys(&mut self) -> Next {
+        match (self.pair_a, self.pair_b) {
+            (Some((key_a, _)), Some((key_b, _))) => {
+                self.asked = Asked::KeysAfterDifference;
+                Next::Ask(key_a, key_b, true)
+            }
+            (None, None) => Next::Done(self.result),
+            _ => self.walk_apart(),
+        }
+    }
+
+    /// The current keys differ (or one map is at its end): the one that comes first in trie order is not
+    /// in the other map.
+    fn walk_apart(&mut self) -> Next {
+        let a_first = match (self.pair_a, self.pair_b) {
+            (Some((key_a, _)), Some((key_b, _))) => path_order(key_a, key_b).is_lt(),
+            (Some(_), None) => true,
+            (None, _) => false,
+        };
+        let (pair, result) = if a_first { (self.pair_a, Ordering::Less) } else { (self.pair_b, Ordering::Greater) };
+        let Some((key, _)) = pair else { return Next::Done(self.result) };
+        match self.key {
+            Some(least) => {
+                self.asked = if a_first { Asked::LessThanKeyA } else { Asked::LessThanKeyB };
+                Next::Ask(key, least, true)
+            }
+            None => {
+                self.decide(pair, result);
+                if a_first { self.pair_a = self.a.next() } else { self.pair_b = self.b.next() }
+                self.compare_current_keys()
+            }
+        }
+    }
+}
+
+fn compare_nodes(a: NodeInfo, b: NodeInfo) -> Ordering {
+    compare_atoms(a.name, b.name).then(a.creation.cmp(&b.creation))
+}
+
+fn node_of(external: External) -> NodeInfo {
+    NodeInfo { name: external.node(), creation: external.creation() }
+}
+
+/// Serial, number, node.
+fn compare_pids(a: Term, b: Term) -> Ordering {
+    let parts = |term: Term| match (term.as_pid(), term.as_external()) {
+        (Some(data), _) => (pid_parts(data).1, pid_parts(data).0, NodeInfo::this()),
+        (None, Some(external)) => (external.numbers()[1] as u32, external.numbers()[0] as u32, node_of(external)),
+        (None, None) => unreachable!("neither kind of pid"),
+    };
+    let (x, y) = (parts(a), parts(b));
+    x.0.cmp(&y.0).then(x.1.cmp(&y.1)).then_with(|| compare_nodes(x.2, y.2))
+}
+
+/// Node, number.
+fn compare_ports(a: Term, b: Term) -> Ordering {
+    let parts = |term: Term| match (term.as_port(), term.as_external()) {
+        (Some(number), _) => (NodeInfo::this(), number),
+        (None, Some(external)) => (node_of(external), external.numbers()[0] | external.numbers()[1] << 32),
+        (None, None) => unreachable!("neither kind of port"),
+    };
+    let (x, y) = (parts(a), parts(b));
+    compare_nodes(x.0, y.0).then(x.1.cmp(&y.1))
+}
+
+/// Node, then the numbers from the last to the first; missing ones are zero.
+fn compare_refs(a: Term, b: Term) -> Ordering {
+    let parts = |term: Term| match (term.as_local_ref(), term.as_external()) {
+        (Some(reference), _) => (NodeInfo::this(), reference_numbers(reference)),
+        (None, Some(external)) => (node_of(external), external.numbers().iter().map(|&number| number as u32).collect()),
+        (None, None) => unreachable!("neither kind of reference"),
+    };
+    let (mut x, mut y) = (parts(a), parts(b));
+    let count = x.1.len().max(y.1.len());
+    x.1.resize(count, 0);
+    y.1.resize(count, 0);
+    compare_nodes(x.0, y.0).then_with(|| compare_ref_numbers(&x.1, &y.1))
+}
+
+fn reference_numbers(reference: LocalRef) -> Vec<u32> {
+    reference.numbers().to_vec()
+}
+
+fn compare_ref_numbers(x: &[u32], y: &[u32]) -> Ordering {
+    x.iter().rev().cmp(y.iter().rev())
+}

@@ -1,0 +1,96 @@
+//! The external term format: terms as bytes, as `term_to_binary` writes and `binary_to_term` reads them.
+//!
+//! See "External Term Format" in the ERTS User's Guide. The decoder takes bytes from anybody: it neither panics
+//! nor recurses nor allocates more than a small multiple of the bytes that are really there.
+
+mod decode;
+mod encode;
+
+pub use decode::{DecodeError, DecodeOptions, decode, decode_unversioned};
+pub use encode::{EncodeOptions, encode, encode_unversioned, external_size};
+
+use crate::atom::Atom;
+use crate::boxed::{FunIdentity, Mfa, RefKind};
+use crate::node::NodeInfo;
+use std::collections::HashMap;
+use std::sync::{LazyLock, Mutex};
+
+/// The first byte of a term on its own.
+pub const VERSION: u8 = 131;
+
+/// The byte that says what follows.
+mod tag {
+    pub const NEW_FLOAT: u8 = 70;
+    pub const BIT_BINARY: u8 = 77;
+    pub const COMPRESSED: u8 = 80;
+    pub const NEW_PID: u8 = 88;
+    pub const NEW_PORT: u8 = 89;
+    pub const NEWER_REFERENCE: u8 = 90;
+    pub const SMALL_INTEGER: u8 = 97;
+    pub const INTEGER: u8 = 98;
+    pub const FLOAT: u8 = 99;
+    pub const ATOM: u8 = 100;
+    pub const REFERENCE: u8 = 101;
+    pub const PORT: u8 = 102;
+    pub const PID: u8 = 103;
+    pub const SMALL_TUPLE: u8 = 104;
+    pub const LARGE_TUPLE: u8 = 105;
+    pub const NIL: u8 = 106;
+    pub const STRING: u8 = 107;
+    pub const LIST: u8 = 108;
+    pub const BINARY: u8 = 109;
+    pub const SMALL_BIG: u8 = 110;
+    pub const LARGE_BIG: u8 = 111;
+    pub const NEW_FUN: u8 = 112;
+    pub const EXPORT: u8 = 113;
+    pub const NEW_REFERENCE: u8 = 114;
+    pub const SMALL_ATOM: u8 = 115;
+    pub const MAP: u8 = 116;
+    pub const ATOM_UTF8: u8 = 118;
+    pub const SMALL_ATOM_UTF8: u8 = 119;
+    pub const V4_PORT: u8 = 120;
+}
+
+/// What decoding has to ask the machine for.
+pub trait Resolver {
+    /// The entry of an exported function; a stub when there is none yet.
+    fn export(&self, module: Atom, function: Atom, arity: u32) -> *const Mfa;
+    /// Whether that function exists: `safe` decoding makes no stubs.
+    fn has_export(&self, module: Atom, function: Atom, arity: u32) -> bool {
+        let _ = (module, function, arity);
+        true
+    }
+    /// The entry of a fun; a stub when its module is not loaded.
+    fn fun(&self, identity: FunIdentity) -> *const FunIdentity;
+    /// Which node's identifiers are local.
+    fn node(&self) -> NodeInfo {
+        NodeInfo::this()
+    }
+    /// What a reference of this node is (see [`LocalRef`](crate::LocalRef)), with its payload.
+    fn local_ref(&self, id: u64, low: u32) -> (RefKind, u64) {
+        let _ = (id, low);
+        (RefKind::Plain, 0)
+    }
+}
+
+/// A resolver without a machine: entries that are made once and never freed.
+#[derive(Clone, Copy, Default)]
+pub struct Interning;
+
+type FunKey = (Atom, u32, u32, u32, [u8; 16], u8);
+
+static EXPORTS: LazyLock<Mutex<HashMap<Mfa, &'static Mfa>>> = LazyLock::new(Mutex::default);
+static FUNS: LazyLock<Mutex<HashMap<FunKey, &'static FunIdentity>>> = LazyLock::new(Mutex::default);
+
+impl Resolver for Interning {
+    fn export(&self, module: Atom, function: Atom, arity: u32) -> *const Mfa {
+        let mfa = Mfa { module, function, arity };
+        let mut exports = EXPORTS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        *exports.entry(mfa).or_insert_with(|| Box::leak(Box::new(mfa)))
+    }
+    fn fun(&self, identity: FunIdentity) -> *const FunIdentity {
+        let key = (identity.module, identity.index, identity.old_index, identity.old_uniq, identity.uniq, identity.arity);
+        let mut funs = FUNS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        *funs.entry(key).or_insert_with(|| Box::leak(Box::new(identity)))
+    }
+}

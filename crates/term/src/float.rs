@@ -1,0 +1,162 @@
+//! Floats as text, and text as floats.
+
+/// How `float_to_list/2` and `float_to_binary/2` write a float.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Format {
+    /// `{scientific, Digits}`; the default of `float_to_list/1` is 20.
+    Scientific(i64),
+    /// `{decimals, Digits}`, with `compact` without zeros at the end.
+    Decimals { digits: i64, compact: bool },
+    /// `short`: the fewest digits that read back as the same float.
+    Short,
+}
+
+/// OTP formats into a buffer of this size, and refuses what does not fit with its terminator.
+const BUFFER_LEN: usize = 256;
+/// Up to this many decimals, and up to 2^53, OTP computes the digits itself, which does not always round as printing
+/// the exact value would.
+const QUICK_DECIMALS_MAX: usize = 18;
+const POWERS_OF_TEN: [f64; QUICK_DECIMALS_MAX + 1] =
+    [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18];
+const EXACT_INTEGER_MAX: f64 = 9_007_199_254_740_992.0;
+
+/// The text of a float; `None` when the number of digits is out of range.
+pub fn format(value: f64, format: Format) -> Option<String> {
+    let text = match format {
+        Format::Short => short(value),
+        // The C library takes a negative precision for its default.
+        Format::Scientific(digits) => match usize::try_from(digits as i32) {
+            Ok(digits) if digits < BUFFER_LEN => scientific(value, digits),
+            Ok(_) => return None,
+            Err(_) => scientific(value, 6),
+        },
+        Format::Decimals { digits, compact } => decimals(value, usize::try_from(digits as i32).ok()?, compact)?,
+    };
+    (text.len() < BUFFER_LEN).then_some(text)
+}
+
+/// `d.ddd…e±dd` with `digits` digits after the point.
+pub fn scientific(value: f64, digits: usize) -> String {
+    let text = format!("{value:.digits$e}");
+    let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    let (sign, exponent) = exponent.strip_prefix('-').map_or(('+', exponent), |digits| ('-', digits));
+    format!("{mantissa}e{sign}{exponent:0>2}")
+}
+
+fn decimals(value: f64, digits: usize, compact: bool) -> Option<String> {
+    if digits >= BUFFER_LEN {
+        return None;
+    }
+    let magnitude = value.abs();
+    if magnitude > EXACT_INTEGER_MAX || digits > QUICK_DECIMALS_MAX {
+        let text = format!("{value:.digits$}");
+        // Zeros go even where there is no point.
+        return (text.len() < BUFFER_LEN).then(|| if compact { without_trailing_zeros(text) } else { text });
+    }
+    let sign = if value.is_sign_negative() { "-" } else { "" };
+    if digits == 0 {
+        return Some(format!("{sign}{}", magnitude.round() as u64));
+    }
+    let whole = magnitude.floor();
+    let fraction = ((magnitude - whole) * POWERS_OF_TEN[digits]).round();
+    let (whole, fraction) = if fraction >= POWERS_OF_TEN[digits] { (whole as u64 + 1, 0) } else { (whole as u64, fraction as u64) };
+    let text = format!("{sign}{whole}.{fraction:0digits$}");
+    Some(if compact { without_trailing_zeros(text) } else { text })
+}
+
+/// One zero after a point stays.
+fn without_trailing_zeros(mut text: String) -> String {
+    text.truncate(text.trim_end_matches('0').len());
+    if text.ends_with('.') {
+        text.push('0');
+    }
+    text
+}
+
+/// The shortest text that reads back as `value`, plain or with an exponent, whichever is shorter; integers that
+/// not every float near them can tell apart have an exponent.
+pub fn short(value: f64) -> String {
+    let sign = if value.is_sign_negative() { "-" } else { "" };
+    if value == 0.0 {
+        return format!("{sign}0.0");
+    }
+    let (number, exponent) = shortest_decimal(value.abs());
+    let digits = number.to_string();
+    let len = digits.len() as i32;
+    let scientific_exponent = exponent + len - 1;
+    let (lowest, highest) = match (len, scientific_exponent) {
+        (1, _) => (-4, 2),
+        (_, 10..) => (-(len + 2), 2),
+        _ => (-(len + 2), 1),
+    };
+    let beyond_exact = match exponent {
+        0 => number >= 1 << 53,
+        1 => number > (1 << 52) / 5,
+        2 => number > (1 << 51) / 25,
+        _ => false,
+    };
+    if !(lowest..=highest).contains(&exponent) || beyond_exact {
+        let (first, rest) = digits.split_at(1);
+        let rest = if rest.is_empty() { "0" } else { rest };
+        return format!("{sign}{first}.{rest}e{scientific_exponent}");
+    }
+    if exponent >= 0 {
+        return format!("{sign}{digits}{}.0", "0".repeat(exponent as usize));
+    }
+    let whole = len + exponent;
+    if whole > 0 {
+        let (before, after) = digits.split_at(whole as usize);
+        format!("{sign}{before}.{after}")
+    } else {
+        format!("{sign}0.{}{digits}", "0".repeat(-whole as usize))
+    }
+}
+
+/// The decimal number with the fewest digits that reads back as `value`, which is positive: digits, and the power of ten that
+/// they are multiplied with. Ryu's, because of two as near as each other it takes the same one as OTP.
+fn shortest_decimal(value: f64) -> (u64, i32) {
+    let mut buffer = ryu::Buffer::new();
+    let text = buffer.format_finite(value);
+    let (mantissa, exponent) = text.split_once('e').unwrap_or((text, "0"));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let fraction = fraction.trim_end_matches('0');
+    let mut exponent: i32 = exponent.parse::<i32>().unwrap_or(0) - fraction.len() as i32;
+    let mut digits = [whole, fraction].concat();
+    // Zeros at the end belong to the exponent.
+    let trimmed = digits.trim_end_matches('0').len();
+    exponent += (digits.len() - trimmed) as i32;
+    digits.truncate(trimmed);
+    (digits.parse().unwrap_or(0), exponent)
+}
+
+/// The value of a float written as Erlang writes them: digits, a point (or a comma), digits, and perhaps an exponent.
+/// `None` when it is not written so, or too large.
+pub fn parse(text: &[u8]) -> Option<f64> {
+    // As in C, the text ends at a zero byte.
+    let text = text.split(|&byte| byte == 0).next().unwrap_or_default();
+    let digits = |text: &[u8]| text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let unsigned = |text: &'_ [u8]| usize::from(matches!(text.first(), Some(b'+' | b'-')));
+    let whole = unsigned(text);
+    let point = whole + digits(&text[whole..]);
+    if point == whole || !matches!(text.get(point), Some(b'.' | b',')) {
+        return None;
+    }
+    let fraction = point + 1;
+    let end = fraction + digits(&text[fraction..]);
+    if end == fraction {
+        return None;
+    }
+    match &text[end..] {
+        [] => {}
+        [b'e' | b'E', exponent @ ..] => {
+            let exponent = &exponent[unsigned(exponent)..];
+            if exponent.is_empty() || digits(exponent) != exponent.len() {
+                return None;
+            }
+        }
+        _ => return None,
+    }
+    let text = std::str::from_utf8(text).ok()?;
+    let value: f64 = if text.as_bytes()[point] == b',' { text.replacen(',', ".", 1).parse().ok()? } else { text.parse().ok()? };
+    value.is_finite().then_some(value)
+}

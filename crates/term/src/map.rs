@@ -1,0 +1,653 @@
+//! Maps: flat up to 32 pairs, above that a hash trie.
+//!
+//! A flat map is a tuple of keys in term order, shared between maps with the same keys, and the values. A hash map
+//! is a trie with 16 branches a level, walked by four bits of the key's hash at a time, lowest first; after eight
+//! levels the key is hashed anew with the depth as salt. The shape of a trie depends only on its keys, and
+//! its order is OTP's wherever the hash is (see [`crate::hash`]).
+//!
+//! All functions take terms known to be maps, except where they say otherwise.
+
+use crate::alloc::Alloc;
+use crate::boxed::{FlatMap, HashMap, MapNode};
+use crate::compare::{compare_exact, equal_exact};
+use crate::hash::trie_hash;
+use crate::word::{Header, Subtag, Term};
+use std::cmp::Ordering;
+
+const LEVEL_BITS: u32 = 4;
+/// Levels that one hash lasts for.
+const LEVELS_PER_HASH: u32 = 32 / LEVEL_BITS;
+
+/// Two pairs with the same key where none may be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DuplicateKey;
+
+/// Pairs in the map.
+#[inline]
+pub fn size(map: Term) -> usize {
+    match map.as_flat_map() {
+        Some(flat) => flat.size(),
+        None => hash_map(map).size(),
+    }
+}
+
+#[inline]
+fn hash_map(map: Term) -> HashMap {
+    map.as_hash_map().expect("the term is a map")
+}
+
+/// The value of `key`.
+#[inline]
+pub fn get(map: Term, key: Term) -> Option<Term> {
+    match map.as_flat_map() {
+        Some(flat) => flat_get(flat, key),
+        None => trie_get(hash_map(map), key),
+    }
+}
+
+/// As [`get`], for a flat map.
+#[inline]
+pub fn flat_get(map: FlatMap, key: Term) -> Option<Term> {
+    flat_position(map, key).map(|position| map.values()[position])
+}
+
+/// Where `key` is among the keys of a flat map.
+#[inline]
+pub fn flat_position(map: FlatMap, key: Term) -> Option<usize> {
+    let keys = map.keys();
+    if key.is_immediate() && !key.is_float_immediate() {
+        return keys.iter().position(|&candidate| candidate == key);
+    }
+    // Often it is the very same term.
+    keys.iter().position(|&candidate| candidate == key).or_else(|| keys.iter().position(|&candidate| equal_exact(candidate, key)))
+}
+
+/// The part of a key's path through the trie that the current level and those below it use.
+#[derive(Clone, Copy)]
+struct Path {
+    hash: u32,
+    level: u32,
+}
+
+impl Path {
+    fn new(key: Term) -> Path {
+        Path { hash: trie_hash(key, 0), level: 0 }
+    }
+    fn at(key: Term, level: u32) -> Path {
+        Path { hash: trie_hash(key, level / LEVELS_PER_HASH) >> (LEVEL_BITS * (level % LEVELS_PER_HASH)), level }
+    }
+    #[inline]
+    fn bit(self) -> u64 {
+        1 << (self.hash & 0xf)
+    }
+    fn down(self, key: Term) -> Path {
+        let level = self.level + 1;
+        let hash = if level.is_multiple_of(LEVELS_PER_HASH) { trie_hash(key, level / LEVELS_PER_HASH) } else { self.hash >> LEVEL_BITS };
+        Path { hash, level }
+    }
+}
+
+/// Which of two different keys a trie lists first.
+pub(crate) fn path_order(a: Term, b: Term) -> Ordering {
+    for depth in 0.. {
+        let order = in_trie_order(trie_hash(a, depth)).cmp(&in_trie_order(trie_hash(b, depth)));
+        if order.is_ne() {
+            return order;
+        }
+        // Equal keys have equal hashes for ever; different ones part with the next salt.
+        assert!(depth < 1000, "two keys cannot be told apart by any hash");
+    }
+    Ordering::Equal
+}
+
+/// The hash with its lowest four bits first, so that numbers sort as tries do.
+fn in_trie_order(hash: u32) -> u32 {
+    let nibbles = hash.swap_bytes();
+    (nibbles & 0x0f0f_0f0f) << 4 | (nibbles >> 4) & 0x0f0f_0f0f
+}
+
+/// The slot of `bit` among the children of a node.
+#[inline]
+fn slot(bitmap: u64, bit: u64) -> usize {
+    (bitmap & (bit - 1)).count_ones() as usize
+}
+
+/// The bitmap and the children of a trie's root or inner node.
+#[inline]
+fn node_parts<'a>(node: Term) -> (u64, &'a [Term]) {
+    // SAFETY: what is not a pair in a trie is a node, and the header says which kind.
+    unsafe {
+        if node.boxed_header().has(Subtag::HashMap) {
+            let root = HashMap::from_ptr(node.boxed_ptr());
+            (root.bitmap(), root.children())
+        } else {
+            let inner = MapNode::from_ptr(node.boxed_ptr());
+            (inner.bitmap(), inner.children())
+        }
+    }
+}
+
+fn trie_get(map: HashMap, key: Term) -> Option<Term> {
+    let mut path = Path::new(key);
+    let (mut bitmap, mut children) = (map.bitmap(), map.children());
+    loop {
+        let bit = path.bit();
+        if bitmap & bit == 0 {
+            return None;
+        }
+        let child = children[slot(bitmap, bit)];
+        if let Some(pair) = child.as_cons() {
+            return equal_exact(pair.head(), key).then(|| pair.tail());
+        }
+        (bitmap, children) = node_parts(child);
+        path = path.down(key);
+    }
+}
+
+/// The map with `key` bound to `value`. The map itself when it was so bound already.
+pub fn put<A: Alloc + ?Sized>(alloc: &mut A, map: Term, key: Term, value: Term) -> Term {
+    let Some(flat) = map.as_flat_map() else { return trie_put(alloc, hash_map(map), key, value) };
+    if let Some(position) = flat_position(flat, key) {
+        return flat_replace(alloc, flat, position, value);
+    }
+    let (keys, values) = (flat.keys(), flat.values());
+    if keys.len() >= FlatMap::SIZE_MAX {
+        let mut pairs: Vec<(Term, Term)> = keys.iter().copied().zip(values.iter().copied()).collect();
+        pairs.push((key, value));
+        return build_trie(alloc, &pairs);
+    }
+    let at = keys.partition_point(|&other| compare_exact(other, key).is_lt());
+    let insert = |items: &[Term], item: Term| [&items[..at], &[item], &items[at..]].concat();
+    let keys = alloc.tuple(&insert(keys, key));
+    flat_map(alloc, keys, &insert(values, value))
+}
+
+/// The map with `key`, which it has, bound to `value`; `None` when it has not.
+pub fn update_exact<A: Alloc + ?Sized>(alloc: &mut A, map: Term, key: Term, value: Term) -> Option<Term> {
+    match map.as_flat_map() {
+        Some(flat) => flat_position(flat, key).map(|position| flat_replace(alloc, flat, position, value)),
+        None => {
+            trie_get(hash_map(map), key)?;
+            Some(trie_put(alloc, hash_map(map), key, value))
+        }
+    }
+}
+
+fn flat_replace<A: Alloc + ?Sized>(alloc: &mut A, map: FlatMap, position: usize, value: Term) -> Term {
+    if map.values()[position] == value {
+        return map.term();
+    }
+    let result = flat_map(alloc, map.keys_tuple(), map.values());
+    // SAFETY: the copy is new, and the value has its place after header and keys.
+    unsafe { *result.boxed_ptr().add(2 + position) = value.raw() };
+    result
+}
+
+/// A flat map of keys that are in order in their tuple already.
+pub fn flat_map<A: Alloc + ?Sized>(alloc: &mut A, keys_tuple: Term, values: &[Term]) -> Term {
+    debug_assert!(values.len() <= FlatMap::SIZE_MAX && keys_tuple.is_tuple_of(values.len()));
+    let ptr = alloc.alloc(values.len() + 2);
+    // SAFETY: header, keys and values were given room.
+    unsafe {
+        *ptr = Header::new(Subtag::FlatMap, values.len() + 1).0;
+        *ptr.add(1) = keys_tuple.raw();
+        ptr.add(2).cast::<Term>().copy_from_nonoverlapping(values.as_ptr(), values.len());
+    }
+    Term::from_boxed_ptr(ptr)
+}
+
+/// `#{}`.
+pub fn empty<A: Alloc + ?Sized>(alloc: &mut A) -> Term {
+    let keys = alloc.tuple(&[]);
+    flat_map(alloc, keys, &[])
+}
+
+/// The root of a trie of `size` pairs.
+fn root_node<A: Alloc + ?Sized>(alloc: &mut A, size: usize, bitmap: u64, children: &[Term]) -> Term {
+    debug_assert_eq!(bitmap.count_ones() as usize, children.len());
+    let ptr = alloc.alloc(children.len() + 3);
+    // SAFETY: header, size, bitmap and children were given room.
+    unsafe {
+        *ptr = Header::new(Subtag::HashMap, children.len() + 2).0;
+        *ptr.add(1) = size as u64;
+        *ptr.add(2) = bitmap;
+        ptr.add(3).cast::<Term>().copy_from_nonoverlapping(children.as_ptr(), children.len());
+    }
+    Term::from_boxed_ptr(ptr)
+}
+
+fn inner_node<A: Alloc + ?Sized>(alloc: &mut A, bitmap: u64, children: &[Term]) -> Term {
+    debug_assert_eq!(bitmap.count_ones() as usize, children.len());
+    let ptr = alloc.alloc(children.len() + 2);
+    // SAFETY: header, bitmap and children were given room.
+    unsafe {
+        *ptr = Header::new(Subtag::MapNode, children.len() + 1).0;
+        *ptr.add(1) = bitmap;
+        ptr.add(2).cast::<Term>().copy_from_nonoverlapping(children.as_ptr(), children.len());
+    }
+    Term::from_boxed_ptr(ptr)
+}
+
+/// The children of one node while it is being changed.
+struct Branches {
+    items: [Term; 16],
+    len: usize,
+}
+
+impl Branches {
+    fn of(children: &[Term]) -> Branches {
+        let mut items = [Term::NIL; 16];
+        items[..children.len()].copy_from_slice(children);
+        Branches { items, len: children.len() }
+    }
+    fn insert(&mut self, at: usize, item: Term) {
+        self.items.copy_within(at..self.len, at + 1);
+        self.items[at] = item;
+        self.len += 1;
+    }
+    fn remove(&mut self, at: usize) {
+        self.items.copy_within(at + 1..self.len, at);
+        self.len -= 1;
+    }
+    fn items(&self) -> &[Term] {
+        &self.items[..self.len]
+    }
+}
+
+fn trie_put<A: Alloc + ?Sized>(alloc: &mut A, map: HashMap, key: Term, value: Term) -> Term {
+    let path = Path::new(key);
+    let bit = path.bit();
+    let mut bitmap = map.bitmap();
+    let mut size = map.size();
+    let mut branches = Branches::of(map.children());
+    let at = slot(bitmap, bit);
+    if bitmap & bit == 0 {
+        branches.insert(at, alloc.cons(key, value));
+        bitmap |= bit;
+        size += 1;
+    } else {
+        match put_below(alloc, branches.items[at], path.down(key), key, value) {
+            None => return map.term(),
+            Some((child, grown)) => {
+                branches.items[at] = child;
+                size += usize::from(grown);
+            }
+        }
+    }
+    root_node(alloc, size, bitmap, branches.items())
+}
+
+/// What takes the place of `node` (a pair or an inner node) and whether there is a pair more; `None` when nothing changes.
+fn put_below<A: Alloc + ?Sized>(alloc: &mut A, node: Term, path: Path, key: Term, value: Term) -> Option<(Term, bool)> {
+    if let Some(pair) = node.as_cons() {
+        if equal_exact(pair.head(), key) {
+            // The key that was there first stays.
+            return (pair.tail() != value).then(|| (alloc.cons(pair.head(), value), false));
+        }
+        let fresh = alloc.cons(key, value);
+        let other = Path::at(pair.head(), path.level);
+        return Some((part_ways(alloc, node, other, fresh, path), true));
+    }
+    let (mut bitmap, children) = node_parts(node);
+    let mut branches = Branches::of(children);
+    let bit = path.bit();
+    let at = slot(bitmap, bit);
+    let grown = if bitmap & bit == 0 {
+        branches.insert(at, alloc.cons(key, value));
+        bitmap |= bit;
+        true
+    } else {
+        let (child, grown) = put_below(alloc, branches.items[at], path.down(key), key, value)?;
+        branches.items[at] = child;
+        grown
+    };
+    Some((inner_node(alloc, bitmap, branches.items()), grown))
+}
+
+/// Nodes down to where the paths of two pairs part.
+fn part_ways<A: Alloc + ?Sized>(alloc: &mut A, one: Term, one_path: Path, other: Term, other_path: Path) -> Term {
+    let key_of = |pair: Term| pair.as_cons().expect("leaves are pairs").head();
+    let (bit, other_bit) = (one_path.bit(), other_path.bit());
+    if bit == other_bit {
+        assert!(one_path.level < 8000, "two keys cannot be told apart by any hash");
+        let child = part_ways(alloc, one, one_path.down(key_of(one)), other, other_path.down(key_of(other)));
+        return inner_node(alloc, bit, &[child]);
+    }
+    let pairs = if bit < other_bit { [one, other] } else { [other, one] };
+    inner_node(alloc, bit | other_bit, &pairs)
+}
+
+/// The map without `key`. The map itself when it has no such key.
+pub fn remove<A: Alloc + ?Sized>(alloc: &mut A, map: Term, key: Term) -> Term {
+    take(alloc, map, key).map_or(map, |(_, rest)| rest)
+}
+
+/// The value of `key` and the map without it.
+pub fn take<A: Alloc + ?Sized>(alloc: &mut A, map: Term, key: Term) -> Option<(Term, Term)> {
+    let Some(flat) = map.as_flat_map() else {
+        let value = trie_get(hash_map(map), key)?;
+        return Some((value, trie_remove(alloc, hash_map(map), key)));
+    };
+    let at = flat_position(flat, key)?;
+    let without = |items: &[Term]| [&items[..at], &items[at + 1..]].concat();
+    let keys = alloc.tuple(&without(flat.keys()));
+    Some((flat.values()[at], flat_map(alloc, keys, &without(flat.values()))))
+}
+
+/// `key` is in the map.
+fn trie_remove<A: Alloc + ?Sized>(alloc: &mut A, map: HashMap, key: Term) -> Term {
+    if map.size() - 1 <= FlatMap::SIZE_MAX {
+        let mut pairs: Vec<(Term, Term)> = iter(map.term()).filter(|&(other, _)| !equal_exact(other, key)).collect();
+        pairs.sort_by(|a, b| compare_exact(a.0, b.0));
+        return flat_from_sorted(alloc, &pairs);
+    }
+    let path = Path::new(key);
+    let bit = path.bit();
+    let mut bitmap = map.bitmap();
+    let mut branches = Branches::of(map.children());
+    let at = slot(bitmap, bit);
+    match remove_below(alloc, branches.items[at], path.down(key), key) {
+        Some(child) => branches.items[at] = child,
+        None => {
+            branches.remove(at);
+            bitmap &= !bit;
+        }
+    }
+    root_node(alloc, map.size() - 1, bitmap, branches.items())
+}
+
+/// What takes the place of `node`, which holds `key`. A node left with a single pair gives way to it.
+fn remove_below<A: Alloc + ?Sized>(alloc: &mut A, node: Term, path: Path, key: Term) -> Option<Term> {
+    if node.is_cons() {
+        return None;
+    }
+    let (mut bitmap, children) = node_parts(node);
+    let mut branches = Branches::of(children);
+    let bit = path.bit();
+    let at = slot(bitmap, bit);
+    match remove_below(alloc, branches.items[at], path.down(key), key) {
+        Some(child) => branches.items[at] = child,
+        None => {
+            branches.remove(at);
+            bitmap &= !bit;
+        }
+    }
+    match branches.items() {
+        [] => None,
+        [only] if only.is_cons() => Some(*only),
+        items => Some(inner_node(alloc, bitmap, items)),
+    }
+}
+
+/// The map of `pairs`; of two with the same key the later one counts.
+pub fn from_pairs<A: Alloc + ?Sized>(alloc: &mut A, pairs: &[(Term, Term)]) -> Term {
+    build(alloc, pairs, false).unwrap_or_else(|DuplicateKey| unreachable!("duplicates are allowed"))
+}
+
+/// The map of `pairs`, no two of which may have the same key.
+pub fn from_unique_pairs<A: Alloc + ?Sized>(alloc: &mut A, pairs: &[(Term, Term)]) -> Result<Term, DuplicateKey> {
+    build(alloc, pairs, true)
+}
+
+fn build<A: Alloc + ?Sized>(alloc: &mut A, pairs: &[(Term, Term)], unique: bool) -> Result<Term, DuplicateKey> {
+    if pairs.len() <= FlatMap::SIZE_MAX {
+        if pairs.windows(2).all(|pair| compare_exact(pair[0].0, pair[1].0).is_lt()) {
+            return Ok(flat_from_sorted(alloc, pairs));
+        }
+        let mut sorted = pairs.to_vec();
+        sorted.sort_by(|a, b| compare_exact(a.0, b.0));
+        drop_earlier(&mut sorted, unique, |a, b| compare_exact(a.0, b.0).is_eq())?;
+        return Ok(flat_from_sorted(alloc, &sorted));
+    }
+    let mut hashed: Vec<Hashed> = pairs.iter().map(|&(key, value)| Hashed { order: in_trie_order(trie_hash(key, 0)), key, value }).collect();
+    hashed.sort_by_key(|entry| entry.order);
+    drop_duplicates(&mut hashed, unique)?;
+    if hashed.len() <= FlatMap::SIZE_MAX {
+        let mut sorted: Vec<(Term, Term)> = hashed.iter().map(|entry| (entry.key, entry.value)).collect();
+        sorted.sort_by(|a, b| compare_exact(a.0, b.0));
+        return Ok(flat_from_sorted(alloc, &sorted));
+    }
+    Ok(build_root(alloc, &hashed))
+}
+
+/// Removes of neighbours that are the same all but the last.
+fn drop_earlier<T: Copy>(items: &mut Vec<T>, unique: bool, same: impl Fn(&T, &T) -> bool) -> Result<(), DuplicateKey> {
+    let before = items.len();
+    let mut index = 0;
+    let old = items.clone();
+    items.retain(|_| {
+        index += 1;
+        index == old.len() || !same(&old[index - 1], &old[index])
+    });
+    if unique && items.len() < before { Err(DuplicateKey) } else { Ok(()) }
+}
+
+/// Equal keys have equal hashes but need not be neighbours among those that collide: each run is searched.
+fn drop_duplicates(hashed: &mut Vec<Hashed>, unique: bool) -> Result<(), DuplicateKey> {
+    if hashed.windows(2).all(|pair| pair[0].order != pair[1].order) {
+        return Ok(());
+    }
+    for run in hashed.chunk_by_mut(|a, b| a.order == b.order) {
+        if run.len() > 1 {
+            run.sort_by(|a, b| compare_exact(a.key, b.key));
+        }
+    }
+    drop_earlier(hashed, unique, |a, b| a.order == b.order && equal_exact(a.key, b.key))
+}
+
+fn flat_from_sorted<A: Alloc + ?Sized>(alloc: &mut A, pairs: &[(Term, Term)]) -> Term {
+    let keys: Vec<Term> = pairs.iter().map(|pair| pair.0).collect();
+    let values: Vec<Term> = pairs.iter().map(|pair| pair.1).collect();
+    let keys = alloc.tuple(&keys);
+    flat_map(alloc, keys, &values)
+}
+
+/// A pair with its key's hash in trie order.
+#[derive(Clone, Copy)]
+struct Hashed {
+    order: u32,
+    key: Term,
+    value: Term,
+}
+
+/// A trie of more than [`FlatMap::SIZE_MAX`] pairs with different keys.
+fn build_trie<A: Alloc + ?Sized>(alloc: &mut A, pairs: &[(Term, Term)]) -> Term {
+    let mut hashed: Vec<Hashed> = pairs.iter().map(|&(key, value)| Hashed { order: in_trie_order(trie_hash(key, 0)), key, value }).collect();
+    hashed.sort_by_key(|entry| entry.order);
+    build_root(alloc, &hashed)
+}
+
+fn build_root<A: Alloc + ?Sized>(alloc: &mut A, sorted: &[Hashed]) -> Term {
+    let (bitmap, children) = build_children(alloc, sorted, 0);
+    root_node(alloc, sorted.len(), bitmap, children.items())
+}
+
+fn build_children<A: Alloc + ?Sized>(alloc: &mut A, sorted: &[Hashed], level: u32) -> (u64, Branches) {
+    let shift = 32 - LEVEL_BITS * (level % LEVELS_PER_HASH + 1);
+    let branch = |entry: &Hashed| (entry.order >> shift) & 0xf;
+    let mut bitmap = 0;
+    let mut branches = Branches::of(&[]);
+    for group in sorted.chunk_by(|a, b| branch(a) == branch(b)) {
+        bitmap |= 1 << branch(&group[0]);
+        let child = if let [only] = group { alloc.cons(only.key, only.value) } else { build_inner(alloc, group, level + 1) };
+        branches.insert(branches.len, child);
+    }
+    (bitmap, branches)
+}
+
+fn build_inner<A: Alloc + ?Sized>(alloc: &mut A, group: &[Hashed], level: u32) -> Term {
+    assert!(level < 8000, "two keys cannot be told apart by any hash");
+    let (bitmap, branches) = if level.is_multiple_of(LEVELS_PER_HASH) {
+        let mut again = group.to_vec();
+        for entry in &mut again {
+            entry.order = in_trie_order(trie_hash(entry.key, level / LEVELS_PER_HASH));
+        }
+        again.sort_by_key(|entry| entry.order);
+        build_children(alloc, &again, level)
+    } else {
+        build_children(alloc, group, level)
+    };
+    inner_node(alloc, bitmap, branches.items())
+}
+
+/// The pairs: of a flat map in the order of keys, of a hash map in that of its trie.
+#[inline]
+pub fn iter(map: Term) -> MapIter<'static> {
+    match map.as_flat_map() {
+        Some(flat) => MapIter::Flat(flat.keys().iter(), flat.values().iter()),
+        None => MapIter::Trie(TrieIter::new(hash_map(map))),
+    }
+}
+
+/// See [`iter`].
+pub enum MapIter<'a> {
+    Flat(std::slice::Iter<'a, Term>, std::slice::Iter<'a, Term>),
+    Trie(TrieIter<'a>),
+}
+
+impl Iterator for MapIter<'_> {
+    type Item = (Term, Term);
+    #[inline]
+    fn next(&mut self) -> Option<(Term, Term)> {
+        match self {
+            MapIter::Flat(keys, values) => Some((*keys.next()?, *values.next()?)),
+            MapIter::Trie(trie) => trie.next(),
+        }
+    }
+}
+
+/// The pairs of a trie, in its order.
+pub struct TrieIter<'a> {
+    /// What is left to visit at each level, the innermost last.
+    levels: Vec<std::slice::Iter<'a, Term>>,
+}
+
+impl TrieIter<'_> {
+    pub fn new(map: HashMap) -> TrieIter<'static> {
+        TrieIter { levels: vec![map.children().iter()] }
+    }
+}
+
+impl Iterator for TrieIter<'_> {
+    type Item = (Term, Term);
+    fn next(&mut self) -> Option<(Term, Term)> {
+        loop {
+            let Some(&child) = self.levels.last_mut()?.next() else {
+                self.levels.pop();
+                continue;
+            };
+            match child.as_cons() {
+                Some(pair) => return Some((pair.head(), pair.tail())),
+                None => self.levels.push(node_parts(child).1.iter()),
+            }
+        }
+    }
+}
+
+/// Levels of a trie that a path of [`batch`] tells apart; what lies deeper is visited together.
+const PATH_LEVELS: u32 = 13;
+
+/// Pairs of a hash map from `path` on (0 is the start), at least `count` of them if there are as many, and
+/// the path of what comes next. A path is the branch at each level, four bits each, the root's lowest.
+pub fn batch(map: HashMap, path: u64, count: usize) -> (Vec<(Term, Term)>, Option<u64>) {
+    let mut pairs = Vec::with_capacity(count);
+    let next = batch_below(map.term(), Some(path), 0, 0, count, &mut pairs);
+    (pairs, next)
+}
+
+/// `from`: where to start below `node`, when not at its first child. `above`: the path to `node`.
+fn batch_below(node: Term, from: Option<u64>, above: u64, level: u32, count: usize, pairs: &mut Vec<(Term, Term)>) -> Option<u64> {
+    let (bitmap, children) = node_parts(node);
+    let branches = (0..16u64).filter(|branch| bitmap >> branch & 1 == 1);
+    let first = from.map_or(0, |path| path & 0xf);
+    for (branch, &child) in branches.zip(children) {
+        if branch < first {
+            continue;
+        }
+        let here = above | if level < PATH_LEVELS { branch << (LEVEL_BITS * level) } else { 0 };
+        if level < PATH_LEVELS && pairs.len() >= count {
+            return Some(here);
+        }
+        match child.as_cons() {
+            Some(pair) => pairs.push((pair.head(), pair.tail())),
+            None => {
+                let from = from.filter(|_| branch == first).map(|path| path >> LEVEL_BITS);
+                if let Some(next) = batch_below(child, from, here, level + 1, count, pairs) {
+                    return Some(next);
+                }
+            }
+        }
+    }
+    None
+}
+
+/// `maps:merge/2`: the pairs of both; `second` wins.
+pub fn merge<A: Alloc + ?Sized>(alloc: &mut A, first: Term, second: Term) -> Term {
+    if size(second) == 0 || first == second {
+        return first;
+    }
+    if size(first) == 0 {
+        return second;
+    }
+    match (first.as_flat_map(), second.as_flat_map()) {
+        (Some(a), Some(b)) => merge_flat(alloc, a, b),
+        _ if size(first) >= size(second) => iter(second).fold(first, |map, (key, value)| put(alloc, map, key, value)),
+        _ => {
+            // The keys of both keep the second's values, so only those are put that it has not.
+            iter(first).fold(second, |map, (key, value)| if get(second, key).is_some() { map } else { put(alloc, map, key, value) })
+        }
+    }
+}
+
+fn merge_flat<A: Alloc + ?Sized>(alloc: &mut A, first: FlatMap, second: FlatMap) -> Term {
+    let (keys_a, values_a, keys_b, values_b) = (first.keys(), first.values(), second.keys(), second.values());
+    let mut pairs = Vec::with_capacity(keys_a.len() + keys_b.len());
+    let (mut a, mut b) = (0, 0);
+    while a < keys_a.len() && b < keys_b.len() {
+        match compare_exact(keys_a[a], keys_b[b]) {
+            Ordering::Less => {
+                pairs.push((keys_a[a], values_a[a]));
+                a += 1;
+            }
+            Ordering::Greater => {
+                pairs.push((keys_b[b], values_b[b]));
+                b += 1;
+            }
+            Ordering::Equal => {
+                pairs.push((keys_b[b], values_b[b]));
+                a += 1;
+                b += 1;
+            }
+        }
+    }
+    pairs.extend(keys_a[a..].iter().copied().zip(values_a[a..].iter().copied()));
+    pairs.extend(keys_b[b..].iter().copied().zip(values_b[b..].iter().copied()));
+    if pairs.len() > FlatMap::SIZE_MAX {
+        return build_trie(alloc, &pairs);
+    }
+    if pairs.len() == keys_b.len() {
+        // Nothing in the first that the second has not.
+        return second.term();
+    }
+    if pairs.len() == keys_a.len() {
+        let values: Vec<Term> = pairs.iter().map(|pair| pair.1).collect();
+        return flat_map(alloc, first.keys_tuple(), &values);
+    }
+    flat_from_sorted(alloc, &pairs)
+}
+
+/// `maps:keys/1`: of a flat map in key order, of a hash map in the reverse of its trie's.
+pub fn keys<A: Alloc + ?Sized>(alloc: &mut A, map: Term) -> Term {
+    match map.as_flat_map() {
+        Some(flat) => alloc.list(flat.keys()),
+        None => iter(map).fold(Term::NIL, |list, (key, _)| alloc.cons(key, list)),
+    }
+}
+
+/// `maps:values/1`, in the order of [`keys`].
+pub fn values<A: Alloc + ?Sized>(alloc: &mut A, map: Term) -> Term {
+    match map.as_flat_map() {
+        Some(flat) => alloc.list(flat.values()),
+        None => iter(map).fold(Term::NIL, |list, (_, value)| alloc.cons(value, list)),
+    }
+}

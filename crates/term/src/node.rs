@@ -1,0 +1,40 @@
+//! Which node this is: what tells its pids, ports and references from those of others.
+
+use crate::atom::{Atom, atoms};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A node's name, and which of its incarnations.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NodeInfo {
+    pub name: Atom,
+    pub creation: u32,
+}
+
+/// Name in the low half, creation in the high half.
+static THIS: AtomicU64 = AtomicU64::new(atoms::NONODE.index() as u64);
+
+impl NodeInfo {
+    /// The node that we are: `nonode@nohost` until distribution starts.
+    pub fn this() -> NodeInfo {
+        let word = THIS.load(Ordering::Relaxed);
+        NodeInfo { name: Atom::from_index(word as u32), creation: (word >> 32) as u32 }
+    }
+    /// Changes what [`NodeInfo::this`] answers from now on.
+    pub fn set_this(self) {
+        THIS.store(u64::from(self.name.index()) | u64::from(self.creation) << 32, Ordering::Relaxed);
+    }
+}
+
+/// Bits of a local pid's number that are its "number"; those above are its serial.
+pub const PID_NUMBER_BITS: u32 = 28;
+
+/// The two parts of a local pid's data, as printed: `<0.Number.Serial>`.
+#[inline]
+pub const fn pid_parts(data: u64) -> (u32, u32) {
+    ((data & ((1 << PID_NUMBER_BITS) - 1)) as u32, (data >> PID_NUMBER_BITS) as u32)
+}
+/// A local pid's data from its parts.
+#[inline]
+pub const fn pid_data(number: u32, serial: u32) -> u64 {
+    number as u64 | (serial as u64) << PID_NUMBER_BITS
+}
