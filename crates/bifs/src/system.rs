@@ -429,43 +429,6 @@ fn system_monitor_0(_p: &mut Process) -> BifResult {
 fn system_profile_0(_p: &mut Process) -> BifResult {
     Ok(Term::atom(am::UNDEFINED))
 }
-#[bif("erts_internal:term_type/1")]
-fn term_type(_p: &mut Process, term: Term) -> BifResult {
-    use swarmrt_term::Kind;
-    let name = match term.kind() {
-        Kind::Small(_) => "fixnum",
-        Kind::Big(_) => "bignum",
-        Kind::Float(_) => "hfloat",
-        Kind::Atom(_) => "atom",
-        Kind::Pid(_) => "pid",
-        Kind::Port(_) => "port",
-        Kind::Nil => "nil",
-        Kind::Cons(_) => "list",
-        Kind::Tuple(_) => "tuple",
-        Kind::FlatMap(_) => "flatmap",
-        Kind::HashMap(_) => "hashmap",
-        Kind::Bits(_) => "heap_binary",
-        Kind::Fun(_) => "fun",
-        Kind::ExportFun(_) => "export",
-        Kind::Ref(_) => "reference",
-        Kind::ExternalPid(_) => "external_pid",
-        Kind::ExternalPort(_) => "external_port",
-        Kind::ExternalRef(_) => "external_reference",
-        Kind::MatchContext(_) | Kind::Special(_) => return Err(Raise::BADARG),
-    };
-    Ok(Term::atom(Atom::new(name)))
-}
-
-#[bif("erts_debug:flat_size/1")]
-fn flat_size(p: &mut Process, term: Term) -> BifResult {
-    let words = swarmrt_heap::size_words(term);
-    p.bump_reductions(words / 8);
-    Ok(Term::small(words as i64))
-}
-#[bif("erts_debug:same/2")]
-fn same(_p: &mut Process, a: Term, b: Term) -> BifResult {
-    Ok(Term::bool(a == b))
-}
 #[bif("erlang:seq_trace/2")]
 fn seq_trace(_p: &mut Process, _kind: Term, _value: Term) -> BifResult {
     Ok(Term::NIL)

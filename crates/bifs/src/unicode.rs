@@ -227,8 +227,3 @@ fn bin_is_7bit(_p: &mut Process, binary: Term) -> BifResult {
     Ok(Term::bool(binary.is_binary() && binary_of(binary)?.is_ascii()))
 }
 
-#[bif("io:printable_range/0")]
-fn printable_range(p: &mut Process) -> BifResult {
-    let _ = p;
-    Ok(Term::atom(atom!("latin1")))
-}
