@@ -1,12 +1,21 @@
 //! Copying a term to another heap: literals stay where they are, shared binaries gain a reference.
 
 use crate::literal::literal_range;
+use std::ops::Range;
 use swarmrt_term::binary::{SharedBytes, shared_bin};
 use swarmrt_term::{Alloc, Header, Subtag, Term};
 
 /// The words that [`copy_term`] will take.
 pub fn size_words(term: Term) -> usize {
-    let literals = literal_range();
+    size(term, literal_range())
+}
+
+/// The words that [`copy_whole`] will take.
+pub fn size_whole(term: Term) -> usize {
+    size(term, 0..0)
+}
+
+fn size(term: Term, literals: Range<usize>) -> usize {
     let mut total = 0;
     let mut pending: Vec<Term> = Vec::new();
     let mut current = term;
@@ -42,7 +51,16 @@ pub fn size_words(term: Term) -> usize {
 
 /// Copies `term` into `to`. Sharing within the term is not kept, as in OTP.
 pub fn copy_term<A: Alloc + ?Sized>(term: Term, to: &mut A) -> Term {
-    let literals = literal_range();
+    copy(term, to, literal_range())
+}
+
+/// As [`copy_term`], but literals are copied too: for what must outlive the modules that they belong to.
+/// The root comes first in what is allocated.
+pub fn copy_whole<A: Alloc + ?Sized>(term: Term, to: &mut A) -> Term {
+    copy(term, to, 0..0)
+}
+
+fn copy<A: Alloc + ?Sized>(term: Term, to: &mut A, literals: Range<usize>) -> Term {
     let mut copied = term;
     let mut pending: Vec<*mut u64> = Vec::new();
     let mut slot: *mut u64 = (&raw mut copied).cast();

@@ -10,7 +10,7 @@ pub mod fragment;
 pub mod literal;
 pub mod process_heap;
 
-pub use copy::{copy_term, size_words};
+pub use copy::{copy_term, copy_whole, size_whole, size_words};
 pub use fragment::Fragment;
 pub use literal::{LiteralArea, is_literal};
 pub use process_heap::Heap;

@@ -4,6 +4,7 @@
 
 mod file;
 mod filename;
+mod port;
 mod posix;
 mod prim_buffer;
 mod resource;
@@ -11,4 +12,5 @@ mod resource;
 /// Readies the machine-wide state of files and ports.
 pub fn register(vm: &'static swarmrt_machine::Vm) {
     vm.add_exit_hook(file::close_files_of);
+    vm.set_ports(Box::new(port::Host));
 }

@@ -44,12 +44,14 @@ pub struct Builder {
     pub dirty_io: usize,
     /// What `init` is given: OTP's flags and arguments.
     pub boot_args: Vec<Vec<u8>>,
+    /// Leaves out the first process: whoever embeds the machine starts what is to run.
+    pub without_init: bool,
 }
 
 impl Builder {
     pub fn new(otp: Otp) -> Builder {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Builder { otp, schedulers: cores, processes_max: 262_144, dirty_io: 10, boot_args: Vec::new() }
+        Builder { otp, schedulers: cores, processes_max: 262_144, dirty_io: 10, boot_args: Vec::new(), without_init: false }
     }
 
     /// Loads OTP's preloaded modules and starts the first process.
@@ -84,8 +86,9 @@ impl Builder {
         let args = heap.list(&args);
         let args = heap.list(&[Term::atom(am::INIT), args]);
         let first = Start::Apply { module: Atom::new("erl_init"), function: am::START, args };
+        let first = (!self.without_init).then_some(first);
         let others = ["erts_code_purger", "erts_literal_area_collector"].map(|name| Start::Apply { module: Atom::new(name), function: am::START, args: Term::NIL });
-        for start in std::iter::once(first).chain(others) {
+        for start in first.into_iter().chain(others) {
             spawn(vm, None, start, SpawnOptions::default());
         }
         drop(guard);

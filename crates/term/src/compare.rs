@@ -716,3 +716,39 @@ fn reference_numbers(reference: LocalRef) -> Vec<u32> {
 fn compare_ref_numbers(x: &[u32], y: &[u32]) -> Ordering {
     x.iter().rev().cmp(y.iter().rev())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::alloc::{Alloc, FragmentHeap};
+    use crate::atom::Atom;
+    use crate::map;
+
+    #[test]
+    fn families_are_in_order() {
+        let mut heap = FragmentHeap::new();
+        let reference = heap.local_ref(1, 1, crate::RefKind::Plain, 0);
+        let tuple = heap.tuple(&[]);
+        let map = map::empty(&mut heap);
+        let list = heap.cons(Term::NIL, Term::NIL);
+        let binary = heap.binary(b"");
+        let ascending =
+            [Term::small(1), Term::atom(Atom::new("a")), reference, Term::port(1), Term::pid(1), tuple, map, Term::NIL, list, binary];
+        for pair in ascending.windows(2) {
+            assert!(compare(pair[0], pair[1]).is_lt() && compare(pair[1], pair[0]).is_gt());
+        }
+    }
+
+    #[test]
+    fn integers_and_floats_compare_by_value_unless_exactly() {
+        let mut heap = FragmentHeap::new();
+        let float = heap.float(9_007_199_254_740_992.0);
+        let above = Term::small(9_007_199_254_740_993);
+        assert!(compare(above, float).is_gt(), "no rounding on the way");
+        assert!(equal(Term::small(9_007_199_254_740_992), float));
+        assert!(!equal_exact(Term::small(9_007_199_254_740_992), float));
+        assert!(compare_exact(Term::small(5), float).is_lt() && compare_exact(above, float).is_lt(), "integers come first");
+        let (zero, negative_zero) = (heap.float(0.0), heap.float(-0.0));
+        assert!(equal_exact(zero, negative_zero));
+    }
+}

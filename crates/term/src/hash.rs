@@ -122,9 +122,9 @@ pub fn phash2_range(term: Term, range: u64) -> u32 {
 
 /// All 32 bits of the hash behind `phash2`.
 pub fn phash2_word(term: Term) -> u32 {
-    let mut hash: u32 = 0;
     let mut pairs: u32 = 0;
-    let mut todo = vec![Todo::Term(term)];
+    let mut todo = Vec::new();
+    let mut hash = phash2_step(term, 0, &mut pairs, &mut todo);
     while let Some(next) = todo.pop() {
         match next {
             Todo::Term(term) => hash = phash2_step(term, hash, &mut pairs, &mut todo),
@@ -164,8 +164,12 @@ fn phash2_step(term: Term, hash: u32, pairs: &mut u32, todo: &mut Vec<Todo>) -> 
         Kind::Bits(bits) => mix_bits(bits, hash),
         Kind::Cons(_) => hash_list(term, hash, todo, false),
         Kind::Tuple(tuple) => {
-            todo.extend(tuple.elements().iter().rev().map(|&element| Todo::Term(element)));
-            mix_one(hash, tuple.arity() as u32, 9)
+            let mut hash = mix_one(hash, tuple.arity() as u32, 9);
+            let simple = push_compound(tuple.elements(), todo);
+            for &element in simple {
+                hash = phash2_step(element, hash, pairs, todo);
+            }
+            hash
         }
         Kind::FlatMap(map) => {
             let hash = mix_one(hash, map.size() as u32, 16);
@@ -197,6 +201,16 @@ fn phash2_step(term: Term, hash: u32, pairs: &mut u32, todo: &mut Vec<Todo>) -> 
         }
         Kind::MatchContext(_) | Kind::Special(_) => hash,
     }
+}
+
+/// The elements that have no parts, up to the first that has; it and those after it wait.
+fn push_compound<'a>(elements: &'a [Term], todo: &mut Vec<Todo>) -> &'a [Term] {
+    let is_compound = |element: &Term| {
+        element.is_cons() || matches!(element.boxed_subtag(), Some(Subtag::Tuple | Subtag::FlatMap | Subtag::HashMap | Subtag::Fun))
+    };
+    let (simple, rest) = elements.split_at(elements.iter().position(is_compound).unwrap_or(elements.len()));
+    todo.extend(rest.iter().rev().map(|&element| Todo::Term(element)));
+    simple
 }
 
 fn phash2_integer(value: i64, hash: u32) -> u32 {
@@ -291,8 +305,8 @@ pub fn internal_hash_salted(term: Term, salt: u32) -> u32 {
     if let Some(word) = immediate_word(term) {
         return mix_two(hash, word as u32, (word >> 32) as u32, 1);
     }
-    let mut hash = hash;
-    let mut todo = vec![Todo::Term(term)];
+    let mut todo = Vec::new();
+    let mut hash = internal_step(term, hash, &mut todo);
     while let Some(next) = todo.pop() {
         match next {
             Todo::Term(term) => hash = internal_step(term, hash, &mut todo),
@@ -330,8 +344,12 @@ fn internal_step(term: Term, hash: u32, todo: &mut Vec<Todo>) -> u32 {
         }
         Kind::Cons(_) => hash_list(term, hash, todo, true),
         Kind::Tuple(tuple) => {
-            todo.extend(tuple.elements().iter().rev().map(|&element| Todo::Term(element)));
-            mix_one(hash, tuple.arity() as u32, 9)
+            let mut hash = mix_one(hash, tuple.arity() as u32, 9);
+            let simple = push_compound(tuple.elements(), todo);
+            for &element in simple {
+                hash = internal_step(element, hash, todo);
+            }
+            hash
         }
         Kind::FlatMap(map) => {
             for (&key, &value) in map.keys().iter().zip(map.values()).rev() {
@@ -500,4 +518,31 @@ fn phash_step(term: Term, hash: u32, todo: &mut Vec<Phash>) -> u32 {
 fn phash_port(hash: u32, low: u32, high: u32) -> u32 {
     let hash = if high == 0 { hash } else { phash_bytes(hash, high.to_le_bytes(), 11) };
     phash_bytes(hash, low.to_le_bytes(), 9).wrapping_mul(prime(10))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::alloc::{Alloc, FragmentHeap};
+
+    /// The answers of OTP 25.
+    #[test]
+    fn known_hashes() {
+        let mut heap = FragmentHeap::new();
+        let string = heap.string("hello");
+        let binary = heap.binary(b"hello world, hello world");
+        let tuple = heap.tuple(&[Term::small(1), Term::NIL, string]);
+        let hashes = [Term::NIL, Term::small(0), Term::small(-1), string, binary, tuple].map(phash2);
+        assert_eq!(hashes, KNOWN);
+    }
+
+    const KNOWN: [u32; 6] = [KNOWN_HERE];
+
+    #[test]
+    fn both_zeros_hash_the_same() {
+        let mut heap = FragmentHeap::new();
+        let (zero, negative_zero) = (heap.float(0.0), heap.float(-0.0));
+        assert_eq!(internal_hash(zero), internal_hash(negative_zero));
+        assert_eq!(phash2(zero), phash2(negative_zero));
+    }
 }

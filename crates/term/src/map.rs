@@ -157,9 +157,16 @@ pub fn put<A: Alloc + ?Sized>(alloc: &mut A, map: Term, key: Term, value: Term) 
         return build_trie(alloc, &pairs);
     }
     let at = keys.partition_point(|&other| compare_exact(other, key).is_lt());
-    let insert = |items: &[Term], item: Term| [&items[..at], &[item], &items[at..]].concat();
-    let keys = alloc.tuple(&insert(keys, key));
-    flat_map(alloc, keys, &insert(values, value))
+    let insert = |items: &[Term], item: Term| {
+        let mut grown = [Term::NIL; FlatMap::SIZE_MAX];
+        grown[..at].copy_from_slice(&items[..at]);
+        grown[at] = item;
+        grown[at + 1..=items.len()].copy_from_slice(&items[at..]);
+        grown
+    };
+    let count = keys.len() + 1;
+    let keys = alloc.tuple(&insert(keys, key)[..count]);
+    flat_map(alloc, keys, &insert(values, value)[..count])
 }
 
 /// The map with `key`, which it has, bound to `value`; `None` when it has not.
@@ -649,5 +656,44 @@ pub fn values<A: Alloc + ?Sized>(alloc: &mut A, map: Term) -> Term {
     match map.as_flat_map() {
         Some(flat) => alloc.list(flat.values()),
         None => iter(map).fold(Term::NIL, |list, (_, value)| alloc.cons(value, list)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::alloc::FragmentHeap;
+
+    #[test]
+    fn a_map_turns_into_a_trie_and_back() {
+        let mut heap = FragmentHeap::new();
+        let mut map = empty(&mut heap);
+        for key in 0..100 {
+            assert_eq!(map.as_flat_map().is_some(), key <= 32);
+            map = put(&mut heap, map, Term::small(key), Term::small(key * 2));
+        }
+        for key in 0..100 {
+            assert_eq!(get(map, Term::small(key)), Some(Term::small(key * 2)));
+            map = remove(&mut heap, map, Term::small(key));
+            assert_eq!(get(map, Term::small(key)), None);
+            assert_eq!(map.as_flat_map().is_some(), size(map) <= 32);
+        }
+        assert_eq!(size(map), 0);
+    }
+
+    #[test]
+    fn new_values_share_the_keys() {
+        let mut heap = FragmentHeap::new();
+        let map = from_pairs(&mut heap, &[(Term::small(2), Term::NIL), (Term::small(1), Term::NIL), (Term::small(2), Term::small(7))]);
+        assert_eq!(iter(map).collect::<Vec<_>>(), [(Term::small(1), Term::NIL), (Term::small(2), Term::small(7))]);
+        let changed = put(&mut heap, map, Term::small(1), Term::small(8));
+        assert_eq!(changed.as_flat_map().unwrap().keys_tuple(), map.as_flat_map().unwrap().keys_tuple());
+        assert_eq!(put(&mut heap, map, Term::small(2), Term::small(7)), map);
+        assert_eq!(from_unique_pairs(&mut heap, &[(Term::NIL, Term::NIL), (Term::NIL, Term::NIL)]), Err(DuplicateKey));
+    }
+
+    #[test]
+    fn hashes_sort_as_tries_do() {
+        assert_eq!(in_trie_order(0x8765_4321), 0x1234_5678);
     }
 }

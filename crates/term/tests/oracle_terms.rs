@@ -23,12 +23,13 @@ answer(Blobs) -> [one(binary_to_term(B)) || B <- Blobs].
 one(T) ->
     [sized(term_to_binary(T)), sized(term_to_binary(T, [{minor_version, 2}])), sized(term_to_binary(T, [{minor_version, 0}])),
      sized(term_to_binary(T, [deterministic])), sized(term_to_binary(T, [compressed])),
+     sized(integer_to_list(erlang:external_size(T))),
      sized(<<(erlang:phash2(T)):32, (erlang:phash2(T, 1 bsl 32)):32, (erlang:phash2(T, 1000)):32, (erlang:phash(T, 1 bsl 32) - 1):32>>)].
 "#;
     let Some(answer) = ask("format", script, &blobs) else { return };
     let answers = parts(&answer.file);
-    assert_eq!(answers.len(), terms.len() * 6);
-    for (index, (&term, theirs)) in terms.iter().zip(answers.chunks_exact(6)).enumerate() {
+    assert_eq!(answers.len(), terms.len() * 7);
+    for (index, (&term, theirs)) in terms.iter().zip(answers.chunks_exact(7)).enumerate() {
         let show = || format!("term {index}: {}", String::from_utf8_lossy(&blobs[index]).escape_debug());
         assert!(blobs[index] == theirs[0], "term_to_binary/1 of {}\nours   {:?}\ntheirs {:?}", show(), blobs[index], theirs[0]);
         for (minor_version, expected) in [(2, theirs[1]), (0, theirs[2])] {
@@ -45,7 +46,9 @@ one(T) ->
             assert_eq!(hash::internal_hash(back), hash::internal_hash(term));
             assert!(encode(back) == blobs[index]);
         }
-        let word = |at: usize| u32::from_be_bytes(theirs[5][at * 4..at * 4 + 4].try_into().unwrap());
+        let size = etf::external_size(term, &EncodeOptions::default()).to_string();
+        assert!(size.as_bytes() == theirs[5], "external size of {}: ours {size}, theirs {}", show(), String::from_utf8_lossy(theirs[5]));
+        let word = |at: usize| u32::from_be_bytes(theirs[6][at * 4..at * 4 + 4].try_into().unwrap());
         assert_eq!(hash::phash2(term), word(0), "phash2/1 of {}", show());
         assert_eq!(hash::phash2_range(term, 1 << 32), word(1), "phash2/2 of {}", show());
         assert_eq!(hash::phash2_range(term, 1000), word(2), "phash2/2 of {}", show());
@@ -77,6 +80,7 @@ bit(true) -> 1;
 bit(false) -> 0.
 "#;
     let Some(answer) = ask("order", script, &blobs) else { return };
+    assert_eq!(answer.file.len(), pairs.len() * 3);
     for (index, (&(a, b), theirs)) in pairs.iter().zip(answer.file.chunks_exact(3)).enumerate() {
         let ours = [u8::from(compare(a, b).is_lt()), u8::from(equal(a, b)), u8::from(equal_exact(a, b))];
         assert!(ours == theirs, "{}\nours {ours:?} theirs {theirs:?}", String::from_utf8_lossy(&blobs[index]).escape_debug());

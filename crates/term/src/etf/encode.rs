@@ -31,6 +31,8 @@ impl Default for EncodeOptions {
 
 /// Ports up to this number fit the older tag.
 const OLD_PORT_NUMBER_MAX: u64 = (1 << 28) - 1;
+/// Bytes of an integer of 32 bits.
+const INTEGER_LEN: usize = 5;
 const STRING_LEN_MAX: usize = 0xffff;
 /// Bytes of tag and size that precede what is compressed.
 const COMPRESSED_HEAD: usize = 5;
@@ -38,7 +40,7 @@ const COMPRESSED_HEAD: usize = 5;
 /// The bytes of `term`, version byte first.
 pub fn encode(term: Term, options: &EncodeOptions) -> Vec<u8> {
     let mut out = vec![VERSION];
-    Encoder { out: &mut out, options, todo: Vec::new() }.run(term);
+    Encoder::new(&mut out, options).run(term);
     match options.compressed {
         Some(level) if level > 0 => compress(&out[1..], level).unwrap_or(out),
         _ => out,
@@ -47,12 +49,16 @@ pub fn encode(term: Term, options: &EncodeOptions) -> Vec<u8> {
 
 /// As [`encode`], without version byte and never compressed.
 pub fn encode_unversioned(term: Term, options: &EncodeOptions, out: &mut Vec<u8>) {
-    Encoder { out, options, todo: Vec::new() }.run(term);
+    Encoder::new(out, options).run(term);
 }
 
-/// `erlang:external_size/2`: room enough for [`encode`]'s answer, as OTP estimates it.
+/// `erlang:external_size/2`: room enough for [`encode`]'s answer. As OTP's it counts some numbers in funs at their largest.
 pub fn external_size(term: Term, options: &EncodeOptions) -> usize {
-    encode(term, &EncodeOptions { compressed: None, ..*options }).len()
+    let mut out = vec![VERSION];
+    let mut encoder = Encoder::new(&mut out, options);
+    encoder.run(term);
+    let fun_slack = encoder.fun_slack;
+    out.len() + fun_slack
 }
 
 fn compress(plain: &[u8], level: u32) -> Option<Vec<u8>> {
@@ -79,9 +85,15 @@ struct Encoder<'a> {
     out: &'a mut Vec<u8>,
     options: &'a EncodeOptions,
     todo: Vec<Todo>,
+    /// Bytes that funs might have taken more.
+    fun_slack: usize,
 }
 
-impl Encoder<'_> {
+impl<'a> Encoder<'a> {
+    fn new(out: &'a mut Vec<u8>, options: &'a EncodeOptions) -> Encoder<'a> {
+        Encoder { out, options, todo: Vec::new(), fun_slack: 0 }
+    }
+
     fn run(&mut self, term: Term) {
         self.term(term);
         while let Some(next) = self.todo.pop() {
@@ -349,8 +361,10 @@ impl Encoder<'_> {
         self.u32(identity.index);
         self.u32(fun.free().len() as u32);
         self.atom(identity.module);
+        let before = self.out.len();
         self.small(i64::from(identity.old_index as i32));
         self.small(i64::from(identity.old_uniq as i32));
+        self.fun_slack += 2 * INTEGER_LEN - (self.out.len() - before);
         self.term(fun.creator());
         self.elements(fun.free());
     }

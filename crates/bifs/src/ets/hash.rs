@@ -1,0 +1,395 @@
+//! A hash table that grows by one bucket at a time (linear hashing), for sets and bags.
+//!
+//! Buckets, their order and that of the objects in one are those of OTP, so that programs see tables in the
+//! order that they are used to. While a table is fixed nothing moves: objects are marked as deleted
+//! and stay where they are.
+
+use super::object::Head;
+use swarmrt_term::{Term, equal_exact, hash};
+
+/// Buckets of a new table.
+const BUCKETS_MIN: usize = 256;
+/// Buckets by which OTP's bucket array grows; the table shrinks only when there are that many to spare.
+const SEGMENT: usize = 2048;
+/// Buckets added or taken away in one go.
+const STEPS_MAX: usize = 5;
+
+/// How objects with the same key live together.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Duplicates {
+    /// One object a key.
+    None,
+    /// Different objects with the same key.
+    Different,
+    Any,
+}
+
+/// What a change did to the number of objects and of words.
+#[derive(Default, Clone, Copy)]
+pub struct Change {
+    pub objects: isize,
+    pub words: isize,
+}
+
+impl Change {
+    fn added(object: &Head) -> Change {
+        Change { objects: 1, words: object.footprint() as isize }
+    }
+    fn removed(object: &Head) -> Change {
+        Change { objects: -1, words: -(object.footprint() as isize) }
+    }
+    pub fn add(&mut self, other: Change) {
+        self.objects += other.objects;
+        self.words += other.words;
+    }
+}
+
+/// What is to become of an object that was visited.
+pub enum Verdict {
+    Keep,
+    Delete,
+    /// Another object with the same key takes its place.
+    Replace(*mut Head),
+}
+
+pub fn hash_of(key: Term) -> u32 {
+    match key.as_atom() {
+        Some(atom) => atom.hash_value(),
+        None => hash::internal_hash(key),
+    }
+}
+
+pub struct HashTable {
+    buckets: Vec<*mut Head>,
+    /// One less than a power of two, at least as many as there are buckets.
+    mask: usize,
+    /// Living objects.
+    len: usize,
+    keypos: usize,
+    duplicates: Duplicates,
+    /// Buckets in which objects were only marked as deleted.
+    marked: Vec<u32>,
+}
+
+// SAFETY: the table owns its objects.
+unsafe impl Send for HashTable {}
+// SAFETY: as above; readers only read.
+unsafe impl Sync for HashTable {}
+
+impl HashTable {
+    pub fn new(keypos: usize, duplicates: Duplicates) -> HashTable {
+        HashTable { buckets: vec![std::ptr::null_mut(); BUCKETS_MIN], mask: BUCKETS_MIN - 1, len: 0, keypos, duplicates, marked: Vec::new() }
+    }
+    pub fn buckets(&self) -> usize {
+        self.buckets.len()
+    }
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    fn bucket_of(&self, hash: u32) -> usize {
+        let at = hash as usize & self.mask;
+        if at >= self.buckets.len() { at & (self.mask >> 1) } else { at }
+    }
+
+    fn chain(&self, bucket: usize) -> Chain<'_> {
+        Chain { next: self.buckets[bucket], table: std::marker::PhantomData }
+    }
+
+    fn has_key(&self, object: &Head, key: Term, hash: u32) -> bool {
+        object.hash == hash && equal_exact(object.key(self.keypos), key)
+    }
+
+    /// Living objects of the bucket, in its order.
+    pub fn bucket(&self, bucket: usize) -> impl Iterator<Item = &Head> {
+        self.chain(bucket).filter(|object| !object.is_deleted())
+    }
+
+    /// Living objects with this key, the newest first.
+    pub fn with_key(&self, key: Term, hash: u32) -> impl Iterator<Item = &Head> {
+        self.chain(self.bucket_of(hash))
+            .skip_while(move |object| !self.has_key(object, key, hash))
+            .take_while(move |object| self.has_key(object, key, hash))
+            .filter(|object| !object.is_deleted())
+    }
+
+    /// The first key of the first bucket from `bucket` that has any.
+    pub fn first_from(&self, bucket: usize) -> Option<Term> {
+        (bucket..self.buckets.len()).find_map(|bucket| self.bucket(bucket).next()).map(|object| object.key(self.keypos))
+    }
+
+    /// The key after this one in the order of the table. `Err` when the key is not there.
+    pub fn next(&self, key: Term, hash: u32) -> Result<Option<Term>, ()> {
+        let bucket = self.bucket_of(hash);
+        let mut found = false;
+        for object in self.chain(bucket) {
+            if self.has_key(object, key, hash) {
+                found = true;
+            } else if found && !object.is_deleted() {
+                return Ok(Some(object.key(self.keypos)));
+            }
+        }
+        if found { Ok(self.first_from(bucket + 1)) } else { Err(()) }
+    }
+
+    /// The place of the pointer to the first object with this key, or of the end of the bucket.
+    fn place_of(&mut self, key: Term, hash: u32) -> *mut *mut Head {
+        let bucket = self.bucket_of(hash);
+        let mut place: *mut *mut Head = &raw mut self.buckets[bucket];
+        // SAFETY: buckets are chains of live objects.
+        unsafe {
+            while !(*place).is_null() && !self.has_key(&**place, key, hash) {
+                place = &raw mut (**place).next;
+            }
+        }
+        place
+    }
+
+    /// Takes in an object.
+    pub fn insert(&mut self, object: *mut Head, fixed: bool) -> Change {
+        // SAFETY: the object is ours now; buckets are chains of live objects.
+        unsafe {
+            let (key, hash) = ((*object).key(self.keypos), (*object).hash);
+            let place = self.place_of(key, hash);
+            let present = !(*place).is_null();
+            let mut change = Change::added(&*object);
+            if !present {
+                // A new key goes to the front of its bucket.
+                let bucket = self.bucket_of(hash);
+                (*object).next = self.buckets[bucket];
+                self.buckets[bucket] = object;
+            } else if self.duplicates == Duplicates::None {
+                let old = *place;
+                (*object).next = (*old).next;
+                *place = object;
+                if !(*old).is_deleted() {
+                    change.add(Change::removed(&*old));
+                }
+                Head::free(old);
+            } else {
+                if self.duplicates == Duplicates::Different {
+                    let mut at = *place;
+                    while !at.is_null() && self.has_key(&*at, key, hash) {
+                        if equal_exact((*at).term(), (*object).term()) {
+                            Head::free(object);
+                            if !(*at).is_deleted() {
+                                return Change::default();
+                            }
+                            (*at).set_deleted(false);
+                            self.len += 1;
+                            return Change::added(&*at);
+                        }
+                        at = (*at).next;
+                    }
+                }
+                (*object).next = *place;
+                *place = object;
+            }
+            self.len = self.len.wrapping_add_signed(change.objects);
+            if !fixed && change.objects > 0 {
+                self.grow();
+            }
+            change
+        }
+    }
+
+    /// Removes the living objects with this key for which `which` says so.
+    pub fn remove(&mut self, key: Term, hash: u32, fixed: bool, mut which: impl FnMut(&Head) -> bool) -> Change {
+        let bucket = self.bucket_of(hash);
+        let mut place = self.place_of(key, hash);
+        let mut change = Change::default();
+        // SAFETY: buckets are chains of live objects.
+        unsafe {
+            while !(*place).is_null() && self.has_key(&**place, key, hash) {
+                let object = *place;
+                if (*object).is_deleted() || !which(&*object) {
+                    place = &raw mut (*object).next;
+                    continue;
+                }
+                change.add(Change::removed(&*object));
+                if fixed {
+                    (*object).set_deleted(true);
+                    self.marked.push(bucket as u32);
+                    place = &raw mut (*object).next;
+                } else {
+                    *place = (*object).next;
+                    Head::free(object);
+                }
+            }
+        }
+        self.len = self.len.wrapping_add_signed(change.objects);
+        if !fixed {
+            self.shrink();
+        }
+        change
+    }
+
+    /// Visits the living objects of a bucket, and does with each what `visit` says.
+    pub fn visit_bucket(&mut self, bucket: usize, fixed: bool, mut visit: impl FnMut(&Head) -> Verdict) -> Change {
+        let mut place: *mut *mut Head = &raw mut self.buckets[bucket];
+        let mut change = Change::default();
+        // SAFETY: buckets are chains of live objects.
+        unsafe {
+            while !(*place).is_null() {
+                let object = *place;
+                let verdict = if (*object).is_deleted() { Verdict::Keep } else { visit(&*object) };
+                match verdict {
+                    Verdict::Keep => {}
+                    Verdict::Delete => {
+                        change.add(Change::removed(&*object));
+                        if !fixed {
+                            *place = (*object).next;
+                            Head::free(object);
+                            continue;
+                        }
+                        (*object).set_deleted(true);
+                        self.marked.push(bucket as u32);
+                    }
+                    Verdict::Replace(new) => {
+                        change.add(Change::removed(&*object));
+                        change.add(Change::added(&*new));
+                        (*new).next = (*object).next;
+                        *place = new;
+                        Head::free(object);
+                    }
+                }
+                place = &raw mut (**place).next;
+            }
+        }
+        self.len = self.len.wrapping_add_signed(change.objects);
+        change
+    }
+
+    /// Changes the single living object with this key in place. `None` when there is none.
+    pub fn update<R>(&mut self, key: Term, hash: u32, change: impl FnOnce(&mut Head) -> (R, Verdict)) -> Option<(R, Change)> {
+        let place = self.place_of(key, hash);
+        // SAFETY: buckets are chains of live objects.
+        unsafe {
+            let object = *place;
+            if object.is_null() || (*object).is_deleted() {
+                return None;
+            }
+            let (result, verdict) = change(&mut *object);
+            let mut change = Change::default();
+            if let Verdict::Replace(new) = verdict {
+                change.add(Change::removed(&*object));
+                change.add(Change::added(&*new));
+                (*new).next = (*object).next;
+                *place = new;
+                Head::free(object);
+            }
+            Some((result, change))
+        }
+    }
+
+    /// Nobody fixes the table any more: what was marked goes.
+    pub fn unfix(&mut self) {
+        for bucket in std::mem::take(&mut self.marked) {
+            let mut place: *mut *mut Head = &raw mut self.buckets[bucket as usize];
+            // SAFETY: buckets are chains of live objects.
+            unsafe {
+                while !(*place).is_null() {
+                    let object = *place;
+                    if (*object).is_deleted() {
+                        *place = (*object).next;
+                        Head::free(object);
+                    } else {
+                        place = &raw mut (*object).next;
+                    }
+                }
+            }
+        }
+        for _ in 0..self.len.saturating_sub(self.buckets.len()).div_ceil(STEPS_MAX) {
+            self.grow();
+        }
+    }
+
+    fn grow(&mut self) {
+        for _ in 0..STEPS_MAX {
+            if self.len <= self.buckets.len() {
+                return;
+            }
+            let to = self.buckets.len();
+            if to > self.mask {
+                self.mask = self.mask << 1 | 1;
+            }
+            let from = to & (self.mask >> 1);
+            self.buckets.push(std::ptr::null_mut());
+            let (mut stay, mut go): (*mut *mut Head, *mut *mut Head) = (&raw mut self.buckets[from], &raw mut self.buckets[to]);
+            // SAFETY: buckets are chains of live objects.
+            unsafe {
+                while !(*stay).is_null() {
+                    let object = *stay;
+                    if (*object).hash as usize & self.mask == to {
+                        *stay = (*object).next;
+                        (*object).next = std::ptr::null_mut();
+                        *go = object;
+                        go = &raw mut (*object).next;
+                    } else {
+                        stay = &raw mut (*object).next;
+                    }
+                }
+            }
+        }
+    }
+
+    fn shrink(&mut self) {
+        for _ in 0..STEPS_MAX {
+            let buckets = self.buckets.len();
+            if buckets < BUCKETS_MIN + 2 * SEGMENT || self.len * 2 + SEGMENT >= buckets {
+                return;
+            }
+            let from = buckets - 1;
+            let to = from & (self.mask >> 1);
+            let moved = self.buckets.pop().unwrap_or(std::ptr::null_mut());
+            let mut end: *mut *mut Head = &raw mut self.buckets[to];
+            // SAFETY: buckets are chains of live objects.
+            unsafe {
+                while !(*end).is_null() {
+                    end = &raw mut (**end).next;
+                }
+                *end = moved;
+            }
+            if self.buckets.len() == self.mask.div_ceil(2) {
+                self.mask >>= 1;
+            }
+        }
+    }
+
+    /// Removes everything.
+    pub fn take_all(&mut self) -> HashTable {
+        std::mem::replace(self, HashTable::new(self.keypos, self.duplicates))
+    }
+}
+
+impl Drop for HashTable {
+    fn drop(&mut self) {
+        for &first in &self.buckets {
+            let mut at = first;
+            while !at.is_null() {
+                // SAFETY: the objects are ours and go with us.
+                unsafe {
+                    let next = (*at).next;
+                    Head::free(at);
+                    at = next;
+                }
+            }
+        }
+    }
+}
+
+/// The objects of a bucket.
+struct Chain<'a> {
+    next: *mut Head,
+    table: std::marker::PhantomData<&'a Head>,
+}
+
+impl<'a> Iterator for Chain<'a> {
+    type Item = &'a Head;
+    fn next(&mut self) -> Option<&'a Head> {
+        // SAFETY: buckets are chains of live objects, which stay while the table is borrowed.
+        let object = unsafe { self.next.as_ref() }?;
+        self.next = object.next;
+        Some(object)
+    }
+}

@@ -1,0 +1,180 @@
+//! The built-ins on ports.
+
+use super::options::{Options, Source, parse_name};
+use super::{FragmentHeapTerm, Port, Ports, run};
+use std::sync::Arc;
+use swarmrt_machine::{BifResult, Process, Raise, bif};
+use swarmrt_term::{Alloc, Atom, FragmentHeap, Term, am};
+
+const TRUE: Term = Term::atom(am::TRUE);
+const BADARG: Term = Term::atom(am::BADARG);
+
+/// The bytes of an iolist.
+pub fn iodata(data: Term) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut pending = vec![data];
+    while let Some(item) = pending.pop() {
+        if let Some(cell) = item.as_cons() {
+            pending.push(cell.tail());
+            pending.push(cell.head());
+        } else if let Some(byte) = item.as_small() {
+            bytes.push(u8::try_from(byte).ok()?);
+        } else if let Some(bits) = item.as_bits() {
+            if !bits.is_binary() {
+                return None;
+            }
+            bytes.extend_from_slice(&bits.to_bytes());
+        } else if !item.is_nil() {
+            return None;
+        }
+    }
+    Some(bytes)
+}
+
+/// A port given by itself or by its name.
+fn find(p: &Process, port: Term) -> Option<Arc<Port>> {
+    let port = match port.as_atom() {
+        Some(name) => p.vm.names.whereis(name)?,
+        None => port,
+    };
+    Ports::of(p.vm).get(port)
+}
+
+#[bif("erts_internal:open_port/2")]
+fn open_port(p: &mut Process, name: Term, settings: Term) -> BifResult {
+    let (Some(source), Some(options)) = (parse_name(name), Options::parse(settings)) else { return Ok(BADARG) };
+    let title = match &source {
+        Source::Descriptors { input, output } => format!("{input}/{output}"),
+        Source::Command(line) => line.clone(),
+        Source::Executable(path) => path.to_string_lossy().into_owned(),
+    };
+    Ok(match run::open(p.vm, p.id(), &source, title, options) {
+        Ok(port) => {
+            p.relations.link(port.term);
+            port.term
+        }
+        Err(problem) => Term::atom(Atom::new(problem.raw_os_error().map_or("einval", crate::posix::name))),
+    })
+}
+
+#[bif("erts_internal:port_command/3")]
+fn port_command(p: &mut Process, port: Term, data: Term, _flags: Term) -> BifResult {
+    let Some(port) = find(p, port) else { return Ok(BADARG) };
+    let Some(bytes) = iodata(data) else { return Ok(BADARG) };
+    p.bump_reductions(bytes.len() / 100);
+    Ok(if port.write(p.vm, bytes) { TRUE } else { BADARG })
+}
+
+#[bif("erts_internal:port_close/1")]
+fn port_close(p: &mut Process, port: Term) -> BifResult {
+    let Some(port) = find(p, port) else { return Ok(BADARG) };
+    // Whoever closes a port is not told of its end.
+    p.relations.unlink(port.term);
+    port.state.lock().links.remove(&p.id());
+    port.close(p.vm, Term::atom(am::NORMAL));
+    Ok(TRUE)
+}
+
+#[bif("erts_internal:port_connect/2")]
+fn port_connect(p: &mut Process, port: Term, owner: Term) -> BifResult {
+    let (Some(port), Some(owner)) = (find(p, port), owner.as_pid()) else { return Ok(BADARG) };
+    port.state.lock().owner = owner;
+    port.state.lock().links.insert(owner);
+    let term = port.term;
+    swarmrt_machine::signal::send_call(
+        p.vm,
+        owner,
+        Box::new(move |_, process| {
+            if let Some(process) = process {
+                process.relations.link(term);
+            }
+        }),
+    );
+    Ok(TRUE)
+}
+
+#[bif("erts_internal:port_control/3")]
+fn port_control(_p: &mut Process, _port: Term, _operation: Term, _data: Term) -> BifResult {
+    // Neither descriptors nor programs have operations.
+    Ok(BADARG)
+}
+
+#[bif("erts_internal:port_call/3")]
+fn port_call(_p: &mut Process, _port: Term, _operation: Term, _data: Term) -> BifResult {
+    Ok(BADARG)
+}
+
+#[bif("erlang:ports/0")]
+fn ports(p: &mut Process) -> BifResult {
+    let ports = Ports::of(p.vm).all();
+    Ok(p.list(&ports))
+}
+
+fn info(p: &mut Process, port: &Port, item: &str) -> Option<Term> {
+    let value = {
+        let state = port.state.lock();
+        match item {
+            "registered_name" => return Some(state.registered.map_or(Term::NIL, |name| p.tuple(&[Term::atom(am::REGISTERED_NAME), Term::atom(name)]))),
+            "connected" => Term::pid(state.owner),
+            "links" => {
+                let links: Vec<Term> = state.links.iter().map(|&pid| Term::pid(pid)).collect();
+                p.list(&links)
+            }
+            "monitors" => Term::NIL,
+            "monitored_by" => {
+                let pids: Vec<Term> = state.monitors.values().map(|&pid| Term::pid(pid)).collect();
+                p.list(&pids)
+            }
+            "id" => Term::small(port.term.as_port()? as i64),
+            "name" => p.string(&port.name),
+            "input" => p.uint(state.input_bytes),
+            "output" => p.uint(state.output_bytes),
+            "os_pid" => port.os_pid.map_or(Term::atom(am::UNDEFINED), |pid| Term::small(i64::from(pid))),
+            "parallelism" | "locking" => Term::bool(false),
+            "memory" | "queue_size" => Term::small(0),
+            _ => return None,
+        }
+    };
+    Some(p.tuple(&[Term::atom(Atom::new(item)), value]))
+}
+
+#[bif("erts_internal:port_info/1")]
+fn port_info_1(p: &mut Process, port: Term) -> BifResult {
+    if !port.is_any_port() && !port.is_atom() {
+        return Ok(BADARG);
+    }
+    let Some(port) = find(p, port) else { return Ok(Term::atom(am::UNDEFINED)) };
+    let mut items = Vec::new();
+    for item in ["registered_name", "name", "links", "id", "connected", "input", "output", "os_pid"] {
+        items.extend(info(p, &port, item).filter(|value| !value.is_nil()));
+    }
+    Ok(p.list(&items))
+}
+
+#[bif("erts_internal:port_info/2")]
+fn port_info_2(p: &mut Process, port: Term, item: Term) -> BifResult {
+    let Some(item) = item.as_atom() else { return Ok(BADARG) };
+    if !port.is_any_port() && !port.is_atom() {
+        return Ok(BADARG);
+    }
+    let Some(port) = find(p, port) else { return Ok(Term::atom(am::UNDEFINED)) };
+    Ok(info(p, &port, item.name()).unwrap_or(BADARG))
+}
+
+#[bif("erlang:port_set_data/2")]
+fn port_set_data(p: &mut Process, port: Term, data: Term) -> BifResult {
+    let port = find(p, port).ok_or(Raise::BADARG)?;
+    let mut heap = FragmentHeap::new();
+    let term = swarmrt_heap::copy_term(data, &mut heap);
+    port.state.lock().data = Some(FragmentHeapTerm { _heap: heap, term });
+    Ok(TRUE)
+}
+#[bif("erlang:port_get_data/1")]
+fn port_get_data(p: &mut Process, port: Term) -> BifResult {
+    let port = find(p, port).ok_or(Raise::BADARG)?;
+    let state = port.state.lock();
+    match &state.data {
+        Some(data) => Ok(swarmrt_heap::copy_term(data.term, &mut p.heap)),
+        None => Err(Raise::BADARG),
+    }
+}

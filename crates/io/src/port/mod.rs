@@ -1,0 +1,257 @@
+//! Ports: the table of them, and what processes can do to one.
+
+mod builtins;
+mod options;
+mod run;
+
+use options::Options;
+use parking_lot::{Condvar, Mutex};
+use run::Writer;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use swarmrt_machine::links::RefValue;
+use swarmrt_machine::ports::PortHost;
+use swarmrt_machine::{Vm, signal};
+use swarmrt_term::{Alloc, Atom, FragmentHeap, Term, am, atom};
+
+/// An open port.
+pub struct Port {
+    pub term: Term,
+    /// As `port_info(Port, name)` gives it.
+    pub name: String,
+    pub options: Options,
+    pub os_pid: Option<u32>,
+    state: Mutex<State>,
+    writer: Option<Writer>,
+    stopper: run::Stopper,
+}
+
+struct State {
+    owner: u64,
+    links: BTreeSet<u64>,
+    /// Who monitors: number of the reference → pid.
+    monitors: BTreeMap<u64, u64>,
+    registered: Option<Atom>,
+    open: bool,
+    input_bytes: u64,
+    output_bytes: u64,
+    data: Option<FragmentHeapTerm>,
+}
+
+/// A term kept outside any process.
+pub struct FragmentHeapTerm {
+    _heap: FragmentHeap,
+    term: Term,
+}
+
+#[derive(Default)]
+pub struct Ports {
+    table: Mutex<HashMap<u64, Arc<Port>>>,
+    next: AtomicU64,
+    writing: (Mutex<usize>, Condvar),
+}
+
+impl Ports {
+    pub fn of(vm: &'static Vm) -> &'static Ports {
+        vm.extension::<Ports>()
+    }
+    pub fn get(&self, port: Term) -> Option<Arc<Port>> {
+        self.table.lock().get(&port.as_port()?).cloned()
+    }
+    pub fn all(&self) -> Vec<Term> {
+        let mut ports: Vec<u64> = self.table.lock().keys().copied().collect();
+        ports.sort_unstable();
+        ports.into_iter().map(Term::port).collect()
+    }
+    fn next_id(&self) -> u64 {
+        self.next.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Notes that bytes wait to be written (or have been).
+    fn note_writing(&self, more: bool) {
+        let mut writing = self.writing.0.lock();
+        if more {
+            *writing += 1;
+        } else {
+            *writing -= 1;
+            if *writing == 0 {
+                self.writing.1.notify_all();
+            }
+        }
+    }
+}
+
+impl Port {
+    pub fn owner(&self) -> u64 {
+        self.state.lock().owner
+    }
+
+    /// Sends `{Port, Message}` to the owner.
+    fn tell_owner(&self, vm: &'static Vm, build: impl FnOnce(&mut FragmentHeap) -> Term) {
+        let _guard = swarmrt_machine::pin();
+        let mut heap = FragmentHeap::new();
+        let inner = build(&mut heap);
+        let message = heap.tuple(&[self.term, inner]);
+        signal::send_message(vm, self.term, self.owner(), message);
+    }
+
+    pub fn data_arrived(&self, vm: &'static Vm, bytes: &[u8], eol: Option<bool>) {
+        self.state.lock().input_bytes += bytes.len() as u64;
+        self.tell_owner(vm, |heap| {
+            let data = if self.options.binary { heap.binary(bytes) } else { heap.byte_list(bytes, Term::NIL) };
+            let data = match eol {
+                Some(true) => heap.tuple(&[Term::atom(atom!("eol")), data]),
+                Some(false) => heap.tuple(&[Term::atom(atom!("noeol")), data]),
+                None => data,
+            };
+            heap.tuple(&[Term::atom(am::DATA), data])
+        });
+    }
+
+    /// Writes bytes, packed as the options say. `false` when they cannot be (too long for the packet header).
+    pub fn write(&self, vm: &'static Vm, bytes: Vec<u8>) -> bool {
+        let Some(writer) = &self.writer else { return true };
+        let Some(bytes) = self.options.pack(bytes) else { return false };
+        self.state.lock().output_bytes += bytes.len() as u64;
+        Ports::of(vm).note_writing(true);
+        if !writer.send(bytes) {
+            Ports::of(vm).note_writing(false);
+        }
+        true
+    }
+
+    /// Ends the port: everybody linked or monitoring is told.
+    pub fn close(&self, vm: &'static Vm, reason: Term) {
+        let _guard = swarmrt_machine::pin();
+        let (links, monitors, registered) = {
+            let mut state = self.state.lock();
+            if !std::mem::replace(&mut state.open, false) {
+                return;
+            }
+            (std::mem::take(&mut state.links), std::mem::take(&mut state.monitors), state.registered.take())
+        };
+        if let Some(id) = self.term.as_port() {
+            Ports::of(vm).table.lock().remove(&id);
+        }
+        if let Some(name) = registered {
+            vm.names.unregister(name);
+        }
+        if let Some(writer) = &self.writer {
+            writer.finish();
+        }
+        self.stopper.stop();
+        for pid in links {
+            signal::send_link_exit(vm, self.term, pid, reason);
+        }
+        for (reference, pid) in monitors {
+            signal::send_down(vm, self.term, pid, reference, reason);
+        }
+    }
+}
+
+/// The ports of a machine, as processes reach them.
+pub struct Host;
+
+impl PortHost for Host {
+    fn send(&self, vm: &'static Vm, from: Term, port: Term, message: Term) {
+        let Some(port) = Ports::of(vm).get(port) else { return };
+        // {Owner, Command}; anything else is a badsig.
+        let command = message.as_tuple().filter(|pair| pair.arity() == 2 && pair.get(0).as_pid() == Some(port.owner())).map(|pair| pair.get(1));
+        let bad = |vm: &'static Vm| {
+            if let Some(pid) = from.as_pid() {
+                signal::send_exit(vm, port.term, pid, Term::atom(atom!("badsig")));
+            }
+        };
+        let Some(command) = command else { return bad(vm) };
+        if command == Term::atom(am::CLOSE) {
+            port.close(vm, Term::atom(am::NORMAL));
+            port.tell_owner(vm, |_| Term::atom(am::CLOSED));
+            return;
+        }
+        let Some(pair) = command.as_tuple().filter(|pair| pair.arity() == 2) else { return bad(vm) };
+        match pair.get(0).as_atom() {
+            Some(am::COMMAND) => {
+                if !builtins::iodata(pair.get(1)).is_some_and(|bytes| port.write(vm, bytes)) {
+                    bad(vm);
+                }
+            }
+            Some(am::CONNECT) => match pair.get(1).as_pid() {
+                Some(new) => {
+                    port.tell_owner(vm, |_| Term::atom(am::CONNECTED));
+                    port.state.lock().owner = new;
+                }
+                None => bad(vm),
+            },
+            _ => bad(vm),
+        }
+    }
+
+    fn link(&self, vm: &'static Vm, pid: u64, port: Term) -> bool {
+        let Some(port) = Ports::of(vm).get(port) else { return false };
+        let mut state = port.state.lock();
+        if state.open {
+            state.links.insert(pid);
+        }
+        state.open
+    }
+
+    fn unlink(&self, vm: &'static Vm, pid: u64, port: Term) {
+        if let Some(port) = Ports::of(vm).get(port) {
+            port.state.lock().links.remove(&pid);
+        }
+    }
+
+    fn exit(&self, vm: &'static Vm, from: Term, port: Term, reason: Term, linked: bool) {
+        let Some(port) = Ports::of(vm).get(port) else { return };
+        if linked {
+            let was = from.as_pid().is_some_and(|pid| port.state.lock().links.remove(&pid));
+            let owner = from.as_pid() == Some(port.owner());
+            // The end of a linked process ends the port; a normal end only when it was the owner's.
+            if was && (reason != Term::atom(am::NORMAL) || owner) {
+                port.close(vm, reason);
+            }
+            return;
+        }
+        if reason != Term::atom(am::NORMAL) || from.as_pid() == Some(port.owner()) {
+            let reason = if reason == Term::atom(am::KILL) { Term::atom(am::KILLED) } else { reason };
+            port.close(vm, reason);
+        }
+    }
+
+    fn monitor(&self, vm: &'static Vm, pid: u64, port: Term, reference: RefValue) -> bool {
+        let Some(port) = Ports::of(vm).get(port) else { return false };
+        let mut state = port.state.lock();
+        if state.open {
+            state.monitors.insert(reference.id, pid);
+        }
+        state.open
+    }
+
+    fn demonitor(&self, vm: &'static Vm, port: Term, reference: u64) {
+        if let Some(port) = Ports::of(vm).get(port) {
+            port.state.lock().monitors.remove(&reference);
+        }
+    }
+
+    fn flush(&self, vm: &'static Vm) {
+        let (writing, done) = &Ports::of(vm).writing;
+        let mut writing = writing.lock();
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        while *writing > 0 {
+            if done.wait_until(&mut writing, deadline).timed_out() {
+                return;
+            }
+        }
+    }
+
+    fn set_name(&self, vm: &'static Vm, port: Term, name: Option<Atom>) -> bool {
+        let Some(port) = Ports::of(vm).get(port) else { return false };
+        let mut state = port.state.lock();
+        if name.is_some() && (state.registered.is_some() || !state.open) {
+            return false;
+        }
+        state.registered = name;
+        true
+    }
+}

@@ -1,0 +1,133 @@
+//! `open_port`'s names and settings.
+
+use crate::filename::name_bytes;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use swarmrt_term::{Atom, Term, am};
+
+/// What a port is connected to.
+pub enum Source {
+    /// Descriptors for input and output.
+    Descriptors { input: i32, output: i32 },
+    /// A command line for the shell.
+    Command(String),
+    /// A program, run without a shell.
+    Executable(OsString),
+}
+
+/// How bytes are cut into messages.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Framing {
+    Stream,
+    /// A header of 1, 2 or 4 bytes gives the length.
+    Packet(usize),
+    /// Lines of at most this many bytes.
+    Line(usize),
+}
+
+pub struct Options {
+    pub framing: Framing,
+    pub binary: bool,
+    pub eof: bool,
+    pub exit_status: bool,
+    pub use_stdio: bool,
+    pub stderr_to_stdout: bool,
+    pub input: bool,
+    pub output: bool,
+    pub arguments: Vec<OsString>,
+    pub argument0: Option<OsString>,
+    pub folder: Option<OsString>,
+    /// Names and values; no value removes the variable.
+    pub environment: Vec<(OsString, Option<OsString>)>,
+}
+
+fn os_string(term: Term) -> Option<OsString> {
+    let bytes = name_bytes(term)?;
+    (!bytes.contains(&0)).then(|| OsString::from_vec(bytes))
+}
+
+/// The port's name, when it is one that we know.
+pub fn parse_name(name: Term) -> Option<Source> {
+    let tuple = name.as_tuple()?;
+    match (tuple.get(0).as_atom()?.name(), tuple.arity()) {
+        ("fd", 3) => {
+            let number = |index: usize| tuple.get(index).as_small().and_then(|fd| i32::try_from(fd).ok());
+            Some(Source::Descriptors { input: number(1)?, output: number(2)? })
+        }
+        ("spawn", 2) => Some(Source::Command(String::from_utf8(name_bytes(tuple.get(1))?).ok()?)),
+        ("spawn_executable", 2) => Some(Source::Executable(os_string(tuple.get(1))?)),
+        _ => None,
+    }
+}
+
+impl Options {
+    /// The settings; `None` when one is unknown.
+    pub fn parse(list: Term) -> Option<Options> {
+        let mut options = Options {
+            framing: Framing::Stream,
+            binary: false,
+            eof: false,
+            exit_status: false,
+            use_stdio: true,
+            stderr_to_stdout: false,
+            input: false,
+            output: false,
+            arguments: Vec::new(),
+            argument0: None,
+            folder: None,
+            environment: Vec::new(),
+        };
+        for item in list.list_to_vec()? {
+            if let Some(name) = item.as_atom() {
+                match name.name() {
+                    "stream" => options.framing = Framing::Stream,
+                    "binary" => options.binary = true,
+                    "eof" => options.eof = true,
+                    "exit_status" => options.exit_status = true,
+                    "use_stdio" => options.use_stdio = true,
+                    "nouse_stdio" => options.use_stdio = false,
+                    "stderr_to_stdout" => options.stderr_to_stdout = true,
+                    "in" => options.input = true,
+                    "out" => options.output = true,
+                    "hide" | "overlapped_io" => {}
+                    _ => return None,
+                }
+                continue;
+            }
+            let pair = item.as_tuple().filter(|pair| pair.arity() == 2)?;
+            let value = pair.get(1);
+            match pair.get(0).as_atom().map(Atom::name)? {
+                "packet" => options.framing = Framing::Packet(value.as_small().filter(|size| matches!(size, 1 | 2 | 4))? as usize),
+                "line" => options.framing = Framing::Line(value.as_small().filter(|&size| size > 0)? as usize),
+                "args" => options.arguments = value.list_to_vec()?.into_iter().map(os_string).collect::<Option<_>>()?,
+                "arg0" => options.argument0 = Some(os_string(value)?),
+                "cd" => options.folder = Some(os_string(value)?),
+                "env" => {
+                    for entry in value.list_to_vec()? {
+                        let entry = entry.as_tuple().filter(|entry| entry.arity() == 2)?;
+                        let set = if entry.get(1) == Term::atom(am::FALSE) { None } else { Some(os_string(entry.get(1))?) };
+                        options.environment.push((os_string(entry.get(0))?, set));
+                    }
+                }
+                "parallelism" | "busy_limits_port" | "busy_limits_msgq" => {}
+                _ => return None,
+            }
+        }
+        if !options.input && !options.output {
+            (options.input, options.output) = (true, true);
+        }
+        Some(options)
+    }
+
+    /// Bytes as they go out: behind a header where packets are asked for.
+    pub fn pack(&self, bytes: Vec<u8>) -> Option<Vec<u8>> {
+        let Framing::Packet(size) = self.framing else { return Some(bytes) };
+        if size < 4 && bytes.len() >> (8 * size) != 0 {
+            return None;
+        }
+        let length = u32::try_from(bytes.len()).ok()?.to_be_bytes();
+        let mut packet = length[4 - size..].to_vec();
+        packet.extend_from_slice(&bytes);
+        Some(packet)
+    }
+}

@@ -1,0 +1,295 @@
+//! The threads behind a port: one reads, one writes, and a child is waited for.
+
+use super::options::{Framing, Options, Source};
+use super::{Port, Ports, State};
+use parking_lot::Mutex;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
+use swarmrt_machine::Vm;
+use swarmrt_term::{Alloc, Term, am, atom};
+
+/// Hands bytes to the writing thread.
+pub struct Writer(Mutex<Option<Sender<Vec<u8>>>>);
+
+impl Writer {
+    pub fn send(&self, bytes: Vec<u8>) -> bool {
+        self.0.lock().as_ref().is_some_and(|sender| sender.send(bytes).is_ok())
+    }
+    /// No more will come; what is under way is still written.
+    pub fn finish(&self) {
+        self.0.lock().take();
+    }
+}
+
+/// Wakes the reading thread out of its wait.
+pub struct Stopper(Option<OwnedFd>);
+
+impl Stopper {
+    pub fn stop(&self) {
+        if let Some(fd) = &self.0 {
+            let one = 1u64.to_ne_bytes();
+            // SAFETY: the descriptor is open, and eight bytes are given.
+            unsafe { libc::write(fd.as_raw_fd(), one.as_ptr().cast(), 8) };
+        }
+    }
+}
+
+struct Connection {
+    input: Option<File>,
+    output: Option<File>,
+    child: Option<Child>,
+}
+
+fn duplicate(fd: i32) -> std::io::Result<File> {
+    // SAFETY: `dup` of any number is safe; the result is ours.
+    let copy = unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 10) };
+    if copy < 0 { Err(std::io::Error::last_os_error()) } else { Ok(unsafe { File::from_raw_fd(copy) }) }
+}
+
+fn connect(source: &Source, options: &Options) -> std::io::Result<Connection> {
+    let mut command = match source {
+        Source::Descriptors { input, output } => {
+            return Ok(Connection {
+                input: if options.input { Some(duplicate(*input)?) } else { None },
+                output: if options.output { Some(duplicate(*output)?) } else { None },
+                child: None,
+            });
+        }
+        Source::Command(line) => {
+            let mut command = Command::new("/bin/sh");
+            command.arg("-c").arg(format!("exec {line}"));
+            command
+        }
+        Source::Executable(path) => {
+            if !std::path::Path::new(path).exists() {
+                return Err(std::io::Error::from_raw_os_error(libc::ENOENT));
+            }
+            let mut command = Command::new(path);
+            command.args(&options.arguments);
+            if let Some(name) = &options.argument0 {
+                command.arg0(name);
+            }
+            command
+        }
+    };
+    if let Some(folder) = &options.folder {
+        command.current_dir(folder);
+    }
+    for (name, value) in &options.environment {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    // A child has signals as a program expects them, and a group of its own is not made: as OTP.
+    if options.use_stdio {
+        command.stdin(if options.output { Stdio::piped() } else { Stdio::null() });
+        command.stdout(if options.input { Stdio::piped() } else { Stdio::null() });
+        if options.stderr_to_stdout {
+            // SAFETY: `dup2` is async-signal-safe.
+            unsafe {
+                command.pre_exec(|| if libc::dup2(1, 2) < 0 { Err(std::io::Error::last_os_error()) } else { Ok(()) });
+            }
+        }
+        let mut child = command.spawn()?;
+        // SAFETY: the descriptors are handed over.
+        let input = child.stdout.take().map(|out| unsafe { File::from_raw_fd(out.into_raw_fd()) });
+        let output = child.stdin.take().map(|into| unsafe { File::from_raw_fd(into.into_raw_fd()) });
+        return Ok(Connection { input, output, child: Some(child) });
+    }
+    // Descriptors 3 and 4 of the child instead of 0 and 1.
+    let (child_reads, we_write) = std::io::pipe()?;
+    let (we_read, child_writes) = std::io::pipe()?;
+    let (from, to) = (child_reads.as_raw_fd(), child_writes.as_raw_fd());
+    // SAFETY: `dup2` and `fcntl` are async-signal-safe.
+    unsafe {
+        command.pre_exec(move || {
+            let from = libc::fcntl(from, libc::F_DUPFD, 10);
+            let to = libc::fcntl(to, libc::F_DUPFD, 10);
+            if from < 0 || to < 0 || libc::dup2(from, 3) < 0 || libc::dup2(to, 4) < 0 {
+                return Err(std::io::Error::last_os_error());
+            }
+            libc::close(from);
+            libc::close(to);
+            Ok(())
+        });
+    }
+    let child = command.spawn()?;
+    // SAFETY: the descriptors are handed over.
+    let (input, output) = unsafe { (File::from_raw_fd(we_read.into_raw_fd()), File::from_raw_fd(we_write.into_raw_fd())) };
+    Ok(Connection { input: Some(input), output: Some(output), child: Some(child) })
+}
+
+/// Opens a port for the process `owner`.
+///
+/// # Errors
+/// What the operating system says of the program or the descriptors.
+pub fn open(vm: &'static Vm, owner: u64, source: &Source, name: String, options: Options) -> std::io::Result<Arc<Port>> {
+    let connection = connect(source, &options)?;
+    let (sender, receiver) = channel::<Vec<u8>>();
+    let has_output = connection.output.is_some();
+    // SAFETY: `eventfd` gives a new descriptor, ours.
+    let wake = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC) };
+    let wake = if wake < 0 { None } else { Some(unsafe { OwnedFd::from_raw_fd(wake) }) };
+    let wake_for_reader = wake.as_ref().map(OwnedFd::try_clone).transpose()?;
+    let ports = Ports::of(vm);
+    let id = ports.next_id();
+    let port = Arc::new(Port {
+        term: Term::port(id),
+        name,
+        options,
+        os_pid: connection.child.as_ref().map(Child::id),
+        state: Mutex::new(State {
+            owner,
+            links: BTreeSet::from([owner]),
+            monitors: BTreeMap::new(),
+            registered: None,
+            open: true,
+            input_bytes: 0,
+            output_bytes: 0,
+            data: None,
+        }),
+        writer: has_output.then(|| Writer(Mutex::new(Some(sender)))),
+        stopper: Stopper(wake),
+    });
+    ports.table.lock().insert(id, port.clone());
+    if let Some(mut output) = connection.output {
+        let port = port.clone();
+        std::thread::Builder::new().name(format!("port {id} out")).spawn(move || {
+            while let Ok(bytes) = receiver.recv() {
+                let result = output.write_all(&bytes);
+                ports.note_writing(false);
+                if let Err(problem) = result {
+                    // What is still queued will not be written either.
+                    let reason = crate::posix::name(problem.raw_os_error().unwrap_or(libc::EIO));
+                    port.close(vm, Term::atom(swarmrt_term::Atom::new(reason)));
+                    while receiver.recv().is_ok() {
+                        ports.note_writing(false);
+                    }
+                }
+            }
+        })?;
+    }
+    let reading = port.clone();
+    let child = connection.child;
+    if let Some(input) = connection.input {
+        std::thread::Builder::new().name(format!("port {id} in")).spawn(move || read_all(vm, &reading, input, wake_for_reader, child))?;
+    } else if let Some(mut child) = child {
+        std::thread::Builder::new().name(format!("port {id} wait")).spawn(move || {
+            let status = child.wait();
+            ended(vm, &reading, status.ok());
+        })?;
+    }
+    Ok(port)
+}
+
+/// Whether there is something to read; `false` when the port was closed meanwhile.
+fn wait_readable(input: &File, wake: Option<&OwnedFd>) -> bool {
+    let mut fds = [
+        libc::pollfd { fd: input.as_raw_fd(), events: libc::POLLIN, revents: 0 },
+        libc::pollfd { fd: wake.map_or(-1, AsRawFd::as_raw_fd), events: libc::POLLIN, revents: 0 },
+    ];
+    loop {
+        // SAFETY: two structures are given.
+        let count = unsafe { libc::poll(fds.as_mut_ptr(), 2, -1) };
+        if count >= 0 {
+            return fds[1].revents == 0;
+        }
+        if std::io::Error::last_os_error().kind() != std::io::ErrorKind::Interrupted {
+            return false;
+        }
+    }
+}
+
+fn read_all(vm: &'static Vm, port: &Arc<Port>, mut input: File, wake: Option<OwnedFd>, child: Option<Child>) {
+    let mut pending: Vec<u8> = Vec::new();
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        if !wait_readable(&input, wake.as_ref()) {
+            // Closed by the machine: the child is still to be waited for, so that it leaves no zombie.
+            drop(input);
+            if let Some(mut child) = child {
+                let _ = child.wait();
+            }
+            return;
+        }
+        match input.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(count) => {
+                pending.extend_from_slice(&buffer[..count]);
+                let used = deliver(vm, port, &pending);
+                pending.drain(..used);
+            }
+            Err(problem) if problem.kind() == std::io::ErrorKind::Interrupted => {}
+            // A terminal or child that has gone away reads as an error.
+            Err(_) => break,
+        }
+    }
+    if matches!(port.options.framing, Framing::Line(_)) && !pending.is_empty() {
+        port.data_arrived(vm, &pending, Some(false));
+    }
+    drop(input);
+    let status = child.map(|mut child| child.wait());
+    if port.options.eof {
+        port.tell_owner(vm, |_| Term::atom(am::EOF));
+    }
+    ended(vm, port, status.and_then(Result::ok));
+}
+
+fn ended(vm: &'static Vm, port: &Arc<Port>, status: Option<std::process::ExitStatus>) {
+    use std::os::unix::process::ExitStatusExt;
+    if let Some(status) = status
+        && port.options.exit_status
+    {
+        let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
+        port.tell_owner(vm, |heap| heap.tuple(&[Term::atom(atom!("exit_status")), Term::small(i64::from(code))]));
+    }
+    if !port.options.eof {
+        port.close(vm, Term::atom(am::NORMAL));
+    }
+}
+
+/// Cuts what has arrived into messages; how many bytes were used.
+fn deliver(vm: &'static Vm, port: &Port, bytes: &[u8]) -> usize {
+    match port.options.framing {
+        Framing::Stream => {
+            port.data_arrived(vm, bytes, None);
+            bytes.len()
+        }
+        Framing::Packet(size) => {
+            let mut used = 0;
+            while bytes.len() - used >= size {
+                let header = &bytes[used..used + size];
+                let length = header.iter().fold(0usize, |length, &byte| length << 8 | usize::from(byte));
+                let Some(packet) = bytes.get(used + size..used + size + length) else { break };
+                port.data_arrived(vm, packet, None);
+                used += size + length;
+            }
+            used
+        }
+        Framing::Line(limit) => {
+            let mut used = 0;
+            while used < bytes.len() {
+                let rest = &bytes[used..];
+                match rest.iter().position(|&byte| byte == b'\n') {
+                    Some(end) if end <= limit => {
+                        port.data_arrived(vm, &rest[..end], Some(true));
+                        used += end + 1;
+                    }
+                    _ if rest.len() >= limit => {
+                        port.data_arrived(vm, &rest[..limit], Some(false));
+                        used += limit;
+                    }
+                    _ => break,
+                }
+            }
+            used
+        }
+    }
+}
