@@ -233,7 +233,7 @@ pub fn log(vm: &'static crate::Vm, pid: Term, group_leader: Term, format: &str, 
     let mut heap = FragmentHeap::new();
     let arguments = heap.list(arguments);
     let Some(logger) = vm.names.whereis(am::LOGGER).and_then(Term::as_pid) else {
-        eprintln!("{format} {}", arguments.list_to_vec().map_or(String::new(), |list| format!("{list:?}")));
+        eprint!("{}", plain_text(format, arguments));
         return;
     };
     let format = heap.string(format);
@@ -250,4 +250,23 @@ pub fn log(vm: &'static crate::Vm, pid: Term, group_leader: Term, format: &str, 
     );
     let message = heap.tuple(&[Term::atom(am::LOG), Term::atom(am::ERROR), format, arguments, metadata]);
     signal::send_message(vm, pid, logger, message);
+}
+
+/// A format with `~p` and `~n` filled in, for when OTP cannot do it.
+fn plain_text(format: &str, arguments: Term) -> String {
+    let mut arguments = arguments.list_to_vec().unwrap_or_default().into_iter();
+    let mut text = String::new();
+    let mut rest = format;
+    while let Some((before, after)) = rest.split_once('~') {
+        text.push_str(before);
+        let mut letters = after.chars();
+        match letters.by_ref().find(|c| *c != 't') {
+            Some('n') => text.push('\n'),
+            Some(_) => text.extend(arguments.next().map(|argument| swarmrt_term::print::display(argument).to_string())),
+            None => {}
+        }
+        rest = letters.as_str();
+    }
+    text.push_str(rest);
+    text
 }

@@ -647,3 +647,49 @@ pub unsafe fn write_bits(term: Term, bit_size: usize, little: bool, dst: *mut u8
     });
     true
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::alloc::FragmentHeap;
+
+    fn parse(heap: &mut FragmentHeap, text: &str) -> Term {
+        parse_integer(heap, text.as_bytes(), 10).expect("an integer")
+    }
+
+    #[test]
+    fn arithmetic_crosses_from_small_to_large_and_back() {
+        let mut heap = FragmentHeap::new();
+        let max = Term::small(Term::SMALL_MAX);
+        let above = add(&mut heap, max, Term::small(1)).unwrap();
+        assert!(above.is_big());
+        assert_eq!(sub(&mut heap, above, Term::small(1)), Ok(max));
+        let square = mul(&mut heap, above, above).unwrap();
+        assert_eq!(to_string_radix(square, 10), (1u128 << 122).to_string());
+        let quotient = div(&mut heap, square, above).unwrap();
+        assert_eq!(to_string_radix(quotient, 16), "2000000000000000");
+        assert_eq!(bsr(&mut heap, square, Term::small(122)), Ok(Term::small(1)));
+        assert_eq!(rem(&mut heap, max, Term::small(0)), Err(BadArith));
+        assert_eq!(bsl(&mut heap, Term::small(1), Term::small(BITS_MAX as i64)), Err(SystemLimit));
+    }
+
+    #[test]
+    fn division_is_towards_zero() {
+        let mut heap = FragmentHeap::new();
+        let a = parse(&mut heap, "-100000000000000000000000000000000000000007");
+        let b = parse(&mut heap, "100000000000000000000");
+        let (quotient, rest) = (div(&mut heap, a, b).unwrap(), rem(&mut heap, a, b).unwrap());
+        assert_eq!(to_string_radix(quotient, 10), "-1000000000000000000000");
+        assert_eq!(rest, Term::small(-7));
+    }
+
+    #[test]
+    fn text_that_is_no_integer() {
+        let mut heap = FragmentHeap::new();
+        for text in ["", "-", "+", "1a", "1_0", " 1", "--1"] {
+            assert_eq!(parse_integer(&mut heap, text.as_bytes(), 10), Err(ParseError::NotAnInteger), "{text}");
+        }
+        assert_eq!(parse_integer(&mut heap, b"-zZ", 36), Ok(Term::small(-1295)));
+        assert_eq!(parse_integer(&mut heap, b"+00000000000000000000000", 10), Ok(Term::small(0)));
+    }
+}

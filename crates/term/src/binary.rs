@@ -47,9 +47,7 @@ impl SharedBytes {
 
     /// A buffer holding a copy of `bytes`.
     pub fn copy_from(bytes: &[u8]) -> SharedBytes {
-        let Some(shared) = Self::try_with_capacity(bytes.len(), bytes.len()) else {
-            handle_alloc_error(Layout::for_value(bytes))
-        };
+        let Some(shared) = Self::try_with_capacity(bytes.len(), bytes.len()) else { handle_alloc_error(Layout::for_value(bytes)) };
         // SAFETY: the buffer has room for them and is not shared yet.
         unsafe { shared.data().copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
         shared
@@ -292,6 +290,32 @@ unsafe fn copy_bits_to_byte(src: Bits, dst: *mut u8) {
         }
         if extra > 0 {
             *dst.add(bytes) = src.byte(bytes);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bits_are_copied_from_and_to_any_place() {
+        let source: Vec<u8> = (0..32u8).map(|byte| byte.wrapping_mul(37) ^ 0x5a).collect();
+        let bit = |bytes: &[u8], at: usize| bytes[at / 8] >> (7 - at % 8) & 1;
+        for from in 0..9 {
+            for to in 0..9 {
+                for size in [0, 1, 3, 7, 8, 9, 63, 64, 65, 130, 200] {
+                    let mut target = vec![0xff; 40];
+                    let bits = Bits { base: source.as_ptr(), bit_offset: 0, bit_size: 256 }.slice(from, size);
+                    // SAFETY: the target has room and is initialised.
+                    unsafe { copy_bits(bits, target.as_mut_ptr(), to) };
+                    assert!((0..to).all(|at| bit(&target, at) == 1), "what came before stays");
+                    assert!((0..size).all(|at| bit(&target, to + at) == bit(&source, from + at)), "{size} bits from {from} to {to}");
+                    let end = (to + size).next_multiple_of(8);
+                    assert!(size == 0 || (to + size..end).all(|at| bit(&target, at) == 0), "padding is zero");
+                    assert!(target[end / 8..].iter().all(|&byte| byte == 0xff), "what comes after is not touched");
+                }
+            }
         }
     }
 }

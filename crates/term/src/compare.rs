@@ -240,8 +240,20 @@ fn compare_floats(x: f64, y: f64) -> Ordering {
 fn compare_integers(a: Term, b: Term) -> Ordering {
     match (a.as_big(), b.as_big()) {
         (None, None) => a.small_value().cmp(&b.small_value()),
-        (Some(x), None) => if x.is_negative() { Ordering::Less } else { Ordering::Greater },
-        (None, Some(y)) => if y.is_negative() { Ordering::Greater } else { Ordering::Less },
+        (Some(x), None) => {
+            if x.is_negative() {
+                Ordering::Less
+            } else {
+                Ordering::Greater
+            }
+        }
+        (None, Some(y)) => {
+            if y.is_negative() {
+                Ordering::Greater
+            } else {
+                Ordering::Less
+            }
+        }
         (Some(x), Some(y)) => match (x.is_negative(), y.is_negative()) {
             (false, true) => Ordering::Greater,
             (true, false) => Ordering::Less,
@@ -268,7 +280,15 @@ fn compare_integer_float(integer: Term, float: f64) -> Ordering {
             (value < 0, if value == 0 { &[][..] } else { &small[..] })
         }
     };
-    let sign = |negative: bool, zero: bool| if zero { 0 } else if negative { -1 } else { 1 };
+    let sign = |negative: bool, zero: bool| {
+        if zero {
+            0
+        } else if negative {
+            -1
+        } else {
+            1
+        }
+    };
     let signs = sign(negative, digits.is_empty()).cmp(&sign(float < 0.0, float == 0.0));
     if signs.is_ne() || digits.is_empty() {
         return signs;
@@ -465,9 +485,7 @@ impl Comparison {
             }
             (Kind::ExportFun(x), Kind::ExportFun(y)) => {
                 let (left, right) = (x.mfa(), y.mfa());
-                compare_atoms(left.module, right.module)
-                    .then_with(|| compare_atoms(left.function, right.function))
-                    .then(left.arity.cmp(&right.arity))
+                compare_atoms(left.module, right.module).then_with(|| compare_atoms(left.function, right.function)).then(left.arity.cmp(&right.arity))
             }
             (Kind::Fun(_), Kind::ExportFun(_)) => Ordering::Less,
             (Kind::ExportFun(_), Kind::Fun(_)) => Ordering::Greater,
@@ -477,7 +495,11 @@ impl Comparison {
                 let (of_a, of_b) = (family(a), family(b));
                 match (of_a, of_b) {
                     (0, 0) if self.exact && a.is_float() != b.is_float() => {
-                        if a.is_float() { Ordering::Greater } else { Ordering::Less }
+                        if a.is_float() {
+                            Ordering::Greater
+                        } else {
+                            Ordering::Less
+                        }
                     }
                     (0, 0) => compare_numbers(a, b),
                     (2, 2) => compare_refs(a, b),
@@ -658,7 +680,11 @@ impl HashMaps {
             }
             None => {
                 self.decide(pair, result);
-                if a_first { self.pair_a = self.a.next() } else { self.pair_b = self.b.next() }
+                if a_first {
+                    self.pair_a = self.a.next()
+                } else {
+                    self.pair_b = self.b.next()
+                }
                 self.compare_current_keys()
             }
         }
@@ -732,8 +758,7 @@ mod tests {
         let map = map::empty(&mut heap);
         let list = heap.cons(Term::NIL, Term::NIL);
         let binary = heap.binary(b"");
-        let ascending =
-            [Term::small(1), Term::atom(Atom::new("a")), reference, Term::port(1), Term::pid(1), tuple, map, Term::NIL, list, binary];
+        let ascending = [Term::small(1), Term::atom(Atom::new("a")), reference, Term::port(1), Term::pid(1), tuple, map, Term::NIL, list, binary];
         for pair in ascending.windows(2) {
             assert!(compare(pair[0], pair[1]).is_lt() && compare(pair[1], pair[0]).is_gt());
         }

@@ -16,8 +16,7 @@ const BUFFER_LEN: usize = 256;
 /// Up to this many decimals, and up to 2^53, OTP computes the digits itself, which does not always round as printing
 /// the exact value would.
 const QUICK_DECIMALS_MAX: usize = 18;
-const POWERS_OF_TEN: [f64; QUICK_DECIMALS_MAX + 1] =
-    [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18];
+const POWERS_OF_TEN: [f64; QUICK_DECIMALS_MAX + 1] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18];
 const EXACT_INTEGER_MAX: f64 = 9_007_199_254_740_992.0;
 
 /// The text of a float; `None` when the number of digits is out of range.
@@ -159,4 +158,34 @@ pub fn parse(text: &[u8]) -> Option<f64> {
     let text = std::str::from_utf8(text).ok()?;
     let value: f64 = if text.as_bytes()[point] == b',' { text.replacen(',', ".", 1).parse().ok()? } else { text.parse().ok()? };
     value.is_finite().then_some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_floats() {
+        let cases = [
+            (0.1, "0.1"),
+            (-0.0, "-0.0"),
+            (1e21, "1.0e21"),
+            (123_456.0, "123456.0"),
+            (1e-5, "1.0e-5"),
+            (9_007_199_254_740_991.0, "9007199254740991.0"),
+            (9_007_199_254_740_992.0, "9.007199254740992e15"),
+        ];
+        for (value, text) in cases {
+            assert_eq!(short(value), text);
+        }
+    }
+
+    #[test]
+    fn texts_that_are_no_floats() {
+        for text in ["", "1", "1.", ".5", "1.5e", "1.5e+", " 1.5", "1.5 ", "1.0e400", "nan", "1e5"] {
+            assert_eq!(parse(text.as_bytes()), None, "{text}");
+        }
+        assert_eq!(parse(b"-1.5E+3"), Some(-1500.0));
+        assert_eq!(parse(b"1,5"), Some(1.5));
+    }
 }

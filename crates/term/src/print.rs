@@ -301,3 +301,27 @@ fn is_printable(first: Cons) -> bool {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::alloc::{Alloc, FragmentHeap};
+    use crate::atom::Atom;
+
+    #[test]
+    fn terms_print_as_erlang_writes_them() {
+        let mut heap = FragmentHeap::new();
+        let string = heap.string("a\n\"å\"");
+        let binary = heap.binary(&[1, 2]);
+        let improper = heap.cons(Term::small(-1), Term::atom(Atom::new("don't")));
+        let tuple = heap.tuple(&[string, binary, improper, Term::pid(5), Term::NIL]);
+        assert_eq!(display(tuple).to_string(), r#"{"a\n\"å\"",<<1,2>>,[-1|'don\'t'],<0.5.0>,[]}"#);
+    }
+
+    #[test]
+    fn long_terms_are_cut_off() {
+        let mut heap = FragmentHeap::new();
+        let list = heap.list(&[Term::small(1000); 50]);
+        assert_eq!(print_limited(list, 3), b"[1000,1000,... ");
+    }
+}

@@ -148,7 +148,12 @@ one({N, Base}) ->
             parsed,
         ];
         for (index, (&ours, &theirs)) in ours.iter().zip(theirs).enumerate() {
-            assert!(encode(ours) == theirs, "conversion {index} (base {base}) of {}\nours {:?}\ntheirs {theirs:?}", swarmrt_term::print::display(value), encode(ours));
+            assert!(
+                encode(ours) == theirs,
+                "conversion {index} (base {base}) of {}\nours {:?}\ntheirs {theirs:?}",
+                swarmrt_term::print::display(value),
+                encode(ours)
+            );
         }
     }
 }

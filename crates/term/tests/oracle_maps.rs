@@ -101,8 +101,7 @@ fn maps_merge_and_compare_as_those_of_otp() {
                 let count = random.pick(&sizes);
                 let range = random.pick(&[20, 80]);
                 let shape = Shape { depth: 1, opaque_keys: false, identifiers: false };
-                let pairs: Vec<(Term, Term)> =
-                    (0..count).map(|_| (key(&mut random, &mut heap, range), common::term(&mut random, &mut heap, shape))).collect();
+                let pairs: Vec<(Term, Term)> = (0..count).map(|_| (key(&mut random, &mut heap, range), common::term(&mut random, &mut heap, shape))).collect();
                 map::from_pairs(&mut heap, &pairs)
             })
             .collect();

@@ -50,9 +50,11 @@ fn floats_are_written_and_read_as_by_otp() {
             let digits = random.below(24) as i64;
             [Format::Scientific(digits), Format::Decimals { digits, compact: false }, Format::Decimals { digits, compact: true }]
         })
-        .chain([-1, 0, 60, 248, 249, 250, 255, 300].into_iter().flat_map(|digits| {
-            [Format::Scientific(digits), Format::Decimals { digits, compact: false }, Format::Decimals { digits, compact: true }]
-        }))
+        .chain(
+            [-1, 0, 60, 248, 249, 250, 255, 300]
+                .into_iter()
+                .flat_map(|digits| [Format::Scientific(digits), Format::Decimals { digits, compact: false }, Format::Decimals { digits, compact: true }]),
+        )
         .chain([Format::Short])
         .collect();
     let cases: Vec<(f64, Format)> = values

@@ -102,7 +102,10 @@ enum Container {
     /// Key, value, key, value …
     Map,
     /// Creator and free variables.
-    Fun { identity: *const FunIdentity, arity: u8 },
+    Fun {
+        identity: *const FunIdentity,
+        arity: u8,
+    },
 }
 
 struct Frame {

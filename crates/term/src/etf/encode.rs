@@ -76,7 +76,11 @@ enum Todo {
     /// Keys, values, how many.
     Pairs(*const Term, *const Term, usize),
     /// The rest of a list whose length goes to this place.
-    List { rest: Term, count: u32, length_at: usize },
+    List {
+        rest: Term,
+        count: u32,
+        length_at: usize,
+    },
     /// The size of what was written since this place goes there.
     FunSize(usize),
 }

@@ -134,7 +134,8 @@ pub fn float(random: &mut Random, heap: &mut FragmentHeap) -> Term {
 }
 
 pub fn atom(random: &mut Random) -> Term {
-    let names = ["a", "b", "ab", "true", "ok", "", "A b", "don't", "back\\slash", "åäö", "smörgås", "日本", "a_very_long_atom_name", "a_very_long_atom_namf", "a_very"];
+    let names =
+        ["a", "b", "ab", "true", "ok", "", "A b", "don't", "back\\slash", "åäö", "smörgås", "日本", "a_very_long_atom_name", "a_very_long_atom_namf", "a_very"];
     Term::atom(Atom::new(random.pick(&names)))
 }
 

@@ -1,0 +1,473 @@
+//! A table, and the register of all tables.
+//!
+//! Tables are found by name or by the reference that `ets:new/2` returned, without a lock that writers of other
+//! tables hold. A table that is deleted is freed when nobody can be looking at it any more; its objects go on a
+//! thread of their own, because there may be many.
+
+use super::hash::{Change, Duplicates, HashTable};
+use super::object::OwnedTerm;
+use super::ordered::OrderedTable;
+use crossbeam_epoch::Guard;
+use parking_lot::{Mutex, RwLock};
+use std::collections::HashMap;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use swarmrt_machine::links::RefValue;
+use swarmrt_machine::{Process, Raise};
+use swarmrt_term::{Alloc, Atom, RefKind, Term, am, atom};
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    Set,
+    OrderedSet,
+    Bag,
+    DuplicateBag,
+}
+
+impl Kind {
+    pub fn atom(self) -> Atom {
+        match self {
+            Kind::Set => am::SET,
+            Kind::OrderedSet => am::ORDERED_SET,
+            Kind::Bag => am::BAG,
+            Kind::DuplicateBag => am::DUPLICATE_BAG,
+        }
+    }
+}
+
+/// Who but the owner may read and write.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Protection {
+    Private = 0,
+    Protected = 1,
+    Public = 2,
+}
+
+impl Protection {
+    pub fn atom(self) -> Atom {
+        [am::PRIVATE, am::PROTECTED, am::PUBLIC][self as usize]
+    }
+    pub fn of(atom: Atom) -> Option<Protection> {
+        [Protection::Private, Protection::Protected, Protection::Public].into_iter().find(|protection| protection.atom() == atom)
+    }
+}
+
+/// What a caller wants to do with a table.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Access {
+    /// Look at what anybody may know.
+    Info,
+    Read,
+    Write,
+}
+
+/// Who gets the table when its owner ends, and with which word.
+pub struct Heir {
+    pub pid: u64,
+    pub data: OwnedTerm,
+}
+
+pub enum Storage {
+    Hash(Box<[RwLock<HashTable>]>),
+    Ordered(RwLock<OrderedTable>),
+}
+
+/// Parts of a hash table that is made for concurrent writers.
+const SHARDS: usize = 16;
+
+#[derive(Clone, Copy, Default)]
+pub struct Tuning {
+    pub read_concurrency: bool,
+    pub write_concurrency: bool,
+    pub write_concurrency_auto: bool,
+    pub decentralized_counters: bool,
+    pub compressed: bool,
+}
+
+/// Who keeps the table from moving its objects, how often, and since when.
+#[derive(Default)]
+pub struct Fixes {
+    pub since_monotonic_ns: i64,
+    pub by: HashMap<u64, usize>,
+}
+
+pub struct Table {
+    pub reference: RefValue,
+    slot: u32,
+    name: AtomicU32,
+    pub named: bool,
+    pub kind: Kind,
+    protection: AtomicU8,
+    /// Counted from 0.
+    pub keypos: usize,
+    owner: AtomicU64,
+    pub heir: Mutex<Option<Heir>>,
+    pub storage: Storage,
+    pub tuning: Tuning,
+    objects: AtomicIsize,
+    words: AtomicIsize,
+    pub fixes: Mutex<Fixes>,
+    fixed: AtomicUsize,
+    /// Deleted, but still in somebody's hands.
+    dead: AtomicBool,
+}
+
+/// Words that a table takes without objects, as OTP has it.
+const BASE_WORDS_HASH: isize = 305;
+const BASE_WORDS_ORDERED: isize = 133;
+
+impl Table {
+    pub fn name(&self) -> Atom {
+        Atom::from_index(self.name.load(Ordering::Relaxed))
+    }
+    pub fn owner(&self) -> u64 {
+        self.owner.load(Ordering::Relaxed)
+    }
+    pub fn protection(&self) -> Protection {
+        [Protection::Private, Protection::Protected, Protection::Public][usize::from(self.protection.load(Ordering::Relaxed))]
+    }
+    pub fn set_protection(&self, protection: Protection) {
+        self.protection.store(protection as u8, Ordering::Relaxed);
+    }
+    pub fn len(&self) -> usize {
+        self.objects.load(Ordering::Relaxed).max(0) as usize
+    }
+    pub fn words(&self) -> usize {
+        let base = if self.kind == Kind::OrderedSet { BASE_WORDS_ORDERED } else { BASE_WORDS_HASH };
+        (base + self.words.load(Ordering::Relaxed)).max(0) as usize
+    }
+    pub fn is_fixed(&self) -> bool {
+        self.fixed.load(Ordering::Acquire) > 0
+    }
+    pub fn is_dead(&self) -> bool {
+        self.dead.load(Ordering::Acquire)
+    }
+    pub fn count(&self, change: Change) {
+        self.objects.fetch_add(change.objects, Ordering::Relaxed);
+        self.words.fetch_add(change.words, Ordering::Relaxed);
+    }
+
+    /// What programs call the table: its name or its reference.
+    pub fn id(&self, heap: &mut impl Alloc) -> Term {
+        if self.named { Term::atom(self.name()) } else { self.reference.to_term(heap) }
+    }
+
+    /// The part of a hash table where keys of this hash are.
+    pub fn shard(shards: &[RwLock<HashTable>], hash: u32) -> &RwLock<HashTable> {
+        // The low bits choose the bucket.
+        &shards[(hash >> 24) as usize & (shards.len() - 1)]
+    }
+
+    /// Empties the table.
+    pub fn clear(&self, register: &Register) -> usize {
+        let before = self.len();
+        match &self.storage {
+            Storage::Hash(shards) => {
+                for shard in shards {
+                    let mut shard = shard.write();
+                    let objects = shard.len() as isize;
+                    if self.is_fixed() {
+                        mark_all(&mut shard);
+                    } else {
+                        register.reap(shard.take_all());
+                    }
+                    self.count(Change { objects: -objects, words: 0 });
+                }
+            }
+            Storage::Ordered(tree) => {
+                let mut tree = tree.write();
+                let objects = tree.len() as isize;
+                register.reap_tree(tree.take_all());
+                self.count(Change { objects: -objects, words: 0 });
+            }
+        }
+        self.words.store(0, Ordering::Relaxed);
+        before
+    }
+
+    pub fn fix(&self, pid: u64, now_ns: i64) {
+        let mut fixes = self.fixes.lock();
+        if fixes.by.is_empty() {
+            fixes.since_monotonic_ns = now_ns;
+        }
+        *fixes.by.entry(pid).or_default() += 1;
+        self.fixed.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Takes one fixation of the process back, or all.
+    pub fn unfix(&self, pid: u64, all: bool) {
+        let gone = {
+            let mut fixes = self.fixes.lock();
+            let Some(count) = fixes.by.get_mut(&pid) else { return };
+            let taken = if all { *count } else { 1 };
+            *count -= taken;
+            if *count == 0 {
+                fixes.by.remove(&pid);
+            }
+            self.fixed.fetch_sub(taken, Ordering::AcqRel) == taken
+        };
+        if gone
+            && let Storage::Hash(shards) = &self.storage
+        {
+            for shard in shards {
+                shard.write().unfix();
+            }
+        }
+    }
+}
+
+/// Marks all objects of a fixed table as deleted, so that those who walk through it keep their place.
+fn mark_all(shard: &mut HashTable) {
+    for bucket in 0..shard.buckets() {
+        shard.visit_bucket(bucket, true, |_| super::hash::Verdict::Delete);
+    }
+}
+
+/// What is asked for when a table is made.
+pub struct Wanted {
+    pub name: Atom,
+    pub named: bool,
+    pub kind: Kind,
+    pub protection: Protection,
+    pub keypos: usize,
+    pub heir: Option<Heir>,
+    pub tuning: Tuning,
+}
+
+const CHUNK: usize = 1024;
+const CHUNKS: usize = 4096;
+
+type Slots = [AtomicPtr<Table>; CHUNK];
+
+/// Objects for the thread that frees them.
+type Garbage = Box<dyn Send>;
+
+/// All tables of the machine.
+pub struct Register {
+    chunks: Box<[AtomicPtr<Slots>]>,
+    /// Slots that are free, and the first that was never used.
+    free: Mutex<(Vec<u32>, u32)>,
+    names: RwLock<HashMap<Atom, u32>>,
+    /// Tables that each process owns or fixes.
+    held: Box<[Mutex<HashMap<u64, Vec<u32>>>]>,
+    reaper: OnceLock<Sender<Garbage>>,
+}
+
+const HELD_PARTS: usize = 64;
+
+impl Default for Register {
+    fn default() -> Self {
+        Register {
+            chunks: (0..CHUNKS).map(|_| AtomicPtr::default()).collect(),
+            free: Mutex::default(),
+            names: RwLock::default(),
+            held: (0..HELD_PARTS).map(|_| Mutex::default()).collect(),
+            reaper: OnceLock::new(),
+        }
+    }
+}
+
+/// Set in the payloads of table references, to tell them from other magic references.
+const PAYLOAD_MARK: u64 = 0xe75_0000_0000_0000;
+
+impl Register {
+    fn slot(&self, slot: u32) -> Option<&AtomicPtr<Table>> {
+        let chunk = self.chunks.get(slot as usize / CHUNK)?.load(Ordering::Acquire);
+        // SAFETY: chunks are never freed.
+        if chunk.is_null() { None } else { Some(unsafe { &(*chunk)[slot as usize % CHUNK] }) }
+    }
+
+    pub fn at<'g>(&self, slot: u32, _guard: &'g Guard) -> Option<&'g Table> {
+        // SAFETY: tables are freed only after all guards that could have seen them are gone.
+        unsafe { self.slot(slot)?.load(Ordering::Acquire).as_ref() }
+    }
+
+    /// The table that a program means.
+    pub fn find<'g>(&self, id: Term, guard: &'g Guard) -> Option<&'g Table> {
+        if let Some(name) = id.as_atom() {
+            let slot = *self.names.read().get(&name)?;
+            return self.at(slot, guard);
+        }
+        let reference = id.as_local_ref()?;
+        match reference.payload().filter(|payload| reference.ref_kind() == RefKind::Magic && payload & PAYLOAD_MARK == PAYLOAD_MARK) {
+            Some(payload) => self.at((payload & !PAYLOAD_MARK) as u32, guard).filter(|table| table.reference.id == reference.id()),
+            // It came from outside, where it lost what made it quick.
+            None => self.all(guard).into_iter().find(|table| table.reference.id == reference.id()),
+        }
+    }
+
+    /// The table, when the process may do that with it; otherwise why not.
+    pub fn table<'g>(&self, p: &Process, id: Term, access: Access, guard: &'g Guard) -> Result<&'g Table, Raise> {
+        let Some(table) = self.find(id, guard).filter(|table| !table.is_dead()) else {
+            let known = id.is_atom() || id.as_local_ref().is_some_and(|reference| reference.ref_kind() == RefKind::Magic);
+            return Err(Raise::badarg_because(if known { atom!("id") } else { atom!("type") }));
+        };
+        let allowed = match access {
+            Access::Info => true,
+            Access::Read => table.protection() != Protection::Private,
+            Access::Write => table.protection() == Protection::Public,
+        };
+        if allowed || table.owner() == p.id() { Ok(table) } else { Err(Raise::badarg_because(atom!("access"))) }
+    }
+
+    pub fn all<'g>(&self, guard: &'g Guard) -> Vec<&'g Table> {
+        let end = self.free.lock().1;
+        (0..end).filter_map(|slot| self.at(slot, guard)).filter(|table| !table.is_dead()).collect()
+    }
+
+    /// Makes a table; `Err` when the name is taken.
+    pub fn create<'g>(&self, p: &Process, wanted: Wanted, guard: &'g Guard) -> Result<&'g Table, ()> {
+        let mut names = wanted.named.then(|| self.names.write());
+        if names.as_ref().is_some_and(|names| names.contains_key(&wanted.name)) {
+            return Err(());
+        }
+        let slot = {
+            let mut free = self.free.lock();
+            free.0.pop().unwrap_or_else(|| {
+                free.1 += 1;
+                free.1 - 1
+            })
+        };
+        let chunk = &self.chunks[slot as usize / CHUNK];
+        if chunk.load(Ordering::Acquire).is_null() {
+            let fresh: *mut Slots = Box::into_raw(Box::new([const { AtomicPtr::new(std::ptr::null_mut()) }; CHUNK]));
+            if chunk.compare_exchange(std::ptr::null_mut(), fresh, Ordering::AcqRel, Ordering::Acquire).is_err() {
+                // SAFETY: nobody else has seen it.
+                drop(unsafe { Box::from_raw(fresh) });
+            }
+        }
+        let duplicates = match wanted.kind {
+            Kind::Set | Kind::OrderedSet => Duplicates::None,
+            Kind::Bag => Duplicates::Different,
+            Kind::DuplicateBag => Duplicates::Any,
+        };
+        let shards = if wanted.tuning.write_concurrency { SHARDS } else { 1 };
+        let storage = match wanted.kind {
+            Kind::OrderedSet => Storage::Ordered(RwLock::new(OrderedTable::new(wanted.keypos))),
+            _ => Storage::Hash((0..shards).map(|_| RwLock::new(HashTable::new(wanted.keypos, duplicates))).collect()),
+        };
+        let reference = RefValue { kind: RefKind::Magic, payload: PAYLOAD_MARK | u64::from(slot), ..p.vm.next_ref() };
+        let table = Box::new(Table {
+            reference,
+            slot,
+            name: AtomicU32::new(wanted.name.index()),
+            named: wanted.named,
+            kind: wanted.kind,
+            protection: AtomicU8::new(wanted.protection as u8),
+            keypos: wanted.keypos,
+            owner: AtomicU64::new(p.id()),
+            heir: Mutex::new(wanted.heir),
+            storage,
+            tuning: wanted.tuning,
+            objects: AtomicIsize::new(0),
+            words: AtomicIsize::new(0),
+            fixes: Mutex::default(),
+            fixed: AtomicUsize::new(0),
+            dead: AtomicBool::new(false),
+        });
+        self.slot(slot).expect("its chunk was just made").store(Box::into_raw(table), Ordering::Release);
+        if let Some(names) = &mut names {
+            names.insert(wanted.name, slot);
+        }
+        self.hold(p.id(), slot);
+        Ok(self.at(slot, guard).expect("just made"))
+    }
+
+    /// Gives a named table another name; `Err` when that is taken.
+    pub fn rename(&self, table: &Table, name: Atom) -> Result<(), ()> {
+        if table.named {
+            let mut names = self.names.write();
+            if names.contains_key(&name) {
+                return Err(());
+            }
+            names.remove(&table.name());
+            names.insert(name, table.slot);
+        }
+        table.name.store(name.index(), Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Takes a table away. `false` when somebody else just did.
+    pub fn delete(&self, table: &Table, guard: &Guard) -> bool {
+        if table.dead.swap(true, Ordering::AcqRel) {
+            return false;
+        }
+        if table.named {
+            let mut names = self.names.write();
+            if names.get(&table.name()) == Some(&table.slot) {
+                names.remove(&table.name());
+            }
+        }
+        self.let_go(table.owner(), table.slot);
+        match &table.storage {
+            Storage::Hash(shards) => shards.iter().for_each(|shard| self.reap(shard.write().take_all())),
+            Storage::Ordered(tree) => self.reap_tree(tree.write().take_all()),
+        }
+        let slot = table.slot;
+        let address = std::ptr::from_ref(table) as usize;
+        self.slot(slot).expect("the table was there").store(std::ptr::null_mut(), Ordering::Release);
+        self.free.lock().0.push(slot);
+        // SAFETY: the table is out of the register; guards that saw it delay this.
+        unsafe { guard.defer_unchecked(move || drop(Box::from_raw(address as *mut Table))) };
+        true
+    }
+
+    fn send(&self, garbage: Garbage) {
+        let sender = self.reaper.get_or_init(|| {
+            let (sender, receiver) = channel();
+            let thread = std::thread::Builder::new().name("ets reaper".into());
+            // Without a thread, whoever sends frees the garbage.
+            let _ = thread.spawn(move || receiver.iter().for_each(drop));
+            sender
+        });
+        let _ = sender.send(garbage);
+    }
+
+    /// Frees objects, at once when they are few.
+    fn reap(&self, table: HashTable) {
+        if table.len() > 1000 {
+            self.send(Box::new(table));
+        }
+    }
+    fn reap_tree(&self, table: OrderedTable) {
+        if table.len() > 1000 {
+            self.send(Box::new(table));
+        }
+    }
+
+    fn holders(&self, pid: u64) -> &Mutex<HashMap<u64, Vec<u32>>> {
+        &self.held[pid as usize % HELD_PARTS]
+    }
+    /// Has the end of the process looked at the table.
+    pub fn hold(&self, pid: u64, slot: u32) {
+        self.holders(pid).lock().entry(pid).or_default().push(slot);
+    }
+    fn let_go(&self, pid: u64, slot: u32) {
+        let mut held = self.holders(pid).lock();
+        if let Some(slots) = held.get_mut(&pid) {
+            if let Some(at) = slots.iter().position(|&other| other == slot) {
+                slots.swap_remove(at);
+            }
+            if slots.is_empty() {
+                held.remove(&pid);
+            }
+        }
+    }
+    pub fn slot_of(table: &Table) -> u32 {
+        table.slot
+    }
+
+    /// Makes another process the owner.
+    pub fn give(&self, table: &Table, to: u64) {
+        let from = table.owner.swap(to, Ordering::AcqRel);
+        self.hold(to, table.slot);
+        self.let_go(from, table.slot);
+    }
+
+    /// The tables that the process owns or fixes; nobody is asked about it again.
+    pub fn held_by(&self, pid: u64) -> Vec<u32> {
+        self.holders(pid).lock().remove(&pid).unwrap_or_default()
+    }
+}
