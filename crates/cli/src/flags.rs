@@ -255,10 +255,59 @@ fn erlc_options(arguments: Vec<String>) -> Vec<String> {
     options
 }
 
+fn info(arguments: &[String]) -> Result<i32, String> {
+    let told = match arguments {
+        [flag, root] if flag == "--otp-root" => Some(Path::new(root)),
+        _ => None,
+    };
+    let otp = Otp::find(told).map_err(|error| error.to_string())?;
+    println!("swarmrt {}", env!("CARGO_PKG_VERSION"));
+    println!("OTP root:    {}", otp.root.display());
+    println!("OTP release: {} (erts {})", otp.version.as_deref().unwrap_or(&otp.release), otp.erts_version);
+    println!("engines:     interpreter");
+    println!("schedulers:  {}", std::thread::available_parallelism().map_or(1, usize::from));
+    let builtins = swarmrt::coverage::builtins(&otp).map_err(|error| error.to_string())?;
+    let missing: Vec<&str> = builtins.iter().filter(|builtin| !builtin.exists).map(|builtin| builtin.name.as_str()).collect();
+    println!("built-ins:   {} of OTP's {} exist; missing:", builtins.len() - missing.len(), builtins.len());
+    for name in missing {
+        println!("  {name}");
+    }
+    Ok(0)
+}
+
+fn disasm(arguments: &[String]) -> Result<i32, String> {
+    let [file, only @ ..] = arguments else { return Err("disasm needs a .beam file".to_owned()) };
+    let bytes = std::fs::read(file).map_err(|error| format!("{file}: {error}"))?;
+    let text = swarmrt::disassemble(&bytes, only.first().map(String::as_str)).map_err(|error| format!("{file}: {error}"))?;
+    print!("{text}");
+    Ok(0)
+}
+
+/// Runs a command with `erl`, `erlc` and `escript` on its PATH being this program.
+fn exec(arguments: &[String]) -> Result<i32, String> {
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::process::CommandExt;
+    let [command, rest @ ..] = arguments else { return Err("exec needs a command".to_owned()) };
+    let here = std::env::current_exe().map_err(|error| error.to_string())?;
+    let folder = std::env::temp_dir().join(format!("swarmrt-exec-{}", std::process::id()));
+    let failed = |error: std::io::Error| format!("{}: {error}", folder.display());
+    std::fs::create_dir_all(&folder).map_err(failed)?;
+    for name in ["erl", "erlc", "escript"] {
+        let script = folder.join(name);
+        let quoted = here.to_string_lossy().replace('\'', "'\\''");
+        std::fs::write(&script, format!("#!/bin/sh\nexec '{quoted}' {name} \"$@\"\n")).map_err(failed)?;
+        std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).map_err(failed)?;
+    }
+    let path = std::env::var("PATH").unwrap_or_default();
+    let error = std::process::Command::new(command).args(rest).env("PATH", format!("{}:{path}", folder.display())).exec();
+    Err(format!("{command}: {error}"))
+}
+
 const USAGE: &str = "usage: swarmrt COMMAND …
   run FILE [ARGS…]          run a program: .erl, .beam or an escript
   shell                     the Erlang shell
   erl …, erlc …, escript …  as OTP's
+  exec COMMAND…             run COMMAND with erl, erlc and escript being SwarmRT
   info                      version, OTP found, built-ins
   disasm FILE.beam [F/A]    the specialised instructions";
 
@@ -270,6 +319,9 @@ pub fn run(arguments: &[String]) -> Result<i32, String> {
             "shell" => erl("erl", rest),
             "erlc" => erlc(rest),
             "escript" => escript(rest),
+            "exec" => exec(rest),
+            "info" => info(rest),
+            "disasm" => disasm(rest),
             "--help" | "help" => {
                 println!("{USAGE}");
                 Ok(0)

@@ -3,6 +3,7 @@
 //! Invariants: knows nothing of argument parsing; what the command line says arrives as [`Builder`]
 //! fields and boot arguments.
 
+pub mod coverage;
 mod otp;
 
 pub use otp::{Otp, OtpError};
@@ -46,6 +47,35 @@ pub struct Builder {
     pub boot_args: Vec<Vec<u8>>,
     /// Leaves out the first process: whoever embeds the machine starts what is to run.
     pub without_init: bool,
+}
+
+/// The specialised instructions of a `.beam` file, a line each; of one function when `only` names it (`name/arity`).
+///
+/// # Errors
+/// What is wrong with the file.
+pub fn disassemble(bytes: &[u8], only: Option<&str>) -> Result<String, String> {
+    use std::fmt::Write;
+    let config = Config { schedulers: 1, processes_max: 1024, dirty_cpu: 0, dirty_io: 0, boot_args: Vec::new() };
+    let vm = Vm::new(config);
+    let module = vm.code.prepare(bytes).map_err(|error| error.0)?.0;
+    let code = module.code.code();
+    let functions = &module.code.functions;
+    let mut text = String::new();
+    for (number, function) in functions.iter().enumerate() {
+        let name = format!("{}/{}", function.name, function.arity);
+        if only.is_some_and(|only| only != name) {
+            continue;
+        }
+        let end = functions.get(number + 1).map_or(code.len(), |next| next.start as usize);
+        writeln!(text, "{name}:").map_err(|error| error.to_string())?;
+        for (at, instr) in code.iter().enumerate().take(end).skip(function.start as usize) {
+            writeln!(text, "{at:6}  {instr:?}").map_err(|error| error.to_string())?;
+        }
+    }
+    if text.is_empty() {
+        return Err(only.map_or("the module has no functions".to_owned(), |only| format!("there is no function {only}")));
+    }
+    Ok(text)
 }
 
 impl Builder {
