@@ -1,6 +1,6 @@
 //! Binaries from and to lists, iodata, and taking binaries apart.
 
-use crate::args::{NotIodata, Piece, binary_of, byte_list_of, each_piece, iodata_bytes, size_of};
+use crate::args::{NotIodata, Piece, binary_of, each_piece, iodata_bytes, size_of};
 use swarmrt_machine::{BifResult, Process, Raise, bif};
 use swarmrt_term::binary::HEAP_BIN_BYTES_MAX;
 use swarmrt_term::{Alloc, Bits, SharedBytes, Term};

@@ -9,6 +9,7 @@ mod atoms;
 mod binaries;
 mod checksums;
 mod dictionary;
+mod ets;
 mod guards;
 mod identifiers;
 mod lists;
@@ -36,4 +37,5 @@ pub fn register(vm: &'static swarmrt_machine::Vm, release: &str, erts: &str) {
     let versions = vm.extension::<system::Release>();
     let _ = versions.otp.set(release.to_owned());
     let _ = versions.erts.set(erts.to_owned());
+    ets::register(vm);
 }

@@ -224,6 +224,13 @@ impl HashTable {
         change
     }
 
+    /// As [`visit_bucket`](HashTable::visit_bucket), for the objects with this key.
+    pub fn visit_key(&mut self, key: Term, hash: u32, fixed: bool, mut visit: impl FnMut(&Head) -> Verdict) -> Change {
+        let keypos = self.keypos;
+        let has_key = |object: &Head| object.hash == hash && equal_exact(object.key(keypos), key);
+        self.visit_bucket(self.bucket_of(hash), fixed, |object| if has_key(object) { visit(object) } else { Verdict::Keep })
+    }
+
     /// Visits the living objects of a bucket, and does with each what `visit` says.
     pub fn visit_bucket(&mut self, bucket: usize, fixed: bool, mut visit: impl FnMut(&Head) -> Verdict) -> Change {
         let mut place: *mut *mut Head = &raw mut self.buckets[bucket];

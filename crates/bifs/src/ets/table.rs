@@ -187,26 +187,30 @@ impl Table {
         before
     }
 
-    pub fn fix(&self, pid: u64, now_ns: i64) {
+    /// Keeps objects where they are for the process. Whether it did not before.
+    pub fn fix(&self, pid: u64, now_ns: i64) -> bool {
         let mut fixes = self.fixes.lock();
         if fixes.by.is_empty() {
             fixes.since_monotonic_ns = now_ns;
         }
-        *fixes.by.entry(pid).or_default() += 1;
+        let count = fixes.by.entry(pid).or_default();
+        *count += 1;
         self.fixed.fetch_add(1, Ordering::AcqRel);
+        *count == 1
     }
 
-    /// Takes one fixation of the process back, or all.
-    pub fn unfix(&self, pid: u64, all: bool) {
-        let gone = {
+    /// Takes one fixation of the process back, or all. Whether that was its last.
+    pub fn unfix(&self, pid: u64, all: bool) -> bool {
+        let (last, gone) = {
             let mut fixes = self.fixes.lock();
-            let Some(count) = fixes.by.get_mut(&pid) else { return };
+            let Some(count) = fixes.by.get_mut(&pid) else { return false };
             let taken = if all { *count } else { 1 };
             *count -= taken;
-            if *count == 0 {
+            let last = *count == 0;
+            if last {
                 fixes.by.remove(&pid);
             }
-            self.fixed.fetch_sub(taken, Ordering::AcqRel) == taken
+            (last, self.fixed.fetch_sub(taken, Ordering::AcqRel) == taken)
         };
         if gone
             && let Storage::Hash(shards) = &self.storage
@@ -215,6 +219,7 @@ impl Table {
                 shard.write().unfix();
             }
         }
+        last
     }
 }
 
@@ -444,7 +449,7 @@ impl Register {
     pub fn hold(&self, pid: u64, slot: u32) {
         self.holders(pid).lock().entry(pid).or_default().push(slot);
     }
-    fn let_go(&self, pid: u64, slot: u32) {
+    pub fn let_go(&self, pid: u64, slot: u32) {
         let mut held = self.holders(pid).lock();
         if let Some(slots) = held.get_mut(&pid) {
             if let Some(at) = slots.iter().position(|&other| other == slot) {

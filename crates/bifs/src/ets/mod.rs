@@ -1,0 +1,886 @@
+//! `ets`: tables of terms shared by all processes.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`table`] | a table, and the register of all |
+//! | [`object`] | one stored tuple in memory of its own |
+//! | [`hash`] | sets and bags |
+//! | [`ordered`] | ordered sets |
+//! | [`matchspec`] | match specifications |
+//! | [`select`] | walking through a table with one |
+//!
+//! Invariants: terms are copied when they go in and when they come out, literals too. A reader or writer
+//! holds the lock of what it looks at for the work on a bounded number of objects.
+
+mod hash;
+mod matchspec;
+mod object;
+mod ordered;
+mod select;
+mod table;
+
+use crate::args::{atom_of, list_of, pair_of, size_of};
+use crossbeam_epoch::pin;
+use hash::{Verdict, hash_of};
+use object::{Head, OwnedTerm};
+use swarmrt_heap::copy_whole;
+use swarmrt_machine::{BifResult, Process, Raise, Vm, bif, signal};
+use swarmrt_term::bigint;
+use swarmrt_term::{Alloc, FragmentHeap, NodeInfo, Term, Tuple, am, atom, compare, equal_exact};
+use table::{Access, Heir, Kind, Protection, Register, Storage, Table, Tuning, Wanted};
+
+/// Objects that count as one reduction when they are copied.
+const WORDS_PER_REDUCTION: usize = 50;
+
+fn register_of(p: &Process) -> &'static Register {
+    p.vm.extension::<Register>()
+}
+
+/// Has tables looked after when processes end.
+pub fn register(vm: &'static Vm) {
+    vm.add_exit_hook(process_ended);
+}
+
+fn yes() -> BifResult {
+    Ok(Term::bool(true))
+}
+
+/// A copy of a stored term on the heap of the process.
+fn copy_out(p: &mut Process, term: Term) -> Term {
+    if term.is_immediate() { term } else { copy_whole(term, p) }
+}
+
+#[bif("ets:new/2")]
+fn new(p: &mut Process, name: Term, options: Term) -> BifResult {
+    let name = atom_of(name)?;
+    let mut wanted =
+        Wanted { name, named: false, kind: Kind::Set, protection: Protection::Protected, keypos: 0, heir: None, tuning: Tuning::default() };
+    for option in list_of(options)? {
+        new_option(&mut wanted, option)?;
+    }
+    let guard = &pin();
+    let table = register_of(p).create(p, wanted, guard).map_err(|()| Raise::badarg_because(atom!("already_exists")))?;
+    Ok(table.id(p))
+}
+
+fn new_option(wanted: &mut Wanted, option: Term) -> Result<(), Raise> {
+    if let Some(name) = option.as_atom() {
+        if let Some(kind) = [Kind::Set, Kind::OrderedSet, Kind::Bag, Kind::DuplicateBag].into_iter().find(|kind| kind.atom() == name) {
+            wanted.kind = kind;
+        } else if let Some(protection) = Protection::of(name) {
+            wanted.protection = protection;
+        } else if name == atom!("named_table") {
+            wanted.named = true;
+        } else if name == atom!("compressed") {
+            wanted.tuning.compressed = true;
+        } else {
+            return Err(Raise::BADARG);
+        }
+        return Ok(());
+    }
+    if let Some(tuple) = option.as_tuple().filter(|tuple| tuple.arity() == 3) {
+        if tuple.get(0) != Term::atom(atom!("heir")) {
+            return Err(Raise::BADARG);
+        }
+        wanted.heir = Some(Heir { pid: tuple.get(1).as_pid().ok_or(Raise::BADARG)?, data: OwnedTerm::new(tuple.get(2)) });
+        return Ok(());
+    }
+    let (key, value) = pair_of(option).ok_or(Raise::BADARG)?;
+    let flag = value.as_bool().ok_or(Raise::BADARG);
+    match atom_of(key)?.name() {
+        "keypos" => wanted.keypos = size_of(value)?.checked_sub(1).ok_or(Raise::BADARG)?,
+        "heir" if value == Term::atom(am::NONE) => wanted.heir = None,
+        "read_concurrency" => wanted.tuning.read_concurrency = flag?,
+        "write_concurrency" if value == Term::atom(atom!("auto")) => {
+            wanted.tuning.write_concurrency = true;
+            wanted.tuning.write_concurrency_auto = true;
+            wanted.tuning.decentralized_counters = true;
+        }
+        "write_concurrency" => {
+            wanted.tuning.write_concurrency = flag?;
+            wanted.tuning.write_concurrency_auto = false;
+            if wanted.kind == Kind::OrderedSet {
+                wanted.tuning.decentralized_counters = wanted.tuning.write_concurrency;
+            }
+        }
+        "decentralized_counters" => wanted.tuning.decentralized_counters = flag?,
+        _ => return Err(Raise::BADARG),
+    }
+    Ok(())
+}
+
+/// An object that may go into the table.
+fn object_of(table: &Table, term: Term) -> Result<Tuple, Raise> {
+    term.as_tuple().filter(|tuple| table.keypos < tuple.arity()).ok_or(Raise::BADARG)
+}
+
+/// A stored copy of the object.
+fn stored(table: &Table, object: Tuple) -> *mut Head {
+    let hash = if table.kind == Kind::OrderedSet { 0 } else { hash_of(object.get(table.keypos)) };
+    Head::new(object.term(), hash)
+}
+
+fn objects_of(table: &Table, objects: Term) -> Result<Vec<Tuple>, Raise> {
+    if !objects.is_list() {
+        return Ok(vec![object_of(table, objects)?]);
+    }
+    list_of(objects)?.into_iter().map(|object| object_of(table, object)).collect()
+}
+
+/// Takes in objects, all at once as far as others can see.
+fn put_all(table: &Table, objects: &[Tuple], only_new: bool) -> bool {
+    let fixed = table.is_fixed();
+    match &table.storage {
+        Storage::Ordered(tree) => {
+            let mut tree = tree.write();
+            if only_new && objects.iter().any(|object| tree.get(object.get(table.keypos)).is_some()) {
+                return false;
+            }
+            for &object in objects {
+                table.count(tree.insert(stored(table, object)));
+            }
+        }
+        Storage::Hash(shards) => {
+            if let (&[object], false) = (objects, only_new) {
+                let object = stored(table, object);
+                // SAFETY: just made, and still ours.
+                let hash = unsafe { (*object).hash };
+                table.count(Table::shard(shards, hash).write().insert(object, fixed));
+                return true;
+            }
+            let mut locked: Vec<_> = shards.iter().map(parking_lot::RwLock::write).collect();
+            let part = |hash: u32| (hash >> 24) as usize & (shards.len() - 1);
+            let present = |object: &Tuple| {
+                let key = object.get(table.keypos);
+                let hash = hash_of(key);
+                locked[part(hash)].with_key(key, hash).next().is_some()
+            };
+            if only_new && objects.iter().any(present) {
+                return false;
+            }
+            for &object in objects {
+                let object = stored(table, object);
+                // SAFETY: just made, and still ours.
+                let hash = unsafe { (*object).hash };
+                table.count(locked[part(hash)].insert(object, fixed));
+            }
+        }
+    }
+    true
+}
+
+#[bif("ets:insert/2")]
+fn insert(p: &mut Process, id: Term, objects: Term) -> BifResult {
+    let guard = &pin();
+    let table = register_of(p).table(p, id, Access::Write, guard)?;
+    if let Some(object) = objects.as_tuple() {
+        if table.keypos >= object.arity() {
+            return Err(Raise::BADARG);
+        }
+        put_all(table, &[object], false);
+        return yes();
+    }
+    let objects = objects_of(table, objects)?;
+    p.bump_reductions(objects.len());
+    put_all(table, &objects, false);
+    yes()
+}
+
+#[bif("ets:insert_new/2")]
+fn insert_new(p: &mut Process, id: Term, objects: Term) -> BifResult {
+    let guard = &pin();
+    let table = register_of(p).table(p, id, Access::Write, guard)?;
+    let objects = objects_of(table, objects)?;
+    p.bump_reductions(objects.len());
+    Ok(Term::bool(put_all(table, &objects, true)))
+}
+
+/// Calls `visit` with the objects of this key, the newest first.
+fn each_with_key(table: &Table, key: Term, mut visit: impl FnMut(&Head)) {
+    match &table.storage {
+        Storage::Ordered(tree) => {
+            if let Some(object) = tree.read().get(key) {
+                visit(object);
+            }
+        }
+        Storage::Hash(shards) => {
+            let hash = hash_of(key);
+            Table::shard(shards, hash).read().with_key(key, hash).for_each(visit);
+        }
+    }
+}
+
+fn lookup_in(p: &mut Process, table: &Table, key: Term, part: impl Fn(&Head) -> Option<Term>) -> Result<Term, Raise> {
+    let mut list = Term::NIL;
+    let mut words = 0;
+    let mut whole = true;
+    each_with_key(table, key, |object| match part(object) {
+        Some(term) => {
+            words += object.words();
+            let copy = copy_out(p, term);
+            list = p.cons(copy, list);
+        }
+        None => whole = false,
+    });
+    p.bump_reductions(words / WORDS_PER_REDUCTION);
+    if whole { Ok(list) } else { Err(Raise::BADARG) }
+}
+
+#[bif("ets:lookup/2")]
+fn lookup(p: &mut Process, id: Term, key: Term) -> BifResult {
+    let guard = &pin();
+    let table = register_of(p).table(p, id, Access::Read, guard)?;
+    lookup_in(p, table, key, |object| Some(object.term()))
+}
+
+#[bif("ets:lookup_element/3")]
+fn lookup_element(p: &mut Process, id: Term, key: Term, position: Term) -> BifResult {
+    let guard = &pin();
+    let table = register_of(p).table(p, id, Access::Read, guard)?;
+    let at = position.as_small().filter(|&position| position >= 1).ok_or(Raise::BADARG)? as usize - 1;
+    let list = lookup_in(p, table, key, |object| object.tuple().elements().get(at).copied())?;
+    let Some(cell) = list.as_cons() else { return Err(Raise::badarg_because(am::BADKEY)) };
+    Ok(if matches!(table.kind, Kind::Set | Kind::OrderedSet) { cell.head() } else { list })
+}
+
+#[bif("ets:member/2")]
+fn member(p: &mut Process, id: Term, key: Term) -> BifResult {
+    let guard = &pin();
+    let table = register_of(p).table(p, id, Access::Read, guard)?;
+    let mut found = false;
+    each_with_key(table, key, |_| found = true);
+    Ok(Term::bool(found))
+}
+
+/// Removes the objects with this key for which `which` says so.
+fn remove(table: &Table, key: Term, mut which: impl FnMut(&Head) -> bool) {
+    let fixed = table.is_fixed();
+    let change = match &table.storage {
+        Storage::Ordered(tree) => {
+            let mut tree = tree.write();
+            if tree.get(key).is_some_and(which) { tree.remove(key) } else { return }
+        }
+        Storage::Hash(shards) => {
+            let hash = hash_of(key);
+            Table::shard(shards, hash).write().remove(key, hash, fixed, &mut which)
+        }
+    };
+    table.count(change);
+}
+
+#[bif("ets:delete/2")]
+fn delete_key(p: &mut Process, id: Term, key: Term) -> BifResult {
+    let guard = &pin();
+    let table = register_of(p).table(p, id, Access::Write, guard)?;
+    remove(table, key, |_| true);
+    yes()
+}
+
+#[bif("ets:delete_object/2")]
+fn delete_object(p: &mut Process, id: Term, object: Term) -> BifResult {
+    let guard = &pin();
+    let table = register_of(p).table(p, id, Access::Write, guard)?;
+    let object = object.as_tuple().ok_or(Raise::BADARG)?;
+    if let Some(&key) = object.elements().get(table.keypos) {
+        remove(table, key, |stored| equal_exact(stored.term(), object.term()));
+    } else {
+        return Err(Raise::BADARG);
+    }
+    yes()
+}
+
+#[bif("ets:take/2")]
+fn take(p: &mut Process, id: Term, key: Term) -> BifResult {
+    let guard = &pin();
+    let table = register_of(p).table(p, id, Access::Write, guard)?;
+    let mut list = Term::NIL;
+    remove(table, key, |object| {
+        let copy = copy_out(p, object.term());
+        list = p.cons(copy, list);
+        true
+    });
+    Ok(list)
+}
+
+#[bif("ets:delete/1")]
+fn delete_table(p: &mut Process, id: Term) -> BifResult {
+    let guard = &pin();
+    let register = register_of(p);
+    let table = register.table(p, id, Access::Write, guard)?;
+    register.delete(table, guard);
+    yes()
+}
+
+#[bif("ets:internal_delete_all/2")]
+fn internal_delete_all(p: &mut Process, id: Term, _state: Term) -> BifResult {
+    let guard = &pin();
+    let register = register_of(p);
+    let table = register.table(p, id, Access::Write, guard)?;
+    Ok(Term::small(table.clear(register) as i64))
+}
+
+/// One change to an element that `update_counter` was asked for.
+struct CounterChange {
+    at: usize,
+    increment: Term,
+    /// Threshold, and what is set instead beyond it.
+    limit: Option<(Term, Term)>,
+}
+
+fn counter_change(table: &Table, operation: Term) -> Result<CounterChange, Raise> {
+    if operation.is_integer() {
+        return Ok(CounterChange { at: table.keypos + 1, increment: operation, limit: None });
+    }
+    let tuple = operation.as_tuple().ok_or(Raise::BADARG)?;
+    let elements = tuple.elements();
+    let (position, increment, limit) = match *elements {
+        [position, increment] => (position, increment, None),
+        [position, increment, threshold, value] => (position, increment, Some((threshold, value))),
+        _ => return Err(Raise::BADARG),
+    };
+    let integers = increment.is_integer() && limit.is_none_or(|(threshold, value)| threshold.is_integer() && value.is_integer());
+    let position = position.as_small().ok_or(Raise::BADARG)?;
+    if !integers {
+        return Err(Raise::BADARG);
+    }
+    if position < 1 {
+        return Err(Raise::badarg_because(atom!("position")));
+    }
+    Ok(CounterChange { at: position as usize - 1, increment, limit })
+}
+
+/// The new value of a counter.
+fn counted<A: Alloc + ?Sized>(heap: &mut A, before: Term, change: &CounterChange) -> Result<Term, Raise> {
+    let sum = bigint::add(heap, before, change.increment).map_err(|_| Raise::BADARG)?;
+    let Some((threshold, value)) = change.limit else { return Ok(sum) };
+    let downwards = compare(change.increment, Term::small(0)).is_lt();
+    let beyond = if downwards { compare(sum, threshold).is_lt() } else { compare(sum, threshold).is_gt() };
+    Ok(if beyond { value } else { sum })
+}
+
+/// Puts values into elements of a stored object, in place where that goes.
+fn with_elements(object: &mut Head, values: &[(usize, Term)]) -> Verdict {
+    let tuple = object.tuple();
+    if values.iter().all(|&(at, value)| value.is_immediate() && tuple.get(at).is_immediate()) {
+        for &(at, value) in values {
+            object.set_immediate(at, value);
+        }
+        return Verdict::Keep;
+    }
+    let mut elements = tuple.elements().to_vec();
+    for &(at, value) in values {
+        elements[at] = value;
+    }
+    let mut heap = FragmentHeap::new();
+    let changed = heap.tuple(&elements);
+    Verdict::Replace(Head::new(changed, object.hash))
+}
+
+/// Changes the one object with this key. `None` when there is none.
+fn update_object<R>(table: &Table, key: Term, change: impl FnOnce(&mut Head) -> (R, Verdict)) -> Option<R> {
+    let updated = match &table.storage {
+        Storage::Ordered(tree) => tree.write().update(key, change),
+        Storage::Hash(shards) => {
+            let hash = hash_of(key);
+            Table::shard(shards, hash).write().update(key, hash, change)
+        }
+    };
+    updated.map(|(result, change)| {
+        table.count(change);
+        result
+    })
+}
+
+fn is_set(table: &Table) -> Result<(), Raise> {
+    if matches!(table.kind, Kind::Set | Kind::OrderedSet) { Ok(()) } else { Err(Raise::badarg_because(atom!("table_type"))) }
+}
+
+fn update_counter_in(p: &mut Process, id: Term, key: Term, operation: Term, default: Option<Term>) -> BifResult {
+    let guard = &pin();
+    let table = register_of(p).table(p, id, Access::Write, guard)?;
+    is_set(table)?;
+    let operations = if operation.is_list() { list_of(operation)? } else { vec![operation] };
+    let changes = operations.into_iter().map(|operation| counter_change(table, operation)).collect::<Result<Vec<_>, _>>()?;
+    let default = match default {
+        Some(default) => Some(object_of(table, default)?),
+        None => None,
+    };
+    let mut apply = |object: &mut Head| -> (Result<Vec<Term>, Raise>, Verdict) {
+        let elements = object.tuple();
+        let mut values: Vec<(usize, Term)> = Vec::with_capacity(changes.len());
+        let mut results = Vec::with_capacity(changes.len());
+        for change in &changes {
+            if change.at == table.keypos {
+                return (Err(Raise::badarg_because(atom!("keypos"))), Verdict::Keep);
+            }
+            if change.at >= elements.arity() {
+                return (Err(Raise::badarg_because(atom!("position"))), Verdict::Keep);
+            }
+            let before = values.iter().rev().find(|(at, _)| *at == change.at).map_or(elements.get(change.at), |&(_, value)| value);
+            if !before.is_integer() {
+                return (Err(Raise::BADARG), Verdict::Keep);
+            }
+            match counted(p, before, change) {
+                Ok(value) => {
+                    values.push((change.at, value));
+                    results.push(value);
+                }
+                Err(raise) => return (Err(raise), Verdict::Keep),
+            }
+        }
+        let verdict = with_elements(object, &values);
+        (Ok(results), verdict)
+    };
+    let results = match update_object(table, key, &mut apply) {
+        Some(results) => results?,
+        None => {
+            let Some(default) = default else { return Err(Raise::badarg_because(am::BADKEY)) };
+            let mut elements = default.elements().to_vec();
+            elements[table.keypos] = key;
+            let mut heap = FragmentHeap::new();
+            let fresh = heap.tuple(&elements);
+            let hash = if table.kind == Kind::OrderedSet { 0 } else { hash_of(key) };
+            let mut object = Head::new(fresh, hash);
+            // SAFETY: just made, and still ours.
+            let (results, verdict) = apply(unsafe { &mut *object });
+            if results.is_err() {
+                // SAFETY: nobody has seen it.
+                unsafe { Head::free(object) };
+                return results.map(|_| Term::NIL);
+            }
+            if let Verdict::Replace(new) = verdict {
+                // SAFETY: as above.
+                unsafe { Head::free(std::mem::replace(&mut object, new)) };
+            }
+            let fixed = table.is_fixed();
+            table.count(match &table.storage {
+                Storage::Ordered(tree) => tree.write().insert(object),
+                Storage::Hash(shards) => Table::shard(shards, hash).write().insert(object, fixed),
+            });
+            results?
+        }
+    };
+    if operation.is_list() { Ok(p.list(&results)) } else { Ok(results[0]) }
+}
+
+#[bif("ets:update_counter/3")]
+fn update_counter(p: &mut Process, id: Term, key: Term, operation: Term) -> BifResult {
+    update_counter_in(p, id, key, operation, None)
+}
+
+#[bif("ets:update_counter/4")]
+fn update_counter_4(p: &mut Process, id: Term, key: Term, operation: Term, default: Term) -> BifResult {
+    update_counter_in(p, id, key, operation, Some(default))
+}
+
+#[bif("ets:update_element/3")]
+fn update_element(p: &mut Process, id: Term, key: Term, specification: Term) -> BifResult {
+    let guard = &pin();
+    let table = register_of(p).table(p, id, Access::Write, guard)?;
+    if is_set(table).is_err() {
+        return Err(Raise::BADARG);
+    }
+    let pairs = if specification.is_list() { list_of(specification)? } else { vec![specification] };
+    let mut values = Vec::with_capacity(pairs.len());
+    for pair in pairs {
+        let (position, value) = pair_of(pair).ok_or(Raise::BADARG)?;
+        let at = position.as_small().filter(|&position| position >= 1).ok_or(Raise::BADARG)? as usize - 1;
+        if at == table.keypos {
+            return Err(Raise::badarg_because(atom!("keypos")));
+        }
+        values.push((at, value));
+    }
+    let result = update_object(table, key, |object| {
+        let arity = object.tuple().arity();
+        if values.iter().any(|&(at, _)| at >= arity) {
+            return (Err(Raise::BADARG), Verdict::Keep);
+        }
+        let verdict = with_elements(object, &values);
+        (Ok(()), verdict)
+    });
+    match result {
+        Some(result) => result.map(|()| Term::bool(true)),
+        None => Ok(Term::bool(false)),
+    }
+}
+
+fn key_or_end(p: &mut Process, key: Option<Term>) -> Term {
+    key.map_or(Term::atom(am::END_OF_TABLE), |key| copy_out(p, key))
+}
+
+/// The first key of the parts of a hash table from `shard` on.
+fn first_in(p: &mut Process, shards: &[parking_lot::RwLock<hash::HashTable>], shard: usize) -> Term {
+    for shard in &shards[shard..] {
+        let shard = shard.read();
+        if let Some(key) = shard.first_from(0) {
+            return copy_out(p, key);
+        }
+    }
+    Term::atom(am::END_OF_TABLE)
+}
+
+fn edge(p: &mut Process, id: Term, last: bool) -> BifResult {
+    let guard = &pin();
+    let table = register_of(p).table(p, id, Access::Read, guard)?;
+    Ok(match &table.storage {
+        Storage::Ordered(tree) => {
+            let tree = tree.read();
+            key_or_end(p, if last { tree.last() } else { tree.first() })
+        }
+        Storage::Hash(shards) => first_in(p, shards, 0),
+    })
+}
+
+#[bif("ets:first/1")]
+#[bif("erts_internal:ets_raw_first/1")]
+fn first(p: &mut Process, id: Term) -> BifResult {
+    edge(p, id, false)
+}
+
+#[bif("ets:last/1")]
+fn last(p: &mut Process, id: Term) -> BifResult {
+    edge(p, id, true)
+}
+
+fn neighbour(p: &mut Process, id: Term, key: Term, previous: bool) -> BifResult {
+    let guard = &pin();
+    let table = register_of(p).table(p, id, Access::Read, guard)?;
+    match &table.storage {
+        Storage::Ordered(tree) => {
+            let tree = tree.read();
+            Ok(key_or_end(p, if previous { tree.previous(key) } else { tree.next(key) }))
+        }
+        Storage::Hash(shards) => {
+            let hash = hash_of(key);
+            let part = Table::shard(shards, hash);
+            {
+                let shard = part.read();
+                let next = shard.next(key, hash).map_err(|()| Raise::BADARG)?;
+                if let Some(key) = next {
+                    return Ok(copy_out(p, key));
+                }
+            }
+            let at = shards.iter().position(|shard| std::ptr::eq(shard, part)).unwrap_or(0);
+            Ok(first_in(p, shards, at + 1))
+        }
+    }
+}
+
+#[bif("ets:next/2")]
+#[bif("erts_internal:ets_raw_next/2")]
+fn next(p: &mut Process, id: Term, key: Term) -> BifResult {
+    neighbour(p, id, key, false)
+}
+
+#[bif("ets:prev/2")]
+fn prev(p: &mut Process, id: Term, key: Term) -> BifResult {
+    neighbour(p, id, key, true)
+}
+
+#[bif("ets:slot/2")]
+fn slot(p: &mut Process, id: Term, index: Term) -> BifResult {
+    let guard = &pin();
+    let table = register_of(p).table(p, id, Access::Read, guard)?;
+    let mut index = size_of(index)?;
+    match &table.storage {
+        Storage::Ordered(tree) => {
+            let tree = tree.read();
+            if let Some(object) = tree.nth(index) {
+                let copy = copy_out(p, object.term());
+                return Ok(p.cons(copy, Term::NIL));
+            }
+            if index == tree.len() { Ok(Term::atom(am::END_OF_TABLE)) } else { Err(Raise::BADARG) }
+        }
+        Storage::Hash(shards) => {
+            for shard in shards {
+                let shard = shard.read();
+                if index < shard.buckets() {
+                    let mut list = Term::NIL;
+                    for object in shard.bucket(index) {
+                        let copy = copy_out(p, object.term());
+                        list = p.cons(copy, list);
+                    }
+                    return Ok(list);
+                }
+                index -= shard.buckets();
+            }
+            if index == 0 { Ok(Term::atom(am::END_OF_TABLE)) } else { Err(Raise::BADARG) }
+        }
+    }
+}
+
+#[bif("ets:whereis/1")]
+fn whereis(p: &mut Process, id: Term) -> BifResult {
+    let guard = &pin();
+    let known = id.is_atom() || id.as_local_ref().is_some();
+    if !known {
+        return Err(Raise::BADARG);
+    }
+    let table = register_of(p).find(id, guard).filter(|table| !table.is_dead());
+    Ok(table.map_or(Term::atom(am::UNDEFINED), |table| table.reference.to_term(p)))
+}
+
+#[bif("ets:rename/2")]
+fn rename(p: &mut Process, id: Term, name: Term) -> BifResult {
+    let guard = &pin();
+    let register = register_of(p);
+    let table = register.table(p, id, Access::Write, guard)?;
+    let name = atom_of(name)?;
+    register.rename(table, name).map_err(|()| Raise::BADARG)?;
+    Ok(table.id(p))
+}
+
+#[bif("ets:setopts/2")]
+fn setopts(p: &mut Process, id: Term, options: Term) -> BifResult {
+    let guard = &pin();
+    let table = register_of(p).table(p, id, Access::Write, guard)?;
+    let options = if options.is_list() { list_of(options)? } else { vec![options] };
+    let mut heir: Option<Option<Heir>> = None;
+    let mut protection = None;
+    for option in options {
+        let tuple = option.as_tuple().ok_or(Raise::BADARG)?;
+        match *tuple.elements() {
+            [key, pid, data] if key == Term::atom(atom!("heir")) && heir.is_none() => {
+                heir = Some(Some(Heir { pid: pid.as_pid().ok_or(Raise::BADARG)?, data: OwnedTerm::new(data) }));
+            }
+            [key, value] if key == Term::atom(atom!("heir")) && value == Term::atom(am::NONE) && heir.is_none() => heir = Some(None),
+            [key, value] if key == Term::atom(atom!("protection")) && protection.is_none() => {
+                protection = Some(value.as_atom().and_then(Protection::of).ok_or(Raise::BADARG)?);
+            }
+            _ => return Err(Raise::BADARG),
+        }
+    }
+    if table.owner() != p.id() {
+        return Err(Raise::badarg_because(atom!("not_owner")));
+    }
+    if let Some(heir) = heir {
+        *table.heir.lock() = heir;
+    }
+    if let Some(protection) = protection {
+        table.set_protection(protection);
+    }
+    yes()
+}
+
+/// Sends `{'ETS-TRANSFER', Table, From, Data}`.
+fn announce(vm: &'static Vm, table: &Table, from: u64, to: u64, data: Term) {
+    let mut heap = FragmentHeap::new();
+    let id = table.id(&mut heap);
+    let message = heap.tuple(&[Term::atom(atom!("ETS-TRANSFER")), id, Term::pid(from), data]);
+    signal::send_message(vm, Term::pid(from), to, message);
+}
+
+#[bif("ets:give_away/3")]
+fn give_away(p: &mut Process, id: Term, to: Term, data: Term) -> BifResult {
+    let guard = &pin();
+    let register = register_of(p);
+    let table = register.table(p, id, Access::Write, guard)?;
+    let to = to.as_pid().ok_or(Raise::BADARG)?;
+    if table.owner() != p.id() {
+        return Err(Raise::badarg_because(atom!("not_owner")));
+    }
+    if to == p.id() {
+        return Err(Raise::badarg_because(atom!("owner")));
+    }
+    if p.vm.processes.get(to).is_none() {
+        return Err(Raise::BADARG);
+    }
+    register.give(table, to);
+    announce(p.vm, table, p.id(), to, data);
+    if p.vm.processes.get(to).is_none() {
+        // It ended meanwhile, and may have looked for its tables before.
+        orphaned(p.vm, register, to, guard);
+    }
+    yes()
+}
+
+/// Deletes the tables of a process that is gone, or gives them to their heirs.
+fn orphaned(vm: &'static Vm, register: &Register, pid: u64, guard: &crossbeam_epoch::Guard) {
+    for slot in register.held_by(pid) {
+        let Some(table) = register.at(slot, guard) else { continue };
+        table.unfix(pid, true);
+        if table.owner() != pid {
+            continue;
+        }
+        let heir = table.heir.lock().take();
+        match heir.filter(|heir| heir.pid != pid && vm.processes.get(heir.pid).is_some()) {
+            Some(heir) => {
+                register.give(table, heir.pid);
+                announce(vm, table, pid, heir.pid, heir.data.term);
+                if vm.processes.get(heir.pid).is_none() {
+                    orphaned(vm, register, heir.pid, guard);
+                }
+            }
+            None => {
+                register.delete(table, guard);
+            }
+        }
+    }
+}
+
+fn process_ended(p: &mut Process) {
+    let guard = &pin();
+    orphaned(p.vm, register_of(p), p.id(), guard);
+}
+
+#[bif("ets:safe_fixtable/2")]
+fn safe_fixtable(p: &mut Process, id: Term, fix: Term) -> BifResult {
+    let guard = &pin();
+    let register = register_of(p);
+    let table = register.table(p, id, Access::Read, guard)?;
+    let slot = Register::slot_of(table);
+    if fix.as_bool().ok_or(Raise::BADARG)? {
+        if table.fix(p.id(), p.vm.clock.monotonic_ns()) {
+            register.hold(p.id(), slot);
+        }
+    } else if table.unfix(p.id(), false) {
+        register.let_go(p.id(), slot);
+    }
+    yes()
+}
+
+#[bif("ets:internal_request_all/0")]
+fn internal_request_all(p: &mut Process) -> BifResult {
+    let guard = &pin();
+    let reference = p.make_ref();
+    let mut heap = FragmentHeap::new();
+    let ids: Vec<Term> = register_of(p).all(guard).iter().map(|table| table.id(&mut heap)).collect();
+    let ids = heap.list(&ids);
+    let copied = copy_whole(reference, &mut heap);
+    // One answer for each scheduler is expected: the first has it all.
+    for scheduler in 0..p.vm.config.schedulers.max(1) {
+        let message = heap.tuple(&[copied, if scheduler == 0 { ids } else { Term::NIL }]);
+        signal::send_message(p.vm, p.pid(), p.id(), message);
+    }
+    Ok(reference)
+}
+
+/// The items of `ets:info/1`, in OTP's order.
+const INFO_ITEMS: [&str; 15] = [
+    "id",
+    "decentralized_counters",
+    "read_concurrency",
+    "write_concurrency",
+    "compressed",
+    "memory",
+    "owner",
+    "heir",
+    "name",
+    "size",
+    "node",
+    "named_table",
+    "type",
+    "keypos",
+    "protection",
+];
+
+fn info_item(p: &mut Process, table: &Table, item: &str) -> Option<Term> {
+    Some(match item {
+        "id" => table.reference.to_term(p),
+        "decentralized_counters" => Term::bool(table.tuning.decentralized_counters),
+        "read_concurrency" => Term::bool(table.tuning.read_concurrency),
+        "write_concurrency" if table.tuning.write_concurrency_auto => Term::atom(atom!("auto")),
+        "write_concurrency" => Term::bool(table.tuning.write_concurrency),
+        "compressed" => Term::bool(table.tuning.compressed),
+        "memory" => Term::small(table.words() as i64),
+        "owner" => Term::pid(table.owner()),
+        "heir" => table.heir.lock().as_ref().map_or(Term::atom(am::NONE), |heir| Term::pid(heir.pid)),
+        "name" => Term::atom(table.name()),
+        "size" => Term::small(table.len() as i64),
+        "node" => Term::atom(NodeInfo::this().name),
+        "named_table" => Term::bool(table.named),
+        "type" => Term::atom(table.kind.atom()),
+        "keypos" => Term::small(table.keypos as i64 + 1),
+        "protection" => Term::atom(table.protection().atom()),
+        "fixed" => Term::bool(table.is_fixed()),
+        "safe_fixed" => fixations(p, table, false),
+        "safe_fixed_monotonic_time" => fixations(p, table, true),
+        "binary" => Term::NIL,
+        "stats" => statistics(p, table),
+        _ => return None,
+    })
+}
+
+fn fixations(p: &mut Process, table: &Table, monotonic: bool) -> Term {
+    let fixes = table.fixes.lock();
+    if fixes.by.is_empty() {
+        return Term::bool(false);
+    }
+    let since = if monotonic {
+        p.int(fixes.since_monotonic_ns)
+    } else {
+        let micros = (fixes.since_monotonic_ns + p.vm.clock.offset_ns()) / 1000;
+        p.tuple(&[
+            Term::small(micros / 1_000_000_000_000),
+            Term::small(micros / 1_000_000 % 1_000_000),
+            Term::small(micros % 1_000_000),
+        ])
+    };
+    let pairs: Vec<Term> = fixes.by.iter().map(|(&pid, &count)| p.tuple(&[Term::pid(pid), Term::small(count as i64)])).collect();
+    let pairs = p.list(&pairs);
+    p.tuple(&[since, pairs])
+}
+
+/// `{Buckets, AverageLength, Deviation, ExpectedDeviation, Shortest, Longest, Fixations, Locks}`.
+fn statistics(p: &mut Process, table: &Table) -> Term {
+    let Storage::Hash(shards) = &table.storage else { return Term::bool(false) };
+    let mut lengths = Vec::new();
+    for shard in shards {
+        let shard = shard.read();
+        lengths.extend((0..shard.buckets()).map(|bucket| shard.bucket(bucket).count()));
+    }
+    let count = lengths.len() as f64;
+    let average = lengths.iter().sum::<usize>() as f64 / count;
+    let variance = lengths.iter().map(|&length| (length as f64 - average).powi(2)).sum::<f64>() / (count - 1.0);
+    let expected = (average * (1.0 - 1.0 / count)).sqrt();
+    let (shortest, longest) = (lengths.iter().min().copied().unwrap_or(0), lengths.iter().max().copied().unwrap_or(0));
+    let fixed = i64::from(table.is_fixed());
+    let values = [p.float(average), p.float(variance.sqrt()), p.float(expected)];
+    p.tuple(&[
+        Term::small(lengths.len() as i64),
+        values[0],
+        values[1],
+        values[2],
+        Term::small(shortest as i64),
+        Term::small(longest as i64),
+        Term::small(fixed),
+        Term::small(shards.len() as i64),
+    ])
+}
+
+/// The table to tell about; `None` when there is none.
+fn info_table<'g>(p: &Process, id: Term, guard: &'g crossbeam_epoch::Guard) -> Result<Option<&'g Table>, Raise> {
+    if !id.is_atom() && !id.is_reference() {
+        return Err(Raise::BADARG);
+    }
+    Ok(register_of(p).find(id, guard).filter(|table| !table.is_dead()))
+}
+
+#[bif("ets:info/1")]
+fn info_1(p: &mut Process, id: Term) -> BifResult {
+    let guard = &pin();
+    let Some(table) = info_table(p, id, guard)? else { return Ok(Term::atom(am::UNDEFINED)) };
+    let mut list = Term::NIL;
+    for item in INFO_ITEMS.iter().rev() {
+        let value = info_item(p, table, item).expect("the items are known");
+        let pair = p.tuple(&[Term::atom(swarmrt_term::Atom::new(item)), value]);
+        list = p.cons(pair, list);
+    }
+    Ok(list)
+}
+
+#[bif("ets:info/2")]
+fn info_2(p: &mut Process, id: Term, item: Term) -> BifResult {
+    let guard = &pin();
+    let item = atom_of(item)?;
+    let Some(table) = info_table(p, id, guard)? else {
+        let known = INFO_ITEMS.contains(&item.name()) || matches!(item.name(), "fixed" | "safe_fixed" | "safe_fixed_monotonic_time" | "stats" | "binary");
+        return if known { Ok(Term::atom(am::UNDEFINED)) } else { Err(Raise::BADARG) };
+    };
+    info_item(p, table, item.name()).ok_or(Raise::BADARG)
+}
+
+#[bif("erts_internal:ets_super_user/1")]
+fn ets_super_user(_p: &mut Process, _on: Term) -> BifResult {
+    yes()
+}

@@ -1,0 +1,624 @@
+//! Walking through tables with match specifications: `select`, `match` and their kin.
+//!
+//! A walk goes over a bounded number of objects, then the process takes a turn: the built-in goes on in
+//! [`scan_on`] with what it has found so far. Where the head of every clause says which keys it wants, only those are
+//! looked up; in an ordered set also where it says how they begin.
+
+use super::hash::{Verdict, hash_of};
+use super::matchspec::{self, Dialect, Pattern, Program, pattern_specification};
+use super::object::{Head, OwnedTerm};
+use super::ordered::From;
+use super::table::{Access, Kind, Storage, Table};
+use super::{copy_out, register_of};
+use crate::args::list_of;
+use crossbeam_epoch::pin;
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::sync::Arc;
+use swarmrt_machine::{BifResult, Process, Raise, bif};
+use swarmrt_term::{Alloc, Bits, FragmentHeap, Mfa, SharedBytes, Term, am, atom, equal_exact};
+
+/// Objects that are looked at in one go.
+const OBJECTS_PER_STEP: usize = 1000;
+/// Buckets that are looked at in one go.
+const BUCKETS_PER_STEP: usize = 4000;
+
+/// Compiled specifications that programs hold. A program's handle is a shared binary: when only this table has
+/// a reference to it left, nobody can ask for the specification any more.
+#[derive(Default)]
+struct Compiled {
+    programs: Mutex<Programs>,
+}
+
+#[derive(Default)]
+struct Programs {
+    by_number: HashMap<u64, (SharedBytes, Arc<Program>)>,
+    next: u64,
+    /// When there are so many, those that nobody holds are dropped.
+    sweep_at: usize,
+}
+
+/// The first bytes of a handle; the number follows.
+const HANDLE_MARK: &[u8; 16] = b"\x00ets match spec\xff";
+const HANDLE_BYTES: usize = 24;
+const PROGRAMS_MIN: usize = 64;
+
+fn handle_of(p: &mut Process, program: &Arc<Program>) -> Term {
+    let shared = {
+        let mut programs = p.vm.extension::<Compiled>().programs.lock();
+        if programs.by_number.len() >= programs.sweep_at.max(PROGRAMS_MIN) {
+            programs.by_number.retain(|_, (shared, _)| shared.references() > 1);
+            programs.sweep_at = programs.by_number.len() * 2;
+        }
+        let number = programs.next;
+        programs.next += 1;
+        let mut bytes = HANDLE_MARK.to_vec();
+        bytes.extend(number.to_le_bytes());
+        let shared = SharedBytes::copy_from(&bytes);
+        programs.by_number.insert(number, (shared.clone(), program.clone()));
+        shared
+    };
+    p.shared_bin(shared, 0, HANDLE_BYTES * 8)
+}
+
+fn program_of(p: &Process, handle: Term) -> Option<Arc<Program>> {
+    let bits = handle.as_bits().filter(|bits| bits.bit_size == HANDLE_BYTES * 8)?;
+    let bytes = Bits::to_bytes(bits);
+    let number = u64::from_le_bytes(bytes.strip_prefix(HANDLE_MARK)?.try_into().ok()?);
+    let raw = Bits::shared_of(handle)?;
+    let programs = p.vm.extension::<Compiled>().programs.lock();
+    let (shared, program) = programs.by_number.get(&number)?;
+    // The bytes alone prove nothing: anybody can write them down.
+    (shared_address(shared) == raw).then(|| program.clone())
+}
+
+fn shared_address(shared: &SharedBytes) -> u64 {
+    let clone = shared.clone();
+    let raw = clone.into_raw();
+    // SAFETY: the reference that was just taken is given back.
+    drop(unsafe { SharedBytes::from_raw(raw) });
+    raw
+}
+
+fn compile(p: &Process, specification: Term) -> Result<Arc<Program>, Raise> {
+    matchspec::compile(p.vm, specification, Dialect::Table).map(Arc::new).map_err(|_| Raise::BADARG)
+}
+
+fn compile_pattern(p: &Process, pattern: Term, result: swarmrt_term::Atom) -> Result<Arc<Program>, Raise> {
+    let mut heap = FragmentHeap::new();
+    let specification = pattern_specification(&mut heap, pattern, Term::atom(result));
+    compile(p, specification)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Job {
+    Select,
+    Count,
+    Delete,
+    Replace,
+}
+
+/// Where a walk is.
+enum Place {
+    /// These keys only.
+    Keys(Vec<Term>),
+    Bucket { shard: usize, bucket: usize },
+    OrderedStart,
+    OrderedAfter(OwnedTerm),
+    End,
+}
+
+/// A walk that takes more than one step.
+struct Scan {
+    table: u64,
+    slot: u32,
+    program: Arc<Program>,
+    job: Job,
+    reverse: bool,
+    place: Place,
+    /// Results wanted, and how many there are.
+    limit: Option<usize>,
+    found: usize,
+}
+
+// SAFETY: the keys in `place` belong to the program that is kept along.
+unsafe impl Send for Scan {}
+
+impl Scan {
+    fn new(table: &Table, program: Arc<Program>, job: Job, reverse: bool, limit: Option<usize>) -> Scan {
+        let place = start_of(table, &program);
+        Scan { table: table.reference.id, slot: super::Register::slot_of(table), program, job, reverse, place, limit, found: 0 }
+    }
+    fn has_enough(&self) -> bool {
+        self.limit.is_some_and(|limit| self.found >= limit)
+    }
+}
+
+fn start_of(table: &Table, program: &Program) -> Place {
+    let mut keys: Vec<Term> = Vec::new();
+    for clause in &program.clauses {
+        let Some(key) = clause.head.constant_key(table.keypos) else {
+            // A head that is no tuple at all matches nothing.
+            return if table.kind == Kind::OrderedSet { Place::OrderedStart } else { Place::Bucket { shard: 0, bucket: 0 } };
+        };
+        if !keys.iter().any(|&other| if table.kind == Kind::OrderedSet { swarmrt_term::equal(other, key) } else { equal_exact(other, key) }) {
+            keys.push(key);
+        }
+    }
+    if table.kind == Kind::OrderedSet {
+        keys.sort_by(|&a, &b| swarmrt_term::compare(a, b));
+    }
+    Place::Keys(keys)
+}
+
+/// How the keys that a program of a single clause wants begin.
+fn common_prefix(program: &Program, keypos: usize) -> Option<&Pattern> {
+    match &program.clauses[..] {
+        [clause] => clause.head.key_pattern(keypos).filter(|pattern| pattern.is_partly_bound()),
+        _ => None,
+    }
+}
+
+/// Puts a result in front of the list.
+struct Results {
+    list: Term,
+}
+
+fn visit(p: &mut Process, scan: &mut Scan, results: &mut Results, table: &Table, object: &Head) -> Result<Verdict, Raise> {
+    let program = scan.program.clone();
+    match scan.job {
+        Job::Select => {
+            if let Some(value) = program.run(p, object.term()) {
+                results.list = p.cons(value, results.list);
+                scan.found += 1;
+            }
+            Ok(Verdict::Keep)
+        }
+        Job::Count => {
+            scan.found += usize::from(program.says_true(p, object.term()));
+            Ok(Verdict::Keep)
+        }
+        Job::Delete => {
+            if !program.says_true(p, object.term()) {
+                return Ok(Verdict::Keep);
+            }
+            scan.found += 1;
+            Ok(Verdict::Delete)
+        }
+        Job::Replace => {
+            let Some(value) = program.run(p, object.term()) else { return Ok(Verdict::Keep) };
+            let same_key = value.as_tuple().and_then(|tuple| tuple.elements().get(table.keypos).copied()).is_some_and(|key| {
+                let old = object.key(table.keypos);
+                if table.kind == Kind::OrderedSet { swarmrt_term::equal(key, old) } else { equal_exact(key, old) }
+            });
+            if !same_key {
+                return Err(Raise::BADARG);
+            }
+            scan.found += 1;
+            Ok(Verdict::Replace(Head::new(value, object.hash)))
+        }
+    }
+}
+
+/// One step of a walk.
+fn step(p: &mut Process, table: &Table, scan: &mut Scan, results: &mut Results) -> Result<(), Raise> {
+    let writes = matches!(scan.job, Job::Delete | Job::Replace);
+    let place = std::mem::replace(&mut scan.place, Place::End);
+    let mut failed = None;
+    let mut seen = 0;
+    match (&table.storage, place) {
+        (_, Place::End) => {}
+        (Storage::Hash(shards), Place::Keys(keys)) => {
+            for key in keys {
+                let hash = hash_of(key);
+                let shard = Table::shard(shards, hash);
+                if writes {
+                    let mut shard = shard.write();
+                    let fixed = table.is_fixed();
+                    let change = shard.visit_key(key, hash, fixed, |object| {
+                        seen += 1;
+                        visit(p, scan, results, table, object).unwrap_or_else(|raise| {
+                            failed = Some(raise);
+                            Verdict::Keep
+                        })
+                    });
+                    table.count(change);
+                } else {
+                    for object in shard.read().with_key(key, hash) {
+                        seen += 1;
+                        visit(p, scan, results, table, object)?;
+                    }
+                }
+            }
+        }
+        (Storage::Ordered(tree), Place::Keys(mut keys)) => {
+            if scan.reverse {
+                keys.reverse();
+            }
+            for key in keys {
+                if writes {
+                    let mut tree = tree.write();
+                    let updated = tree.update(key, |object| match visit(p, scan, results, table, object) {
+                        Ok(verdict) => (Ok(()), verdict),
+                        Err(raise) => (Err(raise), Verdict::Keep),
+                    });
+                    if let Some((result, change)) = updated {
+                        table.count(change);
+                        result?;
+                    }
+                } else if let Some(object) = tree.read().get(key) {
+                    visit(p, scan, results, table, object)?;
+                }
+            }
+        }
+        (Storage::Hash(shards), Place::Bucket { mut shard, mut bucket }) => {
+            let mut buckets = 0;
+            while shard < shards.len() {
+                if writes {
+                    let mut part = shards[shard].write();
+                    let fixed = table.is_fixed();
+                    while bucket < part.buckets() && seen < OBJECTS_PER_STEP && buckets < BUCKETS_PER_STEP {
+                        let change = part.visit_bucket(bucket, fixed, |object| {
+                            seen += 1;
+                            visit(p, scan, results, table, object).unwrap_or_else(|raise| {
+                                failed = Some(raise);
+                                Verdict::Keep
+                            })
+                        });
+                        table.count(change);
+                        bucket += 1;
+                        buckets += 1;
+                    }
+                } else {
+                    let part = shards[shard].read();
+                    while bucket < part.buckets() && seen < OBJECTS_PER_STEP && buckets < BUCKETS_PER_STEP && !scan.has_enough() {
+                        for object in part.bucket(bucket) {
+                            seen += 1;
+                            visit(p, scan, results, table, object)?;
+                        }
+                        bucket += 1;
+                        buckets += 1;
+                    }
+                }
+                let at_end = bucket >= shards[shard].read().buckets();
+                if at_end {
+                    shard += 1;
+                    bucket = 0;
+                }
+                if seen >= OBJECTS_PER_STEP || buckets >= BUCKETS_PER_STEP || scan.has_enough() {
+                    break;
+                }
+            }
+            if shard < shards.len() {
+                scan.place = Place::Bucket { shard, bucket };
+            }
+            p.bump_reductions(buckets / 16);
+        }
+        (Storage::Ordered(tree), place) => {
+            let program = scan.program.clone();
+            let prefix = common_prefix(&program, table.keypos);
+            let within = |object: &Head| prefix.is_none_or(|prefix| prefix.compare_prefix(object.key(table.keypos)).is_eq());
+            let from = match &place {
+                Place::OrderedAfter(key) => From::After(key.term),
+                _ => From::Start(prefix),
+            };
+            if writes {
+                let mut tree = tree.write();
+                let (change, last) = tree.visit(from, OBJECTS_PER_STEP, |object| {
+                    if failed.is_some() || !within(object) {
+                        return None;
+                    }
+                    seen += 1;
+                    Some(visit(p, scan, results, table, object).unwrap_or_else(|raise| {
+                        failed = Some(raise);
+                        Verdict::Keep
+                    }))
+                });
+                table.count(change);
+                if let Some(key) = last {
+                    scan.place = Place::OrderedAfter(key);
+                }
+            } else {
+                let tree = tree.read();
+                for object in tree.walk(from, scan.reverse) {
+                    if !within(object) {
+                        break;
+                    }
+                    visit(p, scan, results, table, object)?;
+                    seen += 1;
+                    if seen >= OBJECTS_PER_STEP || scan.has_enough() {
+                        scan.place = Place::OrderedAfter(OwnedTerm::new(object.key(table.keypos)));
+                        break;
+                    }
+                }
+            }
+        }
+        (Storage::Hash(_), _) => unreachable!("places of a hash table are buckets"),
+    }
+    p.bump_reductions(1 + seen / 4);
+    failed.map_or(Ok(()), Err)
+}
+
+/// Goes on with a walk until it is done, has enough, or the turn is over.
+fn go_on(p: &mut Process, mut scan: Scan, mut results: Results) -> Result<(Scan, Results), Raise> {
+    loop {
+        {
+            let guard = &pin();
+            let table = register_of(p).at(scan.slot, guard).filter(|table| table.reference.id == scan.table && !table.is_dead());
+            let Some(table) = table else { return Err(Raise::badarg_because(atom!("id"))) };
+            step(p, table, &mut scan, &mut results)?;
+        }
+        if matches!(scan.place, Place::End) || scan.has_enough() {
+            return Ok((scan, results));
+        }
+        if p.reductions <= 0 {
+            p.bif_state = Some(Box::new(scan));
+            let export = p.vm.code.export(Mfa { module: am::ERTS_INTERNAL, function: atom!("ets_scan_on"), arity: 1 });
+            let trap = p.trap(export, &[results.list]);
+            return Err(trap.err().unwrap_or(Raise::BADARG));
+        }
+    }
+}
+
+/// Goes on after the process has given way to others.
+#[bif("erts_internal:ets_scan_on/1")]
+fn scan_on(p: &mut Process, list: Term) -> BifResult {
+    let scan = p.bif_state.take().and_then(|state| state.downcast::<Scan>().ok()).ok_or(Raise::BADARG)?;
+    let (scan, results) = go_on(p, *scan, Results { list })?;
+    finish(p, scan, results)
+}
+
+fn reversed(p: &mut Process, list: Term) -> Term {
+    let mut rest = list;
+    let mut result = Term::NIL;
+    while let Some(cell) = rest.as_cons() {
+        result = p.cons(cell.head(), result);
+        rest = cell.tail();
+    }
+    result
+}
+
+/// The answer of a walk.
+fn finish(p: &mut Process, scan: Scan, results: Results) -> BifResult {
+    if scan.job != Job::Select {
+        return Ok(Term::small(scan.found as i64));
+    }
+    let guard = &pin();
+    let table = register_of(p).at(scan.slot, guard).filter(|table| table.reference.id == scan.table);
+    let Some(table) = table else { return Err(Raise::badarg_because(atom!("id"))) };
+    let ordered = table.kind == Kind::OrderedSet;
+    let Some(limit) = scan.limit else {
+        return Ok(if ordered { reversed(p, results.list) } else { results.list });
+    };
+    let (mut given, mut left) = (results.list, Term::NIL);
+    if ordered {
+        given = reversed(p, given);
+    } else if scan.found > limit {
+        // The last bucket had more than was wanted: what was found last waits.
+        let mut items = list_of(given)?;
+        let waiting = items.drain(..scan.found - limit).collect::<Vec<_>>();
+        given = p.list(&items);
+        left = p.list(&waiting);
+    }
+    if given.is_nil() {
+        return Ok(Term::atom(am::END_OF_TABLE));
+    }
+    let next = continuation(p, table, &scan, left, scan.found.saturating_sub(limit));
+    Ok(p.tuple(&[given, next]))
+}
+
+/// What `select/1` goes on with. Of an ordered set: table, last key, end, limit, program, nothing, whether
+/// downwards, 0; of others: table, bucket, limit, program, what waits, how much that is.
+fn continuation(p: &mut Process, table: &Table, scan: &Scan, left: Term, left_count: usize) -> Term {
+    let limit = Term::small(scan.limit.unwrap_or(0) as i64);
+    match &scan.place {
+        Place::OrderedAfter(key) => {
+            let key = copy_out(p, key.term);
+            let handle = handle_of(p, &scan.program);
+            let id = table.id(p);
+            p.tuple(&[id, key, Term::NIL, limit, handle, Term::NIL, Term::small(i64::from(scan.reverse)), Term::small(0)])
+        }
+        Place::Bucket { shard, bucket } => {
+            let at = Term::small((*shard << 40 | *bucket) as i64);
+            let handle = handle_of(p, &scan.program);
+            let id = table.id(p);
+            p.tuple(&[id, at, limit, handle, left, Term::small(left_count as i64)])
+        }
+        _ if left_count > 0 => {
+            let handle = handle_of(p, &scan.program);
+            let id = table.id(p);
+            p.tuple(&[id, Term::small(-1), limit, handle, left, Term::small(left_count as i64)])
+        }
+        _ => Term::atom(am::END_OF_TABLE),
+    }
+}
+
+fn start(p: &mut Process, id: Term, program: Arc<Program>, job: Job, reverse: bool, limit: Option<usize>) -> BifResult {
+    let access = if matches!(job, Job::Delete | Job::Replace) { Access::Write } else { Access::Read };
+    let scan = {
+        let guard = &pin();
+        let table = register_of(p).table(p, id, access, guard)?;
+        if job == Job::Replace && (table.kind == Kind::Bag || !program.keeps_key(table.keypos)) {
+            return Err(if table.kind == Kind::Bag { Raise::badarg_because(atom!("table_type")) } else { Raise::BADARG });
+        }
+        Scan::new(table, program, job, reverse, limit)
+    };
+    let (scan, results) = go_on(p, scan, Results { list: Term::NIL })?;
+    finish(p, scan, results)
+}
+
+/// The table is looked at before the specification is.
+fn check_table(p: &Process, id: Term, access: Access) -> Result<(), Raise> {
+    register_of(p).table(p, id, access, &pin()).map(|_| ())
+}
+
+fn limit_of(limit: Term) -> Result<Option<usize>, Raise> {
+    limit.as_small().filter(|&limit| limit > 0).map(|limit| Some(limit as usize)).ok_or(Raise::BADARG)
+}
+
+fn resume(p: &mut Process, continuation: Term) -> BifResult {
+    if continuation == Term::atom(am::END_OF_TABLE) {
+        return Ok(continuation);
+    }
+    let parts = continuation.as_tuple().ok_or(Raise::BADARG)?;
+    let (handle, limit) = match parts.arity() {
+        8 => (parts.get(4), parts.get(3)),
+        6 => (parts.get(3), parts.get(2)),
+        _ => return Err(Raise::BADARG),
+    };
+    let program = program_of(p, handle).ok_or(Raise::BADARG)?;
+    let limit = limit_of(limit)?;
+    let (mut list, mut found) = (Term::NIL, 0);
+    let mut scan = {
+        let guard = &pin();
+        let table = register_of(p).table(p, parts.get(0), Access::Read, guard)?;
+        let mut scan = Scan::new(table, program, Job::Select, false, limit);
+        if parts.arity() == 8 {
+            if table.kind != Kind::OrderedSet {
+                return Err(Raise::BADARG);
+            }
+            scan.place = Place::OrderedAfter(OwnedTerm::new(parts.get(1)));
+            scan.reverse = parts.get(6) == Term::small(1);
+        } else {
+            let at = parts.get(1).as_small().ok_or(Raise::BADARG)?;
+            if table.kind == Kind::OrderedSet {
+                return Err(Raise::BADARG);
+            }
+            scan.place = if at < 0 { Place::End } else { Place::Bucket { shard: (at >> 40) as usize, bucket: (at & ((1 << 40) - 1)) as usize } };
+            list = parts.get(4);
+            found = list_of(list)?.len();
+        }
+        scan
+    };
+    scan.found = found;
+    let results = Results { list };
+    if scan.has_enough() {
+        return finish(p, scan, results);
+    }
+    let (scan, results) = go_on(p, scan, results)?;
+    finish(p, scan, results)
+}
+
+#[bif("ets:select/1")]
+#[bif("ets:select_reverse/1")]
+#[bif("ets:match/1")]
+#[bif("ets:match_object/1")]
+fn select_1(p: &mut Process, continuation: Term) -> BifResult {
+    resume(p, continuation)
+}
+
+#[bif("ets:select/2")]
+fn select_2(p: &mut Process, id: Term, specification: Term) -> BifResult {
+    check_table(p, id, Access::Read)?;
+    let program = compile(p, specification)?;
+    start(p, id, program, Job::Select, false, None)
+}
+
+#[bif("ets:select/3")]
+fn select_3(p: &mut Process, id: Term, specification: Term, limit: Term) -> BifResult {
+    check_table(p, id, Access::Read)?;
+    let limit = limit_of(limit)?;
+    let program = compile(p, specification)?;
+    start(p, id, program, Job::Select, false, limit)
+}
+
+#[bif("ets:select_reverse/2")]
+fn select_reverse_2(p: &mut Process, id: Term, specification: Term) -> BifResult {
+    check_table(p, id, Access::Read)?;
+    let program = compile(p, specification)?;
+    start(p, id, program, Job::Select, true, None)
+}
+
+#[bif("ets:select_reverse/3")]
+fn select_reverse_3(p: &mut Process, id: Term, specification: Term, limit: Term) -> BifResult {
+    check_table(p, id, Access::Read)?;
+    let limit = limit_of(limit)?;
+    let program = compile(p, specification)?;
+    start(p, id, program, Job::Select, true, limit)
+}
+
+#[bif("ets:match/2")]
+fn match_2(p: &mut Process, id: Term, pattern: Term) -> BifResult {
+    check_table(p, id, Access::Read)?;
+    let program = compile_pattern(p, pattern, am::DOUBLE_DOLLAR)?;
+    start(p, id, program, Job::Select, false, None)
+}
+
+#[bif("ets:match/3")]
+fn match_3(p: &mut Process, id: Term, pattern: Term, limit: Term) -> BifResult {
+    check_table(p, id, Access::Read)?;
+    let limit = limit_of(limit)?;
+    let program = compile_pattern(p, pattern, am::DOUBLE_DOLLAR)?;
+    start(p, id, program, Job::Select, false, limit)
+}
+
+#[bif("ets:match_object/2")]
+fn match_object_2(p: &mut Process, id: Term, pattern: Term) -> BifResult {
+    check_table(p, id, Access::Read)?;
+    let program = compile_pattern(p, pattern, am::DOLLAR_UNDERSCORE)?;
+    start(p, id, program, Job::Select, false, None)
+}
+
+#[bif("ets:match_object/3")]
+fn match_object_3(p: &mut Process, id: Term, pattern: Term, limit: Term) -> BifResult {
+    check_table(p, id, Access::Read)?;
+    let limit = limit_of(limit)?;
+    let program = compile_pattern(p, pattern, am::DOLLAR_UNDERSCORE)?;
+    start(p, id, program, Job::Select, false, limit)
+}
+
+#[bif("ets:select_count/2")]
+fn select_count(p: &mut Process, id: Term, specification: Term) -> BifResult {
+    check_table(p, id, Access::Read)?;
+    let program = compile(p, specification)?;
+    start(p, id, program, Job::Count, false, None)
+}
+
+#[bif("ets:internal_select_delete/2")]
+fn internal_select_delete(p: &mut Process, id: Term, specification: Term) -> BifResult {
+    check_table(p, id, Access::Write)?;
+    let program = compile(p, specification)?;
+    start(p, id, program, Job::Delete, false, None)
+}
+
+#[bif("ets:select_replace/2")]
+fn select_replace(p: &mut Process, id: Term, specification: Term) -> BifResult {
+    check_table(p, id, Access::Write)?;
+    let program = compile(p, specification)?;
+    start(p, id, program, Job::Replace, false, None)
+}
+
+#[bif("ets:match_spec_compile/1")]
+fn match_spec_compile(p: &mut Process, specification: Term) -> BifResult {
+    let program = compile(p, specification)?;
+    Ok(handle_of(p, &program))
+}
+
+#[bif("ets:is_compiled_ms/1")]
+fn is_compiled_ms(p: &mut Process, handle: Term) -> BifResult {
+    Ok(Term::bool(program_of(p, handle).is_some()))
+}
+
+#[bif("ets:match_spec_run_r/3")]
+fn match_spec_run_r(p: &mut Process, list: Term, handle: Term, accumulator: Term) -> BifResult {
+    let program = program_of(p, handle).ok_or(Raise::BADARG)?;
+    let (mut rest, mut result) = (list, accumulator);
+    while let Some(cell) = rest.as_cons() {
+        if let Some(value) = program.run(p, cell.head()) {
+            result = p.cons(value, result);
+        }
+        rest = cell.tail();
+        p.bump_reductions(1);
+    }
+    if rest.is_nil() { Ok(result) } else { Err(Raise::BADARG) }
+}
+
+#[bif("erlang:match_spec_test/3")]
+fn match_spec_test(p: &mut Process, subject: Term, specification: Term, dialect: Term) -> BifResult {
+    let dialect = match dialect.as_atom() {
+        Some(name) if name == atom!("table") && subject.is_tuple() => Dialect::Table,
+        Some(name) if name == atom!("trace") && subject.is_list() => Dialect::Trace,
+        _ => return Err(Raise::BADARG),
+    };
+    matchspec::test(p, subject, specification, dialect)
+}
