@@ -7,6 +7,8 @@ mod args;
 mod atomics;
 mod atoms;
 mod binaries;
+mod binary_module;
+mod binary_module;
 mod checksums;
 mod dictionary;
 mod ets;

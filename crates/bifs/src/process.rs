@@ -653,9 +653,19 @@ fn set_flag(p: &mut Process, flag: Atom, value: Term) -> Option<Term> {
             let on = value.as_bool()?;
             Term::bool(std::mem::replace(&mut p.extra().async_dist, on))
         }
-        "monitor_nodes" => Term::bool(false),
+        "monitor_nodes" => monitor_nodes(p, value)?,
         _ => return None,
     })
+}
+
+/// Subscribes to changes of the set of connected nodes, or ends all subscriptions; how many there were.
+/// Without distribution no node ever comes or goes.
+fn monitor_nodes(p: &mut Process, on: Term) -> Option<Term> {
+    let on = on.as_bool()?;
+    let count = &mut p.extra().node_subscriptions;
+    let before = *count;
+    *count = if on { before + 1 } else { 0 };
+    Some(Term::small(i64::from(before)))
 }
 
 pub fn max_heap_term(p: &mut Process, limit: MaxHeapSize) -> Term {
@@ -676,7 +686,7 @@ fn process_flag_2(p: &mut Process, flag: Term, value: Term) -> BifResult {
         && pair.arity() == 2
         && pair.get(0) == Term::atom(atom!("monitor_nodes"))
     {
-        return Ok(Term::bool(false));
+        return monitor_nodes(p, value).ok_or(Raise::BADARG);
     }
     let flag = flag.as_atom().ok_or(Raise::BADARG)?;
     set_flag(p, flag, value).ok_or(Raise::BADARG)

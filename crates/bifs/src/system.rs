@@ -134,6 +134,7 @@ fn system_info(p: &mut Process, item: Term) -> BifResult {
             let allocator = Term::atom(atom!("mimalloc"));
             p.tuple(&[allocator, Term::NIL, Term::NIL, Term::NIL])
         }
+        "system_logger" => vm.system_logger(),
         "break_ignored" => Term::bool(false),
         "backtrace_depth" => Term::small(swarmrt_machine::exception::BACKTRACE_DEPTH as i64),
         _ => return Err(Raise::BADARG),
@@ -210,14 +211,13 @@ fn system_flag(p: &mut Process, flag: Term, value: Term) -> BifResult {
             let before = before.unwrap_or(swarmrt_machine::process::MaxHeapSize { words: 0, ..made });
             crate::process::max_heap_term(p, before)
         }
-        "logger" => {
-            // Who gets the machine's own log events; there is one receiver, the process `logger`.
-            if !(value.is_atom() || value.is_pid()) {
+        "system_logger" => {
+            let known = value == Term::atom(am::LOGGER) || value == Term::atom(am::UNDEFINED) || value.is_pid();
+            if !known {
                 return Err(Raise::BADARG);
             }
-            Term::atom(am::LOGGER)
+            p.vm.set_system_logger(value)
         }
-        "erts_alloc" | "outstanding_system_requests_limit" => Term::small(100),
         _ => return Err(Raise::BADARG),
     })
 }
@@ -268,6 +268,16 @@ fn statistics(p: &mut Process, item: Term) -> BifResult {
             let output = p.tuple(&[Term::atom(atom!("output")), Term::small(0)]);
             p.tuple(&[input, output])
         }
+        "scheduler_wall_time" | "scheduler_wall_time_all" if vm.schedulers.measuring.load(Relaxed) => {
+            let total = vm.clock.since_start_ns() - vm.schedulers.measured_since_ns.load(Relaxed);
+            let busy = vm.schedulers.busy_ns();
+            let mut entries = Vec::new();
+            for (number, busy) in busy.into_iter().enumerate() {
+                let (busy, total) = (p.uint(busy.min(total)), p.uint(total));
+                entries.push(p.tuple(&[Term::small(number as i64 + 1), busy, total]));
+            }
+            p.list(&entries)
+        }
         "scheduler_wall_time" | "scheduler_wall_time_all" | "microstate_accounting" => Term::atom(am::UNDEFINED),
         _ => return Err(Raise::BADARG),
     })
@@ -278,6 +288,12 @@ struct LastStatistics {
     reductions: std::sync::atomic::AtomicU64,
     runtime: std::sync::atomic::AtomicU64,
     wall_clock: std::sync::atomic::AtomicU64,
+}
+
+#[bif("erts_internal:scheduler_wall_time/1")]
+fn scheduler_wall_time(p: &mut Process, on: Term) -> BifResult {
+    let on = on.as_bool().ok_or(Raise::BADARG)?;
+    Ok(Term::bool(p.vm.schedulers.measure(on, p.vm.clock.since_start_ns())))
 }
 
 #[bif("erlang:halt/2")]
@@ -391,6 +407,30 @@ fn nodes_1(p: &mut Process, kind: Term) -> BifResult {
     let kinds = kind.list_to_vec().unwrap_or_else(|| vec![kind]);
     let wants_this = kinds.iter().any(|&kind| kind == Term::atom(atom!("this")) || kind == Term::atom(atom!("known")));
     Ok(if wants_this { p.list(&[this]) } else { Term::NIL })
+}
+/// Nodes with what is asked of each: `connection_id`, `node_type`.
+#[bif("erlang:nodes/2")]
+fn nodes_2(p: &mut Process, kind: Term, options: Term) -> BifResult {
+    if !options.is_map() {
+        return Err(Raise::BADARG);
+    }
+    let nodes = nodes_1(p, kind)?;
+    let Some(cell) = nodes.as_cons() else { return Ok(Term::NIL) };
+    let mut pairs = Vec::new();
+    for (key, wanted) in swarmrt_term::map::iter(options) {
+        if wanted != Term::bool(true) {
+            continue;
+        }
+        let value = match key.as_atom().map(Atom::name) {
+            Some("connection_id") => am::UNDEFINED,
+            Some("node_type") => atom!("this"),
+            _ => return Err(Raise::BADARG),
+        };
+        pairs.push((key, Term::atom(value)));
+    }
+    let info = swarmrt_term::map::from_pairs(&mut p.heap, &pairs);
+    let entry = p.tuple(&[cell.head(), info]);
+    Ok(p.list(&[entry]))
 }
 #[bif("erlang:monitor_node/2")]
 fn monitor_node_2(_p: &mut Process, _node: Term, _on: Term) -> BifResult {

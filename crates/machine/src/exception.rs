@@ -232,7 +232,12 @@ pub(crate) fn log_max_heap_size(process: &mut Process, limit: MaxHeapSize) {
 pub fn log(vm: &'static crate::Vm, pid: Term, group_leader: Term, format: &str, arguments: &[Term]) {
     let mut heap = FragmentHeap::new();
     let arguments = heap.list(arguments);
-    let Some(logger) = vm.names.whereis(am::LOGGER).and_then(Term::as_pid) else {
+    let receiver = vm.system_logger();
+    if receiver == Term::atom(am::UNDEFINED) {
+        return;
+    }
+    let receiver = if receiver.is_pid() { Some(receiver) } else { vm.names.whereis(am::LOGGER) };
+    let Some(logger) = receiver.and_then(Term::as_pid) else {
         eprint!("{}", plain_text(format, arguments));
         return;
     };

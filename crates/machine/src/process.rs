@@ -144,6 +144,7 @@ pub struct Extra {
     pub async_dist: bool,
     /// A signal reply that a built-in waits for: its number, and the reply when it is there.
     pub replies: Vec<(u64, *mut Fragment)>,
+    pub node_subscriptions: u32,
     pub label: Option<FragmentHeap>,
 }
 
@@ -162,6 +163,7 @@ impl Default for Extra {
             save_calls: 0,
             async_dist: false,
             replies: Vec::new(),
+            node_subscriptions: 0,
             label: None,
         }
     }

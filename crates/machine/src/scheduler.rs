@@ -108,6 +108,9 @@ pub struct Schedulers {
     dirty_io: DirtyPool,
     dirty_cpu: DirtyPool,
     pub online: AtomicUsize,
+    /// Whether the time that schedulers are busy is measured, and since when (nanoseconds from the start).
+    pub measuring: AtomicBool,
+    pub measured_since_ns: AtomicU64,
 }
 
 thread_local! {
@@ -139,6 +142,8 @@ impl Schedulers {
             dirty_io: pool(),
             dirty_cpu: pool(),
             online: AtomicUsize::new(count.max(1)),
+            measuring: AtomicBool::new(false),
+            measured_since_ns: AtomicU64::new(0),
         }
     }
     pub fn count(&self) -> usize {
@@ -174,6 +179,18 @@ impl Schedulers {
         } else if length > 1 {
             self.wake_one();
         }
+    }
+
+    /// Starts or stops measuring; whether it was on.
+    pub fn measure(&self, on: bool, now_ns: u64) -> bool {
+        let before = self.measuring.swap(on, Ordering::SeqCst);
+        if on && !before {
+            self.measured_since_ns.store(now_ns, Ordering::SeqCst);
+            for scheduler in &self.all {
+                scheduler.busy_ns.store(0, Ordering::SeqCst);
+            }
+        }
+        before
     }
 
     fn wake(&self, at: usize) {
@@ -278,7 +295,17 @@ impl Vm {
         loop {
             match self.schedulers.next(number) {
                 // SAFETY: a cell in a run queue is alive, and whoever takes it out runs it alone.
-                Some(cell) => unsafe { self.run_process(&*(cell as *const ProcessCell), number, engine, &mut registers) },
+                Some(cell) => unsafe {
+                    let cell = &*(cell as *const ProcessCell);
+                    if self.schedulers.measuring.load(Ordering::Relaxed) {
+                        let started = self.clock.since_start_ns();
+                        self.run_process(cell, number, engine, &mut registers);
+                        let busy = self.clock.since_start_ns() - started;
+                        self.schedulers.all[number].busy_ns.fetch_add(busy, Ordering::Relaxed);
+                    } else {
+                        self.run_process(cell, number, engine, &mut registers);
+                    }
+                },
                 None => self.schedulers.sleep(number),
             }
         }

@@ -80,6 +80,8 @@ pub struct Vm {
     exit_hooks: RwLock<Vec<ExitHook>>,
     ports: OnceLock<Box<dyn PortHost>>,
     default_max_heap: Mutex<Option<MaxHeapSize>>,
+    /// Who gets the machine's own log events: a pid, the name `logger`, or nobody (`undefined`).
+    system_logger: Mutex<Term>,
     /// What `erlang:halt` asked for; the thread that runs the machine waits for it.
     halt: (Mutex<Option<i32>>, parking_lot::Condvar),
 }
@@ -104,6 +106,7 @@ impl Vm {
             exit_hooks: RwLock::default(),
             ports: OnceLock::new(),
             default_max_heap: Mutex::new(None),
+            system_logger: Mutex::new(Term::atom(am::LOGGER)),
             halt: (Mutex::new(None), parking_lot::Condvar::new()),
             config,
         }))
@@ -157,6 +160,13 @@ impl Vm {
     }
     pub fn ports(&self) -> Option<&dyn PortHost> {
         self.ports.get().map(Box::as_ref)
+    }
+    pub fn system_logger(&self) -> Term {
+        *self.system_logger.lock()
+    }
+    /// Who got the events before.
+    pub fn set_system_logger(&self, receiver: Term) -> Term {
+        std::mem::replace(&mut *self.system_logger.lock(), receiver)
     }
     pub fn default_max_heap_size(&self) -> Option<MaxHeapSize> {
         *self.default_max_heap.lock()

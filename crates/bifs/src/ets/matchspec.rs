@@ -67,7 +67,7 @@ pub struct Program {
     dialect: Dialect,
     variables_max: usize,
     /// What it was compiled from; its constants are part of it.
-    pub source: OwnedTerm,
+    _source: OwnedTerm,
 }
 
 // SAFETY: constants live in `source`, which never changes.
@@ -312,7 +312,7 @@ pub fn compile(vm: &'static Vm, specification: Term, dialect: Dialect) -> Result
         return Err(errors);
     }
     let variables_max = clauses.iter().map(|clause| clause.variables).max().unwrap_or(0);
-    Ok(Program { clauses, dialect, variables_max, source })
+    Ok(Program { clauses, dialect, variables_max, _source: source })
 }
 
 impl Pattern {

@@ -57,8 +57,6 @@ impl Protection {
 /// What a caller wants to do with a table.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Access {
-    /// Look at what anybody may know.
-    Info,
     Read,
     Write,
 }
@@ -310,7 +308,6 @@ impl Register {
             return Err(Raise::badarg_because(if known { atom!("id") } else { atom!("type") }));
         };
         let allowed = match access {
-            Access::Info => true,
             Access::Read => table.protection() != Protection::Private,
             Access::Write => table.protection() == Protection::Public,
         };
