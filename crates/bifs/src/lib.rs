@@ -8,7 +8,6 @@ mod atomics;
 mod atoms;
 mod binaries;
 mod binary_module;
-mod binary_module;
 mod checksums;
 mod dictionary;
 mod ets;

@@ -813,7 +813,7 @@ fn request_system_task_4(p: &mut Process, requester: Term, pid: Term, _priority:
     };
     let answer = move |vm: &'static Vm, result: Term| {
         let mut heap = swarmrt_term::FragmentHeap::new();
-        let message = heap.tuple(&[Term::atom(kind), id.term, result]);
+        let message = heap.tuple(&[Term::atom(kind), id.term(), result]);
         signal::send_message(vm, Term::NONE, requester, message);
     };
     signal::send_call(

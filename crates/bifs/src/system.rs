@@ -11,6 +11,26 @@ pub struct Release {
     pub erts: std::sync::OnceLock<String>,
 }
 
+/// Limits that programs can set.
+#[derive(Default)]
+struct Limits {
+    /// How many requests to other processes a system process sends before it waits; 0 stands for OTP's default.
+    outstanding_requests: std::sync::atomic::AtomicU32,
+}
+
+impl Limits {
+    const OUTSTANDING_REQUESTS: u32 = 100;
+    fn or_default(limit: u32) -> u32 {
+        if limit == 0 { Self::OUTSTANDING_REQUESTS } else { limit }
+    }
+    fn outstanding_requests(&self) -> u32 {
+        Self::or_default(self.outstanding_requests.load(std::sync::atomic::Ordering::Relaxed))
+    }
+    fn set_outstanding_requests(&self, limit: u32) -> u32 {
+        Self::or_default(self.outstanding_requests.swap(limit, std::sync::atomic::Ordering::Relaxed))
+    }
+}
+
 fn proportion(p: &mut Process, pairs: &[(&str, i64)]) -> Term {
     let pairs: Vec<Term> = pairs.iter().map(|&(name, value)| p.tuple(&[Term::atom(Atom::new(name)), Term::small(value)])).collect();
     p.list(&pairs)
@@ -135,6 +155,7 @@ fn system_info(p: &mut Process, item: Term) -> BifResult {
             p.tuple(&[allocator, Term::NIL, Term::NIL, Term::NIL])
         }
         "system_logger" => vm.system_logger(),
+        "outstanding_system_requests_limit" => Term::small(i64::from(p.vm.extension::<Limits>().outstanding_requests())),
         "break_ignored" => Term::bool(false),
         "backtrace_depth" => Term::small(swarmrt_machine::exception::BACKTRACE_DEPTH as i64),
         _ => return Err(Raise::BADARG),
@@ -210,6 +231,11 @@ fn system_flag(p: &mut Process, flag: Term, value: Term) -> BifResult {
             p.vm.set_default_max_heap_size(Some(made));
             let before = before.unwrap_or(swarmrt_machine::process::MaxHeapSize { words: 0, ..made });
             crate::process::max_heap_term(p, before)
+        }
+        "outstanding_system_requests_limit" => {
+            let limit = number()?;
+            let limit = u32::try_from(limit).ok().filter(|&limit| limit > 0).ok_or(Raise::BADARG)?;
+            Term::small(i64::from(p.vm.extension::<Limits>().set_outstanding_requests(limit)))
         }
         "system_logger" => {
             let known = value == Term::atom(am::LOGGER) || value == Term::atom(am::UNDEFINED) || value.is_pid();

@@ -51,9 +51,9 @@ fn start(p: &mut Process, time: Term, to: Term, message: Term, options: Term, wr
         let mut heap = FragmentHeap::new();
         let message = if wrap {
             let reference = reference.to_term(&mut heap);
-            heap.tuple(&[Term::atom(am::TIMEOUT), reference, kept.term])
+            heap.tuple(&[Term::atom(am::TIMEOUT), reference, kept.term()])
         } else {
-            kept.term
+            kept.term()
         };
         let to = match to.as_atom() {
             Some(name) => vm.names.whereis(name),

@@ -8,9 +8,11 @@ mod port;
 mod posix;
 mod prim_buffer;
 mod resource;
+mod zlib;
 
 /// Readies the machine-wide state of files and ports.
 pub fn register(vm: &'static swarmrt_machine::Vm) {
     vm.add_exit_hook(file::close_files_of);
+    vm.add_exit_hook(zlib::close_streams_of);
     vm.set_ports(Box::new(port::Host));
 }

@@ -37,6 +37,13 @@ impl<T> Resources<T> {
         let id = reference.as_local_ref()?.id();
         self.table.lock().remove(&id).map(|owned| owned.value)
     }
+    pub fn set_owner(&self, reference: Term, pid: u64) {
+        if let Some(reference) = reference.as_local_ref()
+            && let Some(owned) = self.table.lock().get_mut(&reference.id())
+        {
+            owned.owner = pid;
+        }
+    }
     /// Drops what the process owns.
     pub fn remove_owned_by(&self, pid: u64) {
         let mut table = self.table.lock();

@@ -54,14 +54,18 @@ pub struct Monitor {
 
 /// A term of the owner's that must outlive its heap's collections: kept in a literal-like fragment.
 pub struct Tag {
-    pub heap: swarmrt_term::FragmentHeap,
-    pub term: Term,
+    _heap: swarmrt_term::FragmentHeap,
+    term: Term,
 }
 impl Tag {
     pub fn new(term: Term) -> Tag {
         let mut heap = swarmrt_term::FragmentHeap::new();
         let term = swarmrt_heap::copy_term(term, &mut heap);
-        Tag { heap, term }
+        Tag { _heap: heap, term }
+    }
+    /// The term; valid as long as the tag. (A method, so that closures capture the whole tag with it.)
+    pub fn term(&self) -> Term {
+        self.term
     }
 }
 

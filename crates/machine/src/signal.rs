@@ -377,7 +377,7 @@ impl Process {
 
     fn down(&mut self, reference: u64, reason: Term) {
         let Some(monitor) = self.relations.remove_monitor(reference) else { return };
-        let tag = monitor.tag.as_ref().map_or(Term::atom(am::CAP_DOWN), |tag| tag.term);
+        let tag = monitor.tag.as_ref().map_or(Term::atom(am::CAP_DOWN), |tag| tag.term());
         let fragment = Fragment::new(size_words(reason) + size_words(tag) + 6 + 4 + 3);
         // SAFETY: just made, with room for the message.
         unsafe {

@@ -33,15 +33,20 @@ pub struct Change {
 
 impl Change {
     fn added(object: &Head) -> Change {
-        Change { objects: 1, words: object.footprint() as isize }
+        Change { objects: 1, words: footprint(object) }
     }
     fn removed(object: &Head) -> Change {
-        Change { objects: -1, words: -(object.footprint() as isize) }
+        Change { objects: -1, words: -footprint(object) }
     }
     pub fn add(&mut self, other: Change) {
         self.objects += other.objects;
         self.words += other.words;
     }
+}
+
+/// Words that an object takes, as OTP counts them.
+fn footprint(object: &Head) -> isize {
+    (object.words() + 4) as isize
 }
 
 /// What is to become of an object that was visited.

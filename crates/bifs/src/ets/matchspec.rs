@@ -52,6 +52,8 @@ pub enum Expr {
     OrElse(Vec<Expr>),
     /// A tracing function: its effect is the tracer's business.
     Trace(Vec<Expr>, Term),
+    /// `{message, Expr}`.
+    Message(Box<Expr>),
 }
 
 pub struct Clause {
@@ -216,6 +218,9 @@ impl Compiler {
                 return Expr::Constant(Term::NIL);
             }
             _ => {}
+        }
+        if self.dialect == Dialect::Trace && self.in_body && name == "message" && args.len() == 1 {
+            return Expr::Message(Box::new(args.into_iter().next().expect("just counted")));
         }
         if self.dialect == Dialect::Trace && self.in_body && is_trace_function(name, args.len()) {
             let result = match name {
@@ -509,6 +514,10 @@ impl Run<'_> {
                 }
                 Term::bool(false)
             }
+            Expr::Message(message) => {
+                self.eval(message)?;
+                Term::bool(true)
+            }
             Expr::Trace(args, result) => {
                 for arg in args {
                     self.eval(arg)?;
@@ -556,14 +565,16 @@ impl Run<'_> {
         guards.iter().all(|guard| matches!(self.eval(guard), Ok(value) if value == Term::bool(true)))
     }
 
-    /// The value of the last expression; an error in any makes it `'EXIT'`.
+    /// The value of the last expression, `'EXIT'` when it fails. Of a trace specification: what its last
+    /// message says, `true` without one.
     fn body(&mut self, body: &[Expr]) -> Term {
         let mut value = Term::bool(true);
         for expr in body {
-            match self.build(expr) {
-                Ok(built) => value = built,
-                Err(Failed) if self.dialect == Dialect::Table => return Term::atom(am::CAP_EXIT),
-                Err(Failed) => return Term::bool(false),
+            let built = self.build(expr).unwrap_or(Term::atom(am::CAP_EXIT));
+            if self.dialect == Dialect::Table {
+                value = built;
+            } else if let Expr::Message(message) = expr {
+                value = self.build(message).unwrap_or(Term::atom(am::CAP_EXIT));
             }
         }
         value

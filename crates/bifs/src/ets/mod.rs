@@ -589,7 +589,7 @@ fn slot(p: &mut Process, id: Term, index: Term) -> BifResult {
                 let copy = copy_out(p, object.term());
                 return Ok(p.cons(copy, Term::NIL));
             }
-            if index == tree.len() { Ok(Term::atom(am::END_OF_TABLE)) } else { Err(Raise::BADARG) }
+            if index == tree.len() && index > 0 { Ok(Term::atom(am::END_OF_TABLE)) } else { Err(Raise::BADARG) }
         }
         Storage::Hash(shards) => {
             for shard in shards {
@@ -821,7 +821,7 @@ fn fixations(p: &mut Process, table: &Table, monotonic: bool) -> Term {
     p.tuple(&[since, pairs])
 }
 
-/// `{Buckets, AverageLength, Deviation, ExpectedDeviation, Shortest, Longest, Fixations, Locks}`.
+/// `{Buckets, AverageLength, Deviation, ExpectedDeviation, Shortest, Longest, KeptObjects, Locks}`.
 fn statistics(p: &mut Process, table: &Table) -> Term {
     let Storage::Hash(shards) = &table.storage else { return Term::bool(false) };
     let mut lengths = Vec::new();
@@ -831,11 +831,11 @@ fn statistics(p: &mut Process, table: &Table) -> Term {
     }
     let count = lengths.len() as f64;
     let average = lengths.iter().sum::<usize>() as f64 / count;
-    let variance = lengths.iter().map(|&length| (length as f64 - average).powi(2)).sum::<f64>() / (count - 1.0);
+    let variance = lengths.iter().map(|&length| (length as f64 - average).powi(2)).sum::<f64>() / count;
     let expected = (average * (1.0 - 1.0 / count)).sqrt();
     let (shortest, longest) = (lengths.iter().min().copied().unwrap_or(0), lengths.iter().max().copied().unwrap_or(0));
-    let fixed = i64::from(table.is_fixed());
-    let values = [p.float(average), p.float(variance.sqrt()), p.float(expected)];
+    let single = |value: f64| f64::from(value as f32);
+    let values = [p.float(single(average)), p.float(single(variance.sqrt())), p.float(single(expected))];
     p.tuple(&[
         Term::small(lengths.len() as i64),
         values[0],
@@ -843,7 +843,7 @@ fn statistics(p: &mut Process, table: &Table) -> Term {
         values[2],
         Term::small(shortest as i64),
         Term::small(longest as i64),
-        Term::small(fixed),
+        Term::small(0),
         Term::small(shards.len() as i64),
     ])
 }

@@ -94,10 +94,6 @@ impl Head {
     pub fn words(&self) -> usize {
         (self.words & !DELETED) as usize
     }
-    /// Words that the object takes altogether.
-    pub fn footprint(&self) -> usize {
-        HEAD_WORDS + self.words()
-    }
     pub fn is_deleted(&self) -> bool {
         self.words & DELETED != 0
     }

@@ -69,6 +69,11 @@ impl PartialEq for Slot {
 }
 impl Eq for Slot {}
 
+/// Words that an object takes, as OTP counts them.
+fn footprint(object: &Head) -> isize {
+    (object.words() + 5) as isize
+}
+
 /// Where a walk through the tree starts or goes on.
 pub enum From<'a> {
     /// At the first key that the pattern could match (any, without one).
@@ -101,11 +106,11 @@ impl OrderedTable {
 
     pub fn insert(&mut self, object: *mut Head) -> Change {
         // SAFETY: the object is ours now.
-        let (key, words) = unsafe { ((*object).key(self.keypos), (*object).footprint() as isize) };
+        let (key, words) = unsafe { ((*object).key(self.keypos), footprint(&*object)) };
         let mut change = Change { objects: 1, words };
         if let Some(old) = self.tree.replace(Slot { key, object: Object::Stored(object) }) {
             change.objects = 0;
-            change.words -= old.head().footprint() as isize;
+            change.words -= footprint(old.head());
             // SAFETY: the old object is out of the tree.
             unsafe { Head::free(old.ptr()) };
         }
@@ -114,7 +119,7 @@ impl OrderedTable {
 
     pub fn remove(&mut self, key: Term) -> Change {
         let Some(old) = self.tree.take(&Slot::probe(key)) else { return Change::default() };
-        let change = Change { objects: -1, words: -(old.head().footprint() as isize) };
+        let change = Change { objects: -1, words: -footprint(old.head()) };
         // SAFETY: the object is out of the tree.
         unsafe { Head::free(old.ptr()) };
         change

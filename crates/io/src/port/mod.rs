@@ -1,6 +1,7 @@
 //! Ports: the table of them, and what processes can do to one.
 
 mod builtins;
+pub use builtins::iodata;
 mod options;
 mod run;
 
