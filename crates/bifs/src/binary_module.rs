@@ -2,72 +2,128 @@
 
 use crate::args::{binary_of, list_of, pair_of, size_of};
 use crate::guards::part_range;
-use std::borrow::Cow;
+use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
+use parking_lot::RwLock;
+use std::collections::HashMap;
+use std::ops::Deref;
+use swarmrt_machine::links::RefValue;
 use swarmrt_machine::{BifResult, Process, Raise, bif};
-use swarmrt_term::binary::{SharedBytes, shared_bin};
-use swarmrt_term::{Alloc, Bits, Subtag, Term, atom, bigint};
+use swarmrt_term::binary::{HEAP_BIN_BYTES_MAX, SharedBytes, shared_bin};
+use swarmrt_term::{Alloc, Bits, RefKind, Subtag, Term, atom, bigint};
 
 /// Bytes that are searched or copied for one reduction.
 const BYTES_PER_REDUCTION: usize = 200;
+/// Bits of the payload of a compiled pattern's reference that hold its number; a mark stands above them.
+const NUMBER_BITS: u32 = 48;
+const PAYLOAD_MARK: u64 = 0xb1a;
 
-/// One or several byte strings to look for.
-enum Patterns<'a> {
-    One(memchr::memmem::Finder<'a>, usize),
-    /// By first byte; of those that begin alike, longer ones first.
-    Several(Box<[Vec<Cow<'a, [u8]>>; 256]>),
+/// One or several byte strings to look for. Of several that begin at the same place the longest counts.
+enum Patterns {
+    Byte(u8),
+    One(Box<memchr::memmem::Finder<'static>>),
+    Several(AhoCorasick),
 }
 
-impl Patterns<'_> {
-    /// The first occurrence from `from` on; of several there the longest.
+impl Patterns {
+    fn new(patterns: &[Vec<u8>], kind: AhoCorasickKind) -> Result<Patterns, Raise> {
+        match patterns {
+            [] => Err(Raise::BADARG),
+            [only] if only.len() == 1 => Ok(Patterns::Byte(only[0])),
+            [only] => Ok(Patterns::One(Box::new(memchr::memmem::Finder::new(only).into_owned()))),
+            _ => {
+                let automaton = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).kind(Some(kind)).build(patterns);
+                automaton.map(Patterns::Several).map_err(|_| Raise::SYSTEM_LIMIT)
+            }
+        }
+    }
+
+    /// The first occurrence from `from` on: position and length.
     fn find(&self, text: &[u8], from: usize) -> Option<(usize, usize)> {
+        let rest = &text[from..];
         match self {
-            Patterns::One(finder, len) => finder.find(&text[from..]).map(|at| (from + at, *len)),
-            Patterns::Several(by_first) => (from..text.len()).find_map(|at| {
-                let candidates = &by_first[usize::from(text[at])];
-                candidates.iter().find(|pattern| text[at..].starts_with(pattern)).map(|pattern| (at, pattern.len()))
-            }),
+            Patterns::Byte(byte) => memchr::memchr(*byte, rest).map(|at| (from + at, 1)),
+            Patterns::One(finder) => finder.find(rest).map(|at| (from + at, finder.needle().len())),
+            Patterns::Several(automaton) => automaton.find(rest).map(|found| (from + found.start(), found.len())),
         }
     }
 }
 
-/// A pattern is a binary, a list of binaries, or either as `compile_pattern/1` packs it.
-fn patterns_of<'a>(term: Term) -> Result<Patterns<'a>, Raise> {
-    let not_empty = |bytes: Cow<'a, [u8]>| if bytes.is_empty() { Err(Raise::BADARG) } else { Ok(bytes) };
-    if let Some((kind, inner)) = pair_of(term) {
-        let single = kind == Term::atom(atom!("bm")) && inner.is_binary();
-        let several = kind == Term::atom(atom!("ac")) && inner.is_cons();
-        return if single || several { patterns_of(inner) } else { Err(Raise::BADARG) };
+/// Patterns made for one search, or compiled before.
+enum Usable {
+    Fresh(Patterns),
+    Compiled(&'static Patterns),
+}
+
+impl Deref for Usable {
+    type Target = Patterns;
+    fn deref(&self) -> &Patterns {
+        match self {
+            Usable::Fresh(patterns) => patterns,
+            Usable::Compiled(patterns) => patterns,
+        }
     }
-    let mut all = if term.is_binary() {
-        vec![not_empty(binary_of(term)?)?]
-    } else {
-        list_of(term)?.into_iter().map(|pattern| binary_of(pattern).and_then(not_empty)).collect::<Result<Vec<_>, _>>()?
-    };
-    if all.is_empty() {
-        return Err(Raise::BADARG);
+}
+
+/// What `compile_pattern/1` has made, by number and by the strings. It lives as long as the machine, since nothing
+/// tells when the last reference to one is gone; equal patterns are therefore kept once.
+#[derive(Default)]
+struct Compiled {
+    patterns: Vec<&'static Patterns>,
+    numbers: HashMap<Vec<Vec<u8>>, u64>,
+}
+
+#[derive(Default)]
+struct CompiledPatterns(RwLock<Compiled>);
+
+/// The strings of a pattern given as a binary or as a list of binaries, none of them empty.
+fn strings_of(term: Term) -> Result<Vec<Vec<u8>>, Raise> {
+    let all = if term.is_list() { list_of(term)? } else { vec![term] };
+    let strings = all.into_iter().map(|string| binary_of(string).map(|bytes| bytes.into_owned())).collect::<Result<Vec<_>, _>>()?;
+    if strings.iter().any(Vec::is_empty) { Err(Raise::BADARG) } else { Ok(strings) }
+}
+
+fn patterns_of(p: &Process, term: Term) -> Result<Usable, Raise> {
+    if let Some((tag, reference)) = pair_of(term) {
+        return compiled(p, tag, reference).map(Usable::Compiled).ok_or(Raise::BADARG);
     }
-    if all.len() == 1 {
-        let only = all.remove(0);
-        let len = only.len();
-        return Ok(Patterns::One(memchr::memmem::Finder::new(&only).into_owned(), len));
+    Patterns::new(&strings_of(term)?, AhoCorasickKind::NoncontiguousNFA).map(Usable::Fresh)
+}
+
+fn compiled(p: &Process, tag: Term, reference: Term) -> Option<&'static Patterns> {
+    let payload = reference.as_local_ref().filter(|reference| reference.ref_kind() == RefKind::Magic)?.payload()?;
+    if payload >> NUMBER_BITS != PAYLOAD_MARK {
+        return None;
     }
-    all.sort_by_key(|pattern| std::cmp::Reverse(pattern.len()));
-    let mut by_first: Box<[Vec<Cow<'a, [u8]>>; 256]> = Box::new(std::array::from_fn(|_| Vec::new()));
-    for pattern in all {
-        by_first[usize::from(pattern[0])].push(pattern);
-    }
-    Ok(Patterns::Several(by_first))
+    let number = payload & ((1 << NUMBER_BITS) - 1);
+    let patterns = *p.vm.extension::<CompiledPatterns>().0.read().patterns.get(number as usize)?;
+    let wanted = if matches!(patterns, Patterns::Several(_)) { atom!("ac") } else { atom!("bm") };
+    (tag == Term::atom(wanted)).then_some(patterns)
 }
 
 #[bif("binary:compile_pattern/1")]
 fn compile_pattern(p: &mut Process, pattern: Term) -> BifResult {
-    if pair_of(pattern).is_some() {
-        return Err(Raise::BADARG);
+    let strings = strings_of(pattern)?;
+    let patterns = Patterns::new(&strings, AhoCorasickKind::ContiguousNFA)?;
+    let tag = if matches!(patterns, Patterns::Several(_)) { atom!("ac") } else { atom!("bm") };
+    let number = {
+        let mut table = p.vm.extension::<CompiledPatterns>().0.write();
+        let Compiled { patterns: all, numbers } = &mut *table;
+        *numbers.entry(strings).or_insert_with(|| {
+            all.push(Box::leak(Box::new(patterns)));
+            all.len() as u64 - 1
+        })
+    };
+    let reference = RefValue { kind: RefKind::Magic, payload: PAYLOAD_MARK << NUMBER_BITS | number, ..p.vm.next_ref() };
+    let reference = reference.to_term(p);
+    Ok(p.tuple(&[Term::atom(tag), reference]))
+}
+
+/// A part of a binary. Small ones are copied, so that they do not keep the whole alive.
+fn part_of(p: &mut Process, binary: Term, at: usize, len: usize) -> Term {
+    if len > HEAP_BIN_BYTES_MAX {
+        return p.sub_binary(binary, at * 8, len * 8);
     }
-    patterns_of(pattern)?;
-    let single = pattern.as_cons().filter(|cell| cell.tail().is_nil()).map_or(pattern, |cell| cell.head());
-    let kind = if single.is_binary() { atom!("bm") } else { atom!("ac") };
-    Ok(p.tuple(&[Term::atom(kind), single]))
+    p.binary(&Bits::of(binary).slice(at * 8, len * 8).to_bytes())
 }
 
 /// How to search: where, and for `split/3` what to do with the parts.
@@ -81,7 +137,14 @@ struct Options {
 
 fn options_of(options: Term, size: usize, for_split: bool) -> Result<Options, Raise> {
     let mut result = Options { scope: (0, size), global: false, trim: false, trim_all: false };
-    for option in list_of(options)? {
+    if !options.is_list() {
+        return Err(Raise::BADARG);
+    }
+    // What an improper list ends in is not looked at, as in OTP.
+    let mut rest = options;
+    while let Some(cell) = rest.as_cons() {
+        let option = cell.head();
+        rest = cell.tail();
         if let Some((key, part)) = pair_of(option) {
             let (position, length) = pair_of(part).ok_or(Raise::BADARG)?;
             let (start, length) = part_range(size, position, length).ok_or(Raise::BADARG)?;
@@ -113,9 +176,12 @@ fn match_2(p: &mut Process, subject: Term, pattern: Term) -> BifResult {
 #[bif("binary:match/3")]
 fn match_3(p: &mut Process, subject: Term, pattern: Term, options: Term) -> BifResult {
     let bytes = binary_of(subject)?;
-    let patterns = patterns_of(pattern)?;
     let (start, end) = options_of(options, bytes.len(), false)?.scope;
-    match patterns.find(&bytes[..end], start) {
+    if end == 0 {
+        // Answered before the pattern is looked at, as in OTP; so below.
+        return Ok(Term::atom(atom!("nomatch")));
+    }
+    match patterns_of(p, pattern)?.find(&bytes[..end], start) {
         Some(place) => {
             p.bump_reductions((place.0 - start) / BYTES_PER_REDUCTION);
             Ok(found(p, place))
@@ -127,7 +193,7 @@ fn match_3(p: &mut Process, subject: Term, pattern: Term, options: Term) -> BifR
     }
 }
 
-fn all_matches(p: &mut Process, patterns: &Patterns<'_>, text: &[u8], start: usize) -> Vec<(usize, usize)> {
+fn all_matches(p: &mut Process, patterns: &Patterns, text: &[u8], start: usize) -> Vec<(usize, usize)> {
     let mut places = Vec::new();
     let mut from = start;
     while let Some((at, len)) = patterns.find(text, from) {
@@ -146,8 +212,11 @@ fn matches_2(p: &mut Process, subject: Term, pattern: Term) -> BifResult {
 #[bif("binary:matches/3")]
 fn matches_3(p: &mut Process, subject: Term, pattern: Term, options: Term) -> BifResult {
     let bytes = binary_of(subject)?;
-    let patterns = patterns_of(pattern)?;
     let (start, end) = options_of(options, bytes.len(), false)?.scope;
+    if end == 0 {
+        return Ok(Term::NIL);
+    }
+    let patterns = patterns_of(p, pattern)?;
     let places = all_matches(p, &patterns, &bytes[..end], start);
     Ok(places.iter().rev().fold(Term::NIL, |list, &place| {
         let pair = found(p, place);
@@ -163,14 +232,16 @@ fn split_2(p: &mut Process, subject: Term, pattern: Term) -> BifResult {
 #[bif("binary:split/3")]
 fn split_3(p: &mut Process, subject: Term, pattern: Term, options: Term) -> BifResult {
     let bytes = binary_of(subject)?;
-    let patterns = patterns_of(pattern)?;
     let options = options_of(options, bytes.len(), true)?;
     let (start, end) = options.scope;
-    let places = if options.global {
+    let places = if end == 0 {
+        Vec::new()
+    } else if options.global {
+        let patterns = patterns_of(p, pattern)?;
         all_matches(p, &patterns, &bytes[..end], start)
     } else {
         p.bump_reductions((end - start) / BYTES_PER_REDUCTION);
-        patterns.find(&bytes[..end], start).into_iter().collect()
+        patterns_of(p, pattern)?.find(&bytes[..end], start).into_iter().collect()
     };
     if places.is_empty() {
         let nothing = bytes.is_empty() && (options.trim || options.trim_all);
@@ -190,7 +261,7 @@ fn split_3(p: &mut Process, subject: Term, pattern: Term, options: Term) -> BifR
         parts.truncate(kept);
     }
     Ok(parts.iter().rev().fold(Term::NIL, |list, &(at, len)| {
-        let part = p.sub_binary(subject, at * 8, len * 8);
+        let part = part_of(p, subject, at, len);
         p.cons(part, list)
     }))
 }
@@ -222,8 +293,11 @@ fn copy_1(p: &mut Process, binary: Term) -> BifResult {
 
 #[bif("binary:copy/2")]
 fn copy_2(p: &mut Process, binary: Term, count: Term) -> BifResult {
-    let bytes = binary_of(binary)?;
     let count = size_of(count)?;
+    if count == 0 && binary.is_bitstring() {
+        return Ok(p.binary(&[]));
+    }
+    let bytes = binary_of(binary)?;
     let size = bytes.len().checked_mul(count).ok_or(Raise::SYSTEM_LIMIT)?;
     if size <= 64 {
         return Ok(p.binary(&bytes.repeat(count)));

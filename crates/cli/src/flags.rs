@@ -156,7 +156,7 @@ try
         false -> Module:main()
     end
 of
-    _ -> init:stop()
+    _ -> erlang:halt(0)
 catch
     Class:Reason:Stack ->
         Report(Class, Reason, Stack),

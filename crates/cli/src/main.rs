@@ -7,7 +7,22 @@ use std::process::ExitCode;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// The exit code when the machine itself is at fault (`EX_SOFTWARE` of sysexits.h).
+const EXIT_INTERNAL_ERROR: i32 = 70;
+
+/// A fault of ours ends the run at once and says so, rather than leaving a machine without a scheduler.
+fn end_on_internal_errors() {
+    std::panic::set_hook(Box::new(|fault| {
+        eprintln!("swarmrt: internal error, please report it: {fault}");
+        if std::env::var_os("RUST_BACKTRACE").is_some() {
+            eprintln!("{}", std::backtrace::Backtrace::force_capture());
+        }
+        std::process::exit(EXIT_INTERNAL_ERROR);
+    }));
+}
+
 fn main() -> ExitCode {
+    end_on_internal_errors();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match flags::run(&arguments) {
         Ok(code) => ExitCode::from(u8::try_from(code & 0xff).unwrap_or(1)),

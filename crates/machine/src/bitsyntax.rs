@@ -151,18 +151,18 @@ fn half_to_f64(half: u16) -> f64 {
     }
 }
 
-fn f64_to_half(value: f64) -> Option<u16> {
+fn f64_to_half(value: f64) -> u16 {
     let sign = if value.is_sign_negative() { 0x8000u16 } else { 0 };
     let magnitude = value.abs();
     if magnitude >= 65520.0 {
-        return None;
+        return sign | 0x7c00;
     }
     if magnitude < 2f64.powi(-14) {
-        return Some(sign | (magnitude * 2f64.powi(24)).round_ties_even() as u16);
+        return sign | (magnitude * 2f64.powi(24)).round_ties_even() as u16;
     }
     let exponent = (magnitude.to_bits() >> 52) as i32 - 1023;
     let scaled = (magnitude * 2f64.powi(10 - exponent)).round_ties_even() as u32;
-    Some(sign | ((((exponent + 15) as u32) << 10) + (scaled - 1024)) as u16)
+    sign | ((((exponent + 15) as u32) << 10) + (scaled - 1024)) as u16
 }
 
 /// A character at the start of the bits, and how many bits it takes.
@@ -342,20 +342,12 @@ impl BitWriter {
         true
     }
 
-    /// A float in 16, 32 or 64 bits. `false` when it does not fit.
+    /// A float in 16, 32 or 64 bits. `false` when the size is another.
     pub fn float(&mut self, value: f64, size: usize, flags: u8) -> bool {
         let bits = match size {
-            16 => match f64_to_half(value) {
-                Some(half) => u64::from(half),
-                None => return false,
-            },
-            32 => {
-                let single = value as f32;
-                if !single.is_finite() {
-                    return false;
-                }
-                u64::from(single.to_bits())
-            }
+            // What is too large becomes infinity, as in OTP.
+            16 => u64::from(f64_to_half(value)),
+            32 => u64::from((value as f32).to_bits()),
             64 => value.to_bits(),
             _ => return false,
         };

@@ -185,7 +185,7 @@ impl Process {
         }
         let mut first = raw.get(1).list_to_vec().unwrap_or_default();
         first.append(&mut entries);
-        first.truncate(BACKTRACE_DEPTH + 1);
+        first.truncate(BACKTRACE_DEPTH);
         self.list(&first)
     }
 

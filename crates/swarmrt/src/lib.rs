@@ -103,7 +103,7 @@ impl Builder {
             let failed = |why: String| BootError::Preloaded(name.to_owned(), why);
             let path = self.otp.preloaded.join(format!("{name}.beam"));
             let bytes = std::fs::read(&path).map_err(|error| failed(format!("{}: {error}", path.display())))?;
-            let prepared = vm.code.prepare(&bytes).map_err(|error| failed(error.0))?;
+            let prepared = vm.code.prepare_preloaded(&bytes).map_err(|error| failed(error.0))?;
             vm.code.finish(&prepared.0).map_err(|_| failed("loaded twice".to_owned()))?;
             if prepared.0.on_load.is_some() {
                 // Their natives are part of the machine.

@@ -119,6 +119,16 @@ impl CodeServer {
         ModuleCode::prepare(self, bytes).map(|module| Prepared(Arc::new(module)))
     }
 
+    /// The same for one of OTP's preloaded modules, whose stack traces show no lines.
+    ///
+    /// # Errors
+    /// As [`CodeServer::prepare`].
+    pub fn prepare_preloaded(&self, bytes: &[u8]) -> Result<Prepared, LoadError> {
+        let mut module = ModuleCode::prepare(self, bytes)?;
+        module.lines = None;
+        Ok(Prepared(Arc::new(module)))
+    }
+
     /// Whether the module has an old version.
     pub fn has_old(&self, module: Atom) -> bool {
         self.modules.read().get(&module).is_some_and(|slot| slot.old.is_some())

@@ -1,0 +1,83 @@
+//! The programs of `tests/differential/`, compiled once and run on the real `erl` and on SwarmRT: their
+//! output is the same, but for what differs between any two runs (pids, references).
+
+mod common;
+
+use std::process::Command;
+
+/// Pids, references, ports and times become the same everywhere.
+fn normalised(text: &str) -> String {
+    let mut out = String::new();
+    for line in text.lines() {
+        let mut rest = line;
+        while let Some(at) = rest.find(['<', '#']) {
+            let (before, from) = rest.split_at(at);
+            out.push_str(before);
+            let body = from.trim_start_matches("#Ref").trim_start_matches("#Port");
+            let inside = body.strip_prefix('<').and_then(|body| body.split_once('>'));
+            match inside {
+                Some((numbers, after)) if numbers.contains('.') && numbers.chars().all(|c| c.is_ascii_digit() || c == '.') => {
+                    out.push_str("<id>");
+                    rest = after;
+                }
+                _ => {
+                    out.push_str(&from[..1]);
+                    rest = &from[1..];
+                }
+            }
+        }
+        out.push_str(rest);
+        out.push('\n');
+    }
+    out
+}
+
+#[test]
+fn programs_print_the_same_as_on_erl() {
+    if Command::new("erl").arg("-version").output().is_err() {
+        panic!("erl is not installed: run script/setup");
+    }
+    let beams = std::env::temp_dir().join(format!("swarmrt-differential-{}", std::process::id()));
+    std::fs::create_dir_all(&beams).expect("a temporary folder can be made");
+    let mut failures = Vec::new();
+    let mut count = 0;
+    for entry in std::fs::read_dir(common::root().join("tests/differential")).expect("there are programs") {
+        let path = entry.expect("readable").path();
+        if path.extension().is_none_or(|extension| extension != "erl") {
+            continue;
+        }
+        count += 1;
+        let module = path.file_stem().expect("has a name").to_string_lossy().into_owned();
+        let compiled = common::run(Command::new("erlc").arg("-o").arg(&beams).arg(&path));
+        assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stdout));
+        let run = |command: &mut Command| {
+            let output = common::run(command.args(["-noshell", "-pa"]).arg(&beams).arg("-eval").arg(format!("{module}:main(), halt().")));
+            normalised(&format!("{}{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr), output.status))
+        };
+        let expected = run(&mut Command::new("erl"));
+        let actual = run(Command::new(common::swarmrt()).arg("erl"));
+        if actual != expected {
+            let differences: Vec<String> = diff(&expected, &actual);
+            failures.push(format!("{module}:\n{}", differences.join("\n")));
+        }
+    }
+    let _ = std::fs::remove_dir_all(&beams);
+    assert!(count > 0);
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// The first lines that differ.
+fn diff(expected: &str, actual: &str) -> Vec<String> {
+    let (mut expected_lines, mut actual_lines) = (expected.lines(), actual.lines());
+    let mut shown = Vec::new();
+    loop {
+        match (expected_lines.next(), actual_lines.next()) {
+            (None, None) => return shown,
+            (a, b) if a == b => {}
+            (a, b) => shown.push(format!("  erl:     {}\n  swarmrt: {}", a.unwrap_or("(end)"), b.unwrap_or("(end)"))),
+        }
+        if shown.len() >= 10 {
+            return shown;
+        }
+    }
+}
