@@ -16,9 +16,12 @@ pub(crate) fn index_of(index: Term, count: usize) -> Result<usize, Raise> {
     }
 }
 
+/// The largest integer that OTP holds in a word; ours has two bits more.
+const OTP_SMALL_MAX: i64 = (1 << 59) - 1;
+
 /// A number from 0 that fits the machine's sizes.
 pub(crate) fn size_of(term: Term) -> Result<usize, Raise> {
-    term.as_small().and_then(|value| usize::try_from(value).ok()).ok_or(Raise::BADARG)
+    term.as_small().filter(|value| (0..=OTP_SMALL_MAX).contains(value)).map(|value| value as usize).ok_or(Raise::BADARG)
 }
 
 pub(crate) fn atom_of(term: Term) -> Result<Atom, Raise> {

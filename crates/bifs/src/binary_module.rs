@@ -119,7 +119,7 @@ fn compile_pattern(p: &mut Process, pattern: Term) -> BifResult {
 }
 
 /// A part of a binary. Small ones are copied, so that they do not keep the whole alive.
-fn part_of(p: &mut Process, binary: Term, at: usize, len: usize) -> Term {
+pub(crate) fn part_of(p: &mut Process, binary: Term, at: usize, len: usize) -> Term {
     if len > HEAP_BIN_BYTES_MAX {
         return p.sub_binary(binary, at * 8, len * 8);
     }

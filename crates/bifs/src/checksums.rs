@@ -221,6 +221,9 @@ fn adler32_2(p: &mut Process, before: Term, data: Term) -> BifResult {
 #[bif("erlang:adler32_combine/3")]
 fn adler32_combine(_p: &mut Process, first: Term, second: Term, second_size: Term) -> BifResult {
     let (first, second, size) = (u64::from(word_of(first)?), u64::from(word_of(second)?), size_of(second_size)? as u64);
+    if size == 0 {
+        return Ok(Term::small(first as i64));
+    }
     let modulus = u64::from(ADLER_MODULUS);
     let (a1, b1, a2, b2) = (first & 0xffff, first >> 16, second & 0xffff, second >> 16);
     // Both sums of a start with one.

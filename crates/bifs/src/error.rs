@@ -28,6 +28,8 @@ fn throw_1(_p: &mut Process, value: Term) -> BifResult {
 }
 #[bif("erlang:nif_error/1")]
 fn nif_error_1(_p: &mut Process, reason: Term) -> BifResult {
+    // OTP's stubs for built-ins say `undefined`: it is the function that is undefined here.
+    let reason = if reason == Term::atom(am::UNDEFINED) { Term::atom(am::UNDEF) } else { reason };
     Err(Raise::WithoutTop { class: am::ERROR, reason })
 }
 #[bif("erlang:nif_error/2")]

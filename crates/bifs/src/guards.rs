@@ -1,6 +1,6 @@
 //! Guard built-ins of `erlang`: type tests, comparison, booleans, and reading parts of terms.
 
-use crate::args::{badarg, index_of};
+use crate::args::{badarg, index_of, size_of};
 use std::cmp::Ordering;
 use swarmrt_machine::{BifResult, Process, Raise, bif};
 use swarmrt_term::{Alloc, NodeInfo, Term, am, compare, equal, equal_exact, map};
@@ -57,8 +57,11 @@ fn is_record_2(_p: &mut Process, term: Term, name: Term) -> BifResult {
 
 #[bif("erlang:is_record/3", guard)]
 fn is_record_3(_p: &mut Process, term: Term, name: Term, size: Term) -> BifResult {
-    let size = size.as_small().filter(|&size| size >= 0 && name.is_atom()).ok_or(Raise::BADARG)?;
-    Ok(Term::bool(term.as_tuple().is_some_and(|tuple| tuple.arity() > 0 && tuple.arity() as i64 == size && tuple.get(0) == name)))
+    let size = size_of(size)?;
+    if !name.is_atom() {
+        return Err(Raise::BADARG);
+    }
+    Ok(Term::bool(term.as_tuple().is_some_and(|tuple| tuple.arity() > 0 && tuple.arity() == size && tuple.get(0) == name)))
 }
 
 macro_rules! comparisons {
@@ -194,7 +197,7 @@ pub(crate) fn badkey(p: &mut Process, key: Term) -> Raise {
 #[bif("erlang:binary_part/3", guard)]
 #[bif("binary:part/3")]
 fn binary_part_3(p: &mut Process, binary: Term, position: Term, length: Term) -> BifResult {
-    let bits = binary.as_bits().filter(|bits| bits.is_binary()).ok_or(Raise::BADARG)?;
+    let bits = binary.as_bits().ok_or(Raise::BADARG)?;
     let (from, len) = part_range(bits.bit_size / 8, position, length).ok_or(Raise::BADARG)?;
     Ok(p.sub_binary(binary, from * 8, len * 8))
 }

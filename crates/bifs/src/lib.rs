@@ -18,6 +18,7 @@ mod maps;
 mod math;
 mod numbers;
 mod persistent_term;
+mod regex;
 mod terms;
 mod tuples;
 mod unicode;

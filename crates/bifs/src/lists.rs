@@ -1,6 +1,6 @@
 //! The built-ins of `lists`, and `++` and `--`.
 
-use crate::args::badarg;
+use crate::args::{badarg, size_of};
 use std::collections::BTreeMap;
 use swarmrt_machine::{BifResult, Process, Raise, bif};
 use swarmrt_term::{Alloc, Term, am, compare_exact, equal, equal_exact};
@@ -42,10 +42,7 @@ fn reverse(p: &mut Process, list: Term, tail: Term) -> BifResult {
 
 /// The first tuple of `list` whose element at `position` equals `key`.
 fn keyfind_in(p: &mut Process, key: Term, position: Term, list: Term) -> Result<Option<Term>, Raise> {
-    let at = match position.as_small() {
-        Some(position) if position >= 1 => position as usize - 1,
-        _ => return Err(Raise::BADARG),
-    };
+    let at = size_of(position)?.checked_sub(1).ok_or(Raise::BADARG)?;
     // What cannot be equal to anything but itself is compared as a word.
     let by_word = key.is_immediate() && !key.is_number();
     let mut rest = list;

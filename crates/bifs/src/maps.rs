@@ -99,7 +99,8 @@ fn from_keys(p: &mut Process, keys: Term, value: Term) -> BifResult {
 }
 
 #[bif("erts_internal:map_to_tuple_keys/1")]
-fn map_to_tuple_keys(_p: &mut Process, map: Term) -> BifResult {
+fn map_to_tuple_keys(p: &mut Process, map: Term) -> BifResult {
+    check(p, map)?;
     map.as_flat_map().map(|flat| flat.keys_tuple()).ok_or(Raise::BADARG)
 }
 

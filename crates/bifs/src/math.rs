@@ -10,7 +10,8 @@ fn finite(p: &mut Process, value: f64) -> BifResult {
 }
 
 fn argument(term: Term) -> Result<f64, Raise> {
-    to_float(term).ok_or(Raise::BADARITH)
+    let out_of_range = if term.is_number() { Raise::BADARITH } else { Raise::BADARG };
+    to_float(term).ok_or(out_of_range)
 }
 
 macro_rules! functions {

@@ -1,6 +1,6 @@
 //! Terms as bytes and as text: the external format, funs, and printing for debugging.
 
-use crate::args::{atom_of, binary_of, list_of, pair_of, text_of};
+use crate::args::{atom_of, binary_of, list_of, pair_of, size_of, text_of};
 use std::io::Write;
 use swarmrt_machine::code::FunEntry;
 use swarmrt_machine::{BifResult, Process, Raise, bif};
@@ -70,7 +70,7 @@ fn external_size_2(_p: &mut Process, term: Term, options: Term) -> BifResult {
     for option in list_of(options)? {
         let (key, value) = pair_of(option).ok_or(Raise::BADARG)?;
         match value.as_small() {
-            Some(value @ 0..=2) if key == Term::atom(atom!("minor_version")) => result.minor_version = value as u8,
+            Some(value @ 0..=1) if key == Term::atom(atom!("minor_version")) => result.minor_version = value as u8,
             _ => return Err(Raise::BADARG),
         }
     }
@@ -85,11 +85,12 @@ fn binary_to_term(p: &mut Process, binary: Term) -> BifResult {
 #[bif("erlang:binary_to_term/2")]
 fn binary_to_term_2(p: &mut Process, binary: Term, options: Term) -> BifResult {
     let mut wanted = DecodeOptions::default();
-    for option in list_of(options)? {
+    let bad_option = || Raise::badarg_because(atom!("badopt"));
+    for option in options.list_to_vec().ok_or_else(bad_option)? {
         match option.as_atom() {
             Some(name) if name == atom!("safe") => wanted.safe = true,
             Some(name) if name == atom!("used") => wanted.used = true,
-            _ => return Err(Raise::badarg_because(atom!("badopt"))),
+            _ => return Err(bad_option()),
         }
     }
     let bytes = binary_of(binary)?;
@@ -151,7 +152,7 @@ fn fun_to_list(p: &mut Process, fun: Term) -> BifResult {
 #[bif("erlang:is_builtin/3")]
 fn is_builtin(p: &mut Process, module: Term, function: Term, arity: Term) -> BifResult {
     let (module, function) = (atom_of(module)?, atom_of(function)?);
-    let arity = arity.as_small().filter(|&arity| arity >= 0).ok_or(Raise::BADARG)?;
+    let arity = size_of(arity)?;
     let apply = module == am::ERLANG && function == am::APPLY && matches!(arity, 2 | 3);
     Ok(Term::bool(apply || u32::try_from(arity).is_ok_and(|arity| p.vm.bifs.number(Mfa { module, function, arity }).is_some())))
 }

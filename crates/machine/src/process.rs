@@ -305,19 +305,70 @@ impl Alloc for Process {
     }
 }
 
-/// The process dictionary: insertion-ordered pairs with an index once there are many.
+/// The process dictionary: pairs in the order of insertion, with an index once there are many.
 #[derive(Default)]
 pub struct Dictionary {
     keys: Vec<Term>,
     values: Vec<Term>,
+    /// Hash and position of every key, at the hash's place or after it; empty while pairs are few.
+    index: Vec<Option<(u32, u32)>>,
 }
+
+/// Keys that are searched one by one.
+const DICTIONARY_SCAN_MAX: usize = 12;
 
 impl Dictionary {
     fn position(&self, key: Term) -> Option<usize> {
+        if !self.index.is_empty() {
+            return self.index_slot(key).and_then(|slot| self.index[slot]).map(|(_, at)| at as usize);
+        }
         if key.is_immediate() {
             return self.keys.iter().position(|&other| other == key);
         }
         self.keys.iter().position(|&other| swarmrt_term::compare::equal_exact(other, key))
+    }
+    /// Where the index has the key.
+    fn index_slot(&self, key: Term) -> Option<usize> {
+        let mask = self.index.len() - 1;
+        let hash = swarmrt_term::hash::internal_hash(key);
+        let mut slot = hash as usize & mask;
+        while let Some((other, at)) = self.index[slot] {
+            if other == hash && swarmrt_term::compare::equal_exact(self.keys[at as usize], key) {
+                return Some(slot);
+            }
+            slot = (slot + 1) & mask;
+        }
+        None
+    }
+    fn index_insert(&mut self, hash: u32, at: u32) {
+        let mask = self.index.len() - 1;
+        let mut slot = hash as usize & mask;
+        while self.index[slot].is_some() {
+            slot = (slot + 1) & mask;
+        }
+        self.index[slot] = Some((hash, at));
+    }
+    /// Takes an entry out, and moves those after it that would not be found any more.
+    fn index_remove(&mut self, mut slot: usize) {
+        let mask = self.index.len() - 1;
+        self.index[slot] = None;
+        let mut next = slot;
+        loop {
+            next = (next + 1) & mask;
+            let Some((hash, _)) = self.index[next] else { return };
+            let home = hash as usize & mask;
+            if (next.wrapping_sub(home) & mask) >= (next.wrapping_sub(slot) & mask) {
+                self.index[slot] = self.index[next].take();
+                slot = next;
+            }
+        }
+    }
+    /// Makes the index anew, with room for as many keys again.
+    fn rebuild_index(&mut self) {
+        self.index = vec![None; (self.keys.len() * 4).next_power_of_two()];
+        for at in 0..self.keys.len() {
+            self.index_insert(swarmrt_term::hash::internal_hash(self.keys[at]), at as u32);
+        }
     }
     pub fn get(&self, key: Term) -> Option<Term> {
         self.position(key).map(|at| self.values[at])
@@ -329,16 +380,34 @@ impl Dictionary {
         }
         self.keys.push(key);
         self.values.push(value);
+        if self.keys.len() > DICTIONARY_SCAN_MAX {
+            if self.keys.len() * 2 > self.index.len() {
+                self.rebuild_index();
+            } else {
+                self.index_insert(swarmrt_term::hash::internal_hash(key), self.keys.len() as u32 - 1);
+            }
+        }
         None
     }
     pub fn erase(&mut self, key: Term) -> Option<Term> {
         let at = self.position(key)?;
+        if !self.index.is_empty() {
+            let last = self.keys[self.keys.len() - 1];
+            let slot = self.index_slot(key).expect("every key is in the index");
+            let last_slot = self.index_slot(last).expect("every key is in the index");
+            // The last pair takes the place of the one that goes.
+            self.index[last_slot].as_mut().expect("just found").1 = at as u32;
+            self.index_remove(slot);
+        }
         self.keys.swap_remove(at);
-        Some(self.values.swap_remove(at))
+        let value = self.values.swap_remove(at);
+        if self.keys.len() <= DICTIONARY_SCAN_MAX / 2 {
+            self.index = Vec::new();
+        }
+        Some(value)
     }
     pub fn clear(&mut self) {
-        self.keys.clear();
-        self.values.clear();
+        *self = Dictionary::default();
     }
     pub fn iter(&self) -> impl Iterator<Item = (Term, Term)> + '_ {
         self.keys.iter().copied().zip(self.values.iter().copied())
@@ -418,5 +487,29 @@ impl Process {
             }
         }
         found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dictionary_is_a_map_whatever_its_size() {
+        let mut dictionary = Dictionary::default();
+        let mut expected = std::collections::HashMap::new();
+        let mut state = 12345u64;
+        for _ in 0..20_000 {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let (key, value) = ((state >> 33) as i64 % 60, (state >> 40) as i64);
+            let term = Term::small(key);
+            if state >> 60 < 7 {
+                assert_eq!(dictionary.erase(term), expected.remove(&key));
+            } else {
+                assert_eq!(dictionary.put(term, Term::small(value)), expected.insert(key, Term::small(value)));
+            }
+            assert_eq!(dictionary.len(), expected.len());
+            assert_eq!(dictionary.get(term), expected.get(&key).copied());
+        }
     }
 }

@@ -101,13 +101,30 @@ impl HashTable {
         Chain { next: self.buckets[bucket], table: std::marker::PhantomData }
     }
 
+    #[inline]
     fn has_key(&self, object: &Head, key: Term, hash: u32) -> bool {
-        object.hash == hash && equal_exact(object.key(self.keypos), key)
+        object.hash == hash && {
+            let stored = object.key(self.keypos);
+            stored == key || equal_exact(stored, key)
+        }
     }
 
     /// Living objects of the bucket, in its order.
     pub fn bucket(&self, bucket: usize) -> impl Iterator<Item = &Head> {
         self.chain(bucket).filter(|object| !object.is_deleted())
+    }
+
+    /// The living object with this key, in a table that has one a key.
+    pub fn get(&self, key: Term, hash: u32) -> Option<&Head> {
+        let mut at = self.buckets[self.bucket_of(hash)];
+        // SAFETY: buckets are chains of live objects, which stay while the table is borrowed.
+        while let Some(object) = unsafe { at.as_ref() } {
+            if self.has_key(object, key, hash) {
+                return (!object.is_deleted()).then_some(object);
+            }
+            at = object.next;
+        }
+        None
     }
 
     /// Living objects with this key, the newest first.
@@ -159,10 +176,9 @@ impl HashTable {
             let present = !(*place).is_null();
             let mut change = Change::added(&*object);
             if !present {
-                // A new key goes to the front of its bucket.
-                let bucket = self.bucket_of(hash);
-                (*object).next = self.buckets[bucket];
-                self.buckets[bucket] = object;
+                // A new key goes to the end of its bucket.
+                (*object).next = std::ptr::null_mut();
+                *place = object;
             } else if self.duplicates == Duplicates::None {
                 let old = *place;
                 (*object).next = (*old).next;
@@ -354,13 +370,14 @@ impl HashTable {
             let from = buckets - 1;
             let to = from & (self.mask >> 1);
             let moved = self.buckets.pop().unwrap_or(std::ptr::null_mut());
+            let stayed = std::mem::replace(&mut self.buckets[to], moved);
             let mut end: *mut *mut Head = &raw mut self.buckets[to];
             // SAFETY: buckets are chains of live objects.
             unsafe {
                 while !(*end).is_null() {
                     end = &raw mut (**end).next;
                 }
-                *end = moved;
+                *end = stayed;
             }
             if self.buckets.len() == self.mask.div_ceil(2) {
                 self.mask >>= 1;

@@ -205,7 +205,14 @@ fn each_with_key(table: &Table, key: Term, mut visit: impl FnMut(&Head)) {
         }
         Storage::Hash(shards) => {
             let hash = hash_of(key);
-            Table::shard(shards, hash).read().with_key(key, hash).for_each(visit);
+            let shard = Table::shard(shards, hash).read();
+            if table.kind == Kind::Set {
+                if let Some(object) = shard.get(key, hash) {
+                    visit(object);
+                }
+            } else {
+                shard.with_key(key, hash).for_each(visit);
+            }
         }
     }
 }
@@ -485,13 +492,13 @@ fn update_element(p: &mut Process, id: Term, key: Term, specification: Term) -> 
     for pair in pairs {
         let (position, value) = pair_of(pair).ok_or(Raise::BADARG)?;
         let at = position.as_small().filter(|&position| position >= 1).ok_or(Raise::BADARG)? as usize - 1;
-        if at == table.keypos {
-            return Err(Raise::badarg_because(atom!("keypos")));
-        }
         values.push((at, value));
     }
     let result = update_object(table, key, |object| {
         let arity = object.tuple().arity();
+        if values.iter().any(|&(at, _)| at == table.keypos) {
+            return (Err(Raise::badarg_because(atom!("keypos"))), Verdict::Keep);
+        }
         if values.iter().any(|&(at, _)| at >= arity) {
             return (Err(Raise::BADARG), Verdict::Keep);
         }

@@ -1,0 +1,476 @@
+//! The module `re`: regular expressions.
+//!
+//! A compiled expression is a term that holds everything needed to compile it again; what PCRE has made of it is
+//! kept in a table under that. So it may be sent, stored in tables or on disk, and costs nothing when forgotten.
+
+mod errors;
+mod pcre;
+
+use crate::args::{iodata_bytes, list_of};
+use crate::binary_module::part_of;
+use parking_lot::RwLock;
+use pcre::{Code, CompileError, Group, Limits, Outcome, Spec, bsr, compile_options, match_options, newline};
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use swarmrt_machine::{BifResult, Process, Raise, bif};
+use swarmrt_term::{Alloc, Atom, Mfa, Term, am, atom};
+
+/// Expressions kept compiled; when there are more all are forgotten.
+const KEPT_MAX: usize = 4096;
+/// How often an expression is used before it is made native code: that takes longer than to compile it.
+const USES_UNTIL_NATIVE: u32 = 8;
+/// How far a match may go on a scheduler before it is started afresh on a dirty one, as counted by PCRE.
+const QUICK_MATCH_LIMIT: u32 = 50_000;
+/// Subjects that are searched on a dirty scheduler at once.
+const QUICK_SUBJECT_BYTES: usize = 1 << 20;
+/// The version of the PCRE whose syntax `re` follows.
+const VERSION: &[u8] = b"8.44 2020-02-12";
+
+struct Kept {
+    code: Code,
+    native: bool,
+    uses: AtomicU32,
+}
+
+/// Compiled expressions by the bytes of their [`Spec`].
+#[derive(Default)]
+struct Expressions(RwLock<HashMap<Box<[u8]>, Arc<Kept>>>);
+
+impl Expressions {
+    fn get(&self, key: &[u8]) -> Result<Arc<Kept>, Failure> {
+        let known = self.0.read().get(key).cloned();
+        if let Some(kept) = known
+            && (kept.native || kept.uses.fetch_add(1, Relaxed) < USES_UNTIL_NATIVE)
+        {
+            return Ok(kept);
+        }
+        let native = self.0.read().contains_key(key);
+        let spec = Spec::decode(key).ok_or(Failure::NotAnExpression)?;
+        let kept = Arc::new(Kept { code: Code::compile(&spec, native).map_err(Failure::Compile)?, native, uses: AtomicU32::new(1) });
+        let mut table = self.0.write();
+        if table.len() >= KEPT_MAX {
+            table.clear();
+        }
+        table.insert(key.into(), kept.clone());
+        Ok(kept)
+    }
+}
+
+enum Failure {
+    NotAnExpression,
+    Compile(CompileError),
+}
+
+fn expressions(p: &Process) -> &'static Expressions {
+    p.vm.extension::<Expressions>()
+}
+
+/// Options of `compile/2` and `run/3` together; which are allowed is the caller's business.
+#[derive(Default)]
+struct Options {
+    compile: u32,
+    matching: u32,
+    newline: Option<u8>,
+    bsr: Option<u8>,
+    /// Some make sense only for compiling, some only for running.
+    compile_only: bool,
+    run_only: bool,
+    global: bool,
+    report_errors: bool,
+    offset: usize,
+    capture: Option<(Term, Term)>,
+    limits: Limits,
+}
+
+/// A number that C's `int` holds, from 0.
+fn int_of(term: Term) -> Option<u32> {
+    term.as_small().and_then(|value| i32::try_from(value).ok()).and_then(|value| u32::try_from(value).ok())
+}
+
+impl Options {
+    fn parse(list: Term) -> Result<Options, Raise> {
+        let bad = || Raise::badarg_because(atom!("badopt"));
+        let mut options = Options::default();
+        for item in list.list_to_vec().ok_or_else(bad)? {
+            let known = match (item.as_atom(), item.as_tuple().map(|tuple| tuple.elements())) {
+                (Some(name), _) => options.set_flag(name),
+                (_, Some(&[key, value])) => options.set_value(key, value),
+                (_, Some(&[key, values, kind])) if key == Term::atom(atom!("capture")) => {
+                    options.run_only = true;
+                    options.capture = Some((values, kind));
+                    Some(())
+                }
+                _ => None,
+            };
+            known.ok_or_else(bad)?;
+        }
+        Ok(options)
+    }
+
+    fn set_value(&mut self, key: Term, value: Term) -> Option<()> {
+        let key = key.as_atom()?.name();
+        if key == "newline" {
+            self.newline = Some(match value.as_atom()?.name() {
+                "cr" => newline::CR,
+                "lf" => newline::LF,
+                "crlf" => newline::CRLF,
+                "any" => newline::ANY,
+                "anycrlf" => newline::ANYCRLF,
+                _ => return None,
+            });
+            return Some(());
+        }
+        self.run_only = true;
+        match key {
+            "capture" => self.capture = Some((value, Term::atom(atom!("index")))),
+            "offset" => self.offset = int_of(value)? as usize,
+            "match_limit" => self.limits.matches = Some(int_of(value)?),
+            "match_limit_recursion" => self.limits.depth = Some(int_of(value)?),
+            _ => return None,
+        }
+        self.limits.exact = self.limits.matches.is_some() || self.limits.depth.is_some();
+        Some(())
+    }
+
+    fn set_flag(&mut self, name: Atom) -> Option<()> {
+        use compile_options as c;
+        let for_compile = match name.name() {
+            "anchored" => {
+                self.compile |= c::ANCHORED;
+                self.matching |= match_options::ANCHORED;
+                return Some(());
+            }
+            "bsr_anycrlf" => {
+                self.bsr = Some(bsr::ANYCRLF);
+                return Some(());
+            }
+            "bsr_unicode" => {
+                self.bsr = Some(bsr::UNICODE);
+                return Some(());
+            }
+            "no_start_optimize" => c::NO_START_OPTIMIZE,
+            "caseless" => c::CASELESS,
+            "dollar_endonly" => c::DOLLAR_ENDONLY,
+            "dotall" => c::DOTALL,
+            "extended" => c::EXTENDED,
+            "firstline" => c::FIRSTLINE,
+            "multiline" => c::MULTILINE,
+            "no_auto_capture" => c::NO_AUTO_CAPTURE,
+            "dupnames" => c::DUPNAMES,
+            "ungreedy" => c::UNGREEDY,
+            "ucp" => c::UCP,
+            "never_utf" => c::NEVER_UTF,
+            "unicode" => c::UTF,
+            _ => return self.set_run_flag(name),
+        };
+        self.compile |= for_compile;
+        self.compile_only = true;
+        Some(())
+    }
+
+    fn set_run_flag(&mut self, name: Atom) -> Option<()> {
+        match name.name() {
+            "notempty" => self.matching |= match_options::NOTEMPTY,
+            "notempty_atstart" => self.matching |= match_options::NOTEMPTY_ATSTART,
+            "notbol" => self.matching |= match_options::NOTBOL,
+            "noteol" => self.matching |= match_options::NOTEOL,
+            "report_errors" => self.report_errors = true,
+            "global" => self.global = true,
+            _ => return None,
+        }
+        self.run_only = true;
+        Some(())
+    }
+
+    fn unicode(&self) -> bool {
+        self.compile & compile_options::UTF != 0
+    }
+
+    /// The expression given as text; it ends at the first zero byte, as for PCRE 8.
+    fn spec(&self, text: Term) -> Result<Spec, Raise> {
+        let mut pattern = iodata_bytes(text)?;
+        if let Some(end) = memchr::memchr(0, &pattern) {
+            pattern.truncate(end);
+        }
+        Ok(Spec { options: self.compile, newline: self.newline.unwrap_or(newline::LF), bsr: self.bsr.unwrap_or(bsr::UNICODE), pattern })
+    }
+}
+
+/// Goes on in a function of `re.erl`.
+fn trap(p: &mut Process, function: Atom, args: &[Term]) -> BifResult {
+    let export = p.vm.code.export(Mfa { module: atom!("re"), function, arity: args.len() as u32 });
+    p.trap(export, args)
+}
+
+#[bif("re:version/0")]
+fn version(p: &mut Process) -> BifResult {
+    Ok(p.binary(VERSION))
+}
+
+#[bif("re:compile/1")]
+fn compile_1(p: &mut Process, text: Term) -> BifResult {
+    compile(p, text, Term::NIL)
+}
+
+#[bif("re:compile/2")]
+fn compile(p: &mut Process, text: Term, options: Term) -> BifResult {
+    let parsed = Options::parse(options)?;
+    if parsed.run_only {
+        return Err(Raise::badarg_because(atom!("badopt")));
+    }
+    if parsed.unicode() && !text.is_bitstring() {
+        return trap(p, atom!("ucompile"), &[text, options]);
+    }
+    let key = parsed.spec(text)?.encode();
+    match expressions(p).get(&key) {
+        Ok(kept) => {
+            let pattern = pattern_term(p, &kept.code, parsed.unicode(), &key);
+            Ok(p.tuple(&[Term::atom(am::OK), pattern]))
+        }
+        Err(failure) => {
+            let explained = explain(p, failure)?;
+            Ok(p.tuple(&[Term::atom(am::ERROR), explained]))
+        }
+    }
+}
+
+/// `{re_pattern, Captures, Unicode, UseCrLf, Binary}`.
+fn pattern_term(p: &mut Process, code: &Code, unicode: bool, key: &[u8]) -> Term {
+    let use_crlf = matches!(code.newline, newline::ANY | newline::CRLF | newline::ANYCRLF);
+    let binary = p.binary(key);
+    p.tuple(&[Term::atom(atom!("re_pattern")), Term::small(i64::from(code.captures)), Term::small(i64::from(unicode)), Term::small(i64::from(use_crlf)), binary])
+}
+
+/// `{Text, Offset}`.
+fn explain(p: &mut Process, failure: Failure) -> BifResult {
+    let Failure::Compile(error) = failure else { return Err(Raise::BADARG) };
+    let text = p.string(&error.message);
+    Ok(p.tuple(&[text, Term::small(error.offset as i64)]))
+}
+
+/// An `re_pattern`: whether it is unicode, and the bytes that tell how to compile it.
+fn parse_pattern<'a>(pattern: Term) -> Option<(bool, Cow<'a, [u8]>)> {
+    let &[tag, captures, unicode, crlf, binary] = pattern.as_tuple()?.elements() else { return None };
+    let valid = tag == Term::atom(atom!("re_pattern")) && captures.is_small() && crlf.is_small();
+    let bits = binary.as_bits().filter(|_| valid)?;
+    Some((unicode.as_small()? != 0, bits.to_bytes()))
+}
+
+#[bif("re:inspect/2")]
+fn inspect(p: &mut Process, pattern: Term, item: Term) -> BifResult {
+    let (_, key) = parse_pattern(pattern).ok_or(Raise::BADARG)?;
+    if item != Term::atom(atom!("namelist")) {
+        return Err(Raise::BADARG);
+    }
+    let kept = expressions(p).get(&key).map_err(|_| Raise::BADARG)?;
+    let mut names: Vec<&[u8]> = kept.code.names.iter().map(|(name, _)| name.as_slice()).collect();
+    names.dedup();
+    let names: Vec<Term> = names.into_iter().map(|name| p.binary(name)).collect();
+    let names = p.list(&names);
+    Ok(p.tuple(&[item, names]))
+}
+
+#[bif("re:run/2")]
+fn run_2(p: &mut Process, subject: Term, expression: Term) -> BifResult {
+    run(p, subject, expression, Term::NIL, true, false)
+}
+
+#[bif("re:run/3")]
+fn run_3(p: &mut Process, subject: Term, expression: Term, options: Term) -> BifResult {
+    run(p, subject, expression, options, true, false)
+}
+
+#[bif("re:internal_run/4")]
+fn internal_run(p: &mut Process, subject: Term, expression: Term, options: Term, first: Term) -> BifResult {
+    let first = first.as_bool().ok_or(Raise::BADARG)?;
+    run(p, subject, expression, options, first, false)
+}
+
+/// A match that takes long, begun once more where that disturbs nobody.
+#[bif("re:internal_long_run/4", dirty_cpu)]
+fn internal_long_run(p: &mut Process, subject: Term, expression: Term, options: Term, first: Term) -> BifResult {
+    let first = first.as_bool().ok_or(Raise::BADARG)?;
+    run(p, subject, expression, options, first, true)
+}
+
+/// `first`: the subject has not been checked to be UTF-8 yet. `long`: may take its time.
+fn run(p: &mut Process, subject: Term, expression: Term, list: Term, first: bool, long: bool) -> BifResult {
+    let mut options = Options::parse(list)?;
+    if !first {
+        options.matching |= match_options::NO_UTF_CHECK;
+    }
+    let as_lists = options.capture.is_some_and(|(_, kind)| kind == Term::atom(atom!("list")));
+    let text = expression.as_tuple().is_none_or(|tuple| tuple.arity() != 5);
+    let (unicode, key) = if text {
+        if !expression.is_bitstring() && !expression.is_list() {
+            return Err(Raise::BADARG);
+        }
+        (options.unicode(), None)
+    } else {
+        if options.compile_only {
+            return Err(Raise::BADARG);
+        }
+        let (unicode, key) = parse_pattern(expression).ok_or(Raise::BADARG)?;
+        (unicode, Some(key))
+    };
+    // Characters are not bytes there: `re.erl` translates.
+    if unicode && (text && !expression.is_bitstring() || !subject.is_bitstring() || as_lists && !options.global) {
+        return trap(p, atom!("urun"), &[subject, expression, list]);
+    }
+    let key = match key {
+        Some(key) if options.newline.is_none() && options.bsr.is_none() => key.into_owned(),
+        // Others than it was compiled with.
+        Some(key) => {
+            let mut spec = Spec::decode(&key).ok_or(Raise::BADARG)?;
+            spec.newline = options.newline.unwrap_or(spec.newline);
+            spec.bsr = options.bsr.unwrap_or(spec.bsr);
+            spec.encode()
+        }
+        None => options.spec(expression)?.encode(),
+    };
+    let kept = match expressions(p).get(&key) {
+        Ok(kept) => kept,
+        Err(failure) if options.report_errors && text => {
+            let explained = explain(p, failure)?;
+            let reason = p.tuple(&[Term::atom(atom!("compile")), explained]);
+            return Ok(p.tuple(&[Term::atom(am::ERROR), reason]));
+        }
+        Err(_) => return Err(Raise::BADARG),
+    };
+    if options.global {
+        return run_globally(p, subject, expression, list, &kept.code, text.then_some((&options, &key)));
+    }
+    run_once(p, subject, &kept.code, &options, long, &[subject, expression, list, Term::bool(first)])
+}
+
+/// All matches are collected by `re.erl`. `text`: what the expression was compiled from text with.
+fn run_globally(p: &mut Process, subject: Term, expression: Term, list: Term, code: &Code, text: Option<(&Options, &Vec<u8>)>) -> BifResult {
+    let Some((options, key)) = text else {
+        let info = p.tuple(&[list, Term::bool(false)]);
+        return trap(p, atom!("grun"), &[subject, expression, info]);
+    };
+    let pattern = pattern_term(p, code, options.unicode(), key);
+    let info = p.tuple(&[list, Term::bool(options.compile_only), expression]);
+    trap(p, atom!("grun"), &[subject, pattern, info])
+}
+
+fn run_once(p: &mut Process, subject: Term, code: &Code, options: &Options, long: bool, args: &[Term; 4]) -> BifResult {
+    let wanted = options.capture.map_or(Ok(Wanted::DEFAULT), |(values, kind)| Wanted::parse(values, kind, code))?;
+    let bytes = match subject.as_bits() {
+        Some(bits) if bits.is_binary() => bits.to_bytes(),
+        _ => iodata_bytes(subject)?.into(),
+    };
+    let mut limits = options.limits;
+    let quick = !long && !limits.exact;
+    if quick {
+        if bytes.len() > QUICK_SUBJECT_BYTES {
+            return trap(p, atom!("internal_long_run"), args);
+        }
+        limits.matches = Some(QUICK_MATCH_LIMIT);
+    }
+    p.bump_reductions(bytes.len() / 100 + 1);
+    let limit = |p: &mut Process, name: &str| {
+        if !options.report_errors {
+            return Ok(Term::atom(atom!("nomatch")));
+        }
+        Ok(p.tuple(&[Term::atom(am::ERROR), Term::atom(Atom::new(name))]))
+    };
+    match code.run(&bytes, options.offset, options.matching, limits) {
+        Outcome::Match(groups) => Ok(wanted.build(p, subject, &bytes, &groups)),
+        Outcome::NoMatch => Ok(Term::atom(atom!("nomatch"))),
+        Outcome::MatchLimit if quick => trap(p, atom!("internal_long_run"), args),
+        Outcome::MatchLimit => limit(p, "match_limit"),
+        Outcome::DepthLimit => limit(p, "match_limit_recursion"),
+        Outcome::BadSubject => Err(Raise::BADARG),
+    }
+}
+
+#[derive(Clone, Copy)]
+enum CaptureKind {
+    Index,
+    List,
+    Binary,
+}
+
+/// What is to be told of a match.
+struct Wanted {
+    kind: CaptureKind,
+    groups: WantedGroups,
+}
+
+enum WantedGroups {
+    None,
+    /// All from this one on.
+    From(usize),
+    /// For each value the groups it may come from: of several with one name the first that took part counts.
+    Listed(Vec<Vec<usize>>),
+}
+
+impl Wanted {
+    const DEFAULT: Wanted = Wanted { kind: CaptureKind::Index, groups: WantedGroups::From(0) };
+
+    fn parse(values: Term, kind: Term, code: &Code) -> Result<Wanted, Raise> {
+        let kind = match kind.as_atom().map(Atom::name) {
+            Some("index") => CaptureKind::Index,
+            Some("list") => CaptureKind::List,
+            Some("binary") => CaptureKind::Binary,
+            _ => return Err(Raise::BADARG),
+        };
+        let groups = match values.as_atom().map(Atom::name) {
+            Some("all") => WantedGroups::From(0),
+            Some("all_but_first") => WantedGroups::From(1),
+            Some("first") => WantedGroups::Listed(vec![vec![0]]),
+            Some("none") => WantedGroups::None,
+            Some("all_names") if code.names.is_empty() => WantedGroups::None,
+            Some("all_names") => {
+                let same_name = |a: &(Vec<u8>, u32), b: &(Vec<u8>, u32)| a.0 == b.0;
+                WantedGroups::Listed(code.names.chunk_by(same_name).map(|same| same.iter().map(|name| name.1 as usize).collect()).collect())
+            }
+            Some(_) => return Err(Raise::BADARG),
+            None if values.is_nil() => WantedGroups::None,
+            None => WantedGroups::Listed(list_of(values)?.into_iter().map(|value| groups_of(value, code)).collect::<Result<_, _>>()?),
+        };
+        Ok(Wanted { kind, groups })
+    }
+
+    fn build(&self, p: &mut Process, subject: Term, bytes: &[u8], groups: &[Group]) -> Term {
+        let picked: Vec<Group> = match &self.groups {
+            WantedGroups::None => return Term::atom(atom!("match")),
+            WantedGroups::From(first) => groups.get(*first..).unwrap_or_default().to_vec(),
+            WantedGroups::Listed(listed) => listed.iter().map(|from| from.iter().find_map(|&group| *groups.get(group)?)).collect(),
+        };
+        let list = picked.into_iter().rev().fold(Term::NIL, |list, group| {
+            let value = self.value(p, subject, bytes, group);
+            p.cons(value, list)
+        });
+        p.tuple(&[Term::atom(atom!("match")), list])
+    }
+
+    fn value(&self, p: &mut Process, subject: Term, bytes: &[u8], group: Group) -> Term {
+        // `\K` in a lookahead can put the end before the start.
+        let (start, end) = group.unwrap_or_default();
+        let part = bytes.get(start..end).unwrap_or_default();
+        match self.kind {
+            CaptureKind::Index if group.is_none() => p.tuple(&[Term::small(-1), Term::small(0)]),
+            CaptureKind::Index => p.tuple(&[Term::small(start as i64), Term::small(end as i64 - start as i64)]),
+            CaptureKind::List => p.byte_list(part, Term::NIL),
+            CaptureKind::Binary if subject.is_bitstring() => part_of(p, subject, start, part.len()),
+            CaptureKind::Binary => p.binary(part),
+        }
+    }
+}
+
+/// The groups that a number or a name stands for.
+fn groups_of(value: Term, code: &Code) -> Result<Vec<usize>, Raise> {
+    if let Some(number) = int_of(value) {
+        return Ok(vec![number as usize]);
+    }
+    let name: Cow<'_, [u8]> = match value.as_atom() {
+        Some(name) => name.name().as_bytes().into(),
+        None if value.is_bitstring() || value.is_list() => iodata_bytes(value)?.into(),
+        None => return Err(Raise::BADARG),
+    };
+    Ok(code.names.iter().filter(|entry| entry.0 == *name).map(|entry| entry.1 as usize).collect())
+}

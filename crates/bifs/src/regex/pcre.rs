@@ -1,0 +1,449 @@
+//! PCRE2 behind a safe interface, set up to behave as the PCRE 8 that OTP 25 contains.
+
+use pcre2_sys as sys;
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::ptr::{null, null_mut};
+use std::sync::OnceLock;
+
+/// Options of `re:compile/2` that PCRE2 has under the same name.
+pub mod compile_options {
+    pub use pcre2_sys::{
+        PCRE2_ANCHORED as ANCHORED, PCRE2_CASELESS as CASELESS, PCRE2_DOLLAR_ENDONLY as DOLLAR_ENDONLY, PCRE2_DOTALL as DOTALL,
+        PCRE2_DUPNAMES as DUPNAMES, PCRE2_EXTENDED as EXTENDED, PCRE2_FIRSTLINE as FIRSTLINE, PCRE2_MULTILINE as MULTILINE,
+        PCRE2_NEVER_UTF as NEVER_UTF, PCRE2_NO_AUTO_CAPTURE as NO_AUTO_CAPTURE, PCRE2_NO_START_OPTIMIZE as NO_START_OPTIMIZE,
+        PCRE2_UCP as UCP, PCRE2_UNGREEDY as UNGREEDY, PCRE2_UTF as UTF,
+    };
+    pub const ALL: u32 = ANCHORED
+        | CASELESS
+        | DOLLAR_ENDONLY
+        | DOTALL
+        | DUPNAMES
+        | EXTENDED
+        | FIRSTLINE
+        | MULTILINE
+        | NEVER_UTF
+        | NO_AUTO_CAPTURE
+        | NO_START_OPTIMIZE
+        | UCP
+        | UNGREEDY
+        | UTF;
+}
+
+/// Options of `re:run/3`.
+pub mod match_options {
+    pub use pcre2_sys::{
+        PCRE2_ANCHORED as ANCHORED, PCRE2_NO_UTF_CHECK as NO_UTF_CHECK, PCRE2_NOTBOL as NOTBOL, PCRE2_NOTEMPTY as NOTEMPTY,
+        PCRE2_NOTEMPTY_ATSTART as NOTEMPTY_ATSTART, PCRE2_NOTEOL as NOTEOL,
+    };
+}
+
+/// What counts as a line end, by PCRE2's numbers.
+pub mod newline {
+    pub const CR: u8 = pcre2_sys::PCRE2_NEWLINE_CR as u8;
+    pub const LF: u8 = pcre2_sys::PCRE2_NEWLINE_LF as u8;
+    pub const CRLF: u8 = pcre2_sys::PCRE2_NEWLINE_CRLF as u8;
+    pub const ANY: u8 = pcre2_sys::PCRE2_NEWLINE_ANY as u8;
+    pub const ANYCRLF: u8 = pcre2_sys::PCRE2_NEWLINE_ANYCRLF as u8;
+}
+
+/// What `\R` matches, by PCRE2's numbers.
+pub mod bsr {
+    pub const UNICODE: u8 = pcre2_sys::PCRE2_BSR_UNICODE as u8;
+    pub const ANYCRLF: u8 = pcre2_sys::PCRE2_BSR_ANYCRLF as u8;
+}
+
+/// A regular expression and how to compile it.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Spec {
+    pub options: u32,
+    pub newline: u8,
+    pub bsr: u8,
+    pub pattern: Vec<u8>,
+}
+
+/// The first bytes of an encoded [`Spec`].
+const MAGIC: &[u8; 4] = b"SRre";
+
+impl Spec {
+    /// As the binary in an `re_pattern`: all that is needed to compile it again, wherever it has been since.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = MAGIC.to_vec();
+        bytes.extend_from_slice(&self.options.to_be_bytes());
+        bytes.extend_from_slice(&[self.newline, self.bsr]);
+        bytes.extend_from_slice(&self.pattern);
+        bytes
+    }
+    /// Native code takes no character above 127 for a letter in UTF-8 unless asked for Unicode's properties; the
+    /// interpreter goes by the tables.
+    fn needs_interpreter(&self) -> bool {
+        use compile_options::{UCP, UTF};
+        self.options & (UTF | UCP) == UTF && self.pattern.windows(2).any(|pair| pair[0] == b'\\' && b"wWbB".contains(&pair[1]))
+    }
+    pub fn decode(bytes: &[u8]) -> Option<Spec> {
+        let rest = bytes.strip_prefix(MAGIC)?;
+        let (options, rest) = rest.split_first_chunk::<4>()?;
+        let ([newline, bsr], pattern) = rest.split_first_chunk::<2>()?;
+        let options = u32::from_be_bytes(*options);
+        let valid = options & !compile_options::ALL == 0 && (newline::CR..=newline::ANYCRLF).contains(newline) && (bsr::UNICODE..=bsr::ANYCRLF).contains(bsr);
+        valid.then(|| Spec { options, newline: *newline, bsr: *bsr, pattern: pattern.to_vec() })
+    }
+}
+
+/// A compiled regular expression.
+pub struct Code {
+    raw: *mut sys::pcre2_code_8,
+    pub captures: u32,
+    pub newline: u8,
+    /// The named groups, by name; a name may stand for several.
+    pub names: Vec<(Vec<u8>, u32)>,
+}
+
+// SAFETY: PCRE2 only reads compiled code.
+unsafe impl Send for Code {}
+// SAFETY: as above.
+unsafe impl Sync for Code {}
+
+impl Drop for Code {
+    fn drop(&mut self) {
+        // SAFETY: the code is ours, and nobody uses it any more.
+        unsafe { sys::pcre2_code_free_8(self.raw) }
+    }
+}
+
+/// Why a regular expression cannot be compiled: PCRE's text, and where in the expression.
+pub struct CompileError {
+    pub message: String,
+    pub offset: usize,
+}
+
+impl Code {
+    /// Compiles; to machine code as well when `to_native`.
+    pub fn compile(spec: &Spec, to_native: bool) -> Result<Code, CompileError> {
+        let (pattern, edits) = for_pcre2(&spec.pattern);
+        let (mut code, mut offset) = (0, 0);
+        // SAFETY: the context is made, used and freed here; pattern and tables outlive the call, the tables the code.
+        let raw = unsafe {
+            let context = sys::pcre2_compile_context_create_8(null_mut());
+            assert!(!context.is_null(), "out of memory");
+            sys::pcre2_set_character_tables_8(context, latin1_tables().as_ptr());
+            sys::pcre2_set_newline_8(context, u32::from(spec.newline));
+            sys::pcre2_set_bsr_8(context, u32::from(spec.bsr));
+            // PCRE 8 has `\K` anywhere, and looks behind by a fixed length only.
+            sys::pcre2_set_compile_extra_options_8(context, sys::PCRE2_EXTRA_ALLOW_LOOKAROUND_BSK);
+            sys::pcre2_set_max_varlookbehind_8(context, 0);
+            let raw = sys::pcre2_compile_8(pattern.as_ptr(), pattern.len(), spec.options, &mut code, &mut offset, context);
+            sys::pcre2_compile_context_free_8(context);
+            raw
+        };
+        if raw.is_null() {
+            let shift: isize = edits.iter().filter(|edit| edit.at < offset).map(|edit| edit.shift).sum();
+            let offset = super::errors::offset(code, &spec.pattern, offset.saturating_add_signed(-shift));
+            return Err(CompileError { message: super::errors::message(code).map_or_else(|| own_message(code), str::to_owned), offset });
+        }
+        if to_native && !spec.needs_interpreter() {
+            // SAFETY: the code is ours alone. Where it cannot be done the code is interpreted.
+            unsafe { sys::pcre2_jit_compile_8(raw, sys::PCRE2_JIT_COMPLETE) };
+        }
+        let mut result = Code { raw, captures: 0, newline: 0, names: Vec::new() };
+        result.captures = result.info_u32(sys::PCRE2_INFO_CAPTURECOUNT);
+        result.newline = result.info_u32(sys::PCRE2_INFO_NEWLINE) as u8;
+        result.names = result.read_names();
+        Ok(result)
+    }
+
+    fn info_u32(&self, what: u32) -> u32 {
+        let mut value: u32 = 0;
+        // SAFETY: these kinds of information are 32-bit numbers.
+        let result = unsafe { sys::pcre2_pattern_info_8(self.raw, what, (&raw mut value).cast()) };
+        assert_eq!(result, 0, "compiled code tells about itself");
+        value
+    }
+
+    fn read_names(&self) -> Vec<(Vec<u8>, u32)> {
+        let count = self.info_u32(sys::PCRE2_INFO_NAMECOUNT) as usize;
+        let size = self.info_u32(sys::PCRE2_INFO_NAMEENTRYSIZE) as usize;
+        if count == 0 {
+            return Vec::new();
+        }
+        let mut table: *const u8 = null();
+        // SAFETY: the table has `count` entries of `size` bytes: a number of two bytes, and a name that a zero ends.
+        let table = unsafe {
+            sys::pcre2_pattern_info_8(self.raw, sys::PCRE2_INFO_NAMETABLE, (&raw mut table).cast());
+            std::slice::from_raw_parts(table, count * size)
+        };
+        let entry = |entry: &[u8]| {
+            let name = entry[2..].split(|&byte| byte == 0).next().unwrap_or_default();
+            (name.to_vec(), u32::from(entry[0]) << 8 | u32::from(entry[1]))
+        };
+        table.chunks(size).map(entry).collect()
+    }
+}
+
+fn own_message(code: i32) -> String {
+    let mut buffer = [0u8; 256];
+    // SAFETY: the buffer has the size that is given.
+    let length = unsafe { sys::pcre2_get_error_message_8(code, buffer.as_mut_ptr(), buffer.len()) };
+    String::from_utf8_lossy(&buffer[..usize::try_from(length).unwrap_or(0)]).into_owned()
+}
+
+/// How far a match may go; `None` is PCRE's own limit.
+#[derive(Clone, Copy, Default)]
+pub struct Limits {
+    pub matches: Option<u32>,
+    pub depth: Option<u32>,
+    /// Count as PCRE's interpreter does, not as native code.
+    pub exact: bool,
+}
+
+/// Start and end of a group; `None` when it took no part in the match.
+pub type Group = Option<(usize, usize)>;
+
+pub enum Outcome {
+    /// The groups up to the last that took part.
+    Match(Vec<Group>),
+    NoMatch,
+    MatchLimit,
+    DepthLimit,
+    BadSubject,
+}
+
+/// PCRE's memory for matching, one for each thread.
+struct Scratch {
+    data: *mut sys::pcre2_match_data_8,
+    pairs: u32,
+    context: *mut sys::pcre2_match_context_8,
+    stack: *mut sys::pcre2_jit_stack_8,
+}
+
+const JIT_STACK_BYTES_MIN: usize = 32 * 1024;
+const JIT_STACK_BYTES_MAX: usize = 1024 * 1024;
+/// PCRE2's own limits, to go back to.
+const MATCH_LIMIT: u32 = 10_000_000;
+
+impl Scratch {
+    fn new() -> Scratch {
+        // SAFETY: freed when the thread ends; the stack outlives the context it is assigned to.
+        unsafe {
+            let context = sys::pcre2_match_context_create_8(null_mut());
+            let stack = sys::pcre2_jit_stack_create_8(JIT_STACK_BYTES_MIN, JIT_STACK_BYTES_MAX, null_mut());
+            assert!(!context.is_null(), "out of memory");
+            if !stack.is_null() {
+                sys::pcre2_jit_stack_assign_8(context, None, stack.cast());
+            }
+            Scratch { data: null_mut(), pairs: 0, context, stack }
+        }
+    }
+    fn make_room(&mut self, pairs: u32) {
+        if pairs > self.pairs {
+            // SAFETY: the old one is ours, and freeing nothing is allowed.
+            unsafe {
+                sys::pcre2_match_data_free_8(self.data);
+                self.pairs = pairs.max(16);
+                self.data = sys::pcre2_match_data_create_8(self.pairs, null_mut());
+            }
+            assert!(!self.data.is_null(), "out of memory");
+        }
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // SAFETY: all three are ours.
+        unsafe {
+            sys::pcre2_match_data_free_8(self.data);
+            sys::pcre2_match_context_free_8(self.context);
+            sys::pcre2_jit_stack_free_8(self.stack);
+        }
+    }
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch::new());
+}
+
+impl Code {
+    pub fn run(&self, subject: &[u8], start: usize, options: u32, limits: Limits) -> Outcome {
+        SCRATCH.with_borrow_mut(|scratch| {
+            scratch.make_room(self.captures + 1);
+            let interpreted = if limits.exact { sys::PCRE2_NO_JIT } else { 0 };
+            // SAFETY: code, memory and context are valid; the subject is as long as its length says. That it is UTF-8
+            // where that matters PCRE checks itself, or the caller has had it checked before.
+            unsafe {
+                sys::pcre2_set_match_limit_8(scratch.context, limits.matches.unwrap_or(MATCH_LIMIT));
+                sys::pcre2_set_depth_limit_8(scratch.context, limits.depth.unwrap_or(MATCH_LIMIT));
+                let go = |options| sys::pcre2_match_8(self.raw, subject.as_ptr(), subject.len(), start, options, scratch.data, scratch.context);
+                let mut result = go(options | interpreted);
+                if result == sys::PCRE2_ERROR_JIT_STACKLIMIT {
+                    result = go(options | sys::PCRE2_NO_JIT);
+                }
+                if result <= 0 {
+                    return match result {
+                        sys::PCRE2_ERROR_MATCHLIMIT => Outcome::MatchLimit,
+                        sys::PCRE2_ERROR_DEPTHLIMIT | sys::PCRE2_ERROR_HEAPLIMIT | sys::PCRE2_ERROR_NOMEMORY => Outcome::DepthLimit,
+                        sys::PCRE2_ERROR_BADOFFSET | sys::PCRE2_ERROR_BADUTFOFFSET => Outcome::BadSubject,
+                        _ if (sys::PCRE2_ERROR_UTF8_ERR21..=sys::PCRE2_ERROR_UTF8_ERR1).contains(&result) => Outcome::BadSubject,
+                        _ => Outcome::NoMatch,
+                    };
+                }
+                let offsets = std::slice::from_raw_parts(sys::pcre2_get_ovector_pointer_8(scratch.data), result as usize * 2);
+                let group = |pair: &[usize]| (pair[0] != usize::MAX).then_some((pair[0], pair[1]));
+                Outcome::Match(offsets.chunks_exact(2).map(group).collect())
+            }
+        })
+    }
+}
+
+/// A change to an expression: bytes put in (or, if negative, left out) before a position of the result.
+struct Edit {
+    at: usize,
+    shift: isize,
+}
+
+/// Letters that mean themselves to PCRE 8 behind a backslash, and nothing to PCRE2.
+fn is_plain_letter(byte: u8, in_class: bool) -> bool {
+    b"FIJMOTYijmqy".contains(&byte) || in_class && b"BRX".contains(&byte)
+}
+
+/// Letters that stand for a kind of character behind a backslash.
+fn is_kind_letter(byte: u8) -> bool {
+    b"dDsSwWhHvV".contains(&byte)
+}
+
+/// An expression written for PCRE 8 as PCRE2 has to read it. PCRE2 takes `{,3}` and `{ 1, 3 }` for quantifiers,
+/// which PCRE 8 takes for text; refuses to see a `j` in `\j` and a hyphen in `[\w-.]`; and knows `(*UTF)`, but
+/// not `(*UTF8)`.
+fn for_pcre2(pattern: &[u8]) -> (Cow<'_, [u8]>, Vec<Edit>) {
+    let mut edits = Vec::new();
+    let differs = |pair: &[u8]| match pair[0] {
+        b'{' => matches!(pair[1], b',' | b' ' | b'\t'),
+        b'\\' => is_plain_letter(pair[1], true),
+        b' ' | b'\t' => matches!(pair[1], b'}' | b','),
+        b'(' => pair[1] == b'*',
+        b']' => pair[1] == b'-',
+        kind => pair[1] == b'-' && is_kind_letter(kind),
+    };
+    if !pattern.windows(2).any(differs) {
+        return (pattern.into(), edits);
+    }
+    let mut result = Vec::with_capacity(pattern.len() + 8);
+    let mut rest = pattern;
+    let (mut in_class, mut in_head) = (false, true);
+    while let Some((&byte, next)) = rest.split_first() {
+        if let Some(after) = rest.strip_prefix(b"\\Q") {
+            let length = memchr::memmem::find(after, b"\\E").map_or(rest.len(), |at| at + 4);
+            result.extend_from_slice(&rest[..length]);
+            rest = &rest[length..];
+            continue;
+        }
+        if byte == b'\\' && !next.is_empty() {
+            if is_plain_letter(next[0], in_class) {
+                edits.push(Edit { at: result.len(), shift: -1 });
+                result.push(next[0]);
+            } else {
+                result.extend_from_slice(&rest[..2]);
+            }
+            rest = &rest[2..];
+            if in_class && is_kind_letter(next[0]) {
+                rest = copy_hyphen(&mut result, rest, &mut edits);
+            }
+            continue;
+        }
+        if in_class && rest.starts_with(b"[:") && let Some(end) = memchr::memmem::find(rest, b":]") {
+            result.extend_from_slice(&rest[..end + 2]);
+            rest = copy_hyphen(&mut result, &rest[end + 2..], &mut edits);
+            continue;
+        }
+        // Settings such as `(*UTF8)(*CRLF)` count only at the start.
+        in_head &= rest.starts_with(b"(*") || result.last().is_some_and(|&last| last != b')') && !result.is_empty();
+        if in_head && rest.starts_with(b"(*UTF8)") {
+            edits.push(Edit { at: result.len() + 5, shift: -1 });
+            result.extend_from_slice(b"(*UTF)");
+            rest = &rest[7..];
+            continue;
+        }
+        match byte {
+            b'[' if !in_class => {
+                in_class = true;
+                // A bracket that comes first is one of the characters.
+                let first = if next.starts_with(b"^]") { 2 } else { usize::from(next.starts_with(b"]")) };
+                result.extend_from_slice(&rest[..=first]);
+                rest = &rest[first + 1..];
+                continue;
+            }
+            b']' => in_class = false,
+            b'{' if !in_class && is_new_quantifier(next) => {
+                edits.push(Edit { at: result.len(), shift: 1 });
+                result.push(b'\\');
+            }
+            _ => {}
+        }
+        result.push(byte);
+        rest = next;
+    }
+    (result.into(), edits)
+}
+
+/// A hyphen behind a kind of character is one of the characters, whatever follows it.
+fn copy_hyphen<'a>(result: &mut Vec<u8>, rest: &'a [u8], edits: &mut Vec<Edit>) -> &'a [u8] {
+    if !rest.starts_with(b"-") || rest.starts_with(b"-]") {
+        return rest;
+    }
+    edits.push(Edit { at: result.len(), shift: 1 });
+    result.extend_from_slice(b"\\-");
+    &rest[1..]
+}
+
+/// Whether what follows a `{` is a quantifier to PCRE2 and none to PCRE 8.
+fn is_new_quantifier(after: &[u8]) -> bool {
+    let Some(end) = memchr::memchr(b'}', after) else { return false };
+    let inner = &after[..end];
+    let blank = |byte: &u8| matches!(byte, b' ' | b'\t');
+    let number = |bytes: &[u8]| bytes.iter().all(u8::is_ascii_digit);
+    let mut parts = inner.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
+    let (low, high, more) = (parts.next().unwrap_or_default(), parts.next(), parts.next());
+    let digits = number(low) && high.is_none_or(number) && more.is_none() && (!low.is_empty() || high.is_some_and(|high| !high.is_empty()));
+    digits && (low.is_empty() || inner.iter().any(blank))
+}
+
+const TABLE_CLASSES: usize = 512;
+const TABLE_TYPES: usize = 832;
+const TABLES_BYTES: usize = 1088;
+
+/// Character tables of ISO 8859-1, which is what a byte means to `re` without `unicode`: lower case, other case,
+/// ten sets of characters, and the kinds of each character.
+fn latin1_tables() -> &'static [u8; TABLES_BYTES] {
+    static TABLES: OnceLock<[u8; TABLES_BYTES]> = OnceLock::new();
+    TABLES.get_or_init(|| {
+        let upper = |c: u8| c.is_ascii_uppercase() || matches!(c, 192..=214 | 216..=222);
+        let lower = |c: u8| c.is_ascii_lowercase() || matches!(c, 170 | 181 | 186 | 223..=246 | 248..=255);
+        let has_upper = |c: u8| lower(c) && !matches!(c, 170 | 181 | 186 | 223 | 255);
+        let space = |c: u8| matches!(c, 9..=13 | 32);
+        let word = |c: u8| upper(c) || lower(c) || c.is_ascii_digit() || c == b'_';
+        let graph = |c: u8| matches!(c, 33..=126 | 160..=255);
+        let mut tables = [0; TABLES_BYTES];
+        for c in 0..=255u8 {
+            let at = usize::from(c);
+            tables[at] = if upper(c) { c + 32 } else { c };
+            tables[256 + at] = if upper(c) { c + 32 } else if has_upper(c) { c - 32 } else { c };
+            let sets = [
+                space(c),
+                c.is_ascii_hexdigit(),
+                c.is_ascii_digit(),
+                upper(c),
+                lower(c),
+                word(c),
+                graph(c),
+                graph(c) || c == b' ',
+                graph(c) && (!word(c) || c == b'_'),
+                matches!(c, 0..=31 | 127..=159),
+            ];
+            for (set, _) in sets.iter().enumerate().filter(|(_, member)| **member) {
+                tables[TABLE_CLASSES + set * 32 + at / 8] |= 1 << (at % 8);
+            }
+            let kinds = [space(c), upper(c) || lower(c), lower(c), c.is_ascii_digit(), word(c)];
+            tables[TABLE_TYPES + at] = kinds.iter().enumerate().map(|(bit, &is)| u8::from(is) << bit).sum();
+        }
+        tables
+    })
+}
