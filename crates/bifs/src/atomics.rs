@@ -1,77 +1,83 @@
 //! `atomics` and `counters`: arrays of 64-bit integers shared by all processes.
 //!
-//! A program holds an array through a reference whose payload is the array's number here. Arrays live as long as
-//! the machine: nothing tells when the last reference to one is gone.
+//! The cells are the shared memory of a counted reference, after a head of two words: the mark of these arrays,
+//! and what kind it is.
 
 use crate::args::size_of;
-use parking_lot::RwLock;
-use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
-use swarmrt_machine::links::RefValue;
-use swarmrt_machine::{BifResult, Process, Raise, bif};
-use swarmrt_term::{Alloc, RefKind, Term, am, atom, map};
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use swarmrt_machine::resource::new_mark;
+use swarmrt_machine::{BifResult, Process, Raise, Vm, bif};
+use swarmrt_term::{Alloc, SharedBytes, Term, am, atom, map};
 
+/// An array, as a built-in works on it while the program holds its reference.
+#[derive(Clone, Copy)]
 struct Array {
-    cells: Box<[AtomicI64]>,
+    cells: &'static [AtomicU64],
     signed: bool,
-    /// Made by `counters:new/2`.
-    counters: bool,
 }
 
-#[derive(Default)]
-struct Arrays {
-    arrays: RwLock<Vec<&'static Array>>,
+/// What tells the arrays' memory from that of other references.
+struct Mark(u64);
+
+impl Default for Mark {
+    fn default() -> Self {
+        Mark(new_mark())
+    }
 }
 
-/// Elements of the largest array.
-const CELLS_MAX: usize = 1 << 32;
-/// Set in the payloads of these references, to tell them from others.
-const PAYLOAD_MARK: u64 = 0xa70_0000_0000_0000;
+fn mark(vm: &Vm) -> u64 {
+    vm.extension::<Mark>().0
+}
 
-fn new_array(p: &mut Process, size: usize, signed: bool, counters: bool) -> BifResult {
+const HEAD_WORDS: usize = 2;
+/// Bits of the second word of the head.
+const SIGNED: u64 = 1;
+/// Made by `counters:new/2`.
+const COUNTERS: u64 = 2;
+
+fn new_array(p: &mut Process, size: usize, flags: u64) -> BifResult {
     if size == 0 {
         return Err(Raise::BADARG);
     }
-    if size > CELLS_MAX {
-        return Err(Raise::SYSTEM_LIMIT);
+    let shared = size.checked_add(HEAD_WORDS).and_then(SharedBytes::zeroed_words).ok_or(Raise::SYSTEM_LIMIT)?;
+    // SAFETY: the memory has a head, and nobody else has seen it.
+    unsafe {
+        shared.data().cast::<u64>().write(mark(p.vm));
+        shared.data().cast::<u64>().add(1).write(flags);
     }
-    let cells = (0..size).map(|_| AtomicI64::new(0)).collect();
-    let array: &'static Array = Box::leak(Box::new(Array { cells, signed, counters }));
-    let number = {
-        let mut arrays = p.vm.extension::<Arrays>().arrays.write();
-        arrays.push(array);
-        arrays.len() as u64 - 1
-    };
-    let reference = RefValue { kind: RefKind::Magic, payload: PAYLOAD_MARK | number, ..p.vm.next_ref() };
-    Ok(reference.to_term(p))
+    let reference = p.vm.next_ref();
+    Ok(p.counted_ref(reference.id, reference.low, shared))
 }
 
-fn array_of(p: &Process, reference: Term, counters: bool) -> Result<&'static Array, Raise> {
-    let reference = reference.as_local_ref().filter(|reference| reference.ref_kind() == RefKind::Magic).ok_or(Raise::BADARG)?;
-    let payload = reference.payload().filter(|payload| payload & PAYLOAD_MARK == PAYLOAD_MARK).ok_or(Raise::BADARG)?;
-    let arrays = p.vm.extension::<Arrays>().arrays.read();
-    arrays.get((payload & !PAYLOAD_MARK) as usize).copied().filter(|array| array.counters == counters).ok_or(Raise::BADARG)
+/// The array, which lives as long as the reference does: at least until the built-in returns.
+fn array_of(p: &Process, reference: Term, counters: bool) -> Result<Array, Raise> {
+    let words = reference.as_local_ref().and_then(|reference| reference.counted_words()).ok_or(Raise::BADARG)?;
+    let [head, flags, cells @ ..] = words else { return Err(Raise::BADARG) };
+    let flags = flags.load(SeqCst);
+    if head.load(SeqCst) != mark(p.vm) || (flags & COUNTERS != 0) != counters {
+        return Err(Raise::BADARG);
+    }
+    Ok(Array { cells, signed: flags & SIGNED != 0 })
 }
 
 impl Array {
-    fn cell(&self, index: Term) -> Result<&AtomicI64, Raise> {
+    fn cell(&self, index: Term) -> Result<&'static AtomicU64, Raise> {
         let index = size_of(index)?;
         index.checked_sub(1).and_then(|index| self.cells.get(index)).ok_or(Raise::BADARG)
     }
-    fn read(&self, p: &mut Process, value: i64) -> Term {
-        if self.signed { p.int(value) } else { p.uint(value as u64) }
+    fn read(&self, p: &mut Process, value: u64) -> Term {
+        if self.signed { p.int(value as i64) } else { p.uint(value) }
     }
     /// A value to store, as its bits.
-    fn write(&self, term: Term) -> Result<i64, Raise> {
-        if let Some(value) = term.as_small() {
-            return if value >= 0 || self.signed { Ok(value) } else { Err(Raise::BADARG) };
-        }
+    fn write(&self, term: Term) -> Result<u64, Raise> {
         let value = wide(term).ok_or(Raise::BADARG)?;
-        if self.signed { i64::try_from(value).map_err(|_| Raise::BADARG) } else { u64::try_from(value).map(|value| value as i64).map_err(|_| Raise::BADARG) }
+        let bits = if self.signed { i64::try_from(value).map(|value| value as u64) } else { u64::try_from(value) };
+        bits.map_err(|_| Raise::BADARG)
     }
     /// A value to add: anything that fits 64 bits either way.
-    fn increment(term: Term) -> Result<i64, Raise> {
+    fn increment(term: Term) -> Result<u64, Raise> {
         let value = wide(term).ok_or(Raise::BADARG)?;
-        i64::try_from(value).or_else(|_| u64::try_from(value).map(|value| value as i64)).map_err(|_| Raise::BADARG)
+        u64::try_from(value).or_else(|_| i64::try_from(value).map(|value| value as u64)).map_err(|_| Raise::BADARG)
     }
 }
 
@@ -92,7 +98,7 @@ fn ok() -> BifResult {
 fn atomics_new(p: &mut Process, size: Term, options: Term) -> BifResult {
     // The caller has made flags of the options: bit 0 is `signed`.
     let flags = size_of(options)?;
-    new_array(p, size_of(size)?, flags & 1 == 1, false)
+    new_array(p, size_of(size)?, if flags & 1 == 1 { SIGNED } else { 0 })
 }
 
 #[bif("atomics:get/2")]
@@ -157,7 +163,7 @@ fn atomics_info(p: &mut Process, array: Term) -> BifResult {
 
 #[bif("erts_internal:counters_new/1")]
 fn counters_new(p: &mut Process, size: Term) -> BifResult {
-    new_array(p, size_of(size)?, true, true)
+    new_array(p, size_of(size)?, SIGNED | COUNTERS)
 }
 
 #[bif("erts_internal:counters_get/2")]

@@ -17,6 +17,7 @@ mod lists;
 mod maps;
 mod math;
 mod numbers;
+mod packet;
 mod persistent_term;
 mod regex;
 mod terms;

@@ -216,13 +216,18 @@ fn item(heap: &mut FragmentHeap, process: &mut Process, name: Atom, own: bool) -
                 while !at.is_null() {
                     // SAFETY: members of the list are live shared binaries of the process.
                     unsafe {
+                        let next = *at.add(swarmrt_term::binary::shared_bin::NEXT) as *const u64;
+                        if !swarmrt_term::Header(*at).has(swarmrt_term::Subtag::SharedBin) {
+                            at = next;
+                            continue;
+                        }
                         let raw = *at.add(swarmrt_term::binary::shared_bin::SHARED);
                         let size = (*at.add(swarmrt_term::binary::shared_bin::BIT_SIZE)).div_ceil(8);
                         let shared = swarmrt_term::SharedBytes::clone_raw(raw);
                         let references = shared.references() - 1;
                         let id = heap.uint(raw);
                         items.push(heap.tuple(&[id, Term::small(size as i64), Term::small(references as i64)]));
-                        at = *at.add(swarmrt_term::binary::shared_bin::NEXT) as *const u64;
+                        at = next;
                     }
                 }
             }

@@ -25,6 +25,8 @@ const USES_UNTIL_NATIVE: u32 = 8;
 const QUICK_MATCH_LIMIT: u32 = 50_000;
 /// Subjects that are searched on a dirty scheduler at once.
 const QUICK_SUBJECT_BYTES: usize = 1 << 20;
+/// Bytes searched for which one reduction is counted.
+const BYTES_PER_REDUCTION: usize = 100;
 /// The version of the PCRE whose syntax `re` follows.
 const VERSION: &[u8] = b"8.44 2020-02-12";
 
@@ -319,16 +321,16 @@ fn run(p: &mut Process, subject: Term, expression: Term, list: Term, first: bool
     if unicode && (text && !expression.is_bitstring() || !subject.is_bitstring() || as_lists && !options.global) {
         return trap(p, atom!("urun"), &[subject, expression, list]);
     }
-    let key = match key {
-        Some(key) if options.newline.is_none() && options.bsr.is_none() => key.into_owned(),
+    let key: Cow<'_, [u8]> = match key {
+        Some(key) if options.newline.is_none() && options.bsr.is_none() => key,
         // Others than it was compiled with.
         Some(key) => {
             let mut spec = Spec::decode(&key).ok_or(Raise::BADARG)?;
             spec.newline = options.newline.unwrap_or(spec.newline);
             spec.bsr = options.bsr.unwrap_or(spec.bsr);
-            spec.encode()
+            spec.encode().into()
         }
-        None => options.spec(expression)?.encode(),
+        None => options.spec(expression)?.encode().into(),
     };
     let kept = match expressions(p).get(&key) {
         Ok(kept) => kept,
@@ -340,13 +342,13 @@ fn run(p: &mut Process, subject: Term, expression: Term, list: Term, first: bool
         Err(_) => return Err(Raise::BADARG),
     };
     if options.global {
-        return run_globally(p, subject, expression, list, &kept.code, text.then_some((&options, &key)));
+        return run_globally(p, subject, expression, list, &kept.code, text.then_some((&options, &*key)));
     }
     run_once(p, subject, &kept.code, &options, long, &[subject, expression, list, Term::bool(first)])
 }
 
 /// All matches are collected by `re.erl`. `text`: what the expression was compiled from text with.
-fn run_globally(p: &mut Process, subject: Term, expression: Term, list: Term, code: &Code, text: Option<(&Options, &Vec<u8>)>) -> BifResult {
+fn run_globally(p: &mut Process, subject: Term, expression: Term, list: Term, code: &Code, text: Option<(&Options, &[u8])>) -> BifResult {
     let Some((options, key)) = text else {
         let info = p.tuple(&[list, Term::bool(false)]);
         return trap(p, atom!("grun"), &[subject, expression, info]);
@@ -370,14 +372,16 @@ fn run_once(p: &mut Process, subject: Term, code: &Code, options: &Options, long
         }
         limits.matches = Some(QUICK_MATCH_LIMIT);
     }
-    p.bump_reductions(bytes.len() / 100 + 1);
     let limit = |p: &mut Process, name: &str| {
         if !options.report_errors {
             return Ok(Term::atom(atom!("nomatch")));
         }
         Ok(p.tuple(&[Term::atom(am::ERROR), Term::atom(Atom::new(name))]))
     };
-    match code.run(&bytes, options.offset, options.matching, limits) {
+    let outcome = code.run(&bytes, options.offset, options.matching, limits);
+    let end = if let Outcome::Match(groups) = &outcome { groups[0].map_or(0, |(_, end)| end) } else { bytes.len() };
+    p.bump_reductions(end.saturating_sub(options.offset) / BYTES_PER_REDUCTION + 1);
+    match outcome {
         Outcome::Match(groups) => Ok(wanted.build(p, subject, &bytes, &groups)),
         Outcome::NoMatch => Ok(Term::atom(atom!("nomatch"))),
         Outcome::MatchLimit if quick => trap(p, atom!("internal_long_run"), args),

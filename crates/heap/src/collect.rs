@@ -150,7 +150,7 @@ unsafe fn sweep_off_heap(list: &mut OffHeap, young: &mut OffHeap, old: &mut OffH
             let target = if old_space.contains(&(moved as usize)) { &mut *old } else { &mut *young };
             *moved.add(shared_bin::NEXT) = target.first;
             target.first = moved as u64;
-            target.bytes += (*moved.add(shared_bin::BIT_SIZE)).div_ceil(8) as usize;
+            target.bytes += swarmrt_term::alloc::off_heap_bytes(moved);
         }
     }
     *list = OffHeap::new();

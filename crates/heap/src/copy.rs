@@ -3,7 +3,8 @@
 use crate::literal::literal_range;
 use std::ops::Range;
 use swarmrt_term::binary::{SharedBytes, shared_bin};
-use swarmrt_term::{Alloc, Header, Subtag, Term};
+use swarmrt_term::alloc::{is_off_heap, off_heap_bytes};
+use swarmrt_term::{Alloc, Header, Term};
 
 /// The words that [`copy_term`] will take.
 pub fn size_words(term: Term) -> usize {
@@ -90,12 +91,12 @@ fn copy<A: Alloc + ?Sized>(term: Term, to: &mut A, literals: Range<usize>) -> Te
                 let copy = to.alloc(words + 1);
                 copy.copy_from_nonoverlapping(from, words + 1);
                 *slot = Term::from_boxed_ptr(copy).raw();
-                if header.has(Subtag::SharedBin) {
+                if is_off_heap(header) {
                     std::mem::forget(SharedBytes::clone_raw(*copy.add(shared_bin::SHARED)));
                     let list = to.off_heap();
                     *copy.add(shared_bin::NEXT) = list.first;
                     list.first = copy as u64;
-                    list.bytes += (*copy.add(shared_bin::BIT_SIZE)).div_ceil(8) as usize;
+                    list.bytes += off_heap_bytes(copy);
                     break;
                 }
                 for index in header.raw_words() + 1..=words {

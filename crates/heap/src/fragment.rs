@@ -73,6 +73,9 @@ impl Fragment {
         // SAFETY: the caller's.
         unsafe {
             (*fragment).off_heap.release();
+            if cfg!(feature = "stress") {
+                (*fragment).data().write_bytes(crate::process_heap::POISON, (*fragment).capacity as usize);
+            }
             dealloc(fragment.cast(), Self::layout((*fragment).capacity as usize));
         }
     }

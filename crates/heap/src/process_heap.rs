@@ -9,6 +9,9 @@ use swarmrt_term::alloc::OffHeap;
 /// Words always left free between heap and stack, for return addresses that calls push.
 pub const SLACK_WORDS: usize = 4;
 
+/// What freed words are filled with under stress: no term has this pattern.
+pub(crate) const POISON: u8 = 0xf8;
+
 /// A stretch of words.
 pub(crate) struct Block {
     pub start: *mut u64,
@@ -42,6 +45,10 @@ impl Block {
     }
     pub fn free(&mut self) {
         if !self.start.is_null() {
+            if cfg!(feature = "stress") {
+                // SAFETY: the block is ours, and nobody reads it any more.
+                unsafe { self.start.write_bytes(POISON, self.words()) };
+            }
             // SAFETY: allocated by `new` with this size.
             unsafe { dealloc(self.start.cast(), Self::layout(self.words())) };
             *self = Block::EMPTY;

@@ -38,6 +38,9 @@ impl Engine for Interpreter {
     }
 }
 
+/// Whether every safepoint collects.
+const STRESS: bool = cfg!(feature = "stress");
+
 /// How the loop goes on after an instruction that could not simply go on to the next.
 enum Leave {
     /// An exception was set.
@@ -296,7 +299,7 @@ unsafe fn run(p: &mut Process, registers: &mut Registers) -> Outcome {
                             Ok(value) => {
                                 *x = value;
                                 reds -= 1;
-                                if p.heap.wants_collection {
+                                if STRESS || p.heap.wants_collection {
                                     collect!(0, 1);
                                 }
                                 $done
@@ -432,7 +435,7 @@ unsafe fn run(p: &mut Process, registers: &mut Registers) -> Outcome {
 
                     Instr::Allocate { frame, live, heap } => {
                         let need = isize::from(frame as i16) + heap as isize;
-                        if room!() < need {
+                        if STRESS || room!() < need {
                             collect!(need as usize, live);
                         }
                         for _ in 0..frame {
@@ -450,7 +453,7 @@ unsafe fn run(p: &mut Process, registers: &mut Registers) -> Outcome {
                         next!();
                     }
                     Instr::TestHeap { live, words } => {
-                        if room!() < words as isize {
+                        if STRESS || room!() < words as isize {
                             collect!(words as usize, live);
                         }
                         next!();

@@ -2,7 +2,7 @@
 //! passes them.
 
 use swarmrt_machine::{BifResult, Process, Raise, bif};
-use swarmrt_term::{Alloc, Term, am};
+use swarmrt_term::{Alloc, Term};
 
 /// The bytes of a file name given as a binary, or as characters in nested lists; no zero byte.
 pub fn name_bytes(name: Term) -> Option<Vec<u8>> {
@@ -66,10 +66,13 @@ fn is_translatable(_p: &mut Process, name: Term) -> BifResult {
     Ok(Term::bool(name_bytes(name).is_some()))
 }
 
+/// Whether text outside the machine is UTF-8, as the environment says.
+pub fn locale_is_utf8() -> bool {
+    let locale = ["LC_ALL", "LC_CTYPE", "LANG"].iter().find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
+    locale.is_some_and(|locale| locale.to_ascii_lowercase().replace('-', "").contains("utf8"))
+}
+
 #[bif("file:native_name_encoding/0")]
 fn native_name_encoding(_p: &mut Process) -> BifResult {
-    let utf8 = ["LC_ALL", "LC_CTYPE", "LANG"].iter().find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
-    let utf8 = utf8.is_some_and(|locale| locale.to_ascii_lowercase().replace('-', "").contains("utf8"));
-    let _ = am::OK;
-    Ok(Term::atom(if utf8 { swarmrt_term::atom!("utf8") } else { swarmrt_term::atom!("latin1") }))
+    Ok(Term::atom(if locale_is_utf8() { swarmrt_term::atom!("utf8") } else { swarmrt_term::atom!("latin1") }))
 }

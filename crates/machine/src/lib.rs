@@ -13,6 +13,7 @@ pub mod links;
 pub mod mailbox;
 pub mod ports;
 pub mod process;
+pub mod resource;
 pub mod scheduler;
 pub mod signal;
 pub mod spawn;

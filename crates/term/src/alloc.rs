@@ -2,7 +2,7 @@
 
 use crate::atom::Atom;
 use crate::binary::{Bits, HEAP_BIN_BYTES_MAX, SharedBytes, heap_bin, shared_bin, sub_bin};
-use crate::boxed::{FunIdentity, Mfa, RefKind};
+use crate::boxed::{COUNTED_REF_WORDS, FunIdentity, Mfa, RefKind};
 use crate::word::{Header, Subtag, Term};
 
 /// A source of heap words. Words stay where they are at least until the next safepoint of the owner.
@@ -187,6 +187,8 @@ pub trait Alloc {
 
     /// A local reference; see [`LocalRef`](crate::LocalRef).
     fn local_ref(&mut self, id: u64, low: u32, kind: RefKind, payload: u64) -> Term {
+        // Shared memory has to be handed over: see `counted_ref`.
+        let kind = if kind == RefKind::Counted { RefKind::Magic } else { kind };
         let words = if kind == RefKind::Plain { 2 } else { 3 };
         let ptr = self.alloc(words + 1);
         // SAFETY: the words of the layout were given.
@@ -198,6 +200,26 @@ pub trait Alloc {
                 *ptr.add(3) = payload;
             }
         }
+        Term::from_boxed_ptr(ptr)
+    }
+
+    /// A local reference that keeps shared memory (of whole words) alive.
+    fn counted_ref(&mut self, id: u64, low: u32, shared: SharedBytes) -> Term {
+        let capacity = shared.capacity();
+        debug_assert!(capacity.is_multiple_of(8));
+        let ptr = self.alloc(COUNTED_REF_WORDS + 1);
+        // SAFETY: the words of the layout were given.
+        unsafe {
+            *ptr = Header::new(Subtag::Ref, COUNTED_REF_WORDS).0;
+            *ptr.add(1) = id;
+            *ptr.add(2) = u64::from(low) | (RefKind::Counted as u64) << 32;
+            *ptr.add(shared_bin::SHARED) = shared.into_raw();
+        }
+        let list = self.off_heap();
+        // SAFETY: as above.
+        unsafe { *ptr.add(shared_bin::NEXT) = list.first };
+        list.first = ptr as u64;
+        list.bytes += capacity;
         Term::from_boxed_ptr(ptr)
     }
 
@@ -216,7 +238,22 @@ pub trait Alloc {
     }
 }
 
-/// The list of a heap's shared binaries, linked through the terms themselves.
+/// Whether terms with this header are in the off-heap list of their heap: shared binaries and counted references.
+#[inline]
+pub fn is_off_heap(header: Header) -> bool {
+    header.has(Subtag::SharedBin) || header == Header::new(Subtag::Ref, COUNTED_REF_WORDS)
+}
+
+/// The bytes that a member of an off-heap list counts for.
+/// # Safety
+/// `ptr` points at such a term.
+#[inline]
+pub unsafe fn off_heap_bytes(ptr: *const u64) -> usize {
+    // SAFETY: the caller's.
+    unsafe { if Header(*ptr).has(Subtag::SharedBin) { (*ptr.add(shared_bin::BIT_SIZE)).div_ceil(8) as usize } else { 64 } }
+}
+
+/// The list of a heap's shared binaries (and counted references), linked through the terms themselves.
 #[derive(Default)]
 pub struct OffHeap {
     /// Address of the first term's header, 0 when there is none.

@@ -45,6 +45,15 @@ impl SharedBytes {
         }
     }
 
+    /// A buffer of `count` words, all zero; `None` when the system has no room for it.
+    pub fn zeroed_words(count: usize) -> Option<SharedBytes> {
+        let size = count.checked_mul(8)?;
+        let shared = Self::try_with_capacity(size, size)?;
+        // SAFETY: the buffer has that many bytes, and is not shared yet.
+        unsafe { shared.data().write_bytes(0, size) };
+        Some(shared)
+    }
+
     /// A buffer holding a copy of `bytes`.
     pub fn copy_from(bytes: &[u8]) -> SharedBytes {
         let Some(shared) = Self::try_with_capacity(bytes.len(), bytes.len()) else { handle_alloc_error(Layout::for_value(bytes)) };

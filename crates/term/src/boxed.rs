@@ -5,7 +5,10 @@
 //! never collect.
 
 use crate::atom::Atom;
+use crate::binary::{SharedBytes, shared_bin};
 use crate::word::{Header, Subtag, Term};
+use std::mem::ManuallyDrop;
+use std::sync::atomic::AtomicU64;
 
 macro_rules! view {
     ($(#[$doc:meta])* $name:ident) => {
@@ -237,9 +240,13 @@ impl ExportFun {
     }
 }
 
+/// Words of a counted reference after its header. The last two stand where a shared binary has its own: the raw
+/// shared bytes, and the next off-heap term.
+pub const COUNTED_REF_WORDS: usize = 4;
+
 boxed_view!(
     /// A reference of this node: a 64-bit number unique in the run, a scheduler word, and for an alias
-    /// or a magic reference one more word (`[id] [scheduler word | kind << 32] [payload]?`).
+    /// or a magic reference one more word (`[id] [scheduler word | kind << 32] [payload]?`), for a counted one two.
     LocalRef
 );
 /// What the payload word of a local reference means.
@@ -251,6 +258,8 @@ pub enum RefKind {
     Alias = 1,
     /// Payload: a key of the machine's table of resources.
     Magic = 2,
+    /// Holds a counted reference to shared memory, which lives as long as some copy of it does.
+    Counted = 3,
 }
 impl LocalRef {
     #[inline(always)]
@@ -261,11 +270,23 @@ impl LocalRef {
         match self.word(2) >> 32 {
             1 => RefKind::Alias,
             2 => RefKind::Magic,
+            3 => RefKind::Counted,
             _ => RefKind::Plain,
         }
     }
     pub fn payload(self) -> Option<u64> {
-        (self.header().words() > 2).then(|| self.word(3))
+        (self.header().words() == 3).then(|| self.word(3))
+    }
+    /// The shared memory of a counted reference; it lives at least as long as the term does.
+    pub fn counted_words<'a>(self) -> Option<&'a [AtomicU64]> {
+        if self.header().words() != COUNTED_REF_WORDS {
+            return None;
+        }
+        // SAFETY: a counted reference holds shared bytes made of whole words, at an address fit for such.
+        unsafe {
+            let shared = ManuallyDrop::new(SharedBytes::from_raw(self.word(shared_bin::SHARED)));
+            Some(std::slice::from_raw_parts(shared.data().cast(), shared.capacity() / 8))
+        }
     }
     /// The numbers as printed right to left: `#Ref<0.N2.N1.N0>`; N0 has 18 bits.
     pub fn numbers(self) -> [u32; 3] {

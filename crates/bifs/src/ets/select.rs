@@ -12,72 +12,26 @@ use super::table::{Access, Kind, Storage, Table};
 use super::{copy_out, register_of};
 use crate::args::list_of;
 use crossbeam_epoch::pin;
-use parking_lot::Mutex;
-use std::collections::HashMap;
 use std::sync::Arc;
+use swarmrt_machine::resource::Resources;
 use swarmrt_machine::{BifResult, Process, Raise, bif};
-use swarmrt_term::{Alloc, Bits, FragmentHeap, Mfa, SharedBytes, Term, am, atom, equal_exact};
+use swarmrt_term::{Alloc, FragmentHeap, Mfa, Term, am, atom, equal_exact};
 
 /// Objects that are looked at in one go.
 const OBJECTS_PER_STEP: usize = 1000;
 /// Buckets that are looked at in one go.
 const BUCKETS_PER_STEP: usize = 4000;
 
-/// Compiled specifications that programs hold. A program's handle is a shared binary: when only this table has
-/// a reference to it left, nobody can ask for the specification any more.
-#[derive(Default)]
-struct Compiled {
-    programs: Mutex<Programs>,
-}
-
-#[derive(Default)]
-struct Programs {
-    by_number: HashMap<u64, (SharedBytes, Arc<Program>)>,
-    next: u64,
-    /// When there are so many, those that nobody holds are dropped.
-    sweep_at: usize,
-}
-
-/// The first bytes of a handle; the number follows.
-const HANDLE_MARK: &[u8; 16] = b"\x00ets match spec\xff";
-const HANDLE_BYTES: usize = 24;
-const PROGRAMS_MIN: usize = 64;
+/// Compiled specifications that programs hold.
+type Compiled = Resources<Program>;
 
 fn handle_of(p: &mut Process, program: &Arc<Program>) -> Term {
-    let shared = {
-        let mut programs = p.vm.extension::<Compiled>().programs.lock();
-        if programs.by_number.len() >= programs.sweep_at.max(PROGRAMS_MIN) {
-            programs.by_number.retain(|_, (shared, _)| shared.references() > 1);
-            programs.sweep_at = programs.by_number.len() * 2;
-        }
-        let number = programs.next;
-        programs.next += 1;
-        let mut bytes = HANDLE_MARK.to_vec();
-        bytes.extend(number.to_le_bytes());
-        let shared = SharedBytes::copy_from(&bytes);
-        programs.by_number.insert(number, (shared.clone(), program.clone()));
-        shared
-    };
-    p.shared_bin(shared, 0, HANDLE_BYTES * 8)
+    let compiled = p.vm.extension::<Compiled>();
+    compiled.add(p, program.clone())
 }
 
 fn program_of(p: &Process, handle: Term) -> Option<Arc<Program>> {
-    let bits = handle.as_bits().filter(|bits| bits.bit_size == HANDLE_BYTES * 8)?;
-    let bytes = Bits::to_bytes(bits);
-    let number = u64::from_le_bytes(bytes.strip_prefix(HANDLE_MARK)?.try_into().ok()?);
-    let raw = Bits::shared_of(handle)?;
-    let programs = p.vm.extension::<Compiled>().programs.lock();
-    let (shared, program) = programs.by_number.get(&number)?;
-    // The bytes alone prove nothing: anybody can write them down.
-    (shared_address(shared) == raw).then(|| program.clone())
-}
-
-fn shared_address(shared: &SharedBytes) -> u64 {
-    let clone = shared.clone();
-    let raw = clone.into_raw();
-    // SAFETY: the reference that was just taken is given back.
-    drop(unsafe { SharedBytes::from_raw(raw) });
-    raw
+    p.vm.extension::<Compiled>().get(handle)
 }
 
 fn compile(p: &Process, specification: Term) -> Result<Arc<Program>, Raise> {

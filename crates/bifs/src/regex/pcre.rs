@@ -74,11 +74,13 @@ impl Spec {
         bytes.extend_from_slice(&self.pattern);
         bytes
     }
-    /// Native code takes no character above 127 for a letter in UTF-8 unless asked for Unicode's properties; the
-    /// interpreter goes by the tables.
+    /// Characters above 127 are letters or not as the tables say, though a character may be several bytes.
+    fn has_wide_letters(&self) -> bool {
+        self.options & (compile_options::UTF | compile_options::UCP) == compile_options::UTF
+    }
+    /// Native code and interpreter disagree about such characters where `\w` is repeated.
     fn needs_interpreter(&self) -> bool {
-        use compile_options::{UCP, UTF};
-        self.options & (UTF | UCP) == UTF && self.pattern.windows(2).any(|pair| pair[0] == b'\\' && b"wWbB".contains(&pair[1]))
+        self.has_wide_letters() && self.pattern.windows(2).any(|pair| pair[0] == b'\\' && matches!(pair[1], b'w' | b'W'))
     }
     pub fn decode(bytes: &[u8]) -> Option<Spec> {
         let rest = bytes.strip_prefix(MAGIC)?;
@@ -120,7 +122,7 @@ pub struct CompileError {
 impl Code {
     /// Compiles; to machine code as well when `to_native`.
     pub fn compile(spec: &Spec, to_native: bool) -> Result<Code, CompileError> {
-        let (pattern, edits) = for_pcre2(&spec.pattern);
+        let (pattern, edits) = for_pcre2(&spec.pattern, spec.has_wide_letters());
         let (mut code, mut offset) = (0, 0);
         // SAFETY: the context is made, used and freed here; pattern and tables outlive the call, the tables the code.
         let raw = unsafe {
@@ -312,12 +314,13 @@ fn is_kind_letter(byte: u8) -> bool {
 
 /// An expression written for PCRE 8 as PCRE2 has to read it. PCRE2 takes `{,3}` and `{ 1, 3 }` for quantifiers,
 /// which PCRE 8 takes for text; refuses to see a `j` in `\j` and a hyphen in `[\w-.]`; and knows `(*UTF)`, but
-/// not `(*UTF8)`.
-fn for_pcre2(pattern: &[u8]) -> (Cow<'_, [u8]>, Vec<Edit>) {
+/// not `(*UTF8)`. `wide_letters`: a `\w` of
+/// PCRE2 is ASCII there, but not in a class; to PCRE 8 it is only where it is repeated.
+fn for_pcre2(pattern: &[u8], wide_letters: bool) -> (Cow<'_, [u8]>, Vec<Edit>) {
     let mut edits = Vec::new();
     let differs = |pair: &[u8]| match pair[0] {
         b'{' => matches!(pair[1], b',' | b' ' | b'\t'),
-        b'\\' => is_plain_letter(pair[1], true),
+        b'\\' => is_plain_letter(pair[1], true) || wide_letters && matches!(pair[1], b'w' | b'W'),
         b' ' | b'\t' => matches!(pair[1], b'}' | b','),
         b'(' => pair[1] == b'*',
         b']' => pair[1] == b'-',
@@ -340,6 +343,10 @@ fn for_pcre2(pattern: &[u8]) -> (Cow<'_, [u8]>, Vec<Edit>) {
             if is_plain_letter(next[0], in_class) {
                 edits.push(Edit { at: result.len(), shift: -1 });
                 result.push(next[0]);
+            } else if wide_letters && !in_class && matches!(next[0], b'w' | b'W') && !next.get(1).is_some_and(|next| b"*+?{".contains(next)) {
+                let class: &[u8] = if next[0] == b'w' { b"[\\w]" } else { b"[^\\w]" };
+                edits.push(Edit { at: result.len(), shift: class.len() as isize - 2 });
+                result.extend_from_slice(class);
             } else {
                 result.extend_from_slice(&rest[..2]);
             }

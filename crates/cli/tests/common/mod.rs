@@ -1,5 +1,7 @@
 //! What the tests of the program share: where things are, and running a command with a time limit.
 
+#![allow(dead_code, reason = "each test uses some of it")]
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -28,6 +30,13 @@ fn drain(mut from: impl std::io::Read + Send + 'static) -> std::thread::JoinHand
 /// # Panics
 /// When it takes longer than a minute.
 pub fn run(command: &mut Command) -> Output {
+    run_within(command, Duration::from_secs(60))
+}
+
+/// The same with a time limit.
+/// # Panics
+/// When it takes longer.
+pub fn run_within(command: &mut Command, limit: Duration) -> Output {
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the command starts");
     let out = drain(child.stdout.take().expect("piped"));
     let err = drain(child.stderr.take().expect("piped"));
@@ -36,9 +45,9 @@ pub fn run(command: &mut Command) -> Output {
         if let Some(status) = child.try_wait().expect("the child can be waited for") {
             break status;
         }
-        if started.elapsed() > Duration::from_secs(60) {
+        if started.elapsed() > limit {
             child.kill().expect("the child can be killed");
-            panic!("{command:?} takes longer than a minute");
+            panic!("{command:?} takes longer than {limit:?}");
         }
         std::thread::sleep(Duration::from_millis(5));
     };

@@ -1,7 +1,7 @@
 //! The built-ins on ports.
 
 use super::options::{Options, Source, parse_name};
-use super::{FragmentHeapTerm, Port, Ports, run};
+use super::{FragmentHeapTerm, Port, Ports, run, tty};
 use std::sync::Arc;
 use swarmrt_machine::{BifResult, Process, Raise, bif};
 use swarmrt_term::{Alloc, Atom, FragmentHeap, Term, am};
@@ -48,7 +48,11 @@ fn open_port(p: &mut Process, name: Term, settings: Term) -> BifResult {
         Source::Command(line) => line.clone(),
         Source::Executable(path) => path.to_string_lossy().into_owned(),
     };
-    Ok(match run::open(p.vm, p.id(), &source, title, options) {
+    let opened = match &source {
+        Source::Command(line) if tty::is_meant(line) => tty::open(p.vm, p.id(), title, options),
+        _ => run::open(p.vm, p.id(), &source, title, options),
+    };
+    Ok(match opened {
         Ok(port) => {
             p.relations.link(port.term);
             port.term
@@ -94,9 +98,13 @@ fn port_connect(p: &mut Process, port: Term, owner: Term) -> BifResult {
 }
 
 #[bif("erts_internal:port_control/3")]
-fn port_control(_p: &mut Process, _port: Term, _operation: Term, _data: Term) -> BifResult {
+fn port_control(p: &mut Process, port: Term, operation: Term, data: Term) -> BifResult {
     // Neither descriptors nor programs have operations.
-    Ok(BADARG)
+    let result = find(p, port).and_then(|port| {
+        let operation = u64::try_from(operation.as_small()?).ok()?;
+        port.terminal.as_ref()?.control(operation, &iodata(data)?)
+    });
+    Ok(result.map_or(BADARG, |bytes| p.byte_list(&bytes, Term::NIL)))
 }
 
 #[bif("erts_internal:port_call/3")]

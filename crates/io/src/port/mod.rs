@@ -4,6 +4,7 @@ mod builtins;
 pub use builtins::iodata;
 mod options;
 mod run;
+mod tty;
 
 use options::Options;
 use parking_lot::{Condvar, Mutex};
@@ -25,6 +26,7 @@ pub struct Port {
     pub os_pid: Option<u32>,
     state: Mutex<State>,
     writer: Option<Writer>,
+    terminal: Option<tty::Terminal>,
     stopper: run::Stopper,
 }
 
@@ -112,6 +114,11 @@ impl Port {
 
     /// Writes bytes, packed as the options say. `false` when they cannot be (too long for the packet header).
     pub fn write(&self, vm: &'static Vm, bytes: Vec<u8>) -> bool {
+        if let Some(terminal) = &self.terminal {
+            self.state.lock().output_bytes += bytes.len() as u64;
+            terminal.request(vm, self, &bytes);
+            return true;
+        }
         let Some(writer) = &self.writer else { return true };
         let Some(bytes) = self.options.pack(bytes) else { return false };
         self.state.lock().output_bytes += bytes.len() as u64;
@@ -140,6 +147,9 @@ impl Port {
         }
         if let Some(writer) = &self.writer {
             writer.finish();
+        }
+        if let Some(terminal) = &self.terminal {
+            terminal.finish();
         }
         self.stopper.stop();
         for pid in links {

@@ -18,6 +18,9 @@ use swarmrt_term::{Alloc, Term, am, atom};
 pub struct Writer(Mutex<Option<Sender<Vec<u8>>>>);
 
 impl Writer {
+    pub fn new(sender: Sender<Vec<u8>>) -> Writer {
+        Writer(Mutex::new(Some(sender)))
+    }
     pub fn send(&self, bytes: Vec<u8>) -> bool {
         self.0.lock().as_ref().is_some_and(|sender| sender.send(bytes).is_ok())
     }
@@ -31,6 +34,9 @@ impl Writer {
 pub struct Stopper(Option<OwnedFd>);
 
 impl Stopper {
+    pub fn new(fd: OwnedFd) -> Stopper {
+        Stopper(Some(fd))
+    }
     pub fn stop(&self) {
         if let Some(fd) = &self.0 {
             let one = 1u64.to_ne_bytes();
@@ -46,7 +52,7 @@ struct Connection {
     child: Option<Child>,
 }
 
-fn duplicate(fd: i32) -> std::io::Result<File> {
+pub fn duplicate(fd: i32) -> std::io::Result<File> {
     // SAFETY: `dup` of any number is safe; the result is ours.
     let copy = unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 10) };
     if copy < 0 { Err(std::io::Error::last_os_error()) } else { Ok(unsafe { File::from_raw_fd(copy) }) }
@@ -156,6 +162,7 @@ pub fn open(vm: &'static Vm, owner: u64, source: &Source, name: String, options:
             data: None,
         }),
         writer: has_output.then(|| Writer(Mutex::new(Some(sender)))),
+        terminal: None,
         stopper: Stopper(wake),
     });
     ports.table.lock().insert(id, port.clone());
@@ -190,7 +197,7 @@ pub fn open(vm: &'static Vm, owner: u64, source: &Source, name: String, options:
 }
 
 /// Whether there is something to read; `false` when the port was closed meanwhile.
-fn wait_readable(input: &File, wake: Option<&OwnedFd>) -> bool {
+pub fn wait_readable(input: &File, wake: Option<&OwnedFd>) -> bool {
     let mut fds = [
         libc::pollfd { fd: input.as_raw_fd(), events: libc::POLLIN, revents: 0 },
         libc::pollfd { fd: wake.map_or(-1, AsRawFd::as_raw_fd), events: libc::POLLIN, revents: 0 },
