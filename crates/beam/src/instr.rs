@@ -371,6 +371,9 @@ pub enum Instr {
     /// ->fail unless a < b
     IsLt { a: Src, b: Src, fail: i32 },
     IsGe { a: Src, b: Src, fail: i32 },
+    /// The same of R\[x\] and a small integer
+    IsLtXI { x: u16, value: i32, fail: i32 },
+    IsGeXI { x: u16, value: i32, fail: i32 },
     IsEq { a: Src, b: Src, fail: i32 },
     IsNe { a: Src, b: Src, fail: i32 },
     IsEqExact { a: Src, b: Src, fail: i32 },
@@ -400,6 +403,8 @@ pub enum Instr {
     Sub { a: Src, b: Src, dst: Dst },
     /// R\[to\] := R\[x\] + value
     AddXI { x: u16, to: u16, value: i32 },
+    /// dst := Y\[y\] + value
+    AddYI { y: u16, dst: Dst, value: i32 },
     Mul { a: Src, b: Src, dst: Dst },
     IntDiv { a: Src, b: Src, dst: Dst },
     Rem { a: Src, b: Src, dst: Dst },

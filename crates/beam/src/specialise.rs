@@ -484,8 +484,14 @@ impl<L: Linker> Specialiser<'_, L> {
             G::IsBoolean => self.test(args, |src, fail| Instr::IsBoolean { src, fail }),
             G::IsFunction => self.test(args, |src, fail| Instr::IsFunction { src, fail }),
             G::IsFunction2 => self.compare(args, |a, b, fail| Instr::IsFunctionOf { src: a, arity: b, fail }),
-            G::IsLt => self.compare(args, |a, b, fail| Instr::IsLt { a, b, fail }),
-            G::IsGe => self.compare(args, |a, b, fail| Instr::IsGe { a, b, fail }),
+            G::IsLt => self.compare(args, |a, b, fail| match (a.as_x(), b.kind()) {
+                (Some(x), Src::KIND_SMALL) => Instr::IsLtXI { x, value: b.offset() as i32, fail },
+                _ => Instr::IsLt { a, b, fail },
+            }),
+            G::IsGe => self.compare(args, |a, b, fail| match (a.as_x(), b.kind()) {
+                (Some(x), Src::KIND_SMALL) => Instr::IsGeXI { x, value: b.offset() as i32, fail },
+                _ => Instr::IsGe { a, b, fail },
+            }),
             G::IsEq => self.compare(args, |a, b, fail| Instr::IsEq { a, b, fail }),
             G::IsNe => self.compare(args, |a, b, fail| Instr::IsNe { a, b, fail }),
             G::IsEqExact | G::IsNeExact => {
@@ -839,15 +845,21 @@ impl<L: Linker> Specialiser<'_, L> {
     }
 
     fn add(&self, a: Src, b: Src, dst: Dst) -> Instr {
-        match (a.as_x(), b.kind(), dst.is_y()) {
-            (Some(x), Src::KIND_SMALL, false) => Instr::AddXI { x, to: dst.index() as u16, value: b.offset() as i32 },
-            _ => Instr::Add { a, b, dst },
-        }
+        Self::add_small(a, b, dst, 1).unwrap_or(Instr::Add { a, b, dst })
     }
     fn subtract(&self, a: Src, b: Src, dst: Dst) -> Instr {
-        match (a.as_x(), b.kind(), dst.is_y()) {
-            (Some(x), Src::KIND_SMALL, false) => Instr::AddXI { x, to: dst.index() as u16, value: -(b.offset() as i32) },
-            _ => Instr::Sub { a, b, dst },
+        Self::add_small(a, b, dst, -1).unwrap_or(Instr::Sub { a, b, dst })
+    }
+    /// A register plus a small integer, or minus one where `sign` is -1.
+    fn add_small(a: Src, b: Src, dst: Dst, sign: i32) -> Option<Instr> {
+        if b.kind() != Src::KIND_SMALL {
+            return None;
+        }
+        let value = b.offset() as i32 * sign;
+        match (a.as_x(), a.as_y(), dst.is_y()) {
+            (Some(x), _, false) => Some(Instr::AddXI { x, to: dst.index() as u16, value }),
+            (_, Some(y), _) => Some(Instr::AddYI { y, dst, value }),
+            _ => None,
         }
     }
 
@@ -1087,6 +1099,8 @@ impl<L: Linker> Specialiser<'_, L> {
                 | Instr::IsFunctionOf { fail, .. }
                 | Instr::IsLt { fail, .. }
                 | Instr::IsGe { fail, .. }
+                | Instr::IsLtXI { fail, .. }
+                | Instr::IsGeXI { fail, .. }
                 | Instr::IsEq { fail, .. }
                 | Instr::IsNe { fail, .. }
                 | Instr::IsEqExact { fail, .. }

@@ -3,10 +3,19 @@
 use crate::args::{badarg, size_of};
 use std::collections::BTreeMap;
 use swarmrt_machine::{BifResult, Process, Raise, bif};
-use swarmrt_term::{Alloc, Term, am, compare_exact, equal, equal_exact};
+use swarmrt_term::{Alloc, Atom, Mfa, Term, am, atom, compare_exact, equal, equal_exact};
 
 /// Elements for which a built-in that walks a list counts one reduction.
 const ELEMENTS_PER_REDUCTION: usize = 10;
+/// Elements after which it gives way to other processes, and is called again with what is left.
+const ELEMENTS_PER_TURN: usize = 40_000;
+
+/// Goes on in `module:function` with what is left, after others had their turn.
+fn go_on(p: &mut Process, module: Atom, function: Atom, args: &[Term]) -> BifResult {
+    let export = p.vm.code.export(Mfa { module, function, arity: args.len() as u32 });
+    p.bump_reductions(ELEMENTS_PER_TURN / ELEMENTS_PER_REDUCTION);
+    p.trap(export, args)
+}
 
 #[bif("lists:member/2")]
 fn member(p: &mut Process, item: Term, list: Term) -> BifResult {
@@ -14,6 +23,9 @@ fn member(p: &mut Process, item: Term, list: Term) -> BifResult {
     let mut seen = 0;
     let immediate = item.is_immediate();
     while let Some(cell) = rest.as_cons() {
+        if seen == ELEMENTS_PER_TURN {
+            return go_on(p, atom!("lists"), atom!("member"), &[item, rest]);
+        }
         seen += 1;
         let head = cell.head();
         if head == item || !immediate && equal_exact(head, item) {
@@ -26,28 +38,43 @@ fn member(p: &mut Process, item: Term, list: Term) -> BifResult {
     if rest.is_nil() { Ok(Term::bool(false)) } else { badarg() }
 }
 
-#[bif("lists:reverse/2")]
-fn reverse(p: &mut Process, list: Term, tail: Term) -> BifResult {
-    let mut rest = list;
-    let mut reversed = tail;
-    let mut count = 0;
-    while let Some(cell) = rest.as_cons() {
+/// Puts up to a turn's elements of `list` in front of `tail`, one by one: what is left, and the result.
+fn reverse_some(p: &mut Process, list: Term, tail: Term) -> (Term, Term) {
+    let (mut rest, mut reversed, mut count) = (list, tail, 0);
+    while let Some(cell) = rest.as_cons()
+        && count < ELEMENTS_PER_TURN
+    {
         reversed = p.cons(cell.head(), reversed);
         rest = cell.tail();
         count += 1;
     }
     p.bump_reductions(count / ELEMENTS_PER_REDUCTION);
-    if rest.is_nil() { Ok(reversed) } else { badarg() }
+    (rest, reversed)
 }
 
-/// The first tuple of `list` whose element at `position` equals `key`.
-fn keyfind_in(p: &mut Process, key: Term, position: Term, list: Term) -> Result<Option<Term>, Raise> {
+#[bif("lists:reverse/2")]
+fn reverse(p: &mut Process, list: Term, tail: Term) -> BifResult {
+    let (rest, reversed) = reverse_some(p, list, tail);
+    if rest.is_nil() {
+        Ok(reversed)
+    } else if rest.is_cons() {
+        go_on(p, atom!("lists"), atom!("reverse"), &[rest, reversed])
+    } else {
+        badarg()
+    }
+}
+
+/// The first tuple of `list` whose element at `position` equals `key`; the rest of the list where the turn is over.
+fn keyfind_in(p: &mut Process, key: Term, position: Term, list: Term) -> Result<Result<Option<Term>, Term>, Raise> {
     let at = size_of(position)?.checked_sub(1).ok_or(Raise::BADARG)?;
     // What cannot be equal to anything but itself is compared as a word.
     let by_word = key.is_immediate() && !key.is_number();
     let mut rest = list;
     let mut seen = 0;
     while let Some(cell) = rest.as_cons() {
+        if seen == ELEMENTS_PER_TURN {
+            return Ok(Err(rest));
+        }
         seen += 1;
         if let Some(tuple) = cell.head().as_tuple()
             && at < tuple.arity()
@@ -55,31 +82,38 @@ fn keyfind_in(p: &mut Process, key: Term, position: Term, list: Term) -> Result<
             let element = tuple.get(at);
             if element == key || !by_word && equal(element, key) {
                 p.bump_reductions(seen / ELEMENTS_PER_REDUCTION);
-                return Ok(Some(cell.head()));
+                return Ok(Ok(Some(cell.head())));
             }
         }
         rest = cell.tail();
     }
     p.bump_reductions(seen / ELEMENTS_PER_REDUCTION);
-    if rest.is_nil() { Ok(None) } else { Err(Raise::BADARG) }
+    if rest.is_nil() { Ok(Ok(None)) } else { Err(Raise::BADARG) }
 }
 
 #[bif("lists:keyfind/3")]
 fn keyfind(p: &mut Process, key: Term, position: Term, list: Term) -> BifResult {
-    Ok(keyfind_in(p, key, position, list)?.unwrap_or(Term::bool(false)))
+    match keyfind_in(p, key, position, list)? {
+        Ok(found) => Ok(found.unwrap_or(Term::bool(false))),
+        Err(rest) => go_on(p, atom!("lists"), atom!("keyfind"), &[key, position, rest]),
+    }
 }
 
 #[bif("lists:keymember/3")]
 fn keymember(p: &mut Process, key: Term, position: Term, list: Term) -> BifResult {
-    Ok(Term::bool(keyfind_in(p, key, position, list)?.is_some()))
+    match keyfind_in(p, key, position, list)? {
+        Ok(found) => Ok(Term::bool(found.is_some())),
+        Err(rest) => go_on(p, atom!("lists"), atom!("keymember"), &[key, position, rest]),
+    }
 }
 
 #[bif("lists:keysearch/3")]
 fn keysearch(p: &mut Process, key: Term, position: Term, list: Term) -> BifResult {
-    Ok(match keyfind_in(p, key, position, list)? {
-        Some(tuple) => p.tuple(&[Term::atom(am::VALUE), tuple]),
-        None => Term::bool(false),
-    })
+    match keyfind_in(p, key, position, list)? {
+        Ok(Some(tuple)) => Ok(p.tuple(&[Term::atom(am::VALUE), tuple])),
+        Ok(None) => Ok(Term::bool(false)),
+        Err(rest) => go_on(p, atom!("lists"), atom!("keysearch"), &[key, position, rest]),
+    }
 }
 
 #[bif("erlang:++/2")]
@@ -91,6 +125,9 @@ fn append(p: &mut Process, front: Term, back: Term) -> BifResult {
     let length = front.list_len().ok_or(Raise::BADARG)?;
     if back.is_nil() {
         return Ok(front);
+    }
+    if length > ELEMENTS_PER_TURN {
+        return append_long(p, front, Term::NIL, back);
     }
     p.bump_reductions(length / ELEMENTS_PER_REDUCTION);
     let cells = p.alloc(length * 2);
@@ -106,6 +143,17 @@ fn append(p: &mut Process, front: Term, back: Term) -> BifResult {
         rest = cell.tail();
     }
     Ok(Term::from_cons_ptr(cells))
+}
+
+/// A long list is appended by reversing it twice, a turn's elements at a time.
+#[bif("erts_internal:append_long/3")]
+fn append_long(p: &mut Process, front: Term, reversed: Term, back: Term) -> BifResult {
+    let (rest, reversed) = reverse_some(p, front, reversed);
+    if rest.is_nil() {
+        go_on(p, atom!("lists"), atom!("reverse"), &[reversed, back])
+    } else {
+        go_on(p, am::ERTS_INTERNAL, atom!("append_long"), &[rest, reversed, back])
+    }
 }
 
 /// A term ordered by exact term order, to count what is to be removed.

@@ -1,6 +1,6 @@
 //! `erlang:decode_packet/3`: cutting packets from a stream of bytes, and reading the lines of HTTP.
 
-use crate::args::{binary_of, list_of, pair_of};
+use crate::args::{list_of, pair_of};
 use swarmrt_machine::{BifResult, Process, Raise, bif};
 use swarmrt_term::{Alloc, Term, am, atom};
 
@@ -98,7 +98,10 @@ fn frame(kind: Kind, bytes: &[u8], limits: &Limits) -> Frame {
             _ => Frame::Invalid,
         },
         Kind::SslTls if needs(5) => Frame::More(None),
-        Kind::SslTls if is_old_hello(bytes) => headed(5, (big_endian(&bytes[..2]) & 0x7fff).wrapping_sub(3), bytes, limits),
+        Kind::SslTls if is_old_hello(bytes) => match (big_endian(&bytes[..2]) & 0x7fff).checked_sub(3) {
+            Some(body) => headed(5, body, bytes, limits),
+            None => Frame::Invalid,
+        },
         Kind::SslTls => headed(5, big_endian(&bytes[3..5]), bytes, limits),
         Kind::Line => line_frame(bytes, limits),
         Kind::Asn1 => asn1_frame(bytes, limits),
@@ -178,7 +181,9 @@ fn http_frame(bytes: &[u8], headers: bool, limits: &Limits) -> Frame {
 #[bif("erlang:decode_packet/3")]
 fn decode_packet(p: &mut Process, kind: Term, binary: Term, options: Term) -> BifResult {
     let kind = kind_of(kind).ok_or_else(|| Raise::badarg_because(atom!("badopt")))?;
-    let bytes = binary_of(binary)?;
+    // Bits behind the last whole byte go along with what is left.
+    let bits = binary.as_bits().ok_or(Raise::BADARG)?;
+    let bytes = bits.slice(0, bits.bit_size & !7).to_bytes();
     let mut limits = Limits { packet: 0, line: 0, delimiter: b'\n' };
     for option in list_of(options)? {
         let (key, value) = pair_of(option).ok_or(Raise::BADARG)?;
@@ -216,7 +221,7 @@ fn decode_packet(p: &mut Process, kind: Term, binary: Term, options: Term) -> Bi
         Kind::Fcgi => p.sub_binary(binary, 0, (length - usize::from(bytes[6])) * 8),
         _ => p.sub_binary(binary, 0, length * 8),
     };
-    let rest = p.sub_binary(binary, length * 8, (bytes.len() - length) * 8);
+    let rest = p.sub_binary(binary, length * 8, bits.bit_size - length * 8);
     Ok(p.tuple(&[Term::atom(am::OK), packet, rest]))
 }
 
@@ -298,9 +303,9 @@ const FIELDS: [&str; 52] = [
 /// Longer field names are left as they are.
 const FIELD_NAME_MAX: usize = 50;
 
-/// Characters that end a token (RFC 2616, `tspecials`), and control characters.
+/// Characters that end a token (RFC 2616, `tspecials`), control characters but DEL, and what is not ASCII.
 fn is_special(byte: u8) -> bool {
-    byte <= b' ' || byte == 127 || b"()<>@,;:\\\"/[]?={}".contains(&byte)
+    byte <= b' ' || byte > 127 || b"()<>@,;:\\\"/[]?={}".contains(&byte)
 }
 
 fn is_blank(byte: u8) -> bool {
@@ -418,7 +423,7 @@ impl Http<'_> {
                 let digits = &host[at + 1..];
                 let valid = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
                 let number = digits.iter().fold(0i64, |value, &digit| (value * 10 + i64::from(digit.wrapping_sub(b'0'))) & 0x7fff_ffff);
-                (&host[..at], if valid { Term::small(number) } else { Term::atom(am::UNDEFINED) })
+                (&host[..at], if valid && number != 0 { Term::small(number) } else { Term::atom(am::UNDEFINED) })
             }
             None => (host, Term::atom(am::UNDEFINED)),
         };
@@ -453,7 +458,8 @@ fn capitalised(name: &[u8]) -> Vec<u8> {
     let mut word_begins = true;
     name.iter()
         .map(|&byte| {
-            let begins = std::mem::replace(&mut word_begins, byte == b'-');
+            let begins = word_begins;
+            word_begins = !begins && byte == b'-';
             if begins { byte.to_ascii_uppercase() } else { byte.to_ascii_lowercase() }
         })
         .collect()

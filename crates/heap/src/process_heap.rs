@@ -40,9 +40,6 @@ impl Block {
     pub fn words(&self) -> usize {
         (self.end as usize - self.start as usize) / 8
     }
-    pub fn bytes(&self) -> usize {
-        self.end as usize - self.start as usize
-    }
     pub fn free(&mut self) {
         if !self.start.is_null() {
             if cfg!(feature = "stress") {

@@ -94,11 +94,13 @@ unsafe fn run(p: &mut Process, registers: &mut Registers) -> Outcome {
         macro_rules! src {
             ($src:expr) => {{
                 let src: Src = $src;
-                match src.kind() {
-                    Src::KIND_X => *x.add(src.index()),
-                    Src::KIND_Y => *e.add(src.index()),
-                    Src::KIND_SMALL => Term::from_raw(i64::from(src.0 as i32) as u64),
-                    _ => *ip.cast::<Term>().offset(src.offset()),
+                if src.kind() == Src::KIND_SMALL {
+                    Term::from_raw(i64::from(src.0 as i32) as u64)
+                } else {
+                    // Chosen without a jump: which kind comes next is not to be guessed here.
+                    let register = std::hint::select_unpredictable(src.0 & Src::KIND_Y != 0, e.cast_const(), x.cast_const());
+                    let base = std::hint::select_unpredictable(src.0 & Src::KIND_CONST != 0, ip.cast::<Term>(), register);
+                    *base.offset(src.offset())
                 }
             }};
         }
@@ -658,6 +660,16 @@ unsafe fn run(p: &mut Process, registers: &mut Registers) -> Outcome {
                     Instr::IsFunction { src, fail } => test!(src!(src).is_fun(), fail),
                     Instr::IsFunctionOf { src, arity, fail } => test!(operations::is_function_of(src!(src), src!(arity)), fail),
                     Instr::IsLt { a, b, fail } => test!(operations::less(src!(a), src!(b)), fail),
+                    Instr::IsLtXI { x: number, value, fail } => {
+                        let a = *x.add(number as usize);
+                        let b = Term::small(i64::from(value));
+                        test!(operations::less(a, b), fail);
+                    }
+                    Instr::IsGeXI { x: number, value, fail } => {
+                        let a = *x.add(number as usize);
+                        let b = Term::small(i64::from(value));
+                        test!(!operations::less(a, b), fail);
+                    }
                     Instr::IsGe { a, b, fail } => test!(!operations::less(src!(a), src!(b)), fail),
                     Instr::IsEq { a, b, fail } => test!(operations::equal(src!(a), src!(b)), fail),
                     Instr::IsNe { a, b, fail } => test!(!operations::equal(src!(a), src!(b)), fail),
@@ -788,6 +800,20 @@ unsafe fn run(p: &mut Process, registers: &mut Registers) -> Outcome {
                             arithmetic!(Op::Sub, a, Term::small(-i64::from(value)), Dst::x(to));
                         }
                         arithmetic!(Op::Add, a, Term::small(i64::from(value)), Dst::x(to));
+                    }
+                    Instr::AddYI { y: number, dst, value } => {
+                        let a = *e.add(number as usize);
+                        if a.is_small() {
+                            let (sum, overflow) = (a.raw() as i64).overflowing_add(i64::from(value) << 2);
+                            if !overflow {
+                                set!(dst, Term::from_raw(sum as u64));
+                                next!();
+                            }
+                        }
+                        if value < 0 {
+                            arithmetic!(Op::Sub, a, Term::small(-i64::from(value)), dst);
+                        }
+                        arithmetic!(Op::Add, a, Term::small(i64::from(value)), dst);
                     }
                     Instr::Add { a, b, dst } => {
                         let (a, b) = (src!(a), src!(b));

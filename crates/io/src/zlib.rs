@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use swarmrt_machine::{BifResult, Process, Raise, bif};
-use swarmrt_term::{Alloc, FragmentHeap, Term, am, atom};
+use swarmrt_term::{Alloc, FragmentHeap, RefKind, Term, am, atom};
 
 unsafe extern "C" {
     /// Of zlib's own interface (zlib.h), though not of the bindings.
@@ -118,13 +118,18 @@ fn outcome(code: i32) -> BifResult {
 
 /// Does something with a stream of the process, in one mode when one is asked for.
 fn with(p: &mut Process, stream: Term, mode: Option<Mode>, work: impl FnOnce(&mut Process, &mut State) -> BifResult) -> BifResult {
-    let stream = streams(p).get(stream).ok_or(Raise::BADARG)?;
+    let wrong_mode = || raise(if mode == Some(Mode::None) { "already_initialized" } else { "not_initialized" });
+    let Some(stream) = streams(p).get(stream) else {
+        // A magic reference that stands for nothing is taken for a stream that was closed.
+        let closed = stream.as_local_ref().is_some_and(|reference| reference.ref_kind() == RefKind::Magic);
+        return Err(if closed { wrong_mode() } else { Raise::BADARG });
+    };
     if stream.owner.load(Ordering::Relaxed) != p.id() {
         return Err(raise("not_on_controlling_process"));
     }
     let mut state = stream.state.lock();
     if mode.is_some_and(|mode| mode != state.mode) {
-        return Err(raise(if mode == Some(Mode::None) { "already_initialized" } else { "not_initialized" }));
+        return Err(wrong_mode());
     }
     work(p, &mut state)
 }

@@ -23,7 +23,6 @@ enum Due {
 struct State {
     pending: BTreeMap<TimerKey, Due>,
     next_number: u64,
-    stopping: bool,
 }
 
 pub struct Timers {
@@ -33,7 +32,7 @@ pub struct Timers {
 
 impl Timers {
     pub(crate) fn new() -> Timers {
-        Timers { state: Mutex::new(State { pending: BTreeMap::new(), next_number: 0, stopping: false }), changed: Condvar::new() }
+        Timers { state: Mutex::new(State { pending: BTreeMap::new(), next_number: 0 }), changed: Condvar::new() }
     }
 
     fn insert(&self, at_ns: u64, due: Due) -> TimerKey {
@@ -60,15 +59,11 @@ impl Timers {
         self.state.lock().pending.remove(&key).is_some()
     }
 
-    pub(crate) fn stop(&self) {
-        self.state.lock().stopping = true;
-        self.changed.notify_one();
-    }
 
     /// The timer thread.
     pub(crate) fn run(&self, vm: &'static Vm) {
         let mut state = self.state.lock();
-        while !state.stopping {
+        loop {
             let now = vm.clock.since_start_ns();
             match state.pending.first_key_value().map(|(key, _)| *key) {
                 None => self.changed.wait(&mut state),

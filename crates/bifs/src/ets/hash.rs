@@ -422,3 +422,74 @@ impl<'a> Iterator for Chain<'a> {
         Some(object)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use swarmrt_term::{Alloc, FragmentHeap};
+
+    fn object(key: i64, value: i64) -> *mut Head {
+        let mut heap = FragmentHeap::new();
+        let tuple = heap.tuple(&[Term::small(key), Term::small(value)]);
+        Head::new(tuple, hash_of(Term::small(key)))
+    }
+
+    fn values(table: &HashTable, key: i64) -> Vec<i64> {
+        let key = Term::small(key);
+        table.with_key(key, hash_of(key)).filter_map(|object| object.tuple().get(1).as_small()).collect()
+    }
+
+    #[test]
+    fn a_set_grows_and_keeps_one_object_a_key() {
+        let mut table = HashTable::new(0, Duplicates::None);
+        for round in 0..2 {
+            for key in 0..5000 {
+                table.insert(object(key, key + round), false);
+            }
+        }
+        assert_eq!(table.len(), 5000);
+        assert!(table.buckets() >= 4000, "{}", table.buckets());
+        assert!((0..5000).all(|key| values(&table, key) == [key + 1]));
+        let mut seen = 0;
+        let mut at = table.first_from(0);
+        while let Some(key) = at {
+            seen += 1;
+            at = table.next(key, hash_of(key)).expect("the key is there");
+        }
+        assert_eq!(seen, 5000);
+        for key in 0..5000 {
+            table.remove(Term::small(key), hash_of(Term::small(key)), false, |_| true);
+        }
+        assert_eq!((table.len(), table.first_from(0)), (0, None));
+    }
+
+    #[test]
+    fn bags_keep_what_differs() {
+        for (duplicates, expected) in [(Duplicates::Different, vec![2, 1]), (Duplicates::Any, vec![1, 2, 1])] {
+            let mut table = HashTable::new(0, duplicates);
+            for value in [1, 2, 1] {
+                table.insert(object(7, value), false);
+            }
+            assert_eq!(values(&table, 7), expected);
+        }
+    }
+
+    #[test]
+    fn a_fixed_table_keeps_the_place_of_what_is_deleted() {
+        let mut table = HashTable::new(0, Duplicates::None);
+        for key in 0..100 {
+            table.insert(object(key, 0), false);
+        }
+        let (first, mut seen) = (table.first_from(0).expect("it is not empty"), 0);
+        let mut at = Some(first);
+        while let Some(key) = at {
+            table.remove(key, hash_of(key), true, |_| true);
+            seen += 1;
+            at = table.next(key, hash_of(key)).expect("its place is kept");
+        }
+        assert_eq!((seen, table.len()), (100, 0));
+        assert!(table.next(first, hash_of(first)).is_ok());
+        table.unfix();
+        assert!(table.next(first, hash_of(first)).is_err());
+    }
+}

@@ -216,3 +216,46 @@ impl Drop for OrderedTable {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use swarmrt_term::{Alloc, FragmentHeap};
+
+    fn table_of(keys: &[Term]) -> OrderedTable {
+        let mut table = OrderedTable::new(0);
+        let mut heap = FragmentHeap::new();
+        for &key in keys {
+            let tuple = heap.tuple(&[key]);
+            table.insert(Head::new(tuple, 0));
+        }
+        table
+    }
+
+    #[test]
+    fn numbers_that_are_equal_are_one_key() {
+        let float = Term::float_immediate(1.0).expect("1.0 fits a word");
+        let table = table_of(&[Term::small(1), float, Term::small(2)]);
+        assert_eq!(table.len(), 2);
+        assert!(table.get(Term::small(1)).is_some_and(|object| object.key(0) == float));
+        assert_eq!(table.next(float), Some(Term::small(2)));
+        assert_eq!(table.previous(float), None);
+    }
+
+    #[test]
+    fn a_prefix_limits_the_walk() {
+        let mut heap = FragmentHeap::new();
+        let keys: Vec<Term> = (0..10).flat_map(|a| (0..10).map(move |b| (a, b))).map(|(a, b)| heap.tuple(&[Term::small(a), Term::small(b)])).collect();
+        let table = table_of(&keys);
+        let prefix = Pattern::Tuple(vec![Pattern::Constant(Term::small(4)), Pattern::Any]);
+        for reverse in [false, true] {
+            let found: Vec<i64> = table
+                .walk(From::Start(Some(&prefix)), reverse)
+                .take_while(|object| prefix.compare_prefix(object.key(0)).is_eq())
+                .filter_map(|object| object.key(0).as_tuple()?.get(1).as_small())
+                .collect();
+            let expected: Vec<i64> = if reverse { (0..10).rev().collect() } else { (0..10).collect() };
+            assert_eq!(found, expected);
+        }
+    }
+}

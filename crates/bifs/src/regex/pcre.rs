@@ -304,7 +304,7 @@ struct Edit {
 
 /// Letters that mean themselves to PCRE 8 behind a backslash, and nothing to PCRE2.
 fn is_plain_letter(byte: u8, in_class: bool) -> bool {
-    b"FIJMOTYijmqy".contains(&byte) || in_class && b"BRX".contains(&byte)
+    b"FIJMOTYijmqy".contains(&byte) || in_class && b"ABCGKRXZz".contains(&byte)
 }
 
 /// Letters that stand for a kind of character behind a backslash.
@@ -313,14 +313,15 @@ fn is_kind_letter(byte: u8) -> bool {
 }
 
 /// An expression written for PCRE 8 as PCRE2 has to read it. PCRE2 takes `{,3}` and `{ 1, 3 }` for quantifiers,
-/// which PCRE 8 takes for text; refuses to see a `j` in `\j` and a hyphen in `[\w-.]`; and knows `(*UTF)`, but
+/// which PCRE 8 takes for text; refuses to see a `j` in `\j`, a zero in `\x` and a hyphen in `[\w-.]`; and knows `(*UTF)`, but
 /// not `(*UTF8)`. `wide_letters`: a `\w` of
 /// PCRE2 is ASCII there, but not in a class; to PCRE 8 it is only where it is repeated.
 fn for_pcre2(pattern: &[u8], wide_letters: bool) -> (Cow<'_, [u8]>, Vec<Edit>) {
     let mut edits = Vec::new();
+    let has_class = pattern.contains(&b'[');
     let differs = |pair: &[u8]| match pair[0] {
         b'{' => matches!(pair[1], b',' | b' ' | b'\t'),
-        b'\\' => is_plain_letter(pair[1], true) || wide_letters && matches!(pair[1], b'w' | b'W'),
+        b'\\' => pair[1] == b'x' || is_plain_letter(pair[1], has_class) || wide_letters && matches!(pair[1], b'w' | b'W'),
         b' ' | b'\t' => matches!(pair[1], b'}' | b','),
         b'(' => pair[1] == b'*',
         b']' => pair[1] == b'-',
@@ -343,6 +344,9 @@ fn for_pcre2(pattern: &[u8], wide_letters: bool) -> (Cow<'_, [u8]>, Vec<Edit>) {
             if is_plain_letter(next[0], in_class) {
                 edits.push(Edit { at: result.len(), shift: -1 });
                 result.push(next[0]);
+            } else if next[0] == b'x' && !next.get(1).is_some_and(|digit| digit.is_ascii_hexdigit() || *digit == b'{') {
+                edits.push(Edit { at: result.len(), shift: 2 });
+                result.extend_from_slice(b"\\x00");
             } else if wide_letters && !in_class && matches!(next[0], b'w' | b'W') && !next.get(1).is_some_and(|next| b"*+?{".contains(next)) {
                 let class: &[u8] = if next[0] == b'w' { b"[\\w]" } else { b"[^\\w]" };
                 edits.push(Edit { at: result.len(), shift: class.len() as isize - 2 });

@@ -1,0 +1,103 @@
+%% Runs one of OTP's own test suites, case by case, and prints a line for each: the same under any runtime.
+%%
+%% conformance_runner:main([Suite, Folder]) expects Suite.beam on the path and its data below Folder.
+-module(conformance_runner).
+-export([main/1]).
+
+-define(CASE_MS, 60000).
+
+main([Name, Folder]) ->
+    Suite = list_to_atom(Name),
+    {module, Suite} = code:ensure_loaded(Suite),
+    Private = filename:join(["/tmp", "swarmrt-conformance-" ++ os:getpid(), ""]) ++ "/",
+    ok = filelib:ensure_dir(Private),
+    Config = [{data_dir, filename:join(Folder, Name ++ "_data") ++ "/"}, {priv_dir, Private}, {nodes, []}],
+    case optional(Suite, init_per_suite, [Config], Config) of
+        {ok, Config1} ->
+            Groups = case erlang:function_exported(Suite, groups, 0) of true -> Suite:groups(); false -> [] end,
+            run(Suite, Suite:all(), Groups, Config1),
+            optional(Suite, end_per_suite, [Config1], ok);
+        Other ->
+            report(init_per_suite, Other)
+    end,
+    os:cmd("rm -rf " ++ Private),
+    ok.
+
+run(Suite, Cases, Groups, Config) -> [one(Suite, Case, Groups, Config) || Case <- Cases].
+
+one(Suite, {group, Name}, Groups, Config) -> group(Suite, Name, Groups, Config);
+one(Suite, {group, Name, _}, Groups, Config) -> group(Suite, Name, Groups, Config);
+one(Suite, {testcase, Case, _}, Groups, Config) -> one(Suite, Case, Groups, Config);
+one(Suite, {Name, _Properties, Cases}, Groups, Config) when is_list(Cases) -> in_group(Suite, Name, Cases, Groups, Config);
+one(Suite, Case, _, Config) -> report(Case, run_case(Suite, Case, Config)).
+
+group(Suite, Name, Groups, Config) ->
+    case lists:keyfind(Name, 1, Groups) of
+        {Name, _, Cases} -> in_group(Suite, Name, Cases, Groups, Config);
+        {Name, Cases} -> in_group(Suite, Name, Cases, Groups, Config);
+        false -> report(Name, {failed, no_such_group})
+    end.
+
+in_group(Suite, Name, Cases, Groups, Config) ->
+    case optional(Suite, init_per_group, [Name, Config], Config) of
+        {ok, Config1} ->
+            run(Suite, Cases, Groups, Config1),
+            optional(Suite, end_per_group, [Name, Config1], ok);
+        {skipped, _} = Skipped -> [report(Case, Skipped) || Case <- Cases, is_atom(Case)];
+        Failed -> [report(Case, Failed) || Case <- Cases, is_atom(Case)]
+    end.
+
+%% A callback that a suite need not have, in a process that lives on for what the callback starts.
+optional(Suite, Function, Args, Default) ->
+    case erlang:function_exported(Suite, Function, length(Args)) of
+        false -> {ok, Default};
+        true ->
+            try apply(Suite, Function, Args) of
+                {skip, Why} -> {skipped, Why};
+                {skipped, Why} -> {skipped, Why};
+                {fail, Why} -> {failed, Why};
+                Value -> {ok, Value}
+            catch
+                throw:{skip, Why} -> {skipped, Why};
+                Class:Reason:Stack -> {failed, {Class, Reason, Stack}}
+            end
+    end.
+
+run_case(Suite, Case, Config) ->
+    Leader = group_leader(),
+    {Pid, Ref} = spawn_monitor(fun() ->
+        group_leader(Leader, self()),
+        exit({result, in_case(Suite, Case, Config)})
+    end),
+    receive
+        {'DOWN', Ref, process, Pid, {result, Result}} -> Result;
+        {'DOWN', Ref, process, Pid, Reason} -> {failed, {died, Reason}}
+    after ?CASE_MS ->
+        Where = process_info(Pid, current_stacktrace),
+        exit(Pid, kill),
+        receive {'DOWN', Ref, process, Pid, _} -> ok end,
+        {failed, {timeout, Where}}
+    end.
+
+in_case(Suite, Case, Config) ->
+    case optional(Suite, init_per_testcase, [Case, Config], Config) of
+        {ok, Config1} ->
+            Result =
+                try Suite:Case(Config1) of
+                    {skip, Why} -> {skipped, Why};
+                    {skipped, Why} -> {skipped, Why};
+                    {fail, Why} -> {failed, Why};
+                    _ -> ok
+                catch
+                    throw:{skip, Why} -> {skipped, Why};
+                    exit:{test_case_failed, Why} -> {failed, Why};
+                    Class:Reason:Stack -> {failed, {Class, Reason, Stack}}
+                end,
+            optional(Suite, end_per_testcase, [Case, Config1], ok),
+            Result;
+        Other -> Other
+    end.
+
+report(Case, ok) -> io:format("~nCASE ~s passed~n", [Case]);
+report(Case, {skipped, Why}) -> io:format("~nCASE ~s skipped ~0tp~n", [Case, Why]);
+report(Case, {failed, Why}) -> io:format("~nCASE ~s failed ~0tP~n", [Case, Why, 40]).

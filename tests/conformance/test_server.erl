@@ -1,0 +1,59 @@
+%% What OTP's suites call of test_server, for the conformance runner.
+-module(test_server).
+-export([timetrap/1, timetrap_cancel/0, timetrap_cancel/1, timetrap_scale_factor/0, seconds/1, minutes/1, hours/1, sleep/1]).
+-export([lookup_config/2, comment/1, format/1, format/2, format/3, fail/0, fail/1, break/1, do_times/2, do_times/4, m_out_of_n/3]).
+-export([call_crash/3, call_crash/4, is_debug/0, is_native/1, os_type/0, is_cover/0, is_commercial/0, capture_start/0, capture_stop/0, capture_get/0, messages_get/0, timecall/3]).
+-export([start_node/3, stop_node/1, adjusted_sleep/1, temp_name/1]).
+
+timetrap(_) -> make_ref().
+timetrap_cancel() -> ok.
+timetrap_cancel(_) -> ok.
+timetrap_scale_factor() -> 1.
+seconds(N) -> N * 1000.
+minutes(N) -> N * 60000.
+hours(N) -> N * 3600000.
+sleep(N) -> ct:sleep(N).
+adjusted_sleep(N) -> ct:sleep(N).
+lookup_config(Key, Config) ->
+    case lists:keyfind(Key, 1, Config) of
+        {Key, Value} -> Value;
+        false -> undefined
+    end.
+comment(_) -> ok.
+format(_) -> ok.
+format(_, _) -> ok.
+format(_, _, _) -> ok.
+fail() -> fail(suite_failed).
+fail(Reason) -> exit({test_case_failed, Reason}).
+break(_) -> ok.
+do_times(0, _) -> ok;
+do_times(N, Fun) -> Fun(), do_times(N - 1, Fun).
+do_times(0, _, _, _) -> ok;
+do_times(N, M, F, A) -> apply(M, F, A), do_times(N - 1, M, F, A).
+m_out_of_n(0, _, _) -> ok;
+m_out_of_n(M, 0, _) -> exit({m_out_of_n_failed, {M, left_to_do}});
+m_out_of_n(M, N, Fun) ->
+    case catch Fun() of
+        {'EXIT', _} -> m_out_of_n(M, N - 1, Fun);
+        _ -> m_out_of_n(M - 1, N - 1, Fun)
+    end.
+call_crash(M, F, A) -> call_crash(infinity, M, F, A).
+call_crash(_, M, F, A) ->
+    {Pid, Ref} = spawn_monitor(M, F, A),
+    receive
+        {'DOWN', Ref, process, Pid, normal} -> exit(call_did_not_crash);
+        {'DOWN', Ref, process, Pid, _} -> ok
+    end.
+is_debug() -> false.
+is_native(_) -> false.
+is_cover() -> false.
+is_commercial() -> false.
+os_type() -> os:type().
+capture_start() -> ok.
+capture_stop() -> ok.
+capture_get() -> [].
+messages_get() -> receive M -> [M | messages_get()] after 0 -> [] end.
+timecall(M, F, A) -> {T, V} = timer:tc(M, F, A), {T / 1000000, V}.
+start_node(_, _, _) -> throw({skip, "no distribution"}).
+stop_node(_) -> ok.
+temp_name(Stem) -> Stem ++ integer_to_list(erlang:unique_integer([positive])).
