@@ -48,6 +48,11 @@ pub trait Engine: Send + Sync {
 
 struct Queues {
     by_priority: [VecDeque<usize>; 4],
+    /// Processes of normal priority that were woken by a signal: they go before those whose turn was
+    /// over, but for every fifth turn. Whoever waits for something is answered soon, however many
+    /// others are busy; and those are still passed over for four short turns at most.
+    woken: VecDeque<usize>,
+    woken_turns: u32,
     length: usize,
     /// Turns that low priority has been passed over.
     low_skipped: u32,
@@ -56,21 +61,39 @@ struct Queues {
 /// Low priority gets one turn in this many, as in OTP.
 const LOW_TURNS: u32 = 8;
 
+/// Turns of woken processes before one whose turn was over.
+const WOKEN_TURNS: u32 = 4;
+
 impl Queues {
-    fn push(&mut self, cell: usize, priority: u8) {
-        self.by_priority[usize::from(priority)].push_back(cell);
+    fn push(&mut self, cell: usize, priority: u8, woken: bool) {
+        if woken && priority == Priority::Normal as u8 {
+            self.woken.push_back(cell);
+        } else {
+            self.by_priority[usize::from(priority)].push_back(cell);
+        }
         self.length += 1;
+    }
+    fn pop_normal(&mut self) -> Option<usize> {
+        let normal = &mut self.by_priority[Priority::Normal as usize];
+        if !self.woken.is_empty() && (normal.is_empty() || self.woken_turns < WOKEN_TURNS) {
+            self.woken_turns += 1;
+            return self.woken.pop_front();
+        }
+        self.woken_turns = 0;
+        normal.pop_front()
     }
     fn pop(&mut self) -> Option<usize> {
         if self.length == 0 {
             return None;
         }
         let [max, high, normal, low] = &mut self.by_priority;
+        let no_normal = normal.is_empty() && self.woken.is_empty();
+        let no_low = low.is_empty();
         let cell = if let Some(cell) = max.pop_front().or_else(|| high.pop_front()) {
             cell
-        } else if low.is_empty() || (!normal.is_empty() && self.low_skipped < LOW_TURNS) {
-            self.low_skipped += u32::from(!low.is_empty());
-            normal.pop_front()?
+        } else if no_low || (!no_normal && self.low_skipped < LOW_TURNS) {
+            self.low_skipped += u32::from(!no_low);
+            self.pop_normal()?
         } else {
             self.low_skipped = 0;
             low.pop_front()?
@@ -126,7 +149,7 @@ pub fn current_scheduler() -> Option<usize> {
 impl Schedulers {
     pub(crate) fn new(count: usize) -> Schedulers {
         let scheduler = || Scheduler {
-            queues: Mutex::new(Queues { by_priority: Default::default(), length: 0, low_skipped: 0 }),
+            queues: Mutex::new(Queues { by_priority: Default::default(), woken: VecDeque::new(), woken_turns: 0, length: 0, low_skipped: 0 }),
             length: AtomicUsize::new(0),
             sleeping: AtomicBool::new(false),
             wake: (Mutex::new(false), Condvar::new()),
@@ -159,8 +182,9 @@ impl Schedulers {
         self.all.iter().map(|scheduler| scheduler.busy_ns.load(Ordering::Relaxed)).collect()
     }
 
-    /// Puts a runnable process into a queue: that of the calling scheduler, or of the one that ran it last.
-    pub fn enqueue(&self, cell: &ProcessCell) {
+    /// Puts a runnable process into a queue: that of the calling scheduler, or of the one that ran it
+    /// last. `woken` says that it waited for a signal that has come.
+    pub fn enqueue(&self, cell: &ProcessCell, woken: bool) {
         let here = current_scheduler();
         let at = here.unwrap_or_else(|| {
             let last = cell.shared.scheduler.load(Ordering::Relaxed) as usize;
@@ -170,7 +194,7 @@ impl Schedulers {
         let priority = cell.shared.priority.load(Ordering::Relaxed);
         let length = {
             let mut queues = scheduler.queues.lock();
-            queues.push(std::ptr::from_ref(cell) as usize, priority);
+            queues.push(std::ptr::from_ref(cell) as usize, priority, woken);
             scheduler.length.store(queues.length, Ordering::Relaxed);
             queues.length
         };
@@ -343,7 +367,7 @@ impl Vm {
                 Outcome::Yield => {
                     cell.shared.priority.store(process.priority as u8, Ordering::Relaxed);
                     cell.shared.state.store(run_state::QUEUED, Ordering::SeqCst);
-                    self.schedulers.enqueue(cell);
+                    self.schedulers.enqueue(cell, false);
                     return;
                 }
                 Outcome::Wait => {
@@ -383,7 +407,7 @@ impl Vm {
             // SAFETY: as above; we alone run it.
             engine.run_dirty(unsafe { &mut *cell.process.get() }, &mut registers);
             cell.shared.state.store(run_state::QUEUED, Ordering::SeqCst);
-            self.schedulers.enqueue(cell);
+            self.schedulers.enqueue(cell, false);
         }
     }
 }

@@ -122,7 +122,7 @@ pub fn wake(vm: &'static Vm, to: &ProcessCell) {
         match shared.state.compare_exchange(state, next, Ordering::SeqCst, Ordering::SeqCst) {
             Ok(_) => {
                 if next == run_state::QUEUED {
-                    vm.schedulers.enqueue(to);
+                    vm.schedulers.enqueue(to, true);
                 }
                 return;
             }

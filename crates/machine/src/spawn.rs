@@ -161,6 +161,6 @@ pub fn spawn(vm: &'static Vm, mut parent: Option<&mut Process>, start: Start, mu
         cell
     })?;
     let id = cell.shared.id;
-    vm.schedulers.enqueue(cell);
+    vm.schedulers.enqueue(cell, false);
     Some(id)
 }

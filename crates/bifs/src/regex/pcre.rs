@@ -313,7 +313,8 @@ fn is_kind_letter(byte: u8) -> bool {
 }
 
 /// An expression written for PCRE 8 as PCRE2 has to read it. PCRE2 takes `{,3}` and `{ 1, 3 }` for quantifiers,
-/// which PCRE 8 takes for text; refuses to see a `j` in `\j`, a zero in `\x` and a hyphen in `[\w-.]`; and knows `(*UTF)`, but
+/// which PCRE 8 takes for text; refuses to see a `j` in `\j`, a zero in `\x`, an 8 in `\8` where there are no
+/// eight groups, and a hyphen in `[\w-.]`; and knows `(*UTF)`, but
 /// not `(*UTF8)`. `wide_letters`: a `\w` of
 /// PCRE2 is ASCII there, but not in a class; to PCRE 8 it is only where it is repeated.
 fn for_pcre2(pattern: &[u8], wide_letters: bool) -> (Cow<'_, [u8]>, Vec<Edit>) {
@@ -321,7 +322,7 @@ fn for_pcre2(pattern: &[u8], wide_letters: bool) -> (Cow<'_, [u8]>, Vec<Edit>) {
     let has_class = pattern.contains(&b'[');
     let differs = |pair: &[u8]| match pair[0] {
         b'{' => matches!(pair[1], b',' | b' ' | b'\t'),
-        b'\\' => pair[1] == b'x' || is_plain_letter(pair[1], has_class) || wide_letters && matches!(pair[1], b'w' | b'W'),
+        b'\\' => matches!(pair[1], b'x' | b'8' | b'9') || is_plain_letter(pair[1], has_class) || wide_letters && matches!(pair[1], b'w' | b'W'),
         b' ' | b'\t' => matches!(pair[1], b'}' | b','),
         b'(' => pair[1] == b'*',
         b']' => pair[1] == b'-',
@@ -332,7 +333,7 @@ fn for_pcre2(pattern: &[u8], wide_letters: bool) -> (Cow<'_, [u8]>, Vec<Edit>) {
     }
     let mut result = Vec::with_capacity(pattern.len() + 8);
     let mut rest = pattern;
-    let (mut in_class, mut in_head) = (false, true);
+    let (mut in_class, mut in_head, mut groups) = (false, true, 0);
     while let Some((&byte, next)) = rest.split_first() {
         if let Some(after) = rest.strip_prefix(b"\\Q") {
             let length = memchr::memmem::find(after, b"\\E").map_or(rest.len(), |at| at + 4);
@@ -341,7 +342,8 @@ fn for_pcre2(pattern: &[u8], wide_letters: bool) -> (Cow<'_, [u8]>, Vec<Edit>) {
             continue;
         }
         if byte == b'\\' && !next.is_empty() {
-            if is_plain_letter(next[0], in_class) {
+            let plain_digit = !in_class && matches!(next[0], b'8' | b'9') && leading_number(next) > groups;
+            if plain_digit || is_plain_letter(next[0], in_class) {
                 edits.push(Edit { at: result.len(), shift: -1 });
                 result.push(next[0]);
             } else if next[0] == b'x' && !next.get(1).is_some_and(|digit| digit.is_ascii_hexdigit() || *digit == b'{') {
@@ -383,6 +385,7 @@ fn for_pcre2(pattern: &[u8], wide_letters: bool) -> (Cow<'_, [u8]>, Vec<Edit>) {
                 continue;
             }
             b']' => in_class = false,
+            b'(' if !in_class && captures(next) => groups += 1,
             b'{' if !in_class && is_new_quantifier(next) => {
                 edits.push(Edit { at: result.len(), shift: 1 });
                 result.push(b'\\');
@@ -403,6 +406,21 @@ fn copy_hyphen<'a>(result: &mut Vec<u8>, rest: &'a [u8], edits: &mut Vec<Edit>) 
     edits.push(Edit { at: result.len(), shift: 1 });
     result.extend_from_slice(b"\\-");
     &rest[1..]
+}
+
+fn leading_number(digits: &[u8]) -> usize {
+    digits.iter().take_while(|digit| digit.is_ascii_digit()).fold(0, |number, digit| number.saturating_mul(10).saturating_add(usize::from(digit - b'0')))
+}
+
+/// Whether the parenthesis before is that of a capturing group.
+fn captures(after: &[u8]) -> bool {
+    match after {
+        [b'*', ..] => false,
+        [b'?', b'P', b'<', ..] | [b'?', b'\'', ..] => true,
+        [b'?', b'<', kind, ..] => !matches!(kind, b'=' | b'!'),
+        [b'?', ..] => false,
+        _ => true,
+    }
 }
 
 /// Whether what follows a `{` is a quantifier to PCRE2 and none to PCRE 8.
