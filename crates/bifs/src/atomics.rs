@@ -35,10 +35,12 @@ const SIGNED: u64 = 1;
 /// Made by `counters:new/2`.
 const COUNTERS: u64 = 2;
 
-fn new_array(p: &mut Process, size: usize, flags: u64) -> BifResult {
-    if size == 0 {
-        return Err(Raise::BADARG);
-    }
+fn new_array(p: &mut Process, size: Term, flags: u64) -> BifResult {
+    let size = match (size.as_small(), size.as_big()) {
+        (Some(size), _) if size > 0 => size as usize,
+        (_, Some(big)) if !big.is_negative() => return Err(Raise::SYSTEM_LIMIT),
+        _ => return Err(Raise::BADARG),
+    };
     let shared = size.checked_add(HEAD_WORDS).and_then(SharedBytes::zeroed_words).ok_or(Raise::SYSTEM_LIMIT)?;
     // SAFETY: the memory has a head, and nobody else has seen it.
     unsafe {
@@ -98,7 +100,7 @@ fn ok() -> BifResult {
 fn atomics_new(p: &mut Process, size: Term, options: Term) -> BifResult {
     // The caller has made flags of the options: bit 0 is `signed`.
     let flags = size_of(options)?;
-    new_array(p, size_of(size)?, if flags & 1 == 1 { SIGNED } else { 0 })
+    new_array(p, size, if flags & 1 == 1 { SIGNED } else { 0 })
 }
 
 #[bif("atomics:get/2")]
@@ -163,7 +165,7 @@ fn atomics_info(p: &mut Process, array: Term) -> BifResult {
 
 #[bif("erts_internal:counters_new/1")]
 fn counters_new(p: &mut Process, size: Term) -> BifResult {
-    new_array(p, size_of(size)?, SIGNED | COUNTERS)
+    new_array(p, size, SIGNED | COUNTERS)
 }
 
 #[bif("erts_internal:counters_get/2")]

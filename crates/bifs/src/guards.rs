@@ -249,6 +249,8 @@ fn cmp_term(_p: &mut Process, a: Term, b: Term) -> BifResult {
 fn term_type(_p: &mut Process, term: Term) -> BifResult {
     use swarmrt_term::{Kind, Subtag, atom};
     let name = match term.kind() {
+        // As OTP has it, whose small integers have two bits less.
+        Kind::Small(value) if !(-(1 << 59)..1 << 59).contains(&value) => atom!("bignum"),
         Kind::Small(_) => atom!("fixnum"),
         Kind::Big(_) => atom!("bignum"),
         Kind::Float(_) => atom!("hfloat"),

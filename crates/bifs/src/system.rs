@@ -149,7 +149,8 @@ fn system_info(p: &mut Process, item: Term) -> BifResult {
         "os_version" => os_version(p),
         "os_monotonic_time_source" | "os_system_time_source" => proportion(p, &[("resolution", 1_000_000_000)]),
         "check_io" => Term::NIL,
-        "alloc_util_allocators" | "allocated_areas" | "snifs" | "taints" => Term::NIL,
+        "allocated_areas" => crate::memory::allocated_areas(p),
+        "alloc_util_allocators" | "snifs" | "taints" => Term::NIL,
         "allocator" => {
             let allocator = Term::atom(atom!("mimalloc"));
             p.tuple(&[allocator, Term::NIL, Term::NIL, Term::NIL])
@@ -166,6 +167,7 @@ fn system_info_tuple(p: &mut Process, elements: &[Term]) -> BifResult {
     let name = elements.first().and_then(|name| name.as_atom()).ok_or(Raise::BADARG)?;
     match name.name() {
         "allocator" | "allocator_sizes" => Ok(Term::NIL),
+        "memory_internal" => crate::memory::memory_internal(p, elements),
         "wordsize" => Ok(Term::small(8)),
         "cpu_topology" => Ok(Term::atom(am::UNDEFINED)),
         "purge" => Ok(Term::NIL),
@@ -476,7 +478,7 @@ fn system_check(_p: &mut Process, _what: Term) -> BifResult {
 }
 #[bif("erts_internal:no_aux_work_threads/0")]
 fn no_aux_work_threads(p: &mut Process) -> BifResult {
-    Ok(Term::small(p.vm.schedulers.count() as i64))
+    Ok(Term::small(crate::memory::threads(p)))
 }
 #[bif("error_logger:warning_map/0")]
 fn warning_map(_p: &mut Process) -> BifResult {

@@ -4,6 +4,7 @@
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use swarmrt_term::alloc::OffHeap;
+use swarmrt_term::usage::HEAPS;
 use swarmrt_term::{Alloc, Term};
 
 /// The head of a fragment; `capacity` words follow it.
@@ -39,6 +40,7 @@ impl Fragment {
             if fragment.is_null() {
                 handle_alloc_error(layout);
             }
+            HEAPS.add(layout.size());
             fragment.write(Fragment {
                 next: std::ptr::null_mut(),
                 root: Term::NONE,
@@ -76,7 +78,9 @@ impl Fragment {
             if cfg!(feature = "stress") {
                 (*fragment).data().write_bytes(crate::process_heap::POISON, (*fragment).capacity as usize);
             }
-            dealloc(fragment.cast(), Self::layout((*fragment).capacity as usize));
+            let layout = Self::layout((*fragment).capacity as usize);
+            HEAPS.subtract(layout.size());
+            dealloc(fragment.cast(), layout);
         }
     }
 

@@ -3,6 +3,7 @@
 
 use crate::fragment::Fragment;
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use swarmrt_term::usage::HEAPS;
 use swarmrt_term::Alloc;
 use swarmrt_term::alloc::OffHeap;
 
@@ -31,6 +32,7 @@ impl Block {
         if start.is_null() {
             handle_alloc_error(layout);
         }
+        HEAPS.add(words * 8);
         // SAFETY: one past the allocation.
         Block { start, end: unsafe { start.add(words) } }
     }
@@ -46,6 +48,7 @@ impl Block {
                 // SAFETY: the block is ours, and nobody reads it any more.
                 unsafe { self.start.write_bytes(POISON, self.words()) };
             }
+            HEAPS.subtract(self.words() * 8);
             // SAFETY: allocated by `new` with this size.
             unsafe { dealloc(self.start.cast(), Self::layout(self.words())) };
             *self = Block::EMPTY;

@@ -1,5 +1,6 @@
 //! Bitstrings: small ones in the heap, larger ones shared and counted off the heap, and parts of both.
 
+use crate::usage::BINARIES;
 use crate::word::{Subtag, Term};
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::ptr::NonNull;
@@ -40,6 +41,7 @@ impl SharedBytes {
         // SAFETY: the layout is not empty; the head is written before use.
         unsafe {
             let head = NonNull::new(alloc(layout).cast::<SharedHead>())?;
+            BINARIES.add(layout.size());
             head.write(SharedHead { references: AtomicUsize::new(1), capacity, used_bits: AtomicUsize::new(used_bytes * 8) });
             Some(SharedBytes(head))
         }
@@ -122,6 +124,7 @@ impl Drop for SharedBytes {
             if self.0.as_ref().references.fetch_sub(1, Ordering::Release) == 1 {
                 std::sync::atomic::fence(Ordering::Acquire);
                 let layout = Self::layout(self.capacity()).expect("the layout was valid when it was allocated");
+                BINARIES.subtract(layout.size());
                 dealloc(self.0.as_ptr().cast(), layout);
             }
         }

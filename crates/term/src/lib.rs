@@ -19,6 +19,7 @@ pub mod float;
 pub mod hash;
 pub mod map;
 pub mod node;
+pub mod usage;
 pub mod print;
 pub mod word;
 

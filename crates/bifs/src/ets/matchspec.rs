@@ -9,7 +9,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use swarmrt_heap::copy_whole;
 use swarmrt_machine::bif::BifFn;
-use swarmrt_machine::{BifResult, Process, Vm};
+use swarmrt_machine::{BifResult, Process, Raise, Vm};
 use swarmrt_term::{Alloc, FragmentHeap, Mfa, Term, am, atom, compare, equal_exact, map};
 
 /// What a specification is for.
@@ -28,7 +28,8 @@ pub enum Pattern {
     /// A term without variables.
     Constant(Term),
     Tuple(Vec<Pattern>),
-    Cons(Box<Pattern>, Box<Pattern>),
+    /// Elements and the tail after them.
+    List(Vec<Pattern>, Box<Pattern>),
     /// The keys that must be there, with what their values must match.
     Map(Vec<(Term, Pattern)>),
 }
@@ -41,7 +42,7 @@ pub enum Expr {
     /// `'$$'`: all variables.
     Variables,
     Tuple(Vec<Expr>),
-    Cons(Box<Expr>, Box<Expr>),
+    List(Vec<Expr>, Box<Expr>),
     Map(Vec<(Expr, Expr)>),
     /// A built-in that may stand in a guard.
     Call(BifFn, Vec<Expr>),
@@ -79,6 +80,44 @@ unsafe impl Sync for Program {}
 
 /// What is wrong with a specification, in the words of `erlang:match_spec_test/3`.
 pub type Errors = Vec<String>;
+
+/// Why a specification cannot be compiled.
+pub enum CompileError {
+    Invalid(Errors),
+    /// It is nested more deeply than [`NESTING_MAX`].
+    TooDeep,
+}
+
+/// Levels of tuples, lists and maps within each other: compiling, running and dropping a program recurse so deep.
+const NESTING_MAX: usize = 500;
+
+/// The elements of a list, and what stands in place of its end.
+fn list_parts(list: Term) -> (Vec<Term>, Term) {
+    let (mut elements, mut rest) = (Vec::new(), list);
+    while let Some(cell) = rest.as_cons() {
+        elements.push(cell.head());
+        rest = cell.tail();
+    }
+    (elements, rest)
+}
+
+fn is_too_deep(term: Term) -> bool {
+    let mut pending = vec![(term, 0)];
+    while let Some((term, depth)) = pending.pop() {
+        if depth > NESTING_MAX {
+            return true;
+        }
+        if term.is_cons() {
+            let (elements, tail) = list_parts(term);
+            pending.extend(elements.into_iter().chain([tail]).filter(|element| !element.is_immediate()).map(|element| (element, depth + 1)));
+        } else if let Some(tuple) = term.as_tuple() {
+            pending.extend(tuple.elements().iter().filter(|element| !element.is_immediate()).map(|&element| (element, depth + 1)));
+        } else if term.is_map() {
+            pending.extend(map::iter(term).flat_map(|(key, value)| [(key, depth + 1), (value, depth + 1)]));
+        }
+    }
+    false
+}
 
 /// The number of a variable's name: `'$7'`.
 fn variable_number(term: Term) -> Option<u32> {
@@ -143,9 +182,10 @@ impl Compiler {
         if is_constant(term) {
             return Pattern::Constant(term);
         }
-        if let Some(cell) = term.as_cons() {
-            let head = self.pattern(cell.head());
-            return Pattern::Cons(Box::new(head), Box::new(self.pattern(cell.tail())));
+        if term.is_cons() {
+            let (elements, tail) = list_parts(term);
+            let elements = elements.into_iter().map(|element| self.pattern(element)).collect();
+            return Pattern::List(elements, Box::new(self.pattern(tail)));
         }
         if let Some(tuple) = term.as_tuple() {
             return Pattern::Tuple(tuple.elements().iter().map(|&element| self.pattern(element)).collect());
@@ -166,9 +206,10 @@ impl Compiler {
     }
 
     fn expression(&mut self, term: Term) -> Expr {
-        if let Some(cell) = term.as_cons() {
-            let head = self.expression(cell.head());
-            return Expr::Cons(Box::new(head), Box::new(self.expression(cell.tail())));
+        if term.is_cons() {
+            let (elements, tail) = list_parts(term);
+            let elements = self.expressions(&elements);
+            return Expr::List(elements, Box::new(self.expression(tail)));
         }
         if let Some(number) = variable_number(term) {
             return match self.variables.get(&number) {
@@ -280,9 +321,12 @@ fn is_guard_function(name: &str, arity: usize) -> bool {
 }
 
 /// Compiles a specification.
-pub fn compile(vm: &'static Vm, specification: Term, dialect: Dialect) -> Result<Program, Errors> {
+pub fn compile(vm: &'static Vm, specification: Term, dialect: Dialect) -> Result<Program, CompileError> {
+    if is_too_deep(specification) {
+        return Err(CompileError::TooDeep);
+    }
     let source = OwnedTerm::new(specification);
-    let one = |text: &str| vec![text.to_owned()];
+    let one = |text: &str| CompileError::Invalid(vec![text.to_owned()]);
     let list = source.term.list_to_vec().ok_or_else(|| one("Match programs are not in a list."))?;
     if list.is_empty() {
         return Err(one("Match expression is empty."));
@@ -314,7 +358,7 @@ pub fn compile(vm: &'static Vm, specification: Term, dialect: Dialect) -> Result
         clauses.push(Clause { head: pattern, guards, body, variables: count });
     }
     if !errors.is_empty() {
-        return Err(errors);
+        return Err(CompileError::Invalid(errors));
     }
     let variables_max = clauses.iter().map(|clause| clause.variables).max().unwrap_or(0);
     Ok(Program { clauses, dialect, variables_max, _source: source })
@@ -334,19 +378,16 @@ impl Pattern {
             Pattern::Tuple(elements) => term.as_tuple().is_some_and(|tuple| {
                 tuple.arity() == elements.len() && elements.iter().zip(tuple.elements()).all(|(pattern, &element)| pattern.matches(element, variables))
             }),
-            Pattern::Cons(head, tail) => {
-                let (mut head, mut tail, mut term) = (head, tail, term);
-                loop {
-                    let Some(cell) = term.as_cons() else { return false };
-                    if !head.matches(cell.head(), variables) {
+            Pattern::List(elements, tail) => {
+                let mut rest = term;
+                for pattern in elements {
+                    let Some(cell) = rest.as_cons() else { return false };
+                    if !pattern.matches(cell.head(), variables) {
                         return false;
                     }
-                    term = cell.tail();
-                    match &**tail {
-                        Pattern::Cons(next_head, next_tail) => (head, tail) = (next_head, next_tail),
-                        last => return last.matches(term, variables),
-                    }
+                    rest = cell.tail();
                 }
+                tail.matches(rest, variables)
             }
             Pattern::Map(pairs) => {
                 term.is_map() && pairs.iter().all(|(key, pattern)| map::get(term, *key).is_some_and(|value| pattern.matches(value, variables)))
@@ -378,10 +419,17 @@ impl Pattern {
                 }
                 (Ordering::Equal, false)
             }
-            Pattern::Cons(head, tail) => {
-                let Some(cell) = key.as_cons() else { return (kind_order(KIND_LIST, key), false) };
-                let (order, open) = head.compare_open(cell.head());
-                if open || order.is_ne() { (order, open) } else { tail.compare_open(cell.tail()) }
+            Pattern::List(elements, tail) => {
+                let mut rest = key;
+                for pattern in elements {
+                    let Some(cell) = rest.as_cons() else { return (kind_order(KIND_LIST, rest), false) };
+                    let (order, open) = pattern.compare_open(cell.head());
+                    if open || order.is_ne() {
+                        return (order, open);
+                    }
+                    rest = cell.tail();
+                }
+                tail.compare_open(rest)
             }
         }
     }
@@ -414,7 +462,7 @@ impl Pattern {
     pub fn is_partly_bound(&self) -> bool {
         match self {
             Pattern::Any | Pattern::Bind(_) | Pattern::Same(_) | Pattern::Map(_) => false,
-            Pattern::Constant(_) | Pattern::Tuple(_) | Pattern::Cons(..) => true,
+            Pattern::Constant(_) | Pattern::Tuple(_) | Pattern::List(..) => true,
         }
     }
 }
@@ -468,10 +516,10 @@ impl Run<'_> {
                 let elements = elements.iter().map(|element| self.eval(element)).collect::<Result<Vec<_>, _>>()?;
                 self.p.tuple(&elements)
             }
-            Expr::Cons(head, tail) => {
-                let head = self.eval(head)?;
+            Expr::List(elements, tail) => {
+                let elements = elements.iter().map(|element| self.eval(element)).collect::<Result<Vec<_>, _>>()?;
                 let tail = self.eval(tail)?;
-                self.p.cons(head, tail)
+                self.p.list_with_tail(&elements, tail)
             }
             Expr::Map(pairs) => {
                 let pairs = pairs.iter().map(|(key, value)| Ok((self.eval(key)?, self.eval(value)?))).collect::<Result<Vec<_>, _>>()?;
@@ -544,10 +592,10 @@ impl Run<'_> {
                 let elements = elements.iter().map(|element| self.build(element)).collect::<Result<Vec<_>, _>>()?;
                 self.p.tuple(&elements)
             }
-            Expr::Cons(head, tail) => {
-                let head = self.build(head)?;
+            Expr::List(elements, tail) => {
+                let elements = elements.iter().map(|element| self.build(element)).collect::<Result<Vec<_>, _>>()?;
                 let tail = self.build(tail)?;
-                self.p.cons(head, tail)
+                self.p.list_with_tail(&elements, tail)
             }
             Expr::Map(_) | Expr::Call(..) => {
                 let value = self.eval(expr)?;
@@ -658,7 +706,8 @@ pub fn test(p: &mut Process, subject: Term, specification: Term, dialect: Dialec
             let value = program.run(p, subject).unwrap_or(Term::bool(false));
             p.tuple(&[Term::atom(am::OK), value, Term::NIL, Term::NIL])
         }
-        Err(errors) => {
+        Err(CompileError::TooDeep) => return Err(Raise::SYSTEM_LIMIT),
+        Err(CompileError::Invalid(errors)) => {
             let errors: Vec<Term> = errors
                 .iter()
                 .map(|text| {

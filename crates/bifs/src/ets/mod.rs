@@ -41,6 +41,12 @@ pub fn register(vm: &'static Vm) {
     vm.add_exit_hook(process_ended);
 }
 
+/// Bytes that all tables take.
+pub(crate) fn memory_bytes(p: &Process) -> usize {
+    let guard = &pin();
+    register_of(p).all(guard).iter().map(|table| table.words() * 8).sum()
+}
+
 fn yes() -> BifResult {
     Ok(Term::bool(true))
 }
@@ -91,6 +97,10 @@ fn new_option(wanted: &mut Wanted, option: Term) -> Result<(), Raise> {
         "keypos" => wanted.keypos = size_of(value)?.checked_sub(1).ok_or(Raise::BADARG)?,
         "heir" if value == Term::atom(am::NONE) => wanted.heir = None,
         "read_concurrency" => wanted.tuning.read_concurrency = flag?,
+        // How OTP's test suite asks for a certain number of locks.
+        "write_concurrency" if pair_of(value).is_some_and(|(key, _)| key == Term::atom(atom!("debug_hash_fixed_number_of_locks"))) => {
+            wanted.tuning.write_concurrency = true;
+        }
         "write_concurrency" if value == Term::atom(atom!("auto")) => {
             wanted.tuning.write_concurrency = true;
             wanted.tuning.write_concurrency_auto = true;

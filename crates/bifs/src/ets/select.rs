@@ -5,7 +5,7 @@
 //! looked up; in an ordered set also where it says how they begin.
 
 use super::hash::{Verdict, hash_of};
-use super::matchspec::{self, Dialect, Pattern, Program, pattern_specification};
+use super::matchspec::{self, CompileError, Dialect, Pattern, Program, pattern_specification};
 use super::object::{Head, OwnedTerm};
 use super::ordered::From;
 use super::table::{Access, Kind, Storage, Table};
@@ -35,7 +35,10 @@ fn program_of(p: &Process, handle: Term) -> Option<Arc<Program>> {
 }
 
 fn compile(p: &Process, specification: Term) -> Result<Arc<Program>, Raise> {
-    matchspec::compile(p.vm, specification, Dialect::Table).map(Arc::new).map_err(|_| Raise::BADARG)
+    matchspec::compile(p.vm, specification, Dialect::Table).map(Arc::new).map_err(|error| match error {
+        CompileError::Invalid(_) => Raise::BADARG,
+        CompileError::TooDeep => Raise::SYSTEM_LIMIT,
+    })
 }
 
 fn compile_pattern(p: &Process, pattern: Term, result: swarmrt_term::Atom) -> Result<Arc<Program>, Raise> {

@@ -312,17 +312,18 @@ fn is_kind_letter(byte: u8) -> bool {
     b"dDsSwWhHvV".contains(&byte)
 }
 
-/// An expression written for PCRE 8 as PCRE2 has to read it. PCRE2 takes `{,3}` and `{ 1, 3 }` for quantifiers,
-/// which PCRE 8 takes for text; refuses to see a `j` in `\j`, a zero in `\x`, an 8 in `\8` where there are no
-/// eight groups, and a hyphen in `[\w-.]`; and knows `(*UTF)`, but
-/// not `(*UTF8)`. `wide_letters`: a `\w` of
-/// PCRE2 is ASCII there, but not in a class; to PCRE 8 it is only where it is repeated.
+/// An expression written for PCRE 8 as PCRE2 has to read it.
+///
+/// PCRE2 takes `{,3}` and `{ 1, 3 }` for quantifiers, which PCRE 8 takes for text. It refuses to see a `j` in `\j`,
+/// a zero in `\x`, an 8 in `\8` where there are no eight groups, a hyphen in `[\w-.]`, and a control character
+/// behind `\c`; and it knows `(*UTF)`, but not `(*UTF8)`. `wide_letters`: a `\w` of PCRE2 is ASCII there unless it
+/// is in a class; to PCRE 8 it is only where it is repeated.
 fn for_pcre2(pattern: &[u8], wide_letters: bool) -> (Cow<'_, [u8]>, Vec<Edit>) {
     let mut edits = Vec::new();
     let has_class = pattern.contains(&b'[');
     let differs = |pair: &[u8]| match pair[0] {
         b'{' => matches!(pair[1], b',' | b' ' | b'\t'),
-        b'\\' => matches!(pair[1], b'x' | b'8' | b'9') || is_plain_letter(pair[1], has_class) || wide_letters && matches!(pair[1], b'w' | b'W'),
+        b'\\' => matches!(pair[1], b'x' | b'c' | b'8' | b'9') || is_plain_letter(pair[1], has_class) || wide_letters && matches!(pair[1], b'w' | b'W'),
         b' ' | b'\t' => matches!(pair[1], b'}' | b','),
         b'(' => pair[1] == b'*',
         b']' => pair[1] == b'-',
@@ -339,6 +340,15 @@ fn for_pcre2(pattern: &[u8], wide_letters: bool) -> (Cow<'_, [u8]>, Vec<Edit>) {
             let length = memchr::memmem::find(after, b"\\E").map_or(rest.len(), |at| at + 4);
             result.extend_from_slice(&rest[..length]);
             rest = &rest[length..];
+            continue;
+        }
+        if let [b'c', control @ (0..=31 | 127), after @ ..] = next
+            && byte == b'\\'
+        {
+            let code = format!("\\x{:02x}", control ^ 0x40);
+            edits.push(Edit { at: result.len(), shift: code.len() as isize - 3 });
+            result.extend_from_slice(code.as_bytes());
+            rest = after;
             continue;
         }
         if byte == b'\\' && !next.is_empty() {

@@ -1,0 +1,49 @@
+//! What test suites ask `erts_debug` for.
+
+use crate::args::{atom_of, pair_of};
+use std::sync::atomic::{AtomicBool, Ordering};
+use swarmrt_machine::{BifResult, Process, Raise, bif};
+use swarmrt_term::{Alloc, SharedBytes, Term, am, atom, hash};
+
+/// Whether the rest of `set_internal_state/2` may be used.
+#[derive(Default)]
+struct Available(AtomicBool);
+
+fn check_available(p: &Process) -> Result<(), Raise> {
+    if p.vm.extension::<Available>().0.load(Ordering::Relaxed) { Ok(()) } else { Err(Raise::Error(Term::atom(am::UNDEF))) }
+}
+
+#[bif("erts_debug:set_internal_state/2")]
+fn set_internal_state(p: &mut Process, what: Term, value: Term) -> BifResult {
+    let what = atom_of(what)?.name();
+    if what == "available_internal_state" {
+        let on = value.as_bool().ok_or(Raise::BADARG)?;
+        return Ok(Term::bool(p.vm.extension::<Available>().0.swap(on, Ordering::Relaxed)));
+    }
+    check_available(p)?;
+    match what {
+        "reds_left" => {
+            p.reductions = value.as_small().and_then(|left| i32::try_from(left).ok()).ok_or(Raise::BADARG)?;
+            Ok(Term::bool(true))
+        }
+        // There is nothing to wait for, and nothing to force.
+        "wait" => Ok(Term::atom(am::OK)),
+        "ets_force_split" | "ets_debug_random_split_join" | "ets_force_trap" => Ok(Term::atom(am::OK)),
+        "force_gc" | "node_tab_delayed_delete" => Ok(Term::bool(true)),
+        "make" if value == Term::atom(atom!("magic_ref")) => {
+            let reference = p.vm.next_ref();
+            let shared = SharedBytes::zeroed_words(1).ok_or(Raise::SYSTEM_LIMIT)?;
+            Ok(p.counted_ref(reference.id, reference.low, shared))
+        }
+        _ => Err(Raise::BADARG),
+    }
+}
+
+#[bif("erts_debug:get_internal_state/1")]
+fn get_internal_state(p: &mut Process, what: Term) -> BifResult {
+    check_available(p)?;
+    match pair_of(what) {
+        Some((key, term)) if key == Term::atom(atom!("internal_hash")) => Ok(p.uint(u64::from(hash::internal_hash(term)))),
+        _ => Err(Raise::BADARG),
+    }
+}

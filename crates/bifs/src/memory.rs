@@ -1,0 +1,52 @@
+//! What `erlang:memory/0,1` is made of: it asks `system_info` for the sizes of OTP's allocators and of some areas.
+
+use crate::ets;
+use swarmrt_machine::{BifResult, Process, Raise, signal};
+use swarmrt_term::{Alloc, Atom, FragmentHeap, Term, am, atom, usage};
+
+/// `erlang:system_info({memory_internal, Ref, Allocators})`: as many messages as there are threads but one, with the
+/// sizes in the first.
+pub(crate) fn memory_internal(p: &mut Process, elements: &[Term]) -> BifResult {
+    let &[_, reference, _] = elements else { return Err(Raise::BADARG) };
+    if !reference.is_reference() {
+        return Err(Raise::BADARG);
+    }
+    let sizes = [("eheap_alloc", usage::HEAPS.bytes()), ("ets_alloc", ets::memory_bytes(p)), ("binary_alloc", usage::BINARIES.bytes())];
+    let mut heap = FragmentHeap::new();
+    let mut data = Term::NIL;
+    for (name, bytes) in sizes {
+        let name = Term::atom(Atom::new(name));
+        // [{Type, Instance, [{mbcs, [{blocks, [{Type, [{size, Bytes}]}]}]}]}]
+        let mut nested = heap.tuple(&[Term::atom(am::SIZE), Term::small(bytes as i64)]);
+        for tag in [name, Term::atom(atom!("blocks")), Term::atom(atom!("mbcs"))] {
+            let list = heap.list(&[nested]);
+            nested = heap.tuple(&[tag, list]);
+        }
+        let list = heap.list(&[nested]);
+        let entry = heap.tuple(&[name, Term::small(0), list]);
+        data = heap.cons(entry, data);
+    }
+    let reference = swarmrt_heap::copy_term(reference, &mut heap);
+    for thread in 1..threads(p) {
+        let message = heap.tuple(&[reference, Term::small(thread), if thread == 1 { data } else { Term::NIL }]);
+        signal::send_message(p.vm, p.pid(), p.id(), message);
+    }
+    Ok(Term::bool(true))
+}
+
+/// Threads that would do work on the side: one for each scheduler, and one more.
+pub(crate) fn threads(p: &Process) -> i64 {
+    p.vm.schedulers.count() as i64 + 1
+}
+
+/// `erlang:system_info(allocated_areas)`: what the allocators do not know of.
+pub(crate) fn allocated_areas(p: &mut Process) -> Term {
+    /// Bytes that an atom takes in the table, its name apart.
+    const ATOM_BYTES: usize = 48;
+    let atoms = Atom::count() * (ATOM_BYTES + 16);
+    let code: usize = p.vm.code.loaded().into_iter().filter_map(|name| p.vm.code.current(name)).map(|module| module.range().len()).sum();
+    let external = p.tuple(&[Term::atom(atom!("external_alloc")), Term::small((atoms + code) as i64)]);
+    let atoms = p.tuple(&[Term::atom(atom!("atom_space")), Term::small(atoms as i64), Term::small(atoms as i64)]);
+    let code = p.tuple(&[Term::atom(atom!("loaded_code")), Term::small(code as i64)]);
+    p.list(&[external, atoms, code])
+}
