@@ -70,10 +70,11 @@ fn item(heap: &mut FragmentHeap, process: &mut Process, name: Atom, own: bool) -
             }
         }
         "current_stacktrace" => {
+            let depth = process.vm.backtrace_depth();
             let mut addresses = vec![process.ip as usize];
             process.return_addresses(|address| {
                 addresses.push(address);
-                addresses.len() < swarmrt_machine::exception::BACKTRACE_DEPTH
+                addresses.len() < depth
             });
             let entries: Vec<Term> = addresses.into_iter().filter_map(|address| location_entry(heap, process, address)).collect();
             heap.list(&entries)

@@ -158,7 +158,7 @@ fn system_info(p: &mut Process, item: Term) -> BifResult {
         "system_logger" => vm.system_logger(),
         "outstanding_system_requests_limit" => Term::small(i64::from(p.vm.extension::<Limits>().outstanding_requests())),
         "break_ignored" => Term::bool(false),
-        "backtrace_depth" => Term::small(swarmrt_machine::exception::BACKTRACE_DEPTH as i64),
+        "backtrace_depth" => Term::small(vm.backtrace_depth() as i64),
         _ => return Err(Raise::BADARG),
     })
 }
@@ -197,8 +197,8 @@ fn system_flag(p: &mut Process, flag: Term, value: Term) -> BifResult {
     let number = || value.as_small().ok_or(Raise::BADARG);
     Ok(match flag.name() {
         "backtrace_depth" => {
-            number()?;
-            Term::small(swarmrt_machine::exception::BACKTRACE_DEPTH as i64)
+            let depth = usize::try_from(number()?).ok().filter(|&depth| depth <= 1024).ok_or(Raise::BADARG)?;
+            Term::small(p.vm.set_backtrace_depth(depth) as i64)
         }
         "schedulers_online" => {
             number()?;

@@ -4,7 +4,7 @@ use swarmrt_beam::instr::{BinaryPlan, MatchPlan, MatchStep, Segment, SegmentKind
 use swarmrt_machine::bitsyntax::{self, BitWriter};
 use swarmrt_machine::{Process, Raise};
 use swarmrt_term::binary::{HEAP_BIN_BYTES_MAX, SharedBytes, shared_bin};
-use swarmrt_term::{Alloc, Bits, Header, MatchContext, Subtag, Term};
+use swarmrt_term::{Alloc, Atom, Bits, Header, MatchContext, Subtag, Term, am};
 
 /// A match context for a bitstring or for a context (a copy of its state); `None` for anything else.
 pub fn start_match(p: &mut Process, source: Term) -> Option<Term> {
@@ -47,9 +47,49 @@ pub fn take_part(p: &mut Process, context: MatchContext, size: usize) -> Term {
     p.heap.sub_binary(context.original(), offset, size)
 }
 
-/// What a guard or a body does when a segment cannot be built.
-pub enum BuildError {
-    Raise(Raise),
+/// Why a segment cannot be built: what `erl_erts_errors` explains.
+pub struct BuildError {
+    reason: Atom,
+    segment: u32,
+    kind: SegmentKind,
+    problem: &'static str,
+    value: Term,
+}
+
+impl BuildError {
+    fn new(segment: &Segment, reason: Atom, problem: &'static str, value: Term) -> BuildError {
+        BuildError { reason, segment: segment.number, kind: segment.kind, problem, value }
+    }
+    fn badarg(segment: &Segment, problem: &'static str, value: Term) -> BuildError {
+        BuildError::new(segment, am::BADARG, problem, value)
+    }
+    fn limit(segment: &Segment, value: Term) -> BuildError {
+        BuildError::new(segment, am::SYSTEM_LIMIT, "size", value)
+    }
+
+    /// The error with its `error_info`.
+    pub fn raise(&self, p: &mut Process) -> Raise {
+        let kind = match self.kind {
+            SegmentKind::Append | SegmentKind::PrivateAppend | SegmentKind::Binary => "binary",
+            SegmentKind::Float => "float",
+            SegmentKind::Integer => "integer",
+            SegmentKind::String => "string",
+            SegmentKind::Utf8 => "utf8",
+            SegmentKind::Utf16 => "utf16",
+            SegmentKind::Utf32 => "utf32",
+        };
+        let atom = |name| Term::atom(Atom::new(name));
+        let cause = p.tuple(&[Term::small(i64::from(self.segment)), atom(kind), atom(self.problem), self.value]);
+        let pairs = [
+            (Term::atom(am::CAUSE), cause),
+            (atom("function"), atom("format_bs_fail")),
+            (Term::atom(am::MODULE), Term::atom(am::ERL_ERTS_ERRORS)),
+        ];
+        let info = swarmrt_term::map::from_pairs(&mut p.heap, &pairs);
+        let info = p.tuple(&[Term::atom(am::ERROR_INFO), info]);
+        let options = p.list(&[info]);
+        Raise::WithArgs { reason: Term::atom(self.reason), args: Term::NONE, options }
+    }
 }
 
 struct Sized<'a> {
@@ -58,56 +98,66 @@ struct Sized<'a> {
     bits: usize,
 }
 
+/// Bits of the largest bitstring that is tried.
+const BITS_MAX: usize = 1 << 48;
+
+/// The size of a segment in bits, once its size and the type of its value are found right.
+fn segment_bits(segment: &Segment, value: Term, size: Option<Term>) -> Result<usize, BuildError> {
+    let wrong_type = || BuildError::badarg(segment, "type", value);
+    match segment.kind {
+        SegmentKind::String => return Ok(segment.bytes.len() * 8),
+        SegmentKind::Utf8 | SegmentKind::Utf16 | SegmentKind::Utf32 => {
+            let code = value.as_small().and_then(|code| u32::try_from(code).ok()).ok_or_else(wrong_type)?;
+            return bitsyntax::utf_bytes(utf_of(segment.kind), code, segment.flags).map(|(_, length)| length * 8).ok_or_else(wrong_type);
+        }
+        _ => {}
+    }
+    let Some(size) = size else {
+        let bits = value.as_bits().ok_or_else(wrong_type)?.bit_size;
+        return if bits.is_multiple_of(segment.unit as usize) { Ok(bits) } else { Err(BuildError::badarg(segment, "unit", value)) };
+    };
+    let Some(small) = size.as_small() else {
+        let large = size.as_big().is_some_and(|big| !big.is_negative());
+        return Err(if large { BuildError::limit(segment, size) } else { BuildError::badarg(segment, "size", size) });
+    };
+    let count = usize::try_from(small).map_err(|_| BuildError::badarg(segment, "size", size))?;
+    let bits = count.checked_mul(segment.unit as usize).filter(|&bits| bits < BITS_MAX).ok_or_else(|| BuildError::limit(segment, size))?;
+    match segment.kind {
+        SegmentKind::Integer if !value.is_integer() => Err(wrong_type()),
+        SegmentKind::Float if !value.is_number() => Err(wrong_type()),
+        SegmentKind::Float if !matches!(bits, 16 | 32 | 64) => Err(BuildError::badarg(segment, "invalid", size)),
+        SegmentKind::Integer | SegmentKind::Float => Ok(bits),
+        _ => match value.as_bits() {
+            None => Err(wrong_type()),
+            Some(source) if source.bit_size < bits => Err(BuildError::badarg(segment, "short", value)),
+            Some(_) => Ok(bits),
+        },
+    }
+}
+
 /// Builds a bitstring.
 pub fn create(p: &mut Process, plan: &BinaryPlan, resolve: impl Fn(Src) -> Term) -> Result<Term, BuildError> {
-    let badarg = || BuildError::Raise(Raise::BADARG);
-    let limit = || BuildError::Raise(Raise::SYSTEM_LIMIT);
+    /// Bytes copied for a reduction.
+    const BYTES_PER_REDUCTION: usize = 1024;
     let mut sized: Vec<Sized<'_>> = Vec::with_capacity(plan.segments.len());
     let mut total = 0usize;
     for segment in &plan.segments {
         let value = resolve(segment.value);
-        let bits = match segment.kind {
-            SegmentKind::String => segment.bytes.len() * 8,
-            SegmentKind::Utf8 | SegmentKind::Utf16 | SegmentKind::Utf32 => {
-                let code = value.as_small().and_then(|code| u32::try_from(code).ok()).ok_or_else(badarg)?;
-                bitsyntax::utf_bytes(utf_of(segment.kind), code, segment.flags).ok_or_else(badarg)?.1 * 8
-            }
-            SegmentKind::Append | SegmentKind::PrivateAppend | SegmentKind::Binary if segment.size.is_none() => {
-                let bits = value.as_bits().ok_or_else(badarg)?.bit_size;
-                if !bits.is_multiple_of(segment.unit as usize) {
-                    return Err(badarg());
-                }
-                bits
-            }
-            _ => {
-                let size = segment.size.map_or(Term::small(0), &resolve);
-                let Some(small) = size.as_small() else {
-                    return Err(if size.as_big().is_some_and(|big| !big.is_negative()) { limit() } else { badarg() });
-                };
-                let size = usize::try_from(small).map_err(|_| badarg())?;
-                let bits = size.checked_mul(segment.unit as usize).filter(|&bits| bits < 1 << 48).ok_or_else(limit)?;
-                match segment.kind {
-                    SegmentKind::Integer if !value.is_integer() => return Err(badarg()),
-                    SegmentKind::Float if !value.is_number() => return Err(badarg()),
-                    SegmentKind::Binary | SegmentKind::Append | SegmentKind::PrivateAppend
-                        if value.as_bits().is_none_or(|source| source.bit_size < bits) =>
-                    {
-                        return Err(badarg());
-                    }
-                    _ => {}
-                }
-                bits
-            }
-        };
-        total = total.checked_add(bits).filter(|&total| total < 1 << 48).ok_or_else(limit)?;
+        let size = segment.size.map(&resolve);
+        let bits = segment_bits(segment, value, size)?;
+        total += bits;
+        if total >= BITS_MAX {
+            return Err(BuildError::limit(segment, size.unwrap_or(value)));
+        }
         sized.push(Sized { segment, value, bits });
     }
-    let appends = sized.first().filter(|first| matches!(first.segment.kind, SegmentKind::Append | SegmentKind::PrivateAppend));
-    if let Some(first) = appends {
-        return append(p, first.value, first.bits, &sized[1..], total);
+    p.bump_reductions(total / 8 / BYTES_PER_REDUCTION);
+    let Some(first) = sized.first() else { return Ok(p.heap.heap_bin(0).0) };
+    if matches!(first.segment.kind, SegmentKind::Append | SegmentKind::PrivateAppend) {
+        return append(p, first, &sized[1..], total);
     }
-    let (term, base) = fresh(p, total).ok_or_else(limit)?;
-    write_all(&sized, BitWriter { base, bit_position: 0 }).map_err(|()| badarg())?;
+    let (term, base) = fresh(p, total).ok_or_else(|| BuildError::limit(first.segment, first.value))?;
+    write_all(&sized, BitWriter { base, bit_position: 0 })?;
     Ok(term)
 }
 
@@ -134,7 +184,7 @@ fn fresh(p: &mut Process, bits: usize) -> Option<(Term, *mut u8)> {
     Some((p.heap.shared_bin(shared, 0, bits), base))
 }
 
-fn write_all(segments: &[Sized<'_>], mut writer: BitWriter) -> Result<(), ()> {
+fn write_all(segments: &[Sized<'_>], mut writer: BitWriter) -> Result<(), BuildError> {
     for Sized { segment, value, bits } in segments {
         let written = match segment.kind {
             SegmentKind::String => {
@@ -162,7 +212,8 @@ fn write_all(segments: &[Sized<'_>], mut writer: BitWriter) -> Result<(), ()> {
             }
         };
         if !written {
-            return Err(());
+            let problem = if segment.kind == SegmentKind::Float { "no_float" } else { "type" };
+            return Err(BuildError::badarg(segment, problem, *value));
         }
     }
     Ok(())
@@ -170,11 +221,15 @@ fn write_all(segments: &[Sized<'_>], mut writer: BitWriter) -> Result<(), ()> {
 
 /// Builds `source` followed by the segments: in place behind `source` where nobody has done so before
 /// and there is room, else in a new buffer that leaves room for more.
-fn append(p: &mut Process, source: Term, source_bits: usize, rest: &[Sized<'_>], total: usize) -> Result<Term, BuildError> {
-    let badarg = || BuildError::Raise(Raise::BADARG);
+fn append(p: &mut Process, first: &Sized<'_>, rest: &[Sized<'_>], total: usize) -> Result<Term, BuildError> {
+    let (source, source_bits) = (first.value, first.bits);
+    let limit = || BuildError::limit(first.segment, source);
+    if total == source_bits && Bits::of(source).bit_size == total {
+        return Ok(source);
+    }
     if total.div_ceil(8) <= HEAP_BIN_BYTES_MAX && Bits::shared_of(source).is_none() && source_bits == 0 {
-        let (term, base) = fresh(p, total).ok_or(BuildError::Raise(Raise::SYSTEM_LIMIT))?;
-        write_all(rest, BitWriter { base, bit_position: 0 }).map_err(|()| badarg())?;
+        let (term, base) = fresh(p, total).ok_or_else(limit)?;
+        write_all(rest, BitWriter { base, bit_position: 0 })?;
         return Ok(term);
     }
     let (original, offset) = Bits::original_of(source);
@@ -186,7 +241,7 @@ fn append(p: &mut Process, source: Term, source_bits: usize, rest: &[Sized<'_>],
         let start = within * 8 + offset;
         if within == 0 && shared.try_extend(start + source_bits, start + total) {
             let base = shared.data();
-            write_all(rest, BitWriter { base, bit_position: start + source_bits }).map_err(|()| badarg())?;
+            write_all(rest, BitWriter { base, bit_position: start + source_bits })?;
             return Ok(if start == 0 {
                 p.heap.shared_bin(shared, 0, total)
             } else {
@@ -197,12 +252,12 @@ fn append(p: &mut Process, source: Term, source_bits: usize, rest: &[Sized<'_>],
     }
     let bytes = total.div_ceil(8);
     let capacity = (bytes * 2).max(256);
-    let shared = SharedBytes::try_with_capacity(capacity, 0).ok_or(BuildError::Raise(Raise::SYSTEM_LIMIT))?;
+    let shared = SharedBytes::try_with_capacity(capacity, 0).ok_or_else(limit)?;
     let claimed = shared.try_extend(0, total);
     debug_assert!(claimed, "a new buffer is all ours");
     let mut writer = BitWriter { base: shared.data(), bit_position: 0 };
     writer.bitstring(Bits::of(source).slice(0, source_bits));
-    write_all(rest, writer).map_err(|()| badarg())?;
+    write_all(rest, writer)?;
     Ok(p.heap.shared_bin(shared, 0, total))
 }
 

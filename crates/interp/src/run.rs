@@ -4,7 +4,7 @@
 //! stack pointer, reductions. They are written back (`sync!`) before anything outside the loop may
 //! look at the process, and read again (`reload!`) after it may have changed.
 
-use crate::binary::{self, BuildError};
+use crate::binary;
 use crate::operations::{self, FunCall, Op};
 use swarmrt_beam::instr::{Dst, Instr, Src, Utf, stored_unit};
 use swarmrt_heap::process_heap::SLACK_WORDS;
@@ -1432,16 +1432,19 @@ unsafe fn run(p: &mut Process, registers: &mut Registers) -> Outcome {
                         sync!();
                         let made = binary::create(p, &plan, |key| src!(key));
                         top = p.heap.top;
+                        reds = p.reductions - deferred;
                         match made {
                             Ok(value) => {
                                 set!(plan.dst, value);
                                 note_pressure!();
                                 next!();
                             }
-                            Err(BuildError::Raise(raise)) => {
+                            Err(error) => {
                                 if plan.fail != 0 {
                                     jump!(plan.fail);
                                 }
+                                let raise = error.raise(p);
+                                reload!();
                                 raise!(raise);
                             }
                         }

@@ -56,6 +56,12 @@ impl Process {
             Raise::Exit(reason) => (self.exception.class, self.exception.reason, explained) = (am::EXIT, reason, false),
             Raise::Throw(reason) => (self.exception.class, self.exception.reason, explained) = (am::THROW, reason, false),
             Raise::WithTrace { class, reason, trace } => {
+                // A trace carries its class for when the exception is raised again.
+                let trace = match trace.as_tuple().filter(|raw| raw.arity() == 3) {
+                    Some(raw) if raw.get(0) == Term::atom(class) => trace,
+                    Some(raw) => self.tuple(&[Term::atom(class), raw.get(1), raw.get(2)]),
+                    None => self.tuple(&[Term::atom(class), trace, Term::NIL]),
+                };
                 self.exception = Exception { class, reason, trace };
                 return;
             }
@@ -117,11 +123,12 @@ impl Process {
 
     /// {class, first entries, addresses from the innermost}.
     fn raw_trace(&mut self, entries: Term, ip: Option<usize>) -> Term {
-        let mut addresses = Vec::with_capacity(BACKTRACE_DEPTH + 1);
+        let depth = self.vm.backtrace_depth();
+        let mut addresses = Vec::with_capacity(depth + 1);
         addresses.extend(ip);
         self.return_addresses(|address| {
             addresses.push(address);
-            addresses.len() < BACKTRACE_DEPTH
+            addresses.len() < depth
         });
         let class = self.exception.class;
         let list = addresses.iter().rev().fold(Term::NIL, |tail, &address| self.cons(Term::small(address as i64), tail));
@@ -155,6 +162,7 @@ impl Process {
             if let Some(tuple) = option.as_tuple()
                 && tuple.arity() == 2
                 && tuple.get(0) == Term::atom(am::ERROR_INFO)
+                && tuple.get(1).is_map()
             {
                 location = self.cons(option, location);
             }
@@ -185,7 +193,7 @@ impl Process {
         }
         let mut first = raw.get(1).list_to_vec().unwrap_or_default();
         first.append(&mut entries);
-        first.truncate(BACKTRACE_DEPTH);
+        first.truncate(self.vm.backtrace_depth().max(1));
         self.list(&first)
     }
 

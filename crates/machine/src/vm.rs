@@ -80,6 +80,8 @@ pub struct Vm {
     exit_hooks: RwLock<Vec<ExitHook>>,
     ports: OnceLock<Box<dyn PortHost>>,
     default_max_heap: Mutex<Option<MaxHeapSize>>,
+    /// Entries in a stack trace.
+    backtrace_depth: std::sync::atomic::AtomicUsize,
     /// Who gets the machine's own log events: a pid, the name `logger`, or nobody (`undefined`).
     system_logger: Mutex<Term>,
     /// What `erlang:halt` asked for; the thread that runs the machine waits for it.
@@ -106,6 +108,7 @@ impl Vm {
             exit_hooks: RwLock::default(),
             ports: OnceLock::new(),
             default_max_heap: Mutex::new(None),
+            backtrace_depth: std::sync::atomic::AtomicUsize::new(crate::exception::BACKTRACE_DEPTH),
             system_logger: Mutex::new(Term::atom(am::LOGGER)),
             halt: (Mutex::new(None), parking_lot::Condvar::new()),
             config,
@@ -160,6 +163,13 @@ impl Vm {
     }
     pub fn ports(&self) -> Option<&dyn PortHost> {
         self.ports.get().map(Box::as_ref)
+    }
+    pub fn backtrace_depth(&self) -> usize {
+        self.backtrace_depth.load(Ordering::Relaxed)
+    }
+    /// The depth before.
+    pub fn set_backtrace_depth(&self, depth: usize) -> usize {
+        self.backtrace_depth.swap(depth, Ordering::Relaxed)
     }
     pub fn system_logger(&self) -> Term {
         *self.system_logger.lock()
