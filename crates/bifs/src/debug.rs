@@ -1,13 +1,17 @@
 //! What test suites ask `erts_debug` for.
 
 use crate::args::{atom_of, pair_of};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use swarmrt_machine::{BifResult, Process, Raise, bif};
 use swarmrt_term::{Alloc, SharedBytes, Term, am, atom, hash};
 
 /// Whether the rest of `set_internal_state/2` may be used.
 #[derive(Default)]
 struct Available(AtomicBool);
+
+/// The last `binary_loop_limit`, which is told to who sets the next; 0 when there is none.
+#[derive(Default)]
+struct BinaryLoopLimit(AtomicI64);
 
 fn check_available(p: &Process) -> Result<(), Raise> {
     if p.vm.extension::<Available>().0.load(Ordering::Relaxed) { Ok(()) } else { Err(Raise::Error(Term::atom(am::UNDEF))) }
@@ -29,6 +33,12 @@ fn set_internal_state(p: &mut Process, what: Term, value: Term) -> BifResult {
         // There is nothing to wait for, and nothing to force.
         "wait" => Ok(Term::atom(am::OK)),
         "ets_force_split" | "ets_debug_random_split_join" | "ets_force_trap" => Ok(Term::atom(am::OK)),
+        // How far a search of `binary` may come in one go. Here it always runs to its end, so the limit is only kept.
+        "binary_loop_limit" => {
+            let limit = if value == Term::atom(atom!("default")) { 0 } else { value.as_small().filter(|&limit| limit >= 0).ok_or(Raise::BADARG)? };
+            let before = p.vm.extension::<BinaryLoopLimit>().0.swap(limit, Ordering::Relaxed);
+            Ok(p.int(before))
+        }
         "force_gc" | "node_tab_delayed_delete" => Ok(Term::bool(true)),
         "make" if value == Term::atom(atom!("magic_ref")) => {
             let reference = p.vm.next_ref();

@@ -32,13 +32,14 @@ pub enum Top<'a> {
     Function { mfa: Mfa, args: &'a [Term] },
 }
 
-/// Who explains the errors of a module's built-ins.
-fn error_module(module: Atom) -> Atom {
-    match module.name() {
+/// Who explains the errors of a module's built-ins; natives of other modules are not explained.
+fn error_module(module: Atom) -> Option<Atom> {
+    Some(match module.name() {
         "erlang" | "erts_internal" | "atomics" | "counters" | "persistent_term" => am::ERL_ERTS_ERRORS,
-        "os" | "code" | "prim_file" => am::ERL_KERNEL_ERRORS,
-        _ => am::ERL_STDLIB_ERRORS,
-    }
+        "os" | "code" => am::ERL_KERNEL_ERRORS,
+        "binary" | "ets" | "io" | "lists" | "maps" | "math" | "re" | "unicode" => am::ERL_STDLIB_ERRORS,
+        _ => return None,
+    })
 }
 
 impl Process {
@@ -77,13 +78,16 @@ impl Process {
             Top::Bif { .. } if !explained => Term::NIL,
             Top::Bif { mfa, args } => {
                 let args = self.list(args);
-                let mut pairs = vec![(Term::atom(am::MODULE), Term::atom(error_module(mfa.module)))];
-                if let Some(cause) = cause {
-                    pairs.push((Term::atom(am::CAUSE), cause));
+                let mut info = Term::NIL;
+                if let Some(explainer) = error_module(mfa.module) {
+                    let mut pairs = vec![(Term::atom(am::MODULE), Term::atom(explainer))];
+                    if let Some(cause) = cause {
+                        pairs.push((Term::atom(am::CAUSE), cause));
+                    }
+                    let map = map::from_pairs(&mut self.heap, &pairs);
+                    let explained = self.tuple(&[Term::atom(am::ERROR_INFO), map]);
+                    info = self.cons(explained, Term::NIL);
                 }
-                let info = map::from_pairs(&mut self.heap, &pairs);
-                let info = self.tuple(&[Term::atom(am::ERROR_INFO), info]);
-                let info = self.cons(info, Term::NIL);
                 let entry = self.tuple(&[Term::atom(mfa.module), Term::atom(mfa.function), args, info]);
                 self.cons(entry, Term::NIL)
             }
@@ -94,8 +98,14 @@ impl Process {
                 self.cons(entry, Term::NIL)
             }
         };
-        // The function in `Top::Function` is the running one: it is not listed twice.
-        let skip_ip = matches!(top, Top::Function { .. });
+        // The function in `Top::Function` is the running one, and so is a built-in run as the body of its
+        // own function: it is not listed twice.
+        let running = match top {
+            Top::Function { .. } => true,
+            Top::Bif { mfa, .. } => self.vm.code.locate(ip, |location| location.mfa == mfa).unwrap_or(false),
+            Top::Nothing => false,
+        };
+        let skip_ip = running;
         self.exception.trace = self.raw_trace(entries, if skip_ip { None } else { Some(ip) });
     }
 
@@ -156,17 +166,17 @@ impl Process {
     /// The trace for `erlang:error/2,3`: the calling function's entry carries the given arguments.
     fn trace_with_args(&mut self, args: Term, options: Term, ip: usize) -> Term {
         let Some(mfa) = self.vm.code.locate(ip, |location| location.mfa) else { return self.raw_trace(Term::NIL, Some(ip)) };
-        let mut location = self.location_list(ip, None);
-        // `error_info` of the options goes in front of the location.
+        let mut location = self.location_list(ip, None).list_to_vec().unwrap_or_default();
         for option in options.list_to_vec().unwrap_or_default() {
             if let Some(tuple) = option.as_tuple()
                 && tuple.arity() == 2
                 && tuple.get(0) == Term::atom(am::ERROR_INFO)
                 && tuple.get(1).is_map()
             {
-                location = self.cons(option, location);
+                location.push(option);
             }
         }
+        let location = self.list(&location);
         let shown = if args.is_list() { args } else { Term::small(i64::from(mfa.arity)) };
         let entry = self.tuple(&[Term::atom(mfa.module), Term::atom(mfa.function), shown, location]);
         let entries = self.cons(entry, Term::NIL);
