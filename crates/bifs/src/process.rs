@@ -132,6 +132,10 @@ fn spawn_options(p: &mut Process, list: Term) -> Option<(SpawnOptions, Option<Re
                 options.message_queue_data = Some(place);
             }
             "async_dist" => options.async_dist = value.as_bool()?,
+            // A wish, undocumented in OTP: processes move between schedulers here.
+            "scheduler" => {
+                value.as_small().filter(|&number| number >= 0)?;
+            }
             _ => return None,
         }
     }

@@ -1166,6 +1166,7 @@ unsafe fn run(p: &mut Process, registers: &mut Registers) -> Outcome {
                                 let at = p.vm.clock.since_start_ns() + milliseconds as u64 * 1_000_000;
                                 p.receive_timer.key = Some(p.vm.start_receive_timer(at, p.id(), p.receive_timer.sequence));
                             } else if time != Term::atom(am::INFINITY) {
+                                p.mailbox.rewind();
                                 raise!(Raise::Error(Term::atom(am::TIMEOUT_VALUE)));
                             }
                         }

@@ -82,8 +82,11 @@ unsafe impl Send for HashTable {}
 unsafe impl Sync for HashTable {}
 
 impl HashTable {
-    pub fn new(keypos: usize, duplicates: Duplicates) -> HashTable {
-        HashTable { buckets: vec![std::ptr::null_mut(); BUCKETS_MIN], mask: BUCKETS_MIN - 1, len: 0, keypos, duplicates, marked: Vec::new() }
+    /// A table that is one of `parts`.
+    pub fn new(keypos: usize, duplicates: Duplicates, parts: usize) -> HashTable {
+        let buckets = BUCKETS_MIN / parts;
+        debug_assert!(buckets.is_power_of_two());
+        HashTable { buckets: vec![std::ptr::null_mut(); buckets], mask: buckets - 1, len: 0, keypos, duplicates, marked: Vec::new() }
     }
     pub fn buckets(&self) -> usize {
         self.buckets.len()
@@ -189,18 +192,23 @@ impl HashTable {
                 Head::free(old);
             } else {
                 if self.duplicates == Duplicates::Different {
-                    let mut at = *place;
-                    while !at.is_null() && self.has_key(&*at, key, hash) {
+                    let mut at_place = place;
+                    while !(*at_place).is_null() && self.has_key(&**at_place, key, hash) {
+                        let at = *at_place;
                         if equal_exact((*at).term(), (*object).term()) {
                             Head::free(object);
                             if !(*at).is_deleted() {
                                 return Change::default();
                             }
+                            // It comes back as the newest of its key.
                             (*at).set_deleted(false);
+                            *at_place = (*at).next;
+                            (*at).next = *place;
+                            *place = at;
                             self.len += 1;
                             return Change::added(&*at);
                         }
-                        at = (*at).next;
+                        at_place = &raw mut (*at).next;
                     }
                 }
                 (*object).next = *place;
@@ -385,9 +393,14 @@ impl HashTable {
         }
     }
 
+    /// Every living object.
+    pub fn objects(&self) -> impl Iterator<Item = &Head> {
+        (0..self.buckets.len()).flat_map(|bucket| self.bucket(bucket))
+    }
+
     /// Removes everything.
     pub fn take_all(&mut self) -> HashTable {
-        std::mem::replace(self, HashTable::new(self.keypos, self.duplicates))
+        std::mem::replace(self, HashTable::new(self.keypos, self.duplicates, 1))
     }
 }
 
@@ -441,7 +454,7 @@ mod tests {
 
     #[test]
     fn a_set_grows_and_keeps_one_object_a_key() {
-        let mut table = HashTable::new(0, Duplicates::None);
+        let mut table = HashTable::new(0, Duplicates::None, 1);
         for round in 0..2 {
             for key in 0..5000 {
                 table.insert(object(key, key + round), false);
@@ -466,7 +479,7 @@ mod tests {
     #[test]
     fn bags_keep_what_differs() {
         for (duplicates, expected) in [(Duplicates::Different, vec![2, 1]), (Duplicates::Any, vec![1, 2, 1])] {
-            let mut table = HashTable::new(0, duplicates);
+            let mut table = HashTable::new(0, duplicates, 1);
             for value in [1, 2, 1] {
                 table.insert(object(7, value), false);
             }
@@ -476,7 +489,7 @@ mod tests {
 
     #[test]
     fn a_fixed_table_keeps_the_place_of_what_is_deleted() {
-        let mut table = HashTable::new(0, Duplicates::None);
+        let mut table = HashTable::new(0, Duplicates::None, 1);
         for key in 0..100 {
             table.insert(object(key, 0), false);
         }

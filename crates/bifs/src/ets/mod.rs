@@ -812,7 +812,7 @@ fn info_item(p: &mut Process, table: &Table, item: &str) -> Option<Term> {
         "fixed" => Term::bool(table.is_fixed()),
         "safe_fixed" => fixations(p, table, false),
         "safe_fixed_monotonic_time" => fixations(p, table, true),
-        "binary" => Term::NIL,
+        "binary" => binaries(p, table),
         "stats" => statistics(p, table),
         _ => return None,
     })
@@ -836,6 +836,23 @@ fn fixations(p: &mut Process, table: &Table, monotonic: bool) -> Term {
     let pairs: Vec<Term> = fixes.by.iter().map(|(&pid, &count)| p.tuple(&[Term::pid(pid), Term::small(count as i64)])).collect();
     let pairs = p.list(&pairs);
     p.tuple(&[since, pairs])
+}
+
+/// The shared binaries in a table: a list of `{Address, Size, References}`.
+fn binaries(p: &mut Process, table: &Table) -> Term {
+    let mut list = Term::NIL;
+    let mut add = |object: &Head| {
+        for (address, size, references) in object.binaries() {
+            let address = p.uint(address);
+            let item = p.tuple(&[address, Term::small(size as i64), Term::small(references as i64)]);
+            list = p.cons(item, list);
+        }
+    };
+    match &table.storage {
+        Storage::Hash(shards) => shards.iter().for_each(|shard| shard.read().objects().for_each(&mut add)),
+        Storage::Ordered(tree) => tree.read().objects().for_each(&mut add),
+    }
+    list
 }
 
 /// `{Buckets, AverageLength, Deviation, ExpectedDeviation, Shortest, Longest, KeptObjects, Locks}`.

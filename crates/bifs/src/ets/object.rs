@@ -3,7 +3,8 @@
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use swarmrt_heap::{copy_whole, size_whole};
 use swarmrt_term::alloc::OffHeap;
-use swarmrt_term::{Alloc, FragmentHeap, Term, Tuple};
+use swarmrt_term::binary::shared_bin;
+use swarmrt_term::{Alloc, FragmentHeap, Header, SharedBytes, Subtag, Term, Tuple};
 
 /// A term with the memory that it lives in.
 pub struct OwnedTerm {
@@ -99,6 +100,24 @@ impl Head {
     }
     pub fn set_deleted(&mut self, deleted: bool) {
         self.words = self.words() as u32 | if deleted { DELETED } else { 0 };
+    }
+
+    /// The shared binaries in the object: address, size in bytes, references.
+    pub fn binaries(&self) -> Vec<(u64, u64, usize)> {
+        let mut found = Vec::new();
+        let mut at = self.off_heap_first as *const u64;
+        while !at.is_null() {
+            // SAFETY: members of the object's off-heap list are live.
+            unsafe {
+                if Header(*at).has(Subtag::SharedBin) {
+                    let raw = *at.add(shared_bin::SHARED);
+                    let references = SharedBytes::clone_raw(raw).references() - 1;
+                    found.push((raw, (*at.add(shared_bin::BIT_SIZE)).div_ceil(8), references));
+                }
+                at = *at.add(shared_bin::NEXT) as *const u64;
+            }
+        }
+        found
     }
 
     pub fn term(&self) -> Term {

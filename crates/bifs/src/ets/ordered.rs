@@ -202,6 +202,11 @@ impl OrderedTable {
         (change, last)
     }
 
+    /// Every object.
+    pub fn objects(&self) -> impl Iterator<Item = &Head> {
+        self.tree.iter().map(Slot::head)
+    }
+
     /// Removes everything.
     pub fn take_all(&mut self) -> OrderedTable {
         std::mem::replace(self, OrderedTable::new(self.keypos))

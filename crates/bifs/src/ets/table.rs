@@ -348,7 +348,7 @@ impl Register {
         let shards = if wanted.tuning.write_concurrency { SHARDS } else { 1 };
         let storage = match wanted.kind {
             Kind::OrderedSet => Storage::Ordered(RwLock::new(OrderedTable::new(wanted.keypos))),
-            _ => Storage::Hash((0..shards).map(|_| RwLock::new(HashTable::new(wanted.keypos, duplicates))).collect()),
+            _ => Storage::Hash((0..shards).map(|_| RwLock::new(HashTable::new(wanted.keypos, duplicates, shards))).collect()),
         };
         let reference = RefValue { kind: RefKind::Magic, payload: PAYLOAD_MARK | u64::from(slot), ..p.vm.next_ref() };
         let table = Box::new(Table {
