@@ -5,6 +5,7 @@
 -export([main/1]).
 
 -define(CASE_MS, 60000).
+-define(PAUSE_MS, 300).
 
 main([Name, Folder]) ->
     Suite = list_to_atom(Name),
@@ -29,7 +30,10 @@ one(Suite, {group, Name}, Groups, Config) -> group(Suite, Name, Groups, Config);
 one(Suite, {group, Name, _}, Groups, Config) -> group(Suite, Name, Groups, Config);
 one(Suite, {testcase, Case, _}, Groups, Config) -> one(Suite, Case, Groups, Config);
 one(Suite, {Name, _Properties, Cases}, Groups, Config) when is_list(Cases) -> in_group(Suite, Name, Cases, Groups, Config);
-one(Suite, Case, _, Config) -> report(Case, run_case(Suite, Case, Config)).
+one(Suite, Case, _, Config) ->
+    report(Case, run_case(Suite, Case, Config)),
+    %% What the case started may still be ending, under its registered name.
+    timer:sleep(?PAUSE_MS).
 
 group(Suite, Name, Groups, Config) ->
     case lists:keyfind(Name, 1, Groups) of

@@ -24,6 +24,7 @@ run() ->
     t(fun() -> try throw(a) catch throw:a -> caught after p(after_run) end end),
     t(fun() -> io_lib:format("~10.3f|~-10s|~10s|~5..0b|~.16b|~e|~g|~w|~p|~c~n", [3.14159, "ab", "cd", 42, 255, 1.5, 2.5, {x, "s"}, [1, 2], $a]) end),
     t(fun() -> [float_to_list(F, [short]) || F <- [1.0, 0.1, 1.0e22, 1.5e-7, 123456789.123, 1.0e100]] end),
+    t(fun() -> [string:to_float(S) || S <- ["1,5x", "-1,53e-1", <<"+1.5E2,5">>, "7.9e+,", ",5", "1,", "1,e5", ["2", <<",5">>]]] end), t(fun() -> list_to_float("1,5") end),
     t(fun() -> [float_to_list(F) || F <- [1.0, 0.1]] end), t(fun() -> {round(2.5), trunc(-2.7), floor(-2.5), ceil(2.1), round(1.0e20)} end),
     t(fun() -> lists:sort([b, 1, {a}, "x", <<1>>, 1.0, #{}, fun lists:map/2, []]) end),
     t(fun() -> {1 == 1.0, 1 =:= 1.0, #{1 => a} == #{1.0 => a}, 0.0 =:= -0.0, [1] < [1, 2], {a} < {a, b}, a < b} end),

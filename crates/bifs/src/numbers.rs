@@ -200,15 +200,12 @@ fn string_list_to_float(p: &mut Process, list: Term) -> BifResult {
     if !list.is_list() {
         return no_number(p, atom!("not_a_list"));
     }
-    let (mut text, rests) = leading(list, |byte| byte.is_ascii_digit() || matches!(byte, b'+' | b'-' | b'.' | b',' | b'e' | b'E'));
+    let (text, rests) = leading(list, |byte| byte.is_ascii_digit() || matches!(byte, b'+' | b'-' | b'.' | b',' | b'e' | b'E'));
     let sign = sign_len(&text);
     let whole = digits_len(&text[sign..]);
     let mut end = sign + whole;
-    // A decimal comma is as good as a point, here and nowhere else.
-    if let Some(point @ b',') = text.get_mut(end) {
-        *point = b'.';
-    }
-    let fraction = text.get(end).filter(|&&byte| byte == b'.').map_or(0, |_| digits_len(&text[end + 1..]));
+    // A decimal comma is as good as a point.
+    let fraction = text.get(end).filter(|&&byte| matches!(byte, b'.' | b',')).map_or(0, |_| digits_len(&text[end + 1..]));
     if whole == 0 || fraction == 0 {
         return no_number(p, atom!("no_float"));
     }

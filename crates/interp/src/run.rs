@@ -284,6 +284,8 @@ unsafe fn run(p: &mut Process, registers: &mut Registers) -> Outcome {
                         let bif = $bif;
                         let entry = p.vm.bifs.get(bif);
                         sync!();
+                        // What the process is doing, for built-ins that say so.
+                        p.ip = ip;
                         let result = if matches!(entry.kind, BifKind::DirtyIo | BifKind::DirtyCpu) {
                             match p.dirty_result.take() {
                                 Some(result) => result,
