@@ -36,6 +36,10 @@ fn parse(arguments: &[String]) -> Result<Parsed, String> {
                 unsafe { std::env::set_var(name, value) };
                 at += 2;
             }
+            // Without input there is no shell either.
+            "-noinput" => parsed.boot_args.extend(["-noshell", "-noinput"].map(str::to_owned)),
+            // Which build of the runtime to use: there is one here.
+            "-smp" | "-emu_type" | "-emu_flavor" => at += usize::from(arguments.get(at).is_some_and(|value| !value.starts_with(['-', '+']))),
             "-args_file" => {
                 let file = arguments.get(at).ok_or("-args_file needs a file")?;
                 at += 1;
@@ -192,67 +196,22 @@ fn escript(arguments: &[String]) -> Result<i32, String> {
     erl("escript", &erl_arguments)
 }
 
+/// OTP's compiler driver takes `erlc`'s own options; paths for the runtime are ours to hand on.
 fn erlc(arguments: &[String]) -> Result<i32, String> {
-    let mut erl_arguments: Vec<String> =
-        ["-noinput", "-mode", "minimal", "-boot", "start_clean", "-s", "erl_compile", "compile_cmdline", "-extra"].map(str::to_owned).to_vec();
-    let mut emulator = Vec::new();
-    let cwd = std::env::current_dir().map_err(|error| error.to_string())?;
-    let mut rest = Vec::new();
-    let mut iter = arguments.iter();
-    while let Some(argument) = iter.next() {
-        match argument.as_str() {
-            "-pa" | "-pz" => {
-                emulator.push(argument.clone());
-                emulator.extend(iter.next().cloned());
-            }
-            _ => rest.push(argument.clone()),
-        }
-    }
-    emulator.append(&mut erl_arguments);
-    emulator.extend(["@cwd".to_owned(), cwd.to_string_lossy().into_owned()]);
-    emulator.append(&mut erlc_options(rest));
-    erl("erl", &emulator)
-}
-
-/// `erlc`'s options as `erl_compile` takes them.
-fn erlc_options(arguments: Vec<String>) -> Vec<String> {
+    let mut emulator: Vec<String> = Vec::new();
     let mut options = Vec::new();
-    let mut files = Vec::new();
-    let mut output = None;
-    let mut iter = arguments.into_iter();
-    while let Some(argument) = iter.next() {
-        let mut valued = |name: &str, rest: &str| {
-            options.push(name.to_owned());
-            if rest.is_empty() { options.extend(iter.next()) } else { options.push(rest.to_owned()) }
-        };
-        match argument.as_str() {
-            "-o" => output = iter.next(),
-            "-b" => valued("@outtype", ""),
-            "-c" | "-W0" | "-Werror" | "-v" | "-M" | "-MP" | "-MG" | "-MMD" => match argument.as_str() {
-                "-v" => options.push("@verbose".to_owned()),
-                "-W0" => options.extend(["@warn".to_owned(), "0".to_owned()]),
-                "-Werror" => options.extend(["@option".to_owned(), "warnings_as_errors".to_owned()]),
-                _ => {}
-            },
-            "-W" => options.extend(["@warn".to_owned(), "1".to_owned()]),
-            _ if argument.starts_with("-I") => valued("@i", &argument[2..]),
-            _ if argument.starts_with("-D") => {
-                let text = if argument.len() > 2 { argument[2..].to_owned() } else { iter.next().unwrap_or_default() };
-                match text.split_once('=') {
-                    Some((name, value)) => options.extend(["@dv".to_owned(), name.to_owned(), value.to_owned()]),
-                    None => options.extend(["@d".to_owned(), text]),
-                }
-            }
-            _ if argument.starts_with('+') => options.extend(["@option".to_owned(), argument[1..].to_owned()]),
-            _ => files.push(argument),
+    let mut rest = arguments.iter();
+    while let Some(argument) = rest.next() {
+        if argument == "-pa" || argument == "-pz" {
+            emulator.push(argument.clone());
+            emulator.extend(rest.next().cloned());
+        } else {
+            options.push(argument.clone());
         }
     }
-    if let Some(folder) = output {
-        options.extend(["@outdir".to_owned(), folder]);
-    }
-    options.push("@files".to_owned());
-    options.append(&mut files);
-    options
+    emulator.extend(["-noinput", "-mode", "minimal", "-boot", "start_clean", "-s", "erl_compile", "compile_cmdline", "-extra"].map(str::to_owned));
+    emulator.append(&mut options);
+    erl("erl", &emulator)
 }
 
 fn info(arguments: &[String]) -> Result<i32, String> {
@@ -303,7 +262,7 @@ fn exec(arguments: &[String]) -> Result<i32, String> {
     Err(format!("{command}: {error}"))
 }
 
-const USAGE: &str = "usage: swarmrt COMMAND …
+const USAGE: &str = "usage: swarmrt [--otp-root DIR] COMMAND …
   run FILE [ARGS…]          run a program: .erl, .beam or an escript
   shell                     the Erlang shell
   erl …, erlc …, escript …  as OTP's
@@ -312,6 +271,13 @@ const USAGE: &str = "usage: swarmrt COMMAND …
   disasm FILE.beam [F/A]    the specialised instructions";
 
 pub fn run(arguments: &[String]) -> Result<i32, String> {
+    if let [flag, root, rest @ ..] = arguments
+        && flag == "--otp-root"
+    {
+        // SAFETY: no other thread runs yet.
+        unsafe { std::env::set_var("SWARMRT_OTP_ROOT", root) };
+        return run(rest);
+    }
     match arguments.split_first() {
         Some((command, rest)) => match command.as_str() {
             "run" => run_file(rest),

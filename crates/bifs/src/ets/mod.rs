@@ -51,6 +51,12 @@ fn yes() -> BifResult {
     Ok(Term::bool(true))
 }
 
+/// The answer of a built-in that has worked on the table. Where somebody deleted the table meanwhile, it comes too late:
+/// what it saw may have been taken away before.
+fn done(table: &Table, answer: Term) -> BifResult {
+    if table.is_dead() { Err(Raise::badarg_because(atom!("id"))) } else { Ok(answer) }
+}
+
 /// A copy of a stored term on the heap of the process.
 fn copy_out(p: &mut Process, term: Term) -> Term {
     if term.is_immediate() { term } else { copy_whole(term, p) }
@@ -188,12 +194,12 @@ fn insert(p: &mut Process, id: Term, objects: Term) -> BifResult {
             return Err(Raise::BADARG);
         }
         put_all(table, &[object], false);
-        return yes();
+        return done(table, Term::bool(true));
     }
     let objects = objects_of(table, objects)?;
     p.bump_reductions(objects.len());
     put_all(table, &objects, false);
-    yes()
+    done(table, Term::bool(true))
 }
 
 #[bif("ets:insert_new/2")]
@@ -202,7 +208,8 @@ fn insert_new(p: &mut Process, id: Term, objects: Term) -> BifResult {
     let table = register_of(p).table(p, id, Access::Write, guard)?;
     let objects = objects_of(table, objects)?;
     p.bump_reductions(objects.len());
-    Ok(Term::bool(put_all(table, &objects, true)))
+    let inserted = put_all(table, &objects, true);
+    done(table, Term::bool(inserted))
 }
 
 /// Calls `visit` with the objects of this key, the newest first.
@@ -240,7 +247,7 @@ fn lookup_in(p: &mut Process, table: &Table, key: Term, part: impl Fn(&Head) -> 
         None => whole = false,
     });
     p.bump_reductions(words / WORDS_PER_REDUCTION);
-    if whole { Ok(list) } else { Err(Raise::BADARG) }
+    if whole { done(table, list) } else { Err(Raise::BADARG) }
 }
 
 #[bif("ets:lookup/2")]
@@ -266,7 +273,7 @@ fn member(p: &mut Process, id: Term, key: Term) -> BifResult {
     let table = register_of(p).table(p, id, Access::Read, guard)?;
     let mut found = false;
     each_with_key(table, key, |_| found = true);
-    Ok(Term::bool(found))
+    done(table, Term::bool(found))
 }
 
 /// Removes the objects with this key for which `which` says so.
@@ -290,7 +297,7 @@ fn delete_key(p: &mut Process, id: Term, key: Term) -> BifResult {
     let guard = &pin();
     let table = register_of(p).table(p, id, Access::Write, guard)?;
     remove(table, key, |_| true);
-    yes()
+    done(table, Term::bool(true))
 }
 
 #[bif("ets:delete_object/2")]
@@ -303,7 +310,7 @@ fn delete_object(p: &mut Process, id: Term, object: Term) -> BifResult {
     } else {
         return Err(Raise::BADARG);
     }
-    yes()
+    done(table, Term::bool(true))
 }
 
 #[bif("ets:take/2")]
@@ -316,7 +323,7 @@ fn take(p: &mut Process, id: Term, key: Term) -> BifResult {
         list = p.cons(copy, list);
         true
     });
-    Ok(list)
+    done(table, list)
 }
 
 #[bif("ets:delete/1")]
@@ -477,7 +484,8 @@ fn update_counter_in(p: &mut Process, id: Term, key: Term, operation: Term, defa
             results?
         }
     };
-    if operation.is_list() { Ok(p.list(&results)) } else { Ok(results[0]) }
+    let answer = if operation.is_list() { p.list(&results) } else { results[0] };
+    done(table, answer)
 }
 
 #[bif("ets:update_counter/3")]
@@ -516,8 +524,8 @@ fn update_element(p: &mut Process, id: Term, key: Term, specification: Term) -> 
         (Ok(()), verdict)
     });
     match result {
-        Some(result) => result.map(|()| Term::bool(true)),
-        None => Ok(Term::bool(false)),
+        Some(result) => result.and_then(|()| done(table, Term::bool(true))),
+        None => done(table, Term::bool(false)),
     }
 }
 
@@ -539,13 +547,14 @@ fn first_in(p: &mut Process, shards: &[parking_lot::RwLock<hash::HashTable>], sh
 fn edge(p: &mut Process, id: Term, last: bool) -> BifResult {
     let guard = &pin();
     let table = register_of(p).table(p, id, Access::Read, guard)?;
-    Ok(match &table.storage {
+    let key = match &table.storage {
         Storage::Ordered(tree) => {
             let tree = tree.read();
             key_or_end(p, if last { tree.last() } else { tree.first() })
         }
         Storage::Hash(shards) => first_in(p, shards, 0),
-    })
+    };
+    done(table, key)
 }
 
 #[bif("ets:first/1")]

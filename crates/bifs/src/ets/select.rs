@@ -304,6 +304,9 @@ fn go_on(p: &mut Process, mut scan: Scan, mut results: Results) -> Result<(Scan,
             let table = register_of(p).at(scan.slot, guard).filter(|table| table.reference.id == scan.table && !table.is_dead());
             let Some(table) = table else { return Err(Raise::badarg_because(atom!("id"))) };
             step(p, table, &mut scan, &mut results)?;
+            if table.is_dead() {
+                return Err(Raise::badarg_because(atom!("id")));
+            }
         }
         if matches!(scan.place, Place::End) || scan.has_enough() {
             return Ok((scan, results));
