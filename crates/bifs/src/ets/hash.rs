@@ -393,9 +393,9 @@ impl HashTable {
         }
     }
 
-    /// Every living object.
+    /// Every object, also those that are only marked as deleted.
     pub fn objects(&self) -> impl Iterator<Item = &Head> {
-        (0..self.buckets.len()).flat_map(|bucket| self.bucket(bucket))
+        (0..self.buckets.len()).flat_map(|bucket| self.chain(bucket))
     }
 
     /// Removes everything.
