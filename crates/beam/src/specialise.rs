@@ -683,9 +683,83 @@ impl<L: Linker> Specialiser<'_, L> {
                 let get = self.table(MapGet { map, fail: label(&args[0]), pairs });
                 self.jump(Instr::GetMap { get });
             }
+            G::BsInit2 | G::BsInitBits | G::BsAppend | G::BsPrivateAppend => return self.construction(ops, at),
+            // Sizes are added up again when the binary is built; here the register only has to hold a term.
+            G::BsAdd => self.no_size(&args[4]),
+            G::BsUtf8Size | G::BsUtf16Size => self.no_size(&args[2]),
             _ => self.binary_op(op)?,
         }
         Ok(1)
+    }
+
+    fn no_size(&mut self, dst: &Operand) {
+        let value = self.src(&Operand::Int(0));
+        self.emit(Instr::Move { src: value, dst: Self::dst(dst) });
+    }
+
+    /// The construction of a binary as compilers before OTP 25 wrote it, one instruction a segment, becomes
+    /// one plan; the size given up front is not needed for it.
+    fn construction(&mut self, ops: &[Op], at: usize) -> Result<usize, BeamError> {
+        use Opcode as G;
+        let op = &ops[at];
+        let args = &op.args;
+        let (heap, live, dst) = match op.opcode {
+            G::BsAppend => (Self::heap_words(&args[2]), unsigned(&args[3]), &args[7]),
+            G::BsPrivateAppend => (0, 0, &args[5]),
+            _ => (Self::heap_words(&args[2]), unsigned(&args[3]), &args[5]),
+        };
+        if heap > 0 {
+            self.emit(Instr::TestHeap { words: heap + RESULT_WORDS, live: live as u16 });
+        }
+        let mut segments = Vec::new();
+        let source = match op.opcode {
+            G::BsAppend => Some((SegmentKind::Append, &args[4], &args[5])),
+            G::BsPrivateAppend => Some((SegmentKind::PrivateAppend, &args[2], &args[3])),
+            _ => None,
+        };
+        if let Some((kind, unit, value)) = source {
+            let value = self.src(value);
+            segments.push(Segment { kind, unit: (unsigned(unit) as u32).max(1), flags: 0, value, size: None, bytes: Box::default(), number: 1 });
+        }
+        let mut used = 1;
+        while let Some(put) = ops.get(at + used) {
+            let number = segments.len() as u32 + 1;
+            let kind = match put.opcode {
+                G::BsPutInteger => SegmentKind::Integer,
+                G::BsPutBinary => SegmentKind::Binary,
+                G::BsPutFloat => SegmentKind::Float,
+                G::BsPutString => SegmentKind::String,
+                G::BsPutUtf8 => SegmentKind::Utf8,
+                G::BsPutUtf16 => SegmentKind::Utf16,
+                G::BsPutUtf32 => SegmentKind::Utf32,
+                G::Line => {
+                    used += 1;
+                    continue;
+                }
+                _ => break,
+            };
+            let args = &put.args;
+            let segment = match kind {
+                SegmentKind::String => {
+                    let (size, offset) = (unsigned(&args[0]) as usize, unsigned(&args[1]) as usize);
+                    let bytes = self.file.strings.get(offset..offset.saturating_add(size)).ok_or_else(|| self.unsupported(put))?.into();
+                    Segment { kind, unit: 8, flags: 0, value: Src::small(0), size: None, bytes, number }
+                }
+                SegmentKind::Utf8 | SegmentKind::Utf16 | SegmentKind::Utf32 => {
+                    Segment { kind, unit: 1, flags: self.flags(&args[1]), value: self.src(&args[2]), size: None, bytes: Box::default(), number }
+                }
+                _ => {
+                    let size = if self.is_atom(&args[1], "all") { None } else { Some(self.src(&args[1])) };
+                    let unit = (unsigned(&args[2]) as u32).max(1);
+                    Segment { kind, unit, flags: self.flags(&args[3]), value: self.src(&args[4]), size, bytes: Box::default(), number }
+                }
+            };
+            segments.push(segment);
+            used += 1;
+        }
+        let plan = self.table(BinaryPlan { fail: label(&args[0]), dst: Self::dst(dst), segments: segments.into() });
+        self.jump(Instr::BsCreateBin { plan });
+        Ok(used)
     }
 
     fn same_register(a: &Operand, b: &Operand) -> bool {
@@ -1008,8 +1082,6 @@ impl<L: Linker> Specialiser<'_, L> {
     }
 
     fn bs_create_bin(&mut self, op: &Op) -> Build {
-        /// Heap words that the binary itself can take: a heap binary, or a shared one and a part of it.
-        const RESULT_WORDS: u32 = 12;
         let args = &op.args;
         let heap = Self::heap_words(&args[1]);
         if heap > 0 {
@@ -1163,6 +1235,9 @@ impl<L: Linker> Specialiser<'_, L> {
         }
     }
 }
+
+/// Heap words that a binary that was built can take: a heap binary, or a shared one and a part of it.
+const RESULT_WORDS: u32 = 12;
 
 /// Whether a jump table for these is small enough.
 fn dense(values: &[i64]) -> bool {

@@ -39,6 +39,7 @@ fn set_internal_state(p: &mut Process, what: Term, value: Term) -> BifResult {
             let before = p.vm.extension::<BinaryLoopLimit>().0.swap(limit, Ordering::Relaxed);
             Ok(p.int(before))
         }
+        "binary_loop_limit" | "unicode_loop_limit" => Ok(Term::small(1)),
         "force_gc" | "node_tab_delayed_delete" => Ok(Term::bool(true)),
         "make" if value == Term::atom(atom!("magic_ref")) => {
             let reference = p.vm.next_ref();
@@ -52,6 +53,9 @@ fn set_internal_state(p: &mut Process, what: Term, value: Term) -> BifResult {
 #[bif("erts_debug:get_internal_state/1")]
 fn get_internal_state(p: &mut Process, what: Term) -> BifResult {
     check_available(p)?;
+    if what == Term::atom(atom!("reds_left")) {
+        return Ok(Term::small(i64::from(p.reductions.max(0))));
+    }
     match pair_of(what) {
         Some((key, term)) if key == Term::atom(atom!("internal_hash")) => Ok(p.uint(u64::from(hash::internal_hash(term)))),
         _ => Err(Raise::BADARG),
