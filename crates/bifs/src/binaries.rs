@@ -175,4 +175,3 @@ fn split_binary(p: &mut Process, binary: Term, position: Term) -> BifResult {
     let second = p.sub_binary(binary, position * 8, bits.bit_size - position * 8);
     Ok(p.tuple(&[first, second]))
 }
-

@@ -39,7 +39,7 @@ fn set_internal_state(p: &mut Process, what: Term, value: Term) -> BifResult {
             let before = p.vm.extension::<BinaryLoopLimit>().0.swap(limit, Ordering::Relaxed);
             Ok(p.int(before))
         }
-        "binary_loop_limit" | "unicode_loop_limit" => Ok(Term::small(1)),
+        "unicode_loop_limit" => Ok(Term::small(1)),
         "force_gc" | "node_tab_delayed_delete" => Ok(Term::bool(true)),
         "make" if value == Term::atom(atom!("magic_ref")) => {
             let reference = p.vm.next_ref();

@@ -15,7 +15,10 @@ enum Kind {
     Fcgi,
     Line,
     Tpkt,
-    Http { headers: bool, binary: bool },
+    Http {
+        headers: bool,
+        binary: bool,
+    },
     SslTls,
 }
 
@@ -318,11 +321,7 @@ fn skip(bytes: &[u8], which: impl Fn(u8) -> bool) -> (&[u8], &[u8]) {
 
 /// The line without what ends it.
 fn trimmed(line: &[u8]) -> &[u8] {
-    if let [rest @ .., b'\r', _] = line {
-        rest
-    } else {
-        line.strip_suffix(b"\n").unwrap_or(line)
-    }
+    if let [rest @ .., b'\r', _] = line { rest } else { line.strip_suffix(b"\n").unwrap_or(line) }
 }
 
 /// Builds the terms of parsed lines.

@@ -2,7 +2,7 @@
 
 use crate::args::binary_of;
 use swarmrt_machine::{BifResult, Process, Raise, bif};
-use swarmrt_term::{Alloc, Atom, Bits, Term, am, atom};
+use swarmrt_term::{Alloc, Atom, Bits, Mfa, Term, am, atom};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Encoding {
@@ -22,9 +22,13 @@ fn encoding_of(term: Term) -> Result<Encoding, Raise> {
 enum Decoded {
     Whole,
     /// What could not be decoded starts with these bytes, or is this term.
-    Error { rest: Term },
+    Error {
+        rest: Term,
+    },
     /// The data ends within a character.
-    Incomplete { rest: Vec<u8> },
+    Incomplete {
+        rest: Vec<u8>,
+    },
 }
 
 /// Decodes character data piece by piece.
@@ -37,12 +41,19 @@ struct Decoder<'a> {
     begun: Vec<u8>,
 }
 
-/// How far a byte string is UTF-8, and whether what follows could become so with more bytes.
+/// How far a byte string is UTF-8, and whether what follows could be the beginning of a character. As in OTP, what
+/// character it would be is looked at only when all its bytes are there.
 fn utf8_prefix(bytes: &[u8]) -> (usize, bool) {
-    match std::str::from_utf8(bytes) {
-        Ok(_) => (bytes.len(), true),
-        Err(error) => (error.valid_up_to(), error.error_len().is_none()),
-    }
+    let Err(error) = std::str::from_utf8(bytes) else { return (bytes.len(), true) };
+    let rest = &bytes[error.valid_up_to()..];
+    let wanted = match rest[0] {
+        0xc0..=0xdf => 2,
+        0xe0..=0xef => 3,
+        0xf0..=0xf7 => 4,
+        _ => 0,
+    };
+    let begun = rest.len() < wanted && rest[1..].iter().all(|byte| byte & 0xc0 == 0x80);
+    (error.valid_up_to(), begun)
 }
 
 impl Decoder<'_> {
@@ -68,19 +79,23 @@ impl Decoder<'_> {
             return Ok(());
         }
         let mut at = 0;
-        while !self.begun.is_empty() {
-            let Some(&byte) = bytes.get(at) else { return Ok(()) };
+        if !self.begun.is_empty() {
             let mut longer = self.begun.clone();
-            longer.push(byte);
-            match utf8_prefix(&longer) {
-                (0, false) => return Err(0),
-                (0, true) => self.begun = longer,
-                _ => {
-                    self.text.append(&mut longer);
-                    self.begun.clear();
+            loop {
+                let Some(&byte) = bytes.get(at) else {
+                    self.begun = longer;
+                    return Ok(());
+                };
+                longer.push(byte);
+                at += 1;
+                match utf8_prefix(&longer) {
+                    (0, true) => {}
+                    (0, false) => return Err(0),
+                    _ => break,
                 }
             }
-            at += 1;
+            self.text.append(&mut longer);
+            self.begun.clear();
         }
         let rest = &bytes[at..];
         let (valid, could_go_on) = utf8_prefix(rest);
@@ -178,6 +193,12 @@ fn is_character_data(data: Term) -> bool {
     !first
 }
 
+/// Other encodings are the business of Erlang code.
+fn go_on_in_erlang(p: &mut Process, function: Atom, data: Term, encoding: Term) -> BifResult {
+    let export = p.vm.code.export(Mfa { module: atom!("unicode"), function, arity: 2 });
+    p.trap(export, &[data, encoding])
+}
+
 fn convert(p: &mut Process, data: Term, encoding: Term, finish: fn(&mut Process, &[u8]) -> Term) -> BifResult {
     let encoding = encoding_of(encoding)?;
     if !is_character_data(data) {
@@ -201,6 +222,9 @@ fn convert(p: &mut Process, data: Term, encoding: Term, finish: fn(&mut Process,
 
 #[bif("unicode:characters_to_binary/2")]
 fn characters_to_binary(p: &mut Process, data: Term, encoding: Term) -> BifResult {
+    if encoding_of(encoding).is_err() {
+        return go_on_in_erlang(p, atom!("characters_to_binary_int"), data, encoding);
+    }
     // A binary alone in a list is taken as the binary, and one that is good already as it is.
     let data = data.as_cons().filter(|cell| cell.tail().is_nil() && cell.head().is_binary()).map_or(data, |cell| cell.head());
     if encoding_of(encoding)? == Encoding::Utf8
@@ -216,6 +240,9 @@ fn characters_to_binary(p: &mut Process, data: Term, encoding: Term) -> BifResul
 
 #[bif("unicode:characters_to_list/2")]
 fn characters_to_list(p: &mut Process, data: Term, encoding: Term) -> BifResult {
+    if encoding_of(encoding).is_err() {
+        return go_on_in_erlang(p, atom!("characters_to_list_int"), data, encoding);
+    }
     convert(p, data, encoding, |p, text| {
         let text = std::str::from_utf8(text).expect("decoding makes UTF-8");
         p.string(text)
@@ -226,4 +253,3 @@ fn characters_to_list(p: &mut Process, data: Term, encoding: Term) -> BifResult 
 fn bin_is_7bit(_p: &mut Process, binary: Term) -> BifResult {
     Ok(Term::bool(binary.is_binary() && binary_of(binary)?.is_ascii()))
 }
-

@@ -91,6 +91,10 @@ impl HashTable {
     pub fn buckets(&self) -> usize {
         self.buckets.len()
     }
+    /// Objects that are only marked as deleted.
+    pub fn marked(&self) -> usize {
+        self.marked.len()
+    }
     pub fn len(&self) -> usize {
         self.len
     }

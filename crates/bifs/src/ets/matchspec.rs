@@ -9,7 +9,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use swarmrt_heap::copy_whole;
 use swarmrt_machine::bif::BifFn;
-use swarmrt_machine::{BifResult, Process, Raise, Vm};
+use swarmrt_machine::{BifResult, Process, Vm};
 use swarmrt_term::{Alloc, FragmentHeap, Mfa, Term, am, atom, compare, equal_exact, map};
 
 /// What a specification is for.
@@ -239,7 +239,11 @@ impl Compiler {
             [name, value] if name == Term::atom(atom!("const")) => Expr::Constant(value),
             [name, ref args @ ..] if name.is_atom() => self.call(name.as_atom().expect("just tested").name(), args),
             _ => {
-                self.errors.push(if elements.is_empty() { "Empty tuple in match expression.".into() } else { "Illegal function or tuple in match expression.".into() });
+                self.errors.push(if elements.is_empty() {
+                    "Empty tuple in match expression.".into()
+                } else {
+                    "Illegal function or tuple in match expression.".into()
+                });
                 Expr::Constant(Term::NIL)
             }
         }
@@ -266,8 +270,9 @@ impl Compiler {
         if self.dialect == Dialect::Trace && self.in_body && is_trace_function(name, args.len()) {
             let result = match name {
                 "caller" => Term::atom(am::UNDEFINED),
-                "message" | "return_trace" | "exception_trace" | "set_seq_token" | "enable_trace" | "disable_trace" | "trace" | "silent"
-                | "process_dump" => Term::bool(true),
+                "message" | "return_trace" | "exception_trace" | "set_seq_token" | "enable_trace" | "disable_trace" | "trace" | "silent" | "process_dump" => {
+                    Term::bool(true)
+                }
                 _ => Term::NIL,
             };
             return Expr::Trace(args, result);
@@ -306,14 +311,69 @@ fn is_guard_function(name: &str, arity: usize) -> bool {
         0 => matches!(name, "self" | "node"),
         1 => matches!(
             name,
-            "is_atom" | "is_float" | "is_integer" | "is_list" | "is_number" | "is_pid" | "is_port" | "is_reference" | "is_tuple" | "is_map"
-                | "is_binary" | "is_bitstring" | "is_boolean" | "is_function" | "not" | "abs" | "hd" | "length" | "node" | "round" | "size"
-                | "bit_size" | "byte_size" | "tuple_size" | "map_size" | "tl" | "trunc" | "float" | "ceil" | "floor" | "+" | "-" | "bnot"
+            "is_atom"
+                | "is_float"
+                | "is_integer"
+                | "is_list"
+                | "is_number"
+                | "is_pid"
+                | "is_port"
+                | "is_reference"
+                | "is_tuple"
+                | "is_map"
+                | "is_binary"
+                | "is_bitstring"
+                | "is_boolean"
+                | "is_function"
+                | "not"
+                | "abs"
+                | "hd"
+                | "length"
+                | "node"
+                | "round"
+                | "size"
+                | "bit_size"
+                | "byte_size"
+                | "tuple_size"
+                | "map_size"
+                | "tl"
+                | "trunc"
+                | "float"
+                | "ceil"
+                | "floor"
+                | "+"
+                | "-"
+                | "bnot"
         ),
         2 => matches!(
             name,
-            "element" | "map_get" | "is_map_key" | "is_function" | "binary_part" | "+" | "-" | "*" | "/" | "div" | "rem" | "band" | "bor"
-                | "bxor" | "bsl" | "bsr" | ">" | ">=" | "<" | "=<" | "=:=" | "==" | "=/=" | "/=" | "xor" | "max" | "min"
+            "element"
+                | "map_get"
+                | "is_map_key"
+                | "is_function"
+                | "binary_part"
+                | "+"
+                | "-"
+                | "*"
+                | "/"
+                | "div"
+                | "rem"
+                | "band"
+                | "bor"
+                | "bxor"
+                | "bsl"
+                | "bsr"
+                | ">"
+                | ">="
+                | "<"
+                | "=<"
+                | "=:="
+                | "=="
+                | "=/="
+                | "/="
+                | "xor"
+                | "max"
+                | "min"
         ),
         3 => matches!(name, "is_record" | "binary_part"),
         _ => false,
@@ -670,24 +730,52 @@ impl Program {
     pub fn keeps_key(&self, keypos: usize) -> bool {
         self.clauses.iter().all(|clause| match clause.body.last() {
             Some(Expr::Whole) => true,
-            Some(Expr::Tuple(elements)) => match (elements.get(keypos), clause.head.key_pattern(keypos)) {
-                (Some(Expr::Variable(a)), Some(Pattern::Bind(b) | Pattern::Same(b))) => a == b,
-                (Some(Expr::Constant(a)), Some(Pattern::Constant(b))) => equal_exact(*a, *b),
-                (Some(Expr::Call(..)), _) => is_key_of_whole(&elements[keypos], keypos),
+            Some(Expr::Tuple(elements)) => elements.get(keypos).is_some_and(|key| {
+                is_key_of_whole(key, keypos)
+                    || match clause.head.key_pattern(keypos) {
+                        Some(pattern) => rebuilds(key, pattern),
+                        None => clause.head.constant_key(keypos).is_some_and(|constant| rebuilds_constant(key, constant)),
+                    }
+            }),
+            Some(Expr::Constant(term)) => match (term.as_tuple(), clause.head.constant_key(keypos)) {
+                (Some(tuple), Some(key)) => tuple.elements().get(keypos).is_some_and(|&element| equal_exact(element, key)),
                 _ => false,
             },
-            Some(Expr::Call(..)) => false,
             _ => false,
         })
+    }
+}
+
+/// Whether an expression makes again what the pattern matched.
+fn rebuilds(expr: &Expr, pattern: &Pattern) -> bool {
+    let all = |exprs: &[Expr], patterns: &[Pattern]| exprs.len() == patterns.len() && exprs.iter().zip(patterns).all(|(expr, pattern)| rebuilds(expr, pattern));
+    match (expr, pattern) {
+        (Expr::Variable(a), Pattern::Bind(b) | Pattern::Same(b)) => a == b,
+        (_, Pattern::Constant(term)) => rebuilds_constant(expr, *term),
+        (Expr::Tuple(exprs), Pattern::Tuple(patterns)) => all(exprs, patterns),
+        (Expr::List(exprs, end), Pattern::List(patterns, tail)) => all(exprs, patterns) && rebuilds(end, tail),
+        _ => false,
+    }
+}
+
+fn rebuilds_constant(expr: &Expr, constant: Term) -> bool {
+    match expr {
+        Expr::Constant(term) => equal_exact(*term, constant),
+        Expr::Tuple(exprs) => constant
+            .as_tuple()
+            .is_some_and(|tuple| tuple.arity() == exprs.len() && exprs.iter().zip(tuple.elements()).all(|(expr, &element)| rebuilds_constant(expr, element))),
+        Expr::List(exprs, end) => {
+            let (elements, tail) = list_parts(constant);
+            elements.len() == exprs.len() && exprs.iter().zip(elements).all(|(expr, element)| rebuilds_constant(expr, element)) && rebuilds_constant(end, tail)
+        }
+        _ => false,
     }
 }
 
 /// `{element, KeyPos, '$_'}`.
 fn is_key_of_whole(expr: &Expr, keypos: usize) -> bool {
     match expr {
-        Expr::Call(_, args) => {
-            matches!(&args[..], [Expr::Constant(position), Expr::Whole] if position.as_small() == Some(keypos as i64 + 1))
-        }
+        Expr::Call(_, args) => matches!(&args[..], [Expr::Constant(position), Expr::Whole] if position.as_small() == Some(keypos as i64 + 1)),
         _ => false,
     }
 }
@@ -706,8 +794,11 @@ pub fn test(p: &mut Process, subject: Term, specification: Term, dialect: Dialec
             let value = program.run(p, subject).unwrap_or(Term::bool(false));
             p.tuple(&[Term::atom(am::OK), value, Term::NIL, Term::NIL])
         }
-        Err(CompileError::TooDeep) => return Err(Raise::SYSTEM_LIMIT),
-        Err(CompileError::Invalid(errors)) => {
+        Err(error) => {
+            let errors = match error {
+                CompileError::Invalid(errors) => errors,
+                CompileError::TooDeep => vec!["Match specification is nested too deeply.".to_owned()],
+            };
             let errors: Vec<Term> = errors
                 .iter()
                 .map(|text| {

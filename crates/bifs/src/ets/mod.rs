@@ -26,7 +26,7 @@ use object::{Head, OwnedTerm};
 use swarmrt_heap::copy_whole;
 use swarmrt_machine::{BifResult, Process, Raise, Vm, bif, signal};
 use swarmrt_term::bigint;
-use swarmrt_term::{Alloc, FragmentHeap, NodeInfo, Term, Tuple, am, atom, compare, equal_exact};
+use swarmrt_term::{Alloc, FragmentHeap, NodeInfo, RefKind, Term, Tuple, am, atom, compare, equal_exact};
 use table::{Access, Heir, Kind, Protection, Register, Storage, Table, Tuning, Wanted};
 
 /// Objects that count as one reduction when they are copied.
@@ -65,8 +65,7 @@ fn copy_out(p: &mut Process, term: Term) -> Term {
 #[bif("ets:new/2")]
 fn new(p: &mut Process, name: Term, options: Term) -> BifResult {
     let name = atom_of(name)?;
-    let mut wanted =
-        Wanted { name, named: false, kind: Kind::Set, protection: Protection::Protected, keypos: 0, heir: None, tuning: Tuning::default() };
+    let mut wanted = Wanted { name, named: false, kind: Kind::Set, protection: Protection::Protected, keypos: 0, heir: None, tuning: Tuning::default() };
     for option in list_of(options)? {
         new_option(&mut wanted, option)?;
     }
@@ -424,7 +423,16 @@ fn update_counter_in(p: &mut Process, id: Term, key: Term, operation: Term, defa
     let table = register_of(p).table(p, id, Access::Write, guard)?;
     is_set(table)?;
     let operations = if operation.is_list() { list_of(operation)? } else { vec![operation] };
-    let changes = operations.into_iter().map(|operation| counter_change(table, operation)).collect::<Result<Vec<_>, _>>()?;
+    let changes = operations.into_iter().map(|operation| counter_change(table, operation)).collect::<Result<Vec<_>, _>>();
+    if changes.is_err() && default.is_none() {
+        // That there is no such key comes first.
+        let mut found = false;
+        each_with_key(table, key, |_| found = true);
+        if !found {
+            return Err(Raise::badarg_because(am::BADKEY));
+        }
+    }
+    let changes = changes?;
     let default = match default {
         Some(default) => Some(object_of(table, default)?),
         None => None,
@@ -572,6 +580,8 @@ fn neighbour(p: &mut Process, id: Term, key: Term, previous: bool) -> BifResult 
     let guard = &pin();
     let table = register_of(p).table(p, id, Access::Read, guard)?;
     match &table.storage {
+        // As in OTP, the end is nobody's neighbour.
+        Storage::Ordered(_) if key == Term::atom(am::END_OF_TABLE) => Err(Raise::BADARG),
         Storage::Ordered(tree) => {
             let tree = tree.read();
             Ok(key_or_end(p, if previous { tree.previous(key) } else { tree.next(key) }))
@@ -728,15 +738,19 @@ fn orphaned(vm: &'static Vm, register: &Register, pid: u64, guard: &crossbeam_ep
         if table.owner() != pid {
             continue;
         }
-        let heir = table.heir.lock().take();
-        match heir.filter(|heir| heir.pid != pid && vm.processes.get(heir.pid).is_some()) {
-            Some(heir) => {
+        // The heir stays the heir: `info` tells so.
+        let heir = {
+            let heir = table.heir.lock();
+            let heir = heir.as_ref().filter(|heir| heir.pid != pid && vm.processes.get(heir.pid).is_some());
+            heir.map(|heir| {
                 register.give(table, heir.pid);
                 announce(vm, table, pid, heir.pid, heir.data.term);
-                if vm.processes.get(heir.pid).is_none() {
-                    orphaned(vm, register, heir.pid, guard);
-                }
-            }
+                heir.pid
+            })
+        };
+        match heir {
+            Some(heir) if vm.processes.get(heir).is_none() => orphaned(vm, register, heir, guard),
+            Some(_) => {}
             None => {
                 register.delete(table, guard);
             }
@@ -810,7 +824,11 @@ fn info_item(p: &mut Process, table: &Table, item: &str) -> Option<Term> {
         "compressed" => Term::bool(table.tuning.compressed),
         "memory" => Term::small(table.words() as i64),
         "owner" => Term::pid(table.owner()),
-        "heir" => table.heir.lock().as_ref().map_or(Term::atom(am::NONE), |heir| Term::pid(heir.pid)),
+        "heir" => {
+            // A process that is gone is nobody's heir.
+            let heir = table.heir.lock().as_ref().map(|heir| heir.pid).filter(|&heir| p.vm.processes.get(heir).is_some());
+            heir.map_or(Term::atom(am::NONE), Term::pid)
+        }
         "name" => Term::atom(table.name()),
         "size" => Term::small(table.len() as i64),
         "node" => Term::atom(NodeInfo::this().name),
@@ -836,11 +854,7 @@ fn fixations(p: &mut Process, table: &Table, monotonic: bool) -> Term {
         p.int(fixes.since_monotonic_ns)
     } else {
         let micros = (fixes.since_monotonic_ns + p.vm.clock.offset_ns()) / 1000;
-        p.tuple(&[
-            Term::small(micros / 1_000_000_000_000),
-            Term::small(micros / 1_000_000 % 1_000_000),
-            Term::small(micros % 1_000_000),
-        ])
+        p.tuple(&[Term::small(micros / 1_000_000_000_000), Term::small(micros / 1_000_000 % 1_000_000), Term::small(micros % 1_000_000)])
     };
     let pairs: Vec<Term> = fixes.by.iter().map(|(&pid, &count)| p.tuple(&[Term::pid(pid), Term::small(count as i64)])).collect();
     let pairs = p.list(&pairs);
@@ -868,8 +882,10 @@ fn binaries(p: &mut Process, table: &Table) -> Term {
 fn statistics(p: &mut Process, table: &Table) -> Term {
     let Storage::Hash(shards) = &table.storage else { return Term::bool(false) };
     let mut lengths = Vec::new();
+    let mut kept = 0;
     for shard in shards {
         let shard = shard.read();
+        kept += shard.marked();
         lengths.extend((0..shard.buckets()).map(|bucket| shard.bucket(bucket).count()));
     }
     let count = lengths.len() as f64;
@@ -886,17 +902,17 @@ fn statistics(p: &mut Process, table: &Table) -> Term {
         values[2],
         Term::small(shortest as i64),
         Term::small(longest as i64),
-        Term::small(0),
+        Term::small(kept as i64),
         Term::small(shards.len() as i64),
     ])
 }
 
 /// The table to tell about; `None` when there is none.
 fn info_table<'g>(p: &Process, id: Term, guard: &'g crossbeam_epoch::Guard) -> Result<Option<&'g Table>, Raise> {
-    if !id.is_atom() && !id.is_reference() {
-        return Err(Raise::BADARG);
-    }
-    Ok(register_of(p).find(id, guard).filter(|table| !table.is_dead()))
+    let found = register_of(p).find(id, guard).filter(|table| !table.is_dead());
+    // Only references of tables can be those of tables that are gone.
+    let known = id.is_atom() || id.as_local_ref().is_some_and(|reference| reference.ref_kind() == RefKind::Magic);
+    if found.is_none() && !known { Err(Raise::badarg_because(atom!("type"))) } else { Ok(found) }
 }
 
 #[bif("ets:info/1")]
@@ -918,7 +934,7 @@ fn info_2(p: &mut Process, id: Term, item: Term) -> BifResult {
     let item = atom_of(item)?;
     let Some(table) = info_table(p, id, guard)? else {
         let known = INFO_ITEMS.contains(&item.name()) || matches!(item.name(), "fixed" | "safe_fixed" | "safe_fixed_monotonic_time" | "stats" | "binary");
-        return if known { Ok(Term::atom(am::UNDEFINED)) } else { Err(Raise::BADARG) };
+        return if known { Ok(Term::atom(am::UNDEFINED)) } else { Err(Raise::badarg_because(atom!("id"))) };
     };
     info_item(p, table, item.name()).ok_or(Raise::BADARG)
 }

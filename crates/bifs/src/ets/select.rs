@@ -22,16 +22,19 @@ const OBJECTS_PER_STEP: usize = 1000;
 /// Buckets that are looked at in one go.
 const BUCKETS_PER_STEP: usize = 4000;
 
-/// Compiled specifications that programs hold.
-type Compiled = Resources<Program>;
-
-fn handle_of(p: &mut Process, program: &Arc<Program>) -> Term {
-    let compiled = p.vm.extension::<Compiled>();
-    compiled.add(p, program.clone())
+/// A specification that a program holds: compiled by itself, or within a continuation for one table.
+struct Compiled {
+    program: Arc<Program>,
+    table: Option<u64>,
 }
 
-fn program_of(p: &Process, handle: Term) -> Option<Arc<Program>> {
-    p.vm.extension::<Compiled>().get(handle)
+fn handle_of(p: &mut Process, program: &Arc<Program>, table: Option<u64>) -> Term {
+    let resources = p.vm.extension::<Resources<Compiled>>();
+    resources.add(p, Arc::new(Compiled { program: program.clone(), table }))
+}
+
+fn compiled_of(p: &Process, handle: Term) -> Option<Arc<Compiled>> {
+    p.vm.extension::<Resources<Compiled>>().get(handle)
 }
 
 fn compile(p: &Process, specification: Term) -> Result<Arc<Program>, Raise> {
@@ -59,7 +62,10 @@ enum Job {
 enum Place {
     /// These keys only.
     Keys(Vec<Term>),
-    Bucket { shard: usize, bucket: usize },
+    Bucket {
+        shard: usize,
+        bucket: usize,
+    },
     OrderedStart,
     OrderedAfter(OwnedTerm),
     End,
@@ -374,18 +380,18 @@ fn continuation(p: &mut Process, table: &Table, scan: &Scan, left: Term, left_co
     match &scan.place {
         Place::OrderedAfter(key) => {
             let key = copy_out(p, key.term);
-            let handle = handle_of(p, &scan.program);
+            let handle = handle_of(p, &scan.program, Some(scan.table));
             let id = table.id(p);
             p.tuple(&[id, key, Term::NIL, limit, handle, Term::NIL, Term::small(i64::from(scan.reverse)), Term::small(0)])
         }
         Place::Bucket { shard, bucket } => {
             let at = Term::small((*shard << 40 | *bucket) as i64);
-            let handle = handle_of(p, &scan.program);
+            let handle = handle_of(p, &scan.program, Some(scan.table));
             let id = table.id(p);
             p.tuple(&[id, at, limit, handle, left, Term::small(left_count as i64)])
         }
         _ if left_count > 0 => {
-            let handle = handle_of(p, &scan.program);
+            let handle = handle_of(p, &scan.program, Some(scan.table));
             let id = table.id(p);
             p.tuple(&[id, Term::small(-1), limit, handle, left, Term::small(left_count as i64)])
         }
@@ -426,13 +432,17 @@ fn resume(p: &mut Process, continuation: Term) -> BifResult {
         6 => (parts.get(3), parts.get(2)),
         _ => return Err(Raise::BADARG),
     };
-    let program = program_of(p, handle).ok_or(Raise::BADARG)?;
+    let compiled = compiled_of(p, handle).ok_or(Raise::BADARG)?;
     let limit = limit_of(limit)?;
     let (mut list, mut found) = (Term::NIL, 0);
     let mut scan = {
         let guard = &pin();
         let table = register_of(p).table(p, parts.get(0), Access::Read, guard)?;
-        let mut scan = Scan::new(table, program, Job::Select, false, limit);
+        // Another table may have the name by now.
+        if compiled.table.is_some_and(|id| id != table.reference.id) {
+            return Err(Raise::BADARG);
+        }
+        let mut scan = Scan::new(table, compiled.program.clone(), Job::Select, false, limit);
         if parts.arity() == 8 {
             if table.kind != Kind::OrderedSet {
                 return Err(Raise::BADARG);
@@ -551,17 +561,17 @@ fn select_replace(p: &mut Process, id: Term, specification: Term) -> BifResult {
 #[bif("ets:match_spec_compile/1")]
 fn match_spec_compile(p: &mut Process, specification: Term) -> BifResult {
     let program = compile(p, specification)?;
-    Ok(handle_of(p, &program))
+    Ok(handle_of(p, &program, None))
 }
 
 #[bif("ets:is_compiled_ms/1")]
 fn is_compiled_ms(p: &mut Process, handle: Term) -> BifResult {
-    Ok(Term::bool(program_of(p, handle).is_some()))
+    Ok(Term::bool(compiled_of(p, handle).is_some()))
 }
 
 #[bif("ets:match_spec_run_r/3")]
 fn match_spec_run_r(p: &mut Process, list: Term, handle: Term, accumulator: Term) -> BifResult {
-    let program = program_of(p, handle).ok_or(Raise::BADARG)?;
+    let program = compiled_of(p, handle).ok_or(Raise::BADARG)?.program.clone();
     let (mut rest, mut result) = (list, accumulator);
     while let Some(cell) = rest.as_cons() {
         if let Some(value) = program.run(p, cell.head()) {

@@ -158,31 +158,32 @@ impl Table {
         &shards[(hash >> 24) as usize & (shards.len() - 1)]
     }
 
-    /// Empties the table.
+    /// Empties the table, at once as far as others can see.
     pub fn clear(&self, register: &Register) -> usize {
-        let before = self.len();
-        match &self.storage {
+        let objects = match &self.storage {
             Storage::Hash(shards) => {
-                for shard in shards {
-                    let mut shard = shard.write();
-                    let objects = shard.len() as isize;
+                let mut locked: Vec<_> = shards.iter().map(RwLock::write).collect();
+                self.words.store(0, Ordering::Relaxed);
+                let objects = locked.iter().map(|shard| shard.len()).sum::<usize>();
+                for shard in &mut locked {
                     if self.is_fixed() {
-                        mark_all(&mut shard);
+                        mark_all(shard);
                     } else {
                         register.reap(shard.take_all());
                     }
-                    self.count(Change { objects: -objects, words: 0 });
                 }
+                objects
             }
             Storage::Ordered(tree) => {
                 let mut tree = tree.write();
-                let objects = tree.len() as isize;
+                self.words.store(0, Ordering::Relaxed);
+                let objects = tree.len();
                 register.reap_tree(tree.take_all());
-                self.count(Change { objects: -objects, words: 0 });
+                objects
             }
-        }
-        self.words.store(0, Ordering::Relaxed);
-        before
+        };
+        self.count(Change { objects: -(objects as isize), words: 0 });
+        objects
     }
 
     /// Keeps objects where they are for the process. Whether it did not before.
@@ -210,9 +211,7 @@ impl Table {
             }
             (last, self.fixed.fetch_sub(taken, Ordering::AcqRel) == taken)
         };
-        if gone
-            && let Storage::Hash(shards) = &self.storage
-        {
+        if gone && let Storage::Hash(shards) = &self.storage {
             for shard in shards {
                 shard.write().unfix();
             }
