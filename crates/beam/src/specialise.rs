@@ -43,7 +43,21 @@ pub struct Specialised {
     /// Instruction number and index of the line table, in order.
     pub lines: Vec<(u32, u32)>,
     pub on_load: Option<u32>,
-    tables: Vec<*mut (dyn Any + Send + Sync)>,
+    /// Only kept: the instructions point into them.
+    _tables: Tables,
+}
+
+/// Operands that do not fit an instruction, owned by whoever has the instructions.
+#[derive(Default)]
+struct Tables(Vec<*mut (dyn Any + Send + Sync)>);
+
+impl Drop for Tables {
+    fn drop(&mut self) {
+        for &table in &self.0 {
+            // SAFETY: each came from a leaked box, and the instructions that named it go with us.
+            drop(unsafe { Box::from_raw(table) });
+        }
+    }
 }
 
 // SAFETY: the tables are owned, immutable, and themselves `Send + Sync`.
@@ -68,15 +82,6 @@ impl Specialised {
     }
 }
 
-impl Drop for Specialised {
-    fn drop(&mut self) {
-        for &table in &self.tables {
-            // SAFETY: each came from `Box::into_raw`, and the instructions that named it go with us.
-            drop(unsafe { Box::from_raw(table) });
-        }
-    }
-}
-
 struct Specialiser<'a, L: Linker> {
     file: &'a BeamFile,
     atoms: &'a [Atom],
@@ -93,7 +98,7 @@ struct Specialiser<'a, L: Linker> {
     functions: Vec<Function>,
     lines: Vec<(u32, u32)>,
     on_load: Option<u32>,
-    tables: Vec<*mut (dyn Any + Send + Sync)>,
+    tables: Tables,
     imports: Vec<(ExportPtr, Option<u16>)>,
     label_function: HashMap<u32, u32>,
 }
@@ -125,7 +130,7 @@ pub fn specialise<L: Linker>(file: &BeamFile, atoms: &[Atom], literals: &[Term],
         functions: Vec::with_capacity(file.code.function_count as usize),
         lines: Vec::new(),
         on_load: None,
-        tables: Vec::new(),
+        tables: Tables::default(),
         imports,
         label_function: HashMap::new(),
     };
@@ -150,6 +155,11 @@ fn unsigned(operand: &Operand) -> u64 {
         Operand::Int(value) => *value as u64,
         _ => 0,
     }
+}
+
+/// A number that the verifier keeps within the field that it goes to.
+fn narrow<T: TryFrom<u64>>(operand: &Operand) -> T {
+    T::try_from(unsigned(operand)).unwrap_or_else(|_| panic!("the verifier lets {operand:?} pass"))
 }
 
 impl<L: Linker> Specialiser<'_, L> {
@@ -261,7 +271,7 @@ impl<L: Linker> Specialiser<'_, L> {
 
     fn table<T: Any + Send + Sync>(&mut self, value: T) -> Table<T> {
         let raw = std::ptr::NonNull::from(Box::leak(Box::new(value)));
-        self.tables.push(raw.as_ptr());
+        self.tables.0.push(raw.as_ptr());
         // SAFETY: the table lives as long as the module whose instructions name it.
         unsafe { Table::new(raw) }
     }
@@ -326,7 +336,7 @@ impl<L: Linker> Specialiser<'_, L> {
         use Opcode as G;
         match op.opcode {
             G::Label => {
-                let number = unsigned(&args[0]) as u32;
+                let number = narrow(&args[0]);
                 self.labels[number as usize] = self.code.len() as u32;
                 if self.label_function.contains_key(&number) {
                     let info = self.functions.last_mut().expect("func_info comes before the entry label");
@@ -374,45 +384,45 @@ impl<L: Linker> Specialiser<'_, L> {
                     self.emit(Instr::InitY { registers });
                 }
             }
-            G::Allocate => self.emit(Instr::Allocate { frame: unsigned(&args[0]) as u16, live: unsigned(&args[1]) as u16, heap: 0 }),
+            G::Allocate => self.emit(Instr::Allocate { frame: narrow(&args[0]), live: narrow(&args[1]), heap: 0 }),
             G::AllocateHeap => {
-                self.emit(Instr::Allocate { frame: unsigned(&args[0]) as u16, live: unsigned(&args[2]) as u16, heap: Self::heap_words(&args[1]) });
+                self.emit(Instr::Allocate { frame: narrow(&args[0]), live: narrow(&args[2]), heap: Self::heap_words(&args[1]) });
             }
             G::AllocateZero | G::AllocateHeapZero => {
-                let frame = unsigned(&args[0]) as u16;
+                let frame = narrow(&args[0]);
                 let (heap, live) =
                     if op.opcode == G::AllocateZero { (0, unsigned(&args[1])) } else { (Self::heap_words(&args[1]), unsigned(&args[2])) };
                 self.emit(Instr::Allocate { frame, live: live as u16, heap });
                 let registers = self.table((0..frame).collect::<Box<[u16]>>());
                 self.emit(Instr::InitY { registers });
             }
-            G::TestHeap => self.emit(Instr::TestHeap { words: Self::heap_words(&args[0]), live: unsigned(&args[1]) as u16 }),
+            G::TestHeap => self.emit(Instr::TestHeap { words: Self::heap_words(&args[0]), live: narrow(&args[1]) }),
             G::Deallocate => {
-                self.emit(Instr::Deallocate { frame: unsigned(&args[0]) as u16 });
+                self.emit(Instr::Deallocate { frame: narrow(&args[0]) });
             }
-            G::Trim => self.emit(Instr::Trim { words: unsigned(&args[0]) as u16 }),
+            G::Trim => self.emit(Instr::Trim { words: narrow(&args[0]) }),
 
             G::Call => {
-                self.jump(Instr::Call { arity: unsigned(&args[0]) as u16, target: label(&args[1]) });
+                self.jump(Instr::Call { arity: narrow(&args[0]), target: label(&args[1]) });
                 self.emit(Instr::Cell { native: 0 });
             }
             G::CallLast => {
-                self.jump(Instr::CallLast { arity: unsigned(&args[0]) as u16, target: label(&args[1]), frame: unsigned(&args[2]) as u16 });
+                self.jump(Instr::CallLast { arity: narrow(&args[0]), target: label(&args[1]), frame: narrow(&args[2]) });
             }
-            G::CallOnly => self.jump(Instr::CallOnly { arity: unsigned(&args[0]) as u16, target: label(&args[1]) }),
+            G::CallOnly => self.jump(Instr::CallOnly { arity: narrow(&args[0]), target: label(&args[1]) }),
             G::CallExt | G::CallExtLast | G::CallExtOnly => self.external_call(op),
             G::Apply => {
-                self.emit(Instr::Apply { arity: unsigned(&args[0]) as u16 });
+                self.emit(Instr::Apply { arity: narrow(&args[0]) });
                 self.emit(Instr::Cell { native: 0 });
             }
-            G::ApplyLast => self.emit(Instr::ApplyLast { arity: unsigned(&args[0]) as u16, frame: unsigned(&args[1]) as u16 }),
+            G::ApplyLast => self.emit(Instr::ApplyLast { arity: narrow(&args[0]), frame: narrow(&args[1]) }),
             G::CallFun => {
-                self.emit(Instr::CallFun { arity: unsigned(&args[0]) as u16 });
+                self.emit(Instr::CallFun { arity: narrow(&args[0]) });
                 self.emit(Instr::Cell { native: 0 });
             }
             G::CallFun2 => {
                 let fun = self.src(&args[2]);
-                self.emit(Instr::CallFun2 { arity: unsigned(&args[1]) as u16, fun });
+                self.emit(Instr::CallFun2 { arity: narrow(&args[1]), fun });
                 self.emit(Instr::Cell { native: 0 });
             }
             G::Return => self.emit(Instr::Return),
@@ -464,14 +474,14 @@ impl<L: Linker> Specialiser<'_, L> {
                     && Self::same_register(&next.args[1], &args[1])
                 {
                     let src = self.src(&args[1]);
-                    self.jump(Instr::IsTupleOf { src, arity: unsigned(&next.args[2]) as u32, fail: label(&args[0]) });
+                    self.jump(Instr::IsTupleOf { src, arity: narrow(&next.args[2]), fail: label(&args[0]) });
                     return Ok(2);
                 }
                 self.test(args, |src, fail| Instr::IsTuple { src, fail });
             }
             G::TestArity => {
                 let src = self.src(&args[1]);
-                self.jump(Instr::TestArity { src, arity: unsigned(&args[2]) as u32, fail: label(&args[0]) });
+                self.jump(Instr::TestArity { src, arity: narrow(&args[2]), fail: label(&args[0]) });
             }
             G::IsTaggedTuple => {
                 let src = self.src(&args[1]);
@@ -523,7 +533,7 @@ impl<L: Linker> Specialiser<'_, L> {
             }
             G::GetTupleElement => {
                 let src = self.src(&args[0]);
-                let index = unsigned(&args[1]) as u32;
+                let index = narrow(&args[1]);
                 let dst1 = Self::dst(&args[2]);
                 if let Some(next) = Self::next_is(ops, at, G::GetTupleElement)
                     && Self::same_register(&next.args[0], &args[0])
@@ -538,7 +548,7 @@ impl<L: Linker> Specialiser<'_, L> {
             G::SetTupleElement => {
                 let value = self.src(&args[0]);
                 let tuple = self.src(&args[1]);
-                self.emit(Instr::SetElement { value, tuple, index: unsigned(&args[2]) as u32 });
+                self.emit(Instr::SetElement { value, tuple, index: narrow(&args[2]) });
             }
             G::PutList => {
                 let head = self.src(&args[0]);
@@ -555,11 +565,11 @@ impl<L: Linker> Specialiser<'_, L> {
                 let reuse = matches!(&args[0], Operand::Atom(index) if self.atoms[*index as usize].name() == "reuse");
                 let items = Self::list(&args[4]);
                 let updates = items.chunks_exact(2).map(|pair| (unsigned(&pair[0]) as u32 - 1, self.src(&pair[1]))).collect();
-                let update = self.table(RecordUpdate { size: unsigned(&args[1]) as u32, source, updates, reuse });
+                let update = self.table(RecordUpdate { size: narrow(&args[1]), source, updates, reuse });
                 self.emit(Instr::UpdateRecord { dst: Self::dst(&args[3]), update });
             }
             G::MakeFun2 | G::MakeFun3 => {
-                let lambda = unsigned(&args[0]) as u32;
+                let lambda = narrow(&args[0]);
                 let fun = self.linker.fun(lambda);
                 let info = self.file.lambdas[lambda as usize];
                 let (dst, free): (Dst, Box<[Src]>) = if op.opcode == G::MakeFun3 {
@@ -750,7 +760,7 @@ impl<L: Linker> Specialiser<'_, L> {
                 }
                 _ => {
                     let size = if self.is_atom(&args[1], "all") { None } else { Some(self.src(&args[1])) };
-                    let unit = (unsigned(&args[2]) as u32).max(1);
+                    let unit = narrow::<u32>(&args[2]).max(1);
                     Segment { kind, unit, flags: self.flags(&args[3]), value: self.src(&args[4]), size, bytes: Box::default(), number }
                 }
             };
@@ -825,14 +835,14 @@ impl<L: Linker> Specialiser<'_, L> {
 
     fn external_call(&mut self, op: &Op) {
         let args = &op.args;
-        let arity = unsigned(&args[0]) as u16;
+        let arity = narrow(&args[0]);
         let (export, bif) = self.imports[unsigned(&args[1]) as usize];
         match (op.opcode, bif) {
             (Opcode::CallExt, Some(bif)) => self.emit(Instr::CallBif { arity, bif }),
-            (Opcode::CallExtLast, Some(bif)) => self.emit(Instr::CallBifLast { arity, bif, frame: unsigned(&args[2]) as u16 }),
+            (Opcode::CallExtLast, Some(bif)) => self.emit(Instr::CallBifLast { arity, bif, frame: narrow(&args[2]) }),
             (_, Some(bif)) => self.emit(Instr::CallBifOnly { arity, bif }),
             (Opcode::CallExt, None) => self.emit(Instr::CallExt { arity, export }),
-            (Opcode::CallExtLast, None) => self.emit(Instr::CallExtLast { arity, export, frame: unsigned(&args[2]) as u16 }),
+            (Opcode::CallExtLast, None) => self.emit(Instr::CallExtLast { arity, export, frame: narrow(&args[2]) }),
             (_, None) => self.emit(Instr::CallExtOnly { arity, export }),
         }
         if op.opcode == Opcode::CallExt {
@@ -1008,7 +1018,7 @@ impl<L: Linker> Specialiser<'_, L> {
                 }
             }
             G::BsTestTail2 => {
-                self.jump(Instr::BsTestTail { context: Self::dst(&args[1]), bits: unsigned(&args[2]) as u32, fail: label(&args[0]) });
+                self.jump(Instr::BsTestTail { context: Self::dst(&args[1]), bits: narrow(&args[2]), fail: label(&args[0]) });
             }
             G::BsTestUnit => {
                 self.jump(Instr::BsTestUnit { context: Self::dst(&args[1]), unit: unsigned(&args[2]).max(1) as u16, fail: label(&args[0]) });
@@ -1085,7 +1095,7 @@ impl<L: Linker> Specialiser<'_, L> {
         let args = &op.args;
         let heap = Self::heap_words(&args[1]);
         if heap > 0 {
-            self.emit(Instr::TestHeap { words: heap + RESULT_WORDS, live: unsigned(&args[2]) as u16 });
+            self.emit(Instr::TestHeap { words: heap + RESULT_WORDS, live: narrow(&args[2]) });
         }
         let mut segments = Vec::new();
         for item in Self::list(&args[5]).chunks_exact(6) {
@@ -1131,12 +1141,15 @@ impl<L: Linker> Specialiser<'_, L> {
     /// Label numbers become distances.
     fn resolve_jumps(&mut self) {
         let labels = &self.labels;
+        let end = self.code.len() as u32;
         for &at in &self.fixups {
             let distance = |number: i32| -> i32 {
                 if number == 0 {
                     return 0;
                 }
-                labels[number as usize] as i32 - at as i32
+                let to = labels[number as usize];
+                assert!(to < end, "the verifier lets a jump to label {number} pass");
+                to as i32 - at as i32
             };
             // A call skips the entry cell of its target: the interpreter has nothing to do there.
             let past_cell = |number: i32| distance(number) + 1;
@@ -1231,7 +1244,7 @@ impl<L: Linker> Specialiser<'_, L> {
             labels: self.labels,
             lines: self.lines,
             on_load: self.on_load,
-            tables: std::mem::take(&mut self.tables),
+            _tables: self.tables,
         }
     }
 }

@@ -1,8 +1,9 @@
 //! Reading the arguments of built-ins.
 
+use crate::long::{QUICK_STEPS, Stop, check, may_take_long};
 use std::borrow::Cow;
 use swarmrt_machine::{BifResult, Raise};
-use swarmrt_term::{Atom, Bits, Term};
+use swarmrt_term::{Atom, Bits, Term, usage};
 
 pub(crate) fn badarg() -> BifResult {
     Err(Raise::BADARG)
@@ -76,16 +77,27 @@ pub(crate) enum Piece {
     Bits(Term),
 }
 
-/// Visits the bytes and bitstrings of iodata in order. A lone bitstring counts as iodata here; callers
-/// that want lists only look first.
-pub(crate) fn each_piece(iodata: Term, mut visit: impl FnMut(Piece) -> Result<(), NotIodata>) -> Result<(), NotIodata> {
+/// The bytes of iodata that a program has written down, such as an expression: never very many.
+pub(crate) fn iodata_all(iodata: Term) -> Result<Vec<u8>, Raise> {
+    match iodata_bytes(iodata, usize::MAX) {
+        Ok(bytes) => Ok(bytes.into_owned()),
+        Err(Stop::Raise(raise)) => Err(raise),
+        Err(Stop::Long) => Err(Raise::SYSTEM_LIMIT),
+    }
+}
+
+/// Visits the bytes and bitstrings of iodata in order, as far as there is time. A lone bitstring counts as iodata
+/// here; callers that want lists only look first.
+pub(crate) fn each_piece(iodata: Term, mut visit: impl FnMut(Piece) -> Result<(), Stop>) -> Result<(), Stop> {
     if iodata.is_bitstring() {
         return visit(Piece::Bits(iodata));
     }
+    let mut left = if may_take_long() { usize::MAX } else { QUICK_STEPS };
     let mut pending: Vec<Term> = Vec::new();
     let mut current = iodata;
     loop {
         while let Some(cell) = current.as_cons() {
+            left = left.checked_sub(1).ok_or(Stop::Long)?;
             let head = cell.head();
             if let Some(value) = head.as_small() {
                 visit(Piece::Byte(u8::try_from(value).map_err(|_| NotIodata)?))?;
@@ -96,14 +108,14 @@ pub(crate) fn each_piece(iodata: Term, mut visit: impl FnMut(Piece) -> Result<()
                 current = head;
                 continue;
             } else if !head.is_nil() {
-                return Err(NotIodata);
+                return Err(NotIodata.into());
             }
             current = cell.tail();
         }
         if current.is_bitstring() {
             visit(Piece::Bits(current))?;
         } else if !current.is_nil() {
-            return Err(NotIodata);
+            return Err(NotIodata.into());
         }
         match pending.pop() {
             Some(next) => current = next,
@@ -112,23 +124,51 @@ pub(crate) fn each_piece(iodata: Term, mut visit: impl FnMut(Piece) -> Result<()
     }
 }
 
-/// The bytes of iodata.
-pub(crate) fn iodata_bytes(iodata: Term) -> Result<Vec<u8>, NotIodata> {
+/// Bits in iodata, and whether it is whole bytes throughout.
+pub(crate) fn iodata_size(iodata: Term) -> Result<(usize, bool), Stop> {
+    let (mut bits, mut whole) = (0usize, true);
+    each_piece(iodata, |piece| {
+        let more = match piece {
+            Piece::Byte(_) => 8,
+            Piece::Bits(term) => Bits::of(term).bit_size,
+        };
+        whole &= more % 8 == 0;
+        bits = bits.checked_add(more).ok_or(Raise::SYSTEM_LIMIT)?;
+        Ok(())
+    })?;
+    Ok((bits, whole))
+}
+
+/// Bytes in iodata.
+pub(crate) fn iodata_len(iodata: Term) -> Result<usize, Stop> {
+    let (bits, whole) = iodata_size(iodata)?;
+    if whole { Ok(bits / 8) } else { Err(NotIodata.into()) }
+}
+
+/// Room for as many bytes; `system_limit` where there is no memory for them.
+pub(crate) fn bytes_with_room(size: usize) -> Result<Vec<u8>, Stop> {
     let mut bytes = Vec::new();
+    let fits = usage::has_room(size) && bytes.try_reserve_exact(size).is_ok();
+    if fits { Ok(bytes) } else { Err(Raise::SYSTEM_LIMIT.into()) }
+}
+
+/// The bytes of iodata; `quick` are as many as can be worked on here.
+pub(crate) fn iodata_bytes<'a>(iodata: Term, quick: usize) -> Result<Cow<'a, [u8]>, Stop> {
+    if iodata.is_bitstring() {
+        check(Bits::of(iodata).bit_size / 8, quick)?;
+        return Ok(binary_of(iodata)?);
+    }
+    let size = iodata_len(iodata)?;
+    check(size, quick)?;
+    let mut bytes = bytes_with_room(size)?;
     each_piece(iodata, |piece| {
         match piece {
             Piece::Byte(byte) => bytes.push(byte),
-            Piece::Bits(term) => {
-                let bits = Bits::of(term);
-                if !bits.is_binary() {
-                    return Err(NotIodata);
-                }
-                bytes.extend_from_slice(&bits.to_bytes());
-            }
+            Piece::Bits(term) => bytes.extend_from_slice(&Bits::of(term).to_bytes()),
         }
         Ok(())
     })?;
-    Ok(bytes)
+    Ok(Cow::Owned(bytes))
 }
 
 impl From<NotIodata> for Raise {

@@ -1,9 +1,10 @@
 //! Binaries from and to lists, iodata, and taking binaries apart.
 
-use crate::args::{NotIodata, Piece, binary_of, each_piece, iodata_bytes, size_of};
+use crate::args::{NotIodata, Piece, binary_of, bytes_with_room, each_piece, iodata_len, iodata_size, size_of};
+use crate::long::{self, QUICK_BYTES, QUICK_COPY_BYTES, QUICK_STEPS, Stop, check};
 use swarmrt_machine::{BifResult, Process, Raise, bif};
 use swarmrt_term::binary::HEAP_BIN_BYTES_MAX;
-use swarmrt_term::{Alloc, Bits, SharedBytes, Term};
+use swarmrt_term::{Alloc, Bits, SharedBytes, Term, am, atom};
 
 /// Bytes for which one reduction is counted.
 const BYTES_PER_REDUCTION: usize = 100;
@@ -23,13 +24,52 @@ pub(crate) fn bitstring<A: Alloc + ?Sized>(heap: &mut A, bytes: &[u8], bit_size:
     heap.shared_bin(SharedBytes::copy_from(&bytes[..size]), 0, bit_size)
 }
 
+/// The binary of iodata that is a list.
+fn flattened(p: &mut Process, iodata: Term) -> Result<Term, Stop> {
+    let size = iodata_len(iodata)?;
+    check(size, QUICK_COPY_BYTES)?;
+    p.bump_reductions(size / BYTES_PER_REDUCTION);
+    let (term, mut to) = if size <= HEAP_BIN_BYTES_MAX {
+        p.heap_bin(size * 8)
+    } else {
+        let shared = SharedBytes::try_with_capacity(size, size).ok_or(Raise::SYSTEM_LIMIT)?;
+        let data = shared.data();
+        (p.shared_bin(shared, 0, size * 8), data)
+    };
+    each_piece(iodata, |piece| {
+        // SAFETY: all pieces together have as many bytes as were counted, and nobody has seen the binary yet.
+        unsafe {
+            match piece {
+                Piece::Byte(byte) => {
+                    to.write(byte);
+                    to = to.add(1);
+                }
+                Piece::Bits(term) => {
+                    let bytes = Bits::of(term).to_bytes();
+                    to.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+                    to = to.add(bytes.len());
+                }
+            }
+        }
+        Ok(())
+    })?;
+    Ok(term)
+}
+
 #[bif("erlang:list_to_binary/1")]
-#[bif("binary:list_to_bin/1")]
 fn list_to_binary(p: &mut Process, list: Term) -> BifResult {
     if !list.is_list() {
         return Err(Raise::BADARG);
     }
-    iolist_to_binary(p, list)
+    long::run(p, am::ERLANG, atom!("list_to_binary"), &[list], |p| flattened(p, list))
+}
+
+#[bif("binary:list_to_bin/1")]
+fn list_to_bin(p: &mut Process, list: Term) -> BifResult {
+    if !list.is_list() {
+        return Err(Raise::BADARG);
+    }
+    long::run(p, am::BINARY, atom!("list_to_bin"), &[list], |p| flattened(p, list))
 }
 
 #[bif("erlang:iolist_to_binary/1")]
@@ -37,30 +77,23 @@ fn iolist_to_binary(p: &mut Process, iodata: Term) -> BifResult {
     if iodata.is_bitstring() {
         return if iodata.is_binary() { Ok(iodata) } else { Err(Raise::BADARG) };
     }
-    let bytes = iodata_bytes(iodata)?;
-    p.bump_reductions(bytes.len() / BYTES_PER_REDUCTION);
-    Ok(p.binary(&bytes))
+    long::run(p, am::ERLANG, atom!("iolist_to_binary"), &[iodata], |p| flattened(p, iodata))
 }
 
 #[bif("erlang:iolist_size/1")]
 fn iolist_size(p: &mut Process, iodata: Term) -> BifResult {
-    let mut size = 0;
-    let mut pieces = 0;
-    each_piece(iodata, |piece| {
-        pieces += 1;
-        size += match piece {
-            Piece::Byte(_) => 1,
-            Piece::Bits(term) if Bits::of(term).is_binary() => Bits::of(term).bit_size / 8,
-            Piece::Bits(_) => return Err(NotIodata),
-        };
-        Ok(())
-    })?;
-    p.bump_reductions(pieces / BYTES_PER_REDUCTION);
-    Ok(Term::small(size as i64))
+    long::run(p, am::ERLANG, atom!("iolist_size"), &[iodata], |p| {
+        let size = iodata_len(iodata)?;
+        Ok(p.uint(size as u64))
+    })
 }
 
 #[bif("erlang:iolist_to_iovec/1")]
 fn iolist_to_iovec(p: &mut Process, iodata: Term) -> BifResult {
+    long::run(p, am::ERLANG, atom!("iolist_to_iovec"), &[iodata], |p| iovec(p, iodata))
+}
+
+fn iovec(p: &mut Process, iodata: Term) -> Result<Term, Stop> {
     /// Neighbouring bytes and small binaries are copied together; larger binaries stay as they are.
     enum Part {
         Copied(Vec<u8>),
@@ -79,7 +112,7 @@ fn iolist_to_iovec(p: &mut Process, iodata: Term) -> BifResult {
             Piece::Bits(term) => {
                 let bits = Bits::of(term);
                 if !bits.is_binary() {
-                    return Err(NotIodata);
+                    return Err(NotIodata.into());
                 }
                 if bits.bit_size / 8 > HEAP_BIN_BYTES_MAX {
                     parts.push(Part::Whole(term));
@@ -106,7 +139,16 @@ fn list_to_bitstring(p: &mut Process, list: Term) -> BifResult {
     if !list.is_list() {
         return Err(Raise::BADARG);
     }
-    let mut bytes: Vec<u8> = Vec::new();
+    long::run(p, am::ERLANG, atom!("list_to_bitstring"), &[list], |p| joined_bits(p, list))
+}
+
+fn joined_bits(p: &mut Process, list: Term) -> Result<Term, Stop> {
+    let (size, whole) = iodata_size(list)?;
+    if whole {
+        return flattened(p, list);
+    }
+    check(size / 8, QUICK_BYTES)?;
+    let mut bytes = bytes_with_room(size.div_ceil(8) + 1)?;
     let mut bit_size = 0;
     each_piece(list, |piece| {
         let (more, size) = match piece {
@@ -134,25 +176,36 @@ fn list_to_bitstring(p: &mut Process, list: Term) -> BifResult {
 
 #[bif("erlang:binary_to_list/1")]
 fn binary_to_list(p: &mut Process, binary: Term) -> BifResult {
-    let bytes = binary_of(binary)?;
-    p.bump_reductions(bytes.len() / BYTES_PER_REDUCTION);
-    Ok(p.byte_list(&bytes, Term::NIL))
+    long::run(p, am::ERLANG, atom!("binary_to_list"), &[binary], |p| {
+        let bytes = binary_of(binary)?;
+        check(bytes.len(), QUICK_STEPS)?;
+        p.bump_reductions(bytes.len() / BYTES_PER_REDUCTION);
+        Ok(p.byte_list(&bytes, Term::NIL))
+    })
 }
 
 #[bif("erlang:binary_to_list/3")]
 fn binary_to_list_3(p: &mut Process, binary: Term, start: Term, stop: Term) -> BifResult {
-    let bytes = binary_of(binary)?;
-    let (start, stop) = (size_of(start)?, size_of(stop)?);
-    if start < 1 || stop > bytes.len() || start > stop {
-        return Err(Raise::BADARG);
-    }
-    Ok(p.byte_list(&bytes[start - 1..stop], Term::NIL))
+    long::run(p, am::ERLANG, atom!("binary_to_list"), &[binary, start, stop], |p| {
+        let bytes = binary_of(binary)?;
+        let (start, stop) = (size_of(start)?, size_of(stop)?);
+        if start < 1 || stop > bytes.len() || start > stop {
+            return Err(Raise::BADARG.into());
+        }
+        check(stop - start, QUICK_STEPS)?;
+        Ok(p.byte_list(&bytes[start - 1..stop], Term::NIL))
+    })
 }
 
 #[bif("erlang:bitstring_to_list/1")]
 fn bitstring_to_list(p: &mut Process, bits: Term) -> BifResult {
+    long::run(p, am::ERLANG, atom!("bitstring_to_list"), &[bits], |p| bits_to_list(p, bits))
+}
+
+fn bits_to_list(p: &mut Process, bits: Term) -> Result<Term, Stop> {
     let view = bits.as_bits().ok_or(Raise::BADARG)?;
     let whole = view.bit_size / 8;
+    check(whole, QUICK_STEPS)?;
     let rest = view.bit_size % 8;
     let tail = if rest == 0 {
         Term::NIL

@@ -2,6 +2,7 @@
 
 use crate::args::{binary_of, list_of, pair_of, size_of};
 use crate::guards::part_range;
+use crate::long::{self, QUICK_BYTES, QUICK_COPY_BYTES, Stop, check, may_take_long};
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use parking_lot::RwLock;
 use std::collections::HashMap;
@@ -9,7 +10,7 @@ use std::ops::Deref;
 use swarmrt_machine::links::RefValue;
 use swarmrt_machine::{BifResult, Process, Raise, bif};
 use swarmrt_term::binary::{HEAP_BIN_BYTES_MAX, SharedBytes, shared_bin};
-use swarmrt_term::{Alloc, Bits, RefKind, Subtag, Term, atom, bigint};
+use swarmrt_term::{Alloc, Bits, RefKind, Subtag, Term, am, atom, bigint};
 
 /// Bytes that are searched or copied for one reduction.
 const BYTES_PER_REDUCTION: usize = 200;
@@ -44,6 +45,24 @@ impl Patterns {
             Patterns::Byte(byte) => memchr::memchr(*byte, rest).map(|at| (from + at, 1)),
             Patterns::One(finder) => finder.find(rest).map(|at| (from + at, finder.needle().len())),
             Patterns::Several(automaton) => automaton.find(rest).map(|found| (from + found.start(), found.len())),
+        }
+    }
+
+    /// The same, as far as there is time.
+    fn find_quickly(&self, text: &[u8], from: usize) -> Result<Option<(usize, usize)>, Stop> {
+        if text.len() - from <= QUICK_BYTES || may_take_long() {
+            return Ok(self.find(text, from));
+        }
+        let longest = match self {
+            Patterns::Byte(_) => 1,
+            Patterns::One(finder) => finder.needle().len(),
+            Patterns::Several(automaton) => automaton.max_pattern_len(),
+        };
+        // What is found near the end of the part might be longer in the whole.
+        let part = from + QUICK_BYTES;
+        match self.find(&text[..part], from) {
+            Some((at, len)) if at + longest <= part => Ok(Some((at, len))),
+            _ => Err(Stop::Long),
         }
     }
 }
@@ -181,16 +200,19 @@ fn match_3(p: &mut Process, subject: Term, pattern: Term, options: Term) -> BifR
         // Answered before the pattern is looked at, as in OTP; so below.
         return Ok(Term::atom(atom!("nomatch")));
     }
-    match patterns_of(p, pattern)?.find(&bytes[..end], start) {
-        Some(place) => {
-            p.bump_reductions((place.0 - start) / BYTES_PER_REDUCTION);
-            Ok(found(p, place))
-        }
-        None => {
-            p.bump_reductions((end - start) / BYTES_PER_REDUCTION);
-            Ok(Term::atom(atom!("nomatch")))
-        }
-    }
+    let patterns = patterns_of(p, pattern)?;
+    long::run(p, am::BINARY, atom!("match"), &[subject, pattern, options], |p| {
+        Ok(match patterns.find_quickly(&bytes[..end], start)? {
+            Some(place) => {
+                p.bump_reductions((place.0 - start) / BYTES_PER_REDUCTION);
+                found(p, place)
+            }
+            None => {
+                p.bump_reductions((end - start) / BYTES_PER_REDUCTION);
+                Term::atom(atom!("nomatch"))
+            }
+        })
+    })
 }
 
 fn all_matches(p: &mut Process, patterns: &Patterns, text: &[u8], start: usize) -> Vec<(usize, usize)> {
@@ -217,11 +239,14 @@ fn matches_3(p: &mut Process, subject: Term, pattern: Term, options: Term) -> Bi
         return Ok(Term::NIL);
     }
     let patterns = patterns_of(p, pattern)?;
-    let places = all_matches(p, &patterns, &bytes[..end], start);
-    Ok(places.iter().rev().fold(Term::NIL, |list, &place| {
-        let pair = found(p, place);
-        p.cons(pair, list)
-    }))
+    long::run(p, am::BINARY, atom!("matches"), &[subject, pattern, options], |p| {
+        check(end - start, QUICK_BYTES)?;
+        let places = all_matches(p, &patterns, &bytes[..end], start);
+        Ok(places.iter().rev().fold(Term::NIL, |list, &place| {
+            let pair = found(p, place);
+            p.cons(pair, list)
+        }))
+    })
 }
 
 #[bif("binary:split/2")]
@@ -231,6 +256,10 @@ fn split_2(p: &mut Process, subject: Term, pattern: Term) -> BifResult {
 
 #[bif("binary:split/3")]
 fn split_3(p: &mut Process, subject: Term, pattern: Term, options: Term) -> BifResult {
+    long::run(p, am::BINARY, atom!("split"), &[subject, pattern, options], |p| split(p, subject, pattern, options))
+}
+
+fn split(p: &mut Process, subject: Term, pattern: Term, options: Term) -> Result<Term, Stop> {
     let bytes = binary_of(subject)?;
     let options = options_of(options, bytes.len(), true)?;
     let (start, end) = options.scope;
@@ -238,10 +267,12 @@ fn split_3(p: &mut Process, subject: Term, pattern: Term, options: Term) -> BifR
         Vec::new()
     } else if options.global {
         let patterns = patterns_of(p, pattern)?;
+        check(end - start, QUICK_BYTES)?;
         all_matches(p, &patterns, &bytes[..end], start)
     } else {
-        p.bump_reductions((end - start) / BYTES_PER_REDUCTION);
-        patterns_of(p, pattern)?.find(&bytes[..end], start).into_iter().collect()
+        let place = patterns_of(p, pattern)?.find_quickly(&bytes[..end], start)?;
+        p.bump_reductions((place.map_or(end, |(at, _)| at) - start) / BYTES_PER_REDUCTION);
+        place.into_iter().collect()
     };
     if places.is_empty() {
         let nothing = bytes.is_empty() && (options.trim || options.trim_all);
@@ -286,9 +317,7 @@ fn last(p: &mut Process, binary: Term) -> BifResult {
 
 #[bif("binary:copy/1")]
 fn copy_1(p: &mut Process, binary: Term) -> BifResult {
-    let bytes = binary_of(binary)?;
-    p.bump_reductions(bytes.len() / BYTES_PER_REDUCTION);
-    Ok(p.binary(&bytes))
+    long::run(p, am::BINARY, atom!("copy"), &[binary], |p| copied(p, binary, 1))
 }
 
 #[bif("binary:copy/2")]
@@ -297,8 +326,14 @@ fn copy_2(p: &mut Process, binary: Term, count: Term) -> BifResult {
     if count == 0 && binary.is_bitstring() {
         return Ok(p.binary(&[]));
     }
+    long::run(p, am::BINARY, atom!("copy"), &[binary, Term::small(count as i64)], |p| copied(p, binary, count))
+}
+
+fn copied(p: &mut Process, binary: Term, count: usize) -> Result<Term, Stop> {
     let bytes = binary_of(binary)?;
     let size = bytes.len().checked_mul(count).ok_or(Raise::SYSTEM_LIMIT)?;
+    // Short ones are not copied at the speed of memory.
+    check(size / bytes.len().clamp(1, 64), QUICK_COPY_BYTES / 64)?;
     if size <= 64 {
         return Ok(p.binary(&bytes.repeat(count)));
     }

@@ -1,23 +1,35 @@
 //! Hashes and checksums: `phash2`, MD5, CRC-32, Adler-32.
 
 use crate::args::{binary_of, iodata_bytes, size_of};
+use crate::long::{self, QUICK_BYTES, check_term};
 use md5::{Digest, Md5};
 use swarmrt_machine::{BifResult, Process, Raise, bif};
-use swarmrt_term::{Alloc, Term, hash};
+use swarmrt_term::{Alloc, Term, am, atom, hash};
 
 #[bif("erlang:phash2/1")]
-fn phash2_1(_p: &mut Process, term: Term) -> BifResult {
-    Ok(Term::small(i64::from(hash::phash2(term))))
+fn phash2_1(p: &mut Process, term: Term) -> BifResult {
+    long::run(p, am::ERLANG, atom!("phash2"), &[term], |_| {
+        check_term(term)?;
+        Ok(Term::small(i64::from(hash::phash2(term))))
+    })
 }
 
 #[bif("erlang:phash2/2")]
-fn phash2_2(_p: &mut Process, term: Term, range: Term) -> BifResult {
-    Ok(Term::small(i64::from(hash::phash2_range(term, range_of(range)?))))
+fn phash2_2(p: &mut Process, term: Term, range: Term) -> BifResult {
+    long::run(p, am::ERLANG, atom!("phash2"), &[term, range], |_| {
+        let size = range_of(range)?;
+        check_term(term)?;
+        Ok(Term::small(i64::from(hash::phash2_range(term, size))))
+    })
 }
 
 #[bif("erlang:phash/2")]
-fn phash(_p: &mut Process, term: Term, range: Term) -> BifResult {
-    Ok(Term::small(hash::phash(term, range_of(range)?) as i64))
+fn phash(p: &mut Process, term: Term, range: Term) -> BifResult {
+    long::run(p, am::ERLANG, atom!("phash"), &[term, range], |_| {
+        let size = range_of(range)?;
+        check_term(term)?;
+        Ok(Term::small(hash::phash(term, size) as i64))
+    })
 }
 
 fn range_of(range: Term) -> Result<u64, Raise> {
@@ -26,9 +38,11 @@ fn range_of(range: Term) -> Result<u64, Raise> {
 
 #[bif("erlang:md5/1")]
 fn md5(p: &mut Process, data: Term) -> BifResult {
-    let bytes = iodata_bytes(data)?;
-    p.bump_reductions(bytes.len() / 100);
-    Ok(p.binary(&Md5::digest(&bytes)))
+    long::run(p, am::ERLANG, atom!("md5"), &[data], |p| {
+        let bytes = iodata_bytes(data, QUICK_BYTES)?;
+        p.bump_reductions(bytes.len() / 100);
+        Ok(p.binary(&Md5::digest(&bytes)))
+    })
 }
 
 /// The state of an MD5 under way, as programs keep it: what was hashed so far is 64-byte blocks in the four
@@ -103,11 +117,13 @@ fn md5_init(p: &mut Process) -> BifResult {
 
 #[bif("erlang:md5_update/2")]
 fn md5_update(p: &mut Process, state: Term, data: Term) -> BifResult {
-    let mut state = Md5State::of(state)?;
-    let bytes = iodata_bytes(data)?;
-    p.bump_reductions(bytes.len() / 100);
-    state.update(&bytes);
-    Ok(state.to_term(p))
+    long::run(p, am::ERLANG, atom!("md5_update"), &[state, data], |p| {
+        let mut state = Md5State::of(state)?;
+        let bytes = iodata_bytes(data, QUICK_BYTES)?;
+        p.bump_reductions(bytes.len() / 100);
+        state.update(&bytes);
+        Ok(state.to_term(p))
+    })
 }
 
 #[bif("erlang:md5_final/1")]
@@ -149,17 +165,21 @@ fn word_of(term: Term) -> Result<u32, Raise> {
     term.as_small().and_then(|value| u32::try_from(value).ok()).ok_or(Raise::BADARG)
 }
 
+fn checksum(p: &mut Process, data: Term, of: impl FnOnce(&[u8]) -> u32) -> Result<Term, long::Stop> {
+    let bytes = iodata_bytes(data, QUICK_BYTES)?;
+    p.bump_reductions(bytes.len() / 100);
+    Ok(Term::small(i64::from(of(&bytes))))
+}
+
 #[bif("erlang:crc32/1")]
 fn crc32_1(p: &mut Process, data: Term) -> BifResult {
-    crc32_2(p, Term::small(0), data)
+    long::run(p, am::ERLANG, atom!("crc32"), &[data], |p| checksum(p, data, |bytes| crc_of(0, bytes)))
 }
 
 #[bif("erlang:crc32/2")]
 fn crc32_2(p: &mut Process, before: Term, data: Term) -> BifResult {
     let before = word_of(before)?;
-    let bytes = iodata_bytes(data)?;
-    p.bump_reductions(bytes.len() / 100);
-    Ok(Term::small(i64::from(crc_of(before, &bytes))))
+    long::run(p, am::ERLANG, atom!("crc32"), &[Term::small(i64::from(before)), data], |p| checksum(p, data, |bytes| crc_of(before, bytes)))
 }
 
 /// The product of two polynomials modulo the CRC's, both reflected.
@@ -207,15 +227,13 @@ fn adler_of(before: u32, bytes: &[u8]) -> u32 {
 
 #[bif("erlang:adler32/1")]
 fn adler32_1(p: &mut Process, data: Term) -> BifResult {
-    adler32_2(p, Term::small(1), data)
+    long::run(p, am::ERLANG, atom!("adler32"), &[data], |p| checksum(p, data, |bytes| adler_of(1, bytes)))
 }
 
 #[bif("erlang:adler32/2")]
 fn adler32_2(p: &mut Process, before: Term, data: Term) -> BifResult {
     let before = word_of(before)?;
-    let bytes = iodata_bytes(data)?;
-    p.bump_reductions(bytes.len() / 100);
-    Ok(Term::small(i64::from(adler_of(before, &bytes))))
+    long::run(p, am::ERLANG, atom!("adler32"), &[Term::small(i64::from(before)), data], |p| checksum(p, data, |bytes| adler_of(before, bytes)))
 }
 
 #[bif("erlang:adler32_combine/3")]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use swarmrt_machine::code::{ModuleCode, Prepared};
 use swarmrt_machine::{BifResult, Process, Raise, bif};
 use swarmrt_term::etf::{self, DecodeOptions};
-use swarmrt_term::{Alloc, Atom, FunIdentity, Mfa, RefKind, Term, am, atom};
+use swarmrt_term::{Alloc, Atom, Mfa, RefKind, Term, am, atom};
 
 /// Modules between `prepare_loading` and `finish_loading`, by the number of the magic reference.
 #[derive(Default)]
@@ -190,34 +190,34 @@ fn check_old_code(p: &mut Process, module: Term) -> BifResult {
 fn purge_module(p: &mut Process, module: Term, operation: Term) -> BifResult {
     let (name, operation) = (module_name(module)?, operation.as_atom().ok_or(Raise::BADARG)?);
     Ok(Term::bool(match operation.name() {
-        "prepare" | "prepare_on_load" => p.vm.code.has_old(name),
-        "abort" => false,
-        "complete" => {
-            let Some(old) = p.vm.code.purge(name) else { return Ok(Term::bool(false)) };
-            // Terms anywhere may still point at its literals, and a thread may be about to leave its code.
-            std::mem::forget(old);
-            true
+        "prepare" | "prepare_on_load" => p.vm.code.prepare_purge(name),
+        "abort" => {
+            p.vm.code.abort_purge(name);
+            false
         }
+        "complete" => match p.vm.code.purge(name) {
+            Some(old) => {
+                let ranges = old.literals.ranges().collect();
+                p.vm.retirement.add(p.vm, ranges, Box::new(old));
+                true
+            }
+            None => false,
+        },
         _ => return Err(Raise::BADARG),
     }))
 }
 
-/// Whether the process would return into, or holds a fun of, the old version of a module.
+/// Whether the process runs or would return into the old version of a module. It is between turns. A fun does not
+/// count, as in OTP: once its code is purged, it is a fun that leads nowhere.
 pub fn uses_old_code(p: &mut Process, module: Atom) -> bool {
     let Some(old) = p.vm.code.slot(module).and_then(|slot| slot.old) else { return false };
     let range = old.range();
-    if range.contains(&(p.ip as usize)) {
-        return true;
-    }
-    let mut found = false;
+    let mut found = range.contains(&(p.ip as usize));
     p.return_addresses(|address| {
-        found = range.contains(&address);
+        found |= range.contains(&address);
         !found
     });
-    found || p.holds_fun(|identity: &FunIdentity| {
-        let entry = swarmrt_machine::code::FunEntry::of(identity).entry() as usize;
-        range.contains(&entry)
-    })
+    found
 }
 
 #[bif("erts_internal:check_dirty_process_code/2")]
@@ -321,6 +321,6 @@ fn beamfile_module_md5(p: &mut Process, binary: Term) -> BifResult {
 
 #[bif("erts_literal_area_collector:release_area_switch/0")]
 fn release_area_switch(_p: &mut Process) -> BifResult {
-    // Literals of purged modules are kept.
+    // The machine gives literals back by itself: see `swarmrt_machine::code::retire`.
     Ok(Term::bool(false))
 }

@@ -6,6 +6,7 @@
 mod args;
 mod atomics;
 mod atoms;
+mod backtrace;
 mod binaries;
 mod binary_module;
 mod checksums;
@@ -15,6 +16,7 @@ mod ets;
 mod guards;
 mod identifiers;
 mod lists;
+mod long;
 mod maps;
 mod math;
 mod memory;
@@ -30,7 +32,9 @@ mod error;
 mod ports;
 mod process;
 mod process_info;
+mod statistics;
 mod system;
+mod system_info;
 mod time;
 mod timers;
 
@@ -39,7 +43,7 @@ pub use code::PRE_LOADED;
 /// Readies the machine-wide state of the built-ins. `release` and `erts` are the versions of the OTP
 /// whose libraries run.
 pub fn register(vm: &'static swarmrt_machine::Vm, release: &str, erts: &str) {
-    let versions = vm.extension::<system::Release>();
+    let versions = vm.extension::<system_info::Release>();
     let _ = versions.otp.set(release.to_owned());
     let _ = versions.erts.set(erts.to_owned());
     ets::register(vm);

@@ -1,6 +1,7 @@
 //! The built-ins of `lists`, and `++` and `--`.
 
 use crate::args::{badarg, size_of};
+use crate::long::{self, Stop, check, list_length};
 use std::collections::BTreeMap;
 use swarmrt_machine::{BifResult, Process, Raise, bif};
 use swarmrt_term::{Alloc, Atom, Mfa, Term, am, atom, compare_exact, equal, equal_exact};
@@ -177,21 +178,33 @@ impl Ord for Exact {
     }
 }
 
+/// Elements of both lists together that are compared at once.
+const QUICK_SUBTRACTION: usize = 5_000;
+
 #[bif("erlang:--/2")]
+fn subtract_operator(p: &mut Process, from: Term, what: Term) -> BifResult {
+    long::run(p, am::ERLANG, atom!("--"), &[from, what], |p| difference(p, from, what))
+}
+
 #[bif("erlang:subtract/2")]
 fn subtract(p: &mut Process, from: Term, what: Term) -> BifResult {
-    let items = from.list_to_vec().ok_or(Raise::BADARG)?;
-    let removals = what.list_to_vec().ok_or(Raise::BADARG)?;
-    if items.is_empty() || removals.is_empty() {
+    long::run(p, am::ERLANG, atom!("subtract"), &[from, what], |p| difference(p, from, what))
+}
+
+fn difference(p: &mut Process, from: Term, what: Term) -> Result<Term, Stop> {
+    let (items, removals) = (list_length(from)?, list_length(what)?);
+    if items == 0 || removals == 0 {
         return Ok(from);
     }
-    p.bump_reductions((items.len() + removals.len()) / ELEMENTS_PER_REDUCTION);
+    check(items + removals, QUICK_SUBTRACTION)?;
+    let removals = what.list_to_vec().ok_or(Raise::BADARG)?;
+    p.bump_reductions((items + removals.len()) / ELEMENTS_PER_REDUCTION);
     let mut counts: BTreeMap<Exact, usize> = BTreeMap::new();
     for &item in &removals {
         *counts.entry(Exact(item)).or_default() += 1;
     }
     let mut left = removals.len();
-    let mut kept = Vec::with_capacity(items.len());
+    let mut kept = Vec::with_capacity(items);
     let mut rest = from;
     while let Some(cell) = rest.as_cons() {
         if left == 0 {

@@ -1,6 +1,7 @@
 //! What `erlang:memory/0,1` is made of: it asks `system_info` for the sizes of OTP's allocators and of some areas.
 
 use crate::ets;
+use swarmrt_machine::table::ProcessCell;
 use swarmrt_machine::{BifResult, Process, Raise, signal};
 use swarmrt_term::{Alloc, Atom, FragmentHeap, Term, am, atom, usage};
 
@@ -11,7 +12,8 @@ pub(crate) fn memory_internal(p: &mut Process, elements: &[Term]) -> BifResult {
     if !reference.is_reference() {
         return Err(Raise::BADARG);
     }
-    let sizes = [("eheap_alloc", usage::HEAPS.bytes()), ("ets_alloc", ets::memory_bytes(p)), ("binary_alloc", usage::BINARIES.bytes())];
+    let processes = usage::HEAPS.sum() + p.vm.processes.count() * size_of::<ProcessCell>();
+    let sizes = [("eheap_alloc", processes), ("ets_alloc", ets::memory_bytes(p)), ("binary_alloc", usage::BINARIES.sum())];
     let mut heap = FragmentHeap::new();
     let mut data = Term::NIL;
     for (name, bytes) in sizes {
@@ -41,12 +43,10 @@ pub(crate) fn threads(p: &Process) -> i64 {
 
 /// `erlang:system_info(allocated_areas)`: what the allocators do not know of.
 pub(crate) fn allocated_areas(p: &mut Process) -> Term {
-    /// Bytes that an atom takes in the table, its name apart.
-    const ATOM_BYTES: usize = 48;
-    let atoms = Atom::count() * (ATOM_BYTES + 16);
+    let (atoms, atoms_used) = Atom::bytes();
     let code: usize = p.vm.code.loaded().into_iter().filter_map(|name| p.vm.code.current(name)).map(|module| module.range().len()).sum();
     let external = p.tuple(&[Term::atom(atom!("external_alloc")), Term::small((atoms + code) as i64)]);
-    let atoms = p.tuple(&[Term::atom(atom!("atom_space")), Term::small(atoms as i64), Term::small(atoms as i64)]);
+    let atoms = p.tuple(&[Term::atom(atom!("atom_space")), Term::small(atoms as i64), Term::small(atoms_used as i64)]);
     let code = p.tuple(&[Term::atom(atom!("loaded_code")), Term::small(code as i64)]);
     p.list(&[external, atoms, code])
 }

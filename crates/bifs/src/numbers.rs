@@ -1,6 +1,7 @@
 //! Numbers: arithmetic as functions, conversions between integers, floats and text.
 
 use crate::args::{atom_of, binary_of, byte_list_of, list_of, pair_of};
+use crate::long::{self, Stop, check, list_length};
 use swarmrt_machine::{BifResult, Process, Raise, bif};
 use swarmrt_term::bigint::{self, ArithError, ParseError};
 use swarmrt_term::float::{self, Format};
@@ -91,10 +92,14 @@ fn base_of(base: Term) -> Result<u32, Raise> {
     base.as_small().filter(|base| BASES.contains(base)).map(|base| base as u32).ok_or(Raise::BADARG)
 }
 
-fn integer_text(p: &mut Process, number: Term, base: u32) -> Result<String, Raise> {
+/// Digits of a number that are converted at once: the time grows with their square.
+const QUICK_DIGITS: usize = 4_000;
+
+fn integer_text(p: &mut Process, number: Term, base: u32) -> Result<String, Stop> {
     if !number.is_integer() {
-        return Err(Raise::BADARG);
+        return Err(Raise::BADARG.into());
     }
+    check(number.as_big().map_or(0, |big| big.digits().len() * 19), QUICK_DIGITS)?;
     let text = bigint::to_string_radix(number, base);
     p.bump_reductions(text.len() / 20);
     Ok(text)
@@ -102,26 +107,34 @@ fn integer_text(p: &mut Process, number: Term, base: u32) -> Result<String, Rais
 
 #[bif("erlang:integer_to_list/1")]
 fn integer_to_list(p: &mut Process, number: Term) -> BifResult {
-    let text = integer_text(p, number, 10)?;
-    Ok(p.string(&text))
+    long::run(p, am::ERLANG, atom!("integer_to_list"), &[number], |p| {
+        let text = integer_text(p, number, 10)?;
+        Ok(p.string(&text))
+    })
 }
 
 #[bif("erlang:integer_to_list/2")]
 fn integer_to_list_2(p: &mut Process, number: Term, base: Term) -> BifResult {
-    let text = integer_text(p, number, base_of(base)?)?;
-    Ok(p.string(&text))
+    long::run(p, am::ERLANG, atom!("integer_to_list"), &[number, base], |p| {
+        let text = integer_text(p, number, base_of(base)?)?;
+        Ok(p.string(&text))
+    })
 }
 
 #[bif("erlang:integer_to_binary/1")]
 fn integer_to_binary(p: &mut Process, number: Term) -> BifResult {
-    let text = integer_text(p, number, 10)?;
-    Ok(p.binary(text.as_bytes()))
+    long::run(p, am::ERLANG, atom!("integer_to_binary"), &[number], |p| {
+        let text = integer_text(p, number, 10)?;
+        Ok(p.binary(text.as_bytes()))
+    })
 }
 
 #[bif("erlang:integer_to_binary/2")]
 fn integer_to_binary_2(p: &mut Process, number: Term, base: Term) -> BifResult {
-    let text = integer_text(p, number, base_of(base)?)?;
-    Ok(p.binary(text.as_bytes()))
+    long::run(p, am::ERLANG, atom!("integer_to_binary"), &[number, base], |p| {
+        let text = integer_text(p, number, base_of(base)?)?;
+        Ok(p.binary(text.as_bytes()))
+    })
 }
 
 fn parse_integer(p: &mut Process, text: &[u8], base: u32) -> BifResult {
@@ -134,22 +147,35 @@ fn parse_integer(p: &mut Process, text: &[u8], base: u32) -> BifResult {
 
 #[bif("erlang:list_to_integer/1")]
 fn list_to_integer(p: &mut Process, list: Term) -> BifResult {
-    parse_integer(p, &byte_list_of(list).ok_or(Raise::BADARG)?, 10)
+    long::run(p, am::ERLANG, atom!("list_to_integer"), &[list], |p| integer_of_list(p, list, 10))
+}
+
+fn integer_of_list(p: &mut Process, list: Term, base: u32) -> Result<Term, Stop> {
+    list_length(list)?;
+    let text = byte_list_of(list).ok_or(Raise::BADARG)?;
+    check(text.len(), QUICK_DIGITS)?;
+    Ok(parse_integer(p, &text, base)?)
 }
 
 #[bif("erlang:list_to_integer/2")]
 fn list_to_integer_2(p: &mut Process, list: Term, base: Term) -> BifResult {
-    parse_integer(p, &byte_list_of(list).ok_or(Raise::BADARG)?, base_of(base)?)
+    long::run(p, am::ERLANG, atom!("list_to_integer"), &[list, base], |p| integer_of_list(p, list, base_of(base)?))
 }
 
 #[bif("erlang:binary_to_integer/1")]
 fn binary_to_integer(p: &mut Process, binary: Term) -> BifResult {
-    parse_integer(p, &binary_of(binary)?, 10)
+    long::run(p, am::ERLANG, atom!("binary_to_integer"), &[binary], |p| integer_of_binary(p, binary, 10))
+}
+
+fn integer_of_binary(p: &mut Process, binary: Term, base: u32) -> Result<Term, Stop> {
+    let text = binary_of(binary)?;
+    check(text.len(), QUICK_DIGITS)?;
+    Ok(parse_integer(p, &text, base)?)
 }
 
 #[bif("erlang:binary_to_integer/2")]
 fn binary_to_integer_2(p: &mut Process, binary: Term, base: Term) -> BifResult {
-    parse_integer(p, &binary_of(binary)?, base_of(base)?)
+    long::run(p, am::ERLANG, atom!("binary_to_integer"), &[binary, base], |p| integer_of_binary(p, binary, base_of(base)?))
 }
 
 /// What `string:list_to_integer/1` and `string:list_to_float/1` answer when there is no number.

@@ -1,12 +1,11 @@
 //! `persistent_term`: terms that all processes read without copying.
 //!
-//! Each value lives in a literal area of its own. A replaced or erased value may still be in use by any process,
-//! so that its area is kept for good.
+//! Each value lives in a literal area of its own. A replaced or erased value may still be in use by any process:
+//! it is freed as literals are, see `swarmrt_machine::code::retire`.
 
 use crate::args::badarg;
 use parking_lot::RwLock;
 use std::collections::HashMap;
-use std::mem::ManuallyDrop;
 use swarmrt_heap::LiteralArea;
 use swarmrt_machine::{BifResult, Process, Raise, bif};
 use swarmrt_term::{Alloc, Term, am, atom, equal_exact, hash, map};
@@ -15,7 +14,7 @@ use swarmrt_term::{Alloc, Term, am, atom, equal_exact, hash, map};
 struct Entry {
     key: Term,
     value: Term,
-    area: ManuallyDrop<LiteralArea>,
+    area: LiteralArea,
 }
 
 #[derive(Default)]
@@ -30,13 +29,13 @@ impl Table {
     fn find(&self, key: Term) -> Option<&Entry> {
         self.entries.get(&hash::internal_hash(key))?.iter().find(|entry| equal_exact(entry.key, key))
     }
-    fn remove(&mut self, key: Term) -> bool {
-        let Some(bucket) = self.entries.get_mut(&hash::internal_hash(key)) else { return false };
-        let Some(at) = bucket.iter().position(|entry| equal_exact(entry.key, key)) else { return false };
+    fn remove(&mut self, key: Term) -> Option<Entry> {
+        let bucket = self.entries.get_mut(&hash::internal_hash(key))?;
+        let at = bucket.iter().position(|entry| equal_exact(entry.key, key))?;
         let entry = bucket.swap_remove(at);
         self.count -= 1;
         self.words -= entry.area.words();
-        true
+        Some(entry)
     }
 }
 
@@ -77,17 +76,29 @@ fn put(p: &mut Process, key: Term, value: Term) -> BifResult {
         return Ok(Term::atom(am::OK));
     }
     let mut area = LiteralArea::new();
-    let entry = Entry { key: area.copy_in(key), value: area.copy_in(value), area: ManuallyDrop::new(area) };
-    table.remove(key);
+    let entry = Entry { key: area.copy_in(key), value: area.copy_in(value), area };
+    let before = table.remove(key);
     table.count += 1;
     table.words += entry.area.words();
     table.entries.entry(hash::internal_hash(key)).or_default().push(entry);
+    drop(table);
+    retire(p, before);
     Ok(Term::atom(am::OK))
+}
+
+/// Frees what is not in the table any more, once no process uses it.
+fn retire(p: &Process, entries: impl IntoIterator<Item = Entry>) {
+    for entry in entries {
+        p.vm.retirement.add(p.vm, entry.area.ranges().collect(), Box::new(entry.area));
+    }
 }
 
 #[bif("persistent_term:erase/1")]
 fn erase(p: &mut Process, key: Term) -> BifResult {
-    Ok(Term::bool(terms(p).table.write().remove(key)))
+    let erased = terms(p).table.write().remove(key);
+    let found = erased.is_some();
+    retire(p, erased);
+    Ok(Term::bool(found))
 }
 
 #[bif("persistent_term:info/0")]
@@ -102,6 +113,7 @@ fn info(p: &mut Process) -> BifResult {
 
 #[bif("erts_internal:erase_persistent_terms/0")]
 fn erase_all(p: &mut Process) -> BifResult {
-    *terms(p).table.write() = Table::default();
+    let all = std::mem::take(&mut *terms(p).table.write());
+    retire(p, all.entries.into_values().flatten());
     if p.exiting { badarg() } else { Ok(Term::atom(am::OK)) }
 }

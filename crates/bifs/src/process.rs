@@ -1,5 +1,7 @@
 //! Built-ins that make, end, relate and address processes.
 
+use crate::system_info::heap_words;
+use std::sync::atomic::Ordering;
 use swarmrt_machine::links::{AliasMode, Monitor, RefValue, Tag, Watched};
 use swarmrt_machine::process::{MaxHeapSize, Priority, run_state};
 use swarmrt_machine::spawn::{SpawnOptions, Start, spawn};
@@ -73,8 +75,9 @@ fn monitor_ref(p: &mut Process, alias: Option<AliasMode>) -> RefValue {
     }
 }
 
-fn max_heap_size(term: Term) -> Option<MaxHeapSize> {
-    let mut limit = MaxHeapSize { words: 0, kill: true, error_logger: true };
+/// A limit as given; what it does not say is as for the whole machine.
+pub fn max_heap_size(vm: &Vm, term: Term) -> Option<MaxHeapSize> {
+    let mut limit = default_max_heap_size(vm);
     if let Some(words) = term.as_small() {
         limit.words = usize::try_from(words).ok()?;
         return Some(limit);
@@ -90,6 +93,11 @@ fn max_heap_size(term: Term) -> Option<MaxHeapSize> {
         limit.error_logger = log.as_bool()?;
     }
     Some(limit)
+}
+
+/// The scheduler that a process is to be bound to; 0 for none.
+fn scheduler_number(vm: &Vm, term: Term) -> Option<u32> {
+    u32::try_from(term.as_small()?).ok().filter(|&number| number as usize <= vm.schedulers.count())
 }
 
 fn spawn_options(p: &mut Process, list: Term) -> Option<(SpawnOptions, Option<RefValue>)> {
@@ -118,12 +126,10 @@ fn spawn_options(p: &mut Process, list: Term) -> Option<(SpawnOptions, Option<Re
                 reference = Some(made);
             }
             "priority" => options.priority = Priority::of(value.as_atom()?)?,
-            "min_heap_size" => options.min_heap_words = Some(u32::try_from(value.as_small()?).ok()?),
+            "min_heap_size" => options.min_heap_words = Some(heap_words(value).ok()?),
             "fullsweep_after" => options.fullsweep_after = Some(u32::try_from(value.as_small()?).ok()?),
-            "min_bin_vheap_size" => {
-                value.as_small().filter(|&size| size >= 0)?;
-            }
-            "max_heap_size" => options.max_heap_size = Some(max_heap_size(value)?),
+            "min_bin_vheap_size" => options.min_bin_vheap_words = Some(heap_words(value).ok()?),
+            "max_heap_size" => options.max_heap_size = Some(max_heap_size(p.vm, value)?),
             "message_queue_data" => {
                 let place = value.as_atom()?;
                 if !matches!(place.name(), "on_heap" | "off_heap") {
@@ -132,12 +138,13 @@ fn spawn_options(p: &mut Process, list: Term) -> Option<(SpawnOptions, Option<Re
                 options.message_queue_data = Some(place);
             }
             "async_dist" => options.async_dist = value.as_bool()?,
-            // A wish, undocumented in OTP: processes move between schedulers here.
-            "scheduler" => {
-                value.as_small().filter(|&number| number >= 0)?;
-            }
+            "scheduler" => options.scheduler = scheduler_number(p.vm, value)?,
             _ => return None,
         }
+    }
+    let least = options.min_heap_words.unwrap_or_else(|| p.vm.process_defaults.min_heap_words()) as usize;
+    if options.max_heap_size.is_some_and(|limit| limit.words != 0 && limit.words < least) {
+        return None;
     }
     Some((options, reference))
 }
@@ -625,19 +632,19 @@ fn set_flag(p: &mut Process, flag: Atom, value: Term) -> Option<Term> {
             Term::atom(std::mem::replace(&mut p.extra().error_handler, module))
         }
         "min_heap_size" => {
-            let words = size(value)?;
+            let words = heap_words(value).ok()?;
             Term::small(i64::from(std::mem::replace(&mut p.heap.min_heap_words, words)))
         }
         "min_bin_vheap_size" => {
-            size(value)?;
-            Term::small(46_422)
+            let words = heap_words(value).ok()?;
+            Term::small(i64::from(std::mem::replace(&mut p.heap.min_bin_vheap_words, words)))
         }
         "fullsweep_after" => {
             let count = size(value)?;
             Term::small(i64::from(std::mem::replace(&mut p.heap.fullsweep_after, count)))
         }
         "max_heap_size" => {
-            let limit = max_heap_size(value)?;
+            let limit = max_heap_size(p.vm, value).filter(|limit| limit.words == 0 || limit.words >= p.heap.min_heap_words as usize)?;
             let before = std::mem::replace(&mut p.extra().max_heap_size, limit);
             max_heap_term(p, before)
         }
@@ -650,8 +657,9 @@ fn set_flag(p: &mut Process, flag: Atom, value: Term) -> Option<Term> {
             Term::bool(std::mem::replace(&mut p.extra().sensitive, on))
         }
         "save_calls" => {
-            let count = size(value)? as usize;
-            Term::small(std::mem::replace(&mut p.extra().save_calls, count) as i64)
+            // Calls are not recorded here.
+            size(value).filter(|&count| count == 0)?;
+            Term::small(0)
         }
         "async_dist" => {
             let on = value.as_bool()?;
@@ -670,6 +678,11 @@ fn monitor_nodes(p: &mut Process, on: Term) -> Option<Term> {
     let before = *count;
     *count = if on { before + 1 } else { 0 };
     Some(Term::small(i64::from(before)))
+}
+
+/// The limit for processes for which nobody has set one.
+pub fn default_max_heap_size(vm: &Vm) -> MaxHeapSize {
+    vm.default_max_heap_size().unwrap_or(MaxHeapSize { words: 0, kill: true, error_logger: true })
 }
 
 pub fn max_heap_term(p: &mut Process, limit: MaxHeapSize) -> Term {
@@ -693,7 +706,22 @@ fn process_flag_2(p: &mut Process, flag: Term, value: Term) -> BifResult {
         return monitor_nodes(p, value).ok_or(Raise::BADARG);
     }
     let flag = flag.as_atom().ok_or(Raise::BADARG)?;
+    if flag == atom!("scheduler") {
+        return bind(p, value);
+    }
     set_flag(p, flag, value).ok_or(Raise::BADARG)
+}
+
+/// Binds the process to a scheduler (0: to none), and has it go on there.
+fn bind(p: &mut Process, value: Term) -> BifResult {
+    if let Some(before) = p.bif_state.take() {
+        let before = *before.downcast::<u32>().expect("a built-in finds its own state");
+        return Ok(Term::small(i64::from(before)));
+    }
+    let number = scheduler_number(p.vm, value).ok_or(Raise::BADARG)?;
+    let before = p.shared().bound.swap(number, Ordering::Relaxed);
+    p.bif_state = Some(Box::new(before));
+    Err(Raise::Yield)
 }
 
 #[bif("erts_internal:process_flag/3")]
@@ -705,8 +733,10 @@ fn process_flag_3(p: &mut Process, pid: Term, flag: Term, value: Term) -> BifRes
     if pid == p.id() {
         return Ok(set_flag(p, flag, value).unwrap_or(Term::atom(am::BADARG)));
     }
-    let Some(count) = value.as_small().and_then(|count| usize::try_from(count).ok()) else { return Ok(Term::atom(am::BADARG)) };
-    ask(p, pid, move |process| Term::small(std::mem::replace(&mut process.extra().save_calls, count) as i64), Term::atom(am::BADARG))
+    if value != Term::small(0) {
+        return Ok(Term::atom(am::BADARG));
+    }
+    ask(p, pid, |_| Term::small(0), Term::atom(am::BADARG))
 }
 
 #[bif("erlang:hibernate/3")]
@@ -806,6 +836,7 @@ fn request_system_task_4(p: &mut Process, requester: Term, pid: Term, _priority:
     let kind = request.get(0).as_atom().ok_or(Raise::BADARG)?;
     let module = request.elements().get(2).and_then(|module| module.as_atom());
     let id = Tag::new(request.get(1));
+    // Done between two turns of the process, when nothing of its state is in an engine's registers.
     let work: fn(&mut Process, Option<Atom>) -> Term = match kind.name() {
         "garbage_collect" => |process, _| {
             process.heap.wants_major = true;
@@ -824,10 +855,10 @@ fn request_system_task_4(p: &mut Process, requester: Term, pid: Term, _priority:
         p.vm,
         pid,
         Box::new(move |vm, process| match process {
-            Some(process) => {
+            Some(process) => process.add_task(Box::new(move |process: &mut Process| {
                 let result = work(process, module);
-                answer(vm, result);
-            }
+                answer(process.vm, result);
+            })),
             None => answer(vm, Term::bool(false)),
         }),
     );

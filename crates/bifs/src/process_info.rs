@@ -156,7 +156,7 @@ fn item(heap: &mut FragmentHeap, process: &mut Process, name: Atom, own: bool) -
             heap.int(used)
         }
         "min_heap_size" => words(process.heap.min_heap_words as usize),
-        "min_bin_vheap_size" => words(46_422),
+        "min_bin_vheap_size" => words(process.heap.min_bin_vheap_words as usize),
         "fullsweep_after" => words(process.heap.fullsweep_after as usize),
         "max_heap_size" => {
             let limit = process.extra.as_ref().map_or(swarmrt_machine::process::MaxHeapSize { words: 0, kill: true, error_logger: true }, |extra| extra.max_heap_size);
@@ -173,7 +173,7 @@ fn item(heap: &mut FragmentHeap, process: &mut Process, name: Atom, own: bool) -
             let max = item(heap, process, am::MAX_HEAP_SIZE, own)?;
             let mut pairs = vec![heap.tuple(&[Term::atom(am::MAX_HEAP_SIZE), max])];
             for (name, value) in [
-                ("min_bin_vheap_size", 46_422),
+                ("min_bin_vheap_size", process.heap.min_bin_vheap_words as usize),
                 ("min_heap_size", process.heap.min_heap_words as usize),
                 ("fullsweep_after", process.heap.fullsweep_after as usize),
                 ("minor_gcs", process.heap.minor_collections() as usize),
@@ -187,13 +187,14 @@ fn item(heap: &mut FragmentHeap, process: &mut Process, name: Atom, own: bool) -
                 ("old_heap_block_size", process.heap.old_words()),
                 ("heap_block_size", process.heap.block_words()),
                 ("mbuf_size", process.heap.fragment_words()),
+                ("recent_size", process.heap.recent_words()),
                 ("stack_size", process.heap.stack_words()),
                 ("old_heap_size", process.heap.old_used_words()),
                 ("heap_size", process.heap.used_words()),
                 ("bin_vheap_size", process.heap.off_heap_lists()[0].bytes / 8),
-                ("bin_vheap_block_size", 46_422),
+                ("bin_vheap_block_size", process.heap.off_heap_limit_words()),
                 ("bin_old_vheap_size", process.heap.off_heap_lists()[1].bytes / 8),
-                ("bin_old_vheap_block_size", 46_422),
+                ("bin_old_vheap_block_size", process.heap.off_heap_limit_words()),
             ];
             let pairs: Vec<Term> = figures.into_iter().map(|(name, value)| heap.tuple(&[Term::atom(Atom::new(name)), words(value)])).collect();
             heap.list(&pairs)
@@ -206,10 +207,15 @@ fn item(heap: &mut FragmentHeap, process: &mut Process, name: Atom, own: bool) -
             heap.list(&items)
         }
         "sequential_trace_token" => Term::NIL,
-        "catchlevel" => Term::small(0),
+        "catchlevel" => {
+            let mut catches = 0;
+            crate::backtrace::each_slot(process, |slot| catches += i64::from(matches!(slot, crate::backtrace::Slot::Catch(_))));
+            Term::small(catches)
+        }
+        // `process_flag(save_calls, N)` is refused.
         "last_calls" => Term::bool(false),
         "trace" => Term::small(0),
-        "backtrace" => heap.binary(b""),
+        "backtrace" => heap.binary(&crate::backtrace::text(process)),
         "binary" => {
             let mut items = Vec::new();
             for list in process.heap.off_heap_lists() {

@@ -6,7 +6,8 @@
 mod errors;
 mod pcre;
 
-use crate::args::{iodata_bytes, list_of};
+use crate::args::{iodata_all, iodata_bytes, list_of};
+use crate::long::Stop;
 use crate::binary_module::part_of;
 use parking_lot::RwLock;
 use pcre::{Code, CompileError, Group, Limits, Outcome, Spec, bsr, compile_options, match_options, newline};
@@ -192,7 +193,7 @@ impl Options {
 
     /// The expression given as text; it ends at the first zero byte, as for PCRE 8.
     fn spec(&self, text: Term) -> Result<Spec, Raise> {
-        let mut pattern = iodata_bytes(text)?;
+        let mut pattern = iodata_all(text)?;
         if let Some(end) = memchr::memchr(0, &pattern) {
             pattern.truncate(end);
         }
@@ -362,7 +363,11 @@ fn run_once(p: &mut Process, subject: Term, code: &Code, options: &Options, long
     let wanted = options.capture.map_or(Ok(Wanted::DEFAULT), |(values, kind)| Wanted::parse(values, kind, code))?;
     let bytes = match subject.as_bits() {
         Some(bits) if bits.is_binary() => bits.to_bytes(),
-        _ => iodata_bytes(subject)?.into(),
+        _ => match iodata_bytes(subject, QUICK_SUBJECT_BYTES) {
+            Ok(bytes) => bytes,
+            Err(Stop::Long) => return trap(p, atom!("internal_long_run"), args),
+            Err(Stop::Raise(raise)) => return Err(raise),
+        },
     };
     let mut limits = options.limits;
     let quick = !long && !limits.exact;
@@ -473,7 +478,7 @@ fn groups_of(value: Term, code: &Code) -> Result<Vec<usize>, Raise> {
     }
     let name: Cow<'_, [u8]> = match value.as_atom() {
         Some(name) => name.name().as_bytes().into(),
-        None if value.is_bitstring() || value.is_list() => iodata_bytes(value)?.into(),
+        None if value.is_bitstring() || value.is_list() => iodata_all(value)?.into(),
         None => return Err(Raise::BADARG),
     };
     Ok(code.names.iter().filter(|entry| entry.0 == *name).map(|entry| entry.1 as usize).collect())

@@ -1,11 +1,12 @@
 //! Terms as bytes and as text: the external format, funs, and printing for debugging.
 
 use crate::args::{atom_of, binary_of, list_of, pair_of, size_of, text_of};
+use crate::long::{self, Stop, check, may_take_long};
 use std::io::Write;
 use swarmrt_machine::code::FunEntry;
 use swarmrt_machine::{BifResult, Process, Raise, bif};
 use swarmrt_term::etf::{self, DecodeError, DecodeOptions, EncodeOptions};
-use swarmrt_term::{Alloc, Mfa, Term, am, atom, print};
+use swarmrt_term::{Alloc, Mfa, Term, am, atom, print, usage};
 
 /// The zlib level of `compressed` without one.
 const COMPRESSION_DEFAULT: u32 = 6;
@@ -33,53 +34,81 @@ fn encode_options(options: Term) -> Result<EncodeOptions, Raise> {
     Ok(result)
 }
 
+/// Bytes that are written or read of the external format at once.
+const QUICK_ETF_BYTES: usize = 128 << 10;
+
+/// The bytes of a term, as far as there is time and memory.
+fn encoded(p: &mut Process, term: Term, options: &EncodeOptions) -> Result<Vec<u8>, Stop> {
+    let unlimited = may_take_long();
+    let limit = if unlimited { usage::room() } else { QUICK_ETF_BYTES };
+    let bytes = etf::encode_within(term, options, limit).ok_or(if unlimited { Stop::Raise(Raise::SYSTEM_LIMIT) } else { Stop::Long })?;
+    p.bump_reductions(bytes.len() / 100);
+    Ok(bytes)
+}
+
 #[bif("erlang:term_to_binary/1")]
 fn term_to_binary(p: &mut Process, term: Term) -> BifResult {
-    let bytes = etf::encode(term, &EncodeOptions::default());
-    p.bump_reductions(bytes.len() / 100);
-    Ok(p.binary(&bytes))
+    long::run(p, am::ERLANG, atom!("term_to_binary"), &[term], |p| {
+        let bytes = encoded(p, term, &EncodeOptions::default())?;
+        Ok(p.binary(&bytes))
+    })
 }
 
 #[bif("erlang:term_to_binary/2")]
 fn term_to_binary_2(p: &mut Process, term: Term, options: Term) -> BifResult {
-    let bytes = etf::encode(term, &encode_options(options)?);
-    p.bump_reductions(bytes.len() / 100);
-    Ok(p.binary(&bytes))
+    long::run(p, am::ERLANG, atom!("term_to_binary"), &[term, options], |p| {
+        let bytes = encoded(p, term, &encode_options(options)?)?;
+        Ok(p.binary(&bytes))
+    })
 }
 
 #[bif("erlang:term_to_iovec/1")]
 fn term_to_iovec(p: &mut Process, term: Term) -> BifResult {
-    let binary = term_to_binary(p, term)?;
-    Ok(p.cons(binary, Term::NIL))
+    long::run(p, am::ERLANG, atom!("term_to_iovec"), &[term], |p| {
+        let bytes = encoded(p, term, &EncodeOptions::default())?;
+        let binary = p.binary(&bytes);
+        Ok(p.cons(binary, Term::NIL))
+    })
 }
 
 #[bif("erlang:term_to_iovec/2")]
 fn term_to_iovec_2(p: &mut Process, term: Term, options: Term) -> BifResult {
-    let binary = term_to_binary_2(p, term, options)?;
-    Ok(p.cons(binary, Term::NIL))
+    long::run(p, am::ERLANG, atom!("term_to_iovec"), &[term, options], |p| {
+        let bytes = encoded(p, term, &encode_options(options)?)?;
+        let binary = p.binary(&bytes);
+        Ok(p.cons(binary, Term::NIL))
+    })
 }
 
 #[bif("erlang:external_size/1")]
 fn external_size(p: &mut Process, term: Term) -> BifResult {
-    external_size_2(p, term, Term::NIL)
+    long::run(p, am::ERLANG, atom!("external_size"), &[term], |p| size_in_bytes(p, term, Term::NIL))
 }
 
 #[bif("erlang:external_size/2")]
-fn external_size_2(_p: &mut Process, term: Term, options: Term) -> BifResult {
+fn external_size_2(p: &mut Process, term: Term, options: Term) -> BifResult {
+    long::run(p, am::ERLANG, atom!("external_size"), &[term, options], |p| size_in_bytes(p, term, options))
+}
+
+fn size_in_bytes(p: &mut Process, term: Term, options: Term) -> Result<Term, Stop> {
     let mut result = EncodeOptions::default();
     for option in list_of(options)? {
         let (key, value) = pair_of(option).ok_or(Raise::BADARG)?;
         match value.as_small() {
             Some(value @ 0..=1) if key == Term::atom(atom!("minor_version")) => result.minor_version = value as u8,
-            _ => return Err(Raise::BADARG),
+            _ => return Err(Raise::BADARG.into()),
         }
     }
-    Ok(Term::small(etf::external_size(term, &result) as i64))
+    let unlimited = may_take_long();
+    let limit = if unlimited { usage::room() } else { QUICK_ETF_BYTES };
+    let size = etf::external_size(term, &result, limit).ok_or(if unlimited { Stop::Raise(Raise::SYSTEM_LIMIT) } else { Stop::Long })?;
+    p.bump_reductions(size / 100);
+    Ok(Term::small(size as i64))
 }
 
 #[bif("erlang:binary_to_term/1")]
 fn binary_to_term(p: &mut Process, binary: Term) -> BifResult {
-    binary_to_term_2(p, binary, Term::NIL)
+    long::run(p, am::ERLANG, atom!("binary_to_term"), &[binary], |p| decoded(p, binary, DecodeOptions::default()))
 }
 
 #[bif("erlang:binary_to_term/2")]
@@ -93,7 +122,12 @@ fn binary_to_term_2(p: &mut Process, binary: Term, options: Term) -> BifResult {
             _ => return Err(bad_option()),
         }
     }
+    long::run(p, am::ERLANG, atom!("binary_to_term"), &[binary, options], |p| decoded(p, binary, wanted))
+}
+
+fn decoded(p: &mut Process, binary: Term, wanted: DecodeOptions) -> Result<Term, Stop> {
     let bytes = binary_of(binary)?;
+    check(etf::plain_size(&bytes), QUICK_ETF_BYTES)?;
     p.bump_reductions(bytes.len() / 100);
     let vm = p.vm;
     let resolver = vm.code.term_resolver();

@@ -1,8 +1,9 @@
 //! Tuples: making, changing, converting.
 
 use crate::args::{index_of, pair_of, size_of};
+use crate::long::{self, QUICK_COPY_BYTES, QUICK_STEPS, Stop, check, list_length};
 use swarmrt_machine::{BifResult, Process, Raise, bif};
-use swarmrt_term::{Alloc, Header, Subtag, Term, Tuple};
+use swarmrt_term::{Alloc, Header, Subtag, Term, Tuple, am, atom};
 
 /// Elements that a tuple may have.
 pub(crate) const ARITY_MAX: usize = (1 << 24) - 1;
@@ -39,15 +40,20 @@ fn setelement(p: &mut Process, index: Term, tuple: Term, value: Term) -> BifResu
 
 #[bif("erlang:make_tuple/2")]
 fn make_tuple_2(p: &mut Process, arity: Term, value: Term) -> BifResult {
-    make_tuple_3(p, arity, value, Term::NIL)
+    long::run(p, am::ERLANG, atom!("make_tuple"), &[arity, value], |p| made_tuple(p, arity, value, Term::NIL))
 }
 
 #[bif("erlang:make_tuple/3")]
 fn make_tuple_3(p: &mut Process, arity: Term, value: Term, values: Term) -> BifResult {
+    long::run(p, am::ERLANG, atom!("make_tuple"), &[arity, value, values], |p| made_tuple(p, arity, value, values))
+}
+
+fn made_tuple(p: &mut Process, arity: Term, value: Term, values: Term) -> Result<Term, Stop> {
     let arity = size_of(arity)?;
     if arity > ARITY_MAX {
-        return Err(Raise::BADARG);
+        return Err(Raise::BADARG.into());
     }
+    check(arity, QUICK_COPY_BYTES / 8)?;
     let tuple = build(p, arity, std::iter::repeat_n(value, arity));
     let mut rest = values;
     while let Some(cell) = rest.as_cons() {
@@ -57,7 +63,7 @@ fn make_tuple_3(p: &mut Process, arity: Term, value: Term, values: Term) -> BifR
         unsafe { *tuple.boxed_ptr().add(1 + at) = value.raw() };
         rest = cell.tail();
     }
-    if rest.is_nil() { Ok(tuple) } else { Err(Raise::BADARG) }
+    if rest.is_nil() { Ok(tuple) } else { Err(Raise::BADARG.into()) }
 }
 
 #[bif("erlang:append_element/2")]
@@ -90,18 +96,28 @@ fn delete_element(p: &mut Process, index: Term, tuple: Term) -> BifResult {
 
 #[bif("erlang:tuple_to_list/1")]
 fn tuple_to_list(p: &mut Process, tuple: Term) -> BifResult {
-    let tuple = tuple_of(tuple)?;
-    Ok(p.list(tuple.elements()))
+    let elements = tuple_of(tuple)?.elements();
+    long::run(p, am::ERLANG, atom!("tuple_to_list"), &[tuple], |p| {
+        check(elements.len(), QUICK_STEPS)?;
+        p.bump_reductions(elements.len() / 20);
+        Ok(p.list(elements))
+    })
 }
 
 #[bif("erlang:list_to_tuple/1")]
 fn list_to_tuple(p: &mut Process, list: Term) -> BifResult {
-    let arity = list.list_len().filter(|&arity| arity <= ARITY_MAX).ok_or(Raise::BADARG)?;
-    let mut rest = list;
-    let elements = std::iter::from_fn(|| {
-        let cell = rest.as_cons()?;
-        rest = cell.tail();
-        Some(cell.head())
-    });
-    Ok(build(p, arity, elements))
+    long::run(p, am::ERLANG, atom!("list_to_tuple"), &[list], |p| {
+        let arity = list_length(list)?;
+        if arity > ARITY_MAX {
+            return Err(Raise::BADARG.into());
+        }
+        let mut rest = list;
+        let elements = std::iter::from_fn(|| {
+            let cell = rest.as_cons()?;
+            rest = cell.tail();
+            Some(cell.head())
+        });
+        p.bump_reductions(arity / 20);
+        Ok(build(p, arity, elements))
+    })
 }

@@ -1,6 +1,7 @@
 //! The built-ins of `unicode`: character data to binaries and lists.
 
-use crate::args::binary_of;
+use crate::args::{binary_of, bytes_with_room};
+use crate::long::{self, QUICK_STEPS, Stop, check_bytes, may_take_long};
 use swarmrt_machine::{BifResult, Process, Raise, bif};
 use swarmrt_term::{Alloc, Atom, Bits, Mfa, Term, am, atom};
 
@@ -171,26 +172,38 @@ impl Decoder<'_> {
     }
 }
 
-/// Whether the data is made of integers, binaries and lists of these only.
-fn is_character_data(data: Term) -> bool {
+/// How many bytes and characters there are in data that is made of integers, binaries and lists of these only.
+fn character_data_size(data: Term) -> Result<usize, Stop> {
+    let quick = if may_take_long() { usize::MAX } else { QUICK_STEPS };
     let mut pending = vec![data];
-    let mut first = true;
+    let (mut size, mut cells, mut first) = (0usize, 0, true);
     while let Some(mut current) = pending.pop() {
         while let Some(cell) = current.as_cons() {
             let head = cell.head();
             if head.is_cons() {
                 pending.push(head);
-            } else if !head.is_integer() && !head.is_binary() && !head.is_nil() {
-                return false;
+            } else if let Some(bits) = head.as_bits().filter(|bits| bits.is_binary()) {
+                size += bits.bit_size / 8;
+            } else if head.is_integer() {
+                size += 1;
+            } else if !head.is_nil() {
+                return Err(Raise::BADARG.into());
+            }
+            cells += 1;
+            if cells > quick || size > quick {
+                return Err(Stop::Long);
             }
             current = cell.tail();
         }
-        if !current.is_nil() && !current.is_binary() {
-            return false;
+        if let Some(bits) = current.as_bits().filter(|bits| bits.is_binary()) {
+            size += bits.bit_size / 8;
+        } else if !current.is_nil() {
+            return Err(Raise::BADARG.into());
         }
         first = false;
     }
-    !first
+    debug_assert!(!first, "data was looked at");
+    if size > quick { Err(Stop::Long) } else { Ok(size) }
 }
 
 /// Other encodings are the business of Erlang code.
@@ -199,12 +212,9 @@ fn go_on_in_erlang(p: &mut Process, function: Atom, data: Term, encoding: Term) 
     p.trap(export, &[data, encoding])
 }
 
-fn convert(p: &mut Process, data: Term, encoding: Term, finish: fn(&mut Process, &[u8]) -> Term) -> BifResult {
-    let encoding = encoding_of(encoding)?;
-    if !is_character_data(data) {
-        return Err(Raise::BADARG);
-    }
-    let mut decoder = Decoder { p, encoding, text: Vec::new(), begun: Vec::new() };
+fn convert(p: &mut Process, data: Term, encoding: Encoding, finish: fn(&mut Process, &[u8]) -> Term) -> Result<Term, Stop> {
+    let size = character_data_size(data)?;
+    let mut decoder = Decoder { p, encoding, text: bytes_with_room(size)?, begun: Vec::new() };
     let decoded = decoder.run(data);
     let text = decoder.text;
     p.bump_reductions(text.len() / 20);
@@ -225,15 +235,20 @@ fn characters_to_binary(p: &mut Process, data: Term, encoding: Term) -> BifResul
     if encoding_of(encoding).is_err() {
         return go_on_in_erlang(p, atom!("characters_to_binary_int"), data, encoding);
     }
+    long::run(p, atom!("unicode"), atom!("characters_to_binary"), &[data, encoding], |p| text_to_binary(p, data, encoding))
+}
+
+fn text_to_binary(p: &mut Process, data: Term, encoding: Term) -> Result<Term, Stop> {
+    let encoding = encoding_of(encoding)?;
     // A binary alone in a list is taken as the binary, and one that is good already as it is.
     let data = data.as_cons().filter(|cell| cell.tail().is_nil() && cell.head().is_binary()).map_or(data, |cell| cell.head());
-    if encoding_of(encoding)? == Encoding::Utf8
-        && data.is_binary()
-        && let bytes = binary_of(data)?
-        && std::str::from_utf8(&bytes).is_ok()
-    {
-        p.bump_reductions(bytes.len() / 100);
-        return Ok(data);
+    if encoding == Encoding::Utf8 && data.is_binary() {
+        check_bytes(data)?;
+        let bytes = binary_of(data)?;
+        if std::str::from_utf8(&bytes).is_ok() {
+            p.bump_reductions(bytes.len() / 100);
+            return Ok(data);
+        }
     }
     convert(p, data, encoding, |p, text| p.binary(text))
 }
@@ -243,13 +258,18 @@ fn characters_to_list(p: &mut Process, data: Term, encoding: Term) -> BifResult 
     if encoding_of(encoding).is_err() {
         return go_on_in_erlang(p, atom!("characters_to_list_int"), data, encoding);
     }
-    convert(p, data, encoding, |p, text| {
-        let text = std::str::from_utf8(text).expect("decoding makes UTF-8");
-        p.string(text)
+    long::run(p, atom!("unicode"), atom!("characters_to_list"), &[data, encoding], |p| {
+        convert(p, data, encoding_of(encoding)?, |p, text| {
+            let text = std::str::from_utf8(text).expect("decoding makes UTF-8");
+            p.string(text)
+        })
     })
 }
 
 #[bif("unicode:bin_is_7bit/1")]
-fn bin_is_7bit(_p: &mut Process, binary: Term) -> BifResult {
-    Ok(Term::bool(binary.is_binary() && binary_of(binary)?.is_ascii()))
+fn bin_is_7bit(p: &mut Process, binary: Term) -> BifResult {
+    long::run(p, atom!("unicode"), atom!("bin_is_7bit"), &[binary], |_| {
+        check_bytes(binary)?;
+        Ok(Term::bool(binary.is_binary() && binary_of(binary)?.is_ascii()))
+    })
 }

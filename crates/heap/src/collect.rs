@@ -8,7 +8,7 @@
 //! pointer, a list cell by a zero head and the new address.
 
 use crate::literal::literal_range;
-use crate::process_heap::{Block, Heap, SLACK_WORDS};
+use crate::process_heap::{Block, Heap, OutOfMemory, SLACK_WORDS};
 use std::ops::Range;
 use swarmrt_term::alloc::OffHeap;
 use swarmrt_term::binary::{SharedBytes, shared_bin};
@@ -163,7 +163,20 @@ impl Heap {
     /// # Safety
     /// `top` and `stop` are current, every stack word is a term, a catch mark or a return address, and
     /// nobody holds a view of a term of this heap.
+    /// # Panics
+    /// When there is no memory left.
     pub unsafe fn collect(&mut self, need: usize, roots: &mut [&mut [Term]], force_major: bool) {
+        // SAFETY: the caller's.
+        unsafe { self.try_collect(need, roots, force_major) }.expect("there is memory for a process's heap");
+    }
+
+    /// The same, where a process can be told that there is no memory for it. It stays as it was then.
+    ///
+    /// # Safety
+    /// As for [`Heap::collect`].
+    /// # Errors
+    /// When there is no memory for the block that is needed.
+    pub unsafe fn try_collect(&mut self, need: usize, roots: &mut [&mut [Term]], force_major: bool) -> Result<(), OutOfMemory> {
         self.collections += 1;
         let aged_words = (self.high_water as usize - self.block.start as usize) / 8;
         let old_room = (self.old.end as usize - self.old_top as usize) / 8;
@@ -171,27 +184,28 @@ impl Heap {
         // SAFETY: the caller's.
         unsafe {
             if major {
-                self.collect_major(need, roots);
+                self.collect_major(need, roots)?;
             } else {
-                self.collect_minor(need, roots);
+                self.collect_minor(need, roots)?;
             }
         }
         self.wants_collection = false;
         self.wants_major = false;
-        self.off_heap_bytes_limit = (self.off_heap.bytes * 2).max(46_422 * 8);
+        self.off_heap_bytes_limit = (self.off_heap.bytes * 2).max(self.min_bin_vheap_words as usize * 8);
+        Ok(())
     }
 
     /// A new block of `words` with the stack copied into it; the old block is returned.
-    unsafe fn replace_block(&mut self, words: usize) -> Block {
+    unsafe fn replace_block(&mut self, words: usize) -> Result<Block, OutOfMemory> {
         let stack_words = self.stack_words();
-        let block = Block::new(words);
+        let block = Block::try_new(words)?;
         // SAFETY: the new block has room for the stack.
         unsafe {
             let stop = block.end.sub(stack_words);
             stop.copy_from_nonoverlapping(self.stop, stack_words);
             self.stop = stop;
         }
-        std::mem::replace(&mut self.block, block)
+        Ok(std::mem::replace(&mut self.block, block))
     }
 
     unsafe fn forward_roots(&mut self, collector: &mut Collector, roots: &mut [&mut [Term]]) {
@@ -209,7 +223,7 @@ impl Heap {
         }
     }
 
-    unsafe fn collect_minor(&mut self, need: usize, roots: &mut [&mut [Term]]) {
+    unsafe fn collect_minor(&mut self, need: usize, roots: &mut [&mut [Term]]) -> Result<(), OutOfMemory> {
         let aged = self.block.start as usize..self.high_water as usize;
         let fresh_words = (self.top as usize - self.high_water as usize) / 8;
         let bound = fresh_words + self.fragment_words + self.stack_words() + need + 2 * SLACK_WORDS;
@@ -223,7 +237,7 @@ impl Heap {
         }
         // SAFETY: the sizes above bound what is moved.
         unsafe {
-            let mut from = self.replace_block(words);
+            let mut from = self.replace_block(words)?;
             let mut collector = Collector {
                 literals: literal_range(),
                 kept: self.old.start as usize..self.old.end as usize,
@@ -245,9 +259,10 @@ impl Heap {
         let occupied = self.used_words() + self.stack_words() + need;
         self.grow_next = occupied * 4 > self.block.words() * 3;
         assert!(self.room_words() >= need, "a collection makes the room that was asked for");
+        Ok(())
     }
 
-    unsafe fn collect_major(&mut self, need: usize, roots: &mut [&mut [Term]]) {
+    unsafe fn collect_major(&mut self, need: usize, roots: &mut [&mut [Term]]) -> Result<(), OutOfMemory> {
         let live_bound = self.used_words() + self.old_used_words() + self.fragment_words;
         let stack_words = self.stack_words();
         let young_need = stack_words + need + 2 * SLACK_WORDS;
@@ -257,8 +272,8 @@ impl Heap {
         }
         // SAFETY: the old generation has room for all that can be live.
         unsafe {
-            let mut from = self.replace_block(words);
-            let target = Block::new(live_bound);
+            let mut target = Block::try_new(live_bound)?;
+            let mut from = self.replace_block(words).inspect_err(|_| target.free())?;
             let mut collector = Collector {
                 literals: literal_range(),
                 kept: 0..0,
@@ -288,13 +303,16 @@ impl Heap {
         let room_for_promotion = (self.old.end as usize - self.old_top as usize) / 8;
         if wanted > self.block.words() || wanted * 4 < self.block.words() {
             // SAFETY: the heap part is empty; only the stack moves.
-            unsafe { self.replace_block(wanted).free() };
-            self.top = self.block.start;
-            self.high_water = self.top;
+            if let Ok(mut from) = unsafe { self.replace_block(wanted) } {
+                from.free();
+                self.top = self.block.start;
+                self.high_water = self.top;
+            }
         }
         // SAFETY: only the old generation is moved.
         unsafe { self.fit_old(live, room_for_promotion, roots) };
         assert!(self.room_words() >= need, "a collection makes the room that was asked for");
+        Ok(())
     }
 
     /// Gives the old generation room in proportion to what is live, moving it when it has far too
@@ -304,9 +322,10 @@ impl Heap {
         if room >= wanted / 2 && room <= wanted * 4 {
             return;
         }
+        // It does well enough as it is where there is no memory for another.
+        let Ok(target) = Block::try_new(live + wanted) else { return };
         // SAFETY: as in a major collection, with the old generation as the only source.
         unsafe {
-            let target = Block::new(live + wanted);
             let mut collector = Collector {
                 literals: literal_range(),
                 kept: self.block.start as usize..self.block.end as usize,
@@ -333,7 +352,7 @@ impl Heap {
         unsafe {
             self.collect(0, roots, true);
             let live = self.old_used_words();
-            let mut from = self.replace_block(live + self.stack_words() + 4 * SLACK_WORDS);
+            let mut from = self.replace_block(live + self.stack_words() + 4 * SLACK_WORDS).expect("a block that just fits is small");
             let mut collector = Collector {
                 literals: literal_range(),
                 kept: 0..0,

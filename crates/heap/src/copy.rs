@@ -1,27 +1,60 @@
 //! Copying a term to another heap: literals stay where they are, shared binaries gain a reference.
 
-use crate::literal::literal_range;
+use crate::literal::{Leaving, leaving, literal_range};
+use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::Arc;
 use swarmrt_term::binary::{SharedBytes, shared_bin};
 use swarmrt_term::alloc::{is_off_heap, off_heap_bytes};
 use swarmrt_term::{Alloc, Header, Term};
 
-/// The words that [`copy_term`] will take.
+/// Which literals a copy shares with its source: none that is about to be freed. Size and copy of one term
+/// must agree on it.
+pub struct Sharing {
+    literals: Range<usize>,
+    leaving: Option<Arc<Leaving>>,
+}
+
+impl Sharing {
+    #[inline]
+    pub fn now() -> Sharing {
+        Sharing { literals: literal_range(), leaving: leaving() }
+    }
+    /// No literal is shared.
+    fn nothing() -> Sharing {
+        Sharing { literals: 0..0, leaving: None }
+    }
+    #[inline(always)]
+    fn shares(&self, term: Term) -> bool {
+        let address = term.raw() as usize;
+        self.literals.contains(&address) && self.leaving.as_ref().is_none_or(|leaving| !leaving.contains(address))
+    }
+    /// The words that [`Sharing::copy`] will take.
+    pub fn size(&self, term: Term) -> usize {
+        size(term, self)
+    }
+    /// Copies `term` into `to`. Sharing within the term is not kept, as in OTP.
+    pub fn copy<A: Alloc + ?Sized>(&self, term: Term, to: &mut A) -> Term {
+        copy(term, to, self)
+    }
+}
+
+/// The words that [`copy_term`] will take, unless what can be shared changes meanwhile; see [`Sharing`].
 pub fn size_words(term: Term) -> usize {
-    size(term, literal_range())
+    size(term, &Sharing::now())
 }
 
 /// The words that [`copy_whole`] will take.
 pub fn size_whole(term: Term) -> usize {
-    size(term, 0..0)
+    size(term, &Sharing::nothing())
 }
 
-fn size(term: Term, literals: Range<usize>) -> usize {
+fn size(term: Term, sharing: &Sharing) -> usize {
     let mut total = 0;
     let mut pending: Vec<Term> = Vec::new();
     let mut current = term;
     loop {
-        if current.is_pointer() && !literals.contains(&(current.raw() as usize)) {
+        if current.is_pointer() && !sharing.shares(current) {
             if let Some(cell) = current.as_cons() {
                 total += 2;
                 if cell.head().is_pointer() {
@@ -50,18 +83,18 @@ fn size(term: Term, literals: Range<usize>) -> usize {
     }
 }
 
-/// Copies `term` into `to`. Sharing within the term is not kept, as in OTP.
+/// Copies `term` into `to`, which has room or grows. Sharing within the term is not kept, as in OTP.
 pub fn copy_term<A: Alloc + ?Sized>(term: Term, to: &mut A) -> Term {
-    copy(term, to, literal_range())
+    copy(term, to, &Sharing::now())
 }
 
 /// As [`copy_term`], but literals are copied too: for what must outlive the modules that they belong to.
 /// The root comes first in what is allocated.
 pub fn copy_whole<A: Alloc + ?Sized>(term: Term, to: &mut A) -> Term {
-    copy(term, to, 0..0)
+    copy(term, to, &Sharing::nothing())
 }
 
-fn copy<A: Alloc + ?Sized>(term: Term, to: &mut A, literals: Range<usize>) -> Term {
+fn copy<A: Alloc + ?Sized>(term: Term, to: &mut A, sharing: &Sharing) -> Term {
     let mut copied = term;
     let mut pending: Vec<*mut u64> = Vec::new();
     let mut slot: *mut u64 = (&raw mut copied).cast();
@@ -70,7 +103,7 @@ fn copy<A: Alloc + ?Sized>(term: Term, to: &mut A, literals: Range<usize>) -> Te
         unsafe {
             loop {
                 let source = Term::from_raw(*slot);
-                if !source.is_pointer() || literals.contains(&(source.raw() as usize)) {
+                if !source.is_pointer() || sharing.shares(source) {
                     break;
                 }
                 if source.is_cons() {
@@ -92,11 +125,7 @@ fn copy<A: Alloc + ?Sized>(term: Term, to: &mut A, literals: Range<usize>) -> Te
                 copy.copy_from_nonoverlapping(from, words + 1);
                 *slot = Term::from_boxed_ptr(copy).raw();
                 if is_off_heap(header) {
-                    std::mem::forget(SharedBytes::clone_raw(*copy.add(shared_bin::SHARED)));
-                    let list = to.off_heap();
-                    *copy.add(shared_bin::NEXT) = list.first;
-                    list.first = copy as u64;
-                    list.bytes += off_heap_bytes(copy);
+                    gain_reference(copy, to);
                     break;
                 }
                 for index in header.raw_words() + 1..=words {
@@ -111,5 +140,73 @@ fn copy<A: Alloc + ?Sized>(term: Term, to: &mut A, literals: Range<usize>) -> Te
             Some(next) => slot = next,
             None => return copied,
         }
+    }
+}
+
+/// Copies out of literals that are leaving, keeping what they share among each other.
+pub(crate) struct CopyOut<'a> {
+    leaving: &'a Leaving,
+    /// Copies by the address of the original.
+    copied: HashMap<u64, u64>,
+}
+
+impl CopyOut<'_> {
+    pub(crate) fn new(leaving: &Leaving) -> CopyOut<'_> {
+        CopyOut { leaving, copied: HashMap::new() }
+    }
+
+    /// Has `slot` point at a copy, if it points at a literal that leaves.
+    ///
+    /// # Safety
+    /// `slot` holds a term.
+    pub(crate) unsafe fn forward<A: Alloc + ?Sized>(&mut self, slot: *mut u64, to: &mut A) {
+        let mut pending = vec![slot];
+        while let Some(slot) = pending.pop() {
+            // SAFETY: the caller's for the first; the others are words of copies made here.
+            unsafe {
+                let source = Term::from_raw(*slot);
+                if !source.is_pointer() || !self.leaving.contains(source.raw() as usize) {
+                    continue;
+                }
+                if let Some(&copy) = self.copied.get(&source.raw()) {
+                    *slot = copy;
+                    continue;
+                }
+                if source.is_cons() {
+                    let cell = to.alloc(2);
+                    cell.copy_from_nonoverlapping(source.cons_ptr(), 2);
+                    *slot = Term::from_cons_ptr(cell).raw();
+                    pending.extend([cell, cell.add(1)]);
+                } else {
+                    let from = source.boxed_ptr();
+                    let header = Header(*from);
+                    let words = header.words();
+                    let copy = to.alloc(words + 1);
+                    copy.copy_from_nonoverlapping(from, words + 1);
+                    *slot = Term::from_boxed_ptr(copy).raw();
+                    if is_off_heap(header) {
+                        gain_reference(copy, to);
+                    } else {
+                        pending.extend((header.raw_words() + 1..=words).map(|index| copy.add(index)));
+                    }
+                }
+                self.copied.insert(source.raw(), *slot);
+            }
+        }
+    }
+}
+
+/// A copied handle of shared bytes holds them too, and is in its heap's list.
+///
+/// # Safety
+/// `copy` is a copy, just made in `to`, of such a handle.
+unsafe fn gain_reference<A: Alloc + ?Sized>(copy: *mut u64, to: &mut A) {
+    // SAFETY: the caller's.
+    unsafe {
+        std::mem::forget(SharedBytes::clone_raw(*copy.add(shared_bin::SHARED)));
+        let list = to.off_heap();
+        *copy.add(shared_bin::NEXT) = list.first;
+        list.first = copy as u64;
+        list.bytes += off_heap_bytes(copy);
     }
 }

@@ -2,6 +2,7 @@
 //! signal needs besides. Messages under way are fragments; so is what built-ins allocate when the
 //! block is full.
 
+use crate::copy::Sharing;
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use swarmrt_term::alloc::OffHeap;
 use swarmrt_term::usage::HEAPS;
@@ -63,9 +64,10 @@ impl Fragment {
             unsafe { (*fragment).root = term };
             return fragment;
         }
-        let fragment = Self::new(crate::size_words(term));
+        let sharing = Sharing::now();
+        let fragment = Self::new(sharing.size(term));
         // SAFETY: just made, and the words were counted.
-        unsafe { (*fragment).root = crate::copy_term(term, &mut *fragment) };
+        unsafe { (*fragment).root = sharing.copy(term, &mut *fragment) };
         fragment
     }
 

@@ -6,11 +6,12 @@
 
 pub mod collect;
 pub mod copy;
+pub mod depart;
 pub mod fragment;
 pub mod literal;
 pub mod process_heap;
 
-pub use copy::{copy_term, copy_whole, size_whole, size_words};
+pub use copy::{Sharing, copy_term, copy_whole, size_whole, size_words};
 pub use fragment::Fragment;
-pub use literal::{LiteralArea, is_literal};
-pub use process_heap::Heap;
+pub use literal::{Leaving, LiteralArea, is_literal, set_leaving};
+pub use process_heap::{Heap, OutOfMemory};

@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::{Mutex, OnceLock};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 use swarmrt_term::alloc::OffHeap;
 use swarmrt_term::{Alloc, Term};
 
@@ -73,6 +74,65 @@ impl Region {
     }
 }
 
+/// Literals that are about to be freed: whoever still refers to them takes copies.
+#[derive(Debug, Default)]
+pub struct Leaving {
+    /// In order, and apart from each other.
+    ranges: Vec<Range<usize>>,
+    /// From the first to the last of them.
+    span: Range<usize>,
+}
+
+impl Leaving {
+    pub fn new(mut ranges: Vec<Range<usize>>) -> Leaving {
+        ranges.sort_by_key(|range| range.start);
+        let span = ranges.first().map_or(0, |first| first.start)..ranges.last().map_or(0, |last| last.end);
+        Leaving { ranges, span }
+    }
+    pub fn is_empty(&self) -> bool {
+        self.ranges.is_empty()
+    }
+    #[inline]
+    pub fn contains(&self, address: usize) -> bool {
+        self.span.contains(&address) && self.is_within(address)
+    }
+    fn is_within(&self, address: usize) -> bool {
+        let after = self.ranges.partition_point(|range| range.start <= address);
+        after > 0 && address < self.ranges[after - 1].end
+    }
+    /// Whether one of the words lies between the first and the last of them.
+    #[inline]
+    pub(crate) fn spans_any(&self, words: &[u64]) -> bool {
+        let (start, length) = (self.span.start as u64, self.span.len() as u64);
+        words.iter().fold(false, |any, &word| any | (word.wrapping_sub(start) < length))
+    }
+    /// Whether a word that may be a term looks like a pointer at one of them. Raw words may look so too.
+    #[inline]
+    pub fn may_hold(&self, word: u64) -> bool {
+        // SAFETY: only the tag is looked at.
+        self.span.contains(&(word as usize)) && unsafe { Term::from_raw(word) }.is_pointer() && self.is_within(word as usize)
+    }
+}
+
+/// What is leaving at the moment, for copies made meanwhile.
+static LEAVING: Mutex<Option<Arc<Leaving>>> = Mutex::new(None);
+static ANY_LEAVING: AtomicBool = AtomicBool::new(false);
+
+/// From now on, copies of terms share no literal of these. `None` ends that.
+pub fn set_leaving(leaving: Option<Arc<Leaving>>) {
+    let mut slot = LEAVING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    ANY_LEAVING.store(leaving.is_some(), Ordering::SeqCst);
+    *slot = leaving;
+}
+
+#[inline]
+pub(crate) fn leaving() -> Option<Arc<Leaving>> {
+    if !ANY_LEAVING.load(Ordering::Acquire) {
+        return None;
+    }
+    LEAVING.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+}
+
 /// Literals that are made and freed together: those of one module, or one persistent term.
 pub struct LiteralArea {
     pieces: Vec<(usize, usize)>,
@@ -105,7 +165,7 @@ impl LiteralArea {
     }
     /// A copy of `term` in this area (all of it: literals of other areas too).
     pub fn copy_in(&mut self, term: Term) -> Term {
-        crate::copy_term(term, self)
+        crate::copy_whole(term, self)
     }
 }
 
@@ -139,6 +199,10 @@ impl Drop for LiteralArea {
         // SAFETY: whoever drops the area has made sure that nothing points into it.
         unsafe { self.off_heap.release() }
         for &(at, bytes) in &self.pieces {
+            if cfg!(feature = "stress") {
+                // SAFETY: the piece is ours, and nobody reads it any more.
+                unsafe { (at as *mut u8).write_bytes(crate::process_heap::POISON, bytes) };
+            }
             region().give_back(at, bytes);
         }
     }

@@ -3,7 +3,7 @@
 
 use crate::fragment::Fragment;
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
-use swarmrt_term::usage::HEAPS;
+use swarmrt_term::usage::{HEAPS, has_room};
 use swarmrt_term::Alloc;
 use swarmrt_term::alloc::OffHeap;
 
@@ -12,6 +12,12 @@ pub const SLACK_WORDS: usize = 4;
 
 /// What freed words are filled with under stress: no term has this pattern.
 pub(crate) const POISON: u8 = 0xf8;
+
+/// There is no memory for a block of so many words.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct OutOfMemory {
+    pub words: usize,
+}
 
 /// A stretch of words.
 pub(crate) struct Block {
@@ -23,18 +29,24 @@ impl Block {
     pub const EMPTY: Block = Block { start: std::ptr::null_mut(), end: std::ptr::null_mut() };
 
     pub fn new(words: usize) -> Block {
+        Self::try_new(words).unwrap_or_else(|_| handle_alloc_error(Self::layout(words)))
+    }
+    /// # Errors
+    /// When there is no room for it.
+    pub fn try_new(words: usize) -> Result<Block, OutOfMemory> {
         if words == 0 {
-            return Block::EMPTY;
+            return Ok(Block::EMPTY);
         }
-        let layout = Self::layout(words);
+        let refused = OutOfMemory { words };
+        let bytes = words.checked_mul(8).filter(|&bytes| has_room(bytes)).ok_or(refused)?;
         // SAFETY: the layout is not empty.
-        let start = unsafe { alloc(layout) }.cast::<u64>();
+        let start = unsafe { alloc(Self::layout(words)) }.cast::<u64>();
         if start.is_null() {
-            handle_alloc_error(layout);
+            return Err(refused);
         }
-        HEAPS.add(words * 8);
+        HEAPS.add(bytes);
         // SAFETY: one past the allocation.
-        Block { start, end: unsafe { start.add(words) } }
+        Ok(Block { start, end: unsafe { start.add(words) } })
     }
     fn layout(words: usize) -> Layout {
         Layout::from_size_align(words.checked_mul(8).expect("a heap is smaller than the address space"), 8).expect("aligned to words")
@@ -79,6 +91,8 @@ pub struct Heap {
     pub fullsweep_after: u32,
     /// As the process flag `min_heap_size`, in words.
     pub min_heap_words: u32,
+    /// As the process flag `min_bin_vheap_size`: words of off-heap data that a young process may hold before a collection.
+    pub min_bin_vheap_words: u32,
     pub(crate) collections: u32,
     /// Set when the next safepoint should collect although the block has room.
     pub wants_collection: bool,
@@ -90,8 +104,10 @@ pub struct Heap {
 // SAFETY: a heap belongs to one process, which one thread at a time runs.
 unsafe impl Send for Heap {}
 
-/// Off-heap bytes that a young process may hold before a collection (OTP: 46,422 words).
-const OFF_HEAP_BYTES_LIMIT_MIN: usize = 46_422 * 8;
+/// OTP's defaults of the process flags `min_heap_size`, `min_bin_vheap_size` and `fullsweep_after`.
+pub const MIN_HEAP_WORDS: u32 = 233;
+pub const MIN_BIN_VHEAP_WORDS: u32 = 46_422;
+pub const FULLSWEEP_AFTER: u32 = 65_535;
 
 impl Heap {
     /// A block of `words`, empty.
@@ -108,10 +124,11 @@ impl Heap {
             fragment_words: 0,
             off_heap: OffHeap::new(),
             old_off_heap: OffHeap::new(),
-            off_heap_bytes_limit: OFF_HEAP_BYTES_LIMIT_MIN,
+            off_heap_bytes_limit: MIN_BIN_VHEAP_WORDS as usize * 8,
             minor_since_major: 0,
-            fullsweep_after: 65_535,
-            min_heap_words: 233,
+            fullsweep_after: FULLSWEEP_AFTER,
+            min_heap_words: MIN_HEAP_WORDS,
+            min_bin_vheap_words: MIN_BIN_VHEAP_WORDS,
             collections: 0,
             wants_collection: false,
             wants_major: false,
@@ -151,6 +168,18 @@ impl Heap {
     /// Words of all parts, in use or not.
     pub fn total_words(&self) -> usize {
         self.block.words() + self.old.words() + self.fragment_words
+    }
+    /// Words of off-heap data that ask for a collection.
+    pub fn off_heap_limit_words(&self) -> usize {
+        self.off_heap_bytes_limit / 8
+    }
+    /// Words of heap in use, whatever the generation.
+    pub fn occupied_words(&self) -> usize {
+        self.used_words() + self.old_used_words() + self.fragment_words
+    }
+    /// Words that have not been through a collection yet.
+    pub fn recent_words(&self) -> usize {
+        (self.top as usize - self.high_water as usize) / 8
     }
     pub fn off_heap_lists(&self) -> [&OffHeap; 2] {
         [&self.off_heap, &self.old_off_heap]

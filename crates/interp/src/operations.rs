@@ -5,7 +5,7 @@ use swarmrt_beam::instr::Select;
 use swarmrt_machine::code::{Export, FunEntry};
 use swarmrt_machine::{Process, Raise};
 use swarmrt_term::bigint::{self, ArithError};
-use swarmrt_term::{Alloc, Term, am, compare};
+use swarmrt_term::{Alloc, Mfa, Term, am, atom, compare};
 
 pub fn arith_error(error: ArithError) -> Raise {
     match error {
@@ -142,7 +142,12 @@ pub unsafe fn call_fun(p: &mut Process, x: *mut Term, fun: Term, arity: usize) -
                 *x.add(1) = fun;
                 *x.add(2) = args;
             }
-            return FunCall::Undefined(p.vm.code.error_handler(am::UNDEFINED_LAMBDA));
+            return FunCall::Undefined(if p.vm.code.is_purging(entry.identity.module) {
+                // It tries again until the purge is over, one way or the other.
+                p.vm.code.export(Mfa { module: atom!("erts_code_purger"), function: atom!("pending_purge_lambda"), arity: 3 })
+            } else {
+                p.vm.code.error_handler(am::UNDEFINED_LAMBDA)
+            });
         }
     } else if let Some(external) = fun.as_export_fun() {
         // SAFETY: external funs point at exports.

@@ -1115,10 +1115,10 @@ unsafe fn run(p: &mut Process, registers: &mut Registers) -> Outcome {
                         }
                         if p.has_incoming() {
                             sync!();
+                            p.ip = ip;
                             p.handle_signals();
                             reload!();
                             if p.exit_pending {
-                                p.ip = ip;
                                 leave!(Outcome::Yield);
                             }
                             continue;
@@ -1185,6 +1185,7 @@ unsafe fn run(p: &mut Process, registers: &mut Registers) -> Outcome {
                     Instr::RecvMarkerReserve { dst } => {
                         sync!();
                         if p.has_incoming() {
+                            p.ip = ip;
                             p.handle_signals();
                         }
                         reload!();

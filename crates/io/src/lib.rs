@@ -4,11 +4,14 @@
 
 mod file;
 mod filename;
+mod os_signal;
 mod port;
 mod posix;
 mod prim_buffer;
 mod resource;
 mod zlib;
+
+pub use os_signal::handle as handle_os_signals;
 
 /// Readies the machine-wide state of files and ports.
 pub fn register(vm: &'static swarmrt_machine::Vm) {

@@ -471,7 +471,7 @@ fn set_stash(p: &mut Process, stream: Term, term: Term) -> BifResult {
             return Err(raise("error"));
         }
         let mut heap = FragmentHeap::new();
-        let term = swarmrt_heap::copy_term(term, &mut heap);
+        let term = swarmrt_heap::copy_whole(term, &mut heap);
         state.stash = Some((heap, term));
         Ok(Term::atom(am::OK))
     })

@@ -98,6 +98,9 @@ impl BifTable {
         }
         BifTable { entries, numbers }
     }
+    pub fn exists(&self, number: u16) -> bool {
+        usize::from(number) < self.entries.len()
+    }
     #[inline(always)]
     pub fn get(&self, number: u16) -> &'static BifEntry {
         self.entries[number as usize].0

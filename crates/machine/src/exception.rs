@@ -246,6 +246,14 @@ pub(crate) fn log_max_heap_size(process: &mut Process, limit: MaxHeapSize) {
     log(process.vm, process.pid(), process.group_leader, text, &arguments);
 }
 
+/// Reports a process that needs a larger heap than there is memory for.
+pub(crate) fn log_out_of_memory(process: &mut Process, refused: swarmrt_heap::OutOfMemory) {
+    let mut heap = FragmentHeap::new();
+    let text = "     Process:          ~p ~n     Context:          out of memory~n     Wanted Heap Size: ~p~n     Total Heap Size:  ~p~n     Kill:             true~n";
+    let arguments = [process.pid(), heap.int(refused.words as i64), Term::small(process.heap.total_words() as i64)];
+    log(process.vm, process.pid(), process.group_leader, text, &arguments);
+}
+
 /// Sends an error report of the machine's to OTP's logger, or prints it where there is none.
 pub fn log(vm: &'static crate::Vm, pid: Term, group_leader: Term, format: &str, arguments: &[Term]) {
     let mut heap = FragmentHeap::new();

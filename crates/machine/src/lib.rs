@@ -17,6 +17,7 @@ pub mod resource;
 pub mod scheduler;
 pub mod signal;
 pub mod spawn;
+pub mod statistics;
 pub mod table;
 pub mod time;
 pub mod timer;

@@ -52,7 +52,7 @@ pub struct Monitor {
     pub tag: Option<Tag>,
 }
 
-/// A term of the owner's that must outlive its heap's collections: kept in a literal-like fragment.
+/// A term kept outside any process's heap, for as long as need be: it shares nothing, no literal either.
 pub struct Tag {
     _heap: swarmrt_term::FragmentHeap,
     term: Term,
@@ -60,7 +60,7 @@ pub struct Tag {
 impl Tag {
     pub fn new(term: Term) -> Tag {
         let mut heap = swarmrt_term::FragmentHeap::new();
-        let term = swarmrt_heap::copy_term(term, &mut heap);
+        let term = swarmrt_heap::copy_whole(term, &mut heap);
         Tag { _heap: heap, term }
     }
     /// The term; valid as long as the tag. (A method, so that closures capture the whole tag with it.)

@@ -1,7 +1,7 @@
 //! A process's own list of received messages, in order of arrival, with the receive cursor and the
 //! markers that let a receive skip what came before a reference was made.
 
-use swarmrt_heap::Fragment;
+use swarmrt_heap::{Fragment, Leaving};
 use swarmrt_term::Term;
 
 /// Messages taken over from the incoming queue; each stays in its fragment until it is received.
@@ -108,9 +108,19 @@ impl Mailbox {
         if message.is_null() {
             return None;
         }
-        // SAFETY: messages of ours; the copy takes the original's place in the list.
+        // SAFETY: a message of ours.
+        unsafe { self.replace_at_cursor(Fragment::copy_of((*message).root)) };
+        Some(message)
+    }
+
+    /// Puts `copy` in the place of the message at the cursor, which is in no list any more afterwards.
+    ///
+    /// # Safety
+    /// There is a message at the cursor, and `copy` is in no list.
+    unsafe fn replace_at_cursor(&mut self, copy: *mut Fragment) {
+        let message = self.at_cursor();
+        // SAFETY: the caller's.
         unsafe {
-            let copy = Fragment::copy_of((*message).root);
             (*copy).next = (*message).next;
             (*copy).sequence = (*message).sequence;
             if self.before_cursor.is_null() {
@@ -118,17 +128,41 @@ impl Mailbox {
             } else {
                 (*self.before_cursor).next = copy;
             }
-            if self.last == message {
-                self.last = copy;
-            }
-            for marker in &mut self.markers {
-                if marker.after == message {
-                    marker.after = copy;
-                }
-            }
             (*message).next = std::ptr::null_mut();
         }
-        Some(message)
+        if self.last == message {
+            self.last = copy;
+        }
+        for marker in &mut self.markers {
+            if marker.after == message {
+                marker.after = copy;
+            }
+        }
+    }
+
+    /// Replaces the messages that may refer to literals that leave by copies that do not. Nobody looks at a message.
+    pub fn copy_out(&mut self, leaving: &Leaving) {
+        let cursor = std::mem::replace(&mut self.before_cursor, std::ptr::null_mut());
+        let mut after = cursor;
+        loop {
+            let message = self.at_cursor();
+            if message.is_null() {
+                break;
+            }
+            // SAFETY: messages of ours; the copies that are made now share no literal that leaves.
+            unsafe {
+                if (*message).may_refer(leaving) {
+                    let copy = Fragment::copy_of((*message).root);
+                    self.replace_at_cursor(copy);
+                    if message == cursor {
+                        after = copy;
+                    }
+                    Fragment::free(message);
+                }
+            }
+            self.before_cursor = self.at_cursor();
+        }
+        self.before_cursor = after;
     }
 
     /// The message at the cursor.

@@ -4,6 +4,9 @@ use crate::links::RefValue;
 use crate::vm::Vm;
 use swarmrt_term::{Atom, Term};
 
+/// Ports that can be open at a time, as OTP's default (`+Q`).
+pub const PORTS_MAX: usize = 65_536;
+
 /// Keeps the ports of a machine. All ports are named by their terms; unknown ones are gone.
 pub trait PortHost: Send + Sync {
     /// `Port ! Message`: {Owner, {command, Data}}, {Owner, close}, {Owner, {connect, Pid}}.
@@ -17,6 +20,8 @@ pub trait PortHost: Send + Sync {
     /// `false` when it is gone already.
     fn monitor(&self, vm: &'static Vm, pid: u64, port: Term, reference: RefValue) -> bool;
     fn demonitor(&self, vm: &'static Vm, port: Term, reference: u64);
+    /// Ports that are open.
+    fn count(&self, vm: &'static Vm) -> usize;
     /// Waits until what processes have written is out; called before the machine halts.
     fn flush(&self, vm: &'static Vm);
     /// Notes the name that the port was registered under (or none any more). `false` when it is gone.

@@ -9,7 +9,7 @@ use crate::vm::Vm;
 use std::any::Any;
 use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32};
 use swarmrt_beam::instr::Instr;
-use swarmrt_heap::{Fragment, Heap};
+use swarmrt_heap::{Fragment, Heap, Leaving};
 use swarmrt_term::alloc::OffHeap;
 use swarmrt_term::{Alloc, Atom, FragmentHeap, Mfa, Term, am};
 
@@ -38,6 +38,8 @@ pub struct Shared {
     pub priority: AtomicU8,
     /// The scheduler that ran it last.
     pub scheduler: AtomicU32,
+    /// The number of the scheduler that it is bound to, from 1; 0 for any.
+    pub bound: AtomicU32,
     /// Signals on their way in, newest first; [`CLOSED`](crate::signal::CLOSED) once the process is gone.
     pub incoming: AtomicPtr<Fragment>,
     /// The number of its pid.
@@ -140,7 +142,6 @@ pub struct Extra {
     pub error_handler: Atom,
     pub message_queue_data: Atom,
     pub sensitive: bool,
-    pub save_calls: usize,
     pub async_dist: bool,
     /// A signal reply that a built-in waits for: its number, and the reply when it is there.
     pub replies: Vec<(u64, *mut Fragment)>,
@@ -160,7 +161,6 @@ impl Default for Extra {
             error_handler: am::ERROR_HANDLER,
             message_queue_data: Atom::new("on_heap"),
             sensitive: false,
-            save_calls: 0,
             async_dist: false,
             replies: Vec::new(),
             node_subscriptions: 0,
@@ -201,6 +201,25 @@ pub struct Process {
     pub dirty_result: Option<crate::BifResult>,
     pub total_reductions: u64,
     pub extra: Option<Box<Extra>>,
+    /// What others want done when all its terms are in their places: between turns.
+    #[allow(clippy::box_collection, reason = "an idle process pays one word for it")]
+    pub tasks: Option<Box<Vec<Task>>>,
+}
+
+/// Work on a process between two of its turns; returned when it has to wait for a later one.
+pub type Task = Box<dyn TaskWork>;
+
+/// See [`Task`].
+pub trait TaskWork: Send {
+    /// Does the work, or gives it back when the process is not in the state for it.
+    fn run(self: Box<Self>, process: &mut Process) -> Option<Task>;
+}
+
+impl<F: FnOnce(&mut Process) + Send> TaskWork for F {
+    fn run(self: Box<Self>, process: &mut Process) -> Option<Task> {
+        self(process);
+        None
+    }
 }
 
 // SAFETY: a process is run by one thread at a time; schedulers hand it over with its run state.
@@ -224,6 +243,55 @@ impl Process {
         self.extra.get_or_insert_default()
     }
 
+    /// Has `task` done between this turn and the next.
+    pub fn add_task(&mut self, task: Task) {
+        self.tasks.get_or_insert_default().push(task);
+    }
+
+    /// Does what others want done. The process is not running: its registers are saved.
+    #[cold]
+    pub(crate) fn run_tasks(&mut self) {
+        if self.dirty_result.is_some() {
+            return;
+        }
+        let Some(tasks) = self.tasks.take() else { return };
+        let later: Vec<Task> = tasks.into_iter().filter_map(|task| task.run(self)).collect();
+        if !later.is_empty() {
+            self.tasks = Some(Box::new(later));
+        }
+    }
+
+    /// Takes copies of the literals that leave and to which it still refers. `false` when a built-in under
+    /// way may hold terms of its own: to be tried again after the next turn.
+    pub(crate) fn copy_out(&mut self, leaving: &Leaving) -> bool {
+        if self.bif_state.is_some() || self.extra.as_ref().is_some_and(|extra| !extra.replies.is_empty()) {
+            return false;
+        }
+        if let Some(message) = self.mailbox.detach_peeked() {
+            // SAFETY: the mailbox has given it up.
+            unsafe { self.heap.adopt(message) };
+        }
+        self.mailbox.copy_out(leaving);
+        if self.with_roots(|heap, roots| heap.may_refer(leaving, roots)) {
+            // SAFETY: between turns, heap and stack pointers are current.
+            unsafe {
+                self.with_roots(|heap, roots| heap.collect(0, roots, true));
+                self.with_roots(|heap, roots| heap.copy_out(leaving, roots));
+            }
+        }
+        true
+    }
+
+    /// Calls `with` with the heap and all the places outside it that hold the process's terms, but for live
+    /// X registers of a process that is running.
+    fn with_roots<R>(&mut self, with: impl FnOnce(&mut Heap, &mut [&mut [Term]]) -> R) -> R {
+        let mut single = [self.group_leader, self.exception.reason, self.exception.trace];
+        let (keys, values) = (&mut self.dictionary.keys, &mut self.dictionary.values);
+        let result = with(&mut self.heap, &mut [self.saved.terms_mut(), keys, values, &mut self.trap_args, &mut single]);
+        [self.group_leader, self.exception.reason, self.exception.trace] = single;
+        result
+    }
+
     /// Puts the arguments of a trap in place.
     pub fn trap(&mut self, export: &'static Export, args: &[Term]) -> crate::BifResult {
         self.trap_args[..args.len()].copy_from_slice(args);
@@ -240,14 +308,22 @@ impl Process {
             unsafe { self.heap.adopt(message) };
         }
         let before = self.heap.total_words();
-        let mut leader = [self.group_leader, self.exception.reason, self.exception.trace];
+        let occupied = self.heap.occupied_words();
+        let mut single = [self.group_leader, self.exception.reason, self.exception.trace];
         let (keys, values) = (&mut self.dictionary.keys, &mut self.dictionary.values);
         // SAFETY: the caller's; these are all the places that hold terms of the process.
-        unsafe {
-            let roots: &mut [&mut [Term]] = &mut [registers, self.saved.terms_mut(), keys, values, &mut self.trap_args, &mut leader];
-            self.heap.collect(need, roots, major);
+        let collected = unsafe {
+            let roots: &mut [&mut [Term]] = &mut [registers, self.saved.terms_mut(), keys, values, &mut self.trap_args, &mut single];
+            self.heap.try_collect(need, roots, major)
+        };
+        [self.group_leader, self.exception.reason, self.exception.trace] = single;
+        if let Err(refused) = collected {
+            crate::exception::log_out_of_memory(self, refused);
+            self.end_as_killed();
+            return;
         }
-        [self.group_leader, self.exception.reason, self.exception.trace] = leader;
+        self.vm.statistics.collections.add(1);
+        self.vm.statistics.words_reclaimed.add(occupied.saturating_sub(self.heap.occupied_words()));
         // Time spent collecting counts towards the turn.
         self.reductions -= (before.min(self.heap.total_words()) / 100) as i32;
         self.check_max_heap_size();
@@ -277,10 +353,16 @@ impl Process {
             crate::exception::log_max_heap_size(self, limit);
         }
         if limit.kill {
-            self.exit_pending = true;
-            self.exception.reason = Term::atom(am::KILLED);
-            self.reductions = 0;
+            self.end_as_killed();
         }
+    }
+
+    /// Has the process end at the next safepoint, as if it had been killed.
+    fn end_as_killed(&mut self) {
+        self.exit_pending = true;
+        self.exception.reason = Term::atom(am::KILLED);
+        self.heap.wants_collection = false;
+        self.reductions = 0;
     }
 
     /// A new plain reference.
@@ -445,49 +527,6 @@ pub fn resume(vm: &'static Vm, pid: u64) {
             }
         }),
     );
-}
-
-impl Process {
-    /// Whether a fun for which `wanted` holds is among the terms that the process can reach: stack,
-    /// heap, dictionary, and what its messages hold.
-    pub fn holds_fun(&self, wanted: impl Fn(&swarmrt_term::FunIdentity) -> bool) -> bool {
-        let mut found = false;
-        let mut roots: Vec<Term> = self.dictionary.values.clone();
-        roots.extend(self.dictionary.keys.iter().copied());
-        roots.extend(self.saved.terms().iter().copied());
-        roots.extend(self.mailbox.iter());
-        let mut at = self.heap.stop;
-        while at < self.heap.stack_base() {
-            // SAFETY: between the stack pointer and its base stand terms and return addresses.
-            unsafe {
-                let term = Term::from_raw(*at);
-                if term.is_pointer() {
-                    roots.push(term);
-                }
-                at = at.add(1);
-            }
-        }
-        let mut seen = std::collections::HashSet::new();
-        while let Some(term) = roots.pop() {
-            if !term.is_pointer() || swarmrt_heap::is_literal(term) || !seen.insert(term.raw()) {
-                continue;
-            }
-            if let Some(cell) = term.as_cons() {
-                roots.push(cell.head());
-                roots.push(cell.tail());
-                continue;
-            }
-            if let Some(fun) = term.as_local_fun() {
-                found |= wanted(fun.identity());
-            }
-            let header = term.boxed_header();
-            for index in header.raw_words() + 1..=header.words() {
-                // SAFETY: the words after the raw ones are terms.
-                roots.push(unsafe { Term::from_raw(*term.boxed_ptr().add(index)) });
-            }
-        }
-        found
-    }
 }
 
 #[cfg(test)]

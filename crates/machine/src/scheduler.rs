@@ -54,6 +54,9 @@ struct Queues {
     woken: VecDeque<usize>,
     woken_turns: u32,
     length: usize,
+    /// Processes bound to this scheduler: nobody steals them. They take turns with the others.
+    bound: VecDeque<usize>,
+    bound_turn: bool,
     /// Turns that low priority has been passed over.
     low_skipped: u32,
 }
@@ -81,6 +84,11 @@ impl Queues {
         }
         self.woken_turns = 0;
         normal.pop_front()
+    }
+    /// The next for the scheduler itself.
+    fn pop_own(&mut self) -> Option<usize> {
+        self.bound_turn = !self.bound_turn && !self.bound.is_empty();
+        if self.bound_turn || self.length == 0 { self.bound.pop_front().or_else(|| self.pop()) } else { self.pop() }
     }
     fn pop(&mut self) -> Option<usize> {
         if self.length == 0 {
@@ -111,7 +119,13 @@ struct Scheduler {
     queues: Mutex<Queues>,
     /// Its length, to be read without the lock.
     length: AtomicUsize,
+    /// How many processes bound to it wait.
+    bound_length: AtomicUsize,
     sleeping: AtomicBool,
+    /// It is not online: it sleeps until it is.
+    standing_by: AtomicBool,
+    /// It runs a process.
+    running: AtomicBool,
     wake: (Mutex<bool>, Condvar),
     reductions: AtomicU64,
     /// Nanoseconds spent running processes.
@@ -121,16 +135,22 @@ struct Scheduler {
 struct DirtyPool {
     queue: Mutex<VecDeque<usize>>,
     arrived: Condvar,
+    threads: Box<[DirtyThread]>,
+}
+
+#[derive(Default)]
+struct DirtyThread {
+    running: AtomicBool,
+    busy_ns: AtomicU64,
 }
 
 pub struct Schedulers {
     all: Box<[Scheduler]>,
     sleepers: AtomicU32,
     next_injected: AtomicUsize,
-    pub context_switches: AtomicU64,
     dirty_io: DirtyPool,
     dirty_cpu: DirtyPool,
-    pub online: AtomicUsize,
+    online: AtomicUsize,
     /// Whether the time that schedulers are busy is measured, and since when (nanoseconds from the start).
     pub measuring: AtomicBool,
     pub measured_since_ns: AtomicU64,
@@ -147,23 +167,30 @@ pub fn current_scheduler() -> Option<usize> {
 }
 
 impl Schedulers {
-    pub(crate) fn new(count: usize) -> Schedulers {
+    pub(crate) fn new(config: &crate::vm::Config) -> Schedulers {
+        let count = config.schedulers;
         let scheduler = || Scheduler {
-            queues: Mutex::new(Queues { by_priority: Default::default(), woken: VecDeque::new(), woken_turns: 0, length: 0, low_skipped: 0 }),
+            queues: Mutex::new(Queues { by_priority: Default::default(), woken: VecDeque::new(), woken_turns: 0, length: 0, low_skipped: 0, bound: VecDeque::new(), bound_turn: false }),
             length: AtomicUsize::new(0),
+            bound_length: AtomicUsize::new(0),
+            standing_by: AtomicBool::new(false),
+            running: AtomicBool::new(false),
             sleeping: AtomicBool::new(false),
             wake: (Mutex::new(false), Condvar::new()),
             reductions: AtomicU64::new(0),
             busy_ns: AtomicU64::new(0),
         };
-        let pool = || DirtyPool { queue: Mutex::default(), arrived: Condvar::new() };
+        let pool = |threads: usize| DirtyPool {
+            queue: Mutex::default(),
+            arrived: Condvar::new(),
+            threads: (0..threads).map(|_| DirtyThread::default()).collect(),
+        };
         Schedulers {
             all: (0..count.max(1)).map(|_| scheduler()).collect(),
             sleepers: AtomicU32::new(0),
             next_injected: AtomicUsize::new(0),
-            context_switches: AtomicU64::new(0),
-            dirty_io: pool(),
-            dirty_cpu: pool(),
+            dirty_io: pool(config.dirty_io),
+            dirty_cpu: pool(config.dirty_cpu),
             online: AtomicUsize::new(count.max(1)),
             measuring: AtomicBool::new(false),
             measured_since_ns: AtomicU64::new(0),
@@ -173,22 +200,56 @@ impl Schedulers {
         self.all.len()
     }
     pub fn queue_lengths(&self) -> Vec<usize> {
-        self.all.iter().map(|scheduler| scheduler.length.load(Ordering::Relaxed)).collect()
+        self.all.iter().map(|scheduler| scheduler.length.load(Ordering::Relaxed) + scheduler.bound_length.load(Ordering::Relaxed)).collect()
     }
     pub fn reductions(&self) -> u64 {
         self.all.iter().map(|scheduler| scheduler.reductions.load(Ordering::Relaxed)).sum()
     }
-    pub fn busy_ns(&self) -> Vec<u64> {
-        self.all.iter().map(|scheduler| scheduler.busy_ns.load(Ordering::Relaxed)).collect()
+    /// Nanoseconds that each has run processes since measuring began: schedulers, dirty ones for computing, dirty ones
+    /// for input and output.
+    pub fn busy_ns(&self) -> [Vec<u64>; 3] {
+        let dirty = |pool: &DirtyPool| pool.threads.iter().map(|thread| thread.busy_ns.load(Ordering::Relaxed)).collect();
+        let normal = self.all.iter().map(|scheduler| scheduler.busy_ns.load(Ordering::Relaxed)).collect();
+        [normal, dirty(&self.dirty_cpu), dirty(&self.dirty_io)]
+    }
+    /// Processes that run: on each scheduler, on the dirty ones for computing, on those for input and output.
+    pub fn running(&self) -> (Vec<usize>, [usize; 2]) {
+        let dirty = |pool: &DirtyPool| pool.threads.iter().filter(|thread| thread.running.load(Ordering::Relaxed)).count();
+        let normal = self.all.iter().map(|scheduler| usize::from(scheduler.running.load(Ordering::Relaxed))).collect();
+        (normal, [dirty(&self.dirty_cpu), dirty(&self.dirty_io)])
+    }
+    /// Processes that wait for a dirty scheduler: for computing, for input and output.
+    pub fn dirty_queue_lengths(&self) -> [usize; 2] {
+        [self.dirty_cpu.queue.lock().len(), self.dirty_io.queue.lock().len()]
+    }
+    pub fn online(&self) -> usize {
+        self.online.load(Ordering::Relaxed)
+    }
+    /// Lets the first `count` schedulers run processes, and no others; how many it were before.
+    ///
+    /// # Panics
+    /// When there are not so many, or it is none.
+    pub fn set_online(&self, count: usize) -> usize {
+        assert!((1..=self.count()).contains(&count), "between one and all of the schedulers are online");
+        let before = self.online.swap(count, Ordering::SeqCst);
+        // Those that come online look for work; those that go hand theirs over.
+        for at in 0..self.count() {
+            self.wake(at);
+        }
+        before
     }
 
     /// Puts a runnable process into a queue: that of the calling scheduler, or of the one that ran it
     /// last. `woken` says that it waited for a signal that has come.
     pub fn enqueue(&self, cell: &ProcessCell, woken: bool) {
+        let bound = cell.shared.bound.load(Ordering::Relaxed) as usize;
+        if (1..=self.online()).contains(&bound) {
+            return self.enqueue_bound(cell, bound - 1);
+        }
         let here = current_scheduler();
         let at = here.unwrap_or_else(|| {
             let last = cell.shared.scheduler.load(Ordering::Relaxed) as usize;
-            if last < self.all.len() { last } else { self.next_injected.fetch_add(1, Ordering::Relaxed) % self.all.len() }
+            if last < self.online() { last } else { self.next_injected.fetch_add(1, Ordering::Relaxed) % self.online() }
         });
         let scheduler = &self.all[at];
         let priority = cell.shared.priority.load(Ordering::Relaxed);
@@ -205,6 +266,18 @@ impl Schedulers {
         }
     }
 
+    fn enqueue_bound(&self, cell: &ProcessCell, at: usize) {
+        let scheduler = &self.all[at];
+        {
+            let mut queues = scheduler.queues.lock();
+            queues.bound.push_back(std::ptr::from_ref(cell) as usize);
+            scheduler.bound_length.store(queues.bound.len(), Ordering::Relaxed);
+        }
+        if current_scheduler() != Some(at) {
+            self.wake(at);
+        }
+    }
+
     /// Starts or stops measuring; whether it was on.
     pub fn measure(&self, on: bool, now_ns: u64) -> bool {
         let before = self.measuring.swap(on, Ordering::SeqCst);
@@ -212,6 +285,9 @@ impl Schedulers {
             self.measured_since_ns.store(now_ns, Ordering::SeqCst);
             for scheduler in &self.all {
                 scheduler.busy_ns.store(0, Ordering::SeqCst);
+            }
+            for thread in self.dirty_cpu.threads.iter().chain(&self.dirty_io.threads) {
+                thread.busy_ns.store(0, Ordering::SeqCst);
             }
         }
         before
@@ -221,7 +297,7 @@ impl Schedulers {
         // SeqCst: pairs with the sleeper, which announces itself before it looks at the queues again.
         std::sync::atomic::fence(Ordering::SeqCst);
         let scheduler = &self.all[at];
-        if scheduler.sleeping.load(Ordering::SeqCst) {
+        if scheduler.sleeping.load(Ordering::SeqCst) || scheduler.standing_by.load(Ordering::SeqCst) {
             let mut woken = scheduler.wake.0.lock();
             *woken = true;
             scheduler.wake.1.notify_one();
@@ -243,10 +319,11 @@ impl Schedulers {
 
     fn next(&self, own: usize) -> Option<usize> {
         let scheduler = &self.all[own];
-        if scheduler.length.load(Ordering::Relaxed) > 0 {
+        if scheduler.length.load(Ordering::Relaxed) + scheduler.bound_length.load(Ordering::Relaxed) > 0 {
             let mut queues = scheduler.queues.lock();
-            if let Some(cell) = queues.pop() {
+            if let Some(cell) = queues.pop_own() {
                 scheduler.length.store(queues.length, Ordering::Relaxed);
+                scheduler.bound_length.store(queues.bound.len(), Ordering::Relaxed);
                 return Some(cell);
             }
         }
@@ -271,13 +348,47 @@ impl Schedulers {
         self.sleepers.fetch_add(1, Ordering::SeqCst);
         std::sync::atomic::fence(Ordering::SeqCst);
         // Work that came in before we announced that we sleep would not wake us.
-        let idle = self.all.iter().all(|other| other.length.load(Ordering::SeqCst) == 0);
+        let idle = self.all.iter().all(|other| other.length.load(Ordering::SeqCst) == 0) && scheduler.bound_length.load(Ordering::SeqCst) == 0;
         if idle && !*woken {
             scheduler.wake.1.wait(&mut woken);
         }
         *woken = false;
         scheduler.sleeping.store(false, Ordering::SeqCst);
         self.sleepers.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// What a scheduler does that is not online: it hands its processes to the first, and sleeps.
+    fn stand_by(&self, own: usize) {
+        let scheduler = &self.all[own];
+        let mut woken = scheduler.wake.0.lock();
+        scheduler.standing_by.store(true, Ordering::SeqCst);
+        std::sync::atomic::fence(Ordering::SeqCst);
+        let mut left = Vec::new();
+        {
+            let mut queues = scheduler.queues.lock();
+            while let Some(cell) = queues.pop_own() {
+                left.push(cell);
+            }
+            scheduler.length.store(0, Ordering::Relaxed);
+            scheduler.bound_length.store(0, Ordering::Relaxed);
+        }
+        if !left.is_empty() {
+            let first = &self.all[0];
+            {
+                let mut queues = first.queues.lock();
+                for cell in left {
+                    // SAFETY: a cell in a run queue is alive.
+                    let priority = unsafe { (*(cell as *const ProcessCell)).shared.priority.load(Ordering::Relaxed) };
+                    queues.push(cell, priority, false);
+                }
+                first.length.store(queues.length, Ordering::Relaxed);
+            }
+            self.wake(0);
+        } else if !*woken && own >= self.online.load(Ordering::SeqCst) {
+            scheduler.wake.1.wait(&mut woken);
+        }
+        *woken = false;
+        scheduler.standing_by.store(false, Ordering::SeqCst);
     }
 
     fn dirty(&self, io: bool) -> &DirtyPool {
@@ -305,7 +416,7 @@ impl Vm {
         for (io, count) in [(true, self.config.dirty_io), (false, self.config.dirty_cpu)] {
             for number in 0..count {
                 let kind = if io { "io" } else { "cpu" };
-                builder(format!("dirty {kind} {}", number + 1)).spawn(move || self.run_dirty_scheduler(io))?;
+                builder(format!("dirty {kind} {}", number + 1)).spawn(move || self.run_dirty_scheduler(io, number))?;
             }
         }
         builder("timers".to_owned()).spawn(move || self.timers.run(self))?;
@@ -317,10 +428,16 @@ impl Vm {
         let engine = self.engine.get().expect("set before the threads start").as_ref();
         let mut registers = Registers::new();
         loop {
+            if number >= self.schedulers.online() {
+                self.schedulers.stand_by(number);
+                continue;
+            }
             match self.schedulers.next(number) {
                 // SAFETY: a cell in a run queue is alive, and whoever takes it out runs it alone.
                 Some(cell) => unsafe {
                     let cell = &*(cell as *const ProcessCell);
+                    let running = &self.schedulers.all[number].running;
+                    running.store(true, Ordering::Relaxed);
                     if self.schedulers.measuring.load(Ordering::Relaxed) {
                         let started = self.clock.since_start_ns();
                         self.run_process(cell, number, engine, &mut registers);
@@ -329,6 +446,7 @@ impl Vm {
                     } else {
                         self.run_process(cell, number, engine, &mut registers);
                     }
+                    running.store(false, Ordering::Relaxed);
                 },
                 None => self.schedulers.sleep(number),
             }
@@ -340,6 +458,7 @@ impl Vm {
     unsafe fn run_process(&'static self, cell: &ProcessCell, number: usize, engine: &dyn Engine, registers: &mut Registers) {
         let guard = crossbeam_epoch::pin();
         let scheduler = &self.schedulers.all[number];
+        self.statistics.context_switches.add(1);
         cell.shared.scheduler.store(number as u32, Ordering::Relaxed);
         cell.shared.state.store(run_state::RUNNING, Ordering::SeqCst);
         // SAFETY: the caller's.
@@ -354,11 +473,17 @@ impl Vm {
                 process.end(&guard);
                 return;
             }
+            if process.tasks.is_some() {
+                process.run_tasks();
+            }
             let suspended = process.extra.as_ref().is_some_and(|extra| extra.suspended > 0);
             let outcome = if suspended { Outcome::Wait } else { engine.run(process, registers) };
             let used = (turn - process.reductions).max(1);
             process.total_reductions += used as u64;
             scheduler.reductions.fetch_add(used as u64, Ordering::Relaxed);
+            if process.tasks.is_some() && matches!(outcome, Outcome::Yield | Outcome::Wait) {
+                process.run_tasks();
+            }
             match outcome {
                 Outcome::Exit => {
                     process.end(&guard);
@@ -387,7 +512,7 @@ impl Vm {
         }
     }
 
-    fn run_dirty_scheduler(&'static self, io: bool) {
+    fn run_dirty_scheduler(&'static self, io: bool, number: usize) {
         let engine = self.engine.get().expect("set before the threads start").as_ref();
         let mut registers = Registers::new();
         let pool = self.schedulers.dirty(io);
@@ -404,8 +529,15 @@ impl Vm {
             let _guard = crossbeam_epoch::pin();
             // SAFETY: a process is alive while it runs, and it runs here now.
             let cell = unsafe { &*(cell as *const ProcessCell) };
+            let thread = &pool.threads[number];
+            thread.running.store(true, Ordering::Relaxed);
+            let started = self.clock.since_start_ns();
             // SAFETY: as above; we alone run it.
             engine.run_dirty(unsafe { &mut *cell.process.get() }, &mut registers);
+            if self.schedulers.measuring.load(Ordering::Relaxed) {
+                thread.busy_ns.fetch_add(self.clock.since_start_ns() - started, Ordering::Relaxed);
+            }
+            thread.running.store(false, Ordering::Relaxed);
             cell.shared.state.store(run_state::QUEUED, Ordering::SeqCst);
             self.schedulers.enqueue(cell, false);
         }

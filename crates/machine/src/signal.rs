@@ -8,7 +8,7 @@ use crate::process::{Process, Shared, run_state};
 use crate::table::ProcessCell;
 use crate::vm::Vm;
 use std::sync::atomic::Ordering;
-use swarmrt_heap::{Fragment, copy_term, size_words};
+use swarmrt_heap::{Fragment, Sharing, copy_term};
 use swarmrt_term::{Alloc, Term, am};
 
 /// What the incoming queue holds once the process is gone.
@@ -61,11 +61,12 @@ fn new_signal(kind: Kind, from: Term, root: Term) -> *mut Fragment {
 
 /// A signal whose root is the pair of a number and a term.
 fn numbered_signal(kind: Kind, from: Term, number: u64, term: Term) -> *mut Fragment {
-    let fragment = Fragment::new(size_words(term) + 3 + 2);
+    let sharing = Sharing::now();
+    let fragment = Fragment::new(sharing.size(term) + 3 + 2);
     // SAFETY: just made, with room for the pair, the number and the term.
     unsafe {
         let to = &mut *fragment;
-        let copied = copy_term(term, to);
+        let copied = sharing.copy(term, to);
         let number = to.uint(number);
         to.root = to.tuple(&[number, copied]);
         to.kind = kind as u32;
@@ -353,12 +354,12 @@ impl Process {
     fn exit_signal(&mut self, from: Term, reason: Term, linked: bool) {
         let kill = reason == Term::atom(am::KILL) && !linked;
         if self.trap_exit && !kill {
-            let words = size_words(reason) + 4;
-            let fragment = Fragment::new(words);
+            let sharing = Sharing::now();
+            let fragment = Fragment::new(sharing.size(reason) + 4);
             // SAFETY: just made, with room for the reason and the tuple.
             unsafe {
                 let to = &mut *fragment;
-                let reason = copy_term(reason, to);
+                let reason = sharing.copy(reason, to);
                 to.root = to.tuple(&[Term::atom(am::CAP_EXIT), from, reason]);
                 self.mailbox.push(fragment);
             }
@@ -378,12 +379,13 @@ impl Process {
     fn down(&mut self, reference: u64, reason: Term) {
         let Some(monitor) = self.relations.remove_monitor(reference) else { return };
         let tag = monitor.tag.as_ref().map_or(Term::atom(am::CAP_DOWN), |tag| tag.term());
-        let fragment = Fragment::new(size_words(reason) + size_words(tag) + 6 + 4 + 3);
+        let sharing = Sharing::now();
+        let fragment = Fragment::new(sharing.size(reason) + sharing.size(tag) + 6 + 4 + 3);
         // SAFETY: just made, with room for the message.
         unsafe {
             let to = &mut *fragment;
-            let reason = copy_term(reason, to);
-            let tag = copy_term(tag, to);
+            let reason = sharing.copy(reason, to);
+            let tag = sharing.copy(tag, to);
             let reference = monitor.reference.to_term(to);
             let (kind, object) = match monitor.watched {
                 Watched::Pid(pid) => (am::PROCESS, Term::pid(pid)),

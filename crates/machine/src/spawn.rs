@@ -20,7 +20,10 @@ pub struct SpawnOptions {
     pub monitor: Option<(RefValue, Option<Tag>)>,
     pub priority: Priority,
     pub min_heap_words: Option<u32>,
+    pub min_bin_vheap_words: Option<u32>,
     pub fullsweep_after: Option<u32>,
+    /// The scheduler that it is bound to, from 1; 0 for any.
+    pub scheduler: u32,
     pub max_heap_size: Option<MaxHeapSize>,
     pub message_queue_data: Option<Atom>,
     pub async_dist: bool,
@@ -33,7 +36,9 @@ impl Default for SpawnOptions {
             monitor: None,
             priority: Priority::Normal,
             min_heap_words: None,
+            min_bin_vheap_words: None,
             fullsweep_after: None,
+            scheduler: 0,
             max_heap_size: None,
             message_queue_data: None,
             async_dist: false,
@@ -76,12 +81,9 @@ pub fn spawn(vm: &'static Vm, mut parent: Option<&mut Process>, start: Start, mu
     let cell = vm.processes.insert(|id| {
         let words = swarmrt_heap::size_words(args) + INITIAL_WORDS;
         let mut heap = Heap::new(words.max(options.min_heap_words.unwrap_or(0) as usize));
-        if let Some(words) = options.min_heap_words {
-            heap.min_heap_words = words;
-        }
-        if let Some(count) = options.fullsweep_after {
-            heap.fullsweep_after = count;
-        }
+        heap.min_heap_words = options.min_heap_words.unwrap_or_else(|| vm.process_defaults.min_heap_words());
+        heap.fullsweep_after = options.fullsweep_after.unwrap_or_else(|| vm.process_defaults.fullsweep_after());
+        heap.min_bin_vheap_words = options.min_bin_vheap_words.unwrap_or_else(|| vm.process_defaults.min_bin_vheap_words());
         let args = copy_term(args, &mut heap);
         let leader = if leader.is_none() { Term::pid(id) } else { copy_term(leader, &mut heap) };
         // The bottom of the stack: where the first function returns to.
@@ -127,6 +129,7 @@ pub fn spawn(vm: &'static Vm, mut parent: Option<&mut Process>, start: Start, mu
                 state: AtomicU8::new(run_state::QUEUED),
                 priority: AtomicU8::new(options.priority as u8),
                 scheduler: AtomicU32::new(u32::MAX),
+                bound: AtomicU32::new(options.scheduler),
                 incoming: AtomicPtr::new(std::ptr::null_mut()),
                 id,
             },
@@ -154,6 +157,7 @@ pub fn spawn(vm: &'static Vm, mut parent: Option<&mut Process>, start: Start, mu
                 bif_state: None,
                 dirty_result: None,
                 total_reductions: 0,
+                tasks: None,
                 extra,
             }),
         });

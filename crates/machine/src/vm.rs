@@ -7,6 +7,7 @@ use crate::ports::PortHost;
 use crate::process::{MaxHeapSize, Process};
 use crate::scheduler::{Engine, Schedulers};
 use crate::signal;
+use crate::statistics::{ProcessDefaults, Statistics};
 use crate::table::ProcessTable;
 use crate::time::Clock;
 use crate::timer::Timers;
@@ -70,8 +71,11 @@ pub struct Vm {
     pub processes: ProcessTable,
     pub names: Names,
     pub code: CodeServer,
+    pub retirement: crate::code::retire::Retirement,
     pub bifs: &'static BifTable,
     pub schedulers: Schedulers,
+    pub statistics: Statistics,
+    pub process_defaults: ProcessDefaults,
     pub(crate) engine: OnceLock<Box<dyn Engine>>,
     next_ref: AtomicU64,
     next_unique: AtomicU64,
@@ -98,8 +102,11 @@ impl Vm {
             processes: ProcessTable::new(config.processes_max),
             names: Names::default(),
             code: CodeServer::new(bifs),
+            retirement: Default::default(),
             bifs,
-            schedulers: Schedulers::new(config.schedulers),
+            schedulers: Schedulers::new(&config),
+            statistics: Statistics::default(),
+            process_defaults: ProcessDefaults::default(),
             engine: OnceLock::new(),
             next_ref: AtomicU64::new(1 << 32),
             next_unique: AtomicU64::new(1),

@@ -4,6 +4,7 @@
 //! fields and boot arguments.
 
 pub mod coverage;
+mod memory;
 mod otp;
 
 pub use otp::{Otp, OtpError};
@@ -96,6 +97,9 @@ impl Builder {
             dirty_io: self.dirty_io,
             boot_args: self.boot_args.clone(),
         };
+        if let Some(bytes) = memory::available_bytes() {
+            swarmrt_term::usage::set_memory_limit(bytes);
+        }
         let vm = Vm::new(config);
         swarmrt_bifs::register(vm, &self.otp.release, &self.otp.erts_version);
         swarmrt_io::register(vm);
@@ -122,6 +126,9 @@ impl Builder {
             spawn(vm, None, start, SpawnOptions::default());
         }
         drop(guard);
+        if !self.without_init {
+            swarmrt_io::handle_os_signals(vm).map_err(BootError::Threads)?;
+        }
         vm.start(Box::new(Interpreter)).map_err(BootError::Threads)?;
         Ok(vm)
     }

@@ -1,7 +1,7 @@
 //! Atoms: interned once, in a table that readers never lock.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{LazyLock, RwLock};
 
 /// An atom, as its position in the table.
@@ -20,12 +20,16 @@ struct Entry {
 
 const CHUNK_BITS: u32 = 10;
 const CHUNK_LEN: usize = 1 << CHUNK_BITS;
-/// As OTP's default limit (`+t`).
-pub const ATOMS_MAX: usize = 1_048_576;
+/// OTP's default limit (`+t`), and the highest that can be set.
+pub const LIMIT_DEFAULT: usize = 1_048_576;
+pub const LIMIT_MAX: usize = 1 << 28;
 /// Characters in an atom's name.
 pub const NAME_CHARS_MAX: usize = 255;
 
-static CHUNKS: [AtomicPtr<Entry>; ATOMS_MAX / CHUNK_LEN] = [const { AtomicPtr::new(std::ptr::null_mut()) }; ATOMS_MAX / CHUNK_LEN];
+static CHUNKS: [AtomicPtr<Entry>; LIMIT_MAX / CHUNK_LEN] = [const { AtomicPtr::new(std::ptr::null_mut()) }; LIMIT_MAX / CHUNK_LEN];
+static LIMIT: AtomicUsize = AtomicUsize::new(LIMIT_DEFAULT);
+/// Bytes of all names.
+static NAME_BYTES: AtomicUsize = AtomicUsize::new(0);
 static COUNT: AtomicU32 = AtomicU32::new(0);
 static INDEX: LazyLock<RwLock<HashMap<&'static str, u32>>> = LazyLock::new(|| {
     let mut index = HashMap::with_capacity(16 * 1024);
@@ -58,6 +62,7 @@ fn append(name: &'static str) -> u32 {
     let entry = Entry { name, ordinal: ordinal(name), hash: hash_name(name) };
     // SAFETY: the slot is within the chunk, and only we write it (under the index's lock).
     unsafe { base.add(number as usize & (CHUNK_LEN - 1)).write(entry) };
+    NAME_BYTES.fetch_add(name.len(), Ordering::Relaxed);
     COUNT.store(number + 1, Ordering::Release);
     number
 }
@@ -97,12 +102,21 @@ fn hash_name(name: &str) -> u32 {
 impl Atom {
     /// The atom of that name.
     /// # Panics
-    /// When the name is too long or the table is full: for names that our own code spells out.
+    /// When the name is too long: for names that our own code spells out. There is always room for those, whatever
+    /// programs have made of the table.
     pub fn new(name: &str) -> Atom {
-        Atom::try_new(name).unwrap_or_else(|error| panic!("cannot make the atom '{name}': {error:?}"))
+        Atom::intern(name, LIMIT_MAX).unwrap_or_else(|error| panic!("cannot make the atom '{name}': {error:?}"))
     }
 
+    /// The atom of that name, within the limit that programs have.
+    ///
+    /// # Errors
+    /// When the name is too long or the table is full.
     pub fn try_new(name: &str) -> Result<Atom, AtomError> {
+        Atom::intern(name, Atom::limit())
+    }
+
+    fn intern(name: &str, limit: usize) -> Result<Atom, AtomError> {
         if let Some(atom) = Atom::existing(name) {
             return Ok(atom);
         }
@@ -113,7 +127,7 @@ impl Atom {
         if let Some(&number) = index.get(name) {
             return Ok(Atom(number));
         }
-        if index.len() >= ATOMS_MAX {
+        if index.len() >= limit {
             return Err(AtomError::TableFull);
         }
         let name: &'static str = Box::leak(name.into());
@@ -160,6 +174,22 @@ impl Atom {
         self.entry().ordinal
     }
 
+    /// How many atoms programs can make.
+    pub fn limit() -> usize {
+        LIMIT.load(Ordering::Relaxed)
+    }
+    /// Sets the limit, at most to [`LIMIT_MAX`].
+    pub fn set_limit(limit: usize) {
+        LIMIT.store(limit.min(LIMIT_MAX), Ordering::Relaxed);
+    }
+    /// Bytes of the table, and how many of them are in use.
+    pub fn bytes() -> (usize, usize) {
+        const INDEX_ENTRY: usize = size_of::<(&str, u32)>() + 1;
+        let indexed = INDEX.read().unwrap_or_else(std::sync::PoisonError::into_inner).capacity();
+        let (count, names) = (Atom::count(), NAME_BYTES.load(Ordering::Relaxed));
+        let used = count * (size_of::<Entry>() + INDEX_ENTRY) + names;
+        (count.next_multiple_of(CHUNK_LEN) * size_of::<Entry>() + indexed * INDEX_ENTRY + names, used)
+    }
     /// Atoms in the table.
     pub fn count() -> usize {
         LazyLock::force(&INDEX);

@@ -1,6 +1,6 @@
 //! Bitstrings: small ones in the heap, larger ones shared and counted off the heap, and parts of both.
 
-use crate::usage::BINARIES;
+use crate::usage::{BINARIES, has_room};
 use crate::word::{Subtag, Term};
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::ptr::NonNull;
@@ -37,7 +37,7 @@ impl SharedBytes {
     /// the system has no room for it.
     pub fn try_with_capacity(capacity: usize, used_bytes: usize) -> Option<SharedBytes> {
         debug_assert!(used_bytes <= capacity);
-        let layout = Self::layout(capacity)?;
+        let layout = Self::layout(capacity).filter(|layout| has_room(layout.size()))?;
         // SAFETY: the layout is not empty; the head is written before use.
         unsafe {
             let head = NonNull::new(alloc(layout).cast::<SharedHead>())?;

@@ -6,8 +6,8 @@
 mod decode;
 mod encode;
 
-pub use decode::{DecodeError, DecodeOptions, decode, decode_unversioned};
-pub use encode::{EncodeOptions, encode, encode_unversioned, external_size};
+pub use decode::{DecodeError, DecodeOptions, decode, decode_unversioned, plain_size};
+pub use encode::{EncodeOptions, encode, encode_unversioned, encode_within, external_size};
 
 use crate::atom::Atom;
 use crate::boxed::{FunIdentity, Mfa, RefKind};

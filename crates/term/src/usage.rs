@@ -1,4 +1,4 @@
-//! How much memory is used for what, as `erlang:memory/0` tells it.
+//! Counting without contention, and how much memory is used for what, as `erlang:memory/0` tells it.
 //!
 //! Threads count in different places, so that they do not get in each other's way; the sum is right when
 //! nothing moves.
@@ -12,30 +12,61 @@ const PARTS: usize = 16;
 #[repr(align(128))]
 struct Part(AtomicI64);
 
-/// Bytes in use for one purpose.
-pub struct Usage([Part; PARTS]);
+/// A count that many threads change and few read.
+pub struct Tally([Part; PARTS]);
 
-/// Shared binaries.
-pub static BINARIES: Usage = Usage([const { Part(AtomicI64::new(0)) }; PARTS]);
-/// Heaps of processes, and messages.
-pub static HEAPS: Usage = Usage([const { Part(AtomicI64::new(0)) }; PARTS]);
+/// Bytes of shared binaries.
+pub static BINARIES: Tally = Tally::new();
+/// Bytes of heaps of processes, and messages.
+pub static HEAPS: Tally = Tally::new();
+
+/// Bytes that shared binaries and heaps may take together.
+static LIMIT: AtomicUsize = AtomicUsize::new(usize::MAX);
+/// Smaller pieces of memory are not asked about.
+const LARGE_BYTES: usize = 16 << 20;
+
+/// Sets how much memory there is: a single large piece that would not fit is then refused, rather than promised by a
+/// system that cannot keep its promise.
+pub fn set_memory_limit(bytes: usize) {
+    LIMIT.store(bytes, Ordering::Relaxed);
+}
+
+/// Bytes that are left.
+pub fn room() -> usize {
+    LIMIT.load(Ordering::Relaxed).saturating_sub(BINARIES.sum() + HEAPS.sum())
+}
+
+/// Whether there is room for a piece of memory.
+#[inline]
+pub fn has_room(bytes: usize) -> bool {
+    bytes < LARGE_BYTES || bytes.saturating_add(BINARIES.sum()).saturating_add(HEAPS.sum()) <= LIMIT.load(Ordering::Relaxed)
+}
 
 static NEXT_PART: AtomicUsize = AtomicUsize::new(0);
 thread_local! {
     static PART: Cell<usize> = const { Cell::new(usize::MAX) };
 }
 
-impl Usage {
-    #[inline]
-    pub fn add(&self, bytes: usize) {
-        self.change(bytes as i64);
+impl Default for Tally {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Tally {
+    pub const fn new() -> Tally {
+        Tally([const { Part(AtomicI64::new(0)) }; PARTS])
     }
     #[inline]
-    pub fn subtract(&self, bytes: usize) {
-        self.change(-(bytes as i64));
+    pub fn add(&self, count: usize) {
+        self.change(count as i64);
     }
     #[inline]
-    fn change(&self, bytes: i64) {
+    pub fn subtract(&self, count: usize) {
+        self.change(-(count as i64));
+    }
+    #[inline]
+    fn change(&self, count: i64) {
         // A thread that is ending counts in the first place.
         let part = PART
             .try_with(|part| {
@@ -45,9 +76,9 @@ impl Usage {
                 part.get()
             })
             .unwrap_or(0);
-        self.0[part].0.fetch_add(bytes, Ordering::Relaxed);
+        self.0[part].0.fetch_add(count, Ordering::Relaxed);
     }
-    pub fn bytes(&self) -> usize {
+    pub fn sum(&self) -> usize {
         let sum: i64 = self.0.iter().map(|part| part.0.load(Ordering::Relaxed)).sum();
         sum.max(0) as usize
     }

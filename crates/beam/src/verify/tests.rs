@@ -37,12 +37,9 @@ fn parse(path: &Path) -> BeamFile {
 #[test]
 fn accepts_every_module_of_otp() {
     let mut refused = Vec::new();
-    let preloaded = "/root/otp/erlang-25.2.3+dfsg/erts/preloaded/ebin";
-    for directory in ["/usr/lib/erlang/lib", preloaded] {
-        for path in modules_below(directory) {
-            if let Err(error) = verify(&parse(&path)) {
-                refused.push(error.to_string());
-            }
+    for path in modules_below("/usr/lib/erlang/lib") {
+        if let Err(error) = verify(&parse(&path)) {
+            refused.push(error.to_string());
         }
     }
     assert!(

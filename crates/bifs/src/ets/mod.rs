@@ -27,6 +27,7 @@ use swarmrt_heap::copy_whole;
 use swarmrt_machine::{BifResult, Process, Raise, Vm, bif, signal};
 use swarmrt_term::bigint;
 use swarmrt_term::{Alloc, FragmentHeap, NodeInfo, RefKind, Term, Tuple, am, atom, compare, equal_exact};
+pub(crate) use table::TABLES_MAX;
 use table::{Access, Heir, Kind, Protection, Register, Storage, Table, Tuning, Wanted};
 
 /// Objects that count as one reduction when they are copied.
@@ -42,6 +43,11 @@ pub fn register(vm: &'static Vm) {
 }
 
 /// Bytes that all tables take.
+/// Tables that there are.
+pub(crate) fn count(p: &Process) -> usize {
+    register_of(p).all(&pin()).len()
+}
+
 pub(crate) fn memory_bytes(p: &Process) -> usize {
     let guard = &pin();
     register_of(p).all(guard).iter().map(|table| table.words() * 8).sum()
@@ -70,7 +76,7 @@ fn new(p: &mut Process, name: Term, options: Term) -> BifResult {
         new_option(&mut wanted, option)?;
     }
     let guard = &pin();
-    let table = register_of(p).create(p, wanted, guard).map_err(|()| Raise::badarg_because(atom!("already_exists")))?;
+    let table = register_of(p).create(p, wanted, guard)?;
     Ok(table.id(p))
 }
 

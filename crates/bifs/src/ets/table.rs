@@ -240,6 +240,8 @@ pub struct Wanted {
 
 const CHUNK: usize = 1024;
 const CHUNKS: usize = 4096;
+/// Tables that there can be at a time.
+pub const TABLES_MAX: usize = CHUNK * CHUNKS;
 
 type Slots = [AtomicPtr<Table>; CHUNK];
 
@@ -318,18 +320,22 @@ impl Register {
         (0..end).filter_map(|slot| self.at(slot, guard)).filter(|table| !table.is_dead()).collect()
     }
 
-    /// Makes a table; `Err` when the name is taken.
-    pub fn create<'g>(&self, p: &Process, wanted: Wanted, guard: &'g Guard) -> Result<&'g Table, ()> {
+    /// Makes a table; `Err` when the name is taken or there are too many.
+    pub fn create<'g>(&self, p: &Process, wanted: Wanted, guard: &'g Guard) -> Result<&'g Table, Raise> {
         let mut names = wanted.named.then(|| self.names.write());
         if names.as_ref().is_some_and(|names| names.contains_key(&wanted.name)) {
-            return Err(());
+            return Err(Raise::badarg_because(atom!("already_exists")));
         }
         let slot = {
             let mut free = self.free.lock();
-            free.0.pop().unwrap_or_else(|| {
-                free.1 += 1;
-                free.1 - 1
-            })
+            match free.0.pop() {
+                Some(slot) => slot,
+                None if free.1 as usize == TABLES_MAX => return Err(Raise::SYSTEM_LIMIT),
+                None => {
+                    free.1 += 1;
+                    free.1 - 1
+                }
+            }
         };
         let chunk = &self.chunks[slot as usize / CHUNK];
         if chunk.load(Ordering::Acquire).is_null() {

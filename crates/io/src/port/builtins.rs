@@ -3,6 +3,7 @@
 use super::options::{Options, Source, parse_name};
 use super::{FragmentHeapTerm, Port, Ports, run, tty};
 use std::sync::Arc;
+use swarmrt_machine::ports::PORTS_MAX;
 use swarmrt_machine::{BifResult, Process, Raise, bif};
 use swarmrt_term::{Alloc, Atom, FragmentHeap, Term, am};
 
@@ -43,6 +44,9 @@ fn find(p: &Process, port: Term) -> Option<Arc<Port>> {
 #[bif("erts_internal:open_port/2")]
 fn open_port(p: &mut Process, name: Term, settings: Term) -> BifResult {
     let (Some(source), Some(options)) = (parse_name(name), Options::parse(settings)) else { return Ok(BADARG) };
+    if Ports::of(p.vm).count() >= PORTS_MAX {
+        return Ok(Term::atom(am::SYSTEM_LIMIT));
+    }
     let title = match &source {
         Source::Descriptors { input, output } => format!("{input}/{output}"),
         Source::Command(line) => line.clone(),
@@ -173,7 +177,7 @@ fn port_info_2(p: &mut Process, port: Term, item: Term) -> BifResult {
 fn port_set_data(p: &mut Process, port: Term, data: Term) -> BifResult {
     let port = find(p, port).ok_or(Raise::BADARG)?;
     let mut heap = FragmentHeap::new();
-    let term = swarmrt_heap::copy_term(data, &mut heap);
+    let term = swarmrt_heap::copy_whole(data, &mut heap);
     port.state.lock().data = Some(FragmentHeapTerm { _heap: heap, term });
     Ok(TRUE)
 }

@@ -62,6 +62,9 @@ impl Ports {
     pub fn get(&self, port: Term) -> Option<Arc<Port>> {
         self.table.lock().get(&port.as_port()?).cloned()
     }
+    pub fn count(&self) -> usize {
+        self.table.lock().len()
+    }
     pub fn all(&self) -> Vec<Term> {
         let mut ports: Vec<u64> = self.table.lock().keys().copied().collect();
         ports.sort_unstable();
@@ -101,6 +104,7 @@ impl Port {
 
     pub fn data_arrived(&self, vm: &'static Vm, bytes: &[u8], eol: Option<bool>) {
         self.state.lock().input_bytes += bytes.len() as u64;
+        vm.statistics.bytes_in.add(bytes.len());
         self.tell_owner(vm, |heap| {
             let data = if self.options.binary { heap.binary(bytes) } else { heap.byte_list(bytes, Term::NIL) };
             let data = match eol {
@@ -116,12 +120,14 @@ impl Port {
     pub fn write(&self, vm: &'static Vm, bytes: Vec<u8>) -> bool {
         if let Some(terminal) = &self.terminal {
             self.state.lock().output_bytes += bytes.len() as u64;
+            vm.statistics.bytes_out.add(bytes.len());
             terminal.request(vm, self, &bytes);
             return true;
         }
         let Some(writer) = &self.writer else { return true };
         let Some(bytes) = self.options.pack(bytes) else { return false };
         self.state.lock().output_bytes += bytes.len() as u64;
+        vm.statistics.bytes_out.add(bytes.len());
         Ports::of(vm).note_writing(true);
         if !writer.send(bytes) {
             Ports::of(vm).note_writing(false);
@@ -243,6 +249,10 @@ impl PortHost for Host {
         if let Some(port) = Ports::of(vm).get(port) {
             port.state.lock().monitors.remove(&reference);
         }
+    }
+
+    fn count(&self, vm: &'static Vm) -> usize {
+        Ports::of(vm).count()
     }
 
     fn flush(&self, vm: &'static Vm) {

@@ -3,6 +3,7 @@
 
 mod export;
 mod module;
+pub mod retire;
 mod server;
 
 pub use export::{Export, FunEntry};

@@ -162,13 +162,15 @@ impl ModuleCode {
             fun.set_entry(self.past_cell(entry));
         }
     }
-    pub(crate) fn deactivate_funs(&self) {
+    /// Has its funs lead nowhere; those that led here, and to which address.
+    pub(crate) fn deactivate_funs(&self) -> Vec<(&'static FunEntry, usize)> {
         let range = self.range();
-        for fun in &self.funs {
-            if range.contains(&(fun.entry() as usize)) {
-                fun.set_entry(std::ptr::null());
-            }
+        let ours = |fun: &&FunEntry| range.contains(&(fun.entry() as usize));
+        let mine: Vec<_> = self.funs.iter().copied().filter(ours).map(|fun| (fun, fun.entry() as usize)).collect();
+        for (fun, _) in &mine {
+            fun.set_entry(std::ptr::null());
         }
+        mine
     }
 
     pub fn function_at(&self, instr: u32) -> Option<&Function> {

@@ -18,6 +18,8 @@ pub struct ModuleSlot {
     pub old: Option<Arc<ModuleCode>>,
     /// A version whose `on_load` function is still to run or running.
     pub on_load: Option<Arc<ModuleCode>>,
+    /// While the old version is being purged: the funs that led into it, and where. They lead nowhere meanwhile.
+    pub purging: Option<Arc<[(&'static FunEntry, usize)]>>,
 }
 
 type FunKey = (Atom, u32, u32, u8);
@@ -211,11 +213,35 @@ impl CodeServer {
         Ok(true)
     }
 
-    /// Drops the old version; nobody runs it any more. Its literals are given back with it.
+    /// Begins to purge the old version: calls of funs that lead into it wait from now on. `false` when there is none.
+    pub fn prepare_purge(&self, name: Atom) -> bool {
+        let mut modules = self.modules.write();
+        let Some(slot) = modules.get_mut(&name) else { return false };
+        let Some(old) = &slot.old else { return false };
+        slot.purging.get_or_insert_with(|| old.deactivate_funs().into());
+        true
+    }
+
+    /// The old version stays after all.
+    pub fn abort_purge(&self, name: Atom) {
+        let mut modules = self.modules.write();
+        let Some(slot) = modules.get_mut(&name) else { return };
+        for &(fun, entry) in slot.purging.take().iter().flat_map(|funs| funs.iter()) {
+            fun.set_entry(entry as *const Instr);
+        }
+    }
+
+    /// Whether a call of a fun of this module that leads nowhere is to wait.
+    pub fn is_purging(&self, name: Atom) -> bool {
+        self.modules.read().get(&name).is_some_and(|slot| slot.purging.is_some())
+    }
+
+    /// Takes the old version out of the tables; nobody runs it any more. What refers to its literals may live on.
     pub fn purge(&self, name: Atom) -> Option<Arc<ModuleCode>> {
         let mut modules = self.modules.write();
         let slot = modules.get_mut(&name)?;
         let old = slot.old.take()?;
+        slot.purging = None;
         old.deactivate_funs();
         self.ranges.write().remove(&old.range().start);
         if slot.current.is_none() && slot.on_load.is_none() {

@@ -44,6 +44,14 @@ const INTEGER_BYTES_MAX: usize = ((1 << 19) - 1) * 8;
 /// Bits of a local pid's or port's data.
 const IDENTIFIER_BITS: u32 = 58;
 
+/// How many bytes there are to read, once they are no longer compressed: as far as they tell the truth.
+pub fn plain_size(bytes: &[u8]) -> usize {
+    match bytes {
+        [VERSION, tag::COMPRESSED, a, b, c, d, ..] => bytes.len().max(u32::from_be_bytes([*a, *b, *c, *d]) as usize),
+        _ => bytes.len(),
+    }
+}
+
 /// The term that `bytes` start with (after the version byte), and how many bytes it took.
 pub fn decode<A: Alloc + ?Sized>(bytes: &[u8], alloc: &mut A, resolver: &dyn Resolver, options: DecodeOptions) -> Decoded<(Term, usize)> {
     match bytes {

@@ -39,12 +39,22 @@ const COMPRESSED_HEAD: usize = 5;
 
 /// The bytes of `term`, version byte first.
 pub fn encode(term: Term, options: &EncodeOptions) -> Vec<u8> {
+    encode_within(term, options, usize::MAX).unwrap_or_default()
+}
+
+/// The same, unless they were (before they are compressed) more than `limit`: then as much work is done and no more.
+pub fn encode_within(term: Term, options: &EncodeOptions, limit: usize) -> Option<Vec<u8>> {
     let mut out = vec![VERSION];
-    Encoder::new(&mut out, options).run(term);
-    match options.compressed {
+    let mut encoder = Encoder::new(&mut out, options);
+    encoder.limit = limit;
+    encoder.run(term);
+    if encoder.is_over() {
+        return None;
+    }
+    Some(match options.compressed {
         Some(level) if level > 0 => compress(&out[1..], level).unwrap_or(out),
         _ => out,
-    }
+    })
 }
 
 /// As [`encode`], without version byte and never compressed.
@@ -52,13 +62,18 @@ pub fn encode_unversioned(term: Term, options: &EncodeOptions, out: &mut Vec<u8>
     Encoder::new(out, options).run(term);
 }
 
-/// `erlang:external_size/2`: room enough for [`encode`]'s answer. As OTP's it counts some numbers in funs at their largest.
-pub fn external_size(term: Term, options: &EncodeOptions) -> usize {
+/// `erlang:external_size/2`: room enough for [`encode`]'s answer, unless that is more than `limit`. As OTP's it counts
+/// some numbers in funs at their largest.
+pub fn external_size(term: Term, options: &EncodeOptions, limit: usize) -> Option<usize> {
     let mut out = vec![VERSION];
     let mut encoder = Encoder::new(&mut out, options);
+    encoder.limit = limit;
     encoder.run(term);
+    if encoder.is_over() {
+        return None;
+    }
     let fun_slack = encoder.fun_slack;
-    out.len() + fun_slack
+    Some(out.len() + fun_slack)
 }
 
 fn compress(plain: &[u8], level: u32) -> Option<Vec<u8>> {
@@ -91,16 +106,27 @@ struct Encoder<'a> {
     todo: Vec<Todo>,
     /// Bytes that funs might have taken more.
     fun_slack: usize,
+    /// Bytes after which the rest is left out.
+    limit: usize,
+    /// A binary was left out that would have gone beyond.
+    left_out: bool,
 }
 
 impl<'a> Encoder<'a> {
     fn new(out: &'a mut Vec<u8>, options: &'a EncodeOptions) -> Encoder<'a> {
-        Encoder { out, options, todo: Vec::new(), fun_slack: 0 }
+        Encoder { out, options, todo: Vec::new(), fun_slack: 0, limit: usize::MAX, left_out: false }
+    }
+
+    fn is_over(&self) -> bool {
+        self.out.len() > self.limit || self.left_out
     }
 
     fn run(&mut self, term: Term) {
         self.term(term);
         while let Some(next) = self.todo.pop() {
+            if self.is_over() {
+                return;
+            }
             match next {
                 Todo::Term(term) => self.term(term),
                 Todo::Elements(elements, count) => {
@@ -290,6 +316,9 @@ impl<'a> Encoder<'a> {
     /// Writes elements for as long as nothing is left over of them.
     fn list(&mut self, mut rest: Term, mut count: u32, length_at: usize) {
         while let Some(cell) = rest.as_cons() {
+            if self.out.len() > self.limit {
+                return;
+            }
             count += 1;
             rest = cell.tail();
             let head = cell.head();
@@ -321,6 +350,10 @@ impl<'a> Encoder<'a> {
         self.u32(len as u32);
         if extra > 0 {
             self.byte(extra as u8);
+        }
+        if len > self.limit - self.out.len().min(self.limit) {
+            self.left_out = true;
+            return;
         }
         self.out.extend_from_slice(&bits.to_bytes());
     }

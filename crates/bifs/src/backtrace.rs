@@ -1,0 +1,78 @@
+//! The stack of a process as text, as `process_info(Pid, backtrace)` and crash dumps of OTP show it.
+
+use std::io::Write;
+use swarmrt_machine::Process;
+use swarmrt_term::{Term, print};
+
+/// A word of a stack.
+pub(crate) enum Slot {
+    /// An address in code that a call goes back to.
+    Return { at: usize, address: usize },
+    /// Where an exception goes on.
+    Catch(usize),
+    Value(Term),
+}
+
+/// Visits the stack's words, innermost first.
+pub(crate) fn each_slot(process: &Process, mut visit: impl FnMut(Slot)) {
+    let mut at = process.heap.stop.cast_const();
+    while at < process.heap.stack_base().cast_const() {
+        // SAFETY: between the stack pointer and its base stand terms, catch marks and return addresses.
+        let word = unsafe { *at };
+        let slot = if word & 0b111 == 0 {
+            Slot::Return { at: at as usize, address: word as usize }
+        } else {
+            // SAFETY: no address, hence a term.
+            let term = unsafe { Term::from_raw(word) };
+            term.as_catch_mark().map_or(Slot::Value(term), |handler| Slot::Catch(handler as usize))
+        };
+        visit(slot);
+        // SAFETY: as above.
+        at = unsafe { at.add(1) };
+    }
+}
+
+/// `m:f/1 + 32`: the function and how many bytes into it.
+fn place(process: &Process, address: usize) -> String {
+    let code = &process.vm.code;
+    if address == code.process_end() as usize {
+        return "<terminate process normally>".to_owned();
+    }
+    let Some(module) = code.module_at(address) else { return "unknown function".to_owned() };
+    let Some(location) = module.locate(address) else { return "unknown function".to_owned() };
+    let instruction = (address - module.range().start) / size_of::<swarmrt_beam::instr::Instr>();
+    let start = module.function_at(instruction as u32).map_or(0, |function| function.start as usize);
+    let offset = (instruction - start) * size_of::<swarmrt_beam::instr::Instr>();
+    let mut name = Vec::new();
+    print::print_atom(location.mfa.module.name(), &mut name);
+    name.push(b':');
+    print::print_atom(location.mfa.function.name(), &mut name);
+    format!("{}/{} + {offset}", String::from_utf8_lossy(&name), location.mfa.arity)
+}
+
+/// The whole stack.
+pub(crate) fn text(process: &Process) -> Vec<u8> {
+    let mut out = Vec::new();
+    let ip = process.ip as usize;
+    // Writing to memory cannot fail.
+    let _ = writeln!(out, "Program counter: 0x{ip:016x} ({})", place(process, ip));
+    let mut number = 0;
+    each_slot(process, |slot| {
+        if let Slot::Return { at, address } = slot {
+            let _ = writeln!(out, "\n0x{at:016x} Return addr 0x{address:016x} ({})", place(process, address));
+            number = 0;
+            return;
+        }
+        let _ = write!(out, "{:<8} ", format!("y({number})"));
+        match slot {
+            Slot::Catch(handler) => {
+                let _ = write!(out, "Catch 0x{handler:016x} ({})", place(process, handler));
+            }
+            Slot::Value(term) => out.extend(print::print(term)),
+            Slot::Return { .. } => unreachable!("handled above"),
+        }
+        out.push(b'\n');
+        number += 1;
+    });
+    out
+}

@@ -1,0 +1,382 @@
+//! `erlang:system_info/1` and `erlang:system_flag/2`: what the machine says about itself, and what can be set.
+//!
+//! Raised as `badarg`, since there is nothing true to say: `info` and `procs` (crash dumps are not written here).
+//! Schedulers are not bound to processors, and `system_flag` says `notsup` to whoever wants that.
+
+use crate::process::{default_max_heap_size, max_heap_size, max_heap_term};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use swarmrt_heap::collect::block_words_for;
+use swarmrt_machine::{BifResult, Process, Raise, Vm, bif};
+use swarmrt_term::{Alloc, Atom, Term, am, atom};
+
+/// The release whose libraries we run, and the version of its runtime: read from OTP's own files when
+/// the machine starts.
+#[derive(Default)]
+pub struct Release {
+    pub otp: OnceLock<String>,
+    pub erts: OnceLock<String>,
+}
+
+/// Settings that have no other place.
+#[derive(Default)]
+pub(crate) struct Settings {
+    /// How many requests to other processes a system process sends before it waits; 0 stands for the default.
+    outstanding_requests: AtomicU32,
+    /// What match specifications of traces read and write.
+    pub(crate) trace_control_word: AtomicI64,
+}
+
+fn outstanding_requests(vm: &Vm, limit: u32) -> Term {
+    let default = vm.schedulers.count() as u32 * 2;
+    Term::small(i64::from(if limit == 0 { default } else { limit }))
+}
+
+fn properties(p: &mut Process, pairs: &[(&str, Term)]) -> Term {
+    let pairs: Vec<Term> = pairs.iter().map(|&(name, value)| p.tuple(&[Term::atom(Atom::new(name)), value])).collect();
+    p.list(&pairs)
+}
+
+fn pair(p: &mut Process, name: Atom, value: Term) -> Term {
+    p.tuple(&[Term::atom(name), value])
+}
+
+fn number(value: usize) -> Term {
+    Term::small(value as i64)
+}
+
+/// Processors: that the system has, that are online, that this program may use.
+fn logical_processors() -> [Term; 3] {
+    // SAFETY: `sysconf` only asks; the set of processors is plain memory that the call fills.
+    let (configured, online, available) = unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        let known = libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &raw mut set) == 0;
+        let available = if known { i64::from(libc::CPU_COUNT(&set)) } else { -1 };
+        (libc::sysconf(libc::_SC_NPROCESSORS_CONF), libc::sysconf(libc::_SC_NPROCESSORS_ONLN), available)
+    };
+    [configured, online, available].map(|count| if count > 0 { Term::small(count) } else { Term::atom(am::UNKNOWN) })
+}
+
+/// Where times of the operating system come from: the standard library reads these clocks.
+fn clock_source(p: &mut Process, clock: libc::clockid_t, name: &str) -> Term {
+    let mut resolution = libc::timespec { tv_sec: 0, tv_nsec: 1 };
+    let mut now = resolution;
+    // SAFETY: the structures are there to be filled.
+    unsafe {
+        libc::clock_getres(clock, &raw mut resolution);
+        libc::clock_gettime(clock, &raw mut now);
+    }
+    let per_second = 1_000_000_000 / resolution.tv_nsec.max(1);
+    let time = p.int(now.tv_sec * 1_000_000_000 + now.tv_nsec);
+    let mut known = vec![
+        ("function", Term::atom(atom!("clock_gettime"))),
+        ("clock_id", Term::atom(Atom::new(name))),
+        ("resolution", Term::small(per_second)),
+    ];
+    if clock == libc::CLOCK_MONOTONIC {
+        known.push(("extended", Term::atom(am::NO)));
+    }
+    known.extend([("parallel", Term::atom(am::YES)), ("time", time)]);
+    properties(p, &known)
+}
+
+/// The loaded modules with their sizes in bytes, as text.
+fn loaded_text(vm: &Vm) -> String {
+    use std::fmt::Write;
+    let modules: Vec<_> = vm.code.loaded().into_iter().filter_map(|name| Some((name, vm.code.slot(name)?))).collect();
+    let size = |code: &Option<std::sync::Arc<swarmrt_machine::code::ModuleCode>>| code.as_ref().map_or(0, |code| code.range().len());
+    let current: usize = modules.iter().map(|(_, slot)| size(&slot.current)).sum();
+    let old: usize = modules.iter().map(|(_, slot)| size(&slot.old)).sum();
+    let mut text = format!("Current code: {current}\nOld code: {old}\n");
+    for (name, slot) in &modules {
+        let _ = write!(text, "{name} {}", size(&slot.current));
+        let _ = if slot.old.is_some() { writeln!(text, " ({} old)", size(&slot.old)) } else { writeln!(text) };
+    }
+    text
+}
+
+#[bif("erlang:system_info/1")]
+fn system_info(p: &mut Process, item: Term) -> BifResult {
+    if let Some(tuple) = item.as_tuple() {
+        return system_info_tuple(p, tuple.elements());
+    }
+    let name = item.as_atom().ok_or(Raise::BADARG)?.name();
+    let found = limits(p, name).or_else(|| schedulers(p, name)).or_else(|| memory(p, name)).or_else(|| times(p, name)).or_else(|| identity(p, name));
+    found.ok_or(Raise::BADARG)
+}
+
+/// How many there are and how many there may be.
+fn limits(p: &mut Process, name: &str) -> Option<Term> {
+    let vm = p.vm;
+    Some(match name {
+        "process_count" => number(vm.processes.count()),
+        "process_limit" => number(vm.processes.limit()),
+        "port_count" => number(vm.ports().map_or(0, |ports| ports.count(vm))),
+        "port_limit" => number(swarmrt_machine::ports::PORTS_MAX),
+        "atom_count" => number(Atom::count()),
+        "atom_limit" => number(Atom::limit()),
+        "ets_count" => number(crate::ets::count(p)),
+        "ets_limit" => number(crate::ets::TABLES_MAX),
+        "outstanding_system_requests_limit" => outstanding_requests(vm, vm.extension::<Settings>().outstanding_requests.load(Ordering::Relaxed)),
+        "dist_buf_busy_limit" => Term::small(1 << 20),
+        "backtrace_depth" => number(vm.backtrace_depth()),
+        _ => return None,
+    })
+}
+
+fn schedulers(p: &mut Process, name: &str) -> Option<Term> {
+    let vm = p.vm;
+    let count = vm.schedulers.count();
+    let unbound = Term::atom(atom!("unbound"));
+    Some(match name {
+        "schedulers" => number(count),
+        "schedulers_online" | "schedulers_active" => number(vm.schedulers.online()),
+        "scheduler_id" => number(swarmrt_machine::scheduler::current_scheduler().map_or(0, |number| number + 1)),
+        "dirty_cpu_schedulers" | "dirty_cpu_schedulers_online" => number(vm.config.dirty_cpu),
+        "dirty_io_schedulers" => number(vm.config.dirty_io),
+        "scheduler_bind_type" => unbound,
+        "scheduler_bindings" => p.tuple(&vec![unbound; count]),
+        "multi_scheduling" => Term::atom(if vm.schedulers.online() == 1 { atom!("disabled") } else { atom!("enabled") }),
+        "multi_scheduling_blockers" | "normal_multi_scheduling_blockers" => Term::NIL,
+        "logical_processors" => logical_processors()[0],
+        "logical_processors_online" => logical_processors()[1],
+        "logical_processors_available" => logical_processors()[2],
+        "cpu_topology" => Term::atom(am::UNDEFINED),
+        "cpu_quota" => Term::atom(am::UNKNOWN),
+        "update_cpu_info" => Term::atom(atom!("unchanged")),
+        "smp_support" | "threads" => Term::bool(true),
+        // Drivers with asynchronous calls do not exist here.
+        "thread_pool_size" => Term::small(0),
+        "port_parallelism" | "kernel_poll" | "eager_check_io" => Term::bool(false),
+        "check_io" => Term::NIL,
+        _ => return None,
+    })
+}
+
+fn memory(p: &mut Process, name: &str) -> Option<Term> {
+    let vm = p.vm;
+    let defaults = &vm.process_defaults;
+    let small = |value: u32| Term::small(i64::from(value));
+    Some(match name {
+        "heap_type" => Term::atom(am::PRIVATE),
+        "heap_sizes" => {
+            let sizes = std::iter::successors(Some(12), |&size| Some(block_words_for(size + 1)).filter(|&next| next < 1 << 30));
+            let sizes: Vec<Term> = sizes.map(number).collect();
+            p.list(&sizes)
+        }
+        "min_heap_size" => pair(p, atom!("min_heap_size"), small(defaults.min_heap_words())),
+        "min_bin_vheap_size" => pair(p, atom!("min_bin_vheap_size"), small(defaults.min_bin_vheap_words())),
+        "fullsweep_after" => pair(p, atom!("fullsweep_after"), small(defaults.fullsweep_after())),
+        "max_heap_size" => max_heap_term(p, default_max_heap_size(vm)),
+        "message_queue_data" => Term::atom(if defaults.off_heap_messages() { atom!("off_heap") } else { atom!("on_heap") }),
+        "garbage_collection" => {
+            let figures = [
+                ("max_heap_size", number(default_max_heap_size(vm).words)),
+                ("min_bin_vheap_size", small(defaults.min_bin_vheap_words())),
+                ("min_heap_size", small(defaults.min_heap_words())),
+                ("fullsweep_after", small(defaults.fullsweep_after())),
+            ];
+            properties(p, &figures)
+        }
+        "allocated_areas" => crate::memory::allocated_areas(p),
+        // None of OTP's allocators is there to be asked about.
+        "alloc_util_allocators" => Term::NIL,
+        "allocator" => p.tuple(&[Term::atom(am::UNDEFINED), Term::NIL, Term::NIL, Term::NIL]),
+        _ => return None,
+    })
+}
+
+fn times(p: &mut Process, name: &str) -> Option<Term> {
+    let clock = &p.vm.clock;
+    Some(match name {
+        "start_time" => {
+            let start = clock.start_ns();
+            p.int(start)
+        }
+        // As far as the integers reach that times are kept in.
+        "end_time" => p.int(i64::MAX),
+        "os_monotonic_time_source" => clock_source(p, libc::CLOCK_MONOTONIC, "CLOCK_MONOTONIC"),
+        "os_system_time_source" => clock_source(p, libc::CLOCK_REALTIME, "CLOCK_REALTIME"),
+        "time_correction" => Term::bool(true),
+        "time_offset" => Term::atom(atom!("final")),
+        "time_warp_mode" => Term::atom(atom!("no_time_warp")),
+        "tolerant_timeofday" => Term::atom(atom!("enabled")),
+        _ => return None,
+    })
+}
+
+/// What machine this is, and how it was built.
+fn identity(p: &mut Process, name: &str) -> Option<Term> {
+    let vm = p.vm;
+    let schedulers = vm.schedulers.count();
+    let release = vm.extension::<Release>();
+    let otp = release.otp.get().map_or("", String::as_str);
+    Some(match name {
+        "otp_release" => p.string(otp),
+        "version" => p.string(release.erts.get().map_or("", String::as_str)),
+        "compat_rel" => Term::small(otp.parse().unwrap_or(0)),
+        "nif_version" => p.string("2.16"),
+        "driver_version" => p.string("3.3"),
+        "system_version" => {
+            let text = format!("SwarmRT {} on Erlang/OTP {otp} [64-bit] [smp:{schedulers}:{}]\n", env!("CARGO_PKG_VERSION"), vm.schedulers.online());
+            p.string(&text)
+        }
+        "system_architecture" => p.string(&format!("{}-pc-linux-gnu", std::env::consts::ARCH)),
+        "machine" => p.string("BEAM"),
+        "emu_type" | "build_type" => Term::atom(if cfg!(debug_assertions) { atom!("debug") } else { atom!("opt") }),
+        "emu_flavor" => Term::atom(atom!("emu")),
+        "debug_compiled" => Term::bool(cfg!(debug_assertions)),
+        "lock_checking" | "lock_counting" | "dynamic_trace_probes" | "async_dist" | "break_ignored" => Term::bool(false),
+        "dynamic_trace" => Term::atom(am::NONE),
+        // Rust is not C.
+        "c_compiler_used" => p.tuple(&[Term::atom(am::UNDEFINED), Term::atom(am::UNDEFINED)]),
+        "wordsize" => number(size_of::<Term>()),
+        "creation" => Term::small(i64::from(vm.node().creation)),
+        "dist" => p.binary(format!("=node:'{}'\n=no_distribution\n", vm.node().name).as_bytes()),
+        "dist_ctrl" => Term::NIL,
+        "delayed_node_table_gc" => Term::small(60),
+        "loaded" => {
+            let text = loaded_text(vm);
+            p.binary(text.as_bytes())
+        }
+        "modified_timing_level" => Term::atom(am::UNDEFINED),
+        "trace_control_word" => p.int(vm.extension::<Settings>().trace_control_word.load(Ordering::Relaxed)),
+        "system_logger" => vm.system_logger(),
+        "os_type" => p.tuple(&[Term::atom(atom!("unix")), Term::atom(atom!("linux"))]),
+        "os_version" => os_version(p),
+        "snifs" | "taints" => Term::NIL,
+        _ => return None,
+    })
+}
+
+/// Whether OTP has an allocator of that name.
+fn is_allocator(name: Term) -> bool {
+    const NAMES: [&str; 15] = [
+        "sys_alloc",
+        "temp_alloc",
+        "sl_alloc",
+        "std_alloc",
+        "ll_alloc",
+        "eheap_alloc",
+        "ets_alloc",
+        "fix_alloc",
+        "literal_alloc",
+        "binary_alloc",
+        "driver_alloc",
+        "test_alloc",
+        "mseg_alloc",
+        "alloc_util",
+        "erts_mmap",
+    ];
+    name.as_atom().is_some_and(|name| NAMES.contains(&name.name()))
+}
+
+fn system_info_tuple(p: &mut Process, elements: &[Term]) -> BifResult {
+    let name = elements.first().and_then(|name| name.as_atom()).ok_or(Raise::BADARG)?;
+    match (name.name(), &elements[1..]) {
+        // As for one that is turned off.
+        ("allocator" | "allocator_sizes", &[name]) if is_allocator(name) => Ok(Term::bool(false)),
+        ("memory_internal", _) => crate::memory::memory_internal(p, elements),
+        ("wordsize", &[_]) if elements[1] == Term::atom(atom!("internal")) || elements[1] == Term::atom(atom!("external")) => Ok(number(size_of::<Term>())),
+        ("cpu_topology", &[which]) if matches!(which.as_atom().map(Atom::name), Some("defined" | "detected" | "used")) => Ok(Term::atom(am::UNDEFINED)),
+        _ => Err(Raise::BADARG),
+    }
+}
+
+fn os_version(p: &mut Process) -> Term {
+    // SAFETY: `uname` fills the structure that it is given.
+    let release = unsafe {
+        let mut name: libc::utsname = std::mem::zeroed();
+        libc::uname(&raw mut name);
+        std::ffi::CStr::from_ptr(name.release.as_ptr()).to_string_lossy().into_owned()
+    };
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse::<i64>().unwrap_or(0));
+    let mut number = || Term::small(numbers.next().unwrap_or(0));
+    let version = [number(), number(), number()];
+    p.tuple(&version)
+}
+
+/// Words for a heap, as the next of the sizes that heaps have.
+pub(crate) fn heap_words(value: Term) -> Result<u32, Raise> {
+    let words = value.as_small().and_then(|words| usize::try_from(words).ok()).ok_or(Raise::BADARG)?;
+    if words >= 1 << 31 {
+        return Err(Raise::BADARG);
+    }
+    u32::try_from(block_words_for(words)).map_err(|_| Raise::BADARG)
+}
+
+#[bif("erlang:system_flag/2")]
+fn system_flag(p: &mut Process, flag: Term, value: Term) -> BifResult {
+    let flag = flag.as_atom().ok_or(Raise::BADARG)?;
+    let integer = || value.as_small().ok_or(Raise::BADARG);
+    let vm = p.vm;
+    let defaults = &vm.process_defaults;
+    let small = |value: u32| Term::small(i64::from(value));
+    Ok(match flag.name() {
+        "backtrace_depth" => {
+            let depth = usize::try_from(integer()?).map_err(|_| Raise::BADARG)?.min(1024);
+            number(vm.set_backtrace_depth(depth))
+        }
+        "schedulers_online" => {
+            let count = usize::try_from(integer()?).ok().filter(|count| (1..=vm.schedulers.count()).contains(count)).ok_or(Raise::BADARG)?;
+            number(vm.schedulers.set_online(count))
+        }
+        "dirty_cpu_schedulers_online" => {
+            let count = usize::try_from(integer()?).ok().filter(|count| (1..=vm.config.dirty_cpu).contains(count)).ok_or(Raise::BADARG)?;
+            if count != vm.config.dirty_cpu {
+                return Err(Raise::NOTSUP);
+            }
+            number(count)
+        }
+        "fullsweep_after" => {
+            let count = u32::try_from(integer()?).map_err(|_| Raise::BADARG)?;
+            small(defaults.set_fullsweep_after(count))
+        }
+        "min_heap_size" => small(defaults.set_min_heap_words(heap_words(value)?)),
+        "min_bin_vheap_size" => small(defaults.set_min_bin_vheap_words(heap_words(value)?)),
+        "max_heap_size" => {
+            let before = default_max_heap_size(vm);
+            let limit = max_heap_size(vm, value).filter(|limit| limit.words == 0 || limit.words >= defaults.min_heap_words() as usize);
+            vm.set_default_max_heap_size(Some(limit.ok_or(Raise::BADARG)?));
+            max_heap_term(p, before)
+        }
+        "microstate_accounting" => {
+            let known = value.as_bool().is_some() || value == Term::atom(atom!("reset"));
+            if !known {
+                return Err(Raise::BADARG);
+            }
+            // Never on: `statistics(microstate_accounting)` is `undefined`.
+            Term::bool(false)
+        }
+        "scheduler_wall_time" => {
+            let on = value.as_bool().ok_or(Raise::BADARG)?;
+            Term::bool(vm.schedulers.measure(on, vm.clock.since_start_ns()))
+        }
+        "trace_control_word" => {
+            let word = integer().ok().filter(|word| (0..1 << 32).contains(word)).ok_or(Raise::BADARG)?;
+            let before = vm.extension::<Settings>().trace_control_word.swap(word, Ordering::Relaxed);
+            Term::small(before)
+        }
+        "time_offset" if value == Term::atom(atom!("finalize")) => Term::atom(atom!("final")),
+        // Processes cannot be held back for as long as somebody wants to run alone.
+        "multi_scheduling" if matches!(value.as_atom().map(Atom::name), Some("block" | "block_normal")) => return Err(Raise::NOTSUP),
+        "multi_scheduling" if matches!(value.as_atom().map(Atom::name), Some("unblock" | "unblock_normal")) => {
+            Term::atom(if vm.schedulers.online() == 1 { atom!("disabled") } else { atom!("enabled") })
+        }
+        "scheduler_bind_type" if value == Term::atom(atom!("unbound")) => value,
+        "scheduler_bind_type" if value.is_atom() => return Err(Raise::NOTSUP),
+        "cpu_topology" if value == Term::atom(am::UNDEFINED) => value,
+        "outstanding_system_requests_limit" => {
+            let limit = u32::try_from(integer()?).ok().filter(|&limit| limit > 0).ok_or(Raise::BADARG)?;
+            outstanding_requests(vm, vm.extension::<Settings>().outstanding_requests.swap(limit, Ordering::Relaxed))
+        }
+        "system_logger" => {
+            let known = value == Term::atom(am::LOGGER) || value == Term::atom(am::UNDEFINED) || value.is_pid();
+            if !known {
+                return Err(Raise::BADARG);
+            }
+            vm.set_system_logger(value)
+        }
+        _ => return Err(Raise::BADARG),
+    })
+}

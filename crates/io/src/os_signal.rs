@@ -1,0 +1,118 @@
+//! Signals of the operating system: `os:set_signal/2`, and the messages that `erl_signal_server` gets.
+//!
+//! The handler does the one thing that a handler may: it writes the signal's number into a pipe. A thread reads the
+//! pipe and sends `{notify, sigterm}` and the like; what then happens is the business of OTP's `erl_signal_handler`.
+
+use std::io::Read;
+use std::os::fd::IntoRawFd;
+use std::sync::atomic::{AtomicI32, Ordering};
+use swarmrt_machine::{BifResult, Process, Raise, Vm, bif, signal};
+use swarmrt_term::{Alloc, Atom, FragmentHeap, Term, am, atom};
+
+/// The signals that programs may ask for, as OTP names them.
+const SIGNALS: [(&str, i32); 10] = [
+    ("sighup", libc::SIGHUP),
+    ("sigquit", libc::SIGQUIT),
+    ("sigabrt", libc::SIGABRT),
+    ("sigalrm", libc::SIGALRM),
+    ("sigterm", libc::SIGTERM),
+    ("sigusr1", libc::SIGUSR1),
+    ("sigusr2", libc::SIGUSR2),
+    ("sigchld", libc::SIGCHLD),
+    ("sigstop", libc::SIGSTOP),
+    ("sigtstp", libc::SIGTSTP),
+];
+
+/// Those that are handled from the start.
+const HANDLED_FROM_START: [i32; 3] = [libc::SIGTERM, libc::SIGUSR1, libc::SIGQUIT];
+
+/// Where the handler writes; -1 as long as nobody reads.
+static PIPE: AtomicI32 = AtomicI32::new(-1);
+
+extern "C" fn note(number: i32, info: *mut libc::siginfo_t, _context: *mut libc::c_void) {
+    // SAFETY: the kernel hands over valid information. That a program of a port has ended is not for Erlang code to
+    // know, so only what somebody sent counts.
+    if number == libc::SIGCHLD && unsafe { (*info).si_code } > 0 {
+        return;
+    }
+    let byte = number as u8;
+    // SAFETY: `write` is async-signal-safe, the byte is on the stack, and `errno` is put back as it was.
+    unsafe {
+        let errno = libc::__errno_location();
+        let before = *errno;
+        libc::write(PIPE.load(Ordering::Relaxed), (&raw const byte).cast(), 1);
+        *errno = before;
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Disposition {
+    Handle,
+    Ignore,
+    Default,
+}
+
+fn set_disposition(number: i32, disposition: Disposition) {
+    // SAFETY: the structure is filled as `sigaction` wants it. It refuses SIGSTOP, which as in OTP is no error.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = match disposition {
+            Disposition::Handle => note as extern "C" fn(i32, *mut libc::siginfo_t, *mut libc::c_void) as usize,
+            // Really ignored, children could not be waited for; by default, nothing else happens.
+            Disposition::Ignore if number == libc::SIGCHLD => libc::SIG_DFL,
+            Disposition::Ignore => libc::SIG_IGN,
+            Disposition::Default => libc::SIG_DFL,
+        };
+        action.sa_flags = libc::SA_RESTART | if disposition == Disposition::Handle { libc::SA_SIGINFO } else { 0 };
+        libc::sigaction(number, &raw const action, std::ptr::null_mut());
+    }
+}
+
+/// Tells `erl_signal_server`, if there is one.
+fn tell(vm: &'static Vm, number: u8) {
+    let Some((name, _)) = SIGNALS.into_iter().find(|&(_, known)| known == i32::from(number)) else { return };
+    let _guard = swarmrt_machine::pin();
+    let Some(server) = vm.names.whereis(atom!("erl_signal_server")) else { return };
+    let mut heap = FragmentHeap::new();
+    let message = heap.tuple(&[Term::atom(atom!("notify")), Term::atom(Atom::new(name))]);
+    if let Some(pid) = server.as_pid() {
+        signal::send_message(vm, Term::NONE, pid, message);
+    }
+}
+
+/// Has the machine handle SIGTERM, SIGUSR1 and SIGQUIT, and others when programs ask for them.
+///
+/// # Errors
+/// When there is no pipe or no thread to be had.
+pub fn handle(vm: &'static Vm) -> std::io::Result<()> {
+    let (mut reader, writer) = std::io::pipe()?;
+    let writer = writer.into_raw_fd();
+    // The handler must not wait; a full pipe has plenty of signals to tell of already.
+    // SAFETY: the descriptor is open.
+    unsafe { libc::fcntl(writer, libc::F_SETFL, libc::O_NONBLOCK) };
+    PIPE.store(writer, Ordering::SeqCst);
+    std::thread::Builder::new().name("os signals".to_owned()).spawn(move || {
+        let mut number = [0];
+        while reader.read_exact(&mut number).is_ok() {
+            tell(vm, number[0]);
+        }
+    })?;
+    for number in HANDLED_FROM_START {
+        set_disposition(number, Disposition::Handle);
+    }
+    Ok(())
+}
+
+#[bif("os:set_signal/2")]
+fn set_signal(_p: &mut Process, signal: Term, option: Term) -> BifResult {
+    let disposition = match option.as_atom().map(Atom::name) {
+        Some("handle") => Disposition::Handle,
+        Some("ignore") => Disposition::Ignore,
+        Some("default") => Disposition::Default,
+        _ => return Err(Raise::badarg_because(atom!("badopt"))),
+    };
+    let name = signal.as_atom().ok_or(Raise::BADARG)?;
+    let (_, number) = SIGNALS.into_iter().find(|&(known, _)| known == name.name()).ok_or(Raise::BADARG)?;
+    set_disposition(number, disposition);
+    Ok(Term::atom(am::OK))
+}

@@ -1,0 +1,132 @@
+//! Giving back what was taken out of the tables while terms may still refer to its literals: the code of purged
+//! modules, and erased persistent terms.
+//!
+//! The problem: a process's terms refer to literals without counting. So before literals are freed, every process
+//! looks through its own terms between two turns and takes copies of what it still needs. Terms under way between
+//! processes are covered thus: from the moment that something is leaving, no copy of a term shares its literals
+//! ([`set_leaving`]). What was sent before that moment has arrived when its sender has done the first round, and is
+//! looked through in the second. Terms kept elsewhere (ETS, timers, tags of monitors, port data) share no
+//! literals at all.
+
+use crate::process::{Process, Task, TaskWork};
+use crate::signal;
+use crate::vm::Vm;
+use parking_lot::Mutex;
+use std::ops::Range;
+use std::sync::Arc;
+use swarmrt_heap::{Leaving, set_leaving};
+
+/// Something to be dropped once nobody refers to its literals.
+struct Retired {
+    ranges: Vec<Range<usize>>,
+    _owner: Box<dyn Send>,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: Vec<Retired>,
+    /// What the rounds under way are for.
+    leaving: Vec<Retired>,
+    /// A timer for the first round is set, or rounds are on their way.
+    under_way: bool,
+}
+
+/// How long what is taken out of the tables is gathered before processes are asked.
+const GATHER_NS: u64 = 30_000_000;
+
+#[derive(Default)]
+pub struct Retirement {
+    state: Mutex<State>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Round {
+    First,
+    Second,
+}
+
+/// One for all processes of a round: the last to drop it begins what comes next.
+struct Ticket {
+    vm: &'static Vm,
+    round: Round,
+    leaving: Arc<Leaving>,
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        match self.round {
+            Round::First => self.vm.retirement.ask_all(self.vm, Round::Second, &self.leaving),
+            Round::Second => self.vm.retirement.finish(self.vm),
+        }
+    }
+}
+
+/// A process's part of a round.
+struct CopyOut(Arc<Ticket>);
+
+impl TaskWork for CopyOut {
+    fn run(self: Box<Self>, process: &mut Process) -> Option<Task> {
+        if process.copy_out(&self.0.leaving) { None } else { Some(self) }
+    }
+}
+
+impl Retirement {
+    /// Has `owner` dropped once no term refers to its literals, which lie in `ranges`.
+    pub fn add(&self, vm: &'static Vm, ranges: Vec<Range<usize>>, owner: Box<dyn Send>) {
+        if ranges.is_empty() {
+            return;
+        }
+        let mut state = self.state.lock();
+        state.waiting.push(Retired { ranges, _owner: owner });
+        if !state.under_way {
+            state.under_way = true;
+            // Soon, not now: what is purged together is looked for together.
+            vm.timers.start(vm.clock.since_start_ns() + GATHER_NS, Box::new(|vm| vm.retirement.begin(vm)));
+        }
+    }
+
+    fn begin(&self, vm: &'static Vm) {
+        let mut state = self.state.lock();
+        state.leaving = std::mem::take(&mut state.waiting);
+        let leaving = Arc::new(Leaving::new(state.leaving.iter().flat_map(|retired| retired.ranges.iter().cloned()).collect()));
+        drop(state);
+        set_leaving(Some(leaving.clone()));
+        self.ask_all(vm, Round::First, &leaving);
+    }
+
+    /// Asks every process to take its copies. Those that start later have only terms copied since.
+    fn ask_all(&self, vm: &'static Vm, round: Round, leaving: &Arc<Leaving>) {
+        let ticket = Arc::new(Ticket { vm, round, leaving: leaving.clone() });
+        let _guard = crate::vm::pin();
+        for pid in vm.processes.ids() {
+            let ticket = ticket.clone();
+            signal::send_call(
+                vm,
+                pid,
+                Box::new(move |_, process| {
+                    if let Some(process) = process {
+                        process.add_task(Box::new(CopyOut(ticket)));
+                    }
+                }),
+            );
+        }
+    }
+
+    fn finish(&self, vm: &'static Vm) {
+        set_leaving(None);
+        let (gone, more) = {
+            let mut state = self.state.lock();
+            state.under_way = !state.waiting.is_empty();
+            (std::mem::take(&mut state.leaving), state.under_way)
+        };
+        drop(gone);
+        if more {
+            vm.timers.start(vm.clock.since_start_ns() + GATHER_NS, Box::new(|vm| vm.retirement.begin(vm)));
+        }
+    }
+
+    /// Whether anything waits to be freed.
+    pub fn is_idle(&self) -> bool {
+        !self.state.lock().under_way
+    }
+}

@@ -1,0 +1,58 @@
+//! What the machine counts about its own work, as `erlang:statistics/1` tells it; and what new processes get when
+//! nobody says otherwise.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use swarmrt_term::usage::Tally;
+
+#[derive(Default)]
+pub struct Statistics {
+    /// Times that a scheduler took up a process.
+    pub context_switches: Tally,
+    pub collections: Tally,
+    pub words_reclaimed: Tally,
+    /// Bytes that came in through ports, and went out.
+    pub bytes_in: Tally,
+    pub bytes_out: Tally,
+}
+
+/// The process flags that new processes start with.
+pub struct ProcessDefaults {
+    min_heap_words: AtomicU32,
+    min_bin_vheap_words: AtomicU32,
+    fullsweep_after: AtomicU32,
+    /// Messages wait outside the heap either way; this is what `process_info` says.
+    off_heap_messages: std::sync::atomic::AtomicBool,
+}
+
+impl Default for ProcessDefaults {
+    fn default() -> Self {
+        ProcessDefaults {
+            min_heap_words: AtomicU32::new(swarmrt_heap::process_heap::MIN_HEAP_WORDS),
+            min_bin_vheap_words: AtomicU32::new(swarmrt_heap::process_heap::MIN_BIN_VHEAP_WORDS),
+            fullsweep_after: AtomicU32::new(swarmrt_heap::process_heap::FULLSWEEP_AFTER),
+            off_heap_messages: false.into(),
+        }
+    }
+}
+
+macro_rules! default_flag {
+    ($flag:ident, $set:ident) => {
+        pub fn $flag(&self) -> u32 {
+            self.$flag.load(Ordering::Relaxed)
+        }
+        /// The value before.
+        pub fn $set(&self, value: u32) -> u32 {
+            self.$flag.swap(value, Ordering::Relaxed)
+        }
+    };
+}
+
+impl ProcessDefaults {
+    default_flag!(min_heap_words, set_min_heap_words);
+    default_flag!(min_bin_vheap_words, set_min_bin_vheap_words);
+    default_flag!(fullsweep_after, set_fullsweep_after);
+
+    pub fn off_heap_messages(&self) -> bool {
+        self.off_heap_messages.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,129 @@
+%% Code that goes: what processes, messages, tables and timers hold of its literals stays.
+-module(purging).
+-export([main/0]).
+
+main() ->
+    literals_live_on(),
+    funs_of_purged_code(),
+    hard_and_soft(),
+    persistent(),
+    many_versions().
+
+load(Module, Text) ->
+    Forms = [element(2, erl_parse:parse_form(element(2, erl_scan:string(lists:flatten(Line))))) || Line <- Text],
+    {ok, Module, Binary} = compile:forms([{attribute, 1, module, Module}, {attribute, 1, compile, [export_all, nowarn_export_all]} | Forms]),
+    {module, Module} = code:load_binary(Module, "none", Binary),
+    ok.
+
+drop(Module) ->
+    code:delete(Module),
+    code:purge(Module).
+
+%% Every way of holding a literal of a module that is purged and whose memory is used again.
+literals_live_on() ->
+    ok = load(gone, ["big() -> {[1, 2.5, \"text\", <<\"a binary that is longer than sixty-four bytes, so that it is shared, not copied\">>], #{a => [b, c], 7 => {x}}, 123456789012345678901234567890}.",
+                     "table() -> [{one, 1}, {two, [2]}, {three, {3}}].",
+                     "list() -> [a, b, [c, {d}], \"e\"]."]),
+    Expected = eval("{[1, 2.5, \"text\", <<\"a binary that is longer than sixty-four bytes, so that it is shared, not copied\">>], #{a => [b, c], 7 => {x}}, 123456789012345678901234567890}."),
+    Self = self(),
+    Held = gone:big(),
+    put(held, gone:table()),
+    Tail = tl(gone:list()),
+    %% In the mailbox of a process that looks only later.
+    Late = spawn_link(fun() -> receive go -> ok end, receive {data, Data} -> Self ! {late, Data} end end),
+    Late ! {data, {gone:big(), gone:list()}},
+    %% In a dictionary, a fun's environment and on the stack of another.
+    Waiting = spawn_link(fun() -> hold(gone:big(), Self) end),
+    receive holding -> ok end,
+    ets:new(kept, [named_table, public]),
+    ets:insert(kept, {key, gone:big()}),
+    Ref = erlang:send_after(300, self(), {timer, gone:big()}),
+    self() ! {own, gone:table()},
+    drop(gone),
+    churn(),
+    io:format("held ~p~n", [Held =:= Expected]),
+    io:format("dictionary ~p tail ~p~n", [get(held), Tail]),
+    Late ! go,
+    receive {late, {Big, List}} -> io:format("late ~p ~p~n", [Big =:= Expected, List]) end,
+    Waiting ! tell,
+    receive {held, Data} -> io:format("stack ~p~n", [Data =:= Expected]) end,
+    receive {own, Table} -> io:format("own ~p~n", [Table]) end,
+    [{key, Stored}] = ets:lookup(kept, key),
+    io:format("table ~p~n", [Stored =:= Expected]),
+    receive {timer, Timed} -> io:format("timer ~p ~p~n", [Timed =:= Expected, erlang:read_timer(Ref)]) end.
+
+eval(Text) ->
+    {ok, Tokens, _} = erl_scan:string(Text),
+    {ok, Term} = erl_parse:parse_term(Tokens),
+    Term.
+
+hold(Data, To) ->
+    To ! holding,
+    Result = receive tell -> Data end,
+    To ! {held, Result}.
+
+%% Uses the memory again.
+churn() ->
+    [begin ok = load(churned, [lists:flatten(["data() -> ", io_lib:format("~p", [[{N, X} || X <- lists:seq(1, 20)]]), "."])]), churned:data(), drop(churned) end
+     || N <- lists:seq(1, 30)],
+    ok.
+
+funs_of_purged_code() ->
+    ok = load(funny, ["f(X) -> fun(Y) -> {X, Y, [literal, 'in', fun_code]} end."]),
+    F = funny:f(1),
+    ets:insert(kept, {f, F}),
+    io:format("~p~n", [F(2)]),
+    Holder = spawn(fun() -> G = funny:f(3), receive stop -> G end end),
+    Monitor = monitor(process, Holder),
+    timer:sleep(50),
+    %% We hold F ourselves: so the fun goes to a table only.
+    Caller = spawn(fun() -> receive {call, To} -> [{f, H}] = ets:lookup(kept, f), To ! {result, catch H(4)} end end),
+    erase(),
+    code:delete(funny),
+    io:format("soft ~p~n", [code:soft_purge(funny)]),
+    exit(Holder, kill),
+    receive {'DOWN', Monitor, process, _, Why} -> io:format("holder ~p~n", [Why]) end,
+    Caller ! {call, self()},
+    receive {result, R} -> io:format("~p~n", [R]) end,
+    %% From another process, since we may still hold it.
+    {_, M2} = spawn_monitor(fun() -> [{f, H}] = ets:lookup(kept, f), exit({got, is_function(H, 1)}) end),
+    receive {'DOWN', M2, process, _, Got} -> io:format("~p~n", [Got]) end.
+
+hard_and_soft() ->
+    ok = load(runner, ["loop() -> receive stop -> old; {upgrade, From} -> From ! upgraded, runner:loop() end."]),
+    P = spawn(fun() -> runner:loop(), exit(stopped) end),
+    Q = spawn(fun() -> runner:loop(), exit(stopped) end),
+    M = monitor(process, P),
+    MQ = monitor(process, Q),
+    timer:sleep(20),
+    ok = load(runner, ["loop() -> receive stop -> new; {upgrade, From} -> From ! upgraded, runner:loop() end."]),
+    io:format("soft with users ~p~n", [code:soft_purge(runner)]),
+    Q ! {upgrade, self()},
+    receive upgraded -> ok end,
+    io:format("check ~p ~p~n", [erlang:check_process_code(P, runner), erlang:check_process_code(Q, runner)]),
+    io:format("hard ~p~n", [code:purge(runner)]),
+    receive {'DOWN', M, process, _, Why} -> io:format("~p~n", [Why]) end,
+    Q ! stop,
+    receive {'DOWN', MQ, process, _, WhyQ} -> io:format("~p~n", [WhyQ]) end.
+
+persistent() ->
+    persistent_term:put(purging_key, {first, [1, 2, 3], #{}}),
+    V1 = persistent_term:get(purging_key),
+    P = spawn_link(fun() -> V = persistent_term:get(purging_key), receive {tell, To} -> To ! {value, V} end end),
+    timer:sleep(20),
+    persistent_term:put(purging_key, {second, lists:seq(1, 50)}),
+    [begin persistent_term:put({many, N}, {N, lists:seq(1, 30)}), persistent_term:erase({many, N}) end || N <- lists:seq(1, 50)],
+    P ! {tell, self()},
+    receive {value, V} -> io:format("~p ~p~n", [V, V1]) end,
+    io:format("~p~n", [persistent_term:get(purging_key)]),
+    true = persistent_term:erase(purging_key),
+    io:format("~p~n", [catch persistent_term:get(purging_key)]).
+
+many_versions() ->
+    Counters = [begin
+                    ok = load(versioned, [lists:flatten(io_lib:format("get() -> {version, ~p, [~p, \"~p\"]}.", [N, N * 1.5, N]))]),
+                    code:purge(versioned),
+                    versioned:get()
+                end || N <- lists:seq(1, 40)],
+    io:format("~p~n", [[element(2, C) || C <- Counters]]),
+    io:format("~p~n", [lists:last(Counters)]).
