@@ -79,7 +79,8 @@ impl Linker for Stubs<'_> {
     fn fun(&mut self, lambda: u32) -> FunPtr {
         let lambda = &self.file.lambdas[lambda as usize];
         let arity = (lambda.arity - lambda.num_free) as u8;
-        let identity = FunIdentity { module: self.atoms[1], index: lambda.index, old_index: lambda.index, old_uniq: lambda.old_uniq, uniq: self.file.md5, arity };
+        let identity =
+            FunIdentity { module: self.atoms[1], index: lambda.index, old_index: lambda.index, old_uniq: lambda.old_uniq, uniq: self.file.md5, arity };
         FunPtr(self.arena.fun(identity) as u64)
     }
     fn big(&mut self, bytes: &[u8]) -> Term {
@@ -108,7 +109,8 @@ fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
 
 fuzz_crossover!(|first: &[u8], second: &[u8], out: &mut [u8], seed: u32| {
     let mut random = Random::new(seed);
-    let crossed = BeamFile::parse(second).ok().and_then(|second| with_changed_code(first, |ops, _, random| code::cross(ops, &second.code.ops, random), &mut random));
+    let crossed =
+        BeamFile::parse(second).ok().and_then(|second| with_changed_code(first, |ops, _, random| code::cross(ops, &second.code.ops, random), &mut random));
     match crossed {
         Some(file) if file.len() <= out.len() => {
             out[..file.len()].copy_from_slice(&file);
@@ -125,6 +127,9 @@ fuzz_crossover!(|first: &[u8], second: &[u8], out: &mut [u8], seed: u32| {
 /// One chunk's bytes changed by libFuzzer, or a chunk dropped or doubled.
 fn with_changed_chunk(bytes: &[u8], random: &mut Random) -> Option<Vec<u8>> {
     let mut chunks = Chunks::of(bytes).or_else(|| Chunks::of(&normalised(bytes)?))?;
+    if chunks.0.is_empty() {
+        return None;
+    }
     let at = random.below(chunks.0.len());
     match random.below(12) {
         0 => drop(chunks.0.remove(at)),

@@ -143,7 +143,8 @@ pub fn cross(ops: &mut Vec<Op>, other: &[Op], random: &mut Random) {
     }
     let at = random.below(count);
     let from = random.below(other_count);
-    let run = other[from..(from + random.below(12) + 1).min(other_count)].iter().filter(|op| !matches!(op.opcode, Opcode::Label | Opcode::FuncInfo | Opcode::Line));
+    let run =
+        other[from..(from + random.below(12) + 1).min(other_count)].iter().filter(|op| !matches!(op.opcode, Opcode::Label | Opcode::FuncInfo | Opcode::Line));
     let run: Vec<Op> = run.cloned().collect();
     let replaced = if random.one_in(2) { 0 } else { run.len() };
     ops.splice(at..(at + replaced).min(count), run);
@@ -211,7 +212,9 @@ fn change(arg: &mut Operand, other: Operand, tables: &Tables, random: &mut Rando
 
 /// The same kind of operand with another value.
 fn nudged(arg: &Operand, tables: &Tables, random: &mut Random) -> Operand {
-    let small = |number: u16, random: &mut Random| if random.one_in(8) { random.below(1024) as u16 } else { (number + random.below(4) as u16).saturating_sub(2) & 1023 };
+    let small = |number: u16, random: &mut Random| {
+        if random.one_in(8) { random.below(1024) as u16 } else { (number + random.below(4) as u16).saturating_sub(2) & 1023 }
+    };
     match arg {
         Operand::Unsigned(number) => match random.below(4) {
             0 => Operand::Unsigned(number.wrapping_add(1)),

@@ -10,7 +10,15 @@ main() ->
     one_process(),
     process_flags(),
     system_flags(),
-    figures_move().
+    figures_move(),
+    waiting_forever().
+
+%% Being asked does not wake a process that waits for nothing.
+waiting_forever() ->
+    {Pid, Ref} = spawn_monitor(fun() -> timer:sleep(infinity) end),
+    [begin timer:sleep(1), process_info(Pid, status) end || _ <- lists:seq(1, 20)],
+    receive {'DOWN', Ref, process, Pid, Why} -> io:format("~p~n", [Why]) after 20 -> io:format("still waiting~n") end,
+    exit(Pid, kill).
 
 system_items() ->
     [atom_count, atom_limit, compat_rel, cpu_quota, creation, debug_compiled, delayed_node_table_gc, dirty_cpu_schedulers,

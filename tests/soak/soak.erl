@@ -6,12 +6,15 @@
 %%
 %% main([Seconds | Kinds]): only those kinds, to find out which one leaks.
 -module(soak).
--export([main/1]).
+-export([main/1, compile_versions/1]).
 
 -define(ROUNDS, 10).
 -define(WARM_UP_ROUNDS, 3).
 %% The last round may be larger by this part of what it was after the warm-up.
 -define(GROWTH_MAX, 0.10).
+%% Work that has not ended so long after its time is stuck.
+-define(STUCK_MS, 30000).
+-define(RELOADED, soak_reloaded).
 %% For the processes and tables of a round to be gone.
 -define(SETTLE_MS, 10000).
 
@@ -24,7 +27,7 @@ main(["" ++ Seconds | Chosen]) ->
         _ -> [Kind || Kind <- Known, lists:member(atom_to_list(Kind), Chosen)]
     end,
     RoundMs = max(1000, list_to_integer(Seconds) * 1000 div ?ROUNDS),
-    Versions = [compile_version(V) || V <- [1, 2]],
+    Versions = [begin {ok, Code} = file:read_file(version_file(filename:dirname(code:which(?MODULE)), V)), {V, Code} end || V <- [1, 2]],
     %% What the program itself uses, it uses now for the first time.
     true = code:ensure_loaded(gen_server) =:= {module, gen_server},
     header(),
@@ -37,7 +40,7 @@ main(["" ++ Seconds | Chosen]) ->
 round(Number, RoundMs, Kinds, Versions, Before) ->
     Deadline = now_ms() + RoundMs,
     Workers = [spawn_monitor(fun() -> exit({done, Kind, work(Kind, Deadline, Versions)}) end) || Kind <- Kinds],
-    Counts = [await(Kind, Worker) || {Kind, Worker} <- lists:zip(Kinds, Workers)],
+    Counts = [await(Kind, Worker, Deadline + ?STUCK_MS) || {Kind, Worker} <- lists:zip(Kinds, Workers)],
     settle(Before, now_ms() + ?SETTLE_MS),
     [garbage_collect(Pid) || Pid <- processes()],
     timer:sleep(300),
@@ -46,10 +49,20 @@ round(Number, RoundMs, Kinds, Versions, Before) ->
     report(Number, Reading, Counts),
     Reading.
 
-await(Kind, {Pid, Ref}) ->
+await(Kind, {Pid, Ref}, Limit) ->
     receive
         {'DOWN', Ref, process, Pid, {done, Kind, Count}} -> {Kind, Count};
         {'DOWN', Ref, process, Pid, Reason} -> fail("~p failed: ~p", [Kind, Reason])
+    after max(0, Limit - now_ms()) ->
+        Items = [current_stacktrace, status, message_queue_len, messages],
+        [io:format("~p: ~0P~n", [Other, process_info(Other, Items), 60]) || Other <- processes(), stands_in_us(Other)],
+        fail("~p (~p) is stuck", [Kind, Pid])
+    end.
+
+stands_in_us(Pid) ->
+    case process_info(Pid, current_stacktrace) of
+        {current_stacktrace, Trace} -> lists:any(fun(Call) -> lists:member(element(1, Call), [?MODULE, ?RELOADED, code_server, erts_code_purger]) end, Trace);
+        undefined -> false
     end.
 
 work(messages, Deadline, _) -> messages(Deadline);
@@ -321,7 +334,10 @@ appended(Acc, N) -> appended(<<Acc/binary, 0:512>>, N - 1).
 
 %% --- Code: two versions of a module in turn, while it is called -------------------------------------
 
--define(RELOADED, soak_reloaded).
+%% Before the program runs: where every safepoint collects, compiling would take longer than all the rest.
+compile_versions(Folder) -> [ok = file:write_file(version_file(Folder, V), compile_version(V)) || V <- [1, 2]].
+
+version_file(Folder, Version) -> filename:join(Folder, "soak_reloaded_" ++ integer_to_list(Version)).
 
 compile_version(Version) ->
     Source = io_lib:format(
@@ -333,7 +349,7 @@ compile_version(Version) ->
         "a_fun() -> fun(X) -> {~b, X} end.~n", [?RELOADED, Version, table(Version), Version, Version, Version]),
     {ok, Tokens, _} = erl_scan:string(lists:flatten(string:replace(Source, "?MODULE", atom_to_list(?RELOADED), all))),
     {ok, ?RELOADED, Code} = compile:forms(forms(Tokens, [])),
-    {Version, Code}.
+    Code.
 
 forms([], []) -> [];
 forms([{dot, _} = Dot | Tokens], Form) ->

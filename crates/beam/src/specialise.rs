@@ -1257,3 +1257,6 @@ fn dense(values: &[i64]) -> bool {
     let (Some(min), Some(max)) = (values.iter().min(), values.iter().max()) else { return false };
     values.len() >= 3 && max.abs_diff(*min) < values.len() as u64 * 4 + 8
 }
+
+#[cfg(test)]
+mod tests;

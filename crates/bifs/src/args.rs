@@ -1,6 +1,6 @@
 //! Reading the arguments of built-ins.
 
-use crate::long::{QUICK_STEPS, Stop, check, may_take_long};
+use crate::long::{Steps, Stop, check};
 use std::borrow::Cow;
 use swarmrt_machine::{BifResult, Raise};
 use swarmrt_term::{Atom, Bits, Term, usage};
@@ -92,12 +92,12 @@ pub(crate) fn each_piece(iodata: Term, mut visit: impl FnMut(Piece) -> Result<()
     if iodata.is_bitstring() {
         return visit(Piece::Bits(iodata));
     }
-    let mut left = if may_take_long() { usize::MAX } else { QUICK_STEPS };
+    let mut steps = Steps::new();
     let mut pending: Vec<Term> = Vec::new();
     let mut current = iodata;
     loop {
         while let Some(cell) = current.as_cons() {
-            left = left.checked_sub(1).ok_or(Stop::Long)?;
+            steps.step()?;
             let head = cell.head();
             if let Some(value) = head.as_small() {
                 visit(Piece::Byte(u8::try_from(value).map_err(|_| NotIodata)?))?;

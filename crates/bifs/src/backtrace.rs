@@ -7,7 +7,10 @@ use swarmrt_term::{Term, print};
 /// A word of a stack.
 pub(crate) enum Slot {
     /// An address in code that a call goes back to.
-    Return { at: usize, address: usize },
+    Return {
+        at: usize,
+        address: usize,
+    },
     /// Where an exception goes on.
     Catch(usize),
     Value(Term),

@@ -2,6 +2,7 @@
 
 use crate::args::{atom_of, pair_of};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use swarmrt_heap::Fragment;
 use swarmrt_machine::{BifResult, Process, Raise, bif};
 use swarmrt_term::{Alloc, SharedBytes, Term, am, atom, hash};
 
@@ -38,6 +39,22 @@ fn set_internal_state(p: &mut Process, what: Term, value: Term) -> BifResult {
             let limit = if value == Term::atom(atom!("default")) { 0 } else { value.as_small().filter(|&limit| limit >= 0).ok_or(Raise::BADARG)? };
             let before = p.vm.extension::<BinaryLoopLimit>().0.swap(limit, Ordering::Relaxed);
             Ok(p.int(before))
+        }
+        // The scheduler does nothing else meanwhile.
+        "sleep" => {
+            let ms = value.as_small().and_then(|ms| u64::try_from(ms).ok()).ok_or(Raise::BADARG)?;
+            std::thread::sleep(std::time::Duration::from_millis(ms));
+            Ok(Term::bool(true))
+        }
+        // The term in a fragment of its own.
+        "mbuf" => {
+            let fragment = Fragment::copy_of(value);
+            // SAFETY: the fragment was just made, and is given to the process.
+            unsafe {
+                let copy = (*fragment).root;
+                p.heap.adopt(fragment);
+                Ok(copy)
+            }
         }
         "unicode_loop_limit" => Ok(Term::small(1)),
         "force_gc" | "node_tab_delayed_delete" => Ok(Term::bool(true)),

@@ -37,6 +37,7 @@ mod system;
 mod system_info;
 mod time;
 mod timers;
+mod trace;
 
 pub use code::PRE_LOADED;
 

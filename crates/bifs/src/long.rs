@@ -5,6 +5,7 @@
 //! most calls need; where there is more, it says [`Stop::Long`], and is called again from the start on a dirty
 //! scheduler, where it may take its time. Nothing but its arguments has to be carried over.
 
+use std::cell::Cell;
 use swarmrt_machine::scheduler::current_scheduler;
 use swarmrt_machine::{BifResult, Process, Raise, bif};
 use swarmrt_term::{Atom, Bits, Mfa, Term, am, atom};
@@ -40,6 +41,46 @@ pub(crate) fn may_take_long() -> bool {
     current_scheduler().is_none()
 }
 
+/// Counts steps down: to the end of what may be done here or, on a dirty scheduler, to where it is time to see whether
+/// somebody wants the process to end.
+pub(crate) struct Steps(usize);
+
+impl Steps {
+    pub(crate) fn new() -> Steps {
+        Steps(QUICK_STEPS)
+    }
+    #[inline]
+    pub(crate) fn step(&mut self) -> Result<(), Stop> {
+        match self.0.checked_sub(1) {
+            Some(left) => {
+                self.0 = left;
+                Ok(())
+            }
+            None => self.out_of_steps(),
+        }
+    }
+    #[cold]
+    fn out_of_steps(&mut self) -> Result<(), Stop> {
+        if !may_take_long() || is_to_end() {
+            return Err(Stop::Long);
+        }
+        self.0 = QUICK_STEPS;
+        Ok(())
+    }
+}
+
+thread_local! {
+    /// The process whose built-in takes its time on this dirty scheduler.
+    static WORKING: Cell<*const Process> = const { Cell::new(std::ptr::null()) };
+}
+
+/// Whether the process that works here is to end.
+fn is_to_end() -> bool {
+    let process = WORKING.get();
+    // SAFETY: it is set only while that process runs on this thread.
+    !process.is_null() && unsafe { (*process).has_exit_signal() }
+}
+
 /// `Err` when that much is too much for here.
 pub(crate) fn check(amount: usize, quick: usize) -> Result<(), Stop> {
     if amount <= quick || may_take_long() { Ok(()) } else { Err(Stop::Long) }
@@ -53,6 +94,8 @@ pub(crate) fn run(p: &mut Process, module: Atom, function: Atom, args: &[Term], 
     match work(p) {
         Ok(value) => Ok(value),
         Err(Stop::Raise(raise)) => Err(raise),
+        // It was interrupted: there is a signal to be looked at.
+        Err(Stop::Long) if may_take_long() => Err(Raise::Yield),
         Err(Stop::Long) => elsewhere(p, Mfa { module, function, arity: args.len() as u32 }, args),
     }
 }
@@ -79,7 +122,10 @@ fn long_run(p: &mut Process, number: Term, args: &[Term]) -> BifResult {
         return Err(Raise::BADARG);
     }
     let mfa = p.vm.bifs.mfa(number);
-    match (entry.function)(p, args) {
+    WORKING.set(std::ptr::from_ref(p));
+    let result = (entry.function)(p, args);
+    WORKING.set(std::ptr::null());
+    match result {
         Err(raise @ (Raise::Error(reason) | Raise::Caused { reason, .. })) if reason.is_immediate() => {
             p.bif_state = Some(Box::new(Failed(raise)));
             let export = p.vm.code.export(mfa);

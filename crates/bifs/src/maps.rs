@@ -2,13 +2,19 @@
 
 use crate::args::{list_of, pair_of};
 use crate::guards::{badkey, badmap};
+use crate::long;
 use swarmrt_machine::{BifResult, Process, Raise, bif};
-use swarmrt_term::{Alloc, Term, am, atom, map};
+use swarmrt_term::{Alloc, Atom, Term, am, atom, map};
 
 /// Pairs of a hash map that one step of an iterator brings.
 const PAIRS_PER_ITERATOR_STEP: usize = 32;
 /// Pairs of a hash map that one step towards a list brings.
 const PAIRS_PER_LIST_STEP: usize = 8192;
+
+/// Elements of a list that are looked at in one turn.
+const CHECKED_PER_TURN: usize = 10_000;
+/// Pairs that are put together or taken apart in one turn.
+const PAIRS_PER_TURN: usize = 5_000;
 
 fn check(p: &mut Process, map: Term) -> Result<(), Raise> {
     if map.is_map() { Ok(()) } else { Err(badmap(p, map)) }
@@ -62,40 +68,101 @@ fn take(p: &mut Process, key: Term, map: Term) -> BifResult {
     })
 }
 
+/// What a built-in of this file has done when its turn ends; the terms wait in the process's trap arguments.
+struct Underway;
+
+/// The terms that the built-in kept, when it goes on after others had their turn.
+fn resumed(p: &mut Process) -> Option<[Term; 2]> {
+    p.bif_state.take().map(|state| {
+        state.downcast::<Underway>().expect("a built-in finds its own state");
+        [p.trap_args[0], p.trap_args[1]]
+    })
+}
+
+/// Lets others have their turn; the built-in is called again then.
+fn let_others(p: &mut Process, kept: [Term; 2]) -> BifResult {
+    p.trap_args[..2].copy_from_slice(&kept);
+    p.bif_state = Some(Box::new(Underway));
+    Err(Raise::Yield)
+}
+
+/// Puts one part of each pair into a list, a turn's pairs at a time.
+fn one_side(p: &mut Process, map: Term, whole: fn(&mut Process, Term) -> Term, part: fn((Term, Term)) -> Term) -> BifResult {
+    check(p, map)?;
+    p.bump_reductions(map::size(map).min(PAIRS_PER_TURN) / 10);
+    let Some(trie) = map.as_hash_map().filter(|_| map::size(map) > PAIRS_PER_TURN) else { return Ok(whole(p, map)) };
+    let [path, mut list] = resumed(p).unwrap_or([Term::small(0), Term::NIL]);
+    let path = path.as_small().and_then(|path| u64::try_from(path).ok()).ok_or(Raise::BADARG)?;
+    let (pairs, next) = map::batch(trie, path, PAIRS_PER_TURN);
+    for pair in pairs {
+        list = p.cons(part(pair), list);
+    }
+    match next {
+        None => Ok(list),
+        Some(path) => let_others(p, [Term::small(path as i64), list]),
+    }
+}
+
 #[bif("maps:keys/1")]
 fn keys(p: &mut Process, map: Term) -> BifResult {
-    check(p, map)?;
-    p.bump_reductions(map::size(map) / 10);
-    Ok(map::keys(p, map))
+    one_side(p, map, |p, map| map::keys(p, map), |(key, _)| key)
 }
 
 #[bif("maps:values/1")]
 fn values(p: &mut Process, map: Term) -> BifResult {
-    check(p, map)?;
-    p.bump_reductions(map::size(map) / 10);
-    Ok(map::values(p, map))
+    one_side(p, map, |p, map| map::values(p, map), |(_, value)| value)
 }
 
 #[bif("maps:merge/2")]
 fn merge(p: &mut Process, first: Term, second: Term) -> BifResult {
     check(p, first)?;
     check(p, second)?;
-    p.bump_reductions(map::size(second) / 10);
-    Ok(map::merge(p, first, second))
+    let pairs = map::size(first).min(map::size(second)) + map::size(second) / 8;
+    long::run(p, atom!("maps"), atom!("merge"), &[first, second], |p| {
+        long::check(pairs, PAIRS_PER_TURN)?;
+        p.bump_reductions(pairs / 10);
+        Ok(map::merge(p, first, second))
+    })
+}
+
+/// The map of a list's elements. The list is walked a turn's elements at a time; what is long is then put together
+/// where it may take its time, since that is faster in one go.
+fn from(p: &mut Process, function: Atom, args: &[Term], pair: impl Fn(Term) -> Option<(Term, Term)>) -> BifResult {
+    let mut length = 0;
+    if !long::may_take_long() {
+        let mut rest = args[0];
+        if let Some([left, walked]) = resumed(p) {
+            (rest, length) = (left, walked.as_small().map_or(0, |walked| walked as usize));
+        }
+        let turn_ends = length + CHECKED_PER_TURN;
+        while let Some(cell) = rest.as_cons() {
+            if length == turn_ends {
+                return let_others(p, [rest, Term::small(length as i64)]);
+            }
+            pair(cell.head()).ok_or(Raise::BADARG)?;
+            length += 1;
+            rest = cell.tail();
+        }
+        if !rest.is_nil() {
+            return Err(Raise::BADARG);
+        }
+    }
+    long::run(p, atom!("maps"), function, args, |p| {
+        long::check(length, PAIRS_PER_TURN)?;
+        let pairs = list_of(args[0])?.into_iter().map(pair).collect::<Option<Vec<_>>>().ok_or(Raise::BADARG)?;
+        p.bump_reductions(pairs.len() / 10);
+        Ok(map::from_pairs(p, &pairs))
+    })
 }
 
 #[bif("maps:from_list/1")]
 fn from_list(p: &mut Process, list: Term) -> BifResult {
-    let pairs = list_of(list)?.into_iter().map(pair_of).collect::<Option<Vec<_>>>().ok_or(Raise::BADARG)?;
-    p.bump_reductions(pairs.len() / 10);
-    Ok(map::from_pairs(p, &pairs))
+    from(p, atom!("from_list"), &[list], pair_of)
 }
 
 #[bif("maps:from_keys/2")]
 fn from_keys(p: &mut Process, keys: Term, value: Term) -> BifResult {
-    let pairs: Vec<_> = list_of(keys)?.into_iter().map(|key| (key, value)).collect();
-    p.bump_reductions(pairs.len() / 10);
-    Ok(map::from_pairs(p, &pairs))
+    from(p, atom!("from_keys"), &[keys, value], |key| Some((key, value)))
 }
 
 #[bif("erts_internal:map_to_tuple_keys/1")]
@@ -121,6 +188,8 @@ fn map_next(p: &mut Process, path: Term, map: Term, accumulator: Term) -> BifRes
         return Err(Raise::BADARG);
     }
     let (pairs, next) = match map.as_hash_map() {
+        // There is no way into the middle of a flat map.
+        None if path_number != 0 => return Err(Raise::BADARG),
         None => (map::iter(map).collect(), None),
         Some(trie) => map::batch(trie, path_number, if as_iterator { PAIRS_PER_ITERATOR_STEP } else { PAIRS_PER_LIST_STEP }),
     };

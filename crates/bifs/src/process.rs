@@ -3,7 +3,8 @@
 use crate::system_info::heap_words;
 use std::sync::atomic::Ordering;
 use swarmrt_machine::links::{AliasMode, Monitor, RefValue, Tag, Watched};
-use swarmrt_machine::process::{MaxHeapSize, Priority, run_state};
+use swarmrt_machine::process::{MaxHeapSize, Priority, Task, TaskWork};
+use swarmrt_machine::run_state;
 use swarmrt_machine::spawn::{SpawnOptions, Start, spawn};
 use swarmrt_machine::{BifResult, Process, Raise, Vm, bif, signal};
 use swarmrt_term::{Alloc, Atom, RefKind, Term, am, atom, map};
@@ -256,6 +257,7 @@ fn link(p: &mut Process, to: Term) -> BifResult {
             }
             return Err(Raise::Error(Term::atom(am::NOPROC)));
         }
+        p.trace_procs("link", to);
         return Ok(TRUE);
     }
     if to.is_port() {
@@ -269,6 +271,7 @@ fn unlink(p: &mut Process, to: Term) -> BifResult {
     if let Some(pid) = to.as_pid() {
         if p.relations.unlink(to) {
             signal::send_unlink(p.vm, p.pid(), pid);
+            p.trace_procs("unlink", to);
         }
         return Ok(TRUE);
     }
@@ -407,22 +410,36 @@ fn unalias(p: &mut Process, reference: Term) -> BifResult {
 
 /// Sends to whatever stands for a receiver; ports are sent commands.
 fn send_any(p: &mut Process, to: Term, message: Term) -> Result<(), Raise> {
+    send_as(p, to, to, message)
+}
+
+/// The same; `given` is how the program spoke of the receiver, for who traces it.
+fn send_as(p: &mut Process, given: Term, to: Term, message: Term) -> Result<(), Raise> {
     let from = p.pid();
     if let Some(pid) = to.as_pid() {
-        signal::send_message(p.vm, from, pid, message);
+        let delivered = signal::send_message(p.vm, from, pid, message);
+        if p.trace.flags != 0 {
+            p.trace_sent(given, message, delivered);
+        }
         return Ok(());
     }
     if let Some(name) = to.as_atom() {
         let object = p.vm.names.whereis(name).ok_or(Raise::BADARG)?;
-        return send_any(p, object, message);
+        return send_as(p, given, object, message);
     }
     if to.is_port() {
         crate::ports::send_to_port(p, to, message);
+        if p.trace.flags != 0 {
+            p.trace_sent(given, message, true);
+        }
         return Ok(());
     }
     if let Some(reference) = to.as_local_ref() {
         if reference.ref_kind() == RefKind::Alias {
-            signal::send_alias(p.vm, from, reference.payload().unwrap_or(0), reference.id(), message);
+            let delivered = signal::send_alias(p.vm, from, reference.payload().unwrap_or(0), reference.id(), message);
+            if p.trace.flags != 0 {
+                p.trace_sent(given, message, delivered);
+            }
         }
         return Ok(());
     }
@@ -433,7 +450,7 @@ fn send_any(p: &mut Process, to: Term, message: Term) -> Result<(), Raise> {
         if node == p.vm.node().name
             && let Some(object) = p.vm.names.whereis(name)
         {
-            return send_any(p, object, message);
+            return send_as(p, given, object, message);
         }
         return Ok(());
     }
@@ -473,6 +490,7 @@ fn register(p: &mut Process, name: Term, object: Term) -> BifResult {
             return Err(Raise::BADARG);
         }
         p.registered = Some(name);
+        p.trace_procs("register", Term::atom(name));
         return Ok(TRUE);
     }
     if vm.processes.get(pid).is_none() || !vm.names.register(name, object) {
@@ -482,7 +500,10 @@ fn register(p: &mut Process, name: Term, object: Term) -> BifResult {
         vm,
         pid,
         Box::new(move |vm, process| match process {
-            Some(process) if process.registered.is_none() => process.registered = Some(name),
+            Some(process) if process.registered.is_none() => {
+                process.registered = Some(name);
+                process.trace_procs("register", Term::atom(name));
+            }
             _ => {
                 vm.names.unregister(name);
             }
@@ -497,6 +518,7 @@ fn unregister(p: &mut Process, name: Term) -> BifResult {
     let object = p.vm.names.unregister(name).ok_or(Raise::BADARG)?;
     if object == p.pid() {
         p.registered = None;
+        p.trace_procs("unregister", Term::atom(name));
     } else if let Some(pid) = object.as_pid() {
         signal::send_call(
             p.vm,
@@ -506,6 +528,7 @@ fn unregister(p: &mut Process, name: Term) -> BifResult {
                     && process.registered == Some(name)
                 {
                     process.registered = None;
+                    process.trace_procs("unregister", Term::atom(name));
                 }
             }),
         );
@@ -535,7 +558,7 @@ fn processes(p: &mut Process) -> BifResult {
 }
 
 fn is_alive(vm: &Vm, pid: u64) -> bool {
-    vm.processes.get(pid).is_some_and(|cell| cell.shared.state.load(std::sync::atomic::Ordering::SeqCst) != run_state::EXITED)
+    vm.processes.get(pid).is_some_and(|cell| cell.shared.state.load() != run_state::EXITED)
 }
 
 #[bif("erlang:is_process_alive/1")]
@@ -855,14 +878,37 @@ fn request_system_task_4(p: &mut Process, requester: Term, pid: Term, _priority:
         p.vm,
         pid,
         Box::new(move |vm, process| match process {
-            Some(process) => process.add_task(Box::new(move |process: &mut Process| {
-                let result = work(process, module);
-                answer(process.vm, result);
-            })),
+            Some(process) => process.add_task(Box::new(SystemTask { vm, work, module, answer: Some(answer) })),
             None => answer(vm, Term::bool(false)),
         }),
     );
     Ok(OK)
+}
+
+/// A request that waits for the end of a turn. It is answered even if the process ends before that.
+struct SystemTask<A: FnOnce(&'static Vm, Term)> {
+    vm: &'static Vm,
+    work: fn(&mut Process, Option<Atom>) -> Term,
+    module: Option<Atom>,
+    answer: Option<A>,
+}
+
+impl<A: FnOnce(&'static Vm, Term) + Send> TaskWork for SystemTask<A> {
+    fn run(mut self: Box<Self>, process: &mut Process) -> Option<Task> {
+        let result = (self.work)(process, self.module);
+        if let Some(answer) = self.answer.take() {
+            answer(self.vm, result);
+        }
+        None
+    }
+}
+
+impl<A: FnOnce(&'static Vm, Term)> Drop for SystemTask<A> {
+    fn drop(&mut self) {
+        if let Some(answer) = self.answer.take() {
+            answer(self.vm, Term::bool(false));
+        }
+    }
 }
 
 #[bif("erts_internal:is_process_alive/2")]

@@ -2,7 +2,7 @@
 
 use crate::process::ask;
 use swarmrt_machine::links::Watched;
-use swarmrt_machine::process::run_state;
+use swarmrt_machine::run_state;
 use swarmrt_machine::{BifResult, Process, Raise, bif};
 use swarmrt_term::{Alloc, Atom, FragmentHeap, Mfa, Term, am, atom, map};
 
@@ -84,10 +84,14 @@ fn item(heap: &mut FragmentHeap, process: &mut Process, name: Atom, own: bool) -
             mfa_term(heap, initial)
         }
         "parent" => {
-            if process.parent.is_none() { Term::atom(am::UNDEFINED) } else { process.parent }
+            if process.parent.is_none() {
+                Term::atom(am::UNDEFINED)
+            } else {
+                process.parent
+            }
         }
         "status" => {
-            let state = process.shared().state.load(std::sync::atomic::Ordering::Relaxed);
+            let state = process.shared().state.load();
             let suspended = process.extra.as_ref().is_some_and(|extra| extra.suspended > 0);
             let waits = process_waits(process) && !own;
             Term::atom(if suspended {
@@ -159,7 +163,8 @@ fn item(heap: &mut FragmentHeap, process: &mut Process, name: Atom, own: bool) -
         "min_bin_vheap_size" => words(process.heap.min_bin_vheap_words as usize),
         "fullsweep_after" => words(process.heap.fullsweep_after as usize),
         "max_heap_size" => {
-            let limit = process.extra.as_ref().map_or(swarmrt_machine::process::MaxHeapSize { words: 0, kill: true, error_logger: true }, |extra| extra.max_heap_size);
+            let limit =
+                process.extra.as_ref().map_or(swarmrt_machine::process::MaxHeapSize { words: 0, kill: true, error_logger: true }, |extra| extra.max_heap_size);
             map::from_pairs(
                 heap,
                 &[
@@ -214,7 +219,7 @@ fn item(heap: &mut FragmentHeap, process: &mut Process, name: Atom, own: bool) -
         }
         // `process_flag(save_calls, N)` is refused.
         "last_calls" => Term::bool(false),
-        "trace" => Term::small(0),
+        "trace" => Term::small(i64::from(process.trace.flags)),
         "backtrace" => heap.binary(&crate::backtrace::text(process)),
         "binary" => {
             let mut items = Vec::new();

@@ -7,8 +7,8 @@ mod errors;
 mod pcre;
 
 use crate::args::{iodata_all, iodata_bytes, list_of};
-use crate::long::Stop;
 use crate::binary_module::part_of;
+use crate::long::Stop;
 use parking_lot::RwLock;
 use pcre::{Code, CompileError, Group, Limits, Outcome, Spec, bsr, compile_options, match_options, newline};
 use std::borrow::Cow;
@@ -243,7 +243,13 @@ fn compile(p: &mut Process, text: Term, options: Term) -> BifResult {
 fn pattern_term(p: &mut Process, code: &Code, unicode: bool, key: &[u8]) -> Term {
     let use_crlf = matches!(code.newline, newline::ANY | newline::CRLF | newline::ANYCRLF);
     let binary = p.binary(key);
-    p.tuple(&[Term::atom(atom!("re_pattern")), Term::small(i64::from(code.captures)), Term::small(i64::from(unicode)), Term::small(i64::from(use_crlf)), binary])
+    p.tuple(&[
+        Term::atom(atom!("re_pattern")),
+        Term::small(i64::from(code.captures)),
+        Term::small(i64::from(unicode)),
+        Term::small(i64::from(use_crlf)),
+        binary,
+    ])
 }
 
 /// `{Text, Offset}`.

@@ -3,6 +3,7 @@
 //! Raised as `badarg`, since there is nothing true to say: `info` and `procs` (crash dumps are not written here).
 //! Schedulers are not bound to processors, and `system_flag` says `notsup` to whoever wants that.
 
+use crate::args::list_of;
 use crate::process::{default_max_heap_size, max_heap_size, max_heap_term};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
@@ -68,11 +69,7 @@ fn clock_source(p: &mut Process, clock: libc::clockid_t, name: &str) -> Term {
     }
     let per_second = 1_000_000_000 / resolution.tv_nsec.max(1);
     let time = p.int(now.tv_sec * 1_000_000_000 + now.tv_nsec);
-    let mut known = vec![
-        ("function", Term::atom(atom!("clock_gettime"))),
-        ("clock_id", Term::atom(Atom::new(name))),
-        ("resolution", Term::small(per_second)),
-    ];
+    let mut known = vec![("function", Term::atom(atom!("clock_gettime"))), ("clock_id", Term::atom(Atom::new(name))), ("resolution", Term::small(per_second))];
     if clock == libc::CLOCK_MONOTONIC {
         known.push(("extended", Term::atom(am::NO)));
     }
@@ -226,7 +223,7 @@ fn identity(p: &mut Process, name: &str) -> Option<Term> {
         "emu_type" | "build_type" => Term::atom(if cfg!(debug_assertions) { atom!("debug") } else { atom!("opt") }),
         "emu_flavor" => Term::atom(atom!("emu")),
         "debug_compiled" => Term::bool(cfg!(debug_assertions)),
-        "lock_checking" | "lock_counting" | "dynamic_trace_probes" | "async_dist" | "break_ignored" => Term::bool(false),
+        "lock_checking" | "lock_counting" | "dynamic_trace_probes" | "async_dist" | "break_ignored" | "ets_always_compress" => Term::bool(false),
         "dynamic_trace" => Term::atom(am::NONE),
         // Rust is not C.
         "c_compiler_used" => p.tuple(&[Term::atom(am::UNDEFINED), Term::atom(am::UNDEFINED)]),
@@ -276,6 +273,14 @@ fn system_info_tuple(p: &mut Process, elements: &[Term]) -> BifResult {
     match (name.name(), &elements[1..]) {
         // As for one that is turned off.
         ("allocator" | "allocator_sizes", &[name]) if is_allocator(name) => Ok(Term::bool(false)),
+        ("allocator" | "allocator_sizes", &[names]) if names.is_list() => {
+            let names = list_of(names)?;
+            if !names.iter().copied().all(is_allocator) {
+                return Err(Raise::BADARG);
+            }
+            let answers: Vec<Term> = names.iter().map(|&name| p.tuple(&[name, Term::bool(false)])).collect();
+            Ok(p.list(&answers))
+        }
         ("memory_internal", _) => crate::memory::memory_internal(p, elements),
         ("wordsize", &[_]) if elements[1] == Term::atom(atom!("internal")) || elements[1] == Term::atom(atom!("external")) => Ok(number(size_of::<Term>())),
         ("cpu_topology", &[which]) if matches!(which.as_atom().map(Atom::name), Some("defined" | "detected" | "used")) => Ok(Term::atom(am::UNDEFINED)),

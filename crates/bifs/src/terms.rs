@@ -37,10 +37,14 @@ fn encode_options(options: Term) -> Result<EncodeOptions, Raise> {
 /// Bytes that are written or read of the external format at once.
 const QUICK_ETF_BYTES: usize = 128 << 10;
 
+/// The part of the memory that is left which the bytes may take: they are gathered in a buffer that grows by doubling,
+/// and then copied.
+const ROOM_SHARE: usize = 4;
+
 /// The bytes of a term, as far as there is time and memory.
 fn encoded(p: &mut Process, term: Term, options: &EncodeOptions) -> Result<Vec<u8>, Stop> {
     let unlimited = may_take_long();
-    let limit = if unlimited { usage::room() } else { QUICK_ETF_BYTES };
+    let limit = if unlimited { usage::room() / ROOM_SHARE } else { QUICK_ETF_BYTES };
     let bytes = etf::encode_within(term, options, limit).ok_or(if unlimited { Stop::Raise(Raise::SYSTEM_LIMIT) } else { Stop::Long })?;
     p.bump_reductions(bytes.len() / 100);
     Ok(bytes)
@@ -100,7 +104,7 @@ fn size_in_bytes(p: &mut Process, term: Term, options: Term) -> Result<Term, Sto
         }
     }
     let unlimited = may_take_long();
-    let limit = if unlimited { usage::room() } else { QUICK_ETF_BYTES };
+    let limit = if unlimited { usage::room() / ROOM_SHARE } else { QUICK_ETF_BYTES };
     let size = etf::external_size(term, &result, limit).ok_or(if unlimited { Stop::Raise(Raise::SYSTEM_LIMIT) } else { Stop::Long })?;
     p.bump_reductions(size / 100);
     Ok(Term::small(size as i64))

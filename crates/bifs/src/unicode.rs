@@ -1,7 +1,7 @@
 //! The built-ins of `unicode`: character data to binaries and lists.
 
 use crate::args::{binary_of, bytes_with_room};
-use crate::long::{self, QUICK_STEPS, Stop, check_bytes, may_take_long};
+use crate::long::{self, QUICK_STEPS, Steps, Stop, check_bytes, may_take_long};
 use swarmrt_machine::{BifResult, Process, Raise, bif};
 use swarmrt_term::{Alloc, Atom, Bits, Mfa, Term, am, atom};
 
@@ -176,7 +176,7 @@ impl Decoder<'_> {
 fn character_data_size(data: Term) -> Result<usize, Stop> {
     let quick = if may_take_long() { usize::MAX } else { QUICK_STEPS };
     let mut pending = vec![data];
-    let (mut size, mut cells, mut first) = (0usize, 0, true);
+    let (mut size, mut steps, mut first) = (0usize, Steps::new(), true);
     while let Some(mut current) = pending.pop() {
         while let Some(cell) = current.as_cons() {
             let head = cell.head();
@@ -189,8 +189,8 @@ fn character_data_size(data: Term) -> Result<usize, Stop> {
             } else if !head.is_nil() {
                 return Err(Raise::BADARG.into());
             }
-            cells += 1;
-            if cells > quick || size > quick {
+            steps.step()?;
+            if size > quick {
                 return Err(Stop::Long);
             }
             current = cell.tail();

@@ -12,6 +12,7 @@ struct Parsed {
     schedulers: Option<usize>,
     processes: Option<usize>,
     dirty_io: Option<usize>,
+    atoms: Option<usize>,
 }
 
 fn number(flag: &str, value: Option<&String>) -> Result<usize, String> {
@@ -20,7 +21,7 @@ fn number(flag: &str, value: Option<&String>) -> Result<usize, String> {
 
 /// Takes the emulator's flags out of `erl`'s arguments; the rest is for `init`.
 fn parse(arguments: &[String]) -> Result<Parsed, String> {
-    let mut parsed = Parsed { otp_root: None, boot_args: Vec::new(), schedulers: None, processes: None, dirty_io: None };
+    let mut parsed = Parsed { otp_root: None, boot_args: Vec::new(), schedulers: None, processes: None, dirty_io: None, atoms: None };
     let mut at = 0;
     while at < arguments.len() {
         let argument = &arguments[at];
@@ -50,6 +51,7 @@ fn parse(arguments: &[String]) -> Result<Parsed, String> {
                 parsed.boot_args.extend(inner.boot_args);
                 parsed.schedulers = inner.schedulers.or(parsed.schedulers);
                 parsed.processes = inner.processes.or(parsed.processes);
+                parsed.atoms = inner.atoms.or(parsed.atoms);
             }
             "--otp-root" => {
                 parsed.otp_root = Some(arguments.get(at).ok_or("--otp-root needs a folder")?.into());
@@ -69,7 +71,11 @@ fn parse(arguments: &[String]) -> Result<Parsed, String> {
                 parsed.dirty_io = Some(number("+SDio", arguments.get(at))?.clamp(1, 1024));
                 at += 1;
             }
-            "+Q" | "+t" | "+SDcpu" | "+SP" | "+SDPcpu" | "+sss" | "+swt" | "+spp" | "+stbt" | "+sbt" | "+scl" | "+sub" | "+sct" | "+sfwi" | "+sbwt" | "+sbwtdcpu"
+            "+t" => {
+                parsed.atoms = Some(number("+t", arguments.get(at))?.max(8192));
+                at += 1;
+            }
+            "+Q" | "+SDcpu" | "+SP" | "+SDPcpu" | "+sss" | "+swt" | "+spp" | "+stbt" | "+sbt" | "+scl" | "+sub" | "+sct" | "+sfwi" | "+sbwt" | "+sbwtdcpu"
             | "+sbwtdio" | "+swtdcpu" | "+swtdio" | "+JPperf" | "+JMsingle" | "+hmqd" | "+hpds" | "+C" | "+c" | "+pc" | "+rg" => {
                 if argument == "+pc" {
                     parsed.boot_args.push(argument.clone());
@@ -108,6 +114,9 @@ fn erl(program: &str, arguments: &[String]) -> Result<i32, String> {
     }
     if let Some(count) = parsed.processes {
         builder.processes_max = count;
+    }
+    if let Some(count) = parsed.atoms {
+        builder.atoms_max = count;
     }
     if let Some(count) = parsed.dirty_io {
         builder.dirty_io = count;

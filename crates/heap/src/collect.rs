@@ -157,6 +157,13 @@ unsafe fn sweep_off_heap(list: &mut OffHeap, young: &mut OffHeap, old: &mut OffH
 }
 
 impl Heap {
+    /// Whether the next collection is a major one, if need be since somebody wants it.
+    pub fn is_major_next(&self, forced: bool) -> bool {
+        let aged_words = (self.high_water as usize - self.block.start as usize) / 8;
+        let old_room = (self.old.end as usize - self.old_top as usize) / 8;
+        forced || self.wants_major || self.minor_since_major >= self.fullsweep_after || aged_words > old_room
+    }
+
     /// Collects, so that afterwards at least `need` words can be allocated. `roots` are all the places
     /// outside block and stack that hold the process's terms.
     ///
@@ -178,9 +185,7 @@ impl Heap {
     /// When there is no memory for the block that is needed.
     pub unsafe fn try_collect(&mut self, need: usize, roots: &mut [&mut [Term]], force_major: bool) -> Result<(), OutOfMemory> {
         self.collections += 1;
-        let aged_words = (self.high_water as usize - self.block.start as usize) / 8;
-        let old_room = (self.old.end as usize - self.old_top as usize) / 8;
-        let major = force_major || self.wants_major || self.minor_since_major >= self.fullsweep_after || aged_words > old_room;
+        let major = self.is_major_next(force_major);
         // SAFETY: the caller's.
         unsafe {
             if major {

@@ -15,3 +15,6 @@ pub use copy::{Sharing, copy_term, copy_whole, size_whole, size_words};
 pub use fragment::Fragment;
 pub use literal::{Leaving, LiteralArea, is_literal, set_leaving};
 pub use process_heap::{Heap, OutOfMemory};
+
+#[cfg(test)]
+mod tests;

@@ -128,7 +128,16 @@ pub unsafe fn call_fun(p: &mut Process, x: *mut Term, fun: Term, arity: usize) -
     if let Some(local) = fun.as_local_fun() {
         if local.arity() as usize == arity {
             let entry = FunEntry::of(local.entry_ptr());
-            let code = entry.entry();
+            let mut code = entry.entry();
+            let module = entry.identity.module;
+            if code.is_null() && !p.vm.code.is_purging(module) && p.vm.code.current(module).is_some() {
+                // The module is there. Unless it has come just now, it is without this fun, and loading it would not help.
+                code = entry.entry();
+                if code.is_null() {
+                    let reason = p.tuple(&[Term::atom(am::BADFUN), fun]);
+                    return FunCall::Raise(Raise::Error(reason));
+                }
+            }
             if !code.is_null() {
                 let free = local.free();
                 // SAFETY: arguments and free variables fit the registers.
@@ -138,11 +147,11 @@ pub unsafe fn call_fun(p: &mut Process, x: *mut Term, fun: Term, arity: usize) -
             // SAFETY: as above.
             unsafe {
                 let args = p.list(std::slice::from_raw_parts(x, arity));
-                *x = Term::atom(entry.identity.module);
+                *x = Term::atom(module);
                 *x.add(1) = fun;
                 *x.add(2) = args;
             }
-            return FunCall::Undefined(if p.vm.code.is_purging(entry.identity.module) {
+            return FunCall::Undefined(if p.vm.code.is_purging(module) {
                 // It tries again until the purge is over, one way or the other.
                 p.vm.code.export(Mfa { module: atom!("erts_code_purger"), function: atom!("pending_purge_lambda"), arity: 3 })
             } else {

@@ -1092,7 +1092,9 @@ unsafe fn run(p: &mut Process, registers: &mut Registers) -> Outcome {
                     Instr::Send => {
                         let (to, message) = (*x, *x.add(1));
                         sync!();
-                        if let Some(pid) = to.as_pid() {
+                        if let Some(pid) = to.as_pid()
+                            && p.trace.flags == 0
+                        {
                             signal::send_message(p.vm, p.pid(), pid, message);
                         } else {
                             let mfa = Mfa { module: am::ERLANG, function: swarmrt_term::atom!("!"), arity: 2 };
@@ -1144,6 +1146,7 @@ unsafe fn run(p: &mut Process, registers: &mut Registers) -> Outcome {
                         }
                         p.receive_timer.sequence = p.receive_timer.sequence.wrapping_add(1);
                         p.receive_timer.fired = false;
+                        p.receive_timer.endless = false;
                         note_pressure!();
                         next!();
                     }
@@ -1157,7 +1160,7 @@ unsafe fn run(p: &mut Process, registers: &mut Registers) -> Outcome {
                         if p.receive_timer.fired {
                             next!();
                         }
-                        if p.receive_timer.key.is_none() {
+                        if p.receive_timer.key.is_none() && !p.receive_timer.endless {
                             let time = src!(time);
                             if let Some(milliseconds) = time.as_small().filter(|ms| (0..=0xffff_ffff).contains(ms)) {
                                 if milliseconds == 0 {
@@ -1167,7 +1170,9 @@ unsafe fn run(p: &mut Process, registers: &mut Registers) -> Outcome {
                                 timer.sequence = timer.sequence.wrapping_add(1);
                                 let at = p.vm.clock.since_start_ns() + milliseconds as u64 * 1_000_000;
                                 p.receive_timer.key = Some(p.vm.start_receive_timer(at, p.id(), p.receive_timer.sequence));
-                            } else if time != Term::atom(am::INFINITY) {
+                            } else if time == Term::atom(am::INFINITY) {
+                                p.receive_timer.endless = true;
+                            } else {
                                 p.mailbox.rewind();
                                 raise!(Raise::Error(Term::atom(am::TIMEOUT_VALUE)));
                             }

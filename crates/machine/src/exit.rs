@@ -1,16 +1,33 @@
 //! The end of a process.
 
 use crate::links::Watched;
-use crate::process::{Process, run_state};
+use crate::process::Process;
 use crate::signal;
-use std::sync::atomic::Ordering;
-use swarmrt_term::Term;
+use swarmrt_term::{Term, am};
 
 impl Process {
-    /// Ends the process with `exception.reason`: tells everybody related to it, and takes it out of
-    /// the table. The caller holds the epoch guard, and does not touch the process afterwards.
-    pub fn end(&mut self, guard: &crossbeam_epoch::Guard) {
+    /// Whether an exit signal waits that would end the process; for work that takes long, and can be broken off.
+    pub fn has_exit_signal(&self) -> bool {
+        let mut at = self.shared().incoming.peek();
+        while !at.is_null() {
+            // SAFETY: signals that wait are freed by the process itself only, which does something else here.
+            let signal = unsafe { &*at };
+            let exits = signal.kind == signal::Kind::Exit as u32 || signal.kind == signal::Kind::LinkExit as u32;
+            if exits && (!self.trap_exit || signal.root == Term::atom(am::KILL)) {
+                return true;
+            }
+            at = signal.next;
+        }
+        false
+    }
+
+    /// Ends the process with `exception.reason`: tells everybody related to it. The caller holds an epoch
+    /// guard, and takes the process out of the table then.
+    pub(crate) fn end(&mut self) {
         self.exiting = true;
+        if self.trace.flags != 0 {
+            self.trace_exit();
+        }
         let vm = self.vm;
         let reason = self.exception.reason;
         let pid = self.pid();
@@ -59,7 +76,6 @@ impl Process {
                 }
             }
         }
-        self.shared().state.store(run_state::EXITED, Ordering::SeqCst);
-        vm.processes.remove(self.id(), guard);
+        self.shared().state.exit();
     }
 }

@@ -9,19 +9,27 @@ pub mod bitsyntax;
 pub mod code;
 pub mod exception;
 pub mod exit;
+pub mod incoming;
 pub mod links;
 pub mod mailbox;
+pub mod parking;
 pub mod ports;
 pub mod process;
 pub mod resource;
+pub mod run_state;
 pub mod scheduler;
 pub mod signal;
 pub mod spawn;
 pub mod statistics;
+mod sync;
 pub mod table;
 pub mod time;
 pub mod timer;
+pub mod trace;
 pub mod vm;
+
+#[cfg(all(test, not(loom)))]
+mod tests;
 
 pub use bif::{BifResult, Raise};
 pub use process::Process;

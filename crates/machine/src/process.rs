@@ -2,12 +2,14 @@
 
 use crate::code::Export;
 use crate::exception::Exception;
+use crate::incoming::Incoming;
 use crate::links::Relations;
 use crate::mailbox::Mailbox;
+use crate::run_state::RunState;
 use crate::timer::TimerKey;
 use crate::vm::Vm;
 use std::any::Any;
-use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32};
+use std::sync::atomic::{AtomicU8, AtomicU32};
 use swarmrt_beam::instr::Instr;
 use swarmrt_heap::{Fragment, Heap, Leaving};
 use swarmrt_term::alloc::OffHeap;
@@ -19,29 +21,16 @@ pub const REDUCTIONS_PER_TURN: i32 = 4000;
 pub const X_REGISTERS: usize = 1024;
 const SAVED_INLINE: usize = 6;
 
-/// Where a process is in its life, as schedulers and senders see it.
-pub mod run_state {
-    /// Waiting for a signal.
-    pub const WAITING: u8 = 0;
-    /// In a run queue.
-    pub const QUEUED: u8 = 1;
-    pub const RUNNING: u8 = 2;
-    /// Running, and a signal has arrived since it last looked.
-    pub const NOTIFIED: u8 = 3;
-    /// Gone; nobody wakes it any more.
-    pub const EXITED: u8 = 4;
-}
-
 /// The part of a process that any thread may touch.
 pub struct Shared {
-    pub state: AtomicU8,
+    pub state: RunState,
     pub priority: AtomicU8,
     /// The scheduler that ran it last.
     pub scheduler: AtomicU32,
     /// The number of the scheduler that it is bound to, from 1; 0 for any.
     pub bound: AtomicU32,
-    /// Signals on their way in, newest first; [`CLOSED`](crate::signal::CLOSED) once the process is gone.
-    pub incoming: AtomicPtr<Fragment>,
+    /// Signals on their way in; closed once the process is gone.
+    pub incoming: Incoming<Fragment>,
     /// The number of its pid.
     pub id: u64,
 }
@@ -123,6 +112,8 @@ pub struct ReceiveTimer {
     pub sequence: u32,
     /// The time limit is over.
     pub fired: bool,
+    /// There is none: the register that said so may have changed by the time the process looks again.
+    pub endless: bool,
 }
 
 /// `max_heap_size` as set, in words; 0 is no limit.
@@ -200,6 +191,7 @@ pub struct Process {
     /// The result of a built-in that ran on a dirty scheduler.
     pub dirty_result: Option<crate::BifResult>,
     pub total_reductions: u64,
+    pub trace: crate::trace::Trace,
     pub extra: Option<Box<Extra>>,
     /// What others want done when all its terms are in their places: between turns.
     #[allow(clippy::box_collection, reason = "an idle process pays one word for it")]
@@ -264,7 +256,7 @@ impl Process {
     /// Takes copies of the literals that leave and to which it still refers. `false` when a built-in under
     /// way may hold terms of its own: to be tried again after the next turn.
     pub(crate) fn copy_out(&mut self, leaving: &Leaving) -> bool {
-        if self.bif_state.is_some() || self.extra.as_ref().is_some_and(|extra| !extra.replies.is_empty()) {
+        if self.bif_state.is_some() || self.dirty_result.is_some() || self.extra.as_ref().is_some_and(|extra| !extra.replies.is_empty()) {
             return false;
         }
         if let Some(message) = self.mailbox.detach_peeked() {
@@ -303,9 +295,18 @@ impl Process {
     /// # Safety
     /// As for [`Heap::collect`]: heap and stack pointers are current, and the stack holds no garbage.
     pub unsafe fn collect(&mut self, need: usize, registers: &mut [Term], major: bool) {
+        // What a dirty scheduler has brought is no root; it is taken at the next instruction, and then is the time.
+        if self.dirty_result.is_some() {
+            assert!(need == 0, "nothing is allocated before a dirty result is taken");
+            return;
+        }
         if let Some(message) = self.mailbox.detach_peeked() {
             // SAFETY: the mailbox has given it up.
             unsafe { self.heap.adopt(message) };
+        }
+        let collecting_major = self.trace.flags != 0 && self.heap.is_major_next(major);
+        if self.trace.flags != 0 {
+            self.trace_collection(if collecting_major { "gc_major_start" } else { "gc_minor_start" });
         }
         let before = self.heap.total_words();
         let occupied = self.heap.occupied_words();
@@ -321,6 +322,9 @@ impl Process {
             crate::exception::log_out_of_memory(self, refused);
             self.end_as_killed();
             return;
+        }
+        if self.trace.flags != 0 {
+            self.trace_collection(if collecting_major { "gc_major_end" } else { "gc_minor_end" });
         }
         self.vm.statistics.collections.add(1);
         self.vm.statistics.words_reclaimed.add(occupied.saturating_sub(self.heap.occupied_words()));

@@ -1,13 +1,14 @@
 //! Schedulers: one thread a core, each with a queue for every priority; work is stolen when a queue is
 //! empty, and threads with nothing to steal sleep.
 
-use crate::process::{Priority, Process, REDUCTIONS_PER_TURN, X_REGISTERS, run_state};
+use crate::parking::Parking;
+use crate::process::{Priority, Process, REDUCTIONS_PER_TURN, X_REGISTERS};
 use crate::table::ProcessCell;
 use crate::vm::Vm;
 use parking_lot::{Condvar, Mutex};
 use std::cell::Cell;
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use swarmrt_term::Term;
 
 /// The registers that code works on while a process runs. One set a scheduler.
@@ -121,12 +122,8 @@ struct Scheduler {
     length: AtomicUsize,
     /// How many processes bound to it wait.
     bound_length: AtomicUsize,
-    sleeping: AtomicBool,
-    /// It is not online: it sleeps until it is.
-    standing_by: AtomicBool,
     /// It runs a process.
     running: AtomicBool,
-    wake: (Mutex<bool>, Condvar),
     reductions: AtomicU64,
     /// Nanoseconds spent running processes.
     busy_ns: AtomicU64,
@@ -146,7 +143,7 @@ struct DirtyThread {
 
 pub struct Schedulers {
     all: Box<[Scheduler]>,
-    sleepers: AtomicU32,
+    parking: Parking,
     next_injected: AtomicUsize,
     dirty_io: DirtyPool,
     dirty_cpu: DirtyPool,
@@ -173,10 +170,7 @@ impl Schedulers {
             queues: Mutex::new(Queues { by_priority: Default::default(), woken: VecDeque::new(), woken_turns: 0, length: 0, low_skipped: 0, bound: VecDeque::new(), bound_turn: false }),
             length: AtomicUsize::new(0),
             bound_length: AtomicUsize::new(0),
-            standing_by: AtomicBool::new(false),
             running: AtomicBool::new(false),
-            sleeping: AtomicBool::new(false),
-            wake: (Mutex::new(false), Condvar::new()),
             reductions: AtomicU64::new(0),
             busy_ns: AtomicU64::new(0),
         };
@@ -187,7 +181,7 @@ impl Schedulers {
         };
         Schedulers {
             all: (0..count.max(1)).map(|_| scheduler()).collect(),
-            sleepers: AtomicU32::new(0),
+            parking: Parking::new(count.max(1)),
             next_injected: AtomicUsize::new(0),
             dirty_io: pool(config.dirty_io),
             dirty_cpu: pool(config.dirty_cpu),
@@ -234,7 +228,7 @@ impl Schedulers {
         let before = self.online.swap(count, Ordering::SeqCst);
         // Those that come online look for work; those that go hand theirs over.
         for at in 0..self.count() {
-            self.wake(at);
+            self.parking.wake(at);
         }
         before
     }
@@ -260,9 +254,9 @@ impl Schedulers {
             queues.length
         };
         if here.is_none() {
-            self.wake(at);
+            self.parking.wake(at);
         } else if length > 1 {
-            self.wake_one();
+            self.parking.wake_one();
         }
     }
 
@@ -274,7 +268,7 @@ impl Schedulers {
             scheduler.bound_length.store(queues.bound.len(), Ordering::Relaxed);
         }
         if current_scheduler() != Some(at) {
-            self.wake(at);
+            self.parking.wake(at);
         }
     }
 
@@ -291,30 +285,6 @@ impl Schedulers {
             }
         }
         before
-    }
-
-    fn wake(&self, at: usize) {
-        // SeqCst: pairs with the sleeper, which announces itself before it looks at the queues again.
-        std::sync::atomic::fence(Ordering::SeqCst);
-        let scheduler = &self.all[at];
-        if scheduler.sleeping.load(Ordering::SeqCst) || scheduler.standing_by.load(Ordering::SeqCst) {
-            let mut woken = scheduler.wake.0.lock();
-            *woken = true;
-            scheduler.wake.1.notify_one();
-        }
-    }
-
-    /// Wakes one sleeping scheduler, if there is one, to take some of the work.
-    fn wake_one(&self) {
-        if self.sleepers.load(Ordering::Relaxed) == 0 {
-            return;
-        }
-        for (at, scheduler) in self.all.iter().enumerate() {
-            if scheduler.sleeping.load(Ordering::Relaxed) {
-                self.wake(at);
-                return;
-            }
-        }
     }
 
     fn next(&self, own: usize) -> Option<usize> {
@@ -341,28 +311,22 @@ impl Schedulers {
         None
     }
 
+    /// Sleeps until there may be work.
     fn sleep(&self, own: usize) {
-        let scheduler = &self.all[own];
-        let mut woken = scheduler.wake.0.lock();
-        scheduler.sleeping.store(true, Ordering::SeqCst);
-        self.sleepers.fetch_add(1, Ordering::SeqCst);
-        std::sync::atomic::fence(Ordering::SeqCst);
         // Work that came in before we announced that we sleep would not wake us.
-        let idle = self.all.iter().all(|other| other.length.load(Ordering::SeqCst) == 0) && scheduler.bound_length.load(Ordering::SeqCst) == 0;
-        if idle && !*woken {
-            scheduler.wake.1.wait(&mut woken);
-        }
-        *woken = false;
-        scheduler.sleeping.store(false, Ordering::SeqCst);
-        self.sleepers.fetch_sub(1, Ordering::SeqCst);
+        self.parking.sleep(own, || {
+            self.all.iter().all(|other| other.length.load(Ordering::Relaxed) == 0) && self.all[own].bound_length.load(Ordering::Relaxed) == 0
+        });
     }
 
     /// What a scheduler does that is not online: it hands its processes to the first, and sleeps.
     fn stand_by(&self, own: usize) {
+        self.parking.stand_by(own, || !self.hand_over(own) && own >= self.online.load(Ordering::SeqCst));
+    }
+
+    /// Gives the first scheduler all that waits here; whether there was anything.
+    fn hand_over(&self, own: usize) -> bool {
         let scheduler = &self.all[own];
-        let mut woken = scheduler.wake.0.lock();
-        scheduler.standing_by.store(true, Ordering::SeqCst);
-        std::sync::atomic::fence(Ordering::SeqCst);
         let mut left = Vec::new();
         {
             let mut queues = scheduler.queues.lock();
@@ -372,23 +336,21 @@ impl Schedulers {
             scheduler.length.store(0, Ordering::Relaxed);
             scheduler.bound_length.store(0, Ordering::Relaxed);
         }
-        if !left.is_empty() {
-            let first = &self.all[0];
-            {
-                let mut queues = first.queues.lock();
-                for cell in left {
-                    // SAFETY: a cell in a run queue is alive.
-                    let priority = unsafe { (*(cell as *const ProcessCell)).shared.priority.load(Ordering::Relaxed) };
-                    queues.push(cell, priority, false);
-                }
-                first.length.store(queues.length, Ordering::Relaxed);
-            }
-            self.wake(0);
-        } else if !*woken && own >= self.online.load(Ordering::SeqCst) {
-            scheduler.wake.1.wait(&mut woken);
+        if left.is_empty() {
+            return false;
         }
-        *woken = false;
-        scheduler.standing_by.store(false, Ordering::SeqCst);
+        let first = &self.all[0];
+        {
+            let mut queues = first.queues.lock();
+            for cell in left {
+                // SAFETY: a cell in a run queue is alive.
+                let priority = unsafe { (*(cell as *const ProcessCell)).shared.priority.load(Ordering::Relaxed) };
+                queues.push(cell, priority, false);
+            }
+            first.length.store(queues.length, Ordering::Relaxed);
+        }
+        self.parking.wake(0);
+        true
     }
 
     fn dirty(&self, io: bool) -> &DirtyPool {
@@ -460,9 +422,9 @@ impl Vm {
         let scheduler = &self.schedulers.all[number];
         self.statistics.context_switches.add(1);
         cell.shared.scheduler.store(number as u32, Ordering::Relaxed);
-        cell.shared.state.store(run_state::RUNNING, Ordering::SeqCst);
+        cell.shared.state.run();
         // SAFETY: the caller's.
-        let process = unsafe { &mut *cell.process.get() };
+        let process = unsafe { &mut **cell.process.get() };
         let mut turn = REDUCTIONS_PER_TURN;
         loop {
             process.reductions = turn;
@@ -470,14 +432,20 @@ impl Vm {
                 process.handle_signals();
             }
             if process.exit_pending {
-                process.end(&guard);
-                return;
+                // SAFETY: it ran here.
+                return unsafe { self.end_process(cell, &guard) };
             }
             if process.tasks.is_some() {
                 process.run_tasks();
             }
             let suspended = process.extra.as_ref().is_some_and(|extra| extra.suspended > 0);
+            if process.trace.flags != 0 && !suspended {
+                process.trace_scheduled(swarmrt_term::atom!("in"));
+            }
             let outcome = if suspended { Outcome::Wait } else { engine.run(process, registers) };
+            if process.trace.flags != 0 && !suspended && outcome != Outcome::Exit {
+                process.trace_scheduled(swarmrt_term::atom!("out"));
+            }
             let used = (turn - process.reductions).max(1);
             process.total_reductions += used as u64;
             scheduler.reductions.fetch_add(used as u64, Ordering::Relaxed);
@@ -485,23 +453,19 @@ impl Vm {
                 process.run_tasks();
             }
             match outcome {
-                Outcome::Exit => {
-                    process.end(&guard);
-                    return;
-                }
+                // SAFETY: as above.
+                Outcome::Exit => return unsafe { self.end_process(cell, &guard) },
                 Outcome::Yield => {
                     cell.shared.priority.store(process.priority as u8, Ordering::Relaxed);
-                    cell.shared.state.store(run_state::QUEUED, Ordering::SeqCst);
+                    cell.shared.state.requeue();
                     self.schedulers.enqueue(cell, false);
                     return;
                 }
                 Outcome::Wait => {
-                    let waits = cell.shared.state.compare_exchange(run_state::RUNNING, run_state::WAITING, Ordering::SeqCst, Ordering::SeqCst);
-                    if waits.is_ok() {
+                    if cell.shared.state.wait() {
                         return;
                     }
                     // A signal came in meanwhile.
-                    cell.shared.state.store(run_state::RUNNING, Ordering::SeqCst);
                     turn = process.reductions.max(100);
                 }
                 Outcome::DirtyIo | Outcome::DirtyCpu => {
@@ -509,6 +473,16 @@ impl Vm {
                     return;
                 }
             }
+        }
+    }
+
+    /// # Safety
+    /// The caller is who runs the process, and does not touch it afterwards.
+    unsafe fn end_process(&'static self, cell: &ProcessCell, guard: &crossbeam_epoch::Guard) {
+        // SAFETY: the caller's.
+        unsafe {
+            (*cell.process.get()).end();
+            self.processes.remove(cell.shared.id, guard);
         }
     }
 
@@ -533,12 +507,12 @@ impl Vm {
             thread.running.store(true, Ordering::Relaxed);
             let started = self.clock.since_start_ns();
             // SAFETY: as above; we alone run it.
-            engine.run_dirty(unsafe { &mut *cell.process.get() }, &mut registers);
+            engine.run_dirty(unsafe { &mut **cell.process.get() }, &mut registers);
             if self.schedulers.measuring.load(Ordering::Relaxed) {
                 thread.busy_ns.fetch_add(self.clock.since_start_ns() - started, Ordering::Relaxed);
             }
             thread.running.store(false, Ordering::Relaxed);
-            cell.shared.state.store(run_state::QUEUED, Ordering::SeqCst);
+            cell.shared.state.requeue();
             self.schedulers.enqueue(cell, false);
         }
     }

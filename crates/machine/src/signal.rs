@@ -1,18 +1,28 @@
 //! Signals: everything that one process does to another, in order from each sender.
 //!
-//! A signal is a fragment. The incoming queue is a lock-free stack that the receiver takes over in
-//! one swap and turns round; what is not a message is handled then and there.
+//! A signal is a fragment, and waits in the [incoming queue](crate::incoming); what is not a message is
+//! handled when the receiver takes that over.
 
+use crate::incoming::{Linked, Pushed};
 use crate::links::{AliasMode, Watched};
-use crate::process::{Process, Shared, run_state};
+use crate::process::Process;
 use crate::table::ProcessCell;
 use crate::vm::Vm;
-use std::sync::atomic::Ordering;
 use swarmrt_heap::{Fragment, Sharing, copy_term};
 use swarmrt_term::{Alloc, Term, am};
 
-/// What the incoming queue holds once the process is gone.
-pub const CLOSED: *mut Fragment = 1 as *mut Fragment;
+impl Linked for Fragment {
+    #[inline(always)]
+    unsafe fn next(item: *mut Fragment) -> *mut Fragment {
+        // SAFETY: the caller's.
+        unsafe { (*item).next }
+    }
+    #[inline(always)]
+    unsafe fn set_next(item: *mut Fragment, next: *mut Fragment) {
+        // SAFETY: the caller's.
+        unsafe { (*item).next = next }
+    }
+}
 
 /// The kinds of signals, as [`Fragment::kind`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -90,45 +100,23 @@ fn number_of(term: Term) -> u64 {
 
 /// Puts a signal into the queue of a process and wakes it. `false` when it is gone; the signal is freed then.
 pub fn deliver(vm: &'static Vm, to: &ProcessCell, signal: *mut Fragment) -> bool {
-    let shared = &to.shared;
-    let mut head = shared.incoming.load(Ordering::Relaxed);
-    loop {
-        if head == CLOSED {
+    // SAFETY: the signal is ours, and in no list.
+    match unsafe { to.shared.incoming.push(signal) } {
+        Pushed::First => wake(vm, to),
+        // Whoever pushed the first one wakes the receiver.
+        Pushed::Behind => {}
+        Pushed::Refused => {
             drop_signal(vm, signal);
             return false;
         }
-        // SAFETY: the signal is ours until it is published.
-        unsafe { (*signal).next = head };
-        // Release: the receiver sees the signal whole.
-        match shared.incoming.compare_exchange_weak(head, signal, Ordering::Release, Ordering::Relaxed) {
-            Ok(_) => break,
-            Err(now) => head = now,
-        }
     }
-    wake(vm, to);
     true
 }
 
 /// Makes sure that the process looks at its signals.
 pub fn wake(vm: &'static Vm, to: &ProcessCell) {
-    let shared: &Shared = &to.shared;
-    let mut state = shared.state.load(Ordering::SeqCst);
-    loop {
-        let next = match state {
-            run_state::WAITING => run_state::QUEUED,
-            run_state::RUNNING => run_state::NOTIFIED,
-            _ => return,
-        };
-        // SeqCst: pairs with the receiver, which looks at the queue after it has changed the state.
-        match shared.state.compare_exchange(state, next, Ordering::SeqCst, Ordering::SeqCst) {
-            Ok(_) => {
-                if next == run_state::QUEUED {
-                    vm.schedulers.enqueue(to, true);
-                }
-                return;
-            }
-            Err(now) => state = now,
-        }
+    if to.shared.state.wake() {
+        vm.schedulers.enqueue(to, true);
     }
 }
 
@@ -153,7 +141,7 @@ unsafe fn take_call(signal: *mut Fragment) -> Call {
 
 fn send_to(vm: &'static Vm, to: u64, make: impl FnOnce() -> *mut Fragment) -> bool {
     match vm.processes.get(to) {
-        Some(cell) if cell.shared.incoming.load(Ordering::Relaxed) != CLOSED => deliver(vm, cell, make()),
+        Some(cell) if !cell.shared.incoming.is_closed() => deliver(vm, cell, make()),
         _ => false,
     }
 }
@@ -248,35 +236,36 @@ pub(crate) fn receive_timeout(vm: &'static Vm, pid: u64, sequence: u32) {
 impl Process {
     #[inline(always)]
     pub fn has_incoming(&self) -> bool {
-        !self.shared().incoming.load(Ordering::Relaxed).is_null()
+        !self.shared().incoming.is_empty()
     }
 
     /// Takes over the incoming signals: messages go to the mailbox, the rest is handled. Afterwards
     /// `exit_pending` tells whether the process is to end.
     pub fn handle_signals(&mut self) {
-        // Acquire: we see the signals whole.
-        let mut newest = self.shared().incoming.swap(std::ptr::null_mut(), Ordering::Acquire);
-        let mut oldest: *mut Fragment = std::ptr::null_mut();
-        while !newest.is_null() {
-            // SAFETY: the signals are ours now.
-            unsafe {
-                let next = (*newest).next;
-                (*newest).next = oldest;
-                oldest = newest;
-                newest = next;
-            }
-        }
+        let mut oldest = self.shared().incoming.take_all();
         while !oldest.is_null() {
-            // SAFETY: as above.
+            // SAFETY: the signals are ours now.
             unsafe {
                 let next = (*oldest).next;
                 if (*oldest).kind == Kind::Message as u32 {
-                    self.mailbox.push(oldest);
+                    self.receive(oldest);
                 } else {
                     self.handle(oldest);
                 }
                 oldest = next;
             }
+        }
+    }
+
+    /// Puts a message into the mailbox.
+    #[inline]
+    unsafe fn receive(&mut self, message: *mut Fragment) {
+        // SAFETY: the message is ours, and in no list.
+        unsafe {
+            if self.trace.flags != 0 {
+                self.trace_received((*message).root);
+            }
+            self.mailbox.push(message);
         }
     }
 
@@ -292,14 +281,17 @@ impl Process {
                 }
                 Kind::LinkExit => {
                     if self.relations.unlink(from) {
+                        self.trace_procs("getting_unlinked", from);
                         self.exit_signal(from, root, true);
                     }
                 }
                 Kind::Link => {
                     self.relations.link(from);
+                    self.trace_procs("getting_linked", from);
                 }
                 Kind::Unlink => {
                     self.relations.unlink(from);
+                    self.trace_procs("getting_unlinked", from);
                 }
                 Kind::Monitor => {
                     self.relations.monitored_by.insert(split_numbered(root).0, from.as_pid().unwrap_or(0));
@@ -329,7 +321,7 @@ impl Process {
                         }
                         (*signal).root = message;
                         (*signal).kind = Kind::Message as u32;
-                        self.mailbox.push(signal);
+                        self.receive(signal);
                         return;
                     }
                 }
@@ -361,7 +353,7 @@ impl Process {
                 let to = &mut *fragment;
                 let reason = sharing.copy(reason, to);
                 to.root = to.tuple(&[Term::atom(am::CAP_EXIT), from, reason]);
-                self.mailbox.push(fragment);
+                self.receive(fragment);
             }
             return;
         }
@@ -397,14 +389,14 @@ impl Process {
                 Watched::TimeOffset => (am::TIME_OFFSET, Term::atom(am::CLOCK_SERVICE)),
             };
             to.root = to.tuple(&[tag, reference, Term::atom(kind), object, reason]);
-            self.mailbox.push(fragment);
+            self.receive(fragment);
         }
     }
 
     /// Ends the queue: senders find the process gone from now on. What is still there is dropped.
     pub(crate) fn close_incoming(&mut self) {
-        let mut at = self.shared().incoming.swap(CLOSED, Ordering::AcqRel);
-        while !at.is_null() && at != CLOSED {
+        let mut at = self.shared().incoming.close();
+        while !at.is_null() {
             // SAFETY: the signals are ours now.
             unsafe {
                 let next = (*at).next;

@@ -1,13 +1,16 @@
 //! Making processes.
 
 use crate::exception::Exception;
+use crate::incoming::Incoming;
 use crate::links::{Monitor, Relations, RefValue, Tag, Watched};
 use crate::mailbox::Mailbox;
-use crate::process::{Dictionary, Extra, MaxHeapSize, Priority, Process, ReceiveTimer, SavedRegisters, Shared, run_state};
+use crate::process::{Dictionary, Extra, MaxHeapSize, Priority, Process, ReceiveTimer, SavedRegisters, Shared};
+use crate::run_state::RunState;
 use crate::table::ProcessCell;
 use crate::vm::Vm;
 use std::cell::UnsafeCell;
-use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32};
+use std::mem::ManuallyDrop;
+use std::sync::atomic::{AtomicU8, AtomicU32};
 use swarmrt_heap::{Heap, copy_term};
 use swarmrt_term::{Atom, Mfa, Term};
 
@@ -114,6 +117,16 @@ pub fn spawn(vm: &'static Vm, mut parent: Option<&mut Process>, start: Start, mu
                 parent.relations.monitors.insert(reference.id, Monitor { reference, watched: Watched::Pid(id), tag });
             }
         }
+        let mut trace = vm.trace_new.get();
+        if let Some(parent) = spawner
+            && parent.trace.flags != 0
+        {
+            let (handed_on, left) = parent.trace.handed_on(options.link);
+            parent.trace = left;
+            if handed_on.flags != 0 {
+                trace = handed_on;
+            }
+        }
         let mut extra: Option<Box<Extra>> = None;
         if let Some(limit) = options.max_heap_size.or_else(|| vm.default_max_heap_size()) {
             extra.get_or_insert_default().max_heap_size = limit;
@@ -126,14 +139,14 @@ pub fn spawn(vm: &'static Vm, mut parent: Option<&mut Process>, start: Start, mu
         }
         let mut cell = Box::new(ProcessCell {
             shared: Shared {
-                state: AtomicU8::new(run_state::QUEUED),
+                state: RunState::queued(),
                 priority: AtomicU8::new(options.priority as u8),
                 scheduler: AtomicU32::new(u32::MAX),
                 bound: AtomicU32::new(options.scheduler),
-                incoming: AtomicPtr::new(std::ptr::null_mut()),
+                incoming: Incoming::new(),
                 id,
             },
-            process: UnsafeCell::new(Process {
+            process: UnsafeCell::new(ManuallyDrop::new(Process {
                 heap,
                 ip,
                 reductions: 0,
@@ -157,14 +170,30 @@ pub fn spawn(vm: &'static Vm, mut parent: Option<&mut Process>, start: Start, mu
                 bif_state: None,
                 dirty_result: None,
                 total_reductions: 0,
+                trace,
                 tasks: None,
                 extra,
-            }),
+            })),
         });
         cell.process.get_mut().shared = &raw const cell.shared;
+        let child = cell.process.get_mut();
+        if child.trace.flags != 0 {
+            child.trace_spawn("spawned", parent_pid, start);
+            if options.link {
+                child.trace_procs("getting_linked", parent_pid);
+            }
+        }
         cell
     })?;
     let id = cell.shared.id;
+    if let Some(parent) = parent
+        && parent.trace.flags != 0
+    {
+        parent.trace_spawn("spawn", Term::pid(id), start);
+        if options.link {
+            parent.trace_procs("link", Term::pid(id));
+        }
+    }
     vm.schedulers.enqueue(cell, false);
     Some(id)
 }

@@ -5,12 +5,15 @@
 
 use crate::process::{Process, Shared};
 use parking_lot::Mutex;
+use std::cell::UnsafeCell;
+use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
 /// A process with the part that others see, in one allocation.
 pub struct ProcessCell {
     pub shared: Shared,
-    pub process: std::cell::UnsafeCell<Process>,
+    /// Dropped when the process ends; the cell itself lives on while others may look at the shared part.
+    pub process: UnsafeCell<ManuallyDrop<Process>>,
 }
 
 const CHUNK: usize = 4096;
@@ -84,11 +87,18 @@ impl ProcessTable {
         }
     }
 
-    /// Takes a process out; the cell is freed when nobody can be looking at it any more.
-    pub(crate) fn remove(&self, id: u64, guard: &crossbeam_epoch::Guard) {
+    /// Takes a process out that has ended. Its memory is freed at once: garbage of other threads waits until
+    /// there is enough of it, and a dead process may have held much. The cell is freed when nobody can be
+    /// looking at it any more.
+    ///
+    /// # Safety
+    /// The caller is who runs the process, and does not touch it afterwards.
+    pub(crate) unsafe fn remove(&self, id: u64, guard: &crossbeam_epoch::Guard) {
         let Some(slot) = self.slot(id) else { return };
         let cell = slot.swap(std::ptr::null_mut(), Ordering::AcqRel);
         self.count.fetch_sub(1, Ordering::Relaxed);
+        // SAFETY: only who runs a process looks at this part, and that was the caller.
+        unsafe { ManuallyDrop::drop(&mut *(*cell).process.get()) };
         let address = cell as usize;
         // SAFETY: the cell is out of the table; guards that saw it delay this.
         unsafe { guard.defer_unchecked(move || drop(Box::from_raw(address as *mut ProcessCell))) };

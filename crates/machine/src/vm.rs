@@ -76,6 +76,8 @@ pub struct Vm {
     pub schedulers: Schedulers,
     pub statistics: Statistics,
     pub process_defaults: ProcessDefaults,
+    /// How new processes are traced.
+    pub trace_new: crate::trace::TraceNew,
     pub(crate) engine: OnceLock<Box<dyn Engine>>,
     next_ref: AtomicU64,
     next_unique: AtomicU64,
@@ -107,6 +109,7 @@ impl Vm {
             schedulers: Schedulers::new(&config),
             statistics: Statistics::default(),
             process_defaults: ProcessDefaults::default(),
+            trace_new: crate::trace::TraceNew::default(),
             engine: OnceLock::new(),
             next_ref: AtomicU64::new(1 << 32),
             next_unique: AtomicU64::new(1),

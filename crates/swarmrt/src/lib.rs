@@ -44,6 +44,8 @@ pub struct Builder {
     pub schedulers: usize,
     pub processes_max: usize,
     pub dirty_io: usize,
+    /// Atoms that programs can make.
+    pub atoms_max: usize,
     /// What `init` is given: OTP's flags and arguments.
     pub boot_args: Vec<Vec<u8>>,
     /// Leaves out the first process: whoever embeds the machine starts what is to run.
@@ -82,7 +84,7 @@ pub fn disassemble(bytes: &[u8], only: Option<&str>) -> Result<String, String> {
 impl Builder {
     pub fn new(otp: Otp) -> Builder {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Builder { otp, schedulers: cores, processes_max: 262_144, dirty_io: 10, boot_args: Vec::new(), without_init: false }
+        Builder { otp, schedulers: cores, processes_max: 262_144, dirty_io: 10, atoms_max: swarmrt_term::atom::LIMIT_DEFAULT, boot_args: Vec::new(), without_init: false }
     }
 
     /// Loads OTP's preloaded modules and starts the first process.
@@ -100,6 +102,7 @@ impl Builder {
         if let Some(bytes) = memory::available_bytes() {
             swarmrt_term::usage::set_memory_limit(bytes);
         }
+        Atom::set_limit(self.atoms_max);
         let vm = Vm::new(config);
         swarmrt_bifs::register(vm, &self.otp.release, &self.otp.erts_version);
         swarmrt_io::register(vm);

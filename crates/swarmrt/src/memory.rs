@@ -2,13 +2,17 @@
 
 use std::fs::read_to_string;
 
+/// Sets a bound of its own, in bytes.
+const VARIABLE: &str = "SWARMRT_MEMORY_MAX";
+
 /// The least of all the bounds that are known; `None` where the system does not tell.
 pub fn available_bytes() -> Option<usize> {
     let files = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
     let container = files.into_iter().filter_map(|path| read_to_string(path).ok()?.trim().parse().ok());
     let computer = read_to_string("/proc/meminfo").ok().and_then(|text| installed(&text));
     let limits = read_to_string("/proc/self/limits").ok().and_then(|text| address_space(&text));
-    container.chain(computer).chain(limits).min()
+    let wanted = std::env::var(VARIABLE).ok().and_then(|bytes| bytes.parse().ok());
+    container.chain(computer).chain(limits).chain(wanted).min()
 }
 
 /// From a line such as `MemTotal:       24576000 kB`.

@@ -20,6 +20,7 @@ mod select;
 mod table;
 
 use crate::args::{atom_of, list_of, pair_of, size_of};
+use crate::long::{self, Stop};
 use crossbeam_epoch::pin;
 use hash::{Verdict, hash_of};
 use object::{Head, OwnedTerm};
@@ -192,6 +193,27 @@ fn put_all(table: &Table, objects: &[Tuple], only_new: bool) -> bool {
 
 #[bif("ets:insert/2")]
 fn insert(p: &mut Process, id: Term, objects: Term) -> BifResult {
+    if objects.is_tuple() {
+        return insert_now(p, id, objects);
+    }
+    long::run(p, atom!("ets"), atom!("insert"), &[id, objects], |p| {
+        if is_many(objects) {
+            return Err(Stop::Long);
+        }
+        Ok(insert_now(p, id, objects)?)
+    })
+}
+
+/// Objects that are put in at once; more are put in where that disturbs nobody.
+const QUICK_OBJECTS: usize = 1_000;
+
+fn is_many(objects: Term) -> bool {
+    let mut rest = objects;
+    let more = (0..=QUICK_OBJECTS).all(|_| rest.as_cons().map(|cell| rest = cell.tail()).is_some());
+    more && !long::may_take_long()
+}
+
+fn insert_now(p: &mut Process, id: Term, objects: Term) -> BifResult {
     let guard = &pin();
     let table = register_of(p).table(p, id, Access::Write, guard)?;
     if let Some(object) = objects.as_tuple() {
@@ -209,6 +231,15 @@ fn insert(p: &mut Process, id: Term, objects: Term) -> BifResult {
 
 #[bif("ets:insert_new/2")]
 fn insert_new(p: &mut Process, id: Term, objects: Term) -> BifResult {
+    long::run(p, atom!("ets"), atom!("insert_new"), &[id, objects], |p| {
+        if is_many(objects) {
+            return Err(Stop::Long);
+        }
+        Ok(insert_new_now(p, id, objects)?)
+    })
+}
+
+fn insert_new_now(p: &mut Process, id: Term, objects: Term) -> BifResult {
     let guard = &pin();
     let table = register_of(p).table(p, id, Access::Write, guard)?;
     let objects = objects_of(table, objects)?;
@@ -491,11 +522,32 @@ fn update_counter_in(p: &mut Process, id: Term, key: Term, operation: Term, defa
                 unsafe { Head::free(std::mem::replace(&mut object, new)) };
             }
             let fixed = table.is_fixed();
-            table.count(match &table.storage {
-                Storage::Ordered(tree) => tree.write().insert(object),
-                Storage::Hash(shards) => Table::shard(shards, hash).write().insert(object, fixed),
-            });
-            results?
+            // Somebody may have been faster: then it is an update after all.
+            let (overtaken, change) = match &table.storage {
+                Storage::Ordered(tree) => {
+                    let mut tree = tree.write();
+                    match tree.update(key, &mut apply) {
+                        Some((results, change)) => (Some(results), change),
+                        None => (None, tree.insert(object)),
+                    }
+                }
+                Storage::Hash(shards) => {
+                    let mut shard = Table::shard(shards, hash).write();
+                    match shard.update(key, hash, &mut apply) {
+                        Some((results, change)) => (Some(results), change),
+                        None => (None, shard.insert(object, fixed)),
+                    }
+                }
+            };
+            table.count(change);
+            match overtaken {
+                Some(updated) => {
+                    // SAFETY: it is in no table.
+                    unsafe { Head::free(object) };
+                    updated?
+                }
+                None => results?,
+            }
         }
     };
     let answer = if operation.is_list() { p.list(&results) } else { results[0] };

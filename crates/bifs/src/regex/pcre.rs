@@ -9,10 +9,9 @@ use std::sync::OnceLock;
 /// Options of `re:compile/2` that PCRE2 has under the same name.
 pub mod compile_options {
     pub use pcre2_sys::{
-        PCRE2_ANCHORED as ANCHORED, PCRE2_CASELESS as CASELESS, PCRE2_DOLLAR_ENDONLY as DOLLAR_ENDONLY, PCRE2_DOTALL as DOTALL,
-        PCRE2_DUPNAMES as DUPNAMES, PCRE2_EXTENDED as EXTENDED, PCRE2_FIRSTLINE as FIRSTLINE, PCRE2_MULTILINE as MULTILINE,
-        PCRE2_NEVER_UTF as NEVER_UTF, PCRE2_NO_AUTO_CAPTURE as NO_AUTO_CAPTURE, PCRE2_NO_START_OPTIMIZE as NO_START_OPTIMIZE,
-        PCRE2_UCP as UCP, PCRE2_UNGREEDY as UNGREEDY, PCRE2_UTF as UTF,
+        PCRE2_ANCHORED as ANCHORED, PCRE2_CASELESS as CASELESS, PCRE2_DOLLAR_ENDONLY as DOLLAR_ENDONLY, PCRE2_DOTALL as DOTALL, PCRE2_DUPNAMES as DUPNAMES,
+        PCRE2_EXTENDED as EXTENDED, PCRE2_FIRSTLINE as FIRSTLINE, PCRE2_MULTILINE as MULTILINE, PCRE2_NEVER_UTF as NEVER_UTF,
+        PCRE2_NO_AUTO_CAPTURE as NO_AUTO_CAPTURE, PCRE2_NO_START_OPTIMIZE as NO_START_OPTIMIZE, PCRE2_UCP as UCP, PCRE2_UNGREEDY as UNGREEDY, PCRE2_UTF as UTF,
     };
     pub const ALL: u32 = ANCHORED
         | CASELESS
@@ -372,7 +371,10 @@ fn for_pcre2(pattern: &[u8], wide_letters: bool) -> (Cow<'_, [u8]>, Vec<Edit>) {
             }
             continue;
         }
-        if in_class && rest.starts_with(b"[:") && let Some(end) = memchr::memmem::find(rest, b":]") {
+        if in_class
+            && rest.starts_with(b"[:")
+            && let Some(end) = memchr::memmem::find(rest, b":]")
+        {
             result.extend_from_slice(&rest[..end + 2]);
             rest = copy_hyphen(&mut result, &rest[end + 2..], &mut edits);
             continue;
@@ -464,7 +466,13 @@ fn latin1_tables() -> &'static [u8; TABLES_BYTES] {
         for c in 0..=255u8 {
             let at = usize::from(c);
             tables[at] = if upper(c) { c + 32 } else { c };
-            tables[256 + at] = if upper(c) { c + 32 } else if has_upper(c) { c - 32 } else { c };
+            tables[256 + at] = if upper(c) {
+                c + 32
+            } else if has_upper(c) {
+                c - 32
+            } else {
+                c
+            };
             let sets = [
                 space(c),
                 c.is_ascii_hexdigit(),

@@ -351,7 +351,7 @@ impl<'a> Encoder<'a> {
         if extra > 0 {
             self.byte(extra as u8);
         }
-        if len > self.limit - self.out.len().min(self.limit) {
+        if len > self.limit - self.out.len().min(self.limit) || self.out.try_reserve(len).is_err() {
             self.left_out = true;
             return;
         }

@@ -1,0 +1,193 @@
+//! Where schedulers sleep that have nothing to do.
+//!
+//! Guarantees: who puts work in place and then calls [`Parking::wake`] for a scheduler can rely on that
+//! scheduler looking for work after that. [`Parking::wake_one`] promises nothing: it is for
+//! work that its caller will do itself unless somebody else is quicker.
+//!
+//! The sleeper announces itself and then looks for work once more; the waker puts work in place and then
+//! looks for an announcement. Fences between the two steps on either side keep both from missing the other.
+
+use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};
+use crate::sync::{Condvar, Mutex};
+
+struct Place {
+    /// Its scheduler sleeps, or is about to, until there is work.
+    sleeping: AtomicBool,
+    /// Its scheduler is not online: it sleeps until it is.
+    standing_by: AtomicBool,
+    woken: Mutex<bool>,
+    changed: Condvar,
+}
+
+pub struct Parking {
+    places: Box<[Place]>,
+    sleepers: AtomicU32,
+}
+
+impl Parking {
+    pub fn new(count: usize) -> Parking {
+        let place = |_| Place { sleeping: AtomicBool::new(false), standing_by: AtomicBool::new(false), woken: Mutex::new(false), changed: Condvar::new() };
+        Parking { places: (0..count).map(place).collect(), sleepers: AtomicU32::new(0) }
+    }
+
+    /// Has a scheduler look for work, of which there is some since before the call.
+    pub fn wake(&self, at: usize) {
+        // SeqCst: pairs with the fence of the sleeper. Either it sees the work, or we see it sleeping.
+        fence(Ordering::SeqCst);
+        let place = &self.places[at];
+        if place.sleeping.load(Ordering::Relaxed) || place.standing_by.load(Ordering::Relaxed) {
+            let mut woken = place.woken.lock();
+            *woken = true;
+            place.changed.notify_one();
+        }
+    }
+
+    /// Wakes a sleeping scheduler, if one is seen, to take some of the work.
+    #[inline]
+    pub fn wake_one(&self) {
+        // Relaxed: a sleeper that is missed finds the work itself, or its owner does it.
+        if self.sleepers.load(Ordering::Relaxed) > 0
+            && let Some(at) = self.places.iter().position(|place| place.sleeping.load(Ordering::Relaxed))
+        {
+            self.wake(at);
+        }
+    }
+
+    /// Sleeps until it is woken, unless there is work: `idle` looks whether there is none.
+    pub fn sleep(&self, own: usize, idle: impl FnOnce() -> bool) {
+        let place = &self.places[own];
+        let mut woken = place.woken.lock();
+        place.sleeping.store(true, Ordering::Relaxed);
+        self.sleepers.fetch_add(1, Ordering::Relaxed);
+        // SeqCst: pairs with the fence of the waker.
+        fence(Ordering::SeqCst);
+        if idle() && !*woken {
+            place.changed.wait(&mut woken);
+        }
+        *woken = false;
+        place.sleeping.store(false, Ordering::Relaxed);
+        self.sleepers.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Sleeps until it is woken, unless `offline` finds that it is to go on. Work does not count: it is for others.
+    pub fn stand_by(&self, own: usize, offline: impl FnOnce() -> bool) {
+        let place = &self.places[own];
+        let mut woken = place.woken.lock();
+        place.standing_by.store(true, Ordering::Relaxed);
+        // SeqCst: as above.
+        fence(Ordering::SeqCst);
+        if offline() && !*woken {
+            place.changed.wait(&mut woken);
+        }
+        *woken = false;
+        place.standing_by.store(false, Ordering::Relaxed);
+    }
+}
+
+#[cfg(all(test, loom))]
+mod loom_tests {
+    use super::*;
+    use loom::sync::Arc;
+    use loom::sync::atomic::AtomicUsize;
+    use loom::thread;
+
+    struct Model {
+        parking: Parking,
+        /// Pieces of work that lie there, as the lengths of the run queues.
+        work: AtomicUsize,
+    }
+
+    impl Model {
+        fn new(schedulers: usize) -> Arc<Model> {
+            Arc::new(Model { parking: Parking::new(schedulers), work: AtomicUsize::new(0) })
+        }
+        fn take(&self) -> bool {
+            let work = self.work.load(Ordering::Relaxed);
+            work > 0 && self.work.compare_exchange(work, work - 1, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        }
+        /// A scheduler that goes to sleep until it gets `count` pieces of work.
+        fn scheduler(model: &Arc<Model>, own: usize, count: usize) -> thread::JoinHandle<()> {
+            let model = model.clone();
+            thread::spawn(move || {
+                let mut done = 0;
+                while done < count {
+                    if model.take() {
+                        done += 1;
+                    } else {
+                        model.parking.sleep(own, || model.work.load(Ordering::Relaxed) == 0);
+                    }
+                }
+            })
+        }
+    }
+
+    // A wake-up that is lost shows as a thread that sleeps for ever, which loom reports.
+
+    #[test]
+    fn loom_who_is_given_work_does_not_sleep() {
+        loom::model(|| {
+            let model = Model::new(1);
+            let scheduler = Model::scheduler(&model, 0, 1);
+            model.work.fetch_add(1, Ordering::Relaxed);
+            model.parking.wake(0);
+            scheduler.join().expect("no thread panics");
+        });
+    }
+
+    #[test]
+    fn loom_two_pieces_of_work_from_two_sides() {
+        loom::model(|| {
+            let model = Model::new(1);
+            let scheduler = Model::scheduler(&model, 0, 2);
+            let other = model.clone();
+            let giver = thread::spawn(move || {
+                other.work.fetch_add(1, Ordering::Relaxed);
+                other.parking.wake(0);
+            });
+            model.work.fetch_add(1, Ordering::Relaxed);
+            model.parking.wake(0);
+            giver.join().expect("no thread panics");
+            scheduler.join().expect("no thread panics");
+        });
+    }
+
+    #[test]
+    fn loom_work_for_one_of_two_is_done_by_its_owner_or_a_thief() {
+        loom::model(|| {
+            let model = Model::new(2);
+            // Scheduler 1 takes what it finds once; scheduler 0 has the work, and does what is left.
+            let other = model.clone();
+            let thief = thread::spawn(move || {
+                if !other.take() {
+                    other.parking.sleep(1, || other.work.load(Ordering::Relaxed) == 0);
+                    other.take();
+                }
+            });
+            model.work.fetch_add(1, Ordering::Relaxed);
+            model.parking.wake_one();
+            while model.take() {}
+            assert_eq!(model.work.load(Ordering::Relaxed), 0);
+            // The thief may have missed it; it is woken for good, so that the model ends.
+            model.work.fetch_add(1, Ordering::Relaxed);
+            model.parking.wake(1);
+            thief.join().expect("no thread panics");
+        });
+    }
+
+    #[test]
+    fn loom_who_comes_online_does_not_stand_by() {
+        loom::model(|| {
+            let model = Model::new(1);
+            let other = model.clone();
+            // The "work" is being online.
+            let scheduler = thread::spawn(move || {
+                while other.work.load(Ordering::Relaxed) == 0 {
+                    other.parking.stand_by(0, || other.work.load(Ordering::Relaxed) == 0);
+                }
+            });
+            model.work.store(1, Ordering::Relaxed);
+            model.parking.wake(0);
+            scheduler.join().expect("no thread panics");
+        });
+    }
+}

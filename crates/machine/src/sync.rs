@@ -1,0 +1,61 @@
+//! The atomics and locks of the structures that loom checks: loom's own when it does, the real ones otherwise.
+//!
+//! `script/loom` runs the checks: all interleavings of a few threads, with all that the memory model allows
+//! them to see.
+
+#[cfg(not(loom))]
+pub use parking_lot::{Condvar, Mutex};
+#[cfg(not(loom))]
+pub use std::sync::atomic;
+
+#[cfg(loom)]
+pub use loom::sync::atomic;
+#[cfg(loom)]
+pub use model::{Condvar, Mutex};
+
+/// Loom's locks with the shape of `parking_lot`'s.
+#[cfg(loom)]
+mod model {
+    use std::ops::{Deref, DerefMut};
+
+    pub struct Mutex<T>(loom::sync::Mutex<T>);
+    /// Empty only while its condition is waited for.
+    pub struct MutexGuard<'a, T>(Option<loom::sync::MutexGuard<'a, T>>);
+    pub struct Condvar(loom::sync::Condvar);
+
+    const WAITING: &str = "a guard is not used while its thread waits";
+
+    impl<T> Mutex<T> {
+        pub fn new(value: T) -> Mutex<T> {
+            Mutex(loom::sync::Mutex::new(value))
+        }
+        pub fn lock(&self) -> MutexGuard<'_, T> {
+            MutexGuard(Some(self.0.lock().expect("no thread panics while it holds the lock")))
+        }
+    }
+
+    impl Condvar {
+        pub fn new() -> Condvar {
+            Condvar(loom::sync::Condvar::new())
+        }
+        pub fn notify_one(&self) {
+            self.0.notify_one();
+        }
+        pub fn wait<T>(&self, guard: &mut MutexGuard<'_, T>) {
+            let inner = guard.0.take().expect(WAITING);
+            guard.0 = Some(self.0.wait(inner).expect("no thread panics while it holds the lock"));
+        }
+    }
+
+    impl<T> Deref for MutexGuard<'_, T> {
+        type Target = T;
+        fn deref(&self) -> &T {
+            self.0.as_ref().expect(WAITING)
+        }
+    }
+    impl<T> DerefMut for MutexGuard<'_, T> {
+        fn deref_mut(&mut self) -> &mut T {
+            self.0.as_mut().expect(WAITING)
+        }
+    }
+}
