@@ -11,6 +11,7 @@ pub mod exception;
 pub mod exit;
 pub mod links;
 pub mod mailbox;
+pub mod native;
 pub mod ports;
 pub mod process;
 pub mod resource;

@@ -1,6 +1,7 @@
 //! Schedulers: one thread a core, each with a queue for every priority; work is stolen when a queue is
 //! empty, and threads with nothing to steal sleep.
 
+use crate::native::NativeState;
 use crate::process::{Priority, Process, REDUCTIONS_PER_TURN, X_REGISTERS, run_state};
 use crate::table::ProcessCell;
 use crate::vm::Vm;
@@ -11,14 +12,16 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering}
 use swarmrt_term::Term;
 
 /// The registers that code works on while a process runs. One set a scheduler.
+#[repr(C)]
 pub struct Registers {
     pub x: [Term; X_REGISTERS + 256],
     pub f: [f64; X_REGISTERS],
+    pub native: NativeState,
 }
 
 impl Registers {
     fn new() -> Box<Registers> {
-        Box::new(Registers { x: [Term::NIL; X_REGISTERS + 256], f: [0.0; X_REGISTERS] })
+        Box::new(Registers { x: [Term::NIL; X_REGISTERS + 256], f: [0.0; X_REGISTERS], native: NativeState::new() })
     }
 }
 
@@ -34,6 +37,8 @@ pub enum Outcome {
     /// It stands at a built-in that is to run on a dirty scheduler.
     DirtyIo,
     DirtyCpu,
+    /// One instruction was executed, as asked; never seen by a scheduler.
+    Stepped,
 }
 
 /// What runs the code of processes.
@@ -504,6 +509,7 @@ impl Vm {
                     cell.shared.state.store(run_state::RUNNING, Ordering::SeqCst);
                     turn = process.reductions.max(100);
                 }
+                Outcome::Stepped => unreachable!("processes are run, not stepped"),
                 Outcome::DirtyIo | Outcome::DirtyCpu => {
                     self.schedulers.enqueue_dirty(cell, outcome == Outcome::DirtyIo);
                     return;

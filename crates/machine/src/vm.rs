@@ -77,6 +77,8 @@ pub struct Vm {
     pub statistics: Statistics,
     pub process_defaults: ProcessDefaults,
     pub(crate) engine: OnceLock<Box<dyn Engine>>,
+    /// The engine of machine code, if there is one.
+    pub native: OnceLock<crate::native::Native>,
     next_ref: AtomicU64,
     next_unique: AtomicU64,
     next_monotonic_unique: AtomicU64,
@@ -108,6 +110,7 @@ impl Vm {
             statistics: Statistics::default(),
             process_defaults: ProcessDefaults::default(),
             engine: OnceLock::new(),
+            native: OnceLock::new(),
             next_ref: AtomicU64::new(1 << 32),
             next_unique: AtomicU64::new(1),
             next_monotonic_unique: AtomicU64::new(0),
