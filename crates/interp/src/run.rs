@@ -58,6 +58,7 @@ pub unsafe extern "C" fn step(registers: *mut Registers, ip: *const Instr) -> *c
         (*registers).native.ip = ip;
         match run::<true>(p, &mut *registers) {
             Outcome::Stepped => (*registers).native.ip,
+            // A handler is the interpreter's: more X registers are alive there than where a call returns.
             outcome => {
                 (*registers).native.outcome = outcome;
                 std::ptr::null()
@@ -506,7 +507,7 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
                     (*state).reductions = i64::from(reds);
                     (*state).deferred = i64::from(deferred);
                     let exit = (hooks.enter)(registers, code);
-                    if exit == Exit::Leave {
+                    if exit == Exit::Leave && (*state).outcome != Outcome::Caught {
                         leave!((*state).outcome);
                     }
                     e = (*state).stop.cast();
@@ -523,7 +524,7 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
                         }
                     }
                     // What machine code leaves to the interpreter, it does not get back before the next call or return.
-                    code = if exit == Exit::Interpret { 0 } else { code_before(ip) };
+                    code = if exit == Exit::Interpret || exit == Exit::Leave { 0 } else { code_before(ip) };
                 }
 
                 match *ip {
@@ -1614,6 +1615,15 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
                         p.exception.trace = Term::NIL;
                         ip = handler;
                         code = 0;
+                        if STEP {
+                            let state = &raw mut (*registers).native;
+                            (*state).ip = ip;
+                            (*state).top = top;
+                            (*state).stop = e.cast();
+                            (*state).reductions = i64::from(reds);
+                            (*state).deferred = 0;
+                            return Outcome::Caught;
+                        }
                         continue 'run;
                     }
                     None => {

@@ -37,8 +37,9 @@ pub enum Outcome {
     /// It stands at a built-in that is to run on a dirty scheduler.
     DirtyIo,
     DirtyCpu,
-    /// One instruction was executed, as asked; never seen by a scheduler.
+    /// One instruction was executed, as asked; it has raised an exception that is caught. Never seen by a scheduler.
     Stepped,
+    Caught,
 }
 
 /// What runs the code of processes.
@@ -509,7 +510,7 @@ impl Vm {
                     cell.shared.state.store(run_state::RUNNING, Ordering::SeqCst);
                     turn = process.reductions.max(100);
                 }
-                Outcome::Stepped => unreachable!("processes are run, not stepped"),
+                Outcome::Stepped | Outcome::Caught => unreachable!("processes are run, not stepped"),
                 Outcome::DirtyIo | Outcome::DirtyCpu => {
                     self.schedulers.enqueue_dirty(cell, outcome == Outcome::DirtyIo);
                     return;
