@@ -71,6 +71,9 @@ fn finish_loading(p: &mut Process, list: Term) -> BifResult {
         return Ok(p.tuple(&[Term::atom(am::NOT_PURGED), old]));
     }
     for (module, reference) in modules.iter().zip(&references) {
+        if let Some(native) = p.vm.native.get() {
+            (native.loaded)(p.vm, module);
+        }
         if p.vm.code.finish(module).is_err() {
             let names = p.list(&[Term::atom(module.name)]);
             return Ok(p.tuple(&[Term::atom(am::NOT_PURGED), names]));

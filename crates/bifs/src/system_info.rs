@@ -221,7 +221,7 @@ fn identity(p: &mut Process, name: &str) -> Option<Term> {
         "system_architecture" => p.string(&format!("{}-pc-linux-gnu", std::env::consts::ARCH)),
         "machine" => p.string("BEAM"),
         "emu_type" | "build_type" => Term::atom(if cfg!(debug_assertions) { atom!("debug") } else { atom!("opt") }),
-        "emu_flavor" => Term::atom(atom!("emu")),
+        "emu_flavor" => Term::atom(if p.vm.native.get().is_some() { atom!("jit") } else { atom!("emu") }),
         "debug_compiled" => Term::bool(cfg!(debug_assertions)),
         "lock_checking" | "lock_counting" | "dynamic_trace_probes" | "async_dist" | "break_ignored" | "ets_always_compress" => Term::bool(false),
         "dynamic_trace" => Term::atom(am::NONE),

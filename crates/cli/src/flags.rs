@@ -1,7 +1,7 @@
 //! From the command line to a machine: `erl`'s flags, and our own commands.
 
 use std::path::{Path, PathBuf};
-use swarmrt::{Builder, Otp};
+use swarmrt::{Builder, Engines, Otp};
 
 /// Emulator flags (`+x`) that take a value, and what they mean to us is nothing or done below.
 const FLAGS_WITH_VALUE: [&str; 14] = ["+a", "+A", "+K", "+IOp", "+IOt", "+IOPp", "+IOPt", "+e", "+hms", "+hmbs", "+hmax", "+T", "+W", "+zdbbl"];
@@ -14,6 +14,10 @@ struct Parsed {
     dirty_io: Option<usize>,
     atoms: Option<usize>,
 }
+
+/// What `--engine` says, for this program and those that it starts.
+const ENGINE_VARIABLE: &str = "SWARMRT_ENGINE";
+const PERF_MAP_VARIABLE: &str = "SWARMRT_JIT_DUMP";
 
 fn number(flag: &str, value: Option<&String>) -> Result<usize, String> {
     value.and_then(|value| value.parse().ok()).ok_or_else(|| format!("{flag} needs a number"))
@@ -121,6 +125,10 @@ fn erl(program: &str, arguments: &[String]) -> Result<i32, String> {
     if let Some(count) = parsed.dirty_io {
         builder.dirty_io = count;
     }
+    if let Ok(engine) = std::env::var(ENGINE_VARIABLE) {
+        builder.engines = Engines::parse(&engine).ok_or(format!("unknown engine {engine}: interp, jit, tiered or tiered:SAMPLES"))?;
+    }
+    builder.perf_map = std::env::var_os(PERF_MAP_VARIABLE).is_some();
     let vm = builder.boot().map_err(|error| error.to_string())?;
     Ok(vm.wait_for_halt())
 }
@@ -180,11 +188,17 @@ end.
 fn run_file(arguments: &[String]) -> Result<i32, String> {
     let mut rest = arguments;
     let mut erl_arguments = vec!["-noshell".to_owned(), "-boot".to_owned(), "no_dot_erlang".to_owned()];
-    while let [flag, value, more @ ..] = rest
-        && flag == "--otp-root"
-    {
-        erl_arguments.extend([flag.clone(), value.clone()]);
-        rest = more;
+    loop {
+        if let [flag, value, more @ ..] = rest
+            && flag == "--otp-root"
+        {
+            erl_arguments.extend([flag.clone(), value.clone()]);
+            rest = more;
+        } else if let Some(more) = engine_flag(rest) {
+            rest = more;
+        } else {
+            break;
+        }
     }
     let [file, ..] = rest else { return Err("run needs a file".to_owned()) };
     if !Path::new(file).is_file() {
@@ -232,7 +246,7 @@ fn info(arguments: &[String]) -> Result<i32, String> {
     println!("swarmrt {}", env!("CARGO_PKG_VERSION"));
     println!("OTP root:    {}", otp.root.display());
     println!("OTP release: {} (erts {})", otp.version.as_deref().unwrap_or(&otp.release), otp.erts_version);
-    println!("engines:     interpreter");
+    println!("engines:     interpreter, native (Cranelift)");
     println!("schedulers:  {}", std::thread::available_parallelism().map_or(1, usize::from));
     let builtins = swarmrt::coverage::builtins(&otp).map_err(|error| error.to_string())?;
     let missing: Vec<&str> = builtins.iter().filter(|builtin| !builtin.exists).map(|builtin| builtin.name.as_str()).collect();
@@ -271,7 +285,7 @@ fn exec(arguments: &[String]) -> Result<i32, String> {
     Err(format!("{command}: {error}"))
 }
 
-const USAGE: &str = "usage: swarmrt [--otp-root DIR] COMMAND …
+const USAGE: &str = "usage: swarmrt [--otp-root DIR] [--engine=tiered|interp|jit] [--jit-dump] COMMAND …
   run FILE [ARGS…]          run a program: .erl, .beam or an escript
   shell                     the Erlang shell
   erl …, erlc …, escript …  as OTP's
@@ -279,7 +293,23 @@ const USAGE: &str = "usage: swarmrt [--otp-root DIR] COMMAND …
   info                      version, OTP found, built-ins
   disasm FILE.beam [F/A]    the specialised instructions";
 
+/// Takes `--engine=…` or `--jit-dump` off the front, if one is there.
+fn engine_flag(arguments: &[String]) -> Option<&[String]> {
+    let (flag, rest) = arguments.split_first()?;
+    let (variable, value) = match flag.strip_prefix("--engine=") {
+        Some(engine) => (ENGINE_VARIABLE, engine),
+        None if flag == "--jit-dump" => (PERF_MAP_VARIABLE, "1"),
+        None => return None,
+    };
+    // SAFETY: no other thread runs yet.
+    unsafe { std::env::set_var(variable, value) };
+    Some(rest)
+}
+
 pub fn run(arguments: &[String]) -> Result<i32, String> {
+    if let Some(rest) = engine_flag(arguments) {
+        return run(rest);
+    }
     if let [flag, root, rest @ ..] = arguments
         && flag == "--otp-root"
     {

@@ -7,4 +7,4 @@ mod binary;
 mod operations;
 mod run;
 
-pub use run::Interpreter;
+pub use run::{Interpreter, step};

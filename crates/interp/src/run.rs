@@ -12,6 +12,7 @@ use swarmrt_machine::bif::BifKind;
 use swarmrt_machine::bitsyntax;
 use swarmrt_machine::code::Export;
 use swarmrt_machine::exception::Top;
+use swarmrt_machine::native::{Exit, StepFn, cell_code, code_before};
 use swarmrt_machine::scheduler::{Engine, Outcome, Registers};
 use swarmrt_machine::{Process, Raise, signal};
 use swarmrt_term::{Alloc, Bits, Header, Mfa, Subtag, Term, am, map};
@@ -22,7 +23,7 @@ pub struct Interpreter;
 impl Engine for Interpreter {
     fn run(&self, process: &mut Process, registers: &mut Registers) -> Outcome {
         // SAFETY: the loader has verified all code that a process can stand in.
-        unsafe { run(process, registers) }
+        unsafe { run::<false>(process, registers) }
     }
 
     fn run_dirty(&self, process: &mut Process, registers: &mut Registers) {
@@ -41,6 +42,33 @@ impl Engine for Interpreter {
 /// Whether every safepoint collects.
 const STRESS: bool = cfg!(feature = "stress");
 
+/// Calls between two samples of what is running.
+const SAMPLE_REDUCTIONS: i32 = 400;
+/// Calls of built-ins, and departures, of which one is a sample.
+const SAMPLE_TICKS: u32 = 64;
+
+/// Executes the one instruction at `ip` with the state in the registers, for machine code. See [`StepFn`].
+///
+/// # Safety
+/// As for [`Engine::run`]; the state in the registers is that at `ip`.
+pub unsafe extern "C" fn step(registers: *mut Registers, ip: *const Instr) -> *const Instr {
+    // SAFETY: the caller's; while machine code runs, nobody else holds the process or the registers.
+    unsafe {
+        let p = &mut *(*registers).native.process;
+        (*registers).native.ip = ip;
+        match run::<true>(p, &mut *registers) {
+            Outcome::Stepped => (*registers).native.ip,
+            // A handler is the interpreter's: more X registers are alive there than where a call returns.
+            outcome => {
+                (*registers).native.outcome = outcome;
+                std::ptr::null()
+            }
+        }
+    }
+}
+
+const _: StepFn = step;
+
 /// How the loop goes on after an instruction that could not simply go on to the next.
 enum Leave {
     /// An exception was set.
@@ -48,33 +76,51 @@ enum Leave {
     Outcome(Outcome),
 }
 
-/// Runs a process until it gives up the scheduler.
+/// Runs a process until it gives up the scheduler; with `STEP`, one instruction of it only.
 ///
 /// # Safety
-/// The process stands in verified code, with the registers that it needs saved.
+/// The process stands in verified code, with the registers that it needs saved (with `STEP`: in the registers).
 #[allow(clippy::too_many_lines, reason = "one arm an instruction")]
-unsafe fn run(p: &mut Process, registers: &mut Registers) -> Outcome {
+unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> Outcome {
     // SAFETY: throughout, the loader has proven that operands name existing registers, that frames and
     // allocations have the room that instructions use, and that jumps lead to instructions.
     unsafe {
-        let x: *mut Term = registers.x.as_mut_ptr();
-        let f: *mut f64 = registers.f.as_mut_ptr();
-        if p.heap.wants_collection {
-            let mut none: [Term; 0] = [];
-            p.collect(0, &mut none, false);
-            if p.exit_pending {
-                return Outcome::Yield;
-            }
-        }
-        p.saved.restore(&mut registers.x);
-        // Cleared so that a collection does not take stale words for roots.
-        p.saved.save(&[]);
-        let mut ip: *const Instr = p.ip;
-        let mut top: *mut u64 = p.heap.top;
-        let mut e: *mut Term = p.heap.stop.cast();
-        let mut reds: i32 = p.reductions;
+        // Through a raw pointer: machine code works on the same registers.
+        let registers: *mut Registers = registers;
+        let x: *mut Term = (&raw mut (*registers).x).cast();
+        let f: *mut f64 = (&raw mut (*registers).f).cast();
+        let native = if STEP { None } else { p.vm.native.get() };
+        let mut ip: *const Instr;
+        let mut top: *mut u64;
+        let mut e: *mut Term;
+        let mut reds: i32;
         // Reductions put aside to reach a safepoint soon.
         let mut deferred: i32 = 0;
+        if STEP {
+            let state = &raw mut (*registers).native;
+            ip = (*state).ip;
+            top = (*state).top;
+            e = (*state).stop.cast();
+            reds = (*state).reductions as i32;
+            deferred = (*state).deferred as i32;
+        } else {
+            if p.heap.wants_collection {
+                let mut none: [Term; 0] = [];
+                p.collect(0, &mut none, false);
+                if p.exit_pending {
+                    return Outcome::Yield;
+                }
+            }
+            p.saved.restore(&mut (*registers).x);
+            // Cleared so that a collection does not take stale words for roots.
+            p.saved.save(&[]);
+            (*registers).native.process = p;
+            ip = p.ip;
+            top = p.heap.top;
+            e = p.heap.stop.cast();
+            reds = p.reductions;
+        }
+        let mut stepped = false;
 
         macro_rules! sync {
             () => {{
@@ -90,6 +136,15 @@ unsafe fn run(p: &mut Process, registers: &mut Registers) -> Outcome {
                 reds = p.reductions;
                 deferred = 0;
             }};
+        }
+        // Puts most of the turn aside, to have a look at what runs after the rest of it.
+        macro_rules! slice {
+            () => {
+                if native.is_some() && deferred == 0 && reds > SAMPLE_REDUCTIONS {
+                    deferred = reds - SAMPLE_REDUCTIONS;
+                    reds = SAMPLE_REDUCTIONS;
+                }
+            };
         }
         macro_rules! src {
             ($src:expr) => {{
@@ -138,8 +193,37 @@ unsafe fn run(p: &mut Process, registers: &mut Registers) -> Outcome {
             };
         }
 
+        if !STEP {
+            slice!();
+            if let Some(hooks) = native {
+                let ticks = &raw mut (*registers).native.ticks;
+                *ticks += 1;
+                if *ticks % SAMPLE_TICKS == 0 {
+                    (hooks.sample)(p.vm, ip);
+                }
+            }
+        }
+        // Machine code to go on with, if the next place has some.
+        let mut code: u64 = if native.is_some() { code_before(ip) } else { 0 };
+
         'run: loop {
             let leave: Leave = 'exec: loop {
+                if STEP {
+                    if stepped {
+                        sync!();
+                        let state = &raw mut (*registers).native;
+                        (*state).ip = ip;
+                        (*state).top = top;
+                        (*state).stop = e.cast();
+                        // What presses for a collection ends the turn of the machine code at its next call.
+                        let press = STRESS || p.heap.wants_collection;
+                        let all = reds + deferred;
+                        (*state).reductions = i64::from(if press { 0 } else { reds });
+                        (*state).deferred = i64::from(if press { all } else { deferred });
+                        return Outcome::Stepped;
+                    }
+                    stepped = true;
+                }
                 macro_rules! leave {
                     ($outcome:expr) => {
                         break 'exec Leave::Outcome($outcome)
@@ -186,25 +270,53 @@ unsafe fn run(p: &mut Process, registers: &mut Registers) -> Outcome {
                         }
                     };
                 }
+                // The reductions are used up on the way to the function at `ip`: those that were put aside, too?
+                macro_rules! turn_over {
+                    ($arity:expr) => {{
+                        if deferred > 0 {
+                            if STRESS || p.heap.wants_collection {
+                                collect!(0, $arity);
+                            } else {
+                                reds += deferred;
+                                deferred = 0;
+                            }
+                            if let Some(hooks) = native {
+                                (hooks.sample)(p.vm, ip);
+                            }
+                            slice!();
+                        }
+                        if reds <= 0 {
+                            sync!();
+                            p.saved.save(x_slice!($arity));
+                            p.ip = ip;
+                            leave!(Outcome::Yield);
+                        }
+                    }};
+                }
                 // Goes to a function, unless the turn is over.
                 macro_rules! enter {
                     ($target:expr, $arity:expr) => {{
                         let target: *const Instr = $target;
                         reds -= 1;
-                        if reds <= 0 {
-                            ip = target;
-                            if deferred > 0 {
-                                collect!(0, $arity);
-                            }
-                            if reds <= 0 {
-                                sync!();
-                                p.saved.save(x_slice!($arity));
-                                p.ip = target;
-                                leave!(Outcome::Yield);
-                            }
-                            continue;
-                        }
                         ip = target;
+                        if reds <= 0 && !STEP {
+                            turn_over!($arity);
+                        }
+                        if native.is_some() {
+                            code = cell_code(target.sub(1));
+                        }
+                        continue;
+                    }};
+                }
+                // Returns to the cell on the stack.
+                macro_rules! give_back {
+                    () => {{
+                        let cell = *e.cast::<*const Instr>();
+                        ip = cell.add(1);
+                        e = e.add(1);
+                        if native.is_some() {
+                            code = cell_code(cell);
+                        }
                         continue;
                     }};
                 }
@@ -387,6 +499,34 @@ unsafe fn run(p: &mut Process, registers: &mut Registers) -> Outcome {
                     }};
                 }
 
+                while code != 0 {
+                    let Some(hooks) = native else { break };
+                    let state = &raw mut (*registers).native;
+                    (*state).stop = e.cast();
+                    (*state).top = top;
+                    (*state).reductions = i64::from(reds);
+                    (*state).deferred = i64::from(deferred);
+                    let exit = (hooks.enter)(registers, code);
+                    if exit == Exit::Leave && (*state).outcome != Outcome::Caught {
+                        leave!((*state).outcome);
+                    }
+                    e = (*state).stop.cast();
+                    top = (*state).top;
+                    reds = (*state).reductions as i32;
+                    deferred = (*state).deferred as i32;
+                    ip = (*state).ip;
+                    if exit == Exit::Enter {
+                        turn_over!((*state).arity);
+                    } else {
+                        (*state).ticks += 1;
+                        if (*state).ticks % SAMPLE_TICKS == 0 {
+                            (hooks.sample)(p.vm, ip);
+                        }
+                    }
+                    // What machine code leaves to the interpreter, it does not get back before the next call or return.
+                    code = if exit == Exit::Interpret || exit == Exit::Leave { 0 } else { code_before(ip) };
+                }
+
                 match *ip {
                     Instr::Cell { .. } | Instr::Nop | Instr::Fail { .. } => next!(),
                     Instr::MoveXX { from, to } => {
@@ -498,9 +638,7 @@ unsafe fn run(p: &mut Process, registers: &mut Registers) -> Outcome {
                             bif,
                             {
                                 e = e.add(frame as usize);
-                                ip = (*e.cast::<*const Instr>()).add(1);
-                                e = e.add(1);
-                                continue;
+                                give_back!();
                             },
                             { e = e.add(frame as usize) }
                         );
@@ -510,9 +648,7 @@ unsafe fn run(p: &mut Process, registers: &mut Registers) -> Outcome {
                             arity,
                             bif,
                             {
-                                ip = (*e.cast::<*const Instr>()).add(1);
-                                e = e.add(1);
-                                continue;
+                                give_back!();
                             },
                             {}
                         );
@@ -530,9 +666,7 @@ unsafe fn run(p: &mut Process, registers: &mut Registers) -> Outcome {
                     Instr::CallFun { arity } => call_fun!(*x.add(arity as usize), arity),
                     Instr::CallFun2 { arity, fun } => call_fun!(src!(fun), arity),
                     Instr::Return => {
-                        ip = (*e.cast::<*const Instr>()).add(1);
-                        e = e.add(1);
-                        continue;
+                        give_back!();
                     }
                     Instr::ApplyArgs => {
                         let (Some(module), Some(function)) = ((*x).as_atom(), (*x.add(1)).as_atom()) else { raise!(Raise::BADARG) };
@@ -1130,7 +1264,11 @@ unsafe fn run(p: &mut Process, registers: &mut Registers) -> Outcome {
                     Instr::LoopRecEnd { target } => {
                         p.mailbox.advance();
                         reds -= 1;
-                        if reds <= 0 && deferred == 0 {
+                        if reds <= 0 {
+                            reds += deferred;
+                            deferred = 0;
+                        }
+                        if reds <= 0 {
                             ip = ip.offset(target as isize);
                             sync!();
                             p.ip = ip;
@@ -1481,6 +1619,16 @@ unsafe fn run(p: &mut Process, registers: &mut Registers) -> Outcome {
                         p.exception.reason = Term::NIL;
                         p.exception.trace = Term::NIL;
                         ip = handler;
+                        code = 0;
+                        if STEP {
+                            let state = &raw mut (*registers).native;
+                            (*state).ip = ip;
+                            (*state).top = top;
+                            (*state).stop = e.cast();
+                            (*state).reductions = i64::from(reds);
+                            (*state).deferred = 0;
+                            return Outcome::Caught;
+                        }
                         continue 'run;
                     }
                     None => {

@@ -12,6 +12,7 @@ pub mod exit;
 pub mod incoming;
 pub mod links;
 pub mod mailbox;
+pub mod native;
 pub mod parking;
 pub mod ports;
 pub mod process;

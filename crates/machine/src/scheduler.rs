@@ -1,6 +1,7 @@
 //! Schedulers: one thread a core, each with a queue for every priority; work is stolen when a queue is
 //! empty, and threads with nothing to steal sleep.
 
+use crate::native::NativeState;
 use crate::parking::Parking;
 use crate::process::{Priority, Process, REDUCTIONS_PER_TURN, X_REGISTERS};
 use crate::table::ProcessCell;
@@ -12,14 +13,16 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use swarmrt_term::Term;
 
 /// The registers that code works on while a process runs. One set a scheduler.
+#[repr(C)]
 pub struct Registers {
     pub x: [Term; X_REGISTERS + 256],
     pub f: [f64; X_REGISTERS],
+    pub native: NativeState,
 }
 
 impl Registers {
     fn new() -> Box<Registers> {
-        Box::new(Registers { x: [Term::NIL; X_REGISTERS + 256], f: [0.0; X_REGISTERS] })
+        Box::new(Registers { x: [Term::NIL; X_REGISTERS + 256], f: [0.0; X_REGISTERS], native: NativeState::new() })
     }
 }
 
@@ -35,6 +38,9 @@ pub enum Outcome {
     /// It stands at a built-in that is to run on a dirty scheduler.
     DirtyIo,
     DirtyCpu,
+    /// One instruction was executed, as asked; it has raised an exception that is caught. Never seen by a scheduler.
+    Stepped,
+    Caught,
 }
 
 /// What runs the code of processes.
@@ -468,6 +474,7 @@ impl Vm {
                     // A signal came in meanwhile.
                     turn = process.reductions.max(100);
                 }
+                Outcome::Stepped | Outcome::Caught => unreachable!("processes are run, not stepped"),
                 Outcome::DirtyIo | Outcome::DirtyCpu => {
                     self.schedulers.enqueue_dirty(cell, outcome == Outcome::DirtyIo);
                     return;

@@ -79,6 +79,8 @@ pub struct Vm {
     /// How new processes are traced.
     pub trace_new: crate::trace::TraceNew,
     pub(crate) engine: OnceLock<Box<dyn Engine>>,
+    /// The engine of machine code, if there is one.
+    pub native: OnceLock<crate::native::Native>,
     next_ref: AtomicU64,
     next_unique: AtomicU64,
     next_monotonic_unique: AtomicU64,
@@ -111,6 +113,7 @@ impl Vm {
             process_defaults: ProcessDefaults::default(),
             trace_new: crate::trace::TraceNew::default(),
             engine: OnceLock::new(),
+            native: OnceLock::new(),
             next_ref: AtomicU64::new(1 << 32),
             next_unique: AtomicU64::new(1),
             next_monotonic_unique: AtomicU64::new(0),

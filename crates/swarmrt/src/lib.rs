@@ -8,6 +8,7 @@ mod memory;
 mod otp;
 
 pub use otp::{Otp, OtpError};
+pub use swarmrt_jit as jit;
 pub use swarmrt_beam as beam;
 pub use swarmrt_machine as machine;
 pub use swarmrt_term as term;
@@ -25,6 +26,8 @@ pub enum BootError {
     /// A preloaded module: its name, and what is wrong.
     Preloaded(String, String),
     Threads(std::io::Error),
+    /// The native engine.
+    Native(swarmrt_jit::Unavailable),
 }
 
 impl std::fmt::Display for BootError {
@@ -32,11 +35,33 @@ impl std::fmt::Display for BootError {
         match self {
             BootError::Otp(error) => error.fmt(f),
             BootError::Preloaded(module, why) => write!(f, "cannot load OTP's preloaded module {module}: {why}"),
+            BootError::Native(why) => write!(f, "no machine code can be made: {} (--engine=interp does without)", why.0),
             BootError::Threads(error) => write!(f, "cannot start the machine's threads: {error}"),
         }
     }
 }
 impl std::error::Error for BootError {}
+
+/// What runs the code.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Engines {
+    /// The interpreter alone.
+    Interpreter,
+    /// The interpreter, and machine code as the mode says.
+    Native(swarmrt_jit::Mode),
+}
+
+impl Engines {
+    /// `interp`, `jit`, `tiered`, or `tiered:SAMPLES`.
+    pub fn parse(text: &str) -> Option<Engines> {
+        Some(match text {
+            "interp" => Engines::Interpreter,
+            "jit" => Engines::Native(swarmrt_jit::Mode::Eager),
+            "tiered" => Engines::Native(swarmrt_jit::Mode::DEFAULT),
+            _ => Engines::Native(swarmrt_jit::Mode::Tiered { samples: text.strip_prefix("tiered:")?.parse().ok().filter(|&samples| samples > 0)? }),
+        })
+    }
+}
 
 /// A machine to be.
 pub struct Builder {
@@ -50,6 +75,9 @@ pub struct Builder {
     pub boot_args: Vec<Vec<u8>>,
     /// Leaves out the first process: whoever embeds the machine starts what is to run.
     pub without_init: bool,
+    pub engines: Engines,
+    /// Writes a map of machine code for `perf`.
+    pub perf_map: bool,
 }
 
 /// The specialised instructions of a `.beam` file, a line each; of one function when `only` names it (`name/arity`).
@@ -84,7 +112,17 @@ pub fn disassemble(bytes: &[u8], only: Option<&str>) -> Result<String, String> {
 impl Builder {
     pub fn new(otp: Otp) -> Builder {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Builder { otp, schedulers: cores, processes_max: 262_144, dirty_io: 10, atoms_max: swarmrt_term::atom::LIMIT_DEFAULT, boot_args: Vec::new(), without_init: false }
+        Builder {
+            otp,
+            schedulers: cores,
+            processes_max: 262_144,
+            dirty_io: 10,
+            atoms_max: swarmrt_term::atom::LIMIT_DEFAULT,
+            boot_args: Vec::new(),
+            without_init: false,
+            engines: Engines::Native(swarmrt_jit::Mode::DEFAULT),
+            perf_map: false,
+        }
     }
 
     /// Loads OTP's preloaded modules and starts the first process.
@@ -104,6 +142,9 @@ impl Builder {
         }
         Atom::set_limit(self.atoms_max);
         let vm = Vm::new(config);
+        if let Engines::Native(mode) = self.engines {
+            swarmrt_jit::start(vm, swarmrt_interp::step, mode, self.perf_map).map_err(BootError::Native)?;
+        }
         swarmrt_bifs::register(vm, &self.otp.release, &self.otp.erts_version);
         swarmrt_io::register(vm);
         for name in swarmrt_bifs::PRE_LOADED {
@@ -111,6 +152,9 @@ impl Builder {
             let path = self.otp.preloaded.join(format!("{name}.beam"));
             let bytes = std::fs::read(&path).map_err(|error| failed(format!("{}: {error}", path.display())))?;
             let prepared = vm.code.prepare_preloaded(&bytes).map_err(|error| failed(error.0))?;
+            if let Some(native) = vm.native.get() {
+                (native.loaded)(vm, &prepared.0);
+            }
             vm.code.finish(&prepared.0).map_err(|_| failed("loaded twice".to_owned()))?;
             if prepared.0.on_load.is_some() {
                 // Their natives are part of the machine.

@@ -22,6 +22,9 @@ unsafe impl Send for Export {}
 unsafe impl Sync for Export {}
 
 impl Export {
+    /// Of the word that says where its code begins; machine code reads it.
+    pub const ENTRY_OFFSET: usize = std::mem::offset_of!(Export, entry);
+
     pub(crate) fn new(mfa: Mfa, bif: Option<u16>) -> &'static Export {
         let export = Box::leak(Box::new(Export {
             mfa,

@@ -25,6 +25,8 @@ pub struct ModuleCode {
     pub on_load: Option<u32>,
     /// Set once the module's `on_load` function has run, or it has none.
     pub ready: AtomicBool,
+    /// The machine code of its functions: goes when the module goes.
+    pub native: parking_lot::Mutex<Vec<Box<dyn std::any::Any + Send>>>,
     fun_entries: Vec<u32>,
 }
 
@@ -135,6 +137,7 @@ impl ModuleCode {
             name,
             on_load: code.on_load,
             ready: AtomicBool::new(code.on_load.is_none()),
+            native: Default::default(),
             code,
             literals,
             exports,

@@ -1,0 +1,32 @@
+//! Where things lie that machine code touches, measured from their types.
+
+use std::mem::offset_of;
+use swarmrt_beam::instr::Instr;
+use swarmrt_machine::code::Export;
+use swarmrt_machine::native::NativeState;
+use swarmrt_machine::scheduler::Registers;
+
+pub const INSTR_BYTES: u64 = size_of::<Instr>() as u64;
+
+/// Of the word with the machine code, in a cell.
+pub fn cell_code_offset() -> i32 {
+    let cell = Instr::Cell { native: 0 };
+    let Instr::Cell { native } = &cell else { unreachable!("just made") };
+    (std::ptr::from_ref(native) as usize - std::ptr::from_ref(&cell) as usize) as i32
+}
+
+pub const EXPORT_ENTRY: i32 = Export::ENTRY_OFFSET as i32;
+
+pub fn x(number: usize) -> i32 {
+    (offset_of!(Registers, x) + number * 8) as i32
+}
+pub fn f(number: usize) -> i32 {
+    (offset_of!(Registers, f) + number * 8) as i32
+}
+
+const STATE: usize = offset_of!(Registers, native);
+pub const STOP: i32 = (STATE + offset_of!(NativeState, stop)) as i32;
+pub const TOP: i32 = (STATE + offset_of!(NativeState, top)) as i32;
+pub const REDUCTIONS: i32 = (STATE + offset_of!(NativeState, reductions)) as i32;
+pub const IP: i32 = (STATE + offset_of!(NativeState, ip)) as i32;
+pub const ARITY: i32 = (STATE + offset_of!(NativeState, arity)) as i32;

@@ -1,0 +1,286 @@
+//! The native engine: hot functions become machine code, over the same machine state that the interpreter works on.
+//!
+//! The interpreter reports now and then what it is running. What is reported often is compiled on a thread of its
+//! own, the most often reported first, and hung on the function's code cells; from then on, both engines go on in
+//! machine code whenever they come to such a cell. Nothing here knows of the interpreter but as a function that
+//! executes one instruction ([`StepFn`]): what machine code does not do itself, it has done by that.
+
+mod analysis;
+mod layout;
+mod memory;
+mod translate;
+
+use cranelift_codegen::Context;
+use cranelift_codegen::control::ControlPlane;
+use cranelift_codegen::ir::{AbiParam, Function, InstBuilder, MemFlagsData as MemFlags, Signature, UserFuncName, types};
+use cranelift_codegen::isa::{CallConv, OwnedTargetIsa};
+use cranelift_codegen::settings::{self, Configurable};
+use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
+use memory::CodeMemory;
+use parking_lot::{Condvar, Mutex};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+use swarmrt_beam::instr::Instr;
+use swarmrt_machine::Vm;
+use swarmrt_machine::code::ModuleCode;
+use swarmrt_machine::native::{EnterFn, Native, StepFn, cell_code, set_cell_code};
+use translate::{Source, Start};
+
+/// When functions are compiled.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mode {
+    /// Once they were found running this often.
+    Tiered { samples: u32 },
+    /// All of a module when it is loaded; for testing.
+    Eager,
+}
+
+impl Mode {
+    /// Some ten microseconds of running.
+    pub const DEFAULT: Mode = Mode::Tiered { samples: 6 };
+}
+
+/// Functions with more instructions stay with the interpreter but for their first part.
+const PIECE_INSTRUCTIONS_MAX: usize = 20_000;
+
+/// What the engine has done so far.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Counts {
+    pub functions: u64,
+    pub code_bytes: u64,
+    pub compile_us: u64,
+}
+
+struct Wanted {
+    module: Arc<ModuleCode>,
+    function: usize,
+}
+
+#[derive(Default)]
+struct Hot {
+    /// How often a function was found running, by the address of its entry cell.
+    samples: HashMap<usize, u32>,
+    queue: Vec<(u32, Wanted)>,
+}
+
+struct Jit {
+    isa: OwnedTargetIsa,
+    step: StepFn,
+    mode: Mode,
+    hot: Mutex<Hot>,
+    arrived: Condvar,
+    /// Kept for as long as the engine: every entry into machine code goes through it.
+    _trampoline: CodeMemory,
+    functions: AtomicU64,
+    code_bytes: AtomicU64,
+    compile_us: AtomicU64,
+    dump: Option<Mutex<std::fs::File>>,
+}
+
+static JIT: OnceLock<Jit> = OnceLock::new();
+
+/// Why there is no native engine.
+#[derive(Debug)]
+pub struct Unavailable(pub String);
+
+/// Sets the native engine up and starts its compiling thread. Before the machine starts.
+///
+/// # Errors
+/// When the processor or the operating system does not allow it.
+pub fn start(vm: &'static Vm, step: StepFn, mode: Mode, perf_map: bool) -> Result<(), Unavailable> {
+    let because = |what: &str, error: &dyn std::fmt::Display| Unavailable(format!("{what}: {error}"));
+    let mut flags = settings::builder();
+    for (name, value) in [("opt_level", "speed"), ("preserve_frame_pointers", "true"), ("enable_verifier", if cfg!(debug_assertions) { "true" } else { "false" }), ("unwind_info", "false")] {
+        flags.set(name, value).map_err(|error| because(name, &error))?;
+    }
+    let isa = cranelift_native::builder()
+        .map_err(|error| because("this processor", &error))?
+        .finish(settings::Flags::new(flags))
+        .map_err(|error| because("code generator", &error))?;
+    let trampoline = compile_trampoline(&isa).map_err(|error| because("trampoline", &error))?;
+    let trampoline = CodeMemory::new(&trampoline).map_err(|error| because("executable memory", &error))?;
+    // SAFETY: the trampoline was compiled with this signature.
+    let enter: EnterFn = unsafe { std::mem::transmute::<*const u8, EnterFn>(trampoline.address() as *const u8) };
+    let dump = if perf_map {
+        let path = format!("/tmp/perf-{}.map", std::process::id());
+        Some(Mutex::new(std::fs::File::create(&path).map_err(|error| because(&path, &error))?))
+    } else {
+        None
+    };
+    let jit = Jit {
+        isa,
+        step,
+        mode,
+        hot: Mutex::default(),
+        arrived: Condvar::new(),
+        _trampoline: trampoline,
+        functions: AtomicU64::new(0),
+        code_bytes: AtomicU64::new(0),
+        compile_us: AtomicU64::new(0),
+        dump,
+    };
+    assert!(JIT.set(jit).is_ok(), "the native engine is started once");
+    let native = Native { enter, sample, loaded };
+    assert!(vm.native.set(native).is_ok(), "a machine has one native engine");
+    std::thread::Builder::new().name("compiler".to_owned()).spawn(compile_hot).map_err(|error| because("compiling thread", &error))?;
+    Ok(())
+}
+
+/// What the engine has done so far, if there is one.
+pub fn counts() -> Option<Counts> {
+    JIT.get().map(|jit| Counts {
+        functions: jit.functions.load(Ordering::Relaxed),
+        code_bytes: jit.code_bytes.load(Ordering::Relaxed),
+        compile_us: jit.compile_us.load(Ordering::Relaxed),
+    })
+}
+
+/// `extern "C"` outside, the convention of pieces inside.
+fn compile_trampoline(isa: &OwnedTargetIsa) -> Result<Vec<u8>, String> {
+    let mut signature = Signature::new(CallConv::SystemV);
+    signature.params.extend([AbiParam::new(types::I64); 2]);
+    signature.returns.push(AbiParam::new(types::I64));
+    let mut context = Context::for_function(Function::with_name_signature(UserFuncName::default(), signature));
+    let mut function_context = FunctionBuilderContext::new();
+    let mut b = FunctionBuilder::new(&mut context.func, &mut function_context);
+    let block = b.create_block();
+    b.append_block_params_for_function_params(block);
+    b.switch_to_block(block);
+    let (registers, code) = (b.block_params(block)[0], b.block_params(block)[1]);
+    let mut load = |offset: i32| b.ins().load(types::I64, MemFlags::trusted(), registers, offset);
+    let arguments = [registers, load(layout::STOP), load(layout::TOP), load(layout::REDUCTIONS), load(layout::x(0)), load(layout::x(1))];
+    let piece = b.import_signature(translate::piece_signature());
+    let call = b.ins().call_indirect(piece, code, &arguments);
+    let exit = b.inst_results(call)[0];
+    b.ins().return_(&[exit]);
+    b.seal_all_blocks();
+    b.finalize(isa.frontend_config());
+    let compiled = context.compile(isa.as_ref(), &mut ControlPlane::default()).map_err(|error| format!("{error:?}"))?;
+    Ok(compiled.code_buffer().to_vec())
+}
+
+/// Counts one sighting of the function that `ip` is in.
+fn sample(vm: &'static Vm, ip: *const Instr) {
+    let Some(jit) = JIT.get() else { return };
+    let Mode::Tiered { samples: enough } = jit.mode else { return };
+    let Some(module) = vm.code.module_at(ip as usize) else { return };
+    let number = ((ip as usize - module.range().start) / size_of::<Instr>()) as u32;
+    let after = module.code.functions.partition_point(|function| function.start <= number);
+    let Some(function) = after.checked_sub(1) else { return };
+    let cell = &raw const module.code.code()[module.code.functions[function].entry as usize];
+    // SAFETY: an entry is a cell.
+    if unsafe { cell_code(cell) } != 0 {
+        return;
+    }
+    let mut hot = jit.hot.lock();
+    let count = hot.samples.entry(cell as usize).or_insert(0);
+    *count += 1;
+    if *count == enough {
+        let count = *count;
+        hot.queue.push((count, Wanted { module, function }));
+        drop(hot);
+        jit.arrived.notify_one();
+    }
+}
+
+/// A module is about to be put in place.
+fn loaded(_vm: &'static Vm, module: &ModuleCode) {
+    let Some(jit) = JIT.get() else { return };
+    if jit.mode == Mode::Eager {
+        for function in 0..module.code.functions.len() {
+            jit.install(module, function);
+        }
+    }
+}
+
+/// The compiling thread.
+fn compile_hot() {
+    let jit = JIT.get().expect("set before the thread starts");
+    loop {
+        let wanted = {
+            let mut hot = jit.hot.lock();
+            loop {
+                // The hottest first: counts go on while a function waits.
+                let hottest = (0..hot.queue.len()).max_by_key(|&at| hot.queue[at].0);
+                match hottest {
+                    Some(at) => break hot.queue.swap_remove(at).1,
+                    None => jit.arrived.wait(&mut hot),
+                }
+            }
+        };
+        jit.install(&wanted.module, wanted.function);
+    }
+}
+
+impl Jit {
+    /// Compiles a function and hangs the code on its cells. A function that cannot be compiled stays as it is.
+    fn install(&self, module: &ModuleCode, function: usize) {
+        let started = Instant::now();
+        match self.compile(module, function) {
+            Ok(Some((memory, cells))) => {
+                for &(cell, offset) in &cells {
+                    let cell = &raw const module.code.code()[cell as usize];
+                    // SAFETY: a cell of the module, which keeps the code for as long as it lives.
+                    unsafe { set_cell_code(cell, memory.address() + offset) };
+                }
+                module.native.lock().push(Box::new(memory));
+                self.functions.fetch_add(1, Ordering::Relaxed);
+            }
+            Ok(None) => {}
+            Err(error) => debug_assert!(false, "{}: {error}", module.code.functions[function].name),
+        }
+        self.compile_us.fetch_add(started.elapsed().as_micros() as u64, Ordering::Relaxed);
+    }
+
+    /// The machine code of a function: for each of its cells, where its piece begins.
+    #[allow(clippy::type_complexity, reason = "used once")]
+    fn compile(&self, module: &ModuleCode, number: usize) -> Result<Option<(CodeMemory, Vec<(u32, u64)>)>, String> {
+        let code = module.code.code();
+        let functions = &module.code.functions;
+        let function = functions[number];
+        let end = functions.get(number + 1).map_or(code.len() as u32, |next| next.start);
+        if (end - function.start) as usize > PIECE_INSTRUCTIONS_MAX {
+            return Ok(None);
+        }
+        let flow = analysis::Flow::of(code, function.start, end, function.arity as usize);
+        let source = Source { code, flow: &flow, entry: function.entry, step: self.step, stress: cfg!(feature = "stress") };
+        let mut bytes: Vec<u8> = Vec::new();
+        let mut cells = Vec::new();
+        for at in function.start..end {
+            if !matches!(code[at as usize], Instr::Cell { .. }) || at + 1 >= end {
+                continue;
+            }
+            let live = if at == function.entry { function.arity as usize } else { 1 };
+            let piece = self.compile_piece(&source, Start { at: at + 1, live })?;
+            bytes.resize(bytes.len().next_multiple_of(16), 0xcc);
+            cells.push((at, bytes.len() as u64));
+            bytes.extend_from_slice(&piece);
+        }
+        let memory = CodeMemory::new(&bytes).map_err(|error| error.to_string())?;
+        self.code_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        if let Some(dump) = &self.dump {
+            use std::io::Write;
+            let mut dump = dump.lock();
+            for (index, &(cell, offset)) in cells.iter().enumerate() {
+                let until = cells.get(index + 1).map_or(bytes.len() as u64, |next| next.1);
+                // A map that cannot be written is a map that lacks a line.
+                let _ = writeln!(dump, "{:x} {:x} {}:{}/{}+{}", memory.address() + offset, until - offset, module.name, function.name, function.arity, cell - function.entry);
+            }
+        }
+        Ok(Some((memory, cells)))
+    }
+
+    fn compile_piece(&self, source: &Source<'_>, start: Start) -> Result<Vec<u8>, String> {
+        let mut context = Context::for_function(Function::with_name_signature(UserFuncName::default(), translate::piece_signature()));
+        let mut function_context = FunctionBuilderContext::new();
+        let builder = FunctionBuilder::new(&mut context.func, &mut function_context);
+        translate::translate(builder, source, start, self.isa.frontend_config());
+        let compiled = context.compile(self.isa.as_ref(), &mut ControlPlane::default()).map_err(|error| format!("{:?}", error.inner))?;
+        if !compiled.buffer.relocs().is_empty() {
+            return Err(format!("relocations: {:?}", compiled.buffer.relocs()));
+        }
+        Ok(compiled.code_buffer().to_vec())
+    }
+}
