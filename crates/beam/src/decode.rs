@@ -145,18 +145,11 @@ pub(crate) fn decode(reader: &mut Reader<'_>, sizes: &TableSizes) -> Result<Vec<
             return Err(reader.error_at(offset, Problem::UnknownOpcode(number)));
         };
         if let Some(release) = opcode.last_release() {
-            let problem = Problem::Obsolete {
-                name: opcode.name(),
-                release,
-            };
+            let problem = Problem::Obsolete { name: opcode.name(), release };
             return Err(reader.error_at(offset, problem));
         }
         let args = decode_args(reader, sizes, opcode.arity())?;
-        ops.push(Op {
-            opcode,
-            args,
-            offset: offset as u32,
-        });
+        ops.push(Op { opcode, args, offset: offset as u32 });
         if opcode == Opcode::IntCodeEnd {
             return Ok(ops);
         }
@@ -164,11 +157,7 @@ pub(crate) fn decode(reader: &mut Reader<'_>, sizes: &TableSizes) -> Result<Vec<
 }
 
 #[inline]
-fn decode_args(
-    reader: &mut Reader<'_>,
-    sizes: &TableSizes,
-    arity: usize,
-) -> Result<Args, BeamError> {
+fn decode_args(reader: &mut Reader<'_>, sizes: &TableSizes, arity: usize) -> Result<Args, BeamError> {
     if arity <= INLINE_ARGS {
         let mut args = [Operand::Nil, Operand::Nil, Operand::Nil];
         for arg in &mut args[..arity] {
@@ -230,12 +219,7 @@ fn element(reader: &mut Reader<'_>, sizes: &TableSizes) -> Result<Operand, BeamE
 }
 
 #[inline]
-fn simple(
-    reader: &mut Reader<'_>,
-    sizes: &TableSizes,
-    start: usize,
-    first: u8,
-) -> Result<Operand, BeamError> {
+fn simple(reader: &mut Reader<'_>, sizes: &TableSizes, start: usize, first: u8) -> Result<Operand, BeamError> {
     let tag = first & 7;
     if tag == tag::INTEGER {
         return integer(reader, first);
@@ -248,20 +232,13 @@ fn simple(
         tag::X => register(reader, start, "X register", value).map(Operand::X),
         tag::Y => register(reader, start, "Y register", value).map(Operand::Y),
         tag::LABEL if value == 0 => Ok(Operand::Label(0)),
-        tag::LABEL => {
-            index(reader, start, "label", value, sizes.labels as usize).map(Operand::Label)
-        }
+        tag::LABEL => index(reader, start, "label", value, sizes.labels as usize).map(Operand::Label),
         // The tag that is left stands for a character.
         _ => Ok(Operand::Char(value)),
     }
 }
 
-fn extended_simple(
-    reader: &mut Reader<'_>,
-    sizes: &TableSizes,
-    start: usize,
-    kind: u64,
-) -> Result<Operand, BeamError> {
+fn extended_simple(reader: &mut Reader<'_>, sizes: &TableSizes, start: usize, kind: u64) -> Result<Operand, BeamError> {
     match kind {
         extended::FLOAT_REGISTER => {
             let number = unsigned(reader)?;
@@ -277,11 +254,7 @@ fn extended_simple(
 }
 
 /// A register and its type. Without a type table (it may have been stripped) the type is dropped.
-fn typed_register(
-    reader: &mut Reader<'_>,
-    sizes: &TableSizes,
-    start: usize,
-) -> Result<Operand, BeamError> {
+fn typed_register(reader: &mut Reader<'_>, sizes: &TableSizes, start: usize) -> Result<Operand, BeamError> {
     let first = reader.u8()?;
     let number = unsigned_value(reader, first)?;
     let type_index = unsigned(reader)?;
@@ -289,29 +262,15 @@ fn typed_register(
         tag::X => true,
         tag::Y => false,
         tag => {
-            return Err(reader.error_at(
-                start,
-                Problem::UnexpectedTag {
-                    expected: "a register",
-                    tag,
-                },
-            ));
+            return Err(reader.error_at(start, Problem::UnexpectedTag { expected: "a register", tag }));
         }
     };
     let number = register(reader, start, "register", number)?;
     if sizes.types == 0 {
-        return Ok(if is_x {
-            Operand::X(number)
-        } else {
-            Operand::Y(number)
-        });
+        return Ok(if is_x { Operand::X(number) } else { Operand::Y(number) });
     }
     let type_index = index(reader, start, "type", type_index, sizes.types)?;
-    Ok(if is_x {
-        Operand::TypedX(number, type_index)
-    } else {
-        Operand::TypedY(number, type_index)
-    })
+    Ok(if is_x { Operand::TypedX(number, type_index) } else { Operand::TypedY(number, type_index) })
 }
 
 fn list(reader: &mut Reader<'_>, sizes: &TableSizes) -> Result<Operand, BeamError> {
@@ -333,11 +292,7 @@ fn alloc_list(reader: &mut Reader<'_>) -> Result<Operand, BeamError> {
             1 => AllocKind::Floats,
             2 => AllocKind::Funs,
             value => {
-                let problem = Problem::OutOfRange {
-                    what: "allocation kind",
-                    value,
-                    limit: 2,
-                };
+                let problem = Problem::OutOfRange { what: "allocation kind", value, limit: 2 };
                 return Err(reader.error_at(start, problem));
             }
         };
@@ -347,11 +302,7 @@ fn alloc_list(reader: &mut Reader<'_>) -> Result<Operand, BeamError> {
 }
 
 /// A count of things that take at least `bytes_each`.
-fn counted(
-    reader: &mut Reader<'_>,
-    what: &'static str,
-    bytes_each: usize,
-) -> Result<usize, BeamError> {
+fn counted(reader: &mut Reader<'_>, what: &'static str, bytes_each: usize) -> Result<usize, BeamError> {
     let start = reader.position();
     let count = unsigned(reader)?;
     let left = reader.left();
@@ -361,25 +312,14 @@ fn counted(
     Ok(count as usize)
 }
 
-fn index(
-    reader: &Reader<'_>,
-    start: usize,
-    what: &'static str,
-    value: u64,
-    count: usize,
-) -> Result<u32, BeamError> {
+fn index(reader: &Reader<'_>, start: usize, what: &'static str, value: u64, count: usize) -> Result<u32, BeamError> {
     match u32::try_from(value) {
         Ok(index) if (index as usize) < count => Ok(index),
         _ => Err(reader.error_at(start, Problem::NoSuchIndex { what, value, count })),
     }
 }
 
-fn register(
-    reader: &Reader<'_>,
-    start: usize,
-    what: &'static str,
-    value: u64,
-) -> Result<u16, BeamError> {
+fn register(reader: &Reader<'_>, start: usize, what: &'static str, value: u64) -> Result<u16, BeamError> {
     if value < REGISTERS_MAX {
         return Ok(value as u16);
     }
@@ -392,10 +332,7 @@ pub(crate) fn unsigned(reader: &mut Reader<'_>) -> Result<u64, BeamError> {
     let start = reader.position();
     let first = reader.u8()?;
     if first & 7 != tag::UNSIGNED {
-        let problem = Problem::UnexpectedTag {
-            expected: "an unsigned number",
-            tag: first & 7,
-        };
+        let problem = Problem::UnexpectedTag { expected: "an unsigned number", tag: first & 7 };
         return Err(reader.error_at(start, problem));
     }
     unsigned_value(reader, first)
@@ -416,9 +353,7 @@ pub(crate) fn unsigned_value(reader: &mut Reader<'_>, first: u8) -> Result<u64, 
     if bytes.len() - skip > 8 {
         return Err(reader.error_at(start, Problem::ValueTooLarge));
     }
-    Ok(bytes[skip..]
-        .iter()
-        .fold(0, |value, byte| value << 8 | u64::from(*byte)))
+    Ok(bytes[skip..].iter().fold(0, |value, byte| value << 8 | u64::from(*byte)))
 }
 
 /// The value of an integer operand, whose first byte has been read.
@@ -437,9 +372,7 @@ fn integer(reader: &mut Reader<'_>, first: u8) -> Result<Operand, BeamError> {
         return Ok(Operand::BigInt(bytes.into()));
     }
     let sign = if bytes[0] & 0x80 == 0 { 0 } else { -1 };
-    Ok(Operand::Int(bytes.iter().fold(sign, |value: i64, byte| {
-        value << 8 | i64::from(*byte)
-    })))
+    Ok(Operand::Int(bytes.iter().fold(sign, |value: i64, byte| value << 8 | i64::from(*byte))))
 }
 
 /// The bytes of a value of two bytes or more.
@@ -447,9 +380,7 @@ fn long_value<'a>(reader: &mut Reader<'a>, first: u8) -> Result<&'a [u8], BeamEr
     let count = match first >> 5 {
         7 => {
             let more = unsigned(reader)?;
-            usize::try_from(more)
-                .unwrap_or(usize::MAX)
-                .saturating_add(9)
+            usize::try_from(more).unwrap_or(usize::MAX).saturating_add(9)
         }
         short => usize::from(short) + 2,
     };

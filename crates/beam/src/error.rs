@@ -23,18 +23,11 @@ impl BeamError {
 
     /// A guard instruction that calls a function which is not a guard built-in.
     pub fn missing_guard_bif(module: &str, function: &str, arity: u32, offset: u32) -> BeamError {
-        BeamError::instruction(
-            offset,
-            Problem::NoGuardBif(format!("{module}:{function}/{arity}")),
-        )
+        BeamError::instruction(offset, Problem::NoGuardBif(format!("{module}:{function}/{arity}")))
     }
 
     fn instruction(offset: u32, problem: Problem) -> BeamError {
-        BeamError {
-            place: Place::Instructions,
-            offset: offset as usize,
-            problem,
-        }
+        BeamError { place: Place::Instructions, offset: offset as usize, problem }
     }
 }
 
@@ -78,25 +71,13 @@ pub enum Problem {
     #[error("{wanted} bytes needed, {left} left")]
     Truncated { wanted: usize, left: usize },
     #[error("{count} {what} cannot fit into the {left} bytes left")]
-    ImpossibleCount {
-        what: &'static str,
-        count: u64,
-        left: usize,
-    },
+    ImpossibleCount { what: &'static str, count: u64, left: usize },
     #[error("{left} bytes left over at the end")]
     Trailing { left: usize },
     #[error("{what} {value} is out of range, the limit is {limit}")]
-    OutOfRange {
-        what: &'static str,
-        value: u64,
-        limit: u64,
-    },
+    OutOfRange { what: &'static str, value: u64, limit: u64 },
     #[error("{what} {value} does not exist, there are {count}")]
-    NoSuchIndex {
-        what: &'static str,
-        value: u64,
-        count: usize,
-    },
+    NoSuchIndex { what: &'static str, value: u64, count: usize },
     #[error("{0} is not valid UTF-8")]
     InvalidUtf8(&'static str),
     #[error("the text of an atom has more than 255 characters")]
@@ -115,19 +96,12 @@ pub enum Problem {
     EmptyType,
     #[error("code of format {0}, only format 0 is known")]
     CodeFormat(u32),
-    #[error(
-        "the code uses instructions up to {wanted}, this runtime knows {known}: it was compiled for a newer OTP"
-    )]
+    #[error("the code uses instructions up to {wanted}, this runtime knows {known}: it was compiled for a newer OTP")]
     TooNew { wanted: u32, known: u8 },
     #[error("unknown instruction {0}")]
     UnknownOpcode(u8),
-    #[error(
-        "instruction {name} was last emitted by the compiler of {release}; compile the module again"
-    )]
-    Obsolete {
-        name: &'static str,
-        release: &'static str,
-    },
+    #[error("instruction {name} was last emitted by the compiler of {release}; compile the module again")]
+    Obsolete { name: &'static str, release: &'static str },
     #[error("the code does not end with int_code_end")]
     NoCodeEnd,
     #[error("instruction {0} is not supported")]

@@ -175,9 +175,7 @@ impl BeamFile {
             (None, None) => return Err(missing(b"AtU8")),
         };
         let literals = match chunks.lit_t {
-            Some(data) => {
-                tables::literals(&mut chunk_reader(b"LitT", data), DECOMPRESSED_BYTES_MAX)?
-            }
+            Some(data) => tables::literals(&mut chunk_reader(b"LitT", data), DECOMPRESSED_BYTES_MAX)?,
             None => Vec::new(),
         };
         let types = optional(b"Type", chunks.types, tables::types)?;
@@ -186,9 +184,7 @@ impl BeamFile {
         let code = read_code(data, atoms.len(), literals.len(), types.len())?;
 
         let functions = |id, data| match data {
-            Some(data) => {
-                tables::functions(&mut chunk_reader(id, data), atoms.len(), code.label_count)
-            }
+            Some(data) => tables::functions(&mut chunk_reader(id, data), atoms.len(), code.label_count),
             None => Ok(Vec::new()),
         };
         let exports = functions(b"ExpT", Some(chunks.exp_t.ok_or_else(|| missing(b"ExpT"))?))?;
@@ -196,11 +192,7 @@ impl BeamFile {
         let data = chunks.imp_t.ok_or_else(|| missing(b"ImpT"))?;
         let imports = tables::imports(&mut chunk_reader(b"ImpT", data), atoms.len())?;
         let lambdas = match chunks.fun_t {
-            Some(data) => tables::lambdas(
-                &mut chunk_reader(b"FunT", data),
-                atoms.len(),
-                code.label_count,
-            )?,
+            Some(data) => tables::lambdas(&mut chunk_reader(b"FunT", data), atoms.len(), code.label_count)?,
             None => Vec::new(),
         };
 
@@ -229,30 +221,18 @@ impl BeamFile {
 }
 
 fn file_error(offset: usize, problem: Problem) -> BeamError {
-    BeamError {
-        place: Place::File,
-        offset,
-        problem,
-    }
+    BeamError { place: Place::File, offset, problem }
 }
 
 fn missing(id: &[u8; 4]) -> BeamError {
-    BeamError {
-        place: Place::Chunk(*id),
-        offset: 0,
-        problem: Problem::MissingChunk,
-    }
+    BeamError { place: Place::Chunk(*id), offset: 0, problem: Problem::MissingChunk }
 }
 
 fn chunk_reader<'a>(id: &[u8; 4], data: &'a [u8]) -> Reader<'a> {
     Reader::new(data, Place::Chunk(*id))
 }
 
-fn optional<T: Default>(
-    id: &[u8; 4],
-    data: Option<&[u8]>,
-    read: impl FnOnce(&mut Reader<'_>) -> Result<T, BeamError>,
-) -> Result<T, BeamError> {
+fn optional<T: Default>(id: &[u8; 4], data: Option<&[u8]>, read: impl FnOnce(&mut Reader<'_>) -> Result<T, BeamError>) -> Result<T, BeamError> {
     match data {
         Some(data) if !data.is_empty() => read(&mut chunk_reader(id, data)),
         _ => Ok(T::default()),
@@ -265,18 +245,12 @@ fn decompressed(bytes: &[u8]) -> Result<Cow<'_, [u8]>, BeamError> {
         return Ok(Cow::Borrowed(bytes));
     }
     let mut contents = Vec::new();
-    let mut decoder =
-        flate2::read::MultiGzDecoder::new(bytes).take(DECOMPRESSED_BYTES_MAX as u64 + 1);
+    let mut decoder = flate2::read::MultiGzDecoder::new(bytes).take(DECOMPRESSED_BYTES_MAX as u64 + 1);
     if decoder.read_to_end(&mut contents).is_err() {
         return Err(file_error(0, Problem::CorruptCompression));
     }
     if contents.len() > DECOMPRESSED_BYTES_MAX {
-        return Err(file_error(
-            0,
-            Problem::TooLarge {
-                limit: DECOMPRESSED_BYTES_MAX,
-            },
-        ));
+        return Err(file_error(0, Problem::TooLarge { limit: DECOMPRESSED_BYTES_MAX }));
     }
     Ok(Cow::Owned(contents))
 }
@@ -287,20 +261,14 @@ type ChunkIndex = Vec<([u8; 4], Range<usize>)>;
 fn read_chunks(bytes: &[u8]) -> Result<(Chunks<'_>, ChunkIndex), BeamError> {
     let mut reader = Reader::new(bytes, Place::File);
     if !bytes.starts_with(b"FOR1") {
-        return Err(file_error(
-            0,
-            Problem::NotBeam("it does not begin with FOR1"),
-        ));
+        return Err(file_error(0, Problem::NotBeam("it does not begin with FOR1")));
     }
     reader.bytes(4)?;
     let size = reader.u32()? as usize;
     let start = reader.position();
     let form = reader.bytes(size)?;
     if !form.starts_with(b"BEAM") {
-        return Err(file_error(
-            start,
-            Problem::NotBeam("the container is not of type BEAM"),
-        ));
+        return Err(file_error(start, Problem::NotBeam("the container is not of type BEAM")));
     }
 
     let mut reader = Reader::new(&bytes[..start + size], Place::File);
@@ -320,11 +288,7 @@ fn read_chunks(bytes: &[u8]) -> Result<(Chunks<'_>, ChunkIndex), BeamError> {
             && slot.replace(data).is_some()
         {
             let place = Place::Chunk(id);
-            return Err(BeamError {
-                place,
-                offset: header,
-                problem: Problem::DuplicateChunk,
-            });
+            return Err(BeamError { place, offset: header, problem: Problem::DuplicateChunk });
         }
     }
     Ok((chunks, index))
@@ -343,13 +307,7 @@ fn read_code(data: &[u8], atoms: usize, literals: usize, types: usize) -> Result
     }
     let wanted = header.u32()?;
     if wanted > u32::from(OPCODE_MAX) {
-        return Err(reader.error_at(
-            start + 4,
-            Problem::TooNew {
-                wanted,
-                known: OPCODE_MAX,
-            },
-        ));
+        return Err(reader.error_at(start + 4, Problem::TooNew { wanted, known: OPCODE_MAX }));
     }
     let label_count = header.u32()?;
     let function_count = header.u32()?;
@@ -362,19 +320,10 @@ fn read_code(data: &[u8], atoms: usize, literals: usize, types: usize) -> Result
         }
     }
 
-    let sizes = TableSizes {
-        atoms,
-        literals,
-        types,
-        labels: label_count,
-    };
+    let sizes = TableSizes { atoms, literals, types, labels: label_count };
     let mut reader = Reader::new(instructions, Place::Instructions);
     let ops = decode::decode(&mut reader, &sizes)?;
-    Ok(Code {
-        ops,
-        label_count,
-        function_count,
-    })
+    Ok(Code { ops, label_count, function_count })
 }
 
 /// OTP's identity of a module: the chunks that decide what it does, in this order. The obsolete

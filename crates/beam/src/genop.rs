@@ -222,10 +222,7 @@ opcodes! {
 const _: () = {
     let mut index = 0;
     while index < OPCODES.len() {
-        assert!(
-            OPCODES[index] as usize == index + 1,
-            "opcode numbers must be consecutive from 1"
-        );
+        assert!(OPCODES[index] as usize == index + 1, "opcode numbers must be consecutive from 1");
         index += 1;
     }
 };
@@ -273,13 +270,7 @@ mod tests {
         assert_eq!(OPCODE_MAX, 184);
         assert_eq!(Opcode::from_number(0), None);
         assert_eq!(Opcode::from_number(185), None);
-        for (number, name, arity) in [
-            (1, "label", 1),
-            (64, "move", 2),
-            (134, "bs_append", 8),
-            (177, "bs_create_bin", 6),
-            (181, "update_record", 5),
-        ] {
+        for (number, name, arity) in [(1, "label", 1), (64, "move", 2), (134, "bs_append", 8), (177, "bs_create_bin", 6), (181, "update_record", 5)] {
             let opcode = Opcode::from_number(number).unwrap();
             assert_eq!((opcode.name(), opcode.arity()), (name, arity));
         }

@@ -264,69 +264,165 @@ pub enum Utf {
 #[derive(Clone, Copy, Debug)]
 pub enum Instr {
     /// Raise `function_clause` for function number `function` of the module.
-    FuncInfo { function: u32 },
+    FuncInfo {
+        function: u32,
+    },
     /// A code cell: a function's entry or a return point; `native` is its machine code, 0 while there is none.
-    Cell { native: u64 },
+    Cell {
+        native: u64,
+    },
     /// Nothing.
     Nop,
 
     /// R\[to\] := R\[from\]
-    MoveXX { from: u16, to: u16 },
+    MoveXX {
+        from: u16,
+        to: u16,
+    },
     /// Y\[to\] := R\[from\]
-    MoveXY { from: u16, to: u16 },
+    MoveXY {
+        from: u16,
+        to: u16,
+    },
     /// R\[to\] := Y\[from\]
-    MoveYX { from: u16, to: u16 },
+    MoveYX {
+        from: u16,
+        to: u16,
+    },
     /// R\[to\] := value
-    MoveKX { to: u16, value: Term },
+    MoveKX {
+        to: u16,
+        value: Term,
+    },
     /// dst := src
-    Move { src: Src, dst: Dst },
+    Move {
+        src: Src,
+        dst: Dst,
+    },
     /// R\[to1\] := R\[from1\]; R\[to2\] := R\[from2\]
-    MoveXX2 { from1: u16, to1: u16, from2: u16, to2: u16 },
+    MoveXX2 {
+        from1: u16,
+        to1: u16,
+        from2: u16,
+        to2: u16,
+    },
     /// Y\[to1\] := R\[from1\]; Y\[to2\] := R\[from2\]
-    MoveXY2 { from1: u16, to1: u16, from2: u16, to2: u16 },
+    MoveXY2 {
+        from1: u16,
+        to1: u16,
+        from2: u16,
+        to2: u16,
+    },
     /// R\[to1\] := Y\[from1\]; R\[to2\] := Y\[from2\]
-    MoveYX2 { from1: u16, to1: u16, from2: u16, to2: u16 },
+    MoveYX2 {
+        from1: u16,
+        to1: u16,
+        from2: u16,
+        to2: u16,
+    },
     /// a, b := b, a
-    Swap { a: Dst, b: Dst },
+    Swap {
+        a: Dst,
+        b: Dst,
+    },
     /// Y\[y\] := nil for each
-    InitY { registers: Table<Box<[u16]>> },
+    InitY {
+        registers: Table<Box<[u16]>>,
+    },
 
     /// Push a frame of `frame` words; then room for `heap` words, with R\[0..live\] alive
-    Allocate { frame: u16, live: u16, heap: u32 },
+    Allocate {
+        frame: u16,
+        live: u16,
+        heap: u32,
+    },
     /// Pop `frame` words
-    Deallocate { frame: u16 },
+    Deallocate {
+        frame: u16,
+    },
     /// Drop the lowest `words` of the frame
-    Trim { words: u16 },
+    Trim {
+        words: u16,
+    },
     /// Room for `words` on the heap, with R\[0..live\] alive
-    TestHeap { live: u16, words: u32 },
+    TestHeap {
+        live: u16,
+        words: u32,
+    },
 
     /// Push the return cell, go to a function of this module
-    Call { arity: u16, target: i32 },
+    Call {
+        arity: u16,
+        target: i32,
+    },
     /// Pop the frame and the call's own return address stays
-    CallLast { arity: u16, frame: u16, target: i32 },
-    CallOnly { arity: u16, target: i32 },
-    CallExt { arity: u16, export: ExportPtr },
-    CallExtLast { arity: u16, frame: u16, export: ExportPtr },
-    CallExtOnly { arity: u16, export: ExportPtr },
+    CallLast {
+        arity: u16,
+        frame: u16,
+        target: i32,
+    },
+    CallOnly {
+        arity: u16,
+        target: i32,
+    },
+    CallExt {
+        arity: u16,
+        export: ExportPtr,
+    },
+    CallExtLast {
+        arity: u16,
+        frame: u16,
+        export: ExportPtr,
+    },
+    CallExtOnly {
+        arity: u16,
+        export: ExportPtr,
+    },
     /// R\[0\] := built-in(R\[0..arity\]); stands where a call stands: everything but R\[0\] is dead after it
-    CallBif { arity: u16, bif: u16 },
+    CallBif {
+        arity: u16,
+        bif: u16,
+    },
     /// The same, then pop the frame and return
-    CallBifLast { arity: u16, frame: u16, bif: u16 },
+    CallBifLast {
+        arity: u16,
+        frame: u16,
+        bif: u16,
+    },
     /// The same, then return
-    CallBifOnly { arity: u16, bif: u16 },
+    CallBifOnly {
+        arity: u16,
+        bif: u16,
+    },
     /// The body of a function that is a built-in
-    BifBody { arity: u16, bif: u16, function: u32 },
+    BifBody {
+        arity: u16,
+        bif: u16,
+        function: u32,
+    },
     /// Module and function in R\[arity\], R\[arity + 1\]
-    Apply { arity: u16 },
-    ApplyLast { arity: u16, frame: u16 },
+    Apply {
+        arity: u16,
+    },
+    ApplyLast {
+        arity: u16,
+        frame: u16,
+    },
     /// Fun in R\[arity\]
-    CallFun { arity: u16 },
+    CallFun {
+        arity: u16,
+    },
     /// Fun in src
-    CallFun2 { arity: u16, fun: Src },
+    CallFun2 {
+        arity: u16,
+        fun: Src,
+    },
     /// Pop the return address, go there
     Return,
     /// Go to the error handler for an export that has no code
-    CallErrorHandler { export: ExportPtr },
+    CallErrorHandler {
+        export: ExportPtr,
+    },
     /// The end of a process's first function
     ProcessEnd,
     /// R\[0\]:R\[1\] applied to the list R\[2\], as a tail call
@@ -337,163 +433,550 @@ pub enum Instr {
     ApplyFunArgs,
 
     /// ->target
-    Jump { target: i32 },
-    SelectVal { src: Src, select: Table<Select> },
-    SelectArity { src: Src, select: Table<Select> },
+    Jump {
+        target: i32,
+    },
+    SelectVal {
+        src: Src,
+        select: Table<Select>,
+    },
+    SelectArity {
+        src: Src,
+        select: Table<Select>,
+    },
 
     /// ->fail unless src is …
-    IsInteger { src: Src, fail: i32 },
-    IsFloat { src: Src, fail: i32 },
-    IsNumber { src: Src, fail: i32 },
-    IsAtom { src: Src, fail: i32 },
-    IsPid { src: Src, fail: i32 },
-    IsReference { src: Src, fail: i32 },
-    IsPort { src: Src, fail: i32 },
-    IsNil { src: Src, fail: i32 },
-    IsBinary { src: Src, fail: i32 },
-    IsBitstring { src: Src, fail: i32 },
-    IsList { src: Src, fail: i32 },
-    IsCons { src: Src, fail: i32 },
-    IsConsX { x: u16, fail: i32 },
-    IsNilX { x: u16, fail: i32 },
+    IsInteger {
+        src: Src,
+        fail: i32,
+    },
+    IsFloat {
+        src: Src,
+        fail: i32,
+    },
+    IsNumber {
+        src: Src,
+        fail: i32,
+    },
+    IsAtom {
+        src: Src,
+        fail: i32,
+    },
+    IsPid {
+        src: Src,
+        fail: i32,
+    },
+    IsReference {
+        src: Src,
+        fail: i32,
+    },
+    IsPort {
+        src: Src,
+        fail: i32,
+    },
+    IsNil {
+        src: Src,
+        fail: i32,
+    },
+    IsBinary {
+        src: Src,
+        fail: i32,
+    },
+    IsBitstring {
+        src: Src,
+        fail: i32,
+    },
+    IsList {
+        src: Src,
+        fail: i32,
+    },
+    IsCons {
+        src: Src,
+        fail: i32,
+    },
+    IsConsX {
+        x: u16,
+        fail: i32,
+    },
+    IsNilX {
+        x: u16,
+        fail: i32,
+    },
     /// ->fail unless R\[x\] is a list cell; else dst1, dst2 := its head and tail
-    IsConsGetListX { x: u16, head: Dst, tail: Dst, fail: i32 },
-    IsTuple { src: Src, fail: i32 },
-    IsTupleOf { src: Src, arity: u32, fail: i32 },
+    IsConsGetListX {
+        x: u16,
+        head: Dst,
+        tail: Dst,
+        fail: i32,
+    },
+    IsTuple {
+        src: Src,
+        fail: i32,
+    },
+    IsTupleOf {
+        src: Src,
+        arity: u32,
+        fail: i32,
+    },
     /// A tuple of that arity whose first element is the constant `tag`
-    IsTaggedTuple { src: Src, arity: u16, tag: Src, fail: i32 },
+    IsTaggedTuple {
+        src: Src,
+        arity: u16,
+        tag: Src,
+        fail: i32,
+    },
     /// The size of what is known to be a tuple
-    TestArity { src: Src, arity: u32, fail: i32 },
-    IsMap { src: Src, fail: i32 },
-    IsBoolean { src: Src, fail: i32 },
-    IsFunction { src: Src, fail: i32 },
-    IsFunctionOf { src: Src, arity: Src, fail: i32 },
+    TestArity {
+        src: Src,
+        arity: u32,
+        fail: i32,
+    },
+    IsMap {
+        src: Src,
+        fail: i32,
+    },
+    IsBoolean {
+        src: Src,
+        fail: i32,
+    },
+    IsFunction {
+        src: Src,
+        fail: i32,
+    },
+    IsFunctionOf {
+        src: Src,
+        arity: Src,
+        fail: i32,
+    },
     /// ->fail unless a < b
-    IsLt { a: Src, b: Src, fail: i32 },
-    IsGe { a: Src, b: Src, fail: i32 },
+    IsLt {
+        a: Src,
+        b: Src,
+        fail: i32,
+    },
+    IsGe {
+        a: Src,
+        b: Src,
+        fail: i32,
+    },
     /// The same of R\[x\] and a small integer
-    IsLtXI { x: u16, value: i32, fail: i32 },
-    IsGeXI { x: u16, value: i32, fail: i32 },
-    IsEq { a: Src, b: Src, fail: i32 },
-    IsNe { a: Src, b: Src, fail: i32 },
-    IsEqExact { a: Src, b: Src, fail: i32 },
-    IsNeExact { a: Src, b: Src, fail: i32 },
+    IsLtXI {
+        x: u16,
+        value: i32,
+        fail: i32,
+    },
+    IsGeXI {
+        x: u16,
+        value: i32,
+        fail: i32,
+    },
+    IsEq {
+        a: Src,
+        b: Src,
+        fail: i32,
+    },
+    IsNe {
+        a: Src,
+        b: Src,
+        fail: i32,
+    },
+    IsEqExact {
+        a: Src,
+        b: Src,
+        fail: i32,
+    },
+    IsNeExact {
+        a: Src,
+        b: Src,
+        fail: i32,
+    },
     /// The same word as an immediate
-    IsEqImmX { x: u16, fail: i32, value: Term },
-    IsNeImmX { x: u16, fail: i32, value: Term },
+    IsEqImmX {
+        x: u16,
+        fail: i32,
+        value: Term,
+    },
+    IsNeImmX {
+        x: u16,
+        fail: i32,
+        value: Term,
+    },
 
     /// head, tail := list cell src
-    GetList { src: Src, head: Dst, tail: Dst },
-    GetHead { src: Src, dst: Dst },
-    GetTail { src: Src, dst: Dst },
+    GetList {
+        src: Src,
+        head: Dst,
+        tail: Dst,
+    },
+    GetHead {
+        src: Src,
+        dst: Dst,
+    },
+    GetTail {
+        src: Src,
+        dst: Dst,
+    },
     /// dst := element `index` (from 0) of src
-    GetElement { src: Src, index: u32, dst: Dst },
+    GetElement {
+        src: Src,
+        index: u32,
+        dst: Dst,
+    },
     /// dst1, dst2 := elements `index`, `index` + 1
-    GetElement2 { src: Src, index: u32, dst1: Dst, dst2: Dst },
+    GetElement2 {
+        src: Src,
+        index: u32,
+        dst1: Dst,
+        dst2: Dst,
+    },
     /// element `index` of tuple := value (only directly after it was built)
-    SetElement { value: Src, tuple: Src, index: u32 },
+    SetElement {
+        value: Src,
+        tuple: Src,
+        index: u32,
+    },
     /// dst := \[head | tail\]
-    PutList { head: Src, tail: Src, dst: Dst },
-    PutTuple { dst: Dst, elements: Table<Box<[Src]>> },
-    UpdateRecord { dst: Dst, update: Table<RecordUpdate> },
-    MakeFun { dst: Dst, arity: u16, free: Table<(FunPtr, Box<[Src]>)> },
+    PutList {
+        head: Src,
+        tail: Src,
+        dst: Dst,
+    },
+    PutTuple {
+        dst: Dst,
+        elements: Table<Box<[Src]>>,
+    },
+    UpdateRecord {
+        dst: Dst,
+        update: Table<RecordUpdate>,
+    },
+    MakeFun {
+        dst: Dst,
+        arity: u16,
+        free: Table<(FunPtr, Box<[Src]>)>,
+    },
 
     /// Arithmetic; an error raises, unless the next instruction is `Fail`
-    Add { a: Src, b: Src, dst: Dst },
-    Sub { a: Src, b: Src, dst: Dst },
+    Add {
+        a: Src,
+        b: Src,
+        dst: Dst,
+    },
+    Sub {
+        a: Src,
+        b: Src,
+        dst: Dst,
+    },
     /// R\[to\] := R\[x\] + value
-    AddXI { x: u16, to: u16, value: i32 },
+    AddXI {
+        x: u16,
+        to: u16,
+        value: i32,
+    },
     /// dst := Y\[y\] + value
-    AddYI { y: u16, dst: Dst, value: i32 },
-    Mul { a: Src, b: Src, dst: Dst },
-    IntDiv { a: Src, b: Src, dst: Dst },
-    Rem { a: Src, b: Src, dst: Dst },
-    Band { a: Src, b: Src, dst: Dst },
-    Bor { a: Src, b: Src, dst: Dst },
-    Bxor { a: Src, b: Src, dst: Dst },
-    Bsl { a: Src, b: Src, dst: Dst },
-    Bsr { a: Src, b: Src, dst: Dst },
+    AddYI {
+        y: u16,
+        dst: Dst,
+        value: i32,
+    },
+    Mul {
+        a: Src,
+        b: Src,
+        dst: Dst,
+    },
+    IntDiv {
+        a: Src,
+        b: Src,
+        dst: Dst,
+    },
+    Rem {
+        a: Src,
+        b: Src,
+        dst: Dst,
+    },
+    Band {
+        a: Src,
+        b: Src,
+        dst: Dst,
+    },
+    Bor {
+        a: Src,
+        b: Src,
+        dst: Dst,
+    },
+    Bxor {
+        a: Src,
+        b: Src,
+        dst: Dst,
+    },
+    Bsl {
+        a: Src,
+        b: Src,
+        dst: Dst,
+    },
+    Bsr {
+        a: Src,
+        b: Src,
+        dst: Dst,
+    },
     /// dst := built-in(); neither guard nor body built-ins of these forms may wait
-    Bif0 { bif: u16, dst: Dst },
-    Bif1 { bif: u16, a: Src, dst: Dst },
-    Bif2 { bif: u16, a: Src, b: Src, dst: Dst },
-    Bif3 { bif: u16, dst: Dst, args: Table<[Src; 3]> },
+    Bif0 {
+        bif: u16,
+        dst: Dst,
+    },
+    Bif1 {
+        bif: u16,
+        a: Src,
+        dst: Dst,
+    },
+    Bif2 {
+        bif: u16,
+        a: Src,
+        b: Src,
+        dst: Dst,
+    },
+    Bif3 {
+        bif: u16,
+        dst: Dst,
+        args: Table<[Src; 3]>,
+    },
     /// Guard built-ins done in place; for the rest as arithmetic
-    Element { a: Src, b: Src, dst: Dst },
-    Hd { a: Src, dst: Dst },
-    Tl { a: Src, dst: Dst },
-    SelfPid { dst: Dst },
-    TupleSize { a: Src, dst: Dst },
+    Element {
+        a: Src,
+        b: Src,
+        dst: Dst,
+    },
+    Hd {
+        a: Src,
+        dst: Dst,
+    },
+    Tl {
+        a: Src,
+        dst: Dst,
+    },
+    SelfPid {
+        dst: Dst,
+    },
+    TupleSize {
+        a: Src,
+        dst: Dst,
+    },
     /// Not run itself: where a guard's arithmetic before it goes when it fails
-    Fail { target: i32 },
+    Fail {
+        target: i32,
+    },
 
     /// Floating point over F registers
-    LoadFloat { src: Src, to: u16 },
-    StoreFloat { from: u16, dst: Dst },
-    MoveFloat { from: u16, to: u16 },
-    FloatAdd { a: u16, b: u16, to: u16 },
-    FloatSub { a: u16, b: u16, to: u16 },
-    FloatMul { a: u16, b: u16, to: u16 },
-    FloatDiv { a: u16, b: u16, to: u16 },
-    FloatNeg { a: u16, to: u16 },
+    LoadFloat {
+        src: Src,
+        to: u16,
+    },
+    StoreFloat {
+        from: u16,
+        dst: Dst,
+    },
+    MoveFloat {
+        from: u16,
+        to: u16,
+    },
+    FloatAdd {
+        a: u16,
+        b: u16,
+        to: u16,
+    },
+    FloatSub {
+        a: u16,
+        b: u16,
+        to: u16,
+    },
+    FloatMul {
+        a: u16,
+        b: u16,
+        to: u16,
+    },
+    FloatDiv {
+        a: u16,
+        b: u16,
+        to: u16,
+    },
+    FloatNeg {
+        a: u16,
+        to: u16,
+    },
 
-    Badmatch { src: Src },
-    CaseEnd { src: Src },
+    Badmatch {
+        src: Src,
+    },
+    CaseEnd {
+        src: Src,
+    },
     IfEnd,
-    TryCaseEnd { src: Src },
-    Badrecord { src: Src },
+    TryCaseEnd {
+        src: Src,
+    },
+    Badrecord {
+        src: Src,
+    },
     /// Y\[y\] := a mark that says where `handler` is
-    Catch { y: u16, handler: i32 },
-    CatchEnd { y: u16 },
-    TryEnd { y: u16 },
-    TryCase { y: u16 },
-    Raise { trace: Src, reason: Src },
+    Catch {
+        y: u16,
+        handler: i32,
+    },
+    CatchEnd {
+        y: u16,
+    },
+    TryEnd {
+        y: u16,
+    },
+    TryCase {
+        y: u16,
+    },
+    Raise {
+        trace: Src,
+        reason: Src,
+    },
     BuildStacktrace,
     RawRaise,
 
     /// R\[0\] ! R\[1\]
     Send,
     /// R\[0\] := the message at the cursor; ->wait when there is none
-    LoopRec { wait: i32 },
+    LoopRec {
+        wait: i32,
+    },
     /// Take the message at the cursor out of the mailbox
     RemoveMessage,
     /// Move the cursor on, ->loop
-    LoopRecEnd { target: i32 },
+    LoopRecEnd {
+        target: i32,
+    },
     /// Wait for a message, then ->loop
-    Wait { target: i32 },
+    Wait {
+        target: i32,
+    },
     /// The same with a time limit; when it is over, go on after
-    WaitTimeout { target: i32, time: Src },
+    WaitTimeout {
+        target: i32,
+        time: Src,
+    },
     /// The cursor back to the first message
     Timeout,
-    RecvMarkerReserve { dst: Dst },
-    RecvMarkerBind { marker: Src, reference: Src },
-    RecvMarkerClear { reference: Src },
-    RecvMarkerUse { reference: Src },
+    RecvMarkerReserve {
+        dst: Dst,
+    },
+    RecvMarkerBind {
+        marker: Src,
+        reference: Src,
+    },
+    RecvMarkerClear {
+        reference: Src,
+    },
+    RecvMarkerUse {
+        reference: Src,
+    },
 
-    PutMap { dst: Dst, put: Table<MapPut> },
-    GetMap { get: Table<MapGet> },
+    PutMap {
+        dst: Dst,
+        put: Table<MapPut>,
+    },
+    GetMap {
+        get: Table<MapGet>,
+    },
 
     /// dst := a match context for src; ->fail unless it is a bitstring
-    BsStartMatch { src: Src, dst: Dst, fail: i32 },
+    BsStartMatch {
+        src: Src,
+        dst: Dst,
+        fail: i32,
+    },
     /// The common forms of `bs_get_*`: `size` × `unit` bits at the position
-    BsGetInteger { flags: u8, unit: u8, context: Dst, size: Src, dst: Dst, fail: i32 },
-    BsGetFloat { flags: u8, unit: u8, context: Dst, size: Src, dst: Dst, fail: i32 },
-    BsGetBinary { unit: u8, context: Dst, size: Src, dst: Dst, fail: i32 },
+    BsGetInteger {
+        flags: u8,
+        unit: u8,
+        context: Dst,
+        size: Src,
+        dst: Dst,
+        fail: i32,
+    },
+    BsGetFloat {
+        flags: u8,
+        unit: u8,
+        context: Dst,
+        size: Src,
+        dst: Dst,
+        fail: i32,
+    },
+    BsGetBinary {
+        unit: u8,
+        context: Dst,
+        size: Src,
+        dst: Dst,
+        fail: i32,
+    },
     /// All that is left, if it is whole units
-    BsGetRest { unit: u16, context: Dst, dst: Dst, fail: i32 },
-    BsSkip { unit: u8, context: Dst, size: Src, fail: i32 },
-    BsSkipRest { unit: u16, context: Dst, fail: i32 },
+    BsGetRest {
+        unit: u16,
+        context: Dst,
+        dst: Dst,
+        fail: i32,
+    },
+    BsSkip {
+        unit: u8,
+        context: Dst,
+        size: Src,
+        fail: i32,
+    },
+    BsSkipRest {
+        unit: u16,
+        context: Dst,
+        fail: i32,
+    },
     /// ->fail unless exactly `bits` are left
-    BsTestTail { context: Dst, bits: u32, fail: i32 },
-    BsTestUnit { context: Dst, unit: u16, fail: i32 },
-    BsMatchString { context: Dst, fail: i32, bits: Table<(u32, Box<[u8]>)> },
-    BsGetUtf { utf: Utf, flags: u8, context: Dst, dst: Dst, fail: i32 },
-    BsSkipUtf { utf: Utf, flags: u8, context: Dst, fail: i32 },
-    BsGetTail { context: Dst, dst: Dst },
-    BsGetPosition { context: Dst, dst: Dst },
-    BsSetPosition { context: Dst, position: Src },
-    BsMatch { plan: Table<MatchPlan> },
-    BsCreateBin { plan: Table<BinaryPlan> },
+    BsTestTail {
+        context: Dst,
+        bits: u32,
+        fail: i32,
+    },
+    BsTestUnit {
+        context: Dst,
+        unit: u16,
+        fail: i32,
+    },
+    BsMatchString {
+        context: Dst,
+        fail: i32,
+        bits: Table<(u32, Box<[u8]>)>,
+    },
+    BsGetUtf {
+        utf: Utf,
+        flags: u8,
+        context: Dst,
+        dst: Dst,
+        fail: i32,
+    },
+    BsSkipUtf {
+        utf: Utf,
+        flags: u8,
+        context: Dst,
+        fail: i32,
+    },
+    BsGetTail {
+        context: Dst,
+        dst: Dst,
+    },
+    BsGetPosition {
+        context: Dst,
+        dst: Dst,
+    },
+    BsSetPosition {
+        context: Dst,
+        position: Src,
+    },
+    BsMatch {
+        plan: Table<MatchPlan>,
+    },
+    BsCreateBin {
+        plan: Table<BinaryPlan>,
+    },
     /// R\[0\] := an empty binary that can grow to R\[0\] bytes in place
     BsInitWritable,
 }

@@ -1,9 +1,9 @@
 //! From generic instructions to specialised ones: operands are resolved, common pairs fused, and
 //! functions that the machine has as built-ins get a built-in for a body.
 
+use crate::decode::{AllocKind, Op, Operand};
 use crate::error::BeamError;
 use crate::file::BeamFile;
-use crate::decode::{AllocKind, Op, Operand};
 use crate::genop::Opcode;
 use crate::instr::*;
 use std::any::Any;
@@ -390,8 +390,7 @@ impl<L: Linker> Specialiser<'_, L> {
             }
             G::AllocateZero | G::AllocateHeapZero => {
                 let frame = narrow(&args[0]);
-                let (heap, live) =
-                    if op.opcode == G::AllocateZero { (0, unsigned(&args[1])) } else { (Self::heap_words(&args[1]), unsigned(&args[2])) };
+                let (heap, live) = if op.opcode == G::AllocateZero { (0, unsigned(&args[1])) } else { (Self::heap_words(&args[1]), unsigned(&args[2])) };
                 self.emit(Instr::Allocate { frame, live: live as u16, heap });
                 let registers = self.table((0..frame).collect::<Box<[u16]>>());
                 self.emit(Instr::InitY { registers });
@@ -1074,9 +1073,7 @@ impl<L: Linker> Specialiser<'_, L> {
                 "ensure_at_least" => (MatchStep::EnsureAtLeast { bits: number(0), unit: number(1).max(1) }, 2),
                 "ensure_exactly" => (MatchStep::EnsureExactly { bits: number(0) }, 1),
                 "binary" if rest.len() >= 5 => (MatchStep::Binary { bits: number(2) * number(3), dst: Self::dst(&rest[4]) }, 5),
-                "integer" if rest.len() >= 5 => {
-                    (MatchStep::Integer { bits: number(2) * number(3), flags: self.flags(&rest[1]), dst: Self::dst(&rest[4]) }, 5)
-                }
+                "integer" if rest.len() >= 5 => (MatchStep::Integer { bits: number(2) * number(3), flags: self.flags(&rest[1]), dst: Self::dst(&rest[4]) }, 5),
                 "skip" => (MatchStep::Skip { bits: number(0) }, 1),
                 "get_tail" if rest.len() >= 3 => (MatchStep::GetTail { dst: Self::dst(&rest[2]) }, 3),
                 "=:=" if rest.len() >= 3 => (MatchStep::Equals { bits: number(1), value: self.src(&rest[2]) }, 3),
@@ -1237,15 +1234,7 @@ impl<L: Linker> Specialiser<'_, L> {
             let target = storage[first..].as_mut_ptr().cast::<Instr>();
             target.copy_from_nonoverlapping(self.code.as_ptr(), self.code.len());
         }
-        Specialised {
-            storage,
-            first,
-            functions: self.functions,
-            labels: self.labels,
-            lines: self.lines,
-            on_load: self.on_load,
-            _tables: self.tables,
-        }
+        Specialised { storage, first, functions: self.functions, labels: self.labels, lines: self.lines, on_load: self.on_load, _tables: self.tables }
     }
 }
 

@@ -47,15 +47,7 @@ use crate::file::{BeamFile, Mfa};
 use crate::genop::Opcode;
 
 /// Imported functions of module `erlang` that raise or stop, and never return.
-pub const NEVER_RETURN: &[(&str, u32)] = &[
-    ("error", 1),
-    ("error", 2),
-    ("error", 3),
-    ("exit", 1),
-    ("throw", 1),
-    ("nif_error", 1),
-    ("nif_error", 2),
-];
+pub const NEVER_RETURN: &[(&str, u32)] = &[("error", 1), ("error", 2), ("error", 3), ("exit", 1), ("throw", 1), ("nif_error", 1), ("nif_error", 2)];
 
 /// No such thing: of labels, slots and arities.
 const NONE: u32 = u32::MAX;
@@ -72,11 +64,7 @@ struct LabelInfo {
 }
 
 impl LabelInfo {
-    const UNDEFINED: LabelInfo = LabelInfo {
-        op: NONE,
-        entry_arity: NONE,
-        slot: NONE,
-    };
+    const UNDEFINED: LabelInfo = LabelInfo { op: NONE, entry_arity: NONE, slot: NONE };
 }
 
 /// A function's instructions, as indexes of [`crate::file::Code::ops`].
@@ -96,8 +84,7 @@ pub fn verify(file: &BeamFile) -> Result<(), VerifyError> {
     let never_return = never_returning_imports(file);
     let mut flow = Flow::new(file, &mut labels, &never_return);
     for function in &functions {
-        flow.verify_function(function)
-            .map_err(|(op, fault)| VerifyError::new(file, function.func_info, op, fault))?;
+        flow.verify_function(function).map_err(|(op, fault)| VerifyError::new(file, function.func_info, op, fault))?;
     }
     Ok(())
 }
@@ -116,9 +103,7 @@ fn survey(file: &BeamFile) -> Result<(Vec<LabelInfo>, Vec<Function>), VerifyErro
     let mut end = None;
     for (index, op) in ops.iter().enumerate() {
         if let Err(fault) = shape::check_kinds(file, op) {
-            let func_info = functions
-                .last()
-                .map_or(NONE as usize, |function| function.func_info);
+            let func_info = functions.last().map_or(NONE as usize, |function| function.func_info);
             return Err(VerifyError::new(file, func_info, index, fault));
         }
         match op.opcode {
@@ -139,12 +124,7 @@ fn survey(file: &BeamFile) -> Result<(Vec<LabelInfo>, Vec<Function>), VerifyErro
                     previous.end = run;
                 }
                 let arity = shape::unsigned(&op.args[2]) as u32;
-                functions.push(Function {
-                    start: run,
-                    func_info: index,
-                    end: ops.len(),
-                    arity,
-                });
+                functions.push(Function { start: run, func_info: index, end: ops.len(), arity });
             }
             Opcode::IntCodeEnd => {
                 end = Some(index);
@@ -166,20 +146,9 @@ fn survey(file: &BeamFile) -> Result<(Vec<LabelInfo>, Vec<Function>), VerifyErro
 }
 
 /// The label right after `func_info` is where calls go.
-fn mark_entries(
-    file: &BeamFile,
-    functions: &[Function],
-    labels: &mut [LabelInfo],
-) -> Result<(), VerifyError> {
+fn mark_entries(file: &BeamFile, functions: &[Function], labels: &mut [LabelInfo]) -> Result<(), VerifyError> {
     for function in functions {
-        let fail = |fault| {
-            Err(VerifyError::new(
-                file,
-                function.func_info,
-                function.func_info,
-                fault,
-            ))
-        };
+        let fail = |fault| Err(VerifyError::new(file, function.func_info, function.func_info, fault));
         let ops = &file.code.ops[..function.end];
         if function.start == function.func_info || ops[function.start].opcode != Opcode::Label {
             return fail(Fault::NoFunctionLabel);
@@ -198,11 +167,7 @@ fn mark_entries(
 fn check_tables(file: &BeamFile, labels: &[LabelInfo]) -> Result<(), (&'static str, Fault)> {
     let entry = |label: u32, arity: u32| match labels.get(label as usize) {
         Some(info) if info.entry_arity == arity => Ok(()),
-        Some(info) if info.entry_arity != NONE => Err(Fault::WrongArity {
-            label,
-            arity: info.entry_arity,
-            wanted: arity,
-        }),
+        Some(info) if info.entry_arity != NONE => Err(Fault::WrongArity { label, arity: info.entry_arity, wanted: arity }),
         _ => Err(Fault::NotAnEntry(label)),
     };
     for export in &file.exports {
@@ -214,13 +179,7 @@ fn check_tables(file: &BeamFile, labels: &[LabelInfo]) -> Result<(), (&'static s
     for lambda in &file.lambdas {
         entry(lambda.label, lambda.arity).map_err(|fault| ("fun", fault))?;
         if lambda.num_free > lambda.arity {
-            return Err((
-                "fun",
-                Fault::FreeVariables {
-                    given: lambda.arity,
-                    wanted: lambda.num_free,
-                },
-            ));
+            return Err(("fun", Fault::FreeVariables { given: lambda.arity, wanted: lambda.num_free }));
         }
     }
     Ok(())
@@ -229,10 +188,7 @@ fn check_tables(file: &BeamFile, labels: &[LabelInfo]) -> Result<(), (&'static s
 /// By import: whether its calls do not return.
 fn never_returning_imports(file: &BeamFile) -> Vec<bool> {
     let name = |atom: u32| file.atoms.get(atom as usize).map_or("", String::as_str);
-    let never = |import: &Mfa| {
-        name(import.module) == "erlang"
-            && NEVER_RETURN.contains(&(name(import.function), import.arity))
-    };
+    let never = |import: &Mfa| name(import.module) == "erlang" && NEVER_RETURN.contains(&(name(import.function), import.arity));
     file.imports.iter().map(never).collect()
 }
 

@@ -16,7 +16,9 @@ struct Row {
 
 /// Evaluates `main/0` and prints the microseconds that it took, or those that it says it measured.
 fn expression(module: &str) -> String {
-    format!("T0 = erlang:monotonic_time(microsecond), R = {module}:main(), T1 = erlang:monotonic_time(microsecond), io:format(\"~b~n\", [case R of {{measured, T}} -> T; _ -> T1 - T0 end]), halt().")
+    format!(
+        "T0 = erlang:monotonic_time(microsecond), R = {module}:main(), T1 = erlang:monotonic_time(microsecond), io:format(\"~b~n\", [case R of {{measured, T}} -> T; _ -> T1 - T0 end]), halt()."
+    )
 }
 
 fn milliseconds(mut command: Command, module: &str, beams: &Path) -> Result<f64, String> {

@@ -4,8 +4,8 @@ use crate::literal::{Leaving, leaving, literal_range};
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
-use swarmrt_term::binary::{SharedBytes, shared_bin};
 use swarmrt_term::alloc::{is_off_heap, off_heap_bytes};
+use swarmrt_term::binary::{SharedBytes, shared_bin};
 use swarmrt_term::{Alloc, Header, Term};
 
 /// Which literals a copy shares with its source: none that is about to be freed. Size and copy of one term

@@ -40,8 +40,7 @@ impl Heap {
                 }
                 fragment = (*fragment).next;
             }
-            (!self.block.start.is_null()
-                && (words_may_refer(leaving, self.block.start, self.top) || words_may_refer(leaving, self.stop, self.block.end)))
+            (!self.block.start.is_null() && (words_may_refer(leaving, self.block.start, self.top) || words_may_refer(leaving, self.stop, self.block.end)))
                 || (!self.old.start.is_null() && words_may_refer(leaving, self.old.start, self.old_top))
         }
     }

@@ -28,9 +28,8 @@ static REGION: OnceLock<Region> = OnceLock::new();
 fn region() -> &'static Region {
     REGION.get_or_init(|| {
         // SAFETY: an anonymous mapping that nobody else knows of.
-        let base = unsafe {
-            libc::mmap(std::ptr::null_mut(), RESERVED_BYTES, libc::PROT_NONE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE, -1, 0)
-        };
+        let base =
+            unsafe { libc::mmap(std::ptr::null_mut(), RESERVED_BYTES, libc::PROT_NONE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE, -1, 0) };
         assert!(base != libc::MAP_FAILED, "cannot reserve address space for literals");
         Region { base: base as usize, state: Mutex::new(RegionState { top: 0, accessible: 0, free: BTreeMap::new() }) }
     })

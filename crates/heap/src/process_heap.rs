@@ -3,9 +3,9 @@
 
 use crate::fragment::Fragment;
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
-use swarmrt_term::usage::{HEAPS, has_room};
 use swarmrt_term::Alloc;
 use swarmrt_term::alloc::OffHeap;
+use swarmrt_term::usage::{HEAPS, has_room};
 
 /// Words always left free between heap and stack, for return addresses that calls push.
 pub const SLACK_WORDS: usize = 4;

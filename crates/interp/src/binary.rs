@@ -80,11 +80,7 @@ impl BuildError {
         };
         let atom = |name| Term::atom(Atom::new(name));
         let cause = p.tuple(&[Term::small(i64::from(self.segment)), atom(kind), atom(self.problem), self.value]);
-        let pairs = [
-            (Term::atom(am::CAUSE), cause),
-            (atom("function"), atom("format_bs_fail")),
-            (Term::atom(am::MODULE), Term::atom(am::ERL_ERTS_ERRORS)),
-        ];
+        let pairs = [(Term::atom(am::CAUSE), cause), (atom("function"), atom("format_bs_fail")), (Term::atom(am::MODULE), Term::atom(am::ERL_ERTS_ERRORS))];
         let info = swarmrt_term::map::from_pairs(&mut p.heap, &pairs);
         let info = p.tuple(&[Term::atom(am::ERROR_INFO), info]);
         let options = p.list(&[info]);
@@ -271,7 +267,13 @@ pub fn init_writable(p: &mut Process, bytes: Term) -> Term {
 }
 
 /// Runs the steps of `bs_match`; whether all match. Destinations are given to `set`.
-pub fn run_plan(p: &mut Process, plan: &MatchPlan, context: MatchContext, resolve: impl Fn(Src) -> Term, mut set: impl FnMut(swarmrt_beam::instr::Dst, Term)) -> bool {
+pub fn run_plan(
+    p: &mut Process,
+    plan: &MatchPlan,
+    context: MatchContext,
+    resolve: impl Fn(Src) -> Term,
+    mut set: impl FnMut(swarmrt_beam::instr::Dst, Term),
+) -> bool {
     for step in &plan.steps {
         let left = context.end() - context.offset();
         match *step {

@@ -104,9 +104,7 @@ pub fn select(table: &Select, value: Term, resolve: impl Fn(swarmrt_beam::instr:
             }
             keys.binary_search(&raw).map_or(*fail, |at| targets[at])
         }
-        Select::Each { keys, targets, fail } => {
-            keys.iter().position(|&key| equal_exact(resolve(key), value)).map_or(*fail, |at| targets[at])
-        }
+        Select::Each { keys, targets, fail } => keys.iter().position(|&key| equal_exact(resolve(key), value)).map_or(*fail, |at| targets[at]),
     }
 }
 

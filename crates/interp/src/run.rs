@@ -30,7 +30,9 @@ impl Engine for Interpreter {
         process.saved.restore(&mut registers.x);
         // SAFETY: the process stands at an instruction that calls a built-in.
         let (bif, arity) = match unsafe { *process.ip } {
-            Instr::CallBif { bif, arity } | Instr::CallBifLast { bif, arity, .. } | Instr::CallBifOnly { bif, arity } | Instr::BifBody { bif, arity, .. } => (bif, arity),
+            Instr::CallBif { bif, arity } | Instr::CallBifLast { bif, arity, .. } | Instr::CallBifOnly { bif, arity } | Instr::BifBody { bif, arity, .. } => {
+                (bif, arity)
+            }
             other => unreachable!("{other:?} does not call a built-in"),
         };
         let function = process.vm.bifs.get(bif).function;

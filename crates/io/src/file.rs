@@ -312,11 +312,7 @@ fn ipread_s32bu_p32bu_nif(p: &mut Process, file: Term, offset: Term, size_max: T
     if size as usize > size_max {
         return Ok(Term::atom(am::EOF));
     }
-    let data = if size == 0 {
-        Ok(None)
-    } else {
-        read_binary(p, size as usize, |buffer| open.file.read_at(buffer, u64::from(position)))
-    };
+    let data = if size == 0 { Ok(None) } else { read_binary(p, size as usize, |buffer| open.file.read_at(buffer, u64::from(position))) };
     let data = match data {
         Ok(data) => data.unwrap_or(Term::atom(am::EOF)),
         Err(problem) => return io_error(p, &problem),
@@ -400,7 +396,8 @@ fn read_handle_info_nif(p: &mut Process, file: Term) -> BifResult {
 #[bif("prim_file:list_dir_nif/1", dirty_io)]
 fn list_dir_nif(p: &mut Process, name: Term) -> BifResult {
     let name = path_bytes(name)?;
-    let entries = std::fs::read_dir(as_path(&name)).and_then(|entries| entries.map(|entry| entry.map(|entry| entry.file_name())).collect::<Result<Vec<_>, _>>());
+    let entries =
+        std::fs::read_dir(as_path(&name)).and_then(|entries| entries.map(|entry| entry.map(|entry| entry.file_name())).collect::<Result<Vec<_>, _>>());
     match entries {
         Ok(entries) => {
             let names: Vec<Term> = entries.iter().map(|entry| p.binary(entry.as_bytes())).collect();

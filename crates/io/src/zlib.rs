@@ -200,9 +200,8 @@ fn deflate_init(p: &mut Process, stream: Term, level: Term, method: Term, window
     let [level, method, window, memory, strategy] = [int(level)?, int(method)?, int(window)?, int(memory)?, int(strategy)?];
     with(p, stream, Some(Mode::None), |_, state| {
         // SAFETY: the stream is zeroed or was ended.
-        let code = unsafe {
-            z::deflateInit2_(&raw mut *state.stream, level, method, window, memory, strategy, z::zlibVersion(), size_of::<z::z_stream>() as i32)
-        };
+        let code =
+            unsafe { z::deflateInit2_(&raw mut *state.stream, level, method, window, memory, strategy, z::zlibVersion(), size_of::<z::z_stream>() as i32) };
         if code == z::Z_OK {
             state.start(Mode::Deflate, window < 0);
         }

@@ -176,7 +176,12 @@ pub fn effects(code: &[Instr], at: u32) -> Effects {
         Instr::SelfPid { dst } => flow().write(dst),
         Instr::LoadFloat { src, .. } => flow().read(src),
         Instr::StoreFloat { dst, .. } => flow().write(dst),
-        Instr::MoveFloat { .. } | Instr::FloatAdd { .. } | Instr::FloatSub { .. } | Instr::FloatMul { .. } | Instr::FloatDiv { .. } | Instr::FloatNeg { .. } => flow(),
+        Instr::MoveFloat { .. }
+        | Instr::FloatAdd { .. }
+        | Instr::FloatSub { .. }
+        | Instr::FloatMul { .. }
+        | Instr::FloatDiv { .. }
+        | Instr::FloatNeg { .. } => flow(),
         Instr::Badmatch { src } | Instr::CaseEnd { src } | Instr::TryCaseEnd { src } | Instr::Badrecord { src } => end().read(src),
         Instr::IfEnd => end(),
         Instr::Catch { .. } | Instr::TryEnd { .. } => flow(),
@@ -207,9 +212,9 @@ pub fn effects(code: &[Instr], at: u32) -> Effects {
             let effects = flow().read(src).write(dst);
             if fail == 0 { effects } else { effects.jump(to(fail)) }
         }
-        Instr::BsGetInteger { context, size, dst, fail, .. } | Instr::BsGetFloat { context, size, dst, fail, .. } | Instr::BsGetBinary { context, size, dst, fail, .. } => {
-            flow().read(context.as_src()).read(size).write(dst).jump(to(fail))
-        }
+        Instr::BsGetInteger { context, size, dst, fail, .. }
+        | Instr::BsGetFloat { context, size, dst, fail, .. }
+        | Instr::BsGetBinary { context, size, dst, fail, .. } => flow().read(context.as_src()).read(size).write(dst).jump(to(fail)),
         Instr::BsGetRest { context, dst, fail, .. } | Instr::BsGetUtf { context, dst, fail, .. } => flow().read(context.as_src()).write(dst).jump(to(fail)),
         Instr::BsSkip { context, size, fail, .. } => flow().read(context.as_src()).read(size).jump(to(fail)),
         Instr::BsSkipRest { context, fail, .. }

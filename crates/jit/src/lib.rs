@@ -92,7 +92,12 @@ pub struct Unavailable(pub String);
 pub fn start(vm: &'static Vm, step: StepFn, mode: Mode, perf_map: bool) -> Result<(), Unavailable> {
     let because = |what: &str, error: &dyn std::fmt::Display| Unavailable(format!("{what}: {error}"));
     let mut flags = settings::builder();
-    for (name, value) in [("opt_level", "speed"), ("preserve_frame_pointers", "true"), ("enable_verifier", if cfg!(debug_assertions) { "true" } else { "false" }), ("unwind_info", "false")] {
+    for (name, value) in [
+        ("opt_level", "speed"),
+        ("preserve_frame_pointers", "true"),
+        ("enable_verifier", if cfg!(debug_assertions) { "true" } else { "false" }),
+        ("unwind_info", "false"),
+    ] {
         flags.set(name, value).map_err(|error| because(name, &error))?;
     }
     let isa = cranelift_native::builder()
@@ -266,7 +271,16 @@ impl Jit {
             for (index, &(cell, offset)) in cells.iter().enumerate() {
                 let until = cells.get(index + 1).map_or(bytes.len() as u64, |next| next.1);
                 // A map that cannot be written is a map that lacks a line.
-                let _ = writeln!(dump, "{:x} {:x} {}:{}/{}+{}", memory.address() + offset, until - offset, module.name, function.name, function.arity, cell - function.entry);
+                let _ = writeln!(
+                    dump,
+                    "{:x} {:x} {}:{}/{}+{}",
+                    memory.address() + offset,
+                    until - offset,
+                    module.name,
+                    function.name,
+                    function.arity,
+                    cell - function.entry
+                );
             }
         }
         Ok(Some((memory, cells)))

@@ -16,11 +16,17 @@ use std::collections::HashMap;
 use swarmrt_beam::instr::{Dst, Instr, Select, Src};
 use swarmrt_heap::process_heap::SLACK_WORDS;
 use swarmrt_machine::native::{Exit, StepFn};
-use swarmrt_term::{Header, Subtag, Term};
+use swarmrt_term::binary::{heap_bin, shared_bin};
+use swarmrt_term::{Header, MatchContext, Subtag, Term};
 
 const I64: Type = types::I64;
 const F64: Type = types::F64;
 const TRACKED_F: usize = 32;
+
+/// Of the words of a match context, from the tagged pointer.
+const CONTEXT_OFFSET: i32 = 8 - 5;
+const CONTEXT_END: i32 = 16 - 5;
+const CONTEXT_ORIGINAL: i32 = 24 - 5;
 
 /// The signature of a piece.
 pub fn piece_signature() -> Signature {
@@ -150,7 +156,9 @@ impl<'a, 'b> Piece<'a, 'b> {
                 match self.instruction(at) {
                     Next::End => break,
                     Next::At(next) => {
-                        if self.blocks.contains_key(&next) || self.source.flow.contains(next) && self.source.flow.is_target[(next - self.source.flow.start) as usize] {
+                        if self.blocks.contains_key(&next)
+                            || self.source.flow.contains(next) && self.source.flow.is_target[(next - self.source.flow.start) as usize]
+                        {
                             let block = self.block_for(next);
                             self.b.ins().jump(block, &[]);
                             self.pending.push(next);
@@ -472,12 +480,25 @@ impl<'a, 'b> Piece<'a, 'b> {
     fn compare_small(&mut self, at: u32, a: Src, b: Src, fail: i32, condition: IntCC) -> Next {
         let (x, y) = (self.src(at, a), self.src(at, b));
         let slow = self.step_block(at);
-        if !self.require_small(at, (a, x), (b, y), slow) {
-            self.b.ins().jump(slow, &[]);
+        let (next, fail) = (self.target(at + 1), self.target(self.relative(at, fail)));
+        // Two floats held in their words.
+        let floats = self.b.create_block();
+        let here = self.b.current_block().expect("translating");
+        self.b.switch_to_block(floats);
+        for word in [x, y] {
+            let is_float = self.tag_is(word, 0b11, 0b10);
+            self.require(is_float, slow);
+        }
+        let (float_x, float_y) = (self.decode_float(x), self.decode_float(y));
+        let float_condition = if condition == IntCC::SignedLessThan { FloatCC::LessThan } else { FloatCC::GreaterThanOrEqual };
+        let holds = self.b.ins().fcmp(float_condition, float_x, float_y);
+        self.branch(holds, next, fail);
+        self.b.switch_to_block(here);
+        if !self.require_small(at, (a, x), (b, y), floats) {
+            self.b.ins().jump(floats, &[]);
             return Next::End;
         }
         let holds = self.b.ins().icmp(condition, x, y);
-        let (next, fail) = (self.target(at + 1), self.target(self.relative(at, fail)));
         self.branch(holds, next, fail);
         Next::End
     }
@@ -513,12 +534,69 @@ impl<'a, 'b> Piece<'a, 'b> {
         self.branch(decided, differ, slow);
         Next::End
     }
+    /// The number in a word as a float: small, or a float held in the word; else to `slow`.
+    fn number_as_float(&mut self, at: u32, src: Src, word: Value, slow: Block) -> Value {
+        if let Some(constant) = self.constant(at, src) {
+            // SAFETY: a constant of the module's pool.
+            let term = unsafe { Term::from_raw(constant) };
+            let known = term.as_small().map(|small| small as f64).or_else(|| term.is_float_immediate().then(|| term.float_immediate_value()));
+            if let Some(float) = known {
+                return self.b.ins().f64const(float);
+            }
+        }
+        let (float, other, done) = (self.b.create_block(), self.b.create_block(), self.b.create_block());
+        self.b.append_block_param(done, F64);
+        let is_float = self.tag_is(word, 0b11, 0b10);
+        self.branch(is_float, float, other);
+        self.b.switch_to_block(other);
+        let small = self.is_small(word);
+        self.require(small, slow);
+        let number = self.small_value(word);
+        let converted = self.b.ins().fcvt_from_sint(F64, number);
+        self.b.ins().jump(done, &[BlockArg::Value(converted)]);
+        self.b.switch_to_block(float);
+        let decoded = self.decode_float(word);
+        self.b.ins().jump(done, &[BlockArg::Value(decoded)]);
+        self.b.switch_to_block(done);
+        self.b.block_params(done)[0]
+    }
+    /// A block that does an operation of floats, where one of the operands is no small integer; the rest goes to `slow`.
+    fn float_block(&mut self, at: u32, a: (Src, Value), b: (Src, Value), dst: Dst, slow: Block) -> Option<Block> {
+        if !matches!(self.source.code[at as usize], Instr::Add { .. } | Instr::Sub { .. } | Instr::Mul { .. }) {
+            return None;
+        }
+        let here = self.b.current_block().expect("translating");
+        let block = self.b.create_block();
+        self.b.switch_to_block(block);
+        // Two small integers come here when their result is none: that is for big integers.
+        let both = self.b.ins().band(a.1, b.1);
+        let low = self.b.ins().band_imm_s(both, 0b01);
+        let some_float = self.b.ins().icmp_imm_s(IntCC::Equal, low, 0);
+        self.require(some_float, slow);
+        let (x, y) = (self.number_as_float(at, a.0, a.1, slow), self.number_as_float(at, b.0, b.1, slow));
+        let value = match self.source.code[at as usize] {
+            Instr::Add { .. } => self.b.ins().fadd(x, y),
+            Instr::Sub { .. } => self.b.ins().fsub(x, y),
+            _ => self.b.ins().fmul(x, y),
+        };
+        let magnitude = self.b.ins().fabs(value);
+        let infinity = self.b.ins().f64const(f64::INFINITY);
+        let finite = self.b.ins().fcmp(FloatCC::LessThan, magnitude, infinity);
+        self.require(finite, slow);
+        let word = self.encode_float(value, slow);
+        self.set(dst, word);
+        let next = self.target(at + 1);
+        self.b.ins().jump(next, &[]);
+        self.b.switch_to_block(here);
+        Some(block)
+    }
     /// Arithmetic: `fast` computes from two small operands, and says where it is valid.
     fn arithmetic(&mut self, at: u32, a: Src, b: Src, dst: Dst, fast: impl FnOnce(&mut Self, Value, Value, Block) -> Value) -> Next {
         let (x, y) = (self.src(at, a), self.src(at, b));
         let slow = self.step_block(at);
-        if !self.require_small(at, (a, x), (b, y), slow) {
-            self.b.ins().jump(slow, &[]);
+        let not_small = self.float_block(at, (a, x), (b, y), dst, slow).unwrap_or(slow);
+        if !self.require_small(at, (a, x), (b, y), not_small) {
+            self.b.ins().jump(not_small, &[]);
             return Next::End;
         }
         let result = fast(self, x, y, slow);
@@ -1285,6 +1363,92 @@ impl<'a, 'b> Piece<'a, 'b> {
                 on
             }
 
+            Instr::BsStartMatch { src, dst, .. } => {
+                let value = self.src(at, src);
+                let slow = self.step_block(at);
+                self.require_context(value, slow);
+                self.set(dst, value);
+                self.join(at + 1)
+            }
+            Instr::BsGetPosition { context, dst } => {
+                let (context, _) = self.context(at, context);
+                let offset = self.load(context, CONTEXT_OFFSET);
+                let position = self.tag_small(offset);
+                self.set(dst, position);
+                self.join(at + 1)
+            }
+            Instr::BsSetPosition { context, position } => {
+                let (context, slow) = self.context(at, context);
+                let position = self.src(at, position);
+                let small = self.is_small(position);
+                self.require(small, slow);
+                let offset = self.small_value(position);
+                let end = self.load(context, CONTEXT_END);
+                let within = self.b.ins().icmp(IntCC::UnsignedLessThanOrEqual, offset, end);
+                self.require(within, slow);
+                self.store(offset, context, CONTEXT_OFFSET);
+                self.join(at + 1)
+            }
+            Instr::BsTestTail { context, bits, fail } => {
+                let (context, _) = self.context(at, context);
+                let (_, left) = self.offset_and_left(context);
+                let holds = self.b.ins().icmp_imm_s(IntCC::Equal, left, i64::from(bits));
+                let (next, fail) = (self.target(at + 1), self.target(self.relative(at, fail)));
+                self.branch(holds, next, fail);
+                Next::End
+            }
+            Instr::BsTestUnit { context, unit, fail } if unit.is_power_of_two() => {
+                let (context, _) = self.context(at, context);
+                let (_, left) = self.offset_and_left(context);
+                let rest = self.b.ins().band_imm_s(left, i64::from(unit) - 1);
+                let (next, fail) = (self.target(at + 1), self.target(self.relative(at, fail)));
+                self.branch(rest, fail, next);
+                Next::End
+            }
+            Instr::BsSkip { unit, context, size, fail } => {
+                let (context, slow) = self.context(at, context);
+                let word = self.src(at, size);
+                let size = if self.constant(at, size).is_some_and(|word| word & 0b11 == 0b11) {
+                    self.small_value(word)
+                } else {
+                    let small = self.is_small(word);
+                    self.require(small, slow);
+                    let size = self.small_value(word);
+                    // Times the unit, it must not overflow.
+                    let fits = self.b.ins().icmp_imm_s(IntCC::UnsignedLessThan, size, 1 << 40);
+                    self.require(fits, slow);
+                    size
+                };
+                let bits = self.b.ins().imul_imm_s(size, swarmrt_beam::instr::stored_unit(unit) as i64);
+                let (offset, left) = self.offset_and_left(context);
+                let enough = self.b.ins().icmp(IntCC::UnsignedLessThanOrEqual, bits, left);
+                let fail = self.target(self.relative(at, fail));
+                self.require(enough, fail);
+                let after = self.b.ins().iadd(offset, bits);
+                self.store(after, context, CONTEXT_OFFSET);
+                self.join(at + 1)
+            }
+            Instr::BsGetInteger { flags: 0, unit, context, size, dst, fail } if self.whole_bytes(at, size, unit).is_some() => {
+                let bits = self.whole_bytes(at, size, unit).expect("just asked");
+                let (context, slow) = self.context(at, context);
+                let number = self.aligned_bytes(at, context, bits, fail, slow);
+                self.move_on(context, bits);
+                let word = self.tag_small(number);
+                self.set(dst, word);
+                self.join(at + 1)
+            }
+            Instr::BsMatchString { context, fail, bits: string } if matches!(string.0, 8 | 16 | 32) => {
+                let bits = string.0;
+                let wanted = string.1.iter().take(bits as usize / 8).fold(0u64, |number, &byte| number << 8 | u64::from(byte));
+                let (context, slow) = self.context(at, context);
+                let number = self.aligned_bytes(at, context, bits, fail, slow);
+                let same = self.b.ins().icmp_imm_s(IntCC::Equal, number, wanted as i64);
+                let fail = self.target(self.relative(at, fail));
+                self.require(same, fail);
+                self.move_on(context, bits);
+                self.join(at + 1)
+            }
+
             // What ends a function's flow by raising, or is not worth more.
             Instr::FuncInfo { .. }
             | Instr::Badmatch { .. }
@@ -1303,6 +1467,75 @@ impl<'a, 'b> Piece<'a, 'b> {
                 Next::End
             }
             _ => self.slow(at),
+        }
+    }
+
+    // ---- Matching of binaries ----
+
+    /// Goes on here when the word is a match context, else to `other`.
+    fn require_context(&mut self, value: Value, other: Block) {
+        let boxed = self.is_boxed(value);
+        self.require(boxed, other);
+        let header = self.header_of(value);
+        let is = self.b.ins().icmp_imm_s(IntCC::Equal, header, Header::new(Subtag::MatchContext, MatchContext::WORDS - 1).0 as i64);
+        self.require(is, other);
+    }
+    /// The match context in a register, and the slow way for all else.
+    fn context(&mut self, at: u32, register: Dst) -> (Value, Block) {
+        let context = self.src(at, register.as_src());
+        let slow = self.step_block(at);
+        self.require_context(context, slow);
+        (context, slow)
+    }
+    fn offset_and_left(&mut self, context: Value) -> (Value, Value) {
+        let (offset, end) = (self.load(context, CONTEXT_OFFSET), self.load(context, CONTEXT_END));
+        let left = self.b.ins().isub(end, offset);
+        (offset, left)
+    }
+    fn move_on(&mut self, context: Value, bits: u32) {
+        let offset = self.load(context, CONTEXT_OFFSET);
+        let after = self.b.ins().iadd_imm_s(offset, i64::from(bits));
+        self.store(after, context, CONTEXT_OFFSET);
+    }
+    /// The bits of a constant size, where they are one machine load.
+    fn whole_bytes(&self, at: u32, size: Src, unit: u8) -> Option<u32> {
+        let word = self.constant(at, size)?;
+        if word & 0b11 != 0b11 {
+            return None;
+        }
+        let bits = ((word as i64) >> 2).checked_mul(swarmrt_beam::instr::stored_unit(unit) as i64)?;
+        [8, 16, 32].into_iter().find(|&known| i64::from(known) == bits)
+    }
+    /// The next bits as a number; to `fail` when there are too few, to `slow` when they begin within a byte.
+    fn aligned_bytes(&mut self, at: u32, context: Value, bits: u32, fail: i32, slow: Block) -> Value {
+        let (offset, left) = self.offset_and_left(context);
+        let enough = self.b.ins().icmp_imm_s(IntCC::SignedGreaterThanOrEqual, left, i64::from(bits));
+        let fail = self.target(self.relative(at, fail));
+        self.require(enough, fail);
+        let within = self.b.ins().band_imm_s(offset, 7);
+        let aligned = self.b.ins().icmp_imm_s(IntCC::Equal, within, 0);
+        self.require(aligned, slow);
+        // Either the bytes are in the heap binary, or a shared one says where they are.
+        let original = self.load(context, CONTEXT_ORIGINAL);
+        let byte = self.header_byte(original);
+        let is_shared = self.b.ins().icmp_imm_s(IntCC::Equal, byte, (Subtag::SharedBin as i64) << 3);
+        const { assert!(heap_bin::DATA == shared_bin::DATA_PTR) };
+        let second = heap_bin::DATA as i32 * 8 - 5;
+        let (there, here) = (self.load(original, second), self.b.ins().iadd_imm_s(original, i64::from(second)));
+        let base = self.b.ins().select(is_shared, there, here);
+        let bytes = self.b.ins().ushr_imm_s(offset, 3);
+        let address = self.b.ins().iadd(base, bytes);
+        match bits {
+            8 => self.b.ins().uload8(I64, MemFlags::trusted(), address, 0),
+            _ => {
+                let width = if bits == 16 { types::I16 } else { types::I32 };
+                // Not aligned in memory.
+                let mut flags = MemFlags::new();
+                flags.set_notrap();
+                let loaded = self.b.ins().load(width, flags, address, 0);
+                let swapped = self.b.ins().bswap(loaded);
+                self.b.ins().uextend(I64, swapped)
+            }
         }
     }
 

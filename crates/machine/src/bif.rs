@@ -41,13 +41,27 @@ pub enum Raise {
     Exit(Term),
     Throw(Term),
     /// An exception whose trace begins with the caller: the built-in itself is not listed.
-    WithoutTop { class: Atom, reason: Term },
+    WithoutTop {
+        class: Atom,
+        reason: Term,
+    },
     /// An error explained by `cause` in the `error_info` of its stack trace.
-    Caused { reason: Term, cause: Term },
+    Caused {
+        reason: Term,
+        cause: Term,
+    },
     /// `erlang:raise/3`: class, reason, and a stack trace already in readable form.
-    WithTrace { class: Atom, reason: Term, trace: Term },
+    WithTrace {
+        class: Atom,
+        reason: Term,
+        trace: Term,
+    },
     /// `erlang:error/2,3`: reason, the arguments for the stack trace's first entry (none: its arity), options.
-    WithArgs { reason: Term, args: Term, options: Term },
+    WithArgs {
+        reason: Term,
+        args: Term,
+        options: Term,
+    },
     /// Go on in an Erlang function: its arguments were put into [`Process::trap_args`].
     Trap(&'static Export),
     /// Give up the scheduler and call the same built-in again, soon.

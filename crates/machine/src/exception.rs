@@ -27,9 +27,15 @@ impl Default for Exception {
 pub enum Top<'a> {
     Nothing,
     /// A built-in called with these arguments.
-    Bif { mfa: Mfa, args: &'a [Term] },
+    Bif {
+        mfa: Mfa,
+        args: &'a [Term],
+    },
     /// A function that no clause of matched, or that does not exist, with its arguments.
-    Function { mfa: Mfa, args: &'a [Term] },
+    Function {
+        mfa: Mfa,
+        args: &'a [Term],
+    },
 }
 
 /// Who explains the errors of a module's built-ins; natives of other modules are not explained.
@@ -249,7 +255,8 @@ pub(crate) fn log_max_heap_size(process: &mut Process, limit: MaxHeapSize) {
 /// Reports a process that needs a larger heap than there is memory for.
 pub(crate) fn log_out_of_memory(process: &mut Process, refused: swarmrt_heap::OutOfMemory) {
     let mut heap = FragmentHeap::new();
-    let text = "     Process:          ~p ~n     Context:          out of memory~n     Wanted Heap Size: ~p~n     Total Heap Size:  ~p~n     Kill:             true~n";
+    let text =
+        "     Process:          ~p ~n     Context:          out of memory~n     Wanted Heap Size: ~p~n     Total Heap Size:  ~p~n     Kill:             true~n";
     let arguments = [process.pid(), heap.int(refused.words as i64), Term::small(process.heap.total_words() as i64)];
     log(process.vm, process.pid(), process.group_leader, text, &arguments);
 }
@@ -272,12 +279,7 @@ pub fn log(vm: &'static crate::Vm, pid: Term, group_leader: Term, format: &str, 
     let tag = map::from_pairs(&mut heap, &[(Term::atom(atom!("tag")), Term::atom(am::ERROR)), (Term::atom(atom!("emulator")), Term::bool(true))]);
     let metadata = map::from_pairs(
         &mut heap,
-        &[
-            (Term::atom(atom!("pid")), pid),
-            (Term::atom(atom!("gl")), group_leader),
-            (Term::atom(atom!("time")), time),
-            (Term::atom(am::ERROR_LOGGER), tag),
-        ],
+        &[(Term::atom(atom!("pid")), pid), (Term::atom(atom!("gl")), group_leader), (Term::atom(atom!("time")), time), (Term::atom(am::ERROR_LOGGER), tag)],
     );
     let message = heap.tuple(&[Term::atom(am::LOG), Term::atom(am::ERROR), format, arguments, metadata]);
     signal::send_message(vm, pid, logger, message);

@@ -40,7 +40,10 @@ pub enum Watched {
     Pid(u64),
     Port(u64),
     /// A registered process, by the name that was used, and whether it was found as a port.
-    Name { name: swarmrt_term::Atom, pid: u64 },
+    Name {
+        name: swarmrt_term::Atom,
+        pid: u64,
+    },
     TimeOffset,
 }
 

@@ -173,18 +173,23 @@ impl Schedulers {
     pub(crate) fn new(config: &crate::vm::Config) -> Schedulers {
         let count = config.schedulers;
         let scheduler = || Scheduler {
-            queues: Mutex::new(Queues { by_priority: Default::default(), woken: VecDeque::new(), woken_turns: 0, length: 0, low_skipped: 0, bound: VecDeque::new(), bound_turn: false }),
+            queues: Mutex::new(Queues {
+                by_priority: Default::default(),
+                woken: VecDeque::new(),
+                woken_turns: 0,
+                length: 0,
+                low_skipped: 0,
+                bound: VecDeque::new(),
+                bound_turn: false,
+            }),
             length: AtomicUsize::new(0),
             bound_length: AtomicUsize::new(0),
             running: AtomicBool::new(false),
             reductions: AtomicU64::new(0),
             busy_ns: AtomicU64::new(0),
         };
-        let pool = |threads: usize| DirtyPool {
-            queue: Mutex::default(),
-            arrived: Condvar::new(),
-            threads: (0..threads).map(|_| DirtyThread::default()).collect(),
-        };
+        let pool =
+            |threads: usize| DirtyPool { queue: Mutex::default(), arrived: Condvar::new(), threads: (0..threads).map(|_| DirtyThread::default()).collect() };
         Schedulers {
             all: (0..count.max(1)).map(|_| scheduler()).collect(),
             parking: Parking::new(count.max(1)),
@@ -320,9 +325,8 @@ impl Schedulers {
     /// Sleeps until there may be work.
     fn sleep(&self, own: usize) {
         // Work that came in before we announced that we sleep would not wake us.
-        self.parking.sleep(own, || {
-            self.all.iter().all(|other| other.length.load(Ordering::Relaxed) == 0) && self.all[own].bound_length.load(Ordering::Relaxed) == 0
-        });
+        self.parking
+            .sleep(own, || self.all.iter().all(|other| other.length.load(Ordering::Relaxed) == 0) && self.all[own].bound_length.load(Ordering::Relaxed) == 0);
     }
 
     /// What a scheduler does that is not online: it hands its processes to the first, and sleeps.

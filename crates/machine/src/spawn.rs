@@ -2,7 +2,7 @@
 
 use crate::exception::Exception;
 use crate::incoming::Incoming;
-use crate::links::{Monitor, Relations, RefValue, Tag, Watched};
+use crate::links::{Monitor, RefValue, Relations, Tag, Watched};
 use crate::mailbox::Mailbox;
 use crate::process::{Dictionary, Extra, MaxHeapSize, Priority, Process, ReceiveTimer, SavedRegisters, Shared};
 use crate::run_state::RunState;

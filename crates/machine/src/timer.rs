@@ -16,13 +16,19 @@ pub struct TimerKey {
 
 enum Due {
     /// Wake a process whose `receive … after` is over.
-    Receive { pid: u64, sequence: u32 },
+    Receive {
+        pid: u64,
+        sequence: u32,
+    },
     Run(TimerAction),
 }
 
 struct State {
     pending: BTreeMap<TimerKey, Due>,
     next_number: u64,
+    /// Until when the timer thread sleeps; 0 while it is awake. It is woken only for what is due earlier: a timer that
+    /// was cancelled meanwhile costs one look, a thousand timers set and cancelled cost no wake-up.
+    sleeps_until_ns: u64,
 }
 
 pub struct Timers {
@@ -32,17 +38,17 @@ pub struct Timers {
 
 impl Timers {
     pub(crate) fn new() -> Timers {
-        Timers { state: Mutex::new(State { pending: BTreeMap::new(), next_number: 0 }), changed: Condvar::new() }
+        Timers { state: Mutex::new(State { pending: BTreeMap::new(), next_number: 0, sleeps_until_ns: 0 }), changed: Condvar::new() }
     }
 
     fn insert(&self, at_ns: u64, due: Due) -> TimerKey {
         let mut state = self.state.lock();
         state.next_number += 1;
         let key = TimerKey { at_ns, number: state.next_number };
-        let earliest = state.pending.first_key_value().is_none_or(|(first, _)| key < *first);
+        let wake = at_ns < state.sleeps_until_ns;
         state.pending.insert(key, due);
         drop(state);
-        if earliest {
+        if wake {
             self.changed.notify_one();
         }
         key
@@ -59,14 +65,17 @@ impl Timers {
         self.state.lock().pending.remove(&key).is_some()
     }
 
-
     /// The timer thread.
     pub(crate) fn run(&self, vm: &'static Vm) {
         let mut state = self.state.lock();
         loop {
             let now = vm.clock.since_start_ns();
             match state.pending.first_key_value().map(|(key, _)| *key) {
-                None => self.changed.wait(&mut state),
+                None => {
+                    state.sleeps_until_ns = u64::MAX;
+                    self.changed.wait(&mut state);
+                    state.sleeps_until_ns = 0;
+                }
                 Some(key) if key.at_ns <= now => {
                     let due = state.pending.remove(&key).expect("it was there under this lock");
                     drop(state);
@@ -77,7 +86,9 @@ impl Timers {
                     state = self.state.lock();
                 }
                 Some(key) => {
+                    state.sleeps_until_ns = key.at_ns;
                     self.changed.wait_until(&mut state, vm.clock.instant_at(key.at_ns));
+                    state.sleeps_until_ns = 0;
                 }
             }
         }

@@ -14,8 +14,8 @@ use crate::timer::Timers;
 use parking_lot::{Mutex, RwLock};
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use swarmrt_term::{Atom, NodeInfo, RefKind, Term, am};
 
 /// Registered names.

@@ -8,8 +8,8 @@ mod memory;
 mod otp;
 
 pub use otp::{Otp, OtpError};
-pub use swarmrt_jit as jit;
 pub use swarmrt_beam as beam;
+pub use swarmrt_jit as jit;
 pub use swarmrt_machine as machine;
 pub use swarmrt_term as term;
 
@@ -168,7 +168,8 @@ impl Builder {
         let args = heap.list(&[Term::atom(am::INIT), args]);
         let first = Start::Apply { module: Atom::new("erl_init"), function: am::START, args };
         let first = (!self.without_init).then_some(first);
-        let others = ["erts_code_purger", "erts_literal_area_collector"].map(|name| Start::Apply { module: Atom::new(name), function: am::START, args: Term::NIL });
+        let others =
+            ["erts_code_purger", "erts_literal_area_collector"].map(|name| Start::Apply { module: Atom::new(name), function: am::START, args: Term::NIL });
         for start in first.into_iter().chain(others) {
             spawn(vm, None, start, SpawnOptions::default());
         }

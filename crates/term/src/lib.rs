@@ -19,8 +19,8 @@ pub mod float;
 pub mod hash;
 pub mod map;
 pub mod node;
-pub mod usage;
 pub mod print;
+pub mod usage;
 pub mod word;
 
 pub use alloc::{Alloc, FragmentHeap};

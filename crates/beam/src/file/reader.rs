@@ -10,11 +10,7 @@ pub(crate) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     pub fn new(bytes: &'a [u8], place: Place) -> Reader<'a> {
-        Reader {
-            bytes,
-            position: 0,
-            place,
-        }
+        Reader { bytes, position: 0, place }
     }
 
     #[inline]
@@ -34,11 +30,7 @@ impl<'a> Reader<'a> {
 
     #[cold]
     pub fn error_at(&self, offset: usize, problem: Problem) -> BeamError {
-        BeamError {
-            place: self.place,
-            offset,
-            problem,
-        }
+        BeamError { place: self.place, offset, problem }
     }
 
     #[inline]
@@ -49,10 +41,7 @@ impl<'a> Reader<'a> {
                 self.position += count;
                 Ok(bytes)
             }
-            None => Err(self.error(Problem::Truncated {
-                wanted: count,
-                left: rest.len(),
-            })),
+            None => Err(self.error(Problem::Truncated { wanted: count, left: rest.len() })),
         }
     }
 
@@ -98,13 +87,7 @@ impl<'a> Reader<'a> {
         self.check_count(start, what, count, bytes_each)
     }
 
-    pub fn check_count(
-        &self,
-        start: usize,
-        what: &'static str,
-        count: u32,
-        bytes_each: usize,
-    ) -> Result<usize, BeamError> {
+    pub fn check_count(&self, start: usize, what: &'static str, count: u32, bytes_each: usize) -> Result<usize, BeamError> {
         let left = self.left();
         if count as usize > left / bytes_each {
             let count = u64::from(count);

@@ -19,13 +19,8 @@ pub fn atoms_utf8(reader: &mut Reader<'_>) -> Result<Vec<String>, BeamError> {
     atoms.push(String::new());
     for _ in 0..count {
         let start = reader.position();
-        let length = if claimed < 0 {
-            usize::try_from(unsigned(reader)?).unwrap_or(usize::MAX)
-        } else {
-            usize::from(reader.u8()?)
-        };
-        let text = str::from_utf8(reader.bytes(length)?)
-            .map_err(|_| reader.error_at(start, Problem::InvalidUtf8("an atom")))?;
+        let length = if claimed < 0 { usize::try_from(unsigned(reader)?).unwrap_or(usize::MAX) } else { usize::from(reader.u8()?) };
+        let text = str::from_utf8(reader.bytes(length)?).map_err(|_| reader.error_at(start, Problem::InvalidUtf8("an atom")))?;
         // No count of characters is needed where there are not enough bytes.
         if text.len() > ATOM_CHARS_MAX && text.chars().count() > ATOM_CHARS_MAX {
             return Err(reader.error_at(start, Problem::AtomTooLong));
@@ -51,11 +46,7 @@ pub fn atoms_latin1(reader: &mut Reader<'_>) -> Result<Vec<String>, BeamError> {
 /// The first atom is the module's name, so there has to be one.
 fn named(reader: &Reader<'_>, atoms: Vec<String>) -> Result<Vec<String>, BeamError> {
     if atoms.len() < 2 {
-        let problem = Problem::NoSuchIndex {
-            what: "atom",
-            value: 1,
-            count: atoms.len(),
-        };
+        let problem = Problem::NoSuchIndex { what: "atom", value: 1, count: atoms.len() };
         return Err(reader.error_at(0, problem));
     }
     Ok(atoms)
@@ -65,40 +56,24 @@ pub fn imports(reader: &mut Reader<'_>, atoms: usize) -> Result<Vec<Mfa>, BeamEr
     let count = reader.count("imports", 12)?;
     let mut imports = Vec::with_capacity(count);
     for _ in 0..count {
-        imports.push(Mfa {
-            module: atom(reader, atoms)?,
-            function: atom(reader, atoms)?,
-            arity: reader.at_most("arity", ARITY_MAX)?,
-        });
+        imports.push(Mfa { module: atom(reader, atoms)?, function: atom(reader, atoms)?, arity: reader.at_most("arity", ARITY_MAX)? });
     }
     reader.finish()?;
     Ok(imports)
 }
 
 /// The ExpT and LocT chunks.
-pub fn functions(
-    reader: &mut Reader<'_>,
-    atoms: usize,
-    labels: u32,
-) -> Result<Vec<FunRef>, BeamError> {
+pub fn functions(reader: &mut Reader<'_>, atoms: usize, labels: u32) -> Result<Vec<FunRef>, BeamError> {
     let count = reader.count("functions", 12)?;
     let mut functions = Vec::with_capacity(count);
     for _ in 0..count {
-        functions.push(FunRef {
-            function: atom(reader, atoms)?,
-            arity: reader.at_most("arity", ARITY_MAX)?,
-            label: reader.index("label", labels as usize)?,
-        });
+        functions.push(FunRef { function: atom(reader, atoms)?, arity: reader.at_most("arity", ARITY_MAX)?, label: reader.index("label", labels as usize)? });
     }
     reader.finish()?;
     Ok(functions)
 }
 
-pub fn lambdas(
-    reader: &mut Reader<'_>,
-    atoms: usize,
-    labels: u32,
-) -> Result<Vec<Lambda>, BeamError> {
+pub fn lambdas(reader: &mut Reader<'_>, atoms: usize, labels: u32) -> Result<Vec<Lambda>, BeamError> {
     let count = reader.count("funs", 24)?;
     let mut lambdas = Vec::with_capacity(count);
     for _ in 0..count {
@@ -120,14 +95,7 @@ pub fn lambdas(
 fn atom(reader: &mut Reader<'_>, atoms: usize) -> Result<u32, BeamError> {
     let start = reader.position();
     match reader.index("atom", atoms)? {
-        0 => Err(reader.error_at(
-            start,
-            Problem::NoSuchIndex {
-                what: "atom",
-                value: 0,
-                count: atoms,
-            },
-        )),
+        0 => Err(reader.error_at(start, Problem::NoSuchIndex { what: "atom", value: 0, count: atoms })),
         atom => Ok(atom),
     }
 }
@@ -167,10 +135,7 @@ fn inflate(reader: &mut Reader<'_>, size: usize, limit: usize) -> Result<Vec<u8>
     match Decompress::new(true).decompress_vec(compressed, &mut data, FlushDecompress::Finish) {
         Ok(Status::StreamEnd) if data.len() == size => Ok(data),
         Ok(Status::StreamEnd) => {
-            let problem = Problem::LiteralSize {
-                claimed: size,
-                actual: data.len(),
-            };
+            let problem = Problem::LiteralSize { claimed: size, actual: data.len() };
             Err(reader.error_at(start, problem))
         }
         Ok(_) | Err(_) => Err(reader.error_at(start, Problem::CorruptCompression)),
@@ -199,32 +164,18 @@ pub fn lines(reader: &mut Reader<'_>) -> Result<Option<LineTable>, BeamError> {
         match first & 7 {
             tag::ATOM if value <= file_count as u64 => file = value as u32,
             tag::ATOM => {
-                let problem = Problem::NoSuchIndex {
-                    what: "file name",
-                    value,
-                    count: file_count + 1,
-                };
+                let problem = Problem::NoSuchIndex { what: "file name", value, count: file_count + 1 };
                 return Err(reader.error_at(start, problem));
             }
             tag::INTEGER => {
                 let line = u32::try_from(value).map_err(|_| {
                     let limit = u64::from(u32::MAX);
-                    reader.error_at(
-                        start,
-                        Problem::OutOfRange {
-                            what: "line",
-                            value,
-                            limit,
-                        },
-                    )
+                    reader.error_at(start, Problem::OutOfRange { what: "line", value, limit })
                 })?;
                 items.push(LineItem { file, line });
             }
             tag => {
-                let problem = Problem::UnexpectedTag {
-                    expected: "a line or a file name",
-                    tag,
-                };
+                let problem = Problem::UnexpectedTag { expected: "a line or a file name", tag };
                 return Err(reader.error_at(start, problem));
             }
         }
@@ -235,8 +186,7 @@ pub fn lines(reader: &mut Reader<'_>) -> Result<Option<LineTable>, BeamError> {
     for _ in 0..file_count {
         let start = reader.position();
         let length = reader.u16()?;
-        let name = str::from_utf8(reader.bytes(usize::from(length))?)
-            .map_err(|_| reader.error_at(start, Problem::InvalidUtf8("a file name")))?;
+        let name = str::from_utf8(reader.bytes(usize::from(length))?).map_err(|_| reader.error_at(start, Problem::InvalidUtf8("a file name")))?;
         files.push(name.to_owned());
     }
     Ok(Some(LineTable { files, items }))
@@ -269,12 +219,7 @@ fn type_version_1(reader: &mut Reader<'_>) -> Result<TypeEntry, BeamError> {
     let bits = without_context_bit(reader.u16()?);
     let (min, max) = (reader.i64()?, reader.i64()?);
     let bounded = min <= max;
-    Ok(TypeEntry {
-        bits,
-        min: bounded.then_some(min),
-        max: bounded.then_some(max),
-        unit: None,
-    })
+    Ok(TypeEntry { bits, min: bounded.then_some(min), max: bounded.then_some(max), unit: None })
 }
 
 fn type_version_2(reader: &mut Reader<'_>) -> Result<TypeEntry, BeamError> {
@@ -300,17 +245,8 @@ fn without_context_bit(raw: u16) -> u16 {
 }
 
 /// The parts whose presence flags announce: lower bound, upper bound, unit.
-fn type_with_extras(
-    reader: &mut Reader<'_>,
-    bits: u16,
-    present: u16,
-) -> Result<TypeEntry, BeamError> {
-    let mut entry = TypeEntry {
-        bits,
-        min: None,
-        max: None,
-        unit: None,
-    };
+fn type_with_extras(reader: &mut Reader<'_>, bits: u16, present: u16) -> Result<TypeEntry, BeamError> {
+    let mut entry = TypeEntry { bits, min: None, max: None, unit: None };
     if present & 1 != 0 {
         entry.min = Some(reader.i64()?);
     }

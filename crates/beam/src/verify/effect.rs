@@ -83,10 +83,7 @@ pub(super) fn may_raise(opcode: Opcode) -> bool {
 /// No allocation, and no exception that would leave, may come between `setelement/3` and the writes to its result.
 pub(super) fn keeps_tuple_fresh(opcode: Opcode) -> bool {
     use Opcode as O;
-    matches!(
-        opcode,
-        O::Move | O::Swap | O::GetTupleElement | O::SetTupleElement | O::Line
-    )
+    matches!(opcode, O::Move | O::Swap | O::GetTupleElement | O::SetTupleElement | O::Line)
 }
 
 #[inline]
@@ -112,10 +109,7 @@ pub(super) fn read_y(state: &State, register: u16) -> Result<(), Fault> {
     untagged(state, register)
 }
 
-pub(super) fn read_all<'o>(
-    state: &State,
-    args: impl Iterator<Item = &'o Operand>,
-) -> Result<(), Fault> {
+pub(super) fn read_all<'o>(state: &State, args: impl Iterator<Item = &'o Operand>) -> Result<(), Fault> {
     for arg in args {
         read(state, arg)?;
     }
@@ -124,11 +118,7 @@ pub(super) fn read_all<'o>(
 
 pub(super) fn read_float(state: &State, arg: &Operand) -> Result<(), Fault> {
     let register = float(arg);
-    if state.floats.contains(register) {
-        Ok(())
-    } else {
-        Err(Fault::UninitialisedFloat(register))
-    }
+    if state.floats.contains(register) { Ok(()) } else { Err(Fault::UninitialisedFloat(register)) }
 }
 
 #[inline]
@@ -166,21 +156,14 @@ pub(super) fn in_frame(state: &State, register: u16) -> Result<(), Fault> {
     if u32::from(register) < state.frame.words() {
         return Ok(());
     }
-    Err(Fault::OutsideFrame {
-        register,
-        frame: state.frame.to_string(),
-    })
+    Err(Fault::OutsideFrame { register, frame: state.frame.to_string() })
 }
 
 pub(super) fn untagged(state: &State, register: u16) -> Result<(), Fault> {
     if state.tags_mixed {
         return Err(Fault::MixedCatches);
     }
-    if state.is_tagged(register) {
-        Err(Fault::CatchTag(register))
-    } else {
-        Ok(())
-    }
+    if state.is_tagged(register) { Err(Fault::CatchTag(register)) } else { Ok(()) }
 }
 
 pub(super) fn y(arg: &Operand) -> u16 {
@@ -199,11 +182,7 @@ pub(super) fn live_x(state: &State, count: u32) -> Result<(), Fault> {
 }
 
 pub(super) fn scannable(state: &State) -> Result<(), Fault> {
-    if state.scannable() {
-        Ok(())
-    } else {
-        Err(Fault::StackNotInitialised)
-    }
+    if state.scannable() { Ok(()) } else { Err(Fault::StackNotInitialised) }
 }
 
 /// A point where the heap may be collected, with so many live X registers.
@@ -234,21 +213,14 @@ pub(super) fn at_exception(state: &mut State, registers: u32) {
 pub(super) fn build(state: &mut State, words: u64) -> Result<(), Fault> {
     let granted = state.grant.words;
     if words > u64::from(granted) {
-        return Err(Fault::HeapWords {
-            needed: words,
-            granted,
-        });
+        return Err(Fault::HeapWords { needed: words, granted });
     }
     state.grant.words = granted - words as u32;
     Ok(())
 }
 
 pub(super) fn building(state: &State) -> Result<(), Fault> {
-    if state.building {
-        Ok(())
-    } else {
-        Err(Fault::NoBinary)
-    }
+    if state.building { Ok(()) } else { Err(Fault::NoBinary) }
 }
 
 pub(super) fn allocate(op: &Op, state: &mut State, grant: Grant, live: u64) -> Step {
@@ -268,10 +240,7 @@ pub(super) fn deallocate(state: &mut State, words: u64) -> Result<(), Fault> {
     match state.frame {
         Frame::Size(size) if u64::from(size) == words => {}
         frame => {
-            return Err(Fault::WrongFrame {
-                frame: frame.to_string(),
-                wanted: words,
-            });
+            return Err(Fault::WrongFrame { frame: frame.to_string(), wanted: words });
         }
     }
     no_catch(state)?;
@@ -291,21 +260,14 @@ pub(super) fn no_catch(state: &State) -> Result<(), Fault> {
     if state.tags_mixed {
         return Err(Fault::MixedCatches);
     }
-    if state.tags.is_empty() {
-        Ok(())
-    } else {
-        Err(Fault::ActiveCatch)
-    }
+    if state.tags.is_empty() { Ok(()) } else { Err(Fault::ActiveCatch) }
 }
 
 pub(super) fn trim(args: &[Operand], state: &mut State) -> Step {
     let (dropped, remaining) = (unsigned(&args[0]) as u32, unsigned(&args[1]) as u32);
     let wanted = dropped + remaining;
     if state.frame != Frame::Size(wanted) {
-        return Err(Fault::WrongFrame {
-            frame: state.frame.to_string(),
-            wanted: u64::from(wanted),
-        });
+        return Err(Fault::WrongFrame { frame: state.frame.to_string(), wanted: u64::from(wanted) });
     }
     if state.tags_mixed {
         return Err(Fault::MixedCatches);

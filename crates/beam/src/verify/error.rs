@@ -20,40 +20,24 @@ pub enum Place {
     Table(&'static str),
     /// An instruction: its function (`name/arity`, empty when it is in none), its name, and its
     /// byte offset from the first instruction.
-    Instruction {
-        function: String,
-        name: &'static str,
-        offset: u32,
-    },
+    Instruction { function: String, name: &'static str, offset: u32 },
 }
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Place::Table(what) => write!(f, " ({what})"),
-            Place::Instruction {
-                function,
-                name,
-                offset,
-            } if function.is_empty() => {
+            Place::Instruction { function, name, offset } if function.is_empty() => {
                 write!(f, ", byte {offset}, {name}")
             }
-            Place::Instruction {
-                function,
-                name,
-                offset,
-            } => write!(f, ":{function}, byte {offset}, {name}"),
+            Place::Instruction { function, name, offset } => write!(f, ":{function}, byte {offset}, {name}"),
         }
     }
 }
 
 impl VerifyError {
     pub(super) fn table(file: &BeamFile, what: &'static str, fault: Fault) -> VerifyError {
-        VerifyError {
-            module: file.module().to_owned(),
-            place: Place::Table(what),
-            fault,
-        }
+        VerifyError { module: file.module().to_owned(), place: Place::Table(what), fault }
     }
 
     /// `func_info` and `op` are indexes of instructions.
@@ -62,26 +46,13 @@ impl VerifyError {
         let ops = &file.code.ops;
         let function = match ops.get(func_info).map(|op| &op.args[..]) {
             Some([_, Operand::Atom(name), Operand::Unsigned(arity)]) => {
-                format!(
-                    "{}/{arity}",
-                    file.atoms.get(*name as usize).map_or("?", String::as_str)
-                )
+                format!("{}/{arity}", file.atoms.get(*name as usize).map_or("?", String::as_str))
             }
             _ => String::new(),
         };
-        let (name, offset) = ops
-            .get(op)
-            .map_or(("end of code", 0), |op| (op.opcode.name(), op.offset));
-        let place = Place::Instruction {
-            function,
-            name,
-            offset,
-        };
-        VerifyError {
-            module: file.module().to_owned(),
-            place,
-            fault,
-        }
+        let (name, offset) = ops.get(op).map_or(("end of code", 0), |op| (op.opcode.name(), op.offset));
+        let place = Place::Instruction { function, name, offset };
+        VerifyError { module: file.module().to_owned(), place, fault }
     }
 }
 
@@ -115,22 +86,11 @@ pub enum Fault {
     #[error("it has {given} operands, not {wanted}")]
     OperandCount { given: usize, wanted: usize },
     #[error("operand {position} is not {expected}")]
-    OperandKind {
-        position: usize,
-        expected: &'static str,
-    },
+    OperandKind { position: usize, expected: &'static str },
     #[error("operand {position} is out of range: {expected}")]
-    OperandRange {
-        position: usize,
-        expected: &'static str,
-    },
+    OperandRange { position: usize, expected: &'static str },
     #[error("operand {position} refers to {table} {index}, there are {count}")]
-    OperandIndex {
-        position: usize,
-        table: &'static str,
-        index: u64,
-        count: usize,
-    },
+    OperandIndex { position: usize, table: &'static str, index: u64, count: usize },
     #[error("X{0} is read but not written on every path")]
     UninitialisedX(u16),
     #[error("Y{0} is read but not written on every path")]

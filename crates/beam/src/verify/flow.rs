@@ -39,26 +39,9 @@ struct Slot {
 type Located = (usize, Fault);
 
 impl<'a> Flow<'a> {
-    pub fn new(
-        file: &'a BeamFile,
-        labels: &'a mut [LabelInfo],
-        never_return: &'a [bool],
-    ) -> Flow<'a> {
-        let function = Function {
-            start: 0,
-            func_info: 0,
-            end: 0,
-            arity: 0,
-        };
-        Flow {
-            file,
-            labels,
-            never_return,
-            slots: Vec::new(),
-            function,
-            position: 0,
-            again: None,
-        }
+    pub fn new(file: &'a BeamFile, labels: &'a mut [LabelInfo], never_return: &'a [bool]) -> Flow<'a> {
+        let function = Function { start: 0, func_info: 0, end: 0, arity: 0 };
+        Flow { file, labels, never_return, slots: Vec::new(), function, position: 0, again: None }
     }
 
     pub fn verify_function(&mut self, function: &Function) -> Result<(), Located> {
@@ -79,11 +62,7 @@ impl<'a> Flow<'a> {
 
     fn check_labels(&self) -> Result<(), Located> {
         let Function { start, end, .. } = self.function;
-        let labels = Labels {
-            labels: self.labels,
-            start,
-            end,
-        };
+        let labels = Labels { labels: self.labels, start, end };
         for (offset, op) in self.file.code.ops[start..end].iter().enumerate() {
             labels.check(op).map_err(|fault| (start + offset, fault))?;
         }
@@ -140,10 +119,7 @@ impl<'a> Flow<'a> {
         let info = &mut self.labels[label as usize];
         if info.slot == NONE {
             info.slot = self.slots.len() as u32;
-            self.slots.push(Slot {
-                state: state.clone(),
-                pending: true,
-            });
+            self.slots.push(Slot { state: state.clone(), pending: true });
             return Ok(());
         }
         let slot = &mut self.slots[info.slot as usize];
@@ -179,8 +155,7 @@ impl<'a> Flow<'a> {
     /// Whether `try_case` is what stands at a label. Without an exception it raises one, so running into it
     /// is like raising one right before.
     fn is_try_handler(&self, label: u32) -> bool {
-        self.first_instruction(label)
-            .is_some_and(|index| self.file.code.ops[index].opcode == Opcode::TryCase)
+        self.first_instruction(label).is_some_and(|index| self.file.code.ops[index].opcode == Opcode::TryCase)
     }
 
     /// A jump to `func_info`, which raises `function_clause` with the arguments.
@@ -202,11 +177,7 @@ impl<'a> Flow<'a> {
         state.handler_knows = true;
         let handler_state = state.at_handler();
         let innermost = state.tags[0].register;
-        for tag in state
-            .tags
-            .iter()
-            .take_while(|tag| tag.register == innermost)
-        {
+        for tag in state.tags.iter().take_while(|tag| tag.register == innermost) {
             self.branch_within(tag.handler, &handler_state)?;
         }
         Ok(())
@@ -223,9 +194,7 @@ impl<'a> Flow<'a> {
         }
         match op.opcode {
             O::Line | O::ExecutableLine | O::DebugLine | O::OnLoad | O::NifStart => Ok(Continue),
-            O::Fclearerror | O::Fcheckerror | O::RecvMark | O::RecvSet | O::RemoveMessage => {
-                Ok(Continue)
-            }
+            O::Fclearerror | O::Fcheckerror | O::RecvMark | O::RecvSet | O::RemoveMessage => Ok(Continue),
             O::Move => {
                 read(state, &args[0])?;
                 write(state, &args[1])
@@ -239,43 +208,20 @@ impl<'a> Flow<'a> {
             O::Init => write(state, &args[0]),
             O::InitYregs => write_all(state, elements(&args[0]).iter()),
 
-            O::IsLt
-            | O::IsGe
-            | O::IsEq
-            | O::IsNe
-            | O::IsEqExact
-            | O::IsNeExact
-            | O::IsFunction2 => {
+            O::IsLt | O::IsGe | O::IsEq | O::IsNe | O::IsEqExact | O::IsNeExact | O::IsFunction2 => {
                 read(state, &args[1])?;
                 read(state, &args[2])?;
                 self.or_fail(&args[0], state)
             }
-            O::IsInteger
-            | O::IsFloat
-            | O::IsNumber
-            | O::IsAtom
-            | O::IsPid
-            | O::IsReference
-            | O::IsPort => {
+            O::IsInteger | O::IsFloat | O::IsNumber | O::IsAtom | O::IsPid | O::IsReference | O::IsPort => {
                 read(state, &args[1])?;
                 self.or_fail(&args[0], state)
             }
-            O::IsNil
-            | O::IsBinary
-            | O::IsList
-            | O::IsNonemptyList
-            | O::IsTuple
-            | O::IsFunction
-            | O::IsBoolean => {
+            O::IsNil | O::IsBinary | O::IsList | O::IsNonemptyList | O::IsTuple | O::IsFunction | O::IsBoolean => {
                 read(state, &args[1])?;
                 self.or_fail(&args[0], state)
             }
-            O::IsBitstr
-            | O::IsMap
-            | O::TestArity
-            | O::IsTaggedTuple
-            | O::BsTestTail2
-            | O::BsTestUnit => {
+            O::IsBitstr | O::IsMap | O::TestArity | O::IsTaggedTuple | O::BsTestTail2 | O::BsTestUnit => {
                 read(state, &args[1])?;
                 self.or_fail(&args[0], state)
             }
@@ -351,12 +297,8 @@ impl<'a> Flow<'a> {
                 write(state, &args[2])
             }
 
-            O::Allocate | O::AllocateZero => {
-                allocate(op, state, Grant::default(), unsigned(&args[1]))
-            }
-            O::AllocateHeap | O::AllocateHeapZero => {
-                allocate(op, state, shape::grant(&args[1]), unsigned(&args[2]))
-            }
+            O::Allocate | O::AllocateZero => allocate(op, state, Grant::default(), unsigned(&args[1])),
+            O::AllocateHeap | O::AllocateHeapZero => allocate(op, state, shape::grant(&args[1]), unsigned(&args[2])),
             O::TestHeap => {
                 collect(state, unsigned(&args[1]) as u32)?;
                 state.grant = shape::grant(&args[0]);
@@ -481,22 +423,14 @@ impl<'a> Flow<'a> {
                 Ok(Continue)
             }
 
-            O::BsStartMatch3 => {
-                self.match_get(&args[0], &args[1..2], &args[2], Some(&args[3]), state)
-            }
-            O::BsStartMatch4 => {
-                self.match_get(&args[0], &args[2..3], &args[1], Some(&args[3]), state)
-            }
+            O::BsStartMatch3 => self.match_get(&args[0], &args[1..2], &args[2], Some(&args[3]), state),
+            O::BsStartMatch4 => self.match_get(&args[0], &args[2..3], &args[1], Some(&args[3]), state),
             O::BsGetInteger2 | O::BsGetFloat2 | O::BsGetBinary2 => {
                 read(state, &args[3])?;
                 self.match_get(&args[0], &args[1..2], &args[2], Some(&args[6]), state)
             }
-            O::BsGetUtf8 | O::BsGetUtf16 | O::BsGetUtf32 => {
-                self.match_get(&args[0], &args[1..2], &args[2], Some(&args[4]), state)
-            }
-            O::BsSkipUtf8 | O::BsSkipUtf16 | O::BsSkipUtf32 => {
-                self.match_get(&args[0], &args[1..2], &args[2], None, state)
-            }
+            O::BsGetUtf8 | O::BsGetUtf16 | O::BsGetUtf32 => self.match_get(&args[0], &args[1..2], &args[2], Some(&args[4]), state),
+            O::BsSkipUtf8 | O::BsSkipUtf16 | O::BsSkipUtf32 => self.match_get(&args[0], &args[1..2], &args[2], None, state),
             O::BsSkipBits2 => {
                 read(state, &args[1])?;
                 read(state, &args[2])?;
@@ -581,13 +515,7 @@ impl<'a> Flow<'a> {
         Ok(Stop)
     }
 
-    fn bif(
-        &mut self,
-        fail: &Operand,
-        sources: &[Operand],
-        destination: &Operand,
-        state: &mut State,
-    ) -> Step {
+    fn bif(&mut self, fail: &Operand, sources: &[Operand], destination: &Operand, state: &mut State) -> Step {
         read_all(state, sources.iter())?;
         self.or_fail(fail, state)?;
         write(state, destination)
@@ -631,10 +559,7 @@ impl<'a> Flow<'a> {
     }
 
     fn never_returns(&self, op: &Op) -> bool {
-        let external = matches!(
-            op.opcode,
-            Opcode::CallExt | Opcode::CallExtOnly | Opcode::CallExtLast
-        );
+        let external = matches!(op.opcode, Opcode::CallExt | Opcode::CallExtOnly | Opcode::CallExtLast);
         external && self.never_return[unsigned(&op.args[1]) as usize]
     }
 
@@ -644,9 +569,7 @@ impl<'a> Flow<'a> {
         }
         let import = self.file.imports[unsigned(&op.args[1]) as usize];
         let name = |atom: u32| self.file.atoms.get(atom as usize).map(String::as_str);
-        import.arity == 3
-            && name(import.function) == Some("setelement")
-            && name(import.module) == Some("erlang")
+        import.arity == 3 && name(import.function) == Some("setelement") && name(import.module) == Some("erlang")
     }
 
     /// The process may sleep, and go on at the label or after this instruction.
@@ -674,44 +597,26 @@ impl<'a> Flow<'a> {
     }
 
     fn enter_catch(&mut self, op: &Op, state: &mut State) -> Step {
-        let kind = if op.opcode == Opcode::Try {
-            CatchKind::Try
-        } else {
-            CatchKind::Catch
-        };
+        let kind = if op.opcode == Opcode::Try { CatchKind::Try } else { CatchKind::Catch };
         let (register, handler) = (y(&op.args[0]), label(&op.args[1]));
         self.check_handler(handler, kind)?;
         write(state, &op.args[0])?;
-        state.add_tag(Tag {
-            register,
-            kind,
-            handler,
-        })?;
+        state.add_tag(Tag { register, kind, handler })?;
         Ok(Continue)
     }
 
     /// The first instruction at a handler is the end of its catch, as nothing else understands
     /// what X0 to X3 hold there.
     fn check_handler(&self, handler: u32, kind: CatchKind) -> Result<(), Fault> {
-        let first = self
-            .first_instruction(handler)
-            .map(|index| self.file.code.ops[index].opcode);
+        let first = self.first_instruction(handler).map(|index| self.file.code.ops[index].opcode);
         match (first, kind) {
-            (Some(Opcode::TryCase), CatchKind::Try)
-            | (Some(Opcode::CatchEnd), CatchKind::Catch) => Ok(()),
+            (Some(Opcode::TryCase), CatchKind::Try) | (Some(Opcode::CatchEnd), CatchKind::Catch) => Ok(()),
             _ => Err(Fault::BadHandler(handler)),
         }
     }
 
     /// Takes something out of a match context; may collect.
-    fn match_get(
-        &mut self,
-        fail: &Operand,
-        sources: &[Operand],
-        live: &Operand,
-        destination: Option<&Operand>,
-        state: &mut State,
-    ) -> Step {
+    fn match_get(&mut self, fail: &Operand, sources: &[Operand], live: &Operand, destination: Option<&Operand>, state: &mut State) -> Step {
         read_all(state, sources.iter())?;
         collect(state, unsigned(live) as u32)?;
         if let Operand::Label(fail) = fail {
@@ -754,14 +659,7 @@ impl<'a> Flow<'a> {
         write(state, &args[4])
     }
 
-    fn bs_init(
-        &mut self,
-        fail: &Operand,
-        heap: &Operand,
-        live: &Operand,
-        destination: &Operand,
-        state: &mut State,
-    ) -> Step {
+    fn bs_init(&mut self, fail: &Operand, heap: &Operand, live: &Operand, destination: &Operand, state: &mut State) -> Step {
         collect(state, unsigned(live) as u32)?;
         self.or_fail(fail, state)?;
         state.grant = shape::grant(heap);

@@ -97,19 +97,9 @@ fn shape(opcode: Opcode) -> &'static [Kind] {
         O::LoopRec => &[Jump, Register],
         O::LoopRecEnd | O::Wait | O::Jump => &[Jump],
         O::WaitTimeout => &[Jump, Source],
-        O::IsLt | O::IsGe | O::IsEq | O::IsNe | O::IsEqExact | O::IsNeExact => {
-            &[Jump, Source, Source]
-        }
-        O::IsInteger
-        | O::IsFloat
-        | O::IsNumber
-        | O::IsAtom
-        | O::IsPid
-        | O::IsReference
-        | O::IsPort => &[Jump, Source],
-        O::IsNil | O::IsBinary | O::IsList | O::IsNonemptyList | O::IsTuple | O::IsFunction => {
-            &[Jump, Source]
-        }
+        O::IsLt | O::IsGe | O::IsEq | O::IsNe | O::IsEqExact | O::IsNeExact => &[Jump, Source, Source],
+        O::IsInteger | O::IsFloat | O::IsNumber | O::IsAtom | O::IsPid | O::IsReference | O::IsPort => &[Jump, Source],
+        O::IsNil | O::IsBinary | O::IsList | O::IsNonemptyList | O::IsTuple | O::IsFunction => &[Jump, Source],
         O::IsBoolean | O::IsBitstr | O::IsMap => &[Jump, Source],
         O::IsFunction2 => &[Jump, Source, Source],
         O::TestArity => &[Jump, Source, Count],
@@ -145,9 +135,7 @@ fn shape(opcode: Opcode) -> &'static [Kind] {
         O::BsStartMatch4 => &[Start, Live, Source, Register],
         O::BsGetPosition | O::BsGetTail => &[Register, Register, Live],
         O::BsSetPosition => &[Register, Source],
-        O::BsGetInteger2 | O::BsGetFloat2 | O::BsGetBinary2 => {
-            &[Jump, Register, Live, Source, Unit, Count, Register]
-        }
+        O::BsGetInteger2 | O::BsGetFloat2 | O::BsGetBinary2 => &[Jump, Register, Live, Source, Unit, Count, Register],
         O::BsSkipBits2 => &[Jump, Register, Source, Unit, Count],
         O::BsTestTail2 => &[Jump, Register, Count],
         O::BsTestUnit => &[Jump, Register, Unit],
@@ -182,10 +170,7 @@ pub(super) fn check_kinds(file: &BeamFile, op: &Op) -> Result<(), Fault> {
     }
     let kinds = shape(op.opcode);
     if kinds.len() != op.args.len() {
-        return Err(Fault::OperandCount {
-            given: op.args.len(),
-            wanted: kinds.len(),
-        });
+        return Err(Fault::OperandCount { given: op.args.len(), wanted: kinds.len() });
     }
     for (position, (arg, kind)) in (1..).zip(op.args.iter().zip(kinds)) {
         check_kind(file, position, arg, *kind)?;
@@ -232,21 +217,11 @@ fn check_kind(file: &BeamFile, position: usize, arg: &Operand, kind: Kind) -> Re
         },
         Kind::Count => return at_most(position, arg, COUNT_MAX, "too large"),
         Kind::Arity => {
-            return at_most(
-                position,
-                arg,
-                u64::from(ARITY_MAX),
-                "functions have up to 255 arguments",
-            );
+            return at_most(position, arg, u64::from(ARITY_MAX), "functions have up to 255 arguments");
         }
         Kind::Live => return at_most(position, arg, REGISTERS_MAX, "there are 1024 X registers"),
         Kind::FrameWords => {
-            return at_most(
-                position,
-                arg,
-                FRAME_WORDS_MAX,
-                "frames have up to 1024 words",
-            );
+            return at_most(position, arg, FRAME_WORDS_MAX, "frames have up to 1024 words");
         }
         Kind::Unit => return at_most(position, arg, 256, "units have up to 256 bits"),
         Kind::Heap => return heap(position, arg),
@@ -273,24 +248,12 @@ fn check_kind(file: &BeamFile, position: usize, arg: &Operand, kind: Kind) -> Re
 #[inline]
 fn source(file: &BeamFile, position: usize, arg: &Operand) -> Result<(), Fault> {
     match arg {
-        Operand::X(_) | Operand::Y(_) | Operand::TypedX(..) | Operand::TypedY(..) => {
-            register(file, position, arg)
-        }
+        Operand::X(_) | Operand::Y(_) | Operand::TypedX(..) | Operand::TypedY(..) => register(file, position, arg),
         Operand::Nil | Operand::Int(_) => Ok(()),
         Operand::BigInt(bytes) if !bytes.is_empty() => Ok(()),
-        Operand::Atom(atom) if *atom != 0 => {
-            below(position, "atom", u64::from(*atom), file.atoms.len())
-        }
-        Operand::Literal(literal) => below(
-            position,
-            "literal",
-            u64::from(*literal),
-            file.literals.len(),
-        ),
-        _ => Err(Fault::OperandKind {
-            position,
-            expected: "a register or a term",
-        }),
+        Operand::Atom(atom) if *atom != 0 => below(position, "atom", u64::from(*atom), file.atoms.len()),
+        Operand::Literal(literal) => below(position, "literal", u64::from(*literal), file.literals.len()),
+        _ => Err(Fault::OperandKind { position, expected: "a register or a term" }),
     }
 }
 
@@ -303,65 +266,29 @@ fn register(file: &BeamFile, position: usize, arg: &Operand) -> Result<(), Fault
             *number
         }
         _ => {
-            return Err(Fault::OperandKind {
-                position,
-                expected: "a register",
-            });
+            return Err(Fault::OperandKind { position, expected: "a register" });
         }
     };
-    below(
-        position,
-        "register",
-        u64::from(number),
-        REGISTERS_MAX as usize,
-    )
+    below(position, "register", u64::from(number), REGISTERS_MAX as usize)
 }
 
 fn float_register(position: usize, arg: &Operand) -> Result<(), Fault> {
-    below(
-        position,
-        "register",
-        u64::from(float(arg)),
-        REGISTERS_MAX as usize,
-    )
+    below(position, "register", u64::from(float(arg)), REGISTERS_MAX as usize)
 }
 
-fn label_or_atom(
-    file: &BeamFile,
-    position: usize,
-    arg: &Operand,
-    atoms: &[&str],
-) -> Result<(), Fault> {
+fn label_or_atom(file: &BeamFile, position: usize, arg: &Operand, atoms: &[&str]) -> Result<(), Fault> {
     match arg {
         Operand::Label(label) if *label != 0 => Ok(()),
-        Operand::Atom(atom)
-            if file
-                .atoms
-                .get(*atom as usize)
-                .is_some_and(|atom| atoms.contains(&atom.as_str())) =>
-        {
-            Ok(())
-        }
-        _ => Err(Fault::OperandKind {
-            position,
-            expected: "a label or one of its atoms",
-        }),
+        Operand::Atom(atom) if file.atoms.get(*atom as usize).is_some_and(|atom| atoms.contains(&atom.as_str())) => Ok(()),
+        _ => Err(Fault::OperandKind { position, expected: "a label or one of its atoms" }),
     }
 }
 
-fn at_most(
-    position: usize,
-    arg: &Operand,
-    limit: u64,
-    expected: &'static str,
-) -> Result<(), Fault> {
+fn at_most(position: usize, arg: &Operand, limit: u64, expected: &'static str) -> Result<(), Fault> {
     match arg {
         Operand::Unsigned(value) if *value <= limit => Ok(()),
         Operand::Unsigned(_) => Err(Fault::OperandRange { position, expected }),
-        _ => Err(Fault::OperandKind {
-            position,
-            expected: "an unsigned number",
-        }),
+        _ => Err(Fault::OperandKind { position, expected: "an unsigned number" }),
     }
 }
 
@@ -370,21 +297,13 @@ fn below(position: usize, table: &'static str, index: u64, count: usize) -> Resu
     if index < count as u64 {
         return Ok(());
     }
-    Err(Fault::OperandIndex {
-        position,
-        table,
-        index,
-        count,
-    })
+    Err(Fault::OperandIndex { position, table, index, count })
 }
 
 fn index(position: usize, arg: &Operand, table: &'static str, count: usize) -> Result<(), Fault> {
     match arg {
         Operand::Unsigned(index) => below(position, table, *index, count),
-        _ => Err(Fault::OperandKind {
-            position,
-            expected: "an index",
-        }),
+        _ => Err(Fault::OperandKind { position, expected: "an index" }),
     }
 }
 
@@ -400,36 +319,21 @@ fn heap(position: usize, arg: &Operand) -> Result<(), Fault> {
     let fits = match arg {
         Operand::Unsigned(words) => *words <= HEAP_WORDS_MAX,
         Operand::AllocList(entries) => {
-            let total = entries
-                .iter()
-                .fold(0u64, |sum, (_, count)| sum.saturating_add(*count));
+            let total = entries.iter().fold(0u64, |sum, (_, count)| sum.saturating_add(*count));
             total <= HEAP_WORDS_MAX / 8
         }
         _ => {
-            return Err(Fault::OperandKind {
-                position,
-                expected: "a heap need",
-            });
+            return Err(Fault::OperandKind { position, expected: "a heap need" });
         }
     };
-    if fits {
-        Ok(())
-    } else {
-        Err(Fault::OperandRange {
-            position,
-            expected: "too large a heap need",
-        })
-    }
+    if fits { Ok(()) } else { Err(Fault::OperandRange { position, expected: "too large a heap need" }) }
 }
 
 fn list(file: &BeamFile, position: usize, elements: &[Operand], kind: Kind) -> Result<(), Fault> {
     let group: &[Kind] = match kind {
         Kind::Values => {
             if elements.iter().step_by(2).any(is_register) {
-                return Err(Fault::OperandKind {
-                    position,
-                    expected: "a list of constants and labels",
-                });
+                return Err(Fault::OperandKind { position, expected: "a list of constants and labels" });
             }
             &[Kind::Source, Kind::Jump]
         }
@@ -443,10 +347,7 @@ fn list(file: &BeamFile, position: usize, elements: &[Operand], kind: Kind) -> R
         _ => return commands(file, position, elements),
     };
     if !elements.len().is_multiple_of(group.len()) {
-        return Err(Fault::OperandKind {
-            position,
-            expected: "a list of pairs",
-        });
+        return Err(Fault::OperandKind { position, expected: "a list of pairs" });
     }
     for (element, kind) in elements.iter().zip(group.iter().cycle()) {
         check_kind(file, position, element, *kind)?;
@@ -455,42 +356,23 @@ fn list(file: &BeamFile, position: usize, elements: &[Operand], kind: Kind) -> R
 }
 
 fn is_register(arg: &Operand) -> bool {
-    matches!(
-        arg,
-        Operand::X(_) | Operand::Y(_) | Operand::TypedX(..) | Operand::TypedY(..)
-    )
+    matches!(arg, Operand::X(_) | Operand::Y(_) | Operand::TypedX(..) | Operand::TypedY(..))
 }
 
 /// The types of `bs_create_bin` segments.
-const SEGMENT_TYPES: &[&str] = &[
-    "append",
-    "private_append",
-    "binary",
-    "float",
-    "integer",
-    "utf8",
-    "utf16",
-    "utf32",
-    "string",
-];
+const SEGMENT_TYPES: &[&str] = &["append", "private_append", "binary", "float", "integer", "utf8", "utf16", "utf32", "string"];
 
 fn segments(file: &BeamFile, position: usize, elements: &[Operand]) -> Result<(), Fault> {
     let (groups, rest) = elements.as_chunks::<6>();
     if !rest.is_empty() {
-        return Err(Fault::OperandKind {
-            position,
-            expected: "a list of six operands for each segment",
-        });
+        return Err(Fault::OperandKind { position, expected: "a list of six operands for each segment" });
     }
     for [kind, segment, unit, flags, value, size] in groups {
         check_kind(file, position, kind, Kind::Atom)?;
         let Operand::Atom(atom) = kind else { continue };
         let kind = file.atoms[*atom as usize].as_str();
         if !SEGMENT_TYPES.contains(&kind) {
-            return Err(Fault::OperandKind {
-                position,
-                expected: "a list of segments of known types",
-            });
+            return Err(Fault::OperandKind { position, expected: "a list of segments of known types" });
         }
         check_kind(file, position, segment, Kind::Count)?;
         check_kind(file, position, unit, Kind::Unit)?;
@@ -501,10 +383,7 @@ fn segments(file: &BeamFile, position: usize, elements: &[Operand]) -> Result<()
             continue;
         }
         let Operand::Int(bytes @ 0..) = size else {
-            return Err(Fault::OperandKind {
-                position,
-                expected: "a list with the sizes of its strings",
-            });
+            return Err(Fault::OperandKind { position, expected: "a list with the sizes of its strings" });
         };
         check_kind(file, position, value, Kind::Count)?;
         string(file, position, unsigned(value), *bytes as u64)?;
@@ -516,29 +395,18 @@ fn segments(file: &BeamFile, position: usize, elements: &[Operand]) -> Result<()
 fn string(file: &BeamFile, position: usize, offset: u64, bytes: u64) -> Result<(), Fault> {
     match offset.checked_add(bytes) {
         Some(end) if end <= file.strings.len() as u64 => Ok(()),
-        _ => Err(Fault::OperandIndex {
-            position,
-            table: "string byte",
-            index: offset,
-            count: file.strings.len(),
-        }),
+        _ => Err(Fault::OperandIndex { position, table: "string byte", index: offset, count: file.strings.len() }),
     }
 }
 
 fn updates(file: &BeamFile, position: usize, elements: &[Operand]) -> Result<(), Fault> {
     let (pairs, rest) = elements.as_chunks::<2>();
     if !rest.is_empty() {
-        return Err(Fault::OperandKind {
-            position,
-            expected: "a list of pairs",
-        });
+        return Err(Fault::OperandKind { position, expected: "a list of pairs" });
     }
     for [index, value] in pairs {
         if !matches!(index, Operand::Unsigned(1..=COUNT_MAX)) {
-            return Err(Fault::OperandKind {
-                position,
-                expected: "a list of indexes and values",
-            });
+            return Err(Fault::OperandKind { position, expected: "a list of indexes and values" });
         }
         check_kind(file, position, value, Kind::Source)?;
     }
@@ -565,12 +433,7 @@ pub(super) fn split_commands<'a>(
         Operand::Unsigned(value) => *value <= COUNT_MAX,
         _ => false,
     };
-    let number = |arg: &Operand| {
-        matches!(
-            arg,
-            Operand::Unsigned(_) | Operand::Int(_) | Operand::BigInt(_)
-        )
-    };
+    let number = |arg: &Operand| matches!(arg, Operand::Unsigned(_) | Operand::Int(_) | Operand::BigInt(_));
     let mut rest = elements;
     while let [Operand::Atom(name), tail @ ..] = rest {
         let name = file.atoms.get(*name as usize).map_or("", String::as_str);
@@ -587,43 +450,25 @@ pub(super) fn split_commands<'a>(
                 each(Command::Test)?;
                 tail
             }
-            ("integer" | "binary", [live, flags, size, unit, destination, tail @ ..])
-                if count(size) && count(unit) =>
-            {
+            ("integer" | "binary", [live, flags, size, unit, destination, tail @ ..]) if count(size) && count(unit) => {
                 check_kind(file, position, live, Kind::Live)?;
                 check_kind(file, position, flags, Kind::Source)?;
                 check_kind(file, position, destination, Kind::Register)?;
-                each(Command::Get {
-                    live: unsigned(live) as u32,
-                    destination,
-                })?;
+                each(Command::Get { live: unsigned(live) as u32, destination })?;
                 tail
             }
             ("get_tail", [live, unit, destination, tail @ ..]) if count(unit) => {
                 check_kind(file, position, live, Kind::Live)?;
                 check_kind(file, position, destination, Kind::Register)?;
-                each(Command::Get {
-                    live: unsigned(live) as u32,
-                    destination,
-                })?;
+                each(Command::Get { live: unsigned(live) as u32, destination })?;
                 tail
             }
             _ => {
-                return Err(Fault::OperandKind {
-                    position,
-                    expected: "a list of known commands",
-                });
+                return Err(Fault::OperandKind { position, expected: "a list of known commands" });
             }
         };
     }
-    if rest.is_empty() {
-        Ok(())
-    } else {
-        Err(Fault::OperandKind {
-            position,
-            expected: "a list of commands",
-        })
-    }
+    if rest.is_empty() { Ok(()) } else { Err(Fault::OperandKind { position, expected: "a list of commands" }) }
 }
 
 fn commands(file: &BeamFile, position: usize, elements: &[Operand]) -> Result<(), Fault> {
@@ -635,75 +480,43 @@ fn check_together(file: &BeamFile, op: &Op) -> Result<(), Fault> {
     let args = &op.args[..];
     let import = |import: usize, wanted: u64| {
         let arity = file.imports[unsigned(&args[import]) as usize].arity;
-        if u64::from(arity) == wanted {
-            Ok(())
-        } else {
-            Err(Fault::WrongImportArity { arity, wanted })
-        }
+        if u64::from(arity) == wanted { Ok(()) } else { Err(Fault::WrongImportArity { arity, wanted }) }
     };
     match op.opcode {
-        Opcode::CallExt | Opcode::CallExtOnly | Opcode::CallExtLast => {
-            import(1, unsigned(&args[0]))
-        }
+        Opcode::CallExt | Opcode::CallExtOnly | Opcode::CallExtLast => import(1, unsigned(&args[0])),
         Opcode::Bif0 => import(0, 0),
         Opcode::Bif1 => import(1, 1),
         Opcode::Bif2 => import(1, 2),
         Opcode::GcBif1 => import(2, 1),
         Opcode::GcBif2 => import(2, 2),
         Opcode::GcBif3 => import(2, 3),
-        Opcode::Fmove
-            if matches!(args[0], Operand::Float(_)) == matches!(args[1], Operand::Float(_)) =>
-        {
-            Err(Fault::OperandKind {
-                position: 2,
-                expected: "of the other kind than operand 1",
-            })
+        Opcode::Fmove if matches!(args[0], Operand::Float(_)) == matches!(args[1], Operand::Float(_)) => {
+            Err(Fault::OperandKind { position: 2, expected: "of the other kind than operand 1" })
         }
         Opcode::CallFun2 => match args[0] {
             Operand::Unsigned(fun) => {
                 let lambda = file.lambdas[fun as usize];
                 let (label, arity) = (lambda.label, lambda.arity.saturating_sub(lambda.num_free));
                 let wanted = unsigned(&args[1]) as u32;
-                if arity == wanted {
-                    Ok(())
-                } else {
-                    Err(Fault::WrongArity {
-                        label,
-                        arity,
-                        wanted,
-                    })
-                }
+                if arity == wanted { Ok(()) } else { Err(Fault::WrongArity { label, arity, wanted }) }
             }
             _ => Ok(()),
         },
         Opcode::MakeFun3 => {
             let wanted = file.lambdas[unsigned(&args[0]) as usize].num_free;
             let given = elements(&args[2]).len() as u32;
-            if given == wanted {
-                Ok(())
-            } else {
-                Err(Fault::FreeVariables { given, wanted })
-            }
+            if given == wanted { Ok(()) } else { Err(Fault::FreeVariables { given, wanted }) }
         }
-        Opcode::LoopRec if !matches!(args[1], Operand::X(0)) => Err(Fault::OperandKind {
-            position: 2,
-            expected: "X0",
-        }),
+        Opcode::LoopRec if !matches!(args[1], Operand::X(0)) => Err(Fault::OperandKind { position: 2, expected: "X0" }),
         Opcode::UpdateRecord => {
             let size = unsigned(&args[1]);
-            let beyond = elements(&args[4])
-                .iter()
-                .step_by(2)
-                .map(unsigned)
-                .find(|index| *index > size);
+            let beyond = elements(&args[4]).iter().step_by(2).map(unsigned).find(|index| *index > size);
             match beyond {
                 None => Ok(()),
                 Some(index) => below(5, "element", index, size as usize + 1),
             }
         }
-        Opcode::BsMatchString => {
-            string(file, 4, unsigned(&args[3]), unsigned(&args[2]).div_ceil(8))
-        }
+        Opcode::BsMatchString => string(file, 4, unsigned(&args[3]), unsigned(&args[2]).div_ceil(8)),
         Opcode::BsPutString => string(file, 2, unsigned(&args[1]), unsigned(&args[0])),
         _ => Ok(()),
     }
@@ -757,11 +570,7 @@ impl Labels<'_> {
         let label = label(arg);
         match self.labels.get(label as usize) {
             Some(info) if info.entry_arity == wanted => Ok(()),
-            Some(info) if info.entry_arity != NONE => Err(Fault::WrongArity {
-                label,
-                arity: info.entry_arity,
-                wanted,
-            }),
+            Some(info) if info.entry_arity != NONE => Err(Fault::WrongArity { label, arity: info.entry_arity, wanted }),
             _ => Err(Fault::NotAnEntry(label)),
         }
     }
@@ -775,11 +584,7 @@ impl Labels<'_> {
         match self.labels.get(label as usize) {
             Some(info) if info.entry_arity == NONE => Err(Fault::NotAnEntry(label)),
             Some(info) if info.entry_arity >= wanted => Ok(()),
-            Some(info) => Err(Fault::WrongArity {
-                label,
-                arity: info.entry_arity,
-                wanted,
-            }),
+            Some(info) => Err(Fault::WrongArity { label, arity: info.entry_arity, wanted }),
             None => Err(Fault::NotAnEntry(label)),
         }
     }

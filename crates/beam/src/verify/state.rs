@@ -13,14 +13,9 @@ pub(super) struct RegSet {
 impl RegSet {
     /// The registers below `count`.
     pub fn below(count: u32) -> RegSet {
-        let mut set = RegSet {
-            low: mask_below(count),
-            high: Vec::new(),
-        };
+        let mut set = RegSet { low: mask_below(count), high: Vec::new() };
         if count > 64 {
-            set.high = (1..count.div_ceil(64))
-                .map(|word| mask_below(count - word * 64))
-                .collect();
+            set.high = (1..count.div_ceil(64)).map(|word| mask_below(count - word * 64)).collect();
         }
         set
     }
@@ -103,11 +98,7 @@ impl RegSet {
 
 #[inline]
 fn mask_below(count: u32) -> u64 {
-    if count >= 64 {
-        u64::MAX
-    } else {
-        (1 << count) - 1
-    }
+    if count >= 64 { u64::MAX } else { (1 << count) - 1 }
 }
 
 /// The stack frame of the function.
@@ -206,13 +197,7 @@ impl State {
 
     /// At the handler of an exception raised here: the same stack, and the exception in X0 to X3.
     pub fn at_handler(&self) -> State {
-        State {
-            x: RegSet::below(4),
-            y: self.y.clone(),
-            frame: self.frame,
-            tags: self.tags.clone(),
-            ..State::entry(0)
-        }
+        State { x: RegSet::below(4), y: self.y.clone(), frame: self.frame, tags: self.tags.clone(), ..State::entry(0) }
     }
 
     /// Whether every word of the stack is a term or a tag.
@@ -240,10 +225,7 @@ impl State {
             self.grant = Grant::default();
             changed = true;
         }
-        for (mine, others) in [
-            (&mut self.building, other.building),
-            (&mut self.fresh_tuple, other.fresh_tuple),
-        ] {
+        for (mine, others) in [(&mut self.building, other.building), (&mut self.fresh_tuple, other.fresh_tuple)] {
             changed |= *mine && !others;
             *mine &= others;
         }
@@ -255,10 +237,7 @@ impl State {
             return false;
         }
         let scannable = self.scannable() && other.scannable();
-        let joined = Frame::Mixed {
-            words: self.frame.words().min(other.frame.words()),
-            scannable,
-        };
+        let joined = Frame::Mixed { words: self.frame.words().min(other.frame.words()), scannable };
         let changed = self.frame != joined;
         self.frame = joined;
         changed
@@ -286,13 +265,7 @@ impl State {
     }
 
     fn same_tagged_registers(&self, other: &State) -> bool {
-        let covered = |these: &[Tag], those: &[Tag]| {
-            these.iter().all(|tag| {
-                those
-                    .iter()
-                    .any(|that| (that.register, that.kind) == (tag.register, tag.kind))
-            })
-        };
+        let covered = |these: &[Tag], those: &[Tag]| these.iter().all(|tag| those.iter().any(|that| (that.register, that.kind) == (tag.register, tag.kind)));
         covered(&self.tags, &other.tags) && covered(&other.tags, &self.tags)
     }
 
@@ -312,10 +285,7 @@ impl State {
         if self.tags_mixed {
             return Err(Fault::MixedCatches);
         }
-        let found = self
-            .tags
-            .iter()
-            .any(|tag| tag.register == register && tag.kind == kind);
+        let found = self.tags.iter().any(|tag| tag.register == register && tag.kind == kind);
         if !found {
             return Err(Fault::NoCatchTag(register));
         }

@@ -17,10 +17,7 @@ fn modules_below(directory: &str) -> Vec<PathBuf> {
             let path = entry.path();
             if path.is_dir() {
                 directories.push(path);
-            } else if path
-                .extension()
-                .is_some_and(|extension| extension == "beam")
-            {
+            } else if path.extension().is_some_and(|extension| extension == "beam") {
                 found.push(path);
             }
         }
@@ -42,12 +39,7 @@ fn accepts_every_module_of_otp() {
             refused.push(error.to_string());
         }
     }
-    assert!(
-        refused.is_empty(),
-        "{} refused:\n{}",
-        refused.len(),
-        refused.join("\n")
-    );
+    assert!(refused.is_empty(), "{} refused:\n{}", refused.len(), refused.join("\n"));
 }
 
 /// Xorshift: the same mutations every time.
@@ -91,9 +83,7 @@ impl Random {
 
     /// A nearby operand of the same kind, or any.
     fn mutate(&mut self, operand: &mut Operand) {
-        let near = |random: &mut Random, value: u64| {
-            value.wrapping_add(random.below(5) as u64).saturating_sub(2)
-        };
+        let near = |random: &mut Random, value: u64| value.wrapping_add(random.below(5) as u64).saturating_sub(2);
         match operand {
             List(elements) if !elements.is_empty() && self.below(8) != 0 => {
                 let chosen = self.below(elements.len());
@@ -153,10 +143,7 @@ fn mutated_modules_do_not_panic() {
         verify(&file).unwrap();
     }
     // Many mutations are harmless (another constant, another defined register), but not most.
-    assert!(
-        accepted <= refused,
-        "{accepted} accepted, {refused} refused"
-    );
+    assert!(accepted <= refused, "{accepted} accepted, {refused} refused");
 }
 
 type Instruction = (Opcode, Vec<Operand>);
@@ -164,72 +151,18 @@ type Instruction = (Opcode, Vec<Operand>);
 /// A module `m` with one function `m:f`, whose entry is label 2; label 1 is its `func_info`.
 fn module(arity: u32, body: Vec<Instruction>) -> BeamFile {
     let mut file = BeamFile::default();
-    let names = [
-        "",
-        "m",
-        "f",
-        "erlang",
-        "error",
-        "reverse",
-        "setelement",
-        "integer",
-        "string",
-        "no_fail",
-    ];
+    let names = ["", "m", "f", "erlang", "error", "reverse", "setelement", "integer", "string", "no_fail"];
     file.atoms = names.map(str::to_owned).to_vec();
-    file.imports = vec![
-        Mfa {
-            module: 3,
-            function: 4,
-            arity: 1,
-        },
-        Mfa {
-            module: 3,
-            function: 5,
-            arity: 1,
-        },
-        Mfa {
-            module: 3,
-            function: 6,
-            arity: 3,
-        },
-    ];
-    file.exports = vec![FunRef {
-        function: 2,
-        arity,
-        label: 2,
-    }];
-    file.lambdas = vec![Lambda {
-        function: 2,
-        arity,
-        label: 2,
-        index: 0,
-        num_free: arity,
-        old_uniq: 0,
-    }];
+    file.imports = vec![Mfa { module: 3, function: 4, arity: 1 }, Mfa { module: 3, function: 5, arity: 1 }, Mfa { module: 3, function: 6, arity: 3 }];
+    file.exports = vec![FunRef { function: 2, arity, label: 2 }];
+    file.lambdas = vec![Lambda { function: 2, arity, label: 2, index: 0, num_free: arity, old_uniq: 0 }];
     file.strings = b"text".to_vec();
     file.code.label_count = 10;
     file.code.function_count = 1;
-    let head = vec![
-        (Opcode::Label, vec![Unsigned(1)]),
-        (
-            Opcode::FuncInfo,
-            vec![Atom(1), Atom(2), Unsigned(u64::from(arity))],
-        ),
-        (Opcode::Label, vec![Unsigned(2)]),
-    ];
-    let ops = head
-        .into_iter()
-        .chain(body)
-        .chain([(Opcode::IntCodeEnd, vec![])]);
-    file.code.ops = (0..)
-        .zip(ops)
-        .map(|(offset, (opcode, args))| Op {
-            opcode,
-            args: args.into_iter().collect::<Args>(),
-            offset,
-        })
-        .collect();
+    let head =
+        vec![(Opcode::Label, vec![Unsigned(1)]), (Opcode::FuncInfo, vec![Atom(1), Atom(2), Unsigned(u64::from(arity))]), (Opcode::Label, vec![Unsigned(2)])];
+    let ops = head.into_iter().chain(body).chain([(Opcode::IntCodeEnd, vec![])]);
+    file.code.ops = (0..).zip(ops).map(|(offset, (opcode, args))| Op { opcode, args: args.into_iter().collect::<Args>(), offset }).collect();
     file
 }
 
@@ -282,17 +215,11 @@ const RETURN: fn() -> Instruction = || (Opcode::Return, vec![]);
 #[test]
 fn errors_say_where_and_why() {
     let error = verify(&module(1, vec![move_to(X(1), X(0)), RETURN()])).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "m:f/1, byte 3, move: X1 is read but not written on every path"
-    );
+    assert_eq!(error.to_string(), "m:f/1, byte 3, move: X1 is read but not written on every path");
     let mut file = module(1, vec![RETURN()]);
     file.exports[0].arity = 2;
     let error = verify(&file).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "m (export): the function at label 2 has arity 1, not 2"
-    );
+    assert_eq!(error.to_string(), "m (export): the function at label 2 has arity 1, not 2");
 }
 
 #[test]
@@ -311,216 +238,77 @@ fn registers_have_to_be_written_on_every_path() {
 #[test]
 fn what_a_later_path_takes_away_is_noticed_in_a_loop() {
     // The second time round, X1 is gone.
-    let body = vec![
-        move_to(Int(1), X(1)),
-        allocate(0, 2),
-        label(3),
-        is_nil(4, X(1)),
-        call_ext(1, 1),
-        jump(3),
-        label(4),
-        deallocate(0),
-        RETURN(),
-    ];
+    let body = vec![move_to(Int(1), X(1)), allocate(0, 2), label(3), is_nil(4, X(1)), call_ext(1, 1), jump(3), label(4), deallocate(0), RETURN()];
     assert_eq!(check(1, body), Err(Fault::UninitialisedX(1)));
 }
 
 #[test]
 fn calls_and_collections_kill_x_registers() {
-    let body = vec![
-        allocate(0, 2),
-        call_ext(1, 1),
-        move_to(X(1), X(0)),
-        deallocate(0),
-        RETURN(),
-    ];
+    let body = vec![allocate(0, 2), call_ext(1, 1), move_to(X(1), X(0)), deallocate(0), RETURN()];
     assert_eq!(check(2, body), Err(Fault::UninitialisedX(1)));
     let body = vec![test_heap(2, 1), move_to(X(1), X(0)), RETURN()];
     assert_eq!(check(2, body), Err(Fault::UninitialisedX(1)));
-    assert_eq!(
-        check(0, vec![test_heap(2, 1), RETURN()]),
-        Err(Fault::UninitialisedX(0))
-    );
+    assert_eq!(check(0, vec![test_heap(2, 1), RETURN()]), Err(Fault::UninitialisedX(0)));
 }
 
 #[test]
 fn frames_have_one_size() {
-    assert_eq!(
-        check(1, vec![allocate(0, 1), RETURN()]),
-        Err(Fault::FrameExists("a frame of 0 words".into()))
-    );
-    assert_eq!(
-        check(1, vec![allocate(1, 1), deallocate(2), RETURN()]),
-        Err(Fault::WrongFrame {
-            frame: "a frame of 1 words".into(),
-            wanted: 2
-        })
-    );
-    assert_eq!(
-        check(1, vec![call_ext(1, 1), RETURN()]),
-        Err(Fault::FrameNeeded("no frame".into()))
-    );
-    let body = vec![
-        is_nil(3, X(0)),
-        allocate(1, 1),
-        label(3),
-        deallocate(1),
-        RETURN(),
-    ];
+    assert_eq!(check(1, vec![allocate(0, 1), RETURN()]), Err(Fault::FrameExists("a frame of 0 words".into())));
+    assert_eq!(check(1, vec![allocate(1, 1), deallocate(2), RETURN()]), Err(Fault::WrongFrame { frame: "a frame of 1 words".into(), wanted: 2 }));
+    assert_eq!(check(1, vec![call_ext(1, 1), RETURN()]), Err(Fault::FrameNeeded("no frame".into())));
+    let body = vec![is_nil(3, X(0)), allocate(1, 1), label(3), deallocate(1), RETURN()];
     assert!(matches!(check(1, body), Err(Fault::WrongFrame { .. })));
-    let body = vec![
-        allocate(2, 1),
-        move_to(X(0), Y(1)),
-        (Opcode::Trim, vec![Unsigned(1), Unsigned(1)]),
-        move_to(Y(0), X(0)),
-        deallocate(1),
-        RETURN(),
-    ];
+    let body = vec![allocate(2, 1), move_to(X(0), Y(1)), (Opcode::Trim, vec![Unsigned(1), Unsigned(1)]), move_to(Y(0), X(0)), deallocate(1), RETURN()];
     assert_eq!(check(1, body), Ok(()));
 }
 
 #[test]
 fn y_registers_exist_and_are_initialised() {
     assert_eq!(
-        check(
-            1,
-            vec![allocate(1, 1), move_to(X(0), Y(1)), deallocate(1), RETURN()]
-        ),
-        Err(Fault::OutsideFrame {
-            register: 1,
-            frame: "a frame of 1 words".into()
-        })
+        check(1, vec![allocate(1, 1), move_to(X(0), Y(1)), deallocate(1), RETURN()]),
+        Err(Fault::OutsideFrame { register: 1, frame: "a frame of 1 words".into() })
     );
-    assert_eq!(
-        check(1, vec![allocate(1, 1), move_to(Y(0), X(0))]),
-        Err(Fault::UninitialisedY(0))
-    );
-    assert_eq!(
-        check(1, vec![allocate(1, 1), call_ext(1, 1)]),
-        Err(Fault::StackNotInitialised)
-    );
-    let body = vec![
-        allocate(1, 1),
-        (Opcode::InitYregs, vec![List(Box::new([Y(0)]))]),
-        call_ext(1, 1),
-        deallocate(1),
-        RETURN(),
-    ];
+    assert_eq!(check(1, vec![allocate(1, 1), move_to(Y(0), X(0))]), Err(Fault::UninitialisedY(0)));
+    assert_eq!(check(1, vec![allocate(1, 1), call_ext(1, 1)]), Err(Fault::StackNotInitialised));
+    let body = vec![allocate(1, 1), (Opcode::InitYregs, vec![List(Box::new([Y(0)]))]), call_ext(1, 1), deallocate(1), RETURN()];
     assert_eq!(check(1, body), Ok(()));
 }
 
 #[test]
 fn terms_are_built_in_granted_words() {
     let put_list = || (Opcode::PutList, vec![X(0), Nil, X(0)]);
-    assert_eq!(
-        check(1, vec![test_heap(4, 1), put_list(), put_list(), RETURN()]),
-        Ok(())
-    );
-    assert_eq!(
-        check(1, vec![test_heap(3, 1), put_list(), put_list(), RETURN()]),
-        Err(Fault::HeapWords {
-            needed: 2,
-            granted: 1
-        })
-    );
-    let tuple = (
-        Opcode::PutTuple2,
-        vec![X(0), List(Box::new([X(0), Int(1)]))],
-    );
-    assert_eq!(
-        check(1, vec![tuple, RETURN()]),
-        Err(Fault::HeapWords {
-            needed: 3,
-            granted: 0
-        })
-    );
+    assert_eq!(check(1, vec![test_heap(4, 1), put_list(), put_list(), RETURN()]), Ok(()));
+    assert_eq!(check(1, vec![test_heap(3, 1), put_list(), put_list(), RETURN()]), Err(Fault::HeapWords { needed: 2, granted: 1 }));
+    let tuple = (Opcode::PutTuple2, vec![X(0), List(Box::new([X(0), Int(1)]))]);
+    assert_eq!(check(1, vec![tuple, RETURN()]), Err(Fault::HeapWords { needed: 3, granted: 0 }));
     // A loop that builds without asking.
-    let body = vec![
-        test_heap(1 << 20, 1),
-        label(3),
-        put_list(),
-        is_nil(3, X(0)),
-        RETURN(),
-    ];
-    assert_eq!(
-        check(1, body),
-        Err(Fault::HeapWords {
-            needed: 2,
-            granted: 0
-        })
-    );
+    let body = vec![test_heap(1 << 20, 1), label(3), put_list(), is_nil(3, X(0)), RETURN()];
+    assert_eq!(check(1, body), Err(Fault::HeapWords { needed: 2, granted: 0 }));
 }
 
 #[test]
 fn floats() {
     let fmove = |from: Operand, to: Operand| (Opcode::Fmove, vec![from, to]);
-    let heap = |floats| {
-        (
-            Opcode::TestHeap,
-            vec![
-                Operand::AllocList(vec![(AllocKind::Floats, floats)]),
-                Unsigned(1),
-            ],
-        )
-    };
+    let heap = |floats| (Opcode::TestHeap, vec![Operand::AllocList(vec![(AllocKind::Floats, floats)]), Unsigned(1)]);
     let float = Operand::Float;
-    assert_eq!(
-        check(
-            1,
-            vec![
-                heap(1),
-                fmove(X(0), float(0)),
-                fmove(float(0), X(0)),
-                RETURN()
-            ]
-        ),
-        Ok(())
-    );
-    assert_eq!(
-        check(
-            1,
-            vec![heap(0), fmove(X(0), float(0)), fmove(float(0), X(0))]
-        ),
-        Err(Fault::HeapFloats)
-    );
-    assert_eq!(
-        check(1, vec![heap(1), fmove(float(0), X(0))]),
-        Err(Fault::UninitialisedFloat(0))
-    );
+    assert_eq!(check(1, vec![heap(1), fmove(X(0), float(0)), fmove(float(0), X(0)), RETURN()]), Ok(()));
+    assert_eq!(check(1, vec![heap(0), fmove(X(0), float(0)), fmove(float(0), X(0))]), Err(Fault::HeapFloats));
+    assert_eq!(check(1, vec![heap(1), fmove(float(0), X(0))]), Err(Fault::UninitialisedFloat(0)));
 }
 
 #[test]
 fn control_stays_in_the_function() {
     assert_eq!(check(1, vec![move_to(Int(1), X(0))]), Err(Fault::FallsOff));
     assert_eq!(check(1, vec![jump(7)]), Err(Fault::NoSuchLabel(7)));
-    assert_eq!(
-        check(1, vec![(Opcode::Call, vec![Unsigned(2), Label(2)])]),
-        Err(Fault::WrongArity {
-            label: 2,
-            arity: 1,
-            wanted: 2
-        })
-    );
-    assert_eq!(
-        check(1, vec![(Opcode::CallOnly, vec![Unsigned(1), Label(1)])]),
-        Err(Fault::NotAnEntry(1))
-    );
+    assert_eq!(check(1, vec![(Opcode::Call, vec![Unsigned(2), Label(2)])]), Err(Fault::WrongArity { label: 2, arity: 1, wanted: 2 }));
+    assert_eq!(check(1, vec![(Opcode::CallOnly, vec![Unsigned(1), Label(1)])]), Err(Fault::NotAnEntry(1)));
     // error/1 does not return, whatever frame the compiler thinks of.
     assert_eq!(check(1, vec![call_ext(0, 1)]), Ok(()));
-    let body = vec![
-        allocate(0, 1),
-        (
-            Opcode::CallExtLast,
-            vec![Unsigned(1), Unsigned(0), Unsigned(7)],
-        ),
-    ];
+    let body = vec![allocate(0, 1), (Opcode::CallExtLast, vec![Unsigned(1), Unsigned(0), Unsigned(7)])];
     assert_eq!(check(1, body), Ok(()));
     // A clause that does not match jumps to func_info with the arguments in place.
     assert_eq!(check(1, vec![is_nil(1, X(0)), RETURN()]), Ok(()));
-    assert!(matches!(
-        check(1, vec![allocate(0, 1), jump(1)]),
-        Err(Fault::FrameExists(_))
-    ));
+    assert!(matches!(check(1, vec![allocate(0, 1), jump(1)]), Err(Fault::FrameExists(_))));
 }
 
 #[test]
@@ -568,44 +356,14 @@ fn handlers_keep_only_what_was_there_all_along() {
 #[test]
 fn catch_tags_are_not_terms() {
     let start = || vec![allocate(1, 1), catch(Opcode::Catch, 0, 3)];
-    let end = || {
-        vec![
-            label(3),
-            end_catch(Opcode::CatchEnd, 0),
-            deallocate(1),
-            RETURN(),
-        ]
-    };
-    let body = |middle: Vec<Instruction>| {
-        start()
-            .into_iter()
-            .chain(middle)
-            .chain(end())
-            .collect::<Vec<_>>()
-    };
+    let end = || vec![label(3), end_catch(Opcode::CatchEnd, 0), deallocate(1), RETURN()];
+    let body = |middle: Vec<Instruction>| start().into_iter().chain(middle).chain(end()).collect::<Vec<_>>();
     assert_eq!(check(1, body(vec![call_ext(1, 1)])), Ok(()));
-    assert_eq!(
-        check(1, body(vec![move_to(Y(0), X(0))])),
-        Err(Fault::CatchTag(0))
-    );
-    assert_eq!(
-        check(1, body(vec![move_to(X(0), Y(0))])),
-        Err(Fault::CatchTag(0))
-    );
-    assert_eq!(
-        check(1, body(vec![deallocate(1), RETURN()])),
-        Err(Fault::ActiveCatch)
-    );
-    assert_eq!(
-        check(1, body(vec![end_catch(Opcode::TryEnd, 0)])),
-        Err(Fault::NoCatchTag(0))
-    );
-    let body = vec![
-        allocate(1, 1),
-        catch(Opcode::Try, 0, 3),
-        label(3),
-        end_catch(Opcode::CatchEnd, 0),
-    ];
+    assert_eq!(check(1, body(vec![move_to(Y(0), X(0))])), Err(Fault::CatchTag(0)));
+    assert_eq!(check(1, body(vec![move_to(X(0), Y(0))])), Err(Fault::CatchTag(0)));
+    assert_eq!(check(1, body(vec![deallocate(1), RETURN()])), Err(Fault::ActiveCatch));
+    assert_eq!(check(1, body(vec![end_catch(Opcode::TryEnd, 0)])), Err(Fault::NoCatchTag(0)));
+    let body = vec![allocate(1, 1), catch(Opcode::Try, 0, 3), label(3), end_catch(Opcode::CatchEnd, 0)];
     assert_eq!(check(1, body), Err(Fault::BadHandler(3)));
 }
 
@@ -648,84 +406,28 @@ fn setelement_results_are_changed_only_while_fresh() {
     };
     assert_eq!(check(3, body(vec![])), Ok(()));
     assert_eq!(check(3, body(vec![set()])), Ok(()));
-    assert_eq!(
-        check(3, body(vec![test_heap(1, 1)])),
-        Err(Fault::SharedTuple)
-    );
-    assert_eq!(
-        check(3, body(vec![move_to(Nil, X(0))])),
-        Err(Fault::SharedTuple)
-    );
+    assert_eq!(check(3, body(vec![test_heap(1, 1)])), Err(Fault::SharedTuple));
+    assert_eq!(check(3, body(vec![move_to(Nil, X(0))])), Err(Fault::SharedTuple));
     assert_eq!(check(3, vec![set(), RETURN()]), Err(Fault::SharedTuple));
 }
 
 #[test]
 fn binaries() {
     let create = |segment: Vec<Operand>| {
-        let args = vec![
-            Label(0),
-            Unsigned(0),
-            Unsigned(1),
-            Unsigned(8),
-            X(0),
-            List(segment.into()),
-        ];
+        let args = vec![Label(0), Unsigned(0), Unsigned(1), Unsigned(8), X(0), List(segment.into())];
         vec![(Opcode::BsCreateBin, args), RETURN()]
     };
+    assert_eq!(check(1, create(vec![Atom(7), Unsigned(1), Unsigned(8), Nil, X(0), Int(1)])), Ok(()));
+    assert_eq!(check(1, create(vec![Atom(8), Unsigned(1), Unsigned(8), Nil, Unsigned(0), Int(4)])), Ok(()));
     assert_eq!(
-        check(
-            1,
-            create(vec![Atom(7), Unsigned(1), Unsigned(8), Nil, X(0), Int(1)])
-        ),
-        Ok(())
+        check(1, create(vec![Atom(8), Unsigned(1), Unsigned(8), Nil, Unsigned(1), Int(4)])),
+        Err(Fault::OperandIndex { position: 6, table: "string byte", index: 1, count: 4 })
     );
     assert_eq!(
-        check(
-            1,
-            create(vec![
-                Atom(8),
-                Unsigned(1),
-                Unsigned(8),
-                Nil,
-                Unsigned(0),
-                Int(4)
-            ])
-        ),
-        Ok(())
+        check(1, create(vec![Atom(7), Unsigned(1), Unsigned(8), Nil, X(0)])),
+        Err(Fault::OperandKind { position: 6, expected: "a list of six operands for each segment" })
     );
-    assert_eq!(
-        check(
-            1,
-            create(vec![
-                Atom(8),
-                Unsigned(1),
-                Unsigned(8),
-                Nil,
-                Unsigned(1),
-                Int(4)
-            ])
-        ),
-        Err(Fault::OperandIndex {
-            position: 6,
-            table: "string byte",
-            index: 1,
-            count: 4
-        })
-    );
-    assert_eq!(
-        check(
-            1,
-            create(vec![Atom(7), Unsigned(1), Unsigned(8), Nil, X(0)])
-        ),
-        Err(Fault::OperandKind {
-            position: 6,
-            expected: "a list of six operands for each segment"
-        })
-    );
-    let put = vec![
-        (Opcode::BsPutString, vec![Unsigned(4), Unsigned(0)]),
-        RETURN(),
-    ];
+    let put = vec![(Opcode::BsPutString, vec![Unsigned(4), Unsigned(0)]), RETURN()];
     assert_eq!(check(1, put), Err(Fault::NoBinary));
 }
 
@@ -749,10 +451,7 @@ fn a_receive_loop() {
     };
     let wait = || vec![(Opcode::Wait, vec![Label(3)])];
     assert_eq!(check(0, body(X(0), wait())), Ok(()));
-    assert!(matches!(
-        check(0, body(X(1), wait())),
-        Err(Fault::OperandKind { position: 2, .. })
-    ));
+    assert!(matches!(check(0, body(X(1), wait())), Err(Fault::OperandKind { position: 2, .. })));
     let timeout = (Opcode::WaitTimeout, vec![Label(3), Int(5)]);
     let after = vec![timeout, (Opcode::Timeout, vec![]), deallocate(0), RETURN()];
     assert_eq!(check(0, body(X(0), after)), Err(Fault::UninitialisedX(0)));

@@ -59,7 +59,10 @@ enum Cell {
     /// The start of a control sequence, such as one that sets a colour.
     Escape,
     /// One of the ASCII characters that a tab, a control character or an unprintable one is shown as.
-    Part { byte: u8, first: bool },
+    Part {
+        byte: u8,
+        first: bool,
+    },
 }
 
 impl Cell {

@@ -109,8 +109,8 @@ impl ModuleCode {
         let resolver = server.resolver();
         let mut terms = Vec::with_capacity(file.literals.len());
         for (number, literal) in file.literals.iter().enumerate() {
-            let (term, _) = etf::decode(literal, &mut literals, &resolver, DecodeOptions::default())
-                .map_err(|error| LoadError(format!("literal {number}: {error:?}")))?;
+            let (term, _) =
+                etf::decode(literal, &mut literals, &resolver, DecodeOptions::default()).map_err(|error| LoadError(format!("literal {number}: {error:?}")))?;
             terms.push(term);
         }
         let funs: Vec<&'static FunEntry> = file
@@ -191,14 +191,11 @@ impl ModuleCode {
         let function = self.function_at(instr)?;
         let mfa = Mfa { module: self.name, function: function.name, arity: function.arity };
         let before = self.code.lines.partition_point(|(at, _)| *at <= instr);
-        let source = self.code.lines[..before]
-            .last()
-            .filter(|(at, _)| *at >= function.start)
-            .and_then(|(_, line)| {
-                let lines = self.lines.as_ref()?;
-                let item = lines.items.get(*line as usize).filter(|_| *line != 0)?;
-                Some((lines.files.get(item.file as usize).map_or("", String::as_str), item.line))
-            });
+        let source = self.code.lines[..before].last().filter(|(at, _)| *at >= function.start).and_then(|(_, line)| {
+            let lines = self.lines.as_ref()?;
+            let item = lines.items.get(*line as usize).filter(|_| *line != 0)?;
+            Some((lines.files.get(item.file as usize).map_or("", String::as_str), item.line))
+        });
         Some(Location { mfa, source })
     }
 
