@@ -11,6 +11,9 @@ use swarmrt_term::{Alloc, Term};
 const RESERVED_BYTES: usize = 8 << 30;
 /// Memory is made accessible in steps of this size.
 const STEP_BYTES: usize = 1 << 20;
+/// Free stretches from this size on give their memory back to the operating system.
+const GIVEN_BACK_BYTES_MIN: usize = 256 << 10;
+const PAGE_BYTES: usize = 4096;
 
 struct Region {
     base: usize,
@@ -19,8 +22,8 @@ struct Region {
 struct RegionState {
     top: usize,
     accessible: usize,
-    /// Freed pieces by size in bytes.
-    free: BTreeMap<usize, Vec<usize>>,
+    /// Freed stretches: address and size in bytes. No two of them touch.
+    free: BTreeMap<usize, usize>,
 }
 
 static REGION: OnceLock<Region> = OnceLock::new();
@@ -50,9 +53,11 @@ pub fn is_literal(term: Term) -> bool {
 impl Region {
     fn take(&self, bytes: usize) -> usize {
         let mut state = self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some(pieces) = state.free.get_mut(&bytes)
-            && let Some(at) = pieces.pop()
-        {
+        if let Some((at, size)) = state.free.iter().find(|&(_, &size)| size >= bytes).map(|(&at, &size)| (at, size)) {
+            state.free.remove(&at);
+            if size > bytes {
+                state.free.insert(at + bytes, size - bytes);
+            }
             return at;
         }
         let at = self.base + state.top;
@@ -69,7 +74,22 @@ impl Region {
     }
     fn give_back(&self, at: usize, bytes: usize) {
         let mut state = self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        state.free.entry(bytes).or_default().push(at);
+        let (mut start, mut end) = (at, at + bytes);
+        if let Some((&before, &size)) = state.free.range(..at).next_back()
+            && before + size == at
+        {
+            state.free.remove(&before);
+            start = before;
+        }
+        if let Some(size) = state.free.remove(&end) {
+            end += size;
+        }
+        state.free.insert(start, end - start);
+        if end - start >= GIVEN_BACK_BYTES_MIN {
+            let (first, last) = (start.next_multiple_of(PAGE_BYTES), end / PAGE_BYTES * PAGE_BYTES);
+            // SAFETY: whole pages of a free stretch; they read as zero when they are used again.
+            unsafe { libc::madvise(first as *mut _, last - first, libc::MADV_DONTNEED) };
+        }
     }
 }
 
