@@ -79,7 +79,11 @@ children() ->
 
 collections() ->
     Events = traced([garbage_collection], fun() -> erlang:garbage_collect() end),
-    [io:format("~p: ~p~n", [element(3, E), lists:sort([Key || {Key, _} <- element(4, E)])]) || E <- Events].
+    %% How many there are, minor ones too, is the machine's affair.
+    Major = [{element(3, E), lists:sort([Key || {Key, _} <- element(4, E)])} || E <- Events, is_major(element(3, E))],
+    [io:format("~p: ~p~n", [Kind, Keys]) || {Kind, Keys} <- lists:usort(Major)].
+
+is_major(Kind) -> Kind =:= gc_major_start orelse Kind =:= gc_major_end.
 
 timestamps() ->
     Send = fun() -> no_such_pid() ! message end,
