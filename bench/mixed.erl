@@ -1,4 +1,4 @@
-%% sequential: a little of everything that programs do, each part for about as long.
+%% mixed: a little of everything that programs do, each part for about as long.
 -module(mixed).
 -export([main/0]).
 main() ->

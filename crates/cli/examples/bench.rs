@@ -1,18 +1,33 @@
 //! The benchmark: every program of `bench/` under SwarmRT and under `erl`, in turn, several times, in
-//! one go; prints the ratio of the medians.
+//! one go; prints the medians, and the ratios of time and of peak memory.
 //!
-//! `bench [--runs N] [--json] [PROGRAM…]`
+//! `bench [--runs N] [--engine interp|tiered]… [--json] [PROGRAM…]`
+//!
+//! With several engines each has its columns. Without any, it is the one that users get.
 
+use std::io::Read;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::Instant;
+
+/// What one machine needed for one program.
+#[derive(Clone, Copy)]
+struct Figures {
+    ms: f64,
+    peak_mb: f64,
+}
 
 struct Row {
     name: String,
     kind: String,
-    ours_ms: f64,
-    theirs_ms: f64,
+    /// One for each engine.
+    ours: Vec<Figures>,
+    theirs: Figures,
 }
+
+/// Something to measure on each machine: given the command that starts it.
+type Measure<'a> = dyn Fn(Command) -> Result<Figures, String> + 'a;
 
 /// Evaluates `main/0` and prints the microseconds that it took, or those that it says it measured.
 fn expression(module: &str) -> String {
@@ -21,18 +36,34 @@ fn expression(module: &str) -> String {
     )
 }
 
-fn milliseconds(mut command: Command, module: &str, beams: &Path) -> Result<f64, String> {
-    command.args(["-noshell", "-pa"]).arg(beams).arg("-eval").arg(expression(module)).stdin(Stdio::null());
-    let output = command.output().map_err(|error| error.to_string())?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let last = text.lines().last().unwrap_or_default();
-    last.parse::<f64>().map(|us| us / 1000.0).map_err(|_| format!("{module}: {} {text}{}", output.status, String::from_utf8_lossy(&output.stderr)))
+/// Runs a command to its end: how it ended, what it printed, and the most memory that it ever had resident.
+fn run(command: &mut Command) -> Result<(ExitStatus, String, f64), String> {
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().map_err(|error| format!("{command:?}: {error}"))?;
+    let mut out = String::new();
+    child.stdout.take().expect("piped").read_to_string(&mut out).map_err(|error| error.to_string())?;
+    let mut status = 0;
+    // SAFETY: both are written by the call; zeroes are a valid `rusage`. Nobody else waits for this child.
+    let usage = unsafe {
+        let mut usage: libc::rusage = std::mem::zeroed();
+        if libc::wait4(child.id().cast_signed(), &raw mut status, 0, &raw mut usage) < 0 {
+            return Err(std::io::Error::last_os_error().to_string());
+        }
+        usage
+    };
+    let kib_per_mb = 1024.0;
+    Ok((ExitStatus::from_raw(status), out, usage.ru_maxrss as f64 / kib_per_mb))
 }
 
-fn wall_milliseconds(mut command: Command) -> Result<f64, String> {
+fn program_figures(mut command: Command, module: &str, beams: &Path) -> Result<Figures, String> {
+    let (status, text, peak_mb) = run(command.args(["-noshell", "-pa"]).arg(beams).arg("-eval").arg(expression(module)))?;
+    let us: f64 = text.lines().last().unwrap_or_default().parse().map_err(|_| format!("{module}: {command:?}: {status} {text}"))?;
+    Ok(Figures { ms: us / 1000.0, peak_mb })
+}
+
+fn startup_figures(mut command: Command) -> Result<Figures, String> {
     let started = Instant::now();
-    let status = command.args(["-noshell", "-eval", "halt()."]).stdin(Stdio::null()).status().map_err(|error| error.to_string())?;
-    if status.success() { Ok(started.elapsed().as_secs_f64() * 1000.0) } else { Err(status.to_string()) }
+    let (status, text, peak_mb) = run(command.args(["-noshell", "-eval", "halt()."]))?;
+    if status.success() { Ok(Figures { ms: started.elapsed().as_secs_f64() * 1000.0, peak_mb }) } else { Err(format!("{command:?}: {status} {text}")) }
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
@@ -40,84 +71,152 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
+fn medians(runs: &[Figures]) -> Figures {
+    Figures { ms: median(runs.iter().map(|run| run.ms).collect()), peak_mb: median(runs.iter().map(|run| run.peak_mb).collect()) }
+}
+
+fn geometric_mean(ratios: impl Iterator<Item = f64>) -> f64 {
+    let logarithms: Vec<f64> = ratios.map(f64::ln).collect();
+    (logarithms.iter().sum::<f64>() / logarithms.len() as f64).exp()
+}
+
+struct Bench {
+    swarmrt: PathBuf,
+    engines: Vec<String>,
+    runs: usize,
+}
+
+impl Bench {
+    fn ours(&self, engine: &str) -> Command {
+        let mut command = Command::new(&self.swarmrt);
+        command.env("SWARMRT_ENGINE", engine).arg("erl");
+        command
+    }
+
+    /// Every machine in turn, `runs` times. The machines alternate, so that a busy moment meets them all.
+    fn row(&self, name: &str, kind: &str, runs: usize, measure: &Measure<'_>) -> Result<Row, String> {
+        let mut ours = vec![Vec::new(); self.engines.len()];
+        let mut theirs = Vec::new();
+        for _ in 0..runs {
+            for (engine, figures) in self.engines.iter().zip(&mut ours) {
+                figures.push(measure(self.ours(engine))?);
+            }
+            theirs.push(measure(Command::new("erl"))?);
+        }
+        Ok(Row { name: name.to_owned(), kind: kind.to_owned(), ours: ours.iter().map(|runs| medians(runs)).collect(), theirs: medians(&theirs) })
+    }
+
+    fn print_json(&self, rows: &[Row]) {
+        let items: Vec<String> = rows
+            .iter()
+            .map(|row| {
+                let engines: Vec<String> = self
+                    .engines
+                    .iter()
+                    .zip(&row.ours)
+                    .map(|(engine, figures)| format!("\"{engine}\":{{\"ms\":{:.2},\"peak_mb\":{:.1}}}", figures.ms, figures.peak_mb))
+                    .collect();
+                format!(
+                    "{{\"name\":\"{}\",\"kind\":\"{}\",\"engines\":{{{}}},\"erl_ms\":{:.2},\"erl_peak_mb\":{:.1}}}",
+                    row.name,
+                    row.kind,
+                    engines.join(","),
+                    row.theirs.ms,
+                    row.theirs.peak_mb
+                )
+            })
+            .collect();
+        println!("[{}]", items.join(",\n "));
+    }
+
+    fn print_table(&self, rows: &[Row]) {
+        print!("{:<16} {:<12} {:>9}", "program", "kind", "erl ms");
+        for engine in &self.engines {
+            print!(" {:>13} {:>6}", format!("{engine} ms"), "/ erl");
+        }
+        print!(" {:>9}", "erl MB");
+        for engine in &self.engines {
+            print!(" {:>13} {:>6}", format!("{engine} MB"), "/ erl");
+        }
+        println!();
+        for row in rows {
+            print!("{:<16} {:<12} {:>9.1}", row.name, row.kind, row.theirs.ms);
+            for figures in &row.ours {
+                print!(" {:>13.1} {:>6.2}", figures.ms, figures.ms / row.theirs.ms);
+            }
+            print!(" {:>9.1}", row.theirs.peak_mb);
+            for figures in &row.ours {
+                print!(" {:>13.1} {:>6.2}", figures.peak_mb, figures.peak_mb / row.theirs.peak_mb);
+            }
+            println!();
+        }
+        let sequential: Vec<&Row> = rows.iter().filter(|row| row.kind == "sequential").collect();
+        for (at, engine) in self.engines.iter().enumerate() {
+            if !sequential.is_empty() {
+                let time = geometric_mean(sequential.iter().map(|row| row.ours[at].ms / row.theirs.ms));
+                println!("{engine}: geometric mean of the sequential programs: {time:.2}");
+            }
+            if !rows.is_empty() {
+                let time = geometric_mean(rows.iter().map(|row| row.ours[at].ms / row.theirs.ms));
+                let memory = geometric_mean(rows.iter().map(|row| row.ours[at].peak_mb / row.theirs.peak_mb));
+                println!("{engine}: geometric mean of all: {time:.2}, of peak memory: {memory:.2}");
+            }
+        }
+    }
+}
+
 fn main() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let mut runs = 5;
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    let swarmrt = std::env::var_os("SWARMRT").map_or_else(|| target.join("release/swarmrt"), PathBuf::from);
+    let mut bench = Bench { swarmrt, engines: Vec::new(), runs: 5 };
     let mut json = false;
     let mut only = Vec::new();
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
-            "--runs" => runs = arguments.next().and_then(|value| value.parse().ok()).expect("--runs needs a number"),
+            "--runs" => bench.runs = arguments.next().and_then(|value| value.parse().ok()).filter(|&runs| runs > 0).expect("--runs needs a number"),
+            "--engine" => bench.engines.push(arguments.next().expect("--engine needs a name")),
             "--json" => json = true,
             _ => only.push(argument),
         }
     }
-    let swarmrt = std::env::var_os("SWARMRT").map_or_else(|| root.join("target/release/swarmrt"), PathBuf::from);
+    if bench.engines.is_empty() {
+        bench.engines.push("tiered".to_owned());
+    }
+    let wanted = |name: &str| only.is_empty() || only.iter().any(|one| one == name);
     let beams = std::env::temp_dir().join(format!("swarmrt-bench-{}", std::process::id()));
     std::fs::create_dir_all(&beams).expect("a temporary folder can be made");
     let mut rows = Vec::new();
+    let mut failed = false;
+    let mut keep = |row: Result<Row, String>| match row {
+        Ok(row) => rows.push(row),
+        Err(error) => {
+            eprintln!("{error}");
+            failed = true;
+        }
+    };
     let mut programs: Vec<PathBuf> = std::fs::read_dir(root.join("bench")).expect("bench/ exists").flatten().map(|entry| entry.path()).collect();
     programs.sort();
-    let ours = || {
-        let mut command = Command::new(&swarmrt);
-        command.arg("erl");
-        command
-    };
     for program in programs.iter().filter(|program| program.extension().is_some_and(|extension| extension == "erl")) {
         let name = program.file_stem().expect("has a name").to_string_lossy().into_owned();
-        if !only.is_empty() && !only.contains(&name) {
+        if !wanted(&name) {
             continue;
         }
         let text = std::fs::read_to_string(program).expect("readable");
         let kind = text.trim_start_matches('%').trim().split(':').next().unwrap_or_default().to_owned();
         let compiled = Command::new("erlc").arg("-o").arg(&beams).arg(program).status().expect("erlc runs");
         assert!(compiled.success(), "{name} does not compile");
-        let mut times = (Vec::new(), Vec::new());
-        for _ in 0..runs {
-            match (milliseconds(ours(), &name, &beams), milliseconds(Command::new("erl"), &name, &beams)) {
-                (Ok(a), Ok(b)) => {
-                    times.0.push(a);
-                    times.1.push(b);
-                }
-                (Err(error), _) | (_, Err(error)) => {
-                    eprintln!("{error}");
-                    break;
-                }
-            }
-        }
-        if !times.0.is_empty() {
-            rows.push(Row { name, kind, ours_ms: median(times.0), theirs_ms: median(times.1) });
-        }
+        keep(bench.row(&name, &kind, bench.runs, &|command| program_figures(command, &name, &beams)));
     }
-    if only.is_empty() || only.iter().any(|name| name == "startup") {
-        let mut times = (Vec::new(), Vec::new());
-        for _ in 0..runs.max(5) {
-            if let (Ok(a), Ok(b)) = (wall_milliseconds(ours()), wall_milliseconds(Command::new("erl"))) {
-                times.0.push(a);
-                times.1.push(b);
-            }
-        }
-        if !times.0.is_empty() {
-            rows.push(Row { name: "startup".to_owned(), kind: "start to halt".to_owned(), ours_ms: median(times.0), theirs_ms: median(times.1) });
-        }
+    if wanted("startup") {
+        keep(bench.row("startup", "start to halt", bench.runs.max(5), &startup_figures));
     }
     let _ = std::fs::remove_dir_all(&beams);
     if json {
-        let items: Vec<String> = rows
-            .iter()
-            .map(|row| format!("{{\"name\":\"{}\",\"kind\":\"{}\",\"swarmrt_ms\":{:.2},\"erl_ms\":{:.2}}}", row.name, row.kind, row.ours_ms, row.theirs_ms))
-            .collect();
-        println!("[{}]", items.join(",\n "));
-        return;
+        bench.print_json(&rows);
+    } else {
+        bench.print_table(&rows);
     }
-    println!("{:<16} {:>12} {:>12} {:>14}", "program", "swarmrt ms", "erl ms", "swarmrt / erl");
-    for row in &rows {
-        println!("{:<16} {:>12.1} {:>12.1} {:>14.2}", row.name, row.ours_ms, row.theirs_ms, row.ours_ms / row.theirs_ms);
-    }
-    let sequential: Vec<f64> = rows.iter().filter(|row| row.kind == "sequential").map(|row| (row.ours_ms / row.theirs_ms).ln()).collect();
-    if !sequential.is_empty() {
-        let mean = (sequential.iter().sum::<f64>() / sequential.len() as f64).exp();
-        println!("geometric mean of the sequential programs: {mean:.2}");
-    }
+    std::process::exit(i32::from(failed));
 }
