@@ -1159,7 +1159,8 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
                         next!();
                     }
                     Instr::FloatNeg { a, to } => {
-                        *f.add(to as usize) = -*f.add(a as usize);
+                        // As a subtraction, so that 0.0 stays positive as in OTP.
+                        *f.add(to as usize) = 0.0 - *f.add(a as usize);
                         next!();
                     }
 
