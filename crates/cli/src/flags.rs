@@ -126,7 +126,7 @@ fn erl(program: &str, arguments: &[String]) -> Result<i32, String> {
         builder.dirty_io = count;
     }
     if let Ok(engine) = std::env::var(ENGINE_VARIABLE) {
-        builder.engines = Engines::parse(&engine).ok_or(format!("unknown engine {engine}: interp, jit, tiered or tiered:SAMPLES"))?;
+        builder.engines = Engines::parse(&engine).ok_or(format!("unknown engine {engine}: interp, jit, jit:MODULES, tiered or tiered:SAMPLES"))?;
     }
     builder.perf_map = std::env::var_os(PERF_MAP_VARIABLE).is_some();
     let vm = builder.boot().map_err(|error| error.to_string())?;

@@ -33,8 +33,8 @@ use translate::{Source, Start};
 pub enum Mode {
     /// Once they were found running this often.
     Tiered { samples: u32 },
-    /// All of a module when it is loaded; for testing.
-    Eager,
+    /// All of a module when it is loaded, if its name begins so; for testing.
+    Eager { prefix: &'static str },
 }
 
 impl Mode {
@@ -193,7 +193,9 @@ fn sample(vm: &'static Vm, ip: *const Instr) {
 /// A module is about to be put in place.
 fn loaded(_vm: &'static Vm, module: &ModuleCode) {
     let Some(jit) = JIT.get() else { return };
-    if jit.mode == Mode::Eager {
+    if let Mode::Eager { prefix } = jit.mode
+        && module.name.name().starts_with(prefix)
+    {
         for function in 0..module.code.functions.len() {
             jit.install(module, function);
         }

@@ -52,13 +52,18 @@ pub enum Engines {
 }
 
 impl Engines {
-    /// `interp`, `jit`, `tiered`, or `tiered:SAMPLES`.
+    /// `interp`, `jit`, `jit:PREFIX`, `tiered`, or `tiered:SAMPLES`.
     pub fn parse(text: &str) -> Option<Engines> {
         Some(match text {
             "interp" => Engines::Interpreter,
-            "jit" => Engines::Native(swarmrt_jit::Mode::Eager),
+            "jit" => Engines::Native(swarmrt_jit::Mode::Eager { prefix: "" }),
             "tiered" => Engines::Native(swarmrt_jit::Mode::DEFAULT),
-            _ => Engines::Native(swarmrt_jit::Mode::Tiered { samples: text.strip_prefix("tiered:")?.parse().ok().filter(|&samples| samples > 0)? }),
+            _ => match text.split_once(':')? {
+                // Told once, by who starts the machine, and needed for as long as it runs.
+                ("jit", prefix) => Engines::Native(swarmrt_jit::Mode::Eager { prefix: prefix.to_owned().leak() }),
+                ("tiered", samples) => Engines::Native(swarmrt_jit::Mode::Tiered { samples: samples.parse().ok().filter(|&samples| samples > 0)? }),
+                _ => return None,
+            },
         })
     }
 }
