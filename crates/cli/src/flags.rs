@@ -18,6 +18,8 @@ struct Parsed {
 /// What `--engine` says, for this program and those that it starts.
 const ENGINE_VARIABLE: &str = "SWARMRT_ENGINE";
 const PERF_MAP_VARIABLE: &str = "SWARMRT_JIT_DUMP";
+/// Has the native engine say at the end what it has done.
+const STATS_VARIABLE: &str = "SWARMRT_JIT_STATS";
 
 fn number(flag: &str, value: Option<&String>) -> Result<usize, String> {
     value.and_then(|value| value.parse().ok()).ok_or_else(|| format!("{flag} needs a number"))
@@ -130,7 +132,14 @@ fn erl(program: &str, arguments: &[String]) -> Result<i32, String> {
     }
     builder.perf_map = std::env::var_os(PERF_MAP_VARIABLE).is_some();
     let vm = builder.boot().map_err(|error| error.to_string())?;
-    Ok(vm.wait_for_halt())
+    let code = vm.wait_for_halt();
+    if std::env::var_os(STATS_VARIABLE).is_some() {
+        match swarmrt::jit::counts() {
+            Some(counts) => eprintln!("swarmrt: native engine: {counts}"),
+            None => eprintln!("swarmrt: no native engine"),
+        }
+    }
+    Ok(code)
 }
 
 /// Erlang that `swarmrt run` evaluates: compiles or loads the file, calls `main`, reports what it raises.
@@ -246,7 +255,7 @@ fn info(arguments: &[String]) -> Result<i32, String> {
     println!("swarmrt {}", env!("CARGO_PKG_VERSION"));
     println!("OTP root:    {}", otp.root.display());
     println!("OTP release: {} (erts {})", otp.version.as_deref().unwrap_or(&otp.release), otp.erts_version);
-    println!("engines:     interpreter, native (Cranelift)");
+    println!("engines:     interp (the interpreter alone), jit (all code native when loaded), tiered (native when hot; the default)");
     println!("schedulers:  {}", std::thread::available_parallelism().map_or(1, usize::from));
     let builtins = swarmrt::coverage::builtins(&otp).map_err(|error| error.to_string())?;
     let missing: Vec<&str> = builtins.iter().filter(|builtin| !builtin.exists).map(|builtin| builtin.name.as_str()).collect();
@@ -285,7 +294,7 @@ fn exec(arguments: &[String]) -> Result<i32, String> {
     Err(format!("{command}: {error}"))
 }
 
-const USAGE: &str = "usage: swarmrt [--otp-root DIR] [--engine=tiered|interp|jit] [--jit-dump] COMMAND …
+const USAGE: &str = "usage: swarmrt [--otp-root DIR] [--engine=tiered|interp|jit] [--jit-dump] [--jit-stats] COMMAND …
   run FILE [ARGS…]          run a program: .erl, .beam or an escript
   shell                     the Erlang shell
   erl …, erlc …, escript …  as OTP's
@@ -293,12 +302,13 @@ const USAGE: &str = "usage: swarmrt [--otp-root DIR] [--engine=tiered|interp|jit
   info                      version, OTP found, built-ins
   disasm FILE.beam [F/A]    the specialised instructions";
 
-/// Takes `--engine=…` or `--jit-dump` off the front, if one is there.
+/// Takes `--engine=…`, `--jit-dump` or `--jit-stats` off the front, if one is there.
 fn engine_flag(arguments: &[String]) -> Option<&[String]> {
     let (flag, rest) = arguments.split_first()?;
     let (variable, value) = match flag.strip_prefix("--engine=") {
         Some(engine) => (ENGINE_VARIABLE, engine),
         None if flag == "--jit-dump" => (PERF_MAP_VARIABLE, "1"),
+        None if flag == "--jit-stats" => (STATS_VARIABLE, "1"),
         None => return None,
     };
     // SAFETY: no other thread runs yet.

@@ -48,9 +48,19 @@ const PIECE_INSTRUCTIONS_MAX: usize = 20_000;
 /// What the engine has done so far.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Counts {
+    /// Functions compiled, and the bytes of their code, from the start on.
     pub functions: u64,
     pub code_bytes: u64,
     pub compile_us: u64,
+    /// Memory that machine code takes now: whole pages, without what was unloaded.
+    pub mapped_bytes: u64,
+}
+
+impl std::fmt::Display for Counts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Counts { functions, code_bytes, compile_us, mapped_bytes } = self;
+        write!(f, "{functions} functions compiled, {code_bytes} bytes of code, in {} ms; {mapped_bytes} bytes mapped", compile_us / 1000)
+    }
 }
 
 struct Wanted {
@@ -139,6 +149,7 @@ pub fn counts() -> Option<Counts> {
         functions: jit.functions.load(Ordering::Relaxed),
         code_bytes: jit.code_bytes.load(Ordering::Relaxed),
         compile_us: jit.compile_us.load(Ordering::Relaxed),
+        mapped_bytes: memory::MAPPED_BYTES.load(Ordering::Relaxed) as u64,
     })
 }
 
