@@ -648,7 +648,11 @@ impl<L: Linker> Specialiser<'_, L> {
             G::RawRaise => self.emit(Instr::RawRaise),
 
             G::Send => self.emit(Instr::Send),
-            G::LoopRec => self.jump(Instr::LoopRec { wait: label(&args[0]) }),
+            G::LoopRec => {
+                // Where a process goes on that has waited.
+                self.emit(Instr::Cell { native: 0 });
+                self.jump(Instr::LoopRec { wait: label(&args[0]) });
+            }
             G::RemoveMessage => self.emit(Instr::RemoveMessage),
             G::LoopRecEnd => self.jump(Instr::LoopRecEnd { target: label(&args[0]) }),
             G::Wait => self.jump(Instr::Wait { target: label(&args[0]) }),

@@ -3,8 +3,10 @@
 //! Invariants: it keeps no state of its own between turns; everything that a process is lies in its
 //! [`Process`](swarmrt_machine::Process). It knows nothing of other engines.
 
+mod assist;
 mod binary;
 mod operations;
 mod run;
 
-pub use run::{Interpreter, step};
+pub use assist::ASSISTS;
+pub use run::Interpreter;

@@ -1,11 +1,11 @@
 //! What instructions do beyond moving words: the parts that are too long for an arm of the main match.
 
 use std::cmp::Ordering;
-use swarmrt_beam::instr::Select;
+use swarmrt_beam::instr::{FunPtr, Instr, Select};
 use swarmrt_machine::code::{Export, FunEntry};
 use swarmrt_machine::{Process, Raise};
 use swarmrt_term::bigint::{self, ArithError};
-use swarmrt_term::{Alloc, Mfa, Term, am, atom, compare};
+use swarmrt_term::{Alloc, Header, Mfa, Subtag, Term, am, atom, compare};
 
 pub fn arith_error(error: ArithError) -> Raise {
     match error {
@@ -108,10 +108,35 @@ pub fn select(table: &Select, value: Term, resolve: impl Fn(swarmrt_beam::instr:
     }
 }
 
+/// A local fun over these free variables.
+pub fn make_fun(p: &mut Process, entry: FunPtr, arity: u16, free: impl ExactSizeIterator<Item = Term>) -> Term {
+    let creator = p.id();
+    let ptr = p.heap.alloc(3 + free.len());
+    // SAFETY: the words of the fun were given.
+    unsafe {
+        *ptr = Header::new(Subtag::Fun, 2 + free.len()).0;
+        *ptr.add(1) = entry.0;
+        *ptr.add(2) = u64::from(arity) | creator << 8;
+        for (at, value) in free.enumerate() {
+            *ptr.cast::<Term>().add(3 + at) = value;
+        }
+    }
+    Term::from_boxed_ptr(ptr)
+}
+
+/// Where a process is to go on that leaves off on the way to `ip`: machine code is looked for in the cell before.
+///
+/// # Safety
+/// `ip` points at an instruction that another follows.
+pub unsafe fn past_cell(ip: *const Instr) -> *const Instr {
+    // SAFETY: the caller's.
+    unsafe { if matches!(*ip, Instr::Cell { .. }) { ip.add(1) } else { ip } }
+}
+
 /// What a call of a fun comes to.
 pub enum FunCall {
     /// Go there; this many free variables were put after the arguments.
-    Go(*const swarmrt_beam::instr::Instr, usize),
+    Go(*const Instr, usize),
     /// Call `error_handler:undefined_lambda(Module, Fun, Args)`, which are in X\[0\]–X\[2\] now.
     Undefined(&'static Export),
     Raise(Raise),
@@ -183,7 +208,7 @@ pub fn is_function_of(fun: Term, arity: Term) -> bool {
 }
 
 /// Where an exception is caught: the handler, and the stack pointer of its frame.
-pub fn find_handler(p: &Process) -> Option<(*const swarmrt_beam::instr::Instr, *mut u64)> {
+pub fn find_handler(p: &Process) -> Option<(*const Instr, *mut u64)> {
     let mut at = p.heap.stop;
     let base = p.heap.stack_base();
     let mut frame = at;

@@ -37,7 +37,7 @@ impl Engine for Interpreter {
         };
         let function = process.vm.bifs.get(bif).function;
         let result = function(process, &registers.x[..arity as usize]);
-        process.dirty_result = Some(result);
+        process.result_at_hand = Some(result);
     }
 }
 
@@ -400,15 +400,12 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
                         sync!();
                         // What the process is doing, for built-ins that say so.
                         p.ip = ip;
-                        let result = if matches!(entry.kind, BifKind::DirtyIo | BifKind::DirtyCpu) {
-                            match p.dirty_result.take() {
-                                Some(result) => result,
-                                None => {
-                                    p.saved.save(x_slice!(arity));
-                                    p.ip = ip;
-                                    leave!(if entry.kind == BifKind::DirtyIo { Outcome::DirtyIo } else { Outcome::DirtyCpu });
-                                }
-                            }
+                        let result = if let Some(result) = p.result_at_hand.take() {
+                            result
+                        } else if matches!(entry.kind, BifKind::DirtyIo | BifKind::DirtyCpu) {
+                            p.saved.save(x_slice!(arity));
+                            p.ip = ip;
+                            leave!(if entry.kind == BifKind::DirtyIo { Outcome::DirtyIo } else { Outcome::DirtyCpu });
                         } else {
                             (entry.function)(p, x_slice!(arity))
                         };
@@ -911,16 +908,9 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
                     Instr::MakeFun { dst, arity, free } => {
                         let (entry, free) = &*free;
                         sync!();
-                        let creator = p.id();
-                        let ptr = p.heap.alloc(3 + free.len());
+                        let fun = operations::make_fun(p, *entry, arity, free.iter().map(|&value| src!(value)));
                         top = p.heap.top;
-                        *ptr = Header::new(Subtag::Fun, 2 + free.len()).0;
-                        *ptr.add(1) = entry.0;
-                        *ptr.add(2) = u64::from(arity) | creator << 8;
-                        for (at, &value) in free.iter().enumerate() {
-                            *ptr.cast::<Term>().add(3 + at) = src!(value);
-                        }
-                        set!(dst, Term::from_boxed_ptr(ptr));
+                        set!(dst, fun);
                         next!();
                     }
 
@@ -1272,7 +1262,7 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
                             deferred = 0;
                         }
                         if reds <= 0 {
-                            ip = ip.offset(target as isize);
+                            ip = operations::past_cell(ip.offset(target as isize));
                             sync!();
                             p.ip = ip;
                             leave!(Outcome::Yield);
@@ -1280,19 +1270,12 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
                         jump!(target);
                     }
                     Instr::RemoveMessage => {
-                        let message = p.mailbox.take();
-                        p.heap.adopt(message);
-                        if let Some(key) = p.receive_timer.key.take() {
-                            p.vm.timers.cancel(key);
-                        }
-                        p.receive_timer.sequence = p.receive_timer.sequence.wrapping_add(1);
-                        p.receive_timer.fired = false;
-                        p.receive_timer.endless = false;
+                        p.take_message();
                         note_pressure!();
                         next!();
                     }
                     Instr::Wait { target } => {
-                        ip = ip.offset(target as isize);
+                        ip = operations::past_cell(ip.offset(target as isize));
                         sync!();
                         p.ip = ip;
                         leave!(Outcome::Wait);
@@ -1318,7 +1301,7 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
                                 raise!(Raise::Error(Term::atom(am::TIMEOUT_VALUE)));
                             }
                         }
-                        ip = ip.offset(target as isize);
+                        ip = operations::past_cell(ip.offset(target as isize));
                         sync!();
                         p.ip = ip;
                         leave!(Outcome::Wait);

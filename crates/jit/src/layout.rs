@@ -2,7 +2,7 @@
 
 use std::mem::offset_of;
 use swarmrt_beam::instr::Instr;
-use swarmrt_machine::code::Export;
+use swarmrt_machine::code::{Export, FunEntry};
 use swarmrt_machine::native::NativeState;
 use swarmrt_machine::scheduler::Registers;
 
@@ -17,6 +17,11 @@ pub fn cell_code_offset() -> i32 {
 
 pub const EXPORT_ENTRY: i32 = Export::ENTRY_OFFSET as i32;
 
+/// Of the word that says where a fun's code begins, in the entry that fun terms point at.
+pub fn fun_entry() -> i32 {
+    FunEntry::ENTRY_OFFSET as i32
+}
+
 pub fn x(number: usize) -> i32 {
     (offset_of!(Registers, x) + number * 8) as i32
 }
@@ -30,3 +35,4 @@ pub const TOP: i32 = (STATE + offset_of!(NativeState, top)) as i32;
 pub const REDUCTIONS: i32 = (STATE + offset_of!(NativeState, reductions)) as i32;
 pub const IP: i32 = (STATE + offset_of!(NativeState, ip)) as i32;
 pub const ARITY: i32 = (STATE + offset_of!(NativeState, arity)) as i32;
+pub const SCRATCH: i32 = (STATE + offset_of!(NativeState, scratch)) as i32;

@@ -2,10 +2,11 @@
 //!
 //! The interpreter reports now and then what it is running. What is reported often is compiled on a thread of its
 //! own, the most often reported first, and hung on the function's code cells; from then on, both engines go on in
-//! machine code whenever they come to such a cell. Nothing here knows of the interpreter but as a function that
-//! executes one instruction ([`StepFn`]): what machine code does not do itself, it has done by that.
+//! machine code whenever they come to such a cell. Nothing here knows of the interpreter but as functions that
+//! execute an instruction or a part of one ([`Assists`]): what machine code does not do itself, it has done by those.
 
 mod analysis;
+mod assisted;
 mod layout;
 mod memory;
 mod translate;
@@ -24,9 +25,10 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 use swarmrt_beam::instr::Instr;
 use swarmrt_machine::Vm;
+use swarmrt_machine::bif::BifTable;
 use swarmrt_machine::code::ModuleCode;
-use swarmrt_machine::native::{EnterFn, Native, StepFn, cell_code, set_cell_code};
-use translate::{Source, Start};
+use swarmrt_machine::native::{Assists, EnterFn, Native, cell_code, set_cell_code};
+use translate::{PASSED_X, Source, Start};
 
 /// When functions are compiled.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -77,7 +79,8 @@ struct Hot {
 
 struct Jit {
     isa: OwnedTargetIsa,
-    step: StepFn,
+    assists: &'static Assists,
+    bifs: &'static BifTable,
     mode: Mode,
     hot: Mutex<Hot>,
     arrived: Condvar,
@@ -99,12 +102,13 @@ pub struct Unavailable(pub String);
 ///
 /// # Errors
 /// When the processor or the operating system does not allow it.
-pub fn start(vm: &'static Vm, step: StepFn, mode: Mode, perf_map: bool) -> Result<(), Unavailable> {
+pub fn start(vm: &'static Vm, assists: &'static Assists, mode: Mode, perf_map: bool) -> Result<(), Unavailable> {
     let because = |what: &str, error: &dyn std::fmt::Display| Unavailable(format!("{what}: {error}"));
     let mut flags = settings::builder();
     for (name, value) in [
         ("opt_level", "speed"),
         ("preserve_frame_pointers", "true"),
+        ("enable_pinned_reg", "true"),
         ("enable_verifier", if cfg!(debug_assertions) { "true" } else { "false" }),
         ("unwind_info", "false"),
     ] {
@@ -126,7 +130,8 @@ pub fn start(vm: &'static Vm, step: StepFn, mode: Mode, perf_map: bool) -> Resul
     };
     let jit = Jit {
         isa,
-        step,
+        assists,
+        bifs: &vm.bifs,
         mode,
         hot: Mutex::default(),
         arrived: Condvar::new(),
@@ -165,11 +170,15 @@ fn compile_trampoline(isa: &OwnedTargetIsa) -> Result<Vec<u8>, String> {
     b.append_block_params_for_function_params(block);
     b.switch_to_block(block);
     let (registers, code) = (b.block_params(block)[0], b.block_params(block)[1]);
-    let mut load = |offset: i32| b.ins().load(types::I64, MemFlags::trusted(), registers, offset);
-    let arguments = [registers, load(layout::STOP), load(layout::TOP), load(layout::REDUCTIONS), load(layout::x(0)), load(layout::x(1))];
-    let piece = b.import_signature(translate::piece_signature());
+    let places = [layout::STOP, layout::TOP, layout::REDUCTIONS].into_iter().chain((0..PASSED_X).map(layout::x));
+    let arguments: Vec<_> = places.map(|offset| b.ins().load(types::I64, MemFlags::trusted(), registers, offset)).collect();
+    // Rust keeps what it likes in the register that is pinned here.
+    let pinned = b.ins().get_pinned_reg(types::I64);
+    b.ins().set_pinned_reg(registers);
+    let piece = b.import_signature(translate::piece_signature(PASSED_X));
     let call = b.ins().call_indirect(piece, code, &arguments);
     let exit = b.inst_results(call)[0];
+    b.ins().set_pinned_reg(pinned);
     b.ins().return_(&[exit]);
     b.seal_all_blocks();
     b.finalize(isa.frontend_config());
@@ -263,7 +272,7 @@ impl Jit {
             return Ok(None);
         }
         let flow = analysis::Flow::of(code, function.start, end, function.arity as usize);
-        let source = Source { code, flow: &flow, entry: function.entry, step: self.step, stress: cfg!(feature = "stress") };
+        let source = Source { code, flow: &flow, entry: function.entry, assists: self.assists, bifs: self.bifs, stress: cfg!(feature = "stress") };
         let mut bytes: Vec<u8> = Vec::new();
         let mut cells = Vec::new();
         for at in function.start..end {
@@ -300,7 +309,7 @@ impl Jit {
     }
 
     fn compile_piece(&self, source: &Source<'_>, start: Start) -> Result<Vec<u8>, String> {
-        let mut context = Context::for_function(Function::with_name_signature(UserFuncName::default(), translate::piece_signature()));
+        let mut context = Context::for_function(Function::with_name_signature(UserFuncName::default(), translate::piece_signature(start.live)));
         let mut function_context = FunctionBuilderContext::new();
         let builder = FunctionBuilder::new(&mut context.func, &mut function_context);
         translate::translate(builder, source, start, self.isa.frontend_config());

@@ -1,8 +1,8 @@
 //! From instructions to Cranelift's intermediate form.
 //!
 //! A function is cut at its return points. Each piece is one Cranelift function of the `tail` convention:
-//! registers, stack pointer, heap top, reductions, R[0] and R[1] come as arguments; calls and returns are tail calls
-//! to whatever hangs on the cell of the target. Within a piece, X registers are values; Y registers are words of
+//! stack pointer, heap top, reductions and the first X registers come as arguments, the address of the scheduler's
+//! registers in the pinned register; calls and returns are tail calls to whatever hangs on the cell of the target. Within a piece, X registers are values; Y registers are words of
 //! the stack. What is rare or long is left to the interpreter, in one of two ways: a *step* writes the state back,
 //! has one instruction executed and reads the state again; an *exit* writes it back and returns.
 
@@ -15,11 +15,12 @@ use cranelift_frontend::{FunctionBuilder, Switch, Variable};
 use std::collections::HashMap;
 use swarmrt_beam::instr::{Dst, Instr, Select, Src};
 use swarmrt_heap::process_heap::SLACK_WORDS;
-use swarmrt_machine::native::{Exit, StepFn};
+use swarmrt_machine::bif::BifTable;
+use swarmrt_machine::native::{Assists, Exit};
 use swarmrt_term::binary::{heap_bin, shared_bin};
 use swarmrt_term::{Header, MatchContext, Subtag, Term};
 
-const I64: Type = types::I64;
+pub(crate) const I64: Type = types::I64;
 const F64: Type = types::F64;
 const TRACKED_F: usize = 32;
 
@@ -28,17 +29,14 @@ const CONTEXT_OFFSET: i32 = 8 - 5;
 const CONTEXT_END: i32 = 16 - 5;
 const CONTEXT_ORIGINAL: i32 = 24 - 5;
 
-/// The signature of a piece.
-pub fn piece_signature() -> Signature {
-    let mut signature = Signature::new(CallConv::Tail);
-    signature.params.extend([AbiParam::new(I64); 6]);
-    signature.returns.push(AbiParam::new(I64));
-    signature
-}
+/// X registers that come as arguments.
+pub const PASSED_X: usize = 3;
 
-fn step_signature() -> Signature {
-    let mut signature = Signature::new(CallConv::SystemV);
-    signature.params.extend([AbiParam::new(I64); 2]);
+/// The signature of a piece that takes this many X registers as arguments. All arguments are in machine registers,
+/// so that one who passes more than are taken does no harm.
+pub fn piece_signature(passed: usize) -> Signature {
+    let mut signature = Signature::new(CallConv::Tail);
+    signature.params.extend(vec![AbiParam::new(I64); 3 + passed.min(PASSED_X)]);
     signature.returns.push(AbiParam::new(I64));
     signature
 }
@@ -49,7 +47,8 @@ pub struct Source<'a> {
     pub flow: &'a Flow,
     /// The function's entry cell.
     pub entry: u32,
-    pub step: StepFn,
+    pub assists: &'static Assists,
+    pub bifs: &'static BifTable,
     /// Whether every safepoint collects.
     pub stress: bool,
 }
@@ -71,28 +70,29 @@ pub fn translate(builder: FunctionBuilder<'_>, source: &Source<'_>, start: Start
     piece.b.finalize(config);
 }
 
-struct Piece<'a, 'b> {
-    b: FunctionBuilder<'b>,
-    source: &'a Source<'a>,
+pub(crate) struct Piece<'a, 'b> {
+    pub(crate) b: FunctionBuilder<'b>,
+    pub(crate) source: &'a Source<'a>,
     start: Start,
-    registers: Value,
     x: Vec<Variable>,
     f: Vec<Variable>,
     stop: Variable,
-    top: Variable,
-    reductions: Variable,
+    pub(crate) top: Variable,
+    pub(crate) reductions: Variable,
     blocks: HashMap<u32, Block>,
     translated: std::collections::HashSet<u32>,
     pending: Vec<u32>,
-    piece_sig: SigRef,
-    step_sig: SigRef,
+    /// Of pieces, by how many X registers they take.
+    piece_signatures: [Option<SigRef>; PASSED_X + 1],
+    /// Of the machine's functions, by how many words they take.
+    pub(crate) signatures: HashMap<usize, SigRef>,
     /// F registers that the piece has written so far.
     written_f: u32,
     cell_code: i32,
 }
 
 /// Whether the translation goes on with the next instruction.
-enum Next {
+pub(crate) enum Next {
     At(u32),
     End,
 }
@@ -106,16 +106,13 @@ impl<'a, 'b> Piece<'a, 'b> {
         b.append_block_params_for_function_params(entry);
         b.switch_to_block(entry);
         let params = b.block_params(entry).to_vec();
-        let piece_sig = b.import_signature(piece_signature());
-        let step_sig = b.import_signature(step_signature());
-        b.def_var(stop, params[1]);
-        b.def_var(top, params[2]);
-        b.def_var(reductions, params[3]);
+        b.def_var(stop, params[0]);
+        b.def_var(top, params[1]);
+        b.def_var(reductions, params[2]);
         let mut piece = Piece {
             b,
             source,
             start,
-            registers: params[0],
             x,
             f,
             stop,
@@ -124,15 +121,15 @@ impl<'a, 'b> Piece<'a, 'b> {
             blocks: HashMap::new(),
             translated: Default::default(),
             pending: Vec::new(),
-            piece_sig,
-            step_sig,
+            piece_signatures: [None; PASSED_X + 1],
+            signatures: HashMap::new(),
             written_f: 0,
             cell_code: layout::cell_code_offset(),
         };
+        let params = &params;
         for number in 0..start.live {
             let value = match number {
-                0 => params[4],
-                1 => params[5],
+                _ if number < PASSED_X => params[3 + number],
                 _ if number < TRACKED_X => piece.load_x(number),
                 _ => break,
             };
@@ -178,12 +175,12 @@ impl<'a, 'b> Piece<'a, 'b> {
         *self.blocks.entry(at).or_insert_with(|| b.create_block())
     }
     /// The block of a place that something leads to; it is translated later.
-    fn target(&mut self, at: u32) -> Block {
+    pub(crate) fn target(&mut self, at: u32) -> Block {
         let block = self.block_for(at);
         self.pending.push(at);
         block
     }
-    fn relative(&self, at: u32, distance: i32) -> u32 {
+    pub(crate) fn relative(&self, at: u32, distance: i32) -> u32 {
         at.wrapping_add_signed(distance)
     }
     fn cold_block(&mut self) -> Block {
@@ -192,9 +189,15 @@ impl<'a, 'b> Piece<'a, 'b> {
         block
     }
     /// Goes on here when `condition` holds, else to `other`.
-    fn require(&mut self, condition: Value, other: Block) {
+    pub(crate) fn require(&mut self, condition: Value, other: Block) {
         let here = self.b.create_block();
         self.b.ins().brif(condition, here, &[] as &[BlockArg], other, &[] as &[BlockArg]);
+        self.b.switch_to_block(here);
+    }
+    /// The opposite.
+    fn require_not(&mut self, condition: Value, other: Block) {
+        let here = self.b.create_block();
+        self.b.ins().brif(condition, other, &[] as &[BlockArg], here, &[] as &[BlockArg]);
         self.b.switch_to_block(here);
     }
     fn branch(&mut self, condition: Value, yes: Block, no: Block) {
@@ -203,33 +206,37 @@ impl<'a, 'b> Piece<'a, 'b> {
 
     // ---- Words ----
 
-    fn word(&mut self, value: u64) -> Value {
+    pub(crate) fn word(&mut self, value: u64) -> Value {
         self.b.ins().iconst(I64, value as i64)
     }
-    fn address_of(&self, at: u32) -> u64 {
+    pub(crate) fn address_of(&self, at: u32) -> u64 {
         self.source.code.as_ptr() as u64 + u64::from(at) * layout::INSTR_BYTES
     }
-    fn load(&mut self, base: Value, offset: i32) -> Value {
+    pub(crate) fn load(&mut self, base: Value, offset: i32) -> Value {
         self.b.ins().load(I64, MemFlags::trusted(), base, offset)
     }
-    fn store(&mut self, value: Value, base: Value, offset: i32) {
+    pub(crate) fn store(&mut self, value: Value, base: Value, offset: i32) {
         self.b.ins().store(MemFlags::trusted(), value, base, offset);
     }
 
     // ---- Registers ----
 
-    fn load_x(&mut self, number: usize) -> Value {
-        let registers = self.registers;
+    /// The address of the scheduler's registers.
+    pub(crate) fn registers(&mut self) -> Value {
+        self.b.ins().get_pinned_reg(I64)
+    }
+    pub(crate) fn load_x(&mut self, number: usize) -> Value {
+        let registers = self.registers();
         self.load(registers, layout::x(number))
     }
     fn store_x(&mut self, number: usize, value: Value) {
-        let registers = self.registers;
+        let registers = self.registers();
         self.store(value, registers, layout::x(number));
     }
-    fn use_x(&mut self, number: usize) -> Value {
+    pub(crate) fn use_x(&mut self, number: usize) -> Value {
         if number < TRACKED_X { self.b.use_var(self.x[number]) } else { self.load_x(number) }
     }
-    fn def_x(&mut self, number: usize, value: Value) {
+    pub(crate) fn def_x(&mut self, number: usize, value: Value) {
         if number < TRACKED_X {
             self.b.def_var(self.x[number], value);
         } else {
@@ -245,7 +252,7 @@ impl<'a, 'b> Piece<'a, 'b> {
         self.store(value, stop, number as i32 * 8);
     }
     /// The constant that a source is, if it is one.
-    fn constant(&self, at: u32, src: Src) -> Option<u64> {
+    pub(crate) fn constant(&self, at: u32, src: Src) -> Option<u64> {
         match src.kind() {
             Src::KIND_SMALL => Some(i64::from(src.0 as i32) as u64),
             // SAFETY: the verifier and the linker have made the operand name a word of the module's pool.
@@ -253,13 +260,13 @@ impl<'a, 'b> Piece<'a, 'b> {
             _ => None,
         }
     }
-    fn src(&mut self, at: u32, src: Src) -> Value {
+    pub(crate) fn src(&mut self, at: u32, src: Src) -> Value {
         if let Some(word) = self.constant(at, src) {
             return self.word(word);
         }
         if src.kind() == Src::KIND_X { self.use_x(src.index()) } else { self.load_y(src.index()) }
     }
-    fn set(&mut self, dst: Dst, value: Value) {
+    pub(crate) fn set(&mut self, dst: Dst, value: Value) {
         if dst.is_y() {
             self.store_y(dst.index(), value);
         } else {
@@ -276,7 +283,7 @@ impl<'a, 'b> Piece<'a, 'b> {
 
     // ---- Leaving ----
 
-    fn save_x(&mut self, live: XSet) {
+    pub(crate) fn save_x(&mut self, live: XSet) {
         for number in 0..TRACKED_X {
             if live & (1 << number) != 0 {
                 let value = self.use_x(number);
@@ -293,7 +300,7 @@ impl<'a, 'b> Piece<'a, 'b> {
         }
     }
     fn save_f(&mut self) {
-        let registers = self.registers;
+        let registers = self.registers();
         for number in 0..TRACKED_F as u16 {
             if self.written_f & (1 << number) != 0 {
                 let value = self.use_f(number);
@@ -301,15 +308,15 @@ impl<'a, 'b> Piece<'a, 'b> {
             }
         }
     }
-    fn save_state(&mut self) {
-        let registers = self.registers;
+    pub(crate) fn save_state(&mut self) {
+        let registers = self.registers();
         for (variable, offset) in [(self.stop, layout::STOP), (self.top, layout::TOP), (self.reductions, layout::REDUCTIONS)] {
             let value = self.b.use_var(variable);
             self.store(value, registers, offset);
         }
     }
-    fn reload_state(&mut self) {
-        let registers = self.registers;
+    pub(crate) fn reload_state(&mut self) {
+        let registers = self.registers();
         for (variable, offset) in [(self.stop, layout::STOP), (self.top, layout::TOP), (self.reductions, layout::REDUCTIONS)] {
             let value = self.load(registers, offset);
             self.b.def_var(variable, value);
@@ -330,7 +337,7 @@ impl<'a, 'b> Piece<'a, 'b> {
     /// The same at an address, with the X registers saved.
     fn exit_to(&mut self, ip: Value) {
         self.save_state();
-        let registers = self.registers;
+        let registers = self.registers();
         self.store(ip, registers, layout::IP);
         self.leave(Exit::Interpret);
     }
@@ -344,17 +351,36 @@ impl<'a, 'b> Piece<'a, 'b> {
         block
     }
 
-    /// Has the instruction at `at` executed, and goes on where it leads.
-    fn step(&mut self, at: u32) {
-        let live = self.source.flow.live_at(at);
+    /// Writes back all that is alive. No value lives on across a call: so none needs a machine register that a piece
+    /// would have to save first.
+    pub(crate) fn save(&mut self, live: XSet) {
         self.save_x(live);
         self.save_f();
         self.save_state();
-        let ip = self.word(self.address_of(at));
-        let function = self.word(self.source.step as usize as u64);
-        let registers = self.registers;
-        let call = self.b.ins().call_indirect(self.step_sig, function, &[registers, ip]);
-        let next = self.b.inst_results(call)[0];
+    }
+    /// Reads all that is alive again.
+    pub(crate) fn reload(&mut self, live: XSet) {
+        self.reload_state();
+        self.reload_x(live);
+        let registers = self.registers();
+        for number in 0..TRACKED_F as u16 {
+            if self.written_f & (1 << number) != 0 {
+                let value = self.b.ins().load(F64, MemFlags::trusted(), registers, layout::f(number.into()));
+                self.b.def_var(self.f[usize::from(number)], value);
+            }
+        }
+    }
+
+    /// Has the instruction at `at` executed, and goes on where it leads.
+    fn step(&mut self, at: u32) {
+        let live = self.source.flow.live_at(at);
+        self.save(live);
+        self.step_saved(at);
+    }
+    /// The same with everything written back already.
+    fn step_saved(&mut self, at: u32) {
+        let (registers, ip) = (self.registers(), self.word(self.address_of(at)));
+        let next = self.call_plain(self.source.assists.step as usize, &[registers, ip]);
         let effects = self.source.flow.at(at);
         let mut places: Vec<u32> = effects.next.into_iter().chain(effects.jumps.iter().copied()).filter(|&place| self.source.flow.contains(place)).collect();
         places.dedup();
@@ -364,16 +390,10 @@ impl<'a, 'b> Piece<'a, 'b> {
         }
         if !places.is_empty() {
             // Nothing that was in values is current any more.
-            self.reload_state();
-            self.reload_x(self.source.flow.live_after(at));
-            let written_f = self.written_f;
-            for number in 0..TRACKED_F as u16 {
-                let loaded = matches!(self.source.code[at as usize], Instr::LoadFloat { to, .. } if to == number);
-                if written_f & (1 << number) != 0 || loaded {
-                    let value = self.b.ins().load(F64, MemFlags::trusted(), registers, layout::f(number.into()));
-                    self.def_f(number, value);
-                }
+            if let Instr::LoadFloat { to, .. } = self.source.code[at as usize] {
+                self.written_f |= 1 << to;
             }
+            self.reload(self.source.flow.live_after(at));
         }
         for place in places {
             let block = self.target(place);
@@ -389,11 +409,12 @@ impl<'a, 'b> Piece<'a, 'b> {
         self.leave(Exit::Leave);
         self.b.switch_to_block(on);
         // The step has saved the state.
+        let registers = self.registers();
         self.store(next, registers, layout::IP);
         self.leave(Exit::Continue);
     }
     /// A block that steps over the instruction.
-    fn step_block(&mut self, at: u32) -> Block {
+    pub(crate) fn step_block(&mut self, at: u32) -> Block {
         let here = self.b.current_block().expect("translating");
         let written_f = self.written_f;
         let block = self.cold_block();
@@ -403,8 +424,19 @@ impl<'a, 'b> Piece<'a, 'b> {
         self.written_f = written_f;
         block
     }
+    /// The same, from places where everything is written back already.
+    pub(crate) fn saved_step_block(&mut self, at: u32) -> Block {
+        let here = self.b.current_block().expect("translating");
+        let written_f = self.written_f;
+        let block = self.cold_block();
+        self.b.switch_to_block(block);
+        self.step_saved(at);
+        self.b.switch_to_block(here);
+        self.written_f = written_f;
+        block
+    }
     /// The translation goes on behind an instruction that has a slow way, too.
-    fn join(&mut self, next: u32) -> Next {
+    pub(crate) fn join(&mut self, next: u32) -> Next {
         let block = self.target(next);
         self.b.ins().jump(block, &[]);
         Next::End
@@ -419,10 +451,10 @@ impl<'a, 'b> Piece<'a, 'b> {
     fn is_cons(&mut self, value: Value) -> Value {
         self.tag_is(value, 0b111, 0b001)
     }
-    fn is_boxed(&mut self, value: Value) -> Value {
+    pub(crate) fn is_boxed(&mut self, value: Value) -> Value {
         self.tag_is(value, 0b111, 0b101)
     }
-    fn is_small(&mut self, value: Value) -> Value {
+    pub(crate) fn is_small(&mut self, value: Value) -> Value {
         self.tag_is(value, 0b11, 0b11)
     }
     /// Goes on here when both are small integers, else to `other`. Constants are not tested.
@@ -441,15 +473,15 @@ impl<'a, 'b> Piece<'a, 'b> {
         self.require(condition, other);
         true
     }
-    fn header_of(&mut self, boxed: Value) -> Value {
+    pub(crate) fn header_of(&mut self, boxed: Value) -> Value {
         self.load(boxed, -5)
     }
-    fn header_byte(&mut self, boxed: Value) -> Value {
+    pub(crate) fn header_byte(&mut self, boxed: Value) -> Value {
         let header = self.header_of(boxed);
         self.b.ins().band_imm_s(header, 0xff)
     }
     /// Whether a boxed term is one of these.
-    fn has_subtag(&mut self, boxed: Value, subtags: &[Subtag]) -> Value {
+    pub(crate) fn has_subtag(&mut self, boxed: Value, subtags: &[Subtag]) -> Value {
         let byte = self.header_byte(boxed);
         let mut any = None;
         for &subtag in subtags {
@@ -479,11 +511,15 @@ impl<'a, 'b> Piece<'a, 'b> {
     /// One comparison of words that decides when both are small; else a step.
     fn compare_small(&mut self, at: u32, a: Src, b: Src, fail: i32, condition: IntCC) -> Next {
         let (x, y) = (self.src(at, a), self.src(at, b));
-        let slow = self.step_block(at);
         let (next, fail) = (self.target(at + 1), self.target(self.relative(at, fail)));
+        let here = self.b.current_block().expect("translating");
+        let slow = self.cold_block();
+        self.b.switch_to_block(slow);
+        let less = self.decide(at, self.source.assists.less as usize, x, y);
+        let (yes, no) = if condition == IntCC::SignedLessThan { (next, fail) } else { (fail, next) };
+        self.branch(less, yes, no);
         // Two floats held in their words.
         let floats = self.b.create_block();
-        let here = self.b.current_block().expect("translating");
         self.b.switch_to_block(floats);
         for word in [x, y] {
             let is_float = self.tag_is(word, 0b11, 0b10);
@@ -516,10 +552,13 @@ impl<'a, 'b> Piece<'a, 'b> {
             self.branch(same, equal, differ);
             return Next::End;
         }
-        let here = self.b.create_block();
+        let (here, slow) = (self.b.create_block(), self.cold_block());
         self.branch(same, equal, here);
+        self.b.switch_to_block(slow);
+        let function = if exact { self.source.assists.equal_exact as usize } else { self.source.assists.equal as usize };
+        let found = self.decide(at, function, x, y);
+        self.branch(found, equal, differ);
         self.b.switch_to_block(here);
-        let slow = self.step_block(at);
         let both = self.b.ins().band(x, y);
         let decided = if exact {
             // Unless both are pointers: tag bits 01.
@@ -590,10 +629,23 @@ impl<'a, 'b> Piece<'a, 'b> {
         self.b.switch_to_block(here);
         Some(block)
     }
+    /// A block that has an operation done that small integers did not do for, and goes on behind it.
+    fn arithmetic_block(&mut self, at: u32, x: Value, y: Value, dst: Dst) -> Block {
+        let here = self.b.current_block().expect("translating");
+        let block = self.cold_block();
+        self.b.switch_to_block(block);
+        let ip = self.word(self.address_of(at));
+        let result = self.assist(at, self.source.assists.arithmetic as usize, &[ip, x, y]);
+        self.set(dst, result);
+        let next = self.target(at + 1);
+        self.b.ins().jump(next, &[]);
+        self.b.switch_to_block(here);
+        block
+    }
     /// Arithmetic: `fast` computes from two small operands, and says where it is valid.
     fn arithmetic(&mut self, at: u32, a: Src, b: Src, dst: Dst, fast: impl FnOnce(&mut Self, Value, Value, Block) -> Value) -> Next {
         let (x, y) = (self.src(at, a), self.src(at, b));
-        let slow = self.step_block(at);
+        let slow = self.arithmetic_block(at, x, y, dst);
         let not_small = self.float_block(at, (a, x), (b, y), dst, slow).unwrap_or(slow);
         if !self.require_small(at, (a, x), (b, y), not_small) {
             self.b.ins().jump(not_small, &[]);
@@ -606,14 +658,13 @@ impl<'a, 'b> Piece<'a, 'b> {
     /// The sum of two words of which the second has no tag; to `slow` when it is no small integer.
     fn add_words(&mut self, x: Value, y: Value, slow: Block) -> Value {
         let (sum, overflow) = self.b.ins().sadd_overflow(x, y);
-        let fine = self.b.ins().icmp_imm_s(IntCC::Equal, overflow, 0);
-        self.require(fine, slow);
+        self.require_not(overflow, slow);
         sum
     }
-    fn small_value(&mut self, word: Value) -> Value {
+    pub(crate) fn small_value(&mut self, word: Value) -> Value {
         self.b.ins().sshr_imm_s(word, 2)
     }
-    fn tag_small(&mut self, value: Value) -> Value {
+    pub(crate) fn tag_small(&mut self, value: Value) -> Value {
         let shifted = self.b.ins().ishl_imm_s(value, 2);
         self.b.ins().bor_imm_s(shifted, 0b11)
     }
@@ -626,12 +677,12 @@ impl<'a, 'b> Piece<'a, 'b> {
         list
     }
 
-    fn pop_frame(&mut self, words: u16) {
+    pub(crate) fn pop_frame(&mut self, words: u16) {
         let stop = self.b.use_var(self.stop);
         let stop = self.b.ins().iadd_imm_s(stop, i64::from(words) * 8);
         self.b.def_var(self.stop, stop);
     }
-    fn push_return(&mut self, at: u32) {
+    pub(crate) fn push_return(&mut self, at: u32) {
         let cell = self.word(self.address_of(at + 1));
         let stop = self.b.use_var(self.stop);
         let stop = self.b.ins().iadd_imm_s(stop, -8);
@@ -641,6 +692,11 @@ impl<'a, 'b> Piece<'a, 'b> {
 
     /// Counts a call; a block for when the turn is over, in which `ip` says what was called.
     fn count_call(&mut self, ip: Value, arity: u16) {
+        let live = self.word(u64::from(arity));
+        self.count_call_of(ip, live, below(usize::from(arity)));
+    }
+    /// The same with the number of live X registers in a word, of which `unsaved` are not in memory yet.
+    fn count_call_of(&mut self, ip: Value, live: Value, unsaved: XSet) {
         let reductions = self.b.use_var(self.reductions);
         let reductions = self.b.ins().iadd_imm_s(reductions, -1);
         self.b.def_var(self.reductions, reductions);
@@ -649,17 +705,16 @@ impl<'a, 'b> Piece<'a, 'b> {
         self.require(left, over);
         let here = self.b.current_block().expect("translating");
         self.b.switch_to_block(over);
-        self.save_x(below(usize::from(arity)));
+        self.save_x(unsaved);
         self.save_state();
-        let registers = self.registers;
+        let registers = self.registers();
         self.store(ip, registers, layout::IP);
-        let arity = self.word(u64::from(arity));
-        self.store(arity, registers, layout::ARITY);
+        self.store(live, registers, layout::ARITY);
         self.leave(Exit::Enter);
         self.b.switch_to_block(here);
     }
     /// A tail call to the function whose first instruction is at `ip`, past the cell at `cell`.
-    fn enter(&mut self, ip: Value, cell: Value, arity: u16) {
+    pub(crate) fn enter(&mut self, ip: Value, cell: Value, arity: u16) {
         self.count_call(ip, arity);
         let offset = self.cell_code;
         let code = self.load(cell, offset);
@@ -670,16 +725,30 @@ impl<'a, 'b> Piece<'a, 'b> {
         self.save_x(below(usize::from(arity)));
         self.exit_to(ip);
         self.b.switch_to_block(here);
-        self.save_x(below(usize::from(arity)) & !0b11);
-        let zero = self.word(0);
-        let x0 = if arity > 0 { self.use_x(0) } else { zero };
-        let x1 = if arity > 1 { self.use_x(1) } else { zero };
-        self.go(code, x0, x1);
+        self.save_x(below(usize::from(arity)) & !below(PASSED_X));
+        let passed: Vec<Value> = (0..usize::from(arity).min(PASSED_X)).map(|number| self.use_x(number)).collect();
+        self.go(code, &passed);
     }
-    fn go(&mut self, code: Value, x0: Value, x1: Value) {
-        let (stop, top, reductions) = (self.b.use_var(self.stop), self.b.use_var(self.top), self.b.use_var(self.reductions));
-        let registers = self.registers;
-        self.b.ins().return_call_indirect(self.piece_sig, code, &[registers, stop, top, reductions, x0, x1]);
+    /// The same with `live` X registers that are all in memory; the first of them are `passed`.
+    pub(crate) fn enter_saved(&mut self, ip: Value, live: Value, passed: &[Value]) {
+        self.count_call_of(ip, live, 0);
+        let code = self.load(ip, self.cell_code - layout::INSTR_BYTES as i32);
+        let none = self.cold_block();
+        self.require(code, none);
+        let here = self.b.current_block().expect("translating");
+        self.b.switch_to_block(none);
+        self.exit_to(ip);
+        self.b.switch_to_block(here);
+        self.go(code, passed);
+    }
+    fn go(&mut self, code: Value, passed: &[Value]) {
+        let signature = match self.piece_signatures[passed.len()] {
+            Some(known) => known,
+            None => *self.piece_signatures[passed.len()].insert(self.b.import_signature(piece_signature(passed.len()))),
+        };
+        let state = [self.b.use_var(self.stop), self.b.use_var(self.top), self.b.use_var(self.reductions)];
+        let args: Vec<Value> = state.into_iter().chain(passed.iter().copied()).collect();
+        self.b.ins().return_call_indirect(signature, code, &args);
     }
     fn call_local(&mut self, at: u32, target: i32, arity: u16) -> Next {
         let target = self.relative(at, target);
@@ -702,7 +771,7 @@ impl<'a, 'b> Piece<'a, 'b> {
         self.enter(ip, cell, arity);
         Next::End
     }
-    fn give_back(&mut self) -> Next {
+    pub(crate) fn give_back(&mut self) -> Next {
         let stop = self.b.use_var(self.stop);
         let cell = self.load(stop, 0);
         self.pop_frame(1);
@@ -716,8 +785,8 @@ impl<'a, 'b> Piece<'a, 'b> {
         let ip = self.b.ins().iadd_imm_s(cell, layout::INSTR_BYTES as i64);
         self.exit_to(ip);
         self.b.switch_to_block(here);
-        let (x0, zero) = (self.use_x(0), self.word(0));
-        self.go(code, x0, zero);
+        let x0 = self.use_x(0);
+        self.go(code, &[x0]);
         Next::End
     }
 
@@ -1205,16 +1274,14 @@ impl<'a, 'b> Piece<'a, 'b> {
             Instr::Sub { a, b, dst } => self.arithmetic(at, a, b, dst, |piece, x, y, slow| {
                 let y = piece.b.ins().band_imm_s(y, !0b11);
                 let (difference, overflow) = piece.b.ins().ssub_overflow(x, y);
-                let fine = piece.b.ins().icmp_imm_s(IntCC::Equal, overflow, 0);
-                piece.require(fine, slow);
+                piece.require_not(overflow, slow);
                 difference
             }),
             Instr::Mul { a, b, dst } => self.arithmetic(at, a, b, dst, |piece, x, y, slow| {
                 let x = piece.b.ins().band_imm_s(x, !0b11);
                 let y = piece.small_value(y);
                 let (product, overflow) = piece.b.ins().smul_overflow(x, y);
-                let fine = piece.b.ins().icmp_imm_s(IntCC::Equal, overflow, 0);
-                piece.require(fine, slow);
+                piece.require_not(overflow, slow);
                 piece.b.ins().bor_imm_s(product, 0b11)
             }),
             Instr::IntDiv { a, b, dst } => self.division(at, a, b, dst, false),
@@ -1346,7 +1413,9 @@ impl<'a, 'b> Piece<'a, 'b> {
             }
             Instr::FloatNeg { a, to } if usize::from(a.max(to)) < TRACKED_F => {
                 let a = self.use_f(a);
-                let value = self.b.ins().fneg(a);
+                // As a subtraction, so that 0.0 stays positive as in OTP.
+                let zero = self.b.ins().f64const(0.0);
+                let value = self.b.ins().fsub(zero, a);
                 self.def_f(to, value);
                 on
             }
@@ -1363,13 +1432,7 @@ impl<'a, 'b> Piece<'a, 'b> {
                 on
             }
 
-            Instr::BsStartMatch { src, dst, .. } => {
-                let value = self.src(at, src);
-                let slow = self.step_block(at);
-                self.require_context(value, slow);
-                self.set(dst, value);
-                self.join(at + 1)
-            }
+            Instr::BsStartMatch { src, dst, fail } => self.start_match(at, src, dst, fail),
             Instr::BsGetPosition { context, dst } => {
                 let (context, _) = self.context(at, context);
                 let offset = self.load(context, CONTEXT_OFFSET);
@@ -1407,25 +1470,8 @@ impl<'a, 'b> Piece<'a, 'b> {
             }
             Instr::BsSkip { unit, context, size, fail } => {
                 let (context, slow) = self.context(at, context);
-                let word = self.src(at, size);
-                let size = if self.constant(at, size).is_some_and(|word| word & 0b11 == 0b11) {
-                    self.small_value(word)
-                } else {
-                    let small = self.is_small(word);
-                    self.require(small, slow);
-                    let size = self.small_value(word);
-                    // Times the unit, it must not overflow.
-                    let fits = self.b.ins().icmp_imm_s(IntCC::UnsignedLessThan, size, 1 << 40);
-                    self.require(fits, slow);
-                    size
-                };
-                let bits = self.b.ins().imul_imm_s(size, swarmrt_beam::instr::stored_unit(unit) as i64);
-                let (offset, left) = self.offset_and_left(context);
-                let enough = self.b.ins().icmp(IntCC::UnsignedLessThanOrEqual, bits, left);
-                let fail = self.target(self.relative(at, fail));
-                self.require(enough, fail);
-                let after = self.b.ins().iadd(offset, bits);
-                self.store(after, context, CONTEXT_OFFSET);
+                let bits = self.segment_bits(at, context, size, unit, fail, slow);
+                self.move_by(context, bits);
                 self.join(at + 1)
             }
             Instr::BsGetInteger { flags: 0, unit, context, size, dst, fail } if self.whole_bytes(at, size, unit).is_some() => {
@@ -1437,6 +1483,13 @@ impl<'a, 'b> Piece<'a, 'b> {
                 self.set(dst, word);
                 self.join(at + 1)
             }
+            Instr::BsGetInteger { flags, unit, context, size, dst, fail } => self.get_integer(at, context, size, unit, flags, dst, fail),
+            Instr::BsGetBinary { unit, context, size, dst, fail, .. } => self.get_binary(at, context, size, unit, dst, fail),
+            Instr::BsGetRest { unit, context, dst, fail, .. } => self.get_rest(at, context, unit, dst, fail),
+            Instr::BsSkipRest { unit, context, fail, .. } => self.skip_rest(at, context, unit, fail),
+            Instr::BsGetTail { context, dst } => self.get_tail(at, context, dst),
+            Instr::BsGetUtf { context, dst, fail, .. } => self.get_utf(at, context, dst, fail),
+            Instr::BsCreateBin { plan } => self.create_binary(at, &plan),
             Instr::BsMatchString { context, fail, bits: string } if matches!(string.0, 8 | 16 | 32) => {
                 let bits = string.0;
                 let wanted = string.1.iter().take(bits as usize / 8).fold(0u64, |number, &byte| number << 8 | u64::from(byte));
@@ -1448,6 +1501,49 @@ impl<'a, 'b> Piece<'a, 'b> {
                 self.move_on(context, bits);
                 self.join(at + 1)
             }
+
+            Instr::CallBif { arity, .. } => self.call_bif(at, arity),
+            Instr::CallBifLast { arity, frame, .. } => self.call_bif_last(at, arity, frame),
+            Instr::CallBifOnly { arity, .. } | Instr::BifBody { arity, .. } => self.call_bif_last(at, arity, 0),
+            Instr::Bif0 { bif, dst } => self.bif_value(at, bif, &[], dst),
+            Instr::Bif1 { bif, a, dst } => self.bif_value(at, bif, &[a], dst),
+            Instr::Bif2 { bif, a, b, dst } => self.bif_value(at, bif, &[a, b], dst),
+            Instr::Bif3 { bif, dst, args } => self.bif_value(at, bif, &*args, dst),
+            Instr::MakeFun { dst, free, .. } => self.make_fun(at, &free.1, dst),
+            Instr::CallFun { arity } => {
+                let fun = self.use_x(usize::from(arity));
+                self.call_fun(at, fun, arity)
+            }
+            Instr::CallFun2 { arity, fun } => {
+                let fun = self.src(at, fun);
+                self.call_fun(at, fun, arity)
+            }
+            Instr::IsFunctionOf { src, arity, .. } if self.constant(at, arity).is_some_and(|word| word & 0b11 == 0b11 && word >> 2 < 256) => {
+                let fun = self.src(at, src);
+                let arity = self.constant(at, arity).expect("just seen") >> 2;
+                // An external fun, or none at all.
+                let other = self.step_block(at);
+                self.require_fun(fun, arity as u16, other);
+                self.join(at + 1)
+            }
+            Instr::Apply { arity } => self.apply(at, arity, None),
+            Instr::ApplyLast { arity, frame } => self.apply(at, arity, Some(frame)),
+            Instr::Send => self.send(at),
+            Instr::LoopRec { .. } => self.receive_peek(at),
+            Instr::RemoveMessage => self.take_message(at),
+            Instr::GetMap { get } => self.get_map(at, &get),
+            Instr::PutMap { dst, put } => self.put_map(at, &put, dst),
+            Instr::IsBinary { src, fail } => self.is_binary(at, src, fail),
+            Instr::IsPid { src, fail } => {
+                let value = self.src(at, src);
+                let (next, other) = (self.target(at + 1), self.b.create_block());
+                let tag = Term::pid(0).raw();
+                let local = self.tag_is(value, 0b11_1111, (tag & 0b11_1111) as i64);
+                self.branch(local, next, other);
+                self.b.switch_to_block(other);
+                self.test_boxed(at, src, fail, &[Subtag::ExternalPid])
+            }
+            Instr::IsReference { src, fail } => self.test_boxed(at, src, fail, &[Subtag::Ref, Subtag::ExternalRef]),
 
             // What ends a function's flow by raising, or is not worth more.
             Instr::FuncInfo { .. }
@@ -1473,7 +1569,7 @@ impl<'a, 'b> Piece<'a, 'b> {
     // ---- Matching of binaries ----
 
     /// Goes on here when the word is a match context, else to `other`.
-    fn require_context(&mut self, value: Value, other: Block) {
+    pub(crate) fn require_context(&mut self, value: Value, other: Block) {
         let boxed = self.is_boxed(value);
         self.require(boxed, other);
         let header = self.header_of(value);
@@ -1481,20 +1577,24 @@ impl<'a, 'b> Piece<'a, 'b> {
         self.require(is, other);
     }
     /// The match context in a register, and the slow way for all else.
-    fn context(&mut self, at: u32, register: Dst) -> (Value, Block) {
+    pub(crate) fn context(&mut self, at: u32, register: Dst) -> (Value, Block) {
         let context = self.src(at, register.as_src());
         let slow = self.step_block(at);
         self.require_context(context, slow);
         (context, slow)
     }
-    fn offset_and_left(&mut self, context: Value) -> (Value, Value) {
+    pub(crate) fn offset_and_left(&mut self, context: Value) -> (Value, Value) {
         let (offset, end) = (self.load(context, CONTEXT_OFFSET), self.load(context, CONTEXT_END));
         let left = self.b.ins().isub(end, offset);
         (offset, left)
     }
     fn move_on(&mut self, context: Value, bits: u32) {
+        let bits = self.word(bits.into());
+        self.move_by(context, bits);
+    }
+    pub(crate) fn move_by(&mut self, context: Value, bits: Value) {
         let offset = self.load(context, CONTEXT_OFFSET);
-        let after = self.b.ins().iadd_imm_s(offset, i64::from(bits));
+        let after = self.b.ins().iadd(offset, bits);
         self.store(after, context, CONTEXT_OFFSET);
     }
     /// The bits of a constant size, where they are one machine load.
@@ -1539,7 +1639,7 @@ impl<'a, 'b> Piece<'a, 'b> {
         }
     }
 
-    fn slow(&mut self, at: u32) -> Next {
+    pub(crate) fn slow(&mut self, at: u32) -> Next {
         self.step(at);
         Next::End
     }

@@ -12,6 +12,9 @@ use crate::vm::Vm;
 use std::sync::atomic::{AtomicU64, Ordering};
 use swarmrt_beam::instr::Instr;
 
+/// Operands that an assist can be given in memory.
+pub const SCRATCH_WORDS: usize = 64;
+
 /// The machine state while it goes from one engine to the other. Its layout is known to machine code.
 #[repr(C)]
 pub struct NativeState {
@@ -30,6 +33,8 @@ pub struct NativeState {
     pub outcome: Outcome,
     /// Calls of built-ins and departures since the last one that was reported as a sample.
     pub ticks: u32,
+    /// Operands of the assist that is being called.
+    pub scratch: [u64; SCRATCH_WORDS],
 }
 
 impl NativeState {
@@ -44,6 +49,7 @@ impl NativeState {
             arity: 0,
             outcome: Outcome::Yield,
             ticks: 0,
+            scratch: [0; SCRATCH_WORDS],
         }
     }
 }
@@ -77,6 +83,55 @@ pub struct Native {
 /// Executes the one instruction at an address, with the state in `Registers`, and returns the next; null when the
 /// process gives up the scheduler.
 pub type StepFn = unsafe extern "C" fn(*mut Registers, *const Instr) -> *const Instr;
+
+/// The word of no term: what an assist returns for "not here, not so".
+pub const NO_TERM: u64 = 0;
+
+/// What machine code has done for it. All but `step` do one part of an instruction, with the operands given as words,
+/// while the rest of the state lies in the registers and is read again afterwards. One that returns [`NO_TERM`] has left
+/// everything so that the instruction can be stepped instead.
+pub struct Assists {
+    pub step: StepFn,
+    /// The built-in called by the instruction, with its arguments in X registers. What is not a plain result is left to
+    /// the step, which finds the result there and does not call again.
+    pub call_bif: unsafe extern "C" fn(*mut Registers, *const Instr) -> u64,
+    /// A built-in that yields a value: its number, and its arguments (address, count).
+    pub bif: unsafe extern "C" fn(*mut Registers, u64, *const u64, u64) -> u64,
+    /// The value of a key of a map.
+    pub map_get: unsafe extern "C" fn(u64, u64) -> u64,
+    /// The values of several keys of a map: map, keys (address, count), whose places they take.
+    pub map_get_all: unsafe extern "C" fn(*mut Registers, u64, *mut u64, u64) -> u64,
+    /// The map that `PutMap` makes, from the values of its sources (map, then keys and values in turn).
+    pub map_put: unsafe extern "C" fn(*mut Registers, *const Instr, *const u64) -> u64,
+    /// The binary that `BsCreateBin` makes, from the values of its sources in order.
+    pub create_binary: unsafe extern "C" fn(*mut Registers, *const Instr, *const u64) -> u64,
+    /// A match context for a bitstring.
+    pub start_match: unsafe extern "C" fn(*mut Registers, u64) -> u64,
+    /// The next bits of a match context as a bitstring; the position moves behind them.
+    pub take_part: unsafe extern "C" fn(*mut Registers, u64, u64) -> u64,
+    /// All that is left in a match context as a bitstring; the position stays.
+    pub tail: unsafe extern "C" fn(*mut Registers, u64) -> u64,
+    /// The next character of a match context, by the `BsGetUtf` at an address.
+    pub get_utf: unsafe extern "C" fn(*mut Registers, *const Instr, u64) -> u64,
+    /// The next bits of a match context as an integer, with these flags.
+    pub get_integer: unsafe extern "C" fn(*mut Registers, u64, u64, u64) -> u64,
+    /// Sends: receiver, message. Returns the message.
+    pub send: unsafe extern "C" fn(*mut Registers, u64, u64) -> u64,
+    /// The message that the receive loop looks at.
+    pub peek: unsafe extern "C" fn(*mut Registers) -> u64,
+    /// Takes the message that was looked at out of the mailbox.
+    pub take_message: unsafe extern "C" fn(*mut Registers) -> u64,
+    /// The fun that `MakeFun` makes, from its free variables.
+    pub make_fun: unsafe extern "C" fn(*mut Registers, *const Instr, *const u64) -> u64,
+    /// Integer arithmetic that did not do with small integers: the instruction's address, the operands.
+    pub arithmetic: unsafe extern "C" fn(*mut Registers, *const Instr, u64, u64) -> u64,
+    /// Whether two terms are equal, `=:=` and `==`, and whether one is less than the other.
+    pub equal_exact: unsafe extern "C" fn(u64, u64) -> u64,
+    pub equal: unsafe extern "C" fn(u64, u64) -> u64,
+    pub less: unsafe extern "C" fn(u64, u64) -> u64,
+    /// Where a call of a function by name leads: module, function, arity.
+    pub apply_target: unsafe extern "C" fn(*mut Registers, u64, u64, u64) -> *const Instr,
+}
 
 /// The machine code in a cell; 0 when there is none.
 ///

@@ -188,8 +188,9 @@ pub struct Process {
     pub trap_args: [Term; 4],
     /// What a built-in that waits or yields keeps for when it is called again.
     pub bif_state: Option<Box<dyn Any + Send>>,
-    /// The result of a built-in that ran on a dirty scheduler.
-    pub dirty_result: Option<crate::BifResult>,
+    /// The result of the built-in that stands at `ip`, when it has been called already: on a dirty scheduler, or by
+    /// machine code that leaves what follows to the interpreter.
+    pub result_at_hand: Option<crate::BifResult>,
     pub total_reductions: u64,
     pub trace: crate::trace::Trace,
     pub extra: Option<Box<Extra>>,
@@ -243,7 +244,7 @@ impl Process {
     /// Does what others want done. The process is not running: its registers are saved.
     #[cold]
     pub(crate) fn run_tasks(&mut self) {
-        if self.dirty_result.is_some() {
+        if self.result_at_hand.is_some() {
             return;
         }
         let Some(tasks) = self.tasks.take() else { return };
@@ -256,7 +257,7 @@ impl Process {
     /// Takes copies of the literals that leave and to which it still refers. `false` when a built-in under
     /// way may hold terms of its own: to be tried again after the next turn.
     pub(crate) fn copy_out(&mut self, leaving: &Leaving) -> bool {
-        if self.bif_state.is_some() || self.dirty_result.is_some() || self.extra.as_ref().is_some_and(|extra| !extra.replies.is_empty()) {
+        if self.bif_state.is_some() || self.result_at_hand.is_some() || self.extra.as_ref().is_some_and(|extra| !extra.replies.is_empty()) {
             return false;
         }
         if let Some(message) = self.mailbox.detach_peeked() {
@@ -272,6 +273,23 @@ impl Process {
             }
         }
         true
+    }
+
+    /// Takes the message that a receive has chosen out of the mailbox; its terms go to the heap.
+    ///
+    /// # Safety
+    /// The receive loop has looked at a message, and the heap pointers are current.
+    #[inline]
+    pub unsafe fn take_message(&mut self) {
+        let message = self.mailbox.take();
+        // SAFETY: the mailbox has given it up.
+        unsafe { self.heap.adopt(message) };
+        if let Some(key) = self.receive_timer.key.take() {
+            self.vm.timers.cancel(key);
+        }
+        self.receive_timer.sequence = self.receive_timer.sequence.wrapping_add(1);
+        self.receive_timer.fired = false;
+        self.receive_timer.endless = false;
     }
 
     /// Calls `with` with the heap and all the places outside it that hold the process's terms, but for live
@@ -296,7 +314,7 @@ impl Process {
     /// As for [`Heap::collect`]: heap and stack pointers are current, and the stack holds no garbage.
     pub unsafe fn collect(&mut self, need: usize, registers: &mut [Term], major: bool) {
         // What a dirty scheduler has brought is no root; it is taken at the next instruction, and then is the time.
-        if self.dirty_result.is_some() {
+        if self.result_at_hand.is_some() {
             assert!(need == 0, "nothing is allocated before a dirty result is taken");
             return;
         }

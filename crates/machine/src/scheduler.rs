@@ -49,7 +49,7 @@ pub trait Engine: Send + Sync {
     /// `ip` and the saved registers say where to go on.
     fn run(&self, process: &mut Process, registers: &mut Registers) -> Outcome;
     /// Runs the built-in that the process stands at, on a dirty scheduler, and leaves the result in
-    /// `dirty_result`.
+    /// `result_at_hand`.
     fn run_dirty(&self, process: &mut Process, registers: &mut Registers);
 }
 

@@ -168,7 +168,7 @@ pub fn spawn(vm: &'static Vm, mut parent: Option<&mut Process>, start: Start, mu
                 parent: parent_pid,
                 trap_args: [Term::NIL; 4],
                 bif_state: None,
-                dirty_result: None,
+                result_at_hand: None,
                 total_reductions: 0,
                 trace,
                 tasks: None,

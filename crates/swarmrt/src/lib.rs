@@ -148,7 +148,7 @@ impl Builder {
         Atom::set_limit(self.atoms_max);
         let vm = Vm::new(config);
         if let Engines::Native(mode) = self.engines {
-            swarmrt_jit::start(vm, swarmrt_interp::step, mode, self.perf_map).map_err(BootError::Native)?;
+            swarmrt_jit::start(vm, &swarmrt_interp::ASSISTS, mode, self.perf_map).map_err(BootError::Native)?;
         }
         swarmrt_bifs::register(vm, &self.otp.release, &self.otp.erts_version);
         swarmrt_io::register(vm);

@@ -180,6 +180,37 @@ pub fn update_exact<A: Alloc + ?Sized>(alloc: &mut A, map: Term, key: Term, valu
     }
 }
 
+/// The map with all the pairs put, one after the other.
+pub fn put_all<A: Alloc + ?Sized>(alloc: &mut A, map: Term, pairs: &[(Term, Term)]) -> Term {
+    if let [(key, value)] = *pairs {
+        return put(alloc, map, key, value);
+    }
+    replace_all(alloc, map, pairs).unwrap_or_else(|| pairs.iter().fold(map, |map, &(key, value)| put(alloc, map, key, value)))
+}
+
+/// The same when the map has all the keys; `None` when it lacks one.
+pub fn update_all<A: Alloc + ?Sized>(alloc: &mut A, map: Term, pairs: &[(Term, Term)]) -> Option<Term> {
+    if let [(key, value)] = *pairs {
+        return update_exact(alloc, map, key, value);
+    }
+    if map.as_flat_map().is_some() {
+        return replace_all(alloc, map, pairs);
+    }
+    pairs.iter().try_fold(map, |map, &(key, value)| update_exact(alloc, map, key, value))
+}
+
+/// A flat map that has all the keys, with their values replaced in one copy.
+fn replace_all<A: Alloc + ?Sized>(alloc: &mut A, map: Term, pairs: &[(Term, Term)]) -> Option<Term> {
+    let flat = map.as_flat_map()?;
+    let mut values = [Term::NIL; FlatMap::SIZE_MAX];
+    let old = flat.values();
+    values[..old.len()].copy_from_slice(old);
+    for &(key, value) in pairs {
+        values[flat_position(flat, key)?] = value;
+    }
+    Some(flat_map(alloc, flat.keys_tuple(), &values[..old.len()]))
+}
+
 fn flat_replace<A: Alloc + ?Sized>(alloc: &mut A, map: FlatMap, position: usize, value: Term) -> Term {
     if map.values()[position] == value {
         return map.term();

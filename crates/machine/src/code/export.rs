@@ -74,6 +74,8 @@ pub struct FunEntry {
 }
 
 impl FunEntry {
+    /// Where machine code finds the entry.
+    pub const ENTRY_OFFSET: usize = std::mem::offset_of!(FunEntry, entry);
     pub(crate) fn new(identity: FunIdentity, free: u32) -> &'static FunEntry {
         Box::leak(Box::new(FunEntry { identity, entry: AtomicPtr::new(std::ptr::null_mut()), free }))
     }

@@ -1,0 +1,450 @@
+//! What machine code has done by a function of the machine, between the words that it prepares and the result that
+//! it takes up: calls of built-ins, maps, binaries, messages, funs. See [`Assists`](swarmrt_machine::native::Assists).
+
+use crate::layout;
+use crate::translate::{I64, Next, PASSED_X, Piece};
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::{AbiParam, Block, BlockArg, InstBuilder, Signature, Value};
+use cranelift_codegen::isa::CallConv;
+use swarmrt_beam::instr::{BinaryPlan, Dst, Instr, MapGet, MapPut, Src};
+use swarmrt_machine::native::{NO_TERM, SCRATCH_WORDS};
+use swarmrt_term::binary::heap_bin;
+use swarmrt_term::{Subtag, Term, am, atom};
+
+/// From a tagged pointer to a boxed term's words.
+const fn word(number: usize) -> i32 {
+    number as i32 * 8 - 5
+}
+
+impl Piece<'_, '_> {
+    // ---- Calling ----
+
+    /// Calls a function of words that gives a word.
+    pub(crate) fn call_plain(&mut self, function: usize, args: &[Value]) -> Value {
+        let signature = match self.signatures.get(&args.len()) {
+            Some(&known) => known,
+            None => {
+                let mut signature = Signature::new(CallConv::SystemV);
+                signature.params.extend(vec![AbiParam::new(I64); args.len()]);
+                signature.returns.push(AbiParam::new(I64));
+                let signature = self.b.import_signature(signature);
+                self.signatures.insert(args.len(), signature);
+                signature
+            }
+        };
+        let function = self.word(function as u64);
+        let call = self.b.ins().call_indirect(signature, function, args);
+        self.b.inst_results(call)[0]
+    }
+    /// Calls a function on the way through an instruction; what lives behind it is read again.
+    fn call_within(&mut self, at: u32, function: usize, args: &[Value]) -> Value {
+        let live = self.source.flow.live_at(at) | self.source.flow.live_after(at) & !self.source.flow.at(at).defs;
+        self.save(live);
+        let result = self.call_plain(function, args);
+        self.reload(live);
+        result
+    }
+    /// Asks about two terms.
+    pub(crate) fn decide(&mut self, at: u32, function: usize, x: Value, y: Value) -> Value {
+        self.call_within(at, function, &[x, y])
+    }
+    /// Has a part of the instruction done, with the scheduler's registers as the first argument. Where there is no
+    /// result the instruction is stepped.
+    pub(crate) fn assist(&mut self, at: u32, function: usize, args: &[Value]) -> Value {
+        let registers = self.registers();
+        let args: Vec<Value> = std::iter::once(registers).chain(args.iter().copied()).collect();
+        let result = self.call_within(at, function, &args);
+        let failing = self.saved_step_block(at);
+        self.require_term(result, failing);
+        result
+    }
+    /// The same, that goes to `failing` without a result.
+    fn assist_or(&mut self, at: u32, function: usize, args: &[Value], failing: Option<i32>) -> Value {
+        let Some(distance) = failing else { return self.assist(at, function, args) };
+        let registers = self.registers();
+        let args: Vec<Value> = std::iter::once(registers).chain(args.iter().copied()).collect();
+        let result = self.call_within(at, function, &args);
+        let failing = self.target(self.relative(at, distance));
+        self.require_term(result, failing);
+        result
+    }
+    /// Goes on here with a term, to `other` without.
+    fn require_term(&mut self, result: Value, other: Block) {
+        const { assert!(NO_TERM == 0) };
+        self.require(result, other);
+    }
+    /// The address of these words, for as long as one call lasts.
+    fn spread(&mut self, words: &[Value]) -> Value {
+        assert!(words.len() <= SCRATCH_WORDS, "more than that is stepped");
+        let registers = self.registers();
+        for (index, &word) in words.iter().enumerate() {
+            self.store(word, registers, layout::SCRATCH + index as i32 * 8);
+        }
+        self.b.ins().iadd_imm_s(registers, i64::from(layout::SCRATCH))
+    }
+    fn values(&mut self, at: u32, sources: &[Src]) -> Vec<Value> {
+        sources.iter().map(|&src| self.src(at, src)).collect()
+    }
+
+    // ---- Built-ins ----
+
+    /// Calls the built-in of a call instruction; its result.
+    fn bif_result(&mut self, at: u32, arity: u16) -> Value {
+        self.save(crate::analysis::below(usize::from(arity)));
+        let (registers, ip) = (self.registers(), self.word(self.address_of(at)));
+        let result = self.call_plain(self.source.assists.call_bif as usize, &[registers, ip]);
+        self.reload_state();
+        let failing = self.saved_step_block(at);
+        self.require_term(result, failing);
+        result
+    }
+    pub(crate) fn call_bif(&mut self, at: u32, arity: u16) -> Next {
+        let result = self.bif_result(at, arity);
+        self.def_x(0, result);
+        self.join(at + 2)
+    }
+    pub(crate) fn call_bif_last(&mut self, at: u32, arity: u16, frame: u16) -> Next {
+        let result = self.bif_result(at, arity);
+        self.def_x(0, result);
+        self.pop_frame(frame);
+        self.give_back()
+    }
+    /// How far it is to the guard's failure, when the operation stands in a guard.
+    fn guard_fail(&self, at: u32) -> Option<i32> {
+        match self.source.code[at as usize + 1] {
+            Instr::Fail { target } => Some(target + 1),
+            _ => None,
+        }
+    }
+    /// Where an instruction leads that cannot do what it should: there, or to the step that raises.
+    fn failing(&mut self, at: u32, fail: Option<i32>) -> Block {
+        match fail {
+            Some(distance) => self.target(self.relative(at, distance)),
+            None => self.step_block(at),
+        }
+    }
+    /// A built-in that yields a value, in a guard or a body.
+    pub(crate) fn bif_value(&mut self, at: u32, bif: u16, args: &[Src], dst: Dst) -> Next {
+        let values = self.values(at, args);
+        let fail = self.guard_fail(at);
+        let failing = self.failing(at, fail);
+        let mfa = self.source.bifs.mfa(bif);
+        let known = mfa.module == am::ERLANG;
+        let result = match (values.as_slice(), mfa.function) {
+            (&[binary], name) if known && (name == atom!("byte_size") || name == atom!("bit_size")) => {
+                let bits = self.bits_of(binary, failing);
+                if name == atom!("byte_size") {
+                    let rounded = self.b.ins().iadd_imm_s(bits, 7);
+                    let bytes = self.b.ins().ushr_imm_s(rounded, 3);
+                    self.tag_small(bytes)
+                } else {
+                    self.tag_small(bits)
+                }
+            }
+            (&[key, source], name) if known && (name == atom!("map_get") || name == atom!("is_map_key")) => {
+                self.require_map(source, failing);
+                if name == atom!("map_get") {
+                    self.map_get(at, source, key, fail)
+                } else {
+                    let value = self.call_within(at, self.source.assists.map_get as usize, &[source, key]);
+                    let (yes, no) = (self.word(Term::bool(true).raw()), self.word(Term::bool(false).raw()));
+                    self.b.ins().select(value, yes, no)
+                }
+            }
+            (&[value], name) if known && name == atom!("not") => {
+                let (yes, no) = (Term::bool(true).raw(), Term::bool(false).raw());
+                let is_true = self.b.ins().icmp_imm_s(IntCC::Equal, value, yes as i64);
+                let is_false = self.b.ins().icmp_imm_s(IntCC::Equal, value, no as i64);
+                let either = self.b.ins().bor(is_true, is_false);
+                self.require(either, failing);
+                let (yes, no) = (self.word(yes), self.word(no));
+                self.b.ins().select(is_true, no, yes)
+            }
+            _ => {
+                let (count, args) = (self.word(values.len() as u64), self.spread(&values));
+                let number = self.word(bif.into());
+                self.assist_or(at, self.source.assists.bif as usize, &[number, args, count], fail)
+            }
+        };
+        self.set(dst, result);
+        self.join(at + 1)
+    }
+
+    // ---- Funs and applications ----
+
+    pub(crate) fn make_fun(&mut self, at: u32, free: &[Src], dst: Dst) -> Next {
+        if free.len() > SCRATCH_WORDS {
+            return self.slow(at);
+        }
+        let values = self.values(at, free);
+        let (ip, free) = (self.word(self.address_of(at)), self.spread(&values));
+        let fun = self.assist(at, self.source.assists.make_fun as usize, &[ip, free]);
+        self.set(dst, fun);
+        self.join(at + 1)
+    }
+    /// Goes on here when the value is a local fun of `arity`, else to `other`.
+    pub(crate) fn require_fun(&mut self, fun: Value, arity: u16, other: Block) {
+        let boxed = self.is_boxed(fun);
+        self.require(boxed, other);
+        let local = self.has_subtag(fun, &[Subtag::Fun]);
+        self.require(local, other);
+        let shape = self.load(fun, word(2));
+        let takes = self.b.ins().band_imm_s(shape, 0xff);
+        let right = self.b.ins().icmp_imm_s(IntCC::Equal, takes, i64::from(arity));
+        self.require(right, other);
+    }
+    pub(crate) fn call_fun(&mut self, at: u32, fun: Value, arity: u16) -> Next {
+        let slow = self.step_block(at);
+        self.require_fun(fun, arity, slow);
+        let entry = self.load(fun, word(1));
+        let ip = self.load(entry, layout::fun_entry());
+        self.require(ip, slow);
+        // The free variables follow the arguments; all go through memory.
+        self.save_x(crate::analysis::below(usize::from(arity)));
+        let header = self.header_of(fun);
+        let words = self.b.ins().ushr_imm_s(header, 8);
+        let free = self.b.ins().iadd_imm_s(words, -2);
+        let (copy, copied) = (self.b.create_block(), self.b.create_block());
+        self.b.append_block_param(copy, I64);
+        let zero = self.word(0);
+        self.b.ins().brif(free, copy, &[BlockArg::Value(zero)], copied, &[] as &[BlockArg]);
+        self.b.switch_to_block(copy);
+        let index = self.b.block_params(copy)[0];
+        let offset = self.b.ins().ishl_imm_s(index, 3);
+        let from = self.b.ins().iadd(fun, offset);
+        let variable = self.load(from, word(3));
+        let registers = self.registers();
+        let to = self.b.ins().iadd(registers, offset);
+        self.store(variable, to, layout::x(usize::from(arity)));
+        let next = self.b.ins().iadd_imm_s(index, 1);
+        let more = self.b.ins().icmp(IntCC::UnsignedLessThan, next, free);
+        self.b.ins().brif(more, copy, &[BlockArg::Value(next)], copied, &[] as &[BlockArg]);
+        self.b.switch_to_block(copied);
+        let known = usize::from(arity).min(PASSED_X);
+        let passed: Vec<Value> = (0..PASSED_X).map(|number| if number < known { self.use_x(number) } else { self.load_x(number) }).collect();
+        self.push_return(at);
+        let live = self.b.ins().iadd_imm_s(free, i64::from(arity));
+        self.enter_saved(ip, live, &passed);
+        Next::End
+    }
+    pub(crate) fn apply(&mut self, at: u32, arity: u16, frame: Option<u16>) -> Next {
+        let (module, function) = (self.use_x(usize::from(arity)), self.use_x(usize::from(arity) + 1));
+        let count = self.word(arity.into());
+        let ip = self.assist(at, self.source.assists.apply_target as usize, &[module, function, count]);
+        match frame {
+            Some(frame) => self.pop_frame(frame),
+            None => self.push_return(at),
+        }
+        let cell = self.b.ins().iadd_imm_s(ip, -(layout::INSTR_BYTES as i64));
+        self.enter(ip, cell, arity);
+        Next::End
+    }
+
+    // ---- Messages ----
+
+    pub(crate) fn send(&mut self, at: u32) -> Next {
+        let (to, message) = (self.use_x(0), self.use_x(1));
+        let sent = self.assist(at, self.source.assists.send as usize, &[to, message]);
+        self.def_x(0, sent);
+        self.join(at + 1)
+    }
+    pub(crate) fn receive_peek(&mut self, at: u32) -> Next {
+        // The step takes in what has arrived, or leads to where the process waits.
+        let message = self.assist(at, self.source.assists.peek as usize, &[]);
+        self.def_x(0, message);
+        self.join(at + 1)
+    }
+    pub(crate) fn take_message(&mut self, at: u32) -> Next {
+        let registers = self.registers();
+        self.call_within(at, self.source.assists.take_message as usize, &[registers]);
+        Next::At(at + 1)
+    }
+
+    // ---- Maps ----
+
+    fn require_map(&mut self, value: Value, other: Block) {
+        let boxed = self.is_boxed(value);
+        self.require(boxed, other);
+        let map = self.has_subtag(value, &[Subtag::FlatMap, Subtag::HashMap]);
+        self.require(map, other);
+    }
+    /// The value of a key of what is known to be a map.
+    fn map_get(&mut self, at: u32, source: Value, key: Value, fail: Option<i32>) -> Value {
+        let value = self.call_within(at, self.source.assists.map_get as usize, &[source, key]);
+        let failing = match fail {
+            Some(distance) => self.target(self.relative(at, distance)),
+            None => self.saved_step_block(at),
+        };
+        self.require_term(value, failing);
+        value
+    }
+    pub(crate) fn get_map(&mut self, at: u32, get: &MapGet) -> Next {
+        let fail = (get.fail != 0).then_some(get.fail);
+        let source = self.src(at, get.map);
+        let failing = self.failing(at, fail);
+        self.require_map(source, failing);
+        if let [(key, dst)] = *get.pairs {
+            let key = self.src(at, key);
+            let value = self.map_get(at, source, key, fail);
+            if let Some(dst) = dst {
+                self.set(dst, value);
+            }
+            return self.join(at + 1);
+        }
+        let keys: Vec<Src> = get.pairs.iter().map(|&(key, _)| key).collect();
+        let keys = self.values(at, &keys);
+        if keys.len() > SCRATCH_WORDS {
+            return self.slow(at);
+        }
+        // The values take the keys' places.
+        let (count, keys) = (self.word(keys.len() as u64), self.spread(&keys));
+        self.assist_or(at, self.source.assists.map_get_all as usize, &[source, keys, count], fail);
+        let registers = self.registers();
+        for (index, &(_, dst)) in get.pairs.iter().enumerate() {
+            if let Some(dst) = dst {
+                let value = self.load(registers, layout::SCRATCH + index as i32 * 8);
+                self.set(dst, value);
+            }
+        }
+        self.join(at + 1)
+    }
+    pub(crate) fn put_map(&mut self, at: u32, put: &MapPut, dst: Dst) -> Next {
+        let sources: Vec<Src> = std::iter::once(put.map).chain(put.pairs.iter().flat_map(|&(key, value)| [key, value])).collect();
+        if sources.len() > SCRATCH_WORDS {
+            return self.slow(at);
+        }
+        let values = self.values(at, &sources);
+        let (ip, values) = (self.word(self.address_of(at)), self.spread(&values));
+        let map = self.assist_or(at, self.source.assists.map_put as usize, &[ip, values], (put.fail != 0).then_some(put.fail));
+        self.set(dst, map);
+        self.join(at + 1)
+    }
+
+    // ---- Binaries ----
+
+    /// Goes on here with the header's byte of a bitstring, to `other` for all else.
+    fn require_bits(&mut self, value: Value, other: Block) {
+        let boxed = self.is_boxed(value);
+        self.require(boxed, other);
+        let byte = self.header_byte(value);
+        const { assert!(Subtag::HeapBin as u64 + 1 == Subtag::SharedBin as u64 && Subtag::HeapBin as u64 + 2 == Subtag::SubBin as u64) };
+        let from_first = self.b.ins().iadd_imm_s(byte, -((Subtag::HeapBin as i64) << 3));
+        let is = self.b.ins().icmp_imm_s(IntCC::UnsignedLessThanOrEqual, from_first, 2 << 3);
+        self.require(is, other);
+    }
+    /// The size of a bitstring in bits.
+    fn bits_of(&mut self, value: Value, other: Block) -> Value {
+        self.require_bits(value, other);
+        // The same word in all three kinds.
+        self.load(value, word(heap_bin::BIT_SIZE))
+    }
+    pub(crate) fn is_binary(&mut self, at: u32, src: Src, fail: i32) -> Next {
+        let value = self.src(at, src);
+        let fail = self.target(self.relative(at, fail));
+        let bits = self.bits_of(value, fail);
+        let rest = self.b.ins().band_imm_s(bits, 7);
+        let whole = self.b.ins().icmp_imm_s(IntCC::Equal, rest, 0);
+        self.require(whole, fail);
+        Next::At(at + 1)
+    }
+    pub(crate) fn create_binary(&mut self, at: u32, plan: &BinaryPlan) -> Next {
+        let sources: Vec<Src> = plan.segments.iter().flat_map(|segment| [Some(segment.value), segment.size]).flatten().collect();
+        if sources.len() > SCRATCH_WORDS {
+            return self.slow(at);
+        }
+        let values = self.values(at, &sources);
+        let (ip, values) = (self.word(self.address_of(at)), self.spread(&values));
+        let binary = self.assist_or(at, self.source.assists.create_binary as usize, &[ip, values], (plan.fail != 0).then_some(plan.fail));
+        self.set(plan.dst, binary);
+        self.join(at + 1)
+    }
+    pub(crate) fn start_match(&mut self, at: u32, src: Src, dst: Dst, fail: i32) -> Next {
+        let value = self.src(at, src);
+        let fail = (fail != 0).then_some(fail);
+        let failing = self.failing(at, fail);
+        let fresh = self.b.create_block();
+        self.require_context(value, fresh);
+        self.set(dst, value);
+        let next = self.target(at + 1);
+        self.b.ins().jump(next, &[]);
+        self.b.switch_to_block(fresh);
+        self.require_bits(value, failing);
+        let context = self.assist_or(at, self.source.assists.start_match as usize, &[value], fail);
+        self.set(dst, context);
+        self.b.ins().jump(next, &[]);
+        Next::End
+    }
+    /// The bits that a segment takes: to `fail` when there are too few, to `slow` when the size is not simple.
+    pub(crate) fn segment_bits(&mut self, at: u32, context: Value, size: Src, unit: u8, fail: i32, slow: Block) -> Value {
+        let word = self.src(at, size);
+        let size = if self.constant(at, size).is_some_and(|word| word & 0b11 == 0b11) {
+            self.small_value(word)
+        } else {
+            let small = self.is_small(word);
+            self.require(small, slow);
+            let size = self.small_value(word);
+            // Times the unit, it must not overflow.
+            let fits = self.b.ins().icmp_imm_s(IntCC::UnsignedLessThan, size, 1 << 40);
+            self.require(fits, slow);
+            size
+        };
+        let bits = self.b.ins().imul_imm_s(size, swarmrt_beam::instr::stored_unit(unit) as i64);
+        let (_, left) = self.offset_and_left(context);
+        let enough = self.b.ins().icmp(IntCC::UnsignedLessThanOrEqual, bits, left);
+        let fail = self.target(self.relative(at, fail));
+        self.require(enough, fail);
+        bits
+    }
+    pub(crate) fn get_binary(&mut self, at: u32, register: Dst, size: Src, unit: u8, dst: Dst, fail: i32) -> Next {
+        let (context, slow) = self.context(at, register);
+        let bits = self.segment_bits(at, context, size, unit, fail, slow);
+        let part = self.assist(at, self.source.assists.take_part as usize, &[context, bits]);
+        self.set(dst, part);
+        self.join(at + 1)
+    }
+    /// What is left, when it is whole units.
+    fn whole_rest(&mut self, at: u32, register: Dst, unit: u16, fail: i32) -> (Value, Value) {
+        let (context, _) = self.context(at, register);
+        let (_, left) = self.offset_and_left(context);
+        if unit > 1 {
+            let rest = if unit.is_power_of_two() { self.b.ins().band_imm_s(left, i64::from(unit) - 1) } else { self.b.ins().urem_imm_s(left, i64::from(unit)) };
+            let whole = self.b.ins().icmp_imm_s(IntCC::Equal, rest, 0);
+            let fail = self.target(self.relative(at, fail));
+            self.require(whole, fail);
+        }
+        (context, left)
+    }
+    pub(crate) fn get_rest(&mut self, at: u32, register: Dst, unit: u16, dst: Dst, fail: i32) -> Next {
+        let (context, left) = self.whole_rest(at, register, unit, fail);
+        let part = self.assist(at, self.source.assists.take_part as usize, &[context, left]);
+        self.set(dst, part);
+        self.join(at + 1)
+    }
+    pub(crate) fn skip_rest(&mut self, at: u32, register: Dst, unit: u16, fail: i32) -> Next {
+        let (context, left) = self.whole_rest(at, register, unit, fail);
+        self.move_by(context, left);
+        self.join(at + 1)
+    }
+    pub(crate) fn get_tail(&mut self, at: u32, register: Dst, dst: Dst) -> Next {
+        let (context, _) = self.context(at, register);
+        let tail = self.assist(at, self.source.assists.tail as usize, &[context]);
+        self.set(dst, tail);
+        self.join(at + 1)
+    }
+    pub(crate) fn get_utf(&mut self, at: u32, register: Dst, dst: Dst, fail: i32) -> Next {
+        let (context, _) = self.context(at, register);
+        let ip = self.word(self.address_of(at));
+        let character = self.assist_or(at, self.source.assists.get_utf as usize, &[ip, context], Some(fail));
+        self.set(dst, character);
+        self.join(at + 1)
+    }
+    #[allow(clippy::too_many_arguments, reason = "the instruction's operands")]
+    pub(crate) fn get_integer(&mut self, at: u32, register: Dst, size: Src, unit: u8, flags: u8, dst: Dst, fail: i32) -> Next {
+        let (context, slow) = self.context(at, register);
+        let bits = self.segment_bits(at, context, size, unit, fail, slow);
+        let flags = self.word(flags.into());
+        let number = self.assist(at, self.source.assists.get_integer as usize, &[context, bits, flags]);
+        self.set(dst, number);
+        self.join(at + 1)
+    }
+}
