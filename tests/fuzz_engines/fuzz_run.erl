@@ -4,7 +4,7 @@
 %% main([File]) reads {Repeats, [{Module, Beam, [{Function, [{Arguments, Outcome}]}]}]} and prints terms, one a line:
 %% {fuzz, module, Module} before it runs it, {fuzz, different, Module, Function, Encoded}, and {fuzz, done}.
 -module(fuzz_run).
--export([main/1, outcome/3]).
+-export([main/1, outcome/3, outcome/1]).
 
 main([File]) ->
     {ok, Binary} = file:read_file(File),
@@ -32,11 +32,13 @@ function(Module, Function, Arguments, Expected, Turn, Repeats) ->
 
 %% The value, or class and reason; with the dictionary that the call leaves. Funs become their arity, since their
 %% other properties are the machine's, and maps lists, since their order is.
-outcome(Module, Function, Arguments) ->
+outcome(Module, Function, Arguments) -> outcome(fun() -> apply(Module, Function, Arguments) end).
+
+outcome(Call) ->
     erase(),
     flush(),
     Outcome =
-        try apply(Module, Function, Arguments) of
+        try Call() of
             Value -> {value, comparable(Value)}
         catch
             Class:Reason -> {Class, comparable(Reason)}

@@ -1,0 +1,37 @@
+//! A thousand versions of a module loaded while its functions run hot on all schedulers: `tests/reload/`.
+
+mod common;
+
+use std::process::Command;
+use std::time::Duration;
+
+/// What the process may grow by over nine hundred versions, each of a few functions that are compiled anew.
+const GROWTH_KB_MAX: i64 = 32 * 1024;
+
+fn reload_under(engine: &str) {
+    let beams = std::env::temp_dir().join(format!("swarmrt-reload-{}-{}", engine.replace(':', "-"), std::process::id()));
+    std::fs::create_dir_all(&beams).expect("a temporary folder can be made");
+    let sources = ["hot", "reload_hot"].map(|name| common::root().join(format!("tests/reload/{name}.erl")));
+    let compiled = common::run(Command::new("erlc").arg("-o").arg(&beams).args(sources));
+    assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stdout));
+    let file = beams.join("hot.beam");
+    let mut command = Command::new(common::swarmrt());
+    command.env("SWARMRT_ENGINE", engine).args(["erl", "-noshell", "-pa"]).arg(&beams);
+    command.arg("-eval").arg(format!("reload_hot:main([{:?}]), halt().", file.display().to_string()));
+    let output = common::run_within(&mut command, Duration::from_secs(240));
+    let _ = std::fs::remove_dir_all(&beams);
+    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{text}");
+    let growth: i64 = text.trim().parse().unwrap_or_else(|_| panic!("{text}"));
+    assert!(growth < GROWTH_KB_MAX, "grew by {growth} KB");
+}
+
+#[test]
+fn hot_functions_are_reloaded_a_thousand_times() {
+    reload_under("tiered");
+}
+
+#[test]
+fn functions_compiled_at_once_are_reloaded_a_thousand_times() {
+    reload_under("tiered:1");
+}
