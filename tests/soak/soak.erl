@@ -43,7 +43,7 @@ round(Number, RoundMs, Kinds, Versions, Before) ->
     Counts = [await(Kind, Worker, Deadline + ?STUCK_MS) || {Kind, Worker} <- lists:zip(Kinds, Workers)],
     settle(Before, now_ms() + ?SETTLE_MS),
     [garbage_collect(Pid) || Pid <- processes()],
-    timer:sleep(300),
+    timer:sleep(1000),
     [garbage_collect(Pid) || Pid <- processes()],
     Reading = [{rss, rss()} | erlang:memory()] ++ [{atoms, erlang:system_info(atom_count)}],
     report(Number, Reading, Counts),

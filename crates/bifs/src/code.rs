@@ -3,7 +3,7 @@
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
-use swarmrt_machine::code::{ModuleCode, Prepared};
+use swarmrt_machine::code::{HasOldVersion, ModuleCode, Prepared};
 use swarmrt_machine::{BifResult, Process, Raise, bif};
 use swarmrt_term::etf::{self, DecodeOptions};
 use swarmrt_term::{Alloc, Atom, Mfa, RefKind, Term, am, atom};
@@ -179,7 +179,7 @@ fn delete_module(p: &mut Process, module: Term) -> BifResult {
     match p.vm.code.delete(name) {
         Ok(true) => Ok(Term::bool(true)),
         Ok(false) => Ok(Term::atom(am::UNDEFINED)),
-        Err(()) => Err(Raise::BADARG),
+        Err(HasOldVersion) => Err(Raise::BADARG),
     }
 }
 

@@ -105,12 +105,12 @@ fn one_side(p: &mut Process, map: Term, whole: fn(&mut Process, Term) -> Term, p
 
 #[bif("maps:keys/1")]
 fn keys(p: &mut Process, map: Term) -> BifResult {
-    one_side(p, map, |p, map| map::keys(p, map), |(key, _)| key)
+    one_side(p, map, map::keys, |(key, _)| key)
 }
 
 #[bif("maps:values/1")]
 fn values(p: &mut Process, map: Term) -> BifResult {
-    one_side(p, map, |p, map| map::values(p, map), |(_, value)| value)
+    one_side(p, map, map::values, |(_, value)| value)
 }
 
 #[bif("maps:merge/2")]

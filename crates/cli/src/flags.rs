@@ -130,6 +130,8 @@ fn erl(program: &str, arguments: &[String]) -> Result<i32, String> {
     if let Ok(engine) = std::env::var(ENGINE_VARIABLE) {
         builder.engines = Engines::parse(&engine).ok_or(format!("unknown engine {engine}: interp, jit, jit:MODULES, tiered or tiered:SAMPLES"))?;
     }
+    // SAFETY: the call has no conditions.
+    builder.when_idle = || unsafe { libmimalloc_sys::mi_collect(true) };
     builder.perf_map = std::env::var_os(PERF_MAP_VARIABLE).is_some();
     let vm = builder.boot().map_err(|error| error.to_string())?;
     let code = vm.wait_for_halt();

@@ -288,7 +288,7 @@ proptest! {
         let leaving = Leaving::new(model.literals.ranges().collect());
         // SAFETY: as in `collect`.
         unsafe {
-            if model.heap.may_refer(&leaving, &mut [&mut model.roots]) {
+            if model.heap.may_refer(&leaving, &[&mut model.roots]) {
                 model.heap.collect(0, &mut [&mut model.roots], true);
                 model.heap.copy_out(&leaving, &mut [&mut model.roots]);
             }

@@ -173,7 +173,7 @@ fn fresh(p: &mut Process, bits: usize) -> Option<(Term, *mut u8)> {
     }
     let shared = SharedBytes::try_with_capacity(bytes, bytes)?;
     let base = shared.data();
-    if bits % 8 != 0 {
+    if !bits.is_multiple_of(8) {
         // SAFETY: the last byte is within the buffer; its padding is to be zero.
         unsafe { *base.add(bytes - 1) = 0 };
     }

@@ -200,7 +200,7 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
             if let Some(hooks) = native {
                 let ticks = &raw mut (*registers).native.ticks;
                 *ticks += 1;
-                if *ticks % SAMPLE_TICKS == 0 {
+                if (*ticks).is_multiple_of(SAMPLE_TICKS) {
                     (hooks.sample)(p.vm, ip);
                 }
             }
@@ -518,7 +518,7 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
                         turn_over!((*state).arity);
                     } else {
                         (*state).ticks += 1;
-                        if (*state).ticks % SAMPLE_TICKS == 0 {
+                        if (*state).ticks.is_multiple_of(SAMPLE_TICKS) {
                             (hooks.sample)(p.vm, ip);
                         }
                     }

@@ -131,7 +131,7 @@ pub fn start(vm: &'static Vm, assists: &'static Assists, mode: Mode, perf_map: b
     let jit = Jit {
         isa,
         assists,
-        bifs: &vm.bifs,
+        bifs: vm.bifs,
         mode,
         hot: Mutex::default(),
         arrived: Condvar::new(),

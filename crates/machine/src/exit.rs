@@ -47,10 +47,10 @@ impl Process {
             let other = unsafe { Term::from_raw(raw) };
             if let Some(other) = other.as_pid() {
                 signal::send_link_exit(vm, pid, other, reason);
-            } else if other.is_port() {
-                if let Some(ports) = vm.ports() {
-                    ports.exit(vm, pid, other, reason, true);
-                }
+            } else if other.is_port()
+                && let Some(ports) = vm.ports()
+            {
+                ports.exit(vm, pid, other, reason, true);
             }
         }
         for (&reference, &owner) in &relations.monitored_by {

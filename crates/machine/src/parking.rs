@@ -9,6 +9,10 @@
 
 use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};
 use crate::sync::{Condvar, Mutex};
+use std::time::Duration;
+
+/// How long a scheduler sleeps before it does what it has put off.
+const A_WHILE: Duration = Duration::from_millis(100);
 
 struct Place {
     /// Its scheduler sleeps, or is about to, until there is work.
@@ -53,16 +57,22 @@ impl Parking {
         }
     }
 
-    /// Sleeps until it is woken, unless there is work: `idle` looks whether there is none.
-    pub fn sleep(&self, own: usize, idle: impl FnOnce() -> bool) {
+    /// Sleeps until it is woken, unless there is work: `idle` looks whether there is none. One that has slept for a while
+    /// does `when_idle` and sleeps on.
+    pub fn sleep(&self, own: usize, idle: impl FnOnce() -> bool, when_idle: impl FnOnce()) {
         let place = &self.places[own];
         let mut woken = place.woken.lock();
         place.sleeping.store(true, Ordering::Relaxed);
         self.sleepers.fetch_add(1, Ordering::Relaxed);
         // SeqCst: pairs with the fence of the waker.
         fence(Ordering::SeqCst);
-        if idle() && !*woken {
-            place.changed.wait(&mut woken);
+        if idle() && !*woken && place.changed.wait_for(&mut woken, A_WHILE).timed_out() {
+            drop(woken);
+            when_idle();
+            woken = place.woken.lock();
+            if !*woken {
+                place.changed.wait(&mut woken);
+            }
         }
         *woken = false;
         place.sleeping.store(false, Ordering::Relaxed);
@@ -114,7 +124,7 @@ mod loom_tests {
                     if model.take() {
                         done += 1;
                     } else {
-                        model.parking.sleep(own, || model.work.load(Ordering::Relaxed) == 0);
+                        model.parking.sleep(own, || model.work.load(Ordering::Relaxed) == 0, || ());
                     }
                 }
             })
@@ -159,7 +169,7 @@ mod loom_tests {
             let other = model.clone();
             let thief = thread::spawn(move || {
                 if !other.take() {
-                    other.parking.sleep(1, || other.work.load(Ordering::Relaxed) == 0);
+                    other.parking.sleep(1, || other.work.load(Ordering::Relaxed) == 0, || ());
                     other.take();
                 }
             });

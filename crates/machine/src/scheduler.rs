@@ -323,10 +323,10 @@ impl Schedulers {
     }
 
     /// Sleeps until there may be work.
-    fn sleep(&self, own: usize) {
+    fn sleep(&self, own: usize, when_idle: fn()) {
         // Work that came in before we announced that we sleep would not wake us.
-        self.parking
-            .sleep(own, || self.all.iter().all(|other| other.length.load(Ordering::Relaxed) == 0) && self.all[own].bound_length.load(Ordering::Relaxed) == 0);
+        let idle = || self.all.iter().all(|other| other.length.load(Ordering::Relaxed) == 0) && self.all[own].bound_length.load(Ordering::Relaxed) == 0;
+        self.parking.sleep(own, idle, when_idle);
     }
 
     /// What a scheduler does that is not online: it hands its processes to the first, and sleeps.
@@ -420,7 +420,7 @@ impl Vm {
                     }
                     running.store(false, Ordering::Relaxed);
                 },
-                None => self.schedulers.sleep(number),
+                None => self.schedulers.sleep(number, self.config.when_idle),
             }
         }
     }
@@ -518,7 +518,7 @@ impl Vm {
             thread.running.store(true, Ordering::Relaxed);
             let started = self.clock.since_start_ns();
             // SAFETY: as above; we alone run it.
-            engine.run_dirty(unsafe { &mut **cell.process.get() }, &mut registers);
+            engine.run_dirty(unsafe { &mut *cell.process.get() }, &mut registers);
             if self.schedulers.measuring.load(Ordering::Relaxed) {
                 thread.busy_ns.fetch_add(self.clock.since_start_ns() - started, Ordering::Relaxed);
             }

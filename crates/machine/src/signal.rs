@@ -99,7 +99,7 @@ fn number_of(term: Term) -> u64 {
 }
 
 /// Puts a signal into the queue of a process and wakes it. `false` when it is gone; the signal is freed then.
-pub fn deliver(vm: &'static Vm, to: &ProcessCell, signal: *mut Fragment) -> bool {
+fn deliver(vm: &'static Vm, to: &ProcessCell, signal: *mut Fragment) -> bool {
     // SAFETY: the signal is ours, and in no list.
     match unsafe { to.shared.incoming.push(signal) } {
         Pushed::First => wake(vm, to),

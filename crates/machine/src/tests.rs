@@ -14,7 +14,7 @@ use swarmrt_term::{Alloc, Atom, FragmentHeap, SharedBytes, Term, am, equal_exact
 
 /// A machine whose schedulers never start.
 fn machine() -> &'static Vm {
-    Vm::new(Config { schedulers: 1, processes_max: 4096, dirty_cpu: 0, dirty_io: 0, boot_args: Vec::new() })
+    Vm::new(Config { schedulers: 1, processes_max: 4096, dirty_cpu: 0, dirty_io: 0, boot_args: Vec::new(), when_idle: || () })
 }
 
 fn new_process(vm: &'static Vm) -> u64 {
@@ -26,11 +26,12 @@ fn new_process_with(vm: &'static Vm, parent: Option<&mut Process>, options: Spaw
 }
 
 /// A process that only this thread touches: no scheduler runs.
+#[allow(clippy::mut_from_ref, reason = "the machine owns its processes through cells")]
 fn process(vm: &'static Vm, pid: u64) -> &'static mut Process {
     let _guard = pin();
     let cell = vm.processes.get(pid).expect("it is alive");
     // SAFETY: as said above; tests do not hold on to it while they ask for it again.
-    unsafe { &mut **cell.process.get() }
+    unsafe { &mut *cell.process.get() }
 }
 
 /// Handles what has come in; whether the process is to end.

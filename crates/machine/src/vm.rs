@@ -60,6 +60,8 @@ pub struct Config {
     pub dirty_io: usize,
     /// Answers to `init:get_arguments` and the like: the emulator's view of the command line.
     pub boot_args: Vec<Vec<u8>>,
+    /// What a scheduler's thread does that has had nothing to do for a while, such as giving memory back.
+    pub when_idle: fn(),
 }
 
 pub type ExitHook = fn(&mut Process);

@@ -83,6 +83,8 @@ pub struct Builder {
     pub engines: Engines,
     /// Writes a map of machine code for `perf`.
     pub perf_map: bool,
+    /// What a scheduler's thread does that has had nothing to do for a while: the allocator may give memory back.
+    pub when_idle: fn(),
 }
 
 /// The specialised instructions of a `.beam` file, a line each; of one function when `only` names it (`name/arity`).
@@ -91,7 +93,7 @@ pub struct Builder {
 /// What is wrong with the file.
 pub fn disassemble(bytes: &[u8], only: Option<&str>) -> Result<String, String> {
     use std::fmt::Write;
-    let config = Config { schedulers: 1, processes_max: 1024, dirty_cpu: 0, dirty_io: 0, boot_args: Vec::new() };
+    let config = Config { schedulers: 1, processes_max: 1024, dirty_cpu: 0, dirty_io: 0, boot_args: Vec::new(), when_idle: || () };
     let vm = Vm::new(config);
     let module = vm.code.prepare(bytes).map_err(|error| error.0)?.0;
     let code = module.code.code();
@@ -127,6 +129,7 @@ impl Builder {
             without_init: false,
             engines: Engines::Native(swarmrt_jit::Mode::DEFAULT),
             perf_map: false,
+            when_idle: || (),
         }
     }
 
@@ -141,6 +144,7 @@ impl Builder {
             dirty_cpu: self.schedulers,
             dirty_io: self.dirty_io,
             boot_args: self.boot_args.clone(),
+            when_idle: self.when_idle,
         };
         if let Some(bytes) = memory::available_bytes() {
             swarmrt_term::usage::set_memory_limit(bytes);

@@ -248,6 +248,9 @@ type Slots = [AtomicPtr<Table>; CHUNK];
 /// Objects for the thread that frees them.
 type Garbage = Box<dyn Send>;
 
+/// The slots of each process's tables.
+type TablesOf = HashMap<u64, Vec<u32>>;
+
 /// All tables of the machine.
 pub struct Register {
     chunks: Box<[AtomicPtr<Slots>]>,
@@ -255,7 +258,7 @@ pub struct Register {
     free: Mutex<(Vec<u32>, u32)>,
     names: RwLock<HashMap<Atom, u32>>,
     /// Tables that each process owns or fixes.
-    held: Box<[Mutex<HashMap<u64, Vec<u32>>>]>,
+    held: Box<[Mutex<TablesOf>]>,
     reaper: OnceLock<Sender<Garbage>>,
 }
 

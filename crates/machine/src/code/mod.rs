@@ -8,4 +8,4 @@ mod server;
 
 pub use export::{Export, FunEntry};
 pub use module::{LoadError, Location, ModuleCode, Prepared};
-pub use server::{CodeServer, ModuleSlot};
+pub use server::{CodeServer, HasOldVersion, ModuleSlot};

@@ -24,6 +24,10 @@ pub struct ModuleSlot {
 
 type FunKey = (Atom, u32, u32, u8);
 
+/// A module cannot be made old while it has an old version.
+#[derive(Debug)]
+pub struct HasOldVersion;
+
 pub struct CodeServer {
     bifs: &'static BifTable,
     exports: RwLock<HashMap<Mfa, &'static Export>>,
@@ -195,15 +199,15 @@ impl CodeServer {
         self.modules.read().iter().filter(|(_, slot)| slot.current.is_some()).map(|(&name, _)| name).collect()
     }
 
-    /// Makes the current version old. `Err` when there is an old one already; `Ok(false)` when none is loaded.
+    /// Makes the current version old. `Ok(false)` when none is loaded.
     ///
     /// # Errors
     /// When the module has an old version.
-    pub fn delete(&self, name: Atom) -> Result<bool, ()> {
+    pub fn delete(&self, name: Atom) -> Result<bool, HasOldVersion> {
         let mut modules = self.modules.write();
         let Some(slot) = modules.get_mut(&name) else { return Ok(false) };
         if slot.old.is_some() {
-            return Err(());
+            return Err(HasOldVersion);
         }
         let Some(current) = slot.current.take() else { return Ok(false) };
         for (mfa, _) in current.exports_of() {
