@@ -201,7 +201,7 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
                 let ticks = &raw mut (*registers).native.ticks;
                 *ticks += 1;
                 if (*ticks).is_multiple_of(SAMPLE_TICKS) {
-                    (hooks.sample)(p.vm, ip);
+                    (hooks.sample)(p.vm, ip, &[]);
                 }
             }
         }
@@ -283,7 +283,7 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
                                 deferred = 0;
                             }
                             if let Some(hooks) = native {
-                                (hooks.sample)(p.vm, ip);
+                                (hooks.sample)(p.vm, ip, x_slice!($arity));
                             }
                             slice!();
                         }
@@ -519,7 +519,7 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
                     } else {
                         (*state).ticks += 1;
                         if (*state).ticks.is_multiple_of(SAMPLE_TICKS) {
-                            (hooks.sample)(p.vm, ip);
+                            (hooks.sample)(p.vm, ip, &[]);
                         }
                     }
                     // What machine code leaves to the interpreter, it does not get back before the next call or return.

@@ -13,6 +13,8 @@ pub type XSet = u64;
 pub struct Effects {
     pub uses: XSet,
     pub defs: XSet,
+    /// The Y registers that it writes.
+    pub y_defs: Vec<u16>,
     /// The next instruction to run, unless the flow ends here.
     pub next: Option<u32>,
     /// Other places to which it may lead.
@@ -36,7 +38,9 @@ impl Effects {
         self
     }
     fn write(mut self, dst: Dst) -> Effects {
-        if !dst.is_y() {
+        if dst.is_y() {
+            self.y_defs.push(dst.index() as u16);
+        } else {
             self.defs |= x_bit(dst.index());
         }
         self
@@ -79,7 +83,7 @@ pub fn effects(code: &[Instr], at: u32) -> Effects {
         // Raises, with the arguments still in place.
         Instr::FuncInfo { .. } => with(end(), XSet::MAX),
         Instr::MoveXX { from, to } => flow().read_x(from).write_x(to),
-        Instr::MoveXY { from, .. } => flow().read_x(from),
+        Instr::MoveXY { from, to } => flow().read_x(from).write(Dst::y(to)),
         Instr::MoveYX { to, .. } | Instr::MoveKX { to, .. } => flow().write_x(to),
         Instr::Move { src, dst } => flow().read(src).write(dst),
         // The second move may read what the first has written.
@@ -87,10 +91,10 @@ pub fn effects(code: &[Instr], at: u32) -> Effects {
             let second = if from2 == to1 { flow() } else { flow().read_x(from2) };
             second.read_x(from1).write_x(to1).write_x(to2)
         }
-        Instr::MoveXY2 { from1, from2, .. } => flow().read_x(from1).read_x(from2),
+        Instr::MoveXY2 { from1, to1, from2, to2 } => flow().read_x(from1).read_x(from2).write(Dst::y(to1)).write(Dst::y(to2)),
         Instr::MoveYX2 { to1, to2, .. } => flow().write_x(to1).write_x(to2),
         Instr::Swap { a, b } => flow().read(a.as_src()).read(b.as_src()).write(a).write(b),
-        Instr::InitY { .. } => flow(),
+        Instr::InitY { registers } => registers.iter().fold(flow(), |effects, &y| effects.write(Dst::y(y))),
         Instr::Allocate { live, .. } | Instr::TestHeap { live, .. } => with(flow(), below(live as usize)),
         Instr::Deallocate { .. } | Instr::Trim { .. } => flow(),
         Instr::Call { arity, .. }
@@ -100,7 +104,7 @@ pub fn effects(code: &[Instr], at: u32) -> Effects {
         | Instr::CallExtLast { arity, .. }
         | Instr::CallExtOnly { arity, .. } => with(end(), below(arity as usize)),
         // Past the cell that a trap returns to; nothing but the result is alive there.
-        Instr::CallBif { arity, .. } => Effects { uses: below(arity as usize), defs: XSet::MAX, next: Some(at + 2), jumps: Vec::new() },
+        Instr::CallBif { arity, .. } => Effects { uses: below(arity as usize), defs: XSet::MAX, next: Some(at + 2), ..Effects::default() },
         Instr::CallBifLast { arity, .. } | Instr::CallBifOnly { arity, .. } | Instr::BifBody { arity, .. } => with(end(), below(arity as usize)),
         Instr::Apply { arity } | Instr::ApplyLast { arity, .. } => with(end(), below(arity as usize + 2)),
         Instr::CallFun { arity } => with(end(), below(arity as usize + 1)),
@@ -184,9 +188,9 @@ pub fn effects(code: &[Instr], at: u32) -> Effects {
         | Instr::FloatNeg { .. } => flow(),
         Instr::Badmatch { src } | Instr::CaseEnd { src } | Instr::TryCaseEnd { src } | Instr::Badrecord { src } => end().read(src),
         Instr::IfEnd => end(),
-        Instr::Catch { .. } | Instr::TryEnd { .. } => flow(),
-        Instr::CatchEnd { .. } => with(flow().write_x(0), below(4)),
-        Instr::TryCase { .. } => with(flow().write_x(0).write_x(1).write_x(2), below(4)),
+        Instr::Catch { y, .. } | Instr::TryEnd { y } => flow().write(Dst::y(y)),
+        Instr::CatchEnd { y } => with(flow().write_x(0).write(Dst::y(y)), below(4)),
+        Instr::TryCase { y } => with(flow().write(Dst::y(y)).write_x(0).write_x(1).write_x(2), below(4)),
         Instr::Raise { trace, reason } => end().read(trace).read(reason),
         Instr::BuildStacktrace => with(flow().write_x(0), 1),
         Instr::RawRaise => with(flow().write_x(0), below(3)),
@@ -255,21 +259,28 @@ pub struct Flow {
     pub effects: Vec<Effects>,
     /// The X registers alive before each.
     live: Vec<XSet>,
-    /// Whether something jumps there.
-    pub is_target: Vec<bool>,
+    /// Whether something jumps there, and whether from behind.
+    is_target: Vec<bool>,
+    is_loop: Vec<bool>,
 }
 
 impl Flow {
-    /// Looks at the function whose instructions are `start..end`.
-    pub fn of(code: &[Instr], start: u32, end: u32, arity: usize) -> Flow {
+    /// Looks at the function whose instructions are `start..end`, with the cell at `entry`.
+    pub fn of(code: &[Instr], start: u32, end: u32, entry: u32, arity: usize) -> Flow {
         let effects: Vec<Effects> = (start..end).map(|at| effects(code, at)).collect();
         let mut is_target = vec![false; effects.len()];
-        for &target in effects.iter().flat_map(|effects| &effects.jumps) {
-            if (start..end).contains(&target) {
+        let mut is_loop = vec![false; effects.len()];
+        // The function begins anew where it calls itself last.
+        if let Some(first) = is_loop.get_mut((entry + 1 - start) as usize) {
+            *first = true;
+        }
+        for (at, effects) in (start..end).zip(&effects) {
+            for &target in effects.jumps.iter().filter(|target| (start..end).contains(target)) {
                 is_target[(target - start) as usize] = true;
+                is_loop[(target - start) as usize] |= target <= at;
             }
         }
-        let mut flow = Flow { start, live: vec![0; effects.len()], effects, is_target };
+        let mut flow = Flow { start, live: vec![0; effects.len()], effects, is_target, is_loop };
         // Raising `function_clause` shows the arguments.
         flow.effects[0].uses = below(arity);
         flow.solve();
@@ -312,6 +323,30 @@ impl Flow {
         let effects = self.at(at);
         let next = effects.next.map_or(0, |next| self.live_at(next));
         effects.jumps.iter().fold(next, |live, &target| live | self.live_at(target))
+    }
+    /// Whether something jumps there.
+    pub fn is_target(&self, at: u32) -> bool {
+        self.is_target.get(at.wrapping_sub(self.start) as usize).copied().unwrap_or(false)
+    }
+    /// Whether a loop begins there.
+    pub fn is_loop(&self, at: u32) -> bool {
+        self.is_loop.get(at.wrapping_sub(self.start) as usize).copied().unwrap_or(false)
+    }
+    /// Whether the instruction does nothing but leave machine code.
+    pub fn only_exits(&self, code: &[Instr], at: u32) -> bool {
+        let raises = |instr: &Instr| {
+            matches!(
+                instr,
+                Instr::FuncInfo { .. }
+                    | Instr::Badmatch { .. }
+                    | Instr::CaseEnd { .. }
+                    | Instr::TryCaseEnd { .. }
+                    | Instr::Badrecord { .. }
+                    | Instr::IfEnd
+                    | Instr::Raise { .. }
+            )
+        };
+        code.get(at as usize).is_some_and(raises)
     }
     pub fn contains(&self, at: u32) -> bool {
         (at.wrapping_sub(self.start) as usize) < self.effects.len()

@@ -1,6 +1,7 @@
 //! What machine code has done by a function of the machine, between the words that it prepares and the result that
 //! it takes up: calls of built-ins, maps, binaries, messages, funs. See [`Assists`](swarmrt_machine::native::Assists).
 
+use crate::facts::{Fact, kind};
 use crate::layout;
 use crate::translate::{I64, Next, PASSED_X, Piece};
 use cranelift_codegen::ir::condcodes::IntCC;
@@ -110,14 +111,14 @@ impl Piece<'_, '_> {
         self.give_back()
     }
     /// How far it is to the guard's failure, when the operation stands in a guard.
-    fn guard_fail(&self, at: u32) -> Option<i32> {
+    pub(crate) fn guard_fail(&self, at: u32) -> Option<i32> {
         match self.source.code[at as usize + 1] {
             Instr::Fail { target } => Some(target + 1),
             _ => None,
         }
     }
     /// Where an instruction leads that cannot do what it should: there, or to the step that raises.
-    fn failing(&mut self, at: u32, fail: Option<i32>) -> Block {
+    pub(crate) fn failing(&mut self, at: u32, fail: Option<i32>) -> Block {
         match fail {
             Some(distance) => self.target(self.relative(at, distance)),
             None => self.step_block(at),
@@ -125,14 +126,22 @@ impl Piece<'_, '_> {
     }
     /// A built-in that yields a value, in a guard or a body.
     pub(crate) fn bif_value(&mut self, at: u32, bif: u16, args: &[Src], dst: Dst) -> Next {
+        let mfa = self.source.bifs.mfa(bif);
+        if let &[a, b] = args
+            && mfa.module == am::ERLANG
+            && mfa.function == atom!("/")
+        {
+            return self.divide(at, a, b, dst);
+        }
         let values = self.values(at, args);
         let fail = self.guard_fail(at);
         let failing = self.failing(at, fail);
-        let mfa = self.source.bifs.mfa(bif);
         let known = mfa.module == am::ERLANG;
+        let mut fact = Fact::ANY;
         let result = match (values.as_slice(), mfa.function) {
             (&[binary], name) if known && (name == atom!("byte_size") || name == atom!("bit_size")) => {
                 let bits = self.bits_of(binary, failing);
+                fact = Fact::integer(0, 1 << 58);
                 if name == atom!("byte_size") {
                     let rounded = self.b.ins().iadd_imm_s(bits, 7);
                     let bytes = self.b.ins().ushr_imm_s(rounded, 3);
@@ -152,6 +161,7 @@ impl Piece<'_, '_> {
                 }
             }
             (&[value], name) if known && name == atom!("not") => {
+                fact = Fact::of(kind::ATOM);
                 let (yes, no) = (Term::bool(true).raw(), Term::bool(false).raw());
                 let is_true = self.b.ins().icmp_imm_s(IntCC::Equal, value, yes as i64);
                 let is_false = self.b.ins().icmp_imm_s(IntCC::Equal, value, no as i64);
@@ -166,8 +176,8 @@ impl Piece<'_, '_> {
                 self.assist_or(at, self.source.assists.bif as usize, &[number, args, count], fail)
             }
         };
-        self.set(dst, result);
-        self.join(at + 1)
+        self.set_known(dst, result, fact);
+        Next::At(at + 1)
     }
 
     // ---- Funs and applications ----
@@ -180,7 +190,7 @@ impl Piece<'_, '_> {
         let (ip, free) = (self.word(self.address_of(at)), self.spread(&values));
         let fun = self.assist(at, self.source.assists.make_fun as usize, &[ip, free]);
         self.set(dst, fun);
-        self.join(at + 1)
+        Next::At(at + 1)
     }
     /// Goes on here when the value is a local fun of `arity`, else to `other`.
     pub(crate) fn require_fun(&mut self, fun: Value, arity: u16, other: Block) {
@@ -246,7 +256,7 @@ impl Piece<'_, '_> {
         let (to, message) = (self.use_x(0), self.use_x(1));
         let sent = self.assist(at, self.source.assists.send as usize, &[to, message]);
         self.def_x(0, sent);
-        self.join(at + 1)
+        Next::At(at + 1)
     }
     pub(crate) fn receive_peek(&mut self, at: u32) -> Next {
         // The step takes in what has arrived, or leads to where the process waits.
@@ -289,7 +299,7 @@ impl Piece<'_, '_> {
             if let Some(dst) = dst {
                 self.set(dst, value);
             }
-            return self.join(at + 1);
+            return Next::At(at + 1);
         }
         let keys: Vec<Src> = get.pairs.iter().map(|&(key, _)| key).collect();
         let keys = self.values(at, &keys);
@@ -306,7 +316,7 @@ impl Piece<'_, '_> {
                 self.set(dst, value);
             }
         }
-        self.join(at + 1)
+        Next::At(at + 1)
     }
     pub(crate) fn put_map(&mut self, at: u32, put: &MapPut, dst: Dst) -> Next {
         let sources: Vec<Src> = std::iter::once(put.map).chain(put.pairs.iter().flat_map(|&(key, value)| [key, value])).collect();
@@ -316,8 +326,8 @@ impl Piece<'_, '_> {
         let values = self.values(at, &sources);
         let (ip, values) = (self.word(self.address_of(at)), self.spread(&values));
         let map = self.assist_or(at, self.source.assists.map_put as usize, &[ip, values], (put.fail != 0).then_some(put.fail));
-        self.set(dst, map);
-        self.join(at + 1)
+        self.set_known(dst, map, Fact::of(kind::MAP));
+        Next::At(at + 1)
     }
 
     // ---- Binaries ----
@@ -355,8 +365,8 @@ impl Piece<'_, '_> {
         let values = self.values(at, &sources);
         let (ip, values) = (self.word(self.address_of(at)), self.spread(&values));
         let binary = self.assist_or(at, self.source.assists.create_binary as usize, &[ip, values], (plan.fail != 0).then_some(plan.fail));
-        self.set(plan.dst, binary);
-        self.join(at + 1)
+        self.set_known(plan.dst, binary, Fact::of(kind::BITS));
+        Next::At(at + 1)
     }
     pub(crate) fn start_match(&mut self, at: u32, src: Src, dst: Dst, fail: i32) -> Next {
         let value = self.src(at, src);
@@ -364,13 +374,13 @@ impl Piece<'_, '_> {
         let failing = self.failing(at, fail);
         let fresh = self.b.create_block();
         self.require_context(value, fresh);
-        self.set(dst, value);
+        self.set_known(dst, value, Fact::of(kind::CONTEXT));
         let next = self.target(at + 1);
         self.b.ins().jump(next, &[]);
         self.b.switch_to_block(fresh);
         self.require_bits(value, failing);
         let context = self.assist_or(at, self.source.assists.start_match as usize, &[value], fail);
-        self.set(dst, context);
+        self.set_known(dst, context, Fact::of(kind::CONTEXT));
         self.b.ins().jump(next, &[]);
         Next::End
     }
@@ -399,8 +409,8 @@ impl Piece<'_, '_> {
         let (context, slow) = self.context(at, register);
         let bits = self.segment_bits(at, context, size, unit, fail, slow);
         let part = self.assist(at, self.source.assists.take_part as usize, &[context, bits]);
-        self.set(dst, part);
-        self.join(at + 1)
+        self.set_known(dst, part, Fact::of(kind::BITS));
+        Next::At(at + 1)
     }
     /// What is left, when it is whole units.
     fn whole_rest(&mut self, at: u32, register: Dst, unit: u16, fail: i32) -> (Value, Value) {
@@ -417,26 +427,26 @@ impl Piece<'_, '_> {
     pub(crate) fn get_rest(&mut self, at: u32, register: Dst, unit: u16, dst: Dst, fail: i32) -> Next {
         let (context, left) = self.whole_rest(at, register, unit, fail);
         let part = self.assist(at, self.source.assists.take_part as usize, &[context, left]);
-        self.set(dst, part);
-        self.join(at + 1)
+        self.set_known(dst, part, Fact::of(kind::BITS));
+        Next::At(at + 1)
     }
     pub(crate) fn skip_rest(&mut self, at: u32, register: Dst, unit: u16, fail: i32) -> Next {
         let (context, left) = self.whole_rest(at, register, unit, fail);
         self.move_by(context, left);
-        self.join(at + 1)
+        Next::At(at + 1)
     }
     pub(crate) fn get_tail(&mut self, at: u32, register: Dst, dst: Dst) -> Next {
         let (context, _) = self.context(at, register);
         let tail = self.assist(at, self.source.assists.tail as usize, &[context]);
         self.set(dst, tail);
-        self.join(at + 1)
+        Next::At(at + 1)
     }
     pub(crate) fn get_utf(&mut self, at: u32, register: Dst, dst: Dst, fail: i32) -> Next {
         let (context, _) = self.context(at, register);
         let ip = self.word(self.address_of(at));
         let character = self.assist_or(at, self.source.assists.get_utf as usize, &[ip, context], Some(fail));
         self.set(dst, character);
-        self.join(at + 1)
+        Next::At(at + 1)
     }
     #[allow(clippy::too_many_arguments, reason = "the instruction's operands")]
     pub(crate) fn get_integer(&mut self, at: u32, register: Dst, size: Src, unit: u8, flags: u8, dst: Dst, fail: i32) -> Next {
@@ -445,6 +455,6 @@ impl Piece<'_, '_> {
         let flags = self.word(flags.into());
         let number = self.assist(at, self.source.assists.get_integer as usize, &[context, bits, flags]);
         self.set(dst, number);
-        self.join(at + 1)
+        Next::At(at + 1)
     }
 }

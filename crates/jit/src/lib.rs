@@ -7,8 +7,11 @@
 
 mod analysis;
 mod assisted;
+mod convention;
+mod facts;
 mod layout;
 mod memory;
+mod numbers;
 mod translate;
 
 use cranelift_codegen::Context;
@@ -28,6 +31,7 @@ use swarmrt_machine::Vm;
 use swarmrt_machine::bif::BifTable;
 use swarmrt_machine::code::ModuleCode;
 use swarmrt_machine::native::{Assists, EnterFn, Native, cell_code, set_cell_code};
+use swarmrt_term::Term;
 use translate::{PASSED_X, Source, Start};
 
 /// When functions are compiled.
@@ -68,12 +72,21 @@ impl std::fmt::Display for Counts {
 struct Wanted {
     module: Arc<ModuleCode>,
     function: usize,
+    floats: bool,
+}
+
+/// What was seen of a function while it ran.
+#[derive(Clone, Copy, Default)]
+struct Seen {
+    times: u32,
+    /// Whether there were floats among its arguments, or in what they are made of.
+    floats: bool,
 }
 
 #[derive(Default)]
 struct Hot {
-    /// How often a function was found running, by the address of its entry cell.
-    samples: HashMap<usize, u32>,
+    /// What was seen of a function, by the address of its entry cell.
+    samples: HashMap<usize, Seen>,
     queue: Vec<(u32, Wanted)>,
 }
 
@@ -109,7 +122,8 @@ pub fn start(vm: &'static Vm, assists: &'static Assists, mode: Mode, perf_map: b
         ("opt_level", "speed"),
         ("preserve_frame_pointers", "true"),
         ("enable_pinned_reg", "true"),
-        ("enable_verifier", if cfg!(debug_assertions) { "true" } else { "false" }),
+        // Pieces are verified before their convention is changed.
+        ("enable_verifier", "false"),
         ("unwind_info", "false"),
     ] {
         flags.set(name, value).map_err(|error| because(name, &error))?;
@@ -182,12 +196,13 @@ fn compile_trampoline(isa: &OwnedTargetIsa) -> Result<Vec<u8>, String> {
     b.ins().return_(&[exit]);
     b.seal_all_blocks();
     b.finalize(isa.frontend_config());
+    convention::apply(&mut context.func);
     let compiled = context.compile(isa.as_ref(), &mut ControlPlane::default()).map_err(|error| format!("{error:?}"))?;
     Ok(compiled.code_buffer().to_vec())
 }
 
 /// Counts one sighting of the function that `ip` is in.
-fn sample(vm: &'static Vm, ip: *const Instr) {
+fn sample(vm: &'static Vm, ip: *const Instr, arguments: &[Term]) {
     let Some(jit) = JIT.get() else { return };
     let Mode::Tiered { samples: enough } = jit.mode else { return };
     let Some(module) = vm.code.module_at(ip as usize) else { return };
@@ -200,14 +215,23 @@ fn sample(vm: &'static Vm, ip: *const Instr) {
         return;
     }
     let mut hot = jit.hot.lock();
-    let count = hot.samples.entry(cell as usize).or_insert(0);
-    *count += 1;
-    if *count == enough {
-        let count = *count;
-        hot.queue.push((count, Wanted { module, function }));
+    let seen = hot.samples.entry(cell as usize).or_default();
+    seen.times += 1;
+    seen.floats |= arguments.iter().any(|&argument| has_float(argument));
+    if seen.times == enough {
+        let Seen { times, floats } = *seen;
+        hot.queue.push((times, Wanted { module, function, floats }));
         drop(hot);
         jit.arrived.notify_one();
     }
+}
+
+/// Whether a term is a float, or has one close at hand.
+fn has_float(term: Term) -> bool {
+    const LOOKED_AT: usize = 8;
+    term.is_float()
+        || term.as_cons().is_some_and(|cons| cons.head().is_float())
+        || term.as_tuple().is_some_and(|tuple| (0..tuple.arity().min(LOOKED_AT)).any(|index| tuple.get(index).is_float()))
 }
 
 /// A module is about to be put in place.
@@ -217,7 +241,7 @@ fn loaded(_vm: &'static Vm, module: &ModuleCode) {
         && module.name.name().starts_with(prefix)
     {
         for function in 0..module.code.functions.len() {
-            jit.install(module, function);
+            jit.install(module, function, true);
         }
     }
 }
@@ -237,15 +261,15 @@ fn compile_hot() {
                 }
             }
         };
-        jit.install(&wanted.module, wanted.function);
+        jit.install(&wanted.module, wanted.function, wanted.floats);
     }
 }
 
 impl Jit {
     /// Compiles a function and hangs the code on its cells. A function that cannot be compiled stays as it is.
-    fn install(&self, module: &ModuleCode, function: usize) {
+    fn install(&self, module: &ModuleCode, function: usize, floats: bool) {
         let started = Instant::now();
-        match self.compile(module, function) {
+        match self.compile(module, function, floats) {
             Ok(Some((memory, cells))) => {
                 for &(cell, offset) in &cells {
                     let cell = &raw const module.code.code()[cell as usize];
@@ -263,7 +287,7 @@ impl Jit {
 
     /// The machine code of a function: for each of its cells, where its piece begins.
     #[allow(clippy::type_complexity, reason = "used once")]
-    fn compile(&self, module: &ModuleCode, number: usize) -> Result<Option<(CodeMemory, Vec<(u32, u64)>)>, String> {
+    fn compile(&self, module: &ModuleCode, number: usize, floats: bool) -> Result<Option<(CodeMemory, Vec<(u32, u64)>)>, String> {
         let code = module.code.code();
         let functions = &module.code.functions;
         let function = functions[number];
@@ -271,8 +295,8 @@ impl Jit {
         if (end - function.start) as usize > PIECE_INSTRUCTIONS_MAX {
             return Ok(None);
         }
-        let flow = analysis::Flow::of(code, function.start, end, function.arity as usize);
-        let source = Source { code, flow: &flow, entry: function.entry, assists: self.assists, bifs: self.bifs, stress: cfg!(feature = "stress") };
+        let flow = analysis::Flow::of(code, function.start, end, function.entry, function.arity as usize);
+        let source = Source { code, flow: &flow, entry: function.entry, assists: self.assists, bifs: self.bifs, stress: cfg!(feature = "stress"), floats };
         let mut bytes: Vec<u8> = Vec::new();
         let mut cells = Vec::new();
         for at in function.start..end {
@@ -313,6 +337,10 @@ impl Jit {
         let mut function_context = FunctionBuilderContext::new();
         let builder = FunctionBuilder::new(&mut context.func, &mut function_context);
         translate::translate(builder, source, start, self.isa.frontend_config());
+        if cfg!(debug_assertions) {
+            cranelift_codegen::verify_function(&context.func, self.isa.as_ref()).map_err(|errors| format!("{errors}"))?;
+        }
+        convention::apply(&mut context.func);
         let compiled = context.compile(self.isa.as_ref(), &mut ControlPlane::default()).map_err(|error| format!("{:?}", error.inner))?;
         if !compiled.buffer.relocs().is_empty() {
             return Err(format!("relocations: {:?}", compiled.buffer.relocs()));

@@ -7,12 +7,13 @@
 //! has one instruction executed and reads the state again; an *exit* writes it back and returns.
 
 use crate::analysis::{Flow, TRACKED_X, XSet, below};
+use crate::facts::{Fact, Facts, Kinds, kind};
 use crate::layout;
-use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
+use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{AbiParam, Block, BlockArg, InstBuilder, MemFlagsData as MemFlags, SigRef, Signature, Type, Value, types};
 use cranelift_codegen::isa::CallConv;
 use cranelift_frontend::{FunctionBuilder, Switch, Variable};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use swarmrt_beam::instr::{Dst, Instr, Select, Src};
 use swarmrt_heap::process_heap::SLACK_WORDS;
 use swarmrt_machine::bif::BifTable;
@@ -21,7 +22,7 @@ use swarmrt_term::binary::{heap_bin, shared_bin};
 use swarmrt_term::{Header, MatchContext, Subtag, Term};
 
 pub(crate) const I64: Type = types::I64;
-const F64: Type = types::F64;
+pub(crate) const F64: Type = types::F64;
 const TRACKED_F: usize = 32;
 
 /// Of the words of a match context, from the tagged pointer.
@@ -51,6 +52,8 @@ pub struct Source<'a> {
     pub bifs: &'static BifTable,
     /// Whether every safepoint collects.
     pub stress: bool,
+    /// Whether generic arithmetic is to do floats in place. They cost the others registers.
+    pub floats: bool,
 }
 
 /// Where a piece begins.
@@ -70,6 +73,29 @@ pub fn translate(builder: FunctionBuilder<'_>, source: &Source<'_>, start: Start
     piece.b.finalize(config);
 }
 
+/// A place as it is reached with certain facts: it is translated once for each.
+struct Version {
+    facts: Facts,
+    block: Block,
+    written_f: u32,
+    cold: bool,
+    translated: bool,
+}
+
+/// Versions of one place; one of them knows nothing.
+const VERSIONS_MAX: usize = 4;
+/// Functions with more instructions get only that one.
+const MANY_INSTRUCTIONS: usize = 1500;
+
+/// The way of an operation that is not the usual one, put off until the usual ones are translated.
+struct Later {
+    block: Block,
+    facts: Facts,
+    written_f: u32,
+    cold: bool,
+    translate: Box<dyn FnOnce(&mut Piece<'_, '_>)>,
+}
+
 pub(crate) struct Piece<'a, 'b> {
     pub(crate) b: FunctionBuilder<'b>,
     pub(crate) source: &'a Source<'a>,
@@ -79,9 +105,13 @@ pub(crate) struct Piece<'a, 'b> {
     stop: Variable,
     pub(crate) top: Variable,
     pub(crate) reductions: Variable,
-    blocks: HashMap<u32, Block>,
-    translated: std::collections::HashSet<u32>,
-    pending: Vec<u32>,
+    /// What is known of the registers where the translation is.
+    pub(crate) facts: Facts,
+    /// Whether the place is hardly ever reached.
+    cold: bool,
+    versions: HashMap<u32, Vec<Version>>,
+    pending: Vec<(u32, usize)>,
+    later: VecDeque<Later>,
     /// Of pieces, by how many X registers they take.
     piece_signatures: [Option<SigRef>; PASSED_X + 1],
     /// Of the machine's functions, by how many words they take.
@@ -118,9 +148,11 @@ impl<'a, 'b> Piece<'a, 'b> {
             stop,
             top,
             reductions,
-            blocks: HashMap::new(),
-            translated: Default::default(),
+            facts: Facts::default(),
+            cold: false,
+            versions: HashMap::new(),
             pending: Vec::new(),
+            later: VecDeque::new(),
             piece_signatures: [None; PASSED_X + 1],
             signatures: HashMap::new(),
             written_f: 0,
@@ -135,34 +167,40 @@ impl<'a, 'b> Piece<'a, 'b> {
             };
             piece.def_x(number, value);
         }
-        let first = piece.block_for(start.at);
+        let first = piece.target(start.at);
         piece.b.ins().jump(first, &[]);
         piece
     }
 
     fn run(&mut self) {
-        self.pending.push(self.start.at);
-        while let Some(label) = self.pending.pop() {
-            if !self.translated.insert(label) {
-                continue;
+        loop {
+            while let Some((at, number)) = self.pending.pop() {
+                self.translate_version(at, number);
             }
-            let block = self.block_for(label);
-            self.b.switch_to_block(block);
-            let mut at = label;
-            loop {
-                match self.instruction(at) {
-                    Next::End => break,
-                    Next::At(next) => {
-                        if self.blocks.contains_key(&next)
-                            || self.source.flow.contains(next) && self.source.flow.is_target[(next - self.source.flow.start) as usize]
-                        {
-                            let block = self.block_for(next);
-                            self.b.ins().jump(block, &[]);
-                            self.pending.push(next);
-                            break;
-                        }
-                        at = next;
+            let Some(later) = self.later.pop_front() else { return };
+            self.b.switch_to_block(later.block);
+            (self.facts, self.written_f, self.cold) = (later.facts, later.written_f, later.cold);
+            (later.translate)(self);
+        }
+    }
+    fn translate_version(&mut self, label: u32, number: usize) {
+        let version = &mut self.versions.get_mut(&label).expect("pending places have versions")[number];
+        if std::mem::replace(&mut version.translated, true) {
+            return;
+        }
+        (self.facts, self.written_f, self.cold) = (version.facts.clone(), version.written_f, version.cold);
+        self.b.switch_to_block(version.block);
+        let mut at = label;
+        loop {
+            match self.instruction(at) {
+                Next::End => return,
+                Next::At(next) => {
+                    if self.source.flow.is_target(next) {
+                        let block = self.target(next);
+                        self.b.ins().jump(block, &[]);
+                        return;
                     }
+                    at = next;
                 }
             }
         }
@@ -170,20 +208,70 @@ impl<'a, 'b> Piece<'a, 'b> {
 
     // ---- Blocks ----
 
-    fn block_for(&mut self, at: u32) -> Block {
-        let b = &mut self.b;
-        *self.blocks.entry(at).or_insert_with(|| b.create_block())
-    }
-    /// The block of a place that something leads to; it is translated later.
+    /// The block of a place that something leads to with what is known now; it is translated later.
     pub(crate) fn target(&mut self, at: u32) -> Block {
-        let block = self.block_for(at);
-        self.pending.push(at);
+        let flow = self.source.flow;
+        let (facts, best) = self.best_version(at);
+        let versions = self.versions.entry(at).or_default();
+        // One is left for where nothing is known.
+        let full = versions.len() + 1 >= VERSIONS_MAX || flow.effects.len() > MANY_INSTRUCTIONS;
+        let number = match best {
+            Some(number) if self.cold || full || versions[number].facts == facts => number,
+            _ => {
+                let block = self.b.create_block();
+                if self.cold {
+                    self.b.set_cold_block(block);
+                }
+                let facts = if self.cold || full { Facts::default() } else { facts };
+                versions.push(Version { facts, block, written_f: 0, cold: self.cold, translated: false });
+                versions.len() - 1
+            }
+        };
+        versions[number].written_f |= self.written_f;
+        self.pending.push((at, number));
+        versions[number].block
+    }
+    /// The same, if something has led there already that knew no more.
+    fn known_target(&mut self, at: u32) -> Option<Block> {
+        let (_, best) = self.best_version(at);
+        best.map(|number| self.versions[&at][number].block)
+    }
+    /// What of that which is known matters at a place, and the version of it that expects most of it but no more.
+    fn best_version(&self, at: u32) -> (Facts, Option<usize>) {
+        let flow = self.source.flow;
+        let facts = if flow.only_exits(self.source.code, at) { Facts::default() } else { self.facts.at_label(flow.live_at(at), flow.is_loop(at)) };
+        let versions = self.versions.get(&at).map_or(&[][..], Vec::as_slice);
+        let fitting = (0..versions.len()).filter(|&number| facts.implies(&versions[number].facts));
+        let best = fitting.max_by_key(|&number| versions[number].facts.len());
+        (facts, best)
+    }
+    /// Goes to a place of which it is known that it comes next.
+    pub(crate) fn go_to(&mut self, place: u32, at: u32) -> Next {
+        if place == at + 1 {
+            return Next::At(place);
+        }
+        let block = self.target(place);
+        self.b.ins().jump(block, &[]);
+        Next::End
+    }
+    /// A block for what is not the usual way, translated after all usual ones with what is known now.
+    pub(crate) fn later(&mut self, translate: impl FnOnce(&mut Piece<'_, '_>) + 'static) -> Block {
+        let block = if self.cold { self.cold_block() } else { self.b.create_block() };
+        self.put_off(block, self.cold, translate)
+    }
+    /// The same for what hardly ever happens.
+    pub(crate) fn later_cold(&mut self, translate: impl FnOnce(&mut Piece<'_, '_>) + 'static) -> Block {
+        let block = self.cold_block();
+        self.put_off(block, true, translate)
+    }
+    fn put_off(&mut self, block: Block, cold: bool, translate: impl FnOnce(&mut Piece<'_, '_>) + 'static) -> Block {
+        self.later.push_back(Later { block, facts: self.facts.clone(), written_f: self.written_f, cold, translate: Box::new(translate) });
         block
     }
     pub(crate) fn relative(&self, at: u32, distance: i32) -> u32 {
         at.wrapping_add_signed(distance)
     }
-    fn cold_block(&mut self) -> Block {
+    pub(crate) fn cold_block(&mut self) -> Block {
         let block = self.b.create_block();
         self.b.set_cold_block(block);
         block
@@ -195,12 +283,12 @@ impl<'a, 'b> Piece<'a, 'b> {
         self.b.switch_to_block(here);
     }
     /// The opposite.
-    fn require_not(&mut self, condition: Value, other: Block) {
+    pub(crate) fn require_not(&mut self, condition: Value, other: Block) {
         let here = self.b.create_block();
         self.b.ins().brif(condition, other, &[] as &[BlockArg], here, &[] as &[BlockArg]);
         self.b.switch_to_block(here);
     }
-    fn branch(&mut self, condition: Value, yes: Block, no: Block) {
+    pub(crate) fn branch(&mut self, condition: Value, yes: Block, no: Block) {
         self.b.ins().brif(condition, yes, &[] as &[BlockArg], no, &[] as &[BlockArg]);
     }
 
@@ -237,6 +325,7 @@ impl<'a, 'b> Piece<'a, 'b> {
         if number < TRACKED_X { self.b.use_var(self.x[number]) } else { self.load_x(number) }
     }
     pub(crate) fn def_x(&mut self, number: usize, value: Value) {
+        self.facts.forget(Dst::x(number as u16));
         if number < TRACKED_X {
             self.b.def_var(self.x[number], value);
         } else {
@@ -248,6 +337,7 @@ impl<'a, 'b> Piece<'a, 'b> {
         self.load(stop, number as i32 * 8)
     }
     fn store_y(&mut self, number: usize, value: Value) {
+        self.facts.forget(Dst::y(number as u16));
         let stop = self.b.use_var(self.stop);
         self.store(value, stop, number as i32 * 8);
     }
@@ -266,6 +356,25 @@ impl<'a, 'b> Piece<'a, 'b> {
         }
         if src.kind() == Src::KIND_X { self.use_x(src.index()) } else { self.load_y(src.index()) }
     }
+    /// What is known of an operand.
+    pub(crate) fn fact(&self, at: u32, src: Src) -> Fact {
+        match self.constant(at, src) {
+            // SAFETY: a constant of the module's pool.
+            Some(word) => Fact::of_term(unsafe { Term::from_raw(word) }),
+            None => self.facts.of_src(src),
+        }
+    }
+    /// Writes a register of whose value something is known.
+    pub(crate) fn set_known(&mut self, dst: Dst, value: Value, fact: Fact) {
+        self.set(dst, value);
+        self.facts.set(dst, fact);
+    }
+    /// Copies a register, with what is known of it.
+    fn copy(&mut self, at: u32, src: Src, dst: Dst) {
+        let fact = self.fact(at, src);
+        let value = self.src(at, src);
+        self.set_known(dst, value, fact);
+    }
     pub(crate) fn set(&mut self, dst: Dst, value: Value) {
         if dst.is_y() {
             self.store_y(dst.index(), value);
@@ -273,10 +382,10 @@ impl<'a, 'b> Piece<'a, 'b> {
             self.def_x(dst.index(), value);
         }
     }
-    fn use_f(&mut self, number: u16) -> Value {
+    pub(crate) fn use_f(&mut self, number: u16) -> Value {
         self.b.use_var(self.f[usize::from(number)])
     }
-    fn def_f(&mut self, number: u16, value: Value) {
+    pub(crate) fn def_f(&mut self, number: u16, value: Value) {
         self.written_f |= 1 << number;
         self.b.def_var(self.f[usize::from(number)], value);
     }
@@ -294,8 +403,9 @@ impl<'a, 'b> Piece<'a, 'b> {
     fn reload_x(&mut self, live: XSet) {
         for number in 0..TRACKED_X {
             if live & (1 << number) != 0 {
+                // The same value: what is known of it stays.
                 let value = self.load_x(number);
-                self.def_x(number, value);
+                self.b.def_var(self.x[number], value);
             }
         }
     }
@@ -342,7 +452,7 @@ impl<'a, 'b> Piece<'a, 'b> {
         self.leave(Exit::Interpret);
     }
     /// A block from which the interpreter goes on at the instruction.
-    fn exit_block(&mut self, at: u32) -> Block {
+    pub(crate) fn exit_block(&mut self, at: u32) -> Block {
         let here = self.b.current_block().expect("translating");
         let block = self.cold_block();
         self.b.switch_to_block(block);
@@ -373,12 +483,16 @@ impl<'a, 'b> Piece<'a, 'b> {
 
     /// Has the instruction at `at` executed, and goes on where it leads.
     fn step(&mut self, at: u32) {
+        self.step_knowing(at, None);
+    }
+    /// The same, of whose result something is known.
+    pub(crate) fn step_knowing(&mut self, at: u32, result: Option<(Dst, Fact)>) {
         let live = self.source.flow.live_at(at);
         self.save(live);
-        self.step_saved(at);
+        self.step_saved(at, result);
     }
     /// The same with everything written back already.
-    fn step_saved(&mut self, at: u32) {
+    fn step_saved(&mut self, at: u32, result: Option<(Dst, Fact)>) {
         let (registers, ip) = (self.registers(), self.word(self.address_of(at)));
         let next = self.call_plain(self.source.assists.step as usize, &[registers, ip]);
         let effects = self.source.flow.at(at);
@@ -388,15 +502,26 @@ impl<'a, 'b> Piece<'a, 'b> {
         if places.len() > 4 {
             places.clear();
         }
-        if !places.is_empty() {
-            // Nothing that was in values is current any more.
-            if let Instr::LoadFloat { to, .. } = self.source.code[at as usize] {
-                self.written_f |= 1 << to;
+        self.forget_written(at);
+        if let Instr::LoadFloat { to, .. } = self.source.code[at as usize] {
+            self.written_f |= 1 << to;
+        }
+        let forgotten = self.facts.clone();
+        let mut ways = Vec::new();
+        for place in places {
+            if let Some((dst, fact)) = result.filter(|_| Some(place) == effects.next) {
+                self.facts.set(dst, fact);
             }
+            // From where it is hardly ever reached, the interpreter may as well go on, up to the next call or return.
+            let block = if self.cold && result.is_none() { self.known_target(place) } else { Some(self.target(place)) };
+            ways.extend(block.map(|block| (place, block)));
+            self.facts = forgotten.clone();
+        }
+        if !ways.is_empty() {
+            // Nothing that was in values is current any more.
             self.reload(self.source.flow.live_after(at));
         }
-        for place in places {
-            let block = self.target(place);
+        for (place, block) in ways {
             let wanted = self.word(self.address_of(place));
             let is_next = self.b.ins().icmp(IntCC::Equal, next, wanted);
             let other = self.cold_block();
@@ -413,27 +538,28 @@ impl<'a, 'b> Piece<'a, 'b> {
         self.store(next, registers, layout::IP);
         self.leave(Exit::Continue);
     }
+    /// What the instruction writes is not what it was.
+    fn forget_written(&mut self, at: u32) {
+        let effects = self.source.flow.at(at);
+        for number in 0..TRACKED_X as u16 {
+            if effects.defs & (1 << number) != 0 {
+                self.facts.forget(Dst::x(number));
+            }
+        }
+        for &y in &effects.y_defs {
+            self.facts.forget(Dst::y(y));
+        }
+        if matches!(self.source.code[at as usize], Instr::Allocate { .. } | Instr::Deallocate { .. } | Instr::Trim { .. }) {
+            self.facts.forget_y();
+        }
+    }
     /// A block that steps over the instruction.
     pub(crate) fn step_block(&mut self, at: u32) -> Block {
-        let here = self.b.current_block().expect("translating");
-        let written_f = self.written_f;
-        let block = self.cold_block();
-        self.b.switch_to_block(block);
-        self.step(at);
-        self.b.switch_to_block(here);
-        self.written_f = written_f;
-        block
+        self.later_cold(move |piece| piece.step(at))
     }
     /// The same, from places where everything is written back already.
     pub(crate) fn saved_step_block(&mut self, at: u32) -> Block {
-        let here = self.b.current_block().expect("translating");
-        let written_f = self.written_f;
-        let block = self.cold_block();
-        self.b.switch_to_block(block);
-        self.step_saved(at);
-        self.b.switch_to_block(here);
-        self.written_f = written_f;
-        block
+        self.later_cold(move |piece| piece.step_saved(at, None))
     }
     /// The translation goes on behind an instruction that has a slow way, too.
     pub(crate) fn join(&mut self, next: u32) -> Next {
@@ -444,9 +570,11 @@ impl<'a, 'b> Piece<'a, 'b> {
 
     // ---- Kinds of words ----
 
-    fn tag_is(&mut self, value: Value, mask: i64, tag: i64) -> Value {
-        let low = self.b.ins().band_imm_s(value, mask);
-        self.b.ins().icmp_imm_s(IntCC::Equal, low, tag)
+    pub(crate) fn tag_is(&mut self, value: Value, mask: i64, tag: i64) -> Value {
+        // With the tag taken off, a test of bits is left.
+        let off = if tag == 0 { value } else { self.b.ins().iadd_imm_s(value, -tag) };
+        let low = self.b.ins().band_imm_s(off, mask);
+        self.b.ins().icmp_imm_s(IntCC::Equal, low, 0)
     }
     fn is_cons(&mut self, value: Value) -> Value {
         self.tag_is(value, 0b111, 0b001)
@@ -456,22 +584,6 @@ impl<'a, 'b> Piece<'a, 'b> {
     }
     pub(crate) fn is_small(&mut self, value: Value) -> Value {
         self.tag_is(value, 0b11, 0b11)
-    }
-    /// Goes on here when both are small integers, else to `other`. Constants are not tested.
-    fn require_small(&mut self, at: u32, a: (Src, Value), b: (Src, Value), other: Block) -> bool {
-        let small_constant = |piece: &Self, src| piece.constant(at, src).map(|word| word & 0b11 == 0b11);
-        let condition = match (small_constant(self, a.0), small_constant(self, b.0)) {
-            (Some(false), _) | (_, Some(false)) => return false,
-            (Some(true), Some(true)) => return true,
-            (Some(true), None) => self.is_small(b.1),
-            (None, Some(true)) => self.is_small(a.1),
-            (None, None) => {
-                let both = self.b.ins().band(a.1, b.1);
-                self.is_small(both)
-            }
-        };
-        self.require(condition, other);
-        true
     }
     pub(crate) fn header_of(&mut self, boxed: Value) -> Value {
         self.load(boxed, -5)
@@ -493,187 +605,135 @@ impl<'a, 'b> Piece<'a, 'b> {
 
     // ---- Instructions ----
 
-    /// To `fail` unless the value is boxed, with one of these subtags.
-    fn test_boxed(&mut self, at: u32, src: Src, fail: i32, subtags: &[Subtag]) -> Next {
+    /// To `fail` unless the value is boxed, with one of these subtags, which are `kinds`.
+    fn test_boxed(&mut self, at: u32, src: Src, fail: i32, subtags: &[Subtag], kinds: Kinds) -> Next {
+        let known = self.fact(at, src);
+        if known.is(kinds) && kinds != kind::OTHER {
+            return Next::At(at + 1);
+        }
+        if !known.may_be(kinds) {
+            return self.go_to(self.relative(at, fail), at);
+        }
         let value = self.src(at, src);
-        let fail = self.target(self.relative(at, fail));
-        let boxed = self.is_boxed(value);
-        self.require(boxed, fail);
+        // Of the others there may be some among `OTHER`.
+        let fail = if kinds == kind::OTHER { self.target(self.relative(at, fail)) } else { self.target_without(at, src, fail, kinds) };
+        if !known.is(kind::BOXED) {
+            let boxed = self.is_boxed(value);
+            self.require(boxed, fail);
+        }
         let has = self.has_subtag(value, subtags);
         self.require(has, fail);
+        self.facts.learn(src, Fact::of(kinds));
         Next::At(at + 1)
+    }
+    /// Where a test leads that did not find any of `kinds`.
+    fn target_without(&mut self, at: u32, src: Src, fail: i32, kinds: Kinds) -> Block {
+        let before = self.facts.clone();
+        self.facts.learn(src, Fact::of(kind::ANY & !kinds));
+        let block = self.target(self.relative(at, fail));
+        self.facts = before;
+        block
+    }
+    /// A test of the word alone, which tells `kinds` from all others.
+    fn test_word(&mut self, at: u32, src: Src, fail: i32, kinds: Kinds, is: impl FnOnce(&mut Self, Value, Fact) -> Value) -> Next {
+        let known = self.fact(at, src);
+        if known.is(kinds) {
+            return Next::At(at + 1);
+        }
+        if !known.may_be(kinds) {
+            return self.go_to(self.relative(at, fail), at);
+        }
+        let value = self.src(at, src);
+        let fail = self.target_without(at, src, fail, kinds);
+        let condition = is(self, value, known);
+        self.require(condition, fail);
+        self.facts.learn(src, Fact::of(kinds));
+        Next::At(at + 1)
+    }
+    /// Whether what is known so far is a list's cell.
+    fn is_cons_of(&mut self, value: Value, known: Fact) -> Value {
+        if known.is(kind::CONS | kind::NIL) { self.b.ins().icmp_imm_s(IntCC::NotEqual, value, Term::NIL.raw() as i64) } else { self.is_cons(value) }
+    }
+    fn is_nil(&mut self, value: Value) -> Value {
+        self.b.ins().icmp_imm_s(IntCC::Equal, value, Term::NIL.raw() as i64)
     }
     fn test(&mut self, at: u32, condition: Value, fail: i32) -> Next {
         let fail = self.target(self.relative(at, fail));
         self.require(condition, fail);
         Next::At(at + 1)
     }
-    /// One comparison of words that decides when both are small; else a step.
-    fn compare_small(&mut self, at: u32, a: Src, b: Src, fail: i32, condition: IntCC) -> Next {
-        let (x, y) = (self.src(at, a), self.src(at, b));
-        let (next, fail) = (self.target(at + 1), self.target(self.relative(at, fail)));
-        let here = self.b.current_block().expect("translating");
-        let slow = self.cold_block();
-        self.b.switch_to_block(slow);
-        let less = self.decide(at, self.source.assists.less as usize, x, y);
-        let (yes, no) = if condition == IntCC::SignedLessThan { (next, fail) } else { (fail, next) };
-        self.branch(less, yes, no);
-        // Two floats held in their words.
-        let floats = self.b.create_block();
-        self.b.switch_to_block(floats);
-        for word in [x, y] {
-            let is_float = self.tag_is(word, 0b11, 0b10);
-            self.require(is_float, slow);
+    /// A comparison with an immediate that equals nothing but itself.
+    fn test_immediate(&mut self, at: u32, x: u16, wanted: Term, fail: i32, equal: bool) -> Next {
+        let (src, fact) = (Src::x(x), Fact::of_term(wanted));
+        let known = self.fact(at, src);
+        let fail = self.relative(at, fail);
+        if known.kinds & fact.kinds == 0 {
+            return if equal { self.go_to(fail, at) } else { Next::At(at + 1) };
         }
-        let (float_x, float_y) = (self.decode_float(x), self.decode_float(y));
-        let float_condition = if condition == IntCC::SignedLessThan { FloatCC::LessThan } else { FloatCC::GreaterThanOrEqual };
-        let holds = self.b.ins().fcmp(float_condition, float_x, float_y);
-        self.branch(holds, next, fail);
-        self.b.switch_to_block(here);
-        if !self.require_small(at, (a, x), (b, y), floats) {
-            self.b.ins().jump(floats, &[]);
-            return Next::End;
-        }
-        let holds = self.b.ins().icmp(condition, x, y);
-        self.branch(holds, next, fail);
-        Next::End
-    }
-    /// Equality, exact or not, or its opposite.
-    fn equality(&mut self, at: u32, a: Src, b: Src, fail: i32, exact: bool, wanted: bool) -> Next {
-        let (x, y) = (self.src(at, a), self.src(at, b));
-        let (next, fail) = (self.target(at + 1), self.target(self.relative(at, fail)));
-        let (equal, differ) = if wanted { (next, fail) } else { (fail, next) };
-        let same = self.b.ins().icmp(IntCC::Equal, x, y);
-        let constants = [self.constant(at, a), self.constant(at, b)];
-        let is_pointer = |word: u64| word & 0b11 == 0b01;
-        // An atom equals nothing but itself; other immediates only exactly so.
-        let is_atom = |word: u64| word & 0b111 == 0b100;
-        if constants.iter().flatten().any(|&word| is_atom(word) || exact && !is_pointer(word)) {
-            self.branch(same, equal, differ);
-            return Next::End;
-        }
-        let (here, slow) = (self.b.create_block(), self.cold_block());
-        self.branch(same, equal, here);
-        self.b.switch_to_block(slow);
-        let function = if exact { self.source.assists.equal_exact as usize } else { self.source.assists.equal as usize };
-        let found = self.decide(at, function, x, y);
-        self.branch(found, equal, differ);
-        self.b.switch_to_block(here);
-        let both = self.b.ins().band(x, y);
-        let decided = if exact {
-            // Unless both are pointers: tag bits 01.
-            let either = self.b.ins().bor(x, y);
-            let high = self.b.ins().band_imm_s(either, 0b10);
-            let low = self.b.ins().band_imm_s(both, 0b01);
-            let bits = self.b.ins().bor(high, low);
-            self.b.ins().icmp_imm_s(IntCC::NotEqual, bits, 0b01)
+        let value = self.use_x(x.into());
+        let same = self.b.ins().icmp_imm_s(IntCC::Equal, value, wanted.raw() as i64);
+        let before = self.facts.clone();
+        self.facts.learn(src, fact);
+        let (same_place, other_place) = if equal { (at + 1, fail) } else { (fail, at + 1) };
+        if equal {
+            let known = std::mem::replace(&mut self.facts, before);
+            let other = self.target(other_place);
+            self.require(same, other);
+            self.facts = known;
         } else {
-            self.is_small(both)
-        };
-        self.branch(decided, differ, slow);
-        Next::End
+            let block = self.target(same_place);
+            self.facts = before;
+            self.require_not(same, block);
+        }
+        Next::At(at + 1)
     }
-    /// The number in a word as a float: small, or a float held in the word; else to `slow`.
-    fn number_as_float(&mut self, at: u32, src: Src, word: Value, slow: Block) -> Value {
-        if let Some(constant) = self.constant(at, src) {
-            // SAFETY: a constant of the module's pool.
-            let term = unsafe { Term::from_raw(constant) };
-            let known = term.as_small().map(|small| small as f64).or_else(|| term.is_float_immediate().then(|| term.float_immediate_value()));
-            if let Some(float) = known {
-                return self.b.ins().f64const(float);
+    /// The parts of a header: goes on here when what is boxed is a tuple, else to `other`.
+    fn require_tuple(&mut self, at: u32, src: Src, tuple: Value, other: Block) -> Value {
+        let known = self.fact(at, src);
+        if !known.is(kind::BOXED) {
+            let boxed = self.is_boxed(tuple);
+            self.require(boxed, other);
+        }
+        let header = self.header_of(tuple);
+        if !known.is(kind::TUPLE) {
+            let byte = self.b.ins().band_imm_s(header, 0xff);
+            let is_tuple = self.b.ins().icmp_imm_s(IntCC::Equal, byte, (Subtag::Tuple as i64) << 3);
+            self.require(is_tuple, other);
+        }
+        self.facts.learn(src, Fact::of(kind::TUPLE));
+        header
+    }
+    /// A test for a tuple of exactly so many elements. Its value; none when it was decided by what is known.
+    fn test_arity(&mut self, at: u32, src: Src, arity: u32, fail: i32) -> Result<Value, Next> {
+        let known = self.fact(at, src);
+        let may = known.may_be(kind::TUPLE) && if known.exact { known.arity == arity } else { known.arity <= arity };
+        if !may {
+            return Err(self.go_to(self.relative(at, fail), at));
+        }
+        let value = self.src(at, src);
+        if !(known.is(kind::TUPLE) && known.exact) {
+            let fail = self.target(self.relative(at, fail));
+            if !known.is(kind::BOXED) {
+                let boxed = self.is_boxed(value);
+                self.require(boxed, fail);
             }
+            let header = self.header_of(value);
+            let is = self.b.ins().icmp_imm_s(IntCC::Equal, header, Header::new(Subtag::Tuple, arity as usize).0 as i64);
+            self.require(is, fail);
+            self.facts.learn(src, Fact::tuple(arity, true));
         }
-        let (float, other, done) = (self.b.create_block(), self.b.create_block(), self.b.create_block());
-        self.b.append_block_param(done, F64);
-        let is_float = self.tag_is(word, 0b11, 0b10);
-        self.branch(is_float, float, other);
-        self.b.switch_to_block(other);
-        let small = self.is_small(word);
-        self.require(small, slow);
-        let number = self.small_value(word);
-        let converted = self.b.ins().fcvt_from_sint(F64, number);
-        self.b.ins().jump(done, &[BlockArg::Value(converted)]);
-        self.b.switch_to_block(float);
-        let decoded = self.decode_float(word);
-        self.b.ins().jump(done, &[BlockArg::Value(decoded)]);
-        self.b.switch_to_block(done);
-        self.b.block_params(done)[0]
-    }
-    /// A block that does an operation of floats, where one of the operands is no small integer; the rest goes to `slow`.
-    fn float_block(&mut self, at: u32, a: (Src, Value), b: (Src, Value), dst: Dst, slow: Block) -> Option<Block> {
-        if !matches!(self.source.code[at as usize], Instr::Add { .. } | Instr::Sub { .. } | Instr::Mul { .. }) {
-            return None;
-        }
-        let here = self.b.current_block().expect("translating");
-        let block = self.b.create_block();
-        self.b.switch_to_block(block);
-        // Two small integers come here when their result is none: that is for big integers.
-        let both = self.b.ins().band(a.1, b.1);
-        let low = self.b.ins().band_imm_s(both, 0b01);
-        let some_float = self.b.ins().icmp_imm_s(IntCC::Equal, low, 0);
-        self.require(some_float, slow);
-        let (x, y) = (self.number_as_float(at, a.0, a.1, slow), self.number_as_float(at, b.0, b.1, slow));
-        let value = match self.source.code[at as usize] {
-            Instr::Add { .. } => self.b.ins().fadd(x, y),
-            Instr::Sub { .. } => self.b.ins().fsub(x, y),
-            _ => self.b.ins().fmul(x, y),
-        };
-        let magnitude = self.b.ins().fabs(value);
-        let infinity = self.b.ins().f64const(f64::INFINITY);
-        let finite = self.b.ins().fcmp(FloatCC::LessThan, magnitude, infinity);
-        self.require(finite, slow);
-        let word = self.encode_float(value, slow);
-        self.set(dst, word);
-        let next = self.target(at + 1);
-        self.b.ins().jump(next, &[]);
-        self.b.switch_to_block(here);
-        Some(block)
-    }
-    /// A block that has an operation done that small integers did not do for, and goes on behind it.
-    fn arithmetic_block(&mut self, at: u32, x: Value, y: Value, dst: Dst) -> Block {
-        let here = self.b.current_block().expect("translating");
-        let block = self.cold_block();
-        self.b.switch_to_block(block);
-        let ip = self.word(self.address_of(at));
-        let result = self.assist(at, self.source.assists.arithmetic as usize, &[ip, x, y]);
-        self.set(dst, result);
-        let next = self.target(at + 1);
-        self.b.ins().jump(next, &[]);
-        self.b.switch_to_block(here);
-        block
-    }
-    /// Arithmetic: `fast` computes from two small operands, and says where it is valid.
-    fn arithmetic(&mut self, at: u32, a: Src, b: Src, dst: Dst, fast: impl FnOnce(&mut Self, Value, Value, Block) -> Value) -> Next {
-        let (x, y) = (self.src(at, a), self.src(at, b));
-        let slow = self.arithmetic_block(at, x, y, dst);
-        let not_small = self.float_block(at, (a, x), (b, y), dst, slow).unwrap_or(slow);
-        if !self.require_small(at, (a, x), (b, y), not_small) {
-            self.b.ins().jump(not_small, &[]);
-            return Next::End;
-        }
-        let result = fast(self, x, y, slow);
-        self.set(dst, result);
-        self.join(at + 1)
-    }
-    /// The sum of two words of which the second has no tag; to `slow` when it is no small integer.
-    fn add_words(&mut self, x: Value, y: Value, slow: Block) -> Value {
-        let (sum, overflow) = self.b.ins().sadd_overflow(x, y);
-        self.require_not(overflow, slow);
-        sum
-    }
-    pub(crate) fn small_value(&mut self, word: Value) -> Value {
-        self.b.ins().sshr_imm_s(word, 2)
-    }
-    pub(crate) fn tag_small(&mut self, value: Value) -> Value {
-        let shifted = self.b.ins().ishl_imm_s(value, 2);
-        self.b.ins().bor_imm_s(shifted, 0b11)
+        Ok(value)
     }
 
     fn list_cell(&mut self, at: u32, src: Src) -> Value {
         let list = self.src(at, src);
-        let other = self.exit_block(at);
-        let is = self.is_cons(list);
-        self.require(is, other);
+        let known = self.fact(at, src);
+        if !known.is(kind::CONS) {
+            let other = self.exit_block(at);
+            let is = self.is_cons_of(list, known);
+            self.require(is, other);
+            self.facts.learn(src, Fact::of(kind::CONS));
+        }
         list
     }
 
@@ -681,6 +741,7 @@ impl<'a, 'b> Piece<'a, 'b> {
         let stop = self.b.use_var(self.stop);
         let stop = self.b.ins().iadd_imm_s(stop, i64::from(words) * 8);
         self.b.def_var(self.stop, stop);
+        self.facts.trim(words);
     }
     pub(crate) fn push_return(&mut self, at: u32) {
         let cell = self.word(self.address_of(at + 1));
@@ -697,11 +758,12 @@ impl<'a, 'b> Piece<'a, 'b> {
     }
     /// The same with the number of live X registers in a word, of which `unsaved` are not in memory yet.
     fn count_call_of(&mut self, ip: Value, live: Value, unsaved: XSet) {
-        let reductions = self.b.use_var(self.reductions);
-        let reductions = self.b.ins().iadd_imm_s(reductions, -1);
+        let before = self.b.use_var(self.reductions);
+        let reductions = self.b.ins().iadd_imm_s(before, -1);
         self.b.def_var(self.reductions, reductions);
         let over = self.cold_block();
-        let left = self.b.ins().icmp_imm_s(IntCC::SignedGreaterThan, reductions, 0);
+        // One that was left is used up now.
+        let left = self.b.ins().icmp_imm_s(IntCC::SignedGreaterThan, before, 1);
         self.require(left, over);
         let here = self.b.current_block().expect("translating");
         self.b.switch_to_block(over);
@@ -793,8 +855,8 @@ impl<'a, 'b> Piece<'a, 'b> {
     /// Goes on here when there is room for `words` words, else to `other`.
     fn require_room(&mut self, words: usize, other: Block) {
         let (stop, top) = (self.b.use_var(self.stop), self.b.use_var(self.top));
-        let room = self.b.ins().isub(stop, top);
-        let enough = self.b.ins().icmp_imm_s(IntCC::SignedGreaterThanOrEqual, room, ((words + SLACK_WORDS) * 8) as i64);
+        let end = self.b.ins().iadd_imm_s(top, ((words + SLACK_WORDS) * 8) as i64);
+        let enough = self.b.ins().icmp(IntCC::UnsignedGreaterThanOrEqual, stop, end);
         self.require(enough, other);
     }
     fn bump(&mut self, words: usize) -> Value {
@@ -823,7 +885,7 @@ impl<'a, 'b> Piece<'a, 'b> {
                 _ => return written,
             }
             at += 1;
-            if self.source.flow.contains(at) && self.source.flow.is_target[(at - self.source.flow.start) as usize] {
+            if self.source.flow.is_target(at) {
                 return written;
             }
         }
@@ -853,120 +915,57 @@ impl<'a, 'b> Piece<'a, 'b> {
         self.select(at, number, &keys, targets, fail)
     }
 
-    /// The float in a word known to hold one.
-    fn decode_float(&mut self, word: Value) -> Value {
-        // The lowest bits of an ordinary one are 10 or 01, by its highest: see `Term::float_immediate_value`.
-        let high = self.b.ins().ushr_imm_s(word, 63);
-        let two = self.word(2);
-        let low = self.b.ins().isub(two, high);
-        let rest = self.b.ins().band_imm_s(word, !0b11);
-        let bits = self.b.ins().bor(rest, low);
-        let bits = self.b.ins().rotr_imm_s(bits, 3);
-        let zero = Term::float_immediate(0.0).expect("zero is held in the word").raw();
-        let sign_off = self.b.ins().band_imm_s(word, !0b100);
-        let zero_word = self.word(zero);
-        let is_zero = self.b.ins().icmp(IntCC::Equal, sign_off, zero_word);
-        // Bit 2 of a zero is its sign.
-        let sign = self.b.ins().ishl_imm_s(word, 61);
-        let sign = self.b.ins().band_imm_s(sign, i64::MIN);
-        let bits = self.b.ins().select(is_zero, sign, bits);
-        self.b.ins().bitcast(F64, MemFlags::new(), bits)
-    }
-    /// The word that holds a float; to `slow` when it has to be boxed.
-    fn encode_float(&mut self, value: Value, slow: Block) -> Value {
-        let bits = self.b.ins().bitcast(I64, MemFlags::new(), value);
-        let (ordinary, zero, done) = (self.b.create_block(), self.cold_block(), self.b.create_block());
-        self.b.append_block_param(done, I64);
-        // Ordinary: bits 60 to 62 are 011 or 100, and it is not the one whose word stands for zero.
-        let exponent = self.b.ins().ushr_imm_s(bits, 60);
-        let exponent = self.b.ins().band_imm_s(exponent, 7);
-        let from_three = self.b.ins().iadd_imm_s(exponent, -3);
-        let common = self.b.ins().icmp_imm_s(IntCC::UnsignedLessThan, from_three, 2);
-        let magnitude = self.b.ins().band_imm_s(bits, i64::MAX);
-        let special = self.b.ins().icmp_imm_s(IntCC::NotEqual, magnitude, 0x3000_0000_0000_0000);
-        let fine = self.b.ins().band(common, special);
-        self.branch(fine, ordinary, zero);
-        self.b.switch_to_block(zero);
-        let is_zero = self.b.ins().icmp_imm_s(IntCC::Equal, magnitude, 0);
-        self.require(is_zero, slow);
-        let sign = self.b.ins().ushr_imm_s(bits, 61);
-        let zero_word = self.word(Term::float_immediate(0.0).expect("zero is held in the word").raw());
-        let word = self.b.ins().bor(zero_word, sign);
-        self.b.ins().jump(done, &[BlockArg::Value(word)]);
-        self.b.switch_to_block(ordinary);
-        let rotated = self.b.ins().rotl_imm_s(bits, 3);
-        let cleared = self.b.ins().band_imm_s(rotated, !0b11);
-        let word = self.b.ins().bor_imm_s(cleared, 0b10);
-        self.b.ins().jump(done, &[BlockArg::Value(word)]);
-        self.b.switch_to_block(done);
-        self.b.block_params(done)[0]
-    }
-    fn float_operation(&mut self, at: u32, value: Value, to: u16) -> Next {
-        // The interpreter raises.
-        let other = self.exit_block(at);
-        let magnitude = self.b.ins().fabs(value);
-        let infinity = self.b.ins().f64const(f64::INFINITY);
-        let finite = self.b.ins().fcmp(FloatCC::LessThan, magnitude, infinity);
-        self.require(finite, other);
-        self.def_f(to, value);
-        Next::At(at + 1)
-    }
-
     #[allow(clippy::too_many_lines, reason = "one arm an instruction")]
     fn instruction(&mut self, at: u32) -> Next {
         let on = Next::At(at + 1);
         match self.source.code[at as usize] {
-            Instr::Cell { .. } | Instr::Nop | Instr::Fail { .. } => on,
+            // Whoever comes here otherwise brings no X registers.
+            Instr::Cell { .. } => {
+                self.facts.forget_x();
+                on
+            }
+            Instr::Nop | Instr::Fail { .. } => on,
             Instr::MoveXX { from, to } => {
-                let value = self.use_x(from.into());
-                self.def_x(to.into(), value);
+                self.copy(at, Src::x(from), Dst::x(to));
                 on
             }
             Instr::MoveXY { from, to } => {
-                let value = self.use_x(from.into());
-                self.store_y(to.into(), value);
+                self.copy(at, Src::x(from), Dst::y(to));
                 on
             }
             Instr::MoveYX { from, to } => {
-                let value = self.load_y(from.into());
-                self.def_x(to.into(), value);
+                self.copy(at, Src::y(from), Dst::x(to));
                 on
             }
             Instr::MoveKX { to, value } => {
-                let value = self.word(value.raw());
-                self.def_x(to.into(), value);
+                let word = self.word(value.raw());
+                self.set_known(Dst::x(to), word, Fact::of_term(value));
                 on
             }
             Instr::Move { src, dst } => {
-                let value = self.src(at, src);
-                self.set(dst, value);
+                self.copy(at, src, dst);
                 on
             }
             Instr::MoveXX2 { from1, to1, from2, to2 } => {
-                let value = self.use_x(from1.into());
-                self.def_x(to1.into(), value);
-                let value = self.use_x(from2.into());
-                self.def_x(to2.into(), value);
+                self.copy(at, Src::x(from1), Dst::x(to1));
+                self.copy(at, Src::x(from2), Dst::x(to2));
                 on
             }
             Instr::MoveXY2 { from1, to1, from2, to2 } => {
-                let value = self.use_x(from1.into());
-                self.store_y(to1.into(), value);
-                let value = self.use_x(from2.into());
-                self.store_y(to2.into(), value);
+                self.copy(at, Src::x(from1), Dst::y(to1));
+                self.copy(at, Src::x(from2), Dst::y(to2));
                 on
             }
             Instr::MoveYX2 { from1, to1, from2, to2 } => {
-                let value = self.load_y(from1.into());
-                self.def_x(to1.into(), value);
-                let value = self.load_y(from2.into());
-                self.def_x(to2.into(), value);
+                self.copy(at, Src::y(from1), Dst::x(to1));
+                self.copy(at, Src::y(from2), Dst::x(to2));
                 on
             }
             Instr::Swap { a, b } => {
                 let (first, second) = (self.src(at, a.as_src()), self.src(at, b.as_src()));
-                self.set(a, second);
-                self.set(b, first);
+                let (known_first, known_second) = (self.facts.of(a), self.facts.of(b));
+                self.set_known(a, second, known_second);
+                self.set_known(b, first, known_first);
                 on
             }
             Instr::InitY { registers } => {
@@ -983,6 +982,7 @@ impl<'a, 'b> Piece<'a, 'b> {
                     self.b.ins().jump(slow, &[]);
                     return Next::End;
                 }
+                self.facts.forget_y();
                 self.require_room(frame as usize + heap as usize, slow);
                 let stop = self.b.use_var(self.stop);
                 let stop = self.b.ins().iadd_imm_s(stop, -i64::from(frame) * 8);
@@ -1057,12 +1057,7 @@ impl<'a, 'b> Piece<'a, 'b> {
                 Select::Jump { fail, .. } | Select::Search { fail, .. } => {
                     let value = self.src(at, src);
                     let fail_block = self.target(self.relative(at, *fail));
-                    let boxed = self.is_boxed(value);
-                    self.require(boxed, fail_block);
-                    let header = self.header_of(value);
-                    let byte = self.b.ins().band_imm_s(header, 0xff);
-                    let is_tuple = self.b.ins().icmp_imm_s(IntCC::Equal, byte, (Subtag::Tuple as i64) << 3);
-                    self.require(is_tuple, fail_block);
+                    let header = self.require_tuple(at, src, value, fail_block);
                     let arity = self.b.ins().ushr_imm_s(header, 8);
                     let word = self.tag_small(arity);
                     match &*select {
@@ -1074,83 +1069,23 @@ impl<'a, 'b> Piece<'a, 'b> {
                 Select::Each { .. } => self.slow(at),
             },
 
-            Instr::IsInteger { src, fail } => {
-                let value = self.src(at, src);
-                let (next, fail) = (self.target(at + 1), self.target(self.relative(at, fail)));
-                let other = self.b.create_block();
-                let small = self.is_small(value);
-                self.branch(small, next, other);
-                self.b.switch_to_block(other);
-                let boxed = self.is_boxed(value);
-                self.require(boxed, fail);
-                let big = self.has_subtag(value, &[Subtag::BigPos, Subtag::BigNeg]);
-                self.branch(big, next, fail);
-                Next::End
-            }
-            Instr::IsFloat { src, fail } => {
-                let value = self.src(at, src);
-                let (next, fail) = (self.target(at + 1), self.target(self.relative(at, fail)));
-                let other = self.b.create_block();
-                let immediate = self.tag_is(value, 0b11, 0b10);
-                self.branch(immediate, next, other);
-                self.b.switch_to_block(other);
-                let boxed = self.is_boxed(value);
-                self.require(boxed, fail);
-                let float = self.has_subtag(value, &[Subtag::Float]);
-                self.branch(float, next, fail);
-                Next::End
-            }
-            Instr::IsNumber { src, fail } => {
-                let value = self.src(at, src);
-                let (next, fail) = (self.target(at + 1), self.target(self.relative(at, fail)));
-                let other = self.b.create_block();
-                // Small integers and floats in words have the higher tag bit.
-                let immediate = self.tag_is(value, 0b10, 0b10);
-                self.branch(immediate, next, other);
-                self.b.switch_to_block(other);
-                let boxed = self.is_boxed(value);
-                self.require(boxed, fail);
-                let number = self.has_subtag(value, &[Subtag::BigPos, Subtag::BigNeg, Subtag::Float]);
-                self.branch(number, next, fail);
-                Next::End
-            }
-            Instr::IsAtom { src, fail } => {
-                let value = self.src(at, src);
-                let is = self.tag_is(value, 0b111_111, 0b000_100);
-                self.test(at, is, fail)
-            }
-            Instr::IsNil { src, fail } => {
-                let value = self.src(at, src);
-                let is = self.b.ins().icmp_imm_s(IntCC::Equal, value, Term::NIL.raw() as i64);
-                self.test(at, is, fail)
-            }
-            Instr::IsNilX { x, fail } => {
-                let value = self.use_x(x.into());
-                let is = self.b.ins().icmp_imm_s(IntCC::Equal, value, Term::NIL.raw() as i64);
-                self.test(at, is, fail)
-            }
-            Instr::IsList { src, fail } => {
-                let value = self.src(at, src);
-                let nil = self.b.ins().icmp_imm_s(IntCC::Equal, value, Term::NIL.raw() as i64);
-                let cons = self.is_cons(value);
-                let is = self.b.ins().bor(nil, cons);
-                self.test(at, is, fail)
-            }
-            Instr::IsCons { src, fail } => {
-                let value = self.src(at, src);
-                let is = self.is_cons(value);
-                self.test(at, is, fail)
-            }
-            Instr::IsConsX { x, fail } => {
-                let value = self.use_x(x.into());
-                let is = self.is_cons(value);
-                self.test(at, is, fail)
-            }
+            Instr::IsInteger { src, fail } => self.test_number(at, src, fail, kind::SMALL, kind::BIG),
+            Instr::IsFloat { src, fail } => self.test_number(at, src, fail, kind::FLOAT, kind::BOXED_FLOAT),
+            Instr::IsNumber { src, fail } => self.test_number(at, src, fail, kind::SMALL | kind::FLOAT, kind::BIG | kind::BOXED_FLOAT),
+            Instr::IsAtom { src, fail } => self.test_word(at, src, fail, kind::ATOM, |piece, value, _| piece.tag_is(value, 0b111_111, 0b000_100)),
+            Instr::IsNil { src, fail } => self.test_word(at, src, fail, kind::NIL, |piece, value, _| piece.is_nil(value)),
+            Instr::IsNilX { x, fail } => self.test_word(at, Src::x(x), fail, kind::NIL, |piece, value, _| piece.is_nil(value)),
+            Instr::IsList { src, fail } => self.test_word(at, src, fail, kind::CONS | kind::NIL, |piece, value, _| {
+                let (nil, cons) = (piece.is_nil(value), piece.is_cons(value));
+                piece.b.ins().bor(nil, cons)
+            }),
+            Instr::IsCons { src, fail } => self.test_word(at, src, fail, kind::CONS, Self::is_cons_of),
+            Instr::IsConsX { x, fail } => self.test_word(at, Src::x(x), fail, kind::CONS, Self::is_cons_of),
             Instr::IsConsGetListX { x, head, tail, fail } => {
+                if let Next::End = self.test_word(at, Src::x(x), fail, kind::CONS, Self::is_cons_of) {
+                    return Next::End;
+                }
                 let list = self.use_x(x.into());
-                let fail = self.target(self.relative(at, fail));
-                let is = self.is_cons(list);
-                self.require(is, fail);
                 let (first, rest) = (self.load(list, -1), self.load(list, 7));
                 self.set(head, first);
                 self.set(tail, rest);
@@ -1161,55 +1096,39 @@ impl<'a, 'b> Piece<'a, 'b> {
                 let yes = self.b.ins().icmp_imm_s(IntCC::Equal, value, Term::bool(true).raw() as i64);
                 let no = self.b.ins().icmp_imm_s(IntCC::Equal, value, Term::bool(false).raw() as i64);
                 let is = self.b.ins().bor(yes, no);
-                self.test(at, is, fail)
+                let next = self.test(at, is, fail);
+                self.facts.learn(src, Fact::of(kind::ATOM));
+                next
             }
-            Instr::IsTuple { src, fail } => self.test_boxed(at, src, fail, &[Subtag::Tuple]),
-            Instr::IsMap { src, fail } => self.test_boxed(at, src, fail, &[Subtag::FlatMap, Subtag::HashMap]),
-            Instr::IsFunction { src, fail } => self.test_boxed(at, src, fail, &[Subtag::Fun, Subtag::ExportFun]),
-            Instr::IsBitstring { src, fail } => self.test_boxed(at, src, fail, &[Subtag::HeapBin, Subtag::SharedBin, Subtag::SubBin]),
-            Instr::IsTupleOf { src, arity, fail } | Instr::TestArity { src, arity, fail } => {
-                let value = self.src(at, src);
-                let fail = self.target(self.relative(at, fail));
-                let boxed = self.is_boxed(value);
-                self.require(boxed, fail);
-                let header = self.header_of(value);
-                let is = self.b.ins().icmp_imm_s(IntCC::Equal, header, Header::new(Subtag::Tuple, arity as usize).0 as i64);
-                self.require(is, fail);
-                on
-            }
+            Instr::IsTuple { src, fail } => self.test_boxed(at, src, fail, &[Subtag::Tuple], kind::TUPLE),
+            Instr::IsMap { src, fail } => self.test_boxed(at, src, fail, &[Subtag::FlatMap, Subtag::HashMap], kind::MAP),
+            Instr::IsFunction { src, fail } => self.test_boxed(at, src, fail, &[Subtag::Fun, Subtag::ExportFun], kind::FUN),
+            Instr::IsBitstring { src, fail } => self.test_boxed(at, src, fail, &[Subtag::HeapBin, Subtag::SharedBin, Subtag::SubBin], kind::BITS),
+            Instr::IsTupleOf { src, arity, fail } | Instr::TestArity { src, arity, fail } => match self.test_arity(at, src, arity.into(), fail) {
+                Ok(_) => on,
+                Err(next) => next,
+            },
             Instr::IsTaggedTuple { src, arity, tag, fail } if arity > 0 => {
-                let value = self.src(at, src);
+                let value = match self.test_arity(at, src, arity.into(), fail) {
+                    Ok(value) => value,
+                    Err(next) => return next,
+                };
                 let fail = self.target(self.relative(at, fail));
-                let boxed = self.is_boxed(value);
-                self.require(boxed, fail);
-                let header = self.header_of(value);
-                let is = self.b.ins().icmp_imm_s(IntCC::Equal, header, Header::new(Subtag::Tuple, arity as usize).0 as i64);
-                self.require(is, fail);
                 let (first, tag) = (self.load(value, 3), self.src(at, tag));
                 let same = self.b.ins().icmp(IntCC::Equal, first, tag);
                 self.require(same, fail);
                 on
             }
-            Instr::IsLt { a, b, fail } => self.compare_small(at, a, b, fail, IntCC::SignedLessThan),
-            Instr::IsGe { a, b, fail } => self.compare_small(at, a, b, fail, IntCC::SignedGreaterThanOrEqual),
-            Instr::IsLtXI { x, value, fail } => self.compare_small(at, Src::x(x), Src::small(value), fail, IntCC::SignedLessThan),
-            Instr::IsGeXI { x, value, fail } => self.compare_small(at, Src::x(x), Src::small(value), fail, IntCC::SignedGreaterThanOrEqual),
+            Instr::IsLt { a, b, fail } => self.compare(at, a, b, fail, true),
+            Instr::IsGe { a, b, fail } => self.compare(at, a, b, fail, false),
+            Instr::IsLtXI { x, value, fail } => self.compare(at, Src::x(x), Src::small(value), fail, true),
+            Instr::IsGeXI { x, value, fail } => self.compare(at, Src::x(x), Src::small(value), fail, false),
             Instr::IsEq { a, b, fail } => self.equality(at, a, b, fail, false, true),
             Instr::IsNe { a, b, fail } => self.equality(at, a, b, fail, false, false),
             Instr::IsEqExact { a, b, fail } => self.equality(at, a, b, fail, true, true),
             Instr::IsNeExact { a, b, fail } => self.equality(at, a, b, fail, true, false),
-            Instr::IsEqImmX { x, fail, value } => {
-                let is = self.use_x(x.into());
-                let wanted = self.word(value.raw());
-                let same = self.b.ins().icmp(IntCC::Equal, is, wanted);
-                self.test(at, same, fail)
-            }
-            Instr::IsNeImmX { x, fail, value } => {
-                let is = self.use_x(x.into());
-                let wanted = self.word(value.raw());
-                let differs = self.b.ins().icmp(IntCC::NotEqual, is, wanted);
-                self.test(at, differs, fail)
-            }
+            Instr::IsEqImmX { x, fail, value } => self.test_immediate(at, x, value, fail, true),
+            Instr::IsNeImmX { x, fail, value } => self.test_immediate(at, x, value, fail, false),
 
             Instr::GetList { src, head, tail } => {
                 let list = self.list_cell(at, src);
@@ -1249,11 +1168,12 @@ impl<'a, 'b> Piece<'a, 'b> {
                 self.store(first, cell, 0);
                 self.store(rest, cell, 8);
                 let list = self.b.ins().iadd_imm_s(cell, 0b001);
-                self.set(dst, list);
+                self.set_known(dst, list, Fact::of(kind::CONS));
                 on
             }
             Instr::PutTuple { dst, elements } => {
                 let values: Vec<Value> = elements.iter().map(|&element| self.src(at, element)).collect();
+                let arity = values.len() as u32;
                 let tuple = self.bump(values.len() + 1);
                 let header = self.word(Header::new(Subtag::Tuple, values.len()).0);
                 self.store(header, tuple, 0);
@@ -1261,131 +1181,71 @@ impl<'a, 'b> Piece<'a, 'b> {
                     self.store(value, tuple, index as i32 * 8 + 8);
                 }
                 let boxed = self.b.ins().iadd_imm_s(tuple, 0b101);
-                self.set(dst, boxed);
+                self.set_known(dst, boxed, Fact::tuple(arity, true));
                 on
             }
 
             Instr::AddXI { x, to, value } => self.add_constant(at, Src::x(x), value, Dst::x(to)),
             Instr::AddYI { y, dst, value } => self.add_constant(at, Src::y(y), value, dst),
-            Instr::Add { a, b, dst } => self.arithmetic(at, a, b, dst, |piece, x, y, slow| {
-                let y = piece.b.ins().band_imm_s(y, !0b11);
-                piece.add_words(x, y, slow)
-            }),
-            Instr::Sub { a, b, dst } => self.arithmetic(at, a, b, dst, |piece, x, y, slow| {
-                let y = piece.b.ins().band_imm_s(y, !0b11);
-                let (difference, overflow) = piece.b.ins().ssub_overflow(x, y);
-                piece.require_not(overflow, slow);
-                difference
-            }),
-            Instr::Mul { a, b, dst } => self.arithmetic(at, a, b, dst, |piece, x, y, slow| {
-                let x = piece.b.ins().band_imm_s(x, !0b11);
-                let y = piece.small_value(y);
-                let (product, overflow) = piece.b.ins().smul_overflow(x, y);
-                piece.require_not(overflow, slow);
-                piece.b.ins().bor_imm_s(product, 0b11)
-            }),
-            Instr::IntDiv { a, b, dst } => self.division(at, a, b, dst, false),
-            Instr::Rem { a, b, dst } => self.division(at, a, b, dst, true),
-            Instr::Band { a, b, dst } => self.arithmetic(at, a, b, dst, |piece, x, y, _| piece.b.ins().band(x, y)),
-            Instr::Bor { a, b, dst } => self.arithmetic(at, a, b, dst, |piece, x, y, _| piece.b.ins().bor(x, y)),
-            Instr::Bxor { a, b, dst } => self.arithmetic(at, a, b, dst, |piece, x, y, _| {
-                let word = piece.b.ins().bxor(x, y);
-                piece.b.ins().bor_imm_s(word, 0b11)
-            }),
-            Instr::Bsr { a, b, dst } => self.arithmetic(at, a, b, dst, |piece, x, y, slow| {
-                let shift = piece.small_value(y);
-                let fine = piece.b.ins().icmp_imm_s(IntCC::UnsignedLessThan, shift, 62);
-                piece.require(fine, slow);
-                let shifted = piece.b.ins().sshr(x, shift);
-                piece.b.ins().bor_imm_s(shifted, 0b11)
-            }),
-            Instr::Bsl { a, b, dst } => self.arithmetic(at, a, b, dst, |piece, x, y, slow| {
-                let shift = piece.small_value(y);
-                let fine = piece.b.ins().icmp_imm_s(IntCC::UnsignedLessThan, shift, 62);
-                piece.require(fine, slow);
-                let bare = piece.b.ins().band_imm_s(x, !0b11);
-                let shifted = piece.b.ins().ishl(bare, shift);
-                let back = piece.b.ins().sshr(shifted, shift);
-                let same = piece.b.ins().icmp(IntCC::Equal, back, bare);
-                piece.require(same, slow);
-                piece.b.ins().bor_imm_s(shifted, 0b11)
-            }),
+            Instr::Add { a, b, dst }
+            | Instr::Sub { a, b, dst }
+            | Instr::Mul { a, b, dst }
+            | Instr::IntDiv { a, b, dst }
+            | Instr::Rem { a, b, dst }
+            | Instr::Band { a, b, dst }
+            | Instr::Bor { a, b, dst }
+            | Instr::Bxor { a, b, dst }
+            | Instr::Bsl { a, b, dst }
+            | Instr::Bsr { a, b, dst } => self.arithmetic(at, a, b, dst),
             Instr::Element { a, b, dst } => {
                 let (index, tuple) = (self.src(at, a), self.src(at, b));
-                let slow = self.step_block(at);
-                let boxed = self.is_boxed(tuple);
-                self.require(boxed, slow);
-                let header = self.header_of(tuple);
-                let byte = self.b.ins().band_imm_s(header, 0xff);
-                let is_tuple = self.b.ins().icmp_imm_s(IntCC::Equal, byte, (Subtag::Tuple as i64) << 3);
-                self.require(is_tuple, slow);
-                let small = self.is_small(index);
-                self.require(small, slow);
+                let fail = self.guard_fail(at);
+                let slow = self.failing(at, fail);
+                let header = self.require_tuple(at, b, tuple, slow);
+                if !self.fact(at, a).is(kind::SMALL) {
+                    let small = self.is_small(index);
+                    self.require(small, slow);
+                }
                 let number = self.small_value(index);
                 let arity = self.b.ins().ushr_imm_s(header, 8);
                 let from_zero = self.b.ins().iadd_imm_s(number, -1);
                 let within = self.b.ins().icmp(IntCC::UnsignedLessThan, from_zero, arity);
                 self.require(within, slow);
+                self.facts.learn(a, Fact::of(kind::SMALL));
                 let offset = self.b.ins().ishl_imm_s(number, 3);
                 let place = self.b.ins().iadd(tuple, offset);
                 let element = self.load(place, -5);
                 self.set(dst, element);
-                self.join(at + 1)
+                on
             }
             Instr::Hd { a, dst } | Instr::Tl { a, dst } => {
                 let list = self.src(at, a);
-                let slow = self.step_block(at);
-                let is = self.is_cons(list);
-                self.require(is, slow);
+                let known = self.fact(at, a);
+                if !known.is(kind::CONS) {
+                    let fail = self.guard_fail(at);
+                    let slow = self.failing(at, fail);
+                    let is = self.is_cons_of(list, known);
+                    self.require(is, slow);
+                    self.facts.learn(a, Fact::of(kind::CONS));
+                }
                 let offset = if matches!(self.source.code[at as usize], Instr::Hd { .. }) { -1 } else { 7 };
                 let part = self.load(list, offset);
                 self.set(dst, part);
-                self.join(at + 1)
+                on
             }
             Instr::TupleSize { a, dst } => {
                 let tuple = self.src(at, a);
-                let slow = self.step_block(at);
-                let boxed = self.is_boxed(tuple);
-                self.require(boxed, slow);
-                let header = self.header_of(tuple);
-                let byte = self.b.ins().band_imm_s(header, 0xff);
-                let is_tuple = self.b.ins().icmp_imm_s(IntCC::Equal, byte, (Subtag::Tuple as i64) << 3);
-                self.require(is_tuple, slow);
+                let fail = self.guard_fail(at);
+                let slow = self.failing(at, fail);
+                let header = self.require_tuple(at, a, tuple, slow);
                 let arity = self.b.ins().ushr_imm_s(header, 8);
                 let word = self.tag_small(arity);
-                self.set(dst, word);
-                self.join(at + 1)
+                self.set_known(dst, word, Fact::integer(0, i128::from(u32::MAX)));
+                on
             }
 
-            Instr::LoadFloat { src, to } if usize::from(to) < TRACKED_F => {
-                let word = self.src(at, src);
-                // What is boxed, or no number, is left to the interpreter.
-                let slow = self.step_block(at);
-                let (float, other, done) = (self.b.create_block(), self.b.create_block(), self.b.create_block());
-                self.b.append_block_param(done, F64);
-                let is_float = self.tag_is(word, 0b11, 0b10);
-                self.branch(is_float, float, other);
-                self.b.switch_to_block(other);
-                let small = self.is_small(word);
-                self.require(small, slow);
-                let number = self.small_value(word);
-                let converted = self.b.ins().fcvt_from_sint(F64, number);
-                self.b.ins().jump(done, &[BlockArg::Value(converted)]);
-                self.b.switch_to_block(float);
-                let decoded = self.decode_float(word);
-                self.b.ins().jump(done, &[BlockArg::Value(decoded)]);
-                self.b.switch_to_block(done);
-                let value = self.b.block_params(done)[0];
-                self.def_f(to, value);
-                self.join(at + 1)
-            }
-            Instr::StoreFloat { from, dst } if usize::from(from) < TRACKED_F => {
-                let value = self.use_f(from);
-                let slow = self.step_block(at);
-                let word = self.encode_float(value, slow);
-                self.set(dst, word);
-                self.join(at + 1)
-            }
+            Instr::LoadFloat { src, to } if usize::from(to) < TRACKED_F => self.load_float(at, src, to),
+            Instr::StoreFloat { from, dst } if usize::from(from) < TRACKED_F => self.store_float(at, from, dst),
             Instr::MoveFloat { from, to } if usize::from(from.max(to)) < TRACKED_F => {
                 let value = self.use_f(from);
                 self.def_f(to, value);
@@ -1476,11 +1336,19 @@ impl<'a, 'b> Piece<'a, 'b> {
             }
             Instr::BsGetInteger { flags: 0, unit, context, size, dst, fail } if self.whole_bytes(at, size, unit).is_some() => {
                 let bits = self.whole_bytes(at, size, unit).expect("just asked");
-                let (context, slow) = self.context(at, context);
-                let number = self.aligned_bytes(at, context, bits, fail, slow);
+                let (context, _) = self.context(at, context);
+                let fact = Fact::integer(0, (1 << bits) - 1);
+                let unaligned = self.later_cold(move |piece| {
+                    let (bits, flags) = (piece.word(bits.into()), piece.word(0));
+                    let number = piece.assist(at, piece.source.assists.get_integer as usize, &[context, bits, flags]);
+                    piece.set_known(dst, number, fact);
+                    let next = piece.target(at + 1);
+                    piece.b.ins().jump(next, &[]);
+                });
+                let number = self.aligned_bytes(at, context, bits, fail, unaligned);
                 self.move_on(context, bits);
                 let word = self.tag_small(number);
-                self.set(dst, word);
+                self.set_known(dst, word, fact);
                 self.join(at + 1)
             }
             Instr::BsGetInteger { flags, unit, context, size, dst, fail } => self.get_integer(at, context, size, unit, flags, dst, fail),
@@ -1522,9 +1390,10 @@ impl<'a, 'b> Piece<'a, 'b> {
                 let fun = self.src(at, src);
                 let arity = self.constant(at, arity).expect("just seen") >> 2;
                 // An external fun, or none at all.
-                let other = self.step_block(at);
+                let other = self.later(move |piece| piece.step(at));
                 self.require_fun(fun, arity as u16, other);
-                self.join(at + 1)
+                self.facts.learn(src, Fact::of(kind::FUN));
+                on
             }
             Instr::Apply { arity } => self.apply(at, arity, None),
             Instr::ApplyLast { arity, frame } => self.apply(at, arity, Some(frame)),
@@ -1541,9 +1410,9 @@ impl<'a, 'b> Piece<'a, 'b> {
                 let local = self.tag_is(value, 0b11_1111, (tag & 0b11_1111) as i64);
                 self.branch(local, next, other);
                 self.b.switch_to_block(other);
-                self.test_boxed(at, src, fail, &[Subtag::ExternalPid])
+                self.test_boxed(at, src, fail, &[Subtag::ExternalPid], kind::OTHER)
             }
-            Instr::IsReference { src, fail } => self.test_boxed(at, src, fail, &[Subtag::Ref, Subtag::ExternalRef]),
+            Instr::IsReference { src, fail } => self.test_boxed(at, src, fail, &[Subtag::Ref, Subtag::ExternalRef], kind::OTHER),
 
             // What ends a function's flow by raising, or is not worth more.
             Instr::FuncInfo { .. }
@@ -1580,7 +1449,10 @@ impl<'a, 'b> Piece<'a, 'b> {
     pub(crate) fn context(&mut self, at: u32, register: Dst) -> (Value, Block) {
         let context = self.src(at, register.as_src());
         let slow = self.step_block(at);
-        self.require_context(context, slow);
+        if !self.facts.of(register).is(kind::CONTEXT) {
+            self.require_context(context, slow);
+            self.facts.set(register, Fact::of(kind::CONTEXT));
+        }
         (context, slow)
     }
     pub(crate) fn offset_and_left(&mut self, context: Value) -> (Value, Value) {
@@ -1647,38 +1519,14 @@ impl<'a, 'b> Piece<'a, 'b> {
     /// A tuple that has an element `index`, counted from 0; anything else is left to the interpreter.
     fn tuple_with(&mut self, at: u32, src: Src, index: usize) -> Value {
         let tuple = self.src(at, src);
-        let other = self.exit_block(at);
-        let boxed = self.is_boxed(tuple);
-        self.require(boxed, other);
-        let header = self.header_of(tuple);
-        let byte = self.b.ins().band_imm_s(header, 0xff);
-        let is_tuple = self.b.ins().icmp_imm_s(IntCC::Equal, byte, (Subtag::Tuple as i64) << 3);
-        self.require(is_tuple, other);
-        let large = self.b.ins().icmp_imm_s(IntCC::UnsignedGreaterThan, header, (Header::new(Subtag::Tuple, index).0 | 0xff) as i64);
-        self.require(large, other);
+        let known = self.fact(at, src);
+        if !(known.is(kind::TUPLE) && known.arity as usize > index) {
+            let other = self.exit_block(at);
+            let header = self.require_tuple(at, src, tuple, other);
+            let large = self.b.ins().icmp_imm_s(IntCC::UnsignedGreaterThan, header, (Header::new(Subtag::Tuple, index).0 | 0xff) as i64);
+            self.require(large, other);
+            self.facts.learn(src, Fact::tuple(index as u32 + 1, false));
+        }
         tuple
-    }
-
-    fn add_constant(&mut self, at: u32, src: Src, value: i32, dst: Dst) -> Next {
-        let x = self.src(at, src);
-        let slow = self.step_block(at);
-        let small = self.is_small(x);
-        self.require(small, slow);
-        let y = self.word((i64::from(value) << 2) as u64);
-        let sum = self.add_words(x, y, slow);
-        self.set(dst, sum);
-        self.join(at + 1)
-    }
-
-    fn division(&mut self, at: u32, a: Src, b: Src, dst: Dst, remainder: bool) -> Next {
-        self.arithmetic(at, a, b, dst, |piece, x, y, slow| {
-            let (x, y) = (piece.small_value(x), piece.small_value(y));
-            // Neither zero nor minus one, which may overflow.
-            let shifted = piece.b.ins().iadd_imm_s(y, 1);
-            let fine = piece.b.ins().icmp_imm_s(IntCC::UnsignedGreaterThan, shifted, 1);
-            piece.require(fine, slow);
-            let result = if remainder { piece.b.ins().srem(x, y) } else { piece.b.ins().sdiv(x, y) };
-            piece.tag_small(result)
-        })
     }
 }

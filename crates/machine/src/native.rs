@@ -11,6 +11,7 @@ use crate::scheduler::{Outcome, Registers};
 use crate::vm::Vm;
 use std::sync::atomic::{AtomicU64, Ordering};
 use swarmrt_beam::instr::Instr;
+use swarmrt_term::Term;
 
 /// Operands that an assist can be given in memory.
 pub const SCRATCH_WORDS: usize = 64;
@@ -74,8 +75,8 @@ pub type EnterFn = unsafe extern "C" fn(*mut Registers, u64) -> Exit;
 /// The engine of machine code, as the interpreter sees it.
 pub struct Native {
     pub enter: EnterFn,
-    /// Told now and then which function is running: the address past its entry cell, or within it.
-    pub sample: fn(&'static Vm, *const Instr),
+    /// Told now and then which function is running: the address past its entry cell with its arguments, or within it.
+    pub sample: fn(&'static Vm, *const Instr, &[Term]),
     /// Told of every module before its code can be called.
     pub loaded: fn(&'static Vm, &crate::code::ModuleCode),
 }

@@ -1,0 +1,229 @@
+//! What is known of the words in registers at a place in a piece: from what was tested, and from what made them.
+//!
+//! A fact holds for the value that an instruction of the program sees, whichever engine ran before it; collections,
+//! waiting and steps do not change it.
+
+use std::collections::BTreeMap;
+use swarmrt_beam::instr::{Dst, Src};
+use swarmrt_term::Term;
+
+/// A set of kinds of terms, as they lie in words.
+pub type Kinds = u16;
+
+pub mod kind {
+    use super::Kinds;
+    pub const SMALL: Kinds = 1 << 0;
+    pub const BIG: Kinds = 1 << 1;
+    /// A float held in the word.
+    pub const FLOAT: Kinds = 1 << 2;
+    pub const BOXED_FLOAT: Kinds = 1 << 3;
+    pub const ATOM: Kinds = 1 << 4;
+    pub const NIL: Kinds = 1 << 5;
+    pub const CONS: Kinds = 1 << 6;
+    pub const TUPLE: Kinds = 1 << 7;
+    pub const MAP: Kinds = 1 << 8;
+    pub const BITS: Kinds = 1 << 9;
+    pub const CONTEXT: Kinds = 1 << 10;
+    pub const FUN: Kinds = 1 << 11;
+    pub const OTHER: Kinds = 1 << 12;
+    pub const ANY: Kinds = (1 << 13) - 1;
+
+    pub const INTEGER: Kinds = SMALL | BIG;
+    pub const NUMBER: Kinds = INTEGER | FLOAT | BOXED_FLOAT;
+    /// All that a boxed pointer may lead to.
+    pub const BOXED: Kinds = BIG | BOXED_FLOAT | TUPLE | MAP | BITS | CONTEXT | FUN | OTHER;
+    /// Equal only to the same word.
+    pub const UNIQUE: Kinds = SMALL | ATOM | NIL;
+}
+
+pub const SMALL_MIN: i64 = -(1 << 61);
+pub const SMALL_MAX: i64 = (1 << 61) - 1;
+
+/// What is known of one word.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Fact {
+    pub kinds: Kinds,
+    /// Bounds of the number, if it is a small integer.
+    pub min: i64,
+    pub max: i64,
+    /// How many elements it has, if it is a tuple: so many at least, or exactly.
+    pub arity: u32,
+    pub exact: bool,
+}
+
+impl Fact {
+    pub const ANY: Fact = Fact::of(kind::ANY);
+
+    pub const fn of(kinds: Kinds) -> Fact {
+        Fact { kinds, min: SMALL_MIN, max: SMALL_MAX, arity: 0, exact: false }
+    }
+    /// A small integer within bounds; any integer where they are not those of small ones.
+    pub fn integer(min: i128, max: i128) -> Fact {
+        if min < i128::from(SMALL_MIN) || max > i128::from(SMALL_MAX) {
+            return Fact::of(kind::INTEGER);
+        }
+        Fact { min: min as i64, max: max as i64, ..Fact::of(kind::SMALL) }
+    }
+    pub const fn tuple(arity: u32, exact: bool) -> Fact {
+        Fact { arity, exact, ..Fact::of(kind::TUPLE) }
+    }
+    /// Of a constant of the module.
+    pub fn of_term(term: Term) -> Fact {
+        if let Some(value) = term.as_small() {
+            Fact::integer(value.into(), value.into())
+        } else if term.is_float_immediate() {
+            Fact::of(kind::FLOAT)
+        } else if term.is_atom() {
+            Fact::of(kind::ATOM)
+        } else if term.is_nil() {
+            Fact::of(kind::NIL)
+        } else if term.is_cons() {
+            Fact::of(kind::CONS)
+        } else if let Some(tuple) = term.as_tuple() {
+            Fact::tuple(tuple.arity() as u32, true)
+        } else {
+            Fact::ANY
+        }
+    }
+
+    /// Both hold. Of what cannot be, the first holds: that place is never reached.
+    pub fn and(self, other: Fact) -> Fact {
+        let kinds = self.kinds & other.kinds;
+        let (min, max) = (self.min.max(other.min), self.max.min(other.max));
+        if kinds == 0 || min > max {
+            return self;
+        }
+        let arity = self.arity.max(other.arity);
+        Fact { kinds, min, max, arity, exact: self.exact || other.exact }
+    }
+    /// Whether the other follows from this one.
+    pub fn implies(self, other: Fact) -> bool {
+        let small = self.kinds & kind::SMALL == 0 || self.min >= other.min && self.max <= other.max;
+        let tuple = self.kinds & kind::TUPLE == 0 || if other.exact { self.exact && self.arity == other.arity } else { self.arity >= other.arity };
+        self.kinds & !other.kinds == 0 && small && tuple
+    }
+    /// Whether it is one of these for sure.
+    pub fn is(self, kinds: Kinds) -> bool {
+        self.kinds & !kinds == 0
+    }
+    /// Whether it may be one of these.
+    pub fn may_be(self, kinds: Kinds) -> bool {
+        self.kinds & kinds != 0
+    }
+    /// The same with bounds that few facts share; only signs where a loop begins, so that it comes round to what it
+    /// began with.
+    fn coarse(self, loops: bool) -> Fact {
+        const BOUNDS: [i64; 4] = [u8::MAX as i64, u16::MAX as i64, u32::MAX as i64, SMALL_MAX];
+        let min = if self.min >= 0 { 0 } else { SMALL_MIN };
+        let max = if loops { SMALL_MAX } else { BOUNDS.into_iter().find(|&bound| self.max <= bound).unwrap_or(SMALL_MAX) };
+        Fact { min, max, ..self }
+    }
+}
+
+/// What is known of each register; of those that are missing, nothing.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct Facts(BTreeMap<u16, Fact>);
+
+impl Facts {
+    pub fn of(&self, register: Dst) -> Fact {
+        self.0.get(&register.0).copied().unwrap_or(Fact::ANY)
+    }
+    pub fn of_src(&self, src: Src) -> Fact {
+        register(src).map_or(Fact::ANY, |register| self.of(register))
+    }
+    /// The register is written.
+    pub fn set(&mut self, register: Dst, fact: Fact) {
+        if fact == Fact::ANY {
+            self.0.remove(&register.0);
+        } else {
+            self.0.insert(register.0, fact);
+        }
+    }
+    pub fn forget(&mut self, register: Dst) {
+        self.0.remove(&register.0);
+    }
+    /// More has become known of what the register holds.
+    pub fn learn(&mut self, src: Src, fact: Fact) {
+        if let Some(register) = register(src) {
+            let known = self.of(register).and(fact);
+            self.set(register, known);
+        }
+    }
+    /// The frame is gone, or a new one has come.
+    pub fn forget_y(&mut self) {
+        self.0.retain(|&raw, _| !Dst(raw).is_y());
+    }
+    pub fn forget_x(&mut self) {
+        self.0.retain(|&raw, _| Dst(raw).is_y());
+    }
+    /// The lowest registers of the frame are gone.
+    pub fn trim(&mut self, words: u16) {
+        let kept = self.0.iter().filter_map(|(&raw, &fact)| {
+            let register = Dst(raw);
+            match (register.is_y(), (register.index() as u16).checked_sub(words)) {
+                (false, _) => Some((raw, fact)),
+                (true, Some(below)) => Some((Dst::y(below).0, fact)),
+                (true, None) => None,
+            }
+        });
+        self.0 = kept.collect();
+    }
+    /// What is worth to be told apart at a place where only `live` X registers are alive.
+    pub fn at_label(&self, live: u64, loops: bool) -> Facts {
+        let kept = self.0.iter().filter(|&(&raw, _)| {
+            let register = Dst(raw);
+            register.is_y() || register.index() < 64 && live & (1 << register.index()) != 0
+        });
+        Facts(kept.map(|(&raw, &fact)| (raw, fact.coarse(loops))).filter(|(_, fact)| *fact != Fact::ANY).collect())
+    }
+    pub fn implies(&self, other: &Facts) -> bool {
+        other.0.iter().all(|(&raw, &fact)| self.of(Dst(raw)).implies(fact))
+    }
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// The register that a source is, if it is one.
+pub fn register(src: Src) -> Option<Dst> {
+    match src.kind() {
+        Src::KIND_X => Some(Dst::x(src.index() as u16)),
+        Src::KIND_Y => Some(Dst::y(src.index() as u16)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn facts_follow_from_narrower_ones() {
+        let small = Fact::integer(2, 5);
+        assert!(small.implies(Fact::of(kind::INTEGER)) && !Fact::of(kind::INTEGER).implies(small));
+        assert!(Fact::tuple(3, true).implies(Fact::tuple(2, false)) && !Fact::tuple(3, false).implies(Fact::tuple(3, true)));
+        assert_eq!(small.and(Fact::of(kind::NUMBER)), small);
+        assert_eq!(small.and(Fact::of(kind::ATOM)), small, "what cannot be says nothing");
+    }
+
+    #[test]
+    fn the_frame_moves_the_facts() {
+        let mut facts = Facts::default();
+        facts.set(Dst::y(3), Fact::of(kind::CONS));
+        facts.set(Dst::x(1), Fact::of(kind::ATOM));
+        facts.trim(2);
+        assert_eq!(facts.of(Dst::y(1)), Fact::of(kind::CONS));
+        assert_eq!(facts.of(Dst::y(3)), Fact::ANY);
+        facts.forget_y();
+        assert_eq!(facts.len(), 1);
+        assert_eq!(facts.at_label(0b01, false).len(), 0);
+    }
+
+    #[test]
+    fn a_loop_keeps_only_signs() {
+        let mut facts = Facts::default();
+        facts.set(Dst::x(0), Fact::integer(1, 200));
+        assert_eq!(facts.at_label(1, false).of(Dst::x(0)), Fact::integer(0, 255));
+        assert_eq!(facts.at_label(1, true).of(Dst::x(0)), Fact::integer(0, SMALL_MAX.into()));
+    }
+}

@@ -1,0 +1,629 @@
+//! Numbers in machine code: comparison, equality, small-integer arithmetic, floats. What is neither small nor held in
+//! its word is done by the machine's functions.
+
+use crate::facts::{Fact, SMALL_MAX, kind};
+use crate::translate::{F64, I64, Next, Piece};
+use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
+use cranelift_codegen::ir::{Block, BlockArg, InstBuilder, MemFlagsData as MemFlags, Value};
+use swarmrt_beam::instr::{Dst, Instr, Src};
+use swarmrt_term::{Subtag, Term};
+
+/// An integer that a float holds exactly.
+const EXACT_MAX: i64 = 1 << 53;
+
+impl Piece<'_, '_> {
+    // ---- Small integers ----
+
+    /// Goes on here when both are small integers, else to `other`. What is known is not tested; afterwards it is known.
+    fn require_small(&mut self, at: u32, a: (Src, Value), b: (Src, Value), other: Block) {
+        let known = [self.fact(at, a.0), self.fact(at, b.0)].map(|fact| fact.is(kind::SMALL));
+        let tested = match known {
+            [true, true] => None,
+            [true, false] => Some(b.1),
+            [false, true] => Some(a.1),
+            [false, false] => Some(self.b.ins().band(a.1, b.1)),
+        };
+        if let Some(word) = tested {
+            let small = self.is_small(word);
+            self.require(small, other);
+        }
+        for src in [a.0, b.0] {
+            self.facts.learn(src, Fact::of(kind::SMALL));
+        }
+    }
+    pub(crate) fn small_value(&mut self, word: Value) -> Value {
+        self.b.ins().sshr_imm_s(word, 2)
+    }
+    pub(crate) fn tag_small(&mut self, value: Value) -> Value {
+        let shifted = self.b.ins().ishl_imm_s(value, 2);
+        self.b.ins().bor_imm_s(shifted, 0b11)
+    }
+
+    // ---- Comparison ----
+
+    /// `a < b`, or its opposite.
+    pub(crate) fn compare(&mut self, at: u32, a: Src, b: Src, fail: i32, less: bool) -> Next {
+        let (x, y) = (self.src(at, a), self.src(at, b));
+        let (known_a, known_b) = (self.fact(at, a), self.fact(at, b));
+        let fail = self.relative(at, fail);
+        // Where it leads when a is less, and when it is not.
+        let (yes, no) = if less { (at + 1, fail) } else { (fail, at + 1) };
+        if known_a.is(kind::SMALL) && known_b.is(kind::SMALL) {
+            if known_a.max < known_b.min {
+                return self.go_to(yes, at);
+            }
+            if known_a.min >= known_b.max {
+                return self.go_to(no, at);
+            }
+        } else {
+            let slow = self.later_cold(move |piece| {
+                let decided = piece.decide(at, piece.source.assists.less as usize, x, y);
+                let (yes, no) = (piece.target(yes), piece.target(no));
+                piece.branch(decided, yes, no);
+            });
+            // Two floats, or a float and a constant.
+            let floats = if self.expects_floats(known_a, known_b) {
+                self.later(move |piece| {
+                    let (x, y) = (piece.exact_float(at, a, x, slow), piece.exact_float(at, b, y, slow));
+                    let decided = piece.b.ins().fcmp(FloatCC::LessThan, x, y);
+                    let (yes, no) = (piece.target(yes), piece.target(no));
+                    piece.branch(decided, yes, no);
+                })
+            } else {
+                slow
+            };
+            if !known_a.may_be(kind::SMALL) || !known_b.may_be(kind::SMALL) {
+                self.b.ins().jump(floats, &[]);
+                return Next::End;
+            }
+            self.require_small(at, (a, x), (b, y), floats);
+        }
+        let (known_a, known_b) = (self.fact(at, a), self.fact(at, b));
+        let decided = self.b.ins().icmp(IntCC::SignedLessThan, x, y);
+        let before = self.facts.clone();
+        let small = Fact::of(kind::SMALL);
+        self.facts.learn(a, Fact { max: known_b.max - 1, ..small });
+        self.facts.learn(b, Fact { min: known_a.min + 1, ..small });
+        let yes = self.target(yes);
+        self.facts = before;
+        self.facts.learn(a, Fact { min: known_b.min, ..small });
+        self.facts.learn(b, Fact { max: known_a.max, ..small });
+        let no = self.target(no);
+        self.branch(decided, yes, no);
+        Next::End
+    }
+    /// Whether an operation of such operands does floats in place.
+    fn expects_floats(&self, a: Fact, b: Fact) -> bool {
+        let known = a.is(kind::FLOAT) || b.is(kind::FLOAT);
+        known || self.source.floats && (a.may_be(kind::FLOAT) || b.may_be(kind::FLOAT))
+    }
+    /// The float in a word, or a constant that is one or as good as one; else to `slow`.
+    fn exact_float(&mut self, at: u32, src: Src, word: Value, slow: Block) -> Value {
+        let constant = self.constant(at, src).and_then(|raw| {
+            // SAFETY: a constant of the module's pool.
+            let term = unsafe { Term::from_raw(raw) };
+            term.as_small().filter(|small| small.abs() <= EXACT_MAX).map(|small| small as f64)
+        });
+        match constant {
+            Some(float) => self.b.ins().f64const(float),
+            None => {
+                self.require_float(at, src, word, slow);
+                self.decode_float(word)
+            }
+        }
+    }
+
+    /// Equality, exact or not, or its opposite.
+    pub(crate) fn equality(&mut self, at: u32, a: Src, b: Src, fail: i32, exact: bool, wanted: bool) -> Next {
+        let (x, y) = (self.src(at, a), self.src(at, b));
+        let (known_a, known_b) = (self.fact(at, a), self.fact(at, b));
+        let fail = self.relative(at, fail);
+        let (equal, differ) = if wanted { (at + 1, fail) } else { (fail, at + 1) };
+        let numbers = known_a.may_be(kind::NUMBER) && known_b.may_be(kind::NUMBER);
+        if known_a.kinds & known_b.kinds == 0 && (exact || !numbers) {
+            return self.go_to(differ, at);
+        }
+        // Whether only the same word is equal. Zero is two floats.
+        let unique = |fact: Fact, constant: Option<u64>| {
+            // SAFETY: a constant of the module's pool.
+            let float = constant.and_then(|raw| unsafe { Term::from_raw(raw) }.as_float());
+            fact.is(if exact { kind::UNIQUE } else { kind::ATOM | kind::NIL }) || exact && fact.is(kind::FLOAT) && float.is_some_and(|float| float != 0.0)
+        };
+        let constants = [self.constant(at, a), self.constant(at, b)];
+        let by_word = unique(known_a, constants[0]) || unique(known_b, constants[1]) || known_a.is(kind::SMALL) && known_b.is(kind::SMALL);
+        let before = self.facts.clone();
+        if exact {
+            self.facts.learn(a, known_b);
+            self.facts.learn(b, known_a);
+        }
+        let same = if !by_word && known_a.is(kind::FLOAT) && known_b.is(kind::FLOAT) {
+            let (x, y) = (self.decode_float(x), self.decode_float(y));
+            self.b.ins().fcmp(FloatCC::Equal, x, y)
+        } else {
+            self.b.ins().icmp(IntCC::Equal, x, y)
+        };
+        let equal_block = self.target(equal);
+        self.facts = before;
+        if by_word || known_a.is(kind::FLOAT) && known_b.is(kind::FLOAT) {
+            let differ = self.target(differ);
+            self.branch(same, equal_block, differ);
+            return Next::End;
+        }
+        let here = self.b.create_block();
+        self.branch(same, equal_block, here);
+        let slow = self.later_cold(move |piece| {
+            let function = if exact { piece.source.assists.equal_exact as usize } else { piece.source.assists.equal as usize };
+            let found = piece.decide(at, function, x, y);
+            let (equal, differ) = (piece.target(equal), piece.target(differ));
+            piece.branch(found, equal, differ);
+        });
+        self.b.switch_to_block(here);
+        let differ = self.target(differ);
+        if exact {
+            // Words of different tags differ; of the same tag, small integers (11) and atoms and the like (00) do.
+            let tags = self.b.ins().bxor(x, y);
+            let tags = self.b.ins().band_imm_s(tags, 0b11);
+            let here = self.b.create_block();
+            self.branch(tags, differ, here);
+            self.b.switch_to_block(here);
+            let next = self.b.ins().iadd_imm_s(x, 1);
+            let looked_at = self.b.ins().band_imm_s(next, 0b10);
+            self.branch(looked_at, slow, differ);
+        } else {
+            let both = self.b.ins().band(x, y);
+            let decided = self.is_small(both);
+            self.branch(decided, differ, slow);
+        }
+        Next::End
+    }
+
+    // ---- Arithmetic ----
+
+    /// What has an operation done that machine code does not do, and goes on behind it.
+    fn arithmetic_by_machine(&mut self, at: u32, x: Value, y: Value, dst: Dst) -> Block {
+        self.later_cold(move |piece| {
+            let ip = piece.word(piece.address_of(at));
+            let result = piece.assist(at, piece.source.assists.arithmetic as usize, &[ip, x, y]);
+            piece.set(dst, result);
+            piece.facts.set(dst, Fact::of(kind::NUMBER));
+            let next = piece.target(at + 1);
+            piece.b.ins().jump(next, &[]);
+        })
+    }
+    /// Arithmetic of two operands, whichever the instruction names.
+    pub(crate) fn arithmetic(&mut self, at: u32, a: Src, b: Src, dst: Dst) -> Next {
+        let (x, y) = (self.src(at, a), self.src(at, b));
+        let (known_a, known_b) = (self.fact(at, a), self.fact(at, b));
+        let small = known_a.may_be(kind::SMALL) && known_b.may_be(kind::SMALL);
+        let fits = known_a.is(kind::SMALL) && known_b.is(kind::SMALL) && self.never_overflows(at, known_a, known_b);
+        // With all known to be small and the result, too, nothing else can happen.
+        let slow = if fits { None } else { Some(self.arithmetic_by_machine(at, x, y, dst)) };
+        let has_floats = matches!(self.source.code[at as usize], Instr::Add { .. } | Instr::Sub { .. } | Instr::Mul { .. });
+        let other = match slow {
+            Some(slow) if has_floats && self.expects_floats(known_a, known_b) => {
+                Some(self.later(move |piece| piece.float_arithmetic(at, (a, x), (b, y), dst, slow)))
+            }
+            slow => slow,
+        };
+        if !small {
+            self.b.ins().jump(other.expect("not both small"), &[]);
+            return Next::End;
+        }
+        if let Some(other) = other {
+            self.require_small(at, (a, x), (b, y), other);
+        }
+        let (known_a, known_b) = (self.fact(at, a), self.fact(at, b));
+        let (min, max) = bounds(&self.source.code[at as usize], known_a, known_b);
+        let result = self.small_operation(at, (a, x), (b, y), slow);
+        self.set(dst, result);
+        self.facts.set(dst, within_small(min, max));
+        Next::At(at + 1)
+    }
+    fn never_overflows(&self, at: u32, a: Fact, b: Fact) -> bool {
+        let instr = &self.source.code[at as usize];
+        let (min, max) = bounds(instr, a, b);
+        let defined = match instr {
+            Instr::IntDiv { .. } | Instr::Rem { .. } => b.min > 0 || b.max < -1,
+            Instr::Bsl { .. } | Instr::Bsr { .. } => b.min >= 0 && b.max < 62,
+            _ => true,
+        };
+        defined && Fact::integer(min, max).is(kind::SMALL)
+    }
+    /// The operation on two words that hold small integers; to `slow` when the result is none.
+    fn small_operation(&mut self, at: u32, a: (Src, Value), b: (Src, Value), slow: Option<Block>) -> Value {
+        let (known_a, known_b) = (self.fact(at, a.0), self.fact(at, b.0));
+        let slow = slow.filter(|_| !self.never_overflows(at, known_a, known_b));
+        let (x, y) = (a.1, b.1);
+        match self.source.code[at as usize] {
+            Instr::Add { .. } => match self.small_constant(at, b.0) {
+                Some(value) => self.add_small(x, value, slow),
+                None => {
+                    let y = self.b.ins().band_imm_s(y, !0b11);
+                    let Some(slow) = slow else { return self.b.ins().iadd(x, y) };
+                    let (sum, overflow) = self.b.ins().sadd_overflow(x, y);
+                    self.require_not(overflow, slow);
+                    sum
+                }
+            },
+            Instr::Sub { .. } => match self.small_constant(at, b.0) {
+                Some(value) => self.add_small(x, -value, slow),
+                None => {
+                    let y = self.b.ins().band_imm_s(y, !0b11);
+                    let Some(slow) = slow else { return self.b.ins().isub(x, y) };
+                    let (difference, overflow) = self.b.ins().ssub_overflow(x, y);
+                    self.require_not(overflow, slow);
+                    difference
+                }
+            },
+            Instr::Mul { .. } => {
+                let x = self.b.ins().band_imm_s(x, !0b11);
+                let y = self.small_value(y);
+                let product = match slow {
+                    Some(slow) => {
+                        let (product, overflow) = self.b.ins().smul_overflow(x, y);
+                        self.require_not(overflow, slow);
+                        product
+                    }
+                    None => self.b.ins().imul(x, y),
+                };
+                self.b.ins().bor_imm_s(product, 0b11)
+            }
+            Instr::IntDiv { .. } | Instr::Rem { .. } => {
+                let remainder = matches!(self.source.code[at as usize], Instr::Rem { .. });
+                if let Some(word) = self.power_of_two(at, known_a, b.0, remainder, x) {
+                    return word;
+                }
+                let (x, y) = (self.small_value(x), self.small_value(y));
+                if let Some(slow) = slow {
+                    // Neither zero nor minus one, which may overflow.
+                    let shifted = self.b.ins().iadd_imm_s(y, 1);
+                    let fine = self.b.ins().icmp_imm_s(IntCC::UnsignedGreaterThan, shifted, 1);
+                    self.require(fine, slow);
+                }
+                let result = if remainder { self.b.ins().srem(x, y) } else { self.b.ins().sdiv(x, y) };
+                self.tag_small(result)
+            }
+            Instr::Band { .. } => self.b.ins().band(x, y),
+            Instr::Bor { .. } => self.b.ins().bor(x, y),
+            Instr::Bxor { .. } => {
+                let word = self.b.ins().bxor(x, y);
+                self.b.ins().bor_imm_s(word, 0b11)
+            }
+            Instr::Bsr { .. } => {
+                let shift = self.shift(y, slow);
+                let shifted = self.b.ins().sshr(x, shift);
+                self.b.ins().bor_imm_s(shifted, 0b11)
+            }
+            Instr::Bsl { .. } => {
+                let shift = self.shift(y, slow);
+                let bare = self.b.ins().band_imm_s(x, !0b11);
+                let shifted = self.b.ins().ishl(bare, shift);
+                if let Some(slow) = slow {
+                    let back = self.b.ins().sshr(shifted, shift);
+                    let same = self.b.ins().icmp(IntCC::Equal, back, bare);
+                    self.require(same, slow);
+                }
+                self.b.ins().bor_imm_s(shifted, 0b11)
+            }
+            ref other => unreachable!("no arithmetic: {other:?}"),
+        }
+    }
+    /// How far to shift: to `slow` when it is not within a word.
+    fn shift(&mut self, word: Value, slow: Option<Block>) -> Value {
+        let shift = self.small_value(word);
+        if let Some(slow) = slow {
+            let fine = self.b.ins().icmp_imm_s(IntCC::UnsignedLessThan, shift, 62);
+            self.require(fine, slow);
+        }
+        shift
+    }
+    /// Division of what is not negative by a constant power of two.
+    fn power_of_two(&mut self, at: u32, known: Fact, divisor: Src, remainder: bool, x: Value) -> Option<Value> {
+        let divisor = self.small_constant(at, divisor).filter(|&divisor| divisor > 0 && divisor.count_ones() == 1 && known.min >= 0)?;
+        Some(if remainder {
+            self.b.ins().band_imm_s(x, (divisor - 1) << 2 | 0b11)
+        } else {
+            let shifted = self.b.ins().ushr_imm_s(x, i64::from(divisor.trailing_zeros()));
+            self.b.ins().bor_imm_s(shifted, 0b11)
+        })
+    }
+    pub(crate) fn small_constant(&self, at: u32, src: Src) -> Option<i64> {
+        // SAFETY: a constant of the module's pool.
+        unsafe { Term::from_raw(self.constant(at, src)?) }.as_small()
+    }
+    /// A small integer and a constant.
+    fn add_small(&mut self, x: Value, value: i64, slow: Option<Block>) -> Value {
+        let sum = self.b.ins().iadd_imm_s(x, value << 2);
+        if let Some(slow) = slow
+            && value != 0
+        {
+            // It has come round when it went the other way.
+            let right = if value > 0 { IntCC::SignedGreaterThan } else { IntCC::SignedLessThan };
+            let fine = self.b.ins().icmp(right, sum, x);
+            self.require(fine, slow);
+        }
+        sum
+    }
+    /// A register and a constant.
+    pub(crate) fn add_constant(&mut self, at: u32, src: Src, value: i32, dst: Dst) -> Next {
+        let x = self.src(at, src);
+        let known = self.fact(at, src);
+        let sum_of = |fact: Fact| (i128::from(fact.min) + i128::from(value), i128::from(fact.max) + i128::from(value));
+        let fits = |fact: Fact| fact.is(kind::SMALL) && Fact::integer(sum_of(fact).0, sum_of(fact).1).is(kind::SMALL);
+        let slow = (!fits(known)).then(|| {
+            self.later_cold(move |piece| {
+                piece.facts.learn(src, Fact::of(kind::NUMBER));
+                piece.step_knowing(at, Some((dst, Fact::of(kind::NUMBER))));
+            })
+        });
+        if !known.is(kind::SMALL) {
+            let small = self.is_small(x);
+            self.require(small, slow.expect("it does not fit"));
+            self.facts.learn(src, Fact::of(kind::SMALL));
+        }
+        let known = self.fact(at, src);
+        let sum = self.add_small(x, value.into(), slow.filter(|_| !fits(known)));
+        let (min, max) = sum_of(known);
+        self.set(dst, sum);
+        self.facts.set(dst, within_small(min, max));
+        Next::At(at + 1)
+    }
+
+    // ---- Floats ----
+
+    /// Goes on here when the word holds a float, else to `other`.
+    fn require_float(&mut self, at: u32, src: Src, word: Value, other: Block) {
+        if !self.fact(at, src).is(kind::FLOAT) {
+            let is_float = self.tag_is(word, 0b11, 0b10);
+            self.require(is_float, other);
+            self.facts.learn(src, Fact::of(kind::FLOAT));
+        }
+    }
+    /// The number in a word as a float: small, or a float held in the word; else to `slow`.
+    fn number_as_float(&mut self, at: u32, src: Src, word: Value, slow: Block) -> Value {
+        if let Some(constant) = self.constant(at, src) {
+            // SAFETY: a constant of the module's pool.
+            let term = unsafe { Term::from_raw(constant) };
+            let known = term.as_small().map(|small| small as f64).or_else(|| term.is_float_immediate().then(|| term.float_immediate_value()));
+            if let Some(float) = known {
+                return self.b.ins().f64const(float);
+            }
+        }
+        let known = self.fact(at, src);
+        if known.is(kind::FLOAT) {
+            return self.decode_float(word);
+        }
+        if known.is(kind::SMALL) {
+            let number = self.small_value(word);
+            return self.b.ins().fcvt_from_sint(F64, number);
+        }
+        let (float, other, done) = (self.b.create_block(), self.b.create_block(), self.b.create_block());
+        self.b.append_block_param(done, F64);
+        let is_float = self.tag_is(word, 0b11, 0b10);
+        self.branch(is_float, float, other);
+        self.b.switch_to_block(other);
+        let small = self.is_small(word);
+        self.require(small, slow);
+        let number = self.small_value(word);
+        let converted = self.b.ins().fcvt_from_sint(F64, number);
+        self.b.ins().jump(done, &[BlockArg::Value(converted)]);
+        self.b.switch_to_block(float);
+        let decoded = self.decode_float(word);
+        self.b.ins().jump(done, &[BlockArg::Value(decoded)]);
+        self.b.switch_to_block(done);
+        self.b.block_params(done)[0]
+    }
+    /// An operation where one of the operands is no small integer, but perhaps a float; the rest goes to `slow`.
+    fn float_arithmetic(&mut self, at: u32, a: (Src, Value), b: (Src, Value), dst: Dst, slow: Block) {
+        let (known_a, known_b) = (self.fact(at, a.0), self.fact(at, b.0));
+        if known_a.may_be(kind::SMALL) && known_b.may_be(kind::SMALL) {
+            // Two small integers come here when their result is none: that is for big integers.
+            let both = self.b.ins().band(a.1, b.1);
+            let low = self.b.ins().band_imm_s(both, 0b01);
+            let some_float = self.b.ins().icmp_imm_s(IntCC::Equal, low, 0);
+            self.require(some_float, slow);
+        }
+        let (x, y) = (self.number_as_float(at, a.0, a.1, slow), self.number_as_float(at, b.0, b.1, slow));
+        let value = match self.source.code[at as usize] {
+            Instr::Add { .. } => self.b.ins().fadd(x, y),
+            Instr::Sub { .. } => self.b.ins().fsub(x, y),
+            _ => self.b.ins().fmul(x, y),
+        };
+        self.store_finite(at, value, dst, slow);
+    }
+    /// The result of an operation; to `slow` when it is no number, or has to be boxed.
+    fn store_finite(&mut self, at: u32, value: Value, dst: Dst, slow: Block) {
+        let word = self.encode_float(value, slow);
+        self.set(dst, word);
+        self.facts.set(dst, Fact::of(kind::FLOAT));
+        let next = self.target(at + 1);
+        self.b.ins().jump(next, &[]);
+    }
+    /// `a / b`.
+    pub(crate) fn divide(&mut self, at: u32, a: Src, b: Src, dst: Dst) -> Next {
+        let (x, y) = (self.src(at, a), self.src(at, b));
+        let slow = self.step_block(at);
+        let (x, y) = (self.number_as_float(at, a, x, slow), self.number_as_float(at, b, y, slow));
+        // By zero it is infinite, or none: no such float is held in a word.
+        let value = self.b.ins().fdiv(x, y);
+        self.store_finite(at, value, dst, slow);
+        Next::End
+    }
+    pub(crate) fn load_float(&mut self, at: u32, src: Src, to: u16) -> Next {
+        let word = self.src(at, src);
+        if self.constant(at, src).is_some() {
+            let slow = self.step_block(at);
+            let value = self.number_as_float(at, src, word, slow);
+            self.def_f(to, value);
+            return Next::At(at + 1);
+        }
+        if !self.fact(at, src).is(kind::FLOAT) {
+            // A small integer; what is boxed, or no number, is left to the interpreter.
+            let step = self.step_block(at);
+            let other = self.later_cold(move |piece| {
+                let small = piece.is_small(word);
+                piece.require(small, step);
+                let number = piece.small_value(word);
+                let converted = piece.b.ins().fcvt_from_sint(F64, number);
+                piece.def_f(to, converted);
+                let next = piece.target(at + 1);
+                piece.b.ins().jump(next, &[]);
+            });
+            self.require_float(at, src, word, other);
+        }
+        let value = self.decode_float(word);
+        self.def_f(to, value);
+        Next::At(at + 1)
+    }
+    pub(crate) fn store_float(&mut self, at: u32, from: u16, dst: Dst) -> Next {
+        let value = self.use_f(from);
+        let slow = self.step_block(at);
+        let word = self.encode_float(value, slow);
+        self.set(dst, word);
+        self.facts.set(dst, Fact::of(kind::FLOAT));
+        Next::At(at + 1)
+    }
+    /// The float in a word known to hold one.
+    fn decode_float(&mut self, word: Value) -> Value {
+        // The lowest bits of an ordinary one are 10 or 01, by its highest: see `Term::float_immediate_value`.
+        let high = self.b.ins().ushr_imm_s(word, 63);
+        let two = self.word(2);
+        let low = self.b.ins().isub(two, high);
+        let rest = self.b.ins().band_imm_s(word, !0b11);
+        let bits = self.b.ins().bor(rest, low);
+        let bits = self.b.ins().rotr_imm_s(bits, 3);
+        let zero = Term::float_immediate(0.0).expect("zero is held in the word").raw();
+        let sign_off = self.b.ins().band_imm_s(word, !0b100);
+        let zero_word = self.word(zero);
+        let is_zero = self.b.ins().icmp(IntCC::Equal, sign_off, zero_word);
+        // Bit 2 of a zero is its sign.
+        let sign = self.b.ins().ishl_imm_s(word, 61);
+        let sign = self.b.ins().band_imm_s(sign, i64::MIN);
+        let bits = self.b.ins().select(is_zero, sign, bits);
+        self.b.ins().bitcast(F64, MemFlags::new(), bits)
+    }
+    /// The word that holds a float; to `slow` when it has to be boxed, or is infinite or no number.
+    fn encode_float(&mut self, value: Value, slow: Block) -> Value {
+        let bits = self.b.ins().bitcast(I64, MemFlags::new(), value);
+        let (ordinary, zero, done) = (self.b.create_block(), self.cold_block(), self.b.create_block());
+        self.b.append_block_param(done, I64);
+        // Ordinary: bits 60 to 62 are 011 or 100, and it is not the one whose word stands for zero.
+        let exponent = self.b.ins().ushr_imm_s(bits, 60);
+        let exponent = self.b.ins().band_imm_s(exponent, 7);
+        let from_three = self.b.ins().iadd_imm_s(exponent, -3);
+        let common = self.b.ins().icmp_imm_s(IntCC::UnsignedLessThan, from_three, 2);
+        let magnitude = self.b.ins().band_imm_s(bits, i64::MAX);
+        let special = self.b.ins().icmp_imm_s(IntCC::NotEqual, magnitude, 0x3000_0000_0000_0000);
+        let fine = self.b.ins().band(common, special);
+        self.branch(fine, ordinary, zero);
+        self.b.switch_to_block(zero);
+        let is_zero = self.b.ins().icmp_imm_s(IntCC::Equal, magnitude, 0);
+        self.require(is_zero, slow);
+        let sign = self.b.ins().ushr_imm_s(bits, 61);
+        let zero_word = self.word(Term::float_immediate(0.0).expect("zero is held in the word").raw());
+        let word = self.b.ins().bor(zero_word, sign);
+        self.b.ins().jump(done, &[BlockArg::Value(word)]);
+        self.b.switch_to_block(ordinary);
+        let rotated = self.b.ins().rotl_imm_s(bits, 3);
+        let cleared = self.b.ins().band_imm_s(rotated, !0b11);
+        let word = self.b.ins().bor_imm_s(cleared, 0b10);
+        self.b.ins().jump(done, &[BlockArg::Value(word)]);
+        self.b.switch_to_block(done);
+        self.b.block_params(done)[0]
+    }
+    /// The result of an operation of F registers.
+    pub(crate) fn float_operation(&mut self, at: u32, value: Value, to: u16) -> Next {
+        // The interpreter raises.
+        let other = self.exit_block(at);
+        let magnitude = self.b.ins().fabs(value);
+        let infinity = self.b.ins().f64const(f64::INFINITY);
+        let finite = self.b.ins().fcmp(FloatCC::LessThan, magnitude, infinity);
+        self.require(finite, other);
+        self.def_f(to, value);
+        Next::At(at + 1)
+    }
+
+    // ---- Tests of numbers ----
+
+    /// `is_integer`, `is_float`, `is_number`: of the kinds held in words first, then what is boxed.
+    pub(crate) fn test_number(&mut self, at: u32, src: Src, fail: i32, immediate: u16, boxed: u16) -> Next {
+        let known = self.fact(at, src);
+        let fail = self.relative(at, fail);
+        if known.is(immediate | boxed) {
+            return Next::At(at + 1);
+        }
+        if !known.may_be(immediate | boxed) {
+            return self.go_to(fail, at);
+        }
+        let value = self.src(at, src);
+        let (mask, tag) = match immediate {
+            kind::SMALL => (0b11, 0b11),
+            kind::FLOAT => (0b11, 0b10),
+            // Small integers and floats in words have the higher tag bit.
+            _ => (0b10, 0b10),
+        };
+        let subtags: &'static [Subtag] = match immediate {
+            kind::SMALL => &[Subtag::BigPos, Subtag::BigNeg],
+            kind::FLOAT => &[Subtag::Float],
+            _ => &[Subtag::BigPos, Subtag::BigNeg, Subtag::Float],
+        };
+        let other = self.later(move |piece| {
+            let is_boxed = piece.is_boxed(value);
+            let before = piece.facts.clone();
+            piece.facts.learn(src, Fact::of(kind::ANY & !(immediate | boxed)));
+            let no = piece.target(fail);
+            piece.facts = before;
+            piece.require(is_boxed, no);
+            let has = piece.has_subtag(value, subtags);
+            piece.facts.learn(src, Fact::of(boxed));
+            let yes = piece.target(at + 1);
+            piece.branch(has, yes, no);
+        });
+        let is = self.tag_is(value, mask, tag);
+        self.require(is, other);
+        self.facts.learn(src, Fact::of(immediate));
+        Next::At(at + 1)
+    }
+}
+
+/// What is known of a result that is small, and lies between bounds.
+fn within_small(min: i128, max: i128) -> Fact {
+    let all = Fact::of(kind::SMALL);
+    let (min, max) = (min.max(all.min.into()), max.min(all.max.into()));
+    if min > max { all } else { Fact { min: min as i64, max: max as i64, ..all } }
+}
+
+/// Bounds of an operation on small integers.
+fn bounds(instr: &Instr, a: Fact, b: Fact) -> (i128, i128) {
+    let corners = |operation: fn(i128, i128) -> i128| {
+        let all = [(a.min, b.min), (a.min, b.max), (a.max, b.min), (a.max, b.max)].map(|(x, y)| operation(x.into(), y.into()));
+        (all.into_iter().min().expect("four"), all.into_iter().max().expect("four"))
+    };
+    // All bits that the larger one may have.
+    let filled = |max: i64| i128::from(((max as u64 + 1).next_power_of_two()) - 1);
+    let widest = i128::from(SMALL_MAX) + 1;
+    let magnitude = i128::from(a.min).abs().max(i128::from(a.max).abs());
+    match instr {
+        Instr::Add { .. } => corners(|x, y| x + y),
+        Instr::Sub { .. } => corners(|x, y| x - y),
+        Instr::Mul { .. } => corners(|x, y| x * y),
+        Instr::IntDiv { .. } if a.min >= 0 && b.min > 0 => (0, a.max.into()),
+        Instr::IntDiv { .. } => (-magnitude, magnitude),
+        Instr::Rem { .. } => {
+            let divisor = i128::from(b.min).abs().max(i128::from(b.max).abs()) - 1;
+            let most = magnitude.min(divisor.max(0));
+            (if a.min >= 0 { 0 } else { -most }, if a.max <= 0 { 0 } else { most })
+        }
+        Instr::Band { .. } => match (a.min >= 0, b.min >= 0) {
+            (true, true) => (0, a.max.min(b.max).into()),
+            (true, false) => (0, a.max.into()),
+            (false, true) => (0, b.max.into()),
+            (false, false) => (-widest, widest - 1),
+        },
+        Instr::Bor { .. } | Instr::Bxor { .. } if a.min >= 0 && b.min >= 0 => (0, filled(a.max.max(b.max))),
+        Instr::Bor { .. } | Instr::Bxor { .. } => (-widest, widest - 1),
+        Instr::Bsr { .. } => (i128::from(a.min).min(0), i128::from(a.max).max(0) >> b.min.clamp(0, 62)),
+        Instr::Bsl { .. } if b.min >= 0 && b.max < 62 => corners(|x, y| x << y),
+        _ => (-widest * 4, widest * 4),
+    }
+}
