@@ -267,7 +267,7 @@ pub enum Instr {
     FuncInfo {
         function: u32,
     },
-    /// A code cell: a function's entry or a return point; `native` is its machine code, 0 while there is none.
+    /// A code cell: a function's entry or a return point; `native` is its machine code, or the way back to the interpreter while there is none.
     Cell {
         native: u64,
     },

@@ -12,6 +12,8 @@ use swarmrt_term::{Atom, Mfa, Term, am};
 
 /// What the specialiser asks of the machine.
 pub trait Linker {
+    /// What hangs on a cell that has no machine code.
+    fn no_code(&self) -> u64;
     fn export(&mut self, mfa: Mfa) -> ExportPtr;
     /// The number of the built-in of that name, if there is one.
     fn bif(&self, mfa: Mfa) -> Option<u16>;
@@ -279,6 +281,10 @@ impl<L: Linker> Specialiser<'_, L> {
     fn emit(&mut self, instr: Instr) {
         self.code.push(instr);
     }
+    fn emit_cell(&mut self) {
+        let native = self.linker.no_code();
+        self.emit(Instr::Cell { native });
+    }
 
     fn list(operand: &Operand) -> &[Operand] {
         match operand {
@@ -343,7 +349,7 @@ impl<L: Linker> Specialiser<'_, L> {
                     info.entry = self.code.len() as u32;
                     let mfa = Mfa { module: self.atoms[1], function: info.name, arity: info.arity };
                     let function = self.functions.len() as u32 - 1;
-                    self.emit(Instr::Cell { native: 0 });
+                    self.emit_cell();
                     // The Erlang bodies of these call themselves.
                     if mfa.module == am::ERLANG && mfa.function == am::APPLY && mfa.arity == 3 {
                         self.emit(Instr::ApplyArgs);
@@ -403,7 +409,7 @@ impl<L: Linker> Specialiser<'_, L> {
 
             G::Call => {
                 self.jump(Instr::Call { arity: narrow(&args[0]), target: label(&args[1]) });
-                self.emit(Instr::Cell { native: 0 });
+                self.emit_cell();
             }
             G::CallLast => {
                 self.jump(Instr::CallLast { arity: narrow(&args[0]), target: label(&args[1]), frame: narrow(&args[2]) });
@@ -412,17 +418,17 @@ impl<L: Linker> Specialiser<'_, L> {
             G::CallExt | G::CallExtLast | G::CallExtOnly => self.external_call(op),
             G::Apply => {
                 self.emit(Instr::Apply { arity: narrow(&args[0]) });
-                self.emit(Instr::Cell { native: 0 });
+                self.emit_cell();
             }
             G::ApplyLast => self.emit(Instr::ApplyLast { arity: narrow(&args[0]), frame: narrow(&args[1]) }),
             G::CallFun => {
                 self.emit(Instr::CallFun { arity: narrow(&args[0]) });
-                self.emit(Instr::Cell { native: 0 });
+                self.emit_cell();
             }
             G::CallFun2 => {
                 let fun = self.src(&args[2]);
                 self.emit(Instr::CallFun2 { arity: narrow(&args[1]), fun });
-                self.emit(Instr::Cell { native: 0 });
+                self.emit_cell();
             }
             G::Return => self.emit(Instr::Return),
 
@@ -650,7 +656,7 @@ impl<L: Linker> Specialiser<'_, L> {
             G::Send => self.emit(Instr::Send),
             G::LoopRec => {
                 // Where a process goes on that has waited.
-                self.emit(Instr::Cell { native: 0 });
+                self.emit_cell();
                 self.jump(Instr::LoopRec { wait: label(&args[0]) });
             }
             G::RemoveMessage => self.emit(Instr::RemoveMessage),
@@ -849,7 +855,7 @@ impl<L: Linker> Specialiser<'_, L> {
             (_, None) => self.emit(Instr::CallExtOnly { arity, export }),
         }
         if op.opcode == Opcode::CallExt {
-            self.emit(Instr::Cell { native: 0 });
+            self.emit_cell();
         }
     }
 

@@ -84,8 +84,7 @@ unsafe extern "C" fn call_bif(registers: *mut Registers, ip: *const Instr) -> u6
         let result = (entry.function)(p, args);
         state.top = p.heap.top;
         state.stop = p.heap.stop;
-        state.reductions = i64::from(p.reductions);
-        state.deferred = 0;
+        state.reductions = i64::from(p.reductions) - state.deferred;
         match result {
             Ok(value) if !STRESS && !p.heap.wants_collection => {
                 state.reductions -= 1;

@@ -135,8 +135,8 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
             () => {{
                 top = p.heap.top;
                 e = p.heap.stop.cast();
-                reds = p.reductions;
-                deferred = 0;
+                // What was put aside stays so, so that calls of built-ins do not put off the next sample.
+                reds = p.reductions - deferred;
             }};
         }
         // Puts most of the turn aside, to have a look at what runs after the rest of it.
@@ -206,26 +206,12 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
             }
         }
         // Machine code to go on with, if the next place has some.
-        let mut code: u64 = if native.is_some() { code_before(ip) } else { 0 };
+        let no_code = p.vm.code.no_code();
+        let mut code: u64 = if native.is_some() { code_before(ip).unwrap_or(no_code) } else { no_code };
 
         'run: loop {
+            // Comes round at every place that may have machine code.
             let leave: Leave = 'exec: loop {
-                if STEP {
-                    if stepped {
-                        sync!();
-                        let state = &raw mut (*registers).native;
-                        (*state).ip = ip;
-                        (*state).top = top;
-                        (*state).stop = e.cast();
-                        // What presses for a collection ends the turn of the machine code at its next call.
-                        let press = STRESS || p.heap.wants_collection;
-                        let all = reds + deferred;
-                        (*state).reductions = i64::from(if press { 0 } else { reds });
-                        (*state).deferred = i64::from(if press { all } else { deferred });
-                        return Outcome::Stepped;
-                    }
-                    stepped = true;
-                }
                 macro_rules! leave {
                     ($outcome:expr) => {
                         break 'exec Leave::Outcome($outcome)
@@ -307,7 +293,7 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
                         if native.is_some() {
                             code = cell_code(target.sub(1));
                         }
-                        continue;
+                        continue 'exec;
                     }};
                 }
                 // Returns to the cell on the stack.
@@ -319,7 +305,7 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
                         if native.is_some() {
                             code = cell_code(cell);
                         }
-                        continue;
+                        continue 'exec;
                     }};
                 }
                 macro_rules! push_return {
@@ -498,7 +484,7 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
                     }};
                 }
 
-                while code != 0 {
+                while code != no_code {
                     let Some(hooks) = native else { break };
                     let state = &raw mut (*registers).native;
                     (*state).stop = e.cast();
@@ -523,9 +509,26 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
                         }
                     }
                     // What machine code leaves to the interpreter, it does not get back before the next call or return.
-                    code = if exit == Exit::Interpret || exit == Exit::Leave { 0 } else { code_before(ip) };
+                    code = if exit == Exit::Interpret || exit == Exit::Leave { no_code } else { code_before(ip).unwrap_or(no_code) };
                 }
 
+                loop {
+                if STEP {
+                    if stepped {
+                        sync!();
+                        let state = &raw mut (*registers).native;
+                        (*state).ip = ip;
+                        (*state).top = top;
+                        (*state).stop = e.cast();
+                        // What presses for a collection ends the turn of the machine code at its next call.
+                        let press = STRESS || p.heap.wants_collection;
+                        let all = reds + deferred;
+                        (*state).reductions = i64::from(if press { 0 } else { reds });
+                        (*state).deferred = i64::from(if press { all } else { deferred });
+                        return Outcome::Stepped;
+                    }
+                    stepped = true;
+                }
                 match *ip {
                     Instr::Cell { .. } | Instr::Nop | Instr::Fail { .. } => next!(),
                     Instr::MoveXX { from, to } => {
@@ -1590,6 +1593,7 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
                         next!();
                     }
                 }
+                }
             };
 
             match leave {
@@ -1605,14 +1609,14 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
                         p.exception.reason = Term::NIL;
                         p.exception.trace = Term::NIL;
                         ip = handler;
-                        code = 0;
+                        code = no_code;
                         if STEP {
                             let state = &raw mut (*registers).native;
                             (*state).ip = ip;
                             (*state).top = top;
                             (*state).stop = e.cast();
                             (*state).reductions = i64::from(reds);
-                            (*state).deferred = 0;
+                            (*state).deferred = i64::from(deferred);
                             return Outcome::Caught;
                         }
                         continue 'run;

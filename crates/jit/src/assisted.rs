@@ -37,34 +37,27 @@ impl Piece<'_, '_> {
         let call = self.b.ins().call_indirect(signature, function, args);
         self.b.inst_results(call)[0]
     }
-    /// Calls a function on the way through an instruction; what lives behind it is read again.
-    fn call_within(&mut self, at: u32, function: usize, args: &[Value]) -> Value {
-        let live = self.source.flow.live_at(at) | self.source.flow.live_after(at) & !self.source.flow.at(at).defs;
-        self.save(live);
-        let result = self.call_plain(function, args);
-        self.reload(live);
+    /// Has a part of an instruction done, with the scheduler's registers as the first argument. No assist collects or
+    /// looks at X registers, so that values stay where they are.
+    fn assisted(&mut self, function: usize, args: &[Value]) -> Value {
+        let registers = self.registers();
+        self.save_state();
+        let args: Vec<Value> = std::iter::once(registers).chain(args.iter().copied()).collect();
+        let result = self.call_plain(function, &args);
+        self.reload_counters();
         result
     }
-    /// Asks about two terms.
-    pub(crate) fn decide(&mut self, at: u32, function: usize, x: Value, y: Value) -> Value {
-        self.call_within(at, function, &[x, y])
-    }
-    /// Has a part of the instruction done, with the scheduler's registers as the first argument. Where there is no
-    /// result the instruction is stepped.
+    /// The same; where there is no result the instruction is the interpreter's.
     pub(crate) fn assist(&mut self, at: u32, function: usize, args: &[Value]) -> Value {
-        let registers = self.registers();
-        let args: Vec<Value> = std::iter::once(registers).chain(args.iter().copied()).collect();
-        let result = self.call_within(at, function, &args);
-        let failing = self.saved_step_block(at);
+        let result = self.assisted(function, args);
+        let failing = self.exit_block(at);
         self.require_term(result, failing);
         result
     }
     /// The same, that goes to `failing` without a result.
     fn assist_or(&mut self, at: u32, function: usize, args: &[Value], failing: Option<i32>) -> Value {
         let Some(distance) = failing else { return self.assist(at, function, args) };
-        let registers = self.registers();
-        let args: Vec<Value> = std::iter::once(registers).chain(args.iter().copied()).collect();
-        let result = self.call_within(at, function, &args);
+        let result = self.assisted(function, args);
         let failing = self.target(self.relative(at, distance));
         self.require_term(result, failing);
         result
@@ -91,11 +84,12 @@ impl Piece<'_, '_> {
 
     /// Calls the built-in of a call instruction; its result.
     fn bif_result(&mut self, at: u32, arity: u16) -> Value {
-        self.save(crate::analysis::below(usize::from(arity)));
+        self.save_x(crate::analysis::below(usize::from(arity)));
+        self.save_state();
         let (registers, ip) = (self.registers(), self.word(self.address_of(at)));
         let result = self.call_plain(self.source.assists.call_bif as usize, &[registers, ip]);
         self.reload_state();
-        let failing = self.saved_step_block(at);
+        let failing = self.exit_saved_block(at);
         self.require_term(result, failing);
         result
     }
@@ -121,7 +115,7 @@ impl Piece<'_, '_> {
     pub(crate) fn failing(&mut self, at: u32, fail: Option<i32>) -> Block {
         match fail {
             Some(distance) => self.target(self.relative(at, distance)),
-            None => self.step_block(at),
+            None => self.exit_block(at),
         }
     }
     /// A built-in that yields a value, in a guard or a body.
@@ -155,7 +149,7 @@ impl Piece<'_, '_> {
                 if name == atom!("map_get") {
                     self.map_get(at, source, key, fail)
                 } else {
-                    let value = self.call_within(at, self.source.assists.map_get as usize, &[source, key]);
+                    let value = self.call_plain(self.source.assists.map_get as usize, &[source, key]);
                     let (yes, no) = (self.word(Term::bool(true).raw()), self.word(Term::bool(false).raw()));
                     self.b.ins().select(value, yes, no)
                 }
@@ -204,7 +198,7 @@ impl Piece<'_, '_> {
         self.require(right, other);
     }
     pub(crate) fn call_fun(&mut self, at: u32, fun: Value, arity: u16) -> Next {
-        let slow = self.step_block(at);
+        let slow = self.exit_block(at);
         self.require_fun(fun, arity, slow);
         let entry = self.load(fun, word(1));
         let ip = self.load(entry, layout::fun_entry());
@@ -234,7 +228,8 @@ impl Piece<'_, '_> {
         let passed: Vec<Value> = (0..PASSED_X).map(|number| if number < known { self.use_x(number) } else { self.load_x(number) }).collect();
         self.push_return(at);
         let live = self.b.ins().iadd_imm_s(free, i64::from(arity));
-        self.enter_saved(ip, live, &passed);
+        let cell = self.b.ins().iadd_imm_s(ip, -(layout::INSTR_BYTES as i64));
+        self.enter_saved(cell, live, &passed);
         Next::End
     }
     pub(crate) fn apply(&mut self, at: u32, arity: u16, frame: Option<u16>) -> Next {
@@ -246,7 +241,7 @@ impl Piece<'_, '_> {
             None => self.push_return(at),
         }
         let cell = self.b.ins().iadd_imm_s(ip, -(layout::INSTR_BYTES as i64));
-        self.enter(ip, cell, arity);
+        self.enter(cell, arity);
         Next::End
     }
 
@@ -265,8 +260,7 @@ impl Piece<'_, '_> {
         self.join(at + 1)
     }
     pub(crate) fn take_message(&mut self, at: u32) -> Next {
-        let registers = self.registers();
-        self.call_within(at, self.source.assists.take_message as usize, &[registers]);
+        self.assisted(self.source.assists.take_message as usize, &[]);
         Next::At(at + 1)
     }
 
@@ -280,11 +274,8 @@ impl Piece<'_, '_> {
     }
     /// The value of a key of what is known to be a map.
     fn map_get(&mut self, at: u32, source: Value, key: Value, fail: Option<i32>) -> Value {
-        let value = self.call_within(at, self.source.assists.map_get as usize, &[source, key]);
-        let failing = match fail {
-            Some(distance) => self.target(self.relative(at, distance)),
-            None => self.saved_step_block(at),
-        };
+        let value = self.call_plain(self.source.assists.map_get as usize, &[source, key]);
+        let failing = self.failing(at, fail);
         self.require_term(value, failing);
         value
     }

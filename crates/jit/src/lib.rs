@@ -9,6 +9,7 @@ mod analysis;
 mod assisted;
 mod convention;
 mod facts;
+mod glue;
 mod layout;
 mod memory;
 mod numbers;
@@ -16,23 +17,24 @@ mod translate;
 
 use cranelift_codegen::Context;
 use cranelift_codegen::control::ControlPlane;
-use cranelift_codegen::ir::{AbiParam, Function, InstBuilder, MemFlagsData as MemFlags, Signature, UserFuncName, types};
-use cranelift_codegen::isa::{CallConv, OwnedTargetIsa};
+use cranelift_codegen::ir::{Function, UserFuncName};
+use cranelift_codegen::isa::OwnedTargetIsa;
 use cranelift_codegen::settings::{self, Configurable};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
+use glue::{Glue, Stub};
 use memory::CodeMemory;
 use parking_lot::{Condvar, Mutex};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use swarmrt_beam::instr::Instr;
 use swarmrt_machine::Vm;
 use swarmrt_machine::bif::BifTable;
 use swarmrt_machine::code::ModuleCode;
 use swarmrt_machine::native::{Assists, EnterFn, Native, cell_code, set_cell_code};
 use swarmrt_term::Term;
-use translate::{PASSED_X, Source, Start};
+use translate::{Source, Start};
 
 /// When functions are compiled.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -97,8 +99,7 @@ struct Jit {
     mode: Mode,
     hot: Mutex<Hot>,
     arrived: Condvar,
-    /// Kept for as long as the engine: every entry into machine code goes through it.
-    _trampoline: CodeMemory,
+    glue: Glue,
     functions: AtomicU64,
     code_bytes: AtomicU64,
     compile_us: AtomicU64,
@@ -119,7 +120,8 @@ pub fn start(vm: &'static Vm, assists: &'static Assists, mode: Mode, perf_map: b
     let because = |what: &str, error: &dyn std::fmt::Display| Unavailable(format!("{what}: {error}"));
     let mut flags = settings::builder();
     for (name, value) in [
-        ("opt_level", "speed"),
+        ("opt_level", if std::env::var_os("JNONE").is_some() { "none" } else { "speed" }),
+        ("regalloc_algorithm", if std::env::var_os("JSINGLE").is_some() { "single_pass" } else { "backtracking" }),
         ("preserve_frame_pointers", "true"),
         ("enable_pinned_reg", "true"),
         // Pieces are verified before their convention is changed.
@@ -132,10 +134,11 @@ pub fn start(vm: &'static Vm, assists: &'static Assists, mode: Mode, perf_map: b
         .map_err(|error| because("this processor", &error))?
         .finish(settings::Flags::new(flags))
         .map_err(|error| because("code generator", &error))?;
-    let trampoline = compile_trampoline(&isa).map_err(|error| because("trampoline", &error))?;
-    let trampoline = CodeMemory::new(&trampoline).map_err(|error| because("executable memory", &error))?;
+    let glue = Glue::compile(&isa).map_err(|error| because("code at the border", &error))?;
     // SAFETY: the trampoline was compiled with this signature.
-    let enter: EnterFn = unsafe { std::mem::transmute::<*const u8, EnterFn>(trampoline.address() as *const u8) };
+    let enter: EnterFn = unsafe { std::mem::transmute::<*const u8, EnterFn>(glue.trampoline as *const u8) };
+    let no_code = glue.exits[Stub::NoCode as usize];
+    vm.set_native(Native { enter, no_code, sample, loaded });
     let dump = if perf_map {
         let path = format!("/tmp/perf-{}.map", std::process::id());
         Some(Mutex::new(std::fs::File::create(&path).map_err(|error| because(&path, &error))?))
@@ -149,15 +152,13 @@ pub fn start(vm: &'static Vm, assists: &'static Assists, mode: Mode, perf_map: b
         mode,
         hot: Mutex::default(),
         arrived: Condvar::new(),
-        _trampoline: trampoline,
+        glue,
         functions: AtomicU64::new(0),
         code_bytes: AtomicU64::new(0),
         compile_us: AtomicU64::new(0),
         dump,
     };
     assert!(JIT.set(jit).is_ok(), "the native engine is started once");
-    let native = Native { enter, sample, loaded };
-    assert!(vm.native.set(native).is_ok(), "a machine has one native engine");
     std::thread::Builder::new().name("compiler".to_owned()).spawn(compile_hot).map_err(|error| because("compiling thread", &error))?;
     Ok(())
 }
@@ -172,35 +173,6 @@ pub fn counts() -> Option<Counts> {
     })
 }
 
-/// `extern "C"` outside, the convention of pieces inside.
-fn compile_trampoline(isa: &OwnedTargetIsa) -> Result<Vec<u8>, String> {
-    let mut signature = Signature::new(CallConv::SystemV);
-    signature.params.extend([AbiParam::new(types::I64); 2]);
-    signature.returns.push(AbiParam::new(types::I64));
-    let mut context = Context::for_function(Function::with_name_signature(UserFuncName::default(), signature));
-    let mut function_context = FunctionBuilderContext::new();
-    let mut b = FunctionBuilder::new(&mut context.func, &mut function_context);
-    let block = b.create_block();
-    b.append_block_params_for_function_params(block);
-    b.switch_to_block(block);
-    let (registers, code) = (b.block_params(block)[0], b.block_params(block)[1]);
-    let places = [layout::STOP, layout::TOP, layout::REDUCTIONS].into_iter().chain((0..PASSED_X).map(layout::x));
-    let arguments: Vec<_> = places.map(|offset| b.ins().load(types::I64, MemFlags::trusted(), registers, offset)).collect();
-    // Rust keeps what it likes in the register that is pinned here.
-    let pinned = b.ins().get_pinned_reg(types::I64);
-    b.ins().set_pinned_reg(registers);
-    let piece = b.import_signature(translate::piece_signature(PASSED_X));
-    let call = b.ins().call_indirect(piece, code, &arguments);
-    let exit = b.inst_results(call)[0];
-    b.ins().set_pinned_reg(pinned);
-    b.ins().return_(&[exit]);
-    b.seal_all_blocks();
-    b.finalize(isa.frontend_config());
-    convention::apply(&mut context.func);
-    let compiled = context.compile(isa.as_ref(), &mut ControlPlane::default()).map_err(|error| format!("{error:?}"))?;
-    Ok(compiled.code_buffer().to_vec())
-}
-
 /// Counts one sighting of the function that `ip` is in.
 fn sample(vm: &'static Vm, ip: *const Instr, arguments: &[Term]) {
     let Some(jit) = JIT.get() else { return };
@@ -211,7 +183,7 @@ fn sample(vm: &'static Vm, ip: *const Instr, arguments: &[Term]) {
     let Some(function) = after.checked_sub(1) else { return };
     let cell = &raw const module.code.code()[module.code.functions[function].entry as usize];
     // SAFETY: an entry is a cell.
-    if unsafe { cell_code(cell) } != 0 {
+    if unsafe { cell_code(cell) } != jit.glue.exits[Stub::NoCode as usize] {
         return;
     }
     let mut hot = jit.hot.lock();
@@ -246,6 +218,14 @@ fn loaded(_vm: &'static Vm, module: &ModuleCode) {
     }
 }
 
+/// How long this thread has been running.
+fn thread_time() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the call writes the structure.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
 /// The compiling thread.
 fn compile_hot() {
     let jit = JIT.get().expect("set before the thread starts");
@@ -268,7 +248,8 @@ fn compile_hot() {
 impl Jit {
     /// Compiles a function and hangs the code on its cells. A function that cannot be compiled stays as it is.
     fn install(&self, module: &ModuleCode, function: usize, floats: bool) {
-        let started = Instant::now();
+        let started = thread_time();
+        if std::env::var_os("JLOG").is_some() { eprintln!("JLOG start {} {} {}", module.name, module.code.functions[function].name, module.code.functions.get(function+1).map_or(0, |n| n.start - module.code.functions[function].start)); }
         match self.compile(module, function, floats) {
             Ok(Some((memory, cells))) => {
                 for &(cell, offset) in &cells {
@@ -282,7 +263,8 @@ impl Jit {
             Ok(None) => {}
             Err(error) => debug_assert!(false, "{}: {error}", module.code.functions[function].name),
         }
-        self.compile_us.fetch_add(started.elapsed().as_micros() as u64, Ordering::Relaxed);
+        if std::env::var_os("JLOG").is_some() { eprintln!("JLOG {} {} {} us {} instrs", module.name, module.code.functions[function].name, (thread_time() - started).as_micros(), module.code.functions.get(function+1).map_or(0, |n| n.start - module.code.functions[function].start)); }
+        self.compile_us.fetch_add((thread_time() - started).as_micros() as u64, Ordering::Relaxed);
     }
 
     /// The machine code of a function: for each of its cells, where its piece begins.
@@ -296,7 +278,7 @@ impl Jit {
             return Ok(None);
         }
         let flow = analysis::Flow::of(code, function.start, end, function.entry, function.arity as usize);
-        let source = Source { code, flow: &flow, entry: function.entry, assists: self.assists, bifs: self.bifs, stress: cfg!(feature = "stress"), floats };
+        let source = Source { code, flow: &flow, entry: function.entry, assists: self.assists, bifs: self.bifs, stress: cfg!(feature = "stress"), floats, exits: &self.glue.exits };
         let mut bytes: Vec<u8> = Vec::new();
         let mut cells = Vec::new();
         for at in function.start..end {
@@ -341,10 +323,16 @@ impl Jit {
             cranelift_codegen::verify_function(&context.func, self.isa.as_ref()).map_err(|errors| format!("{errors}"))?;
         }
         convention::apply(&mut context.func);
+        let (nb, ni) = (context.func.dfg.num_blocks(), context.func.dfg.num_insts());
+        let t0 = Instant::now();
+        if let Ok(p) = std::env::var("JDIS") { if p == "1" { context.set_disasm(true); } }
         let compiled = context.compile(self.isa.as_ref(), &mut ControlPlane::default()).map_err(|error| format!("{:?}", error.inner))?;
         if !compiled.buffer.relocs().is_empty() {
             return Err(format!("relocations: {:?}", compiled.buffer.relocs()));
         }
+        if std::env::var_os("JLOG").is_some() { eprintln!("JLOG   piece {} blocks {nb} insts {ni} bytes {} us {}", start.at - source.entry, compiled.code_buffer().len(), t0.elapsed().as_micros()); }
+        if let Some(t) = &compiled.vcode { eprintln!("{t}"); }
+        if std::env::var_os("JLOG").is_some() { eprintln!("JLOG   piece {} blocks {nb} insts {ni} bytes {} us {}", start.at - source.entry, compiled.code_buffer().len(), t0.elapsed().as_micros()); }
         Ok(compiled.code_buffer().to_vec())
     }
 }

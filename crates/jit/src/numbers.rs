@@ -57,7 +57,7 @@ impl Piece<'_, '_> {
             }
         } else {
             let slow = self.later_cold(move |piece| {
-                let decided = piece.decide(at, piece.source.assists.less as usize, x, y);
+                let decided = piece.call_plain(piece.source.assists.less as usize, &[x, y]);
                 let (yes, no) = (piece.target(yes), piece.target(no));
                 piece.branch(decided, yes, no);
             });
@@ -153,7 +153,7 @@ impl Piece<'_, '_> {
         self.branch(same, equal_block, here);
         let slow = self.later_cold(move |piece| {
             let function = if exact { piece.source.assists.equal_exact as usize } else { piece.source.assists.equal as usize };
-            let found = piece.decide(at, function, x, y);
+            let found = piece.call_plain(function, &[x, y]);
             let (equal, differ) = (piece.target(equal), piece.target(differ));
             piece.branch(found, equal, differ);
         });
@@ -179,17 +179,6 @@ impl Piece<'_, '_> {
 
     // ---- Arithmetic ----
 
-    /// What has an operation done that machine code does not do, and goes on behind it.
-    fn arithmetic_by_machine(&mut self, at: u32, x: Value, y: Value, dst: Dst) -> Block {
-        self.later_cold(move |piece| {
-            let ip = piece.word(piece.address_of(at));
-            let result = piece.assist(at, piece.source.assists.arithmetic as usize, &[ip, x, y]);
-            piece.set(dst, result);
-            piece.facts.set(dst, Fact::of(kind::NUMBER));
-            let next = piece.target(at + 1);
-            piece.b.ins().jump(next, &[]);
-        })
-    }
     /// Arithmetic of two operands, whichever the instruction names.
     pub(crate) fn arithmetic(&mut self, at: u32, a: Src, b: Src, dst: Dst) -> Next {
         let (x, y) = (self.src(at, a), self.src(at, b));
@@ -197,7 +186,7 @@ impl Piece<'_, '_> {
         let small = known_a.may_be(kind::SMALL) && known_b.may_be(kind::SMALL);
         let fits = known_a.is(kind::SMALL) && known_b.is(kind::SMALL) && self.never_overflows(at, known_a, known_b);
         // With all known to be small and the result, too, nothing else can happen.
-        let slow = if fits { None } else { Some(self.arithmetic_by_machine(at, x, y, dst)) };
+        let slow = if fits { None } else { Some(self.exit_block(at)) };
         let has_floats = matches!(self.source.code[at as usize], Instr::Add { .. } | Instr::Sub { .. } | Instr::Mul { .. });
         let other = match slow {
             Some(slow) if has_floats && self.expects_floats(known_a, known_b) => {
@@ -350,12 +339,7 @@ impl Piece<'_, '_> {
         let known = self.fact(at, src);
         let sum_of = |fact: Fact| (i128::from(fact.min) + i128::from(value), i128::from(fact.max) + i128::from(value));
         let fits = |fact: Fact| fact.is(kind::SMALL) && Fact::integer(sum_of(fact).0, sum_of(fact).1).is(kind::SMALL);
-        let slow = (!fits(known)).then(|| {
-            self.later_cold(move |piece| {
-                piece.facts.learn(src, Fact::of(kind::NUMBER));
-                piece.step_knowing(at, Some((dst, Fact::of(kind::NUMBER))));
-            })
-        });
+        let slow = (!fits(known)).then(|| self.exit_block(at));
         if !known.is(kind::SMALL) {
             let small = self.is_small(x);
             self.require(small, slow.expect("it does not fit"));
@@ -442,7 +426,7 @@ impl Piece<'_, '_> {
     /// `a / b`.
     pub(crate) fn divide(&mut self, at: u32, a: Src, b: Src, dst: Dst) -> Next {
         let (x, y) = (self.src(at, a), self.src(at, b));
-        let slow = self.step_block(at);
+        let slow = self.exit_block(at);
         let (x, y) = (self.number_as_float(at, a, x, slow), self.number_as_float(at, b, y, slow));
         // By zero it is infinite, or none: no such float is held in a word.
         let value = self.b.ins().fdiv(x, y);
@@ -452,14 +436,14 @@ impl Piece<'_, '_> {
     pub(crate) fn load_float(&mut self, at: u32, src: Src, to: u16) -> Next {
         let word = self.src(at, src);
         if self.constant(at, src).is_some() {
-            let slow = self.step_block(at);
+            let slow = self.exit_block(at);
             let value = self.number_as_float(at, src, word, slow);
             self.def_f(to, value);
             return Next::At(at + 1);
         }
         if !self.fact(at, src).is(kind::FLOAT) {
             // A small integer; what is boxed, or no number, is left to the interpreter.
-            let step = self.step_block(at);
+            let step = self.exit_block(at);
             let other = self.later_cold(move |piece| {
                 let small = piece.is_small(word);
                 piece.require(small, step);
@@ -477,7 +461,7 @@ impl Piece<'_, '_> {
     }
     pub(crate) fn store_float(&mut self, at: u32, from: u16, dst: Dst) -> Next {
         let value = self.use_f(from);
-        let slow = self.step_block(at);
+        let slow = self.exit_block(at);
         let word = self.encode_float(value, slow);
         self.set(dst, word);
         self.facts.set(dst, Fact::of(kind::FLOAT));

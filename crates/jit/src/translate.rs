@@ -8,6 +8,7 @@
 
 use crate::analysis::{Flow, TRACKED_X, XSet, below};
 use crate::facts::{Fact, Facts, Kinds, kind};
+use crate::glue::Stub;
 use crate::layout;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{AbiParam, Block, BlockArg, InstBuilder, MemFlagsData as MemFlags, SigRef, Signature, Type, Value, types};
@@ -54,6 +55,8 @@ pub struct Source<'a> {
     pub stress: bool,
     /// Whether generic arithmetic is to do floats in place. They cost the others registers.
     pub floats: bool,
+    /// The addresses of the ways out.
+    pub exits: &'a [u64],
 }
 
 /// Where a piece begins.
@@ -432,24 +435,34 @@ impl<'a, 'b> Piece<'a, 'b> {
             self.b.def_var(variable, value);
         }
     }
+    /// What an assist may have changed.
+    pub(crate) fn reload_counters(&mut self) {
+        let registers = self.registers();
+        for (variable, offset) in [(self.top, layout::TOP), (self.reductions, layout::REDUCTIONS)] {
+            let value = self.load(registers, offset);
+            self.b.def_var(variable, value);
+        }
+    }
     fn leave(&mut self, exit: Exit) {
         let code = self.word(exit as u64);
         self.b.ins().return_(&[code]);
     }
+    /// Leaves by a way that writes the state back, with the first `passed` X registers.
+    fn leave_by(&mut self, stub: Stub, passed: usize) {
+        let passed: Vec<Value> = (0..passed.min(PASSED_X)).map(|number| self.use_x(number)).collect();
+        let code = self.word(self.source.exits[stub as usize]);
+        self.go(code, &passed);
+    }
     /// Has the interpreter go on at the instruction.
     fn exit_at(&mut self, at: u32) {
         let live = self.source.flow.live_at(at);
-        self.save_x(live);
+        self.save_x(live & !below(PASSED_X));
         self.save_f();
         let ip = self.word(self.address_of(at));
-        self.exit_to(ip);
-    }
-    /// The same at an address, with the X registers saved.
-    fn exit_to(&mut self, ip: Value) {
-        self.save_state();
         let registers = self.registers();
         self.store(ip, registers, layout::IP);
-        self.leave(Exit::Interpret);
+        let passed = (live & below(PASSED_X)).checked_ilog2().map_or(0, |highest| highest as usize + 1);
+        self.leave_by(Stub::Interpret, passed);
     }
     /// A block from which the interpreter goes on at the instruction.
     pub(crate) fn exit_block(&mut self, at: u32) -> Block {
@@ -457,6 +470,18 @@ impl<'a, 'b> Piece<'a, 'b> {
         let block = self.cold_block();
         self.b.switch_to_block(block);
         self.exit_at(at);
+        self.b.switch_to_block(here);
+        block
+    }
+
+    /// The same, from places where all is written back already.
+    pub(crate) fn exit_saved_block(&mut self, at: u32) -> Block {
+        let here = self.b.current_block().expect("translating");
+        let block = self.cold_block();
+        self.b.switch_to_block(block);
+        let (registers, ip) = (self.registers(), self.word(self.address_of(at)));
+        self.store(ip, registers, layout::IP);
+        self.leave(Exit::Interpret);
         self.b.switch_to_block(here);
         block
     }
@@ -552,14 +577,6 @@ impl<'a, 'b> Piece<'a, 'b> {
         if matches!(self.source.code[at as usize], Instr::Allocate { .. } | Instr::Deallocate { .. } | Instr::Trim { .. }) {
             self.facts.forget_y();
         }
-    }
-    /// A block that steps over the instruction.
-    pub(crate) fn step_block(&mut self, at: u32) -> Block {
-        self.later_cold(move |piece| piece.step(at))
-    }
-    /// The same, from places where everything is written back already.
-    pub(crate) fn saved_step_block(&mut self, at: u32) -> Block {
-        self.later_cold(move |piece| piece.step_saved(at, None))
     }
     /// The translation goes on behind an instruction that has a slow way, too.
     pub(crate) fn join(&mut self, next: u32) -> Next {
@@ -751,13 +768,9 @@ impl<'a, 'b> Piece<'a, 'b> {
         self.store(cell, stop, 0);
     }
 
-    /// Counts a call; a block for when the turn is over, in which `ip` says what was called.
-    fn count_call(&mut self, ip: Value, arity: u16) {
-        let live = self.word(u64::from(arity));
-        self.count_call_of(ip, live, below(usize::from(arity)));
-    }
-    /// The same with the number of live X registers in a word, of which `unsaved` are not in memory yet.
-    fn count_call_of(&mut self, ip: Value, live: Value, unsaved: XSet) {
+    /// Counts the call of the function whose cell is in the state; out of here when the turn is over, with the number of
+    /// live X registers in a word, of which `unsaved` are not in memory yet.
+    fn count_call(&mut self, live: Value, unsaved: XSet, passed: &[Value]) {
         let before = self.b.use_var(self.reductions);
         let reductions = self.b.ins().iadd_imm_s(before, -1);
         self.b.def_var(self.reductions, reductions);
@@ -768,39 +781,30 @@ impl<'a, 'b> Piece<'a, 'b> {
         let here = self.b.current_block().expect("translating");
         self.b.switch_to_block(over);
         self.save_x(unsaved);
-        self.save_state();
         let registers = self.registers();
-        self.store(ip, registers, layout::IP);
         self.store(live, registers, layout::ARITY);
-        self.leave(Exit::Enter);
+        let code = self.word(self.source.exits[Stub::TurnOver as usize]);
+        self.go(code, passed);
         self.b.switch_to_block(here);
     }
-    /// A tail call to the function whose first instruction is at `ip`, past the cell at `cell`.
-    pub(crate) fn enter(&mut self, ip: Value, cell: Value, arity: u16) {
-        self.count_call(ip, arity);
-        let offset = self.cell_code;
-        let code = self.load(cell, offset);
-        let none = self.cold_block();
-        self.require(code, none);
-        let here = self.b.current_block().expect("translating");
-        self.b.switch_to_block(none);
-        self.save_x(below(usize::from(arity)));
-        self.exit_to(ip);
-        self.b.switch_to_block(here);
+    /// Says which cell is about to be entered.
+    fn name_cell(&mut self, cell: Value) {
+        let registers = self.registers();
+        self.store(cell, registers, layout::CELL);
+    }
+    /// A tail call to the function behind a cell.
+    pub(crate) fn enter(&mut self, cell: Value, arity: u16) {
         self.save_x(below(usize::from(arity)) & !below(PASSED_X));
         let passed: Vec<Value> = (0..usize::from(arity).min(PASSED_X)).map(|number| self.use_x(number)).collect();
-        self.go(code, &passed);
+        let live = self.word(u64::from(arity));
+        self.enter_saved(cell, live, &passed);
     }
-    /// The same with `live` X registers that are all in memory; the first of them are `passed`.
-    pub(crate) fn enter_saved(&mut self, ip: Value, live: Value, passed: &[Value]) {
-        self.count_call_of(ip, live, 0);
-        let code = self.load(ip, self.cell_code - layout::INSTR_BYTES as i32);
-        let none = self.cold_block();
-        self.require(code, none);
-        let here = self.b.current_block().expect("translating");
-        self.b.switch_to_block(none);
-        self.exit_to(ip);
-        self.b.switch_to_block(here);
+    /// The same with `live` X registers, which are in memory but for those that are `passed`.
+    pub(crate) fn enter_saved(&mut self, cell: Value, live: Value, passed: &[Value]) {
+        self.name_cell(cell);
+        self.count_call(live, 0, passed);
+        let offset = self.cell_code;
+        let code = self.load(cell, offset);
         self.go(code, passed);
     }
     fn go(&mut self, code: Value, passed: &[Value]) {
@@ -816,37 +820,33 @@ impl<'a, 'b> Piece<'a, 'b> {
         let target = self.relative(at, target);
         if target == self.source.entry + 1 && self.start.at == target {
             // A loop.
-            let ip = self.word(self.address_of(target));
-            self.count_call(ip, arity);
+            let cell = self.word(self.address_of(target - 1));
+            self.name_cell(cell);
+            let live = self.word(u64::from(arity));
+            let passed: Vec<Value> = (0..usize::from(arity).min(PASSED_X)).map(|number| self.use_x(number)).collect();
+            self.count_call(live, below(usize::from(arity)) & !below(PASSED_X), &passed);
             let block = self.target(target);
             self.b.ins().jump(block, &[]);
             return Next::End;
         }
-        let (ip, cell) = (self.word(self.address_of(target)), self.word(self.address_of(target - 1)));
-        self.enter(ip, cell, arity);
+        let cell = self.word(self.address_of(target - 1));
+        self.enter(cell, arity);
         Next::End
     }
     fn call_export(&mut self, export: swarmrt_beam::instr::ExportPtr, arity: u16) -> Next {
         let export = self.word(export.0);
         let ip = self.load(export, layout::EXPORT_ENTRY);
         let cell = self.b.ins().iadd_imm_s(ip, -(layout::INSTR_BYTES as i64));
-        self.enter(ip, cell, arity);
+        self.enter(cell, arity);
         Next::End
     }
     pub(crate) fn give_back(&mut self) -> Next {
         let stop = self.b.use_var(self.stop);
         let cell = self.load(stop, 0);
         self.pop_frame(1);
+        self.name_cell(cell);
         let offset = self.cell_code;
         let code = self.load(cell, offset);
-        let none = self.cold_block();
-        self.require(code, none);
-        let here = self.b.current_block().expect("translating");
-        self.b.switch_to_block(none);
-        self.save_x(1);
-        let ip = self.b.ins().iadd_imm_s(cell, layout::INSTR_BYTES as i64);
-        self.exit_to(ip);
-        self.b.switch_to_block(here);
         let x0 = self.use_x(0);
         self.go(code, &[x0]);
         Next::End
@@ -977,11 +977,10 @@ impl<'a, 'b> Piece<'a, 'b> {
             }
 
             Instr::Allocate { frame, heap, .. } => {
-                let slow = self.step_block(at);
                 if self.source.stress {
-                    self.b.ins().jump(slow, &[]);
-                    return Next::End;
+                    return self.slow(at);
                 }
+                let slow = self.exit_block(at);
                 self.facts.forget_y();
                 self.require_room(frame as usize + heap as usize, slow);
                 let stop = self.b.use_var(self.stop);
@@ -994,7 +993,7 @@ impl<'a, 'b> Piece<'a, 'b> {
                         self.store(nil, stop, i32::from(y) * 8);
                     }
                 }
-                self.join(at + 1)
+                on
             }
             Instr::Deallocate { frame } => {
                 self.pop_frame(frame);
@@ -1005,20 +1004,19 @@ impl<'a, 'b> Piece<'a, 'b> {
                 on
             }
             Instr::TestHeap { words, .. } => {
-                let slow = self.step_block(at);
                 if self.source.stress {
-                    self.b.ins().jump(slow, &[]);
-                    return Next::End;
+                    return self.slow(at);
                 }
+                let slow = self.exit_block(at);
                 self.require_room(words as usize, slow);
-                self.join(at + 1)
+                on
             }
 
             Instr::Call { arity, target } => {
                 self.push_return(at);
                 let target = self.relative(at, target);
-                let (ip, cell) = (self.word(self.address_of(target)), self.word(self.address_of(target - 1)));
-                self.enter(ip, cell, arity);
+                let cell = self.word(self.address_of(target - 1));
+                self.enter(cell, arity);
                 Next::End
             }
             Instr::CallLast { arity, frame, target } => {
@@ -1448,7 +1446,7 @@ impl<'a, 'b> Piece<'a, 'b> {
     /// The match context in a register, and the slow way for all else.
     pub(crate) fn context(&mut self, at: u32, register: Dst) -> (Value, Block) {
         let context = self.src(at, register.as_src());
-        let slow = self.step_block(at);
+        let slow = self.exit_block(at);
         if !self.facts.of(register).is(kind::CONTEXT) {
             self.require_context(context, slow);
             self.facts.set(register, Fact::of(kind::CONTEXT));

@@ -29,6 +29,8 @@ pub struct NativeState {
     pub deferred: i64,
     /// Where to go on.
     pub ip: *const Instr,
+    /// The cell that is being entered.
+    pub cell: *const Instr,
     /// Live X registers there, for [`Exit::Enter`].
     pub arity: u64,
     pub outcome: Outcome,
@@ -47,6 +49,7 @@ impl NativeState {
             reductions: 0,
             deferred: 0,
             ip: std::ptr::null(),
+            cell: std::ptr::null(),
             arity: 0,
             outcome: Outcome::Yield,
             ticks: 0,
@@ -75,6 +78,8 @@ pub type EnterFn = unsafe extern "C" fn(*mut Registers, u64) -> Exit;
 /// The engine of machine code, as the interpreter sees it.
 pub struct Native {
     pub enter: EnterFn,
+    /// What hangs on cells without machine code: it goes back to the interpreter, for the place behind [`NativeState::cell`].
+    pub no_code: u64,
     /// Told now and then which function is running: the address past its entry cell with its arguments, or within it.
     pub sample: fn(&'static Vm, *const Instr, &[Term]),
     /// Told of every module before its code can be called.
@@ -134,7 +139,7 @@ pub struct Assists {
     pub apply_target: unsafe extern "C" fn(*mut Registers, u64, u64, u64) -> *const Instr,
 }
 
-/// The machine code in a cell; 0 when there is none.
+/// The machine code in a cell; where there is none, the way back to the interpreter ([`Native::no_code`]).
 ///
 /// # Safety
 /// `cell` points at an [`Instr::Cell`].
@@ -151,17 +156,17 @@ fn unreachable_cell() -> ! {
     unreachable!("a function or return point has a cell in front of it")
 }
 
-/// The machine code for the place at `ip`, when a cell stands in front of it.
+/// What hangs on the cell in front of `ip`, if one stands there.
 ///
 /// # Safety
 /// `ip` points at an instruction that is not the first of its block.
 #[inline(always)]
-pub unsafe fn code_before(ip: *const Instr) -> u64 {
+pub unsafe fn code_before(ip: *const Instr) -> Option<u64> {
     // SAFETY: the caller's.
-    unsafe { if matches!(*ip.sub(1), Instr::Cell { .. }) { cell_code(ip.sub(1)) } else { 0 } }
+    unsafe { if matches!(*ip.sub(1), Instr::Cell { .. }) { Some(cell_code(ip.sub(1))) } else { None } }
 }
 
-/// Hangs machine code on a cell, or takes it off with 0.
+/// Hangs machine code on a cell.
 ///
 /// # Safety
 /// `cell` points at an [`Instr::Cell`], and `code` is machine code for that place.

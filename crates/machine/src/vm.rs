@@ -100,6 +100,11 @@ pub struct Vm {
 
 impl Vm {
     /// Makes a machine; it lives until the program ends.
+    /// Takes the native engine, before there is any code.
+    pub fn set_native(&self, native: crate::native::Native) {
+        self.code.set_no_code(native.no_code);
+        assert!(self.native.set(native).is_ok(), "a machine has one native engine");
+    }
     pub fn new(config: Config) -> &'static Vm {
         let bifs: &'static BifTable = Box::leak(Box::new(BifTable::collect()));
         Box::leak(Box::new(Vm {

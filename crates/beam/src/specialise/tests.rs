@@ -30,6 +30,9 @@ unsafe impl GlobalAlloc for Counting {
 struct NoLinks;
 
 impl Linker for NoLinks {
+    fn no_code(&self) -> u64 {
+        0
+    }
     fn export(&mut self, _: Mfa) -> ExportPtr {
         ExportPtr(0)
     }

@@ -54,6 +54,9 @@ struct MachineLinker<'a> {
 }
 
 impl Linker for MachineLinker<'_> {
+    fn no_code(&self) -> u64 {
+        self.server.no_code()
+    }
     fn export(&mut self, mfa: Mfa) -> ExportPtr {
         ExportPtr(std::ptr::from_ref(self.server.export(mfa)) as u64)
     }

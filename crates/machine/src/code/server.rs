@@ -5,7 +5,7 @@ use crate::code::{Export, FunEntry, LoadError, Location, ModuleCode, Prepared};
 use parking_lot::RwLock;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use swarmrt_beam::file::BeamFile;
 use swarmrt_beam::instr::Instr;
 use swarmrt_term::etf::Resolver;
@@ -36,6 +36,8 @@ pub struct CodeServer {
     ranges: RwLock<BTreeMap<usize, Arc<ModuleCode>>>,
     /// Code of the machine's own: the start and end of processes.
     glue: &'static [Instr],
+    /// What hangs on cells without machine code; 0 without a native engine.
+    no_code: AtomicU64,
     /// Whether files are verified; off only for files that were verified before.
     pub verifying: AtomicBool,
 }
@@ -68,7 +70,20 @@ impl CodeServer {
             modules: RwLock::new(HashMap::new()),
             ranges: RwLock::new(BTreeMap::new()),
             glue: Vec::leak(glue),
+            no_code: AtomicU64::new(0),
             verifying: AtomicBool::new(true),
+        }
+    }
+    pub fn no_code(&self) -> u64 {
+        self.no_code.load(Ordering::Relaxed)
+    }
+    /// Says what hangs on cells without machine code, before there are any but the machine's own.
+    pub(crate) fn set_no_code(&self, address: u64) {
+        assert!(self.exports.read().is_empty() && self.modules.read().is_empty(), "the native engine comes before all code");
+        self.no_code.store(address, Ordering::Relaxed);
+        for instr in self.glue.iter().filter(|instr| matches!(instr, Instr::Cell { .. })) {
+            // SAFETY: a cell.
+            unsafe { crate::native::set_cell_code(instr, address) };
         }
     }
     pub fn process_end(&self) -> *const Instr {
@@ -92,7 +107,7 @@ impl CodeServer {
         if let Some(export) = self.exports.read().get(&mfa) {
             return export;
         }
-        self.exports.write().entry(mfa).or_insert_with(|| Export::new(mfa, self.bifs.number(mfa)))
+        self.exports.write().entry(mfa).or_insert_with(|| Export::new(mfa, self.bifs.number(mfa), self.no_code()))
     }
     pub fn existing_export(&self, mfa: Mfa) -> Option<&'static Export> {
         self.exports.read().get(&mfa).copied()
@@ -302,7 +317,7 @@ impl CodeServer {
     /// An export for a function that is not exported, such as `on_load`: not to be found by name.
     pub fn unnamed_export(&self, module: &ModuleCode, entry: u32) -> &'static Export {
         let function = module.function_at(entry).map_or(am::UNDEFINED, |function| function.name);
-        let export = Export::new(Mfa { module: module.name, function, arity: 0 }, None);
+        let export = Export::new(Mfa { module: module.name, function, arity: 0 }, None, self.no_code());
         export.set_entry(module.past_cell(entry));
         export
     }

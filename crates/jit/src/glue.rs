@@ -1,0 +1,112 @@
+//! Machine code at the border of the two engines: the way in, and the ways out that all pieces share.
+
+use crate::memory::CodeMemory;
+use crate::translate::{PASSED_X, piece_signature};
+use crate::{convention, layout};
+use cranelift_codegen::Context;
+use cranelift_codegen::control::ControlPlane;
+use cranelift_codegen::ir::{AbiParam, Function, InstBuilder, MemFlagsData as MemFlags, Signature, UserFuncName, Value, types};
+use cranelift_codegen::isa::{CallConv, OwnedTargetIsa};
+use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
+use swarmrt_machine::native::Exit;
+
+/// The ways out, each a piece that writes its arguments back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stub {
+    /// The place behind the cell in the state is next, and the interpreter's. It hangs on cells without code.
+    NoCode,
+    /// The place behind the cell in the state is next, with so many arguments; the reductions are used up.
+    TurnOver,
+    /// The instruction in the state is next, and the interpreter's.
+    Interpret,
+}
+
+const STUBS: [Stub; 3] = [Stub::NoCode, Stub::TurnOver, Stub::Interpret];
+
+/// Kept for as long as the engine.
+pub struct Glue {
+    _memory: CodeMemory,
+    /// Enters a piece: an [`EnterFn`](swarmrt_machine::native::EnterFn).
+    pub trampoline: u64,
+    /// Of each [`Stub`].
+    pub exits: [u64; STUBS.len()],
+}
+
+impl Glue {
+    /// # Errors
+    /// What the code generator or the operating system says.
+    pub fn compile(isa: &OwnedTargetIsa) -> Result<Glue, String> {
+        let codes: Vec<Vec<u8>> = std::iter::once(compile_trampoline(isa)).chain(STUBS.iter().map(|&stub| compile_stub(isa, stub))).collect::<Result<_, _>>()?;
+        let mut bytes = Vec::new();
+        let mut offsets = Vec::new();
+        for code in &codes {
+            bytes.resize(bytes.len().next_multiple_of(16), 0xcc);
+            offsets.push(bytes.len() as u64);
+            bytes.extend_from_slice(code);
+        }
+        let memory = CodeMemory::new(&bytes).map_err(|error| error.to_string())?;
+        let start = memory.address();
+        Ok(Glue { trampoline: start + offsets[0], exits: std::array::from_fn(|stub| start + offsets[stub + 1]), _memory: memory })
+    }
+}
+
+/// Compiles a function whose body `build` makes from its parameters.
+fn compile(isa: &OwnedTargetIsa, signature: Signature, build: impl FnOnce(&mut FunctionBuilder<'_>, &[Value])) -> Result<Vec<u8>, String> {
+    let mut context = Context::for_function(Function::with_name_signature(UserFuncName::default(), signature));
+    let mut function_context = FunctionBuilderContext::new();
+    let mut b = FunctionBuilder::new(&mut context.func, &mut function_context);
+    let block = b.create_block();
+    b.append_block_params_for_function_params(block);
+    b.switch_to_block(block);
+    let params = b.block_params(block).to_vec();
+    build(&mut b, &params);
+    b.seal_all_blocks();
+    b.finalize(isa.frontend_config());
+    convention::apply(&mut context.func);
+    let compiled = context.compile(isa.as_ref(), &mut ControlPlane::default()).map_err(|error| format!("{error:?}"))?;
+    Ok(compiled.code_buffer().to_vec())
+}
+
+/// Where the arguments of pieces lie while the interpreter runs.
+fn places() -> impl Iterator<Item = i32> {
+    [layout::STOP, layout::TOP, layout::REDUCTIONS].into_iter().chain((0..PASSED_X).map(layout::x))
+}
+
+/// `extern "C"` outside, the convention of pieces inside.
+fn compile_trampoline(isa: &OwnedTargetIsa) -> Result<Vec<u8>, String> {
+    let mut signature = Signature::new(CallConv::SystemV);
+    signature.params.extend([AbiParam::new(types::I64); 2]);
+    signature.returns.push(AbiParam::new(types::I64));
+    compile(isa, signature, |b, params| {
+        let (registers, code) = (params[0], params[1]);
+        let arguments: Vec<_> = places().map(|offset| b.ins().load(types::I64, MemFlags::trusted(), registers, offset)).collect();
+        // Rust keeps what it likes in the register that is pinned here.
+        let pinned = b.ins().get_pinned_reg(types::I64);
+        b.ins().set_pinned_reg(registers);
+        let piece = b.import_signature(piece_signature(PASSED_X));
+        let call = b.ins().call_indirect(piece, code, &arguments);
+        let exit = b.inst_results(call)[0];
+        b.ins().set_pinned_reg(pinned);
+        b.ins().return_(&[exit]);
+    })
+}
+
+fn compile_stub(isa: &OwnedTargetIsa, stub: Stub) -> Result<Vec<u8>, String> {
+    compile(isa, piece_signature(PASSED_X), |b, params| {
+        let registers = b.ins().get_pinned_reg(types::I64);
+        for (&value, offset) in params.iter().zip(places()) {
+            b.ins().store(MemFlags::trusted(), value, registers, offset);
+        }
+        let exit = match stub {
+            Stub::NoCode | Stub::Interpret => Exit::Interpret,
+            Stub::TurnOver => Exit::Enter,
+        };
+        if stub != Stub::Interpret {
+            let cell = b.ins().load(types::I64, MemFlags::trusted(), registers, layout::CELL);
+            let ip = b.ins().iadd_imm_s(cell, layout::INSTR_BYTES as i64);
+            b.ins().store(MemFlags::trusted(), ip, registers, layout::IP);
+        }
+        let exit = b.ins().iconst(types::I64, exit as i64);
+        b.ins().return_(&[exit]);
+    })
+}
