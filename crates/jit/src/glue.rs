@@ -8,7 +8,7 @@ use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::ir::{AbiParam, Function, InstBuilder, MemFlagsData as MemFlags, Signature, UserFuncName, Value, types};
 use cranelift_codegen::isa::{CallConv, OwnedTargetIsa};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
-use swarmrt_machine::native::Exit;
+use swarmrt_machine::native::{Assists, Exit};
 
 /// The ways out, each a piece that writes its arguments back.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -21,6 +21,24 @@ pub enum Stub {
     Interpret,
 }
 
+/// Questions about two terms, which are seldom asked: asking changes no machine register, so that those who do not ask
+/// pay nothing for those who do. The answer is in the state.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Question {
+    EqualExact,
+    Equal,
+    Less,
+}
+
+const QUESTIONS: [Question; 3] = [Question::EqualExact, Question::Equal, Question::Less];
+
+/// What questions are called with.
+pub fn question_signature() -> Signature {
+    let mut signature = Signature::new(CallConv::PreserveAll);
+    signature.params.extend([AbiParam::new(types::I64); 2]);
+    signature
+}
+
 const STUBS: [Stub; 3] = [Stub::NoCode, Stub::TurnOver, Stub::Interpret];
 
 /// Kept for as long as the engine.
@@ -30,13 +48,15 @@ pub struct Glue {
     pub trampoline: u64,
     /// Of each [`Stub`].
     pub exits: [u64; STUBS.len()],
+    /// Of each [`Question`].
+    pub questions: [u64; QUESTIONS.len()],
 }
 
 impl Glue {
     /// # Errors
     /// What the code generator or the operating system says.
-    pub fn compile(isa: &OwnedTargetIsa) -> Result<Glue, String> {
-        let codes: Vec<Vec<u8>> = std::iter::once(compile_trampoline(isa)).chain(STUBS.iter().map(|&stub| compile_stub(isa, stub))).collect::<Result<_, _>>()?;
+    pub fn compile(isa: &OwnedTargetIsa, assists: &Assists) -> Result<Glue, String> {
+        let codes: Vec<Vec<u8>> = std::iter::once(compile_trampoline(isa)).chain(STUBS.iter().map(|&stub| compile_stub(isa, stub))).chain(QUESTIONS.iter().map(|&question| compile_question(isa, assists, question))).collect::<Result<_, _>>()?;
         let mut bytes = Vec::new();
         let mut offsets = Vec::new();
         for code in &codes {
@@ -46,7 +66,12 @@ impl Glue {
         }
         let memory = CodeMemory::new(&bytes).map_err(|error| error.to_string())?;
         let start = memory.address();
-        Ok(Glue { trampoline: start + offsets[0], exits: std::array::from_fn(|stub| start + offsets[stub + 1]), _memory: memory })
+        Ok(Glue {
+            trampoline: start + offsets[0],
+            exits: std::array::from_fn(|stub| start + offsets[1 + stub]),
+            questions: std::array::from_fn(|question| start + offsets[1 + STUBS.len() + question]),
+            _memory: memory,
+        })
     }
 }
 
@@ -108,5 +133,25 @@ fn compile_stub(isa: &OwnedTargetIsa, stub: Stub) -> Result<Vec<u8>, String> {
         }
         let exit = b.ins().iconst(types::I64, exit as i64);
         b.ins().return_(&[exit]);
+    })
+}
+
+fn compile_question(isa: &OwnedTargetIsa, assists: &Assists, question: Question) -> Result<Vec<u8>, String> {
+    let function = match question {
+        Question::EqualExact => assists.equal_exact,
+        Question::Equal => assists.equal,
+        Question::Less => assists.less,
+    };
+    compile(isa, question_signature(), |b, params| {
+        let mut signature = Signature::new(CallConv::SystemV);
+        signature.params.extend([AbiParam::new(types::I64); 2]);
+        signature.returns.push(AbiParam::new(types::I64));
+        let signature = b.import_signature(signature);
+        let function = b.ins().iconst(types::I64, function as usize as i64);
+        let call = b.ins().call_indirect(signature, function, params);
+        let answer = b.inst_results(call)[0];
+        let registers = b.ins().get_pinned_reg(types::I64);
+        b.ins().store(MemFlags::trusted(), answer, registers, layout::ANSWER);
+        b.ins().return_(&[]);
     })
 }

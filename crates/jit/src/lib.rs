@@ -7,6 +7,7 @@
 
 mod analysis;
 mod assisted;
+mod compile;
 mod convention;
 mod facts;
 mod glue;
@@ -15,26 +16,19 @@ mod memory;
 mod numbers;
 mod translate;
 
-use cranelift_codegen::Context;
-use cranelift_codegen::control::ControlPlane;
-use cranelift_codegen::ir::{Function, UserFuncName};
-use cranelift_codegen::isa::OwnedTargetIsa;
 use cranelift_codegen::settings::{self, Configurable};
-use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
+use compile::{Compiler, Part, Target};
 use glue::{Glue, Stub};
-use memory::CodeMemory;
 use parking_lot::{Condvar, Mutex};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use swarmrt_beam::instr::Instr;
 use swarmrt_machine::Vm;
-use swarmrt_machine::bif::BifTable;
 use swarmrt_machine::code::ModuleCode;
-use swarmrt_machine::native::{Assists, EnterFn, Native, cell_code, set_cell_code};
+use swarmrt_machine::native::{Assists, EnterFn, Native, cell_code};
 use swarmrt_term::Term;
-use translate::{Source, Start};
 
 /// When functions are compiled.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -49,9 +43,6 @@ impl Mode {
     /// Some ten microseconds of running.
     pub const DEFAULT: Mode = Mode::Tiered { samples: 6 };
 }
-
-/// Functions with more instructions stay with the interpreter but for their first part.
-const PIECE_INSTRUCTIONS_MAX: usize = 20_000;
 
 /// What the engine has done so far.
 #[derive(Clone, Copy, Default, Debug)]
@@ -74,32 +65,31 @@ impl std::fmt::Display for Counts {
 struct Wanted {
     module: Arc<ModuleCode>,
     function: usize,
-    floats: bool,
+    part: Part,
+    /// The address of the cell where the samples are counted.
+    cell: usize,
 }
 
-/// What was seen of a function while it ran.
+/// What was seen of a piece while it ran.
 #[derive(Clone, Copy, Default)]
 struct Seen {
     times: u32,
-    /// Whether there were floats among its arguments, or in what they are made of.
+    /// Whether there were floats among the arguments of the function, or in what they are made of.
     floats: bool,
 }
 
 #[derive(Default)]
 struct Hot {
-    /// What was seen of a function, by the address of its entry cell.
+    /// What was seen, by the address of the cell that it runs behind.
     samples: HashMap<usize, Seen>,
-    queue: Vec<(u32, Wanted)>,
+    queue: Vec<Wanted>,
 }
 
 struct Jit {
-    isa: OwnedTargetIsa,
-    assists: &'static Assists,
-    bifs: &'static BifTable,
+    target: Target,
     mode: Mode,
     hot: Mutex<Hot>,
     arrived: Condvar,
-    glue: Glue,
     functions: AtomicU64,
     code_bytes: AtomicU64,
     compile_us: AtomicU64,
@@ -134,7 +124,7 @@ pub fn start(vm: &'static Vm, assists: &'static Assists, mode: Mode, perf_map: b
         .map_err(|error| because("this processor", &error))?
         .finish(settings::Flags::new(flags))
         .map_err(|error| because("code generator", &error))?;
-    let glue = Glue::compile(&isa).map_err(|error| because("code at the border", &error))?;
+    let glue = Glue::compile(&isa, assists).map_err(|error| because("code at the border", &error))?;
     // SAFETY: the trampoline was compiled with this signature.
     let enter: EnterFn = unsafe { std::mem::transmute::<*const u8, EnterFn>(glue.trampoline as *const u8) };
     let no_code = glue.exits[Stub::NoCode as usize];
@@ -146,13 +136,10 @@ pub fn start(vm: &'static Vm, assists: &'static Assists, mode: Mode, perf_map: b
         None
     };
     let jit = Jit {
-        isa,
-        assists,
-        bifs: vm.bifs,
+        target: Target { isa, assists, bifs: vm.bifs, glue },
         mode,
         hot: Mutex::default(),
         arrived: Condvar::new(),
-        glue,
         functions: AtomicU64::new(0),
         code_bytes: AtomicU64::new(0),
         compile_us: AtomicU64::new(0),
@@ -173,26 +160,35 @@ pub fn counts() -> Option<Counts> {
     })
 }
 
-/// Counts one sighting of the function that `ip` is in.
+/// Counts one sighting of what `ip` is in.
 fn sample(vm: &'static Vm, ip: *const Instr, arguments: &[Term]) {
     let Some(jit) = JIT.get() else { return };
     let Mode::Tiered { samples: enough } = jit.mode else { return };
     let Some(module) = vm.code.module_at(ip as usize) else { return };
-    let number = ((ip as usize - module.range().start) / size_of::<Instr>()) as u32;
-    let after = module.code.functions.partition_point(|function| function.start <= number);
+    let code = module.code.code();
+    let at = ((ip as usize - module.range().start) / size_of::<Instr>()) as u32;
+    let after = module.code.functions.partition_point(|function| function.start <= at);
     let Some(function) = after.checked_sub(1) else { return };
-    let cell = &raw const module.code.code()[module.code.functions[function].entry as usize];
-    // SAFETY: an entry is a cell.
-    if unsafe { cell_code(cell) } != jit.glue.exits[Stub::NoCode as usize] {
+    let entry = module.code.functions[function].entry;
+    let has_code = |cell: u32| {
+        // SAFETY: a cell.
+        unsafe { cell_code(&raw const code[cell as usize]) != jit.target.glue.exits[Stub::NoCode as usize] }
+    };
+    // The entry first; when that is compiled, where in the function it is.
+    let has_entry = has_code(entry);
+    let cell = if has_entry { (entry..at).rev().find(|&cell| matches!(code[cell as usize], Instr::Cell { .. })).unwrap_or(entry) } else { entry };
+    if has_entry && has_code(cell) {
         return;
     }
+    let key = &raw const code[cell as usize] as usize;
     let mut hot = jit.hot.lock();
-    let seen = hot.samples.entry(cell as usize).or_default();
+    let seen = hot.samples.entry(key).or_default();
     seen.times += 1;
     seen.floats |= arguments.iter().any(|&argument| has_float(argument));
-    if seen.times == enough {
-        let Seen { times, floats } = *seen;
-        hot.queue.push((times, Wanted { module, function, floats }));
+    // What is met behind code has been run often already.
+    if seen.times == if has_entry { 1 } else { enough } {
+        let part = if has_entry { Part::Behind(cell) } else { Part::Entry };
+        hot.queue.push(Wanted { module, function, part, cell: key });
         drop(hot);
         jit.arrived.notify_one();
     }
@@ -212,9 +208,34 @@ fn loaded(_vm: &'static Vm, module: &ModuleCode) {
     if let Mode::Eager { prefix } = jit.mode
         && module.name.name().starts_with(prefix)
     {
+        let mut compiler = Compiler::new();
         for function in 0..module.code.functions.len() {
-            jit.install(module, function, true);
+            jit.install(&mut compiler, module, function, Part::All, true);
         }
+    }
+}
+
+/// The compiling thread.
+fn compile_hot() {
+    let jit = JIT.get().expect("set before the thread starts");
+    let mut compiler = Compiler::new();
+    loop {
+        let (wanted, floats) = {
+            let mut hot = jit.hot.lock();
+            loop {
+                // The hottest first: counts go on while a function waits.
+                let hottest = (0..hot.queue.len()).max_by_key(|&at| hot.samples[&hot.queue[at].cell].times);
+                let Some(hottest) = hottest else {
+                    jit.arrived.wait(&mut hot);
+                    continue;
+                };
+                let wanted = hot.queue.swap_remove(hottest);
+                let entry = &raw const wanted.module.code.code()[wanted.module.code.functions[wanted.function].entry as usize];
+                let floats = hot.samples.get(&(entry as usize)).is_some_and(|seen| seen.floats);
+                break (wanted, floats);
+            }
+        };
+        jit.install(&mut compiler, &wanted.module, wanted.function, wanted.part, floats);
     }
 }
 
@@ -226,113 +247,27 @@ fn thread_time() -> Duration {
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
-/// The compiling thread.
-fn compile_hot() {
-    let jit = JIT.get().expect("set before the thread starts");
-    loop {
-        let wanted = {
-            let mut hot = jit.hot.lock();
-            loop {
-                // The hottest first: counts go on while a function waits.
-                let hottest = (0..hot.queue.len()).max_by_key(|&at| hot.queue[at].0);
-                match hottest {
-                    Some(at) => break hot.queue.swap_remove(at).1,
-                    None => jit.arrived.wait(&mut hot),
-                }
-            }
-        };
-        jit.install(&wanted.module, wanted.function, wanted.floats);
-    }
-}
-
 impl Jit {
-    /// Compiles a function and hangs the code on its cells. A function that cannot be compiled stays as it is.
-    fn install(&self, module: &ModuleCode, function: usize, floats: bool) {
+    /// Compiles a function or a part of it. What cannot be compiled stays as it is.
+    fn install(&self, compiler: &mut Compiler, module: &ModuleCode, number: usize, part: Part, floats: bool) {
         let started = thread_time();
-        if std::env::var_os("JLOG").is_some() { eprintln!("JLOG start {} {} {}", module.name, module.code.functions[function].name, module.code.functions.get(function+1).map_or(0, |n| n.start - module.code.functions[function].start)); }
-        match self.compile(module, function, floats) {
-            Ok(Some((memory, cells))) => {
-                for &(cell, offset) in &cells {
-                    let cell = &raw const module.code.code()[cell as usize];
-                    // SAFETY: a cell of the module, which keeps the code for as long as it lives.
-                    unsafe { set_cell_code(cell, memory.address() + offset) };
+        let function = module.code.functions[number];
+        match compiler.install(&self.target, module, number, part, floats) {
+            Ok(Some(compiled)) => {
+                self.functions.fetch_add(u64::from(!matches!(part, Part::Behind(_))), Ordering::Relaxed);
+                self.code_bytes.fetch_add(compiled.code_bytes as u64, Ordering::Relaxed);
+                if let Some(dump) = &self.dump {
+                    use std::io::Write;
+                    let mut dump = dump.lock();
+                    for (cell, address, bytes) in compiled.pieces {
+                        // A map that cannot be written is a map that lacks a line.
+                        let _ = writeln!(dump, "{address:x} {bytes:x} {}:{}/{}+{}", module.name, function.name, function.arity, cell - function.entry);
+                    }
                 }
-                module.native.lock().push(Box::new(memory));
-                self.functions.fetch_add(1, Ordering::Relaxed);
             }
             Ok(None) => {}
-            Err(error) => debug_assert!(false, "{}: {error}", module.code.functions[function].name),
+            Err(error) => debug_assert!(false, "{}: {error}", function.name),
         }
-        if std::env::var_os("JLOG").is_some() { eprintln!("JLOG {} {} {} us {} instrs", module.name, module.code.functions[function].name, (thread_time() - started).as_micros(), module.code.functions.get(function+1).map_or(0, |n| n.start - module.code.functions[function].start)); }
         self.compile_us.fetch_add((thread_time() - started).as_micros() as u64, Ordering::Relaxed);
-    }
-
-    /// The machine code of a function: for each of its cells, where its piece begins.
-    #[allow(clippy::type_complexity, reason = "used once")]
-    fn compile(&self, module: &ModuleCode, number: usize, floats: bool) -> Result<Option<(CodeMemory, Vec<(u32, u64)>)>, String> {
-        let code = module.code.code();
-        let functions = &module.code.functions;
-        let function = functions[number];
-        let end = functions.get(number + 1).map_or(code.len() as u32, |next| next.start);
-        if (end - function.start) as usize > PIECE_INSTRUCTIONS_MAX {
-            return Ok(None);
-        }
-        let flow = analysis::Flow::of(code, function.start, end, function.entry, function.arity as usize);
-        let source = Source { code, flow: &flow, entry: function.entry, assists: self.assists, bifs: self.bifs, stress: cfg!(feature = "stress"), floats, exits: &self.glue.exits };
-        let mut bytes: Vec<u8> = Vec::new();
-        let mut cells = Vec::new();
-        for at in function.start..end {
-            if !matches!(code[at as usize], Instr::Cell { .. }) || at + 1 >= end {
-                continue;
-            }
-            let live = if at == function.entry { function.arity as usize } else { 1 };
-            let piece = self.compile_piece(&source, Start { at: at + 1, live })?;
-            bytes.resize(bytes.len().next_multiple_of(16), 0xcc);
-            cells.push((at, bytes.len() as u64));
-            bytes.extend_from_slice(&piece);
-        }
-        let memory = CodeMemory::new(&bytes).map_err(|error| error.to_string())?;
-        self.code_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-        if let Some(dump) = &self.dump {
-            use std::io::Write;
-            let mut dump = dump.lock();
-            for (index, &(cell, offset)) in cells.iter().enumerate() {
-                let until = cells.get(index + 1).map_or(bytes.len() as u64, |next| next.1);
-                // A map that cannot be written is a map that lacks a line.
-                let _ = writeln!(
-                    dump,
-                    "{:x} {:x} {}:{}/{}+{}",
-                    memory.address() + offset,
-                    until - offset,
-                    module.name,
-                    function.name,
-                    function.arity,
-                    cell - function.entry
-                );
-            }
-        }
-        Ok(Some((memory, cells)))
-    }
-
-    fn compile_piece(&self, source: &Source<'_>, start: Start) -> Result<Vec<u8>, String> {
-        let mut context = Context::for_function(Function::with_name_signature(UserFuncName::default(), translate::piece_signature(start.live)));
-        let mut function_context = FunctionBuilderContext::new();
-        let builder = FunctionBuilder::new(&mut context.func, &mut function_context);
-        translate::translate(builder, source, start, self.isa.frontend_config());
-        if cfg!(debug_assertions) {
-            cranelift_codegen::verify_function(&context.func, self.isa.as_ref()).map_err(|errors| format!("{errors}"))?;
-        }
-        convention::apply(&mut context.func);
-        let (nb, ni) = (context.func.dfg.num_blocks(), context.func.dfg.num_insts());
-        let t0 = Instant::now();
-        if let Ok(p) = std::env::var("JDIS") { if p == "1" { context.set_disasm(true); } }
-        let compiled = context.compile(self.isa.as_ref(), &mut ControlPlane::default()).map_err(|error| format!("{:?}", error.inner))?;
-        if !compiled.buffer.relocs().is_empty() {
-            return Err(format!("relocations: {:?}", compiled.buffer.relocs()));
-        }
-        if std::env::var_os("JLOG").is_some() { eprintln!("JLOG   piece {} blocks {nb} insts {ni} bytes {} us {}", start.at - source.entry, compiled.code_buffer().len(), t0.elapsed().as_micros()); }
-        if let Some(t) = &compiled.vcode { eprintln!("{t}"); }
-        if std::env::var_os("JLOG").is_some() { eprintln!("JLOG   piece {} blocks {nb} insts {ni} bytes {} us {}", start.at - source.entry, compiled.code_buffer().len(), t0.elapsed().as_micros()); }
-        Ok(compiled.code_buffer().to_vec())
     }
 }

@@ -2,6 +2,7 @@
 //! its word is done by the machine's functions.
 
 use crate::facts::{Fact, SMALL_MAX, kind};
+use crate::glue::Question;
 use crate::translate::{F64, I64, Next, Piece};
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::{Block, BlockArg, InstBuilder, MemFlagsData as MemFlags, Value};
@@ -57,7 +58,7 @@ impl Piece<'_, '_> {
             }
         } else {
             let slow = self.later_cold(move |piece| {
-                let decided = piece.call_plain(piece.source.assists.less as usize, &[x, y]);
+                let decided = piece.ask(Question::Less, x, y);
                 let (yes, no) = (piece.target(yes), piece.target(no));
                 piece.branch(decided, yes, no);
             });
@@ -152,8 +153,7 @@ impl Piece<'_, '_> {
         let here = self.b.create_block();
         self.branch(same, equal_block, here);
         let slow = self.later_cold(move |piece| {
-            let function = if exact { piece.source.assists.equal_exact as usize } else { piece.source.assists.equal as usize };
-            let found = piece.call_plain(function, &[x, y]);
+            let found = piece.ask(if exact { Question::EqualExact } else { Question::Equal }, x, y);
             let (equal, differ) = (piece.target(equal), piece.target(differ));
             piece.branch(found, equal, differ);
         });

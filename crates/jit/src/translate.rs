@@ -8,7 +8,7 @@
 
 use crate::analysis::{Flow, TRACKED_X, XSet, below};
 use crate::facts::{Fact, Facts, Kinds, kind};
-use crate::glue::Stub;
+use crate::glue::{Glue, Question, Stub, question_signature};
 use crate::layout;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{AbiParam, Block, BlockArg, InstBuilder, MemFlagsData as MemFlags, SigRef, Signature, Type, Value, types};
@@ -55,8 +55,7 @@ pub struct Source<'a> {
     pub stress: bool,
     /// Whether generic arithmetic is to do floats in place. They cost the others registers.
     pub floats: bool,
-    /// The addresses of the ways out.
-    pub exits: &'a [u64],
+    pub glue: &'a Glue,
 }
 
 /// Where a piece begins.
@@ -86,7 +85,7 @@ struct Version {
 }
 
 /// Versions of one place; one of them knows nothing.
-const VERSIONS_MAX: usize = 4;
+const VERSIONS_MAX: usize = 3;
 /// Functions with more instructions get only that one.
 const MANY_INSTRUCTIONS: usize = 1500;
 
@@ -117,6 +116,7 @@ pub(crate) struct Piece<'a, 'b> {
     later: VecDeque<Later>,
     /// Of pieces, by how many X registers they take.
     piece_signatures: [Option<SigRef>; PASSED_X + 1],
+    question_signature: Option<SigRef>,
     /// Of the machine's functions, by how many words they take.
     pub(crate) signatures: HashMap<usize, SigRef>,
     /// F registers that the piece has written so far.
@@ -157,6 +157,7 @@ impl<'a, 'b> Piece<'a, 'b> {
             pending: Vec::new(),
             later: VecDeque::new(),
             piece_signatures: [None; PASSED_X + 1],
+            question_signature: None,
             signatures: HashMap::new(),
             written_f: 0,
             cell_code: layout::cell_code_offset(),
@@ -450,7 +451,7 @@ impl<'a, 'b> Piece<'a, 'b> {
     /// Leaves by a way that writes the state back, with the first `passed` X registers.
     fn leave_by(&mut self, stub: Stub, passed: usize) {
         let passed: Vec<Value> = (0..passed.min(PASSED_X)).map(|number| self.use_x(number)).collect();
-        let code = self.word(self.source.exits[stub as usize]);
+        let code = self.word(self.source.glue.exits[stub as usize]);
         self.go(code, &passed);
     }
     /// Has the interpreter go on at the instruction.
@@ -583,6 +584,18 @@ impl<'a, 'b> Piece<'a, 'b> {
         let block = self.target(next);
         self.b.ins().jump(block, &[]);
         Next::End
+    }
+
+    /// Asks about two terms, where it hardly ever has to.
+    pub(crate) fn ask(&mut self, question: Question, x: Value, y: Value) -> Value {
+        let signature = match self.question_signature {
+            Some(known) => known,
+            None => *self.question_signature.insert(self.b.import_signature(question_signature())),
+        };
+        let function = self.word(self.source.glue.questions[question as usize]);
+        self.b.ins().call_indirect(signature, function, &[x, y]);
+        let registers = self.registers();
+        self.load(registers, layout::ANSWER)
     }
 
     // ---- Kinds of words ----
@@ -783,7 +796,7 @@ impl<'a, 'b> Piece<'a, 'b> {
         self.save_x(unsaved);
         let registers = self.registers();
         self.store(live, registers, layout::ARITY);
-        let code = self.word(self.source.exits[Stub::TurnOver as usize]);
+        let code = self.word(self.source.glue.exits[Stub::TurnOver as usize]);
         self.go(code, passed);
         self.b.switch_to_block(here);
     }

@@ -33,6 +33,8 @@ pub struct NativeState {
     pub cell: *const Instr,
     /// Live X registers there, for [`Exit::Enter`].
     pub arity: u64,
+    /// What a question about two terms was answered.
+    pub answer: u64,
     pub outcome: Outcome,
     /// Calls of built-ins and departures since the last one that was reported as a sample.
     pub ticks: u32,
@@ -51,6 +53,7 @@ impl NativeState {
             ip: std::ptr::null(),
             cell: std::ptr::null(),
             arity: 0,
+            answer: 0,
             outcome: Outcome::Yield,
             ticks: 0,
             scratch: [0; SCRATCH_WORDS],
