@@ -29,6 +29,8 @@ pub static ASSISTS: Assists = Assists {
     peek,
     take_message,
     make_fun,
+    float,
+    make_words,
     arithmetic,
     equal_exact,
     equal,
@@ -269,6 +271,30 @@ unsafe extern "C" fn make_fun(registers: *mut Registers, ip: *const Instr, free:
         let fun = operations::make_fun(p, *entry, arity, free.iter().copied());
         allocated(p, state);
         fun.raw()
+    }
+}
+
+unsafe extern "C" fn float(registers: *mut Registers, bits: u64) -> u64 {
+    // SAFETY: see above.
+    unsafe {
+        let (p, state) = current(registers);
+        let float = p.heap.float(f64::from_bits(bits));
+        allocated(p, state);
+        float.raw()
+    }
+}
+
+unsafe extern "C" fn make_words(registers: *mut Registers) {
+    // SAFETY: see above.
+    unsafe {
+        let (p, state) = current(registers);
+        let mut left = std::mem::take(&mut state.floats);
+        while left != 0 {
+            let x = (&raw mut (*registers).x).cast::<u64>().add(left.trailing_zeros() as usize);
+            *x = p.heap.float(f64::from_bits(*x)).raw();
+            left &= left - 1;
+        }
+        allocated(p, state);
     }
 }
 

@@ -13,6 +13,9 @@ pub type XSet = u64;
 pub struct Effects {
     pub uses: XSet,
     pub defs: XSet,
+    /// The F registers that it reads and writes, of the first 32.
+    pub f_uses: u32,
+    pub f_defs: u32,
     /// The Y registers that it writes.
     pub y_defs: Vec<u16>,
     /// The next instruction to run, unless the flow ends here.
@@ -35,6 +38,12 @@ impl Effects {
         if let Some(x) = src.as_x() {
             self.uses |= x_bit(x as usize);
         }
+        self
+    }
+    fn floats(mut self, from: &[u16], to: Option<u16>) -> Effects {
+        let bit = |number: u16| 1u32.checked_shl(number.into()).unwrap_or(0);
+        self.f_uses = from.iter().fold(0, |uses, &number| uses | bit(number));
+        self.f_defs = to.map_or(0, bit);
         self
     }
     fn write(mut self, dst: Dst) -> Effects {
@@ -178,14 +187,11 @@ pub fn effects(code: &[Instr], at: u32) -> Effects {
         Instr::Bif1 { a, dst, .. } | Instr::Hd { a, dst } | Instr::Tl { a, dst } | Instr::TupleSize { a, dst } => guarded(flow().read(a).write(dst)),
         Instr::Bif3 { dst, args, .. } => guarded(flow().read_all(*args).write(dst)),
         Instr::SelfPid { dst } => flow().write(dst),
-        Instr::LoadFloat { src, .. } => flow().read(src),
-        Instr::StoreFloat { dst, .. } => flow().write(dst),
-        Instr::MoveFloat { .. }
-        | Instr::FloatAdd { .. }
-        | Instr::FloatSub { .. }
-        | Instr::FloatMul { .. }
-        | Instr::FloatDiv { .. }
-        | Instr::FloatNeg { .. } => flow(),
+        Instr::LoadFloat { src, to } => flow().read(src).floats(&[], Some(to)),
+        Instr::StoreFloat { from, dst } => flow().write(dst).floats(&[from], None),
+        Instr::MoveFloat { from, to } => flow().floats(&[from], Some(to)),
+        Instr::FloatAdd { a, b, to } | Instr::FloatSub { a, b, to } | Instr::FloatMul { a, b, to } | Instr::FloatDiv { a, b, to } => flow().floats(&[a, b], Some(to)),
+        Instr::FloatNeg { a, to } => flow().floats(&[a], Some(to)),
         Instr::Badmatch { src } | Instr::CaseEnd { src } | Instr::TryCaseEnd { src } | Instr::Badrecord { src } => end().read(src),
         Instr::IfEnd => end(),
         Instr::Catch { y, .. } | Instr::TryEnd { y } => flow().write(Dst::y(y)),
@@ -257,8 +263,9 @@ fn may_jump_before_writing(effects: &Effects) -> bool {
 pub struct Flow {
     pub start: u32,
     pub effects: Vec<Effects>,
-    /// The X registers alive before each.
+    /// The X registers alive before each, and the F registers.
     live: Vec<XSet>,
+    f_live: Vec<u32>,
     /// Whether something jumps there, and whether from behind.
     is_target: Vec<bool>,
     is_loop: Vec<bool>,
@@ -280,7 +287,7 @@ impl Flow {
                 is_loop[(target - start) as usize] |= target <= at;
             }
         }
-        let mut flow = Flow { start, live: vec![0; effects.len()], effects, is_target, is_loop };
+        let mut flow = Flow { start, live: vec![0; effects.len()], f_live: vec![0; effects.len()], effects, is_target, is_loop };
         // Raising `function_clause` shows the arguments.
         flow.effects[0].uses = below(arity);
         flow.solve();
@@ -300,8 +307,11 @@ impl Flow {
                     after = (after & !effects.defs) | jumped;
                 }
                 let live = after | effects.uses;
-                if live != self.live[at] {
+                let f_after = effects.next.iter().chain(&effects.jumps).fold(0, |live, &place| live | self.f_live_at(place));
+                let f_live = f_after & !effects.f_defs | effects.f_uses;
+                if live != self.live[at] || f_live != self.f_live[at] {
                     self.live[at] = live;
+                    self.f_live[at] = f_live;
                     changed = true;
                 }
             }
@@ -317,6 +327,10 @@ impl Flow {
     /// The X registers alive before the instruction.
     pub fn live_at(&self, at: u32) -> XSet {
         self.live.get(at.wrapping_sub(self.start) as usize).copied().unwrap_or(0)
+    }
+    /// The F registers alive before the instruction, of the first 32.
+    pub fn f_live_at(&self, at: u32) -> u32 {
+        self.f_live.get(at.wrapping_sub(self.start) as usize).copied().unwrap_or(0)
     }
     /// Those alive after it, wherever it leads.
     pub fn live_after(&self, at: u32) -> XSet {

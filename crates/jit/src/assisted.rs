@@ -4,7 +4,7 @@
 use crate::facts::{Fact, kind};
 use crate::layout;
 use crate::translate::{I64, Next, PASSED_X, Piece};
-use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::{AbiParam, Block, BlockArg, InstBuilder, Signature, Value};
 use cranelift_codegen::isa::CallConv;
 use swarmrt_beam::instr::{BinaryPlan, Dst, Instr, MapGet, MapPut, Src};
@@ -39,7 +39,7 @@ impl Piece<'_, '_> {
     }
     /// Has a part of an instruction done, with the scheduler's registers as the first argument. No assist collects or
     /// looks at X registers, so that values stay where they are.
-    fn assisted(&mut self, function: usize, args: &[Value]) -> Value {
+    pub(crate) fn assisted(&mut self, function: usize, args: &[Value]) -> Value {
         let registers = self.registers();
         self.save_state();
         let args: Vec<Value> = std::iter::once(registers).chain(args.iter().copied()).collect();
@@ -93,7 +93,28 @@ impl Piece<'_, '_> {
         self.require_term(result, failing);
         result
     }
-    pub(crate) fn call_bif(&mut self, at: u32, arity: u16) -> Next {
+    /// The square root, when it is called with a float.
+    fn square_root(&mut self, at: u32, bif: u16) -> bool {
+        let mfa = self.source.bifs.mfa(bif);
+        if mfa.module != atom!("math") || mfa.function != atom!("sqrt") {
+            return false;
+        }
+        let other = self.later(move |piece| {
+            piece.call_any_bif(at, 1);
+        });
+        let float = self.float(at, Src::x(0), other);
+        let zero = self.b.ins().f64const(0.0);
+        let fine = self.b.ins().fcmp(FloatCC::GreaterThanOrEqual, float, zero);
+        self.require(fine, other);
+        self.count_built_in();
+        let root = self.b.ins().sqrt(float);
+        self.set_float(Dst::x(0), root);
+        true
+    }
+    pub(crate) fn call_bif(&mut self, at: u32, bif: u16, arity: u16) -> Next {
+        if self.square_root(at, bif) { self.join(at + 2) } else { self.call_any_bif(at, arity) }
+    }
+    fn call_any_bif(&mut self, at: u32, arity: u16) -> Next {
         let result = self.bif_result(at, arity);
         self.def_x(0, result);
         self.join(at + 2)

@@ -28,6 +28,7 @@ pub mod kind {
     pub const OTHER: Kinds = 1 << 12;
     pub const ANY: Kinds = (1 << 13) - 1;
 
+    pub const FLOATS: Kinds = FLOAT | BOXED_FLOAT;
     pub const INTEGER: Kinds = SMALL | BIG;
     pub const NUMBER: Kinds = INTEGER | FLOAT | BOXED_FLOAT;
     /// All that a boxed pointer may lead to.
@@ -39,10 +40,21 @@ pub mod kind {
 pub const SMALL_MIN: i64 = -(1 << 61);
 pub const SMALL_MAX: i64 = (1 << 61) - 1;
 
-/// What is known of one word.
+/// Where the value of a register is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Place {
+    /// A word.
+    Word,
+    /// A float, in a machine register for floats.
+    Float,
+    Both,
+}
+
+/// What is known of one value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Fact {
     pub kinds: Kinds,
+    pub place: Place,
     /// Bounds of the number, if it is a small integer.
     pub min: i64,
     pub max: i64,
@@ -55,7 +67,7 @@ impl Fact {
     pub const ANY: Fact = Fact::of(kind::ANY);
 
     pub const fn of(kinds: Kinds) -> Fact {
-        Fact { kinds, min: SMALL_MIN, max: SMALL_MAX, arity: 0, exact: false }
+        Fact { kinds, place: Place::Word, min: SMALL_MIN, max: SMALL_MAX, arity: 0, exact: false }
     }
     /// A small integer within bounds; any integer where they are not those of small ones.
     pub fn integer(min: i128, max: i128) -> Fact {
@@ -94,13 +106,13 @@ impl Fact {
             return self;
         }
         let arity = self.arity.max(other.arity);
-        Fact { kinds, min, max, arity, exact: self.exact || other.exact }
+        Fact { kinds, place: self.place, min, max, arity, exact: self.exact || other.exact }
     }
     /// Whether the other follows from this one.
     pub fn implies(self, other: Fact) -> bool {
         let small = self.kinds & kind::SMALL == 0 || self.min >= other.min && self.max <= other.max;
         let tuple = self.kinds & kind::TUPLE == 0 || if other.exact { self.exact && self.arity == other.arity } else { self.arity >= other.arity };
-        self.kinds & !other.kinds == 0 && small && tuple
+        self.kinds & !other.kinds == 0 && small && tuple && self.place == other.place
     }
     /// Whether it is one of these for sure.
     pub fn is(self, kinds: Kinds) -> bool {
@@ -116,7 +128,7 @@ impl Fact {
         const BOUNDS: [i64; 4] = [u8::MAX as i64, u16::MAX as i64, u32::MAX as i64, SMALL_MAX];
         let min = if self.min >= 0 { 0 } else { SMALL_MIN };
         let max = if loops { SMALL_MAX } else { BOUNDS.into_iter().find(|&bound| self.max <= bound).unwrap_or(SMALL_MAX) };
-        Fact { min, max, ..self }
+        if self.place == Place::Word { Fact { min, max, ..self } } else { Fact { place: Place::Float, ..Fact::of(kind::FLOATS) } }
     }
 }
 
@@ -131,8 +143,26 @@ impl Facts {
     pub fn of_src(&self, src: Src) -> Fact {
         register(src).map_or(Fact::ANY, |register| self.of(register))
     }
-    /// The register is written.
+    /// The register is written, with a word.
     pub fn set(&mut self, register: Dst, fact: Fact) {
+        self.put(register, Fact { place: Place::Word, ..fact });
+    }
+    /// The register's value is there from now on.
+    pub fn place(&mut self, register: Dst, place: Place) {
+        let known = self.of(register);
+        self.put(register, Fact { place, ..known });
+    }
+    /// No register's value is in a machine register for floats alone, and none is to be taken from there.
+    pub fn forget_floats(&mut self) {
+        for fact in self.0.values_mut() {
+            fact.place = Place::Word;
+        }
+    }
+    /// The X registers whose values are not words.
+    pub fn without_words(&self) -> Vec<usize> {
+        self.0.iter().filter(|(_, fact)| fact.place == Place::Float).map(|(&raw, _)| Dst(raw).index()).collect()
+    }
+    fn put(&mut self, register: Dst, fact: Fact) {
         if fact == Fact::ANY {
             self.0.remove(&register.0);
         } else {
@@ -146,7 +176,7 @@ impl Facts {
     pub fn learn(&mut self, src: Src, fact: Fact) {
         if let Some(register) = register(src) {
             let known = self.of(register).and(fact);
-            self.set(register, known);
+            self.put(register, known);
         }
     }
     /// The frame is gone, or a new one has come.
@@ -177,7 +207,8 @@ impl Facts {
         Facts(kept.map(|(&raw, &fact)| (raw, fact.coarse(loops))).filter(|(_, fact)| *fact != Fact::ANY).collect())
     }
     pub fn implies(&self, other: &Facts) -> bool {
-        other.0.iter().all(|(&raw, &fact)| self.of(Dst(raw)).implies(fact))
+        let places = self.0.iter().all(|(&raw, fact)| fact.place == other.of(Dst(raw)).place);
+        places && other.0.iter().all(|(&raw, &fact)| self.of(Dst(raw)).implies(fact))
     }
     pub fn len(&self) -> usize {
         self.0.len()

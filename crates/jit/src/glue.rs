@@ -19,6 +19,10 @@ pub enum Stub {
     TurnOver,
     /// The instruction in the state is next, and the interpreter's.
     Interpret,
+    /// As `TurnOver`, with floats among the X registers.
+    TurnOverFloats,
+    /// As `Interpret`, with floats among the X registers.
+    InterpretFloats,
 }
 
 /// Questions about two terms, which are seldom asked: asking changes no machine register, so that those who do not ask
@@ -39,7 +43,7 @@ pub fn question_signature() -> Signature {
     signature
 }
 
-const STUBS: [Stub; 3] = [Stub::NoCode, Stub::TurnOver, Stub::Interpret];
+const STUBS: [Stub; 5] = [Stub::NoCode, Stub::TurnOver, Stub::Interpret, Stub::TurnOverFloats, Stub::InterpretFloats];
 
 /// Kept for as long as the engine.
 pub struct Glue {
@@ -56,7 +60,7 @@ impl Glue {
     /// # Errors
     /// What the code generator or the operating system says.
     pub fn compile(isa: &OwnedTargetIsa, assists: &Assists) -> Result<Glue, String> {
-        let codes: Vec<Vec<u8>> = std::iter::once(compile_trampoline(isa)).chain(STUBS.iter().map(|&stub| compile_stub(isa, stub))).chain(QUESTIONS.iter().map(|&question| compile_question(isa, assists, question))).collect::<Result<_, _>>()?;
+        let codes: Vec<Vec<u8>> = std::iter::once(compile_trampoline(isa)).chain(STUBS.iter().map(|&stub| compile_stub(isa, assists, stub))).chain(QUESTIONS.iter().map(|&question| compile_question(isa, assists, question))).collect::<Result<_, _>>()?;
         let mut bytes = Vec::new();
         let mut offsets = Vec::new();
         for code in &codes {
@@ -116,17 +120,24 @@ fn compile_trampoline(isa: &OwnedTargetIsa) -> Result<Vec<u8>, String> {
     })
 }
 
-fn compile_stub(isa: &OwnedTargetIsa, stub: Stub) -> Result<Vec<u8>, String> {
+fn compile_stub(isa: &OwnedTargetIsa, assists: &Assists, stub: Stub) -> Result<Vec<u8>, String> {
     compile(isa, piece_signature(PASSED_X), |b, params| {
         let registers = b.ins().get_pinned_reg(types::I64);
         for (&value, offset) in params.iter().zip(places()) {
             b.ins().store(MemFlags::trusted(), value, registers, offset);
         }
         let exit = match stub {
-            Stub::NoCode | Stub::Interpret => Exit::Interpret,
-            Stub::TurnOver => Exit::Enter,
+            Stub::NoCode | Stub::Interpret | Stub::InterpretFloats => Exit::Interpret,
+            Stub::TurnOver | Stub::TurnOverFloats => Exit::Enter,
         };
-        if stub != Stub::Interpret {
+        if matches!(stub, Stub::TurnOverFloats | Stub::InterpretFloats) {
+            let mut signature = Signature::new(CallConv::SystemV);
+            signature.params.push(AbiParam::new(types::I64));
+            let signature = b.import_signature(signature);
+            let function = b.ins().iconst(types::I64, assists.make_words as usize as i64);
+            b.ins().call_indirect(signature, function, &[registers]);
+        }
+        if matches!(stub, Stub::NoCode | Stub::TurnOver | Stub::TurnOverFloats) {
             let cell = b.ins().load(types::I64, MemFlags::trusted(), registers, layout::CELL);
             let ip = b.ins().iadd_imm_s(cell, layout::INSTR_BYTES as i64);
             b.ins().store(MemFlags::trusted(), ip, registers, layout::IP);

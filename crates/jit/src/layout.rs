@@ -36,5 +36,6 @@ pub const REDUCTIONS: i32 = (STATE + offset_of!(NativeState, reductions)) as i32
 pub const IP: i32 = (STATE + offset_of!(NativeState, ip)) as i32;
 pub const CELL: i32 = (STATE + offset_of!(NativeState, cell)) as i32;
 pub const ANSWER: i32 = (STATE + offset_of!(NativeState, answer)) as i32;
+pub const FLOATS: i32 = (STATE + offset_of!(NativeState, floats)) as i32;
 pub const ARITY: i32 = (STATE + offset_of!(NativeState, arity)) as i32;
 pub const SCRATCH: i32 = (STATE + offset_of!(NativeState, scratch)) as i32;

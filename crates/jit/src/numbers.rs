@@ -44,11 +44,24 @@ impl Piece<'_, '_> {
 
     /// `a < b`, or its opposite.
     pub(crate) fn compare(&mut self, at: u32, a: Src, b: Src, fail: i32, less: bool) -> Next {
-        let (x, y) = (self.src(at, a), self.src(at, b));
         let (known_a, known_b) = (self.fact(at, a), self.fact(at, b));
         let fail = self.relative(at, fail);
         // Where it leads when a is less, and when it is not.
         let (yes, no) = if less { (at + 1, fail) } else { (fail, at + 1) };
+        if known_a.is(kind::FLOATS) || known_b.is(kind::FLOATS) {
+            let slow = self.later_cold(move |piece| {
+                let (x, y) = (piece.src(at, a), piece.src(at, b));
+                let decided = piece.ask(Question::Less, x, y);
+                let (yes, no) = (piece.target(yes), piece.target(no));
+                piece.branch(decided, yes, no);
+            });
+            let (x, y) = (self.exact_float(at, a, slow), self.exact_float(at, b, slow));
+            let decided = self.b.ins().fcmp(FloatCC::LessThan, x, y);
+            let (yes, no) = (self.target(yes), self.target(no));
+            self.branch(decided, yes, no);
+            return Next::End;
+        }
+        let (x, y) = (self.src(at, a), self.src(at, b));
         if known_a.is(kind::SMALL) && known_b.is(kind::SMALL) {
             if known_a.max < known_b.min {
                 return self.go_to(yes, at);
@@ -65,7 +78,7 @@ impl Piece<'_, '_> {
             // Two floats, or a float and a constant.
             let floats = if self.expects_floats(known_a, known_b) {
                 self.later(move |piece| {
-                    let (x, y) = (piece.exact_float(at, a, x, slow), piece.exact_float(at, b, y, slow));
+                    let (x, y) = (piece.exact_float(at, a, slow), piece.exact_float(at, b, slow));
                     let decided = piece.b.ins().fcmp(FloatCC::LessThan, x, y);
                     let (yes, no) = (piece.target(yes), piece.target(no));
                     piece.branch(decided, yes, no);
@@ -99,7 +112,7 @@ impl Piece<'_, '_> {
         known || self.source.floats && (a.may_be(kind::FLOAT) || b.may_be(kind::FLOAT))
     }
     /// The float in a word, or a constant that is one or as good as one; else to `slow`.
-    fn exact_float(&mut self, at: u32, src: Src, word: Value, slow: Block) -> Value {
+    fn exact_float(&mut self, at: u32, src: Src, slow: Block) -> Value {
         let constant = self.constant(at, src).and_then(|raw| {
             // SAFETY: a constant of the module's pool.
             let term = unsafe { Term::from_raw(raw) };
@@ -107,16 +120,12 @@ impl Piece<'_, '_> {
         });
         match constant {
             Some(float) => self.b.ins().f64const(float),
-            None => {
-                self.require_float(at, src, word, slow);
-                self.decode_float(word)
-            }
+            None => self.float(at, src, slow),
         }
     }
 
     /// Equality, exact or not, or its opposite.
     pub(crate) fn equality(&mut self, at: u32, a: Src, b: Src, fail: i32, exact: bool, wanted: bool) -> Next {
-        let (x, y) = (self.src(at, a), self.src(at, b));
         let (known_a, known_b) = (self.fact(at, a), self.fact(at, b));
         let fail = self.relative(at, fail);
         let (equal, differ) = if wanted { (at + 1, fail) } else { (fail, at + 1) };
@@ -124,6 +133,20 @@ impl Piece<'_, '_> {
         if known_a.kinds & known_b.kinds == 0 && (exact || !numbers) {
             return self.go_to(differ, at);
         }
+        if known_a.is(kind::FLOATS) && known_b.is(kind::FLOATS) {
+            let slow = self.later_cold(move |piece| {
+                let (x, y) = (piece.src(at, a), piece.src(at, b));
+                let found = piece.ask(Question::EqualExact, x, y);
+                let (equal, differ) = (piece.target(equal), piece.target(differ));
+                piece.branch(found, equal, differ);
+            });
+            let (x, y) = (self.float(at, a, slow), self.float(at, b, slow));
+            let same = self.b.ins().fcmp(FloatCC::Equal, x, y);
+            let (equal, differ) = (self.target(equal), self.target(differ));
+            self.branch(same, equal, differ);
+            return Next::End;
+        }
+        let (x, y) = (self.src(at, a), self.src(at, b));
         // Whether only the same word is equal. Zero is two floats.
         let unique = |fact: Fact, constant: Option<u64>| {
             // SAFETY: a constant of the module's pool.
@@ -137,15 +160,10 @@ impl Piece<'_, '_> {
             self.facts.learn(a, known_b);
             self.facts.learn(b, known_a);
         }
-        let same = if !by_word && known_a.is(kind::FLOAT) && known_b.is(kind::FLOAT) {
-            let (x, y) = (self.decode_float(x), self.decode_float(y));
-            self.b.ins().fcmp(FloatCC::Equal, x, y)
-        } else {
-            self.b.ins().icmp(IntCC::Equal, x, y)
-        };
+        let same = self.b.ins().icmp(IntCC::Equal, x, y);
         let equal_block = self.target(equal);
         self.facts = before;
-        if by_word || known_a.is(kind::FLOAT) && known_b.is(kind::FLOAT) {
+        if by_word {
             let differ = self.target(differ);
             self.branch(same, equal_block, differ);
             return Next::End;
@@ -181,17 +199,31 @@ impl Piece<'_, '_> {
 
     /// Arithmetic of two operands, whichever the instruction names.
     pub(crate) fn arithmetic(&mut self, at: u32, a: Src, b: Src, dst: Dst) -> Next {
-        let (x, y) = (self.src(at, a), self.src(at, b));
         let (known_a, known_b) = (self.fact(at, a), self.fact(at, b));
+        let has_floats = matches!(self.source.code[at as usize], Instr::Add { .. } | Instr::Sub { .. } | Instr::Mul { .. });
+        if has_floats && (known_a.is(kind::FLOATS) || known_b.is(kind::FLOATS)) {
+            let slow = self.exit_block(at);
+            self.float_arithmetic(at, a, b, dst, slow);
+            return Next::At(at + 1);
+        }
+        let (x, y) = (self.src(at, a), self.src(at, b));
         let small = known_a.may_be(kind::SMALL) && known_b.may_be(kind::SMALL);
         let fits = known_a.is(kind::SMALL) && known_b.is(kind::SMALL) && self.never_overflows(at, known_a, known_b);
         // With all known to be small and the result, too, nothing else can happen.
         let slow = if fits { None } else { Some(self.exit_block(at)) };
-        let has_floats = matches!(self.source.code[at as usize], Instr::Add { .. } | Instr::Sub { .. } | Instr::Mul { .. });
         let other = match slow {
-            Some(slow) if has_floats && self.expects_floats(known_a, known_b) => {
-                Some(self.later(move |piece| piece.float_arithmetic(at, (a, x), (b, y), dst, slow)))
-            }
+            Some(slow) if has_floats && self.expects_floats(known_a, known_b) => Some(self.later(move |piece| {
+                if piece.fact(at, a).may_be(kind::SMALL) && piece.fact(at, b).may_be(kind::SMALL) {
+                    // Two small integers come here when their result is none: that is for big integers.
+                    let both = piece.b.ins().band(x, y);
+                    let low = piece.b.ins().band_imm_s(both, 0b01);
+                    let some_float = piece.b.ins().icmp_imm_s(IntCC::Equal, low, 0);
+                    piece.require(some_float, slow);
+                }
+                piece.float_arithmetic(at, a, b, dst, slow);
+                let next = piece.target(at + 1);
+                piece.b.ins().jump(next, &[]);
+            })),
             slow => slow,
         };
         if !small {
@@ -355,16 +387,27 @@ impl Piece<'_, '_> {
 
     // ---- Floats ----
 
-    /// Goes on here when the word holds a float, else to `other`.
-    fn require_float(&mut self, at: u32, src: Src, word: Value, other: Block) {
+    /// The float that an operand is, if it is one held in a word or a machine register; else to `slow`.
+    pub(crate) fn float(&mut self, at: u32, src: Src, slow: Block) -> Value {
+        if let Some(float) = self.float_in(src) {
+            return float;
+        }
+        // SAFETY: a constant of the module's pool.
+        if let Some(float) = self.constant(at, src).and_then(|raw| unsafe { Term::from_raw(raw) }.as_float()) {
+            return self.b.ins().f64const(float);
+        }
+        let word = self.src(at, src);
         if !self.fact(at, src).is(kind::FLOAT) {
             let is_float = self.tag_is(word, 0b11, 0b10);
-            self.require(is_float, other);
+            self.require(is_float, slow);
             self.facts.learn(src, Fact::of(kind::FLOAT));
         }
+        let float = self.decode_float(word);
+        self.is_also_float(src, float);
+        float
     }
-    /// The number in a word as a float: small, or a float held in the word; else to `slow`.
-    fn number_as_float(&mut self, at: u32, src: Src, word: Value, slow: Block) -> Value {
+    /// The number that an operand is as a float, if it is small or such a float; else to `slow`.
+    fn number_as_float(&mut self, at: u32, src: Src, slow: Block) -> Value {
         if let Some(constant) = self.constant(at, src) {
             // SAFETY: a constant of the module's pool.
             let term = unsafe { Term::from_raw(constant) };
@@ -374,9 +417,10 @@ impl Piece<'_, '_> {
             }
         }
         let known = self.fact(at, src);
-        if known.is(kind::FLOAT) {
-            return self.decode_float(word);
+        if !known.may_be(kind::SMALL) {
+            return self.float(at, src, slow);
         }
+        let word = self.src(at, src);
         if known.is(kind::SMALL) {
             let number = self.small_value(word);
             return self.b.ins().fcvt_from_sint(F64, number);
@@ -397,75 +441,59 @@ impl Piece<'_, '_> {
         self.b.switch_to_block(done);
         self.b.block_params(done)[0]
     }
-    /// An operation where one of the operands is no small integer, but perhaps a float; the rest goes to `slow`.
-    fn float_arithmetic(&mut self, at: u32, a: (Src, Value), b: (Src, Value), dst: Dst, slow: Block) {
-        let (known_a, known_b) = (self.fact(at, a.0), self.fact(at, b.0));
-        if known_a.may_be(kind::SMALL) && known_b.may_be(kind::SMALL) {
-            // Two small integers come here when their result is none: that is for big integers.
-            let both = self.b.ins().band(a.1, b.1);
-            let low = self.b.ins().band_imm_s(both, 0b01);
-            let some_float = self.b.ins().icmp_imm_s(IntCC::Equal, low, 0);
-            self.require(some_float, slow);
-        }
-        let (x, y) = (self.number_as_float(at, a.0, a.1, slow), self.number_as_float(at, b.0, b.1, slow));
+    /// An operation of floats, or of a float and a small integer; the rest goes to `slow`.
+    fn float_arithmetic(&mut self, at: u32, a: Src, b: Src, dst: Dst, slow: Block) {
+        let small = [a, b].map(|src| self.fact(at, src).may_be(kind::SMALL));
+        let (x, y) = match small {
+            // One that is no float yet is probably one, too: then it is in its register from now on.
+            [true, true] if self.fact(at, a).may_be(kind::FLOATS) && self.fact(at, b).may_be(kind::FLOATS) => {
+                let mixed = self.later(move |piece| {
+                    let (x, y) = (piece.number_as_float(at, a, slow), piece.number_as_float(at, b, slow));
+                    piece.float_operation_of(at, x, y, dst, slow);
+                    let next = piece.target(at + 1);
+                    piece.b.ins().jump(next, &[]);
+                });
+                (self.float(at, a, mixed), self.float(at, b, mixed))
+            }
+            _ => (self.number_as_float(at, a, slow), self.number_as_float(at, b, slow)),
+        };
+        self.float_operation_of(at, x, y, dst, slow);
+    }
+    fn float_operation_of(&mut self, at: u32, x: Value, y: Value, dst: Dst, slow: Block) {
         let value = match self.source.code[at as usize] {
             Instr::Add { .. } => self.b.ins().fadd(x, y),
             Instr::Sub { .. } => self.b.ins().fsub(x, y),
             _ => self.b.ins().fmul(x, y),
         };
-        self.store_finite(at, value, dst, slow);
+        self.require_finite(value, slow);
+        self.set_float(dst, value);
     }
-    /// The result of an operation; to `slow` when it is no number, or has to be boxed.
-    fn store_finite(&mut self, at: u32, value: Value, dst: Dst, slow: Block) {
-        let word = self.encode_float(value, slow);
-        self.set(dst, word);
-        self.facts.set(dst, Fact::of(kind::FLOAT));
-        let next = self.target(at + 1);
-        self.b.ins().jump(next, &[]);
+    /// Goes on here with what is a number.
+    fn require_finite(&mut self, value: Value, other: Block) {
+        // What is infinite, or no number, has no difference to itself.
+        let nothing = self.b.ins().fsub(value, value);
+        let finite = self.b.ins().fcmp(FloatCC::Equal, nothing, nothing);
+        self.require(finite, other);
     }
     /// `a / b`.
     pub(crate) fn divide(&mut self, at: u32, a: Src, b: Src, dst: Dst) -> Next {
-        let (x, y) = (self.src(at, a), self.src(at, b));
         let slow = self.exit_block(at);
-        let (x, y) = (self.number_as_float(at, a, x, slow), self.number_as_float(at, b, y, slow));
-        // By zero it is infinite, or none: no such float is held in a word.
+        let (x, y) = (self.number_as_float(at, a, slow), self.number_as_float(at, b, slow));
         let value = self.b.ins().fdiv(x, y);
-        self.store_finite(at, value, dst, slow);
-        Next::End
+        // By zero it is infinite, or none.
+        self.require_finite(value, slow);
+        self.set_float(dst, value);
+        Next::At(at + 1)
     }
     pub(crate) fn load_float(&mut self, at: u32, src: Src, to: u16) -> Next {
-        let word = self.src(at, src);
-        if self.constant(at, src).is_some() {
-            let slow = self.exit_block(at);
-            let value = self.number_as_float(at, src, word, slow);
-            self.def_f(to, value);
-            return Next::At(at + 1);
-        }
-        if !self.fact(at, src).is(kind::FLOAT) {
-            // A small integer; what is boxed, or no number, is left to the interpreter.
-            let step = self.exit_block(at);
-            let other = self.later_cold(move |piece| {
-                let small = piece.is_small(word);
-                piece.require(small, step);
-                let number = piece.small_value(word);
-                let converted = piece.b.ins().fcvt_from_sint(F64, number);
-                piece.def_f(to, converted);
-                let next = piece.target(at + 1);
-                piece.b.ins().jump(next, &[]);
-            });
-            self.require_float(at, src, word, other);
-        }
-        let value = self.decode_float(word);
+        let slow = self.float_exit_block(at);
+        let value = self.number_as_float(at, src, slow);
         self.def_f(to, value);
         Next::At(at + 1)
     }
-    pub(crate) fn store_float(&mut self, at: u32, from: u16, dst: Dst) -> Next {
+    pub(crate) fn store_float(&mut self, from: u16, dst: Dst) {
         let value = self.use_f(from);
-        let slow = self.exit_block(at);
-        let word = self.encode_float(value, slow);
-        self.set(dst, word);
-        self.facts.set(dst, Fact::of(kind::FLOAT));
-        Next::At(at + 1)
+        self.set_float(dst, value);
     }
     /// The float in a word known to hold one.
     fn decode_float(&mut self, word: Value) -> Value {
@@ -486,8 +514,8 @@ impl Piece<'_, '_> {
         let bits = self.b.ins().select(is_zero, sign, bits);
         self.b.ins().bitcast(F64, MemFlags::new(), bits)
     }
-    /// The word that holds a float; to `slow` when it has to be boxed, or is infinite or no number.
-    fn encode_float(&mut self, value: Value, slow: Block) -> Value {
+    /// The word of a float, held in it or boxed.
+    pub(crate) fn encode_float(&mut self, value: Value) -> Value {
         let bits = self.b.ins().bitcast(I64, MemFlags::new(), value);
         let (ordinary, zero, done) = (self.b.create_block(), self.cold_block(), self.b.create_block());
         self.b.append_block_param(done, I64);
@@ -502,11 +530,15 @@ impl Piece<'_, '_> {
         self.branch(fine, ordinary, zero);
         self.b.switch_to_block(zero);
         let is_zero = self.b.ins().icmp_imm_s(IntCC::Equal, magnitude, 0);
-        self.require(is_zero, slow);
+        let boxed = self.cold_block();
+        self.require(is_zero, boxed);
         let sign = self.b.ins().ushr_imm_s(bits, 61);
         let zero_word = self.word(Term::float_immediate(0.0).expect("zero is held in the word").raw());
         let word = self.b.ins().bor(zero_word, sign);
         self.b.ins().jump(done, &[BlockArg::Value(word)]);
+        self.b.switch_to_block(boxed);
+        let made = self.assisted(self.source.assists.float as usize, &[bits]);
+        self.b.ins().jump(done, &[BlockArg::Value(made)]);
         self.b.switch_to_block(ordinary);
         let rotated = self.b.ins().rotl_imm_s(bits, 3);
         let cleared = self.b.ins().band_imm_s(rotated, !0b11);
@@ -518,11 +550,8 @@ impl Piece<'_, '_> {
     /// The result of an operation of F registers.
     pub(crate) fn float_operation(&mut self, at: u32, value: Value, to: u16) -> Next {
         // The interpreter raises.
-        let other = self.exit_block(at);
-        let magnitude = self.b.ins().fabs(value);
-        let infinity = self.b.ins().f64const(f64::INFINITY);
-        let finite = self.b.ins().fcmp(FloatCC::LessThan, magnitude, infinity);
-        self.require(finite, other);
+        let other = self.float_exit_block(at);
+        self.require_finite(value, other);
         self.def_f(to, value);
         Next::At(at + 1)
     }

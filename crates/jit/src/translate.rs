@@ -7,7 +7,7 @@
 //! has one instruction executed and reads the state again; an *exit* writes it back and returns.
 
 use crate::analysis::{Flow, TRACKED_X, XSet, below};
-use crate::facts::{Fact, Facts, Kinds, kind};
+use crate::facts::{Fact, Facts, Kinds, Place, kind};
 use crate::glue::{Glue, Question, Stub, question_signature};
 use crate::layout;
 use cranelift_codegen::ir::condcodes::IntCC;
@@ -103,6 +103,8 @@ pub(crate) struct Piece<'a, 'b> {
     pub(crate) source: &'a Source<'a>,
     start: Start,
     x: Vec<Variable>,
+    /// The values of X registers that are floats, where the facts say so.
+    x_floats: Vec<Variable>,
     f: Vec<Variable>,
     stop: Variable,
     pub(crate) top: Variable,
@@ -111,6 +113,8 @@ pub(crate) struct Piece<'a, 'b> {
     pub(crate) facts: Facts,
     /// Whether the place is hardly ever reached.
     cold: bool,
+    /// A way out to an instruction since which only F registers have been written, none of them alive there.
+    float_exit: Option<Block>,
     versions: HashMap<u32, Vec<Version>>,
     pending: Vec<(u32, usize)>,
     later: VecDeque<Later>,
@@ -133,6 +137,7 @@ pub(crate) enum Next {
 impl<'a, 'b> Piece<'a, 'b> {
     fn new(mut b: FunctionBuilder<'b>, source: &'a Source<'a>, start: Start) -> Self {
         let x = (0..TRACKED_X).map(|_| b.declare_var(I64)).collect::<Vec<_>>();
+        let x_floats = (0..TRACKED_X).map(|_| b.declare_var(F64)).collect();
         let f = (0..TRACKED_F).map(|_| b.declare_var(F64)).collect();
         let (stop, top, reductions) = (b.declare_var(I64), b.declare_var(I64), b.declare_var(I64));
         let entry = b.create_block();
@@ -147,12 +152,14 @@ impl<'a, 'b> Piece<'a, 'b> {
             source,
             start,
             x,
+            x_floats,
             f,
             stop,
             top,
             reductions,
             facts: Facts::default(),
             cold: false,
+            float_exit: None,
             versions: HashMap::new(),
             pending: Vec::new(),
             later: VecDeque::new(),
@@ -183,6 +190,7 @@ impl<'a, 'b> Piece<'a, 'b> {
             }
             let Some(later) = self.later.pop_front() else { return };
             self.b.switch_to_block(later.block);
+            self.float_exit = None;
             (self.facts, self.written_f, self.cold) = (later.facts, later.written_f, later.cold);
             (later.translate)(self);
         }
@@ -195,7 +203,14 @@ impl<'a, 'b> Piece<'a, 'b> {
         (self.facts, self.written_f, self.cold) = (version.facts.clone(), version.written_f, version.cold);
         self.b.switch_to_block(version.block);
         let mut at = label;
+        self.float_exit = None;
         loop {
+            if !matches!(
+                self.source.code[at as usize],
+                Instr::LoadFloat { .. } | Instr::MoveFloat { .. } | Instr::FloatAdd { .. } | Instr::FloatSub { .. } | Instr::FloatMul { .. } | Instr::FloatDiv { .. } | Instr::FloatNeg { .. }
+            ) {
+                self.float_exit = None;
+            }
             match self.instruction(at) {
                 Next::End => return,
                 Next::At(next) => {
@@ -233,7 +248,25 @@ impl<'a, 'b> Piece<'a, 'b> {
         };
         versions[number].written_f |= self.written_f;
         self.pending.push((at, number));
-        versions[number].block
+        let block = versions[number].block;
+        // Some of what is in machine registers for floats is expected in words.
+        let live = flow.live_at(at);
+        let words: Vec<usize> = self.facts.without_words().into_iter().filter(|&x| live & (1 << x) != 0 && versions[number].facts.of(Dst::x(x as u16)).place == Place::Word).collect();
+        if words.is_empty() { block } else { self.edge(block, &words) }
+    }
+    /// A block on the way to another that makes words of these X registers.
+    fn edge(&mut self, to: Block, words: &[usize]) -> Block {
+        let here = self.b.current_block().expect("translating");
+        let edge = if self.cold { self.cold_block() } else { self.b.create_block() };
+        self.b.switch_to_block(edge);
+        let facts = self.facts.clone();
+        for &number in words {
+            self.use_x(number);
+        }
+        self.facts = facts;
+        self.b.ins().jump(to, &[]);
+        self.b.switch_to_block(here);
+        edge
     }
     /// The same, if something has led there already that knew no more.
     fn known_target(&mut self, at: u32) -> Option<Block> {
@@ -326,7 +359,52 @@ impl<'a, 'b> Piece<'a, 'b> {
         self.store(value, registers, layout::x(number));
     }
     pub(crate) fn use_x(&mut self, number: usize) -> Value {
-        if number < TRACKED_X { self.b.use_var(self.x[number]) } else { self.load_x(number) }
+        if number >= TRACKED_X {
+            return self.load_x(number);
+        }
+        let register = Dst::x(number as u16);
+        if self.facts.of(register).place == Place::Float {
+            let float = self.b.use_var(self.x_floats[number]);
+            let word = self.encode_float(float);
+            self.b.def_var(self.x[number], word);
+            self.facts.place(register, Place::Both);
+            return word;
+        }
+        self.b.use_var(self.x[number])
+    }
+    /// The word of an X register, or the bits of the float that it is.
+    fn use_x_raw(&mut self, number: usize) -> (Value, bool) {
+        if number < TRACKED_X && self.facts.of(Dst::x(number as u16)).place == Place::Float {
+            let float = self.b.use_var(self.x_floats[number]);
+            return (self.b.ins().bitcast(I64, MemFlags::new(), float), true);
+        }
+        (self.use_x(number), false)
+    }
+    /// The float that a register holds, where it is in a machine register for floats.
+    pub(crate) fn float_in(&mut self, src: Src) -> Option<Value> {
+        let register = crate::facts::register(src)?;
+        (self.facts.of(register).place != Place::Word).then(|| self.b.use_var(self.x_floats[register.index()]))
+    }
+    /// The word in a register has turned out to hold this float.
+    pub(crate) fn is_also_float(&mut self, src: Src, float: Value) {
+        if let Some(register) = crate::facts::register(src)
+            && !register.is_y()
+            && register.index() < TRACKED_X
+        {
+            self.b.def_var(self.x_floats[register.index()], float);
+            self.facts.place(register, Place::Both);
+        }
+    }
+    /// Writes a float to a register.
+    pub(crate) fn set_float(&mut self, dst: Dst, float: Value) {
+        if !dst.is_y() && dst.index() < TRACKED_X {
+            self.b.def_var(self.x_floats[dst.index()], float);
+            self.facts.set(dst, Fact::of(kind::FLOATS));
+            self.facts.place(dst, Place::Float);
+        } else {
+            let word = self.encode_float(float);
+            self.set_known(dst, word, Fact::of(kind::FLOATS));
+        }
     }
     pub(crate) fn def_x(&mut self, number: usize, value: Value) {
         self.facts.forget(Dst::x(number as u16));
@@ -376,8 +454,15 @@ impl<'a, 'b> Piece<'a, 'b> {
     /// Copies a register, with what is known of it.
     fn copy(&mut self, at: u32, src: Src, dst: Dst) {
         let fact = self.fact(at, src);
+        let float = self.float_in(src);
+        if let Some(float) = float.filter(|_| fact.place == Place::Float && !dst.is_y()) {
+            return self.set_float(dst, float);
+        }
         let value = self.src(at, src);
         self.set_known(dst, value, fact);
+        if let Some(float) = float {
+            self.is_also_float(dst.as_src(), float);
+        }
     }
     pub(crate) fn set(&mut self, dst: Dst, value: Value) {
         if dst.is_y() {
@@ -413,10 +498,10 @@ impl<'a, 'b> Piece<'a, 'b> {
             }
         }
     }
-    fn save_f(&mut self) {
+    fn save_f(&mut self, live: u32) {
         let registers = self.registers();
         for number in 0..TRACKED_F as u16 {
-            if self.written_f & (1 << number) != 0 {
+            if self.written_f & live & (1 << number) != 0 {
                 let value = self.use_f(number);
                 self.b.ins().store(MemFlags::trusted(), value, registers, layout::f(number.into()));
             }
@@ -448,22 +533,38 @@ impl<'a, 'b> Piece<'a, 'b> {
         let code = self.word(exit as u64);
         self.b.ins().return_(&[code]);
     }
-    /// Leaves by a way that writes the state back, with the first `passed` X registers.
-    fn leave_by(&mut self, stub: Stub, passed: usize) {
-        let passed: Vec<Value> = (0..passed.min(PASSED_X)).map(|number| self.use_x(number)).collect();
-        let code = self.word(self.source.glue.exits[stub as usize]);
+    /// Leaves by a way that writes the state back, of the X registers these. Floats are made words on the way.
+    fn leave_by(&mut self, plain: Stub, with_floats: Stub, live: XSet) {
+        let registers = self.registers();
+        let mut floats: XSet = 0;
+        let mut passed = Vec::new();
+        let passed_count = (live & below(PASSED_X)).checked_ilog2().map_or(0, |highest| highest as usize + 1);
+        for number in (0..TRACKED_X).filter(|&number| number < passed_count || live & (1 << number) != 0) {
+            // Of those that are passed only because a later one is, nobody wants the value.
+            let (value, is_float) = if live & (1 << number) == 0 { (self.word(0), false) } else { self.use_x_raw(number) };
+            floats |= u64::from(is_float) << number;
+            if number < PASSED_X {
+                passed.push(value);
+            } else {
+                self.store_x(number, value);
+            }
+        }
+        if floats != 0 {
+            let floats = self.word(floats);
+            self.store(floats, registers, layout::FLOATS);
+        }
+        let code = self.word(self.source.glue.exits[if floats == 0 { plain } else { with_floats } as usize]);
         self.go(code, &passed);
     }
     /// Has the interpreter go on at the instruction.
     fn exit_at(&mut self, at: u32) {
-        let live = self.source.flow.live_at(at);
-        self.save_x(live & !below(PASSED_X));
-        self.save_f();
+        self.save_f(self.source.flow.f_live_at(at));
         let ip = self.word(self.address_of(at));
         let registers = self.registers();
         self.store(ip, registers, layout::IP);
-        let passed = (live & below(PASSED_X)).checked_ilog2().map_or(0, |highest| highest as usize + 1);
-        self.leave_by(Stub::Interpret, passed);
+        let facts = self.facts.clone();
+        self.leave_by(Stub::Interpret, Stub::InterpretFloats, self.source.flow.live_at(at));
+        self.facts = facts;
     }
     /// A block from which the interpreter goes on at the instruction.
     pub(crate) fn exit_block(&mut self, at: u32) -> Block {
@@ -475,6 +576,17 @@ impl<'a, 'b> Piece<'a, 'b> {
         block
     }
 
+    /// The same for an instruction that writes an F register only. Many of them in a row are all done again.
+    pub(crate) fn float_exit_block(&mut self, at: u32) -> Block {
+        if let Some(known) = self.float_exit {
+            return known;
+        }
+        let block = self.exit_block(at);
+        if self.source.flow.f_live_at(at) == 0 {
+            self.float_exit = Some(block);
+        }
+        block
+    }
     /// The same, from places where all is written back already.
     pub(crate) fn exit_saved_block(&mut self, at: u32) -> Block {
         let here = self.b.current_block().expect("translating");
@@ -489,9 +601,9 @@ impl<'a, 'b> Piece<'a, 'b> {
 
     /// Writes back all that is alive. No value lives on across a call: so none needs a machine register that a piece
     /// would have to save first.
-    pub(crate) fn save(&mut self, live: XSet) {
+    fn save(&mut self, live: XSet) {
         self.save_x(live);
-        self.save_f();
+        self.save_f(u32::MAX);
         self.save_state();
     }
     /// Reads all that is alive again.
@@ -529,6 +641,7 @@ impl<'a, 'b> Piece<'a, 'b> {
             places.clear();
         }
         self.forget_written(at);
+        self.facts.forget_floats();
         if let Instr::LoadFloat { to, .. } = self.source.code[at as usize] {
             self.written_f |= 1 << to;
         }
@@ -781,9 +894,8 @@ impl<'a, 'b> Piece<'a, 'b> {
         self.store(cell, stop, 0);
     }
 
-    /// Counts the call of the function whose cell is in the state; out of here when the turn is over, with the number of
-    /// live X registers in a word, of which `unsaved` are not in memory yet.
-    fn count_call(&mut self, live: Value, unsaved: XSet, passed: &[Value]) {
+    /// Counts the call of the function whose cell is in the state; when the turn is over, `leave` is how to leave.
+    fn count_call(&mut self, live: Value, leave: impl FnOnce(&mut Self)) {
         let before = self.b.use_var(self.reductions);
         let reductions = self.b.ins().iadd_imm_s(before, -1);
         self.b.def_var(self.reductions, reductions);
@@ -793,12 +905,16 @@ impl<'a, 'b> Piece<'a, 'b> {
         self.require(left, over);
         let here = self.b.current_block().expect("translating");
         self.b.switch_to_block(over);
-        self.save_x(unsaved);
         let registers = self.registers();
         self.store(live, registers, layout::ARITY);
-        let code = self.word(self.source.glue.exits[Stub::TurnOver as usize]);
-        self.go(code, passed);
+        leave(self);
         self.b.switch_to_block(here);
+    }
+    /// Counts a call of a built-in that is done in place.
+    pub(crate) fn count_built_in(&mut self) {
+        let before = self.b.use_var(self.reductions);
+        let reductions = self.b.ins().iadd_imm_s(before, -1);
+        self.b.def_var(self.reductions, reductions);
     }
     /// Says which cell is about to be entered.
     fn name_cell(&mut self, cell: Value) {
@@ -815,7 +931,10 @@ impl<'a, 'b> Piece<'a, 'b> {
     /// The same with `live` X registers, which are in memory but for those that are `passed`.
     pub(crate) fn enter_saved(&mut self, cell: Value, live: Value, passed: &[Value]) {
         self.name_cell(cell);
-        self.count_call(live, 0, passed);
+        self.count_call(live, |piece| {
+            let code = piece.word(piece.source.glue.exits[Stub::TurnOver as usize]);
+            piece.go(code, passed);
+        });
         let offset = self.cell_code;
         let code = self.load(cell, offset);
         self.go(code, passed);
@@ -836,8 +955,7 @@ impl<'a, 'b> Piece<'a, 'b> {
             let cell = self.word(self.address_of(target - 1));
             self.name_cell(cell);
             let live = self.word(u64::from(arity));
-            let passed: Vec<Value> = (0..usize::from(arity).min(PASSED_X)).map(|number| self.use_x(number)).collect();
-            self.count_call(live, below(usize::from(arity)) & !below(PASSED_X), &passed);
+            self.count_call(live, |piece| piece.leave_by(Stub::TurnOver, Stub::TurnOverFloats, below(usize::from(arity))));
             let block = self.target(target);
             self.b.ins().jump(block, &[]);
             return Next::End;
@@ -1256,7 +1374,10 @@ impl<'a, 'b> Piece<'a, 'b> {
             }
 
             Instr::LoadFloat { src, to } if usize::from(to) < TRACKED_F => self.load_float(at, src, to),
-            Instr::StoreFloat { from, dst } if usize::from(from) < TRACKED_F => self.store_float(at, from, dst),
+            Instr::StoreFloat { from, dst } if usize::from(from) < TRACKED_F => {
+                self.store_float(from, dst);
+                on
+            }
             Instr::MoveFloat { from, to } if usize::from(from.max(to)) < TRACKED_F => {
                 let value = self.use_f(from);
                 self.def_f(to, value);
@@ -1381,7 +1502,7 @@ impl<'a, 'b> Piece<'a, 'b> {
                 self.join(at + 1)
             }
 
-            Instr::CallBif { arity, .. } => self.call_bif(at, arity),
+            Instr::CallBif { arity, bif } => self.call_bif(at, bif, arity),
             Instr::CallBifLast { arity, frame, .. } => self.call_bif_last(at, arity, frame),
             Instr::CallBifOnly { arity, .. } | Instr::BifBody { arity, .. } => self.call_bif_last(at, arity, 0),
             Instr::Bif0 { bif, dst } => self.bif_value(at, bif, &[], dst),

@@ -33,6 +33,8 @@ pub struct NativeState {
     pub cell: *const Instr,
     /// Live X registers there, for [`Exit::Enter`].
     pub arity: u64,
+    /// The X registers, of the first 64, that hold the bits of floats instead of words.
+    pub floats: u64,
     /// What a question about two terms was answered.
     pub answer: u64,
     pub outcome: Outcome,
@@ -53,6 +55,7 @@ impl NativeState {
             ip: std::ptr::null(),
             cell: std::ptr::null(),
             arity: 0,
+            floats: 0,
             answer: 0,
             outcome: Outcome::Yield,
             ticks: 0,
@@ -132,6 +135,10 @@ pub struct Assists {
     pub take_message: unsafe extern "C" fn(*mut Registers) -> u64,
     /// The fun that `MakeFun` makes, from its free variables.
     pub make_fun: unsafe extern "C" fn(*mut Registers, *const Instr, *const u64) -> u64,
+    /// The word of a float, given its bits.
+    pub float: unsafe extern "C" fn(*mut Registers, u64) -> u64,
+    /// Makes words of the X registers in [`NativeState::floats`].
+    pub make_words: unsafe extern "C" fn(*mut Registers),
     /// Integer arithmetic that did not do with small integers: the instruction's address, the operands.
     pub arithmetic: unsafe extern "C" fn(*mut Registers, *const Instr, u64, u64) -> u64,
     /// Whether two terms are equal, `=:=` and `==`, and whether one is less than the other.
