@@ -20,6 +20,8 @@ pub static ASSISTS: Assists = Assists {
     map_get_all,
     map_put,
     create_binary,
+    append_word,
+    word_binary,
     start_match,
     take_part,
     tail,
@@ -168,6 +170,26 @@ unsafe extern "C" fn create_binary(registers: *mut Registers, ip: *const Instr, 
         state.reductions = i64::from(p.reductions) - state.deferred;
         allocated(p, state);
         made.map_or(NO_TERM, Term::raw)
+    }
+}
+
+unsafe extern "C" fn append_word(registers: *mut Registers, source: u64, word: u64, bits: u64) -> u64 {
+    // SAFETY: see above.
+    unsafe {
+        let (p, state) = current(registers);
+        let longer = binary::append_word(p, term(source), word, bits as usize);
+        allocated(p, state);
+        longer.map_or(NO_TERM, Term::raw)
+    }
+}
+
+unsafe extern "C" fn word_binary(registers: *mut Registers, word: u64, bits: u64) -> u64 {
+    // SAFETY: see above.
+    unsafe {
+        let (p, state) = current(registers);
+        let made = binary::word_binary(p, word, bits as usize);
+        allocated(p, state);
+        made.raw()
     }
 }
 

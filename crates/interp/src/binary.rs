@@ -1,5 +1,6 @@
 //! Matching and building of bitstrings.
 
+use smallvec::SmallVec;
 use swarmrt_beam::instr::{BinaryPlan, MatchPlan, MatchStep, Segment, SegmentKind, Src, Utf};
 use swarmrt_machine::bitsyntax::{self, BitWriter};
 use swarmrt_machine::{Process, Raise};
@@ -135,7 +136,7 @@ fn segment_bits(segment: &Segment, value: Term, size: Option<Term>) -> Result<us
 pub fn create(p: &mut Process, plan: &BinaryPlan, resolve: impl Fn(Src) -> Term) -> Result<Term, BuildError> {
     /// Bytes copied for a reduction.
     const BYTES_PER_REDUCTION: usize = 1024;
-    let mut sized: Vec<Sized<'_>> = Vec::with_capacity(plan.segments.len());
+    let mut sized: SmallVec<[Sized<'_>; 8]> = SmallVec::new();
     let mut total = 0usize;
     for segment in &plan.segments {
         let value = resolve(segment.value);
@@ -228,33 +229,81 @@ fn append(p: &mut Process, first: &Sized<'_>, rest: &[Sized<'_>], total: usize) 
         write_all(rest, BitWriter { base, bit_position: 0 })?;
         return Ok(term);
     }
-    let (original, offset) = Bits::original_of(source);
-    if let Some(raw) = Bits::shared_of(source) {
-        // SAFETY: the shared buffer is alive as long as the term.
-        let shared = unsafe { SharedBytes::clone_raw(raw) };
-        // SAFETY: the original is a shared binary; its data lies in the buffer.
-        let within = unsafe { *original.boxed_ptr().add(shared_bin::DATA_PTR) } as usize - shared.data() as usize;
-        let start = within * 8 + offset;
-        if within == 0 && shared.try_extend(start + source_bits, start + total) {
-            let base = shared.data();
-            write_all(rest, BitWriter { base, bit_position: start + source_bits })?;
-            return Ok(if start == 0 {
-                p.heap.shared_bin(shared, 0, total)
-            } else {
-                let whole = p.heap.shared_bin(shared, 0, start + total);
-                p.heap.sub_binary(whole, start, total)
-            });
-        }
+    let place = match extend(p, source, source_bits, total) {
+        Some(place) => place,
+        None => grown(p, source, source_bits, total).ok_or_else(limit)?,
+    };
+    write_all(rest, place.writer())?;
+    Ok(place.term(p))
+}
+
+/// Room behind a bitstring, and what the longer one will be: a part of a whole that takes up all of its buffer.
+struct Behind {
+    base: *mut u8,
+    source_bits: usize,
+    whole: Term,
+    offset: usize,
+    total: usize,
+}
+
+impl Behind {
+    fn writer(&self) -> BitWriter {
+        BitWriter { base: self.base, bit_position: self.offset + self.source_bits }
     }
-    let bytes = total.div_ceil(8);
-    let capacity = (bytes * 2).max(256);
-    let shared = SharedBytes::try_with_capacity(capacity, 0).ok_or_else(limit)?;
+    fn term(&self, p: &mut Process) -> Term {
+        p.heap.sub_binary(self.whole, self.offset, self.total)
+    }
+}
+
+/// Room behind the first `source_bits` of a bitstring for `total` in all, where nobody has put anything yet.
+fn extend(p: &mut Process, source: Term, source_bits: usize, total: usize) -> Option<Behind> {
+    let (original, offset) = Bits::original_of(source);
+    let raw = Bits::shared_of(source)?;
+    // SAFETY: the shared buffer is alive as long as the term, and the borrowed reference is forgotten.
+    let shared = unsafe { std::mem::ManuallyDrop::new(SharedBytes::from_raw(raw)) };
+    // SAFETY: the original is a shared binary; its data lies in the buffer.
+    let (data, bits) = unsafe { (*original.boxed_ptr().add(shared_bin::DATA_PTR) as usize, *original.boxed_ptr().add(shared_bin::BIT_SIZE) as usize) };
+    let end = offset + total;
+    if data != shared.data() as usize || !shared.try_extend(offset + source_bits, end) {
+        return None;
+    }
+    // A part of what takes up the buffer needs nothing more.
+    let whole = if bits >= end { original } else { p.heap.shared_bin((*shared).clone(), 0, shared.capacity() * 8) };
+    Some(Behind { base: shared.data(), source_bits, whole, offset, total })
+}
+
+/// A copy of the first `source_bits` of a bitstring, with room for `total` and as much again.
+fn grown(p: &mut Process, source: Term, source_bits: usize, total: usize) -> Option<Behind> {
+    let capacity = (total.div_ceil(8) * 2).max(256);
+    let shared = SharedBytes::try_with_capacity(capacity, 0)?;
     let claimed = shared.try_extend(0, total);
     debug_assert!(claimed, "a new buffer is all ours");
-    let mut writer = BitWriter { base: shared.data(), bit_position: 0 };
-    writer.bitstring(Bits::of(source).slice(0, source_bits));
-    write_all(rest, writer)?;
-    Ok(p.heap.shared_bin(shared, 0, total))
+    let base = shared.data();
+    BitWriter { base, bit_position: 0 }.bitstring(Bits::of(source).slice(0, source_bits));
+    let whole = p.heap.shared_bin(shared, 0, capacity * 8);
+    Some(Behind { base, source_bits, whole, offset: 0, total })
+}
+
+/// A bitstring with the lowest `bits` bits of a word behind it; `None` when it is none, or is not whole bytes.
+pub fn append_word(p: &mut Process, source: Term, word: u64, bits: usize) -> Option<Term> {
+    let source_bits = source.as_bits().filter(|bits| bits.is_binary())?.bit_size;
+    let total = source_bits + bits;
+    if total.div_ceil(8) <= HEAP_BIN_BYTES_MAX && source_bits == 0 && Bits::shared_of(source).is_none() {
+        return Some(word_binary(p, word, bits));
+    }
+    let place = match extend(p, source, source_bits, total) {
+        Some(place) => place,
+        None => grown(p, source, source_bits, total)?,
+    };
+    place.writer().word(word, bits);
+    Some(place.term(p))
+}
+
+/// A new bitstring of the lowest `bits` bits of a word.
+pub fn word_binary(p: &mut Process, word: u64, bits: usize) -> Term {
+    let (term, base) = p.heap.heap_bin(bits);
+    BitWriter { base, bit_position: 0 }.word(word, bits);
+    term
 }
 
 /// An empty binary with room to grow to `bytes`.

@@ -7,13 +7,12 @@ use crate::translate::{I64, Next, PASSED_X, Piece};
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::{AbiParam, Block, BlockArg, InstBuilder, Signature, Value};
 use cranelift_codegen::isa::CallConv;
-use swarmrt_beam::instr::{BinaryPlan, Dst, Instr, MapGet, MapPut, Src};
+use swarmrt_beam::instr::{Dst, Instr, MapGet, MapPut, Src};
 use swarmrt_machine::native::{NO_TERM, SCRATCH_WORDS};
-use swarmrt_term::binary::heap_bin;
 use swarmrt_term::{Subtag, Term, am, atom};
 
 /// From a tagged pointer to a boxed term's words.
-const fn word(number: usize) -> i32 {
+pub(crate) const fn word(number: usize) -> i32 {
     number as i32 * 8 - 5
 }
 
@@ -55,7 +54,7 @@ impl Piece<'_, '_> {
         result
     }
     /// The same, that goes to `failing` without a result.
-    fn assist_or(&mut self, at: u32, function: usize, args: &[Value], failing: Option<i32>) -> Value {
+    pub(crate) fn assist_or(&mut self, at: u32, function: usize, args: &[Value], failing: Option<i32>) -> Value {
         let Some(distance) = failing else { return self.assist(at, function, args) };
         let result = self.assisted(function, args);
         let failing = self.target(self.relative(at, distance));
@@ -63,12 +62,12 @@ impl Piece<'_, '_> {
         result
     }
     /// Goes on here with a term, to `other` without.
-    fn require_term(&mut self, result: Value, other: Block) {
+    pub(crate) fn require_term(&mut self, result: Value, other: Block) {
         const { assert!(NO_TERM == 0) };
         self.require(result, other);
     }
     /// The address of these words, for as long as one call lasts.
-    fn spread(&mut self, words: &[Value]) -> Value {
+    pub(crate) fn spread(&mut self, words: &[Value]) -> Value {
         assert!(words.len() <= SCRATCH_WORDS, "more than that is stepped");
         let registers = self.registers();
         for (index, &word) in words.iter().enumerate() {
@@ -76,7 +75,7 @@ impl Piece<'_, '_> {
         }
         self.b.ins().iadd_imm_s(registers, i64::from(layout::SCRATCH))
     }
-    fn values(&mut self, at: u32, sources: &[Src]) -> Vec<Value> {
+    pub(crate) fn values(&mut self, at: u32, sources: &[Src]) -> Vec<Value> {
         sources.iter().map(|&src| self.src(at, src)).collect()
     }
 
@@ -339,134 +338,6 @@ impl Piece<'_, '_> {
         let (ip, values) = (self.word(self.address_of(at)), self.spread(&values));
         let map = self.assist_or(at, self.source.assists.map_put as usize, &[ip, values], (put.fail != 0).then_some(put.fail));
         self.set_known(dst, map, Fact::of(kind::MAP));
-        Next::At(at + 1)
-    }
-
-    // ---- Binaries ----
-
-    /// Goes on here with the header's byte of a bitstring, to `other` for all else.
-    fn require_bits(&mut self, value: Value, other: Block) {
-        let boxed = self.is_boxed(value);
-        self.require(boxed, other);
-        let byte = self.header_byte(value);
-        const { assert!(Subtag::HeapBin as u64 + 1 == Subtag::SharedBin as u64 && Subtag::HeapBin as u64 + 2 == Subtag::SubBin as u64) };
-        let from_first = self.b.ins().iadd_imm_s(byte, -((Subtag::HeapBin as i64) << 3));
-        let is = self.b.ins().icmp_imm_s(IntCC::UnsignedLessThanOrEqual, from_first, 2 << 3);
-        self.require(is, other);
-    }
-    /// The size of a bitstring in bits.
-    fn bits_of(&mut self, value: Value, other: Block) -> Value {
-        self.require_bits(value, other);
-        // The same word in all three kinds.
-        self.load(value, word(heap_bin::BIT_SIZE))
-    }
-    pub(crate) fn is_binary(&mut self, at: u32, src: Src, fail: i32) -> Next {
-        let value = self.src(at, src);
-        let fail = self.target(self.relative(at, fail));
-        let bits = self.bits_of(value, fail);
-        let rest = self.b.ins().band_imm_s(bits, 7);
-        let whole = self.b.ins().icmp_imm_s(IntCC::Equal, rest, 0);
-        self.require(whole, fail);
-        Next::At(at + 1)
-    }
-    pub(crate) fn create_binary(&mut self, at: u32, plan: &BinaryPlan) -> Next {
-        let sources: Vec<Src> = plan.segments.iter().flat_map(|segment| [Some(segment.value), segment.size]).flatten().collect();
-        if sources.len() > SCRATCH_WORDS {
-            return self.slow(at);
-        }
-        let values = self.values(at, &sources);
-        let (ip, values) = (self.word(self.address_of(at)), self.spread(&values));
-        let binary = self.assist_or(at, self.source.assists.create_binary as usize, &[ip, values], (plan.fail != 0).then_some(plan.fail));
-        self.set_known(plan.dst, binary, Fact::of(kind::BITS));
-        Next::At(at + 1)
-    }
-    pub(crate) fn start_match(&mut self, at: u32, src: Src, dst: Dst, fail: i32) -> Next {
-        let value = self.src(at, src);
-        let fail = (fail != 0).then_some(fail);
-        let failing = self.failing(at, fail);
-        let fresh = self.b.create_block();
-        self.require_context(value, fresh);
-        self.set_known(dst, value, Fact::of(kind::CONTEXT));
-        let next = self.target(at + 1);
-        self.b.ins().jump(next, &[]);
-        self.b.switch_to_block(fresh);
-        self.require_bits(value, failing);
-        let context = self.assist_or(at, self.source.assists.start_match as usize, &[value], fail);
-        self.set_known(dst, context, Fact::of(kind::CONTEXT));
-        self.b.ins().jump(next, &[]);
-        Next::End
-    }
-    /// The bits that a segment takes: to `fail` when there are too few, to `slow` when the size is not simple.
-    pub(crate) fn segment_bits(&mut self, at: u32, context: Value, size: Src, unit: u8, fail: i32, slow: Block) -> Value {
-        let word = self.src(at, size);
-        let size = if self.constant(at, size).is_some_and(|word| word & 0b11 == 0b11) {
-            self.small_value(word)
-        } else {
-            let small = self.is_small(word);
-            self.require(small, slow);
-            let size = self.small_value(word);
-            // Times the unit, it must not overflow.
-            let fits = self.b.ins().icmp_imm_s(IntCC::UnsignedLessThan, size, 1 << 40);
-            self.require(fits, slow);
-            size
-        };
-        let bits = self.b.ins().imul_imm_s(size, swarmrt_beam::instr::stored_unit(unit) as i64);
-        let (_, left) = self.offset_and_left(context);
-        let enough = self.b.ins().icmp(IntCC::UnsignedLessThanOrEqual, bits, left);
-        let fail = self.target(self.relative(at, fail));
-        self.require(enough, fail);
-        bits
-    }
-    pub(crate) fn get_binary(&mut self, at: u32, register: Dst, size: Src, unit: u8, dst: Dst, fail: i32) -> Next {
-        let (context, slow) = self.context(at, register);
-        let bits = self.segment_bits(at, context, size, unit, fail, slow);
-        let part = self.assist(at, self.source.assists.take_part as usize, &[context, bits]);
-        self.set_known(dst, part, Fact::of(kind::BITS));
-        Next::At(at + 1)
-    }
-    /// What is left, when it is whole units.
-    fn whole_rest(&mut self, at: u32, register: Dst, unit: u16, fail: i32) -> (Value, Value) {
-        let (context, _) = self.context(at, register);
-        let (_, left) = self.offset_and_left(context);
-        if unit > 1 {
-            let rest = if unit.is_power_of_two() { self.b.ins().band_imm_s(left, i64::from(unit) - 1) } else { self.b.ins().urem_imm_s(left, i64::from(unit)) };
-            let whole = self.b.ins().icmp_imm_s(IntCC::Equal, rest, 0);
-            let fail = self.target(self.relative(at, fail));
-            self.require(whole, fail);
-        }
-        (context, left)
-    }
-    pub(crate) fn get_rest(&mut self, at: u32, register: Dst, unit: u16, dst: Dst, fail: i32) -> Next {
-        let (context, left) = self.whole_rest(at, register, unit, fail);
-        let part = self.assist(at, self.source.assists.take_part as usize, &[context, left]);
-        self.set_known(dst, part, Fact::of(kind::BITS));
-        Next::At(at + 1)
-    }
-    pub(crate) fn skip_rest(&mut self, at: u32, register: Dst, unit: u16, fail: i32) -> Next {
-        let (context, left) = self.whole_rest(at, register, unit, fail);
-        self.move_by(context, left);
-        Next::At(at + 1)
-    }
-    pub(crate) fn get_tail(&mut self, at: u32, register: Dst, dst: Dst) -> Next {
-        let (context, _) = self.context(at, register);
-        let tail = self.assist(at, self.source.assists.tail as usize, &[context]);
-        self.set(dst, tail);
-        Next::At(at + 1)
-    }
-    pub(crate) fn get_utf(&mut self, at: u32, register: Dst, dst: Dst, fail: i32) -> Next {
-        let (context, _) = self.context(at, register);
-        let ip = self.word(self.address_of(at));
-        let character = self.assist_or(at, self.source.assists.get_utf as usize, &[ip, context], Some(fail));
-        self.set(dst, character);
-        Next::At(at + 1)
-    }
-    #[allow(clippy::too_many_arguments, reason = "the instruction's operands")]
-    pub(crate) fn get_integer(&mut self, at: u32, register: Dst, size: Src, unit: u8, flags: u8, dst: Dst, fail: i32) -> Next {
-        let (context, slow) = self.context(at, register);
-        let bits = self.segment_bits(at, context, size, unit, fail, slow);
-        let flags = self.word(flags.into());
-        let number = self.assist(at, self.source.assists.get_integer as usize, &[context, bits, flags]);
-        self.set(dst, number);
         Next::At(at + 1)
     }
 }

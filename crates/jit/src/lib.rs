@@ -7,6 +7,7 @@
 
 mod analysis;
 mod assisted;
+mod bits;
 mod compile;
 mod convention;
 mod facts;

@@ -7,6 +7,7 @@
 //! has one instruction executed and reads the state again; an *exit* writes it back and returns.
 
 use crate::analysis::{Flow, TRACKED_X, XSet, below};
+use crate::bits;
 use crate::facts::{Fact, Facts, Kinds, Place, kind};
 use crate::glue::{Glue, Question, Stub, question_signature};
 use crate::layout;
@@ -19,17 +20,12 @@ use swarmrt_beam::instr::{Dst, Instr, Select, Src};
 use swarmrt_heap::process_heap::SLACK_WORDS;
 use swarmrt_machine::bif::BifTable;
 use swarmrt_machine::native::{Assists, Exit};
-use swarmrt_term::binary::{heap_bin, shared_bin};
-use swarmrt_term::{Header, MatchContext, Subtag, Term};
+use swarmrt_term::{Header, Subtag, Term};
 
 pub(crate) const I64: Type = types::I64;
 pub(crate) const F64: Type = types::F64;
 const TRACKED_F: usize = 32;
 
-/// Of the words of a match context, from the tagged pointer.
-const CONTEXT_OFFSET: i32 = 8 - 5;
-const CONTEXT_END: i32 = 16 - 5;
-const CONTEXT_ORIGINAL: i32 = 24 - 5;
 
 /// X registers that come as arguments.
 pub const PASSED_X: usize = 3;
@@ -1427,7 +1423,7 @@ impl<'a, 'b> Piece<'a, 'b> {
             Instr::BsStartMatch { src, dst, fail } => self.start_match(at, src, dst, fail),
             Instr::BsGetPosition { context, dst } => {
                 let (context, _) = self.context(at, context);
-                let offset = self.load(context, CONTEXT_OFFSET);
+                let offset = self.load(context, bits::CONTEXT_OFFSET);
                 let position = self.tag_small(offset);
                 self.set(dst, position);
                 self.join(at + 1)
@@ -1438,10 +1434,10 @@ impl<'a, 'b> Piece<'a, 'b> {
                 let small = self.is_small(position);
                 self.require(small, slow);
                 let offset = self.small_value(position);
-                let end = self.load(context, CONTEXT_END);
+                let end = self.load(context, bits::CONTEXT_END);
                 let within = self.b.ins().icmp(IntCC::UnsignedLessThanOrEqual, offset, end);
                 self.require(within, slow);
-                self.store(offset, context, CONTEXT_OFFSET);
+                self.store(offset, context, bits::CONTEXT_OFFSET);
                 self.join(at + 1)
             }
             Instr::BsTestTail { context, bits, fail } => {
@@ -1466,40 +1462,19 @@ impl<'a, 'b> Piece<'a, 'b> {
                 self.move_by(context, bits);
                 self.join(at + 1)
             }
-            Instr::BsGetInteger { flags: 0, unit, context, size, dst, fail } if self.whole_bytes(at, size, unit).is_some() => {
-                let bits = self.whole_bytes(at, size, unit).expect("just asked");
-                let (context, _) = self.context(at, context);
-                let fact = Fact::integer(0, (1 << bits) - 1);
-                let unaligned = self.later_cold(move |piece| {
-                    let (bits, flags) = (piece.word(bits.into()), piece.word(0));
-                    let number = piece.assist(at, piece.source.assists.get_integer as usize, &[context, bits, flags]);
-                    piece.set_known(dst, number, fact);
-                    let next = piece.target(at + 1);
-                    piece.b.ins().jump(next, &[]);
-                });
-                let number = self.aligned_bytes(at, context, bits, fail, unaligned);
-                self.move_on(context, bits);
-                let word = self.tag_small(number);
-                self.set_known(dst, word, fact);
-                self.join(at + 1)
+            Instr::BsGetInteger { flags: 0, unit, context, size, dst, fail } if self.field_bits(at, size, unit).is_some() => {
+                let bits = self.field_bits(at, size, unit).expect("just asked");
+                self.get_field(at, context, bits, dst, fail)
             }
             Instr::BsGetInteger { flags, unit, context, size, dst, fail } => self.get_integer(at, context, size, unit, flags, dst, fail),
             Instr::BsGetBinary { unit, context, size, dst, fail, .. } => self.get_binary(at, context, size, unit, dst, fail),
             Instr::BsGetRest { unit, context, dst, fail, .. } => self.get_rest(at, context, unit, dst, fail),
             Instr::BsSkipRest { unit, context, fail, .. } => self.skip_rest(at, context, unit, fail),
             Instr::BsGetTail { context, dst } => self.get_tail(at, context, dst),
-            Instr::BsGetUtf { context, dst, fail, .. } => self.get_utf(at, context, dst, fail),
+            Instr::BsGetUtf { utf, context, dst, fail, .. } => self.get_utf(at, utf, context, dst, fail),
             Instr::BsCreateBin { plan } => self.create_binary(at, &plan),
-            Instr::BsMatchString { context, fail, bits: string } if matches!(string.0, 8 | 16 | 32) => {
-                let bits = string.0;
-                let wanted = string.1.iter().take(bits as usize / 8).fold(0u64, |number, &byte| number << 8 | u64::from(byte));
-                let (context, slow) = self.context(at, context);
-                let number = self.aligned_bytes(at, context, bits, fail, slow);
-                let same = self.b.ins().icmp_imm_s(IntCC::Equal, number, wanted as i64);
-                let fail = self.target(self.relative(at, fail));
-                self.require(same, fail);
-                self.move_on(context, bits);
-                self.join(at + 1)
+            Instr::BsMatchString { context, fail, bits: string } if string.0 > 0 && string.0 % 8 == 0 && string.0 <= 512 => {
+                self.match_string(at, context, &string.1[..string.0 as usize / 8], fail)
             }
 
             Instr::CallBif { arity, bif } => self.call_bif(at, bif, arity),
@@ -1564,82 +1539,6 @@ impl<'a, 'b> Piece<'a, 'b> {
                 Next::End
             }
             _ => self.slow(at),
-        }
-    }
-
-    // ---- Matching of binaries ----
-
-    /// Goes on here when the word is a match context, else to `other`.
-    pub(crate) fn require_context(&mut self, value: Value, other: Block) {
-        let boxed = self.is_boxed(value);
-        self.require(boxed, other);
-        let header = self.header_of(value);
-        let is = self.b.ins().icmp_imm_s(IntCC::Equal, header, Header::new(Subtag::MatchContext, MatchContext::WORDS - 1).0 as i64);
-        self.require(is, other);
-    }
-    /// The match context in a register, and the slow way for all else.
-    pub(crate) fn context(&mut self, at: u32, register: Dst) -> (Value, Block) {
-        let context = self.src(at, register.as_src());
-        let slow = self.exit_block(at);
-        if !self.facts.of(register).is(kind::CONTEXT) {
-            self.require_context(context, slow);
-            self.facts.set(register, Fact::of(kind::CONTEXT));
-        }
-        (context, slow)
-    }
-    pub(crate) fn offset_and_left(&mut self, context: Value) -> (Value, Value) {
-        let (offset, end) = (self.load(context, CONTEXT_OFFSET), self.load(context, CONTEXT_END));
-        let left = self.b.ins().isub(end, offset);
-        (offset, left)
-    }
-    fn move_on(&mut self, context: Value, bits: u32) {
-        let bits = self.word(bits.into());
-        self.move_by(context, bits);
-    }
-    pub(crate) fn move_by(&mut self, context: Value, bits: Value) {
-        let offset = self.load(context, CONTEXT_OFFSET);
-        let after = self.b.ins().iadd(offset, bits);
-        self.store(after, context, CONTEXT_OFFSET);
-    }
-    /// The bits of a constant size, where they are one machine load.
-    fn whole_bytes(&self, at: u32, size: Src, unit: u8) -> Option<u32> {
-        let word = self.constant(at, size)?;
-        if word & 0b11 != 0b11 {
-            return None;
-        }
-        let bits = ((word as i64) >> 2).checked_mul(swarmrt_beam::instr::stored_unit(unit) as i64)?;
-        [8, 16, 32].into_iter().find(|&known| i64::from(known) == bits)
-    }
-    /// The next bits as a number; to `fail` when there are too few, to `slow` when they begin within a byte.
-    fn aligned_bytes(&mut self, at: u32, context: Value, bits: u32, fail: i32, slow: Block) -> Value {
-        let (offset, left) = self.offset_and_left(context);
-        let enough = self.b.ins().icmp_imm_s(IntCC::SignedGreaterThanOrEqual, left, i64::from(bits));
-        let fail = self.target(self.relative(at, fail));
-        self.require(enough, fail);
-        let within = self.b.ins().band_imm_s(offset, 7);
-        let aligned = self.b.ins().icmp_imm_s(IntCC::Equal, within, 0);
-        self.require(aligned, slow);
-        // Either the bytes are in the heap binary, or a shared one says where they are.
-        let original = self.load(context, CONTEXT_ORIGINAL);
-        let byte = self.header_byte(original);
-        let is_shared = self.b.ins().icmp_imm_s(IntCC::Equal, byte, (Subtag::SharedBin as i64) << 3);
-        const { assert!(heap_bin::DATA == shared_bin::DATA_PTR) };
-        let second = heap_bin::DATA as i32 * 8 - 5;
-        let (there, here) = (self.load(original, second), self.b.ins().iadd_imm_s(original, i64::from(second)));
-        let base = self.b.ins().select(is_shared, there, here);
-        let bytes = self.b.ins().ushr_imm_s(offset, 3);
-        let address = self.b.ins().iadd(base, bytes);
-        match bits {
-            8 => self.b.ins().uload8(I64, MemFlags::trusted(), address, 0),
-            _ => {
-                let width = if bits == 16 { types::I16 } else { types::I32 };
-                // Not aligned in memory.
-                let mut flags = MemFlags::new();
-                flags.set_notrap();
-                let loaded = self.b.ins().load(width, flags, address, 0);
-                let swapped = self.b.ins().bswap(loaded);
-                self.b.ins().uextend(I64, swapped)
-            }
         }
     }
 

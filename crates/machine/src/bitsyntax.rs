@@ -266,6 +266,16 @@ impl BitWriter {
         }
     }
 
+    /// The low `size` bits of `value`, most significant first; whole bytes at once where they begin at one.
+    pub fn word(&mut self, value: u64, size: usize) {
+        if size.is_multiple_of(8) && size > 0 {
+            let bytes = (value << (64 - size)).to_be_bytes();
+            self.bytes(&bytes[..size / 8]);
+        } else {
+            self.bits(value, size);
+        }
+    }
+
     pub fn bytes(&mut self, bytes: &[u8]) {
         if self.bit_position & 7 == 0 {
             // SAFETY: as above.

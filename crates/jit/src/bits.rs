@@ -1,0 +1,417 @@
+//! Matching and building of bitstrings in machine code: whole bytes and small fields in place, the rest by the machine's
+//! functions.
+
+use crate::assisted::word;
+use crate::facts::{Fact, kind};
+use crate::translate::{I64, Next, Piece};
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::{Block, InstBuilder, MemFlagsData as MemFlags, Value, types};
+use swarmrt_beam::instr::{BinaryPlan, Dst, FLAG_LITTLE, Instr, Segment, SegmentKind, Src, Utf};
+use swarmrt_machine::native::SCRATCH_WORDS;
+use swarmrt_term::binary::{heap_bin, shared_bin};
+use swarmrt_term::{Header, MatchContext, Subtag, Term};
+
+/// Of the words of a match context, from the tagged pointer.
+pub const CONTEXT_OFFSET: i32 = word(1);
+pub const CONTEXT_END: i32 = word(2);
+const CONTEXT_ORIGINAL: i32 = word(3);
+
+/// The largest field that is read in place: it begins within a byte, and a word is loaded for it.
+const FIELD_BITS_MAX: u32 = 56;
+const MAX_CHARACTER: i128 = 0x10_ffff;
+
+impl Piece<'_, '_> {
+    // ---- Matching of binaries ----
+
+    /// Goes on here when the word is a match context, else to `other`.
+    pub(crate) fn require_context(&mut self, value: Value, other: Block) {
+        let boxed = self.is_boxed(value);
+        self.require(boxed, other);
+        let header = self.header_of(value);
+        let is = self.b.ins().icmp_imm_s(IntCC::Equal, header, Header::new(Subtag::MatchContext, MatchContext::WORDS - 1).0 as i64);
+        self.require(is, other);
+    }
+    /// The match context in a register, and the slow way for all else.
+    pub(crate) fn context(&mut self, at: u32, register: Dst) -> (Value, Block) {
+        let context = self.src(at, register.as_src());
+        let slow = self.exit_block(at);
+        if !self.facts.of(register).is(kind::CONTEXT) {
+            self.require_context(context, slow);
+            self.facts.set(register, Fact::of(kind::CONTEXT));
+        }
+        (context, slow)
+    }
+    pub(crate) fn offset_and_left(&mut self, context: Value) -> (Value, Value) {
+        let (offset, end) = (self.load(context, CONTEXT_OFFSET), self.load(context, CONTEXT_END));
+        let left = self.b.ins().isub(end, offset);
+        (offset, left)
+    }
+    fn move_on(&mut self, context: Value, bits: u32) {
+        let bits = self.word(bits.into());
+        self.move_by(context, bits);
+    }
+    pub(crate) fn move_by(&mut self, context: Value, bits: Value) {
+        let offset = self.load(context, CONTEXT_OFFSET);
+        let after = self.b.ins().iadd(offset, bits);
+        self.store(after, context, CONTEXT_OFFSET);
+    }
+    // ---- Binaries ----
+
+    /// Goes on here with the header's byte of a bitstring, to `other` for all else.
+    fn require_bits(&mut self, value: Value, other: Block) {
+        let boxed = self.is_boxed(value);
+        self.require(boxed, other);
+        let byte = self.header_byte(value);
+        const { assert!(Subtag::HeapBin as u64 + 1 == Subtag::SharedBin as u64 && Subtag::HeapBin as u64 + 2 == Subtag::SubBin as u64) };
+        let from_first = self.b.ins().iadd_imm_s(byte, -((Subtag::HeapBin as i64) << 3));
+        let is = self.b.ins().icmp_imm_s(IntCC::UnsignedLessThanOrEqual, from_first, 2 << 3);
+        self.require(is, other);
+    }
+    /// The size of a bitstring in bits.
+    pub(crate) fn bits_of(&mut self, value: Value, other: Block) -> Value {
+        self.require_bits(value, other);
+        // The same word in all three kinds.
+        self.load(value, word(heap_bin::BIT_SIZE))
+    }
+    pub(crate) fn is_binary(&mut self, at: u32, src: Src, fail: i32) -> Next {
+        let value = self.src(at, src);
+        let fail = self.target(self.relative(at, fail));
+        let bits = self.bits_of(value, fail);
+        let rest = self.b.ins().band_imm_s(bits, 7);
+        let whole = self.b.ins().icmp_imm_s(IntCC::Equal, rest, 0);
+        self.require(whole, fail);
+        Next::At(at + 1)
+    }
+    pub(crate) fn create_binary(&mut self, at: u32, plan: &BinaryPlan) -> Next {
+        if plan.segments.iter().flat_map(|segment| [Some(segment.value), segment.size]).flatten().count() > SCRATCH_WORDS {
+            return self.slow(at);
+        }
+        let Some(fields) = self.fields(at, plan) else { return self.create_any_binary(at) };
+        let other = self.later(move |piece| {
+            piece.create_any_binary(at);
+            let next = piece.target(at + 1);
+            piece.b.ins().jump(next, &[]);
+        });
+        let mut word = self.word(0);
+        let mut total = 0;
+        for (segment, bits) in fields {
+            let value = match segment.kind {
+                SegmentKind::String => {
+                    let text = segment.bytes.iter().fold(0, |text, &byte| text << 8 | u64::from(byte));
+                    self.word(text)
+                }
+                SegmentKind::Utf8 => {
+                    // Only those of one byte.
+                    let character = self.src(at, segment.value);
+                    let small = self.is_small(character);
+                    self.require(small, other);
+                    let one_byte = self.b.ins().icmp_imm_s(IntCC::UnsignedLessThan, character, Term::small(128).raw() as i64);
+                    self.require(one_byte, other);
+                    self.small_value(character)
+                }
+                _ => {
+                    let number = self.src(at, segment.value);
+                    let known = self.fact(at, segment.value);
+                    if !known.is(kind::SMALL) {
+                        let small = self.is_small(number);
+                        self.require(small, other);
+                        self.facts.learn(segment.value, Fact::of(kind::SMALL));
+                    }
+                    let value = self.small_value(number);
+                    let fits = known.is(kind::SMALL) && known.min >= 0 && bits < 62 && known.max < 1 << bits;
+                    if fits || bits == 64 { value } else { self.b.ins().band_imm_s(value, ((1u64 << bits) - 1) as i64) }
+                }
+            };
+            let shifted = if total == 0 { word } else { self.b.ins().ishl_imm_s(word, i64::from(bits)) };
+            word = if total == 0 { value } else { self.b.ins().bor(shifted, value) };
+            total += bits;
+        }
+        let total = self.word(total.into());
+        let binary = match plan.segments[0].kind {
+            SegmentKind::Append | SegmentKind::PrivateAppend => {
+                let source = self.src(at, plan.segments[0].value);
+                let made = self.assisted(self.source.assists.append_word as usize, &[source, word, total]);
+                self.require_term(made, other);
+                made
+            }
+            _ => self.assisted(self.source.assists.word_binary as usize, &[word, total]),
+        };
+        self.set_known(plan.dst, binary, Fact::of(kind::BITS));
+        Next::At(at + 1)
+    }
+    /// The segments with their bits, behind what is appended to, where all of them fit in a word.
+    fn fields<'p>(&self, at: u32, plan: &'p BinaryPlan) -> Option<Vec<(&'p Segment, u32)>> {
+        let mut fields = Vec::new();
+        let mut total = 0;
+        for (number, segment) in plan.segments.iter().enumerate() {
+            let bits = match segment.kind {
+                SegmentKind::Append | SegmentKind::PrivateAppend if number == 0 && segment.size.is_none() && matches!(segment.unit, 1 | 8) => continue,
+                SegmentKind::String => segment.bytes.len() as u32 * 8,
+                SegmentKind::Utf8 => 8,
+                SegmentKind::Integer => {
+                    let size = self.small_constant(at, segment.size?)?;
+                    let bits = u32::try_from(size.checked_mul(segment.unit.into())?).ok()?;
+                    let in_place = (1..=64).contains(&bits) && (bits <= 8 || segment.flags & FLAG_LITTLE == 0);
+                    in_place.then_some(bits)?
+                }
+                _ => return None,
+            };
+            total += bits;
+            if total > 64 {
+                return None;
+            }
+            fields.push((segment, bits));
+        }
+        (total > 0).then_some(fields)
+    }
+    fn create_any_binary(&mut self, at: u32) -> Next {
+        let Instr::BsCreateBin { plan } = self.source.code[at as usize] else { unreachable!("asked for by one") };
+        let sources: Vec<Src> = plan.segments.iter().flat_map(|segment| [Some(segment.value), segment.size]).flatten().collect();
+        let values = self.values(at, &sources);
+        let (ip, values) = (self.word(self.address_of(at)), self.spread(&values));
+        let binary = self.assist_or(at, self.source.assists.create_binary as usize, &[ip, values], (plan.fail != 0).then_some(plan.fail));
+        self.set_known(plan.dst, binary, Fact::of(kind::BITS));
+        Next::At(at + 1)
+    }
+    pub(crate) fn start_match(&mut self, at: u32, src: Src, dst: Dst, fail: i32) -> Next {
+        let value = self.src(at, src);
+        let fail = (fail != 0).then_some(fail);
+        let failing = self.failing(at, fail);
+        let fresh = self.b.create_block();
+        self.require_context(value, fresh);
+        self.set_known(dst, value, Fact::of(kind::CONTEXT));
+        let next = self.target(at + 1);
+        self.b.ins().jump(next, &[]);
+        self.b.switch_to_block(fresh);
+        self.require_bits(value, failing);
+        let context = self.assist_or(at, self.source.assists.start_match as usize, &[value], fail);
+        self.set_known(dst, context, Fact::of(kind::CONTEXT));
+        self.b.ins().jump(next, &[]);
+        Next::End
+    }
+    /// The bits that a segment takes: to `fail` when there are too few, to `slow` when the size is not simple.
+    pub(crate) fn segment_bits(&mut self, at: u32, context: Value, size: Src, unit: u8, fail: i32, slow: Block) -> Value {
+        let word = self.src(at, size);
+        let size = if self.constant(at, size).is_some_and(|word| word & 0b11 == 0b11) {
+            self.small_value(word)
+        } else {
+            let small = self.is_small(word);
+            self.require(small, slow);
+            let size = self.small_value(word);
+            // Times the unit, it must not overflow.
+            let fits = self.b.ins().icmp_imm_s(IntCC::UnsignedLessThan, size, 1 << 40);
+            self.require(fits, slow);
+            size
+        };
+        let bits = self.b.ins().imul_imm_s(size, swarmrt_beam::instr::stored_unit(unit) as i64);
+        let (_, left) = self.offset_and_left(context);
+        let enough = self.b.ins().icmp(IntCC::UnsignedLessThanOrEqual, bits, left);
+        let fail = self.target(self.relative(at, fail));
+        self.require(enough, fail);
+        bits
+    }
+    pub(crate) fn get_binary(&mut self, at: u32, register: Dst, size: Src, unit: u8, dst: Dst, fail: i32) -> Next {
+        let (context, slow) = self.context(at, register);
+        let bits = self.segment_bits(at, context, size, unit, fail, slow);
+        let part = self.assist(at, self.source.assists.take_part as usize, &[context, bits]);
+        self.set_known(dst, part, Fact::of(kind::BITS));
+        Next::At(at + 1)
+    }
+    /// What is left, when it is whole units.
+    fn whole_rest(&mut self, at: u32, register: Dst, unit: u16, fail: i32) -> (Value, Value) {
+        let (context, _) = self.context(at, register);
+        let (_, left) = self.offset_and_left(context);
+        if unit > 1 {
+            let rest = if unit.is_power_of_two() { self.b.ins().band_imm_s(left, i64::from(unit) - 1) } else { self.b.ins().urem_imm_s(left, i64::from(unit)) };
+            let whole = self.b.ins().icmp_imm_s(IntCC::Equal, rest, 0);
+            let fail = self.target(self.relative(at, fail));
+            self.require(whole, fail);
+        }
+        (context, left)
+    }
+    pub(crate) fn get_rest(&mut self, at: u32, register: Dst, unit: u16, dst: Dst, fail: i32) -> Next {
+        let (context, left) = self.whole_rest(at, register, unit, fail);
+        let part = self.assist(at, self.source.assists.take_part as usize, &[context, left]);
+        self.set_known(dst, part, Fact::of(kind::BITS));
+        Next::At(at + 1)
+    }
+    pub(crate) fn skip_rest(&mut self, at: u32, register: Dst, unit: u16, fail: i32) -> Next {
+        let (context, left) = self.whole_rest(at, register, unit, fail);
+        self.move_by(context, left);
+        Next::At(at + 1)
+    }
+    pub(crate) fn get_tail(&mut self, at: u32, register: Dst, dst: Dst) -> Next {
+        let (context, _) = self.context(at, register);
+        let tail = self.assist(at, self.source.assists.tail as usize, &[context]);
+        self.set(dst, tail);
+        Next::At(at + 1)
+    }
+    pub(crate) fn get_utf(&mut self, at: u32, utf: Utf, register: Dst, dst: Dst, fail: i32) -> Next {
+        let (context, _) = self.context(at, register);
+        let ip = self.word(self.address_of(at));
+        if utf != Utf::Utf8 {
+            let character = self.assist_or(at, self.source.assists.get_utf as usize, &[ip, context], Some(fail));
+            self.set_known(dst, character, Fact::integer(0, MAX_CHARACTER));
+            return Next::At(at + 1);
+        }
+        let other = self.later(move |piece| {
+            let ip = piece.word(piece.address_of(at));
+            let character = piece.assist_or(at, piece.source.assists.get_utf as usize, &[ip, context], Some(fail));
+            piece.set_known(dst, character, Fact::integer(0, MAX_CHARACTER));
+            let next = piece.target(at + 1);
+            piece.b.ins().jump(next, &[]);
+        });
+        let (offset, left) = self.offset_and_left(context);
+        let enough = self.b.ins().icmp_imm_s(IntCC::SignedGreaterThanOrEqual, left, 8);
+        let fail = self.target(self.relative(at, fail));
+        self.require(enough, fail);
+        self.require_aligned(offset, other);
+        let address = self.address_in(context, offset);
+        let byte = self.b.ins().uload8(I64, MemFlags::trusted(), address, 0);
+        let one_byte = self.b.ins().icmp_imm_s(IntCC::UnsignedLessThan, byte, 128);
+        self.require(one_byte, other);
+        self.move_on(context, 8);
+        let word = self.tag_small(byte);
+        self.set_known(dst, word, Fact::integer(0, MAX_CHARACTER));
+        self.join(at + 1)
+    }
+    #[allow(clippy::too_many_arguments, reason = "the instruction's operands")]
+    pub(crate) fn get_integer(&mut self, at: u32, register: Dst, size: Src, unit: u8, flags: u8, dst: Dst, fail: i32) -> Next {
+        let (context, slow) = self.context(at, register);
+        let bits = self.segment_bits(at, context, size, unit, fail, slow);
+        let flags = self.word(flags.into());
+        let number = self.assist(at, self.source.assists.get_integer as usize, &[context, bits, flags]);
+        self.set(dst, number);
+        Next::At(at + 1)
+    }
+
+    // ---- Fields ----
+
+    /// The bits of a constant size, where they make a small integer.
+    pub(crate) fn field_bits(&self, at: u32, size: Src, unit: u8) -> Option<u32> {
+        let bits = self.small_constant(at, size)?.checked_mul(swarmrt_beam::instr::stored_unit(unit) as i64)?;
+        u32::try_from(bits).ok().filter(|bits| (1..=FIELD_BITS_MAX).contains(bits))
+    }
+    /// Goes on here when a position is that of a byte.
+    fn require_aligned(&mut self, offset: Value, other: Block) {
+        let within = self.b.ins().band_imm_s(offset, 7);
+        let aligned = self.b.ins().icmp_imm_s(IntCC::Equal, within, 0);
+        self.require(aligned, other);
+    }
+    /// Where the byte is that the position lies in.
+    fn address_in(&mut self, context: Value, offset: Value) -> Value {
+        // Either the bytes are in the heap binary, or a shared one says where they are.
+        let original = self.load(context, CONTEXT_ORIGINAL);
+        let byte = self.header_byte(original);
+        let is_shared = self.b.ins().icmp_imm_s(IntCC::Equal, byte, (Subtag::SharedBin as i64) << 3);
+        const { assert!(heap_bin::DATA == shared_bin::DATA_PTR) };
+        let (there, here) = (self.load(original, word(heap_bin::DATA)), self.b.ins().iadd_imm_s(original, i64::from(word(heap_bin::DATA))));
+        let base = self.b.ins().select(is_shared, there, here);
+        let bytes = self.b.ins().ushr_imm_s(offset, 3);
+        self.b.ins().iadd(base, bytes)
+    }
+    /// Of the machine's own widths, bytes from an address on as a number, the first the highest.
+    fn load_bytes(&mut self, address: Value, at: i32, bytes: i32) -> Value {
+        let mut flags = MemFlags::new();
+        // Not aligned in memory.
+        flags.set_notrap();
+        match bytes {
+            1 => self.b.ins().uload8(I64, flags, address, at),
+            _ => {
+                let width = match bytes {
+                    2 => types::I16,
+                    4 => types::I32,
+                    _ => I64,
+                };
+                let loaded = self.b.ins().load(width, flags, address, at);
+                let swapped = self.b.ins().bswap(loaded);
+                if bytes == 8 { swapped } else { self.b.ins().uextend(I64, swapped) }
+            }
+        }
+    }
+    /// An unsigned integer of so many bits, the first the highest.
+    pub(crate) fn get_field(&mut self, at: u32, register: Dst, bits: u32, dst: Dst, fail: i32) -> Next {
+        let (context, _) = self.context(at, register);
+        let fact = Fact::integer(0, (1 << bits) - 1);
+        let other = self.later(move |piece| {
+            let (bits, flags) = (piece.word(bits.into()), piece.word(0));
+            let number = piece.assist(at, piece.source.assists.get_integer as usize, &[context, bits, flags]);
+            piece.set_known(dst, number, fact);
+            let next = piece.target(at + 1);
+            piece.b.ins().jump(next, &[]);
+        });
+        let (offset, left) = self.offset_and_left(context);
+        let enough = self.b.ins().icmp_imm_s(IntCC::SignedGreaterThanOrEqual, left, i64::from(bits));
+        let fail = self.target(self.relative(at, fail));
+        self.require(enough, fail);
+        let address = self.address_in(context, offset);
+        let number = if bits % 8 == 0 {
+            self.require_aligned(offset, other);
+            let bytes = bits as i32 / 8;
+            let mut number = None;
+            let mut done = 0;
+            while done < bytes {
+                let next = [4, 2, 1].into_iter().find(|&width| width <= bytes - done).expect("one byte at least");
+                let part = self.load_bytes(address, done, next);
+                number = Some(match number {
+                    None => part,
+                    Some(before) => {
+                        let shifted = self.b.ins().ishl_imm_s(before, i64::from(next) * 8);
+                        self.b.ins().bor(shifted, part)
+                    }
+                });
+                done += next;
+            }
+            number.expect("one byte at least")
+        } else {
+            let within = self.b.ins().band_imm_s(offset, 7);
+            let (wide, width) = if bits <= 8 {
+                // From the byte that it begins in to the one that it ends in.
+                let end = self.b.ins().iadd_imm_s(within, i64::from(bits) - 1);
+                let end = self.b.ins().ushr_imm_s(end, 3);
+                let last = self.b.ins().iadd(address, end);
+                let (first, last) = (self.load_bytes(address, 0, 1), self.load_bytes(last, 0, 1));
+                let first = self.b.ins().ishl_imm_s(first, 8);
+                (self.b.ins().bor(first, last), 16)
+            } else {
+                // A whole word, where so much is left.
+                let whole = self.b.ins().icmp_imm_s(IntCC::SignedGreaterThanOrEqual, left, 64);
+                self.require(whole, other);
+                (self.load_bytes(address, 0, 8), 64)
+            };
+            let most = self.word(u64::from(width - bits));
+            let shift = self.b.ins().isub(most, within);
+            let moved = self.b.ins().ushr(wide, shift);
+            self.b.ins().band_imm_s(moved, (1i64 << bits) - 1)
+        };
+        self.move_on(context, bits);
+        let word = self.tag_small(number);
+        self.set_known(dst, word, fact);
+        self.join(at + 1)
+    }
+    /// Bytes that are known.
+    pub(crate) fn match_string(&mut self, at: u32, register: Dst, wanted: &[u8], fail: i32) -> Next {
+        let (context, _) = self.context(at, register);
+        let other = self.later(move |piece| {
+            piece.slow(at);
+        });
+        let (offset, left) = self.offset_and_left(context);
+        let bits = wanted.len() as u32 * 8;
+        let enough = self.b.ins().icmp_imm_s(IntCC::SignedGreaterThanOrEqual, left, i64::from(bits));
+        let fail = self.target(self.relative(at, fail));
+        self.require(enough, fail);
+        self.require_aligned(offset, other);
+        let address = self.address_in(context, offset);
+        let mut done = 0;
+        while done < wanted.len() {
+            let width = [8, 4, 2, 1].into_iter().find(|&width| width <= wanted.len() - done).expect("one byte at least");
+            let number = wanted[done..done + width].iter().fold(0u64, |number, &byte| number << 8 | u64::from(byte));
+            let (found, number) = (self.load_bytes(address, done as i32, width as i32), self.word(number));
+            let same = self.b.ins().icmp(IntCC::Equal, found, number);
+            self.require(same, fail);
+            done += width;
+        }
+        self.move_on(context, bits);
+        self.join(at + 1)
+    }
+}
