@@ -42,7 +42,7 @@ pub enum Mode {
 
 impl Mode {
     /// Some ten microseconds of running.
-    pub const DEFAULT: Mode = Mode::Tiered { samples: 6 };
+    pub const DEFAULT: Mode = Mode::Tiered { samples: 12 };
 }
 
 /// What the engine has done so far.
@@ -111,7 +111,8 @@ pub fn start(vm: &'static Vm, assists: &'static Assists, mode: Mode, perf_map: b
     let because = |what: &str, error: &dyn std::fmt::Display| Unavailable(format!("{what}: {error}"));
     let mut flags = settings::builder();
     for (name, value) in [
-        ("opt_level", if std::env::var_os("JNONE").is_some() { "none" } else { "speed" }),
+        // Its optimisations cost a third of the time, and gain nothing that can be measured on what comes from here.
+        ("opt_level", "none"),
         ("regalloc_algorithm", if std::env::var_os("JSINGLE").is_some() { "single_pass" } else { "backtracking" }),
         ("preserve_frame_pointers", "true"),
         ("enable_pinned_reg", "true"),

@@ -233,21 +233,29 @@ impl<'a, 'b> Piece<'a, 'b> {
         let number = match best {
             Some(number) if self.cold || full || versions[number].facts == facts => number,
             _ => {
+                let facts = if self.cold || full { Facts::default() } else { facts };
+                if let Some(same) = versions.iter().position(|version| version.facts == facts) {
+                    return self.way_to(at, same);
+                }
                 let block = self.b.create_block();
                 if self.cold {
                     self.b.set_cold_block(block);
                 }
-                let facts = if self.cold || full { Facts::default() } else { facts };
                 versions.push(Version { facts, block, written_f: 0, cold: self.cold, translated: false });
                 versions.len() - 1
             }
         };
+        self.way_to(at, number)
+    }
+    /// The block of a version of a place, or one on the way to it.
+    fn way_to(&mut self, at: u32, number: usize) -> Block {
+        let versions = self.versions.get_mut(&at).expect("it has this version");
         versions[number].written_f |= self.written_f;
         self.pending.push((at, number));
         let block = versions[number].block;
         // Some of what is in machine registers for floats is expected in words.
-        let live = flow.live_at(at);
-        let words: Vec<usize> = self.facts.without_words().into_iter().filter(|&x| live & (1 << x) != 0 && versions[number].facts.of(Dst::x(x as u16)).place == Place::Word).collect();
+        let live = self.source.flow.live_at(at);
+        let words: Vec<usize> = self.facts.without_words().into_iter().filter(|&x| live & (1 << x) != 0 && self.versions[&at][number].facts.of(Dst::x(x as u16)).place == Place::Word).collect();
         if words.is_empty() { block } else { self.edge(block, &words) }
     }
     /// A block on the way to another that makes words of these X registers.
