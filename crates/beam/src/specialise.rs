@@ -8,7 +8,7 @@ use crate::genop::Opcode;
 use crate::instr::*;
 use std::any::Any;
 use std::collections::HashMap;
-use swarmrt_term::{Atom, Mfa, Term, am};
+use swarmrt_term::{Atom, Mfa, Term, am, compare_exact};
 
 /// What the specialiser asks of the machine.
 pub trait Linker {
@@ -686,7 +686,15 @@ impl<L: Linker> Specialiser<'_, L> {
 
             G::PutMapAssoc | G::PutMapExact => {
                 let map = self.src(&args[1]);
-                let pairs = Self::list(&args[4]).chunks_exact(2).map(|pair| (self.src(&pair[0]), self.src(&pair[1]))).collect();
+                let mut pairs: Vec<&[Operand]> = Self::list(&args[4]).chunks_exact(2).collect();
+                // Of several keys that are missing, the error names the first in the order of maps, as in OTP.
+                let keys: Option<Vec<Term>> = pairs.iter().map(|pair| self.pool_term(&pair[0])).collect();
+                if let Some(keys) = keys.filter(|keys| keys.len() > 1) {
+                    let mut order: Vec<usize> = (0..pairs.len()).collect();
+                    order.sort_by(|&a, &b| compare_exact(keys[a], keys[b]));
+                    pairs = order.into_iter().map(|at| pairs[at]).collect();
+                }
+                let pairs = pairs.into_iter().map(|pair| (self.src(&pair[0]), self.src(&pair[1]))).collect();
                 let put = self.table(MapPut { map, exact: op.opcode == G::PutMapExact, fail: label(&args[0]), pairs });
                 self.jump(Instr::PutMap { dst: Self::dst(&args[2]), put });
             }

@@ -73,6 +73,10 @@ fn get_internal_state(p: &mut Process, what: Term) -> BifResult {
     if what == Term::atom(atom!("reds_left")) {
         return Ok(Term::small(i64::from(p.reductions.max(0))));
     }
+    // Counters of tables that are spread over the schedulers do not exist here.
+    if what == Term::atom(atom!("flxctr_memory_usage")) {
+        return Ok(Term::atom(atom!("notsup")));
+    }
     match pair_of(what) {
         Some((key, term)) if key == Term::atom(atom!("internal_hash")) => Ok(p.uint(u64::from(hash::internal_hash(term)))),
         _ => Err(Raise::BADARG),

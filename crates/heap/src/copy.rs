@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 use swarmrt_term::alloc::{is_off_heap, off_heap_bytes};
-use swarmrt_term::binary::{SharedBytes, shared_bin};
-use swarmrt_term::{Alloc, Header, Term};
+use swarmrt_term::binary::{Bits, HEAP_BIN_BYTES_MAX, SharedBytes, copy_bits, heap_bin, shared_bin};
+use swarmrt_term::{Alloc, Header, Subtag, Term};
 
 /// Which literals a copy shares with its source: none that is about to be freed. Size and copy of one term
 /// must agree on it.
@@ -63,16 +63,20 @@ fn size(term: Term, sharing: &Sharing) -> usize {
                 current = cell.tail();
                 continue;
             }
-            let header = current.boxed_header();
-            let words = header.words();
-            total += words + 1;
-            let raw = header.raw_words();
-            let ptr = current.boxed_ptr();
-            for index in raw + 1..=words {
-                // SAFETY: the words after the raw ones are terms.
-                let child = unsafe { Term::from_raw(*ptr.add(index)) };
-                if child.is_pointer() {
-                    pending.push(child);
+            if let Some(bits) = small_part(current) {
+                total += heap_bin::DATA + bits.bit_size.div_ceil(64);
+            } else {
+                let header = current.boxed_header();
+                let words = header.words();
+                total += words + 1;
+                let raw = header.raw_words();
+                let ptr = current.boxed_ptr();
+                for index in raw + 1..=words {
+                    // SAFETY: the words after the raw ones are terms.
+                    let child = unsafe { Term::from_raw(*ptr.add(index)) };
+                    if child.is_pointer() {
+                        pending.push(child);
+                    }
                 }
             }
         }
@@ -81,6 +85,15 @@ fn size(term: Term, sharing: &Sharing) -> usize {
             None => return total,
         }
     }
+}
+
+/// The bits of a part of a binary that is small enough to stand alone: a copy does not take along what it is part of.
+#[inline]
+fn small_part(term: Term) -> Option<Bits> {
+    if !term.boxed_header().has(Subtag::SubBin) {
+        return None;
+    }
+    Some(Bits::of(term)).filter(|bits| bits.bit_size <= HEAP_BIN_BYTES_MAX * 8)
 }
 
 /// Copies `term` into `to`, which has room or grows. Sharing within the term is not kept, as in OTP.
@@ -117,6 +130,12 @@ fn copy<A: Alloc + ?Sized>(term: Term, to: &mut A, sharing: &Sharing) -> Term {
                     }
                     slot = cell.add(1);
                     continue;
+                }
+                if let Some(bits) = small_part(source) {
+                    let (copy, data) = to.heap_bin(bits.bit_size);
+                    copy_bits(bits, data, 0);
+                    *slot = copy.raw();
+                    break;
                 }
                 let from = source.boxed_ptr();
                 let header = Header(*from);

@@ -131,7 +131,15 @@ impl Process {
     }
 
     fn location(&mut self, mfa: Mfa, file: &str, line: u32) -> Term {
-        let file = if file.is_empty() { self.string(&format!("{}.erl", mfa.module.name())) } else { self.string(file) };
+        let file = self.file_name(mfa, file);
+        self.place(file, line)
+    }
+
+    fn file_name(&mut self, mfa: Mfa, file: &str) -> Term {
+        if file.is_empty() { self.string(&format!("{}.erl", mfa.module.name())) } else { self.string(file) }
+    }
+
+    fn place(&mut self, file: Term, line: u32) -> Term {
         let line = self.tuple(&[Term::atom(am::LINE), Term::small(i64::from(line))]);
         let file = self.tuple(&[Term::atom(am::FILE), file]);
         self.list(&[file, line])
@@ -193,6 +201,8 @@ impl Process {
     pub fn readable_trace(&mut self, trace: Term) -> Term {
         let Some(raw) = trace.as_tuple().filter(|raw| raw.arity() == 3) else { return trace };
         let mut entries = Vec::new();
+        // Callers are often in the file of what they call: the entries share its name.
+        let mut last_file: Option<(String, Term)> = None;
         let mut addresses = raw.get(2);
         while let Some(cell) = addresses.as_cons() {
             addresses = cell.tail();
@@ -201,7 +211,14 @@ impl Process {
             let Some(location) = module.locate(address as usize) else { continue };
             let mfa = location.mfa;
             let place = match location.source {
-                Some((file, line)) => self.location(mfa, file, line),
+                Some((file, line)) => {
+                    let same = last_file.as_ref().filter(|(last, _)| last == file && !file.is_empty());
+                    let name = same.map_or_else(|| self.file_name(mfa, file), |&(_, name)| name);
+                    if same.is_none() {
+                        last_file = Some((file.to_owned(), name));
+                    }
+                    self.place(name, line)
+                }
                 None => Term::NIL,
             };
             let entry = self.tuple(&[Term::atom(mfa.module), Term::atom(mfa.function), Term::small(i64::from(mfa.arity)), place]);

@@ -43,7 +43,21 @@ pub trait Alloc {
 
     /// A list of character codes.
     fn string(&mut self, text: &str) -> Term {
-        text.chars().rev().fold(Term::NIL, |tail, c| self.cons(Term::small(c as i64), tail))
+        let count = text.chars().count();
+        if count == 0 {
+            return Term::NIL;
+        }
+        let cells = self.alloc(2 * count);
+        for (index, c) in text.chars().enumerate() {
+            // SAFETY: a cell was given for each character; the last one ends the list.
+            unsafe {
+                let cell = cells.add(2 * index);
+                let tail = if index + 1 == count { Term::NIL } else { Term::from_cons_ptr(cell.add(2)) };
+                *cell = Term::small(c as i64).raw();
+                *cell.add(1) = tail.raw();
+            }
+        }
+        Term::from_cons_ptr(cells)
     }
 
     /// A list of byte values.

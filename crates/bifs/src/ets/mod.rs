@@ -29,7 +29,7 @@ use swarmrt_machine::{BifResult, Process, Raise, Vm, bif, signal};
 use swarmrt_term::bigint;
 use swarmrt_term::{Alloc, FragmentHeap, NodeInfo, RefKind, Term, Tuple, am, atom, compare, equal_exact};
 pub(crate) use table::TABLES_MAX;
-use table::{Access, Heir, Kind, Protection, Register, Storage, Table, Tuning, Wanted};
+use table::{Access, Heir, Kind, Protection, Register, Storage, Table, Tuning, Wanted, WriteConcurrency};
 
 /// Objects that count as one reduction when they are copied.
 const WORDS_PER_REDUCTION: usize = 50;
@@ -76,6 +76,9 @@ fn new(p: &mut Process, name: Term, options: Term) -> BifResult {
     for option in list_of(options)? {
         new_option(&mut wanted, option)?;
     }
+    if wanted.kind == Kind::OrderedSet && matches!(wanted.tuning.write_concurrency, WriteConcurrency::Locks(_)) {
+        return Err(Raise::BADARG);
+    }
     let guard = &pin();
     let table = register_of(p).create(p, wanted, guard)?;
     Ok(table.id(p))
@@ -109,26 +112,28 @@ fn new_option(wanted: &mut Wanted, option: Term) -> Result<(), Raise> {
         "keypos" => wanted.keypos = size_of(value)?.checked_sub(1).ok_or(Raise::BADARG)?,
         "heir" if value == Term::atom(am::NONE) => wanted.heir = None,
         "read_concurrency" => wanted.tuning.read_concurrency = flag?,
-        // How OTP's test suite asks for a certain number of locks.
-        "write_concurrency" if pair_of(value).is_some_and(|(key, _)| key == Term::atom(atom!("debug_hash_fixed_number_of_locks"))) => {
-            wanted.tuning.write_concurrency = true;
-        }
-        "write_concurrency" if value == Term::atom(atom!("auto")) => {
-            wanted.tuning.write_concurrency = true;
-            wanted.tuning.write_concurrency_auto = true;
-            wanted.tuning.decentralized_counters = true;
-        }
-        "write_concurrency" => {
-            wanted.tuning.write_concurrency = flag?;
-            wanted.tuning.write_concurrency_auto = false;
-            if wanted.kind == Kind::OrderedSet {
-                wanted.tuning.decentralized_counters = wanted.tuning.write_concurrency;
-            }
-        }
-        "decentralized_counters" => wanted.tuning.decentralized_counters = flag?,
+        "write_concurrency" => wanted.tuning.write_concurrency = write_concurrency_of(value)?,
+        "decentralized_counters" => wanted.tuning.decentralized_counters = Some(flag?),
         _ => return Err(Raise::BADARG),
     }
     Ok(())
+}
+
+/// The most and fewest locks that can be asked for; other numbers mean the power of two below them.
+const LOCKS: std::ops::RangeInclusive<u32> = 64..=32_768;
+
+fn write_concurrency_of(value: Term) -> Result<WriteConcurrency, Raise> {
+    if let Some((key, locks)) = pair_of(value) {
+        let locks = u32::try_from(size_of(locks)?).ok().filter(|locks| (1..=*LOCKS.end()).contains(locks)).ok_or(Raise::BADARG)?;
+        let known = key == Term::atom(atom!("debug_hash_fixed_number_of_locks"));
+        return if known { Ok(WriteConcurrency::Locks(1 << locks.max(*LOCKS.start()).ilog2())) } else { Err(Raise::BADARG) };
+    }
+    match value.as_bool() {
+        Some(true) => Ok(WriteConcurrency::On),
+        Some(false) => Ok(WriteConcurrency::Off),
+        None if value == Term::atom(atom!("auto")) => Ok(WriteConcurrency::Auto),
+        None => Err(Raise::BADARG),
+    }
 }
 
 /// An object that may go into the table.
@@ -875,10 +880,14 @@ const INFO_ITEMS: [&str; 15] = [
 fn info_item(p: &mut Process, table: &Table, item: &str) -> Option<Term> {
     Some(match item {
         "id" => table.reference.to_term(p),
-        "decentralized_counters" => Term::bool(table.tuning.decentralized_counters),
+        "decentralized_counters" => Term::bool(table.tuning.decentralized_counters == Some(true)),
         "read_concurrency" => Term::bool(table.tuning.read_concurrency),
-        "write_concurrency" if table.tuning.write_concurrency_auto => Term::atom(atom!("auto")),
-        "write_concurrency" => Term::bool(table.tuning.write_concurrency),
+        "write_concurrency" => match table.tuning.write_concurrency {
+            WriteConcurrency::Off => Term::bool(false),
+            WriteConcurrency::On => Term::bool(true),
+            WriteConcurrency::Auto => Term::atom(atom!("auto")),
+            WriteConcurrency::Locks(locks) => p.tuple(&[Term::atom(atom!("debug_hash_fixed_number_of_locks")), Term::small(i64::from(locks))]),
+        },
         "compressed" => Term::bool(table.tuning.compressed),
         "memory" => Term::small(table.words() as i64),
         "owner" => Term::pid(table.owner()),

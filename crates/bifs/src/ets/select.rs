@@ -373,7 +373,7 @@ fn finish(p: &mut Process, scan: Scan, results: Results) -> BifResult {
     Ok(p.tuple(&[given, next]))
 }
 
-/// What `select/1` goes on with. Of an ordered set: table, last key, end, limit, program, nothing, whether
+/// What `select/1` goes on with; it holds on to the table whatever its name is by then. Of an ordered set: table, last key, end, limit, program, nothing, whether
 /// downwards, 0; of others: table, bucket, limit, program, what waits, how much that is.
 fn continuation(p: &mut Process, table: &Table, scan: &Scan, left: Term, left_count: usize) -> Term {
     let limit = Term::small(scan.limit.unwrap_or(0) as i64);
@@ -381,18 +381,18 @@ fn continuation(p: &mut Process, table: &Table, scan: &Scan, left: Term, left_co
         Place::OrderedAfter(key) => {
             let key = copy_out(p, key.term);
             let handle = handle_of(p, &scan.program, Some(scan.table));
-            let id = table.id(p);
+            let id = table.reference.to_term(p);
             p.tuple(&[id, key, Term::NIL, limit, handle, Term::NIL, Term::small(i64::from(scan.reverse)), Term::small(0)])
         }
         Place::Bucket { shard, bucket } => {
             let at = Term::small((*shard << 40 | *bucket) as i64);
             let handle = handle_of(p, &scan.program, Some(scan.table));
-            let id = table.id(p);
+            let id = table.reference.to_term(p);
             p.tuple(&[id, at, limit, handle, left, Term::small(left_count as i64)])
         }
         _ if left_count > 0 => {
             let handle = handle_of(p, &scan.program, Some(scan.table));
-            let id = table.id(p);
+            let id = table.reference.to_term(p);
             p.tuple(&[id, Term::small(-1), limit, handle, left, Term::small(left_count as i64)])
         }
         _ => Term::atom(am::END_OF_TABLE),
@@ -438,7 +438,6 @@ fn resume(p: &mut Process, continuation: Term) -> BifResult {
     let mut scan = {
         let guard = &pin();
         let table = register_of(p).table(p, parts.get(0), Access::Read, guard)?;
-        // Another table may have the name by now.
         if compiled.table.is_some_and(|id| id != table.reference.id) {
             return Err(Raise::BADARG);
         }

@@ -75,13 +75,38 @@ pub enum Storage {
 /// Parts of a hash table that is made for concurrent writers.
 const SHARDS: usize = 16;
 
+/// How many may write at a time, as it was asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum WriteConcurrency {
+    #[default]
+    Off,
+    On,
+    Auto,
+    /// OTP's test suite asks for a certain number of locks.
+    Locks(u32),
+}
+
 #[derive(Clone, Copy, Default)]
 pub struct Tuning {
     pub read_concurrency: bool,
-    pub write_concurrency: bool,
-    pub write_concurrency_auto: bool,
-    pub decentralized_counters: bool,
+    pub write_concurrency: WriteConcurrency,
+    /// `None`: as the rest suggests.
+    pub decentralized_counters: Option<bool>,
     pub compressed: bool,
+}
+
+impl Tuning {
+    /// What of it means something for such a table: a private one has a single writer.
+    fn of(self, kind: Kind, protection: Protection) -> Tuning {
+        let write_concurrency = if protection == Protection::Private { WriteConcurrency::Off } else { self.write_concurrency };
+        let usual = match write_concurrency {
+            WriteConcurrency::Off => false,
+            WriteConcurrency::On => kind == Kind::OrderedSet,
+            WriteConcurrency::Auto | WriteConcurrency::Locks(_) => true,
+        };
+        let decentralized = write_concurrency != WriteConcurrency::Off && self.decentralized_counters.unwrap_or(usual);
+        Tuning { write_concurrency, decentralized_counters: Some(decentralized), ..self }
+    }
 }
 
 /// Who keeps the table from moving its objects, how often, and since when.
@@ -213,7 +238,12 @@ impl Table {
         };
         if gone && let Storage::Hash(shards) = &self.storage {
             for shard in shards {
-                shard.write().unfix();
+                let mut shard = shard.write();
+                // Who fixes it meanwhile may be walking over what was marked as deleted; then that stays.
+                if self.is_fixed() {
+                    break;
+                }
+                shard.unfix();
             }
         }
         last
@@ -353,7 +383,8 @@ impl Register {
             Kind::Bag => Duplicates::Different,
             Kind::DuplicateBag => Duplicates::Any,
         };
-        let shards = if wanted.tuning.write_concurrency { SHARDS } else { 1 };
+        let tuning = wanted.tuning.of(wanted.kind, wanted.protection);
+        let shards = if tuning.write_concurrency == WriteConcurrency::Off { 1 } else { SHARDS };
         let storage = match wanted.kind {
             Kind::OrderedSet => Storage::Ordered(RwLock::new(OrderedTable::new(wanted.keypos))),
             _ => Storage::Hash((0..shards).map(|_| RwLock::new(HashTable::new(wanted.keypos, duplicates, shards))).collect()),
@@ -370,7 +401,7 @@ impl Register {
             owner: AtomicU64::new(p.id()),
             heir: Mutex::new(wanted.heir),
             storage,
-            tuning: wanted.tuning,
+            tuning,
             objects: AtomicIsize::new(0),
             words: AtomicIsize::new(0),
             fixes: Mutex::default(),
