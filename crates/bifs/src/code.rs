@@ -65,7 +65,7 @@ fn finish_loading(p: &mut Process, list: Term) -> BifResult {
     if modules.len() > 1 && modules.iter().any(|module| module.on_load.is_some()) {
         return Err(Raise::SYSTEM_LIMIT);
     }
-    let old: Vec<Term> = modules.iter().filter(|module| p.vm.code.has_old(module.name)).map(|module| Term::atom(module.name)).collect();
+    let old: Vec<Term> = modules.iter().filter(|module| p.vm.code.must_be_purged(module)).map(|module| Term::atom(module.name)).collect();
     if !old.is_empty() {
         let old = p.list(&old);
         return Ok(p.tuple(&[Term::atom(am::NOT_PURGED), old]));
@@ -161,7 +161,8 @@ pub const PRE_LOADED: [&str; 21] = [
 
 #[bif("erlang:pre_loaded/0")]
 fn pre_loaded(p: &mut Process) -> BifResult {
-    let names: Vec<Term> = PRE_LOADED.iter().map(|name| Term::atom(Atom::new(name))).collect();
+    // The last one first, as OTP tells them.
+    let names: Vec<Term> = PRE_LOADED.iter().rev().map(|name| Term::atom(Atom::new(name))).collect();
     Ok(p.list(&names))
 }
 
@@ -210,17 +211,29 @@ fn purge_module(p: &mut Process, module: Term, operation: Term) -> BifResult {
     }))
 }
 
+/// Whether the calling process uses old code of the module; others are asked by a request.
+#[bif("erts_internal:check_process_code/1")]
+fn check_process_code(p: &mut Process, module: Term) -> BifResult {
+    let module = module.as_atom().ok_or(Raise::BADARG)?;
+    // The running function is OTP's: what counts is where it and its callers return to.
+    Ok(Term::bool(p.vm.code.slot(module).and_then(|slot| slot.old).is_some_and(|old| returns_into(p, &old.range()))))
+}
+
+fn returns_into(p: &Process, code: &std::ops::Range<usize>) -> bool {
+    let mut found = false;
+    p.return_addresses(|address| {
+        found = code.contains(&address);
+        !found
+    });
+    found
+}
+
 /// Whether the process runs or would return into the old version of a module. It is between turns. A fun does not
 /// count, as in OTP: once its code is purged, it is a fun that leads nowhere.
 pub fn uses_old_code(p: &mut Process, module: Atom) -> bool {
     let Some(old) = p.vm.code.slot(module).and_then(|slot| slot.old) else { return false };
     let range = old.range();
-    let mut found = range.contains(&(p.ip as usize));
-    p.return_addresses(|address| {
-        found |= range.contains(&address);
-        !found
-    });
-    found
+    range.contains(&(p.ip as usize)) || returns_into(p, &range)
 }
 
 #[bif("erts_internal:check_dirty_process_code/2")]

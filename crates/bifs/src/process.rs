@@ -290,7 +290,8 @@ fn start_monitor(p: &mut Process, kind: Term, item: Term, alias: Option<AliasMod
                 Watched::Pid(pid)
             } else {
                 let name = match item.as_tuple() {
-                    Some(pair) if pair.arity() == 2 && pair.get(1).is_atom() => pair.get(0).as_atom(),
+                    // There are no other nodes.
+                    Some(pair) if pair.arity() == 2 && pair.get(1) == Term::atom(p.vm.node().name) => pair.get(0).as_atom(),
                     Some(_) => None,
                     None => item.as_atom(),
                 }
@@ -781,7 +782,7 @@ fn yield_0(p: &mut Process) -> BifResult {
 
 #[bif("erlang:bump_reductions/1")]
 fn bump_reductions(p: &mut Process, count: Term) -> BifResult {
-    let count = count.as_small().filter(|&count| count > 0).ok_or(Raise::BADARG)?;
+    let count = count.as_small().filter(|&count| count >= 0).ok_or(Raise::BADARG)?;
     p.bump_reductions(count as usize);
     Ok(TRUE)
 }

@@ -1,5 +1,6 @@
 //! Ending the machine, the environment, and what stands for other nodes and for tracing of the system.
 
+use std::io::Write;
 use swarmrt_machine::{BifResult, Process, Raise, bif};
 use swarmrt_term::{Alloc, Atom, Term, am, atom};
 
@@ -13,13 +14,17 @@ fn halt(p: &mut Process, status: Term, options: Term) -> BifResult {
         }
     }
     let code = if let Some(code) = status.as_small() {
+        if code < 0 {
+            return Err(Raise::BADARG);
+        }
         i32::try_from(code & 0xff).map_err(|_| Raise::BADARG)?
     } else if status == Term::atom(atom!("abort")) {
         134
     } else {
         let bytes: Option<Vec<u8>> = status.list_to_vec().and_then(|list| list.iter().map(|c| c.as_small().map(|c| c as u8)).collect());
         let text = bytes.ok_or(Raise::BADARG)?;
-        eprintln!("{}", String::from_utf8_lossy(&text));
+        // Standard error may be closed.
+        let _ = writeln!(std::io::stderr(), "{}", String::from_utf8_lossy(&text));
         1
     };
     if flush && let Some(ports) = p.vm.ports() {
@@ -104,6 +109,10 @@ fn nodes_0(_p: &mut Process) -> BifResult {
 fn nodes_1(p: &mut Process, kind: Term) -> BifResult {
     let this = Term::atom(p.vm.node().name);
     let kinds = kind.list_to_vec().unwrap_or_else(|| vec![kind]);
+    let known = |kind: &Term| kind.as_atom().is_some_and(|kind| ["visible", "hidden", "connected", "this", "known"].contains(&kind.name()));
+    if !kinds.iter().all(known) {
+        return Err(Raise::BADARG);
+    }
     let wants_this = kinds.iter().any(|&kind| kind == Term::atom(atom!("this")) || kind == Term::atom(atom!("known")));
     Ok(if wants_this { p.list(&[this]) } else { Term::NIL })
 }
@@ -132,8 +141,12 @@ fn nodes_2(p: &mut Process, kind: Term, options: Term) -> BifResult {
     Ok(p.list(&[entry]))
 }
 #[bif("erlang:monitor_node/2")]
-fn monitor_node_2(_p: &mut Process, _node: Term, _on: Term) -> BifResult {
-    Ok(Term::bool(true))
+fn monitor_node_2(p: &mut Process, node: Term, on: Term) -> BifResult {
+    if !node.is_atom() || on.as_bool().is_none() {
+        return Err(Raise::BADARG);
+    }
+    // There are no others.
+    if node == Term::atom(p.vm.node().name) { Ok(Term::bool(true)) } else { Err(Raise::Error(Term::atom(atom!("notalive")))) }
 }
 #[bif("erts_internal:get_creation/0")]
 fn get_creation(p: &mut Process) -> BifResult {

@@ -1,10 +1,9 @@
 //! From the command line to a machine: `erl`'s flags, and our own commands.
 
+use crate::emulator;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use swarmrt::{Builder, Engines, Otp};
-
-/// Emulator flags (`+x`) that take a value, and what they mean to us is nothing or done below.
-const FLAGS_WITH_VALUE: [&str; 14] = ["+a", "+A", "+K", "+IOp", "+IOt", "+IOPp", "+IOPt", "+e", "+hms", "+hmbs", "+hmax", "+T", "+W", "+zdbbl"];
 
 struct Parsed {
     otp_root: Option<PathBuf>,
@@ -13,7 +12,12 @@ struct Parsed {
     processes: Option<usize>,
     dirty_io: Option<usize>,
     atoms: Option<usize>,
+    /// Only the version is wanted.
+    version: bool,
 }
+
+/// Schedulers that this machine can have.
+const SCHEDULERS_MAX: usize = 64;
 
 /// What `--engine` says, for this program and those that it starts.
 const ENGINE_VARIABLE: &str = "SWARMRT_ENGINE";
@@ -21,13 +25,39 @@ const PERF_MAP_VARIABLE: &str = "SWARMRT_JIT_DUMP";
 /// Has the native engine say at the end what it has done.
 const STATS_VARIABLE: &str = "SWARMRT_JIT_STATS";
 
-fn number(flag: &str, value: Option<&String>) -> Result<usize, String> {
-    value.and_then(|value| value.parse().ok()).ok_or_else(|| format!("{flag} needs a number"))
+/// The words of an `-args_file` or an `ERL_…FLAGS` variable: quotes hold words together, `\` takes away a meaning.
+fn words(text: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut word: Option<String> = None;
+    let mut quote = None;
+    let mut letters = text.chars();
+    while let Some(letter) = letters.next() {
+        match (letter, quote) {
+            ('\\', None | Some('"')) => word.get_or_insert_default().extend(letters.next()),
+            (_, Some(open)) if letter == open => quote = None,
+            ('"' | '\'', None) => {
+                quote = Some(letter);
+                word.get_or_insert_default();
+            }
+            ('#', None) if word.is_none() => drop(letters.by_ref().find(|&letter| letter == '\n')),
+            (_, None) if letter.is_whitespace() => words.extend(word.take()),
+            _ => word.get_or_insert_default().push(letter),
+        }
+    }
+    words.extend(word);
+    words
+}
+
+/// The arguments with those that the environment adds to each `erl`.
+fn with_environment(arguments: &[String]) -> Vec<String> {
+    let words_of = |name: &str| std::env::var(name).map(|text| words(&text)).unwrap_or_default();
+    let extra = arguments.iter().position(|argument| argument == "-extra").unwrap_or(arguments.len());
+    [words_of("ERL_AFLAGS"), arguments[..extra].to_vec(), words_of("ERL_FLAGS"), words_of("ERL_ZFLAGS"), arguments[extra..].to_vec()].concat()
 }
 
 /// Takes the emulator's flags out of `erl`'s arguments; the rest is for `init`.
 fn parse(arguments: &[String]) -> Result<Parsed, String> {
-    let mut parsed = Parsed { otp_root: None, boot_args: Vec::new(), schedulers: None, processes: None, dirty_io: None, atoms: None };
+    let mut parsed = Parsed { otp_root: None, boot_args: Vec::new(), schedulers: None, processes: None, dirty_io: None, atoms: None, version: false };
     let mut at = 0;
     while at < arguments.len() {
         let argument = &arguments[at];
@@ -51,48 +81,34 @@ fn parse(arguments: &[String]) -> Result<Parsed, String> {
                 let file = arguments.get(at).ok_or("-args_file needs a file")?;
                 at += 1;
                 let text = std::fs::read_to_string(file).map_err(|error| format!("{file}: {error}"))?;
-                let words: Vec<String> =
-                    text.lines().map(|line| line.split('#').next().unwrap_or("")).flat_map(str::split_whitespace).map(str::to_owned).collect();
-                let inner = parse(&words)?;
+                let inner = parse(&words(&text))?;
                 parsed.boot_args.extend(inner.boot_args);
                 parsed.schedulers = inner.schedulers.or(parsed.schedulers);
                 parsed.processes = inner.processes.or(parsed.processes);
                 parsed.atoms = inner.atoms.or(parsed.atoms);
+                parsed.dirty_io = inner.dirty_io.or(parsed.dirty_io);
+                parsed.version |= inner.version;
             }
             "--otp-root" => {
                 parsed.otp_root = Some(arguments.get(at).ok_or("--otp-root needs a folder")?.into());
                 at += 1;
             }
-            "+S" => {
-                let value = arguments.get(at).ok_or("+S needs a number")?;
-                let first = value.split(':').next().unwrap_or_default().to_owned();
-                parsed.schedulers = Some(number("+S", Some(&first))?.clamp(1, 64));
-                at += 1;
-            }
-            "+P" => {
-                parsed.processes = Some(number("+P", arguments.get(at))?.clamp(1024, 1 << 27));
-                at += 1;
-            }
-            "+SDio" => {
-                parsed.dirty_io = Some(number("+SDio", arguments.get(at))?.clamp(1, 1024));
-                at += 1;
-            }
-            "+t" => {
-                parsed.atoms = Some(number("+t", arguments.get(at))?.max(8192));
-                at += 1;
-            }
-            "+Q" | "+SDcpu" | "+SP" | "+SDPcpu" | "+sss" | "+swt" | "+spp" | "+stbt" | "+sbt" | "+scl" | "+sub" | "+sct" | "+sfwi" | "+sbwt" | "+sbwtdcpu"
-            | "+sbwtdio" | "+swtdcpu" | "+swtdio" | "+JPperf" | "+JMsingle" | "+hmqd" | "+hpds" | "+C" | "+c" | "+pc" | "+rg" => {
-                if argument == "+pc" {
-                    parsed.boot_args.push(argument.clone());
-                    parsed.boot_args.extend(arguments.get(at).cloned());
+            "-version" => parsed.version = true,
+            "-make" => parsed.boot_args.extend(["-noshell", "-noinput", "-s", "make", "all", "-s", "erlang", "halt"].map(str::to_owned)),
+            _ if argument.starts_with('+') => {
+                let flag = emulator::flag(&arguments[at - 1..])?;
+                at += flag.taken - 1;
+                match flag.name {
+                    "+S" if flag.number() > 0 => parsed.schedulers = Some(flag.number().min(SCHEDULERS_MAX)),
+                    "+P" => parsed.processes = Some(flag.number()),
+                    "+SDio" => parsed.dirty_io = Some(flag.number()),
+                    "+t" => parsed.atoms = Some(flag.number()),
+                    "+V" => parsed.version = true,
+                    // Asked for by flag, and answered by the machine.
+                    "+pc" => parsed.boot_args.extend([flag.name, flag.value].map(str::to_owned)),
+                    _ => {}
                 }
-                at += 1;
             }
-            _ if FLAGS_WITH_VALUE.contains(&argument.as_str()) => at += 1,
-            "+B" | "+Bi" | "+Bc" | "+Bd" | "+d" | "+V" | "+v" | "+l" | "+r" | "+x" => {}
-            _ if argument.starts_with("+A") || argument.starts_with("+K") || argument.starts_with("+M") || argument.starts_with("+fn") => {}
-            _ if argument.starts_with('+') => return Err(format!("unknown emulator flag {argument}")),
             _ => parsed.boot_args.push(argument.clone()),
         }
     }
@@ -101,9 +117,12 @@ fn parse(arguments: &[String]) -> Result<Parsed, String> {
 
 /// Boots with `erl`'s arguments; the exit code of the run.
 fn erl(program: &str, arguments: &[String]) -> Result<i32, String> {
-    let mut parsed = parse(arguments)?;
-    // Printing of characters is asked for by flag, and answered by the machine.
+    let mut parsed = parse(&with_environment(arguments))?;
     let otp = Otp::find(parsed.otp_root.as_deref()).map_err(|error| error.to_string())?;
+    if parsed.version {
+        show(&format!("SwarmRT {} (SMP) (BEAM) emulator version {}\n", env!("CARGO_PKG_VERSION"), otp.erts_version));
+        return Ok(0);
+    }
     let root = otp.root.to_string_lossy().into_owned();
     let bin = otp.root.join(format!("erts-{}/bin", otp.erts_version)).to_string_lossy().into_owned();
     let home = std::env::var("HOME").unwrap_or_else(|_| "/".to_owned());
@@ -137,8 +156,8 @@ fn erl(program: &str, arguments: &[String]) -> Result<i32, String> {
     let code = vm.wait_for_halt();
     if std::env::var_os(STATS_VARIABLE).is_some() {
         match swarmrt::jit::counts() {
-            Some(counts) => eprintln!("swarmrt: native engine: {counts}"),
-            None => eprintln!("swarmrt: no native engine"),
+            Some(counts) => crate::tell(&format!("native engine: {counts}")),
+            None => crate::tell("no native engine"),
         }
     }
     Ok(code)
@@ -212,8 +231,11 @@ fn run_file(arguments: &[String]) -> Result<i32, String> {
         }
     }
     let [file, ..] = rest else { return Err("run needs a file".to_owned()) };
-    if !Path::new(file).is_file() {
-        return Err(format!("{file}: no such file"));
+    match std::fs::metadata(file) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(format!("{file}: no such file")),
+        Err(error) => return Err(format!("{file}: {error}")),
+        Ok(found) if found.is_dir() => return Err(format!("{file}: it is a folder")),
+        Ok(_) => {}
     }
     let first_line = std::fs::read(file).map_err(|error| format!("{file}: {error}"))?;
     if first_line.starts_with(b"#!") {
@@ -254,25 +276,31 @@ fn info(arguments: &[String]) -> Result<i32, String> {
         _ => None,
     };
     let otp = Otp::find(told).map_err(|error| error.to_string())?;
-    println!("swarmrt {}", env!("CARGO_PKG_VERSION"));
-    println!("OTP root:    {}", otp.root.display());
-    println!("OTP release: {} (erts {})", otp.version.as_deref().unwrap_or(&otp.release), otp.erts_version);
-    println!("engines:     interp (the interpreter alone), jit (all code native when loaded), tiered (native when hot; the default)");
-    println!("schedulers:  {}", std::thread::available_parallelism().map_or(1, usize::from));
     let builtins = swarmrt::coverage::builtins(&otp).map_err(|error| error.to_string())?;
     let missing: Vec<&str> = builtins.iter().filter(|builtin| !builtin.exists).map(|builtin| builtin.name.as_str()).collect();
-    println!("built-ins:   {} of OTP's {} exist; missing:", builtins.len() - missing.len(), builtins.len());
-    for name in missing {
-        println!("  {name}");
-    }
+    let mut lines = vec![
+        format!("swarmrt {}", env!("CARGO_PKG_VERSION")),
+        format!("OTP root:    {}", otp.root.display()),
+        format!("OTP release: {} (erts {})", otp.version.as_deref().unwrap_or(&otp.release), otp.erts_version),
+        "engines:     interp (the interpreter alone), jit (all code native when loaded), tiered (native when hot; the default)".to_owned(),
+        format!("schedulers:  {}", std::thread::available_parallelism().map_or(1, usize::from)),
+        format!("built-ins:   {} of OTP's {} exist; missing:", builtins.len() - missing.len(), builtins.len()),
+    ];
+    lines.extend(missing.iter().map(|name| format!("  {name}")));
+    show(&(lines.join("\n") + "\n"));
     Ok(0)
+}
+
+/// Prints to standard output. Somebody who has read enough may have closed it.
+fn show(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
 fn disasm(arguments: &[String]) -> Result<i32, String> {
     let [file, only @ ..] = arguments else { return Err("disasm needs a .beam file".to_owned()) };
     let bytes = std::fs::read(file).map_err(|error| format!("{file}: {error}"))?;
     let text = swarmrt::disassemble(&bytes, only.first().map(String::as_str)).map_err(|error| format!("{file}: {error}"))?;
-    print!("{text}");
+    show(&text);
     Ok(0)
 }
 
@@ -340,7 +368,7 @@ pub fn run(arguments: &[String]) -> Result<i32, String> {
             "info" => info(rest),
             "disasm" => disasm(rest),
             "--help" | "help" => {
-                println!("{USAGE}");
+                show(&format!("{USAGE}\n"));
                 Ok(0)
             }
             other => Err(format!("unknown command {other}\n{USAGE}")),

@@ -1,7 +1,9 @@
 //! The `swarmrt` program.
 
+mod emulator;
 mod flags;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 #[global_allocator]
@@ -13,12 +15,17 @@ const EXIT_INTERNAL_ERROR: i32 = 70;
 /// A fault of ours ends the run at once and says so, rather than leaving a machine without a scheduler.
 fn end_on_internal_errors() {
     std::panic::set_hook(Box::new(|fault| {
-        eprintln!("swarmrt: internal error, please report it: {fault}");
+        tell(&format!("internal error, please report it: {fault}"));
         if std::env::var_os("RUST_BACKTRACE").is_some() {
-            eprintln!("{}", std::backtrace::Backtrace::force_capture());
+            tell(&std::backtrace::Backtrace::force_capture().to_string());
         }
         std::process::exit(EXIT_INTERNAL_ERROR);
     }));
+}
+
+/// A message on standard error, which somebody may have closed.
+fn tell(message: &str) {
+    let _ = writeln!(std::io::stderr(), "swarmrt: {message}");
 }
 
 fn main() -> ExitCode {
@@ -27,7 +34,7 @@ fn main() -> ExitCode {
     match flags::run(&arguments) {
         Ok(code) => ExitCode::from(u8::try_from(code & 0xff).unwrap_or(1)),
         Err(message) => {
-            eprintln!("swarmrt: {message}");
+            tell(&message);
             ExitCode::from(2)
         }
     }

@@ -4,7 +4,7 @@
 mod common;
 
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 fn folder(name: &str) -> PathBuf {
     let folder = std::env::temp_dir().join(format!("swarmrt-bad-input-{name}-{}", std::process::id()));
@@ -135,6 +135,8 @@ fn missing_files_and_wrong_flags_are_named() {
     complains(&["erl", "+no_such_flag"], "+no_such_flag");
     complains(&["erl", "+S", "many"], "+S");
     complains(&["erl", "+t"], "+t");
+    complains(&["erl", "+P", "5"], "+P");
+    complains(&["run", "/"], "a folder");
     complains(&["erl", "-args_file", "no_such_file.args"], "no_such_file.args");
 }
 
@@ -179,4 +181,14 @@ fn an_unusable_otp_is_named() {
     std::fs::write(ebin.join("erlang.beam"), "no module").expect("written");
     complains(&["--otp-root", &root, "erl"], "preloaded module");
     let _ = std::fs::remove_dir_all(&folder);
+}
+
+#[test]
+fn somebody_who_stops_reading_is_no_fault() {
+    for arguments in [&["info"][..], &["--help"], &["no_such_command"]] {
+        let mut child = Command::new(common::swarmrt()).args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+        drop((child.stdout.take(), child.stderr.take()));
+        let code = child.wait().expect("it ends").code();
+        assert!(matches!(code, Some(0 | 2)), "{arguments:?}: {code:?}");
+    }
 }

@@ -200,7 +200,8 @@ fn write_nif(p: &mut Process, file: Term, vector: Term) -> BifResult {
 
 #[bif("prim_file:pread_nif/3", dirty_io)]
 fn pread_nif(p: &mut Process, file: Term, offset: Term, size: Term) -> BifResult {
-    let (open, offset, size) = (find(p, file)?, size_of(offset)? as u64, size_of(size)?);
+    let (open, size) = (find(p, file)?, size_of(size)?);
+    let Ok(offset) = u64::try_from(offset.as_small().ok_or(Raise::BADARG)?) else { return io_error(p, &std::io::Error::from_raw_os_error(libc::EINVAL)) };
     let result = read_binary(p, size, |buffer| {
         let mut filled = 0;
         while filled < buffer.len() {
@@ -264,7 +265,10 @@ fn truncate_nif(p: &mut Process, file: Term) -> BifResult {
 fn allocate_nif(p: &mut Process, file: Term, offset: Term, length: Term) -> BifResult {
     let (open, offset, length) = (find(p, file)?, size_of(offset)?, size_of(length)?);
     // SAFETY: the descriptor is open as long as we hold the file.
-    let result = check(unsafe { libc::fallocate(open.file.as_raw_fd(), libc::FALLOC_FL_KEEP_SIZE, offset as i64, length as i64) });
+    let result = match unsafe { libc::posix_fallocate(open.file.as_raw_fd(), offset as i64, length as i64) } {
+        0 => Ok(()),
+        problem => Err(std::io::Error::from_raw_os_error(problem)),
+    };
     done(p, result)
 }
 
@@ -400,7 +404,8 @@ fn list_dir_nif(p: &mut Process, name: Term) -> BifResult {
         std::fs::read_dir(as_path(&name)).and_then(|entries| entries.map(|entry| entry.map(|entry| entry.file_name())).collect::<Result<Vec<_>, _>>());
     match entries {
         Ok(entries) => {
-            let names: Vec<Term> = entries.iter().map(|entry| p.binary(entry.as_bytes())).collect();
+            // The last one that was read comes first, as in OTP.
+            let names: Vec<Term> = entries.iter().rev().map(|entry| p.binary(entry.as_bytes())).collect();
             let names = p.list(&names);
             ok(p, names)
         }

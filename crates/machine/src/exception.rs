@@ -4,6 +4,7 @@
 use crate::bif::Raise;
 use crate::process::{MaxHeapSize, Process};
 use crate::signal;
+use std::io::Write;
 use swarmrt_term::{Alloc, Atom, FragmentHeap, Mfa, Term, am, atom, map};
 
 /// Return addresses kept in a stack trace (OTP's default `backtrace_depth`).
@@ -288,7 +289,8 @@ pub fn log(vm: &'static crate::Vm, pid: Term, group_leader: Term, format: &str, 
     }
     let receiver = if receiver.is_pid() { Some(receiver) } else { vm.names.whereis(am::LOGGER) };
     let Some(logger) = receiver.and_then(Term::as_pid) else {
-        eprint!("{}", plain_text(format, arguments));
+        // Standard error may be closed.
+        let _ = write!(std::io::stderr(), "{}", plain_text(format, arguments));
         return;
     };
     let format = heap.string(format);

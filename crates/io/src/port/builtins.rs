@@ -1,11 +1,11 @@
 //! The built-ins on ports.
 
 use super::options::{Options, Source, parse_name};
-use super::{FragmentHeapTerm, Port, Ports, run, tty};
+use super::{FragmentHeapTerm, Port, Ports, ram_file, run, tty};
 use std::sync::Arc;
 use swarmrt_machine::ports::PORTS_MAX;
 use swarmrt_machine::{BifResult, Process, Raise, bif};
-use swarmrt_term::{Alloc, Atom, FragmentHeap, Term, am};
+use swarmrt_term::{Alloc, Atom, FragmentHeap, Term, am, atom};
 
 const TRUE: Term = Term::atom(am::TRUE);
 const BADARG: Term = Term::atom(am::BADARG);
@@ -44,6 +44,10 @@ fn find(p: &Process, port: Term) -> Option<Arc<Port>> {
 #[bif("erts_internal:open_port/2")]
 fn open_port(p: &mut Process, name: Term, settings: Term) -> BifResult {
     let (Some(source), Some(options)) = (parse_name(name), Options::parse(settings)) else { return Ok(BADARG) };
+    // A command line has its arguments within.
+    if matches!(source, Source::Command(_)) && !(options.arguments.is_empty() && options.argument0.is_none()) {
+        return Ok(BADARG);
+    }
     if Ports::of(p.vm).count() >= PORTS_MAX {
         return Ok(Term::atom(am::SYSTEM_LIMIT));
     }
@@ -54,6 +58,7 @@ fn open_port(p: &mut Process, name: Term, settings: Term) -> BifResult {
     };
     let opened = match &source {
         Source::Command(line) if tty::is_meant(line) => tty::open(p.vm, p.id(), title, options),
+        Source::Command(line) if ram_file::is_meant(line) => Ok(ram_file::open(p.vm, p.id(), title, options)),
         _ => run::open(p.vm, p.id(), &source, title, options),
     };
     Ok(match opened {
@@ -66,8 +71,16 @@ fn open_port(p: &mut Process, name: Term, settings: Term) -> BifResult {
 }
 
 #[bif("erts_internal:port_command/3")]
-fn port_command(p: &mut Process, port: Term, data: Term, _flags: Term) -> BifResult {
+fn port_command(p: &mut Process, port: Term, data: Term, flags: Term) -> BifResult {
     let Some(port) = find(p, port) else { return Ok(BADARG) };
+    let known = |flag: &Term| flag.as_atom().is_some_and(|flag| matches!(flag.name(), "force" | "nosuspend"));
+    if !flags.list_to_vec().is_some_and(|flags| flags.iter().all(known)) {
+        return Ok(BADARG);
+    }
+    // No port here can take more than it wants to.
+    if flags.list_to_vec().unwrap_or_default().contains(&Term::atom(atom!("force"))) {
+        return Ok(Term::atom(atom!("notsup")));
+    }
     let Some(bytes) = iodata(data) else { return Ok(BADARG) };
     p.bump_reductions(bytes.len() / 100);
     Ok(if port.write(p.vm, bytes) { TRUE } else { BADARG })
@@ -142,7 +155,8 @@ fn info(p: &mut Process, port: &Port, item: &str) -> Option<Term> {
             "input" => p.uint(state.input_bytes),
             "output" => p.uint(state.output_bytes),
             "os_pid" => port.os_pid.map_or(Term::atom(am::UNDEFINED), |pid| Term::small(i64::from(pid))),
-            "parallelism" | "locking" => Term::bool(false),
+            "parallelism" => Term::bool(port.options.parallelism),
+            "locking" => Term::atom(atom!("port_level")),
             "memory" | "queue_size" => Term::small(0),
             _ => return None,
         }

@@ -3,6 +3,7 @@
 mod builtins;
 pub use builtins::iodata;
 mod options;
+mod ram_file;
 mod run;
 mod tty;
 
@@ -27,6 +28,7 @@ pub struct Port {
     state: Mutex<State>,
     writer: Option<Writer>,
     terminal: Option<tty::Terminal>,
+    ram_file: Option<Mutex<ram_file::RamFile>>,
     stopper: run::Stopper,
 }
 
@@ -122,6 +124,11 @@ impl Port {
             self.state.lock().output_bytes += bytes.len() as u64;
             vm.statistics.bytes_out.add(bytes.len());
             terminal.request(vm, self, &bytes);
+            return true;
+        }
+        if let Some(file) = &self.ram_file {
+            self.state.lock().output_bytes += bytes.len() as u64;
+            ram_file::request(vm, self, file, &bytes);
             return true;
         }
         let Some(writer) = &self.writer else { return true };

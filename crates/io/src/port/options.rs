@@ -39,6 +39,7 @@ pub struct Options {
     pub folder: Option<OsString>,
     /// Names and values; no value removes the variable.
     pub environment: Vec<(OsString, Option<OsString>)>,
+    pub parallelism: bool,
 }
 
 fn os_string(term: Term) -> Option<OsString> {
@@ -54,7 +55,7 @@ pub fn parse_name(name: Term) -> Option<Source> {
             let number = |index: usize| tuple.get(index).as_small().and_then(|fd| i32::try_from(fd).ok());
             Some(Source::Descriptors { input: number(1)?, output: number(2)? })
         }
-        ("spawn", 2) => Some(Source::Command(String::from_utf8(name_bytes(tuple.get(1))?).ok()?)),
+        ("spawn", 2) => Some(Source::Command(String::from_utf8(name_bytes(tuple.get(1))?).ok().filter(|line| !line.is_empty())?)),
         ("spawn_executable", 2) => Some(Source::Executable(os_string(tuple.get(1))?)),
         _ => None,
     }
@@ -76,6 +77,7 @@ impl Options {
             argument0: None,
             folder: None,
             environment: Vec::new(),
+            parallelism: false,
         };
         for item in list.list_to_vec()? {
             if let Some(name) = item.as_atom() {
@@ -97,6 +99,9 @@ impl Options {
             let pair = item.as_tuple().filter(|pair| pair.arity() == 2)?;
             let value = pair.get(1);
             match pair.get(0).as_atom().map(Atom::name)? {
+                // Lines within packets are not to be had.
+                "packet" if matches!(options.framing, Framing::Line(_)) => return None,
+                "line" if matches!(options.framing, Framing::Packet(_)) => return None,
                 "packet" => options.framing = Framing::Packet(value.as_small().filter(|size| matches!(size, 1 | 2 | 4))? as usize),
                 "line" => options.framing = Framing::Line(value.as_small().filter(|&size| size > 0)? as usize),
                 "args" => options.arguments = value.list_to_vec()?.into_iter().map(os_string).collect::<Option<_>>()?,
@@ -109,7 +114,8 @@ impl Options {
                         options.environment.push((os_string(entry.get(0))?, set));
                     }
                 }
-                "parallelism" | "busy_limits_port" | "busy_limits_msgq" => {}
+                "parallelism" => options.parallelism = value.as_bool()?,
+                "busy_limits_port" | "busy_limits_msgq" => {}
                 _ => return None,
             }
         }

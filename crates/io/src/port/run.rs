@@ -34,6 +34,10 @@ impl Writer {
 pub struct Stopper(Option<OwnedFd>);
 
 impl Stopper {
+    /// For ports that no thread reads.
+    pub const fn nothing() -> Stopper {
+        Stopper(None)
+    }
     pub fn new(fd: OwnedFd) -> Stopper {
         Stopper(Some(fd))
     }
@@ -69,6 +73,7 @@ fn connect(source: &Source, options: &Options) -> std::io::Result<Connection> {
         }
         Source::Command(line) => {
             let mut command = Command::new("/bin/sh");
+            command.arg0("sh");
             command.arg("-c").arg(format!("exec {line}"));
             command
         }
@@ -163,6 +168,7 @@ pub fn open(vm: &'static Vm, owner: u64, source: &Source, name: String, options:
         }),
         writer: has_output.then(|| Writer(Mutex::new(Some(sender)))),
         terminal: None,
+        ram_file: None,
         stopper: Stopper(wake),
     });
     ports.table.lock().insert(id, port.clone());

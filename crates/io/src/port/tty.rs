@@ -472,6 +472,7 @@ pub fn open(vm: &'static Vm, owner: u64, name: String, options: Options) -> std:
         }),
         writer: None,
         terminal: Some(terminal),
+        ram_file: None,
         stopper: Stopper::new(wake),
     });
     ports.table.lock().insert(id, port.clone());

@@ -22,6 +22,13 @@ pub struct ModuleSlot {
     pub purging: Option<Arc<[(&'static FunEntry, usize)]>>,
 }
 
+impl ModuleSlot {
+    fn must_be_purged(&self, new: &ModuleCode) -> bool {
+        // One whose `on_load` function fails becomes old at once.
+        self.old.is_some() && (self.current.is_some() || new.on_load.is_some())
+    }
+}
+
 type FunKey = (Atom, u32, u32, u8);
 
 /// A module cannot be made old while it has an old version.
@@ -155,6 +162,11 @@ impl CodeServer {
         self.modules.read().get(&module).is_some_and(|slot| slot.old.is_some())
     }
 
+    /// Whether an old version is in the way of this one: that of a deleted module is not, there is none to become old.
+    pub fn must_be_purged(&self, prepared: &ModuleCode) -> bool {
+        self.modules.read().get(&prepared.name).is_some_and(|slot| slot.must_be_purged(prepared))
+    }
+
     /// Puts a module in place as the current version; what was current becomes old. One with an
     /// `on_load` function waits beside until that has run.
     ///
@@ -164,7 +176,7 @@ impl CodeServer {
         let name = prepared.name;
         let mut modules = self.modules.write();
         let slot = modules.entry(name).or_default();
-        if slot.old.is_some() {
+        if slot.must_be_purged(prepared) {
             return Err(name);
         }
         self.ranges.write().insert(prepared.range().start, prepared.clone());
@@ -178,11 +190,11 @@ impl CodeServer {
     }
 
     fn make_current(&self, slot: &mut ModuleSlot, module: &Arc<ModuleCode>) {
-        slot.old = slot.current.take();
-        if let Some(old) = &slot.old {
+        if let Some(old) = slot.current.take() {
             for (mfa, _) in old.exports_of() {
                 self.export(mfa).clear();
             }
+            slot.old = Some(old);
         }
         self.exports_in_place(module);
         module.activate_funs();

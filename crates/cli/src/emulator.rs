@@ -1,0 +1,188 @@
+//! The emulator's own flags, which begin with `+`: which there are, and what values they take. Values may stand in
+//! the next argument or be attached (`+P 5000`, `+P5000`).
+
+use std::ops::RangeInclusive;
+
+/// What comes with a flag.
+#[derive(Clone, Copy)]
+enum Value {
+    Nothing,
+    /// Something that OTP's runtime would tune itself with; this one has nothing to tune there.
+    Any,
+    /// Within the flag itself, whatever it is.
+    Attached,
+    Number {
+        min: u64,
+        max: u64,
+        what: &'static str,
+    },
+    /// `true` or `false`.
+    Bool(&'static str),
+    /// How many, and after a colon how many of them are in use at first.
+    Schedulers,
+}
+
+const fn number(range: RangeInclusive<u64>, what: &'static str) -> Value {
+    Value::Number { min: *range.start(), max: *range.end(), what }
+}
+
+/// The most schedulers that can be asked for.
+const SCHEDULERS_MAX: u64 = 1024;
+const IDENTIFIERS: RangeInclusive<u64> = 1024..=(1 << 27) - 1;
+
+const FLAGS: &[(&str, Value)] = &[
+    ("+A", number(0..=1024, "number of async threads")),
+    ("+a", number(16..=8192, "suggested stack size for async threads")),
+    ("+B", Value::Attached),
+    ("+C", Value::Any),
+    ("+c", Value::Any),
+    ("+d", Value::Nothing),
+    ("+e", Value::Any),
+    ("+fn", Value::Attached),
+    ("+hmax", number(0..=u64::MAX >> 5, "max heap size")),
+    ("+hmaxel", Value::Bool("max heap size error logger")),
+    ("+hmaxk", Value::Bool("max heap size kill")),
+    ("+hmbs", number(1..=u64::MAX >> 5, "virtual heap size")),
+    ("+hmqd", Value::Any),
+    ("+hms", number(1..=u64::MAX >> 5, "heap size")),
+    ("+hpds", number(1..=65_535, "process dictionary size")),
+    ("+IOPp", Value::Any),
+    ("+IOPt", Value::Any),
+    ("+IOp", Value::Any),
+    ("+IOt", Value::Any),
+    ("+IOs", Value::Any),
+    ("+JMsingle", Value::Bool("single mapping")),
+    ("+JPperf", Value::Any),
+    ("+K", Value::Bool("kernel poll")),
+    ("+l", Value::Nothing),
+    ("+M", Value::Attached),
+    ("+P", number(IDENTIFIERS, "number of processes")),
+    ("+pc", Value::Any),
+    ("+Q", number(IDENTIFIERS, "number of ports")),
+    ("+R", Value::Any),
+    ("+r", Value::Nothing),
+    ("+rg", Value::Any),
+    ("+S", Value::Schedulers),
+    ("+SD", Value::Any),
+    ("+SDPcpu", Value::Any),
+    ("+SDcpu", Value::Schedulers),
+    ("+SDio", number(1..=1024, "number of dirty I/O schedulers")),
+    ("+SP", Value::Any),
+    ("+sbt", Value::Any),
+    ("+sbwt", Value::Any),
+    ("+sbwtdcpu", Value::Any),
+    ("+sbwtdio", Value::Any),
+    ("+scl", Value::Bool("scheduler compact load")),
+    ("+sct", Value::Any),
+    ("+sfwi", Value::Any),
+    ("+spp", Value::Bool("port parallelism")),
+    ("+ssrct", Value::Nothing),
+    ("+sss", Value::Any),
+    ("+sssdcpu", Value::Any),
+    ("+sssdio", Value::Any),
+    ("+stbt", Value::Any),
+    ("+sub", Value::Bool("scheduler utilization balancing")),
+    ("+swct", Value::Any),
+    ("+swt", Value::Any),
+    ("+swtdcpu", Value::Any),
+    ("+swtdio", Value::Any),
+    ("+T", number(0..=9, "modified timing level")),
+    ("+t", number(8192..=(1 << 31) - 1, "atom table size")),
+    ("+V", Value::Nothing),
+    ("+v", Value::Attached),
+    ("+W", Value::Any),
+    ("+x", Value::Nothing),
+    ("+zdbbl", number(1..=2_097_151, "dist buffer busy limit")),
+    ("+zdntgc", Value::Any),
+    ("+zebwt", Value::Any),
+];
+
+/// An emulator flag with its value, which is in order.
+pub struct Flag<'a> {
+    pub name: &'static str,
+    pub value: &'a str,
+    /// Arguments that it takes.
+    pub taken: usize,
+}
+
+impl Flag<'_> {
+    /// The number that is the value, or before a colon in it.
+    pub fn number(&self) -> usize {
+        self.value.split(':').next().and_then(|number| number.parse().ok()).unwrap_or(0)
+    }
+}
+
+/// The flag that `arguments` begins with.
+pub fn flag(arguments: &[String]) -> Result<Flag<'_>, String> {
+    let argument = arguments[0].as_str();
+    let exact = FLAGS.iter().find(|(name, _)| *name == argument);
+    let attached =
+        || FLAGS.iter().filter(|(name, kind)| argument.starts_with(name) && may_follow(*kind, &argument[name.len()..])).max_by_key(|(name, _)| name.len());
+    let &(name, kind) = exact.or_else(attached).ok_or_else(|| format!("unknown emulator flag {argument}"))?;
+    let rest = &argument[name.len()..];
+    let (value, taken) = match kind {
+        Value::Nothing | Value::Attached => return Ok(Flag { name, value: rest, taken: 1 }),
+        _ if !rest.is_empty() => (rest, 1),
+        _ => (arguments.get(1).ok_or_else(|| format!("{name} needs a value"))?.as_str(), 2),
+    };
+    check(name, kind, value)?;
+    Ok(Flag { name, value, taken })
+}
+
+fn may_follow(kind: Value, rest: &str) -> bool {
+    match kind {
+        Value::Nothing => false,
+        Value::Attached => true,
+        Value::Bool(_) => rest == "true" || rest == "false",
+        Value::Any => rest.starts_with(|first: char| first.is_ascii_digit()),
+        Value::Number { .. } | Value::Schedulers => rest.starts_with(|first: char| first.is_ascii_digit() || first == ':'),
+    }
+}
+
+fn check(name: &str, kind: Value, value: &str) -> Result<(), String> {
+    match kind {
+        Value::Number { min, max, what } => match value.parse::<u64>() {
+            Ok(number) if (min..=max).contains(&number) => Ok(()),
+            Ok(_) => Err(format!("{name}: bad {what} {value}: it can be {min} to {max}")),
+            Err(_) => Err(format!("{name}: bad {what} {value}: it is a number")),
+        },
+        Value::Bool(_) if value == "true" || value == "false" => Ok(()),
+        Value::Bool(what) => Err(format!("{name}: bad {what} value {value}: it can be true or false")),
+        Value::Schedulers => {
+            let (total, online) = value.split_once(':').unwrap_or((value, ""));
+            let count = |text: &str| if text.is_empty() { Some(0) } else { text.parse::<u64>().ok().filter(|&count| count <= SCHEDULERS_MAX) };
+            let (Some(total), Some(online)) = (count(total), count(online)) else {
+                return Err(format!("{name}: bad number of schedulers {value}: it can be up to {SCHEDULERS_MAX}"));
+            };
+            if total > 0 && online > total { Err(format!("{name}: {online} schedulers cannot be online, of {total}")) } else { Ok(()) }
+        }
+        Value::Nothing | Value::Attached | Value::Any => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(arguments: &[&str]) -> Result<(&'static str, String, usize), String> {
+        let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        flag(&arguments).map(|flag| (flag.name, flag.value.to_owned(), flag.taken))
+    }
+
+    #[test]
+    fn values_follow_or_are_attached() {
+        assert_eq!(parsed(&["+P", "5000"]), Ok(("+P", "5000".to_owned(), 2)));
+        assert_eq!(parsed(&["+P5000", "x"]), Ok(("+P", "5000".to_owned(), 1)));
+        assert_eq!(parsed(&["+S4:2"]), Ok(("+S", "4:2".to_owned(), 1)));
+        assert_eq!(parsed(&["+SDio", "3"]), Ok(("+SDio", "3".to_owned(), 2)));
+        assert_eq!(parsed(&["+Bi"]), Ok(("+B", "i".to_owned(), 1)));
+        assert_eq!(parsed(&["+MBas", "aobf"]), Ok(("+M", "Bas".to_owned(), 1)));
+    }
+
+    #[test]
+    fn bad_values_are_named() {
+        for arguments in [&["+P", "5"][..], &["+S", "x"], &["+S", "1:2"], &["+K", "maybe"], &["+zz"], &["+t"], &["+A99999"]] {
+            assert!(parsed(arguments).is_err_and(|message| message.contains(arguments[0].get(..2).unwrap_or(""))), "{arguments:?}");
+        }
+    }
+}
