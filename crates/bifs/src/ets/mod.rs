@@ -156,7 +156,6 @@ fn objects_of(table: &Table, objects: Term) -> Result<Vec<Tuple>, Raise> {
 
 /// Takes in objects, all at once as far as others can see.
 fn put_all(table: &Table, objects: &[Tuple], only_new: bool) -> bool {
-    let fixed = table.is_fixed();
     match &table.storage {
         Storage::Ordered(tree) => {
             let mut tree = tree.write();
@@ -172,10 +171,12 @@ fn put_all(table: &Table, objects: &[Tuple], only_new: bool) -> bool {
                 let object = stored(table, object);
                 // SAFETY: just made, and still ours.
                 let hash = unsafe { (*object).hash };
-                table.count(Table::shard(shards, hash).write().insert(object, fixed));
+                let mut shard = Table::shard(shards, hash).write();
+                table.count(shard.insert(object, table.is_fixed()));
                 return true;
             }
             let mut locked: Vec<_> = shards.iter().map(parking_lot::RwLock::write).collect();
+            let fixed = table.is_fixed();
             let part = |hash: u32| (hash >> 24) as usize & (shards.len() - 1);
             let present = |object: &Tuple| {
                 let key = object.get(table.keypos);
@@ -319,7 +320,6 @@ fn member(p: &mut Process, id: Term, key: Term) -> BifResult {
 
 /// Removes the objects with this key for which `which` says so.
 fn remove(table: &Table, key: Term, mut which: impl FnMut(&Head) -> bool) {
-    let fixed = table.is_fixed();
     let change = match &table.storage {
         Storage::Ordered(tree) => {
             let mut tree = tree.write();
@@ -327,7 +327,8 @@ fn remove(table: &Table, key: Term, mut which: impl FnMut(&Head) -> bool) {
         }
         Storage::Hash(shards) => {
             let hash = hash_of(key);
-            Table::shard(shards, hash).write().remove(key, hash, fixed, &mut which)
+            let mut shard = Table::shard(shards, hash).write();
+            shard.remove(key, hash, table.is_fixed(), &mut which)
         }
     };
     table.count(change);
@@ -526,7 +527,6 @@ fn update_counter_in(p: &mut Process, id: Term, key: Term, operation: Term, defa
                 // SAFETY: as above.
                 unsafe { Head::free(std::mem::replace(&mut object, new)) };
             }
-            let fixed = table.is_fixed();
             // Somebody may have been faster: then it is an update after all.
             let (overtaken, change) = match &table.storage {
                 Storage::Ordered(tree) => {
@@ -540,7 +540,7 @@ fn update_counter_in(p: &mut Process, id: Term, key: Term, operation: Term, defa
                     let mut shard = Table::shard(shards, hash).write();
                     match shard.update(key, hash, &mut apply) {
                         Some((results, change)) => (Some(results), change),
-                        None => (None, shard.insert(object, fixed)),
+                        None => (None, shard.insert(object, table.is_fixed())),
                     }
                 }
             };

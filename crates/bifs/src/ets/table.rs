@@ -161,6 +161,8 @@ impl Table {
         let base = if self.kind == Kind::OrderedSet { BASE_WORDS_ORDERED } else { BASE_WORDS_HASH };
         (base + self.words.load(Ordering::Relaxed)).max(0) as usize
     }
+    /// Whether objects have to stay where they are. Writers ask when they have the lock of the part that they change: who
+    /// takes the last fixation back clears the parts under these locks.
     pub fn is_fixed(&self) -> bool {
         self.fixed.load(Ordering::Acquire) > 0
     }
