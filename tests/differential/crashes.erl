@@ -10,6 +10,7 @@ main() ->
     one(fun() -> exit(silent) end),
     one(fun() -> lists:map(not_a_fun, [1]) end),
     one(fun() -> ?MODULE:crash({a, "tuple", <<"binary">>}) end),
+    one(fun() -> {applied, by_name(erlang, error, [an_error, [1, 2]])} end),
     io:format("~p~n", [catch gen_server:start(?MODULE, fail, [])]),
     {ok, Pid} = gen_server:start(?MODULE, ok, []),
     io:format("~p~n", [catch gen_server:call(Pid, stop)]),
@@ -18,6 +19,8 @@ main() ->
 one(Fun) ->
     {_, Ref} = spawn_monitor(Fun),
     receive {'DOWN', Ref, process, _, Reason} -> io:format("~p~n", [Reason]) end.
+
+by_name(Module, Function, Arguments) -> {applied, apply(Module, Function, Arguments)}.
 
 crash(X) when is_atom(X) -> X.
 

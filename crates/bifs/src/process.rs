@@ -924,8 +924,7 @@ fn is_process_alive_2(p: &mut Process, pid: Term, reference: Term) -> BifResult 
 #[bif("erts_internal:is_system_process/1")]
 fn is_system_process(p: &mut Process, pid: Term) -> BifResult {
     let pid = pid.as_pid().ok_or(Raise::BADARG)?;
-    let name = ["erts_code_purger", "erts_literal_area_collector"].into_iter().map(Atom::new).find(|&name| p.vm.names.whereis(name) == Some(Term::pid(pid)));
-    Ok(Term::bool(name.is_some()))
+    Ok(Term::bool(p.vm.is_system_process(pid)))
 }
 
 #[bif("erts_internal:is_process_executing_dirty/1")]

@@ -187,23 +187,7 @@ fn item(heap: &mut FragmentHeap, process: &mut Process, name: Atom, own: bool) -
             }
             heap.list(&pairs)
         }
-        "garbage_collection_info" => {
-            let figures = [
-                ("old_heap_block_size", process.heap.old_words()),
-                ("heap_block_size", process.heap.block_words()),
-                ("mbuf_size", process.heap.fragment_words()),
-                ("recent_size", process.heap.recent_words()),
-                ("stack_size", process.heap.stack_words()),
-                ("old_heap_size", process.heap.old_used_words()),
-                ("heap_size", process.heap.used_words()),
-                ("bin_vheap_size", process.heap.off_heap_lists()[0].bytes / 8),
-                ("bin_vheap_block_size", process.heap.off_heap_limit_words()),
-                ("bin_old_vheap_size", process.heap.off_heap_lists()[1].bytes / 8),
-                ("bin_old_vheap_block_size", process.heap.off_heap_limit_words()),
-            ];
-            let pairs: Vec<Term> = figures.into_iter().map(|(name, value)| heap.tuple(&[Term::atom(Atom::new(name)), words(value)])).collect();
-            heap.list(&pairs)
-        }
+        "garbage_collection_info" => process.collector_figures(heap),
         "message_queue_data" => Term::atom(process.extra.as_ref().map_or(atom!("on_heap"), |extra| extra.message_queue_data)),
         "suspending" => {
             let suspending = process.extra.as_ref().map_or(Vec::new(), |extra| extra.suspending.clone());

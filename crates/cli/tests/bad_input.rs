@@ -192,3 +192,11 @@ fn somebody_who_stops_reading_is_no_fault() {
         assert!(matches!(code, Some(0 | 2)), "{arguments:?}: {code:?}");
     }
 }
+
+#[test]
+fn the_end_of_a_system_process_ends_the_machine() {
+    let output = swarmrt(&["erl", "-noshell", "-eval", "exit(whereis(init), kill), timer:sleep(5000)."]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("System process <0.0.0> terminated: killed"), "{said}");
+}

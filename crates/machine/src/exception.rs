@@ -180,7 +180,22 @@ impl Process {
 
     /// The trace for `erlang:error/2,3`: the calling function's entry carries the given arguments.
     fn trace_with_args(&mut self, args: Term, options: Term, ip: usize) -> Term {
-        let Some(mfa) = self.vm.code.locate(ip, |location| location.mfa) else { return self.raw_trace(Term::NIL, Some(ip)) };
+        let mut ip = ip;
+        let mut mfa = self.vm.code.locate(ip, |location| location.mfa);
+        let applied = mfa.is_some_and(|mfa| mfa.module == am::ERLANG && mfa.function == am::ERROR);
+        if applied {
+            // It was called by name, and runs as the body of a function of its own: the caller is where that returns to.
+            let mut caller = None;
+            self.return_addresses(|address| {
+                caller = Some(address);
+                false
+            });
+            if let Some(caller) = caller {
+                ip = caller;
+                mfa = self.vm.code.locate(ip, |location| location.mfa);
+            }
+        }
+        let Some(mfa) = mfa else { return self.raw_trace(Term::NIL, Some(ip)) };
         let mut location = self.location_list(ip, None).list_to_vec().unwrap_or_default();
         for option in options.list_to_vec().unwrap_or_default() {
             if let Some(tuple) = option.as_tuple()
@@ -195,7 +210,14 @@ impl Process {
         let shown = if args.is_list() { args } else { Term::small(i64::from(mfa.arity)) };
         let entry = self.tuple(&[Term::atom(mfa.module), Term::atom(mfa.function), shown, location]);
         let entries = self.cons(entry, Term::NIL);
-        self.raw_trace(entries, None)
+        let trace = self.raw_trace(entries, None);
+        if !applied {
+            return trace;
+        }
+        // The caller stands in front already.
+        let raw = trace.as_tuple().expect("raw traces are tuples");
+        let addresses = raw.get(2).as_cons().map_or(Term::NIL, |first| first.tail());
+        self.tuple(&[raw.get(0), entries, addresses])
     }
 
     /// A raw trace in the form that programs see; anything else is returned as it is.
@@ -252,6 +274,27 @@ impl Process {
         self.log_crash();
     }
 
+    /// What `process_info(Pid, garbage_collection_info)` tells, in words.
+    pub fn collector_figures(&self, to: &mut impl Alloc) -> Term {
+        let heap = &self.heap;
+        let [young, old] = heap.off_heap_lists().map(|list| list.bytes / 8);
+        let figures = [
+            ("old_heap_block_size", heap.old_words()),
+            ("heap_block_size", heap.block_words()),
+            ("mbuf_size", heap.fragment_words()),
+            ("recent_size", heap.recent_words()),
+            ("stack_size", heap.stack_words()),
+            ("old_heap_size", heap.old_used_words()),
+            ("heap_size", heap.used_words()),
+            ("bin_vheap_size", young),
+            ("bin_vheap_block_size", heap.off_heap_limit_words()),
+            ("bin_old_vheap_size", old),
+            ("bin_old_vheap_block_size", heap.off_heap_limit_words()),
+        ];
+        let pairs: Vec<Term> = figures.into_iter().map(|(name, words)| to.tuple(&[Term::atom(Atom::new(name)), Term::small(words as i64)])).collect();
+        to.list(&pairs)
+    }
+
     fn log_crash(&mut self) {
         let text = "Error in process ~p with exit value:~n~p~n";
         let reason = self.exception.reason;
@@ -265,8 +308,10 @@ impl Process {
 pub(crate) fn log_max_heap_size(process: &mut Process, limit: MaxHeapSize) {
     let mut heap = FragmentHeap::new();
     let total = Term::small(process.heap.total_words() as i64);
-    let text = "     Process:          ~p ~n     Context:          maximum heap size reached~n     Max Heap Size:    ~p~n     Total Heap Size:  ~p~n     Kill:             ~p~n     Error Logger:     ~p~n";
-    let arguments = [process.pid(), heap.int(limit.words as i64), total, Term::bool(limit.kill), Term::bool(limit.error_logger)];
+    let text = "     Process:            ~p ~n     Context:            maximum heap size reached~n     Max Heap Size:      ~p~n     Total Heap Size:    ~p~n     Kill:               ~p~n     Error Logger:       ~p~n     Message Queue Len:  ~p~n     GC Info:            ~p~n";
+    let waiting = Term::small(process.mailbox.len() as i64);
+    let figures = process.collector_figures(&mut heap);
+    let arguments = [process.pid(), heap.int(limit.words as i64), total, Term::bool(limit.kill), Term::bool(limit.error_logger), waiting, figures];
     log(process.vm, process.pid(), process.group_leader, text, &arguments);
 }
 

@@ -3,6 +3,8 @@
 use crate::links::Watched;
 use crate::process::Process;
 use crate::signal;
+use std::io::Write;
+use swarmrt_term::print::display;
 use swarmrt_term::{Term, am};
 
 impl Process {
@@ -31,6 +33,11 @@ impl Process {
         let vm = self.vm;
         let reason = self.exception.reason;
         let pid = self.pid();
+        if vm.is_system_process(self.id()) && !vm.is_halting() {
+            // Standard error may be closed.
+            let _ = writeln!(std::io::stderr(), "System process {} terminated: {}", display(pid), display(reason));
+            vm.halt(1);
+        }
         if let Some(key) = self.receive_timer.key.take() {
             vm.timers.cancel(key);
         }

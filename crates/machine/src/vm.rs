@@ -83,6 +83,8 @@ pub struct Vm {
     pub(crate) engine: OnceLock<Box<dyn Engine>>,
     /// The engine of machine code, if there is one.
     pub native: OnceLock<crate::native::Native>,
+    /// The processes without which the machine cannot go on; set when it is assembled.
+    pub system_processes: OnceLock<Vec<u64>>,
     next_ref: AtomicU64,
     next_unique: AtomicU64,
     next_monotonic_unique: AtomicU64,
@@ -121,6 +123,7 @@ impl Vm {
             trace_new: crate::trace::TraceNew::default(),
             engine: OnceLock::new(),
             native: OnceLock::new(),
+            system_processes: OnceLock::new(),
             next_ref: AtomicU64::new(1 << 32),
             next_unique: AtomicU64::new(1),
             next_monotonic_unique: AtomicU64::new(0),
@@ -210,6 +213,9 @@ impl Vm {
         let mut halt = self.halt.0.lock();
         halt.get_or_insert(code);
         self.halt.1.notify_all();
+    }
+    pub fn is_system_process(&self, pid: u64) -> bool {
+        self.system_processes.get().is_some_and(|pids| pids.contains(&pid))
     }
     pub fn is_halting(&self) -> bool {
         self.halt.0.lock().is_some()

@@ -179,9 +179,8 @@ impl Builder {
         let first = (!self.without_init).then_some(first);
         let others =
             ["erts_code_purger", "erts_literal_area_collector"].map(|name| Start::Apply { module: Atom::new(name), function: am::START, args: Term::NIL });
-        for start in first.into_iter().chain(others) {
-            spawn(vm, None, start, SpawnOptions::default());
-        }
+        let pids = first.into_iter().chain(others).filter_map(|start| spawn(vm, None, start, SpawnOptions::default())).collect();
+        vm.system_processes.get_or_init(|| pids);
         drop(guard);
         if !self.without_init {
             swarmrt_io::handle_os_signals(vm).map_err(BootError::Threads)?;
