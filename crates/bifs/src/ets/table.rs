@@ -308,6 +308,9 @@ impl Default for Register {
     }
 }
 
+/// More objects than these are freed by a thread of their own.
+const FREED_AT_ONCE_MAX: usize = 1000;
+
 /// Set in the payloads of table references, to tell them from other magic references.
 const PAYLOAD_MARK: u64 = 0xe75_0000_0000_0000;
 
@@ -445,7 +448,15 @@ impl Register {
         }
         self.let_go(table.owner(), table.slot);
         match &table.storage {
-            Storage::Hash(shards) => shards.iter().for_each(|shard| self.reap(shard.write().take_all())),
+            Storage::Hash(shards) => {
+                for shard in shards {
+                    let mut shard = shard.write();
+                    // Few objects go with the table.
+                    if shard.len() > FREED_AT_ONCE_MAX {
+                        self.reap(shard.take_all());
+                    }
+                }
+            }
             Storage::Ordered(tree) => self.reap_tree(tree.write().take_all()),
         }
         let slot = table.slot;
@@ -470,12 +481,12 @@ impl Register {
 
     /// Frees objects, at once when they are few.
     fn reap(&self, table: HashTable) {
-        if table.len() > 1000 {
+        if table.len() > FREED_AT_ONCE_MAX {
             self.send(Box::new(table));
         }
     }
     fn reap_tree(&self, table: OrderedTable) {
-        if table.len() > 1000 {
+        if table.len() > FREED_AT_ONCE_MAX {
             self.send(Box::new(table));
         }
     }
