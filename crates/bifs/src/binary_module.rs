@@ -4,7 +4,10 @@ use crate::args::{binary_of, list_of, pair_of, size_of};
 use crate::guards::part_range;
 use crate::long::{self, QUICK_BYTES, QUICK_COPY_BYTES, Stop, check, may_take_long};
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
+use memchr::memmem::Finder;
 use parking_lot::RwLock;
+use std::borrow::Cow;
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::ops::Deref;
 use swarmrt_machine::links::RefValue;
@@ -19,23 +22,88 @@ const NUMBER_BITS: u32 = 48;
 const PAYLOAD_MARK: u64 = 0xb1a;
 
 /// One or several byte strings to look for. Of several that begin at the same place the longest counts.
-enum Patterns {
+enum Patterns<'a> {
     Byte(u8),
-    One(Box<memchr::memmem::Finder<'static>>),
-    Several(AhoCorasick),
+    One(Finder<'a>),
+    Few(Few<'a>),
+    Many(Box<AhoCorasick>),
 }
 
-impl Patterns {
-    fn new(patterns: &[Vec<u8>], kind: AhoCorasickKind) -> Result<Patterns, Raise> {
-        match patterns {
-            [] => Err(Raise::BADARG),
-            [only] if only.len() == 1 => Ok(Patterns::Byte(only[0])),
-            [only] => Ok(Patterns::One(Box::new(memchr::memmem::Finder::new(only).into_owned()))),
-            _ => {
-                let automaton = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).kind(Some(kind)).build(patterns);
-                automaton.map(Patterns::Several).map_err(|_| Raise::SYSTEM_LIMIT)
-            }
+/// Some short strings, tried one by one wherever one of them could begin: for a single search that is sooner done than
+/// an automaton built.
+struct Few<'a> {
+    /// The longest first.
+    strings: Vec<Cow<'a, [u8]>>,
+    /// The bytes that they begin with, as a set of bits.
+    starts: [u64; 4],
+}
+
+impl<'a> Few<'a> {
+    const STRINGS_MAX: usize = 16;
+    const BYTES_MAX: usize = 32;
+    /// Bytes of text for which an automaton does not pay, and for which trying stays quick even where every byte begins
+    /// something.
+    const TEXT_BYTES_MAX: usize = 16 << 10;
+
+    fn suits(strings: &[Cow<'_, [u8]>], text_bytes: usize) -> bool {
+        text_bytes <= Few::TEXT_BYTES_MAX && (1..=Few::STRINGS_MAX).contains(&strings.len()) && strings.iter().all(|string| string.len() <= Few::BYTES_MAX)
+    }
+    fn new(mut strings: Vec<Cow<'a, [u8]>>) -> Few<'a> {
+        let mut starts = [0; 4];
+        for string in &strings {
+            starts[usize::from(string[0] / 64)] |= 1 << (string[0] % 64);
         }
+        strings.sort_by_key(|string| Reverse(string.len()));
+        Few { strings, starts }
+    }
+    /// Where the first occurrence is, and how long it is.
+    fn find(&self, text: &[u8]) -> Option<(usize, usize)> {
+        let may_start = |byte: u8| self.starts[usize::from(byte / 64)] >> (byte % 64) & 1 == 1;
+        let mut at = 0;
+        loop {
+            at += text[at..].iter().position(|&byte| may_start(byte))?;
+            let found = self.strings.iter().find(|string| text[at..].starts_with(string));
+            if let Some(string) = found {
+                return Some((at, string.len()));
+            }
+            at += 1;
+        }
+    }
+}
+
+impl<'a> Patterns<'a> {
+    /// For one search in a text of that size.
+    fn new(mut strings: Vec<Cow<'a, [u8]>>, text_bytes: usize) -> Result<Patterns<'a>, Raise> {
+        if strings.len() == 1
+            && let Some(string) = strings.pop()
+        {
+            return Ok(match string {
+                one if one.len() == 1 => Patterns::Byte(one[0]),
+                Cow::Borrowed(string) => Patterns::One(Finder::new(string)),
+                Cow::Owned(string) => Patterns::One(Finder::new(&string).into_owned()),
+            });
+        }
+        if Few::suits(&strings, text_bytes) {
+            return Ok(Patterns::Few(Few::new(strings)));
+        }
+        Patterns::automaton(&strings, AhoCorasickKind::NoncontiguousNFA)
+    }
+
+    /// For any number of searches.
+    fn lasting(strings: &[Vec<u8>]) -> Result<Patterns<'static>, Raise> {
+        match strings {
+            [only] if only.len() == 1 => Ok(Patterns::Byte(only[0])),
+            [only] => Ok(Patterns::One(Finder::new(only).into_owned())),
+            _ => Patterns::automaton(strings, AhoCorasickKind::ContiguousNFA),
+        }
+    }
+
+    fn automaton(strings: &[impl AsRef<[u8]>], kind: AhoCorasickKind) -> Result<Patterns<'static>, Raise> {
+        if strings.is_empty() {
+            return Err(Raise::BADARG);
+        }
+        let automaton = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).kind(Some(kind)).build(strings);
+        automaton.map(|automaton| Patterns::Many(Box::new(automaton))).map_err(|_| Raise::SYSTEM_LIMIT)
     }
 
     /// The first occurrence from `from` on: position and length.
@@ -44,7 +112,8 @@ impl Patterns {
         match self {
             Patterns::Byte(byte) => memchr::memchr(*byte, rest).map(|at| (from + at, 1)),
             Patterns::One(finder) => finder.find(rest).map(|at| (from + at, finder.needle().len())),
-            Patterns::Several(automaton) => automaton.find(rest).map(|found| (from + found.start(), found.len())),
+            Patterns::Few(few) => few.find(rest).map(|(at, len)| (from + at, len)),
+            Patterns::Many(automaton) => automaton.find(rest).map(|found| (from + found.start(), found.len())),
         }
     }
 
@@ -56,7 +125,8 @@ impl Patterns {
         let longest = match self {
             Patterns::Byte(_) => 1,
             Patterns::One(finder) => finder.needle().len(),
-            Patterns::Several(automaton) => automaton.max_pattern_len(),
+            Patterns::Few(_) => Few::BYTES_MAX,
+            Patterns::Many(automaton) => automaton.max_pattern_len(),
         };
         // What is found near the end of the part might be longer in the whole.
         let part = from + QUICK_BYTES;
@@ -68,14 +138,14 @@ impl Patterns {
 }
 
 /// Patterns made for one search, or compiled before.
-enum Usable {
-    Fresh(Patterns),
-    Compiled(&'static Patterns),
+enum Usable<'a> {
+    Fresh(Patterns<'a>),
+    Compiled(&'static Patterns<'static>),
 }
 
-impl Deref for Usable {
-    type Target = Patterns;
-    fn deref(&self) -> &Patterns {
+impl<'a> Deref for Usable<'a> {
+    type Target = Patterns<'a>;
+    fn deref(&self) -> &Patterns<'a> {
         match self {
             Usable::Fresh(patterns) => patterns,
             Usable::Compiled(patterns) => patterns,
@@ -87,7 +157,7 @@ impl Deref for Usable {
 /// tells when the last reference to one is gone; equal patterns are therefore kept once.
 #[derive(Default)]
 struct Compiled {
-    patterns: Vec<&'static Patterns>,
+    patterns: Vec<&'static Patterns<'static>>,
     numbers: HashMap<Vec<Vec<u8>>, u64>,
 }
 
@@ -95,43 +165,49 @@ struct Compiled {
 struct CompiledPatterns(RwLock<Compiled>);
 
 /// The strings of a pattern given as a binary or as a list of binaries, none of them empty.
-fn strings_of(term: Term) -> Result<Vec<Vec<u8>>, Raise> {
-    let all = if term.is_list() { list_of(term)? } else { vec![term] };
-    let strings = all.into_iter().map(|string| binary_of(string).map(|bytes| bytes.into_owned())).collect::<Result<Vec<_>, _>>()?;
-    if strings.iter().any(Vec::is_empty) { Err(Raise::BADARG) } else { Ok(strings) }
+fn strings_of<'a>(term: Term) -> Result<Vec<Cow<'a, [u8]>>, Raise> {
+    let strings = if term.is_list() { list_of(term)?.into_iter().map(binary_of).collect::<Result<Vec<_>, _>>()? } else { vec![binary_of(term)?] };
+    if strings.iter().any(|string| string.is_empty()) { Err(Raise::BADARG) } else { Ok(strings) }
 }
 
-fn patterns_of(p: &Process, term: Term) -> Result<Usable, Raise> {
+fn patterns_of<'a>(p: &Process, term: Term, text_bytes: usize) -> Result<Usable<'a>, Raise> {
     if let Some((tag, reference)) = pair_of(term) {
         return compiled(p, tag, reference).map(Usable::Compiled).ok_or(Raise::BADARG);
     }
-    Patterns::new(&strings_of(term)?, AhoCorasickKind::NoncontiguousNFA).map(Usable::Fresh)
+    Patterns::new(strings_of(term)?, text_bytes).map(Usable::Fresh)
 }
 
-fn compiled(p: &Process, tag: Term, reference: Term) -> Option<&'static Patterns> {
+fn compiled(p: &Process, tag: Term, reference: Term) -> Option<&'static Patterns<'static>> {
     let payload = reference.as_local_ref().filter(|reference| reference.ref_kind() == RefKind::Magic)?.payload()?;
     if payload >> NUMBER_BITS != PAYLOAD_MARK {
         return None;
     }
     let number = payload & ((1 << NUMBER_BITS) - 1);
     let patterns = *p.vm.extension::<CompiledPatterns>().0.read().patterns.get(number as usize)?;
-    let wanted = if matches!(patterns, Patterns::Several(_)) { atom!("ac") } else { atom!("bm") };
+    let wanted = if matches!(patterns, Patterns::Many(_)) { atom!("ac") } else { atom!("bm") };
     (tag == Term::atom(wanted)).then_some(patterns)
+}
+
+/// The number under which patterns of these strings are kept. Programs compile the same ones
+/// over and over.
+fn number_of(table: &CompiledPatterns, strings: Vec<Vec<u8>>) -> Result<u64, Raise> {
+    if let Some(&number) = table.0.read().numbers.get(&strings) {
+        return Ok(number);
+    }
+    let patterns = Patterns::lasting(&strings)?;
+    let mut table = table.0.write();
+    let Compiled { patterns: all, numbers } = &mut *table;
+    Ok(*numbers.entry(strings).or_insert_with(|| {
+        all.push(Box::leak(Box::new(patterns)));
+        all.len() as u64 - 1
+    }))
 }
 
 #[bif("binary:compile_pattern/1")]
 fn compile_pattern(p: &mut Process, pattern: Term) -> BifResult {
-    let strings = strings_of(pattern)?;
-    let patterns = Patterns::new(&strings, AhoCorasickKind::ContiguousNFA)?;
-    let tag = if matches!(patterns, Patterns::Several(_)) { atom!("ac") } else { atom!("bm") };
-    let number = {
-        let mut table = p.vm.extension::<CompiledPatterns>().0.write();
-        let Compiled { patterns: all, numbers } = &mut *table;
-        *numbers.entry(strings).or_insert_with(|| {
-            all.push(Box::leak(Box::new(patterns)));
-            all.len() as u64 - 1
-        })
-    };
+    let strings: Vec<Vec<u8>> = strings_of(pattern)?.into_iter().map(Cow::into_owned).collect();
+    let tag = if strings.len() > 1 { atom!("ac") } else { atom!("bm") };
+    let number = number_of(p.vm.extension(), strings)?;
     let reference = RefValue { kind: RefKind::Magic, payload: PAYLOAD_MARK << NUMBER_BITS | number, ..p.vm.next_ref() };
     let reference = reference.to_term(p);
     Ok(p.tuple(&[Term::atom(tag), reference]))
@@ -200,7 +276,7 @@ fn match_3(p: &mut Process, subject: Term, pattern: Term, options: Term) -> BifR
         // Answered before the pattern is looked at, as in OTP; so below.
         return Ok(Term::atom(atom!("nomatch")));
     }
-    let patterns = patterns_of(p, pattern)?;
+    let patterns = patterns_of(p, pattern, end - start)?;
     long::run(p, am::BINARY, atom!("match"), &[subject, pattern, options], |p| {
         Ok(match patterns.find_quickly(&bytes[..end], start)? {
             Some(place) => {
@@ -215,7 +291,7 @@ fn match_3(p: &mut Process, subject: Term, pattern: Term, options: Term) -> BifR
     })
 }
 
-fn all_matches(p: &mut Process, patterns: &Patterns, text: &[u8], start: usize) -> Vec<(usize, usize)> {
+fn all_matches(p: &mut Process, patterns: &Patterns<'_>, text: &[u8], start: usize) -> Vec<(usize, usize)> {
     let mut places = Vec::new();
     let mut from = start;
     while let Some((at, len)) = patterns.find(text, from) {
@@ -238,7 +314,7 @@ fn matches_3(p: &mut Process, subject: Term, pattern: Term, options: Term) -> Bi
     if end == 0 {
         return Ok(Term::NIL);
     }
-    let patterns = patterns_of(p, pattern)?;
+    let patterns = patterns_of(p, pattern, end - start)?;
     long::run(p, am::BINARY, atom!("matches"), &[subject, pattern, options], |p| {
         check(end - start, QUICK_BYTES)?;
         let places = all_matches(p, &patterns, &bytes[..end], start);
@@ -266,11 +342,11 @@ fn split(p: &mut Process, subject: Term, pattern: Term, options: Term) -> Result
     let places = if end == 0 {
         Vec::new()
     } else if options.global {
-        let patterns = patterns_of(p, pattern)?;
+        let patterns = patterns_of(p, pattern, end - start)?;
         check(end - start, QUICK_BYTES)?;
         all_matches(p, &patterns, &bytes[..end], start)
     } else {
-        let place = patterns_of(p, pattern)?.find_quickly(&bytes[..end], start)?;
+        let place = patterns_of(p, pattern, end - start)?.find_quickly(&bytes[..end], start)?;
         p.bump_reductions((place.map_or(end, |(at, _)| at) - start) / BYTES_PER_REDUCTION);
         place.into_iter().collect()
     };
