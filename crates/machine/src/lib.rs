@@ -9,6 +9,7 @@ pub mod bitsyntax;
 pub mod code;
 pub mod exception;
 pub mod exit;
+pub mod extensions;
 pub mod incoming;
 pub mod links;
 pub mod mailbox;

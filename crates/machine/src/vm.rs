@@ -2,6 +2,7 @@
 
 use crate::bif::BifTable;
 use crate::code::CodeServer;
+use crate::extensions::Extensions;
 use crate::links::RefValue;
 use crate::ports::PortHost;
 use crate::process::{MaxHeapSize, Process};
@@ -12,16 +13,15 @@ use crate::table::ProcessTable;
 use crate::time::Clock;
 use crate::timer::Timers;
 use parking_lot::{Mutex, RwLock};
-use std::any::{Any, TypeId};
-use std::collections::HashMap;
+use std::any::Any;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use swarmrt_term::{Atom, NodeInfo, RefKind, Term, am};
+use swarmrt_term::{Atom, AtomMap, NodeInfo, RefKind, Term, am};
 
 /// Registered names.
 #[derive(Default)]
 pub struct Names {
-    table: RwLock<HashMap<Atom, Term>>,
+    table: RwLock<AtomMap<Term>>,
 }
 
 impl Names {
@@ -88,7 +88,7 @@ pub struct Vm {
     next_ref: AtomicU64,
     next_unique: AtomicU64,
     next_monotonic_unique: AtomicU64,
-    extensions: RwLock<HashMap<TypeId, &'static (dyn Any + Send + Sync)>>,
+    extensions: Extensions,
     exit_hooks: RwLock<Vec<ExitHook>>,
     ports: OnceLock<Box<dyn PortHost>>,
     default_max_heap: Mutex<Option<MaxHeapSize>>,
@@ -127,7 +127,7 @@ impl Vm {
             next_ref: AtomicU64::new(1 << 32),
             next_unique: AtomicU64::new(1),
             next_monotonic_unique: AtomicU64::new(0),
-            extensions: RwLock::default(),
+            extensions: Extensions::default(),
             exit_hooks: RwLock::default(),
             ports: OnceLock::new(),
             default_max_heap: Mutex::new(None),
@@ -159,17 +159,9 @@ impl Vm {
     }
 
     /// State of a crate above: made when it is first asked for.
+    #[inline]
     pub fn extension<T: Any + Send + Sync + Default>(&self) -> &'static T {
-        let key = TypeId::of::<T>();
-        if let Some(found) = self.extensions.read().get(&key) {
-            return found.downcast_ref().expect("kept by its type");
-        }
-        let mut extensions = self.extensions.write();
-        let found = *extensions.entry(key).or_insert_with(|| {
-            let made: &'static T = Box::leak(Box::new(T::default()));
-            made
-        });
-        found.downcast_ref().expect("kept by its type")
+        self.extensions.get()
     }
 
     /// Has `hook` called for every process that ends.

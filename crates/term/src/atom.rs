@@ -1,6 +1,7 @@
 //! Atoms: interned once, in a table that readers never lock.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{LazyLock, RwLock};
 
@@ -8,6 +9,27 @@ use std::sync::{LazyLock, RwLock};
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(transparent)]
 pub struct Atom(u32);
+
+/// What is found by an atom. The table's numbers are ours, so nobody can choose them to collide.
+pub type AtomMap<V> = HashMap<Atom, V, BuildHasherDefault<AtomHasher>>;
+
+/// Spreads an atom's number over the word.
+#[derive(Default)]
+pub struct AtomHasher(u64);
+
+impl Hasher for AtomHasher {
+    #[inline]
+    fn write_u32(&mut self, number: u32) {
+        self.0 = (self.0 ^ u64::from(number)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|&byte| self.write_u32(u32::from(byte)));
+    }
+    #[inline]
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
 
 /// What the table holds of an atom.
 struct Entry {

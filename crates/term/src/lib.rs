@@ -24,7 +24,7 @@ pub mod usage;
 pub mod word;
 
 pub use alloc::{Alloc, FragmentHeap};
-pub use atom::{Atom, atoms as am};
+pub use atom::{Atom, AtomMap, atoms as am};
 pub use binary::{Bits, SharedBytes};
 pub use boxed::*;
 pub use compare::{compare, compare_exact, equal, equal_exact};

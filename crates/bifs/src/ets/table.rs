@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicPtr, AtomicU8, AtomicU32,
 use std::sync::mpsc::{Sender, channel};
 use swarmrt_machine::links::RefValue;
 use swarmrt_machine::{Process, Raise};
-use swarmrt_term::{Alloc, Atom, RefKind, Term, am, atom};
+use swarmrt_term::{Alloc, Atom, AtomMap, RefKind, Term, am, atom};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
@@ -288,7 +288,7 @@ pub struct Register {
     chunks: Box<[AtomicPtr<Slots>]>,
     /// Slots that are free, and the first that was never used.
     free: Mutex<(Vec<u32>, u32)>,
-    names: RwLock<HashMap<Atom, u32>>,
+    names: RwLock<AtomMap<u32>>,
     /// Tables that each process owns or fixes.
     held: Box<[Mutex<TablesOf>]>,
     reaper: OnceLock<Sender<Garbage>>,

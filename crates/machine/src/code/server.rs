@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use swarmrt_beam::file::BeamFile;
 use swarmrt_beam::instr::Instr;
 use swarmrt_term::etf::Resolver;
-use swarmrt_term::{Atom, FunIdentity, Mfa, am};
+use swarmrt_term::{Atom, AtomMap, FunIdentity, Mfa, am};
 
 /// The versions of one module.
 #[derive(Default, Clone)]
@@ -39,7 +39,7 @@ pub struct CodeServer {
     bifs: &'static BifTable,
     exports: RwLock<HashMap<Mfa, &'static Export>>,
     funs: RwLock<HashMap<FunKey, &'static FunEntry>>,
-    modules: RwLock<HashMap<Atom, ModuleSlot>>,
+    modules: RwLock<AtomMap<ModuleSlot>>,
     ranges: RwLock<BTreeMap<usize, Arc<ModuleCode>>>,
     /// Code of the machine's own: the start and end of processes.
     glue: &'static [Instr],
@@ -74,7 +74,7 @@ impl CodeServer {
             bifs,
             exports: RwLock::new(HashMap::with_capacity(16 * 1024)),
             funs: RwLock::new(HashMap::new()),
-            modules: RwLock::new(HashMap::new()),
+            modules: RwLock::default(),
             ranges: RwLock::new(BTreeMap::new()),
             glue: Vec::leak(glue),
             no_code: AtomicU64::new(0),
