@@ -120,13 +120,16 @@ impl Head {
         found
     }
 
+    #[inline]
     pub fn term(&self) -> Term {
-        // SAFETY: the tuple's header is the first word after the head.
-        Term::from_boxed_ptr(unsafe { std::ptr::from_ref(self).add(1).cast() })
+        self.tuple().term()
     }
+    #[inline]
     pub fn tuple(&self) -> Tuple {
-        self.term().as_tuple().expect("objects are tuples")
+        // SAFETY: the tuple's header is the first word after the head.
+        unsafe { Tuple::from_ptr(std::ptr::from_ref(self).add(1).cast_mut().cast()) }
     }
+    #[inline]
     pub fn key(&self, keypos: usize) -> Term {
         self.tuple().get(keypos)
     }

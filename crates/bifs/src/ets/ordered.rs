@@ -10,51 +10,61 @@ use swarmrt_term::{Term, compare};
 
 /// An object with its key, or what is looked for among such.
 struct Slot {
+    /// Nothing that could be a number, where a place is looked for.
     key: Term,
-    object: Object,
+    /// The object; nothing, for a key that is looked for; or a pattern, marked by its lowest bits.
+    what: *const (),
 }
 
-#[derive(Clone, Copy)]
-enum Object {
-    Stored(*mut Head),
-    /// A key that is looked for.
-    Probe,
-    /// The place before (or after) all keys that the pattern could match.
-    Before(*const Pattern),
-    After(*const Pattern),
-}
+const MARK_BITS: usize = 0b11;
+/// The place before (or after) all keys that the pattern could match.
+const BEFORE: usize = 0b01;
+const AFTER: usize = 0b10;
+const _: () = assert!(align_of::<Head>() > MARK_BITS && align_of::<Pattern>() > MARK_BITS);
 
 impl Slot {
+    fn stored(key: Term, object: *mut Head) -> Slot {
+        Slot { key, what: object.cast() }
+    }
     fn probe(key: Term) -> Slot {
-        Slot { key, object: Object::Probe }
+        Slot { key, what: std::ptr::null() }
+    }
+    fn place(pattern: &Pattern, mark: usize) -> Slot {
+        Slot { key: Term::NIL, what: std::ptr::from_ref(pattern).cast::<()>().map_addr(|address| address | mark) }
     }
     fn head(&self) -> &Head {
-        match self.object {
-            // SAFETY: the tree holds live objects only.
-            Object::Stored(object) => unsafe { &*object },
-            _ => unreachable!("probes are not stored"),
-        }
+        // SAFETY: the tree holds live objects only.
+        unsafe { &*self.ptr() }
     }
     fn ptr(&self) -> *mut Head {
-        match self.object {
-            Object::Stored(object) => object,
-            _ => unreachable!("probes are not stored"),
-        }
+        debug_assert!(!self.what.is_null() && self.mark() == 0, "probes are not stored");
+        self.what.cast_mut().cast()
+    }
+    #[inline]
+    fn mark(&self) -> usize {
+        self.what.addr() & MARK_BITS
+    }
+    /// How a place stands to a stored key.
+    fn compare_place(&self, key: Term) -> Ordering {
+        // SAFETY: a pattern outlives the search for its place.
+        let pattern: &Pattern = unsafe { &*self.what.map_addr(|address| address & !MARK_BITS).cast() };
+        pattern.compare_prefix(key).then(if self.mark() == BEFORE { Ordering::Less } else { Ordering::Greater })
     }
 }
 
 impl Ord for Slot {
+    #[inline]
     fn cmp(&self, other: &Slot) -> Ordering {
-        // SAFETY: a pattern outlives the search for its place.
-        unsafe {
-            match (self.object, other.object) {
-                (Object::Before(pattern), _) => (*pattern).compare_prefix(other.key).then(Ordering::Less),
-                (_, Object::Before(pattern)) => (*pattern).compare_prefix(self.key).reverse().then(Ordering::Greater),
-                (Object::After(pattern), _) => (*pattern).compare_prefix(other.key).then(Ordering::Greater),
-                (_, Object::After(pattern)) => (*pattern).compare_prefix(self.key).reverse().then(Ordering::Less),
-                _ => compare(self.key, other.key),
-            }
+        if Term::both_small(self.key, other.key) {
+            return self.key.small_value().cmp(&other.key.small_value());
         }
+        if self.mark() != 0 {
+            return self.compare_place(other.key);
+        }
+        if other.mark() != 0 {
+            return other.compare_place(self.key).reverse();
+        }
+        compare(self.key, other.key)
     }
 }
 impl PartialOrd for Slot {
@@ -108,7 +118,7 @@ impl OrderedTable {
         // SAFETY: the object is ours now.
         let (key, words) = unsafe { ((*object).key(self.keypos), footprint(&*object)) };
         let mut change = Change { objects: 1, words };
-        if let Some(old) = self.tree.replace(Slot { key, object: Object::Stored(object) }) {
+        if let Some(old) = self.tree.replace(Slot::stored(key, object)) {
             change.objects = 0;
             change.words -= footprint(old.head());
             // SAFETY: the old object is out of the tree.
@@ -149,10 +159,10 @@ impl OrderedTable {
         self.tree.last().map(|slot| slot.key)
     }
     pub fn next(&self, key: Term) -> Option<Term> {
-        self.walk(From::After(key), false).next().map(|object| object.key(self.keypos))
+        self.tree.range((Bound::Excluded(Slot::probe(key)), Bound::Unbounded)).next().map(|slot| slot.key)
     }
     pub fn previous(&self, key: Term) -> Option<Term> {
-        self.walk(From::After(key), true).next().map(|object| object.key(self.keypos))
+        self.tree.range((Bound::Unbounded, Bound::Excluded(Slot::probe(key)))).next_back().map(|slot| slot.key)
     }
     pub fn nth(&self, index: usize) -> Option<&Head> {
         self.tree.iter().nth(index).map(Slot::head)
@@ -160,18 +170,17 @@ impl OrderedTable {
 
     /// The objects from a place on, upwards or downwards.
     pub fn walk(&self, from: From<'_>, reverse: bool) -> Box<dyn Iterator<Item = &Head> + '_> {
-        let pattern_slot = |object| Slot { key: Term::NIL, object };
         if reverse {
             let end = match from {
                 From::Start(None) => Bound::Unbounded,
-                From::Start(Some(pattern)) => Bound::Excluded(pattern_slot(Object::After(pattern))),
+                From::Start(Some(pattern)) => Bound::Excluded(Slot::place(pattern, AFTER)),
                 From::After(key) => Bound::Excluded(Slot::probe(key)),
             };
             return Box::new(self.tree.range((Bound::Unbounded, end)).rev().map(Slot::head));
         }
         let start = match from {
             From::Start(None) => Bound::Unbounded,
-            From::Start(Some(pattern)) => Bound::Excluded(pattern_slot(Object::Before(pattern))),
+            From::Start(Some(pattern)) => Bound::Excluded(Slot::place(pattern, BEFORE)),
             From::After(key) => Bound::Excluded(Slot::probe(key)),
         };
         Box::new(self.tree.range((start, Bound::Unbounded)).map(Slot::head))

@@ -127,8 +127,7 @@ struct Results {
     list: Term,
 }
 
-fn visit(p: &mut Process, scan: &mut Scan, results: &mut Results, table: &Table, object: &Head) -> Result<Verdict, Raise> {
-    let program = scan.program.clone();
+fn visit(p: &mut Process, program: &Program, scan: &mut Scan, results: &mut Results, table: &Table, object: &Head) -> Result<Verdict, Raise> {
     match scan.job {
         Job::Select => {
             if let Some(value) = program.run(p, object.term()) {
@@ -167,6 +166,7 @@ fn visit(p: &mut Process, scan: &mut Scan, results: &mut Results, table: &Table,
 fn step(p: &mut Process, table: &Table, scan: &mut Scan, results: &mut Results) -> Result<(), Raise> {
     let writes = matches!(scan.job, Job::Delete | Job::Replace);
     let place = std::mem::replace(&mut scan.place, Place::End);
+    let program = &*scan.program.clone();
     let mut failed = None;
     let mut seen = 0;
     match (&table.storage, place) {
@@ -180,7 +180,7 @@ fn step(p: &mut Process, table: &Table, scan: &mut Scan, results: &mut Results) 
                     let fixed = table.is_fixed();
                     let change = shard.visit_key(key, hash, fixed, |object| {
                         seen += 1;
-                        visit(p, scan, results, table, object).unwrap_or_else(|raise| {
+                        visit(p, program, scan, results, table, object).unwrap_or_else(|raise| {
                             failed = Some(raise);
                             Verdict::Keep
                         })
@@ -189,7 +189,7 @@ fn step(p: &mut Process, table: &Table, scan: &mut Scan, results: &mut Results) 
                 } else {
                     for object in shard.read().with_key(key, hash) {
                         seen += 1;
-                        visit(p, scan, results, table, object)?;
+                        visit(p, program, scan, results, table, object)?;
                     }
                 }
             }
@@ -201,7 +201,7 @@ fn step(p: &mut Process, table: &Table, scan: &mut Scan, results: &mut Results) 
             for key in keys {
                 if writes {
                     let mut tree = tree.write();
-                    let updated = tree.update(key, |object| match visit(p, scan, results, table, object) {
+                    let updated = tree.update(key, |object| match visit(p, program, scan, results, table, object) {
                         Ok(verdict) => (Ok(()), verdict),
                         Err(raise) => (Err(raise), Verdict::Keep),
                     });
@@ -210,7 +210,7 @@ fn step(p: &mut Process, table: &Table, scan: &mut Scan, results: &mut Results) 
                         result?;
                     }
                 } else if let Some(object) = tree.read().get(key) {
-                    visit(p, scan, results, table, object)?;
+                    visit(p, program, scan, results, table, object)?;
                 }
             }
         }
@@ -223,7 +223,7 @@ fn step(p: &mut Process, table: &Table, scan: &mut Scan, results: &mut Results) 
                     while bucket < part.buckets() && seen < OBJECTS_PER_STEP && buckets < BUCKETS_PER_STEP {
                         let change = part.visit_bucket(bucket, fixed, |object| {
                             seen += 1;
-                            visit(p, scan, results, table, object).unwrap_or_else(|raise| {
+                            visit(p, program, scan, results, table, object).unwrap_or_else(|raise| {
                                 failed = Some(raise);
                                 Verdict::Keep
                             })
@@ -237,7 +237,7 @@ fn step(p: &mut Process, table: &Table, scan: &mut Scan, results: &mut Results) 
                     while bucket < part.buckets() && seen < OBJECTS_PER_STEP && buckets < BUCKETS_PER_STEP && !scan.has_enough() {
                         for object in part.bucket(bucket) {
                             seen += 1;
-                            visit(p, scan, results, table, object)?;
+                            visit(p, program, scan, results, table, object)?;
                         }
                         bucket += 1;
                         buckets += 1;
@@ -258,8 +258,7 @@ fn step(p: &mut Process, table: &Table, scan: &mut Scan, results: &mut Results) 
             p.bump_reductions(buckets / 16);
         }
         (Storage::Ordered(tree), place) => {
-            let program = scan.program.clone();
-            let prefix = common_prefix(&program, table.keypos);
+            let prefix = common_prefix(program, table.keypos);
             let within = |object: &Head| prefix.is_none_or(|prefix| prefix.compare_prefix(object.key(table.keypos)).is_eq());
             let from = match &place {
                 Place::OrderedAfter(key) => From::After(key.term),
@@ -272,7 +271,7 @@ fn step(p: &mut Process, table: &Table, scan: &mut Scan, results: &mut Results) 
                         return None;
                     }
                     seen += 1;
-                    Some(visit(p, scan, results, table, object).unwrap_or_else(|raise| {
+                    Some(visit(p, program, scan, results, table, object).unwrap_or_else(|raise| {
                         failed = Some(raise);
                         Verdict::Keep
                     }))
@@ -287,7 +286,7 @@ fn step(p: &mut Process, table: &Table, scan: &mut Scan, results: &mut Results) 
                     if !within(object) {
                         break;
                     }
-                    visit(p, scan, results, table, object)?;
+                    visit(p, program, scan, results, table, object)?;
                     seen += 1;
                     if seen >= OBJECTS_PER_STEP || scan.has_enough() {
                         scan.place = Place::OrderedAfter(OwnedTerm::new(object.key(table.keypos)));
