@@ -1,7 +1,8 @@
 //! Equality and the term order.
 //!
-//! number < atom < reference < fun < port < pid < tuple < map < nil < list < bitstring. Nothing
-//! here recurses on the native stack, however deep the terms are: what is left to compare waits on a list.
+//! number < atom < reference < fun < port < pid < tuple < map < nil < list < bitstring. However deep the
+//! terms are, the native stack does not grow with them: the first levels of lists and tuples are compared by plain
+//! recursion, and what is left to compare below those waits on a list.
 
 use crate::atom::Atom;
 use crate::binary::Bits;
@@ -21,7 +22,7 @@ pub fn equal_exact(a: Term, b: Term) -> bool {
         return a.is_float_immediate() && b.is_float_immediate() && a.float_immediate_value() == b.float_immediate_value();
     }
     // A pointer never equals an immediate exactly: every term that can be an immediate is one.
-    a.is_pointer() && b.is_pointer() && a.is_cons() == b.is_cons() && same_terms(a, b, true)
+    a.is_pointer() && b.is_pointer() && a.is_cons() == b.is_cons() && same(a, b, true, PLAIN_LEVELS)
 }
 
 /// `==`.
@@ -33,7 +34,7 @@ pub fn equal(a: Term, b: Term) -> bool {
     if Term::both_small(a, b) || a.is_atom() || b.is_atom() {
         return false;
     }
-    same_terms(a, b, false)
+    same(a, b, false, PLAIN_LEVELS)
 }
 
 /// The term order, where `1 == 1.0`.
@@ -45,7 +46,7 @@ pub fn compare(a: Term, b: Term) -> Ordering {
     if Term::both_small(a, b) {
         return a.small_value().cmp(&b.small_value());
     }
-    Comparison::new(false).run(a, b)
+    order(a, b, false, PLAIN_LEVELS)
 }
 
 /// The order of map keys: integers come before floats, and nothing is equal that is not `=:=`.
@@ -57,7 +58,7 @@ pub fn compare_exact(a: Term, b: Term) -> Ordering {
     if Term::both_small(a, b) {
         return a.small_value().cmp(&b.small_value());
     }
-    Comparison::new(true).run(a, b)
+    order(a, b, true, PLAIN_LEVELS)
 }
 
 /// Atoms are ordered by the bytes of their names.
@@ -69,7 +70,56 @@ pub fn compare_atoms(a: Atom, b: Atom) -> Ordering {
     a.ordinal().cmp(&b.ordinal()).then_with(|| a.name().as_bytes().cmp(b.name().as_bytes()))
 }
 
+/// Levels of lists and tuples within each other that are compared by recursion.
+const PLAIN_LEVELS: u32 = 20;
+
+/// Equality of two terms, without a list of what is left to do as far as `levels` go.
+fn same(mut a: Term, mut b: Term, exact: bool, levels: u32) -> bool {
+    loop {
+        if a == b {
+            return true;
+        }
+        if let (Some(left), Some(right)) = (a.as_cons(), b.as_cons()) {
+            let (x, y) = (left.head(), right.head());
+            if x != y {
+                if !x.is_pointer() || !y.is_pointer() {
+                    if !same_immediates(x, y, exact) {
+                        return false;
+                    }
+                } else if levels == 0 {
+                    break;
+                } else if !same(x, y, exact, levels - 1) {
+                    return false;
+                }
+            }
+            (a, b) = (left.tail(), right.tail());
+            continue;
+        }
+        if !a.is_boxed() || !b.is_boxed() {
+            return same_immediates(a, b, exact);
+        }
+        match (a.boxed_header().subtag(), b.boxed_header().subtag()) {
+            (Subtag::Tuple, Subtag::Tuple) if levels > 0 => {
+                if a.boxed_header() != b.boxed_header() {
+                    return false;
+                }
+                let (Some((&last_a, first_a)), Some((&last_b, first_b))) = (tuple_elements(a).split_last(), tuple_elements(b).split_last()) else {
+                    return true;
+                };
+                if !first_a.iter().zip(first_b).all(|(&x, &y)| x == y || same(x, y, exact, levels - 1)) {
+                    return false;
+                }
+                (a, b) = (last_a, last_b);
+            }
+            (Subtag::HeapBin | Subtag::SharedBin | Subtag::SubBin, Subtag::HeapBin | Subtag::SharedBin | Subtag::SubBin) => return same_bits(a, b),
+            _ => break,
+        }
+    }
+    same_terms(a, b, exact)
+}
+
 /// Equality of two terms; stops at the first difference and never asks which is less.
+#[inline(never)]
 fn same_terms(a: Term, b: Term, exact: bool) -> bool {
     let mut todo: Vec<(Term, Term, bool)> = Vec::new();
     let (mut a, mut b, mut exact) = (a, b, exact);
@@ -125,10 +175,7 @@ fn same_here(mut a: Term, mut b: Term, exact: bool, todo: &mut Vec<(Term, Term, 
             let (Some(left), Some(right)) = (a.as_big(), b.as_big()) else { return false };
             header_a == header_b && left.digits() == right.digits()
         }
-        (Subtag::HeapBin | Subtag::SharedBin | Subtag::SubBin, Subtag::HeapBin | Subtag::SharedBin | Subtag::SubBin) => {
-            let (left, right) = (Bits::of(a), Bits::of(b));
-            left.bit_size == right.bit_size && compare_bits(left, right).is_eq()
-        }
+        (Subtag::HeapBin | Subtag::SharedBin | Subtag::SubBin, Subtag::HeapBin | Subtag::SharedBin | Subtag::SubBin) => same_bits(a, b),
         (Subtag::Fun, Subtag::Fun) => {
             let (Some(left), Some(right)) = (a.as_local_fun(), b.as_local_fun()) else { return false };
             let same_entry = std::ptr::eq(left.entry_ptr(), right.entry_ptr()) || {
@@ -144,6 +191,16 @@ fn same_here(mut a: Term, mut b: Term, exact: bool, todo: &mut Vec<(Term, Term, 
     }
 }
 
+fn same_bits(a: Term, b: Term) -> bool {
+    let (left, right) = (Bits::of(a), Bits::of(b));
+    left.bit_size == right.bit_size
+        && match (left.aligned(), right.aligned()) {
+            (Some(x), Some(y)) => x == y,
+            _ => compare_bits(left, right).is_eq(),
+        }
+}
+
+#[inline]
 fn tuple_elements<'a>(term: Term) -> &'a [Term] {
     term.as_tuple().map_or(&[], |tuple| tuple.elements())
 }
@@ -224,11 +281,11 @@ fn compare_bits(a: Bits, b: Bits) -> Ordering {
 
 /// Numbers of any kind, by value; integers and floats compare exactly, without rounding either.
 pub fn compare_numbers(a: Term, b: Term) -> Ordering {
-    match (a.kind(), b.kind()) {
-        (Kind::Float(x), Kind::Float(y)) => compare_floats(x, y),
-        (Kind::Float(x), _) => compare_integer_float(b, x).reverse(),
-        (_, Kind::Float(y)) => compare_integer_float(a, y),
-        _ => compare_integers(a, b),
+    match (a.as_float(), b.as_float()) {
+        (Some(x), Some(y)) => compare_floats(x, y),
+        (Some(x), None) => compare_integer_float(b, x).reverse(),
+        (None, Some(y)) => compare_integer_float(a, y),
+        (None, None) => compare_integers(a, b),
     }
 }
 
@@ -327,22 +384,100 @@ fn compare_magnitude_float(digits: &[u64], float: f64) -> Ordering {
     if rest { Ordering::Greater } else { Ordering::Equal }
 }
 
+pub const FAMILY_NUMBER: u8 = 0;
+pub const FAMILY_TUPLE: u8 = 6;
+pub const FAMILY_LIST: u8 = 9;
+pub const FAMILY_BITSTRING: u8 = 10;
+
 /// Which family a term belongs to, in ascending order.
-fn family(term: Term) -> u8 {
-    match term.kind() {
-        Kind::Small(_) | Kind::Big(_) | Kind::Float(_) => 0,
-        Kind::Atom(_) => 1,
-        Kind::Ref(_) | Kind::ExternalRef(_) => 2,
-        Kind::Fun(_) | Kind::ExportFun(_) => 3,
-        Kind::Port(_) | Kind::ExternalPort(_) => 4,
-        Kind::Pid(_) | Kind::ExternalPid(_) => 5,
-        Kind::Tuple(_) => 6,
-        Kind::FlatMap(_) | Kind::HashMap(_) => 7,
-        Kind::Nil => 8,
-        Kind::Cons(_) => 9,
-        Kind::Bits(_) => 10,
-        Kind::MatchContext(_) | Kind::Special(_) => 11,
+pub fn family(term: Term) -> u8 {
+    if term.is_small() || term.is_float_immediate() {
+        return FAMILY_NUMBER;
     }
+    if term.is_cons() {
+        return FAMILY_LIST;
+    }
+    let Some(subtag) = term.boxed_subtag() else {
+        return match term {
+            _ if term.is_atom() => 1,
+            _ if term.is_port() => 4,
+            _ if term.is_pid() => 5,
+            _ if term.is_nil() => 8,
+            _ => 11,
+        };
+    };
+    match subtag {
+        Subtag::BigPos | Subtag::BigNeg | Subtag::Float => FAMILY_NUMBER,
+        Subtag::Ref | Subtag::ExternalRef => 2,
+        Subtag::Fun | Subtag::ExportFun => 3,
+        Subtag::ExternalPort => 4,
+        Subtag::ExternalPid => 5,
+        Subtag::Tuple => FAMILY_TUPLE,
+        Subtag::FlatMap | Subtag::HashMap => 7,
+        Subtag::HeapBin | Subtag::SharedBin | Subtag::SubBin => FAMILY_BITSTRING,
+        Subtag::MatchContext | Subtag::MapNode => 11,
+    }
+}
+
+/// The order of two terms, without a list of what is left to do as far as `levels` go.
+fn order(mut a: Term, mut b: Term, exact: bool, levels: u32) -> Ordering {
+    loop {
+        if a == b {
+            return Ordering::Equal;
+        }
+        if Term::both_small(a, b) {
+            return a.small_value().cmp(&b.small_value());
+        }
+        if let (Some(left), Some(right)) = (a.as_cons(), b.as_cons()) {
+            let (x, y) = (left.head(), right.head());
+            if x != y {
+                if Term::both_small(x, y) {
+                    return x.small_value().cmp(&y.small_value());
+                }
+                if levels == 0 {
+                    break;
+                }
+                let heads = order(x, y, exact, levels - 1);
+                if heads.is_ne() {
+                    return heads;
+                }
+            }
+            (a, b) = (left.tail(), right.tail());
+            continue;
+        }
+        if let (Some(x), Some(y)) = (a.as_atom(), b.as_atom()) {
+            return compare_atoms(x, y);
+        }
+        let (of_a, of_b) = (family(a), family(b));
+        if of_a != of_b {
+            return of_a.cmp(&of_b);
+        }
+        match of_a {
+            FAMILY_NUMBER if !exact || a.is_float() == b.is_float() => return compare_numbers(a, b),
+            FAMILY_NUMBER => return if a.is_float() { Ordering::Greater } else { Ordering::Less },
+            FAMILY_BITSTRING => return compare_bits(Bits::of(a), Bits::of(b)),
+            FAMILY_TUPLE if levels > 0 => {
+                let (left, right) = (tuple_elements(a), tuple_elements(b));
+                if left.len() != right.len() {
+                    return left.len().cmp(&right.len());
+                }
+                let (Some((&last_a, first_a)), Some((&last_b, first_b))) = (left.split_last(), right.split_last()) else {
+                    return Ordering::Equal;
+                };
+                for (&x, &y) in first_a.iter().zip(first_b) {
+                    if x != y {
+                        let elements = order(x, y, exact, levels - 1);
+                        if elements.is_ne() {
+                            return elements;
+                        }
+                    }
+                }
+                (a, b) = (last_a, last_b);
+            }
+            _ => break,
+        }
+    }
+    Comparison::new(exact).run(a, b)
 }
 
 /// What remains to be compared once everything before it turned out equal.
@@ -367,6 +502,7 @@ impl Comparison {
         Comparison { exact, todo: Vec::new(), hash_maps: 0 }
     }
 
+    #[inline(never)]
     fn run(&mut self, a: Term, b: Term) -> Ordering {
         let mut result = self.step(a, b);
         loop {

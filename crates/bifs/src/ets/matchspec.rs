@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use swarmrt_heap::copy_whole;
 use swarmrt_machine::bif::BifFn;
 use swarmrt_machine::{BifResult, Process, Vm};
+use swarmrt_term::compare::{FAMILY_LIST, FAMILY_TUPLE, family};
 use swarmrt_term::{Alloc, FragmentHeap, Mfa, Term, am, atom, compare, equal_exact, map};
 
 /// What a specification is for.
@@ -466,7 +467,7 @@ impl Pattern {
             Pattern::Any | Pattern::Bind(_) | Pattern::Same(_) | Pattern::Map(_) => (Ordering::Equal, true),
             Pattern::Constant(constant) => (compare(*constant, key), false),
             Pattern::Tuple(elements) => {
-                let Some(tuple) = key.as_tuple() else { return (kind_order(KIND_TUPLE, key), false) };
+                let Some(tuple) = key.as_tuple() else { return (FAMILY_TUPLE.cmp(&family(key)), false) };
                 match elements.len().cmp(&tuple.arity()) {
                     Ordering::Equal => {}
                     order => return (order, false),
@@ -482,7 +483,7 @@ impl Pattern {
             Pattern::List(elements, tail) => {
                 let mut rest = key;
                 for pattern in elements {
-                    let Some(cell) = rest.as_cons() else { return (kind_order(KIND_LIST, rest), false) };
+                    let Some(cell) = rest.as_cons() else { return (FAMILY_LIST.cmp(&family(rest)), false) };
                     let (order, open) = pattern.compare_open(cell.head());
                     if open || order.is_ne() {
                         return (order, open);
@@ -525,28 +526,6 @@ impl Pattern {
             Pattern::Constant(_) | Pattern::Tuple(_) | Pattern::List(..) => true,
         }
     }
-}
-
-const KIND_TUPLE: u8 = 6;
-const KIND_LIST: u8 = 9;
-
-/// How a tuple or list stands to a term of another kind.
-fn kind_order(kind: u8, other: Term) -> Ordering {
-    use swarmrt_term::Kind;
-    let rank = match other.kind() {
-        Kind::Small(_) | Kind::Big(_) | Kind::Float(_) => 0,
-        Kind::Atom(_) => 1,
-        Kind::Ref(_) | Kind::ExternalRef(_) => 2,
-        Kind::Fun(_) | Kind::ExportFun(_) => 3,
-        Kind::Port(_) | Kind::ExternalPort(_) => 4,
-        Kind::Pid(_) | Kind::ExternalPid(_) => 5,
-        Kind::Tuple(_) => 6,
-        Kind::FlatMap(_) | Kind::HashMap(_) => 7,
-        Kind::Nil => 8,
-        Kind::Cons(_) => 9,
-        Kind::Bits(_) | Kind::MatchContext(_) | Kind::Special(_) => 10,
-    };
-    kind.cmp(&rank)
 }
 
 /// A run of a program on one term.
