@@ -29,6 +29,11 @@ pub static ASSISTS: Assists = Assists {
     get_integer,
     send,
     peek,
+    peek_next,
+    reserve_marker,
+    bind_marker,
+    clear_marker,
+    use_marker,
     take_message,
     make_fun,
     float,
@@ -271,6 +276,44 @@ unsafe extern "C" fn send(registers: *mut Registers, to: u64, message: u64) -> u
 unsafe extern "C" fn peek(registers: *mut Registers) -> u64 {
     // SAFETY: see above.
     unsafe { (*(*registers).native.process).mailbox.receive_peek().map_or(NO_TERM, Term::raw) }
+}
+
+unsafe extern "C" fn peek_next(registers: *mut Registers) -> u64 {
+    // SAFETY: see above.
+    unsafe {
+        let mailbox = &mut (*(*registers).native.process).mailbox;
+        mailbox.advance();
+        mailbox.receive_peek().map_or(NO_TERM, Term::raw)
+    }
+}
+
+unsafe extern "C" fn reserve_marker(registers: *mut Registers) -> u64 {
+    // SAFETY: see above.
+    unsafe {
+        let p = &mut *(*registers).native.process;
+        if p.has_incoming() {
+            return NO_TERM;
+        }
+        operations::reserve_marker(p).raw()
+    }
+}
+
+unsafe extern "C" fn bind_marker(registers: *mut Registers, marker: u64, reference: u64) -> u64 {
+    // SAFETY: see above.
+    unsafe { operations::bind_marker(&mut *(*registers).native.process, term(marker), term(reference)) };
+    NO_TERM
+}
+
+unsafe extern "C" fn clear_marker(registers: *mut Registers, reference: u64) -> u64 {
+    // SAFETY: see above.
+    unsafe { operations::clear_marker(&mut *(*registers).native.process, term(reference)) };
+    NO_TERM
+}
+
+unsafe extern "C" fn use_marker(registers: *mut Registers, reference: u64) -> u64 {
+    // SAFETY: see above.
+    unsafe { operations::use_marker(&mut *(*registers).native.process, term(reference)) };
+    NO_TERM
 }
 
 unsafe extern "C" fn take_message(registers: *mut Registers) -> u64 {

@@ -242,3 +242,27 @@ pub fn catch_value(p: &mut Process, class: Term, reason: Term, trace: Term) -> T
     };
     p.tuple(&[Term::atom(am::CAP_EXIT), reason])
 }
+
+// ---- Receive markers ----
+
+/// A new marker for the next message, as the number that the program keeps of it.
+pub fn reserve_marker(p: &mut Process) -> Term {
+    let number = p.vm.next_unique() & 0xfff_ffff;
+    p.mailbox.reserve_marker(number);
+    Term::small(number as i64)
+}
+pub fn bind_marker(p: &mut Process, marker: Term, reference: Term) {
+    if let (Some(number), Some(reference)) = (marker.as_small(), reference.as_local_ref()) {
+        p.mailbox.bind_marker(number as u64, reference.id());
+    }
+}
+pub fn clear_marker(p: &mut Process, reference: Term) {
+    if let Some(reference) = reference.as_local_ref() {
+        p.mailbox.clear_marker(reference.id());
+    }
+}
+pub fn use_marker(p: &mut Process, reference: Term) {
+    if let Some(reference) = reference.as_local_ref() {
+        p.mailbox.use_marker(reference.id());
+    }
+}

@@ -1321,27 +1321,19 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
                             p.handle_signals();
                         }
                         reload!();
-                        let number = p.vm.next_unique() & 0xfff_ffff;
-                        p.mailbox.reserve_marker(number);
-                        set!(dst, Term::small(number as i64));
+                        set!(dst, operations::reserve_marker(p));
                         next!();
                     }
                     Instr::RecvMarkerBind { marker, reference } => {
-                        if let (Some(number), Some(reference)) = (src!(marker).as_small(), src!(reference).as_local_ref()) {
-                            p.mailbox.bind_marker(number as u64, reference.id());
-                        }
+                        operations::bind_marker(p, src!(marker), src!(reference));
                         next!();
                     }
                     Instr::RecvMarkerClear { reference } => {
-                        if let Some(reference) = src!(reference).as_local_ref() {
-                            p.mailbox.clear_marker(reference.id());
-                        }
+                        operations::clear_marker(p, src!(reference));
                         next!();
                     }
                     Instr::RecvMarkerUse { reference } => {
-                        if let Some(reference) = src!(reference).as_local_ref() {
-                            p.mailbox.use_marker(reference.id());
-                        }
+                        operations::use_marker(p, src!(reference));
                         next!();
                     }
 

@@ -281,6 +281,15 @@ impl Flow {
         if let Some(first) = is_loop.get_mut((entry + 1 - start) as usize) {
             *first = true;
         }
+        // The receive loop goes on behind where it looks at the first message.
+        for at in start..end {
+            if matches!(code[at as usize], Instr::LoopRec { .. })
+                && let Some(next) = is_target.get_mut((at + 1 - start) as usize)
+            {
+                *next = true;
+                is_loop[(at + 1 - start) as usize] = true;
+            }
+        }
         for (at, effects) in (start..end).zip(&effects) {
             for &target in effects.jumps.iter().filter(|target| (start..end).contains(target)) {
                 is_target[(target - start) as usize] = true;

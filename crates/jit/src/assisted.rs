@@ -279,6 +279,23 @@ impl Piece<'_, '_> {
         self.def_x(0, message);
         self.join(at + 1)
     }
+    /// On to the next message, if there is one; where there is none, to the beginning of the receive loop.
+    pub(crate) fn receive_next(&mut self, at: u32, target: i32) -> Next {
+        let mut peeks = self.relative(at, target);
+        while !matches!(self.source.code[peeks as usize], Instr::LoopRec { .. }) {
+            peeks += 1;
+        }
+        let over = self.exit_block(at);
+        let left = self.count_built_in();
+        let more = self.b.ins().icmp_imm_s(IntCC::SignedGreaterThan, left, 0);
+        self.require(more, over);
+        let registers = self.registers();
+        let message = self.call_plain(self.source.assists.peek_next as usize, &[registers]);
+        let none = self.target(peeks);
+        self.require_term(message, none);
+        self.def_x(0, message);
+        self.join(peeks + 1)
+    }
     pub(crate) fn take_message(&mut self, at: u32) -> Next {
         self.assisted(self.source.assists.take_message as usize, &[]);
         Next::At(at + 1)

@@ -914,11 +914,12 @@ impl<'a, 'b> Piece<'a, 'b> {
         leave(self);
         self.b.switch_to_block(here);
     }
-    /// Counts a call of a built-in that is done in place.
-    pub(crate) fn count_built_in(&mut self) {
+    /// Counts what takes a reduction and is done in place; what is left.
+    pub(crate) fn count_built_in(&mut self) -> Value {
         let before = self.b.use_var(self.reductions);
         let reductions = self.b.ins().iadd_imm_s(before, -1);
         self.b.def_var(self.reductions, reductions);
+        reductions
     }
     /// Says which cell is about to be entered.
     fn name_cell(&mut self, cell: Value) {
@@ -1514,6 +1515,30 @@ impl<'a, 'b> Piece<'a, 'b> {
             Instr::ApplyLast { arity, frame } => self.apply(at, arity, Some(frame)),
             Instr::Send => self.send(at),
             Instr::LoopRec { .. } => self.receive_peek(at),
+            Instr::LoopRecEnd { target } => self.receive_next(at, target),
+            Instr::RecvMarkerReserve { dst } => {
+                let registers = self.registers();
+                let marker = self.call_plain(self.source.assists.reserve_marker as usize, &[registers]);
+                let failing = self.exit_block(at);
+                self.require_term(marker, failing);
+                self.set_known(dst, marker, Fact::of(kind::SMALL));
+                on
+            }
+            Instr::RecvMarkerBind { marker, reference } => {
+                let (registers, marker, reference) = (self.registers(), self.src(at, marker), self.src(at, reference));
+                self.call_plain(self.source.assists.bind_marker as usize, &[registers, marker, reference]);
+                on
+            }
+            Instr::RecvMarkerClear { reference } => {
+                let (registers, reference) = (self.registers(), self.src(at, reference));
+                self.call_plain(self.source.assists.clear_marker as usize, &[registers, reference]);
+                on
+            }
+            Instr::RecvMarkerUse { reference } => {
+                let (registers, reference) = (self.registers(), self.src(at, reference));
+                self.call_plain(self.source.assists.use_marker as usize, &[registers, reference]);
+                on
+            }
             Instr::RemoveMessage => self.take_message(at),
             Instr::GetMap { get } => self.get_map(at, &get),
             Instr::PutMap { dst, put } => self.put_map(at, &put, dst),

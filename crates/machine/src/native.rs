@@ -135,6 +135,14 @@ pub struct Assists {
     pub send: unsafe extern "C" fn(*mut Registers, u64, u64) -> u64,
     /// The message that the receive loop looks at.
     pub peek: unsafe extern "C" fn(*mut Registers) -> u64,
+    /// The message after that one.
+    pub peek_next: unsafe extern "C" fn(*mut Registers) -> u64,
+    /// Reserves a receive marker; nothing where signals have to be handled first.
+    pub reserve_marker: unsafe extern "C" fn(*mut Registers) -> u64,
+    /// Binds a marker to a reference; forgets that of a reference; begins to receive at it.
+    pub bind_marker: unsafe extern "C" fn(*mut Registers, u64, u64) -> u64,
+    pub clear_marker: unsafe extern "C" fn(*mut Registers, u64) -> u64,
+    pub use_marker: unsafe extern "C" fn(*mut Registers, u64) -> u64,
     /// Takes the message that was looked at out of the mailbox.
     pub take_message: unsafe extern "C" fn(*mut Registers) -> u64,
     /// The fun that `MakeFun` makes, from its free variables.
