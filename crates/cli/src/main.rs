@@ -1,5 +1,6 @@
 //! The `swarmrt` program.
 
+mod allocator;
 mod emulator;
 mod flags;
 
@@ -7,7 +8,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: allocator::Mimalloc = allocator::Mimalloc;
 
 /// The exit code when the machine itself is at fault (`EX_SOFTWARE` of sysexits.h).
 const EXIT_INTERNAL_ERROR: i32 = 70;
