@@ -12,6 +12,7 @@ use crate::process_heap::{Block, Heap, OutOfMemory, SLACK_WORDS};
 use std::ops::Range;
 use swarmrt_term::alloc::OffHeap;
 use swarmrt_term::binary::{SharedBytes, shared_bin};
+use swarmrt_term::usage::HEAPS;
 use swarmrt_term::{Header, Term};
 
 /// Marks the head of a list cell that has been moved; no term and no header is zero.
@@ -30,6 +31,17 @@ pub fn block_words_for(words: usize) -> usize {
     a
 }
 
+/// Words of the largest young generation that a process gets for collecting often, rather than for keeping much.
+const BUSY_WORDS_MAX: usize = 17_731;
+/// It gets one step nearer to that every so many collections,
+const BUSY_COLLECTIONS: u32 = 4;
+/// while all heaps together take no more than this.
+const BUSY_TOTAL_BYTES: usize = 64 << 20;
+/// A block below this many words is not given room to grow into in advance.
+const LARGE_WORDS: usize = 8 << 10;
+/// A block may have this many times the words that it shows.
+const HIDDEN_MAX: usize = 3;
+
 struct Space {
     top: *mut u64,
     scanned: *mut u64,
@@ -37,12 +49,32 @@ struct Space {
 
 struct Collector {
     literals: Range<usize>,
+    /// The block that is being emptied, where most of what moves is.
+    from: Range<usize>,
     /// Addresses that stay where they are (the old generation, in a minor collection).
     kept: Range<usize>,
     /// Addresses that are promoted.
     aged: Range<usize>,
     young: Space,
     old: Space,
+}
+
+/// Copies an object, header and all; the small ones, which are most, in line.
+#[inline(always)]
+unsafe fn copy_object(from: *const u64, to: *mut u64, words: usize) {
+    // SAFETY: the caller's.
+    unsafe {
+        match words {
+            2 => to.copy_from_nonoverlapping(from, 2),
+            3 => to.copy_from_nonoverlapping(from, 3),
+            4 => to.copy_from_nonoverlapping(from, 4),
+            5 => to.copy_from_nonoverlapping(from, 5),
+            6 => to.copy_from_nonoverlapping(from, 6),
+            7 => to.copy_from_nonoverlapping(from, 7),
+            8 => to.copy_from_nonoverlapping(from, 8),
+            _ => to.copy_from_nonoverlapping(from, words),
+        }
+    }
 }
 
 impl Collector {
@@ -57,7 +89,7 @@ impl Collector {
                 return;
             }
             let address = (word & !0b111) as usize;
-            if self.literals.contains(&address) || self.kept.contains(&address) {
+            if !self.from.contains(&address) && (self.literals.contains(&address) || self.kept.contains(&address)) {
                 return;
             }
             let from = address as *mut u64;
@@ -85,7 +117,7 @@ impl Collector {
                 let space = if self.aged.contains(&address) { &mut self.old } else { &mut self.young };
                 let to = space.top;
                 space.top = to.add(words);
-                to.copy_from_nonoverlapping(from, words);
+                copy_object(from, to, words);
                 let moved = Term::from_boxed_ptr(to).raw();
                 *from = moved;
                 *slot = moved;
@@ -161,7 +193,8 @@ impl Heap {
     pub fn is_major_next(&self, forced: bool) -> bool {
         let aged_words = (self.high_water as usize - self.block.start as usize) / 8;
         let old_room = (self.old.end as usize - self.old_top as usize) / 8;
-        forced || self.wants_major || self.minor_since_major >= self.fullsweep_after || aged_words > old_room
+        let has_old_binaries = self.old_off_heap.bytes > self.old_off_heap_bytes_limit;
+        forced || self.wants_major || self.minor_since_major >= self.fullsweep_after || aged_words > old_room || has_old_binaries
     }
 
     /// Collects, so that afterwards at least `need` words can be allocated. `roots` are all the places
@@ -189,28 +222,48 @@ impl Heap {
         // SAFETY: the caller's.
         unsafe {
             if major {
-                self.collect_major(need, roots)?;
+                self.collect_major(need, roots, force_major)?;
             } else {
                 self.collect_minor(need, roots)?;
             }
         }
         self.wants_collection = false;
         self.wants_major = false;
-        self.off_heap_bytes_limit = (self.off_heap.bytes * 2).max(self.min_bin_vheap_words as usize * 8);
+        let limit_min = self.min_bin_vheap_words as usize * 8;
+        self.off_heap_bytes_limit = (self.off_heap.bytes * 2).max(limit_min);
+        if major {
+            self.old_off_heap_bytes_limit = (self.old_off_heap.bytes * 2).max(limit_min);
+        }
         Ok(())
     }
 
-    /// A new block of `words` with the stack copied into it; the old block is returned.
-    unsafe fn replace_block(&mut self, words: usize) -> Result<Block, OutOfMemory> {
+    /// Makes `block`, of which it shows `words`, the block of the process, with the stack copied into it; the old block is
+    /// returned.
+    ///
+    /// # Safety
+    /// There is room for the stack above what is in the block already.
+    unsafe fn replace_block(&mut self, mut block: Block, words: usize) -> Block {
         let stack_words = self.stack_words();
-        let block = Block::try_new(words)?;
-        // SAFETY: the new block has room for the stack.
+        block.show(words);
+        // SAFETY: the caller's.
         unsafe {
             let stop = block.end.sub(stack_words);
             stop.copy_from_nonoverlapping(self.stop, stack_words);
             self.stop = stop;
         }
-        Ok(std::mem::replace(&mut self.block, block))
+        std::mem::replace(&mut self.block, block)
+    }
+
+    /// A young generation without anything in it but the stack.
+    ///
+    /// # Safety
+    /// The heap part is empty.
+    unsafe fn renew_young(&mut self, words: usize) -> Result<(), OutOfMemory> {
+        let block = Block::try_new(words)?;
+        // SAFETY: the caller's, and there is room for the stack in the words that are asked for.
+        unsafe { self.replace_block(block, words) }.free();
+        self.empty_young();
+        Ok(())
     }
 
     unsafe fn forward_roots(&mut self, collector: &mut Collector, roots: &mut [&mut [Term]]) {
@@ -228,59 +281,101 @@ impl Heap {
         }
     }
 
+    /// How large the young generation is to be, where that much of it is occupied after a collection.
+    fn young_words(&self, occupied: usize) -> usize {
+        let current = self.block.words().max(self.min_heap_words as usize);
+        if occupied * 4 > current * 3 {
+            return block_words_for(current.max(occupied) + 1);
+        }
+        if current < BUSY_WORDS_MAX {
+            let grows = self.collections.is_multiple_of(BUSY_COLLECTIONS) && HEAPS.sum() <= BUSY_TOTAL_BYTES;
+            return if grows { block_words_for(current + 1) } else { current };
+        }
+        // The larger the old generation, the more must die young.
+        let least = BUSY_WORDS_MAX.max(self.min_heap_words as usize).max(self.old.words() / 8);
+        if occupied * 4 < current && current > least { block_words_for((occupied * 3).max(least)).min(current) } else { current }
+    }
+
     unsafe fn collect_minor(&mut self, need: usize, roots: &mut [&mut [Term]]) -> Result<(), OutOfMemory> {
         let aged = self.block.start as usize..self.high_water as usize;
         let fresh_words = (self.top as usize - self.high_water as usize) / 8;
-        let bound = fresh_words + self.fragment_words + self.stack_words() + need + 2 * SLACK_WORDS;
-        let current = self.block.words();
-        let mut words = current.max(self.min_heap_words as usize);
-        if self.grow_next {
-            words = block_words_for(current + 1);
-        }
-        if bound > words {
-            words = block_words_for(bound);
-        }
-        // SAFETY: the sizes above bound what is moved.
+        let stack_and_need = self.stack_words() + need + 2 * SLACK_WORDS;
+        let bound = fresh_words + self.fragment_words + stack_and_need;
+        let capacity = if self.grow_next || bound > LARGE_WORDS { block_words_for(bound) } else { bound };
+        let target = Block::try_new(capacity.max(self.young_words(0)))?;
+        // SAFETY: the size above bounds what is moved.
         unsafe {
-            let mut from = self.replace_block(words)?;
             let mut collector = Collector {
                 literals: literal_range(),
+                from: self.block.start as usize..self.top as usize,
                 kept: self.old.start as usize..self.old.end as usize,
                 aged,
-                young: Space { top: self.block.start, scanned: self.block.start },
+                young: Space { top: target.start, scanned: target.start },
                 old: Space { top: self.old_top, scanned: self.old_top },
             };
             self.forward_roots(&mut collector, roots);
-            self.top = collector.young.top;
-            self.high_water = self.top;
-            self.old_top = collector.old.top;
             let mut list = std::mem::take(&mut self.off_heap);
             let old_space = self.old.start as usize..self.old.end as usize;
             sweep_off_heap(&mut list, &mut self.off_heap, &mut self.old_off_heap, &old_space);
-            from.free();
+            let occupied = collector.young.top.offset_from_unsigned(target.start) + stack_and_need;
+            let words = self.young_words(occupied);
+            self.grow_next = words > target.capacity();
+            let words = words.min(target.capacity());
+            self.replace_block(target, words).free();
+            self.top = collector.young.top;
+            self.high_water = self.top;
+            self.old_top = collector.old.top;
+            self.free_fragments();
+            if self.block.capacity() > HIDDEN_MAX * words {
+                self.fit_young(words, roots);
+            }
         }
-        self.free_fragments();
         self.minor_since_major += 1;
-        let occupied = self.used_words() + self.stack_words() + need;
-        self.grow_next = occupied * 4 > self.block.words() * 3;
         assert!(self.room_words() >= need, "a collection makes the room that was asked for");
         Ok(())
     }
 
-    unsafe fn collect_major(&mut self, need: usize, roots: &mut [&mut [Term]]) -> Result<(), OutOfMemory> {
-        let live_bound = self.used_words() + self.old_used_words() + self.fragment_words;
-        let stack_words = self.stack_words();
-        let young_need = stack_words + need + 2 * SLACK_WORDS;
-        let mut words = self.block.words().max(self.min_heap_words as usize);
-        if young_need * 4 > words * 3 {
-            words = block_words_for(young_need * 3 / 2);
-        }
-        // SAFETY: the old generation has room for all that can be live.
+    /// Moves what is young, after a collection, to a block of just so many words.
+    unsafe fn fit_young(&mut self, words: usize, roots: &mut [&mut [Term]]) {
+        // It does as it is where there is no memory for another.
+        let Ok(target) = Block::try_new(words) else { return };
+        // SAFETY: as in a minor collection, with nothing but the block as the source; what is live fits, as it did before.
         unsafe {
-            let mut target = Block::try_new(live_bound)?;
-            let mut from = self.replace_block(words).inspect_err(|_| target.free())?;
             let mut collector = Collector {
                 literals: literal_range(),
+                from: self.block.start as usize..self.top as usize,
+                kept: self.old.start as usize..self.old.end as usize,
+                aged: 0..0,
+                young: Space { top: target.start, scanned: target.start },
+                old: Space { top: self.old_top, scanned: self.old_top },
+            };
+            self.forward_roots(&mut collector, roots);
+            let mut list = std::mem::take(&mut self.off_heap);
+            sweep_off_heap(&mut list, &mut self.off_heap, &mut self.old_off_heap, &(0..0));
+            self.replace_block(target, words).free();
+            self.top = collector.young.top;
+            self.high_water = self.top;
+        }
+    }
+
+    unsafe fn collect_major(&mut self, need: usize, roots: &mut [&mut [Term]], forced: bool) -> Result<(), OutOfMemory> {
+        let live_bound = self.used_words() + self.old_used_words() + self.fragment_words;
+        let young_need = self.stack_words() + need + 2 * SLACK_WORDS;
+        // SAFETY: the old generation has room for all that can be live; where a block is replaced, the stack fits.
+        unsafe {
+            // With room for what will be promoted, if there is memory for that.
+            let mut target = Block::try_new(live_bound + live_bound / 2 + self.block.words()).or_else(|_| Block::try_new(live_bound))?;
+            // Everything leaves the block of the young generation, so that it can stay, unless it is too small.
+            let heap_part = self.block.start as usize..self.top as usize;
+            let mut from = Block::EMPTY;
+            if young_need > self.block.words() {
+                let words = block_words_for(young_need * 3 / 2);
+                let block = Block::try_new(words).inspect_err(|_| target.free())?;
+                from = self.replace_block(block, words);
+            }
+            let mut collector = Collector {
+                literals: literal_range(),
+                from: heap_part,
                 kept: 0..0,
                 aged: 0..usize::MAX,
                 young: Space { top: self.block.start, scanned: self.block.start },
@@ -296,43 +391,52 @@ impl Heap {
             self.old.free();
             self.old = target;
             self.old_top = collector.old.top;
-            self.top = self.block.start;
-            self.high_water = self.top;
+            self.empty_young();
         }
         self.free_fragments();
         self.minor_since_major = 0;
         self.grow_next = false;
         // A process that keeps much needs a young generation in proportion, or it would come back at once.
         let live = self.old_used_words();
+        let current = self.block.words();
         let wanted = block_words_for((live / 2 + young_need).max(self.min_heap_words as usize));
-        let room_for_promotion = (self.old.end as usize - self.old_top as usize) / 8;
-        if wanted > self.block.words() || wanted * 4 < self.block.words() {
-            // SAFETY: the heap part is empty; only the stack moves.
-            if let Ok(mut from) = unsafe { self.replace_block(wanted) } {
-                from.free();
-                self.top = self.block.start;
-                self.high_water = self.top;
-            }
+        let is_too_large = wanted * 4 < current && (forced || current > BUSY_WORDS_MAX);
+        if wanted > current || is_too_large || self.block.capacity() > HIDDEN_MAX * current {
+            // SAFETY: the heap part is empty; only the stack moves. It does as it is where there is no memory for another.
+            let _ = unsafe { self.renew_young(if is_too_large { wanted } else { wanted.max(current) }) };
         }
         // SAFETY: only the old generation is moved.
-        unsafe { self.fit_old(live, room_for_promotion, roots) };
+        unsafe { self.fit_old(live, roots) };
         assert!(self.room_words() >= need, "a collection makes the room that was asked for");
         Ok(())
     }
 
-    /// Gives the old generation room in proportion to what is live, moving it when it has far too
-    /// much or too little.
-    unsafe fn fit_old(&mut self, live: usize, room: usize, roots: &mut [&mut [Term]]) {
-        let wanted = live / 2 + self.block.words();
-        if room >= wanted / 2 && room <= wanted * 4 {
+    /// Everything has left the heap part of the block.
+    fn empty_young(&mut self) {
+        self.top = self.block.start;
+        self.high_water = self.top;
+        if cfg!(feature = "stress") {
+            // SAFETY: between the heap and the stack nothing lives.
+            unsafe { self.top.write_bytes(crate::process_heap::POISON, self.block.words() - self.stack_words()) };
+        }
+    }
+
+    /// Gives the old generation room in proportion to what is live, moving it when it takes far more than that or has
+    /// much too little.
+    unsafe fn fit_old(&mut self, live: usize, roots: &mut [&mut [Term]]) {
+        let wanted = live + live / 2 + self.block.words();
+        let capacity = self.old.capacity();
+        if capacity >= live + (wanted - live) / 2 && capacity <= HIDDEN_MAX * wanted {
+            self.old.show(capacity.min(wanted));
             return;
         }
         // It does well enough as it is where there is no memory for another.
-        let Ok(target) = Block::try_new(live + wanted) else { return };
+        let Ok(target) = Block::try_new(wanted) else { return };
         // SAFETY: as in a major collection, with the old generation as the only source.
         unsafe {
             let mut collector = Collector {
                 literals: literal_range(),
+                from: self.old.start as usize..self.old_top as usize,
                 kept: self.block.start as usize..self.block.end as usize,
                 aged: 0..usize::MAX,
                 young: Space { top: self.block.start, scanned: self.block.start },
@@ -357,9 +461,11 @@ impl Heap {
         unsafe {
             self.collect(0, roots, true);
             let live = self.old_used_words();
-            let mut from = self.replace_block(live + self.stack_words() + 4 * SLACK_WORDS).expect("a block that just fits is small");
+            let words = live + self.stack_words() + 4 * SLACK_WORDS;
+            let mut from = self.replace_block(Block::new(words), words);
             let mut collector = Collector {
                 literals: literal_range(),
+                from: self.old.start as usize..self.old_top as usize,
                 kept: 0..0,
                 aged: 0..0,
                 young: Space { top: self.block.start, scanned: self.block.start },

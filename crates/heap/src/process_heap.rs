@@ -3,6 +3,7 @@
 
 use crate::fragment::Fragment;
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::cell::Cell;
 use swarmrt_term::Alloc;
 use swarmrt_term::alloc::OffHeap;
 use swarmrt_term::usage::{HEAPS, has_room};
@@ -19,14 +20,16 @@ pub struct OutOfMemory {
     pub words: usize,
 }
 
-/// A stretch of words.
+/// A stretch of words. It may have more than it shows: a collection needs room for all that could be live, which mostly
+/// is far more than is; what it never touches costs nothing.
 pub(crate) struct Block {
     pub start: *mut u64,
     pub end: *mut u64,
+    capacity: usize,
 }
 
 impl Block {
-    pub const EMPTY: Block = Block { start: std::ptr::null_mut(), end: std::ptr::null_mut() };
+    pub const EMPTY: Block = Block { start: std::ptr::null_mut(), end: std::ptr::null_mut(), capacity: 0 };
 
     pub fn new(words: usize) -> Block {
         Self::try_new(words).unwrap_or_else(|_| handle_alloc_error(Self::layout(words)))
@@ -37,6 +40,12 @@ impl Block {
         if words == 0 {
             return Ok(Block::EMPTY);
         }
+        if SPARE_WORDS.contains(&words)
+            && let Some(mut spare) = Spare::take(words)
+        {
+            spare.show(words);
+            return Ok(spare);
+        }
         let refused = OutOfMemory { words };
         let bytes = words.checked_mul(8).filter(|&bytes| has_room(bytes)).ok_or(refused)?;
         // SAFETY: the layout is not empty.
@@ -46,7 +55,7 @@ impl Block {
         }
         HEAPS.add(bytes);
         // SAFETY: one past the allocation.
-        Ok(Block { start, end: unsafe { start.add(words) } })
+        Ok(Block { start, end: unsafe { start.add(words) }, capacity: words })
     }
     fn layout(words: usize) -> Layout {
         Layout::from_size_align(words.checked_mul(8).expect("a heap is smaller than the address space"), 8).expect("aligned to words")
@@ -54,17 +63,74 @@ impl Block {
     pub fn words(&self) -> usize {
         (self.end as usize - self.start as usize) / 8
     }
+    /// Words that it has, shown or not.
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+    /// Shows this many of its words; only those are counted.
+    pub fn show(&mut self, words: usize) {
+        assert!(words <= self.capacity, "a block shows what it has");
+        HEAPS.subtract(self.words() * 8);
+        HEAPS.add(words * 8);
+        self.end = self.start.wrapping_add(words);
+    }
     pub fn free(&mut self) {
-        if !self.start.is_null() {
-            if cfg!(feature = "stress") {
-                // SAFETY: the block is ours, and nobody reads it any more.
-                unsafe { self.start.write_bytes(POISON, self.words()) };
-            }
-            HEAPS.subtract(self.words() * 8);
-            // SAFETY: allocated by `new` with this size.
-            unsafe { dealloc(self.start.cast(), Self::layout(self.words())) };
-            *self = Block::EMPTY;
+        if self.start.is_null() {
+            return;
         }
+        if cfg!(feature = "stress") {
+            // SAFETY: the block is ours, and nobody reads it any more.
+            unsafe { self.start.write_bytes(POISON, self.capacity) };
+        }
+        self.show(0);
+        let mut block = std::mem::replace(self, Block::EMPTY);
+        if SPARE_WORDS.contains(&block.capacity) {
+            block = Spare::put(block);
+        }
+        block.give_back();
+    }
+    fn give_back(self) {
+        if !self.start.is_null() {
+            // SAFETY: allocated by `new` with this size.
+            unsafe { dealloc(self.start.cast(), Self::layout(self.capacity)) };
+        }
+    }
+}
+
+/// Sizes of blocks of which a thread keeps one that was freed, for the next to be asked for: a process that collects
+/// takes turns between two of a size, which the allocator would have to find or get from the system every time.
+const SPARE_WORDS: std::ops::RangeInclusive<usize> = 1 << 11..=1 << 18;
+
+/// The block that a thread keeps, showing nothing.
+struct Spare(Cell<Block>);
+
+thread_local! {
+    static SPARE: Spare = const { Spare(Cell::new(Block::EMPTY)) };
+}
+
+impl Spare {
+    /// The kept block, if it is large enough but not wastefully so.
+    fn take(words: usize) -> Option<Block> {
+        let fits = |block: &Block| (words..=words.saturating_mul(2)).contains(&block.capacity);
+        // A thread that is ending keeps nothing.
+        let kept = SPARE.try_with(|spare| spare.0.replace(Block::EMPTY)).ok()?;
+        if fits(&kept) {
+            return Some(kept);
+        }
+        Spare::put(kept).give_back();
+        None
+    }
+    /// Keeps a block; what it takes the place of, if anything, is to be given back.
+    fn put(block: Block) -> Block {
+        let mut block = Some(block);
+        let before = SPARE.try_with(|spare| block.take().map(|block| spare.0.replace(block))).ok().flatten();
+        before.or(block).unwrap_or(Block::EMPTY)
+    }
+}
+
+impl Drop for Spare {
+    fn drop(&mut self) {
+        self.0.replace(Block::EMPTY).give_back();
     }
 }
 
@@ -86,6 +152,8 @@ pub struct Heap {
     pub(crate) old_off_heap: OffHeap,
     /// Off-heap bytes that ask for a collection.
     pub(crate) off_heap_bytes_limit: usize,
+    /// Off-heap bytes of the old generation that ask for a major collection.
+    pub(crate) old_off_heap_bytes_limit: usize,
     pub(crate) minor_since_major: u32,
     /// As the process flag `fullsweep_after`.
     pub fullsweep_after: u32,
@@ -125,6 +193,7 @@ impl Heap {
             off_heap: OffHeap::new(),
             old_off_heap: OffHeap::new(),
             off_heap_bytes_limit: MIN_BIN_VHEAP_WORDS as usize * 8,
+            old_off_heap_bytes_limit: MIN_BIN_VHEAP_WORDS as usize * 8,
             minor_since_major: 0,
             fullsweep_after: FULLSWEEP_AFTER,
             min_heap_words: MIN_HEAP_WORDS,
