@@ -307,6 +307,9 @@ pub fn internal_hash_salted(term: Term, salt: u32) -> u32 {
     if let Some(word) = immediate_word(term) {
         return mix_two(hash, word as u32, (word >> 32) as u32, 1);
     }
+    if let Some(hash) = term.as_tuple().and_then(|tuple| plain_tuple_hash(tuple.elements(), hash)) {
+        return hash;
+    }
     let mut todo = Vec::new();
     let mut hash = internal_step(term, hash, &mut todo);
     while let Some(next) = todo.pop() {
@@ -320,17 +323,28 @@ pub fn internal_hash_salted(term: Term, salt: u32) -> u32 {
     hash
 }
 
+/// The hash of a tuple of nothing but what OTP holds in a word: with numbers and atoms, the commonest key of all.
+#[inline]
+fn plain_tuple_hash(elements: &[Term], hash: u32) -> Option<u32> {
+    elements.iter().try_fold(mix_one(hash, elements.len() as u32, 9), |hash, &element| {
+        let word = immediate_word(element)?;
+        Some(mix_two(hash, word as u32, (word >> 32) as u32, 1))
+    })
+}
+
 /// The word that OTP would hold the term in, for what it holds in one.
 #[inline(always)]
 fn immediate_word(term: Term) -> Option<u64> {
-    match term.kind() {
-        Kind::Small(value) if (-(1 << 59)..1 << 59).contains(&value) => Some((value as u64) << 4 | 0xf),
-        Kind::Atom(atom) => Some(u64::from(atom.index()) << 6 | 0x0b),
-        Kind::Nil => Some(0x3b),
-        Kind::Pid(data) => Some(data << 4 | 0x3),
-        Kind::Port(number) => Some(number << 4 | 0x7),
-        _ => None,
+    if let Some(value) = term.as_small() {
+        return (-(1 << 59)..1 << 59).contains(&value).then_some((value as u64) << 4 | 0xf);
     }
+    if let Some(atom) = term.as_atom() {
+        return Some(u64::from(atom.index()) << 6 | 0x0b);
+    }
+    if term.is_pointer() {
+        return None;
+    }
+    if term.is_nil() { Some(0x3b) } else { term.as_pid().map(|data| data << 4 | 0x3).or_else(|| term.as_port().map(|number| number << 4 | 0x7)) }
 }
 
 fn internal_step(term: Term, hash: u32, todo: &mut Vec<Todo>) -> u32 {

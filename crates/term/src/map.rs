@@ -129,17 +129,22 @@ fn node_parts<'a>(node: Term) -> (u64, &'a [Term]) {
 
 fn trie_get(map: HashMap, key: Term) -> Option<Term> {
     let mut path = Path::new(key);
-    let (mut bitmap, mut children) = (map.bitmap(), map.children());
+    let (mut bitmap, mut children) = (map.bitmap(), map.children().as_ptr());
     loop {
         let bit = path.bit();
         if bitmap & bit == 0 {
             return None;
         }
-        let child = children[slot(bitmap, bit)];
-        if let Some(pair) = child.as_cons() {
-            return equal_exact(pair.head(), key).then(|| pair.tail());
+        // SAFETY: a node has a child for every bit of its bitmap; what is below the root and no pair is an inner node.
+        unsafe {
+            let child = *children.add(slot(bitmap, bit));
+            if let Some(pair) = child.as_cons() {
+                let found = pair.head();
+                return (found == key || equal_exact(found, key)).then(|| pair.tail());
+            }
+            let node = MapNode::from_ptr(child.boxed_ptr());
+            (bitmap, children) = (node.bitmap(), node.children().as_ptr());
         }
-        (bitmap, children) = node_parts(child);
         path = path.down(key);
     }
 }
@@ -292,33 +297,57 @@ impl Branches {
     }
 }
 
+/// A copy of a node with another child at a slot.
+fn with_child<A: Alloc + ?Sized>(alloc: &mut A, node: Term, slot: usize, child: Term) -> *mut u64 {
+    let header = node.boxed_header();
+    let ptr = alloc.alloc(header.words() + 1);
+    // SAFETY: the copy has room for as many words as the node has, of which the slot is one.
+    unsafe {
+        ptr.copy_from_nonoverlapping(node.boxed_ptr(), header.words() + 1);
+        *ptr.add(1 + header.raw_words() + slot) = child.raw();
+    }
+    ptr
+}
+
+/// A copy of a node with one child more at a slot.
+fn with_another_child<A: Alloc + ?Sized>(alloc: &mut A, node: Term, slot: usize, child: Term) -> *mut u64 {
+    let (header, from) = (node.boxed_header(), node.boxed_ptr());
+    let before = 1 + header.raw_words() + slot;
+    let ptr = alloc.alloc(header.words() + 2);
+    // SAFETY: the copy has room for one word more than the node has, which is the one at the slot.
+    unsafe {
+        ptr.copy_from_nonoverlapping(from, before);
+        *ptr = Header::new(header.subtag(), header.words() + 1).0;
+        *ptr.add(before) = child.raw();
+        ptr.add(before + 1).copy_from_nonoverlapping(from.add(before), header.words() + 1 - before);
+    }
+    ptr
+}
+
 fn trie_put<A: Alloc + ?Sized>(alloc: &mut A, map: HashMap, key: Term, value: Term) -> Term {
     let path = Path::new(key);
     let bit = path.bit();
-    let mut bitmap = map.bitmap();
-    let mut size = map.size();
-    let mut branches = Branches::of(map.children());
-    let at = slot(bitmap, bit);
-    if bitmap & bit == 0 {
-        branches.insert(at, alloc.cons(key, value));
-        bitmap |= bit;
-        size += 1;
-    } else {
-        match put_below(alloc, branches.items[at], path.down(key), key, value) {
-            None => return map.term(),
-            Some((child, grown)) => {
-                branches.items[at] = child;
-                size += usize::from(grown);
-            }
+    let at = slot(map.bitmap(), bit);
+    // SAFETY: size and bitmap are the first words of a root.
+    unsafe {
+        if map.bitmap() & bit == 0 {
+            let pair = alloc.cons(key, value);
+            let root = with_another_child(alloc, map.term(), at, pair);
+            *root.add(1) += 1;
+            *root.add(2) |= bit;
+            return Term::from_boxed_ptr(root);
         }
+        let Some((child, grown)) = put_below(alloc, map.children()[at], path.down(key), key, value) else { return map.term() };
+        let root = with_child(alloc, map.term(), at, child);
+        *root.add(1) += u64::from(grown);
+        Term::from_boxed_ptr(root)
     }
-    root_node(alloc, size, bitmap, branches.items())
 }
 
 /// What takes the place of `node` (a pair or an inner node) and whether there is a pair more; `None` when nothing changes.
 fn put_below<A: Alloc + ?Sized>(alloc: &mut A, node: Term, path: Path, key: Term, value: Term) -> Option<(Term, bool)> {
     if let Some(pair) = node.as_cons() {
-        if equal_exact(pair.head(), key) {
+        if pair.head() == key || equal_exact(pair.head(), key) {
             // The key that was there first stays.
             return (pair.tail() != value).then(|| (alloc.cons(pair.head(), value), false));
         }
@@ -326,20 +355,18 @@ fn put_below<A: Alloc + ?Sized>(alloc: &mut A, node: Term, path: Path, key: Term
         let other = Path::at(pair.head(), path.level);
         return Some((part_ways(alloc, node, other, fresh, path), true));
     }
-    let (mut bitmap, children) = node_parts(node);
-    let mut branches = Branches::of(children);
+    let (bitmap, children) = node_parts(node);
     let bit = path.bit();
     let at = slot(bitmap, bit);
-    let grown = if bitmap & bit == 0 {
-        branches.insert(at, alloc.cons(key, value));
-        bitmap |= bit;
-        true
-    } else {
-        let (child, grown) = put_below(alloc, branches.items[at], path.down(key), key, value)?;
-        branches.items[at] = child;
-        grown
-    };
-    Some((inner_node(alloc, bitmap, branches.items()), grown))
+    if bitmap & bit == 0 {
+        let pair = alloc.cons(key, value);
+        let copy = with_another_child(alloc, node, at, pair);
+        // SAFETY: the bitmap is the first word of an inner node.
+        unsafe { *copy.add(1) |= bit };
+        return Some((Term::from_boxed_ptr(copy), true));
+    }
+    let (child, grown) = put_below(alloc, children[at], path.down(key), key, value)?;
+    Some((Term::from_boxed_ptr(with_child(alloc, node, at, child)), grown))
 }
 
 /// Nodes down to where the paths of two pairs part.
