@@ -13,7 +13,7 @@ pub struct Atom(u32);
 /// What is found by an atom. The table's numbers are ours, so nobody can choose them to collide.
 pub type AtomMap<V> = HashMap<Atom, V, BuildHasherDefault<AtomHasher>>;
 
-/// Spreads an atom's number over the word.
+/// Spreads an atom's number, or several and other small numbers, over the word.
 #[derive(Default)]
 pub struct AtomHasher(u64);
 
@@ -27,7 +27,8 @@ impl Hasher for AtomHasher {
     }
     #[inline]
     fn finish(&self) -> u64 {
-        self.0
+        // What is multiplied spreads upwards only.
+        self.0 ^ self.0 >> 32
     }
 }
 

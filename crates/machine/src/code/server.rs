@@ -3,11 +3,14 @@
 use crate::bif::BifTable;
 use crate::code::{Export, FunEntry, LoadError, Location, ModuleCode, Prepared};
 use parking_lot::RwLock;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use swarmrt_beam::file::BeamFile;
 use swarmrt_beam::instr::Instr;
+use swarmrt_term::atom::AtomHasher;
 use swarmrt_term::etf::Resolver;
 use swarmrt_term::{Atom, AtomMap, FunIdentity, Mfa, am};
 
@@ -31,16 +34,20 @@ impl ModuleSlot {
 
 type FunKey = (Atom, u32, u32, u8);
 
+/// What is found by atoms and small numbers.
+type CodeMap<K, V> = HashMap<K, V, BuildHasherDefault<AtomHasher>>;
+
 /// A module cannot be made old while it has an old version.
 #[derive(Debug)]
 pub struct HasOldVersion;
 
 pub struct CodeServer {
     bifs: &'static BifTable,
-    exports: RwLock<HashMap<Mfa, &'static Export>>,
-    funs: RwLock<HashMap<FunKey, &'static FunEntry>>,
+    exports: RwLock<CodeMap<Mfa, &'static Export>>,
+    funs: RwLock<CodeMap<FunKey, &'static FunEntry>>,
     modules: RwLock<AtomMap<ModuleSlot>>,
-    ranges: RwLock<BTreeMap<usize, Arc<ModuleCode>>>,
+    /// In the order of their addresses.
+    ranges: RwLock<Vec<(Range<usize>, Arc<ModuleCode>)>>,
     /// Code of the machine's own: the start and end of processes.
     glue: &'static [Instr],
     /// What hangs on cells without machine code; 0 without a native engine.
@@ -72,10 +79,10 @@ impl CodeServer {
         ];
         CodeServer {
             bifs,
-            exports: RwLock::new(HashMap::with_capacity(16 * 1024)),
-            funs: RwLock::new(HashMap::new()),
+            exports: RwLock::new(CodeMap::with_capacity_and_hasher(16 * 1024, Default::default())),
+            funs: RwLock::default(),
             modules: RwLock::default(),
-            ranges: RwLock::new(BTreeMap::new()),
+            ranges: RwLock::default(),
             glue: Vec::leak(glue),
             no_code: AtomicU64::new(0),
             verifying: AtomicBool::new(true),
@@ -179,7 +186,7 @@ impl CodeServer {
         if slot.must_be_purged(prepared) {
             return Err(name);
         }
-        self.ranges.write().insert(prepared.range().start, prepared.clone());
+        self.add_range(prepared);
         if prepared.on_load.is_some() {
             prepared.activate_funs();
             slot.on_load = Some(prepared.clone());
@@ -274,7 +281,7 @@ impl CodeServer {
         let old = slot.old.take()?;
         slot.purging = None;
         old.deactivate_funs();
-        self.ranges.write().remove(&old.range().start);
+        self.ranges.write().retain(|(range, _)| *range != old.range());
         if slot.current.is_none() && slot.on_load.is_none() {
             modules.remove(&name);
         }
@@ -284,8 +291,15 @@ impl CodeServer {
     /// The module that an address belongs to.
     pub fn module_at(&self, address: usize) -> Option<Arc<ModuleCode>> {
         let ranges = self.ranges.read();
-        let (_, module) = ranges.range(..=address).next_back()?;
-        module.range().contains(&address).then(|| module.clone())
+        let before = ranges.partition_point(|(range, _)| range.start <= address);
+        let (range, module) = ranges[..before].last()?;
+        range.contains(&address).then(|| module.clone())
+    }
+    fn add_range(&self, module: &Arc<ModuleCode>) {
+        let range = module.range();
+        let mut ranges = self.ranges.write();
+        let at = ranges.partition_point(|(other, _)| other.start < range.start);
+        ranges.insert(at, (range, module.clone()));
     }
 
     /// Calls `with` with what is at an address.
