@@ -22,6 +22,7 @@ const NUMBER_BITS: u32 = 48;
 const PAYLOAD_MARK: u64 = 0xb1a;
 
 /// One or several byte strings to look for. Of several that begin at the same place the longest counts.
+#[expect(clippy::large_enum_variant, reason = "most are made for one search and stay where they are made")]
 enum Patterns<'a> {
     Byte(u8),
     One(Finder<'a>),
@@ -138,6 +139,7 @@ impl<'a> Patterns<'a> {
 }
 
 /// Patterns made for one search, or compiled before.
+#[expect(clippy::large_enum_variant, reason = "as of the patterns")]
 enum Usable<'a> {
     Fresh(Patterns<'a>),
     Compiled(&'static Patterns<'static>),

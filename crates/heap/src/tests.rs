@@ -480,3 +480,34 @@ fn copies_share_literals_but_those_that_leave() {
     assert!(equal_exact(moved, literal));
     assert_eq!(copy(term), literal.raw());
 }
+
+#[test]
+fn garbage_does_not_make_a_heap_grow() {
+    let mut heap = Heap::new(233);
+    // Beyond what a process gets for collecting often.
+    for _ in 0..500 {
+        while heap.room_words() >= 4 {
+            heap.tuple(&[Term::NIL; 3]);
+        }
+        // SAFETY: nothing is held.
+        unsafe { heap.collect(4, &mut [], false) };
+    }
+    assert!(heap.total_words() < 40_000, "{} words for nothing", heap.total_words());
+}
+
+#[test]
+fn old_binaries_that_are_garbage_ask_for_a_major_collection() {
+    const BYTES: usize = 100_000;
+    let mut heap = Heap::new(233);
+    let mut roots = [Term::NIL; 2];
+    let mut bytes_max = 0;
+    for _ in 0..200 {
+        // It lives for two collections: long enough to be promoted.
+        roots[1] = roots[0];
+        roots[0] = shared(&mut heap, BYTES).0;
+        // SAFETY: all that is held is in the roots.
+        unsafe { heap.collect(0, &mut [&mut roots], false) };
+        bytes_max = bytes_max.max(heap.off_heap_bytes());
+    }
+    assert!(bytes_max < MIN_BIN_VHEAP_WORDS as usize * 8 * 4, "{bytes_max} bytes are kept");
+}

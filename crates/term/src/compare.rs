@@ -912,4 +912,28 @@ mod tests {
         let (zero, negative_zero) = (heap.float(0.0), heap.float(-0.0));
         assert!(equal_exact(zero, negative_zero));
     }
+
+    /// `inner` within that many tuples and lists, each with something behind it.
+    fn nested(heap: &mut FragmentHeap, inner: Term, levels: usize) -> Term {
+        (0..levels).fold(inner, |term, level| {
+            let behind = Term::small(level as i64);
+            if level % 2 == 0 { heap.tuple(&[term, behind]) } else { heap.list(&[term, behind]) }
+        })
+    }
+
+    #[test]
+    fn what_is_nested_compares_the_same_at_every_depth() {
+        let mut heap = FragmentHeap::new();
+        for levels in (0..3 * PLAIN_LEVELS as usize).chain([100_000]) {
+            let values = [Term::small(1), Term::small(1), heap.float(1.0), Term::small(2)];
+            let [one, same_one, float, two] = values.map(|value| {
+                let text = heap.binary(b"text");
+                let inner = heap.tuple(&[text, value]);
+                nested(&mut heap, inner, levels)
+            });
+            assert!(equal_exact(one, same_one) && equal(one, same_one) && compare_exact(one, same_one).is_eq());
+            assert!(!equal_exact(one, float) && equal(one, float) && compare(one, float).is_eq() && compare_exact(one, float).is_lt());
+            assert!(!equal(one, two) && compare(one, two).is_lt() && compare(two, one).is_gt() && compare_exact(two, float).is_lt());
+        }
+    }
 }
