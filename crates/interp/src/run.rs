@@ -513,1078 +513,1078 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
                 }
 
                 loop {
-                if STEP {
-                    if stepped {
-                        sync!();
-                        let state = &raw mut (*registers).native;
-                        (*state).ip = ip;
-                        (*state).top = top;
-                        (*state).stop = e.cast();
-                        // What presses for a collection ends the turn of the machine code at its next call.
-                        let press = STRESS || p.heap.wants_collection;
-                        let all = reds + deferred;
-                        (*state).reductions = i64::from(if press { 0 } else { reds });
-                        (*state).deferred = i64::from(if press { all } else { deferred });
-                        return Outcome::Stepped;
-                    }
-                    stepped = true;
-                }
-                match *ip {
-                    Instr::Cell { .. } | Instr::Nop | Instr::Fail { .. } => next!(),
-                    Instr::MoveXX { from, to } => {
-                        *x.add(to as usize) = *x.add(from as usize);
-                        next!();
-                    }
-                    Instr::MoveXY { from, to } => {
-                        *e.add(to as usize) = *x.add(from as usize);
-                        next!();
-                    }
-                    Instr::MoveYX { from, to } => {
-                        *x.add(to as usize) = *e.add(from as usize);
-                        next!();
-                    }
-                    Instr::MoveKX { to, value } => {
-                        *x.add(to as usize) = value;
-                        next!();
-                    }
-                    Instr::Move { src, dst } => {
-                        set!(dst, src!(src));
-                        next!();
-                    }
-                    Instr::MoveXX2 { from1, to1, from2, to2 } => {
-                        *x.add(to1 as usize) = *x.add(from1 as usize);
-                        *x.add(to2 as usize) = *x.add(from2 as usize);
-                        next!();
-                    }
-                    Instr::MoveXY2 { from1, to1, from2, to2 } => {
-                        *e.add(to1 as usize) = *x.add(from1 as usize);
-                        *e.add(to2 as usize) = *x.add(from2 as usize);
-                        next!();
-                    }
-                    Instr::MoveYX2 { from1, to1, from2, to2 } => {
-                        *x.add(to1 as usize) = *e.add(from1 as usize);
-                        *x.add(to2 as usize) = *e.add(from2 as usize);
-                        next!();
-                    }
-                    Instr::Swap { a, b } => {
-                        let (first, second) = (src!(a.as_src()), src!(b.as_src()));
-                        set!(a, second);
-                        set!(b, first);
-                        next!();
-                    }
-                    Instr::InitY { registers } => {
-                        for &y in registers.iter() {
-                            *e.add(y as usize) = Term::NIL;
-                        }
-                        next!();
-                    }
-
-                    Instr::Allocate { frame, live, heap } => {
-                        let need = isize::from(frame as i16) + heap as isize;
-                        if STRESS || room!() < need {
-                            collect!(need as usize, live);
-                        }
-                        for _ in 0..frame {
-                            e = e.sub(1);
-                            *e = Term::NIL;
-                        }
-                        next!();
-                    }
-                    Instr::Deallocate { frame } => {
-                        e = e.add(frame as usize);
-                        next!();
-                    }
-                    Instr::Trim { words } => {
-                        e = e.add(words as usize);
-                        next!();
-                    }
-                    Instr::TestHeap { live, words } => {
-                        if STRESS || room!() < words as isize {
-                            collect!(words as usize, live);
-                        }
-                        next!();
-                    }
-
-                    Instr::Call { arity, target } => {
-                        push_return!();
-                        enter!(ip.offset(target as isize), arity);
-                    }
-                    Instr::CallLast { arity, frame, target } => {
-                        e = e.add(frame as usize);
-                        enter!(ip.offset(target as isize), arity);
-                    }
-                    Instr::CallOnly { arity, target } => enter!(ip.offset(target as isize), arity),
-                    Instr::CallExt { arity, export } => {
-                        push_return!();
-                        enter!(Export::of(export).entry(), arity);
-                    }
-                    Instr::CallExtLast { arity, frame, export } => {
-                        e = e.add(frame as usize);
-                        enter!(Export::of(export).entry(), arity);
-                    }
-                    Instr::CallExtOnly { arity, export } => enter!(Export::of(export).entry(), arity),
-                    Instr::CallBif { arity, bif } => {
-                        call_bif!(
-                            arity,
-                            bif,
-                            {
-                                ip = ip.add(2);
-                                continue;
-                            },
-                            { push_return!() }
-                        );
-                    }
-                    Instr::CallBifLast { arity, frame, bif } => {
-                        call_bif!(
-                            arity,
-                            bif,
-                            {
-                                e = e.add(frame as usize);
-                                give_back!();
-                            },
-                            { e = e.add(frame as usize) }
-                        );
-                    }
-                    Instr::CallBifOnly { arity, bif } | Instr::BifBody { arity, bif, .. } => {
-                        call_bif!(
-                            arity,
-                            bif,
-                            {
-                                give_back!();
-                            },
-                            {}
-                        );
-                    }
-                    Instr::Apply { arity } => {
-                        let export = apply_target!(arity);
-                        push_return!();
-                        enter!(export.entry(), arity);
-                    }
-                    Instr::ApplyLast { arity, frame } => {
-                        let export = apply_target!(arity);
-                        e = e.add(frame as usize);
-                        enter!(export.entry(), arity);
-                    }
-                    Instr::CallFun { arity } => call_fun!(*x.add(arity as usize), arity),
-                    Instr::CallFun2 { arity, fun } => call_fun!(src!(fun), arity),
-                    Instr::Return => {
-                        give_back!();
-                    }
-                    Instr::ApplyArgs => {
-                        let (Some(module), Some(function)) = ((*x).as_atom(), (*x.add(1)).as_atom()) else { raise!(Raise::BADARG) };
-                        let mut arity = 0usize;
-                        let mut rest = *x.add(2);
-                        while let Some(cell) = rest.as_cons() {
-                            if arity >= 255 {
-                                raise!(Raise::SYSTEM_LIMIT);
-                            }
-                            *x.add(arity + 3) = cell.head();
-                            arity += 1;
-                            rest = cell.tail();
-                        }
-                        if !rest.is_nil() {
-                            raise!(Raise::BADARG);
-                        }
-                        x.copy_from(x.add(3), arity);
-                        let export = p.vm.code.export(Mfa { module, function, arity: arity as u32 });
-                        enter!(export.entry(), arity);
-                    }
-                    Instr::ApplyFunArgs => {
-                        let fun = *x;
-                        let mut arity = 0usize;
-                        let mut rest = *x.add(1);
-                        while let Some(cell) = rest.as_cons() {
-                            if arity >= 255 {
-                                raise!(Raise::SYSTEM_LIMIT);
-                            }
-                            *x.add(arity + 2) = cell.head();
-                            arity += 1;
-                            rest = cell.tail();
-                        }
-                        if !rest.is_nil() {
-                            raise!(Raise::BADARG);
-                        }
-                        x.copy_from(x.add(2), arity);
-                        sync!();
-                        let call = operations::call_fun(p, x, fun, arity);
-                        top = p.heap.top;
-                        match call {
-                            FunCall::Go(target, free) => enter!(target, arity + free),
-                            FunCall::Undefined(export) => enter!(export.entry(), 3),
-                            FunCall::Raise(raise) => raise!(raise),
-                        }
-                    }
-                    Instr::CallErrorHandler { export } => {
-                        let mfa = Export::of(export).mfa;
-                        sync!();
-                        let args = p.list(x_slice!(mfa.arity));
-                        let handler = p.extra.as_ref().map_or(am::ERROR_HANDLER, |extra| extra.error_handler);
-                        reload!();
-                        let handler = p.vm.code.export(Mfa { module: handler, function: am::UNDEFINED_FUNCTION, arity: 3 });
-                        if !handler.is_defined() {
-                            let args = x_slice!(mfa.arity);
-                            raise!(Raise::Error(Term::atom(am::UNDEF)), Top::Function { mfa, args });
-                        }
-                        *x = Term::atom(mfa.module);
-                        *x.add(1) = Term::atom(mfa.function);
-                        *x.add(2) = args;
-                        enter!(handler.entry(), 3);
-                    }
-                    Instr::ProcessEnd => {
-                        sync!();
-                        p.exception.class = am::EXIT;
-                        p.exception.reason = Term::atom(am::NORMAL);
-                        leave!(Outcome::Exit);
-                    }
-                    Instr::Hibernated => {
-                        if p.mailbox.is_empty() {
+                    if STEP {
+                        if stepped {
                             sync!();
-                            p.saved.save(x_slice!(3));
-                            p.ip = ip;
-                            leave!(Outcome::Wait);
+                            let state = &raw mut (*registers).native;
+                            (*state).ip = ip;
+                            (*state).top = top;
+                            (*state).stop = e.cast();
+                            // What presses for a collection ends the turn of the machine code at its next call.
+                            let press = STRESS || p.heap.wants_collection;
+                            let all = reds + deferred;
+                            (*state).reductions = i64::from(if press { 0 } else { reds });
+                            (*state).deferred = i64::from(if press { all } else { deferred });
+                            return Outcome::Stepped;
                         }
-                        next!();
+                        stepped = true;
                     }
+                    match *ip {
+                        Instr::Cell { .. } | Instr::Nop | Instr::Fail { .. } => next!(),
+                        Instr::MoveXX { from, to } => {
+                            *x.add(to as usize) = *x.add(from as usize);
+                            next!();
+                        }
+                        Instr::MoveXY { from, to } => {
+                            *e.add(to as usize) = *x.add(from as usize);
+                            next!();
+                        }
+                        Instr::MoveYX { from, to } => {
+                            *x.add(to as usize) = *e.add(from as usize);
+                            next!();
+                        }
+                        Instr::MoveKX { to, value } => {
+                            *x.add(to as usize) = value;
+                            next!();
+                        }
+                        Instr::Move { src, dst } => {
+                            set!(dst, src!(src));
+                            next!();
+                        }
+                        Instr::MoveXX2 { from1, to1, from2, to2 } => {
+                            *x.add(to1 as usize) = *x.add(from1 as usize);
+                            *x.add(to2 as usize) = *x.add(from2 as usize);
+                            next!();
+                        }
+                        Instr::MoveXY2 { from1, to1, from2, to2 } => {
+                            *e.add(to1 as usize) = *x.add(from1 as usize);
+                            *e.add(to2 as usize) = *x.add(from2 as usize);
+                            next!();
+                        }
+                        Instr::MoveYX2 { from1, to1, from2, to2 } => {
+                            *x.add(to1 as usize) = *e.add(from1 as usize);
+                            *x.add(to2 as usize) = *e.add(from2 as usize);
+                            next!();
+                        }
+                        Instr::Swap { a, b } => {
+                            let (first, second) = (src!(a.as_src()), src!(b.as_src()));
+                            set!(a, second);
+                            set!(b, first);
+                            next!();
+                        }
+                        Instr::InitY { registers } => {
+                            for &y in registers.iter() {
+                                *e.add(y as usize) = Term::NIL;
+                            }
+                            next!();
+                        }
 
-                    Instr::Jump { target } => jump!(target),
-                    Instr::SelectVal { src, select } => {
-                        let distance = operations::select(&select, src!(src), |key| src!(key));
-                        jump!(distance);
-                    }
-                    Instr::SelectArity { src, select } => {
-                        let value = src!(src);
-                        let arity = match value.as_tuple() {
-                            Some(tuple) => Term::small(tuple.arity() as i64),
-                            None => Term::NONE,
-                        };
-                        let distance = operations::select(&select, arity, |key| src!(key));
-                        jump!(distance);
-                    }
+                        Instr::Allocate { frame, live, heap } => {
+                            let need = isize::from(frame as i16) + heap as isize;
+                            if STRESS || room!() < need {
+                                collect!(need as usize, live);
+                            }
+                            for _ in 0..frame {
+                                e = e.sub(1);
+                                *e = Term::NIL;
+                            }
+                            next!();
+                        }
+                        Instr::Deallocate { frame } => {
+                            e = e.add(frame as usize);
+                            next!();
+                        }
+                        Instr::Trim { words } => {
+                            e = e.add(words as usize);
+                            next!();
+                        }
+                        Instr::TestHeap { live, words } => {
+                            if STRESS || room!() < words as isize {
+                                collect!(words as usize, live);
+                            }
+                            next!();
+                        }
 
-                    Instr::IsInteger { src, fail } => test!(src!(src).is_integer(), fail),
-                    Instr::IsFloat { src, fail } => test!(src!(src).is_float(), fail),
-                    Instr::IsNumber { src, fail } => test!(src!(src).is_number(), fail),
-                    Instr::IsAtom { src, fail } => test!(src!(src).is_atom(), fail),
-                    Instr::IsPid { src, fail } => test!(src!(src).is_any_pid(), fail),
-                    Instr::IsReference { src, fail } => test!(src!(src).is_reference(), fail),
-                    Instr::IsPort { src, fail } => test!(src!(src).is_any_port(), fail),
-                    Instr::IsNil { src, fail } => test!(src!(src).is_nil(), fail),
-                    Instr::IsNilX { x: number, fail } => test!((*x.add(number as usize)).is_nil(), fail),
-                    Instr::IsBinary { src, fail } => test!(src!(src).is_binary(), fail),
-                    Instr::IsBitstring { src, fail } => test!(src!(src).is_bitstring(), fail),
-                    Instr::IsList { src, fail } => test!(src!(src).is_list(), fail),
-                    Instr::IsCons { src, fail } => test!(src!(src).is_cons(), fail),
-                    Instr::IsConsX { x: number, fail } => test!((*x.add(number as usize)).is_cons(), fail),
-                    Instr::IsConsGetListX { x: number, head, tail, fail } => {
-                        let list = *x.add(number as usize);
-                        if !list.is_cons() {
-                            jump!(fail);
+                        Instr::Call { arity, target } => {
+                            push_return!();
+                            enter!(ip.offset(target as isize), arity);
                         }
-                        let cell = list.cons_ptr().cast::<Term>();
-                        let (first, rest) = (*cell, *cell.add(1));
-                        set!(head, first);
-                        set!(tail, rest);
-                        next!();
-                    }
-                    Instr::IsTuple { src, fail } => test!(src!(src).is_tuple(), fail),
-                    Instr::IsTupleOf { src, arity, fail } => test!(src!(src).is_tuple_of(arity as usize), fail),
-                    Instr::TestArity { src, arity, fail } => test!(src!(src).is_tuple_of(arity as usize), fail),
-                    Instr::IsTaggedTuple { src, arity, tag, fail } => {
-                        let value = src!(src);
-                        test!(value.is_tuple_of(arity as usize) && arity > 0 && *value.boxed_ptr().add(1) == src!(tag).raw(), fail);
-                    }
-                    Instr::IsMap { src, fail } => test!(src!(src).is_map(), fail),
-                    Instr::IsBoolean { src, fail } => test!(src!(src).as_bool().is_some(), fail),
-                    Instr::IsFunction { src, fail } => test!(src!(src).is_fun(), fail),
-                    Instr::IsFunctionOf { src, arity, fail } => test!(operations::is_function_of(src!(src), src!(arity)), fail),
-                    Instr::IsLt { a, b, fail } => test!(operations::less(src!(a), src!(b)), fail),
-                    Instr::IsLtXI { x: number, value, fail } => {
-                        let a = *x.add(number as usize);
-                        let b = Term::small(i64::from(value));
-                        test!(operations::less(a, b), fail);
-                    }
-                    Instr::IsGeXI { x: number, value, fail } => {
-                        let a = *x.add(number as usize);
-                        let b = Term::small(i64::from(value));
-                        test!(!operations::less(a, b), fail);
-                    }
-                    Instr::IsGe { a, b, fail } => test!(!operations::less(src!(a), src!(b)), fail),
-                    Instr::IsEq { a, b, fail } => test!(operations::equal(src!(a), src!(b)), fail),
-                    Instr::IsNe { a, b, fail } => test!(!operations::equal(src!(a), src!(b)), fail),
-                    Instr::IsEqExact { a, b, fail } => test!(operations::equal_exact(src!(a), src!(b)), fail),
-                    Instr::IsNeExact { a, b, fail } => test!(!operations::equal_exact(src!(a), src!(b)), fail),
-                    Instr::IsEqImmX { x: number, fail, value } => test!(*x.add(number as usize) == value, fail),
-                    Instr::IsNeImmX { x: number, fail, value } => test!(*x.add(number as usize) != value, fail),
+                        Instr::CallLast { arity, frame, target } => {
+                            e = e.add(frame as usize);
+                            enter!(ip.offset(target as isize), arity);
+                        }
+                        Instr::CallOnly { arity, target } => enter!(ip.offset(target as isize), arity),
+                        Instr::CallExt { arity, export } => {
+                            push_return!();
+                            enter!(Export::of(export).entry(), arity);
+                        }
+                        Instr::CallExtLast { arity, frame, export } => {
+                            e = e.add(frame as usize);
+                            enter!(Export::of(export).entry(), arity);
+                        }
+                        Instr::CallExtOnly { arity, export } => enter!(Export::of(export).entry(), arity),
+                        Instr::CallBif { arity, bif } => {
+                            call_bif!(
+                                arity,
+                                bif,
+                                {
+                                    ip = ip.add(2);
+                                    continue;
+                                },
+                                { push_return!() }
+                            );
+                        }
+                        Instr::CallBifLast { arity, frame, bif } => {
+                            call_bif!(
+                                arity,
+                                bif,
+                                {
+                                    e = e.add(frame as usize);
+                                    give_back!();
+                                },
+                                { e = e.add(frame as usize) }
+                            );
+                        }
+                        Instr::CallBifOnly { arity, bif } | Instr::BifBody { arity, bif, .. } => {
+                            call_bif!(
+                                arity,
+                                bif,
+                                {
+                                    give_back!();
+                                },
+                                {}
+                            );
+                        }
+                        Instr::Apply { arity } => {
+                            let export = apply_target!(arity);
+                            push_return!();
+                            enter!(export.entry(), arity);
+                        }
+                        Instr::ApplyLast { arity, frame } => {
+                            let export = apply_target!(arity);
+                            e = e.add(frame as usize);
+                            enter!(export.entry(), arity);
+                        }
+                        Instr::CallFun { arity } => call_fun!(*x.add(arity as usize), arity),
+                        Instr::CallFun2 { arity, fun } => call_fun!(src!(fun), arity),
+                        Instr::Return => {
+                            give_back!();
+                        }
+                        Instr::ApplyArgs => {
+                            let (Some(module), Some(function)) = ((*x).as_atom(), (*x.add(1)).as_atom()) else { raise!(Raise::BADARG) };
+                            let mut arity = 0usize;
+                            let mut rest = *x.add(2);
+                            while let Some(cell) = rest.as_cons() {
+                                if arity >= 255 {
+                                    raise!(Raise::SYSTEM_LIMIT);
+                                }
+                                *x.add(arity + 3) = cell.head();
+                                arity += 1;
+                                rest = cell.tail();
+                            }
+                            if !rest.is_nil() {
+                                raise!(Raise::BADARG);
+                            }
+                            x.copy_from(x.add(3), arity);
+                            let export = p.vm.code.export(Mfa { module, function, arity: arity as u32 });
+                            enter!(export.entry(), arity);
+                        }
+                        Instr::ApplyFunArgs => {
+                            let fun = *x;
+                            let mut arity = 0usize;
+                            let mut rest = *x.add(1);
+                            while let Some(cell) = rest.as_cons() {
+                                if arity >= 255 {
+                                    raise!(Raise::SYSTEM_LIMIT);
+                                }
+                                *x.add(arity + 2) = cell.head();
+                                arity += 1;
+                                rest = cell.tail();
+                            }
+                            if !rest.is_nil() {
+                                raise!(Raise::BADARG);
+                            }
+                            x.copy_from(x.add(2), arity);
+                            sync!();
+                            let call = operations::call_fun(p, x, fun, arity);
+                            top = p.heap.top;
+                            match call {
+                                FunCall::Go(target, free) => enter!(target, arity + free),
+                                FunCall::Undefined(export) => enter!(export.entry(), 3),
+                                FunCall::Raise(raise) => raise!(raise),
+                            }
+                        }
+                        Instr::CallErrorHandler { export } => {
+                            let mfa = Export::of(export).mfa;
+                            sync!();
+                            let args = p.list(x_slice!(mfa.arity));
+                            let handler = p.extra.as_ref().map_or(am::ERROR_HANDLER, |extra| extra.error_handler);
+                            reload!();
+                            let handler = p.vm.code.export(Mfa { module: handler, function: am::UNDEFINED_FUNCTION, arity: 3 });
+                            if !handler.is_defined() {
+                                let args = x_slice!(mfa.arity);
+                                raise!(Raise::Error(Term::atom(am::UNDEF)), Top::Function { mfa, args });
+                            }
+                            *x = Term::atom(mfa.module);
+                            *x.add(1) = Term::atom(mfa.function);
+                            *x.add(2) = args;
+                            enter!(handler.entry(), 3);
+                        }
+                        Instr::ProcessEnd => {
+                            sync!();
+                            p.exception.class = am::EXIT;
+                            p.exception.reason = Term::atom(am::NORMAL);
+                            leave!(Outcome::Exit);
+                        }
+                        Instr::Hibernated => {
+                            if p.mailbox.is_empty() {
+                                sync!();
+                                p.saved.save(x_slice!(3));
+                                p.ip = ip;
+                                leave!(Outcome::Wait);
+                            }
+                            next!();
+                        }
 
-                    Instr::GetList { src, head, tail } => {
-                        let list = src!(src);
-                        if !list.is_cons() {
-                            raise!(Raise::BADARG);
+                        Instr::Jump { target } => jump!(target),
+                        Instr::SelectVal { src, select } => {
+                            let distance = operations::select(&select, src!(src), |key| src!(key));
+                            jump!(distance);
                         }
-                        let cell = list.cons_ptr().cast::<Term>();
-                        let (first, rest) = (*cell, *cell.add(1));
-                        set!(head, first);
-                        set!(tail, rest);
-                        next!();
-                    }
-                    Instr::GetHead { src, dst } => {
-                        let list = src!(src);
-                        if !list.is_cons() {
-                            raise!(Raise::BADARG);
+                        Instr::SelectArity { src, select } => {
+                            let value = src!(src);
+                            let arity = match value.as_tuple() {
+                                Some(tuple) => Term::small(tuple.arity() as i64),
+                                None => Term::NONE,
+                            };
+                            let distance = operations::select(&select, arity, |key| src!(key));
+                            jump!(distance);
                         }
-                        set!(dst, *list.cons_ptr().cast::<Term>());
-                        next!();
-                    }
-                    Instr::GetTail { src, dst } => {
-                        let list = src!(src);
-                        if !list.is_cons() {
-                            raise!(Raise::BADARG);
-                        }
-                        set!(dst, *list.cons_ptr().cast::<Term>().add(1));
-                        next!();
-                    }
-                    Instr::GetElement { src, index, dst } => {
-                        let tuple = src!(src);
-                        if !tuple.is_boxed() || !tuple.boxed_header().has(Subtag::Tuple) || tuple.boxed_header().words() <= index as usize {
-                            raise!(Raise::BADARG);
-                        }
-                        set!(dst, *tuple.boxed_ptr().cast::<Term>().add(index as usize + 1));
-                        next!();
-                    }
-                    Instr::GetElement2 { src, index, dst1, dst2 } => {
-                        let tuple = src!(src);
-                        if !tuple.is_boxed() || !tuple.boxed_header().has(Subtag::Tuple) || tuple.boxed_header().words() <= index as usize + 1 {
-                            raise!(Raise::BADARG);
-                        }
-                        let elements = tuple.boxed_ptr().cast::<Term>().add(index as usize + 1);
-                        let (first, second) = (*elements, *elements.add(1));
-                        set!(dst1, first);
-                        set!(dst2, second);
-                        next!();
-                    }
-                    Instr::SetElement { value, tuple, index } => {
-                        let target = src!(tuple);
-                        if !target.is_tuple() || target.boxed_header().words() <= index as usize || swarmrt_heap::is_literal(target) {
-                            raise!(Raise::BADARG);
-                        }
-                        *target.boxed_ptr().cast::<Term>().add(index as usize + 1) = src!(value);
-                        next!();
-                    }
-                    Instr::PutList { head, tail, dst } => {
-                        *top.cast::<Term>() = src!(head);
-                        *top.cast::<Term>().add(1) = src!(tail);
-                        set!(dst, Term::from_cons_ptr(top));
-                        top = top.add(2);
-                        next!();
-                    }
-                    Instr::PutTuple { dst, elements } => {
-                        let elements = &**elements;
-                        *top = Header::new(Subtag::Tuple, elements.len()).0;
-                        let mut at = top.cast::<Term>();
-                        for &element in elements {
-                            at = at.add(1);
-                            *at = src!(element);
-                        }
-                        set!(dst, Term::from_boxed_ptr(top));
-                        top = at.add(1).cast();
-                        next!();
-                    }
-                    Instr::UpdateRecord { dst, update } => {
-                        let source = src!(update.source);
-                        if !source.is_tuple_of(update.size as usize) {
-                            raise_with!(am::BADRECORD, source);
-                        }
-                        let old = source.as_tuple().expect("just tested").elements();
-                        if update.reuse && update.updates.iter().all(|&(at, value)| old[at as usize] == src!(value)) {
-                            set!(dst, source);
-                            next!();
-                        }
-                        sync!();
-                        let copy = p.heap.tuple(old);
-                        top = p.heap.top;
-                        for &(at, value) in &update.updates {
-                            *copy.boxed_ptr().cast::<Term>().add(at as usize + 1) = src!(value);
-                        }
-                        set!(dst, copy);
-                        next!();
-                    }
-                    Instr::MakeFun { dst, arity, free } => {
-                        let (entry, free) = &*free;
-                        sync!();
-                        let fun = operations::make_fun(p, *entry, arity, free.iter().map(|&value| src!(value)));
-                        top = p.heap.top;
-                        set!(dst, fun);
-                        next!();
-                    }
 
-                    Instr::AddXI { x: number, to, value } => {
-                        let a = *x.add(number as usize);
-                        if a.is_small() {
-                            let (sum, overflow) = (a.raw() as i64).overflowing_add(i64::from(value) << 2);
-                            if !overflow {
-                                *x.add(to as usize) = Term::from_raw(sum as u64);
-                                next!();
+                        Instr::IsInteger { src, fail } => test!(src!(src).is_integer(), fail),
+                        Instr::IsFloat { src, fail } => test!(src!(src).is_float(), fail),
+                        Instr::IsNumber { src, fail } => test!(src!(src).is_number(), fail),
+                        Instr::IsAtom { src, fail } => test!(src!(src).is_atom(), fail),
+                        Instr::IsPid { src, fail } => test!(src!(src).is_any_pid(), fail),
+                        Instr::IsReference { src, fail } => test!(src!(src).is_reference(), fail),
+                        Instr::IsPort { src, fail } => test!(src!(src).is_any_port(), fail),
+                        Instr::IsNil { src, fail } => test!(src!(src).is_nil(), fail),
+                        Instr::IsNilX { x: number, fail } => test!((*x.add(number as usize)).is_nil(), fail),
+                        Instr::IsBinary { src, fail } => test!(src!(src).is_binary(), fail),
+                        Instr::IsBitstring { src, fail } => test!(src!(src).is_bitstring(), fail),
+                        Instr::IsList { src, fail } => test!(src!(src).is_list(), fail),
+                        Instr::IsCons { src, fail } => test!(src!(src).is_cons(), fail),
+                        Instr::IsConsX { x: number, fail } => test!((*x.add(number as usize)).is_cons(), fail),
+                        Instr::IsConsGetListX { x: number, head, tail, fail } => {
+                            let list = *x.add(number as usize);
+                            if !list.is_cons() {
+                                jump!(fail);
                             }
-                        }
-                        // A subtraction of a constant is an addition of its negative; errors show what was written.
-                        if value < 0 {
-                            arithmetic!(Op::Sub, a, Term::small(-i64::from(value)), Dst::x(to));
-                        }
-                        arithmetic!(Op::Add, a, Term::small(i64::from(value)), Dst::x(to));
-                    }
-                    Instr::AddYI { y: number, dst, value } => {
-                        let a = *e.add(number as usize);
-                        if a.is_small() {
-                            let (sum, overflow) = (a.raw() as i64).overflowing_add(i64::from(value) << 2);
-                            if !overflow {
-                                set!(dst, Term::from_raw(sum as u64));
-                                next!();
-                            }
-                        }
-                        if value < 0 {
-                            arithmetic!(Op::Sub, a, Term::small(-i64::from(value)), dst);
-                        }
-                        arithmetic!(Op::Add, a, Term::small(i64::from(value)), dst);
-                    }
-                    Instr::Add { a, b, dst } => {
-                        let (a, b) = (src!(a), src!(b));
-                        if Term::both_small(a, b) {
-                            let (sum, overflow) = (a.raw() as i64).overflowing_add((b.raw() as i64) & !0b11);
-                            if !overflow {
-                                set!(dst, Term::from_raw(sum as u64));
-                                next!();
-                            }
-                        }
-                        arithmetic!(Op::Add, a, b, dst);
-                    }
-                    Instr::Sub { a, b, dst } => {
-                        let (a, b) = (src!(a), src!(b));
-                        if Term::both_small(a, b) {
-                            let (difference, overflow) = (a.raw() as i64).overflowing_sub((b.raw() as i64) & !0b11);
-                            if !overflow {
-                                set!(dst, Term::from_raw(difference as u64));
-                                next!();
-                            }
-                        }
-                        arithmetic!(Op::Sub, a, b, dst);
-                    }
-                    Instr::Mul { a, b, dst } => {
-                        let (a, b) = (src!(a), src!(b));
-                        if Term::both_small(a, b) {
-                            let (product, overflow) = ((a.raw() as i64) & !0b11).overflowing_mul(b.small_value());
-                            if !overflow {
-                                set!(dst, Term::from_raw(product as u64 | 0b11));
-                                next!();
-                            }
-                        }
-                        arithmetic!(Op::Mul, a, b, dst);
-                    }
-                    Instr::IntDiv { a, b, dst } => {
-                        let (a, b) = (src!(a), src!(b));
-                        if Term::both_small(a, b) && b.small_value() != 0 {
-                            let quotient = a.small_value() / b.small_value();
-                            if Term::fits_small(quotient) {
-                                set!(dst, Term::small(quotient));
-                                next!();
-                            }
-                        }
-                        arithmetic!(Op::Div, a, b, dst);
-                    }
-                    Instr::Rem { a, b, dst } => {
-                        let (a, b) = (src!(a), src!(b));
-                        if Term::both_small(a, b) && b.small_value() != 0 {
-                            set!(dst, Term::small(a.small_value() % b.small_value()));
+                            let cell = list.cons_ptr().cast::<Term>();
+                            let (first, rest) = (*cell, *cell.add(1));
+                            set!(head, first);
+                            set!(tail, rest);
                             next!();
                         }
-                        arithmetic!(Op::Rem, a, b, dst);
-                    }
-                    Instr::Band { a, b, dst } => {
-                        let (a, b) = (src!(a), src!(b));
-                        if Term::both_small(a, b) {
-                            set!(dst, Term::from_raw(a.raw() & b.raw()));
+                        Instr::IsTuple { src, fail } => test!(src!(src).is_tuple(), fail),
+                        Instr::IsTupleOf { src, arity, fail } => test!(src!(src).is_tuple_of(arity as usize), fail),
+                        Instr::TestArity { src, arity, fail } => test!(src!(src).is_tuple_of(arity as usize), fail),
+                        Instr::IsTaggedTuple { src, arity, tag, fail } => {
+                            let value = src!(src);
+                            test!(value.is_tuple_of(arity as usize) && arity > 0 && *value.boxed_ptr().add(1) == src!(tag).raw(), fail);
+                        }
+                        Instr::IsMap { src, fail } => test!(src!(src).is_map(), fail),
+                        Instr::IsBoolean { src, fail } => test!(src!(src).as_bool().is_some(), fail),
+                        Instr::IsFunction { src, fail } => test!(src!(src).is_fun(), fail),
+                        Instr::IsFunctionOf { src, arity, fail } => test!(operations::is_function_of(src!(src), src!(arity)), fail),
+                        Instr::IsLt { a, b, fail } => test!(operations::less(src!(a), src!(b)), fail),
+                        Instr::IsLtXI { x: number, value, fail } => {
+                            let a = *x.add(number as usize);
+                            let b = Term::small(i64::from(value));
+                            test!(operations::less(a, b), fail);
+                        }
+                        Instr::IsGeXI { x: number, value, fail } => {
+                            let a = *x.add(number as usize);
+                            let b = Term::small(i64::from(value));
+                            test!(!operations::less(a, b), fail);
+                        }
+                        Instr::IsGe { a, b, fail } => test!(!operations::less(src!(a), src!(b)), fail),
+                        Instr::IsEq { a, b, fail } => test!(operations::equal(src!(a), src!(b)), fail),
+                        Instr::IsNe { a, b, fail } => test!(!operations::equal(src!(a), src!(b)), fail),
+                        Instr::IsEqExact { a, b, fail } => test!(operations::equal_exact(src!(a), src!(b)), fail),
+                        Instr::IsNeExact { a, b, fail } => test!(!operations::equal_exact(src!(a), src!(b)), fail),
+                        Instr::IsEqImmX { x: number, fail, value } => test!(*x.add(number as usize) == value, fail),
+                        Instr::IsNeImmX { x: number, fail, value } => test!(*x.add(number as usize) != value, fail),
+
+                        Instr::GetList { src, head, tail } => {
+                            let list = src!(src);
+                            if !list.is_cons() {
+                                raise!(Raise::BADARG);
+                            }
+                            let cell = list.cons_ptr().cast::<Term>();
+                            let (first, rest) = (*cell, *cell.add(1));
+                            set!(head, first);
+                            set!(tail, rest);
                             next!();
                         }
-                        arithmetic!(Op::Band, a, b, dst);
-                    }
-                    Instr::Bor { a, b, dst } => {
-                        let (a, b) = (src!(a), src!(b));
-                        if Term::both_small(a, b) {
-                            set!(dst, Term::from_raw(a.raw() | b.raw()));
+                        Instr::GetHead { src, dst } => {
+                            let list = src!(src);
+                            if !list.is_cons() {
+                                raise!(Raise::BADARG);
+                            }
+                            set!(dst, *list.cons_ptr().cast::<Term>());
                             next!();
                         }
-                        arithmetic!(Op::Bor, a, b, dst);
-                    }
-                    Instr::Bxor { a, b, dst } => {
-                        let (a, b) = (src!(a), src!(b));
-                        if Term::both_small(a, b) {
-                            set!(dst, Term::from_raw((a.raw() ^ b.raw()) | 0b11));
+                        Instr::GetTail { src, dst } => {
+                            let list = src!(src);
+                            if !list.is_cons() {
+                                raise!(Raise::BADARG);
+                            }
+                            set!(dst, *list.cons_ptr().cast::<Term>().add(1));
                             next!();
                         }
-                        arithmetic!(Op::Bxor, a, b, dst);
-                    }
-                    Instr::Bsl { a, b, dst } => {
-                        let (a, b) = (src!(a), src!(b));
-                        if Term::both_small(a, b) {
-                            let (value, shift) = (a.small_value(), b.small_value());
-                            if (0..62).contains(&shift) {
-                                let shifted = value << shift;
-                                if shifted >> shift == value && Term::fits_small(shifted) {
-                                    set!(dst, Term::small(shifted));
+                        Instr::GetElement { src, index, dst } => {
+                            let tuple = src!(src);
+                            if !tuple.is_boxed() || !tuple.boxed_header().has(Subtag::Tuple) || tuple.boxed_header().words() <= index as usize {
+                                raise!(Raise::BADARG);
+                            }
+                            set!(dst, *tuple.boxed_ptr().cast::<Term>().add(index as usize + 1));
+                            next!();
+                        }
+                        Instr::GetElement2 { src, index, dst1, dst2 } => {
+                            let tuple = src!(src);
+                            if !tuple.is_boxed() || !tuple.boxed_header().has(Subtag::Tuple) || tuple.boxed_header().words() <= index as usize + 1 {
+                                raise!(Raise::BADARG);
+                            }
+                            let elements = tuple.boxed_ptr().cast::<Term>().add(index as usize + 1);
+                            let (first, second) = (*elements, *elements.add(1));
+                            set!(dst1, first);
+                            set!(dst2, second);
+                            next!();
+                        }
+                        Instr::SetElement { value, tuple, index } => {
+                            let target = src!(tuple);
+                            if !target.is_tuple() || target.boxed_header().words() <= index as usize || swarmrt_heap::is_literal(target) {
+                                raise!(Raise::BADARG);
+                            }
+                            *target.boxed_ptr().cast::<Term>().add(index as usize + 1) = src!(value);
+                            next!();
+                        }
+                        Instr::PutList { head, tail, dst } => {
+                            *top.cast::<Term>() = src!(head);
+                            *top.cast::<Term>().add(1) = src!(tail);
+                            set!(dst, Term::from_cons_ptr(top));
+                            top = top.add(2);
+                            next!();
+                        }
+                        Instr::PutTuple { dst, elements } => {
+                            let elements = &**elements;
+                            *top = Header::new(Subtag::Tuple, elements.len()).0;
+                            let mut at = top.cast::<Term>();
+                            for &element in elements {
+                                at = at.add(1);
+                                *at = src!(element);
+                            }
+                            set!(dst, Term::from_boxed_ptr(top));
+                            top = at.add(1).cast();
+                            next!();
+                        }
+                        Instr::UpdateRecord { dst, update } => {
+                            let source = src!(update.source);
+                            if !source.is_tuple_of(update.size as usize) {
+                                raise_with!(am::BADRECORD, source);
+                            }
+                            let old = source.as_tuple().expect("just tested").elements();
+                            if update.reuse && update.updates.iter().all(|&(at, value)| old[at as usize] == src!(value)) {
+                                set!(dst, source);
+                                next!();
+                            }
+                            sync!();
+                            let copy = p.heap.tuple(old);
+                            top = p.heap.top;
+                            for &(at, value) in &update.updates {
+                                *copy.boxed_ptr().cast::<Term>().add(at as usize + 1) = src!(value);
+                            }
+                            set!(dst, copy);
+                            next!();
+                        }
+                        Instr::MakeFun { dst, arity, free } => {
+                            let (entry, free) = &*free;
+                            sync!();
+                            let fun = operations::make_fun(p, *entry, arity, free.iter().map(|&value| src!(value)));
+                            top = p.heap.top;
+                            set!(dst, fun);
+                            next!();
+                        }
+
+                        Instr::AddXI { x: number, to, value } => {
+                            let a = *x.add(number as usize);
+                            if a.is_small() {
+                                let (sum, overflow) = (a.raw() as i64).overflowing_add(i64::from(value) << 2);
+                                if !overflow {
+                                    *x.add(to as usize) = Term::from_raw(sum as u64);
+                                    next!();
+                                }
+                            }
+                            // A subtraction of a constant is an addition of its negative; errors show what was written.
+                            if value < 0 {
+                                arithmetic!(Op::Sub, a, Term::small(-i64::from(value)), Dst::x(to));
+                            }
+                            arithmetic!(Op::Add, a, Term::small(i64::from(value)), Dst::x(to));
+                        }
+                        Instr::AddYI { y: number, dst, value } => {
+                            let a = *e.add(number as usize);
+                            if a.is_small() {
+                                let (sum, overflow) = (a.raw() as i64).overflowing_add(i64::from(value) << 2);
+                                if !overflow {
+                                    set!(dst, Term::from_raw(sum as u64));
+                                    next!();
+                                }
+                            }
+                            if value < 0 {
+                                arithmetic!(Op::Sub, a, Term::small(-i64::from(value)), dst);
+                            }
+                            arithmetic!(Op::Add, a, Term::small(i64::from(value)), dst);
+                        }
+                        Instr::Add { a, b, dst } => {
+                            let (a, b) = (src!(a), src!(b));
+                            if Term::both_small(a, b) {
+                                let (sum, overflow) = (a.raw() as i64).overflowing_add((b.raw() as i64) & !0b11);
+                                if !overflow {
+                                    set!(dst, Term::from_raw(sum as u64));
+                                    next!();
+                                }
+                            }
+                            arithmetic!(Op::Add, a, b, dst);
+                        }
+                        Instr::Sub { a, b, dst } => {
+                            let (a, b) = (src!(a), src!(b));
+                            if Term::both_small(a, b) {
+                                let (difference, overflow) = (a.raw() as i64).overflowing_sub((b.raw() as i64) & !0b11);
+                                if !overflow {
+                                    set!(dst, Term::from_raw(difference as u64));
+                                    next!();
+                                }
+                            }
+                            arithmetic!(Op::Sub, a, b, dst);
+                        }
+                        Instr::Mul { a, b, dst } => {
+                            let (a, b) = (src!(a), src!(b));
+                            if Term::both_small(a, b) {
+                                let (product, overflow) = ((a.raw() as i64) & !0b11).overflowing_mul(b.small_value());
+                                if !overflow {
+                                    set!(dst, Term::from_raw(product as u64 | 0b11));
+                                    next!();
+                                }
+                            }
+                            arithmetic!(Op::Mul, a, b, dst);
+                        }
+                        Instr::IntDiv { a, b, dst } => {
+                            let (a, b) = (src!(a), src!(b));
+                            if Term::both_small(a, b) && b.small_value() != 0 {
+                                let quotient = a.small_value() / b.small_value();
+                                if Term::fits_small(quotient) {
+                                    set!(dst, Term::small(quotient));
+                                    next!();
+                                }
+                            }
+                            arithmetic!(Op::Div, a, b, dst);
+                        }
+                        Instr::Rem { a, b, dst } => {
+                            let (a, b) = (src!(a), src!(b));
+                            if Term::both_small(a, b) && b.small_value() != 0 {
+                                set!(dst, Term::small(a.small_value() % b.small_value()));
+                                next!();
+                            }
+                            arithmetic!(Op::Rem, a, b, dst);
+                        }
+                        Instr::Band { a, b, dst } => {
+                            let (a, b) = (src!(a), src!(b));
+                            if Term::both_small(a, b) {
+                                set!(dst, Term::from_raw(a.raw() & b.raw()));
+                                next!();
+                            }
+                            arithmetic!(Op::Band, a, b, dst);
+                        }
+                        Instr::Bor { a, b, dst } => {
+                            let (a, b) = (src!(a), src!(b));
+                            if Term::both_small(a, b) {
+                                set!(dst, Term::from_raw(a.raw() | b.raw()));
+                                next!();
+                            }
+                            arithmetic!(Op::Bor, a, b, dst);
+                        }
+                        Instr::Bxor { a, b, dst } => {
+                            let (a, b) = (src!(a), src!(b));
+                            if Term::both_small(a, b) {
+                                set!(dst, Term::from_raw((a.raw() ^ b.raw()) | 0b11));
+                                next!();
+                            }
+                            arithmetic!(Op::Bxor, a, b, dst);
+                        }
+                        Instr::Bsl { a, b, dst } => {
+                            let (a, b) = (src!(a), src!(b));
+                            if Term::both_small(a, b) {
+                                let (value, shift) = (a.small_value(), b.small_value());
+                                if (0..62).contains(&shift) {
+                                    let shifted = value << shift;
+                                    if shifted >> shift == value && Term::fits_small(shifted) {
+                                        set!(dst, Term::small(shifted));
+                                        next!();
+                                    }
+                                }
+                            }
+                            arithmetic!(Op::Bsl, a, b, dst);
+                        }
+                        Instr::Bsr { a, b, dst } => {
+                            let (a, b) = (src!(a), src!(b));
+                            if Term::both_small(a, b) && b.small_value() >= 0 {
+                                set!(dst, Term::small(a.small_value() >> b.small_value().min(63)));
+                                next!();
+                            }
+                            arithmetic!(Op::Bsr, a, b, dst);
+                        }
+                        Instr::Bif0 { bif, dst } => inline_bif!(bif, dst, &[]),
+                        Instr::Bif1 { bif, a, dst } => inline_bif!(bif, dst, &[src!(a)]),
+                        Instr::Bif2 { bif, a, b, dst } => inline_bif!(bif, dst, &[src!(a), src!(b)]),
+                        Instr::Bif3 { bif, dst, args } => inline_bif!(bif, dst, &[src!(args[0]), src!(args[1]), src!(args[2])]),
+                        Instr::Element { a, b, dst } => {
+                            let (index, tuple) = (src!(a), src!(b));
+                            if let (Some(number), Some(view)) = (index.as_small(), tuple.as_tuple())
+                                && number >= 1
+                                && number as usize <= view.arity()
+                            {
+                                set!(dst, view.get(number as usize - 1));
+                                next!();
+                            }
+                            fail_or_raise!(Raise::BADARG, swarmrt_term::atom!("element"), &[index, tuple]);
+                        }
+                        Instr::Hd { a, dst } => {
+                            let list = src!(a);
+                            if let Some(cell) = list.as_cons() {
+                                set!(dst, cell.head());
+                                next!();
+                            }
+                            fail_or_raise!(Raise::BADARG, swarmrt_term::atom!("hd"), &[list]);
+                        }
+                        Instr::Tl { a, dst } => {
+                            let list = src!(a);
+                            if let Some(cell) = list.as_cons() {
+                                set!(dst, cell.tail());
+                                next!();
+                            }
+                            fail_or_raise!(Raise::BADARG, swarmrt_term::atom!("tl"), &[list]);
+                        }
+                        Instr::TupleSize { a, dst } => {
+                            let tuple = src!(a);
+                            if let Some(view) = tuple.as_tuple() {
+                                set!(dst, Term::small(view.arity() as i64));
+                                next!();
+                            }
+                            fail_or_raise!(Raise::BADARG, swarmrt_term::atom!("tuple_size"), &[tuple]);
+                        }
+                        Instr::SelfPid { dst } => {
+                            set!(dst, p.pid());
+                            next!();
+                        }
+
+                        Instr::LoadFloat { src, to } => {
+                            let value = src!(src);
+                            let float = if let Some(small) = value.as_small() {
+                                Some(small as f64)
+                            } else {
+                                value.as_float().or_else(|| swarmrt_term::bigint::to_f64(value))
+                            };
+                            match float {
+                                Some(float) => *f.add(to as usize) = float,
+                                None => raise!(Raise::BADARITH),
+                            }
+                            next!();
+                        }
+                        Instr::StoreFloat { from, dst } => {
+                            let value = *f.add(from as usize);
+                            let term = match Term::float_immediate(value) {
+                                Some(term) => term,
+                                None => {
+                                    sync!();
+                                    let term = p.heap.float(value);
+                                    top = p.heap.top;
+                                    term
+                                }
+                            };
+                            set!(dst, term);
+                            next!();
+                        }
+                        Instr::MoveFloat { from, to } => {
+                            *f.add(to as usize) = *f.add(from as usize);
+                            next!();
+                        }
+                        Instr::FloatAdd { a, b, to } => {
+                            let value = *f.add(a as usize) + *f.add(b as usize);
+                            if !value.is_finite() {
+                                raise!(Raise::BADARITH);
+                            }
+                            *f.add(to as usize) = value;
+                            next!();
+                        }
+                        Instr::FloatSub { a, b, to } => {
+                            let value = *f.add(a as usize) - *f.add(b as usize);
+                            if !value.is_finite() {
+                                raise!(Raise::BADARITH);
+                            }
+                            *f.add(to as usize) = value;
+                            next!();
+                        }
+                        Instr::FloatMul { a, b, to } => {
+                            let value = *f.add(a as usize) * *f.add(b as usize);
+                            if !value.is_finite() {
+                                raise!(Raise::BADARITH);
+                            }
+                            *f.add(to as usize) = value;
+                            next!();
+                        }
+                        Instr::FloatDiv { a, b, to } => {
+                            let value = *f.add(a as usize) / *f.add(b as usize);
+                            if !value.is_finite() {
+                                raise!(Raise::BADARITH);
+                            }
+                            *f.add(to as usize) = value;
+                            next!();
+                        }
+                        Instr::FloatNeg { a, to } => {
+                            // As a subtraction, so that 0.0 stays positive as in OTP.
+                            *f.add(to as usize) = 0.0 - *f.add(a as usize);
+                            next!();
+                        }
+
+                        Instr::FuncInfo { function } => {
+                            sync!();
+                            let found = p.vm.code.module_at(ip as usize).map(|module| (module.name, module.code.functions[function as usize]));
+                            let Some((module, function)) = found else { raise!(Raise::Error(Term::atom(am::FUNCTION_CLAUSE))) };
+                            let mfa = Mfa { module, function: function.name, arity: function.arity };
+                            let args = x_slice!(mfa.arity);
+                            raise!(Raise::Error(Term::atom(am::FUNCTION_CLAUSE)), Top::Function { mfa, args });
+                        }
+                        Instr::Badmatch { src } => raise_with!(am::BADMATCH, src!(src)),
+                        Instr::CaseEnd { src } => raise_with!(am::CASE_CLAUSE, src!(src)),
+                        Instr::TryCaseEnd { src } => raise_with!(am::TRY_CLAUSE, src!(src)),
+                        Instr::Badrecord { src } => raise_with!(am::BADRECORD, src!(src)),
+                        Instr::IfEnd => raise!(Raise::Error(Term::atom(am::IF_CLAUSE))),
+                        Instr::Catch { y, handler } => {
+                            *e.add(y as usize) = Term::catch_mark(ip.offset(handler as isize) as u64);
+                            next!();
+                        }
+                        Instr::TryEnd { y } => {
+                            *e.add(y as usize) = Term::NIL;
+                            next!();
+                        }
+                        Instr::TryCase { y } => {
+                            *e.add(y as usize) = Term::NIL;
+                            if !(*x).is_none() {
+                                raise!(Raise::BADARG);
+                            }
+                            x.copy_from(x.add(1), 3);
+                            next!();
+                        }
+                        Instr::CatchEnd { y } => {
+                            *e.add(y as usize) = Term::NIL;
+                            if (*x).is_none() {
+                                sync!();
+                                let value = operations::catch_value(p, *x.add(1), *x.add(2), *x.add(3));
+                                reload!();
+                                *x = value;
+                                note_pressure!();
+                            }
+                            next!();
+                        }
+                        Instr::Raise { trace, reason } => {
+                            let (trace, reason) = (src!(trace), src!(reason));
+                            let class = Process::trace_class(trace).unwrap_or(am::ERROR);
+                            raise!(Raise::WithTrace { class, reason, trace });
+                        }
+                        Instr::RawRaise => {
+                            let (class, reason, trace) = (*x, *x.add(1), *x.add(2));
+                            match class.as_atom() {
+                                Some(class @ (am::ERROR | am::EXIT | am::THROW)) => raise!(Raise::WithTrace { class, reason, trace }),
+                                _ => {
+                                    *x = Term::atom(am::BADARG);
                                     next!();
                                 }
                             }
                         }
-                        arithmetic!(Op::Bsl, a, b, dst);
-                    }
-                    Instr::Bsr { a, b, dst } => {
-                        let (a, b) = (src!(a), src!(b));
-                        if Term::both_small(a, b) && b.small_value() >= 0 {
-                            set!(dst, Term::small(a.small_value() >> b.small_value().min(63)));
-                            next!();
-                        }
-                        arithmetic!(Op::Bsr, a, b, dst);
-                    }
-                    Instr::Bif0 { bif, dst } => inline_bif!(bif, dst, &[]),
-                    Instr::Bif1 { bif, a, dst } => inline_bif!(bif, dst, &[src!(a)]),
-                    Instr::Bif2 { bif, a, b, dst } => inline_bif!(bif, dst, &[src!(a), src!(b)]),
-                    Instr::Bif3 { bif, dst, args } => inline_bif!(bif, dst, &[src!(args[0]), src!(args[1]), src!(args[2])]),
-                    Instr::Element { a, b, dst } => {
-                        let (index, tuple) = (src!(a), src!(b));
-                        if let (Some(number), Some(view)) = (index.as_small(), tuple.as_tuple())
-                            && number >= 1
-                            && number as usize <= view.arity()
-                        {
-                            set!(dst, view.get(number as usize - 1));
-                            next!();
-                        }
-                        fail_or_raise!(Raise::BADARG, swarmrt_term::atom!("element"), &[index, tuple]);
-                    }
-                    Instr::Hd { a, dst } => {
-                        let list = src!(a);
-                        if let Some(cell) = list.as_cons() {
-                            set!(dst, cell.head());
-                            next!();
-                        }
-                        fail_or_raise!(Raise::BADARG, swarmrt_term::atom!("hd"), &[list]);
-                    }
-                    Instr::Tl { a, dst } => {
-                        let list = src!(a);
-                        if let Some(cell) = list.as_cons() {
-                            set!(dst, cell.tail());
-                            next!();
-                        }
-                        fail_or_raise!(Raise::BADARG, swarmrt_term::atom!("tl"), &[list]);
-                    }
-                    Instr::TupleSize { a, dst } => {
-                        let tuple = src!(a);
-                        if let Some(view) = tuple.as_tuple() {
-                            set!(dst, Term::small(view.arity() as i64));
-                            next!();
-                        }
-                        fail_or_raise!(Raise::BADARG, swarmrt_term::atom!("tuple_size"), &[tuple]);
-                    }
-                    Instr::SelfPid { dst } => {
-                        set!(dst, p.pid());
-                        next!();
-                    }
-
-                    Instr::LoadFloat { src, to } => {
-                        let value = src!(src);
-                        let float = if let Some(small) = value.as_small() {
-                            Some(small as f64)
-                        } else {
-                            value.as_float().or_else(|| swarmrt_term::bigint::to_f64(value))
-                        };
-                        match float {
-                            Some(float) => *f.add(to as usize) = float,
-                            None => raise!(Raise::BADARITH),
-                        }
-                        next!();
-                    }
-                    Instr::StoreFloat { from, dst } => {
-                        let value = *f.add(from as usize);
-                        let term = match Term::float_immediate(value) {
-                            Some(term) => term,
-                            None => {
-                                sync!();
-                                let term = p.heap.float(value);
-                                top = p.heap.top;
-                                term
-                            }
-                        };
-                        set!(dst, term);
-                        next!();
-                    }
-                    Instr::MoveFloat { from, to } => {
-                        *f.add(to as usize) = *f.add(from as usize);
-                        next!();
-                    }
-                    Instr::FloatAdd { a, b, to } => {
-                        let value = *f.add(a as usize) + *f.add(b as usize);
-                        if !value.is_finite() {
-                            raise!(Raise::BADARITH);
-                        }
-                        *f.add(to as usize) = value;
-                        next!();
-                    }
-                    Instr::FloatSub { a, b, to } => {
-                        let value = *f.add(a as usize) - *f.add(b as usize);
-                        if !value.is_finite() {
-                            raise!(Raise::BADARITH);
-                        }
-                        *f.add(to as usize) = value;
-                        next!();
-                    }
-                    Instr::FloatMul { a, b, to } => {
-                        let value = *f.add(a as usize) * *f.add(b as usize);
-                        if !value.is_finite() {
-                            raise!(Raise::BADARITH);
-                        }
-                        *f.add(to as usize) = value;
-                        next!();
-                    }
-                    Instr::FloatDiv { a, b, to } => {
-                        let value = *f.add(a as usize) / *f.add(b as usize);
-                        if !value.is_finite() {
-                            raise!(Raise::BADARITH);
-                        }
-                        *f.add(to as usize) = value;
-                        next!();
-                    }
-                    Instr::FloatNeg { a, to } => {
-                        // As a subtraction, so that 0.0 stays positive as in OTP.
-                        *f.add(to as usize) = 0.0 - *f.add(a as usize);
-                        next!();
-                    }
-
-                    Instr::FuncInfo { function } => {
-                        sync!();
-                        let found = p.vm.code.module_at(ip as usize).map(|module| (module.name, module.code.functions[function as usize]));
-                        let Some((module, function)) = found else { raise!(Raise::Error(Term::atom(am::FUNCTION_CLAUSE))) };
-                        let mfa = Mfa { module, function: function.name, arity: function.arity };
-                        let args = x_slice!(mfa.arity);
-                        raise!(Raise::Error(Term::atom(am::FUNCTION_CLAUSE)), Top::Function { mfa, args });
-                    }
-                    Instr::Badmatch { src } => raise_with!(am::BADMATCH, src!(src)),
-                    Instr::CaseEnd { src } => raise_with!(am::CASE_CLAUSE, src!(src)),
-                    Instr::TryCaseEnd { src } => raise_with!(am::TRY_CLAUSE, src!(src)),
-                    Instr::Badrecord { src } => raise_with!(am::BADRECORD, src!(src)),
-                    Instr::IfEnd => raise!(Raise::Error(Term::atom(am::IF_CLAUSE))),
-                    Instr::Catch { y, handler } => {
-                        *e.add(y as usize) = Term::catch_mark(ip.offset(handler as isize) as u64);
-                        next!();
-                    }
-                    Instr::TryEnd { y } => {
-                        *e.add(y as usize) = Term::NIL;
-                        next!();
-                    }
-                    Instr::TryCase { y } => {
-                        *e.add(y as usize) = Term::NIL;
-                        if !(*x).is_none() {
-                            raise!(Raise::BADARG);
-                        }
-                        x.copy_from(x.add(1), 3);
-                        next!();
-                    }
-                    Instr::CatchEnd { y } => {
-                        *e.add(y as usize) = Term::NIL;
-                        if (*x).is_none() {
+                        Instr::BuildStacktrace => {
                             sync!();
-                            let value = operations::catch_value(p, *x.add(1), *x.add(2), *x.add(3));
+                            *x = p.readable_trace(*x);
                             reload!();
-                            *x = value;
-                            note_pressure!();
+                            next!();
                         }
-                        next!();
-                    }
-                    Instr::Raise { trace, reason } => {
-                        let (trace, reason) = (src!(trace), src!(reason));
-                        let class = Process::trace_class(trace).unwrap_or(am::ERROR);
-                        raise!(Raise::WithTrace { class, reason, trace });
-                    }
-                    Instr::RawRaise => {
-                        let (class, reason, trace) = (*x, *x.add(1), *x.add(2));
-                        match class.as_atom() {
-                            Some(class @ (am::ERROR | am::EXIT | am::THROW)) => raise!(Raise::WithTrace { class, reason, trace }),
-                            _ => {
-                                *x = Term::atom(am::BADARG);
-                                next!();
-                            }
-                        }
-                    }
-                    Instr::BuildStacktrace => {
-                        sync!();
-                        *x = p.readable_trace(*x);
-                        reload!();
-                        next!();
-                    }
 
-                    Instr::Send => {
-                        let (to, message) = (*x, *x.add(1));
-                        sync!();
-                        if let Some(pid) = to.as_pid()
-                            && p.trace.flags == 0
-                        {
-                            signal::send_message(p.vm, p.pid(), pid, message);
-                        } else {
-                            let mfa = Mfa { module: am::ERLANG, function: swarmrt_term::atom!("!"), arity: 2 };
-                            let Some(bif) = p.vm.bifs.number(mfa) else { raise!(Raise::Error(Term::atom(am::UNDEF))) };
-                            let result = (p.vm.bifs.get(bif).function)(p, x_slice!(2));
-                            if let Err(raise) = result {
-                                let args = x_slice!(2);
-                                raise!(raise, Top::Bif { mfa, args });
+                        Instr::Send => {
+                            let (to, message) = (*x, *x.add(1));
+                            sync!();
+                            if let Some(pid) = to.as_pid()
+                                && p.trace.flags == 0
+                            {
+                                signal::send_message(p.vm, p.pid(), pid, message);
+                            } else {
+                                let mfa = Mfa { module: am::ERLANG, function: swarmrt_term::atom!("!"), arity: 2 };
+                                let Some(bif) = p.vm.bifs.number(mfa) else { raise!(Raise::Error(Term::atom(am::UNDEF))) };
+                                let result = (p.vm.bifs.get(bif).function)(p, x_slice!(2));
+                                if let Err(raise) = result {
+                                    let args = x_slice!(2);
+                                    raise!(raise, Top::Bif { mfa, args });
+                                }
                             }
-                        }
-                        reload!();
-                        reds -= 4;
-                        *x = message;
-                        next!();
-                    }
-                    Instr::LoopRec { wait } => {
-                        if let Some(message) = p.mailbox.receive_peek() {
+                            reload!();
+                            reds -= 4;
                             *x = message;
                             next!();
                         }
-                        if p.has_incoming() {
-                            sync!();
-                            p.ip = ip;
-                            p.handle_signals();
-                            reload!();
-                            if p.exit_pending {
+                        Instr::LoopRec { wait } => {
+                            if let Some(message) = p.mailbox.receive_peek() {
+                                *x = message;
+                                next!();
+                            }
+                            if p.has_incoming() {
+                                sync!();
+                                p.ip = ip;
+                                p.handle_signals();
+                                reload!();
+                                if p.exit_pending {
+                                    leave!(Outcome::Yield);
+                                }
+                                continue;
+                            }
+                            jump!(wait);
+                        }
+                        Instr::LoopRecEnd { target } => {
+                            p.mailbox.advance();
+                            reds -= 1;
+                            if reds <= 0 {
+                                reds += deferred;
+                                deferred = 0;
+                            }
+                            if reds <= 0 {
+                                ip = operations::past_cell(ip.offset(target as isize));
+                                sync!();
+                                p.ip = ip;
                                 leave!(Outcome::Yield);
                             }
-                            continue;
+                            jump!(target);
                         }
-                        jump!(wait);
-                    }
-                    Instr::LoopRecEnd { target } => {
-                        p.mailbox.advance();
-                        reds -= 1;
-                        if reds <= 0 {
-                            reds += deferred;
-                            deferred = 0;
+                        Instr::RemoveMessage => {
+                            p.take_message();
+                            note_pressure!();
+                            next!();
                         }
-                        if reds <= 0 {
+                        Instr::Wait { target } => {
                             ip = operations::past_cell(ip.offset(target as isize));
                             sync!();
                             p.ip = ip;
-                            leave!(Outcome::Yield);
+                            leave!(Outcome::Wait);
                         }
-                        jump!(target);
-                    }
-                    Instr::RemoveMessage => {
-                        p.take_message();
-                        note_pressure!();
-                        next!();
-                    }
-                    Instr::Wait { target } => {
-                        ip = operations::past_cell(ip.offset(target as isize));
-                        sync!();
-                        p.ip = ip;
-                        leave!(Outcome::Wait);
-                    }
-                    Instr::WaitTimeout { target, time } => {
-                        if p.receive_timer.fired {
+                        Instr::WaitTimeout { target, time } => {
+                            if p.receive_timer.fired {
+                                next!();
+                            }
+                            if p.receive_timer.key.is_none() && !p.receive_timer.endless {
+                                let time = src!(time);
+                                if let Some(milliseconds) = time.as_small().filter(|ms| (0..=0xffff_ffff).contains(ms)) {
+                                    if milliseconds == 0 {
+                                        next!();
+                                    }
+                                    let timer = &mut p.receive_timer;
+                                    timer.sequence = timer.sequence.wrapping_add(1);
+                                    let at = p.vm.clock.since_start_ns() + milliseconds as u64 * 1_000_000;
+                                    p.receive_timer.key = Some(p.vm.start_receive_timer(at, p.id(), p.receive_timer.sequence));
+                                } else if time == Term::atom(am::INFINITY) {
+                                    p.receive_timer.endless = true;
+                                } else {
+                                    p.mailbox.rewind();
+                                    raise!(Raise::Error(Term::atom(am::TIMEOUT_VALUE)));
+                                }
+                            }
+                            ip = operations::past_cell(ip.offset(target as isize));
+                            sync!();
+                            p.ip = ip;
+                            leave!(Outcome::Wait);
+                        }
+                        Instr::Timeout => {
+                            p.receive_timer.fired = false;
+                            p.mailbox.rewind();
                             next!();
                         }
-                        if p.receive_timer.key.is_none() && !p.receive_timer.endless {
-                            let time = src!(time);
-                            if let Some(milliseconds) = time.as_small().filter(|ms| (0..=0xffff_ffff).contains(ms)) {
-                                if milliseconds == 0 {
-                                    next!();
-                                }
-                                let timer = &mut p.receive_timer;
-                                timer.sequence = timer.sequence.wrapping_add(1);
-                                let at = p.vm.clock.since_start_ns() + milliseconds as u64 * 1_000_000;
-                                p.receive_timer.key = Some(p.vm.start_receive_timer(at, p.id(), p.receive_timer.sequence));
-                            } else if time == Term::atom(am::INFINITY) {
-                                p.receive_timer.endless = true;
-                            } else {
-                                p.mailbox.rewind();
-                                raise!(Raise::Error(Term::atom(am::TIMEOUT_VALUE)));
+                        Instr::RecvMarkerReserve { dst } => {
+                            sync!();
+                            if p.has_incoming() {
+                                p.ip = ip;
+                                p.handle_signals();
                             }
+                            reload!();
+                            set!(dst, operations::reserve_marker(p));
+                            next!();
                         }
-                        ip = operations::past_cell(ip.offset(target as isize));
-                        sync!();
-                        p.ip = ip;
-                        leave!(Outcome::Wait);
-                    }
-                    Instr::Timeout => {
-                        p.receive_timer.fired = false;
-                        p.mailbox.rewind();
-                        next!();
-                    }
-                    Instr::RecvMarkerReserve { dst } => {
-                        sync!();
-                        if p.has_incoming() {
-                            p.ip = ip;
-                            p.handle_signals();
+                        Instr::RecvMarkerBind { marker, reference } => {
+                            operations::bind_marker(p, src!(marker), src!(reference));
+                            next!();
                         }
-                        reload!();
-                        set!(dst, operations::reserve_marker(p));
-                        next!();
-                    }
-                    Instr::RecvMarkerBind { marker, reference } => {
-                        operations::bind_marker(p, src!(marker), src!(reference));
-                        next!();
-                    }
-                    Instr::RecvMarkerClear { reference } => {
-                        operations::clear_marker(p, src!(reference));
-                        next!();
-                    }
-                    Instr::RecvMarkerUse { reference } => {
-                        operations::use_marker(p, src!(reference));
-                        next!();
-                    }
+                        Instr::RecvMarkerClear { reference } => {
+                            operations::clear_marker(p, src!(reference));
+                            next!();
+                        }
+                        Instr::RecvMarkerUse { reference } => {
+                            operations::use_marker(p, src!(reference));
+                            next!();
+                        }
 
-                    Instr::GetMap { get } => {
-                        let source = src!(get.map);
-                        if !source.is_map() {
-                            if get.fail == 0 {
-                                raise_with!(am::BADMAP, source);
+                        Instr::GetMap { get } => {
+                            let source = src!(get.map);
+                            if !source.is_map() {
+                                if get.fail == 0 {
+                                    raise_with!(am::BADMAP, source);
+                                }
+                                jump!(get.fail);
                             }
-                            jump!(get.fail);
-                        }
-                        let mut missing = false;
-                        for &(key, dst) in &get.pairs {
-                            match map::get(source, src!(key)) {
-                                Some(value) => {
-                                    if let Some(dst) = dst {
-                                        set!(dst, value);
+                            let mut missing = false;
+                            for &(key, dst) in &get.pairs {
+                                match map::get(source, src!(key)) {
+                                    Some(value) => {
+                                        if let Some(dst) = dst {
+                                            set!(dst, value);
+                                        }
+                                    }
+                                    None => {
+                                        missing = true;
+                                        break;
                                     }
                                 }
-                                None => {
-                                    missing = true;
+                            }
+                            if missing {
+                                jump!(get.fail);
+                            }
+                            next!();
+                        }
+                        Instr::PutMap { dst, put } => {
+                            let source = src!(put.map);
+                            if !source.is_map() {
+                                if put.fail != 0 {
+                                    jump!(put.fail);
+                                }
+                                raise_with!(am::BADMAP, source);
+                            }
+                            sync!();
+                            let mut map = source;
+                            let mut missing = None;
+                            for &(key, value) in &put.pairs {
+                                let key = src!(key);
+                                if put.exact && map::get(map, key).is_none() {
+                                    missing = Some(key);
                                     break;
                                 }
+                                map = map::put(&mut p.heap, map, key, src!(value));
                             }
-                        }
-                        if missing {
-                            jump!(get.fail);
-                        }
-                        next!();
-                    }
-                    Instr::PutMap { dst, put } => {
-                        let source = src!(put.map);
-                        if !source.is_map() {
-                            if put.fail != 0 {
-                                jump!(put.fail);
-                            }
-                            raise_with!(am::BADMAP, source);
-                        }
-                        sync!();
-                        let mut map = source;
-                        let mut missing = None;
-                        for &(key, value) in &put.pairs {
-                            let key = src!(key);
-                            if put.exact && map::get(map, key).is_none() {
-                                missing = Some(key);
-                                break;
-                            }
-                            map = map::put(&mut p.heap, map, key, src!(value));
-                        }
-                        reload!();
-                        if let Some(key) = missing {
-                            if put.fail != 0 {
-                                jump!(put.fail);
-                            }
-                            raise_with!(am::BADKEY, key);
-                        }
-                        set!(dst, map);
-                        note_pressure!();
-                        next!();
-                    }
-
-                    Instr::BsStartMatch { src, dst, fail } => {
-                        let source = src!(src);
-                        sync!();
-                        let context = binary::start_match(p, source);
-                        top = p.heap.top;
-                        match context {
-                            Some(context) => {
-                                set!(dst, context);
-                                note_pressure!();
-                                next!();
-                            }
-                            None if fail == 0 => raise!(Raise::BADARG),
-                            None => jump!(fail),
-                        }
-                    }
-                    Instr::BsGetInteger { flags, unit, context, size, dst, fail } => {
-                        let context = context!(context);
-                        match binary::wanted_bits(context, src!(size), stored_unit(unit)) {
-                            Some(bits) => {
-                                let bits = binary::take_bits(context, bits);
-                                sync!();
-                                let value = bitsyntax::read_integer(&mut p.heap, bits, flags);
-                                top = p.heap.top;
-                                set!(dst, value);
-                                next!();
-                            }
-                            None => jump!(fail),
-                        }
-                    }
-                    Instr::BsGetFloat { flags, unit, context, size, dst, fail } => {
-                        let context = context!(context);
-                        let Some(bits) = binary::wanted_bits(context, src!(size), stored_unit(unit)) else { jump!(fail) };
-                        let data = bitsyntax::remaining(context).slice(0, bits);
-                        let Some(value) = bitsyntax::read_float(data, flags) else { jump!(fail) };
-                        context.set_offset(context.offset() + bits);
-                        sync!();
-                        let value = p.heap.float(value);
-                        top = p.heap.top;
-                        set!(dst, value);
-                        next!();
-                    }
-                    Instr::BsGetBinary { unit, context, size, dst, fail } => {
-                        let context = context!(context);
-                        let Some(bits) = binary::wanted_bits(context, src!(size), stored_unit(unit)) else { jump!(fail) };
-                        sync!();
-                        let part = binary::take_part(p, context, bits);
-                        top = p.heap.top;
-                        set!(dst, part);
-                        note_pressure!();
-                        next!();
-                    }
-                    Instr::BsGetRest { unit, context, dst, fail } => {
-                        let context = context!(context);
-                        let left = context.end() - context.offset();
-                        if !left.is_multiple_of(unit as usize) {
-                            jump!(fail);
-                        }
-                        sync!();
-                        let part = binary::take_part(p, context, left);
-                        top = p.heap.top;
-                        set!(dst, part);
-                        note_pressure!();
-                        next!();
-                    }
-                    Instr::BsSkip { unit, context, size, fail } => {
-                        let context = context!(context);
-                        match binary::wanted_bits(context, src!(size), stored_unit(unit)) {
-                            Some(bits) => {
-                                context.set_offset(context.offset() + bits);
-                                next!();
-                            }
-                            None => jump!(fail),
-                        }
-                    }
-                    Instr::BsSkipRest { unit, context, fail } => {
-                        let context = context!(context);
-                        let left = context.end() - context.offset();
-                        if !left.is_multiple_of(unit as usize) {
-                            jump!(fail);
-                        }
-                        context.set_offset(context.end());
-                        next!();
-                    }
-                    Instr::BsTestTail { context, bits, fail } => {
-                        let context = context!(context);
-                        test!(context.end() - context.offset() == bits as usize, fail);
-                    }
-                    Instr::BsTestUnit { context, unit, fail } => {
-                        let context = context!(context);
-                        test!((context.end() - context.offset()).is_multiple_of(unit as usize), fail);
-                    }
-                    Instr::BsMatchString { context, bits, fail } => {
-                        let context = context!(context);
-                        let (size, bytes) = &*bits;
-                        let size = *size as usize;
-                        if context.end() - context.offset() < size {
-                            jump!(fail);
-                        }
-                        let data = bitsyntax::remaining(context).slice(0, size);
-                        let wanted = Bits { base: bytes.as_ptr(), bit_offset: 0, bit_size: size };
-                        let equal = (0..size.div_ceil(8)).all(|index| data.byte(index) == wanted.byte(index));
-                        if !equal {
-                            jump!(fail);
-                        }
-                        context.set_offset(context.offset() + size);
-                        next!();
-                    }
-                    Instr::BsGetUtf { utf, flags, context, dst, fail } => {
-                        let context = context!(context);
-                        match bitsyntax::read_utf(utf, bitsyntax::remaining(context), flags) {
-                            Some((code, bits)) => {
-                                context.set_offset(context.offset() + bits);
-                                set!(dst, Term::small(i64::from(code)));
-                                next!();
-                            }
-                            None => jump!(fail),
-                        }
-                    }
-                    Instr::BsSkipUtf { utf, flags, context, fail } => {
-                        let context = context!(context);
-                        debug_assert!(matches!(utf, Utf::Utf8 | Utf::Utf16 | Utf::Utf32));
-                        match bitsyntax::read_utf(utf, bitsyntax::remaining(context), flags) {
-                            Some((_, bits)) => {
-                                context.set_offset(context.offset() + bits);
-                                next!();
-                            }
-                            None => jump!(fail),
-                        }
-                    }
-                    Instr::BsGetTail { context, dst } => {
-                        let context = context!(context);
-                        sync!();
-                        let (offset, end) = (context.offset(), context.end());
-                        let tail = p.heap.sub_binary(context.original(), offset, end - offset);
-                        top = p.heap.top;
-                        set!(dst, tail);
-                        note_pressure!();
-                        next!();
-                    }
-                    Instr::BsGetPosition { context, dst } => {
-                        let context = context!(context);
-                        set!(dst, Term::small(context.offset() as i64));
-                        next!();
-                    }
-                    Instr::BsSetPosition { context, position } => {
-                        let context = context!(context);
-                        let position = src!(position).as_small().unwrap_or(0) as usize;
-                        if position > context.end() {
-                            raise!(Raise::BADARG);
-                        }
-                        context.set_offset(position);
-                        next!();
-                    }
-                    Instr::BsMatch { plan } => {
-                        let Some(context) = src!(plan.context).as_match_context() else { raise!(Raise::BADARG) };
-                        sync!();
-                        let matched = binary::run_plan(p, &plan, context, |key| src!(key), |dst, value| set!(dst, value));
-                        top = p.heap.top;
-                        note_pressure!();
-                        test!(matched, plan.fail);
-                    }
-                    Instr::BsCreateBin { plan } => {
-                        sync!();
-                        let made = binary::create(p, &plan, |key| src!(key));
-                        top = p.heap.top;
-                        reds = p.reductions - deferred;
-                        match made {
-                            Ok(value) => {
-                                set!(plan.dst, value);
-                                note_pressure!();
-                                next!();
-                            }
-                            Err(error) => {
-                                if plan.fail != 0 {
-                                    jump!(plan.fail);
+                            reload!();
+                            if let Some(key) = missing {
+                                if put.fail != 0 {
+                                    jump!(put.fail);
                                 }
-                                let raise = error.raise(p);
-                                reload!();
-                                raise!(raise);
+                                raise_with!(am::BADKEY, key);
+                            }
+                            set!(dst, map);
+                            note_pressure!();
+                            next!();
+                        }
+
+                        Instr::BsStartMatch { src, dst, fail } => {
+                            let source = src!(src);
+                            sync!();
+                            let context = binary::start_match(p, source);
+                            top = p.heap.top;
+                            match context {
+                                Some(context) => {
+                                    set!(dst, context);
+                                    note_pressure!();
+                                    next!();
+                                }
+                                None if fail == 0 => raise!(Raise::BADARG),
+                                None => jump!(fail),
                             }
                         }
+                        Instr::BsGetInteger { flags, unit, context, size, dst, fail } => {
+                            let context = context!(context);
+                            match binary::wanted_bits(context, src!(size), stored_unit(unit)) {
+                                Some(bits) => {
+                                    let bits = binary::take_bits(context, bits);
+                                    sync!();
+                                    let value = bitsyntax::read_integer(&mut p.heap, bits, flags);
+                                    top = p.heap.top;
+                                    set!(dst, value);
+                                    next!();
+                                }
+                                None => jump!(fail),
+                            }
+                        }
+                        Instr::BsGetFloat { flags, unit, context, size, dst, fail } => {
+                            let context = context!(context);
+                            let Some(bits) = binary::wanted_bits(context, src!(size), stored_unit(unit)) else { jump!(fail) };
+                            let data = bitsyntax::remaining(context).slice(0, bits);
+                            let Some(value) = bitsyntax::read_float(data, flags) else { jump!(fail) };
+                            context.set_offset(context.offset() + bits);
+                            sync!();
+                            let value = p.heap.float(value);
+                            top = p.heap.top;
+                            set!(dst, value);
+                            next!();
+                        }
+                        Instr::BsGetBinary { unit, context, size, dst, fail } => {
+                            let context = context!(context);
+                            let Some(bits) = binary::wanted_bits(context, src!(size), stored_unit(unit)) else { jump!(fail) };
+                            sync!();
+                            let part = binary::take_part(p, context, bits);
+                            top = p.heap.top;
+                            set!(dst, part);
+                            note_pressure!();
+                            next!();
+                        }
+                        Instr::BsGetRest { unit, context, dst, fail } => {
+                            let context = context!(context);
+                            let left = context.end() - context.offset();
+                            if !left.is_multiple_of(unit as usize) {
+                                jump!(fail);
+                            }
+                            sync!();
+                            let part = binary::take_part(p, context, left);
+                            top = p.heap.top;
+                            set!(dst, part);
+                            note_pressure!();
+                            next!();
+                        }
+                        Instr::BsSkip { unit, context, size, fail } => {
+                            let context = context!(context);
+                            match binary::wanted_bits(context, src!(size), stored_unit(unit)) {
+                                Some(bits) => {
+                                    context.set_offset(context.offset() + bits);
+                                    next!();
+                                }
+                                None => jump!(fail),
+                            }
+                        }
+                        Instr::BsSkipRest { unit, context, fail } => {
+                            let context = context!(context);
+                            let left = context.end() - context.offset();
+                            if !left.is_multiple_of(unit as usize) {
+                                jump!(fail);
+                            }
+                            context.set_offset(context.end());
+                            next!();
+                        }
+                        Instr::BsTestTail { context, bits, fail } => {
+                            let context = context!(context);
+                            test!(context.end() - context.offset() == bits as usize, fail);
+                        }
+                        Instr::BsTestUnit { context, unit, fail } => {
+                            let context = context!(context);
+                            test!((context.end() - context.offset()).is_multiple_of(unit as usize), fail);
+                        }
+                        Instr::BsMatchString { context, bits, fail } => {
+                            let context = context!(context);
+                            let (size, bytes) = &*bits;
+                            let size = *size as usize;
+                            if context.end() - context.offset() < size {
+                                jump!(fail);
+                            }
+                            let data = bitsyntax::remaining(context).slice(0, size);
+                            let wanted = Bits { base: bytes.as_ptr(), bit_offset: 0, bit_size: size };
+                            let equal = (0..size.div_ceil(8)).all(|index| data.byte(index) == wanted.byte(index));
+                            if !equal {
+                                jump!(fail);
+                            }
+                            context.set_offset(context.offset() + size);
+                            next!();
+                        }
+                        Instr::BsGetUtf { utf, flags, context, dst, fail } => {
+                            let context = context!(context);
+                            match bitsyntax::read_utf(utf, bitsyntax::remaining(context), flags) {
+                                Some((code, bits)) => {
+                                    context.set_offset(context.offset() + bits);
+                                    set!(dst, Term::small(i64::from(code)));
+                                    next!();
+                                }
+                                None => jump!(fail),
+                            }
+                        }
+                        Instr::BsSkipUtf { utf, flags, context, fail } => {
+                            let context = context!(context);
+                            debug_assert!(matches!(utf, Utf::Utf8 | Utf::Utf16 | Utf::Utf32));
+                            match bitsyntax::read_utf(utf, bitsyntax::remaining(context), flags) {
+                                Some((_, bits)) => {
+                                    context.set_offset(context.offset() + bits);
+                                    next!();
+                                }
+                                None => jump!(fail),
+                            }
+                        }
+                        Instr::BsGetTail { context, dst } => {
+                            let context = context!(context);
+                            sync!();
+                            let (offset, end) = (context.offset(), context.end());
+                            let tail = p.heap.sub_binary(context.original(), offset, end - offset);
+                            top = p.heap.top;
+                            set!(dst, tail);
+                            note_pressure!();
+                            next!();
+                        }
+                        Instr::BsGetPosition { context, dst } => {
+                            let context = context!(context);
+                            set!(dst, Term::small(context.offset() as i64));
+                            next!();
+                        }
+                        Instr::BsSetPosition { context, position } => {
+                            let context = context!(context);
+                            let position = src!(position).as_small().unwrap_or(0) as usize;
+                            if position > context.end() {
+                                raise!(Raise::BADARG);
+                            }
+                            context.set_offset(position);
+                            next!();
+                        }
+                        Instr::BsMatch { plan } => {
+                            let Some(context) = src!(plan.context).as_match_context() else { raise!(Raise::BADARG) };
+                            sync!();
+                            let matched = binary::run_plan(p, &plan, context, |key| src!(key), |dst, value| set!(dst, value));
+                            top = p.heap.top;
+                            note_pressure!();
+                            test!(matched, plan.fail);
+                        }
+                        Instr::BsCreateBin { plan } => {
+                            sync!();
+                            let made = binary::create(p, &plan, |key| src!(key));
+                            top = p.heap.top;
+                            reds = p.reductions - deferred;
+                            match made {
+                                Ok(value) => {
+                                    set!(plan.dst, value);
+                                    note_pressure!();
+                                    next!();
+                                }
+                                Err(error) => {
+                                    if plan.fail != 0 {
+                                        jump!(plan.fail);
+                                    }
+                                    let raise = error.raise(p);
+                                    reload!();
+                                    raise!(raise);
+                                }
+                            }
+                        }
+                        Instr::BsInitWritable => {
+                            sync!();
+                            let made = binary::init_writable(p, *x);
+                            reload!();
+                            *x = made;
+                            next!();
+                        }
                     }
-                    Instr::BsInitWritable => {
-                        sync!();
-                        let made = binary::init_writable(p, *x);
-                        reload!();
-                        *x = made;
-                        next!();
-                    }
-                }
                 }
             };
 

@@ -190,7 +190,9 @@ pub fn effects(code: &[Instr], at: u32) -> Effects {
         Instr::LoadFloat { src, to } => flow().read(src).floats(&[], Some(to)),
         Instr::StoreFloat { from, dst } => flow().write(dst).floats(&[from], None),
         Instr::MoveFloat { from, to } => flow().floats(&[from], Some(to)),
-        Instr::FloatAdd { a, b, to } | Instr::FloatSub { a, b, to } | Instr::FloatMul { a, b, to } | Instr::FloatDiv { a, b, to } => flow().floats(&[a, b], Some(to)),
+        Instr::FloatAdd { a, b, to } | Instr::FloatSub { a, b, to } | Instr::FloatMul { a, b, to } | Instr::FloatDiv { a, b, to } => {
+            flow().floats(&[a, b], Some(to))
+        }
         Instr::FloatNeg { a, to } => flow().floats(&[a], Some(to)),
         Instr::Badmatch { src } | Instr::CaseEnd { src } | Instr::TryCaseEnd { src } | Instr::Badrecord { src } => end().read(src),
         Instr::IfEnd => end(),

@@ -1,10 +1,10 @@
 //! From functions to machine code in memory: which of their pieces are compiled, and where they are hung.
 
 use crate::analysis::Flow;
+use crate::convention;
 use crate::glue::Glue;
 use crate::memory::CodeMemory;
 use crate::translate::{self, Source, Start, piece_signature};
-use crate::convention;
 use cranelift_codegen::Context;
 use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::ir::{Function, UserFuncName};

@@ -60,7 +60,10 @@ impl Glue {
     /// # Errors
     /// What the code generator or the operating system says.
     pub fn compile(isa: &OwnedTargetIsa, assists: &Assists) -> Result<Glue, String> {
-        let codes: Vec<Vec<u8>> = std::iter::once(compile_trampoline(isa)).chain(STUBS.iter().map(|&stub| compile_stub(isa, assists, stub))).chain(QUESTIONS.iter().map(|&question| compile_question(isa, assists, question))).collect::<Result<_, _>>()?;
+        let codes: Vec<Vec<u8>> = std::iter::once(compile_trampoline(isa))
+            .chain(STUBS.iter().map(|&stub| compile_stub(isa, assists, stub)))
+            .chain(QUESTIONS.iter().map(|&question| compile_question(isa, assists, question)))
+            .collect::<Result<_, _>>()?;
         let mut bytes = Vec::new();
         let mut offsets = Vec::new();
         for code in &codes {

@@ -17,8 +17,8 @@ mod memory;
 mod numbers;
 mod translate;
 
-use cranelift_codegen::settings::{self, Configurable};
 use compile::{Compiler, Part, Target};
+use cranelift_codegen::settings::{self, Configurable};
 use glue::{Glue, Stub};
 use parking_lot::{Condvar, Mutex};
 use std::collections::HashMap;

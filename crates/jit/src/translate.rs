@@ -26,7 +26,6 @@ pub(crate) const I64: Type = types::I64;
 pub(crate) const F64: Type = types::F64;
 const TRACKED_F: usize = 32;
 
-
 /// X registers that come as arguments.
 pub const PASSED_X: usize = 3;
 
@@ -203,7 +202,13 @@ impl<'a, 'b> Piece<'a, 'b> {
         loop {
             if !matches!(
                 self.source.code[at as usize],
-                Instr::LoadFloat { .. } | Instr::MoveFloat { .. } | Instr::FloatAdd { .. } | Instr::FloatSub { .. } | Instr::FloatMul { .. } | Instr::FloatDiv { .. } | Instr::FloatNeg { .. }
+                Instr::LoadFloat { .. }
+                    | Instr::MoveFloat { .. }
+                    | Instr::FloatAdd { .. }
+                    | Instr::FloatSub { .. }
+                    | Instr::FloatMul { .. }
+                    | Instr::FloatDiv { .. }
+                    | Instr::FloatNeg { .. }
             ) {
                 self.float_exit = None;
             }
@@ -255,7 +260,12 @@ impl<'a, 'b> Piece<'a, 'b> {
         let block = versions[number].block;
         // Some of what is in machine registers for floats is expected in words.
         let live = self.source.flow.live_at(at);
-        let words: Vec<usize> = self.facts.without_words().into_iter().filter(|&x| live & (1 << x) != 0 && self.versions[&at][number].facts.of(Dst::x(x as u16)).place == Place::Word).collect();
+        let words: Vec<usize> = self
+            .facts
+            .without_words()
+            .into_iter()
+            .filter(|&x| live & (1 << x) != 0 && self.versions[&at][number].facts.of(Dst::x(x as u16)).place == Place::Word)
+            .collect();
         if words.is_empty() { block } else { self.edge(block, &words) }
     }
     /// A block on the way to another that makes words of these X registers.

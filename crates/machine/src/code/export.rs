@@ -26,8 +26,12 @@ impl Export {
     pub const ENTRY_OFFSET: usize = std::mem::offset_of!(Export, entry);
 
     pub(crate) fn new(mfa: Mfa, bif: Option<u16>, no_code: u64) -> &'static Export {
-        let export =
-            Box::leak(Box::new(Export { mfa, entry: AtomicPtr::new(std::ptr::null_mut()), bif, stub: [Instr::Cell { native: no_code }, Instr::Nop, Instr::Nop] }));
+        let export = Box::leak(Box::new(Export {
+            mfa,
+            entry: AtomicPtr::new(std::ptr::null_mut()),
+            bif,
+            stub: [Instr::Cell { native: no_code }, Instr::Nop, Instr::Nop],
+        }));
         export.stub[1] = match bif {
             Some(bif) => Instr::BifBody { arity: mfa.arity as u16, bif, function: u32::MAX },
             None => Instr::CallErrorHandler { export: ExportPtr(std::ptr::from_ref(export) as u64) },
