@@ -1260,17 +1260,28 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
                         Instr::LoopRecEnd { target } => {
                             p.mailbox.advance();
                             reds -= 1;
-                            if reds <= 0 {
+                            if reds > 0 {
+                                jump!(target);
+                            }
+                            ip = operations::past_cell(ip.offset(target as isize));
+                            if deferred > 0 {
                                 reds += deferred;
                                 deferred = 0;
+                                // A long walk is worth machine code as much as many calls.
+                                if let Some(hooks) = native {
+                                    (hooks.sample)(p.vm, ip, &[]);
+                                }
+                                slice!();
                             }
                             if reds <= 0 {
-                                ip = operations::past_cell(ip.offset(target as isize));
                                 sync!();
                                 p.ip = ip;
                                 leave!(Outcome::Yield);
                             }
-                            jump!(target);
+                            if native.is_some() {
+                                code = code_before(ip).unwrap_or(no_code);
+                            }
+                            continue 'exec;
                         }
                         Instr::RemoveMessage => {
                             p.take_message();
