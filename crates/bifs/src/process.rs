@@ -406,7 +406,7 @@ fn unalias(p: &mut Process, reference: Term) -> BifResult {
         None if reference.is_reference() => return Ok(Term::bool(false)),
         None => return Err(Raise::BADARG),
     };
-    Ok(Term::bool(p.relations.aliases.remove(&reference.id()).is_some()))
+    Ok(Term::bool(p.relations.aliases.remove(reference.id()).is_some()))
 }
 
 /// Sends to whatever stands for a receiver; ports are sent commands.

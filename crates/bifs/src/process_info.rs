@@ -112,7 +112,7 @@ fn item(heap: &mut FragmentHeap, process: &mut Process, name: Atom, own: bool) -
         }
         "links" => {
             // SAFETY: links are kept as the words of pids and ports.
-            let links: Vec<Term> = process.relations.links.keys().map(|&raw| unsafe { Term::from_raw(raw) }).collect();
+            let links: Vec<Term> = process.relations.links.keys().map(|raw| unsafe { Term::from_raw(raw) }).collect();
             heap.list(&links)
         }
         "monitors" => {

@@ -49,7 +49,7 @@ impl Process {
         }
         self.close_incoming();
         let relations = std::mem::take(&mut self.relations);
-        for (&raw, ()) in &relations.links {
+        for (raw, ()) in relations.links.iter() {
             // SAFETY: links are kept as the words of pids and ports.
             let other = unsafe { Term::from_raw(raw) };
             if let Some(other) = other.as_pid() {
@@ -60,10 +60,10 @@ impl Process {
                 ports.exit(vm, pid, other, reason, true);
             }
         }
-        for (&reference, &owner) in &relations.monitored_by {
+        for (reference, &owner) in relations.monitored_by.iter() {
             signal::send_down(vm, pid, owner, reference, reason);
         }
-        for (&reference, monitor) in &relations.monitors {
+        for (reference, monitor) in relations.monitors.iter() {
             match monitor.watched {
                 Watched::Pid(other) | Watched::Name { pid: other, .. } => {
                     signal::send_demonitor(vm, pid, other, reference);

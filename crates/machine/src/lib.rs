@@ -10,6 +10,7 @@ pub mod code;
 pub mod exception;
 pub mod exit;
 pub mod extensions;
+pub mod few;
 pub mod incoming;
 pub mod links;
 pub mod mailbox;

@@ -1,6 +1,6 @@
 //! Links, monitors and aliases, as each side keeps them.
 
-use std::collections::BTreeMap;
+use crate::few::Few;
 use swarmrt_term::{Alloc, LocalRef, RefKind, Term};
 
 /// A reference outside any heap.
@@ -75,30 +75,30 @@ impl Tag {
 #[derive(Default)]
 pub struct Relations {
     /// Linked pids and ports, as their words.
-    pub links: BTreeMap<u64, ()>,
+    pub links: Few<()>,
     /// Monitors that we made, by the number of their reference.
-    pub monitors: BTreeMap<u64, Monitor>,
+    pub monitors: Few<Monitor>,
     /// Who monitors us: number of the reference → the owner's pid number.
-    pub monitored_by: BTreeMap<u64, u64>,
-    pub aliases: BTreeMap<u64, AliasMode>,
+    pub monitored_by: Few<u64>,
+    pub aliases: Few<AliasMode>,
 }
 
 impl Relations {
     pub fn is_linked(&self, other: Term) -> bool {
-        self.links.contains_key(&other.raw())
+        self.links.contains_key(other.raw())
     }
     /// Whether the link is new.
     pub fn link(&mut self, other: Term) -> bool {
         self.links.insert(other.raw(), ()).is_none()
     }
     pub fn unlink(&mut self, other: Term) -> bool {
-        self.links.remove(&other.raw()).is_some()
+        self.links.remove(other.raw()).is_some()
     }
     /// Drops a monitor, with its alias where that goes along.
     pub fn remove_monitor(&mut self, id: u64) -> Option<Monitor> {
-        if matches!(self.aliases.get(&id), Some(AliasMode::Demonitor | AliasMode::ReplyDemonitor)) {
-            self.aliases.remove(&id);
+        if matches!(self.aliases.get(id), Some(AliasMode::Demonitor | AliasMode::ReplyDemonitor)) {
+            self.aliases.remove(id);
         }
-        self.monitors.remove(&id)
+        self.monitors.remove(id)
     }
 }

@@ -297,7 +297,7 @@ impl Process {
                     self.relations.monitored_by.insert(split_numbered(root).0, from.as_pid().unwrap_or(0));
                 }
                 Kind::Demonitor => {
-                    self.relations.monitored_by.remove(&split_numbered(root).0);
+                    self.relations.monitored_by.remove(split_numbered(root).0);
                 }
                 Kind::Down => {
                     let (reference, reason) = split_numbered(root);
@@ -305,10 +305,10 @@ impl Process {
                 }
                 Kind::Alias => {
                     let (reference, message) = split_numbered(root);
-                    if let Some(mode) = self.relations.aliases.get(&reference).copied() {
+                    if let Some(mode) = self.relations.aliases.get(reference).copied() {
                         match mode {
                             AliasMode::Reply => {
-                                self.relations.aliases.remove(&reference);
+                                self.relations.aliases.remove(reference);
                             }
                             AliasMode::ReplyDemonitor => {
                                 if let Some(monitor) = self.relations.remove_monitor(reference)

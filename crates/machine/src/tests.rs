@@ -152,7 +152,7 @@ fn the_end_of_a_process_is_told_to_whom_it_concerns() {
     // It watches one, too, who is to forget it.
     let own = monitor(vm, pid, linked, None);
     handle(vm, linked);
-    assert!(process(vm, linked).relations.monitored_by.contains_key(&own));
+    assert!(process(vm, linked).relations.monitored_by.contains_key(own));
 
     end(vm, pid, BOOM);
     assert!(handle(vm, linked), "the linked process goes along");

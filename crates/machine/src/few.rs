@@ -1,0 +1,110 @@
+//! A map from numbers of which there are few in most processes, and a great many in some: links, monitors, aliases.
+//!
+//! A call of a server sets up a monitor and takes it away again; in a tree either would get and give back memory.
+
+use std::collections::BTreeMap;
+
+/// Pairs up to which they are searched one by one.
+const FEW_MAX: usize = 16;
+
+/// In the order of the numbers.
+pub enum Few<V> {
+    Few(Vec<(u64, V)>),
+    Many(BTreeMap<u64, V>),
+}
+
+impl<V> Default for Few<V> {
+    fn default() -> Self {
+        Few::Few(Vec::new())
+    }
+}
+
+impl<V> Few<V> {
+    fn parts(&self) -> (&[(u64, V)], Option<&BTreeMap<u64, V>>) {
+        match self {
+            Few::Few(pairs) => (pairs, None),
+            Few::Many(tree) => (&[], Some(tree)),
+        }
+    }
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Few::Few(pairs) => pairs.is_empty(),
+            Few::Many(tree) => tree.is_empty(),
+        }
+    }
+    pub fn contains_key(&self, key: u64) -> bool {
+        self.get(key).is_some()
+    }
+    pub fn get(&self, key: u64) -> Option<&V> {
+        match self {
+            Few::Few(pairs) => pairs.iter().find(|(other, _)| *other == key).map(|(_, value)| value),
+            Few::Many(tree) => tree.get(&key),
+        }
+    }
+    /// The value that the key had before.
+    pub fn insert(&mut self, key: u64, value: V) -> Option<V> {
+        match self {
+            Few::Few(pairs) => {
+                // Most are newer than all that are there.
+                let at = pairs.iter().rposition(|(other, _)| *other <= key).map_or(0, |before| before + 1);
+                if let Some((other, before)) = at.checked_sub(1).map(|before| &mut pairs[before])
+                    && *other == key
+                {
+                    return Some(std::mem::replace(before, value));
+                }
+                pairs.insert(at, (key, value));
+                if pairs.len() > FEW_MAX {
+                    *self = Few::Many(std::mem::take(pairs).into_iter().collect());
+                }
+                None
+            }
+            Few::Many(tree) => tree.insert(key, value),
+        }
+    }
+    pub fn remove(&mut self, key: u64) -> Option<V> {
+        match self {
+            Few::Few(pairs) => pairs.iter().position(|(other, _)| *other == key).map(|at| pairs.remove(at).1),
+            Few::Many(tree) => {
+                let removed = tree.remove(&key);
+                if tree.is_empty() {
+                    *self = Few::default();
+                }
+                removed
+            }
+        }
+    }
+    pub fn iter(&self) -> impl Iterator<Item = (u64, &V)> {
+        let (pairs, tree) = self.parts();
+        pairs.iter().map(|(key, value)| (*key, value)).chain(tree.into_iter().flatten().map(|(&key, value)| (key, value)))
+    }
+    pub fn keys(&self) -> impl Iterator<Item = u64> {
+        self.iter().map(|(key, _)| key)
+    }
+    pub fn values(&self) -> impl Iterator<Item = &V> {
+        self.iter().map(|(_, value)| value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_and_many_are_like_a_tree() {
+        let (mut few, mut tree) = (Few::default(), BTreeMap::new());
+        let mut number = 1u64;
+        for step in 0..20_000u64 {
+            number = number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            // Now many come and now many go.
+            let key = (number >> 33) % 40;
+            if (number >> 60) % 4 < if step / 1000 % 2 == 0 { 3 } else { 1 } {
+                assert_eq!(few.insert(key, step), tree.insert(key, step));
+            } else {
+                assert_eq!(few.remove(key), tree.remove(&key));
+            }
+            assert_eq!(few.get(key), tree.get(&key));
+            assert_eq!(few.is_empty(), tree.is_empty());
+            assert!(few.iter().eq(tree.iter().map(|(&key, value)| (key, value))));
+        }
+    }
+}
