@@ -30,6 +30,7 @@ fn tell(message: &str) {
 }
 
 fn main() -> ExitCode {
+    allocator::configure();
     end_on_internal_errors();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match flags::run(&arguments) {
