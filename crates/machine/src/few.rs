@@ -20,12 +20,6 @@ impl<V> Default for Few<V> {
 }
 
 impl<V> Few<V> {
-    fn parts(&self) -> (&[(u64, V)], Option<&BTreeMap<u64, V>>) {
-        match self {
-            Few::Few(pairs) => (pairs, None),
-            Few::Many(tree) => (&[], Some(tree)),
-        }
-    }
     pub fn is_empty(&self) -> bool {
         match self {
             Few::Few(pairs) => pairs.is_empty(),
@@ -74,7 +68,10 @@ impl<V> Few<V> {
         }
     }
     pub fn iter(&self) -> impl Iterator<Item = (u64, &V)> {
-        let (pairs, tree) = self.parts();
+        let (pairs, tree): (&[_], _) = match self {
+            Few::Few(pairs) => (pairs, None),
+            Few::Many(tree) => (&[], Some(tree)),
+        };
         pairs.iter().map(|(key, value)| (*key, value)).chain(tree.into_iter().flatten().map(|(&key, value)| (key, value)))
     }
     pub fn keys(&self) -> impl Iterator<Item = u64> {
