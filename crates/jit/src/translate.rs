@@ -2,9 +2,10 @@
 //!
 //! A function is cut at its return points. Each piece is one Cranelift function of the `tail` convention:
 //! stack pointer, heap top, reductions and the first X registers come as arguments, the address of the scheduler's
-//! registers in the pinned register; calls and returns are tail calls to whatever hangs on the cell of the target. Within a piece, X registers are values; Y registers are words of
-//! the stack. What is rare or long is left to the interpreter, in one of two ways: a *step* writes the state back,
-//! has one instruction executed and reads the state again; an *exit* writes it back and returns.
+//! registers in the pinned register; calls and returns are tail calls to whatever hangs on the cell of the target. Within
+//! a piece, X registers are values; Y registers are words of the stack. What is rare is left to the interpreter by an
+//! *exit*, which writes the state back and returns; what is not translated is *stepped*: the state is written back, one
+//! instruction executed, and the state read again.
 
 use crate::analysis::{Flow, TRACKED_X, XSet, below};
 use crate::bits;
@@ -635,16 +636,8 @@ impl<'a, 'b> Piece<'a, 'b> {
 
     /// Has the instruction at `at` executed, and goes on where it leads.
     fn step(&mut self, at: u32) {
-        self.step_knowing(at, None);
-    }
-    /// The same, of whose result something is known.
-    pub(crate) fn step_knowing(&mut self, at: u32, result: Option<(Dst, Fact)>) {
         let live = self.source.flow.live_at(at);
         self.save(live);
-        self.step_saved(at, result);
-    }
-    /// The same with everything written back already.
-    fn step_saved(&mut self, at: u32, result: Option<(Dst, Fact)>) {
         let (registers, ip) = (self.registers(), self.word(self.address_of(at)));
         let next = self.call_plain(self.source.assists.step as usize, &[registers, ip]);
         let effects = self.source.flow.at(at);
@@ -659,16 +652,11 @@ impl<'a, 'b> Piece<'a, 'b> {
         if let Instr::LoadFloat { to, .. } = self.source.code[at as usize] {
             self.written_f |= 1 << to;
         }
-        let forgotten = self.facts.clone();
         let mut ways = Vec::new();
         for place in places {
-            if let Some((dst, fact)) = result.filter(|_| Some(place) == effects.next) {
-                self.facts.set(dst, fact);
-            }
             // From where it is hardly ever reached, the interpreter may as well go on, up to the next call or return.
-            let block = if self.cold && result.is_none() { self.known_target(place) } else { Some(self.target(place)) };
+            let block = if self.cold { self.known_target(place) } else { Some(self.target(place)) };
             ways.extend(block.map(|block| (place, block)));
-            self.facts = forgotten.clone();
         }
         if !ways.is_empty() {
             // Nothing that was in values is current any more.
