@@ -32,7 +32,8 @@ pub fn block_words_for(words: usize) -> usize {
 }
 
 /// Words of the largest young generation that a process gets for collecting often, rather than for keeping much.
-const BUSY_WORDS_MAX: usize = 17_731;
+/// Under stress, where every safepoint collects and all that is free is overwritten, it stays small.
+const BUSY_WORDS_MAX: usize = if cfg!(feature = "stress") { 610 } else { 17_731 };
 /// It gets one step nearer to that every so many collections,
 const BUSY_COLLECTIONS: u32 = 4;
 /// while all heaps together take no more than this.
