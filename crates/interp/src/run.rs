@@ -262,11 +262,10 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
                 macro_rules! turn_over {
                     ($arity:expr) => {{
                         if deferred > 0 {
+                            reds += deferred;
+                            deferred = 0;
                             if STRESS || p.heap.wants_collection {
                                 collect!(0, $arity);
-                            } else {
-                                reds += deferred;
-                                deferred = 0;
                             }
                             if let Some(hooks) = native {
                                 (hooks.sample)(p.vm, ip, x_slice!($arity));
