@@ -1,7 +1,7 @@
 //! What machine code has done for it: parts of instructions, without the way through the main loop. See [`Assists`].
 
 use crate::binary;
-use crate::operations::{self, Op};
+use crate::operations;
 use std::cell::Cell;
 use swarmrt_beam::instr::{Instr, Src};
 use swarmrt_machine::bif::BifKind;
@@ -38,7 +38,6 @@ pub static ASSISTS: Assists = Assists {
     make_fun,
     float,
     make_words,
-    arithmetic,
     equal_exact,
     equal,
     less,
@@ -360,29 +359,6 @@ unsafe extern "C" fn make_words(registers: *mut Registers) {
             left &= left - 1;
         }
         allocated(p, state);
-    }
-}
-
-unsafe extern "C" fn arithmetic(registers: *mut Registers, ip: *const Instr, a: u64, b: u64) -> u64 {
-    // SAFETY: see above.
-    unsafe {
-        let (p, state) = current(registers);
-        let op = match *ip {
-            Instr::Add { .. } => Op::Add,
-            Instr::Sub { .. } => Op::Sub,
-            Instr::Mul { .. } => Op::Mul,
-            Instr::IntDiv { .. } => Op::Div,
-            Instr::Rem { .. } => Op::Rem,
-            Instr::Band { .. } => Op::Band,
-            Instr::Bor { .. } => Op::Bor,
-            Instr::Bxor { .. } => Op::Bxor,
-            Instr::Bsl { .. } => Op::Bsl,
-            Instr::Bsr { .. } => Op::Bsr,
-            _ => return NO_TERM,
-        };
-        let result = operations::slow_arithmetic(p, op, term(a), term(b));
-        allocated(p, state);
-        result.map_or(NO_TERM, Term::raw)
     }
 }
 

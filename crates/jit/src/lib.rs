@@ -41,7 +41,7 @@ pub enum Mode {
 }
 
 impl Mode {
-    /// Some five thousand calls: about as much time as compiling takes.
+    /// Some five thousand calls.
     pub const DEFAULT: Mode = Mode::Tiered { samples: 12 };
 }
 
@@ -111,7 +111,7 @@ pub fn start(vm: &'static Vm, assists: &'static Assists, mode: Mode, perf_map: b
     let because = |what: &str, error: &dyn std::fmt::Display| Unavailable(format!("{what}: {error}"));
     let mut flags = settings::builder();
     for (name, value) in [
-        // Its optimisations cost a third of the time, and gain nothing that can be measured on what comes from here.
+        // Its optimisations cost a quarter of the time, and gain nothing that can be measured on what comes from here.
         ("opt_level", "none"),
         ("regalloc_algorithm", if std::env::var_os("JSINGLE").is_some() { "single_pass" } else { "backtracking" }),
         ("preserve_frame_pointers", "true"),

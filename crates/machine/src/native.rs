@@ -151,8 +151,6 @@ pub struct Assists {
     pub float: unsafe extern "C" fn(*mut Registers, u64) -> u64,
     /// Makes words of the X registers in [`NativeState::floats`].
     pub make_words: unsafe extern "C" fn(*mut Registers),
-    /// Integer arithmetic that did not do with small integers: the instruction's address, the operands.
-    pub arithmetic: unsafe extern "C" fn(*mut Registers, *const Instr, u64, u64) -> u64,
     /// Whether two terms are equal, `=:=` and `==`, and whether one is less than the other.
     pub equal_exact: unsafe extern "C" fn(u64, u64) -> u64,
     pub equal: unsafe extern "C" fn(u64, u64) -> u64,
