@@ -10,10 +10,19 @@ use std::any::Any;
 use std::collections::HashMap;
 use swarmrt_term::{Atom, Mfa, Term, am, compare_exact};
 
+/// How a code cell is reached.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CellKind {
+    /// By calls: a function begins there.
+    Entry,
+    /// By returns, or when a process that waited goes on.
+    Return,
+}
+
 /// What the specialiser asks of the machine.
 pub trait Linker {
     /// What hangs on a cell that has no machine code.
-    fn no_code(&self) -> u64;
+    fn no_code(&self, cell: CellKind) -> u64;
     fn export(&mut self, mfa: Mfa) -> ExportPtr;
     /// The number of the built-in of that name, if there is one.
     fn bif(&self, mfa: Mfa) -> Option<u16>;
@@ -281,8 +290,8 @@ impl<L: Linker> Specialiser<'_, L> {
     fn emit(&mut self, instr: Instr) {
         self.code.push(instr);
     }
-    fn emit_cell(&mut self) {
-        let native = self.linker.no_code();
+    fn emit_cell(&mut self, kind: CellKind) {
+        let native = self.linker.no_code(kind);
         self.emit(Instr::Cell { native });
     }
 
@@ -349,7 +358,7 @@ impl<L: Linker> Specialiser<'_, L> {
                     info.entry = self.code.len() as u32;
                     let mfa = Mfa { module: self.atoms[1], function: info.name, arity: info.arity };
                     let function = self.functions.len() as u32 - 1;
-                    self.emit_cell();
+                    self.emit_cell(CellKind::Entry);
                     // The Erlang bodies of these call themselves.
                     if mfa.module == am::ERLANG && mfa.function == am::APPLY && mfa.arity == 3 {
                         self.emit(Instr::ApplyArgs);
@@ -409,7 +418,7 @@ impl<L: Linker> Specialiser<'_, L> {
 
             G::Call => {
                 self.jump(Instr::Call { arity: narrow(&args[0]), target: label(&args[1]) });
-                self.emit_cell();
+                self.emit_cell(CellKind::Return);
             }
             G::CallLast => {
                 self.jump(Instr::CallLast { arity: narrow(&args[0]), target: label(&args[1]), frame: narrow(&args[2]) });
@@ -418,17 +427,17 @@ impl<L: Linker> Specialiser<'_, L> {
             G::CallExt | G::CallExtLast | G::CallExtOnly => self.external_call(op),
             G::Apply => {
                 self.emit(Instr::Apply { arity: narrow(&args[0]) });
-                self.emit_cell();
+                self.emit_cell(CellKind::Return);
             }
             G::ApplyLast => self.emit(Instr::ApplyLast { arity: narrow(&args[0]), frame: narrow(&args[1]) }),
             G::CallFun => {
                 self.emit(Instr::CallFun { arity: narrow(&args[0]) });
-                self.emit_cell();
+                self.emit_cell(CellKind::Return);
             }
             G::CallFun2 => {
                 let fun = self.src(&args[2]);
                 self.emit(Instr::CallFun2 { arity: narrow(&args[1]), fun });
-                self.emit_cell();
+                self.emit_cell(CellKind::Return);
             }
             G::Return => self.emit(Instr::Return),
 
@@ -656,7 +665,7 @@ impl<L: Linker> Specialiser<'_, L> {
             G::Send => self.emit(Instr::Send),
             G::LoopRec => {
                 // Where a process goes on that has waited.
-                self.emit_cell();
+                self.emit_cell(CellKind::Return);
                 self.jump(Instr::LoopRec { wait: label(&args[0]) });
             }
             G::RemoveMessage => self.emit(Instr::RemoveMessage),
@@ -863,7 +872,7 @@ impl<L: Linker> Specialiser<'_, L> {
             (_, None) => self.emit(Instr::CallExtOnly { arity, export }),
         }
         if op.opcode == Opcode::CallExt {
-            self.emit_cell();
+            self.emit_cell(CellKind::Return);
         }
     }
 

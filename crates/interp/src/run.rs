@@ -7,12 +7,13 @@
 use crate::binary;
 use crate::operations::{self, FunCall, Op};
 use swarmrt_beam::instr::{Dst, Instr, Src, Utf, stored_unit};
+use swarmrt_beam::specialise::CellKind;
 use swarmrt_heap::process_heap::SLACK_WORDS;
 use swarmrt_machine::bif::BifKind;
 use swarmrt_machine::bitsyntax;
 use swarmrt_machine::code::Export;
 use swarmrt_machine::exception::Top;
-use swarmrt_machine::native::{Exit, StepFn, cell_code, code_before};
+use swarmrt_machine::native::{Exit, StepFn, cell_code, code_before, is_entry};
 use swarmrt_machine::scheduler::{Engine, Outcome, Registers};
 use swarmrt_machine::{Process, Raise, signal};
 use swarmrt_term::{Alloc, Bits, Header, Mfa, Subtag, Term, am, map};
@@ -206,7 +207,8 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
             }
         }
         // Machine code to go on with, if the next place has some.
-        let no_code = p.vm.code.no_code();
+        let no_code = p.vm.code.no_code(CellKind::Entry);
+        let no_code_span = p.vm.code.no_code(CellKind::Return) - no_code;
         let mut code: u64 = if native.is_some() { code_before(ip).unwrap_or(no_code) } else { no_code };
 
         'run: loop {
@@ -483,9 +485,13 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
                     }};
                 }
 
-                while code != no_code {
+                while code.wrapping_sub(no_code) > no_code_span {
                     let Some(hooks) = native else { break };
                     let state = &raw mut (*registers).native;
+                    // The call has been counted here; it is counted there.
+                    if is_entry(ip.sub(1)) {
+                        reds += 1;
+                    }
                     (*state).stop = e.cast();
                     (*state).top = top;
                     (*state).reductions = i64::from(reds);

@@ -1,6 +1,7 @@
 //! What machine code has done by a function of the machine, between the words that it prepares and the result that
 //! it takes up: calls of built-ins, maps, binaries, messages, funs. See [`Assists`](swarmrt_machine::native::Assists).
 
+use crate::analysis::below;
 use crate::facts::{Fact, kind};
 use crate::layout;
 use crate::translate::{I64, Next, PASSED_X, Piece};
@@ -83,7 +84,7 @@ impl Piece<'_, '_> {
 
     /// Calls the built-in of a call instruction; its result.
     fn bif_result(&mut self, at: u32, arity: u16) -> Value {
-        self.save_x(crate::analysis::below(usize::from(arity)));
+        self.save_x(below(usize::from(arity)));
         self.save_state();
         let (registers, ip) = (self.registers(), self.word(self.address_of(at)));
         let result = self.call_plain(self.source.assists.call_bif as usize, &[registers, ip]);
@@ -223,8 +224,8 @@ impl Piece<'_, '_> {
         let entry = self.load(fun, word(1));
         let ip = self.load(entry, layout::fun_entry());
         self.require(ip, slow);
-        // The free variables follow the arguments; all go through memory.
-        self.save_x(crate::analysis::below(usize::from(arity)));
+        // The free variables follow the arguments, in memory; those among the first registers are read again.
+        self.save_x(below(usize::from(arity)) & !below(PASSED_X));
         let header = self.header_of(fun);
         let words = self.b.ins().ushr_imm_s(header, 8);
         let free = self.b.ins().iadd_imm_s(words, -2);
@@ -247,9 +248,8 @@ impl Piece<'_, '_> {
         let known = usize::from(arity).min(PASSED_X);
         let passed: Vec<Value> = (0..PASSED_X).map(|number| if number < known { self.use_x(number) } else { self.load_x(number) }).collect();
         self.push_return(at);
-        let live = self.b.ins().iadd_imm_s(free, i64::from(arity));
         let cell = self.b.ins().iadd_imm_s(ip, -(layout::INSTR_BYTES as i64));
-        self.enter_saved(cell, live, &passed);
+        self.enter_saved(cell, &passed);
         Next::End
     }
     pub(crate) fn apply(&mut self, at: u32, arity: u16, frame: Option<u16>) -> Next {

@@ -1,13 +1,13 @@
 //! From functions to machine code in memory: which of their pieces are compiled, and where they are hung.
 
 use crate::analysis::Flow;
-use crate::convention;
 use crate::glue::Glue;
 use crate::memory::CodeMemory;
 use crate::translate::{self, Source, Start, piece_signature};
+use crate::{convention, frame};
 use cranelift_codegen::Context;
 use cranelift_codegen::control::ControlPlane;
-use cranelift_codegen::ir::{Function, UserFuncName};
+use cranelift_codegen::ir::{Function, Opcode, UserFuncName};
 use cranelift_codegen::isa::OwnedTargetIsa;
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use swarmrt_beam::instr::Instr;
@@ -91,8 +91,8 @@ impl Compiler {
             let live = if at == function.entry { function.arity as usize } else { 1 };
             bytes.resize(bytes.len().next_multiple_of(16), 0xcc);
             let offset = bytes.len();
-            self.compile_piece(target, &source, Start { at: at + 1, live }, &mut bytes)?;
-            pieces.push((at, offset as u64, bytes.len() - offset));
+            let entry = self.compile_piece(target, &source, Start { at: at + 1, live }, &mut bytes)?;
+            pieces.push((at, (offset + entry) as u64, bytes.len() - offset - entry));
         }
         let memory = CodeMemory::new(&bytes).map_err(|error| error.to_string())?;
         for (cell, address, _) in &mut pieces {
@@ -104,8 +104,8 @@ impl Compiler {
         Ok(Some(Compiled { code_bytes: bytes.len(), pieces }))
     }
 
-    /// Appends the machine code of a piece.
-    fn compile_piece(&mut self, target: &Target, source: &Source<'_>, start: Start, bytes: &mut Vec<u8>) -> Result<(), String> {
+    /// Appends the machine code of a piece, and says at which offset in it the piece begins.
+    fn compile_piece(&mut self, target: &Target, source: &Source<'_>, start: Start, bytes: &mut Vec<u8>) -> Result<usize, String> {
         let context = &mut self.context;
         context.clear();
         context.func = Function::with_name_signature(UserFuncName::default(), piece_signature(start.live));
@@ -115,11 +115,15 @@ impl Compiler {
             cranelift_codegen::verify_function(&context.func, target.isa.as_ref()).map_err(|errors| format!("{errors}"))?;
         }
         convention::apply(&mut context.func);
+        let layout = &context.func.layout;
+        let returns = layout.blocks().any(|block| layout.last_inst(block).is_some_and(|last| context.func.dfg.insts[last].opcode() == Opcode::Return));
         let compiled = context.compile(target.isa.as_ref(), &mut ControlPlane::default()).map_err(|error| format!("{:?}", error.inner))?;
         if !compiled.buffer.relocs().is_empty() {
             return Err(format!("relocations: {:?}", compiled.buffer.relocs()));
         }
+        let at = bytes.len();
         bytes.extend_from_slice(compiled.code_buffer());
-        Ok(())
+        let calls = compiled.buffer.call_sites().map(|call| call.ret_addr as usize);
+        Ok(frame::take_away(&mut bytes[at..], calls, returns))
     }
 }

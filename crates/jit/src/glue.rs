@@ -13,9 +13,12 @@ use swarmrt_machine::native::{Assists, Exit};
 /// The ways out, each a piece that writes its arguments back.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Stub {
-    /// The place behind the cell in the state is next, and the interpreter's. It hangs on cells without code.
-    NoCode,
-    /// The place behind the cell in the state is next, with so many arguments; the reductions are used up.
+    /// The function behind the cell in the state is next, and the interpreter's. It hangs on entries without code.
+    NoCodeEntry,
+    /// The place behind the cell that was taken off the stack is next, and the interpreter's. It hangs on return points
+    /// without code.
+    NoCodeReturn,
+    /// The function behind the cell in the state is next, with so many arguments; the reductions are used up.
     TurnOver,
     /// The instruction in the state is next, and the interpreter's.
     Interpret,
@@ -43,7 +46,7 @@ pub fn question_signature() -> Signature {
     signature
 }
 
-const STUBS: [Stub; 5] = [Stub::NoCode, Stub::TurnOver, Stub::Interpret, Stub::TurnOverFloats, Stub::InterpretFloats];
+const STUBS: [Stub; 6] = [Stub::NoCodeEntry, Stub::NoCodeReturn, Stub::TurnOver, Stub::Interpret, Stub::TurnOverFloats, Stub::InterpretFloats];
 
 /// Kept for as long as the engine.
 pub struct Glue {
@@ -130,7 +133,7 @@ fn compile_stub(isa: &OwnedTargetIsa, assists: &Assists, stub: Stub) -> Result<V
             b.ins().store(MemFlags::trusted(), value, registers, offset);
         }
         let exit = match stub {
-            Stub::NoCode | Stub::Interpret | Stub::InterpretFloats => Exit::Interpret,
+            Stub::NoCodeEntry | Stub::NoCodeReturn | Stub::Interpret | Stub::InterpretFloats => Exit::Interpret,
             Stub::TurnOver | Stub::TurnOverFloats => Exit::Enter,
         };
         if matches!(stub, Stub::TurnOverFloats | Stub::InterpretFloats) {
@@ -140,8 +143,17 @@ fn compile_stub(isa: &OwnedTargetIsa, assists: &Assists, stub: Stub) -> Result<V
             let function = b.ins().iconst(types::I64, assists.make_words as usize as i64);
             b.ins().call_indirect(signature, function, &[registers]);
         }
-        if matches!(stub, Stub::NoCode | Stub::TurnOver | Stub::TurnOverFloats) {
-            let cell = b.ins().load(types::I64, MemFlags::trusted(), registers, layout::CELL);
+        if stub == Stub::NoCodeEntry {
+            let left = b.ins().iadd_imm_s(params[2], -1);
+            b.ins().store(MemFlags::trusted(), left, registers, layout::REDUCTIONS);
+        }
+        let cell = match stub {
+            Stub::NoCodeEntry | Stub::TurnOver | Stub::TurnOverFloats => Some(b.ins().load(types::I64, MemFlags::trusted(), registers, layout::CELL)),
+            // Nobody has written below the stack since.
+            Stub::NoCodeReturn => Some(b.ins().load(types::I64, MemFlags::trusted(), params[0], -8)),
+            Stub::Interpret | Stub::InterpretFloats => None,
+        };
+        if let Some(cell) = cell {
             let ip = b.ins().iadd_imm_s(cell, layout::INSTR_BYTES as i64);
             b.ins().store(MemFlags::trusted(), ip, registers, layout::IP);
         }

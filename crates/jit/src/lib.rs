@@ -11,6 +11,7 @@ mod bits;
 mod compile;
 mod convention;
 mod facts;
+mod frame;
 mod glue;
 mod layout;
 mod memory;
@@ -113,7 +114,6 @@ pub fn start(vm: &'static Vm, assists: &'static Assists, mode: Mode, perf_map: b
     for (name, value) in [
         // Its optimisations cost a quarter of the time, and gain nothing that can be measured on what comes from here.
         ("opt_level", "none"),
-        ("regalloc_algorithm", if std::env::var_os("JSINGLE").is_some() { "single_pass" } else { "backtracking" }),
         ("preserve_frame_pointers", "true"),
         ("enable_pinned_reg", "true"),
         // Pieces are verified before their convention is changed.
@@ -129,8 +129,8 @@ pub fn start(vm: &'static Vm, assists: &'static Assists, mode: Mode, perf_map: b
     let glue = Glue::compile(&isa, assists).map_err(|error| because("code at the border", &error))?;
     // SAFETY: the trampoline was compiled with this signature.
     let enter: EnterFn = unsafe { std::mem::transmute::<*const u8, EnterFn>(glue.trampoline as *const u8) };
-    let no_code = glue.exits[Stub::NoCode as usize];
-    vm.set_native(Native { enter, no_code, sample, loaded });
+    let [no_code_entry, no_code_return] = [Stub::NoCodeEntry, Stub::NoCodeReturn].map(|stub| glue.exits[stub as usize]);
+    vm.set_native(Native { enter, no_code_entry, no_code_return, sample, loaded });
     let dump = if perf_map {
         let path = format!("/tmp/perf-{}.map", std::process::id());
         Some(Mutex::new(std::fs::File::create(&path).map_err(|error| because(&path, &error))?))
@@ -174,7 +174,8 @@ fn sample(vm: &'static Vm, ip: *const Instr, arguments: &[Term]) {
     let entry = module.code.functions[function].entry;
     let has_code = |cell: u32| {
         // SAFETY: a cell.
-        unsafe { cell_code(&raw const code[cell as usize]) != jit.target.glue.exits[Stub::NoCode as usize] }
+        let code = unsafe { cell_code(&raw const code[cell as usize]) };
+        ![Stub::NoCodeEntry, Stub::NoCodeReturn].iter().any(|&stub| code == jit.target.glue.exits[stub as usize])
     };
     // The entry first; when that is compiled, where in the function it is.
     let has_entry = has_code(entry);

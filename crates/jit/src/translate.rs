@@ -121,6 +121,8 @@ pub(crate) struct Piece<'a, 'b> {
     pub(crate) signatures: HashMap<usize, SigRef>,
     /// F registers that the piece has written so far.
     written_f: u32,
+    /// The address of the scheduler's registers, as it was last read, and in which block.
+    registers: (Option<Block>, Value),
     cell_code: i32,
 }
 
@@ -163,9 +165,16 @@ impl<'a, 'b> Piece<'a, 'b> {
             question_signature: None,
             signatures: HashMap::new(),
             written_f: 0,
+            registers: (None, params[0]),
             cell_code: layout::cell_code_offset(),
         };
         let params = &params;
+        if piece.begins_function() {
+            piece.count_call(source.entry, start.live as u64, |piece| {
+                let code = piece.word(piece.source.glue.exits[Stub::TurnOver as usize]);
+                piece.go(code, &params[3..]);
+            });
+        }
         for number in 0..start.live {
             let value = match number {
                 _ if number < PASSED_X => params[3 + number],
@@ -363,7 +372,15 @@ impl<'a, 'b> Piece<'a, 'b> {
 
     /// The address of the scheduler's registers.
     pub(crate) fn registers(&mut self) -> Value {
-        self.b.ins().get_pinned_reg(I64)
+        let here = self.b.current_block().expect("translating");
+        match self.registers {
+            (Some(block), value) if block == here => value,
+            _ => {
+                let value = self.b.ins().get_pinned_reg(I64);
+                self.registers = (Some(here), value);
+                value
+            }
+        }
     }
     pub(crate) fn load_x(&mut self, number: usize) -> Value {
         let registers = self.registers();
@@ -896,8 +913,12 @@ impl<'a, 'b> Piece<'a, 'b> {
         self.store(cell, stop, 0);
     }
 
-    /// Counts the call of the function whose cell is in the state; when the turn is over, `leave` is how to leave.
-    fn count_call(&mut self, live: Value, leave: impl FnOnce(&mut Self)) {
+    /// Whether the piece is what calls of the function lead to.
+    fn begins_function(&self) -> bool {
+        self.start.at == self.source.entry + 1
+    }
+    /// Counts the call of the function behind a cell; when the turn is over, `leave` is how to leave.
+    fn count_call(&mut self, cell: u32, arity: u64, leave: impl FnOnce(&mut Self)) {
         let before = self.b.use_var(self.reductions);
         let reductions = self.b.ins().iadd_imm_s(before, -1);
         self.b.def_var(self.reductions, reductions);
@@ -907,8 +928,9 @@ impl<'a, 'b> Piece<'a, 'b> {
         self.require(left, over);
         let here = self.b.current_block().expect("translating");
         self.b.switch_to_block(over);
-        let registers = self.registers();
-        self.store(live, registers, layout::ARITY);
+        let (registers, arity, cell) = (self.registers(), self.word(arity), self.word(self.address_of(cell)));
+        self.store(arity, registers, layout::ARITY);
+        self.store(cell, registers, layout::CELL);
         leave(self);
         self.b.switch_to_block(here);
     }
@@ -919,25 +941,16 @@ impl<'a, 'b> Piece<'a, 'b> {
         self.b.def_var(self.reductions, reductions);
         reductions
     }
-    /// Says which cell is about to be entered.
-    fn name_cell(&mut self, cell: Value) {
-        let registers = self.registers();
-        self.store(cell, registers, layout::CELL);
-    }
     /// A tail call to the function behind a cell.
     pub(crate) fn enter(&mut self, cell: Value, arity: u16) {
         self.save_x(below(usize::from(arity)) & !below(PASSED_X));
         let passed: Vec<Value> = (0..usize::from(arity).min(PASSED_X)).map(|number| self.use_x(number)).collect();
-        let live = self.word(u64::from(arity));
-        self.enter_saved(cell, live, &passed);
+        self.enter_saved(cell, &passed);
     }
-    /// The same with `live` X registers, which are in memory but for those that are `passed`.
-    pub(crate) fn enter_saved(&mut self, cell: Value, live: Value, passed: &[Value]) {
-        self.name_cell(cell);
-        self.count_call(live, |piece| {
-            let code = piece.word(piece.source.glue.exits[Stub::TurnOver as usize]);
-            piece.go(code, passed);
-        });
+    /// The same with arguments in memory but for those that are `passed`.
+    pub(crate) fn enter_saved(&mut self, cell: Value, passed: &[Value]) {
+        let registers = self.registers();
+        self.store(cell, registers, layout::CELL);
         let offset = self.cell_code;
         let code = self.load(cell, offset);
         self.go(code, passed);
@@ -953,12 +966,9 @@ impl<'a, 'b> Piece<'a, 'b> {
     }
     fn call_local(&mut self, at: u32, target: i32, arity: u16) -> Next {
         let target = self.relative(at, target);
-        if target == self.source.entry + 1 && self.start.at == target {
+        if target == self.source.entry + 1 && self.begins_function() {
             // A loop.
-            let cell = self.word(self.address_of(target - 1));
-            self.name_cell(cell);
-            let live = self.word(u64::from(arity));
-            self.count_call(live, |piece| piece.leave_by(Stub::TurnOver, Stub::TurnOverFloats, below(usize::from(arity))));
+            self.count_call(target - 1, arity.into(), |piece| piece.leave_by(Stub::TurnOver, Stub::TurnOverFloats, below(usize::from(arity))));
             let block = self.target(target);
             self.b.ins().jump(block, &[]);
             return Next::End;
@@ -978,7 +988,6 @@ impl<'a, 'b> Piece<'a, 'b> {
         let stop = self.b.use_var(self.stop);
         let cell = self.load(stop, 0);
         self.pop_frame(1);
-        self.name_cell(cell);
         let offset = self.cell_code;
         let code = self.load(cell, offset);
         let x0 = self.use_x(0);
@@ -1148,10 +1157,8 @@ impl<'a, 'b> Piece<'a, 'b> {
 
             Instr::Call { arity, target } => {
                 self.push_return(at);
-                let target = self.relative(at, target);
-                let cell = self.word(self.address_of(target - 1));
-                self.enter(cell, arity);
-                Next::End
+                self.facts.forget_y();
+                self.call_local(at, target, arity)
             }
             Instr::CallLast { arity, frame, target } => {
                 self.pop_frame(frame);

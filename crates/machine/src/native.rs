@@ -84,8 +84,12 @@ pub type EnterFn = unsafe extern "C" fn(*mut Registers, u64) -> Exit;
 /// The engine of machine code, as the interpreter sees it.
 pub struct Native {
     pub enter: EnterFn,
-    /// What hangs on cells without machine code: it goes back to the interpreter, for the place behind [`NativeState::cell`].
-    pub no_code: u64,
+    /// What hangs on cells without machine code at the entries of functions: it counts the call and goes back to the
+    /// interpreter, for the place behind [`NativeState::cell`].
+    pub no_code_entry: u64,
+    /// What hangs on the others: the interpreter goes on behind the cell that was taken off the stack last. Between
+    /// the two addresses there is no other code.
+    pub no_code_return: u64,
     /// Told now and then which function is running: the address past its entry cell with its arguments, or within it.
     pub sample: fn(&'static Vm, *const Instr, &[Term]),
     /// Told of every module before its code can be called.
@@ -159,7 +163,17 @@ pub struct Assists {
     pub apply_target: unsafe extern "C" fn(*mut Registers, u64, u64, u64) -> *const Instr,
 }
 
-/// The machine code in a cell; where there is none, the way back to the interpreter ([`Native::no_code`]).
+/// Whether a cell is a function's entry. Machine code counts the call there, the interpreter before it goes there.
+///
+/// # Safety
+/// `cell` points at an [`Instr::Cell`] of a module.
+#[inline]
+pub unsafe fn is_entry(cell: *const Instr) -> bool {
+    // SAFETY: the first instruction of a module is no cell.
+    unsafe { matches!(*cell.sub(1), Instr::FuncInfo { .. }) }
+}
+
+/// The machine code in a cell; where there is none, the way back to the interpreter ([`Native::no_code_entry`]).
 ///
 /// # Safety
 /// `cell` points at an [`Instr::Cell`].

@@ -104,7 +104,7 @@ impl Vm {
     /// Makes a machine; it lives until the program ends.
     /// Takes the native engine, before there is any code.
     pub fn set_native(&self, native: crate::native::Native) {
-        self.code.set_no_code(native.no_code);
+        self.code.set_no_code(native.no_code_entry, native.no_code_return);
         assert!(self.native.set(native).is_ok(), "a machine has one native engine");
     }
     pub fn new(config: Config) -> &'static Vm {

@@ -30,7 +30,7 @@ unsafe impl GlobalAlloc for Counting {
 struct NoLinks;
 
 impl Linker for NoLinks {
-    fn no_code(&self) -> u64 {
+    fn no_code(&self, _: CellKind) -> u64 {
         0
     }
     fn export(&mut self, _: Mfa) -> ExportPtr {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use swarmrt_beam::file::{BeamFile, LineTable};
 use swarmrt_beam::instr::{ExportPtr, FunPtr, Instr};
-use swarmrt_beam::specialise::{Function, Linker, Specialised, specialise};
+use swarmrt_beam::specialise::{CellKind, Function, Linker, Specialised, specialise};
 use swarmrt_heap::LiteralArea;
 use swarmrt_term::etf::{self, DecodeOptions};
 use swarmrt_term::{Alloc, Atom, FunIdentity, Mfa, Term};
@@ -54,8 +54,8 @@ struct MachineLinker<'a> {
 }
 
 impl Linker for MachineLinker<'_> {
-    fn no_code(&self) -> u64 {
-        self.server.no_code()
+    fn no_code(&self, cell: CellKind) -> u64 {
+        self.server.no_code(cell)
     }
     fn export(&mut self, mfa: Mfa) -> ExportPtr {
         ExportPtr(std::ptr::from_ref(self.server.export(mfa)) as u64)

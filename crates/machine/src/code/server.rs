@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use swarmrt_beam::file::BeamFile;
 use swarmrt_beam::instr::Instr;
+use swarmrt_beam::specialise::CellKind;
 use swarmrt_term::atom::AtomHasher;
 use swarmrt_term::etf::Resolver;
 use swarmrt_term::{Atom, AtomMap, FunIdentity, Mfa, am};
@@ -50,8 +51,8 @@ pub struct CodeServer {
     ranges: RwLock<Vec<(Range<usize>, Arc<ModuleCode>)>>,
     /// Code of the machine's own: the start and end of processes.
     glue: &'static [Instr],
-    /// What hangs on cells without machine code; 0 without a native engine.
-    no_code: AtomicU64,
+    /// What hangs on cells without machine code, at entries and where calls return to; 0 without a native engine.
+    no_code: [AtomicU64; 2],
     /// Whether files are verified; off only for files that were verified before.
     pub verifying: AtomicBool,
 }
@@ -84,20 +85,21 @@ impl CodeServer {
             modules: RwLock::default(),
             ranges: RwLock::default(),
             glue: Vec::leak(glue),
-            no_code: AtomicU64::new(0),
+            no_code: Default::default(),
             verifying: AtomicBool::new(true),
         }
     }
-    pub fn no_code(&self) -> u64 {
-        self.no_code.load(Ordering::Relaxed)
+    pub fn no_code(&self, cell: CellKind) -> u64 {
+        self.no_code[cell as usize].load(Ordering::Relaxed)
     }
     /// Says what hangs on cells without machine code, before there are any but the machine's own.
-    pub(crate) fn set_no_code(&self, address: u64) {
+    pub(crate) fn set_no_code(&self, entry: u64, return_point: u64) {
         assert!(self.exports.read().is_empty() && self.modules.read().is_empty(), "the native engine comes before all code");
-        self.no_code.store(address, Ordering::Relaxed);
+        self.no_code[CellKind::Entry as usize].store(entry, Ordering::Relaxed);
+        self.no_code[CellKind::Return as usize].store(return_point, Ordering::Relaxed);
         for instr in self.glue.iter().filter(|instr| matches!(instr, Instr::Cell { .. })) {
             // SAFETY: a cell.
-            unsafe { crate::native::set_cell_code(instr, address) };
+            unsafe { crate::native::set_cell_code(instr, return_point) };
         }
     }
     pub fn process_end(&self) -> *const Instr {
@@ -121,7 +123,7 @@ impl CodeServer {
         if let Some(export) = self.exports.read().get(&mfa) {
             return export;
         }
-        self.exports.write().entry(mfa).or_insert_with(|| Export::new(mfa, self.bifs.number(mfa), self.no_code()))
+        self.exports.write().entry(mfa).or_insert_with(|| Export::new(mfa, self.bifs.number(mfa), self.no_code(CellKind::Entry)))
     }
     pub fn existing_export(&self, mfa: Mfa) -> Option<&'static Export> {
         self.exports.read().get(&mfa).copied()
@@ -343,7 +345,7 @@ impl CodeServer {
     /// An export for a function that is not exported, such as `on_load`: not to be found by name.
     pub fn unnamed_export(&self, module: &ModuleCode, entry: u32) -> &'static Export {
         let function = module.function_at(entry).map_or(am::UNDEFINED, |function| function.name);
-        let export = Export::new(Mfa { module: module.name, function, arity: 0 }, None, self.no_code());
+        let export = Export::new(Mfa { module: module.name, function, arity: 0 }, None, self.no_code(CellKind::Entry));
         export.set_entry(module.past_cell(entry));
         export
     }
