@@ -7,7 +7,7 @@ use crate::translate::{self, Source, Start, piece_signature};
 use crate::{convention, frame};
 use cranelift_codegen::Context;
 use cranelift_codegen::control::ControlPlane;
-use cranelift_codegen::ir::{Function, Opcode, UserFuncName};
+use cranelift_codegen::ir::{Function, UserFuncName};
 use cranelift_codegen::isa::OwnedTargetIsa;
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use swarmrt_beam::instr::Instr;
@@ -115,15 +115,7 @@ impl Compiler {
             cranelift_codegen::verify_function(&context.func, target.isa.as_ref()).map_err(|errors| format!("{errors}"))?;
         }
         convention::apply(&mut context.func);
-        let layout = &context.func.layout;
-        let returns = layout.blocks().any(|block| layout.last_inst(block).is_some_and(|last| context.func.dfg.insts[last].opcode() == Opcode::Return));
-        let compiled = context.compile(target.isa.as_ref(), &mut ControlPlane::default()).map_err(|error| format!("{:?}", error.inner))?;
-        if !compiled.buffer.relocs().is_empty() {
-            return Err(format!("relocations: {:?}", compiled.buffer.relocs()));
-        }
-        let at = bytes.len();
-        bytes.extend_from_slice(compiled.code_buffer());
-        let calls = compiled.buffer.call_sites().map(|call| call.ret_addr as usize);
-        Ok(frame::take_away(&mut bytes[at..], calls, returns))
+        context.compile(target.isa.as_ref(), &mut ControlPlane::default()).map_err(|error| format!("{:?}", error.inner))?;
+        frame::append(context, bytes)
     }
 }

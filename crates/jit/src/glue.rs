@@ -2,10 +2,10 @@
 
 use crate::memory::CodeMemory;
 use crate::translate::{PASSED_X, piece_signature};
-use crate::{convention, layout};
+use crate::{convention, frame, layout};
 use cranelift_codegen::Context;
 use cranelift_codegen::control::ControlPlane;
-use cranelift_codegen::ir::{AbiParam, Function, InstBuilder, MemFlagsData as MemFlags, Signature, UserFuncName, Value, types};
+use cranelift_codegen::ir::{AbiParam, Function, InstBuilder, MemFlagsData as MemFlags, Signature, StackSlotData, StackSlotKind, UserFuncName, Value, types};
 use cranelift_codegen::isa::{CallConv, OwnedTargetIsa};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use swarmrt_machine::native::{Assists, Exit};
@@ -22,6 +22,12 @@ pub enum Stub {
     TurnOver,
     /// The instruction in the state is next, and the interpreter's.
     Interpret,
+    /// The instruction in the state is next, and the interpreter's; all is written back. Takes nothing.
+    SavedInterpret,
+    /// The instruction in the state is next; all is written back. Takes nothing.
+    SavedContinue,
+    /// The process gives up the scheduler; all is written back. Takes nothing.
+    SavedLeave,
     /// As `TurnOver`, with floats among the X registers.
     TurnOverFloats,
     /// As `Interpret`, with floats among the X registers.
@@ -46,11 +52,28 @@ pub fn question_signature() -> Signature {
     signature
 }
 
-const STUBS: [Stub; 6] = [Stub::NoCodeEntry, Stub::NoCodeReturn, Stub::TurnOver, Stub::Interpret, Stub::TurnOverFloats, Stub::InterpretFloats];
+const STUBS: [Stub; 9] = [
+    Stub::NoCodeEntry,
+    Stub::NoCodeReturn,
+    Stub::TurnOver,
+    Stub::Interpret,
+    Stub::SavedInterpret,
+    Stub::SavedContinue,
+    Stub::SavedLeave,
+    Stub::TurnOverFloats,
+    Stub::InterpretFloats,
+];
+
+/// The signature of the stubs that take nothing.
+pub fn saved_signature() -> Signature {
+    let mut signature = Signature::new(CallConv::Tail);
+    signature.returns.push(AbiParam::new(types::I64));
+    signature
+}
 
 /// Kept for as long as the engine.
 pub struct Glue {
-    _memory: CodeMemory,
+    _memory: Vec<CodeMemory>,
     /// Enters a piece: an [`EnterFn`](swarmrt_machine::native::EnterFn).
     pub trampoline: u64,
     /// Of each [`Stub`].
@@ -63,30 +86,37 @@ impl Glue {
     /// # Errors
     /// What the code generator or the operating system says.
     pub fn compile(isa: &OwnedTargetIsa, assists: &Assists) -> Result<Glue, String> {
-        let codes: Vec<Vec<u8>> = std::iter::once(compile_trampoline(isa))
-            .chain(STUBS.iter().map(|&stub| compile_stub(isa, assists, stub)))
-            .chain(QUESTIONS.iter().map(|&question| compile_question(isa, assists, question)))
-            .collect::<Result<_, _>>()?;
+        let in_memory = |code: &[u8]| CodeMemory::new(code).map_err(|error| error.to_string());
+        let pad = frame::pad(layout::CODE).map(|code| in_memory(&code)).transpose()?;
         let mut bytes = Vec::new();
-        let mut offsets = Vec::new();
-        for code in &codes {
+        let mut add = |(code, entry): (Vec<u8>, usize)| {
             bytes.resize(bytes.len().next_multiple_of(16), 0xcc);
-            offsets.push(bytes.len() as u64);
-            bytes.extend_from_slice(code);
+            let offset = bytes.len() + entry;
+            bytes.extend_from_slice(&code);
+            offset as u64
+        };
+        let trampoline = add((compile_trampoline(isa, pad.as_ref().map(CodeMemory::address))?, 0));
+        let mut exits = [0; STUBS.len()];
+        for (exit, stub) in exits.iter_mut().zip(STUBS) {
+            *exit = add(compile_stub(isa, assists, stub)?);
         }
-        let memory = CodeMemory::new(&bytes).map_err(|error| error.to_string())?;
+        let mut questions = [0; QUESTIONS.len()];
+        for (address, question) in questions.iter_mut().zip(QUESTIONS) {
+            *address = add((compile_question(isa, assists, question)?, 0));
+        }
+        let memory = in_memory(&bytes)?;
         let start = memory.address();
         Ok(Glue {
-            trampoline: start + offsets[0],
-            exits: std::array::from_fn(|stub| start + offsets[1 + stub]),
-            questions: std::array::from_fn(|question| start + offsets[1 + STUBS.len() + question]),
-            _memory: memory,
+            trampoline: start + trampoline,
+            exits: exits.map(|offset| start + offset),
+            questions: questions.map(|offset| start + offset),
+            _memory: pad.into_iter().chain([memory]).collect(),
         })
     }
 }
 
 /// Compiles a function whose body `build` makes from its parameters.
-fn compile(isa: &OwnedTargetIsa, signature: Signature, build: impl FnOnce(&mut FunctionBuilder<'_>, &[Value])) -> Result<Vec<u8>, String> {
+fn compile(isa: &OwnedTargetIsa, signature: Signature, build: impl FnOnce(&mut FunctionBuilder<'_>, &[Value])) -> Result<Context, String> {
     let mut context = Context::for_function(Function::with_name_signature(UserFuncName::default(), signature));
     let mut function_context = FunctionBuilderContext::new();
     let mut b = FunctionBuilder::new(&mut context.func, &mut function_context);
@@ -98,8 +128,13 @@ fn compile(isa: &OwnedTargetIsa, signature: Signature, build: impl FnOnce(&mut F
     b.seal_all_blocks();
     b.finalize(isa.frontend_config());
     convention::apply(&mut context.func);
-    let compiled = context.compile(isa.as_ref(), &mut ControlPlane::default()).map_err(|error| format!("{error:?}"))?;
-    Ok(compiled.code_buffer().to_vec())
+    context.compile(isa.as_ref(), &mut ControlPlane::default()).map_err(|error| format!("{:?}", error.inner))?;
+    Ok(context)
+}
+/// The same for one that is called like any other.
+fn compile_function(isa: &OwnedTargetIsa, signature: Signature, build: impl FnOnce(&mut FunctionBuilder<'_>, &[Value])) -> Result<Vec<u8>, String> {
+    let context = compile(isa, signature, build)?;
+    Ok(context.compiled_code().expect("just compiled").code_buffer().to_vec())
 }
 
 /// Where the arguments of pieces lie while the interpreter runs.
@@ -107,13 +142,15 @@ fn places() -> impl Iterator<Item = i32> {
     [layout::STOP, layout::TOP, layout::REDUCTIONS].into_iter().chain((0..PASSED_X).map(layout::x))
 }
 
-/// `extern "C"` outside, the convention of pieces inside.
-fn compile_trampoline(isa: &OwnedTargetIsa) -> Result<Vec<u8>, String> {
+/// `extern "C"` outside, the convention of pieces inside. It goes by the pad, if there is one.
+fn compile_trampoline(isa: &OwnedTargetIsa, pad: Option<u64>) -> Result<Vec<u8>, String> {
     let mut signature = Signature::new(CallConv::SystemV);
     signature.params.extend([AbiParam::new(types::I64); 2]);
     signature.returns.push(AbiParam::new(types::I64));
-    compile(isa, signature, |b, params| {
+    compile_function(isa, signature, |b, params| {
         let (registers, code) = (params[0], params[1]);
+        b.ins().store(MemFlags::trusted(), code, registers, layout::CODE);
+        let code = pad.map_or(code, |pad| b.ins().iconst(types::I64, pad as i64));
         let arguments: Vec<_> = places().map(|offset| b.ins().load(types::I64, MemFlags::trusted(), registers, offset)).collect();
         // Rust keeps what it likes in the register that is pinned here.
         let pinned = b.ins().get_pinned_reg(types::I64);
@@ -126,21 +163,22 @@ fn compile_trampoline(isa: &OwnedTargetIsa) -> Result<Vec<u8>, String> {
     })
 }
 
-fn compile_stub(isa: &OwnedTargetIsa, assists: &Assists, stub: Stub) -> Result<Vec<u8>, String> {
-    compile(isa, piece_signature(PASSED_X), |b, params| {
+fn compile_stub(isa: &OwnedTargetIsa, assists: &Assists, stub: Stub) -> Result<(Vec<u8>, usize), String> {
+    let is_saved = matches!(stub, Stub::SavedInterpret | Stub::SavedContinue | Stub::SavedLeave);
+    let signature = if is_saved { saved_signature() } else { piece_signature(PASSED_X) };
+    let context = compile(isa, signature, |b, params| {
         let registers = b.ins().get_pinned_reg(types::I64);
         for (&value, offset) in params.iter().zip(places()) {
             b.ins().store(MemFlags::trusted(), value, registers, offset);
         }
-        let exit = match stub {
-            Stub::NoCodeEntry | Stub::NoCodeReturn | Stub::Interpret | Stub::InterpretFloats => Exit::Interpret,
-            Stub::TurnOver | Stub::TurnOverFloats => Exit::Enter,
-        };
         if matches!(stub, Stub::TurnOverFloats | Stub::InterpretFloats) {
             let mut signature = Signature::new(CallConv::SystemV);
             signature.params.push(AbiParam::new(types::I64));
             let signature = b.import_signature(signature);
             let function = b.ins().iconst(types::I64, assists.make_words as usize as i64);
+            // Whoever is entered like a piece and returns has to have room on the stack to call.
+            let room = b.create_sized_stack_slot(StackSlotData::new(StackSlotKind::ExplicitSlot, 16, 4));
+            b.ins().stack_store(types::I64, registers, room, 0);
             b.ins().call_indirect(signature, function, &[registers]);
         }
         if stub == Stub::NoCodeEntry {
@@ -151,15 +189,24 @@ fn compile_stub(isa: &OwnedTargetIsa, assists: &Assists, stub: Stub) -> Result<V
             Stub::NoCodeEntry | Stub::TurnOver | Stub::TurnOverFloats => Some(b.ins().load(types::I64, MemFlags::trusted(), registers, layout::CELL)),
             // Nobody has written below the stack since.
             Stub::NoCodeReturn => Some(b.ins().load(types::I64, MemFlags::trusted(), params[0], -8)),
-            Stub::Interpret | Stub::InterpretFloats => None,
+            _ => None,
         };
         if let Some(cell) = cell {
             let ip = b.ins().iadd_imm_s(cell, layout::INSTR_BYTES as i64);
             b.ins().store(MemFlags::trusted(), ip, registers, layout::IP);
         }
+        let exit = match stub {
+            Stub::NoCodeEntry | Stub::NoCodeReturn | Stub::Interpret | Stub::InterpretFloats | Stub::SavedInterpret => Exit::Interpret,
+            Stub::TurnOver | Stub::TurnOverFloats => Exit::Enter,
+            Stub::SavedContinue => Exit::Continue,
+            Stub::SavedLeave => Exit::Leave,
+        };
         let exit = b.ins().iconst(types::I64, exit as i64);
         b.ins().return_(&[exit]);
-    })
+    })?;
+    let mut bytes = Vec::new();
+    let entry = frame::append(&context, &mut bytes)?;
+    Ok((bytes, entry))
 }
 
 fn compile_question(isa: &OwnedTargetIsa, assists: &Assists, question: Question) -> Result<Vec<u8>, String> {
@@ -168,7 +215,7 @@ fn compile_question(isa: &OwnedTargetIsa, assists: &Assists, question: Question)
         Question::Equal => assists.equal,
         Question::Less => assists.less,
     };
-    compile(isa, question_signature(), |b, params| {
+    compile_function(isa, question_signature(), |b, params| {
         let mut signature = Signature::new(CallConv::SystemV);
         signature.params.extend([AbiParam::new(types::I64); 2]);
         signature.returns.push(AbiParam::new(types::I64));

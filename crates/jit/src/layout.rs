@@ -35,6 +35,7 @@ pub const TOP: i32 = (STATE + offset_of!(NativeState, top)) as i32;
 pub const REDUCTIONS: i32 = (STATE + offset_of!(NativeState, reductions)) as i32;
 pub const IP: i32 = (STATE + offset_of!(NativeState, ip)) as i32;
 pub const CELL: i32 = (STATE + offset_of!(NativeState, cell)) as i32;
+pub const CODE: i32 = (STATE + offset_of!(NativeState, code)) as i32;
 pub const ANSWER: i32 = (STATE + offset_of!(NativeState, answer)) as i32;
 pub const FLOATS: i32 = (STATE + offset_of!(NativeState, floats)) as i32;
 pub const ARITY: i32 = (STATE + offset_of!(NativeState, arity)) as i32;

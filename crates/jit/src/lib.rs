@@ -116,6 +116,8 @@ pub fn start(vm: &'static Vm, assists: &'static Assists, mode: Mode, perf_map: b
         ("opt_level", "none"),
         ("preserve_frame_pointers", "true"),
         ("enable_pinned_reg", "true"),
+        // The little that a piece keeps on the machine's stack never reaches over a page.
+        ("enable_probestack", "false"),
         // Pieces are verified before their convention is changed.
         ("enable_verifier", "false"),
         ("unwind_info", "false"),

@@ -10,7 +10,7 @@
 use crate::analysis::{Flow, TRACKED_X, XSet, below};
 use crate::bits;
 use crate::facts::{Fact, Facts, Kinds, Place, kind};
-use crate::glue::{Glue, Question, Stub, question_signature};
+use crate::glue::{Glue, Question, Stub, question_signature, saved_signature};
 use crate::layout;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{AbiParam, Block, BlockArg, InstBuilder, MemFlagsData as MemFlags, SigRef, Signature, Type, Value, types};
@@ -20,7 +20,7 @@ use std::collections::{HashMap, VecDeque};
 use swarmrt_beam::instr::{Dst, Instr, Select, Src};
 use swarmrt_heap::process_heap::SLACK_WORDS;
 use swarmrt_machine::bif::BifTable;
-use swarmrt_machine::native::{Assists, Exit};
+use swarmrt_machine::native::Assists;
 use swarmrt_term::{Header, Subtag, Term};
 
 pub(crate) const I64: Type = types::I64;
@@ -117,6 +117,7 @@ pub(crate) struct Piece<'a, 'b> {
     /// Of pieces, by how many X registers they take.
     piece_signatures: [Option<SigRef>; PASSED_X + 1],
     question_signature: Option<SigRef>,
+    saved_signature: Option<SigRef>,
     /// Of the machine's functions, by how many words they take.
     pub(crate) signatures: HashMap<usize, SigRef>,
     /// F registers that the piece has written so far.
@@ -163,6 +164,7 @@ impl<'a, 'b> Piece<'a, 'b> {
             later: VecDeque::new(),
             piece_signatures: [None; PASSED_X + 1],
             question_signature: None,
+            saved_signature: None,
             signatures: HashMap::new(),
             written_f: 0,
             registers: (None, params[0]),
@@ -561,9 +563,14 @@ impl<'a, 'b> Piece<'a, 'b> {
             self.b.def_var(variable, value);
         }
     }
-    fn leave(&mut self, exit: Exit) {
-        let code = self.word(exit as u64);
-        self.b.ins().return_(&[code]);
+    /// Leaves from where all is written back.
+    fn leave_saved(&mut self, stub: Stub) {
+        let signature = match self.saved_signature {
+            Some(known) => known,
+            None => *self.saved_signature.insert(self.b.import_signature(saved_signature())),
+        };
+        let code = self.word(self.source.glue.exits[stub as usize]);
+        self.b.ins().return_call_indirect(signature, code, &[]);
     }
     /// Leaves by a way that writes the state back, of the X registers these. Floats are made words on the way.
     fn leave_by(&mut self, plain: Stub, with_floats: Stub, live: XSet) {
@@ -626,7 +633,7 @@ impl<'a, 'b> Piece<'a, 'b> {
         self.b.switch_to_block(block);
         let (registers, ip) = (self.registers(), self.word(self.address_of(at)));
         self.store(ip, registers, layout::IP);
-        self.leave(Exit::Interpret);
+        self.leave_saved(Stub::SavedInterpret);
         self.b.switch_to_block(here);
         block
     }
@@ -689,12 +696,12 @@ impl<'a, 'b> Piece<'a, 'b> {
         let (gone, on) = (self.cold_block(), self.cold_block());
         self.branch(next, on, gone);
         self.b.switch_to_block(gone);
-        self.leave(Exit::Leave);
+        self.leave_saved(Stub::SavedLeave);
         self.b.switch_to_block(on);
         // The step has saved the state.
         let registers = self.registers();
         self.store(next, registers, layout::IP);
-        self.leave(Exit::Continue);
+        self.leave_saved(Stub::SavedContinue);
     }
     /// What the instruction writes is not what it was.
     fn forget_written(&mut self, at: u32) {

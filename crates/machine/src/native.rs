@@ -35,6 +35,8 @@ pub struct NativeState {
     pub arity: u64,
     /// The X registers, of the first 64, that hold the bits of floats instead of words.
     pub floats: u64,
+    /// The machine code that is being entered from outside.
+    pub code: u64,
     /// What a question about two terms was answered.
     pub answer: u64,
     pub outcome: Outcome,
@@ -56,6 +58,7 @@ impl NativeState {
             cell: std::ptr::null(),
             arity: 0,
             floats: 0,
+            code: 0,
             answer: 0,
             outcome: Outcome::Yield,
             ticks: 0,
