@@ -102,7 +102,9 @@ pub(crate) struct Piece<'a, 'b> {
     /// The values of X registers that are floats, where the facts say so.
     x_floats: Vec<Variable>,
     f: Vec<Variable>,
+    /// The stack pointer is so many bytes past `stop`. None within a block that something else leads to.
     stop: Variable,
+    stop_offset: i32,
     pub(crate) top: Variable,
     pub(crate) reductions: Variable,
     /// What is known of the registers where the translation is.
@@ -154,6 +156,7 @@ impl<'a, 'b> Piece<'a, 'b> {
             x_floats,
             f,
             stop,
+            stop_offset: 0,
             top,
             reductions,
             facts: Facts::default(),
@@ -199,6 +202,7 @@ impl<'a, 'b> Piece<'a, 'b> {
             self.b.switch_to_block(later.block);
             self.float_exit = None;
             (self.facts, self.written_f, self.cold) = (later.facts, later.written_f, later.cold);
+            self.stop_offset = 0;
             (later.translate)(self);
         }
     }
@@ -208,6 +212,7 @@ impl<'a, 'b> Piece<'a, 'b> {
             return;
         }
         (self.facts, self.written_f, self.cold) = (version.facts.clone(), version.written_f, version.cold);
+        self.stop_offset = 0;
         self.b.switch_to_block(version.block);
         let mut at = label;
         self.float_exit = None;
@@ -242,6 +247,7 @@ impl<'a, 'b> Piece<'a, 'b> {
 
     /// The block of a place that something leads to with what is known now; it is translated later.
     pub(crate) fn target(&mut self, at: u32) -> Block {
+        self.settle_stop();
         let flow = self.source.flow;
         let (facts, best) = self.best_version(at);
         let versions = self.versions.entry(at).or_default();
@@ -328,6 +334,7 @@ impl<'a, 'b> Piece<'a, 'b> {
         self.put_off(block, true, translate)
     }
     fn put_off(&mut self, block: Block, cold: bool, translate: impl FnOnce(&mut Piece<'_, '_>) + 'static) -> Block {
+        self.settle_stop();
         self.later.push_back(Later { block, facts: self.facts.clone(), written_f: self.written_f, cold, translate: Box::new(translate) });
         block
     }
@@ -344,12 +351,14 @@ impl<'a, 'b> Piece<'a, 'b> {
         let here = self.b.create_block();
         self.b.ins().brif(condition, here, &[] as &[BlockArg], other, &[] as &[BlockArg]);
         self.b.switch_to_block(here);
+        self.b.seal_block(here);
     }
     /// The opposite.
     pub(crate) fn require_not(&mut self, condition: Value, other: Block) {
         let here = self.b.create_block();
         self.b.ins().brif(condition, other, &[] as &[BlockArg], here, &[] as &[BlockArg]);
         self.b.switch_to_block(here);
+        self.b.seal_block(here);
     }
     pub(crate) fn branch(&mut self, condition: Value, yes: Block, no: Block) {
         self.b.ins().brif(condition, yes, &[] as &[BlockArg], no, &[] as &[BlockArg]);
@@ -450,12 +459,25 @@ impl<'a, 'b> Piece<'a, 'b> {
     }
     fn load_y(&mut self, number: usize) -> Value {
         let stop = self.b.use_var(self.stop);
-        self.load(stop, number as i32 * 8)
+        self.load(stop, self.stop_offset + number as i32 * 8)
+    }
+    /// The stack pointer.
+    fn use_stop(&mut self) -> Value {
+        let stop = self.b.use_var(self.stop);
+        if self.stop_offset == 0 { stop } else { self.b.ins().iadd_imm_s(stop, i64::from(self.stop_offset)) }
+    }
+    /// Makes the variable what the stack pointer is.
+    fn settle_stop(&mut self) {
+        if self.stop_offset != 0 {
+            let stop = self.use_stop();
+            self.b.def_var(self.stop, stop);
+            self.stop_offset = 0;
+        }
     }
     fn store_y(&mut self, number: usize, value: Value) {
         self.facts.forget(Dst::y(number as u16));
         let stop = self.b.use_var(self.stop);
-        self.store(value, stop, number as i32 * 8);
+        self.store(value, stop, self.stop_offset + number as i32 * 8);
     }
     /// The constant that a source is, if it is one.
     pub(crate) fn constant(&self, at: u32, src: Src) -> Option<u64> {
@@ -543,13 +565,14 @@ impl<'a, 'b> Piece<'a, 'b> {
     }
     pub(crate) fn save_state(&mut self) {
         let registers = self.registers();
-        for (variable, offset) in [(self.stop, layout::STOP), (self.top, layout::TOP), (self.reductions, layout::REDUCTIONS)] {
-            let value = self.b.use_var(variable);
+        let state = [self.use_stop(), self.b.use_var(self.top), self.b.use_var(self.reductions)];
+        for (value, offset) in state.into_iter().zip([layout::STOP, layout::TOP, layout::REDUCTIONS]) {
             self.store(value, registers, offset);
         }
     }
     pub(crate) fn reload_state(&mut self) {
         let registers = self.registers();
+        self.stop_offset = 0;
         for (variable, offset) in [(self.stop, layout::STOP), (self.top, layout::TOP), (self.reductions, layout::REDUCTIONS)] {
             let value = self.load(registers, offset);
             self.b.def_var(variable, value);
@@ -608,8 +631,20 @@ impl<'a, 'b> Piece<'a, 'b> {
     /// A block from which the interpreter goes on at the instruction.
     pub(crate) fn exit_block(&mut self, at: u32) -> Block {
         let here = self.b.current_block().expect("translating");
+        // As values are now, so that the block need not ask whence it was reached.
+        let mut current: Vec<Variable> = vec![self.stop, self.top, self.reductions];
+        for number in (0..TRACKED_X).filter(|&number| self.source.flow.live_at(at) & (1 << number) != 0) {
+            let is_float = self.facts.of(Dst::x(number as u16)).place == Place::Float;
+            current.push(if is_float { self.x_floats[number] } else { self.x[number] });
+        }
+        let written = self.written_f & self.source.flow.f_live_at(at);
+        current.extend((0..TRACKED_F).filter(|&number| written & (1 << number) != 0).map(|number| self.f[number]));
+        let values: Vec<Value> = current.iter().map(|&variable| self.b.use_var(variable)).collect();
         let block = self.cold_block();
         self.b.switch_to_block(block);
+        for (variable, value) in current.into_iter().zip(values) {
+            self.b.def_var(variable, value);
+        }
         self.exit_at(at);
         self.b.switch_to_block(here);
         block
@@ -907,17 +942,14 @@ impl<'a, 'b> Piece<'a, 'b> {
     }
 
     pub(crate) fn pop_frame(&mut self, words: u16) {
-        let stop = self.b.use_var(self.stop);
-        let stop = self.b.ins().iadd_imm_s(stop, i64::from(words) * 8);
-        self.b.def_var(self.stop, stop);
+        self.stop_offset += i32::from(words) * 8;
         self.facts.trim(words);
     }
     pub(crate) fn push_return(&mut self, at: u32) {
         let cell = self.word(self.address_of(at + 1));
+        self.stop_offset -= 8;
         let stop = self.b.use_var(self.stop);
-        let stop = self.b.ins().iadd_imm_s(stop, -8);
-        self.b.def_var(self.stop, stop);
-        self.store(cell, stop, 0);
+        self.store(cell, stop, self.stop_offset);
     }
 
     /// Whether the piece is what calls of the function lead to.
@@ -967,7 +999,7 @@ impl<'a, 'b> Piece<'a, 'b> {
             Some(known) => known,
             None => *self.piece_signatures[passed.len()].insert(self.b.import_signature(piece_signature(passed.len()))),
         };
-        let state = [self.b.use_var(self.stop), self.b.use_var(self.top), self.b.use_var(self.reductions)];
+        let state = [self.use_stop(), self.b.use_var(self.top), self.b.use_var(self.reductions)];
         let args: Vec<Value> = state.into_iter().chain(passed.iter().copied()).collect();
         self.b.ins().return_call_indirect(signature, code, &args);
     }
@@ -993,7 +1025,7 @@ impl<'a, 'b> Piece<'a, 'b> {
     }
     pub(crate) fn give_back(&mut self) -> Next {
         let stop = self.b.use_var(self.stop);
-        let cell = self.load(stop, 0);
+        let cell = self.load(stop, self.stop_offset);
         self.pop_frame(1);
         let offset = self.cell_code;
         let code = self.load(cell, offset);
@@ -1005,7 +1037,7 @@ impl<'a, 'b> Piece<'a, 'b> {
     /// Goes on here when there is room for `words` words, else to `other`.
     fn require_room(&mut self, words: usize, other: Block) {
         let (stop, top) = (self.b.use_var(self.stop), self.b.use_var(self.top));
-        let end = self.b.ins().iadd_imm_s(top, ((words + SLACK_WORDS) * 8) as i64);
+        let end = self.b.ins().iadd_imm_s(top, ((words + SLACK_WORDS) * 8) as i64 - i64::from(self.stop_offset));
         let enough = self.b.ins().icmp(IntCC::UnsignedGreaterThanOrEqual, stop, end);
         self.require(enough, other);
     }
@@ -1031,6 +1063,7 @@ impl<'a, 'b> Piece<'a, 'b> {
                     add(to1);
                     add(to2);
                 }
+                Instr::InitY { registers } => registers.iter().for_each(|&y| add(y)),
                 Instr::MoveXX { .. } | Instr::MoveKX { .. } | Instr::MoveXX2 { .. } | Instr::Nop => {}
                 _ => return written,
             }
@@ -1133,14 +1166,12 @@ impl<'a, 'b> Piece<'a, 'b> {
                 let slow = self.exit_block(at);
                 self.facts.forget_y();
                 self.require_room(frame as usize + heap as usize, slow);
-                let stop = self.b.use_var(self.stop);
-                let stop = self.b.ins().iadd_imm_s(stop, -i64::from(frame) * 8);
-                self.b.def_var(self.stop, stop);
+                self.stop_offset -= i32::from(frame) * 8;
                 let written = self.written_soon(at + 1);
                 let nil = self.word(Term::NIL.raw());
                 for y in 0..frame {
                     if y >= 64 || written & (1 << y) == 0 {
-                        self.store(nil, stop, i32::from(y) * 8);
+                        self.store_y(y.into(), nil);
                     }
                 }
                 on
