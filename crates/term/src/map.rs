@@ -59,7 +59,11 @@ pub fn flat_position(map: FlatMap, key: Term) -> Option<usize> {
         return keys.iter().position(|&candidate| candidate == key);
     }
     // Often it is the very same term.
-    keys.iter().position(|&candidate| candidate == key).or_else(|| keys.iter().position(|&candidate| equal_exact(candidate, key)))
+    keys.iter().position(|&candidate| candidate == key).or_else(|| {
+        let Some(tuple) = key.as_tuple() else { return keys.iter().position(|&candidate| equal_exact(candidate, key)) };
+        let may_equal = |candidate: Term| candidate.as_tuple().is_some_and(|other| other.arity() == tuple.arity());
+        keys.iter().position(|&candidate| may_equal(candidate) && equal_exact(candidate, key))
+    })
 }
 
 /// The part of a key's path through the trie that the current level and those below it use.
@@ -162,16 +166,31 @@ pub fn put<A: Alloc + ?Sized>(alloc: &mut A, map: Term, key: Term, value: Term) 
         return build_trie(alloc, &pairs);
     }
     let at = keys.partition_point(|&other| compare_exact(other, key).is_lt());
-    let insert = |items: &[Term], item: Term| {
-        let mut grown = [Term::NIL; FlatMap::SIZE_MAX];
-        grown[..at].copy_from_slice(&items[..at]);
-        grown[at] = item;
-        grown[at + 1..=items.len()].copy_from_slice(&items[at..]);
-        grown
-    };
     let count = keys.len() + 1;
-    let keys = alloc.tuple(&insert(keys, key)[..count]);
-    flat_map(alloc, keys, &insert(values, value)[..count])
+    let tuple = alloc.alloc(2 * count + 3);
+    // SAFETY: a tuple of the keys, and behind it a map: header, tuple, values. Each is what it was with one more among it.
+    unsafe {
+        *tuple = Header::new(Subtag::Tuple, count).0;
+        insert(tuple.add(1).cast(), keys, at, key);
+        let map = tuple.add(count + 1);
+        *map = Header::new(Subtag::FlatMap, count + 1).0;
+        *map.add(1) = Term::from_boxed_ptr(tuple).raw();
+        insert(map.add(2).cast(), values, at, value);
+        Term::from_boxed_ptr(map)
+    }
+}
+
+/// Writes the items to `to`, with `item` before the one at `at`.
+///
+/// # Safety
+/// There is room for all of them.
+unsafe fn insert(to: *mut Term, items: &[Term], at: usize, item: Term) {
+    // SAFETY: the caller's.
+    unsafe {
+        to.copy_from_nonoverlapping(items.as_ptr(), at);
+        *to.add(at) = item;
+        to.add(at + 1).copy_from_nonoverlapping(items.as_ptr().add(at), items.len() - at);
+    }
 }
 
 /// The map with `key`, which it has, bound to `value`; `None` when it has not.
