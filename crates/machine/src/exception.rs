@@ -2,9 +2,11 @@
 //! when somebody asks.
 
 use crate::bif::Raise;
+use crate::code::Located;
 use crate::process::{MaxHeapSize, Process};
 use crate::signal;
 use std::io::Write;
+use std::sync::Arc;
 use swarmrt_term::{Alloc, Atom, FragmentHeap, Mfa, Term, am, atom, map};
 
 /// Return addresses kept in a stack trace (OTP's default `backtrace_depth`).
@@ -109,7 +111,7 @@ impl Process {
         // own function: it is not listed twice.
         let running = match top {
             Top::Function { .. } => true,
-            Top::Bif { mfa, .. } => self.vm.code.locate(ip, |location| location.mfa == mfa).unwrap_or(false),
+            Top::Bif { mfa, .. } => self.vm.code.located(ip, None).is_some_and(|located| located.mfa == mfa),
             Top::Nothing => false,
         };
         let skip_ip = running;
@@ -225,27 +227,27 @@ impl Process {
         let Some(raw) = trace.as_tuple().filter(|raw| raw.arity() == 3) else { return trace };
         let mut entries = Vec::new();
         // Callers are often in the file of what they call: the entries share its name.
-        let mut last_file: Option<(String, Term)> = None;
+        let mut last: Option<Located> = None;
+        let mut last_file = Term::NIL;
         let mut addresses = raw.get(2);
         while let Some(cell) = addresses.as_cons() {
             addresses = cell.tail();
             let Some(address) = cell.head().as_small() else { continue };
-            let Some(module) = self.vm.code.module_at(address as usize) else { continue };
-            let Some(location) = module.locate(address as usize) else { continue };
-            let mfa = location.mfa;
-            let place = match location.source {
+            let Some(located) = self.vm.code.located(address as usize, last.as_ref()) else { continue };
+            let place = match &located.source {
                 Some((file, line)) => {
-                    let same = last_file.as_ref().filter(|(last, _)| last == file && !file.is_empty());
-                    let name = same.map_or_else(|| self.file_name(mfa, file), |&(_, name)| name);
-                    if same.is_none() {
-                        last_file = Some((file.to_owned(), name));
+                    let is_last = last.as_ref().and_then(|last| last.source.as_ref()).is_some_and(|(last, _)| Arc::ptr_eq(last, file));
+                    if !is_last {
+                        last_file = self.string(file);
                     }
-                    self.place(name, line)
+                    self.place(last_file, *line)
                 }
                 None => Term::NIL,
             };
+            let mfa = located.mfa;
             let entry = self.tuple(&[Term::atom(mfa.module), Term::atom(mfa.function), Term::small(i64::from(mfa.arity)), place]);
             entries.push(entry);
+            last = Some(located);
         }
         let mut first = raw.get(1).list_to_vec().unwrap_or_default();
         first.append(&mut entries);

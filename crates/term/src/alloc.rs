@@ -13,6 +13,7 @@ pub trait Alloc {
     /// The head of the list of off-heap terms that belong to this heap.
     fn off_heap(&mut self) -> &mut OffHeap;
 
+    #[inline]
     fn cons(&mut self, head: Term, tail: Term) -> Term {
         let cell = self.alloc(2);
         // SAFETY: two words were given.
@@ -23,6 +24,7 @@ pub trait Alloc {
         Term::from_cons_ptr(cell)
     }
 
+    #[inline]
     fn tuple(&mut self, elements: &[Term]) -> Term {
         let ptr = self.alloc(elements.len() + 1);
         // SAFETY: header and elements were given room.
@@ -43,21 +45,10 @@ pub trait Alloc {
 
     /// A list of character codes.
     fn string(&mut self, text: &str) -> Term {
-        let count = text.chars().count();
-        if count == 0 {
-            return Term::NIL;
+        if text.is_ascii() {
+            return small_list(self, text.len(), text.bytes().map(i64::from));
         }
-        let cells = self.alloc(2 * count);
-        for (index, c) in text.chars().enumerate() {
-            // SAFETY: a cell was given for each character; the last one ends the list.
-            unsafe {
-                let cell = cells.add(2 * index);
-                let tail = if index + 1 == count { Term::NIL } else { Term::from_cons_ptr(cell.add(2)) };
-                *cell = Term::small(c as i64).raw();
-                *cell.add(1) = tail.raw();
-            }
-        }
-        Term::from_cons_ptr(cells)
+        small_list(self, text.chars().count(), text.chars().map(|c| c as i64))
     }
 
     /// A list of byte values.
@@ -383,4 +374,22 @@ impl Drop for FragmentHeap {
         // SAFETY: the terms live in our chunks and go with them.
         unsafe { self.off_heap.release() }
     }
+}
+
+/// A list of `count` small integers.
+fn small_list<A: Alloc + ?Sized>(alloc: &mut A, count: usize, values: impl Iterator<Item = i64>) -> Term {
+    if count == 0 {
+        return Term::NIL;
+    }
+    let cells = alloc.alloc(2 * count);
+    for (index, value) in values.take(count).enumerate() {
+        // SAFETY: a cell was given for each value; the last one ends the list.
+        unsafe {
+            let cell = cells.add(2 * index);
+            let tail = if index + 1 == count { Term::NIL } else { Term::from_cons_ptr(cell.add(2)) };
+            *cell = Term::small(value).raw();
+            *cell.add(1) = tail.raw();
+        }
+    }
+    Term::from_cons_ptr(cells)
 }

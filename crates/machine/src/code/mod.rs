@@ -2,10 +2,12 @@
 //! function and line that it belongs to.
 
 mod export;
+mod located;
 mod module;
 pub mod retire;
 mod server;
 
 pub use export::{Export, FunEntry};
+pub use located::Located;
 pub use module::{LoadError, Location, ModuleCode, Prepared};
 pub use server::{CodeServer, HasOldVersion, ModuleSlot};

@@ -49,6 +49,8 @@ pub struct CodeServer {
     modules: RwLock<AtomMap<ModuleSlot>>,
     /// In the order of their addresses.
     ranges: RwLock<Vec<(Range<usize>, Arc<ModuleCode>)>>,
+    /// Counts changes of `ranges`.
+    state: AtomicU64,
     /// Code of the machine's own: the start and end of processes.
     glue: &'static [Instr],
     /// What hangs on cells without machine code, at entries and where calls return to; 0 without a native engine.
@@ -84,6 +86,7 @@ impl CodeServer {
             funs: RwLock::default(),
             modules: RwLock::default(),
             ranges: RwLock::default(),
+            state: AtomicU64::new(0),
             glue: Vec::leak(glue),
             no_code: Default::default(),
             verifying: AtomicBool::new(true),
@@ -284,6 +287,7 @@ impl CodeServer {
         slot.purging = None;
         old.deactivate_funs();
         self.ranges.write().retain(|(range, _)| *range != old.range());
+        self.state.fetch_add(1, Ordering::Release);
         if slot.current.is_none() && slot.on_load.is_none() {
             modules.remove(&name);
         }
@@ -302,6 +306,11 @@ impl CodeServer {
         let mut ranges = self.ranges.write();
         let at = ranges.partition_point(|(other, _)| other.start < range.start);
         ranges.insert(at, (range, module.clone()));
+        self.state.fetch_add(1, Ordering::Release);
+    }
+    /// A number that changes whenever code comes or goes.
+    pub fn state(&self) -> u64 {
+        self.state.load(Ordering::Acquire)
     }
 
     /// Calls `with` with what is at an address.

@@ -1,0 +1,56 @@
+//! Where addresses are in the source, kept by each thread for those that it asks about often: programs that catch errors
+//! ask about the same few again and again.
+
+use crate::code::CodeServer;
+use std::cell::RefCell;
+use std::sync::Arc;
+use swarmrt_term::Mfa;
+
+/// As [`Location`](crate::code::Location), without the module.
+#[derive(Clone)]
+pub struct Located {
+    pub mfa: Mfa,
+    /// File and line, where known.
+    pub source: Option<(Arc<str>, u32)>,
+}
+
+/// Addresses kept by a thread.
+const KEPT: usize = 128;
+
+/// Address, state of the code when it was asked about, answer.
+type Kept = Option<(usize, u64, Located)>;
+
+thread_local! {
+    static LOCATED: RefCell<Vec<Kept>> = const { RefCell::new(Vec::new()) };
+}
+
+impl CodeServer {
+    /// What is at an address. `last` is the answer to the question before: file names are shared with it.
+    pub fn located(&self, address: usize, last: Option<&Located>) -> Option<Located> {
+        let state = self.state();
+        LOCATED.with_borrow_mut(|kept| {
+            if kept.is_empty() {
+                kept.resize(KEPT, None);
+            }
+            // Instructions are 16 bytes long.
+            let slot = &mut kept[(address >> 4) % KEPT];
+            if let Some((of, at, located)) = slot
+                && *of == address
+                && *at == state
+            {
+                return Some(located.clone());
+            }
+            let located = self.locate(address, |location| {
+                let mfa = location.mfa;
+                let source = location.source.map(|(file, line)| {
+                    let name = if file.is_empty() { format!("{}.erl", mfa.module.name()) } else { file.to_owned() };
+                    let same = last.and_then(|last| last.source.as_ref()).filter(|(last, _)| **last == *name);
+                    (same.map_or_else(|| name.into(), |(last, _)| last.clone()), line)
+                });
+                Located { mfa, source }
+            })?;
+            *slot = Some((address, state, located.clone()));
+            Some(located)
+        })
+    }
+}
