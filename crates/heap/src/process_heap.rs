@@ -302,6 +302,10 @@ impl Heap {
                 self.fragments = fragment;
             }
             self.fragment_words += words;
+            // When there is no room even for a little, the block is full.
+            if words <= self.block.words() / 8 {
+                self.wants_collection = true;
+            }
             self.note_pressure();
             (*self.fragments).alloc(words)
         }

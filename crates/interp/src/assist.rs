@@ -67,8 +67,8 @@ unsafe fn term(word: u64) -> Term {
 /// Hands the heap top back; what presses for a collection ends the turn of the machine code at its next call.
 fn allocated(p: &mut Process, state: &mut NativeState) {
     state.top = p.heap.top;
-    if p.heap.wants_collection && state.deferred == 0 && state.reductions > 0 {
-        state.deferred = state.reductions;
+    if p.heap.wants_collection && state.reductions > 0 {
+        state.deferred += state.reductions;
         state.reductions = 0;
     }
 }

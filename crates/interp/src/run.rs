@@ -254,8 +254,8 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
                 // After a slow path that may have allocated outside the block: reach a safepoint soon.
                 macro_rules! note_pressure {
                     () => {
-                        if p.heap.wants_collection && deferred == 0 && reds > 0 {
-                            deferred = reds;
+                        if p.heap.wants_collection && reds > 0 {
+                            deferred += reds;
                             reds = 0;
                         }
                     };

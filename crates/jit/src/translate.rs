@@ -1035,13 +1035,13 @@ impl<'a, 'b> Piece<'a, 'b> {
     }
 
     /// Goes on here when there is room for `words` words, else to `other`.
-    fn require_room(&mut self, words: usize, other: Block) {
+    pub(crate) fn require_room(&mut self, words: usize, other: Block) {
         let (stop, top) = (self.b.use_var(self.stop), self.b.use_var(self.top));
         let end = self.b.ins().iadd_imm_s(top, ((words + SLACK_WORDS) * 8) as i64 - i64::from(self.stop_offset));
         let enough = self.b.ins().icmp(IntCC::UnsignedGreaterThanOrEqual, stop, end);
         self.require(enough, other);
     }
-    fn bump(&mut self, words: usize) -> Value {
+    pub(crate) fn bump(&mut self, words: usize) -> Value {
         let top = self.b.use_var(self.top);
         let after = self.b.ins().iadd_imm_s(top, words as i64 * 8);
         self.b.def_var(self.top, after);

@@ -14,14 +14,14 @@ pub struct Located {
     pub source: Option<(Arc<str>, u32)>,
 }
 
-/// Addresses kept by a thread.
-const KEPT: usize = 128;
+/// Sets of addresses kept by a thread, each of two.
+const SETS: usize = 128;
 
 /// Address, state of the code when it was asked about, answer.
 type Kept = Option<(usize, u64, Located)>;
 
 thread_local! {
-    static LOCATED: RefCell<Vec<Kept>> = const { RefCell::new(Vec::new()) };
+    static LOCATED: RefCell<Vec<[Kept; 2]>> = const { RefCell::new(Vec::new()) };
 }
 
 impl CodeServer {
@@ -30,14 +30,11 @@ impl CodeServer {
         let state = self.state();
         LOCATED.with_borrow_mut(|kept| {
             if kept.is_empty() {
-                kept.resize(KEPT, None);
+                kept.resize(SETS, [None, None]);
             }
             // Instructions are 16 bytes long.
-            let slot = &mut kept[(address >> 4) % KEPT];
-            if let Some((of, at, located)) = slot
-                && *of == address
-                && *at == state
-            {
+            let set = &mut kept[(address >> 4) % SETS];
+            if let Some((_, _, located)) = set.iter().flatten().find(|(of, at, _)| *of == address && *at == state) {
                 return Some(located.clone());
             }
             let located = self.locate(address, |location| {
@@ -49,7 +46,8 @@ impl CodeServer {
                 });
                 Located { mfa, source }
             })?;
-            *slot = Some((address, state, located.clone()));
+            set.swap(0, 1);
+            set[0] = Some((address, state, located.clone()));
             Some(located)
         })
     }
