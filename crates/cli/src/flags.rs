@@ -297,9 +297,10 @@ fn show(text: &str) {
 }
 
 fn disasm(arguments: &[String]) -> Result<i32, String> {
-    let [file, only @ ..] = arguments else { return Err("disasm needs a .beam file".to_owned()) };
+    let native = arguments.first().is_some_and(|flag| flag == "--native");
+    let [file, only @ ..] = &arguments[usize::from(native)..] else { return Err("disasm needs a .beam file".to_owned()) };
     let bytes = std::fs::read(file).map_err(|error| format!("{file}: {error}"))?;
-    let text = swarmrt::disassemble(&bytes, only.first().map(String::as_str)).map_err(|error| format!("{file}: {error}"))?;
+    let text = swarmrt::disassemble(&bytes, only.first().map(String::as_str), native).map_err(|error| format!("{file}: {error}"))?;
     show(&text);
     Ok(0)
 }
@@ -330,7 +331,8 @@ const USAGE: &str = "usage: swarmrt [--otp-root DIR] [--engine=tiered|interp|jit
   erl …, erlc …, escript …  as OTP's
   exec COMMAND…             run COMMAND with erl, erlc and escript being SwarmRT
   info                      version, OTP found, built-ins
-  disasm FILE.beam [F/A]    the specialised instructions";
+  disasm [--native] FILE.beam [F/A]
+                            the specialised instructions, with --native the machine code of each";
 
 /// Takes `--engine=…`, `--jit-dump` or `--jit-stats` off the front, if one is there.
 fn engine_flag(arguments: &[String]) -> Option<&[String]> {

@@ -2,6 +2,7 @@
 
 use crate::analysis::Flow;
 use crate::glue::Glue;
+use crate::listing;
 use crate::memory::CodeMemory;
 use crate::translate::{self, Source, Start, piece_signature};
 use crate::{convention, frame};
@@ -51,6 +52,47 @@ pub struct Target {
     pub glue: Glue,
 }
 
+/// The instructions of a function.
+pub struct Span {
+    start: u32,
+    end: u32,
+    pub entry: u32,
+    arity: usize,
+}
+
+impl Span {
+    pub fn of(module: &ModuleCode, number: usize) -> Span {
+        let functions = &module.code.functions;
+        let function = functions[number];
+        let end = functions.get(number + 1).map_or(module.code.code().len() as u32, |next| next.start);
+        Span { start: function.start, end, entry: function.entry, arity: function.arity as usize }
+    }
+    fn instructions(&self) -> u32 {
+        self.end - self.start
+    }
+    pub fn flow(&self, module: &ModuleCode) -> Flow {
+        Flow::of(module.code.code(), self.start, self.end, self.entry, self.arity)
+    }
+    pub fn source<'a>(&self, target: &'a Target, module: &'a ModuleCode, flow: &'a Flow, floats: bool) -> Source<'a> {
+        Source {
+            code: module.code.code(),
+            flow,
+            entry: self.entry,
+            assists: target.assists,
+            bifs: target.bifs,
+            stress: cfg!(feature = "stress"),
+            floats,
+            glue: &target.glue,
+        }
+    }
+    /// Where its pieces begin: past its cells.
+    pub fn pieces(&self, module: &ModuleCode) -> impl Iterator<Item = Start> {
+        let code = module.code.code();
+        let cells = (self.start..self.end - 1).filter(|&at| matches!(code[at as usize], Instr::Cell { .. }));
+        cells.map(|cell| Start { at: cell + 1, live: if cell == self.entry { self.arity } else { 1 } })
+    }
+}
+
 impl Compiler {
     pub fn new() -> Compiler {
         Compiler { context: Context::new(), builder: FunctionBuilderContext::new() }
@@ -61,61 +103,54 @@ impl Compiler {
     /// # Errors
     /// What the code generator or the operating system says; the function stays as it was.
     pub fn install(&mut self, target: &Target, module: &ModuleCode, number: usize, part: Part, floats: bool) -> Result<Option<Compiled>, String> {
-        let code = module.code.code();
-        let functions = &module.code.functions;
-        let function = functions[number];
-        let end = functions.get(number + 1).map_or(code.len() as u32, |next| next.start);
-        let instructions = end - function.start;
-        if instructions > FUNCTION_INSTRUCTIONS_MAX {
+        let span = Span::of(module, number);
+        if span.instructions() > FUNCTION_INSTRUCTIONS_MAX {
             return Ok(None);
         }
-        let flow = Flow::of(code, function.start, end, function.entry, function.arity as usize);
-        let source = Source {
-            code,
-            flow: &flow,
-            entry: function.entry,
-            assists: target.assists,
-            bifs: target.bifs,
-            stress: cfg!(feature = "stress"),
-            floats,
-            glue: &target.glue,
-        };
+        let flow = span.flow(module);
+        let source = span.source(target, module, &flow, floats);
         let wanted = |at: u32| match part {
-            Part::Entry => at == function.entry || instructions <= SMALL_FUNCTION_INSTRUCTIONS,
+            Part::Entry => at == span.entry || span.instructions() <= SMALL_FUNCTION_INSTRUCTIONS,
             Part::Behind(cell) => at == cell,
             Part::All => true,
         };
         let mut bytes: Vec<u8> = Vec::new();
         let mut pieces = Vec::new();
-        for at in (function.start..end - 1).filter(|&at| wanted(at) && matches!(code[at as usize], Instr::Cell { .. })) {
-            let live = if at == function.entry { function.arity as usize } else { 1 };
+        for start in span.pieces(module).filter(|start| wanted(start.at - 1)) {
             bytes.resize(bytes.len().next_multiple_of(16), 0xcc);
             let offset = bytes.len();
-            let entry = self.compile_piece(target, &source, Start { at: at + 1, live }, &mut bytes)?;
-            pieces.push((at, (offset + entry) as u64, bytes.len() - offset - entry));
+            let entry = frame::append(self.compile_piece(target, &source, start, false)?, &mut bytes)?;
+            pieces.push((start.at - 1, (offset + entry) as u64, bytes.len() - offset - entry));
         }
         let memory = CodeMemory::new(&bytes).map_err(|error| error.to_string())?;
         for (cell, address, _) in &mut pieces {
             *address += memory.address();
             // SAFETY: a cell of the module, which keeps the code for as long as it lives.
-            unsafe { set_cell_code(&raw const code[*cell as usize], *address) };
+            unsafe { set_cell_code(&raw const module.code.code()[*cell as usize], *address) };
         }
         module.native.lock().push(Box::new(memory));
         Ok(Some(Compiled { code_bytes: bytes.len(), pieces }))
     }
 
-    /// Appends the machine code of a piece, and says at which offset in it the piece begins.
-    fn compile_piece(&mut self, target: &Target, source: &Source<'_>, start: Start, bytes: &mut Vec<u8>) -> Result<usize, String> {
+    /// Compiles a piece, with its text when a listing is wanted.
+    ///
+    /// # Errors
+    /// What the code generator says.
+    pub fn compile_piece(&mut self, target: &Target, source: &Source<'_>, start: Start, listed: bool) -> Result<&Context, String> {
         let context = &mut self.context;
         context.clear();
         context.func = Function::with_name_signature(UserFuncName::default(), piece_signature(start.live));
         let builder = FunctionBuilder::new(&mut context.func, &mut self.builder);
         translate::translate(builder, source, start, target.isa.frontend_config());
+        if listed {
+            listing::mark(&mut context.func);
+            context.set_disasm(true);
+        }
         if cfg!(debug_assertions) {
             cranelift_codegen::verify_function(&context.func, target.isa.as_ref()).map_err(|errors| format!("{errors}"))?;
         }
         convention::apply(&mut context.func);
         context.compile(target.isa.as_ref(), &mut ControlPlane::default()).map_err(|error| format!("{:?}", error.inner))?;
-        frame::append(context, bytes)
+        Ok(context)
     }
 }

@@ -14,6 +14,7 @@ mod facts;
 mod frame;
 mod glue;
 mod layout;
+mod listing;
 mod memory;
 mod numbers;
 mod translate;
@@ -21,6 +22,7 @@ mod translate;
 use compile::{Compiler, Part, Target};
 use cranelift_codegen::settings::{self, Configurable};
 use glue::{Glue, Stub};
+pub use listing::Lister;
 use parking_lot::{Condvar, Mutex};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -104,34 +106,45 @@ static JIT: OnceLock<Jit> = OnceLock::new();
 #[derive(Debug)]
 pub struct Unavailable(pub String);
 
+fn because(what: &str, error: &dyn std::fmt::Display) -> Unavailable {
+    Unavailable(format!("{what}: {error}"))
+}
+
+impl Target {
+    /// This computer, with the code at the border of the engines.
+    fn new(vm: &Vm, assists: &'static Assists) -> Result<Target, Unavailable> {
+        let mut flags = settings::builder();
+        for (name, value) in [
+            // Its optimisations cost a quarter of the time, and gain nothing that can be measured on what comes from here.
+            ("opt_level", "none"),
+            ("preserve_frame_pointers", "true"),
+            ("enable_pinned_reg", "true"),
+            // The little that a piece keeps on the machine's stack never reaches over a page.
+            ("enable_probestack", "false"),
+            // Pieces are verified before their convention is changed.
+            ("enable_verifier", "false"),
+            ("unwind_info", "false"),
+        ] {
+            flags.set(name, value).map_err(|error| because(name, &error))?;
+        }
+        let isa = cranelift_native::builder()
+            .map_err(|error| because("this processor", &error))?
+            .finish(settings::Flags::new(flags))
+            .map_err(|error| because("code generator", &error))?;
+        let glue = Glue::compile(&isa, assists).map_err(|error| because("code at the border", &error))?;
+        Ok(Target { isa, assists, bifs: vm.bifs, glue })
+    }
+}
+
 /// Sets the native engine up and starts its compiling thread. Before the machine starts.
 ///
 /// # Errors
 /// When the processor or the operating system does not allow it.
 pub fn start(vm: &'static Vm, assists: &'static Assists, mode: Mode, perf_map: bool) -> Result<(), Unavailable> {
-    let because = |what: &str, error: &dyn std::fmt::Display| Unavailable(format!("{what}: {error}"));
-    let mut flags = settings::builder();
-    for (name, value) in [
-        // Its optimisations cost a quarter of the time, and gain nothing that can be measured on what comes from here.
-        ("opt_level", "none"),
-        ("preserve_frame_pointers", "true"),
-        ("enable_pinned_reg", "true"),
-        // The little that a piece keeps on the machine's stack never reaches over a page.
-        ("enable_probestack", "false"),
-        // Pieces are verified before their convention is changed.
-        ("enable_verifier", "false"),
-        ("unwind_info", "false"),
-    ] {
-        flags.set(name, value).map_err(|error| because(name, &error))?;
-    }
-    let isa = cranelift_native::builder()
-        .map_err(|error| because("this processor", &error))?
-        .finish(settings::Flags::new(flags))
-        .map_err(|error| because("code generator", &error))?;
-    let glue = Glue::compile(&isa, assists).map_err(|error| because("code at the border", &error))?;
+    let target = Target::new(vm, assists)?;
     // SAFETY: the trampoline was compiled with this signature.
-    let enter: EnterFn = unsafe { std::mem::transmute::<*const u8, EnterFn>(glue.trampoline as *const u8) };
-    let [no_code_entry, no_code_return] = [Stub::NoCodeEntry, Stub::NoCodeReturn].map(|stub| glue.exits[stub as usize]);
+    let enter: EnterFn = unsafe { std::mem::transmute::<*const u8, EnterFn>(target.glue.trampoline as *const u8) };
+    let [no_code_entry, no_code_return] = [Stub::NoCodeEntry, Stub::NoCodeReturn].map(|stub| target.glue.exits[stub as usize]);
     vm.set_native(Native { enter, no_code_entry, no_code_return, sample, loaded });
     let dump = if perf_map {
         let path = format!("/tmp/perf-{}.map", std::process::id());
@@ -140,7 +153,7 @@ pub fn start(vm: &'static Vm, assists: &'static Assists, mode: Mode, perf_map: b
         None
     };
     let jit = Jit {
-        target: Target { isa, assists, bifs: vm.bifs, glue },
+        target,
         mode,
         hot: Mutex::default(),
         arrived: Condvar::new(),

@@ -13,7 +13,7 @@ use crate::facts::{Fact, Facts, Kinds, Place, kind};
 use crate::glue::{Glue, Question, Stub, question_signature, saved_signature};
 use crate::layout;
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::{AbiParam, Block, BlockArg, InstBuilder, MemFlagsData as MemFlags, SigRef, Signature, Type, Value, types};
+use cranelift_codegen::ir::{AbiParam, Block, BlockArg, InstBuilder, MemFlagsData as MemFlags, SigRef, Signature, SourceLoc, Type, Value, types};
 use cranelift_codegen::isa::CallConv;
 use cranelift_frontend::{FunctionBuilder, Switch, Variable};
 use std::collections::{HashMap, VecDeque};
@@ -88,6 +88,8 @@ const MANY_INSTRUCTIONS: usize = 1500;
 /// The way of an operation that is not the usual one, put off until the usual ones are translated.
 struct Later {
     block: Block,
+    /// The instruction that it belongs to.
+    location: SourceLoc,
     facts: Facts,
     written_f: u32,
     cold: bool,
@@ -200,6 +202,7 @@ impl<'a, 'b> Piece<'a, 'b> {
             }
             let Some(later) = self.later.pop_front() else { return };
             self.b.switch_to_block(later.block);
+            self.b.set_srcloc(later.location);
             self.float_exit = None;
             (self.facts, self.written_f, self.cold) = (later.facts, later.written_f, later.cold);
             self.stop_offset = 0;
@@ -335,7 +338,14 @@ impl<'a, 'b> Piece<'a, 'b> {
     }
     fn put_off(&mut self, block: Block, cold: bool, translate: impl FnOnce(&mut Piece<'_, '_>) + 'static) -> Block {
         self.settle_stop();
-        self.later.push_back(Later { block, facts: self.facts.clone(), written_f: self.written_f, cold, translate: Box::new(translate) });
+        self.later.push_back(Later {
+            block,
+            location: self.b.srcloc(),
+            facts: self.facts.clone(),
+            written_f: self.written_f,
+            cold,
+            translate: Box::new(translate),
+        });
         block
     }
     pub(crate) fn relative(&self, at: u32, distance: i32) -> u32 {
@@ -1100,6 +1110,7 @@ impl<'a, 'b> Piece<'a, 'b> {
 
     #[allow(clippy::too_many_lines, reason = "one arm an instruction")]
     fn instruction(&mut self, at: u32) -> Next {
+        self.b.set_srcloc(SourceLoc::new(at));
         let on = Next::At(at + 1);
         match self.source.code[at as usize] {
             // Whoever comes here otherwise brings no X registers.

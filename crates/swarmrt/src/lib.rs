@@ -87,14 +87,16 @@ pub struct Builder {
     pub when_idle: fn(),
 }
 
-/// The specialised instructions of a `.beam` file, a line each; of one function when `only` names it (`name/arity`).
+/// The specialised instructions of a `.beam` file, a line each; of one function when `only` names it (`name/arity`). When
+/// `native` is asked for, with the machine code that the native engine makes of them.
 ///
 /// # Errors
-/// What is wrong with the file.
-pub fn disassemble(bytes: &[u8], only: Option<&str>) -> Result<String, String> {
+/// What is wrong with the file, or why there is no machine code.
+pub fn disassemble(bytes: &[u8], only: Option<&str>, native: bool) -> Result<String, String> {
     use std::fmt::Write;
     let config = Config { schedulers: 1, processes_max: 1024, dirty_cpu: 0, dirty_io: 0, boot_args: Vec::new(), when_idle: || () };
     let vm = Vm::new(config);
+    let mut lister = if native { Some(swarmrt_jit::Lister::new(vm, &swarmrt_interp::ASSISTS).map_err(|why| why.0)?) } else { None };
     let module = vm.code.prepare(bytes).map_err(|error| error.0)?.0;
     let code = module.code.code();
     let functions = &module.code.functions;
@@ -104,8 +106,12 @@ pub fn disassemble(bytes: &[u8], only: Option<&str>) -> Result<String, String> {
         if only.is_some_and(|only| only != name) {
             continue;
         }
-        let end = functions.get(number + 1).map_or(code.len(), |next| next.start as usize);
         writeln!(text, "{name}:").map_err(|error| error.to_string())?;
+        if let Some(lister) = &mut lister {
+            text.push_str(&lister.function(&module, number).map_err(|error| format!("{name}: {error}"))?);
+            continue;
+        }
+        let end = functions.get(number + 1).map_or(code.len(), |next| next.start as usize);
         for (at, instr) in code.iter().enumerate().take(end).skip(function.start as usize) {
             writeln!(text, "{at:6}  {instr:?}").map_err(|error| error.to_string())?;
         }
