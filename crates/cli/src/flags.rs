@@ -22,6 +22,8 @@ const SCHEDULERS_MAX: usize = 64;
 /// What `--engine` says, for this program and those that it starts.
 const ENGINE_VARIABLE: &str = "SWARMRT_ENGINE";
 const PERF_MAP_VARIABLE: &str = "SWARMRT_JIT_DUMP";
+/// How much machine code there may be at a time.
+const CODE_MAX_VARIABLE: &str = "SWARMRT_JIT_CODE_MAX";
 /// Has the native engine say at the end what it has done.
 const STATS_VARIABLE: &str = "SWARMRT_JIT_STATS";
 
@@ -115,6 +117,16 @@ fn parse(arguments: &[String]) -> Result<Parsed, String> {
     Ok(parsed)
 }
 
+/// A number of bytes: `4096`, `512K`, `64M`.
+fn bytes_of(text: &str) -> Option<usize> {
+    let (number, unit) = match text.char_indices().last()? {
+        (end, 'K' | 'k') => (&text[..end], 1 << 10),
+        (end, 'M' | 'm') => (&text[..end], 1 << 20),
+        _ => (text, 1),
+    };
+    number.parse::<usize>().ok()?.checked_mul(unit)
+}
+
 /// Boots with `erl`'s arguments; the exit code of the run.
 fn erl(program: &str, arguments: &[String]) -> Result<i32, String> {
     let mut parsed = parse(&with_environment(arguments))?;
@@ -151,7 +163,10 @@ fn erl(program: &str, arguments: &[String]) -> Result<i32, String> {
     }
     // SAFETY: the call has no conditions.
     builder.when_idle = || unsafe { libmimalloc_sys::mi_collect(true) };
-    builder.perf_map = std::env::var_os(PERF_MAP_VARIABLE).is_some();
+    builder.native.perf_map = std::env::var_os(PERF_MAP_VARIABLE).is_some();
+    if let Ok(bytes) = std::env::var(CODE_MAX_VARIABLE) {
+        builder.native.code_bytes_max = bytes_of(&bytes).ok_or(format!("machine code of {bytes} bytes at most: it is a number, with K or M behind it"))?;
+    }
     let vm = builder.boot().map_err(|error| error.to_string())?;
     let code = vm.wait_for_halt();
     if std::env::var_os(STATS_VARIABLE).is_some() {
@@ -325,7 +340,7 @@ fn exec(arguments: &[String]) -> Result<i32, String> {
     Err(format!("{command}: {error}"))
 }
 
-const USAGE: &str = "usage: swarmrt [--otp-root DIR] [--engine=tiered|interp|jit] [--jit-dump] [--jit-stats] COMMAND …
+const USAGE: &str = "usage: swarmrt [--otp-root DIR] [--engine=tiered|interp|jit] [--jit-stats] [--jit-dump] [--jit-code-max=BYTES] COMMAND …
   run FILE [ARGS…]          run a program: .erl, .beam or an escript
   shell                     the Erlang shell
   erl …, erlc …, escript …  as OTP's
@@ -334,14 +349,15 @@ const USAGE: &str = "usage: swarmrt [--otp-root DIR] [--engine=tiered|interp|jit
   disasm [--native] FILE.beam [F/A]
                             the specialised instructions, with --native the machine code of each";
 
-/// Takes `--engine=…`, `--jit-dump` or `--jit-stats` off the front, if one is there.
+/// Takes `--engine=…` or a flag of the native engine's off the front, if one is there.
 fn engine_flag(arguments: &[String]) -> Option<&[String]> {
     let (flag, rest) = arguments.split_first()?;
-    let (variable, value) = match flag.strip_prefix("--engine=") {
-        Some(engine) => (ENGINE_VARIABLE, engine),
-        None if flag == "--jit-dump" => (PERF_MAP_VARIABLE, "1"),
-        None if flag == "--jit-stats" => (STATS_VARIABLE, "1"),
-        None => return None,
+    let (variable, value) = match flag.split_once('=') {
+        Some(("--engine", engine)) => (ENGINE_VARIABLE, engine),
+        Some(("--jit-code-max", bytes)) => (CODE_MAX_VARIABLE, bytes),
+        _ if flag == "--jit-dump" => (PERF_MAP_VARIABLE, "1"),
+        _ if flag == "--jit-stats" => (STATS_VARIABLE, "1"),
+        _ => return None,
     };
     // SAFETY: no other thread runs yet.
     unsafe { std::env::set_var(variable, value) };

@@ -1,6 +1,7 @@
 //! From functions to machine code in memory: which of their pieces are compiled, and where they are hung.
 
 use crate::analysis::Flow;
+use crate::functions::{Code, Functions};
 use crate::glue::Glue;
 use crate::listing;
 use crate::memory::CodeMemory;
@@ -14,7 +15,7 @@ use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use swarmrt_beam::instr::Instr;
 use swarmrt_machine::bif::BifTable;
 use swarmrt_machine::code::ModuleCode;
-use swarmrt_machine::native::{Assists, set_cell_code};
+use swarmrt_machine::native::Assists;
 
 /// Functions with more instructions stay with the interpreter.
 const FUNCTION_INSTRUCTIONS_MAX: u32 = 20_000;
@@ -123,12 +124,11 @@ impl Compiler {
             pieces.push((start.at - 1, (offset + entry) as u64, bytes.len() - offset - entry));
         }
         let memory = CodeMemory::new(&bytes).map_err(|error| error.to_string())?;
-        for (cell, address, _) in &mut pieces {
+        for (_, address, _) in &mut pieces {
             *address += memory.address();
-            // SAFETY: a cell of the module, which keeps the code for as long as it lives.
-            unsafe { set_cell_code(&raw const module.code.code()[*cell as usize], *address) };
         }
-        module.native.lock().push(Box::new(memory));
+        let (cells, addresses): (Vec<u32>, Vec<u64>) = pieces.iter().map(|&(cell, address, _)| (cell, address)).unzip();
+        Functions::of(module).hang(module, number, Code { memory, cells }, &addresses);
         Ok(Some(Compiled { code_bytes: bytes.len(), pieces }))
     }
 

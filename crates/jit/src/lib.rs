@@ -12,6 +12,7 @@ mod compile;
 mod convention;
 mod facts;
 mod frame;
+mod functions;
 mod glue;
 mod layout;
 mod listing;
@@ -21,17 +22,17 @@ mod translate;
 
 use compile::{Compiler, Part, Target};
 use cranelift_codegen::settings::{self, Configurable};
+use functions::{Functions, cell_at, hung_bytes};
 use glue::{Glue, Stub};
 pub use listing::Lister;
 use parking_lot::{Condvar, Mutex};
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use swarmrt_beam::instr::Instr;
 use swarmrt_machine::Vm;
 use swarmrt_machine::code::ModuleCode;
-use swarmrt_machine::native::{Assists, EnterFn, Native, cell_code};
+use swarmrt_machine::native::{Assists, EnterFn, Native, cell_code, is_entry};
 use swarmrt_term::Term;
 
 /// When functions are compiled.
@@ -55,48 +56,57 @@ pub struct Counts {
     pub functions: u64,
     pub code_bytes: u64,
     pub compile_us: u64,
+    /// Functions whose code was given back because there was too much.
+    pub given_back: u64,
     /// Memory that machine code takes now: whole pages, without what was unloaded.
     pub mapped_bytes: u64,
 }
 
 impl std::fmt::Display for Counts {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Counts { functions, code_bytes, compile_us, mapped_bytes } = self;
-        write!(f, "{functions} functions compiled, {code_bytes} bytes of code, in {} ms; {mapped_bytes} bytes mapped", compile_us / 1000)
+        let Counts { functions, code_bytes, compile_us, given_back, mapped_bytes } = self;
+        write!(f, "{functions} functions compiled, {code_bytes} bytes of code, in {} ms; ", compile_us / 1000)?;
+        write!(f, "{given_back} of them given back; {mapped_bytes} bytes mapped")
     }
 }
+
+/// How the engine is to work.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Writes a map of machine code for `perf`.
+    pub perf_map: bool,
+    /// The most bytes of machine code at a time. More is compiled, but then what was not seen running for the longest
+    /// time is given back.
+    pub code_bytes_max: usize,
+}
+
+impl Options {
+    /// What all of OTP's libraries would need is some five times this.
+    pub const CODE_BYTES_MAX_DEFAULT: usize = 256 << 20;
+}
+
+/// How much is left when code is given back, of what may be there.
+const LEFT_QUARTERS: usize = 3;
 
 struct Wanted {
     module: Arc<ModuleCode>,
     function: usize,
     part: Part,
-    /// The address of the cell where the samples are counted.
-    cell: usize,
-}
-
-/// What was seen of a piece while it ran.
-#[derive(Clone, Copy, Default)]
-struct Seen {
-    times: u32,
-    /// Whether there were floats among the arguments of the function, or in what they are made of.
-    floats: bool,
-}
-
-#[derive(Default)]
-struct Hot {
-    /// What was seen, by the address of the cell that it runs behind.
-    samples: HashMap<usize, Seen>,
-    queue: Vec<Wanted>,
+    /// Sightings, which are counted while it waits.
+    times: Arc<AtomicU32>,
 }
 
 struct Jit {
+    vm: &'static Vm,
     target: Target,
     mode: Mode,
-    hot: Mutex<Hot>,
+    code_bytes_max: usize,
+    queue: Mutex<Vec<Wanted>>,
     arrived: Condvar,
     functions: AtomicU64,
     code_bytes: AtomicU64,
     compile_us: AtomicU64,
+    given_back: AtomicU64,
     dump: Option<Mutex<std::fs::File>>,
 }
 
@@ -140,26 +150,29 @@ impl Target {
 ///
 /// # Errors
 /// When the processor or the operating system does not allow it.
-pub fn start(vm: &'static Vm, assists: &'static Assists, mode: Mode, perf_map: bool) -> Result<(), Unavailable> {
+pub fn start(vm: &'static Vm, assists: &'static Assists, mode: Mode, options: Options) -> Result<(), Unavailable> {
     let target = Target::new(vm, assists)?;
     // SAFETY: the trampoline was compiled with this signature.
     let enter: EnterFn = unsafe { std::mem::transmute::<*const u8, EnterFn>(target.glue.trampoline as *const u8) };
     let [no_code_entry, no_code_return] = [Stub::NoCodeEntry, Stub::NoCodeReturn].map(|stub| target.glue.exits[stub as usize]);
     vm.set_native(Native { enter, no_code_entry, no_code_return, sample, loaded });
-    let dump = if perf_map {
+    let dump = if options.perf_map {
         let path = format!("/tmp/perf-{}.map", std::process::id());
         Some(Mutex::new(std::fs::File::create(&path).map_err(|error| because(&path, &error))?))
     } else {
         None
     };
     let jit = Jit {
+        vm,
         target,
         mode,
-        hot: Mutex::default(),
+        code_bytes_max: options.code_bytes_max,
+        queue: Mutex::default(),
         arrived: Condvar::new(),
         functions: AtomicU64::new(0),
         code_bytes: AtomicU64::new(0),
         compile_us: AtomicU64::new(0),
+        given_back: AtomicU64::new(0),
         dump,
     };
     assert!(JIT.set(jit).is_ok(), "the native engine is started once");
@@ -173,6 +186,7 @@ pub fn counts() -> Option<Counts> {
         functions: jit.functions.load(Ordering::Relaxed),
         code_bytes: jit.code_bytes.load(Ordering::Relaxed),
         compile_us: jit.compile_us.load(Ordering::Relaxed),
+        given_back: jit.given_back.load(Ordering::Relaxed),
         mapped_bytes: memory::MAPPED_BYTES.load(Ordering::Relaxed) as u64,
     })
 }
@@ -187,27 +201,24 @@ fn sample(vm: &'static Vm, ip: *const Instr, arguments: &[Term]) {
     let after = module.code.functions.partition_point(|function| function.start <= at);
     let Some(function) = after.checked_sub(1) else { return };
     let entry = module.code.functions[function].entry;
-    let has_code = |cell: u32| {
-        // SAFETY: a cell.
-        let code = unsafe { cell_code(&raw const code[cell as usize]) };
-        ![Stub::NoCodeEntry, Stub::NoCodeReturn].iter().any(|&stub| code == jit.target.glue.exits[stub as usize])
-    };
     // The entry first; when that is compiled, where in the function it is.
-    let has_entry = has_code(entry);
+    let has_entry = jit.has_code(&module, entry);
     let cell = if has_entry { (entry..at).rev().find(|&cell| matches!(code[cell as usize], Instr::Cell { .. })).unwrap_or(entry) } else { entry };
-    if has_entry && has_code(cell) {
-        return;
-    }
-    let key = &raw const code[cell as usize] as usize;
-    let mut hot = jit.hot.lock();
-    let seen = hot.samples.entry(key).or_default();
-    seen.times += 1;
-    seen.floats |= arguments.iter().any(|&argument| has_float(argument));
-    // What is met behind code has been run often already.
-    if seen.times == if has_entry { 1 } else { enough } {
+    let wants_code = !has_entry || !jit.has_code(&module, cell);
+    let times = Functions::of(&module).with(function, |function| {
+        function.last_seen = jit.functions.load(Ordering::Relaxed);
+        if !wants_code {
+            return None;
+        }
+        function.floats |= arguments.iter().any(|&argument| has_float(argument));
+        let times = function.times(cell);
+        // What is met behind code has been run often already.
+        let reached = times.fetch_add(1, Ordering::Relaxed) + 1 == if has_entry { 1 } else { enough };
+        reached.then(|| times.clone())
+    });
+    if let Some(times) = times {
         let part = if has_entry { Part::Behind(cell) } else { Part::Entry };
-        hot.queue.push(Wanted { module, function, part, cell: key });
-        drop(hot);
+        jit.queue.lock().push(Wanted { module, function, part, times });
         jit.arrived.notify_one();
     }
 }
@@ -228,7 +239,10 @@ fn loaded(_vm: &'static Vm, module: &ModuleCode) {
     {
         let mut compiler = Compiler::new();
         for function in 0..module.code.functions.len() {
-            jit.install(&mut compiler, module, function, Part::All, true);
+            // None of it would be compiled a second time.
+            if hung_bytes() < jit.code_bytes_max {
+                jit.install(&mut compiler, module, function, Part::All, true);
+            }
         }
     }
 }
@@ -238,22 +252,27 @@ fn compile_hot() {
     let jit = JIT.get().expect("set before the thread starts");
     let mut compiler = Compiler::new();
     loop {
-        let (wanted, floats) = {
-            let mut hot = jit.hot.lock();
+        let wanted = {
+            let mut queue = jit.queue.lock();
             loop {
                 // The hottest first: counts go on while a function waits.
-                let hottest = (0..hot.queue.len()).max_by_key(|&at| hot.samples[&hot.queue[at].cell].times);
+                let hottest = (0..queue.len()).max_by_key(|&at| queue[at].times.load(Ordering::Relaxed));
                 let Some(hottest) = hottest else {
-                    jit.arrived.wait(&mut hot);
+                    jit.arrived.wait(&mut queue);
                     continue;
                 };
-                let wanted = hot.queue.swap_remove(hottest);
-                let entry = &raw const wanted.module.code.code()[wanted.module.code.functions[wanted.function].entry as usize];
-                let floats = hot.samples.get(&(entry as usize)).is_some_and(|seen| seen.floats);
-                break (wanted, floats);
+                break queue.swap_remove(hottest);
             }
         };
-        jit.install(&mut compiler, &wanted.module, wanted.function, wanted.part, floats);
+        let Wanted { module, function, part, .. } = wanted;
+        let cell = if let Part::Behind(cell) = part { cell } else { module.code.functions[function].entry };
+        // It may have been asked for twice, when its code was given back in between.
+        if !jit.has_code(&module, cell) {
+            let floats = Functions::of(&module).with(function, |function| function.floats);
+            jit.install(&mut compiler, &module, function, part, floats);
+            drop(module);
+            jit.keep_to_limit();
+        }
     }
 }
 
@@ -266,6 +285,47 @@ fn thread_time() -> Duration {
 }
 
 impl Jit {
+    fn has_code(&self, module: &ModuleCode, cell: u32) -> bool {
+        let cell = cell_at(module, cell);
+        // SAFETY: a cell.
+        unsafe { cell_code(cell) != self.no_code(cell) }
+    }
+    /// What hangs on a cell of a module when there is no code.
+    fn no_code(&self, cell: *const Instr) -> u64 {
+        // SAFETY: the callers' cells are.
+        let stub = if unsafe { is_entry(cell) } { Stub::NoCodeEntry } else { Stub::NoCodeReturn };
+        self.target.glue.exits[stub as usize]
+    }
+
+    /// Gives back the code of the functions that were not seen running for the longest time, when there is too much.
+    ///
+    /// Machine code runs only while its thread is pinned, and whoever came to it has read its address from a cell: so once
+    /// the code is off its cells, it is free when all have unpinned that were pinned then.
+    fn keep_to_limit(&self) {
+        let hung = hung_bytes();
+        if hung <= self.code_bytes_max {
+            return;
+        }
+        let mut enough = hung - self.code_bytes_max / 4 * LEFT_QUARTERS;
+        let versions = self.vm.code.versions();
+        let mut functions: Vec<_> = versions
+            .iter()
+            .flat_map(|module| Functions::of(module).compiled().into_iter().map(move |(seen, number, bytes)| (seen, bytes, module, number)))
+            .collect();
+        functions.sort_by_key(|&(seen, ..)| seen);
+        let guard = swarmrt_machine::pin();
+        for (_, bytes, module, number) in functions {
+            let codes = Functions::of(module).take_off(module, number, |cell| self.no_code(cell));
+            self.given_back.fetch_add(1, Ordering::Relaxed);
+            guard.defer(move || drop(codes));
+            enough = enough.saturating_sub(bytes);
+            if enough == 0 {
+                break;
+            }
+        }
+        guard.flush();
+    }
+
     /// Compiles a function or a part of it. What cannot be compiled stays as it is.
     fn install(&self, compiler: &mut Compiler, module: &ModuleCode, number: usize, part: Part, floats: bool) {
         let started = thread_time();

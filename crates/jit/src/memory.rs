@@ -1,9 +1,11 @@
 //! Memory for machine code. It is mapped twice, once to write and once to execute: no page is ever both, and code that
-//! runs is not disturbed while more is written beside it.
+//! runs is not disturbed while more is written beside it. What is dropped leaves room for other code.
 
 use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::ops::Range;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Bytes mapped for machine code at the moment.
@@ -12,17 +14,17 @@ pub static MAPPED_BYTES: AtomicUsize = AtomicUsize::new(0);
 const CHUNK_BYTES: usize = 256 * 1024;
 const CODE_ALIGN: usize = 16;
 
-/// A stretch of memory that many codes share; it goes when the last of them does.
+/// A stretch of memory that many codes share.
 struct Chunk {
     writable: *mut u8,
     executable: *const u8,
     bytes: usize,
+    /// What is free, in the order of offsets; no two touch.
+    free: Vec<Range<usize>>,
 }
 
 // SAFETY: what is executable is not written once it is handed out, and is written by one thread before that.
 unsafe impl Send for Chunk {}
-// SAFETY: as above.
-unsafe impl Sync for Chunk {}
 
 impl Chunk {
     fn new(bytes: usize) -> std::io::Result<Chunk> {
@@ -49,8 +51,39 @@ impl Chunk {
                 return error;
             }
             MAPPED_BYTES.fetch_add(bytes, Ordering::Relaxed);
-            Ok(Chunk { writable: writable.cast(), executable: executable.cast(), bytes })
+            Ok(Chunk { writable: writable.cast(), executable: executable.cast(), bytes, free: std::iter::once(0..bytes).collect() })
         }
+    }
+}
+
+impl Chunk {
+    /// Where `bytes` are free, which are taken.
+    fn take(&mut self, bytes: usize) -> Option<usize> {
+        let at = self.free.iter().position(|free| free.len() >= bytes)?;
+        let start = self.free[at].start;
+        self.free[at].start += bytes;
+        if self.free[at].is_empty() {
+            self.free.remove(at);
+        }
+        Some(start)
+    }
+    fn give_back(&mut self, part: Range<usize>) {
+        let at = self.free.partition_point(|free| free.start < part.start);
+        debug_assert!(self.free.get(at).is_none_or(|next| part.end <= next.start));
+        self.free.insert(at, part);
+        // It and its neighbours become one where they touch.
+        for first in [at, at.wrapping_sub(1)] {
+            if let Some([left, right]) = self.free.get(first..first.wrapping_add(2))
+                && left.end == right.start
+            {
+                let end = right.end;
+                self.free[first].end = end;
+                self.free.remove(first + 1);
+            }
+        }
+    }
+    fn is_unused(&self) -> bool {
+        self.free.first().is_some_and(|free| free.len() == self.bytes)
     }
 }
 
@@ -65,14 +98,13 @@ impl Drop for Chunk {
     }
 }
 
-/// The chunk that is being filled, and how far.
-static CURRENT: Mutex<Option<(Arc<Chunk>, usize)>> = Mutex::new(None);
+/// All chunks, by where they are executable.
+static CHUNKS: Mutex<BTreeMap<u64, Chunk>> = Mutex::new(BTreeMap::new());
 
 /// Machine code in memory.
 pub struct CodeMemory {
-    /// Keeps the memory.
-    _chunk: Arc<Chunk>,
     address: u64,
+    bytes: usize,
 }
 
 impl CodeMemory {
@@ -81,21 +113,76 @@ impl CodeMemory {
     /// # Errors
     /// When the operating system refuses.
     pub fn new(code: &[u8]) -> std::io::Result<CodeMemory> {
-        let mut current = CURRENT.lock();
-        let (chunk, used) = match current.take() {
-            Some((chunk, used)) if chunk.bytes - used >= code.len() => (chunk, used),
-            _ => (Arc::new(Chunk::new(code.len().max(CHUNK_BYTES).next_multiple_of(CHUNK_BYTES))?), 0),
+        let bytes = code.len().next_multiple_of(CODE_ALIGN);
+        let mut chunks = CHUNKS.lock();
+        let found = chunks.iter_mut().find_map(|(&address, chunk)| Some((address, chunk.take(bytes)?)));
+        let (address, offset) = match found {
+            Some(found) => found,
+            None => {
+                let mut chunk = Chunk::new(bytes.next_multiple_of(CHUNK_BYTES))?;
+                let offset = chunk.take(bytes).expect("it is large enough");
+                let address = chunk.executable as u64;
+                chunks.insert(address, chunk);
+                (address, offset)
+            }
         };
-        // SAFETY: the chunk has room from `used` on, which nobody else has been given.
-        let address = unsafe {
-            chunk.writable.add(used).copy_from_nonoverlapping(code.as_ptr(), code.len());
-            chunk.executable.add(used) as u64
-        };
-        let used = (used + code.len()).next_multiple_of(CODE_ALIGN).min(chunk.bytes);
-        *current = Some((Arc::clone(&chunk), used));
-        Ok(CodeMemory { _chunk: chunk, address })
+        let chunk = &chunks[&address];
+        // SAFETY: the chunk has room there, which nobody else has been given.
+        unsafe { chunk.writable.add(offset).copy_from_nonoverlapping(code.as_ptr(), code.len()) };
+        drop(chunks);
+        synchronise_cores();
+        Ok(CodeMemory { address: address + offset as u64, bytes })
     }
     pub fn address(&self) -> u64 {
         self.address
+    }
+    /// In bytes.
+    pub fn len(&self) -> usize {
+        self.bytes
+    }
+}
+
+impl Drop for CodeMemory {
+    fn drop(&mut self) {
+        let mut chunks = CHUNKS.lock();
+        let (&address, chunk) = chunks.range_mut(..=self.address).next_back().expect("it lies in a chunk");
+        let offset = (self.address - address) as usize;
+        chunk.give_back(offset..offset + self.bytes);
+        if chunk.is_unused() {
+            chunks.remove(&address);
+        }
+    }
+}
+
+/// Has every core forget what it may have read ahead of code that stood where there is other code now.
+fn synchronise_cores() {
+    const REGISTER: libc::c_int = libc::MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE;
+    const SYNCHRONISE: libc::c_int = libc::MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE;
+    static REGISTERED: OnceLock<bool> = OnceLock::new();
+    // SAFETY: the call touches no memory. A system that does not know it has cores that need none of it.
+    let call = |command: libc::c_int| unsafe { libc::syscall(libc::SYS_membarrier, command, 0, 0) } == 0;
+    if *REGISTERED.get_or_init(|| call(REGISTER)) {
+        call(SYNCHRONISE);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_given_back_is_used_again_and_grows_together() {
+        let mut chunk = Chunk::new(CHUNK_BYTES).expect("there is memory");
+        let parts: Vec<usize> = (0..4).map(|_| chunk.take(64).expect("there is room")).collect();
+        assert_eq!(parts, [0, 64, 128, 192]);
+        for part in [0, 128, 64] {
+            chunk.give_back(part..part + 64);
+        }
+        assert_eq!(chunk.free, [0..192, 256..CHUNK_BYTES]);
+        assert_eq!(chunk.take(192), Some(0));
+        chunk.give_back(0..192);
+        chunk.give_back(192..256);
+        assert!(chunk.is_unused());
+        assert_eq!(chunk.take(CHUNK_BYTES + 16), None);
     }
 }

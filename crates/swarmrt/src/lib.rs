@@ -81,8 +81,7 @@ pub struct Builder {
     /// Leaves out the first process: whoever embeds the machine starts what is to run.
     pub without_init: bool,
     pub engines: Engines,
-    /// Writes a map of machine code for `perf`.
-    pub perf_map: bool,
+    pub native: swarmrt_jit::Options,
     /// What a scheduler's thread does that has had nothing to do for a while: the allocator may give memory back.
     pub when_idle: fn(),
 }
@@ -134,7 +133,7 @@ impl Builder {
             boot_args: Vec::new(),
             without_init: false,
             engines: Engines::Native(swarmrt_jit::Mode::DEFAULT),
-            perf_map: false,
+            native: swarmrt_jit::Options { perf_map: false, code_bytes_max: swarmrt_jit::Options::CODE_BYTES_MAX_DEFAULT },
             when_idle: || (),
         }
     }
@@ -158,7 +157,7 @@ impl Builder {
         Atom::set_limit(self.atoms_max);
         let vm = Vm::new(config);
         if let Engines::Native(mode) = self.engines {
-            swarmrt_jit::start(vm, &swarmrt_interp::ASSISTS, mode, self.perf_map).map_err(BootError::Native)?;
+            swarmrt_jit::start(vm, &swarmrt_interp::ASSISTS, mode, self.native).map_err(BootError::Native)?;
         }
         swarmrt_bifs::register(vm, &self.otp.release, &self.otp.erts_version);
         swarmrt_io::register(vm);

@@ -25,8 +25,8 @@ pub struct ModuleCode {
     pub on_load: Option<u32>,
     /// Set once the module's `on_load` function has run, or it has none.
     pub ready: AtomicBool,
-    /// The machine code of its functions: goes when the module goes.
-    pub native: parking_lot::Mutex<Vec<Box<dyn std::any::Any + Send>>>,
+    /// What the native engine keeps of its functions, their machine code above all: goes when the module goes.
+    pub native: std::sync::OnceLock<Box<dyn std::any::Any + Send + Sync>>,
     fun_entries: Vec<u32>,
 }
 
@@ -140,7 +140,7 @@ impl ModuleCode {
             name,
             on_load: code.on_load,
             ready: AtomicBool::new(code.on_load.is_none()),
-            native: Default::default(),
+            native: std::sync::OnceLock::new(),
             code,
             literals,
             exports,

@@ -301,6 +301,10 @@ impl CodeServer {
         let (range, module) = ranges[..before].last()?;
         range.contains(&address).then(|| module.clone())
     }
+    /// All versions of all modules that may be running.
+    pub fn versions(&self) -> Vec<Arc<ModuleCode>> {
+        self.ranges.read().iter().map(|(_, module)| module.clone()).collect()
+    }
     fn add_range(&self, module: &Arc<ModuleCode>) {
         let range = module.range();
         let mut ranges = self.ranges.write();

@@ -1,0 +1,111 @@
+//! What the engine keeps of the functions of a module version: how often they were seen running, and their machine code.
+//! It hangs on the module, and goes when the module goes.
+
+use crate::memory::CodeMemory;
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use swarmrt_beam::instr::Instr;
+use swarmrt_machine::code::ModuleCode;
+use swarmrt_machine::native::set_cell_code;
+
+/// Bytes of machine code that hang on cells.
+static HUNG_BYTES: AtomicUsize = AtomicUsize::new(0);
+
+pub fn hung_bytes() -> usize {
+    HUNG_BYTES.load(Ordering::Relaxed)
+}
+
+/// Machine code of a function or a part of it.
+pub struct Code {
+    pub memory: CodeMemory,
+    /// The cells that it hangs on.
+    pub cells: Vec<u32>,
+}
+
+/// Of one function.
+#[derive(Default)]
+pub struct Function {
+    /// Sightings of its pieces that had no code, by the number of the cell before them.
+    times: Vec<(u32, Arc<AtomicU32>)>,
+    /// Whether there were floats among its arguments, or in what they are made of.
+    pub floats: bool,
+    /// When it was seen last, in functions compiled until then.
+    pub last_seen: u64,
+    codes: Vec<Code>,
+}
+
+impl Function {
+    /// Sightings of the piece behind a cell.
+    pub fn times(&mut self, cell: u32) -> &Arc<AtomicU32> {
+        let known = self.times.iter().position(|&(other, _)| other == cell);
+        let at = known.unwrap_or_else(|| {
+            self.times.push((cell, Arc::default()));
+            self.times.len() - 1
+        });
+        &self.times[at].1
+    }
+    fn bytes(&self) -> usize {
+        self.codes.iter().map(|code| code.memory.len()).sum()
+    }
+}
+
+/// Of the functions of a module version, by number: those that were seen, or have code.
+#[derive(Default)]
+pub struct Functions(Mutex<HashMap<usize, Function>>);
+
+impl Functions {
+    pub fn of(module: &ModuleCode) -> &Functions {
+        let state = module.native.get_or_init(|| Box::<Functions>::default());
+        state.downcast_ref().expect("only this engine keeps something there")
+    }
+
+    /// Calls `with` with what is kept of a function.
+    pub fn with<R>(&self, number: usize, with: impl FnOnce(&mut Function) -> R) -> R {
+        with(self.0.lock().entry(number).or_default())
+    }
+
+    /// Hangs code on its cells.
+    pub fn hang(&self, module: &ModuleCode, number: usize, code: Code, addresses: &[u64]) {
+        assert_eq!(code.cells.len(), addresses.len());
+        self.with(number, |function| {
+            HUNG_BYTES.fetch_add(code.memory.len(), Ordering::Relaxed);
+            for (&cell, &address) in code.cells.iter().zip(addresses) {
+                // SAFETY: a cell of the module, which keeps the code for as long as it hangs there.
+                unsafe { set_cell_code(cell_at(module, cell), address) };
+            }
+            function.codes.push(code);
+        });
+    }
+
+    /// For each function with code: when it was seen last, its number, and how many bytes it has.
+    pub fn compiled(&self) -> Vec<(u64, usize, usize)> {
+        let functions = self.0.lock();
+        functions.iter().filter(|(_, function)| !function.codes.is_empty()).map(|(&number, function)| (function.last_seen, number, function.bytes())).collect()
+    }
+
+    /// Takes a function's code off its cells, and forgets that it was seen. Somebody may still be running the code.
+    pub fn take_off(&self, module: &ModuleCode, number: usize, no_code: impl Fn(*const Instr) -> u64) -> Vec<Code> {
+        let Some(function) = self.0.lock().remove(&number) else { return Vec::new() };
+        for &cell in function.codes.iter().flat_map(|code| &code.cells) {
+            let cell = cell_at(module, cell);
+            // SAFETY: a cell of the module, and what stands for such places.
+            unsafe { set_cell_code(cell, no_code(cell)) };
+        }
+        HUNG_BYTES.fetch_sub(function.bytes(), Ordering::Relaxed);
+        function.codes
+    }
+}
+
+impl Drop for Functions {
+    fn drop(&mut self) {
+        let bytes = self.0.get_mut().values().map(Function::bytes).sum();
+        HUNG_BYTES.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+/// The cell with a number.
+pub fn cell_at(module: &ModuleCode, cell: u32) -> *const Instr {
+    &raw const module.code.code()[cell as usize]
+}
