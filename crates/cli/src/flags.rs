@@ -129,12 +129,25 @@ fn bytes_of(text: &str) -> Option<usize> {
 
 /// Boots with `erl`'s arguments; the exit code of the run.
 fn erl(program: &str, arguments: &[String]) -> Result<i32, String> {
-    let mut parsed = parse(&with_environment(arguments))?;
+    let parsed = parse(&with_environment(arguments))?;
     let otp = Otp::find(parsed.otp_root.as_deref()).map_err(|error| error.to_string())?;
     if parsed.version {
         show(&format!("SwarmRT {} (SMP) (BEAM) emulator version {}\n", env!("CARGO_PKG_VERSION"), otp.erts_version));
         return Ok(0);
     }
+    let code = boot(program, parsed, otp)?.wait_for_halt();
+    if std::env::var_os(STATS_VARIABLE).is_some() {
+        crate::tell(&native_counts());
+    }
+    Ok(code)
+}
+
+/// What the native engine has done so far.
+fn native_counts() -> String {
+    swarmrt::jit::counts().map_or("no native engine".to_owned(), |counts| format!("native engine: {counts}"))
+}
+
+fn boot(program: &str, mut parsed: Parsed, otp: Otp) -> Result<&'static swarmrt::machine::Vm, String> {
     let root = otp.root.to_string_lossy().into_owned();
     let bin = otp.root.join(format!("erts-{}/bin", otp.erts_version)).to_string_lossy().into_owned();
     let home = std::env::var("HOME").unwrap_or_else(|_| "/".to_owned());
@@ -167,15 +180,7 @@ fn erl(program: &str, arguments: &[String]) -> Result<i32, String> {
     if let Ok(bytes) = std::env::var(CODE_MAX_VARIABLE) {
         builder.native.code_bytes_max = bytes_of(&bytes).ok_or(format!("machine code of {bytes} bytes at most: it is a number, with K or M behind it"))?;
     }
-    let vm = builder.boot().map_err(|error| error.to_string())?;
-    let code = vm.wait_for_halt();
-    if std::env::var_os(STATS_VARIABLE).is_some() {
-        match swarmrt::jit::counts() {
-            Some(counts) => crate::tell(&format!("native engine: {counts}")),
-            None => crate::tell("no native engine"),
-        }
-    }
-    Ok(code)
+    builder.boot().map_err(|error| error.to_string())
 }
 
 /// Erlang that `swarmrt run` evaluates: compiles or loads the file, calls `main`, reports what it raises.
@@ -299,11 +304,23 @@ fn info(arguments: &[String]) -> Result<i32, String> {
         format!("OTP release: {} (erts {})", otp.version.as_deref().unwrap_or(&otp.release), otp.erts_version),
         "engines:     interp (the interpreter alone), jit (all code native when loaded), tiered (native when hot; the default)".to_owned(),
         format!("schedulers:  {}", std::thread::available_parallelism().map_or(1, usize::from)),
+        trial(otp),
         format!("built-ins:   {} of OTP's {} exist; missing:", builtins.len() - missing.len(), builtins.len()),
     ];
     lines.extend(missing.iter().map(|name| format!("  {name}")));
     show(&(lines.join("\n") + "\n"));
     Ok(0)
+}
+
+/// Boots and halts at once, with the engines that are asked for; says how that went.
+fn trial(otp: Otp) -> String {
+    let started = std::time::Instant::now();
+    let arguments = ["-noshell", "-noinput", "-eval", "erlang:halt(0)."].map(str::to_owned);
+    match parse(&arguments).and_then(|parsed| boot("erl", parsed, otp)).map(|vm| vm.wait_for_halt()) {
+        Ok(0) => format!("a start:     {} ms; {}", started.elapsed().as_millis(), native_counts()),
+        Ok(code) => format!("a start:     ends with {code}"),
+        Err(why) => format!("a start:     fails: {why}"),
+    }
 }
 
 /// Prints to standard output. Somebody who has read enough may have closed it.
@@ -345,7 +362,7 @@ const USAGE: &str = "usage: swarmrt [--otp-root DIR] [--engine=tiered|interp|jit
   shell                     the Erlang shell
   erl …, erlc …, escript …  as OTP's
   exec COMMAND…             run COMMAND with erl, erlc and escript being SwarmRT
-  info                      version, OTP found, built-ins
+  info                      version, OTP found, engines, built-ins, and how a start goes
   disasm [--native] FILE.beam [F/A]
                             the specialised instructions, with --native the machine code of each";
 
