@@ -70,6 +70,9 @@ struct Stubs<'a> {
 }
 
 impl Linker for Stubs<'_> {
+    fn no_code(&self) -> u64 {
+        0
+    }
     fn export(&mut self, mfa: Mfa) -> ExportPtr {
         ExportPtr(self.arena.export(mfa.module, mfa.function, mfa.arity) as u64)
     }

@@ -1,4 +1,4 @@
-//! The instructions of a Code chunk: compact operands into [`Op`]s, in one pass.
+//! The instructions of a Code chunk: compact operands into [`Op`]s, function by function.
 //!
 //! An operand is a tag in the low three bits of a byte and a value of 4, 11 or more bits; the
 //! encoding is described in OTP's `beam_asm`/`beam_disasm`. Values are checked against the tables
@@ -126,16 +126,72 @@ pub(crate) struct TableSizes {
     pub labels: u32,
 }
 
-/// What an instruction takes on average; only a guess for how much to reserve.
-const CODE_BYTES_PER_OP: usize = 4;
+/// Reads the instructions of a Code chunk, function by function: at any time there are only those of one.
+pub struct CodeReader<'a> {
+    reader: Reader<'a>,
+    sizes: TableSizes,
+    /// Of the function that was read last, and what has been read beyond it.
+    ops: Vec<Op>,
+    /// How many of them are that function's.
+    taken: usize,
+    ended: bool,
+}
 
-/// Reserved at most; for longer code the vector grows.
-const OPS_RESERVED_MAX: usize = 1 << 17;
+impl<'a> CodeReader<'a> {
+    /// `ops` is used for the instructions: whatever is in it goes.
+    pub(crate) fn new(reader: Reader<'a>, sizes: TableSizes, mut ops: Vec<Op>) -> CodeReader<'a> {
+        ops.clear();
+        CodeReader { reader, sizes, ops, taken: 0, ended: false }
+    }
 
-/// Reads instructions up to and including `int_code_end`.
-pub(crate) fn decode(reader: &mut Reader<'_>, sizes: &TableSizes) -> Result<Vec<Op>, BeamError> {
-    let mut ops = Vec::with_capacity((reader.left() / CODE_BYTES_PER_OP).min(OPS_RESERVED_MAX) + 1);
-    loop {
+    /// The instructions of the next function, from the labels and lines before its `func_info` on; `None` after
+    /// `int_code_end`.
+    ///
+    /// # Errors
+    /// When something else than instructions is there.
+    pub fn next_function(&mut self) -> Result<Option<&[Op]>, BeamError> {
+        self.ops.drain(..self.taken);
+        self.taken = 0;
+        let mut in_function = false;
+        // The first of a run of labels and lines, which belongs to a `func_info` if one follows.
+        let mut run = 0;
+        for op in &self.ops {
+            in_function |= op.opcode == Opcode::FuncInfo;
+        }
+        if in_function {
+            run = self.ops.len();
+        }
+        while !self.ended {
+            let op = self.instruction()?;
+            let opcode = op.opcode;
+            if opcode == Opcode::IntCodeEnd {
+                self.ended = true;
+                break;
+            }
+            self.ops.push(op);
+            match opcode {
+                Opcode::Label | Opcode::Line => {}
+                Opcode::FuncInfo if in_function => {
+                    self.taken = run;
+                    return Ok(Some(&self.ops[..run]));
+                }
+                _ => {
+                    in_function |= opcode == Opcode::FuncInfo;
+                    run = self.ops.len();
+                }
+            }
+        }
+        self.taken = self.ops.len();
+        Ok(if self.ops.is_empty() { None } else { Some(&self.ops) })
+    }
+
+    /// What the instructions were read into, to be used again.
+    pub fn into_ops(self) -> Vec<Op> {
+        self.ops
+    }
+
+    fn instruction(&mut self) -> Result<Op, BeamError> {
+        let reader = &mut self.reader;
         if reader.left() == 0 {
             return Err(reader.error(Problem::NoCodeEnd));
         }
@@ -148,12 +204,46 @@ pub(crate) fn decode(reader: &mut Reader<'_>, sizes: &TableSizes) -> Result<Vec<
             let problem = Problem::Obsolete { name: opcode.name(), release };
             return Err(reader.error_at(offset, problem));
         }
-        let args = decode_args(reader, sizes, opcode.arity())?;
-        ops.push(Op { opcode, args, offset: offset as u32 });
-        if opcode == Opcode::IntCodeEnd {
-            return Ok(ops);
+        let args = decode_args(reader, &self.sizes, opcode.arity())?;
+        Ok(Op { opcode, args, offset: offset as u32 })
+    }
+
+    /// All instructions at once, with `int_code_end`.
+    pub(crate) fn all(mut self) -> Result<Vec<Op>, BeamError> {
+        loop {
+            let op = self.instruction()?;
+            let last = op.opcode == Opcode::IntCodeEnd;
+            self.ops.push(op);
+            if last {
+                return Ok(self.ops);
+            }
         }
     }
+}
+
+/// The instructions of each function of a module, as [`CodeReader::next_function`] gives them, and `int_code_end`.
+pub fn functions(ops: &[Op]) -> impl Iterator<Item = &[Op]> {
+    let mut rest = ops;
+    std::iter::from_fn(move || {
+        let mut in_function = false;
+        let mut run = 0;
+        for (at, op) in rest.iter().enumerate() {
+            match op.opcode {
+                Opcode::Label | Opcode::Line => {}
+                Opcode::FuncInfo if in_function => {
+                    let (function, others) = rest.split_at(run);
+                    rest = others;
+                    return Some(function);
+                }
+                opcode => {
+                    in_function |= opcode == Opcode::FuncInfo;
+                    run = at + 1;
+                }
+            }
+        }
+        let function = std::mem::take(&mut rest);
+        if function.is_empty() { None } else { Some(function) }
+    })
 }
 
 #[inline]

@@ -14,8 +14,8 @@ use std::ops::Range;
 use md5::{Digest, Md5};
 
 use self::reader::Reader;
-use crate::decode::{self, TableSizes};
-pub use crate::decode::{AllocKind, Args, Code, Op, Operand};
+use crate::decode::TableSizes;
+pub use crate::decode::{AllocKind, Args, Code, CodeReader, Op, Operand};
 use crate::error::{BeamError, Place, Problem};
 use crate::genop::OPCODE_MAX;
 
@@ -165,9 +165,23 @@ impl<'a> Chunks<'a> {
 
 impl BeamFile {
     /// Parses a module, compressed or not.
+    ///
+    /// # Errors
+    /// What is wrong with the file.
     pub fn parse(bytes: &[u8]) -> Result<BeamFile, BeamError> {
         let bytes = decompressed(bytes)?;
-        let (chunks, index) = read_chunks(&bytes)?;
+        let (mut file, code) = BeamFile::open(&bytes, Vec::new())?;
+        file.code.ops = code.all()?;
+        Ok(file)
+    }
+
+    /// Parses a module that is not compressed but for its instructions, which are still to be read: into `ops`, of which
+    /// only the memory is used.
+    ///
+    /// # Errors
+    /// What is wrong with the file.
+    pub fn open(bytes: &[u8], ops: Vec<Op>) -> Result<(BeamFile, CodeReader<'_>), BeamError> {
+        let (chunks, index) = read_chunks(bytes)?;
 
         let atoms = match (chunks.at_u8, chunks.atom) {
             (Some(data), _) => tables::atoms_utf8(&mut chunk_reader(b"AtU8", data))?,
@@ -181,7 +195,7 @@ impl BeamFile {
         let types = optional(b"Type", chunks.types, tables::types)?;
         let lines = optional(b"Line", chunks.line, tables::lines)?;
         let data = chunks.code.ok_or_else(|| missing(b"Code"))?;
-        let code = read_code(data, atoms.len(), literals.len(), types.len())?;
+        let (code, instructions) = read_code(data, atoms.len(), literals.len(), types.len(), ops)?;
 
         let functions = |id, data| match data {
             Some(data) => tables::functions(&mut chunk_reader(id, data), atoms.len(), code.label_count),
@@ -196,7 +210,7 @@ impl BeamFile {
             None => Vec::new(),
         };
 
-        Ok(BeamFile {
+        let file = BeamFile {
             md5: checksum(&chunks),
             atoms,
             imports,
@@ -211,7 +225,8 @@ impl BeamFile {
             compile_info: chunks.c_inf.unwrap_or_default().to_vec(),
             code,
             chunks: index,
-        })
+        };
+        Ok((file, instructions))
     }
 
     /// The module's name.
@@ -240,7 +255,10 @@ fn optional<T: Default>(id: &[u8; 4], data: Option<&[u8]>, read: impl FnOnce(&mu
 }
 
 /// The file without the gzip wrapping that the compiler's `compressed` option gives it.
-fn decompressed(bytes: &[u8]) -> Result<Cow<'_, [u8]>, BeamError> {
+///
+/// # Errors
+/// When the wrapping is broken, or expands to too much.
+pub fn decompressed(bytes: &[u8]) -> Result<Cow<'_, [u8]>, BeamError> {
     if !bytes.starts_with(&[0x1f, 0x8b]) {
         return Ok(Cow::Borrowed(bytes));
     }
@@ -294,7 +312,7 @@ fn read_chunks(bytes: &[u8]) -> Result<(Chunks<'_>, ChunkIndex), BeamError> {
     Ok((chunks, index))
 }
 
-fn read_code(data: &[u8], atoms: usize, literals: usize, types: usize) -> Result<Code, BeamError> {
+fn read_code(data: &[u8], atoms: usize, literals: usize, types: usize, ops: Vec<Op>) -> Result<(Code, CodeReader<'_>), BeamError> {
     let mut reader = chunk_reader(b"Code", data);
     let header_size = reader.u32()? as usize;
     let start = reader.position();
@@ -321,9 +339,8 @@ fn read_code(data: &[u8], atoms: usize, literals: usize, types: usize) -> Result
     }
 
     let sizes = TableSizes { atoms, literals, types, labels: label_count };
-    let mut reader = Reader::new(instructions, Place::Instructions);
-    let ops = decode::decode(&mut reader, &sizes)?;
-    Ok(Code { ops, label_count, function_count })
+    let reader = CodeReader::new(Reader::new(instructions, Place::Instructions), sizes, ops);
+    Ok((Code { ops: Vec::new(), label_count, function_count }, reader))
 }
 
 /// OTP's identity of a module: the chunks that decide what it does, in this order. The obsolete

@@ -1,13 +1,15 @@
 //! From generic instructions to specialised ones: operands are resolved, common pairs fused, and
 //! functions that the machine has as built-ins get a built-in for a body.
 
-use crate::decode::{AllocKind, Op, Operand};
+use crate::decode::{AllocKind, Op, Operand, functions};
 use crate::error::BeamError;
 use crate::file::BeamFile;
 use crate::genop::Opcode;
 use crate::instr::*;
 use std::any::Any;
 use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
+use swarmrt_term::atom::AtomHasher;
 use swarmrt_term::{Atom, Mfa, Term, am, compare_exact};
 
 /// How a code cell is reached.
@@ -85,7 +87,7 @@ impl Specialised {
     pub fn size_bytes(&self) -> usize {
         self.storage.len() * 16
     }
-    /// The constants that instructions refer to.
+    /// The constants that instructions refer to, the last first.
     pub fn constants(&self) -> &[Term] {
         let words = &self.storage[..self.first];
         // SAFETY: the storage before `first` was filled with terms.
@@ -93,15 +95,15 @@ impl Specialised {
     }
 }
 
-struct Specialiser<'a, L: Linker> {
+/// Turns a verified file into instructions, function by function. Constants lie in a pool that grows downwards from
+/// where the instructions begin.
+pub struct Specialiser<'a, L: Linker> {
     file: &'a BeamFile,
     atoms: &'a [Atom],
     linker: &'a mut L,
-    /// Position of constants in the pool.
     pool: Vec<Term>,
-    pool_index: HashMap<u64, usize>,
-    pool_pairs: usize,
-    literal_base: usize,
+    /// Position of constants in the pool.
+    pool_index: HashMap<u64, usize, BuildHasherDefault<AtomHasher>>,
     code: Vec<Instr>,
     /// For each instruction's jump fields: filled once all labels are known.
     fixups: Vec<u32>,
@@ -111,7 +113,6 @@ struct Specialiser<'a, L: Linker> {
     on_load: Option<u32>,
     tables: Tables,
     imports: Vec<(ExportPtr, Option<u16>)>,
-    label_function: HashMap<u32, u32>,
 }
 
 /// Turns a verified file into instructions. `atoms` and `literals` are the file's, interned and decoded.
@@ -119,35 +120,53 @@ struct Specialiser<'a, L: Linker> {
 /// # Errors
 /// For instructions that the machine does not run.
 pub fn specialise<L: Linker>(file: &BeamFile, atoms: &[Atom], literals: &[Term], linker: &mut L) -> Result<Specialised, BeamError> {
-    let imports = file
-        .imports
-        .iter()
-        .map(|import| {
-            let mfa = Mfa { module: atoms[import.module as usize], function: atoms[import.function as usize], arity: import.arity };
-            (linker.export(mfa), linker.bif(mfa))
-        })
-        .collect();
-    let mut specialiser = Specialiser {
-        file,
-        atoms,
-        linker,
-        pool: Vec::new(),
-        pool_index: HashMap::new(),
-        pool_pairs: 0,
-        literal_base: 0,
-        code: Vec::with_capacity(file.code.ops.len()),
-        fixups: Vec::new(),
-        labels: vec![u32::MAX; file.code.label_count as usize + 1],
-        functions: Vec::with_capacity(file.code.function_count as usize),
-        lines: Vec::new(),
-        on_load: None,
-        tables: Tables::default(),
-        imports,
-        label_function: HashMap::new(),
-    };
-    specialiser.collect_constants(literals);
-    specialiser.run()?;
-    Ok(specialiser.finish())
+    let mut specialiser = Specialiser::new(file, atoms, literals, linker, Vec::new());
+    for function in functions(&file.code.ops) {
+        specialiser.function(function)?;
+    }
+    Ok(specialiser.finish().0)
+}
+
+impl<'a, L: Linker> Specialiser<'a, L> {
+    /// `atoms` and `literals` are the file's, interned and decoded. Of `code` only the memory is used.
+    pub fn new(file: &'a BeamFile, atoms: &'a [Atom], literals: &[Term], linker: &'a mut L, mut code: Vec<Instr>) -> Specialiser<'a, L> {
+        code.clear();
+        let imports = file
+            .imports
+            .iter()
+            .map(|import| {
+                let mfa = Mfa { module: atoms[import.module as usize], function: atoms[import.function as usize], arity: import.arity };
+                (linker.export(mfa), linker.bif(mfa))
+            })
+            .collect();
+        Specialiser {
+            file,
+            atoms,
+            linker,
+            pool: literals.to_vec(),
+            pool_index: HashMap::default(),
+            code,
+            fixups: Vec::new(),
+            labels: vec![u32::MAX; file.code.label_count as usize + 1],
+            functions: Vec::with_capacity(file.code.function_count as usize),
+            lines: Vec::new(),
+            on_load: None,
+            tables: Tables::default(),
+            imports,
+        }
+    }
+
+    /// The next function, which has been verified.
+    ///
+    /// # Errors
+    /// For instructions that the machine does not run.
+    pub fn function(&mut self, ops: &[Op]) -> Result<(), BeamError> {
+        let mut at = 0;
+        while at < ops.len() {
+            at += self.one(ops, at)?;
+        }
+        Ok(())
+    }
 }
 
 type Build = Result<(), BeamError>;
@@ -175,57 +194,10 @@ fn narrow<T: TryFrom<u64>>(operand: &Operand) -> T {
 
 impl<L: Linker> Specialiser<'_, L> {
     fn intern_constant(&mut self, term: Term) -> usize {
-        if let Some(&at) = self.pool_index.get(&term.raw()) {
-            return at;
-        }
-        let at = self.pool.len();
-        self.pool.push(term);
-        self.pool_index.insert(term.raw(), at);
-        at
-    }
-
-    /// Constants are gathered before any instruction is emitted, since the pool lies before the code.
-    fn collect_constants(&mut self, literals: &[Term]) {
-        self.literal_base = 0;
-        self.pool.extend_from_slice(literals);
-        self.intern_constant(Term::NIL);
-        for &atom in self.atoms {
-            self.intern_constant(Term::atom(atom));
-        }
-        for atom in [am::TRUE, am::FALSE, am::OK, am::ERROR, am::UNDEFINED] {
-            self.intern_constant(Term::atom(atom));
-        }
-        let file = self.file;
-        for op in &file.code.ops {
-            for operand in op.args.iter() {
-                self.collect_operand(operand);
-            }
-        }
-        self.pool_pairs = self.pool.len().div_ceil(2);
-    }
-
-    fn collect_operand(&mut self, operand: &Operand) {
-        match operand {
-            Operand::Int(value) if !Src::fits_small(*value) => {
-                self.integer(*value);
-            }
-            Operand::BigInt(bytes) => {
-                let term = self.linker.big(bytes);
-                // Found again by its value when it is emitted: the linker gives the same term for the same bytes.
-                self.intern_constant(term);
-            }
-            Operand::List(items) => {
-                for item in items.iter() {
-                    self.collect_operand(item);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn integer(&mut self, value: i64) -> usize {
-        let term = if Term::fits_small(value) { Term::small(value) } else { self.linker.big(&value.to_be_bytes()) };
-        self.intern_constant(term)
+        *self.pool_index.entry(term.raw()).or_insert_with(|| {
+            self.pool.push(term);
+            self.pool.len() - 1
+        })
     }
 
     fn pool_term(&mut self, operand: &Operand) -> Option<Term> {
@@ -248,14 +220,14 @@ impl<L: Linker> Specialiser<'_, L> {
             Operand::Y(number) | Operand::TypedY(number, _) => return Src::y(*number),
             Operand::Int(value) if Src::fits_small(*value) => return Src::small(*value as i32),
             Operand::Unsigned(value) | Operand::Char(value) if *value < 1 << 29 => return Src::small(*value as i32),
-            Operand::Literal(index) => self.literal_base + *index as usize,
+            Operand::Literal(index) => *index as usize,
             other => {
                 let term = self.pool_term(other).unwrap_or(Term::NIL);
-                *self.pool_index.get(&term.raw()).expect("constants were collected")
+                self.intern_constant(term)
             }
         };
-        let here = (self.code.len() + ahead + self.pool_pairs) * 2;
-        Src::constant(at as i32 - here as i32)
+        let here = (self.code.len() + ahead) * 2;
+        Src::constant(-(at as i32) - 1 - here as i32)
     }
     fn src(&mut self, operand: &Operand) -> Src {
         self.src_at(operand, 0)
@@ -320,25 +292,6 @@ impl<L: Linker> Specialiser<'_, L> {
         }
     }
 
-    fn run(&mut self) -> Build {
-        let file = self.file;
-        let ops = &file.code.ops;
-        // Calls need to know which labels are entries of functions.
-        for (number, pair) in ops.windows(2).enumerate() {
-            if pair[0].opcode == Opcode::FuncInfo
-                && pair[1].opcode == Opcode::Label
-                && let Operand::Unsigned(entry) = pair[1].args[0]
-            {
-                self.label_function.insert(entry as u32, number as u32);
-            }
-        }
-        let mut at = 0;
-        while at < ops.len() {
-            at += self.one(ops, at)?;
-        }
-        Ok(())
-    }
-
     /// Whether the label at `ops[at]` is a jump target that forbids fusing over it; labels always do.
     fn next_is(ops: &[Op], at: usize, opcode: Opcode) -> Option<&Op> {
         ops.get(at + 1).filter(|op| op.opcode == opcode)
@@ -351,9 +304,10 @@ impl<L: Linker> Specialiser<'_, L> {
         use Opcode as G;
         match op.opcode {
             G::Label => {
-                let number = narrow(&args[0]);
+                let number: u32 = narrow(&args[0]);
                 self.labels[number as usize] = self.code.len() as u32;
-                if self.label_function.contains_key(&number) {
+                // Calls go to the label behind `func_info`.
+                if at.checked_sub(1).is_some_and(|before| ops[before].opcode == G::FuncInfo) {
                     let info = self.functions.last_mut().expect("func_info comes before the entry label");
                     info.entry = self.code.len() as u32;
                     let mfa = Mfa { module: self.atoms[1], function: info.name, arity: info.arity };
@@ -1249,19 +1203,29 @@ impl<L: Linker> Specialiser<'_, L> {
         }
     }
 
-    fn finish(mut self) -> Specialised {
+    /// The module, and what the instructions were gathered in, to be used again.
+    pub fn finish(mut self) -> (Specialised, Vec<Instr>) {
         self.resolve_jumps();
-        let mut storage = vec![[Term::NIL.raw(); 2]; self.pool_pairs + self.code.len()].into_boxed_slice();
+        let first = self.pool.len().div_ceil(2);
+        let mut storage = Box::<[[u64; 2]]>::new_uninit_slice(first + self.code.len());
+        if let Some(pair) = storage.first_mut().filter(|_| first > 0) {
+            pair.write([Term::NIL.raw(); 2]);
+        }
+        let words = storage.as_mut_ptr().cast::<u64>();
         for (at, term) in self.pool.iter().enumerate() {
-            storage[at / 2][at % 2] = term.raw();
+            // SAFETY: the pool has room for them before `first`.
+            unsafe { words.add(first * 2 - 1 - at).write(term.raw()) };
         }
-        let first = self.pool_pairs;
-        // SAFETY: the storage has a slot of the same size and alignment for each instruction.
-        unsafe {
-            let target = storage[first..].as_mut_ptr().cast::<Instr>();
+        // SAFETY: the storage has a slot of the same size and alignment for each instruction. All is written: of the
+        // pool's pairs only the first can have a word that is no constant.
+        let storage = unsafe {
+            let target = words.add(first * 2).cast::<Instr>();
             target.copy_from_nonoverlapping(self.code.as_ptr(), self.code.len());
-        }
-        Specialised { storage, first, functions: self.functions, labels: self.labels, lines: self.lines, on_load: self.on_load, _tables: self.tables }
+            storage.assume_init()
+        };
+        let Specialiser { functions, labels, mut lines, on_load, tables, code, .. } = self;
+        lines.shrink_to_fit();
+        (Specialised { storage, first, functions, labels, lines, on_load, _tables: tables }, code)
     }
 }
 

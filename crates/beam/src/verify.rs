@@ -43,7 +43,8 @@ mod state;
 
 pub use self::error::{Fault, VerifyError};
 use self::flow::Flow;
-use crate::file::{BeamFile, Mfa};
+use crate::decode::functions;
+use crate::file::{BeamFile, Mfa, Op};
 use crate::genop::Opcode;
 
 /// Imported functions of module `erlang` that raise or stop, and never return.
@@ -55,7 +56,9 @@ const NONE: u32 = u32::MAX;
 /// What is known of a label.
 #[derive(Clone, Copy)]
 struct LabelInfo {
-    /// Index of its `label` instruction.
+    /// The number of its function; `NONE` as long as it was not met.
+    function: u32,
+    /// Index of its `label` instruction in the function.
     op: u32,
     /// The arity, where the label is the entry of a function.
     entry_arity: u32,
@@ -64,123 +67,179 @@ struct LabelInfo {
 }
 
 impl LabelInfo {
-    const UNDEFINED: LabelInfo = LabelInfo { op: NONE, entry_arity: NONE, slot: NONE };
+    const UNDEFINED: LabelInfo = LabelInfo { function: NONE, op: NONE, entry_arity: NONE, slot: NONE };
 }
 
-/// A function's instructions, as indexes of [`crate::file::Code::ops`].
-#[derive(Clone, Copy, Debug)]
-struct Function {
-    /// The first of the labels and lines that precede `func_info`.
-    start: usize,
+/// A function's instructions.
+#[derive(Clone, Copy)]
+struct Function<'a> {
+    number: u32,
+    ops: &'a [Op],
     func_info: usize,
-    end: usize,
     arity: u32,
 }
 
-/// Proves that the code of a module can be executed, or says which instruction is wrong and why.
-pub fn verify(file: &BeamFile) -> Result<(), VerifyError> {
-    let (mut labels, functions) = survey(file)?;
-    check_tables(file, &labels).map_err(|(what, fault)| VerifyError::table(file, what, fault))?;
-    let never_return = never_returning_imports(file);
-    let mut flow = Flow::new(file, &mut labels, &never_return);
-    for function in &functions {
-        flow.verify_function(function).map_err(|(op, fault)| VerifyError::new(file, function.func_info, op, fault))?;
-    }
-    Ok(())
+/// A call of a label that is not known yet.
+struct Call {
+    label: u32,
+    wanted: Wanted,
+    /// Name and arity of the function that calls, where in the code, and by what instruction.
+    caller: (u32, u32),
+    offset: u32,
+    opcode: Opcode,
 }
 
-/// Finds labels and functions. The code has to be functions, one after the other, and nothing else.
-fn survey(file: &BeamFile) -> Result<(Vec<LabelInfo>, Vec<Function>), VerifyError> {
-    let ops = &file.code.ops;
-    let fail = |op, fault| Err(VerifyError::new(file, NONE as usize, op, fault));
-    if ops.len() >= NONE as usize {
-        return fail(0, Fault::TooManyInstructions);
-    }
-    let mut labels = vec![LabelInfo::UNDEFINED; file.code.label_count as usize];
-    let mut functions: Vec<Function> = Vec::new();
-    // The first of a run of labels and lines, which belongs to a `func_info` if one follows.
-    let mut run = 0;
-    let mut end = None;
-    for (index, op) in ops.iter().enumerate() {
-        if let Err(fault) = shape::check_kinds(file, op) {
-            let func_info = functions.last().map_or(NONE as usize, |function| function.func_info);
-            return Err(VerifyError::new(file, func_info, index, fault));
+/// The arity that the function at a label has to have.
+#[derive(Clone, Copy)]
+enum Wanted {
+    Exactly(u32),
+    AtLeast(u32),
+}
+
+impl Wanted {
+    fn check(self, label: u32, arity: u32) -> Result<(), Fault> {
+        match self {
+            Wanted::Exactly(wanted) | Wanted::AtLeast(wanted) if arity == wanted => Ok(()),
+            Wanted::AtLeast(wanted) if arity > wanted => Ok(()),
+            Wanted::Exactly(wanted) | Wanted::AtLeast(wanted) => Err(Fault::WrongArity { label, arity, wanted }),
         }
+    }
+}
+
+/// Proves that the code of a module can be executed, or says which instruction is wrong and why.
+///
+/// # Errors
+/// What is wrong.
+pub fn verify(file: &BeamFile) -> Result<(), VerifyError> {
+    let mut verifier = Verifier::new(file)?;
+    let Some((last, ops)) = file.code.ops.split_last().filter(|(last, _)| last.opcode == Opcode::IntCodeEnd) else {
+        return Err(VerifyError::new(file, &file.code.ops, file.code.ops.len().saturating_sub(1), Fault::FallsOff));
+    };
+    shape::check_kinds(file, last).map_err(|fault| VerifyError::new(file, std::slice::from_ref(last), 0, fault))?;
+    for function in functions(ops) {
+        verifier.function(function)?;
+    }
+    verifier.finish()
+}
+
+/// Proves it function by function.
+pub struct Verifier<'a> {
+    file: &'a BeamFile,
+    labels: Vec<LabelInfo>,
+    /// By import: whether its calls do not return.
+    never_return: Vec<bool>,
+    functions: u32,
+    calls: Vec<Call>,
+    slots: Vec<flow::Slot>,
+}
+
+impl<'a> Verifier<'a> {
+    /// # Errors
+    /// What is wrong with the tables of the file.
+    pub fn new(file: &'a BeamFile) -> Result<Verifier<'a>, VerifyError> {
+        for lambda in &file.lambdas {
+            if lambda.num_free > lambda.arity {
+                return Err(VerifyError::table(file, "fun", Fault::FreeVariables { given: lambda.arity, wanted: lambda.num_free }));
+            }
+        }
+        let labels = vec![LabelInfo::UNDEFINED; file.code.label_count as usize];
+        Ok(Verifier { file, labels, never_return: never_returning_imports(file), functions: 0, calls: Vec::new(), slots: Vec::new() })
+    }
+
+    /// The next function, as the file's [`CodeReader`](crate::file::CodeReader) gives it. What it calls may come later.
+    ///
+    /// # Errors
+    /// Which instruction is wrong, and why.
+    pub fn function(&mut self, ops: &[Op]) -> Result<(), VerifyError> {
+        let fail = |(op, fault)| VerifyError::new(self.file, ops, op, fault);
+        let Some(function) = survey(self.file, &mut self.labels, self.functions, ops).map_err(fail)? else { return Ok(()) };
+        self.functions += 1;
+        let mut flow = Flow {
+            file: self.file,
+            labels: &mut self.labels,
+            never_return: &self.never_return,
+            slots: &mut self.slots,
+            calls: &mut self.calls,
+            function,
+            position: 0,
+            again: None,
+        };
+        flow.verify().map_err(fail)
+    }
+
+    /// All functions were there.
+    ///
+    /// # Errors
+    /// What is called, exported or made a fun of, and is no function.
+    pub fn finish(self) -> Result<(), VerifyError> {
+        let file = self.file;
+        for call in &self.calls {
+            let Call { label, wanted, .. } = *call;
+            entry(&self.labels, label, wanted).map_err(|fault| VerifyError::call(file, call, fault))?;
+        }
+        check_tables(file, &self.labels).map_err(|(what, fault)| VerifyError::table(file, what, fault))
+    }
+}
+
+/// Finds the labels of a function, and checks the kinds of operands. There may be none: only labels and lines.
+fn survey<'a>(file: &BeamFile, labels: &mut [LabelInfo], number: u32, ops: &'a [Op]) -> Result<Option<Function<'a>>, (usize, Fault)> {
+    if ops.len() >= NONE as usize {
+        return Err((0, Fault::TooManyInstructions));
+    }
+    let mut function: Option<Function<'a>> = None;
+    for (index, op) in ops.iter().enumerate() {
+        shape::check_kinds(file, op).map_err(|fault| (index, fault))?;
         match op.opcode {
             Opcode::Label => {
                 let label = shape::unsigned(&op.args[0]) as usize;
                 match labels.get_mut(label) {
-                    Some(info) if label != 0 && info.op == NONE => info.op = index as u32,
-                    Some(_) if label != 0 => {
-                        return fail(index, Fault::DuplicateLabel(label as u32));
-                    }
-                    _ => return fail(index, Fault::NoSuchLabel(label as u64)),
+                    Some(info) if label != 0 && info.function == NONE => (info.function, info.op) = (number, index as u32),
+                    Some(_) if label != 0 => return Err((index, Fault::DuplicateLabel(label as u32))),
+                    _ => return Err((index, Fault::NoSuchLabel(label as u64))),
                 }
-                continue;
             }
-            Opcode::Line => continue,
+            Opcode::Line => {}
             Opcode::FuncInfo => {
-                if let Some(previous) = functions.last_mut() {
-                    previous.end = run;
-                }
+                debug_assert!(function.is_none(), "there is one in each function");
                 let arity = shape::unsigned(&op.args[2]) as u32;
-                functions.push(Function { start: run, func_info: index, end: ops.len(), arity });
+                function = Some(Function { number, ops, func_info: index, arity });
             }
-            Opcode::IntCodeEnd => {
-                end = Some(index);
-                break;
-            }
-            _ if functions.is_empty() => return fail(index, Fault::OutsideFunction),
+            Opcode::IntCodeEnd => return Err((index, Fault::FallsOff)),
+            _ if function.is_none() => return Err((index, Fault::OutsideFunction)),
             _ => {}
         }
-        run = index + 1;
     }
-    let Some(end) = end.filter(|end| end + 1 == ops.len()) else {
-        return fail(ops.len().saturating_sub(1), Fault::FallsOff);
-    };
-    if let Some(last) = functions.last_mut() {
-        last.end = end;
+    let Some(function) = function else { return Ok(None) };
+    // The label right after `func_info` is where calls go.
+    let func_info = function.func_info;
+    if func_info == 0 || ops[0].opcode != Opcode::Label {
+        return Err((func_info, Fault::NoFunctionLabel));
     }
-    mark_entries(file, &functions, &mut labels)?;
-    Ok((labels, functions))
+    match ops.get(func_info + 1) {
+        Some(op) if op.opcode == Opcode::Label => labels[shape::unsigned(&op.args[0]) as usize].entry_arity = function.arity,
+        _ => return Err((func_info, Fault::NoEntryLabel)),
+    }
+    Ok(Some(function))
 }
 
-/// The label right after `func_info` is where calls go.
-fn mark_entries(file: &BeamFile, functions: &[Function], labels: &mut [LabelInfo]) -> Result<(), VerifyError> {
-    for function in functions {
-        let fail = |fault| Err(VerifyError::new(file, function.func_info, function.func_info, fault));
-        let ops = &file.code.ops[..function.end];
-        if function.start == function.func_info || ops[function.start].opcode != Opcode::Label {
-            return fail(Fault::NoFunctionLabel);
-        }
-        match ops.get(function.func_info + 1) {
-            Some(op) if op.opcode == Opcode::Label => {
-                labels[shape::unsigned(&op.args[0]) as usize].entry_arity = function.arity;
-            }
-            _ => return fail(Fault::NoEntryLabel),
-        }
+/// Checks that a label is the entry of a function of that arity.
+fn entry(labels: &[LabelInfo], label: u32, wanted: Wanted) -> Result<(), Fault> {
+    match labels.get(label as usize) {
+        Some(info) if info.entry_arity != NONE => wanted.check(label, info.entry_arity),
+        _ => Err(Fault::NotAnEntry(label)),
     }
-    Ok(())
 }
 
 /// Exports, local functions and lambdas have to be entries of functions.
 fn check_tables(file: &BeamFile, labels: &[LabelInfo]) -> Result<(), (&'static str, Fault)> {
-    let entry = |label: u32, arity: u32| match labels.get(label as usize) {
-        Some(info) if info.entry_arity == arity => Ok(()),
-        Some(info) if info.entry_arity != NONE => Err(Fault::WrongArity { label, arity: info.entry_arity, wanted: arity }),
-        _ => Err(Fault::NotAnEntry(label)),
-    };
     for export in &file.exports {
-        entry(export.label, export.arity).map_err(|fault| ("export", fault))?;
+        entry(labels, export.label, Wanted::Exactly(export.arity)).map_err(|fault| ("export", fault))?;
     }
     for local in &file.locals {
-        entry(local.label, local.arity).map_err(|fault| ("local function", fault))?;
+        entry(labels, local.label, Wanted::Exactly(local.arity)).map_err(|fault| ("local function", fault))?;
     }
     for lambda in &file.lambdas {
-        entry(lambda.label, lambda.arity).map_err(|fault| ("fun", fault))?;
-        if lambda.num_free > lambda.arity {
-            return Err(("fun", Fault::FreeVariables { given: lambda.arity, wanted: lambda.num_free }));
-        }
+        entry(labels, lambda.label, Wanted::Exactly(lambda.arity)).map_err(|fault| ("fun", fault))?;
     }
     Ok(())
 }

@@ -45,6 +45,28 @@ fn parses_every_module_of_the_core_applications() {
 }
 
 #[test]
+fn functions_are_the_same_one_by_one_as_all_at_once() {
+    let mut memory = Vec::new();
+    for path in installed(&["stdlib-", "kernel-"]) {
+        let bytes = std::fs::read(&path).unwrap();
+        let whole = BeamFile::parse(&bytes).unwrap();
+        let (file, mut code) = BeamFile::open(&bytes, memory).unwrap();
+        assert!(file.code.ops.is_empty());
+        let (end, ops) = whole.code.ops.split_last().unwrap();
+        assert_eq!(end.opcode, Opcode::IntCodeEnd);
+        let mut count = 0;
+        for function in crate::decode::functions(ops) {
+            assert_eq!(code.next_function().unwrap(), Some(function));
+            assert_eq!(function.iter().filter(|op| op.opcode == Opcode::FuncInfo).count(), 1);
+            count += 1;
+        }
+        assert_eq!(code.next_function().unwrap(), None);
+        assert_eq!(count, file.code.function_count);
+        memory = code.into_ops();
+    }
+}
+
+#[test]
 fn md5_is_that_of_beam_lib() {
     let modules = ["lists", "gen_server", "erl_scan", "beam_asm", "code", "maps"];
     for path in installed(&["stdlib-", "kernel-", "compiler-"]) {

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use crate::file::{BeamFile, Operand};
+use super::Call;
+use crate::file::{BeamFile, Op, Operand};
+use crate::genop::Opcode;
 
 /// Why a module was refused: function, instruction, byte and reason, on one line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -40,20 +42,29 @@ impl VerifyError {
         VerifyError { module: file.module().to_owned(), place: Place::Table(what), fault }
     }
 
-    /// `func_info` and `op` are indexes of instructions.
+    /// `op` is the index of an instruction of a function.
     #[cold]
-    pub(super) fn new(file: &BeamFile, func_info: usize, op: usize, fault: Fault) -> VerifyError {
-        let ops = &file.code.ops;
-        let function = match ops.get(func_info).map(|op| &op.args[..]) {
-            Some([_, Operand::Atom(name), Operand::Unsigned(arity)]) => {
-                format!("{}/{arity}", file.atoms.get(*name as usize).map_or("?", String::as_str))
-            }
+    pub(super) fn new(file: &BeamFile, ops: &[Op], op: usize, fault: Fault) -> VerifyError {
+        let func_info = ops.iter().take(op + 1).find(|op| op.opcode == Opcode::FuncInfo);
+        let function = match func_info.map(|op| &op.args[..]) {
+            Some([_, Operand::Atom(name), Operand::Unsigned(arity)]) => name_of(file, *name, *arity),
             _ => String::new(),
         };
         let (name, offset) = ops.get(op).map_or(("end of code", 0), |op| (op.opcode.name(), op.offset));
         let place = Place::Instruction { function, name, offset };
         VerifyError { module: file.module().to_owned(), place, fault }
     }
+
+    #[cold]
+    pub(super) fn call(file: &BeamFile, call: &Call, fault: Fault) -> VerifyError {
+        let function = name_of(file, call.caller.0, call.caller.1.into());
+        let place = Place::Instruction { function, name: call.opcode.name(), offset: call.offset };
+        VerifyError { module: file.module().to_owned(), place, fault }
+    }
+}
+
+fn name_of(file: &BeamFile, name: u32, arity: u64) -> String {
+    format!("{}/{arity}", file.atoms.get(name as usize).map_or("?", String::as_str))
 }
 
 /// What is wrong there.
@@ -63,7 +74,7 @@ pub enum Fault {
     TooManyInstructions,
     #[error("label {0} is defined twice")]
     DuplicateLabel(u32),
-    #[error("label {0} does not exist")]
+    #[error("label {0} does not exist in this function")]
     NoSuchLabel(u64),
     #[error("label {0} is in another function")]
     ForeignLabel(u32),

@@ -5,9 +5,9 @@
 //! there, until nothing changes. Joins only ever lose knowledge, so that ends.
 
 use super::effect::*;
-use super::shape::{self, Command, Labels, elements, float, label, unsigned};
+use super::shape::{self, Command, elements, float, label, unsigned};
 use super::state::{CatchKind, Frame, Grant, State, Tag};
-use super::{Fault, Function, LabelInfo, NONE};
+use super::{Call, Fault, Function, LabelInfo, NONE, Wanted};
 use crate::file::{BeamFile, Op, Operand};
 use crate::genop::Opcode;
 
@@ -16,20 +16,22 @@ use crate::genop::Opcode;
 const WALKS_MAX: usize = 256;
 
 pub(super) struct Flow<'a> {
-    file: &'a BeamFile,
-    labels: &'a mut [LabelInfo],
+    pub file: &'a BeamFile,
+    pub labels: &'a mut [LabelInfo],
     /// By import: whether its calls do not return.
-    never_return: &'a [bool],
-    /// The states at the labels of the current function.
-    slots: Vec<Slot>,
-    function: Function,
+    pub never_return: &'a [bool],
+    /// The states at the labels of the function.
+    pub slots: &'a mut Vec<Slot>,
+    /// What is called that is not known yet.
+    pub calls: &'a mut Vec<Call>,
+    pub function: Function<'a>,
     /// The instruction being looked at.
-    position: usize,
+    pub position: usize,
     /// The first label before the current instruction that has to be looked at again.
-    again: Option<usize>,
+    pub again: Option<usize>,
 }
 
-struct Slot {
+pub(super) struct Slot {
     state: State,
     /// The state has changed since the code after the label was walked.
     pending: bool,
@@ -38,18 +40,14 @@ struct Slot {
 /// Index of the instruction at fault, and the fault.
 type Located = (usize, Fault);
 
-impl<'a> Flow<'a> {
-    pub fn new(file: &'a BeamFile, labels: &'a mut [LabelInfo], never_return: &'a [bool]) -> Flow<'a> {
-        let function = Function { start: 0, func_info: 0, end: 0, arity: 0 };
-        Flow { file, labels, never_return, slots: Vec::new(), function, position: 0, again: None }
-    }
-
-    pub fn verify_function(&mut self, function: &Function) -> Result<(), Located> {
-        self.function = *function;
+impl Flow<'_> {
+    pub fn verify(&mut self) -> Result<(), Located> {
         self.slots.clear();
-        self.check_labels()?;
-        let mut start = function.func_info + 1;
-        let mut current = Some(State::entry(function.arity));
+        for (at, op) in self.function.ops.iter().enumerate() {
+            self.check_labels(op).map_err(|fault| (at, fault))?;
+        }
+        let mut start = self.function.func_info + 1;
+        let mut current = Some(State::entry(self.function.arity));
         for _ in 0..WALKS_MAX {
             self.walk(start, current.take())?;
             match self.again.take() {
@@ -57,23 +55,66 @@ impl<'a> Flow<'a> {
                 None => return Ok(()),
             }
         }
-        Err((function.func_info, Fault::TooComplex))
+        Err((self.function.func_info, Fault::TooComplex))
     }
 
-    fn check_labels(&self) -> Result<(), Located> {
-        let Function { start, end, .. } = self.function;
-        let labels = Labels { labels: self.labels, start, end };
-        for (offset, op) in self.file.code.ops[start..end].iter().enumerate() {
-            labels.check(op).map_err(|fault| (start + offset, fault))?;
+    /// Checks that an instruction's labels exist: in this function, or as the entry of one of that arity.
+    fn check_labels(&mut self, op: &Op) -> Result<(), Fault> {
+        match op.opcode {
+            Opcode::Call | Opcode::CallOnly | Opcode::CallLast => {
+                return self.entry(op, label(&op.args[1]), Wanted::Exactly(unsigned(&op.args[0]) as u32));
+            }
+            Opcode::CallFun2 => {
+                // It knows its target; the free variables come on top of the arguments.
+                return match op.args[0] {
+                    Operand::Label(label) => self.entry(op, label, Wanted::AtLeast(unsigned(&op.args[1]) as u32)),
+                    _ => Ok(()),
+                };
+            }
+            _ => {}
+        }
+        for arg in op.args.iter() {
+            match arg {
+                Operand::Label(label) if *label != 0 => self.local(*label)?,
+                Operand::List(elements) => {
+                    for element in elements.iter() {
+                        if let Operand::Label(label) = element {
+                            self.local(*label)?;
+                        }
+                    }
+                }
+                _ => {}
+            }
         }
         Ok(())
     }
 
+    #[inline]
+    fn local(&self, label: u32) -> Result<(), Fault> {
+        match self.labels.get(label as usize) {
+            Some(info) if info.function == self.function.number => Ok(()),
+            // It may exist in a function that comes later.
+            Some(info) if label != 0 && info.function != NONE => Err(Fault::ForeignLabel(label)),
+            _ => Err(Fault::NoSuchLabel(u64::from(label))),
+        }
+    }
+
+    fn entry(&mut self, op: &Op, label: u32, wanted: Wanted) -> Result<(), Fault> {
+        match self.labels.get(label as usize) {
+            Some(info) if info.function == NONE => {
+                let func_info = &self.function.ops[self.function.func_info];
+                let Operand::Atom(name) = func_info.args[1] else { unreachable!("the shape of the instruction has been checked") };
+                let caller = (name, self.function.arity);
+                self.calls.push(Call { label, wanted, caller, offset: op.offset, opcode: op.opcode });
+                Ok(())
+            }
+            _ => super::entry(self.labels, label, wanted),
+        }
+    }
+
     /// From an instruction to the end of the function, skipping what is not reached or known already.
     fn walk(&mut self, start: usize, mut current: Option<State>) -> Result<(), Located> {
-        let file = self.file;
-        let ops = &file.code.ops[..self.function.end];
-        for (position, op) in ops.iter().enumerate().skip(start) {
+        for (position, op) in self.function.ops.iter().enumerate().skip(start) {
             self.position = position;
             let outcome = match (op.opcode, &mut current) {
                 (Opcode::Label, state) => self.at_label(unsigned(&op.args[0]) as u32, state),
@@ -87,7 +128,7 @@ impl<'a> Flow<'a> {
             }
         }
         match current {
-            Some(_) => Err((self.function.end - 1, Fault::FallsOff)),
+            Some(_) => Err((self.function.ops.len() - 1, Fault::FallsOff)),
             None => Ok(()),
         }
     }
@@ -155,7 +196,7 @@ impl<'a> Flow<'a> {
     /// Whether `try_case` is what stands at a label. Without an exception it raises one, so running into it
     /// is like raising one right before.
     fn is_try_handler(&self, label: u32) -> bool {
-        self.first_instruction(label).is_some_and(|index| self.file.code.ops[index].opcode == Opcode::TryCase)
+        self.first_instruction(label).is_some_and(|index| self.function.ops[index].opcode == Opcode::TryCase)
     }
 
     /// A jump to `func_info`, which raises `function_clause` with the arguments.
@@ -592,7 +633,7 @@ impl<'a> Flow<'a> {
     /// Index of the first instruction at a label that does something.
     fn first_instruction(&self, label: u32) -> Option<usize> {
         let start = self.labels[label as usize].op as usize;
-        let ops = &self.file.code.ops[..self.function.end];
+        let ops = self.function.ops;
         (start..ops.len()).find(|index| !matches!(ops[*index].opcode, Opcode::Label | Opcode::Line))
     }
 
@@ -608,7 +649,7 @@ impl<'a> Flow<'a> {
     /// The first instruction at a handler is the end of its catch, as nothing else understands
     /// what X0 to X3 hold there.
     fn check_handler(&self, handler: u32, kind: CatchKind) -> Result<(), Fault> {
-        let first = self.first_instruction(handler).map(|index| self.file.code.ops[index].opcode);
+        let first = self.first_instruction(handler).map(|index| self.function.ops[index].opcode);
         match (first, kind) {
             (Some(Opcode::TryCase), CatchKind::Try) | (Some(Opcode::CatchEnd), CatchKind::Catch) => Ok(()),
             _ => Err(Fault::BadHandler(handler)),

@@ -2,7 +2,7 @@
 //!
 //! This is checked for all code, reachable or not, so that whoever translates it can rely on it.
 
-use super::{Fault, LabelInfo, NONE};
+use super::Fault;
 use crate::decode::REGISTERS_MAX;
 use crate::file::{ARITY_MAX, AllocKind, BeamFile, Op, Operand};
 use crate::genop::Opcode;
@@ -519,74 +519,6 @@ fn check_together(file: &BeamFile, op: &Op) -> Result<(), Fault> {
         Opcode::BsMatchString => string(file, 4, unsigned(&args[3]), unsigned(&args[2]).div_ceil(8)),
         Opcode::BsPutString => string(file, 2, unsigned(&args[1]), unsigned(&args[0])),
         _ => Ok(()),
-    }
-}
-
-/// Where the labels of a function may lead.
-pub(super) struct Labels<'a> {
-    pub labels: &'a [LabelInfo],
-    /// The function's instructions.
-    pub start: usize,
-    pub end: usize,
-}
-
-impl Labels<'_> {
-    /// Checks that an instruction's labels exist: in this function, or as the entry of one of that arity.
-    #[inline]
-    pub fn check(&self, op: &Op) -> Result<(), Fault> {
-        match op.opcode {
-            Opcode::Call | Opcode::CallOnly | Opcode::CallLast => {
-                return self.entry(&op.args[1], unsigned(&op.args[0]) as u32);
-            }
-            Opcode::CallFun2 => return self.fun_entry(op),
-            _ => {}
-        }
-        for arg in op.args.iter() {
-            match arg {
-                Operand::Label(label) if *label != 0 => self.local(*label)?,
-                Operand::List(elements) => {
-                    for element in elements.iter() {
-                        if let Operand::Label(label) = element {
-                            self.local(*label)?;
-                        }
-                    }
-                }
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-
-    #[inline]
-    fn local(&self, label: u32) -> Result<(), Fault> {
-        match self.labels.get(label as usize) {
-            Some(info) if (self.start..self.end).contains(&(info.op as usize)) => Ok(()),
-            Some(info) if info.op != NONE => Err(Fault::ForeignLabel(label)),
-            _ => Err(Fault::NoSuchLabel(u64::from(label))),
-        }
-    }
-
-    fn entry(&self, arg: &Operand, wanted: u32) -> Result<(), Fault> {
-        let label = label(arg);
-        match self.labels.get(label as usize) {
-            Some(info) if info.entry_arity == wanted => Ok(()),
-            Some(info) if info.entry_arity != NONE => Err(Fault::WrongArity { label, arity: info.entry_arity, wanted }),
-            _ => Err(Fault::NotAnEntry(label)),
-        }
-    }
-
-    /// A `call_fun2` that knows its target; the free variables come on top of the arguments.
-    fn fun_entry(&self, op: &Op) -> Result<(), Fault> {
-        let Operand::Label(label) = op.args[0] else {
-            return Ok(());
-        };
-        let wanted = unsigned(&op.args[1]) as u32;
-        match self.labels.get(label as usize) {
-            Some(info) if info.entry_arity == NONE => Err(Fault::NotAnEntry(label)),
-            Some(info) if info.entry_arity >= wanted => Ok(()),
-            Some(info) => Err(Fault::WrongArity { label, arity: info.entry_arity, wanted }),
-            None => Err(Fault::NotAnEntry(label)),
-        }
     }
 }
 

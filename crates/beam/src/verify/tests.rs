@@ -456,3 +456,26 @@ fn a_receive_loop() {
     let after = vec![timeout, (Opcode::Timeout, vec![]), deallocate(0), RETURN()];
     assert_eq!(check(0, body(X(0), after)), Err(Fault::UninitialisedX(0)));
 }
+
+/// Two functions: `m:f/1` at label 2 with this body, and `m:g/0` at label 6 behind it, where label 7 is in the middle.
+fn two_functions(body: Vec<Instruction>) -> BeamFile {
+    let mut file = module(1, body);
+    let mut ops = std::mem::take(&mut file.code.ops);
+    let end = ops.pop().unwrap();
+    let second = vec![label(5), (Opcode::FuncInfo, vec![Atom(1), Atom(7), Unsigned(0)]), label(6), move_to(Int(1), X(0)), label(7), RETURN()];
+    ops.extend((100..).zip(second).map(|(offset, (opcode, args))| Op { opcode, args: args.into_iter().collect::<Args>(), offset }));
+    ops.push(end);
+    file.code.ops = ops;
+    file
+}
+
+#[test]
+fn calls_of_what_comes_later_are_checked() {
+    let call = |arity, to| (Opcode::CallOnly, vec![Unsigned(arity), Label(to)]);
+    assert_eq!(verify(&two_functions(vec![call(0, 6)])), Ok(()));
+    let refused = |body| verify(&two_functions(body)).unwrap_err().to_string();
+    assert_eq!(refused(vec![call(1, 6)]), "m:f/1, byte 3, call_only: the function at label 6 has arity 0, not 1");
+    assert_eq!(refused(vec![call(0, 7)]), format!("m:f/1, byte 3, call_only: {}", Fault::NotAnEntry(7)));
+    assert_eq!(refused(vec![call(0, 9)]), format!("m:f/1, byte 3, call_only: {}", Fault::NotAnEntry(9)));
+    assert_eq!(refused(vec![jump(7)]), format!("m:f/1, byte 3, jump: {}", Fault::NoSuchLabel(7)));
+}

@@ -2,10 +2,12 @@
 
 use crate::code::{CodeServer, Export, FunEntry};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use swarmrt_beam::file::{BeamFile, LineTable};
+use std::sync::atomic::{AtomicBool, Ordering};
+use swarmrt_beam::error::BeamError;
+use swarmrt_beam::file::{BeamFile, LineTable, Op, decompressed};
 use swarmrt_beam::instr::{ExportPtr, FunPtr, Instr};
-use swarmrt_beam::specialise::{CellKind, Function, Linker, Specialised, specialise};
+use swarmrt_beam::specialise::{CellKind, Function, Linker, Specialised, Specialiser};
+use swarmrt_beam::verify::{Verifier, VerifyError};
 use swarmrt_heap::LiteralArea;
 use swarmrt_term::etf::{self, DecodeOptions};
 use swarmrt_term::{Alloc, Atom, FunIdentity, Mfa, Term};
@@ -28,6 +30,13 @@ pub struct ModuleCode {
     /// What the native engine keeps of its functions, their machine code above all: goes when the module goes.
     pub native: std::sync::OnceLock<Box<dyn std::any::Any + Send + Sync>>,
     fun_entries: Vec<u32>,
+}
+
+/// Memory that is used for one module after the other.
+#[derive(Default)]
+pub(crate) struct Scratch {
+    ops: Vec<Op>,
+    code: Vec<Instr>,
 }
 
 /// Where an address is in the source.
@@ -101,8 +110,10 @@ fn big_from_bytes(literals: &mut LiteralArea, bytes: &[u8]) -> Term {
 impl ModuleCode {
     /// Parses, verifies and links a file.
     pub(crate) fn prepare(server: &CodeServer, bytes: &[u8]) -> Result<ModuleCode, LoadError> {
-        let file = BeamFile::parse(bytes).map_err(|error| LoadError(error.to_string()))?;
-        server.verify(&file)?;
+        let refused = |error: BeamError| LoadError(error.to_string());
+        let scratch = server.scratch.lock().take().unwrap_or_default();
+        let bytes = decompressed(bytes).map_err(refused)?;
+        let (file, mut functions) = BeamFile::open(&bytes, scratch.ops).map_err(refused)?;
         let mut atoms = Vec::with_capacity(file.atoms.len());
         for name in &file.atoms {
             atoms.push(Atom::try_new(name).map_err(|error| LoadError(format!("atom '{name}': {error:?}")))?);
@@ -132,7 +143,20 @@ impl ModuleCode {
             })
             .collect();
         let mut linker = MachineLinker { server, file: &file, funs: &funs, literals: &mut literals, bigs: Vec::new() };
-        let code = specialise(&file, &atoms, &terms, &mut linker).map_err(|error| LoadError(error.to_string()))?;
+        let mut specialiser = Specialiser::new(&file, &atoms, &terms, &mut linker, scratch.code);
+        let unsafe_code = |error: VerifyError| LoadError(error.to_string());
+        let mut verifier = if server.verifying.load(Ordering::Relaxed) { Some(Verifier::new(&file).map_err(unsafe_code)?) } else { None };
+        while let Some(function) = functions.next_function().map_err(refused)? {
+            if let Some(verifier) = &mut verifier {
+                verifier.function(function).map_err(unsafe_code)?;
+            }
+            specialiser.function(function).map_err(refused)?;
+        }
+        if let Some(verifier) = verifier {
+            verifier.finish().map_err(unsafe_code)?;
+        }
+        let (code, instructions) = specialiser.finish();
+        *server.scratch.lock() = Some(Scratch { ops: functions.into_ops(), code: instructions });
         let entry_of = |label: u32| code.labels[label as usize];
         let exports = file.exports.iter().map(|export| (atoms[export.function as usize], export.arity, entry_of(export.label))).collect();
         let fun_entries = file.lambdas.iter().map(|lambda| entry_of(lambda.label)).collect();

@@ -1,14 +1,14 @@
 //! The code server: which modules are loaded, in which versions, and the tables that code points into.
 
 use crate::bif::BifTable;
+use crate::code::module::Scratch;
 use crate::code::{Export, FunEntry, LoadError, Location, ModuleCode, Prepared};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use swarmrt_beam::file::BeamFile;
 use swarmrt_beam::instr::Instr;
 use swarmrt_beam::specialise::CellKind;
 use swarmrt_term::atom::AtomHasher;
@@ -55,6 +55,8 @@ pub struct CodeServer {
     glue: &'static [Instr],
     /// What hangs on cells without machine code, at entries and where calls return to; 0 without a native engine.
     no_code: [AtomicU64; 2],
+    /// For loading one module after the other; gone while one is being loaded.
+    pub(crate) scratch: Mutex<Option<Scratch>>,
     /// Whether files are verified; off only for files that were verified before.
     pub verifying: AtomicBool,
 }
@@ -89,6 +91,7 @@ impl CodeServer {
             state: AtomicU64::new(0),
             glue: Vec::leak(glue),
             no_code: Default::default(),
+            scratch: Mutex::new(None),
             verifying: AtomicBool::new(true),
         }
     }
@@ -142,13 +145,6 @@ impl CodeServer {
 
     pub(crate) fn resolver(&self) -> CodeResolver<'_> {
         CodeResolver(self)
-    }
-
-    pub(crate) fn verify(&self, file: &BeamFile) -> Result<(), LoadError> {
-        if self.verifying.load(Ordering::Relaxed) {
-            swarmrt_beam::verify::verify(file).map_err(|error| LoadError(error.to_string()))?;
-        }
-        Ok(())
     }
 
     /// Makes a module ready to be put in place.
