@@ -47,8 +47,6 @@ pub struct BeamFile {
     /// What `Module:module_info(md5)` returns.
     pub md5: [u8; 16],
     pub code: Code,
-    /// Every chunk's name and its place in the (decompressed) file.
-    pub chunks: Vec<([u8; 4], Range<usize>)>,
 }
 
 /// An imported function. Module and function are indexes of atoms.
@@ -181,7 +179,7 @@ impl BeamFile {
     /// # Errors
     /// What is wrong with the file.
     pub fn open(bytes: &[u8], ops: Vec<Op>) -> Result<(BeamFile, CodeReader<'_>), BeamError> {
-        let (chunks, index) = read_chunks(bytes)?;
+        let (chunks, _) = read_chunks(bytes)?;
 
         let atoms = match (chunks.at_u8, chunks.atom) {
             (Some(data), _) => tables::atoms_utf8(&mut chunk_reader(b"AtU8", data))?,
@@ -224,9 +222,16 @@ impl BeamFile {
             attributes: chunks.attr.unwrap_or_default().to_vec(),
             compile_info: chunks.c_inf.unwrap_or_default().to_vec(),
             code,
-            chunks: index,
         };
         Ok((file, instructions))
+    }
+
+    /// Where the chunks of a file that is not compressed are.
+    ///
+    /// # Errors
+    /// When it is no such file.
+    pub fn chunks(bytes: &[u8]) -> Result<ChunkIndex, BeamError> {
+        read_chunks(bytes).map(|(_, index)| index)
     }
 
     /// The module's name.
@@ -273,7 +278,8 @@ pub fn decompressed(bytes: &[u8]) -> Result<Cow<'_, [u8]>, BeamError> {
     Ok(Cow::Owned(contents))
 }
 
-type ChunkIndex = Vec<([u8; 4], Range<usize>)>;
+/// Every chunk's name and its place.
+pub type ChunkIndex = Vec<([u8; 4], Range<usize>)>;
 
 /// Finds the chunks. What follows the container in the file is ignored, as OTP does.
 fn read_chunks(bytes: &[u8]) -> Result<(Chunks<'_>, ChunkIndex), BeamError> {

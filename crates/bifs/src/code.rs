@@ -3,6 +3,7 @@
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
+use swarmrt_beam::file::{BeamFile, decompressed};
 use swarmrt_machine::code::{HasOldVersion, ModuleCode, Prepared};
 use swarmrt_machine::{BifResult, Process, Raise, bif};
 use swarmrt_term::etf::{self, DecodeOptions};
@@ -317,22 +318,17 @@ fn beamfile_chunk(p: &mut Process, binary: Term, name: Term) -> BifResult {
     let bytes = bits.to_bytes();
     let name: Option<Vec<u8>> = name.list_to_vec().and_then(|list| list.iter().map(|c| c.as_small().and_then(|c| u8::try_from(c).ok())).collect());
     let name: [u8; 4] = name.and_then(|name| name.try_into().ok()).ok_or(Raise::BADARG)?;
-    let file = swarmrt_beam::file::BeamFile::parse(&bytes);
-    let Ok(file) = file else { return Ok(Term::atom(am::UNDEFINED)) };
-    let Some((_, range)) = file.chunks.iter().find(|(id, _)| *id == name) else { return Ok(Term::atom(am::UNDEFINED)) };
-    Ok(match bytes.get(range.clone()) {
-        Some(chunk) => p.binary(chunk),
-        None => Term::atom(am::UNDEFINED),
-    })
+    let chunks = BeamFile::chunks(&bytes).unwrap_or_default();
+    let found = chunks.into_iter().find(|(id, _)| *id == name).and_then(|(_, range)| bytes.get(range));
+    Ok(found.map_or(Term::atom(am::UNDEFINED), |chunk| p.binary(chunk)))
 }
 
 #[bif("erts_internal:beamfile_module_md5/1")]
 fn beamfile_module_md5(p: &mut Process, binary: Term) -> BifResult {
     let bits = binary.as_bits().filter(|bits| bits.is_binary()).ok_or(Raise::BADARG)?;
-    Ok(match swarmrt_beam::file::BeamFile::parse(&bits.to_bytes()) {
-        Ok(file) => p.binary(&file.md5),
-        Err(_) => Term::atom(am::UNDEFINED),
-    })
+    let bytes = bits.to_bytes();
+    let md5 = decompressed(&bytes).and_then(|bytes| BeamFile::open(&bytes, Vec::new()).map(|(file, _)| file.md5));
+    Ok(md5.map_or(Term::atom(am::UNDEFINED), |md5| p.binary(&md5)))
 }
 
 #[bif("erts_literal_area_collector:release_area_switch/0")]
