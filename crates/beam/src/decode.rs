@@ -32,6 +32,17 @@ pub struct Op {
     pub offset: u32,
 }
 
+impl Op {
+    /// Whether nothing is to be freed with it. That is so for most; to ask is faster than to drop.
+    #[inline]
+    fn owns_nothing(&self) -> bool {
+        match &self.args {
+            Args::Inline(_, args) => !args.iter().any(|operand| matches!(operand, Operand::BigInt(_) | Operand::List(_) | Operand::AllocList(_))),
+            Args::Boxed(_) => false,
+        }
+    }
+}
+
 /// What an instruction works on.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Operand {
@@ -150,7 +161,7 @@ impl<'a> CodeReader<'a> {
     /// # Errors
     /// When something else than instructions is there.
     pub fn next_function(&mut self) -> Result<Option<&[Op]>, BeamError> {
-        self.ops.drain(..self.taken);
+        self.ops.drain(..self.taken).filter(Op::owns_nothing).for_each(std::mem::forget);
         self.taken = 0;
         let mut in_function = false;
         // The first of a run of labels and lines, which belongs to a `func_info` if one follows.
@@ -162,14 +173,12 @@ impl<'a> CodeReader<'a> {
             run = self.ops.len();
         }
         while !self.ended {
-            let op = self.instruction()?;
-            let opcode = op.opcode;
-            if opcode == Opcode::IntCodeEnd {
-                self.ended = true;
-                break;
-            }
-            self.ops.push(op);
+            let opcode = self.instruction()?;
             match opcode {
+                Opcode::IntCodeEnd => {
+                    self.ops.pop();
+                    self.ended = true;
+                }
                 Opcode::Label | Opcode::Line => {}
                 Opcode::FuncInfo if in_function => {
                     self.taken = run;
@@ -190,7 +199,8 @@ impl<'a> CodeReader<'a> {
         self.ops
     }
 
-    fn instruction(&mut self) -> Result<Op, BeamError> {
+    /// Reads the next instruction into `ops`: where it is to stay, since most of the time would go into moving it there.
+    fn instruction(&mut self) -> Result<Opcode, BeamError> {
         let reader = &mut self.reader;
         if reader.left() == 0 {
             return Err(reader.error(Problem::NoCodeEnd));
@@ -204,17 +214,20 @@ impl<'a> CodeReader<'a> {
             let problem = Problem::Obsolete { name: opcode.name(), release };
             return Err(reader.error_at(offset, problem));
         }
-        let args = decode_args(reader, &self.sizes, opcode.arity())?;
-        Ok(Op { opcode, args, offset: offset as u32 })
+        let arity = opcode.arity();
+        let args = if arity <= INLINE_ARGS { Args::Inline(arity as u8, [const { Operand::Nil }; INLINE_ARGS]) } else { Args::Boxed(nothing(arity)) };
+        self.ops.push(Op { opcode, args, offset: offset as u32 });
+        let args = self.ops.last_mut().expect("just pushed").args.as_mut_slice();
+        for arg in args {
+            operand(reader, &self.sizes, arg)?;
+        }
+        Ok(opcode)
     }
 
     /// All instructions at once, with `int_code_end`.
     pub(crate) fn all(mut self) -> Result<Vec<Op>, BeamError> {
         loop {
-            let op = self.instruction()?;
-            let last = op.opcode == Opcode::IntCodeEnd;
-            self.ops.push(op);
-            if last {
+            if self.instruction()? == Opcode::IntCodeEnd {
                 return Ok(self.ops);
             }
         }
@@ -246,20 +259,9 @@ pub fn functions(ops: &[Op]) -> impl Iterator<Item = &[Op]> {
     })
 }
 
-#[inline]
-fn decode_args(reader: &mut Reader<'_>, sizes: &TableSizes, arity: usize) -> Result<Args, BeamError> {
-    if arity <= INLINE_ARGS {
-        let mut args = [Operand::Nil, Operand::Nil, Operand::Nil];
-        for arg in &mut args[..arity] {
-            *arg = operand(reader, sizes)?;
-        }
-        return Ok(Args::Inline(arity as u8, args));
-    }
-    let mut args = Vec::with_capacity(arity);
-    for _ in 0..arity {
-        args.push(operand(reader, sizes)?);
-    }
-    Ok(Args::Boxed(args.into_boxed_slice()))
+/// Operands to be read.
+fn nothing(count: usize) -> Box<[Operand]> {
+    (0..count).map(|_| Operand::Nil).collect()
 }
 
 /// The tag in the low three bits of an operand's first byte.
@@ -282,50 +284,57 @@ mod extended {
     pub const TYPED_REGISTER: u64 = 5;
 }
 
-/// An operand of an instruction, which may be a list.
+/// Reads an operand of an instruction, which may be a list, to where nothing is yet.
 #[inline]
-fn operand(reader: &mut Reader<'_>, sizes: &TableSizes) -> Result<Operand, BeamError> {
+fn operand(reader: &mut Reader<'_>, sizes: &TableSizes, to: &mut Operand) -> Result<(), BeamError> {
     let start = reader.position();
     let first = reader.u8()?;
     if first & 7 != tag::EXTENDED {
-        return simple(reader, sizes, start, first);
+        return simple(reader, sizes, start, first, to);
     }
-    match unsigned_value(reader, first)? {
-        extended::LIST => list(reader, sizes),
-        extended::ALLOC_LIST => alloc_list(reader),
-        kind => extended_simple(reader, sizes, start, kind),
-    }
+    *to = match unsigned_value(reader, first)? {
+        extended::LIST => list(reader, sizes)?,
+        extended::ALLOC_LIST => alloc_list(reader)?,
+        kind => extended_simple(reader, sizes, start, kind)?,
+    };
+    Ok(())
 }
 
 /// An element of a list, which may not be a list itself.
-fn element(reader: &mut Reader<'_>, sizes: &TableSizes) -> Result<Operand, BeamError> {
+fn element(reader: &mut Reader<'_>, sizes: &TableSizes, to: &mut Operand) -> Result<(), BeamError> {
     let start = reader.position();
     let first = reader.u8()?;
     if first & 7 != tag::EXTENDED {
-        return simple(reader, sizes, start, first);
+        return simple(reader, sizes, start, first, to);
     }
     let kind = unsigned_value(reader, first)?;
-    extended_simple(reader, sizes, start, kind)
+    *to = extended_simple(reader, sizes, start, kind)?;
+    Ok(())
 }
 
 #[inline]
-fn simple(reader: &mut Reader<'_>, sizes: &TableSizes, start: usize, first: u8) -> Result<Operand, BeamError> {
+fn simple(reader: &mut Reader<'_>, sizes: &TableSizes, start: usize, first: u8, to: &mut Operand) -> Result<(), BeamError> {
     let tag = first & 7;
-    if tag == tag::INTEGER {
-        return integer(reader, first);
-    }
-    let value = unsigned_value(reader, first)?;
-    match tag {
-        tag::UNSIGNED => Ok(Operand::Unsigned(value)),
-        tag::ATOM if value == 0 => Ok(Operand::Nil),
-        tag::ATOM => index(reader, start, "atom", value, sizes.atoms).map(Operand::Atom),
-        tag::X => register(reader, start, "X register", value).map(Operand::X),
-        tag::Y => register(reader, start, "Y register", value).map(Operand::Y),
-        tag::LABEL if value == 0 => Ok(Operand::Label(0)),
-        tag::LABEL => index(reader, start, "label", value, sizes.labels as usize).map(Operand::Label),
-        // The tag that is left stands for a character.
-        _ => Ok(Operand::Char(value)),
-    }
+    let operand = if tag == tag::INTEGER {
+        integer(reader, first)?
+    } else {
+        let value = unsigned_value(reader, first)?;
+        match tag {
+            tag::UNSIGNED => Operand::Unsigned(value),
+            tag::ATOM if value == 0 => Operand::Nil,
+            tag::ATOM => Operand::Atom(index(reader, start, "atom", value, sizes.atoms)?),
+            tag::X => Operand::X(register(reader, start, "X register", value)?),
+            tag::Y => Operand::Y(register(reader, start, "Y register", value)?),
+            tag::LABEL if value == 0 => Operand::Label(0),
+            tag::LABEL => Operand::Label(index(reader, start, "label", value, sizes.labels as usize)?),
+            // The tag that is left stands for a character.
+            _ => Operand::Char(value),
+        }
+    };
+    // What was there owns nothing.
+    debug_assert!(*to == Operand::Nil);
+    std::mem::forget(std::mem::replace(to, operand));
+    Ok(())
 }
 
 fn extended_simple(reader: &mut Reader<'_>, sizes: &TableSizes, start: usize, kind: u64) -> Result<Operand, BeamError> {
@@ -365,11 +374,11 @@ fn typed_register(reader: &mut Reader<'_>, sizes: &TableSizes, start: usize) -> 
 
 fn list(reader: &mut Reader<'_>, sizes: &TableSizes) -> Result<Operand, BeamError> {
     let count = counted(reader, "list elements", 1)?;
-    let mut elements = Vec::with_capacity(count);
-    for _ in 0..count {
-        elements.push(element(reader, sizes)?);
+    let mut elements = nothing(count);
+    for to in &mut elements {
+        element(reader, sizes, to)?;
     }
-    Ok(Operand::List(elements.into_boxed_slice()))
+    Ok(Operand::List(elements))
 }
 
 fn alloc_list(reader: &mut Reader<'_>) -> Result<Operand, BeamError> {

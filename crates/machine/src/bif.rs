@@ -3,6 +3,8 @@
 use crate::code::Export;
 use crate::process::Process;
 use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
+use swarmrt_term::atom::AtomHasher;
 use swarmrt_term::{Atom, Mfa, Term, am};
 
 /// Every built-in of every linked crate, put there by `#[bif]`.
@@ -89,7 +91,7 @@ impl Raise {
 /// The built-ins by number and by name.
 pub struct BifTable {
     entries: Vec<(&'static BifEntry, Mfa)>,
-    numbers: HashMap<Mfa, u16>,
+    numbers: HashMap<Mfa, u16, BuildHasherDefault<AtomHasher>>,
 }
 
 impl BifTable {
@@ -104,7 +106,7 @@ impl BifTable {
             })
             .collect();
         entries.sort_by_key(|(entry, _)| (entry.module, entry.name, entry.arity));
-        let mut numbers = HashMap::with_capacity(entries.len());
+        let mut numbers = HashMap::with_capacity_and_hasher(entries.len(), Default::default());
         for (number, (entry, mfa)) in entries.iter().enumerate() {
             let number = u16::try_from(number).expect("there are fewer than 65,536 built-ins");
             let before = numbers.insert(*mfa, number);
