@@ -7,6 +7,7 @@
 pub mod bif;
 pub mod bitsyntax;
 pub mod code;
+mod dirty;
 pub mod exception;
 pub mod exit;
 pub mod extensions;

@@ -1,12 +1,13 @@
 //! Schedulers: one thread a core, each with a queue for every priority; work is stolen when a queue is
 //! empty, and threads with nothing to steal sleep.
 
+use crate::dirty::DirtyPool;
 use crate::native::NativeState;
 use crate::parking::Parking;
 use crate::process::{Priority, Process, REDUCTIONS_PER_TURN, X_REGISTERS};
 use crate::table::ProcessCell;
 use crate::vm::Vm;
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -135,18 +136,6 @@ struct Scheduler {
     busy_ns: AtomicU64,
 }
 
-struct DirtyPool {
-    queue: Mutex<VecDeque<usize>>,
-    arrived: Condvar,
-    threads: Box<[DirtyThread]>,
-}
-
-#[derive(Default)]
-struct DirtyThread {
-    running: AtomicBool,
-    busy_ns: AtomicU64,
-}
-
 pub struct Schedulers {
     all: Box<[Scheduler]>,
     parking: Parking,
@@ -188,14 +177,12 @@ impl Schedulers {
             reductions: AtomicU64::new(0),
             busy_ns: AtomicU64::new(0),
         };
-        let pool =
-            |threads: usize| DirtyPool { queue: Mutex::default(), arrived: Condvar::new(), threads: (0..threads).map(|_| DirtyThread::default()).collect() };
         Schedulers {
             all: (0..count.max(1)).map(|_| scheduler()).collect(),
             parking: Parking::new(count.max(1)),
             next_injected: AtomicUsize::new(0),
-            dirty_io: pool(config.dirty_io),
-            dirty_cpu: pool(config.dirty_cpu),
+            dirty_io: DirtyPool::new(config.dirty_io),
+            dirty_cpu: DirtyPool::new(config.dirty_cpu),
             online: AtomicUsize::new(count.max(1)),
             measuring: AtomicBool::new(false),
             measured_since_ns: AtomicU64::new(0),
@@ -213,19 +200,18 @@ impl Schedulers {
     /// Nanoseconds that each has run processes since measuring began: schedulers, dirty ones for computing, dirty ones
     /// for input and output.
     pub fn busy_ns(&self) -> [Vec<u64>; 3] {
-        let dirty = |pool: &DirtyPool| pool.threads.iter().map(|thread| thread.busy_ns.load(Ordering::Relaxed)).collect();
+        let dirty = |pool: &DirtyPool| pool.threads().iter().map(|thread| thread.busy_ns.load(Ordering::Relaxed)).collect();
         let normal = self.all.iter().map(|scheduler| scheduler.busy_ns.load(Ordering::Relaxed)).collect();
         [normal, dirty(&self.dirty_cpu), dirty(&self.dirty_io)]
     }
     /// Processes that run: on each scheduler, on the dirty ones for computing, on those for input and output.
     pub fn running(&self) -> (Vec<usize>, [usize; 2]) {
-        let dirty = |pool: &DirtyPool| pool.threads.iter().filter(|thread| thread.running.load(Ordering::Relaxed)).count();
         let normal = self.all.iter().map(|scheduler| usize::from(scheduler.running.load(Ordering::Relaxed))).collect();
-        (normal, [dirty(&self.dirty_cpu), dirty(&self.dirty_io)])
+        (normal, [self.dirty_cpu.running(), self.dirty_io.running()])
     }
     /// Processes that wait for a dirty scheduler: for computing, for input and output.
     pub fn dirty_queue_lengths(&self) -> [usize; 2] {
-        [self.dirty_cpu.queue.lock().len(), self.dirty_io.queue.lock().len()]
+        [self.dirty_cpu.len(), self.dirty_io.len()]
     }
     pub fn online(&self) -> usize {
         self.online.load(Ordering::Relaxed)
@@ -291,7 +277,7 @@ impl Schedulers {
             for scheduler in &self.all {
                 scheduler.busy_ns.store(0, Ordering::SeqCst);
             }
-            for thread in self.dirty_cpu.threads.iter().chain(&self.dirty_io.threads) {
+            for thread in self.dirty_cpu.threads().iter().chain(self.dirty_io.threads()) {
                 thread.busy_ns.store(0, Ordering::SeqCst);
             }
         }
@@ -365,11 +351,6 @@ impl Schedulers {
 
     fn dirty(&self, io: bool) -> &DirtyPool {
         if io { &self.dirty_io } else { &self.dirty_cpu }
-    }
-    fn enqueue_dirty(&self, cell: &ProcessCell, io: bool) {
-        let pool = self.dirty(io);
-        pool.queue.lock().push_back(std::ptr::from_ref(cell) as usize);
-        pool.arrived.notify_one();
     }
 }
 
@@ -480,7 +461,7 @@ impl Vm {
                 }
                 Outcome::Stepped | Outcome::Caught => unreachable!("processes are run, not stepped"),
                 Outcome::DirtyIo | Outcome::DirtyCpu => {
-                    self.schedulers.enqueue_dirty(cell, outcome == Outcome::DirtyIo);
+                    self.schedulers.dirty(outcome == Outcome::DirtyIo).push(std::ptr::from_ref(cell) as usize);
                     return;
                 }
             }
@@ -502,19 +483,11 @@ impl Vm {
         let mut registers = Registers::new();
         let pool = self.schedulers.dirty(io);
         loop {
-            let cell = {
-                let mut queue = pool.queue.lock();
-                loop {
-                    match queue.pop_front() {
-                        Some(cell) => break cell,
-                        None => pool.arrived.wait(&mut queue),
-                    }
-                }
-            };
+            let cell = pool.take(number);
             let _guard = crossbeam_epoch::pin();
             // SAFETY: a process is alive while it runs, and it runs here now.
             let cell = unsafe { &*(cell as *const ProcessCell) };
-            let thread = &pool.threads[number];
+            let thread = &pool.threads()[number];
             thread.running.store(true, Ordering::Relaxed);
             let started = self.clock.since_start_ns();
             // SAFETY: as above; we alone run it.
