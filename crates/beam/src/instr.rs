@@ -417,6 +417,12 @@ pub enum Instr {
         arity: u16,
         fun: Src,
     },
+    /// The same, with the frame popped before the call
+    CallFunLast {
+        arity: u16,
+        frame: u16,
+        fun: Src,
+    },
     /// Pop the return address, go there
     Return,
     /// Go to the error handler for an export that has no code
@@ -427,6 +433,10 @@ pub enum Instr {
     ProcessEnd,
     /// R\[0\]:R\[1\] applied to the list R\[2\], as a tail call
     ApplyArgs,
+    /// The same, with the frame popped before the call
+    ApplyArgsLast {
+        frame: u16,
+    },
     /// Wait for a message, then go on
     Hibernated,
     /// The fun R\[0\] applied to the list R\[1\], as a tail call

@@ -297,6 +297,12 @@ impl<L: Linker> Specialiser<'_, L> {
         ops.get(at + 1).filter(|op| op.opcode == opcode)
     }
 
+    /// The frame that is popped before the return, if the function returns right after `ops[at]`.
+    fn returns_after(ops: &[Op], at: usize) -> Option<u16> {
+        let frame = Self::next_is(ops, at, Opcode::Deallocate)?;
+        Self::next_is(ops, at + 1, Opcode::Return).map(|_| narrow(&frame.args[0]))
+    }
+
     /// Emits the instruction at `ops[at]`, and returns how many generic ones it stands for.
     fn one(&mut self, ops: &[Op], at: usize) -> Result<usize, BeamError> {
         let op = &ops[at];
@@ -384,13 +390,17 @@ impl<L: Linker> Specialiser<'_, L> {
                 self.emit_cell(CellKind::Return);
             }
             G::ApplyLast => self.emit(Instr::ApplyLast { arity: narrow(&args[0]), frame: narrow(&args[1]) }),
-            G::CallFun => {
-                self.emit(Instr::CallFun { arity: narrow(&args[0]) });
-                self.emit_cell(CellKind::Return);
-            }
-            G::CallFun2 => {
-                let fun = self.src(&args[2]);
-                self.emit(Instr::CallFun2 { arity: narrow(&args[1]), fun });
+            G::CallFun | G::CallFun2 => {
+                let (arity, fun) = match op.opcode {
+                    G::CallFun => (narrow(&args[0]), Src::x(narrow(&args[0]))),
+                    _ => (narrow(&args[1]), self.src(&args[2])),
+                };
+                // The compiler has no tail call of a fun.
+                if let Some(frame) = Self::returns_after(ops, at) {
+                    self.emit(Instr::CallFunLast { arity, frame, fun });
+                    return Ok(3);
+                }
+                self.emit(if op.opcode == G::CallFun { Instr::CallFun { arity } } else { Instr::CallFun2 { arity, fun } });
                 self.emit_cell(CellKind::Return);
             }
             G::Return => self.emit(Instr::Return),
@@ -817,7 +827,11 @@ impl<L: Linker> Specialiser<'_, L> {
         let args = &op.args;
         let arity = narrow(&args[0]);
         let (export, bif) = self.imports[unsigned(&args[1]) as usize];
+        let import = self.file.imports[unsigned(&args[1]) as usize];
+        let applies = arity == 3 && self.atoms[import.module as usize] == am::ERLANG && self.atoms[import.function as usize] == am::APPLY;
         match (op.opcode, bif) {
+            (Opcode::CallExtLast, _) if applies => self.emit(Instr::ApplyArgsLast { frame: narrow(&args[2]) }),
+            (Opcode::CallExtOnly, _) if applies => self.emit(Instr::ApplyArgsLast { frame: 0 }),
             (Opcode::CallExt, Some(bif)) => self.emit(Instr::CallBif { arity, bif }),
             (Opcode::CallExtLast, Some(bif)) => self.emit(Instr::CallBifLast { arity, bif, frame: narrow(&args[2]) }),
             (_, Some(bif)) => self.emit(Instr::CallBifOnly { arity, bif }),

@@ -9,14 +9,17 @@ fn error_1(_p: &mut Process, reason: Term) -> BifResult {
 }
 #[bif("erlang:error/2")]
 fn error_2(_p: &mut Process, reason: Term, args: Term) -> BifResult {
-    Err(Raise::WithArgs { reason, args, options: Term::NIL })
+    Err(Raise::WithArgs { reason, args, option: None })
 }
 #[bif("erlang:error/3")]
 fn error_3(_p: &mut Process, reason: Term, args: Term, options: Term) -> BifResult {
-    if options.list_len().is_none() {
-        return Err(Raise::BADARG);
-    }
-    Err(Raise::WithArgs { reason, args, options })
+    let well_formed = |option: &Term| {
+        let pair = option.as_tuple().filter(|pair| pair.arity() == 2);
+        pair.is_some_and(|pair| pair.get(0) == Term::atom(am::ERROR_INFO) && pair.get(1).is_map())
+    };
+    // Options that are not what they should be count for nothing; of several, the last one counts.
+    let options = options.list_to_vec().filter(|options| options.iter().all(well_formed)).unwrap_or_default();
+    Err(Raise::WithArgs { reason, args, option: options.last().copied() })
 }
 #[bif("erlang:exit/1")]
 fn exit_1(_p: &mut Process, reason: Term) -> BifResult {
@@ -28,13 +31,11 @@ fn throw_1(_p: &mut Process, value: Term) -> BifResult {
 }
 #[bif("erlang:nif_error/1")]
 fn nif_error_1(_p: &mut Process, reason: Term) -> BifResult {
-    // OTP's stubs for built-ins say `undefined`: it is the function that is undefined here.
-    let reason = if reason == Term::atom(am::UNDEFINED) { Term::atom(am::UNDEF) } else { reason };
-    Err(Raise::WithoutTop { class: am::ERROR, reason })
+    Err(Raise::Error(reason))
 }
 #[bif("erlang:nif_error/2")]
-fn nif_error_2(_p: &mut Process, reason: Term, args: Term) -> BifResult {
-    Err(Raise::WithArgs { reason, args, options: Term::NIL })
+fn nif_error_2(_p: &mut Process, reason: Term, _args: Term) -> BifResult {
+    Err(Raise::Error(reason))
 }
 
 /// A readable stack trace: entries {M, F, ArityOrArgs, Location} or {Fun, Args, Location}.

@@ -380,9 +380,11 @@ unsafe extern "C" fn less(a: u64, b: u64) -> u64 {
 unsafe extern "C" fn apply_target(registers: *mut Registers, module: u64, function: u64, arity: u64) -> *const Instr {
     // SAFETY: see above.
     unsafe {
-        match (term(module).as_atom(), term(function).as_atom()) {
-            (Some(module), Some(function)) => (*(*registers).native.process).vm.code.export(Mfa { module, function, arity: arity as u32 }).entry(),
-            _ => std::ptr::null(),
+        let (Some(module), Some(function)) = (term(module).as_atom(), term(function).as_atom()) else { return std::ptr::null() };
+        let mfa = Mfa { module, function, arity: arity as u32 };
+        if operations::shows_its_caller(mfa) {
+            return std::ptr::null();
         }
+        (*(*registers).native.process).vm.code.export(mfa).entry()
     }
 }

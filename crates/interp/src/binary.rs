@@ -84,8 +84,7 @@ impl BuildError {
         let pairs = [(Term::atom(am::CAUSE), cause), (atom("function"), atom("format_bs_fail")), (Term::atom(am::MODULE), Term::atom(am::ERL_ERTS_ERRORS))];
         let info = swarmrt_term::map::from_pairs(&mut p.heap, &pairs);
         let info = p.tuple(&[Term::atom(am::ERROR_INFO), info]);
-        let options = p.list(&[info]);
-        Raise::WithArgs { reason: Term::atom(self.reason), args: Term::NONE, options }
+        Raise::WithArgs { reason: Term::atom(self.reason), args: Term::NONE, option: Some(info) }
     }
 }
 

@@ -266,3 +266,51 @@ pub fn use_marker(p: &mut Process, reference: Term) {
         p.mailbox.use_marker(reference.id());
     }
 }
+
+/// `erlang:apply/3` with module, function and list of arguments in X\[0\]–X\[2\]: what is to be called, with the arguments
+/// in the registers. They stay as they are when it fails.
+///
+/// # Safety
+/// `x` points at the X registers.
+pub unsafe fn apply_args(x: *mut Term) -> Result<Mfa, Raise> {
+    // SAFETY: there are more registers than three and the most arguments that a function has.
+    unsafe {
+        loop {
+            let (Some(module), Some(function)) = ((*x).as_atom(), (*x.add(1)).as_atom()) else { return Err(Raise::BADARG) };
+            let mut arity = 0usize;
+            let mut rest = *x.add(2);
+            while let Some(cell) = rest.as_cons() {
+                if arity >= 255 {
+                    return Err(Raise::SYSTEM_LIMIT);
+                }
+                *x.add(arity + 3) = cell.head();
+                arity += 1;
+                rest = cell.tail();
+            }
+            if !rest.is_nil() {
+                return Err(Raise::BADARG);
+            }
+            x.copy_from(x.add(3), arity);
+            let mfa = Mfa { module, function, arity: arity as u32 };
+            if !is_apply(mfa) {
+                return Ok(mfa);
+            }
+        }
+    }
+}
+
+pub fn is_apply(mfa: Mfa) -> bool {
+    mfa.module == am::ERLANG && mfa.function == am::APPLY && mfa.arity == 3
+}
+
+/// Whether a function has to find its caller on the stack though it was called by name in tail position: one that
+/// raises what its caller seems to raise, or `erlang:apply/3` on the way to such a one.
+pub fn shows_its_caller(mfa: Mfa) -> bool {
+    mfa.module == am::ERLANG
+        && match mfa.arity {
+            1 => mfa.function == am::ERROR || mfa.function == am::EXIT || mfa.function == am::THROW,
+            2 => mfa.function == am::ERROR,
+            3 => mfa.function == am::ERROR || mfa.function == am::APPLY,
+            _ => false,
+        }
+}

@@ -448,7 +448,7 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
                     }};
                 }
                 macro_rules! call_fun {
-                    ($fun:expr, $arity:expr) => {{
+                    ($fun:expr, $arity:expr, $pop_or_push:block) => {{
                         let fun = $fun;
                         let arity = $arity as usize;
                         sync!();
@@ -456,24 +456,59 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
                         top = p.heap.top;
                         match call {
                             FunCall::Go(target, free) => {
-                                push_return!();
+                                $pop_or_push
                                 enter!(target, arity + free);
                             }
                             FunCall::Undefined(export) => {
-                                push_return!();
+                                $pop_or_push
                                 enter!(export.entry(), 3);
                             }
-                            FunCall::Raise(raise) => raise!(raise),
+                            FunCall::Raise(raise) => {
+                                // As in OTP: the caller of what is no such fun is listed twice.
+                                $pop_or_push
+                                raise!(raise)
+                            }
                         }
+                    }};
+                }
+                // An application that failed: it has an entry of its own in the stack trace.
+                macro_rules! raise_applying {
+                    ($raise:expr, $module:expr, $function:expr, $args:expr) => {{
+                        let mfa = Mfa { module: am::ERLANG, function: am::APPLY, arity: 3 };
+                        raise!($raise, Top::Bif { mfa, args: &[$module, $function, $args] });
                     }};
                 }
                 macro_rules! apply_target {
                     ($arity:expr) => {{
                         let arity = $arity as usize;
-                        let (Some(module), Some(function)) = ((*x.add(arity)).as_atom(), (*x.add(arity + 1)).as_atom()) else {
-                            raise!(Raise::BADARG);
+                        let (module, function) = (*x.add(arity), *x.add(arity + 1));
+                        let (Some(module), Some(function)) = (module.as_atom(), function.as_atom()) else {
+                            sync!();
+                            let args = p.list(x_slice!(arity));
+                            reload!();
+                            raise_applying!(Raise::BADARG, module, function, args);
                         };
-                        p.vm.code.export(Mfa { module, function, arity: arity as u32 })
+                        Mfa { module, function, arity: arity as u32 }
+                    }};
+                }
+                macro_rules! apply_args {
+                    () => {
+                        match operations::apply_args(x) {
+                            Ok(mfa) => mfa,
+                            Err(raise) => raise_applying!(raise, *x, *x.add(1), *x.add(2)),
+                        }
+                    };
+                }
+                macro_rules! apply_last {
+                    ($mfa:expr, $frame:expr) => {{
+                        let mfa = $mfa;
+                        if operations::shows_its_caller(mfa) {
+                            // It raises, whatever happens, and so the frame stays for the stack trace.
+                            push_return!();
+                        } else {
+                            e = e.add($frame as usize);
+                        }
+                        enter!(p.vm.code.export(mfa).entry(), mfa.arity);
                     }};
                 }
                 macro_rules! context {
@@ -661,38 +696,30 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
                             );
                         }
                         Instr::Apply { arity } => {
-                            let export = apply_target!(arity);
+                            let mfa = apply_target!(arity);
                             push_return!();
-                            enter!(export.entry(), arity);
+                            enter!(p.vm.code.export(mfa).entry(), arity);
                         }
                         Instr::ApplyLast { arity, frame } => {
-                            let export = apply_target!(arity);
-                            e = e.add(frame as usize);
-                            enter!(export.entry(), arity);
+                            let mut mfa = apply_target!(arity);
+                            if operations::is_apply(mfa) {
+                                mfa = apply_args!();
+                            }
+                            apply_last!(mfa, frame);
                         }
-                        Instr::CallFun { arity } => call_fun!(*x.add(arity as usize), arity),
-                        Instr::CallFun2 { arity, fun } => call_fun!(src!(fun), arity),
+                        Instr::CallFun { arity } => call_fun!(*x.add(arity as usize), arity, { push_return!() }),
+                        Instr::CallFun2 { arity, fun } => call_fun!(src!(fun), arity, { push_return!() }),
+                        Instr::CallFunLast { arity, frame, fun } => call_fun!(src!(fun), arity, { e = e.add(frame as usize) }),
                         Instr::Return => {
                             give_back!();
                         }
                         Instr::ApplyArgs => {
-                            let (Some(module), Some(function)) = ((*x).as_atom(), (*x.add(1)).as_atom()) else { raise!(Raise::BADARG) };
-                            let mut arity = 0usize;
-                            let mut rest = *x.add(2);
-                            while let Some(cell) = rest.as_cons() {
-                                if arity >= 255 {
-                                    raise!(Raise::SYSTEM_LIMIT);
-                                }
-                                *x.add(arity + 3) = cell.head();
-                                arity += 1;
-                                rest = cell.tail();
-                            }
-                            if !rest.is_nil() {
-                                raise!(Raise::BADARG);
-                            }
-                            x.copy_from(x.add(3), arity);
-                            let export = p.vm.code.export(Mfa { module, function, arity: arity as u32 });
-                            enter!(export.entry(), arity);
+                            let mfa = apply_args!();
+                            enter!(p.vm.code.export(mfa).entry(), mfa.arity);
+                        }
+                        Instr::ApplyArgsLast { frame } => {
+                            let mfa = apply_args!();
+                            apply_last!(mfa, frame);
                         }
                         Instr::ApplyFunArgs => {
                             let fun = *x;

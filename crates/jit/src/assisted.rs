@@ -218,7 +218,7 @@ impl Piece<'_, '_> {
         let right = self.b.ins().icmp_imm_s(IntCC::Equal, takes, i64::from(arity));
         self.require(right, other);
     }
-    pub(crate) fn call_fun(&mut self, at: u32, fun: Value, arity: u16) -> Next {
+    pub(crate) fn call_fun(&mut self, at: u32, fun: Value, arity: u16, frame: Option<u16>) -> Next {
         let slow = self.exit_block(at);
         self.require_fun(fun, arity, slow);
         let entry = self.load(fun, word(1));
@@ -247,19 +247,23 @@ impl Piece<'_, '_> {
         self.b.switch_to_block(copied);
         let known = usize::from(arity).min(PASSED_X);
         let passed: Vec<Value> = (0..PASSED_X).map(|number| if number < known { self.use_x(number) } else { self.load_x(number) }).collect();
-        self.push_return(at);
+        self.pop_or_push(at, frame);
         let cell = self.b.ins().iadd_imm_s(ip, -(layout::INSTR_BYTES as i64));
         self.enter_saved(cell, &passed);
         Next::End
+    }
+    /// Before a call: a tail call pops its frame, another pushes where it returns to.
+    fn pop_or_push(&mut self, at: u32, frame: Option<u16>) {
+        match frame {
+            Some(frame) => self.pop_frame(frame),
+            None => self.push_return(at),
+        }
     }
     pub(crate) fn apply(&mut self, at: u32, arity: u16, frame: Option<u16>) -> Next {
         let (module, function) = (self.use_x(usize::from(arity)), self.use_x(usize::from(arity) + 1));
         let count = self.word(arity.into());
         let ip = self.assist(at, self.source.assists.apply_target as usize, &[module, function, count]);
-        match frame {
-            Some(frame) => self.pop_frame(frame),
-            None => self.push_return(at),
-        }
+        self.pop_or_push(at, frame);
         let cell = self.b.ins().iadd_imm_s(ip, -(layout::INSTR_BYTES as i64));
         self.enter(cell, arity);
         Next::End

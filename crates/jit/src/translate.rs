@@ -1550,11 +1550,15 @@ impl<'a, 'b> Piece<'a, 'b> {
             Instr::MakeFun { dst, free, .. } => self.make_fun(at, &free.1, dst),
             Instr::CallFun { arity } => {
                 let fun = self.use_x(usize::from(arity));
-                self.call_fun(at, fun, arity)
+                self.call_fun(at, fun, arity, None)
             }
             Instr::CallFun2 { arity, fun } => {
                 let fun = self.src(at, fun);
-                self.call_fun(at, fun, arity)
+                self.call_fun(at, fun, arity, None)
+            }
+            Instr::CallFunLast { arity, frame, fun } => {
+                let fun = self.src(at, fun);
+                self.call_fun(at, fun, arity, Some(frame))
             }
             Instr::IsFunctionOf { src, arity, .. } if self.constant(at, arity).is_some_and(|word| word & 0b11 == 0b11 && word >> 2 < 256) => {
                 let fun = self.src(at, src);
@@ -1621,6 +1625,7 @@ impl<'a, 'b> Piece<'a, 'b> {
             | Instr::ProcessEnd
             | Instr::Hibernated
             | Instr::ApplyArgs
+            | Instr::ApplyArgsLast { .. }
             | Instr::ApplyFunArgs => {
                 self.exit_at(at);
                 Next::End

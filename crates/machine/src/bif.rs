@@ -58,11 +58,11 @@ pub enum Raise {
         reason: Term,
         trace: Term,
     },
-    /// `erlang:error/2,3`: reason, the arguments for the stack trace's first entry (none: its arity), options.
+    /// `erlang:error/2,3`: reason, the arguments for the stack trace's first entry (none: its arity), its `error_info`.
     WithArgs {
         reason: Term,
         args: Term,
-        options: Term,
+        option: Option<Term>,
     },
     /// Go on in an Erlang function: its arguments were put into [`Process::trap_args`].
     Trap(&'static Export),

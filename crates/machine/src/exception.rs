@@ -75,9 +75,9 @@ impl Process {
                 self.exception = Exception { class, reason, trace };
                 return;
             }
-            Raise::WithArgs { reason, args, options } => {
+            Raise::WithArgs { reason, args, option } => {
                 (self.exception.class, self.exception.reason) = (am::ERROR, reason);
-                self.exception.trace = self.trace_with_args(args, options, ip);
+                self.exception.trace = self.trace_with_args(args, option, ip);
                 return;
             }
             other => unreachable!("{other:?} is not an exception"),
@@ -181,7 +181,7 @@ impl Process {
     }
 
     /// The trace for `erlang:error/2,3`: the calling function's entry carries the given arguments.
-    fn trace_with_args(&mut self, args: Term, options: Term, ip: usize) -> Term {
+    fn trace_with_args(&mut self, args: Term, option: Option<Term>, ip: usize) -> Term {
         let mut ip = ip;
         let mut mfa = self.vm.code.locate(ip, |location| location.mfa);
         let applied = mfa.is_some_and(|mfa| mfa.module == am::ERLANG && mfa.function == am::ERROR);
@@ -199,15 +199,7 @@ impl Process {
         }
         let Some(mfa) = mfa else { return self.raw_trace(Term::NIL, Some(ip)) };
         let mut location = self.location_list(ip, None).list_to_vec().unwrap_or_default();
-        for option in options.list_to_vec().unwrap_or_default() {
-            if let Some(tuple) = option.as_tuple()
-                && tuple.arity() == 2
-                && tuple.get(0) == Term::atom(am::ERROR_INFO)
-                && tuple.get(1).is_map()
-            {
-                location.push(option);
-            }
-        }
+        location.extend(option);
         let location = self.list(&location);
         let shown = if args.is_list() { args } else { Term::small(i64::from(mfa.arity)) };
         let entry = self.tuple(&[Term::atom(mfa.module), Term::atom(mfa.function), shown, location]);
