@@ -21,6 +21,8 @@ opened() ->
      {Shell, [{arg0, "zero"}, {args, ["-c", "echo $0"]}, exit_status, stderr_to_stdout]},
      {Shell, [{args, ["-c", "echo error >&2"]}, exit_status, stderr_to_stdout]},
      {Shell, [{args, ["-c", "kill -9 $$"]}, exit_status]},
+     %% It is the program that fails where its folder is missing.
+     {{spawn, "echo hi"}, [{cd, "/no/such/folder"}, exit_status]}, {Shell, [{cd, "/etc/passwd"}, exit_status]}, {Shell, [{args, ["-c", "echo hi"]}, {cd, ""}, eof]},
      {{spawn, "echo a"}, [hide, {parallelism, true}, {busy_limits_port, {10, 20}}, {busy_limits_msgq, disabled}, exit_status]}].
 
 run(Name, Options) ->
@@ -42,7 +44,7 @@ joined([]) -> [].
 refusals() ->
     [{{spawn, ""}, []}, {{spawn, "cat"}, [no_such_option]}, {{spawn, "cat"}, [{packet, 3}]}, {{spawn, "cat"}, [{line, 0}]},
      {{spawn, "cat"}, [{packet, 2}, {line, 3}]}, {{spawn, "cat"}, [{line, 3}, {packet, 2}]}, {{spawn, "cat"}, [{args, ["x"]}]},
-     {{spawn, "cat"}, [{env, [x]}]}, {{spawn, "cat"}, [{parallelism, maybe_so}]}, {{spawn_executable, "/no/such/program"}, []},
+     {{spawn, "cat"}, [{env, [x]}]}, {{spawn, "cat"}, [{cd, 7}]}, {{spawn, "cat"}, [{parallelism, maybe_so}]}, {{spawn_executable, "/no/such/program"}, []},
      {{spawn_executable, "/etc/passwd"}, []}, {{no_such_kind, 1}, []}, {{spawn_driver, "no_such_driver"}, []}].
 
 refused(Name, Options) -> try open_port(Name, Options) of Port -> port_close(Port), opened catch error:Reason -> Reason end.

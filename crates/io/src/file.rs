@@ -9,7 +9,6 @@ use std::os::fd::{AsRawFd, FromRawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
-use std::sync::Arc;
 use swarmrt_machine::{BifResult, Process, Raise, bif};
 use swarmrt_term::binary::SharedBytes;
 use swarmrt_term::{Alloc, Atom, Term, am, atom};
@@ -29,8 +28,15 @@ pub fn close_files_of(p: &mut Process) {
     crate::prim_buffer::drop_owned_by(p);
 }
 
-fn find(p: &Process, reference: Term) -> Result<Arc<Open>, Raise> {
-    files(p).get(reference).ok_or(Raise::BADARG)
+/// The open file that a reference stands for; of one that was closed, `{error, einval}` is what its operation yields.
+macro_rules! open_file {
+    ($p:expr, $reference:expr) => {
+        match files($p).get($reference) {
+            Some(open) => open,
+            None if $reference.is_reference() => return error($p, "einval"),
+            None => return Err(Raise::BADARG),
+        }
+    };
 }
 
 /// A path as `encode_path` gives it: a binary that ends in a zero byte and has no other.
@@ -48,8 +54,14 @@ fn as_path(bytes: &[u8]) -> &Path {
 fn c_path(bytes: &[u8]) -> CString {
     CString::new(bytes).expect("checked to hold no zero byte")
 }
-fn size_of(term: Term) -> Result<usize, Raise> {
-    term.as_small().and_then(|size| usize::try_from(size).ok()).ok_or(Raise::BADARG)
+/// A size or offset of an operation, which yields `{error, einval}` for what is none.
+macro_rules! size {
+    ($p:expr, $term:expr) => {
+        match $term.as_small().and_then(|size| usize::try_from(size).ok()) {
+            Some(size) => size,
+            None => return error($p, "einval"),
+        }
+    };
 }
 fn check(result: libc::c_int) -> std::io::Result<()> {
     if result == -1 { Err(std::io::Error::last_os_error()) } else { Ok(()) }
@@ -163,7 +175,8 @@ fn delayed_close_nif(p: &mut Process, file: Term) -> BifResult {
 
 #[bif("prim_file:read_nif/2", dirty_io)]
 fn read_nif(p: &mut Process, file: Term, size: Term) -> BifResult {
-    let (open, size) = (find(p, file)?, size_of(size)?);
+    let open = open_file!(p, file);
+    let size = size!(p, size);
     let result = read_binary(p, size, |buffer| {
         let mut file = &open.file;
         let mut filled = 0;
@@ -191,7 +204,7 @@ fn vector_bytes(vector: Term) -> Result<Vec<u8>, Raise> {
 
 #[bif("prim_file:write_nif/2", dirty_io)]
 fn write_nif(p: &mut Process, file: Term, vector: Term) -> BifResult {
-    let open = find(p, file)?;
+    let open = open_file!(p, file);
     let bytes = vector_bytes(vector)?;
     debug_assert!(!open.append || !bytes.is_empty() || vector.is_list());
     let result = (&open.file).write_all(&bytes);
@@ -200,8 +213,9 @@ fn write_nif(p: &mut Process, file: Term, vector: Term) -> BifResult {
 
 #[bif("prim_file:pread_nif/3", dirty_io)]
 fn pread_nif(p: &mut Process, file: Term, offset: Term, size: Term) -> BifResult {
-    let (open, size) = (find(p, file)?, size_of(size)?);
-    let Ok(offset) = u64::try_from(offset.as_small().ok_or(Raise::BADARG)?) else { return io_error(p, &std::io::Error::from_raw_os_error(libc::EINVAL)) };
+    let open = open_file!(p, file);
+    let size = size!(p, size);
+    let offset = size!(p, offset) as u64;
     let result = read_binary(p, size, |buffer| {
         let mut filled = 0;
         while filled < buffer.len() {
@@ -219,7 +233,8 @@ fn pread_nif(p: &mut Process, file: Term, offset: Term, size: Term) -> BifResult
 
 #[bif("prim_file:pwrite_nif/3", dirty_io)]
 fn pwrite_nif(p: &mut Process, file: Term, offset: Term, vector: Term) -> BifResult {
-    let (open, offset) = (find(p, file)?, size_of(offset)? as u64);
+    let open = open_file!(p, file);
+    let offset = size!(p, offset) as u64;
     let bytes = vector_bytes(vector)?;
     let result = open.file.write_all_at(&bytes, offset);
     done(p, result)
@@ -227,7 +242,7 @@ fn pwrite_nif(p: &mut Process, file: Term, offset: Term, vector: Term) -> BifRes
 
 #[bif("prim_file:seek_nif/3", dirty_io)]
 fn seek_nif(p: &mut Process, file: Term, mark: Term, offset: Term) -> BifResult {
-    let open = find(p, file)?;
+    let open = open_file!(p, file);
     let offset = offset.as_small().ok_or(Raise::BADARG)?;
     let position = match mark.as_atom().map(Atom::name) {
         Some("bof") => match u64::try_from(offset) {
@@ -249,21 +264,22 @@ fn seek_nif(p: &mut Process, file: Term, mark: Term, offset: Term) -> BifResult 
 
 #[bif("prim_file:sync_nif/2", dirty_io)]
 fn sync_nif(p: &mut Process, file: Term, data_only: Term) -> BifResult {
-    let open = find(p, file)?;
+    let open = open_file!(p, file);
     let result = if data_only.as_small() == Some(1) { open.file.sync_data() } else { open.file.sync_all() };
     done(p, result)
 }
 
 #[bif("prim_file:truncate_nif/1", dirty_io)]
 fn truncate_nif(p: &mut Process, file: Term) -> BifResult {
-    let open = find(p, file)?;
+    let open = open_file!(p, file);
     let result = (&open.file).stream_position().and_then(|position| open.file.set_len(position));
     done(p, result)
 }
 
 #[bif("prim_file:allocate_nif/3", dirty_io)]
 fn allocate_nif(p: &mut Process, file: Term, offset: Term, length: Term) -> BifResult {
-    let (open, offset, length) = (find(p, file)?, size_of(offset)?, size_of(length)?);
+    let open = open_file!(p, file);
+    let (offset, length) = (size!(p, offset), size!(p, length));
     // SAFETY: the descriptor is open as long as we hold the file.
     let result = match unsafe { libc::posix_fallocate(open.file.as_raw_fd(), offset as i64, length as i64) } {
         0 => Ok(()),
@@ -274,7 +290,8 @@ fn allocate_nif(p: &mut Process, file: Term, offset: Term, length: Term) -> BifR
 
 #[bif("prim_file:advise_nif/4", dirty_io)]
 fn advise_nif(p: &mut Process, file: Term, offset: Term, length: Term, advice: Term) -> BifResult {
-    let (open, offset, length) = (find(p, file)?, size_of(offset)?, size_of(length)?);
+    let open = open_file!(p, file);
+    let (offset, length) = (size!(p, offset), size!(p, length));
     let advice = match advice.as_atom().map(Atom::name) {
         Some("normal") => libc::POSIX_FADV_NORMAL,
         Some("random") => libc::POSIX_FADV_RANDOM,
@@ -293,7 +310,7 @@ fn advise_nif(p: &mut Process, file: Term, offset: Term, length: Term, advice: T
 
 #[bif("prim_file:get_handle_nif/1")]
 fn get_handle_nif(p: &mut Process, file: Term) -> BifResult {
-    let descriptor = find(p, file)?.file.as_raw_fd();
+    let descriptor = open_file!(p, file).file.as_raw_fd();
     let bytes = descriptor.to_ne_bytes();
     let handle = p.binary(&bytes);
     ok(p, handle)
@@ -302,7 +319,8 @@ fn get_handle_nif(p: &mut Process, file: Term) -> BifResult {
 /// A header of two big-endian words, size and position, at `offset`; and the data that it points at.
 #[bif("prim_file:ipread_s32bu_p32bu_nif/3", dirty_io)]
 fn ipread_s32bu_p32bu_nif(p: &mut Process, file: Term, offset: Term, size_max: Term) -> BifResult {
-    let (open, offset, size_max) = (find(p, file)?, size_of(offset)? as u64, size_of(size_max)?);
+    let open = open_file!(p, file);
+    let (offset, size_max) = (size!(p, offset) as u64, size!(p, size_max));
     let mut header = [0; 8];
     let read = open.file.read_at(&mut header, offset);
     match read {
@@ -390,7 +408,7 @@ fn read_info_nif(p: &mut Process, name: Term, follow: Term) -> BifResult {
 
 #[bif("prim_file:read_handle_info_nif/1", dirty_io)]
 fn read_handle_info_nif(p: &mut Process, file: Term) -> BifResult {
-    let open = find(p, file)?;
+    let open = open_file!(p, file);
     match open.file.metadata() {
         Ok(metadata) => Ok(file_info(p, &metadata, None)),
         Err(problem) => io_error(p, &problem),
@@ -487,7 +505,8 @@ fn set_cwd_nif(p: &mut Process, name: Term) -> BifResult {
 }
 #[bif("prim_file:set_permissions_nif/2", dirty_io)]
 fn set_permissions_nif(p: &mut Process, name: Term, mode: Term) -> BifResult {
-    let (name, mode) = (path_bytes(name)?, size_of(mode)?);
+    let name = path_bytes(name)?;
+    let mode = mode.as_small().and_then(|mode| u32::try_from(mode).ok()).ok_or(Raise::BADARG)?;
     // SAFETY: the path is a C string.
     let result = check(unsafe { libc::chmod(c_path(&name).as_ptr(), mode as libc::mode_t & 0o7777) });
     done(p, result)

@@ -9,6 +9,9 @@ pub fn name_bytes(name: Term) -> Option<Vec<u8>> {
     if let Some(bits) = name.as_bits() {
         return bits.is_binary().then(|| bits.to_bytes().into_owned());
     }
+    if name.is_small() {
+        return None;
+    }
     let mut bytes = Vec::new();
     let mut pending = vec![name];
     while let Some(item) = pending.pop() {

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use std::cell::UnsafeCell;
 use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use swarmrt_term::node::{PID_NUMBER_BITS, PID_SERIAL_BITS};
 
 /// A process with the part that others see, in one allocation.
 pub struct ProcessCell {
@@ -24,9 +25,6 @@ pub struct ProcessTable {
     count: AtomicUsize,
     next: Mutex<u64>,
 }
-
-/// Bits of a process's number as it is printed; the rest is the serial.
-pub const NUMBER_BITS: u32 = 28;
 
 impl ProcessTable {
     pub(crate) fn new(limit: usize) -> ProcessTable {
@@ -67,7 +65,7 @@ impl ProcessTable {
         }
         loop {
             let id = *next;
-            *next = (id + 1) & ((1 << (NUMBER_BITS + 15)) - 1);
+            *next = (id + 1) & ((1 << (PID_NUMBER_BITS + PID_SERIAL_BITS)) - 1);
             let at = id as usize % self.limit;
             let mut chunk = self.chunks[at / CHUNK].load(Ordering::Acquire);
             if chunk.is_null() {

@@ -25,8 +25,10 @@ impl NodeInfo {
     }
 }
 
-/// Bits of a local pid's number that are its "number"; those above are its serial.
-pub const PID_NUMBER_BITS: u32 = 28;
+/// Bits of a local pid's data that are its "number", as many as in OTP; those above are its serial, of which OTP has 13.
+pub const PID_NUMBER_BITS: u32 = 15;
+/// Bits of a local pid's serial.
+pub const PID_SERIAL_BITS: u32 = 28;
 
 /// The two parts of a local pid's data, as printed: `<0.Number.Serial>`.
 #[inline]

@@ -106,7 +106,7 @@ impl Options {
                 "line" => options.framing = Framing::Line(value.as_small().filter(|&size| size > 0)? as usize),
                 "args" => options.arguments = value.list_to_vec()?.into_iter().map(os_string).collect::<Option<_>>()?,
                 "arg0" => options.argument0 = Some(os_string(value)?),
-                "cd" => options.folder = Some(os_string(value)?),
+                "cd" => options.folder = Some(os_string(value)?).filter(|folder| !folder.is_empty()),
                 "env" => {
                     for entry in value.list_to_vec()? {
                         let entry = entry.as_tuple().filter(|entry| entry.arity() == 2)?;

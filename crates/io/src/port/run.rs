@@ -4,9 +4,11 @@ use super::options::{Framing, Options, Source};
 use super::{Port, Ports, State};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{CString, OsStr};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -62,6 +64,25 @@ pub fn duplicate(fd: i32) -> std::io::Result<File> {
     if copy < 0 { Err(std::io::Error::last_os_error()) } else { Ok(unsafe { File::from_raw_fd(copy) }) }
 }
 
+/// Has the child start in a folder. As in OTP, it is the child that fails where there is no such folder: it says so,
+/// and its status is the number of the error.
+fn enter_folder(command: &mut Command, folder: &OsStr) -> std::io::Result<()> {
+    let path = CString::new(folder.as_bytes())?;
+    let complaint = [b"spawn: Could not cd to ", folder.as_bytes(), b"\r\n"].concat();
+    // SAFETY: `chdir`, `write` and `_exit` are async-signal-safe, and nothing is allocated.
+    unsafe {
+        command.pre_exec(move || {
+            if libc::chdir(path.as_ptr()) < 0 {
+                let problem = std::io::Error::last_os_error().raw_os_error();
+                libc::write(2, complaint.as_ptr().cast(), complaint.len());
+                libc::_exit(problem.unwrap_or(libc::ENOENT));
+            }
+            Ok(())
+        });
+    }
+    Ok(())
+}
+
 fn connect(source: &Source, options: &Options) -> std::io::Result<Connection> {
     let mut command = match source {
         Source::Descriptors { input, output } => {
@@ -90,7 +111,7 @@ fn connect(source: &Source, options: &Options) -> std::io::Result<Connection> {
         }
     };
     if let Some(folder) = &options.folder {
-        command.current_dir(folder);
+        enter_folder(&mut command, folder)?;
     }
     for (name, value) in &options.environment {
         match value {

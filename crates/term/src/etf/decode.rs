@@ -10,7 +10,7 @@ use crate::atom::{Atom, AtomError};
 use crate::binary::SharedBytes;
 use crate::boxed::{FunIdentity, RefKind};
 use crate::map;
-use crate::node::{NodeInfo, PID_NUMBER_BITS, pid_data};
+use crate::node::{NodeInfo, PID_NUMBER_BITS, PID_SERIAL_BITS, pid_data};
 use crate::word::{Subtag, Term};
 
 /// See `erlang:binary_to_term/2`.
@@ -349,7 +349,7 @@ impl<'a, A: Alloc + ?Sized> Decoder<'a, A> {
         if !self.is_local(node, creation) {
             return Ok(self.alloc.external(Subtag::ExternalPid, node, creation, &[u64::from(number), u64::from(serial)]));
         }
-        if number >> PID_NUMBER_BITS != 0 || serial >> (IDENTIFIER_BITS - PID_NUMBER_BITS) != 0 {
+        if number >> PID_NUMBER_BITS != 0 || serial >> PID_SERIAL_BITS != 0 {
             return Err(DecodeError::Malformed);
         }
         Ok(Term::pid(pid_data(number, serial)))
