@@ -344,9 +344,11 @@ impl HashTable {
         }
     }
 
+    /// Buckets stay as they are while there are marked objects in them. They still are when the last fixation has been
+    /// taken back and the one who did is on the way to this table.
     fn grow(&mut self) {
         for _ in 0..STEPS_MAX {
-            if self.len <= self.buckets.len() {
+            if !self.marked.is_empty() || self.len <= self.buckets.len() {
                 return;
             }
             let to = self.buckets.len();
@@ -376,7 +378,7 @@ impl HashTable {
     fn shrink(&mut self) {
         for _ in 0..STEPS_MAX {
             let buckets = self.buckets.len();
-            if buckets < BUCKETS_MIN + 2 * SEGMENT || self.len * 2 + SEGMENT >= buckets {
+            if !self.marked.is_empty() || buckets < BUCKETS_MIN + 2 * SEGMENT || self.len * 2 + SEGMENT >= buckets {
                 return;
             }
             let from = buckets - 1;
@@ -508,5 +510,26 @@ mod tests {
         assert!(table.next(first, hash_of(first)).is_ok());
         table.unfix();
         assert!(table.next(first, hash_of(first)).is_err());
+    }
+
+    #[test]
+    fn what_was_marked_is_found_whatever_happens_before_it_goes() {
+        let mut table = HashTable::new(0, Duplicates::None, 1);
+        let remove = |table: &mut HashTable, key: i64, fixed| table.remove(Term::small(key), hash_of(Term::small(key)), fixed, |_| true);
+        for key in 0..20_000 {
+            table.insert(object(key, 0), false);
+        }
+        for key in 0..1000 {
+            remove(&mut table, key, true);
+        }
+        // Nobody fixes it any more, but what was marked is still there.
+        for key in 20_000..40_000 {
+            table.insert(object(key, 0), false);
+        }
+        for key in 2000..38_000 {
+            remove(&mut table, key, false);
+        }
+        table.unfix();
+        assert_eq!((table.len(), table.objects().count(), table.marked()), (3000, 3000, 0));
     }
 }
