@@ -9,12 +9,16 @@ main() ->
     [io:format("~p: ~p~n", [Text, try described(list_to_pid(Text)) catch error:Reason -> Reason end]) || Text <- Texts],
     [io:format("~p~n", [try {[c:pid(0, Number, Serial)]} catch error:Reason -> Reason end]) || {Number, Serial} <- [{1, 1}, {32767, 0}, {32768, 0}]],
     %% More processes than there are numbers: the serial goes up.
-    Pids = [spawn(fun() -> receive stop -> ok end end) || _ <- lists:seq(1, 40000)],
-    Parts = [[list_to_integer(Part) || Part <- string:lexemes(pid_to_list(Pid), "<.>")] || Pid <- Pids],
-    io:format("~p~n", [{length(lists:usort(Parts)), lists:max([Number || [_, Number, _] <- Parts]), lists:usort([Serial || [_, _, Serial] <- Parts])}]),
-    io:format("~p~n", [Pids =:= lists:sort(Pids)]),
-    io:format("~p~n", [[Pid || Pid <- Pids, list_to_pid(pid_to_list(Pid)) =/= Pid orelse binary_to_term(term_to_binary(Pid)) =/= Pid]]),
-    [exit(Pid, kill) || Pid <- Pids],
-    ok.
+    io:format("~p~n", [numbered(33000, self(), 0, [])]).
+
+%% The highest number, and the serials, of so many processes; each is what its text and its external form stand for.
+numbered(0, _, Highest, Serials) -> {Highest, lists:usort(Serials)};
+numbered(Times, Before, Highest, Serials) ->
+    {Pid, Ref} = spawn_monitor(fun() -> ok end),
+    receive {'DOWN', Ref, process, Pid, normal} -> ok end,
+    Text = pid_to_list(Pid),
+    {true, true, true} = {Pid > Before, Pid =:= list_to_pid(Text), Pid =:= binary_to_term(term_to_binary(Pid))},
+    [0, Number, Serial] = [list_to_integer(Part) || Part <- string:lexemes(Text, "<.>")],
+    numbered(Times - 1, Pid, max(Number, Highest), case Serials of [Serial | _] -> Serials; _ -> [Serial | Serials] end).
 
 described(Pid) -> {pid_to_list(Pid), erlang:phash2(Pid), erlang:phash(Pid, 1 bsl 32), term_to_binary(Pid)}.
