@@ -333,7 +333,7 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
                         }
                         let args: &[Term] = $args;
                         let mfa = Mfa { module: am::ERLANG, function: $name, arity: args.len() as u32 };
-                        raise!(raise, Top::Bif { mfa, args });
+                        raise!(raise, Top::Bif { mfa, args, is_running: false });
                     }};
                 }
                 macro_rules! arithmetic {
@@ -372,7 +372,7 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
                                     continue;
                                 }
                                 let mfa = p.vm.bifs.mfa($bif);
-                                raise!(raise, Top::Bif { mfa, args });
+                                raise!(raise, Top::Bif { mfa, args, is_running: false });
                             }
                         }
                     }};
@@ -442,7 +442,7 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
                             Err(raise) => {
                                 let args = x_slice!(arity);
                                 let mfa = p.vm.bifs.mfa(bif);
-                                raise!(raise, Top::Bif { mfa, args });
+                                raise!(raise, Top::Bif { mfa, args, is_running: matches!(*ip, Instr::BifBody { .. }) });
                             }
                         }
                     }};
@@ -475,7 +475,7 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
                 macro_rules! raise_applying {
                     ($raise:expr, $module:expr, $function:expr, $args:expr) => {{
                         let mfa = Mfa { module: am::ERLANG, function: am::APPLY, arity: 3 };
-                        raise!($raise, Top::Bif { mfa, args: &[$module, $function, $args] });
+                        raise!($raise, Top::Bif { mfa, args: &[$module, $function, $args], is_running: matches!(*ip, Instr::ApplyArgs) });
                     }};
                 }
                 macro_rules! apply_target {
@@ -1264,7 +1264,7 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
                                 let result = (p.vm.bifs.get(bif).function)(p, x_slice!(2));
                                 if let Err(raise) = result {
                                     let args = x_slice!(2);
-                                    raise!(raise, Top::Bif { mfa, args });
+                                    raise!(raise, Top::Bif { mfa, args, is_running: false });
                                 }
                             }
                             reload!();

@@ -29,10 +29,11 @@ impl Default for Exception {
 /// What stands at the top of the stack trace before the code that was running.
 pub enum Top<'a> {
     Nothing,
-    /// A built-in called with these arguments.
+    /// A built-in called with these arguments; `is_running` when the code that was running is nothing but its body.
     Bif {
         mfa: Mfa,
         args: &'a [Term],
+        is_running: bool,
     },
     /// A function that no clause of matched, or that does not exist, with its arguments.
     Function {
@@ -85,7 +86,7 @@ impl Process {
         let entries = match top {
             Top::Nothing => Term::NIL,
             Top::Bif { .. } if !explained => Term::NIL,
-            Top::Bif { mfa, args } => {
+            Top::Bif { mfa, args, .. } => {
                 let args = self.list(args);
                 let mut info = Term::NIL;
                 if let Some(explainer) = error_module(mfa.module) {
@@ -107,15 +108,9 @@ impl Process {
                 self.cons(entry, Term::NIL)
             }
         };
-        // The function in `Top::Function` is the running one, and so is a built-in run as the body of its
-        // own function: it is not listed twice.
-        let running = match top {
-            Top::Function { .. } => true,
-            Top::Bif { mfa, .. } => self.vm.code.located(ip, None).is_some_and(|located| located.mfa == mfa),
-            Top::Nothing => false,
-        };
-        let skip_ip = running;
-        self.exception.trace = self.raw_trace(entries, if skip_ip { None } else { Some(ip) });
+        // What is the running function itself is not listed twice.
+        let listed = matches!(top, Top::Function { .. } | Top::Bif { is_running: true, .. });
+        self.exception.trace = self.raw_trace(entries, if listed { None } else { Some(ip) });
     }
 
     fn location_list(&mut self, address: usize, of: Option<Mfa>) -> Term {
