@@ -3,7 +3,7 @@
 
 use crate::assisted::word;
 use crate::facts::{Fact, kind};
-use crate::translate::{I64, Next, Piece};
+use crate::translate::{F64, I64, Next, Piece};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{Block, InstBuilder, MemFlagsData as MemFlags, Value, types};
 use swarmrt_beam::instr::{BinaryPlan, Dst, FLAG_LITTLE, Instr, Segment, SegmentKind, Src, Utf};
@@ -17,7 +17,7 @@ pub const CONTEXT_END: i32 = word(2);
 const CONTEXT_ORIGINAL: i32 = word(3);
 
 /// The largest field that is read in place: it begins within a byte, and a word is loaded for it.
-const FIELD_BITS_MAX: u32 = 56;
+pub(crate) const FIELD_BITS_MAX: u32 = 56;
 const MAX_CHARACTER: i128 = 0x10_ffff;
 
 /// Bits that are put together, known now or when the code runs.
@@ -400,8 +400,12 @@ impl Piece<'_, '_> {
 
     /// The bits of a constant size, where they make a small integer.
     pub(crate) fn field_bits(&self, at: u32, size: Src, unit: u8) -> Option<u32> {
+        self.size_bits(at, size, unit).filter(|bits| (1..=FIELD_BITS_MAX).contains(bits))
+    }
+    /// The bits of a constant size.
+    pub(crate) fn size_bits(&self, at: u32, size: Src, unit: u8) -> Option<u32> {
         let bits = self.small_constant(at, size)?.checked_mul(swarmrt_beam::instr::stored_unit(unit) as i64)?;
-        u32::try_from(bits).ok().filter(|bits| (1..=FIELD_BITS_MAX).contains(bits))
+        u32::try_from(bits).ok()
     }
     /// Goes on here when a position is that of a byte.
     fn require_aligned(&mut self, offset: Value, other: Block) {
@@ -455,8 +459,16 @@ impl Piece<'_, '_> {
         let enough = self.b.ins().icmp_imm_s(IntCC::SignedGreaterThanOrEqual, left, i64::from(bits));
         let fail = self.target(self.relative(at, fail));
         self.require(enough, fail);
+        let number = self.field(context, offset, left, bits, other);
+        self.move_on(context, bits);
+        let word = self.tag_small(number);
+        self.set_known(dst, word, fact);
+        self.join(at + 1)
+    }
+    /// The next bits as a number, of which there are enough; to `other` where they do not lie as they usually do.
+    fn field(&mut self, context: Value, offset: Value, left: Value, bits: u32, other: Block) -> Value {
         let address = self.address_in(context, offset);
-        let number = if bits % 8 == 0 {
+        if bits.is_multiple_of(8) {
             self.require_aligned(offset, other);
             let bytes = bits as i32 / 8;
             let mut number = None;
@@ -494,10 +506,52 @@ impl Piece<'_, '_> {
             let shift = self.b.ins().isub(most, within);
             let moved = self.b.ins().ushr(wide, shift);
             self.b.ins().band_imm_s(moved, (1i64 << bits) - 1)
+        }
+    }
+    /// Bits that are known, fewer than bytes are full.
+    pub(crate) fn match_bits(&mut self, at: u32, register: Dst, bits: u32, wanted: u64, fail: i32) -> Next {
+        let (context, _) = self.context(at, register);
+        let other = self.later(move |piece| piece.step(at));
+        let (offset, left) = self.offset_and_left(context);
+        let enough = self.b.ins().icmp_imm_s(IntCC::SignedGreaterThanOrEqual, left, i64::from(bits));
+        let fail = self.target(self.relative(at, fail));
+        self.require(enough, fail);
+        let number = self.field(context, offset, left, bits, other);
+        let is = self.b.ins().icmp_imm_s(IntCC::Equal, number, wanted as i64);
+        self.require(is, fail);
+        self.move_on(context, bits);
+        self.join(at + 1)
+    }
+    /// A float of 32 or 64 bits, on whole bytes.
+    pub(crate) fn get_float(&mut self, at: u32, register: Dst, bits: u32, flags: u8, dst: Dst, fail: i32) -> Next {
+        let (context, _) = self.context(at, register);
+        let other = self.later(move |piece| piece.step(at));
+        let (offset, left) = self.offset_and_left(context);
+        let enough = self.b.ins().icmp_imm_s(IntCC::SignedGreaterThanOrEqual, left, i64::from(bits));
+        let fail = self.target(self.relative(at, fail));
+        self.require(enough, fail);
+        self.require_aligned(offset, other);
+        let address = self.address_in(context, offset);
+        let mut number = self.load_bytes(address, 0, bits as i32 / 8);
+        if flags & FLAG_LITTLE != 0 {
+            let swapped = self.b.ins().bswap(number);
+            number = if bits == 64 { swapped } else { self.b.ins().ushr_imm_s(swapped, 32) };
+        }
+        // Infinities and what is no number do not match.
+        let (lowest, mask) = if bits == 64 { (52, 0x7ff) } else { (23, 0xff) };
+        let exponent = self.b.ins().ushr_imm_s(number, lowest);
+        let exponent = self.b.ins().band_imm_s(exponent, mask);
+        let finite = self.b.ins().icmp_imm_s(IntCC::NotEqual, exponent, mask);
+        self.require(finite, fail);
+        let float = if bits == 64 {
+            self.b.ins().bitcast(F64, MemFlags::new(), number)
+        } else {
+            let half = self.b.ins().ireduce(types::I32, number);
+            let single = self.b.ins().bitcast(types::F32, MemFlags::new(), half);
+            self.b.ins().fpromote(F64, single)
         };
         self.move_on(context, bits);
-        let word = self.tag_small(number);
-        self.set_known(dst, word, fact);
+        self.set_float(dst, float);
         self.join(at + 1)
     }
     /// Bytes that are known.

@@ -704,7 +704,7 @@ impl<'a, 'b> Piece<'a, 'b> {
     }
 
     /// Has the instruction at `at` executed, and goes on where it leads.
-    fn step(&mut self, at: u32) {
+    pub(crate) fn step(&mut self, at: u32) {
         let live = self.source.flow.live_at(at);
         self.save(live);
         let (registers, ip) = (self.registers(), self.word(self.address_of(at)));
@@ -1538,6 +1538,17 @@ impl<'a, 'b> Piece<'a, 'b> {
             Instr::BsCreateBin { plan } => self.create_binary(at, &plan),
             Instr::BsMatchString { context, fail, bits: string } if string.0 > 0 && string.0 % 8 == 0 && string.0 <= 512 => {
                 self.match_string(at, context, &string.1[..string.0 as usize / 8], fail)
+            }
+
+            Instr::BsMatchString { context, fail, bits: string } if (1..=bits::FIELD_BITS_MAX as usize).contains(&(string.0 as usize)) => {
+                let count = string.0;
+                let bytes = (count as usize).div_ceil(8);
+                let wanted = string.1[..bytes].iter().fold(0, |number, &byte| number << 8 | u64::from(byte));
+                self.match_bits(at, context, count, wanted >> (bytes as u32 * 8 - count), fail)
+            }
+            Instr::BsGetFloat { flags, unit, context, size, dst, fail } if matches!(self.size_bits(at, size, unit), Some(32 | 64)) => {
+                let bits = self.size_bits(at, size, unit).expect("just asked");
+                self.get_float(at, context, bits, flags, dst, fail)
             }
 
             Instr::CallBif { arity, bif } => self.call_bif(at, bif, arity),

@@ -157,14 +157,17 @@ impl Process {
         self.tuple(&[Term::atom(class), entries, list])
     }
 
-    /// Calls `visit` with the return addresses on the stack, innermost first, until it says stop.
+    /// Calls `visit` with the return addresses on the stack, innermost first, until it says stop. One that stands
+    /// there several times in a row is visited once, as in OTP.
     pub fn return_addresses(&self, mut visit: impl FnMut(usize) -> bool) {
         let mut at = self.heap.stop;
         let base = self.heap.stack_base();
+        let mut last = 0;
         while at < base {
             // SAFETY: between the stack pointer and its base.
             let word = unsafe { *at };
-            if word & 0b111 == 0 && word != 0 {
+            if word & 0b111 == 0 && word != 0 && word != last {
+                last = word;
                 // A return address names the cell after the call; the call itself is before it.
                 if !visit(word as usize - 16) {
                     return;
