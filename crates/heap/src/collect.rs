@@ -48,14 +48,33 @@ struct Space {
     scanned: *mut u64,
 }
 
+/// Addresses from one on, so many.
+struct Area {
+    start: usize,
+    bytes: usize,
+}
+
+impl Area {
+    #[inline(always)]
+    fn contains(&self, address: usize) -> bool {
+        address.wrapping_sub(self.start) < self.bytes
+    }
+}
+
+impl From<Range<usize>> for Area {
+    fn from(range: Range<usize>) -> Area {
+        Area { start: range.start, bytes: range.end.saturating_sub(range.start) }
+    }
+}
+
 struct Collector {
-    literals: Range<usize>,
+    literals: Area,
     /// The block that is being emptied, where most of what moves is.
-    from: Range<usize>,
+    from: Area,
     /// Addresses that stay where they are (the old generation, in a minor collection).
-    kept: Range<usize>,
+    kept: Area,
     /// Addresses that are promoted.
-    aged: Range<usize>,
+    aged: Area,
     young: Space,
     old: Space,
 }
@@ -90,7 +109,7 @@ impl Collector {
                 return;
             }
             let address = (word & !0b111) as usize;
-            if !self.from.contains(&address) && (self.literals.contains(&address) || self.kept.contains(&address)) {
+            if !self.from.contains(address) && (self.literals.contains(address) || self.kept.contains(address)) {
                 return;
             }
             let from = address as *mut u64;
@@ -99,7 +118,7 @@ impl Collector {
                     *slot = *from.add(1);
                     return;
                 }
-                let space = if self.aged.contains(&address) { &mut self.old } else { &mut self.young };
+                let space = if self.aged.contains(address) { &mut self.old } else { &mut self.young };
                 let to = space.top;
                 space.top = to.add(2);
                 *to = *from;
@@ -115,7 +134,7 @@ impl Collector {
                     return;
                 }
                 let words = Header(header).words() + 1;
-                let space = if self.aged.contains(&address) { &mut self.old } else { &mut self.young };
+                let space = if self.aged.contains(address) { &mut self.old } else { &mut self.young };
                 let to = space.top;
                 space.top = to.add(words);
                 copy_object(from, to, words);
@@ -138,20 +157,24 @@ impl Collector {
         // SAFETY: between `scanned` and `top` lie whole objects.
         unsafe {
             loop {
-                while self.young.scanned < self.young.top {
-                    self.young.scanned = self.scan_word(self.young.scanned);
+                let mut at = self.young.scanned;
+                while at < self.young.top {
+                    at = self.scan_word(at);
                 }
-                if self.old.scanned >= self.old.top {
+                self.young.scanned = at;
+                at = self.old.scanned;
+                if at >= self.old.top {
                     return;
                 }
-                while self.old.scanned < self.old.top {
-                    self.old.scanned = self.scan_word(self.old.scanned);
+                while at < self.old.top {
+                    at = self.scan_word(at);
                 }
+                self.old.scanned = at;
             }
         }
     }
 
-    #[inline]
+    #[inline(always)]
     unsafe fn scan_word(&mut self, at: *mut u64) -> *mut u64 {
         // SAFETY: `at` is a header, or a term within an object.
         unsafe {
@@ -293,7 +316,7 @@ impl Heap {
             return if grows { block_words_for(current + 1) } else { current };
         }
         // The larger the old generation, the more must die young.
-        let least = BUSY_WORDS_MAX.max(self.min_heap_words as usize).max(self.old.words() / 8);
+        let least = BUSY_WORDS_MAX.max(self.min_heap_words as usize).max(self.old.words() / 3);
         if occupied * 4 < current && current > least { block_words_for((occupied * 3).max(least)).min(current) } else { current }
     }
 
@@ -307,10 +330,10 @@ impl Heap {
         // SAFETY: the size above bounds what is moved.
         unsafe {
             let mut collector = Collector {
-                literals: literal_range(),
-                from: self.block.start as usize..self.top as usize,
-                kept: self.old.start as usize..self.old.end as usize,
-                aged,
+                literals: literal_range().into(),
+                from: (self.block.start as usize..self.top as usize).into(),
+                kept: (self.old.start as usize..self.old.end as usize).into(),
+                aged: aged.into(),
                 young: Space { top: target.start, scanned: target.start },
                 old: Space { top: self.old_top, scanned: self.old_top },
             };
@@ -343,10 +366,10 @@ impl Heap {
         // SAFETY: as in a minor collection, with nothing but the block as the source; what is live fits, as it did before.
         unsafe {
             let mut collector = Collector {
-                literals: literal_range(),
-                from: self.block.start as usize..self.top as usize,
-                kept: self.old.start as usize..self.old.end as usize,
-                aged: 0..0,
+                literals: literal_range().into(),
+                from: (self.block.start as usize..self.top as usize).into(),
+                kept: (self.old.start as usize..self.old.end as usize).into(),
+                aged: (0..0).into(),
                 young: Space { top: target.start, scanned: target.start },
                 old: Space { top: self.old_top, scanned: self.old_top },
             };
@@ -375,10 +398,10 @@ impl Heap {
                 from = self.replace_block(block, words);
             }
             let mut collector = Collector {
-                literals: literal_range(),
-                from: heap_part,
-                kept: 0..0,
-                aged: 0..usize::MAX,
+                literals: literal_range().into(),
+                from: heap_part.into(),
+                kept: (0..0).into(),
+                aged: (0..usize::MAX).into(),
                 young: Space { top: self.block.start, scanned: self.block.start },
                 old: Space { top: target.start, scanned: target.start },
             };
@@ -436,10 +459,10 @@ impl Heap {
         // SAFETY: as in a major collection, with the old generation as the only source.
         unsafe {
             let mut collector = Collector {
-                literals: literal_range(),
-                from: self.old.start as usize..self.old_top as usize,
-                kept: self.block.start as usize..self.block.end as usize,
-                aged: 0..usize::MAX,
+                literals: literal_range().into(),
+                from: (self.old.start as usize..self.old_top as usize).into(),
+                kept: (self.block.start as usize..self.block.end as usize).into(),
+                aged: (0..usize::MAX).into(),
                 young: Space { top: self.block.start, scanned: self.block.start },
                 old: Space { top: target.start, scanned: target.start },
             };
@@ -465,10 +488,10 @@ impl Heap {
             let words = live + self.stack_words() + 4 * SLACK_WORDS;
             let mut from = self.replace_block(Block::new(words), words);
             let mut collector = Collector {
-                literals: literal_range(),
-                from: self.old.start as usize..self.old_top as usize,
-                kept: 0..0,
-                aged: 0..0,
+                literals: literal_range().into(),
+                from: (self.old.start as usize..self.old_top as usize).into(),
+                kept: (0..0).into(),
+                aged: (0..0).into(),
                 young: Space { top: self.block.start, scanned: self.block.start },
                 old: Space { top: std::ptr::null_mut(), scanned: std::ptr::null_mut() },
             };
