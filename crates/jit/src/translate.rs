@@ -131,6 +131,37 @@ pub(crate) struct Piece<'a, 'b> {
     cell_code: i32,
 }
 
+/// Whether an instruction's translation is one way, but for exits and for where it leads.
+fn is_straight(instr: &Instr) -> bool {
+    matches!(
+        instr,
+        Instr::MoveXX { .. }
+            | Instr::MoveXY { .. }
+            | Instr::MoveYX { .. }
+            | Instr::MoveKX { .. }
+            | Instr::Move { .. }
+            | Instr::MoveXX2 { .. }
+            | Instr::MoveXY2 { .. }
+            | Instr::MoveYX2 { .. }
+            | Instr::InitY { .. }
+            | Instr::Allocate { .. }
+            | Instr::Deallocate { .. }
+            | Instr::Trim { .. }
+            | Instr::TestHeap { .. }
+            | Instr::PutTuple { .. }
+            | Instr::PutList { .. }
+            | Instr::GetElement { .. }
+            | Instr::GetElement2 { .. }
+            | Instr::Call { .. }
+            | Instr::CallLast { .. }
+            | Instr::CallOnly { .. }
+            | Instr::CallExt { .. }
+            | Instr::CallExtLast { .. }
+            | Instr::CallExtOnly { .. }
+            | Instr::Return
+    )
+}
+
 /// Whether the translation goes on with the next instruction.
 pub(crate) enum Next {
     At(u32),
@@ -1112,6 +1143,10 @@ impl<'a, 'b> Piece<'a, 'b> {
     fn instruction(&mut self, at: u32) -> Next {
         self.b.set_srcloc(SourceLoc::new(at));
         let on = Next::At(at + 1);
+        // Others may lead to several blocks before and after they ask for a target.
+        if !is_straight(&self.source.code[at as usize]) {
+            self.settle_stop();
+        }
         match self.source.code[at as usize] {
             // Whoever comes here otherwise brings no X registers.
             Instr::Cell { .. } => {
