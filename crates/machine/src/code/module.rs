@@ -39,6 +39,15 @@ pub(crate) struct Scratch {
     code: Vec<Instr>,
 }
 
+/// More is not kept.
+const SCRATCH_BYTES_MAX: usize = 1 << 20;
+
+impl Scratch {
+    fn bytes(&self) -> usize {
+        self.ops.capacity() * size_of::<Op>() + self.code.capacity() * size_of::<Instr>()
+    }
+}
+
 /// Where an address is in the source.
 #[derive(Clone, Copy)]
 pub struct Location<'a> {
@@ -155,11 +164,14 @@ impl ModuleCode {
         if let Some(verifier) = verifier {
             verifier.finish().map_err(unsafe_code)?;
         }
-        let (code, instructions) = specialiser.finish();
-        *server.scratch.lock() = Some(Scratch { ops: functions.into_ops(), code: instructions });
+        let (mut code, instructions) = specialiser.finish();
+        let scratch = Scratch { ops: functions.into_ops(), code: instructions };
+        *server.scratch.lock() = Some(scratch).filter(|scratch| scratch.bytes() <= SCRATCH_BYTES_MAX);
         let entry_of = |label: u32| code.labels[label as usize];
         let exports = file.exports.iter().map(|export| (atoms[export.function as usize], export.arity, entry_of(export.label))).collect();
-        let fun_entries = file.lambdas.iter().map(|lambda| entry_of(lambda.label)).collect();
+        let fun_entries: Vec<u32> = file.lambdas.iter().map(|lambda| entry_of(lambda.label)).collect();
+        // Nobody asks again.
+        code.labels = Vec::new();
         Ok(ModuleCode {
             name,
             on_load: code.on_load,
