@@ -1253,4 +1253,4 @@ fn dense(values: &[i64]) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
