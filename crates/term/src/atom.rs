@@ -54,8 +54,10 @@ static LIMIT: AtomicUsize = AtomicUsize::new(LIMIT_DEFAULT);
 /// Bytes of all names.
 static NAME_BYTES: AtomicUsize = AtomicUsize::new(0);
 static COUNT: AtomicU32 = AtomicU32::new(0);
+/// Room for the atoms that OTP starts with and as many again, before the index has to grow: seven eighths of 16,384 places.
+const AT_START: usize = 14 * 1024;
 static INDEX: LazyLock<RwLock<HashMap<&'static str, u32>>> = LazyLock::new(|| {
-    let mut index = HashMap::with_capacity(16 * 1024);
+    let mut index = HashMap::with_capacity(AT_START);
     for (number, name) in atoms::NAMES.iter().enumerate() {
         let at = append(name);
         assert_eq!(at as usize, number);

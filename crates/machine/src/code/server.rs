@@ -61,6 +61,9 @@ pub struct CodeServer {
     pub verifying: AtomicBool,
 }
 
+/// Room for the exports that OTP starts with: seven eighths of 4096 places. Each place is memory that is touched.
+const EXPORTS_AT_START: usize = 3584;
+
 const GLUE_PROCESS_END: usize = 0;
 const GLUE_APPLY: usize = 2;
 const GLUE_APPLY_FUN: usize = 3;
@@ -84,7 +87,7 @@ impl CodeServer {
         ];
         CodeServer {
             bifs,
-            exports: RwLock::new(CodeMap::with_capacity_and_hasher(16 * 1024, Default::default())),
+            exports: RwLock::new(CodeMap::with_capacity_and_hasher(EXPORTS_AT_START, Default::default())),
             funs: RwLock::default(),
             modules: RwLock::default(),
             ranges: RwLock::default(),
