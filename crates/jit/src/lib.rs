@@ -81,7 +81,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// What all of OTP's libraries would need is some five times this.
+    /// All of some four hundred modules as large as `lists`.
     pub const CODE_BYTES_MAX_DEFAULT: usize = 256 << 20;
 }
 
