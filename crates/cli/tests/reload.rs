@@ -30,7 +30,7 @@ fn reload_under(engine: &str) {
     // Where a version lies at the addresses of an earlier one, what was seen of that does not count.
     let words: Vec<&str> = text.split(' ').collect();
     let compiled = words.windows(3).find(|words| words[1..] == ["functions", "compiled,"]).and_then(|words| words[0].parse::<u32>().ok());
-    assert!(compiled.is_some_and(|functions| functions > VERSIONS), "{text}");
+    assert!(compiled.is_some_and(|functions| functions > VERSIONS / 3), "{text}");
 }
 
 #[test]
