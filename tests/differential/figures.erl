@@ -11,7 +11,18 @@ main() ->
     process_flags(),
     system_flags(),
     figures_move(),
+    shared_binaries(),
     waiting_forever().
+
+%% The binaries of a process stand in one order, collected or not.
+shared_binaries() ->
+    {Pid, Ref} = spawn_monitor(fun() ->
+        Binaries = [list_to_binary(lists:seq(0, Last)) || Last <- [64, 99, 255, 70]],
+        Sizes = fun() -> {binary, List} = process_info(self(), binary), [{Size, References} || {_, Size, References} <- List] end,
+        Before = Sizes(),
+        exit({Before, [begin garbage_collect(), Sizes() =:= Before end || _ <- [1, 2, 3]], length(Binaries)})
+    end),
+    receive {'DOWN', Ref, process, Pid, Told} -> io:format("~p~n", [Told]) end.
 
 %% Being asked does not wake a process that waits for nothing.
 waiting_forever() ->

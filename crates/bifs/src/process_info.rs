@@ -227,6 +227,8 @@ fn item(heap: &mut FragmentHeap, process: &mut Process, name: Atom, own: bool) -
                     }
                 }
             }
+            // The newest stands first in a process's lists, and last here.
+            items.reverse();
             heap.list(&items)
         }
         _ => return None,

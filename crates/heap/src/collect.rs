@@ -190,8 +190,45 @@ impl Collector {
     }
 }
 
-/// Keeps the members of `list` that have moved, in the list of the generation that they moved to.
+/// Members of an off-heap list on their way into another, in their order.
+struct Chain {
+    first: u64,
+    last: *mut u64,
+    bytes: usize,
+}
+
+impl Chain {
+    const EMPTY: Chain = Chain { first: 0, last: std::ptr::null_mut(), bytes: 0 };
+
+    /// # Safety
+    /// `member` is in no list.
+    unsafe fn append(&mut self, member: *mut u64) {
+        // SAFETY: the caller's; the last member is live.
+        unsafe {
+            match self.last.is_null() {
+                true => self.first = member as u64,
+                false => *self.last.add(shared_bin::NEXT) = member as u64,
+            }
+            self.bytes += swarmrt_term::alloc::off_heap_bytes(member);
+        }
+        self.last = member;
+    }
+    /// # Safety
+    /// As for [`append`](Chain::append).
+    unsafe fn put_before(self, list: &mut OffHeap) {
+        if self.last.is_null() {
+            return;
+        }
+        // SAFETY: the last member is live.
+        unsafe { *self.last.add(shared_bin::NEXT) = list.first };
+        list.first = self.first;
+        list.bytes += self.bytes;
+    }
+}
+
+/// Keeps the members of `list` that have moved, in front of the list of the generation that they moved to.
 unsafe fn sweep_off_heap(list: &mut OffHeap, young: &mut OffHeap, old: &mut OffHeap, old_space: &Range<usize>) {
+    let (mut to_young, mut to_old) = (Chain::EMPTY, Chain::EMPTY);
     let mut at = list.first;
     while at != 0 {
         let ptr = at as *mut u64;
@@ -203,11 +240,13 @@ unsafe fn sweep_off_heap(list: &mut OffHeap, young: &mut OffHeap, old: &mut OffH
                 continue;
             }
             let moved = Term::from_raw(*ptr).boxed_ptr();
-            let target = if old_space.contains(&(moved as usize)) { &mut *old } else { &mut *young };
-            *moved.add(shared_bin::NEXT) = target.first;
-            target.first = moved as u64;
-            target.bytes += swarmrt_term::alloc::off_heap_bytes(moved);
+            if old_space.contains(&(moved as usize)) { &mut to_old } else { &mut to_young }.append(moved);
         }
+    }
+    // SAFETY: they have moved, and are in no list.
+    unsafe {
+        to_young.put_before(young);
+        to_old.put_before(old);
     }
     *list = OffHeap::new();
 }
@@ -409,8 +448,8 @@ impl Heap {
             let old_space = target.start as usize..target.end as usize + 1;
             let mut young_list = std::mem::take(&mut self.off_heap);
             let mut old_list = std::mem::take(&mut self.old_off_heap);
-            sweep_off_heap(&mut young_list, &mut self.off_heap, &mut self.old_off_heap, &old_space);
             sweep_off_heap(&mut old_list, &mut self.off_heap, &mut self.old_off_heap, &old_space);
+            sweep_off_heap(&mut young_list, &mut self.off_heap, &mut self.old_off_heap, &old_space);
             from.free();
             self.old.free();
             self.old = target;
