@@ -1,7 +1,8 @@
 //! Built-ins that raise.
 
+use swarmrt_machine::bif::BIFS;
 use swarmrt_machine::{BifResult, Process, Raise, bif};
-use swarmrt_term::{Term, am};
+use swarmrt_term::{Term, am, atom};
 
 #[bif("erlang:error/1")]
 fn error_1(_p: &mut Process, reason: Term) -> BifResult {
@@ -30,12 +31,24 @@ fn throw_1(_p: &mut Process, value: Term) -> BifResult {
     Err(Raise::Throw(value))
 }
 #[bif("erlang:nif_error/1")]
-fn nif_error_1(_p: &mut Process, reason: Term) -> BifResult {
-    Err(Raise::Error(reason))
+fn nif_error_1(p: &mut Process, reason: Term) -> BifResult {
+    Err(nif_error(p, reason))
 }
 #[bif("erlang:nif_error/2")]
-fn nif_error_2(_p: &mut Process, reason: Term, _args: Term) -> BifResult {
-    Err(Raise::Error(reason))
+fn nif_error_2(p: &mut Process, reason: Term, _args: Term) -> BifResult {
+    Err(nif_error(p, reason))
+}
+
+/// The bodies of OTP's own built-ins say `undefined`: where that is reached, it is the built-in that is not there.
+fn nif_error(p: &Process, reason: Term) -> Raise {
+    /// Modules of OTP that leave functions to the machine, beside those that have some here.
+    const OTHERS: [&str; 3] = ["prim_socket", "prim_net", "erl_tracer"];
+    let is_missing = reason == Term::atom(am::UNDEFINED)
+        && p.vm.code.located(p.ip as usize, None).is_some_and(|located| {
+            let module = located.mfa.module.name();
+            located.mfa.function != atom!("nif_error") && (OTHERS.contains(&module) || BIFS.iter().any(|entry| entry.module == module))
+        });
+    if is_missing { Raise::WithoutTop { class: am::ERROR, reason: Term::atom(am::UNDEF) } } else { Raise::Error(reason) }
 }
 
 /// A readable stack trace: entries {M, F, ArityOrArgs, Location} or {Fun, Args, Location}.
