@@ -1327,7 +1327,7 @@ impl<'a, 'b> Piece<'a, 'b> {
             Instr::IsMap { src, fail } => self.test_boxed(at, src, fail, &[Subtag::FlatMap, Subtag::HashMap], kind::MAP),
             Instr::IsFunction { src, fail } => self.test_boxed(at, src, fail, &[Subtag::Fun, Subtag::ExportFun], kind::FUN),
             Instr::IsBitstring { src, fail } => self.test_boxed(at, src, fail, &[Subtag::HeapBin, Subtag::SharedBin, Subtag::SubBin], kind::BITS),
-            Instr::IsTupleOf { src, arity, fail } | Instr::TestArity { src, arity, fail } => match self.test_arity(at, src, arity.into(), fail) {
+            Instr::IsTupleOf { src, arity, fail } | Instr::TestArity { src, arity, fail } => match self.test_arity(at, src, arity, fail) {
                 Ok(_) => on,
                 Err(next) => next,
             },
