@@ -3,6 +3,7 @@
 use super::hash::{Change, Verdict};
 use super::matchspec::Pattern;
 use super::object::{Head, OwnedTerm};
+use parking_lot::Mutex;
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::ops::Bound;
@@ -92,9 +93,28 @@ pub enum From<'a> {
     After(Term),
 }
 
+/// Keys that follow each other, for programs that ask for one neighbour after the other.
+#[derive(Default)]
+struct Run {
+    /// When it was read.
+    changes: u64,
+    reverse: bool,
+    keys: Vec<Term>,
+    /// Which of them was asked for last.
+    at: usize,
+}
+
+/// One in so many objects is many: then all that go are removed on one walk.
+const MANY_PART: usize = 8;
+/// Keys that a run has at most.
+const RUN_KEYS_MAX: usize = 32;
+
 pub struct OrderedTable {
     tree: BTreeSet<Slot>,
     keypos: usize,
+    /// How often an object came or went.
+    changes: u64,
+    run: Mutex<Run>,
 }
 
 // SAFETY: the table owns its objects.
@@ -104,7 +124,7 @@ unsafe impl Sync for OrderedTable {}
 
 impl OrderedTable {
     pub fn new(keypos: usize) -> OrderedTable {
-        OrderedTable { tree: BTreeSet::new(), keypos }
+        OrderedTable { tree: BTreeSet::new(), keypos, changes: 0, run: Mutex::default() }
     }
     pub fn len(&self) -> usize {
         self.tree.len()
@@ -115,6 +135,7 @@ impl OrderedTable {
     }
 
     pub fn insert(&mut self, object: *mut Head) -> Change {
+        self.changes += 1;
         // SAFETY: the object is ours now.
         let (key, words) = unsafe { ((*object).key(self.keypos), footprint(&*object)) };
         let mut change = Change { objects: 1, words };
@@ -128,6 +149,7 @@ impl OrderedTable {
     }
 
     pub fn remove(&mut self, key: Term) -> Change {
+        self.changes += 1;
         let Some(old) = self.tree.take(&Slot::probe(key)) else { return Change::default() };
         let change = Change { objects: -1, words: -footprint(old.head()) };
         // SAFETY: the object is out of the tree.
@@ -159,10 +181,29 @@ impl OrderedTable {
         self.tree.last().map(|slot| slot.key)
     }
     pub fn next(&self, key: Term) -> Option<Term> {
-        self.tree.range((Bound::Excluded(Slot::probe(key)), Bound::Unbounded)).next().map(|slot| slot.key)
+        self.neighbour(key, false)
     }
     pub fn previous(&self, key: Term) -> Option<Term> {
-        self.tree.range((Bound::Unbounded, Bound::Excluded(Slot::probe(key)))).next_back().map(|slot| slot.key)
+        self.neighbour(key, true)
+    }
+    /// The key behind `key`, or the one before it. Whoever asks for that of the answer, too, walks through the table: then
+    /// more are read at once.
+    fn neighbour(&self, key: Term, reverse: bool) -> Option<Term> {
+        let Some(mut run) = self.run.try_lock() else { return self.neighbours(key, reverse).next() };
+        let walks = run.changes == self.changes && run.reverse == reverse && run.keys.get(run.at).is_some_and(|&last| compare(last, key).is_eq());
+        if walks && run.at + 1 < run.keys.len() {
+            run.at += 1;
+            return Some(run.keys[run.at]);
+        }
+        (run.changes, run.reverse, run.at) = (self.changes, reverse, 0);
+        run.keys.clear();
+        run.keys.extend(self.neighbours(key, reverse).take(if walks { RUN_KEYS_MAX } else { 1 }));
+        run.keys.first().copied()
+    }
+    fn neighbours(&self, key: Term, reverse: bool) -> impl Iterator<Item = Term> {
+        let bounds = if reverse { (Bound::Unbounded, Bound::Excluded(Slot::probe(key))) } else { (Bound::Excluded(Slot::probe(key)), Bound::Unbounded) };
+        let mut range = self.tree.range(bounds);
+        std::iter::from_fn(move || if reverse { range.next_back() } else { range.next() }).map(|slot| slot.key)
     }
     pub fn nth(&self, index: usize) -> Option<&Head> {
         self.tree.iter().nth(index).map(Slot::head)
@@ -205,10 +246,30 @@ impl OrderedTable {
             }
         }
         let mut change = Change::default();
-        for (object, verdict) in verdicts {
-            change.add(self.apply(object, verdict));
+        if verdicts.len() >= self.len() / MANY_PART && verdicts.iter().all(|(_, verdict)| matches!(verdict, Verdict::Delete)) {
+            change = self.remove_all(verdicts.into_iter().map(|(object, _)| object));
+        } else {
+            for (object, verdict) in verdicts {
+                change.add(self.apply(object, verdict));
+            }
         }
         (change, last)
+    }
+    /// Removes these objects, which are given in their order, on one walk through the table.
+    fn remove_all(&mut self, objects: impl Iterator<Item = *mut Head>) -> Change {
+        self.changes += 1;
+        let mut change = Change::default();
+        let mut objects = objects.peekable();
+        self.tree.retain(|slot| {
+            if objects.next_if(|&object| object == slot.ptr()).is_none() {
+                return true;
+            }
+            change.add(Change { objects: -1, words: -footprint(slot.head()) });
+            // SAFETY: the object leaves the tree.
+            unsafe { Head::free(slot.ptr()) };
+            false
+        });
+        change
     }
 
     /// Every object.
@@ -254,6 +315,42 @@ mod tests {
         assert!(table.get(Term::small(1)).is_some_and(|object| object.key(0) == float));
         assert_eq!(table.next(float), Some(Term::small(2)));
         assert_eq!(table.previous(float), None);
+    }
+
+    #[test]
+    fn neighbours_are_those_of_the_table_as_it_is() {
+        let mut table = table_of(&(0..200).map(|key| Term::small(key * 2)).collect::<Vec<_>>());
+        let key = |value: i64| Term::small(value);
+        let mut at = key(0);
+        let mut seen = vec![at];
+        while let Some(next) = table.next(at) {
+            // While the walk is under way, some go and some come just behind the place.
+            if next == key(100) {
+                table.remove(key(102));
+                let mut heap = FragmentHeap::new();
+                let tuple = heap.tuple(&[key(101)]);
+                table.insert(Head::new(tuple, 0));
+            }
+            seen.push(next);
+            at = next;
+        }
+        let expected: Vec<Term> = (0..200).map(|value| value * 2).map(|value| if value == 102 { 101 } else { value }).map(key).collect();
+        assert_eq!(seen, expected);
+        for pair in expected.windows(2).rev() {
+            assert_eq!(table.previous(pair[1]), Some(pair[0]));
+            assert_eq!(table.next(pair[0]), Some(pair[1]), "the other way between two steps");
+        }
+        assert_eq!((table.previous(key(0)), table.next(key(398))), (None, None));
+    }
+
+    #[test]
+    fn many_are_removed_on_one_walk() {
+        let mut table = table_of(&(0..100).map(Term::small).collect::<Vec<_>>());
+        let even = |object: &Head| object.key(0).as_small().is_some_and(|value| value % 2 == 0);
+        let (change, last) = table.visit(From::Start(None), 1000, |object| Some(if even(object) { Verdict::Delete } else { Verdict::Keep }));
+        assert_eq!((change.objects, last.is_some(), table.len()), (-50, false, 50));
+        assert!(table.objects().all(|object| !even(object)));
+        assert_eq!(table.next(Term::small(1)), Some(Term::small(3)));
     }
 
     #[test]
