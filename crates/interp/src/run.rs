@@ -13,7 +13,7 @@ use swarmrt_machine::bif::BifKind;
 use swarmrt_machine::bitsyntax;
 use swarmrt_machine::code::Export;
 use swarmrt_machine::exception::Top;
-use swarmrt_machine::native::{Exit, StepFn, cell_code, code_before, is_entry};
+use swarmrt_machine::native::{Exit, NativeState, StepFn, cell_code, code_before, is_entry};
 use swarmrt_machine::scheduler::{Engine, Outcome, Registers};
 use swarmrt_machine::{Process, Raise, signal};
 use swarmrt_term::{Alloc, Bits, Header, Mfa, Subtag, Term, am, map};
@@ -45,10 +45,11 @@ impl Engine for Interpreter {
 /// Whether every safepoint collects.
 const STRESS: bool = cfg!(feature = "stress");
 
-/// Calls between two samples of what is running.
-const SAMPLE_REDUCTIONS: i32 = 400;
-/// Calls of built-ins, and departures, of which one is a sample.
-const SAMPLE_TICKS: u32 = 64;
+/// Calls between two samples of what is running, at first; twice as many after each that found machine code there already,
+/// up to so many.
+const SAMPLE_REDUCTIONS_MAX: i32 = 3200;
+/// Calls of built-ins, and departures, of which one is a sample, where [`NativeState::between`] is at its lowest.
+const SAMPLE_TICKS: i32 = 64;
 
 /// Executes the one instruction at `ip` with the state in the registers, for machine code. See [`StepFn`].
 ///
@@ -143,11 +144,31 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
         // Puts most of the turn aside, to have a look at what runs after the rest of it.
         macro_rules! slice {
             () => {
-                if native.is_some() && deferred == 0 && reds > SAMPLE_REDUCTIONS {
-                    deferred = reds - SAMPLE_REDUCTIONS;
-                    reds = SAMPLE_REDUCTIONS;
+                let between = (*registers).native.between;
+                if native.is_some() && deferred == 0 && reds > between {
+                    deferred = reds - between;
+                    reds = between;
                 }
             };
+        }
+        // Reports what is running.
+        macro_rules! sample {
+            ($hooks:expr, $arguments:expr) => {{
+                let wanted = ($hooks.sample)(p.vm, ip, $arguments);
+                let between = &raw mut (*registers).native.between;
+                *between = if wanted { NativeState::BETWEEN_MIN } else { (*between * 2).min(SAMPLE_REDUCTIONS_MAX) };
+            }};
+        }
+        // Counts what takes no reductions, and reports what is running now and then.
+        macro_rules! tick {
+            ($hooks:expr) => {{
+                let state = &raw mut (*registers).native;
+                (*state).ticks += 1;
+                if (*state).ticks >= (*state).between / (NativeState::BETWEEN_MIN / SAMPLE_TICKS) {
+                    (*state).ticks = 0;
+                    sample!($hooks, &[]);
+                }
+            }};
         }
         macro_rules! src {
             ($src:expr) => {{
@@ -199,11 +220,7 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
         if !STEP {
             slice!();
             if let Some(hooks) = native {
-                let ticks = &raw mut (*registers).native.ticks;
-                *ticks += 1;
-                if (*ticks).is_multiple_of(SAMPLE_TICKS) {
-                    (hooks.sample)(p.vm, ip, &[]);
-                }
+                tick!(hooks);
             }
         }
         // Machine code to go on with, if the next place has some.
@@ -270,7 +287,7 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
                                 collect!(0, $arity);
                             }
                             if let Some(hooks) = native {
-                                (hooks.sample)(p.vm, ip, x_slice!($arity));
+                                sample!(hooks, x_slice!($arity));
                             }
                             slice!();
                         }
@@ -543,10 +560,7 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
                     if exit == Exit::Enter {
                         turn_over!((*state).arity);
                     } else {
-                        (*state).ticks += 1;
-                        if (*state).ticks.is_multiple_of(SAMPLE_TICKS) {
-                            (hooks.sample)(p.vm, ip, &[]);
-                        }
+                        tick!(hooks);
                     }
                     // What machine code leaves to the interpreter, it does not get back before the next call or return.
                     code = if exit == Exit::Interpret || exit == Exit::Leave { no_code } else { code_before(ip).unwrap_or(no_code) };
@@ -1301,7 +1315,7 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
                                 deferred = 0;
                                 // A long walk is worth machine code as much as many calls.
                                 if let Some(hooks) = native {
-                                    (hooks.sample)(p.vm, ip, &[]);
+                                    sample!(hooks, &[]);
                                 }
                                 slice!();
                             }

@@ -192,14 +192,14 @@ pub fn counts() -> Option<Counts> {
 }
 
 /// Counts one sighting of what `ip` is in.
-fn sample(vm: &'static Vm, ip: *const Instr, arguments: &[Term]) {
-    let Some(jit) = JIT.get() else { return };
-    let Mode::Tiered { samples: enough } = jit.mode else { return };
-    let Some(module) = vm.code.module_at(ip as usize) else { return };
+fn sample(vm: &'static Vm, ip: *const Instr, arguments: &[Term]) -> bool {
+    let Some(jit) = JIT.get() else { return false };
+    let Mode::Tiered { samples: enough } = jit.mode else { return false };
+    let Some(module) = vm.code.module_at(ip as usize) else { return false };
     let code = module.code.code();
     let at = ((ip as usize - module.range().start) / size_of::<Instr>()) as u32;
     let after = module.code.functions.partition_point(|function| function.start <= at);
-    let Some(function) = after.checked_sub(1) else { return };
+    let Some(function) = after.checked_sub(1) else { return false };
     let entry = module.code.functions[function].entry;
     // The entry first; when that is compiled, where in the function it is.
     let has_entry = jit.has_code(&module, entry);
@@ -221,6 +221,7 @@ fn sample(vm: &'static Vm, ip: *const Instr, arguments: &[Term]) {
         jit.queue.lock().push(Wanted { module, function, part, times });
         jit.arrived.notify_one();
     }
+    wants_code
 }
 
 /// Whether a term is a float, or has one close at hand.

@@ -41,12 +41,17 @@ pub struct NativeState {
     pub answer: u64,
     pub outcome: Outcome,
     /// Calls of built-ins and departures since the last one that was reported as a sample.
-    pub ticks: u32,
+    pub ticks: i32,
+    /// Reductions from one sample to the next.
+    pub between: i32,
     /// Operands of the assist that is being called.
     pub scratch: [u64; SCRATCH_WORDS],
 }
 
 impl NativeState {
+    /// The fewest reductions from one sample to the next.
+    pub const BETWEEN_MIN: i32 = 400;
+
     pub(crate) fn new() -> NativeState {
         NativeState {
             process: std::ptr::null_mut(),
@@ -62,6 +67,7 @@ impl NativeState {
             answer: 0,
             outcome: Outcome::Yield,
             ticks: 0,
+            between: NativeState::BETWEEN_MIN,
             scratch: [0; SCRATCH_WORDS],
         }
     }
@@ -94,7 +100,8 @@ pub struct Native {
     /// the two addresses there is no other code.
     pub no_code_return: u64,
     /// Told now and then which function is running: the address past its entry cell with its arguments, or within it.
-    pub sample: fn(&'static Vm, *const Instr, &[Term]),
+    /// Whether machine code is wanted there, and not there yet.
+    pub sample: fn(&'static Vm, *const Instr, &[Term]) -> bool,
     /// Told of every module before its code can be called.
     pub loaded: fn(&'static Vm, &crate::code::ModuleCode),
 }

@@ -61,7 +61,12 @@ pub fn flat_position(map: FlatMap, key: Term) -> Option<usize> {
     // Often it is the very same term.
     keys.iter().position(|&candidate| candidate == key).or_else(|| {
         let Some(tuple) = key.as_tuple() else { return keys.iter().position(|&candidate| equal_exact(candidate, key)) };
-        let may_equal = |candidate: Term| candidate.as_tuple().is_some_and(|other| other.arity() == tuple.arity());
+        // Most differ in an atom or a small integer.
+        let may_equal = |candidate: Term| {
+            let Some(other) = candidate.as_tuple().filter(|other| other.arity() == tuple.arity()) else { return false };
+            let differing = tuple.elements().iter().zip(other.elements()).find(|(a, b)| a != b);
+            differing.is_none_or(|(a, b)| !(a.is_atom() || a.is_small() || b.is_atom() || b.is_small()))
+        };
         keys.iter().position(|&candidate| may_equal(candidate) && equal_exact(candidate, key))
     })
 }
