@@ -206,7 +206,11 @@ Module = case filename:extension(File) of
             {ok, Beam} ->
                 case beam_lib:info(Beam) of
                     Info when is_list(Info) -> Load(proplists:get_value(module, Info), Beam);
-                    {error, beam_lib, Bad} -> Fail(io_lib:format("~ts: ~ts", [File, beam_lib:format_error(Bad)]))
+                    {error, beam_lib, Bad} ->
+                        %% It names what it was given: the file rather than what is in it.
+                        Text = lists:flatten(beam_lib:format_error(setelement(2, Bad, File))),
+                        Prefix = lists:flatten(io_lib:format("~tp: ", [File])),
+                        Fail([File, ": ", case string:prefix(Text, Prefix) of nomatch -> Text; Rest -> Rest end])
                 end;
             {error, Posix} -> Fail(io_lib:format("~ts: ~ts", [File, file:format_error(Posix)]))
         end;

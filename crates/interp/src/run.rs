@@ -156,7 +156,7 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
             ($hooks:expr, $arguments:expr) => {{
                 let wanted = ($hooks.sample)(p.vm, ip, $arguments);
                 let between = &raw mut (*registers).native.between;
-                *between = if wanted { NativeState::BETWEEN_MIN } else { (*between * 2).min(SAMPLE_REDUCTIONS_MAX) };
+                *between = if wanted { NativeState::BETWEEN_MIN } else { (*between + *between / 16).min(SAMPLE_REDUCTIONS_MAX) };
             }};
         }
         // Counts what takes no reductions, and reports what is running now and then.
