@@ -7,10 +7,13 @@ use std::collections::BTreeMap;
 /// Pairs up to which they are searched one by one.
 const FEW_MAX: usize = 16;
 
+const _: () = assert!(size_of::<Few<u64>>() == size_of::<Vec<u64>>());
+
 /// In the order of the numbers.
 pub enum Few<V> {
     Few(Vec<(u64, V)>),
-    Many(BTreeMap<u64, V>),
+    /// In a box, so that the two take no more than a list alone: a few bytes more put a process into the next size of blocks.
+    Many(Box<BTreeMap<u64, V>>),
 }
 
 impl<V> Default for Few<V> {
@@ -48,7 +51,7 @@ impl<V> Few<V> {
                 }
                 pairs.insert(at, (key, value));
                 if pairs.len() > FEW_MAX {
-                    *self = Few::Many(std::mem::take(pairs).into_iter().collect());
+                    *self = Few::Many(Box::new(std::mem::take(pairs).into_iter().collect()));
                 }
                 None
             }
@@ -70,7 +73,7 @@ impl<V> Few<V> {
     pub fn iter(&self) -> impl Iterator<Item = (u64, &V)> {
         let (pairs, tree): (&[_], _) = match self {
             Few::Few(pairs) => (pairs, None),
-            Few::Many(tree) => (&[], Some(tree)),
+            Few::Many(tree) => (&[], Some(&**tree)),
         };
         pairs.iter().map(|(key, value)| (*key, value)).chain(tree.into_iter().flatten().map(|(&key, value)| (key, value)))
     }
