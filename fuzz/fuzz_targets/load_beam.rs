@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::fmt::Write;
 use swarmrt_beam::file::{BeamFile, Op};
 use swarmrt_beam::instr::{ExportPtr, FunPtr};
-use swarmrt_beam::specialise::{Linker, specialise};
+use swarmrt_beam::specialise::{CellKind, Linker, specialise};
 use swarmrt_beam::verify::verify;
 use swarmrt_fuzz::arena::{Arena, atom, decode_options};
 use swarmrt_fuzz::chunks::{Chunks, normalised};
@@ -70,7 +70,7 @@ struct Stubs<'a> {
 }
 
 impl Linker for Stubs<'_> {
-    fn no_code(&self) -> u64 {
+    fn no_code(&self, _: CellKind) -> u64 {
         0
     }
     fn export(&mut self, mfa: Mfa) -> ExportPtr {
