@@ -21,7 +21,6 @@ pub static ASSISTS: Assists = Assists {
     map_put,
     create_binary,
     append_word,
-    word_binary,
     start_match,
     take_part,
     tail,
@@ -184,16 +183,6 @@ unsafe extern "C" fn append_word(registers: *mut Registers, source: u64, word: u
         let longer = binary::append_word(p, term(source), word, bits as usize);
         allocated(p, state);
         longer.map_or(NO_TERM, Term::raw)
-    }
-}
-
-unsafe extern "C" fn word_binary(registers: *mut Registers, word: u64, bits: u64) -> u64 {
-    // SAFETY: see above.
-    unsafe {
-        let (p, state) = current(registers);
-        let made = binary::word_binary(p, word, bits as usize);
-        allocated(p, state);
-        made.raw()
     }
 }
 

@@ -299,7 +299,7 @@ pub fn append_word(p: &mut Process, source: Term, word: u64, bits: usize) -> Opt
 }
 
 /// A new bitstring of the lowest `bits` bits of a word.
-pub fn word_binary(p: &mut Process, word: u64, bits: usize) -> Term {
+fn word_binary(p: &mut Process, word: u64, bits: usize) -> Term {
     let (term, base) = p.heap.heap_bin(bits);
     BitWriter { base, bit_position: 0 }.word(word, bits);
     term

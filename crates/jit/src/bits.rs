@@ -37,7 +37,7 @@ impl Word {
     fn shifted_left(self, piece: &mut Piece<'_, '_>, bits: u32) -> Word {
         match self {
             _ if bits == 0 => self,
-            Word::Constant(word) => Word::Constant(word.checked_shl(bits).unwrap_or(0)),
+            Word::Constant(word) => Word::Constant(word << bits),
             Word::Value(value) => Word::Value(piece.b.ins().ishl_imm_s(value, i64::from(bits))),
         }
     }
@@ -455,15 +455,21 @@ impl Piece<'_, '_> {
             let next = piece.target(at + 1);
             piece.b.ins().jump(next, &[]);
         });
-        let (offset, left) = self.offset_and_left(context);
-        let enough = self.b.ins().icmp_imm_s(IntCC::SignedGreaterThanOrEqual, left, i64::from(bits));
-        let fail = self.target(self.relative(at, fail));
-        self.require(enough, fail);
+        let (offset, left, _) = self.require_left(at, context, bits, fail);
         let number = self.field(context, offset, left, bits, other);
         self.move_on(context, bits);
         let word = self.tag_small(number);
         self.set_known(dst, word, fact);
         self.join(at + 1)
+    }
+    /// Goes on here with the position and what is left from there when that is so many bits at least; else to `fail`, whose
+    /// block comes third.
+    fn require_left(&mut self, at: u32, context: Value, bits: u32, fail: i32) -> (Value, Value, Block) {
+        let (offset, left) = self.offset_and_left(context);
+        let enough = self.b.ins().icmp_imm_s(IntCC::SignedGreaterThanOrEqual, left, i64::from(bits));
+        let fail = self.target(self.relative(at, fail));
+        self.require(enough, fail);
+        (offset, left, fail)
     }
     /// The next bits as a number, of which there are enough; to `other` where they do not lie as they usually do.
     fn field(&mut self, context: Value, offset: Value, left: Value, bits: u32, other: Block) -> Value {
@@ -508,14 +514,11 @@ impl Piece<'_, '_> {
             self.b.ins().band_imm_s(moved, (1i64 << bits) - 1)
         }
     }
-    /// Bits that are known, fewer than bytes are full.
+    /// Bits that are known, as many as a field has.
     pub(crate) fn match_bits(&mut self, at: u32, register: Dst, bits: u32, wanted: u64, fail: i32) -> Next {
         let (context, _) = self.context(at, register);
         let other = self.later(move |piece| piece.step(at));
-        let (offset, left) = self.offset_and_left(context);
-        let enough = self.b.ins().icmp_imm_s(IntCC::SignedGreaterThanOrEqual, left, i64::from(bits));
-        let fail = self.target(self.relative(at, fail));
-        self.require(enough, fail);
+        let (offset, left, fail) = self.require_left(at, context, bits, fail);
         let number = self.field(context, offset, left, bits, other);
         let is = self.b.ins().icmp_imm_s(IntCC::Equal, number, wanted as i64);
         self.require(is, fail);
@@ -526,10 +529,7 @@ impl Piece<'_, '_> {
     pub(crate) fn get_float(&mut self, at: u32, register: Dst, bits: u32, flags: u8, dst: Dst, fail: i32) -> Next {
         let (context, _) = self.context(at, register);
         let other = self.later(move |piece| piece.step(at));
-        let (offset, left) = self.offset_and_left(context);
-        let enough = self.b.ins().icmp_imm_s(IntCC::SignedGreaterThanOrEqual, left, i64::from(bits));
-        let fail = self.target(self.relative(at, fail));
-        self.require(enough, fail);
+        let (offset, _, fail) = self.require_left(at, context, bits, fail);
         self.require_aligned(offset, other);
         let address = self.address_in(context, offset);
         let mut number = self.load_bytes(address, 0, bits as i32 / 8);

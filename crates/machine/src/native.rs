@@ -133,8 +133,6 @@ pub struct Assists {
     pub create_binary: unsafe extern "C" fn(*mut Registers, *const Instr, *const u64) -> u64,
     /// A binary with the lowest bits of a word behind it: binary, word, bits.
     pub append_word: unsafe extern "C" fn(*mut Registers, u64, u64, u64) -> u64,
-    /// A bitstring of the lowest bits of a word: word, bits.
-    pub word_binary: unsafe extern "C" fn(*mut Registers, u64, u64) -> u64,
     /// A match context for a bitstring.
     pub start_match: unsafe extern "C" fn(*mut Registers, u64) -> u64,
     /// The next bits of a match context as a bitstring; the position moves behind them.
