@@ -114,27 +114,10 @@ impl Process {
     }
 
     fn location_list(&mut self, address: usize, of: Option<Mfa>) -> Term {
-        let code = &self.vm.code;
-        let found = code.module_at(address);
-        let Some((mfa, file, line)) = found.as_ref().and_then(|module| module.locate(address)).and_then(|location| {
-            let (file, line) = location.source?;
-            Some((location.mfa, file.to_owned(), line))
-        }) else {
-            return Term::NIL;
-        };
-        if of.is_some_and(|of| of != mfa) {
-            return Term::NIL;
-        }
-        self.location(mfa, &file, line)
-    }
-
-    fn location(&mut self, mfa: Mfa, file: &str, line: u32) -> Term {
-        let file = self.file_name(mfa, file);
+        let located = self.vm.code.located(address, None).filter(|located| of.is_none_or(|of| of == located.mfa));
+        let Some((file, line)) = located.and_then(|located| located.source) else { return Term::NIL };
+        let file = self.string(&file);
         self.place(file, line)
-    }
-
-    fn file_name(&mut self, mfa: Mfa, file: &str) -> Term {
-        if file.is_empty() { self.string(&format!("{}.erl", mfa.module.name())) } else { self.string(file) }
     }
 
     fn place(&mut self, file: Term, line: u32) -> Term {
