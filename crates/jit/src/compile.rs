@@ -115,21 +115,17 @@ impl Compiler {
             Part::Behind(cell) => at == cell,
             Part::All => true,
         };
-        let mut bytes: Vec<u8> = Vec::new();
-        let mut pieces = Vec::new();
+        let mut compiled = Compiled { code_bytes: 0, pieces: Vec::new() };
+        // The entry comes first: the other pieces call it where it is.
         for start in span.pieces(module).filter(|start| wanted(start.at - 1)) {
-            bytes.resize(bytes.len().next_multiple_of(16), 0xcc);
-            let offset = bytes.len();
-            let entry = frame::append(self.compile_piece(target, &source, start, false)?, &mut bytes)?;
-            pieces.push((start.at - 1, (offset + entry) as u64, bytes.len() - offset - entry));
+            let (bytes, entry) = frame::adapted(self.compile_piece(target, &source, start, false)?)?;
+            let memory = CodeMemory::new(&bytes).map_err(|error| error.to_string())?;
+            let (cell, address) = (start.at - 1, memory.address() + entry as u64);
+            Functions::of(module).hang(module, number, Code { memory, cell }, address);
+            compiled.code_bytes += bytes.len();
+            compiled.pieces.push((cell, address, bytes.len() - entry));
         }
-        let memory = CodeMemory::new(&bytes).map_err(|error| error.to_string())?;
-        for (_, address, _) in &mut pieces {
-            *address += memory.address();
-        }
-        let (cells, addresses): (Vec<u32>, Vec<u64>) = pieces.iter().map(|&(cell, address, _)| (cell, address)).unzip();
-        Functions::of(module).hang(module, number, Code { memory, cells }, &addresses);
-        Ok(Some(Compiled { code_bytes: bytes.len(), pieces }))
+        Ok(Some(compiled))
     }
 
     /// Compiles a piece, with its text when a listing is wanted.

@@ -36,12 +36,11 @@ pub fn pad(code_offset: i32) -> Option<Vec<u8>> {
     cfg!(target_arch = "x86_64").then(|| [[0x41, 0xff, 0x97].as_slice(), &code_offset.to_le_bytes(), &[0xc3]].concat())
 }
 
-/// Appends the machine code of a compiled piece, made ready for how pieces are entered, and says at which offset in it
-/// that is.
+/// The machine code of a compiled piece, made ready for how pieces are entered, and at which offset in it that is.
 ///
 /// # Errors
 /// When the code is not what is known of Cranelift's.
-pub fn append(context: &Context, bytes: &mut Vec<u8>) -> Result<usize, String> {
+pub fn adapted(context: &Context) -> Result<(Vec<u8>, usize), String> {
     let compiled = context.compiled_code().ok_or("not compiled")?;
     if !compiled.buffer.relocs().is_empty() {
         return Err(format!("relocations: {:?}", compiled.buffer.relocs()));
@@ -56,13 +55,13 @@ pub fn append(context: &Context, bytes: &mut Vec<u8>) -> Result<usize, String> {
             _ => {}
         }
     }
-    let at = bytes.len();
-    bytes.extend_from_slice(compiled.code_buffer());
+    let mut bytes = compiled.code_buffer().to_vec();
     if !cfg!(target_arch = "x86_64") {
-        return Ok(0);
+        return Ok((bytes, 0));
     }
     let ends: Vec<usize> = compiled.buffer.call_sites().map(|call| call.ret_addr as usize).collect();
-    adapt(&mut bytes[at..], &ends, counts)
+    let entry = adapt(&mut bytes, &ends, counts)?;
+    Ok((bytes, entry))
 }
 
 /// `ends` are the offsets behind all calls, of both kinds.

@@ -17,11 +17,11 @@ pub fn hung_bytes() -> usize {
     HUNG_BYTES.load(Ordering::Relaxed)
 }
 
-/// Machine code of a function or a part of it.
+/// Machine code of a piece.
 pub struct Code {
     pub memory: CodeMemory,
-    /// The cells that it hangs on.
-    pub cells: Vec<u32>,
+    /// The cell that it hangs on.
+    pub cell: u32,
 }
 
 /// Of one function.
@@ -66,35 +66,37 @@ impl Functions {
         with(self.0.lock().entry(number).or_default())
     }
 
-    /// Hangs code on its cells.
-    pub fn hang(&self, module: &ModuleCode, number: usize, code: Code, addresses: &[u64]) {
-        assert_eq!(code.cells.len(), addresses.len());
+    /// Hangs code on its cell, where it is entered at `address`.
+    pub fn hang(&self, module: &ModuleCode, number: usize, code: Code, address: u64) {
         self.with(number, |function| {
             HUNG_BYTES.fetch_add(code.memory.len(), Ordering::Relaxed);
-            for (&cell, &address) in code.cells.iter().zip(addresses) {
-                // SAFETY: a cell of the module, which keeps the code for as long as it hangs there.
-                unsafe { set_cell_code(cell_at(module, cell), address) };
-            }
+            // SAFETY: a cell of the module, which keeps the code for as long as it hangs there.
+            unsafe { set_cell_code(cell_at(module, code.cell), address) };
             function.codes.push(code);
         });
     }
 
-    /// For each function with code: when it was seen last, its number, and how many bytes it has.
-    pub fn compiled(&self) -> Vec<(u64, usize, usize)> {
+    /// When one of those with code was seen last, and how many bytes they have, if there are any.
+    pub fn compiled(&self) -> Option<(u64, usize)> {
         let functions = self.0.lock();
-        functions.iter().filter(|(_, function)| !function.codes.is_empty()).map(|(&number, function)| (function.last_seen, number, function.bytes())).collect()
+        let compiled = || functions.values().filter(|function| !function.codes.is_empty());
+        let last_seen = compiled().map(|function| function.last_seen).max()?;
+        Some((last_seen, compiled().map(Function::bytes).sum()))
     }
 
-    /// Takes a function's code off its cells, and forgets that it was seen. Somebody may still be running the code.
-    pub fn take_off(&self, module: &ModuleCode, number: usize, no_code: impl Fn(*const Instr) -> u64) -> Vec<Code> {
-        let Some(function) = self.0.lock().remove(&number) else { return Vec::new() };
-        for &cell in function.codes.iter().flat_map(|code| &code.cells) {
-            let cell = cell_at(module, cell);
+    /// Takes all code off its cells, and forgets what was seen. Somebody may still be running the code. Returns it, and
+    /// of how many functions it is.
+    pub fn take_off(&self, module: &ModuleCode, no_code: impl Fn(*const Instr) -> u64) -> (Vec<Code>, usize) {
+        let functions = std::mem::take(&mut *self.0.lock());
+        let count = functions.values().filter(|function| !function.codes.is_empty()).count();
+        let codes: Vec<Code> = functions.into_values().flat_map(|function| function.codes).collect();
+        for code in &codes {
+            HUNG_BYTES.fetch_sub(code.memory.len(), Ordering::Relaxed);
+            let cell = cell_at(module, code.cell);
             // SAFETY: a cell of the module, and what stands for such places.
             unsafe { set_cell_code(cell, no_code(cell)) };
         }
-        HUNG_BYTES.fetch_sub(function.bytes(), Ordering::Relaxed);
-        function.codes
+        (codes, count)
     }
 }
 

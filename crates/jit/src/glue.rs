@@ -204,9 +204,7 @@ fn compile_stub(isa: &OwnedTargetIsa, assists: &Assists, stub: Stub) -> Result<(
         let exit = b.ins().iconst(types::I64, exit as i64);
         b.ins().return_(&[exit]);
     })?;
-    let mut bytes = Vec::new();
-    let entry = frame::append(&context, &mut bytes)?;
-    Ok((bytes, entry))
+    frame::adapted(&context)
 }
 
 fn compile_question(isa: &OwnedTargetIsa, assists: &Assists, question: Question) -> Result<Vec<u8>, String> {

@@ -298,7 +298,8 @@ impl Jit {
         self.target.glue.exits[stub as usize]
     }
 
-    /// Gives back the code of the functions that were not seen running for the longest time, when there is too much.
+    /// Gives back the code of the modules that were not seen running for the longest time, when there is too much. All of
+    /// a module, whose functions call each other directly.
     ///
     /// Machine code runs only while its thread is pinned, and whoever came to it has read its address from a cell: so once
     /// the code is off its cells, it is free when all have unpinned that were pinned then.
@@ -309,15 +310,15 @@ impl Jit {
         }
         let mut enough = hung - self.code_bytes_max / 4 * LEFT_QUARTERS;
         let versions = self.vm.code.versions();
-        let mut functions: Vec<_> = versions
+        let mut modules: Vec<_> = versions
             .iter()
-            .flat_map(|module| Functions::of(module).compiled().into_iter().map(move |(seen, number, bytes)| (seen, bytes, module, number)))
+            .filter_map(|module| Functions::of(module).compiled().map(|(seen, bytes)| (seen, bytes, module)))
             .collect();
-        functions.sort_by_key(|&(seen, ..)| seen);
+        modules.sort_by_key(|&(seen, ..)| seen);
         let guard = swarmrt_machine::pin();
-        for (_, bytes, module, number) in functions {
-            let codes = Functions::of(module).take_off(module, number, |cell| self.no_code(cell));
-            self.given_back.fetch_add(1, Ordering::Relaxed);
+        for (_, bytes, module) in modules {
+            let (codes, functions) = Functions::of(module).take_off(module, |cell| self.no_code(cell));
+            self.given_back.fetch_add(functions as u64, Ordering::Relaxed);
             guard.defer(move || drop(codes));
             enough = enough.saturating_sub(bytes);
             if enough == 0 {

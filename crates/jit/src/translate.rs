@@ -20,7 +20,7 @@ use std::collections::{HashMap, VecDeque};
 use swarmrt_beam::instr::{Dst, Instr, Select, Src};
 use swarmrt_heap::process_heap::SLACK_WORDS;
 use swarmrt_machine::bif::BifTable;
-use swarmrt_machine::native::Assists;
+use swarmrt_machine::native::{Assists, cell_code};
 use swarmrt_term::{Header, Subtag, Term};
 
 pub(crate) const I64: Type = types::I64;
@@ -52,6 +52,19 @@ pub struct Source<'a> {
     /// Whether generic arithmetic is to do floats in place. They cost the others registers.
     pub floats: bool,
     pub glue: &'a Glue,
+}
+
+impl Source<'_> {
+    fn address_of(&self, at: u32) -> u64 {
+        self.code.as_ptr() as u64 + u64::from(at) * layout::INSTR_BYTES
+    }
+    /// The machine code of the function of this module that begins behind a cell, if there is any yet. What is made now
+    /// may use its address: a module's machine code goes all at once.
+    fn entry_code(&self, cell: u32) -> Option<u64> {
+        // SAFETY: a cell of the module.
+        let code = unsafe { cell_code(self.address_of(cell) as *const Instr) };
+        (code != self.glue.exits[Stub::NoCodeEntry as usize]).then_some(code)
+    }
 }
 
 /// Where a piece begins.
@@ -411,7 +424,7 @@ impl<'a, 'b> Piece<'a, 'b> {
         self.b.ins().iconst(I64, value as i64)
     }
     pub(crate) fn address_of(&self, at: u32) -> u64 {
-        self.source.code.as_ptr() as u64 + u64::from(at) * layout::INSTR_BYTES
+        self.source.address_of(at)
     }
     pub(crate) fn load(&mut self, base: Value, offset: i32) -> Value {
         self.b.ins().load(I64, MemFlags::trusted(), base, offset)
@@ -1023,9 +1036,13 @@ impl<'a, 'b> Piece<'a, 'b> {
     }
     /// A tail call to the function behind a cell.
     pub(crate) fn enter(&mut self, cell: Value, arity: u16) {
-        self.save_x(below(usize::from(arity)) & !below(PASSED_X));
-        let passed: Vec<Value> = (0..usize::from(arity).min(PASSED_X)).map(|number| self.use_x(number)).collect();
+        let passed = self.pass(arity);
         self.enter_saved(cell, &passed);
+    }
+    /// Puts arguments where functions find them: those that are not passed in machine registers into memory.
+    fn pass(&mut self, arity: u16) -> Vec<Value> {
+        self.save_x(below(usize::from(arity)) & !below(PASSED_X));
+        (0..usize::from(arity).min(PASSED_X)).map(|number| self.use_x(number)).collect()
     }
     /// The same with arguments in memory but for those that are `passed`.
     pub(crate) fn enter_saved(&mut self, cell: Value, passed: &[Value]) {
@@ -1053,8 +1070,13 @@ impl<'a, 'b> Piece<'a, 'b> {
             self.b.ins().jump(block, &[]);
             return Next::End;
         }
-        let cell = self.word(self.address_of(target - 1));
-        self.enter(cell, arity);
+        if let Some(code) = self.source.entry_code(target - 1) {
+            let (code, passed) = (self.word(code), self.pass(arity));
+            self.go(code, &passed);
+        } else {
+            let cell = self.word(self.address_of(target - 1));
+            self.enter(cell, arity);
+        }
         Next::End
     }
     fn call_export(&mut self, export: swarmrt_beam::instr::ExportPtr, arity: u16) -> Next {
