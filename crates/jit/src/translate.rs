@@ -1017,7 +1017,7 @@ impl<'a, 'b> Piece<'a, 'b> {
         self.b.def_var(self.reductions, reductions);
         let over = self.cold_block();
         // One that was left is used up now.
-        let left = self.b.ins().icmp_imm_s(IntCC::SignedGreaterThan, before, 1);
+        let left = self.b.ins().icmp_imm_s(IntCC::SignedGreaterThan, reductions, 0);
         self.require(left, over);
         let here = self.b.current_block().expect("translating");
         self.b.switch_to_block(over);
