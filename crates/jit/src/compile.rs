@@ -3,6 +3,7 @@
 use crate::analysis::Flow;
 use crate::functions::{Code, Functions};
 use crate::glue::Glue;
+use crate::inlining::Inlined;
 use crate::listing;
 use crate::memory::CodeMemory;
 use crate::translate::{self, Source, Start, piece_signature};
@@ -12,6 +13,7 @@ use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::ir::{Function, UserFuncName};
 use cranelift_codegen::isa::OwnedTargetIsa;
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
+use std::ops::Range;
 use swarmrt_beam::instr::Instr;
 use swarmrt_machine::bif::BifTable;
 use swarmrt_machine::code::ModuleCode;
@@ -68,16 +70,21 @@ impl Span {
         let end = functions.get(number + 1).map_or(module.code.code().len() as u32, |next| next.start);
         Span { start: function.start, end, entry: function.entry, arity: function.arity as usize }
     }
-    fn instructions(&self) -> u32 {
+    /// The numbers of its instructions.
+    pub fn places(&self) -> Range<u32> {
+        self.start..self.end
+    }
+    pub fn instructions(&self) -> u32 {
         self.end - self.start
     }
     pub fn flow(&self, module: &ModuleCode) -> Flow {
         Flow::of(module.code.code(), self.start, self.end, self.entry, self.arity)
     }
-    pub fn source<'a>(&self, target: &'a Target, module: &'a ModuleCode, flow: &'a Flow, floats: bool) -> Source<'a> {
+    pub fn source<'a>(&self, target: &'a Target, module: &'a ModuleCode, flow: &'a Flow, inlined: &'a Inlined, floats: bool) -> Source<'a> {
         Source {
             code: module.code.code(),
             flow,
+            inlined,
             entry: self.entry,
             assists: target.assists,
             bifs: target.bifs,
@@ -109,9 +116,11 @@ impl Compiler {
             return Ok(None);
         }
         let flow = span.flow(module);
-        let source = span.source(target, module, &flow, floats);
+        let inlined = Inlined::of(module, &span);
+        let source = span.source(target, module, &flow, &inlined, floats);
         let wanted = |at: u32| match part {
-            Part::Entry => at == span.entry || span.instructions() <= SMALL_FUNCTION_INSTRUCTIONS,
+            // What follows a call that is inlined is hardly ever returned to.
+            Part::Entry => at == span.entry || span.instructions() <= SMALL_FUNCTION_INSTRUCTIONS && inlined.site(at - 1).is_none(),
             Part::Behind(cell) => at == cell,
             Part::All => true,
         };

@@ -14,6 +14,7 @@ mod facts;
 mod frame;
 mod functions;
 mod glue;
+mod inlining;
 mod layout;
 mod listing;
 mod memory;
@@ -310,10 +311,7 @@ impl Jit {
         }
         let mut enough = hung - self.code_bytes_max / 4 * LEFT_QUARTERS;
         let versions = self.vm.code.versions();
-        let mut modules: Vec<_> = versions
-            .iter()
-            .filter_map(|module| Functions::of(module).compiled().map(|(seen, bytes)| (seen, bytes, module)))
-            .collect();
+        let mut modules: Vec<_> = versions.iter().filter_map(|module| Functions::of(module).compiled().map(|(seen, bytes)| (seen, bytes, module))).collect();
         modules.sort_by_key(|&(seen, ..)| seen);
         let guard = swarmrt_machine::pin();
         for (_, bytes, module) in modules {

@@ -7,6 +7,7 @@
 
 use crate::Unavailable;
 use crate::compile::{Compiler, Span, Target};
+use crate::inlining::Inlined;
 use cranelift_codegen::cursor::{Cursor, FuncCursor};
 use cranelift_codegen::ir::{DebugTag, Function, InstBuilder};
 use std::fmt::Write;
@@ -59,7 +60,8 @@ impl Lister {
         let code = module.code.code();
         let span = Span::of(module, number);
         let flow = span.flow(module);
-        let source = span.source(&self.target, module, &flow, false);
+        let inlined = Inlined::of(module, &span);
+        let source = span.source(&self.target, module, &flow, &inlined, false);
         let mut text = String::new();
         for start in span.pieces(module) {
             let compiled = self.compiler.compile_piece(&self.target, &source, start, true)?.compiled_code().ok_or("not compiled")?;

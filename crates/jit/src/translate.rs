@@ -11,6 +11,7 @@ use crate::analysis::{Flow, TRACKED_X, XSet, below};
 use crate::bits;
 use crate::facts::{Fact, Facts, Kinds, Place, kind};
 use crate::glue::{Glue, Question, Stub, question_signature, saved_signature};
+use crate::inlining::{Inlined, Site};
 use crate::layout;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{AbiParam, Block, BlockArg, InstBuilder, MemFlagsData as MemFlags, SigRef, Signature, SourceLoc, Type, Value, types};
@@ -43,6 +44,7 @@ pub fn piece_signature(passed: usize) -> Signature {
 pub struct Source<'a> {
     pub code: &'a [Instr],
     pub flow: &'a Flow,
+    pub inlined: &'a Inlined,
     /// The function's entry cell.
     pub entry: u32,
     pub assists: &'static Assists,
@@ -101,6 +103,7 @@ const MANY_INSTRUCTIONS: usize = 1500;
 /// The way of an operation that is not the usual one, put off until the usual ones are translated.
 struct Later {
     block: Block,
+    site: Site,
     /// The instruction that it belongs to.
     location: SourceLoc,
     facts: Facts,
@@ -128,8 +131,11 @@ pub(crate) struct Piece<'a, 'b> {
     cold: bool,
     /// A way out to an instruction since which only F registers have been written, none of them alive there.
     float_exit: Option<Block>,
-    versions: HashMap<u32, Vec<Version>>,
-    pending: Vec<(u32, usize)>,
+    /// The body that is being translated.
+    site: Site,
+    /// Of the places of each body.
+    versions: HashMap<(Site, u32), Vec<Version>>,
+    pending: Vec<(Site, u32, usize)>,
     later: VecDeque<Later>,
     /// Of pieces, by how many X registers they take.
     piece_signatures: [Option<SigRef>; PASSED_X + 1],
@@ -208,6 +214,7 @@ impl<'a, 'b> Piece<'a, 'b> {
             facts: Facts::default(),
             cold: false,
             float_exit: None,
+            site: 0,
             versions: HashMap::new(),
             pending: Vec::new(),
             later: VecDeque::new(),
@@ -241,10 +248,12 @@ impl<'a, 'b> Piece<'a, 'b> {
 
     fn run(&mut self) {
         loop {
-            while let Some((at, number)) = self.pending.pop() {
+            while let Some((site, at, number)) = self.pending.pop() {
+                self.site = site;
                 self.translate_version(at, number);
             }
             let Some(later) = self.later.pop_front() else { return };
+            self.site = later.site;
             self.b.switch_to_block(later.block);
             self.b.set_srcloc(later.location);
             self.float_exit = None;
@@ -254,7 +263,7 @@ impl<'a, 'b> Piece<'a, 'b> {
         }
     }
     fn translate_version(&mut self, label: u32, number: usize) {
-        let version = &mut self.versions.get_mut(&label).expect("pending places have versions")[number];
+        let version = &mut self.versions.get_mut(&(self.site, label)).expect("pending places have versions")[number];
         if std::mem::replace(&mut version.translated, true) {
             return;
         }
@@ -279,7 +288,7 @@ impl<'a, 'b> Piece<'a, 'b> {
             match self.instruction(at) {
                 Next::End => return,
                 Next::At(next) => {
-                    if self.source.flow.is_target(next) {
+                    if self.flow().is_target(next) {
                         let block = self.target(next);
                         self.b.ins().jump(block, &[]);
                         return;
@@ -295,9 +304,9 @@ impl<'a, 'b> Piece<'a, 'b> {
     /// The block of a place that something leads to with what is known now; it is translated later.
     pub(crate) fn target(&mut self, at: u32) -> Block {
         self.settle_stop();
-        let flow = self.source.flow;
+        let flow = self.flow();
         let (facts, best) = self.best_version(at);
-        let versions = self.versions.entry(at).or_default();
+        let versions = self.versions.entry((self.site, at)).or_default();
         // One is left for where nothing is known.
         let full = versions.len() + 1 >= VERSIONS_MAX || flow.effects.len() > MANY_INSTRUCTIONS;
         let number = match best {
@@ -319,17 +328,17 @@ impl<'a, 'b> Piece<'a, 'b> {
     }
     /// The block of a version of a place, or one on the way to it.
     fn way_to(&mut self, at: u32, number: usize) -> Block {
-        let versions = self.versions.get_mut(&at).expect("it has this version");
+        let versions = self.versions.get_mut(&(self.site, at)).expect("it has this version");
         versions[number].written_f |= self.written_f;
-        self.pending.push((at, number));
+        self.pending.push((self.site, at, number));
         let block = versions[number].block;
         // Some of what is in machine registers for floats is expected in words.
-        let live = self.source.flow.live_at(at);
+        let live = self.flow().live_at(at);
         let words: Vec<usize> = self
             .facts
             .without_words()
             .into_iter()
-            .filter(|&x| live & (1 << x) != 0 && self.versions[&at][number].facts.of(Dst::x(x as u16)).place == Place::Word)
+            .filter(|&x| live & (1 << x) != 0 && self.versions[&(self.site, at)][number].facts.of(Dst::x(x as u16)).place == Place::Word)
             .collect();
         if words.is_empty() { block } else { self.edge(block, &words) }
     }
@@ -350,13 +359,13 @@ impl<'a, 'b> Piece<'a, 'b> {
     /// The same, if something has led there already that knew no more.
     fn known_target(&mut self, at: u32) -> Option<Block> {
         let (_, best) = self.best_version(at);
-        best.map(|number| self.versions[&at][number].block)
+        best.map(|number| self.versions[&(self.site, at)][number].block)
     }
     /// What of that which is known matters at a place, and the version of it that expects most of it but no more.
     fn best_version(&self, at: u32) -> (Facts, Option<usize>) {
-        let flow = self.source.flow;
+        let flow = self.flow();
         let facts = if flow.only_exits(self.source.code, at) { Facts::default() } else { self.facts.at_label(flow.live_at(at), flow.is_loop(at)) };
-        let versions = self.versions.get(&at).map_or(&[][..], Vec::as_slice);
+        let versions = self.versions.get(&(self.site, at)).map_or(&[][..], Vec::as_slice);
         let fitting = (0..versions.len()).filter(|&number| facts.implies(&versions[number].facts));
         let best = fitting.max_by_key(|&number| versions[number].facts.len());
         (facts, best)
@@ -384,6 +393,7 @@ impl<'a, 'b> Piece<'a, 'b> {
         self.settle_stop();
         self.later.push_back(Later {
             block,
+            site: self.site,
             location: self.b.srcloc(),
             facts: self.facts.clone(),
             written_f: self.written_f,
@@ -674,12 +684,12 @@ impl<'a, 'b> Piece<'a, 'b> {
     }
     /// Has the interpreter go on at the instruction.
     fn exit_at(&mut self, at: u32) {
-        self.save_f(self.source.flow.f_live_at(at));
+        self.save_f(self.flow().f_live_at(at));
         let ip = self.word(self.address_of(at));
         let registers = self.registers();
         self.store(ip, registers, layout::IP);
         let facts = self.facts.clone();
-        self.leave_by(Stub::Interpret, Stub::InterpretFloats, self.source.flow.live_at(at));
+        self.leave_by(Stub::Interpret, Stub::InterpretFloats, self.flow().live_at(at));
         self.facts = facts;
     }
     /// A block from which the interpreter goes on at the instruction.
@@ -687,11 +697,11 @@ impl<'a, 'b> Piece<'a, 'b> {
         let here = self.b.current_block().expect("translating");
         // As values are now, so that the block need not ask whence it was reached.
         let mut current: Vec<Variable> = vec![self.stop, self.top, self.reductions];
-        for number in (0..TRACKED_X).filter(|&number| self.source.flow.live_at(at) & (1 << number) != 0) {
+        for number in (0..TRACKED_X).filter(|&number| self.flow().live_at(at) & (1 << number) != 0) {
             let is_float = self.facts.of(Dst::x(number as u16)).place == Place::Float;
             current.push(if is_float { self.x_floats[number] } else { self.x[number] });
         }
-        let written = self.written_f & self.source.flow.f_live_at(at);
+        let written = self.written_f & self.flow().f_live_at(at);
         current.extend((0..TRACKED_F).filter(|&number| written & (1 << number) != 0).map(|number| self.f[number]));
         let values: Vec<Value> = current.iter().map(|&variable| self.b.use_var(variable)).collect();
         let block = self.cold_block();
@@ -710,7 +720,7 @@ impl<'a, 'b> Piece<'a, 'b> {
             return known;
         }
         let block = self.exit_block(at);
-        if self.source.flow.f_live_at(at) == 0 {
+        if self.flow().f_live_at(at) == 0 {
             self.float_exit = Some(block);
         }
         block
@@ -749,12 +759,12 @@ impl<'a, 'b> Piece<'a, 'b> {
 
     /// Has the instruction at `at` executed, and goes on where it leads.
     pub(crate) fn step(&mut self, at: u32) {
-        let live = self.source.flow.live_at(at);
+        let live = self.flow().live_at(at);
         self.save(live);
         let (registers, ip) = (self.registers(), self.word(self.address_of(at)));
         let next = self.call_plain(self.source.assists.step as usize, &[registers, ip]);
-        let effects = self.source.flow.at(at);
-        let mut places: Vec<u32> = effects.next.into_iter().chain(effects.jumps.iter().copied()).filter(|&place| self.source.flow.contains(place)).collect();
+        let effects = self.flow().at(at);
+        let mut places: Vec<u32> = effects.next.into_iter().chain(effects.jumps.iter().copied()).filter(|&place| self.flow().contains(place)).collect();
         places.dedup();
         places.retain(|&place| !matches!(self.source.code[place as usize], Instr::FuncInfo { .. }));
         if places.len() > 4 {
@@ -773,7 +783,7 @@ impl<'a, 'b> Piece<'a, 'b> {
         }
         if !ways.is_empty() {
             // Nothing that was in values is current any more.
-            self.reload(self.source.flow.live_after(at));
+            self.reload(self.flow().live_after(at));
         }
         for (place, block) in ways {
             let wanted = self.word(self.address_of(place));
@@ -794,7 +804,7 @@ impl<'a, 'b> Piece<'a, 'b> {
     }
     /// What the instruction writes is not what it was.
     fn forget_written(&mut self, at: u32) {
-        let effects = self.source.flow.at(at);
+        let effects = self.flow().at(at);
         for number in 0..TRACKED_X as u16 {
             if effects.defs & (1 << number) != 0 {
                 self.facts.forget(Dst::x(number));
@@ -1006,6 +1016,10 @@ impl<'a, 'b> Piece<'a, 'b> {
         self.store(cell, stop, self.stop_offset);
     }
 
+    /// The flow of what is being translated.
+    fn flow(&self) -> &'a Flow {
+        self.source.inlined.body(self.site).map_or(self.source.flow, |(_, flow, _)| flow)
+    }
     /// Whether the piece is what calls of the function lead to.
     fn begins_function(&self) -> bool {
         self.start.at == self.source.entry + 1
@@ -1063,21 +1077,29 @@ impl<'a, 'b> Piece<'a, 'b> {
     }
     fn call_local(&mut self, at: u32, target: i32, arity: u16) -> Next {
         let target = self.relative(at, target);
-        if target == self.source.entry + 1 && self.begins_function() {
-            // A loop.
-            self.count_call(target - 1, arity.into(), |piece| piece.leave_by(Stub::TurnOver, Stub::TurnOverFloats, below(usize::from(arity))));
-            let block = self.target(target);
+        let cell = target - 1;
+        let inside = if self.site == 0 { self.source.inlined.site(at) } else { None };
+        if inside.is_some() || self.site == 0 && cell == self.source.entry && self.begins_function() {
+            // Part of the piece, or a loop.
+            self.count_call(cell, arity.into(), |piece| piece.leave_by(Stub::TurnOver, Stub::TurnOverFloats, below(usize::from(arity))));
+            let site = inside.unwrap_or(self.site);
+            let block = self.target_in(site, target);
             self.b.ins().jump(block, &[]);
-            return Next::End;
-        }
-        if let Some(code) = self.source.entry_code(target - 1) {
+        } else if let Some(code) = self.source.entry_code(cell) {
             let (code, passed) = (self.word(code), self.pass(arity));
             self.go(code, &passed);
         } else {
-            let cell = self.word(self.address_of(target - 1));
+            let cell = self.word(self.address_of(cell));
             self.enter(cell, arity);
         }
         Next::End
+    }
+    /// The block of a place of a body, which is entered or left here.
+    fn target_in(&mut self, site: Site, at: u32) -> Block {
+        let here = std::mem::replace(&mut self.site, site);
+        let block = self.target(at);
+        self.site = here;
+        block
     }
     fn call_export(&mut self, export: swarmrt_beam::instr::ExportPtr, arity: u16) -> Next {
         let export = self.word(export.0);
@@ -1087,6 +1109,14 @@ impl<'a, 'b> Piece<'a, 'b> {
         Next::End
     }
     pub(crate) fn give_back(&mut self) -> Next {
+        let call = self.source.inlined.body(self.site).map(|(_, _, call)| call);
+        if let Some(call) = call.filter(|&call| matches!(self.source.code[call as usize], Instr::Call { .. })) {
+            // The return address is where it was put.
+            self.stop_offset += 8;
+            let block = self.target_in(0, call + 2);
+            self.b.ins().jump(block, &[]);
+            return Next::End;
+        }
         let stop = self.b.use_var(self.stop);
         let cell = self.load(stop, self.stop_offset);
         self.pop_frame(1);
@@ -1131,7 +1161,7 @@ impl<'a, 'b> Piece<'a, 'b> {
                 _ => return written,
             }
             at += 1;
-            if self.source.flow.is_target(at) {
+            if self.flow().is_target(at) {
                 return written;
             }
         }
@@ -1263,7 +1293,10 @@ impl<'a, 'b> Piece<'a, 'b> {
 
             Instr::Call { arity, target } => {
                 self.push_return(at);
-                self.facts.forget_y();
+                // A frame of its own may follow.
+                if self.source.inlined.site(at).is_none() {
+                    self.facts.forget_y();
+                }
                 self.call_local(at, target, arity)
             }
             Instr::CallLast { arity, frame, target } => {
