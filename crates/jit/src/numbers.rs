@@ -497,53 +497,57 @@ impl Piece<'_, '_> {
     }
     /// The float in a word known to hold one.
     fn decode_float(&mut self, word: Value) -> Value {
-        // The lowest bits of an ordinary one are 10 or 01, by its highest: see `Term::float_immediate_value`.
-        let high = self.b.ins().ushr_imm_s(word, 63);
-        let two = self.word(2);
-        let low = self.b.ins().isub(two, high);
-        let rest = self.b.ins().band_imm_s(word, !0b11);
-        let bits = self.b.ins().bor(rest, low);
-        let bits = self.b.ins().rotr_imm_s(bits, 3);
-        let zero = Term::float_immediate(0.0).expect("zero is held in the word").raw();
-        let sign_off = self.b.ins().band_imm_s(word, !0b100);
-        let zero_word = self.word(zero);
-        let is_zero = self.b.ins().icmp(IntCC::Equal, sign_off, zero_word);
+        let (zero, done) = (self.cold_block(), self.b.create_block());
+        self.b.append_block_param(done, I64);
+        let swapped = self.swapped_exponent(word);
+        let bits = self.b.ins().rotr_imm_s(swapped, 3);
+        let is_zero = self.is_zero_word(word);
+        self.b.ins().brif(is_zero, zero, &[], done, &[BlockArg::Value(bits)]);
+        self.b.switch_to_block(zero);
         // Bit 2 of a zero is its sign.
         let sign = self.b.ins().ishl_imm_s(word, 61);
         let sign = self.b.ins().band_imm_s(sign, i64::MIN);
-        let bits = self.b.ins().select(is_zero, sign, bits);
+        self.b.ins().jump(done, &[BlockArg::Value(sign)]);
+        self.b.switch_to_block(done);
+        let bits = self.b.block_params(done)[0];
         self.b.ins().bitcast(F64, MemFlags::new(), bits)
+    }
+    /// As `Term::swapped_exponent`.
+    fn swapped_exponent(&mut self, turned: Value) -> Value {
+        let highest = self.b.ins().sshr_imm_s(turned, 63);
+        let swap = self.b.ins().ushr_imm_s(highest, 62);
+        self.b.ins().bxor(turned, swap)
+    }
+    /// Whether a word is one that holds a zero.
+    fn is_zero_word(&mut self, word: Value) -> Value {
+        let sign_off = self.b.ins().band_imm_s(word, !0b100);
+        let zero = self.word(Term::float_immediate(0.0).expect("zero is held in the word").raw());
+        self.b.ins().icmp(IntCC::Equal, sign_off, zero)
     }
     /// The word of a float, held in it or boxed.
     pub(crate) fn encode_float(&mut self, value: Value) -> Value {
         let bits = self.b.ins().bitcast(I64, MemFlags::new(), value);
-        let (ordinary, zero, done) = (self.b.create_block(), self.cold_block(), self.b.create_block());
+        let (rare, done) = (self.cold_block(), self.b.create_block());
         self.b.append_block_param(done, I64);
-        // Ordinary: bits 60 to 62 are 011 or 100, and it is not the one whose word stands for zero.
-        let exponent = self.b.ins().ushr_imm_s(bits, 60);
-        let exponent = self.b.ins().band_imm_s(exponent, 7);
-        let from_three = self.b.ins().iadd_imm_s(exponent, -3);
-        let common = self.b.ins().icmp_imm_s(IntCC::UnsignedLessThan, from_three, 2);
+        let turned = self.b.ins().rotl_imm_s(bits, 3);
+        let word = self.swapped_exponent(turned);
+        let common = self.tag_is(word, 0b11, 0b10);
+        self.require(common, rare);
+        // What would be the word of a zero is another float.
+        let is_zero = self.is_zero_word(word);
+        self.b.ins().brif(is_zero, rare, &[], done, &[BlockArg::Value(word)]);
+        self.b.switch_to_block(rare);
         let magnitude = self.b.ins().band_imm_s(bits, i64::MAX);
-        let special = self.b.ins().icmp_imm_s(IntCC::NotEqual, magnitude, 0x3000_0000_0000_0000);
-        let fine = self.b.ins().band(common, special);
-        self.branch(fine, ordinary, zero);
-        self.b.switch_to_block(zero);
         let is_zero = self.b.ins().icmp_imm_s(IntCC::Equal, magnitude, 0);
         let boxed = self.cold_block();
         self.require(is_zero, boxed);
         let sign = self.b.ins().ushr_imm_s(bits, 61);
-        let zero_word = self.word(Term::float_immediate(0.0).expect("zero is held in the word").raw());
-        let word = self.b.ins().bor(zero_word, sign);
+        let zero = self.word(Term::float_immediate(0.0).expect("zero is held in the word").raw());
+        let word = self.b.ins().bor(zero, sign);
         self.b.ins().jump(done, &[BlockArg::Value(word)]);
         self.b.switch_to_block(boxed);
         let made = self.assisted(self.source.assists.float as usize, &[bits]);
         self.b.ins().jump(done, &[BlockArg::Value(made)]);
-        self.b.switch_to_block(ordinary);
-        let rotated = self.b.ins().rotl_imm_s(bits, 3);
-        let cleared = self.b.ins().band_imm_s(rotated, !0b11);
-        let word = self.b.ins().bor_imm_s(cleared, 0b10);
-        self.b.ins().jump(done, &[BlockArg::Value(word)]);
         self.b.switch_to_block(done);
         self.b.block_params(done)[0]
     }

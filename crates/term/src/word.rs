@@ -88,9 +88,9 @@ impl Term {
     #[inline(always)]
     pub fn float_immediate(value: f64) -> Option<Term> {
         let bits = value.to_bits();
-        let top = (bits >> 60) & 7;
-        if (top == 3 || top == 4) && bits & !(1 << 63) != 0x3000_0000_0000_0000 {
-            return Some(Term((bits.rotate_left(3) & !0b11) | 0b10));
+        let word = Term(Term::swapped_exponent(bits.rotate_left(3)));
+        if word.is_float_immediate() && word.0 & !0b100 != FLOAT_ZERO {
+            return Some(word);
         }
         match bits {
             0 => Some(Term(FLOAT_ZERO)),
@@ -109,8 +109,13 @@ impl Term {
         if self.0 & !0b100 == FLOAT_ZERO {
             return if self.0 == FLOAT_ZERO { 0.0 } else { -0.0 };
         }
-        let low = 2 - (self.0 >> 63);
-        f64::from_bits(((self.0 & !0b11) | low).rotate_right(3))
+        f64::from_bits(Term::swapped_exponent(self.0).rotate_right(3))
+    }
+    /// The highest bits of the exponent of a common float are 100 or 011. With the float's bits turned by three, the first two
+    /// of them are the lowest bits and the third is the highest, by which those two, 10 or 01, become the tag and back.
+    #[inline(always)]
+    const fn swapped_exponent(turned: u64) -> u64 {
+        turned ^ (turned as i64 >> 63) as u64 >> 62
     }
     #[inline(always)]
     pub fn as_float(self) -> Option<f64> {
