@@ -209,6 +209,8 @@ impl<L: Linker> Specialiser<'_, L> {
             Operand::Nil => Term::NIL,
             Operand::Literal(index) => self.pool[*index as usize],
             Operand::Unsigned(value) | Operand::Char(value) if *value <= Term::SMALL_MAX as u64 => Term::small(*value as i64),
+            // What `bs_match` compares with has up to 64 bits, and no sign.
+            Operand::Unsigned(value) => self.linker.big(&i128::from(*value).to_be_bytes()),
             _ => return None,
         })
     }
