@@ -4,6 +4,7 @@
 use crate::analysis::below;
 use crate::facts::{Fact, kind};
 use crate::layout;
+use crate::numbers::Comparison;
 use crate::translate::{I64, Next, PASSED_X, Piece};
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::{AbiParam, Block, BlockArg, InstBuilder, Signature, Value};
@@ -147,6 +148,12 @@ impl Piece<'_, '_> {
             && mfa.function == atom!("/")
         {
             return self.divide(at, a, b, dst);
+        }
+        if let &[a, b] = args
+            && mfa.module == am::ERLANG
+            && let Some(comparison) = Comparison::named(mfa.function)
+        {
+            return self.comparison_value(at, comparison, a, b, dst);
         }
         let values = self.values(at, args);
         let fail = self.guard_fail(at);

@@ -7,10 +7,37 @@ use crate::translate::{F64, I64, Next, Piece};
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::{Block, BlockArg, InstBuilder, MemFlagsData as MemFlags, Value};
 use swarmrt_beam::instr::{Dst, Instr, Src};
-use swarmrt_term::{Subtag, Term};
+use swarmrt_term::{Atom, Subtag, Term, atom};
 
 /// An integer that a float holds exactly.
 const EXACT_MAX: i64 = 1 << 53;
+
+/// A comparison that is a value.
+#[derive(Clone, Copy)]
+pub(crate) struct Comparison {
+    question: Question,
+    /// The question is asked of the second operand and the first.
+    swapped: bool,
+    /// The comparison holds when the question does not.
+    negated: bool,
+}
+
+impl Comparison {
+    pub(crate) fn named(name: Atom) -> Option<Comparison> {
+        let (question, swapped, negated) = match name {
+            _ if name == atom!("<") => (Question::Less, false, false),
+            _ if name == atom!(">=") => (Question::Less, false, true),
+            _ if name == atom!(">") => (Question::Less, true, false),
+            _ if name == atom!("=<") => (Question::Less, true, true),
+            _ if name == atom!("==") => (Question::Equal, false, false),
+            _ if name == atom!("/=") => (Question::Equal, false, true),
+            _ if name == atom!("=:=") => (Question::EqualExact, false, false),
+            _ if name == atom!("=/=") => (Question::EqualExact, false, true),
+            _ => return None,
+        };
+        Some(Comparison { question, swapped, negated })
+    }
+}
 
 impl Piece<'_, '_> {
     // ---- Small integers ----
@@ -122,6 +149,36 @@ impl Piece<'_, '_> {
             Some(float) => self.b.ins().f64const(float),
             None => self.float(at, src, slow),
         }
+    }
+
+    /// What a comparison comes to, as a value.
+    pub(crate) fn comparison_value(&mut self, at: u32, comparison: Comparison, a: Src, b: Src, dst: Dst) -> Next {
+        let Comparison { question, swapped, negated } = comparison;
+        let (a, b) = if swapped { (b, a) } else { (a, b) };
+        let (x, y) = (self.src(at, a), self.src(at, b));
+        let (known_a, known_b) = (self.fact(at, a), self.fact(at, b));
+        let by_word = question == Question::EqualExact && (known_a.is(kind::UNIQUE) || known_b.is(kind::UNIQUE));
+        if !by_word {
+            let slow = self.later_cold(move |piece| {
+                let holds = piece.ask(question, x, y);
+                piece.set_truth(dst, holds, negated);
+                piece.join(at + 1);
+            });
+            if !known_a.may_be(kind::SMALL) || !known_b.may_be(kind::SMALL) {
+                self.b.ins().jump(slow, &[]);
+                return Next::End;
+            }
+            self.require_small(at, (a, x), (b, y), slow);
+        }
+        let holds = self.b.ins().icmp(if question == Question::Less { IntCC::SignedLessThan } else { IntCC::Equal }, x, y);
+        self.set_truth(dst, holds, negated);
+        self.join(at + 1)
+    }
+    /// Writes whether something holds, or its opposite.
+    fn set_truth(&mut self, dst: Dst, holds: Value, negated: bool) {
+        let (yes, no) = (self.word(Term::bool(!negated).raw()), self.word(Term::bool(negated).raw()));
+        let value = self.b.ins().select(holds, yes, no);
+        self.set_known(dst, value, Fact::of(kind::ATOM));
     }
 
     /// Equality, exact or not, or its opposite.
