@@ -16,7 +16,7 @@ pub const CONTEXT_OFFSET: i32 = word(1);
 pub const CONTEXT_END: i32 = word(2);
 const CONTEXT_ORIGINAL: i32 = word(3);
 
-/// The largest field that is read in place: it begins within a byte, and a word is loaded for it.
+/// The largest field that lies within a word, wherever in its first byte it begins.
 pub(crate) const FIELD_BITS_MAX: u32 = 56;
 const MAX_CHARACTER: i128 = 0x10_ffff;
 
@@ -130,6 +130,11 @@ impl Piece<'_, '_> {
     pub(crate) fn move_by(&mut self, context: Value, bits: Value) {
         let offset = self.load(context, CONTEXT_OFFSET);
         let after = self.b.ins().iadd(offset, bits);
+        self.store(after, context, CONTEXT_OFFSET);
+    }
+    /// Moves to so many bits behind a position.
+    pub(crate) fn move_to(&mut self, context: Value, from: Value, bits: u32) {
+        let after = if bits == 0 { from } else { self.b.ins().iadd_imm_s(from, i64::from(bits)) };
         self.store(after, context, CONTEXT_OFFSET);
     }
     // ---- Binaries ----
@@ -328,12 +333,16 @@ impl Piece<'_, '_> {
         self.set_known(dst, part, Fact::of(kind::BITS));
         Next::At(at + 1)
     }
+    /// What a size has more than whole units.
+    pub(crate) fn rest_of(&mut self, bits: Value, unit: i64) -> Value {
+        if unit & (unit - 1) == 0 { self.b.ins().band_imm_s(bits, unit - 1) } else { self.b.ins().urem_imm_s(bits, unit) }
+    }
     /// What is left, when it is whole units.
     fn whole_rest(&mut self, at: u32, register: Dst, unit: u16, fail: i32) -> (Value, Value) {
         let (context, _) = self.context(at, register);
         let (_, left) = self.offset_and_left(context);
         if unit > 1 {
-            let rest = if unit.is_power_of_two() { self.b.ins().band_imm_s(left, i64::from(unit) - 1) } else { self.b.ins().urem_imm_s(left, i64::from(unit)) };
+            let rest = self.rest_of(left, unit.into());
             let whole = self.b.ins().icmp_imm_s(IntCC::Equal, rest, 0);
             let fail = self.target(self.relative(at, fail));
             self.require(whole, fail);
@@ -408,20 +417,24 @@ impl Piece<'_, '_> {
         u32::try_from(bits).ok()
     }
     /// Goes on here when a position is that of a byte.
-    fn require_aligned(&mut self, offset: Value, other: Block) {
+    pub(crate) fn require_aligned(&mut self, offset: Value, other: Block) {
         let within = self.b.ins().band_imm_s(offset, 7);
         let aligned = self.b.ins().icmp_imm_s(IntCC::Equal, within, 0);
         self.require(aligned, other);
     }
-    /// Where the byte is that the position lies in.
-    fn address_in(&mut self, context: Value, offset: Value) -> Value {
+    /// Where the bytes are that a context is about.
+    pub(crate) fn data_of(&mut self, context: Value) -> Value {
         // Either the bytes are in the heap binary, or a shared one says where they are.
         let original = self.load(context, CONTEXT_ORIGINAL);
         let byte = self.header_byte(original);
         let is_shared = self.b.ins().icmp_imm_s(IntCC::Equal, byte, (Subtag::SharedBin as i64) << 3);
         const { assert!(heap_bin::DATA == shared_bin::DATA_PTR) };
         let (there, here) = (self.load(original, word(heap_bin::DATA)), self.b.ins().iadd_imm_s(original, i64::from(word(heap_bin::DATA))));
-        let base = self.b.ins().select(is_shared, there, here);
+        self.b.ins().select(is_shared, there, here)
+    }
+    /// Where the byte is that the position lies in.
+    pub(crate) fn address_in(&mut self, context: Value, offset: Value) -> Value {
+        let base = self.data_of(context);
         let bytes = self.b.ins().ushr_imm_s(offset, 3);
         self.b.ins().iadd(base, bytes)
     }
@@ -443,6 +456,57 @@ impl Piece<'_, '_> {
                 if bytes == 8 { swapped } else { self.b.ins().uextend(I64, swapped) }
             }
         }
+    }
+    /// Up to eight bytes from an address on as a number, the first the highest.
+    pub(crate) fn load_number(&mut self, address: Value, at: i32, bytes: i32) -> Value {
+        let mut number = None;
+        let mut done = 0;
+        while done < bytes {
+            let next = [8, 4, 2, 1].into_iter().find(|&width| width <= bytes - done).expect("one byte at least");
+            let part = self.load_bytes(address, at + done, next);
+            number = Some(match number {
+                None => part,
+                Some(before) => {
+                    let shifted = self.b.ins().ishl_imm_s(before, i64::from(next) * 8);
+                    self.b.ins().bor(shifted, part)
+                }
+            });
+            done += next;
+        }
+        number.expect("one byte at least")
+    }
+    /// Up to 64 bits as a number, which begin at a position, in the byte at the address. No byte is read that has none of the
+    /// `there` bits from the position on.
+    pub(crate) fn bits_within(&mut self, address: Value, offset: Value, bits: u32, there: u32) -> Value {
+        let within = self.b.ins().band_imm_s(offset, 7);
+        let bytes = bits.div_ceil(8);
+        if there >= 64 && bytes > 1 && bits <= FIELD_BITS_MAX {
+            let word = self.load_number(address, 0, 8);
+            return self.bits_of_word(word, 64, within, bits);
+        }
+        // They lie in so many bytes, or in one more: the last byte comes once more or for the first time. The bits behind
+        // them are not looked at.
+        let before_end = self.b.ins().iadd_imm_s(within, i64::from(bits) - 1);
+        let end = self.b.ins().ushr_imm_s(before_end, 3);
+        let end = self.b.ins().iadd(address, end);
+        let (first, last) = (self.load_number(address, 0, bytes as i32), self.load_number(end, 0, 1));
+        if bytes == 8 {
+            let eight = self.word(8);
+            let unused = self.b.ins().isub(eight, within);
+            let (first, last) = (self.b.ins().ishl(first, within), self.b.ins().ushr(last, unused));
+            let word = self.b.ins().bor(first, last);
+            return if bits == 64 { word } else { self.b.ins().ushr_imm_s(word, i64::from(64 - bits)) };
+        }
+        let first = self.b.ins().ishl_imm_s(first, 8);
+        let wide = self.b.ins().bor(first, last);
+        self.bits_of_word(wide, (bytes + 1) * 8, within, bits)
+    }
+    /// The bits behind the first few of a number of so many bits.
+    fn bits_of_word(&mut self, number: Value, width: u32, before: Value, bits: u32) -> Value {
+        let most = self.word(u64::from(width - bits));
+        let shift = self.b.ins().isub(most, before);
+        let moved = self.b.ins().ushr(number, shift);
+        self.b.ins().band_imm_s(moved, (1i64 << bits) - 1)
     }
     /// An unsigned integer of so many bits, the first the highest.
     pub(crate) fn get_field(&mut self, at: u32, register: Dst, bits: u32, dst: Dst, fail: i32) -> Next {
@@ -476,43 +540,13 @@ impl Piece<'_, '_> {
         let address = self.address_in(context, offset);
         if bits.is_multiple_of(8) {
             self.require_aligned(offset, other);
-            let bytes = bits as i32 / 8;
-            let mut number = None;
-            let mut done = 0;
-            while done < bytes {
-                let next = [4, 2, 1].into_iter().find(|&width| width <= bytes - done).expect("one byte at least");
-                let part = self.load_bytes(address, done, next);
-                number = Some(match number {
-                    None => part,
-                    Some(before) => {
-                        let shifted = self.b.ins().ishl_imm_s(before, i64::from(next) * 8);
-                        self.b.ins().bor(shifted, part)
-                    }
-                });
-                done += next;
-            }
-            number.expect("one byte at least")
-        } else {
-            let within = self.b.ins().band_imm_s(offset, 7);
-            let (wide, width) = if bits <= 8 {
-                // From the byte that it begins in to the one that it ends in.
-                let end = self.b.ins().iadd_imm_s(within, i64::from(bits) - 1);
-                let end = self.b.ins().ushr_imm_s(end, 3);
-                let last = self.b.ins().iadd(address, end);
-                let (first, last) = (self.load_bytes(address, 0, 1), self.load_bytes(last, 0, 1));
-                let first = self.b.ins().ishl_imm_s(first, 8);
-                (self.b.ins().bor(first, last), 16)
-            } else {
-                // A whole word, where so much is left.
-                let whole = self.b.ins().icmp_imm_s(IntCC::SignedGreaterThanOrEqual, left, 64);
-                self.require(whole, other);
-                (self.load_bytes(address, 0, 8), 64)
-            };
-            let most = self.word(u64::from(width - bits));
-            let shift = self.b.ins().isub(most, within);
-            let moved = self.b.ins().ushr(wide, shift);
-            self.b.ins().band_imm_s(moved, (1i64 << bits) - 1)
+            return self.load_number(address, 0, bits as i32 / 8);
         }
+        if bits > 8 {
+            let whole = self.b.ins().icmp_imm_s(IntCC::SignedGreaterThanOrEqual, left, 64);
+            self.require(whole, other);
+        }
+        self.bits_within(address, offset, bits, if bits > 8 { 64 } else { bits })
     }
     /// Bits that are known, as many as a field has.
     pub(crate) fn match_bits(&mut self, at: u32, register: Dst, bits: u32, wanted: u64, fail: i32) -> Next {

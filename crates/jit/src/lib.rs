@@ -8,6 +8,7 @@
 mod analysis;
 mod assisted;
 mod bits;
+mod bs_match;
 mod compile;
 mod convention;
 mod facts;

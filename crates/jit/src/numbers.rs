@@ -406,8 +406,11 @@ impl Piece<'_, '_> {
         })
     }
     pub(crate) fn small_constant(&self, at: u32, src: Src) -> Option<i64> {
+        self.constant_term(at, src)?.as_small()
+    }
+    pub(crate) fn constant_term(&self, at: u32, src: Src) -> Option<Term> {
         // SAFETY: a constant of the module's pool.
-        unsafe { Term::from_raw(self.constant(at, src)?) }.as_small()
+        Some(unsafe { Term::from_raw(self.constant(at, src)?) })
     }
     /// A small integer and a constant.
     fn add_small(&mut self, x: Value, value: i64, slow: Option<Block>) -> Value {
