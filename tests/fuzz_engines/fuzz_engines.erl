@@ -10,7 +10,7 @@
 -define(MODULES_PER_BATCH, 16).
 -define(REPEATS, 40).
 %% A call that takes longer or more than this on the oracle is left out.
--define(CALL_MS, 100).
+-define(CALL_MS, 20).
 -define(CALL_WORDS, 400000).
 -define(RESULT_WORDS, 20000).
 -define(BATCH_SECONDS, 120).
