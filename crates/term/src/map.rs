@@ -55,20 +55,34 @@ pub fn flat_get(map: FlatMap, key: Term) -> Option<Term> {
 #[inline]
 pub fn flat_position(map: FlatMap, key: Term) -> Option<usize> {
     let keys = map.keys();
-    if key.is_immediate() && !key.is_float_immediate() {
-        return keys.iter().position(|&candidate| candidate == key);
+    let same = word_position(keys, key);
+    if same.is_some() || key.is_immediate() && !key.is_float_immediate() {
+        return same;
     }
-    // Often it is the very same term.
-    keys.iter().position(|&candidate| candidate == key).or_else(|| {
-        let Some(tuple) = key.as_tuple() else { return keys.iter().position(|&candidate| equal_exact(candidate, key)) };
-        // Most differ in an atom or a small integer.
-        let may_equal = |candidate: Term| {
-            let Some(other) = candidate.as_tuple().filter(|other| other.arity() == tuple.arity()) else { return false };
-            let differing = tuple.elements().iter().zip(other.elements()).find(|(a, b)| a != b);
-            differing.is_none_or(|(a, b)| !(a.is_atom() || a.is_small() || b.is_atom() || b.is_small()))
-        };
-        keys.iter().position(|&candidate| may_equal(candidate) && equal_exact(candidate, key))
-    })
+    // It may be equal to another word.
+    let Some(tuple) = key.as_tuple() else { return keys.iter().position(|&candidate| equal_exact(candidate, key)) };
+    // Most differ in an atom or a small integer.
+    let may_equal = |candidate: Term| {
+        let Some(other) = candidate.as_tuple().filter(|other| other.arity() == tuple.arity()) else { return false };
+        let differing = tuple.elements().iter().zip(other.elements()).find(|(a, b)| a != b);
+        differing.is_none_or(|(a, b)| !(a.is_atom() || a.is_small() || b.is_atom() || b.is_small()))
+    };
+    keys.iter().position(|&candidate| may_equal(candidate) && equal_exact(candidate, key))
+}
+
+/// Where the very same word is.
+#[inline]
+fn word_position(keys: &[Term], key: Term) -> Option<usize> {
+    // One branch for four keys: where a key is found is hard to foretell.
+    const STRIDE: usize = 4;
+    let (strides, rest) = keys.as_chunks::<STRIDE>();
+    for (index, stride) in strides.iter().enumerate() {
+        let found = (0..STRIDE).fold(0u32, |found, at| found | u32::from(stride[at] == key) << at);
+        if found != 0 {
+            return Some(index * STRIDE + found.trailing_zeros() as usize);
+        }
+    }
+    rest.iter().position(|&candidate| candidate == key).map(|at| strides.len() * STRIDE + at)
 }
 
 /// The part of a key's path through the trie that the current level and those below it use.
