@@ -110,7 +110,8 @@ fn shape(opcode: Opcode) -> &'static [Kind] {
         O::Swap => &[Register, Register],
         O::GetList => &[Register, Register, Register],
         O::GetHd | O::GetTl => &[Register, Register],
-        O::GetTupleElement => &[Register, Count, Register],
+        // Where no tuple can be, older compilers, or when told not to optimise, name a literal.
+        O::GetTupleElement => &[Source, Count, Register],
         O::SetTupleElement => &[Source, Register, Count],
         O::PutList => &[Source, Source, Register],
         O::PutTuple2 => &[Register, Sources],

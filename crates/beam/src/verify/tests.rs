@@ -291,6 +291,13 @@ fn terms_are_built_in_granted_words() {
 }
 
 #[test]
+fn elements_may_be_taken_from_what_can_be_no_tuple() {
+    let body = |source| vec![(Opcode::GetTupleElement, vec![source, Unsigned(0), X(0)]), RETURN()];
+    assert_eq!(check(0, body(Nil)), Ok(()));
+    assert!(matches!(check(0, body(Label(1))), Err(Fault::OperandKind { position: 1, .. })));
+}
+
+#[test]
 fn floats() {
     let fmove = |from: Operand, to: Operand| (Opcode::Fmove, vec![from, to]);
     let heap = |floats| (Opcode::TestHeap, vec![Operand::AllocList(vec![(AllocKind::Floats, floats)]), Unsigned(1)]);
