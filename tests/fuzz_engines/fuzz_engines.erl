@@ -179,6 +179,9 @@ output(Port, Engine, At, Findings) ->
                         {ok, {fuzz, different, Module, Function, Term}} ->
                             {Arguments, Got} = binary_to_term(Term),
                             output(Port, Engine, At, [{Module, Function, Arguments, Got} | Findings]);
+                        {ok, {fuzz, refused, Module}} ->
+                            io:format("(~w is refused)~n", [Module]),
+                            output(Port, Engine, At, Findings);
                         {ok, {fuzz, done}} -> output(Port, Engine, done, Findings)
                     end;
                 _ ->

@@ -174,6 +174,19 @@ impl Piece<'_, '_> {
         self.set_truth(dst, holds, negated);
         self.join(at + 1)
     }
+    /// The larger or the smaller of X0 and X1 to X0, if both are small; else to `other`.
+    pub(crate) fn extremum(&mut self, at: u32, largest: bool, other: Block) {
+        let (a, b) = (Src::x(0), Src::x(1));
+        let (x, y) = (self.src(at, a), self.src(at, b));
+        self.require_small(at, (a, x), (b, y), other);
+        let (known_a, known_b) = (self.facts.of_src(a), self.facts.of_src(b));
+        let first = self.b.ins().icmp(if largest { IntCC::SignedGreaterThan } else { IntCC::SignedLessThan }, x, y);
+        let value = self.b.ins().select(first, x, y);
+        let choose = if largest { i64::max } else { i64::min };
+        let fact = Fact::integer(choose(known_a.min, known_b.min).into(), choose(known_a.max, known_b.max).into());
+        self.set_known(Dst::x(0), value, fact);
+    }
+
     /// Writes whether something holds, or its opposite.
     fn set_truth(&mut self, dst: Dst, holds: Value, negated: bool) {
         let (yes, no) = (self.word(Term::bool(!negated).raw()), self.word(Term::bool(negated).raw()));

@@ -959,7 +959,7 @@ impl<'a, 'b> Piece<'a, 'b> {
         Next::At(at + 1)
     }
     /// The parts of a header: goes on here when what is boxed is a tuple, else to `other`.
-    fn require_tuple(&mut self, at: u32, src: Src, tuple: Value, other: Block) -> Value {
+    pub(crate) fn require_tuple(&mut self, at: u32, src: Src, tuple: Value, other: Block) -> Value {
         let known = self.fact(at, src);
         if !known.is(kind::BOXED) {
             let boxed = self.is_boxed(tuple);
@@ -1132,8 +1132,13 @@ impl<'a, 'b> Piece<'a, 'b> {
 
     /// Goes on here when there is room for `words` words, else to `other`.
     pub(crate) fn require_room(&mut self, words: usize, other: Block) {
-        let (stop, top) = (self.b.use_var(self.stop), self.b.use_var(self.top));
-        let end = self.b.ins().iadd_imm_s(top, ((words + SLACK_WORDS) * 8) as i64 - i64::from(self.stop_offset));
+        let top = self.b.use_var(self.top);
+        self.require_room_behind(top, words, other);
+    }
+    /// The same, for words from an address on that is not below the heap's top.
+    pub(crate) fn require_room_behind(&mut self, address: Value, words: usize, other: Block) {
+        let stop = self.b.use_var(self.stop);
+        let end = self.b.ins().iadd_imm_s(address, ((words + SLACK_WORDS) * 8) as i64 - i64::from(self.stop_offset));
         let enough = self.b.ins().icmp(IntCC::UnsignedGreaterThanOrEqual, stop, end);
         self.require(enough, other);
     }
@@ -1648,8 +1653,8 @@ impl<'a, 'b> Piece<'a, 'b> {
             }
 
             Instr::CallBif { arity, bif } => self.call_bif(at, bif, arity),
-            Instr::CallBifLast { arity, frame, .. } => self.call_bif_last(at, arity, frame),
-            Instr::CallBifOnly { arity, .. } | Instr::BifBody { arity, .. } => self.call_bif_last(at, arity, 0),
+            Instr::CallBifLast { arity, frame, bif } => self.call_bif_last(at, bif, arity, frame),
+            Instr::CallBifOnly { arity, bif } | Instr::BifBody { arity, bif, .. } => self.call_bif_last(at, bif, arity, 0),
             Instr::Bif0 { bif, dst } => self.bif_value(at, bif, &[], dst),
             Instr::Bif1 { bif, a, dst } => self.bif_value(at, bif, &[a], dst),
             Instr::Bif2 { bif, a, b, dst } => self.bif_value(at, bif, &[a, b], dst),
