@@ -262,6 +262,28 @@ fn may_jump_before_writing(effects: &Effects) -> bool {
     !effects.jumps.is_empty()
 }
 
+/// Whether an instruction does nothing in machine code but leave it: what ends a function's flow by raising, or is not worth
+/// more.
+pub fn only_leaves(instr: &Instr) -> bool {
+    matches!(
+        instr,
+        Instr::FuncInfo { .. }
+            | Instr::Badmatch { .. }
+            | Instr::CaseEnd { .. }
+            | Instr::TryCaseEnd { .. }
+            | Instr::Badrecord { .. }
+            | Instr::IfEnd
+            | Instr::Raise { .. }
+            | Instr::TryCase { .. }
+            | Instr::CallErrorHandler { .. }
+            | Instr::ProcessEnd
+            | Instr::Hibernated
+            | Instr::ApplyArgs
+            | Instr::ApplyArgsLast { .. }
+            | Instr::ApplyFunArgs
+    )
+}
+
 /// What is known of a function's instructions, from `start` on.
 pub struct Flow {
     pub start: u32,
@@ -357,22 +379,6 @@ impl Flow {
     /// Whether a loop begins there.
     pub fn is_loop(&self, at: u32) -> bool {
         self.is_loop.get(at.wrapping_sub(self.start) as usize).copied().unwrap_or(false)
-    }
-    /// Whether the instruction does nothing but leave machine code.
-    pub fn only_exits(&self, code: &[Instr], at: u32) -> bool {
-        let raises = |instr: &Instr| {
-            matches!(
-                instr,
-                Instr::FuncInfo { .. }
-                    | Instr::Badmatch { .. }
-                    | Instr::CaseEnd { .. }
-                    | Instr::TryCaseEnd { .. }
-                    | Instr::Badrecord { .. }
-                    | Instr::IfEnd
-                    | Instr::Raise { .. }
-            )
-        };
-        code.get(at as usize).is_some_and(raises)
     }
     pub fn contains(&self, at: u32) -> bool {
         (at.wrapping_sub(self.start) as usize) < self.effects.len()

@@ -1,0 +1,154 @@
+//! Frames, calls and returns, and room on the heap.
+
+use super::{Next, PASSED_X, Piece, piece_signature};
+use crate::analysis::{Flow, below};
+use crate::glue::Stub;
+use crate::inlining::Site;
+use crate::layout;
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::{Block, InstBuilder, Value};
+use swarmrt_beam::instr::Instr;
+use swarmrt_heap::process_heap::SLACK_WORDS;
+
+impl<'a> Piece<'a, '_> {
+    pub(crate) fn pop_frame(&mut self, words: u16) {
+        self.stop_offset += i32::from(words) * 8;
+        self.facts.trim(words);
+    }
+    pub(crate) fn push_return(&mut self, at: u32) {
+        let cell = self.word(self.address_of(at + 1));
+        self.stop_offset -= 8;
+        let stop = self.b.use_var(self.stop);
+        self.store(cell, stop, self.stop_offset);
+    }
+
+    /// The flow of what is being translated.
+    pub(super) fn flow(&self) -> &'a Flow {
+        self.source.inlined.body(self.site).map_or(self.source.flow, |(_, flow, _)| flow)
+    }
+    /// Whether the piece is what calls of the function lead to.
+    pub(super) fn begins_function(&self) -> bool {
+        self.start.at == self.source.entry + 1
+    }
+    /// Counts the call of the function behind a cell; when the turn is over, `leave` is how to leave.
+    pub(super) fn count_call(&mut self, cell: u32, arity: u64, leave: impl FnOnce(&mut Self)) {
+        let before = self.b.use_var(self.reductions);
+        let reductions = self.b.ins().iadd_imm_s(before, -1);
+        self.b.def_var(self.reductions, reductions);
+        let over = self.cold_block();
+        // One that was left is used up now.
+        let left = self.b.ins().icmp_imm_s(IntCC::SignedGreaterThan, reductions, 0);
+        self.require(left, over);
+        let here = self.b.current_block().expect("translating");
+        self.b.switch_to_block(over);
+        let (registers, arity, cell) = (self.registers(), self.word(arity), self.word(self.address_of(cell)));
+        self.store(arity, registers, layout::ARITY);
+        self.store(cell, registers, layout::CELL);
+        leave(self);
+        self.b.switch_to_block(here);
+    }
+    /// Counts what takes a reduction and is done in place; what is left.
+    pub(crate) fn count_built_in(&mut self) -> Value {
+        let before = self.b.use_var(self.reductions);
+        let reductions = self.b.ins().iadd_imm_s(before, -1);
+        self.b.def_var(self.reductions, reductions);
+        reductions
+    }
+    /// A tail call to the function behind a cell.
+    pub(crate) fn enter(&mut self, cell: Value, arity: u16) {
+        let passed = self.pass(arity);
+        self.enter_saved(cell, &passed);
+    }
+    /// Puts arguments where functions find them: those that are not passed in machine registers into memory.
+    pub(super) fn pass(&mut self, arity: u16) -> Vec<Value> {
+        self.save_x(below(usize::from(arity)) & !below(PASSED_X));
+        (0..usize::from(arity).min(PASSED_X)).map(|number| self.use_x(number)).collect()
+    }
+    /// The same with arguments in memory but for those that are `passed`.
+    pub(crate) fn enter_saved(&mut self, cell: Value, passed: &[Value]) {
+        let registers = self.registers();
+        self.store(cell, registers, layout::CELL);
+        let offset = self.cell_code;
+        let code = self.load(cell, offset);
+        self.go(code, passed);
+    }
+    pub(super) fn go(&mut self, code: Value, passed: &[Value]) {
+        let signature = match self.piece_signatures[passed.len()] {
+            Some(known) => known,
+            None => *self.piece_signatures[passed.len()].insert(self.b.import_signature(piece_signature(passed.len()))),
+        };
+        let state = [self.use_stop(), self.b.use_var(self.top), self.b.use_var(self.reductions)];
+        let args: Vec<Value> = state.into_iter().chain(passed.iter().copied()).collect();
+        self.b.ins().return_call_indirect(signature, code, &args);
+    }
+    pub(super) fn call_local(&mut self, at: u32, target: i32, arity: u16) -> Next {
+        let target = self.relative(at, target);
+        let cell = target - 1;
+        let inside = if self.site == 0 { self.source.inlined.site(at) } else { None };
+        if inside.is_some() || self.site == 0 && cell == self.source.entry && self.begins_function() {
+            // Part of the piece, or a loop.
+            self.count_call(cell, arity.into(), |piece| piece.leave_by(Stub::TurnOver, Stub::TurnOverFloats, below(usize::from(arity))));
+            let site = inside.unwrap_or(self.site);
+            let block = self.target_in(site, target);
+            self.b.ins().jump(block, &[]);
+        } else if let Some(code) = self.source.entry_code(cell) {
+            let (code, passed) = (self.word(code), self.pass(arity));
+            self.go(code, &passed);
+        } else {
+            let cell = self.word(self.address_of(cell));
+            self.enter(cell, arity);
+        }
+        Next::End
+    }
+    /// The block of a place of a body, which is entered or left here.
+    pub(super) fn target_in(&mut self, site: Site, at: u32) -> Block {
+        let here = std::mem::replace(&mut self.site, site);
+        let block = self.target(at);
+        self.site = here;
+        block
+    }
+    pub(super) fn call_export(&mut self, export: swarmrt_beam::instr::ExportPtr, arity: u16) -> Next {
+        let export = self.word(export.0);
+        let ip = self.load(export, layout::EXPORT_ENTRY);
+        let cell = self.b.ins().iadd_imm_s(ip, -(layout::INSTR_BYTES as i64));
+        self.enter(cell, arity);
+        Next::End
+    }
+    pub(crate) fn give_back(&mut self) -> Next {
+        let call = self.source.inlined.body(self.site).map(|(_, _, call)| call);
+        if let Some(call) = call.filter(|&call| matches!(self.source.code[call as usize], Instr::Call { .. })) {
+            // The return address is where it was put.
+            self.stop_offset += 8;
+            let block = self.target_in(0, call + 2);
+            self.b.ins().jump(block, &[]);
+            return Next::End;
+        }
+        let stop = self.b.use_var(self.stop);
+        let cell = self.load(stop, self.stop_offset);
+        self.pop_frame(1);
+        let offset = self.cell_code;
+        let code = self.load(cell, offset);
+        let x0 = self.use_x(0);
+        self.go(code, &[x0]);
+        Next::End
+    }
+
+    /// Goes on here when there is room for `words` words, else to `other`.
+    pub(crate) fn require_room(&mut self, words: usize, other: Block) {
+        let top = self.b.use_var(self.top);
+        self.require_room_behind(top, words, other);
+    }
+    /// The same, for words from an address on that is not below the heap's top.
+    pub(crate) fn require_room_behind(&mut self, address: Value, words: usize, other: Block) {
+        let stop = self.b.use_var(self.stop);
+        let end = self.b.ins().iadd_imm_s(address, ((words + SLACK_WORDS) * 8) as i64 - i64::from(self.stop_offset));
+        let enough = self.b.ins().icmp(IntCC::UnsignedGreaterThanOrEqual, stop, end);
+        self.require(enough, other);
+    }
+    pub(crate) fn bump(&mut self, words: usize) -> Value {
+        let top = self.b.use_var(self.top);
+        let after = self.b.ins().iadd_imm_s(top, words as i64 * 8);
+        self.b.def_var(self.top, after);
+        top
+    }
+}

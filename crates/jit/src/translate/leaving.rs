@@ -1,0 +1,248 @@
+//! How a piece is left and come back to: what is written back and read again, exits, steps, and questions.
+
+use super::{F64, Next, PASSED_X, Piece, TRACKED_F};
+use crate::analysis::{TRACKED_X, XSet, below};
+use crate::facts::Place;
+use crate::glue::{Question, Stub, question_signature, saved_signature};
+use crate::layout;
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::{Block, InstBuilder, MemFlagsData as MemFlags, Value};
+use cranelift_frontend::Variable;
+use swarmrt_beam::instr::{Dst, Instr};
+
+impl Piece<'_, '_> {
+    pub(crate) fn save_x(&mut self, live: XSet) {
+        for number in 0..TRACKED_X {
+            if live & (1 << number) != 0 {
+                let value = self.use_x(number);
+                self.store_x(number, value);
+            }
+        }
+    }
+    pub(super) fn reload_x(&mut self, live: XSet) {
+        for number in 0..TRACKED_X {
+            if live & (1 << number) != 0 {
+                // The same value: what is known of it stays.
+                let value = self.load_x(number);
+                self.b.def_var(self.x[number], value);
+            }
+        }
+    }
+    pub(super) fn save_f(&mut self, live: u32) {
+        let registers = self.registers();
+        for number in 0..TRACKED_F as u16 {
+            if self.written_f & live & (1 << number) != 0 {
+                let value = self.use_f(number);
+                self.b.ins().store(MemFlags::trusted(), value, registers, layout::f(number.into()));
+            }
+        }
+    }
+    pub(crate) fn save_state(&mut self) {
+        let registers = self.registers();
+        let state = [self.use_stop(), self.b.use_var(self.top), self.b.use_var(self.reductions)];
+        for (value, offset) in state.into_iter().zip([layout::STOP, layout::TOP, layout::REDUCTIONS]) {
+            self.store(value, registers, offset);
+        }
+    }
+    pub(crate) fn reload_state(&mut self) {
+        let registers = self.registers();
+        self.stop_offset = 0;
+        for (variable, offset) in [(self.stop, layout::STOP), (self.top, layout::TOP), (self.reductions, layout::REDUCTIONS)] {
+            let value = self.load(registers, offset);
+            self.b.def_var(variable, value);
+        }
+    }
+    /// What an assist may have changed.
+    pub(crate) fn reload_counters(&mut self) {
+        let registers = self.registers();
+        for (variable, offset) in [(self.top, layout::TOP), (self.reductions, layout::REDUCTIONS)] {
+            let value = self.load(registers, offset);
+            self.b.def_var(variable, value);
+        }
+    }
+    /// Leaves from where all is written back.
+    pub(super) fn leave_saved(&mut self, stub: Stub) {
+        let signature = match self.saved_signature {
+            Some(known) => known,
+            None => *self.saved_signature.insert(self.b.import_signature(saved_signature())),
+        };
+        let code = self.word(self.source.glue.exits[stub as usize]);
+        self.b.ins().return_call_indirect(signature, code, &[]);
+    }
+    /// Leaves by a way that writes the state back, of the X registers these. Floats are made words on the way.
+    pub(super) fn leave_by(&mut self, plain: Stub, with_floats: Stub, live: XSet) {
+        let registers = self.registers();
+        let mut floats: XSet = 0;
+        let mut passed = Vec::new();
+        let passed_count = (live & below(PASSED_X)).checked_ilog2().map_or(0, |highest| highest as usize + 1);
+        for number in (0..TRACKED_X).filter(|&number| number < passed_count || live & (1 << number) != 0) {
+            // Of those that are passed only because a later one is, nobody wants the value.
+            let (value, is_float) = if live & (1 << number) == 0 { (self.word(0), false) } else { self.use_x_raw(number) };
+            floats |= u64::from(is_float) << number;
+            if number < PASSED_X {
+                passed.push(value);
+            } else {
+                self.store_x(number, value);
+            }
+        }
+        if floats != 0 {
+            let floats = self.word(floats);
+            self.store(floats, registers, layout::FLOATS);
+        }
+        let code = self.word(self.source.glue.exits[if floats == 0 { plain } else { with_floats } as usize]);
+        self.go(code, &passed);
+    }
+    /// Has the interpreter go on at the instruction.
+    pub(super) fn exit_at(&mut self, at: u32) {
+        self.save_f(self.flow().f_live_at(at));
+        let ip = self.word(self.address_of(at));
+        let registers = self.registers();
+        self.store(ip, registers, layout::IP);
+        let facts = self.facts.clone();
+        self.leave_by(Stub::Interpret, Stub::InterpretFloats, self.flow().live_at(at));
+        self.facts = facts;
+    }
+    /// A block from which the interpreter goes on at the instruction.
+    pub(crate) fn exit_block(&mut self, at: u32) -> Block {
+        let here = self.b.current_block().expect("translating");
+        // As values are now, so that the block need not ask whence it was reached.
+        let mut current: Vec<Variable> = vec![self.stop, self.top, self.reductions];
+        for number in (0..TRACKED_X).filter(|&number| self.flow().live_at(at) & (1 << number) != 0) {
+            let is_float = self.facts.of(Dst::x(number as u16)).place == Place::Float;
+            current.push(if is_float { self.x_floats[number] } else { self.x[number] });
+        }
+        let written = self.written_f & self.flow().f_live_at(at);
+        current.extend((0..TRACKED_F).filter(|&number| written & (1 << number) != 0).map(|number| self.f[number]));
+        let values: Vec<Value> = current.iter().map(|&variable| self.b.use_var(variable)).collect();
+        let block = self.cold_block();
+        self.b.switch_to_block(block);
+        for (variable, value) in current.into_iter().zip(values) {
+            self.b.def_var(variable, value);
+        }
+        self.exit_at(at);
+        self.b.switch_to_block(here);
+        block
+    }
+
+    /// The same for an instruction that writes an F register only. Many of them in a row are all done again.
+    pub(crate) fn float_exit_block(&mut self, at: u32) -> Block {
+        if let Some(known) = self.float_exit {
+            return known;
+        }
+        let block = self.exit_block(at);
+        if self.flow().f_live_at(at) == 0 {
+            self.float_exit = Some(block);
+        }
+        block
+    }
+    /// The same, from places where all is written back already.
+    pub(crate) fn exit_saved_block(&mut self, at: u32) -> Block {
+        let here = self.b.current_block().expect("translating");
+        let block = self.cold_block();
+        self.b.switch_to_block(block);
+        let (registers, ip) = (self.registers(), self.word(self.address_of(at)));
+        self.store(ip, registers, layout::IP);
+        self.leave_saved(Stub::SavedInterpret);
+        self.b.switch_to_block(here);
+        block
+    }
+
+    /// Writes back all that is alive. No value lives on across a call: so none needs a machine register that a piece
+    /// would have to save first.
+    pub(super) fn save(&mut self, live: XSet) {
+        self.save_x(live);
+        self.save_f(u32::MAX);
+        self.save_state();
+    }
+    /// Reads all that is alive again.
+    pub(crate) fn reload(&mut self, live: XSet) {
+        self.reload_state();
+        self.reload_x(live);
+        let registers = self.registers();
+        for number in 0..TRACKED_F as u16 {
+            if self.written_f & (1 << number) != 0 {
+                let value = self.b.ins().load(F64, MemFlags::trusted(), registers, layout::f(number.into()));
+                self.b.def_var(self.f[usize::from(number)], value);
+            }
+        }
+    }
+
+    /// Has the instruction at `at` executed, and goes on where it leads.
+    pub(crate) fn step(&mut self, at: u32) {
+        let live = self.flow().live_at(at);
+        self.save(live);
+        let (registers, ip) = (self.registers(), self.word(self.address_of(at)));
+        let next = self.call_plain(self.source.assists.step as usize, &[registers, ip]);
+        let effects = self.flow().at(at);
+        let mut places: Vec<u32> = effects.next.into_iter().chain(effects.jumps.iter().copied()).filter(|&place| self.flow().contains(place)).collect();
+        places.dedup();
+        places.retain(|&place| !matches!(self.source.code[place as usize], Instr::FuncInfo { .. }));
+        if places.len() > 4 {
+            places.clear();
+        }
+        self.forget_written(at);
+        self.facts.forget_floats();
+        if let Instr::LoadFloat { to, .. } = self.source.code[at as usize] {
+            self.written_f |= 1 << to;
+        }
+        let mut ways = Vec::new();
+        for place in places {
+            // From where it is hardly ever reached, the interpreter may as well go on, up to the next call or return.
+            let block = if self.cold { self.known_target(place) } else { Some(self.target(place)) };
+            ways.extend(block.map(|block| (place, block)));
+        }
+        if !ways.is_empty() {
+            // Nothing that was in values is current any more.
+            self.reload(self.flow().live_after(at));
+        }
+        for (place, block) in ways {
+            let wanted = self.word(self.address_of(place));
+            let is_next = self.b.ins().icmp(IntCC::Equal, next, wanted);
+            let other = self.cold_block();
+            self.branch(is_next, block, other);
+            self.b.switch_to_block(other);
+        }
+        let (gone, on) = (self.cold_block(), self.cold_block());
+        self.branch(next, on, gone);
+        self.b.switch_to_block(gone);
+        self.leave_saved(Stub::SavedLeave);
+        self.b.switch_to_block(on);
+        // The step has saved the state.
+        let registers = self.registers();
+        self.store(next, registers, layout::IP);
+        self.leave_saved(Stub::SavedContinue);
+    }
+    /// What the instruction writes is not what it was.
+    pub(super) fn forget_written(&mut self, at: u32) {
+        let effects = self.flow().at(at);
+        for number in 0..TRACKED_X as u16 {
+            if effects.defs & (1 << number) != 0 {
+                self.facts.forget(Dst::x(number));
+            }
+        }
+        for &y in &effects.y_defs {
+            self.facts.forget(Dst::y(y));
+        }
+        if matches!(self.source.code[at as usize], Instr::Allocate { .. } | Instr::Deallocate { .. } | Instr::Trim { .. }) {
+            self.facts.forget_y();
+        }
+    }
+    /// The translation goes on behind an instruction that has a slow way, too.
+    pub(crate) fn join(&mut self, next: u32) -> Next {
+        let block = self.target(next);
+        self.b.ins().jump(block, &[]);
+        Next::End
+    }
+
+    /// Asks about two terms, where it hardly ever has to.
+    pub(crate) fn ask(&mut self, question: Question, x: Value, y: Value) -> Value {
+        let signature = match self.question_signature {
+            Some(known) => known,
+            None => *self.question_signature.insert(self.b.import_signature(question_signature())),
+        };
+        let function = self.word(self.source.glue.questions[question as usize]);
+        self.b.ins().call_indirect(signature, function, &[x, y]);
+        let registers = self.registers();
+        self.load(registers, layout::ANSWER)
+    }
+}

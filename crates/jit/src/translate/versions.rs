@@ -1,0 +1,163 @@
+//! The blocks of a piece: which place is translated how often, with which facts, and what is put off until the usual ways are done.
+
+use super::{Next, Piece};
+use crate::analysis::only_leaves;
+use crate::facts::{Facts, Place};
+use crate::inlining::Site;
+use cranelift_codegen::ir::{Block, BlockArg, InstBuilder, SourceLoc, Value};
+use swarmrt_beam::instr::Dst;
+
+/// A place as it is reached with certain facts: it is translated once for each.
+pub(super) struct Version {
+    pub(super) facts: Facts,
+    pub(super) block: Block,
+    pub(super) written_f: u32,
+    pub(super) cold: bool,
+    pub(super) translated: bool,
+}
+
+/// Versions of one place; one of them knows nothing.
+pub(super) const VERSIONS_MAX: usize = 3;
+/// Functions with more instructions get only that one.
+pub(super) const MANY_INSTRUCTIONS: usize = 1500;
+
+/// The way of an operation that is not the usual one, put off until the usual ones are translated.
+pub(super) struct Later {
+    pub(super) block: Block,
+    pub(super) site: Site,
+    /// The instruction that it belongs to.
+    pub(super) location: SourceLoc,
+    pub(super) facts: Facts,
+    pub(super) written_f: u32,
+    pub(super) cold: bool,
+    pub(super) translate: Box<dyn FnOnce(&mut Piece<'_, '_>)>,
+}
+
+impl Piece<'_, '_> {
+    /// The block of a place that something leads to with what is known now; it is translated later.
+    pub(crate) fn target(&mut self, at: u32) -> Block {
+        self.settle_stop();
+        let flow = self.flow();
+        let (facts, best) = self.best_version(at);
+        let versions = self.versions.entry((self.site, at)).or_default();
+        // One is left for where nothing is known.
+        let full = versions.len() + 1 >= VERSIONS_MAX || flow.effects.len() > MANY_INSTRUCTIONS;
+        let number = match best {
+            Some(number) if self.cold || full || versions[number].facts == facts => number,
+            _ => {
+                let facts = if self.cold || full { Facts::default() } else { facts };
+                if let Some(same) = versions.iter().position(|version| version.facts == facts) {
+                    return self.way_to(at, same);
+                }
+                let block = self.b.create_block();
+                if self.cold {
+                    self.b.set_cold_block(block);
+                }
+                versions.push(Version { facts, block, written_f: 0, cold: self.cold, translated: false });
+                versions.len() - 1
+            }
+        };
+        self.way_to(at, number)
+    }
+    /// The block of a version of a place, or one on the way to it.
+    pub(super) fn way_to(&mut self, at: u32, number: usize) -> Block {
+        let versions = self.versions.get_mut(&(self.site, at)).expect("it has this version");
+        versions[number].written_f |= self.written_f;
+        self.pending.push((self.site, at, number));
+        let block = versions[number].block;
+        // Some of what is in machine registers for floats is expected in words.
+        let live = self.flow().live_at(at);
+        let words: Vec<usize> = self
+            .facts
+            .without_words()
+            .into_iter()
+            .filter(|&x| live & (1 << x) != 0 && self.versions[&(self.site, at)][number].facts.of(Dst::x(x as u16)).place == Place::Word)
+            .collect();
+        if words.is_empty() { block } else { self.edge(block, &words) }
+    }
+    /// A block on the way to another that makes words of these X registers.
+    pub(super) fn edge(&mut self, to: Block, words: &[usize]) -> Block {
+        let here = self.b.current_block().expect("translating");
+        let edge = if self.cold { self.cold_block() } else { self.b.create_block() };
+        self.b.switch_to_block(edge);
+        let facts = self.facts.clone();
+        for &number in words {
+            self.use_x(number);
+        }
+        self.facts = facts;
+        self.b.ins().jump(to, &[]);
+        self.b.switch_to_block(here);
+        edge
+    }
+    /// The same, if something has led there already that knew no more.
+    pub(super) fn known_target(&mut self, at: u32) -> Option<Block> {
+        let (_, best) = self.best_version(at);
+        best.map(|number| self.versions[&(self.site, at)][number].block)
+    }
+    /// What of that which is known matters at a place, and the version of it that expects most of it but no more.
+    pub(super) fn best_version(&self, at: u32) -> (Facts, Option<usize>) {
+        let flow = self.flow();
+        let facts = if only_leaves(&self.source.code[at as usize]) { Facts::default() } else { self.facts.at_label(flow.live_at(at), flow.is_loop(at)) };
+        let versions = self.versions.get(&(self.site, at)).map_or(&[][..], Vec::as_slice);
+        let fitting = (0..versions.len()).filter(|&number| facts.implies(&versions[number].facts));
+        let best = fitting.max_by_key(|&number| versions[number].facts.len());
+        (facts, best)
+    }
+    /// Goes to a place of which it is known that it comes next.
+    pub(crate) fn go_to(&mut self, place: u32, at: u32) -> Next {
+        if place == at + 1 {
+            return Next::At(place);
+        }
+        let block = self.target(place);
+        self.b.ins().jump(block, &[]);
+        Next::End
+    }
+    /// A block for what is not the usual way, translated after all usual ones with what is known now.
+    pub(crate) fn later(&mut self, translate: impl FnOnce(&mut Piece<'_, '_>) + 'static) -> Block {
+        let block = if self.cold { self.cold_block() } else { self.b.create_block() };
+        self.put_off(block, self.cold, translate)
+    }
+    /// The same for what hardly ever happens.
+    pub(crate) fn later_cold(&mut self, translate: impl FnOnce(&mut Piece<'_, '_>) + 'static) -> Block {
+        let block = self.cold_block();
+        self.put_off(block, true, translate)
+    }
+    pub(super) fn put_off(&mut self, block: Block, cold: bool, translate: impl FnOnce(&mut Piece<'_, '_>) + 'static) -> Block {
+        self.settle_stop();
+        self.later.push_back(Later {
+            block,
+            site: self.site,
+            location: self.b.srcloc(),
+            facts: self.facts.clone(),
+            written_f: self.written_f,
+            cold,
+            translate: Box::new(translate),
+        });
+        block
+    }
+    pub(crate) fn relative(&self, at: u32, distance: i32) -> u32 {
+        at.wrapping_add_signed(distance)
+    }
+    pub(crate) fn cold_block(&mut self) -> Block {
+        let block = self.b.create_block();
+        self.b.set_cold_block(block);
+        block
+    }
+    /// Goes on here when `condition` holds, else to `other`.
+    pub(crate) fn require(&mut self, condition: Value, other: Block) {
+        let here = self.b.create_block();
+        self.b.ins().brif(condition, here, &[] as &[BlockArg], other, &[] as &[BlockArg]);
+        self.b.switch_to_block(here);
+        self.b.seal_block(here);
+    }
+    /// The opposite.
+    pub(crate) fn require_not(&mut self, condition: Value, other: Block) {
+        let here = self.b.create_block();
+        self.b.ins().brif(condition, other, &[] as &[BlockArg], here, &[] as &[BlockArg]);
+        self.b.switch_to_block(here);
+        self.b.seal_block(here);
+    }
+    pub(crate) fn branch(&mut self, condition: Value, yes: Block, no: Block) {
+        self.b.ins().brif(condition, yes, &[] as &[BlockArg], no, &[] as &[BlockArg]);
+    }
+}
