@@ -22,8 +22,7 @@ pub static ASSISTS: Assists = Assists {
     create_binary,
     append_word,
     start_match,
-    take_part,
-    tail,
+    part,
     get_utf,
     get_integer,
     send,
@@ -196,26 +195,13 @@ unsafe extern "C" fn start_match(registers: *mut Registers, source: u64) -> u64 
     }
 }
 
-unsafe extern "C" fn take_part(registers: *mut Registers, context: u64, bits: u64) -> u64 {
-    // SAFETY: see above; the caller has seen that it is a context, and that there are so many bits.
+unsafe extern "C" fn part(registers: *mut Registers, original: u64, offset: u64, bits: u64) -> u64 {
+    // SAFETY: see above; the caller has seen that there are so many bits.
     unsafe {
         let (p, state) = current(registers);
-        let Some(context) = term(context).as_match_context() else { return NO_TERM };
-        let part = binary::take_part(p, context, bits as usize);
+        let part = p.heap.sub_binary(term(original), offset as usize, bits as usize);
         allocated(p, state);
         part.raw()
-    }
-}
-
-unsafe extern "C" fn tail(registers: *mut Registers, context: u64) -> u64 {
-    // SAFETY: see above.
-    unsafe {
-        let (p, state) = current(registers);
-        let Some(context) = term(context).as_match_context() else { return NO_TERM };
-        let (offset, end) = (context.offset(), context.end());
-        let tail = p.heap.sub_binary(context.original(), offset, end - offset);
-        allocated(p, state);
-        tail.raw()
     }
 }
 

@@ -5,10 +5,10 @@ use crate::assisted::word;
 use crate::facts::{Fact, kind};
 use crate::translate::{F64, I64, Next, Piece};
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::{Block, InstBuilder, MemFlagsData as MemFlags, Value, types};
+use cranelift_codegen::ir::{Block, BlockArg, InstBuilder, MemFlagsData as MemFlags, Value, types};
 use swarmrt_beam::instr::{BinaryPlan, Dst, FLAG_LITTLE, Instr, Segment, SegmentKind, Src, Utf};
 use swarmrt_machine::native::SCRATCH_WORDS;
-use swarmrt_term::binary::{HEAP_BIN_BYTES_MAX, heap_bin, shared_bin};
+use swarmrt_term::binary::{HEAP_BIN_BYTES_MAX, heap_bin, shared_bin, sub_bin};
 use swarmrt_term::{Header, MatchContext, Subtag, Term};
 
 /// Of the words of a match context, from the tagged pointer.
@@ -329,7 +329,9 @@ impl Piece<'_, '_> {
     pub(crate) fn get_binary(&mut self, at: u32, register: Dst, size: Src, unit: u8, dst: Dst, fail: i32) -> Next {
         let (context, slow) = self.context(at, register);
         let bits = self.segment_bits(at, context, size, unit, fail, slow);
-        let part = self.assist(at, self.source.assists.take_part as usize, &[context, bits]);
+        let offset = self.load(context, CONTEXT_OFFSET);
+        let part = self.part(context, offset, bits);
+        self.move_by(context, bits);
         self.set_known(dst, part, Fact::of(kind::BITS));
         Next::At(at + 1)
     }
@@ -351,7 +353,9 @@ impl Piece<'_, '_> {
     }
     pub(crate) fn get_rest(&mut self, at: u32, register: Dst, unit: u16, dst: Dst, fail: i32) -> Next {
         let (context, left) = self.whole_rest(at, register, unit, fail);
-        let part = self.assist(at, self.source.assists.take_part as usize, &[context, left]);
+        let offset = self.load(context, CONTEXT_OFFSET);
+        let part = self.part(context, offset, left);
+        self.move_by(context, left);
         self.set_known(dst, part, Fact::of(kind::BITS));
         Next::At(at + 1)
     }
@@ -362,9 +366,31 @@ impl Piece<'_, '_> {
     }
     pub(crate) fn get_tail(&mut self, at: u32, register: Dst, dst: Dst) -> Next {
         let (context, _) = self.context(at, register);
-        let tail = self.assist(at, self.source.assists.tail as usize, &[context]);
-        self.set(dst, tail);
+        let (offset, left) = self.offset_and_left(context);
+        let tail = self.part(context, offset, left);
+        self.set_known(dst, tail, Fact::of(kind::BITS));
         Next::At(at + 1)
+    }
+    /// So many bits of what a context is about, from a position on, as a bitstring. The machine makes it where it is empty, or
+    /// where there is no room.
+    pub(crate) fn part(&mut self, context: Value, offset: Value, bits: Value) -> Value {
+        let original = self.load(context, CONTEXT_ORIGINAL);
+        let (other, done) = (self.cold_block(), self.b.create_block());
+        let part = self.b.append_block_param(done, I64);
+        self.require(bits, other);
+        self.require_room(sub_bin::WORDS, other);
+        let binary = self.bump(sub_bin::WORDS);
+        let header = self.word(Header::new(Subtag::SubBin, sub_bin::WORDS - 1).0);
+        for (number, value) in [(0, header), (sub_bin::BIT_SIZE, bits), (sub_bin::BIT_OFFSET, offset), (sub_bin::ORIGINAL, original)] {
+            self.store(value, binary, number as i32 * 8);
+        }
+        let boxed = self.b.ins().iadd_imm_s(binary, 0b101);
+        self.b.ins().jump(done, &[BlockArg::Value(boxed)]);
+        self.b.switch_to_block(other);
+        let made = self.assisted(self.source.assists.part as usize, &[original, offset, bits]);
+        self.b.ins().jump(done, &[BlockArg::Value(made)]);
+        self.b.switch_to_block(done);
+        part
     }
     pub(crate) fn get_utf(&mut self, at: u32, utf: Utf, register: Dst, dst: Dst, fail: i32) -> Next {
         let (context, _) = self.context(at, register);

@@ -123,16 +123,14 @@ impl Piece<'_, '_> {
                 }
                 MatchStep::Binary { bits, dst } => {
                     self.require_more(&mut run, bits);
-                    self.store_position(&mut run);
-                    let bits_word = self.word(bits as u64);
-                    let part = self.assisted(self.source.assists.take_part as usize, &[run.context, bits_word]);
+                    let (offset, bits_word) = (self.position(&run), self.word(bits as u64));
+                    let part = self.part(run.context, offset, bits_word);
                     self.set_known(dst, part, Fact::of(kind::BITS));
                     run.taken += bits;
-                    run.stored = Some(run.taken);
                 }
                 MatchStep::GetTail { dst } => {
-                    self.store_position(&mut run);
-                    let tail = self.assisted(self.source.assists.tail as usize, &[run.context]);
+                    let (offset, left) = (self.position(&run), self.b.ins().iadd_imm_s(run.left, -(run.taken as i64)));
+                    let tail = self.part(run.context, offset, left);
                     self.set_known(dst, tail, Fact::of(kind::BITS));
                 }
             }
@@ -153,6 +151,10 @@ impl Piece<'_, '_> {
         self.b.ins().jump(fail, &[]);
         self.b.switch_to_block(here);
         edge
+    }
+    /// Behind what was taken.
+    fn position(&mut self, run: &Run) -> Value {
+        if run.taken == 0 { run.begin } else { self.b.ins().iadd_imm_s(run.begin, run.taken as i64) }
     }
     fn store_position(&mut self, run: &mut Run) {
         if run.stored != Some(run.taken) {
@@ -249,7 +251,7 @@ impl Piece<'_, '_> {
             return self.bits_behind(address, run.taken, bits, run.checked);
         }
         let data = *run.bytes.get_or_insert_with(|| self.data_of(run.context));
-        let offset = if run.taken == 0 { run.begin } else { self.b.ins().iadd_imm_s(run.begin, run.taken as i64) };
+        let offset = self.position(run);
         let bytes = self.b.ins().ushr_imm_s(offset, 3);
         let address = self.b.ins().iadd(data, bytes);
         self.bits_within(address, offset, bits as u32, (run.checked - run.taken) as u32)

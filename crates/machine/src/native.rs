@@ -135,10 +135,8 @@ pub struct Assists {
     pub append_word: unsafe extern "C" fn(*mut Registers, u64, u64, u64) -> u64,
     /// A match context for a bitstring.
     pub start_match: unsafe extern "C" fn(*mut Registers, u64) -> u64,
-    /// The next bits of a match context as a bitstring; the position moves behind them.
-    pub take_part: unsafe extern "C" fn(*mut Registers, u64, u64) -> u64,
-    /// All that is left in a match context as a bitstring; the position stays.
-    pub tail: unsafe extern "C" fn(*mut Registers, u64) -> u64,
+    /// A part of a bitstring that is no part itself: bitstring, position, bits.
+    pub part: unsafe extern "C" fn(*mut Registers, u64, u64, u64) -> u64,
     /// The next character of a match context, by the `BsGetUtf` at an address.
     pub get_utf: unsafe extern "C" fn(*mut Registers, *const Instr, u64) -> u64,
     /// The next bits of a match context as an integer, with these flags.
