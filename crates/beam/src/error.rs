@@ -5,17 +5,27 @@ use std::fmt;
 use crate::genop::Opcode;
 
 /// Why a file could not be read: one clear line, with the chunk and the byte.
+///
+/// It is one word, since every byte that is read might have been one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{place}, byte {offset}: {problem}")]
-pub struct BeamError {
+#[error("{}, byte {}: {}", .0.place, .0.offset, .0.problem)]
+pub struct BeamError(Box<Details>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Details {
     /// Where: a chunk, or the file around them.
-    pub place: Place,
+    place: Place,
     /// Byte offset in that place.
-    pub offset: usize,
-    pub problem: Problem,
+    offset: usize,
+    problem: Problem,
 }
 
 impl BeamError {
+    #[cold]
+    pub(crate) fn new(place: Place, offset: usize, problem: Problem) -> BeamError {
+        BeamError(Box::new(Details { place, offset, problem }))
+    }
+
     /// An instruction that is read but not translated.
     pub fn unsupported(opcode: Opcode, offset: u32) -> BeamError {
         BeamError::instruction(offset, Problem::Unsupported(opcode.name()))
@@ -27,7 +37,7 @@ impl BeamError {
     }
 
     fn instruction(offset: u32, problem: Problem) -> BeamError {
-        BeamError { place: Place::Instructions, offset: offset as usize, problem }
+        BeamError::new(Place::Instructions, offset as usize, problem)
     }
 }
 

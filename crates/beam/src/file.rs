@@ -241,11 +241,11 @@ impl BeamFile {
 }
 
 fn file_error(offset: usize, problem: Problem) -> BeamError {
-    BeamError { place: Place::File, offset, problem }
+    BeamError::new(Place::File, offset, problem)
 }
 
 fn missing(id: &[u8; 4]) -> BeamError {
-    BeamError { place: Place::Chunk(*id), offset: 0, problem: Problem::MissingChunk }
+    BeamError::new(Place::Chunk(*id), 0, Problem::MissingChunk)
 }
 
 fn chunk_reader<'a>(id: &[u8; 4], data: &'a [u8]) -> Reader<'a> {
@@ -312,7 +312,7 @@ fn read_chunks(bytes: &[u8]) -> Result<(Chunks<'_>, ChunkIndex), BeamError> {
             && slot.replace(data).is_some()
         {
             let place = Place::Chunk(id);
-            return Err(BeamError { place, offset: header, problem: Problem::DuplicateChunk });
+            return Err(BeamError::new(place, header, Problem::DuplicateChunk));
         }
     }
     Ok((chunks, index))

@@ -30,7 +30,7 @@ impl<'a> Reader<'a> {
 
     #[cold]
     pub fn error_at(&self, offset: usize, problem: Problem) -> BeamError {
-        BeamError { place: self.place, offset, problem }
+        BeamError::new(self.place, offset, problem)
     }
 
     #[inline]
