@@ -71,7 +71,8 @@ impl Source<'_> {
     fn entry_code(&self, cell: u32) -> Option<u64> {
         // SAFETY: a cell of the module.
         let code = unsafe { cell_code(self.address_of(cell) as *const Instr) };
-        (code != self.glue.exits[Stub::NoCodeEntry as usize]).then_some(code)
+        // Without an engine, as when code is only listed, there is nothing at all.
+        (code != 0 && code != self.glue.exits[Stub::NoCodeEntry as usize]).then_some(code)
     }
 }
 
