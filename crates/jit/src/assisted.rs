@@ -2,16 +2,16 @@
 //! it takes up: calls of built-ins, maps, binaries, messages, funs. See [`Assists`](swarmrt_machine::native::Assists).
 
 use crate::analysis::below;
+use crate::built_ins::Comparison;
 use crate::facts::{Fact, kind};
 use crate::layout;
-use crate::numbers::Comparison;
 use crate::translate::{I64, Next, PASSED_X, Piece};
-use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
+use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{AbiParam, Block, BlockArg, InstBuilder, Signature, Value};
 use cranelift_codegen::isa::CallConv;
 use swarmrt_beam::instr::{Dst, Instr, MapGet, MapPut, Src};
 use swarmrt_machine::native::{NO_TERM, SCRATCH_WORDS};
-use swarmrt_term::{Atom, Subtag, Term, am, atom};
+use swarmrt_term::{Subtag, Term, am, atom};
 
 /// From a tagged pointer to a boxed term's words.
 pub(crate) const fn word(number: usize) -> i32 {
@@ -93,83 +93,6 @@ impl Piece<'_, '_> {
         let failing = self.exit_saved_block(at);
         self.require_term(result, failing);
         result
-    }
-    /// Does what a call of a built-in comes to, for the usual arguments: its result is in X0 then. `other` is the way for all
-    /// others. Whether there is anything to be done.
-    fn in_place(&mut self, at: u32, bif: u16, other: impl FnOnce(&mut Piece<'_, '_>) + 'static) -> bool {
-        let mfa = self.source.bifs.mfa(bif);
-        let (module, name) = (mfa.module, mfa.function);
-        let known = |wanted: Atom, names: &[(Atom, u32)]| module == wanted && names.iter().any(|&(n, arity)| n == name && arity == mfa.arity);
-        if known(atom!("math"), &[(atom!("sqrt"), 1)]) {
-            let other = self.later(other);
-            let float = self.float(at, Src::x(0), other);
-            let zero = self.b.ins().f64const(0.0);
-            let fine = self.b.ins().fcmp(FloatCC::GreaterThanOrEqual, float, zero);
-            self.require(fine, other);
-            let root = self.b.ins().sqrt(float);
-            self.set_float(Dst::x(0), root);
-        } else if known(am::ERLANG, &[(atom!("max"), 2), (atom!("min"), 2)]) {
-            let other = self.later(other);
-            self.extremum(at, name == atom!("max"), other);
-        } else if known(am::ERLANG, &[(atom!("setelement"), 3)]) && !self.source.stress {
-            let index = self.facts.of(Dst::x(0));
-            if !index.is(kind::SMALL) || index.min != index.max || !(1..=i64::from(u16::MAX)).contains(&index.min) {
-                return false;
-            }
-            let other = self.later(other);
-            self.set_element(at, index.min as u32, other);
-        } else {
-            return false;
-        }
-        self.count_built_in();
-        true
-    }
-    /// A copy of the tuple in X1 with the element `index`, counted from 1, being what is in X2.
-    fn set_element(&mut self, at: u32, index: u32, other: Block) {
-        const COPIED_IN_ROW_MAX: u32 = 16;
-        let (tuple, value) = (self.use_x(1), self.use_x(2));
-        let header = self.require_tuple(at, Src::x(1), tuple, other);
-        let known = self.facts.of(Dst::x(1));
-        let top = self.b.use_var(self.top);
-        let exact = (known.exact && (index..=COPIED_IN_ROW_MAX).contains(&known.arity)).then_some(known.arity);
-        let end = match exact {
-            Some(arity) => {
-                self.require_room(arity as usize + 1, other);
-                self.store(header, top, 0);
-                for number in (1..=arity as i32).filter(|&number| number != index as i32) {
-                    let element = self.load(tuple, word(number as usize));
-                    self.store(element, top, number * 8);
-                }
-                self.b.ins().iadd_imm_s(top, i64::from(arity) * 8 + 8)
-            }
-            None => {
-                // The header is the number of elements over a byte.
-                let large = self.b.ins().icmp_imm_s(IntCC::UnsignedGreaterThanOrEqual, header, i64::from(index) << 8);
-                self.require(large, other);
-                let bytes = self.b.ins().ushr_imm_s(header, 5);
-                let last = self.b.ins().iadd(top, bytes);
-                self.require_room_behind(last, 1, other);
-                let (next, done) = (self.b.create_block(), self.b.create_block());
-                self.b.append_block_param(next, I64);
-                self.b.ins().jump(next, &[BlockArg::Value(top)]);
-                self.b.switch_to_block(next);
-                let to = self.b.block_params(next)[0];
-                // From the place in the copy to that in the tuple.
-                let distance = self.b.ins().isub(tuple, top);
-                let from = self.b.ins().iadd(to, distance);
-                let copied = self.load(from, word(0));
-                self.store(copied, to, 0);
-                let after = self.b.ins().iadd_imm_s(to, 8);
-                let more = self.b.ins().icmp(IntCC::UnsignedLessThanOrEqual, after, last);
-                self.b.ins().brif(more, next, &[BlockArg::Value(after)], done, &[]);
-                self.b.switch_to_block(done);
-                self.b.ins().iadd_imm_s(last, 8)
-            }
-        };
-        self.store(value, top, index as i32 * 8);
-        self.b.def_var(self.top, end);
-        let copy = self.b.ins().iadd_imm_s(top, 0b101);
-        self.set_known(Dst::x(0), copy, exact.map_or(Fact::tuple(index, false), |arity| Fact::tuple(arity, true)));
     }
     pub(crate) fn call_bif(&mut self, at: u32, bif: u16, arity: u16) -> Next {
         let here = self.in_place(at, bif, move |piece| {
@@ -399,35 +322,6 @@ impl Piece<'_, '_> {
         self.require(boxed, other);
         let map = self.has_subtag(value, &[Subtag::FlatMap, Subtag::HashMap]);
         self.require(map, other);
-    }
-    /// How many pairs are in what is known to be a map.
-    fn map_size(&mut self, map: Value) -> Value {
-        let header = self.header_of(map);
-        let byte = self.b.ins().band_imm_s(header, 0xff);
-        let is_flat = self.b.ins().icmp_imm_s(IntCC::Equal, byte, (Subtag::FlatMap as i64) << 3);
-        // A flat one has a word for its keys and one for each value; a trie's root says how many there are.
-        let words = self.b.ins().ushr_imm_s(header, 8);
-        let (flat, trie) = (self.b.ins().iadd_imm_s(words, -1), self.load(map, word(1)));
-        let size = self.b.ins().select(is_flat, flat, trie);
-        self.tag_small(size)
-    }
-    /// How long a list is; to `other` for what is none.
-    fn length(&mut self, list: Value, other: Block) -> Value {
-        let (next, cell, end, done) = (self.b.create_block(), self.b.create_block(), self.b.create_block(), self.b.create_block());
-        let (rest, count) = (self.b.append_block_param(next, I64), self.b.append_block_param(next, I64));
-        let zero = self.word(Term::small(0).raw());
-        self.b.ins().jump(next, &[BlockArg::Value(list), BlockArg::Value(zero)]);
-        self.b.switch_to_block(next);
-        let is_cell = self.tag_is(rest, 0b111, 0b001);
-        self.branch(is_cell, cell, end);
-        self.b.switch_to_block(cell);
-        let (tail, more) = (self.load(rest, 7), self.b.ins().iadd_imm_s(count, 0b100));
-        self.b.ins().jump(next, &[BlockArg::Value(tail), BlockArg::Value(more)]);
-        self.b.switch_to_block(end);
-        let is_nil = self.b.ins().icmp_imm_s(IntCC::Equal, rest, Term::NIL.raw() as i64);
-        self.branch(is_nil, done, other);
-        self.b.switch_to_block(done);
-        count
     }
     /// The value of a key of what is known to be a map.
     fn map_get(&mut self, at: u32, source: Value, key: Value, fail: Option<i32>) -> Value {

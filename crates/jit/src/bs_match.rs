@@ -1,8 +1,9 @@
 //! `bs_match` in machine code: many fields behind one check of what is left, each read where it lies.
 //!
-//! Nothing here leaves the piece once something has been changed: what is allocated is allocated by assists that always
-//! succeed. So registers are written as the steps come, and only the context's position is put off: to where somebody else
-//! looks at it, which is an assist, the place that a failed step leads to, or the next instruction.
+//! Nothing here leaves the piece once something has been changed: where there is no room for what is allocated, an assist
+//! allocates it, which always succeeds. So registers are written as the steps come, and only the context's position is put
+//! off: to where somebody else looks at it, which is the assist that reads long integers, the place that a failed step leads
+//! to, or the next instruction.
 
 use crate::facts::{Fact, kind, register};
 use crate::translate::{I64, Next, Piece};

@@ -9,6 +9,7 @@ mod analysis;
 mod assisted;
 mod bits;
 mod bs_match;
+mod built_ins;
 mod compile;
 mod convention;
 mod facts;
@@ -21,6 +22,7 @@ mod listing;
 mod memory;
 mod numbers;
 mod translate;
+mod tuples;
 
 use compile::{Compiler, Part, Target};
 use cranelift_codegen::settings::{self, Configurable};
@@ -47,7 +49,7 @@ pub enum Mode {
 }
 
 impl Mode {
-    /// Some eight thousand calls: what booting calls most often is just below, and would be compiled while it ends.
+    /// Some eight thousand calls: most of what booting calls often is just below, and would be compiled while it ends.
     pub const DEFAULT: Mode = Mode::Tiered { samples: 20 };
 }
 

@@ -7,43 +7,16 @@ use crate::translate::{F64, I64, Next, Piece};
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::{Block, BlockArg, InstBuilder, MemFlagsData as MemFlags, Value};
 use swarmrt_beam::instr::{Dst, Instr, Src};
-use swarmrt_term::{Atom, Subtag, Term, atom};
+use swarmrt_term::{Subtag, Term};
 
 /// An integer that a float holds exactly.
 const EXACT_MAX: i64 = 1 << 53;
-
-/// A comparison that is a value.
-#[derive(Clone, Copy)]
-pub(crate) struct Comparison {
-    question: Question,
-    /// The question is asked of the second operand and the first.
-    swapped: bool,
-    /// The comparison holds when the question does not.
-    negated: bool,
-}
-
-impl Comparison {
-    pub(crate) fn named(name: Atom) -> Option<Comparison> {
-        let (question, swapped, negated) = match name {
-            _ if name == atom!("<") => (Question::Less, false, false),
-            _ if name == atom!(">=") => (Question::Less, false, true),
-            _ if name == atom!(">") => (Question::Less, true, false),
-            _ if name == atom!("=<") => (Question::Less, true, true),
-            _ if name == atom!("==") => (Question::Equal, false, false),
-            _ if name == atom!("/=") => (Question::Equal, false, true),
-            _ if name == atom!("=:=") => (Question::EqualExact, false, false),
-            _ if name == atom!("=/=") => (Question::EqualExact, false, true),
-            _ => return None,
-        };
-        Some(Comparison { question, swapped, negated })
-    }
-}
 
 impl Piece<'_, '_> {
     // ---- Small integers ----
 
     /// Goes on here when both are small integers, else to `other`. What is known is not tested; afterwards it is known.
-    fn require_small(&mut self, at: u32, a: (Src, Value), b: (Src, Value), other: Block) {
+    pub(crate) fn require_small(&mut self, at: u32, a: (Src, Value), b: (Src, Value), other: Block) {
         let known = [self.fact(at, a.0), self.fact(at, b.0)].map(|fact| fact.is(kind::SMALL));
         let tested = match known {
             [true, true] => None,
@@ -149,49 +122,6 @@ impl Piece<'_, '_> {
             Some(float) => self.b.ins().f64const(float),
             None => self.float(at, src, slow),
         }
-    }
-
-    /// What a comparison comes to, as a value.
-    pub(crate) fn comparison_value(&mut self, at: u32, comparison: Comparison, a: Src, b: Src, dst: Dst) -> Next {
-        let Comparison { question, swapped, negated } = comparison;
-        let (a, b) = if swapped { (b, a) } else { (a, b) };
-        let (x, y) = (self.src(at, a), self.src(at, b));
-        let (known_a, known_b) = (self.fact(at, a), self.fact(at, b));
-        let by_word = question == Question::EqualExact && (known_a.is(kind::UNIQUE) || known_b.is(kind::UNIQUE));
-        if !by_word {
-            let slow = self.later_cold(move |piece| {
-                let holds = piece.ask(question, x, y);
-                piece.set_truth(dst, holds, negated);
-                piece.join(at + 1);
-            });
-            if !known_a.may_be(kind::SMALL) || !known_b.may_be(kind::SMALL) {
-                self.b.ins().jump(slow, &[]);
-                return Next::End;
-            }
-            self.require_small(at, (a, x), (b, y), slow);
-        }
-        let holds = self.b.ins().icmp(if question == Question::Less { IntCC::SignedLessThan } else { IntCC::Equal }, x, y);
-        self.set_truth(dst, holds, negated);
-        self.join(at + 1)
-    }
-    /// The larger or the smaller of X0 and X1 to X0, if both are small; else to `other`.
-    pub(crate) fn extremum(&mut self, at: u32, largest: bool, other: Block) {
-        let (a, b) = (Src::x(0), Src::x(1));
-        let (x, y) = (self.src(at, a), self.src(at, b));
-        self.require_small(at, (a, x), (b, y), other);
-        let (known_a, known_b) = (self.facts.of_src(a), self.facts.of_src(b));
-        let first = self.b.ins().icmp(if largest { IntCC::SignedGreaterThan } else { IntCC::SignedLessThan }, x, y);
-        let value = self.b.ins().select(first, x, y);
-        let choose = if largest { i64::max } else { i64::min };
-        let fact = Fact::integer(choose(known_a.min, known_b.min).into(), choose(known_a.max, known_b.max).into());
-        self.set_known(Dst::x(0), value, fact);
-    }
-
-    /// Writes whether something holds, or its opposite.
-    fn set_truth(&mut self, dst: Dst, holds: Value, negated: bool) {
-        let (yes, no) = (self.word(Term::bool(!negated).raw()), self.word(Term::bool(negated).raw()));
-        let value = self.b.ins().select(holds, yes, no);
-        self.set_known(dst, value, Fact::of(kind::ATOM));
     }
 
     /// Equality, exact or not, or its opposite.

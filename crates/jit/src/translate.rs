@@ -20,11 +20,11 @@ use crate::glue::{Glue, Stub};
 use crate::inlining::{Inlined, Site};
 use crate::layout;
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::{AbiParam, Block, BlockArg, InstBuilder, SigRef, Signature, SourceLoc, Type, Value, types};
+use cranelift_codegen::ir::{AbiParam, Block, InstBuilder, SigRef, Signature, SourceLoc, Type, Value, types};
 use cranelift_codegen::isa::CallConv;
 use cranelift_frontend::{FunctionBuilder, Switch, Variable};
 use std::collections::{HashMap, VecDeque};
-use swarmrt_beam::instr::{Dst, Instr, RecordUpdate, Select, Src};
+use swarmrt_beam::instr::{Dst, Instr, Select, Src};
 use swarmrt_machine::bif::BifTable;
 use swarmrt_machine::native::{Assists, cell_code};
 use swarmrt_term::{Header, Subtag, Term};
@@ -92,9 +92,6 @@ pub fn translate(builder: FunctionBuilder<'_>, source: &Source<'_>, start: Start
     piece.b.seal_all_blocks();
     piece.b.finalize(config);
 }
-
-/// Larger tuples are copied by a step.
-const COPIED_ELEMENTS_MAX: usize = 64;
 
 pub(crate) struct Piece<'a, 'b> {
     pub(crate) b: FunctionBuilder<'b>,
@@ -281,6 +278,11 @@ impl<'a, 'b> Piece<'a, 'b> {
                 }
             }
         }
+    }
+
+    /// The flow of what is being translated.
+    fn flow(&self) -> &'a Flow {
+        self.source.inlined.body(self.site).map_or(self.source.flow, |(_, flow, _)| flow)
     }
 
     // ---- Instructions ----
@@ -885,56 +887,5 @@ impl<'a, 'b> Piece<'a, 'b> {
             self.facts.learn(src, Fact::tuple(index as u32 + 1, false));
         }
         tuple
-    }
-    /// A copy of a tuple with some elements replaced; the tuple itself where that is allowed and nothing would change.
-    fn update_record(&mut self, at: u32, update: &RecordUpdate, dst: Dst) -> Next {
-        let arity = update.size as usize;
-        if !(1..=COPIED_ELEMENTS_MAX).contains(&arity) {
-            return self.slow(at);
-        }
-        let fact = Fact::tuple(update.size, true);
-        let (source, known) = (self.src(at, update.source), self.fact(at, update.source));
-        if !known.implies(Fact { place: known.place, ..fact }) {
-            let other = self.exit_block(at);
-            if !known.is(kind::BOXED) {
-                let boxed = self.is_boxed(source);
-                self.require(boxed, other);
-            }
-            let header = self.header_of(source);
-            let is = self.b.ins().icmp_imm_s(IntCC::Equal, header, Header::new(Subtag::Tuple, arity).0 as i64);
-            self.require(is, other);
-            self.facts.learn(update.source, fact);
-        }
-        let element = |index: usize| index as i32 * 8 + 3;
-        let mut replaced = vec![None; arity];
-        let mut difference = self.word(0);
-        for &(index, src) in &update.updates {
-            let value = self.src(at, src);
-            replaced[index as usize] = Some(value);
-            if update.reuse {
-                let before = self.load(source, element(index as usize));
-                let differs = self.b.ins().bxor(before, value);
-                difference = self.b.ins().bor(difference, differs);
-            }
-        }
-        let done = self.b.create_block();
-        let result = self.b.append_block_param(done, I64);
-        if update.reuse {
-            let copied = self.b.create_block();
-            self.b.ins().brif(difference, copied, &[] as &[BlockArg], done, &[BlockArg::Value(source)]);
-            self.b.switch_to_block(copied);
-        }
-        let copy = self.bump(arity + 1);
-        let header = self.word(Header::new(Subtag::Tuple, arity).0);
-        self.store(header, copy, 0);
-        for (index, value) in replaced.into_iter().enumerate() {
-            let value = value.unwrap_or_else(|| self.load(source, element(index)));
-            self.store(value, copy, index as i32 * 8 + 8);
-        }
-        let boxed = self.b.ins().iadd_imm_s(copy, 0b101);
-        self.b.ins().jump(done, &[BlockArg::Value(boxed)]);
-        self.b.switch_to_block(done);
-        self.set_known(dst, result, fact);
-        Next::At(at + 1)
     }
 }

@@ -110,7 +110,7 @@ fn shape(opcode: Opcode) -> &'static [Kind] {
         O::Swap => &[Register, Register],
         O::GetList => &[Register, Register, Register],
         O::GetHd | O::GetTl => &[Register, Register],
-        // Where no tuple can be, older compilers, or when told not to optimise, name a literal.
+        // Told not to optimise, OTP's compiler names a literal, also where no tuple can be.
         O::GetTupleElement => &[Source, Count, Register],
         O::SetTupleElement => &[Source, Register, Count],
         O::PutList => &[Source, Source, Register],

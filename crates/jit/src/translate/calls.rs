@@ -1,16 +1,15 @@
 //! Frames, calls and returns, and room on the heap.
 
 use super::{Next, PASSED_X, Piece, piece_signature};
-use crate::analysis::{Flow, below};
+use crate::analysis::below;
 use crate::glue::Stub;
-use crate::inlining::Site;
 use crate::layout;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{Block, InstBuilder, Value};
 use swarmrt_beam::instr::Instr;
 use swarmrt_heap::process_heap::SLACK_WORDS;
 
-impl<'a> Piece<'a, '_> {
+impl Piece<'_, '_> {
     pub(crate) fn pop_frame(&mut self, words: u16) {
         self.stop_offset += i32::from(words) * 8;
         self.facts.trim(words);
@@ -22,19 +21,13 @@ impl<'a> Piece<'a, '_> {
         self.store(cell, stop, self.stop_offset);
     }
 
-    /// The flow of what is being translated.
-    pub(super) fn flow(&self) -> &'a Flow {
-        self.source.inlined.body(self.site).map_or(self.source.flow, |(_, flow, _)| flow)
-    }
     /// Whether the piece is what calls of the function lead to.
     pub(super) fn begins_function(&self) -> bool {
         self.start.at == self.source.entry + 1
     }
     /// Counts the call of the function behind a cell; when the turn is over, `leave` is how to leave.
     pub(super) fn count_call(&mut self, cell: u32, arity: u64, leave: impl FnOnce(&mut Self)) {
-        let before = self.b.use_var(self.reductions);
-        let reductions = self.b.ins().iadd_imm_s(before, -1);
-        self.b.def_var(self.reductions, reductions);
+        let reductions = self.count_built_in();
         let over = self.cold_block();
         // One that was left is used up now.
         let left = self.b.ins().icmp_imm_s(IntCC::SignedGreaterThan, reductions, 0);
@@ -54,15 +47,15 @@ impl<'a> Piece<'a, '_> {
         self.b.def_var(self.reductions, reductions);
         reductions
     }
+    /// Puts arguments where functions find them: those that are not passed in machine registers into memory.
+    fn pass(&mut self, arity: u16) -> Vec<Value> {
+        self.save_x(below(usize::from(arity)) & !below(PASSED_X));
+        (0..usize::from(arity).min(PASSED_X)).map(|number| self.use_x(number)).collect()
+    }
     /// A tail call to the function behind a cell.
     pub(crate) fn enter(&mut self, cell: Value, arity: u16) {
         let passed = self.pass(arity);
         self.enter_saved(cell, &passed);
-    }
-    /// Puts arguments where functions find them: those that are not passed in machine registers into memory.
-    pub(super) fn pass(&mut self, arity: u16) -> Vec<Value> {
-        self.save_x(below(usize::from(arity)) & !below(PASSED_X));
-        (0..usize::from(arity).min(PASSED_X)).map(|number| self.use_x(number)).collect()
     }
     /// The same with arguments in memory but for those that are `passed`.
     pub(crate) fn enter_saved(&mut self, cell: Value, passed: &[Value]) {
@@ -99,13 +92,6 @@ impl<'a> Piece<'a, '_> {
             self.enter(cell, arity);
         }
         Next::End
-    }
-    /// The block of a place of a body, which is entered or left here.
-    pub(super) fn target_in(&mut self, site: Site, at: u32) -> Block {
-        let here = std::mem::replace(&mut self.site, site);
-        let block = self.target(at);
-        self.site = here;
-        block
     }
     pub(super) fn call_export(&mut self, export: swarmrt_beam::instr::ExportPtr, arity: u16) -> Next {
         let export = self.word(export.0);

@@ -63,7 +63,7 @@ impl Piece<'_, '_> {
         Next::At(at + 1)
     }
     /// Where a test leads that did not find any of `kinds`.
-    pub(super) fn target_without(&mut self, at: u32, src: Src, fail: i32, kinds: Kinds) -> Block {
+    fn target_without(&mut self, at: u32, src: Src, fail: i32, kinds: Kinds) -> Block {
         let before = self.facts.clone();
         self.facts.learn(src, Fact::of(kind::ANY & !kinds));
         let block = self.target(self.relative(at, fail));

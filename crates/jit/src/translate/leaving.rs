@@ -19,7 +19,7 @@ impl Piece<'_, '_> {
             }
         }
     }
-    pub(super) fn reload_x(&mut self, live: XSet) {
+    fn reload_x(&mut self, live: XSet) {
         for number in 0..TRACKED_X {
             if live & (1 << number) != 0 {
                 // The same value: what is known of it stays.
@@ -28,7 +28,7 @@ impl Piece<'_, '_> {
             }
         }
     }
-    pub(super) fn save_f(&mut self, live: u32) {
+    fn save_f(&mut self, live: u32) {
         let registers = self.registers();
         for number in 0..TRACKED_F as u16 {
             if self.written_f & live & (1 << number) != 0 {
@@ -61,7 +61,7 @@ impl Piece<'_, '_> {
         }
     }
     /// Leaves from where all is written back.
-    pub(super) fn leave_saved(&mut self, stub: Stub) {
+    fn leave_saved(&mut self, stub: Stub) {
         let signature = match self.saved_signature {
             Some(known) => known,
             None => *self.saved_signature.insert(self.b.import_signature(saved_signature())),
@@ -149,7 +149,7 @@ impl Piece<'_, '_> {
 
     /// Writes back all that is alive. No value lives on across a call: so none needs a machine register that a piece
     /// would have to save first.
-    pub(super) fn save(&mut self, live: XSet) {
+    fn save(&mut self, live: XSet) {
         self.save_x(live);
         self.save_f(u32::MAX);
         self.save_state();
@@ -213,7 +213,7 @@ impl Piece<'_, '_> {
         self.leave_saved(Stub::SavedContinue);
     }
     /// What the instruction writes is not what it was.
-    pub(super) fn forget_written(&mut self, at: u32) {
+    fn forget_written(&mut self, at: u32) {
         let effects = self.flow().at(at);
         for number in 0..TRACKED_X as u16 {
             if effects.defs & (1 << number) != 0 {

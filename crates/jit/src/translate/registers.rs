@@ -103,7 +103,7 @@ impl Piece<'_, '_> {
             self.store_x(number, value);
         }
     }
-    pub(super) fn load_y(&mut self, number: usize) -> Value {
+    fn load_y(&mut self, number: usize) -> Value {
         let stop = self.b.use_var(self.stop);
         self.load(stop, self.stop_offset + number as i32 * 8)
     }

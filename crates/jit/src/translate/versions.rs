@@ -17,9 +17,9 @@ pub(super) struct Version {
 }
 
 /// Versions of one place; one of them knows nothing.
-pub(super) const VERSIONS_MAX: usize = 3;
+const VERSIONS_MAX: usize = 3;
 /// Functions with more instructions get only that one.
-pub(super) const MANY_INSTRUCTIONS: usize = 1500;
+const MANY_INSTRUCTIONS: usize = 1500;
 
 /// The way of an operation that is not the usual one, put off until the usual ones are translated.
 pub(super) struct Later {
@@ -59,8 +59,15 @@ impl Piece<'_, '_> {
         };
         self.way_to(at, number)
     }
+    /// The block of a place of a body, which is entered or left here.
+    pub(super) fn target_in(&mut self, site: Site, at: u32) -> Block {
+        let here = std::mem::replace(&mut self.site, site);
+        let block = self.target(at);
+        self.site = here;
+        block
+    }
     /// The block of a version of a place, or one on the way to it.
-    pub(super) fn way_to(&mut self, at: u32, number: usize) -> Block {
+    fn way_to(&mut self, at: u32, number: usize) -> Block {
         let versions = self.versions.get_mut(&(self.site, at)).expect("it has this version");
         versions[number].written_f |= self.written_f;
         self.pending.push((self.site, at, number));
@@ -76,7 +83,7 @@ impl Piece<'_, '_> {
         if words.is_empty() { block } else { self.edge(block, &words) }
     }
     /// A block on the way to another that makes words of these X registers.
-    pub(super) fn edge(&mut self, to: Block, words: &[usize]) -> Block {
+    fn edge(&mut self, to: Block, words: &[usize]) -> Block {
         let here = self.b.current_block().expect("translating");
         let edge = if self.cold { self.cold_block() } else { self.b.create_block() };
         self.b.switch_to_block(edge);
@@ -95,7 +102,7 @@ impl Piece<'_, '_> {
         best.map(|number| self.versions[&(self.site, at)][number].block)
     }
     /// What of that which is known matters at a place, and the version of it that expects most of it but no more.
-    pub(super) fn best_version(&self, at: u32) -> (Facts, Option<usize>) {
+    fn best_version(&self, at: u32) -> (Facts, Option<usize>) {
         let flow = self.flow();
         let facts = if only_leaves(&self.source.code[at as usize]) { Facts::default() } else { self.facts.at_label(flow.live_at(at), flow.is_loop(at)) };
         let versions = self.versions.get(&(self.site, at)).map_or(&[][..], Vec::as_slice);
@@ -122,7 +129,7 @@ impl Piece<'_, '_> {
         let block = self.cold_block();
         self.put_off(block, true, translate)
     }
-    pub(super) fn put_off(&mut self, block: Block, cold: bool, translate: impl FnOnce(&mut Piece<'_, '_>) + 'static) -> Block {
+    fn put_off(&mut self, block: Block, cold: bool, translate: impl FnOnce(&mut Piece<'_, '_>) + 'static) -> Block {
         self.settle_stop();
         self.later.push_back(Later {
             block,
