@@ -83,8 +83,7 @@ fn list_to_pid(p: &mut Process, list: Term) -> BifResult {
 
 /// The node whose identifiers have this channel number.
 fn node_of(channel: u64) -> Result<Atom, Raise> {
-    let index = u32::try_from(channel).ok().filter(|&index| (index as usize) < Atom::count()).ok_or(Raise::BADARG)?;
-    let atom = Atom::from_index(index);
+    let atom = u32::try_from(channel).ok().and_then(Atom::checked).ok_or(Raise::BADARG)?;
     if atom.name().contains('@') { Ok(atom) } else { Err(Raise::BADARG) }
 }
 

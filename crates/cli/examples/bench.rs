@@ -1,9 +1,11 @@
 //! The benchmark: every program of `bench/` under SwarmRT and under `erl`, in turn, several times, in
 //! one go; prints the medians, and the ratios of time and of peak memory.
 //!
-//! `bench [--runs N] [--engine interp|tiered]… [--json] [PROGRAM…]`
+//! `bench [--runs N] [--engine interp|tiered|again]… [--json] [PROGRAM…]`
 //!
-//! With several engines each has its columns. Without any, it is the one that users get.
+//! With several engines each has its columns. `tiered` is what users get when they run a program for the first time, `again`
+//! what they get later: the same engine with machine code that two runs before, which are not measured, have left in the code
+//! cache. All others go without the cache. Without any engine it is these two.
 
 use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
@@ -80,16 +82,28 @@ fn geometric_mean(ratios: impl Iterator<Item = f64>) -> f64 {
     (logarithms.iter().sum::<f64>() / logarithms.len() as f64).exp()
 }
 
+/// The engine that has a code cache.
+const AGAIN: &str = "again";
+/// Runs that fill it.
+const RUNS_BEFORE: usize = 2;
+
 struct Bench {
     swarmrt: PathBuf,
+    /// For what programs leave behind.
+    folder: PathBuf,
     engines: Vec<String>,
     runs: usize,
 }
 
 impl Bench {
-    fn ours(&self, engine: &str) -> Command {
+    fn ours(&self, engine: &str, program: &str) -> Command {
         let mut command = Command::new(&self.swarmrt);
-        command.env("SWARMRT_ENGINE", engine).arg("erl");
+        if engine == AGAIN {
+            command.env("SWARMRT_ENGINE", "tiered").env("SWARMRT_CODE_CACHE", self.folder.join("cache").join(program));
+        } else {
+            command.env("SWARMRT_ENGINE", engine).env("SWARMRT_CODE_CACHE", "off");
+        }
+        command.arg("erl");
         command
     }
 
@@ -97,9 +111,14 @@ impl Bench {
     fn row(&self, name: &str, kind: &str, runs: usize, measure: &Measure<'_>) -> Result<Row, String> {
         let mut ours = vec![Vec::new(); self.engines.len()];
         let mut theirs = Vec::new();
+        if self.engines.iter().any(|engine| engine == AGAIN) {
+            for _ in 0..RUNS_BEFORE {
+                measure(self.ours(AGAIN, name))?;
+            }
+        }
         for _ in 0..runs {
             for (engine, figures) in self.engines.iter().zip(&mut ours) {
-                figures.push(measure(self.ours(engine))?);
+                figures.push(measure(self.ours(engine, name))?);
             }
             theirs.push(measure(Command::new("erl"))?);
         }
@@ -169,7 +188,8 @@ fn main() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
     let swarmrt = std::env::var_os("SWARMRT").map_or_else(|| target.join("release/swarmrt"), PathBuf::from);
-    let mut bench = Bench { swarmrt, engines: Vec::new(), runs: 5 };
+    let folder = std::env::temp_dir().join(format!("swarmrt-bench-{}", std::process::id()));
+    let mut bench = Bench { swarmrt, folder, engines: Vec::new(), runs: 5 };
     let mut json = false;
     let mut only = Vec::new();
     let mut arguments = std::env::args().skip(1);
@@ -182,10 +202,10 @@ fn main() {
         }
     }
     if bench.engines.is_empty() {
-        bench.engines.push("tiered".to_owned());
+        bench.engines.extend(["tiered", AGAIN].map(str::to_owned));
     }
     let wanted = |name: &str| only.is_empty() || only.iter().any(|one| one == name);
-    let beams = std::env::temp_dir().join(format!("swarmrt-bench-{}", std::process::id()));
+    let beams = bench.folder.join("beams");
     std::fs::create_dir_all(&beams).expect("a temporary folder can be made");
     let mut rows = Vec::new();
     let mut failed = false;
@@ -212,7 +232,7 @@ fn main() {
     if wanted("startup") {
         keep(bench.row("startup", "start to halt", bench.runs.max(5), &startup_figures));
     }
-    let _ = std::fs::remove_dir_all(&beams);
+    let _ = std::fs::remove_dir_all(&bench.folder);
     if json {
         bench.print_json(&rows);
     } else {

@@ -21,6 +21,7 @@ const SCHEDULERS_MAX: usize = 64;
 
 /// What `--engine` says, for this program and those that it starts.
 const ENGINE_VARIABLE: &str = "SWARMRT_ENGINE";
+const CODE_CACHE_VARIABLE: &str = "SWARMRT_CODE_CACHE";
 const PERF_MAP_VARIABLE: &str = "SWARMRT_JIT_DUMP";
 /// How much machine code there may be at a time.
 const CODE_MAX_VARIABLE: &str = "SWARMRT_JIT_CODE_MAX";
@@ -135,7 +136,10 @@ fn erl(program: &str, arguments: &[String]) -> Result<i32, String> {
         show(&format!("SwarmRT {} (SMP) (BEAM) emulator version {}\n", env!("CARGO_PKG_VERSION"), otp.erts_version));
         return Ok(0);
     }
-    let code = boot(program, parsed, otp)?.wait_for_halt();
+    let vm = boot(program, parsed, otp)?;
+    let code = vm.wait_for_halt();
+    // What cannot be kept is found out again.
+    let _ = swarmrt::jit::keep(vm);
     if std::env::var_os(STATS_VARIABLE).is_some() {
         crate::tell(&native_counts());
     }
@@ -145,6 +149,16 @@ fn erl(program: &str, arguments: &[String]) -> Result<i32, String> {
 /// What the native engine has done so far.
 fn native_counts() -> String {
     swarmrt::jit::counts().map_or("no native engine".to_owned(), |counts| format!("native engine: {counts}"))
+}
+
+/// Where code is cached: where the flag says, or below the user's folder for such things.
+fn code_cache() -> Option<PathBuf> {
+    if let Some(told) = std::env::var_os(CODE_CACHE_VARIABLE) {
+        return (told != "off").then(|| PathBuf::from(told));
+    }
+    let absolute = |variable: &str| std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
+    let caches = absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")))?;
+    Some(caches.join("swarmrt"))
 }
 
 fn boot(program: &str, mut parsed: Parsed, otp: Otp) -> Result<&'static swarmrt::machine::Vm, String> {
@@ -180,6 +194,7 @@ fn boot(program: &str, mut parsed: Parsed, otp: Otp) -> Result<&'static swarmrt:
     if let Ok(bytes) = std::env::var(CODE_MAX_VARIABLE) {
         builder.native.code_bytes_max = bytes_of(&bytes).ok_or(format!("machine code of {bytes} bytes at most: it is a number, with K or M behind it"))?;
     }
+    builder.code_cache = code_cache();
     builder.boot().map_err(|error| error.to_string())
 }
 
@@ -309,11 +324,21 @@ fn info(arguments: &[String]) -> Result<i32, String> {
         "engines:     interp (the interpreter alone), jit (all code native when loaded), tiered (native when hot; the default)".to_owned(),
         format!("schedulers:  {}", std::thread::available_parallelism().map_or(1, usize::from)),
         trial(otp),
+        cached(),
         format!("built-ins:   {} of OTP's {} exist; missing:", builtins.len() - missing.len(), builtins.len()),
     ];
     lines.extend(missing.iter().map(|name| format!("  {name}")));
     show(&(lines.join("\n") + "\n"));
     Ok(0)
+}
+
+/// Where code is cached, and how much of it.
+fn cached() -> String {
+    let Some(folder) = code_cache() else { return "code cache:  none".to_owned() };
+    let entries = |path: &Path| std::fs::read_dir(path).into_iter().flatten().flatten().filter_map(|entry| Some((entry.path(), entry.metadata().ok()?)));
+    let files = entries(&folder).flat_map(|(build, _)| entries(&build).collect::<Vec<_>>());
+    let (count, bytes) = files.fold((0, 0), |(count, bytes), (_, file)| (count + 1, bytes + file.len()));
+    format!("code cache:  {} ({count} files, {bytes} bytes; of all builds)", folder.display())
 }
 
 /// Boots and halts at once, with the engines that are asked for; says how that went.
@@ -361,7 +386,8 @@ fn exec(arguments: &[String]) -> Result<i32, String> {
     Err(format!("{command}: {error}"))
 }
 
-const USAGE: &str = "usage: swarmrt [--otp-root DIR] [--engine=tiered|interp|jit] [--jit-stats] [--jit-dump] [--jit-code-max=BYTES] COMMAND …
+const USAGE: &str =
+    "usage: swarmrt [--otp-root DIR] [--engine=tiered|interp|jit] [--jit-stats] [--jit-dump] [--jit-code-max=BYTES] [--code-cache=DIR|off] COMMAND …
   run FILE [ARGS…]          run a program: .erl, .beam or an escript
   shell                     the Erlang shell
   erl …, erlc …, escript …  as OTP's
@@ -375,6 +401,7 @@ fn engine_flag(arguments: &[String]) -> Option<&[String]> {
     let (flag, rest) = arguments.split_first()?;
     let (variable, value) = match flag.split_once('=') {
         Some(("--engine", engine)) => (ENGINE_VARIABLE, engine),
+        Some(("--code-cache", folder)) => (CODE_CACHE_VARIABLE, folder),
         Some(("--jit-code-max", bytes)) => (CODE_MAX_VARIABLE, bytes),
         _ if flag == "--jit-dump" => (PERF_MAP_VARIABLE, "1"),
         _ if flag == "--jit-stats" => (STATS_VARIABLE, "1"),

@@ -179,6 +179,17 @@ impl LiteralArea {
         let address = term.raw() as usize;
         term.is_pointer() && self.pieces.iter().any(|&(at, bytes)| (at..at + bytes).contains(&address))
     }
+    /// Where in the area a pointer into it leads: the same in every area that was filled in the same way.
+    pub fn place_of(&self, pointer: u64) -> Option<(u32, u32)> {
+        let address = pointer as usize;
+        let piece = self.pieces.iter().position(|&(at, bytes)| (at..at + bytes).contains(&address))?;
+        Some((piece as u32, (address - self.pieces[piece].0) as u32))
+    }
+    /// The pointer that leads to a place.
+    pub fn at_place(&self, piece: u32, offset: u32) -> Option<u64> {
+        let &(at, bytes) = self.pieces.get(piece as usize)?;
+        ((offset as usize) < bytes).then_some((at + offset as usize) as u64)
+    }
     pub fn ranges(&self) -> impl Iterator<Item = Range<usize>> + '_ {
         self.pieces.iter().map(|&(at, bytes)| at..at + bytes)
     }

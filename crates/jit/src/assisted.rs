@@ -2,6 +2,7 @@
 //! it takes up: calls of built-ins, maps, binaries, messages, funs. See [`Assists`](swarmrt_machine::native::Assists).
 
 use crate::analysis::below;
+use crate::anchors::Anchor;
 use crate::built_ins::Comparison;
 use crate::facts::{Fact, kind};
 use crate::layout;
@@ -34,7 +35,7 @@ impl Piece<'_, '_> {
                 signature
             }
         };
-        let function = self.word(function as u64);
+        let function = self.address(Anchor::machine(function as u64), function as u64);
         let call = self.b.ins().call_indirect(signature, function, args);
         self.b.inst_results(call)[0]
     }
@@ -87,7 +88,7 @@ impl Piece<'_, '_> {
     fn bif_result(&mut self, at: u32, arity: u16) -> Value {
         self.save_x(below(usize::from(arity)));
         self.save_state();
-        let (registers, ip) = (self.registers(), self.word(self.address_of(at)));
+        let (registers, ip) = (self.registers(), self.instr(at));
         let result = self.call_plain(self.source.assists.call_bif as usize, &[registers, ip]);
         self.reload_state();
         let failing = self.exit_saved_block(at);
@@ -212,7 +213,7 @@ impl Piece<'_, '_> {
             return self.slow(at);
         }
         let values = self.values(at, free);
-        let (ip, free) = (self.word(self.address_of(at)), self.spread(&values));
+        let (ip, free) = (self.instr(at), self.spread(&values));
         let fun = self.assist(at, self.source.assists.make_fun as usize, &[ip, free]);
         self.set(dst, fun);
         Next::At(at + 1)
@@ -366,7 +367,7 @@ impl Piece<'_, '_> {
             return self.slow(at);
         }
         let values = self.values(at, &sources);
-        let (ip, values) = (self.word(self.address_of(at)), self.spread(&values));
+        let (ip, values) = (self.instr(at), self.spread(&values));
         let map = self.assist_or(at, self.source.assists.map_put as usize, &[ip, values], (put.fail != 0).then_some(put.fail));
         self.set_known(dst, map, Fact::of(kind::MAP));
         Next::At(at + 1)

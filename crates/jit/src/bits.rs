@@ -284,7 +284,7 @@ impl Piece<'_, '_> {
         let Instr::BsCreateBin { plan } = self.source.code[at as usize] else { unreachable!("asked for by one") };
         let sources: Vec<Src> = plan.segments.iter().flat_map(|segment| [Some(segment.value), segment.size]).flatten().collect();
         let values = self.values(at, &sources);
-        let (ip, values) = (self.word(self.address_of(at)), self.spread(&values));
+        let (ip, values) = (self.instr(at), self.spread(&values));
         let binary = self.assist_or(at, self.source.assists.create_binary as usize, &[ip, values], (plan.fail != 0).then_some(plan.fail));
         self.set_known(plan.dst, binary, Fact::of(kind::BITS));
         Next::At(at + 1)
@@ -394,14 +394,14 @@ impl Piece<'_, '_> {
     }
     pub(crate) fn get_utf(&mut self, at: u32, utf: Utf, register: Dst, dst: Dst, fail: i32) -> Next {
         let (context, _) = self.context(at, register);
-        let ip = self.word(self.address_of(at));
+        let ip = self.instr(at);
         if utf != Utf::Utf8 {
             let character = self.assist_or(at, self.source.assists.get_utf as usize, &[ip, context], Some(fail));
             self.set_known(dst, character, Fact::integer(0, MAX_CHARACTER));
             return Next::At(at + 1);
         }
         let other = self.later(move |piece| {
-            let ip = piece.word(piece.address_of(at));
+            let ip = piece.instr(at);
             let character = piece.assist_or(at, piece.source.assists.get_utf as usize, &[ip, context], Some(fail));
             piece.set_known(dst, character, Fact::integer(0, MAX_CHARACTER));
             let next = piece.target(at + 1);

@@ -1,6 +1,7 @@
 //! From functions to machine code in memory: which of their pieces are compiled, and where they are hung.
 
 use crate::analysis::Flow;
+use crate::anchors::Anchored;
 use crate::functions::{Code, Functions};
 use crate::glue::Glue;
 use crate::inlining::Inlined;
@@ -14,6 +15,7 @@ use cranelift_codegen::ir::{Function, UserFuncName};
 use cranelift_codegen::isa::OwnedTargetIsa;
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use std::ops::Range;
+use std::sync::atomic::Ordering;
 use swarmrt_beam::instr::Instr;
 use swarmrt_machine::bif::BifTable;
 use swarmrt_machine::code::ModuleCode;
@@ -53,6 +55,8 @@ pub struct Target {
     pub assists: &'static Assists,
     pub bifs: &'static BifTable,
     pub glue: Glue,
+    /// What kind of processor it is for, with all that is made use of.
+    pub processor: String,
 }
 
 /// The instructions of a function.
@@ -91,6 +95,8 @@ impl Span {
             stress: cfg!(feature = "stress"),
             floats,
             glue: &target.glue,
+            literals: &module.literals,
+            anchored: Anchored::default(),
         }
     }
     /// Where its pieces begin: past its cells.
@@ -117,6 +123,8 @@ impl Compiler {
         }
         let flow = span.flow(module);
         let inlined = Inlined::of(module, &span);
+        // Where what is made of it could be kept.
+        let keep = module.digest.is_some();
         let source = span.source(target, module, &flow, &inlined, floats);
         let wanted = |at: u32| match part {
             // What follows a call that is inlined is hardly ever returned to.
@@ -127,12 +135,16 @@ impl Compiler {
         let mut compiled = Compiled { code_bytes: 0, pieces: Vec::new() };
         // The entry comes first: the other pieces call it where it is.
         for start in span.pieces(module).filter(|start| wanted(start.at - 1)) {
-            let (bytes, entry) = frame::adapted(self.compile_piece(target, &source, start, false)?)?;
+            let context = self.compile_piece(target, &source, start, false)?;
+            let (bytes, entry) = frame::adapted(context)?;
+            let fixups = if keep { source.anchored.fixups(&context.func, &bytes) } else { None };
             let memory = CodeMemory::new(&bytes).map_err(|error| error.to_string())?;
-            let (cell, address) = (start.at - 1, memory.address() + entry as u64);
-            Functions::of(module).hang(module, number, Code { memory, cell }, address);
+            let code = Code { memory, cell: start.at - 1, entry, fixups };
             compiled.code_bytes += bytes.len();
-            compiled.pieces.push((cell, address, bytes.len() - entry));
+            compiled.pieces.push((code.cell, code.address(), bytes.len() - entry));
+            let functions = Functions::of(module);
+            functions.has_news().fetch_or(code.fixups.is_some(), Ordering::Relaxed);
+            functions.hang(module, number, code);
         }
         Ok(Some(compiled))
     }
@@ -144,6 +156,7 @@ impl Compiler {
     pub fn compile_piece(&mut self, target: &Target, source: &Source<'_>, start: Start, listed: bool) -> Result<&Context, String> {
         let context = &mut self.context;
         context.clear();
+        source.anchored.clear();
         context.func = Function::with_name_signature(UserFuncName::default(), piece_signature(start.live));
         let builder = FunctionBuilder::new(&mut context.func, &mut self.builder);
         translate::translate(builder, source, start, target.isa.frontend_config());

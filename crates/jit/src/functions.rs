@@ -1,11 +1,12 @@
 //! What the engine keeps of the functions of a module version: how often they were seen running, and their machine code.
 //! It hangs on the module, and goes when the module goes.
 
+use crate::anchors::Fixup;
 use crate::memory::CodeMemory;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use swarmrt_beam::instr::Instr;
 use swarmrt_machine::code::ModuleCode;
 use swarmrt_machine::native::set_cell_code;
@@ -22,6 +23,17 @@ pub struct Code {
     pub memory: CodeMemory,
     /// The cell that it hangs on.
     pub cell: u32,
+    /// Where it is entered, in bytes from its beginning.
+    pub entry: usize,
+    /// Where the addresses in it are; `None` when it is of no use to another run.
+    pub fixups: Option<Vec<Fixup>>,
+}
+
+impl Code {
+    /// The address at which it is entered.
+    pub fn address(&self) -> u64 {
+        self.memory.address() + self.entry as u64
+    }
 }
 
 /// Of one function.
@@ -53,7 +65,11 @@ impl Function {
 
 /// Of the functions of a module version, by number: those that were seen, or have code.
 #[derive(Default)]
-pub struct Functions(Mutex<HashMap<usize, Function>>);
+pub struct Functions {
+    functions: Mutex<HashMap<usize, Function>>,
+    /// Whether there is code that has not been kept yet.
+    has_news: AtomicBool,
+}
 
 impl Functions {
     pub fn of(module: &ModuleCode) -> &Functions {
@@ -63,22 +79,31 @@ impl Functions {
 
     /// Calls `with` with what is kept of a function.
     pub fn with<R>(&self, number: usize, with: impl FnOnce(&mut Function) -> R) -> R {
-        with(self.0.lock().entry(number).or_default())
+        with(self.functions.lock().entry(number).or_default())
     }
 
-    /// Hangs code on its cell, where it is entered at `address`.
-    pub fn hang(&self, module: &ModuleCode, number: usize, code: Code, address: u64) {
+    /// Hangs code on its cell.
+    pub fn hang(&self, module: &ModuleCode, number: usize, code: Code) {
         self.with(number, |function| {
             HUNG_BYTES.fetch_add(code.memory.len(), Ordering::Relaxed);
             // SAFETY: a cell of the module, which keeps the code for as long as it hangs there.
-            unsafe { set_cell_code(cell_at(module, code.cell), address) };
+            unsafe { set_cell_code(cell_at(module, code.cell), code.address()) };
             function.codes.push(code);
         });
     }
 
+    /// Says that there is code that was not there before, or asks whether there is, since it was asked last.
+    pub fn has_news(&self) -> &AtomicBool {
+        &self.has_news
+    }
+    /// Calls `with` with all code.
+    pub fn for_codes(&self, mut with: impl FnMut(&Code)) {
+        self.functions.lock().values().flat_map(|function| &function.codes).for_each(&mut with);
+    }
+
     /// When one of those with code was seen last, and how many bytes they have, if there are any.
     pub fn compiled(&self) -> Option<(u64, usize)> {
-        let functions = self.0.lock();
+        let functions = self.functions.lock();
         let compiled = || functions.values().filter(|function| !function.codes.is_empty());
         let last_seen = compiled().map(|function| function.last_seen).max()?;
         Some((last_seen, compiled().map(Function::bytes).sum()))
@@ -87,7 +112,7 @@ impl Functions {
     /// Takes all code off its cells, and forgets what was seen. Somebody may still be running the code. Returns it, and
     /// of how many functions it is.
     pub fn take_off(&self, module: &ModuleCode, no_code: impl Fn(*const Instr) -> u64) -> (Vec<Code>, usize) {
-        let functions = std::mem::take(&mut *self.0.lock());
+        let functions = std::mem::take(&mut *self.functions.lock());
         let count = functions.values().filter(|function| !function.codes.is_empty()).count();
         let codes: Vec<Code> = functions.into_values().flat_map(|function| function.codes).collect();
         for code in &codes {
@@ -102,7 +127,7 @@ impl Functions {
 
 impl Drop for Functions {
     fn drop(&mut self) {
-        let bytes = self.0.get_mut().values().map(Function::bytes).sum();
+        let bytes = self.functions.get_mut().values().map(Function::bytes).sum();
         HUNG_BYTES.fetch_sub(bytes, Ordering::Relaxed);
     }
 }

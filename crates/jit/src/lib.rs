@@ -6,10 +6,12 @@
 //! execute an instruction or a part of one ([`Assists`]): what machine code does not do itself, it has done by those.
 
 mod analysis;
+mod anchors;
 mod assisted;
 mod bits;
 mod bs_match;
 mod built_ins;
+mod cached;
 mod compile;
 mod convention;
 mod facts;
@@ -24,12 +26,13 @@ mod numbers;
 mod translate;
 mod tuples;
 
+pub use anchors::build_id;
 use compile::{Compiler, Part, Target};
 use cranelift_codegen::settings::{self, Configurable};
 use functions::{Functions, cell_at, hung_bytes};
 use glue::{Glue, Stub};
 pub use listing::Lister;
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -62,15 +65,17 @@ pub struct Counts {
     pub compile_us: u64,
     /// Functions whose code was given back because there was too much.
     pub given_back: u64,
+    /// Pieces of machine code that an earlier run made.
+    pub from_before: u64,
     /// Memory that machine code takes now: whole pages, without what was unloaded.
     pub mapped_bytes: u64,
 }
 
 impl std::fmt::Display for Counts {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Counts { functions, code_bytes, compile_us, given_back, mapped_bytes } = self;
+        let Counts { functions, code_bytes, compile_us, given_back, from_before, mapped_bytes } = self;
         write!(f, "{functions} functions compiled, {code_bytes} bytes of code, in {} ms; ", compile_us / 1000)?;
-        write!(f, "{given_back} of them given back; {mapped_bytes} bytes mapped")
+        write!(f, "{given_back} of them given back; {from_before} pieces from earlier runs; {mapped_bytes} bytes mapped")
     }
 }
 
@@ -88,6 +93,12 @@ impl Options {
     /// All of some four hundred modules as large as `lists`.
     pub const CODE_BYTES_MAX_DEFAULT: usize = 256 << 20;
 }
+
+/// What took less time to compile is not worth keeping.
+const KEPT_US_MIN: u64 = 10_000;
+
+/// How long the compiling thread has nothing to do before it sees to it that what it made is kept.
+const QUIET: Duration = Duration::from_secs(5);
 
 /// How much is left when code is given back, of what may be there.
 const LEFT_QUARTERS: usize = 3;
@@ -110,7 +121,10 @@ struct Jit {
     functions: AtomicU64,
     code_bytes: AtomicU64,
     compile_us: AtomicU64,
+    /// Of that, what is kept for later runs.
+    kept_us: AtomicU64,
     given_back: AtomicU64,
+    from_before: AtomicU64,
     dump: Option<Mutex<std::fs::File>>,
 }
 
@@ -146,7 +160,9 @@ impl Target {
             .finish(settings::Flags::new(flags))
             .map_err(|error| because("code generator", &error))?;
         let glue = Glue::compile(&isa, assists).map_err(|error| because("code at the border", &error))?;
-        Ok(Target { isa, assists, bifs: vm.bifs, glue })
+        let features: Vec<String> = isa.isa_flags().iter().map(ToString::to_string).collect();
+        let processor = format!("{} {}", isa.triple(), features.join(" "));
+        Ok(Target { isa, assists, bifs: vm.bifs, glue, processor })
     }
 }
 
@@ -176,7 +192,9 @@ pub fn start(vm: &'static Vm, assists: &'static Assists, mode: Mode, options: Op
         functions: AtomicU64::new(0),
         code_bytes: AtomicU64::new(0),
         compile_us: AtomicU64::new(0),
+        kept_us: AtomicU64::new(0),
         given_back: AtomicU64::new(0),
+        from_before: AtomicU64::new(0),
         dump,
     };
     assert!(JIT.set(jit).is_ok(), "the native engine is started once");
@@ -191,6 +209,7 @@ pub fn counts() -> Option<Counts> {
         code_bytes: jit.code_bytes.load(Ordering::Relaxed),
         compile_us: jit.compile_us.load(Ordering::Relaxed),
         given_back: jit.given_back.load(Ordering::Relaxed),
+        from_before: jit.from_before.load(Ordering::Relaxed),
         mapped_bytes: memory::MAPPED_BYTES.load(Ordering::Relaxed) as u64,
     })
 }
@@ -239,17 +258,34 @@ fn has_float(term: Term) -> bool {
 /// A module is about to be put in place.
 fn loaded(_vm: &'static Vm, module: &ModuleCode) {
     let Some(jit) = JIT.get() else { return };
-    if let Mode::Eager { prefix } = jit.mode
-        && module.name.name().starts_with(prefix)
-    {
-        let mut compiler = Compiler::new();
-        for function in 0..module.code.functions.len() {
-            // None of it would be compiled a second time.
-            if hung_bytes() < jit.code_bytes_max {
-                jit.install(&mut compiler, module, function, Part::All, true);
+    match jit.mode {
+        Mode::Eager { prefix } if module.name.name().starts_with(prefix) => {
+            let mut compiler = Compiler::new();
+            for function in 0..module.code.functions.len() {
+                // None of it would be compiled a second time.
+                if hung_bytes() < jit.code_bytes_max {
+                    jit.install(&mut compiler, module, function, Part::All, true);
+                }
             }
         }
+        Mode::Tiered { .. } if hung_bytes() < jit.code_bytes_max => jit.take_up(module),
+        _ => {}
     }
+}
+
+/// Has what was compiled, and what else is new, kept for later runs, if it is enough to be worth that. Says of how many modules
+/// machine code was kept.
+///
+/// # Errors
+/// What the system says; then nothing that was kept before is lost.
+pub fn keep(vm: &Vm) -> std::io::Result<usize> {
+    let Some(kept) = vm.code.cache.get() else { return Ok(0) };
+    let mut modules = Vec::new();
+    if let Some(jit) = JIT.get().filter(|jit| jit.has_much_to_keep()) {
+        jit.kept_us.store(jit.compile_us.load(Ordering::Relaxed), Ordering::Relaxed);
+        modules = vm.code.versions().iter().filter_map(|module| jit.to_keep(module)).collect();
+    }
+    if modules.is_empty() && !kept.has_news() { Ok(0) } else { kept.save(&modules) }
 }
 
 /// The compiling thread.
@@ -263,7 +299,12 @@ fn compile_hot() {
                 // The hottest first: counts go on while a function waits.
                 let hottest = (0..queue.len()).max_by_key(|&at| queue[at].times.load(Ordering::Relaxed));
                 let Some(hottest) = hottest else {
-                    jit.arrived.wait(&mut queue);
+                    if !jit.has_much_to_keep() {
+                        jit.arrived.wait(&mut queue);
+                    } else if jit.arrived.wait_for(&mut queue, QUIET).timed_out() {
+                        // What cannot be kept is made again.
+                        let _ = MutexGuard::unlocked(&mut queue, || keep(jit.vm));
+                    }
                     continue;
                 };
                 break queue.swap_remove(hottest);
@@ -290,6 +331,11 @@ fn thread_time() -> Duration {
 }
 
 impl Jit {
+    /// Whether enough was compiled since something was kept last.
+    fn has_much_to_keep(&self) -> bool {
+        let (compiled, kept) = (self.compile_us.load(Ordering::Relaxed), self.kept_us.load(Ordering::Relaxed));
+        self.vm.code.cache.get().is_some() && compiled.saturating_sub(kept) >= KEPT_US_MIN
+    }
     fn has_code(&self, module: &ModuleCode, cell: u32) -> bool {
         let cell = cell_at(module, cell);
         // SAFETY: a cell.
@@ -329,6 +375,17 @@ impl Jit {
         guard.flush();
     }
 
+    /// Writes a piece into the map for `perf`, if one is wanted.
+    fn note_in_map(&self, module: &ModuleCode, cell: u32, address: u64, bytes: usize) {
+        use std::io::Write;
+        if let Some(dump) = &self.dump
+            && let Some(function) = module.function_at(cell)
+        {
+            // A map that cannot be written is a map that lacks a line.
+            let _ = writeln!(dump.lock(), "{address:x} {bytes:x} {}:{}/{}+{}", module.name, function.name, function.arity, cell - function.entry);
+        }
+    }
+
     /// Compiles a function or a part of it. What cannot be compiled stays as it is.
     fn install(&self, compiler: &mut Compiler, module: &ModuleCode, number: usize, part: Part, floats: bool) {
         let started = thread_time();
@@ -337,13 +394,8 @@ impl Jit {
             Ok(Some(compiled)) => {
                 self.functions.fetch_add(u64::from(!matches!(part, Part::Behind(_))), Ordering::Relaxed);
                 self.code_bytes.fetch_add(compiled.code_bytes as u64, Ordering::Relaxed);
-                if let Some(dump) = &self.dump {
-                    use std::io::Write;
-                    let mut dump = dump.lock();
-                    for (cell, address, bytes) in compiled.pieces {
-                        // A map that cannot be written is a map that lacks a line.
-                        let _ = writeln!(dump, "{address:x} {bytes:x} {}:{}/{}+{}", module.name, function.name, function.arity, cell - function.entry);
-                    }
+                for (cell, address, bytes) in compiled.pieces {
+                    self.note_in_map(module, cell, address, bytes);
                 }
             }
             Ok(None) => {}

@@ -113,7 +113,18 @@ impl CodeMemory {
     /// # Errors
     /// When the operating system refuses.
     pub fn new(code: &[u8]) -> std::io::Result<CodeMemory> {
-        let bytes = code.len().next_multiple_of(CODE_ALIGN);
+        let memory = CodeMemory::reserve(code.len())?;
+        memory.fill(code);
+        synchronise_cores();
+        Ok(memory)
+    }
+    /// Executable memory for so many bytes. They are [filled](CodeMemory::fill) once, and [`synchronise_cores`] is called, before
+    /// anybody executes them.
+    ///
+    /// # Errors
+    /// When the operating system refuses.
+    pub fn reserve(bytes: usize) -> std::io::Result<CodeMemory> {
+        let bytes = bytes.next_multiple_of(CODE_ALIGN);
         let mut chunks = CHUNKS.lock();
         let found = chunks.iter_mut().find_map(|(&address, chunk)| Some((address, chunk.take(bytes)?)));
         let (address, offset) = match found {
@@ -126,12 +137,19 @@ impl CodeMemory {
                 (address, offset)
             }
         };
-        let chunk = &chunks[&address];
-        // SAFETY: the chunk has room there, which nobody else has been given.
-        unsafe { chunk.writable.add(offset).copy_from_nonoverlapping(code.as_ptr(), code.len()) };
-        drop(chunks);
-        synchronise_cores();
         Ok(CodeMemory { address: address + offset as u64, bytes })
+    }
+    pub fn fill(&self, code: &[u8]) {
+        assert!(code.len() <= self.bytes, "as much as was asked for");
+        let chunks = CHUNKS.lock();
+        let (&address, chunk) = chunks.range(..=self.address).next_back().expect("it lies in a chunk");
+        // SAFETY: the chunk has room there, which is this memory's alone.
+        unsafe { chunk.writable.add((self.address - address) as usize).copy_from_nonoverlapping(code.as_ptr(), code.len()) };
+    }
+    /// What it holds.
+    pub fn code(&self) -> &[u8] {
+        // SAFETY: executable memory can be read, and is not written any more.
+        unsafe { std::slice::from_raw_parts(self.address as *const u8, self.bytes) }
     }
     pub fn address(&self) -> u64 {
         self.address
@@ -155,7 +173,7 @@ impl Drop for CodeMemory {
 }
 
 /// Has every core forget what it may have read ahead of code that stood where there is other code now.
-fn synchronise_cores() {
+pub fn synchronise_cores() {
     const REGISTER: libc::c_int = libc::MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE;
     const SYNCHRONISE: libc::c_int = libc::MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE;
     static REGISTERED: OnceLock<bool> = OnceLock::new();

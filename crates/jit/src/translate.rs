@@ -14,6 +14,7 @@ mod registers;
 mod versions;
 
 use crate::analysis::{Flow, TRACKED_X, only_leaves};
+use crate::anchors::{Anchor, Anchored};
 use crate::bits;
 use crate::facts::{Fact, Facts, kind};
 use crate::glue::{Glue, Stub};
@@ -25,6 +26,7 @@ use cranelift_codegen::isa::CallConv;
 use cranelift_frontend::{FunctionBuilder, Switch, Variable};
 use std::collections::{HashMap, VecDeque};
 use swarmrt_beam::instr::{Dst, Instr, Select, Src};
+use swarmrt_heap::LiteralArea;
 use swarmrt_machine::bif::BifTable;
 use swarmrt_machine::native::{Assists, cell_code};
 use swarmrt_term::{Header, Subtag, Term};
@@ -60,6 +62,9 @@ pub struct Source<'a> {
     /// Whether generic arithmetic is to do floats in place. They cost the others registers.
     pub floats: bool,
     pub glue: &'a Glue,
+    pub literals: &'a LiteralArea,
+    /// The addresses that the piece being translated is given.
+    pub anchored: Anchored,
 }
 
 impl Source<'_> {
@@ -210,7 +215,7 @@ impl<'a, 'b> Piece<'a, 'b> {
         let params = &params;
         if piece.begins_function() {
             piece.count_call(source.entry, start.live as u64, |piece| {
-                let code = piece.word(piece.source.glue.exits[Stub::TurnOver as usize]);
+                let code = piece.way_out(Stub::TurnOver);
                 piece.go(code, &params[3..]);
             });
         }
@@ -365,7 +370,7 @@ impl<'a, 'b> Piece<'a, 'b> {
                 on
             }
             Instr::MoveKX { to, value } => {
-                let word = self.word(value.raw());
+                let word = self.constant_word(value.raw());
                 self.set_known(Dst::x(to), word, Fact::of_term(value));
                 on
             }
@@ -711,7 +716,7 @@ impl<'a, 'b> Piece<'a, 'b> {
 
             Instr::Catch { y, handler } => {
                 let handler = self.relative(at, handler);
-                let mark = self.word(Term::catch_mark(self.address_of(handler)).raw());
+                let mark = self.address(Anchor::Handler(handler), Term::catch_mark(self.address_of(handler)).raw());
                 self.store_y(y.into(), mark);
                 on
             }

@@ -7,6 +7,7 @@
 pub mod bif;
 pub mod bitsyntax;
 pub mod code;
+pub mod code_cache;
 mod dirty;
 pub mod exception;
 pub mod exit;

@@ -13,8 +13,10 @@ pub use swarmrt_jit as jit;
 pub use swarmrt_machine as machine;
 pub use swarmrt_term as term;
 
+use std::path::PathBuf;
 use swarmrt_interp::Interpreter;
 use swarmrt_machine::Vm;
+use swarmrt_machine::code_cache::CodeCache;
 use swarmrt_machine::spawn::{SpawnOptions, Start, spawn};
 use swarmrt_machine::vm::Config;
 use swarmrt_term::{Alloc, Atom, FragmentHeap, Term, am};
@@ -84,6 +86,9 @@ pub struct Builder {
     pub native: swarmrt_jit::Options,
     /// What a scheduler's thread does that has had nothing to do for a while: the allocator may give memory back.
     pub when_idle: fn(),
+    /// Where what one run finds out is kept for the next, if anywhere: a folder that is the user's alone. One that cannot be
+    /// used is as none.
+    pub code_cache: Option<PathBuf>,
 }
 
 /// The specialised instructions of a `.beam` file, a line each; of one function when `only` names it (`name/arity`). When
@@ -134,6 +139,7 @@ impl Builder {
             without_init: false,
             engines: Engines::Native(swarmrt_jit::Mode::DEFAULT),
             native: swarmrt_jit::Options { perf_map: false, code_bytes_max: swarmrt_jit::Options::CODE_BYTES_MAX_DEFAULT },
+            code_cache: None,
             when_idle: || (),
         }
     }
@@ -155,7 +161,12 @@ impl Builder {
             swarmrt_term::usage::set_memory_limit(bytes);
         }
         Atom::set_limit(self.atoms_max);
+        // Before there are any atoms but the listed ones.
+        let kept = self.code_cache.as_deref().and_then(|folder| CodeCache::open(folder, &swarmrt_jit::build_id()?).ok());
         let vm = Vm::new(config);
+        if let Some(kept) = kept {
+            vm.code.cache.get_or_init(|| kept);
+        }
         if let Engines::Native(mode) = self.engines {
             swarmrt_jit::start(vm, &swarmrt_interp::ASSISTS, mode, self.native).map_err(BootError::Native)?;
         }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
-use std::sync::{LazyLock, RwLock};
+use std::sync::{LazyLock, OnceLock, RwLock};
 
 /// An atom, as its position in the table.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -65,6 +65,26 @@ static INDEX: LazyLock<RwLock<HashMap<&'static str, u32>>> = LazyLock::new(|| {
     }
     RwLock::new(index)
 });
+
+/// Names that have a number already, but are no atoms before somebody makes them.
+static RESERVED: OnceLock<HashMap<&'static str, u32, BuildHasherDefault<NameHasher>>> = OnceLock::new();
+
+/// Of the names that are reserved, which come from a file that is trusted: nobody can choose them to collide.
+#[derive(Default)]
+struct NameHasher(u64);
+
+impl Hasher for NameHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.0 = (self.0.rotate_left(5) ^ u64::from_le_bytes(word)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        }
+    }
+    fn finish(&self) -> u64 {
+        self.0 ^ self.0 >> 32
+    }
+}
 
 /// Why a name cannot become an atom.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -155,10 +175,54 @@ impl Atom {
         if index.len() >= limit {
             return Err(AtomError::TableFull);
         }
-        let name: &'static str = Box::leak(name.into());
-        let number = append(name);
+        let reserved = RESERVED.get().and_then(|reserved| reserved.get_key_value(name));
+        let (name, number) = match reserved {
+            Some((&name, &number)) => (name, number),
+            None => {
+                let name: &'static str = Box::leak(name.into());
+                (name, append(name))
+            }
+        };
         index.insert(name, number);
         Ok(Atom(number))
+    }
+
+    /// Gives these names the numbers that follow those of the listed atoms, for when somebody makes them. Whether that was
+    /// done: only before anything else, once, and for names that are different and can be atoms.
+    pub fn reserve(names: &[&'static str]) -> bool {
+        let index = INDEX.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let listed = atoms::NAMES.len();
+        let is_name = |name: &str| (name.len() <= NAME_CHARS_MAX || name.chars().count() <= NAME_CHARS_MAX) && !index.contains_key(name);
+        let are_names = names.iter().all(|name| is_name(name));
+        if COUNT.load(Ordering::Relaxed) as usize != listed || !are_names {
+            return false;
+        }
+        let mut reserved = HashMap::with_capacity_and_hasher(names.len(), BuildHasherDefault::default());
+        for (&name, number) in names.iter().zip(listed as u32..) {
+            if reserved.insert(name, number).is_some() {
+                return false;
+            }
+        }
+        if RESERVED.set(reserved).is_err() {
+            return false;
+        }
+        names.iter().for_each(|name| {
+            append(name);
+        });
+        true
+    }
+    /// How many atoms the machine itself lists.
+    pub fn listed() -> u32 {
+        atoms::NAMES.len() as u32
+    }
+    /// The names of the atoms that follow the listed ones, up to a number.
+    pub fn names_to(end: u32) -> Vec<&'static str> {
+        (Atom::listed()..end).map(|number| Atom(number).name()).collect()
+    }
+    /// The atom with a number, if there is one.
+    pub fn checked(number: u32) -> Option<Atom> {
+        LazyLock::force(&INDEX);
+        (number < COUNT.load(Ordering::Acquire)).then_some(Atom(number))
     }
 
     /// The atom of that name, if there is one already.
@@ -217,8 +281,7 @@ impl Atom {
     }
     /// Atoms in the table.
     pub fn count() -> usize {
-        LazyLock::force(&INDEX);
-        COUNT.load(Ordering::Acquire) as usize
+        INDEX.read().unwrap_or_else(std::sync::PoisonError::into_inner).len()
     }
 }
 

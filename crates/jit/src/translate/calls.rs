@@ -2,6 +2,7 @@
 
 use super::{Next, PASSED_X, Piece, piece_signature};
 use crate::analysis::below;
+use crate::anchors::Anchor;
 use crate::glue::Stub;
 use crate::layout;
 use cranelift_codegen::ir::condcodes::IntCC;
@@ -15,7 +16,7 @@ impl Piece<'_, '_> {
         self.facts.trim(words);
     }
     pub(crate) fn push_return(&mut self, at: u32) {
-        let cell = self.word(self.address_of(at + 1));
+        let cell = self.instr(at + 1);
         self.stop_offset -= 8;
         let stop = self.b.use_var(self.stop);
         self.store(cell, stop, self.stop_offset);
@@ -34,7 +35,7 @@ impl Piece<'_, '_> {
         self.require(left, over);
         let here = self.b.current_block().expect("translating");
         self.b.switch_to_block(over);
-        let (registers, arity, cell) = (self.registers(), self.word(arity), self.word(self.address_of(cell)));
+        let (registers, arity, cell) = (self.registers(), self.word(arity), self.instr(cell));
         self.store(arity, registers, layout::ARITY);
         self.store(cell, registers, layout::CELL);
         leave(self);
@@ -85,16 +86,16 @@ impl Piece<'_, '_> {
             let block = self.target_in(site, target);
             self.b.ins().jump(block, &[]);
         } else if let Some(code) = self.source.entry_code(cell) {
-            let (code, passed) = (self.word(code), self.pass(arity));
+            let (code, passed) = (self.address(Anchor::Piece(cell), code), self.pass(arity));
             self.go(code, &passed);
         } else {
-            let cell = self.word(self.address_of(cell));
+            let cell = self.instr(cell);
             self.enter(cell, arity);
         }
         Next::End
     }
     pub(super) fn call_export(&mut self, export: swarmrt_beam::instr::ExportPtr, arity: u16) -> Next {
-        let export = self.word(export.0);
+        let export = self.address(Anchor::export(export), export.0);
         let ip = self.load(export, layout::EXPORT_ENTRY);
         let cell = self.b.ins().iadd_imm_s(ip, -(layout::INSTR_BYTES as i64));
         self.enter(cell, arity);

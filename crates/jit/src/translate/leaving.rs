@@ -2,6 +2,7 @@
 
 use super::{F64, Next, PASSED_X, Piece, TRACKED_F};
 use crate::analysis::{TRACKED_X, XSet, below};
+use crate::anchors::Anchor;
 use crate::facts::Place;
 use crate::glue::{Question, Stub, question_signature, saved_signature};
 use crate::layout;
@@ -66,7 +67,7 @@ impl Piece<'_, '_> {
             Some(known) => known,
             None => *self.saved_signature.insert(self.b.import_signature(saved_signature())),
         };
-        let code = self.word(self.source.glue.exits[stub as usize]);
+        let code = self.way_out(stub);
         self.b.ins().return_call_indirect(signature, code, &[]);
     }
     /// Leaves by a way that writes the state back, of the X registers these. Floats are made words on the way.
@@ -89,13 +90,13 @@ impl Piece<'_, '_> {
             let floats = self.word(floats);
             self.store(floats, registers, layout::FLOATS);
         }
-        let code = self.word(self.source.glue.exits[if floats == 0 { plain } else { with_floats } as usize]);
+        let code = self.way_out(if floats == 0 { plain } else { with_floats });
         self.go(code, &passed);
     }
     /// Has the interpreter go on at the instruction.
     pub(super) fn exit_at(&mut self, at: u32) {
         self.save_f(self.flow().f_live_at(at));
-        let ip = self.word(self.address_of(at));
+        let ip = self.instr(at);
         let registers = self.registers();
         self.store(ip, registers, layout::IP);
         let facts = self.facts.clone();
@@ -140,7 +141,7 @@ impl Piece<'_, '_> {
         let here = self.b.current_block().expect("translating");
         let block = self.cold_block();
         self.b.switch_to_block(block);
-        let (registers, ip) = (self.registers(), self.word(self.address_of(at)));
+        let (registers, ip) = (self.registers(), self.instr(at));
         self.store(ip, registers, layout::IP);
         self.leave_saved(Stub::SavedInterpret);
         self.b.switch_to_block(here);
@@ -171,7 +172,7 @@ impl Piece<'_, '_> {
     pub(crate) fn step(&mut self, at: u32) {
         let live = self.flow().live_at(at);
         self.save(live);
-        let (registers, ip) = (self.registers(), self.word(self.address_of(at)));
+        let (registers, ip) = (self.registers(), self.instr(at));
         let next = self.call_plain(self.source.assists.step as usize, &[registers, ip]);
         let effects = self.flow().at(at);
         let mut places: Vec<u32> = effects.next.into_iter().chain(effects.jumps.iter().copied()).filter(|&place| self.flow().contains(place)).collect();
@@ -196,7 +197,7 @@ impl Piece<'_, '_> {
             self.reload(self.flow().live_after(at));
         }
         for (place, block) in ways {
-            let wanted = self.word(self.address_of(place));
+            let wanted = self.instr(place);
             let is_next = self.b.ins().icmp(IntCC::Equal, next, wanted);
             let other = self.cold_block();
             self.branch(is_next, block, other);
@@ -240,7 +241,7 @@ impl Piece<'_, '_> {
             Some(known) => known,
             None => *self.question_signature.insert(self.b.import_signature(question_signature())),
         };
-        let function = self.word(self.source.glue.questions[question as usize]);
+        let function = self.address(Anchor::Question(question as u8), self.source.glue.questions[question as usize]);
         self.b.ins().call_indirect(signature, function, &[x, y]);
         let registers = self.registers();
         self.load(registers, layout::ANSWER)

@@ -2,7 +2,9 @@
 
 use super::{I64, Piece};
 use crate::analysis::TRACKED_X;
+use crate::anchors::Anchor;
 use crate::facts::{Fact, Place, kind};
+use crate::glue::Stub;
 use crate::layout;
 use cranelift_codegen::ir::MemFlagsData as MemFlags;
 use cranelift_codegen::ir::{InstBuilder, Value};
@@ -17,6 +19,26 @@ impl Piece<'_, '_> {
     }
     pub(crate) fn address_of(&self, at: u32) -> u64 {
         self.source.address_of(at)
+    }
+    /// An address, and of what it is.
+    pub(crate) fn address(&mut self, anchor: Anchor, value: u64) -> Value {
+        self.source.anchored.note(anchor, value);
+        self.word(value)
+    }
+    /// The address of an instruction.
+    pub(crate) fn instr(&mut self, at: u32) -> Value {
+        self.address(Anchor::Instr(at), self.address_of(at))
+    }
+    /// A constant of the module: a term.
+    pub(crate) fn constant_word(&mut self, word: u64) -> Value {
+        match Anchor::literal(self.source.literals, word) {
+            Some(anchor) => self.address(anchor, word),
+            None => self.word(word),
+        }
+    }
+    /// The code of a stub.
+    pub(crate) fn way_out(&mut self, stub: Stub) -> Value {
+        self.address(Anchor::Exit(stub as u8), self.source.glue.exits[stub as usize])
     }
     pub(crate) fn load(&mut self, base: Value, offset: i32) -> Value {
         self.b.ins().load(I64, MemFlags::trusted(), base, offset)
@@ -136,7 +158,7 @@ impl Piece<'_, '_> {
     }
     pub(crate) fn src(&mut self, at: u32, src: Src) -> Value {
         if let Some(word) = self.constant(at, src) {
-            return self.word(word);
+            return self.constant_word(word);
         }
         if src.kind() == Src::KIND_X { self.use_x(src.index()) } else { self.load_y(src.index()) }
     }

@@ -1,8 +1,9 @@
 //! One version of a module, from the bytes of its file to instructions.
 
 use crate::code::{CodeServer, Export, FunEntry};
+use crate::code_cache::{CodeCache, Digest};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use swarmrt_beam::error::BeamError;
 use swarmrt_beam::file::{BeamFile, LineTable, Op, decompressed};
 use swarmrt_beam::instr::{ExportPtr, FunPtr, Instr};
@@ -24,6 +25,10 @@ pub struct ModuleCode {
     pub attributes: Vec<u8>,
     pub compile_info: Vec<u8>,
     pub md5: [u8; 16],
+    /// What its file is known by, where something is kept from run to run.
+    pub digest: Option<Digest>,
+    /// The number after that of the last atom that it names.
+    pub atoms_end: u32,
     pub on_load: Option<u32>,
     /// Set once the module's `on_load` function has run, or it has none.
     pub ready: AtomicBool,
@@ -121,6 +126,9 @@ impl ModuleCode {
     pub(crate) fn prepare(server: &CodeServer, bytes: &[u8]) -> Result<ModuleCode, LoadError> {
         let refused = |error: BeamError| LoadError(error.to_string());
         let scratch = server.scratch.lock().take().unwrap_or_default();
+        let kept = server.cache.get();
+        let digest = kept.map(|_| CodeCache::digest(bytes));
+        let file_bytes = bytes.len();
         let bytes = decompressed(bytes).map_err(refused)?;
         let (file, mut functions) = BeamFile::open(&bytes, scratch.ops).map_err(refused)?;
         let mut atoms = Vec::with_capacity(file.atoms.len());
@@ -136,6 +144,8 @@ impl ModuleCode {
                 etf::decode(literal, &mut literals, &resolver, DecodeOptions::default()).map_err(|error| LoadError(format!("literal {number}: {error:?}")))?;
             terms.push(term);
         }
+        let named = atoms.iter().copied().chain(terms.iter().filter_map(|term| term.as_atom()));
+        let atoms_end = named.map(|atom| atom.index() + 1).max().unwrap_or(0);
         let funs: Vec<&'static FunEntry> = file
             .lambdas
             .iter()
@@ -154,7 +164,8 @@ impl ModuleCode {
         let mut linker = MachineLinker { server, file: &file, funs: &funs, literals: &mut literals, bigs: Vec::new() };
         let mut specialiser = Specialiser::new(&file, &atoms, &terms, &mut linker, scratch.code);
         let unsafe_code = |error: VerifyError| LoadError(error.to_string());
-        let mut verifier = if server.verifying.load(Ordering::Relaxed) { Some(Verifier::new(&file).map_err(unsafe_code)?) } else { None };
+        let is_verified = kept.zip(digest).is_some_and(|(kept, digest)| kept.is_verified(&digest));
+        let mut verifier = if is_verified { None } else { Some(Verifier::new(&file).map_err(unsafe_code)?) };
         while let Some(function) = functions.next_function().map_err(refused)? {
             if let Some(verifier) = &mut verifier {
                 verifier.function(function).map_err(unsafe_code)?;
@@ -163,6 +174,9 @@ impl ModuleCode {
         }
         if let Some(verifier) = verifier {
             verifier.finish().map_err(unsafe_code)?;
+            if let Some((kept, digest)) = kept.zip(digest) {
+                kept.note_verified(digest, file_bytes);
+            }
         }
         let (mut code, instructions) = specialiser.finish();
         let scratch = Scratch { ops: functions.into_ops(), code: instructions };
@@ -185,6 +199,8 @@ impl ModuleCode {
             attributes: file.attributes,
             compile_info: file.compile_info,
             md5: file.md5,
+            digest,
+            atoms_end,
             fun_entries,
         })
     }

@@ -3,12 +3,14 @@
 use crate::bif::BifTable;
 use crate::code::module::Scratch;
 use crate::code::{Export, FunEntry, LoadError, Location, ModuleCode, Prepared};
+use crate::code_cache::CodeCache;
 use parking_lot::{Mutex, RwLock};
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use swarmrt_beam::instr::Instr;
 use swarmrt_beam::specialise::CellKind;
 use swarmrt_term::atom::AtomHasher;
@@ -57,8 +59,8 @@ pub struct CodeServer {
     no_code: [AtomicU64; 2],
     /// For loading one module after the other; gone while one is being loaded.
     pub(crate) scratch: Mutex<Option<Scratch>>,
-    /// Whether files are verified; off only for files that were verified before.
-    pub verifying: AtomicBool,
+    /// What is kept from run to run, if anything is.
+    pub cache: OnceLock<CodeCache>,
 }
 
 /// Room for the exports that OTP starts with: seven eighths of 4096 places. Each place is memory that is touched.
@@ -95,7 +97,7 @@ impl CodeServer {
             glue: Vec::leak(glue),
             no_code: Default::default(),
             scratch: Mutex::new(None),
-            verifying: AtomicBool::new(true),
+            cache: OnceLock::new(),
         }
     }
     pub fn no_code(&self, cell: CellKind) -> u64 {

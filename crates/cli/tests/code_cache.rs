@@ -1,0 +1,135 @@
+//! Machine code and verification from earlier runs: `tests/code_cache/`.
+
+mod common;
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+/// A folder of its own for a test, removed at its end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Folder {
+        let path = std::env::temp_dir().join(format!("swarmrt-code-cache-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(path.join("beams")).expect("a temporary folder can be made");
+        Folder(path)
+    }
+    fn cache(&self) -> PathBuf {
+        self.0.join("cache")
+    }
+    fn beams(&self) -> PathBuf {
+        self.0.join("beams")
+    }
+    /// Compiles the worker as one of its versions.
+    fn compile(&self, version: u32) {
+        let source = common::root().join("tests/code_cache/worker.erl");
+        let mut command = Command::new("erlc");
+        let compiled = common::run(command.arg(format!("-DVERSION={version}")).arg("-o").arg(self.beams()).arg(source));
+        assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stdout));
+    }
+    /// What an expression prints, and how many pieces of machine code were there from before.
+    fn run(&self, expression: &str) -> (String, u64) {
+        let mut command = Command::new(common::swarmrt());
+        command.env("SWARMRT_CODE_CACHE", self.cache()).args(["--engine=tiered:1", "--jit-stats", "erl", "-noshell", "-pa"]).arg(self.beams());
+        let output = common::run_within(command.arg("-eval").arg(format!("{expression}, halt().")), Duration::from_secs(120));
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let told = text(&output.stderr);
+        assert!(output.status.success(), "{told}");
+        let at = told.find(" pieces from earlier runs").unwrap_or_else(|| panic!("{told}"));
+        let pieces = told[..at].rsplit(' ').next().and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("{told}"));
+        (text(&output.stdout), pieces)
+    }
+    /// Files of the cache.
+    fn files(&self) -> Vec<PathBuf> {
+        let entries = |path: &Path| std::fs::read_dir(path).map(|entries| entries.map(|entry| entry.expect("it can be read").path()).collect::<Vec<_>>());
+        let builds = entries(&self.cache()).unwrap_or_default();
+        builds.iter().flat_map(|build| entries(build).unwrap_or_default()).collect()
+    }
+    /// Runs until nothing new is kept: which functions are seen is left to chance.
+    fn fill(&self) -> String {
+        let (expected, pieces) = self.run(WORK);
+        assert_eq!(pieces, 0, "nothing is there yet");
+        let (printed, pieces) = self.run(WORK);
+        assert!(pieces > 20, "{pieces} pieces were kept");
+        assert_eq!(printed, expected);
+        expected
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+const WORK: &str = "io:format(\"~p~n\", [worker:run(20000)])";
+
+#[test]
+fn machine_code_is_used_again_and_does_the_same() {
+    let folder = Folder::new("again");
+    folder.compile(1);
+    let printed = folder.fill();
+    for _ in 0..3 {
+        assert_eq!(folder.run(WORK).0, printed);
+    }
+    let mut command = Command::new("erl");
+    let expected = common::run(command.args(["-noshell", "-pa"]).arg(folder.beams()).arg("-eval").arg(format!("{WORK}, halt().")));
+    assert_eq!(printed, String::from_utf8_lossy(&expected.stdout));
+}
+
+#[test]
+fn a_module_that_has_changed_is_another() {
+    let folder = Folder::new("changed");
+    folder.compile(1);
+    assert!(folder.fill().starts_with("{1,"));
+    folder.compile(2);
+    assert!(folder.run(WORK).0.starts_with("{2,"));
+    folder.compile(1);
+    assert!(folder.run(WORK).0.starts_with("{1,"));
+}
+
+#[test]
+fn what_is_damaged_is_not_used() {
+    let folder = Folder::new("damaged");
+    folder.compile(1);
+    let expected = folder.fill();
+    for damage in [
+        |bytes: &mut Vec<u8>| bytes.truncate(bytes.len() / 2),
+        |bytes: &mut Vec<u8>| bytes.clear(),
+        |bytes: &mut Vec<u8>| bytes.iter_mut().for_each(|byte| *byte ^= 0x55),
+    ] {
+        for file in folder.files() {
+            let mut bytes = std::fs::read(&file).expect("it can be read");
+            damage(&mut bytes);
+            std::fs::write(&file, bytes).expect("it can be written");
+        }
+        assert_eq!(folder.run(WORK), (expected.clone(), 0));
+        // It is as good as new afterwards.
+        assert!(folder.run(WORK).1 > 20);
+    }
+}
+
+#[test]
+fn a_folder_that_others_can_write_to_is_not_used() {
+    let folder = Folder::new("others");
+    folder.compile(1);
+    let expected = folder.fill();
+    let mode = |mode| std::fs::set_permissions(folder.cache(), std::fs::Permissions::from_mode(mode)).expect("it is ours");
+    mode(0o777);
+    assert_eq!(folder.run(WORK), (expected, 0));
+    mode(0o700);
+    assert!(folder.run(WORK).1 > 20);
+}
+
+#[test]
+fn atoms_of_earlier_runs_do_not_exist() {
+    let folder = Folder::new("atoms");
+    folder.compile(1);
+    folder.fill();
+    // Put together so that the expression does not name it.
+    let exists = "io:format(\"~p~n\", [catch list_to_existing_atom(\"an_atom_of_\" ++ \"the_worker\") =:= x])";
+    assert!(folder.run(exists).0.contains("badarg"));
+    assert_eq!(folder.run(&format!("worker:run(3), {exists}")).0, "false\n");
+}

@@ -1,0 +1,104 @@
+//! Machine code from run to run: what was made of a module is saved, and hung on its cells when the same file is loaded
+//! again by the same build on the same kind of processor. See [`swarmrt_machine::kept`] for where, and why it is believed.
+
+use crate::Jit;
+use crate::anchors::{Anchor, Anchorage, Fixup, take_out};
+use crate::functions::{Code, Functions};
+use crate::memory::{CodeMemory, synchronise_cores};
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::Ordering;
+use swarmrt_machine::code::ModuleCode;
+use swarmrt_machine::code_cache::Keep;
+
+/// A piece of a module's machine code, with its addresses taken out.
+#[derive(Serialize, Deserialize)]
+struct Piece<'a> {
+    cell: u32,
+    entry: u32,
+    #[serde(borrow, with = "serde_bytes")]
+    code: Cow<'a, [u8]>,
+    fixups: Vec<Fixup>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Pieces<'a> {
+    processor: &'a str,
+    #[serde(borrow)]
+    pieces: Vec<Piece<'a>>,
+}
+
+impl Jit {
+    /// Hangs on a module that is not in place yet what was made of it before.
+    pub fn take_up(&self, module: &ModuleCode) {
+        let Some((kept, digest)) = self.vm.code.cache.get().zip(module.digest) else { return };
+        let Some(bytes) = kept.read(&digest) else { return };
+        let Ok(Pieces { processor, pieces }) = postcard::from_bytes(&bytes) else { return };
+        if processor == self.target.processor
+            && let Some(codes) = self.placed(module, pieces)
+        {
+            self.from_before.fetch_add(codes.len() as u64, Ordering::Relaxed);
+            let functions = Functions::of(module);
+            for code in codes {
+                self.note_in_map(module, code.cell, code.address(), code.memory.len() - code.entry);
+                let number = module.code.functions.partition_point(|function| function.start <= code.cell) - 1;
+                functions.hang(module, number, code);
+            }
+        }
+    }
+
+    /// The pieces in memory, with the addresses of this run. None of them where something does not fit.
+    fn placed(&self, module: &ModuleCode, pieces: Vec<Piece<'_>>) -> Option<Vec<Code>> {
+        let is_cell = |cell: u32| matches!(module.code.code().get(cell as usize), Some(swarmrt_beam::instr::Instr::Cell { .. }));
+        let mut codes = Vec::with_capacity(pieces.len());
+        for piece in &pieces {
+            if !is_cell(piece.cell) || piece.entry as usize >= piece.code.len() {
+                return None;
+            }
+            let memory = CodeMemory::reserve(piece.code.len()).ok()?;
+            codes.push(Code { memory, cell: piece.cell, entry: piece.entry as usize, fixups: None });
+        }
+        let addresses: HashMap<u32, u64> = codes.iter().map(|code| (code.cell, code.address())).collect();
+        let anchorage = Anchorage { vm: self.vm, glue: &self.target.glue, module, pieces: &addresses };
+        for (code, piece) in codes.iter_mut().zip(pieces) {
+            let mut bytes = piece.code.into_owned();
+            anchorage.put_right(&mut bytes, &piece.fixups)?;
+            code.memory.fill(&bytes);
+            code.fixups = Some(piece.fixups);
+        }
+        synchronise_cores();
+        Some(codes)
+    }
+
+    /// What there is to keep of a module, if there is more than was kept before.
+    pub fn to_keep(&self, module: &ModuleCode) -> Option<Keep> {
+        let digest = module.digest?;
+        let functions = Functions::of(module);
+        if !functions.has_news().swap(false, Ordering::Relaxed) {
+            return None;
+        }
+        let mut pieces = Vec::new();
+        functions.for_codes(|code| {
+            if let Some(fixups) = &code.fixups {
+                let mut bytes = code.memory.code().to_vec();
+                take_out(&mut bytes, fixups);
+                pieces.push(Piece { cell: code.cell, entry: code.entry as u32, code: bytes.into(), fixups: fixups.clone() });
+            }
+        });
+        // One that jumps to another is of no use without it.
+        loop {
+            let cells: HashSet<u32> = pieces.iter().map(|piece| piece.cell).collect();
+            let before = pieces.len();
+            pieces.retain(|piece| piece.fixups.iter().all(|(_, anchor)| !matches!(anchor, Anchor::Piece(cell) if !cells.contains(cell))));
+            if pieces.len() == before {
+                break;
+            }
+        }
+        // In the order of the cells, so that what belongs together lies together.
+        pieces.sort_unstable_by_key(|piece| piece.cell);
+        let pieces = Pieces { processor: &self.target.processor, pieces };
+        let bytes = postcard::to_stdvec(&pieces).expect("plain values in memory");
+        Some(Keep { digest, atoms_end: module.atoms_end, bytes })
+    }
+}

@@ -1,0 +1,285 @@
+//! What is kept from one run to the next, in a folder of the user's: which files were verified, the numbers of atoms, and
+//! what the native engine has made of modules.
+//!
+//! Everything here is believed when it is read, so only a folder that nobody else can write to is used, and each
+//! file ends with a hash of what is in it. It all belongs to one build of the machine; another build has
+//! a folder of its own beside it. Modules are known by a hash of their file's bytes, never by their names.
+//!
+//! Machine code holds atoms by their numbers. The list of atoms only ever grows, and whoever starts with it gives its
+//! names the same numbers ([`Atom::reserve`]); what was made by a machine that numbers them otherwise is not used. So when
+//! two machines have both numbered new atoms, only the one that ends first can add to what is kept.
+
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::hash::{BuildHasher, RandomState};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+use swarmrt_term::Atom;
+
+/// What a file is known by.
+pub type Digest = [u8; blake3::OUT_LEN];
+
+/// Files that are remembered as verified.
+const VERIFIED_MAX: usize = 8192;
+/// What refers to atoms with higher numbers is not kept.
+const ATOMS_MAX: u32 = 1 << 16;
+/// More than this, of all modules together, makes the oldest leave until half is left.
+const BYTES_MAX: u64 = 128 << 20;
+/// What was newly verified is written down when it is worth the time to verify it.
+const NEW_BYTES_MIN: usize = 64 << 10;
+/// Folders of other builds leave when they were not written to for so long.
+const OTHER_BUILDS: Duration = Duration::from_secs(7 * 24 * 3600);
+
+const INDEX: &str = "index";
+const LOCK: &str = "lock";
+const EXTENSION: &str = "kept";
+
+/// The list that the rest builds on.
+#[derive(Serialize, Deserialize)]
+struct Index<'a> {
+    /// Made up with the first list of atoms, and then the same for all that continue it.
+    lineage: u64,
+    /// The names that follow the listed atoms.
+    #[serde(borrow)]
+    atoms: Vec<&'a str>,
+    verified: Vec<Digest>,
+}
+
+/// What is kept of a module.
+#[derive(Serialize, Deserialize)]
+struct Module<'a> {
+    lineage: u64,
+    atoms_end: u32,
+    digest: Digest,
+    #[serde(borrow)]
+    bytes: &'a [u8],
+}
+
+/// Something to be kept of a module.
+pub struct Keep {
+    pub digest: Digest,
+    /// The number after that of the last atom that it refers to.
+    pub atoms_end: u32,
+    pub bytes: Vec<u8>,
+}
+
+#[derive(Default)]
+struct Verified {
+    known: HashSet<Digest>,
+    new: Vec<Digest>,
+    new_bytes: usize,
+}
+
+/// What is kept, as it was when the machine started, and what came since.
+pub struct CodeCache {
+    folder: PathBuf,
+    /// Whether there was an index.
+    lineage: Option<u64>,
+    /// The number after that of the last atom in the index.
+    atoms_end: u32,
+    verified: Mutex<Verified>,
+}
+
+fn refused(why: &str) -> io::Error {
+    io::Error::other(why.to_owned())
+}
+
+/// Reads a file that ends with a hash of what stands before it. It must be nobody else's.
+fn read_whole(path: &Path) -> io::Result<Vec<u8>> {
+    let mut file = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(path)?;
+    let metadata = file.metadata()?;
+    if !is_mine(&metadata) {
+        return Err(refused("it belongs to somebody else"));
+    }
+    let mut bytes = Vec::with_capacity(metadata.len() as usize + 1);
+    file.read_to_end(&mut bytes)?;
+    let contents = bytes.len().checked_sub(blake3::OUT_LEN).ok_or_else(|| refused("it is too short"))?;
+    if *blake3::hash(&bytes[..contents]).as_bytes() != bytes[contents..] {
+        return Err(refused("it is damaged"));
+    }
+    bytes.truncate(contents);
+    Ok(bytes)
+}
+
+/// Writes such a file in one step.
+fn write_whole(folder: &Path, name: &str, mut bytes: Vec<u8>) -> io::Result<()> {
+    let hash = blake3::hash(&bytes);
+    bytes.extend_from_slice(hash.as_bytes());
+    // One writes at a time: the caller holds the lock.
+    let temporary = folder.join("new");
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).custom_flags(libc::O_NOFOLLOW).open(&temporary)?;
+    file.write_all(&bytes)?;
+    fs::rename(&temporary, folder.join(name))
+}
+
+fn is_mine(metadata: &fs::Metadata) -> bool {
+    const WRITABLE_BY_OTHERS: u32 = 0o022;
+    metadata.uid() == rustix::process::geteuid().as_raw() && metadata.mode() & WRITABLE_BY_OTHERS == 0
+}
+
+/// The folder, made if need be, when only its owner, who is the one that asks, can write to it.
+fn own_folder(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    if is_mine(&fs::symlink_metadata(path)?) { Ok(()) } else { Err(refused("others can write to it")) }
+}
+
+fn file_name(digest: &Digest) -> String {
+    format!("{}.{EXTENSION}", &blake3::Hash::from_bytes(*digest).to_hex()[..32])
+}
+
+fn encoded(value: &impl Serialize) -> Vec<u8> {
+    postcard::to_stdvec(value).expect("plain values in memory")
+}
+
+impl CodeCache {
+    /// What is kept below a folder for the build of this name. Reserves the atoms, so it comes before everything else.
+    ///
+    /// # Errors
+    /// When the folder cannot be made or is not the user's alone, or atoms have been made already.
+    pub fn open(root: &Path, build: &[u8]) -> io::Result<CodeCache> {
+        own_folder(root)?;
+        let folder = root.join(&blake3::hash(build).to_hex()[..16]);
+        own_folder(&folder)?;
+        let mut kept = CodeCache { folder, lineage: None, atoms_end: 0, verified: Mutex::default() };
+        if let Ok(bytes) = read_whole(&kept.folder.join(INDEX)) {
+            // The names stay in use for as long as the machine.
+            let bytes: &'static [u8] = bytes.leak();
+            let index: Index<'static> = postcard::from_bytes(bytes).map_err(|_| refused("its index is of another kind"))?;
+            if !Atom::reserve(&index.atoms) {
+                return Err(refused("there are atoms already"));
+            }
+            kept.lineage = Some(index.lineage);
+            kept.atoms_end = Atom::listed() + index.atoms.len() as u32;
+            kept.verified.get_mut().known.extend(index.verified);
+        } else if !Atom::reserve(&[]) {
+            return Err(refused("there are atoms already"));
+        }
+        Ok(kept)
+    }
+
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// What a file is known by.
+    pub fn digest(bytes: &[u8]) -> Digest {
+        *blake3::hash(bytes).as_bytes()
+    }
+    /// Whether the file was verified before, by this build.
+    pub fn is_verified(&self, digest: &Digest) -> bool {
+        self.verified.lock().known.contains(digest)
+    }
+    /// The file, of so many bytes, has been verified.
+    pub fn note_verified(&self, digest: Digest, bytes: usize) {
+        let mut verified = self.verified.lock();
+        if verified.new.len() < VERIFIED_MAX && verified.known.insert(digest) {
+            verified.new.push(digest);
+            verified.new_bytes += bytes;
+        }
+    }
+
+    /// What was kept of a module, if that is still of use.
+    pub fn read(&self, digest: &Digest) -> Option<Vec<u8>> {
+        let bytes = read_whole(&self.folder.join(file_name(digest))).ok()?;
+        let module: Module<'_> = postcard::from_bytes(&bytes).ok()?;
+        let fits = Some(module.lineage) == self.lineage && module.atoms_end <= self.atoms_end && module.digest == *digest;
+        fits.then(|| module.bytes.to_vec())
+    }
+
+    /// Whether there is anything new to be saved, but for what is kept of modules.
+    pub fn has_news(&self) -> bool {
+        self.verified.lock().new_bytes >= NEW_BYTES_MIN
+    }
+
+    /// Saves what is new, and this of modules. Says of how many modules, which is none when another machine has numbered atoms
+    /// meanwhile.
+    ///
+    /// # Errors
+    /// What the system says; then nothing that was kept is lost.
+    pub fn save(&self, modules: &[Keep]) -> io::Result<usize> {
+        let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(self.folder.join(LOCK))?;
+        if lock.try_lock().is_err() {
+            return Ok(0);
+        }
+        let bytes = read_whole(&self.folder.join(INDEX)).unwrap_or_default();
+        let there: Option<Index<'_>> = postcard::from_bytes(&bytes).ok().filter(|_| !bytes.is_empty());
+        let continues = match &there {
+            Some(index) => self.lineage == Some(index.lineage) && Atom::listed() + index.atoms.len() as u32 == self.atoms_end,
+            None => self.lineage.is_none(),
+        };
+        let fitting = |module: &&Keep| continues && module.atoms_end <= Atom::listed() + ATOMS_MAX;
+        let modules: Vec<&Keep> = modules.iter().filter(fitting).collect();
+        let index = match there {
+            Some(index) if !continues => index,
+            there => {
+                let end = modules.iter().map(|module| module.atoms_end).max().unwrap_or(0).max(self.atoms_end);
+                let verified = there.map_or(Vec::new(), |index| index.verified);
+                let lineage = self.lineage.unwrap_or_else(|| RandomState::new().hash_one(SystemTime::now()));
+                Index { lineage, atoms: Atom::names_to(end), verified }
+            }
+        };
+        self.write(index, &modules)?;
+        self.make_room()?;
+        Ok(modules.len())
+    }
+
+    fn write(&self, mut index: Index<'_>, modules: &[&Keep]) -> io::Result<()> {
+        let mut verified = self.verified.lock();
+        let known: HashSet<Digest> = index.verified.iter().copied().collect();
+        index.verified.extend(verified.new.iter().filter(|digest| !known.contains(*digest)));
+        let oldest = index.verified.len().saturating_sub(VERIFIED_MAX);
+        index.verified.drain(..oldest);
+        // The index first: what refers to atoms that it does not list would be of no use.
+        write_whole(&self.folder, INDEX, encoded(&index))?;
+        (verified.new, verified.new_bytes) = (Vec::new(), 0);
+        drop(verified);
+        for module in modules {
+            let kept = Module { lineage: index.lineage, atoms_end: module.atoms_end, digest: module.digest, bytes: &module.bytes };
+            write_whole(&self.folder, &file_name(&module.digest), encoded(&kept))?;
+        }
+        Ok(())
+    }
+
+    /// Removes the oldest when there is too much, and what other builds have left.
+    fn make_room(&self) -> io::Result<()> {
+        let mut files = Vec::new();
+        for entry in fs::read_dir(&self.folder)? {
+            let entry = entry?;
+            if entry.path().extension().is_some_and(|extension| extension == EXTENSION) {
+                let metadata = entry.metadata()?;
+                files.push((metadata.modified()?, metadata.len(), entry.path()));
+            }
+        }
+        let mut bytes: u64 = files.iter().map(|&(_, bytes, _)| bytes).sum();
+        if bytes > BYTES_MAX {
+            files.sort_unstable();
+            for (_, size, path) in files {
+                if bytes <= BYTES_MAX / 2 {
+                    break;
+                }
+                fs::remove_file(path)?;
+                bytes -= size;
+            }
+        }
+        if self.lineage.is_none() {
+            self.remove_other_builds()?;
+        }
+        Ok(())
+    }
+    fn remove_other_builds(&self) -> io::Result<()> {
+        let Some(root) = self.folder.parent() else { return Ok(()) };
+        for entry in fs::read_dir(root)? {
+            let folder = entry?.path();
+            let written = File::open(folder.join(INDEX)).and_then(|index| index.metadata()?.modified());
+            let age = written.ok().and_then(|written| written.elapsed().ok());
+            if folder != self.folder && age.is_some_and(|age| age > OTHER_BUILDS) {
+                fs::remove_dir_all(folder)?;
+            }
+        }
+        Ok(())
+    }
+}
