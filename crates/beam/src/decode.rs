@@ -7,7 +7,7 @@
 
 use std::ops::Deref;
 
-use crate::error::{BeamError, Problem};
+use crate::error::{BeamError, Place, Problem};
 use crate::file::reader::Reader;
 use crate::genop::Opcode;
 
@@ -153,6 +153,15 @@ impl<'a> CodeReader<'a> {
     pub(crate) fn new(reader: Reader<'a>, sizes: TableSizes, mut ops: Vec<Op>) -> CodeReader<'a> {
         ops.clear();
         CodeReader { reader, sizes, ops, taken: 0, ended: false }
+    }
+
+    /// The instructions that are still to be read, for later, and what is to be known of their file.
+    pub(crate) fn deferred(&self) -> (Box<[u8]>, TableSizes) {
+        (self.reader.clone().rest().into(), self.sizes)
+    }
+    /// Reads on where a function begins, which is not the last of its file or is followed by `int_code_end`.
+    pub(crate) fn at(code: &'a [u8], sizes: TableSizes) -> CodeReader<'a> {
+        CodeReader::new(Reader::new(code, Place::Instructions), sizes, Vec::new())
     }
 
     /// The instructions of the next function, from the labels and lines before its `func_info` on; `None` after

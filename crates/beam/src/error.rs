@@ -36,6 +36,12 @@ impl BeamError {
         BeamError::instruction(offset, Problem::NoGuardBif(format!("{module}:{function}/{arity}")))
     }
 
+    /// The functions are not where they were said to be.
+    #[cold]
+    pub(crate) fn other_layout() -> BeamError {
+        BeamError::instruction(0, Problem::OtherLayout)
+    }
+
     fn instruction(offset: u32, problem: Problem) -> BeamError {
         BeamError::new(Place::Instructions, offset as usize, problem)
     }
@@ -118,4 +124,6 @@ pub enum Problem {
     Unsupported(&'static str),
     #[error("{0} is not a guard built-in")]
     NoGuardBif(String),
+    #[error("the functions are not where they were said to be")]
+    OtherLayout,
 }

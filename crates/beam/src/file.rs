@@ -168,17 +168,17 @@ impl BeamFile {
     /// What is wrong with the file.
     pub fn parse(bytes: &[u8]) -> Result<BeamFile, BeamError> {
         let bytes = decompressed(bytes)?;
-        let (mut file, code) = BeamFile::open(&bytes, Vec::new())?;
+        let (mut file, code) = BeamFile::open(&bytes, Vec::new(), None)?;
         file.code.ops = code.all()?;
         Ok(file)
     }
 
     /// Parses a module that is not compressed but for its instructions, which are still to be read: into `ops`, of which
-    /// only the memory is used.
+    /// only the memory is used. The checksum is computed if it is not known.
     ///
     /// # Errors
     /// What is wrong with the file.
-    pub fn open(bytes: &[u8], ops: Vec<Op>) -> Result<(BeamFile, CodeReader<'_>), BeamError> {
+    pub fn open(bytes: &[u8], ops: Vec<Op>, md5: Option<[u8; 16]>) -> Result<(BeamFile, CodeReader<'_>), BeamError> {
         let (chunks, _) = read_chunks(bytes)?;
 
         let atoms = match (chunks.at_u8, chunks.atom) {
@@ -209,7 +209,7 @@ impl BeamFile {
         };
 
         let file = BeamFile {
-            md5: checksum(&chunks),
+            md5: md5.unwrap_or_else(|| checksum(&chunks)),
             atoms,
             imports,
             exports,

@@ -263,6 +263,8 @@ pub enum Utf {
 
 #[derive(Clone, Copy, Debug)]
 pub enum Instr {
+    /// The function that this belongs to has not been specialised yet: do that, and go on here. What is all zeroes is this.
+    NotLoaded,
     /// Raise `function_clause` for function number `function` of the module.
     FuncInfo {
         function: u32,

@@ -1,14 +1,21 @@
 //! From generic instructions to specialised ones: operands are resolved, common pairs fused, and
 //! functions that the machine has as built-ins get a built-in for a body.
 
+mod deferred;
+
+pub use deferred::{Layout, Placed};
+
 use crate::decode::{AllocKind, Op, Operand, functions};
 use crate::error::BeamError;
 use crate::file::BeamFile;
 use crate::genop::Opcode;
 use crate::instr::*;
+use deferred::Deferred;
 use std::any::Any;
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
+use std::ptr::NonNull;
+use std::sync::{Mutex, PoisonError, RwLock};
 use swarmrt_term::atom::AtomHasher;
 use swarmrt_term::{Atom, Mfa, Term, am, compare_exact};
 
@@ -47,17 +54,43 @@ pub struct Function {
 /// A module ready to run.
 pub struct Specialised {
     /// The constants, then the instructions, two words each: neither moves while the module lives.
-    storage: Box<[[u64; 2]]>,
+    storage: Storage,
     /// Where the instructions begin in `storage`.
     first: usize,
     pub functions: Vec<Function>,
     /// The instruction at each label; `u32::MAX` where there is none.
     pub labels: Vec<u32>,
     /// Instruction number and index of the line table, in order.
-    pub lines: Vec<(u32, u32)>,
+    lines: RwLock<Vec<(u32, u32)>>,
     pub on_load: Option<u32>,
     /// Only kept: the instructions point into them.
-    _tables: Tables,
+    tables: Mutex<Tables>,
+    /// Functions that are not specialised yet.
+    deferred: Option<Deferred>,
+}
+
+/// Memory for a module, all zeroes at first.
+struct Storage(NonNull<[[u64; 2]]>);
+
+impl Storage {
+    fn new(pairs: usize) -> Storage {
+        let words = Box::<[[u64; 2]]>::new_zeroed_slice(pairs);
+        // SAFETY: any bits are words.
+        Storage(NonNull::from(Box::leak(unsafe { words.assume_init() })))
+    }
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+    fn words(&self) -> *mut u64 {
+        self.0.as_ptr().cast()
+    }
+}
+
+impl Drop for Storage {
+    fn drop(&mut self) {
+        // SAFETY: it came from a box, and nobody else has it.
+        drop(unsafe { Box::from_raw(self.0.as_ptr()) });
+    }
 }
 
 /// Operands that do not fit an instruction, owned by whoever has the instructions.
@@ -80,18 +113,29 @@ unsafe impl Sync for Specialised {}
 
 impl Specialised {
     pub fn code(&self) -> &[Instr] {
-        let words = &self.storage[self.first..];
-        // SAFETY: the storage from `first` on was filled with instructions.
-        unsafe { std::slice::from_raw_parts(words.as_ptr().cast::<Instr>(), words.len()) }
+        // SAFETY: the storage from `first` on is filled with instructions; zeroes are [`Instr::NotLoaded`].
+        unsafe { std::slice::from_raw_parts(self.instr(0), self.storage.len() - self.first) }
+    }
+    fn instr(&self, at: u32) -> *mut Instr {
+        // SAFETY: `first` is within the storage.
+        unsafe { self.storage.words().add(self.first * 2).cast::<Instr>().add(at as usize) }
     }
     pub fn size_bytes(&self) -> usize {
         self.storage.len() * 16
     }
-    /// The constants that instructions refer to, the last first.
-    pub fn constants(&self) -> &[Term] {
-        let words = &self.storage[..self.first];
-        // SAFETY: the storage before `first` was filled with terms.
-        unsafe { std::slice::from_raw_parts(words.as_ptr().cast::<Term>(), words.len() * 2) }
+    /// The item of the line table for an instruction of the function that begins at `start`.
+    pub fn line_of(&self, at: u32, start: u32) -> Option<u32> {
+        let lines = self.lines.read().unwrap_or_else(PoisonError::into_inner);
+        let before = lines.partition_point(|&(line_at, _)| line_at <= at);
+        lines[..before].last().filter(|&&(line_at, _)| line_at >= start).map(|&(_, line)| line)
+    }
+    /// Writes constants from a place in the pool on.
+    fn write_constants(&self, at: usize, constants: &[Term]) {
+        assert!(at + constants.len() <= self.first * 2, "the pool has room for all constants");
+        for (term, at) in constants.iter().zip(at..) {
+            // SAFETY: the pool has room for them before `first`, and nothing refers to them yet.
+            unsafe { self.storage.words().add(self.first * 2 - 1 - at).write(term.raw()) };
+        }
     }
 }
 
@@ -100,19 +144,35 @@ impl Specialised {
 pub struct Specialiser<'a, L: Linker> {
     file: &'a BeamFile,
     atoms: &'a [Atom],
+    literals: &'a [Term],
     linker: &'a mut L,
+    /// The constants from `first.constant` on; the literals lie before all of them.
     pool: Vec<Term>,
-    /// Position of constants in the pool.
+    /// Position of the function's constants in the pool.
     pool_index: HashMap<u64, usize, BuildHasherDefault<AtomHasher>>,
+    /// The instructions from `first.instr` on.
     code: Vec<Instr>,
     /// For each instruction's jump fields: filled once all labels are known.
     fixups: Vec<u32>,
     labels: Vec<u32>,
+    /// The functions from `first.function` on.
     functions: Vec<Function>,
+    placed: Vec<Placed>,
     lines: Vec<(u32, u32)>,
     on_load: Option<u32>,
     tables: Tables,
     imports: Vec<(ExportPtr, Option<u16>)>,
+    first: First,
+    /// Whether the function has made a big integer.
+    has_big: bool,
+}
+
+/// Where what is specialised begins in its module: the whole of it with zeroes.
+#[derive(Clone, Copy, Default)]
+struct First {
+    function: u32,
+    instr: u32,
+    constant: usize,
 }
 
 /// Turns a verified file into instructions. `atoms` and `literals` are the file's, interned and decoded.
@@ -129,30 +189,43 @@ pub fn specialise<L: Linker>(file: &BeamFile, atoms: &[Atom], literals: &[Term],
 
 impl<'a, L: Linker> Specialiser<'a, L> {
     /// `atoms` and `literals` are the file's, interned and decoded. Of `code` only the memory is used.
-    pub fn new(file: &'a BeamFile, atoms: &'a [Atom], literals: &[Term], linker: &'a mut L, mut code: Vec<Instr>) -> Specialiser<'a, L> {
+    pub fn new(file: &'a BeamFile, atoms: &'a [Atom], literals: &'a [Term], linker: &'a mut L, code: Vec<Instr>) -> Specialiser<'a, L> {
+        let imports = linked_imports(file, atoms, linker);
+        let labels = vec![u32::MAX; file.code.label_count as usize + 1];
+        let first = First { constant: literals.len(), ..First::default() };
+        Specialiser::from(first, file, atoms, literals, linker, code, imports, labels)
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "the fields that are not empty")]
+    fn from(
+        first: First,
+        file: &'a BeamFile,
+        atoms: &'a [Atom],
+        literals: &'a [Term],
+        linker: &'a mut L,
+        mut code: Vec<Instr>,
+        imports: Vec<(ExportPtr, Option<u16>)>,
+        labels: Vec<u32>,
+    ) -> Specialiser<'a, L> {
         code.clear();
-        let imports = file
-            .imports
-            .iter()
-            .map(|import| {
-                let mfa = Mfa { module: atoms[import.module as usize], function: atoms[import.function as usize], arity: import.arity };
-                (linker.export(mfa), linker.bif(mfa))
-            })
-            .collect();
         Specialiser {
             file,
             atoms,
+            literals,
             linker,
-            pool: literals.to_vec(),
+            pool: Vec::new(),
             pool_index: HashMap::default(),
             code,
             fixups: Vec::new(),
-            labels: vec![u32::MAX; file.code.label_count as usize + 1],
-            functions: Vec::with_capacity(file.code.function_count as usize),
+            labels,
+            functions: Vec::new(),
+            placed: Vec::new(),
             lines: Vec::new(),
             on_load: None,
             tables: Tables::default(),
             imports,
+            first,
+            has_big: false,
         }
     }
 
@@ -161,12 +234,33 @@ impl<'a, L: Linker> Specialiser<'a, L> {
     /// # Errors
     /// For instructions that the machine does not run.
     pub fn function(&mut self, ops: &[Op]) -> Result<(), BeamError> {
+        // The constants of a function lie together, so that it can be specialised without the others.
+        self.pool_index.clear();
+        self.has_big = false;
+        let (start, constant) = (self.here(), self.first.constant + self.pool.len());
         let mut at = 0;
         while at < ops.len() {
             at += self.one(ops, at)?;
         }
+        self.note_place(ops, start, constant);
         Ok(())
     }
+
+    /// The number of the instruction that will be emitted next.
+    fn here(&self) -> u32 {
+        self.first.instr + self.code.len() as u32
+    }
+}
+
+/// The exports that a file's imports are, and the built-ins of those names.
+fn linked_imports<L: Linker>(file: &BeamFile, atoms: &[Atom], linker: &mut L) -> Vec<(ExportPtr, Option<u16>)> {
+    let imports = file.imports.iter();
+    imports
+        .map(|import| {
+            let mfa = Mfa { module: atoms[import.module as usize], function: atoms[import.function as usize], arity: import.arity };
+            (linker.export(mfa), linker.bif(mfa))
+        })
+        .collect()
 }
 
 type Build = Result<(), BeamError>;
@@ -196,23 +290,28 @@ impl<L: Linker> Specialiser<'_, L> {
     fn intern_constant(&mut self, term: Term) -> usize {
         *self.pool_index.entry(term.raw()).or_insert_with(|| {
             self.pool.push(term);
-            self.pool.len() - 1
+            self.first.constant + self.pool.len() - 1
         })
     }
 
     fn pool_term(&mut self, operand: &Operand) -> Option<Term> {
         Some(match operand {
             Operand::Int(value) if Term::fits_small(*value) => Term::small(*value),
-            Operand::Int(value) => self.linker.big(&value.to_be_bytes()),
-            Operand::BigInt(bytes) => self.linker.big(bytes),
+            Operand::Int(value) => self.big(&value.to_be_bytes()),
+            Operand::BigInt(bytes) => self.big(bytes),
             Operand::Atom(index) => Term::atom(self.atoms[*index as usize]),
             Operand::Nil => Term::NIL,
-            Operand::Literal(index) => self.pool[*index as usize],
+            Operand::Literal(index) => self.literals[*index as usize],
             Operand::Unsigned(value) | Operand::Char(value) if *value <= Term::SMALL_MAX as u64 => Term::small(*value as i64),
             // What `bs_match` compares with has up to 64 bits, and no sign.
-            Operand::Unsigned(value) => self.linker.big(&i128::from(*value).to_be_bytes()),
+            Operand::Unsigned(value) => self.big(&i128::from(*value).to_be_bytes()),
             _ => return None,
         })
+    }
+
+    fn big(&mut self, bytes: &[u8]) -> Term {
+        self.has_big = true;
+        self.linker.big(bytes)
     }
 
     /// A source operand of the instruction that will be emitted next (or `ahead` instructions later).
@@ -228,7 +327,7 @@ impl<L: Linker> Specialiser<'_, L> {
                 self.intern_constant(term)
             }
         };
-        let here = (self.code.len() + ahead) * 2;
+        let here = (self.here() as usize + ahead) * 2;
         Src::constant(-(at as i32) - 1 - here as i32)
     }
     fn src(&mut self, operand: &Operand) -> Src {
@@ -313,13 +412,14 @@ impl<L: Linker> Specialiser<'_, L> {
         match op.opcode {
             G::Label => {
                 let number: u32 = narrow(&args[0]);
-                self.labels[number as usize] = self.code.len() as u32;
+                self.labels[number as usize] = self.here();
                 // Calls go to the label behind `func_info`.
                 if at.checked_sub(1).is_some_and(|before| ops[before].opcode == G::FuncInfo) {
+                    let entry = self.here();
                     let info = self.functions.last_mut().expect("func_info comes before the entry label");
-                    info.entry = self.code.len() as u32;
+                    info.entry = entry;
                     let mfa = Mfa { module: self.atoms[1], function: info.name, arity: info.arity };
-                    let function = self.functions.len() as u32 - 1;
+                    let function = self.first.function + self.functions.len() as u32 - 1;
                     self.emit_cell(CellKind::Entry);
                     // The Erlang bodies of these call themselves.
                     if mfa.module == am::ERLANG && mfa.function == am::APPLY && mfa.arity == 3 {
@@ -335,18 +435,18 @@ impl<L: Linker> Specialiser<'_, L> {
             }
             G::FuncInfo => {
                 let (Operand::Atom(name), arity) = (&args[1], unsigned(&args[2])) else { return Err(self.unsupported(op)) };
-                let function = self.functions.len() as u32;
-                let start = self.code.len() as u32;
+                let function = self.first.function + self.functions.len() as u32;
+                let start = self.here();
                 self.functions.push(Function { name: self.atoms[*name as usize], arity: arity as u32, start, entry: start + 1 });
                 self.emit(Instr::FuncInfo { function });
             }
             G::IntCodeEnd => {}
             G::Line => {
                 let line = unsigned(&args[0]) as u32;
-                self.lines.push((self.code.len() as u32, line));
+                self.lines.push((self.here(), line));
             }
             G::ExecutableLine | G::DebugLine | G::NifStart | G::Fclearerror | G::Fcheckerror => {}
-            G::OnLoad => self.on_load = Some(self.functions.len() as u32 - 1),
+            G::OnLoad => self.on_load = Some(self.first.function + self.functions.len() as u32 - 1),
 
             G::Move => return Ok(self.movement(ops, at)),
             G::Swap => self.emit(Instr::Swap { a: Self::dst(&args[0]), b: Self::dst(&args[1]) }),
@@ -773,7 +873,7 @@ impl<L: Linker> Specialiser<'_, L> {
     }
 
     fn jump(&mut self, instr: Instr) {
-        self.fixups.push(self.code.len() as u32);
+        self.fixups.push(self.here());
         self.emit(instr);
     }
 
@@ -878,20 +978,20 @@ impl<L: Linker> Specialiser<'_, L> {
         let number = unsigned(import) as usize;
         self.imports[number].1.ok_or_else(|| {
             let mfa = self.file.imports[number];
-            let name = |atom: u32| self.file.atoms[atom as usize].clone();
-            BeamError::missing_guard_bif(&name(mfa.module), &name(mfa.function), mfa.arity, op.offset)
+            let name = |atom: u32| self.atoms[atom as usize].name();
+            BeamError::missing_guard_bif(name(mfa.module), name(mfa.function), mfa.arity, op.offset)
         })
     }
 
     fn is_erlang(&self, import: &Operand, name: &str, arity: u32) -> bool {
         let mfa = self.file.imports[unsigned(import) as usize];
-        mfa.arity == arity && self.file.atoms[mfa.function as usize] == name && self.file.atoms[mfa.module as usize] == "erlang"
+        mfa.arity == arity && self.atoms[mfa.function as usize].name() == name && self.atoms[mfa.module as usize] == am::ERLANG
     }
 
     /// A built-in in a guard (`fail` is a label) or in a body (0).
     fn guard_bif(&mut self, op: &Op, fail: i32, import: &Operand, operands: &[Operand], dst: &Operand) -> Build {
         let mfa = self.file.imports[unsigned(import) as usize];
-        let name = if self.file.atoms[mfa.module as usize] == "erlang" { self.file.atoms[mfa.function as usize].as_str() } else { "" };
+        let name = if self.atoms[mfa.module as usize] == am::ERLANG { self.atoms[mfa.function as usize].name() } else { "" };
         let dst = Self::dst(dst);
         let sources: Vec<Src> = operands.iter().map(|operand| self.src(operand)).collect();
         let instr = match (name, sources.as_slice()) {
@@ -949,7 +1049,7 @@ impl<L: Linker> Specialiser<'_, L> {
         match operand {
             Operand::Unsigned(value) => flags = *value as u8,
             Operand::Literal(index) => {
-                for item in self.pool[*index as usize].list_to_vec().unwrap_or_default() {
+                for item in self.literals[*index as usize].list_to_vec().unwrap_or_default() {
                     flags |= match item.as_atom().map(Atom::name) {
                         Some("little") => FLAG_LITTLE,
                         Some("signed") => FLAG_SIGNED,
@@ -1132,10 +1232,9 @@ impl<L: Linker> Specialiser<'_, L> {
         Ok(())
     }
 
-    /// Label numbers become distances.
-    fn resolve_jumps(&mut self) {
+    /// Label numbers become distances. The module has `end` instructions.
+    fn resolve_jumps(&mut self, end: u32) {
         let labels = &self.labels;
-        let end = self.code.len() as u32;
         for &at in &self.fixups {
             let distance = |number: i32| -> i32 {
                 if number == 0 {
@@ -1147,7 +1246,7 @@ impl<L: Linker> Specialiser<'_, L> {
             };
             // A call skips the entry cell of its target: the interpreter has nothing to do there.
             let past_cell = |number: i32| distance(number) + 1;
-            match &mut self.code[at as usize] {
+            match &mut self.code[(at - self.first.instr) as usize] {
                 Instr::Call { target, .. } | Instr::CallLast { target, .. } | Instr::CallOnly { target, .. } => *target = past_cell(*target),
                 Instr::Jump { target } | Instr::Fail { target } | Instr::LoopRec { wait: target } | Instr::LoopRecEnd { target } => {
                     *target = distance(*target);
@@ -1221,27 +1320,18 @@ impl<L: Linker> Specialiser<'_, L> {
 
     /// The module, and what the instructions were gathered in, to be used again.
     pub fn finish(mut self) -> (Specialised, Vec<Instr>) {
-        self.resolve_jumps();
-        let first = self.pool.len().div_ceil(2);
-        let mut storage = Box::<[[u64; 2]]>::new_uninit_slice(first + self.code.len());
-        if let Some(pair) = storage.first_mut().filter(|_| first > 0) {
-            pair.write([Term::NIL.raw(); 2]);
-        }
-        let words = storage.as_mut_ptr().cast::<u64>();
-        for (at, term) in self.pool.iter().enumerate() {
-            // SAFETY: the pool has room for them before `first`.
-            unsafe { words.add(first * 2 - 1 - at).write(term.raw()) };
-        }
-        // SAFETY: the storage has a slot of the same size and alignment for each instruction. All is written: of the
-        // pool's pairs only the first can have a word that is no constant.
-        let storage = unsafe {
-            let target = words.add(first * 2).cast::<Instr>();
-            target.copy_from_nonoverlapping(self.code.as_ptr(), self.code.len());
-            storage.assume_init()
-        };
-        let Specialiser { functions, labels, mut lines, on_load, tables, code, .. } = self;
+        self.resolve_jumps(self.here());
+        let Specialiser { literals, pool, functions, labels, mut lines, on_load, tables, code, .. } = self;
         lines.shrink_to_fit();
-        (Specialised { storage, first, functions, labels, lines, on_load, _tables: tables }, code)
+        let first = (literals.len() + pool.len()).div_ceil(2);
+        let storage = Storage::new(first + code.len());
+        let (lines, tables) = (RwLock::new(lines), Mutex::new(tables));
+        let module = Specialised { storage, first, functions, labels, lines, on_load, tables, deferred: None };
+        module.write_constants(0, literals);
+        module.write_constants(literals.len(), &pool);
+        // SAFETY: the storage has a slot of the same size and alignment for each instruction.
+        unsafe { module.instr(0).copy_from_nonoverlapping(code.as_ptr(), code.len()) };
+        (module, code)
     }
 }
 

@@ -327,7 +327,7 @@ fn beamfile_chunk(p: &mut Process, binary: Term, name: Term) -> BifResult {
 fn beamfile_module_md5(p: &mut Process, binary: Term) -> BifResult {
     let bits = binary.as_bits().filter(|bits| bits.is_binary()).ok_or(Raise::BADARG)?;
     let bytes = bits.to_bytes();
-    let md5 = decompressed(&bytes).and_then(|bytes| BeamFile::open(&bytes, Vec::new()).map(|(file, _)| file.md5));
+    let md5 = decompressed(&bytes).and_then(|bytes| BeamFile::open(&bytes, Vec::new(), None).map(|(file, _)| file.md5));
     Ok(md5.map_or(Term::atom(am::UNDEFINED), |md5| p.binary(&md5)))
 }
 

@@ -1203,6 +1203,10 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
                             next!();
                         }
 
+                        Instr::NotLoaded => {
+                            p.vm.code.load_function_at(ip as usize);
+                            continue;
+                        }
                         Instr::FuncInfo { function } => {
                             sync!();
                             let found = p.vm.code.module_at(ip as usize).map(|module| (module.name, module.code.functions[function as usize]));

@@ -89,6 +89,7 @@ pub fn effects(code: &[Instr], at: u32) -> Effects {
     };
     match code[at as usize] {
         Instr::Cell { .. } | Instr::Nop | Instr::Fail { .. } => flow(),
+        Instr::NotLoaded => unreachable!("only what is loaded is compiled"),
         // Raises, with the arguments still in place.
         Instr::FuncInfo { .. } => with(end(), XSet::MAX),
         Instr::MoveXX { from, to } => flow().read_x(from).write_x(to),

@@ -42,14 +42,25 @@ impl Jit {
             let functions = Functions::of(module);
             for code in codes {
                 self.note_in_map(module, code.cell, code.address(), code.memory.len() - code.entry);
-                let number = module.code.functions.partition_point(|function| function.start <= code.cell) - 1;
-                functions.hang(module, number, code);
+                if let Some(number) = module.number_at(code.cell) {
+                    functions.hang(module, number, code);
+                }
             }
         }
     }
 
     /// The pieces in memory, with the addresses of this run. None of them where something does not fit.
     fn placed(&self, module: &ModuleCode, pieces: Vec<Piece<'_>>) -> Option<Vec<Code>> {
+        for piece in &pieces {
+            // It names instructions of its function, and of those that it has inside; of others only their entries.
+            let named = piece.fixups.iter().filter_map(|&(_, anchor)| if let Anchor::Instr(at) = anchor { Some(at) } else { None });
+            for at in named.chain([piece.cell]) {
+                let number = module.number_at(at)?;
+                if at == piece.cell || at != module.code.functions[number].entry {
+                    module.load_function(&self.vm.code, number);
+                }
+            }
+        }
         let is_cell = |cell: u32| matches!(module.code.code().get(cell as usize), Some(swarmrt_beam::instr::Instr::Cell { .. }));
         let mut codes = Vec::with_capacity(pieces.len());
         for piece in &pieces {

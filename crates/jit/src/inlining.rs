@@ -38,10 +38,13 @@ impl Inlined {
             if entry == span.entry {
                 continue;
             }
-            let after = module.code.functions.partition_point(|function| function.start <= entry);
-            let Some(number) = after.checked_sub(1) else { continue };
+            let Some(number) = module.number_at(entry) else { continue };
             let callee = Span::of(module, number);
-            if callee.instructions() > FUNCTION_INSTRUCTIONS_MAX || instructions + callee.instructions() > INSTRUCTIONS_MAX || !is_leaf(code, &callee) {
+            if !module.code.is_loaded(number)
+                || callee.instructions() > FUNCTION_INSTRUCTIONS_MAX
+                || instructions + callee.instructions() > INSTRUCTIONS_MAX
+                || !is_leaf(code, &callee)
+            {
                 continue;
             }
             instructions += callee.instructions();

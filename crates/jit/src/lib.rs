@@ -221,8 +221,7 @@ fn sample(vm: &'static Vm, ip: *const Instr, arguments: &[Term]) -> bool {
     let Some(module) = vm.code.module_at(ip as usize) else { return false };
     let code = module.code.code();
     let at = ((ip as usize - module.range().start) / size_of::<Instr>()) as u32;
-    let after = module.code.functions.partition_point(|function| function.start <= at);
-    let Some(function) = after.checked_sub(1) else { return false };
+    let Some(function) = module.number_at(at) else { return false };
     let entry = module.code.functions[function].entry;
     // The entry first; when that is compiled, where in the function it is.
     let has_entry = jit.has_code(&module, entry);
@@ -390,6 +389,8 @@ impl Jit {
     fn install(&self, compiler: &mut Compiler, module: &ModuleCode, number: usize, part: Part, floats: bool) {
         let started = thread_time();
         let function = module.code.functions[number];
+        // It may have been called only now, and be about to be loaded by who called it.
+        module.load_function(&self.vm.code, number);
         match compiler.install(&self.target, module, number, part, floats) {
             Ok(Some(compiled)) => {
                 self.functions.fetch_add(u64::from(!matches!(part, Part::Behind(_))), Ordering::Relaxed);

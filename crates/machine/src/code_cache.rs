@@ -11,20 +11,23 @@
 
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
+use swarmrt_beam::specialise::Layout;
 use swarmrt_term::Atom;
 
 /// What a file is known by.
 pub type Digest = [u8; blake3::OUT_LEN];
 
-/// Files that are remembered as verified.
-const VERIFIED_MAX: usize = 8192;
+/// Bytes of layouts of verified files that are kept. Every start reads them.
+const LAYOUT_BYTES_MAX: usize = 1 << 20;
+/// Newly verified files that are remembered.
+const NEW_MAX: usize = 1024;
 /// What refers to atoms with higher numbers is not kept.
 const ATOMS_MAX: u32 = 1 << 16;
 /// More than this, of all modules together, makes the oldest leave until half is left.
@@ -46,7 +49,9 @@ struct Index<'a> {
     /// The names that follow the listed atoms.
     #[serde(borrow)]
     atoms: Vec<&'a str>,
-    verified: Vec<Digest>,
+    /// Files that were verified, and how they were laid out when they were specialised.
+    #[serde(borrow)]
+    verified: Vec<(Digest, &'a [u8])>,
 }
 
 /// What is kept of a module.
@@ -69,8 +74,9 @@ pub struct Keep {
 
 #[derive(Default)]
 struct Verified {
-    known: HashSet<Digest>,
-    new: Vec<Digest>,
+    /// With their layouts.
+    known: HashMap<Digest, &'static [u8]>,
+    new: Vec<(Digest, Vec<u8>)>,
     new_bytes: usize,
 }
 
@@ -169,15 +175,16 @@ impl CodeCache {
     pub fn digest(bytes: &[u8]) -> Digest {
         *blake3::hash(bytes).as_bytes()
     }
-    /// Whether the file was verified before, by this build.
-    pub fn is_verified(&self, digest: &Digest) -> bool {
-        self.verified.lock().known.contains(digest)
+    /// How the file was laid out when it was specialised, if it was verified before, by this build.
+    pub fn layout(&self, digest: &Digest) -> Option<Layout> {
+        let layout = *self.verified.lock().known.get(digest)?;
+        postcard::from_bytes(layout).ok()
     }
-    /// The file, of so many bytes, has been verified.
-    pub fn note_verified(&self, digest: Digest, bytes: usize) {
+    /// The file, of so many bytes, has been verified and specialised.
+    pub fn note_verified(&self, digest: Digest, layout: &Layout, bytes: usize) {
         let mut verified = self.verified.lock();
-        if verified.new.len() < VERIFIED_MAX && verified.known.insert(digest) {
-            verified.new.push(digest);
+        if verified.new.len() < NEW_MAX && !verified.known.contains_key(&digest) && !verified.new.iter().any(|(known, _)| *known == digest) {
+            verified.new.push((digest, encoded(layout)));
             verified.new_bytes += bytes;
         }
     }
@@ -227,18 +234,26 @@ impl CodeCache {
         Ok(modules.len())
     }
 
-    fn write(&self, mut index: Index<'_>, modules: &[&Keep]) -> io::Result<()> {
-        let mut verified = self.verified.lock();
-        let known: HashSet<Digest> = index.verified.iter().copied().collect();
-        index.verified.extend(verified.new.iter().filter(|digest| !known.contains(*digest)));
-        let oldest = index.verified.len().saturating_sub(VERIFIED_MAX);
-        index.verified.drain(..oldest);
+    fn write(&self, index: Index<'_>, modules: &[&Keep]) -> io::Result<()> {
+        let new = {
+            let mut verified = self.verified.lock();
+            verified.new_bytes = 0;
+            std::mem::take(&mut verified.new)
+        };
+        let Index { lineage, atoms, mut verified } = index;
+        let known: HashSet<Digest> = verified.iter().map(|&(digest, _)| digest).collect();
+        verified.extend(new.iter().filter(|(digest, _)| !known.contains(digest)).map(|(digest, layout)| (*digest, layout.as_slice())));
+        // The oldest go.
+        let mut bytes: usize = verified.iter().map(|(_, layout)| layout.len()).sum();
+        verified.retain(|(_, layout)| {
+            let stays = bytes <= LAYOUT_BYTES_MAX;
+            bytes -= if stays { 0 } else { layout.len() };
+            stays
+        });
         // The index first: what refers to atoms that it does not list would be of no use.
-        write_whole(&self.folder, INDEX, encoded(&index))?;
-        (verified.new, verified.new_bytes) = (Vec::new(), 0);
-        drop(verified);
+        write_whole(&self.folder, INDEX, encoded(&Index { lineage, atoms, verified }))?;
         for module in modules {
-            let kept = Module { lineage: index.lineage, atoms_end: module.atoms_end, digest: module.digest, bytes: &module.bytes };
+            let kept = Module { lineage, atoms_end: module.atoms_end, digest: module.digest, bytes: &module.bytes };
             write_whole(&self.folder, &file_name(&module.digest), encoded(&kept))?;
         }
         Ok(())

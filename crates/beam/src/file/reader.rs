@@ -2,6 +2,7 @@
 
 use crate::error::{BeamError, Place, Problem};
 
+#[derive(Clone)]
 pub(crate) struct Reader<'a> {
     bytes: &'a [u8],
     position: usize,

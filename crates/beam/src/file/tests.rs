@@ -50,7 +50,7 @@ fn functions_are_the_same_one_by_one_as_all_at_once() {
     for path in installed(&["stdlib-", "kernel-"]) {
         let bytes = std::fs::read(&path).unwrap();
         let whole = BeamFile::parse(&bytes).unwrap();
-        let (file, mut code) = BeamFile::open(&bytes, memory).unwrap();
+        let (file, mut code) = BeamFile::open(&bytes, memory, None).unwrap();
         assert!(file.code.ops.is_empty());
         let (end, ops) = whole.code.ops.split_last().unwrap();
         assert_eq!(end.opcode, Opcode::IntCodeEnd);

@@ -70,9 +70,9 @@ pub struct Prepared(pub Arc<ModuleCode>);
 
 struct MachineLinker<'a> {
     server: &'a CodeServer,
-    file: &'a BeamFile,
     funs: &'a [&'static FunEntry],
-    literals: &'a mut LiteralArea,
+    /// While the module is being loaded.
+    literals: Option<&'a mut LiteralArea>,
     bigs: Vec<(Vec<u8>, Term)>,
 }
 
@@ -93,9 +93,9 @@ impl Linker for MachineLinker<'_> {
         if let Some((_, term)) = self.bigs.iter().find(|(known, _)| known == bytes) {
             return *term;
         }
-        let term = big_from_bytes(self.literals, bytes);
+        let literals = self.literals.as_mut().expect("functions with big integers are specialised when their module is loaded");
+        let term = big_from_bytes(literals, bytes);
         self.bigs.push((bytes.to_vec(), term));
-        debug_assert!(!self.file.atoms.is_empty());
         term
     }
 }
@@ -130,7 +130,9 @@ impl ModuleCode {
         let digest = kept.map(|_| CodeCache::digest(bytes));
         let file_bytes = bytes.len();
         let bytes = decompressed(bytes).map_err(refused)?;
-        let (file, mut functions) = BeamFile::open(&bytes, scratch.ops).map_err(refused)?;
+        let layout = kept.zip(digest).and_then(|(kept, digest)| kept.layout(&digest));
+        let md5 = layout.as_ref().map(|layout| layout.md5);
+        let (mut file, mut functions) = BeamFile::open(&bytes, scratch.ops, md5).map_err(refused)?;
         let mut atoms = Vec::with_capacity(file.atoms.len());
         for name in &file.atoms {
             atoms.push(Atom::try_new(name).map_err(|error| LoadError(format!("atom '{name}': {error:?}")))?);
@@ -161,26 +163,35 @@ impl ModuleCode {
                 server.fun_entry(identity, lambda.num_free)
             })
             .collect();
-        let mut linker = MachineLinker { server, file: &file, funs: &funs, literals: &mut literals, bigs: Vec::new() };
-        let mut specialiser = Specialiser::new(&file, &atoms, &terms, &mut linker, scratch.code);
-        let unsafe_code = |error: VerifyError| LoadError(error.to_string());
-        let is_verified = kept.zip(digest).is_some_and(|(kept, digest)| kept.is_verified(&digest));
-        let mut verifier = if is_verified { None } else { Some(Verifier::new(&file).map_err(unsafe_code)?) };
-        while let Some(function) = functions.next_function().map_err(refused)? {
-            if let Some(verifier) = &mut verifier {
+        let mut linker = MachineLinker { server, funs: &funs, literals: Some(&mut literals), bigs: Vec::new() };
+        let mut code = if let Some(layout) = layout {
+            let source = BeamFile {
+                imports: std::mem::take(&mut file.imports),
+                strings: std::mem::take(&mut file.strings),
+                lambdas: file.lambdas.clone(),
+                code: file.code.clone(),
+                ..BeamFile::default()
+            };
+            let code = Specialised::deferred(source, &functions, atoms.clone(), terms, layout, &mut linker).map_err(refused)?;
+            *server.scratch.lock() = Some(Scratch { ops: functions.into_ops(), code: scratch.code });
+            code
+        } else {
+            let unsafe_code = |error: VerifyError| LoadError(error.to_string());
+            let mut verifier = Verifier::new(&file).map_err(unsafe_code)?;
+            let mut specialiser = Specialiser::new(&file, &atoms, &terms, &mut linker, scratch.code);
+            while let Some(function) = functions.next_function().map_err(refused)? {
                 verifier.function(function).map_err(unsafe_code)?;
+                specialiser.function(function).map_err(refused)?;
             }
-            specialiser.function(function).map_err(refused)?;
-        }
-        if let Some(verifier) = verifier {
             verifier.finish().map_err(unsafe_code)?;
             if let Some((kept, digest)) = kept.zip(digest) {
-                kept.note_verified(digest, file_bytes);
+                kept.note_verified(digest, &specialiser.layout(), file_bytes);
             }
-        }
-        let (mut code, instructions) = specialiser.finish();
-        let scratch = Scratch { ops: functions.into_ops(), code: instructions };
-        *server.scratch.lock() = Some(scratch).filter(|scratch| scratch.bytes() <= SCRATCH_BYTES_MAX);
+            let (code, instructions) = specialiser.finish();
+            let scratch = Scratch { ops: functions.into_ops(), code: instructions };
+            *server.scratch.lock() = Some(scratch).filter(|scratch| scratch.bytes() <= SCRATCH_BYTES_MAX);
+            code
+        };
         let entry_of = |label: u32| code.labels[label as usize];
         let exports = file.exports.iter().map(|export| (atoms[export.function as usize], export.arity, entry_of(export.label))).collect();
         let fun_entries: Vec<u32> = file.lambdas.iter().map(|lambda| entry_of(lambda.label)).collect();
@@ -232,8 +243,22 @@ impl ModuleCode {
     }
 
     pub fn function_at(&self, instr: u32) -> Option<&Function> {
-        let after = self.code.functions.partition_point(|function| function.start <= instr);
-        self.code.functions[..after].last()
+        self.code.functions.get(self.number_at(instr)?)
+    }
+    /// The number of the function that an instruction belongs to.
+    pub fn number_at(&self, instr: u32) -> Option<usize> {
+        self.code.functions.partition_point(|function| function.start <= instr).checked_sub(1)
+    }
+
+    /// Specialises a function if that has not been done yet.
+    ///
+    /// # Panics
+    /// When that is not possible, which was seen to be when the file was verified.
+    pub fn load_function(&self, server: &CodeServer, number: usize) {
+        if !self.code.is_loaded(number) {
+            let mut linker = MachineLinker { server, funs: &self.funs, literals: None, bigs: Vec::new() };
+            self.code.load(number, &mut linker).unwrap_or_else(|error| panic!("{}: {error}", self.name));
+        }
     }
 
     /// What is at an address of this module.
@@ -245,10 +270,9 @@ impl ModuleCode {
         let instr = ((address - range.start) / size_of::<Instr>()) as u32;
         let function = self.function_at(instr)?;
         let mfa = Mfa { module: self.name, function: function.name, arity: function.arity };
-        let before = self.code.lines.partition_point(|(at, _)| *at <= instr);
-        let source = self.code.lines[..before].last().filter(|(at, _)| *at >= function.start).and_then(|(_, line)| {
+        let source = self.code.line_of(instr, function.start).and_then(|line| {
             let lines = self.lines.as_ref()?;
-            let item = lines.items.get(*line as usize).filter(|_| *line != 0)?;
+            let item = lines.items.get(line as usize).filter(|_| line != 0)?;
             Some((lines.files.get(item.file as usize).map_or("", String::as_str), item.line))
         });
         Some(Location { mfa, source })

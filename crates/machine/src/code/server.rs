@@ -302,6 +302,15 @@ impl CodeServer {
         let (range, module) = ranges[..before].last()?;
         range.contains(&address).then(|| module.clone())
     }
+    /// Specialises the function that an address belongs to, which somebody is about to run.
+    ///
+    /// # Panics
+    /// When there is none: addresses of instructions are only ever run while their module is there.
+    pub fn load_function_at(&self, address: usize) {
+        let module = self.module_at(address).expect("an instruction of a module");
+        let at = (address - module.range().start) / size_of::<Instr>();
+        module.load_function(self, module.number_at(at as u32).expect("an instruction of a function"));
+    }
     /// All versions of all modules that may be running.
     pub fn versions(&self) -> Vec<Arc<ModuleCode>> {
         self.ranges.read().iter().map(|(_, module)| module.clone()).collect()
