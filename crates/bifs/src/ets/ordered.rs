@@ -93,21 +93,31 @@ pub enum From<'a> {
     After(Term),
 }
 
-/// Keys that follow each other, for programs that ask for one neighbour after the other.
+/// Objects that follow each other, for programs that ask for one neighbour after the other, and mostly for the object, too, or
+/// take it out.
 #[derive(Default)]
 struct Run {
     /// When it was read.
     changes: u64,
     reverse: bool,
-    keys: Vec<Term>,
+    /// With their keys.
+    objects: Vec<(Term, *mut Head)>,
     /// Which of them was asked for last.
     at: usize,
 }
 
+impl Run {
+    /// The object that was asked for last, if the run is of the table as it is and that is its key.
+    fn last(&self, changes: u64, key: Term) -> Option<*mut Head> {
+        let &(last, object) = self.objects.get(self.at).filter(|_| self.changes == changes)?;
+        (last == key || compare(last, key).is_eq()).then_some(object)
+    }
+}
+
 /// One in so many objects is many: then all that go are removed on one walk.
 const MANY_PART: usize = 8;
-/// Keys that a run has at most.
-const RUN_KEYS_MAX: usize = 32;
+/// Objects that a run has at most.
+const RUN_OBJECTS_MAX: usize = 32;
 
 pub struct OrderedTable {
     tree: BTreeSet<Slot>,
@@ -131,7 +141,9 @@ impl OrderedTable {
     }
 
     pub fn get(&self, key: Term) -> Option<&Head> {
-        self.tree.get(&Slot::probe(key)).map(Slot::head)
+        let last = self.run.try_lock().and_then(|run| run.last(self.changes, key)).filter(|object| !object.is_null());
+        // SAFETY: nothing has changed since the object was found in the tree.
+        last.map(|object| unsafe { &*object }).or_else(|| self.tree.get(&Slot::probe(key)).map(Slot::head))
     }
 
     pub fn insert(&mut self, object: *mut Head) -> Change {
@@ -149,8 +161,14 @@ impl OrderedTable {
     }
 
     pub fn remove(&mut self, key: Term) -> Change {
-        self.changes += 1;
         let Some(old) = self.tree.take(&Slot::probe(key)) else { return Change::default() };
+        let run = self.run.get_mut();
+        // Who takes out what the walk has come to will ask for the next. A key that is a word can stay without its object.
+        if old.key.is_immediate() && run.last(self.changes, old.key).is_some() {
+            run.objects[run.at].1 = std::ptr::null_mut();
+            run.changes += 1;
+        }
+        self.changes += 1;
         let change = Change { objects: -1, words: -footprint(old.head()) };
         // SAFETY: the object is out of the tree.
         unsafe { Head::free(old.ptr()) };
@@ -189,21 +207,21 @@ impl OrderedTable {
     /// The key behind `key`, or the one before it. Whoever asks for that of the answer, too, walks through the table: then
     /// more are read at once.
     fn neighbour(&self, key: Term, reverse: bool) -> Option<Term> {
-        let Some(mut run) = self.run.try_lock() else { return self.neighbours(key, reverse).next() };
-        let walks = run.changes == self.changes && run.reverse == reverse && run.keys.get(run.at).is_some_and(|&last| compare(last, key).is_eq());
-        if walks && run.at + 1 < run.keys.len() {
+        let Some(mut run) = self.run.try_lock() else { return self.neighbours(key, reverse).next().map(|(key, _)| key) };
+        let walks = run.reverse == reverse && run.last(self.changes, key).is_some();
+        if walks && run.at + 1 < run.objects.len() {
             run.at += 1;
-            return Some(run.keys[run.at]);
+            return Some(run.objects[run.at].0);
         }
         (run.changes, run.reverse, run.at) = (self.changes, reverse, 0);
-        run.keys.clear();
-        run.keys.extend(self.neighbours(key, reverse).take(if walks { RUN_KEYS_MAX } else { 1 }));
-        run.keys.first().copied()
+        run.objects.clear();
+        run.objects.extend(self.neighbours(key, reverse).take(if walks { RUN_OBJECTS_MAX } else { 1 }));
+        run.objects.first().map(|&(key, _)| key)
     }
-    fn neighbours(&self, key: Term, reverse: bool) -> impl Iterator<Item = Term> {
+    fn neighbours(&self, key: Term, reverse: bool) -> impl Iterator<Item = (Term, *mut Head)> {
         let bounds = if reverse { (Bound::Unbounded, Bound::Excluded(Slot::probe(key))) } else { (Bound::Excluded(Slot::probe(key)), Bound::Unbounded) };
         let mut range = self.tree.range(bounds);
-        std::iter::from_fn(move || if reverse { range.next_back() } else { range.next() }).map(|slot| slot.key)
+        std::iter::from_fn(move || if reverse { range.next_back() } else { range.next() }).map(|slot| (slot.key, slot.ptr()))
     }
     pub fn nth(&self, index: usize) -> Option<&Head> {
         self.tree.iter().nth(index).map(Slot::head)
@@ -341,6 +359,26 @@ mod tests {
             assert_eq!(table.next(pair[0]), Some(pair[1]), "the other way between two steps");
         }
         assert_eq!((table.previous(key(0)), table.next(key(398))), (None, None));
+    }
+
+    #[test]
+    fn a_walk_goes_on_from_what_it_takes_out() {
+        let float = |value: f64| Term::float_immediate(value).expect("it fits a word");
+        let mut table = table_of(&(0..100).map(Term::small).collect::<Vec<_>>());
+        let mut at = table.first();
+        let mut taken = 0;
+        while let Some(key) = at {
+            assert!(table.get(key).is_some_and(|object| object.key(0) == key));
+            // Equal, but not the same word.
+            let equal = float(key.as_small().expect("all are") as f64);
+            assert_eq!(table.remove(equal).objects, -1);
+            assert!(table.get(key).is_none() && table.get(equal).is_none());
+            assert_eq!(table.remove(key).objects, 0);
+            taken += 1;
+            at = table.next(key);
+            assert_eq!(table.previous(key), None);
+        }
+        assert_eq!((taken, table.len()), (100, 0));
     }
 
     #[test]
