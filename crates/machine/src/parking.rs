@@ -46,6 +46,13 @@ impl Parking {
         }
     }
 
+    /// Whether somebody sleeps, as far as is seen.
+    #[inline]
+    pub fn has_sleepers(&self) -> bool {
+        // Relaxed: as for `wake_one`.
+        self.sleepers.load(Ordering::Relaxed) > 0
+    }
+
     /// Wakes a sleeping scheduler, if one is seen, to take some of the work.
     #[inline]
     pub fn wake_one(&self) {

@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Instant;
 use swarmrt_term::Term;
 
 /// The registers that code works on while a process runs. One set a scheduler.
@@ -134,11 +135,17 @@ struct Scheduler {
     reductions: AtomicU64,
     /// Nanoseconds spent running processes.
     busy_ns: AtomicU64,
+    /// When it woke another last.
+    called_ns: AtomicU64,
 }
+
+/// How long after it woke another a scheduler wakes one again.
+const CALLS_APART_NS: u64 = 250_000;
 
 pub struct Schedulers {
     all: Box<[Scheduler]>,
     parking: Parking,
+    started: Instant,
     next_injected: AtomicUsize,
     dirty_io: DirtyPool,
     dirty_cpu: DirtyPool,
@@ -176,10 +183,12 @@ impl Schedulers {
             running: AtomicBool::new(false),
             reductions: AtomicU64::new(0),
             busy_ns: AtomicU64::new(0),
+            called_ns: AtomicU64::new(0),
         };
         Schedulers {
             all: (0..count.max(1)).map(|_| scheduler()).collect(),
             parking: Parking::new(count.max(1)),
+            started: Instant::now(),
             next_injected: AtomicUsize::new(0),
             dirty_io: DirtyPool::new(config.dirty_io),
             dirty_cpu: DirtyPool::new(config.dirty_cpu),
@@ -253,6 +262,21 @@ impl Schedulers {
         if here.is_none() {
             self.parking.wake(at);
         } else if length > 1 {
+            self.call_for_help(scheduler);
+        }
+    }
+
+    /// Wakes a sleeping scheduler to take some of this one's work, but not at once after the last: it may find that the work is
+    /// done, and go back to sleep, and to be woken takes it as long as many a turn. What is left waits for the next call or
+    /// the end of this turn.
+    #[inline]
+    fn call_for_help(&self, scheduler: &Scheduler) {
+        if !self.parking.has_sleepers() {
+            return;
+        }
+        let now = self.started.elapsed().as_nanos() as u64;
+        if now.saturating_sub(scheduler.called_ns.load(Ordering::Relaxed)) >= CALLS_APART_NS {
+            scheduler.called_ns.store(now, Ordering::Relaxed);
             self.parking.wake_one();
         }
     }
@@ -301,6 +325,11 @@ impl Schedulers {
                 let mut queues = victim.queues.lock();
                 if let Some(cell) = queues.steal() {
                     victim.length.store(queues.length, Ordering::Relaxed);
+                    if queues.length > 1 {
+                        drop(queues);
+                        // There is enough for one more.
+                        self.call_for_help(scheduler);
+                    }
                     return Some(cell);
                 }
             }
