@@ -502,9 +502,9 @@ impl Piece<'_, '_> {
     fn decode_float(&mut self, word: Value) -> Value {
         let (zero, done) = (self.cold_block(), self.b.create_block());
         self.b.append_block_param(done, I64);
-        let swapped = self.swapped_exponent(word);
-        let bits = self.b.ins().rotr_imm_s(swapped, 3);
-        let is_zero = self.is_zero_word(word);
+        let turned = self.b.ins().rotr_imm_s(word, 3);
+        let bits = self.b.ins().iadd_imm_s(turned, (Term::FLOAT_BIAS as i64).wrapping_neg());
+        let is_zero = self.b.ins().icmp_imm_s(IntCC::UnsignedLessThan, word, Term::FLOAT_ZEROES_END as i64);
         self.b.ins().brif(is_zero, zero, &[], done, &[BlockArg::Value(bits)]);
         self.b.switch_to_block(zero);
         // Bit 2 of a zero is its sign.
@@ -515,38 +515,24 @@ impl Piece<'_, '_> {
         let bits = self.b.block_params(done)[0];
         self.b.ins().bitcast(F64, MemFlags::new(), bits)
     }
-    /// As `Term::swapped_exponent`.
-    fn swapped_exponent(&mut self, turned: Value) -> Value {
-        let highest = self.b.ins().sshr_imm_s(turned, 63);
-        let swap = self.b.ins().ushr_imm_s(highest, 62);
-        self.b.ins().bxor(turned, swap)
-    }
-    /// Whether a word is one that holds a zero.
-    fn is_zero_word(&mut self, word: Value) -> Value {
-        let sign_off = self.b.ins().band_imm_s(word, !0b100);
-        let zero = self.word(Term::float_immediate(0.0).expect("zero is held in the word").raw());
-        self.b.ins().icmp(IntCC::Equal, sign_off, zero)
-    }
     /// The word of a float, held in it or boxed.
     pub(crate) fn encode_float(&mut self, value: Value) -> Value {
         let bits = self.b.ins().bitcast(I64, MemFlags::new(), value);
         let (rare, done) = (self.cold_block(), self.b.create_block());
         self.b.append_block_param(done, I64);
-        let turned = self.b.ins().rotl_imm_s(bits, 3);
-        let word = self.swapped_exponent(turned);
-        let common = self.tag_is(word, 0b11, 0b10);
-        self.require(common, rare);
-        // What would be the word of a zero is another float.
-        let is_zero = self.is_zero_word(word);
-        self.b.ins().brif(is_zero, rare, &[], done, &[BlockArg::Value(word)]);
+        // Without its sign, it is within a range: see `Term::FLOATS_FROM`.
+        let doubled = self.b.ins().ishl_imm_s(bits, 1);
+        let distance = self.b.ins().iadd_imm_s(doubled, (Term::FLOATS_FROM as i64).wrapping_neg());
+        let common = self.b.ins().icmp_imm_s(IntCC::UnsignedLessThan, distance, Term::FLOATS_RANGE as i64);
+        let biased = self.b.ins().iadd_imm_s(bits, Term::FLOAT_BIAS as i64);
+        let word = self.b.ins().rotl_imm_s(biased, 3);
+        self.b.ins().brif(common, done, &[BlockArg::Value(word)], rare, &[]);
         self.b.switch_to_block(rare);
-        let magnitude = self.b.ins().band_imm_s(bits, i64::MAX);
-        let is_zero = self.b.ins().icmp_imm_s(IntCC::Equal, magnitude, 0);
+        let is_zero = self.b.ins().icmp_imm_s(IntCC::Equal, doubled, 0);
         let boxed = self.cold_block();
         self.require(is_zero, boxed);
         let sign = self.b.ins().ushr_imm_s(bits, 61);
-        let zero = self.word(Term::float_immediate(0.0).expect("zero is held in the word").raw());
-        let word = self.b.ins().bor(zero, sign);
+        let word = self.b.ins().bor_imm_s(sign, Term::float_immediate(0.0).expect("zero is held in the word").raw() as i64);
         self.b.ins().jump(done, &[BlockArg::Value(word)]);
         self.b.switch_to_block(boxed);
         let made = self.assisted(self.source.assists.float as usize, &[bits]);

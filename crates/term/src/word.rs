@@ -33,11 +33,21 @@ const TAG_CATCH: u64 = 0b100_100;
 const TAG_NONE: u64 = 0b101_100;
 const IMMEDIATE_MASK: u64 = 0b111_111;
 
-/// The word that +0.0 is held in; bit 2 is the sign.
-const FLOAT_ZERO: u64 = 0x8000_0000_0000_0002;
-const FLOAT_NEG_ZERO: u64 = 0x8000_0000_0000_0006;
+/// The word that +0.0 is held in; bit 2 is the sign. The two are less than all other words of floats.
+const FLOAT_ZERO: u64 = 0b010;
 
 impl Term {
+    /// What is added to the bits of a common float so that the highest two of its exponent, 01 or 10 with 1 or 0 behind
+    /// them, are the tag: they become 10. Turned by three, they are the lowest bits.
+    pub const FLOAT_BIAS: u64 = 1 << 60;
+    /// The bits of a float without its sign, times two, are not less than this,
+    pub const FLOATS_FROM: u64 = 0x6000_0000_0000_0002;
+    /// and so many follow, if it is held in its word: the highest bits of its exponent are 011 or 100, and it is not the
+    /// first of them, whose word is that of a zero.
+    pub const FLOATS_RANGE: u64 = (1 << 62) - 2;
+    /// Words of floats that are less are zeroes.
+    pub const FLOAT_ZEROES_END: u64 = 0b1000;
+
     pub const NIL: Term = Term(TAG_NIL);
     /// No value: an empty slot, "not found". Never visible to Erlang code.
     pub const NONE: Term = Term(TAG_NONE);
@@ -88,15 +98,11 @@ impl Term {
     #[inline(always)]
     pub fn float_immediate(value: f64) -> Option<Term> {
         let bits = value.to_bits();
-        let word = Term(Term::swapped_exponent(bits.rotate_left(3)));
-        if word.is_float_immediate() && word.0 & !0b100 != FLOAT_ZERO {
-            return Some(word);
+        if (bits << 1).wrapping_sub(Term::FLOATS_FROM) < Term::FLOATS_RANGE {
+            return Some(Term(bits.wrapping_add(Term::FLOAT_BIAS).rotate_left(3)));
         }
-        match bits {
-            0 => Some(Term(FLOAT_ZERO)),
-            0x8000_0000_0000_0000 => Some(Term(FLOAT_NEG_ZERO)),
-            _ => None,
-        }
+        // A zero, but for its sign, which comes to lie where that of others lies.
+        if bits << 1 == 0 { Some(Term(FLOAT_ZERO | bits >> 61)) } else { None }
     }
     #[inline(always)]
     pub const fn is_float_immediate(self) -> bool {
@@ -106,16 +112,10 @@ impl Term {
     #[inline(always)]
     pub fn float_immediate_value(self) -> f64 {
         debug_assert!(self.is_float_immediate());
-        if self.0 & !0b100 == FLOAT_ZERO {
+        if self.0 < Term::FLOAT_ZEROES_END {
             return if self.0 == FLOAT_ZERO { 0.0 } else { -0.0 };
         }
-        f64::from_bits(Term::swapped_exponent(self.0).rotate_right(3))
-    }
-    /// The highest bits of the exponent of a common float are 100 or 011. With the float's bits turned by three, the first two
-    /// of them are the lowest bits and the third is the highest, by which those two, 10 or 01, become the tag and back.
-    #[inline(always)]
-    const fn swapped_exponent(turned: u64) -> u64 {
-        turned ^ (turned as i64 >> 63) as u64 >> 62
+        f64::from_bits(self.0.rotate_right(3).wrapping_sub(Term::FLOAT_BIAS))
     }
     #[inline(always)]
     pub fn as_float(self) -> Option<f64> {
