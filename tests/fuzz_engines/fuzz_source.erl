@@ -235,7 +235,7 @@ expression(atom, D, Env) ->
         3 -> ["case ", e(bool, D, Env), " of true -> ", atom(), "; _ -> ", atom(), " end"]
     end;
 expression(bool, D, Env) ->
-    case rand:uniform(9) of
+    case rand:uniform(10) of
         N when N =< 2 -> T = type(), ["(", e(T, D, Env), comparison(), e(T, D, Env), ")"];
         3 -> ["(", e(any, D, Env), comparison(), e(any, D, Env), ")"];
         4 -> ["(not ", e(bool, D, Env), ")"];
@@ -243,11 +243,12 @@ expression(bool, D, Env) ->
         6 -> [type_test(), "(", e(any, D, Env), ")"];
         7 -> ["is_map_key(", e(key, D, Env), ", ", e(map, D, Env), ")"];
         8 -> ["lists:member(", e(any, D, Env), ", ", e(list, D, Env), ")"];
-        9 -> ["is_record(", e(any, D, Env), ", r)"]
+        9 -> ["is_record(", e(any, D, Env), ", r)"];
+        10 -> ["lists:", pick(["any", "all"]), "(", fun_text([any], bool, pick([1, D]), Env), ", ", e(list, D, Env), ")"]
     end;
 expression(list, D, Env) ->
     E = fun(T) -> e(T, D, Env) end,
-    case rand:uniform(15) of
+    case rand:uniform(17) of
         N when N =< 3 -> ["[", E(any), " | ", E(list), "]"];
         4 -> ["[", E(any), ", ", E(int), ", ", E(any), "]"];
         5 -> ["tl(", E(list), ")"];
@@ -260,7 +261,12 @@ expression(list, D, Env) ->
         12 -> V = variable(), ["[", e(any, D, [{V, any} | Env]), " || ", V, " <- ", E(list), filter([{V, any} | Env]), "]"];
         13 -> {P, Env1} = pattern(any, Env), ["[", e(any, D, Env1), " || ", P, " <- ", E(list), filter(Env1), "]"];
         14 -> {S, Env1} = segment_pattern([]), ["[", e(any, D, Env1 ++ Env), " || <<", S, ">> <= ", E(bin), "]"];
-        15 -> ["lists:", pick(["map", "filtermap"]), "(", fun_text([any], any, D, Env), ", ", E(list), ")"]
+        15 -> ["lists:", pick(["map", "filtermap"]), "(", fun_text([any], any, pick([1, D]), Env), ", ", E(list), ")"];
+        16 -> ["lists:", pick(["filter", "takewhile", "dropwhile"]), "(", fun_text([any], bool, pick([1, D]), Env), ", ", E(list), ")"];
+        17 ->
+            {X, A} = {variable(), variable()},
+            Fun = ["fun(", X, ", ", A, ") -> {", e(any, pick([1, D]), [{X, any}, {A, int} | Env]), ", ", bounded(pick([1, D]), [{A, int} | Env]), "} end"],
+            ["element(1, lists:", pick(["mapfoldl", "mapfoldr"]), "(", Fun, ", ", E(int), ", ", E(list), "))"]
     end;
 expression(tup, D, Env) ->
     E = fun(T) -> e(T, D, Env) end,
@@ -321,7 +327,7 @@ filter(Env) -> case rand:uniform(2) of 1 -> [", ", test(2, Env)]; 2 -> "" end.
 
 control(T, D0, Env) ->
     D = D0 - 1,
-    case rand:uniform(16) of
+    case rand:uniform(19) of
         N when N =< 4 -> case_of(T, D, Env);
         5 -> select(T, D, Env);
         6 -> ["if ", lists:join("; ", [[guard(2, Env), " -> ", e(T, D, Env)] || _ <- lists:seq(1, rand:uniform(2))]), "; true -> ", e(T, D, Env), " end"];
@@ -332,6 +338,8 @@ control(T, D0, Env) ->
         11 -> try_after(T, D, Env);
         12 -> caught(T, D, Env);
         13 -> receive_now(T, D, Env);
+        N when N =< 15 -> ["lists:", pick(["foldl", "foldr"]), "(", folding_fun(T, pick([1, D]), Env), ", ", e(T, D, Env), ", ", e(list, D, Env), ")"];
+        16 -> Type = type(), ["begin lists:foreach(", fun_text([any], Type, pick([1, D]), Env), ", ", e(list, D, Env), "), ", e(T, D, Env), " end"];
         _ -> call(T, D, Env)
     end.
 
@@ -370,6 +378,17 @@ fun_clauses(Types, T, D, Env) ->
     New = [{variable(), Type} || Type <- Types],
     Last = ["(", lists:join(", ", [V || {V, _} <- New]), ") -> ", e(T, D, New ++ Env)],
     ["fun", lists:join("; ", First ++ [Last]), " end"].
+
+%% What it makes of the last result may not grow with each element.
+folding_fun(T, D, Env) when T =:= small; T =:= flt; T =:= atom; T =:= bool -> fun_text([any, T], T, D, Env);
+folding_fun(int, D, Env) ->
+    {X, A} = {variable(), variable()},
+    ["fun(", X, ", ", A, ") -> ", bounded(D, [{X, any}, {A, int} | Env]), " end"];
+folding_fun(T, D, Env) ->
+    X = variable(),
+    ["fun(", X, ", _) -> ", e(T, D, [{X, any} | Env]), " end"].
+
+bounded(D, Env) -> ["(", e(int, D, Env), ") rem 1208925819614629174706189"].
 
 try_catch(T, D, Env) ->
     {P, Env1} = pattern(any, Env),

@@ -1,4 +1,4 @@
-//! A thousand versions of a module loaded while its functions run hot on all schedulers: `tests/reload/`.
+//! Many versions of a module loaded while its functions, or those that call them, run hot on all schedulers: `tests/reload/`.
 
 mod common;
 
@@ -11,20 +11,26 @@ const GROWTH_KB_MAX: i64 = 32 * 1024;
 /// That `reload_hot` loads.
 const VERSIONS: u32 = 1000;
 
-fn reload_under(engine: &str) {
-    let beams = std::env::temp_dir().join(format!("swarmrt-reload-{}-{}", engine.replace(':', "-"), std::process::id()));
+/// What a program of `tests/reload/` prints that loads versions of a module.
+fn output_under(engine: &str, program: &str, module: &str) -> String {
+    let beams = std::env::temp_dir().join(format!("swarmrt-{program}-{}-{}", engine.replace(':', "-"), std::process::id()));
     std::fs::create_dir_all(&beams).expect("a temporary folder can be made");
-    let sources = ["hot", "reload_hot"].map(|name| common::root().join(format!("tests/reload/{name}.erl")));
+    let sources = [module, program].map(|name| common::root().join(format!("tests/reload/{name}.erl")));
     let compiled = common::run(Command::new("erlc").arg("-o").arg(&beams).args(sources));
     assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stdout));
-    let file = beams.join("hot.beam");
+    let file = beams.join(format!("{module}.beam"));
     let mut command = Command::new(common::swarmrt());
     command.env("SWARMRT_ENGINE", engine).args(["--jit-stats", "erl", "-noshell", "-pa"]).arg(&beams);
-    command.arg("-eval").arg(format!("reload_hot:main([{:?}]), halt().", file.display().to_string()));
+    command.arg("-eval").arg(format!("{program}:main([{:?}]), halt().", file.display().to_string()));
     let output = common::run_within(&mut command, Duration::from_secs(240));
     let _ = std::fs::remove_dir_all(&beams);
     let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{text}");
+    text
+}
+
+fn reload_under(engine: &str) {
+    let text = output_under(engine, "reload_hot", "hot");
     let growth: i64 = text.lines().next().and_then(|line| line.parse().ok()).unwrap_or_else(|| panic!("{text}"));
     assert!(growth < GROWTH_KB_MAX, "grew by {growth} KB");
     // Where a version lies at the addresses of an earlier one, what was seen of that does not count.
@@ -41,4 +47,12 @@ fn hot_functions_are_reloaded_a_thousand_times() {
 #[test]
 fn functions_compiled_at_once_are_reloaded_a_thousand_times() {
     reload_under("tiered:1");
+}
+
+#[test]
+fn callers_that_have_functions_of_another_module_inside_come_to_its_new_versions() {
+    for engine in ["tiered", "tiered:1"] {
+        let text = output_under(engine, "reload_helper", "helper");
+        assert!(text.starts_with("300\n"), "{engine}: {text}");
+    }
 }

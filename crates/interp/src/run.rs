@@ -100,6 +100,8 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
         let mut reds: i32;
         // Reductions put aside to reach a safepoint soon.
         let mut deferred: i32 = 0;
+        // Of the function that the turn before ended at, if it did so at one.
+        let mut arguments = 0;
         if STEP {
             let state = &raw mut (*registers).native;
             ip = (*state).ip;
@@ -116,6 +118,7 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
                 }
             }
             p.saved.restore(&mut (*registers).x);
+            arguments = p.saved.len();
             // Cleared so that a collection does not take stale words for roots.
             p.saved.save(&[]);
             (*registers).native.process = p;
@@ -226,7 +229,19 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
         // Machine code to go on with, if the next place has some.
         let no_code = p.vm.code.no_code(CellKind::Entry);
         let no_code_span = p.vm.code.no_code(CellKind::Return) - no_code;
-        let mut code: u64 = if native.is_some() { code_before(ip).unwrap_or(no_code) } else { no_code };
+        // The same for a function with so many arguments that was put off when a turn was over.
+        macro_rules! resume {
+            ($arity:expr) => {
+                match native {
+                    Some(hooks) => match (hooks.resume)(ip, x_slice!($arity)) {
+                        0 => code_before(ip).unwrap_or(no_code),
+                        code => code,
+                    },
+                    None => no_code,
+                }
+            };
+        }
+        let mut code: u64 = resume!(arguments);
 
         'run: loop {
             // Comes round at every place that may have machine code.
@@ -559,9 +574,10 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
                     ip = (*state).ip;
                     if exit == Exit::Enter {
                         turn_over!((*state).arity);
-                    } else {
-                        tick!(hooks);
+                        code = resume!((*state).arity);
+                        continue;
                     }
+                    tick!(hooks);
                     // What machine code leaves to the interpreter, it does not get back before the next call or return.
                     code = if exit == Exit::Interpret || exit == Exit::Leave { no_code } else { code_before(ip).unwrap_or(no_code) };
                 }

@@ -8,7 +8,7 @@ use crate::glue::Glue;
 use crate::layout;
 use cranelift_codegen::ir::{Function, InstructionData, Opcode};
 use serde::{Deserialize, Serialize};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use swarmrt_beam::instr::ExportPtr;
 use swarmrt_heap::LiteralArea;
@@ -105,7 +105,11 @@ impl Anchor {
 
 /// The addresses that a piece was given while it was translated.
 #[derive(Default)]
-pub struct Anchored(RefCell<HashMap<u64, Noted>>);
+pub struct Anchored {
+    notes: RefCell<HashMap<u64, Noted>>,
+    /// Whether there is something else in it that is of this run only.
+    is_tied: Cell<bool>,
+}
 
 struct Noted {
     /// `None` when the same address was given for several things.
@@ -119,10 +123,15 @@ pub type Fixup = (u32, Anchor);
 impl Anchored {
     /// Forgets what the piece before was given.
     pub fn clear(&self) {
-        self.0.borrow_mut().clear();
+        self.notes.borrow_mut().clear();
+        self.is_tied.set(false);
+    }
+    /// The piece will be of no use in another run.
+    pub fn tie_to_run(&self) {
+        self.is_tied.set(true);
     }
     pub fn note(&self, anchor: Anchor, value: u64) {
-        let mut notes = self.0.borrow_mut();
+        let mut notes = self.notes.borrow_mut();
         let noted = notes.entry(value).or_insert(Noted { anchor: Some(anchor), times: 0 });
         noted.times += 1;
         noted.anchor = noted.anchor.filter(|&known| known == anchor);
@@ -131,10 +140,10 @@ impl Anchored {
     /// Where the addresses lie in the code that was made from the function. `None` when that is not certain: when a
     /// constant of the program happens to be the same, or an address is so small that it could be written in fewer bytes.
     pub fn fixups(&self, function: &Function, code: &[u8]) -> Option<Vec<Fixup>> {
-        if !cfg!(target_arch = "x86_64") {
+        if !cfg!(target_arch = "x86_64") || self.is_tied.get() {
             return None;
         }
-        let notes = self.0.borrow();
+        let notes = self.notes.borrow();
         let mut constants: HashMap<u64, usize> = HashMap::new();
         for inst in function.layout.blocks().flat_map(|block| function.layout.block_insts(block)) {
             if let InstructionData::UnaryImm { opcode: Opcode::Iconst, imm } = function.dfg.insts[inst] {

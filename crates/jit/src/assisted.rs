@@ -10,7 +10,7 @@ use crate::translate::{I64, Next, PASSED_X, Piece};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{AbiParam, Block, BlockArg, InstBuilder, Signature, Value};
 use cranelift_codegen::isa::CallConv;
-use swarmrt_beam::instr::{Dst, Instr, MapGet, MapPut, Src};
+use swarmrt_beam::instr::{Dst, FunPtr, Instr, MapGet, MapPut, Src};
 use swarmrt_machine::native::{NO_TERM, SCRATCH_WORDS};
 use swarmrt_term::{Subtag, Term, am, atom};
 
@@ -86,6 +86,7 @@ impl Piece<'_, '_> {
 
     /// Calls the built-in of a call instruction; its result.
     fn bif_result(&mut self, at: u32, arity: u16) -> Value {
+        self.write_frame();
         self.save_x(below(usize::from(arity)));
         self.save_state();
         let (registers, ip) = (self.registers(), self.instr(at));
@@ -123,7 +124,7 @@ impl Piece<'_, '_> {
     }
     /// How far it is to the guard's failure, when the operation stands in a guard.
     pub(crate) fn guard_fail(&self, at: u32) -> Option<i32> {
-        match self.source.code[at as usize + 1] {
+        match self.code()[at as usize + 1] {
             Instr::Fail { target } => Some(target + 1),
             _ => None,
         }
@@ -208,14 +209,16 @@ impl Piece<'_, '_> {
 
     // ---- Funs and applications ----
 
-    pub(crate) fn make_fun(&mut self, at: u32, free: &[Src], dst: Dst) -> Next {
+    pub(crate) fn make_fun(&mut self, at: u32, entry: FunPtr, free: &[Src], dst: Dst) -> Next {
         if free.len() > SCRATCH_WORDS {
             return self.slow(at);
         }
         let values = self.values(at, free);
         let (ip, free) = (self.instr(at), self.spread(&values));
         let fun = self.assist(at, self.source.assists.make_fun as usize, &[ip, free]);
-        self.set(dst, fun);
+        // Of others it would be of no use.
+        let known = if self.source.inlined.lambda(entry).is_some() { Fact::fun(entry) } else { Fact::of(kind::FUN) };
+        self.set_known(dst, fun, known);
         Next::At(at + 1)
     }
     /// Goes on here when the value is a local fun of `arity`, else to `other`.
@@ -229,7 +232,13 @@ impl Piece<'_, '_> {
         let right = self.b.ins().icmp_imm_s(IntCC::Equal, takes, i64::from(arity));
         self.require(right, other);
     }
-    pub(crate) fn call_fun(&mut self, at: u32, fun: Value, arity: u16, frame: Option<u16>) -> Next {
+    pub(crate) fn call_fun(&mut self, at: u32, src: Src, arity: u16, frame: Option<u16>) -> Next {
+        let fun = self.src(at, src);
+        if let Some(lambda) = self.known_fun(at, src, arity)
+            && let Some(next) = self.call_known_fun(at, fun, lambda, frame)
+        {
+            return next;
+        }
         let slow = self.exit_block(at);
         self.require_fun(fun, arity, slow);
         let entry = self.load(fun, word(1));
@@ -264,7 +273,7 @@ impl Piece<'_, '_> {
         Next::End
     }
     /// Before a call: a tail call pops its frame, another pushes where it returns to.
-    fn pop_or_push(&mut self, at: u32, frame: Option<u16>) {
+    pub(crate) fn pop_or_push(&mut self, at: u32, frame: Option<u16>) {
         match frame {
             Some(frame) => self.pop_frame(frame),
             None => self.push_return(at),
@@ -297,7 +306,7 @@ impl Piece<'_, '_> {
     /// On to the next message, if there is one; where there is none, to the beginning of the receive loop.
     pub(crate) fn receive_next(&mut self, at: u32, target: i32) -> Next {
         let mut peeks = self.relative(at, target);
-        while !matches!(self.source.code[peeks as usize], Instr::LoopRec { .. }) {
+        while !matches!(self.code()[peeks as usize], Instr::LoopRec { .. }) {
             peeks += 1;
         }
         let over = self.exit_block(at);

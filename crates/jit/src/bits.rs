@@ -281,7 +281,7 @@ impl Piece<'_, '_> {
         (total > 0).then_some(fields)
     }
     fn create_any_binary(&mut self, at: u32) -> Next {
-        let Instr::BsCreateBin { plan } = self.source.code[at as usize] else { unreachable!("asked for by one") };
+        let Instr::BsCreateBin { plan } = self.code()[at as usize] else { unreachable!("asked for by one") };
         let sources: Vec<Src> = plan.segments.iter().flat_map(|segment| [Some(segment.value), segment.size]).flatten().collect();
         let values = self.values(at, &sources);
         let (ip, values) = (self.instr(at), self.spread(&values));

@@ -80,7 +80,7 @@ impl Piece<'_, '_> {
             return Next::At(at + 1);
         }
         let other = self.later(move |piece| {
-            let Instr::BsMatch { plan } = piece.source.code[at as usize] else { unreachable!("asked for by one") };
+            let Instr::BsMatch { plan } = piece.code()[at as usize] else { unreachable!("asked for by one") };
             piece.match_steps(&plan, run(false));
             let next = piece.target(at + 1);
             piece.b.ins().jump(next, &[]);

@@ -3,7 +3,7 @@
 
 use crate::Jit;
 use crate::anchors::{Anchor, Anchorage, Fixup, take_out};
-use crate::functions::{Code, Functions};
+use crate::functions::{Code, Functions, Hangs};
 use crate::memory::{CodeMemory, synchronise_cores};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -41,11 +41,14 @@ impl Jit {
             self.from_before.fetch_add(codes.len() as u64, Ordering::Relaxed);
             let functions = Functions::of(module);
             for code in codes {
-                self.note_in_map(module, code.cell, code.address(), code.memory.len() - code.entry);
-                if let Some(number) = module.number_at(code.cell) {
+                if let Hangs::Cell(cell) = code.hangs
+                    && let Some(number) = module.number_at(cell)
+                {
+                    self.note_in_map(module, cell, code.address(), code.memory.len() - code.entry);
                     functions.hang(module, number, code);
                 }
             }
+            functions.has_news().store(false, Ordering::Relaxed);
         }
     }
 
@@ -68,9 +71,9 @@ impl Jit {
                 return None;
             }
             let memory = CodeMemory::reserve(piece.code.len()).ok()?;
-            codes.push(Code { memory, cell: piece.cell, entry: piece.entry as usize, fixups: None });
+            codes.push(Code { memory, hangs: Hangs::Cell(piece.cell), entry: piece.entry as usize, fixups: None });
         }
-        let addresses: HashMap<u32, u64> = codes.iter().map(|code| (code.cell, code.address())).collect();
+        let addresses: HashMap<u32, u64> = pieces.iter().zip(&codes).map(|(piece, code)| (piece.cell, code.address())).collect();
         let anchorage = Anchorage { vm: self.vm, glue: &self.target.glue, module, pieces: &addresses };
         for (code, piece) in codes.iter_mut().zip(pieces) {
             let mut bytes = piece.code.into_owned();
@@ -91,10 +94,10 @@ impl Jit {
         }
         let mut pieces = Vec::new();
         functions.for_codes(|code| {
-            if let Some(fixups) = &code.fixups {
+            if let (Hangs::Cell(cell), Some(fixups)) = (code.hangs, &code.fixups) {
                 let mut bytes = code.memory.code().to_vec();
                 take_out(&mut bytes, fixups);
-                pieces.push(Piece { cell: code.cell, entry: code.entry as u32, code: bytes.into(), fixups: fixups.clone() });
+                pieces.push(Piece { cell, entry: code.entry as u32, code: bytes.into(), fixups: fixups.clone() });
             }
         });
         // One that jumps to another is of no use without it.

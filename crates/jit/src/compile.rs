@@ -2,12 +2,13 @@
 
 use crate::analysis::Flow;
 use crate::anchors::Anchored;
-use crate::functions::{Code, Functions};
+use crate::functions::{Code, Functions, Hangs};
 use crate::glue::Glue;
 use crate::inlining::Inlined;
 use crate::listing;
 use crate::memory::CodeMemory;
-use crate::translate::{self, Source, Start, piece_signature};
+use crate::resumption::{self, Place, Resumption};
+use crate::translate::{self, InsideLoop, Source, Start, address_in, piece_signature};
 use crate::{convention, frame};
 use cranelift_codegen::Context;
 use cranelift_codegen::control::ControlPlane;
@@ -15,10 +16,9 @@ use cranelift_codegen::ir::{Function, UserFuncName};
 use cranelift_codegen::isa::OwnedTargetIsa;
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use std::ops::Range;
-use std::sync::atomic::Ordering;
 use swarmrt_beam::instr::Instr;
 use swarmrt_machine::bif::BifTable;
-use swarmrt_machine::code::ModuleCode;
+use swarmrt_machine::code::{CodeServer, ModuleCode};
 use swarmrt_machine::native::Assists;
 
 /// Functions with more instructions stay with the interpreter.
@@ -43,10 +43,19 @@ pub struct Compiled {
     pub pieces: Vec<(u32, u64, usize)>,
 }
 
+impl Compiled {
+    fn add(&mut self, cell: u32, code: &Code) {
+        self.code_bytes += code.memory.len();
+        self.pieces.push((cell, code.address(), code.memory.len() - code.entry));
+    }
+}
+
 /// Translates and generates; what it keeps from one function to the next is memory.
 pub struct Compiler {
     context: Context,
     builder: FunctionBuilderContext,
+    /// The loops that the piece has inside that was compiled last.
+    loops: Vec<InsideLoop>,
 }
 
 /// What stays the same from function to function.
@@ -54,6 +63,7 @@ pub struct Target {
     pub isa: OwnedTargetIsa,
     pub assists: &'static Assists,
     pub bifs: &'static BifTable,
+    pub server: &'static CodeServer,
     pub glue: Glue,
     /// What kind of processor it is for, with all that is made use of.
     pub processor: String,
@@ -64,7 +74,7 @@ pub struct Span {
     start: u32,
     end: u32,
     pub entry: u32,
-    arity: usize,
+    pub arity: usize,
 }
 
 impl Span {
@@ -73,6 +83,11 @@ impl Span {
         let function = functions[number];
         let end = functions.get(number + 1).map_or(module.code.code().len() as u32, |next| next.start);
         Span { start: function.start, end, entry: function.entry, arity: function.arity as usize }
+    }
+    /// The function that an instruction is in, if it is loaded.
+    pub fn around(module: &ModuleCode, at: u32) -> Option<Span> {
+        let number = module.number_at(at).filter(|&number| module.code.is_loaded(number))?;
+        Some(Span::of(module, number))
     }
     /// The numbers of its instructions.
     pub fn places(&self) -> Range<u32> {
@@ -84,10 +99,9 @@ impl Span {
     pub fn flow(&self, module: &ModuleCode) -> Flow {
         Flow::of(module.code.code(), self.start, self.end, self.entry, self.arity)
     }
-    pub fn source<'a>(&self, target: &'a Target, module: &'a ModuleCode, flow: &'a Flow, inlined: &'a Inlined, floats: bool) -> Source<'a> {
+    pub fn source<'a>(&self, target: &'a Target, module: &'a ModuleCode, inlined: &'a Inlined, floats: bool) -> Source<'a> {
         Source {
             code: module.code.code(),
-            flow,
             inlined,
             entry: self.entry,
             assists: target.assists,
@@ -103,13 +117,13 @@ impl Span {
     pub fn pieces(&self, module: &ModuleCode) -> impl Iterator<Item = Start> {
         let code = module.code.code();
         let cells = (self.start..self.end - 1).filter(|&at| matches!(code[at as usize], Instr::Cell { .. }));
-        cells.map(|cell| Start { at: cell + 1, live: if cell == self.entry { self.arity } else { 1 } })
+        cells.map(|cell| Start { at: cell + 1, live: if cell == self.entry { self.arity } else { 1 }, inside: None })
     }
 }
 
 impl Compiler {
     pub fn new() -> Compiler {
-        Compiler { context: Context::new(), builder: FunctionBuilderContext::new() }
+        Compiler { context: Context::new(), builder: FunctionBuilderContext::new(), loops: Vec::new() }
     }
 
     /// Compiles a function, or a part of it, and hangs the code on its cells; nothing where it is too large.
@@ -121,32 +135,60 @@ impl Compiler {
         if span.instructions() > FUNCTION_INSTRUCTIONS_MAX {
             return Ok(None);
         }
-        let flow = span.flow(module);
-        let inlined = Inlined::of(module, &span);
-        // Where what is made of it could be kept.
-        let keep = module.digest.is_some();
-        let source = span.source(target, module, &flow, &inlined, floats);
+        let inlined = Inlined::of(target.server, module, &span);
+        let source = span.source(target, module, &inlined, floats);
         let wanted = |at: u32| match part {
             // What follows a call that is inlined is hardly ever returned to.
-            Part::Entry => at == span.entry || span.instructions() <= SMALL_FUNCTION_INSTRUCTIONS && inlined.site(at - 1).is_none(),
+            Part::Entry => at == span.entry || span.instructions() <= SMALL_FUNCTION_INSTRUCTIONS && inlined.body(0).called(at - 1).is_none(),
             Part::Behind(cell) => at == cell,
             Part::All => true,
         };
         let mut compiled = Compiled { code_bytes: 0, pieces: Vec::new() };
         // The entry comes first: the other pieces call it where it is.
         for start in span.pieces(module).filter(|start| wanted(start.at - 1)) {
-            let context = self.compile_piece(target, &source, start, false)?;
-            let (bytes, entry) = frame::adapted(context)?;
-            let fixups = if keep { source.anchored.fixups(&context.func, &bytes) } else { None };
-            let memory = CodeMemory::new(&bytes).map_err(|error| error.to_string())?;
-            let code = Code { memory, cell: start.at - 1, entry, fixups };
-            compiled.code_bytes += bytes.len();
-            compiled.pieces.push((code.cell, code.address(), bytes.len() - entry));
-            let functions = Functions::of(module);
-            functions.has_news().fetch_or(code.fixups.is_some(), Ordering::Relaxed);
-            functions.hang(module, number, code);
+            let code = self.piece_in_memory(target, &source, start, Hangs::Cell(start.at - 1), module.digest.is_some())?;
+            compiled.add(start.at - 1, &code);
+            Functions::of(module).hang(module, number, code);
+            for inside in std::mem::take(&mut self.loops) {
+                self.install_resumption(target, &source, module, number, inside, &mut compiled)?;
+            }
         }
         Ok(Some(compiled))
+    }
+
+    /// Compiles what goes on in a loop that the function has inside, unless it is there.
+    fn install_resumption(
+        &mut self,
+        target: &Target,
+        source: &Source<'_>,
+        module: &ModuleCode,
+        number: usize,
+        inside: InsideLoop,
+        compiled: &mut Compiled,
+    ) -> Result<(), String> {
+        let InsideLoop { body, fun, argument, export } = inside;
+        let (body, helper, lambda) = (source.inlined.body(body), source.inlined.helper(export), source.inlined.lambda(fun));
+        let (Some(helper), Some(lambda)) = (helper, lambda) else { return Ok(()) };
+        let place = Place::new(address_in(body.code(source.code), body.entry), fun, argument);
+        if resumption::is_known(place) {
+            return Ok(());
+        }
+        let start = Start { at: body.entry + 1, live: body.arity, inside: Some(inside) };
+        let code = self.piece_in_memory(target, source, start, Hangs::Resumption(place), false)?;
+        compiled.add(source.entry, &code);
+        let begins = address_in(source.code, source.inlined.body(lambda.body).entry + 1);
+        let resumption = Resumption { code: code.address(), export, changes: helper.changes, lambda: begins, free: lambda.free };
+        Functions::of(module).hang_resumption(number, code, place, resumption);
+        Ok(())
+    }
+
+    /// A piece in memory. Where it may be of use to other runs, its addresses are looked for.
+    fn piece_in_memory(&mut self, target: &Target, source: &Source<'_>, start: Start, hangs: Hangs, keep: bool) -> Result<Code, String> {
+        let context = self.compile_piece(target, source, start, false)?;
+        let (bytes, entry) = frame::adapted(context)?;
+        let fixups = if keep { source.anchored.fixups(&context.func, &bytes) } else { None };
+        let memory = CodeMemory::new(&bytes).map_err(|error| error.to_string())?;
+        Ok(Code { memory, entry, hangs, fixups })
     }
 
     /// Compiles a piece, with its text when a listing is wanted.
@@ -159,7 +201,7 @@ impl Compiler {
         source.anchored.clear();
         context.func = Function::with_name_signature(UserFuncName::default(), piece_signature(start.live));
         let builder = FunctionBuilder::new(&mut context.func, &mut self.builder);
-        translate::translate(builder, source, start, target.isa.frontend_config());
+        self.loops = translate::translate(builder, source, start, target.isa.frontend_config());
         if listed {
             listing::mark(&mut context.func);
             context.set_disasm(true);

@@ -4,7 +4,7 @@
 //! waiting and steps do not change it.
 
 use std::collections::BTreeMap;
-use swarmrt_beam::instr::{Dst, Src};
+use swarmrt_beam::instr::{Dst, FunPtr, Src};
 use swarmrt_term::Term;
 
 /// A set of kinds of terms, as they lie in words.
@@ -48,6 +48,14 @@ pub enum Place {
     /// A float, in a machine register for floats.
     Float,
     Both,
+    /// A word of the frame that is not in memory yet.
+    Pending,
+}
+
+impl Place {
+    pub fn has_float(self) -> bool {
+        matches!(self, Place::Float | Place::Both)
+    }
 }
 
 /// What is known of one value.
@@ -61,13 +69,15 @@ pub struct Fact {
     /// How many elements it has, if it is a tuple: so many at least, or exactly.
     pub arity: u32,
     pub exact: bool,
+    /// Whose fun it is, if it is one of which that is known.
+    pub fun: Option<FunPtr>,
 }
 
 impl Fact {
     pub const ANY: Fact = Fact::of(kind::ANY);
 
     pub const fn of(kinds: Kinds) -> Fact {
-        Fact { kinds, place: Place::Word, min: SMALL_MIN, max: SMALL_MAX, arity: 0, exact: false }
+        Fact { kinds, place: Place::Word, min: SMALL_MIN, max: SMALL_MAX, arity: 0, exact: false, fun: None }
     }
     /// A small integer within bounds; any integer where they are not those of small ones.
     pub fn integer(min: i128, max: i128) -> Fact {
@@ -78,6 +88,9 @@ impl Fact {
     }
     pub const fn tuple(arity: u32, exact: bool) -> Fact {
         Fact { arity, exact, ..Fact::of(kind::TUPLE) }
+    }
+    pub fn fun(fun: FunPtr) -> Fact {
+        Fact { fun: Some(fun), ..Fact::of(kind::FUN) }
     }
     /// Of a constant of the module.
     pub fn of_term(term: Term) -> Fact {
@@ -106,13 +119,13 @@ impl Fact {
             return self;
         }
         let arity = self.arity.max(other.arity);
-        Fact { kinds, place: self.place, min, max, arity, exact: self.exact || other.exact }
+        Fact { kinds, place: self.place, min, max, arity, exact: self.exact || other.exact, fun: self.fun.or(other.fun) }
     }
     /// Whether the other follows from this one.
     pub fn implies(self, other: Fact) -> bool {
         let small = self.kinds & kind::SMALL == 0 || self.min >= other.min && self.max <= other.max;
         let tuple = self.kinds & kind::TUPLE == 0 || if other.exact { self.exact && self.arity == other.arity } else { self.arity >= other.arity };
-        self.kinds & !other.kinds == 0 && small && tuple && self.place == other.place
+        self.kinds & !other.kinds == 0 && small && tuple && self.place == other.place && (other.fun.is_none() || self.fun == other.fun)
     }
     /// Whether it is one of these for sure.
     pub fn is(self, kinds: Kinds) -> bool {
@@ -128,7 +141,7 @@ impl Fact {
         const BOUNDS: [i64; 4] = [u8::MAX as i64, u16::MAX as i64, u32::MAX as i64, SMALL_MAX];
         let min = if self.min >= 0 { 0 } else { SMALL_MIN };
         let max = if loops { SMALL_MAX } else { BOUNDS.into_iter().find(|&bound| self.max <= bound).unwrap_or(SMALL_MAX) };
-        if self.place == Place::Word { Fact { min, max, ..self } } else { Fact { place: Place::Float, ..Fact::of(kind::FLOATS) } }
+        if self.place.has_float() { Fact { place: Place::Float, ..Fact::of(kind::FLOATS) } } else { Fact { min, max, ..self } }
     }
 }
 
@@ -143,9 +156,10 @@ impl Facts {
     pub fn of_src(&self, src: Src) -> Fact {
         register(src).map_or(Fact::ANY, |register| self.of(register))
     }
-    /// The register is written, with a word.
+    /// The register has been written, with a word.
     pub fn set(&mut self, register: Dst, fact: Fact) {
-        self.put(register, Fact { place: Place::Word, ..fact });
+        let place = if self.of(register).place == Place::Pending { Place::Pending } else { Place::Word };
+        self.put(register, Fact { place, ..fact });
     }
     /// The register's value is there from now on.
     pub fn place(&mut self, register: Dst, place: Place) {
@@ -154,13 +168,17 @@ impl Facts {
     }
     /// No register's value is in a machine register for floats alone, and none is to be taken from there.
     pub fn forget_floats(&mut self) {
-        for fact in self.0.values_mut() {
+        for fact in self.0.values_mut().filter(|fact| fact.place.has_float()) {
             fact.place = Place::Word;
         }
     }
     /// The X registers whose values are not words.
     pub fn without_words(&self) -> Vec<usize> {
         self.0.iter().filter(|(_, fact)| fact.place == Place::Float).map(|(&raw, _)| Dst(raw).index()).collect()
+    }
+    /// The Y registers that are not in memory yet.
+    pub fn pending(&self) -> Vec<usize> {
+        self.0.iter().filter(|(_, fact)| fact.place == Place::Pending).map(|(&raw, _)| Dst(raw).index()).collect()
     }
     fn put(&mut self, register: Dst, fact: Fact) {
         if fact == Fact::ANY {
@@ -185,6 +203,14 @@ impl Facts {
     }
     pub fn forget_x(&mut self) {
         self.0.retain(|&raw, _| Dst(raw).is_y());
+    }
+    /// So many words have come in front of the frame, which will go again ([`trim`](Self::trim)).
+    pub fn push(&mut self, words: u16) {
+        let moved = |(&raw, &fact): (&u16, &Fact)| {
+            let register = Dst(raw);
+            if register.is_y() { (Dst::y(register.index() as u16 + words).0, fact) } else { (raw, fact) }
+        };
+        self.0 = self.0.iter().map(moved).collect();
     }
     /// The lowest registers of the frame are gone.
     pub fn trim(&mut self, words: u16) {
@@ -245,6 +271,8 @@ mod tests {
         facts.trim(2);
         assert_eq!(facts.of(Dst::y(1)), Fact::of(kind::CONS));
         assert_eq!(facts.of(Dst::y(3)), Fact::ANY);
+        facts.push(4);
+        assert_eq!(facts.of(Dst::y(5)), Fact::of(kind::CONS));
         facts.forget_y();
         assert_eq!(facts.len(), 1);
         assert_eq!(facts.at_label(0b01, false).len(), 0);

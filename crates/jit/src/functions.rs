@@ -3,6 +3,7 @@
 
 use crate::anchors::Fixup;
 use crate::memory::CodeMemory;
+use crate::resumption::{self, Place, Resumption};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,18 +22,39 @@ pub fn hung_bytes() -> usize {
 /// Machine code of a piece.
 pub struct Code {
     pub memory: CodeMemory,
-    /// The cell that it hangs on.
-    pub cell: u32,
     /// Where it is entered, in bytes from its beginning.
     pub entry: usize,
+    pub hangs: Hangs,
     /// Where the addresses in it are; `None` when it is of no use to another run.
     pub fixups: Option<Vec<Fixup>>,
+}
+
+/// Where machine code is found.
+#[derive(Clone, Copy)]
+pub enum Hangs {
+    /// On a cell of the module.
+    Cell(u32),
+    /// By those who come back to a loop.
+    Resumption(Place),
 }
 
 impl Code {
     /// The address at which it is entered.
     pub fn address(&self) -> u64 {
         self.memory.address() + self.entry as u64
+    }
+    /// Has nobody find it any more who has not found it yet; of a module that is there for longer, `no_code` says what hangs
+    /// on a cell then.
+    fn take_off(&self, module: Option<(&ModuleCode, &dyn Fn(*const Instr) -> u64)>) {
+        match (self.hangs, module) {
+            (Hangs::Cell(cell), Some((module, no_code))) => {
+                let cell = cell_at(module, cell);
+                // SAFETY: a cell of the module, and what stands for such places.
+                unsafe { set_cell_code(cell, no_code(cell)) };
+            }
+            (Hangs::Cell(_), None) => {}
+            (Hangs::Resumption(place), _) => resumption::remove(place, self.address()),
+        }
     }
 }
 
@@ -82,12 +104,24 @@ impl Functions {
         with(self.functions.lock().entry(number).or_default())
     }
 
-    /// Hangs code on its cell.
+    /// Has code be found: on its cell, or by those who come back to a loop.
     pub fn hang(&self, module: &ModuleCode, number: usize, code: Code) {
+        let Hangs::Cell(cell) = code.hangs else { unreachable!("resumptions have a way of their own") };
+        self.has_news.fetch_or(code.fixups.is_some(), Ordering::Relaxed);
+        let address = code.address();
+        self.keep(number, code, || {
+            // SAFETY: a cell of the module, which keeps the code for as long as it hangs there.
+            unsafe { set_cell_code(cell_at(module, cell), address) };
+        });
+    }
+    /// Has those find it who come back to a loop.
+    pub fn hang_resumption(&self, number: usize, code: Code, place: Place, resumption: Resumption) {
+        self.keep(number, code, || resumption::put(place, resumption));
+    }
+    fn keep(&self, number: usize, code: Code, hang: impl FnOnce()) {
         self.with(number, |function| {
             HUNG_BYTES.fetch_add(code.memory.len(), Ordering::Relaxed);
-            // SAFETY: a cell of the module, which keeps the code for as long as it hangs there.
-            unsafe { set_cell_code(cell_at(module, code.cell), code.address()) };
+            hang();
             function.codes.push(code);
         });
     }
@@ -117,9 +151,7 @@ impl Functions {
         let codes: Vec<Code> = functions.into_values().flat_map(|function| function.codes).collect();
         for code in &codes {
             HUNG_BYTES.fetch_sub(code.memory.len(), Ordering::Relaxed);
-            let cell = cell_at(module, code.cell);
-            // SAFETY: a cell of the module, and what stands for such places.
-            unsafe { set_cell_code(cell, no_code(cell)) };
+            code.take_off(Some((module, &no_code)));
         }
         (codes, count)
     }
@@ -127,8 +159,18 @@ impl Functions {
 
 impl Drop for Functions {
     fn drop(&mut self) {
-        let bytes = self.functions.get_mut().values().map(Function::bytes).sum();
+        let functions = std::mem::take(self.functions.get_mut());
+        let bytes = functions.values().map(Function::bytes).sum();
         HUNG_BYTES.fetch_sub(bytes, Ordering::Relaxed);
+        let codes = functions.into_values().flat_map(|function| function.codes);
+        let (resumptions, _): (Vec<Code>, Vec<Code>) = codes.partition(|code| matches!(code.hangs, Hangs::Resumption { .. }));
+        for code in &resumptions {
+            code.take_off(None);
+        }
+        if !resumptions.is_empty() {
+            // Somebody may have found them who is not there yet.
+            swarmrt_machine::pin().defer(move || drop(resumptions));
+        }
     }
 }
 

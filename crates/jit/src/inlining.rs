@@ -1,71 +1,247 @@
-//! Which calls are translated as part of their caller.
+//! Which functions are translated as part of the one that calls them.
 //!
-//! A small function of the same module that calls nothing it would have to return from, and so needs no frame, and that is no
-//! loop, is translated where it is called. Its X registers are those of the caller anyway; the return address is on the stack as
-//! if it had been called, so that the machine can be left anywhere in it. Nothing has to be undone when a module is replaced:
-//! caller and callee are of the same version.
+//! - A small function of the same module that calls nothing it would have to return from, and so needs no frame, and that is no
+//!   loop.
+//! - A small exported function of another module that calls a fun which it is given, such as `lists:foldl/3`, with the small
+//!   local functions that do its work. It is translated where the caller is known to pass a fun that can be inside, too. A
+//!   version of that module is meant: the code asks, before it goes there, whether the export still leads where it led when
+//!   the caller was compiled ([`Export::changes`]).
+//! - The function of such a fun: a small one of the same module that calls nothing but built-ins and functions of its own kind.
+//!
+//! X registers are those of the caller anyway, frames and return addresses are on the stack as if all had been called, so that
+//! the machine can be left anywhere. Caller and callees of the same module are of the same version, so nothing of those has to be
+//! undone when it is replaced.
 
 use crate::analysis::Flow;
 use crate::compile::Span;
-use swarmrt_beam::instr::Instr;
-use swarmrt_machine::code::ModuleCode;
+use crate::layout;
+use std::sync::Arc;
+use swarmrt_beam::instr::{ExportPtr, FunPtr, Instr};
+use swarmrt_machine::code::{CodeServer, Export, ModuleCode};
 
 /// Functions with more instructions are called.
 const FUNCTION_INSTRUCTIONS_MAX: u32 = 16;
-/// Instructions of other functions in one.
+/// The same for those that call funs, and for funs.
+const FUN_INSTRUCTIONS_MAX: u32 = 40;
+/// Instructions of other functions in one, by direct calls.
 const INSTRUCTIONS_MAX: u32 = 64;
+/// Instructions of other functions in one piece.
+pub const PIECE_INSTRUCTIONS_MAX: usize = 400;
+/// How deep functions lie in each other.
+const DEPTH_MAX: usize = 3;
 
-/// The functions that one function has inside.
-#[derive(Default)]
+/// The functions that one function may have inside: the bodies. The first is the function itself.
 pub struct Inlined {
-    /// Entry cells and flows.
-    bodies: Vec<(u32, Flow)>,
-    /// Places of calls, in order, and which body stands there.
-    calls: Vec<(u32, usize)>,
+    bodies: Vec<Body>,
+    lambdas: Vec<Lambda>,
+    helpers: Vec<Helper>,
 }
 
-/// A body at one of its places. It is 0 for the function that is being compiled.
-pub type Site = usize;
+pub type BodyNumber = usize;
+
+/// One function.
+pub struct Body {
+    /// The module, where it is not that of the function that is compiled.
+    other: Option<Arc<ModuleCode>>,
+    pub entry: u32,
+    pub arity: usize,
+    pub flow: Flow,
+    /// The place of its first instruction in listings, where all bodies stand one behind the other.
+    location: u32,
+    /// Places of calls, in order, and to which body.
+    calls: Vec<(u32, BodyNumber)>,
+    /// Places where it calls itself and goes on afterwards.
+    pub recursions: Vec<u32>,
+    /// Whether it calls itself.
+    pub is_loop: bool,
+}
+
+impl Body {
+    fn new(module: &ModuleCode, other: Option<&Arc<ModuleCode>>, span: &Span, location: u32) -> Body {
+        let code = module.code.code();
+        let calls_itself: Vec<u32> = span.places().filter(|&at| called(code, at) == Some(span.entry)).collect();
+        let is_loop = !calls_itself.is_empty();
+        let recursions = calls_itself.into_iter().filter(|&at| matches!(code[at as usize], Instr::Call { .. })).collect();
+        Body { other: other.cloned(), entry: span.entry, arity: span.arity, flow: span.flow(module), location, calls: Vec::new(), recursions, is_loop }
+    }
+    /// Its module's instructions, given those of the function that is compiled.
+    pub fn code<'a>(&'a self, own: &'a [Instr]) -> &'a [Instr] {
+        self.other.as_ref().map_or(own, |module| module.code.code())
+    }
+    /// Whether it is of the module of the function that is compiled.
+    pub fn is_own(&self) -> bool {
+        self.other.is_none()
+    }
+    /// The body that may be inside at a call.
+    pub fn called(&self, at: u32) -> Option<BodyNumber> {
+        self.calls.binary_search_by_key(&at, |&(call, _)| call).ok().map(|index| self.calls[index].1)
+    }
+    fn instructions(&self) -> u32 {
+        self.flow.effects.len() as u32
+    }
+    /// What says in listings which instruction is meant.
+    pub fn location(&self, at: u32) -> u32 {
+        self.location + at - self.flow.start
+    }
+}
+
+/// The function of a fun.
+#[derive(Clone, Copy)]
+pub struct Lambda {
+    fun: FunPtr,
+    pub body: BodyNumber,
+    /// Arguments, and the free variables that follow them.
+    pub arity: usize,
+    pub free: usize,
+}
+
+/// An exported function of another module that calls funs.
+#[derive(Clone, Copy)]
+pub struct Helper {
+    export: ExportPtr,
+    pub body: BodyNumber,
+    /// [`Export::changes`] when it led there.
+    pub changes: u64,
+}
 
 impl Inlined {
-    pub fn of(module: &ModuleCode, span: &Span) -> Inlined {
+    pub fn of(server: &CodeServer, module: &ModuleCode, span: &Span) -> Inlined {
         let code = module.code.code();
-        let mut inlined = Inlined::default();
+        let function = Body::new(module, None, span, span.places().start);
+        let mut inlined = Inlined { bodies: vec![function], lambdas: Vec::new(), helpers: Vec::new() };
         let mut instructions = 0;
         for at in span.places() {
-            let (Instr::Call { target, .. } | Instr::CallLast { target, .. } | Instr::CallOnly { target, .. }) = code[at as usize] else { continue };
-            let entry = at.wrapping_add_signed(target) - 1;
-            if entry == span.entry {
-                continue;
-            }
-            let Some(number) = module.number_at(entry) else { continue };
-            let callee = Span::of(module, number);
-            if !module.code.is_loaded(number)
-                || callee.instructions() > FUNCTION_INSTRUCTIONS_MAX
-                || instructions + callee.instructions() > INSTRUCTIONS_MAX
-                || !is_leaf(code, &callee)
-            {
+            let Some(callee) = called(code, at).filter(|&entry| entry != span.entry).and_then(|entry| Span::around(module, entry)) else { continue };
+            if callee.instructions() > FUNCTION_INSTRUCTIONS_MAX || instructions + callee.instructions() > INSTRUCTIONS_MAX || !is_leaf(code, &callee) {
                 continue;
             }
             instructions += callee.instructions();
-            let body = inlined.bodies.iter().position(|&(known, _)| known == entry).unwrap_or_else(|| {
-                inlined.bodies.push((entry, callee.flow(module)));
-                inlined.bodies.len() - 1
-            });
-            inlined.calls.push((at, body));
+            let body = inlined.body_of(module, None, &callee);
+            inlined.bodies[0].calls.push((at, body));
+        }
+        inlined.find_lambdas(module, span);
+        if !inlined.lambdas.is_empty() {
+            inlined.find_helpers(server, code, span);
         }
         inlined
     }
 
-    /// What is inside at a call, if anything.
-    pub fn site(&self, call: u32) -> Option<Site> {
-        self.calls.binary_search_by_key(&call, |&(at, _)| at).ok().map(|index| index + 1)
+    pub fn body(&self, number: BodyNumber) -> &Body {
+        &self.bodies[number]
     }
-    /// The entry cell and the flow of the body at a site, and where it is called.
-    pub fn body(&self, site: Site) -> Option<(u32, &Flow, u32)> {
-        let &(call, body) = self.calls.get(site.checked_sub(1)?)?;
-        let (entry, flow) = &self.bodies[body];
-        Some((*entry, flow, call))
+    /// What a fun runs, if that may be inside.
+    pub fn lambda(&self, fun: FunPtr) -> Option<Lambda> {
+        self.lambdas.iter().find(|lambda| lambda.fun == fun).copied()
+    }
+    /// Whether a fun may be inside, with a function that calls it.
+    fn has_inside(&self, fun: FunPtr) -> bool {
+        self.lambda(fun).is_some() && !self.helpers.is_empty()
+    }
+    /// What an export leads to, if that may be inside.
+    pub fn helper(&self, export: ExportPtr) -> Option<Helper> {
+        self.helpers.iter().find(|helper| helper.export == export).copied()
+    }
+    /// The instruction that a location in a listing means.
+    pub fn at_location<'a>(&'a self, location: u32, own: &'a [Instr]) -> Option<&'a Instr> {
+        let body = self.bodies.iter().find(|body| (body.location..body.location + body.instructions()).contains(&location))?;
+        body.code(own).get((location - body.location + body.flow.start) as usize)
+    }
+
+    /// The export that leads to a body.
+    pub fn export_of(&self, body: BodyNumber) -> Option<ExportPtr> {
+        self.helpers.iter().find(|helper| helper.body == body).map(|helper| helper.export)
+    }
+
+    fn body_of(&mut self, module: &ModuleCode, other: Option<&Arc<ModuleCode>>, span: &Span) -> BodyNumber {
+        let same_module = |body: &Body| body.other.as_ref().map(Arc::as_ptr) == other.map(Arc::as_ptr);
+        let known = self.bodies.iter().position(|body| body.entry == span.entry && same_module(body));
+        known.unwrap_or_else(|| {
+            // Those of the function's own module keep the numbers that they have there.
+            let location = other.map_or(span.places().start, |_| self.end_of_locations(module));
+            self.bodies.push(Body::new(module, other, span, location));
+            self.bodies.len() - 1
+        })
+    }
+    fn end_of_locations(&self, module: &ModuleCode) -> u32 {
+        const OWN_INSTRUCTIONS_MAX: u32 = 1 << 28;
+        debug_assert!((module.code.code().len() as u32) < OWN_INSTRUCTIONS_MAX, "a module's instructions are numbered");
+        let others = self.bodies.iter().filter(|body| !body.is_own());
+        others.map(|body| body.location + body.instructions()).max().unwrap_or(OWN_INSTRUCTIONS_MAX)
+    }
+
+    /// The funs that the function makes.
+    fn find_lambdas(&mut self, module: &ModuleCode, span: &Span) {
+        let code = module.code.code();
+        for at in span.places() {
+            let Instr::MakeFun { arity, ref free, .. } = code[at as usize] else { continue };
+            let (fun, free) = (free.0, free.1.len());
+            let Some(span) = module.fun_cell(fun).and_then(|cell| Span::around(module, cell)) else { continue };
+            let arity = usize::from(arity);
+            if self.lambda(fun).is_none() && arity + free <= crate::analysis::TRACKED_X && stays_inside(module, &span, DEPTH_MAX) {
+                let body = self.with_callees(module, None, &span, DEPTH_MAX);
+                self.lambdas.push(Lambda { fun, body, arity, free });
+            }
+        }
+    }
+    /// The exports that the function calls with funs, as it seems.
+    fn find_helpers(&mut self, server: &CodeServer, code: &[Instr], span: &Span) {
+        for at in span.places() {
+            let (Instr::CallExt { export, .. } | Instr::CallExtLast { export, .. } | Instr::CallExtOnly { export, .. }) = code[at as usize] else { continue };
+            if self.helper(export).is_some() {
+                continue;
+            }
+            let changes = Export::of(export).changes();
+            let entry = Export::of(export).entry() as usize;
+            let Some(module) = server.module_at(entry) else { continue };
+            let cell = ((entry - module.range().start) as u64 / layout::INSTR_BYTES) as u32 - 1;
+            let Some(span) = Span::around(&module, cell) else { continue };
+            if Export::of(export).changes() == changes && calls_funs(&module, &span, DEPTH_MAX) {
+                let body = self.with_callees(&module, Some(&module), &span, DEPTH_MAX);
+                self.helpers.push(Helper { export, body, changes });
+            }
+        }
+    }
+    /// A body, with those that it calls and that may be inside it.
+    fn with_callees(&mut self, module: &ModuleCode, other: Option<&Arc<ModuleCode>>, span: &Span, depth: usize) -> BodyNumber {
+        let code = module.code.code();
+        let known = self.bodies.len();
+        let number = self.body_of(module, other, span);
+        if number < known || depth == 0 {
+            return number;
+        }
+        for at in span.places() {
+            let Some(callee) = called(code, at).and_then(|entry| Span::around(module, entry)) else { continue };
+            let itself = callee.entry == span.entry;
+            if itself || stays_inside(module, &callee, depth - 1) || calls_funs(module, &callee, depth - 1) {
+                let body = if itself { number } else { self.with_callees(module, other, &callee, depth - 1) };
+                self.bodies[number].calls.push((at, body));
+            }
+        }
+        number
+    }
+}
+
+/// Who makes a fun that may be inside him and passes it to what may be there, too, where the function with this entry cell is
+/// the fun's: numbers of functions, and the cells in front of where it is made. A function that is called but seldom, and then with a long list, is not
+/// seen itself.
+pub fn makers(server: &CodeServer, module: &ModuleCode, entry: u32) -> Vec<(usize, u32)> {
+    let code = module.code.code();
+    let Some(fun) = module.fun_at(entry) else { return Vec::new() };
+    let makes = |at: &u32| matches!(&code[*at as usize], Instr::MakeFun { free, .. } if free.0 == fun);
+    let cell_before = |at: u32| {
+        let number = module.number_at(at)?;
+        let span = Span::of(module, number);
+        let cell = (span.entry..at).rev().find(|&cell| matches!(code[cell as usize], Instr::Cell { .. }))?;
+        Inlined::of(server, module, &span).has_inside(fun).then_some((number, cell))
+    };
+    (0..code.len() as u32).filter(makes).filter_map(cell_before).collect()
+}
+
+/// The entry cell of the function of the module that is called at a place, if one is.
+fn called(code: &[Instr], at: u32) -> Option<u32> {
+    match code[at as usize] {
+        Instr::Call { target, .. } | Instr::CallLast { target, .. } | Instr::CallOnly { target, .. } => Some(at.wrapping_add_signed(target) - 1),
+        _ => None,
     }
 }
 
@@ -74,7 +250,44 @@ fn is_leaf(code: &[Instr], span: &Span) -> bool {
     span.places().all(|at| match code[at as usize] {
         Instr::Cell { .. } => at == span.entry,
         Instr::Allocate { .. } | Instr::BifBody { .. } => false,
+        // It has others inside itself, perhaps.
+        Instr::MakeFun { .. } => false,
         Instr::CallOnly { target, .. } => at.wrapping_add_signed(target) != span.entry + 1,
         _ => true,
     })
+}
+
+/// Whether a small function calls nothing but built-ins and functions of which the same holds, and does not wait.
+fn stays_inside(module: &ModuleCode, span: &Span, depth: usize) -> bool {
+    let code = module.code.code();
+    let stays = |at: u32| match code[at as usize] {
+        Instr::CallExt { .. }
+        | Instr::CallExtLast { .. }
+        | Instr::CallExtOnly { .. }
+        | Instr::Apply { .. }
+        | Instr::ApplyLast { .. }
+        | Instr::BifBody { .. } => false,
+        ref instr if calls_a_fun(instr) || waits(instr) => false,
+        _ => called(code, at).is_none_or(|entry| depth > 0 && Span::around(module, entry).is_some_and(|callee| stays_inside(module, &callee, depth - 1))),
+    };
+    span.instructions() <= FUN_INSTRUCTIONS_MAX && span.places().all(stays)
+}
+
+/// Whether a small function calls a fun, itself or by small functions of its module, and does not wait.
+fn calls_funs(module: &ModuleCode, span: &Span, depth: usize) -> bool {
+    let code = module.code.code();
+    let calls = |at: u32| {
+        let by_another =
+            |entry: u32| depth > 0 && entry != span.entry && Span::around(module, entry).is_some_and(|callee| calls_funs(module, &callee, depth - 1));
+        calls_a_fun(&code[at as usize]) || called(code, at).is_some_and(by_another)
+    };
+    span.instructions() <= FUN_INSTRUCTIONS_MAX && span.places().any(calls) && !span.places().any(|at| waits(&code[at as usize]))
+}
+
+fn waits(instr: &Instr) -> bool {
+    matches!(instr, Instr::LoopRec { .. } | Instr::Wait { .. } | Instr::WaitTimeout { .. })
+}
+
+fn calls_a_fun(instr: &Instr) -> bool {
+    matches!(instr, Instr::CallFun { .. } | Instr::CallFun2 { .. } | Instr::CallFunLast { .. })
 }

@@ -16,6 +16,7 @@ pub fn cell_code_offset() -> i32 {
 }
 
 pub const EXPORT_ENTRY: i32 = Export::ENTRY_OFFSET as i32;
+pub const EXPORT_CHANGES: i32 = Export::CHANGES_OFFSET as i32;
 
 /// Of the word that says where a fun's code begins, in the entry that fun terms point at.
 pub fn fun_entry() -> i32 {

@@ -23,6 +23,7 @@ mod layout;
 mod listing;
 mod memory;
 mod numbers;
+mod resumption;
 mod translate;
 mod tuples;
 
@@ -140,7 +141,7 @@ fn because(what: &str, error: &dyn std::fmt::Display) -> Unavailable {
 
 impl Target {
     /// This computer, with the code at the border of the engines.
-    fn new(vm: &Vm, assists: &'static Assists) -> Result<Target, Unavailable> {
+    fn new(vm: &'static Vm, assists: &'static Assists) -> Result<Target, Unavailable> {
         let mut flags = settings::builder();
         for (name, value) in [
             // Its optimisations cost a quarter of the time, and gain nothing that can be measured on what comes from here.
@@ -162,7 +163,7 @@ impl Target {
         let glue = Glue::compile(&isa, assists).map_err(|error| because("code at the border", &error))?;
         let features: Vec<String> = isa.isa_flags().iter().map(ToString::to_string).collect();
         let processor = format!("{} {}", isa.triple(), features.join(" "));
-        Ok(Target { isa, assists, bifs: vm.bifs, glue, processor })
+        Ok(Target { isa, assists, bifs: vm.bifs, server: &vm.code, glue, processor })
     }
 }
 
@@ -175,7 +176,7 @@ pub fn start(vm: &'static Vm, assists: &'static Assists, mode: Mode, options: Op
     // SAFETY: the trampoline was compiled with this signature.
     let enter: EnterFn = unsafe { std::mem::transmute::<*const u8, EnterFn>(target.glue.trampoline as *const u8) };
     let [no_code_entry, no_code_return] = [Stub::NoCodeEntry, Stub::NoCodeReturn].map(|stub| target.glue.exits[stub as usize]);
-    vm.set_native(Native { enter, no_code_entry, no_code_return, sample, loaded });
+    vm.set_native(Native { enter, no_code_entry, no_code_return, sample, resume: resumption::find, loaded });
     let dump = if options.perf_map {
         let path = format!("/tmp/perf-{}.map", std::process::id());
         Some(Mutex::new(std::fs::File::create(&path).map_err(|error| because(&path, &error))?))
@@ -313,8 +314,13 @@ fn compile_hot() {
         let cell = if let Part::Behind(cell) = part { cell } else { module.code.functions[function].entry };
         // It may have been asked for twice, when its code was given back in between.
         if !jit.has_code(&module, cell) {
-            let floats = Functions::of(&module).with(function, |function| function.floats);
-            jit.install(&mut compiler, &module, function, part, floats);
+            jit.install_seen(&mut compiler, &module, function, part);
+            for (maker, cell) in inlining::makers(jit.target.server, &module, cell) {
+                let part = if cell == module.code.functions[maker].entry { Part::Entry } else { Part::Behind(cell) };
+                if !jit.has_code(&module, cell) {
+                    jit.install_seen(&mut compiler, &module, maker, part);
+                }
+            }
             drop(module);
             jit.keep_to_limit();
         }
@@ -383,6 +389,12 @@ impl Jit {
             // A map that cannot be written is a map that lacks a line.
             let _ = writeln!(dump.lock(), "{address:x} {bytes:x} {}:{}/{}+{}", module.name, function.name, function.arity, cell - function.entry);
         }
+    }
+
+    /// Compiles a function or a part of it for what has been seen of its arguments.
+    fn install_seen(&self, compiler: &mut Compiler, module: &ModuleCode, number: usize, part: Part) {
+        let floats = Functions::of(module).with(number, |function| function.floats);
+        self.install(compiler, module, number, part, floats);
     }
 
     /// Compiles a function or a part of it. What cannot be compiled stays as it is.

@@ -48,7 +48,7 @@ pub struct Lister {
 impl Lister {
     /// # Errors
     /// When the processor or the operating system does not allow machine code.
-    pub fn new(vm: &Vm, assists: &'static Assists) -> Result<Lister, Unavailable> {
+    pub fn new(vm: &'static Vm, assists: &'static Assists) -> Result<Lister, Unavailable> {
         Ok(Lister { target: Target::new(vm, assists)?, compiler: Compiler::new() })
     }
 
@@ -59,34 +59,37 @@ impl Lister {
     pub fn function(&mut self, module: &ModuleCode, number: usize) -> Result<String, String> {
         let code = module.code.code();
         let span = Span::of(module, number);
-        let flow = span.flow(module);
-        let inlined = Inlined::of(module, &span);
-        let source = span.source(&self.target, module, &flow, &inlined, false);
+        let inlined = Inlined::of(self.target.server, module, &span);
+        let source = span.source(&self.target, module, &inlined, false);
         let mut text = String::new();
         for start in span.pieces(module) {
             let compiled = self.compiler.compile_piece(&self.target, &source, start, true)?.compiled_code().ok_or("not compiled")?;
             let kind = if start.at - 1 == span.entry { "entry" } else { "return point" };
             let bytes = compiled.code_buffer().len();
             let listing = compiled.vcode.as_deref().unwrap_or_default();
-            writeln!(text, "  {kind} {}: {bytes} bytes", start.at - 1).and_then(|()| list(&mut text, listing, code)).map_err(|error| error.to_string())?;
+            writeln!(text, "  {kind} {}: {bytes} bytes", start.at - 1)
+                .and_then(|()| list(&mut text, listing, |at| inlined.at_location(at, code)))
+                .map_err(|error| error.to_string())?;
         }
         Ok(text)
     }
 }
 
 /// The generator's text with the instructions in place of the marks.
-fn list(text: &mut String, listing: &str, code: &[Instr]) -> std::fmt::Result {
+fn list<'a>(text: &mut String, listing: &str, instruction: impl Fn(u32) -> Option<&'a Instr>) -> std::fmt::Result {
     let mut last = None;
     for line in listing.lines() {
         let part = line.trim();
         if part == MARK {
             continue;
         }
-        let mark = part.strip_prefix(TAG).and_then(|rest| rest.split(')').next()?.parse::<usize>().ok());
+        let mark = part.strip_prefix(TAG).and_then(|rest| rest.split(')').next()?.parse::<u32>().ok());
         match mark {
             Some(at) if last == Some(at) => {}
             Some(at) => {
-                writeln!(text, "{at:6}  {:?}", code[at])?;
+                if let Some(instruction) = instruction(at) {
+                    writeln!(text, "{at:6}  {instruction:?}")?;
+                }
                 last = Some(at);
             }
             None if line.starts_with(' ') => writeln!(text, "            {part}")?,

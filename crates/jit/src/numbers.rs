@@ -200,7 +200,7 @@ impl Piece<'_, '_> {
     /// Arithmetic of two operands, whichever the instruction names.
     pub(crate) fn arithmetic(&mut self, at: u32, a: Src, b: Src, dst: Dst) -> Next {
         let (known_a, known_b) = (self.fact(at, a), self.fact(at, b));
-        let has_floats = matches!(self.source.code[at as usize], Instr::Add { .. } | Instr::Sub { .. } | Instr::Mul { .. });
+        let has_floats = matches!(self.code()[at as usize], Instr::Add { .. } | Instr::Sub { .. } | Instr::Mul { .. });
         if has_floats && (known_a.is(kind::FLOATS) || known_b.is(kind::FLOATS)) {
             let slow = self.exit_block(at);
             self.float_arithmetic(at, a, b, dst, slow);
@@ -234,14 +234,14 @@ impl Piece<'_, '_> {
             self.require_small(at, (a, x), (b, y), other);
         }
         let (known_a, known_b) = (self.fact(at, a), self.fact(at, b));
-        let (min, max) = bounds(&self.source.code[at as usize], known_a, known_b);
+        let (min, max) = bounds(&self.code()[at as usize], known_a, known_b);
         let result = self.small_operation(at, (a, x), (b, y), slow);
         self.set(dst, result);
         self.facts.set(dst, within_small(min, max));
         Next::At(at + 1)
     }
     fn never_overflows(&self, at: u32, a: Fact, b: Fact) -> bool {
-        let instr = &self.source.code[at as usize];
+        let instr = &self.code()[at as usize];
         let (min, max) = bounds(instr, a, b);
         let defined = match instr {
             Instr::IntDiv { .. } | Instr::Rem { .. } => b.min > 0 || b.max < -1,
@@ -255,7 +255,7 @@ impl Piece<'_, '_> {
         let (known_a, known_b) = (self.fact(at, a.0), self.fact(at, b.0));
         let slow = slow.filter(|_| !self.never_overflows(at, known_a, known_b));
         let (x, y) = (a.1, b.1);
-        match self.source.code[at as usize] {
+        match self.code()[at as usize] {
             Instr::Add { .. } => match self.small_constant(at, b.0) {
                 Some(value) => self.add_small(x, value, slow),
                 None => {
@@ -290,7 +290,7 @@ impl Piece<'_, '_> {
                 self.b.ins().bor_imm_s(product, 0b11)
             }
             Instr::IntDiv { .. } | Instr::Rem { .. } => {
-                let remainder = matches!(self.source.code[at as usize], Instr::Rem { .. });
+                let remainder = matches!(self.code()[at as usize], Instr::Rem { .. });
                 if let Some(word) = self.power_of_two(at, known_a, b.0, remainder, x) {
                     return word;
                 }
@@ -463,7 +463,7 @@ impl Piece<'_, '_> {
         self.float_operation_of(at, x, y, dst, slow);
     }
     fn float_operation_of(&mut self, at: u32, x: Value, y: Value, dst: Dst, slow: Block) {
-        let value = match self.source.code[at as usize] {
+        let value = match self.code()[at as usize] {
             Instr::Add { .. } => self.b.ins().fadd(x, y),
             Instr::Sub { .. } => self.b.ins().fsub(x, y),
             _ => self.b.ins().fmul(x, y),

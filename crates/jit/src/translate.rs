@@ -11,6 +11,7 @@ mod calls;
 mod kinds;
 mod leaving;
 mod registers;
+mod sites;
 mod versions;
 
 use crate::analysis::{Flow, TRACKED_X, only_leaves};
@@ -18,12 +19,14 @@ use crate::anchors::{Anchor, Anchored};
 use crate::bits;
 use crate::facts::{Fact, Facts, kind};
 use crate::glue::{Glue, Stub};
-use crate::inlining::{Inlined, Site};
+use crate::inlining::{Body, Inlined};
 use crate::layout;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{AbiParam, Block, InstBuilder, SigRef, Signature, SourceLoc, Type, Value, types};
 use cranelift_codegen::isa::CallConv;
 use cranelift_frontend::{FunctionBuilder, Switch, Variable};
+pub use sites::InsideLoop;
+use sites::{Entered, Site};
 use std::collections::{HashMap, VecDeque};
 use swarmrt_beam::instr::{Dst, Instr, Select, Src};
 use swarmrt_heap::LiteralArea;
@@ -35,6 +38,8 @@ use versions::{Later, Version};
 pub(crate) const I64: Type = types::I64;
 pub(crate) const F64: Type = types::F64;
 const TRACKED_F: usize = 32;
+/// Words from the stack pointer on that may be values for a while before they are stored.
+const PENDING_Y: usize = 16;
 
 /// X registers that come as arguments.
 pub const PASSED_X: usize = 3;
@@ -50,8 +55,9 @@ pub fn piece_signature(passed: usize) -> Signature {
 
 /// What a piece is made of.
 pub struct Source<'a> {
+    /// The instructions of the function's module.
     pub code: &'a [Instr],
-    pub flow: &'a Flow,
+    /// The function, and those that it may have inside.
     pub inlined: &'a Inlined,
     /// The function's entry cell.
     pub entry: u32,
@@ -67,15 +73,17 @@ pub struct Source<'a> {
     pub anchored: Anchored,
 }
 
+/// The address of one of these instructions.
+pub fn address_in(code: &[Instr], at: u32) -> u64 {
+    code.as_ptr() as u64 + u64::from(at) * layout::INSTR_BYTES
+}
+
 impl Source<'_> {
-    fn address_of(&self, at: u32) -> u64 {
-        self.code.as_ptr() as u64 + u64::from(at) * layout::INSTR_BYTES
-    }
     /// The machine code of the function of this module that begins behind a cell, if there is any yet. What is made now
     /// may use its address: a module's machine code goes all at once.
     fn entry_code(&self, cell: u32) -> Option<u64> {
         // SAFETY: a cell of the module.
-        let code = unsafe { cell_code(self.address_of(cell) as *const Instr) };
+        let code = unsafe { cell_code(address_in(self.code, cell) as *const Instr) };
         // Without an engine, as when code is only listed, there is nothing at all.
         (code != 0 && code != self.glue.exits[Stub::NoCodeEntry as usize]).then_some(code)
     }
@@ -88,14 +96,17 @@ pub struct Start {
     pub at: u32,
     /// X registers alive there.
     pub live: usize,
+    /// The loop of another module's function that it is, if it is one.
+    pub inside: Option<InsideLoop>,
 }
 
-/// Translates the piece that begins at `start` into `builder`'s function.
-pub fn translate(builder: FunctionBuilder<'_>, source: &Source<'_>, start: Start, config: cranelift_codegen::isa::TargetFrontendConfig) {
+/// Translates the piece that begins at `start` into `builder`'s function. The loops that it has inside.
+pub fn translate(builder: FunctionBuilder<'_>, source: &Source<'_>, start: Start, config: cranelift_codegen::isa::TargetFrontendConfig) -> Vec<InsideLoop> {
     let mut piece = Piece::new(builder, source, start);
     piece.run();
     piece.b.seal_all_blocks();
     piece.b.finalize(config);
+    piece.loops
 }
 
 pub(crate) struct Piece<'a, 'b> {
@@ -106,6 +117,8 @@ pub(crate) struct Piece<'a, 'b> {
     /// The values of X registers that are floats, where the facts say so.
     x_floats: Vec<Variable>,
     f: Vec<Variable>,
+    /// The Y registers that are not in memory yet, where the facts say so, and return addresses among them.
+    y: Vec<Variable>,
     /// The stack pointer is so many bytes past `stop`. None within a block that something else leads to.
     stop: Variable,
     stop_offset: i32,
@@ -117,8 +130,11 @@ pub(crate) struct Piece<'a, 'b> {
     cold: bool,
     /// A way out to an instruction since which only F registers have been written, none of them alive there.
     float_exit: Option<Block>,
-    /// The body that is being translated.
+    /// The places where bodies stand, and the one that is being translated.
+    sites: Vec<Entered>,
     site: Site,
+    /// The loops that are entered with funs.
+    loops: Vec<InsideLoop>,
     /// Of the places of each body.
     versions: HashMap<(Site, u32), Vec<Version>>,
     pending: Vec<(Site, u32, usize)>,
@@ -178,6 +194,7 @@ impl<'a, 'b> Piece<'a, 'b> {
         let x = (0..TRACKED_X).map(|_| b.declare_var(I64)).collect::<Vec<_>>();
         let x_floats = (0..TRACKED_X).map(|_| b.declare_var(F64)).collect();
         let f = (0..TRACKED_F).map(|_| b.declare_var(F64)).collect();
+        let y = (0..PENDING_Y).map(|_| b.declare_var(I64)).collect();
         let (stop, top, reductions) = (b.declare_var(I64), b.declare_var(I64), b.declare_var(I64));
         let entry = b.create_block();
         b.append_block_params_for_function_params(entry);
@@ -193,6 +210,7 @@ impl<'a, 'b> Piece<'a, 'b> {
             x,
             x_floats,
             f,
+            y,
             stop,
             stop_offset: 0,
             top,
@@ -200,7 +218,9 @@ impl<'a, 'b> Piece<'a, 'b> {
             facts: Facts::default(),
             cold: false,
             float_exit: None,
+            sites: vec![Entered::FUNCTION],
             site: 0,
+            loops: Vec::new(),
             versions: HashMap::new(),
             pending: Vec::new(),
             later: VecDeque::new(),
@@ -213,8 +233,11 @@ impl<'a, 'b> Piece<'a, 'b> {
             cell_code: layout::cell_code_offset(),
         };
         let params = &params;
-        if piece.begins_function() {
-            piece.count_call(source.entry, start.live as u64, |piece| {
+        if let Some(inside) = start.inside {
+            piece.begin_inside(inside);
+        }
+        if piece.begins_function() || start.inside.is_some() {
+            piece.count_call(piece.address_of(piece.body().entry), start.live, |piece| {
                 let code = piece.way_out(Stub::TurnOver);
                 piece.go(code, &params[3..]);
             });
@@ -226,6 +249,9 @@ impl<'a, 'b> Piece<'a, 'b> {
                 _ => break,
             };
             piece.def_x(number, value);
+        }
+        if let Some(inside) = start.inside {
+            piece.facts.set(Dst::x(inside.argument as u16), Fact::fun(inside.fun));
         }
         let first = piece.target(start.at);
         piece.b.ins().jump(first, &[]);
@@ -260,7 +286,7 @@ impl<'a, 'b> Piece<'a, 'b> {
         self.float_exit = None;
         loop {
             if !matches!(
-                self.source.code[at as usize],
+                self.code()[at as usize],
                 Instr::LoadFloat { .. }
                     | Instr::MoveFloat { .. }
                     | Instr::FloatAdd { .. }
@@ -285,9 +311,15 @@ impl<'a, 'b> Piece<'a, 'b> {
         }
     }
 
-    /// The flow of what is being translated.
+    /// What is being translated.
+    fn body(&self) -> &'a Body {
+        self.source.inlined.body(self.sites[self.site].body)
+    }
     fn flow(&self) -> &'a Flow {
-        self.source.inlined.body(self.site).map_or(self.source.flow, |(_, flow, _)| flow)
+        &self.body().flow
+    }
+    pub(crate) fn code(&self) -> &'a [Instr] {
+        self.body().code(self.source.code)
     }
 
     // ---- Instructions ----
@@ -301,7 +333,7 @@ impl<'a, 'b> Piece<'a, 'b> {
             }
         };
         loop {
-            match self.source.code[at as usize] {
+            match self.code()[at as usize] {
                 Instr::MoveXY { to, .. } => add(to),
                 Instr::MoveXY2 { to1, to2, .. } => {
                     add(to1);
@@ -344,13 +376,13 @@ impl<'a, 'b> Piece<'a, 'b> {
 
     #[allow(clippy::too_many_lines, reason = "one arm an instruction")]
     fn instruction(&mut self, at: u32) -> Next {
-        self.b.set_srcloc(SourceLoc::new(at));
+        self.b.set_srcloc(SourceLoc::new(self.body().location(at)));
         let on = Next::At(at + 1);
         // Others may lead to several blocks before and after they ask for a target.
-        if !is_straight(&self.source.code[at as usize]) {
+        if !is_straight(&self.code()[at as usize]) {
             self.settle_stop();
         }
-        match self.source.code[at as usize] {
+        match self.code()[at as usize] {
             // Whoever comes here otherwise brings no X registers.
             Instr::Cell { .. } => {
                 self.facts.forget_x();
@@ -413,9 +445,8 @@ impl<'a, 'b> Piece<'a, 'b> {
                     return self.slow(at);
                 }
                 let slow = self.exit_block(at);
-                self.facts.forget_y();
                 self.require_room(frame as usize + heap as usize, slow);
-                self.stop_offset -= i32::from(frame) * 8;
+                self.push_frame(frame);
                 let written = self.written_soon(at + 1);
                 let nil = self.word(Term::NIL.raw());
                 for y in 0..frame {
@@ -444,26 +475,22 @@ impl<'a, 'b> Piece<'a, 'b> {
 
             Instr::Call { arity, target } => {
                 self.push_return(at);
-                // A frame of its own may follow.
-                if self.source.inlined.site(at).is_none() {
-                    self.facts.forget_y();
-                }
-                self.call_local(at, target, arity)
+                self.call_local(at, target, arity, false)
             }
             Instr::CallLast { arity, frame, target } => {
                 self.pop_frame(frame);
-                self.call_local(at, target, arity)
+                self.call_local(at, target, arity, true)
             }
-            Instr::CallOnly { arity, target } => self.call_local(at, target, arity),
+            Instr::CallOnly { arity, target } => self.call_local(at, target, arity, true),
             Instr::CallExt { arity, export } => {
                 self.push_return(at);
-                self.call_export(export, arity)
+                self.call_export(at, export, arity)
             }
             Instr::CallExtLast { arity, frame, export } => {
                 self.pop_frame(frame);
-                self.call_export(export, arity)
+                self.call_export(at, export, arity)
             }
-            Instr::CallExtOnly { arity, export } => self.call_export(export, arity),
+            Instr::CallExtOnly { arity, export } => self.call_export(at, export, arity),
             Instr::Return => self.give_back(),
 
             Instr::Jump { target } => {
@@ -659,7 +686,7 @@ impl<'a, 'b> Piece<'a, 'b> {
                     self.require(is, slow);
                     self.facts.learn(a, Fact::of(kind::CONS));
                 }
-                let offset = if matches!(self.source.code[at as usize], Instr::Hd { .. }) { -1 } else { 7 };
+                let offset = if matches!(self.code()[at as usize], Instr::Hd { .. }) { -1 } else { 7 };
                 let part = self.load(list, offset);
                 self.set(dst, part);
                 on
@@ -716,7 +743,11 @@ impl<'a, 'b> Piece<'a, 'b> {
 
             Instr::Catch { y, handler } => {
                 let handler = self.relative(at, handler);
-                let mark = self.address(Anchor::Handler(handler), Term::catch_mark(self.address_of(handler)).raw());
+                let mark = Term::catch_mark(self.address_of(handler)).raw();
+                if !self.body().is_own() {
+                    self.source.anchored.tie_to_run();
+                }
+                let mark = self.address(Anchor::Handler(handler), mark);
                 self.store_y(y.into(), mark);
                 on
             }
@@ -802,22 +833,16 @@ impl<'a, 'b> Piece<'a, 'b> {
             Instr::Bif1 { bif, a, dst } => self.bif_value(at, bif, &[a], dst),
             Instr::Bif2 { bif, a, b, dst } => self.bif_value(at, bif, &[a, b], dst),
             Instr::Bif3 { bif, dst, args } => self.bif_value(at, bif, &*args, dst),
-            Instr::MakeFun { dst, free, .. } => self.make_fun(at, &free.1, dst),
-            Instr::CallFun { arity } => {
-                let fun = self.use_x(usize::from(arity));
-                self.call_fun(at, fun, arity, None)
-            }
-            Instr::CallFun2 { arity, fun } => {
-                let fun = self.src(at, fun);
-                self.call_fun(at, fun, arity, None)
-            }
-            Instr::CallFunLast { arity, frame, fun } => {
-                let fun = self.src(at, fun);
-                self.call_fun(at, fun, arity, Some(frame))
-            }
+            Instr::MakeFun { dst, free, .. } => self.make_fun(at, free.0, &free.1, dst),
+            Instr::CallFun { arity } => self.call_fun(at, Src::x(arity), arity, None),
+            Instr::CallFun2 { arity, fun } => self.call_fun(at, fun, arity, None),
+            Instr::CallFunLast { arity, frame, fun } => self.call_fun(at, fun, arity, Some(frame)),
             Instr::IsFunctionOf { src, arity, .. } if self.constant(at, arity).is_some_and(|word| word & 0b11 == 0b11 && word >> 2 < 256) => {
-                let fun = self.src(at, src);
                 let arity = self.constant(at, arity).expect("just seen") >> 2;
+                if self.known_fun(at, src, arity as u16).is_some() {
+                    return on;
+                }
+                let fun = self.src(at, src);
                 // An external fun, or none at all.
                 let other = self.later(move |piece| piece.step(at));
                 self.require_fun(fun, arity as u16, other);

@@ -102,6 +102,9 @@ pub struct Native {
     /// Told now and then which function is running: the address past its entry cell with its arguments, or within it.
     /// Whether machine code is wanted there, and not there yet.
     pub sample: fn(&'static Vm, *const Instr, &[Term]) -> bool,
+    /// The machine code with which the function that begins at an address goes on with these arguments, where that is other
+    /// than what hangs on its cell; else 0.
+    pub resume: fn(*const Instr, &[Term]) -> u64,
     /// Told of every module before its code can be called.
     pub loaded: fn(&'static Vm, &crate::code::ModuleCode),
 }

@@ -1,33 +1,39 @@
 //! Frames, calls and returns, and room on the heap.
 
+use super::sites::Entry;
 use super::{Next, PASSED_X, Piece, piece_signature};
 use crate::analysis::below;
 use crate::anchors::Anchor;
-use crate::glue::Stub;
+use crate::facts::Place;
 use crate::layout;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{Block, InstBuilder, Value};
-use swarmrt_beam::instr::Instr;
+use swarmrt_beam::instr::{Dst, ExportPtr};
 use swarmrt_heap::process_heap::SLACK_WORDS;
 
 impl Piece<'_, '_> {
     pub(crate) fn pop_frame(&mut self, words: u16) {
+        self.move_pending(-i32::from(words));
         self.stop_offset += i32::from(words) * 8;
         self.facts.trim(words);
     }
+    pub(super) fn push_frame(&mut self, words: u16) {
+        self.move_pending(words.into());
+        self.stop_offset -= i32::from(words) * 8;
+        self.facts.push(words);
+    }
     pub(crate) fn push_return(&mut self, at: u32) {
         let cell = self.instr(at + 1);
-        self.stop_offset -= 8;
-        let stop = self.b.use_var(self.stop);
-        self.store(cell, stop, self.stop_offset);
+        self.push_frame(1);
+        self.put_off_y(0, cell);
     }
 
     /// Whether the piece is what calls of the function lead to.
     pub(super) fn begins_function(&self) -> bool {
-        self.start.at == self.source.entry + 1
+        self.start.inside.is_none() && self.start.at == self.source.entry + 1
     }
-    /// Counts the call of the function behind a cell; when the turn is over, `leave` is how to leave.
-    pub(super) fn count_call(&mut self, cell: u32, arity: u64, leave: impl FnOnce(&mut Self)) {
+    /// Counts the call of the function behind the cell at an address; when the turn is over, `leave` is how to leave.
+    pub(super) fn count_call(&mut self, cell: u64, arity: usize, leave: impl FnOnce(&mut Self)) {
         let reductions = self.count_built_in();
         let over = self.cold_block();
         // One that was left is used up now.
@@ -35,7 +41,7 @@ impl Piece<'_, '_> {
         self.require(left, over);
         let here = self.b.current_block().expect("translating");
         self.b.switch_to_block(over);
-        let (registers, arity, cell) = (self.registers(), self.word(arity), self.instr(cell));
+        let (registers, arity, cell) = (self.registers(), self.word(arity as u64), self.place(cell));
         self.store(arity, registers, layout::ARITY);
         self.store(cell, registers, layout::CELL);
         leave(self);
@@ -60,6 +66,8 @@ impl Piece<'_, '_> {
     }
     /// The same with arguments in memory but for those that are `passed`.
     pub(crate) fn enter_saved(&mut self, cell: Value, passed: &[Value]) {
+        // Before the code is loaded: who is called may return at once.
+        self.write_frame();
         let registers = self.registers();
         self.store(cell, registers, layout::CELL);
         let offset = self.cell_code;
@@ -71,21 +79,21 @@ impl Piece<'_, '_> {
             Some(known) => known,
             None => *self.piece_signatures[passed.len()].insert(self.b.import_signature(piece_signature(passed.len()))),
         };
+        let pending = self.facts.pending();
+        self.store_pending(&pending);
         let state = [self.use_stop(), self.b.use_var(self.top), self.b.use_var(self.reductions)];
         let args: Vec<Value> = state.into_iter().chain(passed.iter().copied()).collect();
         self.b.ins().return_call_indirect(signature, code, &args);
     }
-    pub(super) fn call_local(&mut self, at: u32, target: i32, arity: u16) -> Next {
+    pub(super) fn call_local(&mut self, at: u32, target: i32, arity: u16, last: bool) -> Next {
         let target = self.relative(at, target);
         let cell = target - 1;
-        let inside = if self.site == 0 { self.source.inlined.site(at) } else { None };
-        if inside.is_some() || self.site == 0 && cell == self.source.entry && self.begins_function() {
-            // Part of the piece, or a loop.
-            self.count_call(cell, arity.into(), |piece| piece.leave_by(Stub::TurnOver, Stub::TurnOverFloats, below(usize::from(arity))));
-            let site = inside.unwrap_or(self.site);
-            let block = self.target_in(site, target);
-            self.b.ins().jump(block, &[]);
-        } else if let Some(code) = self.source.entry_code(cell) {
+        if let Some(site) = self.inside(at, cell, last) {
+            return self.go_inside(site, arity.into());
+        }
+        let code = if self.body().is_own() { self.source.entry_code(cell) } else { None };
+        if let Some(code) = code {
+            self.write_frame();
             let (code, passed) = (self.address(Anchor::Piece(cell), code), self.pass(arity));
             self.go(code, &passed);
         } else {
@@ -94,25 +102,44 @@ impl Piece<'_, '_> {
         }
         Next::End
     }
-    pub(super) fn call_export(&mut self, export: swarmrt_beam::instr::ExportPtr, arity: u16) -> Next {
+    pub(super) fn call_export(&mut self, at: u32, export: ExportPtr, arity: u16) -> Next {
+        if let Some(helper) = self.helper(export, arity)
+            && let Some(site) = self.site_of(at, helper.body, Entry::Export)
+        {
+            // How often it has changed is another number in another run.
+            self.source.anchored.tie_to_run();
+            let counted = self.word(export.0);
+            let changes = self.load(counted, layout::EXPORT_CHANGES);
+            let same = self.b.ins().icmp_imm_s(IntCC::Equal, changes, helper.changes as i64);
+            let other = self.later_cold(move |piece| piece.enter_export(export, arity));
+            self.require(same, other);
+            return self.go_inside(site, arity.into());
+        }
+        self.enter_export(export, arity);
+        Next::End
+    }
+    fn enter_export(&mut self, export: ExportPtr, arity: u16) {
         let export = self.address(Anchor::export(export), export.0);
         let ip = self.load(export, layout::EXPORT_ENTRY);
         let cell = self.b.ins().iadd_imm_s(ip, -(layout::INSTR_BYTES as i64));
         self.enter(cell, arity);
-        Next::End
     }
     pub(crate) fn give_back(&mut self) -> Next {
-        let call = self.source.inlined.body(self.site).map(|(_, _, call)| call);
-        if let Some(call) = call.filter(|&call| matches!(self.source.code[call as usize], Instr::Call { .. })) {
-            // The return address is where it was put.
-            self.stop_offset += 8;
-            let block = self.target_in(0, call + 2);
-            self.b.ins().jump(block, &[]);
-            return Next::End;
+        if let Some(caller) = self.only_way_back() {
+            self.pop_frame(1);
+            return self.go_back(caller);
         }
-        let stop = self.b.use_var(self.stop);
-        let cell = self.load(stop, self.stop_offset);
+        let is_pending = self.facts.of(Dst::y(0)).place == Place::Pending;
+        let cell = self.load_y(0);
         self.pop_frame(1);
+        if let Some(next) = self.ways_back(cell) {
+            return next;
+        }
+        if is_pending {
+            // Where it leads to has no code, perhaps, and the stub that is there looks for it.
+            let stop = self.b.use_var(self.stop);
+            self.store(cell, stop, self.stop_offset - 8);
+        }
         let offset = self.cell_code;
         let code = self.load(cell, offset);
         let x0 = self.use_x(0);

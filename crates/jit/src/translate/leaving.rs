@@ -112,6 +112,7 @@ impl Piece<'_, '_> {
             let is_float = self.facts.of(Dst::x(number as u16)).place == Place::Float;
             current.push(if is_float { self.x_floats[number] } else { self.x[number] });
         }
+        current.extend(self.facts.pending().into_iter().map(|number| self.y[number]));
         let written = self.written_f & self.flow().f_live_at(at);
         current.extend((0..TRACKED_F).filter(|&number| written & (1 << number) != 0).map(|number| self.f[number]));
         let values: Vec<Value> = current.iter().map(|&variable| self.b.use_var(variable)).collect();
@@ -151,6 +152,7 @@ impl Piece<'_, '_> {
     /// Writes back all that is alive. No value lives on across a call: so none needs a machine register that a piece
     /// would have to save first.
     fn save(&mut self, live: XSet) {
+        self.write_frame();
         self.save_x(live);
         self.save_f(u32::MAX);
         self.save_state();
@@ -177,13 +179,13 @@ impl Piece<'_, '_> {
         let effects = self.flow().at(at);
         let mut places: Vec<u32> = effects.next.into_iter().chain(effects.jumps.iter().copied()).filter(|&place| self.flow().contains(place)).collect();
         places.dedup();
-        places.retain(|&place| !matches!(self.source.code[place as usize], Instr::FuncInfo { .. }));
+        places.retain(|&place| !matches!(self.code()[place as usize], Instr::FuncInfo { .. }));
         if places.len() > 4 {
             places.clear();
         }
         self.forget_written(at);
         self.facts.forget_floats();
-        if let Instr::LoadFloat { to, .. } = self.source.code[at as usize] {
+        if let Instr::LoadFloat { to, .. } = self.code()[at as usize] {
             self.written_f |= 1 << to;
         }
         let mut ways = Vec::new();
@@ -224,7 +226,7 @@ impl Piece<'_, '_> {
         for &y in &effects.y_defs {
             self.facts.forget(Dst::y(y));
         }
-        if matches!(self.source.code[at as usize], Instr::Allocate { .. } | Instr::Deallocate { .. } | Instr::Trim { .. }) {
+        if matches!(self.code()[at as usize], Instr::Allocate { .. } | Instr::Deallocate { .. } | Instr::Trim { .. }) {
             self.facts.forget_y();
         }
     }

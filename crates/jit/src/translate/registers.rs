@@ -1,6 +1,6 @@
 //! What machine code holds of the registers: values of the piece, words in memory, and what is known of them.
 
-use super::{I64, Piece};
+use super::{I64, PENDING_Y, Piece, address_in};
 use crate::analysis::TRACKED_X;
 use crate::anchors::Anchor;
 use crate::facts::{Fact, Place, kind};
@@ -18,7 +18,7 @@ impl Piece<'_, '_> {
         self.b.ins().iconst(I64, value as i64)
     }
     pub(crate) fn address_of(&self, at: u32) -> u64 {
-        self.source.address_of(at)
+        address_in(self.code(), at)
     }
     /// An address, and of what it is.
     pub(crate) fn address(&mut self, anchor: Anchor, value: u64) -> Value {
@@ -27,14 +27,28 @@ impl Piece<'_, '_> {
     }
     /// The address of an instruction.
     pub(crate) fn instr(&mut self, at: u32) -> Value {
-        self.address(Anchor::Instr(at), self.address_of(at))
+        self.place(self.address_of(at))
+    }
+    /// The address of an instruction of whichever module.
+    pub(crate) fn place(&mut self, address: u64) -> Value {
+        let distance = address.wrapping_sub(address_in(self.source.code, 0)) / layout::INSTR_BYTES;
+        if distance < self.source.code.len() as u64 {
+            return self.address(Anchor::Instr(distance as u32), address);
+        }
+        // Nothing says that the other module will be the same.
+        self.source.anchored.tie_to_run();
+        self.word(address)
     }
     /// A constant of the module: a term.
     pub(crate) fn constant_word(&mut self, word: u64) -> Value {
-        match Anchor::literal(self.source.literals, word) {
-            Some(anchor) => self.address(anchor, word),
-            None => self.word(word),
+        if let Some(anchor) = Anchor::literal(self.source.literals, word) {
+            return self.address(anchor, word);
         }
+        // SAFETY: only the tag is looked at.
+        if unsafe { Term::from_raw(word) }.is_pointer() {
+            self.source.anchored.tie_to_run();
+        }
+        self.word(word)
     }
     /// The code of a stub.
     pub(crate) fn way_out(&mut self, stub: Stub) -> Value {
@@ -94,7 +108,7 @@ impl Piece<'_, '_> {
     /// The float that a register holds, where it is in a machine register for floats.
     pub(crate) fn float_in(&mut self, src: Src) -> Option<Value> {
         let register = crate::facts::register(src)?;
-        (self.facts.of(register).place != Place::Word).then(|| self.b.use_var(self.x_floats[register.index()]))
+        self.facts.of(register).place.has_float().then(|| self.b.use_var(self.x_floats[register.index()]))
     }
     /// The word in a register has turned out to hold this float.
     pub(crate) fn is_also_float(&mut self, src: Src, float: Value) {
@@ -125,7 +139,10 @@ impl Piece<'_, '_> {
             self.store_x(number, value);
         }
     }
-    fn load_y(&mut self, number: usize) -> Value {
+    pub(super) fn load_y(&mut self, number: usize) -> Value {
+        if self.facts.of(Dst::y(number as u16)).place == Place::Pending {
+            return self.b.use_var(self.y[number]);
+        }
         let stop = self.b.use_var(self.stop);
         self.load(stop, self.stop_offset + number as i32 * 8)
     }
@@ -143,9 +160,57 @@ impl Piece<'_, '_> {
         }
     }
     pub(super) fn store_y(&mut self, number: usize, value: Value) {
+        // Frames of functions that are inside are hardly ever needed in memory.
+        if self.site != 0 && number < PENDING_Y {
+            return self.put_off_y(number, value);
+        }
         self.facts.forget(Dst::y(number as u16));
         let stop = self.b.use_var(self.stop);
         self.store(value, stop, self.stop_offset + number as i32 * 8);
+    }
+    /// The same, once somebody may look.
+    pub(super) fn put_off_y(&mut self, number: usize, value: Value) {
+        self.b.def_var(self.y[number], value);
+        self.facts.forget(Dst::y(number as u16));
+        self.facts.place(Dst::y(number as u16), Place::Pending);
+    }
+    /// Before so many words come in front of the frame, or go when there are less than none: what has been put off has other
+    /// numbers then.
+    pub(super) fn move_pending(&mut self, words: i32) {
+        let mut pending = self.facts.pending();
+        if words > 0 {
+            let last = PENDING_Y.saturating_sub(words as usize);
+            let beyond: Vec<usize> = pending.iter().copied().filter(|&number| number >= last).collect();
+            self.write_pending(&beyond);
+            pending.retain(|&number| number < last);
+            pending.reverse();
+        }
+        for number in pending {
+            if let Some(moved) = number.checked_add_signed(words as isize) {
+                let value = self.b.use_var(self.y[number]);
+                self.b.def_var(self.y[moved], value);
+            }
+        }
+    }
+    /// Stores words of the frame that have been put off.
+    pub(super) fn write_pending(&mut self, numbers: &[usize]) {
+        self.store_pending(numbers);
+        for &number in numbers {
+            self.facts.place(Dst::y(number as u16), Place::Word);
+        }
+    }
+    /// The same on a way of its own, when they are still put off on the other.
+    pub(super) fn store_pending(&mut self, numbers: &[usize]) {
+        let stop = self.b.use_var(self.stop);
+        for &number in numbers {
+            let value = self.b.use_var(self.y[number]);
+            self.store(value, stop, self.stop_offset + number as i32 * 8);
+        }
+    }
+    /// Stores the whole frame.
+    pub(crate) fn write_frame(&mut self) {
+        let pending = self.facts.pending();
+        self.write_pending(&pending);
     }
     /// The constant that a source is, if it is one.
     pub(crate) fn constant(&self, at: u32, src: Src) -> Option<u64> {

@@ -1,9 +1,9 @@
 //! The blocks of a piece: which place is translated how often, with which facts, and what is put off until the usual ways are done.
 
+use super::sites::Site;
 use super::{Next, Piece};
 use crate::analysis::only_leaves;
 use crate::facts::{Facts, Place};
-use crate::inlining::Site;
 use cranelift_codegen::ir::{Block, BlockArg, InstBuilder, SourceLoc, Value};
 use swarmrt_beam::instr::Dst;
 
@@ -74,16 +74,14 @@ impl Piece<'_, '_> {
         let block = versions[number].block;
         // Some of what is in machine registers for floats is expected in words.
         let live = self.flow().live_at(at);
-        let words: Vec<usize> = self
-            .facts
-            .without_words()
-            .into_iter()
-            .filter(|&x| live & (1 << x) != 0 && self.versions[&(self.site, at)][number].facts.of(Dst::x(x as u16)).place == Place::Word)
-            .collect();
-        if words.is_empty() { block } else { self.edge(block, &words) }
+        let expected = &self.versions[&(self.site, at)][number].facts;
+        let is_word = |register: Dst| expected.of(register).place == Place::Word;
+        let words: Vec<usize> = self.facts.without_words().into_iter().filter(|&x| live & (1 << x) != 0 && is_word(Dst::x(x as u16))).collect();
+        let pending: Vec<usize> = self.facts.pending().into_iter().filter(|&y| is_word(Dst::y(y as u16))).collect();
+        if words.is_empty() && pending.is_empty() { block } else { self.edge(block, &words, &pending) }
     }
-    /// A block on the way to another that makes words of these X registers.
-    fn edge(&mut self, to: Block, words: &[usize]) -> Block {
+    /// A block on the way to another that makes words of these X registers, and stores these of the frame.
+    fn edge(&mut self, to: Block, words: &[usize], pending: &[usize]) -> Block {
         let here = self.b.current_block().expect("translating");
         let edge = if self.cold { self.cold_block() } else { self.b.create_block() };
         self.b.switch_to_block(edge);
@@ -91,6 +89,7 @@ impl Piece<'_, '_> {
         for &number in words {
             self.use_x(number);
         }
+        self.store_pending(pending);
         self.facts = facts;
         self.b.ins().jump(to, &[]);
         self.b.switch_to_block(here);
@@ -104,7 +103,7 @@ impl Piece<'_, '_> {
     /// What of that which is known matters at a place, and the version of it that expects most of it but no more.
     fn best_version(&self, at: u32) -> (Facts, Option<usize>) {
         let flow = self.flow();
-        let facts = if only_leaves(&self.source.code[at as usize]) { Facts::default() } else { self.facts.at_label(flow.live_at(at), flow.is_loop(at)) };
+        let facts = if only_leaves(&self.code()[at as usize]) { Facts::default() } else { self.facts.at_label(flow.live_at(at), flow.is_loop(at)) };
         let versions = self.versions.get(&(self.site, at)).map_or(&[][..], Vec::as_slice);
         let fitting = (0..versions.len()).filter(|&number| facts.implies(&versions[number].facts));
         let best = fitting.max_by_key(|&number| versions[number].facts.len());

@@ -1,6 +1,6 @@
 //! Exports and fun entries: made when they are first named, never freed, pointed at by code.
 
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use swarmrt_beam::instr::{ExportPtr, FunPtr, Instr};
 use swarmrt_term::{FunIdentity, Mfa};
 
@@ -10,6 +10,8 @@ pub struct Export {
     pub mfa: Mfa,
     /// Where its code begins: past an entry cell.
     entry: AtomicPtr<Instr>,
+    /// How often that has been written.
+    changes: AtomicU64,
     /// The built-in of that name.
     pub bif: Option<u16>,
     /// What is run when there is no code: a built-in's body, or the way to the error handler.
@@ -24,11 +26,14 @@ unsafe impl Sync for Export {}
 impl Export {
     /// Of the word that says where its code begins; machine code reads it.
     pub const ENTRY_OFFSET: usize = std::mem::offset_of!(Export, entry);
+    /// The same of the count of its changes.
+    pub const CHANGES_OFFSET: usize = std::mem::offset_of!(Export, changes);
 
     pub(crate) fn new(mfa: Mfa, bif: Option<u16>, no_code: u64) -> &'static Export {
         let export = Box::leak(Box::new(Export {
             mfa,
             entry: AtomicPtr::new(std::ptr::null_mut()),
+            changes: AtomicU64::new(0),
             bif,
             stub: [Instr::Cell { native: no_code }, Instr::Nop, Instr::Nop],
         }));
@@ -47,6 +52,13 @@ impl Export {
     }
     pub(crate) fn set_entry(&self, instr: *const Instr) {
         self.entry.store(instr.cast_mut(), Ordering::Release);
+        // Release: whoever still counts one less has read the entry before, or finds the new one.
+        self.changes.fetch_add(1, Ordering::Release);
+    }
+    /// How often the entry has been written. As long as it stays the same, the code stays where it is: an address alone says
+    /// nothing, as that of a version that is gone may become that of another.
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
     }
     pub(crate) fn clear(&self) {
         self.set_entry(&raw const self.stub[1]);

@@ -278,6 +278,18 @@ impl ModuleCode {
         Some(Location { mfa, source })
     }
 
+    /// The entry cell of the function that a fun of this module runs.
+    pub fn fun_cell(&self, fun: FunPtr) -> Option<u32> {
+        let index = self.funs.iter().position(|entry| entry.ptr() == fun)?;
+        Some(self.fun_entries[index])
+    }
+
+    /// The fun that runs the function with this entry cell.
+    pub fn fun_at(&self, cell: u32) -> Option<FunPtr> {
+        let index = self.fun_entries.iter().position(|&entry| entry == cell)?;
+        Some(self.funs[index].ptr())
+    }
+
     /// The name of the function that a fun of this module runs.
     pub fn fun_name(&self, index: usize) -> Option<Atom> {
         let entry = *self.fun_entries.get(index)?;

@@ -1,0 +1,203 @@
+//! Where bodies stand in a piece: how functions are entered without leaving it, and how they return.
+
+use super::{Next, Piece, address_in};
+use crate::analysis::below;
+use crate::glue::Stub;
+use crate::inlining::{BodyNumber, Helper, Lambda, PIECE_INSTRUCTIONS_MAX};
+use crate::resumption::ARGUMENTS_MAX;
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::{InstBuilder, Value};
+use swarmrt_beam::instr::{Dst, ExportPtr, FunPtr, Src};
+
+/// A body where it is entered from one place. It is 0 for the function that is being compiled.
+pub(super) type Site = usize;
+
+/// How a body is entered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Entry {
+    /// From the interpreter or other pieces, to which it returns.
+    Piece,
+    /// By a call of an export, last or not. It returns by way of the cell: what follows is a piece of its own, and what
+    /// has been known before matters little after a loop.
+    Export,
+    /// By a call that it returns behind.
+    Call,
+    /// By a last call: it returns as its caller does.
+    LastCall,
+}
+
+/// A body at its site.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Entered {
+    pub(super) body: BodyNumber,
+    by: Entry,
+    /// From where.
+    site: Site,
+    at: u32,
+}
+
+/// A function that calls itself and is entered with a fun, in the one that a caller has inside.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct InsideLoop {
+    pub body: BodyNumber,
+    /// The fun, and the argument that it is.
+    pub fun: FunPtr,
+    pub argument: usize,
+    /// The export that the caller calls.
+    pub export: ExportPtr,
+}
+
+impl Entered {
+    pub(super) const FUNCTION: Entered = Entered { body: 0, by: Entry::Piece, site: 0, at: 0 };
+}
+
+impl Piece<'_, '_> {
+    /// The site of a body that is entered here; none when too much is inside already.
+    pub(super) fn site_of(&mut self, at: u32, body: BodyNumber, by: Entry) -> Option<Site> {
+        let entered = Entered { body, by, site: self.site, at };
+        if let Some(known) = self.sites.iter().position(|&site| site == entered) {
+            return Some(known);
+        }
+        let instructions: usize = self.sites[1..].iter().map(|site| self.source.inlined.body(site.body).flow.effects.len()).sum();
+        if instructions + self.source.inlined.body(body).flow.effects.len() > PIECE_INSTRUCTIONS_MAX {
+            return None;
+        }
+        self.sites.push(entered);
+        Some(self.sites.len() - 1)
+    }
+    /// Where a call of the function of this module behind a cell goes on, if that is within the piece.
+    pub(super) fn inside(&mut self, at: u32, cell: u32, last: bool) -> Option<Site> {
+        let number = self.sites[self.site].body;
+        let itself = if self.site == 0 { cell == self.source.entry && self.begins_function() } else { self.body().called(at) == Some(number) };
+        if itself {
+            if !last {
+                // One frame more each time: nothing would ever be known of the same register.
+                self.write_frame();
+                self.facts.forget_y();
+            }
+            return Some(self.site);
+        }
+        let body = self.body().called(at)?;
+        // Round by others: the same if it returns the same way.
+        let mut around = self.site;
+        let mut by_last_calls = last;
+        while around != 0 {
+            let entered = self.sites[around];
+            if entered.body == body {
+                return by_last_calls.then_some(around);
+            }
+            by_last_calls &= entered.by == Entry::LastCall;
+            around = entered.site;
+        }
+        self.site_of(at, body, if last { Entry::LastCall } else { Entry::Call })
+    }
+    /// The piece begins in a loop, which returns like any function.
+    pub(super) fn begin_inside(&mut self, inside: InsideLoop) {
+        self.sites.push(Entered { body: inside.body, ..Entered::FUNCTION });
+        self.site = self.sites.len() - 1;
+    }
+    /// Notes a loop that is entered with a fun.
+    fn note_loop(&mut self, site: Site, arity: usize) {
+        let body = self.sites[site].body;
+        let mut outermost = site;
+        while !matches!(self.sites[outermost].by, Entry::Export | Entry::Piece) {
+            outermost = self.sites[outermost].site;
+        }
+        let entered = self.sites[outermost];
+        if site == self.site || entered.by == Entry::Piece || !self.source.inlined.body(body).is_loop {
+            return;
+        }
+        let export = self.source.inlined.export_of(entered.body);
+        let fun = (0..arity.min(ARGUMENTS_MAX)).find_map(|x| Some((x, self.facts.of(Dst::x(x as u16)).fun?)));
+        if let (Some(export), Some((argument, fun))) = (export, fun) {
+            let found = InsideLoop { body, fun, argument, export };
+            if !self.loops.contains(&found) {
+                self.loops.push(found);
+            }
+        }
+    }
+    /// Counts the call, and goes on in a body.
+    pub(super) fn go_inside(&mut self, site: Site, arity: usize) -> Next {
+        self.note_loop(site, arity);
+        let body = self.source.inlined.body(self.sites[site].body);
+        let is_deeper = self.site != 0 && self.sites[site].site == self.site;
+        if is_deeper && !body.is_loop {
+            // The turn ends a little later: at the next call of a loop, which is come back to, or behind the outermost body.
+            self.count_built_in();
+        } else {
+            let cell = address_in(body.code(self.source.code), body.entry);
+            self.count_call(cell, arity, |piece| piece.leave_by(Stub::TurnOver, Stub::TurnOverFloats, below(arity)));
+        }
+        let block = self.target_in(site, body.entry + 1);
+        self.b.ins().jump(block, &[]);
+        Next::End
+    }
+
+    /// The call that a body returns behind, where that can be no other.
+    pub(super) fn only_way_back(&self) -> Option<(Site, u32)> {
+        let mut site = self.site;
+        loop {
+            let entered = self.sites[site];
+            let recurs = site != 0 && !self.source.inlined.body(entered.body).recursions.is_empty();
+            match entered.by {
+                _ if recurs => return None,
+                Entry::Piece | Entry::Export => return None,
+                Entry::Call => return Some((entered.site, entered.at)),
+                Entry::LastCall => site = entered.site,
+            }
+        }
+    }
+    /// Returns to the cell that was taken off the stack, where that may be in the piece.
+    pub(super) fn ways_back(&mut self, cell: Value) -> Option<Next> {
+        let mut site = self.site;
+        loop {
+            let entered = self.sites[site];
+            let body = self.source.inlined.body(entered.body);
+            for &call in if site == 0 { &[] } else { body.recursions.as_slice() } {
+                let known = self.facts.clone();
+                // It had another frame.
+                self.facts.forget_y();
+                let block = self.target_in(site, call + 2);
+                self.facts = known;
+                let wanted = self.place(address_in(body.code(self.source.code), call + 1));
+                let other = self.b.ins().icmp(IntCC::NotEqual, cell, wanted);
+                self.require(other, block);
+            }
+            match entered.by {
+                Entry::Piece | Entry::Export => return None,
+                Entry::Call => return Some(self.go_back((entered.site, entered.at))),
+                Entry::LastCall => site = entered.site,
+            }
+        }
+    }
+    /// Goes on behind a call whose return address has been taken off the stack.
+    pub(super) fn go_back(&mut self, (site, call): (Site, u32)) -> Next {
+        let block = self.target_in(site, call + 2);
+        self.b.ins().jump(block, &[]);
+        Next::End
+    }
+
+    // ---- Funs ----
+
+    /// The function of a fun that can be inside, when it is known which, and takes so many arguments.
+    pub(crate) fn known_fun(&self, at: u32, src: Src, arity: u16) -> Option<Lambda> {
+        let lambda = self.source.inlined.lambda(self.fact(at, src).fun?)?;
+        (lambda.arity == usize::from(arity)).then_some(lambda)
+    }
+    /// What an export leads to, when that may be inside and is given a fun that may be, too.
+    pub(super) fn helper(&self, export: ExportPtr, arity: u16) -> Option<Helper> {
+        let helper = self.source.inlined.helper(export)?;
+        (self.site == 0 && (0..arity).any(|x| self.facts.of(Dst::x(x)).fun.is_some())).then_some(helper)
+    }
+    /// Calls the function of a fun without leaving the piece, if there is room in it.
+    pub(crate) fn call_known_fun(&mut self, at: u32, fun: Value, lambda: Lambda, frame: Option<u16>) -> Option<Next> {
+        let by = if frame.is_some() { Entry::LastCall } else { Entry::Call };
+        let site = self.site_of(at, lambda.body, by)?;
+        for variable in 0..lambda.free {
+            let value = self.load(fun, crate::assisted::word(3 + variable));
+            self.def_x(lambda.arity + variable, value);
+        }
+        self.pop_or_push(at, frame);
+        Some(self.go_inside(site, lambda.arity + lambda.free))
+    }
+}
