@@ -4,7 +4,7 @@
 //! `bench [--runs N] [--engine interp|tiered|again]… [--json] [PROGRAM…]`
 //!
 //! With several engines each has its columns. `tiered` is what users get when they run a program for the first time, `again`
-//! what they get later: the same engine with machine code that two runs before, which are not measured, have left in the code
+//! what they get later: the same engine with machine code that three runs before, which are not measured, have left in the code
 //! cache. All others go without the cache. Without any engine it is these two.
 
 use std::io::Read;
@@ -85,7 +85,7 @@ fn geometric_mean(ratios: impl Iterator<Item = f64>) -> f64 {
 /// The engine that has a code cache.
 const AGAIN: &str = "again";
 /// Runs that fill it.
-const RUNS_BEFORE: usize = 2;
+const RUNS_BEFORE: usize = 3;
 
 struct Bench {
     swarmrt: PathBuf,

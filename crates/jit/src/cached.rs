@@ -49,6 +49,7 @@ impl Jit {
                 }
             }
             functions.has_news().store(false, Ordering::Relaxed);
+            functions.was_kept().store(true, Ordering::Relaxed);
         }
     }
 

@@ -91,6 +91,8 @@ pub struct Functions {
     functions: Mutex<HashMap<usize, Function>>,
     /// Whether there is code that has not been kept yet.
     has_news: AtomicBool,
+    /// Whether there was code from an earlier run.
+    was_kept: AtomicBool,
 }
 
 impl Functions {
@@ -129,6 +131,10 @@ impl Functions {
     /// Says that there is code that was not there before, or asks whether there is, since it was asked last.
     pub fn has_news(&self) -> &AtomicBool {
         &self.has_news
+    }
+    /// Says that there is code from an earlier run, or asks whether there was.
+    pub fn was_kept(&self) -> &AtomicBool {
+        &self.was_kept
     }
     /// Calls `with` with all code.
     pub fn for_codes(&self, mut with: impl FnMut(&Code)) {

@@ -95,8 +95,12 @@ impl Options {
     pub const CODE_BYTES_MAX_DEFAULT: usize = 256 << 20;
 }
 
+/// How often a function is found running before it is compiled, if machine code of others of its module was there from an earlier
+/// run. Few are left then, and later runs have the use of it, too.
+const SAMPLES_OF_KNOWN: u32 = 8;
+
 /// What took less time to compile is not worth keeping.
-const KEPT_US_MIN: u64 = 10_000;
+const KEPT_US_MIN: u64 = 1_000;
 
 /// How long the compiling thread has nothing to do before it sees to it that what it made is kept.
 const QUIET: Duration = Duration::from_secs(5);
@@ -228,7 +232,9 @@ fn sample(vm: &'static Vm, ip: *const Instr, arguments: &[Term]) -> bool {
     let has_entry = jit.has_code(&module, entry);
     let cell = if has_entry { (entry..at).rev().find(|&cell| matches!(code[cell as usize], Instr::Cell { .. })).unwrap_or(entry) } else { entry };
     let wants_code = !has_entry || !jit.has_code(&module, cell);
-    let times = Functions::of(&module).with(function, |function| {
+    let functions = Functions::of(&module);
+    let enough = if functions.was_kept().load(Ordering::Relaxed) { enough.min(SAMPLES_OF_KNOWN) } else { enough };
+    let times = functions.with(function, |function| {
         function.last_seen = jit.functions.load(Ordering::Relaxed);
         if !wants_code {
             return None;
