@@ -315,7 +315,7 @@ impl<'a, 'b> Piece<'a, 'b> {
     fn body(&self) -> &'a Body {
         self.source.inlined.body(self.sites[self.site].body)
     }
-    fn flow(&self) -> &'a Flow {
+    pub(crate) fn flow(&self) -> &'a Flow {
         &self.body().flow
     }
     pub(crate) fn code(&self) -> &'a [Instr] {

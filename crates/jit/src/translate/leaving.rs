@@ -137,6 +137,10 @@ impl Piece<'_, '_> {
         }
         block
     }
+    /// Whether the instructions of the row are all done again when it is left.
+    pub(crate) fn has_float_exit(&self) -> bool {
+        self.float_exit.is_some()
+    }
     /// The same, from places where all is written back already.
     pub(crate) fn exit_saved_block(&mut self, at: u32) -> Block {
         let here = self.b.current_block().expect("translating");
