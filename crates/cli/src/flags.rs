@@ -157,7 +157,7 @@ fn code_cache() -> Option<PathBuf> {
         return (told != "off").then(|| PathBuf::from(told));
     }
     let absolute = |variable: &str| std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
-    let caches = absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")))?;
+    let caches = absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").filter(|home| home.is_dir()).map(|home| home.join(".cache")))?;
     Some(caches.join("swarmrt"))
 }
 
