@@ -37,20 +37,10 @@ call(Shared, L, K, Last) ->
 
 versions(N, _, _) when N > ?VERSIONS -> ok;
 versions(N, Beam, Shared) ->
-    wait_for(fun() -> code:soft_purge(helper) end),
+    reloading:wait_for(fun() -> code:soft_purge(helper) end),
     load(N, Beam, Shared),
     Count = atomics:get(Shared, ?COUNT),
-    wait_for(fun() -> atomics:get(Shared, ?COUNT) >= Count + ?CALLS end),
+    reloading:wait_for(fun() -> atomics:get(Shared, ?COUNT) >= Count + ?CALLS end),
     versions(N + 1, Beam, Shared).
 
-load(N, Beam, Shared) ->
-    Version = ?BASE + N,
-    {module, helper} = code:load_binary(helper, "helper.erl", binary:replace(Beam, <<16#12345678:32>>, <<Version:32>>, [global])),
-    atomics:put(Shared, ?LATEST, Version),
-    Version = helper:version().
-
-wait_for(Condition) ->
-    case Condition() of
-        true -> ok;
-        false -> erlang:yield(), wait_for(Condition)
-    end.
+load(N, Beam, Shared) -> reloading:load(helper, ?BASE + N, Beam, Shared, ?LATEST).

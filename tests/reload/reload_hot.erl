@@ -44,28 +44,18 @@ versions(N, Last, Beam, Shared, Pids) ->
     load(N, Beam, Shared),
     leave(Waiting, ?BASE + N - 1, N rem 100, Pids),
     Count = atomics:get(Shared, ?COUNT),
-    wait_for(fun() -> atomics:get(Shared, ?COUNT) >= Count + ?CALLS end),
+    reloading:wait_for(fun() -> atomics:get(Shared, ?COUNT) >= Count + ?CALLS end),
     versions(N + 1, Last, Beam, Shared, Pids).
 
-load(N, Beam, Shared) ->
-    Version = ?BASE + N,
-    {module, hot} = code:load_binary(hot, "hot.erl", binary:replace(Beam, <<16#12345678:32>>, <<Version:32>>, [global])),
-    atomics:put(Shared, ?LATEST, Version),
-    Version = hot:version().
+load(N, Beam, Shared) -> reloading:load(hot, ?BASE + N, Beam, Shared, ?LATEST).
 
 %% The old version goes when nobody is in it any more.
-purge() -> wait_for(fun() -> code:soft_purge(hot) end).
-
-wait_for(Condition) ->
-    case Condition() of
-        true -> ok;
-        false -> erlang:yield(), wait_for(Condition)
-    end.
+purge() -> reloading:wait_for(fun() -> code:soft_purge(hot) end).
 
 %% A process that waits in the version before keeps that version. It leaves it or is killed, once it is alone there.
 leave(none, _, _, _) -> ok;
 leave({Pid, Monitor}, Version, Way, Workers) ->
-    wait_for(fun() -> not lists:any(fun(Worker) -> erlang:check_process_code(Worker, hot) end, Workers) end),
+    reloading:wait_for(fun() -> not lists:any(fun(Worker) -> erlang:check_process_code(Worker, hot) end, Workers) end),
     Pid ! {version, self()},
     receive {Pid, Said} -> Version = Said end,
     false = code:soft_purge(hot),

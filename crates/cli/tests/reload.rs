@@ -15,7 +15,7 @@ const VERSIONS: u32 = 1000;
 fn output_under(engine: &str, program: &str, module: &str) -> String {
     let beams = std::env::temp_dir().join(format!("swarmrt-{program}-{}-{}", engine.replace(':', "-"), std::process::id()));
     std::fs::create_dir_all(&beams).expect("a temporary folder can be made");
-    let sources = [module, program].map(|name| common::root().join(format!("tests/reload/{name}.erl")));
+    let sources = [module, program, "reloading"].map(|name| common::root().join(format!("tests/reload/{name}.erl")));
     let compiled = common::run(Command::new("erlc").arg("-o").arg(&beams).args(sources));
     assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stdout));
     let file = beams.join(format!("{module}.beam"));

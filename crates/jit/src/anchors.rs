@@ -5,7 +5,7 @@
 //! which that cannot be done for certain is not kept.
 
 use crate::glue::Glue;
-use crate::layout;
+use crate::translate::address_in;
 use cranelift_codegen::ir::{Function, InstructionData, Opcode};
 use serde::{Deserialize, Serialize};
 use std::cell::{Cell, RefCell};
@@ -90,8 +90,7 @@ impl Anchor {
         Anchor::Machine(address.wrapping_sub(here()) as i64)
     }
     pub fn export(export: ExportPtr) -> Anchor {
-        // SAFETY: an export that an instruction refers to, as the linker put it there; exports live for ever.
-        let mfa = unsafe { (*(export.0 as *const Export)).mfa };
+        let mfa = Export::of(export).mfa;
         Anchor::Export { module: mfa.module.index(), function: mfa.function.index(), arity: mfa.arity }
     }
     /// If the word is a term that lies among the literals.
@@ -186,7 +185,7 @@ impl Anchorage<'_> {
     pub fn resolve(&self, anchor: Anchor) -> Option<u64> {
         let instr = |at: u32| {
             let code = self.module.code.code();
-            ((at as usize) < code.len()).then(|| code.as_ptr() as u64 + u64::from(at) * layout::INSTR_BYTES)
+            ((at as usize) < code.len()).then(|| address_in(code, at))
         };
         match anchor {
             Anchor::Instr(at) => instr(at),

@@ -1,5 +1,5 @@
 //! Machine code from run to run: what was made of a module is saved, and hung on its cells when the same file is loaded
-//! again by the same build on the same kind of processor. See [`swarmrt_machine::kept`] for where, and why it is believed.
+//! again by the same build on the same kind of processor. See [`swarmrt_machine::code_cache`] for where, and why it is believed.
 
 use crate::Jit;
 use crate::anchors::{Anchor, Anchorage, Fixup, take_out};
@@ -32,8 +32,8 @@ struct Pieces<'a> {
 impl Jit {
     /// Hangs on a module that is not in place yet what was made of it before.
     pub fn take_up(&self, module: &ModuleCode) {
-        let Some((kept, digest)) = self.vm.code.cache.get().zip(module.digest) else { return };
-        let Some(bytes) = kept.read(&digest) else { return };
+        let Some((cache, digest)) = self.vm.code.cache.get().zip(module.digest) else { return };
+        let Some(bytes) = cache.read(&digest) else { return };
         let Ok(Pieces { processor, pieces }) = postcard::from_bytes(&bytes) else { return };
         if processor == self.target.processor
             && let Some(codes) = self.placed(module, pieces)
@@ -48,8 +48,7 @@ impl Jit {
                     functions.hang(module, number, code);
                 }
             }
-            functions.has_news().store(false, Ordering::Relaxed);
-            functions.was_kept().store(true, Ordering::Relaxed);
+            functions.came_from_before();
         }
     }
 
@@ -90,7 +89,7 @@ impl Jit {
     pub fn to_keep(&self, module: &ModuleCode) -> Option<Keep> {
         let digest = module.digest?;
         let functions = Functions::of(module);
-        if !functions.has_news().swap(false, Ordering::Relaxed) {
+        if !functions.take_news() {
             return None;
         }
         let mut pieces = Vec::new();

@@ -128,13 +128,18 @@ impl Functions {
         });
     }
 
-    /// Says that there is code that was not there before, or asks whether there is, since it was asked last.
-    pub fn has_news(&self) -> &AtomicBool {
-        &self.has_news
+    /// Whether there is code that was not there when it was asked last.
+    pub fn take_news(&self) -> bool {
+        self.has_news.swap(false, Ordering::Relaxed)
     }
-    /// Says that there is code from an earlier run, or asks whether there was.
-    pub fn was_kept(&self) -> &AtomicBool {
-        &self.was_kept
+    /// The code that is there is from an earlier run, so it need not be kept again.
+    pub fn came_from_before(&self) {
+        self.has_news.store(false, Ordering::Relaxed);
+        self.was_kept.store(true, Ordering::Relaxed);
+    }
+    /// Whether there was code from an earlier run.
+    pub fn was_kept(&self) -> bool {
+        self.was_kept.load(Ordering::Relaxed)
     }
     /// Calls `with` with all code.
     pub fn for_codes(&self, mut with: impl FnMut(&Code)) {

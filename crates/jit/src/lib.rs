@@ -233,7 +233,7 @@ fn sample(vm: &'static Vm, ip: *const Instr, arguments: &[Term]) -> bool {
     let cell = if has_entry { (entry..at).rev().find(|&cell| matches!(code[cell as usize], Instr::Cell { .. })).unwrap_or(entry) } else { entry };
     let wants_code = !has_entry || !jit.has_code(&module, cell);
     let functions = Functions::of(&module);
-    let enough = if functions.was_kept().load(Ordering::Relaxed) { enough.min(SAMPLES_OF_KNOWN) } else { enough };
+    let enough = if functions.was_kept() { enough.min(SAMPLES_OF_KNOWN) } else { enough };
     let times = functions.with(function, |function| {
         function.last_seen = jit.functions.load(Ordering::Relaxed);
         if !wants_code {
@@ -285,13 +285,13 @@ fn loaded(_vm: &'static Vm, module: &ModuleCode) {
 /// # Errors
 /// What the system says; then nothing that was kept before is lost.
 pub fn keep(vm: &Vm) -> std::io::Result<usize> {
-    let Some(kept) = vm.code.cache.get() else { return Ok(0) };
+    let Some(cache) = vm.code.cache.get() else { return Ok(0) };
     let mut modules = Vec::new();
     if let Some(jit) = JIT.get().filter(|jit| jit.has_much_to_keep()) {
         jit.kept_us.store(jit.compile_us.load(Ordering::Relaxed), Ordering::Relaxed);
         modules = vm.code.versions().iter().filter_map(|module| jit.to_keep(module)).collect();
     }
-    if modules.is_empty() && !kept.has_news() { Ok(0) } else { kept.save(&modules) }
+    if modules.is_empty() && !cache.has_news() { Ok(0) } else { cache.save(&modules) }
 }
 
 /// The compiling thread.

@@ -126,11 +126,11 @@ impl ModuleCode {
     pub(crate) fn prepare(server: &CodeServer, bytes: &[u8]) -> Result<ModuleCode, LoadError> {
         let refused = |error: BeamError| LoadError(error.to_string());
         let scratch = server.scratch.lock().take().unwrap_or_default();
-        let kept = server.cache.get();
-        let digest = kept.map(|_| CodeCache::digest(bytes));
+        let cache = server.cache.get();
+        let digest = cache.map(|_| CodeCache::digest(bytes));
         let file_bytes = bytes.len();
         let bytes = decompressed(bytes).map_err(refused)?;
-        let layout = kept.zip(digest).and_then(|(kept, digest)| kept.layout(&digest));
+        let layout = cache.zip(digest).and_then(|(cache, digest)| cache.layout(&digest));
         let md5 = layout.as_ref().map(|layout| layout.md5);
         let (mut file, mut functions) = BeamFile::open(&bytes, scratch.ops, md5).map_err(refused)?;
         let mut atoms = Vec::with_capacity(file.atoms.len());
@@ -184,8 +184,8 @@ impl ModuleCode {
                 specialiser.function(function).map_err(refused)?;
             }
             verifier.finish().map_err(unsafe_code)?;
-            if let Some((kept, digest)) = kept.zip(digest) {
-                kept.note_verified(digest, &specialiser.layout(), file_bytes);
+            if let Some((cache, digest)) = cache.zip(digest) {
+                cache.note_verified(digest, &specialiser.layout(), file_bytes);
             }
             let (code, instructions) = specialiser.finish();
             let scratch = Scratch { ops: functions.into_ops(), code: instructions };
