@@ -95,12 +95,16 @@ shape(T) -> list_to_tuple([shape(E) || E <- tuple_to_list(T)]).
 
 %% A process is taken up as often as it is put aside, but for its end.
 scheduling() ->
-    Events = traced([running], fun() -> receive after 5 -> ok end, erlang:yield(), lists:seq(1, 100000) end),
+    Events = traced([running], fun() -> receive after 5 -> ok end, erlang:yield(), count_down(100_000) end),
     Kinds = [element(3, E) || E <- Events],
     io:format("~p~n", [length([in || in <- Kinds]) =:= length([out || out <- Kinds]) + 1]),
     io:format("~p~n", [element(3, lists:last(Events))]),
     Ended = traced([exiting], fun() -> ok end),
     io:format("~p~n", [lists:last(Ended)]).
+
+%% More than one turn's work, on a heap that does not grow.
+count_down(0) -> ok;
+count_down(N) -> count_down(N - 1).
 
 refused() ->
     Traced = spawn(fun() -> receive stop -> ok end end),
