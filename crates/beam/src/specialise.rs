@@ -281,6 +281,11 @@ fn unsigned(operand: &Operand) -> u64 {
     }
 }
 
+/// The size of a tuple, or one that no tuple has: a comparison with it never holds.
+fn tuple_size(operand: &Operand) -> u32 {
+    u32::try_from(unsigned(operand)).unwrap_or(u32::MAX)
+}
+
 /// A number that the verifier keeps within the field that it goes to.
 fn narrow<T: TryFrom<u64>>(operand: &Operand) -> T {
     T::try_from(unsigned(operand)).unwrap_or_else(|_| panic!("the verifier lets {operand:?} pass"))
@@ -513,7 +518,7 @@ impl<L: Linker> Specialiser<'_, L> {
                 let src = self.src(&args[0]);
                 let fail = label(&args[1]);
                 let mut pairs: Vec<(u64, i32)> =
-                    Self::list(&args[2]).chunks_exact(2).map(|pair| (Term::small(unsigned(&pair[0]) as i64).raw(), label(&pair[1]))).collect();
+                    Self::list(&args[2]).chunks_exact(2).map(|pair| (Term::small(i64::from(tuple_size(&pair[0]))).raw(), label(&pair[1]))).collect();
                 pairs.sort_unstable();
                 let select = Select::Search { keys: pairs.iter().map(|p| p.0).collect(), targets: pairs.iter().map(|p| p.1).collect(), fail };
                 let select = self.table(select);
@@ -554,14 +559,14 @@ impl<L: Linker> Specialiser<'_, L> {
                     && Self::same_register(&next.args[1], &args[1])
                 {
                     let src = self.src(&args[1]);
-                    self.jump(Instr::IsTupleOf { src, arity: narrow(&next.args[2]), fail: label(&args[0]) });
+                    self.jump(Instr::IsTupleOf { src, arity: tuple_size(&next.args[2]), fail: label(&args[0]) });
                     return Ok(2);
                 }
                 self.test(args, |src, fail| Instr::IsTuple { src, fail });
             }
             G::TestArity => {
                 let src = self.src(&args[1]);
-                self.jump(Instr::TestArity { src, arity: narrow(&args[2]), fail: label(&args[0]) });
+                self.jump(Instr::TestArity { src, arity: tuple_size(&args[2]), fail: label(&args[0]) });
             }
             G::IsTaggedTuple => {
                 let src = self.src(&args[1]);

@@ -41,6 +41,8 @@ enum Kind {
     AnyRegister,
     Atom,
     Count,
+    /// How many elements a tuple may turn out to have; a number that no tuple has is as good as any.
+    TupleSize,
     /// A count, or a source.
     Size,
     Arity,
@@ -102,7 +104,7 @@ fn shape(opcode: Opcode) -> &'static [Kind] {
         O::IsNil | O::IsBinary | O::IsList | O::IsNonemptyList | O::IsTuple | O::IsFunction => &[Jump, Source],
         O::IsBoolean | O::IsBitstr | O::IsMap => &[Jump, Source],
         O::IsFunction2 => &[Jump, Source, Source],
-        O::TestArity => &[Jump, Source, Count],
+        O::TestArity => &[Jump, Source, TupleSize],
         O::IsTaggedTuple => &[Jump, Source, Count, Atom],
         O::SelectVal => &[Source, Jump, Values],
         O::SelectTupleArity => &[Source, Jump, Arities],
@@ -217,6 +219,7 @@ fn check_kind(file: &BeamFile, position: usize, arg: &Operand, kind: Kind) -> Re
             _ => return source(file, position, arg),
         },
         Kind::Count => return at_most(position, arg, COUNT_MAX, "too large"),
+        Kind::TupleSize => return at_most(position, arg, u64::MAX, ""),
         Kind::Arity => {
             return at_most(position, arg, u64::from(ARITY_MAX), "functions have up to 255 arguments");
         }
@@ -338,7 +341,7 @@ fn list(file: &BeamFile, position: usize, elements: &[Operand], kind: Kind) -> R
             }
             &[Kind::Source, Kind::Jump]
         }
-        Kind::Arities => &[Kind::Count, Kind::Jump],
+        Kind::Arities => &[Kind::TupleSize, Kind::Jump],
         Kind::Sources => &[Kind::Source],
         Kind::SourcePairs => &[Kind::Source, Kind::Source],
         Kind::SourceAndRegister => &[Kind::Source, Kind::Register],
