@@ -96,7 +96,7 @@ fn eof_or(p: &mut Process, result: std::io::Result<Option<Term>>) -> BifResult {
 #[bif("prim_file:open_nif/2", dirty_io)]
 fn open_nif(p: &mut Process, name: Term, modes: Term) -> BifResult {
     let name = path_bytes(name)?;
-    let (mut read, mut write, mut append, mut exclusive, mut sync, mut directory, mut skip_check) = (false, false, false, false, false, false, false);
+    let (mut read, mut write, mut append, mut exclusive, mut sync, mut directory) = (false, false, false, false, false, false);
     for mode in modes.list_to_vec().ok_or(Raise::BADARG)? {
         match mode.as_atom().map(Atom::name) {
             Some("read") => read = true,
@@ -105,7 +105,6 @@ fn open_nif(p: &mut Process, name: Term, modes: Term) -> BifResult {
             Some("exclusive") => exclusive = true,
             Some("sync") => sync = true,
             Some("directory") => directory = true,
-            Some("skip_type_check") => skip_check = true,
             _ => {}
         }
     }
@@ -134,9 +133,6 @@ fn open_nif(p: &mut Process, name: Term, modes: Term) -> BifResult {
         Ok((file, metadata)) => {
             if directory != metadata.is_dir() {
                 return error(p, if directory { "enotdir" } else { "eisdir" });
-            }
-            if !skip_check && !directory && !metadata.is_file() && name != b"/dev/null" {
-                return error(p, "einval");
             }
             let reference = files(p).add(p, Open { file, append });
             ok(p, reference)

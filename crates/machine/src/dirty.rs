@@ -2,6 +2,10 @@
 //!
 //! Of the threads that have nothing to do that one is called that stopped last: its stack and what the allocator keeps for
 //! it are warm, and those of the others stay untouched as long as they are not needed.
+//!
+//! Most work that may block does not. So a scheduler with nothing else to do runs it on its own thread, while a thread of
+//! the pool is in reserve ([`DirtyPool::reserve`]): when there is something to do for the scheduler meanwhile, the two change
+//! places ([`DirtyPool::take_over`]).
 
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
@@ -18,6 +22,27 @@ struct Queue {
     cells: VecDeque<usize>,
     /// Threads that have nothing to do; the last one stopped last.
     idle: Vec<usize>,
+    /// Threads that have nothing to do, and whose place somebody has who may leave them theirs.
+    reserve: Vec<usize>,
+    /// Threads in reserve that are to go on as the scheduler of that number.
+    called_away: Vec<(usize, usize)>,
+}
+
+impl Queue {
+    /// Whether a thread has nothing to do.
+    fn waits(&self, number: usize) -> bool {
+        let called_away = self.called_away.iter().any(|(thread, _)| *thread == number);
+        !called_away && (self.idle.contains(&number) || self.reserve.contains(&number))
+    }
+}
+
+/// What a thread of the pool has to do.
+#[derive(PartialEq, Eq, Debug)]
+pub(crate) enum Work {
+    /// To run the process at that address.
+    Process(usize),
+    /// To be the scheduler of that number from now on: who was it has this thread's place in the pool.
+    Scheduler(usize),
 }
 
 #[derive(Default)]
@@ -54,19 +79,52 @@ impl DirtyPool {
         }
     }
 
-    /// The process that is next; called by the thread of that number, which waits until there is one.
-    pub fn take(&self, number: usize) -> usize {
+    /// What is next; called by the thread of that number, which waits until there is something.
+    pub fn take(&self, number: usize) -> Work {
         let mut queue = self.queue.lock();
         loop {
+            // Who had its place may be back before the thread that was called away has woken: then they change places again.
+            if let Some(at) = queue.called_away.iter().position(|(thread, _)| *thread == number) {
+                return Work::Scheduler(queue.called_away.swap_remove(at).1);
+            }
             // Somebody busy may have been here before one that was called.
             if let Some(cell) = queue.cells.pop_front() {
-                return cell;
+                return Work::Process(cell);
             }
             queue.idle.push(number);
-            while queue.idle.contains(&number) {
+            while queue.waits(number) {
                 self.threads[number].called.wait(&mut queue);
             }
         }
+    }
+
+    /// Takes the place of a thread that has nothing to do, for work of the pool that the caller does itself; the thread's number.
+    pub fn reserve(&self) -> Option<usize> {
+        let mut queue = self.queue.lock();
+        let number = queue.idle.pop()?;
+        queue.reserve.push(number);
+        Some(number)
+    }
+
+    /// Gives a thread its place back.
+    pub fn release(&self, number: usize) {
+        let mut queue = self.queue.lock();
+        queue.reserve.retain(|other| *other != number);
+        if queue.cells.is_empty() {
+            queue.idle.push(number);
+        } else {
+            drop(queue);
+            self.threads[number].called.notify_one();
+        }
+    }
+
+    /// Has a thread in reserve go on as a scheduler; who has its place keeps it.
+    pub fn take_over(&self, number: usize, scheduler: usize) {
+        let mut queue = self.queue.lock();
+        queue.reserve.retain(|other| *other != number);
+        queue.called_away.push((number, scheduler));
+        drop(queue);
+        self.threads[number].called.notify_one();
     }
 }
 
@@ -85,7 +143,7 @@ mod tests {
         for number in 0..THREADS {
             let (pool, done) = (pool.clone(), done.clone());
             std::thread::spawn(move || {
-                while pool.take(number) != 0 {
+                while pool.take(number) != Work::Process(0) {
                     done[number].fetch_add(1, Ordering::Relaxed);
                 }
             });
@@ -107,5 +165,43 @@ mod tests {
         assert_eq!(most, Some(ROUNDS as u64), "one at a time is for one thread");
         (0..THREADS).for_each(|_| pool.push(0));
         wait(&|| pool.len() == 0);
+    }
+
+    #[test]
+    fn a_thread_in_reserve_does_no_other_work_and_takes_over_or_goes_on() {
+        let pool = Arc::new(DirtyPool::new(1));
+        let (send, done) = std::sync::mpsc::channel();
+        let thread = {
+            let pool = pool.clone();
+            std::thread::spawn(move || {
+                loop {
+                    let work = pool.take(0);
+                    let away = matches!(work, Work::Scheduler(_));
+                    send.send(work).expect("somebody listens");
+                    if away {
+                        return;
+                    }
+                }
+            })
+        };
+        let reserve = || {
+            let deadline = Instant::now() + Duration::from_secs(20);
+            while pool.reserve().is_none() {
+                assert!(Instant::now() < deadline, "the thread does not become idle");
+                std::thread::yield_now();
+            }
+        };
+        reserve();
+        assert_eq!(pool.reserve(), None);
+        pool.push(7);
+        assert!(done.recv_timeout(Duration::from_millis(20)).is_err(), "its place is taken");
+        pool.release(0);
+        assert_eq!(done.recv(), Ok(Work::Process(7)));
+        reserve();
+        pool.take_over(0, 3);
+        assert_eq!(done.recv(), Ok(Work::Scheduler(3)));
+        thread.join().expect("it does not panic");
+        pool.push(8);
+        assert_eq!(pool.take(0), Work::Process(8), "the place is the caller's");
     }
 }

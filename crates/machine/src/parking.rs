@@ -6,19 +6,37 @@
 //!
 //! The sleeper announces itself and then looks for work once more; the waker puts work in place and then
 //! looks for an announcement. Fences between the two steps on either side keep both from missing the other.
+//!
+//! A scheduler that has nothing else to do lends its thread to work that may block ([`Parking::lend`]). It is announced
+//! the same way, but then it is for the waker to find the scheduler another thread; whoever takes the announcement away
+//! first, the thread or a waker, has the scheduler. It may be lent again before the first thread is back: announcements
+//! have numbers, which tell it that this one is not its own.
 
-use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};
+use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering, fence};
 use crate::sync::{Condvar, Mutex};
 use std::time::Duration;
 
 /// How long a scheduler sleeps before it does what it has put off.
 const A_WHILE: Duration = Duration::from_millis(100);
 
+const NOT_LENT: usize = usize::MAX;
+
+/// A scheduler that was lent and is for another thread to run now.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Lent {
+    pub scheduler: usize,
+    /// What it was lent under.
+    pub number: usize,
+}
+
 struct Place {
     /// Its scheduler sleeps, or is about to, until there is work.
     sleeping: AtomicBool,
     /// Its scheduler is not online: it sleeps until it is.
     standing_by: AtomicBool,
+    /// Its thread does work that may block, and another may have the scheduler: the number it was lent under. Otherwise
+    /// [`NOT_LENT`].
+    lent: AtomicUsize,
     woken: Mutex<bool>,
     changed: Condvar,
 }
@@ -30,12 +48,20 @@ pub struct Parking {
 
 impl Parking {
     pub fn new(count: usize) -> Parking {
-        let place = |_| Place { sleeping: AtomicBool::new(false), standing_by: AtomicBool::new(false), woken: Mutex::new(false), changed: Condvar::new() };
+        let place = |_| Place {
+            sleeping: AtomicBool::new(false),
+            standing_by: AtomicBool::new(false),
+            lent: AtomicUsize::new(NOT_LENT),
+            woken: Mutex::new(false),
+            changed: Condvar::new(),
+        };
         Parking { places: (0..count).map(place).collect(), sleepers: AtomicU32::new(0) }
     }
 
-    /// Has a scheduler look for work, of which there is some since before the call.
-    pub fn wake(&self, at: usize) {
+    /// Has a scheduler look for work, of which there is some since before the call. If it was lent, the caller has to let another
+    /// thread run it.
+    #[must_use]
+    pub fn wake(&self, at: usize) -> Option<Lent> {
         // SeqCst: pairs with the fence of the sleeper. Either it sees the work, or we see it sleeping.
         fence(Ordering::SeqCst);
         let place = &self.places[at];
@@ -44,24 +70,54 @@ impl Parking {
             *woken = true;
             place.changed.notify_one();
         }
+        if place.lent.load(Ordering::Relaxed) == NOT_LENT {
+            return None;
+        }
+        let number = place.lent.swap(NOT_LENT, Ordering::AcqRel);
+        (number != NOT_LENT).then(|| {
+            self.sleepers.fetch_sub(1, Ordering::Relaxed);
+            Lent { scheduler: at, number }
+        })
     }
 
-    /// Whether somebody sleeps, as far as is seen.
+    /// Whether somebody sleeps or is lent, as far as is seen.
     #[inline]
     pub fn has_sleepers(&self) -> bool {
         // Relaxed: as for `wake_one`.
         self.sleepers.load(Ordering::Relaxed) > 0
     }
 
-    /// Wakes a sleeping scheduler, if one is seen, to take some of the work.
+    /// Wakes a sleeping scheduler, if one is seen, to take some of the work. If it was lent, the caller has to let another
+    /// thread run it.
     #[inline]
-    pub fn wake_one(&self) {
+    #[must_use]
+    pub fn wake_one(&self) -> Option<Lent> {
         // Relaxed: a sleeper that is missed finds the work itself, or its owner does it.
-        if self.sleepers.load(Ordering::Relaxed) > 0
-            && let Some(at) = self.places.iter().position(|place| place.sleeping.load(Ordering::Relaxed))
-        {
-            self.wake(at);
+        if !self.has_sleepers() {
+            return None;
         }
+        let sleeping = self.places.iter().position(|place| place.sleeping.load(Ordering::Relaxed));
+        self.wake(sleeping.or_else(|| self.places.iter().position(|place| place.lent.load(Ordering::Relaxed) != NOT_LENT))?)
+    }
+
+    /// Announces that a scheduler's thread does work that may block, until it has it back by [`Parking::take_back`]; nobody else
+    /// lends anything under that number meanwhile. `false`: it still has it, as there is work for the scheduler;
+    /// `idle` looks whether there is none.
+    pub fn lend(&self, own: usize, number: usize, idle: impl FnOnce() -> bool) -> bool {
+        self.sleepers.fetch_add(1, Ordering::Relaxed);
+        self.places[own].lent.store(number, Ordering::Relaxed);
+        // SeqCst: pairs with the fence of the waker.
+        fence(Ordering::SeqCst);
+        idle() || !self.take_back(own, number)
+    }
+
+    /// Ends that a scheduler is lent; `false` when another thread has it.
+    pub fn take_back(&self, own: usize, number: usize) -> bool {
+        let is_back = self.places[own].lent.compare_exchange(number, NOT_LENT, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+        if is_back {
+            self.sleepers.fetch_sub(1, Ordering::Relaxed);
+        }
+        is_back
     }
 
     /// Sleeps until it is woken, unless there is work: `idle` looks whether there is none. One that has slept for a while
@@ -146,7 +202,7 @@ mod loom_tests {
             let model = Model::new(1);
             let scheduler = Model::scheduler(&model, 0, 1);
             model.work.fetch_add(1, Ordering::Relaxed);
-            model.parking.wake(0);
+            assert_eq!(model.parking.wake(0), None);
             scheduler.join().expect("no thread panics");
         });
     }
@@ -159,10 +215,10 @@ mod loom_tests {
             let other = model.clone();
             let giver = thread::spawn(move || {
                 other.work.fetch_add(1, Ordering::Relaxed);
-                other.parking.wake(0);
+                assert_eq!(other.parking.wake(0), None);
             });
             model.work.fetch_add(1, Ordering::Relaxed);
-            model.parking.wake(0);
+            assert_eq!(model.parking.wake(0), None);
             giver.join().expect("no thread panics");
             scheduler.join().expect("no thread panics");
         });
@@ -181,13 +237,63 @@ mod loom_tests {
                 }
             });
             model.work.fetch_add(1, Ordering::Relaxed);
-            model.parking.wake_one();
+            assert_eq!(model.parking.wake_one(), None);
             while model.take() {}
             assert_eq!(model.work.load(Ordering::Relaxed), 0);
             // The thief may have missed it; it is woken for good, so that the model ends.
             model.work.fetch_add(1, Ordering::Relaxed);
-            model.parking.wake(1);
+            assert_eq!(model.parking.wake(1), None);
             thief.join().expect("no thread panics");
+        });
+    }
+
+    /// A thread that has the only scheduler: it lends it, under that number, and does the work there is if it gets it back.
+    fn lender(model: &Model, number: usize) {
+        let idle = || model.work.load(Ordering::Relaxed) == 0;
+        if !model.parking.lend(0, number, idle) || model.parking.take_back(0, number) {
+            while !model.take() {
+                model.parking.sleep(0, idle, || ());
+            }
+        }
+    }
+
+    #[test]
+    fn loom_who_is_lent_is_taken_over_for_work_or_goes_on() {
+        loom::model(|| {
+            let model = Model::new(1);
+            let other = model.clone();
+            let thread = thread::spawn(move || lender(&other, 1));
+            model.work.fetch_add(1, Ordering::Relaxed);
+            // Who takes it over has the scheduler, and does the work.
+            if let Some(lent) = model.parking.wake(0) {
+                assert_eq!(lent, Lent { scheduler: 0, number: 1 });
+                assert!(model.take());
+            }
+            thread.join().expect("no thread panics");
+            assert_eq!(model.work.load(Ordering::Relaxed), 0);
+            assert!(!model.parking.has_sleepers());
+        });
+    }
+
+    #[test]
+    fn loom_who_is_back_late_does_not_take_what_was_lent_since() {
+        loom::model(|| {
+            let model = Model::new(1);
+            let (other, has) = (model.clone(), Arc::new(AtomicUsize::new(0)));
+            let had = has.clone();
+            let thread = thread::spawn(move || {
+                if other.parking.lend(0, 1, || true) && other.parking.take_back(0, 1) {
+                    had.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+            let taken = model.parking.wake(0).is_some();
+            if taken && model.parking.lend(0, 2, || true) {
+                thread.join().expect("no thread panics");
+                assert!(model.parking.take_back(0, 2), "nobody else took it over");
+            } else {
+                thread.join().expect("no thread panics");
+            }
+            assert_eq!(has.load(Ordering::Relaxed) == 1, !taken, "one has it");
         });
     }
 
@@ -203,7 +309,7 @@ mod loom_tests {
                 }
             });
             model.work.store(1, Ordering::Relaxed);
-            model.parking.wake(0);
+            assert_eq!(model.parking.wake(0), None);
             scheduler.join().expect("no thread panics");
         });
     }

@@ -1,15 +1,21 @@
 //! Schedulers: one thread a core, each with a queue for every priority; work is stolen when a queue is
 //! empty, and threads with nothing to steal sleep.
+//!
+//! A process whose built-in may block is run by a dirty scheduler, unless its scheduler has nothing else to do: then it is run where
+//! it is, and the scheduler is lent. If something else comes to do before the built-in is through, a thread of
+//! the dirty schedulers becomes that scheduler, and the thread that it was is a dirty one from then on.
 
-use crate::dirty::DirtyPool;
+use crate::dirty::{DirtyPool, DirtyThread, Work};
 use crate::native::NativeState;
-use crate::parking::Parking;
+use crate::parking::{Lent, Parking};
 use crate::process::{Priority, Process, REDUCTIONS_PER_TURN, X_REGISTERS};
 use crate::table::ProcessCell;
 use crate::vm::Vm;
 use parking_lot::Mutex;
 use std::cell::Cell;
 use std::collections::VecDeque;
+use std::ffi::CString;
+use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 use swarmrt_term::Term;
@@ -43,6 +49,31 @@ pub enum Outcome {
     /// One instruction was executed, as asked; it has raised an exception that is caught. Never seen by a scheduler.
     Stepped,
     Caught,
+}
+
+/// The kind of dirty scheduler that a process is for.
+enum Dirty {
+    Io,
+    Cpu,
+}
+
+/// What a thread is; its number is that among its kind, from 0.
+#[derive(Clone, Copy)]
+enum Role {
+    Scheduler(usize),
+    DirtyIo(usize),
+    DirtyCpu(usize),
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (kind, number) = match self {
+            Role::Scheduler(number) => ("scheduler", number),
+            Role::DirtyIo(number) => ("dirty io", number),
+            Role::DirtyCpu(number) => ("dirty cpu", number),
+        };
+        write!(f, "{kind} {}", number + 1)
+    }
 }
 
 /// What runs the code of processes.
@@ -234,9 +265,46 @@ impl Schedulers {
         let before = self.online.swap(count, Ordering::SeqCst);
         // Those that come online look for work; those that go hand theirs over.
         for at in 0..self.count() {
-            self.parking.wake(at);
+            self.wake(at);
         }
         before
+    }
+
+    /// Has a scheduler look for work.
+    fn wake(&self, at: usize) {
+        self.take_over(self.parking.wake(at));
+    }
+
+    /// Has another thread run a scheduler that was lent.
+    fn take_over(&self, lent: Option<Lent>) {
+        if let Some(Lent { scheduler, number }) = lent {
+            self.dirty_io.take_over(number, scheduler);
+        }
+    }
+
+    /// Lends a scheduler to work that may block, if it has nothing else to do; the number of the dirty scheduler whose place its
+    /// thread has until [`Schedulers::take_back`].
+    fn lend(&self, own: usize) -> Option<usize> {
+        let scheduler = &self.all[own];
+        let idle = || scheduler.length.load(Ordering::Relaxed) + scheduler.bound_length.load(Ordering::Relaxed) == 0;
+        if !idle() {
+            return None;
+        }
+        let spare = self.dirty_io.reserve()?;
+        if self.parking.lend(own, spare, idle) {
+            return Some(spare);
+        }
+        self.dirty_io.release(spare);
+        None
+    }
+
+    /// Ends that a scheduler is lent; `false` when another thread runs it now, and the caller's is that dirty scheduler.
+    fn take_back(&self, own: usize, spare: usize) -> bool {
+        let is_back = self.parking.take_back(own, spare);
+        if is_back {
+            self.dirty_io.release(spare);
+        }
+        is_back
     }
 
     /// Puts a runnable process into a queue: that of the calling scheduler, or of the one that ran it
@@ -260,7 +328,7 @@ impl Schedulers {
             queues.length
         };
         if here.is_none() {
-            self.parking.wake(at);
+            self.wake(at);
         } else if length > 1 {
             self.call_for_help(scheduler);
         }
@@ -277,7 +345,7 @@ impl Schedulers {
         let now = self.started.elapsed().as_nanos() as u64;
         if now.saturating_sub(scheduler.called_ns.load(Ordering::Relaxed)) >= CALLS_APART_NS {
             scheduler.called_ns.store(now, Ordering::Relaxed);
-            self.parking.wake_one();
+            self.take_over(self.parking.wake_one());
         }
     }
 
@@ -289,7 +357,7 @@ impl Schedulers {
             scheduler.bound_length.store(queues.bound.len(), Ordering::Relaxed);
         }
         if current_scheduler() != Some(at) {
-            self.parking.wake(at);
+            self.wake(at);
         }
     }
 
@@ -374,13 +442,10 @@ impl Schedulers {
             }
             first.length.store(queues.length, Ordering::Relaxed);
         }
-        self.parking.wake(0);
+        self.wake(0);
         true
     }
 
-    fn dirty(&self, io: bool) -> &DirtyPool {
-        if io { &self.dirty_io } else { &self.dirty_cpu }
-    }
 }
 
 impl Vm {
@@ -392,52 +457,83 @@ impl Vm {
         let fresh = self.engine.set(engine).is_ok();
         assert!(fresh, "a machine is started once");
         let builder = |name: String| std::thread::Builder::new().name(name).stack_size(8 << 20);
-        for number in 0..self.schedulers.count() {
-            builder(format!("scheduler {}", number + 1)).spawn(move || self.run_scheduler(number))?;
-        }
-        for (io, count) in [(true, self.config.dirty_io), (false, self.config.dirty_cpu)] {
-            for number in 0..count {
-                let kind = if io { "io" } else { "cpu" };
-                builder(format!("dirty {kind} {}", number + 1)).spawn(move || self.run_dirty_scheduler(io, number))?;
-            }
+        let schedulers = (0..self.schedulers.count()).map(Role::Scheduler);
+        let dirty_io = (0..self.config.dirty_io).map(Role::DirtyIo);
+        let dirty_cpu = (0..self.config.dirty_cpu).map(Role::DirtyCpu);
+        for role in schedulers.chain(dirty_io).chain(dirty_cpu) {
+            builder(role.to_string()).spawn(move || self.run_thread(role))?;
         }
         builder("timers".to_owned()).spawn(move || self.timers.run(self))?;
         Ok(())
     }
 
-    fn run_scheduler(&'static self, number: usize) {
-        CURRENT.set(Some(number));
+    /// What a scheduler's thread does, dirty or not.
+    fn run_thread(&'static self, mut role: Role) {
         let engine = self.engine.get().expect("set before the threads start").as_ref();
         let mut registers = Registers::new();
+        loop {
+            role = match role {
+                Role::Scheduler(number) => self.run_scheduler(number, engine, &mut registers),
+                Role::DirtyIo(number) => self.run_dirty_scheduler(&self.schedulers.dirty_io, number, engine, &mut registers),
+                Role::DirtyCpu(number) => self.run_dirty_scheduler(&self.schedulers.dirty_cpu, number, engine, &mut registers),
+            };
+            // A name is for those who look from outside: nothing depends on it.
+            let _ = CString::new(role.to_string()).map(|name| rustix::thread::set_name(&name));
+        }
+    }
+
+    /// Runs processes until another thread is this scheduler; what the thread is to be then.
+    fn run_scheduler(&'static self, number: usize, engine: &dyn Engine, registers: &mut Registers) -> Role {
+        CURRENT.set(Some(number));
         loop {
             if number >= self.schedulers.online() {
                 self.schedulers.stand_by(number);
                 continue;
             }
-            match self.schedulers.next(number) {
-                // SAFETY: a cell in a run queue is alive, and whoever takes it out runs it alone.
-                Some(cell) => unsafe {
-                    let cell = &*(cell as *const ProcessCell);
-                    let running = &self.schedulers.all[number].running;
-                    running.store(true, Ordering::Relaxed);
-                    if self.schedulers.measuring.load(Ordering::Relaxed) {
-                        let started = self.clock.since_start_ns();
-                        self.run_process(cell, number, engine, &mut registers);
-                        let busy = self.clock.since_start_ns() - started;
-                        self.schedulers.all[number].busy_ns.fetch_add(busy, Ordering::Relaxed);
-                    } else {
-                        self.run_process(cell, number, engine, &mut registers);
+            let Some(cell) = self.schedulers.next(number) else {
+                self.schedulers.sleep(number, self.config.when_idle);
+                continue;
+            };
+            // SAFETY: a cell in a run queue is alive, and whoever takes it out runs it alone.
+            let cell = unsafe { &*(cell as *const ProcessCell) };
+            let scheduler = &self.schedulers.all[number];
+            scheduler.running.store(true, Ordering::Relaxed);
+            let measured = self.schedulers.measuring.load(Ordering::Relaxed).then(|| self.clock.since_start_ns());
+            // SAFETY: as above.
+            let left = unsafe { self.run_process(cell, number, engine, registers) };
+            if let Some(started) = measured {
+                scheduler.busy_ns.fetch_add(self.clock.since_start_ns() - started, Ordering::Relaxed);
+            }
+            scheduler.running.store(false, Ordering::Relaxed);
+            match left {
+                None => {}
+                Some(Dirty::Cpu) => self.schedulers.dirty_cpu.push(std::ptr::from_ref(cell) as usize),
+                Some(Dirty::Io) => match self.schedulers.lend(number) {
+                    None => self.schedulers.dirty_io.push(std::ptr::from_ref(cell) as usize),
+                    Some(spare) => {
+                        CURRENT.set(None);
+                        // SAFETY: the process stands at a built-in, and nobody else runs it.
+                        unsafe { self.run_dirty(cell, &self.schedulers.dirty_io.threads()[spare], engine, registers) };
+                        let is_back = self.schedulers.take_back(number, spare);
+                        if is_back {
+                            CURRENT.set(Some(number));
+                        }
+                        cell.shared.state.requeue();
+                        self.schedulers.enqueue(cell, false);
+                        if !is_back {
+                            return Role::DirtyIo(spare);
+                        }
                     }
-                    running.store(false, Ordering::Relaxed);
                 },
-                None => self.schedulers.sleep(number, self.config.when_idle),
             }
         }
     }
 
+    /// Runs a process for a turn; what kind of dirty scheduler it is for afterwards, if it is.
+    ///
     /// # Safety
     /// The caller took the process out of a run queue.
-    unsafe fn run_process(&'static self, cell: &ProcessCell, number: usize, engine: &dyn Engine, registers: &mut Registers) {
+    unsafe fn run_process(&'static self, cell: &ProcessCell, number: usize, engine: &dyn Engine, registers: &mut Registers) -> Option<Dirty> {
         let guard = crossbeam_epoch::pin();
         let scheduler = &self.schedulers.all[number];
         self.statistics.context_switches.add(1);
@@ -453,7 +549,8 @@ impl Vm {
             }
             if process.exit_pending {
                 // SAFETY: it ran here.
-                return unsafe { self.end_process(cell, &guard) };
+                unsafe { self.end_process(cell, &guard) };
+                return None;
             }
             if process.tasks.is_some() {
                 process.run_tasks();
@@ -473,26 +570,27 @@ impl Vm {
                 process.run_tasks();
             }
             match outcome {
-                // SAFETY: as above.
-                Outcome::Exit => return unsafe { self.end_process(cell, &guard) },
+                Outcome::Exit => {
+                    // SAFETY: as above.
+                    unsafe { self.end_process(cell, &guard) };
+                    return None;
+                }
                 Outcome::Yield => {
                     cell.shared.priority.store(process.priority as u8, Ordering::Relaxed);
                     cell.shared.state.requeue();
                     self.schedulers.enqueue(cell, false);
-                    return;
+                    return None;
                 }
                 Outcome::Wait => {
                     if cell.shared.state.wait() {
-                        return;
+                        return None;
                     }
                     // A signal came in meanwhile.
                     turn = process.reductions.max(100);
                 }
                 Outcome::Stepped | Outcome::Caught => unreachable!("processes are run, not stepped"),
-                Outcome::DirtyIo | Outcome::DirtyCpu => {
-                    self.schedulers.dirty(outcome == Outcome::DirtyIo).push(std::ptr::from_ref(cell) as usize);
-                    return;
-                }
+                Outcome::DirtyIo => return Some(Dirty::Io),
+                Outcome::DirtyCpu => return Some(Dirty::Cpu),
             }
         }
     }
@@ -507,27 +605,38 @@ impl Vm {
         }
     }
 
-    fn run_dirty_scheduler(&'static self, io: bool, number: usize) {
-        let engine = self.engine.get().expect("set before the threads start").as_ref();
-        let mut registers = Registers::new();
-        let pool = self.schedulers.dirty(io);
+    /// Runs processes that may block or compute for long until this thread is to be a scheduler.
+    fn run_dirty_scheduler(&'static self, pool: &DirtyPool, number: usize, engine: &dyn Engine, registers: &mut Registers) -> Role {
+        CURRENT.set(None);
         loop {
-            let cell = pool.take(number);
-            let _guard = crossbeam_epoch::pin();
-            // SAFETY: a process is alive while it runs, and it runs here now.
-            let cell = unsafe { &*(cell as *const ProcessCell) };
-            let thread = &pool.threads()[number];
-            thread.running.store(true, Ordering::Relaxed);
-            let started = self.clock.since_start_ns();
-            // SAFETY: as above; we alone run it.
-            engine.run_dirty(unsafe { &mut *cell.process.get() }, &mut registers);
-            if self.schedulers.measuring.load(Ordering::Relaxed) {
-                thread.busy_ns.fetch_add(self.clock.since_start_ns() - started, Ordering::Relaxed);
+            match pool.take(number) {
+                Work::Scheduler(scheduler) => return Role::Scheduler(scheduler),
+                Work::Process(cell) => {
+                    // SAFETY: a process is alive while it runs, and it runs here now.
+                    let cell = unsafe { &*(cell as *const ProcessCell) };
+                    // SAFETY: as above; we alone run it.
+                    unsafe { self.run_dirty(cell, &pool.threads()[number], engine, registers) };
+                    cell.shared.state.requeue();
+                    self.schedulers.enqueue(cell, false);
+                }
             }
-            thread.running.store(false, Ordering::Relaxed);
-            cell.shared.state.requeue();
-            self.schedulers.enqueue(cell, false);
         }
+    }
+
+    /// Runs the built-in that a process stands at, as that dirty scheduler.
+    ///
+    /// # Safety
+    /// The caller alone runs the process.
+    unsafe fn run_dirty(&'static self, cell: &ProcessCell, thread: &DirtyThread, engine: &dyn Engine, registers: &mut Registers) {
+        let _guard = crossbeam_epoch::pin();
+        thread.running.store(true, Ordering::Relaxed);
+        let started = self.clock.since_start_ns();
+        // SAFETY: the caller's.
+        engine.run_dirty(unsafe { &mut *cell.process.get() }, registers);
+        if self.schedulers.measuring.load(Ordering::Relaxed) {
+            thread.busy_ns.fetch_add(self.clock.since_start_ns() - started, Ordering::Relaxed);
+        }
+        thread.running.store(false, Ordering::Relaxed);
     }
 }
 
