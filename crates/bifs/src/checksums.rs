@@ -3,6 +3,7 @@
 use crate::args::{binary_of, iodata_bytes, size_of};
 use crate::long::{self, QUICK_BYTES, check_term};
 use md5::{Digest, Md5};
+use std::sync::LazyLock;
 use swarmrt_machine::{BifResult, Process, Raise, bif};
 use swarmrt_term::{Alloc, Term, am, atom, hash};
 
@@ -87,10 +88,14 @@ impl Md5State {
     }
 }
 
+/// The constants of RFC 1321: the sines of whole numbers of radians.
+static SINES: LazyLock<[u32; 64]> = LazyLock::new(|| std::array::from_fn(|step| (((step + 1) as f64).sin().abs() * 4_294_967_296.0) as u32));
+
 /// One block of RFC 1321.
 fn md5_block(state: &mut [u32; 4], block: &[u8; 64]) {
     const SHIFTS: [[u32; 4]; 4] = [[7, 12, 17, 22], [5, 9, 14, 20], [4, 11, 16, 23], [6, 10, 15, 21]];
     let word = |index: usize| u32::from_le_bytes(block[index * 4..index * 4 + 4].try_into().expect("four bytes"));
+    let sines = &*SINES;
     let [mut a, mut b, mut c, mut d] = *state;
     for step in 0..64usize {
         let (mixed, index) = match step / 16 {
@@ -99,9 +104,7 @@ fn md5_block(state: &mut [u32; 4], block: &[u8; 64]) {
             2 => (b ^ c ^ d, (3 * step + 5) % 16),
             _ => (c ^ (b | !d), 7 * step % 16),
         };
-        // The constants are the sines of whole numbers of radians.
-        let constant = (((step + 1) as f64).sin().abs() * 4_294_967_296.0) as u32;
-        let sum = a.wrapping_add(mixed).wrapping_add(constant).wrapping_add(word(index));
+        let sum = a.wrapping_add(mixed).wrapping_add(sines[step]).wrapping_add(word(index));
         (a, d, c) = (d, c, b);
         b = b.wrapping_add(sum.rotate_left(SHIFTS[step / 16][step % 4]));
     }
@@ -139,25 +142,11 @@ fn md5_final(p: &mut Process, state: Term) -> BifResult {
     Ok(p.binary(&digest))
 }
 
-/// The CRC of each byte (IEEE 802.3, reflected).
-static CRC_TABLE: [u32; 256] = {
-    let mut table = [0; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        let mut value = byte as u32;
-        let mut bit = 0;
-        while bit < 8 {
-            value = if value & 1 == 1 { value >> 1 ^ 0xedb8_8320 } else { value >> 1 };
-            bit += 1;
-        }
-        table[byte] = value;
-        byte += 1;
-    }
-    table
-};
-
+/// IEEE 802.3, reflected.
 fn crc_of(before: u32, bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(!before, |crc, &byte| CRC_TABLE[((crc ^ u32::from(byte)) & 0xff) as usize] ^ crc >> 8)
+    let mut hasher = crc32fast::Hasher::new_with_initial(before);
+    hasher.update(bytes);
+    hasher.finalize()
 }
 
 /// A 32-bit checksum given by the program.

@@ -1,6 +1,6 @@
 //! Numbers: arithmetic as functions, conversions between integers, floats and text.
 
-use crate::args::{atom_of, binary_of, byte_list_of, list_of, pair_of};
+use crate::args::{atom_of, binary_of, byte_list_of, pair_of};
 use crate::long::{self, Stop, check, list_length};
 use swarmrt_machine::{BifResult, Process, Raise, bif};
 use swarmrt_term::bigint::{self, ArithError, ParseError};
@@ -269,7 +269,10 @@ fn float_text(number: Term, options: Term) -> Result<String, Raise> {
     let value = number.as_float().ok_or(Raise::BADARG)?;
     let mut format = Format::Scientific(SCIENTIFIC_DEFAULT);
     let mut trimmed = false;
-    for option in list_of(options)? {
+    let mut left = options;
+    while let Some(cell) = left.as_cons() {
+        let option = cell.head();
+        left = cell.tail();
         if let Some((key, digits)) = pair_of(option) {
             let (key, digits) = (atom_of(key)?, digits.as_small().ok_or(Raise::BADARG)?);
             format = if key == atom!("decimals") {
@@ -286,6 +289,9 @@ fn float_text(number: Term, options: Term) -> Result<String, Raise> {
         } else {
             return Err(Raise::BADARG);
         }
+    }
+    if !left.is_nil() {
+        return Err(Raise::BADARG);
     }
     if let Format::Decimals { compact, .. } = &mut format {
         *compact = trimmed;

@@ -1,7 +1,6 @@
 //! `prim_file`: files and folders, on the dirty I/O schedulers.
 
 use crate::posix::{done, error, io_error, ok};
-use crate::resource::Resources;
 use std::ffi::{CString, OsStr};
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -9,6 +8,8 @@ use std::os::fd::{AsRawFd, FromRawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
+use std::sync::Arc;
+use swarmrt_machine::resource::Resources;
 use swarmrt_machine::{BifResult, Process, Raise, bif};
 use swarmrt_term::binary::SharedBytes;
 use swarmrt_term::{Alloc, Atom, Term, am, atom};
@@ -25,7 +26,6 @@ fn files(p: &Process) -> &'static Resources<Open> {
 
 pub fn close_files_of(p: &mut Process) {
     files(p).remove_owned_by(p.id());
-    crate::prim_buffer::drop_owned_by(p);
 }
 
 /// The open file that a reference stands for; of one that was closed, `{error, einval}` is what its operation yields.
@@ -134,7 +134,7 @@ fn open_nif(p: &mut Process, name: Term, modes: Term) -> BifResult {
             if directory != metadata.is_dir() {
                 return error(p, if directory { "enotdir" } else { "eisdir" });
             }
-            let reference = files(p).add(p, Open { file, append });
+            let reference = files(p).add_owned(p, Arc::new(Open { file, append }));
             ok(p, reference)
         }
         Err(problem) => io_error(p, &problem),
@@ -150,7 +150,7 @@ fn file_desc_to_ref_nif(p: &mut Process, descriptor: Term) -> BifResult {
     }
     // SAFETY: just found open; the caller hands it over.
     let file = unsafe { File::from_raw_fd(descriptor) };
-    let reference = files(p).add(p, Open { file, append: false });
+    let reference = files(p).add_owned(p, Arc::new(Open { file, append: false }));
     ok(p, reference)
 }
 

@@ -8,7 +8,6 @@ mod os_signal;
 mod port;
 mod posix;
 mod prim_buffer;
-mod resource;
 mod zlib;
 
 pub use os_signal::handle as handle_os_signals;
@@ -16,6 +15,5 @@ pub use os_signal::handle as handle_os_signals;
 /// Readies the machine-wide state of files and ports.
 pub fn register(vm: &'static swarmrt_machine::Vm) {
     vm.add_exit_hook(file::close_files_of);
-    vm.add_exit_hook(zlib::close_streams_of);
     vm.set_ports(Box::new(port::Host));
 }

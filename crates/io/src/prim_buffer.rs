@@ -1,9 +1,10 @@
 //! `prim_buffer`: the byte queue behind buffered files.
 
-use crate::resource::Resources;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use swarmrt_machine::resource::Resources;
 use swarmrt_machine::{BifResult, Process, Raise, bif};
 use swarmrt_term::{Alloc, Term, am, atom};
 
@@ -16,20 +17,16 @@ struct Buffer {
 fn buffers(p: &Process) -> &'static Resources<Buffer> {
     p.vm.extension::<Resources<Buffer>>()
 }
-fn find(p: &Process, reference: Term) -> Result<std::sync::Arc<Buffer>, Raise> {
+fn find(p: &Process, reference: Term) -> Result<Arc<Buffer>, Raise> {
     buffers(p).get(reference).ok_or(Raise::BADARG)
 }
 fn count(term: Term) -> Result<usize, Raise> {
     term.as_small().and_then(|count| usize::try_from(count).ok()).ok_or(Raise::BADARG)
 }
 
-pub fn drop_owned_by(p: &Process) {
-    buffers(p).remove_owned_by(p.id());
-}
-
 #[bif("prim_buffer:new/0")]
 fn new(p: &mut Process) -> BifResult {
-    Ok(buffers(p).add(p, Buffer::default()))
+    Ok(buffers(p).add(p, Arc::default()))
 }
 #[bif("prim_buffer:size/1")]
 fn size(p: &mut Process, buffer: Term) -> BifResult {

@@ -3,13 +3,15 @@
 //! It is the C library (its own source, built along) and not a rewrite because what OTP's tools write
 //! is to be the same byte for byte: compressed literals in `.beam` files, archives.
 
-use crate::resource::Resources;
 use libz_sys as z;
 use parking_lot::Mutex;
+use std::alloc::Layout;
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use swarmrt_machine::resource::Resources;
 use swarmrt_machine::{BifResult, Process, Raise, bif};
-use swarmrt_term::{Alloc, FragmentHeap, RefKind, Term, am, atom};
+use swarmrt_term::{Alloc, FragmentHeap, Term, am, atom};
 
 unsafe extern "C" {
     /// Of zlib's own interface (zlib.h), though not of the bindings.
@@ -80,22 +82,41 @@ impl Drop for State {
     }
 }
 
+/// Bytes in front of zlib's memory that say how large it is.
+const SIZE_BYTES: usize = 16;
+
+fn layout(bytes: usize) -> Option<Layout> {
+    Layout::from_size_align(bytes.checked_add(SIZE_BYTES)?, SIZE_BYTES).ok()
+}
+
+/// Memory from the machine's allocator, which has it at hand: a quarter of a megabyte for a moment is dear elsewhere.
 extern "C" fn allocate(_: *mut std::ffi::c_void, items: u32, size: u32) -> *mut std::ffi::c_void {
-    // SAFETY: `calloc` checks the product, and answers null when there is no room.
-    unsafe { libc::calloc(items as usize, size as usize) }
+    let bytes = items as usize * size as usize;
+    let Some(layout) = layout(bytes) else { return std::ptr::null_mut() };
+    // SAFETY: the layout has bytes; the first of them hold the size, and what follows is zlib's.
+    unsafe {
+        let memory = std::alloc::alloc(layout);
+        if memory.is_null() {
+            return std::ptr::null_mut();
+        }
+        memory.cast::<usize>().write(bytes);
+        memory.add(SIZE_BYTES).cast()
+    }
 }
 extern "C" fn release(_: *mut std::ffi::c_void, memory: *mut std::ffi::c_void) {
-    // SAFETY: zlib gives back what `allocate` gave it.
-    unsafe { libc::free(memory) }
+    if memory.is_null() {
+        return;
+    }
+    // SAFETY: zlib gives back what `allocate` gave it, with the size in front.
+    unsafe {
+        let memory = memory.cast::<u8>().sub(SIZE_BYTES);
+        let layout = layout(memory.cast::<usize>().read()).expect("it had one when it was allocated");
+        std::alloc::dealloc(memory, layout);
+    }
 }
 
 fn streams(p: &Process) -> &'static Resources<Stream> {
     p.vm.extension::<Resources<Stream>>()
-}
-
-/// Drops the streams of a process that ends.
-pub fn close_streams_of(p: &mut Process) {
-    streams(p).remove_owned_by(p.id());
 }
 
 fn raise(name: &str) -> Raise {
@@ -120,9 +141,7 @@ fn outcome(code: i32) -> BifResult {
 fn with(p: &mut Process, stream: Term, mode: Option<Mode>, work: impl FnOnce(&mut Process, &mut State) -> BifResult) -> BifResult {
     let wrong_mode = || raise(if mode == Some(Mode::None) { "already_initialized" } else { "not_initialized" });
     let Some(stream) = streams(p).get(stream) else {
-        // A magic reference that stands for nothing is taken for a stream that was closed.
-        let closed = stream.as_local_ref().is_some_and(|reference| reference.ref_kind() == RefKind::Magic);
-        return Err(if closed { wrong_mode() } else { Raise::BADARG });
+        return Err(if streams(p).stood_for(stream) { wrong_mode() } else { Raise::BADARG });
     };
     if stream.owner.load(Ordering::Relaxed) != p.id() {
         return Err(raise("not_on_controlling_process"));
@@ -169,7 +188,7 @@ fn open_nif(p: &mut Process) -> BifResult {
         stash: None,
     };
     let owner = AtomicU64::new(p.id());
-    Ok(streams(p).add(p, Stream { owner, state: Mutex::new(state) }))
+    Ok(streams(p).add(p, Arc::new(Stream { owner, state: Mutex::new(state) })))
 }
 
 #[bif("zlib:close_nif/1")]
@@ -190,7 +209,6 @@ fn set_controller_nif(p: &mut Process, stream: Term, pid: Term) -> BifResult {
     with(p, stream, None, |_, _| Ok(Term::atom(am::OK)))?;
     if let Some(found) = streams(p).get(stream) {
         found.owner.store(pid, Ordering::Relaxed);
-        streams(p).set_owner(stream, pid);
     }
     Ok(Term::atom(am::OK))
 }
@@ -321,8 +339,9 @@ fn deflate_params(p: &mut Process, stream: Term, level: Term, strategy: Term) ->
 }
 
 fn crc(so_far: u32, bytes: &[u8]) -> u32 {
-    // SAFETY: the bytes are live.
-    unsafe { z::crc32(z::uLong::from(so_far), bytes.as_ptr(), bytes.len() as u32) as u32 }
+    let mut hasher = crc32fast::Hasher::new_with_initial(so_far);
+    hasher.update(bytes);
+    hasher.finalize()
 }
 
 fn run(state: &mut State, flush: i32) -> i32 {

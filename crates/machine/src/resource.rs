@@ -2,7 +2,8 @@
 //!
 //! Such a reference holds counted shared memory ([`LocalRef::counted_words`](swarmrt_term::LocalRef::counted_words)):
 //! its first word is the mark of a type, the second the thing's number in a table. When only the table is left to
-//! hold the memory, no reference is left in any heap, and the thing is dropped with the next sweep.
+//! hold the memory, no reference is left in any heap, and the thing is dropped with the next sweep. One that belongs to
+//! a process goes with that process at the latest.
 
 use crate::process::Process;
 use parking_lot::RwLock;
@@ -18,10 +19,42 @@ pub struct Resources<T> {
 }
 
 struct Table<T> {
-    entries: HashMap<u64, (SharedBytes, Arc<T>)>,
+    entries: HashMap<u64, Entry<T>>,
+    /// What belongs to each process that something belongs to.
+    of_owners: HashMap<u64, Vec<u64>>,
     next: u64,
     /// When there are so many, those that nobody holds are dropped.
     sweep_at: usize,
+}
+
+struct Entry<T> {
+    shared: SharedBytes,
+    owner: Option<u64>,
+    value: Arc<T>,
+}
+
+impl<T> Table<T> {
+    /// Takes an entry out of its owner's list.
+    fn disown(of_owners: &mut HashMap<u64, Vec<u64>>, number: u64, owner: Option<u64>) {
+        let Some(owner) = owner else { return };
+        if let Some(numbers) = of_owners.get_mut(&owner) {
+            numbers.retain(|other| *other != number);
+            if numbers.is_empty() {
+                of_owners.remove(&owner);
+            }
+        }
+    }
+    /// Takes out what nobody holds.
+    fn sweep(&mut self) -> Vec<Entry<T>> {
+        let swept: Vec<_> = self.entries.extract_if(|_, entry| entry.shared.references() == 1).collect();
+        swept
+            .into_iter()
+            .map(|(number, entry)| {
+                Self::disown(&mut self.of_owners, number, entry.owner);
+                entry
+            })
+            .collect()
+    }
 }
 
 const SWEEP_AT_MIN: usize = 64;
@@ -34,18 +67,30 @@ pub fn new_mark() -> u64 {
 
 impl<T> Default for Resources<T> {
     fn default() -> Self {
-        Resources { mark: new_mark(), table: RwLock::new(Table { entries: HashMap::new(), next: 0, sweep_at: SWEEP_AT_MIN }) }
+        let table = Table { entries: HashMap::new(), of_owners: HashMap::new(), next: 0, sweep_at: SWEEP_AT_MIN };
+        Resources { mark: new_mark(), table: RwLock::new(table) }
     }
 }
 
 impl<T> Resources<T> {
     /// Keeps a thing; the reference that stands for it.
     pub fn add(&self, p: &mut Process, value: Arc<T>) -> Term {
+        self.add_for(p, value, None)
+    }
+
+    /// Keeps a thing that belongs to the process; the reference that stands for it.
+    pub fn add_owned(&self, p: &mut Process, value: Arc<T>) -> Term {
+        let owner = p.id();
+        self.add_for(p, value, Some(owner))
+    }
+
+    fn add_for(&self, p: &mut Process, value: Arc<T>, owner: Option<u64>) -> Term {
         let shared = SharedBytes::zeroed_words(2).expect("two words");
+        let mut swept = Vec::new();
         {
             let mut table = self.table.write();
             if table.entries.len() >= table.sweep_at {
-                table.entries.retain(|_, (shared, _)| shared.references() > 1);
+                swept = table.sweep();
                 table.sweep_at = (table.entries.len() * 2).max(SWEEP_AT_MIN);
             }
             let number = table.next;
@@ -55,19 +100,53 @@ impl<T> Resources<T> {
                 shared.data().cast::<u64>().write(self.mark);
                 shared.data().cast::<u64>().add(1).write(number);
             }
-            table.entries.insert(number, (shared.clone(), value));
+            table.entries.insert(number, Entry { shared: shared.clone(), owner, value });
+            if let Some(owner) = owner {
+                table.of_owners.entry(owner).or_default().push(number);
+            }
         }
+        // What is dropped may take its time.
+        drop(swept);
         let reference = p.vm.next_ref();
         p.counted_ref(reference.id, reference.low, shared)
     }
 
-    /// What the reference stands for, if it is one of these.
-    pub fn get(&self, reference: Term) -> Option<Arc<T>> {
+    /// The number of what the reference stands for or stood for, if it is one of these.
+    fn number(&self, reference: Term) -> Option<u64> {
         let reference = reference.as_local_ref().filter(|reference| reference.ref_kind() == RefKind::Counted)?;
         let words = reference.counted_words()?;
-        if words.len() != 2 || words[0].load(Ordering::Relaxed) != self.mark {
-            return None;
+        (words.len() == 2 && words[0].load(Ordering::Relaxed) == self.mark).then(|| words[1].load(Ordering::Relaxed))
+    }
+
+    /// Whether the reference stands for one of these, or did before it was removed.
+    pub fn stood_for(&self, reference: Term) -> bool {
+        self.number(reference).is_some()
+    }
+
+    /// What the reference stands for, if it is one of these.
+    pub fn get(&self, reference: Term) -> Option<Arc<T>> {
+        let number = self.number(reference)?;
+        self.table.read().entries.get(&number).map(|entry| entry.value.clone())
+    }
+
+    /// Takes out what the reference stands for, if it is one of these.
+    pub fn remove(&self, reference: Term) -> Option<Arc<T>> {
+        let number = self.number(reference)?;
+        let mut table = self.table.write();
+        let entry = table.entries.remove(&number)?;
+        Table::<T>::disown(&mut table.of_owners, number, entry.owner);
+        Some(entry.value)
+    }
+
+    /// Drops what belongs to a process.
+    pub fn remove_owned_by(&self, pid: u64) {
+        if !self.table.read().of_owners.contains_key(&pid) {
+            return;
         }
-        self.table.read().entries.get(&words[1].load(Ordering::Relaxed)).map(|(_, value)| value.clone())
+        let mut table = self.table.write();
+        let numbers = table.of_owners.remove(&pid).unwrap_or_default();
+        let entries: Vec<_> = numbers.iter().filter_map(|number| table.entries.remove(number)).collect();
+        drop(table);
+        drop(entries);
     }
 }

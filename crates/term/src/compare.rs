@@ -58,6 +58,9 @@ pub fn compare_exact(a: Term, b: Term) -> Ordering {
     if Term::both_small(a, b) {
         return a.small_value().cmp(&b.small_value());
     }
+    if let (Some(a), Some(b)) = (a.as_atom(), b.as_atom()) {
+        return compare_atoms(a, b);
+    }
     order(a, b, true, PLAIN_LEVELS)
 }
 

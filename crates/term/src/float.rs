@@ -52,15 +52,41 @@ fn decimals(value: f64, digits: usize, compact: bool) -> Option<String> {
         // Zeros go even where there is no point.
         return (text.len() < BUFFER_LEN).then(|| if compact { without_trailing_zeros(text) } else { text });
     }
-    let sign = if value.is_sign_negative() { "-" } else { "" };
-    if digits == 0 {
-        return Some(format!("{sign}{}", magnitude.round() as u64));
+    // Both are below 2^63, so that cutting off is exact; half a digit goes up, as C's `round` has it.
+    let round = |positive: f64| {
+        let whole = positive as u64;
+        whole + u64::from(positive - whole as f64 >= 0.5)
+    };
+    let mut text = String::with_capacity(48);
+    if value.is_sign_negative() {
+        text.push('-');
     }
-    let whole = magnitude.floor();
-    let fraction = ((magnitude - whole) * POWERS_OF_TEN[digits]).round();
-    let (whole, fraction) = if fraction >= POWERS_OF_TEN[digits] { (whole as u64 + 1, 0) } else { (whole as u64, fraction as u64) };
-    let text = format!("{sign}{whole}.{fraction:0digits$}");
+    if digits == 0 {
+        push_number(&mut text, round(magnitude), 0);
+        return Some(text);
+    }
+    let whole = magnitude as u64;
+    let power = POWERS_OF_TEN[digits];
+    let fraction = round((magnitude - whole as f64) * power);
+    let (whole, fraction) = if fraction as f64 >= power { (whole + 1, 0) } else { (whole, fraction) };
+    push_number(&mut text, whole, 0);
+    text.push('.');
+    push_number(&mut text, fraction, digits);
     Some(if compact { without_trailing_zeros(text) } else { text })
+}
+
+/// Appends a number with at least so many digits.
+fn push_number(text: &mut String, mut number: u64, digits_min: usize) {
+    const DIGITS_MAX: usize = 20;
+    let mut digits = [b'0'; DIGITS_MAX];
+    let mut at = DIGITS_MAX;
+    while number > 0 {
+        at -= 1;
+        digits[at] += (number % 10) as u8;
+        number /= 10;
+    }
+    at = at.min(DIGITS_MAX - digits_min.clamp(1, DIGITS_MAX));
+    text.push_str(std::str::from_utf8(&digits[at..]).expect("digits are ASCII"));
 }
 
 /// One zero after a point stays.
@@ -75,12 +101,16 @@ fn without_trailing_zeros(mut text: String) -> String {
 /// The shortest text that reads back as `value`, plain or with an exponent, whichever is shorter; integers that
 /// not every float near them can tell apart have an exponent.
 pub fn short(value: f64) -> String {
-    let sign = if value.is_sign_negative() { "-" } else { "" };
-    if value == 0.0 {
-        return format!("{sign}0.0");
+    let mut text = String::with_capacity(32);
+    if value.is_sign_negative() {
+        text.push('-');
     }
-    let (number, exponent) = shortest_decimal(value.abs());
-    let digits = number.to_string();
+    if value == 0.0 {
+        text.push_str("0.0");
+        return text;
+    }
+    let mut buffer = [0; DIGITS_MAX];
+    let (digits, number, exponent) = shortest_decimal(value.abs(), &mut buffer);
     let len = digits.len() as i32;
     let scientific_exponent = exponent + len - 1;
     let (lowest, highest) = match (len, scientific_exponent) {
@@ -94,38 +124,60 @@ pub fn short(value: f64) -> String {
         2 => number > (1 << 51) / 25,
         _ => false,
     };
+    let push_zeros = |text: &mut String, count: i32| (0..count).for_each(|_| text.push('0'));
+    let whole = len + exponent;
     if !(lowest..=highest).contains(&exponent) || beyond_exact {
         let (first, rest) = digits.split_at(1);
-        let rest = if rest.is_empty() { "0" } else { rest };
-        return format!("{sign}{first}.{rest}e{scientific_exponent}");
-    }
-    if exponent >= 0 {
-        return format!("{sign}{digits}{}.0", "0".repeat(exponent as usize));
-    }
-    let whole = len + exponent;
-    if whole > 0 {
+        text.push_str(first);
+        text.push('.');
+        text.push_str(if rest.is_empty() { "0" } else { rest });
+        text.push('e');
+        if scientific_exponent < 0 {
+            text.push('-');
+        }
+        push_number(&mut text, u64::from(scientific_exponent.unsigned_abs()), 1);
+    } else if exponent >= 0 {
+        text.push_str(digits);
+        push_zeros(&mut text, exponent);
+        text.push_str(".0");
+    } else if whole > 0 {
         let (before, after) = digits.split_at(whole as usize);
-        format!("{sign}{before}.{after}")
+        text.push_str(before);
+        text.push('.');
+        text.push_str(after);
     } else {
-        format!("{sign}0.{}{digits}", "0".repeat(-whole as usize))
+        text.push_str("0.");
+        push_zeros(&mut text, -whole);
+        text.push_str(digits);
     }
+    text
 }
 
-/// The decimal number with the fewest digits that reads back as `value`, which is positive: digits, and the power of ten that
-/// they are multiplied with. Ryu's, because of two as near as each other it takes the same one as OTP.
-fn shortest_decimal(value: f64) -> (u64, i32) {
+/// Digits of the longest of the shortest texts, which have 17, with room for zeros around them.
+const DIGITS_MAX: usize = 32;
+
+/// The decimal number with the fewest digits that reads back as `value`, which is positive: its digits, without zeros at either
+/// end, as text and as a number, and the power of ten that they are multiplied with. Ryu's, because of two as near as
+/// each other it takes the same one as OTP.
+fn shortest_decimal(value: f64, digits: &mut [u8; DIGITS_MAX]) -> (&str, u64, i32) {
     let mut buffer = ryu::Buffer::new();
     let text = buffer.format_finite(value);
     let (mantissa, exponent) = text.split_once('e').unwrap_or((text, "0"));
-    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    let fraction = fraction.trim_end_matches('0');
-    let mut exponent: i32 = exponent.parse::<i32>().unwrap_or(0) - fraction.len() as i32;
-    let mut digits = [whole, fraction].concat();
-    // Zeros at the end belong to the exponent.
-    let trimmed = digits.trim_end_matches('0').len();
-    exponent += (digits.len() - trimmed) as i32;
-    digits.truncate(trimmed);
-    (digits.parse().unwrap_or(0), exponent)
+    let fraction = mantissa.split_once('.').map_or("", |(_, fraction)| fraction);
+    let mut exponent = exponent.parse::<i32>().unwrap_or(0) - fraction.len() as i32;
+    let mut len = 0;
+    for digit in mantissa.bytes().filter(|&byte| byte != b'.') {
+        if len > 0 || digit != b'0' {
+            digits[len] = digit;
+            len += 1;
+        }
+    }
+    while len > 1 && digits[len - 1] == b'0' {
+        len -= 1;
+        exponent += 1;
+    }
+    let number = digits[..len].iter().fold(0u64, |number, digit| number.wrapping_mul(10).wrapping_add(u64::from(digit - b'0')));
+    (std::str::from_utf8(&digits[..len]).expect("digits are ASCII"), number, exponent)
 }
 
 /// The value of a float written as Erlang writes them: digits, a point (or a comma), digits, and perhaps an exponent.

@@ -694,12 +694,72 @@ pub fn merge<A: Alloc + ?Sized>(alloc: &mut A, first: Term, second: Term) -> Ter
     }
     match (first.as_flat_map(), second.as_flat_map()) {
         (Some(a), Some(b)) => merge_flat(alloc, a, b),
-        _ if size(first) >= size(second) => iter(second).fold(first, |map, (key, value)| put(alloc, map, key, value)),
-        _ => {
-            // The keys of both keep the second's values, so only those are put that it has not.
-            iter(first).fold(second, |map, (key, value)| if get(second, key).is_some() { map } else { put(alloc, map, key, value) })
+        (None, None) => merge_tries(alloc, hash_map(first), hash_map(second)),
+        (None, Some(_)) => iter(second).fold(first, |map, (key, value)| put(alloc, map, key, value)),
+        // The keys of both keep the second's values, so only those are put that it has not.
+        (Some(_), None) => iter(first).fold(second, |map, (key, value)| if get(second, key).is_some() { map } else { put(alloc, map, key, value) }),
+    }
+}
+
+fn merge_tries<A: Alloc + ?Sized>(alloc: &mut A, first: HashMap, second: HashMap) -> Term {
+    let mut common = 0;
+    let (bitmap, branches) = merge_children(alloc, first.term(), second.term(), 0, &mut common);
+    if branches.items() == second.children() {
+        return second.term();
+    }
+    root_node(alloc, first.size() + second.size() - common, bitmap, branches.items())
+}
+
+/// The children of two nodes of that level taken together; adds to `common` how many keys both have.
+fn merge_children<A: Alloc + ?Sized>(alloc: &mut A, first: Term, second: Term, level: u32, common: &mut usize) -> (u64, Branches) {
+    let ((bitmap_a, children_a), (bitmap_b, children_b)) = (node_parts(first), node_parts(second));
+    let mut branches = Branches::of(&[]);
+    let mut left = bitmap_a | bitmap_b;
+    while left != 0 {
+        let bit = left & left.wrapping_neg();
+        left &= left - 1;
+        let child = match (bitmap_a & bit != 0, bitmap_b & bit != 0) {
+            (true, true) => merge_nodes(alloc, children_a[slot(bitmap_a, bit)], children_b[slot(bitmap_b, bit)], level + 1, common),
+            (true, false) => children_a[slot(bitmap_a, bit)],
+            _ => children_b[slot(bitmap_b, bit)],
+        };
+        branches.insert(branches.len, child);
+    }
+    (bitmap_a | bitmap_b, branches)
+}
+
+/// The same of two that stand in the same place below a root, and are pairs or inner nodes.
+fn merge_nodes<A: Alloc + ?Sized>(alloc: &mut A, first: Term, second: Term, level: u32, common: &mut usize) -> Term {
+    match (first.as_cons(), second.as_cons()) {
+        (Some(a), Some(b)) if a.head() == b.head() || equal_exact(a.head(), b.head()) => {
+            *common += 1;
+            second
+        }
+        (Some(a), Some(b)) => part_ways(alloc, first, Path::at(a.head(), level), second, Path::at(b.head(), level)),
+        (Some(a), None) if holds(second, Path::at(a.head(), level), a.head()) => {
+            *common += 1;
+            second
+        }
+        (Some(a), None) => put_below(alloc, second, Path::at(a.head(), level), a.head(), a.tail()).map_or(second, |(node, _)| node),
+        (None, Some(b)) => {
+            let put = put_below(alloc, first, Path::at(b.head(), level), b.head(), b.tail());
+            *common += usize::from(!put.is_some_and(|(_, grown)| grown));
+            put.map_or(first, |(node, _)| node)
+        }
+        (None, None) => {
+            let (bitmap, branches) = merge_children(alloc, first, second, level, common);
+            if branches.items() == node_parts(second).1 { second } else { inner_node(alloc, bitmap, branches.items()) }
         }
     }
+}
+
+/// Whether a node below a root holds the key.
+fn holds(node: Term, path: Path, key: Term) -> bool {
+    if let Some(pair) = node.as_cons() {
+        return pair.head() == key || equal_exact(pair.head(), key);
+    }
+    let (bitmap, children) = node_parts(node);
+    bitmap & path.bit() != 0 && holds(children[slot(bitmap, path.bit())], path.down(key), key)
 }
 
 fn merge_flat<A: Alloc + ?Sized>(alloc: &mut A, first: FlatMap, second: FlatMap) -> Term {

@@ -84,7 +84,9 @@ unsafe impl Sync for HashTable {}
 impl HashTable {
     /// A table that is one of `parts`.
     pub fn new(keypos: usize, duplicates: Duplicates, parts: usize) -> HashTable {
-        let buckets = BUCKETS_MIN / parts;
+        Self::with_buckets(BUCKETS_MIN / parts, keypos, duplicates)
+    }
+    fn with_buckets(buckets: usize, keypos: usize, duplicates: Duplicates) -> HashTable {
         debug_assert!(buckets.is_power_of_two());
         HashTable { buckets: vec![std::ptr::null_mut(); buckets], mask: buckets - 1, len: 0, keypos, duplicates, marked: Vec::new() }
     }
@@ -407,6 +409,10 @@ impl HashTable {
     /// Removes everything.
     pub fn take_all(&mut self) -> HashTable {
         std::mem::replace(self, HashTable::new(self.keypos, self.duplicates, 1))
+    }
+    /// The same, of a table that gets no more objects.
+    pub fn take_last(&mut self) -> HashTable {
+        std::mem::replace(self, Self::with_buckets(1, self.keypos, self.duplicates))
     }
 }
 

@@ -25,13 +25,16 @@ use crossbeam_epoch::pin;
 use hash::{Verdict, hash_of};
 use object::{Head, OwnedTerm};
 use swarmrt_heap::copy_whole;
+use smallvec::SmallVec;
 use swarmrt_machine::{BifResult, Process, Raise, Vm, bif, signal};
 use swarmrt_term::bigint;
 use swarmrt_term::{Alloc, FragmentHeap, NodeInfo, RefKind, Term, Tuple, am, atom, compare, equal_exact};
 pub(crate) use table::TABLES_MAX;
 use table::{Access, Heir, Kind, Protection, Register, Storage, Table, Tuning, Wanted, WriteConcurrency};
 
-/// Objects that count as one reduction when they are copied.
+/// What the end of a table counts, as in OTP.
+const REDUCTIONS_PER_TABLE: usize = 30;
+/// Words of objects that count as one reduction when they are copied.
 const WORDS_PER_REDUCTION: usize = 50;
 
 fn register_of(p: &Process) -> &'static Register {
@@ -374,6 +377,7 @@ fn delete_table(p: &mut Process, id: Term) -> BifResult {
     let register = register_of(p);
     let table = register.table(p, id, Access::Write, guard)?;
     register.delete(table, guard);
+    p.bump_reductions(REDUCTIONS_PER_TABLE);
     yes()
 }
 
@@ -461,12 +465,34 @@ fn is_set(table: &Table) -> Result<(), Raise> {
     if matches!(table.kind, Kind::Set | Kind::OrderedSet) { Ok(()) } else { Err(Raise::badarg_because(atom!("table_type"))) }
 }
 
+/// The commonest change of a counter: a small integer added to one. `None` when it is another, or there is no such counter.
+fn add_in_place(table: &Table, key: Term, operation: Term) -> Option<Term> {
+    let change = if operation.is_list() { None } else { counter_change(table, operation).ok() };
+    let change = change.filter(|change| change.limit.is_none() && change.at != table.keypos)?;
+    let increment = change.increment.as_small()?;
+    let add = |object: &mut Head| {
+        let before = object.tuple().elements().get(change.at).and_then(|value| value.as_small());
+        let sum = before.map(|before| before + increment).filter(|sum| (Term::SMALL_MIN..=Term::SMALL_MAX).contains(sum)).map(Term::small);
+        if let Some(sum) = sum {
+            object.set_immediate(change.at, sum);
+        }
+        (sum, Verdict::Keep)
+    };
+    update_object(table, key, add)?
+}
+
+/// Several of what is one mostly.
+type One<T> = SmallVec<[T; 1]>;
+
 fn update_counter_in(p: &mut Process, id: Term, key: Term, operation: Term, default: Option<Term>) -> BifResult {
     let guard = &pin();
     let table = register_of(p).table(p, id, Access::Write, guard)?;
     is_set(table)?;
-    let operations = if operation.is_list() { list_of(operation)? } else { vec![operation] };
-    let changes = operations.into_iter().map(|operation| counter_change(table, operation)).collect::<Result<Vec<_>, _>>();
+    if let Some(value) = add_in_place(table, key, operation) {
+        return done(table, value);
+    }
+    let operations = if operation.is_list() { list_of(operation)?.into() } else { One::from_elem(operation, 1) };
+    let changes = operations.into_iter().map(|operation| counter_change(table, operation)).collect::<Result<One<_>, _>>();
     if changes.is_err() && default.is_none() {
         // That there is no such key comes first.
         let mut found = false;
@@ -480,10 +506,10 @@ fn update_counter_in(p: &mut Process, id: Term, key: Term, operation: Term, defa
         Some(default) => Some(object_of(table, default)?),
         None => None,
     };
-    let mut apply = |object: &mut Head| -> (Result<Vec<Term>, Raise>, Verdict) {
+    let mut apply = |object: &mut Head| -> (Result<One<Term>, Raise>, Verdict) {
         let elements = object.tuple();
-        let mut values: Vec<(usize, Term)> = Vec::with_capacity(changes.len());
-        let mut results = Vec::with_capacity(changes.len());
+        let mut values: One<(usize, Term)> = One::with_capacity(changes.len());
+        let mut results = One::with_capacity(changes.len());
         for change in &changes {
             if change.at == table.keypos {
                 return (Err(Raise::badarg_because(atom!("keypos"))), Verdict::Keep);

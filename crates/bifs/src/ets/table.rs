@@ -170,8 +170,12 @@ impl Table {
         self.dead.load(Ordering::Acquire)
     }
     pub fn count(&self, change: Change) {
-        self.objects.fetch_add(change.objects, Ordering::Relaxed);
-        self.words.fetch_add(change.words, Ordering::Relaxed);
+        if change.objects != 0 {
+            self.objects.fetch_add(change.objects, Ordering::Relaxed);
+        }
+        if change.words != 0 {
+            self.words.fetch_add(change.words, Ordering::Relaxed);
+        }
     }
 
     /// What programs call the table: its name or its reference.
@@ -450,11 +454,7 @@ impl Register {
         match &table.storage {
             Storage::Hash(shards) => {
                 for shard in shards {
-                    let mut shard = shard.write();
-                    // Few objects go with the table.
-                    if shard.len() > FREED_AT_ONCE_MAX {
-                        self.reap(shard.take_all());
-                    }
+                    self.reap(shard.write().take_last());
                 }
             }
             Storage::Ordered(tree) => self.reap_tree(tree.write().take_all()),

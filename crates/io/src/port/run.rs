@@ -122,16 +122,22 @@ fn connect(source: &Source, options: &Options) -> std::io::Result<Connection> {
     // A child has signals as a program expects them, and a group of its own is not made: as OTP.
     if options.use_stdio {
         command.stdin(if options.output { Stdio::piped() } else { Stdio::null() });
-        command.stdout(if options.input { Stdio::piped() } else { Stdio::null() });
-        if options.stderr_to_stdout {
-            // SAFETY: `dup2` is async-signal-safe.
-            unsafe {
-                command.pre_exec(|| if libc::dup2(1, 2) < 0 { Err(std::io::Error::last_os_error()) } else { Ok(()) });
-            }
+        let mut both = None;
+        if !options.stderr_to_stdout {
+            command.stdout(if options.input { Stdio::piped() } else { Stdio::null() });
+        } else if options.input {
+            let (read, write) = std::io::pipe()?;
+            command.stdout(write.try_clone()?).stderr(write);
+            both = Some(read);
+        } else {
+            command.stdout(Stdio::null()).stderr(Stdio::null());
         }
+        // Without anything to be done between `fork` and `exec` the machine's memory is not copied, which takes a millisecond.
         let mut child = command.spawn()?;
+        // The ends of the pipe that are the child's go with it.
+        drop(command);
+        let input = both.map(OwnedFd::from).or_else(|| child.stdout.take().map(OwnedFd::from)).map(File::from);
         // SAFETY: the descriptors are handed over.
-        let input = child.stdout.take().map(|out| unsafe { File::from_raw_fd(out.into_raw_fd()) });
         let output = child.stdin.take().map(|into| unsafe { File::from_raw_fd(into.into_raw_fd()) });
         return Ok(Connection { input, output, child: Some(child) });
     }
