@@ -6,9 +6,10 @@
 use crate::args::badarg;
 use parking_lot::RwLock;
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::BuildHasherDefault;
 use swarmrt_heap::LiteralArea;
 use swarmrt_machine::{BifResult, Process, Raise, bif};
+use swarmrt_term::atom::AtomHasher;
 use swarmrt_term::{Alloc, Term, am, atom, equal_exact, hash, map};
 
 /// Key and value as literals.
@@ -18,26 +19,10 @@ struct Entry {
     area: LiteralArea,
 }
 
-/// Spreads what is a hash already over the bits that a table looks at.
-#[derive(Default)]
-struct Spread(u64);
-
-impl Hasher for Spread {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-    fn write_u32(&mut self, value: u32) {
-        self.0 = u64::from(value).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    }
-    fn write(&mut self, _: &[u8]) {
-        unreachable!("keys are words");
-    }
-}
-
 #[derive(Default)]
 struct Table {
     /// By the hash of the key.
-    entries: HashMap<u32, Vec<Entry>, BuildHasherDefault<Spread>>,
+    entries: HashMap<u32, Vec<Entry>, BuildHasherDefault<AtomHasher>>,
     count: usize,
     words: usize,
 }

@@ -2,18 +2,20 @@
 //!
 //! A call of a server sets up a monitor and takes it away again; in a tree either would get and give back memory.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
+use swarmrt_term::atom::AtomHasher;
 
 /// Pairs up to which they are searched one by one.
 const FEW_MAX: usize = 16;
 
 const _: () = assert!(size_of::<Few<u64>>() == size_of::<Vec<u64>>());
 
-/// In the order of the numbers.
 pub enum Few<V> {
+    /// In the order of the numbers.
     Few(Vec<(u64, V)>),
     /// In a box, so that the two take no more than a list alone: a few bytes more put a process into the next size of blocks.
-    Many(Box<BTreeMap<u64, V>>),
+    Many(Box<HashMap<u64, V, BuildHasherDefault<AtomHasher>>>),
 }
 
 impl<V> Default for Few<V> {
@@ -26,7 +28,7 @@ impl<V> Few<V> {
     pub fn is_empty(&self) -> bool {
         match self {
             Few::Few(pairs) => pairs.is_empty(),
-            Few::Many(tree) => tree.is_empty(),
+            Few::Many(table) => table.is_empty(),
         }
     }
     pub fn contains_key(&self, key: u64) -> bool {
@@ -35,7 +37,7 @@ impl<V> Few<V> {
     pub fn get(&self, key: u64) -> Option<&V> {
         match self {
             Few::Few(pairs) => pairs.iter().find(|(other, _)| *other == key).map(|(_, value)| value),
-            Few::Many(tree) => tree.get(&key),
+            Few::Many(table) => table.get(&key),
         }
     }
     /// The value that the key had before.
@@ -55,27 +57,32 @@ impl<V> Few<V> {
                 }
                 None
             }
-            Few::Many(tree) => tree.insert(key, value),
+            Few::Many(table) => table.insert(key, value),
         }
     }
     pub fn remove(&mut self, key: u64) -> Option<V> {
         match self {
             Few::Few(pairs) => pairs.iter().position(|(other, _)| *other == key).map(|at| pairs.remove(at).1),
-            Few::Many(tree) => {
-                let removed = tree.remove(&key);
-                if tree.is_empty() {
+            Few::Many(table) => {
+                let removed = table.remove(&key);
+                if table.is_empty() {
                     *self = Few::default();
                 }
                 removed
             }
         }
     }
+    /// The pairs in the order of the numbers.
     pub fn iter(&self) -> impl Iterator<Item = (u64, &V)> {
-        let (pairs, tree): (&[_], _) = match self {
-            Few::Few(pairs) => (pairs, None),
-            Few::Many(tree) => (&[], Some(&**tree)),
+        let (pairs, table): (&[_], _) = match self {
+            Few::Few(pairs) => (pairs, Vec::new()),
+            Few::Many(table) => {
+                let mut all: Vec<_> = table.iter().map(|(&key, value)| (key, value)).collect();
+                all.sort_unstable_by_key(|(key, _)| *key);
+                (&[], all)
+            }
         };
-        pairs.iter().map(|(key, value)| (*key, value)).chain(tree.into_iter().flatten().map(|(&key, value)| (key, value)))
+        pairs.iter().map(|(key, value)| (*key, value)).chain(table)
     }
     pub fn keys(&self) -> impl Iterator<Item = u64> {
         self.iter().map(|(key, _)| key)
@@ -88,6 +95,7 @@ impl<V> Few<V> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeMap;
 
     #[test]
     fn few_and_many_are_like_a_tree() {

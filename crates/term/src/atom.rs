@@ -13,14 +13,18 @@ pub struct Atom(u32);
 /// What is found by an atom. The table's numbers are ours, so nobody can choose them to collide.
 pub type AtomMap<V> = HashMap<Atom, V, BuildHasherDefault<AtomHasher>>;
 
-/// Spreads an atom's number, or several and other small numbers, over the word.
+/// Spreads an atom's number, or several and other numbers that programs do not choose, over the word.
 #[derive(Default)]
 pub struct AtomHasher(u64);
 
 impl Hasher for AtomHasher {
     #[inline]
     fn write_u32(&mut self, number: u32) {
-        self.0 = (self.0 ^ u64::from(number)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.write_u64(u64::from(number));
+    }
+    #[inline]
+    fn write_u64(&mut self, number: u64) {
+        self.0 = (self.0 ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     }
     fn write(&mut self, bytes: &[u8]) {
         bytes.iter().for_each(|&byte| self.write_u32(u32::from(byte)));

@@ -54,24 +54,24 @@ fn decimals(value: f64, digits: usize, compact: bool) -> Option<String> {
     }
     // Both are below 2^63, so that cutting off is exact; half a digit goes up, as C's `round` has it.
     let round = |positive: f64| {
-        let whole = positive as u64;
-        whole + u64::from(positive - whole as f64 >= 0.5)
+        let whole = positive as i64;
+        whole + i64::from(positive - whole as f64 >= 0.5)
     };
     let mut text = String::with_capacity(48);
     if value.is_sign_negative() {
         text.push('-');
     }
     if digits == 0 {
-        push_number(&mut text, round(magnitude), 0);
+        push_number(&mut text, round(magnitude) as u64, 0);
         return Some(text);
     }
-    let whole = magnitude as u64;
+    let whole = magnitude as i64;
     let power = POWERS_OF_TEN[digits];
     let fraction = round((magnitude - whole as f64) * power);
     let (whole, fraction) = if fraction as f64 >= power { (whole + 1, 0) } else { (whole, fraction) };
-    push_number(&mut text, whole, 0);
+    push_number(&mut text, whole as u64, 0);
     text.push('.');
-    push_number(&mut text, fraction, digits);
+    push_number(&mut text, fraction as u64, digits);
     Some(if compact { without_trailing_zeros(text) } else { text })
 }
 

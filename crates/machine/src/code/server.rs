@@ -6,11 +6,11 @@ use crate::code::{Export, FunEntry, LoadError, Location, ModuleCode, Prepared};
 use crate::code_cache::CodeCache;
 use parking_lot::{Mutex, RwLock};
 use std::collections::HashMap;
-use std::hash::BuildHasherDefault;
+use std::hash::{BuildHasher, BuildHasherDefault};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use swarmrt_beam::instr::Instr;
 use swarmrt_beam::specialise::CellKind;
 use swarmrt_term::atom::AtomHasher;
@@ -47,6 +47,8 @@ pub struct HasOldVersion;
 pub struct CodeServer {
     bifs: &'static BifTable,
     exports: RwLock<CodeMap<Mfa, &'static Export>>,
+    /// Exports that were looked for lately, each where its hash says: most calls of functions by their names find theirs.
+    recent_exports: Box<[AtomicPtr<Export>; RECENT_EXPORTS]>,
     funs: RwLock<CodeMap<FunKey, &'static FunEntry>>,
     modules: RwLock<AtomMap<ModuleSlot>>,
     /// In the order of their addresses.
@@ -62,6 +64,9 @@ pub struct CodeServer {
     /// What is kept from run to run, if anything is.
     pub cache: OnceLock<CodeCache>,
 }
+
+/// A power of two.
+const RECENT_EXPORTS: usize = 256;
 
 /// Room for the exports that OTP starts with: seven eighths of 4096 places. Each place is memory that is touched.
 const EXPORTS_AT_START: usize = 3584;
@@ -90,6 +95,7 @@ impl CodeServer {
         CodeServer {
             bifs,
             exports: RwLock::new(CodeMap::with_capacity_and_hasher(EXPORTS_AT_START, Default::default())),
+            recent_exports: Box::new([const { AtomicPtr::new(std::ptr::null_mut()) }; RECENT_EXPORTS]),
             funs: RwLock::default(),
             modules: RwLock::default(),
             ranges: RwLock::default(),
@@ -131,13 +137,22 @@ impl CodeServer {
 
     /// The export of that name, made when it is new.
     pub fn export(&self, mfa: Mfa) -> &'static Export {
-        if let Some(export) = self.exports.read().get(&mfa) {
-            return export;
-        }
-        self.exports.write().entry(mfa).or_insert_with(|| Export::new(mfa, self.bifs.number(mfa), self.no_code(CellKind::Entry)))
+        self.existing_export(mfa).unwrap_or_else(|| {
+            self.exports.write().entry(mfa).or_insert_with(|| Export::new(mfa, self.bifs.number(mfa), self.no_code(CellKind::Entry)))
+        })
     }
     pub fn existing_export(&self, mfa: Mfa) -> Option<&'static Export> {
-        self.exports.read().get(&mfa).copied()
+        let hash = BuildHasherDefault::<AtomHasher>::default().hash_one(mfa);
+        let recent = &self.recent_exports[hash as usize % RECENT_EXPORTS];
+        // SAFETY: exports are never freed, and complete before they are put anywhere.
+        if let Some(export) = unsafe { recent.load(Ordering::Acquire).as_ref() }
+            && export.mfa == mfa
+        {
+            return Some(export);
+        }
+        let export = *self.exports.read().get(&mfa)?;
+        recent.store(std::ptr::from_ref(export).cast_mut(), Ordering::Release);
+        Some(export)
     }
 
     pub fn fun_entry(&self, identity: FunIdentity, free: u32) -> &'static FunEntry {
