@@ -8,7 +8,7 @@
 //! All functions take terms known to be maps, except where they say otherwise.
 
 use crate::alloc::Alloc;
-use crate::boxed::{FlatMap, HashMap, MapNode};
+use crate::boxed::{FlatMap, HashMap, MapNode, Tuple};
 use crate::compare::{compare_exact, equal_exact};
 use crate::hash::trie_hash;
 use crate::word::{Header, Subtag, Term};
@@ -61,13 +61,21 @@ pub fn flat_position(map: FlatMap, key: Term) -> Option<usize> {
     }
     // It may be equal to another word.
     let Some(tuple) = key.as_tuple() else { return keys.iter().position(|&candidate| equal_exact(candidate, key)) };
-    // Most differ in an atom or a small integer.
-    let may_equal = |candidate: Term| {
-        let Some(other) = candidate.as_tuple().filter(|other| other.arity() == tuple.arity()) else { return false };
-        let differing = tuple.elements().iter().zip(other.elements()).find(|(a, b)| a != b);
-        differing.is_none_or(|(a, b)| !(a.is_atom() || a.is_small() || b.is_atom() || b.is_small()))
-    };
-    keys.iter().position(|&candidate| may_equal(candidate) && equal_exact(candidate, key))
+    let (arity, elements) = (tuple.arity(), tuple.elements());
+    keys.iter().position(|&candidate| {
+        if !candidate.is_tuple_of(arity) {
+            return false;
+        }
+        // SAFETY: its header is that of a tuple.
+        let others = unsafe { Tuple::from_ptr(candidate.boxed_ptr()) }.elements();
+        // Most differ in an atom or a small integer, and at the end, where what comes first says what kind of key it is.
+        let differing = elements.iter().zip(others).rev().find(|(a, b)| a != b);
+        match differing {
+            None => true,
+            Some((a, b)) if a.is_atom() || a.is_small() || b.is_atom() || b.is_small() => false,
+            Some(_) => equal_exact(candidate, key),
+        }
+    })
 }
 
 /// Where the very same word is.
