@@ -5,6 +5,7 @@
 //! most calls need; where there is more, it says [`Stop::Long`], and is called again from the start on a dirty
 //! scheduler, where it may take its time. Nothing but its arguments has to be carried over.
 
+use smallvec::SmallVec;
 use std::cell::Cell;
 use swarmrt_machine::scheduler::current_scheduler;
 use swarmrt_machine::{BifResult, Process, Raise, bif};
@@ -155,7 +156,7 @@ pub(crate) fn check_term(term: Term) -> Result<(), Stop> {
     }
     const BYTES_PER_STEP: usize = 8;
     let mut left = QUICK_STEPS;
-    let mut pending: Vec<Term> = Vec::new();
+    let mut pending: SmallVec<[Term; 16]> = SmallVec::new();
     let mut current = term;
     loop {
         while let Some(cell) = current.as_cons() {

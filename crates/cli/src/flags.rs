@@ -335,6 +335,9 @@ fn info(arguments: &[String]) -> Result<i32, String> {
 /// Where code is cached, and how much of it.
 fn cached() -> String {
     let Some(folder) = code_cache() else { return "code cache:  none".to_owned() };
+    if let Err(why) = swarmrt::machine::code_cache::CodeCache::check(&folder) {
+        return format!("code cache:  none, as {} cannot be used: {why}", folder.display());
+    }
     let entries = |path: &Path| std::fs::read_dir(path).into_iter().flatten().flatten().filter_map(|entry| Some((entry.path(), entry.metadata().ok()?)));
     let files = entries(&folder).flat_map(|(build, _)| entries(&build).collect::<Vec<_>>());
     let (count, bytes) = files.fold((0, 0), |(count, bytes), (_, file)| (count + 1, bytes + file.len()));

@@ -41,6 +41,12 @@ impl Folder {
         let pieces = told[..at].rsplit(' ').next().and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("{told}"));
         (text(&output.stdout), pieces)
     }
+    /// What `swarmrt info` says of the cache.
+    fn info(&self) -> String {
+        let output = common::run(Command::new(common::swarmrt()).env("SWARMRT_CODE_CACHE", self.cache()).arg("info"));
+        let told = String::from_utf8_lossy(&output.stdout).into_owned();
+        told.lines().find(|line| line.starts_with("code cache:")).unwrap_or_else(|| panic!("{told}")).to_owned()
+    }
     /// Files of the cache.
     fn files(&self) -> Vec<PathBuf> {
         let entries = |path: &Path| std::fs::read_dir(path).map(|entries| entries.map(|entry| entry.expect("it can be read").path()).collect::<Vec<_>>());
@@ -119,7 +125,9 @@ fn a_folder_that_others_can_write_to_is_not_used() {
     let mode = |mode| std::fs::set_permissions(folder.cache(), std::fs::Permissions::from_mode(mode)).expect("it is ours");
     mode(0o777);
     assert_eq!(folder.run(WORK), (expected, 0));
+    assert!(folder.info().ends_with("cannot be used: others can write to it"), "{}", folder.info());
     mode(0o700);
+    assert!(folder.info().contains(" files, "), "{}", folder.info());
     assert!(folder.run(WORK).1 > 20);
 }
 

@@ -142,6 +142,14 @@ fn encoded(value: &impl Serialize) -> Vec<u8> {
 }
 
 impl CodeCache {
+    /// Whether the cache can be kept below a folder, which is made if need be.
+    ///
+    /// # Errors
+    /// When the folder cannot be made or is not the user's alone.
+    pub fn check(root: &Path) -> io::Result<()> {
+        own_folder(root)
+    }
+
     /// What is kept below a folder for the build of this name. Reserves the atoms, so it comes before everything else.
     ///
     /// # Errors

@@ -445,7 +445,6 @@ impl Schedulers {
         self.wake(0);
         true
     }
-
 }
 
 impl Vm {

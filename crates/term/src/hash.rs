@@ -8,6 +8,7 @@ use crate::binary::Bits;
 use crate::boxed::{HashMap, MapNode};
 use crate::node::pid_parts;
 use crate::word::{Kind, Subtag, Term};
+use smallvec::SmallVec;
 
 /// Bob Jenkins' mixing of three words.
 #[inline(always)]
@@ -91,6 +92,9 @@ fn float_halves(value: f64) -> (u32, u32) {
     (bits as u32, (bits >> 32) as u32)
 }
 
+/// What is left to hash; of most terms there is little at a time.
+type Todos = SmallVec<[Todo; 8]>;
+
 /// What one element of the list of things to hash is.
 enum Todo {
     Term(Term),
@@ -126,7 +130,7 @@ pub fn phash2_range(term: Term, range: u64) -> u32 {
 /// All 32 bits of the hash behind `phash2`.
 pub fn phash2_word(term: Term) -> u32 {
     let mut pairs: u32 = 0;
-    let mut todo = Vec::new();
+    let mut todo = Todos::new();
     let mut hash = phash2_step(term, 0, &mut pairs, &mut todo);
     while let Some(next) = todo.pop() {
         match next {
@@ -146,7 +150,7 @@ pub fn phash2_word(term: Term) -> u32 {
     hash
 }
 
-fn phash2_step(term: Term, hash: u32, pairs: &mut u32, todo: &mut Vec<Todo>) -> u32 {
+fn phash2_step(term: Term, hash: u32, pairs: &mut u32, todo: &mut Todos) -> u32 {
     match term.kind() {
         Kind::Small(value) => phash2_integer(value, hash),
         Kind::Big(big) => mix_digits(hash, big.is_negative(), big.digits()),
@@ -207,7 +211,7 @@ fn phash2_step(term: Term, hash: u32, pairs: &mut u32, todo: &mut Vec<Todo>) -> 
 }
 
 /// The elements that have no parts, up to the first that has; it and those after it wait.
-fn push_compound<'a>(elements: &'a [Term], todo: &mut Vec<Todo>) -> &'a [Term] {
+fn push_compound<'a>(elements: &'a [Term], todo: &mut Todos) -> &'a [Term] {
     let is_compound =
         |element: &Term| element.is_cons() || matches!(element.boxed_subtag(), Some(Subtag::Tuple | Subtag::FlatMap | Subtag::HashMap | Subtag::Fun));
     let (simple, rest) = elements.split_at(elements.iter().position(is_compound).unwrap_or(elements.len()));
@@ -235,7 +239,7 @@ fn node_children<'a>(node: Term) -> &'a [Term] {
     }
 }
 
-fn push_children(children: &[Term], pair_ends: bool, todo: &mut Vec<Todo>) {
+fn push_children(children: &[Term], pair_ends: bool, todo: &mut Todos) {
     for &child in children {
         match child.as_cons() {
             Some(pair) => {
@@ -250,7 +254,7 @@ fn push_children(children: &[Term], pair_ends: bool, todo: &mut Vec<Todo>) {
 }
 
 /// A run of bytes at the start of the list at once; then one element and the tail after it wait.
-fn hash_list(list: Term, mut hash: u32, todo: &mut Vec<Todo>, internal: bool) -> u32 {
+fn hash_list(list: Term, mut hash: u32, todo: &mut Todos, internal: bool) -> u32 {
     let mut rest = list;
     let (mut word, mut count) = (0u32, 0u32);
     while let Some(cell) = rest.as_cons() {
@@ -310,7 +314,7 @@ pub fn internal_hash_salted(term: Term, salt: u32) -> u32 {
     if let Some(hash) = term.as_tuple().and_then(|tuple| plain_tuple_hash(tuple.elements(), hash)) {
         return hash;
     }
-    let mut todo = Vec::new();
+    let mut todo = Todos::new();
     let mut hash = internal_step(term, hash, &mut todo);
     while let Some(next) = todo.pop() {
         match next {
@@ -347,7 +351,7 @@ fn immediate_word(term: Term) -> Option<u64> {
     if term.is_nil() { Some(0x3b) } else { term.as_pid().map(|data| data << 4 | 0x3).or_else(|| term.as_port().map(|number| number << 4 | 0x7)) }
 }
 
-fn internal_step(term: Term, hash: u32, todo: &mut Vec<Todo>) -> u32 {
+fn internal_step(term: Term, hash: u32, todo: &mut Todos) -> u32 {
     if let Some(word) = immediate_word(term) {
         return mix_two(hash, word as u32, (word >> 32) as u32, 1);
     }

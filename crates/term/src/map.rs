@@ -8,6 +8,7 @@
 //! All functions take terms known to be maps, except where they say otherwise.
 
 use crate::alloc::Alloc;
+use crate::atom::Atom;
 use crate::boxed::{FlatMap, HashMap, MapNode, Tuple};
 use crate::compare::{compare_exact, equal_exact};
 use crate::hash::trie_hash;
@@ -192,7 +193,7 @@ pub fn put<A: Alloc + ?Sized>(alloc: &mut A, map: Term, key: Term, value: Term) 
         pairs.push((key, value));
         return build_trie(alloc, &pairs);
     }
-    let at = keys.partition_point(|&other| compare_exact(other, key).is_lt());
+    let at = insertion_point(keys, key);
     let count = keys.len() + 1;
     let tuple = alloc.alloc(2 * count + 3);
     // SAFETY: a tuple of the keys, and behind it a map: header, tuple, values. Each is what it was with one more among it.
@@ -205,6 +206,15 @@ pub fn put<A: Alloc + ?Sized>(alloc: &mut A, map: Term, key: Term, value: Term) 
         insert(map.add(2).cast(), values, at, value);
         Term::from_boxed_ptr(map)
     }
+}
+
+/// Where a key goes among others that are in order and not equal to it.
+fn insertion_point(keys: &[Term], key: Term) -> usize {
+    let Some(ordinal) = key.as_atom().map(Atom::ordinal) else { return keys.partition_point(|&other| compare_exact(other, key).is_lt()) };
+    keys.partition_point(|&other| match other.as_atom().map(Atom::ordinal) {
+        Some(other) if other != ordinal => other < ordinal,
+        _ => compare_exact(other, key).is_lt(),
+    })
 }
 
 /// Writes the items to `to`, with `item` before the one at `at`.

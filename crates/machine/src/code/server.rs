@@ -137,9 +137,8 @@ impl CodeServer {
 
     /// The export of that name, made when it is new.
     pub fn export(&self, mfa: Mfa) -> &'static Export {
-        self.existing_export(mfa).unwrap_or_else(|| {
-            self.exports.write().entry(mfa).or_insert_with(|| Export::new(mfa, self.bifs.number(mfa), self.no_code(CellKind::Entry)))
-        })
+        self.existing_export(mfa)
+            .unwrap_or_else(|| self.exports.write().entry(mfa).or_insert_with(|| Export::new(mfa, self.bifs.number(mfa), self.no_code(CellKind::Entry))))
     }
     pub fn existing_export(&self, mfa: Mfa) -> Option<&'static Export> {
         let hash = BuildHasherDefault::<AtomHasher>::default().hash_one(mfa);

@@ -44,7 +44,9 @@ pub fn encode(term: Term, options: &EncodeOptions) -> Vec<u8> {
 
 /// The same, unless they were (before they are compressed) more than `limit`: then as much work is done and no more.
 pub fn encode_within(term: Term, options: &EncodeOptions, limit: usize) -> Option<Vec<u8>> {
-    let mut out = vec![VERSION];
+    // Enough for most messages; more than that is copied as it grows.
+    let mut out = Vec::with_capacity(128);
+    out.push(VERSION);
     let mut encoder = Encoder::new(&mut out, options);
     encoder.limit = limit;
     encoder.run(term);
@@ -131,9 +133,9 @@ impl<'a> Encoder<'a> {
                 Todo::Term(term) => self.term(term),
                 Todo::Elements(elements, count) => {
                     // SAFETY: the rest of an array in a live term, and nothing is collected meanwhile.
-                    let elements = unsafe { std::slice::from_raw_parts(elements, count) };
+                    let elements = self.simple(unsafe { std::slice::from_raw_parts(elements, count) });
                     if let [first, rest @ ..] = elements {
-                        self.elements(rest);
+                        self.todo.push(Todo::Elements(rest.as_ptr(), rest.len()));
                         self.term(*first);
                     }
                 }
@@ -155,9 +157,20 @@ impl<'a> Encoder<'a> {
         }
     }
 
+    /// Writes elements up to the first that has parts; it and what follows is given back.
+    fn simple<'e>(&mut self, elements: &'e [Term]) -> &'e [Term] {
+        for (at, &element) in elements.iter().enumerate() {
+            if !element.is_immediate() || self.out.len() > self.limit {
+                return &elements[at..];
+            }
+            self.term(element);
+        }
+        &[]
+    }
     fn elements(&mut self, elements: &[Term]) {
-        if !elements.is_empty() {
-            self.todo.push(Todo::Elements(elements.as_ptr(), elements.len()));
+        let rest = self.simple(elements);
+        if !rest.is_empty() {
+            self.todo.push(Todo::Elements(rest.as_ptr(), rest.len()));
         }
     }
     fn pairs(&mut self, keys: &[Term], values: &[Term]) {
