@@ -30,6 +30,15 @@ enum Patterns<'a> {
     Many(Box<AhoCorasick>),
 }
 
+/// Bytes of text for one of patterns where a table of a kilobyte for each of these is made for a single search.
+const TEXT_PER_PATTERN_BYTE: usize = 64;
+/// Bytes of compiled patterns for which there are such tables.
+const TABLED_BYTES_MAX: usize = 64;
+
+fn pattern_bytes(strings: &[impl AsRef<[u8]>]) -> usize {
+    strings.iter().map(|string| string.as_ref().len()).sum()
+}
+
 /// Some short strings, tried one by one wherever one of them could begin: for a single search that is sooner done than
 /// an automaton built.
 struct Few<'a> {
@@ -87,7 +96,9 @@ impl<'a> Patterns<'a> {
         if Few::suits(&strings, text_bytes) {
             return Ok(Patterns::Few(Few::new(strings)));
         }
-        Patterns::automaton(&strings, AhoCorasickKind::NoncontiguousNFA)
+        // A table of what each byte leads to pays in a long text.
+        let pays = text_bytes / TEXT_PER_PATTERN_BYTE > pattern_bytes(&strings);
+        Patterns::automaton(&strings, if pays { AhoCorasickKind::DFA } else { AhoCorasickKind::NoncontiguousNFA })
     }
 
     /// For any number of searches.
@@ -95,6 +106,7 @@ impl<'a> Patterns<'a> {
         match strings {
             [only] if only.len() == 1 => Ok(Patterns::Byte(only[0])),
             [only] => Ok(Patterns::One(Finder::new(only).into_owned())),
+            _ if pattern_bytes(strings) <= TABLED_BYTES_MAX => Patterns::automaton(strings, AhoCorasickKind::DFA),
             _ => Patterns::automaton(strings, AhoCorasickKind::ContiguousNFA),
         }
     }

@@ -150,9 +150,9 @@ fn stored(table: &Table, object: Tuple) -> *mut Head {
     Head::new(object.term(), hash)
 }
 
-fn objects_of(table: &Table, objects: Term) -> Result<Vec<Tuple>, Raise> {
+fn objects_of(table: &Table, objects: Term) -> Result<One<Tuple>, Raise> {
     if !objects.is_list() {
-        return Ok(vec![object_of(table, objects)?]);
+        return Ok(One::from_elem(object_of(table, objects)?, 1));
     }
     list_of(objects)?.into_iter().map(|object| object_of(table, object)).collect()
 }
@@ -170,12 +170,17 @@ fn put_all(table: &Table, objects: &[Tuple], only_new: bool) -> bool {
             }
         }
         Storage::Hash(shards) => {
-            if let (&[object], false) = (objects, only_new) {
-                let object = stored(table, object);
-                // SAFETY: just made, and still ours.
-                let hash = unsafe { (*object).hash };
+            if let &[object] = objects {
+                let key = object.get(table.keypos);
+                let hash = hash_of(key);
+                let copy = || Head::new(object.term(), hash);
+                // It is copied before the lock is taken, unless it may not be put in.
+                let at_once = (!only_new).then(copy);
                 let mut shard = Table::shard(shards, hash).write();
-                table.count(shard.insert(object, table.is_fixed()));
+                if only_new && shard.with_key(key, hash).next().is_some() {
+                    return false;
+                }
+                table.count(shard.insert(at_once.unwrap_or_else(copy), table.is_fixed()));
                 return true;
             }
             let mut locked: Vec<_> = shards.iter().map(parking_lot::RwLock::write).collect();
