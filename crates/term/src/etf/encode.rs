@@ -182,10 +182,10 @@ impl<'a> Encoder<'a> {
         self.out.push(byte);
     }
     fn u16(&mut self, value: u16) {
-        self.out.extend(value.to_be_bytes());
+        self.out.extend_from_slice(&value.to_be_bytes());
     }
     fn u32(&mut self, value: u32) {
-        self.out.extend(value.to_be_bytes());
+        self.out.extend_from_slice(&value.to_be_bytes());
     }
 
     fn term(&mut self, term: Term) {
@@ -198,7 +198,7 @@ impl<'a> Encoder<'a> {
             Kind::Cons(cell) => self.cons(term, cell),
             Kind::Tuple(tuple) => {
                 match u8::try_from(tuple.arity()) {
-                    Ok(arity) => self.out.extend([tag::SMALL_TUPLE, arity]),
+                    Ok(arity) => self.out.extend_from_slice(&[tag::SMALL_TUPLE, arity]),
                     Err(_) => {
                         self.byte(tag::LARGE_TUPLE);
                         self.u32(tuple.arity() as u32);
@@ -255,7 +255,7 @@ impl<'a> Encoder<'a> {
 
     fn small(&mut self, value: i64) {
         if let Ok(byte) = u8::try_from(value) {
-            self.out.extend([tag::SMALL_INTEGER, byte]);
+            self.out.extend_from_slice(&[tag::SMALL_INTEGER, byte]);
         } else if let Ok(value) = i32::try_from(value) {
             self.byte(tag::INTEGER);
             self.u32(value as u32);
@@ -268,7 +268,7 @@ impl<'a> Encoder<'a> {
         let last = digits.last().copied().unwrap_or(0);
         let len = digits.len() * 8 - last.leading_zeros() as usize / 8;
         match u8::try_from(len) {
-            Ok(len) => self.out.extend([tag::SMALL_BIG, len]),
+            Ok(len) => self.out.extend_from_slice(&[tag::SMALL_BIG, len]),
             Err(_) => {
                 self.byte(tag::LARGE_BIG);
                 self.u32(len as u32);
@@ -286,28 +286,33 @@ impl<'a> Encoder<'a> {
             self.out.resize(end, 0);
         } else {
             self.byte(tag::NEW_FLOAT);
-            self.out.extend(value.to_bits().to_be_bytes());
+            self.out.extend_from_slice(&value.to_bits().to_be_bytes());
         }
     }
 
     /// In Latin-1 where that is possible, unless the version asks for UTF-8.
     fn atom(&mut self, atom: Atom) {
         let name = atom.name();
-        let is_latin1 = name.chars().all(|c| u32::from(c) < 256);
-        if is_latin1 && self.options.minor_version < 2 {
-            self.byte(tag::ATOM);
-            self.u16(name.chars().count() as u16);
-            self.out.extend(name.chars().map(|c| c as u8));
-            return;
+        if self.options.minor_version < 2 {
+            if name.is_ascii() {
+                self.byte(tag::ATOM);
+                self.u16(name.len() as u16);
+                return self.out.extend_from_slice(name.as_bytes());
+            }
+            if name.chars().all(|c| u32::from(c) < 256) {
+                self.byte(tag::ATOM);
+                self.u16(name.chars().count() as u16);
+                return self.out.extend(name.chars().map(|c| c as u8));
+            }
         }
         match u8::try_from(name.len()) {
-            Ok(len) => self.out.extend([tag::SMALL_ATOM_UTF8, len]),
+            Ok(len) => self.out.extend_from_slice(&[tag::SMALL_ATOM_UTF8, len]),
             Err(_) => {
                 self.byte(tag::ATOM_UTF8);
                 self.u16(name.len() as u16);
             }
         }
-        self.out.extend(name.bytes());
+        self.out.extend_from_slice(name.as_bytes());
     }
 
     fn cons(&mut self, list: Term, first: Cons) {
@@ -386,7 +391,7 @@ impl<'a> Encoder<'a> {
         if old {
             self.u32(number as u32);
         } else {
-            self.out.extend(number.to_be_bytes());
+            self.out.extend_from_slice(&number.to_be_bytes());
         }
         self.u32(node.creation);
     }
@@ -407,7 +412,7 @@ impl<'a> Encoder<'a> {
         self.todo.push(Todo::FunSize(self.out.len()));
         self.u32(0);
         self.byte(fun.arity() as u8);
-        self.out.extend(identity.uniq);
+        self.out.extend_from_slice(&identity.uniq);
         self.u32(identity.index);
         self.u32(fun.free().len() as u32);
         self.atom(identity.module);
