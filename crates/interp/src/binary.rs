@@ -4,7 +4,7 @@ use smallvec::SmallVec;
 use swarmrt_beam::instr::{BinaryPlan, MatchPlan, MatchStep, Segment, SegmentKind, Src, Utf};
 use swarmrt_machine::bitsyntax::{self, BitWriter};
 use swarmrt_machine::{Process, Raise};
-use swarmrt_term::binary::{HEAP_BIN_BYTES_MAX, SharedBytes, shared_bin};
+use swarmrt_term::binary::{HEAP_BIN_BYTES_MAX, SharedBytes, shared_bin, sub_bin};
 use swarmrt_term::{Alloc, Atom, Bits, Header, MatchContext, Subtag, Term, am};
 
 /// A match context for a bitstring or for a context (a copy of its state); `None` for anything else.
@@ -283,8 +283,44 @@ fn grown(p: &mut Process, source: Term, source_bits: usize, total: usize) -> Opt
     Some(Behind { base, source_bits, whole, offset: 0, total })
 }
 
+/// The commonest case of [`append_word`], in one go: whole bytes go behind a part of a whole that takes up all of its buffer.
+fn append_bytes(p: &mut Process, source: Term, word: u64, bits: usize) -> Option<Term> {
+    if !source.is_boxed() || !source.boxed_header().has(Subtag::SubBin) || bits == 0 {
+        return None;
+    }
+    let (original, offset) = Bits::original_of(source);
+    // SAFETY: the header says that it is a sub-binary, and that its original is a shared one, whose buffer is alive as
+    // long as the term; the borrowed reference is forgotten.
+    let (size, data, whole, shared) = unsafe {
+        let size = *source.boxed_ptr().add(sub_bin::BIT_SIZE) as usize;
+        if !original.boxed_header().has(Subtag::SharedBin) {
+            return None;
+        }
+        let of = original.boxed_ptr();
+        let shared = std::mem::ManuallyDrop::new(SharedBytes::from_raw(*of.add(shared_bin::SHARED)));
+        (size, *of.add(shared_bin::DATA_PTR) as usize, *of.add(shared_bin::BIT_SIZE) as usize, shared)
+    };
+    let (from, end) = (offset + size, offset + size + bits);
+    if (from | size | bits) % 8 != 0 || end > whole || data != shared.data() as usize || !shared.try_extend(from, end) {
+        return None;
+    }
+    // SAFETY: the bytes were claimed just now, and are within the buffer.
+    unsafe {
+        let to = shared.data().add(from / 8);
+        match bits {
+            8 => *to = word as u8,
+            32 => to.cast::<u32>().write_unaligned((word as u32).to_be()),
+            _ => to.copy_from_nonoverlapping((word << (64 - bits)).to_be_bytes().as_ptr(), bits / 8),
+        }
+    }
+    Some(p.heap.sub_binary(original, offset, size + bits))
+}
+
 /// A bitstring with the lowest `bits` bits of a word behind it; `None` when it is none, or is not whole bytes.
 pub fn append_word(p: &mut Process, source: Term, word: u64, bits: usize) -> Option<Term> {
+    if let Some(longer) = append_bytes(p, source, word, bits) {
+        return Some(longer);
+    }
     let source_bits = source.as_bits().filter(|bits| bits.is_binary())?.bit_size;
     let total = source_bits + bits;
     if total.div_ceil(8) <= HEAP_BIN_BYTES_MAX && source_bits == 0 && Bits::shared_of(source).is_none() {

@@ -344,10 +344,6 @@ impl Branches {
         self.items[at] = item;
         self.len += 1;
     }
-    fn remove(&mut self, at: usize) {
-        self.items.copy_within(at + 1..self.len, at);
-        self.len -= 1;
-    }
     fn items(&self) -> &[Term] {
         &self.items[..self.len]
     }
@@ -376,6 +372,20 @@ fn with_another_child<A: Alloc + ?Sized>(alloc: &mut A, node: Term, slot: usize,
         *ptr = Header::new(header.subtag(), header.words() + 1).0;
         *ptr.add(before) = child.raw();
         ptr.add(before + 1).copy_from_nonoverlapping(from.add(before), header.words() + 1 - before);
+    }
+    ptr
+}
+
+/// A copy of a node without the child at a slot.
+fn without_child<A: Alloc + ?Sized>(alloc: &mut A, node: Term, slot: usize) -> *mut u64 {
+    let (header, from) = (node.boxed_header(), node.boxed_ptr());
+    let before = 1 + header.raw_words() + slot;
+    let ptr = alloc.alloc(header.words());
+    // SAFETY: the copy has room for all words of the node but the one at the slot.
+    unsafe {
+        ptr.copy_from_nonoverlapping(from, before);
+        *ptr = Header::new(header.subtag(), header.words() - 1).0;
+        ptr.add(before).copy_from_nonoverlapping(from.add(before + 1), header.words() - before);
     }
     ptr
 }
@@ -464,17 +474,20 @@ fn trie_remove<A: Alloc + ?Sized>(alloc: &mut A, map: HashMap, key: Term) -> Ter
     }
     let path = Path::new(key);
     let bit = path.bit();
-    let mut bitmap = map.bitmap();
-    let mut branches = Branches::of(map.children());
-    let at = slot(bitmap, bit);
-    match remove_below(alloc, branches.items[at], path.down(key), key) {
-        Some(child) => branches.items[at] = child,
-        None => {
-            branches.remove(at);
-            bitmap &= !bit;
-        }
+    let at = slot(map.bitmap(), bit);
+    // SAFETY: size and bitmap are the first words of a root.
+    unsafe {
+        let root = match remove_below(alloc, map.children()[at], path.down(key), key) {
+            Some(child) => with_child(alloc, map.term(), at, child),
+            None => {
+                let root = without_child(alloc, map.term(), at);
+                *root.add(2) &= !bit;
+                root
+            }
+        };
+        *root.add(1) -= 1;
+        Term::from_boxed_ptr(root)
     }
-    root_node(alloc, map.size() - 1, bitmap, branches.items())
 }
 
 /// What takes the place of `node`, which holds `key`. A node left with a single pair gives way to it.
@@ -482,21 +495,20 @@ fn remove_below<A: Alloc + ?Sized>(alloc: &mut A, node: Term, path: Path, key: T
     if node.is_cons() {
         return None;
     }
-    let (mut bitmap, children) = node_parts(node);
-    let mut branches = Branches::of(children);
+    let (bitmap, children) = node_parts(node);
     let bit = path.bit();
     let at = slot(bitmap, bit);
-    match remove_below(alloc, branches.items[at], path.down(key), key) {
-        Some(child) => branches.items[at] = child,
-        None => {
-            branches.remove(at);
-            bitmap &= !bit;
+    match (remove_below(alloc, children[at], path.down(key), key), children) {
+        (Some(child), [_]) if child.is_cons() => Some(child),
+        (Some(child), _) => Some(Term::from_boxed_ptr(with_child(alloc, node, at, child))),
+        (None, [_]) => None,
+        (None, [_, _]) if children[1 - at].is_cons() => Some(children[1 - at]),
+        (None, _) => {
+            let copy = without_child(alloc, node, at);
+            // SAFETY: the bitmap is the first word of an inner node.
+            unsafe { *copy.add(1) &= !bit };
+            Some(Term::from_boxed_ptr(copy))
         }
-    }
-    match branches.items() {
-        [] => None,
-        [only] if only.is_cons() => Some(*only),
-        items => Some(inner_node(alloc, bitmap, items)),
     }
 }
 
