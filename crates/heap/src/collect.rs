@@ -364,9 +364,7 @@ impl Heap {
         let fresh_words = (self.top as usize - self.high_water as usize) / 8;
         let stack_and_need = self.stack_words() + need + 2 * SLACK_WORDS;
         let bound = fresh_words + self.fragment_words + stack_and_need;
-        // What came at once and found no room may come again.
-        let burst = if self.fragment_words > LARGE_WORDS { self.fragment_words } else { 0 };
-        let capacity = if self.grow_next || bound > LARGE_WORDS { block_words_for(bound + burst) } else { bound };
+        let capacity = if self.grow_next || bound > LARGE_WORDS { block_words_for(bound) } else { bound };
         let target = Block::try_new(capacity.max(self.young_words(0)))?;
         // SAFETY: the size above bounds what is moved.
         unsafe {
@@ -383,7 +381,7 @@ impl Heap {
             let old_space = self.old.start as usize..self.old.end as usize;
             sweep_off_heap(&mut list, &mut self.off_heap, &mut self.old_off_heap, &old_space);
             let occupied = collector.young.top.offset_from_unsigned(target.start) + stack_and_need;
-            let words = self.young_words(occupied).max(if burst > 0 { block_words_for(occupied + burst) } else { 0 });
+            let words = self.young_words(occupied);
             self.grow_next = words > target.capacity();
             let words = words.min(target.capacity());
             self.replace_block(target, words).free();
