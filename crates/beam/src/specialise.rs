@@ -16,7 +16,7 @@ use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
 use std::ptr::NonNull;
 use std::sync::{Mutex, PoisonError, RwLock};
-use swarmrt_term::atom::AtomHasher;
+use swarmrt_term::atom::NumberHasher;
 use swarmrt_term::{Atom, Mfa, Term, am, compare_exact};
 
 /// How a code cell is reached.
@@ -149,7 +149,7 @@ pub struct Specialiser<'a, L: Linker> {
     /// The constants from `first.constant` on; the literals lie before all of them.
     pool: Vec<Term>,
     /// Position of the function's constants in the pool.
-    pool_index: HashMap<u64, usize, BuildHasherDefault<AtomHasher>>,
+    pool_index: HashMap<u64, usize, BuildHasherDefault<NumberHasher>>,
     /// The instructions from `first.instr` on.
     code: Vec<Instr>,
     /// For each instruction's jump fields: filled once all labels are known.

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
 use swarmrt_heap::LiteralArea;
 use swarmrt_machine::{BifResult, Process, Raise, bif};
-use swarmrt_term::atom::AtomHasher;
+use swarmrt_term::atom::NumberHasher;
 use swarmrt_term::{Alloc, Term, am, atom, equal_exact, hash, map};
 
 /// Key and value as literals.
@@ -22,7 +22,7 @@ struct Entry {
 #[derive(Default)]
 struct Table {
     /// By the hash of the key.
-    entries: HashMap<u32, Vec<Entry>, BuildHasherDefault<AtomHasher>>,
+    entries: HashMap<u32, Vec<Entry>, BuildHasherDefault<NumberHasher>>,
     count: usize,
     words: usize,
 }

@@ -4,7 +4,7 @@ use crate::code::Export;
 use crate::process::Process;
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
-use swarmrt_term::atom::AtomHasher;
+use swarmrt_term::atom::NumberHasher;
 use swarmrt_term::{Atom, Mfa, Term, am};
 
 /// Every built-in of every linked crate, put there by `#[bif]`.
@@ -91,7 +91,7 @@ impl Raise {
 /// The built-ins by number and by name.
 pub struct BifTable {
     entries: Vec<(&'static BifEntry, Mfa)>,
-    numbers: HashMap<Mfa, u16, BuildHasherDefault<AtomHasher>>,
+    numbers: HashMap<Mfa, u16, BuildHasherDefault<NumberHasher>>,
 }
 
 impl BifTable {

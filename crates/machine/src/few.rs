@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
-use swarmrt_term::atom::AtomHasher;
+use swarmrt_term::atom::NumberHasher;
 
 /// Pairs up to which they are searched one by one.
 const FEW_MAX: usize = 16;
@@ -15,7 +15,7 @@ pub enum Few<V> {
     /// In the order of the numbers.
     Few(Vec<(u64, V)>),
     /// In a box, so that the two take no more than a list alone: a few bytes more put a process into the next size of blocks.
-    Many(Box<HashMap<u64, V, BuildHasherDefault<AtomHasher>>>),
+    Many(Box<HashMap<u64, V, BuildHasherDefault<NumberHasher>>>),
 }
 
 impl<V> Default for Few<V> {

@@ -7,7 +7,7 @@
 
 use crate::process::Process;
 use parking_lot::RwLock;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use swarmrt_term::{Alloc, RefKind, SharedBytes, Term};
@@ -21,7 +21,7 @@ pub struct Resources<T> {
 struct Table<T> {
     entries: HashMap<u64, Entry<T>>,
     /// What belongs to each process that something belongs to.
-    of_owners: HashMap<u64, Vec<u64>>,
+    of_owners: HashMap<u64, HashSet<u64>>,
     next: u64,
     /// When there are so many, those that nobody holds are dropped.
     sweep_at: usize,
@@ -35,10 +35,10 @@ struct Entry<T> {
 
 impl<T> Table<T> {
     /// Takes an entry out of its owner's list.
-    fn disown(of_owners: &mut HashMap<u64, Vec<u64>>, number: u64, owner: Option<u64>) {
+    fn disown(of_owners: &mut HashMap<u64, HashSet<u64>>, number: u64, owner: Option<u64>) {
         let Some(owner) = owner else { return };
         if let Some(numbers) = of_owners.get_mut(&owner) {
-            numbers.retain(|other| *other != number);
+            numbers.remove(&number);
             if numbers.is_empty() {
                 of_owners.remove(&owner);
             }
@@ -102,7 +102,7 @@ impl<T> Resources<T> {
             }
             table.entries.insert(number, Entry { shared: shared.clone(), owner, value });
             if let Some(owner) = owner {
-                table.of_owners.entry(owner).or_default().push(number);
+                table.of_owners.entry(owner).or_default().insert(number);
             }
         }
         // What is dropped may take its time.

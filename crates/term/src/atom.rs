@@ -11,13 +11,13 @@ use std::sync::{LazyLock, OnceLock, RwLock};
 pub struct Atom(u32);
 
 /// What is found by an atom. The table's numbers are ours, so nobody can choose them to collide.
-pub type AtomMap<V> = HashMap<Atom, V, BuildHasherDefault<AtomHasher>>;
+pub type AtomMap<V> = HashMap<Atom, V, BuildHasherDefault<NumberHasher>>;
 
 /// Spreads an atom's number, or several and other numbers that programs do not choose, over the word.
 #[derive(Default)]
-pub struct AtomHasher(u64);
+pub struct NumberHasher(u64);
 
-impl Hasher for AtomHasher {
+impl Hasher for NumberHasher {
     #[inline]
     fn write_u32(&mut self, number: u32) {
         self.write_u64(u64::from(number));

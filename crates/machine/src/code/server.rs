@@ -13,7 +13,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use swarmrt_beam::instr::Instr;
 use swarmrt_beam::specialise::CellKind;
-use swarmrt_term::atom::AtomHasher;
+use swarmrt_term::atom::NumberHasher;
 use swarmrt_term::etf::Resolver;
 use swarmrt_term::{Atom, AtomMap, FunIdentity, Mfa, am};
 
@@ -38,7 +38,7 @@ impl ModuleSlot {
 type FunKey = (Atom, u32, u32, u8);
 
 /// What is found by atoms and small numbers.
-type CodeMap<K, V> = HashMap<K, V, BuildHasherDefault<AtomHasher>>;
+type CodeMap<K, V> = HashMap<K, V, BuildHasherDefault<NumberHasher>>;
 
 /// A module cannot be made old while it has an old version.
 #[derive(Debug)]
@@ -141,7 +141,7 @@ impl CodeServer {
             .unwrap_or_else(|| self.exports.write().entry(mfa).or_insert_with(|| Export::new(mfa, self.bifs.number(mfa), self.no_code(CellKind::Entry))))
     }
     pub fn existing_export(&self, mfa: Mfa) -> Option<&'static Export> {
-        let hash = BuildHasherDefault::<AtomHasher>::default().hash_one(mfa);
+        let hash = BuildHasherDefault::<NumberHasher>::default().hash_one(mfa);
         let recent = &self.recent_exports[hash as usize % RECENT_EXPORTS];
         // SAFETY: exports are never freed, and complete before they are put anywhere.
         if let Some(export) = unsafe { recent.load(Ordering::Acquire).as_ref() }
