@@ -260,6 +260,11 @@ impl Heap {
         ((self.stop as usize - self.top as usize) / 8).saturating_sub(SLACK_WORDS)
     }
 
+    /// Beside the block. What an engine has asked room for may still be about to be written there.
+    pub fn aside(&mut self) -> Aside<'_> {
+        Aside(self)
+    }
+
     /// Takes over a fragment whose terms the process may use from now on.
     /// # Safety
     /// `fragment` is in no list, and its terms are live.
@@ -302,10 +307,6 @@ impl Heap {
                 self.fragments = fragment;
             }
             self.fragment_words += words;
-            // When there is no room even for a little, the block is full.
-            if words <= self.block.words() / 8 {
-                self.wants_collection = true;
-            }
             self.note_pressure();
             (*self.fragments).alloc(words)
         }
@@ -334,6 +335,10 @@ impl Alloc for Heap {
             self.top = unsafe { ptr.add(words) };
             ptr
         } else {
+            // When there is no room even for a little, the block is full.
+            if words <= self.block.words() / 8 {
+                self.wants_collection = true;
+            }
             self.alloc_in_fragment(words)
         }
     }
@@ -342,6 +347,18 @@ impl Alloc for Heap {
             self.wants_collection = true;
         }
         &mut self.off_heap
+    }
+}
+
+/// A heap's fragments, for terms that come up while the room in its block is promised to others.
+pub struct Aside<'a>(&'a mut Heap);
+
+impl Alloc for Aside<'_> {
+    fn alloc(&mut self, words: usize) -> *mut u64 {
+        self.0.alloc_in_fragment(words)
+    }
+    fn off_heap(&mut self) -> &mut OffHeap {
+        self.0.off_heap()
     }
 }
 

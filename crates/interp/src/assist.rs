@@ -317,7 +317,8 @@ unsafe extern "C" fn float(registers: *mut Registers, bits: u64) -> u64 {
     // SAFETY: see above.
     unsafe {
         let (p, state) = current(registers);
-        let float = p.heap.float(f64::from_bits(bits));
+        // Its room was asked for long ago, perhaps, and what is left may be another's.
+        let float = p.heap.aside().float(f64::from_bits(bits));
         allocated(p, state);
         float.raw()
     }
@@ -330,7 +331,7 @@ unsafe extern "C" fn make_words(registers: *mut Registers) {
         let mut left = std::mem::take(&mut state.floats);
         while left != 0 {
             let x = (&raw mut (*registers).x).cast::<u64>().add(left.trailing_zeros() as usize);
-            *x = p.heap.float(f64::from_bits(*x)).raw();
+            *x = p.heap.aside().float(f64::from_bits(*x)).raw();
             left &= left - 1;
         }
         allocated(p, state);
