@@ -325,15 +325,21 @@ unsafe extern "C" fn float(registers: *mut Registers, bits: u64) -> u64 {
 }
 
 unsafe extern "C" fn make_words(registers: *mut Registers) {
-    // SAFETY: see above.
+    // SAFETY: see above; machine code has written the bits of floats where the sets say.
     unsafe {
         let (p, state) = current(registers);
-        let mut left = std::mem::take(&mut state.floats);
-        while left != 0 {
-            let x = (&raw mut (*registers).x).cast::<u64>().add(left.trailing_zeros() as usize);
-            *x = p.heap.aside().float(f64::from_bits(*x)).raw();
-            left &= left - 1;
-        }
+        let (x, top) = ((&raw mut (*registers).x).cast::<u64>(), state.top);
+        let mut make = |set: &mut u64, place: &dyn Fn(usize) -> *mut u64| {
+            let mut left = std::mem::take(set);
+            while left != 0 {
+                let place = place(left.trailing_zeros() as usize);
+                *place = p.heap.aside().float(f64::from_bits(*place)).raw();
+                left &= left - 1;
+            }
+        };
+        make(&mut state.x_floats, &|number| x.add(number));
+        make(&mut state.y_floats, &|number| state.stop.add(number));
+        make(&mut state.heap_floats, &|number| top.sub(number + 1));
         allocated(p, state);
     }
 }

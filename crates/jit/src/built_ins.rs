@@ -6,7 +6,7 @@ use crate::glue::Question;
 use crate::translate::{I64, Next, Piece};
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::{Block, BlockArg, InstBuilder, Value};
-use swarmrt_beam::instr::{Dst, Src};
+use swarmrt_beam::instr::{Dst, Instr, Src};
 use swarmrt_term::{Atom, Subtag, Term, am, atom};
 
 /// A comparison that is a value.
@@ -43,9 +43,10 @@ impl Piece<'_, '_> {
         let mfa = self.source.bifs.mfa(bif);
         let (module, name) = (mfa.module, mfa.function);
         let known = |wanted: Atom, names: &[(Atom, u32)]| module == wanted && names.iter().any(|&(n, arity)| n == name && arity == mfa.arity);
-        if known(atom!("math"), &[(atom!("sqrt"), 1)]) {
-            let other = self.later(other);
-            let float = self.float(at, Src::x(0), other);
+        if self.is_root(at) {
+            self.whole(at, Src::x(0));
+            let other = self.later_cold(other);
+            let float = self.number_as_float(at, Src::x(0), other);
             let zero = self.b.ins().f64const(0.0);
             let fine = self.b.ins().fcmp(FloatCC::GreaterThanOrEqual, float, zero);
             self.require(fine, other);
@@ -66,6 +67,12 @@ impl Piece<'_, '_> {
         }
         self.count_built_in();
         true
+    }
+    /// Whether an instruction calls `math:sqrt/1`.
+    pub(crate) fn is_root(&self, at: u32) -> bool {
+        let (Instr::CallBif { bif, .. } | Instr::CallBifLast { bif, .. } | Instr::CallBifOnly { bif, .. }) = self.code()[at as usize] else { return false };
+        let mfa = self.source.bifs.mfa(bif);
+        mfa.module == atom!("math") && mfa.function == atom!("sqrt") && mfa.arity == 1
     }
     /// What a comparison comes to, as a value.
     pub(crate) fn comparison_value(&mut self, at: u32, comparison: Comparison, a: Src, b: Src, dst: Dst) -> Next {

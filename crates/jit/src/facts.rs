@@ -40,7 +40,7 @@ pub mod kind {
 pub const SMALL_MIN: i64 = -(1 << 61);
 pub const SMALL_MAX: i64 = (1 << 61) - 1;
 
-/// Where the value of a register is.
+/// Where the value of a register is. Of the frame, only what is a [`Word`](Place::Word) is in memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Place {
     /// A word.
@@ -50,11 +50,32 @@ pub enum Place {
     Both,
     /// A word of the frame that is not in memory yet.
     Pending,
+    /// A tuple that is not on the heap: each element is a register of its own ([`part`]).
+    Parts(Slot),
+}
+
+/// The place of a tuple in parts.
+pub type Slot = u8;
+/// How many tuples may be in parts, and how many elements each may have.
+pub const SLOTS: Slot = 3;
+pub const PARTS_MAX: usize = 12;
+const FIRST_PART: u16 = 1 << 14;
+
+/// The register that an element of a tuple in parts is. No instruction names it.
+pub const fn part(slot: Slot, index: usize) -> Dst {
+    Dst::x(FIRST_PART + (slot as usize * PARTS_MAX + index) as u16)
+}
+/// The number of such a register among all of them.
+pub fn part_number(register: Dst) -> Option<usize> {
+    if register.is_y() { None } else { register.index().checked_sub(FIRST_PART.into()) }
 }
 
 impl Place {
     pub fn has_float(self) -> bool {
         matches!(self, Place::Float | Place::Both)
+    }
+    pub fn is_parts(self) -> bool {
+        matches!(self, Place::Parts(_))
     }
 }
 
@@ -121,11 +142,15 @@ impl Fact {
         let arity = self.arity.max(other.arity);
         Fact { kinds, place: self.place, min, max, arity, exact: self.exact || other.exact, fun: self.fun.or(other.fun) }
     }
+    /// Whether a value is where another place expects it, or there as well.
+    fn is_where(self, expected: Place) -> bool {
+        self.place == expected || self.place == Place::Both && matches!(expected, Place::Word | Place::Float)
+    }
     /// Whether the other follows from this one.
     pub fn implies(self, other: Fact) -> bool {
         let small = self.kinds & kind::SMALL == 0 || self.min >= other.min && self.max <= other.max;
         let tuple = self.kinds & kind::TUPLE == 0 || if other.exact { self.exact && self.arity == other.arity } else { self.arity >= other.arity };
-        self.kinds & !other.kinds == 0 && small && tuple && self.place == other.place && (other.fun.is_none() || self.fun == other.fun)
+        self.kinds & !other.kinds == 0 && small && tuple && self.is_where(other.place) && (other.fun.is_none() || self.fun == other.fun)
     }
     /// Whether it is one of these for sure.
     pub fn is(self, kinds: Kinds) -> bool {
@@ -141,17 +166,25 @@ impl Fact {
         const BOUNDS: [i64; 4] = [u8::MAX as i64, u16::MAX as i64, u32::MAX as i64, SMALL_MAX];
         let min = if self.min >= 0 { 0 } else { SMALL_MIN };
         let max = if loops { SMALL_MAX } else { BOUNDS.into_iter().find(|&bound| self.max <= bound).unwrap_or(SMALL_MAX) };
-        if self.place.has_float() { Fact { place: Place::Float, ..Fact::of(kind::FLOATS) } } else { Fact { min, max, ..self } }
+        if self.place.has_float() {
+            let place = if loops { Place::Float } else { self.place };
+            return Fact { place, ..Fact::of(kind::FLOATS) };
+        }
+        Fact { min, max, ..self }
     }
 }
 
 /// What is known of each register; of those that are missing, nothing.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
-pub struct Facts(BTreeMap<u16, Fact>);
+pub struct Facts {
+    known: BTreeMap<u16, Fact>,
+    /// Whether something else has been met where a float was expected. No such thing is expected from then on.
+    pub mixed: bool,
+}
 
 impl Facts {
     pub fn of(&self, register: Dst) -> Fact {
-        self.0.get(&register.0).copied().unwrap_or(Fact::ANY)
+        self.known.get(&register.0).copied().unwrap_or(Fact::ANY)
     }
     pub fn of_src(&self, src: Src) -> Fact {
         register(src).map_or(Fact::ANY, |register| self.of(register))
@@ -166,29 +199,61 @@ impl Facts {
         let known = self.of(register);
         self.put(register, Fact { place, ..known });
     }
-    /// No register's value is in a machine register for floats alone, and none is to be taken from there.
+    /// No register's value is in a machine register for floats or in parts alone, and none is to be taken from there.
     pub fn forget_floats(&mut self) {
-        for fact in self.0.values_mut().filter(|fact| fact.place.has_float()) {
+        self.known.retain(|&raw, fact| part_number(Dst(raw)).is_none() && !matches!(fact.place, Place::Parts(_)));
+        for fact in self.known.values_mut().filter(|fact| fact.place.has_float()) {
             fact.place = Place::Word;
         }
     }
     /// The X registers whose values are not words.
     pub fn without_words(&self) -> Vec<usize> {
-        self.0.iter().filter(|(_, fact)| fact.place == Place::Float).map(|(&raw, _)| Dst(raw).index()).collect()
+        let without = |(&raw, fact): (&u16, &Fact)| {
+            let register = Dst(raw);
+            let is_x = !register.is_y() && part_number(register).is_none();
+            (is_x && matches!(fact.place, Place::Float | Place::Parts(_))).then_some(register.index())
+        };
+        self.known.iter().filter_map(without).collect()
     }
     /// The Y registers that are not in memory yet.
     pub fn pending(&self) -> Vec<usize> {
-        self.0.iter().filter(|(_, fact)| fact.place == Place::Pending).map(|(&raw, _)| Dst(raw).index()).collect()
+        self.known.iter().filter(|&(&raw, fact)| Dst(raw).is_y() && fact.place != Place::Word).map(|(&raw, _)| Dst(raw).index()).collect()
+    }
+    /// The registers whose tuples are in parts, with where those are and how many.
+    pub fn in_parts(&self) -> Vec<(Dst, Slot, usize)> {
+        let parts = |(&raw, fact): (&u16, &Fact)| match fact.place {
+            Place::Parts(slot) => Some((Dst(raw), slot, fact.arity as usize)),
+            _ => None,
+        };
+        self.known.iter().filter_map(parts).collect()
+    }
+    /// Tuples in parts that were in X registers which are not alive are nobody's.
+    pub fn forget_dead_parts(&mut self, live: u64) {
+        self.known.retain(|&raw, fact| {
+            let register = Dst(raw);
+            !fact.place.is_parts() || register.is_y() || live & (1 << register.index()) != 0
+        });
+    }
+    /// A slot that no tuple is in.
+    pub fn free_slot(&self) -> Option<Slot> {
+        let taken: Vec<Slot> = self.in_parts().into_iter().map(|(_, slot, _)| slot).collect();
+        (0..SLOTS).find(|slot| !taken.contains(slot))
+    }
+    /// What one register held is in another from now on, and nowhere else.
+    pub fn rename(&mut self, from: Dst, to: Dst) {
+        let known = self.of(from);
+        self.forget(from);
+        self.put(to, known);
     }
     fn put(&mut self, register: Dst, fact: Fact) {
         if fact == Fact::ANY {
-            self.0.remove(&register.0);
+            self.known.remove(&register.0);
         } else {
-            self.0.insert(register.0, fact);
+            self.known.insert(register.0, fact);
         }
     }
     pub fn forget(&mut self, register: Dst) {
-        self.0.remove(&register.0);
+        self.known.remove(&register.0);
     }
     /// More has become known of what the register holds.
     pub fn learn(&mut self, src: Src, fact: Fact) {
@@ -199,10 +264,10 @@ impl Facts {
     }
     /// The frame is gone, or a new one has come.
     pub fn forget_y(&mut self) {
-        self.0.retain(|&raw, _| !Dst(raw).is_y());
+        self.known.retain(|&raw, _| !Dst(raw).is_y());
     }
     pub fn forget_x(&mut self) {
-        self.0.retain(|&raw, _| Dst(raw).is_y());
+        self.known.retain(|&raw, _| Dst(raw).is_y() || part_number(Dst(raw)).is_some());
     }
     /// So many words have come in front of the frame, which will go again ([`trim`](Self::trim)).
     pub fn push(&mut self, words: u16) {
@@ -210,11 +275,11 @@ impl Facts {
             let register = Dst(raw);
             if register.is_y() { (Dst::y(register.index() as u16 + words).0, fact) } else { (raw, fact) }
         };
-        self.0 = self.0.iter().map(moved).collect();
+        self.known = self.known.iter().map(moved).collect();
     }
     /// The lowest registers of the frame are gone.
     pub fn trim(&mut self, words: u16) {
-        let kept = self.0.iter().filter_map(|(&raw, &fact)| {
+        let kept = self.known.iter().filter_map(|(&raw, &fact)| {
             let register = Dst(raw);
             match (register.is_y(), (register.index() as u16).checked_sub(words)) {
                 (false, _) => Some((raw, fact)),
@@ -222,22 +287,50 @@ impl Facts {
                 (true, None) => None,
             }
         });
-        self.0 = kept.collect();
+        self.known = kept.collect();
     }
-    /// What is worth to be told apart at a place where only `live` X registers are alive.
+    /// What is worth to be told apart at a place where only `live` X registers are alive. Tuples in parts are in the first slots.
     pub fn at_label(&self, live: u64, loops: bool) -> Facts {
-        let kept = self.0.iter().filter(|&(&raw, _)| {
+        let mut kept = self.of_nothing();
+        let mut slots = 0..SLOTS;
+        for (&raw, fact) in &self.known {
             let register = Dst(raw);
-            register.is_y() || register.index() < 64 && live & (1 << register.index()) != 0
-        });
-        Facts(kept.map(|(&raw, &fact)| (raw, fact.coarse(loops))).filter(|(_, fact)| *fact != Fact::ANY).collect())
+            if !register.is_y() && (register.index() >= 64 || live & (1 << register.index()) == 0) {
+                continue;
+            }
+            let mut fact = fact.coarse(loops);
+            if let Place::Parts(from) = fact.place {
+                let slot = slots.next().expect("each has a slot of its own");
+                for index in 0..fact.arity as usize {
+                    kept.put(part(slot, index), self.of(part(from, index)).coarse(loops));
+                }
+                fact.place = Place::Parts(slot);
+            }
+            kept.put(register, fact);
+        }
+        kept
+    }
+    /// Whether the other differs from this one only in that fewer words are known to be floats.
+    pub fn is_but_for_floats(&self, other: &Facts) -> bool {
+        let same = |(&raw, &fact): (&u16, &Fact)| {
+            let expected = other.of(Dst(raw));
+            expected == fact || fact.place == Place::Both && (!expected.place.has_float() || expected.kinds == fact.kinds)
+        };
+        self.mixed == other.mixed && self.known.iter().all(same) && other.known.keys().all(|raw| self.known.contains_key(raw))
+    }
+    /// The same of no register.
+    pub fn of_nothing(&self) -> Facts {
+        Facts { mixed: self.mixed, ..Facts::default() }
     }
     pub fn implies(&self, other: &Facts) -> bool {
-        let places = self.0.iter().all(|(&raw, fact)| fact.place == other.of(Dst(raw)).place);
-        places && other.0.iter().all(|(&raw, &fact)| self.of(Dst(raw)).implies(fact))
+        if self.mixed != other.mixed {
+            return false;
+        }
+        let places = self.known.iter().all(|(&raw, fact)| fact.is_where(other.of(Dst(raw)).place));
+        places && other.known.iter().all(|(&raw, &fact)| self.of(Dst(raw)).implies(fact))
     }
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.known.len()
     }
 }
 

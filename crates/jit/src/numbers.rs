@@ -1,7 +1,7 @@
 //! Numbers in machine code: comparison, equality, small-integer arithmetic, floats. What is neither small nor held in
 //! its word is done by the machine's functions.
 
-use crate::facts::{Fact, SMALL_MAX, kind};
+use crate::facts::{Fact, Place, SMALL_MAX, kind};
 use crate::glue::Question;
 use crate::translate::{F64, I64, Next, Piece};
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
@@ -44,6 +44,8 @@ impl Piece<'_, '_> {
 
     /// `a < b`, or its opposite.
     pub(crate) fn compare(&mut self, at: u32, a: Src, b: Src, fail: i32, less: bool) -> Next {
+        self.whole(at, a);
+        self.whole(at, b);
         let (known_a, known_b) = (self.fact(at, a), self.fact(at, b));
         let fail = self.relative(at, fail);
         // Where it leads when a is less, and when it is not.
@@ -133,13 +135,13 @@ impl Piece<'_, '_> {
         if known_a.kinds & known_b.kinds == 0 && (exact || !numbers) {
             return self.go_to(differ, at);
         }
-        if known_a.is(kind::FLOATS) && known_b.is(kind::FLOATS) {
-            let slow = self.later_cold(move |piece| {
-                let (x, y) = (piece.src(at, a), piece.src(at, b));
-                let found = piece.ask(Question::EqualExact, x, y);
-                let (equal, differ) = (piece.target(equal), piece.target(differ));
-                piece.branch(found, equal, differ);
-            });
+        self.whole(at, a);
+        self.whole(at, b);
+        let (float_a, float_b) = (known_a.is(kind::FLOATS), known_b.is(kind::FLOATS));
+        // One that is only in a machine register for floats is compared there.
+        let only = |fact: Fact, other: Fact| exact && fact.place == Place::Float && other.may_be(kind::FLOAT);
+        if float_a && float_b || only(known_a, known_b) || only(known_b, known_a) {
+            let slow = self.exit_block(at);
             let (x, y) = (self.float(at, a, slow), self.float(at, b, slow));
             let same = self.b.ins().fcmp(FloatCC::Equal, x, y);
             let (equal, differ) = (self.target(equal), self.target(differ));
@@ -176,7 +178,8 @@ impl Piece<'_, '_> {
             piece.branch(found, equal, differ);
         });
         self.b.switch_to_block(here);
-        let differ = self.target(differ);
+        let differ_at = differ;
+        let differ = self.target(differ_at);
         if exact {
             // Words of different tags differ; of the same tag, small integers (11) and atoms and the like (00) do.
             let tags = self.b.ins().bxor(x, y);
@@ -184,9 +187,22 @@ impl Piece<'_, '_> {
             let here = self.b.create_block();
             self.branch(tags, differ, here);
             self.b.switch_to_block(here);
+            // Floats in words are equal to others only if both are zero.
+            let looked_at = if self.source.floats {
+                self.later(move |piece| {
+                    let is_float = piece.tag_is(x, 0b11, 0b10);
+                    piece.require(is_float, slow);
+                    let either = piece.b.ins().bor(x, y);
+                    let zeroes = piece.b.ins().icmp_imm_s(IntCC::UnsignedLessThan, either, Term::FLOAT_ZEROES_END as i64);
+                    let (equal, differ) = (piece.target(equal), piece.target(differ_at));
+                    piece.branch(zeroes, equal, differ);
+                })
+            } else {
+                slow
+            };
             let next = self.b.ins().iadd_imm_s(x, 1);
-            let looked_at = self.b.ins().band_imm_s(next, 0b10);
-            self.branch(looked_at, slow, differ);
+            let needs_look = self.b.ins().band_imm_s(next, 0b10);
+            self.branch(needs_look, looked_at, differ);
         } else {
             let both = self.b.ins().band(x, y);
             let decided = self.is_small(both);
@@ -199,6 +215,8 @@ impl Piece<'_, '_> {
 
     /// Arithmetic of two operands, whichever the instruction names.
     pub(crate) fn arithmetic(&mut self, at: u32, a: Src, b: Src, dst: Dst) -> Next {
+        self.whole(at, a);
+        self.whole(at, b);
         let (known_a, known_b) = (self.fact(at, a), self.fact(at, b));
         let has_floats = matches!(self.code()[at as usize], Instr::Add { .. } | Instr::Sub { .. } | Instr::Mul { .. });
         if has_floats && (known_a.is(kind::FLOATS) || known_b.is(kind::FLOATS)) {
@@ -409,8 +427,8 @@ impl Piece<'_, '_> {
         self.is_also_float(src, float);
         float
     }
-    /// The number that an operand is as a float, if it is small or such a float; else to `slow`.
-    fn number_as_float(&mut self, at: u32, src: Src, slow: Block) -> Value {
+    /// The number that an operand is as a float, if it is small or a float; else to `slow`.
+    pub(crate) fn number_as_float(&mut self, at: u32, src: Src, slow: Block) -> Value {
         if let Some(constant) = self.constant(at, src) {
             // SAFETY: a constant of the module's pool.
             let term = unsafe { Term::from_raw(constant) };
@@ -420,7 +438,7 @@ impl Piece<'_, '_> {
             }
         }
         let known = self.fact(at, src);
-        if !known.may_be(kind::SMALL) {
+        if known.is(kind::FLOAT) || known.place.has_float() {
             return self.float(at, src, slow);
         }
         let word = self.src(at, src);
@@ -428,16 +446,23 @@ impl Piece<'_, '_> {
             let number = self.small_value(word);
             return self.b.ins().fcvt_from_sint(F64, number);
         }
-        let (float, other, done) = (self.b.create_block(), self.b.create_block(), self.b.create_block());
+        let (float, other, boxed, done) = (self.b.create_block(), self.b.create_block(), self.cold_block(), self.b.create_block());
         self.b.append_block_param(done, F64);
         let is_float = self.tag_is(word, 0b11, 0b10);
         self.branch(is_float, float, other);
         self.b.switch_to_block(other);
         let small = self.is_small(word);
-        self.require(small, slow);
+        self.require(small, boxed);
         let number = self.small_value(word);
         let converted = self.b.ins().fcvt_from_sint(F64, number);
         self.b.ins().jump(done, &[BlockArg::Value(converted)]);
+        self.b.switch_to_block(boxed);
+        let is_boxed = self.is_boxed(word);
+        self.require(is_boxed, slow);
+        let is_float = self.has_subtag(word, &[Subtag::Float]);
+        self.require(is_float, slow);
+        let loaded = self.b.ins().load(F64, MemFlags::trusted(), word, crate::assisted::word(1));
+        self.b.ins().jump(done, &[BlockArg::Value(loaded)]);
         self.b.switch_to_block(float);
         let decoded = self.decode_float(word);
         self.b.ins().jump(done, &[BlockArg::Value(decoded)]);
@@ -489,8 +514,14 @@ impl Piece<'_, '_> {
         Next::At(at + 1)
     }
     pub(crate) fn load_float(&mut self, at: u32, src: Src, to: u16) -> Next {
+        self.whole(at, src);
         let slow = self.float_exit_block(at);
-        let value = self.number_as_float(at, src, slow);
+        let known = self.fact(at, src);
+        let is_open = known.may_be(kind::FLOAT) && !known.is(kind::FLOATS) && self.constant(at, src).is_none();
+        let value = match if is_open { self.float_row_anew() } else { None } {
+            Some(anew) => self.float(at, src, anew),
+            None => self.number_as_float(at, src, slow),
+        };
         self.def_f(to, value);
         Next::At(at + 1)
     }

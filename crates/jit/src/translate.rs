@@ -10,6 +10,7 @@
 mod calls;
 mod kinds;
 mod leaving;
+mod parts;
 mod registers;
 mod sites;
 mod versions;
@@ -17,7 +18,7 @@ mod versions;
 use crate::analysis::{Flow, TRACKED_X, only_leaves};
 use crate::anchors::{Anchor, Anchored};
 use crate::bits;
-use crate::facts::{Fact, Facts, kind};
+use crate::facts::{Fact, Facts, PARTS_MAX, SLOTS, kind};
 use crate::glue::{Glue, Stub};
 use crate::inlining::{Body, Inlined};
 use crate::layout;
@@ -32,7 +33,7 @@ use swarmrt_beam::instr::{Dst, Instr, Select, Src};
 use swarmrt_heap::LiteralArea;
 use swarmrt_machine::bif::BifTable;
 use swarmrt_machine::native::{Assists, cell_code};
-use swarmrt_term::{Header, Subtag, Term};
+use swarmrt_term::{Subtag, Term};
 use versions::{Later, Version};
 
 pub(crate) const I64: Type = types::I64;
@@ -119,6 +120,10 @@ pub(crate) struct Piece<'a, 'b> {
     f: Vec<Variable>,
     /// The Y registers that are not in memory yet, where the facts say so, and return addresses among them.
     y: Vec<Variable>,
+    y_floats: Vec<Variable>,
+    /// The elements of tuples in parts.
+    parts: Vec<Variable>,
+    part_floats: Vec<Variable>,
     /// The stack pointer is so many bytes past `stop`. None within a block that something else leads to.
     stop: Variable,
     stop_offset: i32,
@@ -128,8 +133,8 @@ pub(crate) struct Piece<'a, 'b> {
     pub(crate) facts: Facts,
     /// Whether the place is hardly ever reached.
     cold: bool,
-    /// A way out to an instruction since which only F registers have been written, none of them alive there.
-    float_exit: Option<Block>,
+    /// The row of float operations that the translation is in.
+    row: Option<Row>,
     /// The places where bodies stand, and the one that is being translated.
     sites: Vec<Entered>,
     site: Site,
@@ -150,6 +155,17 @@ pub(crate) struct Piece<'a, 'b> {
     /// The address of the scheduler's registers, as it was last read, and in which block.
     registers: (Option<Block>, Value),
     cell_code: i32,
+}
+
+/// A row of float operations: since its first instruction only F registers have been written, none of them alive there.
+struct Row {
+    at: u32,
+    /// What was known there.
+    facts: Facts,
+    /// The way out to there.
+    exit: Block,
+    /// The way to do the row anew, if one has been needed.
+    anew: Option<Block>,
 }
 
 /// Whether an instruction's translation is one way, but for exits and for where it leads.
@@ -195,6 +211,10 @@ impl<'a, 'b> Piece<'a, 'b> {
         let x_floats = (0..TRACKED_X).map(|_| b.declare_var(F64)).collect();
         let f = (0..TRACKED_F).map(|_| b.declare_var(F64)).collect();
         let y = (0..PENDING_Y).map(|_| b.declare_var(I64)).collect();
+        let y_floats = (0..PENDING_Y).map(|_| b.declare_var(F64)).collect();
+        let elements = usize::from(SLOTS) * PARTS_MAX;
+        let parts = (0..elements).map(|_| b.declare_var(I64)).collect();
+        let part_floats = (0..elements).map(|_| b.declare_var(F64)).collect();
         let (stop, top, reductions) = (b.declare_var(I64), b.declare_var(I64), b.declare_var(I64));
         let entry = b.create_block();
         b.append_block_params_for_function_params(entry);
@@ -211,13 +231,16 @@ impl<'a, 'b> Piece<'a, 'b> {
             x_floats,
             f,
             y,
+            y_floats,
+            parts,
+            part_floats,
             stop,
             stop_offset: 0,
             top,
             reductions,
             facts: Facts::default(),
             cold: false,
-            float_exit: None,
+            row: None,
             sites: vec![Entered::FUNCTION],
             site: 0,
             loops: Vec::new(),
@@ -268,7 +291,7 @@ impl<'a, 'b> Piece<'a, 'b> {
             self.site = later.site;
             self.b.switch_to_block(later.block);
             self.b.set_srcloc(later.location);
-            self.float_exit = None;
+            self.row = None;
             (self.facts, self.written_f, self.cold) = (later.facts, later.written_f, later.cold);
             self.stop_offset = 0;
             (later.translate)(self);
@@ -283,7 +306,7 @@ impl<'a, 'b> Piece<'a, 'b> {
         self.stop_offset = 0;
         self.b.switch_to_block(version.block);
         let mut at = label;
-        self.float_exit = None;
+        self.row = None;
         loop {
             if !matches!(
                 self.code()[at as usize],
@@ -295,7 +318,7 @@ impl<'a, 'b> Piece<'a, 'b> {
                     | Instr::FloatDiv { .. }
                     | Instr::FloatNeg { .. }
             ) {
-                self.float_exit = None;
+                self.row = None;
             }
             match self.instruction(at) {
                 Next::End => return,
@@ -381,6 +404,9 @@ impl<'a, 'b> Piece<'a, 'b> {
         // Others may lead to several blocks before and after they ask for a target.
         if !is_straight(&self.code()[at as usize]) {
             self.settle_stop();
+        }
+        if !parts::leaves_parts(&self.code()[at as usize]) && !self.is_root(at) {
+            self.build_all();
         }
         match self.code()[at as usize] {
             // Whoever comes here otherwise brings no X registers.
@@ -561,16 +587,15 @@ impl<'a, 'b> Piece<'a, 'b> {
             Instr::IsFunction { src, fail } => self.test_boxed(at, src, fail, &[Subtag::Fun, Subtag::ExportFun], kind::FUN),
             Instr::IsBitstring { src, fail } => self.test_boxed(at, src, fail, &[Subtag::HeapBin, Subtag::SharedBin, Subtag::SubBin], kind::BITS),
             Instr::IsTupleOf { src, arity, fail } | Instr::TestArity { src, arity, fail } => match self.test_arity(at, src, arity, fail) {
-                Ok(_) => on,
+                Ok(()) => on,
                 Err(next) => next,
             },
             Instr::IsTaggedTuple { src, arity, tag, fail } if arity > 0 => {
-                let value = match self.test_arity(at, src, arity.into(), fail) {
-                    Ok(value) => value,
-                    Err(next) => return next,
-                };
+                if let Err(next) = self.test_arity(at, src, arity.into(), fail) {
+                    return next;
+                }
+                let (first, tag) = (self.first_element(at, src), self.src(at, tag));
                 let fail = self.target(self.relative(at, fail));
-                let (first, tag) = (self.load(value, 3), self.src(at, tag));
                 let same = self.b.ins().icmp(IntCC::Equal, first, tag);
                 self.require(same, fail);
                 on
@@ -606,16 +631,11 @@ impl<'a, 'b> Piece<'a, 'b> {
                 on
             }
             Instr::GetElement { src, index, dst } => {
-                let tuple = self.tuple_with(at, src, index as usize);
-                let element = self.load(tuple, index as i32 * 8 + 3);
-                self.set(dst, element);
+                self.get_elements(at, src, index as usize, &[dst]);
                 on
             }
             Instr::GetElement2 { src, index, dst1, dst2 } => {
-                let tuple = self.tuple_with(at, src, index as usize + 1);
-                let (first, second) = (self.load(tuple, index as i32 * 8 + 3), self.load(tuple, index as i32 * 8 + 11));
-                self.set(dst1, first);
-                self.set(dst2, second);
+                self.get_elements(at, src, index as usize, &[dst1, dst2]);
                 on
             }
             Instr::PutList { head, tail, dst } => {
@@ -628,16 +648,11 @@ impl<'a, 'b> Piece<'a, 'b> {
                 on
             }
             Instr::PutTuple { dst, elements } => {
-                let values: Vec<Value> = elements.iter().map(|&element| self.src(at, element)).collect();
-                let arity = values.len() as u32;
-                let tuple = self.bump(values.len() + 1);
-                let header = self.word(Header::new(Subtag::Tuple, values.len()).0);
-                self.store(header, tuple, 0);
-                for (index, value) in values.into_iter().enumerate() {
-                    self.store(value, tuple, index as i32 * 8 + 8);
+                if !self.put_parts(at, dst, &elements) {
+                    let values: Vec<Value> = elements.iter().map(|&element| self.src(at, element)).collect();
+                    let tuple = self.new_tuple(&values);
+                    self.set_known(dst, tuple, Fact::tuple(values.len() as u32, true));
                 }
-                let boxed = self.b.ins().iadd_imm_s(tuple, 0b101);
-                self.set_known(dst, boxed, Fact::tuple(arity, true));
                 on
             }
 
@@ -905,15 +920,57 @@ impl<'a, 'b> Piece<'a, 'b> {
         Next::End
     }
 
+    /// The highest element of a tuple that is taken in the row of instructions which begins here, counted from 0.
+    fn last_element(&self, at: u32, tuple: Src) -> usize {
+        let mut last = 0;
+        for next in at.. {
+            let written: [Option<Dst>; 2] = match self.code()[next as usize] {
+                Instr::GetElement { src, index, dst } => {
+                    if src == tuple {
+                        last = last.max(index as usize);
+                    }
+                    [Some(dst), None]
+                }
+                Instr::GetElement2 { src, index, dst1, dst2 } => {
+                    if src == tuple {
+                        last = last.max(index as usize + 1);
+                    }
+                    [Some(dst1), Some(dst2)]
+                }
+                Instr::LoadFloat { .. }
+                | Instr::MoveFloat { .. }
+                | Instr::FloatAdd { .. }
+                | Instr::FloatSub { .. }
+                | Instr::FloatMul { .. }
+                | Instr::FloatDiv { .. }
+                | Instr::FloatNeg { .. } => [None, None],
+                _ => return last,
+            };
+            if written.into_iter().flatten().any(|dst| dst.as_src() == tuple) || self.flow().is_target(next + 1) {
+                return last;
+            }
+        }
+        last
+    }
     /// A tuple that has an element `index`, counted from 0; anything else is left to the interpreter.
     fn tuple_with(&mut self, at: u32, src: Src, index: usize) -> Value {
         let tuple = self.src(at, src);
         let known = self.fact(at, src);
         if !(known.is(kind::TUPLE) && known.arity as usize > index) {
+            // Once for all elements that are taken in a row.
+            let index = index.max(self.last_element(at, src));
             let other = self.exit_block(at);
-            let header = self.require_tuple(at, src, tuple, other);
-            let large = self.b.ins().icmp_imm_s(IntCC::UnsignedGreaterThan, header, (Header::new(Subtag::Tuple, index).0 | 0xff) as i64);
-            self.require(large, other);
+            if !known.is(kind::BOXED) {
+                let boxed = self.is_boxed(tuple);
+                self.require(boxed, other);
+            }
+            // How many elements it has, counted from those that are wanted; of what is no tuple, it is far more than there can be.
+            let header = self.header_of(tuple);
+            let bare = self.b.ins().iadd_imm_s(header, -((Subtag::Tuple as i64) << 3));
+            let arity = self.b.ins().rotr_imm_s(bare, 8);
+            let beyond = self.b.ins().iadd_imm_s(arity, -(index as i64 + 1));
+            let fine = self.b.ins().icmp_imm_s(IntCC::UnsignedLessThan, beyond, 1 << 30);
+            self.require(fine, other);
             self.facts.learn(src, Fact::tuple(index as u32 + 1, false));
         }
         tuple

@@ -34,7 +34,11 @@ pub struct NativeState {
     /// Live X registers there, for [`Exit::Enter`].
     pub arity: u64,
     /// The X registers, of the first 64, that hold the bits of floats instead of words.
-    pub floats: u64,
+    pub x_floats: u64,
+    /// The same of the frame.
+    pub y_floats: u64,
+    /// The same of the heap: counted down from its top.
+    pub heap_floats: u64,
     /// The machine code that is being entered from outside.
     pub code: u64,
     /// What a question about two terms was answered.
@@ -62,7 +66,9 @@ impl NativeState {
             ip: std::ptr::null(),
             cell: std::ptr::null(),
             arity: 0,
-            floats: 0,
+            x_floats: 0,
+            y_floats: 0,
+            heap_floats: 0,
             code: 0,
             answer: 0,
             outcome: Outcome::Yield,
@@ -162,7 +168,7 @@ pub struct Assists {
     pub make_fun: unsafe extern "C" fn(*mut Registers, *const Instr, *const u64) -> u64,
     /// The word of a float, given its bits.
     pub float: unsafe extern "C" fn(*mut Registers, u64) -> u64,
-    /// Makes words of the X registers in [`NativeState::floats`].
+    /// Makes words of the floats that [`NativeState::x_floats`] and its like name.
     pub make_words: unsafe extern "C" fn(*mut Registers),
     /// Whether two terms are equal, `=:=` and `==`, and whether one is less than the other.
     pub equal_exact: unsafe extern "C" fn(u64, u64) -> u64,

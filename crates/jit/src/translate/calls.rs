@@ -79,8 +79,9 @@ impl Piece<'_, '_> {
             Some(known) => known,
             None => *self.piece_signatures[passed.len()].insert(self.b.import_signature(piece_signature(passed.len()))),
         };
-        let pending = self.facts.pending();
-        self.store_pending(&pending);
+        let known = self.facts.clone();
+        self.write_frame();
+        self.facts = known;
         let state = [self.use_stop(), self.b.use_var(self.top), self.b.use_var(self.reductions)];
         let args: Vec<Value> = state.into_iter().chain(passed.iter().copied()).collect();
         self.b.ins().return_call_indirect(signature, code, &args);
@@ -150,7 +151,7 @@ impl Piece<'_, '_> {
     /// Goes on here when there is room for `words` words, else to `other`.
     pub(crate) fn require_room(&mut self, words: usize, other: Block) {
         let top = self.b.use_var(self.top);
-        self.require_room_behind(top, words, other);
+        self.require_room_behind(top, words + self.parts_words(), other);
     }
     /// The same, for words from an address on that is not below the heap's top.
     pub(crate) fn require_room_behind(&mut self, address: Value, words: usize, other: Block) {

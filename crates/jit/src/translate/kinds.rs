@@ -139,15 +139,15 @@ impl Piece<'_, '_> {
         self.facts.learn(src, Fact::of(kind::TUPLE));
         header
     }
-    /// A test for a tuple of exactly so many elements. Its value; none when it was decided by what is known.
-    pub(super) fn test_arity(&mut self, at: u32, src: Src, arity: u32, fail: i32) -> Result<Value, Next> {
+    /// A test for a tuple of exactly so many elements; where it leads when it was decided by what is known.
+    pub(super) fn test_arity(&mut self, at: u32, src: Src, arity: u32, fail: i32) -> Result<(), Next> {
         let known = self.fact(at, src);
         let may = known.may_be(kind::TUPLE) && if known.exact { known.arity == arity } else { known.arity <= arity };
         if !may {
             return Err(self.go_to(self.relative(at, fail), at));
         }
-        let value = self.src(at, src);
         if !(known.is(kind::TUPLE) && known.exact) {
+            let value = self.src(at, src);
             let fail = self.target(self.relative(at, fail));
             if !known.is(kind::BOXED) {
                 let boxed = self.is_boxed(value);
@@ -158,7 +158,7 @@ impl Piece<'_, '_> {
             self.require(is, fail);
             self.facts.learn(src, Fact::tuple(arity, true));
         }
-        Ok(value)
+        Ok(())
     }
 
     pub(super) fn list_cell(&mut self, at: u32, src: Src) -> Value {

@@ -1,6 +1,6 @@
 //! How a piece is left and come back to: what is written back and read again, exits, steps, and questions.
 
-use super::{F64, Next, PASSED_X, Piece, TRACKED_F};
+use super::{F64, Next, PASSED_X, Piece, Row, TRACKED_F};
 use crate::analysis::{TRACKED_X, XSet, below};
 use crate::anchors::Anchor;
 use crate::facts::Place;
@@ -72,26 +72,40 @@ impl Piece<'_, '_> {
     }
     /// Leaves by a way that writes the state back, of the X registers these. Floats are made words on the way.
     pub(super) fn leave_by(&mut self, plain: Stub, with_floats: Stub, live: XSet) {
-        let registers = self.registers();
-        let mut floats: XSet = 0;
+        let known = self.facts.clone();
+        let (mut x_floats, mut y_floats, mut on_heap): (XSet, u64, _) = (0, 0, Vec::new());
+        for number in self.facts.pending() {
+            let register = Dst::y(number as u16);
+            let (value, is_float) = self.raw(register, &mut on_heap);
+            y_floats |= u64::from(is_float) << number;
+            let stop = self.b.use_var(self.stop);
+            self.store(value, stop, self.stop_offset + number as i32 * 8);
+            self.facts.place(register, Place::Word);
+        }
         let mut passed = Vec::new();
         let passed_count = (live & below(PASSED_X)).checked_ilog2().map_or(0, |highest| highest as usize + 1);
         for number in (0..TRACKED_X).filter(|&number| number < passed_count || live & (1 << number) != 0) {
             // Of those that are passed only because a later one is, nobody wants the value.
-            let (value, is_float) = if live & (1 << number) == 0 { (self.word(0), false) } else { self.use_x_raw(number) };
-            floats |= u64::from(is_float) << number;
+            let unwanted = live & (1 << number) == 0;
+            let (value, is_float) = if unwanted { (self.word(0), false) } else { self.raw(Dst::x(number as u16), &mut on_heap) };
+            x_floats |= u64::from(is_float) << number;
             if number < PASSED_X {
                 passed.push(value);
             } else {
                 self.store_x(number, value);
             }
         }
-        if floats != 0 {
-            let floats = self.word(floats);
-            self.store(floats, registers, layout::FLOATS);
+        let heap_floats = on_heap.iter().rev().enumerate().fold(0, |set, (number, &is_float)| set | u64::from(is_float) << number);
+        let registers = self.registers();
+        for (set, offset) in [(x_floats, layout::X_FLOATS), (y_floats, layout::Y_FLOATS), (heap_floats, layout::HEAP_FLOATS)] {
+            if set != 0 {
+                let set = self.word(set);
+                self.store(set, registers, offset);
+            }
         }
-        let code = self.way_out(if floats == 0 { plain } else { with_floats });
+        let code = self.way_out(if x_floats | y_floats | heap_floats == 0 { plain } else { with_floats });
         self.go(code, &passed);
+        self.facts = known;
     }
     /// Has the interpreter go on at the instruction.
     pub(super) fn exit_at(&mut self, at: u32) {
@@ -99,20 +113,16 @@ impl Piece<'_, '_> {
         let ip = self.instr(at);
         let registers = self.registers();
         self.store(ip, registers, layout::IP);
-        let facts = self.facts.clone();
         self.leave_by(Stub::Interpret, Stub::InterpretFloats, self.flow().live_at(at));
-        self.facts = facts;
     }
     /// A block from which the interpreter goes on at the instruction.
     pub(crate) fn exit_block(&mut self, at: u32) -> Block {
         let here = self.b.current_block().expect("translating");
         // As values are now, so that the block need not ask whence it was reached.
         let mut current: Vec<Variable> = vec![self.stop, self.top, self.reductions];
-        for number in (0..TRACKED_X).filter(|&number| self.flow().live_at(at) & (1 << number) != 0) {
-            let is_float = self.facts.of(Dst::x(number as u16)).place == Place::Float;
-            current.push(if is_float { self.x_floats[number] } else { self.x[number] });
-        }
-        current.extend(self.facts.pending().into_iter().map(|number| self.y[number]));
+        let live = (0..TRACKED_X as u16).filter(|&number| self.flow().live_at(at) & (1 << number) != 0).map(Dst::x);
+        let pending = self.facts.pending().into_iter().map(|number| Dst::y(number as u16));
+        current.extend(live.chain(pending).flat_map(|register| self.variables_of(register)));
         let written = self.written_f & self.flow().f_live_at(at);
         current.extend((0..TRACKED_F).filter(|&number| written & (1 << number) != 0).map(|number| self.f[number]));
         let values: Vec<Value> = current.iter().map(|&variable| self.b.use_var(variable)).collect();
@@ -128,18 +138,39 @@ impl Piece<'_, '_> {
 
     /// The same for an instruction that writes an F register only. Many of them in a row are all done again.
     pub(crate) fn float_exit_block(&mut self, at: u32) -> Block {
-        if let Some(known) = self.float_exit {
-            return known;
+        if let Some(row) = &self.row {
+            return row.exit;
         }
-        let block = self.exit_block(at);
+        let exit = self.exit_block(at);
         if self.flow().f_live_at(at) == 0 {
-            self.float_exit = Some(block);
+            self.row = Some(Row { at, facts: self.facts.clone(), exit, anew: None });
         }
-        block
+        exit
     }
     /// Whether the instructions of the row are all done again when it is left.
     pub(crate) fn has_float_exit(&self) -> bool {
-        self.float_exit.is_some()
+        self.row.is_some()
+    }
+    /// Where the row begins anew, expecting other numbers than floats, too; none where it does already.
+    pub(crate) fn float_row_anew(&mut self) -> Option<Block> {
+        if self.cold || self.facts.mixed {
+            return None;
+        }
+        let row = self.row.as_ref()?;
+        if row.anew.is_some() {
+            return row.anew;
+        }
+        let at = row.at;
+        let facts = std::mem::replace(&mut self.facts, row.facts.clone());
+        let block = self.later_cold(move |piece| {
+            piece.facts.mixed = true;
+            let block = piece.target(at);
+            piece.b.ins().jump(block, &[]);
+        });
+        self.facts = facts;
+        let row = self.row.as_mut().expect("just looked at");
+        row.anew = Some(block);
+        row.anew
     }
     /// The same, from places where all is written back already.
     pub(crate) fn exit_saved_block(&mut self, at: u32) -> Block {

@@ -3,11 +3,12 @@
 use super::{I64, PENDING_Y, Piece, address_in};
 use crate::analysis::TRACKED_X;
 use crate::anchors::Anchor;
-use crate::facts::{Fact, Place, kind};
+use crate::facts::{Fact, Place, kind, part, part_number};
 use crate::glue::Stub;
 use crate::layout;
 use cranelift_codegen::ir::MemFlagsData as MemFlags;
 use cranelift_codegen::ir::{InstBuilder, Value};
+use cranelift_frontend::Variable;
 use swarmrt_beam::instr::{Dst, Src};
 use swarmrt_term::Term;
 
@@ -83,47 +84,80 @@ impl Piece<'_, '_> {
         let registers = self.registers();
         self.store(value, registers, layout::x(number));
     }
-    pub(crate) fn use_x(&mut self, number: usize) -> Value {
-        if number >= TRACKED_X {
-            return self.load_x(number);
+    /// The variable of a register's word, where registers are values.
+    pub(super) fn variable(&self, register: Dst) -> Variable {
+        match part_number(register) {
+            Some(number) => self.parts[number],
+            None if register.is_y() => self.y[register.index()],
+            None => self.x[register.index()],
         }
-        let register = Dst::x(number as u16);
-        if self.facts.of(register).place == Place::Float {
-            let float = self.b.use_var(self.x_floats[number]);
-            let word = self.encode_float(float);
-            self.b.def_var(self.x[number], word);
-            self.facts.place(register, Place::Both);
-            return word;
-        }
-        self.b.use_var(self.x[number])
     }
-    /// The word of an X register, or the bits of the float that it is.
-    pub(super) fn use_x_raw(&mut self, number: usize) -> (Value, bool) {
-        if number < TRACKED_X && self.facts.of(Dst::x(number as u16)).place == Place::Float {
-            let float = self.b.use_var(self.x_floats[number]);
-            return (self.b.ins().bitcast(I64, MemFlags::new(), float), true);
+    pub(super) fn float_variable(&self, register: Dst) -> Variable {
+        match part_number(register) {
+            Some(number) => self.part_floats[number],
+            None if register.is_y() => self.y_floats[register.index()],
+            None => self.x_floats[register.index()],
         }
-        (self.use_x(number), false)
+    }
+    /// Whether a register may be values instead of memory.
+    pub(super) fn is_tracked(register: Dst) -> bool {
+        part_number(register).is_some() || register.index() < if register.is_y() { PENDING_Y } else { TRACKED_X }
+    }
+    /// The variables that hold what a register that is a value holds.
+    pub(super) fn variables_of(&self, register: Dst) -> Vec<Variable> {
+        let fact = self.facts.of(register);
+        match fact.place {
+            Place::Float => vec![self.float_variable(register)],
+            Place::Parts(slot) => (0..fact.arity as usize).flat_map(|index| self.variables_of(part(slot, index))).collect(),
+            Place::Word | Place::Both | Place::Pending => vec![self.variable(register)],
+        }
+    }
+    /// The word of a register that is a value.
+    pub(super) fn word_in(&mut self, register: Dst) -> Value {
+        match self.facts.of(register).place {
+            Place::Float => {
+                let float = self.b.use_var(self.float_variable(register));
+                let word = self.encode_float(float);
+                self.b.def_var(self.variable(register), word);
+                self.facts.place(register, Place::Both);
+                word
+            }
+            Place::Parts(_) => self.build(register),
+            Place::Word | Place::Both | Place::Pending => self.b.use_var(self.variable(register)),
+        }
+    }
+    /// A register's word is from now on a value.
+    pub(super) fn set_word(&mut self, register: Dst, word: Value) {
+        self.b.def_var(self.variable(register), word);
+        self.facts.place(register, if register.is_y() { Place::Pending } else { Place::Word });
+    }
+    pub(crate) fn use_x(&mut self, number: usize) -> Value {
+        if number < TRACKED_X { self.word_in(Dst::x(number as u16)) } else { self.load_x(number) }
     }
     /// The float that a register holds, where it is in a machine register for floats.
     pub(crate) fn float_in(&mut self, src: Src) -> Option<Value> {
-        let register = crate::facts::register(src)?;
-        self.facts.of(register).place.has_float().then(|| self.b.use_var(self.x_floats[register.index()]))
+        self.float_of(crate::facts::register(src)?)
+    }
+    pub(super) fn float_of(&mut self, register: Dst) -> Option<Value> {
+        self.facts.of(register).place.has_float().then(|| self.b.use_var(self.float_variable(register)))
     }
     /// The word in a register has turned out to hold this float.
     pub(crate) fn is_also_float(&mut self, src: Src, float: Value) {
-        if let Some(register) = crate::facts::register(src)
-            && !register.is_y()
-            && register.index() < TRACKED_X
-        {
-            self.b.def_var(self.x_floats[register.index()], float);
+        if let Some(register) = crate::facts::register(src) {
+            self.holds_float(register, float);
+        }
+    }
+    fn holds_float(&mut self, register: Dst, float: Value) {
+        let is_value = !register.is_y() || self.facts.of(register).place != Place::Word;
+        if is_value && Self::is_tracked(register) {
+            self.b.def_var(self.float_variable(register), float);
             self.facts.place(register, Place::Both);
         }
     }
     /// Writes a float to a register.
     pub(crate) fn set_float(&mut self, dst: Dst, float: Value) {
-        if !dst.is_y() && dst.index() < TRACKED_X {
-            self.b.def_var(self.x_floats[dst.index()], float);
+        if Self::is_tracked(dst) {
+            self.b.def_var(self.float_variable(dst), float);
             self.facts.set(dst, Fact::of(kind::FLOATS));
             self.facts.place(dst, Place::Float);
         } else {
@@ -140,8 +174,9 @@ impl Piece<'_, '_> {
         }
     }
     pub(super) fn load_y(&mut self, number: usize) -> Value {
-        if self.facts.of(Dst::y(number as u16)).place == Place::Pending {
-            return self.b.use_var(self.y[number]);
+        let register = Dst::y(number as u16);
+        if self.facts.of(register).place != Place::Word {
+            return self.word_in(register);
         }
         let stop = self.b.use_var(self.stop);
         self.load(stop, self.stop_offset + number as i32 * 8)
@@ -186,9 +221,16 @@ impl Piece<'_, '_> {
             pending.reverse();
         }
         for number in pending {
-            if let Some(moved) = number.checked_add_signed(words as isize) {
+            let Some(moved) = number.checked_add_signed(words as isize) else { continue };
+            let place = self.facts.of(Dst::y(number as u16)).place;
+            // Tuples in parts are elsewhere.
+            if matches!(place, Place::Pending | Place::Both) {
                 let value = self.b.use_var(self.y[number]);
                 self.b.def_var(self.y[moved], value);
+            }
+            if place.has_float() {
+                let value = self.b.use_var(self.y_floats[number]);
+                self.b.def_var(self.y_floats[moved], value);
             }
         }
     }
@@ -201,9 +243,9 @@ impl Piece<'_, '_> {
     }
     /// The same on a way of its own, when they are still put off on the other.
     pub(super) fn store_pending(&mut self, numbers: &[usize]) {
-        let stop = self.b.use_var(self.stop);
         for &number in numbers {
-            let value = self.b.use_var(self.y[number]);
+            let value = self.word_in(Dst::y(number as u16));
+            let stop = self.b.use_var(self.stop);
             self.store(value, stop, self.stop_offset + number as i32 * 8);
         }
     }
@@ -240,21 +282,45 @@ impl Piece<'_, '_> {
         self.set(dst, value);
         self.facts.set(dst, fact);
     }
-    /// Copies a register, with what is known of it.
+    /// Copies what a source is, with what is known of it.
     pub(super) fn copy(&mut self, at: u32, src: Src, dst: Dst) {
-        let fact = self.fact(at, src);
-        let float = self.float_in(src);
-        if let Some(float) = float.filter(|_| fact.place == Place::Float && !dst.is_y()) {
-            return self.set_float(dst, float);
+        if let Some(register) = crate::facts::register(src) {
+            if !self.move_parts(at, register, dst) {
+                self.copy_register(register, dst);
+            }
+            return;
         }
-        let value = self.src(at, src);
+        let (value, fact) = (self.src(at, src), self.fact(at, src));
         self.set_known(dst, value, fact);
+    }
+    pub(super) fn copy_register(&mut self, from: Dst, to: Dst) {
+        let fact = self.facts.of(from);
+        let float = self.float_of(from).filter(|_| Self::is_tracked(to));
+        if let Some(float) = float.filter(|_| fact.place == Place::Float) {
+            return self.set_float(to, float);
+        }
+        let value = if Self::is_tracked(from) && !from.is_y() {
+            self.word_in(from)
+        } else if from.is_y() {
+            self.load_y(from.index())
+        } else {
+            self.load_x(from.index())
+        };
+        if float.is_some() && to.is_y() {
+            self.put_off_y(to.index(), value);
+            self.facts.set(to, fact);
+        } else {
+            self.set_known(to, value, fact);
+        }
         if let Some(float) = float {
-            self.is_also_float(dst.as_src(), float);
+            self.holds_float(to, float);
         }
     }
     pub(crate) fn set(&mut self, dst: Dst, value: Value) {
-        if dst.is_y() {
+        if part_number(dst).is_some() {
+            self.facts.forget(dst);
+            self.set_word(dst, value);
+        } else if dst.is_y() {
             self.store_y(dst.index(), value);
         } else {
             self.def_x(dst.index(), value);

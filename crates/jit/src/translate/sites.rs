@@ -128,6 +128,8 @@ impl Piece<'_, '_> {
             let cell = address_in(body.code(self.source.code), body.entry);
             self.count_call(cell, arity, |piece| piece.leave_by(Stub::TurnOver, Stub::TurnOverFloats, below(arity)));
         }
+        // In the next round, floats are expected again.
+        self.facts.mixed = false;
         let block = self.target_in(site, body.entry + 1);
         self.b.ins().jump(block, &[]);
         Next::End

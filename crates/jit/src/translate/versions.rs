@@ -3,7 +3,7 @@
 use super::sites::Site;
 use super::{Next, Piece};
 use crate::analysis::only_leaves;
-use crate::facts::{Facts, Place};
+use crate::facts::{Facts, Place, part};
 use cranelift_codegen::ir::{Block, BlockArg, InstBuilder, SourceLoc, Value};
 use swarmrt_beam::instr::Dst;
 
@@ -16,7 +16,7 @@ pub(super) struct Version {
     pub(super) translated: bool,
 }
 
-/// Versions of one place; one of them knows nothing.
+/// Versions of one place; one of them knows nothing. There is another for what is mixed.
 const VERSIONS_MAX: usize = 3;
 /// Functions with more instructions get only that one.
 const MANY_INSTRUCTIONS: usize = 1500;
@@ -41,11 +41,12 @@ impl Piece<'_, '_> {
         let (facts, best) = self.best_version(at);
         let versions = self.versions.entry((self.site, at)).or_default();
         // One is left for where nothing is known.
-        let full = versions.len() + 1 >= VERSIONS_MAX || flow.effects.len() > MANY_INSTRUCTIONS;
+        let others = versions.iter().filter(|version| version.facts.mixed == facts.mixed).count();
+        let full = facts.mixed || others + 1 >= VERSIONS_MAX || flow.effects.len() > MANY_INSTRUCTIONS;
         let number = match best {
-            Some(number) if self.cold || full || versions[number].facts == facts => number,
+            Some(number) if self.cold || full || facts.is_but_for_floats(&versions[number].facts) => number,
             _ => {
-                let facts = if self.cold || full { Facts::default() } else { facts };
+                let facts = if self.cold || full { facts.of_nothing() } else { facts };
                 if let Some(same) = versions.iter().position(|version| version.facts == facts) {
                     return self.way_to(at, same);
                 }
@@ -78,10 +79,20 @@ impl Piece<'_, '_> {
         let is_word = |register: Dst| expected.of(register).place == Place::Word;
         let words: Vec<usize> = self.facts.without_words().into_iter().filter(|&x| live & (1 << x) != 0 && is_word(Dst::x(x as u16))).collect();
         let pending: Vec<usize> = self.facts.pending().into_iter().filter(|&y| is_word(Dst::y(y as u16))).collect();
-        if words.is_empty() && pending.is_empty() { block } else { self.edge(block, &words, &pending) }
+        // Tuples that stay in parts, from where they are to where they are expected.
+        let mut moved = Vec::new();
+        for (register, to, arity) in expected.in_parts() {
+            if let Place::Parts(from) = self.facts.of(register).place
+                && from != to
+            {
+                moved.extend((0..arity).map(|index| (part(from, index), part(to, index), expected.of(part(to, index)).place)));
+            }
+        }
+        let nothing = words.is_empty() && pending.is_empty() && moved.is_empty();
+        if nothing { block } else { self.edge(block, &words, &pending, &moved) }
     }
-    /// A block on the way to another that makes words of these X registers, and stores these of the frame.
-    fn edge(&mut self, to: Block, words: &[usize], pending: &[usize]) -> Block {
+    /// A block on the way to another that makes words of these X registers, stores these of the frame, and moves parts of tuples.
+    fn edge(&mut self, to: Block, words: &[usize], pending: &[usize], moved: &[(Dst, Dst, Place)]) -> Block {
         let here = self.b.current_block().expect("translating");
         let edge = if self.cold { self.cold_block() } else { self.b.create_block() };
         self.b.switch_to_block(edge);
@@ -91,6 +102,7 @@ impl Piece<'_, '_> {
         }
         self.store_pending(pending);
         self.facts = facts;
+        self.move_parts_to(moved);
         self.b.ins().jump(to, &[]);
         self.b.switch_to_block(here);
         edge

@@ -1,0 +1,243 @@
+//! Tuples in parts: what a loop hands itself from round to round in a tuple, and what a function inside another returns in
+//! one, need not be on the heap. The elements stay values, floats among them in machine registers for floats, until somebody wants the
+//! tuple itself.
+//!
+//! The room that the program has asked for stays reserved until then: whatever asks for more asks for that, too
+//! ([`Piece::parts_words`]). Only what allocates without asking could take it; so instructions that may do so find all
+//! tuples on the heap ([`leaves_parts`]).
+
+use super::Piece;
+use crate::facts::{Fact, PARTS_MAX, Place, part};
+use cranelift_codegen::ir::{InstBuilder, MemFlagsData as MemFlags, Value};
+use swarmrt_beam::instr::{Dst, Instr, Src};
+use swarmrt_term::{Header, Subtag};
+
+use super::I64;
+
+/// Whether an instruction is translated so that tuples may stay in parts: it allocates only what the program has asked
+/// room for, and takes its operands before it leads anywhere.
+pub(super) fn leaves_parts(instr: &Instr) -> bool {
+    matches!(
+        instr,
+        Instr::Nop
+            | Instr::Fail { .. }
+            | Instr::MoveXX { .. }
+            | Instr::MoveXY { .. }
+            | Instr::MoveYX { .. }
+            | Instr::MoveKX { .. }
+            | Instr::Move { .. }
+            | Instr::MoveXX2 { .. }
+            | Instr::MoveXY2 { .. }
+            | Instr::MoveYX2 { .. }
+            | Instr::InitY { .. }
+            | Instr::Allocate { .. }
+            | Instr::Deallocate { .. }
+            | Instr::Trim { .. }
+            | Instr::TestHeap { .. }
+            | Instr::Call { .. }
+            | Instr::CallLast { .. }
+            | Instr::CallOnly { .. }
+            | Instr::Return
+            | Instr::Jump { .. }
+            | Instr::SelectVal { .. }
+            | Instr::IsInteger { .. }
+            | Instr::IsFloat { .. }
+            | Instr::IsNumber { .. }
+            | Instr::IsAtom { .. }
+            | Instr::IsNil { .. }
+            | Instr::IsNilX { .. }
+            | Instr::IsList { .. }
+            | Instr::IsCons { .. }
+            | Instr::IsConsX { .. }
+            | Instr::IsConsGetListX { .. }
+            | Instr::IsTuple { .. }
+            | Instr::IsTupleOf { .. }
+            | Instr::TestArity { .. }
+            | Instr::IsTaggedTuple { .. }
+            | Instr::IsLt { .. }
+            | Instr::IsGe { .. }
+            | Instr::IsLtXI { .. }
+            | Instr::IsGeXI { .. }
+            | Instr::IsEq { .. }
+            | Instr::IsNe { .. }
+            | Instr::IsEqExact { .. }
+            | Instr::IsNeExact { .. }
+            | Instr::IsEqImmX { .. }
+            | Instr::IsNeImmX { .. }
+            | Instr::GetList { .. }
+            | Instr::GetHead { .. }
+            | Instr::GetTail { .. }
+            | Instr::GetElement { .. }
+            | Instr::GetElement2 { .. }
+            | Instr::PutList { .. }
+            | Instr::PutTuple { .. }
+            | Instr::AddXI { .. }
+            | Instr::AddYI { .. }
+            | Instr::Add { .. }
+            | Instr::Sub { .. }
+            | Instr::Mul { .. }
+            | Instr::LoadFloat { .. }
+            | Instr::StoreFloat { .. }
+            | Instr::MoveFloat { .. }
+            | Instr::FloatAdd { .. }
+            | Instr::FloatSub { .. }
+            | Instr::FloatMul { .. }
+            | Instr::FloatDiv { .. }
+            | Instr::FloatNeg { .. }
+    )
+}
+
+impl Piece<'_, '_> {
+    /// The words that all tuples in parts will take.
+    pub(super) fn parts_words(&self) -> usize {
+        self.facts.in_parts().into_iter().map(|(_, _, arity)| arity + 1).sum()
+    }
+    /// Puts a tuple together that may stay in parts, if it is likely to be taken apart before anybody wants it.
+    pub(super) fn put_parts(&mut self, at: u32, dst: Dst, elements: &[Src]) -> bool {
+        if self.cold || self.source.stress || elements.len() > PARTS_MAX || !Self::is_tracked(dst) || !self.is_handed_on(at) {
+            return false;
+        }
+        for &element in elements {
+            if self.fact(at, element).place.is_parts() {
+                self.src(at, element);
+            }
+        }
+        self.facts.forget_dead_parts(self.flow().live_after(at));
+        let Some(slot) = self.facts.free_slot() else { return false };
+        // Parts are written only when none of the elements is to be read any more: those in the slot are of nobody.
+        for (index, &element) in elements.iter().enumerate() {
+            match crate::facts::register(element) {
+                Some(register) => self.copy_register(register, part(slot, index)),
+                None => {
+                    let (value, fact) = (self.src(at, element), self.fact(at, element));
+                    self.set_known(part(slot, index), value, fact);
+                }
+            }
+        }
+        self.facts.forget(dst);
+        self.facts.set(dst, Fact::tuple(elements.len() as u32, true));
+        self.facts.place(dst, Place::Parts(slot));
+        true
+    }
+    /// Whether the next call is one that goes on in the piece, where what is passed may be taken apart; bodies of others
+    /// return to where it may be, too.
+    fn is_handed_on(&self, at: u32) -> bool {
+        if self.site != 0 {
+            return true;
+        }
+        for next in at + 1.. {
+            match self.code()[next as usize] {
+                Instr::Call { target, .. } | Instr::CallLast { target, .. } | Instr::CallOnly { target, .. } => {
+                    let itself = self.relative(next, target) == self.source.entry + 1 && self.begins_function();
+                    return itself || self.body().called(next).is_some();
+                }
+                ref instr if super::is_straight(instr) && !matches!(instr, Instr::Return) && !self.flow().is_target(next) => {}
+                Instr::StoreFloat { .. } if !self.flow().is_target(next) => {}
+                _ => return false,
+            }
+        }
+        false
+    }
+    /// A tuple in parts, on the heap from now on.
+    pub(super) fn build(&mut self, register: Dst) -> Value {
+        let fact = self.facts.of(register);
+        let Place::Parts(slot) = fact.place else { unreachable!("only what is in parts is built") };
+        let words: Vec<Value> = (0..fact.arity as usize).map(|index| self.word_in(part(slot, index))).collect();
+        let tuple = self.new_tuple(&words);
+        self.set_word(register, tuple);
+        tuple
+    }
+    /// A tuple in the room that has been asked for.
+    pub(super) fn new_tuple(&mut self, words: &[Value]) -> Value {
+        let tuple = self.bump(words.len() + 1);
+        let header = self.word(Header::new(Subtag::Tuple, words.len()).0);
+        self.store(header, tuple, 0);
+        for (index, &word) in words.iter().enumerate() {
+            self.store(word, tuple, index as i32 * 8 + 8);
+        }
+        self.b.ins().iadd_imm_s(tuple, 0b101)
+    }
+    /// An operand that is to be a word before the instruction leads anywhere.
+    pub(crate) fn whole(&mut self, at: u32, src: Src) {
+        if self.fact(at, src).place.is_parts() {
+            self.src(at, src);
+        }
+    }
+    pub(super) fn build_all(&mut self) {
+        for (register, ..) in self.facts.in_parts() {
+            self.build(register);
+        }
+    }
+    /// Moves a tuple in parts from a register that nobody reads any more.
+    pub(super) fn move_parts(&mut self, at: u32, from: Dst, to: Dst) -> bool {
+        if !self.facts.of(from).place.is_parts() || from.is_y() || !Self::is_tracked(to) {
+            return false;
+        }
+        let again = match self.code()[at as usize] {
+            Instr::MoveXX2 { from1, from2, .. } | Instr::MoveXY2 { from1, from2, .. } => from1 == from2,
+            _ => false,
+        };
+        if again || self.flow().live_after(at) & (1 << from.index()) != 0 {
+            return false;
+        }
+        if from != to {
+            self.facts.rename(from, to);
+        }
+        true
+    }
+    /// Moves elements to other slots, all at once, as words or as floats.
+    pub(super) fn move_parts_to(&mut self, moved: &[(Dst, Dst, Place)]) {
+        let variable = |piece: &Self, register: Dst, place: Place| if place == Place::Float { piece.float_variable(register) } else { piece.variable(register) };
+        let values: Vec<Value> = moved.iter().map(|&(from, _, place)| self.b.use_var(variable(self, from, place))).collect();
+        for (&(_, to, place), value) in moved.iter().zip(values) {
+            self.b.def_var(variable(self, to, place), value);
+        }
+    }
+    /// Elements of a tuple, counted from 0, to registers.
+    pub(super) fn get_elements(&mut self, at: u32, src: Src, first: usize, to: &[Dst]) {
+        let known = self.fact(at, src);
+        if let Place::Parts(slot) = known.place
+            && first + to.len() <= known.arity as usize
+        {
+            for (index, &dst) in to.iter().enumerate() {
+                self.copy_register(part(slot, first + index), dst);
+            }
+            return;
+        }
+        let tuple = self.tuple_with(at, src, first + to.len() - 1);
+        let elements: Vec<Value> = (first..first + to.len()).map(|index| self.load(tuple, index as i32 * 8 + 3)).collect();
+        for (&dst, element) in to.iter().zip(elements) {
+            self.set(dst, element);
+        }
+    }
+    /// The first element of what is known to be a tuple.
+    pub(super) fn first_element(&mut self, at: u32, src: Src) -> Value {
+        if let Place::Parts(slot) = self.fact(at, src).place {
+            return self.word_in(part(slot, 0));
+        }
+        let tuple = self.src(at, src);
+        self.load(tuple, 3)
+    }
+
+    // ---- On the way out ----
+
+    /// What a register holds, for one who leaves: a word, or the bits of a float. A tuple in parts is put on the heap, with floats as
+    /// bits.
+    pub(super) fn raw(&mut self, register: Dst, on_heap: &mut Vec<bool>) -> (Value, bool) {
+        let fact = self.facts.of(register);
+        match fact.place {
+            Place::Float => {
+                let float = self.float_of(register).expect("it has one");
+                (self.b.ins().bitcast(I64, MemFlags::new(), float), true)
+            }
+            Place::Parts(slot) => {
+                let elements: Vec<(Value, bool)> = (0..fact.arity as usize).map(|index| self.raw(part(slot, index), on_heap)).collect();
+                on_heap.push(false);
+                on_heap.extend(elements.iter().map(|&(_, is_float)| is_float));
+                let words: Vec<Value> = elements.into_iter().map(|(word, _)| word).collect();
+                (self.new_tuple(&words), false)
+            }
+            Place::Word | Place::Both | Place::Pending => (self.word_in(register), false),
+        }
+    }
+}
