@@ -38,7 +38,9 @@ functions(N, Count, Texts, Functions) ->
 %% Functions.
 
 function(Name) ->
-    case rand:uniform(12) of
+    case rand:uniform(14) of
+        13 -> tuple_loop(Name);
+        14 -> tuple_fold(Name);
         1 -> int_loop(Name);
         2 -> float_loop(Name);
         3 -> list_loop(Name);
@@ -105,6 +107,47 @@ float_loop(Name) ->
         Name, "(N, X, Y) when N > 0, N < 40 -> ", Name, "(N - 1, ", e(flt, 3, Env), ", ", e(flt, 3, Env), ");\n",
         Name, "(_, X, Y) -> {X, Y}.\n"
     ]}.
+
+%% What goes round is in a tuple.
+tuple_loop(Name) ->
+    {Types, Env} = tuple_elements(),
+    Elements = [V || {V, _} <- Env],
+    Loop = Name ++ "_loop",
+    Inside = [{"N", int} | Env],
+    {[count | Types], [
+        Name, "(N", [[", ", V] || V <- Elements], ") -> ", Loop, "(N, ", tuple_text(Elements), ").\n",
+        [[Loop, "(N, ", tuple_text(Elements), ")", when_(Inside), " -> ", Loop, "(", pick(["N - 1", "N - 2"]), ", ", tuple_text(next_elements(Types, Inside)), ");\n"]
+            || _ <- lists:seq(1, rand:uniform(2) - 1)],
+        Loop, "(N, ", tuple_text(Elements), ") when N > 0, N < 40 -> ", Loop, "(N - 1, ", tuple_text(next_elements(Types, Inside)), ");\n",
+        Loop, "(_, ", pick([["S) -> S"], [tuple_text(Elements), ") -> ", e(any, 2, Env)]]), ".\n"
+    ]}.
+
+tuple_fold(Name) ->
+    {Types, Env} = tuple_elements(),
+    Elements = [V || {V, _} <- Env],
+    Inside = [{"H", any} | Env],
+    {[list | Types], [
+        Name, "(L", [[", ", V, "0"] || V <- Elements], ") -> lists:foldl(fun(H, ", tuple_text(Elements), ") -> ",
+        tuple_text(next_elements(Types, Inside)), " end, ", tuple_text([V ++ "0" || V <- Elements]), ", L).\n"
+    ]}.
+
+tuple_elements() ->
+    Count = pick([1, 2, 2, 3, 3, 4, 7, 12, 13]),
+    Types = [pick([flt, flt, int, int, any, atom]) || _ <- lists:seq(1, Count)],
+    {Types, [{"E" ++ integer_to_list(I), T} || {I, T} <- lists:zip(lists:seq(1, Count), Types)]}.
+
+next_elements(Types, Env) -> [next_element(T, Env) || T <- Types].
+
+%% Now and then they change places.
+next_element(T, Env) ->
+    Same = [V || {V, T1} <- Env, T1 =:= T],
+    case rand:uniform(3) of
+        1 when Same =/= [] -> pick(Same);
+        _ when T =:= int -> ["(", e(int, 2, Env), ") rem 1208925819614629174706189"];
+        _ -> e(T, 2, Env)
+    end.
+
+tuple_text(Elements) -> ["{", lists:join(", ", Elements), "}"].
 
 list_loop(Name) ->
     Env = [{"H", any}, {"P", Type = type()}],
