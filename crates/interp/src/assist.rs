@@ -5,7 +5,7 @@ use crate::operations;
 use std::cell::Cell;
 use swarmrt_beam::instr::{Instr, Src};
 use swarmrt_machine::bif::BifKind;
-use swarmrt_machine::native::{Assists, NO_TERM, NativeState};
+use swarmrt_machine::native::{Assists, NO_FLOAT, NO_TERM, NativeState};
 use swarmrt_machine::scheduler::Registers;
 use swarmrt_machine::{Process, bitsyntax, signal};
 use swarmrt_term::{Alloc, Mfa, Term, map};
@@ -39,6 +39,7 @@ pub static ASSISTS: Assists = Assists {
     equal_exact,
     equal,
     less,
+    boxed_float,
     apply_target,
 };
 
@@ -357,6 +358,11 @@ unsafe extern "C" fn equal(a: u64, b: u64) -> u64 {
 unsafe extern "C" fn less(a: u64, b: u64) -> u64 {
     // SAFETY: see above.
     unsafe { u64::from(operations::less(term(a), term(b))) }
+}
+
+unsafe extern "C" fn boxed_float(word: u64, _: u64) -> u64 {
+    // SAFETY: see above.
+    unsafe { term(word) }.as_float().map_or(NO_FLOAT, f64::to_bits)
 }
 
 unsafe extern "C" fn apply_target(registers: *mut Registers, module: u64, function: u64, arity: u64) -> *const Instr {

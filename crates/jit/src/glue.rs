@@ -41,9 +41,11 @@ pub enum Question {
     EqualExact,
     Equal,
     Less,
+    /// Which float a boxed term is: its bits, or [`NO_FLOAT`].
+    BoxedFloat,
 }
 
-const QUESTIONS: [Question; 3] = [Question::EqualExact, Question::Equal, Question::Less];
+const QUESTIONS: [Question; 4] = [Question::EqualExact, Question::Equal, Question::Less, Question::BoxedFloat];
 
 /// What questions are called with.
 pub fn question_signature() -> Signature {
@@ -212,6 +214,7 @@ fn compile_question(isa: &OwnedTargetIsa, assists: &Assists, question: Question)
         Question::EqualExact => assists.equal_exact,
         Question::Equal => assists.equal,
         Question::Less => assists.less,
+        Question::BoxedFloat => assists.boxed_float,
     };
     compile_function(isa, question_signature(), |b, params| {
         let mut signature = Signature::new(CallConv::SystemV);

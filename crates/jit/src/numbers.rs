@@ -7,6 +7,7 @@ use crate::translate::{F64, I64, Next, Piece};
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::{Block, BlockArg, InstBuilder, MemFlagsData as MemFlags, Value};
 use swarmrt_beam::instr::{Dst, Instr, Src};
+use swarmrt_machine::native::NO_FLOAT;
 use swarmrt_term::{Subtag, Term};
 
 /// An integer that a float holds exactly.
@@ -457,11 +458,10 @@ impl Piece<'_, '_> {
         let converted = self.b.ins().fcvt_from_sint(F64, number);
         self.b.ins().jump(done, &[BlockArg::Value(converted)]);
         self.b.switch_to_block(boxed);
-        let is_boxed = self.is_boxed(word);
-        self.require(is_boxed, slow);
-        let is_float = self.has_subtag(word, &[Subtag::Float]);
-        self.require(is_float, slow);
-        let loaded = self.b.ins().load(F64, MemFlags::trusted(), word, crate::assisted::word(1));
+        let bits = self.ask(Question::BoxedFloat, word, word);
+        let none = self.b.ins().icmp_imm_s(IntCC::Equal, bits, NO_FLOAT as i64);
+        self.require_not(none, slow);
+        let loaded = self.b.ins().bitcast(F64, MemFlags::new(), bits);
         self.b.ins().jump(done, &[BlockArg::Value(loaded)]);
         self.b.switch_to_block(float);
         let decoded = self.decode_float(word);

@@ -121,6 +121,8 @@ pub type StepFn = unsafe extern "C" fn(*mut Registers, *const Instr) -> *const I
 
 /// The word of no term: what an assist returns for "not here, not so".
 pub const NO_TERM: u64 = 0;
+/// The bits of no float that a term can be.
+pub const NO_FLOAT: u64 = u64::MAX;
 
 /// What machine code has done for it. All but `step` do one part of an instruction, with the operands given as words,
 /// while the rest of the state lies in the registers and is read again afterwards. One that returns [`NO_TERM`] has left
@@ -174,6 +176,8 @@ pub struct Assists {
     pub equal_exact: unsafe extern "C" fn(u64, u64) -> u64,
     pub equal: unsafe extern "C" fn(u64, u64) -> u64,
     pub less: unsafe extern "C" fn(u64, u64) -> u64,
+    /// The bits of the float that a boxed term is, or [`NO_FLOAT`]. The second word says nothing.
+    pub boxed_float: unsafe extern "C" fn(u64, u64) -> u64,
     /// Where a call of a function by name leads: module, function, arity.
     pub apply_target: unsafe extern "C" fn(*mut Registers, u64, u64, u64) -> *const Instr,
 }

@@ -151,9 +151,10 @@ impl Piece<'_, '_> {
     pub(crate) fn has_float_exit(&self) -> bool {
         self.row.is_some()
     }
-    /// Where the row begins anew, expecting other numbers than floats, too; none where it does already.
+    /// Where the row begins anew, expecting other numbers than floats, too; none where it does already, or where nothing is gained when
+    /// floats alone are expected, since no loop has them in machine registers from then on.
     pub(crate) fn float_row_anew(&mut self) -> Option<Block> {
-        if self.cold || self.facts.mixed {
+        if self.cold || self.facts.mixed || !self.body().is_loop {
             return None;
         }
         let row = self.row.as_ref()?;

@@ -46,7 +46,7 @@ impl Piece<'_, '_> {
         let number = match best {
             Some(number) if self.cold || full || facts.is_but_for_floats(&versions[number].facts) => number,
             _ => {
-                let facts = if self.cold || full { facts.of_nothing() } else { facts };
+                let facts = if full || self.cold { facts.of_nothing() } else { facts };
                 if let Some(same) = versions.iter().position(|version| version.facts == facts) {
                     return self.way_to(at, same);
                 }
