@@ -92,6 +92,17 @@ impl Head {
         }
     }
 
+    /// Has the processor bring the object near, without waiting for it.
+    #[inline]
+    pub fn fetch(&self) {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: any address may be named.
+        unsafe {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(self).cast());
+        }
+    }
+
     pub fn words(&self) -> usize {
         (self.words & !DELETED) as usize
     }

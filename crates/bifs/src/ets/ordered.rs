@@ -5,8 +5,10 @@ use super::matchspec::Pattern;
 use super::object::{Head, OwnedTerm};
 use parking_lot::Mutex;
 use std::cmp::Ordering;
-use std::collections::BTreeSet;
+use std::collections::btree_set::Range;
+use std::collections::{BTreeSet, VecDeque};
 use std::ops::Bound;
+use std::sync::atomic::{self, AtomicU64};
 use swarmrt_term::{Term, compare};
 
 /// An object with its key, or what is looked for among such.
@@ -93,6 +95,29 @@ pub enum From<'a> {
     After(Term),
 }
 
+/// Objects in their order. They lie anywhere, so that those which are next are fetched while others are looked at.
+pub struct Walk<'a> {
+    slots: Range<'a, Slot>,
+    reverse: bool,
+    ahead: VecDeque<&'a Head>,
+}
+
+/// Objects that are being fetched at a time.
+const AHEAD: usize = 8;
+
+impl<'a> Iterator for Walk<'a> {
+    type Item = &'a Head;
+    fn next(&mut self) -> Option<&'a Head> {
+        while self.ahead.len() < AHEAD {
+            let slot = if self.reverse { self.slots.next_back() } else { self.slots.next() };
+            let Some(object) = slot.map(Slot::head) else { break };
+            object.fetch();
+            self.ahead.push_back(object);
+        }
+        self.ahead.pop_front()
+    }
+}
+
 /// Objects that follow each other, for programs that ask for one neighbour after the other, and mostly for the object, too, or
 /// take it out.
 #[derive(Default)]
@@ -125,6 +150,8 @@ pub struct OrderedTable {
     /// How often an object came or went.
     changes: u64,
     run: Mutex<Run>,
+    /// [`Run::changes`], for those who would only lock it in vain.
+    walked: AtomicU64,
 }
 
 // SAFETY: the table owns its objects.
@@ -134,14 +161,16 @@ unsafe impl Sync for OrderedTable {}
 
 impl OrderedTable {
     pub fn new(keypos: usize) -> OrderedTable {
-        OrderedTable { tree: BTreeSet::new(), keypos, changes: 0, run: Mutex::default() }
+        OrderedTable { tree: BTreeSet::new(), keypos, changes: 1, run: Mutex::default(), walked: AtomicU64::new(0) }
     }
     pub fn len(&self) -> usize {
         self.tree.len()
     }
 
     pub fn get(&self, key: Term) -> Option<&Head> {
-        let last = self.run.try_lock().and_then(|run| run.last(self.changes, key)).filter(|object| !object.is_null());
+        let is_walked = self.walked.load(atomic::Ordering::Relaxed) == self.changes;
+        let run = if is_walked { self.run.try_lock() } else { None };
+        let last = run.and_then(|run| run.last(self.changes, key)).filter(|object| !object.is_null());
         // SAFETY: nothing has changed since the object was found in the tree.
         last.map(|object| unsafe { &*object }).or_else(|| self.tree.get(&Slot::probe(key)).map(Slot::head))
     }
@@ -167,6 +196,7 @@ impl OrderedTable {
         if old.key.is_immediate() && run.last(self.changes, old.key).is_some() {
             run.objects[run.at].1 = std::ptr::null_mut();
             run.changes += 1;
+            *self.walked.get_mut() += 1;
         }
         self.changes += 1;
         let change = Change { objects: -1, words: -footprint(old.head()) };
@@ -214,8 +244,13 @@ impl OrderedTable {
             return Some(run.objects[run.at].0);
         }
         (run.changes, run.reverse, run.at) = (self.changes, reverse, 0);
+        self.walked.store(self.changes, atomic::Ordering::Relaxed);
         run.objects.clear();
         run.objects.extend(self.neighbours(key, reverse).take(if walks { RUN_OBJECTS_MAX } else { 1 }));
+        for &(_, object) in &run.objects {
+            // SAFETY: the tree holds live objects only.
+            unsafe { &*object }.fetch();
+        }
         run.objects.first().map(|&(key, _)| key)
     }
     fn neighbours(&self, key: Term, reverse: bool) -> impl Iterator<Item = (Term, *mut Head)> {
@@ -228,21 +263,15 @@ impl OrderedTable {
     }
 
     /// The objects from a place on, upwards or downwards.
-    pub fn walk(&self, from: From<'_>, reverse: bool) -> Box<dyn Iterator<Item = &Head> + '_> {
-        if reverse {
-            let end = match from {
-                From::Start(None) => Bound::Unbounded,
-                From::Start(Some(pattern)) => Bound::Excluded(Slot::place(pattern, AFTER)),
-                From::After(key) => Bound::Excluded(Slot::probe(key)),
-            };
-            return Box::new(self.tree.range((Bound::Unbounded, end)).rev().map(Slot::head));
-        }
-        let start = match from {
+    pub fn walk(&self, from: From<'_>, reverse: bool) -> Walk<'_> {
+        let mark = if reverse { AFTER } else { BEFORE };
+        let bound = match from {
             From::Start(None) => Bound::Unbounded,
-            From::Start(Some(pattern)) => Bound::Excluded(Slot::place(pattern, BEFORE)),
+            From::Start(Some(pattern)) => Bound::Excluded(Slot::place(pattern, mark)),
             From::After(key) => Bound::Excluded(Slot::probe(key)),
         };
-        Box::new(self.tree.range((start, Bound::Unbounded)).map(Slot::head))
+        let bounds = if reverse { (Bound::Unbounded, bound) } else { (bound, Bound::Unbounded) };
+        Walk { slots: self.tree.range(bounds), reverse, ahead: VecDeque::with_capacity(AHEAD) }
     }
 
     /// Visits up to `limit` objects until `visit` has enough, and does with each what it says. The last key that was
