@@ -372,6 +372,38 @@ mod tests {
     }
 
     #[test]
+    fn tuples_in_parts_are_compared_wherever_they_are() {
+        let in_slot = |slot: Slot, first: Fact| {
+            let mut facts = Facts::default();
+            facts.set(Dst::x(1), Fact::tuple(2, true));
+            facts.place(Dst::x(1), Place::Parts(slot));
+            facts.set(part(slot, 0), first);
+            facts
+        };
+        let facts = in_slot(2, Fact::of(kind::ATOM));
+        assert_eq!(facts.free_slot(), Some(0));
+        assert_eq!(facts.at_label(0b10, false), in_slot(0, Fact::of(kind::ATOM)));
+        assert!(facts.at_label(0b10, false).implies(&in_slot(0, Fact::ANY)));
+        assert!(!facts.at_label(0b10, false).implies(&in_slot(0, Fact::of(kind::NIL))));
+        assert_eq!(facts.at_label(0b01, false), Facts::default(), "nobody will want it");
+        assert!(!facts.at_label(0b10, false).implies(&Facts::default()), "it has to be built");
+    }
+
+    #[test]
+    fn who_has_both_has_either() {
+        let with = |place: Place| {
+            let mut facts = Facts::default();
+            facts.set(Dst::x(0), Fact::of(kind::FLOATS));
+            facts.place(Dst::x(0), place);
+            facts
+        };
+        assert!(with(Place::Both).implies(&with(Place::Float)) && with(Place::Both).implies(&with(Place::Word)));
+        assert!(!with(Place::Float).implies(&with(Place::Word)) && !with(Place::Float).implies(&with(Place::Both)));
+        assert!(with(Place::Both).is_but_for_floats(&with(Place::Word)));
+        assert_eq!(with(Place::Both).at_label(1, true), with(Place::Float), "a loop keeps the float");
+    }
+
+    #[test]
     fn a_loop_keeps_only_signs() {
         let mut facts = Facts::default();
         facts.set(Dst::x(0), Fact::integer(1, 200));
