@@ -24,7 +24,10 @@ impl Folder {
     }
     /// Compiles the worker as one of its versions.
     fn compile(&self, version: u32) {
-        let source = common::root().join("tests/code_cache/worker.erl");
+        self.compile_one("worker", version);
+    }
+    fn compile_one(&self, name: &str, version: u32) {
+        let source = common::root().join(format!("tests/code_cache/{name}.erl"));
         let mut command = Command::new("erlc");
         let compiled = common::run(command.arg(format!("-DVERSION={version}")).arg("-o").arg(self.beams()).arg(source));
         assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stdout));
@@ -94,6 +97,27 @@ fn a_module_that_has_changed_is_another() {
     assert!(folder.run(WORK).0.starts_with("{2,"));
     folder.compile(1);
     assert!(folder.run(WORK).0.starts_with("{1,"));
+}
+
+#[test]
+fn a_module_that_others_have_inside_may_change() {
+    let folder = Folder::new("inside");
+    folder.compile(1);
+    let work = "worker:folds(3000)";
+    for version in [1, 2, 1] {
+        folder.compile_one("helper", version);
+        let mut command = Command::new("erl");
+        let expected = common::run(command.args(["-noshell", "-pa"]).arg(folder.beams()).arg("-eval").arg(format!("{work}, halt().")));
+        let expected = String::from_utf8_lossy(&expected.stdout).into_owned();
+        for _ in 0..3 {
+            assert_eq!(folder.run(work).0, expected, "version {version}");
+        }
+    }
+    // Loaded again while it runs: what has it inside calls it from then on.
+    let work = "worker:folds(300), code:purge(helper), {module, _} = code:load_file(helper), worker:folds(300), code:delete(helper), \
+                code:purge(helper), worker:folds(30)";
+    let printed: Vec<String> = (0..3).map(|_| folder.run(work).0).collect();
+    assert!(printed.iter().all(|text| text.lines().count() == 3 && *text == printed[0]), "{printed:?}");
 }
 
 #[test]

@@ -5,15 +5,19 @@
 //! which that cannot be done for certain is not kept.
 
 use crate::glue::Glue;
+use crate::inlining::Inlined;
+use crate::resumption::{LoopAnchor, Place, Resumption};
 use crate::translate::address_in;
 use cranelift_codegen::ir::{Function, InstructionData, Opcode};
 use serde::{Deserialize, Serialize};
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 use swarmrt_beam::instr::ExportPtr;
 use swarmrt_heap::LiteralArea;
 use swarmrt_machine::Vm;
 use swarmrt_machine::code::{Export, ModuleCode};
+use swarmrt_machine::code_cache::Digest;
 use swarmrt_term::{Atom, Mfa, Term};
 
 /// What something in machine code is the address of.
@@ -35,6 +39,14 @@ pub enum Anchor {
     Machine(i64),
     /// Machine code of the function of the module behind this cell.
     Piece(u32),
+    /// An instruction of another module, which the number of its name's atom says.
+    OtherInstr { module: u32, at: u32 },
+    /// The same, as the mark of a handler on the stack.
+    OtherHandler { module: u32, at: u32 },
+    /// A literal of another module.
+    OtherLiteral { module: u32, piece: u32, offset: u32 },
+    /// An export's address and how often it has changed, added up, where it leads to the function behind a cell of its module.
+    Unchanged { module: u32, function: u32, arity: u32, cell: u32 },
 }
 
 /// A place in the program that the machine is.
@@ -85,13 +97,31 @@ unsafe extern "C" fn note_build_id(object: *mut libc::dl_phdr_info, _size: usize
     1
 }
 
+/// A module of which an anchor names something: not the one that the code is of, and it has to be the very same.
+pub type Other = (u32, Digest);
+
 impl Anchor {
+    /// The number of the other module of which something is meant.
+    pub fn other(self) -> Option<u32> {
+        match self {
+            Anchor::OtherInstr { module, .. } | Anchor::OtherHandler { module, .. } | Anchor::OtherLiteral { module, .. } | Anchor::Unchanged { module, .. } => {
+                Some(module)
+            }
+            _ => None,
+        }
+    }
     pub fn machine(address: u64) -> Anchor {
         Anchor::Machine(address.wrapping_sub(here()) as i64)
     }
     pub fn export(export: ExportPtr) -> Anchor {
         let mfa = Export::of(export).mfa;
         Anchor::Export { module: mfa.module.index(), function: mfa.function.index(), arity: mfa.arity }
+    }
+    /// That an export leads where it does, given the cell of the function and how often it has changed; and the value that says so.
+    pub fn unchanged(export: ExportPtr, cell: u32, changes: u64) -> (Anchor, u64) {
+        let mfa = Export::of(export).mfa;
+        let anchor = Anchor::Unchanged { module: mfa.module.index(), function: mfa.function.index(), arity: mfa.arity, cell };
+        (anchor, export.0.wrapping_add(changes))
     }
     /// If the word is a term that lies among the literals.
     pub fn literal(literals: &LiteralArea, word: u64) -> Option<Anchor> {
@@ -118,6 +148,33 @@ struct Noted {
 
 /// Where in machine code an address lies, and of what it is.
 pub type Fixup = (u32, Anchor);
+
+/// What has to be put right where machine code is used in another run, and the modules that have to be the same there.
+pub struct Relocations {
+    pub fixups: Vec<Fixup>,
+    pub others: Vec<Other>,
+}
+
+impl Relocations {
+    /// `None` when one of the other modules could not be told from another version.
+    pub fn new(fixups: Vec<Fixup>, inlined: &Inlined) -> Option<Relocations> {
+        let mut relocations = Relocations { fixups, others: Vec::new() };
+        let named: BTreeSet<u32> = relocations.fixups.iter().filter_map(|&(_, anchor)| anchor.other()).collect();
+        for number in named {
+            let module = inlined.others().find(|module| module.name.index() == number)?;
+            relocations.add(module)?;
+        }
+        Some(relocations)
+    }
+    /// Another module that has to be the same.
+    pub fn add(&mut self, module: &ModuleCode) -> Option<()> {
+        let other = (module.name.index(), module.digest?);
+        if !self.others.contains(&other) {
+            self.others.push(other);
+        }
+        Some(())
+    }
+}
 
 impl Anchored {
     /// Forgets what the piece before was given.
@@ -176,6 +233,8 @@ pub struct Anchorage<'a> {
     pub vm: &'a Vm,
     pub glue: &'a Glue,
     pub module: &'a ModuleCode,
+    /// The other modules of which it names something, by the numbers of their names.
+    pub others: &'a HashMap<u32, Arc<ModuleCode>>,
     /// Entries of its machine code, by the number of the cell.
     pub pieces: &'a HashMap<u32, u64>,
 }
@@ -183,18 +242,24 @@ pub struct Anchorage<'a> {
 impl Anchorage<'_> {
     /// The address; `None` for an anchor that is none of this machine's.
     pub fn resolve(&self, anchor: Anchor) -> Option<u64> {
-        let instr = |at: u32| {
-            let code = self.module.code.code();
+        let instr = |module: &ModuleCode, at: u32| {
+            let code = module.code.code();
             ((at as usize) < code.len()).then(|| address_in(code, at))
         };
+        let mark = |address: u64| Term::catch_mark(address).raw();
         match anchor {
-            Anchor::Instr(at) => instr(at),
-            Anchor::Handler(at) => instr(at).map(|address| Term::catch_mark(address).raw()),
+            Anchor::Instr(at) => instr(self.module, at),
+            Anchor::Handler(at) => instr(self.module, at).map(mark),
             Anchor::Literal { piece, offset } => self.module.literals.at_place(piece, offset),
-            Anchor::Export { module, function, arity } => {
-                let [module, function] = [module, function].map(Atom::checked);
-                Some(std::ptr::from_ref(self.vm.code.export(Mfa { module: module?, function: function?, arity })) as u64)
+            Anchor::OtherInstr { module, at } => instr(self.others.get(&module)?, at),
+            Anchor::OtherHandler { module, at } => instr(self.others.get(&module)?, at).map(mark),
+            Anchor::OtherLiteral { module, piece, offset } => self.others.get(&module)?.literals.at_place(piece, offset),
+            Anchor::Unchanged { module, function, arity, cell } => {
+                let export = self.export(module, function, arity)?;
+                let changes = self.changes_when_at(export, module, cell)?;
+                Some(Anchor::unchanged(ExportPtr(std::ptr::from_ref(export) as u64), cell, changes).1)
             }
+            Anchor::Export { module, function, arity } => Some(std::ptr::from_ref(self.export(module, function, arity)?) as u64),
             Anchor::Exit(stub) => self.glue.exits.get(usize::from(stub)).copied(),
             Anchor::Question(question) => self.glue.questions.get(usize::from(question)).copied(),
             Anchor::Machine(distance) => Some(here().wrapping_add(distance as u64)),
@@ -202,6 +267,27 @@ impl Anchorage<'_> {
         }
     }
 
+    fn export(&self, module: u32, function: u32, arity: u32) -> Option<&Export> {
+        let [module, function] = [module, function].map(Atom::checked);
+        Some(self.vm.code.export(Mfa { module: module?, function: function?, arity }))
+    }
+    /// How often an export has changed, if it leads to the function behind a cell of its module, one of the others.
+    pub fn changes_when_at(&self, export: &Export, module: u32, cell: u32) -> Option<u64> {
+        let changes = export.changes();
+        let code = self.others.get(&module)?.code.code();
+        let wanted = ((cell as usize) + 1 < code.len()).then(|| address_in(code, cell + 1))?;
+        (export.entry() as u64 == wanted && export.changes() == changes).then_some(changes)
+    }
+    /// How code that goes on in a loop is found, and when it may be.
+    pub fn goes_on(&self, anchor: LoopAnchor, code: u64) -> Option<(Place, Resumption)> {
+        let LoopAnchor { module, cell, fun, argument, function, arity, export_cell, lambda, free } = anchor;
+        let export = self.export(module, function, arity)?;
+        let changes = self.changes_when_at(export, module, export_cell)?;
+        let own = |at: u32| self.resolve(Anchor::Instr(at));
+        let place = Place::new(self.resolve(Anchor::OtherInstr { module, at: cell })?, self.module.funs.get(fun as usize)?.ptr(), argument as usize);
+        let export = ExportPtr(std::ptr::from_ref(export) as u64);
+        Some((place, Resumption { code, export, changes, lambda: own(lambda)?, free: free as usize }))
+    }
     /// Puts the addresses in. `None` when one is not to be found.
     pub fn put_right(&self, code: &mut [u8], fixups: &[Fixup]) -> Option<()> {
         for &(at, anchor) in fixups {

@@ -1,13 +1,13 @@
 //! From functions to machine code in memory: which of their pieces are compiled, and where they are hung.
 
 use crate::analysis::Flow;
-use crate::anchors::Anchored;
+use crate::anchors::{Anchored, Relocations};
 use crate::functions::{Code, Functions, Hangs};
 use crate::glue::Glue;
 use crate::inlining::Inlined;
 use crate::listing;
 use crate::memory::CodeMemory;
-use crate::resumption::{self, Place, Resumption};
+use crate::resumption::{self, LoopAnchor, Place, Resumption};
 use crate::translate::{self, InsideLoop, Source, Start, address_in, piece_signature};
 use crate::{convention, frame};
 use cranelift_codegen::Context;
@@ -18,7 +18,7 @@ use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use std::ops::Range;
 use swarmrt_beam::instr::Instr;
 use swarmrt_machine::bif::BifTable;
-use swarmrt_machine::code::{CodeServer, ModuleCode};
+use swarmrt_machine::code::{CodeServer, Export, ModuleCode};
 use swarmrt_machine::native::Assists;
 
 /// Functions with more instructions stay with the interpreter.
@@ -166,18 +166,33 @@ impl Compiler {
         inside: InsideLoop,
         compiled: &mut Compiled,
     ) -> Result<(), String> {
-        let InsideLoop { body, fun, argument, export } = inside;
-        let (body, helper, lambda) = (source.inlined.body(body), source.inlined.helper(export), source.inlined.lambda(fun));
-        let (Some(helper), Some(lambda)) = (helper, lambda) else { return Ok(()) };
+        let InsideLoop { body: number_inside, fun, argument, export } = inside;
+        let (body, helper, lambda) = (source.inlined.body(number_inside), source.inlined.helper(export), source.inlined.lambda(fun));
+        let (Some(helper), Some(lambda), Some(other)) = (helper, lambda, body.other()) else { return Ok(()) };
         let place = Place::new(address_in(body.code(source.code), body.entry), fun, argument);
         if resumption::is_known(place) {
             return Ok(());
         }
+        let begins = source.inlined.body(lambda.body).entry + 1;
+        let mfa = Export::of(export).mfa;
+        let anchor = LoopAnchor {
+            module: other.name.index(),
+            cell: body.entry,
+            fun: module.funs.iter().position(|known| known.ptr() == fun).unwrap_or(usize::MAX) as u32,
+            argument: argument as u32,
+            function: mfa.function.index(),
+            arity: mfa.arity,
+            export_cell: source.inlined.body(helper.body).entry,
+            lambda: begins,
+            free: lambda.free as u32,
+        };
         let start = Start { at: body.entry + 1, live: body.arity, inside: Some(inside) };
-        let code = self.piece_in_memory(target, source, start, Hangs::Resumption(place), false)?;
+        let mut code = self.piece_in_memory(target, source, start, Hangs::Resumption(place, anchor), module.digest.is_some())?;
+        // It may name nothing of the module that it is a loop of.
+        code.relocations = code.relocations.and_then(|mut relocations| relocations.add(other).map(|()| relocations));
         compiled.add(source.entry, &code);
-        let begins = address_in(source.code, source.inlined.body(lambda.body).entry + 1);
-        let resumption = Resumption { code: code.address(), export, changes: helper.changes, lambda: begins, free: lambda.free };
+        let lambda_at = address_in(source.code, begins);
+        let resumption = Resumption { code: code.address(), export, changes: helper.changes, lambda: lambda_at, free: lambda.free };
         Functions::of(module).hang_resumption(number, code, place, resumption);
         Ok(())
     }
@@ -187,8 +202,9 @@ impl Compiler {
         let context = self.compile_piece(target, source, start, false)?;
         let (bytes, entry) = frame::adapted(context)?;
         let fixups = if keep { source.anchored.fixups(&context.func, &bytes) } else { None };
+        let relocations = fixups.and_then(|fixups| Relocations::new(fixups, source.inlined));
         let memory = CodeMemory::new(&bytes).map_err(|error| error.to_string())?;
-        Ok(Code { memory, entry, hangs, fixups })
+        Ok(Code { memory, entry, hangs, relocations })
     }
 
     /// Compiles a piece, with its text when a listing is wanted.

@@ -1,9 +1,9 @@
 //! What the engine keeps of the functions of a module version: how often they were seen running, and their machine code.
 //! It hangs on the module, and goes when the module goes.
 
-use crate::anchors::Fixup;
+use crate::anchors::Relocations;
 use crate::memory::CodeMemory;
-use crate::resumption::{self, Place, Resumption};
+use crate::resumption::{self, LoopAnchor, Place, Resumption};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -25,8 +25,8 @@ pub struct Code {
     /// Where it is entered, in bytes from its beginning.
     pub entry: usize,
     pub hangs: Hangs,
-    /// Where the addresses in it are; `None` when it is of no use to another run.
-    pub fixups: Option<Vec<Fixup>>,
+    /// `None` when it is of no use to another run.
+    pub relocations: Option<Relocations>,
 }
 
 /// Where machine code is found.
@@ -35,7 +35,7 @@ pub enum Hangs {
     /// On a cell of the module.
     Cell(u32),
     /// By those who come back to a loop.
-    Resumption(Place),
+    Resumption(Place, LoopAnchor),
 }
 
 impl Code {
@@ -53,7 +53,7 @@ impl Code {
                 unsafe { set_cell_code(cell, no_code(cell)) };
             }
             (Hangs::Cell(_), None) => {}
-            (Hangs::Resumption(place), _) => resumption::remove(place, self.address()),
+            (Hangs::Resumption(place, _), _) => resumption::remove(place, self.address()),
         }
     }
 }
@@ -109,7 +109,7 @@ impl Functions {
     /// Has code be found: on its cell, or by those who come back to a loop.
     pub fn hang(&self, module: &ModuleCode, number: usize, code: Code) {
         let Hangs::Cell(cell) = code.hangs else { unreachable!("resumptions have a way of their own") };
-        self.has_news.fetch_or(code.fixups.is_some(), Ordering::Relaxed);
+        self.has_news.fetch_or(code.relocations.is_some(), Ordering::Relaxed);
         let address = code.address();
         self.keep(number, code, || {
             // SAFETY: a cell of the module, which keeps the code for as long as it hangs there.
@@ -118,6 +118,7 @@ impl Functions {
     }
     /// Has those find it who come back to a loop.
     pub fn hang_resumption(&self, number: usize, code: Code, place: Place, resumption: Resumption) {
+        self.has_news.fetch_or(code.relocations.is_some(), Ordering::Relaxed);
         self.keep(number, code, || resumption::put(place, resumption));
     }
     fn keep(&self, number: usize, code: Code, hang: impl FnOnce()) {
@@ -141,9 +142,11 @@ impl Functions {
     pub fn was_kept(&self) -> bool {
         self.was_kept.load(Ordering::Relaxed)
     }
-    /// Calls `with` with all code.
-    pub fn for_codes(&self, mut with: impl FnMut(&Code)) {
-        self.functions.lock().values().flat_map(|function| &function.codes).for_each(&mut with);
+    /// Calls `with` with all code, and the number of the function that it is of.
+    pub fn for_codes(&self, mut with: impl FnMut(usize, &Code)) {
+        for (&number, function) in self.functions.lock().iter() {
+            function.codes.iter().for_each(|code| with(number, code));
+        }
     }
 
     /// When one of those with code was seen last, and how many bytes they have, if there are any.

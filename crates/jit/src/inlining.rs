@@ -68,6 +68,10 @@ impl Body {
     pub fn code<'a>(&'a self, own: &'a [Instr]) -> &'a [Instr] {
         self.other.as_ref().map_or(own, |module| module.code.code())
     }
+    /// The other module, if it is of another.
+    pub fn other(&self) -> Option<&ModuleCode> {
+        self.other.as_deref()
+    }
     /// Whether it is of the module of the function that is compiled.
     pub fn is_own(&self) -> bool {
         self.other.is_none()
@@ -128,6 +132,15 @@ impl Inlined {
 
     pub fn body(&self, number: BodyNumber) -> &Body {
         &self.bodies[number]
+    }
+    /// The other modules of which there is something.
+    pub fn others(&self) -> impl Iterator<Item = &ModuleCode> {
+        self.bodies.iter().filter_map(|body| body.other.as_deref())
+    }
+    /// The other module that an address is an instruction of, and which.
+    pub fn other_instr(&self, address: u64) -> Option<(&ModuleCode, u32)> {
+        let module = self.others().find(|module| module.range().contains(&(address as usize)))?;
+        Some((module, ((address - module.range().start as u64) / layout::INSTR_BYTES) as u32))
     }
     /// What a fun runs, if that may be inside.
     pub fn lambda(&self, fun: FunPtr) -> Option<Lambda> {

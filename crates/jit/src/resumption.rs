@@ -9,6 +9,7 @@
 //! back once all have unpinned that are pinned now.
 
 use parking_lot::RwLock;
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -30,6 +31,24 @@ impl Place {
     pub fn new(cell: u64, fun: FunPtr, argument: usize) -> Place {
         Place { cell: cell as usize, fun: fun.0 as usize, argument }
     }
+}
+
+/// The same for another run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct LoopAnchor {
+    /// The module of the function that is a loop, by the number of its name, and the function's entry cell.
+    pub module: u32,
+    pub cell: u32,
+    /// The number of the fun among those of the module that makes it, and the argument that it is.
+    pub fun: u32,
+    pub argument: u32,
+    /// What the loop belongs to, a function of the same module as the loop: its name, arity and entry cell.
+    pub function: u32,
+    pub arity: u32,
+    pub export_cell: u32,
+    /// Where the fun's code begins, and its free variables.
+    pub lambda: u32,
+    pub free: u32,
 }
 
 /// A piece that goes on there.

@@ -758,11 +758,15 @@ impl<'a, 'b> Piece<'a, 'b> {
 
             Instr::Catch { y, handler } => {
                 let handler = self.relative(at, handler);
-                let mark = Term::catch_mark(self.address_of(handler)).raw();
-                if !self.body().is_own() {
+                let address = self.address_of(handler);
+                let anchor = match self.source.inlined.other_instr(address) {
+                    None => Anchor::Handler(handler),
+                    Some((module, at)) => Anchor::OtherHandler { module: module.name.index(), at },
+                };
+                if self.source.inlined.other_instr(address).is_some_and(|(module, _)| module.digest.is_none()) {
                     self.source.anchored.tie_to_run();
                 }
-                let mark = self.address(Anchor::Handler(handler), mark);
+                let mark = self.address(anchor, Term::catch_mark(address).raw());
                 self.store_y(y.into(), mark);
                 on
             }

@@ -107,11 +107,16 @@ impl Piece<'_, '_> {
         if let Some(helper) = self.helper(export, arity)
             && let Some(site) = self.site_of(at, helper.body, Entry::Export)
         {
-            // How often it has changed is another number in another run.
-            self.source.anchored.tie_to_run();
-            let counted = self.word(export.0);
+            let body = self.source.inlined.body(helper.body);
+            if body.other().is_none_or(|module| module.digest.is_none()) {
+                self.source.anchored.tie_to_run();
+            }
+            let counted = self.address(Anchor::export(export), export.0);
             let changes = self.load(counted, layout::EXPORT_CHANGES);
-            let same = self.b.ins().icmp_imm_s(IntCC::Equal, changes, helper.changes as i64);
+            let sum = self.b.ins().iadd(counted, changes);
+            let (anchor, expected) = Anchor::unchanged(export, body.entry, helper.changes);
+            let expected = self.address(anchor, expected);
+            let same = self.b.ins().icmp(IntCC::Equal, sum, expected);
             let other = self.later_cold(move |piece| piece.enter_export(export, arity));
             self.require(same, other);
             return self.go_inside(site, arity.into());

@@ -36,13 +36,25 @@ impl Piece<'_, '_> {
         if distance < self.source.code.len() as u64 {
             return self.address(Anchor::Instr(distance as u32), address);
         }
-        // Nothing says that the other module will be the same.
-        self.source.anchored.tie_to_run();
-        self.word(address)
+        match self.source.inlined.other_instr(address).filter(|(module, _)| module.digest.is_some()) {
+            Some((module, at)) => self.address(Anchor::OtherInstr { module: module.name.index(), at }, address),
+            None => {
+                // Nothing says that the other module will be the same.
+                self.source.anchored.tie_to_run();
+                self.word(address)
+            }
+        }
     }
     /// A constant of the module: a term.
     pub(crate) fn constant_word(&mut self, word: u64) -> Value {
         if let Some(anchor) = Anchor::literal(self.source.literals, word) {
+            return self.address(anchor, word);
+        }
+        let other = self.source.inlined.others().filter(|module| module.digest.is_some()).find_map(|module| match Anchor::literal(&module.literals, word)? {
+            Anchor::Literal { piece, offset } => Some(Anchor::OtherLiteral { module: module.name.index(), piece, offset }),
+            _ => None,
+        });
+        if let Some(anchor) = other {
             return self.address(anchor, word);
         }
         // SAFETY: only the tag is looked at.
