@@ -301,7 +301,7 @@ fn append_bytes(p: &mut Process, source: Term, word: u64, bits: usize) -> Option
         (size, *of.add(shared_bin::DATA_PTR) as usize, *of.add(shared_bin::BIT_SIZE) as usize, shared)
     };
     let (from, end) = (offset + size, offset + size + bits);
-    if (from | size | bits) % 8 != 0 || end > whole || data != shared.data() as usize || !shared.try_extend(from, end) {
+    if !(from | size | bits).is_multiple_of(8) || end > whole || data != shared.data() as usize || !shared.try_extend(from, end) {
         return None;
     }
     // SAFETY: the bytes were claimed just now, and are within the buffer.
