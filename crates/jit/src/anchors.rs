@@ -104,9 +104,10 @@ impl Anchor {
     /// The number of the other module of which something is meant.
     pub fn other(self) -> Option<u32> {
         match self {
-            Anchor::OtherInstr { module, .. } | Anchor::OtherHandler { module, .. } | Anchor::OtherLiteral { module, .. } | Anchor::Unchanged { module, .. } => {
-                Some(module)
-            }
+            Anchor::OtherInstr { module, .. }
+            | Anchor::OtherHandler { module, .. }
+            | Anchor::OtherLiteral { module, .. }
+            | Anchor::Unchanged { module, .. } => Some(module),
             _ => None,
         }
     }

@@ -199,6 +199,20 @@ fn is_straight(instr: &Instr) -> bool {
     )
 }
 
+/// Whether an instruction writes an F register and nothing else.
+fn writes_f_only(instr: &Instr) -> bool {
+    matches!(
+        instr,
+        Instr::LoadFloat { .. }
+            | Instr::MoveFloat { .. }
+            | Instr::FloatAdd { .. }
+            | Instr::FloatSub { .. }
+            | Instr::FloatMul { .. }
+            | Instr::FloatDiv { .. }
+            | Instr::FloatNeg { .. }
+    )
+}
+
 /// Whether the translation goes on with the next instruction.
 pub(crate) enum Next {
     At(u32),
@@ -308,16 +322,7 @@ impl<'a, 'b> Piece<'a, 'b> {
         let mut at = label;
         self.row = None;
         loop {
-            if !matches!(
-                self.code()[at as usize],
-                Instr::LoadFloat { .. }
-                    | Instr::MoveFloat { .. }
-                    | Instr::FloatAdd { .. }
-                    | Instr::FloatSub { .. }
-                    | Instr::FloatMul { .. }
-                    | Instr::FloatDiv { .. }
-                    | Instr::FloatNeg { .. }
-            ) {
+            if !writes_f_only(&self.code()[at as usize]) {
                 self.row = None;
             }
             match self.instruction(at) {
@@ -941,13 +946,7 @@ impl<'a, 'b> Piece<'a, 'b> {
                     }
                     [Some(dst1), Some(dst2)]
                 }
-                Instr::LoadFloat { .. }
-                | Instr::MoveFloat { .. }
-                | Instr::FloatAdd { .. }
-                | Instr::FloatSub { .. }
-                | Instr::FloatMul { .. }
-                | Instr::FloatDiv { .. }
-                | Instr::FloatNeg { .. } => [None, None],
+                ref instr if writes_f_only(instr) => [None, None],
                 _ => return last,
             };
             if written.into_iter().flatten().any(|dst| dst.as_src() == tuple) || self.flow().is_target(next + 1) {

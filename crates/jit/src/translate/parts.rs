@@ -6,85 +6,57 @@
 //! ([`Piece::parts_words`]). Only what allocates without asking could take it; so instructions that may do so find all
 //! tuples on the heap ([`leaves_parts`]).
 
-use super::Piece;
+use super::{I64, Piece, is_straight, writes_f_only};
 use crate::facts::{Fact, PARTS_MAX, Place, part};
 use cranelift_codegen::ir::{InstBuilder, MemFlagsData as MemFlags, Value};
 use swarmrt_beam::instr::{Dst, Instr, Src};
 use swarmrt_term::{Header, Subtag};
 
-use super::I64;
-
 /// Whether an instruction is translated so that tuples may stay in parts: it allocates only what the program has asked
 /// room for, and takes its operands before it leads anywhere.
 pub(super) fn leaves_parts(instr: &Instr) -> bool {
-    matches!(
-        instr,
-        Instr::Nop
-            | Instr::Fail { .. }
-            | Instr::MoveXX { .. }
-            | Instr::MoveXY { .. }
-            | Instr::MoveYX { .. }
-            | Instr::MoveKX { .. }
-            | Instr::Move { .. }
-            | Instr::MoveXX2 { .. }
-            | Instr::MoveXY2 { .. }
-            | Instr::MoveYX2 { .. }
-            | Instr::InitY { .. }
-            | Instr::Allocate { .. }
-            | Instr::Deallocate { .. }
-            | Instr::Trim { .. }
-            | Instr::TestHeap { .. }
-            | Instr::Call { .. }
-            | Instr::CallLast { .. }
-            | Instr::CallOnly { .. }
-            | Instr::Return
-            | Instr::Jump { .. }
-            | Instr::SelectVal { .. }
-            | Instr::IsInteger { .. }
-            | Instr::IsFloat { .. }
-            | Instr::IsNumber { .. }
-            | Instr::IsAtom { .. }
-            | Instr::IsNil { .. }
-            | Instr::IsNilX { .. }
-            | Instr::IsList { .. }
-            | Instr::IsCons { .. }
-            | Instr::IsConsX { .. }
-            | Instr::IsConsGetListX { .. }
-            | Instr::IsTuple { .. }
-            | Instr::IsTupleOf { .. }
-            | Instr::TestArity { .. }
-            | Instr::IsTaggedTuple { .. }
-            | Instr::IsLt { .. }
-            | Instr::IsGe { .. }
-            | Instr::IsLtXI { .. }
-            | Instr::IsGeXI { .. }
-            | Instr::IsEq { .. }
-            | Instr::IsNe { .. }
-            | Instr::IsEqExact { .. }
-            | Instr::IsNeExact { .. }
-            | Instr::IsEqImmX { .. }
-            | Instr::IsNeImmX { .. }
-            | Instr::GetList { .. }
-            | Instr::GetHead { .. }
-            | Instr::GetTail { .. }
-            | Instr::GetElement { .. }
-            | Instr::GetElement2 { .. }
-            | Instr::PutList { .. }
-            | Instr::PutTuple { .. }
-            | Instr::AddXI { .. }
-            | Instr::AddYI { .. }
-            | Instr::Add { .. }
-            | Instr::Sub { .. }
-            | Instr::Mul { .. }
-            | Instr::LoadFloat { .. }
-            | Instr::StoreFloat { .. }
-            | Instr::MoveFloat { .. }
-            | Instr::FloatAdd { .. }
-            | Instr::FloatSub { .. }
-            | Instr::FloatMul { .. }
-            | Instr::FloatDiv { .. }
-            | Instr::FloatNeg { .. }
-    )
+    is_straight(instr)
+        || writes_f_only(instr)
+        || matches!(
+            instr,
+            Instr::Nop
+                | Instr::Fail { .. }
+                | Instr::Jump { .. }
+                | Instr::SelectVal { .. }
+                | Instr::IsInteger { .. }
+                | Instr::IsFloat { .. }
+                | Instr::IsNumber { .. }
+                | Instr::IsAtom { .. }
+                | Instr::IsNil { .. }
+                | Instr::IsNilX { .. }
+                | Instr::IsList { .. }
+                | Instr::IsCons { .. }
+                | Instr::IsConsX { .. }
+                | Instr::IsConsGetListX { .. }
+                | Instr::IsTuple { .. }
+                | Instr::IsTupleOf { .. }
+                | Instr::TestArity { .. }
+                | Instr::IsTaggedTuple { .. }
+                | Instr::IsLt { .. }
+                | Instr::IsGe { .. }
+                | Instr::IsLtXI { .. }
+                | Instr::IsGeXI { .. }
+                | Instr::IsEq { .. }
+                | Instr::IsNe { .. }
+                | Instr::IsEqExact { .. }
+                | Instr::IsNeExact { .. }
+                | Instr::IsEqImmX { .. }
+                | Instr::IsNeImmX { .. }
+                | Instr::GetList { .. }
+                | Instr::GetHead { .. }
+                | Instr::GetTail { .. }
+                | Instr::AddXI { .. }
+                | Instr::AddYI { .. }
+                | Instr::Add { .. }
+                | Instr::Sub { .. }
+                | Instr::Mul { .. }
+                | Instr::StoreFloat { .. }
+        )
 }
 
 impl Piece<'_, '_> {
@@ -131,7 +103,7 @@ impl Piece<'_, '_> {
                     let itself = self.relative(next, target) == self.source.entry + 1 && self.begins_function();
                     return itself || self.body().called(next).is_some();
                 }
-                ref instr if super::is_straight(instr) && !matches!(instr, Instr::Return) && !self.flow().is_target(next) => {}
+                ref instr if is_straight(instr) && !matches!(instr, Instr::Return) && !self.flow().is_target(next) => {}
                 Instr::StoreFloat { .. } if !self.flow().is_target(next) => {}
                 _ => return false,
             }
@@ -187,7 +159,8 @@ impl Piece<'_, '_> {
     }
     /// Moves elements to other slots, all at once, as words or as floats.
     pub(super) fn move_parts_to(&mut self, moved: &[(Dst, Dst, Place)]) {
-        let variable = |piece: &Self, register: Dst, place: Place| if place == Place::Float { piece.float_variable(register) } else { piece.variable(register) };
+        let variable =
+            |piece: &Self, register: Dst, place: Place| if place == Place::Float { piece.float_variable(register) } else { piece.variable(register) };
         let values: Vec<Value> = moved.iter().map(|&(from, _, place)| self.b.use_var(variable(self, from, place))).collect();
         for (&(_, to, place), value) in moved.iter().zip(values) {
             self.b.def_var(variable(self, to, place), value);
