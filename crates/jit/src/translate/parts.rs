@@ -66,7 +66,7 @@ impl Piece<'_, '_> {
     }
     /// Puts a tuple together that may stay in parts, if it is likely to be taken apart before anybody wants it.
     pub(super) fn put_parts(&mut self, at: u32, dst: Dst, elements: &[Src]) -> bool {
-        if self.cold || self.source.stress || elements.len() > PARTS_MAX || !Self::is_tracked(dst) || !self.is_handed_on(at) {
+        if self.cold || elements.len() > PARTS_MAX || !Self::is_tracked(dst) || !self.is_handed_on(at) {
             return false;
         }
         for &element in elements {
