@@ -166,19 +166,20 @@ impl Compiler {
         inside: InsideLoop,
         compiled: &mut Compiled,
     ) -> Result<(), String> {
-        let InsideLoop { body: number_inside, fun, argument, export } = inside;
-        let (body, helper, lambda) = (source.inlined.body(number_inside), source.inlined.helper(export), source.inlined.lambda(fun));
+        let InsideLoop { body, fun, argument, export } = inside;
+        let (body, helper, lambda) = (source.inlined.body(body), source.inlined.helper(export), source.inlined.lambda(fun));
         let (Some(helper), Some(lambda), Some(other)) = (helper, lambda, body.other()) else { return Ok(()) };
         let place = Place::new(address_in(body.code(source.code), body.entry), fun, argument);
         if resumption::is_known(place) {
             return Ok(());
         }
+        let Some(fun_number) = module.funs.iter().position(|known| known.ptr() == fun) else { return Ok(()) };
         let begins = source.inlined.body(lambda.body).entry + 1;
         let mfa = Export::of(export).mfa;
         let anchor = LoopAnchor {
             module: other.name.index(),
             cell: body.entry,
-            fun: module.funs.iter().position(|known| known.ptr() == fun).unwrap_or(usize::MAX) as u32,
+            fun: fun_number as u32,
             argument: argument as u32,
             function: mfa.function.index(),
             arity: mfa.arity,

@@ -138,10 +138,9 @@ impl Piece<'_, '_> {
         }
         self.whole(at, a);
         self.whole(at, b);
-        let (float_a, float_b) = (known_a.is(kind::FLOATS), known_b.is(kind::FLOATS));
         // One that is only in a machine register for floats is compared there.
         let only = |fact: Fact, other: Fact| exact && fact.place == Place::Float && other.may_be(kind::FLOAT);
-        if float_a && float_b || only(known_a, known_b) || only(known_b, known_a) {
+        if known_a.is(kind::FLOATS) && known_b.is(kind::FLOATS) || only(known_a, known_b) || only(known_b, known_a) {
             let slow = self.exit_block(at);
             let (x, y) = (self.float(at, a, slow), self.float(at, b, slow));
             let same = self.b.ins().fcmp(FloatCC::Equal, x, y);
@@ -179,14 +178,13 @@ impl Piece<'_, '_> {
             piece.branch(found, equal, differ);
         });
         self.b.switch_to_block(here);
-        let differ_at = differ;
-        let differ = self.target(differ_at);
+        let differ_block = self.target(differ);
         if exact {
             // Words of different tags differ; of the same tag, small integers (11) and atoms and the like (00) do.
             let tags = self.b.ins().bxor(x, y);
             let tags = self.b.ins().band_imm_s(tags, 0b11);
             let here = self.b.create_block();
-            self.branch(tags, differ, here);
+            self.branch(tags, differ_block, here);
             self.b.switch_to_block(here);
             // Floats in words are equal to others only if both are zero.
             let looked_at = if self.source.floats {
@@ -195,7 +193,7 @@ impl Piece<'_, '_> {
                     piece.require(is_float, slow);
                     let either = piece.b.ins().bor(x, y);
                     let zeroes = piece.b.ins().icmp_imm_s(IntCC::UnsignedLessThan, either, Term::FLOAT_ZEROES_END as i64);
-                    let (equal, differ) = (piece.target(equal), piece.target(differ_at));
+                    let (equal, differ) = (piece.target(equal), piece.target(differ));
                     piece.branch(zeroes, equal, differ);
                 })
             } else {
@@ -203,11 +201,11 @@ impl Piece<'_, '_> {
             };
             let next = self.b.ins().iadd_imm_s(x, 1);
             let needs_look = self.b.ins().band_imm_s(next, 0b10);
-            self.branch(needs_look, looked_at, differ);
+            self.branch(needs_look, looked_at, differ_block);
         } else {
             let both = self.b.ins().band(x, y);
             let decided = self.is_small(both);
-            self.branch(decided, differ, slow);
+            self.branch(decided, differ_block, slow);
         }
         Next::End
     }
@@ -518,7 +516,8 @@ impl Piece<'_, '_> {
         let slow = self.float_exit_block(at);
         let known = self.fact(at, src);
         let is_open = known.may_be(kind::FLOAT) && !known.is(kind::FLOATS) && self.constant(at, src).is_none();
-        let value = match if is_open { self.float_row_anew() } else { None } {
+        let anew = if is_open { self.float_row_anew() } else { None };
+        let value = match anew {
             Some(anew) => self.float(at, src, anew),
             None => self.number_as_float(at, src, slow),
         };

@@ -122,8 +122,6 @@ impl<'a> Iterator for Walk<'a> {
 /// take it out.
 #[derive(Default)]
 struct Run {
-    /// When it was read.
-    changes: u64,
     reverse: bool,
     /// With their keys.
     objects: Vec<(Term, *mut Head)>,
@@ -132,9 +130,9 @@ struct Run {
 }
 
 impl Run {
-    /// The object that was asked for last, if the run is of the table as it is and that is its key.
-    fn last(&self, changes: u64, key: Term) -> Option<*mut Head> {
-        let &(last, object) = self.objects.get(self.at).filter(|_| self.changes == changes)?;
+    /// The object that was asked for last, if that is its key.
+    fn last(&self, key: Term) -> Option<*mut Head> {
+        let &(last, object) = self.objects.get(self.at)?;
         (last == key || compare(last, key).is_eq()).then_some(object)
     }
 }
@@ -150,7 +148,7 @@ pub struct OrderedTable {
     /// How often an object came or went.
     changes: u64,
     run: Mutex<Run>,
-    /// [`Run::changes`], for those who would only lock it in vain.
+    /// [`changes`](Self::changes) when the run was read: of another time, it says nothing. Written by who holds the run.
     walked: AtomicU64,
 }
 
@@ -167,10 +165,14 @@ impl OrderedTable {
         self.tree.len()
     }
 
+    /// Whether the run is of the table as it is.
+    fn is_walked(&self) -> bool {
+        self.walked.load(atomic::Ordering::Relaxed) == self.changes
+    }
+
     pub fn get(&self, key: Term) -> Option<&Head> {
-        let is_walked = self.walked.load(atomic::Ordering::Relaxed) == self.changes;
-        let run = if is_walked { self.run.try_lock() } else { None };
-        let last = run.and_then(|run| run.last(self.changes, key)).filter(|object| !object.is_null());
+        let run = if self.is_walked() { self.run.try_lock() } else { None };
+        let last = run.and_then(|run| run.last(key)).filter(|object| !object.is_null());
         // SAFETY: nothing has changed since the object was found in the tree.
         last.map(|object| unsafe { &*object }).or_else(|| self.tree.get(&Slot::probe(key)).map(Slot::head))
     }
@@ -191,11 +193,11 @@ impl OrderedTable {
 
     pub fn remove(&mut self, key: Term) -> Change {
         let Some(old) = self.tree.take(&Slot::probe(key)) else { return Change::default() };
+        let is_walked = self.is_walked();
         let run = self.run.get_mut();
         // Who takes out what the walk has come to will ask for the next. A key that is a word can stay without its object.
-        if old.key.is_immediate() && run.last(self.changes, old.key).is_some() {
+        if is_walked && old.key.is_immediate() && run.last(old.key).is_some() {
             run.objects[run.at].1 = std::ptr::null_mut();
-            run.changes += 1;
             *self.walked.get_mut() += 1;
         }
         self.changes += 1;
@@ -238,12 +240,12 @@ impl OrderedTable {
     /// more are read at once.
     fn neighbour(&self, key: Term, reverse: bool) -> Option<Term> {
         let Some(mut run) = self.run.try_lock() else { return self.neighbours(key, reverse).next().map(|(key, _)| key) };
-        let walks = run.reverse == reverse && run.last(self.changes, key).is_some();
+        let walks = run.reverse == reverse && self.is_walked() && run.last(key).is_some();
         if walks && run.at + 1 < run.objects.len() {
             run.at += 1;
             return Some(run.objects[run.at].0);
         }
-        (run.changes, run.reverse, run.at) = (self.changes, reverse, 0);
+        (run.reverse, run.at) = (reverse, 0);
         self.walked.store(self.changes, atomic::Ordering::Relaxed);
         run.objects.clear();
         run.objects.extend(self.neighbours(key, reverse).take(if walks { RUN_OBJECTS_MAX } else { 1 }));

@@ -79,9 +79,11 @@ impl Piece<'_, '_> {
             Some(known) => known,
             None => *self.piece_signatures[passed.len()].insert(self.b.import_signature(piece_signature(passed.len()))),
         };
-        let known = self.facts.clone();
-        self.write_frame();
-        self.facts = known;
+        if !self.facts.pending().is_empty() {
+            let known = self.facts.clone();
+            self.write_frame();
+            self.facts = known;
+        }
         let state = [self.use_stop(), self.b.use_var(self.top), self.b.use_var(self.reductions)];
         let args: Vec<Value> = state.into_iter().chain(passed.iter().copied()).collect();
         self.b.ins().return_call_indirect(signature, code, &args);
