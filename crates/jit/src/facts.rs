@@ -25,8 +25,11 @@ pub mod kind {
     pub const BITS: Kinds = 1 << 9;
     pub const CONTEXT: Kinds = 1 << 10;
     pub const FUN: Kinds = 1 << 11;
+    /// Boxed terms that no other kind names: references, external pids and ports.
     pub const OTHER: Kinds = 1 << 12;
-    pub const ANY: Kinds = (1 << 13) - 1;
+    /// Immediates that no other kind names: local pids and ports, the mark in X0 at a handler.
+    pub const OTHER_IMMEDIATE: Kinds = 1 << 13;
+    pub const ANY: Kinds = NUMBER | ATOM | NIL | CONS | BOXED | OTHER_IMMEDIATE;
 
     pub const FLOATS: Kinds = FLOAT | BOXED_FLOAT;
     pub const INTEGER: Kinds = SMALL | BIG;
