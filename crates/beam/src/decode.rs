@@ -321,15 +321,31 @@ fn element(reader: &mut Reader<'_>, sizes: &TableSizes, to: &mut Operand) -> Res
     Ok(())
 }
 
+/// As [`unsigned_value`], but what is larger than 64 bits becomes the largest value: matching compares sizes with such numbers
+/// (`<<_:(1 bsl 80)>>`), and no term is as large as either.
+#[inline]
+fn saturated_value(reader: &mut Reader<'_>, first: u8) -> Result<u64, BeamError> {
+    if first & 0x18 != 0x18 {
+        return unsigned_value(reader, first);
+    }
+    let bytes = long_value(reader, first)?;
+    let skip = bytes.iter().take_while(|byte| **byte == 0).count();
+    if bytes.len() - skip > 8 {
+        return Ok(u64::MAX);
+    }
+    Ok(bytes[skip..].iter().fold(0, |value, byte| value << 8 | u64::from(*byte)))
+}
+
 #[inline]
 fn simple(reader: &mut Reader<'_>, sizes: &TableSizes, start: usize, first: u8, to: &mut Operand) -> Result<(), BeamError> {
     let tag = first & 7;
     let operand = if tag == tag::INTEGER {
         integer(reader, first)?
+    } else if tag == tag::UNSIGNED {
+        Operand::Unsigned(saturated_value(reader, first)?)
     } else {
         let value = unsigned_value(reader, first)?;
         match tag {
-            tag::UNSIGNED => Operand::Unsigned(value),
             tag::ATOM if value == 0 => Operand::Nil,
             tag::ATOM => Operand::Atom(index(reader, start, "atom", value, sizes.atoms)?),
             tag::X => Operand::X(register(reader, start, "X register", value)?),

@@ -945,7 +945,7 @@ pub enum Instr {
     /// ->fail unless exactly `bits` are left
     BsTestTail {
         context: Dst,
-        bits: u32,
+        bits: u64,
         fail: i32,
     },
     BsTestUnit {

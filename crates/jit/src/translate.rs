@@ -804,7 +804,7 @@ impl<'a, 'b> Piece<'a, 'b> {
             Instr::BsTestTail { context, bits, fail } => {
                 let (context, _) = self.context(at, context);
                 let (_, left) = self.offset_and_left(context);
-                let holds = self.b.ins().icmp_imm_s(IntCC::Equal, left, i64::from(bits));
+                let holds = self.b.ins().icmp_imm_s(IntCC::Equal, left, bits as i64);
                 let (next, fail) = (self.target(at + 1), self.target(self.relative(at, fail)));
                 self.branch(holds, next, fail);
                 Next::End

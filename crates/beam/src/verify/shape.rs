@@ -41,8 +41,9 @@ enum Kind {
     AnyRegister,
     Atom,
     Count,
-    /// How many elements a tuple may turn out to have; a number that no tuple has is as good as any.
-    TupleSize,
+    /// A size in elements or bits that a term is compared with. Any number will do: one that is larger than any term
+    /// makes the comparison fail.
+    Extent,
     /// A count, or a source.
     Size,
     Arity,
@@ -104,7 +105,7 @@ fn shape(opcode: Opcode) -> &'static [Kind] {
         O::IsNil | O::IsBinary | O::IsList | O::IsNonemptyList | O::IsTuple | O::IsFunction => &[Jump, Source],
         O::IsBoolean | O::IsBitstr | O::IsMap => &[Jump, Source],
         O::IsFunction2 => &[Jump, Source, Source],
-        O::TestArity => &[Jump, Source, TupleSize],
+        O::TestArity => &[Jump, Source, Extent],
         O::IsTaggedTuple => &[Jump, Source, Count, Atom],
         O::SelectVal => &[Source, Jump, Values],
         O::SelectTupleArity => &[Source, Jump, Arities],
@@ -140,7 +141,7 @@ fn shape(opcode: Opcode) -> &'static [Kind] {
         O::BsSetPosition => &[Register, Source],
         O::BsGetInteger2 | O::BsGetFloat2 | O::BsGetBinary2 => &[Jump, Register, Live, Source, Unit, Count, Register],
         O::BsSkipBits2 => &[Jump, Register, Source, Unit, Count],
-        O::BsTestTail2 => &[Jump, Register, Count],
+        O::BsTestTail2 => &[Jump, Register, Extent],
         O::BsTestUnit => &[Jump, Register, Unit],
         O::BsMatchString => &[Jump, Register, Count, Count],
         O::BsGetUtf8 | O::BsGetUtf16 | O::BsGetUtf32 => &[Jump, Register, Live, Count, Register],
@@ -219,7 +220,7 @@ fn check_kind(file: &BeamFile, position: usize, arg: &Operand, kind: Kind) -> Re
             _ => return source(file, position, arg),
         },
         Kind::Count => return at_most(position, arg, COUNT_MAX, "too large"),
-        Kind::TupleSize => return at_most(position, arg, u64::MAX, ""),
+        Kind::Extent => return at_most(position, arg, u64::MAX, ""),
         Kind::Arity => {
             return at_most(position, arg, u64::from(ARITY_MAX), "functions have up to 255 arguments");
         }
@@ -341,7 +342,7 @@ fn list(file: &BeamFile, position: usize, elements: &[Operand], kind: Kind) -> R
             }
             &[Kind::Source, Kind::Jump]
         }
-        Kind::Arities => &[Kind::TupleSize, Kind::Jump],
+        Kind::Arities => &[Kind::Extent, Kind::Jump],
         Kind::Sources => &[Kind::Source],
         Kind::SourcePairs => &[Kind::Source, Kind::Source],
         Kind::SourceAndRegister => &[Kind::Source, Kind::Register],
@@ -437,16 +438,17 @@ pub(super) fn split_commands<'a>(
         Operand::Unsigned(value) => *value <= COUNT_MAX,
         _ => false,
     };
+    let extent = |arg: &Operand| matches!(arg, Operand::Unsigned(_));
     let number = |arg: &Operand| matches!(arg, Operand::Unsigned(_) | Operand::Int(_) | Operand::BigInt(_));
     let mut rest = elements;
     while let [Operand::Atom(name), tail @ ..] = rest {
         let name = file.atoms.get(*name as usize).map_or("", String::as_str);
         rest = match (name, tail) {
-            ("ensure_at_least", [size, unit, tail @ ..]) if count(size) && count(unit) => {
+            ("ensure_at_least", [size, unit, tail @ ..]) if extent(size) && count(unit) => {
                 each(Command::Test)?;
                 tail
             }
-            ("ensure_exactly" | "skip", [size, tail @ ..]) if count(size) => {
+            ("ensure_exactly" | "skip", [size, tail @ ..]) if extent(size) => {
                 each(Command::Test)?;
                 tail
             }
@@ -454,7 +456,7 @@ pub(super) fn split_commands<'a>(
                 each(Command::Test)?;
                 tail
             }
-            ("integer" | "binary", [live, flags, size, unit, destination, tail @ ..]) if count(size) && count(unit) => {
+            ("integer" | "binary", [live, flags, size, unit, destination, tail @ ..]) if extent(size) && count(unit) => {
                 check_kind(file, position, live, Kind::Live)?;
                 check_kind(file, position, flags, Kind::Source)?;
                 check_kind(file, position, destination, Kind::Register)?;
