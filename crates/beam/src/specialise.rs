@@ -10,6 +10,7 @@ use crate::error::BeamError;
 use crate::file::BeamFile;
 use crate::genop::Opcode;
 use crate::instr::*;
+use crate::verify::Clears;
 use deferred::Deferred;
 use std::any::Any;
 use std::collections::HashMap;
@@ -158,6 +159,7 @@ pub struct Specialiser<'a, L: Linker> {
     /// The functions from `first.function` on.
     functions: Vec<Function>,
     placed: Vec<Placed>,
+    clears: Vec<(u32, u32)>,
     lines: Vec<(u32, u32)>,
     on_load: Option<u32>,
     tables: Tables,
@@ -182,7 +184,7 @@ struct First {
 pub fn specialise<L: Linker>(file: &BeamFile, atoms: &[Atom], literals: &[Term], linker: &mut L) -> Result<Specialised, BeamError> {
     let mut specialiser = Specialiser::new(file, atoms, literals, linker, Vec::new());
     for function in functions(&file.code.ops) {
-        specialiser.function(function)?;
+        specialiser.function(function, &Clears::default())?;
     }
     Ok(specialiser.finish().0)
 }
@@ -220,6 +222,7 @@ impl<'a, L: Linker> Specialiser<'a, L> {
             labels,
             functions: Vec::new(),
             placed: Vec::new(),
+            clears: Vec::new(),
             lines: Vec::new(),
             on_load: None,
             tables: Tables::default(),
@@ -229,20 +232,25 @@ impl<'a, L: Linker> Specialiser<'a, L> {
         }
     }
 
-    /// The next function, which has been verified.
+    /// The next function, which has been verified, with what the verifier wants cleared.
     ///
     /// # Errors
     /// For instructions that the machine does not run.
-    pub fn function(&mut self, ops: &[Op]) -> Result<(), BeamError> {
+    pub fn function(&mut self, ops: &[Op], clears: &Clears) -> Result<(), BeamError> {
         // The constants of a function lie together, so that it can be specialised without the others.
         self.pool_index.clear();
         self.has_big = false;
         let (start, constant) = (self.here(), self.first.constant + self.pool.len());
         let mut at = 0;
         while at < ops.len() {
+            if clears.contains(at)
+                && let Some(to) = ops[at].args.last().and_then(Self::x_of)
+            {
+                self.emit(Instr::MoveKX { to, value: Term::NIL });
+            }
             at += self.one(ops, at)?;
         }
-        self.note_place(ops, start, constant);
+        self.note_place(ops, clears, start, constant);
         Ok(())
     }
 
@@ -284,6 +292,12 @@ fn unsigned(operand: &Operand) -> u64 {
 /// The size of a tuple, or one that no tuple has: a comparison with it never holds.
 fn tuple_size(operand: &Operand) -> u32 {
     u32::try_from(unsigned(operand)).unwrap_or(u32::MAX)
+}
+
+/// A number of bits that a bitstring is compared with; clamped to one that no bitstring has, so that sums stay in range.
+fn extent_bits(size: u64, unit: u64) -> u64 {
+    const BITS_MAX: u64 = 1 << 60;
+    size.saturating_mul(unit).min(BITS_MAX)
 }
 
 /// A number that the verifier keeps within the field that it goes to.
@@ -1119,7 +1133,7 @@ impl<L: Linker> Specialiser<'_, L> {
                 }
             }
             G::BsTestTail2 => {
-                self.jump(Instr::BsTestTail { context: Self::dst(&args[1]), bits: narrow(&args[2]), fail: label(&args[0]) });
+                self.jump(Instr::BsTestTail { context: Self::dst(&args[1]), bits: extent_bits(unsigned(&args[2]), 1), fail: label(&args[0]) });
             }
             G::BsTestUnit => {
                 self.jump(Instr::BsTestUnit { context: Self::dst(&args[1]), unit: unsigned(&args[2]).max(1) as u16, fail: label(&args[0]) });
@@ -1170,15 +1184,17 @@ impl<L: Linker> Specialiser<'_, L> {
         while at < items.len() {
             let Operand::Atom(name) = items[at] else { return Err(self.unsupported(op)) };
             let rest = &items[at + 1..];
-            let number = |index: usize| rest.get(index).map_or(0, |operand| unsigned(operand) as usize);
+            let number = |index: usize| rest.get(index).map_or(0, unsigned);
+            let bits = |size: usize| extent_bits(number(size), 1) as usize;
+            let units = |size: usize| extent_bits(number(size), number(size + 1)) as usize;
             let (step, used) = match self.atoms[name as usize].name() {
-                "ensure_at_least" => (MatchStep::EnsureAtLeast { bits: number(0), unit: number(1).max(1) }, 2),
-                "ensure_exactly" => (MatchStep::EnsureExactly { bits: number(0) }, 1),
-                "binary" if rest.len() >= 5 => (MatchStep::Binary { bits: number(2) * number(3), dst: Self::dst(&rest[4]) }, 5),
-                "integer" if rest.len() >= 5 => (MatchStep::Integer { bits: number(2) * number(3), flags: self.flags(&rest[1]), dst: Self::dst(&rest[4]) }, 5),
-                "skip" => (MatchStep::Skip { bits: number(0) }, 1),
+                "ensure_at_least" => (MatchStep::EnsureAtLeast { bits: bits(0), unit: number(1).max(1) as usize }, 2),
+                "ensure_exactly" => (MatchStep::EnsureExactly { bits: bits(0) }, 1),
+                "binary" if rest.len() >= 5 => (MatchStep::Binary { bits: units(2), dst: Self::dst(&rest[4]) }, 5),
+                "integer" if rest.len() >= 5 => (MatchStep::Integer { bits: units(2), flags: self.flags(&rest[1]), dst: Self::dst(&rest[4]) }, 5),
+                "skip" => (MatchStep::Skip { bits: bits(0) }, 1),
                 "get_tail" if rest.len() >= 3 => (MatchStep::GetTail { dst: Self::dst(&rest[2]) }, 3),
-                "=:=" if rest.len() >= 3 => (MatchStep::Equals { bits: number(1), value: self.src(&rest[2]) }, 3),
+                "=:=" if rest.len() >= 3 => (MatchStep::Equals { bits: bits(1), value: self.src(&rest[2]) }, 3),
                 _ => return Err(self.unsupported(op)),
             };
             steps.push(step);

@@ -46,6 +46,7 @@ use self::flow::Flow;
 use crate::decode::functions;
 use crate::file::{BeamFile, Mfa, Op};
 use crate::genop::Opcode;
+use std::collections::BTreeSet;
 
 /// Imported functions of module `erlang` that raise or stop, and never return.
 pub const NEVER_RETURN: &[(&str, u32)] = &[("error", 1), ("error", 2), ("error", 3), ("exit", 1), ("throw", 1), ("nif_error", 1), ("nif_error", 2)];
@@ -106,6 +107,26 @@ impl Wanted {
     }
 }
 
+/// Instructions of a function (guard built-ins, by index) whose destination has to hold a term before they run. The function
+/// is safe if an immediate is moved to each of those X registers first. Empty for nearly all functions.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Clears(BTreeSet<u32>);
+
+impl Clears {
+    pub fn contains(&self, op: usize) -> bool {
+        !self.0.is_empty() && self.0.contains(&(op as u32))
+    }
+    pub fn iter(&self) -> impl Iterator<Item = u32> + '_ {
+        self.0.iter().copied()
+    }
+}
+
+impl FromIterator<u32> for Clears {
+    fn from_iter<I: IntoIterator<Item = u32>>(ops: I) -> Clears {
+        Clears(ops.into_iter().collect())
+    }
+}
+
 /// Proves that the code of a module can be executed, or says which instruction is wrong and why.
 ///
 /// # Errors
@@ -150,10 +171,23 @@ impl<'a> Verifier<'a> {
     ///
     /// # Errors
     /// Which instruction is wrong, and why.
-    pub fn function(&mut self, ops: &[Op]) -> Result<(), VerifyError> {
+    pub fn function(&mut self, ops: &[Op]) -> Result<Clears, VerifyError> {
         let fail = |(op, fault)| VerifyError::new(self.file, ops, op, fault);
-        let Some(function) = survey(self.file, &mut self.labels, self.functions, ops).map_err(fail)? else { return Ok(()) };
+        let survey = survey(self.file, &mut self.labels, self.functions, ops).map_err(fail)?;
+        let Some(function) = survey else { return Ok(Clears::default()) };
         self.functions += 1;
+        match self.flow(function, false) {
+            // Once more with the destinations of guard built-ins cleared, which costs time only where it is needed.
+            Err((op, fault @ Fault::UninitialisedX(_))) => self.flow(function, true).map_err(|_| fail((op, fault))),
+            result => result.map_err(fail),
+        }
+    }
+
+    fn flow(&mut self, function: Function<'_>, clearing: bool) -> Result<Clears, (usize, Fault)> {
+        for op in function.ops.iter().filter(|op| op.opcode == Opcode::Label) {
+            self.labels[shape::unsigned(&op.args[0]) as usize].slot = NONE;
+        }
+        let calls = self.calls.len();
         let mut flow = Flow {
             file: self.file,
             labels: &mut self.labels,
@@ -163,8 +197,14 @@ impl<'a> Verifier<'a> {
             function,
             position: 0,
             again: None,
+            cleared: clearing.then(BTreeSet::new),
         };
-        flow.verify().map_err(fail)
+        let result = flow.verify();
+        let cleared = flow.cleared.take().unwrap_or_default();
+        if result.is_err() {
+            self.calls.truncate(calls);
+        }
+        result.map(|()| Clears(cleared))
     }
 
     /// All functions were there.

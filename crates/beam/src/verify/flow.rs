@@ -10,6 +10,7 @@ use super::state::{CatchKind, Frame, Grant, State, Tag};
 use super::{Call, Fault, Function, LabelInfo, NONE, Wanted};
 use crate::file::{BeamFile, Op, Operand};
 use crate::genop::Opcode;
+use std::collections::BTreeSet;
 
 /// Loops are walked again until nothing changes. The code of OTP takes four walks at most;
 /// the bound keeps hostile code from costing much.
@@ -29,6 +30,8 @@ pub(super) struct Flow<'a> {
     pub position: usize,
     /// The first label before the current instruction that has to be looked at again.
     pub again: Option<usize>,
+    /// Where a guard's built-in has its destination cleared first; `None` while nothing is cleared.
+    pub cleared: Option<BTreeSet<u32>>,
 }
 
 pub(super) struct Slot {
@@ -558,14 +561,30 @@ impl Flow<'_> {
 
     fn bif(&mut self, fail: &Operand, sources: &[Operand], destination: &Operand, state: &mut State) -> Step {
         read_all(state, sources.iter())?;
-        self.or_fail(fail, state)?;
+        self.guard_fail(fail, destination, state)?;
         write(state, destination)
+    }
+
+    /// The compiler knows the types of terms, and that some built-in cannot fail (`is_map_key/2` of a map): it may read the
+    /// destination where the built-in would have failed. We do not track types; so there the destination holds what it was
+    /// cleared to before.
+    fn guard_fail(&mut self, fail: &Operand, destination: &Operand, state: &State) -> Step {
+        if let (Some(cleared), Operand::X(x) | Operand::TypedX(x, _)) = (&mut self.cleared, destination)
+            && label(fail) != 0
+            && !state.x.contains(*x)
+        {
+            cleared.insert(self.position as u32);
+            let mut failed = state.clone();
+            failed.x.insert(*x);
+            return self.or_fail(fail, &failed);
+        }
+        self.or_fail(fail, state)
     }
 
     fn gc_bif(&mut self, args: &[Operand], arity: usize, state: &mut State) -> Step {
         read_all(state, args[3..3 + arity].iter())?;
         collect(state, unsigned(&args[1]) as u32)?;
-        self.or_fail(&args[0], state)?;
+        self.guard_fail(&args[0], &args[3 + arity], state)?;
         write(state, &args[3 + arity])
     }
 
@@ -673,16 +692,18 @@ impl Flow<'_> {
         read(state, &args[1])?;
         let fail = label(&args[0]);
         let file = self.file;
+        // The live counts hold where all commands succeed. A failing match leaves the registers as they were, but for
+        // destinations that earlier commands have overwritten with terms: no engine collects in between.
+        let mut failed = state.clone();
         shape::split_commands(file, 3, elements(&args[2]), |command| {
-            // A later command can fail after an earlier one has collected.
-            self.branch(fail, state)?;
             if let Command::Get { live, destination } = command {
                 collect(state, live)?;
-                self.branch(fail, state)?;
+                failed.grant = Grant::default();
                 write(state, destination)?;
             }
             Ok(())
         })?;
+        self.branch(fail, &failed)?;
         Ok(Continue)
     }
 

@@ -180,8 +180,8 @@ impl ModuleCode {
             let mut verifier = Verifier::new(&file).map_err(unsafe_code)?;
             let mut specialiser = Specialiser::new(&file, &atoms, &terms, &mut linker, scratch.code);
             while let Some(function) = functions.next_function().map_err(refused)? {
-                verifier.function(function).map_err(unsafe_code)?;
-                specialiser.function(function).map_err(refused)?;
+                let clears = verifier.function(function).map_err(unsafe_code)?;
+                specialiser.function(function, &clears).map_err(refused)?;
             }
             verifier.finish().map_err(unsafe_code)?;
             if let Some((cache, digest)) = cache.zip(digest) {
