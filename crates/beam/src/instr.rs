@@ -1,1002 +1,497 @@
 //! The specialised instruction set: what the engines run.
 //!
-//! Every instruction is 16 bytes with its operands resolved. `R[x]` are the X registers, `Y[y]` the
-//! words of the current frame, `dst` either; `src` is a register or a constant. Jumps are relative to
-//! the instruction, in instructions. `->fail` means: jump to `fail`.
+//! Every instruction is 16 bytes with its operands resolved. The table below is the one place that says what is true of an
+//! instruction: its meaning, each operand with its role, and its properties. The `enum`, the listing, the visitor of operands
+//! and the properties are generated from it.
+//!
+//! In the meanings, `R[x]` are the X registers, `Y[y]` the words of the current frame, `F[f]` the float registers; `dst` is
+//! an X or Y register, `src` a register or a constant. Jumps are relative to the instruction, in instructions. `->fail unless
+//! C` means: go to `fail` if C does not hold. An error raises an exception where nothing else is said.
 
+mod operand;
+mod properties;
+mod role;
+
+pub use operand::*;
+pub use properties::{ALL, Properties};
+pub(crate) use role::Label;
+pub use role::Operand;
+
+use role::*;
 use std::fmt;
 use swarmrt_term::Term;
 
-/// A source operand: a register, a small integer, or a constant of the module's pool.
-///
-/// The two low bits say which. A constant is addressed relative to the instruction that names it, in
-/// words: reading one takes no register for the pool.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Src(pub u32);
-
-impl Src {
-    pub const KIND_X: u32 = 0;
-    pub const KIND_Y: u32 = 1;
-    pub const KIND_CONST: u32 = 2;
-    pub const KIND_SMALL: u32 = 3;
-
-    pub const fn x(number: u16) -> Src {
-        Src((number as u32) << 2)
-    }
-    pub const fn y(number: u16) -> Src {
-        Src((number as u32) << 2 | Self::KIND_Y)
-    }
-    /// `words` from the instruction (negative: the pool lies before the code).
-    pub const fn constant(words: i32) -> Src {
-        Src((words << 2) as u32 | Self::KIND_CONST)
-    }
-    pub const fn small(value: i32) -> Src {
-        Src((value << 2) as u32 | Self::KIND_SMALL)
-    }
-    pub const fn fits_small(value: i64) -> bool {
-        value >= -(1 << 29) && value < (1 << 29)
-    }
-    #[inline(always)]
-    pub const fn kind(self) -> u32 {
-        self.0 & 3
-    }
-    /// Register number.
-    #[inline(always)]
-    pub const fn index(self) -> usize {
-        (self.0 >> 2) as usize
-    }
-    #[inline(always)]
-    pub const fn offset(self) -> isize {
-        ((self.0 as i32) >> 2) as isize
-    }
-    pub const fn as_x(self) -> Option<u16> {
-        if self.kind() == Self::KIND_X { Some(self.index() as u16) } else { None }
-    }
-    pub const fn as_y(self) -> Option<u16> {
-        if self.kind() == Self::KIND_Y { Some(self.index() as u16) } else { None }
-    }
-}
-
-impl fmt::Debug for Src {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.kind() {
-            Self::KIND_X => write!(f, "x{}", self.index()),
-            Self::KIND_Y => write!(f, "y{}", self.index()),
-            Self::KIND_SMALL => write!(f, "{}", self.offset()),
-            _ => write!(f, "const[{}]", self.offset()),
+macro_rules! instructions {
+    ($(
+        #[doc = $meaning:literal]
+        $name:ident $({ $($field:ident: $role:ty),* })? $([ $($property:ident $(($value:expr))?),* ])?;
+    )*) => {
+        #[derive(Clone, Copy, Debug)]
+        pub enum Instr {
+            $(
+                #[doc = $meaning]
+                $name $({ $($field: <$role as Role>::Field),* })?,
+            )*
         }
-    }
+
+        impl Instr {
+            /// Shows the registers that the operands name, and where they lead.
+            pub fn operands(&self, visit: &mut impl FnMut(Operand)) {
+                match *self {
+                    $(Instr::$name $({ $($field),* })? => { $($(<$role as Role>::visit($field, visit);)*)? })*
+                }
+            }
+
+            /// Shows the jump operands of an instruction that was just emitted, which are labels.
+            ///
+            /// # Safety
+            /// Nobody else uses the tables of the instruction.
+            pub(crate) unsafe fn labels(&mut self, visit: &mut impl FnMut(Label<'_>)) {
+                match self {
+                    $(Instr::$name $({ $($field),* })? => {
+                        $($(
+                            // SAFETY: as the caller promises.
+                            unsafe { <$role as Role>::labels($field, visit) };
+                        )*)?
+                    })*
+                }
+            }
+
+            pub const fn properties(&self) -> Properties {
+                match self {
+                    $(Instr::$name { .. } => const { Properties::NONE $($(.$property($($value)?))*)? },)*
+                }
+            }
+
+            /// The name in the table.
+            pub const fn name(&self) -> &'static str {
+                match self {
+                    $(Instr::$name { .. } => stringify!($name),)*
+                }
+            }
+
+            fn list(&self, at: u32, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.name())?;
+                match *self {
+                    $(Instr::$name $({ $($field),* })? => {
+                        let _separator = " ";
+                        $($(
+                            write!(f, "{_separator}{}=", stringify!($field))?;
+                            <$role as Role>::list($field, at, f)?;
+                            let _separator = ", ";
+                        )*)?
+                    })*
+                }
+                Ok(())
+            }
+        }
+    };
 }
 
-/// A destination: an X or a Y register.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Dst(pub u16);
-
-impl Dst {
-    pub const fn x(number: u16) -> Dst {
-        Dst(number << 1)
-    }
-    pub const fn y(number: u16) -> Dst {
-        Dst(number << 1 | 1)
-    }
-    #[inline(always)]
-    pub const fn is_y(self) -> bool {
-        self.0 & 1 == 1
-    }
-    #[inline(always)]
-    pub const fn index(self) -> usize {
-        (self.0 >> 1) as usize
-    }
-    pub const fn as_src(self) -> Src {
-        if self.is_y() { Src::y(self.index() as u16) } else { Src::x(self.index() as u16) }
-    }
-}
-
-impl fmt::Debug for Dst {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", if self.is_y() { 'y' } else { 'x' }, self.index())
-    }
-}
-
-/// A pointer to operands that do not fit an instruction; they belong to the module.
-pub struct Table<T: 'static>(std::ptr::NonNull<T>);
-
-// SAFETY: what it points at is immutable once the module is finished.
-unsafe impl<T: Sync> Send for Table<T> {}
-// SAFETY: as above.
-unsafe impl<T: Sync> Sync for Table<T> {}
-
-impl<T> Table<T> {
-    /// # Safety
-    /// The operands live as long as the instructions that name them.
-    pub(crate) const unsafe fn new(operands: std::ptr::NonNull<T>) -> Table<T> {
-        Table(operands)
-    }
-    pub(crate) const fn as_ptr(self) -> *mut T {
-        self.0.as_ptr()
-    }
-}
-impl<T> Clone for Table<T> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-impl<T> Copy for Table<T> {}
-impl<T> std::ops::Deref for Table<T> {
-    type Target = T;
-    #[inline(always)]
-    fn deref(&self) -> &T {
-        // SAFETY: the module keeps its tables as long as its instructions.
-        unsafe { self.0.as_ref() }
-    }
-}
-impl<T: fmt::Debug> fmt::Debug for Table<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        (**self).fmt(f)
-    }
-}
-
-/// The address of an entry of the machine's export table.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct ExportPtr(pub u64);
-/// The address of an entry of the machine's fun table.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct FunPtr(pub u64);
-
-impl fmt::Debug for ExportPtr {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // SAFETY: export entries begin with their function's name and are never freed.
-        let mfa = unsafe { &*(self.0 as *const swarmrt_term::Mfa) };
-        write!(f, "{}:{}/{}", mfa.module, mfa.function, mfa.arity)
-    }
-}
-impl fmt::Debug for FunPtr {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // SAFETY: fun entries begin with their identity and are never freed.
-        let fun = unsafe { &*(self.0 as *const swarmrt_term::FunIdentity) };
-        write!(f, "fun {}.{}/{}", fun.module, fun.index, fun.arity)
-    }
-}
-
-/// Where to go for each of many values.
-#[derive(Debug)]
-pub enum Select {
-    /// Consecutive small integers from `min`.
-    Jump { min: i64, targets: Box<[i32]>, fail: i32 },
-    /// Immediates, sorted by their words.
-    Search { keys: Box<[u64]>, targets: Box<[i32]>, fail: i32 },
-    /// Anything, compared one by one with `=:=`.
-    Each { keys: Box<[Src]>, targets: Box<[i32]>, fail: i32 },
-}
-
-/// The pairs of a map to build: keys and values in turn.
-#[derive(Debug)]
-pub struct MapPut {
-    pub map: Src,
-    pub exact: bool,
-    pub fail: i32,
-    pub pairs: Box<[(Src, Src)]>,
-}
-
-#[derive(Debug)]
-pub struct MapGet {
-    pub map: Src,
-    pub fail: i32,
-    /// Key and where its value goes; no destination for `has_map_fields`.
-    pub pairs: Box<[(Src, Option<Dst>)]>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum SegmentKind {
-    Append,
-    PrivateAppend,
-    Binary,
-    Float,
-    Integer,
-    String,
-    Utf8,
-    Utf16,
-    Utf32,
-}
-
-/// Bits of a segment's flags, as the compiler writes them.
-pub const FLAG_LITTLE: u8 = 2;
-pub const FLAG_SIGNED: u8 = 4;
-pub const FLAG_NATIVE: u8 = 16;
-
-/// One segment of a binary to build.
-#[derive(Debug)]
-pub struct Segment {
-    pub kind: SegmentKind,
-    pub unit: u32,
-    pub flags: u8,
-    pub value: Src,
-    /// Absent: all of a binary value, or what the kind implies.
-    pub size: Option<Src>,
-    /// The bytes of a string segment.
-    pub bytes: Box<[u8]>,
-    /// The place of the segment in the source, for error reports.
-    pub number: u32,
-}
-
-#[derive(Debug)]
-pub struct BinaryPlan {
-    pub fail: i32,
-    pub dst: Dst,
-    pub segments: Box<[Segment]>,
-}
-
-/// One step of `bs_match`.
-#[derive(Debug)]
-pub enum MatchStep {
-    EnsureAtLeast { bits: usize, unit: usize },
-    EnsureExactly { bits: usize },
-    Binary { bits: usize, dst: Dst },
-    Integer { bits: usize, flags: u8, dst: Dst },
-    Skip { bits: usize },
-    GetTail { dst: Dst },
-    Equals { bits: usize, value: Src },
-}
-
-#[derive(Debug)]
-pub struct MatchPlan {
-    pub fail: i32,
-    pub context: Src,
-    pub steps: Box<[MatchStep]>,
-}
-
-/// What `update_record` changes: positions from 0.
-#[derive(Debug)]
-pub struct RecordUpdate {
-    pub size: u32,
-    pub source: Src,
-    pub updates: Box<[(u32, Src)]>,
-    pub reuse: bool,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Utf {
-    Utf8,
-    Utf16,
-    Utf32,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub enum Instr {
-    /// The function that this belongs to has not been specialised yet: do that, and go on here. What is all zeroes is this.
-    NotLoaded,
+instructions! {
+    /// Specialise the function that this belongs to, and go on here. Zeroed storage is this.
+    NotLoaded;
     /// Raise `function_clause` for function number `function` of the module.
-    FuncInfo {
-        function: u32,
-    },
-    /// A code cell: a function's entry or a return point; `native` is its machine code, or the way back to the interpreter while there is none.
-    Cell {
-        native: u64,
-    },
-    /// Nothing.
-    Nop,
+    FuncInfo { function: u32 } [ends, reads(ALL), exits];
+    /// A function's entry or a return point; `native` is its machine code, or the way into the interpreter.
+    Cell { native: u64 };
+    /// Do nothing.
+    Nop [keeps_parts];
 
     /// R\[to\] := R\[from\]
-    MoveXX {
-        from: u16,
-        to: u16,
-    },
+    MoveXX { from: ReadX, to: WriteX } [straight];
     /// Y\[to\] := R\[from\]
-    MoveXY {
-        from: u16,
-        to: u16,
-    },
+    MoveXY { from: ReadX, to: WriteY } [straight];
     /// R\[to\] := Y\[from\]
-    MoveYX {
-        from: u16,
-        to: u16,
-    },
+    MoveYX { from: ReadY, to: WriteX } [straight];
     /// R\[to\] := value
-    MoveKX {
-        to: u16,
-        value: Term,
-    },
+    MoveKX { value: Term, to: WriteX } [straight];
     /// dst := src
-    Move {
-        src: Src,
-        dst: Dst,
-    },
+    Move { src: Read, dst: Write } [straight];
     /// R\[to1\] := R\[from1\]; R\[to2\] := R\[from2\]
-    MoveXX2 {
-        from1: u16,
-        to1: u16,
-        from2: u16,
-        to2: u16,
-    },
+    MoveXX2 { from1: ReadX, to1: WriteX, from2: ReadX, to2: WriteX } [straight];
     /// Y\[to1\] := R\[from1\]; Y\[to2\] := R\[from2\]
-    MoveXY2 {
-        from1: u16,
-        to1: u16,
-        from2: u16,
-        to2: u16,
-    },
+    MoveXY2 { from1: ReadX, to1: WriteY, from2: ReadX, to2: WriteY } [straight];
     /// R\[to1\] := Y\[from1\]; R\[to2\] := Y\[from2\]
-    MoveYX2 {
-        from1: u16,
-        to1: u16,
-        from2: u16,
-        to2: u16,
-    },
+    MoveYX2 { from1: ReadY, to1: WriteX, from2: ReadY, to2: WriteX } [straight];
     /// a, b := b, a
-    Swap {
-        a: Dst,
-        b: Dst,
-    },
-    /// Y\[y\] := nil for each
-    InitY {
-        registers: Table<Box<[u16]>>,
-    },
+    Swap { a: ReadWrite, b: ReadWrite };
+    /// Y\[y\] := nil for each y of `registers`
+    InitY { registers: Table<YRegisters> } [straight];
 
-    /// Push a frame of `frame` words; then room for `heap` words, with R\[0..live\] alive
-    Allocate {
-        frame: u16,
-        live: u16,
-        heap: u32,
-    },
-    /// Pop `frame` words
-    Deallocate {
-        frame: u16,
-    },
-    /// Drop the lowest `words` of the frame
-    Trim {
-        words: u16,
-    },
-    /// Room for `words` on the heap, with R\[0..live\] alive
-    TestHeap {
-        live: u16,
-        words: u32,
-    },
+    /// Push a frame of `frame` words; then make room for `heap` words, with R\[0..live\] alive
+    Allocate { live: Live, frame: u16, heap: u32 } [straight];
+    /// Pop the frame of `frame` words
+    Deallocate { frame: u16 } [straight];
+    /// Drop the lowest `words` of the frame: Y\[words + n\] becomes Y\[n\]
+    Trim { words: u16 } [straight];
+    /// Make room for `words` on the heap, with R\[0..live\] alive
+    TestHeap { live: Live, words: u32 } [straight];
 
-    /// Push the return cell, go to a function of this module
-    Call {
-        arity: u16,
-        target: i32,
-    },
-    /// Pop the frame and the call's own return address stays
-    CallLast {
-        arity: u16,
-        frame: u16,
-        target: i32,
-    },
-    CallOnly {
-        arity: u16,
-        target: i32,
-    },
-    CallExt {
-        arity: u16,
-        export: ExportPtr,
-    },
-    CallExtLast {
-        arity: u16,
-        frame: u16,
-        export: ExportPtr,
-    },
-    CallExtOnly {
-        arity: u16,
-        export: ExportPtr,
-    },
-    /// R\[0\] := built-in(R\[0..arity\]); stands where a call stands: everything but R\[0\] is dead after it
-    CallBif {
-        arity: u16,
-        bif: u16,
-    },
-    /// The same, then pop the frame and return
-    CallBifLast {
-        arity: u16,
-        frame: u16,
-        bif: u16,
-    },
-    /// The same, then return
-    CallBifOnly {
-        arity: u16,
-        bif: u16,
-    },
-    /// The body of a function that is a built-in
-    BifBody {
-        arity: u16,
-        bif: u16,
-        function: u32,
-    },
-    /// Module and function in R\[arity\], R\[arity + 1\]
-    Apply {
-        arity: u16,
-    },
-    ApplyLast {
-        arity: u16,
-        frame: u16,
-    },
-    /// Fun in R\[arity\]
-    CallFun {
-        arity: u16,
-    },
-    /// Fun in src
-    CallFun2 {
-        arity: u16,
-        fun: Src,
-    },
-    /// The same, with the frame popped before the call
-    CallFunLast {
-        arity: u16,
-        frame: u16,
-        fun: Src,
-    },
-    /// Pop the return address, go there
-    Return,
-    /// Go to the error handler for an export that has no code
-    CallErrorHandler {
-        export: ExportPtr,
-    },
-    /// The end of a process's first function
-    ProcessEnd,
-    /// R\[0\]:R\[1\] applied to the list R\[2\], as a tail call
-    ApplyArgs,
-    /// The same, with the frame popped before the call
-    ApplyArgsLast {
-        frame: u16,
-    },
+    /// Call: push the address of the cell behind this, jump to the function `target` of this module
+    Call { arity: Args, target: Entry } [ends, straight];
+    /// Tail call: pop the frame of `frame` words, jump to `target`; the callee returns to our caller
+    CallLast { arity: Args, frame: u16, target: Entry } [ends, straight];
+    /// Tail call without a frame: jump to `target`
+    CallOnly { arity: Args, target: Entry } [ends, straight];
+    /// Call the function that `export` leads to
+    CallExt { arity: Args, export: ExportPtr } [ends, calls_out, straight];
+    /// Tail call of an export: pop the frame of `frame` words first
+    CallExtLast { arity: Args, frame: u16, export: ExportPtr } [ends, calls_out, straight];
+    /// Tail call of an export without a frame
+    CallExtOnly { arity: Args, export: ExportPtr } [ends, calls_out, straight];
+    /// R\[0\] := built-in(R\[0..arity\]); it may trap or wait, and returns to the cell behind this then
+    CallBif { arity: Args, bif: u16 } [over_cell, writes(ALL)];
+    /// R\[0\] := built-in(R\[0..arity\]); pop the frame of `frame` words and return
+    CallBifLast { arity: Args, frame: u16, bif: u16 } [ends];
+    /// R\[0\] := built-in(R\[0..arity\]); return
+    CallBifOnly { arity: Args, bif: u16 } [ends];
+    /// R\[0\] := built-in(R\[0..arity\]); return. The body of function number `function`, which is a built-in
+    BifBody { arity: Args, bif: u16, function: u32 } [ends, calls_out];
+    /// Call R\[arity\]:R\[arity + 1\] by name
+    Apply { arity: Args<2> } [ends, calls_out];
+    /// Tail call of R\[arity\]:R\[arity + 1\]: pop the frame of `frame` words first
+    ApplyLast { arity: Args<2>, frame: u16 } [ends, calls_out];
+    /// Call the fun in R\[arity\]
+    CallFun { arity: Args<1> } [ends, calls_fun];
+    /// Call the fun `fun`
+    CallFun2 { arity: Args, fun: Read } [ends, calls_fun];
+    /// Tail call of the fun `fun`: pop the frame of `frame` words first
+    CallFunLast { arity: Args, fun: Read, frame: u16 } [ends, calls_fun];
+    /// Pop the return address and go there
+    Return [ends, reads(1), straight];
+    /// Call `error_handler:undefined_function/3` for an export without code
+    CallErrorHandler { export: ExportPtr } [ends, reads(ALL), exits];
+    /// End the process: its first function has returned
+    ProcessEnd [ends, reads(ALL), exits];
+    /// Tail call of R\[0\]:R\[1\] with the arguments in the list R\[2\]
+    ApplyArgs [ends, reads(ALL), exits];
+    /// Tail call of R\[0\]:R\[1\] with the arguments in the list R\[2\]: pop the frame of `frame` words first
+    ApplyArgsLast { frame: u16 } [ends, reads(3), exits];
     /// Wait for a message, then go on
-    Hibernated,
-    /// The fun R\[0\] applied to the list R\[1\], as a tail call
-    ApplyFunArgs,
+    Hibernated [ends, reads(ALL), exits];
+    /// Tail call of the fun R\[0\] with the arguments in the list R\[1\]
+    ApplyFunArgs [ends, reads(ALL), exits];
 
     /// ->target
-    Jump {
-        target: i32,
-    },
-    SelectVal {
-        src: Src,
-        select: Table<Select>,
-    },
-    SelectArity {
-        src: Src,
-        select: Table<Select>,
-    },
+    Jump { target: Jump } [ends, keeps_parts];
+    /// ->the target of the key that is `src`, or ->fail
+    SelectVal { src: Read, select: Table<Select> } [ends, keeps_parts];
+    /// ->the target of the key that is the size of tuple `src`, or ->fail
+    SelectArity { src: Read, select: Table<Select> } [ends];
 
-    /// ->fail unless src is …
-    IsInteger {
-        src: Src,
-        fail: i32,
-    },
-    IsFloat {
-        src: Src,
-        fail: i32,
-    },
-    IsNumber {
-        src: Src,
-        fail: i32,
-    },
-    IsAtom {
-        src: Src,
-        fail: i32,
-    },
-    IsPid {
-        src: Src,
-        fail: i32,
-    },
-    IsReference {
-        src: Src,
-        fail: i32,
-    },
-    IsPort {
-        src: Src,
-        fail: i32,
-    },
-    IsNil {
-        src: Src,
-        fail: i32,
-    },
-    IsBinary {
-        src: Src,
-        fail: i32,
-    },
-    IsBitstring {
-        src: Src,
-        fail: i32,
-    },
-    IsList {
-        src: Src,
-        fail: i32,
-    },
-    IsCons {
-        src: Src,
-        fail: i32,
-    },
-    IsConsX {
-        x: u16,
-        fail: i32,
-    },
-    IsNilX {
-        x: u16,
-        fail: i32,
-    },
-    /// ->fail unless R\[x\] is a list cell; else dst1, dst2 := its head and tail
-    IsConsGetListX {
-        x: u16,
-        head: Dst,
-        tail: Dst,
-        fail: i32,
-    },
-    IsTuple {
-        src: Src,
-        fail: i32,
-    },
-    IsTupleOf {
-        src: Src,
-        arity: u32,
-        fail: i32,
-    },
-    /// A tuple of that arity whose first element is the constant `tag`
-    IsTaggedTuple {
-        src: Src,
-        arity: u16,
-        tag: Src,
-        fail: i32,
-    },
-    /// The size of what is known to be a tuple
-    TestArity {
-        src: Src,
-        arity: u32,
-        fail: i32,
-    },
-    IsMap {
-        src: Src,
-        fail: i32,
-    },
-    IsBoolean {
-        src: Src,
-        fail: i32,
-    },
-    IsFunction {
-        src: Src,
-        fail: i32,
-    },
-    IsFunctionOf {
-        src: Src,
-        arity: Src,
-        fail: i32,
-    },
+    /// ->fail unless `src` is an integer
+    IsInteger { src: Read, fail: Jump } [keeps_parts];
+    /// ->fail unless `src` is a float
+    IsFloat { src: Read, fail: Jump } [keeps_parts];
+    /// ->fail unless `src` is an integer or a float
+    IsNumber { src: Read, fail: Jump } [keeps_parts];
+    /// ->fail unless `src` is an atom
+    IsAtom { src: Read, fail: Jump } [keeps_parts];
+    /// ->fail unless `src` is a pid
+    IsPid { src: Read, fail: Jump };
+    /// ->fail unless `src` is a reference
+    IsReference { src: Read, fail: Jump };
+    /// ->fail unless `src` is a port
+    IsPort { src: Read, fail: Jump };
+    /// ->fail unless `src` is nil
+    IsNil { src: Read, fail: Jump } [keeps_parts];
+    /// ->fail unless `src` is a bitstring of whole bytes
+    IsBinary { src: Read, fail: Jump };
+    /// ->fail unless `src` is a bitstring
+    IsBitstring { src: Read, fail: Jump };
+    /// ->fail unless `src` is a list cell or nil
+    IsList { src: Read, fail: Jump } [keeps_parts];
+    /// ->fail unless `src` is a list cell
+    IsCons { src: Read, fail: Jump } [keeps_parts];
+    /// ->fail unless R\[x\] is a list cell
+    IsConsX { x: ReadX, fail: Jump } [keeps_parts];
+    /// ->fail unless R\[x\] is nil
+    IsNilX { x: ReadX, fail: Jump } [keeps_parts];
+    /// ->fail unless R\[x\] is a list cell; else head, tail := its head and tail
+    IsConsGetListX { x: ReadX, head: Write, tail: Write, fail: Jump } [keeps_parts];
+    /// ->fail unless `src` is a tuple
+    IsTuple { src: Read, fail: Jump } [keeps_parts];
+    /// ->fail unless `src` is a tuple of `arity` elements
+    IsTupleOf { src: Read, arity: u32, fail: Jump } [keeps_parts];
+    /// ->fail unless `src` is a tuple of `arity` elements and the first is the constant `tag`
+    IsTaggedTuple { src: Read, arity: u16, tag: Read, fail: Jump } [keeps_parts];
+    /// ->fail unless the tuple `src` has `arity` elements
+    TestArity { src: Read, arity: u32, fail: Jump } [keeps_parts];
+    /// ->fail unless `src` is a map
+    IsMap { src: Read, fail: Jump };
+    /// ->fail unless `src` is `true` or `false`
+    IsBoolean { src: Read, fail: Jump };
+    /// ->fail unless `src` is a fun
+    IsFunction { src: Read, fail: Jump };
+    /// ->fail unless `src` is a fun that takes `arity` arguments
+    IsFunctionOf { src: Read, arity: Read, fail: Jump };
     /// ->fail unless a < b
-    IsLt {
-        a: Src,
-        b: Src,
-        fail: i32,
-    },
-    IsGe {
-        a: Src,
-        b: Src,
-        fail: i32,
-    },
-    /// The same of R\[x\] and a small integer
-    IsLtXI {
-        x: u16,
-        value: i32,
-        fail: i32,
-    },
-    IsGeXI {
-        x: u16,
-        value: i32,
-        fail: i32,
-    },
-    IsEq {
-        a: Src,
-        b: Src,
-        fail: i32,
-    },
-    IsNe {
-        a: Src,
-        b: Src,
-        fail: i32,
-    },
-    IsEqExact {
-        a: Src,
-        b: Src,
-        fail: i32,
-    },
-    IsNeExact {
-        a: Src,
-        b: Src,
-        fail: i32,
-    },
-    /// The same word as an immediate
-    IsEqImmX {
-        x: u16,
-        fail: i32,
-        value: Term,
-    },
-    IsNeImmX {
-        x: u16,
-        fail: i32,
-        value: Term,
-    },
+    IsLt { a: Read, b: Read, fail: Jump } [keeps_parts];
+    /// ->fail unless a >= b
+    IsGe { a: Read, b: Read, fail: Jump } [keeps_parts];
+    /// ->fail unless R\[x\] < value
+    IsLtXI { x: ReadX, value: i32, fail: Jump } [keeps_parts];
+    /// ->fail unless R\[x\] >= value
+    IsGeXI { x: ReadX, value: i32, fail: Jump } [keeps_parts];
+    /// ->fail unless a == b
+    IsEq { a: Read, b: Read, fail: Jump } [keeps_parts];
+    /// ->fail unless a /= b
+    IsNe { a: Read, b: Read, fail: Jump } [keeps_parts];
+    /// ->fail unless a =:= b
+    IsEqExact { a: Read, b: Read, fail: Jump } [keeps_parts];
+    /// ->fail unless a =/= b
+    IsNeExact { a: Read, b: Read, fail: Jump } [keeps_parts];
+    /// ->fail unless R\[x\] is the immediate `value`
+    IsEqImmX { x: ReadX, fail: Jump, value: Term } [keeps_parts];
+    /// ->fail if R\[x\] is the immediate `value`
+    IsNeImmX { x: ReadX, fail: Jump, value: Term } [keeps_parts];
 
-    /// head, tail := list cell src
-    GetList {
-        src: Src,
-        head: Dst,
-        tail: Dst,
-    },
-    GetHead {
-        src: Src,
-        dst: Dst,
-    },
-    GetTail {
-        src: Src,
-        dst: Dst,
-    },
-    /// dst := element `index` (from 0) of src
-    GetElement {
-        src: Src,
-        index: u32,
-        dst: Dst,
-    },
-    /// dst1, dst2 := elements `index`, `index` + 1
-    GetElement2 {
-        src: Src,
-        index: u32,
-        dst1: Dst,
-        dst2: Dst,
-    },
-    /// element `index` of tuple := value (only directly after it was built)
-    SetElement {
-        value: Src,
-        tuple: Src,
-        index: u32,
-    },
+    /// head, tail := head and tail of the list cell `src`
+    GetList { src: Read, head: Write, tail: Write } [keeps_parts];
+    /// dst := head of the list cell `src`
+    GetHead { src: Read, dst: Write } [keeps_parts];
+    /// dst := tail of the list cell `src`
+    GetTail { src: Read, dst: Write } [keeps_parts];
+    /// dst := element `index` (from 0) of the tuple `src`
+    GetElement { src: Read, index: u32, dst: Write } [straight];
+    /// dst1, dst2 := elements `index`, `index` + 1 (from 0) of the tuple `src`
+    GetElement2 { src: Read, index: u32, dst1: Write, dst2: Write } [straight];
+    /// element `index` (from 0) of `tuple`, which was just built, := value
+    SetElement { value: Read, tuple: Read, index: u32 };
     /// dst := \[head | tail\]
-    PutList {
-        head: Src,
-        tail: Src,
-        dst: Dst,
-    },
-    PutTuple {
-        dst: Dst,
-        elements: Table<Box<[Src]>>,
-    },
-    UpdateRecord {
-        dst: Dst,
-        update: Table<RecordUpdate>,
-    },
-    MakeFun {
-        dst: Dst,
-        arity: u16,
-        free: Table<(FunPtr, Box<[Src]>)>,
-    },
+    PutList { head: Read, tail: Read, dst: Write } [straight];
+    /// dst := a tuple of `elements`
+    PutTuple { elements: Table<Box<[Src]>>, dst: Write } [straight];
+    /// dst := the tuple of `update` with its elements replaced
+    UpdateRecord { update: Table<RecordUpdate>, dst: Write };
+    /// dst := a fun with these free variables
+    MakeFun { free: Table<(FunPtr, Box<[Src]>)>, arity: u16, dst: Write };
 
-    /// Arithmetic; an error raises, unless the next instruction is `Fail`
-    Add {
-        a: Src,
-        b: Src,
-        dst: Dst,
-    },
-    Sub {
-        a: Src,
-        b: Src,
-        dst: Dst,
-    },
+    /// dst := a + b
+    Add { a: Read, b: Read, dst: Write } [guarded, keeps_parts];
+    /// dst := a - b
+    Sub { a: Read, b: Read, dst: Write } [guarded, keeps_parts];
     /// R\[to\] := R\[x\] + value
-    AddXI {
-        x: u16,
-        to: u16,
-        value: i32,
-    },
+    AddXI { x: ReadX, to: WriteX, value: i32 } [guarded, keeps_parts];
     /// dst := Y\[y\] + value
-    AddYI {
-        y: u16,
-        dst: Dst,
-        value: i32,
-    },
-    Mul {
-        a: Src,
-        b: Src,
-        dst: Dst,
-    },
-    IntDiv {
-        a: Src,
-        b: Src,
-        dst: Dst,
-    },
-    Rem {
-        a: Src,
-        b: Src,
-        dst: Dst,
-    },
-    Band {
-        a: Src,
-        b: Src,
-        dst: Dst,
-    },
-    Bor {
-        a: Src,
-        b: Src,
-        dst: Dst,
-    },
-    Bxor {
-        a: Src,
-        b: Src,
-        dst: Dst,
-    },
-    Bsl {
-        a: Src,
-        b: Src,
-        dst: Dst,
-    },
-    Bsr {
-        a: Src,
-        b: Src,
-        dst: Dst,
-    },
-    /// dst := built-in(); neither guard nor body built-ins of these forms may wait
-    Bif0 {
-        bif: u16,
-        dst: Dst,
-    },
-    Bif1 {
-        bif: u16,
-        a: Src,
-        dst: Dst,
-    },
-    Bif2 {
-        bif: u16,
-        a: Src,
-        b: Src,
-        dst: Dst,
-    },
-    Bif3 {
-        bif: u16,
-        dst: Dst,
-        args: Table<[Src; 3]>,
-    },
-    /// Guard built-ins done in place; for the rest as arithmetic
-    Element {
-        a: Src,
-        b: Src,
-        dst: Dst,
-    },
-    Hd {
-        a: Src,
-        dst: Dst,
-    },
-    Tl {
-        a: Src,
-        dst: Dst,
-    },
-    SelfPid {
-        dst: Dst,
-    },
-    TupleSize {
-        a: Src,
-        dst: Dst,
-    },
-    /// Not run itself: where a guard's arithmetic before it goes when it fails
-    Fail {
-        target: i32,
-    },
+    AddYI { y: ReadY, dst: Write, value: i32 } [guarded, keeps_parts];
+    /// dst := a * b
+    Mul { a: Read, b: Read, dst: Write } [guarded, keeps_parts];
+    /// dst := a div b
+    IntDiv { a: Read, b: Read, dst: Write } [guarded];
+    /// dst := a rem b
+    Rem { a: Read, b: Read, dst: Write } [guarded];
+    /// dst := a band b
+    Band { a: Read, b: Read, dst: Write } [guarded];
+    /// dst := a bor b
+    Bor { a: Read, b: Read, dst: Write } [guarded];
+    /// dst := a bxor b
+    Bxor { a: Read, b: Read, dst: Write } [guarded];
+    /// dst := a bsl b
+    Bsl { a: Read, b: Read, dst: Write } [guarded];
+    /// dst := a bsr b
+    Bsr { a: Read, b: Read, dst: Write } [guarded];
+    /// dst := built-in()
+    Bif0 { bif: u16, dst: Write } [guarded];
+    /// dst := built-in(a), which does not trap or wait
+    Bif1 { bif: u16, a: Read, dst: Write } [guarded];
+    /// dst := built-in(a, b), which does not trap or wait
+    Bif2 { bif: u16, a: Read, b: Read, dst: Write } [guarded];
+    /// dst := built-in(args), which does not trap or wait
+    Bif3 { bif: u16, args: Table<[Src; 3]>, dst: Write } [guarded];
+    /// dst := element(a, b)
+    Element { a: Read, b: Read, dst: Write } [guarded];
+    /// dst := hd(a)
+    Hd { a: Read, dst: Write } [guarded];
+    /// dst := tl(a)
+    Tl { a: Read, dst: Write } [guarded];
+    /// dst := self()
+    SelfPid { dst: Write };
+    /// dst := tuple_size(a)
+    TupleSize { a: Read, dst: Write } [guarded];
+    /// Not run: where the guarded instruction before it goes when it fails
+    Fail { target: Place } [keeps_parts];
 
-    /// Floating point over F registers
-    LoadFloat {
-        src: Src,
-        to: u16,
-    },
-    StoreFloat {
-        from: u16,
-        dst: Dst,
-    },
-    MoveFloat {
-        from: u16,
-        to: u16,
-    },
-    FloatAdd {
-        a: u16,
-        b: u16,
-        to: u16,
-    },
-    FloatSub {
-        a: u16,
-        b: u16,
-        to: u16,
-    },
-    FloatMul {
-        a: u16,
-        b: u16,
-        to: u16,
-    },
-    FloatDiv {
-        a: u16,
-        b: u16,
-        to: u16,
-    },
-    FloatNeg {
-        a: u16,
-        to: u16,
-    },
+    /// F\[to\] := src, a number, as a float
+    LoadFloat { src: Read, to: WriteF } [keeps_parts];
+    /// dst := F\[from\]
+    StoreFloat { from: ReadF, dst: Write } [keeps_parts];
+    /// F\[to\] := F\[from\]
+    MoveFloat { from: ReadF, to: WriteF } [keeps_parts];
+    /// F\[to\] := F\[a\] + F\[b\]
+    FloatAdd { a: ReadF, b: ReadF, to: WriteF } [keeps_parts];
+    /// F\[to\] := F\[a\] - F\[b\]
+    FloatSub { a: ReadF, b: ReadF, to: WriteF } [keeps_parts];
+    /// F\[to\] := F\[a\] * F\[b\]
+    FloatMul { a: ReadF, b: ReadF, to: WriteF } [keeps_parts];
+    /// F\[to\] := F\[a\] / F\[b\]
+    FloatDiv { a: ReadF, b: ReadF, to: WriteF } [keeps_parts];
+    /// F\[to\] := -F\[a\]
+    FloatNeg { a: ReadF, to: WriteF } [keeps_parts];
 
-    Badmatch {
-        src: Src,
-    },
-    CaseEnd {
-        src: Src,
-    },
-    IfEnd,
-    TryCaseEnd {
-        src: Src,
-    },
-    Badrecord {
-        src: Src,
-    },
-    /// Y\[y\] := a mark that says where `handler` is
-    Catch {
-        y: u16,
-        handler: i32,
-    },
-    CatchEnd {
-        y: u16,
-    },
-    TryEnd {
-        y: u16,
-    },
-    TryCase {
-        y: u16,
-    },
-    Raise {
-        trace: Src,
-        reason: Src,
-    },
-    BuildStacktrace,
-    RawRaise,
+    /// Raise `{badmatch, src}`
+    Badmatch { src: Read } [ends, exits];
+    /// Raise `{case_clause, src}`
+    CaseEnd { src: Read } [ends, exits];
+    /// Raise `if_clause`
+    IfEnd [ends, exits];
+    /// Raise `{try_clause, src}`
+    TryCaseEnd { src: Read } [ends, exits];
+    /// Raise `{badrecord, src}`
+    Badrecord { src: Read } [ends, exits];
+    /// Y\[y\] := a mark that says where `handler` is; exceptions go there while it stands
+    Catch { y: WriteY, handler: Place };
+    /// Y\[y\] := nil; at a handler, R\[0\] := what `catch` makes of the exception in R\[1..4\]
+    CatchEnd { y: WriteY } [reads(4), writes(1)];
+    /// Y\[y\] := nil
+    TryEnd { y: WriteY };
+    /// Y\[y\] := nil; R\[0..3\] := class, reason and raw trace of the exception in R\[1..4\]
+    TryCase { y: WriteY } [reads(4), writes(3), exits];
+    /// Raise again what was caught: the class is in `trace`
+    Raise { trace: Read, reason: Read } [ends, exits];
+    /// R\[0\] := the stack trace that the raw trace R\[0\] says
+    BuildStacktrace [reads(1), writes(1)];
+    /// Raise class R\[0\], reason R\[1\], raw trace R\[2\]; R\[0\] := `badarg` if R\[0\] is no class
+    RawRaise [reads(3), writes(1)];
 
-    /// R\[0\] ! R\[1\]
-    Send,
-    /// R\[0\] := the message at the cursor; ->wait when there is none
-    LoopRec {
-        wait: i32,
-    },
+    /// R\[0\] := R\[0\] ! R\[1\]
+    Send [reads(2), writes(1)];
+    /// R\[0\] := the message at the cursor; ->wait if there is none
+    LoopRec { wait: Jump } [writes(1), waits];
     /// Take the message at the cursor out of the mailbox
-    RemoveMessage,
-    /// Move the cursor on, ->loop
-    LoopRecEnd {
-        target: i32,
-    },
-    /// Wait for a message, then ->loop
-    Wait {
-        target: i32,
-    },
-    /// The same with a time limit; when it is over, go on after
-    WaitTimeout {
-        target: i32,
-        time: Src,
-    },
-    /// The cursor back to the first message
-    Timeout,
-    RecvMarkerReserve {
-        dst: Dst,
-    },
-    RecvMarkerBind {
-        marker: Src,
-        reference: Src,
-    },
-    RecvMarkerClear {
-        reference: Src,
-    },
-    RecvMarkerUse {
-        reference: Src,
-    },
+    RemoveMessage;
+    /// Move the cursor to the next message; ->target
+    LoopRecEnd { target: Jump } [ends];
+    /// Wait for a message, then go on at `target`
+    Wait { target: Place } [ends, waits];
+    /// Wait for a message for `time` ms, then go on at `target`; when the time is over, go on here
+    WaitTimeout { target: Place, time: Read } [waits];
+    /// Move the cursor to the first message
+    Timeout;
+    /// dst := a marker of the end of the mailbox
+    RecvMarkerReserve { dst: Write };
+    /// Tie `marker` to `reference`
+    RecvMarkerBind { marker: Read, reference: Read };
+    /// Drop the marker that is tied to `reference`
+    RecvMarkerClear { reference: Read };
+    /// Move the cursor to the marker that is tied to `reference`, if there is one
+    RecvMarkerUse { reference: Read };
 
-    PutMap {
-        dst: Dst,
-        put: Table<MapPut>,
-    },
-    GetMap {
-        get: Table<MapGet>,
-    },
+    /// dst := the map of `put` with its pairs
+    PutMap { put: Table<MapPut>, dst: Write };
+    /// ->fail unless the map of `get` has its keys; else their values to their destinations
+    GetMap { get: Table<MapGet> };
 
-    /// dst := a match context for src; ->fail unless it is a bitstring
-    BsStartMatch {
-        src: Src,
-        dst: Dst,
-        fail: i32,
-    },
-    /// The common forms of `bs_get_*`: `size` × `unit` bits at the position
-    BsGetInteger {
-        flags: u8,
-        unit: u8,
-        context: Dst,
-        size: Src,
-        dst: Dst,
-        fail: i32,
-    },
-    BsGetFloat {
-        flags: u8,
-        unit: u8,
-        context: Dst,
-        size: Src,
-        dst: Dst,
-        fail: i32,
-    },
-    BsGetBinary {
-        unit: u8,
-        context: Dst,
-        size: Src,
-        dst: Dst,
-        fail: i32,
-    },
-    /// All that is left, if it is whole units
-    BsGetRest {
-        unit: u16,
-        context: Dst,
-        dst: Dst,
-        fail: i32,
-    },
-    BsSkip {
-        unit: u8,
-        context: Dst,
-        size: Src,
-        fail: i32,
-    },
-    BsSkipRest {
-        unit: u16,
-        context: Dst,
-        fail: i32,
-    },
+    /// dst := a match context for `src`; ->fail unless it is a bitstring
+    BsStartMatch { src: Read, dst: Write, fail: MaybeJump };
+    /// dst := the integer of `size` * `unit` bits at the position; ->fail if there are fewer
+    BsGetInteger { flags: u8, unit: u8, context: ReadDst, size: Read, dst: Write, fail: Jump };
+    /// dst := the float of `size` * `unit` bits at the position; ->fail if there is none
+    BsGetFloat { flags: u8, unit: u8, context: ReadDst, size: Read, dst: Write, fail: Jump };
+    /// dst := the bitstring of `size` * `unit` bits at the position; ->fail if there are fewer
+    BsGetBinary { unit: u8, context: ReadDst, size: Read, dst: Write, fail: Jump };
+    /// dst := all bits that are left; ->fail unless they are whole units of `unit` bits
+    BsGetRest { unit: u16, context: ReadDst, dst: Write, fail: Jump };
+    /// Skip `size` * `unit` bits; ->fail if there are fewer
+    BsSkip { unit: u8, context: ReadDst, size: Read, fail: Jump };
+    /// Skip all bits that are left; ->fail unless they are whole units of `unit` bits
+    BsSkipRest { unit: u16, context: ReadDst, fail: Jump };
     /// ->fail unless exactly `bits` are left
-    BsTestTail {
-        context: Dst,
-        bits: u64,
-        fail: i32,
-    },
-    BsTestUnit {
-        context: Dst,
-        unit: u16,
-        fail: i32,
-    },
-    BsMatchString {
-        context: Dst,
-        fail: i32,
-        bits: Table<(u32, Box<[u8]>)>,
-    },
-    BsGetUtf {
-        utf: Utf,
-        flags: u8,
-        context: Dst,
-        dst: Dst,
-        fail: i32,
-    },
-    BsSkipUtf {
-        utf: Utf,
-        flags: u8,
-        context: Dst,
-        fail: i32,
-    },
-    BsGetTail {
-        context: Dst,
-        dst: Dst,
-    },
-    BsGetPosition {
-        context: Dst,
-        dst: Dst,
-    },
-    BsSetPosition {
-        context: Dst,
-        position: Src,
-    },
-    BsMatch {
-        plan: Table<MatchPlan>,
-    },
-    BsCreateBin {
-        plan: Table<BinaryPlan>,
-    },
+    BsTestTail { bits: u64, context: ReadDst, fail: Jump };
+    /// ->fail unless what is left is whole units of `unit` bits
+    BsTestUnit { unit: u16, context: ReadDst, fail: Jump };
+    /// Skip the bits `bits`; ->fail unless they come next
+    BsMatchString { context: ReadDst, fail: Jump, bits: Table<(u32, Box<[u8]>)> };
+    /// dst := the code point that comes next; ->fail if there is none
+    BsGetUtf { utf: Utf, flags: u8, context: ReadDst, dst: Write, fail: Jump };
+    /// Skip the code point that comes next; ->fail if there is none
+    BsSkipUtf { utf: Utf, flags: u8, context: ReadDst, fail: Jump };
+    /// dst := all bits that are left
+    BsGetTail { context: ReadDst, dst: Write };
+    /// dst := the position
+    BsGetPosition { context: ReadDst, dst: Write };
+    /// Move the position to `position`
+    BsSetPosition { context: ReadDst, position: Read };
+    /// The steps of `plan` in turn; ->its fail where one does not hold
+    BsMatch { plan: Table<MatchPlan> };
+    /// The destination of `plan` := the bitstring of its segments
+    BsCreateBin { plan: Table<BinaryPlan> };
     /// R\[0\] := an empty binary that can grow to R\[0\] bytes in place
-    BsInitWritable,
+    BsInitWritable [reads(1), writes(1)];
 }
 
 const _: () = assert!(size_of::<Instr>() == 16);
+
+impl Instr {
+    /// The instruction as a line of a listing, where it has number `at` in its module: registers as `x0`, `y0` and `f0`,
+    /// jumps as `->` and the number of the instruction.
+    pub fn listed(&self, at: u32) -> impl fmt::Display + '_ {
+        struct Listed<'a>(&'a Instr, u32);
+        impl fmt::Display for Listed<'_> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.list(self.1, f)
+            }
+        }
+        Listed(self, at)
+    }
+
+    /// Whether the instruction writes F registers and nothing else.
+    pub fn writes_floats_only(&self) -> bool {
+        let (mut writes, mut floats) = (self.properties().writes > 0, false);
+        self.operands(&mut |operand| match operand {
+            Operand::Write(_) => writes = true,
+            Operand::WriteFloat(_) => floats = true,
+            _ => {}
+        });
+        floats && !writes
+    }
+}
 
 /// Units are 1 to 256 and stored less one.
 #[inline(always)]
 pub const fn stored_unit(unit: u8) -> usize {
     unit as usize + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn operands(instr: Instr) -> Vec<Operand> {
+        let mut all = Vec::new();
+        instr.operands(&mut |operand| all.push(operand));
+        all
+    }
+
+    #[test]
+    fn operands_have_the_roles_of_the_table() {
+        let (read, write) = (|x| Operand::Read(Src::x(x)), |x| Operand::Write(Dst::x(x)));
+        let pairs = Instr::MoveXX2 { from1: 1, to1: 2, from2: 3, to2: 4 };
+        assert_eq!(operands(pairs), [read(1), write(2), read(3), write(4)]);
+        let test = Instr::IsConsGetListX { x: 5, head: Dst::x(6), tail: Dst::y(7), fail: -3 };
+        assert_eq!(operands(test), [read(5), write(6), Operand::Write(Dst::y(7)), Operand::Jump(-3)]);
+        let start = |fail| Instr::BsStartMatch { src: Src::x(0), dst: Dst::x(1), fail };
+        assert_eq!(operands(start(0)), [read(0), write(1)], "0 says that it raises");
+        assert_eq!(operands(start(9)).last(), Some(&Operand::Jump(9)));
+        assert_eq!(operands(Instr::Apply { arity: 3 }), [Operand::ReadBelow(5)], "module and function come on top");
+        assert_eq!(operands(Instr::Catch { y: 2, handler: 8 }), [Operand::Write(Dst::y(2))], "only exceptions lead to a handler");
+    }
+
+    #[test]
+    fn properties_are_those_of_the_table() {
+        assert!(Instr::Return.properties().ends && Instr::Return.properties().reads == 1);
+        assert!(!Instr::Send.properties().ends && Instr::Send.properties().writes == 1);
+        assert!(Instr::FloatNeg { a: 0, to: 1 }.writes_floats_only());
+        assert!(!Instr::StoreFloat { from: 0, dst: Dst::x(0) }.writes_floats_only());
+    }
+
+    #[test]
+    fn listings_name_registers_and_places() {
+        let add = Instr::AddXI { x: 0, to: 2, value: -1 };
+        assert_eq!(add.listed(5).to_string(), "AddXI x=x0, to=x2, value=-1");
+        let test = Instr::IsNilX { x: 1, fail: -2 };
+        assert_eq!(test.listed(5).to_string(), "IsNilX x=x1, fail=->3");
+        assert_eq!(Instr::Return.listed(5).to_string(), "Return");
+    }
 }

@@ -470,13 +470,12 @@ impl<L: Linker> Specialiser<'_, L> {
             G::Move => return Ok(self.movement(ops, at)),
             G::Swap => self.emit(Instr::Swap { a: Self::dst(&args[0]), b: Self::dst(&args[1]) }),
             G::InitYregs => {
-                let registers: Box<[u16]> = Self::list(&args[0]).iter().filter_map(Self::y_of).collect();
-                let registers = self.table(registers);
+                let registers = self.table(YRegisters(Self::list(&args[0]).iter().filter_map(Self::y_of).collect()));
                 self.emit(Instr::InitY { registers });
             }
             G::Init => {
                 if let Some(y) = Self::y_of(&args[0]) {
-                    let registers = self.table(vec![y].into_boxed_slice());
+                    let registers = self.table(YRegisters([y].into()));
                     self.emit(Instr::InitY { registers });
                 }
             }
@@ -488,7 +487,7 @@ impl<L: Linker> Specialiser<'_, L> {
                 let frame = narrow(&args[0]);
                 let (heap, live) = if op.opcode == G::AllocateZero { (0, unsigned(&args[1])) } else { (Self::heap_words(&args[1]), unsigned(&args[2])) };
                 self.emit(Instr::Allocate { frame, live: live as u16, heap });
-                let registers = self.table((0..frame).collect::<Box<[u16]>>());
+                let registers = self.table(YRegisters((0..frame).collect()));
                 self.emit(Instr::InitY { registers });
             }
             G::TestHeap => self.emit(Instr::TestHeap { words: Self::heap_words(&args[0]), live: narrow(&args[1]) }),
@@ -1265,76 +1264,12 @@ impl<L: Linker> Specialiser<'_, L> {
                 assert!(to < end, "the verifier lets a jump to label {number} pass");
                 to as i32 - at as i32
             };
-            // A call skips the entry cell of its target: the interpreter has nothing to do there.
-            let past_cell = |number: i32| distance(number) + 1;
-            match &mut self.code[(at - self.first.instr) as usize] {
-                Instr::Call { target, .. } | Instr::CallLast { target, .. } | Instr::CallOnly { target, .. } => *target = past_cell(*target),
-                Instr::Jump { target } | Instr::Fail { target } | Instr::LoopRec { wait: target } | Instr::LoopRecEnd { target } => {
-                    *target = distance(*target);
-                }
-                Instr::Wait { target } | Instr::WaitTimeout { target, .. } | Instr::Catch { handler: target, .. } => *target = distance(*target),
-                Instr::IsInteger { fail, .. }
-                | Instr::IsFloat { fail, .. }
-                | Instr::IsNumber { fail, .. }
-                | Instr::IsAtom { fail, .. }
-                | Instr::IsPid { fail, .. }
-                | Instr::IsReference { fail, .. }
-                | Instr::IsPort { fail, .. }
-                | Instr::IsNil { fail, .. }
-                | Instr::IsBinary { fail, .. }
-                | Instr::IsBitstring { fail, .. }
-                | Instr::IsList { fail, .. }
-                | Instr::IsCons { fail, .. }
-                | Instr::IsConsX { fail, .. }
-                | Instr::IsNilX { fail, .. }
-                | Instr::IsConsGetListX { fail, .. }
-                | Instr::IsTuple { fail, .. }
-                | Instr::IsTupleOf { fail, .. }
-                | Instr::IsTaggedTuple { fail, .. }
-                | Instr::TestArity { fail, .. }
-                | Instr::IsMap { fail, .. }
-                | Instr::IsBoolean { fail, .. }
-                | Instr::IsFunction { fail, .. }
-                | Instr::IsFunctionOf { fail, .. }
-                | Instr::IsLt { fail, .. }
-                | Instr::IsGe { fail, .. }
-                | Instr::IsLtXI { fail, .. }
-                | Instr::IsGeXI { fail, .. }
-                | Instr::IsEq { fail, .. }
-                | Instr::IsNe { fail, .. }
-                | Instr::IsEqExact { fail, .. }
-                | Instr::IsNeExact { fail, .. }
-                | Instr::IsEqImmX { fail, .. }
-                | Instr::IsNeImmX { fail, .. }
-                | Instr::BsStartMatch { fail, .. }
-                | Instr::BsGetInteger { fail, .. }
-                | Instr::BsGetFloat { fail, .. }
-                | Instr::BsGetBinary { fail, .. }
-                | Instr::BsGetRest { fail, .. }
-                | Instr::BsSkip { fail, .. }
-                | Instr::BsSkipRest { fail, .. }
-                | Instr::BsTestTail { fail, .. }
-                | Instr::BsTestUnit { fail, .. }
-                | Instr::BsMatchString { fail, .. }
-                | Instr::BsGetUtf { fail, .. }
-                | Instr::BsSkipUtf { fail, .. } => *fail = distance(*fail),
-                Instr::SelectVal { select, .. } | Instr::SelectArity { select, .. } => {
-                    // SAFETY: the table is ours alone until the module is finished.
-                    let select = unsafe { &mut *select.as_ptr() };
-                    let (targets, fail) = match select {
-                        Select::Jump { targets, fail, .. } | Select::Search { targets, fail, .. } | Select::Each { targets, fail, .. } => (targets, fail),
-                    };
-                    *fail = distance(*fail);
-                    for target in targets.iter_mut() {
-                        *target = distance(*target);
-                    }
-                }
-                // SAFETY: as above, for each table.
-                Instr::PutMap { put, .. } => unsafe { (*put.as_ptr()).fail = distance(put.fail) },
-                Instr::GetMap { get } => unsafe { (*get.as_ptr()).fail = distance(get.fail) },
-                Instr::BsMatch { plan } => unsafe { (*plan.as_ptr()).fail = distance(plan.fail) },
-                Instr::BsCreateBin { plan } => unsafe { (*plan.as_ptr()).fail = distance(plan.fail) },
-                other => unreachable!("{other:?} has no jump"),
+            // SAFETY: the tables are ours alone until the module is finished.
+            unsafe {
+                self.code[(at - self.first.instr) as usize].labels(&mut |label| match label {
+                    Label::Place(number) => *number = distance(*number),
+                    Label::PastCell(number) => *number = distance(*number) + 1,
+                });
             }
         }
     }

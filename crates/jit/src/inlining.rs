@@ -273,15 +273,10 @@ fn is_leaf(code: &[Instr], span: &Span) -> bool {
 /// Whether a small function calls nothing but built-ins and functions of which the same holds, and does not wait.
 fn stays_inside(module: &ModuleCode, span: &Span, depth: usize) -> bool {
     let code = module.code.code();
-    let stays = |at: u32| match code[at as usize] {
-        Instr::CallExt { .. }
-        | Instr::CallExtLast { .. }
-        | Instr::CallExtOnly { .. }
-        | Instr::Apply { .. }
-        | Instr::ApplyLast { .. }
-        | Instr::BifBody { .. } => false,
-        ref instr if calls_a_fun(instr) || waits(instr) => false,
-        _ => called(code, at).is_none_or(|entry| depth > 0 && Span::around(module, entry).is_some_and(|callee| stays_inside(module, &callee, depth - 1))),
+    let stays = |at: u32| {
+        let properties = code[at as usize].properties();
+        let inside = |entry| depth > 0 && Span::around(module, entry).is_some_and(|callee| stays_inside(module, &callee, depth - 1));
+        !(properties.calls_out || properties.calls_fun || properties.waits) && called(code, at).is_none_or(inside)
     };
     span.instructions() <= FUN_INSTRUCTIONS_MAX && span.places().all(stays)
 }
@@ -292,15 +287,7 @@ fn calls_funs(module: &ModuleCode, span: &Span, depth: usize) -> bool {
     let calls = |at: u32| {
         let by_another =
             |entry: u32| depth > 0 && entry != span.entry && Span::around(module, entry).is_some_and(|callee| calls_funs(module, &callee, depth - 1));
-        calls_a_fun(&code[at as usize]) || called(code, at).is_some_and(by_another)
+        code[at as usize].properties().calls_fun || called(code, at).is_some_and(by_another)
     };
-    span.instructions() <= FUN_INSTRUCTIONS_MAX && span.places().any(calls) && !span.places().any(|at| waits(&code[at as usize]))
-}
-
-fn waits(instr: &Instr) -> bool {
-    matches!(instr, Instr::LoopRec { .. } | Instr::Wait { .. } | Instr::WaitTimeout { .. })
-}
-
-fn calls_a_fun(instr: &Instr) -> bool {
-    matches!(instr, Instr::CallFun { .. } | Instr::CallFun2 { .. } | Instr::CallFunLast { .. })
+    span.instructions() <= FUN_INSTRUCTIONS_MAX && span.places().any(calls) && !span.places().any(|at| code[at as usize].properties().waits)
 }

@@ -88,7 +88,7 @@ fn list<'a>(text: &mut String, listing: &str, instruction: impl Fn(u32) -> Optio
             Some(at) if last == Some(at) => {}
             Some(at) => {
                 if let Some(instruction) = instruction(at) {
-                    writeln!(text, "{at:6}  {instruction:?}")?;
+                    writeln!(text, "{at:6}  {}", instruction.listed(at))?;
                 }
                 last = Some(at);
             }

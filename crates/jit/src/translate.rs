@@ -15,7 +15,7 @@ mod registers;
 mod sites;
 mod versions;
 
-use crate::analysis::{Flow, TRACKED_X, only_leaves};
+use crate::analysis::{Flow, TRACKED_X};
 use crate::anchors::{Anchor, Anchored};
 use crate::bits;
 use crate::facts::{Fact, Facts, PARTS_MAX, SLOTS, kind};
@@ -168,51 +168,6 @@ struct Row {
     anew: Option<Block>,
 }
 
-/// Whether an instruction's translation is one way, but for exits and for where it leads.
-fn is_straight(instr: &Instr) -> bool {
-    matches!(
-        instr,
-        Instr::MoveXX { .. }
-            | Instr::MoveXY { .. }
-            | Instr::MoveYX { .. }
-            | Instr::MoveKX { .. }
-            | Instr::Move { .. }
-            | Instr::MoveXX2 { .. }
-            | Instr::MoveXY2 { .. }
-            | Instr::MoveYX2 { .. }
-            | Instr::InitY { .. }
-            | Instr::Allocate { .. }
-            | Instr::Deallocate { .. }
-            | Instr::Trim { .. }
-            | Instr::TestHeap { .. }
-            | Instr::PutTuple { .. }
-            | Instr::PutList { .. }
-            | Instr::GetElement { .. }
-            | Instr::GetElement2 { .. }
-            | Instr::Call { .. }
-            | Instr::CallLast { .. }
-            | Instr::CallOnly { .. }
-            | Instr::CallExt { .. }
-            | Instr::CallExtLast { .. }
-            | Instr::CallExtOnly { .. }
-            | Instr::Return
-    )
-}
-
-/// Whether an instruction writes an F register and nothing else.
-fn writes_f_only(instr: &Instr) -> bool {
-    matches!(
-        instr,
-        Instr::LoadFloat { .. }
-            | Instr::MoveFloat { .. }
-            | Instr::FloatAdd { .. }
-            | Instr::FloatSub { .. }
-            | Instr::FloatMul { .. }
-            | Instr::FloatDiv { .. }
-            | Instr::FloatNeg { .. }
-    )
-}
-
 /// Whether the translation goes on with the next instruction.
 pub(crate) enum Next {
     At(u32),
@@ -322,7 +277,7 @@ impl<'a, 'b> Piece<'a, 'b> {
         let mut at = label;
         self.row = None;
         loop {
-            if !writes_f_only(&self.code()[at as usize]) {
+            if !self.code()[at as usize].writes_floats_only() {
                 self.row = None;
             }
             match self.instruction(at) {
@@ -407,10 +362,10 @@ impl<'a, 'b> Piece<'a, 'b> {
         self.b.set_srcloc(SourceLoc::new(self.body().location(at)));
         let on = Next::At(at + 1);
         // Others may lead to several blocks before and after they ask for a target.
-        if !is_straight(&self.code()[at as usize]) {
+        if !self.code()[at as usize].properties().straight {
             self.settle_stop();
         }
-        if !parts::leaves_parts(&self.code()[at as usize]) && !self.is_root(at) {
+        if !parts::keeps_parts(&self.code()[at as usize]) && !self.is_root(at) {
             self.build_all();
         }
         match self.code()[at as usize] {
@@ -916,7 +871,7 @@ impl<'a, 'b> Piece<'a, 'b> {
             }
             Instr::IsReference { src, fail } => self.test_boxed(at, src, fail, &[Subtag::Ref, Subtag::ExternalRef], kind::OTHER),
 
-            ref instr if only_leaves(instr) => {
+            ref instr if instr.properties().exits => {
                 self.exit_at(at);
                 Next::End
             }
@@ -946,7 +901,7 @@ impl<'a, 'b> Piece<'a, 'b> {
                     }
                     [Some(dst1), Some(dst2)]
                 }
-                ref instr if writes_f_only(instr) => [None, None],
+                ref instr if instr.writes_floats_only() => [None, None],
                 _ => return last,
             };
             if written.into_iter().flatten().any(|dst| dst.as_src() == tuple) || self.flow().is_target(next + 1) {

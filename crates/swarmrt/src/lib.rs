@@ -117,7 +117,7 @@ pub fn disassemble(bytes: &[u8], only: Option<&str>, native: bool) -> Result<Str
         }
         let end = functions.get(number + 1).map_or(code.len(), |next| next.start as usize);
         for (at, instr) in code.iter().enumerate().take(end).skip(function.start as usize) {
-            writeln!(text, "{at:6}  {instr:?}").map_err(|error| error.to_string())?;
+            writeln!(text, "{at:6}  {}", instr.listed(at as u32)).map_err(|error| error.to_string())?;
         }
     }
     if text.is_empty() {

@@ -4,59 +4,18 @@
 //!
 //! The room that the program has asked for stays reserved until then: whatever asks for more asks for that, too
 //! ([`Piece::parts_words`]). Only what allocates without asking could take it; so instructions that may do so find all
-//! tuples on the heap ([`leaves_parts`]).
+//! tuples on the heap ([`keeps_parts`]).
 
-use super::{I64, Piece, is_straight, writes_f_only};
+use super::{I64, Piece};
 use crate::facts::{Fact, PARTS_MAX, Place, part};
 use cranelift_codegen::ir::{InstBuilder, MemFlagsData as MemFlags, Value};
 use swarmrt_beam::instr::{Dst, Instr, Src};
 use swarmrt_term::{Header, Subtag};
 
-/// Whether an instruction is translated so that tuples may stay in parts: it allocates only what the program has asked
-/// room for, and takes its operands before it leads anywhere.
-pub(super) fn leaves_parts(instr: &Instr) -> bool {
-    is_straight(instr)
-        || writes_f_only(instr)
-        || matches!(
-            instr,
-            Instr::Nop
-                | Instr::Fail { .. }
-                | Instr::Jump { .. }
-                | Instr::SelectVal { .. }
-                | Instr::IsInteger { .. }
-                | Instr::IsFloat { .. }
-                | Instr::IsNumber { .. }
-                | Instr::IsAtom { .. }
-                | Instr::IsNil { .. }
-                | Instr::IsNilX { .. }
-                | Instr::IsList { .. }
-                | Instr::IsCons { .. }
-                | Instr::IsConsX { .. }
-                | Instr::IsConsGetListX { .. }
-                | Instr::IsTuple { .. }
-                | Instr::IsTupleOf { .. }
-                | Instr::TestArity { .. }
-                | Instr::IsTaggedTuple { .. }
-                | Instr::IsLt { .. }
-                | Instr::IsGe { .. }
-                | Instr::IsLtXI { .. }
-                | Instr::IsGeXI { .. }
-                | Instr::IsEq { .. }
-                | Instr::IsNe { .. }
-                | Instr::IsEqExact { .. }
-                | Instr::IsNeExact { .. }
-                | Instr::IsEqImmX { .. }
-                | Instr::IsNeImmX { .. }
-                | Instr::GetList { .. }
-                | Instr::GetHead { .. }
-                | Instr::GetTail { .. }
-                | Instr::AddXI { .. }
-                | Instr::AddYI { .. }
-                | Instr::Add { .. }
-                | Instr::Sub { .. }
-                | Instr::Mul { .. }
-                | Instr::StoreFloat { .. }
-        )
+/// Whether an instruction is translated so that tuples may stay in parts.
+pub(super) fn keeps_parts(instr: &Instr) -> bool {
+    let properties = instr.properties();
+    properties.straight || properties.keeps_parts
 }
 
 impl Piece<'_, '_> {
@@ -103,7 +62,7 @@ impl Piece<'_, '_> {
                     let itself = self.relative(next, target) == self.source.entry + 1 && self.begins_function();
                     return itself || self.body().called(next).is_some();
                 }
-                ref instr if is_straight(instr) && !matches!(instr, Instr::Return) && !self.flow().is_target(next) => {}
+                ref instr if instr.properties().straight && !matches!(instr, Instr::Return) && !self.flow().is_target(next) => {}
                 Instr::StoreFloat { .. } if !self.flow().is_target(next) => {}
                 _ => return false,
             }

@@ -2,7 +2,6 @@
 
 use super::sites::Site;
 use super::{Next, Piece};
-use crate::analysis::only_leaves;
 use crate::facts::{Facts, Place, part};
 use cranelift_codegen::ir::{Block, BlockArg, InstBuilder, SourceLoc, Value};
 use swarmrt_beam::instr::Dst;
@@ -115,7 +114,7 @@ impl Piece<'_, '_> {
     /// What of that which is known matters at a place, and the version of it that expects most of it but no more.
     fn best_version(&self, at: u32) -> (Facts, Option<usize>) {
         let flow = self.flow();
-        let facts = if only_leaves(&self.code()[at as usize]) { Facts::default() } else { self.facts.at_label(flow.live_at(at), flow.is_loop(at)) };
+        let facts = if self.code()[at as usize].properties().exits { Facts::default() } else { self.facts.at_label(flow.live_at(at), flow.is_loop(at)) };
         let versions = self.versions.get(&(self.site, at)).map_or(&[][..], Vec::as_slice);
         let fitting = (0..versions.len()).filter(|&number| facts.implies(&versions[number].facts));
         let best = fitting.max_by_key(|&number| versions[number].facts.len());

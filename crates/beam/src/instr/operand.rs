@@ -1,0 +1,354 @@
+//! What the operands of specialised instructions are: registers, constants, and tables beside the code.
+
+use super::role::{Label, Operand, Operands};
+use std::fmt;
+
+/// A source operand: a register, a small integer, or a constant of the module's pool.
+///
+/// The two low bits say which. A constant is addressed relative to the instruction that names it, in
+/// words: reading one takes no register for the pool.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Src(pub u32);
+
+impl Src {
+    pub const KIND_X: u32 = 0;
+    pub const KIND_Y: u32 = 1;
+    pub const KIND_CONST: u32 = 2;
+    pub const KIND_SMALL: u32 = 3;
+
+    pub const fn x(number: u16) -> Src {
+        Src((number as u32) << 2)
+    }
+    pub const fn y(number: u16) -> Src {
+        Src((number as u32) << 2 | Self::KIND_Y)
+    }
+    /// `words` from the instruction (negative: the pool lies before the code).
+    pub const fn constant(words: i32) -> Src {
+        Src((words << 2) as u32 | Self::KIND_CONST)
+    }
+    pub const fn small(value: i32) -> Src {
+        Src((value << 2) as u32 | Self::KIND_SMALL)
+    }
+    pub const fn fits_small(value: i64) -> bool {
+        value >= -(1 << 29) && value < (1 << 29)
+    }
+    #[inline(always)]
+    pub const fn kind(self) -> u32 {
+        self.0 & 3
+    }
+    /// Register number.
+    #[inline(always)]
+    pub const fn index(self) -> usize {
+        (self.0 >> 2) as usize
+    }
+    #[inline(always)]
+    pub const fn offset(self) -> isize {
+        ((self.0 as i32) >> 2) as isize
+    }
+    pub const fn as_x(self) -> Option<u16> {
+        if self.kind() == Self::KIND_X { Some(self.index() as u16) } else { None }
+    }
+    pub const fn as_y(self) -> Option<u16> {
+        if self.kind() == Self::KIND_Y { Some(self.index() as u16) } else { None }
+    }
+}
+
+impl fmt::Debug for Src {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.kind() {
+            Self::KIND_X => write!(f, "x{}", self.index()),
+            Self::KIND_Y => write!(f, "y{}", self.index()),
+            Self::KIND_SMALL => write!(f, "{}", self.offset()),
+            _ => write!(f, "const[{}]", self.offset()),
+        }
+    }
+}
+
+/// A destination: an X or a Y register.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Dst(pub u16);
+
+impl Dst {
+    pub const fn x(number: u16) -> Dst {
+        Dst(number << 1)
+    }
+    pub const fn y(number: u16) -> Dst {
+        Dst(number << 1 | 1)
+    }
+    #[inline(always)]
+    pub const fn is_y(self) -> bool {
+        self.0 & 1 == 1
+    }
+    #[inline(always)]
+    pub const fn index(self) -> usize {
+        (self.0 >> 1) as usize
+    }
+    pub const fn as_src(self) -> Src {
+        if self.is_y() { Src::y(self.index() as u16) } else { Src::x(self.index() as u16) }
+    }
+}
+
+impl fmt::Debug for Dst {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", if self.is_y() { 'y' } else { 'x' }, self.index())
+    }
+}
+
+/// A pointer to operands that do not fit an instruction; they belong to the module.
+pub struct Table<T: 'static>(std::ptr::NonNull<T>);
+
+// SAFETY: what it points at is immutable once the module is finished.
+unsafe impl<T: Sync> Send for Table<T> {}
+// SAFETY: as above.
+unsafe impl<T: Sync> Sync for Table<T> {}
+
+impl<T> Table<T> {
+    /// # Safety
+    /// The operands live as long as the instructions that name them.
+    pub(crate) const unsafe fn new(operands: std::ptr::NonNull<T>) -> Table<T> {
+        Table(operands)
+    }
+    pub(crate) const fn as_ptr(self) -> *mut T {
+        self.0.as_ptr()
+    }
+}
+impl<T> Clone for Table<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<T> Copy for Table<T> {}
+impl<T> std::ops::Deref for Table<T> {
+    type Target = T;
+    #[inline(always)]
+    fn deref(&self) -> &T {
+        // SAFETY: the module keeps its tables as long as its instructions.
+        unsafe { self.0.as_ref() }
+    }
+}
+impl<T: fmt::Debug> fmt::Debug for Table<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
+/// The address of an entry of the machine's export table.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct ExportPtr(pub u64);
+/// The address of an entry of the machine's fun table.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct FunPtr(pub u64);
+
+impl fmt::Debug for ExportPtr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // SAFETY: export entries begin with their function's name and are never freed.
+        let mfa = unsafe { &*(self.0 as *const swarmrt_term::Mfa) };
+        write!(f, "{}:{}/{}", mfa.module, mfa.function, mfa.arity)
+    }
+}
+impl fmt::Debug for FunPtr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // SAFETY: fun entries begin with their identity and are never freed.
+        let fun = unsafe { &*(self.0 as *const swarmrt_term::FunIdentity) };
+        write!(f, "fun {}.{}/{}", fun.module, fun.index, fun.arity)
+    }
+}
+
+/// Where to go for each of many values.
+#[derive(Debug)]
+pub enum Select {
+    /// Consecutive small integers from `min`.
+    Jump { min: i64, targets: Box<[i32]>, fail: i32 },
+    /// Immediates, sorted by their words.
+    Search { keys: Box<[u64]>, targets: Box<[i32]>, fail: i32 },
+    /// Anything, compared one by one with `=:=`.
+    Each { keys: Box<[Src]>, targets: Box<[i32]>, fail: i32 },
+}
+
+/// The pairs of a map to build: keys and values in turn.
+#[derive(Debug)]
+pub struct MapPut {
+    pub map: Src,
+    pub exact: bool,
+    pub fail: i32,
+    pub pairs: Box<[(Src, Src)]>,
+}
+
+#[derive(Debug)]
+pub struct MapGet {
+    pub map: Src,
+    pub fail: i32,
+    /// Key and where its value goes; no destination for `has_map_fields`.
+    pub pairs: Box<[(Src, Option<Dst>)]>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SegmentKind {
+    Append,
+    PrivateAppend,
+    Binary,
+    Float,
+    Integer,
+    String,
+    Utf8,
+    Utf16,
+    Utf32,
+}
+
+/// Bits of a segment's flags, as the compiler writes them.
+pub const FLAG_LITTLE: u8 = 2;
+pub const FLAG_SIGNED: u8 = 4;
+pub const FLAG_NATIVE: u8 = 16;
+
+/// One segment of a binary to build.
+#[derive(Debug)]
+pub struct Segment {
+    pub kind: SegmentKind,
+    pub unit: u32,
+    pub flags: u8,
+    pub value: Src,
+    /// Absent: all of a binary value, or what the kind implies.
+    pub size: Option<Src>,
+    /// The bytes of a string segment.
+    pub bytes: Box<[u8]>,
+    /// The place of the segment in the source, for error reports.
+    pub number: u32,
+}
+
+#[derive(Debug)]
+pub struct BinaryPlan {
+    pub fail: i32,
+    pub dst: Dst,
+    pub segments: Box<[Segment]>,
+}
+
+/// One step of `bs_match`.
+#[derive(Debug)]
+pub enum MatchStep {
+    EnsureAtLeast { bits: usize, unit: usize },
+    EnsureExactly { bits: usize },
+    Binary { bits: usize, dst: Dst },
+    Integer { bits: usize, flags: u8, dst: Dst },
+    Skip { bits: usize },
+    GetTail { dst: Dst },
+    Equals { bits: usize, value: Src },
+}
+
+#[derive(Debug)]
+pub struct MatchPlan {
+    pub fail: i32,
+    pub context: Src,
+    pub steps: Box<[MatchStep]>,
+}
+
+/// What `update_record` changes: positions from 0.
+#[derive(Debug)]
+pub struct RecordUpdate {
+    pub size: u32,
+    pub source: Src,
+    pub updates: Box<[(u32, Src)]>,
+    pub reuse: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Utf {
+    Utf8,
+    Utf16,
+    Utf32,
+}
+
+/// Y registers to initialise.
+#[derive(Debug)]
+pub struct YRegisters(pub Box<[u16]>);
+
+impl std::ops::Deref for YRegisters {
+    type Target = [u16];
+    fn deref(&self) -> &[u16] {
+        &self.0
+    }
+}
+impl Operands for YRegisters {
+    fn visit(&self, visit: &mut impl FnMut(Operand)) {
+        self.0.iter().for_each(|&y| visit(Operand::Write(Dst::y(y))));
+    }
+}
+
+/// A jump operand that is 0 where a failure raises an exception.
+fn visit_fail(fail: i32, visit: &mut impl FnMut(Operand)) {
+    if fail != 0 {
+        visit(Operand::Jump(fail));
+    }
+}
+
+impl Operands for Select {
+    fn visit(&self, visit: &mut impl FnMut(Operand)) {
+        if let Select::Each { keys, .. } = self {
+            keys.visit(visit);
+        }
+        let (Select::Jump { targets, fail, .. } | Select::Search { targets, fail, .. } | Select::Each { targets, fail, .. }) = self;
+        visit(Operand::Jump(*fail));
+        targets.iter().for_each(|&target| visit(Operand::Jump(target)));
+    }
+    fn labels(&mut self, visit: &mut impl FnMut(Label<'_>)) {
+        let (Select::Jump { targets, fail, .. } | Select::Search { targets, fail, .. } | Select::Each { targets, fail, .. }) = self;
+        visit(Label::Place(fail));
+        targets.iter_mut().for_each(|target| visit(Label::Place(target)));
+    }
+}
+impl Operands for MapPut {
+    fn visit(&self, visit: &mut impl FnMut(Operand)) {
+        visit(Operand::Read(self.map));
+        for &(key, value) in &self.pairs {
+            visit(Operand::Read(key));
+            visit(Operand::Read(value));
+        }
+        visit_fail(self.fail, visit);
+    }
+    fn labels(&mut self, visit: &mut impl FnMut(Label<'_>)) {
+        visit(Label::Place(&mut self.fail));
+    }
+}
+impl Operands for MapGet {
+    fn visit(&self, visit: &mut impl FnMut(Operand)) {
+        visit(Operand::Read(self.map));
+        self.pairs.iter().for_each(|&(key, _)| visit(Operand::Read(key)));
+        self.pairs.iter().filter_map(|&(_, dst)| dst).for_each(|dst| visit(Operand::Write(dst)));
+        visit_fail(self.fail, visit);
+    }
+    fn labels(&mut self, visit: &mut impl FnMut(Label<'_>)) {
+        visit(Label::Place(&mut self.fail));
+    }
+}
+impl Operands for BinaryPlan {
+    fn visit(&self, visit: &mut impl FnMut(Operand)) {
+        let sources = self.segments.iter().flat_map(|segment| [Some(segment.value), segment.size]);
+        sources.flatten().for_each(|src| visit(Operand::Read(src)));
+        visit(Operand::Write(self.dst));
+        visit_fail(self.fail, visit);
+    }
+    fn labels(&mut self, visit: &mut impl FnMut(Label<'_>)) {
+        visit(Label::Place(&mut self.fail));
+    }
+}
+impl Operands for MatchPlan {
+    fn visit(&self, visit: &mut impl FnMut(Operand)) {
+        visit(Operand::Read(self.context));
+        for step in &self.steps {
+            match *step {
+                MatchStep::Binary { dst, .. } | MatchStep::Integer { dst, .. } | MatchStep::GetTail { dst } => visit(Operand::Write(dst)),
+                MatchStep::Equals { value, .. } => visit(Operand::Read(value)),
+                MatchStep::EnsureAtLeast { .. } | MatchStep::EnsureExactly { .. } | MatchStep::Skip { .. } => {}
+            }
+        }
+        visit(Operand::Jump(self.fail));
+    }
+    fn labels(&mut self, visit: &mut impl FnMut(Label<'_>)) {
+        visit(Label::Place(&mut self.fail));
+    }
+}
+impl Operands for RecordUpdate {
+    fn visit(&self, visit: &mut impl FnMut(Operand)) {
+        visit(Operand::Read(self.source));
+        self.updates.iter().for_each(|&(_, src)| visit(Operand::Read(src)));
+    }
+}
