@@ -17,75 +17,6 @@ pub(super) use Next::{Continue, Stop};
 
 pub(super) type Step = Result<Next, Fault>;
 
-/// Everything but what only moves words about, and what cannot go wrong. Instructions that take terms apart
-/// are among those that may raise, for the machine checks what they are given.
-pub(super) fn may_raise(opcode: Opcode) -> bool {
-    use Opcode as O;
-    !matches!(
-        opcode,
-        O::Line
-            | O::ExecutableLine
-            | O::DebugLine
-            | O::OnLoad
-            | O::NifStart
-            | O::Move
-            | O::Swap
-            | O::Init
-            | O::InitYregs
-            | O::Jump
-            | O::Trim
-            | O::Deallocate
-            | O::Allocate
-            | O::AllocateZero
-            | O::AllocateHeap
-            | O::AllocateHeapZero
-            | O::TestHeap
-            | O::Return
-            | O::Try
-            | O::TryEnd
-            | O::TryCase
-            | O::Catch
-            | O::CatchEnd
-            | O::Timeout
-            | O::RemoveMessage
-            | O::LoopRec
-            | O::LoopRecEnd
-            | O::Wait
-            | O::PutList
-            | O::PutTuple2
-            | O::SelectVal
-            | O::IsLt
-            | O::IsGe
-            | O::IsEq
-            | O::IsNe
-            | O::IsEqExact
-            | O::IsNeExact
-            | O::IsInteger
-            | O::IsFloat
-            | O::IsNumber
-            | O::IsAtom
-            | O::IsPid
-            | O::IsReference
-            | O::IsPort
-            | O::IsNil
-            | O::IsBinary
-            | O::IsList
-            | O::IsNonemptyList
-            | O::IsTuple
-            | O::IsFunction
-            | O::IsBoolean
-            | O::IsBitstr
-            | O::IsMap
-            | O::IsTaggedTuple
-    )
-}
-
-/// No allocation, and no exception that would leave, may come between `setelement/3` and the writes to its result.
-pub(super) fn keeps_tuple_fresh(opcode: Opcode) -> bool {
-    use Opcode as O;
-    matches!(opcode, O::Move | O::Swap | O::GetTupleElement | O::SetTupleElement | O::Line)
-}
-
 #[inline]
 pub(super) fn read(state: &State, arg: &Operand) -> Result<(), Fault> {
     match *arg {
@@ -112,6 +43,15 @@ pub(super) fn read_y(state: &State, register: u16) -> Result<(), Fault> {
 pub(super) fn read_all<'o>(state: &State, args: impl Iterator<Item = &'o Operand>) -> Result<(), Fault> {
     for arg in args {
         read(state, arg)?;
+    }
+    Ok(())
+}
+
+/// The values and sizes of `bs_create_bin` segments. The value of a string is its offset.
+pub(super) fn read_segments(state: &State, elements: &[Operand]) -> Result<(), Fault> {
+    for [_, _, _, _, value, size] in elements.as_chunks::<6>().0 {
+        read(state, value)?;
+        read(state, size)?;
     }
     Ok(())
 }

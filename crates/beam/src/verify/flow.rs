@@ -9,7 +9,7 @@ use super::shape::{self, Command, elements, float, label, unsigned};
 use super::state::{CatchKind, Frame, Grant, State, Tag};
 use super::{Call, Fault, Function, LabelInfo, NONE, Wanted};
 use crate::file::{BeamFile, Op, Operand};
-use crate::genop::Opcode;
+use crate::genop::{Kind, Opcode, Traits};
 use std::collections::BTreeSet;
 
 /// Loops are walked again until nothing changes. The code of OTP takes four walks at most;
@@ -230,124 +230,35 @@ impl Flow<'_> {
     fn step(&mut self, op: &Op, state: &mut State) -> Step {
         use Opcode as O;
         let args = &op.args[..];
-        if may_raise(op.opcode) {
+        let traits = op.opcode.traits();
+        if !traits.quiet {
             self.raise(state)?;
         }
-        if state.fresh_tuple && !keeps_tuple_fresh(op.opcode) {
-            state.fresh_tuple = false;
-        }
+        state.fresh_tuple &= traits.moves;
         match op.opcode {
-            O::Line | O::ExecutableLine | O::DebugLine | O::OnLoad | O::NifStart => Ok(Continue),
-            O::Fclearerror | O::Fcheckerror | O::RecvMark | O::RecvSet | O::RemoveMessage => Ok(Continue),
-            O::Move => {
-                read(state, &args[0])?;
-                write(state, &args[1])
-            }
-            O::Swap => {
-                read(state, &args[0])?;
-                read(state, &args[1])?;
-                write(state, &args[0])?;
-                write(state, &args[1])
-            }
-            O::Init => write(state, &args[0]),
-            O::InitYregs => write_all(state, elements(&args[0]).iter()),
+            _ if traits.plain => self.plain(op, traits, state),
 
-            O::IsLt | O::IsGe | O::IsEq | O::IsNe | O::IsEqExact | O::IsNeExact | O::IsFunction2 => {
-                read(state, &args[1])?;
-                read(state, &args[2])?;
-                self.or_fail(&args[0], state)
-            }
-            O::IsInteger | O::IsFloat | O::IsNumber | O::IsAtom | O::IsPid | O::IsReference | O::IsPort => {
-                read(state, &args[1])?;
-                self.or_fail(&args[0], state)
-            }
-            O::IsNil | O::IsBinary | O::IsList | O::IsNonemptyList | O::IsTuple | O::IsFunction | O::IsBoolean => {
-                read(state, &args[1])?;
-                self.or_fail(&args[0], state)
-            }
-            O::IsBitstr | O::IsMap | O::TestArity | O::IsTaggedTuple | O::BsTestTail2 | O::BsTestUnit => {
-                read(state, &args[1])?;
-                self.or_fail(&args[0], state)
-            }
-            O::BsMatchString => {
-                read(state, &args[1])?;
-                self.or_fail(&args[0], state)
-            }
-            O::HasMapFields => {
-                read(state, &args[1])?;
-                read_all(state, elements(&args[2]).iter())?;
-                self.or_fail(&args[0], state)
-            }
-            O::SelectVal | O::SelectTupleArity => self.select(args, state),
-            O::Jump => {
-                self.branch(label(&args[0]), state)?;
-                Ok(Stop)
-            }
-
-            O::GetList => {
-                read(state, &args[0])?;
-                write(state, &args[1])?;
-                write(state, &args[2])
-            }
-            O::GetHd | O::GetTl => {
-                read(state, &args[0])?;
-                write(state, &args[1])
-            }
-            O::GetTupleElement => {
-                read(state, &args[0])?;
-                write(state, &args[2])
-            }
             O::SetTupleElement => set_tuple_element(args, state),
-            O::GetMapElements => {
-                read(state, &args[1])?;
-                let pairs = elements(&args[2]);
-                read_all(state, pairs.iter().step_by(2))?;
-                self.or_fail(&args[0], state)?;
-                write_all(state, pairs.iter().skip(1).step_by(2))
-            }
-
             O::PutList => {
-                read(state, &args[0])?;
-                read(state, &args[1])?;
                 build(state, 2)?;
-                write(state, &args[2])
+                self.plain(op, traits, state)
             }
             O::PutTuple2 => {
-                let contents = elements(&args[1]);
-                read_all(state, contents.iter())?;
-                build(state, contents.len() as u64 + 1)?;
-                write(state, &args[0])
+                build(state, elements(&args[1]).len() as u64 + 1)?;
+                self.plain(op, traits, state)
             }
             O::UpdateRecord => {
-                read(state, &args[2])?;
-                read_all(state, elements(&args[4]).iter().skip(1).step_by(2))?;
                 build(state, unsigned(&args[1]) + 1)?;
-                write(state, &args[3])
-            }
-            O::MakeFun3 => {
-                read_all(state, elements(&args[2]).iter())?;
-                write(state, &args[1])
+                self.plain(op, traits, state)
             }
             O::MakeFun2 => {
                 let free = self.file.lambdas[unsigned(&args[0]) as usize].num_free;
                 collect(state, free)?;
                 write_x0(state)
             }
-            O::PutMapAssoc | O::PutMapExact => {
-                read(state, &args[1])?;
-                read_all(state, elements(&args[4]).iter())?;
-                collect(state, unsigned(&args[3]) as u32)?;
-                self.or_fail(&args[0], state)?;
-                write(state, &args[2])
-            }
 
             O::Allocate | O::AllocateZero => allocate(op, state, Grant::default(), unsigned(&args[1])),
             O::AllocateHeap | O::AllocateHeapZero => allocate(op, state, shape::grant(&args[1]), unsigned(&args[2])),
-            O::TestHeap => {
-                collect(state, unsigned(&args[1]) as u32)?;
-                state.grant = shape::grant(&args[0]);
-                Ok(Continue)
-            }
             O::Deallocate => {
                 deallocate(state, unsigned(&args[0]))?;
                 Ok(Continue)
@@ -378,13 +289,6 @@ impl Flow<'_> {
                 Ok(Stop)
             }
 
-            O::Bif0 => write(state, &args[1]),
-            O::Bif1 => self.bif(&args[0], &args[2..3], &args[3], state),
-            O::Bif2 => self.bif(&args[0], &args[2..4], &args[4], state),
-            O::GcBif1 => self.gc_bif(args, 1, state),
-            O::GcBif2 => self.gc_bif(args, 2, state),
-            O::GcBif3 => self.gc_bif(args, 3, state),
-
             O::LoopRec => {
                 forget_x(state);
                 self.branch(label(&args[0]), state)?;
@@ -397,16 +301,6 @@ impl Flow<'_> {
             O::WaitTimeout => self.wait_timeout(args, state),
             O::Timeout => {
                 forget_x(state);
-                Ok(Continue)
-            }
-            O::RecvMarkerReserve => write(state, &args[0]),
-            O::RecvMarkerBind => {
-                read(state, &args[0])?;
-                read(state, &args[1])?;
-                Ok(Continue)
-            }
-            O::RecvMarkerClear | O::RecvMarkerUse => {
-                read(state, &args[0])?;
                 Ok(Continue)
             }
 
@@ -427,116 +321,13 @@ impl Flow<'_> {
                 at_exception(state, 1);
                 Ok(Continue)
             }
-            O::Badmatch | O::CaseEnd | O::TryCaseEnd | O::Badrecord => {
-                read(state, &args[0])?;
-                scannable(state)?;
-                Ok(Stop)
-            }
-            O::IfEnd => {
-                scannable(state)?;
-                Ok(Stop)
-            }
-            O::Raise => {
-                read(state, &args[0])?;
-                read(state, &args[1])?;
-                scannable(state)?;
-                Ok(Stop)
-            }
             O::BuildStacktrace => {
                 collect(state, 1)?;
                 write_x0(state)
             }
 
             O::Fmove => float_move(args, state),
-            O::Fconv => {
-                read(state, &args[0])?;
-                state.floats.insert(float(&args[1]));
-                Ok(Continue)
-            }
-            O::Fadd | O::Fsub | O::Fmul | O::Fdiv => {
-                read_float(state, &args[1])?;
-                read_float(state, &args[2])?;
-                self.or_fail(&args[0], state)?;
-                state.floats.insert(float(&args[3]));
-                Ok(Continue)
-            }
-            O::Fnegate => {
-                read_float(state, &args[1])?;
-                self.or_fail(&args[0], state)?;
-                state.floats.insert(float(&args[2]));
-                Ok(Continue)
-            }
-
-            O::BsStartMatch3 => self.match_get(&args[0], &args[1..2], &args[2], Some(&args[3]), state),
-            O::BsStartMatch4 => self.match_get(&args[0], &args[2..3], &args[1], Some(&args[3]), state),
-            O::BsGetInteger2 | O::BsGetFloat2 | O::BsGetBinary2 => {
-                read(state, &args[3])?;
-                self.match_get(&args[0], &args[1..2], &args[2], Some(&args[6]), state)
-            }
-            O::BsGetUtf8 | O::BsGetUtf16 | O::BsGetUtf32 => self.match_get(&args[0], &args[1..2], &args[2], Some(&args[4]), state),
-            O::BsSkipUtf8 | O::BsSkipUtf16 | O::BsSkipUtf32 => self.match_get(&args[0], &args[1..2], &args[2], None, state),
-            O::BsSkipBits2 => {
-                read(state, &args[1])?;
-                read(state, &args[2])?;
-                self.or_fail(&args[0], state)
-            }
-            O::BsGetPosition | O::BsGetTail => {
-                read(state, &args[0])?;
-                collect(state, unsigned(&args[2]) as u32)?;
-                write(state, &args[1])
-            }
-            O::BsSetPosition => {
-                read(state, &args[0])?;
-                read(state, &args[1])?;
-                Ok(Continue)
-            }
             O::BsMatch => self.bs_match(args, state),
-
-            O::BsCreateBin => self.bs_create_bin(args, state),
-            O::BsInit2 | O::BsInitBits => {
-                if !matches!(args[1], Operand::Unsigned(_)) {
-                    read(state, &args[1])?;
-                }
-                self.bs_init(&args[0], &args[2], &args[3], &args[5], state)
-            }
-            O::BsAppend => {
-                read(state, &args[1])?;
-                read(state, &args[5])?;
-                self.bs_init(&args[0], &args[2], &args[3], &args[7], state)
-            }
-            O::BsPrivateAppend => {
-                read(state, &args[1])?;
-                read(state, &args[3])?;
-                self.or_fail(&args[0], state)?;
-                state.building = true;
-                write(state, &args[5])
-            }
-            O::BsAdd => {
-                read(state, &args[1])?;
-                read(state, &args[2])?;
-                self.or_fail(&args[0], state)?;
-                write(state, &args[4])
-            }
-            O::BsUtf8Size | O::BsUtf16Size => {
-                read(state, &args[1])?;
-                self.or_fail(&args[0], state)?;
-                write(state, &args[2])
-            }
-            O::BsPutInteger | O::BsPutBinary | O::BsPutFloat => {
-                read(state, &args[1])?;
-                read(state, &args[4])?;
-                building(state)?;
-                self.or_fail(&args[0], state)
-            }
-            O::BsPutUtf8 | O::BsPutUtf16 | O::BsPutUtf32 => {
-                read(state, &args[2])?;
-                building(state)?;
-                self.or_fail(&args[0], state)
-            }
-            O::BsPutString => {
-                building(state)?;
-                Ok(Continue)
-            }
 
             // These delimit functions; a body cannot run into them.
             O::FuncInfo | O::IntCodeEnd | O::Label => Err(Fault::FallsOff),
@@ -545,47 +336,89 @@ impl Flow<'_> {
         }
     }
 
-    fn or_fail(&mut self, fail: &Operand, state: &State) -> Step {
-        self.branch(label(fail), state)?;
-        Ok(Continue)
-    }
-
-    fn select(&mut self, args: &[Operand], state: &State) -> Step {
-        read(state, &args[0])?;
-        self.branch(label(&args[1]), state)?;
-        for target in elements(&args[2]).iter().skip(1).step_by(2) {
-            self.branch(label(target), state)?;
+    /// The effect that follows from the kinds of the operands: reads, then a possible collection, then branches, then writes.
+    fn plain(&mut self, op: &Op, traits: Traits, state: &mut State) -> Step {
+        let operands = || op.args.iter().zip(op.opcode.kinds());
+        let (mut live, mut heap) = (None, None);
+        for (arg, kind) in operands() {
+            match kind {
+                Kind::Source | Kind::Register | Kind::Size | Kind::ReadWrite => read(state, arg)?,
+                Kind::ReadFloat => read_float(state, arg)?,
+                Kind::Sources | Kind::SourcePairs => read_all(state, elements(arg).iter())?,
+                Kind::SourceAndTarget => read_all(state, elements(arg).iter().step_by(2))?,
+                Kind::Updates => read_all(state, elements(arg).iter().skip(1).step_by(2))?,
+                Kind::Segments => read_segments(state, elements(arg))?,
+                Kind::Live => live = Some(unsigned(arg) as u32),
+                Kind::Heap => heap = Some(shape::grant(arg)),
+                _ => {}
+            }
         }
-        Ok(Stop)
-    }
-
-    fn bif(&mut self, fail: &Operand, sources: &[Operand], destination: &Operand, state: &mut State) -> Step {
-        read_all(state, sources.iter())?;
-        self.guard_fail(fail, destination, state)?;
-        write(state, destination)
+        if traits.fills_binary {
+            building(state)?;
+        }
+        if traits.raises {
+            scannable(state)?;
+            return Ok(Stop);
+        }
+        if let Some(live) = live {
+            collect(state, live)?;
+        }
+        for (arg, kind) in operands() {
+            match kind {
+                Kind::Fail if traits.guard => self.guard_fail(arg, op.args.last(), state)?,
+                Kind::Fail | Kind::Jump => self.branch(label(arg), state)?,
+                Kind::Start => {
+                    if let Operand::Label(label) = arg {
+                        self.branch(*label, state)?;
+                    }
+                }
+                Kind::Values | Kind::Arities => {
+                    for target in elements(arg).iter().skip(1).step_by(2) {
+                        self.branch(label(target), state)?;
+                    }
+                }
+                _ => {}
+            }
+        }
+        if traits.ends {
+            return Ok(Stop);
+        }
+        if let Some(heap) = heap {
+            state.grant = heap;
+        }
+        state.building |= traits.starts_binary;
+        for (arg, kind) in operands() {
+            match kind {
+                Kind::Target | Kind::WriteY | Kind::ReadWrite => {
+                    write(state, arg)?;
+                }
+                Kind::WriteYs => {
+                    write_all(state, elements(arg).iter())?;
+                }
+                Kind::SourceAndTarget => {
+                    write_all(state, elements(arg).iter().skip(1).step_by(2))?;
+                }
+                Kind::WriteFloat => state.floats.insert(float(arg)),
+                _ => {}
+            }
+        }
+        Ok(Continue)
     }
 
     /// The compiler knows the types of terms, and that some built-in cannot fail (`is_map_key/2` of a map): it may read the
     /// destination where the built-in would have failed. We do not track types; so there the destination holds what it was
     /// cleared to before.
-    fn guard_fail(&mut self, fail: &Operand, destination: &Operand, state: &State) -> Step {
-        if let (Some(cleared), Operand::X(x) | Operand::TypedX(x, _)) = (&mut self.cleared, destination)
+    fn guard_fail(&mut self, fail: &Operand, destination: Option<&Operand>, state: &State) -> Result<(), Fault> {
+        if let (Some(cleared), Some(Operand::X(x) | Operand::TypedX(x, _))) = (&mut self.cleared, destination)
             && label(fail) != 0
             && !state.x.contains(*x)
         {
             cleared.insert(self.position as u32);
             let mut failed = state.clone();
             failed.x.insert(*x);
-            return self.or_fail(fail, &failed);
+            return self.branch(label(fail), &failed);
         }
-        self.or_fail(fail, state)
-    }
-
-    fn gc_bif(&mut self, args: &[Operand], arity: usize, state: &mut State) -> Step {
-        read_all(state, args[3..3 + arity].iter())?;
-        collect(state, unsigned(&args[1]) as u32)?;
-        self.guard_fail(&args[0], &args[3 + arity], state)?;
-        write(state, &args[3 + arity])
+        self.branch(label(fail), state)
     }
 
     fn body_call(&mut self, op: &Op, state: &mut State, arguments: u32) -> Step {
@@ -675,19 +508,6 @@ impl Flow<'_> {
         }
     }
 
-    /// Takes something out of a match context; may collect.
-    fn match_get(&mut self, fail: &Operand, sources: &[Operand], live: &Operand, destination: Option<&Operand>, state: &mut State) -> Step {
-        read_all(state, sources.iter())?;
-        collect(state, unsigned(live) as u32)?;
-        if let Operand::Label(fail) = fail {
-            self.branch(*fail, state)?;
-        }
-        match destination {
-            Some(destination) => write(state, destination),
-            None => Ok(Continue),
-        }
-    }
-
     fn bs_match(&mut self, args: &[Operand], state: &mut State) -> Step {
         read(state, &args[1])?;
         let fail = label(&args[0]);
@@ -705,27 +525,5 @@ impl Flow<'_> {
         })?;
         self.branch(fail, &failed)?;
         Ok(Continue)
-    }
-
-    fn bs_create_bin(&mut self, args: &[Operand], state: &mut State) -> Step {
-        for [_, _, _, _, value, size] in elements(&args[5]).as_chunks::<6>().0 {
-            // The value of a string is its offset.
-            if !matches!(value, Operand::Unsigned(_)) {
-                read(state, value)?;
-            }
-            read(state, size)?;
-        }
-        collect(state, unsigned(&args[2]) as u32)?;
-        self.or_fail(&args[0], state)?;
-        state.grant = shape::grant(&args[1]);
-        write(state, &args[4])
-    }
-
-    fn bs_init(&mut self, fail: &Operand, heap: &Operand, live: &Operand, destination: &Operand, state: &mut State) -> Step {
-        collect(state, unsigned(live) as u32)?;
-        self.or_fail(fail, state)?;
-        state.grant = shape::grant(heap);
-        state.building = true;
-        write(state, destination)
     }
 }

@@ -5,7 +5,7 @@
 use super::Fault;
 use crate::decode::REGISTERS_MAX;
 use crate::file::{ARITY_MAX, AllocKind, BeamFile, Op, Operand};
-use crate::genop::Opcode;
+use crate::genop::{Kind, Opcode};
 
 /// A frame, or one list of operands, is at most this long; Y registers are numbered below it.
 const FRAME_WORDS_MAX: u64 = REGISTERS_MAX;
@@ -16,163 +16,12 @@ const HEAP_WORDS_MAX: u64 = 1 << 24;
 /// A bit count or an index; more would overflow in a machine's arithmetic.
 const COUNT_MAX: u64 = 1 << 28;
 
-/// What an operand has to be.
-#[derive(Clone, Copy)]
-enum Kind {
-    /// A label of this function, or none.
-    Fail,
-    /// A label of this function.
-    Jump,
-    /// A label of this function, or the atom `no_fail` or `resume`.
-    Start,
-    /// A function's entry; the arity is in the first operand.
-    Entry,
-    /// The fun that is called, or the atom `safe` or `unsafe` where it is not known.
-    FunTag,
-    /// A register or a constant.
-    Source,
-    /// A register to read or to write.
-    Register,
-    Y,
-    Float,
-    /// A source or a float register.
-    AnySource,
-    /// A register or a float register.
-    AnyRegister,
-    Atom,
-    Count,
-    /// A size in elements or bits that a term is compared with. Any number will do: one that is larger than any term
-    /// makes the comparison fail.
-    Extent,
-    /// A count, or a source.
-    Size,
-    Arity,
-    Live,
-    FrameWords,
-    Heap,
-    /// A unit of bits.
-    Unit,
-    Import,
-    Lambda,
-    Line,
-    /// Whatever, ignored.
-    Any,
-    /// [value, label ...]
-    Values,
-    /// [arity, label ...]
-    Arities,
-    Sources,
-    /// [key, value ...]
-    SourcePairs,
-    /// [key, destination ...]
-    SourceAndRegister,
-    Ys,
-    /// [type, segment, unit, flags, value, size ...]
-    Segments,
-    /// [index from 1, value ...]
-    Updates,
-    Commands,
-}
-
-fn shape(opcode: Opcode) -> &'static [Kind] {
-    use Kind::*;
-    use Opcode as O;
-    match opcode {
-        O::Label => &[Count],
-        O::FuncInfo => &[Atom, Atom, Arity],
-        O::Call | O::CallOnly => &[Arity, Entry],
-        O::CallLast => &[Arity, Entry, FrameWords],
-        O::CallExt | O::CallExtOnly => &[Arity, Import],
-        O::CallExtLast => &[Arity, Import, FrameWords],
-        O::Bif0 => &[Import, Register],
-        O::Bif1 => &[Fail, Import, Source, Register],
-        O::Bif2 => &[Fail, Import, Source, Source, Register],
-        O::GcBif1 => &[Fail, Live, Import, Source, Register],
-        O::GcBif2 => &[Fail, Live, Import, Source, Source, Register],
-        O::GcBif3 => &[Fail, Live, Import, Source, Source, Source, Register],
-        O::Allocate | O::AllocateZero => &[FrameWords, Live],
-        O::AllocateHeap | O::AllocateHeapZero => &[FrameWords, Heap, Live],
-        O::TestHeap => &[Heap, Live],
-        O::Init | O::TryEnd | O::TryCase | O::CatchEnd => &[Y],
-        O::Try | O::Catch => &[Y, Jump],
-        O::Deallocate => &[FrameWords],
-        O::Trim => &[FrameWords, FrameWords],
-        O::LoopRec => &[Jump, Register],
-        O::LoopRecEnd | O::Wait | O::Jump => &[Jump],
-        O::WaitTimeout => &[Jump, Source],
-        O::IsLt | O::IsGe | O::IsEq | O::IsNe | O::IsEqExact | O::IsNeExact => &[Jump, Source, Source],
-        O::IsInteger | O::IsFloat | O::IsNumber | O::IsAtom | O::IsPid | O::IsReference | O::IsPort => &[Jump, Source],
-        O::IsNil | O::IsBinary | O::IsList | O::IsNonemptyList | O::IsTuple | O::IsFunction => &[Jump, Source],
-        O::IsBoolean | O::IsBitstr | O::IsMap => &[Jump, Source],
-        O::IsFunction2 => &[Jump, Source, Source],
-        O::TestArity => &[Jump, Source, Extent],
-        O::IsTaggedTuple => &[Jump, Source, Count, Atom],
-        O::SelectVal => &[Source, Jump, Values],
-        O::SelectTupleArity => &[Source, Jump, Arities],
-        O::Move => &[Source, Register],
-        O::Swap => &[Register, Register],
-        O::GetList => &[Register, Register, Register],
-        O::GetHd | O::GetTl => &[Register, Register],
-        // Told not to optimise, OTP's compiler names a literal, also where no tuple can be.
-        O::GetTupleElement => &[Source, Count, Register],
-        O::SetTupleElement => &[Source, Register, Count],
-        O::PutList => &[Source, Source, Register],
-        O::PutTuple2 => &[Register, Sources],
-        O::UpdateRecord => &[Atom, Count, Source, Register, Updates],
-        O::Badmatch | O::CaseEnd | O::TryCaseEnd | O::Badrecord => &[Source],
-        O::Raise => &[Source, Source],
-        O::CallFun | O::Apply => &[Arity],
-        O::ApplyLast => &[Arity, FrameWords],
-        O::CallFun2 => &[FunTag, Arity, Source],
-        O::MakeFun2 => &[Lambda],
-        O::MakeFun3 => &[Lambda, Register, Sources],
-        O::InitYregs => &[Ys],
-        O::Fcheckerror => &[Fail],
-        O::Fmove => &[AnySource, AnyRegister],
-        O::Fconv => &[Source, Float],
-        O::Fadd | O::Fsub | O::Fmul | O::Fdiv => &[Fail, Float, Float, Float],
-        O::Fnegate => &[Fail, Float, Float],
-        O::PutMapAssoc | O::PutMapExact => &[Fail, Source, Register, Live, SourcePairs],
-        O::HasMapFields => &[Jump, Source, Sources],
-        O::GetMapElements => &[Jump, Source, SourceAndRegister],
-        O::BsStartMatch3 => &[Jump, Source, Live, Register],
-        O::BsStartMatch4 => &[Start, Live, Source, Register],
-        O::BsGetPosition | O::BsGetTail => &[Register, Register, Live],
-        O::BsSetPosition => &[Register, Source],
-        O::BsGetInteger2 | O::BsGetFloat2 | O::BsGetBinary2 => &[Jump, Register, Live, Source, Unit, Count, Register],
-        O::BsSkipBits2 => &[Jump, Register, Source, Unit, Count],
-        O::BsTestTail2 => &[Jump, Register, Extent],
-        O::BsTestUnit => &[Jump, Register, Unit],
-        O::BsMatchString => &[Jump, Register, Count, Count],
-        O::BsGetUtf8 | O::BsGetUtf16 | O::BsGetUtf32 => &[Jump, Register, Live, Count, Register],
-        O::BsSkipUtf8 | O::BsSkipUtf16 | O::BsSkipUtf32 => &[Jump, Register, Live, Count],
-        O::BsMatch => &[Jump, Register, Commands],
-        O::BsCreateBin => &[Fail, Heap, Live, Count, Register, Segments],
-        O::BsInit2 | O::BsInitBits => &[Fail, Size, Heap, Live, Count, Register],
-        O::BsAppend => &[Fail, Source, Heap, Live, Unit, Source, Count, Register],
-        O::BsPrivateAppend => &[Fail, Source, Unit, Source, Count, Register],
-        O::BsAdd => &[Fail, Source, Source, Unit, Register],
-        O::BsPutInteger | O::BsPutBinary | O::BsPutFloat => &[Fail, Source, Unit, Count, Source],
-        O::BsPutString => &[Count, Count],
-        O::BsPutUtf8 | O::BsPutUtf16 | O::BsPutUtf32 => &[Fail, Count, Source],
-        O::BsUtf8Size | O::BsUtf16Size => &[Fail, Source, Register],
-        O::RecvMark | O::RecvSet => &[Jump],
-        O::RecvMarkerBind => &[Register, Register],
-        O::RecvMarkerClear | O::RecvMarkerUse | O::RecvMarkerReserve => &[Register],
-        O::Line => &[Line],
-        O::ExecutableLine => &[Line, Any],
-        O::DebugLine => &[Any, Line, Any, Any],
-        // No operands, or obsolete: then the operands cannot be right, and decoding refuses them anyway.
-        _ => &[],
-    }
-}
-
 /// Checks everything about operands that does not depend on the function they are in.
 pub(super) fn check_kinds(file: &BeamFile, op: &Op) -> Result<(), Fault> {
     if op.opcode.last_release().is_some() {
         return Err(Fault::Obsolete);
     }
-    let kinds = shape(op.opcode);
+    let kinds = op.opcode.kinds();
     if kinds.len() != op.args.len() {
         return Err(Fault::OperandCount { given: op.args.len(), wanted: kinds.len() });
     }
@@ -186,23 +35,23 @@ pub(super) fn check_kinds(file: &BeamFile, op: &Op) -> Result<(), Fault> {
 fn check_kind(file: &BeamFile, position: usize, arg: &Operand, kind: Kind) -> Result<(), Fault> {
     let expected = match kind {
         Kind::Source => return source(file, position, arg),
-        Kind::Register => return register(file, position, arg),
+        Kind::Register | Kind::Target | Kind::ReadWrite => return register(file, position, arg),
         // That labels exist in the function is checked with the function.
-        Kind::Fail if matches!(arg, Operand::Label(_)) => return Ok(()),
+        Kind::Fail | Kind::Place if matches!(arg, Operand::Label(_)) => return Ok(()),
         Kind::Jump | Kind::Entry if matches!(arg, Operand::Label(label) if *label != 0) => {
             return Ok(());
         }
-        Kind::Fail | Kind::Jump | Kind::Entry => "a label",
+        Kind::Fail | Kind::Place | Kind::Jump | Kind::Entry => "a label",
         Kind::Start => return label_or_atom(file, position, arg, &["no_fail", "resume"]),
         Kind::FunTag => match arg {
             Operand::Unsigned(_) => return index(position, arg, "fun", file.lambdas.len()),
             _ => return label_or_atom(file, position, arg, &["safe", "unsafe"]),
         },
-        Kind::Y => match arg {
+        Kind::Y | Kind::WriteY => match arg {
             Operand::Y(_) => return register(file, position, arg),
             _ => "a Y register",
         },
-        Kind::Float => match arg {
+        Kind::ReadFloat | Kind::WriteFloat => match arg {
             Operand::Float(_) => return float_register(position, arg),
             _ => "a float register",
         },
@@ -238,8 +87,8 @@ fn check_kind(file: &BeamFile, position: usize, arg: &Operand, kind: Kind) -> Re
         | Kind::Arities
         | Kind::Sources
         | Kind::SourcePairs
-        | Kind::SourceAndRegister
-        | Kind::Ys
+        | Kind::SourceAndTarget
+        | Kind::WriteYs
         | Kind::Segments
         | Kind::Updates
         | Kind::Commands => match arg {
@@ -345,8 +194,8 @@ fn list(file: &BeamFile, position: usize, elements: &[Operand], kind: Kind) -> R
         Kind::Arities => &[Kind::Extent, Kind::Jump],
         Kind::Sources => &[Kind::Source],
         Kind::SourcePairs => &[Kind::Source, Kind::Source],
-        Kind::SourceAndRegister => &[Kind::Source, Kind::Register],
-        Kind::Ys => &[Kind::Y],
+        Kind::SourceAndTarget => &[Kind::Source, Kind::Target],
+        Kind::WriteYs => &[Kind::WriteY],
         Kind::Segments => return segments(file, position, elements),
         Kind::Updates => return updates(file, position, elements),
         _ => return commands(file, position, elements),
