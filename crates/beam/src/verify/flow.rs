@@ -5,7 +5,7 @@
 //! there, until nothing changes. Joins only ever lose knowledge, so that ends.
 
 use super::effect::*;
-use super::shape::{self, Command, elements, float, label, unsigned};
+use super::shape::{self, Command, elements, label, unsigned};
 use super::state::{CatchKind, Frame, Grant, State, Tag};
 use super::{Call, Fault, Function, LabelInfo, NONE, Wanted};
 use crate::file::{BeamFile, Op, Operand};
@@ -38,6 +38,23 @@ pub(super) struct Slot {
     state: State,
     /// The state has changed since the code after the label was walked.
     pending: bool,
+}
+
+/// Positions of operands in an instruction, lowest first.
+struct Positions(u32);
+
+impl Positions {
+    fn add(&mut self, position: usize) {
+        self.0 |= 1 << position;
+    }
+}
+impl Iterator for Positions {
+    type Item = usize;
+    fn next(&mut self) -> Option<usize> {
+        let first = self.0.trailing_zeros();
+        self.0 &= self.0.wrapping_sub(1);
+        (first < u32::BITS).then_some(first as usize)
+    }
 }
 
 /// Index of the instruction at fault, and the fault.
@@ -338,18 +355,29 @@ impl Flow<'_> {
 
     /// The effect that follows from the kinds of the operands: reads, then a possible collection, then branches, then writes.
     fn plain(&mut self, op: &Op, traits: Traits, state: &mut State) -> Step {
-        let operands = || op.args.iter().zip(op.opcode.kinds());
+        let kinds = op.opcode.kinds();
         let (mut live, mut heap) = (None, None);
-        for (arg, kind) in operands() {
+        // Which operands are branched to, and which are written.
+        let (mut branches, mut writes) = (Positions(0), Positions(0));
+        for (at, (arg, kind)) in op.args.iter().zip(kinds).enumerate() {
             match kind {
-                Kind::Source | Kind::Register | Kind::Size | Kind::ReadWrite => read(state, arg)?,
+                Kind::Source | Kind::Register | Kind::Size => read(state, arg)?,
+                Kind::Target | Kind::WriteY | Kind::WriteYs | Kind::WriteFloat => writes.add(at),
+                Kind::Fail | Kind::Jump | Kind::Start | Kind::Values | Kind::Arities => branches.add(at),
                 Kind::ReadFloat => read_float(state, arg)?,
                 Kind::Sources | Kind::SourcePairs => read_all(state, elements(arg).iter())?,
-                Kind::SourceAndTarget => read_all(state, elements(arg).iter().step_by(2))?,
                 Kind::Updates => read_all(state, elements(arg).iter().skip(1).step_by(2))?,
                 Kind::Segments => read_segments(state, elements(arg))?,
                 Kind::Live => live = Some(unsigned(arg) as u32),
                 Kind::Heap => heap = Some(shape::grant(arg)),
+                Kind::ReadWrite => {
+                    read(state, arg)?;
+                    writes.add(at);
+                }
+                Kind::SourceAndTarget => {
+                    read_all(state, elements(arg).iter().step_by(2))?;
+                    writes.add(at);
+                }
                 _ => {}
             }
         }
@@ -363,20 +391,16 @@ impl Flow<'_> {
         if let Some(live) = live {
             collect(state, live)?;
         }
-        for (arg, kind) in operands() {
-            match kind {
-                Kind::Fail if traits.guard => self.guard_fail(arg, op.args.last(), state)?,
-                Kind::Fail | Kind::Jump => self.branch(label(arg), state)?,
-                Kind::Start => {
-                    if let Operand::Label(label) = arg {
-                        self.branch(*label, state)?;
-                    }
-                }
-                Kind::Values | Kind::Arities => {
-                    for target in elements(arg).iter().skip(1).step_by(2) {
+        for at in branches {
+            match &op.args[at] {
+                Operand::Label(_) if traits.guard => self.guard_fail(&op.args[at], op.args.last(), state)?,
+                Operand::Label(label) => self.branch(*label, state)?,
+                Operand::List(pairs) => {
+                    for target in pairs.iter().skip(1).step_by(2) {
                         self.branch(label(target), state)?;
                     }
                 }
+                // `no_fail` or `resume`.
                 _ => {}
             }
         }
@@ -387,19 +411,18 @@ impl Flow<'_> {
             state.grant = heap;
         }
         state.building |= traits.starts_binary;
-        for (arg, kind) in operands() {
-            match kind {
-                Kind::Target | Kind::WriteY | Kind::ReadWrite => {
-                    write(state, arg)?;
+        for at in writes {
+            match &op.args[at] {
+                Operand::List(pairs) if kinds[at] == Kind::SourceAndTarget => {
+                    write_all(state, pairs.iter().skip(1).step_by(2))?;
                 }
-                Kind::WriteYs => {
-                    write_all(state, elements(arg).iter())?;
+                Operand::List(registers) => {
+                    write_all(state, registers.iter())?;
                 }
-                Kind::SourceAndTarget => {
-                    write_all(state, elements(arg).iter().skip(1).step_by(2))?;
+                Operand::Float(register) => state.floats.insert(*register),
+                register => {
+                    write(state, register)?;
                 }
-                Kind::WriteFloat => state.floats.insert(float(arg)),
-                _ => {}
             }
         }
         Ok(Continue)
