@@ -7,7 +7,7 @@ use swarmrt_beam::file::{BeamFile, decompressed};
 use swarmrt_machine::code::{HasOldVersion, ModuleCode, Prepared};
 use swarmrt_machine::{BifResult, Process, Raise, bif};
 use swarmrt_term::etf::{self, DecodeOptions};
-use swarmrt_term::{Alloc, Atom, Mfa, RefKind, Term, am, atom};
+use swarmrt_term::{Alloc, Atom, Mfa, RefKind, Release, Term, am, atom};
 
 /// Modules between `prepare_loading` and `finish_loading`, by the number of the magic reference.
 #[derive(Default)]
@@ -135,8 +135,8 @@ fn loaded(p: &mut Process) -> BifResult {
     Ok(p.list(&names))
 }
 
-/// OTP's preloaded modules.
-pub const PRE_LOADED: [&str; 21] = [
+/// OTP's preloaded modules, in the order in which they are loaded.
+const PRE_LOADED: [&str; 22] = [
     "erts_code_purger",
     "erl_init",
     "init",
@@ -158,12 +158,19 @@ pub const PRE_LOADED: [&str; 21] = [
     "atomics",
     "counters",
     "persistent_term",
+    // OTP 27 and later.
+    "erts_trace_cleaner",
 ];
 
+/// The preloaded modules of a release.
+pub fn pre_loaded(release: Release) -> &'static [&'static str] {
+    if release >= Release::R27 { &PRE_LOADED } else { &PRE_LOADED[..21] }
+}
+
 #[bif("erlang:pre_loaded/0")]
-fn pre_loaded(p: &mut Process) -> BifResult {
+fn pre_loaded_0(p: &mut Process) -> BifResult {
     // The last one first, as OTP tells them.
-    let names: Vec<Term> = PRE_LOADED.iter().rev().map(|name| Term::atom(Atom::new(name))).collect();
+    let names: Vec<Term> = pre_loaded(p.vm.release()).iter().rev().map(|name| Term::atom(Atom::new(name))).collect();
     Ok(p.list(&names))
 }
 

@@ -39,13 +39,11 @@ mod trace;
 mod tuples;
 mod unicode;
 
-pub use code::PRE_LOADED;
+pub use code::pre_loaded;
 
-/// Readies the machine-wide state of the built-ins. `release` and `erts` are the versions of the OTP
-/// whose libraries run.
-pub fn register(vm: &'static swarmrt_machine::Vm, release: &str, erts: &str) {
-    let versions = vm.extension::<system_info::Release>();
-    let _ = versions.otp.set(release.to_owned());
-    let _ = versions.erts.set(erts.to_owned());
+/// Readies the machine-wide state of the built-ins. `erts` is the version of OTP's runtime system, as
+/// the libraries that run have it.
+pub fn register(vm: &'static swarmrt_machine::Vm, erts: &str) {
+    let _ = vm.extension::<system_info::ErtsVersion>().0.set(erts.to_owned());
     ets::register(vm);
 }

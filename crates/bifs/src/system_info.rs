@@ -11,13 +11,9 @@ use swarmrt_heap::collect::block_words_for;
 use swarmrt_machine::{BifResult, Process, Raise, Vm, bif};
 use swarmrt_term::{Alloc, Atom, Term, am, atom};
 
-/// The release whose libraries we run, and the version of its runtime: read from OTP's own files when
-/// the machine starts.
+/// The version of OTP's runtime system: read from OTP's own files when the machine starts.
 #[derive(Default)]
-pub struct Release {
-    pub otp: OnceLock<String>,
-    pub erts: OnceLock<String>,
-}
+pub struct ErtsVersion(pub OnceLock<String>);
 
 /// Settings that have no other place.
 #[derive(Default)]
@@ -206,12 +202,11 @@ fn times(p: &mut Process, name: &str) -> Option<Term> {
 fn identity(p: &mut Process, name: &str) -> Option<Term> {
     let vm = p.vm;
     let schedulers = vm.schedulers.count();
-    let release = vm.extension::<Release>();
-    let otp = release.otp.get().map_or("", String::as_str);
+    let otp = vm.release();
     Some(match name {
-        "otp_release" => p.string(otp),
-        "version" => p.string(release.erts.get().map_or("", String::as_str)),
-        "compat_rel" => Term::small(otp.parse().unwrap_or(0)),
+        "otp_release" => p.string(&otp.to_string()),
+        "version" => p.string(vm.extension::<ErtsVersion>().0.get().map_or("", String::as_str)),
+        "compat_rel" => Term::small(i64::from(otp.number())),
         "nif_version" => p.string("2.16"),
         "driver_version" => p.string("3.3"),
         "system_version" => {

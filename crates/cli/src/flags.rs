@@ -320,7 +320,7 @@ fn info(arguments: &[String]) -> Result<i32, String> {
     let mut lines = vec![
         format!("swarmrt {}", env!("CARGO_PKG_VERSION")),
         format!("OTP root:    {}", otp.root.display()),
-        format!("OTP release: {} (erts {})", otp.version.as_deref().unwrap_or(&otp.release), otp.erts_version),
+        format!("OTP release: {} (erts {})", otp.version.clone().unwrap_or_else(|| otp.release.to_string()), otp.erts_version),
         "engines:     interp (the interpreter alone), jit (all code native when loaded), tiered (native when hot; the default)".to_owned(),
         format!("schedulers:  {}", std::thread::available_parallelism().map_or(1, usize::from)),
         trial(otp),

@@ -174,11 +174,23 @@ fn an_unusable_otp_is_named() {
     let folder = folder("otp");
     let root = folder.to_string_lossy().into_owned();
     complains(&["erl", "--otp-root", "no_such_folder"], "no_such_folder");
-    complains(&["--otp-root", &root, "info"], "lib");
+    complains(&["--otp-root", &root, "info"], "releases");
     let ebin = folder.join("lib/erts-13.0/ebin");
     std::fs::create_dir_all(&ebin).expect("made");
-    std::fs::create_dir_all(folder.join("releases/25")).expect("made");
     std::fs::write(ebin.join("erlang.beam"), "no module").expect("written");
+    for release in ["24", "30"] {
+        let named = folder.join("releases").join(release);
+        std::fs::create_dir_all(&named).expect("made");
+        let found = format!("is release {release}; SwarmRT runs releases 25 to 29");
+        complains(&["--otp-root", &root, "erl"], &found);
+        std::fs::remove_dir(named).expect("removed");
+    }
+    std::fs::create_dir_all(folder.join("releases/25")).expect("made");
+    complains(&["--otp-root", &root, "erl"], "OTP 25 in");
+    complains(&["--otp-root", &root, "erl"], "it has no lib/kernel-*/ebin");
+    for library in ["lib/kernel-8.5/ebin", "lib/stdlib-4.2/ebin"] {
+        std::fs::create_dir_all(folder.join(library)).expect("made");
+    }
     complains(&["--otp-root", &root, "erl"], "preloaded module");
     let _ = std::fs::remove_dir_all(&folder);
 }

@@ -5,6 +5,7 @@ use crate::process::Process;
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
 use swarmrt_term::atom::NumberHasher;
+pub use swarmrt_term::Release;
 use swarmrt_term::{Atom, Mfa, Term, am};
 
 /// Every built-in of every linked crate, put there by `#[bif]`.
@@ -32,7 +33,17 @@ pub struct BifEntry {
     pub name: &'static str,
     pub arity: u8,
     pub kind: BifKind,
+    /// The first OTP release that has it.
+    pub since: Release,
+    /// The last one.
+    pub until: Release,
     pub function: BifFn,
+}
+
+impl BifEntry {
+    pub fn exists_in(&self, release: Release) -> bool {
+        (self.since..=self.until).contains(&release)
+    }
 }
 
 /// Why a built-in has no result (yet).
@@ -95,11 +106,14 @@ pub struct BifTable {
 }
 
 impl BifTable {
+    /// The built-ins of an OTP release.
+    ///
     /// # Panics
     /// When two built-ins have the same name.
-    pub(crate) fn collect() -> BifTable {
+    pub(crate) fn collect(release: Release) -> BifTable {
         let mut entries: Vec<(&'static BifEntry, Mfa)> = BIFS
             .iter()
+            .filter(|entry| entry.exists_in(release))
             .map(|entry| {
                 let mfa = Mfa { module: Atom::new(entry.module), function: Atom::new(entry.name), arity: u32::from(entry.arity) };
                 (entry, mfa)

@@ -16,7 +16,7 @@ use parking_lot::{Mutex, RwLock};
 use std::any::Any;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use swarmrt_term::{Atom, AtomMap, NodeInfo, RefKind, Term, am};
+use swarmrt_term::{Atom, AtomMap, NodeInfo, RefKind, Release, Term, am};
 
 /// Registered names.
 #[derive(Default)]
@@ -60,6 +60,8 @@ pub struct Config {
     pub dirty_io: usize,
     /// Answers to `init:get_arguments` and the like: the emulator's view of the command line.
     pub boot_args: Vec<Vec<u8>>,
+    /// The OTP release whose libraries run.
+    pub release: Release,
     /// What a scheduler's thread does that has had nothing to do for a while, such as giving memory back.
     pub when_idle: fn(),
 }
@@ -108,7 +110,8 @@ impl Vm {
         assert!(self.native.set(native).is_ok(), "a machine has one native engine");
     }
     pub fn new(config: Config) -> &'static Vm {
-        let bifs: &'static BifTable = Box::leak(Box::new(BifTable::collect()));
+        swarmrt_term::release::set_current(config.release);
+        let bifs: &'static BifTable = Box::leak(Box::new(BifTable::collect(config.release)));
         Box::leak(Box::new(Vm {
             clock: Clock::start(),
             timers: Timers::new(),
@@ -136,6 +139,12 @@ impl Vm {
             halt: (Mutex::new(None), parking_lot::Condvar::new()),
             config,
         }))
+    }
+
+    /// The OTP release whose libraries run. Asked when code is loaded or something is set up, not on
+    /// hot paths.
+    pub fn release(&self) -> Release {
+        self.config.release
     }
 
     pub fn node(&self) -> NodeInfo {

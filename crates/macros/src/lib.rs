@@ -7,28 +7,45 @@
 //! fn tuple_size(_p: &mut Process, tuple: Term) -> BifResult { … }
 //! ```
 //!
-//! Options: `guard` (may stand in a guard), `dirty_io`, `dirty_cpu` (runs on a pool of its own). One
-//! function may carry several `#[bif]`s, one for each name.
+//! Options: `guard` (may stand in a guard), `dirty_io`, `dirty_cpu` (runs on a pool of its own);
+//! `since = 26` (the first OTP release that has it), `until = 27` (the last one). One function may carry
+//! several `#[bif]`s, one for each name; two functions may have the same name in different releases.
 
 use proc_macro::TokenStream;
 use quote::{format_ident, quote};
 use syn::parse::{Parse, ParseStream};
-use syn::{Ident, ItemFn, LitStr, Token, parse_macro_input};
+use syn::{Ident, ItemFn, LitInt, LitStr, Token, parse_macro_input};
 
 struct Options {
     name: LitStr,
     flags: Vec<Ident>,
+    since: Ident,
+    until: Ident,
 }
 
 impl Parse for Options {
     fn parse(input: ParseStream) -> syn::Result<Self> {
         let name = input.parse()?;
         let mut flags = Vec::new();
+        let (mut since, mut until) = (format_ident!("OLDEST"), format_ident!("NEWEST"));
         while input.peek(Token![,]) {
             input.parse::<Token![,]>()?;
-            flags.push(input.parse()?);
+            let flag: Ident = input.parse()?;
+            if input.peek(Token![=]) {
+                input.parse::<Token![=]>()?;
+                let number: LitInt = input.parse()?;
+                // A release that is not known has no such variant, which the compiler says.
+                let release = Ident::new(&format!("R{}", number.base10_digits()), number.span());
+                match flag.to_string().as_str() {
+                    "since" => since = release,
+                    "until" => until = release,
+                    _ => return Err(syn::Error::new(flag.span(), "since or until")),
+                }
+            } else {
+                flags.push(flag);
+            }
         }
-        Ok(Options { name, flags })
+        Ok(Options { name, flags, since, until })
     }
 }
 
@@ -60,7 +77,8 @@ pub fn bif(attribute: TokenStream, item: TokenStream) -> TokenStream {
     }
     let rust_name = &item.sig.ident;
     let mangled: String = text.bytes().map(|byte| format!("{byte:02X}")).collect();
-    let entry = format_ident!("BIF_{mangled}");
+    let (since, until) = (&options.since, &options.until);
+    let entry = format_ident!("BIF_{mangled}_{since}");
     let indexes = 0..arity;
     let arity = arity as u8;
     quote! {
@@ -72,6 +90,8 @@ pub fn bif(attribute: TokenStream, item: TokenStream) -> TokenStream {
             name: #function,
             arity: #arity,
             kind: ::swarmrt_machine::bif::BifKind::#kind,
+            since: ::swarmrt_machine::bif::Release::#since,
+            until: ::swarmrt_machine::bif::Release::#until,
             function: |process, args| #rust_name(process, #(args[#indexes]),*),
         };
     }

@@ -19,7 +19,7 @@ use swarmrt_machine::Vm;
 use swarmrt_machine::code_cache::CodeCache;
 use swarmrt_machine::spawn::{SpawnOptions, Start, spawn};
 use swarmrt_machine::vm::Config;
-use swarmrt_term::{Alloc, Atom, FragmentHeap, Term, am};
+use swarmrt_term::{Alloc, Atom, FragmentHeap, Release, Term, am};
 
 /// Why a machine cannot be booted.
 #[derive(Debug)]
@@ -98,7 +98,7 @@ pub struct Builder {
 /// What is wrong with the file, or why there is no machine code.
 pub fn disassemble(bytes: &[u8], only: Option<&str>, native: bool) -> Result<String, String> {
     use std::fmt::Write;
-    let config = Config { schedulers: 1, processes_max: 1024, dirty_cpu: 0, dirty_io: 0, boot_args: Vec::new(), when_idle: || () };
+    let config = Config { schedulers: 1, processes_max: 1024, dirty_cpu: 0, dirty_io: 0, boot_args: Vec::new(), release: Release::NEWEST, when_idle: || () };
     let vm = Vm::new(config);
     let mut lister = if native { Some(swarmrt_jit::Lister::new(vm, &swarmrt_interp::ASSISTS).map_err(|why| why.0)?) } else { None };
     let module = vm.code.prepare(bytes).map_err(|error| error.0)?.0;
@@ -155,6 +155,7 @@ impl Builder {
             dirty_cpu: self.schedulers,
             dirty_io: self.dirty_io,
             boot_args: self.boot_args.clone(),
+            release: self.otp.release,
             when_idle: self.when_idle,
         };
         if let Some(bytes) = memory::available_bytes() {
@@ -162,7 +163,16 @@ impl Builder {
         }
         Atom::set_limit(self.atoms_max);
         // Before there are any atoms but the listed ones.
-        let kept = self.code_cache.as_deref().and_then(|folder| CodeCache::open(folder, &swarmrt_jit::build_id()?).ok());
+        // Code refers to built-ins by number, and each release has others.
+        let build = swarmrt_jit::build_id().map(|mut build| {
+            build.push(self.otp.release.number());
+            build
+        });
+        let kept = self
+            .code_cache
+            .as_deref()
+            .zip(build)
+            .and_then(|(folder, build)| CodeCache::open(folder, &build).ok());
         let vm = Vm::new(config);
         if let Some(kept) = kept {
             vm.code.cache.get_or_init(|| kept);
@@ -170,9 +180,9 @@ impl Builder {
         if let Engines::Native(mode) = self.engines {
             swarmrt_jit::start(vm, &swarmrt_interp::ASSISTS, mode, self.native).map_err(BootError::Native)?;
         }
-        swarmrt_bifs::register(vm, &self.otp.release, &self.otp.erts_version);
+        swarmrt_bifs::register(vm, &self.otp.erts_version);
         swarmrt_io::register(vm);
-        for name in swarmrt_bifs::PRE_LOADED {
+        for &name in swarmrt_bifs::pre_loaded(self.otp.release) {
             let failed = |why: String| BootError::Preloaded(name.to_owned(), why);
             let path = self.otp.preloaded.join(format!("{name}.beam"));
             let bytes = std::fs::read(&path).map_err(|error| failed(format!("{}: {error}", path.display())))?;

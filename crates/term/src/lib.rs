@@ -20,6 +20,7 @@ pub mod hash;
 pub mod map;
 pub mod node;
 pub mod print;
+pub mod release;
 pub mod usage;
 pub mod word;
 
@@ -29,4 +30,5 @@ pub use binary::{Bits, SharedBytes};
 pub use boxed::*;
 pub use compare::{compare, compare_exact, equal, equal_exact};
 pub use node::NodeInfo;
+pub use release::Release;
 pub use word::{Header, Kind, Subtag, Term};
