@@ -8,9 +8,12 @@ use std::cmp::Ordering;
 use swarmrt_fuzz::arena::{Arena, decode_options};
 use swarmrt_term::etf::{EncodeOptions, decode, encode, external_size};
 use swarmrt_term::hash::{internal_hash, phash, phash2};
+use swarmrt_term::release::{self, Release};
 use swarmrt_term::{FragmentHeap, Term, compare, compare_exact, equal, equal_exact, print};
 
 fuzz_target!(|bytes: &[u8]| {
+    // With native records.
+    release::set_current(Release::NEWEST);
     let arena = Arena::default();
     let mut heap = FragmentHeap::new();
     let Ok((term, used)) = decode(bytes, &mut heap, &arena, decode_options()) else { return };

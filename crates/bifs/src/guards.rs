@@ -3,7 +3,8 @@
 use crate::args::{badarg, index_of, size_of};
 use std::cmp::Ordering;
 use swarmrt_machine::{BifResult, Process, Raise, bif};
-use swarmrt_term::{Alloc, NodeInfo, Term, am, compare, equal, equal_exact, map};
+use swarmrt_term::release::{self, Release};
+use swarmrt_term::{Alloc, NodeInfo, Record, Term, am, compare, equal, equal_exact, map};
 
 macro_rules! type_tests {
     ($($name:literal $function:ident $test:expr;)*) => {$(
@@ -52,11 +53,17 @@ fn is_record_2(_p: &mut Process, term: Term, name: Term) -> BifResult {
     if !name.is_atom() {
         return Err(Raise::BADARG);
     }
-    Ok(Term::bool(term.as_tuple().is_some_and(|tuple| tuple.arity() > 0 && tuple.get(0) == name)))
+    let is_native = term.as_record().is_some_and(|record| record.name() == name);
+    Ok(Term::bool(is_native || term.as_tuple().is_some_and(|tuple| tuple.arity() > 0 && tuple.get(0) == name)))
 }
 
 #[bif("erlang:is_record/3", guard)]
 fn is_record_3(_p: &mut Process, term: Term, name: Term, size: Term) -> BifResult {
+    // Since OTP 29: a native record of a module and a name.
+    if size.is_atom() && name.is_atom() && release::current() >= Release::R29 {
+        let is_native = |record: Record| record.module() == name && record.name() == size;
+        return Ok(Term::bool(term.as_record().is_some_and(is_native)));
+    }
     let size = size_of(size)?;
     if !name.is_atom() {
         return Err(Raise::BADARG);
@@ -258,6 +265,7 @@ fn term_type(_p: &mut Process, term: Term) -> BifResult {
         Kind::Nil => am::NIL_ATOM,
         Kind::Cons(_) => am::LIST,
         Kind::Tuple(_) => atom!("tuple"),
+        Kind::Record(_) => atom!("record"),
         Kind::FlatMap(_) => atom!("flatmap"),
         Kind::HashMap(_) => atom!("hashmap"),
         Kind::Bits(_) => match term.boxed_subtag() {

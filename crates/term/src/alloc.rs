@@ -2,8 +2,10 @@
 
 use crate::atom::Atom;
 use crate::binary::{Bits, HEAP_BIN_BYTES_MAX, SharedBytes, heap_bin, shared_bin, sub_bin};
-use crate::boxed::{COUNTED_REF_WORDS, FunIdentity, Mfa, RefKind};
+use crate::boxed::{COUNTED_REF_WORDS, Record, FunIdentity, Mfa, RefKind};
+use crate::hash::record_definition_hash;
 use crate::word::{Header, Subtag, Term};
+use smallvec::SmallVec;
 
 /// A source of heap words. Words stay where they are at least until the next safepoint of the owner.
 pub trait Alloc {
@@ -31,6 +33,29 @@ pub trait Alloc {
         unsafe {
             *ptr = Header::new(Subtag::Tuple, elements.len()).0;
             ptr.add(1).cast::<Term>().copy_from_nonoverlapping(elements.as_ptr(), elements.len());
+        }
+        Term::from_boxed_ptr(ptr)
+    }
+
+    /// The definition of a native record: see [`Record`](crate::boxed::Record). `module`, `name` and `fields` are atoms, the
+    /// fields all different.
+    fn record_definition(&mut self, module: Term, name: Term, is_exported: bool, fields: &[Term]) -> Term {
+        let is_exported = Term::bool(is_exported);
+        let hash = record_definition_hash(module, name, is_exported, fields);
+        let mut elements = SmallVec::<[Term; 16]>::from_slice(&[module, name, is_exported, Term::small(i64::from(hash))]);
+        elements.extend_from_slice(fields);
+        self.tuple(&elements)
+    }
+
+    /// A native record with a value for each field of the definition.
+    fn record(&mut self, definition: Term, values: &[Term]) -> Term {
+        debug_assert!(definition.is_tuple_of(Record::FIELDS_AT + values.len()));
+        let ptr = self.alloc(values.len() + 2);
+        // SAFETY: header, definition and values were given room.
+        unsafe {
+            *ptr = Header::new(Subtag::Record, values.len() + 1).0;
+            *ptr.add(1) = definition.raw();
+            ptr.add(2).cast::<Term>().copy_from_nonoverlapping(values.as_ptr(), values.len());
         }
         Term::from_boxed_ptr(ptr)
     }

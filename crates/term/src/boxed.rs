@@ -95,6 +95,54 @@ impl Tuple {
 }
 
 boxed_view!(
+    /// A native record (OTP 29): its definition, and the value of each field in the order of the definition.
+    ///
+    /// The definition is a tuple that no program sees, made by [`record_definition`](crate::alloc::Alloc::record_definition):
+    /// module, name, whether it is exported, a hash of these and the fields, and the names of the fields. A record
+    /// made by a module's code shares the definition with it as a literal.
+    Record
+);
+impl Record {
+    /// Where in a definition the names of the fields begin.
+    pub const FIELDS_AT: usize = 4;
+
+    #[inline(always)]
+    pub fn definition(self) -> Tuple {
+        // SAFETY: the first word is the definition, a tuple.
+        unsafe { Tuple::from_ptr(self.term_at(1).boxed_ptr()) }
+    }
+    pub fn module(self) -> Term {
+        self.definition().get(0)
+    }
+    pub fn name(self) -> Term {
+        self.definition().get(1)
+    }
+    pub fn is_exported(self) -> bool {
+        self.definition().get(2) == Term::bool(true)
+    }
+    /// The hash of module, name, export and fields, which `phash2` begins with.
+    pub(crate) fn definition_hash(self) -> u32 {
+        self.definition().get(3).small_value() as u32
+    }
+    /// The names of the fields.
+    pub fn fields<'a>(self) -> &'a [Term] {
+        &self.definition().elements()[Self::FIELDS_AT..]
+    }
+    #[inline(always)]
+    pub fn values<'a>(self) -> &'a [Term] {
+        // SAFETY: the values follow the definition.
+        unsafe { std::slice::from_raw_parts(self.0.add(2).cast::<Term>(), self.header().words() - 1) }
+    }
+    /// Where the field of that name is.
+    pub fn position(self, field: Term) -> Option<usize> {
+        self.fields().iter().position(|&name| name == field)
+    }
+    pub fn get(self, field: Term) -> Option<Term> {
+        self.position(field).map(|position| self.values()[position])
+    }
+}
+
+boxed_view!(
     /// An integer outside the small range: sign in the header, magnitude in 64-bit digits, least
     /// significant first, the last one not zero.
     Big

@@ -6,7 +6,7 @@
 
 use crate::atom::Atom;
 use crate::binary::Bits;
-use crate::boxed::{External, HashMap, LocalRef, MapNode};
+use crate::boxed::{External, HashMap, LocalRef, MapNode, Record};
 use crate::map::{TrieIter, path_order};
 use crate::node::{NodeInfo, pid_parts};
 use crate::word::{Kind, Subtag, Term};
@@ -162,6 +162,12 @@ fn same_here(mut a: Term, mut b: Term, exact: bool, todo: &mut Vec<(Term, Term, 
     let (header_a, header_b) = (a.boxed_header(), b.boxed_header());
     match (header_a.subtag(), header_b.subtag()) {
         (Subtag::Tuple, Subtag::Tuple) => header_a == header_b && same_arrays(tuple_elements(a), tuple_elements(b), exact, todo),
+        (Subtag::Record, Subtag::Record) => {
+            let (Some(left), Some(right)) = (a.as_record(), b.as_record()) else { return false };
+            header_a == header_b
+                && (left.definition().term() == right.definition().term() || left.definition().elements() == right.definition().elements())
+                && same_arrays(left.values(), right.values(), exact, todo)
+        }
         (Subtag::FlatMap, Subtag::FlatMap) => {
             let (Some(left), Some(right)) = (a.as_flat_map(), b.as_flat_map()) else { return false };
             left.size() == right.size()
@@ -389,8 +395,8 @@ fn compare_magnitude_float(digits: &[u64], float: f64) -> Ordering {
 
 pub const FAMILY_NUMBER: u8 = 0;
 pub const FAMILY_TUPLE: u8 = 6;
-pub const FAMILY_LIST: u8 = 9;
-pub const FAMILY_BITSTRING: u8 = 10;
+pub const FAMILY_LIST: u8 = 10;
+pub const FAMILY_BITSTRING: u8 = 11;
 
 /// Which family a term belongs to, in ascending order.
 pub fn family(term: Term) -> u8 {
@@ -405,8 +411,8 @@ pub fn family(term: Term) -> u8 {
             _ if term.is_atom() => 1,
             _ if term.is_port() => 4,
             _ if term.is_pid() => 5,
-            _ if term.is_nil() => 8,
-            _ => 11,
+            _ if term.is_nil() => 9,
+            _ => 12,
         };
     };
     match subtag {
@@ -416,9 +422,10 @@ pub fn family(term: Term) -> u8 {
         Subtag::ExternalPort => 4,
         Subtag::ExternalPid => 5,
         Subtag::Tuple => FAMILY_TUPLE,
-        Subtag::FlatMap | Subtag::HashMap => 7,
+        Subtag::Record => 7,
+        Subtag::FlatMap | Subtag::HashMap => 8,
         Subtag::HeapBin | Subtag::SharedBin | Subtag::SubBin => FAMILY_BITSTRING,
-        Subtag::MatchContext | Subtag::MapNode => 11,
+        Subtag::MatchContext | Subtag::MapNode => 12,
     }
 }
 
@@ -481,6 +488,20 @@ fn order(mut a: Term, mut b: Term, exact: bool, levels: u32) -> Ordering {
         }
     }
     Comparison::new(exact).run(a, b)
+}
+
+/// Module, name, export, number of fields, fields.
+fn compare_definitions(a: Record, b: Record) -> Ordering {
+    if a.definition().term() == b.definition().term() {
+        return Ordering::Equal;
+    }
+    let atoms = |x: Term, y: Term| x.as_atom().zip(y.as_atom()).map_or(Ordering::Equal, |(x, y)| compare_atoms(x, y));
+    let fields = || a.fields().iter().zip(b.fields()).map(|(&x, &y)| atoms(x, y)).find(|order| order.is_ne()).unwrap_or(Ordering::Equal);
+    atoms(a.module(), b.module())
+        .then_with(|| atoms(a.name(), b.name()))
+        .then_with(|| a.is_exported().cmp(&b.is_exported()))
+        .then_with(|| a.fields().len().cmp(&b.fields().len()))
+        .then_with(fields)
 }
 
 /// What remains to be compared once everything before it turned out equal.
@@ -596,6 +617,7 @@ impl Comparison {
             (Kind::Atom(x), Kind::Atom(y)) => compare_atoms(x, y),
             (Kind::Float(x), Kind::Float(y)) => compare_floats(x, y),
             (Kind::Tuple(x), Kind::Tuple(y)) => x.arity().cmp(&y.arity()).then_with(|| self.arrays(x.elements(), y.elements())),
+            (Kind::Record(x), Kind::Record(y)) => compare_definitions(x, y).then_with(|| self.arrays(x.values(), y.values())),
             (Kind::Bits(x), Kind::Bits(y)) => compare_bits(x, y),
             (Kind::FlatMap(x), Kind::FlatMap(y)) => {
                 if x.size() != y.size() || x.size() == 0 {

@@ -20,6 +20,7 @@ pub const VERSION: u8 = 131;
 
 /// The byte that says what follows.
 mod tag {
+    pub const RECORD: u8 = 67;
     pub const NEW_FLOAT: u8 = 70;
     pub const BIT_BINARY: u8 = 77;
     pub const COMPRESSED: u8 = 80;

@@ -178,6 +178,13 @@ fn phash2_step(term: Term, hash: u32, pairs: &mut u32, todo: &mut Todos) -> u32 
             }
             hash
         }
+        Kind::Record(record) => {
+            let mut hash = mix_two(hash, record.values().len() as u32, record.definition_hash(), 23);
+            for &value in push_compound(record.values(), todo) {
+                hash = phash2_step(value, hash, pairs, todo);
+            }
+            hash
+        }
         Kind::FlatMap(map) => {
             let hash = mix_one(hash, map.size() as u32, 16);
             if map.size() == 0 {
@@ -210,10 +217,17 @@ fn phash2_step(term: Term, hash: u32, pairs: &mut u32, todo: &mut Todos) -> u32 
     }
 }
 
+/// The hash of a native record's definition: `phash2` of the tuple of its module, name, export and fields, all 32 bits.
+pub(crate) fn record_definition_hash(module: Term, name: Term, is_exported: Term, fields: &[Term]) -> u32 {
+    let atoms = [module, name, is_exported].into_iter().chain(fields.iter().copied());
+    let (mut pairs, mut todo) = (0, Todos::new());
+    atoms.fold(mix_one(0, 3 + fields.len() as u32, 9), |hash, atom| phash2_step(atom, hash, &mut pairs, &mut todo))
+}
+
 /// The elements that have no parts, up to the first that has; it and those after it wait.
 fn push_compound<'a>(elements: &'a [Term], todo: &mut Todos) -> &'a [Term] {
     let is_compound =
-        |element: &Term| element.is_cons() || matches!(element.boxed_subtag(), Some(Subtag::Tuple | Subtag::FlatMap | Subtag::HashMap | Subtag::Fun));
+        |element: &Term| element.is_cons() || matches!(element.boxed_subtag(), Some(Subtag::Tuple | Subtag::Record | Subtag::FlatMap | Subtag::HashMap | Subtag::Fun));
     let (simple, rest) = elements.split_at(elements.iter().position(is_compound).unwrap_or(elements.len()));
     todo.extend(rest.iter().rev().map(|&element| Todo::Term(element)));
     simple
@@ -368,6 +382,13 @@ fn internal_step(term: Term, hash: u32, todo: &mut Todos) -> u32 {
             let simple = push_compound(tuple.elements(), todo);
             for &element in simple {
                 hash = internal_step(element, hash, todo);
+            }
+            hash
+        }
+        Kind::Record(record) => {
+            let mut hash = mix_two(hash, record.values().len() as u32, record.definition_hash(), 23);
+            for &value in push_compound(record.values(), todo) {
+                hash = internal_step(value, hash, todo);
             }
             hash
         }
@@ -529,6 +550,11 @@ fn phash_step(term: Term, hash: u32, todo: &mut Vec<Phash>) -> u32 {
             todo.push(Phash::TupleEnd(tuple.arity() as u32));
             todo.extend(tuple.elements().iter().rev().map(|&element| Phash::Term(element)));
             hash
+        }
+        // OTP hashes words of its own form of the definition; nothing can depend on them.
+        Kind::Record(record) => {
+            todo.extend(record.values().iter().rev().map(|&value| Phash::Term(value)));
+            times_plus(hash, 9, record.definition_hash())
         }
         Kind::FlatMap(_) | Kind::HashMap(_) => times_plus(hash, 13, prime(14)).wrapping_add(phash2_word(term)),
         Kind::Fun(fun) => {

@@ -191,6 +191,16 @@ impl Printer {
                 self.todo.extend([Todo::Text("]"), Todo::Cells(cell)]);
             }
             Kind::Tuple(tuple) => self.elements(tuple.elements()),
+            Kind::Record(record) => {
+                self.todo.push(Todo::Text("}"));
+                for (index, (&field, &value)) in record.fields().iter().zip(record.values()).enumerate().rev() {
+                    self.todo.extend([Todo::Term(value), Todo::Text("="), Todo::Term(field)]);
+                    if index > 0 {
+                        self.todo.push(Todo::Text(","));
+                    }
+                }
+                self.todo.extend([Todo::Text("{"), Todo::Term(record.name()), Todo::Text(":"), Todo::Term(record.module()), Todo::Text("#")]);
+            }
             Kind::FlatMap(map) => {
                 self.out.extend(b"#{");
                 self.todo.push(Todo::Text("}"));

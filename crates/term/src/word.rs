@@ -274,6 +274,12 @@ impl Term {
         // SAFETY: the header says that it is a tuple.
         if self.is_tuple() { Some(unsafe { Tuple::from_ptr(self.boxed_ptr()) }) } else { None }
     }
+    /// A native record.
+    #[inline(always)]
+    pub fn as_record(self) -> Option<Record> {
+        // SAFETY: the header says that it is a record.
+        if self.is_boxed_as(Subtag::Record) { Some(unsafe { Record::from_ptr(self.boxed_ptr()) }) } else { None }
+    }
     /// A tuple of exactly this arity.
     #[inline(always)]
     pub fn is_tuple_of(self, arity: usize) -> bool {
@@ -405,6 +411,7 @@ impl Term {
                 Subtag::ExternalPid => Kind::ExternalPid(External::from_ptr(ptr)),
                 Subtag::ExternalPort => Kind::ExternalPort(External::from_ptr(ptr)),
                 Subtag::ExternalRef => Kind::ExternalRef(External::from_ptr(ptr)),
+                Subtag::Record => Kind::Record(Record::from_ptr(ptr)),
                 Subtag::FlatMap => Kind::FlatMap(FlatMap::from_ptr(ptr)),
                 Subtag::HashMap => Kind::HashMap(HashMap::from_ptr(ptr)),
                 Subtag::HeapBin | Subtag::SharedBin | Subtag::SubBin => Kind::Bits(Bits::of(self)),
@@ -460,6 +467,8 @@ pub enum Kind {
     Nil,
     Cons(Cons),
     Tuple(Tuple),
+    /// A native record.
+    Record(Record),
     Big(Big),
     FlatMap(FlatMap),
     HashMap(HashMap),
@@ -511,6 +520,8 @@ pub enum Subtag {
     SubBin = 16,
     /// \[bit offset\] \[bit end\] original
     MatchContext = 17,
+    /// definition tuple, value…: see [`Record`]
+    Record = 18,
 }
 
 /// The first word of a boxed term: `words << 8 | subtag << 3`.
@@ -535,7 +546,7 @@ impl Header {
     #[inline(always)]
     pub fn subtag(self) -> Subtag {
         let number = (self.0 >> 3) as u8 & 0x1f;
-        debug_assert!((1..=17).contains(&number), "not a header: {:#x}", self.0);
+        debug_assert!((1..=18).contains(&number), "not a header: {:#x}", self.0);
         // SAFETY: headers are only made by `new`, with a valid subtag.
         unsafe { std::mem::transmute(number) }
     }
@@ -543,7 +554,7 @@ impl Header {
     #[inline(always)]
     pub fn raw_words(self) -> usize {
         match self.subtag() {
-            Subtag::Tuple | Subtag::FlatMap => 0,
+            Subtag::Tuple | Subtag::FlatMap | Subtag::Record => 0,
             Subtag::MapNode => 1,
             Subtag::Fun | Subtag::HashMap | Subtag::SubBin | Subtag::MatchContext => 2,
             _ => self.words(),

@@ -10,6 +10,7 @@ use crate::atom::{Atom, AtomError};
 use crate::binary::SharedBytes;
 use crate::boxed::{FunIdentity, RefKind};
 use crate::map;
+use crate::release::{self, Release};
 use crate::node::{NodeInfo, PID_NUMBER_BITS, PID_SERIAL_BITS, pid_data};
 use crate::word::{Subtag, Term};
 
@@ -107,6 +108,8 @@ enum Container {
     /// Elements and tail.
     List,
     Tuple,
+    /// A native record of this definition: the values of its fields.
+    Record(Term),
     /// Key, value, key, value …
     Map,
     /// Creator and free variables.
@@ -180,6 +183,7 @@ impl<'a, A: Alloc + ?Sized> Decoder<'a, A> {
         let parts = &self.values[start..];
         let term = match container {
             Container::Tuple => self.alloc.tuple(parts),
+            Container::Record(definition) => self.alloc.record(definition, parts),
             Container::List => build_list(self.alloc, parts),
             Container::Map => {
                 let pairs: Vec<(Term, Term)> = parts.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
@@ -246,6 +250,7 @@ impl<'a, A: Alloc + ?Sized> Decoder<'a, A> {
             tag::LIST => return Ok(Step::Container(Container::List, self.u32()? as usize + 1)),
             tag::MAP => return Ok(Step::Container(Container::Map, self.u32()? as usize * 2)),
             tag::NEW_FUN => return self.fun(),
+            tag::RECORD if release::current() >= Release::R29 => return self.record(),
             _ => return Err(DecodeError::Malformed),
         };
         Ok(Step::Term(term))
@@ -421,6 +426,31 @@ impl<'a, A: Alloc + ?Sized> Decoder<'a, A> {
             return Err(DecodeError::Malformed);
         }
         Ok(self.alloc.export_fun(self.resolver.export(module, function, arity)))
+    }
+
+    fn record(&mut self) -> Decoded<Step> {
+        let count = self.u32()? as usize;
+        let is_exported = match self.u8()? {
+            0 => false,
+            1 => true,
+            _ => return Err(DecodeError::Malformed),
+        };
+        // Each field takes some bytes for its name and its value.
+        if count > (self.bytes.len() - self.at) / 2 {
+            return Err(DecodeError::Malformed);
+        }
+        let (module, name) = (Term::atom(self.atom()?), Term::atom(self.atom()?));
+        let mut fields = Vec::with_capacity(count);
+        for _ in 0..count {
+            fields.push(Term::atom(self.atom()?));
+        }
+        let mut sorted: Vec<u64> = fields.iter().map(|field| field.raw()).collect();
+        sorted.sort_unstable();
+        if sorted.windows(2).any(|pair| pair[0] == pair[1]) {
+            return Err(DecodeError::Malformed);
+        }
+        let definition = self.alloc.record_definition(module, name, is_exported, &fields);
+        Ok(Step::Container(Container::Record(definition), count))
     }
 
     fn fun(&mut self) -> Decoded<Step> {

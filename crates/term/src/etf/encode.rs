@@ -206,6 +206,13 @@ impl<'a> Encoder<'a> {
                 }
                 self.elements(tuple.elements());
             }
+            Kind::Record(record) => {
+                self.byte(tag::RECORD);
+                self.u32(record.values().len() as u32);
+                self.byte(u8::from(record.is_exported()));
+                [record.module(), record.name()].iter().chain(record.fields()).for_each(|&atom| self.term(atom));
+                self.elements(record.values());
+            }
             Kind::FlatMap(map) => {
                 self.byte(tag::MAP);
                 self.u32(map.size() as u32);
