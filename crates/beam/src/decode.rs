@@ -295,7 +295,7 @@ mod extended {
 
 /// Reads an operand of an instruction, which may be a list, to where nothing is yet.
 #[inline]
-fn operand(reader: &mut Reader<'_>, sizes: &TableSizes, to: &mut Operand) -> Result<(), BeamError> {
+pub(crate) fn operand(reader: &mut Reader<'_>, sizes: &TableSizes, to: &mut Operand) -> Result<(), BeamError> {
     let start = reader.position();
     let first = reader.u8()?;
     if first & 7 != tag::EXTENDED {

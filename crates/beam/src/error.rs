@@ -110,6 +110,8 @@ pub enum Problem {
     ValueTooLarge,
     #[error("a type entry that allows no type at all")]
     EmptyType,
+    #[error("the definition of a native record is malformed")]
+    MalformedRecord,
     #[error("code of format {0}, only format 0 is known")]
     CodeFormat(u32),
     #[error("the code uses instructions up to {wanted}, this runtime knows {known}: it was compiled for a newer OTP")]

@@ -38,6 +38,8 @@ pub struct BeamFile {
     pub literals: Vec<Vec<u8>>,
     pub strings: Vec<u8>,
     pub lines: Option<LineTable>,
+    /// The native records that the module defines (OTP 29).
+    pub records: Vec<RecordDef>,
     /// Empty when the file has no type chunk or one of an unknown version; operands then carry no types.
     pub types: Vec<TypeEntry>,
     /// An external term, or empty.
@@ -63,6 +65,16 @@ pub struct FunRef {
     pub function: u32,
     pub arity: u32,
     pub label: u32,
+}
+
+/// The definition of a native record.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RecordDef {
+    /// An index of atoms.
+    pub name: u32,
+    pub is_exported: bool,
+    /// The name of each field, an index of atoms, and its default value: an atom, a small integer, nil or a literal.
+    pub fields: Vec<(u32, Option<Operand>)>,
 }
 
 /// The body of a `fun`.
@@ -137,6 +149,7 @@ struct Chunks<'a> {
     line: Option<&'a [u8]>,
     types: Option<&'a [u8]>,
     meta: Option<&'a [u8]>,
+    records: Option<&'a [u8]>,
 }
 
 impl<'a> Chunks<'a> {
@@ -156,6 +169,7 @@ impl<'a> Chunks<'a> {
             b"Line" => &mut self.line,
             b"Type" => &mut self.types,
             b"Meta" => &mut self.meta,
+            b"Recs" => &mut self.records,
             _ => return None,
         })
     }
@@ -208,7 +222,11 @@ impl BeamFile {
             None => Vec::new(),
         };
 
+        let sizes = TableSizes { atoms: atoms.len(), literals: literals.len(), types: types.len(), labels: code.label_count };
+        let records = optional(b"Recs", chunks.records, |reader| tables::records(reader, sizes, &atoms))?;
+
         let file = BeamFile {
+            records,
             md5: md5.unwrap_or_else(|| checksum(&chunks)),
             atoms,
             imports,
@@ -366,6 +384,9 @@ fn checksum(chunks: &Chunks<'_>) -> [u8; 16] {
     }
     md5.update(chunks.lit_t.unwrap_or_default());
     md5.update(chunks.meta.unwrap_or_default());
+    if let Some(records) = chunks.records {
+        md5.update(records);
+    }
     md5.finalize().into()
 }
 

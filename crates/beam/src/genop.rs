@@ -1,4 +1,4 @@
-//! The generic instruction set: what the compilers of OTP R12 to 28 put into a Code chunk.
+//! The generic instruction set: what the compilers of OTP R12 to 29 put into a Code chunk.
 //!
 //! One line an instruction: number, name in OTP, name here, the kinds of its operands, and what else the verifier has to
 //! know of it; in the comment, what the operands are. `until` marks an instruction that no supported compiler emits, with
@@ -330,6 +330,13 @@ opcodes! {
     182 bs_match BsMatch(Jump, Register, Commands); // fail, context, [command ...]
     183 executable_line ExecutableLine(Line, Any) [plain, quiet]; // line, index
     184 debug_line DebugLine(Any, Line, Any, Any) [plain, quiet]; // kind, line, index, live
+    185 bif3 Bif3(Fail, Import, Source, Source, Source, Target) [plain, guard]; // fail, import, source, source, source, destination
+    186 is_any_native_record IsAnyNativeRecord(Jump, Source) [plain, quiet]; // fail, source
+    187 is_native_record IsNativeRecord(Jump, Source, Atom, Atom) [plain]; // fail, source, module, name
+    188 get_record_elements GetRecordElements(Jump, Source, SourceAndTarget) [plain]; // fail, record, [field, destination ...]
+    189 put_record PutRecord(Fail, Source, Source, Target, Live, SourcePairs) [plain]; // 0, name or {module, name}, record or nil, destination, live, [field, value ...]
+    190 is_record_accessible IsRecordAccessible(Jump, Source, Atom) [plain]; // fail, record, external or auto_local
+    191 get_record_field GetRecordField(Fail, Source, Source, Atom, Target) [plain, guard]; // fail, record, name or {module, name} or '_', field, destination
 }
 
 // The tables are indexed by number - 1.
@@ -392,9 +399,9 @@ mod tests {
 
     #[test]
     fn numbers_names_and_arities_agree_with_genop_tab() {
-        assert_eq!(OPCODE_MAX, 184);
+        assert_eq!(OPCODE_MAX, 191);
         assert_eq!(Opcode::from_number(0), None);
-        assert_eq!(Opcode::from_number(185), None);
+        assert_eq!(Opcode::from_number(192), None);
         for (number, name, arity) in [(1, "label", 1), (64, "move", 2), (134, "bs_append", 8), (177, "bs_create_bin", 6), (181, "update_record", 5)] {
             let opcode = Opcode::from_number(number).unwrap();
             assert_eq!((opcode.name(), opcode.arity()), (name, arity));

@@ -383,6 +383,19 @@ instructions! {
     /// ->fail unless the map of `get` has its keys; else their values to their destinations
     GetMap { get: Table<MapGet> };
 
+    /// ->fail unless `src` is a native record
+    IsRecord { src: Read, fail: Jump };
+    /// ->fail unless the term of `test` is a native record of its module and name
+    IsRecordOf { test: Table<RecordTest> };
+    /// ->fail unless `src` is a native record that is exported, or of the module whose name is atom number `own`
+    IsRecordAccessible { src: Read, fail: Jump, own: u32 };
+    /// ->fail unless the native record of `get` has its fields; else their values to their destinations
+    GetRecordFields { get: Table<RecordGet> };
+    /// dst := the value of a field of the native record of `get`; ->its fail if that may not be
+    GetRecordField { get: Table<RecordField>, dst: Write };
+    /// dst := a new native record, or the one of `put` with its fields changed
+    PutRecord { put: Table<RecordPut>, dst: Write };
+
     /// dst := a match context for `src`; ->fail unless it is a bitstring
     BsStartMatch { src: Read, dst: Write, fail: MaybeJump };
     /// dst := the integer of `size` * `unit` bits at the position; ->fail if there are fewer

@@ -190,7 +190,8 @@ pub fn specialise<L: Linker>(file: &BeamFile, atoms: &[Atom], literals: &[Term],
 }
 
 impl<'a, L: Linker> Specialiser<'a, L> {
-    /// `atoms` and `literals` are the file's, interned and decoded. Of `code` only the memory is used.
+    /// `atoms` and `literals` are the file's, interned and decoded; behind the literals come two more for each native record of
+    /// the file: its definition, and the tuple of its default values. Of `code` only the memory is used.
     pub fn new(file: &'a BeamFile, atoms: &'a [Atom], literals: &'a [Term], linker: &'a mut L, code: Vec<Instr>) -> Specialiser<'a, L> {
         let imports = linked_imports(file, atoms, linker);
         let labels = vec![u32::MAX; file.code.label_count as usize + 1];
@@ -690,6 +691,7 @@ impl<L: Linker> Specialiser<'_, L> {
             }
             G::Bif1 => self.guard_bif(op, label(&args[0]), &args[1], &args[2..3], &args[3])?,
             G::Bif2 => self.guard_bif(op, label(&args[0]), &args[1], &args[2..4], &args[4])?,
+            G::Bif3 => self.guard_bif(op, label(&args[0]), &args[1], &args[2..5], &args[5])?,
             G::GcBif1 => self.guard_bif(op, label(&args[0]), &args[2], &args[3..4], &args[4])?,
             G::GcBif2 => self.guard_bif(op, label(&args[0]), &args[2], &args[3..5], &args[5])?,
             G::GcBif3 => self.guard_bif(op, label(&args[0]), &args[2], &args[3..6], &args[6])?,
@@ -803,6 +805,8 @@ impl<L: Linker> Specialiser<'_, L> {
                 let get = self.table(MapGet { map, fail: label(&args[0]), pairs });
                 self.jump(Instr::GetMap { get });
             }
+            G::IsAnyNativeRecord => self.test(args, |src, fail| Instr::IsRecord { src, fail }),
+            G::IsNativeRecord | G::GetRecordElements | G::IsRecordAccessible | G::GetRecordField | G::PutRecord => self.record_op(op)?,
             G::BsInit2 | G::BsInitBits | G::BsAppend | G::BsPrivateAppend => return self.construction(ops, at),
             // Sizes are added up again when the binary is built; here the register only has to hold a term.
             G::BsAdd => self.no_size(&args[4]),
@@ -810,6 +814,77 @@ impl<L: Linker> Specialiser<'_, L> {
             _ => self.binary_op(op)?,
         }
         Ok(1)
+    }
+
+    /// The native record that an operand names: `{Module, Name}`.
+    fn record_id(&self, op: &Op, operand: &Operand) -> Result<RecordId, BeamError> {
+        let named = self.pool_atoms(operand).ok_or_else(|| self.unsupported(op))?;
+        Ok(RecordId { module: named.0, name: named.1 })
+    }
+    fn pool_atoms(&self, operand: &Operand) -> Option<(Atom, Atom)> {
+        let Operand::Literal(index) = operand else { return None };
+        let pair = self.literals[*index as usize].as_tuple().filter(|pair| pair.arity() == 2)?;
+        Some((pair.get(0).as_atom()?, pair.get(1).as_atom()?))
+    }
+    fn atom_of(&self, operand: &Operand) -> Option<Atom> {
+        if let Operand::Atom(index) = operand { Some(self.atoms[*index as usize]) } else { None }
+    }
+    /// Field names, which the verifier has seen to be atoms, and what goes with them.
+    fn fields<T>(&mut self, pairs: &[Operand], of: impl Fn(&mut Self, &Operand) -> T) -> Box<[(Term, T)]> {
+        let name = |specialiser: &Self, field| specialiser.atom_of(field).map_or(Term::NIL, Term::atom);
+        pairs.chunks_exact(2).map(|pair| (name(self, &pair[0]), of(self, &pair[1]))).collect()
+    }
+
+    fn record_op(&mut self, op: &Op) -> Build {
+        use Opcode as G;
+        let args = &op.args;
+        match op.opcode {
+            G::IsNativeRecord => {
+                let (Some(module), Some(name)) = (self.atom_of(&args[2]), self.atom_of(&args[3])) else { return Err(self.unsupported(op)) };
+                let record = self.src(&args[1]);
+                let test = self.table(RecordTest { record, id: RecordId { module, name }, fail: label(&args[0]) });
+                self.jump(Instr::IsRecordOf { test });
+            }
+            G::IsRecordAccessible => {
+                let src = self.src(&args[1]);
+                let own = if self.is_atom(&args[2], "external") { NO_MODULE } else { self.atoms[1].index() };
+                self.jump(Instr::IsRecordAccessible { src, fail: label(&args[0]), own });
+            }
+            G::GetRecordElements => {
+                let record = self.src(&args[1]);
+                let fields = self.fields(Self::list(&args[2]), |_, dst| Self::dst(dst));
+                let get = self.table(RecordGet { record, fail: label(&args[0]), fields });
+                self.jump(Instr::GetRecordFields { get });
+            }
+            G::GetRecordField => {
+                let access = match self.atom_of(&args[2]) {
+                    Some(am::UNDERSCORE) => RecordAccess::Any,
+                    Some(name) => RecordAccess::Local(name),
+                    None => RecordAccess::External(self.record_id(op, &args[2])?),
+                };
+                let record = self.src(&args[1]);
+                let field = self.atom_of(&args[3]).map_or(Term::NIL, Term::atom);
+                let get = self.table(RecordField { record, access, field, fail: label(&args[0]) });
+                self.jump(Instr::GetRecordField { get, dst: Self::dst(&args[4]) });
+            }
+            _ => {
+                let source = match (&args[2], &args[1]) {
+                    (Operand::Nil, Operand::Atom(name)) => {
+                        let record = self.file.records.iter().position(|record| record.name == *name).ok_or_else(|| self.unsupported(op))?;
+                        // The two literals of each record come last.
+                        let at = self.literals.len() - 2 * (self.file.records.len() - record);
+                        let (definition, defaults) = (Operand::Literal(at as u32), Operand::Literal(at as u32 + 1));
+                        RecordSource::Local { definition: self.src(&definition), defaults: self.src(&defaults) }
+                    }
+                    (Operand::Nil, id) => RecordSource::External(self.record_id(op, id)?),
+                    (record, _) => RecordSource::Update(self.src(record)),
+                };
+                let fields = self.fields(Self::list(&args[5]), |specialiser, value| specialiser.src(value));
+                let put = self.table(RecordPut { source, fields });
+                self.emit(Instr::PutRecord { put, dst: Self::dst(&args[3]) });
+            }
+        }
+        Ok(())
     }
 
     fn no_size(&mut self, dst: &Operand) {

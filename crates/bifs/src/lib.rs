@@ -28,6 +28,7 @@ mod persistent_term;
 mod ports;
 mod process;
 mod process_info;
+mod records;
 mod regex;
 mod statistics;
 mod system;

@@ -6,6 +6,7 @@
 mod assist;
 mod binary;
 mod operations;
+mod records;
 mod run;
 
 pub use assist::ASSISTS;

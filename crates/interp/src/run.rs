@@ -6,6 +6,7 @@
 
 use crate::binary;
 use crate::operations::{self, FunCall, Op};
+use crate::records;
 use swarmrt_beam::instr::{Dst, Instr, Src, Utf, stored_unit};
 use swarmrt_beam::specialise::CellKind;
 use swarmrt_heap::process_heap::SLACK_WORDS;
@@ -1470,6 +1471,40 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
                             set!(dst, map);
                             note_pressure!();
                             next!();
+                        }
+
+                        Instr::IsRecord { src, fail } => test!(src!(src).as_record().is_some(), fail),
+                        Instr::IsRecordOf { test } => test!(records::is_record_of(&test, src!(test.record)), test.fail),
+                        Instr::IsRecordAccessible { src, fail, own } => test!(records::is_accessible(src!(src), own), fail),
+                        Instr::GetRecordFields { get } => {
+                            let record = src!(get.record);
+                            test!(records::get_fields(&get, record, |dst, value| set!(dst, value)), get.fail);
+                        }
+                        Instr::GetRecordField { get, dst } => {
+                            sync!();
+                            let value = records::get_field(p, &get, src!(get.record));
+                            reload!();
+                            match value {
+                                Ok(value) => {
+                                    set!(dst, value);
+                                    next!();
+                                }
+                                Err(_) if get.fail != 0 => jump!(get.fail),
+                                Err(raise) => raise!(raise),
+                            }
+                        }
+                        Instr::PutRecord { put, dst } => {
+                            sync!();
+                            let made = records::put(p, &put, |key| src!(key));
+                            reload!();
+                            match made {
+                                Ok(record) => {
+                                    set!(dst, record);
+                                    note_pressure!();
+                                    next!();
+                                }
+                                Err(raise) => raise!(raise),
+                            }
                         }
 
                         Instr::BsStartMatch { src, dst, fail } => {

@@ -543,6 +543,7 @@ impl<'a, 'b> Piece<'a, 'b> {
                 next
             }
             Instr::IsTuple { src, fail } => self.test_boxed(at, src, fail, &[Subtag::Tuple], kind::TUPLE),
+            Instr::IsRecord { src, fail } => self.test_boxed(at, src, fail, &[Subtag::Record], kind::OTHER),
             Instr::IsMap { src, fail } => self.test_boxed(at, src, fail, &[Subtag::FlatMap, Subtag::HashMap], kind::MAP),
             Instr::IsFunction { src, fail } => self.test_boxed(at, src, fail, &[Subtag::Fun, Subtag::ExportFun], kind::FUN),
             Instr::IsBitstring { src, fail } => self.test_boxed(at, src, fail, &[Subtag::HeapBin, Subtag::SharedBin, Subtag::SubBin], kind::BITS),

@@ -6,7 +6,8 @@ use flate2::{Decompress, FlushDecompress, Status};
 
 use super::reader::Reader;
 use super::*;
-use crate::decode::{tag, unsigned, unsigned_value};
+use crate::decode::{operand, tag, unsigned, unsigned_value};
+use crate::genop::Opcode;
 
 const ATOM_CHARS_MAX: usize = 255;
 
@@ -90,6 +91,54 @@ pub fn lambdas(reader: &mut Reader<'_>, atoms: usize, labels: u32) -> Result<Vec
     }
     reader.finish()?;
     Ok(lambdas)
+}
+
+/// The Recs chunk (OTP 29): version, number of records and of all their fields, then each record as a `call_last` instruction
+/// of name, whether it is exported, and a list of fields and default values; a number for a value says that there is none.
+pub fn records(reader: &mut Reader<'_>, sizes: TableSizes, atoms: &[String]) -> Result<Vec<RecordDef>, BeamError> {
+    let version = reader.u32()?;
+    if version != 0 {
+        return Err(reader.error_at(0, Problem::OutOfRange { what: "version", value: version.into(), limit: 0 }));
+    }
+    let count = reader.count("records", 1)?;
+    let _fields = reader.u32()?;
+    let mut records = Vec::with_capacity(count);
+    for _ in 0..count {
+        let start = reader.position();
+        let malformed = |reader: &Reader<'_>| reader.error_at(start, Problem::MalformedRecord);
+        if reader.u8()? != Opcode::CallLast as u8 {
+            return Err(malformed(reader));
+        }
+        let [mut name, mut exported, mut fields] = [const { Operand::Nil }; 3];
+        for to in [&mut name, &mut exported, &mut fields] {
+            operand(reader, &sizes, to)?;
+        }
+        let (Operand::Atom(name), Operand::Atom(exported), Operand::List(fields)) = (name, exported, fields) else { return Err(malformed(reader)) };
+        let is_exported = match atoms[exported as usize].as_str() {
+            "true" => true,
+            "false" => false,
+            _ => return Err(malformed(reader)),
+        };
+        let mut known = Vec::with_capacity(fields.len() / 2);
+        let (pairs, []) = fields.as_chunks::<2>() else { return Err(malformed(reader)) };
+        for [field, value] in pairs {
+            let value = match value {
+                Operand::Unsigned(_) => None,
+                Operand::Atom(_) | Operand::Nil | Operand::Int(_) | Operand::Literal(_) => Some(value.clone()),
+                _ => return Err(malformed(reader)),
+            };
+            match field {
+                Operand::Atom(field) if known.iter().all(|(other, _)| other != field) => known.push((*field, value)),
+                _ => return Err(malformed(reader)),
+            }
+        }
+        if records.iter().any(|record: &RecordDef| record.name == name) {
+            return Err(malformed(reader));
+        }
+        records.push(RecordDef { name, is_exported, fields: known });
+    }
+    reader.finish()?;
+    Ok(records)
 }
 
 fn atom(reader: &mut Reader<'_>, atoms: usize) -> Result<u32, BeamError> {

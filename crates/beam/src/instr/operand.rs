@@ -2,6 +2,7 @@
 
 use super::role::{Label, Operand, Operands};
 use std::fmt;
+use swarmrt_term::{Atom, Term};
 
 /// A source operand: a register, a small integer, or a constant of the module's pool.
 ///
@@ -250,6 +251,71 @@ pub struct RecordUpdate {
     pub reuse: bool,
 }
 
+/// Which native record.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RecordId {
+    pub module: Atom,
+    pub name: Atom,
+}
+
+/// A test for a native record of one kind.
+#[derive(Debug)]
+pub struct RecordTest {
+    pub record: Src,
+    pub id: RecordId,
+    pub fail: i32,
+}
+
+/// Stands for no module where only exported native records are accessible.
+pub const NO_MODULE: u32 = u32::MAX;
+
+/// Fields of a native record to take.
+#[derive(Debug)]
+pub struct RecordGet {
+    pub record: Src,
+    pub fail: i32,
+    pub fields: Box<[(Term, Dst)]>,
+}
+
+/// Which native records a field is taken of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RecordAccess {
+    /// Any.
+    Any,
+    /// Those of that name: the code is the defining module's.
+    Local(Atom),
+    /// Exported ones of that module and name.
+    External(RecordId),
+}
+
+/// A field of a native record to take.
+#[derive(Debug)]
+pub struct RecordField {
+    pub record: Src,
+    pub access: RecordAccess,
+    pub field: Term,
+    /// 0: raise.
+    pub fail: i32,
+}
+
+/// What a native record is made from.
+#[derive(Clone, Copy, Debug)]
+pub enum RecordSource {
+    /// The definition of a record of this module, and the tuple of default values, with `none` where there is no default.
+    Local { definition: Src, defaults: Src },
+    /// The definition that the module has when this runs, if it is exported.
+    External(RecordId),
+    /// Another record.
+    Update(Src),
+}
+
+/// A native record to make.
+#[derive(Debug)]
+pub struct RecordPut {
+    pub source: RecordSource,
+    pub fields: Box<[(Term, Src)]>,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Utf {
     Utf8,
@@ -350,5 +416,42 @@ impl Operands for RecordUpdate {
     fn visit(&self, visit: &mut impl FnMut(Operand)) {
         visit(Operand::Read(self.source));
         self.updates.iter().for_each(|&(_, src)| visit(Operand::Read(src)));
+    }
+}
+
+impl Operands for RecordTest {
+    fn visit(&self, visit: &mut impl FnMut(Operand)) {
+        visit(Operand::Read(self.record));
+        visit(Operand::Jump(self.fail));
+    }
+    fn labels(&mut self, visit: &mut impl FnMut(Label<'_>)) {
+        visit(Label::Place(&mut self.fail));
+    }
+}
+impl Operands for RecordGet {
+    fn visit(&self, visit: &mut impl FnMut(Operand)) {
+        visit(Operand::Read(self.record));
+        self.fields.iter().for_each(|&(_, dst)| visit(Operand::Write(dst)));
+        visit(Operand::Jump(self.fail));
+    }
+    fn labels(&mut self, visit: &mut impl FnMut(Label<'_>)) {
+        visit(Label::Place(&mut self.fail));
+    }
+}
+impl Operands for RecordField {
+    fn visit(&self, visit: &mut impl FnMut(Operand)) {
+        visit(Operand::Read(self.record));
+        visit_fail(self.fail, visit);
+    }
+    fn labels(&mut self, visit: &mut impl FnMut(Label<'_>)) {
+        visit(Label::Place(&mut self.fail));
+    }
+}
+impl Operands for RecordPut {
+    fn visit(&self, visit: &mut impl FnMut(Operand)) {
+        if let RecordSource::Update(record) = self.source {
+            visit(Operand::Read(record));
+        }
+        self.fields.iter().for_each(|&(_, src)| visit(Operand::Read(src)));
     }
 }

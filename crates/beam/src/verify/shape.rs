@@ -342,6 +342,7 @@ fn check_together(file: &BeamFile, op: &Op) -> Result<(), Fault> {
         Opcode::Bif0 => import(0, 0),
         Opcode::Bif1 => import(1, 1),
         Opcode::Bif2 => import(1, 2),
+        Opcode::Bif3 => import(1, 3),
         Opcode::GcBif1 => import(2, 1),
         Opcode::GcBif2 => import(2, 2),
         Opcode::GcBif3 => import(2, 3),
@@ -362,6 +363,8 @@ fn check_together(file: &BeamFile, op: &Op) -> Result<(), Fault> {
             let given = elements(&args[2]).len() as u32;
             if given == wanted { Ok(()) } else { Err(Fault::FreeVariables { given, wanted }) }
         }
+        Opcode::GetRecordElements => field_names(3, elements(&args[2])),
+        Opcode::PutRecord => field_names(6, elements(&args[5])),
         Opcode::LoopRec if !matches!(args[1], Operand::X(0)) => Err(Fault::OperandKind { position: 2, expected: "X0" }),
         Opcode::UpdateRecord => {
             let size = unsigned(&args[1]);
@@ -375,6 +378,14 @@ fn check_together(file: &BeamFile, op: &Op) -> Result<(), Fault> {
         Opcode::BsPutString => string(file, 2, unsigned(&args[1]), unsigned(&args[0])),
         _ => Ok(()),
     }
+}
+
+/// The first of each pair is an atom.
+fn field_names(position: usize, pairs: &[Operand]) -> Result<(), Fault> {
+    if pairs.iter().step_by(2).all(|field| matches!(field, Operand::Atom(_))) {
+        return Ok(());
+    }
+    Err(Fault::OperandKind { position, expected: "a list of atoms and operands" })
 }
 
 // What follows reads operands whose kind has been checked.

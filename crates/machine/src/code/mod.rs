@@ -9,5 +9,5 @@ mod server;
 
 pub use export::{Export, FunEntry};
 pub use located::Located;
-pub use module::{LoadError, Location, ModuleCode, Prepared};
+pub use module::{LoadError, Location, ModuleCode, Prepared, RecordEntry};
 pub use server::{CodeServer, HasOldVersion, ModuleSlot};

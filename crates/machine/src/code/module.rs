@@ -5,7 +5,7 @@ use crate::code_cache::{CodeCache, Digest};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use swarmrt_beam::error::BeamError;
-use swarmrt_beam::file::{BeamFile, LineTable, Op, decompressed};
+use swarmrt_beam::file::{BeamFile, LineTable, Op, Operand, decompressed};
 use swarmrt_beam::instr::{ExportPtr, FunPtr, Instr};
 use swarmrt_beam::specialise::{CellKind, Function, Linker, Specialised, Specialiser};
 use swarmrt_beam::verify::{Verifier, VerifyError};
@@ -18,6 +18,8 @@ pub struct ModuleCode {
     pub name: Atom,
     pub code: Specialised,
     pub literals: LiteralArea,
+    /// The native records that it defines.
+    pub records: Vec<RecordEntry>,
     /// Name, arity, and the number of its entry instruction.
     pub exports: Vec<(Atom, u32, u32)>,
     pub funs: Vec<&'static FunEntry>,
@@ -35,6 +37,16 @@ pub struct ModuleCode {
     /// What the native engine keeps of its functions, their machine code above all: goes when the module goes.
     pub native: std::sync::OnceLock<Box<dyn std::any::Any + Send + Sync>>,
     fun_entries: Vec<u32>,
+}
+
+/// A native record that a module defines; both terms are literals of the module.
+#[derive(Clone, Copy)]
+pub struct RecordEntry {
+    pub name: Atom,
+    /// See [`Record`](swarmrt_term::Record).
+    pub definition: Term,
+    /// The tuple of default values; `none` where there is no default.
+    pub defaults: Term,
 }
 
 /// Memory that is used for one module after the other.
@@ -100,6 +112,34 @@ impl Linker for MachineLinker<'_> {
     }
 }
 
+/// The definitions and default values of a file's native records. `terms` are its literals.
+fn record_literals(file: &BeamFile, atoms: &[Atom], terms: &[Term], literals: &mut LiteralArea) -> Vec<RecordEntry> {
+    let atom = |index: u32| atoms[index as usize];
+    let records = file.records.iter();
+    records
+        .map(|record| {
+            let fields: Vec<Term> = record.fields.iter().map(|(field, _)| Term::atom(atom(*field))).collect();
+            let defaults: Vec<Term> = record
+                .fields
+                .iter()
+                .map(|(_, value)| match value {
+                    Some(Operand::Atom(index)) => Term::atom(atom(*index)),
+                    Some(Operand::Int(value)) => literals.int(*value),
+                    Some(Operand::Literal(index)) => terms[*index as usize],
+                    Some(_) => Term::NIL,
+                    None => Term::NONE,
+                })
+                .collect();
+            let (module, name) = (Term::atom(atoms[1]), Term::atom(atom(record.name)));
+            RecordEntry {
+                name: atom(record.name),
+                definition: literals.record_definition(module, name, record.is_exported, &fields),
+                defaults: literals.tuple(&defaults),
+            }
+        })
+        .collect()
+}
+
 /// An integer from two's complement, big endian.
 fn big_from_bytes(literals: &mut LiteralArea, bytes: &[u8]) -> Term {
     let negative = bytes.first().is_some_and(|&byte| byte & 0x80 != 0);
@@ -146,6 +186,8 @@ impl ModuleCode {
                 etf::decode(literal, &mut literals, &resolver, DecodeOptions::default()).map_err(|error| LoadError(format!("literal {number}: {error:?}")))?;
             terms.push(term);
         }
+        let records = record_literals(&file, &atoms, &terms, &mut literals);
+        terms.extend(records.iter().flat_map(|record| [record.definition, record.defaults]));
         let named = atoms.iter().copied().chain(terms.iter().filter_map(|term| term.as_atom()));
         let atoms_end = named.map(|atom| atom.index() + 1).max().unwrap_or(0);
         let funs: Vec<&'static FunEntry> = file
@@ -169,6 +211,7 @@ impl ModuleCode {
                 imports: std::mem::take(&mut file.imports),
                 strings: std::mem::take(&mut file.strings),
                 lambdas: file.lambdas.clone(),
+                records: std::mem::take(&mut file.records),
                 code: file.code.clone(),
                 ..BeamFile::default()
             };
@@ -204,6 +247,7 @@ impl ModuleCode {
             native: std::sync::OnceLock::new(),
             code,
             literals,
+            records,
             exports,
             funs,
             lines: file.lines,

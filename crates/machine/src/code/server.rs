@@ -2,7 +2,7 @@
 
 use crate::bif::BifTable;
 use crate::code::module::Scratch;
-use crate::code::{Export, FunEntry, LoadError, Location, ModuleCode, Prepared};
+use crate::code::{Export, FunEntry, LoadError, Location, ModuleCode, Prepared, RecordEntry};
 use crate::code_cache::CodeCache;
 use parking_lot::{Mutex, RwLock};
 use std::collections::HashMap;
@@ -248,6 +248,10 @@ impl CodeServer {
     }
     pub fn current(&self, name: Atom) -> Option<Arc<ModuleCode>> {
         self.modules.read().get(&name)?.current.clone()
+    }
+    /// The native record that the current version of a module defines.
+    pub fn record(&self, module: Atom, name: Atom) -> Option<RecordEntry> {
+        self.modules.read().get(&module)?.current.as_ref()?.records.iter().find(|record| record.name == name).copied()
     }
     pub fn loaded(&self) -> Vec<Atom> {
         self.modules.read().iter().filter(|(_, slot)| slot.current.is_some()).map(|(&name, _)| name).collect()
