@@ -28,8 +28,6 @@ const QUICK_MATCH_LIMIT: u32 = 50_000;
 const QUICK_SUBJECT_BYTES: usize = 1 << 20;
 /// Bytes searched for which one reduction is counted.
 const BYTES_PER_REDUCTION: usize = 100;
-/// The version of the PCRE whose syntax `re` follows.
-const VERSION: &[u8] = b"8.44 2020-02-12";
 
 struct Kept {
     code: Code,
@@ -207,9 +205,11 @@ fn trap(p: &mut Process, function: Atom, args: &[Term]) -> BifResult {
     p.trap(export, args)
 }
 
+/// The version of the library that is used, not of the one whose syntax is followed: programs that keep compiled
+/// expressions in files (Elixir's `~r` does) compile them again when the version differs from the one stored.
 #[bif("re:version/0")]
 fn version(p: &mut Process) -> BifResult {
-    Ok(p.binary(VERSION))
+    Ok(p.binary(&pcre::version()))
 }
 
 #[bif("re:compile/1")]

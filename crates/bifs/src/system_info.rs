@@ -215,6 +215,7 @@ fn identity(p: &mut Process, name: &str) -> Option<Term> {
         }
         "system_architecture" => p.string(&format!("{}-pc-linux-gnu", std::env::consts::ARCH)),
         "machine" => p.string("BEAM"),
+        "endian" => Term::atom(if cfg!(target_endian = "little") { atom!("little") } else { atom!("big") }),
         "emu_type" | "build_type" => Term::atom(if cfg!(debug_assertions) { atom!("debug") } else { atom!("opt") }),
         "emu_flavor" => Term::atom(if p.vm.native.get().is_some() { atom!("jit") } else { atom!("emu") }),
         "debug_compiled" => Term::bool(cfg!(debug_assertions)),

@@ -52,6 +52,18 @@ pub mod bsr {
     pub const ANYCRLF: u8 = pcre2_sys::PCRE2_BSR_ANYCRLF as u8;
 }
 
+/// The library's version and its date, as in `10.42 2022-12-11`.
+pub fn version() -> Vec<u8> {
+    let mut text = [0; 64];
+    // SAFETY: without a buffer the call tells the size, closing zero included; with one it fills that many bytes.
+    unsafe {
+        let size = sys::pcre2_config_8(sys::PCRE2_CONFIG_VERSION, null_mut());
+        assert!((1..=text.len() as i32).contains(&size), "the version of PCRE2 is short");
+        sys::pcre2_config_8(sys::PCRE2_CONFIG_VERSION, text.as_mut_ptr().cast());
+    }
+    text.iter().copied().take_while(|&byte| byte != 0).collect()
+}
+
 /// A regular expression and how to compile it.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Spec {
