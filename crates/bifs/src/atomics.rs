@@ -47,8 +47,7 @@ fn new_array(p: &mut Process, size: Term, flags: u64) -> BifResult {
         shared.data().cast::<u64>().write(mark(p.vm));
         shared.data().cast::<u64>().add(1).write(flags);
     }
-    let reference = p.vm.next_ref();
-    Ok(p.counted_ref(reference.id, reference.low, shared))
+    Ok(p.counted_ref(shared))
 }
 
 /// The array, which lives as long as the reference does: at least until the built-in returns.

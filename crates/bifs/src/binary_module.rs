@@ -5,21 +5,17 @@ use crate::guards::part_range;
 use crate::long::{self, QUICK_BYTES, QUICK_COPY_BYTES, Stop, check, may_take_long};
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use memchr::memmem::Finder;
-use parking_lot::RwLock;
 use std::borrow::Cow;
 use std::cmp::Reverse;
-use std::collections::HashMap;
 use std::ops::Deref;
-use swarmrt_machine::links::RefValue;
+use std::sync::Arc;
+use swarmrt_machine::resource::Resources;
 use swarmrt_machine::{BifResult, Process, Raise, bif};
 use swarmrt_term::binary::{HEAP_BIN_BYTES_MAX, SharedBytes, shared_bin};
-use swarmrt_term::{Alloc, Bits, RefKind, Subtag, Term, am, atom, bigint};
+use swarmrt_term::{Alloc, Bits, Subtag, Term, am, atom, bigint};
 
 /// Bytes that are searched or copied for one reduction.
 const BYTES_PER_REDUCTION: usize = 200;
-/// Bits of the payload of a compiled pattern's reference that hold its number; a mark stands above them.
-const NUMBER_BITS: u32 = 48;
-const PAYLOAD_MARK: u64 = 0xb1a;
 
 /// One or several byte strings to look for. Of several that begin at the same place the longest counts.
 #[expect(clippy::large_enum_variant, reason = "most are made for one search and stay where they are made")]
@@ -154,7 +150,7 @@ impl<'a> Patterns<'a> {
 #[expect(clippy::large_enum_variant, reason = "as of the patterns")]
 enum Usable<'a> {
     Fresh(Patterns<'a>),
-    Compiled(&'static Patterns<'static>),
+    Compiled(Arc<Patterns<'static>>),
 }
 
 impl<'a> Deref for Usable<'a> {
@@ -167,16 +163,8 @@ impl<'a> Deref for Usable<'a> {
     }
 }
 
-/// What `compile_pattern/1` has made, by number and by the strings. It lives as long as the machine, since nothing
-/// tells when the last reference to one is gone; equal patterns are therefore kept once.
-#[derive(Default)]
-struct Compiled {
-    patterns: Vec<&'static Patterns<'static>>,
-    numbers: HashMap<Vec<Vec<u8>>, u64>,
-}
-
-#[derive(Default)]
-struct CompiledPatterns(RwLock<Compiled>);
+/// What `compile_pattern/1` has made.
+type CompiledPatterns = Resources<Patterns<'static>>;
 
 /// The strings of a pattern given as a binary or as a list of binaries, none of them empty.
 fn strings_of<'a>(term: Term) -> Result<Vec<Cow<'a, [u8]>>, Raise> {
@@ -191,39 +179,19 @@ fn patterns_of<'a>(p: &Process, term: Term, text_bytes: usize) -> Result<Usable<
     Patterns::new(strings_of(term)?, text_bytes).map(Usable::Fresh)
 }
 
-fn compiled(p: &Process, tag: Term, reference: Term) -> Option<&'static Patterns<'static>> {
-    let payload = reference.as_local_ref().filter(|reference| reference.ref_kind() == RefKind::Magic)?.payload()?;
-    if payload >> NUMBER_BITS != PAYLOAD_MARK {
-        return None;
-    }
-    let number = payload & ((1 << NUMBER_BITS) - 1);
-    let patterns = *p.vm.extension::<CompiledPatterns>().0.read().patterns.get(number as usize)?;
-    let wanted = if matches!(patterns, Patterns::Many(_)) { atom!("ac") } else { atom!("bm") };
+fn compiled(p: &Process, tag: Term, reference: Term) -> Option<Arc<Patterns<'static>>> {
+    let patterns = p.vm.extension::<CompiledPatterns>().get(reference)?;
+    let wanted = if matches!(*patterns, Patterns::Many(_)) { atom!("ac") } else { atom!("bm") };
     (tag == Term::atom(wanted)).then_some(patterns)
-}
-
-/// The number under which patterns of these strings are kept. Programs compile the same ones
-/// over and over.
-fn number_of(table: &CompiledPatterns, strings: Vec<Vec<u8>>) -> Result<u64, Raise> {
-    if let Some(&number) = table.0.read().numbers.get(&strings) {
-        return Ok(number);
-    }
-    let patterns = Patterns::lasting(&strings)?;
-    let mut table = table.0.write();
-    let Compiled { patterns: all, numbers } = &mut *table;
-    Ok(*numbers.entry(strings).or_insert_with(|| {
-        all.push(Box::leak(Box::new(patterns)));
-        all.len() as u64 - 1
-    }))
 }
 
 #[bif("binary:compile_pattern/1")]
 fn compile_pattern(p: &mut Process, pattern: Term) -> BifResult {
     let strings: Vec<Vec<u8>> = strings_of(pattern)?.into_iter().map(Cow::into_owned).collect();
     let tag = if strings.len() > 1 { atom!("ac") } else { atom!("bm") };
-    let number = number_of(p.vm.extension(), strings)?;
-    let reference = RefValue { kind: RefKind::Magic, payload: PAYLOAD_MARK << NUMBER_BITS | number, ..p.vm.next_ref() };
-    let reference = reference.to_term(p);
+    let patterns = Arc::new(Patterns::lasting(&strings)?);
+    let compiled = p.vm.extension::<CompiledPatterns>();
+    let reference = compiled.add(p, patterns);
     Ok(p.tuple(&[Term::atom(tag), reference]))
 }
 

@@ -1,19 +1,15 @@
 //! Loading, replacing and asking about code.
 
-use parking_lot::Mutex;
-use std::collections::HashMap;
 use std::sync::Arc;
 use swarmrt_beam::file::{BeamFile, decompressed};
 use swarmrt_machine::code::{HasOldVersion, ModuleCode, Prepared};
+use swarmrt_machine::resource::Resources;
 use swarmrt_machine::{BifResult, Process, Raise, bif};
 use swarmrt_term::etf::{self, DecodeOptions};
-use swarmrt_term::{Alloc, Atom, Mfa, RefKind, Release, Term, am, atom};
+use swarmrt_term::{Alloc, Atom, Mfa, Release, Term, am, atom};
 
-/// Modules between `prepare_loading` and `finish_loading`, by the number of the magic reference.
-#[derive(Default)]
-struct Waiting {
-    modules: Mutex<HashMap<u64, Arc<ModuleCode>>>,
-}
+/// Modules between `prepare_loading` and `finish_loading`.
+type Waiting = Resources<ModuleCode>;
 
 fn module_name(term: Term) -> Result<Atom, Raise> {
     term.as_atom().ok_or(Raise::BADARG)
@@ -35,9 +31,8 @@ fn prepare_loading(p: &mut Process, module: Term, binary: Term) -> BifResult {
             return Ok(p.tuple(&[Term::atom(am::ERROR), Term::atom(am::BADFILE)]));
         }
     };
-    let reference = p.vm.next_ref();
-    p.vm.extension::<Waiting>().modules.lock().insert(reference.id, prepared);
-    Ok(p.local_ref(reference.id, reference.low, RefKind::Magic, reference.id))
+    let waiting = p.vm.extension::<Waiting>();
+    Ok(waiting.add(p, prepared))
 }
 
 /// Says in the log why a file was not loaded.
@@ -48,8 +43,7 @@ fn report(p: &mut Process, module: Atom, why: &str) {
 }
 
 fn waiting(p: &Process, reference: Term) -> Option<Arc<ModuleCode>> {
-    let id = reference.as_local_ref()?.id();
-    p.vm.extension::<Waiting>().modules.lock().get(&id).cloned()
+    p.vm.extension::<Waiting>().get(reference)
 }
 
 #[bif("erlang:has_prepared_code_on_load/1")]
@@ -79,9 +73,7 @@ fn finish_loading(p: &mut Process, list: Term) -> BifResult {
             let names = p.list(&[Term::atom(module.name)]);
             return Ok(p.tuple(&[Term::atom(am::NOT_PURGED), names]));
         }
-        if let Some(reference) = reference.as_local_ref() {
-            p.vm.extension::<Waiting>().modules.lock().remove(&reference.id());
-        }
+        p.vm.extension::<Waiting>().remove(*reference);
     }
     let on_load: Vec<Term> = modules.iter().filter(|module| module.on_load.is_some()).map(|module| Term::atom(module.name)).collect();
     if !on_load.is_empty() {

@@ -59,9 +59,8 @@ fn set_internal_state(p: &mut Process, what: Term, value: Term) -> BifResult {
         "unicode_loop_limit" => Ok(Term::small(1)),
         "force_gc" | "node_tab_delayed_delete" => Ok(Term::bool(true)),
         "make" if value == Term::atom(atom!("magic_ref")) => {
-            let reference = p.vm.next_ref();
             let shared = SharedBytes::zeroed_words(1).ok_or(Raise::SYSTEM_LIMIT)?;
-            Ok(p.counted_ref(reference.id, reference.low, shared))
+            Ok(p.counted_ref(shared))
         }
         _ => Err(Raise::BADARG),
     }

@@ -3,7 +3,7 @@
 use crate::args::{byte_list_of, list_of};
 use swarmrt_machine::{BifResult, Process, Raise, bif};
 use swarmrt_term::node::{PID_NUMBER_BITS, PID_SERIAL_BITS, pid_data, pid_parts};
-use swarmrt_term::{Alloc, Atom, External, RefKind, Subtag, Term, atom};
+use swarmrt_term::{Alloc, Atom, External, RefValue, Subtag, Term, atom};
 
 /// The first number of an identifier as text: 0 for ours, for others that of the node's name.
 fn channel(external: External) -> u32 {
@@ -113,7 +113,7 @@ fn list_to_ref(p: &mut Process, list: Term) -> BifResult {
         if low >= 1 << 18 {
             return Err(Raise::BADARG);
         }
-        return Ok(p.local_ref(high << 32 | middle, low as u32, RefKind::Plain, 0));
+        return Ok(RefValue { id: high << 32 | middle, low: low as u32 }.to_term(&mut p.heap));
     }
     let node = node_of(node)?;
     Ok(p.external(Subtag::ExternalRef, node, 0, &numbers))

@@ -437,7 +437,7 @@ fn send_as(p: &mut Process, given: Term, to: Term, message: Term) -> Result<(), 
     }
     if let Some(reference) = to.as_local_ref() {
         if reference.ref_kind() == RefKind::Alias {
-            let delivered = signal::send_alias(p.vm, from, reference.payload().unwrap_or(0), reference.id(), message);
+            let delivered = signal::send_alias(p.vm, from, RefValue::of(reference), message);
             if p.trace.flags != 0 {
                 p.trace_sent(given, message, delivered);
             }

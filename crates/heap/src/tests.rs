@@ -86,7 +86,7 @@ fn build<A: Alloc + ?Sized>(shape: &Shape, to: &mut A) -> Term {
             let identity = FunIdentity { module: Atom::from_index(1), index: 1, old_index: 1, old_uniq: 1, uniq: [7; 16], arity: 1 };
             to.fun(Interning.fun(identity), 1, 0, &free)
         }
-        Shape::Reference(number) => to.local_ref(*number, 1, RefKind::Plain, 0),
+        Shape::Reference(number) => to.local_ref(*number, 1),
     }
 }
 

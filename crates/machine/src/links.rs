@@ -1,25 +1,9 @@
 //! Links, monitors and aliases, as each side keeps them.
 
 use crate::few::Few;
-use swarmrt_term::{Alloc, LocalRef, RefKind, Term};
+use swarmrt_term::Term;
 
-/// A reference outside any heap.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct RefValue {
-    pub id: u64,
-    pub low: u32,
-    pub kind: RefKind,
-    pub payload: u64,
-}
-
-impl RefValue {
-    pub fn of(reference: LocalRef) -> RefValue {
-        RefValue { id: reference.id(), low: reference.numbers()[0], kind: reference.ref_kind(), payload: reference.payload().unwrap_or(0) }
-    }
-    pub fn to_term<A: Alloc + ?Sized>(self, to: &mut A) -> Term {
-        to.local_ref(self.id, self.low, self.kind, self.payload)
-    }
-}
+pub use swarmrt_term::RefValue;
 
 /// What becomes of an alias when something happens.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

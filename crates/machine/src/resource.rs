@@ -107,8 +107,7 @@ impl<T> Resources<T> {
         }
         // What is dropped may take its time.
         drop(swept);
-        let reference = p.vm.next_ref();
-        p.counted_ref(reference.id, reference.low, shared)
+        p.counted_ref(shared)
     }
 
     /// The number of what the reference stands for or stood for, if it is one of these.

@@ -9,7 +9,7 @@ use crate::process::Process;
 use crate::table::ProcessCell;
 use crate::vm::Vm;
 use swarmrt_heap::{Fragment, Sharing, copy_term};
-use swarmrt_term::{Alloc, Term, am};
+use swarmrt_term::{Alloc, RefValue, Term, am};
 
 impl Linked for Fragment {
     #[inline(always)]
@@ -172,8 +172,10 @@ pub fn send_fragment(vm: &'static Vm, to: u64, message: *mut Fragment) -> bool {
     }
 }
 
-pub fn send_alias(vm: &'static Vm, from: Term, owner: u64, reference: u64, message: Term) -> bool {
-    send_to(vm, owner, || numbered_signal(Kind::Alias, from, reference, message))
+/// Sends to whoever has the alias, if the process in its slot still does.
+pub fn send_alias(vm: &'static Vm, from: Term, alias: RefValue, message: Term) -> bool {
+    let Some(owner) = alias.slot().and_then(|slot| vm.processes.in_slot(slot)) else { return false };
+    !owner.shared.incoming.is_closed() && deliver(vm, owner, numbered_signal(Kind::Alias, from, alias.id, message))
 }
 pub fn send_exit(vm: &'static Vm, from: Term, to: u64, reason: Term) -> bool {
     send_to(vm, to, || new_signal(Kind::Exit, from, reason))

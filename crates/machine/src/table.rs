@@ -9,6 +9,7 @@ use std::cell::UnsafeCell;
 use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use swarmrt_term::node::{PID_NUMBER_BITS, PID_SERIAL_BITS};
+use swarmrt_term::reference::SLOT_BITS;
 
 /// A process with the part that others see, in one allocation.
 pub struct ProcessCell {
@@ -28,7 +29,7 @@ pub struct ProcessTable {
 
 impl ProcessTable {
     pub(crate) fn new(limit: usize) -> ProcessTable {
-        let limit = limit.next_multiple_of(CHUNK);
+        let limit = limit.next_multiple_of(CHUNK).min(1 << SLOT_BITS);
         let chunks = (0..limit / CHUNK).map(|_| AtomicPtr::new(std::ptr::null_mut())).collect();
         ProcessTable { chunks, limit, count: AtomicUsize::new(0), next: Mutex::new(0) }
     }
@@ -41,7 +42,7 @@ impl ProcessTable {
 
     #[inline]
     fn slot(&self, id: u64) -> Option<&AtomicPtr<ProcessCell>> {
-        let at = id as usize % self.limit;
+        let at = self.slot_of(id);
         let chunk = self.chunks[at / CHUNK].load(Ordering::Acquire);
         // SAFETY: chunks are never freed.
         if chunk.is_null() { None } else { Some(unsafe { &(*chunk)[at % CHUNK] }) }
@@ -55,6 +56,19 @@ impl ProcessTable {
         // SAFETY: cells are freed only after all guards that could have seen them are gone.
         let cell = unsafe { cell.as_ref() }?;
         (cell.shared.id == id).then_some(cell)
+    }
+
+    /// The slot of the process with this number.
+    pub fn slot_of(&self, id: u64) -> usize {
+        id as usize % self.limit
+    }
+    /// The living process in a slot; valid as with [`get`](Self::get).
+    pub fn in_slot(&self, slot: usize) -> Option<&ProcessCell> {
+        if slot >= self.limit {
+            return None;
+        }
+        // SAFETY: cells are freed only after all guards that could have seen them are gone.
+        unsafe { self.slot(slot as u64)?.load(Ordering::Acquire).as_ref() }
     }
 
     /// Gives a number to a new process and publishes it; `make` builds the cell for the number.

@@ -1,6 +1,6 @@
 //! What processes do to each other, without an engine: signals are handled by hand.
 
-use crate::links::{AliasMode, Monitor, Relations, Tag, Watched};
+use crate::links::{AliasMode, Monitor, RefValue, Relations, Tag, Watched};
 use crate::mailbox::Mailbox;
 use crate::process::{Process, Task, TaskWork};
 use crate::spawn::{SpawnOptions, Start, spawn};
@@ -63,7 +63,10 @@ fn link(vm: &'static Vm, a: u64, b: u64) {
 }
 
 fn monitor(vm: &'static Vm, owner: u64, watched: u64, tag: Option<Tag>) -> u64 {
-    let reference = vm.next_ref();
+    monitor_as(vm, vm.next_ref(), owner, watched, tag)
+}
+
+fn monitor_as(vm: &'static Vm, reference: RefValue, owner: u64, watched: u64, tag: Option<Tag>) -> u64 {
     let monitor = Monitor { reference, watched: Watched::Pid(watched), tag };
     process(vm, owner).relations.monitors.insert(reference.id, monitor);
     signal::send_monitor(vm, Term::pid(owner), watched, reference.id);
@@ -192,11 +195,12 @@ fn aliases_last_as_long_as_they_are_to() {
     for (mode, received) in [(AliasMode::ExplicitUnalias, 2), (AliasMode::Demonitor, 2), (AliasMode::Reply, 1), (AliasMode::ReplyDemonitor, 1)] {
         let vm = machine();
         let (pid, other) = (new_process(vm), new_process(vm));
-        let reference = monitor(vm, pid, other, None);
+        let alias = vm.next_alias(pid);
+        monitor_as(vm, alias, pid, other, None);
         handle(vm, other);
-        process(vm, pid).relations.aliases.insert(reference, mode);
+        process(vm, pid).relations.aliases.insert(alias.id, mode);
         for number in 1..=2 {
-            signal::send_alias(vm, Term::pid(other), pid, reference, Term::small(number));
+            signal::send_alias(vm, Term::pid(other), alias, Term::small(number));
         }
         handle(vm, pid);
         assert_eq!(messages(vm, pid), &["1", "2"][..received], "{mode:?}");

@@ -127,7 +127,7 @@ impl Vm {
             engine: OnceLock::new(),
             native: OnceLock::new(),
             system_processes: OnceLock::new(),
-            next_ref: AtomicU64::new(1 << 32),
+            next_ref: AtomicU64::new(swarmrt_term::reference::first_count()),
             next_unique: AtomicU64::new(1),
             next_monotonic_unique: AtomicU64::new(0),
             extensions: Extensions::default(),
@@ -154,11 +154,18 @@ impl Vm {
     /// A number for a new reference, unique in the run.
     #[inline]
     pub fn next_ref(&self) -> RefValue {
-        RefValue { id: self.next_ref.fetch_add(1, Ordering::Relaxed), low: 0, kind: RefKind::Plain, payload: 0 }
+        RefValue::plain(self.count_ref())
     }
     /// A reference that is an alias of a process.
     pub fn next_alias(&self, pid: u64) -> RefValue {
-        RefValue { kind: RefKind::Alias, payload: pid, ..self.next_ref() }
+        RefValue::with_slot(RefKind::Alias, self.processes.slot_of(pid), self.count_ref())
+    }
+    /// A reference that stands for the table in a slot.
+    pub fn next_table_ref(&self, slot: usize) -> RefValue {
+        RefValue::with_slot(RefKind::Table, slot, self.count_ref())
+    }
+    fn count_ref(&self) -> u64 {
+        self.next_ref.fetch_add(1, Ordering::Relaxed)
     }
     pub fn next_unique(&self) -> u64 {
         self.next_unique.fetch_add(1, Ordering::Relaxed)
@@ -240,7 +247,7 @@ impl Vm {
         if let Some(reference) = to.as_local_ref()
             && reference.ref_kind() == RefKind::Alias
         {
-            return signal::send_alias(self, from, reference.payload().unwrap_or(0), reference.id(), message);
+            return signal::send_alias(self, from, RefValue::of(reference), message);
         }
         if let Some(name) = to.as_atom() {
             return self.names.whereis(name).is_some_and(|object| self.send(from, object, message));

@@ -2,8 +2,9 @@
 
 use crate::atom::Atom;
 use crate::binary::{Bits, HEAP_BIN_BYTES_MAX, SharedBytes, heap_bin, shared_bin, sub_bin};
-use crate::boxed::{COUNTED_REF_WORDS, Record, FunIdentity, Mfa, RefKind};
+use crate::boxed::{COUNTED_REF_WORDS, FunIdentity, Mfa, Record};
 use crate::hash::record_definition_hash;
+use crate::reference;
 use crate::word::{Header, Subtag, Term};
 use smallvec::SmallVec;
 
@@ -215,34 +216,29 @@ pub trait Alloc {
         Term::from_boxed_ptr(ptr)
     }
 
-    /// A local reference; see [`LocalRef`](crate::LocalRef).
-    fn local_ref(&mut self, id: u64, low: u32, kind: RefKind, payload: u64) -> Term {
-        // Shared memory has to be handed over: see `counted_ref`.
-        let kind = if kind == RefKind::Counted { RefKind::Magic } else { kind };
-        let words = if kind == RefKind::Plain { 2 } else { 3 };
-        let ptr = self.alloc(words + 1);
+    /// A local reference; see [`RefValue`](crate::RefValue), which is how to make one from its numbers.
+    fn local_ref(&mut self, id: u64, low: u32) -> Term {
+        let ptr = self.alloc(3);
         // SAFETY: the words of the layout were given.
         unsafe {
-            *ptr = Header::new(Subtag::Ref, words).0;
+            *ptr = Header::new(Subtag::Ref, 2).0;
             *ptr.add(1) = id;
-            *ptr.add(2) = u64::from(low) | (kind as u64) << 32;
-            if words == 3 {
-                *ptr.add(3) = payload;
-            }
+            *ptr.add(2) = u64::from(low);
         }
         Term::from_boxed_ptr(ptr)
     }
 
-    /// A local reference that keeps shared memory (of whole words) alive.
-    fn counted_ref(&mut self, id: u64, low: u32, shared: SharedBytes) -> Term {
+    /// The local reference that keeps this shared memory (of whole words) alive.
+    fn counted_ref(&mut self, shared: SharedBytes) -> Term {
         let capacity = shared.capacity();
         debug_assert!(capacity.is_multiple_of(8));
+        let value = reference::counted(shared.number());
         let ptr = self.alloc(COUNTED_REF_WORDS + 1);
         // SAFETY: the words of the layout were given.
         unsafe {
             *ptr = Header::new(Subtag::Ref, COUNTED_REF_WORDS).0;
-            *ptr.add(1) = id;
-            *ptr.add(2) = u64::from(low) | (RefKind::Counted as u64) << 32;
+            *ptr.add(1) = value.id;
+            *ptr.add(2) = u64::from(value.low);
             *ptr.add(shared_bin::SHARED) = shared.into_raw();
         }
         let list = self.off_heap();

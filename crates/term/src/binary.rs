@@ -1,5 +1,6 @@
 //! Bitstrings: small ones in the heap, larger ones shared and counted off the heap, and parts of both.
 
+use crate::reference::{SharedAddress, register, unregister};
 use crate::usage::{BINARIES, has_room};
 use crate::word::{Subtag, Term};
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
@@ -16,9 +17,12 @@ struct SharedHead {
     /// Bytes that follow the head.
     capacity: usize,
     /// Bits handed out so far: whoever holds a bitstring that ends exactly here may extend it in
-    /// place, because nobody can see what lies beyond.
+    /// place, because nobody can see what lies beyond. With [`NUMBERED`]: the memory's number (see [`SharedBytes::number`]).
     used_bits: AtomicUsize,
 }
+
+/// Set in [`SharedHead::used_bits`] of memory that references stand for.
+const NUMBERED: usize = 1 << 63;
 
 /// A counted reference to a byte buffer shared between heaps.
 pub struct SharedBytes(NonNull<SharedHead>);
@@ -84,6 +88,31 @@ impl SharedBytes {
         let head = unsafe { self.0.as_ref() };
         to <= head.capacity * 8 && head.used_bits.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
+    /// The number by which [`reference`](crate::reference) finds this memory. Only for memory that holds no binary; the
+    /// first call, which gives the number, comes before the memory is shared.
+    pub(crate) fn number(&self) -> u64 {
+        // SAFETY: we hold a reference.
+        let head = unsafe { self.0.as_ref() };
+        let known = head.used_bits.load(Ordering::Relaxed);
+        if known & NUMBERED != 0 {
+            return (known & !NUMBERED) as u64;
+        }
+        let number = register(SharedAddress(self.0.as_ptr() as u64));
+        head.used_bits.store(NUMBERED | number as usize, Ordering::Relaxed);
+        number
+    }
+    /// Another reference to memory given as its raw word, unless the last one was dropped.
+    /// # Safety
+    /// The memory was not freed yet.
+    pub(crate) unsafe fn if_alive(raw: u64) -> Option<SharedBytes> {
+        let head = NonNull::new(raw as *mut SharedHead)?;
+        // SAFETY: the caller's.
+        let references = unsafe { &head.as_ref().references };
+        // Relaxed: as in `clone`; the memory itself was seen through the register's lock.
+        let more = |count: usize| (count > 0).then_some(count + 1);
+        references.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
+        Some(SharedBytes(head))
+    }
 
     #[inline(always)]
     pub fn into_raw(self) -> u64 {
@@ -123,6 +152,10 @@ impl Drop for SharedBytes {
         unsafe {
             if self.0.as_ref().references.fetch_sub(1, Ordering::Release) == 1 {
                 std::sync::atomic::fence(Ordering::Acquire);
+                let known = self.0.as_ref().used_bits.load(Ordering::Relaxed);
+                if known & NUMBERED != 0 {
+                    unregister((known & !NUMBERED) as u64);
+                }
                 let layout = Self::layout(self.capacity()).expect("the layout was valid when it was allocated");
                 BINARIES.subtract(layout.size());
                 dealloc(self.0.as_ptr().cast(), layout);

@@ -6,6 +6,7 @@
 
 use crate::atom::Atom;
 use crate::binary::{SharedBytes, shared_bin};
+use crate::reference::{RefKind, RefValue};
 use crate::word::{Header, Subtag, Term};
 use std::mem::ManuallyDrop;
 use std::sync::atomic::AtomicU64;
@@ -293,39 +294,20 @@ impl ExportFun {
 pub const COUNTED_REF_WORDS: usize = 4;
 
 boxed_view!(
-    /// A reference of this node: a 64-bit number unique in the run, a scheduler word, and for an alias
-    /// or a magic reference one more word (`[id] [scheduler word | kind << 32] [payload]?`), for a counted one two.
+    /// A reference of this node: `[id] [low word]`, whose meaning [`RefValue`](crate::RefValue) tells; one that holds
+    /// shared memory has two more words.
     LocalRef
 );
-/// What the payload word of a local reference means.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u8)]
-pub enum RefKind {
-    Plain = 0,
-    /// Payload: the number of the process that it is an alias of.
-    Alias = 1,
-    /// Payload: a key of the machine's table of resources.
-    Magic = 2,
-    /// Holds a counted reference to shared memory, which lives as long as some copy of it does.
-    Counted = 3,
-}
 impl LocalRef {
     #[inline(always)]
     pub fn id(self) -> u64 {
         self.word(1)
     }
     pub fn ref_kind(self) -> RefKind {
-        match self.word(2) >> 32 {
-            1 => RefKind::Alias,
-            2 => RefKind::Magic,
-            3 => RefKind::Counted,
-            _ => RefKind::Plain,
-        }
+        RefValue::of(self).kind()
     }
-    pub fn payload(self) -> Option<u64> {
-        (self.header().words() == 3).then(|| self.word(3))
-    }
-    /// The shared memory of a counted reference; it lives at least as long as the term does.
+    /// The shared memory of a counted reference, which lives at least as long as the term does. `None` for one that
+    /// came from outside when the memory was no more.
     pub fn counted_words<'a>(self) -> Option<&'a [AtomicU64]> {
         if self.header().words() != COUNTED_REF_WORDS {
             return None;
@@ -339,7 +321,7 @@ impl LocalRef {
     /// The numbers as printed right to left: `#Ref<0.N2.N1.N0>`; N0 has 18 bits.
     pub fn numbers(self) -> [u32; 3] {
         let id = self.id();
-        [(self.word(2) as u32) & 0x3ffff, id as u32, (id >> 32) as u32]
+        [self.word(2) as u32, id as u32, (id >> 32) as u32]
     }
 }
 

@@ -914,7 +914,7 @@ mod tests {
     #[test]
     fn families_are_in_order() {
         let mut heap = FragmentHeap::new();
-        let reference = heap.local_ref(1, 1, crate::RefKind::Plain, 0);
+        let reference = heap.local_ref(1, 1);
         let tuple = heap.tuple(&[]);
         let map = map::empty(&mut heap);
         let list = heap.cons(Term::NIL, Term::NIL);

@@ -10,7 +10,7 @@ pub use decode::{DecodeError, DecodeOptions, decode, decode_unversioned, plain_s
 pub use encode::{EncodeOptions, encode, encode_unversioned, encode_within, external_size};
 
 use crate::atom::Atom;
-use crate::boxed::{FunIdentity, Mfa, RefKind};
+use crate::boxed::{FunIdentity, Mfa};
 use crate::node::NodeInfo;
 use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex};
@@ -66,11 +66,6 @@ pub trait Resolver {
     /// Which node's identifiers are local.
     fn node(&self) -> NodeInfo {
         NodeInfo::this()
-    }
-    /// What a reference of this node is (see [`LocalRef`](crate::LocalRef)), with its payload.
-    fn local_ref(&self, id: u64, low: u32) -> (RefKind, u64) {
-        let _ = (id, low);
-        (RefKind::Plain, 0)
     }
 }
 

@@ -1009,7 +1009,7 @@ fn statistics(p: &mut Process, table: &Table) -> Term {
 fn info_table<'g>(p: &Process, id: Term, guard: &'g crossbeam_epoch::Guard) -> Result<Option<&'g Table>, Raise> {
     let found = register_of(p).find(id, guard).filter(|table| !table.is_dead());
     // Only references of tables can be those of tables that are gone.
-    let known = id.is_atom() || id.as_local_ref().is_some_and(|reference| reference.ref_kind() == RefKind::Magic);
+    let known = id.is_atom() || id.as_local_ref().is_some_and(|reference| reference.ref_kind() == RefKind::Table);
     if found.is_none() && !known { Err(Raise::badarg_because(atom!("type"))) } else { Ok(found) }
 }
 

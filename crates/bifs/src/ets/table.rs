@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicPtr, AtomicU8, AtomicU32,
 use std::sync::mpsc::{Sender, channel};
 use swarmrt_machine::links::RefValue;
 use swarmrt_machine::{Process, Raise};
+use swarmrt_term::reference::SLOT_BITS;
 use swarmrt_term::{Alloc, Atom, AtomMap, RefKind, Term, am, atom};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -315,8 +316,7 @@ impl Default for Register {
 /// More objects than these are freed by a thread of their own.
 const FREED_AT_ONCE_MAX: usize = 1000;
 
-/// Set in the payloads of table references, to tell them from other magic references.
-const PAYLOAD_MARK: u64 = 0xe75_0000_0000_0000;
+const _: () = assert!(TABLES_MAX <= 1 << SLOT_BITS);
 
 impl Register {
     fn slot(&self, slot: u32) -> Option<&AtomicPtr<Table>> {
@@ -337,17 +337,18 @@ impl Register {
             return self.at(slot, guard);
         }
         let reference = id.as_local_ref()?;
-        match reference.payload().filter(|payload| reference.ref_kind() == RefKind::Magic && payload & PAYLOAD_MARK == PAYLOAD_MARK) {
-            Some(payload) => self.at((payload & !PAYLOAD_MARK) as u32, guard).filter(|table| table.reference.id == reference.id()),
-            // It came from outside, where it lost what made it quick.
-            None => self.all(guard).into_iter().find(|table| table.reference.id == reference.id()),
+        let reference = RefValue::of(reference);
+        if reference.kind() != RefKind::Table {
+            return None;
         }
+        let slot = reference.slot().filter(|&slot| slot < TABLES_MAX)?;
+        self.at(slot as u32, guard).filter(|table| table.reference == reference)
     }
 
     /// The table, when the process may do that with it; otherwise why not.
     pub fn table<'g>(&self, p: &Process, id: Term, access: Access, guard: &'g Guard) -> Result<&'g Table, Raise> {
         let Some(table) = self.find(id, guard).filter(|table| !table.is_dead()) else {
-            let known = id.is_atom() || id.as_local_ref().is_some_and(|reference| reference.ref_kind() == RefKind::Magic);
+            let known = id.is_atom() || id.as_local_ref().is_some_and(|reference| reference.ref_kind() == RefKind::Table);
             return Err(Raise::badarg_because(if known { atom!("id") } else { atom!("type") }));
         };
         let allowed = match access {
@@ -398,7 +399,7 @@ impl Register {
             Kind::OrderedSet => Storage::Ordered(RwLock::new(OrderedTable::new(wanted.keypos))),
             _ => Storage::Hash((0..shards).map(|_| RwLock::new(HashTable::new(wanted.keypos, duplicates, shards))).collect()),
         };
-        let reference = RefValue { kind: RefKind::Magic, payload: PAYLOAD_MARK | u64::from(slot), ..p.vm.next_ref() };
+        let reference = p.vm.next_table_ref(slot as usize);
         let table = Box::new(Table {
             reference,
             slot,

@@ -8,10 +8,11 @@ use super::{Resolver, VERSION, tag};
 use crate::alloc::Alloc;
 use crate::atom::{Atom, AtomError};
 use crate::binary::SharedBytes;
-use crate::boxed::{FunIdentity, RefKind};
+use crate::boxed::FunIdentity;
 use crate::map;
 use crate::release::{self, Release};
 use crate::node::{NodeInfo, PID_NUMBER_BITS, PID_SERIAL_BITS, pid_data};
+use crate::reference::RefValue;
 use crate::word::{Subtag, Term};
 
 /// See `erlang:binary_to_term/2`.
@@ -403,9 +404,7 @@ impl<'a, A: Alloc + ?Sized> Decoder<'a, A> {
             return Err(DecodeError::Malformed);
         }
         let (id, low) = (numbers[1] | numbers[2] << 32, numbers[0] as u32);
-        let (kind, payload) = self.resolver.local_ref(id, low);
-        debug_assert!(kind != RefKind::Plain || payload == 0);
-        Ok(self.alloc.local_ref(id, low, kind, payload))
+        Ok(RefValue { id, low }.to_term(self.alloc))
     }
 
     /// An integer that must be a small one.

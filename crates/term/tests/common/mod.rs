@@ -4,7 +4,6 @@
 
 use std::process::Command;
 use swarmrt_term::alloc::Alloc;
-use swarmrt_term::boxed::RefKind;
 use swarmrt_term::etf::{Interning, Resolver};
 use swarmrt_term::{Atom, FragmentHeap, FunIdentity, Subtag, Term, map};
 
@@ -166,7 +165,7 @@ fn identifier(random: &mut Random, heap: &mut FragmentHeap) -> Term {
     match random.below(8) {
         0 => Term::pid(swarmrt_term::node::pid_data(random.below(4) as u32 + 100, random.below(3) as u32)),
         1 => Term::port(random.below(5) as u64),
-        2 => heap.local_ref(random.next() >> random.below(40), random.below(1 << 18) as u32, RefKind::Plain, 0),
+        2 => heap.local_ref(random.next() >> random.below(40), random.below(1 << 18) as u32),
         3 => heap.external(Subtag::ExternalPid, node, creation, &[n, 1]),
         4 => heap.external(Subtag::ExternalPort, node, creation, &[n, u64::from(random.chance(2))]),
         5 => heap.external(Subtag::ExternalRef, node, creation, &[n, 2, 3]),
