@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use swarmrt_machine::links::{AliasMode, Monitor, RefValue, Tag, Watched};
 use swarmrt_machine::process::{MaxHeapSize, Priority, Task, TaskWork};
 use swarmrt_machine::run_state;
-use swarmrt_machine::spawn::{SpawnOptions, Start, spawn};
+use swarmrt_machine::spawn::{SpawnOptions, Start, spawn, spawn_announced};
 use swarmrt_machine::{BifResult, Process, Raise, Vm, bif, signal};
 use swarmrt_term::{Alloc, Atom, RefKind, Term, am, atom, map};
 
@@ -191,17 +191,23 @@ fn spawn_request(p: &mut Process, module: Term, function: Term, args: Term, list
     let (options, reference) = parsed.unwrap_or_default();
     let reference = reference.unwrap_or_else(|| p.vm.next_ref());
     let reference = reference.to_term(&mut p.heap);
-    let (sent, result) = if badopt {
-        (on_error, (Term::atom(am::ERROR), Term::atom(atom!("badopt"))))
-    } else {
-        match spawn(p.vm, Some(p), start, options) {
-            Some(id) => (on_success, (OK, Term::pid(id))),
-            None => (on_error, (Term::atom(am::ERROR), Term::atom(am::SYSTEM_LIMIT))),
+    let reply = |p: &mut Process, wanted: bool, result: Term, value: Term| {
+        if wanted {
+            let message = p.tuple(&[reply_tag, reference, result, value]);
+            signal::send_message(p.vm, p.pid(), p.id(), message);
         }
     };
-    if sent {
-        let message = p.tuple(&[reply_tag, reference, result.0, result.1]);
-        signal::send_message(p.vm, p.pid(), p.id(), message);
+    if badopt {
+        reply(p, on_error, Term::atom(am::ERROR), Term::atom(atom!("badopt")));
+        return Ok(reference);
+    }
+    let announce = |parent: Option<&mut Process>, child: u64| {
+        if let Some(parent) = parent {
+            reply(parent, on_success, OK, Term::pid(child));
+        }
+    };
+    if spawn_announced(p.vm, Some(p), start, options, announce).is_none() {
+        reply(p, on_error, Term::atom(am::ERROR), Term::atom(am::SYSTEM_LIMIT));
     }
     Ok(reference)
 }

@@ -60,7 +60,22 @@ pub enum Start {
 ///
 /// # Errors
 /// `None` when there are too many processes.
-pub fn spawn(vm: &'static Vm, mut parent: Option<&mut Process>, start: Start, mut options: SpawnOptions) -> Option<u64> {
+pub fn spawn(vm: &'static Vm, parent: Option<&mut Process>, start: Start, options: SpawnOptions) -> Option<u64> {
+    spawn_announced(vm, parent, start, options, |_, _| {})
+}
+
+/// As [`spawn`], but calls `announce` with the number of the process before it can run: what that sends to the parent
+/// comes before every signal of the child.
+///
+/// # Errors
+/// `None` when there are too many processes.
+pub fn spawn_announced(
+    vm: &'static Vm,
+    mut parent: Option<&mut Process>,
+    start: Start,
+    mut options: SpawnOptions,
+    announce: impl FnOnce(Option<&mut Process>, u64),
+) -> Option<u64> {
     let (args, initial) = match start {
         Start::Apply { module, function, args } => {
             let arity = args.list_len().unwrap_or(0) as u32;
@@ -186,7 +201,7 @@ pub fn spawn(vm: &'static Vm, mut parent: Option<&mut Process>, start: Start, mu
         cell
     })?;
     let id = cell.shared.id;
-    if let Some(parent) = parent
+    if let Some(parent) = parent.as_deref_mut()
         && parent.trace.flags != 0
     {
         parent.trace_spawn("spawn", Term::pid(id), start);
@@ -194,6 +209,7 @@ pub fn spawn(vm: &'static Vm, mut parent: Option<&mut Process>, start: Start, mu
             parent.trace_procs("link", Term::pid(id));
         }
     }
+    announce(parent, id);
     vm.schedulers.enqueue(cell, false);
     Some(id)
 }
