@@ -122,9 +122,12 @@ fn negate(digits: &mut [u64]) {
     }
 }
 
-/// The float of 16, 32 or 64 bits; `None` when it is no number, or the size is another.
+/// The float of 16, 32 or 64 bits, or zero for no bits; `None` when it is no number, or the size is another.
 pub fn read_float(bits: Bits, flags: u8) -> Option<f64> {
     let size = bits.bit_size;
+    if size == 0 {
+        return Some(0.0);
+    }
     if !matches!(size, 16 | 32 | 64) {
         return None;
     }
