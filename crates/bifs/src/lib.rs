@@ -47,4 +47,5 @@ pub use code::pre_loaded;
 pub fn register(vm: &'static swarmrt_machine::Vm, erts: &str) {
     let _ = vm.extension::<system_info::ErtsVersion>().0.set(erts.to_owned());
     ets::register(vm);
+    timers::register(vm);
 }

@@ -186,8 +186,10 @@ fn times(p: &mut Process, name: &str) -> Option<Term> {
             let start = clock.start_ns();
             p.int(start)
         }
-        // As far as the integers reach that times are kept in.
-        "end_time" => p.int(i64::MAX),
+        "end_time" => {
+            let end = clock.end_ns();
+            p.int(end)
+        }
         "os_monotonic_time_source" => clock_source(p, libc::CLOCK_MONOTONIC, "CLOCK_MONOTONIC"),
         "os_system_time_source" => clock_source(p, libc::CLOCK_REALTIME, "CLOCK_REALTIME"),
         "time_correction" => Term::bool(true),

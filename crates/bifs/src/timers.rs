@@ -2,15 +2,90 @@
 
 use parking_lot::Mutex;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use swarmrt_machine::few::Few;
 use swarmrt_machine::links::{RefValue, Tag};
 use swarmrt_machine::timer::TimerKey;
 use swarmrt_machine::{BifResult, Process, Raise, Vm, bif, signal};
 use swarmrt_term::{Alloc, FragmentHeap, Term, am, atom};
 
+/// A timer that a built-in has started.
+#[derive(Clone, Copy)]
+struct Entry {
+    key: TimerKey,
+    /// The process that it is for, if that is not found by name when the timer is due.
+    pid: Option<u64>,
+}
+
+const PARTS: usize = 64;
+
 /// Timers that built-ins have started, by the number of their reference.
-#[derive(Default)]
 struct Started {
-    keys: Mutex<HashMap<u64, TimerKey>>,
+    entries: Mutex<HashMap<u64, Entry>>,
+    /// The timers for each process, with how many processes a part knows: most processes end without one.
+    of_pids: [(AtomicUsize, Mutex<HashMap<u64, Few<()>>>); PARTS],
+}
+
+impl Default for Started {
+    fn default() -> Self {
+        Started { entries: Mutex::default(), of_pids: std::array::from_fn(|_| Default::default()) }
+    }
+}
+
+impl Started {
+    /// Changes the list of a process's timers; an empty one is dropped.
+    fn change(&self, pid: u64, change: impl FnOnce(&mut Few<()>)) {
+        let (count, part) = &self.of_pids[pid as usize % PARTS];
+        let mut part = part.lock();
+        let timers = part.entry(pid).or_default();
+        change(timers);
+        if timers.is_empty() {
+            part.remove(&pid);
+        }
+        count.store(part.len(), Ordering::Release);
+    }
+    fn remove(&self, id: u64) -> Option<Entry> {
+        let entry = self.entries.lock().remove(&id)?;
+        if let Some(pid) = entry.pid {
+            self.change(pid, |timers| { timers.remove(id); });
+        }
+        Some(entry)
+    }
+    /// The timer, unless it is for a process that has ended.
+    fn get(&self, vm: &'static Vm, id: u64) -> Option<Entry> {
+        let entry = *self.entries.lock().get(&id)?;
+        entry.pid.is_none_or(|pid| is_alive(vm, pid)).then_some(entry)
+    }
+}
+
+fn is_alive(vm: &'static Vm, pid: u64) -> bool {
+    vm.processes.get(pid).is_some_and(|cell| !cell.shared.incoming.is_closed())
+}
+
+/// Cancels the timers for a process that ends.
+fn process_exits(p: &mut Process) {
+    let started = p.vm.extension::<Started>();
+    let (count, part) = &started.of_pids[p.id() as usize % PARTS];
+    if count.load(Ordering::Acquire) == 0 {
+        return;
+    }
+    let timers = {
+        let mut part = part.lock();
+        let timers = part.remove(&p.id());
+        count.store(part.len(), Ordering::Release);
+        timers
+    };
+    for id in timers.unwrap_or_default().keys() {
+        let entry = started.entries.lock().remove(&id);
+        if let Some(entry) = entry {
+            p.vm.timers.cancel(entry.key);
+        }
+    }
+}
+
+/// Has timers cancelled when the processes end that they are for.
+pub fn register(vm: &'static Vm) {
+    vm.add_exit_hook(process_exits);
 }
 
 /// Whether `{abs, true}` is among the options.
@@ -33,20 +108,18 @@ fn start(p: &mut Process, time: Term, to: Term, message: Term, options: Term, wr
         return Err(Raise::BADARG);
     }
     let clock = &p.vm.clock;
-    let nanoseconds = time.checked_mul(1_000_000).ok_or(Raise::BADARG)?;
-    let at = if absolute {
-        nanoseconds.saturating_sub(clock.start_ns()).max(0) as u64
-    } else {
-        if time < 0 {
-            return Err(Raise::BADARG);
-        }
-        clock.since_start_ns() + nanoseconds as u64
-    };
+    let (start, end) = (i128::from(clock.start_ns()), i128::from(clock.end_ns()));
+    let from = if absolute { 0 } else { i128::from(clock.monotonic_ns()) };
+    let at = from + i128::from(time) * 1_000_000;
+    if (!absolute && time < 0) || at < start || at > end {
+        return Err(Raise::BADARG);
+    }
+    let at = (at - start) as u64;
     let reference = p.vm.next_ref();
     let kept = Tag::new(message);
     let id = reference.id;
     let action = move |vm: &'static Vm| {
-        vm.extension::<Started>().keys.lock().remove(&id);
+        vm.extension::<Started>().remove(id);
         let _guard = swarmrt_machine::pin();
         let mut heap = FragmentHeap::new();
         let message = if wrap {
@@ -63,11 +136,21 @@ fn start(p: &mut Process, time: Term, to: Term, message: Term, options: Term, wr
             signal::send_message(vm, Term::NONE, pid, message);
         }
     };
-    // Held over the start: the timer may be due at once, and takes its key out again.
-    let mut keys = p.vm.extension::<Started>().keys.lock();
+    let started = p.vm.extension::<Started>();
+    let pid = to.as_pid();
+    if let Some(pid) = pid {
+        started.change(pid, |timers| { timers.insert(id, ()); });
+        // After it is in the list: a process that ends meanwhile finds it there.
+        if !is_alive(p.vm, pid) {
+            started.change(pid, |timers| { timers.remove(id); });
+            return Ok(reference.to_term(&mut p.heap));
+        }
+    }
+    // Held over the start: the timer may be due at once, and takes its entry out again.
+    let mut entries = started.entries.lock();
     let key = p.vm.timers.start(at, Box::new(action));
-    keys.insert(id, key);
-    drop(keys);
+    entries.insert(id, Entry { key, pid });
+    drop(entries);
     Ok(reference.to_term(&mut p.heap))
 }
 
@@ -89,9 +172,9 @@ fn start_timer_4(p: &mut Process, time: Term, to: Term, message: Term, options: 
 }
 
 /// Milliseconds left of a timer, rounded up; `false` when it is not running.
-fn left(p: &Process, key: Option<TimerKey>) -> Term {
-    match key {
-        Some(key) => Term::small(key.at_ns.saturating_sub(p.vm.clock.since_start_ns()).div_ceil(1_000_000) as i64),
+fn left(p: &Process, entry: Option<Entry>) -> Term {
+    match entry {
+        Some(entry) => Term::small(entry.key.at_ns.saturating_sub(p.vm.clock.since_start_ns()).div_ceil(1_000_000) as i64),
         None => Term::bool(false),
     }
 }
@@ -128,10 +211,12 @@ fn answer(p: &mut Process, reference: Term, result: Term, options: &TimerOptions
 
 fn cancel(p: &mut Process, reference: Term, options: &TimerOptions) -> BifResult {
     let id = RefValue::of(reference.as_local_ref().ok_or(Raise::BADARG)?).id;
-    let key = p.vm.extension::<Started>().keys.lock().remove(&id);
-    let result = left(p, key);
-    let result = match key {
-        Some(key) if p.vm.timers.cancel(key) => result,
+    let started = p.vm.extension::<Started>();
+    let running = started.get(p.vm, id);
+    let removed = started.remove(id);
+    let result = left(p, running);
+    let result = match removed {
+        Some(entry) if p.vm.timers.cancel(entry.key) => result,
         _ => Term::bool(false),
     };
     answer(p, reference, result, options, "cancel_timer")
@@ -154,7 +239,7 @@ fn read_timer_1(p: &mut Process, reference: Term) -> BifResult {
 fn read_timer_2(p: &mut Process, reference: Term, options: Term) -> BifResult {
     let options = timer_options(options)?;
     let id = RefValue::of(reference.as_local_ref().ok_or(Raise::BADARG)?).id;
-    let key = p.vm.extension::<Started>().keys.lock().get(&id).copied();
-    let result = left(p, key);
+    let running = p.vm.extension::<Started>().get(p.vm, id);
+    let result = left(p, running);
     answer(p, reference, result, &options, "read_timer")
 }

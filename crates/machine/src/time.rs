@@ -4,7 +4,9 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Where Erlang monotonic time stands when the machine starts: OTP starts far below zero, so that
 /// small positive values are not taken for granted.
-const MONOTONIC_START_NS: i64 = -576_460_751_000_000_000;
+const MONOTONIC_START_NS: i64 = -576_460_752_000_000_000;
+/// How long after the start times can be told, as in OTP.
+const REACH_NS: i64 = 9_223_372_035_000_000_000;
 
 /// The machine's clocks.
 pub struct Clock {
@@ -32,6 +34,10 @@ impl Clock {
     }
     pub fn start_ns(&self) -> i64 {
         MONOTONIC_START_NS
+    }
+    /// The last Erlang monotonic time that timers can be set to.
+    pub fn end_ns(&self) -> i64 {
+        MONOTONIC_START_NS + REACH_NS
     }
     /// What added to monotonic time gives system time. Fixed at the start: OTP's `no_time_warp` mode.
     pub fn offset_ns(&self) -> i64 {
