@@ -178,6 +178,46 @@ fn binary_to_integer_2(p: &mut Process, binary: Term, base: Term) -> BifResult {
     long::run(p, am::ERLANG, atom!("binary_to_integer"), &[binary, base], |p| integer_of_binary(p, binary, base_of(base)?))
 }
 
+/// An integer, or an atom that says why there is none.
+#[bif("erts_internal:binary_to_integer/2", since = 26)]
+fn internal_binary_to_integer(p: &mut Process, binary: Term, base: Term) -> BifResult {
+    let number = long::run(p, atom!("erts_internal"), atom!("binary_to_integer"), &[binary, base], |p| {
+        integer_of_binary(p, binary, base_of(base)?)
+    });
+    reason_instead(number)
+}
+
+/// The integer at the front of a list and what follows it, or an atom that says why there is none.
+#[bif("erts_internal:list_to_integer/2", since = 26)]
+fn internal_list_to_integer(p: &mut Process, list: Term, base: Term) -> BifResult {
+    let Ok(base) = base_of(base) else { return Ok(Term::atom(am::BADARG)) };
+    if !list.is_list() {
+        return Ok(Term::atom(atom!("not_a_list")));
+    }
+    let is_digit = |byte: u8| char::from(byte).is_digit(base);
+    let (text, rests) = leading(list, |byte| is_digit(byte) || matches!(byte, b'+' | b'-'));
+    let sign = sign_len(&text);
+    let digits = text[sign..].iter().take_while(|&&byte| is_digit(byte)).count();
+    if digits == 0 {
+        return Ok(Term::atom(atom!("no_integer")));
+    }
+    let end = sign + digits;
+    match parse_integer(p, &text[..end], base) {
+        Err(Raise::Error(reason)) => Ok(reason),
+        number => {
+            let number = number?;
+            Ok(p.tuple(&[number, rests[end]]))
+        }
+    }
+}
+
+fn reason_instead(number: BifResult) -> BifResult {
+    match number {
+        Err(Raise::Error(reason)) => Ok(reason),
+        number => number,
+    }
+}
+
 /// What `string:list_to_integer/1` and `string:list_to_float/1` answer when there is no number.
 fn no_number(p: &mut Process, why: swarmrt_term::Atom) -> BifResult {
     Ok(p.tuple(&[Term::atom(am::ERROR), Term::atom(why)]))

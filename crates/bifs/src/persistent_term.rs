@@ -73,9 +73,21 @@ fn get_0(p: &mut Process) -> BifResult {
 
 #[bif("persistent_term:put/2")]
 fn put(p: &mut Process, key: Term, value: Term) -> BifResult {
+    put_unless(p, key, value, false)
+}
+
+/// A key that has another value is an error.
+#[bif("persistent_term:put_new/2", since = 26)]
+fn put_new(p: &mut Process, key: Term, value: Term) -> BifResult {
+    put_unless(p, key, value, true)
+}
+
+fn put_unless(p: &mut Process, key: Term, value: Term, taken_is_error: bool) -> BifResult {
     let mut table = terms(p).table.write();
-    if table.find(key).is_some_and(|entry| equal_exact(entry.value, value)) {
-        return Ok(Term::atom(am::OK));
+    match table.find(key) {
+        Some(entry) if equal_exact(entry.value, value) => return Ok(Term::atom(am::OK)),
+        Some(_) if taken_is_error => return Err(Raise::BADARG),
+        _ => {}
     }
     let mut area = LiteralArea::new();
     let entry = Entry { key: area.copy_in(key), value: area.copy_in(value), area };

@@ -221,6 +221,34 @@ fn display_nl(_p: &mut Process) -> BifResult {
     Ok(Term::bool(true))
 }
 
+#[bif("erlang:display_string/2", since = 26)]
+fn display_string_2(_p: &mut Process, device: Term, text: Term) -> BifResult {
+    let device = device.as_atom().ok_or(Raise::BADARG)?;
+    let bytes = match binary_of(text) {
+        Ok(bytes) => bytes.to_vec(),
+        Err(_) => text_of(text).ok_or(Raise::BADARG)?.into_bytes(),
+    };
+    match device.name() {
+        "stdout" => write_out(&bytes),
+        "stderr" => {
+            let _ = std::io::stderr().write_all(&bytes);
+        }
+        _ => return Err(Raise::BADARG),
+    }
+    Ok(Term::bool(true))
+}
+
+/// `Limit` counts as in [`print::print_limited`]; `undefined` is none.
+#[bif("erts_internal:term_to_string/2", since = 26)]
+fn term_to_string(p: &mut Process, term: Term, limit: Term) -> BifResult {
+    let limit = match limit.as_small() {
+        Some(limit) if limit >= 0 => limit,
+        None if limit == Term::atom(am::UNDEFINED) => i64::MAX,
+        _ => return Err(Raise::BADARG),
+    };
+    Ok(p.byte_list(&print::print_limited(term, limit), Term::NIL))
+}
+
 #[bif("erts_debug:same/2")]
 fn same(_p: &mut Process, a: Term, b: Term) -> BifResult {
     Ok(Term::bool(a == b))

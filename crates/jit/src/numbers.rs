@@ -8,7 +8,7 @@ use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::{Block, BlockArg, InstBuilder, MemFlagsData as MemFlags, Value};
 use swarmrt_beam::instr::{Dst, Instr, Src};
 use swarmrt_machine::native::NO_FLOAT;
-use swarmrt_term::{Subtag, Term};
+use swarmrt_term::{Subtag, Term, release};
 
 /// An integer that a float holds exactly.
 const EXACT_MAX: i64 = 1 << 53;
@@ -143,7 +143,16 @@ impl Piece<'_, '_> {
         if known_a.is(kind::FLOATS) && known_b.is(kind::FLOATS) || only(known_a, known_b) || only(known_b, known_a) {
             let slow = self.exit_block(at);
             let (x, y) = (self.float(at, a, slow), self.float(at, b, slow));
-            let same = self.b.ins().fcmp(FloatCC::Equal, x, y);
+            // From OTP 27 on, both zeros are exactly equal to themselves only.
+            let same = if exact && release::current().distinguishes_zeros() {
+                let bits = |piece: &mut Self, float| {
+                    piece.b.ins().bitcast(I64, MemFlags::new(), float)
+                };
+                let (x, y) = (bits(self, x), bits(self, y));
+                self.b.ins().icmp(IntCC::Equal, x, y)
+            } else {
+                self.b.ins().fcmp(FloatCC::Equal, x, y)
+            };
             let (equal, differ) = (self.target(equal), self.target(differ));
             self.branch(same, equal, differ);
             return Next::End;

@@ -9,6 +9,7 @@ use crate::binary::Bits;
 use crate::boxed::{External, HashMap, LocalRef, MapNode, Record};
 use crate::map::{TrieIter, path_order};
 use crate::node::{NodeInfo, pid_parts};
+use crate::release;
 use crate::word::{Kind, Subtag, Term};
 use std::cmp::Ordering;
 
@@ -19,7 +20,7 @@ pub fn equal_exact(a: Term, b: Term) -> bool {
         return true;
     }
     if a.is_immediate() && b.is_immediate() {
-        return a.is_float_immediate() && b.is_float_immediate() && a.float_immediate_value() == b.float_immediate_value();
+        return same_zeros(a, b);
     }
     // A pointer never equals an immediate exactly: every term that can be an immediate is one.
     a.is_pointer() && b.is_pointer() && a.is_cons() == b.is_cons() && same(a, b, true, PLAIN_LEVELS)
@@ -221,9 +222,19 @@ fn same_immediates(a: Term, b: Term, exact: bool) -> bool {
         return true;
     }
     if exact {
-        return a.is_float_immediate() && b.is_float_immediate() && a.float_immediate_value() == b.float_immediate_value();
+        return same_zeros(a, b);
     }
     a.is_number() && b.is_number() && compare_numbers(a, b).is_eq()
+}
+
+/// Whether two different words, one of them an immediate, are exactly equal: so are only `+0.0` and
+/// `-0.0`, and only until OTP 27.
+#[inline]
+fn same_zeros(a: Term, b: Term) -> bool {
+    a.is_float_immediate()
+        && b.is_float_immediate()
+        && a.float_immediate_value() == b.float_immediate_value()
+        && !release::current().distinguishes_zeros()
 }
 
 fn same_arrays(a: &[Term], b: &[Term], exact: bool, todo: &mut Vec<(Term, Term, bool)>) -> bool {
@@ -301,6 +312,22 @@ pub fn compare_numbers(a: Term, b: Term) -> Ordering {
 /// No float term is NaN.
 fn compare_floats(x: f64, y: f64) -> Ordering {
     x.partial_cmp(&y).unwrap_or(Ordering::Equal)
+}
+
+/// As keys of maps: from OTP 27 on, `-0.0` is less than `+0.0`.
+fn compare_floats_exact(x: f64, y: f64) -> Ordering {
+    match compare_floats(x, y) {
+        Ordering::Equal if release::current().distinguishes_zeros() => x.total_cmp(&y),
+        order => order,
+    }
+}
+
+/// Two integers or two floats, exactly.
+fn compare_numbers_exact(a: Term, b: Term) -> Ordering {
+    match (a.as_float(), b.as_float()) {
+        (Some(x), Some(y)) => compare_floats_exact(x, y),
+        _ => compare_numbers(a, b),
+    }
 }
 
 fn compare_integers(a: Term, b: Term) -> Ordering {
@@ -463,7 +490,8 @@ fn order(mut a: Term, mut b: Term, exact: bool, levels: u32) -> Ordering {
             return of_a.cmp(&of_b);
         }
         match of_a {
-            FAMILY_NUMBER if !exact || a.is_float() == b.is_float() => return compare_numbers(a, b),
+            FAMILY_NUMBER if !exact => return compare_numbers(a, b),
+            FAMILY_NUMBER if a.is_float() == b.is_float() => return compare_numbers_exact(a, b),
             FAMILY_NUMBER => return if a.is_float() { Ordering::Greater } else { Ordering::Less },
             FAMILY_BITSTRING => return compare_bits(Bits::of(a), Bits::of(b)),
             FAMILY_TUPLE if levels > 0 => {
@@ -615,6 +643,7 @@ impl Comparison {
         }
         match (a.kind(), b.kind()) {
             (Kind::Atom(x), Kind::Atom(y)) => compare_atoms(x, y),
+            (Kind::Float(x), Kind::Float(y)) if self.exact => compare_floats_exact(x, y),
             (Kind::Float(x), Kind::Float(y)) => compare_floats(x, y),
             (Kind::Tuple(x), Kind::Tuple(y)) => x.arity().cmp(&y.arity()).then_with(|| self.arrays(x.elements(), y.elements())),
             (Kind::Record(x), Kind::Record(y)) => compare_definitions(x, y).then_with(|| self.arrays(x.values(), y.values())),

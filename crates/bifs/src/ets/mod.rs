@@ -28,7 +28,7 @@ use smallvec::SmallVec;
 use swarmrt_heap::copy_whole;
 use swarmrt_machine::{BifResult, Process, Raise, Vm, bif, signal};
 use swarmrt_term::bigint;
-use swarmrt_term::{Alloc, FragmentHeap, NodeInfo, RefKind, Term, Tuple, am, atom, compare, equal_exact};
+use swarmrt_term::{Alloc, FragmentHeap, NodeInfo, RefKind, Release, Term, Tuple, am, atom, compare, equal_exact};
 pub(crate) use table::TABLES_MAX;
 use table::{Access, Heir, Kind, Protection, Register, Storage, Table, Tuning, Wanted, WriteConcurrency};
 
@@ -317,6 +317,21 @@ fn lookup_element(p: &mut Process, id: Term, key: Term, position: Term) -> BifRe
     Ok(if matches!(table.kind, Kind::Set | Kind::OrderedSet) { cell.head() } else { list })
 }
 
+/// A key that is not there has the value `default`.
+#[bif("ets:lookup_element/4", since = 26)]
+fn lookup_element_4(
+    p: &mut Process,
+    id: Term,
+    key: Term,
+    position: Term,
+    default: Term,
+) -> BifResult {
+    match lookup_element(p, id, key, position) {
+        Err(Raise::Caused { cause, .. }) if cause == Term::atom(am::BADKEY) => Ok(default),
+        result => result,
+    }
+}
+
 #[bif("ets:member/2")]
 fn member(p: &mut Process, id: Term, key: Term) -> BifResult {
     let guard = &pin();
@@ -511,7 +526,7 @@ fn update_counter_in(p: &mut Process, id: Term, key: Term, operation: Term, defa
         Some(default) => Some(object_of(table, default)?),
         None => None,
     };
-    let mut apply = |object: &mut Head| -> (Result<One<Term>, Raise>, Verdict) {
+    let apply = |object: &mut Head| -> (Result<One<Term>, Raise>, Verdict) {
         let elements = object.tuple();
         let mut values: One<(usize, Term)> = One::with_capacity(changes.len());
         let mut results = One::with_capacity(changes.len());
@@ -537,57 +552,71 @@ fn update_counter_in(p: &mut Process, id: Term, key: Term, operation: Term, defa
         let verdict = with_elements(object, &values);
         (Ok(results), verdict)
     };
-    let results = match update_object(table, key, &mut apply) {
-        Some(results) => results?,
-        None => {
-            let Some(default) = default else { return Err(Raise::badarg_because(am::BADKEY)) };
-            let mut elements = default.elements().to_vec();
-            elements[table.keypos] = key;
-            let mut heap = FragmentHeap::new();
-            let fresh = heap.tuple(&elements);
-            let hash = if table.kind == Kind::OrderedSet { 0 } else { hash_of(key) };
-            let mut object = Head::new(fresh, hash);
-            // SAFETY: just made, and still ours.
-            let (results, verdict) = apply(unsafe { &mut *object });
-            if results.is_err() {
-                // SAFETY: nobody has seen it.
-                unsafe { Head::free(object) };
-                return results.map(|_| Term::NIL);
-            }
-            if let Verdict::Replace(new) = verdict {
-                // SAFETY: as above.
-                unsafe { Head::free(std::mem::replace(&mut object, new)) };
-            }
-            // Somebody may have been faster: then it is an update after all.
-            let (overtaken, change) = match &table.storage {
-                Storage::Ordered(tree) => {
-                    let mut tree = tree.write();
-                    match tree.update(key, &mut apply) {
-                        Some((results, change)) => (Some(results), change),
-                        None => (None, tree.insert(object)),
-                    }
-                }
-                Storage::Hash(shards) => {
-                    let mut shard = Table::shard(shards, hash).write();
-                    match shard.update(key, hash, &mut apply) {
-                        Some((results, change)) => (Some(results), change),
-                        None => (None, shard.insert(object, table.is_fixed())),
-                    }
-                }
-            };
-            table.count(change);
-            match overtaken {
-                Some(updated) => {
-                    // SAFETY: it is in no table.
-                    unsafe { Head::free(object) };
-                    updated?
-                }
-                None => results?,
-            }
-        }
+    let results = match default {
+        Some(default) => update_or_insert(table, key, default, apply)?,
+        None => match update_object(table, key, apply) {
+            Some(results) => results?,
+            None => return Err(Raise::badarg_because(am::BADKEY)),
+        },
     };
     let answer = if operation.is_list() { p.list(&results) } else { results[0] };
     done(table, answer)
+}
+
+/// Changes the object with this key; where there is none, a changed copy of `default`, with this key,
+/// becomes one.
+fn update_or_insert<R>(
+    table: &Table,
+    key: Term,
+    default: Tuple,
+    mut change: impl FnMut(&mut Head) -> (Result<R, Raise>, Verdict),
+) -> Result<R, Raise> {
+    if let Some(result) = update_object(table, key, &mut change) {
+        return result;
+    }
+    let mut elements = default.elements().to_vec();
+    elements[table.keypos] = key;
+    let mut heap = FragmentHeap::new();
+    let fresh = heap.tuple(&elements);
+    let hash = if table.kind == Kind::OrderedSet { 0 } else { hash_of(key) };
+    let mut object = Head::new(fresh, hash);
+    // SAFETY: just made, and still ours.
+    let (result, verdict) = change(unsafe { &mut *object });
+    if result.is_err() {
+        // SAFETY: nobody has seen it.
+        unsafe { Head::free(object) };
+        return result;
+    }
+    if let Verdict::Replace(new) = verdict {
+        // SAFETY: as above.
+        unsafe { Head::free(std::mem::replace(&mut object, new)) };
+    }
+    // Another process may have inserted one meanwhile: then that is changed.
+    let (overtaken, count) = match &table.storage {
+        Storage::Ordered(tree) => {
+            let mut tree = tree.write();
+            match tree.update(key, &mut change) {
+                Some((updated, count)) => (Some(updated), count),
+                None => (None, tree.insert(object)),
+            }
+        }
+        Storage::Hash(shards) => {
+            let mut shard = Table::shard(shards, hash).write();
+            match shard.update(key, hash, &mut change) {
+                Some((updated, count)) => (Some(updated), count),
+                None => (None, shard.insert(object, table.is_fixed())),
+            }
+        }
+    };
+    table.count(count);
+    match overtaken {
+        Some(updated) => {
+            // SAFETY: it is in no table.
+            unsafe { Head::free(object) };
+            updated
+        }
+        None => result,
+    }
 }
 
 #[bif("ets:update_counter/3")]
@@ -602,6 +631,28 @@ fn update_counter_4(p: &mut Process, id: Term, key: Term, operation: Term, defau
 
 #[bif("ets:update_element/3")]
 fn update_element(p: &mut Process, id: Term, key: Term, specification: Term) -> BifResult {
+    update_element_in(p, id, key, specification, None)
+}
+
+/// Where there is no object with this key, a changed copy of `default` becomes one.
+#[bif("ets:update_element/4", since = 26)]
+fn update_element_4(
+    p: &mut Process,
+    id: Term,
+    key: Term,
+    specification: Term,
+    default: Term,
+) -> BifResult {
+    update_element_in(p, id, key, specification, Some(default))
+}
+
+fn update_element_in(
+    p: &mut Process,
+    id: Term,
+    key: Term,
+    specification: Term,
+    default: Option<Term>,
+) -> BifResult {
     let guard = &pin();
     let table = register_of(p).table(p, id, Access::Write, guard)?;
     if is_set(table).is_err() {
@@ -614,21 +665,41 @@ fn update_element(p: &mut Process, id: Term, key: Term, specification: Term) -> 
         let at = position.as_small().filter(|&position| position >= 1).ok_or(Raise::BADARG)? as usize - 1;
         values.push((at, value));
     }
-    let result = update_object(table, key, |object| {
+    let default = match default {
+        Some(default) => match object_of(table, default) {
+            Ok(default) => Some(default),
+            Err(_) if p.vm.release() >= Release::R28 => {
+                return Err(Raise::badarg_because(atom!("default")));
+            }
+            Err(_) if default.is_tuple() => return Err(Raise::badarg_because(atom!("position"))),
+            Err(raise) => return Err(raise),
+        },
+        None => None,
+    };
+    // OTP names the position only where there is a default object.
+    let no_such_position = || match default {
+        Some(_) => Raise::badarg_because(atom!("position")),
+        None => Raise::BADARG,
+    };
+    let change = |object: &mut Head| {
         let arity = object.tuple().arity();
         if values.iter().any(|&(at, _)| at == table.keypos) {
             return (Err(Raise::badarg_because(atom!("keypos"))), Verdict::Keep);
         }
         if values.iter().any(|&(at, _)| at >= arity) {
-            return (Err(Raise::BADARG), Verdict::Keep);
+            return (Err(no_such_position()), Verdict::Keep);
         }
         let verdict = with_elements(object, &values);
         (Ok(()), verdict)
-    });
-    match result {
-        Some(result) => result.and_then(|()| done(table, Term::bool(true))),
-        None => done(table, Term::bool(false)),
-    }
+    };
+    let updated = match default {
+        Some(default) => update_or_insert(table, key, default, change).map(|()| true)?,
+        None => match update_object(table, key, change) {
+            Some(result) => result.map(|()| true)?,
+            None => false,
+        },
+    };
+    done(table, Term::bool(updated))
 }
 
 fn key_or_end(p: &mut Process, key: Option<Term>) -> Term {
@@ -705,6 +776,45 @@ fn next(p: &mut Process, id: Term, key: Term) -> BifResult {
 #[bif("ets:prev/2")]
 fn prev(p: &mut Process, id: Term, key: Term) -> BifResult {
     neighbour(p, id, key, true)
+}
+
+/// `{Key, Objects}` for a key that `find` finds. One whose objects are deleted between the two steps was
+/// not there.
+fn with_objects(
+    p: &mut Process,
+    id: Term,
+    mut find: impl FnMut(&mut Process) -> BifResult,
+) -> BifResult {
+    loop {
+        let key = find(p)?;
+        if key == Term::atom(am::END_OF_TABLE) {
+            return Ok(key);
+        }
+        let objects = lookup(p, id, key)?;
+        if !objects.is_nil() {
+            return Ok(p.tuple(&[key, objects]));
+        }
+    }
+}
+
+#[bif("ets:first_lookup/1", since = 27)]
+fn first_lookup(p: &mut Process, id: Term) -> BifResult {
+    with_objects(p, id, |p| edge(p, id, false))
+}
+
+#[bif("ets:last_lookup/1", since = 27)]
+fn last_lookup(p: &mut Process, id: Term) -> BifResult {
+    with_objects(p, id, |p| edge(p, id, true))
+}
+
+#[bif("ets:next_lookup/2", since = 27)]
+fn next_lookup(p: &mut Process, id: Term, key: Term) -> BifResult {
+    with_objects(p, id, |p| neighbour(p, id, key, false))
+}
+
+#[bif("ets:prev_lookup/2", since = 27)]
+fn prev_lookup(p: &mut Process, id: Term, key: Term) -> BifResult {
+    with_objects(p, id, |p| neighbour(p, id, key, true))
 }
 
 #[bif("ets:slot/2")]
