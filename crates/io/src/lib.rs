@@ -8,12 +8,19 @@ mod os_signal;
 mod port;
 mod posix;
 mod prim_buffer;
+mod prim_tty;
+mod terminfo;
 mod zlib;
+
+use swarmrt_term::Release;
 
 pub use os_signal::handle as handle_os_signals;
 
 /// Readies the machine-wide state of files and ports.
 pub fn register(vm: &'static swarmrt_machine::Vm) {
     vm.add_exit_hook(file::close_files_of);
+    if vm.release() >= Release::R26 {
+        vm.add_exit_hook(prim_tty::forget_owner);
+    }
     vm.set_ports(Box::new(port::Host));
 }

@@ -6,6 +6,7 @@ mod options;
 mod ram_file;
 mod run;
 mod tty;
+pub use tty::{CONTROL_C, MENU as BREAK_MENU};
 
 use options::Options;
 use parking_lot::{Condvar, Mutex};

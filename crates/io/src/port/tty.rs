@@ -48,9 +48,9 @@ const LINE_CELLS_MAX: usize = 1 << 16;
 const QUEUED_BYTES_MAX: usize = 1024;
 const TAB_COLUMNS: usize = 8;
 
-const CONTROL_C: u8 = 3;
+pub const CONTROL_C: u8 = 3;
 const ESCAPE: char = '\u{1b}';
-const MENU: &[u8] = b"\r\nBREAK: (a)bort (c)ontinue (i)nterrupt the shell\r\n";
+pub const MENU: &[u8] = b"\r\nBREAK: (a)bort (c)ontinue (i)nterrupt the shell\r\n";
 
 /// One place of the line: a character, or part of how one is shown that cannot be printed.
 #[derive(Clone, Copy, PartialEq, Eq)]
