@@ -154,14 +154,26 @@ fn length(p: &mut Process, list: Term) -> BifResult {
     Ok(Term::small(length as i64))
 }
 
+/// The bits of a bitstring, or of what is left of one that is being matched: from OTP 26 on, the
+/// compiler asks for the size of a rest without making it a term.
+fn bits_in(bits: Term) -> Result<usize, Raise> {
+    match bits.as_bits() {
+        Some(bits) => Ok(bits.bit_size),
+        None => {
+            let context = bits.as_match_context().ok_or(Raise::BADARG)?;
+            Ok(context.end() - context.offset())
+        }
+    }
+}
+
 #[bif("erlang:bit_size/1", guard)]
 fn bit_size(_p: &mut Process, bits: Term) -> BifResult {
-    bits.as_bits().map(|bits| Term::small(bits.bit_size as i64)).ok_or(Raise::BADARG)
+    Ok(Term::small(bits_in(bits)? as i64))
 }
 
 #[bif("erlang:byte_size/1", guard)]
 fn byte_size(_p: &mut Process, bits: Term) -> BifResult {
-    bits.as_bits().map(|bits| Term::small(bits.byte_size_rounded_up() as i64)).ok_or(Raise::BADARG)
+    Ok(Term::small(bits_in(bits)?.div_ceil(8) as i64))
 }
 
 #[bif("erlang:size/1", guard)]

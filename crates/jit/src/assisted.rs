@@ -12,7 +12,7 @@ use cranelift_codegen::ir::{AbiParam, Block, BlockArg, InstBuilder, Signature, V
 use cranelift_codegen::isa::CallConv;
 use swarmrt_beam::instr::{Dst, FunPtr, Instr, MapGet, MapPut, Src};
 use swarmrt_machine::native::{NO_TERM, SCRATCH_WORDS};
-use swarmrt_term::{Subtag, Term, am, atom};
+use swarmrt_term::{Release, Subtag, Term, am, atom, release};
 
 /// From a tagged pointer to a boxed term's words.
 pub(crate) const fn word(number: usize) -> i32 {
@@ -156,10 +156,34 @@ impl Piece<'_, '_> {
         let failing = self.failing(at, fail);
         let known = mfa.module == am::ERLANG;
         let mut fact = Fact::ANY;
+        // Another way leads to the next instruction, too.
+        let mut joins = false;
         let result = match (values.as_slice(), mfa.function) {
             (&[binary], name) if known && (name == atom!("byte_size") || name == atom!("bit_size")) => {
-                let bits = self.bits_of(binary, failing);
                 fact = Fact::integer(0, 1 << 58);
+                // From OTP 26 on, the size of what is left of a match may be asked for.
+                let known_kinds = self.fact(at, args[0]);
+                let is_context = known_kinds.is(kind::CONTEXT);
+                let may_be_context = release::current() >= Release::R26
+                    && known_kinds.may_be(kind::CONTEXT);
+                let other = if may_be_context && !is_context {
+                    joins = true;
+                    self.later_cold(move |piece| {
+                        let number = piece.word(bif.into());
+                        let (count, args) = (piece.word(1), piece.spread(&[binary]));
+                        let assist = piece.source.assists.bif as usize;
+                        let size = piece.assist_or(at, assist, &[number, args, count], fail);
+                        piece.set_known(dst, size, fact);
+                        let next = piece.target(at + 1);
+                        piece.b.ins().jump(next, &[]);
+                    })
+                } else {
+                    failing
+                };
+                let bits = match is_context {
+                    true => self.offset_and_left(binary).1,
+                    false => self.bits_of(binary, other),
+                };
                 if name == atom!("byte_size") {
                     let rounded = self.b.ins().iadd_imm_s(bits, 7);
                     let bytes = self.b.ins().ushr_imm_s(rounded, 3);
@@ -204,7 +228,7 @@ impl Piece<'_, '_> {
             }
         };
         self.set_known(dst, result, fact);
-        Next::At(at + 1)
+        if joins { self.join(at + 1) } else { Next::At(at + 1) }
     }
 
     // ---- Funs and applications ----
