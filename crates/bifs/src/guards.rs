@@ -48,6 +48,15 @@ fn is_function_2(_p: &mut Process, term: Term, arity: Term) -> BifResult {
     Ok(Term::bool(u64::from(actual) == wanted))
 }
 
+/// `is_integer(Term, Low, High)`
+#[bif("erlang:is_integer/3", guard, since = 29)]
+fn is_integer_within(_p: &mut Process, term: Term, low: Term, high: Term) -> BifResult {
+    if !low.is_integer() || !high.is_integer() {
+        return Err(Raise::BADARG);
+    }
+    Ok(Term::bool(term.is_integer() && compare(low, term).is_le() && compare(term, high).is_le()))
+}
+
 #[bif("erlang:is_record/2", guard)]
 fn is_record_2(_p: &mut Process, term: Term, name: Term) -> BifResult {
     if !name.is_atom() {

@@ -10,7 +10,7 @@ use swarmrt_machine::{BifResult, Process, Raise, Vm, bif, signal};
 use swarmrt_term::{Alloc, Atom, FragmentHeap, Term, am, atom};
 
 /// The signals that programs may ask for, as OTP names them.
-const SIGNALS: [(&str, i32); 10] = [
+const SIGNALS: [(&str, i32); 13] = [
     ("sighup", libc::SIGHUP),
     ("sigquit", libc::SIGQUIT),
     ("sigabrt", libc::SIGABRT),
@@ -21,6 +21,9 @@ const SIGNALS: [(&str, i32); 10] = [
     ("sigchld", libc::SIGCHLD),
     ("sigstop", libc::SIGSTOP),
     ("sigtstp", libc::SIGTSTP),
+    ("sigcont", libc::SIGCONT),
+    ("sigwinch", libc::SIGWINCH),
+    ("sigint", libc::SIGINT),
 ];
 
 /// Those that are handled from the start.
