@@ -42,19 +42,23 @@ struct Decoder<'a> {
     begun: Vec<u8>,
 }
 
-/// How far a byte string is UTF-8, and whether what follows could be the beginning of a character. As in OTP, what
-/// character it would be is looked at only when all its bytes are there.
+/// Bytes of a character that begins with this one; `None` when none does.
+fn character_bytes(first: u8) -> Option<usize> {
+    match first {
+        0..=0x7f => Some(1),
+        0xc0..=0xdf => Some(2),
+        0xe0..=0xef => Some(3),
+        0xf0..=0xf7 => Some(4),
+        _ => None,
+    }
+}
+
+/// How far a byte string is UTF-8, and whether what follows are fewer bytes than the character has that it begins. As in
+/// OTP, what character it would be is looked at only when there are as many.
 fn utf8_prefix(bytes: &[u8]) -> (usize, bool) {
     let Err(error) = std::str::from_utf8(bytes) else { return (bytes.len(), true) };
     let rest = &bytes[error.valid_up_to()..];
-    let wanted = match rest[0] {
-        0xc0..=0xdf => 2,
-        0xe0..=0xef => 3,
-        0xf0..=0xf7 => 4,
-        _ => 0,
-    };
-    let begun = rest.len() < wanted && rest[1..].iter().all(|byte| byte & 0xc0 == 0x80);
-    (error.valid_up_to(), begun)
+    (error.valid_up_to(), character_bytes(rest[0]).is_some_and(|wanted| rest.len() < wanted))
 }
 
 impl Decoder<'_> {
@@ -80,23 +84,19 @@ impl Decoder<'_> {
             return Ok(());
         }
         let mut at = 0;
-        if !self.begun.is_empty() {
-            let mut longer = self.begun.clone();
-            loop {
-                let Some(&byte) = bytes.get(at) else {
-                    self.begun = longer;
-                    return Ok(());
-                };
-                longer.push(byte);
-                at += 1;
-                match utf8_prefix(&longer) {
-                    (0, true) => {}
-                    (0, false) => return Err(0),
-                    _ => break,
-                }
+        if let Some(&first) = self.begun.first() {
+            let missing = character_bytes(first).unwrap_or(1) - self.begun.len();
+            let Some(end) = bytes.get(..missing) else {
+                self.begun.extend_from_slice(bytes);
+                return Ok(());
+            };
+            let whole = [&self.begun, end].concat();
+            if std::str::from_utf8(&whole).is_err() {
+                return Err(0);
             }
-            self.text.append(&mut longer);
+            self.text.extend_from_slice(&whole);
             self.begun.clear();
+            at = missing;
         }
         let rest = &bytes[at..];
         let (valid, could_go_on) = utf8_prefix(rest);
@@ -168,7 +168,14 @@ impl Decoder<'_> {
             let rest = outer.iter().rev().fold(at, |rest, &tail| self.p.cons(rest, tail));
             return self.error(rest);
         }
-        if self.begun.is_empty() { Decoded::Whole } else { Decoded::Incomplete { rest: std::mem::take(&mut self.begun) } }
+        if self.begun.is_empty() {
+            return Decoded::Whole;
+        }
+        let rest = std::mem::take(&mut self.begun);
+        if rest[1..].iter().all(|byte| byte & 0xc0 == 0x80) {
+            return Decoded::Incomplete { rest };
+        }
+        Decoded::Error { rest: self.p.binary(&rest) }
     }
 }
 
