@@ -2,7 +2,7 @@
 
 use swarmrt_machine::bif::BIFS;
 use swarmrt_machine::{BifResult, Process, Raise, bif};
-use swarmrt_term::{Term, am, atom};
+use swarmrt_term::{Alloc, Term, am, atom};
 
 #[bif("erlang:error/1")]
 fn error_1(_p: &mut Process, reason: Term) -> BifResult {
@@ -51,25 +51,30 @@ fn nif_error(p: &Process, reason: Term) -> Raise {
     if is_missing { Raise::WithoutTop { class: am::ERROR, reason: Term::atom(am::UNDEF) } } else { Raise::Error(reason) }
 }
 
-/// A readable stack trace: entries {M, F, ArityOrArgs, Location} or {Fun, Args, Location}.
-fn is_trace(trace: Term) -> bool {
-    let Some(entries) = trace.list_to_vec() else { return false };
-    entries.iter().all(|entry| {
-        entry.as_tuple().is_some_and(|entry| match *entry.elements() {
-            [module, function, args, location] => module.is_atom() && function.is_atom() && (args.is_small() || args.is_list()) && location.is_list(),
-            [first, second, third] => {
-                (first.is_fun() && second.is_list() && third.is_list()) || (first.is_atom() && second.is_atom() && (third.is_small() || third.is_list()))
-            }
-            [fun, args] => fun.is_fun() && args.is_list(),
-            _ => false,
-        })
-    })
+/// A stack trace as given to `erlang:raise/3`, with its entries as {M, F, ArityOrArgs, Location} or
+/// {Fun, ArityOrArgs, Location}. What stands for the arity is not looked at, as in OTP. `None` when it is none.
+fn full_trace(p: &mut Process, trace: Term) -> Option<Term> {
+    let entries = trace.list_to_vec()?;
+    let mut full = Vec::with_capacity(entries.len());
+    for &entry in &entries {
+        full.push(match *entry.as_tuple()?.elements() {
+            [module, function, _, location] if module.is_atom() && function.is_atom() && location.is_list() => entry,
+            [fun, _, location] if fun.is_fun() && location.is_list() => entry,
+            [module, function, args] if module.is_atom() && function.is_atom() => p.tuple(&[module, function, args, Term::NIL]),
+            [fun, args] if fun.is_fun() => p.tuple(&[fun, args, Term::NIL]),
+            _ => return None,
+        });
+    }
+    Some(if full == entries { trace } else { p.list(&full) })
 }
 
 #[bif("erlang:raise/3")]
-fn raise(_p: &mut Process, class: Term, reason: Term, trace: Term) -> BifResult {
-    match class.as_atom() {
-        Some(class @ (am::ERROR | am::EXIT | am::THROW)) if is_trace(trace) => Err(Raise::WithTrace { class, reason, trace }),
-        _ => Ok(Term::atom(am::BADARG)),
+fn raise(p: &mut Process, class: Term, reason: Term, trace: Term) -> BifResult {
+    let Some(class @ (am::ERROR | am::EXIT | am::THROW)) = class.as_atom() else {
+        return Ok(Term::atom(am::BADARG));
+    };
+    match full_trace(p, trace) {
+        Some(trace) => Err(Raise::WithTrace { class, reason, trace }),
+        None => Ok(Term::atom(am::BADARG)),
     }
 }
