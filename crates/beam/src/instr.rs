@@ -172,6 +172,10 @@ instructions! {
     Hibernated [ends, reads(ALL), exits];
     /// Tail call of the fun R\[0\] with the arguments in the list R\[1\]
     ApplyFunArgs [ends, reads(ALL), exits];
+    /// Call the fun R\[0\] with the arguments in the list R\[1\]
+    ApplyFunArgsCall [ends, reads(2), calls_out, exits];
+    /// Tail call of the fun R\[0\] with the arguments in the list R\[1\]: pop the frame of `frame` words first
+    ApplyFunArgsLast { frame: u16 } [ends, reads(2), calls_out, exits];
 
     /// ->target
     Jump { target: Jump } [ends, keeps_parts];

@@ -1023,10 +1023,17 @@ impl<L: Linker> Specialiser<'_, L> {
         let arity = narrow(&args[0]);
         let (export, bif) = self.imports[unsigned(&args[1]) as usize];
         let import = self.file.imports[unsigned(&args[1]) as usize];
-        let applies = arity == 3 && self.atoms[import.module as usize] == am::ERLANG && self.atoms[import.function as usize] == am::APPLY;
+        let is_apply = self.atoms[import.module as usize] == am::ERLANG
+            && self.atoms[import.function as usize] == am::APPLY;
+        let (applies, applies_fun) = (is_apply && arity == 3, is_apply && arity == 2);
         match (op.opcode, bif) {
             (Opcode::CallExtLast, _) if applies => self.emit(Instr::ApplyArgsLast { frame: narrow(&args[2]) }),
             (Opcode::CallExtOnly, _) if applies => self.emit(Instr::ApplyArgsLast { frame: 0 }),
+            (Opcode::CallExt, _) if applies_fun => self.emit(Instr::ApplyFunArgsCall),
+            (Opcode::CallExtLast, _) if applies_fun => {
+                self.emit(Instr::ApplyFunArgsLast { frame: narrow(&args[2]) });
+            }
+            (Opcode::CallExtOnly, _) if applies_fun => self.emit(Instr::ApplyFunArgsLast { frame: 0 }),
             (Opcode::CallExt, Some(bif)) => self.emit(Instr::CallBif { arity, bif }),
             (Opcode::CallExtLast, Some(bif)) => self.emit(Instr::CallBifLast { arity, bif, frame: narrow(&args[2]) }),
             (_, Some(bif)) => self.emit(Instr::CallBifOnly { arity, bif }),

@@ -17,12 +17,9 @@ fn as_name(term: Term) -> Option<Atom> {
 }
 
 fn start_of(module: Term, function: Term, args: Term) -> Result<Start, Raise> {
-    let (Some(module), Some(function), Some(arity)) = (module.as_atom(), function.as_atom(), args.list_len()) else {
+    let (Some(module), Some(function), Some(_)) = (module.as_atom(), function.as_atom(), args.list_len()) else {
         return Err(Raise::BADARG);
     };
-    if arity > 255 {
-        return Err(Raise::SYSTEM_LIMIT);
-    }
     Ok(Start::Apply { module, function, args })
 }
 

@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 use swarmrt_beam::instr::{FunPtr, Instr, Select};
 use swarmrt_machine::code::{Export, FunEntry};
+use swarmrt_machine::process::X_REGISTERS;
 use swarmrt_machine::{Process, Raise};
 use swarmrt_term::bigint::{self, ArithError};
 use swarmrt_term::{Alloc, Header, Mfa, Subtag, Term, am, atom, compare};
@@ -267,6 +268,39 @@ pub fn use_marker(p: &mut Process, reference: Term) {
     }
 }
 
+/// The most arguments that `erlang:apply/2` takes, as in OTP.
+pub const APPLY_FUN_ARGS_MAX: usize = 1022;
+/// The most arguments that `erlang:apply/3` takes, as in OTP. No function has as many; the error handler gets them.
+const APPLY_ARGS_MAX: usize = 1023;
+// What `spread_args` needs.
+const _: () = assert!(APPLY_ARGS_MAX + 3 <= X_REGISTERS + 256 && APPLY_FUN_ARGS_MAX + 255 <= X_REGISTERS + 256);
+
+/// Puts the elements of the list in X\[`before` - 1\] in the registers from X\[0\] on; how many there are. The registers
+/// below `before` stay as they are when it fails.
+///
+/// # Safety
+/// `x` points at the X registers; they have room for `max` terms after the first `before`.
+pub unsafe fn spread_args(x: *mut Term, before: usize, max: usize) -> Result<usize, Raise> {
+    // SAFETY: the caller's.
+    unsafe {
+        let mut arity = 0;
+        let mut rest = *x.add(before - 1);
+        while let Some(cell) = rest.as_cons() {
+            if arity >= max {
+                return Err(Raise::SYSTEM_LIMIT);
+            }
+            *x.add(arity + before) = cell.head();
+            arity += 1;
+            rest = cell.tail();
+        }
+        if !rest.is_nil() {
+            return Err(Raise::BADARG);
+        }
+        x.copy_from(x.add(before), arity);
+        Ok(arity)
+    }
+}
+
 /// `erlang:apply/3` with module, function and list of arguments in X\[0\]–X\[2\]: what is to be called, with the arguments
 /// in the registers. They stay as they are when it fails.
 ///
@@ -277,20 +311,7 @@ pub unsafe fn apply_args(x: *mut Term) -> Result<Mfa, Raise> {
     unsafe {
         loop {
             let (Some(module), Some(function)) = ((*x).as_atom(), (*x.add(1)).as_atom()) else { return Err(Raise::BADARG) };
-            let mut arity = 0usize;
-            let mut rest = *x.add(2);
-            while let Some(cell) = rest.as_cons() {
-                if arity >= 255 {
-                    return Err(Raise::SYSTEM_LIMIT);
-                }
-                *x.add(arity + 3) = cell.head();
-                arity += 1;
-                rest = cell.tail();
-            }
-            if !rest.is_nil() {
-                return Err(Raise::BADARG);
-            }
-            x.copy_from(x.add(3), arity);
+            let arity = spread_args(x, 3, APPLY_ARGS_MAX)?;
             let mfa = Mfa { module, function, arity: arity as u32 };
             if !is_apply(mfa) {
                 return Ok(mfa);

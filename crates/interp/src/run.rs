@@ -544,6 +544,31 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
                         enter!(p.vm.code.export(mfa).entry(), mfa.arity);
                     }};
                 }
+                // Applies a fun to a list; `before` is done when the list is good, before anything else can fail, and `after`
+                // when nothing can fail any more.
+                macro_rules! apply_fun_args {
+                    ($before:block, $after:block) => {{
+                        let fun = *x;
+                        let arity = match operations::spread_args(x, 2, operations::APPLY_FUN_ARGS_MAX) {
+                            Ok(arity) => arity,
+                            Err(raise) => {
+                                let mfa = Mfa { module: am::ERLANG, function: am::APPLY, arity: 2 };
+                                raise!(raise, Top::Bif { mfa, args: &[fun, *x.add(1)], is_running: false });
+                            }
+                        };
+                        $before
+                        sync!();
+                        let call = operations::call_fun(p, x, fun, arity);
+                        top = p.heap.top;
+                        let (target, arity) = match call {
+                            FunCall::Go(target, free) => (target, arity + free),
+                            FunCall::Undefined(export) => (export.entry(), 3),
+                            FunCall::Raise(raise) => raise!(raise),
+                        };
+                        $after
+                        enter!(target, arity);
+                    }};
+                }
                 macro_rules! context {
                     ($dst:expr) => {{
                         match src!($dst.as_src()).as_match_context() {
@@ -752,31 +777,10 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
                             let mfa = apply_args!();
                             apply_last!(mfa, frame);
                         }
-                        Instr::ApplyFunArgs => {
-                            let fun = *x;
-                            let mut arity = 0usize;
-                            let mut rest = *x.add(1);
-                            while let Some(cell) = rest.as_cons() {
-                                if arity >= 255 {
-                                    raise!(Raise::SYSTEM_LIMIT);
-                                }
-                                *x.add(arity + 2) = cell.head();
-                                arity += 1;
-                                rest = cell.tail();
-                            }
-                            if !rest.is_nil() {
-                                raise!(Raise::BADARG);
-                            }
-                            x.copy_from(x.add(2), arity);
-                            sync!();
-                            let call = operations::call_fun(p, x, fun, arity);
-                            top = p.heap.top;
-                            match call {
-                                FunCall::Go(target, free) => enter!(target, arity + free),
-                                FunCall::Undefined(export) => enter!(export.entry(), 3),
-                                FunCall::Raise(raise) => raise!(raise),
-                            }
-                        }
+                        Instr::ApplyFunArgs => apply_fun_args!({}, {}),
+                        // A fun that cannot be called has its caller twice in the stack trace, as in OTP.
+                        Instr::ApplyFunArgsCall => apply_fun_args!({ push_return!() }, {}),
+                        Instr::ApplyFunArgsLast { frame } => apply_fun_args!({}, { e = e.add(frame as usize) }),
                         Instr::CallErrorHandler { export } => {
                             let mfa = Export::of(export).mfa;
                             sync!();

@@ -371,6 +371,10 @@ impl Resolver for CodeResolver<'_> {
     fn export(&self, module: Atom, function: Atom, arity: u32) -> *const Mfa {
         &raw const self.0.export(Mfa { module, function, arity }).mfa
     }
+    fn has_export(&self, module: Atom, function: Atom, arity: u32) -> bool {
+        let export = self.0.existing_export(Mfa { module, function, arity });
+        export.is_some_and(|export| export.is_loaded() || export.bif.is_some())
+    }
     fn fun(&self, identity: FunIdentity) -> *const FunIdentity {
         &raw const self.0.fun_entry(identity, 0).identity
     }

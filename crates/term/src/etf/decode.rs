@@ -15,6 +15,9 @@ use crate::node::{NodeInfo, PID_NUMBER_BITS, PID_SERIAL_BITS, pid_data};
 use crate::reference::RefValue;
 use crate::word::{Subtag, Term};
 
+/// The largest small integer of OTP.
+const EXPORT_ARITY_MAX: u64 = (1 << 59) - 1;
+
 /// See `erlang:binary_to_term/2`.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct DecodeOptions {
@@ -420,8 +423,13 @@ impl<'a, A: Alloc + ?Sized> Decoder<'a, A> {
 
     fn export(&mut self) -> Decoded<Term> {
         let (module, function) = (self.atom()?, self.atom()?);
-        let arity = u32::try_from(self.small()?).map_err(|_| DecodeError::Malformed)?;
-        if arity > 255 || self.options.safe && !self.resolver.has_export(module, function, arity) {
+        // No function has more than 255 arguments, but OTP lets funs say so; of what is larger yet it takes the low bits.
+        let arity = u64::try_from(self.small()?).map_err(|_| DecodeError::Malformed)?;
+        if arity > EXPORT_ARITY_MAX {
+            return Err(DecodeError::Malformed);
+        }
+        let arity = arity as u32;
+        if self.options.safe && !self.resolver.has_export(module, function, arity) {
             return Err(DecodeError::Malformed);
         }
         Ok(self.alloc.export_fun(self.resolver.export(module, function, arity)))
