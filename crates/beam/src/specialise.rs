@@ -1023,8 +1023,7 @@ impl<L: Linker> Specialiser<'_, L> {
         let arity = narrow(&args[0]);
         let (export, bif) = self.imports[unsigned(&args[1]) as usize];
         let import = self.file.imports[unsigned(&args[1]) as usize];
-        let is_apply = self.atoms[import.module as usize] == am::ERLANG
-            && self.atoms[import.function as usize] == am::APPLY;
+        let is_apply = self.atoms[import.module as usize] == am::ERLANG && self.atoms[import.function as usize] == am::APPLY;
         let (applies, applies_fun) = (is_apply && arity == 3, is_apply && arity == 2);
         match (op.opcode, bif) {
             (Opcode::CallExtLast, _) if applies => self.emit(Instr::ApplyArgsLast { frame: narrow(&args[2]) }),

@@ -47,7 +47,9 @@ impl Started {
     fn remove(&self, id: u64) -> Option<Entry> {
         let entry = self.entries.lock().remove(&id)?;
         if let Some(pid) = entry.pid {
-            self.change(pid, |timers| { timers.remove(id); });
+            self.change(pid, |timers| {
+                timers.remove(id);
+            });
         }
         Some(entry)
     }
@@ -139,10 +141,14 @@ fn start(p: &mut Process, time: Term, to: Term, message: Term, options: Term, wr
     let started = p.vm.extension::<Started>();
     let pid = to.as_pid();
     if let Some(pid) = pid {
-        started.change(pid, |timers| { timers.insert(id, ()); });
+        started.change(pid, |timers| {
+            timers.insert(id, ());
+        });
         // After it is in the list: a process that ends meanwhile finds it there.
         if !is_alive(p.vm, pid) {
-            started.change(pid, |timers| { timers.remove(id); });
+            started.change(pid, |timers| {
+                timers.remove(id);
+            });
             return Ok(reference.to_term(&mut p.heap));
         }
     }
