@@ -17,6 +17,7 @@ pub mod incoming;
 pub mod links;
 pub mod mailbox;
 pub mod native;
+pub mod packet;
 pub mod parking;
 pub mod ports;
 pub mod process;
