@@ -1,5 +1,6 @@
 //! The built-ins on ports.
 
+use super::driver::{Request, Written};
 use super::options::{Options, Source, parse_name};
 use super::{FragmentHeapTerm, Port, Ports, ram_file, run, tty};
 use std::sync::Arc;
@@ -58,7 +59,7 @@ fn open_port(p: &mut Process, name: Term, settings: Term) -> BifResult {
     };
     let opened = match &source {
         Source::Command(line) if tty::is_meant(line) => tty::open(p.vm, p.id(), title, options),
-        Source::Command(line) if ram_file::is_meant(line) => Ok(ram_file::open(p.vm, p.id(), title, options)),
+        Source::Command(line) if ram_file::is_meant(line) => Ok(Ports::of(p.vm).open(p.id(), title, options, None, Arc::new(ram_file::RamFileDriver::default()))),
         _ => run::open(p.vm, p.id(), &source, title, options),
     };
     Ok(match opened {
@@ -83,7 +84,7 @@ fn port_command(p: &mut Process, port: Term, data: Term, flags: Term) -> BifResu
     }
     let Some(bytes) = iodata(data) else { return Ok(BADARG) };
     p.bump_reductions(bytes.len() / 100);
-    Ok(if port.write(p.vm, bytes) { TRUE } else { BADARG })
+    Ok(if port.write(p.vm, p.id(), bytes) == Written::Done { TRUE } else { BADARG })
 }
 
 #[bif("erts_internal:port_close/1")]
@@ -116,12 +117,11 @@ fn port_connect(p: &mut Process, port: Term, owner: Term) -> BifResult {
 
 #[bif("erts_internal:port_control/3")]
 fn port_control(p: &mut Process, port: Term, operation: Term, data: Term) -> BifResult {
-    // Neither descriptors nor programs have operations.
-    let result = find(p, port).and_then(|port| {
+    let answer = find(p, port).and_then(|port| {
         let operation = u64::try_from(operation.as_small()?).ok()?;
-        port.terminal.as_ref()?.control(operation, &iodata(data)?)
+        port.driver.control(&Request { vm: p.vm, port: &port, from: p.id() }, operation, &iodata(data)?)
     });
-    Ok(result.map_or(BADARG, |bytes| p.byte_list(&bytes, Term::NIL)))
+    Ok(answer.map_or(BADARG, |answer| answer.to_term(p)))
 }
 
 #[bif("erts_internal:port_call/3")]
@@ -157,7 +157,8 @@ fn info(p: &mut Process, port: &Port, item: &str) -> Option<Term> {
             "os_pid" => port.os_pid.map_or(Term::atom(am::UNDEFINED), |pid| Term::small(i64::from(pid))),
             "parallelism" => Term::bool(port.options.parallelism),
             "locking" => Term::atom(atom!("port_level")),
-            "memory" | "queue_size" => Term::small(0),
+            "queue_size" => p.uint(port.driver.queued_bytes() as u64),
+            "memory" => Term::small(0),
             _ => return None,
         }
     };

@@ -1,6 +1,7 @@
-//! Ports: the table of them, and what processes can do to one.
+//! Ports: the table of them, and what processes can do to one. What stands behind a port is its [`Driver`].
 
 mod builtins;
+mod driver;
 pub use builtins::iodata;
 mod options;
 mod ram_file;
@@ -8,9 +9,9 @@ mod run;
 mod tty;
 pub use tty::{CONTROL_C, MENU as BREAK_MENU};
 
+use driver::{Driver, Request, Written};
 use options::Options;
 use parking_lot::{Condvar, Mutex};
-use run::Writer;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,10 +28,7 @@ pub struct Port {
     pub options: Options,
     pub os_pid: Option<u32>,
     state: Mutex<State>,
-    writer: Option<Writer>,
-    terminal: Option<tty::Terminal>,
-    ram_file: Option<Mutex<ram_file::RamFile>>,
-    stopper: run::Stopper,
+    driver: Arc<dyn Driver>,
 }
 
 struct State {
@@ -72,6 +70,23 @@ impl Ports {
         let mut ports: Vec<u64> = self.table.lock().keys().copied().collect();
         ports.sort_unstable();
         ports.into_iter().map(Term::port).collect()
+    }
+    /// A new open port with this driver, owned by and linked to a process.
+    fn open(&self, owner: u64, name: String, options: Options, os_pid: Option<u32>, driver: Arc<dyn Driver>) -> Arc<Port> {
+        let id = self.next_id();
+        let state = State {
+            owner,
+            links: BTreeSet::from([owner]),
+            monitors: BTreeMap::new(),
+            registered: None,
+            open: true,
+            input_bytes: 0,
+            output_bytes: 0,
+            data: None,
+        };
+        let port = Arc::new(Port { term: Term::port(id), name, options, os_pid, state: Mutex::new(state), driver });
+        self.table.lock().insert(id, port.clone());
+        port
     }
     fn next_id(&self) -> u64 {
         self.next.fetch_add(1, Ordering::Relaxed) + 1
@@ -119,28 +134,15 @@ impl Port {
         });
     }
 
-    /// Writes bytes, packed as the options say. `false` when they cannot be (too long for the packet header).
-    pub fn write(&self, vm: &'static Vm, bytes: Vec<u8>) -> bool {
-        if let Some(terminal) = &self.terminal {
-            self.state.lock().output_bytes += bytes.len() as u64;
-            vm.statistics.bytes_out.add(bytes.len());
-            terminal.request(vm, self, &bytes);
-            return true;
-        }
-        if let Some(file) = &self.ram_file {
-            self.state.lock().output_bytes += bytes.len() as u64;
-            ram_file::request(vm, self, file, &bytes);
-            return true;
-        }
-        let Some(writer) = &self.writer else { return true };
-        let Some(bytes) = self.options.pack(bytes) else { return false };
-        self.state.lock().output_bytes += bytes.len() as u64;
-        vm.statistics.bytes_out.add(bytes.len());
-        Ports::of(vm).note_writing(true);
-        if !writer.send(bytes) {
-            Ports::of(vm).note_writing(false);
-        }
-        true
+    /// Hands over what a process writes.
+    pub fn write(self: &Arc<Self>, vm: &'static Vm, from: u64, bytes: Vec<u8>) -> Written {
+        self.driver.output(&Request { vm, port: self, from }, bytes)
+    }
+
+    /// Counts bytes on their way out.
+    fn note_output(&self, vm: &'static Vm, bytes: usize) {
+        self.state.lock().output_bytes += bytes as u64;
+        vm.statistics.bytes_out.add(bytes);
     }
 
     /// Ends the port: everybody linked or monitoring is told.
@@ -159,13 +161,7 @@ impl Port {
         if let Some(name) = registered {
             vm.names.unregister(name);
         }
-        if let Some(writer) = &self.writer {
-            writer.finish();
-        }
-        if let Some(terminal) = &self.terminal {
-            terminal.finish();
-        }
-        self.stopper.stop();
+        self.driver.close(vm, self);
         for pid in links {
             signal::send_link_exit(vm, self.term, pid, reason);
         }
@@ -197,7 +193,8 @@ impl PortHost for Host {
         let Some(pair) = command.as_tuple().filter(|pair| pair.arity() == 2) else { return bad(vm) };
         match pair.get(0).as_atom() {
             Some(am::COMMAND) => {
-                if !builtins::iodata(pair.get(1)).is_some_and(|bytes| port.write(vm, bytes)) {
+                let from = from.as_pid().unwrap_or_else(|| port.owner());
+                if !builtins::iodata(pair.get(1)).is_some_and(|bytes| port.write(vm, from, bytes) == Written::Done) {
                     bad(vm);
                 }
             }

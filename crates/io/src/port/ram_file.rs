@@ -3,12 +3,9 @@
 //! A request is an operation's number and its arguments, big-endian. The answer begins with what it is: done, an
 //! error's name, bytes behind their count, or a number.
 
-use super::options::Options;
-use super::run::Stopper;
-use super::{Port, Ports, State};
+use super::Port;
+use super::driver::{Driver, Request, Written};
 use parking_lot::Mutex;
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use swarmrt_machine::Vm;
 use swarmrt_term::{Alloc, Term, am};
 
@@ -21,7 +18,7 @@ const MODE_READ: u32 = 1;
 const MODE_WRITE: u32 = 2;
 
 #[derive(Default)]
-pub struct RamFile {
+struct RamFile {
     mode: u32,
     bytes: Vec<u8>,
     at: usize,
@@ -128,7 +125,7 @@ impl RamFile {
 }
 
 /// Does what is asked for, and answers the port's owner.
-pub fn request(vm: &'static Vm, port: &Port, file: &Mutex<RamFile>, request: &[u8]) {
+fn request(vm: &'static Vm, port: &Port, file: &Mutex<RamFile>, request: &[u8]) {
     let Some(result) = file.lock().request(request) else { return };
     port.tell_owner(vm, |heap| {
         let (kind, number, bytes) = match &result {
@@ -148,23 +145,15 @@ pub fn request(vm: &'static Vm, port: &Port, file: &Mutex<RamFile>, request: &[u
     });
 }
 
-/// Opens a port to a new file for the process `owner`.
-pub fn open(vm: &'static Vm, owner: u64, name: String, options: Options) -> Arc<Port> {
-    let ports = Ports::of(vm);
-    let id = ports.next_id();
-    let state =
-        State { owner, links: BTreeSet::from([owner]), monitors: BTreeMap::new(), registered: None, open: true, input_bytes: 0, output_bytes: 0, data: None };
-    let port = Arc::new(Port {
-        term: Term::port(id),
-        name,
-        options,
-        os_pid: None,
-        state: Mutex::new(state),
-        writer: None,
-        terminal: None,
-        ram_file: Some(Mutex::default()),
-        stopper: Stopper::nothing(),
-    });
-    ports.table.lock().insert(id, port.clone());
-    port
+/// The driver of files in memory.
+#[derive(Default)]
+pub struct RamFileDriver(Mutex<RamFile>);
+
+impl Driver for RamFileDriver {
+    fn output(&self, request: &Request<'_>, bytes: Vec<u8>) -> Written {
+        request.port.note_output(request.vm, bytes.len());
+        self::request(request.vm, request.port, &self.0, &bytes);
+        Written::Done
+    }
+    fn close(&self, _vm: &'static Vm, _port: &Port) {}
 }

@@ -1,9 +1,9 @@
 //! The threads behind a port: one reads, one writes, and a child is waited for.
 
+use super::driver::{Driver, Request, Written};
 use super::options::{Framing, Options, Source};
-use super::{Port, Ports, State};
+use super::{Port, Ports};
 use parking_lot::Mutex;
-use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{CString, OsStr};
 use std::fs::File;
 use std::io::{Read, Write};
@@ -36,10 +36,6 @@ impl Writer {
 pub struct Stopper(Option<OwnedFd>);
 
 impl Stopper {
-    /// For ports that no thread reads.
-    pub const fn nothing() -> Stopper {
-        Stopper(None)
-    }
     pub fn new(fd: OwnedFd) -> Stopper {
         Stopper(Some(fd))
     }
@@ -49,6 +45,32 @@ impl Stopper {
             // SAFETY: the descriptor is open, and eight bytes are given.
             unsafe { libc::write(fd.as_raw_fd(), one.as_ptr().cast(), 8) };
         }
+    }
+}
+
+/// The driver of programs and descriptors.
+struct Program {
+    writer: Option<Writer>,
+    stopper: Stopper,
+}
+
+impl Driver for Program {
+    /// Bytes are packed as the options say; they are refused when they are too long for the packet header.
+    fn output(&self, request: &Request<'_>, bytes: Vec<u8>) -> Written {
+        let Some(writer) = &self.writer else { return Written::Done };
+        let Some(bytes) = request.port.options.pack(bytes) else { return Written::Refused };
+        request.port.note_output(request.vm, bytes.len());
+        Ports::of(request.vm).note_writing(true);
+        if !writer.send(bytes) {
+            Ports::of(request.vm).note_writing(false);
+        }
+        Written::Done
+    }
+    fn close(&self, _vm: &'static Vm, _port: &Port) {
+        if let Some(writer) = &self.writer {
+            writer.finish();
+        }
+        self.stopper.stop();
     }
 }
 
@@ -177,28 +199,9 @@ pub fn open(vm: &'static Vm, owner: u64, source: &Source, name: String, options:
     let wake = if wake < 0 { None } else { Some(unsafe { OwnedFd::from_raw_fd(wake) }) };
     let wake_for_reader = wake.as_ref().map(OwnedFd::try_clone).transpose()?;
     let ports = Ports::of(vm);
-    let id = ports.next_id();
-    let port = Arc::new(Port {
-        term: Term::port(id),
-        name,
-        options,
-        os_pid: connection.child.as_ref().map(Child::id),
-        state: Mutex::new(State {
-            owner,
-            links: BTreeSet::from([owner]),
-            monitors: BTreeMap::new(),
-            registered: None,
-            open: true,
-            input_bytes: 0,
-            output_bytes: 0,
-            data: None,
-        }),
-        writer: has_output.then(|| Writer(Mutex::new(Some(sender)))),
-        terminal: None,
-        ram_file: None,
-        stopper: Stopper(wake),
-    });
-    ports.table.lock().insert(id, port.clone());
+    let driver = Program { writer: has_output.then(|| Writer::new(sender)), stopper: Stopper(wake) };
+    let port = ports.open(owner, name, options, connection.child.as_ref().map(Child::id), Arc::new(driver));
+    let id = port.term.as_port().unwrap_or_default();
     if let Some(mut output) = connection.output {
         let port = port.clone();
         std::thread::Builder::new().name(format!("port {id} out")).spawn(move || {

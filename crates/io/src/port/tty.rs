@@ -4,11 +4,11 @@
 //! and where to move, and the port works out what the terminal has to be told, given its width. Of the terminal
 //! it wants the cursor movements that all have had for decades.
 
+use super::driver::{Answer, Driver, Request, Written};
 use super::options::Options;
 use super::run::{Stopper, Writer, wait_readable};
-use super::{Port, Ports, State};
+use super::{Port, Ports};
 use parking_lot::Mutex;
-use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{FromRawFd, OwnedFd};
@@ -260,11 +260,12 @@ pub struct Terminal {
     owes_answer: AtomicBool,
     /// Whether what is typed is UTF-8.
     utf8_input: AtomicBool,
+    stopper: Stopper,
 }
 
 impl Terminal {
     /// What the owner has written to the port.
-    pub fn request(&self, vm: &'static Vm, port: &Port, request: &[u8]) {
+    fn request(&self, vm: &'static Vm, port: &Port, request: &[u8]) {
         let Some((&operation, rest)) = request.split_first() else { return };
         let mut line = self.line.lock();
         line.width = usize::from(window_size().0);
@@ -308,8 +309,7 @@ impl Terminal {
         }
     }
 
-    /// `port_control/3`; `None` where the terminal knows no such operation.
-    pub fn control(&self, operation: u64, data: &[u8]) -> Option<Vec<u8>> {
+    fn controlled(&self, operation: u64, data: &[u8]) -> Option<Vec<u8>> {
         match operation {
             control::WINDOW_SIZE => {
                 let (width, height) = window_size();
@@ -326,9 +326,21 @@ impl Terminal {
         }
     }
 
-    pub fn finish(&self) {
+}
+
+impl Driver for Terminal {
+    fn output(&self, request: &Request<'_>, bytes: Vec<u8>) -> Written {
+        request.port.note_output(request.vm, bytes.len());
+        self.request(request.vm, request.port, &bytes);
+        Written::Done
+    }
+    fn control(&self, _request: &Request<'_>, operation: u64, data: &[u8]) -> Option<Answer> {
+        self.controlled(operation, data).map(Answer::Bytes)
+    }
+    fn close(&self, _vm: &'static Vm, _port: &Port) {
         self.writer.finish();
         restore_mode();
+        self.stopper.stop();
     }
 }
 
@@ -446,45 +458,23 @@ pub fn open(vm: &'static Vm, owner: u64, name: String, options: Options) -> std:
     let utf8 = crate::filename::locale_is_utf8();
     let (sender, receiver) = channel();
     let line = Line { cells: Vec::new(), at: 0, width: usize::from(WIDTH_DEFAULT), utf8, out: Vec::new() };
-    let terminal = Terminal {
+    let terminal = Arc::new(Terminal {
         line: Mutex::new(line),
         writer: Writer::new(sender),
         queued_bytes: AtomicUsize::new(0),
         owes_answer: AtomicBool::new(false),
         utf8_input: AtomicBool::new(utf8),
-    };
-    let ports = Ports::of(vm);
-    let id = ports.next_id();
-    let port = Arc::new(Port {
-        term: Term::port(id),
-        name,
-        options,
-        os_pid: None,
-        state: Mutex::new(State {
-            owner,
-            links: BTreeSet::from([owner]),
-            monitors: BTreeMap::new(),
-            registered: None,
-            open: true,
-            input_bytes: 0,
-            output_bytes: 0,
-            data: None,
-        }),
-        writer: None,
-        terminal: Some(terminal),
-        ram_file: None,
         stopper: Stopper::new(wake),
     });
-    ports.table.lock().insert(id, port.clone());
-    let writing = port.clone();
-    std::thread::Builder::new().name("terminal out".to_owned()).spawn(move || write_all(vm, &writing, output, &receiver))?;
+    let port = Ports::of(vm).open(owner, name, options, None, terminal.clone());
+    let (writing, into) = (port.clone(), terminal.clone());
+    std::thread::Builder::new().name("terminal out".to_owned()).spawn(move || write_all(vm, &writing, &into, output, &receiver))?;
     let reading = port.clone();
-    std::thread::Builder::new().name("terminal in".to_owned()).spawn(move || read_all(vm, &reading, input, &wake_for_reader))?;
+    std::thread::Builder::new().name("terminal in".to_owned()).spawn(move || read_all(vm, &reading, &terminal, input, &wake_for_reader))?;
     Ok(port)
 }
 
-fn write_all(vm: &'static Vm, port: &Arc<Port>, mut output: File, chunks: &Receiver<Vec<u8>>) {
-    let Some(terminal) = &port.terminal else { return };
+fn write_all(vm: &'static Vm, port: &Arc<Port>, terminal: &Terminal, mut output: File, chunks: &Receiver<Vec<u8>>) {
     while let Ok(bytes) = chunks.recv() {
         let result = output.write_all(&bytes);
         Ports::of(vm).note_writing(false);
@@ -500,7 +490,7 @@ fn write_all(vm: &'static Vm, port: &Arc<Port>, mut output: File, chunks: &Recei
     }
 }
 
-fn read_all(vm: &'static Vm, port: &Arc<Port>, mut input: File, wake: &OwnedFd) {
+fn read_all(vm: &'static Vm, port: &Arc<Port>, terminal: &Terminal, mut input: File, wake: &OwnedFd) {
     let mut buffer = [0; 1024];
     let mut incomplete: Vec<u8> = Vec::new();
     while wait_readable(&input, Some(wake)) {
@@ -512,8 +502,8 @@ fn read_all(vm: &'static Vm, port: &Arc<Port>, mut input: File, wake: &OwnedFd) 
         };
         for part in bytes.split_inclusive(|&byte| byte == CONTROL_C) {
             let (typed, broken_off) = part.strip_suffix(&[CONTROL_C]).map_or((part, false), |typed| (typed, true));
-            typed_in(vm, port, &mut incomplete, typed);
-            if broken_off && !break_menu(vm, port, &mut input, wake) {
+            typed_in(vm, port, terminal, &mut incomplete, typed);
+            if broken_off && !break_menu(vm, port, terminal, &mut input, wake) {
                 return;
             }
         }
@@ -522,8 +512,7 @@ fn read_all(vm: &'static Vm, port: &Arc<Port>, mut input: File, wake: &OwnedFd) 
 }
 
 /// Hands over what was typed, as UTF-8; a character that is not complete waits for the rest of it.
-fn typed_in(vm: &'static Vm, port: &Port, incomplete: &mut Vec<u8>, typed: &[u8]) {
-    let Some(terminal) = &port.terminal else { return };
+fn typed_in(vm: &'static Vm, port: &Port, terminal: &Terminal, incomplete: &mut Vec<u8>, typed: &[u8]) {
     if typed.is_empty() {
         return;
     }
@@ -552,8 +541,7 @@ fn typed_in(vm: &'static Vm, port: &Port, incomplete: &mut Vec<u8>, typed: &[u8]
 }
 
 /// Control-C: what now? `false` when the machine is to end.
-fn break_menu(vm: &'static Vm, port: &Port, input: &mut File, wake: &OwnedFd) -> bool {
-    let Some(terminal) = &port.terminal else { return false };
+fn break_menu(vm: &'static Vm, port: &Port, terminal: &Terminal, input: &mut File, wake: &OwnedFd) -> bool {
     terminal.write(vm, MENU.to_vec());
     let mut key = [0];
     while wait_readable(input, Some(wake)) && matches!(input.read(&mut key), Ok(1)) {

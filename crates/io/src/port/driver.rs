@@ -1,0 +1,77 @@
+//! What stands behind a port: programs, descriptors, terminals, files in memory, sockets. Each is a [`Driver`] in a file of
+//! its own; everything that ports have in common (owner, links, monitors, names) is the port's.
+
+use super::Port;
+use std::sync::Arc;
+use swarmrt_machine::Vm;
+use swarmrt_term::{Alloc, FragmentHeap, Term};
+
+/// A request of a process to a port.
+pub struct Request<'a> {
+    pub vm: &'static Vm,
+    pub port: &'a Arc<Port>,
+    /// The process that asks.
+    pub from: u64,
+}
+
+/// What became of bytes that were written to a port.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Written {
+    Done,
+    /// They are not what the driver takes: `badarg` for a caller, the exit signal `badsig` for a sender.
+    Refused,
+}
+
+/// What a poller has seen of a descriptor.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ready {
+    pub readable: bool,
+    pub writable: bool,
+}
+
+/// The answer to a control request.
+pub enum Answer {
+    /// A list of bytes, as most drivers answer.
+    Bytes(Vec<u8>),
+}
+
+/// What stands behind a port. Its methods may be called by several threads at once.
+pub trait Driver: Send + Sync {
+    /// Takes what a process writes.
+    fn output(&self, request: &Request<'_>, bytes: Vec<u8>) -> Written;
+
+    /// `port_control/3`; `None` where the driver knows no such operation or its data are wrong.
+    fn control(&self, request: &Request<'_>, operation: u64, data: &[u8]) -> Option<Answer> {
+        let _ = (request, operation, data);
+        None
+    }
+
+    /// The poller's news of a descriptor that the driver has registered.
+    fn ready(&self, vm: &'static Vm, port: &Arc<Port>, ready: Ready) {
+        let _ = (vm, port, ready);
+    }
+
+    /// Gives up what the port stands for. Called once; nothing is asked of the driver afterwards but what was under way.
+    fn close(&self, vm: &'static Vm, port: &Port);
+
+    /// Bytes that wait to be written, for `port_info(Port, queue_size)`.
+    fn queued_bytes(&self) -> usize {
+        0
+    }
+}
+
+impl Answer {
+    pub fn to_term(&self, heap: &mut impl Alloc) -> Term {
+        match self {
+            Answer::Bytes(bytes) => heap.byte_list(bytes, Term::NIL),
+        }
+    }
+}
+
+/// Sends a message that `build` makes to a process.
+pub fn tell(vm: &'static Vm, port: &Port, to: u64, build: impl FnOnce(&mut FragmentHeap) -> Term) {
+    let _guard = swarmrt_machine::pin();
+    let mut heap = FragmentHeap::new();
+    let message = build(&mut heap);
+    swarmrt_machine::signal::send_message(vm, port.term, to, message);
+}
