@@ -5,8 +5,8 @@
 mod file;
 mod filename;
 mod os_signal;
-mod port;
-mod posix;
+pub mod port;
+pub mod posix;
 mod prim_buffer;
 mod prim_tty;
 mod terminfo;

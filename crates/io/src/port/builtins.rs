@@ -54,12 +54,23 @@ fn open_port(p: &mut Process, name: Term, settings: Term) -> BifResult {
     }
     let title = match &source {
         Source::Descriptors { input, output } => format!("{input}/{output}"),
-        Source::Command(line) => line.clone(),
+        Source::Command(line) | Source::Driver(line) => line.clone(),
         Source::Executable(path) => path.to_string_lossy().into_owned(),
     };
+    // A driver may stand for a program of OTP's, whose path comes first in a command line.
+    let named = |program: &str| Ports::of(p.vm).driver(program.rsplit('/').next().unwrap_or_default());
+    let driver = match &source {
+        Source::Command(line) | Source::Driver(line) => named(line.trim_start_matches('"').split([' ', '"']).next().unwrap_or_default()),
+        Source::Executable(path) => path.to_str().and_then(named),
+        Source::Descriptors { .. } => None,
+    };
     let opened = match &source {
-        Source::Command(line) if tty::is_meant(line) => tty::open(p.vm, p.id(), title, options),
-        Source::Command(line) if ram_file::is_meant(line) => Ok(Ports::of(p.vm).open(p.id(), title, options, None, Arc::new(ram_file::RamFileDriver::default()))),
+        _ if let Some(factory) = driver => Ok(Ports::of(p.vm).open(p.id(), title, options, None, factory(p.vm))),
+        Source::Command(line) | Source::Driver(line) if tty::is_meant(line) => tty::open(p.vm, p.id(), title, options),
+        Source::Command(line) | Source::Driver(line) if ram_file::is_meant(line) => {
+            Ok(Ports::of(p.vm).open(p.id(), title, options, None, Arc::new(ram_file::RamFileDriver::default())))
+        }
+        Source::Driver(_) => return Ok(BADARG),
         _ => run::open(p.vm, p.id(), &source, title, options),
     };
     Ok(match opened {
@@ -78,9 +89,13 @@ fn port_command(p: &mut Process, port: Term, data: Term, flags: Term) -> BifResu
     if !flags.list_to_vec().is_some_and(|flags| flags.iter().all(known)) {
         return Ok(BADARG);
     }
-    // No port here can take more than it wants to.
-    if flags.list_to_vec().unwrap_or_default().contains(&Term::atom(atom!("force"))) {
+    let given = |name: &str| flags.list_to_vec().unwrap_or_default().iter().any(|flag| flag.as_atom().is_some_and(|flag| flag.name() == name));
+    // No driver takes more than it wants to.
+    if given("force") {
         return Ok(Term::atom(atom!("notsup")));
+    }
+    if given("nosuspend") && port.driver.is_busy() {
+        return Ok(Term::atom(am::FALSE));
     }
     let Some(bytes) = iodata(data) else { return Ok(BADARG) };
     p.bump_reductions(bytes.len() / 100);

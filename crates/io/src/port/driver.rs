@@ -35,6 +35,9 @@ pub enum Answer {
     Bytes(Vec<u8>),
 }
 
+/// Makes a driver for a new port.
+pub type DriverFactory = fn(&'static Vm) -> Arc<dyn Driver>;
+
 /// What stands behind a port. Its methods may be called by several threads at once.
 pub trait Driver: Send + Sync {
     /// Takes what a process writes.
@@ -53,6 +56,11 @@ pub trait Driver: Send + Sync {
 
     /// Gives up what the port stands for. Called once; nothing is asked of the driver afterwards but what was under way.
     fn close(&self, vm: &'static Vm, port: &Port);
+
+    /// Whether a process that writes would have to wait.
+    fn is_busy(&self) -> bool {
+        false
+    }
 
     /// Bytes that wait to be written, for `port_info(Port, queue_size)`.
     fn queued_bytes(&self) -> usize {

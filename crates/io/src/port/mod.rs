@@ -1,7 +1,8 @@
 //! Ports: the table of them, and what processes can do to one. What stands behind a port is its [`Driver`].
 
 mod builtins;
-mod driver;
+pub mod driver;
+pub mod poller;
 pub use builtins::iodata;
 mod options;
 mod ram_file;
@@ -9,9 +10,9 @@ mod run;
 mod tty;
 pub use tty::{CONTROL_C, MENU as BREAK_MENU};
 
-use driver::{Driver, Request, Written};
-use options::Options;
-use parking_lot::{Condvar, Mutex};
+use driver::{Driver, DriverFactory, Request, Written};
+pub use options::Options;
+use parking_lot::{Condvar, Mutex, RwLock};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -49,8 +50,10 @@ pub struct FragmentHeapTerm {
     term: Term,
 }
 
+/// The ports of a machine.
 #[derive(Default)]
 pub struct Ports {
+    drivers: RwLock<BTreeMap<&'static str, DriverFactory>>,
     table: Mutex<HashMap<u64, Arc<Port>>>,
     next: AtomicU64,
     writing: (Mutex<usize>, Condvar),
@@ -71,8 +74,16 @@ impl Ports {
         ports.sort_unstable();
         ports.into_iter().map(Term::port).collect()
     }
+    /// Makes a driver known under its name, for `open_port({spawn_driver, Name}, _)`.
+    pub fn add_driver(&self, name: &'static str, factory: DriverFactory) {
+        self.drivers.write().insert(name, factory);
+    }
+    fn driver(&self, name: &str) -> Option<DriverFactory> {
+        self.drivers.read().get(name).copied()
+    }
+
     /// A new open port with this driver, owned by and linked to a process.
-    fn open(&self, owner: u64, name: String, options: Options, os_pid: Option<u32>, driver: Arc<dyn Driver>) -> Arc<Port> {
+    pub fn open(&self, owner: u64, name: String, options: Options, os_pid: Option<u32>, driver: Arc<dyn Driver>) -> Arc<Port> {
         let id = self.next_id();
         let state = State {
             owner,
@@ -139,8 +150,18 @@ impl Port {
         self.driver.output(&Request { vm, port: self, from }, bytes)
     }
 
+    fn ready(self: &Arc<Self>, vm: &'static Vm, ready: driver::Ready) {
+        self.driver.ready(vm, self, ready);
+    }
+
+    /// Counts bytes that have come in.
+    pub fn note_input(&self, vm: &'static Vm, bytes: usize) {
+        self.state.lock().input_bytes += bytes as u64;
+        vm.statistics.bytes_in.add(bytes);
+    }
+
     /// Counts bytes on their way out.
-    fn note_output(&self, vm: &'static Vm, bytes: usize) {
+    pub fn note_output(&self, vm: &'static Vm, bytes: usize) {
         self.state.lock().output_bytes += bytes as u64;
         vm.statistics.bytes_out.add(bytes);
     }

@@ -11,6 +11,8 @@ pub enum Source {
     Descriptors { input: i32, output: i32 },
     /// A command line for the shell.
     Command(String),
+    /// A driver by its name.
+    Driver(String),
     /// A program, run without a shell.
     Executable(OsString),
 }
@@ -56,15 +58,19 @@ pub fn parse_name(name: Term) -> Option<Source> {
             Some(Source::Descriptors { input: number(1)?, output: number(2)? })
         }
         ("spawn", 2) => Some(Source::Command(String::from_utf8(name_bytes(tuple.get(1))?).ok().filter(|line| !line.is_empty())?)),
+        ("spawn_driver", 2) => Some(Source::Driver(String::from_utf8(name_bytes(tuple.get(1))?).ok().filter(|line| !line.is_empty())?)),
         ("spawn_executable", 2) => Some(Source::Executable(os_string(tuple.get(1))?)),
         _ => None,
     }
 }
 
 impl Options {
-    /// The settings; `None` when one is unknown.
-    pub fn parse(list: Term) -> Option<Options> {
-        let mut options = Options {
+    /// Those of a port that gives binaries.
+    pub fn binary() -> Options {
+        Options { binary: true, ..Options::new() }
+    }
+    fn new() -> Options {
+        Options {
             framing: Framing::Stream,
             binary: false,
             eof: false,
@@ -78,7 +84,12 @@ impl Options {
             folder: None,
             environment: Vec::new(),
             parallelism: false,
-        };
+        }
+    }
+
+    /// The settings; `None` when one is unknown.
+    pub fn parse(list: Term) -> Option<Options> {
+        let mut options = Options::new();
         for item in list.list_to_vec()? {
             if let Some(name) = item.as_atom() {
                 match name.name() {

@@ -120,6 +120,7 @@ fn connect(source: &Source, options: &Options) -> std::io::Result<Connection> {
             command.arg("-c").arg(format!("exec {line}"));
             command
         }
+        Source::Driver(_) => return Err(std::io::Error::from_raw_os_error(libc::EINVAL)),
         Source::Executable(path) => {
             if !std::path::Path::new(path).exists() {
                 return Err(std::io::Error::from_raw_os_error(libc::ENOENT));

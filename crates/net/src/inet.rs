@@ -1,0 +1,1222 @@
+//! The drivers `tcp_inet` and `udp_inet`: the native side of OTP's `prim_inet`.
+//!
+//! A request comes by `port_control/3`: an operation, answered at once by a list of bytes that begins with 1 (done) or 0 (the
+//! name of an error follows). What takes time answers with a number, and `{inet_async, Port, Number, Result}` follows later.
+//! What is written to the port is sent, and `{inet_reply, Port, Status}` follows.
+//!
+//! A socket never blocks: its state says what it waits for, and after each step [`Inet::arm`] asks the poller for just that.
+
+mod address;
+mod framing;
+mod interfaces;
+mod options;
+
+use address::family;
+use options::Reader;
+use parking_lot::Mutex;
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+use swarmrt_io::port::driver::{Answer, Driver, Ready, Request, Written, tell};
+use swarmrt_io::port::poller::Poller;
+use swarmrt_io::port::{Options as PortOptions, Port, Ports};
+use swarmrt_io::posix;
+use swarmrt_machine::packet::Kind;
+use swarmrt_machine::timer::TimerKey;
+use swarmrt_machine::{Vm, signal};
+use swarmrt_term::etf::{self, DecodeOptions};
+use swarmrt_term::{Alloc, Atom, FragmentHeap, Release, Term, am, atom};
+
+/// Keeps these operations apart from other drivers'.
+const MAGIC: u64 = 0x03f1_a300;
+
+/// Operations of `port_control/3`, by OTP's numbers.
+mod operation {
+    pub const OPEN: u64 = 1;
+    pub const CONNECT: u64 = 3;
+    pub const PEER: u64 = 4;
+    pub const NAME: u64 = 5;
+    pub const BIND: u64 = 6;
+    pub const SET_OPTIONS: u64 = 7;
+    pub const GET_OPTIONS: u64 = 8;
+    pub const STATISTICS: u64 = 11;
+    pub const HOST_NAME: u64 = 12;
+    pub const FD_OPEN: u64 = 13;
+    pub const DESCRIPTOR: u64 = 14;
+    pub const TYPE: u64 = 15;
+    pub const STATUS: u64 = 16;
+    pub const SERVICE_BY_NAME: u64 = 17;
+    pub const SERVICE_BY_PORT: u64 = 18;
+    pub const SUBSCRIBE: u64 = 24;
+    pub const INTERFACES: u64 = 25;
+    pub const ACCEPT: u64 = 26;
+    pub const LISTEN: u64 = 27;
+    pub const IGNORE_FD: u64 = 28;
+    pub const RECEIVE: u64 = 42;
+    pub const UNRECEIVE: u64 = 43;
+    pub const SHUTDOWN: u64 = 44;
+    pub const RECEIVE_FROM: u64 = 60;
+}
+
+/// Bits of the answer to [`operation::STATUS`].
+mod status {
+    pub const OPEN: u32 = 1;
+    pub const BOUND: u32 = 2;
+    pub const ACTIVE: u32 = 4;
+    pub const LISTEN: u32 = 8;
+    pub const CONNECTING: u32 = 0x10;
+    pub const ACCEPTING: u32 = 0x20;
+    pub const LISTENING: u32 = 0x40;
+    pub const BUSY: u32 = 0x80;
+}
+
+/// Bytes of the largest driver buffer.
+const BUFFER_MAX: usize = 64 << 20;
+/// Bytes that are read at a time, at least.
+const READ_BYTES_MIN: usize = 1460;
+/// Reads in a row before others get their turn.
+const READS_MAX: usize = 16;
+/// Bytes of the largest datagram.
+const DATAGRAM_BYTES_MAX: usize = 1 << 16;
+/// Bytes that may be asked for at a time.
+const RECEIVE_BYTES_MAX: usize = 0x400_0000;
+
+/// When data become messages without being asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Active {
+    Passive,
+    Always,
+    Once,
+    /// So many times more.
+    Times(i16),
+}
+
+/// The driver's own options, with OTP's defaults.
+#[derive(Clone)]
+struct Options {
+    active: Active,
+    packet: Kind,
+    binary: bool,
+    deliver_term: bool,
+    header: usize,
+    buffer: usize,
+    packet_size: usize,
+    delimiter: u8,
+    exit_on_close: bool,
+    high_watermark: usize,
+    low_watermark: usize,
+    msgq_high: usize,
+    msgq_low: usize,
+    /// Milliseconds.
+    send_timeout: Option<u32>,
+    send_timeout_close: bool,
+    delay_send: bool,
+    read_packets: usize,
+    show_econnreset: bool,
+    read_ahead: bool,
+    non_block_send: bool,
+}
+
+impl Options {
+    fn new(stream: bool) -> Options {
+        Options {
+            active: Active::Passive,
+            packet: Kind::Raw,
+            binary: false,
+            deliver_term: true,
+            header: 0,
+            buffer: if stream { READ_BYTES_MIN } else { 8192 },
+            packet_size: 0,
+            delimiter: b'\n',
+            exit_on_close: true,
+            high_watermark: 8192,
+            low_watermark: 4096,
+            msgq_high: 8192,
+            msgq_low: 4096,
+            send_timeout: None,
+            send_timeout_close: false,
+            delay_send: false,
+            read_packets: 5,
+            show_econnreset: false,
+            read_ahead: true,
+            non_block_send: false,
+        }
+    }
+}
+
+/// A process that waits for the result of an operation.
+struct Waiter {
+    caller: u64,
+    /// The number in `{inet_async, Port, Number, _}`.
+    number: u16,
+    /// Bytes that are asked for; 0 is as many as there are, or a packet.
+    length: usize,
+    timer: Option<TimerKey>,
+}
+
+/// A process that waits for the answer to what it wrote.
+struct Sender {
+    caller: u64,
+    /// The reference that the answer carries since OTP 27, in the external format.
+    reference: Vec<u8>,
+    /// Tells this sender's timer from others'.
+    number: u16,
+    timer: Option<TimerKey>,
+}
+
+/// Counts and sizes of packets in one direction.
+#[derive(Default)]
+struct Traffic {
+    packets: u32,
+    bytes: u64,
+    largest: u32,
+    average: f64,
+    deviation: f64,
+}
+
+impl Traffic {
+    fn note(&mut self, bytes: usize) {
+        self.packets = self.packets.wrapping_add(1);
+        self.bytes += bytes as u64;
+        self.largest = self.largest.max(bytes.min(u32::MAX as usize) as u32);
+        let off = bytes as f64 - self.average;
+        self.average += off / f64::from(self.packets.max(1));
+        self.deviation += (off.abs() - self.deviation) / f64::from(self.packets.max(1));
+    }
+}
+
+struct State {
+    socket: Option<Socket>,
+    domain: Domain,
+    options: Options,
+    bound: bool,
+    listening: bool,
+    connected: bool,
+    /// The peer will send nothing more, and nobody has been told yet.
+    closed_by_peer: bool,
+    connecting: Option<Waiter>,
+    receivers: VecDeque<Waiter>,
+    accepters: VecDeque<Waiter>,
+    /// What has been read and not been delivered, from `input_at` on.
+    input: Vec<u8>,
+    input_at: usize,
+    /// Headers of HTTP follow, in the packet types that begin with a request.
+    http_headers: bool,
+    /// Input that was no whole packet before may be one now.
+    retry_input: bool,
+    /// `{tcp_passive, Port}` is owed.
+    says_passive: bool,
+    output: VecDeque<Vec<u8>>,
+    /// Bytes of the first piece that are out.
+    output_at: usize,
+    queued: usize,
+    senders: VecDeque<Sender>,
+    /// Who wants to know when the queue is empty.
+    subscribers: Vec<u64>,
+    /// Sending ends when the queue is empty.
+    shuts_down: bool,
+    next_number: u16,
+    received: Traffic,
+    sent: Traffic,
+    /// What the poller was asked for.
+    armed: Ready,
+}
+
+const NOTHING: Ready = Ready { readable: false, writable: false };
+
+impl State {
+    fn new(stream: bool) -> State {
+        State {
+            socket: None,
+            domain: Domain::IPV4,
+            options: Options::new(stream),
+            bound: false,
+            listening: false,
+            connected: false,
+            closed_by_peer: false,
+            connecting: None,
+            receivers: VecDeque::new(),
+            accepters: VecDeque::new(),
+            input: Vec::new(),
+            input_at: 0,
+            http_headers: false,
+            retry_input: false,
+            says_passive: false,
+            output: VecDeque::new(),
+            output_at: 0,
+            queued: 0,
+            senders: VecDeque::new(),
+            subscribers: Vec::new(),
+            shuts_down: false,
+            next_number: 0,
+            received: Traffic::default(),
+            sent: Traffic::default(),
+            armed: NOTHING,
+        }
+    }
+
+    fn number(&mut self) -> u16 {
+        self.next_number = self.next_number.wrapping_add(1);
+        self.next_number
+    }
+
+    fn is_active(&self) -> bool {
+        self.options.active != Active::Passive
+    }
+
+    /// `None` where the count leaves its range.
+    fn set_active(&mut self, mode: i32, change: i16) -> Option<()> {
+        self.options.active = match mode {
+            0 => Active::Passive,
+            1 => Active::Always,
+            2 => Active::Once,
+            3 => {
+                let before = if let Active::Times(count) = self.options.active { count } else { 0 };
+                let count = before.checked_add(change)?;
+                if count <= 0 {
+                    self.says_passive = true;
+                    Active::Passive
+                } else {
+                    Active::Times(count)
+                }
+            }
+            _ => return None,
+        };
+        Some(())
+    }
+
+    /// One message without being asked has been sent.
+    fn count_message(&mut self) {
+        match self.options.active {
+            Active::Once => self.options.active = Active::Passive,
+            Active::Times(1) => {
+                self.options.active = Active::Passive;
+                self.says_passive = true;
+            }
+            Active::Times(count) => self.options.active = Active::Times(count - 1),
+            Active::Passive | Active::Always => {}
+        }
+    }
+
+    fn is_busy(&self) -> bool {
+        self.queued >= self.options.high_watermark.max(1)
+    }
+}
+
+/// The driver of one socket.
+pub struct Inet {
+    stream: bool,
+    me: Weak<Inet>,
+    state: Mutex<State>,
+}
+
+pub fn tcp(_vm: &'static Vm) -> Arc<dyn Driver> {
+    Inet::new(true, State::new(true))
+}
+
+pub fn udp(_vm: &'static Vm) -> Arc<dyn Driver> {
+    Inet::new(false, State::new(false))
+}
+
+/// What is to be done once the state is no longer locked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum After {
+    Nothing,
+    ClosePort,
+}
+
+/// An error of a request: a number of the system's, or a name that is none.
+enum Failure {
+    System(i32),
+    Named(&'static str),
+}
+
+impl From<i32> for Failure {
+    fn from(number: i32) -> Failure {
+        Failure::System(number)
+    }
+}
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Failure {
+        Failure::System(error.raw_os_error().unwrap_or(libc::EIO))
+    }
+}
+
+impl Failure {
+    const INVALID: Failure = Failure::System(libc::EINVAL);
+    fn name(&self) -> &'static str {
+        match self {
+            Failure::System(number) => posix::name(*number),
+            Failure::Named(name) => name,
+        }
+    }
+}
+
+type Reply = Result<Vec<u8>, Failure>;
+
+impl Inet {
+    fn new(stream: bool, state: State) -> Arc<Inet> {
+        Arc::new_cyclic(|me| Inet { stream, me: me.clone(), state: Mutex::new(state) })
+    }
+
+    /// The first element of messages that come without being asked for.
+    fn tag(&self) -> Term {
+        Term::atom(if self.stream { atom!("tcp") } else { atom!("udp") })
+    }
+
+    // Opening, binding, connecting.
+
+    fn open(&self, vm: &'static Vm, port: &Port, state: &mut State, data: &[u8]) -> Reply {
+        let [of, kind, ..] = *data else { return Err(Failure::INVALID) };
+        if state.socket.is_some() {
+            return Err(Failure::INVALID);
+        }
+        let domain = address::domain(of).ok_or(Failure::INVALID)?;
+        let kind = match kind {
+            1 => Type::STREAM,
+            2 => Type::DGRAM,
+            _ => return Err(Failure::INVALID),
+        };
+        const MPTCP: u8 = 4;
+        let protocol = (data.get(2) == Some(&MPTCP)).then_some(Protocol::MPTCP);
+        let socket = Socket::new(domain, kind, protocol)?;
+        self.adopt(vm, port, state, domain, socket)
+    }
+
+    fn adopt(&self, vm: &'static Vm, port: &Port, state: &mut State, domain: Domain, socket: Socket) -> Reply {
+        socket.set_nonblocking(true)?;
+        // SAFETY: `release` takes the descriptor from the poller before it is closed.
+        unsafe { Poller::of(vm)?.add(socket.as_fd(), port.term)? };
+        state.domain = domain;
+        state.socket = Some(socket);
+        Ok(Vec::new())
+    }
+
+    fn fd_open(&self, vm: &'static Vm, port: &Port, state: &mut State, data: &[u8]) -> Reply {
+        let mut reader = Reader(data);
+        let (Some(of), Some(_), Some(fd)) = (reader.byte(), reader.byte(), reader.int()) else { return Err(Failure::INVALID) };
+        let domain = address::domain(of).ok_or(Failure::INVALID)?;
+        if state.socket.is_some() || fd < 0 {
+            return Err(Failure::INVALID);
+        }
+        // SAFETY: asks for the state of a number that may be no descriptor.
+        if unsafe { libc::fcntl(fd, libc::F_GETFD) } < 0 {
+            return Err(Failure::System(libc::EBADF));
+        }
+        // SAFETY: the caller gives the descriptor away.
+        let socket = unsafe { Socket::from_raw_fd(fd) };
+        state.connected = socket.peer_addr().is_ok();
+        state.bound = true;
+        self.adopt(vm, port, state, domain, socket)
+    }
+
+    fn bind(state: &mut State, data: &[u8]) -> Reply {
+        let (address, _) = address::read(state.domain, data).ok_or(Failure::INVALID)?;
+        let socket = state.socket.as_ref().ok_or(Failure::INVALID)?;
+        socket.bind(&address)?;
+        state.bound = true;
+        let port = socket.local_addr()?.as_socket().map_or(0, |address| address.port());
+        Ok(port.to_be_bytes().to_vec())
+    }
+
+    fn connect(&self, request: &Request<'_>, state: &mut State, data: &[u8]) -> Reply {
+        let mut reader = Reader(data);
+        let timeout = reader.int().ok_or(Failure::INVALID)?;
+        let (address, _) = address::read(state.domain, reader.0).ok_or(Failure::INVALID)?;
+        let socket = state.socket.as_ref().ok_or(Failure::INVALID)?;
+        if state.connecting.is_some() || state.listening || state.connected && self.stream {
+            return Err(Failure::System(if state.connected { libc::EISCONN } else { libc::EINVAL }));
+        }
+        let result = socket.connect(&address);
+        let number = state.number();
+        match result {
+            Ok(()) => {
+                state.connected = true;
+                state.bound = true;
+                done(request.vm, request.port, request.from, number, |_| Term::atom(am::OK));
+            }
+            Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {
+                let timer = self.start_timer(request.vm, request.port, timeout, number, Inet::connecting_took_too_long);
+                state.connecting = Some(Waiter { caller: request.from, number, length: 0, timer });
+            }
+            Err(error) => return Err(error.into()),
+        }
+        Ok(number.to_be_bytes().to_vec())
+    }
+
+    fn listen(state: &mut State, data: &[u8]) -> Reply {
+        let backlog = Reader(data).short().ok_or(Failure::INVALID)?;
+        state.socket.as_ref().ok_or(Failure::INVALID)?.listen(i32::from(backlog))?;
+        state.listening = true;
+        Ok(Vec::new())
+    }
+
+    fn accept(&self, request: &Request<'_>, state: &mut State, data: &[u8]) -> Reply {
+        let timeout = Reader(data).int().ok_or(Failure::INVALID)?;
+        if !state.listening {
+            return Err(Failure::INVALID);
+        }
+        let number = state.number();
+        let timer = self.start_timer(request.vm, request.port, timeout, number, Inet::accepting_took_too_long);
+        state.accepters.push_back(Waiter { caller: request.from, number, length: 0, timer });
+        self.accept_waiting(request.vm, request.port, state);
+        Ok(number.to_be_bytes().to_vec())
+    }
+
+    /// Gives connections that are there to those who wait for them.
+    fn accept_waiting(&self, vm: &'static Vm, port: &Port, state: &mut State) {
+        while !state.accepters.is_empty() {
+            let Some(listener) = &state.socket else { return };
+            let accepted = match listener.accept() {
+                Ok((socket, _)) => Ok(socket),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                // The connection was gone before it was taken.
+                Err(error) if matches!(error.raw_os_error(), Some(libc::ECONNABORTED | libc::EINTR)) => continue,
+                Err(error) => Err(Failure::from(error)),
+            };
+            let Some(waiter) = state.accepters.pop_front() else { return };
+            cancel(vm, waiter.timer);
+            match accepted.and_then(|socket| Inet::accepted(vm, port, state, waiter.caller, socket)) {
+                Ok(Some(new)) => {
+                    done(vm, port, waiter.caller, waiter.number, |heap| heap.tuple(&[Term::atom(am::OK), new]));
+                }
+                // Whoever waited is gone; so is the connection.
+                Ok(None) => {}
+                Err(failure) => failed(vm, port, &waiter, failure.name()),
+            }
+        }
+    }
+
+    /// A port of its own for a connection, owned by the process that waited for it.
+    fn accepted(vm: &'static Vm, listener: &Port, state: &State, owner: u64, socket: Socket) -> Result<Option<Term>, Failure> {
+        let options = Options { active: Active::Passive, ..state.options.clone() };
+        let inner = State { options, bound: true, connected: true, ..State::new(true) };
+        let inet = Inet::new(true, inner);
+        let port = Ports::of(vm).open(owner, listener.name.clone(), PortOptions::binary(), None, inet.clone());
+        let adopted = inet.adopt(vm, &port, &mut inet.state.lock(), state.domain, socket);
+        if let Err(failure) = adopted {
+            port.close(vm, Term::atom(am::NORMAL));
+            return Err(failure);
+        }
+        let term = port.term;
+        let link: signal::Call = Box::new(move |vm, process| match process {
+            Some(process) => {
+                process.relations.link(term);
+            }
+            None => {
+                if let Some(port) = Ports::of(vm).get(term) {
+                    port.close(vm, Term::atom(am::NORMAL));
+                }
+            }
+        });
+        if !signal::send_call(vm, owner, link) {
+            port.close(vm, Term::atom(am::NORMAL));
+            return Ok(None);
+        }
+        Ok(Some(term))
+    }
+
+    // Timers.
+
+    fn start_timer(
+        &self,
+        vm: &'static Vm,
+        port: &Arc<Port>,
+        timeout_ms: i32,
+        number: u16,
+        over: fn(&Inet, &'static Vm, &Arc<Port>, u16),
+    ) -> Option<TimerKey> {
+        let timeout = Duration::from_millis(u64::try_from(timeout_ms).ok()?);
+        let (me, port) = (self.me.clone(), Arc::downgrade(port));
+        let at_ns = vm.clock.since_start_ns() + timeout.as_nanos() as u64;
+        let action = Box::new(move |vm| {
+            if let Some((inet, port)) = me.upgrade().zip(port.upgrade()) {
+                over(&inet, vm, &port, number);
+            }
+        });
+        Some(vm.timers.start(at_ns, action))
+    }
+
+    fn connecting_took_too_long(&self, vm: &'static Vm, port: &Arc<Port>, number: u16) {
+        let mut state = self.state.lock();
+        if let Some(waiter) = state.connecting.take_if(|waiter| waiter.number == number) {
+            failed(vm, port, &waiter, "timeout");
+            // The attempt is given up with the socket.
+            self.release(vm, &mut state);
+        }
+    }
+
+    fn accepting_took_too_long(&self, vm: &'static Vm, port: &Arc<Port>, number: u16) {
+        let mut state = self.state.lock();
+        // What came at the last moment counts.
+        self.accept_waiting(vm, port, &mut state);
+        take_waiter(&mut state.accepters, number).inspect(|waiter| failed(vm, port, waiter, "timeout"));
+        self.arm(vm, port, &mut state);
+    }
+
+    fn receiving_took_too_long(&self, vm: &'static Vm, port: &Arc<Port>, number: u16) {
+        let mut state = self.state.lock();
+        take_waiter(&mut state.receivers, number).inspect(|waiter| failed(vm, port, waiter, "timeout"));
+        self.arm(vm, port, &mut state);
+    }
+
+    fn sending_took_too_long(&self, vm: &'static Vm, port: &Arc<Port>, number: u16) {
+        let mut state = self.state.lock();
+        let Some(at) = state.senders.iter().position(|sender| sender.number == number) else { return };
+        let sender = state.senders.remove(at).expect("it was just found");
+        reply(vm, port, &sender, |heap| error(heap, "timeout"));
+        if state.options.send_timeout_close {
+            let after = self.lost(vm, port, &mut state, None);
+            drop(state);
+            finish(vm, port, after);
+        }
+    }
+
+    // Sending.
+
+    fn send(&self, request: &Request<'_>, bytes: Vec<u8>) -> After {
+        let (vm, port) = (request.vm, request.port);
+        let mut state = self.state.lock();
+        let (reference, body) = if vm.release() >= Release::R27 {
+            let mut reader = Reader(&bytes);
+            let length = reader.short().unwrap_or(0);
+            (reader.take(length.into()).unwrap_or_default().to_vec(), reader.0)
+        } else {
+            (Vec::new(), &bytes[..])
+        };
+        let number = state.number();
+        let mut sender = Sender { caller: request.from, reference, number, timer: None };
+        if !self.stream {
+            let result = Inet::send_datagram(&mut state, body);
+            reply(vm, port, &sender, |heap| result.map_or_else(|failure| error(heap, failure.name()), |()| Term::atom(am::OK)));
+            return After::Nothing;
+        }
+        if !state.connected || state.shuts_down {
+            let name = if state.socket.is_some() && !state.closed_by_peer && !state.shuts_down { "enotconn" } else { "closed" };
+            reply(vm, port, &sender, |heap| error(heap, name));
+            return After::Nothing;
+        }
+        let packed = [&framing::head(state.options.packet, body.len())[..], body].concat();
+        state.sent.note(packed.len());
+        port.note_output(vm, packed.len());
+        let busy = state.is_busy();
+        if !packed.is_empty() {
+            state.queued += packed.len();
+            state.output.push_back(packed);
+        }
+        let outcome = Inet::flush(&mut state);
+        if let Err(problem) = outcome {
+            let name = state.lost_name(problem);
+            reply(vm, port, &sender, |heap| error(heap, name));
+            return self.lost(vm, port, &mut state, Some(problem));
+        }
+        // A sender that finds the queue full waits until there is room.
+        if busy && state.is_busy() {
+            let timeout = state.options.send_timeout.and_then(|timeout| i32::try_from(timeout).ok()).unwrap_or(-1);
+            sender.timer = self.start_timer(vm, port, timeout, number, Inet::sending_took_too_long);
+            state.senders.push_back(sender);
+        } else {
+            reply(vm, port, &sender, |_| Term::atom(am::OK));
+        }
+        self.after_flush(vm, port, &mut state);
+        self.arm(vm, port, &mut state);
+        After::Nothing
+    }
+
+    /// Writes what the socket takes.
+    ///
+    /// # Errors
+    /// The number of the system's error.
+    fn flush(state: &mut State) -> Result<(), i32> {
+        while let Some(piece) = state.output.front() {
+            let Some(socket) = &state.socket else { return Err(libc::EPIPE) };
+            match (&mut &*socket).write(&piece[state.output_at..]) {
+                Ok(count) => {
+                    state.queued -= count;
+                    state.output_at += count;
+                    if state.output_at == piece.len() {
+                        state.output.pop_front();
+                        state.output_at = 0;
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.raw_os_error().unwrap_or(libc::EIO)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells those who waited for room, or for the end, in the queue.
+    fn after_flush(&self, vm: &'static Vm, port: &Port, state: &mut State) {
+        if state.queued <= state.options.low_watermark {
+            for sender in std::mem::take(&mut state.senders) {
+                cancel(vm, sender.timer);
+                reply(vm, port, &sender, |_| Term::atom(am::OK));
+            }
+        }
+        if state.queued == 0 {
+            for subscriber in std::mem::take(&mut state.subscribers) {
+                tell(vm, port, subscriber, |heap| heap.tuple(&[Term::atom(atom!("empty_out_q")), port.term]));
+            }
+            if state.shuts_down
+                && let Some(socket) = &state.socket
+            {
+                let _ = socket.shutdown(std::net::Shutdown::Write);
+            }
+        }
+    }
+
+    /// Address, length of ancillary data, these, and the datagram.
+    fn send_datagram(state: &mut State, body: &[u8]) -> Result<(), Failure> {
+        let undefined = body.first() == Some(&family::UNDEFINED);
+        let (address, rest) = if undefined || body.first() == Some(&0) {
+            (None, body.get(1..).ok_or(Failure::INVALID)?)
+        } else {
+            let (address, rest) = address::read(state.domain, body).ok_or(Failure::INVALID)?;
+            // Port 0 stands for the peer of a connected socket.
+            let none = state.connected && address.as_socket().is_some_and(|address| address.port() == 0);
+            (if none { None } else { Some(address) }, rest)
+        };
+        let mut reader = Reader(rest);
+        let ancillary = usize::try_from(reader.int().ok_or(Failure::INVALID)?).map_err(|_| Failure::INVALID)?;
+        let options = reader.take(ancillary).ok_or(Failure::INVALID)?;
+        if !options.is_empty() {
+            return Err(Failure::System(libc::ENOTSUP));
+        }
+        let socket = state.socket.as_ref().ok_or(Failure::Named("closed"))?;
+        let sent = match address {
+            Some(address) => socket.send_to(reader.0, &address),
+            None => socket.send(reader.0),
+        };
+        let count = sent?;
+        state.sent.note(count);
+        Ok(())
+    }
+
+    // Receiving.
+
+    fn receive(&self, request: &Request<'_>, state: &mut State, data: &[u8]) -> (Reply, After) {
+        let mut reader = Reader(data);
+        let (Some(timeout), Some(length)) = (reader.int(), reader.int()) else { return (Err(Failure::INVALID), After::Nothing) };
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        if state.is_active() {
+            return (Err(Failure::INVALID), After::Nothing);
+        }
+        if length > RECEIVE_BYTES_MAX {
+            return (Err(Failure::System(libc::ENOMEM)), After::Nothing);
+        }
+        if self.stream && !state.connected {
+            let failure = if state.closed_by_peer { Failure::Named("closed") } else { Failure::System(libc::ENOTCONN) };
+            return (Err(failure), After::Nothing);
+        }
+        if !self.stream && !state.bound && !state.connected {
+            return (Err(Failure::INVALID), After::Nothing);
+        }
+        let number = state.number();
+        let timer = self.start_timer(request.vm, request.port, timeout, number, Inet::receiving_took_too_long);
+        state.receivers.push_back(Waiter { caller: request.from, number, length, timer });
+        let after = self.take_in(request.vm, request.port, state);
+        (Ok(number.to_be_bytes().to_vec()), after)
+    }
+
+    /// Reads and delivers for as long as somebody wants it and there is something.
+    fn take_in(&self, vm: &'static Vm, port: &Arc<Port>, state: &mut State) -> After {
+        if !self.stream {
+            self.take_datagrams(vm, port, state);
+            return After::Nothing;
+        }
+        let mut after = self.deliver(vm, port, state);
+        let mut reads = 0;
+        while after == After::Nothing && (state.is_active() || !state.receivers.is_empty()) && state.connected && reads < READS_MAX {
+            match Inet::read(state) {
+                Ok(0) => after = self.lost(vm, port, state, None),
+                Ok(count) => {
+                    port.note_input(vm, count);
+                    after = self.deliver(vm, port, state);
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => after = self.lost(vm, port, state, Some(error.raw_os_error().unwrap_or(libc::EIO))),
+            }
+            reads += 1;
+        }
+        after
+    }
+
+    /// Appends what the socket has to the input.
+    fn read(state: &mut State) -> io::Result<usize> {
+        if state.input_at > 0 {
+            state.input.drain(..state.input_at);
+            state.input_at = 0;
+        }
+        let wanted = state.receivers.front().map_or(0, |waiter| waiter.length.saturating_sub(state.input.len()));
+        let room = state.options.buffer.max(READ_BYTES_MIN).max(wanted);
+        let before = state.input.len();
+        state.input.resize(before + room, 0);
+        let Some(socket) = &state.socket else { return Ok(0) };
+        let result = (&mut &*socket).read(&mut state.input[before..]);
+        state.input.truncate(before + result.as_ref().map_or(0, |&count| count));
+        result
+    }
+
+    /// Makes messages and results of the input.
+    fn deliver(&self, vm: &'static Vm, port: &Port, state: &mut State) -> After {
+        loop {
+            if state.says_passive {
+                state.says_passive = false;
+                let tag = if self.stream { atom!("tcp_passive") } else { atom!("udp_passive") };
+                tell(vm, port, port.owner(), |heap| heap.tuple(&[Term::atom(tag), port.term]));
+            }
+            let active = state.is_active();
+            if !active && state.receivers.is_empty() {
+                return After::Nothing;
+            }
+            let length = if active { 0 } else { state.receivers.front().map_or(0, |waiter| waiter.length) };
+            let cut = framing::cut(&state.options, state.http_headers, &state.input[state.input_at..], length);
+            let (packet, used) = match cut {
+                framing::Cut::Packet(packet, used) => (packet, used),
+                framing::Cut::More => return After::Nothing,
+                framing::Cut::Invalid => return self.lost(vm, port, state, Some(libc::EMSGSIZE)),
+            };
+            state.received.note(used);
+            let bytes = state.input_at..state.input_at + used;
+            if active {
+                state.count_message();
+                let (state, tag) = (&*state, self.tag());
+                tell(vm, port, port.owner(), |heap| {
+                    let data = packet.term(&state.options, &state.input[bytes.clone()], heap);
+                    packet.message(tag, port.term, data, heap)
+                });
+            } else if let Some(waiter) = state.receivers.pop_front() {
+                cancel(vm, waiter.timer);
+                let state = &*state;
+                done(vm, port, waiter.caller, waiter.number, |heap| {
+                    let data = packet.term(&state.options, &state.input[bytes.clone()], heap);
+                    heap.tuple(&[Term::atom(am::OK), data])
+                });
+            }
+            state.http_headers = packet.headers_follow(&state.input[bytes.clone()]);
+            state.input_at = bytes.end;
+        }
+    }
+
+    fn take_datagrams(&self, vm: &'static Vm, port: &Arc<Port>, state: &mut State) {
+        let mut packets = 0;
+        let mut buffer = Vec::new();
+        while (state.is_active() || !state.receivers.is_empty()) && packets < READS_MAX.max(state.options.read_packets) {
+            let Some(socket) = &state.socket else { return };
+            buffer.resize(state.options.buffer.clamp(1, DATAGRAM_BYTES_MAX).max(DATAGRAM_BYTES_MAX), 0u8);
+            // SAFETY: bytes that are initialised may be given out as bytes that need not be.
+            let room = unsafe { &mut *(&raw mut buffer[..] as *mut [std::mem::MaybeUninit<u8>]) };
+            let (count, from) = match socket.recv_from(room) {
+                Ok(received) => received,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => {
+                    self.datagram_failed(vm, port, state, posix::name(error.raw_os_error().unwrap_or(libc::EIO)));
+                    break;
+                }
+            };
+            packets += 1;
+            port.note_input(vm, count);
+            state.received.note(count);
+            // Longer datagrams are cut off, as the buffer's size says.
+            let data = &buffer[..count.min(state.options.buffer.max(1))];
+            self.datagram(vm, port, state, &from, data);
+            if state.says_passive {
+                state.says_passive = false;
+                tell(vm, port, port.owner(), |heap| heap.tuple(&[Term::atom(atom!("udp_passive")), port.term]));
+            }
+        }
+    }
+
+    fn datagram(&self, vm: &'static Vm, port: &Port, state: &mut State, from: &SockAddr, data: &[u8]) {
+        if state.is_active() {
+            state.count_message();
+            let options = &state.options;
+            tell(vm, port, port.owner(), |heap| {
+                let (ip, number) = address::terms(from, heap);
+                let data = framing::data(options, data, heap);
+                heap.tuple(&[self.tag(), port.term, ip, number, data])
+            });
+        } else if let Some(waiter) = state.receivers.pop_front() {
+            cancel(vm, waiter.timer);
+            let options = &state.options;
+            done(vm, port, waiter.caller, waiter.number, |heap| {
+                let mut head = Vec::new();
+                address::write(from, &mut head);
+                let data = framing::data(options, data, heap);
+                let list = heap.byte_list(&head, data);
+                heap.tuple(&[Term::atom(am::OK), list])
+            });
+        }
+    }
+
+    fn datagram_failed(&self, vm: &'static Vm, port: &Port, state: &mut State, name: &'static str) {
+        if let Some(waiter) = state.receivers.pop_front() {
+            cancel(vm, waiter.timer);
+            failed(vm, port, &waiter, name);
+        } else if state.is_active() {
+            tell(vm, port, port.owner(), |heap| heap.tuple(&[Term::atom(atom!("udp_error")), port.term, Term::atom(Atom::new(name))]));
+        }
+    }
+
+    /// The connection is over: by the peer, or by an error. Tells everybody who waits.
+    fn lost(&self, vm: &'static Vm, port: &Port, state: &mut State, problem: Option<i32>) -> After {
+        let name = problem.map_or("closed", |problem| state.lost_name(problem));
+        let active = state.is_active();
+        state.connected = false;
+        state.closed_by_peer = true;
+        state.input.clear();
+        state.input_at = 0;
+        for waiter in std::mem::take(&mut state.receivers) {
+            cancel(vm, waiter.timer);
+            failed(vm, port, &waiter, name);
+        }
+        for sender in std::mem::take(&mut state.senders) {
+            cancel(vm, sender.timer);
+            reply(vm, port, &sender, |heap| error(heap, "closed"));
+        }
+        state.output.clear();
+        (state.output_at, state.queued) = (0, 0);
+        for subscriber in std::mem::take(&mut state.subscribers) {
+            tell(vm, port, subscriber, |heap| heap.tuple(&[Term::atom(atom!("empty_out_q")), port.term]));
+        }
+        if active {
+            self.tell_closed(vm, port, name);
+        }
+        if state.options.exit_on_close {
+            self.release(vm, state);
+            return if active { After::ClosePort } else { After::Nothing };
+        }
+        // Only reading is over: what is written may still arrive.
+        state.connected = problem.is_none();
+        After::Nothing
+    }
+
+    fn tell_closed(&self, vm: &'static Vm, port: &Port, name: &str) {
+        if name != "closed" {
+            tell(vm, port, port.owner(), |heap| heap.tuple(&[Term::atom(atom!("tcp_error")), port.term, Term::atom(Atom::new(name))]));
+        }
+        tell(vm, port, port.owner(), |heap| heap.tuple(&[Term::atom(atom!("tcp_closed")), port.term]));
+    }
+
+    /// Closes the socket.
+    fn release(&self, vm: &'static Vm, state: &mut State) {
+        if let Some(socket) = state.socket.take()
+            && let Ok(poller) = Poller::of(vm)
+        {
+            poller.remove(socket.as_fd());
+        }
+        state.armed = NOTHING;
+    }
+
+    // What else can be asked.
+
+    fn statistics(state: &State, data: &[u8]) -> Reply {
+        let mut answer = Vec::new();
+        for &item in data {
+            let (received, sent) = (&state.received, &state.sent);
+            answer.push(item);
+            match item {
+                1 => answer.extend(received.packets.to_be_bytes()),
+                2 => answer.extend(received.largest.to_be_bytes()),
+                3 => answer.extend((received.average as u32).to_be_bytes()),
+                4 => answer.extend((received.deviation as u32).to_be_bytes()),
+                5 => answer.extend(sent.packets.to_be_bytes()),
+                6 => answer.extend(sent.largest.to_be_bytes()),
+                7 => answer.extend((sent.average as u32).to_be_bytes()),
+                8 => answer.extend((state.queued.min(u32::MAX as usize) as u32).to_be_bytes()),
+                9 => answer.extend(received.bytes.to_be_bytes()),
+                10 => answer.extend(sent.bytes.to_be_bytes()),
+                _ => return Err(Failure::INVALID),
+            }
+        }
+        Ok(answer)
+    }
+
+    fn status(state: &State) -> Reply {
+        let bits = [
+            (state.socket.is_some(), status::OPEN),
+            (state.bound, status::BOUND),
+            (state.connected, status::ACTIVE),
+            (state.listening, status::LISTEN | status::LISTENING),
+            (state.connecting.is_some(), status::CONNECTING),
+            (!state.accepters.is_empty(), status::ACCEPTING),
+            (state.is_busy(), status::BUSY),
+        ];
+        let bits: u32 = bits.into_iter().filter(|(is, _)| *is).fold(0, |all, (_, bit)| all | bit);
+        Ok(bits.to_be_bytes().to_vec())
+    }
+
+    fn addressed(address: io::Result<SockAddr>) -> Reply {
+        let mut answer = Vec::new();
+        address::write(&address?, &mut answer);
+        Ok(answer)
+    }
+
+    fn subscribe(state: &mut State, from: u64, data: &[u8]) -> Reply {
+        const EMPTY_OUT_QUEUE: u8 = 1;
+        let mut answer = Vec::new();
+        for &item in data {
+            if item != EMPTY_OUT_QUEUE {
+                return Err(Failure::INVALID);
+            }
+            if state.queued > 0 {
+                state.subscribers.push(from);
+            }
+            answer.push(item);
+            answer.extend((state.queued.min(u32::MAX as usize) as u32).to_be_bytes());
+        }
+        Ok(answer)
+    }
+
+    fn shut_down(state: &mut State, data: &[u8]) -> Reply {
+        use std::net::Shutdown;
+        let how = match data {
+            [0] => Shutdown::Read,
+            [1] => Shutdown::Write,
+            [2] => Shutdown::Both,
+            _ => return Err(Failure::INVALID),
+        };
+        if !state.connected {
+            return Err(Failure::System(libc::ENOTCONN));
+        }
+        let socket = state.socket.as_ref().ok_or(Failure::System(libc::ENOTCONN))?;
+        if how != Shutdown::Read && state.queued > 0 {
+            // When all is out.
+            state.shuts_down = true;
+            if how == Shutdown::Both {
+                socket.shutdown(Shutdown::Read)?;
+            }
+            return Ok(Vec::new());
+        }
+        socket.shutdown(how)?;
+        state.shuts_down |= how != Shutdown::Read;
+        Ok(Vec::new())
+    }
+
+    fn answer(&self, request: &Request<'_>, operation: u64, data: &[u8]) -> (Reply, After) {
+        let (vm, port) = (request.vm, request.port);
+        let mut state = self.state.lock();
+        let state = &mut *state;
+        let open = |state: &State| state.socket.as_ref().map(|socket| (socket.local_addr(), socket.peer_addr())).ok_or(Failure::INVALID);
+        let reply = match operation {
+            operation::OPEN => self.open(vm, port, state, data),
+            operation::FD_OPEN => self.fd_open(vm, port, state, data),
+            operation::BIND => Inet::bind(state, data),
+            operation::CONNECT => self.connect(request, state, data),
+            operation::LISTEN if self.stream => Inet::listen(state, data),
+            operation::ACCEPT if self.stream => self.accept(request, state, data),
+            operation::NAME => open(state).and_then(|(local, _)| Inet::addressed(local)),
+            operation::PEER => open(state).map_err(|_| Failure::System(libc::ENOTCONN)).and_then(|(_, peer)| Inet::addressed(peer)),
+            operation::SET_OPTIONS => {
+                let result = Inet::set_options(state, data).map(|()| Vec::new()).map_err(Failure::from);
+                let mut after = self.deliver(vm, port, state);
+                if state.closed_by_peer && state.is_active() && !state.connected {
+                    // Whoever listens from now on is told what was missed.
+                    self.tell_closed(vm, port, "closed");
+                    after = if state.options.exit_on_close { After::ClosePort } else { after };
+                }
+                self.arm(vm, port, state);
+                return (result, after);
+            }
+            operation::GET_OPTIONS => Inet::get_options(state, data).ok_or(Failure::INVALID),
+            operation::STATISTICS => Inet::statistics(state, data),
+            operation::STATUS => Inet::status(state),
+            operation::DESCRIPTOR => match &state.socket {
+                Some(socket) => Ok(socket.as_raw_fd().to_be_bytes().to_vec()),
+                None => Err(Failure::INVALID),
+            },
+            operation::TYPE => {
+                let kind: u32 = if self.stream { 1 } else { 2 };
+                Ok([u32::from(address::family_of(state.domain)).to_be_bytes(), kind.to_be_bytes()].concat())
+            }
+            operation::HOST_NAME => interfaces::host_name().map_err(Failure::from),
+            operation::SERVICE_BY_NAME => interfaces::service_by_name(data).ok_or(Failure::INVALID),
+            operation::SERVICE_BY_PORT => interfaces::service_by_port(data).ok_or(Failure::INVALID),
+            operation::INTERFACES => interfaces::addresses().map_err(Failure::from),
+            operation::SUBSCRIBE => Inet::subscribe(state, request.from, data),
+            operation::IGNORE_FD => Ok(Vec::new()),
+            operation::SHUTDOWN if self.stream => Inet::shut_down(state, data),
+            operation::UNRECEIVE if self.stream => {
+                let at = state.input_at;
+                state.input.splice(at..at, data.iter().copied());
+                Ok(Vec::new())
+            }
+            operation::RECEIVE if self.stream => {
+                let answer = self.receive(request, state, data);
+                self.arm(vm, port, state);
+                return answer;
+            }
+            operation::RECEIVE_FROM if !self.stream => {
+                let answer = self.receive(request, state, data);
+                self.arm(vm, port, state);
+                return answer;
+            }
+            _ => Err(Failure::INVALID),
+        };
+        self.arm(vm, port, state);
+        (reply, After::Nothing)
+    }
+
+    /// Asks the poller for what the socket waits for.
+    fn arm(&self, vm: &'static Vm, port: &Port, state: &mut State) {
+        let Some(socket) = &state.socket else { return };
+        let receives = state.is_active() || !state.receivers.is_empty();
+        let wanted = Ready {
+            readable: !state.accepters.is_empty() || receives && !state.closed_by_peer && (state.connected || !self.stream),
+            writable: state.connecting.is_some() || state.queued > 0,
+        };
+        if wanted != state.armed
+            && let Ok(poller) = Poller::of(vm)
+            && poller.want(socket.as_fd(), port.term, wanted).is_ok()
+        {
+            state.armed = wanted;
+        }
+    }
+}
+
+impl State {
+    /// What an error of a connection is called: that the peer reset it is only told where that is asked for.
+    fn lost_name(&self, problem: i32) -> &'static str {
+        match problem {
+            libc::ECONNRESET if self.options.show_econnreset => "econnreset",
+            libc::ECONNRESET | libc::EPIPE | libc::ENOTCONN => "closed",
+            _ => posix::name(problem),
+        }
+    }
+}
+
+impl Driver for Inet {
+    fn output(&self, request: &Request<'_>, bytes: Vec<u8>) -> Written {
+        let after = self.send(request, bytes);
+        finish(request.vm, request.port, after);
+        Written::Done
+    }
+
+    fn is_busy(&self) -> bool {
+        self.state.lock().is_busy()
+    }
+
+    fn control(&self, request: &Request<'_>, operation: u64, data: &[u8]) -> Option<Answer> {
+        const OPERATIONS_MAX: u64 = 100;
+        let operation = operation.checked_sub(MAGIC).filter(|&operation| operation < OPERATIONS_MAX)?;
+        let (reply, after) = self.answer(request, operation, data);
+        finish(request.vm, request.port, after);
+        Some(Answer::Bytes(match reply {
+            Ok(bytes) => [&[1], &bytes[..]].concat(),
+            Err(failure) => [&[0], failure.name().as_bytes()].concat(),
+        }))
+    }
+
+    fn ready(&self, vm: &'static Vm, port: &Arc<Port>, ready: Ready) {
+        let mut state = self.state.lock();
+        state.armed = NOTHING;
+        if let Some(waiter) = state.connecting.take() {
+            let error = state.socket.as_ref().map(Socket::take_error);
+            cancel(vm, waiter.timer);
+            match error {
+                Some(Ok(None)) => {
+                    state.connected = true;
+                    state.bound = true;
+                    done(vm, port, waiter.caller, waiter.number, |_| Term::atom(am::OK));
+                }
+                Some(Ok(Some(error)) | Err(error)) => {
+                    failed(vm, port, &waiter, posix::name(error.raw_os_error().unwrap_or(libc::EIO)));
+                    self.release(vm, &mut state);
+                }
+                None => failed(vm, port, &waiter, "closed"),
+            }
+            self.arm(vm, port, &mut state);
+            return;
+        }
+        let mut after = After::Nothing;
+        if ready.writable && state.queued > 0 {
+            match Inet::flush(&mut state) {
+                Ok(()) => self.after_flush(vm, port, &mut state),
+                Err(problem) => after = self.lost(vm, port, &mut state, Some(problem)),
+            }
+        }
+        if after == After::Nothing && ready.readable {
+            if state.listening {
+                self.accept_waiting(vm, port, &mut state);
+            } else {
+                after = self.take_in(vm, port, &mut state);
+            }
+        }
+        self.arm(vm, port, &mut state);
+        drop(state);
+        finish(vm, port, after);
+    }
+
+    fn close(&self, vm: &'static Vm, port: &Port) {
+        let mut state = self.state.lock();
+        let state = &mut *state;
+        let waiting = state.connecting.take().into_iter();
+        for waiter in waiting.chain(std::mem::take(&mut state.receivers)).chain(std::mem::take(&mut state.accepters)) {
+            cancel(vm, waiter.timer);
+            failed(vm, port, &waiter, "closed");
+        }
+        for sender in std::mem::take(&mut state.senders) {
+            cancel(vm, sender.timer);
+            reply(vm, port, &sender, |heap| error(heap, "closed"));
+        }
+        self.release(vm, state);
+    }
+
+    fn queued_bytes(&self) -> usize {
+        self.state.lock().queued
+    }
+}
+
+fn finish(vm: &'static Vm, port: &Port, after: After) {
+    if after == After::ClosePort {
+        port.close(vm, Term::atom(am::NORMAL));
+    }
+}
+
+fn take_waiter(waiters: &mut VecDeque<Waiter>, number: u16) -> Option<Waiter> {
+    let at = waiters.iter().position(|waiter| waiter.number == number)?;
+    waiters.remove(at)
+}
+
+fn cancel(vm: &'static Vm, timer: Option<TimerKey>) {
+    if let Some(timer) = timer {
+        vm.timers.cancel(timer);
+    }
+}
+
+/// `{error, Name}`
+fn error(heap: &mut FragmentHeap, name: &str) -> Term {
+    heap.tuple(&[Term::atom(am::ERROR), Term::atom(Atom::new(name))])
+}
+
+/// `{inet_async, Port, Number, Result}`
+fn done(vm: &'static Vm, port: &Port, caller: u64, number: u16, result: impl FnOnce(&mut FragmentHeap) -> Term) {
+    tell(vm, port, caller, |heap| {
+        let result = result(heap);
+        heap.tuple(&[Term::atom(atom!("inet_async")), port.term, Term::small(number.into()), result])
+    });
+}
+
+fn failed(vm: &'static Vm, port: &Port, waiter: &Waiter, name: &str) {
+    done(vm, port, waiter.caller, waiter.number, |heap| error(heap, name));
+}
+
+/// `{inet_reply, Port, Status}`, since OTP 27 with the sender's reference.
+fn reply(vm: &'static Vm, port: &Port, sender: &Sender, status: impl FnOnce(&mut FragmentHeap) -> Term) {
+    tell(vm, port, sender.caller, |heap| {
+        let status = status(heap);
+        let mut elements = vec![Term::atom(atom!("inet_reply")), port.term, status];
+        let resolver = vm.code.term_resolver();
+        if let Ok((reference, _)) = etf::decode(&sender.reference, heap, &resolver, DecodeOptions::default()) {
+            elements.push(reference);
+        }
+        heap.tuple(&elements)
+    });
+}

@@ -1,0 +1,378 @@
+//! Options of sockets, as `prim_inet` writes them: a number, then a value that is most often 32 bits, big-endian.
+
+use super::{Active, Inet, State};
+use std::os::fd::AsRawFd;
+use swarmrt_machine::packet::Kind;
+
+/// Options by OTP's numbers.
+mod code {
+    pub const REUSEADDR: u8 = 0;
+    pub const KEEPALIVE: u8 = 1;
+    pub const DONTROUTE: u8 = 2;
+    pub const LINGER: u8 = 3;
+    pub const BROADCAST: u8 = 4;
+    pub const OOBINLINE: u8 = 5;
+    pub const SNDBUF: u8 = 6;
+    pub const RCVBUF: u8 = 7;
+    pub const PRIORITY: u8 = 8;
+    pub const TOS: u8 = 9;
+    pub const NODELAY: u8 = 10;
+    pub const MULTICAST_IF: u8 = 11;
+    pub const MULTICAST_TTL: u8 = 12;
+    pub const MULTICAST_LOOP: u8 = 13;
+    pub const ADD_MEMBERSHIP: u8 = 14;
+    pub const DROP_MEMBERSHIP: u8 = 15;
+    pub const V6ONLY: u8 = 16;
+    pub const REUSEPORT: u8 = 17;
+    pub const REUSEPORT_LB: u8 = 18;
+    pub const EXCLUSIVEADDRUSE: u8 = 19;
+    pub const BUFFER: u8 = 20;
+    pub const HEADER: u8 = 21;
+    pub const ACTIVE: u8 = 22;
+    pub const PACKET: u8 = 23;
+    pub const MODE: u8 = 24;
+    pub const DELIVER: u8 = 25;
+    pub const EXIT_ON_CLOSE: u8 = 26;
+    pub const HIGH_WATERMARK: u8 = 27;
+    pub const LOW_WATERMARK: u8 = 28;
+    pub const SEND_TIMEOUT: u8 = 30;
+    pub const DELAY_SEND: u8 = 31;
+    pub const PACKET_SIZE: u8 = 32;
+    pub const READ_PACKETS: u8 = 33;
+    pub const RAW: u8 = 34;
+    pub const SEND_TIMEOUT_CLOSE: u8 = 35;
+    pub const MSGQ_HIGH_WATERMARK: u8 = 36;
+    pub const MSGQ_LOW_WATERMARK: u8 = 37;
+    pub const NETNS: u8 = 38;
+    pub const SHOW_ECONNRESET: u8 = 39;
+    pub const LINE_DELIMITER: u8 = 40;
+    pub const TCLASS: u8 = 41;
+    pub const BIND_TO_DEVICE: u8 = 42;
+    pub const RECVTOS: u8 = 43;
+    pub const RECVTCLASS: u8 = 44;
+    pub const PKTOPTIONS: u8 = 45;
+    pub const TTL: u8 = 46;
+    pub const RECVTTL: u8 = 47;
+    pub const NOPUSH: u8 = 48;
+    pub const READ_AHEAD: u8 = 49;
+    pub const NON_BLOCK_SEND: u8 = 50;
+    pub const KEEPCNT: u8 = 51;
+    pub const KEEPIDLE: u8 = 52;
+    pub const KEEPINTVL: u8 = 53;
+    pub const USER_TIMEOUT: u8 = 54;
+    pub const DEBUG: u8 = 99;
+}
+
+/// Reads numbers off the front of a request.
+pub struct Reader<'a>(pub &'a [u8]);
+
+impl<'a> Reader<'a> {
+    pub fn byte(&mut self) -> Option<u8> {
+        let (&first, rest) = self.0.split_first()?;
+        self.0 = rest;
+        Some(first)
+    }
+    pub fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (first, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(*first)
+    }
+    pub fn int(&mut self) -> Option<i32> {
+        self.array().map(i32::from_be_bytes)
+    }
+    pub fn short(&mut self) -> Option<u16> {
+        self.array().map(u16::from_be_bytes)
+    }
+    pub fn take(&mut self, count: usize) -> Option<&'a [u8]> {
+        let (first, rest) = self.0.split_at_checked(count)?;
+        self.0 = rest;
+        Some(first)
+    }
+}
+
+/// The levels and names of options that the system holds as an `int`.
+fn system_option(option: u8) -> Option<(i32, i32)> {
+    use libc as c;
+    Some(match option {
+        code::REUSEADDR => (c::SOL_SOCKET, c::SO_REUSEADDR),
+        code::REUSEPORT | code::REUSEPORT_LB => (c::SOL_SOCKET, c::SO_REUSEPORT),
+        code::KEEPALIVE => (c::SOL_SOCKET, c::SO_KEEPALIVE),
+        code::DONTROUTE => (c::SOL_SOCKET, c::SO_DONTROUTE),
+        code::BROADCAST => (c::SOL_SOCKET, c::SO_BROADCAST),
+        code::OOBINLINE => (c::SOL_SOCKET, c::SO_OOBINLINE),
+        code::SNDBUF => (c::SOL_SOCKET, c::SO_SNDBUF),
+        code::RCVBUF => (c::SOL_SOCKET, c::SO_RCVBUF),
+        code::PRIORITY => (c::SOL_SOCKET, c::SO_PRIORITY),
+        code::TOS => (c::IPPROTO_IP, c::IP_TOS),
+        code::TTL => (c::IPPROTO_IP, c::IP_TTL),
+        code::RECVTOS => (c::IPPROTO_IP, c::IP_RECVTOS),
+        code::RECVTTL => (c::IPPROTO_IP, c::IP_RECVTTL),
+        code::RECVTCLASS => (c::IPPROTO_IPV6, c::IPV6_RECVTCLASS),
+        code::TCLASS => (c::IPPROTO_IPV6, c::IPV6_TCLASS),
+        code::NODELAY => (c::IPPROTO_TCP, c::TCP_NODELAY),
+        code::NOPUSH => (c::IPPROTO_TCP, c::TCP_CORK),
+        code::KEEPCNT => (c::IPPROTO_TCP, c::TCP_KEEPCNT),
+        code::KEEPIDLE => (c::IPPROTO_TCP, c::TCP_KEEPIDLE),
+        code::KEEPINTVL => (c::IPPROTO_TCP, c::TCP_KEEPINTVL),
+        code::USER_TIMEOUT => (c::IPPROTO_TCP, c::TCP_USER_TIMEOUT),
+        code::MULTICAST_TTL => (c::IPPROTO_IP, c::IP_MULTICAST_TTL),
+        code::MULTICAST_LOOP => (c::IPPROTO_IP, c::IP_MULTICAST_LOOP),
+        code::V6ONLY => (c::IPPROTO_IPV6, c::IPV6_V6ONLY),
+        _ => return None,
+    })
+}
+
+fn last_error() -> i32 {
+    std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO)
+}
+
+fn set_bytes(state: &State, level: i32, name: i32, value: &[u8]) -> Result<(), i32> {
+    let fd = state.socket.as_ref().ok_or(libc::EINVAL)?.as_raw_fd();
+    // SAFETY: the descriptor is open and the value has that many bytes.
+    let result = unsafe { libc::setsockopt(fd, level, name, value.as_ptr().cast(), value.len() as libc::socklen_t) };
+    if result == 0 { Ok(()) } else { Err(last_error()) }
+}
+
+fn get_bytes(state: &State, level: i32, name: i32, value: &mut [u8]) -> Option<usize> {
+    let fd = state.socket.as_ref()?.as_raw_fd();
+    let mut length = value.len() as libc::socklen_t;
+    // SAFETY: the descriptor is open, and at most `length` bytes are written.
+    let result = unsafe { libc::getsockopt(fd, level, name, value.as_mut_ptr().cast(), &raw mut length) };
+    (result == 0).then_some(length as usize)
+}
+
+/// A packet type by OTP's number.
+fn packet_kind(number: i32) -> Option<Kind> {
+    Some(match number {
+        0 => Kind::Raw,
+        1 => Kind::Length(1),
+        2 => Kind::Length(2),
+        3 => Kind::Length(4),
+        4 => Kind::Asn1,
+        5 => Kind::SunRm,
+        6 => Kind::Cdr,
+        7 => Kind::Fcgi,
+        8 => Kind::Line,
+        9 => Kind::Tpkt,
+        10 => Kind::Http { headers: false, binary: false },
+        11 => Kind::Http { headers: true, binary: false },
+        12 => Kind::SslTls,
+        13 => Kind::Http { headers: false, binary: true },
+        14 => Kind::Http { headers: true, binary: true },
+        _ => return None,
+    })
+}
+
+fn packet_number(kind: Kind) -> i32 {
+    (0..=14).find(|&number| packet_kind(number) == Some(kind)).unwrap_or(0)
+}
+
+impl Inet {
+    /// Sets options in their order. Those of the driver may be set before there is a socket.
+    pub(super) fn set_options(state: &mut State, request: &[u8]) -> Result<(), i32> {
+        let mut reader = Reader(request);
+        while let Some(option) = reader.byte() {
+            Inet::set_option(state, option, &mut reader)?;
+        }
+        Ok(())
+    }
+
+    fn set_option(state: &mut State, option: u8, reader: &mut Reader<'_>) -> Result<(), i32> {
+        let invalid = libc::EINVAL;
+        match option {
+            code::LINGER => {
+                let (on, seconds) = (reader.int().ok_or(invalid)?, reader.int().ok_or(invalid)?);
+                let linger = [on.to_ne_bytes(), seconds.to_ne_bytes()].concat();
+                return set_bytes(state, libc::SOL_SOCKET, libc::SO_LINGER, &linger);
+            }
+            code::ACTIVE => {
+                let mode = reader.int().ok_or(invalid)?;
+                let change = if mode == 3 { reader.short().ok_or(invalid)?.cast_signed() } else { 0 };
+                return state.set_active(mode, change).ok_or(invalid);
+            }
+            code::RAW => {
+                let (level, name, length) = (reader.int(), reader.int(), reader.int());
+                let length = usize::try_from(length.ok_or(invalid)?).map_err(|_| invalid)?;
+                let value = reader.take(length).ok_or(invalid)?;
+                return set_bytes(state, level.ok_or(invalid)?, name.ok_or(invalid)?, value);
+            }
+            code::NETNS | code::BIND_TO_DEVICE => {
+                let length = usize::try_from(reader.int().ok_or(invalid)?).map_err(|_| invalid)?;
+                let name = reader.take(length).ok_or(invalid)?;
+                return if option == code::NETNS {
+                    Err(libc::ENOTSUP)
+                } else {
+                    set_bytes(state, libc::SOL_SOCKET, libc::SO_BINDTODEVICE, name)
+                };
+            }
+            code::MULTICAST_IF => {
+                let address: [u8; 4] = reader.array().ok_or(invalid)?;
+                return set_bytes(state, libc::IPPROTO_IP, libc::IP_MULTICAST_IF, &address);
+            }
+            code::ADD_MEMBERSHIP | code::DROP_MEMBERSHIP => {
+                return Inet::set_membership(state, option == code::ADD_MEMBERSHIP, reader);
+            }
+            _ => {}
+        }
+        let value = reader.int().ok_or(invalid)?;
+        let size = || usize::try_from(value).map_err(|_| invalid);
+        let options = &mut state.options;
+        match option {
+            code::BUFFER => options.buffer = size()?.clamp(1, super::BUFFER_MAX),
+            code::HEADER => options.header = size()?,
+            code::PACKET => {
+                options.packet = packet_kind(value).ok_or(invalid)?;
+                state.retry_input = true;
+            }
+            code::MODE => options.binary = value == 1,
+            code::DELIVER => options.deliver_term = value == 1,
+            code::EXIT_ON_CLOSE => options.exit_on_close = value != 0,
+            code::HIGH_WATERMARK => options.high_watermark = size()?,
+            code::LOW_WATERMARK => options.low_watermark = size()?,
+            code::SEND_TIMEOUT => options.send_timeout = u32::try_from(value).ok(),
+            code::SEND_TIMEOUT_CLOSE => options.send_timeout_close = value != 0,
+            code::DELAY_SEND => options.delay_send = value != 0,
+            code::PACKET_SIZE => options.packet_size = size()?,
+            code::READ_PACKETS => options.read_packets = size()?.max(1),
+            code::SHOW_ECONNRESET => options.show_econnreset = value != 0,
+            code::LINE_DELIMITER => options.delimiter = value as u8,
+            code::MSGQ_HIGH_WATERMARK => options.msgq_high = size()?,
+            code::MSGQ_LOW_WATERMARK => options.msgq_low = size()?,
+            code::READ_AHEAD => options.read_ahead = value != 0,
+            code::NON_BLOCK_SEND => options.non_block_send = value != 0,
+            code::DEBUG => {}
+            code::EXCLUSIVEADDRUSE => {}
+            // As in OTP: the receive buffer of the driver keeps up with that of the system.
+            code::RCVBUF if size()? > options.buffer => {
+                options.buffer = size()?.min(super::BUFFER_MAX);
+                return Inet::set_system(state, option, value);
+            }
+            _ => return Inet::set_system(state, option, value),
+        }
+        Ok(())
+    }
+
+    fn set_system(state: &State, option: u8, value: i32) -> Result<(), i32> {
+        let Some((level, name)) = system_option(option) else { return Err(libc::EINVAL) };
+        match set_bytes(state, level, name, &value.to_ne_bytes()) {
+            // OTP sets these where the system has them, and lets the rest pass.
+            Err(_) if matches!(option, code::NODELAY | code::PRIORITY | code::NOPUSH) => Ok(()),
+            result => result,
+        }
+    }
+
+    /// Family, index of the interface, address of the group, and for IPv4 the interface's address.
+    fn set_membership(state: &State, add: bool, reader: &mut Reader<'_>) -> Result<(), i32> {
+        let invalid = libc::EINVAL;
+        let (of, index) = (reader.int().ok_or(invalid)?, reader.int().ok_or(invalid)?);
+        if of == i32::from(super::address::family::INET6) {
+            let group: [u8; 16] = reader.array().ok_or(invalid)?;
+            let request = [&group[..], &index.to_ne_bytes()].concat();
+            let name = if add { libc::IPV6_ADD_MEMBERSHIP } else { libc::IPV6_DROP_MEMBERSHIP };
+            return set_bytes(state, libc::IPPROTO_IPV6, name, &request);
+        }
+        let (group, interface): ([u8; 4], [u8; 4]) = (reader.array().ok_or(invalid)?, reader.array().ok_or(invalid)?);
+        let request = [&group[..], &interface, &index.to_ne_bytes()].concat();
+        let name = if add { libc::IP_ADD_MEMBERSHIP } else { libc::IP_DROP_MEMBERSHIP };
+        set_bytes(state, libc::IPPROTO_IP, name, &request)
+    }
+
+    /// The values of options, each behind its number; those that cannot be told are left out.
+    pub(super) fn get_options(state: &State, request: &[u8]) -> Option<Vec<u8>> {
+        let mut reader = Reader(request);
+        let mut answer = Vec::new();
+        while let Some(option) = reader.byte() {
+            Inet::get_option(state, option, &mut reader, &mut answer)?;
+        }
+        Some(answer)
+    }
+
+    fn get_option(state: &State, option: u8, reader: &mut Reader<'_>, answer: &mut Vec<u8>) -> Option<()> {
+        let options = &state.options;
+        let size = |size: usize| i32::try_from(size).unwrap_or(i32::MAX);
+        let value = match option {
+            code::BUFFER => size(options.buffer),
+            code::HEADER => size(options.header),
+            code::PACKET => packet_number(options.packet),
+            code::MODE => i32::from(options.binary),
+            code::DELIVER => i32::from(options.deliver_term),
+            code::EXIT_ON_CLOSE => i32::from(options.exit_on_close),
+            code::HIGH_WATERMARK => size(options.high_watermark),
+            code::LOW_WATERMARK => size(options.low_watermark),
+            code::SEND_TIMEOUT => options.send_timeout.map_or(-1, u32::cast_signed),
+            code::SEND_TIMEOUT_CLOSE => i32::from(options.send_timeout_close),
+            code::DELAY_SEND => i32::from(options.delay_send),
+            code::PACKET_SIZE => size(options.packet_size),
+            code::READ_PACKETS => size(options.read_packets),
+            code::SHOW_ECONNRESET => i32::from(options.show_econnreset),
+            code::LINE_DELIMITER => i32::from(options.delimiter),
+            code::MSGQ_HIGH_WATERMARK => size(options.msgq_high),
+            code::MSGQ_LOW_WATERMARK => size(options.msgq_low),
+            code::READ_AHEAD => i32::from(options.read_ahead),
+            code::NON_BLOCK_SEND => i32::from(options.non_block_send),
+            code::EXCLUSIVEADDRUSE => return Some(()),
+            code::ACTIVE => {
+                let (mode, count) = match options.active {
+                    Active::Passive => (0, None),
+                    Active::Always => (1, None),
+                    Active::Once => (2, None),
+                    Active::Times(count) => (3, Some(count)),
+                };
+                answer.push(option);
+                answer.extend(i32::to_be_bytes(mode));
+                answer.extend(count.map(i16::to_be_bytes).into_iter().flatten());
+                return Some(());
+            }
+            code::LINGER => {
+                let mut linger = [0; 8];
+                if get_bytes(state, libc::SOL_SOCKET, libc::SO_LINGER, &mut linger).is_some() {
+                    let (on, seconds) = linger.split_at(4);
+                    let int = |bytes: &[u8]| bytes.try_into().map_or(0, i32::from_ne_bytes);
+                    answer.push(option);
+                    answer.extend(int(on).to_be_bytes());
+                    answer.extend(int(seconds).to_be_bytes());
+                }
+                return Some(());
+            }
+            code::RAW => return Inet::get_raw(state, reader, answer),
+            code::BIND_TO_DEVICE => {
+                let mut name = [0; libc::IFNAMSIZ];
+                if let Some(length) = get_bytes(state, libc::SOL_SOCKET, libc::SO_BINDTODEVICE, &mut name) {
+                    let name: Vec<u8> = name[..length].iter().copied().take_while(|&byte| byte != 0).collect();
+                    answer.push(option);
+                    answer.extend((name.len() as u32).to_be_bytes());
+                    answer.extend(name);
+                }
+                return Some(());
+            }
+            code::NETNS | code::MULTICAST_IF | code::PKTOPTIONS => return Some(()),
+            _ => {
+                let (level, name) = system_option(option)?;
+                let mut value = [0; 4];
+                if get_bytes(state, level, name, &mut value).is_none() {
+                    return Some(());
+                }
+                i32::from_ne_bytes(value)
+            }
+        };
+        answer.push(option);
+        answer.extend(value.to_be_bytes());
+        Some(())
+    }
+
+    /// An option by the system's own numbers: its level, its name, and how many bytes its value may have or what they are first.
+    fn get_raw(state: &State, reader: &mut Reader<'_>, answer: &mut Vec<u8>) -> Option<()> {
+        let (level, name) = (reader.int()?, reader.int()?);
+        let given = reader.byte()? != 0;
+        let length = usize::try_from(reader.int()?).ok().filter(|&length| length <= 1 << 16)?;
+        let mut value = if given { reader.take(length)?.to_vec() } else { vec![0; length] };
+        if let Some(length) = get_bytes(state, level, name, &mut value) {
+            answer.push(code::RAW);
+            answer.extend(level.to_be_bytes());
+            answer.extend(name.to_be_bytes());
+            answer.extend((length as u32).to_be_bytes());
+            answer.extend(&value[..length]);
+        }
+        Some(())
+    }
+}
