@@ -16,6 +16,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use swarmrt_machine::{BifResult, Process, Raise, bif};
+use swarmrt_term::release::{self, Release};
 use swarmrt_term::{Alloc, Atom, Mfa, Term, am, atom};
 
 /// Expressions kept compiled; when there are more all are forgotten.
@@ -77,6 +78,7 @@ struct Options {
     bsr: Option<u8>,
     /// Some make sense only for compiling, some only for running.
     compile_only: bool,
+    export: bool,
     run_only: bool,
     global: bool,
     report_errors: bool,
@@ -164,6 +166,11 @@ impl Options {
             "ucp" => c::UCP,
             "never_utf" => c::NEVER_UTF,
             "unicode" => c::UTF,
+            "export" if release::current() >= Release::R28 => {
+                self.compile_only = true;
+                self.export = true;
+                return Some(());
+            }
             _ => return self.set_run_flag(name),
         };
         self.compile |= for_compile;
@@ -226,8 +233,13 @@ fn compile(p: &mut Process, text: Term, options: Term) -> BifResult {
     if parsed.unicode() && !text.is_bitstring() {
         return trap(p, atom!("ucompile"), &[text, options]);
     }
-    let key = parsed.spec(text)?.encode();
+    let spec = parsed.spec(text)?;
+    let key = spec.encode();
     match expressions(p).get(&key) {
+        Ok(_) if parsed.export => {
+            let pattern = exported_term(p, &spec.pattern, options);
+            Ok(p.tuple(&[Term::atom(am::OK), pattern]))
+        }
         Ok(kept) => {
             let pattern = pattern_term(p, &kept.code, parsed.unicode(), &key);
             Ok(p.tuple(&[Term::atom(am::OK), pattern]))
@@ -250,6 +262,35 @@ fn pattern_term(p: &mut Process, code: &Code, unicode: bool, key: &[u8]) -> Term
         Term::small(i64::from(use_crlf)),
         binary,
     ])
+}
+
+/// What the header of an exported expression begins with.
+const EXPORTED_TITLE: &[u8] = b"re-PCRE2";
+/// Bytes of title, checksum, version of the encoding, and whether it is unicode.
+const EXPORTED_HEADER_BYTES: usize = 14;
+/// Our version of the encoding, of which there is none: whoever imports the expression compiles its text, here and in OTP.
+const EXPORTED_VERSION: u8 = 0xff;
+
+/// `{re_exported_pattern, Header, Text, Options, Encoded}`.
+fn exported_term(p: &mut Process, text: &[u8], options: Term) -> Term {
+    let header = [EXPORTED_TITLE, &[0; 4], &[EXPORTED_VERSION, 0]].concat();
+    let (header, text, encoded) = (p.binary(&header), p.binary(text), p.binary(&[]));
+    p.tuple(&[Term::atom(atom!("re_exported_pattern")), header, text, options, encoded])
+}
+
+/// An exported expression becomes a compiled one: from its text, whatever machine has exported it.
+#[bif("re:import/1", since = 28)]
+fn import(p: &mut Process, exported: Term) -> BifResult {
+    let Some(&[tag, header, text, options, _]) = exported.as_tuple().map(|tuple| tuple.elements()) else { return Err(Raise::BADARG) };
+    let header = header.as_bits().filter(|bits| bits.is_binary()).map(|bits| bits.to_bytes());
+    let titled = |header: Cow<'_, [u8]>| header.len() >= EXPORTED_HEADER_BYTES && header.starts_with(EXPORTED_TITLE);
+    if tag != Term::atom(atom!("re_exported_pattern")) || !header.is_some_and(titled) || !text.is_bitstring() {
+        return Err(Raise::BADARG);
+    }
+    let parsed = Options::parse(options).map_err(|_| Raise::BADARG)?;
+    let key = parsed.spec(text)?.encode();
+    let kept = expressions(p).get(&key).map_err(|_| Raise::BADARG)?;
+    Ok(pattern_term(p, &kept.code, parsed.unicode(), &key))
 }
 
 /// `{Text, Offset}`.

@@ -6,6 +6,7 @@ use std::io::Write;
 use swarmrt_machine::code::FunEntry;
 use swarmrt_machine::{BifResult, Process, Raise, bif};
 use swarmrt_term::etf::{self, DecodeError, DecodeOptions, EncodeOptions};
+use swarmrt_term::release::{self, Release};
 use swarmrt_term::{Alloc, Mfa, Term, am, atom, print, usage};
 
 /// The zlib level of `compressed` without one.
@@ -27,6 +28,8 @@ fn encode_options(options: Term) -> Result<EncodeOptions, Raise> {
             result.compressed = Some(COMPRESSION_DEFAULT);
         } else if option == Term::atom(atom!("deterministic")) {
             result.deterministic = true;
+        } else if option == Term::atom(atom!("local")) && release::current() >= Release::R26 {
+            result.local = true;
         } else {
             return Err(Raise::BADARG);
         }

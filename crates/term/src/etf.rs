@@ -50,6 +50,8 @@ mod tag {
     pub const ATOM_UTF8: u8 = 118;
     pub const SMALL_ATOM_UTF8: u8 = 119;
     pub const V4_PORT: u8 = 120;
+    /// A term that only this machine reads (OTP 26): a hash of 8 bytes that no other can make, and the term.
+    pub const LOCAL: u8 = 121;
 }
 
 /// What decoding has to ask the machine for.
@@ -67,6 +69,13 @@ pub trait Resolver {
     fn node(&self) -> NodeInfo {
         NodeInfo::this()
     }
+}
+
+/// The hash that tells terms in the local form from what others wrote: keyed by a secret of this machine.
+fn local_hash(bytes: &[u8]) -> [u8; 8] {
+    use std::hash::{BuildHasher, RandomState};
+    static SECRET: std::sync::LazyLock<RandomState> = std::sync::LazyLock::new(RandomState::new);
+    SECRET.hash_one(bytes).to_be_bytes()
 }
 
 /// A resolver without a machine: entries that are made once and never freed.

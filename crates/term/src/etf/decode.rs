@@ -68,6 +68,14 @@ pub fn decode<A: Alloc + ?Sized>(bytes: &[u8], alloc: &mut A, resolver: &dyn Res
             let (term, _) = decode_unversioned(&plain, alloc, resolver, options)?;
             Ok((term, used + 6))
         }
+        [VERSION, tag::LOCAL, rest @ ..] => {
+            let (hash, rest) = rest.split_first_chunk::<8>().ok_or(DecodeError::Malformed)?;
+            let (term, used) = decode_unversioned(rest, alloc, resolver, options)?;
+            if super::local_hash(&rest[..used]) != *hash {
+                return Err(DecodeError::Malformed);
+            }
+            Ok((term, used + 10))
+        }
         [VERSION, rest @ ..] => {
             let (term, used) = decode_unversioned(rest, alloc, resolver, options)?;
             Ok((term, used + 1))

@@ -19,13 +19,15 @@ pub struct EncodeOptions {
     pub compressed: Option<u32>,
     /// Pairs of large maps in key order.
     pub deterministic: bool,
+    /// Only this machine is to read it.
+    pub local: bool,
     /// Whose identifiers the local ones are.
     pub node: NodeInfo,
 }
 
 impl Default for EncodeOptions {
     fn default() -> EncodeOptions {
-        EncodeOptions { minor_version: 1, compressed: None, deterministic: false, node: NodeInfo::this() }
+        EncodeOptions { minor_version: 1, compressed: None, deterministic: false, local: false, node: NodeInfo::this() }
     }
 }
 
@@ -52,6 +54,11 @@ pub fn encode_within(term: Term, options: &EncodeOptions, limit: usize) -> Optio
     encoder.run(term);
     if encoder.is_over() {
         return None;
+    }
+    if options.local {
+        let hash = super::local_hash(&out[1..]);
+        out.splice(1..1, [tag::LOCAL].into_iter().chain(hash));
+        return Some(out);
     }
     Some(match options.compressed {
         Some(level) if level > 0 => compress(&out[1..], level).unwrap_or(out),
