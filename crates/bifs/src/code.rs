@@ -129,7 +129,7 @@ fn loaded(p: &mut Process) -> BifResult {
 }
 
 /// OTP's preloaded modules, in the order in which they are loaded.
-const PRE_LOADED: [&str; 22] = [
+const PRE_LOADED_25: [&str; 21] = [
     "erts_code_purger",
     "erl_init",
     "init",
@@ -151,13 +151,35 @@ const PRE_LOADED: [&str; 22] = [
     "atomics",
     "counters",
     "persistent_term",
-    // OTP 27 and later.
+];
+const PRE_LOADED_27: [&str; 22] = [
+    "erts_code_purger",
+    "erl_init",
+    "init",
+    "prim_buffer",
+    "prim_eval",
+    "prim_inet",
+    "prim_file",
+    "zlib",
+    "socket_registry",
+    "prim_socket",
+    "prim_net",
+    "prim_zip",
+    "erl_prim_loader",
+    "erlang",
+    "erts_internal",
+    "erl_tracer",
+    "erts_literal_area_collector",
     "erts_trace_cleaner",
+    "erts_dirty_process_signal_handler",
+    "atomics",
+    "counters",
+    "persistent_term",
 ];
 
 /// The preloaded modules of a release.
 pub fn pre_loaded(release: Release) -> &'static [&'static str] {
-    if release >= Release::R27 { &PRE_LOADED } else { &PRE_LOADED[..21] }
+    if release >= Release::R27 { &PRE_LOADED_27 } else { &PRE_LOADED_25 }
 }
 
 #[bif("erlang:pre_loaded/0")]

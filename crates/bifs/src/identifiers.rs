@@ -2,7 +2,7 @@
 
 use crate::args::{byte_list_of, list_of};
 use swarmrt_machine::{BifResult, Process, Raise, bif};
-use swarmrt_term::node::{PID_NUMBER_BITS, PID_SERIAL_BITS, pid_data, pid_parts};
+use swarmrt_term::node::{pid_data, pid_parts};
 use swarmrt_term::{Alloc, Atom, External, RefValue, Subtag, Term, atom};
 
 /// The first number of an identifier as text: 0 for ours, for others that of the node's name.
@@ -72,7 +72,11 @@ fn numbers_of(list: Term, open: &str) -> Option<Vec<u64>> {
 fn list_to_pid(p: &mut Process, list: Term) -> BifResult {
     let numbers = numbers_of(list, "<").ok_or(Raise::BADARG)?;
     match numbers[..] {
-        [0, number, serial] if number < 1 << PID_NUMBER_BITS && serial < 1 << PID_SERIAL_BITS => Ok(Term::pid(pid_data(number as u32, serial as u32))),
+        [0, number, serial] => {
+            let parts = u32::try_from(number).ok().zip(u32::try_from(serial).ok());
+            let data = parts.and_then(|(number, serial)| pid_data(number, serial));
+            data.map(Term::pid).ok_or(Raise::BADARG)
+        }
         [node, number, serial] if number <= u64::from(u32::MAX) && serial <= u64::from(u32::MAX) => {
             let node = node_of(node)?;
             Ok(p.external(Subtag::ExternalPid, node, 0, &[number, serial]))

@@ -4,7 +4,7 @@ use crate::args::{list_of, pair_of};
 use crate::guards::{badkey, badmap};
 use crate::long;
 use swarmrt_machine::{BifResult, Process, Raise, bif};
-use swarmrt_term::{Alloc, Atom, Term, am, atom, map};
+use swarmrt_term::{Alloc, Atom, Release, Term, am, atom, map};
 
 /// Pairs of a hash map that one step of an iterator brings.
 const PAIRS_PER_ITERATOR_STEP: usize = 32;
@@ -177,11 +177,42 @@ fn map_hashmap_children(p: &mut Process, map: Term) -> BifResult {
     Ok(p.list(trie.children()))
 }
 
+/// A step along a list of keys, which ordered iterators have instead of a path (OTP 26 and later).
+fn next_of_keys(p: &mut Process, keys: Term, map: Term, accumulator: Term) -> BifResult {
+    if !map.is_map() || accumulator != Term::atom(atom!("iterator")) {
+        return Err(Raise::BADARG);
+    }
+    let mut pairs = Vec::new();
+    let mut rest = keys;
+    while let Some(cell) = rest.as_cons()
+        && pairs.len() < PAIRS_PER_ITERATOR_STEP
+    {
+        let value = map::get(map, cell.head()).ok_or(Raise::BADARG)?;
+        pairs.push((cell.head(), value));
+        rest = cell.tail();
+    }
+    let last = match rest {
+        _ if rest.is_nil() => Term::atom(am::NONE),
+        _ if rest.as_cons().is_some() => p.cons(rest, map),
+        _ => return Err(Raise::BADARG),
+    };
+    p.bump_reductions(pairs.len() / 10);
+    Ok(nested(p, &pairs, last))
+}
+
+/// `{Key, Value, {Key, Value, … Last}}`.
+fn nested(p: &mut Process, pairs: &[(Term, Term)], last: Term) -> Term {
+    pairs.iter().rev().fold(last, |next, &(key, value)| p.tuple(&[key, value, next]))
+}
+
 /// One step of `maps:next/1` and `maps:to_list/1`. With `iterator` the answer is `{Key, Value, Next}` nested over
 /// the pairs of the step, with a list those pairs in front of it; what is left follows as `[Path | Map]`, or
 /// comes first as `[Path, Map | List]`.
 #[bif("erts_internal:map_next/3")]
 fn map_next(p: &mut Process, path: Term, map: Term, accumulator: Term) -> BifResult {
+    if path.is_list() && p.vm.release() >= Release::R26 {
+        return next_of_keys(p, path, map, accumulator);
+    }
     let path_number = path.as_small().and_then(|path| u64::try_from(path).ok()).ok_or(Raise::BADARG)?;
     let as_iterator = accumulator == Term::atom(atom!("iterator"));
     if !map.is_map() || !as_iterator && !accumulator.is_list() {
@@ -199,7 +230,7 @@ fn map_next(p: &mut Process, path: Term, map: Term, accumulator: Term) -> BifRes
             Some(path) => p.cons(Term::small(path as i64), map),
             None => Term::atom(am::NONE),
         };
-        return Ok(pairs.iter().rev().fold(last, |next, &(key, value)| p.tuple(&[key, value, next])));
+        return Ok(nested(p, &pairs, last));
     }
     let mut list = accumulator;
     let mut add = |p: &mut Process, &(key, value): &(Term, Term)| {

@@ -145,7 +145,7 @@ fn parse_integer(p: &mut Process, text: &[u8], base: u32) -> BifResult {
     })
 }
 
-#[bif("erlang:list_to_integer/1")]
+#[bif("erlang:list_to_integer/1", until = 26)]
 fn list_to_integer(p: &mut Process, list: Term) -> BifResult {
     long::run(p, am::ERLANG, atom!("list_to_integer"), &[list], |p| integer_of_list(p, list, 10))
 }
@@ -157,12 +157,12 @@ fn integer_of_list(p: &mut Process, list: Term, base: u32) -> Result<Term, Stop>
     Ok(parse_integer(p, &text, base)?)
 }
 
-#[bif("erlang:list_to_integer/2")]
+#[bif("erlang:list_to_integer/2", until = 26)]
 fn list_to_integer_2(p: &mut Process, list: Term, base: Term) -> BifResult {
     long::run(p, am::ERLANG, atom!("list_to_integer"), &[list, base], |p| integer_of_list(p, list, base_of(base)?))
 }
 
-#[bif("erlang:binary_to_integer/1")]
+#[bif("erlang:binary_to_integer/1", until = 26)]
 fn binary_to_integer(p: &mut Process, binary: Term) -> BifResult {
     long::run(p, am::ERLANG, atom!("binary_to_integer"), &[binary], |p| integer_of_binary(p, binary, 10))
 }
@@ -173,7 +173,7 @@ fn integer_of_binary(p: &mut Process, binary: Term, base: u32) -> Result<Term, S
     Ok(parse_integer(p, &text, base)?)
 }
 
-#[bif("erlang:binary_to_integer/2")]
+#[bif("erlang:binary_to_integer/2", until = 26)]
 fn binary_to_integer_2(p: &mut Process, binary: Term, base: Term) -> BifResult {
     long::run(p, am::ERLANG, atom!("binary_to_integer"), &[binary, base], |p| integer_of_binary(p, binary, base_of(base)?))
 }
@@ -246,7 +246,7 @@ fn digits_len(text: &[u8]) -> usize {
     text.iter().take_while(|byte| byte.is_ascii_digit()).count()
 }
 
-#[bif("string:list_to_integer/1")]
+#[bif("string:list_to_integer/1", until = 26)]
 fn string_list_to_integer(p: &mut Process, list: Term) -> BifResult {
     if !list.is_list() {
         return no_number(p, atom!("not_a_list"));

@@ -7,7 +7,7 @@ use swarmrt_machine::process::{MaxHeapSize, Priority, Task, TaskWork};
 use swarmrt_machine::run_state;
 use swarmrt_machine::spawn::{SpawnOptions, Start, spawn, spawn_announced};
 use swarmrt_machine::{BifResult, Process, Raise, Vm, bif, signal};
-use swarmrt_term::{Alloc, Atom, RefKind, Term, am, atom, map};
+use swarmrt_term::{Alloc, Atom, RefKind, Release, Term, am, atom, map};
 
 const OK: Term = Term::atom(am::OK);
 const TRUE: Term = Term::atom(am::TRUE);
@@ -89,6 +89,10 @@ pub fn max_heap_size(vm: &Vm, term: Term) -> Option<MaxHeapSize> {
     }
     if let Some(log) = map::get(term, Term::atom(am::ERROR_LOGGER)) {
         limit.error_logger = log.as_bool()?;
+    }
+    let shared = map::get(term, Term::atom(atom!("include_shared_binaries")));
+    if let Some(shared) = shared.filter(|_| vm.release() >= Release::R26) {
+        limit.shared_binaries = shared.as_bool()?;
     }
     Some(limit)
 }
@@ -709,18 +713,28 @@ fn monitor_nodes(p: &mut Process, on: Term) -> Option<Term> {
 
 /// The limit for processes for which nobody has set one.
 pub fn default_max_heap_size(vm: &Vm) -> MaxHeapSize {
-    vm.default_max_heap_size().unwrap_or(MaxHeapSize { words: 0, kill: true, error_logger: true })
+    vm.default_max_heap_size().unwrap_or(MaxHeapSize::NONE)
 }
 
 pub fn max_heap_term(p: &mut Process, limit: MaxHeapSize) -> Term {
-    map::from_pairs(
-        &mut p.heap,
-        &[
-            (Term::atom(am::ERROR_LOGGER), Term::bool(limit.error_logger)),
-            (Term::atom(am::KILL), Term::bool(limit.kill)),
-            (Term::atom(am::SIZE), Term::small(limit.words as i64)),
-        ],
-    )
+    let release = p.vm.release();
+    max_heap_map(&mut p.heap, limit, release)
+}
+
+/// A limit as a map, as that release shows it.
+pub fn max_heap_map<A: Alloc + ?Sized>(
+    heap: &mut A,
+    limit: MaxHeapSize,
+    release: Release,
+) -> Term {
+    let pairs = [
+        (Term::atom(am::ERROR_LOGGER), Term::bool(limit.error_logger)),
+        (Term::atom(am::KILL), Term::bool(limit.kill)),
+        (Term::atom(am::SIZE), Term::small(limit.words as i64)),
+        (Term::atom(atom!("include_shared_binaries")), Term::bool(limit.shared_binaries)),
+    ];
+    let known = if release >= Release::R26 { 4 } else { 3 };
+    map::from_pairs(heap, &pairs[..known])
 }
 
 #[bif("erlang:process_flag/2")]

@@ -4,7 +4,7 @@ use crate::process::ask;
 use swarmrt_machine::links::Watched;
 use swarmrt_machine::run_state;
 use swarmrt_machine::{BifResult, Process, Raise, bif};
-use swarmrt_term::{Alloc, Atom, FragmentHeap, Mfa, Term, am, atom, map};
+use swarmrt_term::{Alloc, Atom, FragmentHeap, Mfa, Term, am, atom};
 
 /// What `process_info/1` tells, in OTP's order.
 const DEFAULT_ITEMS: [&str; 17] = [
@@ -163,16 +163,9 @@ fn item(heap: &mut FragmentHeap, process: &mut Process, name: Atom, own: bool) -
         "min_bin_vheap_size" => words(process.heap.min_bin_vheap_words as usize),
         "fullsweep_after" => words(process.heap.fullsweep_after as usize),
         "max_heap_size" => {
-            let limit =
-                process.extra.as_ref().map_or(swarmrt_machine::process::MaxHeapSize { words: 0, kill: true, error_logger: true }, |extra| extra.max_heap_size);
-            map::from_pairs(
-                heap,
-                &[
-                    (Term::atom(am::ERROR_LOGGER), Term::bool(limit.error_logger)),
-                    (Term::atom(am::KILL), Term::bool(limit.kill)),
-                    (Term::atom(am::SIZE), words(limit.words)),
-                ],
-            )
+            let none = swarmrt_machine::process::MaxHeapSize::NONE;
+            let limit = process.extra.as_ref().map_or(none, |extra| extra.max_heap_size);
+            crate::process::max_heap_map(heap, limit, process.vm.release())
         }
         "garbage_collection" => {
             let max = item(heap, process, am::MAX_HEAP_SIZE, own)?;

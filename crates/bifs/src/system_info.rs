@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use swarmrt_heap::collect::block_words_for;
 use swarmrt_machine::{BifResult, Process, Raise, Vm, bif};
-use swarmrt_term::{Alloc, Atom, Term, am, atom};
+use swarmrt_term::{Alloc, Atom, Release, Term, am, atom};
 
 /// The version of OTP's runtime system: read from OTP's own files when the machine starts.
 #[derive(Default)]
@@ -67,6 +67,9 @@ fn clock_source(p: &mut Process, clock: libc::clockid_t, name: &str) -> Term {
     let time = p.int(now.tv_sec * 1_000_000_000 + now.tv_nsec);
     let mut known = vec![("function", Term::atom(atom!("clock_gettime"))), ("clock_id", Term::atom(Atom::new(name))), ("resolution", Term::small(per_second))];
     if clock == libc::CLOCK_MONOTONIC {
+        if p.vm.release() >= Release::R26 {
+            known.push(("used_resolution", Term::small(per_second)));
+        }
         known.push(("extended", Term::atom(am::NO)));
     }
     known.extend([("parallel", Term::atom(am::YES)), ("time", time)]);
@@ -193,9 +196,14 @@ fn times(p: &mut Process, name: &str) -> Option<Term> {
         "os_monotonic_time_source" => clock_source(p, libc::CLOCK_MONOTONIC, "CLOCK_MONOTONIC"),
         "os_system_time_source" => clock_source(p, libc::CLOCK_REALTIME, "CLOCK_REALTIME"),
         "time_correction" => Term::bool(true),
-        "time_offset" => Term::atom(atom!("final")),
-        "time_warp_mode" => Term::atom(atom!("no_time_warp")),
-        "tolerant_timeofday" => Term::atom(atom!("enabled")),
+        "time_offset" => Term::atom(if clock.warps() { atom!("volatile") } else { atom!("final") }),
+        "time_warp_mode" => {
+            let mode = if clock.warps() { atom!("multi_time_warp") } else { atom!("no_time_warp") };
+            Term::atom(mode)
+        }
+        "tolerant_timeofday" => {
+            Term::atom(if clock.warps() { atom!("disabled") } else { atom!("enabled") })
+        }
         _ => return None,
     })
 }
@@ -360,7 +368,9 @@ fn system_flag(p: &mut Process, flag: Term, value: Term) -> BifResult {
             let before = vm.extension::<Settings>().trace_control_word.swap(word, Ordering::Relaxed);
             Term::small(before)
         }
-        "time_offset" if value == Term::atom(atom!("finalize")) => Term::atom(atom!("final")),
+        "time_offset" if value == Term::atom(atom!("finalize")) => {
+            Term::atom(if vm.clock.warps() { atom!("volatile") } else { atom!("final") })
+        }
         // Processes cannot be held back for as long as somebody wants to run alone.
         "multi_scheduling" if matches!(value.as_atom().map(Atom::name), Some("block" | "block_normal")) => return Err(Raise::NOTSUP),
         "multi_scheduling" if matches!(value.as_atom().map(Atom::name), Some("unblock" | "unblock_normal")) => {

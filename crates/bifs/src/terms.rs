@@ -212,13 +212,13 @@ fn display(_p: &mut Process, term: Term) -> BifResult {
     Ok(Term::bool(true))
 }
 
-#[bif("erlang:display_string/1")]
+#[bif("erlang:display_string/1", until = 26)]
 fn display_string(_p: &mut Process, text: Term) -> BifResult {
     write_out(text_of(text).ok_or(Raise::BADARG)?.as_bytes());
     Ok(Term::bool(true))
 }
 
-#[bif("erlang:display_nl/0")]
+#[bif("erlang:display_nl/0", until = 26)]
 fn display_nl(_p: &mut Process) -> BifResult {
     write_out(b"\n");
     Ok(Term::bool(true))

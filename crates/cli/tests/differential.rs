@@ -34,7 +34,7 @@ fn normalised(text: &str) -> String {
 
 #[test]
 fn programs_print_the_same_as_on_erl() {
-    if Command::new("erl").arg("-version").output().is_err() {
+    if common::oracle("erl").arg("-version").output().is_err() {
         panic!("erl is not installed: run script/setup");
     }
     let beams = std::env::temp_dir().join(format!("swarmrt-differential-{}", std::process::id()));
@@ -53,14 +53,14 @@ fn programs_print_the_same_as_on_erl() {
         }
         count += 1;
         let module = path.file_stem().expect("has a name").to_string_lossy().into_owned();
-        let compiled = common::run(Command::new("erlc").arg("-o").arg(&beams).arg(&path));
+        let compiled = common::run(common::oracle("erlc").arg("-o").arg(&beams).arg(&path));
         assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stdout));
         let run = |command: &mut Command| {
             let output = common::run(command.args(["-noshell", "-pa"]).arg(&beams).arg("-eval").arg(format!("{module}:main(), halt().")));
             normalised(&format!("{}{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr), output.status))
         };
-        let expected = run(&mut Command::new("erl"));
-        let actual = run(Command::new(common::swarmrt()).arg("erl"));
+        let expected = run(&mut common::oracle("erl"));
+        let actual = run(common::swarmrt_command().arg("erl"));
         if actual != expected {
             let differences: Vec<String> = diff(&expected, &actual);
             failures.push(format!("{module}:\n{}", differences.join("\n")));

@@ -4,13 +4,13 @@
 
 mod common;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const MODULES: usize = 48;
 
 fn sources() -> Vec<PathBuf> {
-    let libraries = std::fs::read_dir("/usr/lib/erlang/lib").expect("OTP is installed: run script/setup");
+    let libraries = std::fs::read_dir(common::otp_root().join("lib")).expect("OTP is installed: run script/setup");
     let mut files = Vec::new();
     for library in libraries.flatten() {
         let name = library.file_name().to_string_lossy().into_owned();
@@ -40,17 +40,24 @@ fn otp_compiles_to_the_same_bytes() {
     let beams = std::env::temp_dir().join(format!("swarmrt-self-{}", std::process::id()));
     std::fs::create_dir_all(&beams).expect("a temporary folder can be made");
     let program = common::root().join("tests/self_hosting/self_hosting.erl");
-    let compiled = common::run(Command::new("erlc").arg("-o").arg(&beams).arg(program));
+    let compiled = common::run(common::oracle("erlc").arg("-o").arg(&beams).arg(program));
     assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stdout));
-    let run = |mut command: Command| {
-        command.args(["-noshell", "-pa"]).arg(&beams).args(["-eval", "self_hosting:main(init:get_plain_arguments()), halt().", "-extra"]).args(&files);
+    // The oracle runs inside the release's root.
+    let root = common::release().map(|release| common::release_root(&release));
+    let inside = |file: &PathBuf| {
+        let within = root.as_ref().and_then(|root| file.strip_prefix(root).ok());
+        within.map_or_else(|| file.clone(), |within| Path::new("/").join(within))
+    };
+    let files_inside: Vec<PathBuf> = files.iter().map(inside).collect();
+    let run = |mut command: Command, files: &[PathBuf]| {
+        command.args(["-noshell", "-pa"]).arg(&beams).args(["-eval", "self_hosting:main(init:get_plain_arguments()), halt().", "-extra"]).args(files);
         let output = common::run_within(&mut command, std::time::Duration::from_secs(1800));
         String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
     };
-    let mut ours = Command::new(common::swarmrt());
+    let mut ours = common::swarmrt_command();
     ours.arg("erl");
-    let expected = run(Command::new("erl"));
-    let actual = run(ours);
+    let expected = run(common::oracle("erl"), &files_inside);
+    let actual = run(ours, &files);
     let _ = std::fs::remove_dir_all(&beams);
     assert_eq!(expected.lines().count(), files.len(), "{expected}");
     let different: Vec<_> = expected.lines().zip(actual.lines()).filter(|(a, b)| a != b).collect();

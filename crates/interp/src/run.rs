@@ -17,7 +17,7 @@ use swarmrt_machine::exception::Top;
 use swarmrt_machine::native::{Exit, NativeState, StepFn, cell_code, code_before, is_entry};
 use swarmrt_machine::scheduler::{Engine, Outcome, Registers};
 use swarmrt_machine::{Process, Raise, signal};
-use swarmrt_term::{Alloc, Bits, Header, Mfa, Subtag, Term, am, map};
+use swarmrt_term::{Alloc, Bits, Header, Mfa, Subtag, Term, am, map, release};
 
 /// The engine that interprets specialised instructions.
 pub struct Interpreter;
@@ -1219,8 +1219,10 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
                             next!();
                         }
                         Instr::FloatNeg { a, to } => {
-                            // As a subtraction, so that 0.0 stays positive as in OTP.
-                            *f.add(to as usize) = 0.0 - *f.add(a as usize);
+                            let value = *f.add(a as usize);
+                            // Until OTP 27 a subtraction, so that 0.0 stays positive.
+                            let is_negation = release::current().distinguishes_zeros();
+                            *f.add(to as usize) = if is_negation { -value } else { 0.0 - value };
                             next!();
                         }
 

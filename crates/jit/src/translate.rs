@@ -33,7 +33,7 @@ use swarmrt_beam::instr::{Dst, Instr, Select, Src};
 use swarmrt_heap::LiteralArea;
 use swarmrt_machine::bif::BifTable;
 use swarmrt_machine::native::{Assists, cell_code};
-use swarmrt_term::{Subtag, Term};
+use swarmrt_term::{Subtag, Term, release};
 use versions::{Later, Version};
 
 pub(crate) const I64: Type = types::I64;
@@ -710,9 +710,13 @@ impl<'a, 'b> Piece<'a, 'b> {
             }
             Instr::FloatNeg { a, to } if usize::from(a.max(to)) < TRACKED_F => {
                 let a = self.use_f(a);
-                // As a subtraction, so that 0.0 stays positive as in OTP.
-                let zero = self.b.ins().f64const(0.0);
-                let value = self.b.ins().fsub(zero, a);
+                let value = if release::current().distinguishes_zeros() {
+                    self.b.ins().fneg(a)
+                } else {
+                    // A subtraction, so that 0.0 stays positive.
+                    let zero = self.b.ins().f64const(0.0);
+                    self.b.ins().fsub(zero, a)
+                };
                 self.def_f(to, value);
                 on
             }

@@ -122,6 +122,14 @@ pub struct MaxHeapSize {
     pub words: usize,
     pub kill: bool,
     pub error_logger: bool,
+    /// Bytes of shared binaries count, too (OTP 26 and later).
+    pub shared_binaries: bool,
+}
+
+impl MaxHeapSize {
+    /// What processes have that nobody gave a limit.
+    pub const NONE: MaxHeapSize =
+        MaxHeapSize { words: 0, kill: true, error_logger: true, shared_binaries: false };
 }
 
 /// What few processes have.
@@ -148,7 +156,7 @@ impl Default for Extra {
         Extra {
             suspended: 0,
             suspending: Vec::new(),
-            max_heap_size: MaxHeapSize { words: 0, kill: true, error_logger: true },
+            max_heap_size: MaxHeapSize::NONE,
             error_handler: am::ERROR_HANDLER,
             message_queue_data: Atom::new("on_heap"),
             sensitive: false,
@@ -368,7 +376,8 @@ impl Process {
     fn check_max_heap_size(&mut self) {
         let Some(extra) = &self.extra else { return };
         let limit = extra.max_heap_size;
-        if limit.words == 0 || self.heap.total_words() <= limit.words {
+        let shared = if limit.shared_binaries { self.heap.off_heap_bytes() / 8 } else { 0 };
+        if limit.words == 0 || self.heap.total_words() + shared <= limit.words {
             return;
         }
         if limit.error_logger {

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use std::cell::UnsafeCell;
 use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
-use swarmrt_term::node::{PID_NUMBER_BITS, PID_SERIAL_BITS};
+use swarmrt_term::node::PID_BITS;
 use swarmrt_term::reference::SLOT_BITS;
 
 /// A process with the part that others see, in one allocation.
@@ -79,7 +79,7 @@ impl ProcessTable {
         }
         loop {
             let id = *next;
-            *next = (id + 1) & ((1 << (PID_NUMBER_BITS + PID_SERIAL_BITS)) - 1);
+            *next = (id + 1) & ((1 << PID_BITS) - 1);
             let at = id as usize % self.limit;
             let mut chunk = self.chunks[at / CHUNK].load(Ordering::Acquire);
             if chunk.is_null() {

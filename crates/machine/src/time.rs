@@ -1,5 +1,6 @@
 //! Clocks: monotonic, system and OS time, in nanoseconds (the native unit here as in OTP on Linux).
 
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Where Erlang monotonic time stands when the machine starts: OTP starts far below zero, so that
@@ -11,9 +12,16 @@ const REACH_NS: i64 = 9_223_372_035_000_000_000;
 /// The machine's clocks.
 pub struct Clock {
     started: Instant,
-    /// System time when the machine started.
-    started_system_ns: i64,
+    /// What added to monotonic time gives system time.
+    offset_ns: AtomicI64,
+    /// When to look next whether the operating system's time has been changed; [`u64::MAX`] is never.
+    next_check_ns: AtomicU64,
 }
+
+/// How often the operating system's time is looked at.
+const CHECK_EVERY_NS: u64 = 1_000_000_000;
+/// A difference that is taken for a change of the operating system's time.
+const WARP_NS: i64 = 10_000_000;
 
 /// Nanoseconds since the Unix epoch as the operating system has it.
 pub fn os_system_time_ns() -> i64 {
@@ -21,8 +29,19 @@ pub fn os_system_time_ns() -> i64 {
 }
 
 impl Clock {
-    pub(crate) fn start() -> Clock {
-        Clock { started: Instant::now(), started_system_ns: os_system_time_ns() }
+    /// `warps`: system time follows the operating system's when that is changed (OTP's
+    /// `multi_time_warp` mode, the default from OTP 26 on); otherwise the offset is fixed at the start
+    /// (`no_time_warp`).
+    pub(crate) fn start(warps: bool) -> Clock {
+        Clock {
+            started: Instant::now(),
+            offset_ns: AtomicI64::new(os_system_time_ns() - MONOTONIC_START_NS),
+            next_check_ns: AtomicU64::new(if warps { CHECK_EVERY_NS } else { u64::MAX }),
+        }
+    }
+    /// Whether system time follows the operating system's.
+    pub fn warps(&self) -> bool {
+        self.next_check_ns.load(Ordering::Relaxed) != u64::MAX
     }
     /// Nanoseconds since the machine started.
     #[inline]
@@ -39,9 +58,17 @@ impl Clock {
     pub fn end_ns(&self) -> i64 {
         MONOTONIC_START_NS + REACH_NS
     }
-    /// What added to monotonic time gives system time. Fixed at the start: OTP's `no_time_warp` mode.
+    /// What added to monotonic time gives system time.
     pub fn offset_ns(&self) -> i64 {
-        self.started_system_ns - MONOTONIC_START_NS
+        let now = self.since_start_ns();
+        if now >= self.next_check_ns.load(Ordering::Relaxed) {
+            self.next_check_ns.store(now + CHECK_EVERY_NS, Ordering::Relaxed);
+            let wanted = os_system_time_ns() - (MONOTONIC_START_NS + now as i64);
+            if (wanted - self.offset_ns.load(Ordering::Relaxed)).abs() > WARP_NS {
+                self.offset_ns.store(wanted, Ordering::Relaxed);
+            }
+        }
+        self.offset_ns.load(Ordering::Relaxed)
     }
     pub fn system_ns(&self) -> i64 {
         self.monotonic_ns() + self.offset_ns()

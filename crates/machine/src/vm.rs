@@ -113,7 +113,7 @@ impl Vm {
         swarmrt_term::release::set_current(config.release);
         let bifs: &'static BifTable = Box::leak(Box::new(BifTable::collect(config.release)));
         Box::leak(Box::new(Vm {
-            clock: Clock::start(),
+            clock: Clock::start(config.release >= Release::R26),
             timers: Timers::new(),
             processes: ProcessTable::new(config.processes_max),
             names: Names::default(),

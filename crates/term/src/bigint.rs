@@ -5,6 +5,7 @@
 
 use crate::alloc::Alloc;
 use crate::binary::{Bits, copy_bits};
+use crate::release;
 use crate::word::Term;
 use num_bigint::BigUint;
 
@@ -305,7 +306,9 @@ pub fn negate<A: Alloc + ?Sized>(alloc: &mut A, a: Term) -> Arith {
 pub fn abs<A: Alloc + ?Sized>(alloc: &mut A, a: Term) -> Arith {
     let negative = match (a.as_small(), a.as_float()) {
         (Some(value), _) => value < 0,
-        (_, Some(value)) => value < 0.0,
+        // Where both zeros are one, it keeps its sign.
+        (_, Some(0.0)) if !release::current().distinguishes_zeros() => false,
+        (_, Some(value)) => value.is_sign_negative(),
         _ => a.as_big().ok_or(BadArith)?.is_negative(),
     };
     if negative { negate(alloc, a) } else { Ok(a) }

@@ -1,6 +1,7 @@
 //! Which node this is: what tells its pids, ports and references from those of others.
 
 use crate::atom::{Atom, atoms};
+use crate::release::{self, Release};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A node's name, and which of its incarnations.
@@ -25,18 +26,22 @@ impl NodeInfo {
     }
 }
 
-/// Bits of a local pid's data that are its "number", as many as in OTP; those above are its serial, of which OTP has 13.
-pub const PID_NUMBER_BITS: u32 = 15;
-/// Bits of a local pid's serial.
-pub const PID_SERIAL_BITS: u32 = 28;
+/// Bits of a local pid's data.
+pub const PID_BITS: u32 = 43;
+
+/// Bits of a local pid's data that are its "number", as many as in OTP; those above are its serial.
+fn pid_number_bits() -> u32 {
+    if release::current() >= Release::R26 { 28 } else { 15 }
+}
 
 /// The two parts of a local pid's data, as printed: `<0.Number.Serial>`.
-#[inline]
-pub const fn pid_parts(data: u64) -> (u32, u32) {
-    ((data & ((1 << PID_NUMBER_BITS) - 1)) as u32, (data >> PID_NUMBER_BITS) as u32)
+pub fn pid_parts(data: u64) -> (u32, u32) {
+    let bits = pid_number_bits();
+    ((data & ((1 << bits) - 1)) as u32, (data >> bits) as u32)
 }
-/// A local pid's data from its parts.
-#[inline]
-pub const fn pid_data(number: u32, serial: u32) -> u64 {
-    number as u64 | (serial as u64) << PID_NUMBER_BITS
+/// A local pid's data from its parts; `None` when they are too large for one.
+pub fn pid_data(number: u32, serial: u32) -> Option<u64> {
+    let bits = pid_number_bits();
+    let fits = number >> bits == 0 && u64::from(serial) >> (PID_BITS - bits) == 0;
+    fits.then_some(u64::from(number) | u64::from(serial) << bits)
 }

@@ -16,7 +16,7 @@ fn display_is_that_of_otp() {
     let mut terms: Vec<Term> = (0..3000).map(|_| common::term(&mut random, &mut heap, shape)).collect();
     let names = ["a", "", "A", "a b", "aB_9", "don't", "å", "Å", "aå÷", "÷", "日本", "ā", "aā", "x\u{7f}", "a\n\u{85}", "a@b", "_a", "back\\", "\u{1}\u{b}"];
     terms.extend(names.iter().map(|name| Term::atom(Atom::new(name))));
-    terms.extend([Term::pid(5), Term::pid(swarmrt_term::node::pid_data(5, 3)), Term::port(17), heap.local_ref(7 | 9 << 32, 11)]);
+    terms.extend([Term::pid(5), Term::pid(swarmrt_term::node::pid_data(5, 3).expect("small")), Term::port(17), heap.local_ref(7 | 9 << 32, 11)]);
     terms.push(heap.export_fun(Interning.export(Atom::new("lists"), Atom::new("a b"), 3)));
     let identity = FunIdentity { module: Atom::new("a b"), index: 4, old_index: 5, old_uniq: 6, uniq: [0; 16], arity: 1 };
     terms.push(heap.fun(Interning.fun(identity), 1, 0, &[]));

@@ -22,6 +22,46 @@ pub fn swarmrt() -> PathBuf {
     if release.is_file() { release } else { PathBuf::from(env!("CARGO_BIN_EXE_swarmrt")) }
 }
 
+/// The OTP release that the programs run on: `SWARMRT_TEST_OTP` names one that `script/otp` installs;
+/// without it, it is the installed OTP.
+pub fn release() -> Option<String> {
+    std::env::var("SWARMRT_TEST_OTP").ok().filter(|release| !release.is_empty())
+}
+
+/// Where `script/otp` keeps the release under test.
+pub fn release_root(release: &str) -> PathBuf {
+    root().join("target/otp").join(release)
+}
+
+/// The folder of OTP under test, with its `lib`.
+pub fn otp_root() -> PathBuf {
+    match release() {
+        Some(release) => release_root(&release).join("usr/lib/erlang"),
+        None => PathBuf::from("/usr/lib/erlang"),
+    }
+}
+
+/// A program of the real OTP under test, such as `erl`.
+pub fn oracle(program: &str) -> Command {
+    match release() {
+        Some(release) => {
+            let mut command = Command::new(root().join("script/otp"));
+            command.args([release.as_str(), program]);
+            command
+        }
+        None => Command::new(program),
+    }
+}
+
+/// SwarmRT with the libraries of the OTP under test.
+pub fn swarmrt_command() -> Command {
+    let mut command = Command::new(swarmrt());
+    if release().is_some() {
+        command.env("SWARMRT_OTP_ROOT", otp_root());
+    }
+    command
+}
+
 fn drain(mut from: impl std::io::Read + Send + 'static) -> std::thread::JoinHandle<Vec<u8>> {
     std::thread::spawn(move || {
         let mut bytes = Vec::new();

@@ -11,7 +11,7 @@ use crate::binary::SharedBytes;
 use crate::boxed::FunIdentity;
 use crate::map;
 use crate::release::{self, Release};
-use crate::node::{NodeInfo, PID_NUMBER_BITS, PID_SERIAL_BITS, pid_data};
+use crate::node::{NodeInfo, pid_data};
 use crate::reference::RefValue;
 use crate::word::{Subtag, Term};
 
@@ -366,10 +366,7 @@ impl<'a, A: Alloc + ?Sized> Decoder<'a, A> {
         if !self.is_local(node, creation) {
             return Ok(self.alloc.external(Subtag::ExternalPid, node, creation, &[u64::from(number), u64::from(serial)]));
         }
-        if number >> PID_NUMBER_BITS != 0 || serial >> PID_SERIAL_BITS != 0 {
-            return Err(DecodeError::Malformed);
-        }
-        Ok(Term::pid(pid_data(number, serial)))
+        pid_data(number, serial).map(Term::pid).ok_or(DecodeError::Malformed)
     }
 
     fn port(&mut self, tag: u8) -> Decoded<Term> {

@@ -7,6 +7,7 @@ use crate::boxed::{Cons, Fun};
 use crate::compare::compare_exact;
 use crate::map;
 use crate::node::{NodeInfo, pid_parts};
+use crate::release::{self, Release};
 use crate::word::{Kind, Term};
 use std::io::Write;
 
@@ -27,7 +28,9 @@ pub struct EncodeOptions {
 
 impl Default for EncodeOptions {
     fn default() -> EncodeOptions {
-        EncodeOptions { minor_version: 1, compressed: None, deterministic: false, local: false, node: NodeInfo::this() }
+        // Atoms are UTF-8 by default from OTP 26 on.
+        let minor_version = if release::current() >= Release::R26 { 2 } else { 1 };
+        EncodeOptions { minor_version, compressed: None, deterministic: false, local: false, node: NodeInfo::this() }
     }
 }
 

@@ -163,7 +163,7 @@ fn identifier(random: &mut Random, heap: &mut FragmentHeap) -> Term {
     let creation = 1 + random.below(3) as u32;
     let n = random.below(3) as u64;
     match random.below(8) {
-        0 => Term::pid(swarmrt_term::node::pid_data(random.below(4) as u32 + 100, random.below(3) as u32)),
+        0 => Term::pid(swarmrt_term::node::pid_data(random.below(4) as u32 + 100, random.below(3) as u32).expect("small")),
         1 => Term::port(random.below(5) as u64),
         2 => heap.local_ref(random.next() >> random.below(40), random.below(1 << 18) as u32),
         3 => heap.external(Subtag::ExternalPid, node, creation, &[n, 1]),
