@@ -1,7 +1,10 @@
 %% Sizes that no tuple has: comparisons with them never hold. OTP takes them modulo 2^26, so that there must be no tuple
 %% of five elements here.
 -module(tuple_sizes).
--compile([r24, no_type_opt]).
+-if(?OTP_RELEASE < 28).
+-compile(r24).
+-endif.
+-compile(no_type_opt).
 -export([main/0]).
 
 main() ->

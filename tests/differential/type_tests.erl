@@ -4,7 +4,7 @@
 
 main() ->
     Terms = [{}, a, [], [x], #{}, <<1:1>>, <<1>>, 1, 1.5, 1.0e300, fun kind/1, fun() -> ok end, self(),
-             hd(erlang:ports()), make_ref(), 1 bsl 80],
+             open_port({spawn_executable, "/bin/cat"}, []), make_ref(), 1 bsl 80],
     Tests = [fun kind/1, fun backwards/1, fun identifiers/1],
     [io:format("~p~n", [lists:usort([{Index, Test(Term)} || _ <- lists:seq(1, 1000), {Index, Term} <- rotated(Terms, Turn)])])
      || Test <- Tests, Turn <- [0, 5, 11]],

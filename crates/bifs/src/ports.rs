@@ -1,6 +1,7 @@
 //! What process built-ins do to ports, through whoever keeps them.
 
-use swarmrt_machine::links::{AliasMode, Monitor, Tag, Watched};
+use crate::process::{MonitorOptions, monitor_ref};
+use swarmrt_machine::links::{Monitor, Tag, Watched};
 use swarmrt_machine::{BifResult, Process, Raise, signal};
 use swarmrt_term::{Atom, Term, am};
 
@@ -37,17 +38,12 @@ pub fn unlink_port(p: &mut Process, port: Term) -> BifResult {
     Ok(TRUE)
 }
 
-pub fn monitor_port(p: &mut Process, port: Term, alias: Option<AliasMode>, tag: Option<Term>) -> BifResult {
-    let reference = match alias {
-        Some(mode) => {
-            let value = p.vm.next_alias(p.id());
-            p.relations.aliases.insert(value.id, mode);
-            value
-        }
-        None => p.vm.next_ref(),
-    };
+pub fn monitor_port(p: &mut Process, port: Term, options: MonitorOptions) -> BifResult {
+    let reference = monitor_ref(p, options.alias);
     let number = port.as_port().unwrap_or(u64::MAX);
-    p.relations.monitors.insert(reference.id, Monitor { reference, watched: Watched::Port(number), tag: tag.map(Tag::new) });
+    let (tag, priority) = (options.tag.map(Tag::new), options.priority);
+    let monitor = Monitor { reference, watched: Watched::Port(number), tag, priority };
+    p.relations.monitors.insert(reference.id, monitor);
     let alive = p.vm.ports().is_some_and(|ports| ports.monitor(p.vm, p.id(), port, reference));
     if !alive {
         signal::send_down(p.vm, Term::NONE, p.id(), reference.id, Term::atom(am::NOPROC));

@@ -27,6 +27,10 @@ fn spawned(id: Option<u64>) -> BifResult {
     id.map(Term::pid).ok_or(Raise::SYSTEM_LIMIT)
 }
 
+fn bad_option() -> Raise {
+    Raise::badarg_because(atom!("badopt"))
+}
+
 #[bif("erlang:spawn/3")]
 fn spawn_3(p: &mut Process, module: Term, function: Term, args: Term) -> BifResult {
     let start = start_of(module, function, args)?;
@@ -39,30 +43,51 @@ fn spawn_link_3(p: &mut Process, module: Term, function: Term, args: Term) -> Bi
     spawned(spawn(p.vm, Some(p), start, SpawnOptions { link: true, ..SpawnOptions::default() }))
 }
 
-/// The options of `monitor`: the alias mode and the tag.
-fn monitor_options(list: Term) -> Option<(Option<AliasMode>, Option<Term>)> {
-    let mut alias = None;
-    let mut tag = None;
+/// The options of `monitor`.
+#[derive(Default)]
+pub(crate) struct MonitorOptions {
+    pub alias: Option<AliasMode>,
+    pub tag: Option<Term>,
+    pub priority: bool,
+}
+
+/// Whether an option asks for priority messages, which OTP 28 brought.
+fn is_priority(vm: &Vm, option: Term) -> bool {
+    option == Term::atom(atom!("priority")) && vm.release() >= Release::R28
+}
+
+fn monitor_options(vm: &Vm, list: Term) -> Option<MonitorOptions> {
+    let mut options = MonitorOptions::default();
     for option in list.list_to_vec()? {
+        if is_priority(vm, option) {
+            options.priority = true;
+            continue;
+        }
         let pair = option.as_tuple().filter(|pair| pair.arity() == 2)?;
         let value = pair.get(1);
         match pair.get(0).as_atom()? {
             am::ALIAS => {
-                alias = Some(match value.as_atom()? {
+                options.alias = Some(match value.as_atom()? {
                     am::EXPLICIT_UNALIAS => AliasMode::ExplicitUnalias,
                     am::DEMONITOR => AliasMode::Demonitor,
                     am::REPLY_DEMONITOR => AliasMode::ReplyDemonitor,
                     _ => return None,
                 });
             }
-            am::TAG => tag = Some(value),
+            am::TAG => options.tag = Some(value),
             _ => return None,
         }
     }
-    Some((alias, tag))
+    Some(options)
 }
 
-fn monitor_ref(p: &mut Process, alias: Option<AliasMode>) -> RefValue {
+/// The options of `link/2`: whether the exit signal becomes a priority message.
+fn link_options(vm: &Vm, list: Term) -> Option<bool> {
+    let options = list.list_to_vec()?;
+    options.iter().all(|&option| is_priority(vm, option)).then_some(!options.is_empty())
+}
+
+pub(crate) fn monitor_ref(p: &mut Process, alias: Option<AliasMode>) -> RefValue {
     match alias {
         Some(mode) => {
             let value = p.vm.next_alias(p.id());
@@ -122,10 +147,15 @@ fn spawn_options(p: &mut Process, list: Term) -> Option<(SpawnOptions, Option<Re
         let value = pair.get(1);
         match pair.get(0).as_atom()?.name() {
             "monitor" => {
-                let (alias, tag) = monitor_options(value)?;
-                let made = monitor_ref(p, alias);
-                options.monitor = Some((made, tag.map(Tag::new)));
+                let given = monitor_options(p.vm, value)?;
+                let made = monitor_ref(p, given.alias);
+                options.monitor = Some((made, given.tag.map(Tag::new)));
+                options.priority_monitor = given.priority;
                 reference = Some(made);
+            }
+            "link" if p.vm.release() >= Release::R28 => {
+                options.link = true;
+                options.priority_link = link_options(p.vm, value)?;
             }
             "priority" => options.priority = Priority::of(value.as_atom()?)?,
             "min_heap_size" => options.min_heap_words = Some(heap_words(value).ok()?),
@@ -225,32 +255,68 @@ fn spawn_system_process(p: &mut Process, module: Term, function: Term, args: Ter
 }
 
 #[bif("erlang:exit/2")]
+#[bif("erlang:exit_signal/2")]
 fn exit_2(p: &mut Process, to: Term, reason: Term) -> BifResult {
-    if let Some(pid) = to.as_pid() {
-        signal::send_exit(p.vm, p.pid(), pid, reason);
-        if pid == p.id() {
-            // An exit signal to oneself is handled before the call returns.
-            p.handle_signals();
-            if p.exit_pending {
-                let reason = p.exception.reason;
-                return Err(Raise::ExitNow(reason));
-            }
-        }
-        return Ok(TRUE);
-    }
-    if to.is_port() {
-        return crate::ports::exit_port(p, to, reason);
-    }
-    if to.is_any_pid() { Ok(TRUE) } else { Err(Raise::BADARG) }
+    send_exit(p, to, reason, false)
 }
 
-#[bif("erlang:exit_signal/2")]
-fn exit_signal(p: &mut Process, to: Term, reason: Term) -> BifResult {
-    exit_2(p, to, reason)
+#[bif("erlang:exit/3", since = 28)]
+#[bif("erlang:exit_signal/3", since = 28)]
+fn exit_3(p: &mut Process, to: Term, reason: Term, options: Term) -> BifResult {
+    let priority = link_options(p.vm, options).ok_or_else(bad_option)?;
+    send_exit(p, to, reason, priority)
+}
+
+/// Only through an alias that takes them does an exit signal become a priority message.
+fn send_exit(p: &mut Process, to: Term, reason: Term, priority: bool) -> BifResult {
+    let receiver = if let Some(pid) = to.as_pid() {
+        signal::send_exit(p.vm, p.pid(), pid, reason);
+        pid
+    } else if to.is_reference() && p.vm.release() >= Release::R28 {
+        let alias = to.as_local_ref().filter(|to| to.ref_kind() == RefKind::Alias);
+        let Some(alias) = alias else { return Ok(TRUE) };
+        signal::send_exit_through(p.vm, p.pid(), RefValue::of(alias), reason, priority);
+        // It may be one's own.
+        p.id()
+    } else if to.is_port() {
+        return crate::ports::exit_port(p, to, reason);
+    } else {
+        return if to.is_any_pid() { Ok(TRUE) } else { Err(Raise::BADARG) };
+    };
+    if receiver == p.id() {
+        // An exit signal to oneself is handled before the call returns.
+        p.handle_signals();
+        if p.exit_pending {
+            let reason = p.exception.reason;
+            return Err(Raise::ExitNow(reason));
+        }
+    }
+    Ok(TRUE)
 }
 
 #[bif("erlang:link/1")]
 fn link(p: &mut Process, to: Term) -> BifResult {
+    link_as(p, to, false)
+}
+
+#[bif("erlang:link/2", since = 28)]
+fn link_2(p: &mut Process, to: Term, options: Term) -> BifResult {
+    let priority = link_options(p.vm, options).ok_or_else(bad_option)?;
+    link_as(p, to, priority)
+}
+
+/// The last call says whether the exit signal becomes a priority message.
+fn link_as(p: &mut Process, to: Term, priority: bool) -> BifResult {
+    let result = link_to(p, to)?;
+    if priority && p.relations.is_linked(to) {
+        p.relations.priority_links.insert(to.raw(), ());
+    } else {
+        p.relations.priority_links.remove(to.raw());
+    }
+    Ok(result)
+}
+
+fn link_to(p: &mut Process, to: Term) -> BifResult {
     if let Some(pid) = to.as_pid() {
         if pid == p.id() || !p.relations.link(to) {
             return Ok(TRUE);
@@ -288,7 +354,7 @@ fn unlink(p: &mut Process, to: Term) -> BifResult {
     if to.is_any_pid() { Ok(TRUE) } else { Err(Raise::BADARG) }
 }
 
-fn start_monitor(p: &mut Process, kind: Term, item: Term, alias: Option<AliasMode>, tag: Option<Term>) -> BifResult {
+fn start_monitor(p: &mut Process, kind: Term, item: Term, options: MonitorOptions) -> BifResult {
     let bad = || Raise::BADARG;
     let kind = kind.as_atom().ok_or_else(bad)?;
     let watched = match kind {
@@ -309,12 +375,12 @@ fn start_monitor(p: &mut Process, kind: Term, item: Term, alias: Option<AliasMod
         }
         am::PORT if item.is_port() || item.is_atom() => {
             let port = if item.is_port() { Some(item) } else { item.as_atom().and_then(|name| p.vm.names.whereis(name)) };
-            return crate::ports::monitor_port(p, port.unwrap_or(item), alias, tag);
+            return crate::ports::monitor_port(p, port.unwrap_or(item), options);
         }
         am::TIME_OFFSET if item == Term::atom(am::CLOCK_SERVICE) => Watched::TimeOffset,
         _ => return Err(bad()),
     };
-    let reference = monitor_ref(p, alias);
+    let reference = monitor_ref(p, options.alias);
     let term = reference.to_term(&mut p.heap);
     let pid = match watched {
         Watched::Pid(pid) | Watched::Name { pid, .. } => pid,
@@ -324,7 +390,8 @@ fn start_monitor(p: &mut Process, kind: Term, item: Term, alias: Option<AliasMod
     if pid == p.id() {
         return Ok(term);
     }
-    p.relations.monitors.insert(reference.id, Monitor { reference, watched, tag: tag.map(Tag::new) });
+    let (tag, priority) = (options.tag.map(Tag::new), options.priority);
+    p.relations.monitors.insert(reference.id, Monitor { reference, watched, tag, priority });
     if !signal::send_monitor(p.vm, p.pid(), pid, reference.id) {
         signal::send_down(p.vm, Term::NONE, p.id(), reference.id, Term::atom(am::NOPROC));
     }
@@ -333,13 +400,13 @@ fn start_monitor(p: &mut Process, kind: Term, item: Term, alias: Option<AliasMod
 
 #[bif("erlang:monitor/2")]
 fn monitor_2(p: &mut Process, kind: Term, item: Term) -> BifResult {
-    start_monitor(p, kind, item, None, None)
+    start_monitor(p, kind, item, MonitorOptions::default())
 }
 
 #[bif("erlang:monitor/3")]
 fn monitor_3(p: &mut Process, kind: Term, item: Term, options: Term) -> BifResult {
-    let (alias, tag) = monitor_options(options).ok_or(Raise::BADARG)?;
-    start_monitor(p, kind, item, alias, tag)
+    let options = monitor_options(p.vm, options).ok_or_else(bad_option)?;
+    start_monitor(p, kind, item, options)
 }
 
 fn stop_monitor(p: &mut Process, id: u64) -> bool {
@@ -394,7 +461,12 @@ fn alias_0(p: &mut Process) -> BifResult {
 #[bif("erlang:alias/1")]
 fn alias_1(p: &mut Process, options: Term) -> BifResult {
     let mut mode = AliasMode::ExplicitUnalias;
+    let mut priority = false;
     for option in options.list_to_vec().ok_or(Raise::BADARG)? {
+        if is_priority(p.vm, option) {
+            priority = true;
+            continue;
+        }
         mode = match option.as_atom() {
             Some(am::REPLY) => AliasMode::Reply,
             Some(am::EXPLICIT_UNALIAS) => AliasMode::ExplicitUnalias,
@@ -403,6 +475,9 @@ fn alias_1(p: &mut Process, options: Term) -> BifResult {
     }
     let value = p.vm.next_alias(p.id());
     p.relations.aliases.insert(value.id, mode);
+    if priority {
+        p.relations.priority_aliases.insert(value.id, ());
+    }
     Ok(value.to_term(&mut p.heap))
 }
 
@@ -413,7 +488,7 @@ fn unalias(p: &mut Process, reference: Term) -> BifResult {
         None if reference.is_reference() => return Ok(Term::bool(false)),
         None => return Err(Raise::BADARG),
     };
-    Ok(Term::bool(p.relations.aliases.remove(reference.id()).is_some()))
+    Ok(Term::bool(p.relations.remove_alias(reference.id())))
 }
 
 /// Sends to whatever stands for a receiver; ports are sent commands.
@@ -476,10 +551,22 @@ fn send_2(p: &mut Process, to: Term, message: Term) -> BifResult {
 }
 #[bif("erlang:send/3")]
 fn send_3(p: &mut Process, to: Term, message: Term, options: Term) -> BifResult {
+    let mut priority = false;
     for option in options.list_to_vec().ok_or(Raise::BADARG)? {
-        if !matches!(option.as_atom().map(Atom::name), Some("nosuspend" | "noconnect")) {
-            return Err(Raise::BADARG);
+        if is_priority(p.vm, option) {
+            priority = true;
+        } else if !matches!(option.as_atom().map(Atom::name), Some("nosuspend" | "noconnect")) {
+            return Err(bad_option());
         }
+    }
+    let alias = to.as_local_ref().filter(|to| priority && to.ref_kind() == RefKind::Alias);
+    if let Some(alias) = alias {
+        let alias = RefValue::of(alias);
+        let delivered = signal::send_priority(p.vm, p.pid(), alias, message);
+        if p.trace.flags != 0 {
+            p.trace_sent(to, message, delivered);
+        }
+        return Ok(OK);
     }
     send_any(p, to, message)?;
     Ok(OK)
@@ -556,6 +643,29 @@ fn whereis(p: &mut Process, name: Term) -> BifResult {
 fn registered(p: &mut Process) -> BifResult {
     let names: Vec<Term> = p.vm.names.all().into_iter().map(Term::atom).collect();
     Ok(p.list(&names))
+}
+
+/// Pids in the next slots of the table of processes from `at` on, and where to go on.
+#[bif("erts_internal:processes_next/1", since = 28)]
+fn processes_next(p: &mut Process, at: Term) -> BifResult {
+    const SLOTS: usize = 256;
+    let from = at.as_small().and_then(|at| usize::try_from(at).ok()).ok_or(Raise::BADARG)?;
+    let limit = p.vm.processes.limit();
+    if from > limit {
+        return Err(Raise::BADARG);
+    }
+    if from == limit {
+        return Ok(Term::atom(am::NONE));
+    }
+    let to = limit.min(from + SLOTS);
+    let pids: Vec<Term> = (from..to)
+        .filter_map(|slot| p.vm.processes.in_slot(slot))
+        .filter(|cell| cell.shared.state.load() != run_state::EXITED)
+        .map(|cell| Term::pid(cell.shared.id))
+        .collect();
+    p.bump_reductions(SLOTS / 4);
+    let pids = p.list(&pids);
+    Ok(p.tuple(&[Term::small(to as i64), pids]))
 }
 
 #[bif("erlang:processes/0")]

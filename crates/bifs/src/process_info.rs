@@ -4,7 +4,7 @@ use crate::process::ask;
 use swarmrt_machine::links::Watched;
 use swarmrt_machine::run_state;
 use swarmrt_machine::{BifResult, Process, Raise, bif};
-use swarmrt_term::{Alloc, Atom, FragmentHeap, Mfa, Term, am, atom};
+use swarmrt_term::{Alloc, Atom, FragmentHeap, Mfa, Release, Term, am, atom};
 
 /// What `process_info/1` tells, in OTP's order.
 const DEFAULT_ITEMS: [&str; 17] = [
@@ -105,6 +105,9 @@ fn item(heap: &mut FragmentHeap, process: &mut Process, name: Atom, own: bool) -
             })
         }
         "message_queue_len" => words(process.mailbox.len()),
+        "priority_messages" if process.vm.release() >= Release::R28 => {
+            Term::bool(process.relations.takes_priority_messages())
+        }
         "messages" => {
             let messages: Vec<Term> = process.mailbox.iter().collect();
             let messages: Vec<Term> = messages.into_iter().map(|message| copy(heap, message)).collect();
@@ -264,7 +267,9 @@ enum Form {
 fn info(p: &mut Process, pid: Term, names: Vec<Atom>, form: Form) -> BifResult {
     let pid = pid.as_pid().ok_or(Raise::BADARG)?;
     for &name in &names {
-        if !is_item(name) {
+        let is_later =
+            name.name() == "priority_messages" && p.vm.release() < Release::R28;
+        if !is_item(name) || is_later {
             return Err(Raise::BADARG);
         }
     }
@@ -299,7 +304,8 @@ fn ask_info(p: &mut Process, pid: u64, names: Vec<Atom>, form: Form) -> BifResul
 }
 
 fn is_item(name: Atom) -> bool {
-    const ITEMS: [&str; 36] = [
+    const ITEMS: [&str; 37] = [
+        "priority_messages",
         "registered_name",
         "current_function",
         "current_location",

@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::path::PathBuf;
 use std::process::Command;
 
 /// Pids, references, ports and times become the same everywhere.
@@ -32,6 +33,21 @@ fn normalised(text: &str) -> String {
     out
 }
 
+/// The programs for the release under test: those of all releases, and those of folders `since_N`.
+fn programs() -> Vec<PathBuf> {
+    let release: u32 = common::release().map_or(25, |release| release.parse().expect("a number"));
+    let top = common::root().join("tests/differential");
+    let mut folders = vec![top.clone()];
+    folders.extend((26..=release).map(|since| top.join(format!("since_{since}"))));
+    let entries = folders.iter().filter_map(|folder| std::fs::read_dir(folder).ok()).flatten();
+    let mut programs: Vec<PathBuf> = entries
+        .map(|entry| entry.expect("readable").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "erl"))
+        .collect();
+    programs.sort();
+    programs
+}
+
 #[test]
 fn programs_print_the_same_as_on_erl() {
     if common::oracle("erl").arg("-version").output().is_err() {
@@ -41,11 +57,7 @@ fn programs_print_the_same_as_on_erl() {
     std::fs::create_dir_all(&beams).expect("a temporary folder can be made");
     let mut failures = Vec::new();
     let mut count = 0;
-    for entry in std::fs::read_dir(common::root().join("tests/differential")).expect("there are programs") {
-        let path = entry.expect("readable").path();
-        if path.extension().is_none_or(|extension| extension != "erl") {
-            continue;
-        }
+    for path in programs() {
         // A million elements with a collection at every safepoint take minutes.
         let large = path.file_stem().is_some_and(|name| name == "large_inputs" || name == "figures");
         if large && std::env::var_os("SWARMRT_TEST_STRESS").is_some() {

@@ -37,6 +37,8 @@ pub struct Monitor {
     pub watched: Watched,
     /// The `tag` option, copied: the first element of the message instead of `'DOWN'`.
     pub tag: Option<Tag>,
+    /// The message is a priority message.
+    pub priority: bool,
 }
 
 /// A term kept outside any process's heap, for as long as need be: it shares nothing, no literal either.
@@ -65,6 +67,10 @@ pub struct Relations {
     /// Who monitors us: number of the reference → the owner's pid number.
     pub monitored_by: Few<u64>,
     pub aliases: Few<AliasMode>,
+    /// The aliases through which priority messages come.
+    pub priority_aliases: Few<()>,
+    /// The links whose exit signals become priority messages.
+    pub priority_links: Few<()>,
 }
 
 impl Relations {
@@ -76,12 +82,24 @@ impl Relations {
         self.links.insert(other.raw(), ()).is_none()
     }
     pub fn unlink(&mut self, other: Term) -> bool {
+        self.priority_links.remove(other.raw());
         self.links.remove(other.raw()).is_some()
+    }
+    /// Whether the alias was active.
+    pub fn remove_alias(&mut self, id: u64) -> bool {
+        self.priority_aliases.remove(id);
+        self.aliases.remove(id).is_some()
+    }
+    /// Whether there is anything through which a priority message may come.
+    pub fn takes_priority_messages(&self) -> bool {
+        !self.priority_aliases.is_empty()
+            || !self.priority_links.is_empty()
+            || self.monitors.iter().any(|(_, monitor)| monitor.priority)
     }
     /// Drops a monitor, with its alias where that goes along.
     pub fn remove_monitor(&mut self, id: u64) -> Option<Monitor> {
         if matches!(self.aliases.get(id), Some(AliasMode::Demonitor | AliasMode::ReplyDemonitor)) {
-            self.aliases.remove(id);
+            self.remove_alias(id);
         }
         self.monitors.remove(id)
     }

@@ -15,8 +15,12 @@ pub struct Mailbox {
     /// The message before the cursor; null when the cursor is at the first.
     before_cursor: *mut Fragment,
     length: usize,
+    /// The first so many messages are priority messages (OTP 28).
+    priority_length: usize,
     /// Code may be looking at the message at the cursor: see [`Mailbox::detach_peeked`].
     peeked: bool,
+    /// A priority message came before the message that code is looking at.
+    scan_again: bool,
     next_sequence: u32,
     markers: Vec<Marker>,
 }
@@ -48,7 +52,9 @@ impl Mailbox {
             last: std::ptr::null_mut(),
             before_cursor: std::ptr::null_mut(),
             length: 0,
+            priority_length: 0,
             peeked: false,
+            scan_again: false,
             next_sequence: 0,
             markers: Vec::new(),
         }
@@ -77,6 +83,63 @@ impl Mailbox {
         }
         self.last = message;
         self.length += 1;
+    }
+
+    /// Puts a priority message behind those that are there, before all other messages. A receive under
+    /// way sees it, and so does one that would skip what came before its marker.
+    /// # Safety
+    /// `message` is in no list.
+    pub unsafe fn push_priority(&mut self, message: *mut Fragment) {
+        let mut before: *mut Fragment = std::ptr::null_mut();
+        let mut in_front = vec![before];
+        for _ in 0..self.priority_length {
+            // SAFETY: messages of ours.
+            before = if before.is_null() { self.first } else { unsafe { (*before).next } };
+            in_front.push(before);
+        }
+        // SAFETY: the caller's, and our own messages are live.
+        unsafe {
+            (*message).sequence = self.next_sequence;
+            self.next_sequence = self.next_sequence.wrapping_add(1);
+            if before.is_null() {
+                (*message).next = self.first;
+                self.first = message;
+            } else {
+                (*message).next = (*before).next;
+                (*before).next = message;
+            }
+            if (*message).next.is_null() {
+                self.last = message;
+            }
+        }
+        self.length += 1;
+        self.priority_length += 1;
+        if !in_front.contains(&self.before_cursor) {
+            if self.peeked {
+                self.scan_again = true;
+            } else {
+                self.before_cursor = before;
+            }
+        }
+        for marker in &mut self.markers {
+            if !in_front.contains(&marker.after) {
+                marker.after = before;
+            }
+        }
+    }
+
+    /// Whether the message at the cursor is a priority message.
+    fn is_priority_at_cursor(&self) -> bool {
+        let message = self.at_cursor();
+        let mut at = self.first;
+        for _ in 0..self.priority_length {
+            if at == message {
+                return true;
+            }
+            // SAFETY: a message of ours.
+            at = unsafe { (*at).next };
+        }
+        false
     }
 
     #[inline]
@@ -178,7 +241,9 @@ impl Mailbox {
     pub fn advance(&mut self) {
         self.peeked = false;
         let message = self.at_cursor();
-        if !message.is_null() {
+        if self.scan_again {
+            self.rewind();
+        } else if !message.is_null() {
             self.before_cursor = message;
         }
     }
@@ -186,6 +251,7 @@ impl Mailbox {
     /// The cursor back to the first message.
     #[inline]
     pub fn rewind(&mut self) {
+        self.scan_again = false;
         self.before_cursor = std::ptr::null_mut();
     }
 
@@ -195,6 +261,9 @@ impl Mailbox {
     pub fn take(&mut self) -> *mut Fragment {
         let message = self.at_cursor();
         assert!(!message.is_null(), "a message is taken only after it was seen");
+        if self.priority_length > 0 && self.is_priority_at_cursor() {
+            self.priority_length -= 1;
+        }
         // SAFETY: messages of ours.
         unsafe {
             let next = (*message).next;
@@ -215,6 +284,7 @@ impl Mailbox {
         }
         self.length -= 1;
         self.peeked = false;
+        self.scan_again = false;
         self.before_cursor = std::ptr::null_mut();
         message
     }

@@ -47,12 +47,34 @@ pub enum Kind {
     Call,
     /// A reply to a built-in that waits. Root: {number, reply}.
     Reply,
+    /// As `Alias`, with the option `priority`.
+    PriorityAlias,
+    /// `exit/2` to an alias. Root: {number of the reference, reason}.
+    ExitAlias,
+    /// As `ExitAlias`, with the option `priority`.
+    PriorityExitAlias,
 }
 
 impl Kind {
     fn from_u32(number: u32) -> Kind {
         use Kind::*;
-        [Message, Exit, LinkExit, Link, Unlink, Monitor, Demonitor, Down, Alias, Call, Reply][number as usize]
+        const KINDS: [Kind; 14] = [
+            Message,
+            Exit,
+            LinkExit,
+            Link,
+            Unlink,
+            Monitor,
+            Demonitor,
+            Down,
+            Alias,
+            Call,
+            Reply,
+            PriorityAlias,
+            ExitAlias,
+            PriorityExitAlias,
+        ];
+        KINDS[number as usize]
     }
 }
 
@@ -174,8 +196,27 @@ pub fn send_fragment(vm: &'static Vm, to: u64, message: *mut Fragment) -> bool {
 
 /// Sends to whoever has the alias, if the process in its slot still does.
 pub fn send_alias(vm: &'static Vm, from: Term, alias: RefValue, message: Term) -> bool {
-    let Some(owner) = alias.slot().and_then(|slot| vm.processes.in_slot(slot)) else { return false };
-    !owner.shared.incoming.is_closed() && deliver(vm, owner, numbered_signal(Kind::Alias, from, alias.id, message))
+    send_through(vm, Kind::Alias, from, alias, message)
+}
+/// As [`send_alias`]; a priority message where the alias takes such.
+pub fn send_priority(vm: &'static Vm, from: Term, alias: RefValue, message: Term) -> bool {
+    send_through(vm, Kind::PriorityAlias, from, alias, message)
+}
+/// An exit signal to whoever has the alias.
+pub fn send_exit_through(
+    vm: &'static Vm,
+    from: Term,
+    alias: RefValue,
+    reason: Term,
+    priority: bool,
+) -> bool {
+    let kind = if priority { Kind::PriorityExitAlias } else { Kind::ExitAlias };
+    send_through(vm, kind, from, alias, reason)
+}
+fn send_through(vm: &'static Vm, kind: Kind, from: Term, alias: RefValue, term: Term) -> bool {
+    let slot = alias.slot().and_then(|slot| vm.processes.in_slot(slot));
+    let Some(owner) = slot.filter(|owner| !owner.shared.incoming.is_closed()) else { return false };
+    deliver(vm, owner, numbered_signal(kind, from, alias.id, term))
 }
 pub fn send_exit(vm: &'static Vm, from: Term, to: u64, reason: Term) -> bool {
     send_to(vm, to, || new_signal(Kind::Exit, from, reason))
@@ -259,6 +300,41 @@ impl Process {
         }
     }
 
+    /// Puts a priority message, or an ordinary one, into the mailbox.
+    unsafe fn receive_as(&mut self, message: *mut Fragment, priority: bool) {
+        // SAFETY: the message is ours, and in no list.
+        unsafe {
+            if !priority {
+                return self.receive(message);
+            }
+            if self.trace.flags != 0 {
+                self.trace_received((*message).root);
+            }
+            self.mailbox.push_priority(message);
+        }
+    }
+
+    /// A signal came through an alias: whether that is active, and takes priority messages. One that is
+    /// for a single signal is not active afterwards.
+    fn use_alias(&mut self, reference: u64) -> Option<bool> {
+        let mode = self.relations.aliases.get(reference).copied()?;
+        let priority = self.relations.priority_aliases.contains_key(reference);
+        match mode {
+            AliasMode::Reply => {
+                self.relations.remove_alias(reference);
+            }
+            AliasMode::ReplyDemonitor => {
+                if let Some(monitor) = self.relations.remove_monitor(reference)
+                    && let Watched::Pid(pid) | Watched::Name { pid, .. } = monitor.watched
+                {
+                    send_demonitor(self.vm, self.pid(), pid, reference);
+                }
+            }
+            AliasMode::ExplicitUnalias | AliasMode::Demonitor => {}
+        }
+        Some(priority)
+    }
+
     /// Puts a message into the mailbox.
     #[inline]
     unsafe fn receive(&mut self, message: *mut Fragment) {
@@ -279,12 +355,20 @@ impl Process {
             match Kind::from_u32((*signal).kind) {
                 Kind::Message => unreachable!("messages go to the mailbox"),
                 Kind::Exit => {
-                    self.exit_signal(from, root, false);
+                    self.exit_signal(from, root, false, false);
+                }
+                kind @ (Kind::ExitAlias | Kind::PriorityExitAlias) => {
+                    let (reference, reason) = split_numbered(root);
+                    if let Some(priority) = self.use_alias(reference) {
+                        let priority = priority && kind == Kind::PriorityExitAlias;
+                        self.exit_signal(from, reason, false, priority);
+                    }
                 }
                 Kind::LinkExit => {
+                    let priority = self.relations.priority_links.contains_key(from.raw());
                     if self.relations.unlink(from) {
                         self.trace_procs("getting_unlinked", from);
-                        self.exit_signal(from, root, true);
+                        self.exit_signal(from, root, true, priority);
                     }
                 }
                 Kind::Link => {
@@ -305,25 +389,12 @@ impl Process {
                     let (reference, reason) = split_numbered(root);
                     self.down(reference, reason);
                 }
-                Kind::Alias => {
+                kind @ (Kind::Alias | Kind::PriorityAlias) => {
                     let (reference, message) = split_numbered(root);
-                    if let Some(mode) = self.relations.aliases.get(reference).copied() {
-                        match mode {
-                            AliasMode::Reply => {
-                                self.relations.aliases.remove(reference);
-                            }
-                            AliasMode::ReplyDemonitor => {
-                                if let Some(monitor) = self.relations.remove_monitor(reference)
-                                    && let Watched::Pid(pid) | Watched::Name { pid, .. } = monitor.watched
-                                {
-                                    send_demonitor(self.vm, self.pid(), pid, reference);
-                                }
-                            }
-                            AliasMode::ExplicitUnalias | AliasMode::Demonitor => {}
-                        }
+                    if let Some(priority) = self.use_alias(reference) {
                         (*signal).root = message;
                         (*signal).kind = Kind::Message as u32;
-                        self.receive(signal);
+                        self.receive_as(signal, priority && kind == Kind::PriorityAlias);
                         return;
                     }
                 }
@@ -345,7 +416,7 @@ impl Process {
     }
 
     /// What an exit signal does: nothing, a message, or the end of the process.
-    fn exit_signal(&mut self, from: Term, reason: Term, linked: bool) {
+    fn exit_signal(&mut self, from: Term, reason: Term, linked: bool, priority: bool) {
         let kill = reason == Term::atom(am::KILL) && !linked;
         if self.trap_exit && !kill {
             let sharing = Sharing::now();
@@ -355,7 +426,7 @@ impl Process {
                 let to = &mut *fragment;
                 let reason = sharing.copy(reason, to);
                 to.root = to.tuple(&[Term::atom(am::CAP_EXIT), from, reason]);
-                self.receive(fragment);
+                self.receive_as(fragment, priority);
             }
             return;
         }
@@ -391,7 +462,7 @@ impl Process {
                 Watched::TimeOffset => (am::TIME_OFFSET, Term::atom(am::CLOCK_SERVICE)),
             };
             to.root = to.tuple(&[tag, reference, Term::atom(kind), object, reason]);
-            self.receive(fragment);
+            self.receive_as(fragment, monitor.priority);
         }
     }
 

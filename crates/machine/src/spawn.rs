@@ -19,8 +19,12 @@ const INITIAL_WORDS: usize = 48;
 
 pub struct SpawnOptions {
     pub link: bool,
+    /// The parent gets the link's exit signal as a priority message.
+    pub priority_link: bool,
     /// The monitor's reference, with the `tag` option.
     pub monitor: Option<(RefValue, Option<Tag>)>,
+    /// The parent gets the monitor's message as a priority message.
+    pub priority_monitor: bool,
     pub priority: Priority,
     pub min_heap_words: Option<u32>,
     pub min_bin_vheap_words: Option<u32>,
@@ -36,7 +40,9 @@ impl Default for SpawnOptions {
     fn default() -> Self {
         SpawnOptions {
             link: false,
+            priority_link: false,
             monitor: None,
+            priority_monitor: false,
             priority: Priority::Normal,
             min_heap_words: None,
             min_bin_vheap_words: None,
@@ -126,10 +132,16 @@ pub fn spawn_announced(
             if options.link {
                 relations.link(parent.pid());
                 parent.relations.link(Term::pid(id));
+                if options.priority_link {
+                    parent.relations.priority_links.insert(Term::pid(id).raw(), ());
+                }
             }
             if let Some((reference, tag)) = options.monitor.take() {
                 relations.monitored_by.insert(reference.id, parent.id());
-                parent.relations.monitors.insert(reference.id, Monitor { reference, watched: Watched::Pid(id), tag });
+                let watched = Watched::Pid(id);
+                let priority = options.priority_monitor;
+                let monitor = Monitor { reference, watched, tag, priority };
+                parent.relations.monitors.insert(reference.id, monitor);
             }
         }
         let mut trace = vm.trace_new.get();

@@ -67,7 +67,7 @@ fn monitor(vm: &'static Vm, owner: u64, watched: u64, tag: Option<Tag>) -> u64 {
 }
 
 fn monitor_as(vm: &'static Vm, reference: RefValue, owner: u64, watched: u64, tag: Option<Tag>) -> u64 {
-    let monitor = Monitor { reference, watched: Watched::Pid(watched), tag };
+    let monitor = Monitor { reference, watched: Watched::Pid(watched), tag, priority: false };
     process(vm, owner).relations.monitors.insert(reference.id, monitor);
     signal::send_monitor(vm, Term::pid(owner), watched, reference.id);
     reference.id
@@ -216,7 +216,7 @@ fn a_monitor_takes_its_alias_along() {
     for (mode, goes) in [(AliasMode::ExplicitUnalias, false), (AliasMode::Reply, false), (AliasMode::Demonitor, true), (AliasMode::ReplyDemonitor, true)] {
         let mut relations = Relations::default();
         let reference = machine().next_ref();
-        relations.monitors.insert(reference.id, Monitor { reference, watched: Watched::Pid(1), tag: None });
+        relations.monitors.insert(reference.id, Monitor { reference, watched: Watched::Pid(1), tag: None, priority: false });
         relations.aliases.insert(reference.id, mode);
         assert!(relations.remove_monitor(reference.id).is_some());
         assert!(relations.remove_monitor(reference.id).is_none());
