@@ -133,16 +133,8 @@ macro_rules! last_release {
 }
 
 impl Traits {
-    const NONE: Traits = Traits {
-        plain: false,
-        ends: false,
-        raises: false,
-        quiet: false,
-        moves: false,
-        guard: false,
-        starts_binary: false,
-        fills_binary: false,
-    };
+    const NONE: Traits =
+        Traits { plain: false, ends: false, raises: false, quiet: false, moves: false, guard: false, starts_binary: false, fills_binary: false };
 }
 
 opcodes! {

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use swarmrt_machine::Process;
-use swarmrt_term::{Term, print};
+use swarmrt_term::{Alloc, Term, print};
 
 /// A word of a stack.
 pub(crate) enum Slot {
@@ -78,4 +78,44 @@ pub(crate) fn text(process: &Process) -> Vec<u8> {
         number += 1;
     });
     out
+}
+
+/// The process as a section of a crash dump of OTP: what the process itself can tell.
+pub(crate) fn dump(process: &Process) -> Vec<u8> {
+    let mut out = Vec::new();
+    // Writing to memory cannot fail.
+    let _ = write_dump(process, &mut out);
+    out
+}
+
+fn write_dump(process: &Process, out: &mut Vec<u8>) -> std::io::Result<()> {
+    let shown = |term: Term| print::display(term).to_string();
+    let heap = &process.heap;
+    writeln!(out, "=proc:{}\nState: Running", shown(process.pid()))?;
+    if let Some(name) = process.registered {
+        writeln!(out, "Name: {}", shown(Term::atom(name)))?;
+    }
+    let initial = process.initial;
+    writeln!(out, "Spawned as: {}:{}/{}", shown(Term::atom(initial.module)), shown(Term::atom(initial.function)), initial.arity)?;
+    let parent = if process.parent.is_none() { Term::NIL } else { process.parent };
+    writeln!(out, "Spawned by: {}\nMessage queue length: {}", shown(parent), process.mailbox.len())?;
+    writeln!(out, "Heap fragment data: {}", heap.fragment_words())?;
+    // SAFETY: links are kept as the words of pids and ports.
+    let links: Vec<String> = process.relations.links.keys().map(|raw| shown(unsafe { Term::from_raw(raw) })).collect();
+    if !links.is_empty() {
+        writeln!(out, "Link list: [{}]", links.join(", "))?;
+    }
+    writeln!(out, "Reductions: {}\nStack+heap: {}", process.total_reductions, heap.block_words())?;
+    writeln!(out, "OldHeap: {}", heap.old_words())?;
+    writeln!(out, "Heap unused: {}", heap.block_words().saturating_sub(heap.used_words() + heap.stack_words()))?;
+    writeln!(out, "OldHeap unused: {}", heap.old_words() - heap.old_used_words())?;
+    writeln!(out, "Memory: {}\nStack dump:", heap.total_words() * 8)?;
+    out.extend_from_slice(&text(process));
+    Ok(())
+}
+
+/// The process as `{process_dump}` of a trace specification shows it.
+pub(crate) fn process_dump(p: &mut Process) -> Term {
+    let text = dump(p);
+    p.binary(&text)
 }

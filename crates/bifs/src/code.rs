@@ -104,8 +104,7 @@ fn finish_after_on_load(p: &mut Process, module: Term, keep: Term) -> BifResult 
 /// Functions whose natives are part of the machine need no library.
 #[bif("erlang:load_nif/2")]
 fn load_nif(p: &mut Process, path: Term, _info: Term) -> BifResult {
-    const BUILT_IN: [&str; 7] =
-        ["zlib", "erl_tracer", "prim_buffer", "prim_file", "prim_socket", "prim_net", "prim_tty"];
+    const BUILT_IN: [&str; 7] = ["zlib", "erl_tracer", "prim_buffer", "prim_file", "prim_socket", "prim_net", "prim_tty"];
     let bytes: Option<Vec<u8>> = path.list_to_vec().and_then(|list| list.iter().map(|c| c.as_small().map(|c| c as u8)).collect());
     let path = String::from_utf8_lossy(&bytes.ok_or(Raise::BADARG)?).into_owned();
     if BUILT_IN.contains(&path.as_str()) {

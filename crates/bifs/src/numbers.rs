@@ -181,9 +181,7 @@ fn binary_to_integer_2(p: &mut Process, binary: Term, base: Term) -> BifResult {
 /// An integer, or an atom that says why there is none.
 #[bif("erts_internal:binary_to_integer/2", since = 26)]
 fn internal_binary_to_integer(p: &mut Process, binary: Term, base: Term) -> BifResult {
-    let number = long::run(p, atom!("erts_internal"), atom!("binary_to_integer"), &[binary, base], |p| {
-        integer_of_binary(p, binary, base_of(base)?)
-    });
+    let number = long::run(p, atom!("erts_internal"), atom!("binary_to_integer"), &[binary, base], |p| integer_of_binary(p, binary, base_of(base)?));
     reason_instead(number)
 }
 

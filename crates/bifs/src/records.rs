@@ -120,11 +120,7 @@ fn get_definition(p: &mut Process, module: Term, name: Term) -> BifResult {
     let entry = p.vm.code.record(atom_of(module)?, atom_of(name)?).ok_or(Raise::BADARG)?;
     let (Some(definition), Some(defaults)) = (entry.definition.as_tuple(), entry.defaults.as_tuple()) else { return Err(Raise::BADARG) };
     let names = &definition.elements()[Record::FIELDS_AT..];
-    let fields: Vec<Term> = names
-        .iter()
-        .zip(defaults.elements())
-        .map(|(&name, &value)| if value.is_none() { name } else { p.tuple(&[name, value]) })
-        .collect();
+    let fields: Vec<Term> = names.iter().zip(defaults.elements()).map(|(&name, &value)| if value.is_none() { name } else { p.tuple(&[name, value]) }).collect();
     let fields = p.list(&fields);
     let options = map::from_pairs(&mut p.heap, &[(Term::atom(atom!("is_exported")), definition.get(2))]);
     Ok(p.tuple(&[options, fields]))

@@ -24,6 +24,12 @@ pub(crate) struct Settings {
     pub(crate) trace_control_word: AtomicI64,
 }
 
+/// What match specifications of traces call the control word.
+pub(crate) fn trace_control_word(p: &mut Process) -> Term {
+    let word = p.vm.extension::<Settings>().trace_control_word.load(Ordering::Relaxed);
+    p.int(word)
+}
+
 fn outstanding_requests(vm: &Vm, limit: u32) -> Term {
     let default = vm.schedulers.count() as u32 * 2;
     Term::small(i64::from(if limit == 0 { default } else { limit }))

@@ -199,28 +199,35 @@ fn is_builtin(p: &mut Process, module: Term, function: Term, arity: Term) -> Bif
 }
 
 /// What cannot be written is lost, as in OTP.
-fn write_out(text: &[u8]) {
-    let mut out = std::io::stdout().lock();
+fn write_to(mut out: impl Write, text: &[u8]) {
     let _ = out.write_all(text).and_then(|()| out.flush());
 }
 
+/// Writes a term as `erlang:display/1` does.
+pub(crate) fn write_line(term: Term) {
+    let mut line = print::print(term);
+    line.extend_from_slice(LINE_END);
+    write_to(std::io::stdout().lock(), &line);
+}
+
+/// What ends the lines that built-ins write, wherever they go, as in OTP.
+const LINE_END: &[u8] = b"\r\n";
+
 #[bif("erlang:display/1")]
 fn display(_p: &mut Process, term: Term) -> BifResult {
-    let mut line = print::print(term);
-    line.push(b'\n');
-    write_out(&line);
+    write_line(term);
     Ok(Term::bool(true))
 }
 
 #[bif("erlang:display_string/1", until = 26)]
 fn display_string(_p: &mut Process, text: Term) -> BifResult {
-    write_out(text_of(text).ok_or(Raise::BADARG)?.as_bytes());
+    write_to(std::io::stderr().lock(), text_of(text).ok_or(Raise::BADARG)?.as_bytes());
     Ok(Term::bool(true))
 }
 
 #[bif("erlang:display_nl/0", until = 26)]
 fn display_nl(_p: &mut Process) -> BifResult {
-    write_out(b"\n");
+    write_to(std::io::stderr().lock(), LINE_END);
     Ok(Term::bool(true))
 }
 
@@ -232,10 +239,8 @@ fn display_string_2(_p: &mut Process, device: Term, text: Term) -> BifResult {
         Err(_) => text_of(text).ok_or(Raise::BADARG)?.into_bytes(),
     };
     match device.name() {
-        "stdout" => write_out(&bytes),
-        "stderr" => {
-            let _ = std::io::stderr().write_all(&bytes);
-        }
+        "stdout" => write_to(std::io::stdout().lock(), &bytes),
+        "stderr" => write_to(std::io::stderr().lock(), &bytes),
         _ => return Err(Raise::BADARG),
     }
     Ok(Term::bool(true))

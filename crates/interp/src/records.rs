@@ -56,9 +56,7 @@ pub fn get_field(p: &mut Process, get: &RecordField, value: Term) -> Result<Term
     let may = match get.access {
         RecordAccess::Any => true,
         RecordAccess::Local(name) => record.name() == Term::atom(name),
-        RecordAccess::External(RecordId { module, name }) => {
-            id_of(record.definition()) == (Term::atom(module), Term::atom(name)) && record.is_exported()
-        }
+        RecordAccess::External(RecordId { module, name }) => id_of(record.definition()) == (Term::atom(module), Term::atom(name)) && record.is_exported(),
     };
     if guard {
         return record.get(get.field).filter(|_| may).ok_or(Raise::BADARG);

@@ -90,11 +90,7 @@ fn mode_of(fd: RawFd) -> Result<libc::termios, Error> {
 
 fn set_mode(fd: RawFd, mode: &libc::termios) -> Result<(), Error> {
     // SAFETY: the structure came from `tcgetattr`.
-    if unsafe { libc::tcsetattr(fd, libc::TCSANOW, mode) } == 0 {
-        Ok(())
-    } else {
-        Err(Error::last_os_error())
-    }
+    if unsafe { libc::tcsetattr(fd, libc::TCSANOW, mode) } == 0 { Ok(()) } else { Err(Error::last_os_error()) }
 }
 
 /// The mode in which each key arrives at once and nothing is shown by itself.

@@ -46,8 +46,7 @@ pub struct Terminfo {
 const MAGIC_NARROW: u16 = 0o432;
 const MAGIC_WIDE: u16 = 0o1036;
 const HEADER_BYTES: usize = 12;
-const FOLDERS: [&str; 4] =
-    ["/etc/terminfo", "/lib/terminfo", "/usr/share/terminfo", "/usr/lib/terminfo"];
+const FOLDERS: [&str; 4] = ["/etc/terminfo", "/lib/terminfo", "/usr/share/terminfo", "/usr/lib/terminfo"];
 
 /// Where descriptions may lie, the user's own first.
 fn folders() -> Vec<PathBuf> {
@@ -77,9 +76,7 @@ impl Terminfo {
     }
 
     fn parse(bytes: &[u8]) -> Option<Terminfo> {
-        let short = |at: usize| {
-            Some(u16::from_le_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
-        };
+        let short = |at: usize| Some(u16::from_le_bytes(bytes.get(at..at + 2)?.try_into().ok()?));
         let number_bytes = match short(0)? {
             MAGIC_NARROW => 2,
             MAGIC_WIDE => 4,
@@ -267,8 +264,7 @@ pub fn expand(text: &[u8], parameters: &[i64]) -> Vec<u8> {
                 let value = pop(&mut stack);
                 stack.push(if operation == b'!' { i64::from(value == 0) } else { !value });
             }
-            b'+' | b'-' | b'*' | b'/' | b'm' | b'&' | b'|' | b'^' | b'=' | b'<' | b'>' | b'A'
-            | b'O' => {
+            b'+' | b'-' | b'*' | b'/' | b'm' | b'&' | b'|' | b'^' | b'=' | b'<' | b'>' | b'A' | b'O' => {
                 let second = pop(&mut stack);
                 let first = pop(&mut stack);
                 stack.push(match operation {

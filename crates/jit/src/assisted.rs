@@ -164,8 +164,7 @@ impl Piece<'_, '_> {
                 // From OTP 26 on, the size of what is left of a match may be asked for.
                 let known_kinds = self.fact(at, args[0]);
                 let is_context = known_kinds.is(kind::CONTEXT);
-                let may_be_context = release::current() >= Release::R26
-                    && known_kinds.may_be(kind::CONTEXT);
+                let may_be_context = release::current() >= Release::R26 && known_kinds.may_be(kind::CONTEXT);
                 let other = if may_be_context && !is_context {
                     joins = true;
                     self.later_cold(move |piece| {

@@ -145,9 +145,7 @@ impl Piece<'_, '_> {
             let (x, y) = (self.float(at, a, slow), self.float(at, b, slow));
             // From OTP 27 on, both zeros are exactly equal to themselves only.
             let same = if exact && release::current().distinguishes_zeros() {
-                let bits = |piece: &mut Self, float| {
-                    piece.b.ins().bitcast(I64, MemFlags::new(), float)
-                };
+                let bits = |piece: &mut Self, float| piece.b.ins().bitcast(I64, MemFlags::new(), float);
                 let (x, y) = (bits(self, x), bits(self, y));
                 self.b.ins().icmp(IntCC::Equal, x, y)
             } else {

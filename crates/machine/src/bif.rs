@@ -4,8 +4,8 @@ use crate::code::Export;
 use crate::process::Process;
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
-use swarmrt_term::atom::NumberHasher;
 pub use swarmrt_term::Release;
+use swarmrt_term::atom::NumberHasher;
 use swarmrt_term::{Atom, Mfa, Term, am};
 
 /// Every built-in of every linked crate, put there by `#[bif]`.

@@ -14,7 +14,15 @@ use swarmrt_term::{Alloc, Atom, FragmentHeap, SharedBytes, Term, am, equal_exact
 
 /// A machine whose schedulers never start.
 fn machine() -> &'static Vm {
-    Vm::new(Config { schedulers: 1, processes_max: 4096, dirty_cpu: 0, dirty_io: 0, boot_args: Vec::new(), release: swarmrt_term::Release::OLDEST, when_idle: || () })
+    Vm::new(Config {
+        schedulers: 1,
+        processes_max: 4096,
+        dirty_cpu: 0,
+        dirty_io: 0,
+        boot_args: Vec::new(),
+        release: swarmrt_term::Release::OLDEST,
+        when_idle: || (),
+    })
 }
 
 fn new_process(vm: &'static Vm) -> u64 {

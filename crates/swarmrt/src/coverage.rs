@@ -19,12 +19,11 @@ pub struct Builtin {
 /// # Errors
 /// When the folders cannot be read.
 pub fn builtins(otp: &Otp) -> std::io::Result<Vec<Builtin>> {
-    let ours: std::collections::HashSet<String> =
-        swarmrt_machine::bif::BIFS
-            .iter()
-            .filter(|entry| entry.exists_in(otp.release))
-            .map(|entry| format!("{}:{}/{}", entry.module, entry.name, entry.arity))
-            .collect();
+    let ours: std::collections::HashSet<String> = swarmrt_machine::bif::BIFS
+        .iter()
+        .filter(|entry| entry.exists_in(otp.release))
+        .map(|entry| format!("{}:{}/{}", entry.module, entry.name, entry.arity))
+        .collect();
     let mut found = Vec::new();
     for library in std::fs::read_dir(otp.root.join("lib"))? {
         let library = library?;

@@ -168,11 +168,7 @@ impl Builder {
             build.push(self.otp.release.number());
             build
         });
-        let kept = self
-            .code_cache
-            .as_deref()
-            .zip(build)
-            .and_then(|(folder, build)| CodeCache::open(folder, &build).ok());
+        let kept = self.code_cache.as_deref().zip(build).and_then(|(folder, build)| CodeCache::open(folder, &build).ok());
         let vm = Vm::new(config);
         if let Some(kept) = kept {
             vm.code.cache.get_or_init(|| kept);

@@ -19,11 +19,20 @@ pub struct Otp {
 /// Why there is no usable OTP.
 #[derive(Debug)]
 pub enum OtpError {
-    NotFound { tried: Vec<PathBuf> },
+    NotFound {
+        tried: Vec<PathBuf>,
+    },
     /// It is not one, or not a whole one. `release` is what `releases` names, if it does.
-    Broken { root: PathBuf, release: Option<u32>, why: String },
+    Broken {
+        root: PathBuf,
+        release: Option<u32>,
+        why: String,
+    },
     /// A release that SwarmRT does not know.
-    Unsupported { root: PathBuf, release: u32 },
+    Unsupported {
+        root: PathBuf,
+        release: u32,
+    },
 }
 
 impl std::fmt::Display for OtpError {
@@ -50,11 +59,9 @@ impl std::fmt::Display for OtpError {
                     root.display()
                 )
             }
-            OtpError::Unsupported { root, release } => write!(
-                f,
-                "the Erlang/OTP in {} is release {release}; SwarmRT runs releases {oldest} to {newest}",
-                root.display()
-            ),
+            OtpError::Unsupported { root, release } => {
+                write!(f, "the Erlang/OTP in {} is release {release}; SwarmRT runs releases {oldest} to {newest}", root.display())
+            }
         }
     }
 }
@@ -83,21 +90,11 @@ impl Otp {
     }
 
     fn at(root: &Path) -> Result<Otp, OtpError> {
-        let release = release_number(root).map_err(|why| OtpError::Broken {
-            root: root.to_owned(),
-            release: None,
-            why,
-        })?;
-        let known = Release::from_number(release)
-            .ok_or_else(|| OtpError::Unsupported { root: root.to_owned(), release })?;
-        let broken =
-            |why: String| OtpError::Broken { root: root.to_owned(), release: Some(release), why };
-        let libraries =
-            std::fs::read_dir(root.join("lib")).map_err(|error| broken(format!("lib: {error}")))?;
-        let names: Vec<String> = libraries
-            .flatten()
-            .filter_map(|entry| entry.file_name().to_str().map(str::to_owned))
-            .collect();
+        let release = release_number(root).map_err(|why| OtpError::Broken { root: root.to_owned(), release: None, why })?;
+        let known = Release::from_number(release).ok_or_else(|| OtpError::Unsupported { root: root.to_owned(), release })?;
+        let broken = |why: String| OtpError::Broken { root: root.to_owned(), release: Some(release), why };
+        let libraries = std::fs::read_dir(root.join("lib")).map_err(|error| broken(format!("lib: {error}")))?;
+        let names: Vec<String> = libraries.flatten().filter_map(|entry| entry.file_name().to_str().map(str::to_owned)).collect();
         let erts_version = names
             .iter()
             .filter_map(|name| name.strip_prefix("erts-"))
@@ -106,18 +103,15 @@ impl Otp {
             .ok_or_else(|| broken("it has no lib/erts-*/ebin with the preloaded modules".to_owned()))?
             .to_owned();
         for library in ["kernel", "stdlib"] {
-            let is_there = names.iter().any(|name| {
-                name.strip_prefix(library).is_some_and(|rest| rest.starts_with('-'))
-                    && root.join("lib").join(name).join("ebin").is_dir()
-            });
+            let is_there = names
+                .iter()
+                .any(|name| name.strip_prefix(library).is_some_and(|rest| rest.starts_with('-')) && root.join("lib").join(name).join("ebin").is_dir());
             if !is_there {
                 return Err(broken(format!("it has no lib/{library}-*/ebin")));
             }
         }
         let preloaded = root.join(format!("lib/erts-{erts_version}/ebin"));
-        let version = std::fs::read_to_string(root.join(format!("releases/{release}/OTP_VERSION")))
-            .ok()
-            .map(|text| text.trim().to_owned());
+        let version = std::fs::read_to_string(root.join(format!("releases/{release}/OTP_VERSION"))).ok().map(|text| text.trim().to_owned());
         Ok(Otp { root: root.to_owned(), release: known, version, erts_version, preloaded })
     }
 }
@@ -127,8 +121,7 @@ impl Otp {
 fn release_number(root: &Path) -> Result<u32, String> {
     let folder = root.join("releases");
     let entries = std::fs::read_dir(&folder).map_err(|error| format!("releases: {error}"))?;
-    let numbers: Vec<u32> =
-        entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    let numbers: Vec<u32> = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
     let started = std::fs::read_to_string(folder.join("start_erl.data"))
         .ok()
         .and_then(|text| text.split_whitespace().nth(1)?.parse().ok())
@@ -158,8 +151,7 @@ mod tests {
         root
     }
 
-    const WHOLE: [&str; 3] =
-        ["lib/erts-15.2.7/ebin/erlang.beam", "lib/kernel-1/ebin/x", "lib/stdlib-1/ebin/x"];
+    const WHOLE: [&str; 3] = ["lib/erts-15.2.7/ebin/erlang.beam", "lib/kernel-1/ebin/x", "lib/stdlib-1/ebin/x"];
 
     fn told(name: &str, files: &[&str]) -> Result<Otp, String> {
         let root = root(name, files);
@@ -178,8 +170,7 @@ mod tests {
     #[test]
     fn unusable_roots_say_what_was_found_and_what_is_supported() {
         for (number, file) in [("24", "releases/24/x"), ("30", "releases/30/x")] {
-            let why = told(&format!("release-{number}"), &[&WHOLE[..], &[file]].concat())
-                .expect_err("unsupported");
+            let why = told(&format!("release-{number}"), &[&WHOLE[..], &[file]].concat()).expect_err("unsupported");
             assert!(why.contains(&format!("is release {number}")) && why.contains("25 to 29"), "{why}");
         }
         for missing in 0..WHOLE.len() {

@@ -231,10 +231,7 @@ fn same_immediates(a: Term, b: Term, exact: bool) -> bool {
 /// `-0.0`, and only until OTP 27.
 #[inline]
 fn same_zeros(a: Term, b: Term) -> bool {
-    a.is_float_immediate()
-        && b.is_float_immediate()
-        && a.float_immediate_value() == b.float_immediate_value()
-        && !release::current().distinguishes_zeros()
+    a.is_float_immediate() && b.is_float_immediate() && a.float_immediate_value() == b.float_immediate_value() && !release::current().distinguishes_zeros()
 }
 
 fn same_arrays(a: &[Term], b: &[Term], exact: bool, todo: &mut Vec<(Term, Term, bool)>) -> bool {

@@ -226,8 +226,9 @@ pub(crate) fn record_definition_hash(module: Term, name: Term, is_exported: Term
 
 /// The elements that have no parts, up to the first that has; it and those after it wait.
 fn push_compound<'a>(elements: &'a [Term], todo: &mut Todos) -> &'a [Term] {
-    let is_compound =
-        |element: &Term| element.is_cons() || matches!(element.boxed_subtag(), Some(Subtag::Tuple | Subtag::Record | Subtag::FlatMap | Subtag::HashMap | Subtag::Fun));
+    let is_compound = |element: &Term| {
+        element.is_cons() || matches!(element.boxed_subtag(), Some(Subtag::Tuple | Subtag::Record | Subtag::FlatMap | Subtag::HashMap | Subtag::Fun))
+    };
     let (simple, rest) = elements.split_at(elements.iter().position(is_compound).unwrap_or(elements.len()));
     todo.extend(rest.iter().rev().map(|&element| Todo::Term(element)));
     simple

@@ -7,11 +7,13 @@
 use super::object::OwnedTerm;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use swarmrt_heap::copy_whole;
 use swarmrt_machine::bif::BifFn;
 use swarmrt_machine::{BifResult, Process, Vm};
 use swarmrt_term::compare::{FAMILY_LIST, FAMILY_TUPLE, family};
-use swarmrt_term::{Alloc, FragmentHeap, Mfa, Term, am, atom, compare, equal_exact, map};
+use swarmrt_term::release::{self, Release};
+use swarmrt_term::{Alloc, Atom, FragmentHeap, Mfa, Term, am, atom, compare, equal_exact, map, print};
 
 /// What a specification is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -56,6 +58,13 @@ pub enum Expr {
     Trace(Vec<Expr>, Term),
     /// `{message, Expr}`.
     Message(Box<Expr>),
+    /// `{display, Expr}`: writes the value.
+    Display(Box<Expr>),
+    /// `{return_trace}` or `{exception_trace}`, by name.
+    Returns(Atom),
+    ProcessDump,
+    /// `{get_tcw}`, or `{set_tcw, Expr}`, which changes nothing where a specification is only tested.
+    ControlWord(Option<Box<Expr>>),
 }
 
 pub struct Clause {
@@ -63,6 +72,20 @@ pub struct Clause {
     guards: Vec<Expr>,
     body: Vec<Expr>,
     variables: usize,
+}
+
+impl Clause {
+    /// Which of `return_trace` and `exception_trace` the body asks for.
+    fn returns(&self) -> Vec<Term> {
+        let asks = |name: Atom| {
+            self.body.iter().any(|expr| match expr {
+                Expr::Returns(asked) => *asked == name,
+                Expr::Message(message) => matches!(**message, Expr::Returns(asked) if asked == name),
+                _ => false,
+            })
+        };
+        [atom!("return_trace"), atom!("exception_trace")].into_iter().filter(|&name| asks(name)).map(Term::atom).collect()
+    }
 }
 
 /// A compiled specification.
@@ -120,11 +143,15 @@ fn is_too_deep(term: Term) -> bool {
     false
 }
 
-/// The number of a variable's name: `'$7'`.
+/// The number of a variable's name: `'$7'`. One that begins with a zero is an atom, and as in OTP numbers wrap around.
 fn variable_number(term: Term) -> Option<u32> {
-    let digits = term.as_atom()?.name().strip_prefix('$')?;
-    let plain = !digits.is_empty() && digits.len() <= 8 && digits.bytes().all(|byte| byte.is_ascii_digit());
-    if plain { digits.parse().ok() } else { None }
+    let digits = term.as_atom()?.name().strip_prefix('$')?.as_bytes();
+    let is_number = digits == b"0" || matches!(digits, [b'1'..=b'9', rest @ ..] if rest.iter().all(u8::is_ascii_digit));
+    if !is_number {
+        return None;
+    }
+    let number = digits.iter().fold(0i32, |number, &digit| number.wrapping_mul(10).wrapping_add(i32::from(digit - b'0')));
+    u32::try_from(number).ok()
 }
 
 fn collect_variables(head: Term, found: &mut BTreeMap<u32, usize>) {
@@ -193,13 +220,30 @@ impl Compiler {
         }
         let pairs = map::iter(term)
             .map(|(key, value)| {
-                if !is_constant(key) && !key.is_map() {
-                    self.errors.push(format!("Variable {} found in map key.", key.as_atom().map_or("_", swarmrt_term::Atom::name)));
+                // What is inside a key is taken as it stands.
+                if variable_number(key).is_some() {
+                    self.errors.push("Variable found in map key.".into());
+                } else if key == Term::atom(am::UNDERSCORE) {
+                    self.errors.push("Underscore found in map key.".into());
                 }
                 (key, self.pattern(value))
             })
             .collect();
         Pattern::Map(pairs)
+    }
+
+    /// The expressions of a guard or a body.
+    fn sequence(&mut self, list: Term) -> Vec<Expr> {
+        if !list.is_list() {
+            self.errors.push("Match expression is not a list.".into());
+            return Vec::new();
+        }
+        let (terms, tail) = list_parts(list);
+        let expressions = self.expressions(&terms);
+        if !tail.is_nil() {
+            self.errors.push("Match expression is not a proper list.".into());
+        }
+        expressions
     }
 
     fn expressions(&mut self, terms: &[Term]) -> Vec<Expr> {
@@ -237,148 +281,153 @@ impl Compiler {
                 let inner = inner.as_tuple().expect("just tested");
                 Expr::Tuple(self.expressions(inner.elements()))
             }
-            [name, value] if name == Term::atom(atom!("const")) => Expr::Constant(value),
-            [name, ref args @ ..] if name.is_atom() => self.call(name.as_atom().expect("just tested").name(), args),
-            _ => {
-                self.errors.push(if elements.is_empty() {
-                    "Empty tuple in match expression.".into()
-                } else {
-                    "Illegal function or tuple in match expression.".into()
-                });
-                Expr::Constant(Term::NIL)
-            }
+            [name, ref args @ ..] if name.is_atom() && variable_number(name).is_none() => self.call(name.as_atom().expect("just tested"), args, term),
+            _ => self.wrong(format!("{} is neither a function call, nor a tuple (tuples are written {{{{ ... }}}}).", print::display(term))),
         }
     }
 
-    fn call(&mut self, name: &str, arguments: &[Term]) -> Expr {
-        let args = self.expressions(arguments);
-        match (name, args.len()) {
-            ("and", 1..) => return Expr::All(args),
-            ("or", 1..) => return Expr::AnyOf(args),
-            ("andalso", 1..) => return Expr::AndAlso(args),
-            ("orelse", 1..) => return Expr::OrElse(args),
-            ("is_seq_trace", 0) => return Expr::Constant(Term::bool(false)),
-            ("get_tcw", 0) => return Expr::Constant(Term::small(0)),
-            ("is_record", 2) => {
-                self.errors.push("Function is_record/2 does_not_exist.".into());
-                return Expr::Constant(Term::NIL);
-            }
-            _ => {}
-        }
-        if self.dialect == Dialect::Trace && self.in_body && name == "message" && args.len() == 1 {
-            return Expr::Message(Box::new(args.into_iter().next().expect("just counted")));
-        }
-        if self.dialect == Dialect::Trace && self.in_body && is_trace_function(name, args.len()) {
-            let result = match name {
-                "caller" => Term::atom(am::UNDEFINED),
-                "message" | "return_trace" | "exception_trace" | "set_seq_token" | "enable_trace" | "disable_trace" | "trace" | "silent" | "process_dump" => {
-                    Term::bool(true)
-                }
-                _ => Term::NIL,
-            };
-            return Expr::Trace(args, result);
-        }
-        if is_guard_function(name, args.len()) {
-            let mfa = Mfa { module: am::ERLANG, function: swarmrt_term::Atom::new(name), arity: args.len() as u32 };
-            if let Some(number) = self.vm.bifs.number(mfa) {
-                return Expr::Call(self.vm.bifs.get(number).function, args);
-            }
-        }
-        self.errors.push(format!("Function {name}/{} does_not_exist.", args.len()));
+    /// Notes an error; something to go on with.
+    fn wrong(&mut self, text: String) -> Expr {
+        self.errors.push(text);
         Expr::Constant(Term::NIL)
     }
-}
 
-fn is_trace_function(name: &str, arity: usize) -> bool {
-    matches!(
-        (name, arity),
-        ("message", 1)
-            | ("caller", 0)
-            | ("return_trace", 0)
-            | ("exception_trace", 0)
-            | ("process_dump", 0)
-            | ("display", 1)
-            | ("set_tcw", 1)
-            | ("silent", 1)
-            | ("set_seq_token", 2)
-            | ("get_seq_token", 0)
-            | ("enable_trace" | "disable_trace", 1 | 2)
-            | ("trace", 2 | 3)
-    )
-}
-
-fn is_guard_function(name: &str, arity: usize) -> bool {
-    match arity {
-        0 => matches!(name, "self" | "node"),
-        1 => matches!(
-            name,
-            "is_atom"
-                | "is_float"
-                | "is_integer"
-                | "is_list"
-                | "is_number"
-                | "is_pid"
-                | "is_port"
-                | "is_reference"
-                | "is_tuple"
-                | "is_map"
-                | "is_binary"
-                | "is_bitstring"
-                | "is_boolean"
-                | "is_function"
-                | "not"
-                | "abs"
-                | "hd"
-                | "length"
-                | "node"
-                | "round"
-                | "size"
-                | "bit_size"
-                | "byte_size"
-                | "tuple_size"
-                | "map_size"
-                | "tl"
-                | "trunc"
-                | "float"
-                | "ceil"
-                | "floor"
-                | "+"
-                | "-"
-                | "bnot"
-        ),
-        2 => matches!(
-            name,
-            "element"
-                | "map_get"
-                | "is_map_key"
-                | "is_function"
-                | "binary_part"
-                | "+"
-                | "-"
-                | "*"
-                | "/"
-                | "div"
-                | "rem"
-                | "band"
-                | "bor"
-                | "bxor"
-                | "bsl"
-                | "bsr"
-                | ">"
-                | ">="
-                | "<"
-                | "=<"
-                | "=:="
-                | "=="
-                | "=/="
-                | "/="
-                | "xor"
-                | "max"
-                | "min"
-        ),
-        3 => matches!(name, "is_record" | "binary_part"),
-        _ => false,
+    fn call(&mut self, name: Atom, arguments: &[Term], whole: Term) -> Expr {
+        let arity = arguments.len();
+        match name.name() {
+            "const" => {
+                return match *arguments {
+                    [value] => Expr::Constant(value),
+                    _ => self.wrong(format!("Special form 'const' called with more than one argument in {}.", print::display(whole))),
+                };
+            }
+            form @ ("and" | "or" | "andalso" | "orelse") => {
+                if arguments.is_empty() {
+                    return self.wrong(format!("Special form '{form}' called without arguments in {}.", print::display(whole)));
+                }
+                let args = self.expressions(arguments);
+                return match form {
+                    "and" => Expr::All(args),
+                    "or" => Expr::AnyOf(args),
+                    "andalso" => Expr::AndAlso(args),
+                    _ => Expr::OrElse(args),
+                };
+            }
+            "self" if arity > 0 => {
+                return self.wrong(format!("Special form 'self' called with arguments in {}.", print::display(whole)));
+            }
+            form => {
+                if let Some(special) = TRACE_FORMS.iter().find(|special| special.name == form) {
+                    return self.trace_form(special, arguments, whole);
+                }
+            }
+        }
+        let in_trace = self.dialect == Dialect::Trace;
+        let allowed = match (name.name(), arity) {
+            ("get_tcw", 0) => Some(in_trace),
+            ("set_tcw", 1) => Some(in_trace && self.in_body),
+            _ => is_guard_function(name.name(), arity).then_some(true),
+        };
+        match allowed {
+            None => return self.wrong(format!("Function {}/{arity} does_not_exist.", print::display(Term::atom(name)))),
+            Some(false) => {
+                return self.wrong(format!("Function {}/{arity} cannot be called in this context.", print::display(Term::atom(name))));
+            }
+            Some(true) => {}
+        }
+        let mut args = self.expressions(arguments);
+        match (name.name(), args.pop()) {
+            ("get_tcw", _) => Expr::ControlWord(None),
+            ("set_tcw", Some(value)) => Expr::ControlWord(Some(Box::new(value))),
+            (_, last) => {
+                args.extend(last);
+                let mfa = Mfa { module: am::ERLANG, function: name, arity: arity as u32 };
+                match self.vm.bifs.number(mfa) {
+                    Some(number) => Expr::Call(self.vm.bifs.get(number).function, args),
+                    None => self.wrong(format!("Function {}/{arity} does_not_exist.", print::display(Term::atom(name)))),
+                }
+            }
+        }
     }
+
+    fn trace_form(&mut self, form: &TraceForm, arguments: &[Term], whole: Term) -> Expr {
+        // As OTP has it.
+        let shown = if form.name == "set_seq_token" { "set_seq_trace" } else { form.name };
+        if self.dialect != Dialect::Trace {
+            return self.wrong(format!("Special form '{shown}' used in wrong dialect."));
+        }
+        if !self.in_body && form.name != "is_seq_trace" {
+            return self.wrong(format!("Special form '{shown}' called in guard context."));
+        }
+        if !form.arity.contains(&arguments.len()) {
+            let how = if *form.arity.end() == 0 { "arguments" } else { "wrong number of arguments" };
+            return self.wrong(format!("Special form '{}' called with {how} in {}.", form.name, print::display(whole)));
+        }
+        let mut args = self.expressions(arguments);
+        match (form.name, args.pop()) {
+            ("message", Some(message)) => Expr::Message(Box::new(message)),
+            ("display", Some(value)) => Expr::Display(Box::new(value)),
+            ("return_trace", _) => Expr::Returns(atom!("return_trace")),
+            ("exception_trace", _) => Expr::Returns(atom!("exception_trace")),
+            ("process_dump", _) => Expr::ProcessDump,
+            (name, last) => {
+                args.extend(last);
+                let result = match name {
+                    "caller" | "caller_line" => Term::atom(am::UNDEFINED),
+                    "is_seq_trace" | "trace" => Term::bool(false),
+                    "enable_trace" | "disable_trace" | "silent" => Term::bool(true),
+                    _ => Term::NIL,
+                };
+                Expr::Trace(args, result)
+            }
+        }
+    }
+}
+
+/// What only specifications of traces may call, and, but for `is_seq_trace`, only in their bodies.
+struct TraceForm {
+    name: &'static str,
+    arity: RangeInclusive<usize>,
+}
+
+const TRACE_FORMS: [TraceForm; 14] = [
+    TraceForm { name: "message", arity: 1..=1 },
+    TraceForm { name: "caller", arity: 0..=0 },
+    TraceForm { name: "caller_line", arity: 0..=0 },
+    TraceForm { name: "return_trace", arity: 0..=0 },
+    TraceForm { name: "exception_trace", arity: 0..=0 },
+    TraceForm { name: "process_dump", arity: 0..=0 },
+    TraceForm { name: "display", arity: 1..=1 },
+    TraceForm { name: "silent", arity: 1..=1 },
+    TraceForm { name: "set_seq_token", arity: 2..=2 },
+    TraceForm { name: "get_seq_token", arity: 0..=0 },
+    TraceForm { name: "is_seq_trace", arity: 0..=0 },
+    TraceForm { name: "enable_trace", arity: 1..=2 },
+    TraceForm { name: "disable_trace", arity: 1..=2 },
+    TraceForm { name: "trace", arity: 2..=3 },
+];
+
+/// Whether the release in use knows the function in specifications.
+fn is_guard_function(name: &str, arity: usize) -> bool {
+    let since = match (name, arity) {
+        ("self" | "node", 0) => Release::R25,
+        (
+            "is_atom" | "is_float" | "is_integer" | "is_list" | "is_number" | "is_pid" | "is_port" | "is_reference" | "is_tuple" | "is_map" | "is_binary"
+            | "is_function" | "not" | "abs" | "hd" | "length" | "node" | "round" | "size" | "bit_size" | "byte_size" | "map_size" | "tl" | "trunc" | "float"
+            | "+" | "-" | "bnot",
+            1,
+        ) => Release::R25,
+        (
+            "element" | "map_get" | "is_map_key" | "binary_part" | "+" | "-" | "*" | "/" | "div" | "rem" | "band" | "bor" | "bxor" | "bsl" | "bsr" | ">" | ">="
+            | "<" | "=<" | "=:=" | "==" | "=/=" | "/=" | "xor",
+            2,
+        ) => Release::R25,
+        ("is_record" | "binary_part", 3) => Release::R25,
+        ("is_bitstring" | "is_boolean" | "tuple_size" | "ceil" | "floor", 1) | ("is_function" | "max" | "min", 2) => Release::R26,
+        ("is_integer", 3) => Release::R29,
+        _ => return false,
+    };
+    release::current() >= since
 }
 
 /// Compiles a specification.
@@ -388,14 +437,13 @@ pub fn compile(vm: &'static Vm, specification: Term, dialect: Dialect) -> Result
     }
     let source = OwnedTerm::new(specification);
     let one = |text: &str| CompileError::Invalid(vec![text.to_owned()]);
-    let list = source.term.list_to_vec().ok_or_else(|| one("Match programs are not in a list."))?;
-    if list.is_empty() {
-        return Err(one("Match expression is empty."));
+    if !source.term.is_cons() {
+        return Err(one("Match programs are not in a list."));
     }
+    let list = source.term.list_to_vec().ok_or_else(|| one("Match programs are not in a proper list."))?;
     let mut clauses = Vec::with_capacity(list.len());
-    let mut errors = Errors::new();
     for clause in list {
-        let parts = clause.as_tuple().filter(|parts| parts.arity() == 3).ok_or_else(|| one("Match program part is not a 3-tuple."))?;
+        let parts = clause.as_tuple().filter(|parts| parts.arity() == 3).ok_or_else(|| one("Match program part is not a tuple of arity 3."))?;
         let (head, guards, body) = (parts.get(0), parts.get(1), parts.get(2));
         let mut variables = BTreeMap::new();
         collect_variables(head, &mut variables);
@@ -405,21 +453,23 @@ pub fn compile(vm: &'static Vm, specification: Term, dialect: Dialect) -> Result
         let count = variables.len();
         let mut compiler = Compiler { vm, dialect, variables, bound: vec![false; count], in_body: false, errors: Vec::new() };
         if dialect == Dialect::Trace && !head.is_list() && head != Term::atom(am::UNDERSCORE) && variable_number(head).is_none() {
-            return Err(one("Match head is invalid."));
+            return Err(one("Match head is invalid in this context."));
+        }
+        if dialect == Dialect::Trace && head.is_cons() && head.list_len().is_none() {
+            return Err(one(&format!("Match expression part {} is not a proper list.", print::display(head))));
         }
         let pattern = compiler.pattern(head);
-        let (Some(guards), Some(body)) = (guards.list_to_vec(), body.list_to_vec()) else { return Err(one("Match expression is not a list.")) };
-        if body.is_empty() && dialect == Dialect::Table {
-            return Err(one("Body clause does not return anything."));
+        let guards = compiler.sequence(guards);
+        if dialect == Dialect::Table && !body.is_cons() {
+            compiler.errors.push("Body clause does not return anything.".into());
+            return Err(CompileError::Invalid(compiler.errors));
         }
-        let guards = compiler.expressions(&guards);
         compiler.in_body = true;
-        let body = compiler.expressions(&body);
-        errors.append(&mut compiler.errors);
+        let body = compiler.sequence(body);
+        if !compiler.errors.is_empty() {
+            return Err(CompileError::Invalid(compiler.errors));
+        }
         clauses.push(Clause { head: pattern, guards, body, variables: count });
-    }
-    if !errors.is_empty() {
-        return Err(CompileError::Invalid(errors));
     }
     let variables_max = clauses.iter().map(|clause| clause.variables).max().unwrap_or(0);
     Ok(Program { clauses, dialect, variables_max, _source: source })
@@ -585,25 +635,30 @@ impl Run<'_> {
                 }
                 Term::bool(result)
             }
-            Expr::AndAlso(parts) => {
-                for part in parts {
-                    if !self.boolean(part)? {
-                        return Ok(Term::bool(false));
-                    }
-                }
-                Term::bool(true)
-            }
-            Expr::OrElse(parts) => {
-                for part in parts {
-                    if self.boolean(part)? {
-                        return Ok(Term::bool(true));
-                    }
-                }
-                Term::bool(false)
-            }
+            Expr::AndAlso(parts) => match self.short_cut(parts, false)? {
+                Some(last) => self.eval(last)?,
+                None => Term::bool(false),
+            },
+            Expr::OrElse(parts) => match self.short_cut(parts, true)? {
+                Some(last) => self.eval(last)?,
+                None => Term::bool(true),
+            },
             Expr::Message(message) => {
                 self.eval(message)?;
                 Term::bool(true)
+            }
+            Expr::Display(value) => {
+                let value = self.eval(value)?;
+                crate::terms::write_line(value);
+                Term::bool(true)
+            }
+            Expr::Returns(_) => Term::bool(true),
+            Expr::ProcessDump => crate::backtrace::process_dump(self.p),
+            Expr::ControlWord(value) => {
+                if let Some(value) = value {
+                    self.eval(value)?;
+                }
+                crate::system_info::trace_control_word(self.p)
             }
             Expr::Trace(args, result) => {
                 for arg in args {
@@ -612,6 +667,17 @@ impl Run<'_> {
                 *result
             }
         })
+    }
+
+    /// The last operand, whose value is that of the whole, unless one before it is `decisive`.
+    fn short_cut<'a>(&mut self, parts: &'a [Expr], decisive: bool) -> Result<Option<&'a Expr>, Failed> {
+        let (last, parts) = parts.split_last().expect("there is an operand");
+        for part in parts {
+            if self.boolean(part)? == decisive {
+                return Ok(None);
+            }
+        }
+        Ok(Some(last))
     }
 
     /// The value of an expression, all of it on the heap of the process.
@@ -636,7 +702,7 @@ impl Run<'_> {
                 let tail = self.build(tail)?;
                 self.p.list_with_tail(&elements, tail)
             }
-            Expr::Map(_) | Expr::Call(..) => {
+            Expr::Map(_) | Expr::Call(..) | Expr::AndAlso(_) | Expr::OrElse(_) => {
                 let value = self.eval(expr)?;
                 self.own(value)
             }
@@ -770,8 +836,10 @@ pub fn pattern_specification(heap: &mut FragmentHeap, pattern: Term, result: Ter
 pub fn test(p: &mut Process, subject: Term, specification: Term, dialect: Dialect) -> BifResult {
     Ok(match compile(p.vm, specification, dialect) {
         Ok(program) => {
-            let value = program.run(p, subject).unwrap_or(Term::bool(false));
-            p.tuple(&[Term::atom(am::OK), value, Term::NIL, Term::NIL])
+            let run = program.clause_for(p, subject, |run, clause| (run.body(&clause.body), clause.returns()));
+            let (value, returns) = run.unwrap_or((Term::bool(false), Vec::new()));
+            let returns = p.list(&returns);
+            p.tuple(&[Term::atom(am::OK), value, returns, Term::NIL])
         }
         Err(error) => {
             let errors = match error {

@@ -319,13 +319,7 @@ fn lookup_element(p: &mut Process, id: Term, key: Term, position: Term) -> BifRe
 
 /// A key that is not there has the value `default`.
 #[bif("ets:lookup_element/4", since = 26)]
-fn lookup_element_4(
-    p: &mut Process,
-    id: Term,
-    key: Term,
-    position: Term,
-    default: Term,
-) -> BifResult {
+fn lookup_element_4(p: &mut Process, id: Term, key: Term, position: Term, default: Term) -> BifResult {
     match lookup_element(p, id, key, position) {
         Err(Raise::Caused { cause, .. }) if cause == Term::atom(am::BADKEY) => Ok(default),
         result => result,
@@ -336,9 +330,14 @@ fn lookup_element_4(
 fn member(p: &mut Process, id: Term, key: Term) -> BifResult {
     let guard = &pin();
     let table = register_of(p).table(p, id, Access::Read, guard)?;
+    let found = has_key(table, key);
+    done(table, Term::bool(found))
+}
+
+fn has_key(table: &Table, key: Term) -> bool {
     let mut found = false;
     each_with_key(table, key, |_| found = true);
-    done(table, Term::bool(found))
+    found
 }
 
 /// Removes the objects with this key for which `which` says so.
@@ -515,14 +514,14 @@ fn update_counter_in(p: &mut Process, id: Term, key: Term, operation: Term, defa
     let changes = operations.into_iter().map(|operation| counter_change(table, operation)).collect::<Result<One<_>, _>>();
     if changes.is_err() && default.is_none() {
         // That there is no such key comes first.
-        let mut found = false;
-        each_with_key(table, key, |_| found = true);
-        if !found {
+        if !has_key(table, key) {
             return Err(Raise::badarg_because(am::BADKEY));
         }
     }
     let changes = changes?;
     let default = match default {
+        // Only the position that the key has can be missing in a tuple.
+        Some(default) if default.is_tuple() => Some(object_of(table, default).map_err(|_| Raise::badarg_because(atom!("position")))?),
         Some(default) => Some(object_of(table, default)?),
         None => None,
     };
@@ -565,12 +564,7 @@ fn update_counter_in(p: &mut Process, id: Term, key: Term, operation: Term, defa
 
 /// Changes the object with this key; where there is none, a changed copy of `default`, with this key,
 /// becomes one.
-fn update_or_insert<R>(
-    table: &Table,
-    key: Term,
-    default: Tuple,
-    mut change: impl FnMut(&mut Head) -> (Result<R, Raise>, Verdict),
-) -> Result<R, Raise> {
+fn update_or_insert<R>(table: &Table, key: Term, default: Tuple, mut change: impl FnMut(&mut Head) -> (Result<R, Raise>, Verdict)) -> Result<R, Raise> {
     if let Some(result) = update_object(table, key, &mut change) {
         return result;
     }
@@ -636,27 +630,19 @@ fn update_element(p: &mut Process, id: Term, key: Term, specification: Term) -> 
 
 /// Where there is no object with this key, a changed copy of `default` becomes one.
 #[bif("ets:update_element/4", since = 26)]
-fn update_element_4(
-    p: &mut Process,
-    id: Term,
-    key: Term,
-    specification: Term,
-    default: Term,
-) -> BifResult {
+fn update_element_4(p: &mut Process, id: Term, key: Term, specification: Term, default: Term) -> BifResult {
     update_element_in(p, id, key, specification, Some(default))
 }
 
-fn update_element_in(
-    p: &mut Process,
-    id: Term,
-    key: Term,
-    specification: Term,
-    default: Option<Term>,
-) -> BifResult {
+fn update_element_in(p: &mut Process, id: Term, key: Term, specification: Term, default: Option<Term>) -> BifResult {
     let guard = &pin();
     let table = register_of(p).table(p, id, Access::Write, guard)?;
     if is_set(table).is_err() {
         return Err(Raise::BADARG);
+    }
+    // That there is no such key comes first.
+    if default.is_none() && !has_key(table, key) {
+        return done(table, Term::bool(false));
     }
     let pairs = if specification.is_list() { list_of(specification)? } else { vec![specification] };
     let mut values = Vec::with_capacity(pairs.len());
@@ -780,11 +766,7 @@ fn prev(p: &mut Process, id: Term, key: Term) -> BifResult {
 
 /// `{Key, Objects}` for a key that `find` finds. One whose objects are deleted between the two steps was
 /// not there.
-fn with_objects(
-    p: &mut Process,
-    id: Term,
-    mut find: impl FnMut(&mut Process) -> BifResult,
-) -> BifResult {
+fn with_objects(p: &mut Process, id: Term, mut find: impl FnMut(&mut Process) -> BifResult) -> BifResult {
     loop {
         let key = find(p)?;
         if key == Term::atom(am::END_OF_TABLE) {

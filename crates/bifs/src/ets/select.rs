@@ -584,7 +584,7 @@ fn match_spec_run_r(p: &mut Process, list: Term, handle: Term, accumulator: Term
 #[bif("erlang:match_spec_test/3")]
 fn match_spec_test(p: &mut Process, subject: Term, specification: Term, dialect: Term) -> BifResult {
     let dialect = match dialect.as_atom() {
-        Some(name) if name == atom!("table") && subject.is_tuple() => Dialect::Table,
+        Some(name) if name == atom!("table") => Dialect::Table,
         Some(name) if name == atom!("trace") && subject.is_list() => Dialect::Trace,
         _ => return Err(Raise::BADARG),
     };

@@ -10,9 +10,9 @@ use crate::atom::{Atom, AtomError};
 use crate::binary::SharedBytes;
 use crate::boxed::FunIdentity;
 use crate::map;
-use crate::release::{self, Release};
 use crate::node::{NodeInfo, pid_data};
 use crate::reference::RefValue;
+use crate::release::{self, Release};
 use crate::word::{Subtag, Term};
 
 /// The largest small integer of OTP.
