@@ -3,7 +3,7 @@
 use crate::process::{MonitorOptions, monitor_ref};
 use swarmrt_machine::links::{Monitor, Tag, Watched};
 use swarmrt_machine::{BifResult, Process, Raise, signal};
-use swarmrt_term::{Atom, Term, am};
+use swarmrt_term::{Alloc, Atom, Term, am};
 
 const TRUE: Term = Term::atom(am::TRUE);
 
@@ -24,6 +24,11 @@ pub fn link_port(p: &mut Process, port: Term) -> BifResult {
     let linked = p.vm.ports().is_some_and(|ports| ports.link(p.vm, p.id(), port));
     if linked {
         p.relations.link(port);
+        return Ok(TRUE);
+    }
+    if p.trap_exit {
+        let message = p.tuple(&[Term::atom(am::CAP_EXIT), port, Term::atom(am::NOPROC)]);
+        signal::send_message(p.vm, port, p.id(), message);
         return Ok(TRUE);
     }
     Err(Raise::Error(Term::atom(am::NOPROC)))

@@ -1,6 +1,8 @@
 //! Ending the machine, the environment, and what stands for other nodes and for tracing of the system.
 
+use std::ffi::OsString;
 use std::io::Write;
+use std::os::unix::ffi::OsStringExt;
 use swarmrt_machine::{BifResult, Process, Raise, bif};
 use swarmrt_term::{Alloc, Atom, Term, am, atom};
 
@@ -56,28 +58,34 @@ fn os_str(bytes: &[u8]) -> &std::ffi::OsStr {
 }
 
 fn variable_name(term: Term) -> Result<Vec<u8>, Raise> {
-    os_string(term).filter(|name| !name.is_empty() && !name.contains(&b'=')).ok_or(Raise::BADARG)
+    os_string(term).filter(|name| !name.contains(&b'=')).ok_or(Raise::BADARG)
 }
 
-/// Serialises access to the environment, which the C library does not.
-static ENVIRONMENT: parking_lot::RwLock<()> = parking_lot::RwLock::new(());
+/// Serialises access to the environment, which the C library does not. Inside is the value of the variable without a
+/// name, which OTP has and the C library has not.
+static ENVIRONMENT: parking_lot::RwLock<Option<Vec<u8>>> = parking_lot::RwLock::new(None);
 
 #[bif("os:getenv/1")]
 fn getenv(p: &mut Process, name: Term) -> BifResult {
-    let name = os_string(name).ok_or(Raise::BADARG)?;
-    if name.is_empty() || name.contains(&b'=') {
-        return Ok(Term::bool(false));
-    }
-    let _reading = ENVIRONMENT.read();
-    Ok(match std::env::var_os(os_str(&name)) {
-        Some(value) => p.string(&value.to_string_lossy()),
+    let name = variable_name(name)?;
+    let nameless = ENVIRONMENT.read();
+    let value = match &*nameless {
+        nameless if name.is_empty() => nameless.clone(),
+        _ => std::env::var_os(os_str(&name)).map(OsStringExt::into_vec),
+    };
+    Ok(match value {
+        Some(value) => p.string(&String::from_utf8_lossy(&value)),
         None => Term::bool(false),
     })
 }
 #[bif("os:putenv/2")]
 fn putenv(_p: &mut Process, name: Term, value: Term) -> BifResult {
     let (name, value) = (variable_name(name)?, os_string(value).ok_or(Raise::BADARG)?);
-    let _writing = ENVIRONMENT.write();
+    let mut nameless = ENVIRONMENT.write();
+    if name.is_empty() {
+        *nameless = Some(value);
+        return Ok(Term::bool(true));
+    }
     // SAFETY: all access by the machine goes through the lock.
     unsafe { std::env::set_var(os_str(&name), os_str(&value)) };
     Ok(Term::bool(true))
@@ -85,16 +93,21 @@ fn putenv(_p: &mut Process, name: Term, value: Term) -> BifResult {
 #[bif("os:unsetenv/1")]
 fn unsetenv(_p: &mut Process, name: Term) -> BifResult {
     let name = variable_name(name)?;
-    let _writing = ENVIRONMENT.write();
+    let mut nameless = ENVIRONMENT.write();
+    if name.is_empty() {
+        *nameless = None;
+        return Ok(Term::bool(true));
+    }
     // SAFETY: as above.
     unsafe { std::env::remove_var(os_str(&name)) };
     Ok(Term::bool(true))
 }
 #[bif("os:env/0")]
 fn env(p: &mut Process) -> BifResult {
-    let _reading = ENVIRONMENT.read();
+    let nameless = ENVIRONMENT.read();
     let mut pairs = Vec::new();
-    for (name, value) in std::env::vars_os() {
+    let nameless = nameless.clone().map(|value| (OsString::new(), OsString::from_vec(value)));
+    for (name, value) in std::env::vars_os().chain(nameless) {
         let name = p.string(&name.to_string_lossy());
         let value = p.string(&value.to_string_lossy());
         pairs.push(p.tuple(&[name, value]));

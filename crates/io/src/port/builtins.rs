@@ -44,9 +44,10 @@ fn find(p: &Process, port: Term) -> Option<Arc<Port>> {
 
 #[bif("erts_internal:open_port/2")]
 fn open_port(p: &mut Process, name: Term, settings: Term) -> BifResult {
-    let (Some(source), Some(options)) = (parse_name(name), Options::parse(settings)) else { return Ok(BADARG) };
+    let Some(options) = Options::parse(settings) else { return Ok(Term::atom(atom!("badopt"))) };
+    let Some(source) = parse_name(name) else { return Ok(BADARG) };
     // A command line has its arguments within.
-    if matches!(source, Source::Command(_)) && !(options.arguments.is_empty() && options.argument0.is_none()) {
+    if matches!(source, Source::Command(_)) && (options.has_arguments || options.argument0.is_some()) {
         return Ok(BADARG);
     }
     if Ports::of(p.vm).count() >= PORTS_MAX {
@@ -55,14 +56,14 @@ fn open_port(p: &mut Process, name: Term, settings: Term) -> BifResult {
     let title = match &source {
         Source::Descriptors { input, output } => format!("{input}/{output}"),
         Source::Command(line) | Source::Driver(line) => line.clone(),
-        Source::Executable(path) => path.to_string_lossy().into_owned(),
+        Source::Executable(path) | Source::File(path) => path.to_string_lossy().into_owned(),
     };
     // A driver may stand for a program of OTP's, whose path comes first in a command line.
     let named = |program: &str| Ports::of(p.vm).driver(program.rsplit('/').next().unwrap_or_default());
     let driver = match &source {
         Source::Command(line) | Source::Driver(line) => named(line.trim_start_matches('"').split([' ', '"']).next().unwrap_or_default()),
         Source::Executable(path) => path.to_str().and_then(named),
-        Source::Descriptors { .. } => None,
+        Source::Descriptors { .. } | Source::File(_) => None,
     };
     let opened = match &source {
         _ if let Some(factory) = driver => Ok(Ports::of(p.vm).open(p.id(), title, options, None, factory(p.vm))),
@@ -78,6 +79,8 @@ fn open_port(p: &mut Process, name: Term, settings: Term) -> BifResult {
             p.relations.link(port.term);
             port.term
         }
+        // Drivers do not say what is wrong with a file or descriptor.
+        Err(_) if matches!(source, Source::File(_) | Source::Descriptors { .. }) => Term::atom(atom!("einval")),
         Err(problem) => Term::atom(Atom::new(problem.raw_os_error().map_or("einval", crate::posix::name))),
     })
 }
@@ -87,7 +90,7 @@ fn port_command(p: &mut Process, port: Term, data: Term, flags: Term) -> BifResu
     let Some(port) = find(p, port) else { return Ok(BADARG) };
     let known = |flag: &Term| flag.as_atom().is_some_and(|flag| matches!(flag.name(), "force" | "nosuspend"));
     if !flags.list_to_vec().is_some_and(|flags| flags.iter().all(known)) {
-        return Ok(BADARG);
+        return Ok(Term::atom(atom!("badopt")));
     }
     let given = |name: &str| flags.list_to_vec().unwrap_or_default().iter().any(|flag| flag.as_atom().is_some_and(|flag| flag.name() == name));
     // No driver takes more than it wants to.
@@ -97,7 +100,11 @@ fn port_command(p: &mut Process, port: Term, data: Term, flags: Term) -> BifResu
     if given("nosuspend") && port.driver.is_busy() {
         return Ok(Term::atom(am::FALSE));
     }
-    let Some(bytes) = iodata(data) else { return Ok(BADARG) };
+    let Some(bytes) = iodata(data) else {
+        let name = p.string(&port.name);
+        swarmrt_machine::exception::log(p.vm, p.pid(), p.group_leader, "Bad value on output port '~ts'~n~n", &[name]);
+        return Ok(BADARG);
+    };
     p.bump_reductions(bytes.len() / 100);
     Ok(if port.write(p.vm, p.id(), bytes) == Written::Done { TRUE } else { BADARG })
 }
@@ -195,10 +202,10 @@ fn port_info_1(p: &mut Process, port: Term) -> BifResult {
 
 #[bif("erts_internal:port_info/2")]
 fn port_info_2(p: &mut Process, port: Term, item: Term) -> BifResult {
-    let Some(item) = item.as_atom() else { return Ok(BADARG) };
     if !port.is_any_port() && !port.is_atom() {
-        return Ok(BADARG);
+        return Ok(Term::atom(atom!("badtype")));
     }
+    let Some(item) = item.as_atom() else { return Ok(BADARG) };
     let Some(port) = find(p, port) else { return Ok(Term::atom(am::UNDEFINED)) };
     Ok(info(p, &port, item.name()).unwrap_or(BADARG))
 }

@@ -3,7 +3,7 @@
 use crate::filename::name_bytes;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
-use swarmrt_term::{Atom, Term, am};
+use swarmrt_term::{Atom, Term, Tuple, am, atom};
 
 /// What a port is connected to.
 pub enum Source {
@@ -15,6 +15,8 @@ pub enum Source {
     Driver(String),
     /// A program, run without a shell.
     Executable(OsString),
+    /// A file, read or written from its beginning.
+    File(OsString),
 }
 
 /// How bytes are cut into messages.
@@ -37,6 +39,8 @@ pub struct Options {
     pub input: bool,
     pub output: bool,
     pub arguments: Vec<OsString>,
+    /// Arguments were given, if only an empty list.
+    pub has_arguments: bool,
     pub argument0: Option<OsString>,
     pub folder: Option<OsString>,
     /// Names and values; no value removes the variable.
@@ -49,17 +53,40 @@ fn os_string(term: Term) -> Option<OsString> {
     (!bytes.contains(&0)).then(|| OsString::from_vec(bytes))
 }
 
+/// Characters or a binary, but no atom.
+fn text(term: Term) -> Option<OsString> {
+    if term.is_atom() { None } else { os_string(term) }
+}
+
+/// The name of an environment variable.
+fn variable_name(term: Term) -> Option<OsString> {
+    text(term).filter(|name| !name.as_encoded_bytes().contains(&b'='))
+}
+
+/// Whether these are limits of a queue: `disabled`, or the low and the high one.
+fn are_limits(term: Term) -> bool {
+    let is_pair = |pair: Tuple| pair.arity() == 2 && pair.elements().iter().all(|limit| limit.is_integer());
+    term == Term::atom(atom!("disabled")) || term.as_tuple().is_some_and(is_pair)
+}
+
+fn command_line(term: Term) -> Option<String> {
+    String::from_utf8(os_string(term)?.into_vec()).ok().filter(|line| !line.is_empty())
+}
+
 /// The port's name, when it is one that we know.
 pub fn parse_name(name: Term) -> Option<Source> {
+    if name.is_atom() || name.is_cons() {
+        return Some(Source::File(os_string(name)?));
+    }
     let tuple = name.as_tuple()?;
     match (tuple.get(0).as_atom()?.name(), tuple.arity()) {
         ("fd", 3) => {
             let number = |index: usize| tuple.get(index).as_small().and_then(|fd| i32::try_from(fd).ok());
             Some(Source::Descriptors { input: number(1)?, output: number(2)? })
         }
-        ("spawn", 2) => Some(Source::Command(String::from_utf8(name_bytes(tuple.get(1))?).ok().filter(|line| !line.is_empty())?)),
-        ("spawn_driver", 2) => Some(Source::Driver(String::from_utf8(name_bytes(tuple.get(1))?).ok().filter(|line| !line.is_empty())?)),
-        ("spawn_executable", 2) => Some(Source::Executable(os_string(tuple.get(1))?)),
+        ("spawn", 2) => Some(Source::Command(command_line(tuple.get(1))?)),
+        ("spawn_driver", 2) => Some(Source::Driver(command_line(tuple.get(1))?)),
+        ("spawn_executable", 2) => Some(Source::Executable(os_string(tuple.get(1)).filter(|path| !path.is_empty())?)),
         _ => None,
     }
 }
@@ -80,6 +107,7 @@ impl Options {
             input: false,
             output: false,
             arguments: Vec::new(),
+            has_arguments: false,
             argument0: None,
             folder: None,
             environment: Vec::new(),
@@ -115,18 +143,21 @@ impl Options {
                 "line" if matches!(options.framing, Framing::Packet(_)) => return None,
                 "packet" => options.framing = Framing::Packet(value.as_small().filter(|size| matches!(size, 1 | 2 | 4))? as usize),
                 "line" => options.framing = Framing::Line(value.as_small().filter(|&size| size > 0)? as usize),
-                "args" => options.arguments = value.list_to_vec()?.into_iter().map(os_string).collect::<Option<_>>()?,
+                "args" => {
+                    options.arguments = value.list_to_vec()?.into_iter().map(os_string).collect::<Option<_>>()?;
+                    options.has_arguments = true;
+                }
                 "arg0" => options.argument0 = Some(os_string(value)?),
                 "cd" => options.folder = Some(os_string(value)?).filter(|folder| !folder.is_empty()),
                 "env" => {
                     for entry in value.list_to_vec()? {
                         let entry = entry.as_tuple().filter(|entry| entry.arity() == 2)?;
-                        let set = if entry.get(1) == Term::atom(am::FALSE) { None } else { Some(os_string(entry.get(1))?) };
-                        options.environment.push((os_string(entry.get(0))?, set));
+                        let set = if entry.get(1) == Term::atom(am::FALSE) { None } else { Some(text(entry.get(1))?) };
+                        options.environment.push((variable_name(entry.get(0))?, set));
                     }
                 }
                 "parallelism" => options.parallelism = value.as_bool()?,
-                "busy_limits_port" | "busy_limits_msgq" => {}
+                "busy_limits_port" | "busy_limits_msgq" if are_limits(value) => {}
                 _ => return None,
             }
         }

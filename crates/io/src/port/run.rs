@@ -121,6 +121,23 @@ fn connect(source: &Source, options: &Options) -> std::io::Result<Connection> {
             command
         }
         Source::Driver(_) => return Err(std::io::Error::from_raw_os_error(libc::EINVAL)),
+        Source::File(path) => {
+            let mut how = File::options();
+            match (options.input, options.output) {
+                (true, false) => how.read(true),
+                (false, _) => how.write(true).create(true).truncate(true),
+                (true, true) => how.read(true).write(true).create(true).truncate(false),
+            };
+            let file = how.open(path)?;
+            let output = if options.output { Some(file.try_clone()?) } else { None };
+            return Ok(Connection { input: options.input.then_some(file), output, child: None });
+        }
+        Source::Executable(path) if std::path::Path::new(path).is_dir() => {
+            let mut command = Command::new("/bin/sh");
+            // SAFETY: `_exit` is async-signal-safe. As in OTP, it is the child that fails.
+            unsafe { command.pre_exec(|| libc::_exit(libc::EACCES)) };
+            command
+        }
         Source::Executable(path) => {
             if !std::path::Path::new(path).exists() {
                 return Err(std::io::Error::from_raw_os_error(libc::ENOENT));
@@ -147,7 +164,7 @@ fn connect(source: &Source, options: &Options) -> std::io::Result<Connection> {
         command.stdin(if options.output { Stdio::piped() } else { Stdio::null() });
         let mut both = None;
         if !options.stderr_to_stdout {
-            command.stdout(if options.input { Stdio::piped() } else { Stdio::null() });
+            command.stdout(if options.input { Stdio::piped() } else { Stdio::inherit() });
         } else if options.input {
             let (read, write) = std::io::pipe()?;
             command.stdout(write.try_clone()?).stderr(write);
@@ -227,7 +244,10 @@ pub fn open(vm: &'static Vm, owner: u64, source: &Source, name: String, options:
     } else if let Some(mut child) = child {
         std::thread::Builder::new().name(format!("port {id} wait")).spawn(move || {
             let status = child.wait();
-            ended(vm, &reading, status.ok());
+            // A port that only writes notices the end of its program when it writes, unless it is to tell the status.
+            if reading.options.exit_status {
+                ended(vm, &reading, status.ok());
+            }
         })?;
     }
     Ok(port)
