@@ -1095,6 +1095,7 @@ impl<L: Linker> Specialiser<'_, L> {
         let sources: Vec<Src> = operands.iter().map(|operand| self.src(operand)).collect();
         let instr = match (name, sources.as_slice()) {
             ("+", &[a, b]) => self.add(a, b, dst),
+            ("+", &[a]) => self.add(a, Src::small(0), dst),
             ("-", &[a, b]) => self.subtract(a, b, dst),
             ("*", &[a, b]) => Instr::Mul { a, b, dst },
             ("div", &[a, b]) => Instr::IntDiv { a, b, dst },
@@ -1135,6 +1136,10 @@ impl<L: Linker> Specialiser<'_, L> {
             return None;
         }
         let value = b.offset() as i32 * sign;
+        // Stack traces show what was written: a negative value stands for a subtraction.
+        if b.offset() < 0 {
+            return None;
+        }
         match (a.as_x(), a.as_y(), dst.is_y()) {
             (Some(x), _, false) => Some(Instr::AddXI { x, to: dst.index() as u16, value }),
             (_, Some(y), _) => Some(Instr::AddYI { y, dst, value }),

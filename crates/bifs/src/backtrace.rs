@@ -1,8 +1,8 @@
 //! The stack of a process as text, as `process_info(Pid, backtrace)` and crash dumps of OTP show it.
 
 use std::io::Write;
-use swarmrt_machine::Process;
-use swarmrt_term::{Alloc, Term, print};
+use swarmrt_machine::{BifResult, Process, bif};
+use swarmrt_term::{Alloc, Term, am, atom, print};
 
 /// A word of a stack.
 pub(crate) enum Slot {
@@ -56,6 +56,10 @@ fn place(process: &Process, address: usize) -> String {
 /// The whole stack.
 pub(crate) fn text(process: &Process) -> Vec<u8> {
     let mut out = Vec::new();
+    // The stack holds data.
+    if process.extra.as_ref().is_some_and(|extra| extra.sensitive) {
+        return out;
+    }
     let ip = process.ip as usize;
     // Writing to memory cannot fail.
     let _ = writeln!(out, "Program counter: 0x{ip:016x} ({})", place(process, ip));
@@ -112,6 +116,21 @@ fn write_dump(process: &Process, out: &mut Vec<u8>) -> std::io::Result<()> {
     writeln!(out, "Memory: {}\nStack dump:", heap.total_words() * 8)?;
     out.extend_from_slice(&text(process));
     Ok(())
+}
+
+/// Writes the stack of a process to standard error.
+#[bif("erts_internal:process_display/2")]
+fn process_display(p: &mut Process, pid: Term, what: Term) -> BifResult {
+    if what != Term::atom(atom!("backtrace")) {
+        return Ok(Term::atom(atom!("badopt")));
+    }
+    let Some(pid) = pid.as_pid() else { return Ok(Term::atom(am::BADARG)) };
+    let show = |process: &mut Process| {
+        // Standard error may be closed.
+        let _ = std::io::stderr().write_all(&text(process));
+        Term::bool(true)
+    };
+    if pid == p.id() { Ok(show(p)) } else { crate::process::ask(p, pid, show, Term::atom(am::BADARG)) }
 }
 
 /// The process as `{process_dump}` of a trace specification shows it.

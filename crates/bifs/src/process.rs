@@ -2,12 +2,13 @@
 
 use crate::system_info::heap_words;
 use std::sync::atomic::Ordering;
+use swarmrt_heap::copy_term;
 use swarmrt_machine::links::{AliasMode, Monitor, RefValue, Tag, Watched};
 use swarmrt_machine::process::{MaxHeapSize, Priority, Task, TaskWork};
 use swarmrt_machine::run_state;
 use swarmrt_machine::spawn::{SpawnOptions, Start, spawn, spawn_announced};
 use swarmrt_machine::{BifResult, Process, Raise, Vm, bif, signal};
-use swarmrt_term::{Alloc, Atom, RefKind, Release, Term, am, atom, map};
+use swarmrt_term::{Alloc, Atom, RefKind, Release, Term, Tuple, am, atom, map};
 
 const OK: Term = Term::atom(am::OK);
 const TRUE: Term = Term::atom(am::TRUE);
@@ -23,12 +24,13 @@ fn start_of(module: Term, function: Term, args: Term) -> Result<Start, Raise> {
     Ok(Start::Apply { module, function, args })
 }
 
-fn spawned(id: Option<u64>) -> BifResult {
-    id.map(Term::pid).ok_or(Raise::SYSTEM_LIMIT)
-}
-
+/// A list of options that is none, or has a wrong one.
 fn bad_option() -> Raise {
     Raise::badarg_because(atom!("badopt"))
+}
+
+fn spawned(id: Option<u64>) -> BifResult {
+    id.map(Term::pid).ok_or(Raise::SYSTEM_LIMIT)
 }
 
 #[bif("erlang:spawn/3")]
@@ -183,8 +185,8 @@ fn spawn_options(p: &mut Process, list: Term) -> Option<(SpawnOptions, Option<Re
 
 #[bif("erlang:spawn_opt/4")]
 fn spawn_opt_4(p: &mut Process, module: Term, function: Term, args: Term, list: Term) -> BifResult {
+    let (options, reference) = spawn_options(p, list).ok_or_else(bad_option)?;
     let start = start_of(module, function, args)?;
-    let (options, reference) = spawn_options(p, list).ok_or(Raise::BADARG)?;
     let pid = spawned(spawn(p.vm, Some(p), start, options))?;
     match reference {
         Some(reference) => {
@@ -195,29 +197,85 @@ fn spawn_opt_4(p: &mut Process, module: Term, function: Term, args: Term, list: 
     }
 }
 
+/// The options of a request that are not the new process's.
+struct RequestOptions {
+    reply_tag: Term,
+    on_success: bool,
+    on_error: bool,
+    /// Whether all of these options are known.
+    valid: bool,
+    /// The other options.
+    rest: Vec<Term>,
+}
+
+impl RequestOptions {
+    /// `None` when the options are no list.
+    fn parse(list: Term) -> Option<RequestOptions> {
+        let reply_tag = Term::atom(am::SPAWN_REPLY);
+        let mut options = RequestOptions { reply_tag, on_success: true, on_error: true, valid: true, rest: Vec::new() };
+        for option in list.list_to_vec()? {
+            let pair = option.as_tuple().filter(|pair| pair.arity() == 2);
+            match pair.map(|pair| (pair.get(0).as_atom().map(Atom::name), pair.get(1))) {
+                Some((Some("reply_tag"), tag)) => options.reply_tag = tag,
+                Some((Some("reply"), when)) => match when.as_atom().map(Atom::name) {
+                    Some("yes") => (options.on_success, options.on_error) = (true, true),
+                    Some("no") => (options.on_success, options.on_error) = (false, false),
+                    Some("error_only") => (options.on_success, options.on_error) = (false, true),
+                    Some("success_only") => (options.on_success, options.on_error) = (true, false),
+                    _ => options.valid = false,
+                },
+                _ => options.rest.push(option),
+            }
+        }
+        Some(options)
+    }
+}
+
+/// Asks another node to spawn. There is no connection to any, so the answer is an error; what the other node would
+/// refuse is not looked at. The reference, for `spawn_opt` with whether there is to be a monitor.
+#[bif("erts_internal:dist_spawn_request/4")]
+fn dist_spawn_request(p: &mut Process, node: Term, mfa: Term, list: Term, kind: Term) -> BifResult {
+    let bad = Ok(Term::atom(am::BADARG));
+    let mfa = mfa.as_tuple().filter(|mfa| mfa.arity() == 3);
+    let is_start = mfa.is_some_and(|mfa| start_of(mfa.get(0), mfa.get(1), mfa.get(2)).is_ok());
+    if !is_start || node.as_atom().is_none_or(|node| node == p.vm.node().name) {
+        return bad;
+    }
+    let Some(request) = RequestOptions::parse(list) else { return bad };
+    let asks = |name: Atom| {
+        request
+            .rest
+            .iter()
+            .any(|option| *option == Term::atom(name) || option.as_tuple().is_some_and(|pair| pair.arity() == 2 && pair.get(0) == Term::atom(name)))
+    };
+    let vm = p.vm;
+    let known = |option: &Term| {
+        let pair = option.as_tuple().filter(|pair| pair.arity() == 2);
+        pair.is_none_or(|pair| pair.get(0) != Term::atom(am::MONITOR) || monitor_options(vm, pair.get(1)).is_some())
+    };
+    let valid = request.valid && request.rest.iter().all(known);
+    let is_spawn_opt = kind == Term::atom(atom!("spawn_opt"));
+    let unknown = |option: &Term| !option.is_tuple() && !matches!(option.as_atom(), Some(am::LINK | am::MONITOR));
+    if is_spawn_opt && (!valid || request.rest.iter().any(unknown)) {
+        return bad;
+    }
+    let reference = p.make_ref();
+    if request.on_error {
+        let why = if valid { Term::atom(am::NOCONNECTION) } else { Term::atom(atom!("badopt")) };
+        let message = p.tuple(&[request.reply_tag, reference, Term::atom(am::ERROR), why]);
+        signal::send_message(p.vm, p.pid(), p.id(), message);
+    }
+    Ok(if is_spawn_opt { p.tuple(&[reference, Term::bool(asks(am::MONITOR))]) } else { reference })
+}
+
 /// Spawns on this node, and sends the `spawn_reply` message.
 #[bif("erts_internal:spawn_request/4")]
 fn spawn_request(p: &mut Process, module: Term, function: Term, args: Term, list: Term) -> BifResult {
-    let start = start_of(module, function, args)?;
-    let mut kept = Vec::new();
-    let mut reply_tag = Term::atom(am::SPAWN_REPLY);
-    let (mut on_success, mut on_error) = (true, true);
-    for option in list.list_to_vec().ok_or(Raise::BADARG)? {
-        let pair = option.as_tuple().filter(|pair| pair.arity() == 2);
-        match pair.map(|pair| (pair.get(0).as_atom().map(Atom::name), pair.get(1))) {
-            Some((Some("reply_tag"), tag)) => reply_tag = tag,
-            Some((Some("reply"), when)) => match when.as_atom().map(Atom::name) {
-                Some("yes") => (on_success, on_error) = (true, true),
-                Some("no") => (on_success, on_error) = (false, false),
-                Some("error_only") => (on_success, on_error) = (false, true),
-                Some("success_only") => (on_success, on_error) = (true, false),
-                _ => return Err(Raise::BADARG),
-            },
-            _ => kept.push(option),
-        }
-    }
-    let list = p.list(&kept);
-    let parsed = spawn_options(p, list);
+    let Ok(start) = start_of(module, function, args) else { return Ok(Term::atom(am::BADARG)) };
+    let Some(request) = RequestOptions::parse(list) else { return Ok(Term::atom(atom!("badopt"))) };
+    let RequestOptions { reply_tag, on_success, on_error, .. } = request;
+    let list = p.list(&request.rest);
+    let parsed = spawn_options(p, list).filter(|_| request.valid);
     let badopt = parsed.is_none();
     let (options, reference) = parsed.unwrap_or_default();
     let reference = reference.unwrap_or_else(|| p.vm.next_ref());
@@ -336,7 +394,16 @@ fn link_to(p: &mut Process, to: Term) -> BifResult {
     if to.is_port() {
         return crate::ports::link_port(p, to);
     }
-    if to.is_any_pid() { Err(Raise::Error(Term::atom(am::NOCONNECTION))) } else { Err(Raise::BADARG) }
+    if !to.is_any_pid() {
+        return Err(Raise::BADARG);
+    }
+    // The exit signal that says so is handled before the call returns.
+    if !p.trap_exit {
+        return Err(Raise::ExitNow(Term::atom(am::NOCONNECTION)));
+    }
+    let message = p.tuple(&[Term::atom(am::CAP_EXIT), to, Term::atom(am::NOCONNECTION)]);
+    signal::send_message(p.vm, p.pid(), p.id(), message);
+    Ok(TRUE)
 }
 
 #[bif("erlang:unlink/1")]
@@ -356,8 +423,9 @@ fn unlink(p: &mut Process, to: Term) -> BifResult {
 
 fn start_monitor(p: &mut Process, kind: Term, item: Term, options: MonitorOptions) -> BifResult {
     let bad = || Raise::BADARG;
-    let kind = kind.as_atom().ok_or_else(bad)?;
+    let kind = kind.as_atom().ok_or_else(|| Raise::badarg_because(atom!("badtype")))?;
     let watched = match kind {
+        am::PROCESS if item.is_any_pid() && !item.is_pid() => return monitor_elsewhere(p, item, options),
         am::PROCESS => {
             if let Some(pid) = item.as_pid() {
                 Watched::Pid(pid)
@@ -378,7 +446,8 @@ fn start_monitor(p: &mut Process, kind: Term, item: Term, options: MonitorOption
             return crate::ports::monitor_port(p, port.unwrap_or(item), options);
         }
         am::TIME_OFFSET if item == Term::atom(am::CLOCK_SERVICE) => Watched::TimeOffset,
-        _ => return Err(bad()),
+        am::PORT | am::TIME_OFFSET => return Err(bad()),
+        _ => return Err(Raise::badarg_because(atom!("badtype"))),
     };
     let reference = monitor_ref(p, options.alias);
     let term = reference.to_term(&mut p.heap);
@@ -396,6 +465,20 @@ fn start_monitor(p: &mut Process, kind: Term, item: Term, options: MonitorOption
         signal::send_down(p.vm, Term::NONE, p.id(), reference.id, Term::atom(am::NOPROC));
     }
     Ok(term)
+}
+
+/// Monitors a process of another node, to which there is no connection: the answer is there at once.
+fn monitor_elsewhere(p: &mut Process, pid: Term, options: MonitorOptions) -> BifResult {
+    let MonitorOptions { alias, tag, .. } = options;
+    let reference = monitor_ref(p, alias);
+    if matches!(alias, Some(AliasMode::Demonitor | AliasMode::ReplyDemonitor)) {
+        p.relations.aliases.remove(reference.id);
+    }
+    let reference = reference.to_term(&mut p.heap);
+    let tag = tag.unwrap_or(Term::atom(am::CAP_DOWN));
+    let message = p.tuple(&[tag, reference, Term::atom(am::PROCESS), pid, Term::atom(am::NOCONNECTION)]);
+    signal::send_message(p.vm, p.pid(), p.id(), message);
+    Ok(reference)
 }
 
 #[bif("erlang:monitor/2")]
@@ -537,7 +620,13 @@ fn send_as(p: &mut Process, given: Term, to: Term, message: Term) -> Result<(), 
         }
         return Ok(());
     }
-    if to.is_reference() || to.is_any_pid() || to.is_any_port() { Ok(()) } else { Err(Raise::BADARG) }
+    if to.is_reference() || to.is_any_pid() { Ok(()) } else { Err(Raise::BADARG) }
+}
+
+/// Whether this is a receiver on another node.
+fn is_elsewhere(p: &Process, to: Term) -> bool {
+    let names_other = |pair: Tuple| pair.arity() == 2 && pair.get(1).as_atom().is_some_and(|node| node != p.vm.node().name);
+    (to.is_any_pid() && !to.is_pid()) || (to.is_reference() && to.as_local_ref().is_none()) || to.as_tuple().is_some_and(names_other)
 }
 
 #[bif("erlang:!/2")]
@@ -551,12 +640,16 @@ fn send_2(p: &mut Process, to: Term, message: Term) -> BifResult {
 }
 #[bif("erlang:send/3")]
 fn send_3(p: &mut Process, to: Term, message: Term, options: Term) -> BifResult {
-    let mut priority = false;
-    for option in options.list_to_vec().ok_or(Raise::BADARG)? {
+    let (mut priority, mut connect) = (false, true);
+    for option in options.list_to_vec().ok_or_else(bad_option)? {
         if is_priority(p.vm, option) {
             priority = true;
-        } else if !matches!(option.as_atom().map(Atom::name), Some("nosuspend" | "noconnect")) {
-            return Err(bad_option());
+            continue;
+        }
+        match option.as_atom().map(Atom::name) {
+            Some("nosuspend") => {}
+            Some("noconnect") => connect = false,
+            _ => return Err(bad_option()),
         }
     }
     let alias = to.as_local_ref().filter(|to| priority && to.ref_kind() == RefKind::Alias);
@@ -569,7 +662,7 @@ fn send_3(p: &mut Process, to: Term, message: Term, options: Term) -> BifResult 
         return Ok(OK);
     }
     send_any(p, to, message)?;
-    Ok(OK)
+    Ok(if !connect && is_elsewhere(p, to) { Term::atom(atom!("noconnect")) } else { OK })
 }
 
 #[bif("erlang:register/2")]
@@ -736,20 +829,25 @@ fn set_group_leader_3(p: &mut Process, leader: Term, pid: Term, _reference: Term
     set_group_leader(p, leader, pid)
 }
 fn set_group_leader(p: &mut Process, leader: Term, pid: Term) -> BifResult {
-    let (Some(leader), Some(to)) = (leader.as_pid(), pid.as_pid()) else { return Ok(Term::atom(am::BADARG)) };
+    if !leader.is_any_pid() || !pid.is_any_pid() {
+        return Ok(Term::atom(am::BADARG));
+    }
+    // To a process of a node to which there is no connection, the signal is lost.
+    let Some(to) = pid.as_pid() else { return Ok(TRUE) };
     if to == p.id() {
-        p.group_leader = Term::pid(leader);
+        p.group_leader = leader;
         return Ok(TRUE);
     }
     if !is_alive(p.vm, to) {
         return Ok(Term::atom(am::BADARG));
     }
+    let leader = Tag::new(leader);
     signal::send_call(
         p.vm,
         to,
         Box::new(move |_, process| {
             if let Some(process) = process {
-                process.group_leader = Term::pid(leader);
+                process.group_leader = copy_term(leader.term(), &mut process.heap);
             }
         }),
     );
@@ -757,6 +855,23 @@ fn set_group_leader(p: &mut Process, leader: Term, pid: Term) -> BifResult {
 }
 
 /// Sets a flag; the value before.
+/// What `process_flag/2` knows.
+const FLAGS: [&str; 13] = [
+    "trap_exit",
+    "priority",
+    "error_handler",
+    "min_heap_size",
+    "min_bin_vheap_size",
+    "fullsweep_after",
+    "max_heap_size",
+    "message_queue_data",
+    "sensitive",
+    "save_calls",
+    "async_dist",
+    "monitor_nodes",
+    "scheduler",
+];
+
 fn set_flag(p: &mut Process, flag: Atom, value: Term) -> Option<Term> {
     let size = |value: Term| value.as_small().and_then(|size| u32::try_from(size).ok());
     Some(match flag.name() {
@@ -856,7 +971,7 @@ fn process_flag_2(p: &mut Process, flag: Term, value: Term) -> BifResult {
     {
         return monitor_nodes(p, value).ok_or(Raise::BADARG);
     }
-    let flag = flag.as_atom().ok_or(Raise::BADARG)?;
+    let flag = flag.as_atom().filter(|flag| FLAGS.contains(&flag.name())).ok_or_else(bad_option)?;
     if flag == atom!("scheduler") {
         return bind(p, value);
     }
@@ -877,10 +992,11 @@ fn bind(p: &mut Process, value: Term) -> BifResult {
 
 #[bif("erts_internal:process_flag/3")]
 fn process_flag_3(p: &mut Process, pid: Term, flag: Term, value: Term) -> BifResult {
-    let (Some(pid), Some(flag)) = (pid.as_pid(), flag.as_atom()) else { return Ok(Term::atom(am::BADARG)) };
-    if flag != atom!("save_calls") {
-        return Ok(Term::atom(am::BADARG));
+    let Some(pid) = pid.as_pid() else { return Ok(Term::atom(atom!("badtype"))) };
+    if flag != Term::atom(atom!("save_calls")) {
+        return Ok(Term::atom(if is_alive(p.vm, pid) { am::BADARG } else { atom!("badtype") }));
     }
+    let flag = atom!("save_calls");
     if pid == p.id() {
         return Ok(set_flag(p, flag, value).unwrap_or(Term::atom(am::BADARG)));
     }
@@ -935,12 +1051,14 @@ fn garbage_collect_0(p: &mut Process) -> BifResult {
 fn suspend_process(p: &mut Process, pid: Term, options: Term) -> BifResult {
     let Some(pid) = pid.as_pid().filter(|&pid| pid != p.id()) else { return Ok(Term::atom(am::BADARG)) };
     let mut unless = false;
-    for option in options.list_to_vec().ok_or(Raise::BADARG)? {
+    let Some(options) = options.list_to_vec() else { return Ok(Term::atom(atom!("badopt"))) };
+    for option in options {
+        let is_asynchronous = |pair: Tuple| pair.arity() == 2 && pair.get(0) == Term::atom(atom!("asynchronous"));
         match option.as_atom().map(Atom::name) {
             Some("unless_suspending") => unless = true,
             Some("asynchronous") => {}
-            _ if option.is_tuple() => {}
-            _ => return Ok(Term::atom(am::BADARG)),
+            _ if option.as_tuple().is_some_and(is_asynchronous) => {}
+            _ => return Ok(Term::atom(atom!("badopt"))),
         }
     }
     if p.bif_state.is_none() {

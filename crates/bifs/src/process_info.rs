@@ -47,6 +47,11 @@ fn location_entry(heap: &mut FragmentHeap, process: &Process, address: usize) ->
     Some(heap.tuple(&[Term::atom(mfa.module), Term::atom(mfa.function), Term::small(i64::from(mfa.arity)), place]))
 }
 
+/// Whether the process has asked, as `sensitive`, that its data not be shown.
+fn hides(process: &Process) -> bool {
+    process.extra.as_ref().is_some_and(|extra| extra.sensitive)
+}
+
 fn copy(heap: &mut FragmentHeap, term: Term) -> Term {
     swarmrt_heap::copy_term(term, heap)
 }
@@ -108,6 +113,7 @@ fn item(heap: &mut FragmentHeap, process: &mut Process, name: Atom, own: bool) -
         "priority_messages" if process.vm.release() >= Release::R28 => {
             Term::bool(process.relations.takes_priority_messages())
         }
+        "messages" | "dictionary" if hides(process) => Term::NIL,
         "messages" => {
             let messages: Vec<Term> = process.mailbox.iter().collect();
             let messages: Vec<Term> = messages.into_iter().map(|message| copy(heap, message)).collect();
@@ -199,6 +205,17 @@ fn item(heap: &mut FragmentHeap, process: &mut Process, name: Atom, own: bool) -
         }
         // `process_flag(save_calls, N)` is refused.
         "last_calls" => Term::bool(false),
+        "magic_ref" => {
+            let mut items = Vec::new();
+            for list in process.heap.off_heap_lists() {
+                each_counted(list, |shared| {
+                    let id = heap.uint(shared.data() as u64);
+                    let (bytes, references) = (shared.capacity() as i64, shared.references() as i64);
+                    items.push(heap.tuple(&[id, Term::small(bytes), Term::small(references)]));
+                });
+            }
+            heap.list(&items)
+        }
         "trace" => Term::small(i64::from(process.trace.flags)),
         "backtrace" => heap.binary(&crate::backtrace::text(process)),
         "binary" => {
@@ -229,6 +246,22 @@ fn item(heap: &mut FragmentHeap, process: &mut Process, name: Atom, own: bool) -
         }
         _ => return None,
     })
+}
+
+/// Shows the memory that references of the list hold.
+fn each_counted(list: &swarmrt_term::alloc::OffHeap, mut visit: impl FnMut(&swarmrt_term::SharedBytes)) {
+    use swarmrt_term::binary::shared_bin;
+    let mut at = list.first as *const u64;
+    while !at.is_null() {
+        // SAFETY: members of the list are live terms of the process; those that are no binaries are counted references.
+        unsafe {
+            if !swarmrt_term::Header(*at).has(swarmrt_term::Subtag::SharedBin) {
+                let shared = std::mem::ManuallyDrop::new(swarmrt_term::SharedBytes::from_raw(*at.add(shared_bin::SHARED)));
+                visit(&shared);
+            }
+            at = *at.add(shared_bin::NEXT) as *const u64;
+        }
+    }
 }
 
 /// Whether the process stands at a receive.
@@ -304,8 +337,9 @@ fn ask_info(p: &mut Process, pid: u64, names: Vec<Atom>, form: Form) -> BifResul
 }
 
 fn is_item(name: Atom) -> bool {
-    const ITEMS: [&str; 37] = [
+    const ITEMS: [&str; 38] = [
         "priority_messages",
+        "magic_ref",
         "registered_name",
         "current_function",
         "current_location",

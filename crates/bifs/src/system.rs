@@ -161,6 +161,14 @@ fn monitor_node_2(p: &mut Process, node: Term, on: Term) -> BifResult {
     // There are no others.
     if node == Term::atom(p.vm.node().name) { Ok(Term::bool(true)) } else { Err(Raise::Error(Term::atom(atom!("notalive")))) }
 }
+#[bif("erlang:monitor_node/3")]
+fn monitor_node_3(p: &mut Process, node: Term, on: Term, options: Term) -> BifResult {
+    let known = |option: &Term| *option == Term::atom(atom!("allow_passive_connect"));
+    if !options.list_to_vec().is_some_and(|options| options.iter().all(known)) {
+        return Err(Raise::BADARG);
+    }
+    monitor_node_2(p, node, on)
+}
 #[bif("erts_internal:get_creation/0")]
 fn get_creation(p: &mut Process) -> BifResult {
     Ok(Term::small(i64::from(p.vm.node().creation)))

@@ -2,7 +2,10 @@
 
 use swarmrt_machine::time::os_system_time_ns;
 use swarmrt_machine::{BifResult, Process, Raise, bif};
-use swarmrt_term::{Alloc, Term, am};
+use swarmrt_term::{Alloc, Term, am, atom, bigint};
+
+/// Ticks of `os:perf_counter/0` a second.
+const PERF_COUNTER_UNIT: i64 = 1_000_000_000;
 
 /// Nanoseconds converted to a unit: one of OTP's atoms, or parts a second. Rounds towards minus infinity.
 pub fn convert(p: &mut Process, nanoseconds: i64, unit: Term) -> BifResult {
@@ -11,13 +14,29 @@ pub fn convert(p: &mut Process, nanoseconds: i64, unit: Term) -> BifResult {
         Some(am::MILLISECOND | am::MILLI_SECONDS) => 1_000,
         Some(am::MICROSECOND | am::MICRO_SECONDS) => 1_000_000,
         Some(am::NANOSECOND | am::NANO_SECONDS | am::NATIVE) => 1_000_000_000,
+        Some(unit) if unit == atom!("perf_counter") => i128::from(PERF_COUNTER_UNIT),
         Some(_) => return Err(Raise::BADARG),
+        None if unit.as_big().is_some_and(|big| !big.is_negative()) => return convert_to_large(p, nanoseconds, unit),
         None => i128::from(unit.as_small().filter(|&unit| unit > 0).ok_or(Raise::BADARG)?),
     };
     let value = (i128::from(nanoseconds) * per_second).div_euclid(1_000_000_000);
     let negative = value < 0;
     let magnitude = value.unsigned_abs();
     Ok(p.big(negative, &[magnitude as u64, (magnitude >> 64) as u64]))
+}
+
+/// The same to more parts a second than a small integer can say.
+fn convert_to_large(p: &mut Process, nanoseconds: i64, unit: Term) -> BifResult {
+    let limit = |_| Raise::SYSTEM_LIMIT;
+    let second = Term::small(1_000_000_000);
+    let time = p.int(nanoseconds);
+    let product = bigint::mul(p, time, unit).map_err(limit)?;
+    if nanoseconds >= 0 {
+        return bigint::div(p, product, second).map_err(limit);
+    }
+    // Rounds down, where division rounds towards zero.
+    let product = bigint::sub(p, product, Term::small(999_999_999)).map_err(limit)?;
+    bigint::div(p, product, second).map_err(limit)
 }
 
 #[bif("erlang:monotonic_time/0")]
@@ -65,7 +84,7 @@ fn perf_counter(p: &mut Process) -> BifResult {
 }
 #[bif("erts_internal:perf_counter_unit/0")]
 fn perf_counter_unit(_p: &mut Process) -> BifResult {
-    Ok(Term::small(1_000_000_000))
+    Ok(Term::small(PERF_COUNTER_UNIT))
 }
 #[bif("erts_internal:time_unit/0")]
 fn time_unit(_p: &mut Process) -> BifResult {

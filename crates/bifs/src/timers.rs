@@ -104,16 +104,17 @@ fn is_absolute(options: Term) -> Option<bool> {
 }
 
 fn start(p: &mut Process, time: Term, to: Term, message: Term, options: Term, wrap: bool) -> BifResult {
-    let absolute = is_absolute(options).ok_or(Raise::BADARG)?;
-    let time = time.as_small().ok_or(Raise::BADARG)?;
-    if !(to.is_pid() || to.is_atom()) {
-        return Err(Raise::BADARG);
-    }
+    let absolute = is_absolute(options).ok_or_else(|| Raise::badarg_because(atom!("badopt")))?;
+    let wrong_time = || Raise::badarg_because(atom!("time"));
+    let time = time.as_small().ok_or_else(wrong_time)?;
     let clock = &p.vm.clock;
     let (start, end) = (i128::from(clock.start_ns()), i128::from(clock.end_ns()));
     let from = if absolute { 0 } else { i128::from(clock.monotonic_ns()) };
     let at = from + i128::from(time) * 1_000_000;
     if (!absolute && time < 0) || at < start || at > end {
+        return Err(wrong_time());
+    }
+    if !(to.is_pid() || to.is_atom()) {
         return Err(Raise::BADARG);
     }
     let at = (at - start) as u64;
@@ -185,6 +186,15 @@ fn left(p: &Process, entry: Option<Entry>) -> Term {
     }
 }
 
+/// The number of a reference; one of another node has a number that no timer has.
+fn number_of(reference: Term) -> Result<u64, Raise> {
+    match reference.as_local_ref() {
+        Some(reference) => Ok(RefValue::of(reference).id),
+        None if reference.is_reference() => Ok(u64::MAX),
+        None => Err(Raise::BADARG),
+    }
+}
+
 struct TimerOptions {
     info: bool,
     asynchronous: bool,
@@ -216,7 +226,7 @@ fn answer(p: &mut Process, reference: Term, result: Term, options: &TimerOptions
 }
 
 fn cancel(p: &mut Process, reference: Term, options: &TimerOptions) -> BifResult {
-    let id = RefValue::of(reference.as_local_ref().ok_or(Raise::BADARG)?).id;
+    let id = number_of(reference)?;
     let started = p.vm.extension::<Started>();
     let running = started.get(p.vm, id);
     let removed = started.remove(id);
@@ -244,7 +254,7 @@ fn read_timer_1(p: &mut Process, reference: Term) -> BifResult {
 #[bif("erlang:read_timer/2")]
 fn read_timer_2(p: &mut Process, reference: Term, options: Term) -> BifResult {
     let options = timer_options(options)?;
-    let id = RefValue::of(reference.as_local_ref().ok_or(Raise::BADARG)?).id;
+    let id = number_of(reference)?;
     let running = p.vm.extension::<Started>().get(p.vm, id);
     let result = left(p, running);
     answer(p, reference, result, &options, "read_timer")

@@ -268,6 +268,11 @@ pub fn use_marker(p: &mut Process, reference: Term) {
     }
 }
 
+/// Whether OTP has this as a small integer: it has 60 bits for them.
+pub fn is_otp_small(term: Term) -> bool {
+    term.as_small().is_some_and(|value| (-(1 << 59)..1 << 59).contains(&value))
+}
+
 /// The most arguments that `erlang:apply/2` takes, as in OTP.
 pub const APPLY_FUN_ARGS_MAX: usize = 1022;
 /// The most arguments that `erlang:apply/3` takes, as in OTP. No function has as many; the error handler gets them.

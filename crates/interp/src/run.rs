@@ -17,7 +17,8 @@ use swarmrt_machine::exception::Top;
 use swarmrt_machine::native::{Exit, NativeState, StepFn, cell_code, code_before, is_entry};
 use swarmrt_machine::scheduler::{Engine, Outcome, Registers};
 use swarmrt_machine::{Process, Raise, signal};
-use swarmrt_term::{Alloc, Bits, Header, Mfa, Subtag, Term, am, map, release};
+use swarmrt_term::release::{self, Release};
+use swarmrt_term::{Alloc, Bits, Header, Mfa, Subtag, Term, am, map};
 
 /// The engine that interprets specialised instructions.
 pub struct Interpreter;
@@ -383,6 +384,18 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
                             }
                             Err(raise) => fail_or_raise!(raise, $op.name(), &[a, b]),
                         }
+                    }};
+                }
+                // The same for adding or subtracting a constant of the code: until OTP 25 only the function shows in the stack
+                // trace.
+                macro_rules! arithmetic_with_constant {
+                    ($op:expr, $a:expr, $b:expr, $dst:expr) => {{
+                        let (a, b) = ($a, $b);
+                        let guarded = matches!(*ip.add(1), Instr::Fail { .. });
+                        if !guarded && !a.is_number() && release::current() == Release::R25 && operations::is_otp_small(b) {
+                            raise!(Raise::BADARITH);
+                        }
+                        arithmetic!($op, a, b, $dst);
                     }};
                 }
                 // A built-in called by an instruction that yields a value: guards and bodies.
@@ -995,9 +1008,9 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
                             }
                             // A subtraction of a constant is an addition of its negative; errors show what was written.
                             if value < 0 {
-                                arithmetic!(Op::Sub, a, Term::small(-i64::from(value)), Dst::x(to));
+                                arithmetic_with_constant!(Op::Sub, a, Term::small(-i64::from(value)), Dst::x(to));
                             }
-                            arithmetic!(Op::Add, a, Term::small(i64::from(value)), Dst::x(to));
+                            arithmetic_with_constant!(Op::Add, a, Term::small(i64::from(value)), Dst::x(to));
                         }
                         Instr::AddYI { y: number, dst, value } => {
                             let a = *e.add(number as usize);
@@ -1009,11 +1022,12 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
                                 }
                             }
                             if value < 0 {
-                                arithmetic!(Op::Sub, a, Term::small(-i64::from(value)), dst);
+                                arithmetic_with_constant!(Op::Sub, a, Term::small(-i64::from(value)), dst);
                             }
-                            arithmetic!(Op::Add, a, Term::small(i64::from(value)), dst);
+                            arithmetic_with_constant!(Op::Add, a, Term::small(i64::from(value)), dst);
                         }
                         Instr::Add { a, b, dst } => {
+                            let is_constant = matches!(b.kind(), Src::KIND_SMALL | Src::KIND_CONST);
                             let (a, b) = (src!(a), src!(b));
                             if Term::both_small(a, b) {
                                 let (sum, overflow) = (a.raw() as i64).overflowing_add((b.raw() as i64) & !0b11);
@@ -1022,9 +1036,13 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
                                     next!();
                                 }
                             }
+                            if is_constant {
+                                arithmetic_with_constant!(Op::Add, a, b, dst);
+                            }
                             arithmetic!(Op::Add, a, b, dst);
                         }
                         Instr::Sub { a, b, dst } => {
+                            let is_constant = matches!(b.kind(), Src::KIND_SMALL | Src::KIND_CONST);
                             let (a, b) = (src!(a), src!(b));
                             if Term::both_small(a, b) {
                                 let (difference, overflow) = (a.raw() as i64).overflowing_sub((b.raw() as i64) & !0b11);
@@ -1032,6 +1050,10 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
                                     set!(dst, Term::from_raw(difference as u64));
                                     next!();
                                 }
+                            }
+                            // The negative of a negative constant is added with the subtraction in the trace.
+                            if is_constant && b.as_small().is_some_and(|value| value >= 0) {
+                                arithmetic_with_constant!(Op::Sub, a, b, dst);
                             }
                             arithmetic!(Op::Sub, a, b, dst);
                         }
@@ -1305,6 +1327,8 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
                                 let result = (p.vm.bifs.get(bif).function)(p, x_slice!(2));
                                 if let Err(raise) = result {
                                     let args = x_slice!(2);
+                                    // As in OTP, which has the operator as this function.
+                                    let mfa = Mfa { module: am::ERLANG, function: swarmrt_term::atom!("send"), arity: 2 };
                                     raise!(raise, Top::Bif { mfa, args, is_running: false });
                                 }
                             }

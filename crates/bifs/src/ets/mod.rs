@@ -834,7 +834,7 @@ fn slot(p: &mut Process, id: Term, index: Term) -> BifResult {
 #[bif("ets:whereis/1")]
 fn whereis(p: &mut Process, id: Term) -> BifResult {
     let guard = &pin();
-    let known = id.is_atom() || id.as_local_ref().is_some();
+    let known = id.is_atom() || id.as_local_ref().is_some_and(|reference| reference.ref_kind() == RefKind::Table);
     if !known {
         return Err(Raise::BADARG);
     }
@@ -1121,11 +1121,8 @@ fn info_1(p: &mut Process, id: Term) -> BifResult {
 #[bif("ets:info/2")]
 fn info_2(p: &mut Process, id: Term, item: Term) -> BifResult {
     let guard = &pin();
+    let Some(table) = info_table(p, id, guard)? else { return Ok(Term::atom(am::UNDEFINED)) };
     let item = atom_of(item)?;
-    let Some(table) = info_table(p, id, guard)? else {
-        let known = INFO_ITEMS.contains(&item.name()) || matches!(item.name(), "fixed" | "safe_fixed" | "safe_fixed_monotonic_time" | "stats" | "binary");
-        return if known { Ok(Term::atom(am::UNDEFINED)) } else { Err(Raise::badarg_because(atom!("id"))) };
-    };
     info_item(p, table, item.name()).ok_or(Raise::BADARG)
 }
 

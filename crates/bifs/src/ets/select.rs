@@ -429,7 +429,9 @@ fn resume(p: &mut Process, continuation: Term) -> BifResult {
     let (handle, limit) = match parts.arity() {
         8 => (parts.get(4), parts.get(3)),
         6 => (parts.get(3), parts.get(2)),
-        _ => return Err(Raise::BADARG),
+        0 => return Err(Raise::BADARG),
+        // What is wrong with the table comes first.
+        _ => return check_table(p, parts.get(0), Access::Read).and(Err(Raise::BADARG)),
     };
     let compiled = compiled_of(p, handle).ok_or(Raise::BADARG)?;
     let limit = limit_of(limit)?;

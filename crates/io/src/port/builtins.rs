@@ -87,11 +87,11 @@ fn open_port(p: &mut Process, name: Term, settings: Term) -> BifResult {
 
 #[bif("erts_internal:port_command/3")]
 fn port_command(p: &mut Process, port: Term, data: Term, flags: Term) -> BifResult {
-    let Some(port) = find(p, port) else { return Ok(BADARG) };
     let known = |flag: &Term| flag.as_atom().is_some_and(|flag| matches!(flag.name(), "force" | "nosuspend"));
     if !flags.list_to_vec().is_some_and(|flags| flags.iter().all(known)) {
         return Ok(Term::atom(atom!("badopt")));
     }
+    let Some(port) = find(p, port) else { return Ok(BADARG) };
     let given = |name: &str| flags.list_to_vec().unwrap_or_default().iter().any(|flag| flag.as_atom().is_some_and(|flag| flag.name() == name));
     // No driver takes more than it wants to.
     if given("force") {
@@ -189,7 +189,7 @@ fn info(p: &mut Process, port: &Port, item: &str) -> Option<Term> {
 
 #[bif("erts_internal:port_info/1")]
 fn port_info_1(p: &mut Process, port: Term) -> BifResult {
-    if !port.is_any_port() && !port.is_atom() {
+    if !port.is_port() && !port.is_atom() {
         return Ok(BADARG);
     }
     let Some(port) = find(p, port) else { return Ok(Term::atom(am::UNDEFINED)) };
@@ -202,12 +202,11 @@ fn port_info_1(p: &mut Process, port: Term) -> BifResult {
 
 #[bif("erts_internal:port_info/2")]
 fn port_info_2(p: &mut Process, port: Term, item: Term) -> BifResult {
-    if !port.is_any_port() && !port.is_atom() {
+    if !port.is_port() && !port.is_atom() {
         return Ok(Term::atom(atom!("badtype")));
     }
-    let Some(item) = item.as_atom() else { return Ok(BADARG) };
     let Some(port) = find(p, port) else { return Ok(Term::atom(am::UNDEFINED)) };
-    Ok(info(p, &port, item.name()).unwrap_or(BADARG))
+    Ok(item.as_atom().and_then(|item| info(p, &port, item.name())).unwrap_or(BADARG))
 }
 
 #[bif("erlang:port_set_data/2")]
