@@ -4,7 +4,7 @@
 -export([main/0]).
 
 main() ->
-    [io:format("~p: ~p~n", [Count, many(Count)]) || Count <- counts()],
+    [io:format("~p: ~p~n", [Count, many(Count)]) || Count <- [254, 255, 256, 300, 1022, 1023, 1024, 2000]],
     [io:format("~p: ~p~n", [Name, result(Fun)]) || {Name, Fun} <- failing()],
     io:format("~p~n", [count(fun count/2, [100000])]),
     [io:format("~p: ~p~n", [Arity, decoded(Arity)])
@@ -14,13 +14,6 @@ main() ->
                 {?MODULE, main, 0}, {?MODULE, count, 2}]],
     binary_to_term(external({nomodule, bar, 3})),
     io:format("~p~n", [result(fun() -> binary_to_term(external({nomodule, bar, 3}), [safe]) end)]).
-
-%% OTP 27's own emulator crashes on the largest of these.
-counts() ->
-    case erlang:system_info(otp_release) of
-        "27" -> [254, 255, 256, 300];
-        _ -> [254, 255, 256, 300, 1022, 1023, 1024, 2000]
-    end.
 
 many(Count) ->
     Args = lists:seq(1, Count),

@@ -357,3 +357,51 @@ fn release_area_switch(_p: &mut Process) -> BifResult {
     // The machine gives literals back by itself: see `swarmrt_machine::code::retire`.
     Ok(Term::bool(false))
 }
+
+// ---- Coverage (OTP 27 and later) ----
+
+/// Coverage by the machine itself is not supported; `cover` then changes the code.
+#[bif("code:coverage_support/0", since = 27)]
+fn coverage_support(_p: &mut Process) -> BifResult {
+    Ok(Term::bool(false))
+}
+
+#[bif("code:get_coverage_mode/0", since = 27)]
+fn get_coverage_mode(_p: &mut Process) -> BifResult {
+    Ok(Term::atom(am::NONE))
+}
+
+#[bif("code:get_coverage_mode/1", since = 27)]
+fn get_coverage_mode_1(p: &mut Process, module: Term) -> BifResult {
+    let name = module_name(module)?;
+    p.vm.code.current(name).map(|_| Term::atom(am::NONE)).ok_or(Raise::BADARG)
+}
+
+/// The mode before. There is only `none`.
+#[bif("code:set_coverage_mode/1", since = 27)]
+fn set_coverage_mode(_p: &mut Process, mode: Term) -> BifResult {
+    if mode == Term::atom(am::NONE) { Ok(mode) } else { Err(Raise::BADARG) }
+}
+
+/// No module is loaded with coverage.
+#[bif("code:get_coverage/2", since = 27)]
+fn get_coverage(_p: &mut Process, _level: Term, _module: Term) -> BifResult {
+    Err(Raise::BADARG)
+}
+
+#[bif("code:reset_coverage/1", since = 27)]
+fn reset_coverage(_p: &mut Process, _module: Term) -> BifResult {
+    Err(Raise::BADARG)
+}
+
+/// No module is loaded with debug information for `erl_debugger`.
+#[bif("code:get_debug_info/1", since = 28)]
+fn get_debug_info(p: &mut Process, module: Term) -> BifResult {
+    let name = module_name(module)?;
+    p.vm.code.current(name).map(|_| Term::atom(am::NONE)).ok_or(Raise::BADARG)
+}
+
+#[bif("erl_debugger:supported/0", since = 28)]
+fn debugger_supported(_p: &mut Process) -> BifResult {
+    Ok(Term::bool(false))
+}

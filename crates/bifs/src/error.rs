@@ -43,7 +43,8 @@ fn nif_error_2(p: &mut Process, reason: Term, _args: Term) -> BifResult {
 fn nif_error(p: &Process, reason: Term) -> Raise {
     /// Modules of OTP that leave functions to the machine, beside those that have some here.
     const OTHERS: [&str; 3] = ["prim_socket", "prim_net", "erl_tracer"];
-    let is_missing = reason == Term::atom(am::UNDEFINED)
+    let is_stub = reason == Term::atom(am::UNDEFINED) || reason == Term::atom(am::UNDEF);
+    let is_missing = is_stub
         && p.vm.code.located(p.ip as usize, None).is_some_and(|located| {
             let module = located.mfa.module.name();
             located.mfa.function != atom!("nif_error") && (OTHERS.contains(&module) || BIFS.iter().any(|entry| entry.module == module))

@@ -37,6 +37,7 @@ mod terms;
 mod time;
 mod timers;
 mod trace;
+mod trace_session;
 mod tuples;
 mod unicode;
 

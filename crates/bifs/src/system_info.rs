@@ -223,7 +223,14 @@ fn identity(p: &mut Process, name: &str) -> Option<Term> {
         "otp_release" => p.string(&otp.to_string()),
         "version" => p.string(vm.extension::<ErtsVersion>().0.get().map_or("", String::as_str)),
         "compat_rel" => Term::small(i64::from(otp.number())),
-        "nif_version" => p.string("2.16"),
+        "nif_version" => {
+            let version = match otp {
+                Release::R25 => "2.16",
+                Release::R26 | Release::R27 | Release::R28 => "2.17",
+                Release::R29 => "2.18",
+            };
+            p.string(version)
+        }
         "driver_version" => p.string("3.3"),
         "system_version" => {
             let text = format!("SwarmRT {} on Erlang/OTP {otp} [64-bit] [smp:{schedulers}:{}]\n", env!("CARGO_PKG_VERSION"), vm.schedulers.online());

@@ -67,6 +67,25 @@ fn trace(p: &mut Process, whom: Term, how: Term, list: Term) -> BifResult {
     let on = how.as_bool().ok_or(Raise::BADARG)?;
     let (wanted, named) = parse(list)?;
     let tracer = named.unwrap_or(p.id());
+    trace_for(p, whom, on, wanted, tracer)
+}
+
+/// As `trace/3`, for the tracer of a session.
+pub(crate) fn trace_in_session(
+    p: &mut Process,
+    whom: Term,
+    how: Term,
+    list: Term,
+    tracer: u64,
+) -> BifResult {
+    let on = how.as_bool().ok_or(Raise::BADARG)?;
+    match parse(list)? {
+        (wanted, None) => trace_for(p, whom, on, wanted, tracer),
+        _ => Err(Raise::BADARG),
+    }
+}
+
+fn trace_for(p: &mut Process, whom: Term, on: bool, wanted: u32, tracer: u64) -> BifResult {
     if on && p.vm.processes.get(tracer).is_none() {
         return Err(Raise::BADARG);
     }
@@ -139,7 +158,7 @@ fn info_of(p: &mut Process, item: Term, trace: Trace) -> BifResult {
 }
 
 #[bif("erlang:trace_info/2")]
-fn trace_info(p: &mut Process, whom: Term, item: Term) -> BifResult {
+pub(crate) fn trace_info(p: &mut Process, whom: Term, item: Term) -> BifResult {
     if let Some(pid) = whom.as_pid() {
         if !matches!(item.as_atom().map(Atom::name), Some("flags" | "tracer")) {
             return Err(Raise::BADARG);

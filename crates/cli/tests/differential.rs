@@ -63,6 +63,11 @@ fn programs_print_the_same_as_on_erl() {
         if large && std::env::var_os("SWARMRT_TEST_STRESS").is_some() {
             continue;
         }
+        // OTP 27's own emulator crashes on calls and funs of 256 arguments and more.
+        let crashes = path.file_stem().is_some_and(|name| name == "applying");
+        if crashes && common::release().as_deref() == Some("27") {
+            continue;
+        }
         count += 1;
         let module = path.file_stem().expect("has a name").to_string_lossy().into_owned();
         let compiled = common::run(common::oracle("erlc").arg("-o").arg(&beams).arg(&path));

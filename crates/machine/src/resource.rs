@@ -128,6 +128,11 @@ impl<T> Resources<T> {
         self.table.read().entries.get(&number).map(|entry| entry.value.clone())
     }
 
+    /// Whether `wanted` holds for one of them.
+    pub fn any(&self, wanted: impl Fn(&T) -> bool) -> bool {
+        self.table.read().entries.values().any(|entry| wanted(&entry.value))
+    }
+
     /// Takes out what the reference stands for, if it is one of these.
     pub fn remove(&self, reference: Term) -> Option<Arc<T>> {
         let number = self.number(reference)?;

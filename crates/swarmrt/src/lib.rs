@@ -130,9 +130,9 @@ impl Builder {
     pub fn new(otp: Otp) -> Builder {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Builder {
-            otp,
             schedulers: cores,
-            processes_max: 262_144,
+            processes_max: if otp.release >= Release::R27 { 1 << 20 } else { 1 << 18 },
+            otp,
             dirty_io: 10,
             atoms_max: swarmrt_term::atom::LIMIT_DEFAULT,
             boot_args: Vec::new(),

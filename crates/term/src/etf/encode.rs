@@ -9,6 +9,7 @@ use crate::map;
 use crate::node::{NodeInfo, pid_parts};
 use crate::release::{self, Release};
 use crate::word::{Kind, Term};
+#[cfg(miri)]
 use std::io::Write;
 
 /// See `erlang:term_to_binary/2`.
@@ -91,10 +92,36 @@ pub fn external_size(term: Term, options: &EncodeOptions, limit: usize) -> Optio
 fn compress(plain: &[u8], level: u32) -> Option<Vec<u8>> {
     let mut out = vec![VERSION, tag::COMPRESSED];
     out.extend(u32::try_from(plain.len()).ok()?.to_be_bytes());
-    let mut encoder = flate2::write::ZlibEncoder::new(out, flate2::Compression::new(level.min(9)));
-    encoder.write_all(plain).ok()?;
-    let out = encoder.finish().ok()?;
+    deflate(plain, level, &mut out)?;
     (out.len() - 1 - COMPRESSED_HEAD <= plain.len().checked_sub(COMPRESSED_HEAD)?).then_some(out)
+}
+
+/// Appends the data in zlib's format, as zlib itself writes it: what OTP's compiler compresses is to be
+/// the same byte for byte, and other implementations choose other matches.
+#[cfg(not(miri))]
+fn deflate(plain: &[u8], level: u32, out: &mut Vec<u8>) -> Option<()> {
+    let length = libz_sys::uLong::try_from(plain.len()).ok()?;
+    // SAFETY: the function only computes.
+    let mut written = unsafe { libz_sys::compressBound(length) };
+    let start = out.len();
+    out.resize(start + usize::try_from(written).ok()?, 0);
+    let level = i32::try_from(level.min(9)).ok()?;
+    // SAFETY: the output has as many bytes as `written` says, and the input as `length` says.
+    let result = unsafe {
+        let to = out.as_mut_ptr().add(start);
+        libz_sys::compress2(to, &raw mut written, plain.as_ptr(), length, level)
+    };
+    out.truncate(start + usize::try_from(written).ok()?);
+    (result == libz_sys::Z_OK).then_some(())
+}
+
+/// Miri runs no C.
+#[cfg(miri)]
+fn deflate(plain: &[u8], level: u32, out: &mut Vec<u8>) -> Option<()> {
+    let level = flate2::Compression::new(level.min(9));
+    let mut encoder = flate2::write::ZlibEncoder::new(&mut *out, level);
+    encoder.write_all(plain).ok()?;
+    encoder.finish().ok().map(|_| ())
 }
 
 enum Todo {
