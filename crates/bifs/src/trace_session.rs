@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use std::sync::Arc;
 use swarmrt_machine::resource::Resources;
 use swarmrt_machine::{BifResult, Process, Raise, Vm, bif, signal};
-use swarmrt_term::{Alloc, Atom, Term, am, atom};
+use swarmrt_term::{Alloc, Atom, Term, atom};
 
 /// A session that has not been destroyed.
 struct Session {

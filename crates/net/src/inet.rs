@@ -195,8 +195,10 @@ struct State {
     bound: bool,
     listening: bool,
     connected: bool,
-    /// The peer will send nothing more, and nobody has been told yet.
+    /// The peer will send nothing more.
     closed_by_peer: bool,
+    /// Nobody has been told of that yet: the next to ask is.
+    owes_closed: bool,
     connecting: Option<Waiter>,
     receivers: VecDeque<Waiter>,
     accepters: VecDeque<Waiter>,
@@ -237,6 +239,7 @@ impl State {
             listening: false,
             connected: false,
             closed_by_peer: false,
+            owes_closed: false,
             connecting: None,
             receivers: VecDeque::new(),
             accepters: VecDeque::new(),
@@ -347,6 +350,8 @@ impl From<io::Error> for Failure {
 
 impl Failure {
     const INVALID: Failure = Failure::System(libc::EINVAL);
+    /// What OTP calls an operation that it does not know.
+    const UNKNOWN_REQUEST: Failure = Failure::Named("exbadport");
     fn name(&self) -> &'static str {
         match self {
             Failure::System(number) => posix::name(*number),
@@ -710,7 +715,7 @@ impl Inet {
             return (Err(Failure::System(libc::ENOMEM)), After::Nothing);
         }
         if self.stream && !state.connected {
-            let failure = if state.closed_by_peer { Failure::Named("closed") } else { Failure::System(libc::ENOTCONN) };
+            let failure = if std::mem::take(&mut state.owes_closed) { Failure::Named("closed") } else { Failure::System(libc::ENOTCONN) };
             return (Err(failure), After::Nothing);
         }
         if !self.stream && !state.bound && !state.connected {
@@ -871,6 +876,7 @@ impl Inet {
         let active = state.is_active();
         state.connected = false;
         state.closed_by_peer = true;
+        state.owes_closed = !active && state.receivers.is_empty();
         state.input.clear();
         state.input_at = 0;
         for waiter in std::mem::take(&mut state.receivers) {
@@ -1016,9 +1022,10 @@ impl Inet {
             operation::PEER => open(state).map_err(|_| Failure::System(libc::ENOTCONN)).and_then(|(_, peer)| Inet::addressed(peer)),
             operation::SET_OPTIONS => {
                 let result = Inet::set_options(state, data).map(|()| Vec::new()).map_err(Failure::from);
-                let mut after = self.deliver(vm, port, state);
-                if state.closed_by_peer && state.is_active() && !state.connected {
+                let mut after = if state.is_active() { self.take_in(vm, port, state) } else { self.deliver(vm, port, state) };
+                if after == After::Nothing && state.owes_closed && state.is_active() {
                     // Whoever listens from now on is told what was missed.
+                    state.owes_closed = false;
                     self.tell_closed(vm, port, "closed");
                     after = if state.options.exit_on_close { After::ClosePort } else { after };
                 }
@@ -1058,7 +1065,7 @@ impl Inet {
                 self.arm(vm, port, state);
                 return answer;
             }
-            _ => Err(Failure::INVALID),
+            _ => Err(Failure::UNKNOWN_REQUEST),
         };
         self.arm(vm, port, state);
         (reply, After::Nothing)
@@ -1105,7 +1112,7 @@ impl Driver for Inet {
 
     fn control(&self, request: &Request<'_>, operation: u64, data: &[u8]) -> Option<Answer> {
         const OPERATIONS_MAX: u64 = 100;
-        let operation = operation.checked_sub(MAGIC).filter(|&operation| operation < OPERATIONS_MAX)?;
+        let operation = operation.checked_sub(MAGIC).filter(|&operation| operation < OPERATIONS_MAX).unwrap_or(OPERATIONS_MAX);
         let (reply, after) = self.answer(request, operation, data);
         finish(request.vm, request.port, after);
         Some(Answer::Bytes(match reply {
@@ -1176,7 +1183,7 @@ impl Driver for Inet {
 
 fn finish(vm: &'static Vm, port: &Port, after: After) {
     if after == After::ClosePort {
-        port.close(vm, Term::atom(am::NORMAL));
+        port.retire(vm);
     }
 }
 

@@ -168,6 +168,15 @@ impl Port {
 
     /// Ends the port: everybody linked or monitoring is told.
     pub fn close(&self, vm: &'static Vm, reason: Term) {
+        self.end(vm, reason, true);
+    }
+
+    /// Ends the port when its driver has nothing more to do: its links go without a signal.
+    pub fn retire(&self, vm: &'static Vm) {
+        self.end(vm, Term::atom(am::NORMAL), false);
+    }
+
+    fn end(&self, vm: &'static Vm, reason: Term, tells_links: bool) {
         let _guard = swarmrt_machine::pin();
         let (links, monitors, registered) = {
             let mut state = self.state.lock();
@@ -184,7 +193,11 @@ impl Port {
         }
         self.driver.close(vm, self);
         for pid in links {
-            signal::send_link_exit(vm, self.term, pid, reason);
+            if tells_links {
+                signal::send_link_exit(vm, self.term, pid, reason);
+            } else {
+                signal::send_unlink(vm, self.term, pid);
+            }
         }
         for (reference, pid) in monitors {
             signal::send_down(vm, self.term, pid, reference, reason);

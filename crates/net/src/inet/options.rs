@@ -305,11 +305,12 @@ impl Inet {
             code::PACKET_SIZE => size(options.packet_size),
             code::READ_PACKETS => size(options.read_packets),
             code::SHOW_ECONNRESET => i32::from(options.show_econnreset),
-            code::LINE_DELIMITER => i32::from(options.delimiter),
             code::MSGQ_HIGH_WATERMARK => size(options.msgq_high),
             code::MSGQ_LOW_WATERMARK => size(options.msgq_low),
             code::READ_AHEAD => i32::from(options.read_ahead),
             code::NON_BLOCK_SEND => i32::from(options.non_block_send),
+            // OTP does not tell it.
+            code::LINE_DELIMITER => return None,
             code::EXCLUSIVEADDRUSE => return Some(()),
             code::ACTIVE => {
                 let (mode, count) = match options.active {
