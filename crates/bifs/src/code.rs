@@ -279,7 +279,16 @@ fn function_list(p: &mut Process, functions: impl Iterator<Item = (Atom, u32)>) 
 fn module_item(p: &mut Process, module: &ModuleCode, item: Atom) -> Option<Term> {
     Some(match item.name() {
         "module" => Term::atom(module.name),
-        "exports" => function_list(p, module.exports.iter().map(|&(name, arity, _)| (name, arity))),
+        "exports" => {
+            // As in OTP, in the order in which the names were first heard of.
+            let mut exports: Vec<(u32, Atom, u32)> = Vec::with_capacity(module.exports.len());
+            for &(function, arity, _) in &module.exports {
+                let number = p.vm.code.existing_export(Mfa { module: module.name, function, arity }).map_or(0, |export| export.number);
+                exports.push((number, function, arity));
+            }
+            exports.sort_by_key(|&(number, ..)| number);
+            function_list(p, exports.into_iter().map(|(_, name, arity)| (name, arity)))
+        }
         "functions" => function_list(p, module.code.functions.iter().map(|function| (function.name, function.arity))),
         "nifs" => Term::NIL,
         "attributes" => external_term(p, &module.attributes),

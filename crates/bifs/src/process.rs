@@ -1036,7 +1036,10 @@ pub fn collect_soon(p: &mut Process) {
 }
 
 #[bif("erts_internal:garbage_collect/1")]
-fn garbage_collect(p: &mut Process, _kind: Term) -> BifResult {
+fn garbage_collect(p: &mut Process, kind: Term) -> BifResult {
+    if !is_collection(kind) {
+        return Err(Raise::BADARG);
+    }
     p.heap.wants_major = true;
     collect_soon(p);
     Ok(TRUE)
@@ -1044,7 +1047,12 @@ fn garbage_collect(p: &mut Process, _kind: Term) -> BifResult {
 
 #[bif("erlang:garbage_collect/0")]
 fn garbage_collect_0(p: &mut Process) -> BifResult {
-    garbage_collect(p, Term::NIL)
+    garbage_collect(p, Term::atom(atom!("major")))
+}
+
+/// Whether this is a kind of collection.
+fn is_collection(kind: Term) -> bool {
+    kind.as_atom().is_some_and(|kind| matches!(kind.name(), "major" | "minor"))
 }
 
 #[bif("erts_internal:suspend_process/2")]
@@ -1107,6 +1115,7 @@ fn request_system_task_4(p: &mut Process, requester: Term, pid: Term, _priority:
     let id = Tag::new(request.get(1));
     // Done between two turns of the process, when nothing of its state is in an engine's registers.
     let work: fn(&mut Process, Option<Atom>) -> Term = match kind.name() {
+        "garbage_collect" if request.elements().get(2).is_some_and(|&kind| !is_collection(kind)) => return Err(Raise::BADARG),
         "garbage_collect" => |process, _| {
             process.heap.wants_major = true;
             collect_soon(process);

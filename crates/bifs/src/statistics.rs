@@ -102,6 +102,10 @@ fn statistics(p: &mut Process, item: Term) -> BifResult {
             p.tuple(&[input, output])
         }
         "run_queue" => Term::small(vm.schedulers.queue_lengths().iter().sum::<usize>() as i64),
+        "run_queues" => {
+            let lengths: Vec<Term> = queues(vm, false, true).into_iter().map(|length| Term::small(length as i64)).collect();
+            p.tuple(&lengths)
+        }
         "run_queue_lengths" => list_of_numbers(p, &queues(vm, false, false)),
         "run_queue_lengths_all" => list_of_numbers(p, &queues(vm, false, true)),
         "active_tasks" => list_of_numbers(p, &queues(vm, true, false)),

@@ -1,6 +1,5 @@
 //! `erlang:system_info/1` and `erlang:system_flag/2`: what the machine says about itself, and what can be set.
 //!
-//! Raised as `badarg`, since there is nothing true to say: `info` and `procs` (crash dumps are not written here).
 //! Schedulers are not bound to processors, and `system_flag` says `notsup` to whoever wants that.
 
 use crate::args::list_of;
@@ -103,6 +102,9 @@ fn system_info(p: &mut Process, item: Term) -> BifResult {
         return system_info_tuple(p, tuple.elements());
     }
     let name = item.as_atom().ok_or(Raise::BADARG)?.name();
+    if name == "procs" {
+        return crate::system_text::procs(p);
+    }
     let found = limits(p, name).or_else(|| schedulers(p, name)).or_else(|| memory(p, name)).or_else(|| times(p, name)).or_else(|| identity(p, name));
     found.ok_or(Raise::BADARG)
 }
@@ -132,6 +134,18 @@ fn schedulers(p: &mut Process, name: &str) -> Option<Term> {
     let unbound = Term::atom(atom!("unbound"));
     Some(match name {
         "schedulers" => number(count),
+        "schedulers_state" => {
+            let online = number(vm.schedulers.online());
+            p.tuple(&[number(count), online, online])
+        }
+        "all_schedulers_state" => {
+            let online = vm.schedulers.online();
+            let (dirty_cpu, dirty_io) = (vm.config.dirty_cpu, vm.config.dirty_io);
+            let kinds = [("normal", count, online), ("dirty_cpu", dirty_cpu, dirty_cpu), ("dirty_io", dirty_io, dirty_io)];
+            let kinds = kinds.map(|(kind, all, online)| p.tuple(&[Term::atom(Atom::new(kind)), number(all), number(online), number(online)]));
+            p.list(&kinds)
+        }
+        "context_reductions" => Term::small(i64::from(swarmrt_machine::process::REDUCTIONS_PER_TURN)),
         "schedulers_online" | "schedulers_active" => number(vm.schedulers.online()),
         "scheduler_id" => number(swarmrt_machine::scheduler::current_scheduler().map_or(0, |number| number + 1)),
         "dirty_cpu_schedulers" | "dirty_cpu_schedulers_online" => number(vm.config.dirty_cpu),
@@ -143,7 +157,7 @@ fn schedulers(p: &mut Process, name: &str) -> Option<Term> {
         "logical_processors" => logical_processors()[0],
         "logical_processors_online" => logical_processors()[1],
         "logical_processors_available" => logical_processors()[2],
-        "cpu_topology" => Term::atom(am::UNDEFINED),
+        "cpu_topology" => crate::topology::detected(p),
         "cpu_quota" => Term::atom(am::UNKNOWN),
         "update_cpu_info" => Term::atom(atom!("unchanged")),
         "smp_support" | "threads" => Term::bool(true),
@@ -241,6 +255,18 @@ fn identity(p: &mut Process, name: &str) -> Option<Term> {
         "endian" => Term::atom(if cfg!(target_endian = "little") { atom!("little") } else { atom!("big") }),
         "emu_type" | "build_type" => Term::atom(if cfg!(debug_assertions) { atom!("debug") } else { atom!("opt") }),
         "emu_flavor" => Term::atom(if p.vm.native.get().is_some() { atom!("jit") } else { atom!("emu") }),
+        "info" => crate::system_text::info(p),
+        "emu_args" => {
+            let arguments: Vec<Term> = std::env::args_os().map(|argument| p.string(&argument.to_string_lossy())).collect();
+            p.list(&arguments)
+        }
+        // Jump tables are made where values lie close together.
+        "beam_jump_table" => Term::bool(true),
+        "constant_pool_support" => Term::bool(true),
+        "hipe_architecture" => Term::atom(am::UNDEFINED),
+        // OTP's library of threads is not used.
+        "ethread_info" => Term::NIL,
+        "ethread_used_tse" => Term::small(0),
         "debug_compiled" => Term::bool(cfg!(debug_assertions)),
         "lock_checking" | "lock_counting" | "dynamic_trace_probes" | "async_dist" | "break_ignored" | "ets_always_compress" => Term::bool(false),
         "dynamic_trace" => Term::atom(am::NONE),
@@ -302,7 +328,8 @@ fn system_info_tuple(p: &mut Process, elements: &[Term]) -> BifResult {
         }
         ("memory_internal", _) => crate::memory::memory_internal(p, elements),
         ("wordsize", &[_]) if elements[1] == Term::atom(atom!("internal")) || elements[1] == Term::atom(atom!("external")) => Ok(number(size_of::<Term>())),
-        ("cpu_topology", &[which]) if matches!(which.as_atom().map(Atom::name), Some("defined" | "detected" | "used")) => Ok(Term::atom(am::UNDEFINED)),
+        ("cpu_topology", &[which]) if matches!(which.as_atom().map(Atom::name), Some("detected" | "used")) => Ok(crate::topology::detected(p)),
+        ("cpu_topology", &[which]) if which == Term::atom(atom!("defined")) => Ok(Term::atom(am::UNDEFINED)),
         _ => Err(Raise::BADARG),
     }
 }
@@ -328,6 +355,18 @@ pub(crate) fn heap_words(value: Term) -> Result<u32, Raise> {
     }
     u32::try_from(block_words_for(words)).map_err(|_| Raise::BADARG)
 }
+
+/// How schedulers could be bound to processors.
+const BIND_TYPES: [&str; 8] = [
+    "default_bind",
+    "no_node_processor_spread",
+    "no_node_thread_spread",
+    "no_spread",
+    "processor_spread",
+    "spread",
+    "thread_no_node_processor_spread",
+    "thread_spread",
+];
 
 #[bif("erlang:system_flag/2")]
 fn system_flag(p: &mut Process, flag: Term, value: Term) -> BifResult {
@@ -390,8 +429,8 @@ fn system_flag(p: &mut Process, flag: Term, value: Term) -> BifResult {
             Term::atom(if vm.schedulers.online() == 1 { atom!("disabled") } else { atom!("enabled") })
         }
         "scheduler_bind_type" if value == Term::atom(atom!("unbound")) => value,
-        "scheduler_bind_type" if value.is_atom() => return Err(Raise::NOTSUP),
-        "cpu_topology" if value == Term::atom(am::UNDEFINED) => value,
+        "scheduler_bind_type" if value.as_atom().is_some_and(|kind| BIND_TYPES.contains(&kind.name())) => return Err(Raise::NOTSUP),
+        "cpu_topology" if value == Term::atom(am::UNDEFINED) => crate::topology::detected(p),
         "outstanding_system_requests_limit" => {
             let limit = u32::try_from(integer()?).ok().filter(|&limit| limit > 0).ok_or(Raise::BADARG)?;
             outstanding_requests(vm, vm.extension::<Settings>().outstanding_requests.swap(limit, Ordering::Relaxed))

@@ -193,7 +193,10 @@ fn fun_to_list(p: &mut Process, fun: Term) -> BifResult {
 #[bif("erlang:is_builtin/3")]
 fn is_builtin(p: &mut Process, module: Term, function: Term, arity: Term) -> BifResult {
     let (module, function) = (atom_of(module)?, atom_of(function)?);
-    let arity = size_of(arity)?;
+    if !arity.is_small() {
+        return Err(Raise::BADARG);
+    }
+    let Ok(arity) = size_of(arity) else { return Ok(Term::bool(false)) };
     let apply = module == am::ERLANG && function == am::APPLY && matches!(arity, 2 | 3);
     Ok(Term::bool(apply || u32::try_from(arity).is_ok_and(|arity| p.vm.bifs.number(Mfa { module, function, arity }).is_some())))
 }
@@ -260,12 +263,6 @@ fn term_to_string(p: &mut Process, term: Term, limit: Term) -> BifResult {
 #[bif("erts_debug:same/2")]
 fn same(_p: &mut Process, a: Term, b: Term) -> BifResult {
     Ok(Term::bool(a == b))
-}
-
-#[bif("erts_debug:flat_size/1")]
-#[bif("erts_debug:size_shared/1")]
-fn flat_size(_p: &mut Process, term: Term) -> BifResult {
-    Ok(Term::small(swarmrt_heap::size_words(term) as i64))
 }
 
 #[bif("erts_debug:copy_shared/2")]

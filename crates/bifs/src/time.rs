@@ -194,9 +194,39 @@ fn parse_date_time(term: Term) -> Option<libc::tm> {
     Some(tm)
 }
 
+/// The first years that OTP converts: of universal time to seconds, and between universal and local time.
+const UNIVERSAL_YEAR_MIN: i32 = 1600;
+const LOCAL_YEAR_MIN: i32 = 1902;
+
+/// Year, month and day of a day counted from 1970-01-01. Divisions round towards zero: as in OTP, what comes before March
+/// of the year 0 is a day off.
+fn gregorian(days: i64) -> (i64, i64, i64) {
+    /// From 0000-03-01 to 1970-01-01.
+    const EPOCH: i64 = 719_468;
+    let days = days + EPOCH;
+    // Years begin in March here.
+    let before = |year: i64| 365 * year + year / 4 - year / 100 + year / 400;
+    let mut year = (10_000 * days + 14_780) / 3_652_425;
+    if days < before(year) {
+        year -= 1;
+    }
+    let of_year = days - before(year);
+    let month = (100 * of_year + 52) / 3_060;
+    (year + (month + 2) / 12, (month + 2) % 12 + 1, of_year - (month * 306 + 5) / 10 + 1)
+}
+
+/// Seconds since 1970 as a date and a time.
+fn universal(p: &mut Process, seconds: i64) -> Term {
+    let (year, month, day) = gregorian(seconds.div_euclid(86_400));
+    let second = seconds.rem_euclid(86_400);
+    let date = p.tuple(&[Term::small(year), Term::small(month), Term::small(day)]);
+    let time = p.tuple(&[second / 3600, second / 60 % 60, second % 60].map(Term::small));
+    p.tuple(&[date, time])
+}
+
 #[bif("erlang:localtime_to_universaltime/2")]
 fn localtime_to_universaltime(p: &mut Process, local: Term, dst: Term) -> BifResult {
-    let mut tm = parse_date_time(local).ok_or(Raise::BADARG)?;
+    let mut tm = parse_date_time(local).filter(|tm| tm.tm_year >= LOCAL_YEAR_MIN - 1900).ok_or(Raise::BADARG)?;
     tm.tm_isdst = match dst.as_atom() {
         Some(am::TRUE) => 1,
         Some(am::FALSE) => 0,
@@ -205,13 +235,12 @@ fn localtime_to_universaltime(p: &mut Process, local: Term, dst: Term) -> BifRes
     };
     // SAFETY: `mktime` normalises the fields of a valid `tm`.
     let seconds = unsafe { libc::mktime(&raw mut tm) };
-    let (date, time) = date_time(p, &broken_down(seconds, false));
-    Ok(p.tuple(&[date, time]))
+    Ok(universal(p, seconds))
 }
 
 #[bif("erlang:universaltime_to_localtime/1")]
 fn universaltime_to_localtime(p: &mut Process, universal: Term) -> BifResult {
-    let mut tm = parse_date_time(universal).ok_or(Raise::BADARG)?;
+    let mut tm = parse_date_time(universal).filter(|tm| tm.tm_year >= LOCAL_YEAR_MIN - 1900).ok_or(Raise::BADARG)?;
     // SAFETY: as above.
     let seconds = unsafe { libc::timegm(&raw mut tm) };
     let (date, time) = date_time(p, &broken_down(seconds, true));
@@ -220,7 +249,7 @@ fn universaltime_to_localtime(p: &mut Process, universal: Term) -> BifResult {
 
 #[bif("erlang:universaltime_to_posixtime/1")]
 fn universaltime_to_posixtime(_p: &mut Process, universal: Term) -> BifResult {
-    let mut tm = parse_date_time(universal).ok_or(Raise::BADARG)?;
+    let mut tm = parse_date_time(universal).filter(|tm| tm.tm_year >= UNIVERSAL_YEAR_MIN - 1900).ok_or(Raise::BADARG)?;
     // SAFETY: as above.
     Ok(Term::small(unsafe { libc::timegm(&raw mut tm) }))
 }
@@ -228,6 +257,5 @@ fn universaltime_to_posixtime(_p: &mut Process, universal: Term) -> BifResult {
 #[bif("erlang:posixtime_to_universaltime/1")]
 fn posixtime_to_universaltime(p: &mut Process, seconds: Term) -> BifResult {
     let seconds = seconds.as_small().ok_or(Raise::BADARG)?;
-    let (date, time) = date_time(p, &broken_down(seconds, false));
-    Ok(p.tuple(&[date, time]))
+    Ok(universal(p, seconds))
 }

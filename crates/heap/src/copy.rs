@@ -24,8 +24,9 @@ impl Sharing {
     fn nothing() -> Sharing {
         Sharing { literals: 0..0, leaving: None }
     }
+    /// Whether a copy would point at the same memory: a literal that stays.
     #[inline(always)]
-    fn shares(&self, term: Term) -> bool {
+    pub fn shares(&self, term: Term) -> bool {
         let address = term.raw() as usize;
         self.literals.contains(&address) && self.leaving.as_ref().is_none_or(|leaving| !leaving.contains(address))
     }

@@ -452,7 +452,11 @@ fn make_soft_link_nif(p: &mut Process, existing: Term, new: Term) -> BifResult {
 #[bif("prim_file:rename_nif/2", dirty_io)]
 fn rename_nif(p: &mut Process, from: Term, to: Term) -> BifResult {
     let (from, to) = (path_bytes(from)?, path_bytes(to)?);
-    done(p, std::fs::rename(as_path(&from), as_path(&to)))
+    match std::fs::rename(as_path(&from), as_path(&to)) {
+        // A folder that is not empty stands in the way.
+        Err(problem) if problem.raw_os_error() == Some(libc::ENOTEMPTY) => error(p, "eexist"),
+        result => done(p, result),
+    }
 }
 #[bif("prim_file:make_dir_nif/1", dirty_io)]
 fn make_dir_nif(p: &mut Process, name: Term) -> BifResult {

@@ -187,6 +187,13 @@ pub mod sub_bin {
     pub const WORDS: usize = 4;
 }
 
+/// What a sub-binary is a part of.
+pub fn original_of_part(part: Term) -> Term {
+    debug_assert!(part.boxed_subtag() == Some(Subtag::SubBin));
+    // SAFETY: the layout says that a term stands there.
+    unsafe { Term::from_raw(*part.boxed_ptr().add(sub_bin::ORIGINAL)) }
+}
+
 /// Where the bits of a bitstring are: `bit_size` bits from `bit_offset` (0–7) of the byte at `base`.
 #[derive(Clone, Copy)]
 pub struct Bits {

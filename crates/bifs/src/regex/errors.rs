@@ -50,6 +50,13 @@ pub fn offset(code: i32, pattern: &[u8], offset: usize) -> usize {
         13 => before.windows(2).rposition(|pair| pair == b"[." || pair == b"[=").unwrap_or(offset),
         30 => before.windows(2).rposition(|pair| pair == b"[:").map_or(offset, |at| at + 2),
         15 if before.ends_with(b"\\") => pattern.len(),
+        15 if is_reference(before, pattern, b"k") => offset + 1,
+        15 if is_reference(before, pattern, b"g") => {
+            let start = before.windows(2).rposition(|pair| pair == b"\\g").unwrap_or(0);
+            let number = pattern[start + 2..].strip_prefix(b"{").unwrap_or(&pattern[start + 2..]);
+            let end = pattern[start..].iter().position(|&byte| byte == b'}').map_or(offset, |end| start + end);
+            if number.starts_with(b"-") { end } else { pattern.len() }
+        }
         15 => match pattern[before.len()..].iter().position(|&byte| byte == b')') {
             Some(end) if is_condition(before) => offset + end + 1,
             Some(end) => offset + end,
@@ -60,6 +67,12 @@ pub fn offset(code: i32, pattern: &[u8], offset: usize) -> usize {
         37 | 43 | 47 | 50 | 51 | 57 | 69 => offset.saturating_sub(1),
         _ => offset,
     }
+}
+
+/// Whether the last escape of `before` is a reference by `\\g` or `\\k`.
+fn is_reference(before: &[u8], pattern: &[u8], letter: &[u8; 1]) -> bool {
+    let is_last = |at: usize| pattern[at + 1..].first() == letter.first();
+    before.iter().rposition(|&byte| byte == b'\\').is_some_and(is_last)
 }
 
 /// Whether the expression ends in the condition of a conditional group.

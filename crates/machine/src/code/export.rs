@@ -1,6 +1,6 @@
 //! Exports and fun entries: made when they are first named, never freed, pointed at by code.
 
-use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use swarmrt_beam::instr::{ExportPtr, FunPtr, Instr};
 use swarmrt_term::{FunIdentity, Mfa};
 
@@ -14,6 +14,8 @@ pub struct Export {
     changes: AtomicU64,
     /// The built-in of that name.
     pub bif: Option<u16>,
+    /// Exports are numbered as they are made.
+    pub number: u32,
     /// What is run when there is no code: a built-in's body, or the way to the error handler.
     stub: [Instr; 3],
 }
@@ -22,6 +24,8 @@ pub struct Export {
 unsafe impl Send for Export {}
 // SAFETY: as above.
 unsafe impl Sync for Export {}
+
+static NEXT_NUMBER: AtomicU32 = AtomicU32::new(0);
 
 impl Export {
     /// Of the word that says where its code begins; machine code reads it.
@@ -35,6 +39,7 @@ impl Export {
             entry: AtomicPtr::new(std::ptr::null_mut()),
             changes: AtomicU64::new(0),
             bif,
+            number: NEXT_NUMBER.fetch_add(1, Ordering::Relaxed),
             stub: [Instr::Cell { native: no_code }, Instr::Nop, Instr::Nop],
         }));
         export.stub[1] = match bif {

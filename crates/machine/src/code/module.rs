@@ -205,6 +205,11 @@ impl ModuleCode {
                 server.fun_entry(identity, lambda.num_free)
             })
             .collect();
+        // `module_info(exports)` lists names in the order in which they were first heard of. In OTP a module's own names come
+        // before those that it calls, and the last of the file first; eunit runs tests in this order.
+        for export in file.exports.iter().rev() {
+            server.export(Mfa { module: name, function: atoms[export.function as usize], arity: export.arity });
+        }
         let mut linker = MachineLinker { server, funs: &funs, literals: Some(&mut literals), bigs: Vec::new() };
         let mut code = if let Some(layout) = layout {
             let source = BeamFile {
@@ -341,7 +346,7 @@ impl ModuleCode {
     }
 
     pub fn exports_of(&self) -> impl Iterator<Item = (Mfa, *const Instr)> + '_ {
-        self.exports.iter().map(|&(function, arity, entry)| (Mfa { module: self.name, function, arity }, self.past_cell(entry)))
+        self.exports.iter().rev().map(|&(function, arity, entry)| (Mfa { module: self.name, function, arity }, self.past_cell(entry)))
     }
 }
 
