@@ -6,7 +6,7 @@
 mod errors;
 mod pcre;
 
-use crate::args::{iodata_all, iodata_bytes, list_of};
+use crate::args::{binary_of, iodata_all, iodata_bytes, list_of};
 use crate::binary_module::part_of;
 use crate::long::Stop;
 use parking_lot::RwLock;
@@ -16,8 +16,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use swarmrt_machine::{BifResult, Process, Raise, bif};
-use swarmrt_term::release::{self, Release};
-use swarmrt_term::{Alloc, Atom, Mfa, Term, am, atom};
+use swarmrt_term::{Alloc, Atom, Mfa, Release, Term, am, atom};
 
 /// Expressions kept compiled; when there are more all are forgotten.
 const KEPT_MAX: usize = 4096;
@@ -78,6 +77,7 @@ struct Options {
     bsr: Option<u8>,
     /// Some make sense only for compiling, some only for running.
     compile_only: bool,
+    /// For `compile`: the result is to be used by other machines.
     export: bool,
     run_only: bool,
     global: bool,
@@ -166,9 +166,9 @@ impl Options {
             "ucp" => c::UCP,
             "never_utf" => c::NEVER_UTF,
             "unicode" => c::UTF,
-            "export" if release::current() >= Release::R28 => {
-                self.compile_only = true;
+            "export" => {
                 self.export = true;
+                self.compile_only = true;
                 return Some(());
             }
             _ => return self.set_run_flag(name),
@@ -227,21 +227,20 @@ fn compile_1(p: &mut Process, text: Term) -> BifResult {
 #[bif("re:compile/2")]
 fn compile(p: &mut Process, text: Term, options: Term) -> BifResult {
     let parsed = Options::parse(options)?;
-    if parsed.run_only {
+    if parsed.run_only || parsed.export && p.vm.release() < Release::R28 {
         return Err(Raise::badarg_because(atom!("badopt")));
     }
     if parsed.unicode() && !text.is_bitstring() {
         return trap(p, atom!("ucompile"), &[text, options]);
     }
-    let spec = parsed.spec(text)?;
-    let key = spec.encode();
+    let key = parsed.spec(text)?.encode();
     match expressions(p).get(&key) {
-        Ok(_) if parsed.export => {
-            let pattern = exported_term(p, &spec.pattern, options);
-            Ok(p.tuple(&[Term::atom(am::OK), pattern]))
-        }
         Ok(kept) => {
-            let pattern = pattern_term(p, &kept.code, parsed.unicode(), &key);
+            let pattern = if parsed.export {
+                exported_term(p, text, options, parsed.unicode())?
+            } else {
+                pattern_term(p, &kept.code, parsed.unicode(), &key)
+            };
             Ok(p.tuple(&[Term::atom(am::OK), pattern]))
         }
         Err(failure) => {
@@ -249,6 +248,53 @@ fn compile(p: &mut Process, text: Term, options: Term) -> BifResult {
             Ok(p.tuple(&[Term::atom(am::ERROR), explained]))
         }
     }
+}
+
+/// What the header of an exported expression begins with; a checksum of four bytes, the version of the
+/// encoding and whether it is unicode follow.
+const EXPORT_TITLE: &[u8] = b"re-PCRE2";
+const EXPORT_HEADER_BYTES: usize = EXPORT_TITLE.len() + 6;
+/// The version of encoding that OTP writes, and the one that says that there is none: whoever imports
+/// that compiles the text again.
+const EXPORT_ENCODED: u8 = 1;
+const EXPORT_TEXT_ONLY: u8 = 0;
+
+/// `{re_exported_pattern, Header, Text, Options, Encoded}` (OTP 28 and later).
+fn exported_term(p: &mut Process, text: Term, options: Term, unicode: bool) -> BifResult {
+    let text = iodata_all(text)?;
+    let header = [EXPORT_TITLE, &[0; 4], &[EXPORT_TEXT_ONLY, u8::from(unicode)]].concat();
+    let [header, text, none] = [&header[..], &text, &[]].map(|bytes| p.binary(bytes));
+    let tag = Term::atom(atom!("re_exported_pattern"));
+    Ok(p.tuple(&[tag, header, text, options, none]))
+}
+
+/// Compiles the text of an exported expression again: what another machine has made of it is not run.
+#[bif("re:import/1", since = 28)]
+fn import(p: &mut Process, exported: Term) -> BifResult {
+    let tuple = exported.as_tuple().filter(|tuple| tuple.arity() == 5).ok_or(Raise::BADARG)?;
+    let &[tag, header, text, options, encoded] = tuple.elements() else {
+        return Err(Raise::BADARG);
+    };
+    let header = binary_of(header)?;
+    let encoded = binary_of(encoded)?;
+    let is_whole = tag == Term::atom(atom!("re_exported_pattern"))
+        && header.len() >= EXPORT_HEADER_BYTES
+        && header.starts_with(EXPORT_TITLE);
+    if !is_whole || !text.is_bitstring() {
+        return Err(Raise::BADARG);
+    }
+    let sum = &header[EXPORT_TITLE.len()..][..4];
+    let is_encoded = header[EXPORT_TITLE.len() + 4] == EXPORT_ENCODED;
+    if is_encoded && sum != crc32fast::hash(&encoded).to_be_bytes() {
+        return Err(Raise::BADARG);
+    }
+    let parsed = Options::parse(options)?;
+    if parsed.run_only {
+        return Err(Raise::BADARG);
+    }
+    let key = parsed.spec(text)?.encode();
+    let kept = expressions(p).get(&key).map_err(|_| Raise::BADARG)?;
+    Ok(pattern_term(p, &kept.code, parsed.unicode(), &key))
 }
 
 /// `{re_pattern, Captures, Unicode, UseCrLf, Binary}`.
@@ -262,35 +308,6 @@ fn pattern_term(p: &mut Process, code: &Code, unicode: bool, key: &[u8]) -> Term
         Term::small(i64::from(use_crlf)),
         binary,
     ])
-}
-
-/// What the header of an exported expression begins with.
-const EXPORTED_TITLE: &[u8] = b"re-PCRE2";
-/// Bytes of title, checksum, version of the encoding, and whether it is unicode.
-const EXPORTED_HEADER_BYTES: usize = 14;
-/// Our version of the encoding, of which there is none: whoever imports the expression compiles its text, here and in OTP.
-const EXPORTED_VERSION: u8 = 0xff;
-
-/// `{re_exported_pattern, Header, Text, Options, Encoded}`.
-fn exported_term(p: &mut Process, text: &[u8], options: Term) -> Term {
-    let header = [EXPORTED_TITLE, &[0; 4], &[EXPORTED_VERSION, 0]].concat();
-    let (header, text, encoded) = (p.binary(&header), p.binary(text), p.binary(&[]));
-    p.tuple(&[Term::atom(atom!("re_exported_pattern")), header, text, options, encoded])
-}
-
-/// An exported expression becomes a compiled one: from its text, whatever machine has exported it.
-#[bif("re:import/1", since = 28)]
-fn import(p: &mut Process, exported: Term) -> BifResult {
-    let Some(&[tag, header, text, options, _]) = exported.as_tuple().map(|tuple| tuple.elements()) else { return Err(Raise::BADARG) };
-    let header = header.as_bits().filter(|bits| bits.is_binary()).map(|bits| bits.to_bytes());
-    let titled = |header: Cow<'_, [u8]>| header.len() >= EXPORTED_HEADER_BYTES && header.starts_with(EXPORTED_TITLE);
-    if tag != Term::atom(atom!("re_exported_pattern")) || !header.is_some_and(titled) || !text.is_bitstring() {
-        return Err(Raise::BADARG);
-    }
-    let parsed = Options::parse(options).map_err(|_| Raise::BADARG)?;
-    let key = parsed.spec(text)?.encode();
-    let kept = expressions(p).get(&key).map_err(|_| Raise::BADARG)?;
-    Ok(pattern_term(p, &kept.code, parsed.unicode(), &key))
 }
 
 /// `{Text, Offset}`.
@@ -348,6 +365,9 @@ fn internal_long_run(p: &mut Process, subject: Term, expression: Term, options: 
 /// `first`: the subject has not been checked to be UTF-8 yet. `long`: may take its time.
 fn run(p: &mut Process, subject: Term, expression: Term, list: Term, first: bool, long: bool) -> BifResult {
     let mut options = Options::parse(list)?;
+    if options.export {
+        return Err(Raise::badarg_because(atom!("badopt")));
+    }
     if !first {
         options.matching |= match_options::NO_UTF_CHECK;
     }
