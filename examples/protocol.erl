@@ -1,5 +1,5 @@
 %% A binary protocol, built and taken apart with the bit syntax.
--module(protocol).
+-module(protocol). -compile(nowarn_deprecated_catch).
 -export([main/0]).
 
 main() ->

@@ -1,5 +1,5 @@
 %% A gen_server under a supervisor: it crashes, and is there again.
--module(supervised).
+-module(supervised). -compile(nowarn_deprecated_catch).
 -export([main/0, start_counter/0, init/1, handle_call/3, handle_cast/2]).
 
 main() ->

@@ -193,10 +193,16 @@ impl Piece<'_, '_> {
             let here = self.b.create_block();
             self.branch(tags, differ_block, here);
             self.b.switch_to_block(here);
-            // Floats in words are equal to others only if both are zero.
+            // Floats in words are equal to others only if both are zero, and not from OTP 27 on.
+            let zeros_differ = release::current().distinguishes_zeros();
             let looked_at = if self.source.floats {
                 self.later(move |piece| {
                     let is_float = piece.tag_is(x, 0b11, 0b10);
+                    if zeros_differ {
+                        let differ = piece.target(differ);
+                        piece.branch(is_float, differ, slow);
+                        return;
+                    }
                     piece.require(is_float, slow);
                     let either = piece.b.ins().bor(x, y);
                     let zeroes = piece.b.ins().icmp_imm_s(IntCC::UnsignedLessThan, either, Term::FLOAT_ZEROES_END as i64);
