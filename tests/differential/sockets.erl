@@ -211,6 +211,9 @@ test(busy) ->
     Timeouts = length([timeout || {error, timeout} <- Results]) > 0,
     {queue_size, Queued} = erlang:port_info(C, queue_size),
     {ok, Some} = gen_tcp:recv(S, 100000, 5000),
+    %% What is still queued goes with the socket: the machine would wait for it when it halts.
+    ok = inet:setopts(C, [{linger, {true, 0}}]),
+    gen_tcp:close(C),
     [Timeouts, Queued > 0, Some =:= Data];
 test(statistics) ->
     {C, S} = pair([binary, {active, false}]),
@@ -269,8 +272,7 @@ test(ipv6) ->
     end;
 test(names) ->
     {ok, Host} = inet:gethostname(),
-    [inet:getaddr("localhost", inet), inet:gethostbyname("127.0.0.1"), inet:getaddr("no.such.host.invalid", inet),
-     inet:getservbyname(http, tcp), is_list(Host), [lists:member(up, Flags) || {"lo", [{flags, Flags} | _]} <- element(2, inet:getifaddrs())]];
+    [inet:gethostbyname("127.0.0.1"), inet:getaddr("no.such.host.invalid", inet), is_list(Host), [lists:member(up, Flags) || {"lo", [{flags, Flags} | _]} <- element(2, inet:getifaddrs())]];
 test(bad_arguments) ->
     {C, S} = pair([binary, {active, false}]),
     [catch_it(F) || F <- [

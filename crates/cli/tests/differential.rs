@@ -33,12 +33,14 @@ fn normalised(text: &str) -> String {
     out
 }
 
-/// The programs for the release under test: those of all releases, and those of folders `since_N`.
+/// The programs for the release under test: those of all releases, and those of folders `since_N` and `until_N`. What a folder
+/// `until_N` shows is other in later releases, and not yet so here.
 fn programs() -> Vec<PathBuf> {
     let release: u32 = common::release().map_or(25, |release| release.parse().expect("a number"));
     let top = common::root().join("tests/differential");
     let mut folders = vec![top.clone()];
     folders.extend((26..=release).map(|since| top.join(format!("since_{since}"))));
+    folders.extend((release..29).map(|until| top.join(format!("until_{until}"))));
     let entries = folders.iter().filter_map(|folder| std::fs::read_dir(folder).ok()).flatten();
     let mut programs: Vec<PathBuf> = entries
         .map(|entry| entry.expect("readable").path())
