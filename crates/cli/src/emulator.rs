@@ -11,6 +11,10 @@ enum Value {
     Any,
     /// Within the flag itself, whatever it is.
     Attached,
+    /// `c`, `d` or `i`, within the flag or in the next argument, or nothing.
+    Break,
+    /// A parameter of OTP's allocators, and its value within the flag or in the next argument.
+    Allocator,
     Number {
         min: u64,
         max: u64,
@@ -33,7 +37,7 @@ const IDENTIFIERS: RangeInclusive<u64> = 1024..=(1 << 27) - 1;
 const FLAGS: &[(&str, Value)] = &[
     ("+A", number(0..=1024, "number of async threads")),
     ("+a", number(16..=8192, "suggested stack size for async threads")),
-    ("+B", Value::Attached),
+    ("+B", Value::Break),
     ("+C", Value::Any),
     ("+c", Value::Any),
     ("+d", Value::Nothing),
@@ -55,7 +59,7 @@ const FLAGS: &[(&str, Value)] = &[
     ("+JPperf", Value::Any),
     ("+K", Value::Bool("kernel poll")),
     ("+l", Value::Nothing),
-    ("+M", Value::Attached),
+    ("+M", Value::Allocator),
     ("+P", number(IDENTIFIERS, "number of processes")),
     ("+pc", Value::Any),
     ("+Q", number(IDENTIFIERS, "number of ports")),
@@ -122,6 +126,14 @@ pub fn flag(arguments: &[String]) -> Result<Flag<'_>, String> {
     let rest = &argument[name.len()..];
     let (value, taken) = match kind {
         Value::Nothing | Value::Attached => return Ok(Flag { name, value: rest, taken: 1 }),
+        Value::Break => {
+            let value = arguments.get(1).map(String::as_str).filter(|value| rest.is_empty() && matches!(*value, "c" | "d" | "i"));
+            return Ok(Flag { name, value: value.unwrap_or(rest), taken: 1 + usize::from(value.is_some()) });
+        }
+        Value::Allocator => {
+            let value = arguments.get(1).map(String::as_str).filter(|_| !has_allocator_value(rest));
+            return Ok(Flag { name, value: value.unwrap_or(rest), taken: 1 + usize::from(value.is_some()) });
+        }
         _ if !rest.is_empty() => (rest, 1),
         _ => (arguments.get(1).ok_or_else(|| format!("{name} needs a value"))?.as_str(), 2),
     };
@@ -129,10 +141,21 @@ pub fn flag(arguments: &[String]) -> Result<Flag<'_>, String> {
     Ok(Flag { name, value, taken })
 }
 
+/// Whether a parameter of an allocator (`Bas`, `MMamcbf`, `ea`) has its value behind it: a number, or a word.
+fn has_allocator_value(parameter: &str) -> bool {
+    const WORDS: [&str; 16] = ["true", "false", "min", "max", "config", "r9c", "r10b", "r11b", "all", "no", "code", "libc", "aobf", "aoff", "gf", "af"];
+    const STRATEGIES: [&str; 5] = ["bf", "aoffcbf", "aoffcaobf", "ageffcaoff", "ageffcbf"];
+    let is_named_so = parameter.ends_with("mcbf");
+    parameter.ends_with(|last: char| last.is_ascii_digit())
+        || WORDS.iter().any(|word| parameter.ends_with(word))
+        || (!is_named_so && STRATEGIES.iter().any(|strategy| parameter.ends_with(strategy)))
+}
+
 fn may_follow(kind: Value, rest: &str) -> bool {
     match kind {
         Value::Nothing => false,
-        Value::Attached => true,
+        Value::Attached | Value::Allocator => true,
+        Value::Break => matches!(rest, "c" | "d" | "i"),
         Value::Bool(_) => rest == "true" || rest == "false",
         Value::Any => rest.starts_with(|first: char| first.is_ascii_digit()),
         Value::Number { .. } | Value::Schedulers => rest.starts_with(|first: char| first.is_ascii_digit() || first == ':'),
@@ -156,7 +179,7 @@ fn check(name: &str, kind: Value, value: &str) -> Result<(), String> {
             };
             if total > 0 && online > total { Err(format!("{name}: {online} schedulers cannot be online, of {total}")) } else { Ok(()) }
         }
-        Value::Nothing | Value::Attached | Value::Any => Ok(()),
+        Value::Nothing | Value::Attached | Value::Break | Value::Allocator | Value::Any => Ok(()),
     }
 }
 
@@ -176,7 +199,13 @@ mod tests {
         assert_eq!(parsed(&["+S4:2"]), Ok(("+S", "4:2".to_owned(), 1)));
         assert_eq!(parsed(&["+SDio", "3"]), Ok(("+SDio", "3".to_owned(), 2)));
         assert_eq!(parsed(&["+Bi"]), Ok(("+B", "i".to_owned(), 1)));
-        assert_eq!(parsed(&["+MBas", "aobf"]), Ok(("+M", "Bas".to_owned(), 1)));
+        assert_eq!(parsed(&["+B", "i"]), Ok(("+B", "i".to_owned(), 2)));
+        assert_eq!(parsed(&["+B", "-noshell"]), Ok(("+B", String::new(), 1)));
+        assert_eq!(parsed(&["+MBas", "aobf"]), Ok(("+M", "aobf".to_owned(), 2)));
+        assert_eq!(parsed(&["+MBasaobf", "x"]), Ok(("+M", "Basaobf".to_owned(), 1)));
+        assert_eq!(parsed(&["+MMamcbf", "4096"]), Ok(("+M", "4096".to_owned(), 2)));
+        assert_eq!(parsed(&["+Mea", "min"]), Ok(("+M", "min".to_owned(), 2)));
+        assert_eq!(parsed(&["+MBsbct512", "x"]), Ok(("+M", "Bsbct512".to_owned(), 1)));
     }
 
     #[test]

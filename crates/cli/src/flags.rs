@@ -1,6 +1,6 @@
 //! From the command line to a machine: `erl`'s flags, and our own commands.
 
-use crate::emulator;
+use crate::{emulator, root};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use swarmrt::{Builder, Engines, Otp};
@@ -14,6 +14,8 @@ struct Parsed {
     atoms: Option<usize>,
     /// Only the version is wanted.
     version: bool,
+    /// Leave the terminal and whoever waits, and run on.
+    detached: bool,
 }
 
 /// Schedulers that this machine can have.
@@ -60,7 +62,8 @@ fn with_environment(arguments: &[String]) -> Vec<String> {
 
 /// Takes the emulator's flags out of `erl`'s arguments; the rest is for `init`.
 fn parse(arguments: &[String]) -> Result<Parsed, String> {
-    let mut parsed = Parsed { otp_root: None, boot_args: Vec::new(), schedulers: None, processes: None, dirty_io: None, atoms: None, version: false };
+    let mut parsed =
+        Parsed { otp_root: None, boot_args: Vec::new(), schedulers: None, processes: None, dirty_io: None, atoms: None, version: false, detached: false };
     let mut at = 0;
     while at < arguments.len() {
         let argument = &arguments[at];
@@ -97,6 +100,10 @@ fn parse(arguments: &[String]) -> Result<Parsed, String> {
                 at += 1;
             }
             "-version" => parsed.version = true,
+            "-detached" => {
+                parsed.detached = true;
+                parsed.boot_args.extend(["-noshell", "-noinput"].map(str::to_owned));
+            }
             "-make" => parsed.boot_args.extend(["-noshell", "-noinput", "-s", "make", "all", "-s", "erlang", "halt"].map(str::to_owned)),
             _ if argument.starts_with('+') => {
                 let flag = emulator::flag(&arguments[at - 1..])?;
@@ -136,7 +143,44 @@ fn erl(program: &str, arguments: &[String]) -> Result<i32, String> {
         show(&format!("SwarmRT {} (SMP) (BEAM) emulator version {}\n", env!("CARGO_PKG_VERSION"), otp.erts_version));
         return Ok(0);
     }
-    let vm = boot(program, parsed, otp)?;
+    if parsed.detached {
+        detach().map_err(|error| format!("-detached: {error}"))?;
+    }
+    run_to_end(boot(program, parsed, otp)?)
+}
+
+/// Goes on in a process of its own session without a terminal; the one that was started ends.
+fn detach() -> std::io::Result<()> {
+    for _ in 0..2 {
+        // SAFETY: no other thread runs yet, so the child may do everything.
+        match unsafe { libc::fork() } {
+            0 => {}
+            -1 => return Err(std::io::Error::last_os_error()),
+            _ => std::process::exit(0),
+        }
+        // SAFETY: the call has no conditions. The second time it fails, as that child leads no group: it can never get a
+        // terminal again.
+        unsafe { libc::setsid() };
+    }
+    let null = std::fs::File::options().read(true).write(true).open("/dev/null")?;
+    for descriptor in 0..=2 {
+        // SAFETY: both descriptors are open, and nobody uses the one that is replaced.
+        unsafe { libc::dup2(std::os::fd::AsRawFd::as_raw_fd(&null), descriptor) };
+    }
+    Ok(())
+}
+
+/// Runs as the emulator that OTP's `erlexec` starts.
+pub fn emulator(arguments: &[String]) -> Result<i32, String> {
+    let (flags, boot_args) = root::emulator_arguments(arguments);
+    let mut parsed = parse(&flags)?;
+    let place = |flag: &str| root::argument_of(&boot_args, flag).map(PathBuf::from).ok_or_else(|| format!("{flag} is missing"));
+    let otp = Otp::of_release(&place("-root")?, &place("-bindir")?).map_err(|error| error.to_string())?;
+    parsed.boot_args = boot_args;
+    run_to_end(start(parsed, otp)?)
+}
+
+fn run_to_end(vm: &'static swarmrt::machine::Vm) -> Result<i32, String> {
     let code = vm.wait_for_halt();
     // What cannot be kept is found out again.
     let _ = swarmrt::jit::keep(vm);
@@ -156,11 +200,16 @@ fn code_cache() -> Option<PathBuf> {
     if let Some(told) = std::env::var_os(CODE_CACHE_VARIABLE) {
         return (told != "off").then(|| PathBuf::from(told));
     }
-    let absolute = |variable: &str| std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
-    let caches = absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").filter(|home| home.is_dir()).map(|home| home.join(".cache")))?;
-    Some(caches.join("swarmrt"))
+    Some(user_caches()?.join("swarmrt"))
 }
 
+/// The user's folder for what can be made again.
+fn user_caches() -> Option<PathBuf> {
+    let absolute = |variable: &str| std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
+    absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").filter(|home| home.is_dir()).map(|home| home.join(".cache")))
+}
+
+/// Boots with the arguments that `erl` gives `init` before those of its own.
 fn boot(program: &str, mut parsed: Parsed, otp: Otp) -> Result<&'static swarmrt::machine::Vm, String> {
     let root = otp.root.to_string_lossy().into_owned();
     let bin = otp.root.join(format!("erts-{}/bin", otp.erts_version)).to_string_lossy().into_owned();
@@ -169,10 +218,22 @@ fn boot(program: &str, mut parsed: Parsed, otp: Otp) -> Result<&'static swarmrt:
         // SAFETY: no other thread runs yet.
         unsafe { std::env::set_var(name, value) };
     }
+    // Programs of OTP's own are found, such as `heart`.
+    let path = std::env::var("PATH").unwrap_or_default();
+    if !path.split(':').any(|folder| folder == bin) {
+        // SAFETY: as above.
+        unsafe { std::env::set_var("PATH", format!("{bin}:{root}/bin:{path}")) };
+    }
     let mut boot_args: Vec<String> = ["-root", &root, "-bindir", &bin, "-progname", program, "--", "-home", &home, "--"].map(str::to_owned).to_vec();
     boot_args.append(&mut parsed.boot_args);
+    parsed.boot_args = boot_args;
+    start(parsed, otp)
+}
+
+/// Boots with `init`'s arguments.
+fn start(parsed: Parsed, otp: Otp) -> Result<&'static swarmrt::machine::Vm, String> {
     let mut builder = Builder::new(otp);
-    builder.boot_args = boot_args.into_iter().map(String::into_bytes).collect();
+    builder.boot_args = parsed.boot_args.into_iter().map(String::into_bytes).collect();
     if let Some(count) = parsed.schedulers {
         builder.schedulers = count;
     }
@@ -369,9 +430,9 @@ fn disasm(arguments: &[String]) -> Result<i32, String> {
     Ok(0)
 }
 
-/// Runs a command with `erl`, `erlc` and `escript` on its PATH being this program.
+/// Runs a command with `erl`, `erlc` and `escript` on its PATH being this program, and with a root of OTP whose emulator it
+/// is as well: releases that the command makes or starts run on it.
 fn exec(arguments: &[String]) -> Result<i32, String> {
-    use std::os::unix::fs::PermissionsExt;
     use std::os::unix::process::CommandExt;
     let [command, rest @ ..] = arguments else { return Err("exec needs a command".to_owned()) };
     let here = std::env::current_exe().map_err(|error| error.to_string())?;
@@ -379,13 +440,21 @@ fn exec(arguments: &[String]) -> Result<i32, String> {
     let failed = |error: std::io::Error| format!("{}: {error}", folder.display());
     std::fs::create_dir_all(&folder).map_err(failed)?;
     for name in ["erl", "erlc", "escript"] {
-        let script = folder.join(name);
         let quoted = here.to_string_lossy().replace('\'', "'\\''");
-        std::fs::write(&script, format!("#!/bin/sh\nexec '{quoted}' {name} \"$@\"\n")).map_err(failed)?;
-        std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).map_err(failed)?;
+        let text = format!("#!/bin/sh\nexec '{quoted}' {name} \"$@\"\n");
+        root::write_script(&folder.join(name), &text).map_err(failed)?;
     }
     let path = std::env::var("PATH").unwrap_or_default();
-    let error = std::process::Command::new(command).args(rest).env("PATH", format!("{}:{path}", folder.display())).exec();
+    let mut process = std::process::Command::new(command);
+    process.args(rest).env("PATH", format!("{}:{path}", folder.display()));
+    // Where such a root cannot be made, releases run on OTP's emulator.
+    if let Ok(otp) = Otp::find(None)
+        && let Some(caches) = user_caches().map(|folder| folder.join("swarmrt.roots"))
+        && let Ok(root) = root::with_emulator(&otp, &here, &caches)
+    {
+        process.env("SWARMRT_OTP_ROOT", root);
+    }
+    let error = process.exec();
     Err(format!("{command}: {error}"))
 }
 

@@ -3,6 +3,7 @@
 mod allocator;
 mod emulator;
 mod flags;
+mod root;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -33,7 +34,10 @@ fn main() -> ExitCode {
     allocator::configure();
     end_on_internal_errors();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    match flags::run(&arguments) {
+    // What it is called by says nothing: scripts of releases give it their own name.
+    let as_emulator = std::env::current_exe().is_ok_and(|program| root::is_emulator(&program));
+    let result = if as_emulator { flags::emulator(&arguments) } else { flags::run(&arguments) };
+    match result {
         Ok(code) => ExitCode::from(u8::try_from(code & 0xff).unwrap_or(1)),
         Err(message) => {
             tell(&message);

@@ -86,5 +86,10 @@ fn a_project_is_made_formatted_tested_and_released() {
     let mix = mix.replace("deps: deps()", "deps: deps(), releases: [sample: [cookie: \"secret\"]]");
     std::fs::write(project.join("mix.exs"), mix).expect("written");
     exec(&project, &["mix", "release"]);
-    assert!(project.join("_build/test/rel/sample/bin/sample").is_file());
+    // The release brings SwarmRT along: it needs no `swarmrt exec` to run.
+    let mut release = Command::new(project.join("_build/test/rel/sample/bin/sample"));
+    release.args(["eval", "IO.puts(:erlang.system_info(:system_version))"]).env("HOME", &folder.0);
+    let output = common::run(&mut release);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.starts_with("SwarmRT "), "{text}{}", String::from_utf8_lossy(&output.stderr));
 }

@@ -89,6 +89,31 @@ impl Otp {
         }
     }
 
+    /// The folder of the preloaded modules within that of the programs, in releases that SwarmRT runs.
+    pub const PRELOADED: &str = "preloaded";
+
+    /// The OTP in a release: its libraries are in `root`, its programs in `bindir`. Which OTP it is, the version of its
+    /// `erts` folder tells; the preloaded modules are in that, or in the installation that the programs belong to.
+    ///
+    /// # Errors
+    /// When it is not one.
+    pub fn of_release(root: &Path, bindir: &Path) -> Result<Otp, OtpError> {
+        if let Ok(otp) = Otp::at(root) {
+            return Ok(otp);
+        }
+        let broken = |why: &str| OtpError::Broken { root: root.to_owned(), release: None, why: why.to_owned() };
+        let erts = bindir.parent().ok_or_else(|| broken("it has no erts folder"))?;
+        let erts_version = erts.file_name().and_then(|name| name.to_str()?.strip_prefix("erts-"));
+        let erts_version = erts_version.ok_or_else(|| broken("its erts folder has no version"))?.to_owned();
+        let release = version_numbers(&erts_version).first().map_or(0, |&major| major + FROM_ERTS_TO_OTP);
+        let known = Release::from_number(release).ok_or_else(|| OtpError::Unsupported { root: root.to_owned(), release })?;
+        let installed = erts.parent().map(|above| above.join(format!("lib/erts-{erts_version}/ebin")));
+        let places = [Some(bindir.join(Otp::PRELOADED)), Some(root.join(format!("lib/erts-{erts_version}/ebin"))), installed];
+        let preloaded = places.into_iter().flatten().find(|place| place.join("erlang.beam").is_file());
+        let preloaded = preloaded.ok_or_else(|| broken("it has no preloaded modules; a release is made under `swarmrt exec`"))?;
+        Ok(Otp { root: root.to_owned(), release: known, version: None, erts_version, preloaded })
+    }
+
     fn at(root: &Path) -> Result<Otp, OtpError> {
         let release = release_number(root).map_err(|why| OtpError::Broken { root: root.to_owned(), release: None, why })?;
         let known = Release::from_number(release).ok_or_else(|| OtpError::Unsupported { root: root.to_owned(), release })?;
@@ -115,6 +140,9 @@ impl Otp {
         Ok(Otp { root: root.to_owned(), release: known, version, erts_version, preloaded })
     }
 }
+
+/// The number of an OTP release less the first number of its erts.
+const FROM_ERTS_TO_OTP: u32 = 12;
 
 /// The number of the release in a root: what `releases/start_erl.data` starts, where it is a number;
 /// else the greatest of the folders.
