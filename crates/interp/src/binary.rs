@@ -97,37 +97,59 @@ struct Sized<'a> {
 /// Bits of the largest bitstring that is tried.
 const BITS_MAX: usize = 1 << 48;
 
-/// The size of a segment in bits, once its size and the type of its value are found right.
-fn segment_bits(segment: &Segment, value: Term, size: Option<Term>) -> Result<usize, BuildError> {
-    let wrong_type = || BuildError::badarg(segment, "type", value);
-    match segment.kind {
-        SegmentKind::String => return Ok(segment.bytes.len() * 8),
-        SegmentKind::Utf8 | SegmentKind::Utf16 | SegmentKind::Utf32 => {
-            let code = value.as_small().and_then(|code| u32::try_from(code).ok()).ok_or_else(wrong_type)?;
-            return bitsyntax::utf_bytes(utf_of(segment.kind), code, segment.flags).map(|(_, length)| length * 8).ok_or_else(wrong_type);
-        }
-        _ => {}
-    }
-    let Some(size) = size else {
-        let bits = value.as_bits().ok_or_else(wrong_type)?.bit_size;
-        return if bits.is_multiple_of(segment.unit as usize) { Ok(bits) } else { Err(BuildError::badarg(segment, "unit", value)) };
-    };
+/// The bits that the size of a segment says; `None` without one.
+fn explicit_bits(segment: &Segment, size: Option<Term>) -> Result<Option<usize>, BuildError> {
+    let Some(size) = size.filter(|_| !is_of_own_size(segment)) else { return Ok(None) };
     let Some(small) = size.as_small() else {
         let large = size.as_big().is_some_and(|big| !big.is_negative());
         return Err(if large { BuildError::limit(segment, size) } else { BuildError::badarg(segment, "size", size) });
     };
     let count = usize::try_from(small).map_err(|_| BuildError::badarg(segment, "size", size))?;
-    let bits = count.checked_mul(segment.unit as usize).filter(|&bits| bits < BITS_MAX).ok_or_else(|| BuildError::limit(segment, size))?;
+    let bits = count.checked_mul(segment.unit as usize).filter(|&bits| bits < BITS_MAX);
+    bits.map(Some).ok_or_else(|| BuildError::limit(segment, size))
+}
+
+/// Whether the value alone says how many bits a segment takes.
+fn is_of_own_size(segment: &Segment) -> bool {
+    matches!(segment.kind, SegmentKind::String | SegmentKind::Utf8 | SegmentKind::Utf16 | SegmentKind::Utf32)
+}
+
+/// The bits of a character.
+fn character_bits(segment: &Segment, value: Term) -> Result<usize, BuildError> {
+    let code = value.as_small().and_then(|code| u32::try_from(code).ok());
+    let length = code.and_then(|code| bitsyntax::utf_bytes(utf_of(segment.kind), code, segment.flags)).map(|(_, length)| length * 8);
+    length.ok_or_else(|| BuildError::badarg(segment, "type", value))
+}
+
+/// The bits of a whole bitstring, or of a character in UTF-32: what OTP finds out about values before it looks at others.
+fn implicit_bits(segment: &Segment, value: Term) -> Result<usize, BuildError> {
     match segment.kind {
+        SegmentKind::String => Ok(segment.bytes.len() * 8),
+        SegmentKind::Utf32 => character_bits(segment, value),
+        // These are looked at in their turn.
+        SegmentKind::Utf8 | SegmentKind::Utf16 => Ok(0),
+        _ => {
+            let bits = value.as_bits().ok_or_else(|| BuildError::badarg(segment, "type", value))?.bit_size;
+            let fits = bits.is_multiple_of(segment.unit as usize);
+            if fits { Ok(bits) } else { Err(BuildError::badarg(segment, "unit", value)) }
+        }
+    }
+}
+
+/// Looks at the value of a segment that takes `bits`; the bits that it takes.
+fn checked_bits(segment: &Segment, value: Term, size: Option<Term>, bits: usize) -> Result<usize, BuildError> {
+    let wrong_type = || BuildError::badarg(segment, "type", value);
+    match segment.kind {
+        SegmentKind::Utf8 | SegmentKind::Utf16 => character_bits(segment, value),
         SegmentKind::Integer if !value.is_integer() => Err(wrong_type()),
         SegmentKind::Float if !value.is_number() => Err(wrong_type()),
-        SegmentKind::Float if !matches!(bits, 16 | 32 | 64) => Err(BuildError::badarg(segment, "invalid", size)),
-        SegmentKind::Integer | SegmentKind::Float => Ok(bits),
-        _ => match value.as_bits() {
+        SegmentKind::Float if !matches!(bits, 16 | 32 | 64) => Err(BuildError::badarg(segment, "invalid", size.unwrap_or(Term::small(bits as i64)))),
+        SegmentKind::Binary | SegmentKind::Append | SegmentKind::PrivateAppend => match value.as_bits() {
             None => Err(wrong_type()),
             Some(source) if source.bit_size < bits => Err(BuildError::badarg(segment, "short", value)),
             Some(_) => Ok(bits),
         },
+        _ => Ok(bits),
     }
 }
 
@@ -135,12 +157,21 @@ fn segment_bits(segment: &Segment, value: Term, size: Option<Term>) -> Result<us
 pub fn create(p: &mut Process, plan: &BinaryPlan, resolve: impl Fn(Src) -> Term) -> Result<Term, BuildError> {
     /// Bytes copied for a reduction.
     const BYTES_PER_REDUCTION: usize = 1024;
+    // As in OTP, what is wrong with a size comes before what is wrong with any value.
+    let mut sizes: SmallVec<[(Term, Option<Term>, Option<usize>); 8]> = SmallVec::new();
+    for segment in &plan.segments {
+        let size = segment.size.map(&resolve);
+        sizes.push((resolve(segment.value), size, explicit_bits(segment, size)?));
+    }
+    for (segment, (value, _, bits)) in plan.segments.iter().zip(&mut sizes) {
+        if bits.is_none() {
+            *bits = Some(implicit_bits(segment, *value)?);
+        }
+    }
     let mut sized: SmallVec<[Sized<'_>; 8]> = SmallVec::new();
     let mut total = 0usize;
-    for segment in &plan.segments {
-        let value = resolve(segment.value);
-        let size = segment.size.map(&resolve);
-        let bits = segment_bits(segment, value, size)?;
+    for (segment, &(value, size, bits)) in plan.segments.iter().zip(&sizes) {
+        let bits = checked_bits(segment, value, size, bits.unwrap_or(0))?;
         total += bits;
         if total >= BITS_MAX {
             return Err(BuildError::limit(segment, size.unwrap_or(value)));
