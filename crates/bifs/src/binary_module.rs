@@ -12,7 +12,7 @@ use std::sync::Arc;
 use swarmrt_machine::resource::Resources;
 use swarmrt_machine::{BifResult, Process, Raise, bif};
 use swarmrt_term::binary::{HEAP_BIN_BYTES_MAX, SharedBytes, shared_bin};
-use swarmrt_term::{Alloc, Bits, Subtag, Term, am, atom, bigint};
+use swarmrt_term::{Alloc, Bits, Release, Subtag, Term, am, atom, bigint};
 
 /// Bytes that are searched or copied for one reduction.
 const BYTES_PER_REDUCTION: usize = 200;
@@ -245,6 +245,11 @@ fn found(p: &mut Process, (at, len): (usize, usize)) -> Term {
     p.tuple(&[Term::small(at as i64), Term::small(len as i64)])
 }
 
+/// Where nothing is to be searched, patterns are not looked at until OTP 27.
+fn ignores_patterns(p: &Process) -> bool {
+    p.vm.release() < Release::R27
+}
+
 #[bif("binary:match/2")]
 fn match_2(p: &mut Process, subject: Term, pattern: Term) -> BifResult {
     match_3(p, subject, pattern, Term::NIL)
@@ -254,8 +259,7 @@ fn match_2(p: &mut Process, subject: Term, pattern: Term) -> BifResult {
 fn match_3(p: &mut Process, subject: Term, pattern: Term, options: Term) -> BifResult {
     let bytes = binary_of(subject)?;
     let (start, end) = options_of(options, bytes.len(), false)?.scope;
-    if end == 0 {
-        // Answered before the pattern is looked at, as in OTP; so below.
+    if end == 0 && ignores_patterns(p) {
         return Ok(Term::atom(atom!("nomatch")));
     }
     let patterns = patterns_of(p, pattern, end - start)?;
@@ -293,7 +297,7 @@ fn matches_2(p: &mut Process, subject: Term, pattern: Term) -> BifResult {
 fn matches_3(p: &mut Process, subject: Term, pattern: Term, options: Term) -> BifResult {
     let bytes = binary_of(subject)?;
     let (start, end) = options_of(options, bytes.len(), false)?.scope;
-    if end == 0 {
+    if end == 0 && ignores_patterns(p) {
         return Ok(Term::NIL);
     }
     let patterns = patterns_of(p, pattern, end - start)?;
@@ -321,7 +325,7 @@ fn split(p: &mut Process, subject: Term, pattern: Term, options: Term) -> Result
     let bytes = binary_of(subject)?;
     let options = options_of(options, bytes.len(), true)?;
     let (start, end) = options.scope;
-    let places = if end == 0 {
+    let places = if end == 0 && ignores_patterns(p) {
         Vec::new()
     } else if options.global {
         let patterns = patterns_of(p, pattern, end - start)?;
@@ -381,7 +385,8 @@ fn copy_1(p: &mut Process, binary: Term) -> BifResult {
 #[bif("binary:copy/2")]
 fn copy_2(p: &mut Process, binary: Term, count: Term) -> BifResult {
     let count = size_of(count)?;
-    if count == 0 && binary.is_bitstring() {
+    // Until OTP 27, of no copies it does not matter of what.
+    if count == 0 && binary.is_bitstring() && p.vm.release() < Release::R27 {
         return Ok(p.binary(&[]));
     }
     long::run(p, am::BINARY, atom!("copy"), &[binary, Term::small(count as i64)], |p| copied(p, binary, count))

@@ -81,3 +81,22 @@ fn get_internal_state(p: &mut Process, what: Term) -> BifResult {
         _ => Err(Raise::BADARG),
     }
 }
+
+/// The same bits, as part of another bitstring in which they begin at an offset within a byte.
+#[bif("erts_debug:unaligned_bitstring/2", since = 29)]
+fn unaligned_bitstring(p: &mut Process, bitstring: Term, offset: Term) -> BifResult {
+    let bits = bitstring.as_bits().ok_or(Raise::BADARG)?;
+    let offset = offset.as_small().filter(|offset| (1..=7).contains(offset)).ok_or(Raise::BADARG)?;
+    let offset = offset as usize;
+    let size = bits.bit_size;
+    let mut bytes = vec![0u8; (offset + size).div_ceil(8)];
+    for index in 0..size.div_ceil(8) {
+        let byte = bits.byte(index);
+        bytes[index] |= byte >> offset;
+        if let Some(next) = bytes.get_mut(index + 1) {
+            *next = byte << (8 - offset);
+        }
+    }
+    let whole = p.binary(&bytes);
+    Ok(p.sub_binary(whole, offset, size))
+}

@@ -196,10 +196,11 @@ impl Options {
         self.compile & compile_options::UTF != 0
     }
 
-    /// The expression given as text; it ends at the first zero byte, as for PCRE 8.
+    /// The expression given as text; to PCRE 8 it ends at the first zero byte.
     fn spec(&self, text: Term) -> Result<Spec, Raise> {
         let mut pattern = iodata_all(text)?;
-        if let Some(end) = memchr::memchr(0, &pattern) {
+        if pcre::follows_pcre8()
+            && let Some(end) = memchr::memchr(0, &pattern) {
             pattern.truncate(end);
         }
         Ok(Spec { options: self.compile, newline: self.newline.unwrap_or(newline::LF), bsr: self.bsr.unwrap_or(bsr::UNICODE), pattern })
@@ -391,11 +392,15 @@ fn run(p: &mut Process, subject: Term, expression: Term, list: Term, first: bool
     }
     let key: Cow<'_, [u8]> = match key {
         Some(key) if options.newline.is_none() && options.bsr.is_none() => key,
-        // Others than it was compiled with.
+        // Others than it was compiled with, which PCRE2 does not allow.
         Some(key) => {
-            let mut spec = Spec::decode(&key).ok_or(Raise::BADARG)?;
+            let compiled = Spec::decode(&key).ok_or(Raise::BADARG)?;
+            let mut spec = compiled.clone();
             spec.newline = options.newline.unwrap_or(spec.newline);
             spec.bsr = options.bsr.unwrap_or(spec.bsr);
+            if spec != compiled && !pcre::follows_pcre8() {
+                return Err(Raise::BADARG);
+            }
             spec.encode().into()
         }
         None => options.spec(expression)?.encode().into(),

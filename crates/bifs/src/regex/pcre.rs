@@ -1,6 +1,8 @@
-//! PCRE2 behind a safe interface, set up to behave as the PCRE 8 that OTP 25 contains.
+//! PCRE2 behind a safe interface. Until OTP 28 it is set up to behave as the PCRE 8 that OTP contained;
+//! from then on, OTP has PCRE2 itself.
 
 use pcre2_sys as sys;
+use swarmrt_term::release::{self, Release};
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::ptr::{null, null_mut};
@@ -64,6 +66,11 @@ pub fn version() -> Vec<u8> {
     text.iter().copied().take_while(|&byte| byte != 0).collect()
 }
 
+/// Whether expressions mean what they mean to PCRE 8.
+pub fn follows_pcre8() -> bool {
+    release::current() < Release::R28
+}
+
 /// A regular expression and how to compile it.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Spec {
@@ -87,7 +94,8 @@ impl Spec {
     }
     /// Characters above 127 are letters or not as the tables say, though a character may be several bytes.
     fn has_wide_letters(&self) -> bool {
-        self.options & (compile_options::UTF | compile_options::UCP) == compile_options::UTF
+        let is_wide = self.options & (compile_options::UTF | compile_options::UCP) == compile_options::UTF;
+        is_wide && follows_pcre8()
     }
     /// Native code and interpreter disagree about such characters where `\w` is repeated.
     fn needs_interpreter(&self) -> bool {
@@ -133,22 +141,33 @@ pub struct CompileError {
 impl Code {
     /// Compiles; to machine code as well when `to_native`.
     pub fn compile(spec: &Spec, to_native: bool) -> Result<Code, CompileError> {
-        let (pattern, edits) = for_pcre2(&spec.pattern, spec.has_wide_letters());
+        let follows_pcre8 = follows_pcre8();
+        let (pattern, edits) = if follows_pcre8 {
+            for_pcre2(&spec.pattern, spec.has_wide_letters())
+        } else {
+            (Cow::Borrowed(spec.pattern.as_slice()), Vec::new())
+        };
         let (mut code, mut offset) = (0, 0);
         // SAFETY: the context is made, used and freed here; pattern and tables outlive the call, the tables the code.
         let raw = unsafe {
             let context = sys::pcre2_compile_context_create_8(null_mut());
             assert!(!context.is_null(), "out of memory");
-            sys::pcre2_set_character_tables_8(context, latin1_tables().as_ptr());
             sys::pcre2_set_newline_8(context, u32::from(spec.newline));
             sys::pcre2_set_bsr_8(context, u32::from(spec.bsr));
-            // PCRE 8 has `\K` anywhere, and looks behind by a fixed length only.
-            sys::pcre2_set_compile_extra_options_8(context, sys::PCRE2_EXTRA_ALLOW_LOOKAROUND_BSK);
-            sys::pcre2_set_max_varlookbehind_8(context, 0);
+            if follows_pcre8 {
+                sys::pcre2_set_character_tables_8(context, latin1_tables().as_ptr());
+                // PCRE 8 has `\K` anywhere, and looks behind by a fixed length only.
+                let extra = sys::PCRE2_EXTRA_ALLOW_LOOKAROUND_BSK;
+                sys::pcre2_set_compile_extra_options_8(context, extra);
+                sys::pcre2_set_max_varlookbehind_8(context, 0);
+            }
             let raw = sys::pcre2_compile_8(pattern.as_ptr(), pattern.len(), spec.options, &mut code, &mut offset, context);
             sys::pcre2_compile_context_free_8(context);
             raw
         };
+        if raw.is_null() && !follows_pcre8 {
+            return Err(CompileError { message: own_message(code), offset });
+        }
         if raw.is_null() {
             let shift: isize = edits.iter().filter(|edit| edit.at < offset).map(|edit| edit.shift).sum();
             let offset = super::errors::offset(code, &spec.pattern, offset.saturating_add_signed(-shift));
