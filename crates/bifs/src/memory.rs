@@ -8,7 +8,8 @@ use swarmrt_term::{Alloc, Atom, FragmentHeap, Term, am, atom, usage};
 /// `erlang:system_info({memory_internal, Ref, Allocators})`: as many messages as there are threads but one, with the
 /// sizes in the first.
 pub(crate) fn memory_internal(p: &mut Process, elements: &[Term]) -> BifResult {
-    let &[_, reference, _] = elements else { return Err(Raise::BADARG) };
+    let &[_, reference, allocators] = elements else { return Err(Raise::BADARG) };
+    let allocators = allocators.list_to_vec().ok_or(Raise::BADARG)?;
     if !reference.is_reference() {
         return Err(Raise::BADARG);
     }
@@ -18,6 +19,10 @@ pub(crate) fn memory_internal(p: &mut Process, elements: &[Term]) -> BifResult {
     let mut data = Term::NIL;
     for (name, bytes) in sizes {
         let name = Term::atom(Atom::new(name));
+        // `erlang:memory/0` asks for all that `system_info(alloc_util_allocators)` names, which is none here.
+        if !allocators.is_empty() && !allocators.contains(&name) {
+            continue;
+        }
         // [{Type, Instance, [{mbcs, [{blocks, [{Type, [{size, Bytes}]}]}]}]}]
         let mut nested = heap.tuple(&[Term::atom(am::SIZE), Term::small(bytes as i64)]);
         for tag in [name, Term::atom(atom!("blocks")), Term::atom(atom!("mbcs"))] {
@@ -26,6 +31,17 @@ pub(crate) fn memory_internal(p: &mut Process, elements: &[Term]) -> BifResult {
         }
         let list = heap.list(&[nested]);
         let entry = heap.tuple(&[name, Term::small(0), list]);
+        data = heap.cons(entry, data);
+    }
+    let fixed = Term::atom(atom!("fix_alloc"));
+    if allocators.contains(&fixed) {
+        // {fix_alloc, Instance, [{fix_types, [{Type, Allocated, Used}]}]}
+        let timers = Term::small(crate::timers::memory_bytes(p) as i64);
+        let timers = heap.tuple(&[Term::atom(atom!("bif_timer")), timers, timers]);
+        let types = heap.list(&[timers]);
+        let types = heap.tuple(&[Term::atom(atom!("fix_types")), types]);
+        let list = heap.list(&[types]);
+        let entry = heap.tuple(&[fixed, Term::small(0), list]);
         data = heap.cons(entry, data);
     }
     let reference = swarmrt_heap::copy_term(reference, &mut heap);

@@ -590,7 +590,13 @@ fn send_as(p: &mut Process, given: Term, to: Term, message: Term) -> Result<(), 
         return Ok(());
     }
     if let Some(name) = to.as_atom() {
-        let object = p.vm.names.whereis(name).ok_or(Raise::BADARG)?;
+        let Some(object) = p.vm.names.whereis(name) else {
+            // Who traces it sees what it tried to send.
+            if p.trace.flags != 0 {
+                p.trace_sent(given, message, true);
+            }
+            return Err(Raise::BADARG);
+        };
         return send_as(p, given, object, message);
     }
     if to.is_port() {
@@ -613,10 +619,12 @@ fn send_as(p: &mut Process, given: Term, to: Term, message: Term) -> Result<(), 
         && pair.arity() == 2
         && let (Some(name), Some(node)) = (pair.get(0).as_atom(), pair.get(1).as_atom())
     {
-        if node == p.vm.node().name
-            && let Some(object) = p.vm.names.whereis(name)
-        {
-            return send_as(p, given, object, message);
+        if node == p.vm.node().name {
+            match p.vm.names.whereis(name) {
+                Some(object) => return send_as(p, given, object, message),
+                None if p.trace.flags != 0 => p.trace_sent(given, message, true),
+                None => {}
+            }
         }
         return Ok(());
     }
@@ -947,11 +955,7 @@ pub fn max_heap_term(p: &mut Process, limit: MaxHeapSize) -> Term {
 }
 
 /// A limit as a map, as that release shows it.
-pub fn max_heap_map<A: Alloc + ?Sized>(
-    heap: &mut A,
-    limit: MaxHeapSize,
-    release: Release,
-) -> Term {
+pub fn max_heap_map<A: Alloc + ?Sized>(heap: &mut A, limit: MaxHeapSize, release: Release) -> Term {
     let pairs = [
         (Term::atom(am::ERROR_LOGGER), Term::bool(limit.error_logger)),
         (Term::atom(am::KILL), Term::bool(limit.kill)),

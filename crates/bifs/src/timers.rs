@@ -60,6 +60,11 @@ impl Started {
     }
 }
 
+/// Bytes of the timers that built-ins have started, without their messages.
+pub(crate) fn memory_bytes(p: &Process) -> usize {
+    p.vm.extension::<Started>().entries.lock().len() * (size_of::<u64>() + size_of::<Entry>())
+}
+
 fn is_alive(vm: &'static Vm, pid: u64) -> bool {
     vm.processes.get(pid).is_some_and(|cell| !cell.shared.incoming.is_closed())
 }
