@@ -17,6 +17,7 @@ f(F) ->
 id(X) -> X.
 
 main() ->
+    io:format("~p~n", [lists:usort([sized(N rem 5, 9, <<"abc">>) || N <- lists:seq(1, 30000)])]),
     a1(id(b), id(a)),
     Vs = [1, -1, a, 1 bsl 70, 1.5, <<"ab">>, <<1:3>>, []],
     [[io:format("~0p ~p: ~0p~n", [{X, Y}, I, V])
@@ -38,3 +39,5 @@ main() ->
      || X <- Vs, Y <- Vs].
 
 a1(X, Y) -> io:format("~0p~n", [f(fun () -> <<X:9, Y:Y>> end)]).
+%% Often enough for machine code, with sizes that are given and some that are not.
+sized(X, Size, Binary) -> <<X:8, X:Size, Binary/binary, X:Size/little, Binary:2/binary, X/utf8, X:4>>.

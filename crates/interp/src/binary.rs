@@ -153,15 +153,17 @@ fn checked_bits(segment: &Segment, value: Term, size: Option<Term>, bits: usize)
     }
 }
 
-/// Builds a bitstring.
+/// Builds a bitstring. `resolve` is asked for the value of each segment and then for its size, in the order of the
+/// segments: machine code gives them in this order.
 pub fn create(p: &mut Process, plan: &BinaryPlan, resolve: impl Fn(Src) -> Term) -> Result<Term, BuildError> {
     /// Bytes copied for a reduction.
     const BYTES_PER_REDUCTION: usize = 1024;
     // As in OTP, what is wrong with a size comes before what is wrong with any value.
     let mut sizes: SmallVec<[(Term, Option<Term>, Option<usize>); 8]> = SmallVec::new();
     for segment in &plan.segments {
+        let value = resolve(segment.value);
         let size = segment.size.map(&resolve);
-        sizes.push((resolve(segment.value), size, explicit_bits(segment, size)?));
+        sizes.push((value, size, explicit_bits(segment, size)?));
     }
     for (segment, (value, _, bits)) in plan.segments.iter().zip(&mut sizes) {
         if bits.is_none() {
