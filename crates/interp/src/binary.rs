@@ -98,6 +98,7 @@ struct Sized<'a> {
 const BITS_MAX: usize = 1 << 48;
 
 /// The bits that the size of a segment says; `None` without one.
+#[inline]
 fn explicit_bits(segment: &Segment, size: Option<Term>) -> Result<Option<usize>, BuildError> {
     let Some(size) = size.filter(|_| !is_of_own_size(segment)) else { return Ok(None) };
     let Some(small) = size.as_small() else {
@@ -110,6 +111,7 @@ fn explicit_bits(segment: &Segment, size: Option<Term>) -> Result<Option<usize>,
 }
 
 /// Whether the value alone says how many bits a segment takes.
+#[inline]
 fn is_of_own_size(segment: &Segment) -> bool {
     matches!(segment.kind, SegmentKind::String | SegmentKind::Utf8 | SegmentKind::Utf16 | SegmentKind::Utf32)
 }
@@ -122,6 +124,7 @@ fn character_bits(segment: &Segment, value: Term) -> Result<usize, BuildError> {
 }
 
 /// The bits of a whole bitstring, or of a character in UTF-32: what OTP finds out about values before it looks at others.
+#[inline]
 fn implicit_bits(segment: &Segment, value: Term) -> Result<usize, BuildError> {
     match segment.kind {
         SegmentKind::String => Ok(segment.bytes.len() * 8),
@@ -137,6 +140,7 @@ fn implicit_bits(segment: &Segment, value: Term) -> Result<usize, BuildError> {
 }
 
 /// Looks at the value of a segment that takes `bits`; the bits that it takes.
+#[inline]
 fn checked_bits(segment: &Segment, value: Term, size: Option<Term>, bits: usize) -> Result<usize, BuildError> {
     let wrong_type = || BuildError::badarg(segment, "type", value);
     match segment.kind {
@@ -153,27 +157,60 @@ fn checked_bits(segment: &Segment, value: Term, size: Option<Term>, bits: usize)
     }
 }
 
+/// The bits of a segment, once its size and the type of its value are found right.
+#[inline]
+fn segment_bits(segment: &Segment, value: Term, size: Option<Term>) -> Result<usize, BuildError> {
+    let bits = match explicit_bits(segment, size)? {
+        Some(bits) => bits,
+        None => implicit_bits(segment, value)?,
+    };
+    checked_bits(segment, value, size, bits)
+}
+
+/// The error that OTP finds first: what is wrong with a size comes before what is wrong with any value.
+#[cold]
+fn first_error(segments: &[Segment], operands: &[(Term, Option<Term>)]) -> Option<BuildError> {
+    let segments = || segments.iter().zip(operands);
+    let mut sizes = Vec::with_capacity(operands.len());
+    for (segment, &(_, size)) in segments() {
+        match explicit_bits(segment, size) {
+            Ok(bits) => sizes.push(bits),
+            Err(error) => return Some(error),
+        }
+    }
+    for ((segment, &(value, _)), bits) in segments().zip(&mut sizes) {
+        if bits.is_none() {
+            match implicit_bits(segment, value) {
+                Ok(found) => *bits = Some(found),
+                Err(error) => return Some(error),
+            }
+        }
+    }
+    segments().zip(sizes).find_map(|((segment, &(value, size)), bits)| checked_bits(segment, value, size, bits?).err())
+}
+
 /// Builds a bitstring. `resolve` is asked for the value of each segment and then for its size, in the order of the
 /// segments: machine code gives them in this order.
 pub fn create(p: &mut Process, plan: &BinaryPlan, resolve: impl Fn(Src) -> Term) -> Result<Term, BuildError> {
     /// Bytes copied for a reduction.
     const BYTES_PER_REDUCTION: usize = 1024;
-    // As in OTP, what is wrong with a size comes before what is wrong with any value.
-    let mut sizes: SmallVec<[(Term, Option<Term>, Option<usize>); 8]> = SmallVec::new();
-    for segment in &plan.segments {
-        let value = resolve(segment.value);
-        let size = segment.size.map(&resolve);
-        sizes.push((value, size, explicit_bits(segment, size)?));
-    }
-    for (segment, (value, _, bits)) in plan.segments.iter().zip(&mut sizes) {
-        if bits.is_none() {
-            *bits = Some(implicit_bits(segment, *value)?);
-        }
-    }
     let mut sized: SmallVec<[Sized<'_>; 8]> = SmallVec::new();
     let mut total = 0usize;
-    for (segment, &(value, size, bits)) in plan.segments.iter().zip(&sizes) {
-        let bits = checked_bits(segment, value, size, bits.unwrap_or(0))?;
+    for (at, segment) in plan.segments.iter().enumerate() {
+        let value = resolve(segment.value);
+        let size = segment.size.map(&resolve);
+        let bits = match segment_bits(segment, value, size) {
+            Ok(bits) => bits,
+            Err(error) => {
+                // Nothing is wrong with those before.
+                let mut operands = vec![(value, size)];
+                for later in &plan.segments[at + 1..] {
+                    let value = resolve(later.value);
+                    operands.push((value, later.size.map(&resolve)));
+                }
+                return Err(first_error(&plan.segments[at..], &operands).unwrap_or(error));
+            }
+        };
         total += bits;
         if total >= BITS_MAX {
             return Err(BuildError::limit(segment, size.unwrap_or(value)));
