@@ -81,8 +81,6 @@ main() ->
                 {erts_debug, flat_size, [self()]},
                 {erts_debug, size, [{a, b}]},
                 {erlang, 'bsl', [1, 1 bsl 62]},
-                {erlang, 'bsl', [1, 1 bsl 30]},
-                {erlang, 'bsl', [1, 4194304]},
                 {erlang, 'bsl', [0, 1 bsl 62]},
                 {erlang, 'bsr', [1, -(1 bsl 40)]},
                 {erlang, 'bsl', [-1, 1 bsl 70]},
