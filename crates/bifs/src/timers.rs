@@ -19,11 +19,14 @@ struct Entry {
 
 const PARTS: usize = 64;
 
+/// A part of the processes that timers are for: how many there are, and the timers of each.
+type Part = (AtomicUsize, Mutex<HashMap<u64, Few<()>>>);
+
 /// Timers that built-ins have started, by the number of their reference.
 struct Started {
     entries: Mutex<HashMap<u64, Entry>>,
     /// The timers for each process, with how many processes a part knows: most processes end without one.
-    of_pids: [(AtomicUsize, Mutex<HashMap<u64, Few<()>>>); PARTS],
+    of_pids: [Part; PARTS],
 }
 
 impl Default for Started {
