@@ -319,7 +319,7 @@ fn exit_2(p: &mut Process, to: Term, reason: Term) -> BifResult {
 }
 
 #[bif("erlang:exit/3", since = 28)]
-#[bif("erlang:exit_signal/3", since = 28)]
+#[bif("erlang:exit_signal/3", since = 29)]
 fn exit_3(p: &mut Process, to: Term, reason: Term, options: Term) -> BifResult {
     let priority = link_options(p.vm, options).ok_or_else(bad_option)?;
     send_exit(p, to, reason, priority)
@@ -1015,6 +1015,17 @@ fn hibernate(p: &mut Process, module: Term, function: Term, args: Term) -> BifRe
     start_of(module, function, args)?;
     p.trap_args[..3].copy_from_slice(&[module, function, args]);
     Err(Raise::Hibernate)
+}
+
+/// Waits for a message, with nothing on the heap that is not used; the stack stays.
+#[bif("erlang:hibernate/0", since = 28)]
+fn hibernate_0(p: &mut Process) -> BifResult {
+    p.handle_signals();
+    if p.exit_pending || !p.mailbox.is_empty() {
+        return Ok(OK);
+    }
+    p.heap.wants_collection = true;
+    Err(Raise::Wait)
 }
 
 #[bif("erlang:yield/0")]

@@ -654,7 +654,7 @@ fn update_element_in(p: &mut Process, id: Term, key: Term, specification: Term, 
     let default = match default {
         Some(default) => match object_of(table, default) {
             Ok(default) => Some(default),
-            Err(_) if p.vm.release() >= Release::R28 => {
+            Err(_) if p.vm.release() >= Release::R29 => {
                 return Err(Raise::badarg_because(atom!("default")));
             }
             Err(_) if default.is_tuple() => return Err(Raise::badarg_because(atom!("position"))),
