@@ -7,6 +7,7 @@
 use crate::atom::Atom;
 use crate::binary::{SharedBytes, shared_bin};
 use crate::reference::{RefKind, RefValue};
+use crate::release::{self, Release};
 use crate::word::{Header, Subtag, Term};
 use std::mem::ManuallyDrop;
 use std::sync::atomic::AtomicU64;
@@ -262,9 +263,10 @@ impl Fun {
     pub fn arity(self) -> u32 {
         (self.word(2) & 0xff) as u32
     }
-    /// The process that made it, as the number of a local pid.
+    /// The process that counts as its maker: from OTP 27 on `init`, the first one.
     pub fn creator(self) -> Term {
-        Term::pid(self.word(2) >> 8)
+        let is_init = release::current() >= Release::R27;
+        Term::pid(if is_init { 0 } else { self.word(2) >> 8 })
     }
     #[inline(always)]
     pub fn free<'a>(self) -> &'a [Term] {
