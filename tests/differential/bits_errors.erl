@@ -35,7 +35,12 @@ main() ->
                                  f(fun () -> <<1:X, 2:Y, X:8>> end),
                                  f(fun () -> << <<(id(X)):Y>>  || _ <- [1, 2] >> end),
                                  f(fun () -> <<X/utf16, Y/utf32>> end),
-                                 f(fun () -> <<X:8, Y:8, X:X>> end)])]
+                                 f(fun () -> <<X:8, Y:8, X:X>> end),
+                                 f(fun () -> <<X/binary, Y/utf32>> end),
+                                 f(fun () -> <<X/utf32, Y:Y>> end),
+                                 f(fun () -> <<X/binary, Y/utf8>> end),
+                                 f(fun () -> <<X/utf16, Y/utf8>> end),
+                                 f(fun () -> <<X/binary, Y/utf16, X:Y>> end)])]
      || X <- Vs, Y <- Vs].
 
 a1(X, Y) -> io:format("~0p~n", [f(fun () -> <<X:9, Y:Y>> end)]).

@@ -5,6 +5,7 @@ use swarmrt_beam::instr::{BinaryPlan, MatchPlan, MatchStep, Segment, SegmentKind
 use swarmrt_machine::bitsyntax::{self, BitWriter};
 use swarmrt_machine::{Process, Raise};
 use swarmrt_term::binary::{HEAP_BIN_BYTES_MAX, SharedBytes, shared_bin, sub_bin};
+use swarmrt_term::release::{self, Release};
 use swarmrt_term::{Alloc, Atom, Bits, Header, MatchContext, Subtag, Term, am};
 
 /// A match context for a bitstring or for a context (a copy of its state); `None` for anything else.
@@ -123,7 +124,7 @@ fn character_bits(segment: &Segment, value: Term) -> Result<usize, BuildError> {
     length.ok_or_else(|| BuildError::badarg(segment, "type", value))
 }
 
-/// The bits of a whole bitstring, or of a character in UTF-32: what OTP finds out about values before it looks at others.
+/// The bits of a whole bitstring, or of a character in UTF-32.
 #[inline]
 fn implicit_bits(segment: &Segment, value: Term) -> Result<usize, BuildError> {
     match segment.kind {
@@ -167,13 +168,23 @@ fn segment_bits(segment: &Segment, value: Term, size: Option<Term>) -> Result<us
     checked_bits(segment, value, size, bits)
 }
 
-/// The error that OTP finds first: what is wrong with a size comes before what is wrong with any value.
+/// Whether OTP looks at this character when it looks at the sizes. (That UTF-8 is among them was seen in OTP 27 and 29.)
+fn is_sized_by_character(segment: &Segment) -> bool {
+    match segment.kind {
+        SegmentKind::Utf32 => true,
+        SegmentKind::Utf8 => release::current() >= Release::R27,
+        _ => false,
+    }
+}
+
+/// The error that OTP finds first: what is wrong with a size comes before what is wrong with any other value.
 #[cold]
 fn first_error(segments: &[Segment], operands: &[(Term, Option<Term>)]) -> Option<BuildError> {
     let segments = || segments.iter().zip(operands);
     let mut sizes = Vec::with_capacity(operands.len());
-    for (segment, &(_, size)) in segments() {
-        match explicit_bits(segment, size) {
+    for (segment, &(value, size)) in segments() {
+        let bits = if is_sized_by_character(segment) { character_bits(segment, value).map(Some) } else { explicit_bits(segment, size) };
+        match bits {
             Ok(bits) => sizes.push(bits),
             Err(error) => return Some(error),
         }
