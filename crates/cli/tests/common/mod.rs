@@ -72,9 +72,10 @@ fn drain(mut from: impl std::io::Read + Send + 'static) -> std::thread::JoinHand
 
 /// Runs a command to its end.
 /// # Panics
-/// When it takes longer than a minute.
+/// When it takes longer than a minute, or three with a collection at every safepoint.
 pub fn run(command: &mut Command) -> Output {
-    run_within(command, Duration::from_secs(60))
+    let minutes = if std::env::var_os("SWARMRT_TEST_STRESS").is_some() { 3 } else { 1 };
+    run_within(command, Duration::from_secs(60 * minutes))
 }
 
 /// The same with a time limit.
