@@ -127,64 +127,41 @@ fn loaded(p: &mut Process) -> BifResult {
     Ok(p.list(&names))
 }
 
-/// OTP's preloaded modules, in the order in which they are loaded.
-const PRE_LOADED_25: [&str; 21] = [
-    "erts_code_purger",
-    "erl_init",
-    "init",
-    "prim_buffer",
-    "prim_eval",
-    "prim_inet",
-    "prim_file",
-    "zlib",
-    "socket_registry",
-    "prim_socket",
-    "prim_net",
-    "prim_zip",
-    "erl_prim_loader",
-    "erlang",
-    "erts_internal",
-    "erl_tracer",
-    "erts_literal_area_collector",
-    "erts_dirty_process_signal_handler",
-    "atomics",
-    "counters",
-    "persistent_term",
-];
-const PRE_LOADED_27: [&str; 22] = [
-    "erts_code_purger",
-    "erl_init",
-    "init",
-    "prim_buffer",
-    "prim_eval",
-    "prim_inet",
-    "prim_file",
-    "zlib",
-    "socket_registry",
-    "prim_socket",
-    "prim_net",
-    "prim_zip",
-    "erl_prim_loader",
-    "erlang",
-    "erts_internal",
-    "erl_tracer",
-    "erts_literal_area_collector",
-    "erts_trace_cleaner",
-    "erts_dirty_process_signal_handler",
-    "atomics",
-    "counters",
-    "persistent_term",
+/// OTP's preloaded modules and the first release that has them, in the order in which they are loaded.
+const PRE_LOADED: [(&str, Release); 22] = [
+    ("erts_code_purger", Release::R25),
+    ("erl_init", Release::R25),
+    ("init", Release::R25),
+    ("prim_buffer", Release::R25),
+    ("prim_eval", Release::R25),
+    ("prim_inet", Release::R25),
+    ("prim_file", Release::R25),
+    ("zlib", Release::R25),
+    ("socket_registry", Release::R25),
+    ("prim_socket", Release::R25),
+    ("prim_net", Release::R25),
+    ("prim_zip", Release::R25),
+    ("erl_prim_loader", Release::R25),
+    ("erlang", Release::R25),
+    ("erts_internal", Release::R25),
+    ("erl_tracer", Release::R25),
+    ("erts_literal_area_collector", Release::R25),
+    ("erts_trace_cleaner", Release::R27),
+    ("erts_dirty_process_signal_handler", Release::R25),
+    ("atomics", Release::R25),
+    ("counters", Release::R25),
+    ("persistent_term", Release::R25),
 ];
 
 /// The preloaded modules of a release.
-pub fn pre_loaded(release: Release) -> &'static [&'static str] {
-    if release >= Release::R27 { &PRE_LOADED_27 } else { &PRE_LOADED_25 }
+pub fn pre_loaded(release: Release) -> impl DoubleEndedIterator<Item = &'static str> {
+    PRE_LOADED.into_iter().filter(move |&(_, since)| release >= since).map(|(name, _)| name)
 }
 
 #[bif("erlang:pre_loaded/0")]
 fn pre_loaded_0(p: &mut Process) -> BifResult {
     // The last one first, as OTP tells them.
-    let names: Vec<Term> = pre_loaded(p.vm.release()).iter().rev().map(|name| Term::atom(Atom::new(name))).collect();
+    let names: Vec<Term> = pre_loaded(p.vm.release()).rev().map(|name| Term::atom(Atom::new(name))).collect();
     Ok(p.list(&names))
 }
 

@@ -179,7 +179,7 @@ impl Builder {
         swarmrt_bifs::register(vm, &self.otp.erts_version);
         swarmrt_io::register(vm);
         swarmrt_net::register(vm);
-        for &name in swarmrt_bifs::pre_loaded(self.otp.release) {
+        for name in swarmrt_bifs::pre_loaded(self.otp.release) {
             let failed = |why: String| BootError::Preloaded(name.to_owned(), why);
             let path = self.otp.preloaded.join(format!("{name}.beam"));
             let bytes = std::fs::read(&path).map_err(|error| failed(format!("{}: {error}", path.display())))?;
