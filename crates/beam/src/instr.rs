@@ -382,6 +382,8 @@ instructions! {
     /// Move the cursor to the marker that is tied to `reference`, if there is one
     RecvMarkerUse { reference: Read };
 
+    /// dst := a flat map of the keys in the tuple `keys`, which are in order, and these values
+    NewMap { keys: Read, values: Table<Box<[Src]>>, dst: Write };
     /// dst := the map of `put` with its pairs
     PutMap { put: Table<MapPut>, dst: Write };
     /// ->fail unless the map of `get` has its keys; else their values to their destinations

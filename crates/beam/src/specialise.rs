@@ -18,6 +18,7 @@ use std::hash::BuildHasherDefault;
 use std::ptr::NonNull;
 use std::sync::{Mutex, PoisonError, RwLock};
 use swarmrt_term::atom::NumberHasher;
+use swarmrt_term::boxed::FlatMap;
 use swarmrt_term::{Atom, Mfa, Term, am, compare_exact};
 
 /// How a code cell is reached.
@@ -39,6 +40,8 @@ pub trait Linker {
     fn fun(&mut self, lambda: u32) -> FunPtr;
     /// A big integer in two's complement, big endian.
     fn big(&mut self, bytes: &[u8]) -> Term;
+    /// A literal tuple of literals.
+    fn tuple(&mut self, elements: &[Term]) -> Term;
 }
 
 /// A function of a specialised module; positions are instruction numbers.
@@ -165,8 +168,8 @@ pub struct Specialiser<'a, L: Linker> {
     tables: Tables,
     imports: Vec<(ExportPtr, Option<u16>)>,
     first: First,
-    /// Whether the function has made a big integer.
-    has_big: bool,
+    /// Whether the function has made literals that are not the file's.
+    has_own_literals: bool,
 }
 
 /// Where what is specialised begins in its module: the whole of it with zeroes.
@@ -229,7 +232,7 @@ impl<'a, L: Linker> Specialiser<'a, L> {
             tables: Tables::default(),
             imports,
             first,
-            has_big: false,
+            has_own_literals: false,
         }
     }
 
@@ -240,7 +243,7 @@ impl<'a, L: Linker> Specialiser<'a, L> {
     pub fn function(&mut self, ops: &[Op], clears: &Clears) -> Result<(), BeamError> {
         // The constants of a function lie together, so that it can be specialised without the others.
         self.pool_index.clear();
-        self.has_big = false;
+        self.has_own_literals = false;
         let (start, constant) = (self.here(), self.first.constant + self.pool.len());
         let mut at = 0;
         while at < ops.len() {
@@ -330,8 +333,21 @@ impl<L: Linker> Specialiser<'_, L> {
     }
 
     fn big(&mut self, bytes: &[u8]) -> Term {
-        self.has_big = true;
+        self.has_own_literals = true;
         self.linker.big(bytes)
+    }
+
+    /// The keys, as a tuple, of a map that is made of these pairs, which are in order, and nothing else: all maps from there share
+    /// it. `None` where the keys are not known, or the map is not flat.
+    fn keys_of_new_map(&mut self, source: &Operand, pairs: &[&[Operand]]) -> Option<Term> {
+        let is_empty = self.pool_term(source)?.as_flat_map()?.size() == 0;
+        let keys = pairs.iter().map(|pair| self.pool_term(&pair[0])).collect::<Option<Vec<Term>>>()?;
+        let are_different = keys.is_sorted_by(|&a, &b| compare_exact(a, b).is_lt());
+        if !is_empty || !are_different || keys.is_empty() || keys.len() > FlatMap::SIZE_MAX {
+            return None;
+        }
+        self.has_own_literals = true;
+        Some(self.linker.tuple(&keys))
     }
 
     /// A source operand of the instruction that will be emitted next (or `ahead` instructions later).
@@ -347,6 +363,10 @@ impl<L: Linker> Specialiser<'_, L> {
                 self.intern_constant(term)
             }
         };
+        self.constant(at, ahead)
+    }
+    /// The operand for a place among the constants.
+    fn constant(&self, at: usize, ahead: usize) -> Src {
         let here = (self.here() as usize + ahead) * 2;
         Src::constant(-(at as i32) - 1 - here as i32)
     }
@@ -788,6 +808,16 @@ impl<L: Linker> Specialiser<'_, L> {
                     let mut order: Vec<usize> = (0..pairs.len()).collect();
                     order.sort_by(|&a, &b| compare_exact(keys[a], keys[b]));
                     pairs = order.into_iter().map(|at| pairs[at]).collect();
+                }
+                if op.opcode == G::PutMapAssoc
+                    && let Some(keys) = self.keys_of_new_map(&args[1], &pairs)
+                {
+                    let keys = self.intern_constant(keys);
+                    let keys = self.constant(keys, 0);
+                    let values: Box<[Src]> = pairs.iter().map(|pair| self.src(&pair[1])).collect();
+                    let values = self.table(values);
+                    self.emit(Instr::NewMap { keys, values, dst: Self::dst(&args[2]) });
+                    return Ok(1);
                 }
                 let pairs = pairs.into_iter().map(|pair| (self.src(&pair[0]), self.src(&pair[1]))).collect();
                 let put = self.table(MapPut { map, exact: op.opcode == G::PutMapExact, fail: label(&args[0]), pairs });

@@ -1472,6 +1472,21 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
                             }
                             next!();
                         }
+                        Instr::NewMap { keys, values, dst } => {
+                            sync!();
+                            let map = p.heap.alloc(values.len() + 2);
+                            top = p.heap.top;
+                            *map = Header::new(Subtag::FlatMap, values.len() + 1).0;
+                            let mut at = map.add(1).cast::<Term>();
+                            *at = src!(keys);
+                            for &value in &*values {
+                                at = at.add(1);
+                                *at = src!(value);
+                            }
+                            set!(dst, Term::from_boxed_ptr(map));
+                            note_pressure!();
+                            next!();
+                        }
                         Instr::PutMap { dst, put } => {
                             let source = src!(put.map);
                             if !source.is_map() {

@@ -12,7 +12,7 @@ use cranelift_codegen::ir::{AbiParam, Block, BlockArg, InstBuilder, Signature, V
 use cranelift_codegen::isa::CallConv;
 use swarmrt_beam::instr::{Dst, FunPtr, Instr, MapGet, MapPut, Src};
 use swarmrt_machine::native::{NO_TERM, SCRATCH_WORDS};
-use swarmrt_term::{Release, Subtag, Term, am, atom, release};
+use swarmrt_term::{Header, Release, Subtag, Term, am, atom, release};
 
 /// From a tagged pointer to a boxed term's words.
 pub(crate) const fn word(number: usize) -> i32 {
@@ -392,6 +392,23 @@ impl Piece<'_, '_> {
             }
         }
         Next::At(at + 1)
+    }
+    /// A flat map, where the block has room for it.
+    pub(crate) fn new_map(&mut self, at: u32, keys: Src, values: &[Src], dst: Dst) -> Next {
+        let keys = self.src(at, keys);
+        let values = self.values(at, values);
+        let other = self.later_cold(move |piece| {
+            piece.slow(at);
+        });
+        self.require_room(values.len() + 2, other);
+        let map = self.bump(values.len() + 2);
+        let header = self.word(Header::new(Subtag::FlatMap, values.len() + 1).0);
+        for (index, &word) in [header, keys].iter().chain(&values).enumerate() {
+            self.store(word, map, index as i32 * 8);
+        }
+        let map = self.b.ins().iadd_imm_s(map, 0b101);
+        self.set_known(dst, map, Fact::of(kind::MAP));
+        self.join(at + 1)
     }
     pub(crate) fn put_map(&mut self, at: u32, put: &MapPut, dst: Dst) -> Next {
         let sources: Vec<Src> = std::iter::once(put.map).chain(put.pairs.iter().flat_map(|&(key, value)| [key, value])).collect();

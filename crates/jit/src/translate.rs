@@ -863,6 +863,7 @@ impl<'a, 'b> Piece<'a, 'b> {
             }
             Instr::RemoveMessage => self.take_message(at),
             Instr::GetMap { get } => self.get_map(at, &get),
+            Instr::NewMap { keys, values, dst } => self.new_map(at, keys, &values, dst),
             Instr::PutMap { dst, put } => self.put_map(at, &put, dst),
             Instr::IsBinary { src, fail } => self.is_binary(at, src, fail),
             Instr::IsPid { src, fail } => {

@@ -78,7 +78,7 @@ impl<L: Linker> Specialiser<'_, L> {
         {
             let (arity, label) = (arity as u32, *label as u32);
             self.clears.extend(clears.iter().map(|op| (self.placed.len() as u32, op)));
-            self.placed.push(Placed { offset: ops[0].offset, name, arity, label, start, constant: constant as u32, now: self.has_big });
+            self.placed.push(Placed { offset: ops[0].offset, name, arity, label, start, constant: constant as u32, now: self.has_own_literals });
         }
     }
     /// The layout of what was specialised so far.

@@ -45,6 +45,9 @@ impl Linker for NoLinks {
     fn big(&mut self, _: &[u8]) -> Term {
         Term::NIL
     }
+    fn tuple(&mut self, _: &[Term]) -> Term {
+        Term::NIL
+    }
 }
 
 fn op(opcode: Opcode, args: impl IntoIterator<Item = Operand>) -> Op {

@@ -110,6 +110,10 @@ impl Linker for MachineLinker<'_> {
         self.bigs.push((bytes.to_vec(), term));
         term
     }
+    fn tuple(&mut self, elements: &[Term]) -> Term {
+        let literals = self.literals.as_mut().expect("functions with literals of their own are specialised when their module is loaded");
+        literals.tuple(elements)
+    }
 }
 
 /// The definitions and default values of a file's native records. `terms` are its literals.
