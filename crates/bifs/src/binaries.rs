@@ -1,7 +1,7 @@
 //! Binaries from and to lists, iodata, and taking binaries apart.
 
 use crate::args::{NotIodata, Piece, binary_of, bytes_with_room, each_piece, iodata_len, iodata_size, size_of};
-use crate::long::{self, QUICK_BYTES, QUICK_COPY_BYTES, QUICK_STEPS, Stop, check};
+use crate::long::{self, QUICK_BYTES, QUICK_COPY_BYTES, Stop, check};
 use swarmrt_machine::{BifResult, Process, Raise, bif};
 use swarmrt_term::binary::HEAP_BIN_BYTES_MAX;
 use swarmrt_term::{Alloc, Bits, SharedBytes, Term, am, atom};
@@ -178,7 +178,8 @@ fn joined_bits(p: &mut Process, list: Term) -> Result<Term, Stop> {
 fn binary_to_list(p: &mut Process, binary: Term) -> BifResult {
     long::run(p, am::ERLANG, atom!("binary_to_list"), &[binary], |p| {
         let bytes = binary_of(binary)?;
-        check(bytes.len(), QUICK_STEPS)?;
+        check(bytes.len(), QUICK_BYTES)?;
+        p.reserve(2 * bytes.len())?;
         p.bump_reductions(bytes.len() / BYTES_PER_REDUCTION);
         Ok(p.byte_list(&bytes, Term::NIL))
     })
@@ -192,7 +193,8 @@ fn binary_to_list_3(p: &mut Process, binary: Term, start: Term, stop: Term) -> B
         if start < 1 || stop > bytes.len() || start > stop {
             return Err(Raise::BADARG.into());
         }
-        check(stop - start, QUICK_STEPS)?;
+        check(stop - start, QUICK_BYTES)?;
+        p.reserve(2 * (stop - start + 1))?;
         Ok(p.byte_list(&bytes[start - 1..stop], Term::NIL))
     })
 }
@@ -205,7 +207,8 @@ fn bitstring_to_list(p: &mut Process, bits: Term) -> BifResult {
 fn bits_to_list(p: &mut Process, bits: Term) -> Result<Term, Stop> {
     let view = bits.as_bits().ok_or(Raise::BADARG)?;
     let whole = view.bit_size / 8;
-    check(whole, QUICK_STEPS)?;
+    check(whole, QUICK_BYTES)?;
+    p.reserve(2 * (whole + 4))?;
     let rest = view.bit_size % 8;
     let tail = if rest == 0 {
         Term::NIL
@@ -214,7 +217,7 @@ fn bits_to_list(p: &mut Process, bits: Term) -> Result<Term, Stop> {
         p.cons(last, Term::NIL)
     };
     p.bump_reductions(whole / BYTES_PER_REDUCTION);
-    Ok((0..whole).rev().fold(tail, |list, index| p.cons(Term::small(i64::from(view.byte(index))), list)))
+    Ok(p.byte_list(&view.to_bytes()[..whole], tail))
 }
 
 #[bif("erlang:split_binary/2")]

@@ -7,7 +7,7 @@ use crate::*;
 use proptest::prelude::*;
 use std::sync::Arc;
 use swarmrt_term::etf::{Interning, Resolver};
-use swarmrt_term::{Alloc, Atom, Bits, FragmentHeap, FunIdentity, RefKind, SharedBytes, Term, equal_exact, map};
+use swarmrt_term::{Alloc, Atom, Bits, FragmentHeap, FunIdentity, SharedBytes, Term, equal_exact, map};
 
 /// What a term is to be.
 #[derive(Clone, Debug)]

@@ -458,6 +458,11 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
                                 $trap
                                 enter!(export.entry(), count);
                             }
+                            Err(Raise::Room(words)) => {
+                                collect!(words, arity);
+                                stepped = false;
+                                continue;
+                            }
                             Err(Raise::Yield) => {
                                 p.saved.save(x_slice!(arity));
                                 p.ip = ip;

@@ -77,6 +77,8 @@ pub enum Raise {
     },
     /// Go on in an Erlang function: its arguments were put into [`Process::trap_args`].
     Trap(&'static Export),
+    /// Collect, so that the block has room for this many words, and call the same built-in again: see [`Process::reserve`].
+    Room(usize),
     /// Give up the scheduler and call the same built-in again, soon.
     Yield,
     /// Call the same built-in again when a signal has arrived.

@@ -128,8 +128,7 @@ pub struct MaxHeapSize {
 
 impl MaxHeapSize {
     /// What processes have that nobody gave a limit.
-    pub const NONE: MaxHeapSize =
-        MaxHeapSize { words: 0, kill: true, error_logger: true, shared_binaries: false };
+    pub const NONE: MaxHeapSize = MaxHeapSize { words: 0, kill: true, error_logger: true, shared_binaries: false };
 }
 
 /// What few processes have.
@@ -314,6 +313,18 @@ impl Process {
     pub fn trap(&mut self, export: &'static Export, args: &[Term]) -> crate::BifResult {
         self.trap_args[..args.len()].copy_from_slice(args);
         Err(crate::Raise::Trap(export))
+    }
+
+    /// Has a collection come first if the block has no room for a large result of `words` words. What is built in a
+    /// fragment instead is copied by the next collection, even if nobody needs it any more by then. Only for built-ins
+    /// that have done nothing yet: they are called again from the start.
+    ///
+    /// # Errors
+    /// [`Raise::Room`](crate::Raise::Room), to be handed on.
+    pub fn reserve(&self, words: usize) -> Result<(), crate::Raise> {
+        /// What a fragment is good enough for.
+        const SMALL_WORDS: usize = 512;
+        if words <= SMALL_WORDS || self.heap.room_words() >= words { Ok(()) } else { Err(crate::Raise::Room(words)) }
     }
 
     /// Collects at a safepoint; `registers` are the live X registers.

@@ -66,20 +66,21 @@ pub trait Alloc {
     }
 
     fn list_with_tail(&mut self, items: &[Term], tail: Term) -> Term {
-        items.iter().rev().fold(tail, |tail, &head| self.cons(head, tail))
+        cells(self, items.iter().copied(), tail)
     }
 
     /// A list of character codes.
     fn string(&mut self, text: &str) -> Term {
         if text.is_ascii() {
-            return small_list(self, text.len(), text.bytes().map(i64::from));
+            return self.byte_list(text.as_bytes(), Term::NIL);
         }
-        small_list(self, text.chars().count(), text.chars().map(|c| c as i64))
+        let chars: Vec<Term> = text.chars().map(|c| Term::small(c as i64)).collect();
+        self.list(&chars)
     }
 
     /// A list of byte values.
     fn byte_list(&mut self, bytes: &[u8], tail: Term) -> Term {
-        bytes.iter().rev().fold(tail, |tail, &byte| self.cons(Term::small(i64::from(byte)), tail))
+        cells(self, bytes.iter().map(|&byte| Term::small(i64::from(byte))), tail)
     }
 
     fn int(&mut self, value: i64) -> Term {
@@ -397,20 +398,24 @@ impl Drop for FragmentHeap {
     }
 }
 
-/// A list of `count` small integers.
-fn small_list<A: Alloc + ?Sized>(alloc: &mut A, count: usize, values: impl Iterator<Item = i64>) -> Term {
+/// A list of these heads, in cells that follow each other, with `tail` behind the last.
+fn cells<A: Alloc + ?Sized>(alloc: &mut A, heads: impl ExactSizeIterator<Item = Term>, tail: Term) -> Term {
+    let count = heads.len();
     if count == 0 {
-        return Term::NIL;
+        return tail;
     }
-    let cells = alloc.alloc(2 * count);
-    for (index, value) in values.take(count).enumerate() {
-        // SAFETY: a cell was given for each value; the last one ends the list.
+    let start = alloc.alloc(2 * count);
+    let mut cell = start;
+    // No iterator of ours gives more or fewer than it says; `take` makes it certain that none writes beyond its cells.
+    for head in heads.take(count) {
+        // SAFETY: a cell was given for each head; the last one's tail is written below.
         unsafe {
-            let cell = cells.add(2 * index);
-            let tail = if index + 1 == count { Term::NIL } else { Term::from_cons_ptr(cell.add(2)) };
-            *cell = Term::small(value).raw();
-            *cell.add(1) = tail.raw();
+            *cell = head.raw();
+            *cell.add(1) = Term::from_cons_ptr(cell.add(2)).raw();
+            cell = cell.add(2);
         }
     }
-    Term::from_cons_ptr(cells)
+    // SAFETY: there is one cell at least.
+    unsafe { *cell.sub(1) = tail.raw() };
+    Term::from_cons_ptr(start)
 }
