@@ -43,7 +43,12 @@ struct Entry {
     ordinal: u64,
     /// OTP's hash of the name, which `phash2` and the hash tries build on.
     hash: u32,
+    /// Bytes of the name in Latin-1; [`NOT_LATIN1`] where it has other characters.
+    latin1_len: u16,
 }
+
+const NOT_LATIN1: u16 = u16::MAX;
+const _: () = assert!(NAME_CHARS_MAX < NOT_LATIN1 as usize && size_of::<Entry>() == 32);
 
 const CHUNK_BITS: u32 = 10;
 const CHUNK_LEN: usize = 1 << CHUNK_BITS;
@@ -108,7 +113,8 @@ fn append(name: &'static str) -> u32 {
         base = Box::leak(fresh).as_mut_ptr().cast();
         chunk.store(base, Ordering::Release);
     }
-    let entry = Entry { name, ordinal: ordinal(name), hash: hash_name(name) };
+    let latin1_len = if name.chars().all(|c| u32::from(c) < 256) { name.chars().count() as u16 } else { NOT_LATIN1 };
+    let entry = Entry { name, ordinal: ordinal(name), hash: hash_name(name), latin1_len };
     // SAFETY: the slot is within the chunk, and only we write it (under the index's lock).
     unsafe { base.add(number as usize & (CHUNK_LEN - 1)).write(entry) };
     NAME_BYTES.fetch_add(name.len(), Ordering::Relaxed);
@@ -255,8 +261,15 @@ impl Atom {
         unsafe { &*base.add(self.0 as usize & (CHUNK_LEN - 1)) }
     }
 
+    #[inline]
     pub fn name(self) -> &'static str {
         self.entry().name
+    }
+    /// Bytes of the name in Latin-1, if it can be written so.
+    #[inline]
+    pub fn latin1_len(self) -> Option<usize> {
+        let len = self.entry().latin1_len;
+        (len != NOT_LATIN1).then_some(usize::from(len))
     }
     /// OTP's hash of the name.
     pub fn hash_value(self) -> u32 {

@@ -9,6 +9,7 @@ use crate::map;
 use crate::node::{NodeInfo, pid_parts};
 use crate::release::{self, Release};
 use crate::word::{Kind, Term};
+use smallvec::SmallVec;
 #[cfg(miri)]
 use std::io::Write;
 
@@ -37,9 +38,20 @@ impl Default for EncodeOptions {
 
 /// Ports up to this number fit the older tag.
 const OLD_PORT_NUMBER_MAX: u64 = (1 << 28) - 1;
+/// Bytes of a float as bits.
+const FLOAT_LEN: usize = 9;
 /// Bytes of an integer of 32 bits.
 const INTEGER_LEN: usize = 5;
+/// Bytes of a tag and a number of 8, 16 and 32 bits.
+const SHORT_HEAD_LEN: usize = 2;
+const ATOM_HEAD_LEN: usize = 3;
+const STRING_HEAD_LEN: usize = 3;
+const LONG_HEAD_LEN: usize = 5;
 const STRING_LEN_MAX: usize = 0xffff;
+/// Bytes of a float as text, filled up with zeroes.
+const FLOAT_TEXT_LEN: usize = 31;
+/// Levels of a term that are written by nested calls, some 100 bytes of stack each.
+const NESTED_MAX: u32 = 64;
 /// Bytes of tag and size that precede what is compressed.
 const COMPRESSED_HEAD: usize = 5;
 
@@ -78,15 +90,94 @@ pub fn encode_unversioned(term: Term, options: &EncodeOptions, out: &mut Vec<u8>
 /// `erlang:external_size/2`: room enough for [`encode`]'s answer, unless that is more than `limit`. As OTP's it counts
 /// some numbers in funs at their largest.
 pub fn external_size(term: Term, options: &EncodeOptions, limit: usize) -> Option<usize> {
-    let mut out = vec![VERSION];
-    let mut encoder = Encoder::new(&mut out, options);
-    encoder.limit = limit;
-    encoder.run(term);
-    if encoder.is_over() {
-        return None;
+    // Numbers of a word, atoms and `[]` are counted on the spot.
+    let simple_size = |term: Term| {
+        if let Some(value) = term.as_small() {
+            return Some(small_size(value));
+        }
+        if let Some(atom) = term.as_atom() {
+            return Some(atom_size(atom, options));
+        }
+        if term.is_nil() {
+            return Some(1);
+        }
+        term.as_float().map(|_| if options.minor_version == 0 { 1 + FLOAT_TEXT_LEN } else { FLOAT_LEN })
+    };
+    let mut pending: SmallVec<[Term; 32]> = SmallVec::new();
+    let mut size = 1;
+    let mut current = term;
+    loop {
+        let mut part = |size: &mut usize, part: Term| match simple_size(part) {
+            Some(len) => *size += len,
+            None => pending.push(part),
+        };
+        if let Some(first) = current.as_cons() {
+            match string_len(first) {
+                Some(len) => size += STRING_HEAD_LEN + len,
+                None => {
+                    size += LONG_HEAD_LEN;
+                    let mut cell = first;
+                    loop {
+                        part(&mut size, cell.head());
+                        match cell.tail().as_cons() {
+                            Some(next) if size <= limit => cell = next,
+                            _ => break,
+                        }
+                    }
+                    part(&mut size, cell.tail());
+                }
+            }
+        } else if let Some(tuple) = current.as_tuple() {
+            size += if u8::try_from(tuple.arity()).is_ok() { SHORT_HEAD_LEN } else { LONG_HEAD_LEN };
+            tuple.elements().iter().for_each(|&element| part(&mut size, element));
+        } else if let Some(map) = current.as_flat_map() {
+            size += LONG_HEAD_LEN;
+            map.keys().iter().chain(map.values()).for_each(|&item| part(&mut size, item));
+        } else if let Some(bits) = current.as_bits() {
+            size += LONG_HEAD_LEN + usize::from(bits.bit_size % 8 > 0) + bits.byte_size_rounded_up();
+        } else {
+            let mut out = Size(0);
+            let mut encoder = Encoder::new(&mut out, options);
+            encoder.limit = limit.saturating_sub(size);
+            encoder.run(current);
+            if encoder.is_over() {
+                return None;
+            }
+            size += encoder.fun_slack;
+            size += out.len();
+        }
+        if size > limit {
+            return None;
+        }
+        match pending.pop() {
+            Some(next) => current = next,
+            None => return Some(size),
+        }
     }
-    let fun_slack = encoder.fun_slack;
-    Some(out.len() + fun_slack)
+}
+
+/// Bytes of a small integer.
+#[inline]
+fn small_size(value: i64) -> usize {
+    if u8::try_from(value).is_ok() {
+        SHORT_HEAD_LEN
+    } else if i32::try_from(value).is_ok() {
+        INTEGER_LEN
+    } else {
+        SHORT_HEAD_LEN + 1 + (8 - value.unsigned_abs().leading_zeros() as usize / 8)
+    }
+}
+
+/// Bytes of an atom.
+#[inline]
+fn atom_size(atom: Atom, options: &EncodeOptions) -> usize {
+    match atom.latin1_len().filter(|_| options.minor_version < 2) {
+        Some(len) => ATOM_HEAD_LEN + len,
+        None => {
+            let len = atom.name().len();
+            len + if u8::try_from(len).is_ok() { SHORT_HEAD_LEN } else { ATOM_HEAD_LEN }
+        }
+    }
 }
 
 fn compress(plain: &[u8], level: u32) -> Option<Vec<u8>> {
@@ -124,6 +215,54 @@ fn deflate(plain: &[u8], level: u32, out: &mut Vec<u8>) -> Option<()> {
     encoder.finish().ok().map(|_| ())
 }
 
+/// Where an encoding goes: the bytes, or only how many they are.
+trait Sink {
+    fn len(&self) -> usize;
+    /// Takes `len` bytes, which `write` appends.
+    fn append(&mut self, len: usize, write: impl FnOnce(&mut Vec<u8>));
+    /// Puts a number in the place of one that was written before.
+    fn replace_u32(&mut self, at: usize, value: u32);
+    /// Whether there is memory for so many bytes more.
+    fn reserve(&mut self, len: usize) -> bool;
+}
+
+impl Sink for Vec<u8> {
+    #[inline]
+    fn len(&self) -> usize {
+        self.len()
+    }
+    #[inline]
+    fn append(&mut self, len: usize, write: impl FnOnce(&mut Vec<u8>)) {
+        let end = self.len() + len;
+        write(self);
+        debug_assert_eq!(self.len(), end, "as many bytes as were announced");
+    }
+    fn replace_u32(&mut self, at: usize, value: u32) {
+        self[at..at + 4].copy_from_slice(&value.to_be_bytes());
+    }
+    fn reserve(&mut self, len: usize) -> bool {
+        self.try_reserve(len).is_ok()
+    }
+}
+
+/// How many bytes there are.
+struct Size(usize);
+
+impl Sink for Size {
+    #[inline]
+    fn len(&self) -> usize {
+        self.0
+    }
+    #[inline]
+    fn append(&mut self, len: usize, _: impl FnOnce(&mut Vec<u8>)) {
+        self.0 += len;
+    }
+    fn replace_u32(&mut self, _: usize, _: u32) {}
+    fn reserve(&mut self, _: usize) -> bool {
+        true
+    }
+}
+
 enum Todo {
     Term(Term),
     Elements(*const Term, usize),
@@ -139,8 +278,8 @@ enum Todo {
     FunSize(usize),
 }
 
-struct Encoder<'a> {
-    out: &'a mut Vec<u8>,
+struct Encoder<'a, S> {
+    out: &'a mut S,
     options: &'a EncodeOptions,
     todo: Vec<Todo>,
     /// Bytes that funs might have taken more.
@@ -151,8 +290,8 @@ struct Encoder<'a> {
     left_out: bool,
 }
 
-impl<'a> Encoder<'a> {
-    fn new(out: &'a mut Vec<u8>, options: &'a EncodeOptions) -> Encoder<'a> {
+impl<'a, S: Sink> Encoder<'a, S> {
+    fn new(out: &'a mut S, options: &'a EncodeOptions) -> Encoder<'a, S> {
         Encoder { out, options, todo: Vec::new(), fun_slack: 0, limit: usize::MAX, left_out: false }
     }
 
@@ -161,8 +300,69 @@ impl<'a> Encoder<'a> {
     }
 
     fn run(&mut self, term: Term) {
+        self.nested(term, NESTED_MAX);
+    }
+
+    /// Writes a term, its parts by calls that nest at most `depth` deep: what is nested more deeply waits in `todo`.
+    #[inline]
+    fn nested(&mut self, term: Term, depth: u32) {
+        if let Some(value) = term.as_small() {
+            self.small(value);
+        } else if let Some(atom) = term.as_atom() {
+            self.atom(atom);
+        } else if term.is_nil() {
+            self.byte(tag::NIL);
+        } else {
+            self.parts(term, depth);
+        }
+    }
+    fn parts(&mut self, term: Term, depth: u32) {
+        if depth == 0 || self.is_over() {
+            return self.deep(term);
+        }
+        if let Some(first) = term.as_cons() {
+            let Some(length_at) = self.list_head(term, first) else { return };
+            let (mut cell, mut count) = (first, 1);
+            loop {
+                self.nested(cell.head(), depth - 1);
+                if self.out.len() > self.limit {
+                    return;
+                }
+                match cell.tail().as_cons() {
+                    Some(next) => cell = next,
+                    None => break,
+                }
+                count += 1;
+            }
+            self.out.replace_u32(length_at, count);
+            self.nested(cell.tail(), depth - 1);
+        } else if let Some(value) = term.as_float() {
+            self.float(value);
+        } else if let Some(bits) = term.as_bits() {
+            self.bits(bits);
+        } else if let Some(tuple) = term.as_tuple() {
+            self.tuple_head(tuple.arity());
+            for &element in tuple.elements() {
+                self.nested(element, depth - 1);
+            }
+        } else if let Some(map) = term.as_flat_map() {
+            self.tagged_u32(tag::MAP, map.size() as u32);
+            for (&key, &value) in map.keys().iter().zip(map.values()) {
+                self.nested(key, depth - 1);
+                self.nested(value, depth - 1);
+            }
+        } else {
+            self.deep(term);
+        }
+    }
+
+    /// Writes a term however deep it is.
+    fn deep(&mut self, term: Term) {
+        let before = self.todo.len();
         self.term(term);
-        while let Some(next) = self.todo.pop() {
+        while self.todo.len() > before
+            && let Some(next) = self.todo.pop()
+        {
             if self.is_over() {
                 return;
             }
@@ -188,7 +388,7 @@ impl<'a> Encoder<'a> {
                 Todo::List { rest, count, length_at } => self.list(rest, count, length_at),
                 Todo::FunSize(at) => {
                     let size = (self.out.len() - at) as u32;
-                    self.out[at..at + 4].copy_from_slice(&size.to_be_bytes());
+                    self.out.replace_u32(at, size);
                 }
             }
         }
@@ -215,14 +415,28 @@ impl<'a> Encoder<'a> {
             self.todo.push(Todo::Pairs(keys.as_ptr(), values.as_ptr(), keys.len()));
         }
     }
-    fn byte(&mut self, byte: u8) {
-        self.out.push(byte);
+    #[inline]
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.out.append(bytes.len(), |out| out.extend_from_slice(bytes));
     }
-    fn u16(&mut self, value: u16) {
-        self.out.extend_from_slice(&value.to_be_bytes());
+    #[inline]
+    fn byte(&mut self, byte: u8) {
+        self.out.append(1, |out| out.push(byte));
+    }
+    /// A tag, and a number of 16 bits behind it.
+    #[inline]
+    fn tagged_u16(&mut self, tag: u8, value: u16) {
+        let [high, low] = value.to_be_bytes();
+        self.bytes(&[tag, high, low]);
+    }
+    /// A tag, and a number of 32 bits behind it.
+    #[inline]
+    fn tagged_u32(&mut self, tag: u8, value: u32) {
+        let [a, b, c, d] = value.to_be_bytes();
+        self.bytes(&[tag, a, b, c, d]);
     }
     fn u32(&mut self, value: u32) {
-        self.out.extend_from_slice(&value.to_be_bytes());
+        self.bytes(&value.to_be_bytes());
     }
 
     fn term(&mut self, term: Term) {
@@ -234,30 +448,21 @@ impl<'a> Encoder<'a> {
             Kind::Nil => self.byte(tag::NIL),
             Kind::Cons(cell) => self.cons(term, cell),
             Kind::Tuple(tuple) => {
-                match u8::try_from(tuple.arity()) {
-                    Ok(arity) => self.out.extend_from_slice(&[tag::SMALL_TUPLE, arity]),
-                    Err(_) => {
-                        self.byte(tag::LARGE_TUPLE);
-                        self.u32(tuple.arity() as u32);
-                    }
-                }
+                self.tuple_head(tuple.arity());
                 self.elements(tuple.elements());
             }
             Kind::Record(record) => {
-                self.byte(tag::RECORD);
-                self.u32(record.values().len() as u32);
+                self.tagged_u32(tag::RECORD, record.values().len() as u32);
                 self.byte(u8::from(record.is_exported()));
                 [record.module(), record.name()].iter().chain(record.fields()).for_each(|&atom| self.term(atom));
                 self.elements(record.values());
             }
             Kind::FlatMap(map) => {
-                self.byte(tag::MAP);
-                self.u32(map.size() as u32);
+                self.tagged_u32(tag::MAP, map.size() as u32);
                 self.pairs(map.keys(), map.values());
             }
             Kind::HashMap(map) => {
-                self.byte(tag::MAP);
-                self.u32(map.size() as u32);
+                self.tagged_u32(tag::MAP, map.size() as u32);
                 let mut pairs: Vec<(Term, Term)> = map::iter(term).collect();
                 if self.options.deterministic {
                     // What is pushed first comes last.
@@ -299,10 +504,9 @@ impl<'a> Encoder<'a> {
 
     fn small(&mut self, value: i64) {
         if let Ok(byte) = u8::try_from(value) {
-            self.out.extend_from_slice(&[tag::SMALL_INTEGER, byte]);
+            self.bytes(&[tag::SMALL_INTEGER, byte]);
         } else if let Ok(value) = i32::try_from(value) {
-            self.byte(tag::INTEGER);
-            self.u32(value as u32);
+            self.tagged_u32(tag::INTEGER, value as u32);
         } else {
             self.integer(value < 0, &[value.unsigned_abs()]);
         }
@@ -312,66 +516,80 @@ impl<'a> Encoder<'a> {
         let last = digits.last().copied().unwrap_or(0);
         let len = digits.len() * 8 - last.leading_zeros() as usize / 8;
         match u8::try_from(len) {
-            Ok(len) => self.out.extend_from_slice(&[tag::SMALL_BIG, len]),
+            Ok(len) => self.bytes(&[tag::SMALL_BIG, len]),
             Err(_) => {
-                self.byte(tag::LARGE_BIG);
-                self.u32(len as u32);
+                self.tagged_u32(tag::LARGE_BIG, len as u32);
             }
         }
         self.byte(u8::from(negative));
-        self.out.extend(digits.iter().flat_map(|digit| digit.to_le_bytes()).take(len));
+        self.out.append(len, |out| out.extend(digits.iter().flat_map(|digit| digit.to_le_bytes()).take(len)));
     }
 
     fn float(&mut self, value: f64) {
         if self.options.minor_version == 0 {
             self.byte(tag::FLOAT);
-            let end = self.out.len() + 31;
-            self.out.extend(crate::float::scientific(value, 20).bytes());
-            self.out.resize(end, 0);
+            self.out.append(FLOAT_TEXT_LEN, |out| {
+                let end = out.len() + FLOAT_TEXT_LEN;
+                out.extend(crate::float::scientific(value, 20).bytes());
+                out.resize(end, 0);
+            });
         } else {
-            self.byte(tag::NEW_FLOAT);
-            self.out.extend_from_slice(&value.to_bits().to_be_bytes());
+            let mut bytes = [tag::NEW_FLOAT; FLOAT_LEN];
+            bytes[1..].copy_from_slice(&value.to_bits().to_be_bytes());
+            self.bytes(&bytes);
         }
     }
 
     /// In Latin-1 where that is possible, unless the version asks for UTF-8.
     fn atom(&mut self, atom: Atom) {
         let name = atom.name();
-        if self.options.minor_version < 2 {
-            if name.is_ascii() {
-                self.byte(tag::ATOM);
-                self.u16(name.len() as u16);
-                return self.out.extend_from_slice(name.as_bytes());
+        if self.options.minor_version < 2
+            && let Some(len) = atom.latin1_len()
+        {
+            self.tagged_u16(tag::ATOM, len as u16);
+            if len == name.len() {
+                return self.bytes(name.as_bytes());
             }
-            if name.chars().all(|c| u32::from(c) < 256) {
-                self.byte(tag::ATOM);
-                self.u16(name.chars().count() as u16);
-                return self.out.extend(name.chars().map(|c| c as u8));
-            }
+            return self.out.append(len, |out| out.extend(name.chars().map(|c| c as u8)));
         }
         match u8::try_from(name.len()) {
-            Ok(len) => self.out.extend_from_slice(&[tag::SMALL_ATOM_UTF8, len]),
+            Ok(len) => self.bytes(&[tag::SMALL_ATOM_UTF8, len]),
             Err(_) => {
-                self.byte(tag::ATOM_UTF8);
-                self.u16(name.len() as u16);
+                self.tagged_u16(tag::ATOM_UTF8, name.len() as u16);
             }
         }
-        self.out.extend_from_slice(name.as_bytes());
+        self.bytes(name.as_bytes());
+    }
+
+    fn tuple_head(&mut self, arity: usize) {
+        match u8::try_from(arity) {
+            Ok(arity) => self.bytes(&[tag::SMALL_TUPLE, arity]),
+            Err(_) => {
+                self.tagged_u32(tag::LARGE_TUPLE, arity as u32);
+            }
+        }
+    }
+
+    /// Writes what precedes a list's elements, and returns where their number goes; a list of bytes as a whole.
+    fn list_head(&mut self, list: Term, first: Cons) -> Option<usize> {
+        let Some(len) = string_len(first) else {
+            self.tagged_u32(tag::LIST, 0);
+            return Some(self.out.len() - 4);
+        };
+        self.tagged_u16(tag::STRING, len as u16);
+        self.out.append(len, |out| {
+            let mut rest = list;
+            while let Some(cell) = rest.as_cons() {
+                out.push(cell.head().small_value() as u8);
+                rest = cell.tail();
+            }
+        });
+        None
     }
 
     fn cons(&mut self, list: Term, first: Cons) {
-        let Some(len) = string_len(first) else {
-            self.byte(tag::LIST);
-            let length_at = self.out.len();
-            self.u32(0);
-            return self.list(list, 0, length_at);
-        };
-        self.byte(tag::STRING);
-        self.u16(len as u16);
-        let mut rest = list;
-        while let Some(cell) = rest.as_cons() {
-            self.byte(cell.head().small_value() as u8);
-            rest = cell.tail();
+        if let Some(length_at) = self.list_head(list, first) {
+            self.list(list, 0, length_at);
         }
     }
 
@@ -401,23 +619,22 @@ impl<'a> Encoder<'a> {
             }
             self.todo.pop();
         }
-        self.out[length_at..length_at + 4].copy_from_slice(&count.to_be_bytes());
+        self.out.replace_u32(length_at, count);
         self.term(rest);
     }
 
     fn bits(&mut self, bits: Bits) {
         let extra = bits.bit_size % 8;
         let len = bits.byte_size_rounded_up();
-        self.byte(if extra == 0 { tag::BINARY } else { tag::BIT_BINARY });
-        self.u32(len as u32);
+        self.tagged_u32(if extra == 0 { tag::BINARY } else { tag::BIT_BINARY }, len as u32);
         if extra > 0 {
             self.byte(extra as u8);
         }
-        if len > self.limit - self.out.len().min(self.limit) || self.out.try_reserve(len).is_err() {
+        if len > self.limit - self.out.len().min(self.limit) || !self.out.reserve(len) {
             self.left_out = true;
             return;
         }
-        self.out.extend_from_slice(&bits.to_bytes());
+        self.out.append(len, |out| out.extend_from_slice(&bits.to_bytes()));
     }
 
     fn pid(&mut self, node: NodeInfo, number: u32, serial: u32) {
@@ -435,14 +652,13 @@ impl<'a> Encoder<'a> {
         if old {
             self.u32(number as u32);
         } else {
-            self.out.extend_from_slice(&number.to_be_bytes());
+            self.bytes(&number.to_be_bytes());
         }
         self.u32(node.creation);
     }
 
     fn reference(&mut self, node: NodeInfo, numbers: &[u32]) {
-        self.byte(tag::NEWER_REFERENCE);
-        self.u16(numbers.len() as u16);
+        self.tagged_u16(tag::NEWER_REFERENCE, numbers.len() as u16);
         self.atom(node.name);
         self.u32(node.creation);
         for &number in numbers {
@@ -456,7 +672,7 @@ impl<'a> Encoder<'a> {
         self.todo.push(Todo::FunSize(self.out.len()));
         self.u32(0);
         self.byte(fun.arity() as u8);
-        self.out.extend_from_slice(&identity.uniq);
+        self.bytes(&identity.uniq);
         self.u32(identity.index);
         self.u32(fun.free().len() as u32);
         self.atom(identity.module);
