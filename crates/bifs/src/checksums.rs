@@ -1,7 +1,7 @@
 //! Hashes and checksums: `phash2`, MD5, CRC-32, Adler-32.
 
 use crate::args::{binary_of, iodata_bytes, size_of};
-use crate::long::{self, QUICK_BYTES, check_term};
+use crate::long::{self, QUICK_BYTES, Stop, check_term};
 use md5::{Digest, Md5};
 use std::sync::LazyLock;
 use swarmrt_machine::{BifResult, Process, Raise, bif};
@@ -10,8 +10,8 @@ use swarmrt_term::{Alloc, Term, am, atom, hash};
 #[bif("erlang:phash2/1")]
 fn phash2_1(p: &mut Process, term: Term) -> BifResult {
     long::run(p, am::ERLANG, atom!("phash2"), &[term], |_| {
-        check_term(term)?;
-        Ok(Term::small(i64::from(hash::phash2(term))))
+        let hash = hash::phash2_within(term, long::steps_here()).ok_or(Stop::Long)?;
+        Ok(Term::small(i64::from(hash & hash::PHASH2_MASK)))
     })
 }
 
@@ -19,8 +19,8 @@ fn phash2_1(p: &mut Process, term: Term) -> BifResult {
 fn phash2_2(p: &mut Process, term: Term, range: Term) -> BifResult {
     long::run(p, am::ERLANG, atom!("phash2"), &[term, range], |_| {
         let size = range_of(range)?;
-        check_term(term)?;
-        Ok(Term::small(i64::from(hash::phash2_range(term, size))))
+        let hash = hash::phash2_within(term, long::steps_here()).ok_or(Stop::Long)?;
+        Ok(Term::small((u64::from(hash) % size) as i64))
     })
 }
 

@@ -42,6 +42,11 @@ pub(crate) fn may_take_long() -> bool {
     current_scheduler().is_none()
 }
 
+/// Steps that may be taken here.
+pub(crate) fn steps_here() -> usize {
+    if may_take_long() { usize::MAX } else { QUICK_STEPS }
+}
+
 /// Counts steps down: to the end of what may be done here or, on a dirty scheduler, to where it is time to see whether
 /// somebody wants the process to end.
 pub(crate) struct Steps(usize);

@@ -117,40 +117,125 @@ fn byte_element(term: Term) -> Option<u32> {
     term.as_small().filter(|value| (0..256).contains(value)).map(|value| value as u32)
 }
 
+/// The bits of a hash that `erlang:phash2/1` answers with.
+pub const PHASH2_MASK: u32 = (1 << 27) - 1;
+
 /// `erlang:phash2(Term)`: 27 bits.
 pub fn phash2(term: Term) -> u32 {
-    phash2_word(term) & 0x07ff_ffff
+    phash2_whole(term) & PHASH2_MASK
 }
 
 /// `erlang:phash2(Term, Range)`, with `Range` from 1 to 2^32.
 pub fn phash2_range(term: Term, range: u64) -> u32 {
-    (u64::from(phash2_word(term)) % range) as u32
+    (u64::from(phash2_whole(term)) % range) as u32
 }
 
 /// All 32 bits of the hash behind `phash2`.
-pub fn phash2_word(term: Term) -> u32 {
-    let mut pairs: u32 = 0;
+fn phash2_whole(term: Term) -> u32 {
+    phash2_within(term, usize::MAX).expect("no term has so many parts")
+}
+
+/// What a hash underway carries along.
+struct Work {
+    /// The hashes of the pairs so far of the map that is being hashed.
+    pairs: u32,
+    /// Parts that may still be looked at.
+    left: usize,
+}
+
+impl Work {
+    #[inline]
+    fn count(&mut self, parts: usize) {
+        self.left = self.left.saturating_sub(parts);
+    }
+}
+
+/// All 32 bits of the hash behind `phash2`, unless the term has more than some `steps` parts (of a binary: words).
+pub fn phash2_within(term: Term, steps: usize) -> Option<u32> {
+    let mut work = Work { pairs: 0, left: steps };
+    let hash = phash2_nested(term, 0, &mut work, NESTED_MAX);
+    (work.left > 0).then_some(hash)
+}
+
+/// Levels of a term that are hashed by nested calls, some 150 bytes of stack each: that is faster than a list of what is left.
+const NESTED_MAX: u32 = 64;
+
+/// Hashes a term with all its parts, by calls that nest at most `depth` deep.
+fn phash2_nested(term: Term, hash: u32, work: &mut Work, depth: u32) -> u32 {
+    if let Some(value) = term.as_small() {
+        work.count(1);
+        return phash2_integer(value, hash);
+    }
+    if let Some(atom) = term.as_atom() {
+        work.count(1);
+        return if hash == 0 { atom.hash_value() } else { mix_one(hash, atom.hash_value(), 3) };
+    }
+    if depth == 0 || work.left == 0 {
+        return phash2_deep(term, hash, work);
+    }
+    if term.is_cons() {
+        let mut left = work.left;
+        let (hash, rest) = hash_list(term, hash, false, &mut left, |_| false, |element, hash| phash2_nested(element, hash, work, depth - 1));
+        // Elements have counted their own parts.
+        work.left = work.left.min(left);
+        return if rest.tail.is_cons() { hash } else { phash2_nested(rest.tail, hash, work, depth - 1) };
+    }
+    if let Some(tuple) = term.as_tuple() {
+        let hash = mix_one(hash, tuple.arity() as u32, 9);
+        return tuple.elements().iter().fold(hash, |hash, &element| phash2_nested(element, hash, work, depth - 1));
+    }
+    if let Some(map) = term.as_flat_map() {
+        let hash = mix_one(hash, map.size() as u32, 16);
+        if map.size() == 0 {
+            return hash;
+        }
+        let pairs = map.keys().iter().zip(map.values()).fold(0, |pairs, (&key, &value)| {
+            let hash = phash2_nested(key, 0, work, depth - 1);
+            pairs ^ phash2_nested(value, hash, work, depth - 1)
+        });
+        return mix_one(hash, pairs, 19);
+    }
+    phash2_deep(term, hash, work)
+}
+
+/// Hashes a term however deep it is.
+fn phash2_deep(term: Term, hash: u32, work: &mut Work) -> u32 {
+    let outer = std::mem::take(&mut work.pairs);
     let mut todo = Todos::new();
-    let mut hash = phash2_step(term, 0, &mut pairs, &mut todo);
+    let mut hash = phash2_step(term, hash, work, &mut todo);
     while let Some(next) = todo.pop() {
+        if work.left == 0 {
+            break;
+        }
         match next {
-            Todo::Term(term) => hash = phash2_step(term, hash, &mut pairs, &mut todo),
+            Todo::Term(term) => hash = phash2_step(term, hash, work, &mut todo),
             Todo::Node(node) => push_children(node_children(node), true, &mut todo),
             Todo::PairEnd => {
-                pairs ^= hash;
+                work.pairs ^= hash;
                 hash = 0;
             }
             Todo::MapEnd { hash: before, pairs: outer } => {
-                hash = mix_one(before, pairs, 19);
-                pairs = outer;
+                hash = mix_one(before, work.pairs, 19);
+                work.pairs = outer;
             }
             Todo::LastTail => {}
         }
     }
+    work.pairs = outer;
     hash
 }
 
-fn phash2_step(term: Term, hash: u32, pairs: &mut u32, todo: &mut Todos) -> u32 {
+#[inline]
+fn phash2_step(term: Term, hash: u32, work: &mut Work, todo: &mut Todos) -> u32 {
+    work.count(1);
+    match term.as_small() {
+        Some(value) => phash2_integer(value, hash),
+        None => phash2_other(term, hash, work, todo),
+    }
+}
+
+/// The hash with what is no small integer; what its parts add is left to do.
+fn phash2_other(term: Term, hash: u32, work: &mut Work, todo: &mut Todos) -> u32 {
     match term.kind() {
         Kind::Small(value) => phash2_integer(value, hash),
         Kind::Big(big) => mix_digits(hash, big.is_negative(), big.digits()),
@@ -168,20 +253,31 @@ fn phash2_step(term: Term, hash: u32, pairs: &mut u32, todo: &mut Todos) -> u32 
         Kind::ExternalPort(port) => mix_two(hash, port.numbers()[0] as u32, port.numbers()[1] as u32, 6),
         Kind::Ref(reference) => mix_one(hash, reference.numbers()[0], 7),
         Kind::ExternalRef(reference) => mix_one(hash, reference.numbers().first().map_or(0, |&number| number as u32), 7),
-        Kind::Bits(bits) => mix_bits(bits, hash),
-        Kind::Cons(_) => hash_list(term, hash, todo, false),
+        Kind::Bits(bits) => {
+            work.count(bits.bit_size / 64);
+            // What takes too long is not begun: nobody wants the hash any more.
+            if work.left == 0 { hash } else { mix_bits(bits, hash) }
+        }
+        Kind::Cons(_) => {
+            let mut left = work.left;
+            let (hash, rest) = hash_list(term, hash, false, &mut left, has_parts, |element, hash| phash2_step(element, hash, work, todo));
+            // Elements have counted their own parts.
+            work.left = work.left.min(left);
+            rest.push(false, todo);
+            hash
+        }
         Kind::Tuple(tuple) => {
             let mut hash = mix_one(hash, tuple.arity() as u32, 9);
             let simple = push_compound(tuple.elements(), todo);
             for &element in simple {
-                hash = phash2_step(element, hash, pairs, todo);
+                hash = phash2_step(element, hash, work, todo);
             }
             hash
         }
         Kind::Record(record) => {
             let mut hash = mix_two(hash, record.values().len() as u32, record.definition_hash(), 23);
             for &value in push_compound(record.values(), todo) {
-                hash = phash2_step(value, hash, pairs, todo);
+                hash = phash2_step(value, hash, work, todo);
             }
             hash
         }
@@ -190,15 +286,21 @@ fn phash2_step(term: Term, hash: u32, pairs: &mut u32, todo: &mut Todos) -> u32 
             if map.size() == 0 {
                 return hash;
             }
-            todo.push(Todo::MapEnd { hash, pairs: std::mem::take(pairs) });
+            todo.push(Todo::MapEnd { hash, pairs: std::mem::take(&mut work.pairs) });
             for (&key, &value) in map.keys().iter().zip(map.values()) {
-                todo.extend([Todo::PairEnd, Todo::Term(value), Todo::Term(key)]);
+                if has_parts(key) || has_parts(value) {
+                    todo.extend([Todo::PairEnd, Todo::Term(value), Todo::Term(key)]);
+                } else {
+                    let hash = phash2_step(key, 0, work, todo);
+                    let hash = phash2_step(value, hash, work, todo);
+                    work.pairs ^= hash;
+                }
             }
             0
         }
         Kind::HashMap(map) => {
             let hash = mix_one(hash, map.size() as u32, 16);
-            todo.push(Todo::MapEnd { hash, pairs: std::mem::take(pairs) });
+            todo.push(Todo::MapEnd { hash, pairs: std::mem::take(&mut work.pairs) });
             push_children(map.children(), true, todo);
             0
         }
@@ -220,16 +322,19 @@ fn phash2_step(term: Term, hash: u32, pairs: &mut u32, todo: &mut Todos) -> u32 
 /// The hash of a native record's definition: `phash2` of the tuple of its module, name, export and fields, all 32 bits.
 pub(crate) fn record_definition_hash(module: Term, name: Term, is_exported: Term, fields: &[Term]) -> u32 {
     let atoms = [module, name, is_exported].into_iter().chain(fields.iter().copied());
-    let (mut pairs, mut todo) = (0, Todos::new());
-    atoms.fold(mix_one(0, 3 + fields.len() as u32, 9), |hash, atom| phash2_step(atom, hash, &mut pairs, &mut todo))
+    let (mut work, mut todo) = (Work { pairs: 0, left: usize::MAX }, Todos::new());
+    atoms.fold(mix_one(0, 3 + fields.len() as u32, 9), |hash, atom| phash2_step(atom, hash, &mut work, &mut todo))
+}
+
+/// Whether a term has parts that are terms.
+#[inline]
+fn has_parts(term: Term) -> bool {
+    term.is_cons() || matches!(term.boxed_subtag(), Some(Subtag::Tuple | Subtag::Record | Subtag::FlatMap | Subtag::HashMap | Subtag::Fun))
 }
 
 /// The elements that have no parts, up to the first that has; it and those after it wait.
 fn push_compound<'a>(elements: &'a [Term], todo: &mut Todos) -> &'a [Term] {
-    let is_compound = |element: &Term| {
-        element.is_cons() || matches!(element.boxed_subtag(), Some(Subtag::Tuple | Subtag::Record | Subtag::FlatMap | Subtag::HashMap | Subtag::Fun))
-    };
-    let (simple, rest) = elements.split_at(elements.iter().position(is_compound).unwrap_or(elements.len()));
+    let (simple, rest) = elements.split_at(elements.iter().position(|&element| has_parts(element)).unwrap_or(elements.len()));
     todo.extend(rest.iter().rev().map(|&element| Todo::Term(element)));
     simple
 }
@@ -268,37 +373,70 @@ fn push_children(children: &[Term], pair_ends: bool, todo: &mut Todos) {
     }
 }
 
-/// A run of bytes at the start of the list at once; then one element and the tail after it wait.
-fn hash_list(list: Term, mut hash: u32, todo: &mut Todos, internal: bool) -> u32 {
-    let mut rest = list;
-    let (mut word, mut count) = (0u32, 0u32);
-    while let Some(cell) = rest.as_cons() {
-        let Some(byte) = byte_element(cell.head()) else { break };
-        word = (word << 8).wrapping_add(byte);
-        count += 1;
-        if count == 4 {
-            hash = mix_one(hash, word, 4);
-            (word, count) = (0, 0);
+/// What of a list waits: its first element with parts, if there is one, and the tail behind it.
+struct ListRest {
+    head: Option<Term>,
+    tail: Term,
+}
+
+impl ListRest {
+    fn push(self, internal: bool, todo: &mut Todos) {
+        todo.push(Todo::Term(self.tail));
+        if let Some(head) = self.head {
+            if internal && !self.tail.is_cons() {
+                todo.push(Todo::LastTail);
+            }
+            todo.push(Todo::Term(head));
         }
-        rest = cell.tail();
     }
-    if count > 0 {
-        hash = if internal { mix_two(hash, word, count, 22) } else { mix_one(hash, word, 4) };
-    }
-    match rest.as_cons() {
-        Some(cell) => {
-            todo.push(Todo::Term(cell.tail()));
-            if internal {
-                hash = tag_hash(hash, 17);
-                if !cell.tail().is_cons() {
-                    todo.push(Todo::LastTail);
+}
+
+/// Hashes a list up to its first element that has to `wait`, or up to where some `steps` were taken: runs of bytes four at a
+/// time, others by `element`.
+#[inline]
+fn hash_list(
+    list: Term,
+    mut hash: u32,
+    internal: bool,
+    steps: &mut usize,
+    wait: impl Fn(Term) -> bool,
+    mut element: impl FnMut(Term, u32) -> u32,
+) -> (u32, ListRest) {
+    let mut rest = list;
+    loop {
+        let (mut word, mut count) = (0u32, 0u32);
+        while let Some(cell) = rest.as_cons() {
+            let Some(byte) = byte_element(cell.head()) else { break };
+            word = (word << 8).wrapping_add(byte);
+            count += 1;
+            rest = cell.tail();
+            if count == 4 {
+                hash = mix_one(hash, word, 4);
+                (word, count) = (0, 0);
+                *steps = steps.saturating_sub(4);
+                if *steps == 0 {
+                    break;
                 }
             }
-            todo.push(Todo::Term(cell.head()));
         }
-        None => todo.push(Todo::Term(rest)),
+        if count > 0 {
+            hash = if internal { mix_two(hash, word, count, 22) } else { mix_one(hash, word, 4) };
+        }
+        let Some(cell) = rest.as_cons().filter(|_| *steps > 0) else { return (hash, ListRest { head: None, tail: rest }) };
+        *steps -= 1;
+        let (head, tail) = (cell.head(), cell.tail());
+        if internal {
+            hash = tag_hash(hash, 17);
+        }
+        if wait(head) {
+            return (hash, ListRest { head: Some(head), tail });
+        }
+        hash = element(head, hash);
+        if internal && !tail.is_cons() {
+            hash = tag_hash(hash, 18);
+        }
+        rest = tail;
     }
-    hash
 }
 
 /// A light mark of what comes next.
@@ -377,7 +515,12 @@ fn internal_step(term: Term, hash: u32, todo: &mut Todos) -> u32 {
             let (low, high) = float_halves(value);
             mix_two(hash, low, high, 12)
         }
-        Kind::Cons(_) => hash_list(term, hash, todo, true),
+        Kind::Cons(_) => {
+            let mut unlimited = usize::MAX;
+            let (hash, rest) = hash_list(term, hash, true, &mut unlimited, has_parts, |element, hash| internal_step(element, hash, todo));
+            rest.push(true, todo);
+            hash
+        }
         Kind::Tuple(tuple) => {
             let mut hash = mix_one(hash, tuple.arity() as u32, 9);
             let simple = push_compound(tuple.elements(), todo);
@@ -557,7 +700,7 @@ fn phash_step(term: Term, hash: u32, todo: &mut Vec<Phash>) -> u32 {
             todo.extend(record.values().iter().rev().map(|&value| Phash::Term(value)));
             times_plus(hash, 9, record.definition_hash())
         }
-        Kind::FlatMap(_) | Kind::HashMap(_) => times_plus(hash, 13, prime(14)).wrapping_add(phash2_word(term)),
+        Kind::FlatMap(_) | Kind::HashMap(_) => times_plus(hash, 13, prime(14)).wrapping_add(phash2_whole(term)),
         Kind::Fun(fun) => {
             let identity = fun.identity();
             todo.extend(fun.free().iter().rev().map(|&value| Phash::Term(value)));
