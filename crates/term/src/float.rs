@@ -1,5 +1,7 @@
 //! Floats as text, and text as floats.
 
+use std::cmp::Ordering;
+
 /// How `float_to_list/2` and `float_to_binary/2` write a float.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Format {
@@ -36,10 +38,81 @@ pub fn format(value: f64, format: Format) -> Option<String> {
 
 /// `d.ddd…e±dd` with `digits` digits after the point.
 pub fn scientific(value: f64, digits: usize) -> String {
+    if let Some((number, exponent)) = exact_decimal(value.abs(), digits) {
+        const HALF_DIGITS: usize = 11;
+        let half = 10u128.pow(HALF_DIGITS as u32);
+        let mut all = String::with_capacity(digits + 1);
+        let (high, low) = ((number / half) as u64, (number % half) as u64);
+        if high > 0 {
+            push_number(&mut all, high, 1);
+        }
+        push_number(&mut all, low, if high > 0 { HALF_DIGITS } else { 1 });
+        let mut text = String::with_capacity(digits + 8);
+        if value.is_sign_negative() {
+            text.push('-');
+        }
+        text.push_str(&all[..1]);
+        text.push('.');
+        text.push_str(&all[1..]);
+        text.push_str(if exponent < 0 { "e-" } else { "e+" });
+        push_number(&mut text, u64::from(exponent.unsigned_abs()), 2);
+        return text;
+    }
     let text = format!("{value:.digits$e}");
     let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
     let (sign, exponent) = exponent.strip_prefix('-').map_or(('+', exponent), |digits| ('-', digits));
     format!("{mantissa}e{sign}{exponent:0>2}")
+}
+
+/// The decimal number of one digit and `digits` more that is nearest to `value` (of two as near, the even one), as an integer,
+/// and the power of ten of its first digit. `None` for what is not of a middling size, where 192 bits hold all there is to
+/// know.
+fn exact_decimal(value: f64, digits: usize) -> Option<(u128, i32)> {
+    const DIGITS_MAX: usize = 20;
+    if !(1e-17..1e37).contains(&value) || !(1..=DIGITS_MAX).contains(&digits) {
+        return None;
+    }
+    let bits = value.to_bits();
+    // A value of this size is no subnormal number.
+    let mantissa = bits & ((1 << 52) - 1) | 1 << 52;
+    let binary_exponent = (bits >> 52) as i32 - 1075;
+    let least = 10u128.pow(digits as u32);
+    // Never too large, so that a number which is rounded up to a digit more is told from one that has it.
+    const LOGARITHM_ERROR: f64 = 1e-9;
+    let exponent = (value.log10() - LOGARITHM_ERROR).floor() as i32;
+    let at = |exponent: i32| Some((scaled(mantissa, binary_exponent, digits as i32 - exponent), exponent));
+    at(exponent).filter(|&(number, _)| number < least * 10).or_else(|| at(exponent + 1))
+}
+
+/// `mantissa * 2^binary * 10^decimal`, rounded to the nearest integer, to the even one of two. The value is below 2^127; with
+/// a negative power of two, `decimal` is at most 38, and the result below 2^127.
+fn scaled(mantissa: u64, binary: i32, decimal: i32) -> u128 {
+    let (mantissa, power) = (u128::from(mantissa), 10u128.pow(decimal.unsigned_abs()));
+    // How what is cut off stands to a half.
+    let rounded = |whole: u128, rest: Ordering| whole + u128::from(rest.is_gt() || rest.is_eq() && whole & 1 == 1);
+    if decimal < 0 {
+        let (value, fraction) = if binary >= 0 { (mantissa << binary, 0) } else { cut(mantissa, binary.unsigned_abs()) };
+        return rounded(value / power, (value % power, fraction).cmp(&(power / 2, 0)));
+    }
+    if binary >= 0 {
+        return (mantissa << binary) * power;
+    }
+    // 192 bits: the lowest 64, and those above.
+    let low = mantissa * u128::from(power as u64);
+    let high = mantissa * (power >> 64) + (low >> 64);
+    let (low, shift) = (low as u64, binary.unsigned_abs());
+    if shift < 64 {
+        let whole = high << (64 - shift) | u128::from(low >> shift);
+        return rounded(whole, (low & ((1 << shift) - 1)).cmp(&(1 << (shift - 1))));
+    }
+    let (whole, rest) = cut(high, shift - 64);
+    let half = if shift == 64 { (0, 1 << 63) } else { (1 << (shift - 65), 0) };
+    rounded(whole, (rest, low).cmp(&half))
+}
+
+/// A number without its lowest bits, and those bits.
+fn cut(number: u128, bits: u32) -> (u128, u128) {
+    (number >> bits, number & ((1 << bits) - 1))
 }
 
 fn decimals(value: f64, digits: usize, compact: bool) -> Option<String> {
@@ -161,22 +234,31 @@ const DIGITS_MAX: usize = 32;
 /// each other it takes the same one as OTP.
 fn shortest_decimal(value: f64, digits: &mut [u8; DIGITS_MAX]) -> (&str, u64, i32) {
     let mut buffer = ryu::Buffer::new();
-    let text = buffer.format_finite(value);
-    let (mantissa, exponent) = text.split_once('e').unwrap_or((text, "0"));
-    let fraction = mantissa.split_once('.').map_or("", |(_, fraction)| fraction);
-    let mut exponent = exponent.parse::<i32>().unwrap_or(0) - fraction.len() as i32;
-    let mut len = 0;
-    for digit in mantissa.bytes().filter(|&byte| byte != b'.') {
-        if len > 0 || digit != b'0' {
-            digits[len] = digit;
-            len += 1;
+    let text = buffer.format_finite(value).as_bytes();
+    let (mut len, mut number, mut exponent) = (0, 0u64, 0);
+    let mut is_fraction = false;
+    for (at, &byte) in text.iter().enumerate() {
+        match byte {
+            b'.' => is_fraction = true,
+            b'e' => {
+                let (is_negative, power) = text[at + 1..].strip_prefix(b"-").map_or((false, &text[at + 1..]), |power| (true, power));
+                let power = power.iter().fold(0, |power, digit| power * 10 + i32::from(digit - b'0'));
+                exponent += if is_negative { -power } else { power };
+                break;
+            }
+            digit => {
+                exponent -= i32::from(is_fraction);
+                if len > 0 || digit != b'0' {
+                    digits[len] = digit;
+                    len += 1;
+                    number = number.wrapping_mul(10).wrapping_add(u64::from(digit - b'0'));
+                }
+            }
         }
     }
     while len > 1 && digits[len - 1] == b'0' {
-        len -= 1;
-        exponent += 1;
+        (len, number, exponent) = (len - 1, number / 10, exponent + 1);
     }
-    let number = digits[..len].iter().fold(0u64, |number, digit| number.wrapping_mul(10).wrapping_add(u64::from(digit - b'0')));
     (std::str::from_utf8(&digits[..len]).expect("digits are ASCII"), number, exponent)
 }
 
@@ -229,6 +311,33 @@ mod tests {
         ];
         for (value, text) in cases {
             assert_eq!(short(value), text);
+        }
+    }
+
+    /// What the digits come to by way of integers is what the standard library says.
+    #[test]
+    fn scientific_digits() {
+        let plain = |value: f64, digits: usize| {
+            let text = format!("{value:.digits$e}");
+            let (mantissa, exponent) = text.split_once('e').expect("an exponent");
+            let (sign, exponent) = exponent.strip_prefix('-').map_or(('+', exponent), |digits| ('-', digits));
+            format!("{mantissa}e{sign}{exponent:0>2}")
+        };
+        let mut state = 1u64;
+        let mut random = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state >> 11
+        };
+        let ties = [0.5, 1.5, 2.5, 1.25, 1.75, 12.5, 0.125, 9.5, 99.5, 999.5, 0.001_953_125, 1e15 + 0.5, 4_503_599_627_370_497.5];
+        let edges = [1e-17, 1e-18, 1e37, 1.0, 10.0, 1e22, 1e23, 9.999_999_999_999_999_5, 0.1, 1e-5, -3.25];
+        let more = (0..if cfg!(miri) { 20 } else { 20_000 }).map(|_| {
+            let exponent = 1023 - 60 + random() % 190;
+            f64::from_bits(exponent << 52 | random() & ((1 << 52) - 1) & if random().is_multiple_of(3) { !0 << 40 } else { !0 })
+        });
+        for value in ties.into_iter().chain(edges).chain(more) {
+            for digits in 1..=21 {
+                assert_eq!(scientific(value, digits), plain(value, digits), "{value:e} with {digits} digits");
+            }
         }
     }
 
