@@ -11,6 +11,9 @@ const PAIRS_PER_ITERATOR_STEP: usize = 32;
 /// Pairs of a hash map that one step towards a list brings.
 const PAIRS_PER_LIST_STEP: usize = 8192;
 
+/// Words of a pair in a list: a cell, a tuple.
+const WORDS_PER_LISTED_PAIR: usize = 5;
+
 /// Elements of a list that are looked at in one turn.
 const CHECKED_PER_TURN: usize = 10_000;
 /// Pairs that are put together or taken apart in one turn.
@@ -218,12 +221,18 @@ fn map_next(p: &mut Process, path: Term, map: Term, accumulator: Term) -> BifRes
     if !map.is_map() || !as_iterator && !accumulator.is_list() {
         return Err(Raise::BADARG);
     }
-    let (pairs, next) = match map.as_hash_map() {
+    let Some(trie) = map.as_hash_map() else {
         // There is no way into the middle of a flat map.
-        None if path_number != 0 => return Err(Raise::BADARG),
-        None => (map::iter(map).collect(), None),
-        Some(trie) => map::batch(trie, path_number, if as_iterator { PAIRS_PER_ITERATOR_STEP } else { PAIRS_PER_LIST_STEP }),
+        let flat = map.as_flat_map().filter(|_| path_number == 0).ok_or(Raise::BADARG)?;
+        p.bump_reductions(flat.size() / 10);
+        let pairs = flat.keys().iter().copied().zip(flat.values().iter().copied());
+        return Ok(if as_iterator { nested(p, &pairs.collect::<Vec<_>>(), Term::atom(am::NONE)) } else { map::pair_list(p, pairs, accumulator) });
     };
+    let count = if as_iterator { PAIRS_PER_ITERATOR_STEP } else { PAIRS_PER_LIST_STEP };
+    if !as_iterator {
+        p.reserve(WORDS_PER_LISTED_PAIR * map::size(map).min(count))?;
+    }
+    let (pairs, next) = map::batch(trie, path_number, count);
     p.bump_reductions(pairs.len() / 10);
     if as_iterator {
         let last = match next {
@@ -232,16 +241,7 @@ fn map_next(p: &mut Process, path: Term, map: Term, accumulator: Term) -> BifRes
         };
         return Ok(nested(p, &pairs, last));
     }
-    let mut list = accumulator;
-    let mut add = |p: &mut Process, &(key, value): &(Term, Term)| {
-        let pair = p.tuple(&[key, value]);
-        list = p.cons(pair, list);
-    };
-    if map.as_flat_map().is_some() {
-        pairs.iter().rev().for_each(|pair| add(p, pair));
-    } else {
-        pairs.iter().for_each(|pair| add(p, pair));
-    }
+    let list = map::pair_list(p, pairs.into_iter().rev(), accumulator);
     Ok(match next {
         Some(path) => p.list_with_tail(&[Term::small(path as i64), map], list),
         None => list,

@@ -160,7 +160,11 @@ fn node_parts<'a>(node: Term) -> (u64, &'a [Term]) {
 }
 
 fn trie_get(map: HashMap, key: Term) -> Option<Term> {
-    let mut path = Path::new(key);
+    trie_get_at(map, Path::new(key), key)
+}
+
+/// As [`trie_get`], by the key's path from the root.
+fn trie_get_at(map: HashMap, mut path: Path, key: Term) -> Option<Term> {
     let (mut bitmap, mut children) = (map.bitmap(), map.children().as_ptr());
     loop {
         let bit = path.bit();
@@ -227,6 +231,18 @@ unsafe fn insert(to: *mut Term, items: &[Term], at: usize, item: Term) {
         to.copy_from_nonoverlapping(items.as_ptr(), at);
         *to.add(at) = item;
         to.add(at + 1).copy_from_nonoverlapping(items.as_ptr().add(at), items.len() - at);
+    }
+}
+
+/// Writes the items to `to`, without the one at `at`.
+///
+/// # Safety
+/// There is room for all the others.
+unsafe fn leave_out(to: *mut Term, items: &[Term], at: usize) {
+    // SAFETY: the caller's.
+    unsafe {
+        to.copy_from_nonoverlapping(items.as_ptr(), at);
+        to.add(at).copy_from_nonoverlapping(items.as_ptr().add(at + 1), items.len() - at - 1);
     }
 }
 
@@ -456,23 +472,33 @@ pub fn remove<A: Alloc + ?Sized>(alloc: &mut A, map: Term, key: Term) -> Term {
 /// The value of `key` and the map without it.
 pub fn take<A: Alloc + ?Sized>(alloc: &mut A, map: Term, key: Term) -> Option<(Term, Term)> {
     let Some(flat) = map.as_flat_map() else {
-        let value = trie_get(hash_map(map), key)?;
-        return Some((value, trie_remove(alloc, hash_map(map), key)));
+        let (trie, path) = (hash_map(map), Path::new(key));
+        let value = trie_get_at(trie, path, key)?;
+        return Some((value, trie_remove(alloc, trie, path, key)));
     };
     let at = flat_position(flat, key)?;
-    let without = |items: &[Term]| [&items[..at], &items[at + 1..]].concat();
-    let keys = alloc.tuple(&without(flat.keys()));
-    Some((flat.values()[at], flat_map(alloc, keys, &without(flat.values()))))
+    let count = flat.size() - 1;
+    let tuple = alloc.alloc(2 * count + 3);
+    // SAFETY: a tuple of the keys, and behind it a map: header, tuple, values. Each is what it was without the one at `at`.
+    let rest = unsafe {
+        *tuple = Header::new(Subtag::Tuple, count).0;
+        leave_out(tuple.add(1).cast(), flat.keys(), at);
+        let map = tuple.add(count + 1);
+        *map = Header::new(Subtag::FlatMap, count + 1).0;
+        *map.add(1) = Term::from_boxed_ptr(tuple).raw();
+        leave_out(map.add(2).cast(), flat.values(), at);
+        Term::from_boxed_ptr(map)
+    };
+    Some((flat.values()[at], rest))
 }
 
-/// `key` is in the map.
-fn trie_remove<A: Alloc + ?Sized>(alloc: &mut A, map: HashMap, key: Term) -> Term {
+/// `key` is in the map, at the end of `path` from the root.
+fn trie_remove<A: Alloc + ?Sized>(alloc: &mut A, map: HashMap, path: Path, key: Term) -> Term {
     if map.size() - 1 <= FlatMap::SIZE_MAX {
         let mut pairs: Vec<(Term, Term)> = iter(map.term()).filter(|&(other, _)| !equal_exact(other, key)).collect();
         pairs.sort_by(|a, b| compare_exact(a.0, b.0));
         return flat_from_sorted(alloc, &pairs);
     }
-    let path = Path::new(key);
     let bit = path.bit();
     let at = slot(map.bitmap(), bit);
     // SAFETY: size and bitmap are the first words of a root.
@@ -623,6 +649,32 @@ fn build_inner<A: Alloc + ?Sized>(alloc: &mut A, group: &[Hashed], level: u32) -
     inner_node(alloc, bitmap, branches.items())
 }
 
+/// A list of tuples of the pairs, in their order, with `tail` behind them.
+pub fn pair_list<A: Alloc + ?Sized>(alloc: &mut A, pairs: impl ExactSizeIterator<Item = (Term, Term)>, tail: Term) -> Term {
+    const PAIR_WORDS: usize = 3;
+    let count = pairs.len();
+    if count == 0 {
+        return tail;
+    }
+    let start = alloc.alloc((2 + PAIR_WORDS) * count);
+    let mut cell = start;
+    for (key, value) in pairs.take(count) {
+        // SAFETY: there is room for a cell and a pair for each; the last cell's tail is written below.
+        unsafe {
+            let pair = cell.add(2);
+            *pair = Header::new(Subtag::Tuple, 2).0;
+            *pair.add(1) = key.raw();
+            *pair.add(2) = value.raw();
+            *cell = Term::from_boxed_ptr(pair).raw();
+            cell = pair.add(PAIR_WORDS);
+            *pair.sub(1) = Term::from_cons_ptr(cell).raw();
+        }
+    }
+    // SAFETY: there is one cell at least.
+    unsafe { *cell.sub(PAIR_WORDS + 1) = tail.raw() };
+    Term::from_cons_ptr(start)
+}
+
 /// The pairs: of a flat map in the order of keys, of a hash map in that of its trie.
 #[inline]
 pub fn iter(map: Term) -> MapIter<'static> {
@@ -683,7 +735,7 @@ const PATH_LEVELS: u32 = 13;
 /// Pairs of a hash map from `path` on (0 is the start), at least `count` of them if there are as many, and
 /// the path of what comes next. A path is the branch at each level, four bits each, the root's lowest.
 pub fn batch(map: HashMap, path: u64, count: usize) -> (Vec<(Term, Term)>, Option<u64>) {
-    let mut pairs = Vec::with_capacity(count);
+    let mut pairs = Vec::with_capacity(count.min(map.size()));
     let next = batch_below(map.term(), Some(path), 0, 0, count, &mut pairs);
     (pairs, next)
 }
@@ -691,12 +743,12 @@ pub fn batch(map: HashMap, path: u64, count: usize) -> (Vec<(Term, Term)>, Optio
 /// `from`: where to start below `node`, when not at its first child. `above`: the path to `node`.
 fn batch_below(node: Term, from: Option<u64>, above: u64, level: u32, count: usize, pairs: &mut Vec<(Term, Term)>) -> Option<u64> {
     let (bitmap, children) = node_parts(node);
-    let branches = (0..16u64).filter(|branch| bitmap >> branch & 1 == 1);
     let first = from.map_or(0, |path| path & 0xf);
-    for (branch, &child) in branches.zip(children) {
-        if branch < first {
-            continue;
-        }
+    let mut left = bitmap & (!0 << first);
+    while left != 0 {
+        let branch = u64::from(left.trailing_zeros());
+        left &= left - 1;
+        let child = children[slot(bitmap, 1 << branch)];
         let here = above | if level < PATH_LEVELS { branch << (LEVEL_BITS * level) } else { 0 };
         if level < PATH_LEVELS && pairs.len() >= count {
             return Some(here);
