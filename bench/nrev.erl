@@ -1,7 +1,7 @@
 %% sequential: naive reverse.
 -module(nrev).
 -export([main/0]).
-main() -> L = lists:seq(1, 400), repeat(200, L).
+main() -> L = lists:seq(1, 1000), repeat(200, L).
 repeat(0, _) -> ok;
 repeat(N, L) -> nrev(L), repeat(N - 1, L).
 nrev([]) -> [];

@@ -11,6 +11,8 @@ use swarmrt_term::{Term, equal_exact, hash};
 const BUCKETS_MIN: usize = 256;
 /// Buckets by which OTP's bucket array grows; the table shrinks only when there are that many to spare.
 const SEGMENT: usize = 2048;
+/// Buckets whose first objects are fetched while a program walks through the table.
+const AHEAD_BUCKETS: usize = 4;
 /// Buckets added or taken away in one go.
 const STEPS_MAX: usize = 5;
 
@@ -152,6 +154,13 @@ impl HashTable {
     /// The key after this one in the order of the table. `Err` when the key is not there.
     pub fn next(&self, key: Term, hash: u32) -> Result<Option<Term>, ()> {
         let bucket = self.bucket_of(hash);
+        // Whoever asks for the next key will mostly ask for those after it: their objects lie anywhere in memory.
+        for ahead in self.buckets.iter().skip(bucket + 1).take(AHEAD_BUCKETS) {
+            // SAFETY: buckets are chains of live objects.
+            if let Some(object) = unsafe { ahead.as_ref() } {
+                object.fetch();
+            }
+        }
         let mut found = false;
         for object in self.chain(bucket) {
             if self.has_key(object, key, hash) {
