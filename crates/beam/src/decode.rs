@@ -203,6 +203,16 @@ impl<'a> CodeReader<'a> {
         Ok(if self.ops.is_empty() { None } else { Some(&self.ops) })
     }
 
+    /// The instructions of a function that has been read, which begins at this offset.
+    pub fn function_at(&self, offset: u32) -> Option<Vec<Op>> {
+        let mut reader = CodeReader::at(self.reader.whole().get(offset as usize..)?, self.sizes);
+        reader.next_function().ok()??;
+        let CodeReader { mut ops, taken, .. } = reader;
+        ops.truncate(taken);
+        ops.iter_mut().for_each(|op| op.offset += offset);
+        Some(ops)
+    }
+
     /// What the instructions were read into, to be used again.
     pub fn into_ops(self) -> Vec<Op> {
         self.ops

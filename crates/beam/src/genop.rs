@@ -27,9 +27,15 @@ pub(crate) enum Kind {
     Source,
     /// A register that is read.
     Register,
+    /// A source that is read, which may be a match context.
+    MaybeContext,
+    /// A register that is read, which may hold a match context: the machine sees whether it does.
+    Context,
     /// A register that is written.
     Target,
-    /// A register that is read and written.
+    /// A register that is written with a match context.
+    NewContext,
+    /// A register that is read and written, which may hold a match context.
     ReadWrite,
     /// A Y register that holds a catch tag, or gets one.
     Y,
@@ -158,7 +164,7 @@ opcodes! {
     18 deallocate Deallocate(FrameWords) [quiet]; // frame words
     19 return Return() [quiet]; // to the caller with X0
     20 send Send(); // X0 ! X1
-    21 remove_message RemoveMessage() [plain, quiet]; // take the current message out of the mailbox
+    21 remove_message RemoveMessage(); // take the current message out of the mailbox
     22 timeout Timeout() [quiet]; // reset the mailbox position after a timeout
     23 loop_rec LoopRec(Jump, Target) [quiet]; // label when empty, destination of the current message
     24 loop_rec_end LoopRecEnd(Jump) [quiet]; // label of the loop; step to the next message
@@ -201,7 +207,7 @@ opcodes! {
     61 jump Jump(Jump) [plain, ends, quiet]; // label
     62 catch Catch(Y, Place) [quiet]; // Y register, handler
     63 catch_end CatchEnd(Y) [quiet]; // Y register
-    64 move Move(Source, Target) [plain, quiet, moves]; // source, destination
+    64 move Move(MaybeContext, Target) [quiet, moves]; // source, destination
     65 get_list GetList(Register, Target, Target) [plain]; // source, head, tail
     66 get_tuple_element GetTupleElement(Source, Count, Target) [plain, moves]; // source, index from 0, destination
     67 set_tuple_element SetTupleElement(Source, Register, Count) [moves]; // value, tuple, index from 0
@@ -254,11 +260,11 @@ opcodes! {
     114 is_boolean IsBoolean(Jump, Source) [plain, quiet]; // fail, source
     115 is_function2 IsFunction2(Jump, Source, Source) [plain]; // fail, source, arity
     116 bs_start_match2 BsStartMatch2/5 until "OTP 21";
-    117 bs_get_integer2 BsGetInteger2(Jump, Register, Live, Source, Unit, Count, Target) [plain]; // fail, context, live, size, unit, flags, destination
-    118 bs_get_float2 BsGetFloat2(Jump, Register, Live, Source, Unit, Count, Target) [plain]; // fail, context, live, size, unit, flags, destination
-    119 bs_get_binary2 BsGetBinary2(Jump, Register, Live, Source, Unit, Count, Target) [plain]; // fail, context, live, size, unit, flags, destination
-    120 bs_skip_bits2 BsSkipBits2(Jump, Register, Source, Unit, Count) [plain]; // fail, context, size, unit, flags
-    121 bs_test_tail2 BsTestTail2(Jump, Register, Extent) [plain]; // fail, context, bits
+    117 bs_get_integer2 BsGetInteger2(Jump, Context, Live, Source, Unit, Count, Target) [plain]; // fail, context, live, size, unit, flags, destination
+    118 bs_get_float2 BsGetFloat2(Jump, Context, Live, Source, Unit, Count, Target) [plain]; // fail, context, live, size, unit, flags, destination
+    119 bs_get_binary2 BsGetBinary2(Jump, Context, Live, Source, Unit, Count, Target) [plain]; // fail, context, live, size, unit, flags, destination
+    120 bs_skip_bits2 BsSkipBits2(Jump, Context, Source, Unit, Count) [plain]; // fail, context, size, unit, flags
+    121 bs_test_tail2 BsTestTail2(Jump, Context, Extent) [plain]; // fail, context, bits
     122 bs_save2 BsSave2/2 until "OTP 21";
     123 bs_restore2 BsRestore2/2 until "OTP 21";
     124 gc_bif1 GcBif1(Fail, Live, Import, Source, Target) [plain, guard]; // fail, live, import, source, destination
@@ -268,19 +274,19 @@ opcodes! {
     128 put_literal PutLiteral/2 until "R11B";
     129 is_bitstr IsBitstr(Jump, Source) [plain, quiet]; // fail, source
     130 bs_context_to_binary BsContextToBinary/1 until "OTP 21";
-    131 bs_test_unit BsTestUnit(Jump, Register, Unit) [plain]; // fail, context, unit
-    132 bs_match_string BsMatchString(Jump, Register, Count, Count) [plain]; // fail, context, bits, offset in the string table
+    131 bs_test_unit BsTestUnit(Jump, Context, Unit) [plain]; // fail, context, unit
+    132 bs_match_string BsMatchString(Jump, Context, Count, Count) [plain]; // fail, context, bits, offset in the string table
     133 bs_init_writable BsInitWritable(); // X0 is the size, then the binary
     134 bs_append BsAppend(Fail, Source, Heap, Live, Unit, Source, Count, Target) [plain, starts_binary]; // fail, bits, heap need, live, unit, binary, flags, destination
     135 bs_private_append BsPrivateAppend(Fail, Source, Unit, Source, Count, Target) [plain, starts_binary]; // fail, bits, unit, binary, flags, destination
     136 trim Trim(FrameWords, FrameWords) [quiet]; // words to drop, words that remain
     137 bs_init_bits BsInitBits(Fail, Size, Heap, Live, Count, Target) [plain, starts_binary]; // fail, bits, heap need, live, flags, destination
-    138 bs_get_utf8 BsGetUtf8(Jump, Register, Live, Count, Target) [plain]; // fail, context, live, flags, destination
-    139 bs_skip_utf8 BsSkipUtf8(Jump, Register, Live, Count) [plain]; // fail, context, live, flags
-    140 bs_get_utf16 BsGetUtf16(Jump, Register, Live, Count, Target) [plain]; // fail, context, live, flags, destination
-    141 bs_skip_utf16 BsSkipUtf16(Jump, Register, Live, Count) [plain]; // fail, context, live, flags
-    142 bs_get_utf32 BsGetUtf32(Jump, Register, Live, Count, Target) [plain]; // fail, context, live, flags, destination
-    143 bs_skip_utf32 BsSkipUtf32(Jump, Register, Live, Count) [plain]; // fail, context, live, flags
+    138 bs_get_utf8 BsGetUtf8(Jump, Context, Live, Count, Target) [plain]; // fail, context, live, flags, destination
+    139 bs_skip_utf8 BsSkipUtf8(Jump, Context, Live, Count) [plain]; // fail, context, live, flags
+    140 bs_get_utf16 BsGetUtf16(Jump, Context, Live, Count, Target) [plain]; // fail, context, live, flags, destination
+    141 bs_skip_utf16 BsSkipUtf16(Jump, Context, Live, Count) [plain]; // fail, context, live, flags
+    142 bs_get_utf32 BsGetUtf32(Jump, Context, Live, Count, Target) [plain]; // fail, context, live, flags, destination
+    143 bs_skip_utf32 BsSkipUtf32(Jump, Context, Live, Count) [plain]; // fail, context, live, flags
     144 bs_utf8_size BsUtf8Size(Fail, Source, Target) [plain]; // fail, source, destination
     145 bs_put_utf8 BsPutUtf8(Fail, Count, Source) [plain, fills_binary]; // fail, flags, source
     146 bs_utf16_size BsUtf16Size(Fail, Source, Target) [plain]; // fail, source, destination
@@ -302,24 +308,24 @@ opcodes! {
     162 get_hd GetHd(Register, Target) [plain]; // source, head
     163 get_tl GetTl(Register, Target) [plain]; // source, tail
     164 put_tuple2 PutTuple2(Target, Sources) [quiet]; // destination, [element ...]
-    165 bs_get_tail BsGetTail(Register, Target, Live) [plain]; // context, destination, live
-    166 bs_start_match3 BsStartMatch3(Jump, Source, Live, Target) [plain]; // fail, source, live, destination
-    167 bs_get_position BsGetPosition(Register, Target, Live) [plain]; // context, destination, live
-    168 bs_set_position BsSetPosition(Register, Source) [plain]; // context, position
-    169 swap Swap(ReadWrite, ReadWrite) [plain, quiet, moves]; // register, register
-    170 bs_start_match4 BsStartMatch4(Start, Live, Source, Target) [plain]; // fail (or no_fail, resume), live, source, destination
+    165 bs_get_tail BsGetTail(Context, Target, Live) [plain]; // context, destination, live
+    166 bs_start_match3 BsStartMatch3(Jump, MaybeContext, Live, NewContext) [plain]; // fail, source, live, destination
+    167 bs_get_position BsGetPosition(Context, Target, Live) [plain]; // context, destination, live
+    168 bs_set_position BsSetPosition(Context, Source) [plain]; // context, position
+    169 swap Swap(ReadWrite, ReadWrite) [quiet, moves]; // register, register
+    170 bs_start_match4 BsStartMatch4(Start, Live, MaybeContext, NewContext) [plain]; // fail (or no_fail, resume), live, source, destination
     171 make_fun3 MakeFun3(Lambda, Target, Sources) [plain]; // lambda, destination, [free variable ...]
     172 init_yregs InitYregs(WriteYs) [plain, quiet]; // [Y register ...]
     173 recv_marker_bind RecvMarkerBind(Register, Register) [plain]; // marker, reference
     174 recv_marker_clear RecvMarkerClear(Register) [plain]; // reference
     175 recv_marker_reserve RecvMarkerReserve(Target) [plain]; // destination
-    176 recv_marker_use RecvMarkerUse(Register) [plain]; // reference
+    176 recv_marker_use RecvMarkerUse(Register); // reference
     177 bs_create_bin BsCreateBin(Fail, Heap, Live, Count, Target, Segments) [plain]; // fail, heap need, live, unit, destination, [type, segment, unit, flags, value, size ...]
     178 call_fun2 CallFun2(FunTag, Arity, Source); // label or tag, arity, fun
     179 nif_start NifStart() [plain, quiet]; // marks a function that a NIF may replace
     180 badrecord Badrecord(Source) [plain, raises]; // value
     181 update_record UpdateRecord(Atom, Count, Source, Target, Updates); // hint, arity, source, destination, [index from 1, value ...]
-    182 bs_match BsMatch(Jump, Register, Commands); // fail, context, [command ...]
+    182 bs_match BsMatch(Jump, Context, Commands); // fail, context, [command ...]
     183 executable_line ExecutableLine(Line, Any) [plain, quiet]; // line, index
     184 debug_line DebugLine(Any, Line, Any, Any) [plain, quiet]; // kind, line, index, live
     185 bif3 Bif3(Fail, Import, Source, Source, Source, Target) [plain, guard]; // fail, import, source, source, source, destination

@@ -177,6 +177,8 @@ instructions! {
     /// Tail call of the fun R\[0\] with the arguments in the list R\[1\]: pop the frame of `frame` words first
     ApplyFunArgsLast { frame: u16 } [ends, reads(2), calls_out, exits];
 
+    /// Count a reduction; when none is left, end the turn with R\[0..live\] saved, and go on here in the next
+    EndTurn { live: Live };
     /// ->target
     Jump { target: Jump } [ends, keeps_parts];
     /// ->the target of the key that is `src`, or ->fail
@@ -365,6 +367,8 @@ instructions! {
     LoopRec { wait: Jump } [writes(1), waits];
     /// Take the message at the cursor out of the mailbox
     RemoveMessage;
+    /// Make the message at the cursor the process's own, with what refers to it; the mailbox gets a copy
+    OwnMessage;
     /// Move the cursor to the next message; ->target
     LoopRecEnd { target: Jump } [ends];
     /// Wait for a message, then go on at `target`

@@ -10,7 +10,7 @@ use crate::error::BeamError;
 use crate::file::BeamFile;
 use crate::genop::Opcode;
 use crate::instr::*;
-use crate::verify::Clears;
+use crate::verify::{Amendment, Amendments, NEVER_RETURN};
 use deferred::Deferred;
 use std::any::Any;
 use std::collections::HashMap;
@@ -37,6 +37,8 @@ pub trait Linker {
     fn export(&mut self, mfa: Mfa) -> ExportPtr;
     /// The number of the built-in of that name, if there is one.
     fn bif(&self, mfa: Mfa) -> Option<u16>;
+    /// Whether a built-in may be an instruction: it does not trap or wait, and does nothing but answer.
+    fn is_guard(&self, bif: u16) -> bool;
     fn fun(&mut self, lambda: u32) -> FunPtr;
     /// A big integer in two's complement, big endian.
     fn big(&mut self, bytes: &[u8]) -> Term;
@@ -162,7 +164,7 @@ pub struct Specialiser<'a, L: Linker> {
     /// The functions from `first.function` on.
     functions: Vec<Function>,
     placed: Vec<Placed>,
-    clears: Vec<(u32, u32)>,
+    amendments: Vec<(u32, u32, Amendment)>,
     lines: Vec<(u32, u32)>,
     on_load: Option<u32>,
     tables: Tables,
@@ -187,7 +189,7 @@ struct First {
 pub fn specialise<L: Linker>(file: &BeamFile, atoms: &[Atom], literals: &[Term], linker: &mut L) -> Result<Specialised, BeamError> {
     let mut specialiser = Specialiser::new(file, atoms, literals, linker, Vec::new());
     for function in functions(&file.code.ops) {
-        specialiser.function(function, &Clears::default())?;
+        specialiser.function(function, &Amendments::default())?;
     }
     Ok(specialiser.finish().0)
 }
@@ -226,7 +228,7 @@ impl<'a, L: Linker> Specialiser<'a, L> {
             labels,
             functions: Vec::new(),
             placed: Vec::new(),
-            clears: Vec::new(),
+            amendments: Vec::new(),
             lines: Vec::new(),
             on_load: None,
             tables: Tables::default(),
@@ -236,26 +238,51 @@ impl<'a, L: Linker> Specialiser<'a, L> {
         }
     }
 
-    /// The next function, which has been verified, with what the verifier wants cleared.
+    /// The next function, which has been verified, with what the verifier wants amended.
     ///
     /// # Errors
     /// For instructions that the machine does not run.
-    pub fn function(&mut self, ops: &[Op], clears: &Clears) -> Result<(), BeamError> {
+    pub fn function(&mut self, ops: &[Op], amendments: &Amendments) -> Result<(), BeamError> {
         // The constants of a function lie together, so that it can be specialised without the others.
         self.pool_index.clear();
         self.has_own_literals = false;
         let (start, constant) = (self.here(), self.first.constant + self.pool.len());
         let mut at = 0;
         while at < ops.len() {
-            if clears.contains(at)
-                && let Some(to) = ops[at].args.last().and_then(Self::x_of)
-            {
-                self.emit(Instr::MoveKX { to, value: Term::NIL });
+            let amendment = amendments.at(at);
+            match amendment {
+                Some(Amendment::Dead { until }) => {
+                    at = self.dead(ops, at, *until as usize);
+                    continue;
+                }
+                Some(Amendment::Clear) => {
+                    if let Some(to) = ops[at].args.last().and_then(Self::x_of) {
+                        self.emit(Instr::MoveKX { to, value: Term::NIL });
+                    }
+                }
+                Some(Amendment::OwnMessage) => self.emit(Instr::OwnMessage),
+                _ => {}
             }
             at += self.one(ops, at)?;
+            if let Some(Amendment::EndTurn { live, holes }) = amendment {
+                for &hole in holes {
+                    self.emit(Instr::MoveKX { to: hole, value: Term::NIL });
+                }
+                self.emit(Instr::EndTurn { live: *live });
+            }
         }
-        self.note_place(ops, clears, start, constant);
+        self.note_place(ops, amendments, start, constant);
         Ok(())
+    }
+
+    /// Leaves out what is never reached. Its labels may be named by handlers of catches in which nothing can fail.
+    fn dead(&mut self, ops: &[Op], at: usize, until: usize) -> usize {
+        let until = until.clamp(at + 1, ops.len());
+        for op in ops[at..until].iter().filter(|op| op.opcode == Opcode::Label) {
+            self.labels[narrow::<u32>(&op.args[0]) as usize] = self.here();
+        }
+        self.emit(Instr::IfEnd);
+        until
     }
 
     /// The number of the instruction that will be emitted next.
@@ -1072,6 +1099,11 @@ impl<L: Linker> Specialiser<'_, L> {
         }
         if op.opcode == Opcode::CallExt {
             self.emit_cell(CellKind::Return);
+            let (module, function) = (self.atoms[import.module as usize], self.atoms[import.function as usize]);
+            if module == am::ERLANG && NEVER_RETURN.contains(&(function.name(), import.arity)) {
+                // Whatever comes next does not follow it.
+                self.emit(Instr::IfEnd);
+            }
         }
     }
 
@@ -1105,7 +1137,7 @@ impl<L: Linker> Specialiser<'_, L> {
 
     fn import_bif(&self, op: &Op, import: &Operand) -> Result<u16, BeamError> {
         let number = unsigned(import) as usize;
-        self.imports[number].1.ok_or_else(|| {
+        self.imports[number].1.filter(|&bif| self.linker.is_guard(bif)).ok_or_else(|| {
             let mfa = self.file.imports[number];
             let name = |atom: u32| self.atoms[atom as usize].name();
             BeamError::missing_guard_bif(name(mfa.module), name(mfa.function), mfa.arity, op.offset)

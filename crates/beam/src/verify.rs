@@ -20,33 +20,48 @@
 //! - control does not leave the function but by a call, a return or an exception. Nothing needs to
 //!   follow the call of one of [`NEVER_RETURN`].
 //!
+//! - a match context goes nowhere but to instructions that take one, and to functions of this module that
+//!   treat the argument as one;
+//! - what refers to a message that the mailbox still has is in X registers only, and dead when the next message is looked at;
+//!   where it goes elsewhere, the machine makes it the process's own first ([`Amendment::OwnMessage`]);
+//! - `remove_message` follows a `loop_rec` that has found a message;
+//! - `set_tuple_element` changes what `setelement/3` has just made, and does not put it into itself;
+//! - every loop that makes no call passes an [`Amendment::EndTurn`]; code that no path reaches is left out
+//!   ([`Amendment::Dead`]).
+//!
 //! Left to the machine:
 //! - every instruction checks the types of the terms that it takes apart or looks into (also match
 //!   contexts, their positions, receive markers, the binary under construction);
 //! - an exception goes to the active catch tag in the *lowest-numbered* Y register of the newest
 //!   frame that has one, with X0 to X3 set, and X0 to
 //!   a mark that no term has; `try_case` raises an error where it does not find that mark in X0 (the
-//!   compiler lets code run into it that follows a call which never returns);
+//!   compiler lets code run into it that follows a call which never returns), before it touches the frame;
 //! - a frame's Y registers hold harmless words from its allocation on, because an exception can
 //!   make the machine look through a frame that is not yet fully initialised;
 //! - X registers at and above the live count can still be *operands* of the instruction that kills them;
 //! - a tail call of one of [`NEVER_RETURN`] may name any frame size: the frame is not to be deallocated;
 //! - `wait_timeout` reads its operand only when the timer is not running yet;
-//! - between `loop_rec` and `remove_message` the current message is still the mailbox's, and terms
-//!   that refer to it may be anywhere.
+//! - between `loop_rec` and `remove_message` the current message is still the mailbox's: a collection and an exception make
+//!   it the process's own; what is called meanwhile may have taken it, and then `remove_message` raises an error;
+//! - the built-ins of `bif` and `gc_bif` are guard built-ins: who links the code sees to that.
+//!
+//! docs/verifier.md says the same instruction by instruction.
 
+mod amendment;
 mod effect;
 mod error;
 mod flow;
 mod shape;
 mod state;
 
+pub use self::amendment::{Amendment, Amendments};
 pub use self::error::{Fault, VerifyError};
 use self::flow::Flow;
+use self::state::RegSet;
 use crate::decode::functions;
 use crate::file::{BeamFile, Mfa, Op};
 use crate::genop::Opcode;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Imported functions of module `erlang` that raise or stop, and never return.
 pub const NEVER_RETURN: &[(&str, u32)] = &[("error", 1), ("error", 2), ("error", 3), ("exit", 1), ("throw", 1), ("nif_error", 1), ("nif_error", 2)];
@@ -107,24 +122,14 @@ impl Wanted {
     }
 }
 
-/// Instructions of a function (guard built-ins, by index) whose destination has to hold a term before they run. The function
-/// is safe if an immediate is moved to each of those X registers first. Empty for nearly all functions.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Clears(BTreeSet<u32>);
-
-impl Clears {
-    pub fn contains(&self, op: usize) -> bool {
-        !self.0.is_empty() && self.0.contains(&(op as u32))
-    }
-    pub fn iter(&self) -> impl Iterator<Item = u32> + '_ {
-        self.0.iter().copied()
-    }
-}
-
-impl FromIterator<u32> for Clears {
-    fn from_iter<I: IntoIterator<Item = u32>>(ops: I) -> Clears {
-        Clears(ops.into_iter().collect())
-    }
+/// A call of a function of this module with match contexts for arguments.
+struct ContextCall {
+    label: u32,
+    /// The X registers with the contexts.
+    arguments: RegSet,
+    caller: (u32, u32),
+    offset: u32,
+    opcode: Opcode,
 }
 
 /// Proves that the code of a module can be executed, or says which instruction is wrong and why.
@@ -137,20 +142,23 @@ pub fn verify(file: &BeamFile) -> Result<(), VerifyError> {
         return Err(VerifyError::new(file, &file.code.ops, file.code.ops.len().saturating_sub(1), Fault::FallsOff));
     };
     shape::check_kinds(file, last).map_err(|fault| VerifyError::new(file, std::slice::from_ref(last), 0, fault))?;
+    let mut at = std::collections::HashMap::new();
     for function in functions(ops) {
+        at.insert(function[0].offset, function);
         verifier.function(function)?;
     }
-    verifier.finish()
+    verifier.finish(|offset| at.get(&offset).map(|ops| ops.to_vec()))
 }
 
 /// Proves it function by function.
 pub struct Verifier<'a> {
     file: &'a BeamFile,
     labels: Vec<LabelInfo>,
-    /// By import: whether its calls do not return.
-    never_return: Vec<bool>,
-    functions: u32,
+    imports: Vec<Known>,
+    /// The offset of each function's first instruction.
+    functions: Vec<u32>,
     calls: Vec<Call>,
+    context_calls: Vec<ContextCall>,
     slots: Vec<flow::Slot>,
 }
 
@@ -164,59 +172,94 @@ impl<'a> Verifier<'a> {
             }
         }
         let labels = vec![LabelInfo::UNDEFINED; file.code.label_count as usize];
-        Ok(Verifier { file, labels, never_return: never_returning_imports(file), functions: 0, calls: Vec::new(), slots: Vec::new() })
+        let imports = file.imports.iter().map(|import| known(file, import)).collect();
+        Ok(Verifier { file, labels, imports, functions: Vec::new(), calls: Vec::new(), context_calls: Vec::new(), slots: Vec::new() })
     }
 
     /// The next function, as the file's [`CodeReader`](crate::file::CodeReader) gives it. What it calls may come later.
     ///
     /// # Errors
     /// Which instruction is wrong, and why.
-    pub fn function(&mut self, ops: &[Op]) -> Result<Clears, VerifyError> {
+    pub fn function(&mut self, ops: &[Op]) -> Result<Amendments, VerifyError> {
         let fail = |(op, fault)| VerifyError::new(self.file, ops, op, fault);
-        let survey = survey(self.file, &mut self.labels, self.functions, ops).map_err(fail)?;
-        let Some(function) = survey else { return Ok(Clears::default()) };
-        self.functions += 1;
-        match self.flow(function, false) {
+        let survey = survey(self.file, &mut self.labels, self.functions.len() as u32, ops).map_err(fail)?;
+        let Some(function) = survey else { return Ok(Amendments::default()) };
+        self.functions.push(ops[0].offset);
+        self.flow_clearing(function, &RegSet::default()).map_err(|(op, fault)| VerifyError::new(self.file, ops, op, fault))
+    }
+
+    fn flow_clearing(&mut self, function: Function<'_>, contexts: &RegSet) -> Result<Amendments, (usize, Fault)> {
+        match self.flow(function, contexts, false) {
             // Once more with the destinations of guard built-ins cleared, which costs time only where it is needed.
-            Err((op, fault @ Fault::UninitialisedX(_))) => self.flow(function, true).map_err(|_| fail((op, fault))),
-            result => result.map_err(fail),
+            Err((op, fault @ Fault::UninitialisedX(_))) => self.flow(function, contexts, true).map_err(|_| (op, fault)),
+            result => result,
         }
     }
 
-    fn flow(&mut self, function: Function<'_>, clearing: bool) -> Result<Clears, (usize, Fault)> {
+    fn flow(&mut self, function: Function<'_>, contexts: &RegSet, clearing: bool) -> Result<Amendments, (usize, Fault)> {
         for op in function.ops.iter().filter(|op| op.opcode == Opcode::Label) {
             self.labels[shape::unsigned(&op.args[0]) as usize].slot = NONE;
         }
-        let calls = self.calls.len();
+        let (calls, context_calls) = (self.calls.len(), self.context_calls.len());
         let mut flow = Flow {
             file: self.file,
             labels: &mut self.labels,
-            never_return: &self.never_return,
+            imports: &self.imports,
             slots: &mut self.slots,
             calls: &mut self.calls,
+            context_calls: &mut self.context_calls,
             function,
+            contexts,
             position: 0,
             again: None,
-            cleared: clearing.then(BTreeSet::new),
+            clearing,
+            amendments: BTreeMap::new(),
+            loops: BTreeSet::new(),
+            reached: Vec::new(),
         };
         let result = flow.verify();
-        let cleared = flow.cleared.take().unwrap_or_default();
+        let amendments = std::mem::take(&mut flow.amendments);
         if result.is_err() {
             self.calls.truncate(calls);
+            self.context_calls.truncate(context_calls);
         }
-        result.map(|()| Clears(cleared))
+        result.map(|()| Amendments::from(amendments))
+    }
+
+    /// Functions that are called with match contexts are verified once more, with these arguments as contexts. `read` gives
+    /// the instructions of the function that begins at an offset.
+    fn contexts(&mut self, mut read: impl FnMut(u32) -> Option<Vec<Op>>) -> Result<(), VerifyError> {
+        let mut verified: BTreeMap<u32, RegSet> = BTreeMap::new();
+        while let Some(call) = self.context_calls.pop() {
+            let file = self.file;
+            let number = self.labels[call.label as usize].function;
+            let arguments = verified.entry(number).or_default();
+            if !arguments.unite(&call.arguments) {
+                continue;
+            }
+            let arguments = arguments.clone();
+            let failed = |fault| VerifyError::context_call(file, &call, fault);
+            let Some(ops) = read(self.functions[number as usize]) else { return Err(failed(Fault::NotAnEntry(call.label))) };
+            let func_info = ops.iter().position(|op| op.opcode == Opcode::FuncInfo);
+            let Some(func_info) = func_info else { return Err(failed(Fault::NotAnEntry(call.label))) };
+            let arity = shape::unsigned(&ops[func_info].args[2]) as u32;
+            let function = Function { number, ops: &ops, func_info, arity };
+            self.flow_clearing(function, &arguments).map_err(|(op, fault)| VerifyError::new(file, &ops, op, fault))?;
+        }
+        Ok(())
     }
 
     /// All functions were there.
     ///
     /// # Errors
-    /// What is called, exported or made a fun of, and is no function.
-    pub fn finish(self) -> Result<(), VerifyError> {
+    /// What is called, exported or made a fun of, and is no function; what is called with match contexts, and takes none.
+    pub fn finish(mut self, read: impl FnMut(u32) -> Option<Vec<Op>>) -> Result<(), VerifyError> {
         let file = self.file;
         for call in &self.calls {
             let Call { label, wanted, .. } = *call;
             entry(&self.labels, label, wanted).map_err(|fault| VerifyError::call(file, call, fault))?;
         }
+        self.contexts(read)?;
         check_tables(file, &self.labels).map_err(|(what, fault)| VerifyError::table(file, what, fault))
     }
 }
@@ -284,11 +327,26 @@ fn check_tables(file: &BeamFile, labels: &[LabelInfo]) -> Result<(), (&'static s
     Ok(())
 }
 
-/// By import: whether its calls do not return.
-fn never_returning_imports(file: &BeamFile) -> Vec<bool> {
+/// What is known of an imported function.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Known {
+    Nothing,
+    /// Its calls do not return.
+    NeverReturns,
+    /// It makes a tuple that nobody else has.
+    SetElement,
+    /// In `gc_bif` it also takes a match context, and tells the size of what is left.
+    SizesContexts,
+}
+
+fn known(file: &BeamFile, import: &Mfa) -> Known {
     let name = |atom: u32| file.atoms.get(atom as usize).map_or("", String::as_str);
-    let never = |import: &Mfa| name(import.module) == "erlang" && NEVER_RETURN.contains(&(name(import.function), import.arity));
-    file.imports.iter().map(never).collect()
+    match (name(import.module), name(import.function), import.arity) {
+        ("erlang", "setelement", 3) => Known::SetElement,
+        ("erlang", "byte_size" | "bit_size", 1) => Known::SizesContexts,
+        ("erlang", function, arity) if NEVER_RETURN.contains(&(function, arity)) => Known::NeverReturns,
+        _ => Known::Nothing,
+    }
 }
 
 #[cfg(test)]

@@ -37,12 +37,12 @@ fn from_list(list: Term, existing: bool) -> BifResult {
     if rest.is_nil() { intern(&name, existing) } else { Err(Raise::BADARG) }
 }
 
-#[bif("erlang:list_to_atom/1")]
+#[bif("erlang:list_to_atom/1", guard)]
 fn list_to_atom(_p: &mut Process, list: Term) -> BifResult {
     from_list(list, false)
 }
 
-#[bif("erlang:list_to_existing_atom/1")]
+#[bif("erlang:list_to_existing_atom/1", guard)]
 fn list_to_existing_atom(_p: &mut Process, list: Term) -> BifResult {
     from_list(list, true)
 }
@@ -89,12 +89,12 @@ fn from_binary(binary: Term, encoding: Term, existing: bool) -> BifResult {
     }
 }
 
-#[bif("erlang:binary_to_atom/2")]
+#[bif("erlang:binary_to_atom/2", guard)]
 fn binary_to_atom(_p: &mut Process, binary: Term, encoding: Term) -> BifResult {
     from_binary(binary, encoding, false)
 }
 
-#[bif("erlang:binary_to_existing_atom/2")]
+#[bif("erlang:binary_to_existing_atom/2", guard)]
 fn binary_to_existing_atom(_p: &mut Process, binary: Term, encoding: Term) -> BifResult {
     from_binary(binary, encoding, true)
 }

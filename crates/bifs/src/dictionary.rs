@@ -7,7 +7,8 @@ fn or_undefined(value: Option<Term>) -> BifResult {
     Ok(value.unwrap_or(Term::atom(am::UNDEFINED)))
 }
 
-#[bif("erlang:get/1")]
+// The compiler has it as an instruction.
+#[bif("erlang:get/1", guard)]
 fn get_1(p: &mut Process, key: Term) -> BifResult {
     or_undefined(p.dictionary.get(key))
 }

@@ -295,9 +295,9 @@ unsafe extern "C" fn take_message(registers: *mut Registers) -> u64 {
     // SAFETY: see above; the receive loop has looked at a message.
     unsafe {
         let (p, state) = current(registers);
-        p.take_message();
+        let taken = p.take_message();
         allocated(p, state);
-        NO_TERM
+        if taken { Term::NIL.raw() } else { NO_TERM }
     }
 }
 

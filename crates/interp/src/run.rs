@@ -831,6 +831,13 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
                             next!();
                         }
 
+                        Instr::EndTurn { live } => {
+                            reds -= 1;
+                            if reds <= 0 && !STEP {
+                                turn_over!(live);
+                            }
+                            next!();
+                        }
                         Instr::Jump { target } => jump!(target),
                         Instr::SelectVal { src, select } => {
                             let distance = operations::select(&select, src!(src), |key| src!(key));
@@ -1279,10 +1286,11 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
                             next!();
                         }
                         Instr::TryCase { y } => {
-                            *e.add(y as usize) = Term::NIL;
+                            // Code may run into it with any frame. The mark says that an exception has led here.
                             if !(*x).is_none() {
                                 raise!(Raise::BADARG);
                             }
+                            *e.add(y as usize) = Term::NIL;
                             x.copy_from(x.add(1), 3);
                             next!();
                         }
@@ -1385,8 +1393,17 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
                             }
                             continue 'exec;
                         }
+                        Instr::OwnMessage => {
+                            sync!();
+                            p.own_message();
+                            reload!();
+                            note_pressure!();
+                            next!();
+                        }
                         Instr::RemoveMessage => {
-                            p.take_message();
+                            if !p.take_message() {
+                                raise!(Raise::BADARG);
+                            }
                             note_pressure!();
                             next!();
                         }
@@ -1752,34 +1769,38 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
 
             match leave {
                 Leave::Outcome(outcome) => return outcome,
-                Leave::Raised => match operations::find_handler(p) {
-                    Some((handler, frame)) => {
-                        p.heap.stop = frame;
-                        reload!();
-                        *x = Term::NONE;
-                        *x.add(1) = Term::atom(p.exception.class);
-                        *x.add(2) = p.exception.reason;
-                        *x.add(3) = p.exception.trace;
-                        p.exception.reason = Term::NIL;
-                        p.exception.trace = Term::NIL;
-                        ip = handler;
-                        code = no_code;
-                        if STEP {
-                            let state = &raw mut (*registers).native;
-                            (*state).ip = ip;
-                            (*state).top = top;
-                            (*state).stop = e.cast();
-                            (*state).reductions = i64::from(reds);
-                            (*state).deferred = i64::from(deferred);
-                            return Outcome::Caught;
+                Leave::Raised => {
+                    // It may refer to the message that was looked at.
+                    p.own_message();
+                    match operations::find_handler(p) {
+                        Some((handler, frame)) => {
+                            p.heap.stop = frame;
+                            reload!();
+                            *x = Term::NONE;
+                            *x.add(1) = Term::atom(p.exception.class);
+                            *x.add(2) = p.exception.reason;
+                            *x.add(3) = p.exception.trace;
+                            p.exception.reason = Term::NIL;
+                            p.exception.trace = Term::NIL;
+                            ip = handler;
+                            code = no_code;
+                            if STEP {
+                                let state = &raw mut (*registers).native;
+                                (*state).ip = ip;
+                                (*state).top = top;
+                                (*state).stop = e.cast();
+                                (*state).reductions = i64::from(reds);
+                                (*state).deferred = i64::from(deferred);
+                                return Outcome::Caught;
+                            }
+                            continue 'run;
                         }
-                        continue 'run;
+                        None => {
+                            p.uncaught();
+                            return Outcome::Exit;
+                        }
                     }
-                    None => {
-                        p.uncaught();
-                        return Outcome::Exit;
-                    }
-                },
+                }
             }
         }
     }

@@ -312,6 +312,15 @@ impl Piece<'_, '_> {
         Next::End
     }
 
+    /// Where a loop without calls comes round.
+    pub(crate) fn end_turn(&mut self, at: u32) -> Next {
+        let over = self.exit_block(at);
+        let left = self.count_built_in();
+        let more = self.b.ins().icmp_imm_s(IntCC::SignedGreaterThan, left, 0);
+        self.require(more, over);
+        Next::At(at + 1)
+    }
+
     // ---- Messages ----
 
     pub(crate) fn send(&mut self, at: u32) -> Next {
@@ -329,8 +338,12 @@ impl Piece<'_, '_> {
     /// On to the next message, if there is one; where there is none, to the beginning of the receive loop.
     pub(crate) fn receive_next(&mut self, at: u32, target: i32) -> Next {
         let mut peeks = self.relative(at, target);
-        while !matches!(self.code()[peeks as usize], Instr::LoopRec { .. }) {
+        while matches!(self.code()[peeks as usize], Instr::Cell { .. } | Instr::Nop) {
             peeks += 1;
+        }
+        if !matches!(self.code()[peeks as usize], Instr::LoopRec { .. }) {
+            // It looks at no message next.
+            return self.slow(at);
         }
         let over = self.exit_block(at);
         let left = self.count_built_in();
@@ -344,7 +357,8 @@ impl Piece<'_, '_> {
         self.join(peeks + 1)
     }
     pub(crate) fn take_message(&mut self, at: u32) -> Next {
-        self.assisted(self.source.assists.take_message as usize, &[]);
+        // Where there is none any more, the interpreter raises the error.
+        self.assist(at, self.source.assists.take_message as usize, &[]);
         Next::At(at + 1)
     }
 

@@ -835,6 +835,7 @@ impl<'a, 'b> Piece<'a, 'b> {
             }
             Instr::Apply { arity } => self.apply(at, arity, None),
             Instr::ApplyLast { arity, frame } => self.apply(at, arity, Some(frame)),
+            Instr::EndTurn { .. } => self.end_turn(at),
             Instr::Send => self.send(at),
             Instr::LoopRec { .. } => self.receive_peek(at),
             Instr::LoopRecEnd { target } => self.receive_next(at, target),

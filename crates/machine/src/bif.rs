@@ -19,7 +19,8 @@ pub type BifResult = Result<Term, Raise>;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum BifKind {
     Normal,
-    /// May stand in a guard: quick, and without effect.
+    /// May be an instruction, in a guard or where the compiler makes one of a call (from OTP 29 on also conversions to atoms):
+    /// it is quick, neither traps nor waits, and does nothing but answer.
     Guard,
     /// May block on files or devices.
     DirtyIo,

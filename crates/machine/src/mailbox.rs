@@ -160,9 +160,8 @@ impl Mailbox {
         message
     }
 
-    /// Before a collection: when code may hold parts of the message at the cursor, the message is
-    /// replaced by a copy, and the original is returned to go with the heap. (Only `prim_eval` collects
-    /// between looking at a message and taking it.)
+    /// Where code may hold on to parts of the message at the cursor beyond the receive: the message is
+    /// replaced by a copy, and the original is returned to go with the heap.
     pub fn detach_peeked(&mut self) -> Option<*mut Fragment> {
         if !std::mem::take(&mut self.peeked) {
             return None;
@@ -255,12 +254,14 @@ impl Mailbox {
         self.before_cursor = std::ptr::null_mut();
     }
 
-    /// Takes the message at the cursor out, and rewinds.
-    /// # Panics
-    /// When there is none: engines take a message only after they have seen it.
-    pub fn take(&mut self) -> *mut Fragment {
+    /// Takes the message at the cursor out, if there is one, and rewinds.
+    pub fn take(&mut self) -> Option<*mut Fragment> {
         let message = self.at_cursor();
-        assert!(!message.is_null(), "a message is taken only after it was seen");
+        if message.is_null() {
+            self.peeked = false;
+            self.rewind();
+            return None;
+        }
         if self.priority_length > 0 && self.is_priority_at_cursor() {
             self.priority_length -= 1;
         }
@@ -286,7 +287,7 @@ impl Mailbox {
         self.peeked = false;
         self.scan_again = false;
         self.before_cursor = std::ptr::null_mut();
-        message
+        Some(message)
     }
 
     /// Remembers the end of the list; returns the marker's number.
@@ -351,7 +352,7 @@ impl Mailbox {
                 let taken = self.take();
                 // The receive under way goes on where it was, unless that message is gone.
                 self.before_cursor = if cursor == at { std::ptr::null_mut() } else { cursor };
-                return Some(taken);
+                return taken;
             }
             self.advance();
         }

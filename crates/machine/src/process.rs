@@ -267,10 +267,7 @@ impl Process {
         if self.bif_state.is_some() || self.result_at_hand.is_some() || self.extra.as_ref().is_some_and(|extra| !extra.replies.is_empty()) {
             return false;
         }
-        if let Some(message) = self.mailbox.detach_peeked() {
-            // SAFETY: the mailbox has given it up.
-            unsafe { self.heap.adopt(message) };
-        }
+        self.own_message();
         self.mailbox.copy_out(leaving);
         if self.with_roots(|heap, roots| heap.may_refer(leaving, roots)) {
             // SAFETY: between turns, heap and stack pointers are current.
@@ -282,13 +279,14 @@ impl Process {
         true
     }
 
-    /// Takes the message that a receive has chosen out of the mailbox; its terms go to the heap.
+    /// Takes the message that a receive has chosen out of the mailbox; its terms go to the heap. `false` where there is none,
+    /// because what was called meanwhile has taken it.
     ///
     /// # Safety
-    /// The receive loop has looked at a message, and the heap pointers are current.
+    /// The heap pointers are current.
     #[inline]
-    pub unsafe fn take_message(&mut self) {
-        let message = self.mailbox.take();
+    pub unsafe fn take_message(&mut self) -> bool {
+        let Some(message) = self.mailbox.take() else { return false };
         // SAFETY: the mailbox has given it up.
         unsafe { self.heap.adopt(message) };
         if let Some(key) = self.receive_timer.key.take() {
@@ -297,6 +295,15 @@ impl Process {
         self.receive_timer.sequence = self.receive_timer.sequence.wrapping_add(1);
         self.receive_timer.fired = false;
         self.receive_timer.endless = false;
+        true
+    }
+
+    /// Makes the message that code is looking at the process's own; the mailbox gets a copy in its place.
+    pub fn own_message(&mut self) {
+        if let Some(message) = self.mailbox.detach_peeked() {
+            // SAFETY: the mailbox has given it up.
+            unsafe { self.heap.adopt(message) };
+        }
     }
 
     /// Calls `with` with the heap and all the places outside it that hold the process's terms, but for live
@@ -337,10 +344,7 @@ impl Process {
             assert!(need == 0, "nothing is allocated before a dirty result is taken");
             return;
         }
-        if let Some(message) = self.mailbox.detach_peeked() {
-            // SAFETY: the mailbox has given it up.
-            unsafe { self.heap.adopt(message) };
-        }
+        self.own_message();
         let collecting_major = self.trace.flags != 0 && self.heap.is_major_next(major);
         if self.trace.flags != 0 {
             self.trace_collection(if collecting_major { "gc_major_start" } else { "gc_minor_start" });

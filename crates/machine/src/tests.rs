@@ -384,7 +384,7 @@ fn numbers(mailbox: &Mailbox) -> Vec<i64> {
     mailbox.iter().map(|message| message.as_small().expect("a number")).collect()
 }
 fn take(mailbox: &mut Mailbox) -> i64 {
-    let message = mailbox.take();
+    let message = mailbox.take().expect("a message");
     // SAFETY: the mailbox has given it up.
     unsafe {
         let number = (*message).root.as_small().expect("a number");

@@ -14,6 +14,11 @@ impl<'a> Reader<'a> {
         Reader { bytes, position: 0, place }
     }
 
+    /// Everything, also what has been read.
+    pub fn whole(&self) -> &'a [u8] {
+        self.bytes
+    }
+
     #[inline]
     pub fn position(&self) -> usize {
         self.position

@@ -11,8 +11,9 @@ use crate::error::BeamError;
 use crate::file::BeamFile;
 use crate::genop::Opcode;
 use crate::instr::{ExportPtr, Instr};
-use crate::verify::Clears;
+use crate::verify::{Amendment, Amendments};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock};
 use swarmrt_term::{Atom, Term};
@@ -43,8 +44,8 @@ pub struct Layout {
     instructions: u32,
     constants: u32,
     on_load: Option<u32>,
-    /// Instructions whose destination is cleared first: number of the function, index of the instruction in it.
-    clears: Vec<(u32, u32)>,
+    /// What the verifier wants amended: number of the function, index of the instruction in it.
+    amendments: Vec<(u32, u32, Amendment)>,
     pub md5: [u8; 16],
 }
 
@@ -69,7 +70,7 @@ struct Source {
 
 impl<L: Linker> Specialiser<'_, L> {
     /// Notes where the function of these instructions has come to lie.
-    pub(super) fn note_place(&mut self, ops: &[Op], clears: &Clears, start: u32, constant: usize) {
+    pub(super) fn note_place(&mut self, ops: &[Op], amendments: &Amendments, start: u32, constant: usize) {
         use crate::decode::Operand;
         let at = |opcode| ops.iter().position(|op| op.opcode == opcode);
         if let Some(info) = at(Opcode::FuncInfo)
@@ -77,7 +78,8 @@ impl<L: Linker> Specialiser<'_, L> {
             && let Some(Operand::Unsigned(label)) = ops.get(info + 1).and_then(|op| op.args.first())
         {
             let (arity, label) = (arity as u32, *label as u32);
-            self.clears.extend(clears.iter().map(|op| (self.placed.len() as u32, op)));
+            let number = self.placed.len() as u32;
+            self.amendments.extend(amendments.iter().map(|(op, amendment)| (number, op, amendment.clone())));
             self.placed.push(Placed { offset: ops[0].offset, name, arity, label, start, constant: constant as u32, now: self.has_own_literals });
         }
     }
@@ -88,7 +90,7 @@ impl<L: Linker> Specialiser<'_, L> {
             instructions: self.here(),
             constants: (self.first.constant + self.pool.len()) as u32,
             on_load: self.on_load,
-            clears: self.clears.clone(),
+            amendments: self.amendments.clone(),
             md5: self.file.md5,
         }
     }
@@ -171,9 +173,9 @@ impl Specialised {
         let ops = reader.next_function()?.ok_or_else(BeamError::other_layout)?;
         let first = First { function: function as u32, instr: placed.start, constant: placed.constant as usize };
         let mut specialiser = Specialiser::from(first, file, atoms, literals, linker, Vec::new(), std::mem::take(imports), std::mem::take(labels));
-        let clears = &deferred.layout.clears;
-        let clears = clears.iter().filter(|(number, _)| *number as usize == function).map(|&(_, op)| op).collect();
-        let result = specialiser.function(ops, &clears);
+        let amendments = deferred.layout.amendments.iter().filter(|(number, ..)| *number as usize == function);
+        let amendments: BTreeMap<u32, Amendment> = amendments.map(|(_, op, amendment)| (*op, amendment.clone())).collect();
+        let result = specialiser.function(ops, &amendments.into());
         if result.is_ok() {
             specialiser.resolve_jumps(deferred.layout.instructions);
         }

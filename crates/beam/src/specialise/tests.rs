@@ -39,6 +39,9 @@ impl Linker for NoLinks {
     fn bif(&self, mfa: Mfa) -> Option<u16> {
         (mfa.module == am::ERLANG).then_some(0)
     }
+    fn is_guard(&self, _: u16) -> bool {
+        true
+    }
     fn fun(&mut self, _: u32) -> FunPtr {
         FunPtr(0)
     }

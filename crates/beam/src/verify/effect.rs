@@ -17,8 +17,23 @@ pub(super) use Next::{Continue, Stop};
 
 pub(super) type Step = Result<Next, Fault>;
 
+/// The operand is read as a term.
 #[inline]
 pub(super) fn read(state: &State, arg: &Operand) -> Result<(), Fault> {
+    read_any(state, arg)?;
+    if state.contexts.contains(arg) {
+        return Err(match *arg {
+            Operand::X(register) | Operand::TypedX(register, _) => Fault::ContextX(register),
+            Operand::Y(register) | Operand::TypedY(register, _) => Fault::ContextY(register),
+            _ => unreachable!("only registers hold contexts"),
+        });
+    }
+    Ok(())
+}
+
+/// The operand is read as a term or a match context.
+#[inline]
+pub(super) fn read_any(state: &State, arg: &Operand) -> Result<(), Fault> {
     match *arg {
         Operand::X(register) | Operand::TypedX(register, _) => {
             if state.x.contains(register) {
@@ -61,13 +76,19 @@ pub(super) fn read_float(state: &State, arg: &Operand) -> Result<(), Fault> {
     if state.floats.contains(register) { Ok(()) } else { Err(Fault::UninitialisedFloat(register)) }
 }
 
+/// The register gets a term, which belongs to the process.
 #[inline]
 pub(super) fn write(state: &mut State, arg: &Operand) -> Step {
+    state.contexts.set(arg, false);
+    if state.fresh_tuple {
+        state.same_tuple.set(arg, false);
+    }
     match *arg {
         Operand::X(register) | Operand::TypedX(register, _) => {
             if register == 0 {
                 state.fresh_tuple = false;
             }
+            state.fragile.remove(register);
             state.x.insert(register);
         }
         Operand::Y(register) | Operand::TypedY(register, _) => {
@@ -88,8 +109,54 @@ pub(super) fn write_all<'o>(state: &mut State, args: impl Iterator<Item = &'o Op
 }
 
 pub(super) fn write_x0(state: &mut State) -> Step {
-    state.x.insert(0);
+    write(state, &Operand::X(0))
+}
+
+/// Puts what one register holds into another.
+pub(super) fn move_to(state: &mut State, from: &Operand, to: &Operand) -> Step {
+    read_any(state, from)?;
+    let (is_context, is_same) = (state.contexts.contains(from), state.fresh_tuple && state.same_tuple.contains(from));
+    let fragile = is_fragile(state, from);
+    write(state, to)?;
+    state.contexts.set(to, is_context);
+    if state.fresh_tuple {
+        state.same_tuple.set(to, is_same);
+    }
+    mark_fragile(state, to, fragile);
     Ok(Continue)
+}
+
+pub(super) fn swap(state: &mut State, a: &Operand, b: &Operand) -> Step {
+    read_any(state, a)?;
+    read_any(state, b)?;
+    let marks = |state: &State, arg| (state.contexts.contains(arg), state.fresh_tuple && state.same_tuple.contains(arg), is_fragile(state, arg));
+    let (of_a, of_b) = (marks(state, a), marks(state, b));
+    for (to, (is_context, is_same, fragile)) in [(a, of_b), (b, of_a)] {
+        write(state, to)?;
+        state.contexts.set(to, is_context);
+        state.same_tuple.set(to, is_same);
+        mark_fragile(state, to, fragile);
+    }
+    Ok(Continue)
+}
+
+/// Whether the operand may refer to a message that the mailbox has.
+#[inline]
+pub(super) fn is_fragile(state: &State, arg: &Operand) -> bool {
+    match *arg {
+        Operand::X(register) | Operand::TypedX(register, _) => state.fragile.contains(register),
+        _ => false,
+    }
+}
+
+/// What was just written may refer to a message that the mailbox has. It is in no Y register: the message was copied before.
+#[inline]
+pub(super) fn mark_fragile(state: &mut State, arg: &Operand, fragile: bool) {
+    if let Operand::X(register) | Operand::TypedX(register, _) = *arg
+        && fragile
+    {
+        state.fragile.insert(register);
+    }
 }
 
 pub(super) fn in_frame(state: &State, register: u16) -> Result<(), Fault> {
@@ -113,11 +180,20 @@ pub(super) fn y(arg: &Operand) -> u16 {
     }
 }
 
-/// X registers below the count hold terms.
+/// X registers below the count hold terms or match contexts.
 pub(super) fn live_x(state: &State, count: u32) -> Result<(), Fault> {
     match state.x.first_missing(count) {
         None => Ok(()),
         Some(register) => Err(Fault::UninitialisedX(register)),
+    }
+}
+
+/// X registers below the count hold terms.
+pub(super) fn terms_in_x(state: &State, count: u32) -> Result<(), Fault> {
+    live_x(state, count)?;
+    match state.contexts.x.iter().next() {
+        Some(register) if u32::from(register) < count => Err(Fault::ContextX(register)),
+        _ => Ok(()),
     }
 }
 
@@ -130,6 +206,8 @@ pub(super) fn collect(state: &mut State, live: u32) -> Result<(), Fault> {
     live_x(state, live)?;
     scannable(state)?;
     state.x.truncate(live);
+    state.contexts.x.truncate(live);
+    state.fragile.truncate(live);
     state.grant = Grant::default();
     state.building = false;
     Ok(())
@@ -138,6 +216,8 @@ pub(super) fn collect(state: &mut State, live: u32) -> Result<(), Fault> {
 /// After anything during which other code may have run.
 pub(super) fn forget_x(state: &mut State) {
     state.x.clear();
+    state.contexts.x.clear();
+    state.fragile.clear();
     state.floats.clear();
     state.grant = Grant::default();
     state.building = false;
@@ -172,6 +252,7 @@ pub(super) fn allocate(op: &Op, state: &mut State, grant: Grant, live: u64) -> S
     state.frame = Frame::Size(words);
     let zeroed = matches!(op.opcode, Opcode::AllocateZero | Opcode::AllocateHeapZero);
     state.y = RegSet::below(if zeroed { words } else { 0 });
+    state.contexts.y.clear();
     state.grant = grant;
     Ok(Continue)
 }
@@ -186,6 +267,7 @@ pub(super) fn deallocate(state: &mut State, words: u64) -> Result<(), Fault> {
     no_catch(state)?;
     state.frame = Frame::None;
     state.y.clear();
+    state.contexts.y.clear();
     Ok(())
 }
 
@@ -219,6 +301,7 @@ pub(super) fn trim(args: &[Operand], state: &mut State) -> Step {
         }
     }
     state.y.shift_down(dropped);
+    state.contexts.y.shift_down(dropped);
     state.frame = Frame::Size(remaining);
     state.handler_knows = false;
     Ok(Continue)
@@ -227,10 +310,11 @@ pub(super) fn trim(args: &[Operand], state: &mut State) -> Step {
 pub(super) fn set_tuple_element(args: &[Operand], state: &mut State) -> Step {
     read(state, &args[0])?;
     read(state, &args[1])?;
-    if state.fresh_tuple && matches!(args[1], Operand::X(0) | Operand::TypedX(0, _)) {
-        return Ok(Continue);
+    if !state.fresh_tuple || !matches!(args[1], Operand::X(0) | Operand::TypedX(0, _)) {
+        return Err(Fault::SharedTuple);
     }
-    Err(Fault::SharedTuple)
+    // A term that contains itself has no end.
+    if state.same_tuple.contains(&args[0]) { Err(Fault::CyclicTuple) } else { Ok(Continue) }
 }
 
 pub(super) fn float_move(args: &[Operand], state: &mut State) -> Step {

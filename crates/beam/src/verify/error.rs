@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::Call;
+use super::{Call, ContextCall};
 use crate::file::{BeamFile, Op, Operand};
 use crate::genop::Opcode;
 
@@ -57,8 +57,16 @@ impl VerifyError {
 
     #[cold]
     pub(super) fn call(file: &BeamFile, call: &Call, fault: Fault) -> VerifyError {
-        let function = name_of(file, call.caller.0, call.caller.1.into());
-        let place = Place::Instruction { function, name: call.opcode.name(), offset: call.offset };
+        VerifyError::at_call(file, call.caller, call.opcode, call.offset, fault)
+    }
+
+    #[cold]
+    pub(super) fn context_call(file: &BeamFile, call: &ContextCall, fault: Fault) -> VerifyError {
+        VerifyError::at_call(file, call.caller, call.opcode, call.offset, fault)
+    }
+
+    fn at_call(file: &BeamFile, caller: (u32, u32), opcode: Opcode, offset: u32, fault: Fault) -> VerifyError {
+        let place = Place::Instruction { function: name_of(file, caller.0, caller.1.into()), name: opcode.name(), offset };
         VerifyError { module: file.module().to_owned(), place, fault }
     }
 }
@@ -140,6 +148,16 @@ pub enum Fault {
     NoBinary,
     #[error("the tuple may be shared: it is not the result of setelement/3 just before")]
     SharedTuple,
+    #[error("the value may be the tuple itself")]
+    CyclicTuple,
+    #[error("X{0} may hold a match context where a term is needed")]
+    ContextX(u16),
+    #[error("Y{0} may hold a match context where a term is needed")]
+    ContextY(u16),
+    #[error("no message has been looked at on every path")]
+    NoMessage,
+    #[error("{0} is no guard built-in")]
+    NoGuard(String),
     #[error("the instruction is obsolete")]
     Obsolete,
 }

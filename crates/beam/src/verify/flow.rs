@@ -6,11 +6,11 @@
 
 use super::effect::*;
 use super::shape::{self, Command, elements, label, unsigned};
-use super::state::{CatchKind, Frame, Grant, State, Tag};
-use super::{Call, Fault, Function, LabelInfo, NONE, Wanted};
+use super::state::{CatchKind, Frame, Grant, RegSet, Registers, State, Tag};
+use super::{Amendment, Call, ContextCall, Fault, Function, Known, LabelInfo, NONE, Wanted};
 use crate::file::{BeamFile, Op, Operand};
 use crate::genop::{Kind, Opcode, Traits};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Loops are walked again until nothing changes. The code of OTP takes four walks at most;
 /// the bound keeps hostile code from costing much.
@@ -19,19 +19,28 @@ const WALKS_MAX: usize = 256;
 pub(super) struct Flow<'a> {
     pub file: &'a BeamFile,
     pub labels: &'a mut [LabelInfo],
-    /// By import: whether its calls do not return.
-    pub never_return: &'a [bool],
+    pub imports: &'a [Known],
     /// The states at the labels of the function.
     pub slots: &'a mut Vec<Slot>,
     /// What is called that is not known yet.
     pub calls: &'a mut Vec<Call>,
+    /// Calls of functions with match contexts among the arguments.
+    pub context_calls: &'a mut Vec<ContextCall>,
     pub function: Function<'a>,
+    /// The arguments that may be match contexts.
+    pub contexts: &'a RegSet,
     /// The instruction being looked at.
     pub position: usize,
     /// The first label before the current instruction that has to be looked at again.
     pub again: Option<usize>,
-    /// Where a guard's built-in has its destination cleared first; `None` while nothing is cleared.
-    pub cleared: Option<BTreeSet<u32>>,
+    /// Whether a guard's built-in may have its destination cleared first.
+    pub clearing: bool,
+    /// By instruction: what the code needs beside it.
+    pub amendments: BTreeMap<u32, Amendment>,
+    /// Labels (or ends of catches behind them) that are led to from behind.
+    pub loops: BTreeSet<u32>,
+    /// The instructions that are reached, by their index.
+    pub reached: Vec<u64>,
 }
 
 pub(super) struct Slot {
@@ -67,15 +76,57 @@ impl Flow<'_> {
             self.check_labels(op).map_err(|fault| (at, fault))?;
         }
         let mut start = self.function.func_info + 1;
-        let mut current = Some(State::entry(self.function.arity));
+        let mut entry = State::entry(self.function.arity);
+        entry.contexts.x = self.contexts.clone();
+        let mut current = Some(entry);
+        self.reached = vec![0; self.function.ops.len().div_ceil(64)];
         for _ in 0..WALKS_MAX {
             self.walk(start, current.take())?;
             match self.again.take() {
                 Some(label) => start = label,
-                None => return Ok(()),
+                None => {
+                    self.amend_loops();
+                    self.amend_dead();
+                    return Ok(());
+                }
             }
         }
         Err((self.function.func_info, Fault::TooComplex))
+    }
+
+    /// Every loop without a call passes a place where the turn can end. What is alive there is known only now.
+    fn amend_loops(&mut self) {
+        for &op in &self.loops {
+            let live = match self.function.ops[op as usize].opcode {
+                Opcode::TryCase => RegSet::below(3),
+                Opcode::CatchEnd => RegSet::below(1),
+                _ => {
+                    let label = unsigned(&self.function.ops[op as usize].args[0]);
+                    self.slots[self.labels[label as usize].slot as usize].state.x.clone()
+                }
+            };
+            let count = live.end();
+            let holes = (0..count as u16).filter(|&register| !live.contains(register)).collect();
+            self.amendments.insert(op, Amendment::EndTurn { live: count as u16, holes });
+        }
+    }
+
+    /// What no path reaches has not been verified, and is left out.
+    fn amend_dead(&mut self) {
+        let ops = self.function.ops;
+        let mut at = self.function.func_info + 2;
+        while at < ops.len() {
+            let first = at;
+            let mut is_code = false;
+            while at < ops.len() && self.reached[at / 64] >> (at % 64) & 1 == 0 {
+                is_code |= ops[at].opcode != Opcode::Line;
+                at += 1;
+            }
+            if is_code {
+                self.amendments.insert(first as u32, Amendment::Dead { until: at as u32 });
+            }
+            at += 1;
+        }
     }
 
     /// Checks that an instruction's labels exist: in this function, or as the entry of one of that arity.
@@ -119,12 +170,17 @@ impl Flow<'_> {
         }
     }
 
+    /// Name and arity of the function.
+    fn caller(&self) -> (u32, u32) {
+        let func_info = &self.function.ops[self.function.func_info];
+        let Operand::Atom(name) = func_info.args[1] else { unreachable!("the shape of the instruction has been checked") };
+        (name, self.function.arity)
+    }
+
     fn entry(&mut self, op: &Op, label: u32, wanted: Wanted) -> Result<(), Fault> {
         match self.labels.get(label as usize) {
             Some(info) if info.function == NONE => {
-                let func_info = &self.function.ops[self.function.func_info];
-                let Operand::Atom(name) = func_info.args[1] else { unreachable!("the shape of the instruction has been checked") };
-                let caller = (name, self.function.arity);
+                let caller = self.caller();
                 self.calls.push(Call { label, wanted, caller, offset: op.offset, opcode: op.opcode });
                 Ok(())
             }
@@ -138,10 +194,14 @@ impl Flow<'_> {
             self.position = position;
             let outcome = match (op.opcode, &mut current) {
                 (Opcode::Label, state) => self.at_label(unsigned(&op.args[0]) as u32, state),
-                (_, Some(state)) => self.step(op, state),
+                (_, Some(state)) => {
+                    self.reached[position / 64] |= 1 << (position % 64);
+                    self.step(op, state)
+                }
                 (_, None) => continue,
             };
             match outcome {
+                Ok(Continue) if current.is_some() => self.reached[position / 64] |= 1 << (position % 64),
                 Ok(Continue) => {}
                 Ok(Stop) => current = None,
                 Err(fault) => return Err((position, fault)),
@@ -200,7 +260,17 @@ impl Flow<'_> {
         if self.is_try_handler(label) {
             return self.raise(&mut state.clone());
         }
+        if self.labels[label as usize].op as usize <= self.position {
+            return self.branch_back(label, state);
+        }
         self.branch_within(label, state)
+    }
+
+    /// A branch that may close a loop: the process's turn can end there. X registers are all that is kept then.
+    fn branch_back(&mut self, label: u32, state: &State) -> Result<(), Fault> {
+        self.loops.insert(self.labels[label as usize].op);
+        let state = State { floats: RegSet::default(), grant: Grant::default(), building: false, fresh_tuple: false, ..state.clone() };
+        self.branch_within(label, &state)
     }
 
     fn branch_within(&mut self, label: u32, state: &State) -> Result<(), Fault> {
@@ -224,7 +294,7 @@ impl Flow<'_> {
         if state.frame != Frame::None {
             return Err(Fault::FrameExists(state.frame.to_string()));
         }
-        live_x(state, self.function.arity)
+        terms_in_x(state, self.function.arity)
     }
 
     /// An exception may be raised here.
@@ -239,9 +309,24 @@ impl Flow<'_> {
         let handler_state = state.at_handler();
         let innermost = state.tags[0].register;
         for tag in state.tags.iter().take_while(|tag| tag.register == innermost) {
+            let op = self.labels[tag.handler as usize].op as usize;
+            if op <= self.position {
+                // The process's turn can end behind the end of the catch.
+                let end = self.first_instruction(tag.handler).expect("a handler begins with the end of its catch");
+                self.loops.insert(end as u32);
+            }
             self.branch_within(tag.handler, &handler_state)?;
         }
         Ok(())
+    }
+
+    /// Before something that may keep terms beyond the receive: what refers to the message that was looked at becomes the
+    /// process's own, and the mailbox gets a copy.
+    fn own_message(&mut self, state: &mut State) {
+        if !state.fragile.is_empty() {
+            self.amendments.insert(self.position as u32, Amendment::OwnMessage);
+            state.fragile.clear();
+        }
     }
 
     fn step(&mut self, op: &Op, state: &mut State) -> Step {
@@ -253,6 +338,18 @@ impl Flow<'_> {
         }
         state.fresh_tuple &= traits.moves;
         match op.opcode {
+            O::Move => {
+                if is_y(&args[1]) && is_fragile(state, &args[0]) {
+                    self.own_message(state);
+                }
+                move_to(state, &args[0], &args[1])
+            }
+            O::Swap => {
+                if is_y(&args[0]) || is_y(&args[1]) {
+                    self.own_message(state);
+                }
+                swap(state, &args[0], &args[1])
+            }
             _ if traits.plain => self.plain(op, traits, state),
 
             O::SetTupleElement => set_tuple_element(args, state),
@@ -270,6 +367,8 @@ impl Flow<'_> {
             }
             O::MakeFun2 => {
                 let free = self.file.lambdas[unsigned(&args[0]) as usize].num_free;
+                terms_in_x(state, free)?;
+                self.own_message(state);
                 collect(state, free)?;
                 write_x0(state)
             }
@@ -282,7 +381,13 @@ impl Flow<'_> {
             }
             O::Trim => trim(args, state),
 
-            O::Call | O::CallExt => self.body_call(op, state, unsigned(&args[0]) as u32),
+            O::Call => {
+                let arity = unsigned(&args[0]) as u32;
+                self.call_with_contexts(label(&args[1]), state, arity);
+                state.contexts.x.clear();
+                self.body_call(op, state, arity)
+            }
+            O::CallExt => self.body_call(op, state, unsigned(&args[0]) as u32),
             O::CallOnly | O::CallExtOnly => self.tail_call(op, state, None),
             O::CallLast | O::CallExtLast => self.tail_call(op, state, Some(unsigned(&args[2]))),
             O::CallFun => self.body_call(op, state, unsigned(&args[0]) as u32 + 1),
@@ -292,7 +397,8 @@ impl Flow<'_> {
             }
             O::Apply => self.body_call(op, state, unsigned(&args[0]) as u32 + 2),
             O::ApplyLast => {
-                live_x(state, unsigned(&args[0]) as u32 + 2)?;
+                terms_in_x(state, unsigned(&args[0]) as u32 + 2)?;
+                self.own_message(state);
                 scannable(state)?;
                 deallocate(state, unsigned(&args[1]))?;
                 Ok(Stop)
@@ -301,23 +407,47 @@ impl Flow<'_> {
             O::BsInitWritable => self.body_call(op, state, 1),
             O::RawRaise => self.body_call(op, state, 3),
             O::Return => {
-                live_x(state, 1)?;
+                terms_in_x(state, 1)?;
+                self.own_message(state);
                 no_frame(state)?;
                 Ok(Stop)
             }
 
             O::LoopRec => {
                 forget_x(state);
+                state.at_message = false;
                 self.branch(label(&args[0]), state)?;
-                write(state, &args[1])
+                write(state, &args[1])?;
+                mark_fragile(state, &args[1], true);
+                state.at_message = true;
+                Ok(Continue)
+            }
+            O::RemoveMessage => {
+                if !state.at_message {
+                    return Err(Fault::NoMessage);
+                }
+                state.at_message = false;
+                state.fragile.clear();
+                Ok(Continue)
             }
             O::LoopRecEnd | O::Wait => {
+                state.at_message = false;
                 self.suspend(label(&args[0]), state)?;
                 Ok(Stop)
             }
-            O::WaitTimeout => self.wait_timeout(args, state),
+            O::WaitTimeout => {
+                state.at_message = false;
+                self.wait_timeout(args, state)
+            }
             O::Timeout => {
+                state.at_message = false;
                 forget_x(state);
+                Ok(Continue)
+            }
+            O::RecvMarkerUse => {
+                read(state, &args[0])?;
+                self.own_message(state);
+                state.at_message = false;
                 Ok(Continue)
             }
 
@@ -339,6 +469,8 @@ impl Flow<'_> {
                 Ok(Continue)
             }
             O::BuildStacktrace => {
+                terms_in_x(state, 1)?;
+                self.own_message(state);
                 collect(state, 1)?;
                 write_x0(state)
             }
@@ -359,10 +491,21 @@ impl Flow<'_> {
         let (mut live, mut heap) = (None, None);
         // Which operands are branched to, and which are written.
         let (mut branches, mut writes) = (Positions(0), Positions(0));
+        let mut fragile = false;
+        if !state.fragile.is_empty() && operands(&op.args).any(|arg| is_fragile(state, arg)) {
+            // What is written may refer to the message. Instructions that write nothing keep nothing.
+            fragile = true;
+            if operands(&op.args).any(is_y) {
+                self.own_message(state);
+                fragile = false;
+            }
+        }
         for (at, (arg, kind)) in op.args.iter().zip(kinds).enumerate() {
             match kind {
+                Kind::Source if op.opcode == Opcode::GcBif1 && self.imports[unsigned(&op.args[2]) as usize] == Known::SizesContexts => read_any(state, arg)?,
                 Kind::Source | Kind::Register | Kind::Size => read(state, arg)?,
-                Kind::Target | Kind::WriteY | Kind::WriteYs | Kind::WriteFloat => writes.add(at),
+                Kind::MaybeContext | Kind::Context => read_any(state, arg)?,
+                Kind::Target | Kind::NewContext | Kind::WriteY | Kind::WriteYs | Kind::WriteFloat => writes.add(at),
                 Kind::Fail | Kind::Jump | Kind::Start | Kind::Values | Kind::Arities => branches.add(at),
                 Kind::ReadFloat => read_float(state, arg)?,
                 Kind::Sources | Kind::SourcePairs => read_all(state, elements(arg).iter())?,
@@ -370,10 +513,6 @@ impl Flow<'_> {
                 Kind::Segments => read_segments(state, elements(arg))?,
                 Kind::Live => live = Some(unsigned(arg) as u32),
                 Kind::Heap => heap = Some(shape::grant(arg)),
-                Kind::ReadWrite => {
-                    read(state, arg)?;
-                    writes.add(at);
-                }
                 Kind::SourceAndTarget => {
                     read_all(state, elements(arg).iter().step_by(2))?;
                     writes.add(at);
@@ -391,9 +530,22 @@ impl Flow<'_> {
         if let Some(live) = live {
             collect(state, live)?;
         }
+        if fragile {
+            // One that fails may have written some of its destinations.
+            for at in Positions(writes.0) {
+                operands(&op.args[at..=at]).for_each(|arg| mark_fragile(state, arg, true));
+            }
+        }
         for at in branches {
             match &op.args[at] {
                 Operand::Label(_) if traits.guard => self.guard_fail(&op.args[at], op.args.last(), state)?,
+                Operand::Label(label) if kinds.contains(&Kind::MaybeContext) => {
+                    // What cannot be matched is no context.
+                    let mut failed = state.clone();
+                    let source = kinds.iter().position(|&kind| kind == Kind::MaybeContext).expect("just found");
+                    failed.contexts.set(&op.args[source], false);
+                    self.branch(*label, &failed)?;
+                }
                 Operand::Label(label) => self.branch(*label, state)?,
                 Operand::List(pairs) => {
                     for target in pairs.iter().skip(1).step_by(2) {
@@ -415,6 +567,7 @@ impl Flow<'_> {
             match &op.args[at] {
                 Operand::List(pairs) if kinds[at] == Kind::SourceAndTarget => {
                     write_all(state, pairs.iter().skip(1).step_by(2))?;
+                    pairs.iter().skip(1).step_by(2).for_each(|register| mark_fragile(state, register, fragile));
                 }
                 Operand::List(registers) => {
                     write_all(state, registers.iter())?;
@@ -422,6 +575,8 @@ impl Flow<'_> {
                 Operand::Float(register) => state.floats.insert(*register),
                 register => {
                     write(state, register)?;
+                    state.contexts.set(register, kinds[at] == Kind::NewContext);
+                    mark_fragile(state, register, fragile);
                 }
             }
         }
@@ -432,20 +587,33 @@ impl Flow<'_> {
     /// destination where the built-in would have failed. We do not track types; so there the destination holds what it was
     /// cleared to before.
     fn guard_fail(&mut self, fail: &Operand, destination: Option<&Operand>, state: &State) -> Result<(), Fault> {
-        if let (Some(cleared), Some(Operand::X(x) | Operand::TypedX(x, _))) = (&mut self.cleared, destination)
+        if let Some(Operand::X(x) | Operand::TypedX(x, _)) = destination
+            && self.clearing
             && label(fail) != 0
             && !state.x.contains(*x)
         {
-            cleared.insert(self.position as u32);
+            self.amendments.insert(self.position as u32, Amendment::Clear);
             let mut failed = state.clone();
             failed.x.insert(*x);
+            failed.contexts.x.remove(*x);
             return self.branch(label(fail), &failed);
         }
         self.branch(label(fail), state)
     }
 
+    /// A function of this module takes match contexts if its own code treats these arguments as such.
+    fn call_with_contexts(&mut self, label: u32, state: &State, arity: u32) {
+        let mut arguments = state.contexts.x.clone();
+        arguments.truncate(arity);
+        if !arguments.is_empty() {
+            let op = &self.function.ops[self.position];
+            self.context_calls.push(ContextCall { label, arguments, caller: self.caller(), offset: op.offset, opcode: op.opcode });
+        }
+    }
+
     fn body_call(&mut self, op: &Op, state: &mut State, arguments: u32) -> Step {
-        live_x(state, arguments)?;
+        terms_in_x(state, arguments)?;
+        self.own_message(state);
         scannable(state)?;
         if self.never_returns(op) {
             return Ok(Stop);
@@ -456,12 +624,20 @@ impl Flow<'_> {
         let set_element = self.is_setelement(op);
         forget_x(state);
         state.fresh_tuple = set_element;
+        state.same_tuple = Registers { x: RegSet::below(1), y: RegSet::default() };
         state.x.insert(0);
         Ok(Continue)
     }
 
     fn tail_call(&mut self, op: &Op, state: &mut State, frame_words: Option<u64>) -> Step {
-        live_x(state, unsigned(&op.args[0]) as u32)?;
+        let arity = unsigned(&op.args[0]) as u32;
+        if let Operand::Label(label) = op.args[1] {
+            live_x(state, arity)?;
+            self.call_with_contexts(label, state, arity);
+        } else {
+            terms_in_x(state, arity)?;
+        }
+        self.own_message(state);
         scannable(state)?;
         if self.never_returns(op) {
             // The compiler does not care about the frame then.
@@ -476,23 +652,25 @@ impl Flow<'_> {
 
     fn never_returns(&self, op: &Op) -> bool {
         let external = matches!(op.opcode, Opcode::CallExt | Opcode::CallExtOnly | Opcode::CallExtLast);
-        external && self.never_return[unsigned(&op.args[1]) as usize]
+        external && self.imports[unsigned(&op.args[1]) as usize] == Known::NeverReturns
     }
 
     fn is_setelement(&self, op: &Op) -> bool {
         if op.opcode != Opcode::CallExt {
             return false;
         }
-        let import = self.file.imports[unsigned(&op.args[1]) as usize];
-        let name = |atom: u32| self.file.atoms.get(atom as usize).map(String::as_str);
-        import.arity == 3 && name(import.function) == Some("setelement") && name(import.module) == Some("erlang")
+        self.imports[unsigned(&op.args[1]) as usize] == Known::SetElement
     }
 
     /// The process may sleep, and go on at the label or after this instruction.
     fn suspend(&mut self, label: u32, state: &mut State) -> Result<(), Fault> {
         scannable(state)?;
         forget_x(state);
-        self.branch(label, state)
+        if label == 0 || self.labels[label as usize].op < self.function.func_info as u32 || self.is_try_handler(label) {
+            return self.branch(label, state);
+        }
+        // The turn can end here already.
+        self.branch_within(label, state)
     }
 
     /// Where a message only makes it wait again (`receive after T -> ok end`), the operand is not
@@ -532,9 +710,14 @@ impl Flow<'_> {
     }
 
     fn bs_match(&mut self, args: &[Operand], state: &mut State) -> Step {
-        read(state, &args[1])?;
+        read_any(state, &args[1])?;
         let fail = label(&args[0]);
         let file = self.file;
+        let mut fragile = is_fragile(state, &args[1]);
+        if fragile && elements(&args[2]).iter().any(is_y) {
+            self.own_message(state);
+            fragile = false;
+        }
         // The live counts hold where all commands succeed. A failing match leaves the registers as they were, but for
         // destinations that earlier commands have overwritten with terms: no engine collects in between.
         let mut failed = state.clone();
@@ -543,10 +726,25 @@ impl Flow<'_> {
                 collect(state, live)?;
                 failed.grant = Grant::default();
                 write(state, destination)?;
+                mark_fragile(state, destination, fragile);
+                // What a failing match has overwritten.
+                mark_fragile(&mut failed, destination, fragile);
             }
             Ok(())
         })?;
         self.branch(fail, &failed)?;
         Ok(Continue)
     }
+}
+
+/// The registers and constants among the operands, those in lists, too.
+fn operands(args: &[Operand]) -> impl Iterator<Item = &Operand> {
+    args.iter().flat_map(|arg| match arg {
+        Operand::List(elements) => elements.iter(),
+        other => std::slice::from_ref(other).iter(),
+    })
+}
+
+fn is_y(arg: &Operand) -> bool {
+    matches!(arg, Operand::Y(_) | Operand::TypedY(..))
 }

@@ -34,8 +34,8 @@ pub(super) fn check_kinds(file: &BeamFile, op: &Op) -> Result<(), Fault> {
 #[inline]
 fn check_kind(file: &BeamFile, position: usize, arg: &Operand, kind: Kind) -> Result<(), Fault> {
     let expected = match kind {
-        Kind::Source => return source(file, position, arg),
-        Kind::Register | Kind::Target | Kind::ReadWrite => return register(file, position, arg),
+        Kind::Source | Kind::MaybeContext => return source(file, position, arg),
+        Kind::Register | Kind::Context | Kind::Target | Kind::NewContext | Kind::ReadWrite => return register(file, position, arg),
         // That labels exist in the function is checked with the function.
         Kind::Fail | Kind::Place if matches!(arg, Operand::Label(_)) => return Ok(()),
         Kind::Jump | Kind::Entry if matches!(arg, Operand::Label(label) if *label != 0) => {

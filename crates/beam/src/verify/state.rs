@@ -1,6 +1,7 @@
 //! What is known at a point of a function, and how the knowledge of two paths is joined.
 
 use super::Fault;
+use crate::file::Operand;
 
 /// A set of registers. Code seldom uses more than 64.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -42,9 +43,55 @@ impl RegSet {
         self.high[word] |= 1 << (register % 64);
     }
 
+    #[inline]
+    pub fn remove(&mut self, register: u16) {
+        if register < 64 {
+            self.low &= !(1 << register);
+        } else if let Some(word) = self.high.get_mut(usize::from(register) / 64 - 1) {
+            *word &= !(1 << (register % 64));
+        }
+    }
+
+    #[inline]
+    pub fn set(&mut self, register: u16, is_in: bool) {
+        if is_in { self.insert(register) } else { self.remove(register) }
+    }
+
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.low == 0 && self.high.iter().all(|&word| word == 0)
+    }
+
+    /// One more than the highest register; 0 of none.
+    pub fn end(&self) -> u32 {
+        match self.high.iter().rposition(|&word| word != 0) {
+            Some(word) => (word as u32 + 2) * 64 - self.high[word].leading_zeros(),
+            None => 64 - self.low.leading_zeros(),
+        }
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = u16> + '_ {
+        (0..self.end() as u16).filter(|&register| self.contains(register))
+    }
+
     pub fn clear(&mut self) {
         self.low = 0;
         self.high.clear();
+    }
+
+    /// Takes in what the other set has. Returns whether anything was new.
+    #[inline]
+    pub fn unite(&mut self, other: &RegSet) -> bool {
+        let mut gained = other.low & !self.low != 0;
+        self.low |= other.low;
+        if self.high.len() < other.high.len() {
+            self.high.resize(other.high.len(), 0);
+        }
+        for (bits, others) in self.high.iter_mut().zip(&other.high) {
+            gained |= others & !*bits != 0;
+            *bits |= others;
+        }
+        gained
     }
 
     /// Keeps the registers below `count`.
@@ -157,6 +204,35 @@ pub(super) struct Grant {
     pub floats: u32,
 }
 
+/// A set of X and Y registers.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Registers {
+    pub x: RegSet,
+    pub y: RegSet,
+}
+
+impl Registers {
+    #[inline]
+    pub fn contains(&self, register: &Operand) -> bool {
+        match *register {
+            Operand::X(register) | Operand::TypedX(register, _) => self.x.contains(register),
+            Operand::Y(register) | Operand::TypedY(register, _) => self.y.contains(register),
+            _ => false,
+        }
+    }
+    #[inline]
+    pub fn set(&mut self, register: &Operand, is_in: bool) {
+        match *register {
+            Operand::X(register) | Operand::TypedX(register, _) => self.x.set(register, is_in),
+            Operand::Y(register) | Operand::TypedY(register, _) => self.y.set(register, is_in),
+            _ => {}
+        }
+    }
+    fn unite(&mut self, other: &Registers) -> bool {
+        self.x.unite(&other.x) | self.y.unite(&other.y)
+    }
+}
+
 /// Everything known at a point.
 #[derive(Clone, Debug)]
 pub(super) struct State {
@@ -174,6 +250,14 @@ pub(super) struct State {
     pub building: bool,
     /// X0 is the result of `setelement/3`, with nothing but moves since.
     pub fresh_tuple: bool,
+    /// Registers that may hold that tuple, too, as long as it is fresh.
+    pub same_tuple: Registers,
+    /// Registers that may hold a match context, which is no term.
+    pub contexts: Registers,
+    /// X registers that may refer to a message that the mailbox still has.
+    pub fragile: RegSet,
+    /// `loop_rec` has found a message that is still to be taken or passed over.
+    pub at_message: bool,
     /// The handler of the innermost catch has seen this stack already.
     pub handler_knows: bool,
 }
@@ -191,13 +275,18 @@ impl State {
             floats: RegSet::default(),
             building: false,
             fresh_tuple: false,
+            same_tuple: Registers::default(),
+            contexts: Registers::default(),
+            fragile: RegSet::default(),
+            at_message: false,
             handler_knows: false,
         }
     }
 
     /// At the handler of an exception raised here: the same stack, and the exception in X0 to X3.
     pub fn at_handler(&self) -> State {
-        State { x: RegSet::below(4), y: self.y.clone(), frame: self.frame, tags: self.tags.clone(), ..State::entry(0) }
+        let contexts = Registers { y: self.contexts.y.clone(), ..Registers::default() };
+        State { x: RegSet::below(4), y: self.y.clone(), frame: self.frame, tags: self.tags.clone(), contexts, ..State::entry(0) }
     }
 
     /// Whether every word of the stack is a term or a tag.
@@ -225,9 +314,16 @@ impl State {
             self.grant = Grant::default();
             changed = true;
         }
-        for (mine, others) in [(&mut self.building, other.building), (&mut self.fresh_tuple, other.fresh_tuple)] {
+        let known = [(&mut self.building, other.building), (&mut self.fresh_tuple, other.fresh_tuple), (&mut self.at_message, other.at_message)];
+        for (mine, others) in known {
             changed |= *mine && !others;
             *mine &= others;
+        }
+        // What is dead is no matter.
+        changed |= self.contexts.unite(&other.contexts);
+        changed |= self.fragile.unite(&other.fragile);
+        if self.fresh_tuple {
+            changed |= self.same_tuple.unite(&other.same_tuple);
         }
         Ok(changed)
     }

@@ -98,6 +98,9 @@ impl Linker for MachineLinker<'_> {
     fn bif(&self, mfa: Mfa) -> Option<u16> {
         self.server.bif_number(mfa)
     }
+    fn is_guard(&self, bif: u16) -> bool {
+        self.server.is_guard(bif)
+    }
     fn fun(&mut self, lambda: u32) -> FunPtr {
         self.funs[lambda as usize].ptr()
     }
@@ -232,10 +235,10 @@ impl ModuleCode {
             let mut verifier = Verifier::new(&file).map_err(unsafe_code)?;
             let mut specialiser = Specialiser::new(&file, &atoms, &terms, &mut linker, scratch.code);
             while let Some(function) = functions.next_function().map_err(refused)? {
-                let clears = verifier.function(function).map_err(unsafe_code)?;
-                specialiser.function(function, &clears).map_err(refused)?;
+                let amendments = verifier.function(function).map_err(unsafe_code)?;
+                specialiser.function(function, &amendments).map_err(refused)?;
             }
-            verifier.finish().map_err(unsafe_code)?;
+            verifier.finish(|offset| functions.function_at(offset)).map_err(unsafe_code)?;
             if let Some((cache, digest)) = cache.zip(digest) {
                 cache.note_verified(digest, &specialiser.layout(), file_bytes);
             }

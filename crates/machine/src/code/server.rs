@@ -1,6 +1,6 @@
 //! The code server: which modules are loaded, in which versions, and the tables that code points into.
 
-use crate::bif::BifTable;
+use crate::bif::{BifKind, BifTable};
 use crate::code::module::Scratch;
 use crate::code::{Export, FunEntry, LoadError, Location, ModuleCode, Prepared, RecordEntry};
 use crate::code_cache::CodeCache;
@@ -133,6 +133,9 @@ impl CodeServer {
     }
     pub fn bif_number(&self, mfa: Mfa) -> Option<u16> {
         self.bifs.number(mfa)
+    }
+    pub(crate) fn is_guard(&self, bif: u16) -> bool {
+        self.bifs.get(bif).kind == BifKind::Guard
     }
 
     /// The export of that name, made when it is new.

@@ -1,0 +1,37 @@
+//! What the code of a function needs beside its instructions to be safe.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// What is done at an instruction of a function, beside what it does.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Amendment {
+    /// The destination of a guard's built-in has to hold a term before it runs: an immediate is moved there first.
+    Clear,
+    /// Before it, the message that was looked at becomes the process's own, and the mailbox gets a copy.
+    OwnMessage,
+    /// Behind it, a label or the end of a catch, the turn of the process can end. So many X registers are saved then; the
+    /// holes among them hold no terms.
+    EndTurn { live: u16, holes: Box<[u16]> },
+    /// It is never reached, nor are those behind it up to `until`.
+    Dead { until: u32 },
+}
+
+/// The amendments of a function, by the index of the instruction. Empty for nearly all functions.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Amendments(BTreeMap<u32, Amendment>);
+
+impl Amendments {
+    pub fn at(&self, op: usize) -> Option<&Amendment> {
+        if self.0.is_empty() { None } else { self.0.get(&(op as u32)) }
+    }
+    pub fn iter(&self) -> impl Iterator<Item = (u32, &Amendment)> {
+        self.0.iter().map(|(&op, amendment)| (op, amendment))
+    }
+}
+
+impl From<BTreeMap<u32, Amendment>> for Amendments {
+    fn from(amendments: BTreeMap<u32, Amendment>) -> Amendments {
+        Amendments(amendments)
+    }
+}
