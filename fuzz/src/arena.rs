@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use swarmrt_term::etf::{DecodeOptions, Resolver};
 use swarmrt_term::{Atom, FunIdentity, Mfa};
 
-type FunKey = (Atom, u32, u32, u32, [u8; 16], u8);
+type FunKey = (Atom, u32, u32, u32, [u8; 16], u8, u32);
 
 /// Above this many atoms no input may make new ones: the table is never emptied.
 const ATOMS_OF_INPUTS_MAX: usize = 300_000;
@@ -21,8 +21,8 @@ impl Resolver for Arena {
         let mfa = Mfa { module, function, arity };
         &raw const **self.exports.borrow_mut().entry(mfa).or_insert_with(|| Box::new(mfa))
     }
-    fn fun(&self, identity: FunIdentity) -> *const FunIdentity {
-        let key = (identity.module, identity.index, identity.old_index, identity.old_uniq, identity.uniq, identity.arity);
+    fn fun(&self, identity: FunIdentity, free: u32) -> *const FunIdentity {
+        let key = (identity.module, identity.index, identity.old_index, identity.old_uniq, identity.uniq, identity.arity, free);
         &raw const **self.funs.borrow_mut().entry(key).or_insert_with(|| Box::new(identity))
     }
 }

@@ -8,6 +8,7 @@ main() ->
     ok = logger:add_handler(?MODULE, ?MODULE, #{}),
     ets:new(?MODULE, [named_table, public]),
     lists:foreach(fun check/1, cases()),
+    forged_funs(),
     io:format("~p cases~n", [length(cases())]).
 
 check({Name, Functions, Expected}) ->
@@ -43,6 +44,39 @@ reason(Name) ->
         [] ->
             receive after 1 -> reason(Name) end
     end.
+
+%% External terms that say they are a fun of this module, with more or fewer free variables than its code takes.
+forged_funs() ->
+    %% Not known to the compiler.
+    Values = binary_to_term(term_to_binary(lists:seq(1, 6))),
+    [A, B, C, D, E, F] = Values,
+    Fun = fun() -> {F, E, D, C, B, A} end,
+    Result = Fun(),
+    [Index, Uniq, OldIndex, OldUniq] = [element(2, erlang:fun_info(Fun, Item)) || Item <- [new_index, new_uniq, index, uniq]],
+    Forged = fun(Arity, Free) ->
+        Body = iolist_to_binary([
+            <<Arity, Uniq/binary, Index:32, (length(Free)):32>>,
+            [external(Part) || Part <- [?MODULE, OldIndex, OldUniq, self() | Free]]
+        ]),
+        <<131, 112, (byte_size(Body) + 4):32, Body/binary>>
+    end,
+    {env, Free} = erlang:fun_info(Fun, env),
+    Result = (binary_to_term(Forged(0, Free)))(),
+    [
+        begin
+            Bad = binary_to_term(Forged(0, lists:seq(1, Count)), Options),
+            try Bad() of
+                Other -> io:format("~p free variables: ~p~n", [Count, Other])
+            catch
+                error:{badfun, Bad} -> ok
+            end
+        end
+     || Count <- [0, 1, 5, 7, 200], Options <- [[], [safe]]
+    ].
+
+external(Term) ->
+    <<131, External/binary>> = term_to_binary(Term),
+    External.
 
 %% Functions are {Name, Arity, Instructions}; the entry of the first is label 2, of the second 12, and so on.
 assemble(Module, Functions) ->
@@ -300,6 +334,21 @@ cases() ->
             {deallocate, 0},
             return]}],
          {refused, "the value may be the tuple itself"}},
+
+        %% Keys are read before anything is written.
+        {keys_and_destinations, [{f, 3, [
+            {test, is_map, {f, 1}, [{x, 0}]},
+            {get_map_elements, {f, 3}, {x, 0}, {list, [{x, 1}, {x, 2}, {x, 2}, {x, 0}]}},
+            {label, 3},
+            {test_heap, 3, 3},
+            {put_tuple2, {x, 0}, {list, [{x, 0}, {x, 2}]}},
+            return]}],
+         {runs, fun(M) ->
+             repeat(fun() ->
+                 {b, a} = M:f(#{1 => a, 2 => b}, 1, 2),
+                 {#{1 := a}, 2} = M:f(#{1 => a}, 1, 2)
+             end)
+         end}},
 
         %% ---- Built-ins ----
         {instruction_yields, [{f, 0, [{bif, yield, {f, 0}, [], {x, 0}}, return]}],

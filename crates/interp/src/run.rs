@@ -14,7 +14,7 @@ use swarmrt_machine::bif::BifKind;
 use swarmrt_machine::bitsyntax;
 use swarmrt_machine::code::Export;
 use swarmrt_machine::exception::Top;
-use swarmrt_machine::native::{Exit, NativeState, StepFn, cell_code, code_before, is_entry};
+use swarmrt_machine::native::{Exit, NativeState, SCRATCH_WORDS, StepFn, cell_code, code_before, is_entry};
 use swarmrt_machine::scheduler::{Engine, Outcome, Registers};
 use swarmrt_machine::{Process, Raise, signal};
 use swarmrt_term::release::{self, Release};
@@ -1475,20 +1475,31 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
                                 }
                                 jump!(get.fail);
                             }
-                            let mut missing = false;
-                            for &(key, dst) in &get.pairs {
-                                match map::get(source, src!(key)) {
-                                    Some(value) => {
-                                        if let Some(dst) = dst {
-                                            set!(dst, value);
-                                        }
+                            // All keys are read before anything is written.
+                            let values: *mut u64 = (&raw mut (*registers).native.scratch).cast();
+                            let mut rest = &get.pairs[..];
+                            let missing = loop {
+                                let (some, others) = rest.split_at(rest.len().min(SCRATCH_WORDS));
+                                let found = some.iter().enumerate().all(|(at, &(key, _))| match map::get(source, src!(key)) {
+                                    Some(found) => {
+                                        *values.add(at) = found.raw();
+                                        true
                                     }
-                                    None => {
-                                        missing = true;
-                                        break;
+                                    None => false,
+                                });
+                                if !found {
+                                    break true;
+                                }
+                                for (at, &(_, dst)) in some.iter().enumerate() {
+                                    if let Some(dst) = dst {
+                                        set!(dst, Term::from_raw(*values.add(at)));
                                     }
                                 }
-                            }
+                                if others.is_empty() {
+                                    break false;
+                                }
+                                rest = others;
+                            };
                             if missing {
                                 jump!(get.fail);
                             }

@@ -221,7 +221,7 @@ impl MapNode {
 /// What the term layer needs to know of a function that a fun was made from. The machine's code
 /// server embeds it as the first field of its own entry; entries are never freed.
 #[repr(C)]
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FunIdentity {
     pub module: Atom,
     /// Position among the module's funs, and its number when the module was compiled.

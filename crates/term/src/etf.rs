@@ -63,8 +63,8 @@ pub trait Resolver {
         let _ = (module, function, arity);
         true
     }
-    /// The entry of a fun; a stub when its module is not loaded.
-    fn fun(&self, identity: FunIdentity) -> *const FunIdentity;
+    /// The entry of a fun with so many free variables; a stub when no module that is loaded has such a fun.
+    fn fun(&self, identity: FunIdentity, free: u32) -> *const FunIdentity;
     /// Which node's identifiers are local.
     fn node(&self) -> NodeInfo {
         NodeInfo::this()
@@ -82,7 +82,7 @@ fn local_hash(bytes: &[u8]) -> [u8; 8] {
 #[derive(Clone, Copy, Default)]
 pub struct Interning;
 
-type FunKey = (Atom, u32, u32, u32, [u8; 16], u8);
+type FunKey = (Atom, u32, u32, u32, [u8; 16], u8, u32);
 
 static EXPORTS: LazyLock<Mutex<HashMap<Mfa, &'static Mfa>>> = LazyLock::new(Mutex::default);
 static FUNS: LazyLock<Mutex<HashMap<FunKey, &'static FunIdentity>>> = LazyLock::new(Mutex::default);
@@ -93,8 +93,8 @@ impl Resolver for Interning {
         let mut exports = EXPORTS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         *exports.entry(mfa).or_insert_with(|| Box::leak(Box::new(mfa)))
     }
-    fn fun(&self, identity: FunIdentity) -> *const FunIdentity {
-        let key = (identity.module, identity.index, identity.old_index, identity.old_uniq, identity.uniq, identity.arity);
+    fn fun(&self, identity: FunIdentity, free: u32) -> *const FunIdentity {
+        let key = (identity.module, identity.index, identity.old_index, identity.old_uniq, identity.uniq, identity.arity, free);
         let mut funs = FUNS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         *funs.entry(key).or_insert_with(|| Box::leak(Box::new(identity)))
     }

@@ -19,7 +19,7 @@ fn display_is_that_of_otp() {
     terms.extend([Term::pid(5), Term::pid(swarmrt_term::node::pid_data(5, 3).expect("small")), Term::port(17), heap.local_ref(7 | 9 << 32, 11)]);
     terms.push(heap.export_fun(Interning.export(Atom::new("lists"), Atom::new("a b"), 3)));
     let identity = FunIdentity { module: Atom::new("a b"), index: 4, old_index: 5, old_uniq: 6, uniq: [0; 16], arity: 1 };
-    terms.push(heap.fun(Interning.fun(identity), 1, 0, &[]));
+    terms.push(heap.fun(Interning.fun(identity, 0), 1, 0, &[]));
     for text in ["abc", "a\tb\r\n", "å\"q\"\\", "x\u{7f}", "x\u{85}", "\u{1b}"] {
         let string = heap.string(text);
         terms.push(string);

@@ -719,7 +719,7 @@ impl Flow<'_> {
             fragile = false;
         }
         // The live counts hold where all commands succeed. A failing match leaves the registers as they were, but for
-        // destinations that earlier commands have overwritten with terms: no engine collects in between.
+        // destinations that earlier commands may have overwritten: no engine collects in between.
         let mut failed = state.clone();
         shape::split_commands(file, 3, elements(&args[2]), |command| {
             if let Command::Get { live, destination } = command {

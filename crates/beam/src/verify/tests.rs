@@ -435,6 +435,118 @@ fn setelement_results_are_changed_only_while_fresh() {
 }
 
 #[test]
+fn setelement_results_do_not_contain_themselves() {
+    let set = |value| (Opcode::SetTupleElement, vec![value, X(0), Unsigned(0)]);
+    let body = |middle: Vec<Instruction>, value| {
+        let mut body = vec![allocate(1, 3), (Opcode::InitYregs, vec![List(Box::new([Y(0)]))]), call_ext(2, 3)];
+        body.extend(middle);
+        body.extend([set(value), deallocate(1), RETURN()]);
+        body
+    };
+    assert_eq!(check(3, body(vec![], X(0))), Err(Fault::CyclicTuple));
+    assert_eq!(check(3, body(vec![move_to(X(0), X(1))], X(1))), Err(Fault::CyclicTuple));
+    assert_eq!(check(3, body(vec![move_to(X(0), Y(0)), move_to(Y(0), X(3))], X(3))), Err(Fault::CyclicTuple));
+    assert_eq!(check(3, body(vec![move_to(X(0), X(1)), (Opcode::Swap, vec![X(1), Y(0)])], Y(0))), Err(Fault::CyclicTuple));
+    assert_eq!(check(3, body(vec![move_to(X(0), X(1)), move_to(Nil, X(1))], X(1))), Ok(()));
+}
+
+#[test]
+fn match_contexts_are_no_terms() {
+    let start = |to: Operand| (Opcode::BsStartMatch3, vec![Label(1), X(0), Unsigned(1), to]);
+    let byte = |context: Operand| {
+        let args = vec![Label(1), context, Unsigned(1), Int(8), Unsigned(1), Unsigned(0), X(0)];
+        (Opcode::BsGetInteger2, args)
+    };
+    assert_eq!(check(1, vec![start(X(0)), RETURN()]), Err(Fault::ContextX(0)));
+    assert_eq!(check(1, vec![start(X(1)), RETURN()]), Ok(()));
+    assert_eq!(check(1, vec![start(X(1)), (Opcode::Swap, vec![X(0), X(1)]), RETURN()]), Err(Fault::ContextX(0)));
+    assert_eq!(check(1, vec![start(X(0)), (Opcode::BsGetTail, vec![X(0), X(0), Unsigned(1)]), RETURN()]), Ok(()));
+    assert_eq!(check(1, vec![start(X(0)), is_nil(1, X(0)), RETURN()]), Err(Fault::ContextX(0)));
+    // The arguments of `function_clause` are terms; that of a match that cannot begin is one.
+    assert_eq!(check(1, vec![start(X(0)), byte(X(0)), RETURN()]), Err(Fault::ContextX(0)));
+    let init = (Opcode::InitYregs, vec![List(Box::new([Y(0)]))]);
+    let kept =
+        vec![allocate(1, 1), init, (Opcode::BsStartMatch4, vec![Atom(9), Unsigned(1), X(0), Y(0)]), move_to(Int(1), X(0)), call_ext(1, 1), move_to(Y(0), X(0))];
+    let with = |mut body: Vec<Instruction>, more: Vec<Instruction>| {
+        body.extend(more);
+        body
+    };
+    assert_eq!(check(1, with(kept.clone(), vec![deallocate(1), RETURN()])), Err(Fault::ContextX(0)));
+    assert_eq!(check(1, with(kept, vec![(Opcode::BsGetTail, vec![X(0), X(0), Unsigned(1)]), deallocate(1), RETURN()])), Ok(()));
+}
+
+#[test]
+fn functions_take_match_contexts_that_they_match() {
+    let start = || (Opcode::BsStartMatch3, vec![Label(1), X(0), Unsigned(1), X(0)]);
+    let calls = |argument: Operand| vec![start(), move_to(X(0), argument), (Opcode::CallOnly, vec![Unsigned(1), Label(2)])];
+    assert_eq!(check(1, calls(X(0))), Ok(()));
+    assert_eq!(check(1, vec![is_nil(3, X(0)), start(), (Opcode::CallOnly, vec![Unsigned(1), Label(2)]), label(3), RETURN()]), Err(Fault::ContextX(0)));
+    // Not to a function that is called by name, or to a fun.
+    assert_eq!(check(1, vec![start(), (Opcode::CallExtOnly, vec![Unsigned(1), Unsigned(1)])]), Err(Fault::ContextX(0)));
+    assert_eq!(check(1, vec![start(), allocate(0, 1), move_to(Nil, X(1)), (Opcode::CallFun, vec![Unsigned(1)])]), Err(Fault::ContextX(0)));
+}
+
+/// What the verifier wants amended in `m:f`.
+fn amendments(arity: u32, body: Vec<Instruction>) -> Vec<(u32, Amendment)> {
+    let file = module(arity, body);
+    let mut verifier = Verifier::new(&file).expect("the tables are right");
+    let function = functions(&file.code.ops[..file.code.ops.len() - 1]).next().expect("there is a function");
+    let amendments = verifier.function(function).expect("it is accepted");
+    amendments.iter().map(|(op, amendment)| (op, amendment.clone())).collect()
+}
+
+#[test]
+fn loops_without_calls_can_end_the_turn() {
+    let holes = |holes: &[u16]| holes.into();
+    // X1 holds no term where the loop comes round.
+    let body = vec![label(3), is_nil(4, X(0)), RETURN(), label(4), move_to(Nil, X(2)), jump(3)];
+    assert_eq!(amendments(1, body), [(3, Amendment::EndTurn { live: 1, holes: holes(&[]) })]);
+    let body = vec![move_to(Nil, X(2)), label(3), is_nil(3, X(0)), RETURN()];
+    assert_eq!(amendments(1, body), [(4, Amendment::EndTurn { live: 3, holes: holes(&[1]) })]);
+    // Forward branches make no loop, and messages that are passed over are counted anyway.
+    assert_eq!(amendments(1, vec![is_nil(3, X(0)), RETURN(), label(3), RETURN()]), []);
+    let body = vec![label(3), (Opcode::LoopRec, vec![Label(4), X(0)]), (Opcode::LoopRecEnd, vec![Label(3)]), label(4), (Opcode::Wait, vec![Label(3)])];
+    assert_eq!(amendments(0, body), []);
+    // An exception that leads back.
+    let body = vec![allocate(1, 0), jump(4), label(3), end_catch(Opcode::TryCase, 0), label(4), catch(Opcode::Try, 0, 3), (Opcode::IfEnd, vec![])];
+    assert_eq!(amendments(0, body), [(6, Amendment::EndTurn { live: 3, holes: holes(&[]) })]);
+    // Floats and granted words are not kept.
+    let fmove = |from: Operand, to: Operand| (Opcode::Fmove, vec![from, to]);
+    let body = vec![fmove(X(0), Operand::Float(0)), label(3), (Opcode::Fnegate, vec![Label(0), Operand::Float(0), Operand::Float(0)]), jump(3)];
+    assert_eq!(check(1, body), Err(Fault::UninitialisedFloat(0)));
+    let body = vec![test_heap(2, 1), label(3), is_nil(3, X(0)), (Opcode::PutList, vec![X(0), X(0), X(0)]), RETURN()];
+    assert_eq!(check(1, body), Err(Fault::HeapWords { needed: 2, granted: 0 }));
+}
+
+#[test]
+fn what_is_never_reached_is_left_out() {
+    let body = vec![RETURN(), move_to(Y(99), X(7)), label(3), jump(3)];
+    assert_eq!(amendments(1, body), [(4, Amendment::Dead { until: 7 })]);
+    let body = vec![jump(4), label(3), jump(3), label(4), RETURN()];
+    assert_eq!(amendments(1, body), [(4, Amendment::Dead { until: 6 })]);
+}
+
+#[test]
+fn messages_that_are_not_received_are_not_kept() {
+    let body = |middle: Vec<Instruction>| {
+        let mut body = vec![allocate(1, 0), (Opcode::InitYregs, vec![List(Box::new([Y(0)]))]), label(3), (Opcode::LoopRec, vec![Label(4), X(0)])];
+        body.extend(middle);
+        body.extend([(Opcode::RemoveMessage, vec![]), deallocate(1), RETURN(), label(4), (Opcode::Wait, vec![Label(3)])]);
+        body
+    };
+    let own = |at| vec![(at, Amendment::OwnMessage)];
+    assert_eq!(amendments(0, body(vec![])), []);
+    assert_eq!(amendments(0, body(vec![is_nil(4, X(0))])), []);
+    assert_eq!(amendments(0, body(vec![move_to(X(0), Y(0))])), own(7));
+    assert_eq!(amendments(0, body(vec![(Opcode::GetHd, vec![X(0), X(1)]), move_to(X(1), X(2)), move_to(X(2), Y(0))])), own(9));
+    assert_eq!(amendments(0, body(vec![move_to(Int(1), Y(0))])), []);
+    assert_eq!(amendments(0, body(vec![call_ext(1, 1)])), own(7));
+    assert_eq!(amendments(0, body(vec![(Opcode::RecvMarkerUse, vec![X(0)]), (Opcode::LoopRec, vec![Label(4), X(0)])])), own(7));
+    assert_eq!(check(0, body(vec![(Opcode::RemoveMessage, vec![])])), Err(Fault::NoMessage));
+    assert_eq!(check(0, body(vec![(Opcode::Timeout, vec![])])), Err(Fault::NoMessage));
+}
+
+#[test]
 fn binaries() {
     let create = |segment: Vec<Operand>| {
         let args = vec![Label(0), Unsigned(0), Unsigned(1), Unsigned(8), X(0), List(segment.into())];

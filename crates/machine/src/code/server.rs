@@ -6,7 +6,7 @@ use crate::code::{Export, FunEntry, LoadError, Location, ModuleCode, Prepared, R
 use crate::code_cache::CodeCache;
 use parking_lot::{Mutex, RwLock};
 use std::collections::HashMap;
-use std::hash::{BuildHasher, BuildHasherDefault};
+use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::OnceLock;
@@ -35,7 +35,22 @@ impl ModuleSlot {
     }
 }
 
-type FunKey = (Atom, u32, u32, u8);
+/// All that has to agree between a fun and the code that it runs: with as many free variables as the code takes, it reads no
+/// register that nobody has written, wherever the fun comes from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct FunKey {
+    identity: FunIdentity,
+    free: u32,
+}
+
+impl Hash for FunKey {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        // The rest seldom differs where these do not.
+        self.identity.module.hash(hasher);
+        hasher.write_u32(self.identity.index);
+        hasher.write_u32(self.identity.old_uniq);
+    }
+}
 
 /// What is found by atoms and small numbers.
 type CodeMap<K, V> = HashMap<K, V, BuildHasherDefault<NumberHasher>>;
@@ -157,8 +172,9 @@ impl CodeServer {
         Some(export)
     }
 
+    /// The entry of the funs of that identity that have so many free variables.
     pub fn fun_entry(&self, identity: FunIdentity, free: u32) -> &'static FunEntry {
-        let key = (identity.module, identity.old_uniq, identity.index, identity.arity);
+        let key = FunKey { identity, free };
         if let Some(fun) = self.funs.read().get(&key) {
             return fun;
         }
@@ -378,8 +394,8 @@ impl Resolver for CodeResolver<'_> {
         let export = self.0.existing_export(Mfa { module, function, arity });
         export.is_some_and(|export| export.is_loaded() || export.bif.is_some())
     }
-    fn fun(&self, identity: FunIdentity) -> *const FunIdentity {
-        &raw const self.0.fun_entry(identity, 0).identity
+    fn fun(&self, identity: FunIdentity, free: u32) -> *const FunIdentity {
+        &raw const self.0.fun_entry(identity, free).identity
     }
 }
 

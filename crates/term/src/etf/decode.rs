@@ -476,7 +476,7 @@ impl<'a, A: Alloc + ?Sized> Decoder<'a, A> {
         }
         let module = self.atom()?;
         let (old_index, old_uniq) = (self.small()? as u32, self.small()? as u32);
-        let identity = self.resolver.fun(FunIdentity { module, index, old_index, old_uniq, uniq, arity });
+        let identity = self.resolver.fun(FunIdentity { module, index, old_index, old_uniq, uniq, arity }, free_count as u32);
         Ok(Step::Container(Container::Fun { identity, arity }, free_count + 1))
     }
 }

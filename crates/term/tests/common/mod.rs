@@ -173,7 +173,7 @@ fn identifier(random: &mut Random, heap: &mut FragmentHeap) -> Term {
         _ => {
             let identity = FunIdentity { module: Atom::new("m"), index: n as u32, old_index: 7, old_uniq: 123_456 + n as u32, uniq: [3; 16], arity: 2 };
             let free: Vec<Term> = (0..random.below(3)).map(|_| integer(random, heap)).collect();
-            heap.fun(Interning.fun(identity), 2, 5, &free)
+            heap.fun(Interning.fun(identity, free.len() as u32), 2, 5, &free)
         }
     }
 }
