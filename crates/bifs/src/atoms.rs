@@ -85,7 +85,15 @@ fn from_binary(binary: Term, encoding: Term, existing: bool) -> BifResult {
     let bytes = binary_of(binary)?;
     match encoding_of(encoding)? {
         Encoding::Latin1 => intern(&bytes.iter().map(|&byte| char::from(byte)).collect::<String>(), existing),
-        Encoding::Utf8 => intern(std::str::from_utf8(&bytes).map_err(|_| Raise::BADARG)?, existing),
+        Encoding::Utf8 => {
+            // A name that is too long is one, whatever comes after the last character that there would be room for.
+            let begins_too_long = |valid: usize| std::str::from_utf8(&bytes[..valid]).is_ok_and(|text| text.chars().count() >= NAME_CHARS_MAX);
+            match std::str::from_utf8(&bytes) {
+                Ok(name) => intern(name, existing),
+                Err(error) if begins_too_long(error.valid_up_to()) && !existing => Err(Raise::SYSTEM_LIMIT),
+                Err(_) => Err(Raise::BADARG),
+            }
+        }
     }
 }
 

@@ -819,6 +819,7 @@ pub fn ask(p: &mut Process, pid: u64, question: impl FnOnce(&mut Process) -> Ter
             signal::send_reply(vm, asker, number, answer);
         }),
     );
+    signal::lend_priority(p, pid);
     p.bif_state = Some(Box::new(number));
     Err(Raise::Wait)
 }
@@ -846,20 +847,12 @@ fn set_group_leader(p: &mut Process, leader: Term, pid: Term) -> BifResult {
         p.group_leader = leader;
         return Ok(TRUE);
     }
-    if !is_alive(p.vm, to) {
-        return Ok(Term::atom(am::BADARG));
-    }
     let leader = Tag::new(leader);
-    signal::send_call(
-        p.vm,
-        to,
-        Box::new(move |_, process| {
-            if let Some(process) = process {
-                process.group_leader = copy_term(leader.term(), &mut process.heap);
-            }
-        }),
-    );
-    Ok(TRUE)
+    let set = move |process: &mut Process| {
+        process.group_leader = copy_term(leader.term(), &mut process.heap);
+        TRUE
+    };
+    ask(p, to, set, Term::atom(am::BADARG))
 }
 
 /// Sets a flag; the value before.

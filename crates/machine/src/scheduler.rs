@@ -116,6 +116,18 @@ impl Queues {
         }
         self.length += 1;
     }
+    /// Moves a process from a queue of lower priority to that of `priority`; whether it was in one.
+    fn advance(&mut self, cell: usize, priority: u8) -> bool {
+        let (higher, lower) = self.by_priority.split_at_mut(usize::from(priority) + 1);
+        let found = lower.iter_mut().chain([&mut self.woken]).any(|queue| {
+            let at = queue.iter().position(|&other| other == cell);
+            at.is_some_and(|at| queue.remove(at).is_some())
+        });
+        if found {
+            higher[usize::from(priority)].push_back(cell);
+        }
+        found
+    }
     fn pop_normal(&mut self) -> Option<usize> {
         let normal = &mut self.by_priority[Priority::Normal as usize];
         if !self.woken.is_empty() && (normal.is_empty() || self.woken_turns < WOKEN_TURNS) {
@@ -332,6 +344,13 @@ impl Schedulers {
         } else if length > 1 {
             self.call_for_help(scheduler);
         }
+    }
+
+    /// Has a process that waits for its turn take the next one with this priority, which is higher than its own.
+    pub(crate) fn advance(&self, cell: &ProcessCell, priority: u8) {
+        let cell = std::ptr::from_ref(cell) as usize;
+        // One that is in no queue has its turn now, or is bound to a scheduler.
+        let _ = self.all.iter().any(|scheduler| scheduler.queues.lock().advance(cell, priority));
     }
 
     /// Wakes a sleeping scheduler to take some of this one's work, but not at once after the last: it may find that the work is

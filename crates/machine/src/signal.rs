@@ -5,6 +5,7 @@
 
 use crate::incoming::{Linked, Pushed};
 use crate::links::{AliasMode, Watched};
+use crate::sync::atomic::Ordering;
 use crate::process::Process;
 use crate::table::ProcessCell;
 use crate::vm::Vm;
@@ -139,6 +140,17 @@ fn deliver(vm: &'static Vm, to: &ProcessCell, signal: *mut Fragment) -> bool {
 pub fn wake(vm: &'static Vm, to: &ProcessCell) {
     if to.shared.state.wake() {
         vm.schedulers.enqueue(to, true);
+    }
+}
+
+/// Has a process look at its signals with the priority of one that waits for it, where that is the higher priority: else a
+/// process of middle priority that is busy would keep both waiting.
+pub fn lend_priority(from: &Process, to: u64) {
+    let priority = from.priority as u8;
+    if let Some(cell) = from.vm.processes.get(to)
+        && priority < cell.shared.priority.load(Ordering::Relaxed)
+    {
+        from.vm.schedulers.advance(cell, priority);
     }
 }
 
