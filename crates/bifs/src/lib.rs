@@ -34,6 +34,7 @@ mod regex;
 mod statistics;
 mod system;
 mod system_info;
+mod system_monitor;
 mod system_text;
 mod terms;
 mod time;

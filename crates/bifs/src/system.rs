@@ -194,10 +194,6 @@ fn printable_range(p: &mut Process) -> BifResult {
     let unicode = p.vm.config.boot_args.windows(2).any(|pair| pair[0] == b"+pc" && pair[1] == b"unicode");
     Ok(Term::atom(if unicode { atom!("unicode") } else { atom!("latin1") }))
 }
-#[bif("erlang:system_monitor/0")]
-fn system_monitor_0(_p: &mut Process) -> BifResult {
-    Ok(Term::atom(am::UNDEFINED))
-}
 #[bif("erlang:system_profile/0")]
 fn system_profile_0(_p: &mut Process) -> BifResult {
     Ok(Term::atom(am::UNDEFINED))

@@ -44,6 +44,7 @@ impl Process {
         if let Some(name) = self.registered.take() {
             vm.names.unregister_exiting(name, pid);
         }
+        vm.system_monitor.process_ended(self.id());
         for hook in vm.exit_hooks() {
             hook(self);
         }

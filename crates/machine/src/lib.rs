@@ -28,6 +28,7 @@ pub mod signal;
 pub mod spawn;
 pub mod statistics;
 mod sync;
+pub mod system_monitor;
 pub mod table;
 pub mod time;
 pub mod timer;

@@ -349,6 +349,7 @@ impl Process {
         if self.trace.flags != 0 {
             self.trace_collection(if collecting_major { "gc_major_start" } else { "gc_minor_start" });
         }
+        let started = self.vm.system_monitor.before_collection();
         let before = self.heap.total_words();
         let occupied = self.heap.occupied_words();
         let mut single = [self.group_leader, self.exception.reason, self.exception.trace];
@@ -366,6 +367,9 @@ impl Process {
         }
         if self.trace.flags != 0 {
             self.trace_collection(if collecting_major { "gc_major_end" } else { "gc_minor_end" });
+        }
+        if let Some(started) = started {
+            crate::system_monitor::collected(self, started);
         }
         self.vm.statistics.collections.add(1);
         self.vm.statistics.words_reclaimed.add(occupied.saturating_sub(self.heap.occupied_words()));

@@ -577,7 +577,11 @@ impl Vm {
             if process.trace.flags != 0 && !suspended {
                 process.trace_scheduled(swarmrt_term::atom!("in"));
             }
+            let started = self.system_monitor.before_turn().map(|started| (started, process.current_function()));
             let outcome = if suspended { Outcome::Wait } else { engine.run(process, registers) };
+            if let Some((started, from)) = started {
+                crate::system_monitor::turn_ended(process, started, from);
+            }
             if process.trace.flags != 0 && !suspended && outcome != Outcome::Exit {
                 process.trace_scheduled(swarmrt_term::atom!("out"));
             }

@@ -125,9 +125,10 @@ impl Process {
     }
 
     /// The function that the process is in: a built-in that it waits for, or else that of the code.
-    fn traced_function(&self, heap: &mut FragmentHeap) -> Term {
+    /// The function that the process is in; `None` before its first turn.
+    pub(crate) fn current_function(&self) -> Option<swarmrt_term::Mfa> {
         if self.ip.is_null() {
-            return Term::small(0);
+            return None;
         }
         // SAFETY: a process's instruction pointer points at an instruction.
         let found = match unsafe { *self.ip } {
@@ -137,7 +138,10 @@ impl Process {
             _ => self.vm.code.locate(self.ip as usize, |location| location.mfa),
         };
         let at_start = [self.vm.code.apply_entry(), self.vm.code.apply_fun_entry()].contains(&self.ip);
-        let mfa = found.filter(|_| !at_start).unwrap_or(self.initial);
+        Some(found.filter(|_| !at_start).unwrap_or(self.initial))
+    }
+    fn traced_function(&self, heap: &mut FragmentHeap) -> Term {
+        let Some(mfa) = self.current_function() else { return Term::small(0) };
         heap.tuple(&[Term::atom(mfa.module), Term::atom(mfa.function), Term::small(i64::from(mfa.arity))])
     }
 

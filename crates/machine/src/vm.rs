@@ -80,6 +80,7 @@ pub struct Vm {
     pub schedulers: Schedulers,
     pub statistics: Statistics,
     pub process_defaults: ProcessDefaults,
+    pub system_monitor: crate::system_monitor::SystemMonitor,
     /// How new processes are traced.
     pub trace_new: crate::trace::TraceNew,
     pub(crate) engine: OnceLock<Box<dyn Engine>>,
@@ -123,6 +124,7 @@ impl Vm {
             schedulers: Schedulers::new(&config),
             statistics: Statistics::default(),
             process_defaults: ProcessDefaults::default(),
+            system_monitor: Default::default(),
             trace_new: crate::trace::TraceNew::default(),
             engine: OnceLock::new(),
             native: OnceLock::new(),

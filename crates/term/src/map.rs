@@ -57,10 +57,12 @@ pub fn flat_get(map: FlatMap, key: Term) -> Option<Term> {
 pub fn flat_position(map: FlatMap, key: Term) -> Option<usize> {
     let keys = map.keys();
     let same = word_position(keys, key);
-    if same.is_some() || key.is_immediate() && !key.is_float_immediate() {
-        return same;
-    }
-    // It may be equal to another word.
+    if same.is_some() || key.is_immediate() && !key.is_float_immediate() { same } else { equal_position(keys, key) }
+}
+
+/// Where a key is that is equal, but another word. Apart from the search for the word, which needs few registers.
+#[inline(never)]
+fn equal_position(keys: &[Term], key: Term) -> Option<usize> {
     let Some(tuple) = key.as_tuple() else { return keys.iter().position(|&candidate| equal_exact(candidate, key)) };
     let (arity, elements) = (tuple.arity(), tuple.elements());
     keys.iter().position(|&candidate| {
@@ -80,7 +82,7 @@ pub fn flat_position(map: FlatMap, key: Term) -> Option<usize> {
 }
 
 /// Where the very same word is.
-#[inline]
+#[inline(always)]
 fn word_position(keys: &[Term], key: Term) -> Option<usize> {
     // One branch for four keys: where a key is found is hard to foretell.
     const STRIDE: usize = 4;

@@ -1,0 +1,172 @@
+//! Who is told of processes that hold others up: `erlang:system_monitor/2`.
+
+use crate::process::Process;
+use crate::signal;
+use crate::vm::Vm;
+use parking_lot::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use swarmrt_term::{Alloc, Atom, FragmentHeap, Mfa, Term, am, atom};
+
+/// From when on something is reported.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Limits {
+    /// Milliseconds that a collection takes.
+    pub long_gc_ms: Option<u64>,
+    /// Milliseconds that a process runs without giving the scheduler up.
+    pub long_schedule_ms: Option<u64>,
+    /// Words of a process's heap after a collection.
+    pub large_heap_words: Option<u64>,
+    /// No process is ever suspended by a busy port or a busy connection, so that these two only come back as they were given.
+    pub busy_port: bool,
+    pub busy_dist_port: bool,
+}
+
+#[derive(Default)]
+pub struct SystemMonitor {
+    /// The process that is told, and of what.
+    settings: Mutex<Option<(u64, Limits)>>,
+    /// Whether collections, and turns, are to be measured: what is asked where time counts.
+    measures_collections: AtomicBool,
+    measures_turns: AtomicBool,
+}
+
+impl SystemMonitor {
+    pub fn settings(&self) -> Option<(u64, Limits)> {
+        *self.settings.lock()
+    }
+
+    /// Changes the settings; those before.
+    pub fn set(&self, new: Option<(u64, Limits)>) -> Option<(u64, Limits)> {
+        let mut settings = self.settings.lock();
+        self.note(new);
+        std::mem::replace(&mut settings, new)
+    }
+
+    fn note(&self, new: Option<(u64, Limits)>) {
+        let limits = new.map(|(_, limits)| limits).unwrap_or_default();
+        self.measures_collections.store(limits.long_gc_ms.is_some() || limits.large_heap_words.is_some(), Ordering::Relaxed);
+        self.measures_turns.store(limits.long_schedule_ms.is_some(), Ordering::Relaxed);
+    }
+
+    /// A process has ended: if it was the one that is told, nobody is any more.
+    pub fn process_ended(&self, pid: u64) {
+        let mut settings = self.settings.lock();
+        if settings.is_some_and(|(monitor, _)| monitor == pid) {
+            self.note(None);
+            *settings = None;
+        }
+    }
+
+    /// The time now, if collections are measured.
+    #[inline]
+    pub(crate) fn before_collection(&self) -> Option<Instant> {
+        self.measures_collections.load(Ordering::Relaxed).then(Instant::now)
+    }
+
+    /// The time now, if turns are measured.
+    #[inline]
+    pub(crate) fn before_turn(&self) -> Option<Instant> {
+        self.measures_turns.load(Ordering::Relaxed).then(Instant::now)
+    }
+
+    /// Whom to tell of `process`, which nobody is told about himself.
+    fn for_process(&self, process: &Process) -> Option<(u64, Limits)> {
+        self.settings().filter(|&(monitor, _)| monitor != process.id())
+    }
+}
+
+/// Whole milliseconds, if they are more than the limit.
+fn beyond(elapsed: Duration, limit_ms: Option<u64>) -> Option<u64> {
+    let elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+    limit_ms.filter(|&limit_ms| elapsed_ms > limit_ms).map(|_| elapsed_ms)
+}
+
+/// Sends `{monitor, Process, Event, Info}`.
+fn tell(vm: &'static Vm, monitor: u64, process: &Process, event: Atom, info: impl FnOnce(&mut FragmentHeap) -> Term) {
+    let mut heap = FragmentHeap::new();
+    let info = info(&mut heap);
+    let message = heap.tuple(&[Term::atom(am::MONITOR), process.pid(), Term::atom(event), info]);
+    signal::send_message(vm, Term::NONE, monitor, message);
+}
+
+/// A list of pairs of names and numbers.
+fn numbers(heap: &mut FragmentHeap, pairs: &[(Atom, u64)]) -> Term {
+    let pairs: Vec<Term> = pairs
+        .iter()
+        .map(|&(name, value)| {
+            let value = heap.uint(value);
+            heap.tuple(&[Term::atom(name), value])
+        })
+        .collect();
+    heap.list(&pairs)
+}
+
+/// A collection of the process, which began at `started`, is over.
+pub(crate) fn collected(process: &Process, started: Instant) {
+    let vm = process.vm;
+    let Some((monitor, limits)) = vm.system_monitor.for_process(process) else { return };
+    let heap = &process.heap;
+    let sizes = [
+        (atom!("old_heap_block_size"), heap.old_words()),
+        (atom!("heap_block_size"), heap.block_words()),
+        (atom!("mbuf_size"), heap.fragment_words()),
+        (atom!("stack_size"), heap.stack_words()),
+        (atom!("old_heap_size"), heap.old_used_words()),
+        (atom!("heap_size"), heap.used_words()),
+    ];
+    let sizes = sizes.map(|(name, words)| (name, words as u64));
+    if let Some(elapsed_ms) = beyond(started.elapsed(), limits.long_gc_ms) {
+        let all = [&[(atom!("timeout"), elapsed_ms)], &sizes[..]].concat();
+        tell(vm, monitor, process, atom!("long_gc"), |heap| numbers(heap, &all));
+    }
+    let words = (heap.block_words() + heap.old_words()) as u64;
+    if limits.large_heap_words.is_some_and(|limit| words > limit) {
+        tell(vm, monitor, process, atom!("large_heap"), |heap| numbers(heap, &sizes));
+    }
+}
+
+/// A turn of the process, which began at `started` in the function `from`, is over.
+pub(crate) fn turn_ended(process: &Process, started: Instant, from: Option<Mfa>) {
+    let vm = process.vm;
+    let Some((monitor, limits)) = vm.system_monitor.for_process(process) else { return };
+    let Some(elapsed_ms) = beyond(started.elapsed(), limits.long_schedule_ms) else { return };
+    let to = process.current_function();
+    tell(vm, monitor, process, atom!("long_schedule"), |heap| {
+        let mut place = |name: Atom, mfa: Option<Mfa>| {
+            let place = mfa.map_or(Term::atom(am::UNDEFINED), |mfa| {
+                heap.tuple(&[Term::atom(mfa.module), Term::atom(mfa.function), Term::small(i64::from(mfa.arity))])
+            });
+            heap.tuple(&[Term::atom(name), place])
+        };
+        let (from, to) = (place(atom!("in"), from), place(atom!("out"), to));
+        let timeout = heap.uint(elapsed_ms);
+        let timeout = heap.tuple(&[Term::atom(atom!("timeout")), timeout]);
+        heap.list(&[timeout, from, to])
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_end_with_their_process() {
+        let monitor = SystemMonitor::default();
+        let limits = Limits { long_gc_ms: Some(1), ..Limits::default() };
+        assert_eq!(monitor.set(Some((7, limits))), None);
+        assert!(monitor.before_collection().is_some() && monitor.before_turn().is_none());
+        monitor.process_ended(8);
+        assert_eq!(monitor.settings(), Some((7, limits)));
+        monitor.process_ended(7);
+        assert_eq!(monitor.settings(), None);
+        assert!(monitor.before_collection().is_none());
+    }
+
+    #[test]
+    fn only_what_takes_longer_is_reported() {
+        assert_eq!(beyond(Duration::from_micros(5999), Some(5)), None);
+        assert_eq!(beyond(Duration::from_millis(6), Some(5)), Some(6));
+        assert_eq!(beyond(Duration::from_millis(6), None), None);
+    }
+}
