@@ -1,7 +1,8 @@
 //! `process_info`.
 
+use crate::args::{list_of, pair_of};
 use crate::process::ask;
-use swarmrt_machine::links::Watched;
+use swarmrt_machine::links::{Tag, Watched};
 use swarmrt_machine::run_state;
 use swarmrt_machine::{BifResult, Process, Raise, bif};
 use swarmrt_term::{Alloc, Atom, FragmentHeap, Mfa, Release, Term, am, atom};
@@ -274,10 +275,46 @@ fn process_waits(process: &Process) -> bool {
     matches!(unsafe { *process.ip }, Instr::LoopRec { .. } | Instr::Wait { .. } | Instr::WaitTimeout { .. } | Instr::Hibernated)
 }
 
+/// What a process is asked for.
+enum Item {
+    Named(Atom),
+    /// `{dictionary, Key}`: what the key is bound to.
+    Bound(Tag),
+}
+
+impl Item {
+    fn of(p: &Process, item: Term) -> Result<Item, Raise> {
+        let release = p.vm.release();
+        if let Some((kind, key)) = pair_of(item) {
+            let is_known = kind == Term::atom(atom!("dictionary")) && release >= Release::R26;
+            return if is_known { Ok(Item::Bound(Tag::new(key))) } else { Err(Raise::BADARG) };
+        }
+        let name = item.as_atom().filter(|&name| is_item(name)).ok_or(Raise::BADARG)?;
+        let is_later = name.name() == "priority_messages" && release < Release::R28;
+        if is_later { Err(Raise::BADARG) } else { Ok(Item::Named(name)) }
+    }
+}
+
+/// `{{dictionary, Key}, Value}`.
+fn bound(heap: &mut FragmentHeap, process: &Process, key: Term) -> Term {
+    let value = process.dictionary.get(key).filter(|_| !hides(process));
+    let value = value.map_or(Term::atom(am::UNDEFINED), |value| copy(heap, value));
+    let key = copy(heap, key);
+    let item = heap.tuple(&[Term::atom(atom!("dictionary")), key]);
+    heap.tuple(&[item, value])
+}
+
 /// The answer for a list of items, each in a pair; the name `registered_name` alone gives `[]`.
-fn answer(heap: &mut FragmentHeap, process: &mut Process, names: &[Atom], form: Form, own: bool) -> Term {
+fn answer(heap: &mut FragmentHeap, process: &mut Process, items: &[Item], form: Form, own: bool) -> Term {
     let mut pairs = Vec::new();
-    for &name in names {
+    for wanted in items {
+        let name = match wanted {
+            Item::Named(name) => *name,
+            Item::Bound(key) => {
+                pairs.push(bound(heap, process, key.term()));
+                continue;
+            }
+        };
         let Some(value) = item(heap, process, name, own) else { continue };
         if name == am::REGISTERED_NAME && value.is_nil() && form != Form::List {
             if form == Form::One {
@@ -297,28 +334,21 @@ enum Form {
     List,
 }
 
-fn info(p: &mut Process, pid: Term, names: Vec<Atom>, form: Form) -> BifResult {
+fn info(p: &mut Process, pid: Term, items: Vec<Item>, form: Form) -> BifResult {
     let pid = pid.as_pid().ok_or(Raise::BADARG)?;
-    for &name in &names {
-        let is_later =
-            name.name() == "priority_messages" && p.vm.release() < Release::R28;
-        if !is_item(name) || is_later {
-            return Err(Raise::BADARG);
-        }
-    }
     if pid == p.id() {
         p.handle_signals();
         let mut heap = FragmentHeap::new();
-        let result = answer(&mut heap, p, &names, form, true);
+        let result = answer(&mut heap, p, &items, form, true);
         return Ok(swarmrt_heap::copy_term(result, &mut p.heap));
     }
     if p.bif_state.is_none() && p.vm.processes.get(pid).is_none() {
         return Ok(Term::atom(am::UNDEFINED));
     }
-    ask_info(p, pid, names, form)
+    ask_info(p, pid, items, form)
 }
 
-fn ask_info(p: &mut Process, pid: u64, names: Vec<Atom>, form: Form) -> BifResult {
+fn ask_info(p: &mut Process, pid: u64, items: Vec<Item>, form: Form) -> BifResult {
     // The heap with the answer lives until the answer has been copied into the reply.
     thread_local! {
         static ANSWER: std::cell::RefCell<FragmentHeap> = const { std::cell::RefCell::new(FragmentHeap::new()) };
@@ -329,7 +359,7 @@ fn ask_info(p: &mut Process, pid: u64, names: Vec<Atom>, form: Form) -> BifResul
         move |process| {
             ANSWER.with_borrow_mut(|heap| {
                 *heap = FragmentHeap::new();
-                answer(heap, process, &names, form, false)
+                answer(heap, process, &items, form, false)
             })
         },
         Term::atom(am::UNDEFINED),
@@ -382,15 +412,16 @@ fn is_item(name: Atom) -> bool {
 
 #[bif("erlang:process_info/1")]
 fn process_info_1(p: &mut Process, pid: Term) -> BifResult {
-    let names = DEFAULT_ITEMS.iter().map(|name| Atom::new(name)).collect();
-    info(p, pid, names, Form::All)
+    let items = DEFAULT_ITEMS.iter().map(|name| Item::Named(Atom::new(name))).collect();
+    info(p, pid, items, Form::All)
 }
 
 #[bif("erlang:process_info/2")]
 fn process_info_2(p: &mut Process, pid: Term, items: Term) -> BifResult {
-    if let Some(name) = items.as_atom() {
-        return info(p, pid, vec![name], Form::One);
+    if !items.is_list() {
+        let item = Item::of(p, items)?;
+        return info(p, pid, vec![item], Form::One);
     }
-    let names: Option<Vec<Atom>> = items.list_to_vec().and_then(|items| items.iter().map(|item| item.as_atom()).collect());
-    info(p, pid, names.ok_or(Raise::BADARG)?, Form::List)
+    let items = list_of(items)?.into_iter().map(|item| Item::of(p, item)).collect::<Result<_, _>>()?;
+    info(p, pid, items, Form::List)
 }

@@ -7,6 +7,7 @@
 use crate::binary::Bits;
 use crate::boxed::{HashMap, MapNode};
 use crate::node::pid_parts;
+use crate::release::{self, Release};
 use crate::word::{Kind, Subtag, Term};
 use smallvec::SmallVec;
 
@@ -84,6 +85,11 @@ fn mix_digits(mut hash: u32, negative: bool, digits: &[u64]) -> u32 {
         hash = mix_two(hash, digit as u32, (digit >> 32) as u32, if negative { 10 } else { 11 });
     }
     hash
+}
+
+/// The two halves of a float's bits, for the hash that agrees with `=:=`: from OTP 27 on there are two zeros.
+fn distinct_float_halves(value: f64) -> (u32, u32) {
+    if release::current() >= Release::R27 { (value.to_bits() as u32, (value.to_bits() >> 32) as u32) } else { float_halves(value) }
 }
 
 /// The two halves of a float's bits, with one zero only.
@@ -512,7 +518,7 @@ fn internal_step(term: Term, hash: u32, todo: &mut Todos) -> u32 {
         Kind::Small(value) => mix_digits(hash, value < 0, &[value.unsigned_abs()]),
         Kind::Big(big) => mix_digits(hash, big.is_negative(), big.digits()),
         Kind::Float(value) => {
-            let (low, high) = float_halves(value);
+            let (low, high) = distinct_float_halves(value);
             mix_two(hash, low, high, 12)
         }
         Kind::Cons(_) => {

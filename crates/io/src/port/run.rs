@@ -246,7 +246,8 @@ pub fn open(vm: &'static Vm, owner: u64, source: &Source, name: String, options:
             let status = child.wait();
             // A port that only writes notices the end of its program when it writes, unless it is to tell the status.
             if reading.options.exit_status {
-                ended(vm, &reading, status.ok());
+                tell_status(vm, &reading, status.ok());
+                input_ended(vm, &reading, &[]);
             }
         })?;
     }
@@ -295,28 +296,35 @@ fn read_all(vm: &'static Vm, port: &Arc<Port>, mut input: File, wake: Option<Own
             Err(_) => break,
         }
     }
-    if matches!(port.options.framing, Framing::Line(_)) && !pending.is_empty() {
-        port.data_arrived(vm, &pending, Some(false));
-    }
     drop(input);
-    let status = child.map(|mut child| child.wait());
-    if port.options.eof {
-        port.tell_owner(vm, |_| Term::atom(am::EOF));
+    let wait = |child: Option<Child>| child.and_then(|mut child| child.wait().ok());
+    if port.options.exit_status {
+        tell_status(vm, port, wait(child));
+        input_ended(vm, port, &pending);
+    } else {
+        input_ended(vm, port, &pending);
+        // So that it leaves no zombie.
+        wait(child);
     }
-    ended(vm, port, status.and_then(Result::ok));
 }
 
-fn ended(vm: &'static Vm, port: &Arc<Port>, status: Option<std::process::ExitStatus>) {
-    use std::os::unix::process::ExitStatusExt;
-    if let Some(status) = status
-        && port.options.exit_status
-    {
-        let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
-        port.tell_owner(vm, |heap| heap.tuple(&[Term::atom(atom!("exit_status")), Term::small(i64::from(code))]));
+/// Nothing more comes in: what is left of a line, and the end, come behind the status, as OTP has it and Elixir expects it.
+fn input_ended(vm: &'static Vm, port: &Arc<Port>, pending: &[u8]) {
+    if matches!(port.options.framing, Framing::Line(_)) && !pending.is_empty() {
+        port.data_arrived(vm, pending, Some(false));
     }
-    if !port.options.eof {
+    if port.options.eof {
+        port.tell_owner(vm, |_| Term::atom(am::EOF));
+    } else {
         port.close(vm, Term::atom(am::NORMAL));
     }
+}
+
+fn tell_status(vm: &'static Vm, port: &Port, status: Option<std::process::ExitStatus>) {
+    use std::os::unix::process::ExitStatusExt;
+    let Some(status) = status else { return };
+    let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
+    port.tell_owner(vm, |heap| heap.tuple(&[Term::atom(atom!("exit_status")), Term::small(i64::from(code))]));
 }
 
 /// Cuts what has arrived into messages; how many bytes were used.
@@ -346,7 +354,8 @@ fn deliver(vm: &'static Vm, port: &Port, bytes: &[u8]) -> usize {
                         port.data_arrived(vm, &rest[..end], Some(true));
                         used += end + 1;
                     }
-                    _ if rest.len() >= limit => {
+                    // One more than fits says that the line goes on.
+                    _ if rest.len() > limit => {
                         port.data_arrived(vm, &rest[..limit], Some(false));
                         used += limit;
                     }
