@@ -201,16 +201,15 @@ fn internal_list_to_integer(p: &mut Process, list: Term, base: Term) -> BifResul
     }
     let end = sign + digits;
     match parse_integer(p, &text[..end], base) {
-        Err(Raise::Error(reason)) => Ok(reason),
-        number => {
-            let number = number?;
-            Ok(p.tuple(&[number, rests[end]]))
-        }
+        Ok(number) => Ok(p.tuple(&[number, rests[end]])),
+        failed => reason_instead(failed),
     }
 }
 
 fn reason_instead(number: BifResult) -> BifResult {
     match number {
+        // What `erlang` then finds to be too large itself.
+        Err(Raise::Error(reason)) if reason == Term::atom(am::SYSTEM_LIMIT) => Ok(Term::atom(atom!("big"))),
         Err(Raise::Error(reason)) => Ok(reason),
         number => number,
     }

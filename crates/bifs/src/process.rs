@@ -1,5 +1,6 @@
 //! Built-ins that make, end, relate and address processes.
 
+use crate::args::pair_of;
 use crate::system_info::heap_words;
 use std::sync::atomic::Ordering;
 use swarmrt_heap::copy_term;
@@ -425,25 +426,27 @@ fn start_monitor(p: &mut Process, kind: Term, item: Term, options: MonitorOption
     let bad = || Raise::BADARG;
     let kind = kind.as_atom().ok_or_else(|| Raise::badarg_because(atom!("badtype")))?;
     let watched = match kind {
-        am::PROCESS if item.is_any_pid() && !item.is_pid() => return monitor_elsewhere(p, item, options),
+        am::PROCESS if item.is_any_pid() && !item.is_pid() => {
+            // A pid of this node's name, but another one's: of an earlier time.
+            let was_here = item.as_external().is_some_and(|pid| pid.node() == p.vm.node().name);
+            return gone_at_once(p, kind, item, if was_here { am::NOPROC } else { am::NOCONNECTION }, options);
+        }
         am::PROCESS => {
             if let Some(pid) = item.as_pid() {
                 Watched::Pid(pid)
             } else {
-                let name = match item.as_tuple() {
-                    // There are no other nodes.
-                    Some(pair) if pair.arity() == 2 && pair.get(1) == Term::atom(p.vm.node().name) => pair.get(0).as_atom(),
-                    Some(_) => None,
-                    None => item.as_atom(),
-                }
-                .ok_or_else(bad)?;
+                let name = name_here(p, item).ok_or_else(bad)?;
                 let pid = p.vm.names.whereis(name).and_then(Term::as_pid);
                 Watched::Name { name, pid: pid.unwrap_or(u64::MAX) }
             }
         }
-        am::PORT if item.is_port() || item.is_atom() => {
-            let port = if item.is_port() { Some(item) } else { item.as_atom().and_then(|name| p.vm.names.whereis(name)) };
-            return crate::ports::monitor_port(p, port.unwrap_or(item), options);
+        am::PORT if item.is_port() => return crate::ports::monitor_port(p, item, options),
+        am::PORT if let Some(name) = name_here(p, item) => {
+            if let Some(port) = p.vm.names.whereis(name).filter(|port| port.is_port()) {
+                return crate::ports::monitor_port(p, port, options);
+            }
+            let full = p.tuple(&[Term::atom(name), Term::atom(p.vm.node().name)]);
+            return gone_at_once(p, kind, full, am::NOPROC, options);
         }
         am::TIME_OFFSET if item == Term::atom(am::CLOCK_SERVICE) => Watched::TimeOffset,
         am::PORT | am::TIME_OFFSET => return Err(bad()),
@@ -467,8 +470,17 @@ fn start_monitor(p: &mut Process, kind: Term, item: Term, options: MonitorOption
     Ok(term)
 }
 
-/// Monitors a process of another node, to which there is no connection: the answer is there at once.
-fn monitor_elsewhere(p: &mut Process, pid: Term, options: MonitorOptions) -> BifResult {
+/// The name in `Name` or `{Name, Node}`. There are no other nodes.
+fn name_here(p: &Process, item: Term) -> Option<Atom> {
+    match pair_of(item) {
+        Some((name, node)) if node == Term::atom(p.vm.node().name) => name.as_atom(),
+        Some(_) => None,
+        None => item.as_atom(),
+    }
+}
+
+/// Monitors what is known not to be there, or what is on another node, to which there is no connection: the message comes at once.
+fn gone_at_once(p: &mut Process, kind: Atom, item: Term, reason: Atom, options: MonitorOptions) -> BifResult {
     let MonitorOptions { alias, tag, .. } = options;
     let reference = monitor_ref(p, alias);
     if matches!(alias, Some(AliasMode::Demonitor | AliasMode::ReplyDemonitor)) {
@@ -476,7 +488,7 @@ fn monitor_elsewhere(p: &mut Process, pid: Term, options: MonitorOptions) -> Bif
     }
     let reference = reference.to_term(&mut p.heap);
     let tag = tag.unwrap_or(Term::atom(am::CAP_DOWN));
-    let message = p.tuple(&[tag, reference, Term::atom(am::PROCESS), pid, Term::atom(am::NOCONNECTION)]);
+    let message = p.tuple(&[tag, reference, Term::atom(kind), item, Term::atom(reason)]);
     signal::send_message(p.vm, p.pid(), p.id(), message);
     Ok(reference)
 }

@@ -88,7 +88,7 @@ pub trait Engine: Send + Sync {
 
 struct Queues {
     by_priority: [VecDeque<usize>; 4],
-    /// Processes of normal priority that were woken by a signal: they go before those whose turn was
+    /// Processes of normal priority that are new or were woken by a signal: they go before those whose turn was
     /// over, but for every fifth turn. Whoever waits for something is answered soon, however many
     /// others are busy; and those are still passed over for four short turns at most.
     woken: VecDeque<usize>,
@@ -320,7 +320,7 @@ impl Schedulers {
     }
 
     /// Puts a runnable process into a queue: that of the calling scheduler, or of the one that ran it
-    /// last. `woken` says that it waited for a signal that has come.
+    /// last. `woken` says that it is new, or waited for a signal that has come.
     pub fn enqueue(&self, cell: &ProcessCell, woken: bool) {
         let bound = cell.shared.bound.load(Ordering::Relaxed) as usize;
         if (1..=self.online()).contains(&bound) {

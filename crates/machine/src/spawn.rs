@@ -222,6 +222,6 @@ pub fn spawn_announced(
         }
     }
     announce(parent, id);
-    vm.schedulers.enqueue(cell, false);
+    vm.schedulers.enqueue(cell, true);
     Some(id)
 }

@@ -5,7 +5,7 @@
 
 use crate::alloc::Alloc;
 use crate::binary::{Bits, copy_bits};
-use crate::release;
+use crate::release::{self, Release};
 use crate::word::Term;
 use num_bigint::BigUint;
 
@@ -14,7 +14,7 @@ use num_bigint::BigUint;
 pub enum ArithError {
     /// An operand is no number (or no integer), the divisor is zero, or a float is out of range.
     BadArith,
-    /// The result has more than [`BITS_MAX`] bits.
+    /// The result has more than [`bits_max`] bits.
     SystemLimit,
 }
 
@@ -22,8 +22,10 @@ use ArithError::{BadArith, SystemLimit};
 
 type Arith = Result<Term, ArithError>;
 
-/// Bits of the largest integer.
-pub const BITS_MAX: usize = 64 * ((1 << 19) - 1);
+/// Bits of the largest integer: from OTP 27 on it has fewer.
+pub fn bits_max() -> usize {
+    if release::current() >= Release::R27 { 64 * ((1 << 16) - 1) } else { 64 * ((1 << 19) - 1) }
+}
 /// From here on `num-bigint` multiplies faster than the plain method.
 const SCHOOL_DIGITS_MAX: usize = 24;
 
@@ -78,7 +80,7 @@ fn with_digits<R>(len: usize, work: impl FnOnce(&mut [u64]) -> R) -> R {
 /// The integer term, unless it is too large.
 fn finish<A: Alloc + ?Sized>(alloc: &mut A, negative: bool, digits: &[u64]) -> Arith {
     let len = digits.iter().rposition(|&digit| digit != 0).map_or(0, |last| last + 1);
-    if len * 64 > BITS_MAX && bit_len(&digits[..len]) > BITS_MAX {
+    if len * 64 > bits_max() && bit_len(&digits[..len]) > bits_max() {
         return Err(SystemLimit);
     }
     Ok(alloc.big(negative, &digits[..len]))
@@ -208,7 +210,7 @@ fn mul_slow<A: Alloc + ?Sized>(alloc: &mut A, a: Term, b: Term) -> Arith {
         return Ok(Term::small(0));
     }
     // The product has the sum of the bits, or one less.
-    if a.bit_len() + b.bit_len() > BITS_MAX + 1 {
+    if a.bit_len() + b.bit_len() > bits_max() + 1 {
         return Err(SystemLimit);
     }
     if a.digits.len().min(b.digits.len()) > SCHOOL_DIGITS_MAX {
@@ -405,7 +407,7 @@ fn shift<A: Alloc + ?Sized>(alloc: &mut A, a: Term, b: Term, right: bool) -> Ari
     if b.negative != right {
         return shift_right(alloc, &a, count);
     }
-    if count > BITS_MAX || a.bit_len() + count > BITS_MAX {
+    if count > bits_max() || a.bit_len() + count > bits_max() {
         return Err(SystemLimit);
     }
     let (whole, bits) = (count / 64, count % 64);
@@ -443,6 +445,23 @@ fn shift_right<A: Alloc + ?Sized>(alloc: &mut A, a: &Integer, count: usize) -> A
     })
 }
 
+const TWO_TO_64: f64 = 18_446_744_073_709_551_616.0;
+
+/// The float nearest to a magnitude of two digits or more, the even one of two; infinite for what is too large.
+fn nearest(digits: &[u64]) -> f64 {
+    let bits = bit_len(digits);
+    if bits <= 64 || bits > f64::MAX_EXP as usize {
+        return if bits <= 64 { digits.first().map_or(0.0, |&digit| digit as f64) } else { f64::INFINITY };
+    }
+    // The highest 64 bits, the lowest of which also stands for all that follow: they only tell what is above a half.
+    let shift = bits - 64;
+    let (whole, part) = (shift / 64, shift % 64);
+    let above = digits.get(whole + 1).map_or(0, |&digit| if part == 0 { 0 } else { digit << (64 - part) });
+    let highest = digits[whole] >> part | above;
+    let rest_is_zero = digits[..whole].iter().all(|&digit| digit == 0) && digits[whole] & ((1 << part) - 1) == 0;
+    (highest | u64::from(!rest_is_zero)) as f64 * 2.0f64.powi(shift as i32)
+}
+
 /// The float next to a number; `None` when it is no number or too large.
 #[inline]
 pub fn to_f64(term: Term) -> Option<f64> {
@@ -454,7 +473,12 @@ pub fn to_f64(term: Term) -> Option<f64> {
     }
     let big = term.as_big()?;
     // OTP rounds once a digit, and so do we.
-    let value = big.digits().iter().rev().fold(0.0, |value, &digit| value * 18_446_744_073_709_551_616.0 + digit as f64);
+    let value = if release::current() >= Release::R29 {
+        nearest(big.digits())
+    } else {
+        // Rounded with every digit, as OTP did before.
+        big.digits().iter().rev().fold(0.0, |value, &digit| value * TWO_TO_64 + digit as f64)
+    };
     value.is_finite().then_some(if big.is_negative() { -value } else { value })
 }
 
@@ -519,7 +543,7 @@ pub fn parse_integer<A: Alloc + ?Sized>(alloc: &mut A, text: &[u8], base: u32) -
     let leading = digits.iter().take_while(|&&byte| byte == b'0').count();
     let digits = &digits[leading..];
     // A digit is worth at least this many bits.
-    if digits.len().saturating_sub(1).saturating_mul(base.ilog2() as usize) > BITS_MAX {
+    if digits.len().saturating_sub(1).saturating_mul(base.ilog2() as usize) > bits_max() {
         return Err(ParseError::SystemLimit);
     }
     let magnitude = if digits.is_empty() { BigUint::default() } else { BigUint::parse_bytes(digits, base).ok_or(ParseError::NotAnInteger)? };
@@ -660,6 +684,23 @@ mod tests {
         parse_integer(heap, text.as_bytes(), 10).expect("an integer")
     }
 
+    /// 64 bits and more round once, to the nearest.
+    #[test]
+    fn nearest_floats() {
+        let cases = [(428_654_966_685_883_400_000u128, 428_654_966_685_883_400_000.0), (38_409_289_721_754_710_000, 38_409_289_721_754_710_000.0)];
+        for (value, float) in cases {
+            assert_eq!(nearest(&[value as u64, (value >> 64) as u64]), float);
+        }
+        for shift in 0..64 {
+            // Half of the last bit, less and more.
+            for low in [0u128, 1, 1 << 11, (1 << 11) + 1, (1 << 11) - 1, 3 << 11] {
+                let value = ((1 << 63 | low) << shift) + u128::from(low == 1);
+                assert_eq!(nearest(&[value as u64, (value >> 64) as u64]), value as f64, "{value}");
+            }
+        }
+        assert_eq!(nearest(&[0; 16].map(|_: u64| u64::MAX)), f64::INFINITY);
+    }
+
     #[test]
     fn arithmetic_crosses_from_small_to_large_and_back() {
         let mut heap = FragmentHeap::new();
@@ -673,7 +714,7 @@ mod tests {
         assert_eq!(to_string_radix(quotient, 16), "2000000000000000");
         assert_eq!(bsr(&mut heap, square, Term::small(122)), Ok(Term::small(1)));
         assert_eq!(rem(&mut heap, max, Term::small(0)), Err(BadArith));
-        assert_eq!(bsl(&mut heap, Term::small(1), Term::small(BITS_MAX as i64)), Err(SystemLimit));
+        assert_eq!(bsl(&mut heap, Term::small(1), Term::small(bits_max() as i64)), Err(SystemLimit));
     }
 
     #[test]

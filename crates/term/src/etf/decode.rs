@@ -7,6 +7,7 @@
 use super::{Resolver, VERSION, tag};
 use crate::alloc::Alloc;
 use crate::atom::{Atom, AtomError};
+use crate::bigint::bits_max;
 use crate::binary::SharedBytes;
 use crate::boxed::FunIdentity;
 use crate::map;
@@ -44,8 +45,6 @@ const REFERENCE_LIMIT: u32 = 1 << 18;
 const REFERENCE_NUMBERS_MAX: usize = 5;
 const LOCAL_REFERENCE_NUMBERS: usize = 3;
 const FREE_VARIABLES_MAX: usize = 255;
-/// Bytes of an integer.
-const INTEGER_BYTES_MAX: usize = ((1 << 19) - 1) * 8;
 /// Bits of a local pid's or port's data.
 const IDENTIFIER_BITS: u32 = 58;
 
@@ -270,7 +269,7 @@ impl<'a, A: Alloc + ?Sized> Decoder<'a, A> {
 
     fn big(&mut self, tag: u8) -> Decoded<Term> {
         let len = if tag == tag::SMALL_BIG { usize::from(self.u8()?) } else { self.u32()? as usize };
-        if len > INTEGER_BYTES_MAX {
+        if len > bits_max() / 8 {
             return Err(DecodeError::Malformed);
         }
         let negative = self.u8()? != 0;
