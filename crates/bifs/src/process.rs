@@ -930,7 +930,7 @@ fn set_flag(p: &mut Process, flag: Atom, value: Term) -> Option<Term> {
             size(value).filter(|&count| count == 0)?;
             Term::small(0)
         }
-        "async_dist" => {
+        "async_dist" if p.vm.release() >= Release::R26 => {
             let on = value.as_bool()?;
             Term::bool(std::mem::replace(&mut p.extra().async_dist, on))
         }

@@ -111,8 +111,12 @@ fn item(heap: &mut FragmentHeap, process: &mut Process, name: Atom, own: bool) -
             })
         }
         "message_queue_len" => words(process.mailbox.len()),
-        "priority_messages" if process.vm.release() >= Release::R28 => {
-            Term::bool(process.relations.takes_priority_messages())
+        "priority_messages" => Term::bool(process.relations.takes_priority_messages()),
+        "async_dist" => Term::bool(process.extra.as_ref().is_some_and(|extra| extra.async_dist)),
+        // As `proc_lib:set_label/1` keeps it.
+        "label" => {
+            let label = process.dictionary.get(Term::atom(atom!("$process_label")));
+            label.map_or(Term::atom(am::UNDEFINED), |label| copy(heap, label))
         }
         "messages" | "dictionary" if hides(process) => Term::NIL,
         "messages" => {
@@ -290,8 +294,13 @@ impl Item {
             return if is_known { Ok(Item::Bound(Tag::new(key))) } else { Err(Raise::BADARG) };
         }
         let name = item.as_atom().filter(|&name| is_item(name)).ok_or(Raise::BADARG)?;
-        let is_later = name.name() == "priority_messages" && release < Release::R28;
-        if is_later { Err(Raise::BADARG) } else { Ok(Item::Named(name)) }
+        let since = match name.name() {
+            "async_dist" => Release::R26,
+            "label" => Release::R27,
+            "priority_messages" => Release::R28,
+            _ => Release::R25,
+        };
+        if release < since { Err(Raise::BADARG) } else { Ok(Item::Named(name)) }
     }
 }
 
@@ -367,7 +376,9 @@ fn ask_info(p: &mut Process, pid: u64, items: Vec<Item>, form: Form) -> BifResul
 }
 
 fn is_item(name: Atom) -> bool {
-    const ITEMS: [&str; 38] = [
+    const ITEMS: [&str; 40] = [
+        "async_dist",
+        "label",
         "priority_messages",
         "magic_ref",
         "registered_name",

@@ -1,4 +1,4 @@
-%% `process_info(Pid, {dictionary, Key})`, and large maps and tables with both zeros as keys.
+%% `process_info(Pid, {dictionary, Key})`, labels, and large maps and tables with both zeros as keys.
 -module(one_of_a_dictionary).
 -export([main/0]).
 
@@ -12,6 +12,8 @@ main() ->
     say([process_info(self(), {dictionary, a}), process_info(self(), {dictionary, b})]),
     say(process_info(self(), [{dictionary, a}, registered_name, {dictionary, zz}])),
     say([process_info(Pid, {dictionary, k}), process_info(Pid, [{dictionary, k}, status])]),
+    say([process_info(self(), label), proc_lib:set_label({a, 1}), process_info(self(), [label, async_dist])]),
+    say([process_flag(async_dist, true), process_info(self(), async_dist), process_flag(async_dist, false)]),
     Bad = [{foo, a}, {dictionary}, [{dictionary, a} | b], [{foo, a}], foo, {dictionary, a, b}, "ab"],
     say([try process_info(Pid, Item) catch error:Reason -> Reason end || Item <- Bad]),
     Map = maps:from_list([{float(X), a} || X <- lists:seq(0, 40)] ++ [{-0.0, b}]),
