@@ -116,7 +116,7 @@ fn limits(p: &mut Process, name: &str) -> Option<Term> {
         "process_count" => number(vm.processes.count()),
         "process_limit" => number(vm.processes.limit()),
         "port_count" => number(vm.ports().map_or(0, |ports| ports.count(vm))),
-        "port_limit" => number(swarmrt_machine::ports::PORTS_MAX),
+        "port_limit" => number(vm.config.ports_max),
         "atom_count" => number(Atom::count()),
         "atom_limit" => number(Atom::limit()),
         "ets_count" => number(crate::ets::count(p)),
@@ -221,9 +221,7 @@ fn times(p: &mut Process, name: &str) -> Option<Term> {
             let mode = if clock.warps() { atom!("multi_time_warp") } else { atom!("no_time_warp") };
             Term::atom(mode)
         }
-        "tolerant_timeofday" => {
-            Term::atom(if clock.warps() { atom!("disabled") } else { atom!("enabled") })
-        }
+        "tolerant_timeofday" => Term::atom(if clock.warps() { atom!("disabled") } else { atom!("enabled") }),
         _ => return None,
     })
 }
@@ -429,9 +427,7 @@ fn system_flag(p: &mut Process, flag: Term, value: Term) -> BifResult {
             let before = vm.extension::<Settings>().trace_control_word.swap(word, Ordering::Relaxed);
             Term::small(before)
         }
-        "time_offset" if value == Term::atom(atom!("finalize")) => {
-            Term::atom(if vm.clock.warps() { atom!("volatile") } else { atom!("final") })
-        }
+        "time_offset" if value == Term::atom(atom!("finalize")) => Term::atom(if vm.clock.warps() { atom!("volatile") } else { atom!("final") }),
         // Processes cannot be held back for as long as somebody wants to run alone.
         "multi_scheduling" if matches!(value.as_atom().map(Atom::name), Some("block" | "block_normal")) => return Err(Raise::NOTSUP),
         "multi_scheduling" if matches!(value.as_atom().map(Atom::name), Some("unblock" | "unblock_normal")) => {

@@ -10,6 +10,7 @@ struct Parsed {
     boot_args: Vec<String>,
     schedulers: Option<usize>,
     processes: Option<usize>,
+    ports: Option<usize>,
     dirty_io: Option<usize>,
     atoms: Option<usize>,
     /// Only the version is wanted.
@@ -62,8 +63,17 @@ fn with_environment(arguments: &[String]) -> Vec<String> {
 
 /// Takes the emulator's flags out of `erl`'s arguments; the rest is for `init`.
 fn parse(arguments: &[String]) -> Result<Parsed, String> {
-    let mut parsed =
-        Parsed { otp_root: None, boot_args: Vec::new(), schedulers: None, processes: None, dirty_io: None, atoms: None, version: false, detached: false };
+    let mut parsed = Parsed {
+        otp_root: None,
+        boot_args: Vec::new(),
+        schedulers: None,
+        processes: None,
+        ports: None,
+        dirty_io: None,
+        atoms: None,
+        version: false,
+        detached: false,
+    };
     let mut at = 0;
     while at < arguments.len() {
         let argument = &arguments[at];
@@ -91,6 +101,7 @@ fn parse(arguments: &[String]) -> Result<Parsed, String> {
                 parsed.boot_args.extend(inner.boot_args);
                 parsed.schedulers = inner.schedulers.or(parsed.schedulers);
                 parsed.processes = inner.processes.or(parsed.processes);
+                parsed.ports = inner.ports.or(parsed.ports);
                 parsed.atoms = inner.atoms.or(parsed.atoms);
                 parsed.dirty_io = inner.dirty_io.or(parsed.dirty_io);
                 parsed.version |= inner.version;
@@ -111,6 +122,7 @@ fn parse(arguments: &[String]) -> Result<Parsed, String> {
                 match flag.name {
                     "+S" if flag.number() > 0 => parsed.schedulers = Some(flag.number().min(SCHEDULERS_MAX)),
                     "+P" => parsed.processes = Some(flag.number()),
+                    "+Q" => parsed.ports = Some(flag.number()),
                     "+SDio" => parsed.dirty_io = Some(flag.number()),
                     "+t" => parsed.atoms = Some(flag.number()),
                     "+V" => parsed.version = true,
@@ -239,6 +251,9 @@ fn start(parsed: Parsed, otp: Otp) -> Result<&'static swarmrt::machine::Vm, Stri
     }
     if let Some(count) = parsed.processes {
         builder.processes_max = count;
+    }
+    if let Some(count) = parsed.ports {
+        builder.ports_max = count;
     }
     if let Some(count) = parsed.atoms {
         builder.atoms_max = count;

@@ -5,7 +5,9 @@ mod emulator;
 mod flags;
 mod root;
 
+use std::ffi::OsString;
 use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
 
 #[global_allocator]
@@ -30,10 +32,15 @@ fn tell(message: &str) {
     let _ = writeln!(std::io::stderr(), "swarmrt: {message}");
 }
 
+/// An argument as text: the bytes of one that is not UTF-8 count as the characters of Latin-1.
+fn text(argument: OsString) -> String {
+    argument.into_string().unwrap_or_else(|argument| argument.as_bytes().iter().copied().map(char::from).collect())
+}
+
 fn main() -> ExitCode {
     allocator::configure();
     end_on_internal_errors();
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<String> = std::env::args_os().skip(1).map(text).collect();
     // What it is called by says nothing: scripts of releases give it their own name.
     let as_emulator = std::env::current_exe().is_ok_and(|program| root::is_emulator(&program));
     let result = if as_emulator { flags::emulator(&arguments) } else { flags::run(&arguments) };

@@ -88,6 +88,31 @@ fn machine_code_is_used_again_and_does_the_same() {
     assert_eq!(printed, String::from_utf8_lossy(&expected.stdout));
 }
 
+/// Makes a named pipe in the place of a file: who opens it as a file waits for somebody at its other end.
+fn pipe_at(path: &Path) {
+    let _ = std::fs::remove_file(path);
+    let made = Command::new("mkfifo").arg(path).status().expect("mkfifo is installed");
+    assert!(made.success());
+}
+
+#[test]
+fn pipes_in_the_place_of_files_are_not_waited_for() {
+    let folder = Folder::new("pipes");
+    folder.compile(1);
+    let printed = folder.fill();
+    let files = folder.files();
+    let build = files[0].parent().expect("a folder").to_owned();
+    for name in ["new", "lock", "index"] {
+        pipe_at(&build.join(name));
+        assert_eq!(folder.run(WORK).0, printed, "{name}");
+        assert!(name != "new" || !build.join(name).exists(), "what another run has left is removed");
+    }
+    for file in files.iter().filter(|file| file.exists()) {
+        pipe_at(file);
+    }
+    assert_eq!(folder.run(WORK).0, printed);
+}
+
 #[test]
 fn a_module_that_has_changed_is_another() {
     let folder = Folder::new("changed");

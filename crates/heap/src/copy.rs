@@ -2,9 +2,11 @@
 
 use crate::literal::{Leaving, leaving, literal_range};
 use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
 use std::ops::Range;
 use std::sync::Arc;
 use swarmrt_term::alloc::{is_off_heap, off_heap_bytes};
+use swarmrt_term::atom::NumberHasher;
 use swarmrt_term::binary::{Bits, HEAP_BIN_BYTES_MAX, SharedBytes, copy_bits, heap_bin, shared_bin};
 use swarmrt_term::{Alloc, Header, Subtag, Term};
 
@@ -34,7 +36,7 @@ impl Sharing {
     pub fn size(&self, term: Term) -> usize {
         size(term, self)
     }
-    /// Copies `term` into `to`. Sharing within the term is not kept, as in OTP.
+    /// Copies `term` into `to`. Sharing within the term is not kept, as in OTP, unless it is very large.
     pub fn copy<A: Alloc + ?Sized>(&self, term: Term, to: &mut A) -> Term {
         copy(term, to, self)
     }
@@ -50,12 +52,22 @@ pub fn size_whole(term: Term) -> usize {
     size(term, &Sharing::nothing())
 }
 
+/// A copy keeps no sharing within the first so many words, as in OTP: who shares little pays nothing for it. What comes behind
+/// them keeps it, so that a term that is small but for what it shares many times over has a copy that is not large either.
+const FLAT_WORDS_MAX: usize = if cfg!(test) { 1 << 12 } else { 1 << 24 };
+
+/// What was copied behind the first words, by the source.
+type Copied<T> = HashMap<u64, T, BuildHasherDefault<NumberHasher>>;
+
+/// Visits in the order of [`copy`]: which words are the first has to be the same for both.
 fn size(term: Term, sharing: &Sharing) -> usize {
     let mut total = 0;
+    let mut seen: Copied<()> = Copied::default();
     let mut pending: Vec<Term> = Vec::new();
     let mut current = term;
     loop {
-        if current.is_pointer() && !sharing.shares(current) {
+        let is_copied = current.is_pointer() && !sharing.shares(current);
+        if is_copied && (total < FLAT_WORDS_MAX || seen.insert(current.raw(), ()).is_none()) {
             if let Some(cell) = current.as_cons() {
                 total += 2;
                 if cell.head().is_pointer() {
@@ -97,7 +109,7 @@ fn small_part(term: Term) -> Option<Bits> {
     Some(Bits::of(term)).filter(|bits| bits.bit_size <= HEAP_BIN_BYTES_MAX * 8)
 }
 
-/// Copies `term` into `to`, which has room or grows. Sharing within the term is not kept, as in OTP.
+/// Copies `term` into `to`, which has room or grows. Sharing within the term is not kept, as in OTP, unless it is very large.
 pub fn copy_term<A: Alloc + ?Sized>(term: Term, to: &mut A) -> Term {
     copy(term, to, &Sharing::now())
 }
@@ -110,6 +122,8 @@ pub fn copy_whole<A: Alloc + ?Sized>(term: Term, to: &mut A) -> Term {
 
 fn copy<A: Alloc + ?Sized>(term: Term, to: &mut A, sharing: &Sharing) -> Term {
     let mut copied = term;
+    let mut total = 0;
+    let mut seen: Copied<u64> = Copied::default();
     let mut pending: Vec<*mut u64> = Vec::new();
     let mut slot: *mut u64 = (&raw mut copied).cast();
     loop {
@@ -120,12 +134,21 @@ fn copy<A: Alloc + ?Sized>(term: Term, to: &mut A, sharing: &Sharing) -> Term {
                 if !source.is_pointer() || sharing.shares(source) {
                     break;
                 }
+                let keeps_sharing = total >= FLAT_WORDS_MAX;
+                if keeps_sharing && let Some(&copy) = seen.get(&source.raw()) {
+                    *slot = copy;
+                    break;
+                }
                 if source.is_cons() {
                     let from = source.cons_ptr();
                     let cell = to.alloc(2);
                     *cell = *from;
                     *cell.add(1) = *from.add(1);
                     *slot = Term::from_cons_ptr(cell).raw();
+                    total += 2;
+                    if keeps_sharing {
+                        seen.insert(source.raw(), *slot);
+                    }
                     if Term::from_raw(*cell).is_pointer() {
                         pending.push(cell);
                     }
@@ -136,6 +159,10 @@ fn copy<A: Alloc + ?Sized>(term: Term, to: &mut A, sharing: &Sharing) -> Term {
                     let (copy, data) = to.heap_bin(bits.bit_size);
                     copy_bits(bits, data, 0);
                     *slot = copy.raw();
+                    total += heap_bin::DATA + bits.bit_size.div_ceil(64);
+                    if keeps_sharing {
+                        seen.insert(source.raw(), *slot);
+                    }
                     break;
                 }
                 let from = source.boxed_ptr();
@@ -144,6 +171,10 @@ fn copy<A: Alloc + ?Sized>(term: Term, to: &mut A, sharing: &Sharing) -> Term {
                 let copy = to.alloc(words + 1);
                 copy.copy_from_nonoverlapping(from, words + 1);
                 *slot = Term::from_boxed_ptr(copy).raw();
+                total += words + 1;
+                if keeps_sharing {
+                    seen.insert(source.raw(), *slot);
+                }
                 if is_off_heap(header) {
                     gain_reference(copy, to);
                     break;

@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex, OnceLock};
 use swarmrt_term::alloc::OffHeap;
 use swarmrt_term::{Alloc, Term};
 
-const RESERVED_BYTES: usize = 8 << 30;
+/// Where there is room for it; else what there is room for.
+const RESERVED_BYTES_MAX: usize = 8 << 30;
+const RESERVED_BYTES_MIN: usize = 32 << 20;
 /// Memory is made accessible in steps of this size.
 const STEP_BYTES: usize = 1 << 20;
 /// Free stretches from this size on give their memory back to the operating system.
@@ -17,6 +19,7 @@ const PAGE_BYTES: usize = 4096;
 
 struct Region {
     base: usize,
+    reserved_bytes: usize,
     state: Mutex<RegionState>,
 }
 struct RegionState {
@@ -30,19 +33,38 @@ static REGION: OnceLock<Region> = OnceLock::new();
 
 fn region() -> &'static Region {
     REGION.get_or_init(|| {
-        // SAFETY: an anonymous mapping that nobody else knows of.
-        let base =
-            unsafe { libc::mmap(std::ptr::null_mut(), RESERVED_BYTES, libc::PROT_NONE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE, -1, 0) };
-        assert!(base != libc::MAP_FAILED, "cannot reserve address space for literals");
-        Region { base: base as usize, state: Mutex::new(RegionState { top: 0, accessible: 0, free: BTreeMap::new() }) }
+        let mut reserved_bytes = wanted_bytes();
+        let base = loop {
+            let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+            // SAFETY: an anonymous mapping that nobody else knows of.
+            let base = unsafe { libc::mmap(std::ptr::null_mut(), reserved_bytes, libc::PROT_NONE, flags, -1, 0) };
+            if base != libc::MAP_FAILED {
+                break base;
+            }
+            assert!(reserved_bytes > RESERVED_BYTES_MIN, "cannot reserve address space for literals");
+            reserved_bytes /= 2;
+        };
+        Region { base: base as usize, reserved_bytes, state: Mutex::new(RegionState { top: 0, accessible: 0, free: BTreeMap::new() }) }
     })
 }
 
 /// The addresses at which literals live.
 #[inline]
 pub fn literal_range() -> Range<usize> {
-    let base = region().base;
-    base..base + RESERVED_BYTES
+    let region = region();
+    region.base..region.base + region.reserved_bytes
+}
+
+/// A quarter of the address space that the process may have.
+fn wanted_bytes() -> usize {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: it fills in the structure that it is given.
+    let known = unsafe { libc::getrlimit(libc::RLIMIT_AS, &raw mut limit) } == 0 && limit.rlim_cur != libc::RLIM_INFINITY;
+    if !known {
+        return RESERVED_BYTES_MAX;
+    }
+    let bytes = usize::try_from(limit.rlim_cur / 4).unwrap_or(RESERVED_BYTES_MAX).next_multiple_of(STEP_BYTES);
+    bytes.clamp(RESERVED_BYTES_MIN, RESERVED_BYTES_MAX)
 }
 
 #[inline]
@@ -62,7 +84,7 @@ impl Region {
         }
         let at = self.base + state.top;
         state.top += bytes;
-        assert!(state.top <= RESERVED_BYTES, "the literal area is full");
+        assert!(state.top <= self.reserved_bytes, "the literal area is full");
         if state.top > state.accessible {
             let more = (state.top - state.accessible).next_multiple_of(STEP_BYTES);
             // SAFETY: within the reserved range.

@@ -84,7 +84,7 @@ fn build<A: Alloc + ?Sized>(shape: &Shape, to: &mut A) -> Term {
         Shape::Fun(free) => {
             let free = all(free, to);
             let identity = FunIdentity { module: Atom::from_index(1), index: 1, old_index: 1, old_uniq: 1, uniq: [7; 16], arity: 1 };
-            to.fun(Interning.fun(identity), 1, 0, &free)
+            to.fun(Interning.fun(identity, free.len() as u32), 1, 0, &free)
         }
         Shape::Reference(number) => to.local_ref(*number, 1),
     }
@@ -510,4 +510,28 @@ fn old_binaries_that_are_garbage_ask_for_a_major_collection() {
         bytes_max = bytes_max.max(heap.off_heap_bytes());
     }
     assert!(bytes_max < MIN_BIN_VHEAP_WORDS as usize * 8 * 4, "{bytes_max} bytes are kept");
+}
+
+#[test]
+fn copies_of_what_shares_much_are_small() {
+    let mut heap = FragmentHeap::new();
+    let mut term = heap.cons(Term::small(1), Term::NIL);
+    for level in 0..200 {
+        term = if level % 2 == 0 { heap.cons(term, term) } else { heap.tuple(&[term, Term::small(level), term]) };
+    }
+    let words = size_words(term);
+    // So many are copied without a look at what is shared, in tests, and the rest once.
+    assert!(words < (1 << 12) + 2000, "{words}");
+    let fragment = Fragment::copy_of(term);
+    // SAFETY: just made, and freed when it was looked at.
+    unsafe {
+        assert_eq!((*fragment).words(), words);
+        let (mut copy, mut original) = ((*fragment).root, term);
+        while let (Some(copied), Some(source)) = (copy.as_tuple(), original.as_tuple()) {
+            assert_eq!(copied.get(1), source.get(1));
+            (copy, original) = (copied.get(0).as_cons().expect("a cell").head(), source.get(0).as_cons().expect("a cell").head());
+        }
+        assert!(copy.as_cons().is_some_and(|cell| cell.head() == Term::small(1)));
+        Fragment::free(fragment);
+    }
 }

@@ -12,7 +12,7 @@
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use std::collections::{HashMap, HashSet};
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, OpenOptions};
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
@@ -96,8 +96,12 @@ fn refused(why: &str) -> io::Error {
 
 /// Reads a file that ends with a hash of what stands before it. It must be nobody else's.
 fn read_whole(path: &Path) -> io::Result<Vec<u8>> {
-    let mut file = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(path)?;
+    // Whatever stands there instead of a file is not waited for.
+    let mut file = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)?;
     let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(refused("it is no file"));
+    }
     if !is_mine(&metadata) {
         return Err(refused("it belongs to somebody else"));
     }
@@ -117,9 +121,14 @@ fn write_whole(folder: &Path, name: &str, mut bytes: Vec<u8>) -> io::Result<()> 
     bytes.extend_from_slice(hash.as_bytes());
     // One writes at a time: the caller holds the lock.
     let temporary = folder.join("new");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).custom_flags(libc::O_NOFOLLOW).open(&temporary)?;
-    file.write_all(&bytes)?;
-    fs::rename(&temporary, folder.join(name))
+    // Left by who did not come to an end, or something that is no file.
+    let _ = fs::remove_file(&temporary);
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
+    let written = file.write_all(&bytes).and_then(|()| fs::rename(&temporary, folder.join(name)));
+    if written.is_err() {
+        let _ = fs::remove_file(&temporary);
+    }
+    written
 }
 
 fn is_mine(metadata: &fs::Metadata) -> bool {
@@ -216,7 +225,9 @@ impl CodeCache {
     /// # Errors
     /// What the system says; then nothing that was kept is lost.
     pub fn save(&self, modules: &[Keep]) -> io::Result<usize> {
-        let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(self.folder.join(LOCK))?;
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(false).mode(0o600).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+        let lock = options.open(self.folder.join(LOCK))?;
         if lock.try_lock().is_err() {
             return Ok(0);
         }
@@ -297,7 +308,7 @@ impl CodeCache {
         let Some(root) = self.folder.parent() else { return Ok(()) };
         for entry in fs::read_dir(root)? {
             let folder = entry?.path();
-            let written = File::open(folder.join(INDEX)).and_then(|index| index.metadata()?.modified());
+            let written = fs::symlink_metadata(folder.join(INDEX)).and_then(|index| index.modified());
             let age = written.ok().and_then(|written| written.elapsed().ok());
             if folder != self.folder && age.is_some_and(|age| age > OTHER_BUILDS) {
                 fs::remove_dir_all(folder)?;

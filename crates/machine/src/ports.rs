@@ -4,7 +4,7 @@ use crate::links::RefValue;
 use crate::vm::Vm;
 use swarmrt_term::{Atom, Term};
 
-/// Ports that can be open at a time, as OTP's default (`+Q`).
+/// Ports that can be open at a time where nothing else is said (`+Q`), as in OTP.
 pub const PORTS_MAX: usize = 65_536;
 
 /// Keeps the ports of a machine. All ports are named by their terms; unknown ones are gone.

@@ -23,15 +23,19 @@ const CHUNK: usize = 4096;
 pub struct ProcessTable {
     chunks: Box<[AtomicPtr<[AtomicPtr<ProcessCell>; CHUNK]>]>,
     limit: usize,
+    /// A multiple of [`CHUNK`].
+    slots: usize,
     count: AtomicUsize,
     next: Mutex<u64>,
 }
 
 impl ProcessTable {
     pub(crate) fn new(limit: usize) -> ProcessTable {
-        let limit = limit.next_multiple_of(CHUNK).min(1 << SLOT_BITS);
-        let chunks = (0..limit / CHUNK).map(|_| AtomicPtr::new(std::ptr::null_mut())).collect();
-        ProcessTable { chunks, limit, count: AtomicUsize::new(0), next: Mutex::new(0) }
+        // A power of two, as in OTP.
+        let limit = limit.next_power_of_two().min(1 << SLOT_BITS);
+        let slots = limit.next_multiple_of(CHUNK);
+        let chunks = (0..slots / CHUNK).map(|_| AtomicPtr::new(std::ptr::null_mut())).collect();
+        ProcessTable { chunks, limit, slots, count: AtomicUsize::new(0), next: Mutex::new(0) }
     }
     pub fn limit(&self) -> usize {
         self.limit
@@ -60,11 +64,11 @@ impl ProcessTable {
 
     /// The slot of the process with this number.
     pub fn slot_of(&self, id: u64) -> usize {
-        id as usize % self.limit
+        id as usize % self.slots
     }
     /// The living process in a slot; valid as with [`get`](Self::get).
     pub fn in_slot(&self, slot: usize) -> Option<&ProcessCell> {
-        if slot >= self.limit {
+        if slot >= self.slots {
             return None;
         }
         // SAFETY: cells are freed only after all guards that could have seen them are gone.
@@ -80,7 +84,7 @@ impl ProcessTable {
         loop {
             let id = *next;
             *next = (id + 1) & ((1 << PID_BITS) - 1);
-            let at = id as usize % self.limit;
+            let at = id as usize % self.slots;
             let mut chunk = self.chunks[at / CHUNK].load(Ordering::Acquire);
             if chunk.is_null() {
                 chunk = Box::into_raw(Box::new([const { AtomicPtr::new(std::ptr::null_mut()) }; CHUNK]));

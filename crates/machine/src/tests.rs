@@ -17,6 +17,7 @@ fn machine() -> &'static Vm {
     Vm::new(Config {
         schedulers: 1,
         processes_max: 4096,
+        ports_max: 1024,
         dirty_cpu: 0,
         dirty_io: 0,
         boot_args: Vec::new(),

@@ -56,6 +56,8 @@ impl Names {
 pub struct Config {
     pub schedulers: usize,
     pub processes_max: usize,
+    /// Ports that can be open at a time.
+    pub ports_max: usize,
     pub dirty_cpu: usize,
     pub dirty_io: usize,
     /// Answers to `init:get_arguments` and the like: the emulator's view of the command line.

@@ -75,6 +75,7 @@ pub struct Builder {
     pub otp: Otp,
     pub schedulers: usize,
     pub processes_max: usize,
+    pub ports_max: usize,
     pub dirty_io: usize,
     /// Atoms that programs can make.
     pub atoms_max: usize,
@@ -98,7 +99,16 @@ pub struct Builder {
 /// What is wrong with the file, or why there is no machine code.
 pub fn disassemble(bytes: &[u8], only: Option<&str>, native: bool) -> Result<String, String> {
     use std::fmt::Write;
-    let config = Config { schedulers: 1, processes_max: 1024, dirty_cpu: 0, dirty_io: 0, boot_args: Vec::new(), release: Release::NEWEST, when_idle: || () };
+    let config = Config {
+        schedulers: 1,
+        processes_max: 1024,
+        ports_max: 1024,
+        dirty_cpu: 0,
+        dirty_io: 0,
+        boot_args: Vec::new(),
+        release: Release::NEWEST,
+        when_idle: || (),
+    };
     let vm = Vm::new(config);
     let mut lister = if native { Some(swarmrt_jit::Lister::new(vm, &swarmrt_interp::ASSISTS).map_err(|why| why.0)?) } else { None };
     let module = vm.code.prepare(bytes).map_err(|error| error.0)?.0;
@@ -132,6 +142,7 @@ impl Builder {
         Builder {
             schedulers: cores,
             processes_max: if otp.release >= Release::R27 { 1 << 20 } else { 1 << 18 },
+            ports_max: swarmrt_machine::ports::PORTS_MAX,
             otp,
             dirty_io: 10,
             atoms_max: swarmrt_term::atom::LIMIT_DEFAULT,
@@ -152,6 +163,8 @@ impl Builder {
         let config = Config {
             schedulers: self.schedulers,
             processes_max: self.processes_max,
+            // A power of two, as in OTP.
+            ports_max: self.ports_max.next_power_of_two(),
             dirty_cpu: self.schedulers,
             dirty_io: self.dirty_io,
             boot_args: self.boot_args.clone(),

@@ -4,7 +4,6 @@ use super::driver::{Request, Written};
 use super::options::{Options, Source, parse_name};
 use super::{FragmentHeapTerm, Port, Ports, ram_file, run, tty};
 use std::sync::Arc;
-use swarmrt_machine::ports::PORTS_MAX;
 use swarmrt_machine::{BifResult, Process, Raise, bif};
 use swarmrt_term::{Alloc, Atom, FragmentHeap, Term, am, atom};
 
@@ -50,7 +49,7 @@ fn open_port(p: &mut Process, name: Term, settings: Term) -> BifResult {
     if matches!(source, Source::Command(_)) && (options.has_arguments || options.argument0.is_some()) {
         return Ok(BADARG);
     }
-    if Ports::of(p.vm).count() >= PORTS_MAX {
+    if Ports::of(p.vm).count() >= p.vm.config.ports_max {
         return Ok(Term::atom(am::SYSTEM_LIMIT));
     }
     let title = match &source {
