@@ -7,7 +7,17 @@ main() ->
     funs_of_purged_code(),
     hard_and_soft(),
     persistent(),
-    many_versions().
+    many_versions(),
+    callers_live_on().
+
+%% Processes that only call a module survive when it is loaded and purged all the time.
+callers_live_on() ->
+    Text = ["one(X) -> X + 1.", "ten(X) -> lists:sum([one(X) || _ <- lists:seq(1, 10)])."],
+    ok = load(called, Text),
+    Callers = [spawn(fun Call() -> called:one(1), called:ten(2), Call() end) || _ <- [1, 2, 3, 4]],
+    lists:foreach(fun(_) -> ok = load(called, Text), code:purge(called) end, lists:seq(1, 20)),
+    io:format("callers ~p~n", [[is_process_alive(Caller) || Caller <- Callers]]),
+    [exit(Caller, kill) || Caller <- Callers].
 
 load(Module, Text) ->
     Forms = [element(2, erl_parse:parse_form(element(2, erl_scan:string(lists:flatten(Line))))) || Line <- Text],

@@ -148,6 +148,11 @@ cases() ->
          {refused, "Y0 does not hold the tag of such a catch"}},
         {function_ends_in_error, [{f, 1, [{call_ext, 1, {extfunc, erlang, error, 1}}]}],
          {runs, fun(M) -> repeat(fun() -> a = try M:f(a) catch error:Reason -> Reason end end) end}},
+        {module_ends_in_call, [{f, 1, [
+            {test_heap, 2, 1},
+            {put_tuple2, {x, 0}, {list, [{x, 0}]}},
+            {call_ext_only, 1, {extfunc, lists, flatten, 1}}]}],
+         {runs, fun(M) -> repeat(fun() -> {'EXIT', {function_clause, _}} = catch M:f(a) end) end}},
         {unreachable_code, [{f, 1, [
             {call_ext_only, 1, {extfunc, erlang, error, 1}},
             {move, {y, 100}, {x, 900}},

@@ -1144,6 +1144,7 @@ fn request_system_task_4(p: &mut Process, requester: Term, pid: Term, _priority:
         "check_process_code" => |process, module| Term::bool(module.is_some_and(|module| crate::code::uses_old_code(process, module))),
         _ => return Err(Raise::BADARG),
     };
+    let is_check = kind.name() == "check_process_code";
     let answer = move |vm: &'static Vm, result: Term| {
         let mut heap = swarmrt_term::FragmentHeap::new();
         let message = heap.tuple(&[Term::atom(kind), id.term(), result]);
@@ -1153,7 +1154,7 @@ fn request_system_task_4(p: &mut Process, requester: Term, pid: Term, _priority:
         p.vm,
         pid,
         Box::new(move |vm, process| match process {
-            Some(process) => process.add_task(Box::new(SystemTask { vm, work, module, answer: Some(answer) })),
+            Some(process) => process.add_task(Box::new(SystemTask { vm, work, module, answer: Some(answer), again: is_check })),
             None => answer(vm, Term::bool(false)),
         }),
     );
@@ -1166,11 +1167,17 @@ struct SystemTask<A: FnOnce(&'static Vm, Term)> {
     work: fn(&mut Process, Option<Atom>) -> Term,
     module: Option<Atom>,
     answer: Option<A>,
+    /// Who uses old code has one more turn to leave it: calls of a module that is loaded anew end in it when a turn does, and
+    /// purging it must not kill everybody who calls it often.
+    again: bool,
 }
 
-impl<A: FnOnce(&'static Vm, Term) + Send> TaskWork for SystemTask<A> {
+impl<A: FnOnce(&'static Vm, Term) + Send + 'static> TaskWork for SystemTask<A> {
     fn run(mut self: Box<Self>, process: &mut Process) -> Option<Task> {
         let result = (self.work)(process, self.module);
+        if result == Term::bool(true) && std::mem::take(&mut self.again) {
+            return Some(self);
+        }
         if let Some(answer) = self.answer.take() {
             answer(self.vm, result);
         }

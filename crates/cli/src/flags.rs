@@ -3,7 +3,7 @@
 use crate::{emulator, root};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use swarmrt::{Builder, Engines, Otp};
+use swarmrt::{Builder, Engines, Interrupt, Otp};
 
 struct Parsed {
     otp_root: Option<PathBuf>,
@@ -11,6 +11,7 @@ struct Parsed {
     schedulers: Option<usize>,
     processes: Option<usize>,
     ports: Option<usize>,
+    interrupt: Option<Interrupt>,
     dirty_io: Option<usize>,
     atoms: Option<usize>,
     /// Only the version is wanted.
@@ -69,6 +70,7 @@ fn parse(arguments: &[String]) -> Result<Parsed, String> {
         schedulers: None,
         processes: None,
         ports: None,
+        interrupt: None,
         dirty_io: None,
         atoms: None,
         version: false,
@@ -102,6 +104,7 @@ fn parse(arguments: &[String]) -> Result<Parsed, String> {
                 parsed.schedulers = inner.schedulers.or(parsed.schedulers);
                 parsed.processes = inner.processes.or(parsed.processes);
                 parsed.ports = inner.ports.or(parsed.ports);
+                parsed.interrupt = inner.interrupt.or(parsed.interrupt);
                 parsed.atoms = inner.atoms.or(parsed.atoms);
                 parsed.dirty_io = inner.dirty_io.or(parsed.dirty_io);
                 parsed.version |= inner.version;
@@ -122,6 +125,13 @@ fn parse(arguments: &[String]) -> Result<Parsed, String> {
                 match flag.name {
                     "+S" if flag.number() > 0 => parsed.schedulers = Some(flag.number().min(SCHEDULERS_MAX)),
                     "+P" => parsed.processes = Some(flag.number()),
+                    // As `+Bc`: there is no shell's job to interrupt without a terminal.
+                    "+B" => {
+                        parsed.interrupt = Some(match flag.value {
+                            "i" => Interrupt::Ignore,
+                            _ => Interrupt::End,
+                        });
+                    }
                     "+Q" => parsed.ports = Some(flag.number()),
                     "+SDio" => parsed.dirty_io = Some(flag.number()),
                     "+t" => parsed.atoms = Some(flag.number()),
@@ -254,6 +264,9 @@ fn start(parsed: Parsed, otp: Otp) -> Result<&'static swarmrt::machine::Vm, Stri
     }
     if let Some(count) = parsed.ports {
         builder.ports_max = count;
+    }
+    if let Some(interrupt) = parsed.interrupt {
+        builder.interrupt = interrupt;
     }
     if let Some(count) = parsed.atoms {
         builder.atoms_max = count;

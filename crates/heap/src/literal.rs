@@ -2,6 +2,7 @@
 //! addresses, so that the collector knows them by one comparison.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -72,6 +73,13 @@ pub fn is_literal(term: Term) -> bool {
     term.is_pointer() && literal_range().contains(&(term.raw() as usize))
 }
 
+/// Ends the machine as OTP's ends when there is no memory for literals.
+#[cold]
+fn no_memory(bytes: usize) -> ! {
+    let _ = writeln!(std::io::stderr(), "swarmrt: Cannot allocate {bytes} bytes of memory for literals");
+    std::process::exit(1)
+}
+
 impl Region {
     fn take(&self, bytes: usize) -> usize {
         let mut state = self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -84,12 +92,16 @@ impl Region {
         }
         let at = self.base + state.top;
         state.top += bytes;
-        assert!(state.top <= self.reserved_bytes, "the literal area is full");
+        if state.top > self.reserved_bytes {
+            no_memory(bytes);
+        }
         if state.top > state.accessible {
             let more = (state.top - state.accessible).next_multiple_of(STEP_BYTES);
             // SAFETY: within the reserved range.
             let result = unsafe { libc::mprotect((self.base + state.accessible) as *mut _, more, libc::PROT_READ | libc::PROT_WRITE) };
-            assert!(result == 0, "cannot make literal memory accessible");
+            if result != 0 {
+                no_memory(bytes);
+            }
             state.accessible += more;
         }
         at

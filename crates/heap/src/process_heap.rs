@@ -180,7 +180,13 @@ pub const FULLSWEEP_AFTER: u32 = 65_535;
 impl Heap {
     /// A block of `words`, empty.
     pub fn new(words: usize) -> Heap {
-        let block = Block::new(words.max(SLACK_WORDS * 4));
+        Heap::with_room(words, words)
+    }
+
+    /// A block of `wanted` words if there is memory for it, else of `words`, which it needs.
+    pub fn with_room(words: usize, wanted: usize) -> Heap {
+        let words = words.max(SLACK_WORDS * 4);
+        let block = Block::try_new(wanted.max(words)).unwrap_or_else(|_| Block::new(words));
         Heap {
             top: block.start,
             stop: block.end,

@@ -14,7 +14,7 @@ mod zlib;
 
 use swarmrt_term::Release;
 
-pub use os_signal::handle as handle_os_signals;
+pub use os_signal::{Interrupt, handle as handle_os_signals};
 
 /// Readies the machine-wide state of files and ports.
 pub fn register(vm: &'static swarmrt_machine::Vm) {

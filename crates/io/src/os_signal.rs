@@ -3,9 +3,10 @@
 //! The handler does the one thing that a handler may: it writes the signal's number into a pipe. A thread reads the
 //! pipe and sends `{notify, sigterm}` and the like; what then happens is the business of OTP's `erl_signal_handler`.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::fd::IntoRawFd;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::time::Duration;
 use swarmrt_machine::{BifResult, Process, Raise, Vm, bif, signal};
 use swarmrt_term::{Alloc, Atom, FragmentHeap, Term, am, atom};
 
@@ -28,6 +29,23 @@ const SIGNALS: [(&str, i32); 13] = [
 
 /// Those that are handled from the start.
 const HANDLED_FROM_START: [i32; 3] = [libc::SIGTERM, libc::SIGUSR1, libc::SIGQUIT];
+
+/// What SIGINT does as long as no program asks for it (`+B`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Interrupt {
+    /// Asks what to do now.
+    #[default]
+    Menu,
+    Ignore,
+    /// Ends the machine as the operating system does.
+    End,
+}
+
+/// How long the machine may be without the end of a turn before SIGTERM ends it at once.
+const STUCK_FOR: Duration = Duration::from_millis(800);
+
+/// The exit code of who is ended by SIGTERM, as shells show it.
+const EXIT_TERMINATED: i32 = 128 + libc::SIGTERM;
 
 /// Where the handler writes; -1 as long as nobody reads.
 static PIPE: AtomicI32 = AtomicI32::new(-1);
@@ -71,6 +89,58 @@ fn set_disposition(number: i32, disposition: Disposition) {
     }
 }
 
+/// Waits until a stopping machine is gone. Where no scheduler comes to the end of a turn for long, because all of them are in
+/// built-ins that take forever, nobody is left to stop it in good order.
+fn end_when_stuck(vm: &'static Vm) {
+    const LOOKS: u32 = 8;
+    let mut stuck = 0;
+    let mut before = None;
+    while stuck < LOOKS {
+        std::thread::sleep(STUCK_FOR / LOOKS);
+        let now = vm.schedulers.turns_while_busy();
+        stuck = if now.is_some() && now == before { stuck + 1 } else { 0 };
+        before = now;
+    }
+    let _ = writeln!(std::io::stderr(), "swarmrt: ended by SIGTERM: no scheduler came to the end of a turn");
+    // SAFETY: nothing is to be done at exit: what would have to do it cannot.
+    unsafe { libc::_exit(EXIT_TERMINATED) };
+}
+
+const MENU: &str = "\nBREAK: (a)bort (A)bort with dump (c)ontinue (p)roc info (i)nfo\n       (l)oaded (v)ersion\n";
+
+/// Asks on the standard input what to do.
+fn break_menu(vm: &'static Vm) {
+    let mut out = std::io::stdout();
+    let mut key = [0];
+    loop {
+        let _ = out.write_all(MENU.as_bytes()).and_then(|()| out.flush());
+        // What follows on the line is read, too.
+        let key = loop {
+            match std::io::stdin().read(&mut key) {
+                Ok(1) if key[0].is_ascii_whitespace() => {}
+                Ok(1) => break key[0],
+                _ => break b'a',
+            }
+        };
+        let text = match key {
+            b'a' | b'A' => return vm.halt(0),
+            b'c' => return,
+            b'v' => format!("SwarmRT {}, OTP {}\n", env!("CARGO_PKG_VERSION"), vm.config.release),
+            b'i' => format!("{} processes, {} modules\n", vm.processes.count(), vm.code.loaded().len()),
+            b'l' => vm.code.loaded().iter().map(|name| format!("{name}\n")).collect(),
+            b'p' => {
+                let _guard = swarmrt_machine::pin();
+                vm.processes.ids().iter().map(|&id| format!("{}\n", swarmrt_term::print::display(Term::pid(id)))).collect()
+            }
+            _ => String::new(),
+        };
+        let _ = out.write_all(text.as_bytes());
+    }
+}
+
+/// Whether a program has asked for SIGINT.
+static INTERRUPT_IS_TOLD: AtomicBool = AtomicBool::new(false);
+
 /// Tells `erl_signal_server`, if there is one.
 fn tell(vm: &'static Vm, number: u8) {
     let Some((name, _)) = SIGNALS.into_iter().find(|&(_, known)| known == i32::from(number)) else { return };
@@ -83,11 +153,11 @@ fn tell(vm: &'static Vm, number: u8) {
     }
 }
 
-/// Has the machine handle SIGTERM, SIGUSR1 and SIGQUIT, and others when programs ask for them.
+/// Has the machine handle SIGTERM, SIGUSR1, SIGQUIT and SIGINT, and others when programs ask for them.
 ///
 /// # Errors
 /// When there is no pipe or no thread to be had.
-pub fn handle(vm: &'static Vm) -> std::io::Result<()> {
+pub fn handle(vm: &'static Vm, interrupt: Interrupt) -> std::io::Result<()> {
     let (mut reader, writer) = std::io::pipe()?;
     let writer = writer.into_raw_fd();
     // The handler must not wait; a full pipe has plenty of signals to tell of already.
@@ -97,11 +167,24 @@ pub fn handle(vm: &'static Vm) -> std::io::Result<()> {
     std::thread::Builder::new().name("os signals".to_owned()).spawn(move || {
         let mut number = [0];
         while reader.read_exact(&mut number).is_ok() {
+            if i32::from(number[0]) == libc::SIGINT && !INTERRUPT_IS_TOLD.load(Ordering::Relaxed) {
+                break_menu(vm);
+                continue;
+            }
             tell(vm, number[0]);
+            if i32::from(number[0]) == libc::SIGTERM {
+                // Whoever cannot have a thread for it stops in good order only.
+                let _ = std::thread::Builder::new().name("sigterm".to_owned()).spawn(move || end_when_stuck(vm));
+            }
         }
     })?;
     for number in HANDLED_FROM_START {
         set_disposition(number, Disposition::Handle);
+    }
+    match interrupt {
+        Interrupt::Menu => set_disposition(libc::SIGINT, Disposition::Handle),
+        Interrupt::Ignore => set_disposition(libc::SIGINT, Disposition::Ignore),
+        Interrupt::End => {}
     }
     Ok(())
 }
@@ -116,6 +199,9 @@ fn set_signal(_p: &mut Process, signal: Term, option: Term) -> BifResult {
     };
     let name = signal.as_atom().ok_or(Raise::BADARG)?;
     let (_, number) = SIGNALS.into_iter().find(|&(known, _)| known == name.name()).ok_or(Raise::BADARG)?;
+    if number == libc::SIGINT {
+        INTERRUPT_IS_TOLD.store(disposition == Disposition::Handle, Ordering::Relaxed);
+    }
     set_disposition(number, disposition);
     Ok(Term::atom(am::OK))
 }

@@ -246,6 +246,11 @@ impl Schedulers {
     pub fn queue_lengths(&self) -> Vec<usize> {
         self.all.iter().map(|scheduler| scheduler.length.load(Ordering::Relaxed) + scheduler.bound_length.load(Ordering::Relaxed)).collect()
     }
+    /// A number that changes when a turn ends, as long as every scheduler is in one; `None` where one is idle.
+    pub fn turns_while_busy(&self) -> Option<u64> {
+        let online = self.all.iter().take(self.online());
+        online.clone().all(|scheduler| scheduler.running.load(Ordering::Relaxed)).then(|| self.reductions())
+    }
     pub fn reductions(&self) -> u64 {
         self.all.iter().map(|scheduler| scheduler.reductions.load(Ordering::Relaxed)).sum()
     }

@@ -104,7 +104,7 @@ pub fn spawn_announced(
     let spawner = &mut parent;
     let cell = vm.processes.insert(|id| {
         let words = swarmrt_heap::size_words(args) + INITIAL_WORDS;
-        let mut heap = Heap::new(words.max(options.min_heap_words.unwrap_or(0) as usize));
+        let mut heap = Heap::with_room(words, options.min_heap_words.unwrap_or(0) as usize);
         heap.min_heap_words = options.min_heap_words.unwrap_or_else(|| vm.process_defaults.min_heap_words());
         heap.fullsweep_after = options.fullsweep_after.unwrap_or_else(|| vm.process_defaults.fullsweep_after());
         heap.min_bin_vheap_words = options.min_bin_vheap_words.unwrap_or_else(|| vm.process_defaults.min_bin_vheap_words());

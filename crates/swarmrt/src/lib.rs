@@ -15,6 +15,7 @@ pub use swarmrt_term as term;
 
 use std::path::PathBuf;
 use swarmrt_interp::Interpreter;
+pub use swarmrt_io::Interrupt;
 use swarmrt_machine::Vm;
 use swarmrt_machine::code_cache::CodeCache;
 use swarmrt_machine::spawn::{SpawnOptions, Start, spawn};
@@ -76,6 +77,8 @@ pub struct Builder {
     pub schedulers: usize,
     pub processes_max: usize,
     pub ports_max: usize,
+    /// What SIGINT does.
+    pub interrupt: Interrupt,
     pub dirty_io: usize,
     /// Atoms that programs can make.
     pub atoms_max: usize,
@@ -143,6 +146,7 @@ impl Builder {
             schedulers: cores,
             processes_max: if otp.release >= Release::R27 { 1 << 20 } else { 1 << 18 },
             ports_max: swarmrt_machine::ports::PORTS_MAX,
+            interrupt: Interrupt::default(),
             otp,
             dirty_io: 10,
             atoms_max: swarmrt_term::atom::LIMIT_DEFAULT,
@@ -219,7 +223,7 @@ impl Builder {
         vm.system_processes.get_or_init(|| pids);
         drop(guard);
         if !self.without_init {
-            swarmrt_io::handle_os_signals(vm).map_err(BootError::Threads)?;
+            swarmrt_io::handle_os_signals(vm, self.interrupt).map_err(BootError::Threads)?;
         }
         vm.start(Box::new(Interpreter)).map_err(BootError::Threads)?;
         Ok(vm)

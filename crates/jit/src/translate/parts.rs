@@ -62,7 +62,7 @@ impl Piece<'_, '_> {
                     let itself = self.relative(next, target) == self.source.entry + 1 && self.begins_function();
                     return itself || self.body().called(next).is_some();
                 }
-                ref instr if instr.properties().straight && !matches!(instr, Instr::Return) && !self.flow().is_target(next) => {}
+                ref instr if instr.properties().straight && !instr.properties().ends && !self.flow().is_target(next) => {}
                 Instr::StoreFloat { .. } if !self.flow().is_target(next) => {}
                 _ => return false,
             }
