@@ -244,6 +244,34 @@ cases() ->
                  end,
                  lists:seq(1, 200))
          end}},
+        %% Two moves that would be one instruction, of which the second only needs the message.
+        {skipped_message_in_pair, [{f, 0, [
+            {allocate, 2, 0},
+            {init_yregs, {list, [{y, 0}, {y, 1}]}},
+            {label, 3},
+            {loop_rec, {f, 5}, {x, 0}},
+            {move, {integer, 1}, {x, 1}},
+            {move, {x, 1}, {y, 1}},
+            {move, {x, 0}, {y, 0}},
+            {loop_rec_end, {f, 4}},
+            {label, 5},
+            {wait, {f, 3}},
+            {label, 4},
+            timeout,
+            {call_ext, 0, {extfunc, erlang, garbage_collect, 0}},
+            {call_ext, 0, {extfunc, erlang, garbage_collect, 0}},
+            {move, {y, 0}, {x, 0}},
+            {deallocate, 2},
+            return]}],
+         {runs, fun(M) ->
+             lists:foreach(
+                 fun(_) ->
+                     own_messages(1),
+                     {message, 1, [1]} = First = M:f(),
+                     First = receive One -> One end
+                 end,
+                 lists:seq(1, 200))
+         end}},
         {message_returned_unreceived, [{f, 0, [
             {label, 3},
             {loop_rec, {f, 5}, {x, 0}},

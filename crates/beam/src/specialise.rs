@@ -263,7 +263,9 @@ impl<'a, L: Linker> Specialiser<'a, L> {
                 Some(Amendment::OwnMessage) => self.emit(Instr::OwnMessage),
                 _ => {}
             }
-            at += self.one(ops, at)?;
+            // Instructions become one with the next only where that has no amendment of its own.
+            let end = amendments.next_after(at).map_or(ops.len(), |next| next.min(ops.len()));
+            at += self.one(&ops[..end], at)?;
             if let Some(Amendment::EndTurn { live, holes }) = amendment {
                 for &hole in holes {
                     self.emit(Instr::MoveKX { to: hole, value: Term::NIL });

@@ -25,6 +25,10 @@ impl Amendments {
     pub fn at(&self, op: usize) -> Option<&Amendment> {
         if self.0.is_empty() { None } else { self.0.get(&(op as u32)) }
     }
+    /// The next instruction behind this one that has an amendment.
+    pub fn next_after(&self, op: usize) -> Option<usize> {
+        if self.0.is_empty() { None } else { self.0.range(op as u32 + 1..).next().map(|(&op, _)| op as usize) }
+    }
     pub fn iter(&self) -> impl Iterator<Item = (u32, &Amendment)> {
         self.0.iter().map(|(&op, amendment)| (op, amendment))
     }

@@ -268,7 +268,9 @@ impl Flow<'_> {
 
     /// A branch that may close a loop: the process's turn can end there. X registers are all that is kept then.
     fn branch_back(&mut self, label: u32, state: &State) -> Result<(), Fault> {
-        self.loops.insert(self.labels[label as usize].op);
+        // Before the end of a catch, registers hold an exception that nobody else knows.
+        let catch_end = self.first_instruction(label).filter(|&index| self.function.ops[index].opcode == Opcode::CatchEnd);
+        self.loops.insert(catch_end.map_or(self.labels[label as usize].op, |index| index as u32));
         let state = State { floats: RegSet::default(), grant: Grant::default(), building: false, fresh_tuple: false, ..state.clone() };
         self.branch_within(label, &state)
     }

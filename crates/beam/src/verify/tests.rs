@@ -510,6 +510,10 @@ fn loops_without_calls_can_end_the_turn() {
     // An exception that leads back.
     let body = vec![allocate(1, 0), jump(4), label(3), end_catch(Opcode::TryCase, 0), label(4), catch(Opcode::Try, 0, 3), (Opcode::IfEnd, vec![])];
     assert_eq!(amendments(0, body), [(6, Amendment::EndTurn { live: 3, holes: holes(&[]) })]);
+    // An exception may be under way at the end of a catch, which code runs into also.
+    let body =
+        vec![allocate(1, 0), catch(Opcode::Catch, 0, 3), move_to(Nil, X(0)), label(3), end_catch(Opcode::CatchEnd, 0), catch(Opcode::Catch, 0, 3), jump(3)];
+    assert_eq!(amendments(0, body), [(7, Amendment::EndTurn { live: 1, holes: holes(&[]) })]);
     // Floats and granted words are not kept.
     let fmove = |from: Operand, to: Operand| (Opcode::Fmove, vec![from, to]);
     let body = vec![fmove(X(0), Operand::Float(0)), label(3), (Opcode::Fnegate, vec![Label(0), Operand::Float(0), Operand::Float(0)]), jump(3)];
