@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Command, ExitStatus, Stdio};
 
 /// Starts a program, and once it says `ready` sends it each signal in turn, waiting for its answer. The last signal
@@ -45,6 +45,55 @@ fn sigterm_stops_in_good_order() {
     assert_eq!(without_times(&ours.0), without_times(&theirs.0));
     assert_eq!(ours.1, theirs.1);
     assert_eq!(ours.1.code(), Some(0));
+}
+
+/// A term that is small, but for what looks at each of its parts, as `==` does.
+const ENDLESS: &str = "Make = fun() -> lists:foldl(fun(_, A) -> {A, A} end, [], lists:seq(1, 60)) end, io:put_chars(\"ready\\n\"), \
+    [spawn(fun() -> Make() == Make() end) || _ <- lists:seq(1, 2 * erlang:system_info(schedulers))].";
+
+#[test]
+fn sigterm_stops_what_does_not_come_to_an_end() {
+    let mut command = Command::new(common::swarmrt());
+    command.args(["erl", "-noinput", "-eval", ENDLESS]);
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the program starts");
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("the pipe can be read");
+    assert_eq!(line, "ready\n");
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    let sent = Command::new("kill").args(["-s", "TERM", &child.id().to_string()]).status().expect("kill is there");
+    assert!(sent.success());
+    let begun = std::time::Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait().expect("it can be asked for") {
+            break status;
+        }
+        assert!(begun.elapsed() < std::time::Duration::from_secs(20), "it does not end");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    };
+    assert_eq!(status.code(), Some(143));
+}
+
+#[test]
+fn sigint_asks_what_to_do() {
+    let run = |flags: &[&str], typed: &'static [u8]| {
+        let mut command = Command::new(common::swarmrt());
+        command.arg("erl").args(flags).args(["-noinput", "-eval", "io:put_chars(\"ready\\n\"), timer:sleep(infinity)."]);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the program starts");
+        let mut out = BufReader::new(child.stdout.take().expect("piped"));
+        let mut text = String::new();
+        out.read_line(&mut text).expect("the pipe can be read");
+        let sent = Command::new("kill").args(["-s", "INT", &child.id().to_string()]).status().expect("kill is there");
+        assert!(sent.success());
+        // Whoever is gone does not read it.
+        let _ = child.stdin.take().expect("piped").write_all(typed);
+        out.read_to_string(&mut text).expect("the pipe can be read");
+        (text, child.wait().expect("the child ends"))
+    };
+    let (text, status) = run(&[], b"v\na\n");
+    assert!(text.contains("BREAK: (a)bort") && text.contains("SwarmRT"), "{text}");
+    assert_eq!(status.code(), Some(0));
+    let (_, status) = run(&["+Bd"], b"");
+    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(2));
 }
 
 #[test]
