@@ -345,7 +345,7 @@ end.
 
 fn run_file(arguments: &[String]) -> Result<i32, String> {
     let mut rest = arguments;
-    let mut erl_arguments = vec!["-noshell".to_owned(), "-boot".to_owned(), "no_dot_erlang".to_owned()];
+    let mut erl_arguments: Vec<String> = ["+B", "-noshell", "-boot", "no_dot_erlang"].map(str::to_owned).to_vec();
     loop {
         if let [flag, value, more @ ..] = rest
             && flag == "--otp-root"
