@@ -315,32 +315,20 @@ impl Mailbox {
 
     /// The messages, oldest first.
     pub fn iter(&self) -> impl Iterator<Item = Term> + '_ {
-        let mut at = self.first;
-        std::iter::from_fn(move || {
-            if at.is_null() {
-                return None;
-            }
-            // SAFETY: a message of ours.
-            unsafe {
-                let root = (*at).root;
-                at = (*at).next;
-                Some(root)
-            }
-        })
+        self.messages().map(|message| message.root)
     }
-
     /// Words that the messages hold.
     pub fn words(&self) -> usize {
-        let mut at = self.first;
-        let mut words = 0;
-        while !at.is_null() {
-            // SAFETY: a message of ours.
-            unsafe {
-                words += (*at).words();
-                at = (*at).next;
-            }
-        }
-        words
+        self.messages().map(Fragment::words).sum()
+    }
+    fn messages(&self) -> impl Iterator<Item = &Fragment> + '_ {
+        let mut at = self.first.cast_const();
+        std::iter::from_fn(move || {
+            // SAFETY: a message of ours, or null.
+            let message = unsafe { at.as_ref() }?;
+            at = message.next;
+            Some(message)
+        })
     }
 
     /// Takes out the first message for which `wanted` holds.

@@ -396,7 +396,12 @@ impl Process {
         let Some(extra) = &self.extra else { return };
         let limit = extra.max_heap_size;
         let shared = if limit.shared_binaries { self.heap.off_heap_bytes() / 8 } else { 0 };
-        if limit.words == 0 || self.heap.total_words() + shared <= limit.words {
+        if limit.words == 0 {
+            return;
+        }
+        // Messages count as the heap's where the process would have them there.
+        let messages = if extra.message_queue_data == swarmrt_term::atom!("on_heap") { self.mailbox.words() } else { 0 };
+        if self.heap.total_words() + shared + messages <= limit.words {
             return;
         }
         if limit.error_logger {
