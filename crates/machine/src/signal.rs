@@ -185,6 +185,24 @@ pub fn send_message(vm: &'static Vm, from: Term, to: u64, message: Term) -> bool
     send_to(vm, to, || new_signal(Kind::Message, from, message))
 }
 
+/// Sends messages that follow each other without anything between, so that whoever waits for the first finds the others, too.
+pub fn send_together(vm: &'static Vm, from: Term, to: u64, messages: &[Term]) {
+    let Some(cell) = vm.processes.get(to) else { return };
+    let mut is_to_wake = false;
+    for &message in messages {
+        let signal = new_signal(Kind::Message, from, message);
+        // SAFETY: the signal is ours, and in no list.
+        match unsafe { cell.shared.incoming.push(signal) } {
+            Pushed::First => is_to_wake = true,
+            Pushed::Behind => {}
+            Pushed::Refused => return drop_signal(vm, signal),
+        }
+    }
+    if is_to_wake {
+        wake(vm, cell);
+    }
+}
+
 /// Sends a message that `build` makes directly in its fragment of `words` words.
 pub fn send_built(vm: &'static Vm, to: u64, words: usize, build: impl FnOnce(&mut Fragment) -> Term) -> bool {
     send_to(vm, to, || {

@@ -131,18 +131,29 @@ impl Port {
         signal::send_message(vm, self.term, self.owner(), message);
     }
 
+    /// Sends `{Port, Message}` for each message to the owner, all of them before it is woken.
+    fn tell_owner_together(&self, vm: &'static Vm, build: impl FnOnce(&mut FragmentHeap) -> Vec<Term>) {
+        let _guard = swarmrt_machine::pin();
+        let mut heap = FragmentHeap::new();
+        let inner = build(&mut heap);
+        let messages: Vec<Term> = inner.into_iter().map(|inner| heap.tuple(&[self.term, inner])).collect();
+        signal::send_together(vm, self.term, self.owner(), &messages);
+    }
+
     pub fn data_arrived(&self, vm: &'static Vm, bytes: &[u8], eol: Option<bool>) {
-        self.state.lock().input_bytes += bytes.len() as u64;
-        vm.statistics.bytes_in.add(bytes.len());
-        self.tell_owner(vm, |heap| {
-            let data = if self.options.binary { heap.binary(bytes) } else { heap.byte_list(bytes, Term::NIL) };
-            let data = match eol {
-                Some(true) => heap.tuple(&[Term::atom(atom!("eol")), data]),
-                Some(false) => heap.tuple(&[Term::atom(atom!("noeol")), data]),
-                None => data,
-            };
-            heap.tuple(&[Term::atom(am::DATA), data])
-        });
+        self.note_input(vm, bytes.len());
+        self.tell_owner(vm, |heap| self.data_message(heap, bytes, eol));
+    }
+
+    /// `{data, Data}`; `eol` says of lines whether it is the end of one.
+    fn data_message(&self, heap: &mut FragmentHeap, bytes: &[u8], eol: Option<bool>) -> Term {
+        let data = if self.options.binary { heap.binary(bytes) } else { heap.byte_list(bytes, Term::NIL) };
+        let data = match eol {
+            Some(true) => heap.tuple(&[Term::atom(atom!("eol")), data]),
+            Some(false) => heap.tuple(&[Term::atom(atom!("noeol")), data]),
+            None => data,
+        };
+        heap.tuple(&[Term::atom(am::DATA), data])
     }
 
     /// Hands over what a process writes.

@@ -246,8 +246,7 @@ pub fn open(vm: &'static Vm, owner: u64, source: &Source, name: String, options:
             let status = child.wait();
             // A port that only writes notices the end of its program when it writes, unless it is to tell the status.
             if reading.options.exit_status {
-                tell_status(vm, &reading, status.ok());
-                input_ended(vm, &reading, &[]);
+                input_ended(vm, &reading, status.ok(), &[]);
             }
         })?;
     }
@@ -299,32 +298,37 @@ fn read_all(vm: &'static Vm, port: &Arc<Port>, mut input: File, wake: Option<Own
     drop(input);
     let wait = |child: Option<Child>| child.and_then(|mut child| child.wait().ok());
     if port.options.exit_status {
-        tell_status(vm, port, wait(child));
-        input_ended(vm, port, &pending);
+        input_ended(vm, port, wait(child), &pending);
     } else {
-        input_ended(vm, port, &pending);
+        input_ended(vm, port, None, &pending);
         // So that it leaves no zombie.
         wait(child);
     }
 }
 
-/// Nothing more comes in: what is left of a line, and the end, come behind the status, as OTP has it and Elixir expects it.
-fn input_ended(vm: &'static Vm, port: &Arc<Port>, pending: &[u8]) {
-    if matches!(port.options.framing, Framing::Line(_)) && !pending.is_empty() {
-        port.data_arrived(vm, pending, Some(false));
-    }
-    if port.options.eof {
-        port.tell_owner(vm, |_| Term::atom(am::EOF));
-    } else {
+/// Nothing more comes in. What is left of a line, and the end, come behind the status and together with it, as OTP has it and
+/// Elixir's `System.cmd` expects it.
+fn input_ended(vm: &'static Vm, port: &Arc<Port>, status: Option<std::process::ExitStatus>, pending: &[u8]) {
+    use std::os::unix::process::ExitStatusExt;
+    let rest = if matches!(port.options.framing, Framing::Line(_)) { pending } else { &[] };
+    port.note_input(vm, rest.len());
+    port.tell_owner_together(vm, |heap| {
+        let mut messages = Vec::new();
+        if let Some(status) = status {
+            let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
+            messages.push(heap.tuple(&[Term::atom(atom!("exit_status")), Term::small(i64::from(code))]));
+        }
+        if !rest.is_empty() {
+            messages.push(port.data_message(heap, rest, Some(false)));
+        }
+        if port.options.eof {
+            messages.push(Term::atom(am::EOF));
+        }
+        messages
+    });
+    if !port.options.eof {
         port.close(vm, Term::atom(am::NORMAL));
     }
-}
-
-fn tell_status(vm: &'static Vm, port: &Port, status: Option<std::process::ExitStatus>) {
-    use std::os::unix::process::ExitStatusExt;
-    let Some(status) = status else { return };
-    let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
-    port.tell_owner(vm, |heap| heap.tuple(&[Term::atom(atom!("exit_status")), Term::small(i64::from(code))]));
 }
 
 /// Cuts what has arrived into messages; how many bytes were used.
