@@ -148,6 +148,8 @@ instructions! {
     CallBifOnly { arity: Args, bif: u16 } [ends];
     /// R\[0\] := built-in(R\[0..arity\]); return. The body of function number `function`, which is a built-in
     BifBody { arity: Args, bif: u16, function: u32 } [ends, calls_out];
+    /// If `slot` is filled: R\[0\] := native(R\[0..arity\]); return. Else go on with the function's own code
+    NativeBody { arity: Args, slot: NativePtr } [calls_out];
     /// Call R\[arity\]:R\[arity + 1\] by name
     Apply { arity: Args<2> } [ends, calls_out];
     /// Tail call of R\[arity\]:R\[arity + 1\]: pop the frame of `frame` words first

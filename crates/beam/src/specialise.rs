@@ -40,6 +40,9 @@ pub trait Linker {
     /// Whether a built-in may be an instruction: it does not trap or wait, and does nothing but answer.
     fn is_guard(&self, bif: u16) -> bool;
     fn fun(&mut self, lambda: u32) -> FunPtr;
+    /// The slot for a native body of the function with this number, where the module can have such. `marked` says that the
+    /// function is declared to be one that a native body may replace.
+    fn native(&self, function: u32, marked: bool) -> Option<NativePtr>;
     /// A big integer in two's complement, big endian.
     fn big(&mut self, bytes: &[u8]) -> Term;
     /// A literal tuple of literals.
@@ -448,6 +451,15 @@ impl<L: Linker> Specialiser<'_, L> {
         BeamError::unsupported(op.opcode, op.offset)
     }
 
+    /// Looks for a native body at the start of the function.
+    fn native_body(&mut self, marked: bool) {
+        let function = self.first.function + self.functions.len() as u32 - 1;
+        if let Some(slot) = self.linker.native(function, marked) {
+            let arity = self.functions.last().expect("func_info comes before the function's code").arity as u16;
+            self.emit(Instr::NativeBody { arity, slot });
+        }
+    }
+
     fn heap_words(operand: &Operand) -> u32 {
         match operand {
             Operand::AllocList(items) => items
@@ -500,6 +512,7 @@ impl<L: Linker> Specialiser<'_, L> {
                         self.emit(Instr::BifBody { arity: mfa.arity as u16, bif, function });
                         // The Erlang body is never reached; its labels must still exist.
                     }
+                    self.native_body(false);
                 }
             }
             G::FuncInfo => {
@@ -514,7 +527,8 @@ impl<L: Linker> Specialiser<'_, L> {
                 let line = unsigned(&args[0]) as u32;
                 self.lines.push((self.here(), line));
             }
-            G::ExecutableLine | G::DebugLine | G::NifStart | G::Fclearerror | G::Fcheckerror => {}
+            G::NifStart => self.native_body(true),
+            G::ExecutableLine | G::DebugLine | G::Fclearerror | G::Fcheckerror => {}
             G::OnLoad => self.on_load = Some(self.first.function + self.functions.len() as u32 - 1),
 
             G::Move => return Ok(self.movement(ops, at)),

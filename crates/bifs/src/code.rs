@@ -66,10 +66,7 @@ fn finish_loading(p: &mut Process, list: Term) -> BifResult {
         return Ok(p.tuple(&[Term::atom(am::NOT_PURGED), old]));
     }
     for (module, reference) in modules.iter().zip(&references) {
-        if let Some(native) = p.vm.native.get() {
-            (native.loaded)(p.vm, module);
-        }
-        if p.vm.code.finish(module).is_err() {
+        if p.vm.finish_loading(module).is_err() {
             let names = p.list(&[Term::atom(module.name)]);
             return Ok(p.tuple(&[Term::atom(am::NOT_PURGED), names]));
         }
@@ -104,10 +101,10 @@ fn finish_after_on_load(p: &mut Process, module: Term, keep: Term) -> BifResult 
 /// Functions whose natives are part of the machine need no library.
 #[bif("erlang:load_nif/2")]
 fn load_nif(p: &mut Process, path: Term, _info: Term) -> BifResult {
-    const BUILT_IN: [&str; 7] = ["zlib", "erl_tracer", "prim_buffer", "prim_file", "prim_socket", "prim_net", "prim_tty"];
     let bytes: Option<Vec<u8>> = path.list_to_vec().and_then(|list| list.iter().map(|c| c.as_small().map(|c| c as u8)).collect());
     let path = String::from_utf8_lossy(&bytes.ok_or(Raise::BADARG)?).into_owned();
-    if BUILT_IN.contains(&path.as_str()) {
+    let caller = p.vm.code.module_at(p.ip as usize);
+    if caller.is_some_and(|module| module.name.name() == path && module.link_library(p.vm.bifs)) {
         return Ok(Term::atom(am::OK));
     }
     let text = p.string(&format!("Failed to load NIF library {path}: native libraries are not supported"));

@@ -5,9 +5,10 @@ use crate::operations;
 use std::cell::Cell;
 use swarmrt_beam::instr::{Instr, Src};
 use swarmrt_machine::bif::BifKind;
+use swarmrt_machine::code::natives::NativeSlot;
 use swarmrt_machine::native::{Assists, NO_FLOAT, NO_TERM, NativeState};
 use swarmrt_machine::scheduler::Registers;
-use swarmrt_machine::{Process, bitsyntax, signal};
+use swarmrt_machine::{BifResult, Process, bitsyntax, signal};
 use swarmrt_term::{Alloc, Mfa, Term, map};
 
 const STRESS: bool = cfg!(feature = "stress");
@@ -15,6 +16,7 @@ const STRESS: bool = cfg!(feature = "stress");
 pub static ASSISTS: Assists = Assists {
     step: crate::run::step,
     call_bif,
+    call_native,
     bif,
     map_get,
     map_get_all,
@@ -89,19 +91,41 @@ unsafe extern "C" fn call_bif(registers: *mut Registers, ip: *const Instr) -> u6
         p.ip = ip;
         let args = std::slice::from_raw_parts((&raw const (*registers).x).cast::<Term>(), usize::from(arity));
         let result = (entry.function)(p, args);
-        state.top = p.heap.top;
-        state.stop = p.heap.stop;
-        state.reductions = i64::from(p.reductions) - state.deferred;
-        match result {
-            Ok(value) if !STRESS && !p.heap.wants_collection => {
-                state.reductions -= 1;
-                value.raw()
-            }
-            result => {
-                p.result_at_hand = Some(result);
-                NO_TERM
-            }
+        hand_over(p, state, result)
+    }
+}
+
+/// What a call comes to for machine code: a plain result, or one that the step finds.
+fn hand_over(p: &mut Process, state: &mut NativeState, result: BifResult) -> u64 {
+    state.top = p.heap.top;
+    state.stop = p.heap.stop;
+    state.reductions = i64::from(p.reductions) - state.deferred;
+    match result {
+        Ok(value) if !STRESS && !p.heap.wants_collection => {
+            state.reductions -= 1;
+            value.raw()
         }
+        result => {
+            p.result_at_hand = Some(result);
+            NO_TERM
+        }
+    }
+}
+
+unsafe extern "C" fn call_native(registers: *mut Registers, ip: *const Instr) -> u64 {
+    // SAFETY: see above; the instruction's module is there, and the verifier has seen that the arguments are there.
+    unsafe {
+        let (p, state) = current(registers);
+        let Instr::NativeBody { arity, slot } = *ip else { unreachable!("{:?} is no native body", *ip) };
+        let native = NativeSlot::at(slot).get().expect("machine code has looked");
+        if p.result_at_hand.is_some() || native.is_dirty(p) {
+            return NO_TERM;
+        }
+        p.reductions = (state.reductions + state.deferred) as i32;
+        p.ip = ip;
+        let args = std::slice::from_raw_parts((&raw const (*registers).x).cast::<Term>(), usize::from(arity));
+        let result = native.call(p, args);
+        hand_over(p, state, result)
     }
 }
 

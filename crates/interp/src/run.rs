@@ -13,6 +13,7 @@ use swarmrt_heap::process_heap::SLACK_WORDS;
 use swarmrt_machine::bif::BifKind;
 use swarmrt_machine::bitsyntax;
 use swarmrt_machine::code::Export;
+use swarmrt_machine::code::natives::NativeSlot;
 use swarmrt_machine::exception::Top;
 use swarmrt_machine::native::{Exit, NativeState, SCRATCH_WORDS, StepFn, cell_code, code_before, is_entry};
 use swarmrt_machine::scheduler::{Engine, Outcome, Registers};
@@ -33,6 +34,12 @@ impl Engine for Interpreter {
         process.saved.restore(&mut registers.x);
         // SAFETY: the process stands at an instruction that calls a built-in.
         let (bif, arity) = match unsafe { *process.ip } {
+            Instr::NativeBody { slot, arity } => {
+                // SAFETY: the process stands in the module's version.
+                let native = unsafe { NativeSlot::at(slot) }.get().expect("a body that is called is there");
+                process.result_at_hand = Some(native.call(process, &registers.x[..arity as usize]));
+                return;
+            }
             Instr::CallBif { bif, arity } | Instr::CallBifLast { bif, arity, .. } | Instr::CallBifOnly { bif, arity } | Instr::BifBody { bif, arity, .. } => {
                 (bif, arity)
             }
@@ -423,24 +430,32 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
                         }
                     }};
                 }
-                // A built-in where a call stands. `$done` goes on after a result is in x0, `$trap` readies
-                // the stack for a tail call from here.
+                // A built-in where a call stands: see `call_outside`.
                 macro_rules! call_bif {
                     ($arity:expr, $bif:expr, $done:block, $trap:block) => {{
-                        let arity = $arity as usize;
                         let bif = $bif;
                         let entry = p.vm.bifs.get(bif);
+                        let mfa = || p.vm.bifs.mfa(bif);
+                        call_outside!($arity, entry.kind, |args| (entry.function)(p, args), mfa, $done, $trap);
+                    }};
+                }
+                // A function of the machine or of a library where a call stands. `$kind` says where it may run. `$done` goes on after a result is in x0, `$trap` readies
+                // the stack for a tail call from here.
+                macro_rules! call_outside {
+                    ($arity:expr, $kind:expr, |$args:ident| $call:expr, $mfa:expr, $done:block, $trap:block) => {{
+                        let arity = $arity as usize;
                         sync!();
                         // What the process is doing, for built-ins that say so.
                         p.ip = ip;
                         let result = if let Some(result) = p.result_at_hand.take() {
                             result
-                        } else if matches!(entry.kind, BifKind::DirtyIo | BifKind::DirtyCpu) {
+                        } else if let kind @ (BifKind::DirtyIo | BifKind::DirtyCpu) = $kind {
                             p.saved.save(x_slice!(arity));
                             p.ip = ip;
-                            leave!(if entry.kind == BifKind::DirtyIo { Outcome::DirtyIo } else { Outcome::DirtyCpu });
+                            leave!(if kind == BifKind::DirtyIo { Outcome::DirtyIo } else { Outcome::DirtyCpu });
                         } else {
-                            (entry.function)(p, x_slice!(arity))
+                            let $args: &[Term] = x_slice!(arity);
+                            $call
                         };
                         reload!();
                         match result {
@@ -492,8 +507,9 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
                             }
                             Err(raise) => {
                                 let args = x_slice!(arity);
-                                let mfa = p.vm.bifs.mfa(bif);
-                                raise!(raise, Top::Bif { mfa, args, is_running: matches!(*ip, Instr::BifBody { .. }) });
+                                let mfa = $mfa();
+                                let is_running = matches!(*ip, Instr::BifBody { .. } | Instr::NativeBody { .. });
+                                raise!(raise, Top::Bif { mfa, args, is_running });
                             }
                         }
                     }};
@@ -763,6 +779,20 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
                             call_bif!(
                                 arity,
                                 bif,
+                                {
+                                    give_back!();
+                                },
+                                {}
+                            );
+                        }
+                        Instr::NativeBody { arity, slot } => {
+                            let Some(native) = NativeSlot::at(slot).get() else { next!() };
+                            let mfa = || p.vm.code.locate(ip as usize, |location| location.mfa).expect("a native body is a function's");
+                            call_outside!(
+                                arity,
+                                native.kind(p),
+                                |args| native.call(p, args),
+                                mfa,
                                 {
                                     give_back!();
                                 },

@@ -84,17 +84,35 @@ impl Piece<'_, '_> {
 
     // ---- Built-ins ----
 
-    /// Calls the built-in of a call instruction; its result.
-    fn bif_result(&mut self, at: u32, arity: u16) -> Value {
+    /// Calls what an instruction calls of the machine, by an assist; its result.
+    fn result_of(&mut self, function: usize, at: u32, arity: u16) -> Value {
         self.write_frame();
         self.save_x(below(usize::from(arity)));
         self.save_state();
         let (registers, ip) = (self.registers(), self.instr(at));
-        let result = self.call_plain(self.source.assists.call_bif as usize, &[registers, ip]);
+        let result = self.call_plain(function, &[registers, ip]);
         self.reload_state();
         let failing = self.exit_saved_block(at);
         self.require_term(result, failing);
         result
+    }
+    /// Calls the built-in of a call instruction; its result.
+    fn bif_result(&mut self, at: u32, arity: u16) -> Value {
+        self.result_of(self.source.assists.call_bif as usize, at, arity)
+    }
+    /// Calls the function's native body, if there is one.
+    pub(crate) fn native_body(&mut self, at: u32, arity: u16) -> Next {
+        let instr = self.instr(at);
+        let slot = self.load(instr, layout::native_slot_offset());
+        let native = self.load(slot, 0);
+        let call = self.later(move |piece| {
+            let result = piece.result_of(piece.source.assists.call_native as usize, at, arity);
+            piece.def_x(0, result);
+            piece.leave_frame(0);
+        });
+        let own_code = self.target(at + 1);
+        self.branch(native, call, own_code);
+        Next::End
     }
     pub(crate) fn call_bif(&mut self, at: u32, bif: u16, arity: u16) -> Next {
         let here = self.in_place(at, bif, move |piece| {

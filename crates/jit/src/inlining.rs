@@ -262,7 +262,7 @@ fn called(code: &[Instr], at: u32) -> Option<u32> {
 fn is_leaf(code: &[Instr], span: &Span) -> bool {
     span.places().all(|at| match code[at as usize] {
         Instr::Cell { .. } => at == span.entry,
-        Instr::Allocate { .. } | Instr::BifBody { .. } => false,
+        Instr::Allocate { .. } | Instr::BifBody { .. } | Instr::NativeBody { .. } => false,
         // It has others inside itself, perhaps.
         Instr::MakeFun { .. } => false,
         Instr::CallOnly { target, .. } => at.wrapping_add_signed(target) != span.entry + 1,

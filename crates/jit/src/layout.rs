@@ -1,7 +1,7 @@
 //! Where things lie that machine code touches, measured from their types.
 
 use std::mem::offset_of;
-use swarmrt_beam::instr::Instr;
+use swarmrt_beam::instr::{Instr, NativePtr};
 use swarmrt_machine::code::{Export, FunEntry};
 use swarmrt_machine::native::NativeState;
 use swarmrt_machine::scheduler::Registers;
@@ -13,6 +13,13 @@ pub fn cell_code_offset() -> i32 {
     let cell = Instr::Cell { native: 0 };
     let Instr::Cell { native } = &cell else { unreachable!("just made") };
     (std::ptr::from_ref(native) as usize - std::ptr::from_ref(&cell) as usize) as i32
+}
+
+/// Of the address of the slot, in a native body.
+pub fn native_slot_offset() -> i32 {
+    let body = Instr::NativeBody { arity: 0, slot: NativePtr(0) };
+    let Instr::NativeBody { slot, .. } = &body else { unreachable!("just made") };
+    (std::ptr::from_ref(slot) as usize - std::ptr::from_ref(&body) as usize) as i32
 }
 
 pub const EXPORT_ENTRY: i32 = Export::ENTRY_OFFSET as i32;

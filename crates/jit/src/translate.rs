@@ -813,6 +813,7 @@ impl<'a, 'b> Piece<'a, 'b> {
             Instr::CallBif { arity, bif } => self.call_bif(at, bif, arity),
             Instr::CallBifLast { arity, frame, bif } => self.call_bif_last(at, bif, arity, frame),
             Instr::CallBifOnly { arity, bif } | Instr::BifBody { arity, bif, .. } => self.call_bif_last(at, bif, arity, 0),
+            Instr::NativeBody { arity, .. } => self.native_body(at, arity),
             Instr::Bif0 { bif, dst } => self.bif_value(at, bif, &[], dst),
             Instr::Bif1 { bif, a, dst } => self.bif_value(at, bif, &[a], dst),
             Instr::Bif2 { bif, a, b, dst } => self.bif_value(at, bif, &[a, b], dst),

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
 pub use swarmrt_term::Release;
 use swarmrt_term::atom::NumberHasher;
-use swarmrt_term::{Atom, Mfa, Term, am};
+use swarmrt_term::{Atom, AtomMap, Mfa, Term, am};
 
 /// Every built-in of every linked crate, put there by `#[bif]`.
 #[linkme::distributed_slice]
@@ -102,10 +102,15 @@ impl Raise {
     }
 }
 
+/// OTP's modules whose native libraries are part of the machine. Their functions have [native bodies](crate::code::natives)
+/// as those of any other library, and are no built-ins.
+pub const LINKED_LIBRARIES: [&str; 7] = ["zlib", "erl_tracer", "prim_buffer", "prim_file", "prim_socket", "prim_net", "prim_tty"];
+
 /// The built-ins by number and by name.
 pub struct BifTable {
     entries: Vec<(&'static BifEntry, Mfa)>,
     numbers: HashMap<Mfa, u16, BuildHasherDefault<NumberHasher>>,
+    libraries: AtomMap<Vec<&'static BifEntry>>,
 }
 
 impl BifTable {
@@ -114,9 +119,15 @@ impl BifTable {
     /// # Panics
     /// When two built-ins have the same name.
     pub(crate) fn collect(release: Release) -> BifTable {
+        // What `prim_file` has for names of files are built-ins, in OTP as here.
+        let is_linked = |entry: &BifEntry| LINKED_LIBRARIES.contains(&entry.module) && (entry.module != "prim_file" || entry.name.ends_with("_nif"));
+        let mut libraries: AtomMap<Vec<_>> = LINKED_LIBRARIES.iter().map(|name| (Atom::new(name), Vec::new())).collect();
+        for entry in BIFS.iter().filter(|entry| entry.exists_in(release) && is_linked(entry)) {
+            libraries.entry(Atom::new(entry.module)).or_default().push(entry);
+        }
         let mut entries: Vec<(&'static BifEntry, Mfa)> = BIFS
             .iter()
-            .filter(|entry| entry.exists_in(release))
+            .filter(|entry| entry.exists_in(release) && !is_linked(entry))
             .map(|entry| {
                 let mfa = Mfa { module: Atom::new(entry.module), function: Atom::new(entry.name), arity: u32::from(entry.arity) };
                 (entry, mfa)
@@ -129,7 +140,11 @@ impl BifTable {
             let before = numbers.insert(*mfa, number);
             assert!(before.is_none(), "built-in defined twice: {}:{}/{}", entry.module, entry.name, entry.arity);
         }
-        BifTable { entries, numbers }
+        BifTable { entries, numbers, libraries }
+    }
+    /// The functions of a module's native library that is part of the machine.
+    pub fn library(&self, module: Atom) -> Option<&[&'static BifEntry]> {
+        self.libraries.get(&module).map(Vec::as_slice)
     }
     pub fn exists(&self, number: u16) -> bool {
         usize::from(number) < self.entries.len()

@@ -132,6 +132,8 @@ pub struct Assists {
     /// The built-in called by the instruction, with its arguments in X registers. What is not a plain result is left to
     /// the step, which finds the result there and does not call again.
     pub call_bif: unsafe extern "C" fn(*mut Registers, *const Instr) -> u64,
+    /// The native body at the instruction, whose slot is filled, with its arguments in X registers; as `call_bif`.
+    pub call_native: unsafe extern "C" fn(*mut Registers, *const Instr) -> u64,
     /// A built-in that yields a value: its number, and its arguments (address, count).
     pub bif: unsafe extern "C" fn(*mut Registers, u64, *const u64, u64) -> u64,
     /// The value of a key of a map.

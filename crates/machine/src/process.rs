@@ -198,6 +198,8 @@ pub struct Process {
     /// The result of the built-in that stands at `ip`, when it has been called already: on a dirty scheduler, or by
     /// machine code that leaves what follows to the interpreter.
     pub result_at_hand: Option<crate::BifResult>,
+    /// What the native function at `ip` wants called in its place.
+    pub scheduled: Option<Box<crate::code::natives::Scheduled>>,
     pub total_reductions: u64,
     pub trace: crate::trace::Trace,
     pub extra: Option<Box<Extra>>,

@@ -196,6 +196,7 @@ pub fn spawn_announced(
                 trap_args: [Term::NIL; 4],
                 bif_state: None,
                 result_at_hand: None,
+                scheduled: None,
                 total_reductions: 0,
                 trace,
                 tasks: None,

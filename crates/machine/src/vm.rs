@@ -1,7 +1,7 @@
 //! One machine: the parts that all processes share.
 
 use crate::bif::BifTable;
-use crate::code::CodeServer;
+use crate::code::{CodeServer, LoadError, ModuleCode};
 use crate::extensions::Extensions;
 use crate::links::RefValue;
 use crate::ports::PortHost;
@@ -14,8 +14,8 @@ use crate::time::Clock;
 use crate::timer::Timers;
 use parking_lot::{Mutex, RwLock};
 use std::any::Any;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use swarmrt_term::{Atom, AtomMap, NodeInfo, RefKind, Release, Term, am};
 
 /// Registered names.
@@ -241,6 +241,31 @@ impl Vm {
             }
             self.halt.1.wait(&mut halt);
         }
+    }
+
+    /// Puts a module in place: see [`CodeServer::finish`].
+    ///
+    /// # Errors
+    /// The module, when there is an old version still.
+    pub fn finish_loading(&'static self, module: &Arc<ModuleCode>) -> Result<(), Atom> {
+        if let Some(native) = self.native.get() {
+            (native.loaded)(self, module);
+        }
+        self.code.finish(module)
+    }
+    /// Loads one of OTP's preloaded modules.
+    ///
+    /// # Errors
+    /// Says what is wrong with the file.
+    pub fn load_preloaded(&'static self, bytes: &[u8]) -> Result<(), LoadError> {
+        let module = self.code.prepare_preloaded(bytes)?.0;
+        self.finish_loading(&module).map_err(|name| LoadError(format!("{name} is loaded twice")))?;
+        if module.on_load.is_some() {
+            // All that it does is to load the library.
+            module.link_library(self.bifs);
+            self.code.finish_on_load(module.name, true);
+        }
+        Ok(())
     }
 
     /// Sends to a pid, a registered name's owner, or an alias of this node. `false` when nobody is there.

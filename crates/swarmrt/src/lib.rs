@@ -200,15 +200,7 @@ impl Builder {
             let failed = |why: String| BootError::Preloaded(name.to_owned(), why);
             let path = self.otp.preloaded.join(format!("{name}.beam"));
             let bytes = std::fs::read(&path).map_err(|error| failed(format!("{}: {error}", path.display())))?;
-            let prepared = vm.code.prepare_preloaded(&bytes).map_err(|error| failed(error.0))?;
-            if let Some(native) = vm.native.get() {
-                (native.loaded)(vm, &prepared.0);
-            }
-            vm.code.finish(&prepared.0).map_err(|_| failed("loaded twice".to_owned()))?;
-            if prepared.0.on_load.is_some() {
-                // Their natives are part of the machine.
-                vm.code.finish_on_load(prepared.0.name, true);
-            }
+            vm.load_preloaded(&bytes).map_err(|error| failed(error.0))?;
         }
         let guard = swarmrt_machine::pin();
         let mut heap = FragmentHeap::new();

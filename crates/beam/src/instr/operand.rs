@@ -140,6 +140,10 @@ pub struct ExportPtr(pub u64);
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct FunPtr(pub u64);
 
+/// The address of the slot of a module version for the native body of a function.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NativePtr(pub u64);
+
 impl fmt::Debug for ExportPtr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // SAFETY: export entries begin with their function's name and are never freed.

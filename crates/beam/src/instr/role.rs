@@ -1,7 +1,7 @@
 //! What an instruction does with each operand: its role. From the roles on an instruction's line in the table follow the
 //! type of the operand, who reads and writes which register, and where jumps lead.
 
-use super::operand::{Dst, ExportPtr, FunPtr, Src, Table, Utf};
+use super::operand::{Dst, ExportPtr, FunPtr, NativePtr, Src, Table, Utf};
 use std::fmt;
 use swarmrt_term::Term;
 
@@ -175,7 +175,7 @@ macro_rules! plain {
         })*
     };
 }
-plain!(u8, u16, u32, u64, i32, Term, ExportPtr, Utf);
+plain!(u8, u16, u32, u64, i32, Term, ExportPtr, NativePtr, Utf);
 
 impl<T: Operands + fmt::Debug> Role for Table<T> {
     type Field = Table<T>;

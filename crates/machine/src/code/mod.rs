@@ -4,6 +4,7 @@
 mod export;
 mod located;
 mod module;
+pub mod natives;
 pub mod retire;
 mod server;
 

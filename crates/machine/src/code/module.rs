@@ -1,17 +1,20 @@
 //! One version of a module, from the bytes of its file to instructions.
 
+use crate::bif::BifTable;
+use crate::code::natives::{Native, Natives};
 use crate::code::{CodeServer, Export, FunEntry};
 use crate::code_cache::{CodeCache, Digest};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use swarmrt_beam::error::BeamError;
 use swarmrt_beam::file::{BeamFile, LineTable, Op, Operand, decompressed};
-use swarmrt_beam::instr::{ExportPtr, FunPtr, Instr};
+use swarmrt_beam::genop::Opcode;
+use swarmrt_beam::instr::{ExportPtr, FunPtr, Instr, NativePtr};
 use swarmrt_beam::specialise::{CellKind, Function, Linker, Specialised, Specialiser};
 use swarmrt_beam::verify::{Verifier, VerifyError};
 use swarmrt_heap::LiteralArea;
 use swarmrt_term::etf::{self, DecodeOptions};
-use swarmrt_term::{Alloc, Atom, FunIdentity, Mfa, Term};
+use swarmrt_term::{Alloc, Atom, FunIdentity, Mfa, Term, am, atom};
 
 /// A version of a module that can run.
 pub struct ModuleCode {
@@ -23,6 +26,7 @@ pub struct ModuleCode {
     /// Name, arity, and the number of its entry instruction.
     pub exports: Vec<(Atom, u32, u32)>,
     pub funs: Vec<&'static FunEntry>,
+    pub natives: Natives,
     pub lines: Option<LineTable>,
     pub attributes: Vec<u8>,
     pub compile_info: Vec<u8>,
@@ -83,6 +87,7 @@ pub struct Prepared(pub Arc<ModuleCode>);
 struct MachineLinker<'a> {
     server: &'a CodeServer,
     funs: &'a [&'static FunEntry],
+    natives: &'a Natives,
     /// While the module is being loaded.
     literals: Option<&'a mut LiteralArea>,
     bigs: Vec<(Vec<u8>, Term)>,
@@ -104,6 +109,9 @@ impl Linker for MachineLinker<'_> {
     fn fun(&mut self, lambda: u32) -> FunPtr {
         self.funs[lambda as usize].ptr()
     }
+    fn native(&self, function: u32, marked: bool) -> Option<NativePtr> {
+        self.natives.place(function, marked)
+    }
     fn big(&mut self, bytes: &[u8]) -> Term {
         if let Some((_, term)) = self.bigs.iter().find(|(known, _)| known == bytes) {
             return *term;
@@ -117,6 +125,17 @@ impl Linker for MachineLinker<'_> {
         let literals = self.literals.as_mut().expect("functions with literals of their own are specialised when their module is loaded");
         literals.tuple(elements)
     }
+}
+
+/// Slots for native bodies, if the module loads a library.
+fn natives_of(file: &BeamFile, atoms: &[Atom]) -> Natives {
+    let load_nif = Mfa { module: am::ERLANG, function: atom!("load_nif"), arity: 2 };
+    let names = |index: u32| atoms[index as usize];
+    let mut imports = file.imports.iter().map(|import| Mfa { module: names(import.module), function: names(import.function), arity: import.arity });
+    if !imports.any(|import| import == load_nif) {
+        return Natives::default();
+    }
+    Natives::new(file.code.function_count as usize, file.code.opcode_max < u32::from(Opcode::NifStart as u8))
 }
 
 /// The definitions and default values of a file's native records. `terms` are its literals.
@@ -217,7 +236,8 @@ impl ModuleCode {
         for export in file.exports.iter().rev() {
             server.export(Mfa { module: name, function: atoms[export.function as usize], arity: export.arity });
         }
-        let mut linker = MachineLinker { server, funs: &funs, literals: Some(&mut literals), bigs: Vec::new() };
+        let natives = natives_of(&file, &atoms);
+        let mut linker = MachineLinker { server, funs: &funs, natives: &natives, literals: Some(&mut literals), bigs: Vec::new() };
         let mut code = if let Some(layout) = layout {
             let source = BeamFile {
                 imports: std::mem::take(&mut file.imports),
@@ -262,6 +282,7 @@ impl ModuleCode {
             records,
             exports,
             funs,
+            natives,
             lines: file.lines,
             attributes: file.attributes,
             compile_info: file.compile_info,
@@ -270,6 +291,22 @@ impl ModuleCode {
             atoms_end,
             fun_entries,
         })
+    }
+
+    /// The number of its function of that name.
+    pub fn function_number(&self, name: Atom, arity: u32) -> Option<usize> {
+        self.code.functions.iter().position(|function| function.name == name && function.arity == arity)
+    }
+
+    /// Gives its functions the native bodies that are part of the machine. `false` when there are none for the module.
+    pub fn link_library(&self, bifs: &BifTable) -> bool {
+        let Some(library) = bifs.library(self.name) else { return false };
+        for entry in library {
+            if let Some(number) = self.function_number(Atom::new(entry.name), entry.arity.into()) {
+                self.natives.fill(number, Native::Builtin(entry));
+            }
+        }
+        true
     }
 
     /// The addresses of its instructions.
@@ -312,7 +349,7 @@ impl ModuleCode {
     /// When that is not possible, which was seen to be when the file was verified.
     pub fn load_function(&self, server: &CodeServer, number: usize) {
         if !self.code.is_loaded(number) {
-            let mut linker = MachineLinker { server, funs: &self.funs, literals: None, bigs: Vec::new() };
+            let mut linker = MachineLinker { server, funs: &self.funs, natives: &self.natives, literals: None, bigs: Vec::new() };
             self.code.load(number, &mut linker).unwrap_or_else(|error| panic!("{}: {error}", self.name));
         }
     }

@@ -1,0 +1,161 @@
+//! Native bodies of functions: what a module's version has of a native library.
+//!
+//! A function that a native body may replace begins with [`Instr::NativeBody`](swarmrt_beam::instr::Instr::NativeBody),
+//! which names a slot of its module's version. Loading a library fills slots, once; they go with the version. Whether
+//! the library is part of the machine (`prim_file`, `zlib` …) or was loaded from a file makes no difference here.
+
+use crate::bif::{BifEntry, BifKind, BifResult};
+use crate::process::Process;
+use std::any::Any;
+use std::ffi::c_void;
+use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::{Arc, OnceLock};
+use swarmrt_beam::instr::NativePtr;
+use swarmrt_term::Term;
+
+/// What runs in place of a function's own code.
+pub enum Native {
+    /// Part of the machine.
+    Builtin(&'static BifEntry),
+    /// Of a library that was loaded from a file.
+    Library(Arc<NifEntry>),
+}
+
+/// A function of a library.
+pub struct NifEntry {
+    /// Calls it with these arguments.
+    pub call: NifCall,
+    /// Where its machine code begins.
+    pub address: *const c_void,
+    pub kind: BifKind,
+    /// What it belongs to; the library stays loaded meanwhile.
+    pub library: Arc<dyn Library>,
+}
+
+// SAFETY: the address is that of code, which any thread may run.
+unsafe impl Send for NifEntry {}
+// SAFETY: as above.
+unsafe impl Sync for NifEntry {}
+
+pub type NifCall = fn(&mut Process, &NifEntry, &[Term]) -> BifResult;
+
+/// A native library that a module's version has loaded.
+pub trait Library: Any + Send + Sync {
+    /// The version was taken out of the tables: nobody calls the library's functions any more.
+    fn unload(&self);
+}
+
+/// A function that a library has asked to be called next, in place of the body that the process stands at. Its
+/// arguments are the elements of the tuple in `Process::trap_args[0]`.
+pub struct Scheduled {
+    pub function: NifEntry,
+}
+
+impl Native {
+    pub fn kind(&self, p: &Process) -> BifKind {
+        match (&p.scheduled, self) {
+            (Some(scheduled), _) => scheduled.function.kind,
+            (None, Native::Builtin(entry)) => entry.kind,
+            (None, Native::Library(entry)) => entry.kind,
+        }
+    }
+    pub fn is_dirty(&self, p: &Process) -> bool {
+        matches!(self.kind(p), BifKind::DirtyIo | BifKind::DirtyCpu)
+    }
+    #[inline]
+    pub fn call(&self, p: &mut Process, args: &[Term]) -> BifResult {
+        if p.scheduled.is_some() {
+            return call_scheduled(p);
+        }
+        match self {
+            Native::Builtin(entry) => (entry.function)(p, args),
+            Native::Library(entry) => (entry.call)(p, entry, args),
+        }
+    }
+}
+
+#[cold]
+fn call_scheduled(p: &mut Process) -> BifResult {
+    let Some(scheduled) = p.scheduled.take() else { unreachable!("just seen") };
+    let args = std::mem::replace(&mut p.trap_args[0], Term::NIL);
+    let args = args.as_tuple().expect("the arguments of a scheduled function are a tuple").elements();
+    (scheduled.function.call)(p, &scheduled.function, args)
+}
+
+/// The place for a function's native body. Empty at first, filled at most once.
+#[derive(Default)]
+#[repr(transparent)]
+pub struct NativeSlot(AtomicPtr<Native>);
+
+impl NativeSlot {
+    /// The slot that an instruction names.
+    ///
+    /// # Safety
+    /// The module's version that the instruction belongs to is there.
+    #[inline(always)]
+    pub unsafe fn at<'a>(ptr: NativePtr) -> &'a NativeSlot {
+        // SAFETY: the caller's; such a pointer is only made by `NativeSlots`.
+        unsafe { &*(ptr.0 as *const NativeSlot) }
+    }
+    #[inline(always)]
+    pub fn get(&self) -> Option<&Native> {
+        // SAFETY: a slot is filled with a boxed native, which goes with the slot. Acquire: it is seen whole.
+        unsafe { self.0.load(Ordering::Acquire).as_ref() }
+    }
+    /// `false` when it was filled already.
+    fn fill(&self, native: Native) -> bool {
+        let native = Box::into_raw(Box::new(native));
+        let filled = self.0.compare_exchange(std::ptr::null_mut(), native, Ordering::Release, Ordering::Relaxed);
+        if filled.is_err() {
+            // SAFETY: just made, and nobody has seen it.
+            drop(unsafe { Box::from_raw(native) });
+        }
+        filled.is_ok()
+    }
+}
+
+impl Drop for NativeSlot {
+    fn drop(&mut self) {
+        let native = *self.0.get_mut();
+        if !native.is_null() {
+            // SAFETY: filled with a boxed native, which nobody else frees.
+            drop(unsafe { Box::from_raw(native) });
+        }
+    }
+}
+
+/// The native bodies of a module's version.
+#[derive(Default)]
+pub struct Natives {
+    /// One for each function of the module, in the order of the file; none where the module loads no library.
+    slots: Box<[NativeSlot]>,
+    /// Whether every function may have a native body: the compilers of old do not say which.
+    all: bool,
+    /// The library that they are from, once it is loaded.
+    library: OnceLock<Arc<dyn Library>>,
+}
+
+impl Natives {
+    pub(crate) fn new(functions: usize, all: bool) -> Natives {
+        Natives { slots: (0..functions).map(|_| NativeSlot::default()).collect(), all, library: OnceLock::new() }
+    }
+    /// The slot of the function with this number, if it may have a native body; `marked` says that it is declared so.
+    pub(crate) fn place(&self, function: u32, marked: bool) -> Option<NativePtr> {
+        let slot = self.slots.get(function as usize).filter(|_| marked || self.all)?;
+        Some(NativePtr(std::ptr::from_ref(slot) as u64))
+    }
+    pub fn get(&self, function: usize) -> Option<&Native> {
+        self.slots.get(function)?.get()
+    }
+    /// Gives a function its native body. `false` when it has one.
+    pub fn fill(&self, function: usize, native: Native) -> bool {
+        self.slots.get(function).is_some_and(|slot| slot.fill(native))
+    }
+    pub fn library(&self) -> Option<&Arc<dyn Library>> {
+        self.library.get()
+    }
+    /// Keeps the library as long as the version is there. `false` when there is one already.
+    pub fn set_library(&self, library: Arc<dyn Library>) -> bool {
+        self.library.set(library).is_ok()
+    }
+}
