@@ -3,6 +3,7 @@
 use crate::assisted::word;
 use crate::facts::{Fact, kind};
 use crate::glue::Question;
+use crate::layout;
 use crate::translate::{I64, Next, Piece};
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::{Block, BlockArg, InstBuilder, Value};
@@ -134,10 +135,10 @@ impl Piece<'_, '_> {
         let zero = self.word(Term::small(0).raw());
         self.b.ins().jump(next, &[BlockArg::Value(list), BlockArg::Value(zero)]);
         self.b.switch_to_block(next);
-        let is_cell = self.tag_is(rest, 0b111, 0b001);
+        let is_cell = self.is_cons(rest);
         self.branch(is_cell, cell, end);
         self.b.switch_to_block(cell);
-        let (tail, more) = (self.load(rest, 7), self.b.ins().iadd_imm_s(count, 0b100));
+        let (tail, more) = (self.load(rest, layout::TAIL), self.b.ins().iadd_imm_s(count, 0b100));
         self.b.ins().jump(next, &[BlockArg::Value(tail), BlockArg::Value(more)]);
         self.b.switch_to_block(end);
         let is_nil = self.b.ins().icmp_imm_s(IntCC::Equal, rest, Term::NIL.raw() as i64);

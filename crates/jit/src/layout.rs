@@ -5,6 +5,7 @@ use swarmrt_beam::instr::{Instr, NativePtr};
 use swarmrt_machine::code::{Export, FunEntry};
 use swarmrt_machine::native::NativeState;
 use swarmrt_machine::scheduler::Registers;
+use swarmrt_term::Term;
 
 pub const INSTR_BYTES: u64 = size_of::<Instr>() as u64;
 
@@ -21,6 +22,10 @@ pub fn native_slot_offset() -> i32 {
     let Instr::NativeBody { slot, .. } = &body else { unreachable!("just made") };
     (std::ptr::from_ref(slot) as usize - std::ptr::from_ref(&body) as usize) as i32
 }
+
+/// From a list cell's word to its head and its tail.
+pub const HEAD: i32 = -(Term::TAG_CONS as i32);
+pub const TAIL: i32 = HEAD + 8;
 
 pub const EXPORT_ENTRY: i32 = Export::ENTRY_OFFSET as i32;
 pub const EXPORT_CHANGES: i32 = Export::CHANGES_OFFSET as i32;

@@ -187,7 +187,7 @@ impl Piece<'_, '_> {
         self.b.switch_to_block(here);
         let differ_block = self.target(differ);
         if exact {
-            // Words of different tags differ; of the same tag, small integers (11) and atoms and the like (00) do.
+            // Words differ whose lowest two bits do; of those that are left, small integers (11) and atoms and the like (001) differ.
             let tags = self.b.ins().bxor(x, y);
             let tags = self.b.ins().band_imm_s(tags, 0b11);
             let here = self.b.create_block();
@@ -212,8 +212,10 @@ impl Piece<'_, '_> {
             } else {
                 slow
             };
-            let next = self.b.ins().iadd_imm_s(x, 1);
-            let needs_look = self.b.ins().band_imm_s(next, 0b10);
+            // Bit n says whether a word whose lowest three bits are n, or n less a multiple of eight, needs a closer look.
+            let by_tag = self.word(0x7474_7474_7474_7474);
+            let bit = self.b.ins().ushr(by_tag, x);
+            let needs_look = self.b.ins().band_imm_s(bit, 1);
             self.branch(needs_look, looked_at, differ_block);
         } else {
             let both = self.b.ins().band(x, y);

@@ -514,7 +514,7 @@ impl<'a, 'b> Piece<'a, 'b> {
             Instr::IsInteger { src, fail } => self.test_number(at, src, fail, kind::SMALL, kind::BIG),
             Instr::IsFloat { src, fail } => self.test_number(at, src, fail, kind::FLOAT, kind::BOXED_FLOAT),
             Instr::IsNumber { src, fail } => self.test_number(at, src, fail, kind::SMALL | kind::FLOAT, kind::BIG | kind::BOXED_FLOAT),
-            Instr::IsAtom { src, fail } => self.test_word(at, src, fail, kind::ATOM, |piece, value, _| piece.tag_is(value, 0b111_111, 0b000_100)),
+            Instr::IsAtom { src, fail } => self.test_word(at, src, fail, kind::ATOM, |piece, value, _| piece.tag_is(value, 0b111_111, 0b000_001)),
             Instr::IsNil { src, fail } => self.test_word(at, src, fail, kind::NIL, |piece, value, _| piece.is_nil(value)),
             Instr::IsNilX { x, fail } => self.test_word(at, Src::x(x), fail, kind::NIL, |piece, value, _| piece.is_nil(value)),
             Instr::IsList { src, fail } => self.test_word(at, src, fail, kind::CONS | kind::NIL, |piece, value, _| {
@@ -528,7 +528,7 @@ impl<'a, 'b> Piece<'a, 'b> {
                     return Next::End;
                 }
                 let list = self.use_x(x.into());
-                let (first, rest) = (self.load(list, -1), self.load(list, 7));
+                let (first, rest) = (self.load(list, layout::HEAD), self.load(list, layout::TAIL));
                 self.set(head, first);
                 self.set(tail, rest);
                 on
@@ -574,20 +574,20 @@ impl<'a, 'b> Piece<'a, 'b> {
 
             Instr::GetList { src, head, tail } => {
                 let list = self.list_cell(at, src);
-                let (first, rest) = (self.load(list, -1), self.load(list, 7));
+                let (first, rest) = (self.load(list, layout::HEAD), self.load(list, layout::TAIL));
                 self.set(head, first);
                 self.set(tail, rest);
                 on
             }
             Instr::GetHead { src, dst } => {
                 let list = self.list_cell(at, src);
-                let first = self.load(list, -1);
+                let first = self.load(list, layout::HEAD);
                 self.set(dst, first);
                 on
             }
             Instr::GetTail { src, dst } => {
                 let list = self.list_cell(at, src);
-                let rest = self.load(list, 7);
+                let rest = self.load(list, layout::TAIL);
                 self.set(dst, rest);
                 on
             }
@@ -604,7 +604,7 @@ impl<'a, 'b> Piece<'a, 'b> {
                 let cell = self.bump(2);
                 self.store(first, cell, 0);
                 self.store(rest, cell, 8);
-                let list = self.b.ins().iadd_imm_s(cell, 0b001);
+                let list = self.b.ins().iadd_imm_s(cell, Term::TAG_CONS as i64);
                 self.set_known(dst, list, Fact::of(kind::CONS));
                 on
             }
@@ -662,7 +662,7 @@ impl<'a, 'b> Piece<'a, 'b> {
                     self.require(is, slow);
                     self.facts.learn(a, Fact::of(kind::CONS));
                 }
-                let offset = if matches!(self.code()[at as usize], Instr::Hd { .. }) { -1 } else { 7 };
+                let offset = if matches!(self.code()[at as usize], Instr::Hd { .. }) { layout::HEAD } else { layout::TAIL };
                 let part = self.load(list, offset);
                 self.set(dst, part);
                 on

@@ -4,9 +4,9 @@
 //! |---|---|
 //! | `11` | small integer, 62 bits |
 //! | `10` | float held in the word |
-//! | `001` | list cell pointer |
+//! | `100` | list cell pointer |
 //! | `101` | boxed pointer |
-//! | `100` | other immediates, told apart by bits 3–5 |
+//! | `001` | other immediates, told apart by bits 3–5; native libraries rely on it that an atom's word is odd |
 //! | `000` | header words on the heap, return addresses on the stack |
 
 use crate::atom::Atom;
@@ -25,13 +25,14 @@ unsafe impl Send for Term {}
 unsafe impl Sync for Term {}
 
 const IMMEDIATE_BITS: u32 = 6;
-const TAG_ATOM: u64 = 0b000_100;
-const TAG_PID: u64 = 0b001_100;
-const TAG_PORT: u64 = 0b010_100;
-const TAG_NIL: u64 = 0b011_100;
-const TAG_CATCH: u64 = 0b100_100;
-const TAG_NONE: u64 = 0b101_100;
+const TAG_ATOM: u64 = 0b000_001;
+const TAG_PID: u64 = 0b001_001;
+const TAG_PORT: u64 = 0b010_001;
+const TAG_NIL: u64 = 0b011_001;
+const TAG_CATCH: u64 = 0b100_001;
+const TAG_NONE: u64 = 0b101_001;
 const IMMEDIATE_MASK: u64 = 0b111_111;
+const TAG_MASK: u64 = 0b111;
 
 /// The word that +0.0 is held in; bit 2 is the sign. The two are less than all other words of floats.
 const FLOAT_ZERO: u64 = 0b010;
@@ -47,6 +48,10 @@ impl Term {
     pub const FLOATS_RANGE: u64 = (1 << 62) - 2;
     /// Words of floats that are less are zeroes.
     pub const FLOAT_ZEROES_END: u64 = 0b1000;
+
+    /// The lowest three bits of the words of list cells and of boxed terms; of no other words are the highest two of them 10.
+    pub const TAG_CONS: u64 = 0b100;
+    pub const TAG_BOXED: u64 = 0b101;
 
     pub const NIL: Term = Term(TAG_NIL);
     /// No value: an empty slot, "not found". Never visible to Erlang code.
@@ -207,11 +212,11 @@ impl Term {
     /// A list cell at `cell`, an 8-byte aligned address.
     #[inline(always)]
     pub fn from_cons_ptr(cell: *const u64) -> Term {
-        Term(cell as u64 | 0b001)
+        Term(cell as u64 | Term::TAG_CONS)
     }
     #[inline(always)]
     pub const fn is_cons(self) -> bool {
-        self.0 & 0b111 == 0b001
+        self.0 & TAG_MASK == Term::TAG_CONS
     }
     #[inline(always)]
     pub const fn is_list(self) -> bool {
@@ -220,7 +225,7 @@ impl Term {
     #[inline(always)]
     pub fn cons_ptr(self) -> *mut u64 {
         debug_assert!(self.is_cons());
-        (self.0 - 0b001) as *mut u64
+        (self.0 - Term::TAG_CONS) as *mut u64
     }
     #[inline(always)]
     pub fn as_cons(self) -> Option<Cons> {
@@ -231,16 +236,16 @@ impl Term {
     /// A boxed term whose header word is at `header`.
     #[inline(always)]
     pub fn from_boxed_ptr(header: *const u64) -> Term {
-        Term(header as u64 | 0b101)
+        Term(header as u64 | Term::TAG_BOXED)
     }
     #[inline(always)]
     pub const fn is_boxed(self) -> bool {
-        self.0 & 0b111 == 0b101
+        self.0 & TAG_MASK == Term::TAG_BOXED
     }
     /// A list cell or a boxed term: something the collector follows.
     #[inline(always)]
     pub const fn is_pointer(self) -> bool {
-        self.0 & 0b011 == 0b001
+        self.0 & 0b110 == 0b100
     }
     #[inline(always)]
     pub const fn is_immediate(self) -> bool {
@@ -249,7 +254,7 @@ impl Term {
     #[inline(always)]
     pub fn boxed_ptr(self) -> *mut u64 {
         debug_assert!(self.is_boxed());
-        (self.0 - 0b101) as *mut u64
+        (self.0 - Term::TAG_BOXED) as *mut u64
     }
     #[inline(always)]
     pub fn boxed_header(self) -> Header {

@@ -14,11 +14,11 @@ impl Piece<'_, '_> {
         let low = self.b.ins().band_imm_s(off, mask);
         self.b.ins().icmp_imm_s(IntCC::Equal, low, 0)
     }
-    pub(super) fn is_cons(&mut self, value: Value) -> Value {
-        self.tag_is(value, 0b111, 0b001)
+    pub(crate) fn is_cons(&mut self, value: Value) -> Value {
+        self.tag_is(value, 0b111, Term::TAG_CONS as i64)
     }
     pub(crate) fn is_boxed(&mut self, value: Value) -> Value {
-        self.tag_is(value, 0b111, 0b101)
+        self.tag_is(value, 0b111, Term::TAG_BOXED as i64)
     }
     pub(crate) fn is_small(&mut self, value: Value) -> Value {
         self.tag_is(value, 0b11, 0b11)
