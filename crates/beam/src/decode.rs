@@ -21,8 +21,6 @@ pub struct Code {
     /// Labels are numbered from 1 to below this.
     pub label_count: u32,
     pub function_count: u32,
-    /// The highest opcode that the file says it uses.
-    pub opcode_max: u32,
 }
 
 /// One generic instruction.

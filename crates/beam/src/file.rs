@@ -364,7 +364,7 @@ fn read_code(data: &[u8], atoms: usize, literals: usize, types: usize, ops: Vec<
 
     let sizes = TableSizes { atoms, literals, types, labels: label_count };
     let reader = CodeReader::new(Reader::new(instructions, Place::Instructions), sizes, ops);
-    Ok((Code { ops: Vec::new(), label_count, function_count, opcode_max: wanted }, reader))
+    Ok((Code { ops: Vec::new(), label_count, function_count }, reader))
 }
 
 /// OTP's identity of a module: the chunks that decide what it does, in this order. The obsolete

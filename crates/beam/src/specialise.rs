@@ -40,9 +40,9 @@ pub trait Linker {
     /// Whether a built-in may be an instruction: it does not trap or wait, and does nothing but answer.
     fn is_guard(&self, bif: u16) -> bool;
     fn fun(&mut self, lambda: u32) -> FunPtr;
-    /// The slot for a native body of the function with this number, where the module can have such. `marked` says that the
-    /// function is declared to be one that a native body may replace.
-    fn native(&self, function: u32, marked: bool) -> Option<NativePtr>;
+    /// The slot for a native body of the function with this number, if it may have one. `is_marked` says whether the compiler
+    /// has marked it so.
+    fn native(&self, function: u32, is_marked: &dyn Fn() -> bool) -> Option<NativePtr>;
     /// A big integer in two's complement, big endian.
     fn big(&mut self, bytes: &[u8]) -> Term;
     /// A literal tuple of literals.
@@ -451,10 +451,12 @@ impl<L: Linker> Specialiser<'_, L> {
         BeamError::unsupported(op.opcode, op.offset)
     }
 
-    /// Looks for a native body at the start of the function.
-    fn native_body(&mut self, marked: bool) {
+    /// Begins the function of these instructions with a look for a native body, if it may have one. The compiler's mark may
+    /// stand behind the making of a frame.
+    fn native_body(&mut self, ops: &[Op]) {
         let function = self.first.function + self.functions.len() as u32 - 1;
-        if let Some(slot) = self.linker.native(function, marked) {
+        let is_marked = || ops.iter().any(|op| op.opcode == Opcode::NifStart);
+        if let Some(slot) = self.linker.native(function, &is_marked) {
             let arity = self.functions.last().expect("func_info comes before the function's code").arity as u16;
             self.emit(Instr::NativeBody { arity, slot });
         }
@@ -512,7 +514,7 @@ impl<L: Linker> Specialiser<'_, L> {
                         self.emit(Instr::BifBody { arity: mfa.arity as u16, bif, function });
                         // The Erlang body is never reached; its labels must still exist.
                     }
-                    self.native_body(false);
+                    self.native_body(ops);
                 }
             }
             G::FuncInfo => {
@@ -527,8 +529,7 @@ impl<L: Linker> Specialiser<'_, L> {
                 let line = unsigned(&args[0]) as u32;
                 self.lines.push((self.here(), line));
             }
-            G::NifStart => self.native_body(true),
-            G::ExecutableLine | G::DebugLine | G::Fclearerror | G::Fcheckerror => {}
+            G::ExecutableLine | G::DebugLine | G::NifStart | G::Fclearerror | G::Fcheckerror => {}
             G::OnLoad => self.on_load = Some(self.first.function + self.functions.len() as u32 - 1),
 
             G::Move => return Ok(self.movement(ops, at)),

@@ -45,7 +45,7 @@ impl Linker for NoLinks {
     fn fun(&mut self, _: u32) -> FunPtr {
         FunPtr(0)
     }
-    fn native(&self, _: u32, _: bool) -> Option<NativePtr> {
+    fn native(&self, _: u32, _: &dyn Fn() -> bool) -> Option<NativePtr> {
         None
     }
     fn big(&mut self, _: &[u8]) -> Term {
@@ -69,7 +69,7 @@ fn module(body: impl IntoIterator<Item = Op>) -> BeamFile {
     ];
     ops.extend(body);
     ops.push(op(Opcode::IntCodeEnd, []));
-    BeamFile { atoms: vec![String::new(), "m".to_owned()], code: Code { ops, label_count: 3, function_count: 1, opcode_max: 0 }, ..BeamFile::default() }
+    BeamFile { atoms: vec![String::new(), "m".to_owned()], code: Code { ops, label_count: 3, function_count: 1 }, ..BeamFile::default() }
 }
 
 /// Translates a module with whatever for its constants.

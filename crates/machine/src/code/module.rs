@@ -109,8 +109,8 @@ impl Linker for MachineLinker<'_> {
     fn fun(&mut self, lambda: u32) -> FunPtr {
         self.funs[lambda as usize].ptr()
     }
-    fn native(&self, function: u32, marked: bool) -> Option<NativePtr> {
-        self.natives.place(function, marked)
+    fn native(&self, function: u32, is_marked: &dyn Fn() -> bool) -> Option<NativePtr> {
+        self.natives.place(function, is_marked)
     }
     fn big(&mut self, bytes: &[u8]) -> Term {
         if let Some((_, term)) = self.bigs.iter().find(|(known, _)| known == bytes) {
@@ -128,14 +128,27 @@ impl Linker for MachineLinker<'_> {
 }
 
 /// Slots for native bodies, if the module loads a library.
-fn natives_of(file: &BeamFile, atoms: &[Atom]) -> Natives {
+fn natives_of(server: &CodeServer, file: &BeamFile, atoms: &[Atom], bytes: &[u8]) -> Result<Natives, BeamError> {
     let load_nif = Mfa { module: am::ERLANG, function: atom!("load_nif"), arity: 2 };
     let names = |index: u32| atoms[index as usize];
     let mut imports = file.imports.iter().map(|import| Mfa { module: names(import.module), function: names(import.function), arity: import.arity });
     if !imports.any(|import| import == load_nif) {
-        return Natives::default();
+        return Ok(Natives::default());
     }
-    Natives::new(file.code.function_count as usize, file.code.opcode_max < u32::from(Opcode::NifStart as u8))
+    // Where no function is marked, every one may have a native body. Those of OTP's own are all marked.
+    let all = !server.has_linked_library(atoms[1]) && !marks_natives(bytes)?;
+    Ok(Natives::new(file.code.function_count as usize, all))
+}
+
+/// Whether some function of a file is marked as one that a native body may replace.
+fn marks_natives(bytes: &[u8]) -> Result<bool, BeamError> {
+    let (_, mut functions) = BeamFile::open(bytes, Vec::new(), Some([0; 16]))?;
+    while let Some(function) = functions.next_function()? {
+        if function.iter().any(|op| op.opcode == Opcode::NifStart) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// The definitions and default values of a file's native records. `terms` are its literals.
@@ -236,7 +249,7 @@ impl ModuleCode {
         for export in file.exports.iter().rev() {
             server.export(Mfa { module: name, function: atoms[export.function as usize], arity: export.arity });
         }
-        let natives = natives_of(&file, &atoms);
+        let natives = natives_of(server, &file, &atoms, &bytes).map_err(refused)?;
         let mut linker = MachineLinker { server, funs: &funs, natives: &natives, literals: Some(&mut literals), bigs: Vec::new() };
         let mut code = if let Some(layout) = layout {
             let source = BeamFile {
@@ -296,6 +309,12 @@ impl ModuleCode {
     /// The number of its function of that name.
     pub fn function_number(&self, name: Atom, arity: u32) -> Option<usize> {
         self.code.functions.iter().position(|function| function.name == name && function.arity == arity)
+    }
+
+    /// Whether a library may have a native body for its function with this number.
+    pub fn may_be_native(&self, server: &CodeServer, number: usize) -> bool {
+        self.load_function(server, number);
+        matches!(self.code.code()[self.code.functions[number].entry as usize + 1], Instr::NativeBody { .. })
     }
 
     /// Gives its functions the native bodies that are part of the machine. `false` when there are none for the module.

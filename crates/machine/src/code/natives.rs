@@ -6,6 +6,7 @@
 
 use crate::bif::{BifEntry, BifKind, BifResult};
 use crate::process::Process;
+use crate::scheduler::current_scheduler;
 use std::any::Any;
 use std::ffi::c_void;
 use std::sync::atomic::{AtomicPtr, Ordering};
@@ -64,13 +65,12 @@ impl Native {
     }
     #[inline]
     pub fn call(&self, p: &mut Process, args: &[Term]) -> BifResult {
-        if p.scheduled.is_some() {
-            return call_scheduled(p);
-        }
-        match self {
+        let result = match self {
+            _ if p.scheduled.is_some() => call_scheduled(p),
             Native::Builtin(entry) => (entry.function)(p, args),
             Native::Library(entry) => (entry.call)(p, entry, args),
-        }
+        };
+        if p.scheduled.is_some() { go_on(p, result) } else { result }
     }
 }
 
@@ -80,6 +80,17 @@ fn call_scheduled(p: &mut Process) -> BifResult {
     let args = std::mem::replace(&mut p.trap_args[0], Term::NIL);
     let args = args.as_tuple().expect("the arguments of a scheduled function are a tuple").elements();
     (scheduled.function.call)(p, &scheduled.function, args)
+}
+
+/// Calls what was scheduled at once, as long as the turn is not over and it may run here.
+#[cold]
+fn go_on(p: &mut Process, mut result: BifResult) -> BifResult {
+    let may_go_on = |p: &Process| p.scheduled.as_ref().is_some_and(|next| next.function.kind == BifKind::Normal) && p.reductions > 0;
+    while may_go_on(p) && !p.heap.wants_collection && current_scheduler().is_some() {
+        p.reductions -= 1;
+        result = call_scheduled(p);
+    }
+    result
 }
 
 /// The place for a function's native body. Empty at first, filled at most once.
@@ -129,7 +140,7 @@ impl Drop for NativeSlot {
 pub struct Natives {
     /// One for each function of the module, in the order of the file; none where the module loads no library.
     slots: Box<[NativeSlot]>,
-    /// Whether every function may have a native body: the compilers of old do not say which.
+    /// Whether every function may have a native body: the compiler does not always say which.
     all: bool,
     /// The library that they are from, once it is loaded.
     library: OnceLock<Arc<dyn Library>>,
@@ -139,9 +150,9 @@ impl Natives {
     pub(crate) fn new(functions: usize, all: bool) -> Natives {
         Natives { slots: (0..functions).map(|_| NativeSlot::default()).collect(), all, library: OnceLock::new() }
     }
-    /// The slot of the function with this number, if it may have a native body; `marked` says that it is declared so.
-    pub(crate) fn place(&self, function: u32, marked: bool) -> Option<NativePtr> {
-        let slot = self.slots.get(function as usize).filter(|_| marked || self.all)?;
+    /// The slot of the function with this number, if it may have a native body.
+    pub(crate) fn place(&self, function: u32, is_marked: &dyn Fn() -> bool) -> Option<NativePtr> {
+        let slot = self.slots.get(function as usize).filter(|_| self.all || is_marked())?;
         Some(NativePtr(std::ptr::from_ref(slot) as u64))
     }
     pub fn get(&self, function: usize) -> Option<&Native> {
