@@ -49,6 +49,9 @@ impl Process {
             hook(self);
         }
         self.close_incoming();
+        if let Some(extra) = &mut self.extra {
+            std::mem::take(&mut extra.on_exit).into_iter().for_each(|(_, call)| call(vm));
+        }
         let relations = std::mem::take(&mut self.relations);
         for (raw, ()) in relations.links.iter() {
             // SAFETY: links are kept as the words of pids and ports.

@@ -8,6 +8,7 @@ pub mod bif;
 pub mod bitsyntax;
 pub mod code;
 pub mod code_cache;
+pub mod deferred;
 mod dirty;
 pub mod exception;
 pub mod exit;

@@ -131,6 +131,9 @@ impl MaxHeapSize {
     pub const NONE: MaxHeapSize = MaxHeapSize { words: 0, kill: true, error_logger: true, shared_binaries: false };
 }
 
+/// See [`Extra::on_exit`].
+pub type OnExit = Box<dyn FnOnce(&'static Vm) + Send>;
+
 /// What few processes have.
 pub struct Extra {
     pub suspended: u32,
@@ -144,6 +147,8 @@ pub struct Extra {
     /// A signal reply that a built-in waits for: its number, and the reply when it is there.
     pub replies: Vec<(u64, *mut Fragment)>,
     pub node_subscriptions: u32,
+    /// What is to be done when the process ends, each with a number to take it back by.
+    pub on_exit: Vec<(u64, OnExit)>,
     pub label: Option<FragmentHeap>,
 }
 
@@ -162,6 +167,7 @@ impl Default for Extra {
             async_dist: false,
             replies: Vec::new(),
             node_subscriptions: 0,
+            on_exit: Vec::new(),
             label: None,
         }
     }

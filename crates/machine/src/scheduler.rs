@@ -5,6 +5,7 @@
 //! it is, and the scheduler is lent. If something else comes to do before the built-in is through, a thread of
 //! the dirty schedulers becomes that scheduler, and the thread that it was is a dirty one from then on.
 
+use crate::deferred;
 use crate::dirty::{DirtyPool, DirtyThread, Work};
 use crate::native::NativeState;
 use crate::parking::{Lent, Parking};
@@ -494,6 +495,7 @@ impl Vm {
     fn run_thread(&'static self, mut role: Role) {
         let engine = self.engine.get().expect("set before the threads start").as_ref();
         let mut registers = Registers::new();
+        deferred::begin();
         loop {
             role = match role {
                 Role::Scheduler(number) => self.run_scheduler(number, engine, &mut registers),
@@ -528,6 +530,7 @@ impl Vm {
                 scheduler.busy_ns.fetch_add(self.clock.since_start_ns() - started, Ordering::Relaxed);
             }
             scheduler.running.store(false, Ordering::Relaxed);
+            deferred::run();
             match left {
                 None => {}
                 Some(Dirty::Cpu) => self.schedulers.dirty_cpu.push(std::ptr::from_ref(cell) as usize),
@@ -643,6 +646,7 @@ impl Vm {
                     let cell = unsafe { &*(cell as *const ProcessCell) };
                     // SAFETY: as above; we alone run it.
                     unsafe { self.run_dirty(cell, &pool.threads()[number], engine, registers) };
+                    deferred::run();
                     cell.shared.state.requeue();
                     self.schedulers.enqueue(cell, false);
                 }

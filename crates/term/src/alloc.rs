@@ -159,13 +159,25 @@ pub trait Alloc {
     /// A binary over `shared`, from byte `byte_offset`.
     fn shared_bin(&mut self, shared: SharedBytes, byte_offset: usize, bit_size: usize) -> Term {
         debug_assert!(byte_offset * 8 + bit_size <= shared.capacity() * 8);
+        // SAFETY: within the buffer.
+        unsafe {
+            let data = shared.data().add(byte_offset);
+            self.shared_bin_of(shared, data, bit_size)
+        }
+    }
+
+    /// A binary over the bits at `data`, which `shared` keeps alive.
+    ///
+    /// # Safety
+    /// They are there, and do not change, as long as `shared` has references.
+    unsafe fn shared_bin_of(&mut self, shared: SharedBytes, data: *const u8, bit_size: usize) -> Term {
         let ptr = self.alloc(shared_bin::WORDS);
         let capacity = shared.capacity();
         // SAFETY: the words of the layout were given.
         unsafe {
             *ptr = Header::new(Subtag::SharedBin, shared_bin::WORDS - 1).0;
             *ptr.add(shared_bin::BIT_SIZE) = bit_size as u64;
-            *ptr.add(shared_bin::DATA_PTR) = shared.data().add(byte_offset) as u64;
+            *ptr.add(shared_bin::DATA_PTR) = data as u64;
             *ptr.add(shared_bin::SHARED) = shared.into_raw();
         }
         let list = self.off_heap();

@@ -3,7 +3,7 @@
 use crate::reference::{SharedAddress, register, unregister};
 use crate::usage::{BINARIES, has_room};
 use crate::word::{Subtag, Term};
-use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error, realloc};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -18,11 +18,19 @@ struct SharedHead {
     capacity: usize,
     /// Bits handed out so far: whoever holds a bitstring that ends exactly here may extend it in
     /// place, because nobody can see what lies beyond. With [`NUMBERED`]: the memory's number (see [`SharedBytes::number`]).
+    /// With [`FINISHED`], the first word of the bytes is a [`Finish`].
     used_bits: AtomicUsize,
 }
 
 /// Set in [`SharedHead::used_bits`] of memory that references stand for.
 const NUMBERED: usize = 1 << 63;
+/// Set as well where the memory is not freed at once when its last reference is dropped.
+const FINISHED: usize = 1 << 62;
+
+/// What is done with memory whose last reference is gone, in place of freeing it: it is given the memory's raw word, and has
+/// to see to it that [`SharedBytes::free`] is called at some time. It may be called from any place that drops terms, so that it must not take
+/// locks or run anybody's code.
+pub type Finish = fn(u64);
 
 /// A counted reference to a byte buffer shared between heaps.
 pub struct SharedBytes(NonNull<SharedHead>);
@@ -60,6 +68,58 @@ impl SharedBytes {
         Some(shared)
     }
 
+    /// Memory of `words` words and `bytes` bytes for something that references stand for, of which the first word is set.
+    /// When the last reference is dropped, `finish` gets it. `None` when the system has no room for it.
+    pub fn finished_by(finish: Finish, words: usize, bytes: usize) -> Option<SharedBytes> {
+        debug_assert!(words > 0);
+        let shared = Self::try_with_capacity((words * 8).checked_add(bytes)?.checked_next_multiple_of(8)?, 0)?;
+        // SAFETY: the buffer has that many words, and is not shared yet.
+        unsafe { shared.data().cast::<usize>().write(finish as usize) };
+        shared.number();
+        // SAFETY: we hold a reference.
+        unsafe { shared.0.as_ref() }.used_bits.fetch_or(FINISHED, Ordering::Relaxed);
+        Some(shared)
+    }
+    /// Whether it was made by [`SharedBytes::finished_by`] with this function.
+    pub fn is_finished_by(&self, finish: Finish) -> bool {
+        // SAFETY: we hold a reference.
+        let known = unsafe { self.0.as_ref() }.used_bits.load(Ordering::Relaxed);
+        // SAFETY: such memory has a first word, which never changes.
+        known & NUMBERED != 0 && known & FINISHED != 0 && unsafe { self.data().cast::<usize>().read() } == finish as usize
+    }
+    /// Frees what a [`Finish`] was given.
+    ///
+    /// # Safety
+    /// `raw` is that memory, and nobody uses it any more.
+    pub unsafe fn free(raw: u64) {
+        // SAFETY: the caller's; the layout was valid when it was allocated.
+        unsafe {
+            let head = raw as *mut SharedHead;
+            let layout = Self::layout((*head).capacity).expect("the layout was valid when it was allocated");
+            BINARIES.subtract(layout.size());
+            dealloc(head.cast(), layout);
+        }
+    }
+
+    /// The same buffer with another capacity, `None` when the system has no room for it: then nothing has happened. All of it
+    /// is in use.
+    ///
+    /// # Safety
+    /// `raw` came from [`SharedBytes::into_raw`], and it is the only reference.
+    pub unsafe fn resized(raw: u64, capacity: usize) -> Option<SharedBytes> {
+        // SAFETY: the caller's; the new layout is checked, and the head is written again.
+        unsafe {
+            let head = raw as *mut SharedHead;
+            let before = Self::layout((*head).capacity).expect("the layout was valid when it was allocated");
+            let after = Self::layout(capacity).filter(|after| after.size() <= before.size() || has_room(after.size() - before.size()))?;
+            let head = NonNull::new(realloc(head.cast(), before, after.size()).cast::<SharedHead>())?;
+            BINARIES.subtract(before.size());
+            BINARIES.add(after.size());
+            head.write(SharedHead { references: AtomicUsize::new(1), capacity, used_bits: AtomicUsize::new(capacity * 8) });
+            Some(SharedBytes(head))
+        }
+    }
+
     /// A buffer holding a copy of `bytes`.
     pub fn copy_from(bytes: &[u8]) -> SharedBytes {
         let Some(shared) = Self::try_with_capacity(bytes.len(), bytes.len()) else { handle_alloc_error(Layout::for_value(bytes)) };
@@ -90,12 +150,12 @@ impl SharedBytes {
     }
     /// The number by which [`reference`](crate::reference) finds this memory. Only for memory that holds no binary; the
     /// first call, which gives the number, comes before the memory is shared.
-    pub(crate) fn number(&self) -> u64 {
+    pub fn number(&self) -> u64 {
         // SAFETY: we hold a reference.
         let head = unsafe { self.0.as_ref() };
         let known = head.used_bits.load(Ordering::Relaxed);
         if known & NUMBERED != 0 {
-            return (known & !NUMBERED) as u64;
+            return (known & !(NUMBERED | FINISHED)) as u64;
         }
         let number = register(SharedAddress(self.0.as_ptr() as u64));
         head.used_bits.store(NUMBERED | number as usize, Ordering::Relaxed);
@@ -154,7 +214,11 @@ impl Drop for SharedBytes {
                 std::sync::atomic::fence(Ordering::Acquire);
                 let known = self.0.as_ref().used_bits.load(Ordering::Relaxed);
                 if known & NUMBERED != 0 {
-                    unregister((known & !NUMBERED) as u64);
+                    unregister((known & !(NUMBERED | FINISHED)) as u64);
+                    if known & FINISHED != 0 {
+                        let finish = std::mem::transmute::<usize, Finish>(self.data().cast::<usize>().read());
+                        return finish(self.0.as_ptr() as u64);
+                    }
                 }
                 let layout = Self::layout(self.capacity()).expect("the layout was valid when it was allocated");
                 BINARIES.subtract(layout.size());

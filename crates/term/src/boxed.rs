@@ -308,6 +308,10 @@ impl LocalRef {
     pub fn ref_kind(self) -> RefKind {
         RefValue::of(self).kind()
     }
+    /// The raw word of the shared memory of a counted reference, if it holds some.
+    pub fn counted_raw(self) -> Option<u64> {
+        (self.header().words() == COUNTED_REF_WORDS).then(|| self.word(shared_bin::SHARED))
+    }
     /// The shared memory of a counted reference, which lives at least as long as the term does. `None` for one that
     /// came from outside when the memory was no more.
     pub fn counted_words<'a>(self) -> Option<&'a [AtomicU64]> {

@@ -129,7 +129,7 @@ pub(crate) fn unregister(number: u64) {
 }
 
 /// The memory with this number, while somebody holds it.
-fn find(number: u64) -> Option<SharedBytes> {
+pub fn find(number: u64) -> Option<SharedBytes> {
     let shard = shard(number);
     let address = shard.get(&number)?;
     // SAFETY: memory in the register is not freed while we hold the lock.

@@ -1,0 +1,106 @@
+//! Work that a thread puts off until it holds no locks and no terms: the destructors of resources, which are a library's
+//! own code, while the last reference is dropped wherever terms are dropped.
+//!
+//! A scheduler, dirty or not, does it after the turn of a process. What other threads put off is done by a thread for it.
+
+use parking_lot::{Condvar, Mutex};
+use std::cell::{Cell, RefCell};
+use std::sync::Once;
+
+/// A function and its argument.
+type Work = (fn(u64), u64);
+
+thread_local! {
+    /// Of a scheduler's thread: what it has put off.
+    static MINE: RefCell<Vec<Work>> = const { RefCell::new(Vec::new()) };
+    static IS_SCHEDULER: Cell<bool> = const { Cell::new(false) };
+    /// Whether there is any; quicker to look at.
+    static PENDING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// What other threads have put off.
+static OTHERS: (Mutex<Vec<Work>>, Condvar) = (Mutex::new(Vec::new()), Condvar::new());
+static START: Once = Once::new();
+
+/// Says that the calling thread is a scheduler.
+pub(crate) fn begin() {
+    IS_SCHEDULER.set(true);
+}
+
+/// Has `work` done soon, in a place where it may do anything.
+pub fn defer(work: fn(u64), argument: u64) {
+    // A thread that is ending has no place of its own any more.
+    let mine = IS_SCHEDULER.try_with(Cell::get).unwrap_or(false) && MINE.try_with(|mine| mine.borrow_mut().push((work, argument))).is_ok();
+    if mine {
+        PENDING.set(true);
+        return;
+    }
+    START.call_once(|| {
+        std::thread::Builder::new().name("deferred".to_owned()).spawn(run_others).expect("there is room for a thread");
+    });
+    OTHERS.0.lock().push((work, argument));
+    OTHERS.1.notify_one();
+}
+
+/// Does what the calling scheduler has put off, if anything.
+#[inline(always)]
+pub fn run() {
+    if PENDING.get() {
+        run_mine();
+    }
+}
+
+#[cold]
+fn run_mine() {
+    // The work may put off more.
+    loop {
+        let works = MINE.with(RefCell::take);
+        if works.is_empty() {
+            PENDING.set(false);
+            return;
+        }
+        works.into_iter().for_each(|(work, argument)| work(argument));
+    }
+}
+
+fn run_others() {
+    loop {
+        let works = {
+            let mut others = OTHERS.0.lock();
+            while others.is_empty() {
+                OTHERS.1.wait(&mut others);
+            }
+            std::mem::take(&mut *others)
+        };
+        works.into_iter().for_each(|(work, argument)| work(argument));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    static SUM: AtomicU64 = AtomicU64::new(0);
+
+    fn add(number: u64) {
+        SUM.fetch_add(number, Ordering::SeqCst);
+    }
+
+    fn add_later(number: u64) {
+        defer(add, number);
+    }
+
+    #[test]
+    fn a_scheduler_does_its_own_and_a_thread_does_that_of_others() {
+        begin();
+        defer(add_later, 1);
+        assert_eq!(SUM.load(Ordering::SeqCst), 0);
+        run();
+        assert_eq!(SUM.load(Ordering::SeqCst), 1);
+        std::thread::spawn(|| defer(add, 10)).join().expect("it does not panic");
+        while SUM.load(Ordering::SeqCst) != 11 {
+            std::thread::yield_now();
+        }
+    }
+}
