@@ -6,7 +6,7 @@ use swarmrt_machine::code::{HasOldVersion, ModuleCode, Prepared};
 use swarmrt_machine::resource::Resources;
 use swarmrt_machine::{BifResult, Process, Raise, bif};
 use swarmrt_term::etf::{self, DecodeOptions};
-use swarmrt_term::{Alloc, Atom, Mfa, Release, Term, am, atom};
+use swarmrt_term::{Alloc, Atom, Mfa, Release, Term, am};
 
 /// Modules between `prepare_loading` and `finish_loading`.
 type Waiting = Resources<ModuleCode>;
@@ -98,20 +98,6 @@ fn finish_after_on_load(p: &mut Process, module: Term, keep: Term) -> BifResult 
     Ok(Term::bool(true))
 }
 
-/// Functions whose natives are part of the machine need no library.
-#[bif("erlang:load_nif/2")]
-fn load_nif(p: &mut Process, path: Term, _info: Term) -> BifResult {
-    let bytes: Option<Vec<u8>> = path.list_to_vec().and_then(|list| list.iter().map(|c| c.as_small().map(|c| c as u8)).collect());
-    let path = String::from_utf8_lossy(&bytes.ok_or(Raise::BADARG)?).into_owned();
-    let caller = p.vm.code.module_at(p.ip as usize);
-    if caller.is_some_and(|module| module.name.name() == path && module.link_library(p.vm.bifs)) {
-        return Ok(Term::atom(am::OK));
-    }
-    let text = p.string(&format!("Failed to load NIF library {path}: native libraries are not supported"));
-    let reason = p.tuple(&[Term::atom(atom!("load_failed")), text]);
-    Ok(p.tuple(&[Term::atom(am::ERROR), reason]))
-}
-
 #[bif("erlang:module_loaded/1")]
 fn module_loaded(p: &mut Process, module: Term) -> BifResult {
     let name = module_name(module)?;
@@ -197,6 +183,9 @@ fn purge_module(p: &mut Process, module: Term, operation: Term) -> BifResult {
         }
         "complete" => match p.vm.code.purge(name) {
             Some(old) => {
+                if let Some(library) = old.natives.library() {
+                    library.unload();
+                }
                 let ranges = old.literals.ranges().collect();
                 p.vm.retirement.add(p.vm, ranges, Box::new(old));
                 true
@@ -264,7 +253,10 @@ fn module_item(p: &mut Process, module: &ModuleCode, item: Atom) -> Option<Term>
             function_list(p, exports.into_iter().map(|(_, name, arity)| (name, arity)))
         }
         "functions" => function_list(p, module.code.functions.iter().map(|function| (function.name, function.arity))),
-        "nifs" => Term::NIL,
+        "nifs" => {
+            let functions = module.code.functions.iter().enumerate().filter(|(number, _)| module.natives.get(*number).is_some());
+            function_list(p, functions.map(|(_, function)| (function.name, function.arity)))
+        }
         "attributes" => external_term(p, &module.attributes),
         "compile" => external_term(p, &module.compile_info),
         "md5" => p.binary(&module.md5),

@@ -1,0 +1,101 @@
+//! Calls of a library's functions, and what such a function can ask of the scheduler.
+
+use crate::abi::{CArray, CText, DIRTY_CPU, DIRTY_IO, NON_VALUE, NifFn, c_bool};
+use crate::env::Env;
+use crate::library::Loaded;
+use std::cell::Cell;
+use std::ffi::{c_int, c_uint, c_void};
+use std::sync::Arc;
+use swarmrt_machine::bif::BifKind;
+use swarmrt_machine::code::natives::{NifEntry, Scheduled};
+use swarmrt_machine::process::REDUCTIONS_PER_TURN;
+use swarmrt_machine::scheduler::current_scheduler;
+use swarmrt_machine::{BifResult, Process, Raise, deferred};
+use swarmrt_term::{Alloc, Term, atom};
+
+thread_local! {
+    /// The kind of dirty scheduler that the thread is, while it runs a library's function.
+    static DIRTY: Cell<Option<BifKind>> = const { Cell::new(None) };
+}
+
+const ARGUMENTS_MAX: usize = 255;
+
+/// Calls a library's function with these arguments.
+pub fn call(p: &mut Process, entry: &NifEntry, args: &[Term]) -> BifResult {
+    // What this thread has put off may be destructors of objects that the function asks for.
+    deferred::run();
+    let library = Arc::as_ptr(&entry.library).cast::<Loaded>();
+    let mut env = Env::bound(p, library);
+    // SAFETY: the address is that of a function of the library, which is loaded as long as the entry is there.
+    let function = unsafe { std::mem::transmute::<*const c_void, NifFn>(entry.address) };
+    let is_dirty = entry.kind != BifKind::Normal;
+    if is_dirty {
+        DIRTY.set(Some(entry.kind));
+    }
+    // SAFETY: the library is trusted to be what it says. The environment and the arguments are there during the call.
+    let result = unsafe { function(&raw mut env, args.len() as c_int, args.as_ptr()) };
+    if is_dirty {
+        DIRTY.set(None);
+    }
+    if let Some(reason) = env.exception {
+        return Err(Raise::Error(reason));
+    }
+    if let Some(scheduled) = env.scheduled.take() {
+        drop(env);
+        let (function, args) = *scheduled;
+        p.trap_args[0] = args;
+        p.scheduled = Some(Box::new(Scheduled { function }));
+        return Err(Raise::Yield);
+    }
+    if result == NON_VALUE {
+        return Err(Raise::Error(Term::atom(atom!("badreturn"))));
+    }
+    Ok(result)
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn enif_schedule_nif(env: &mut Env, name: CText, flags: c_int, function: NifFn, count: c_int, args: CArray<Term>) -> Term {
+    let Ok(count) = usize::try_from(count) else { return env.badarg() };
+    let kind = match c_uint::try_from(flags) {
+        Ok(0) => BifKind::Normal,
+        Ok(DIRTY_CPU) => BifKind::DirtyCpu,
+        Ok(DIRTY_IO) => BifKind::DirtyIo,
+        _ => return env.badarg(),
+    };
+    if count > ARGUMENTS_MAX || name.bytes().len() > ARGUMENTS_MAX {
+        return env.badarg();
+    }
+    if env.process().is_none() || env.library.is_null() {
+        return env.badarg();
+    }
+    let args = env.tuple(args.of(count));
+    // SAFETY: the library that is running is there, and held by an `Arc` as every loaded library is.
+    let library = unsafe {
+        Arc::increment_strong_count(env.library);
+        Arc::from_raw(env.library)
+    };
+    env.scheduled = Some(Box::new((NifEntry { call, address: function as *const c_void, kind, library }, args)));
+    NON_VALUE
+}
+
+/// Whether the turn is over.
+#[unsafe(no_mangle)]
+pub extern "C" fn enif_consume_timeslice(env: &mut Env, percent: c_int) -> c_int {
+    if current_scheduler().is_none() {
+        return 0;
+    }
+    let Some(process) = env.process() else { return 0 };
+    let percent = usize::try_from(percent).unwrap_or(1).clamp(1, 100);
+    process.bump_reductions((REDUCTIONS_PER_TURN as usize).div_ceil(100) * percent);
+    c_bool(process.reductions <= 0)
+}
+
+/// `ERL_NIF_THR_…`.
+#[unsafe(no_mangle)]
+pub extern "C" fn enif_thread_type() -> c_int {
+    match DIRTY.get() {
+        Some(BifKind::DirtyCpu) => 2,
+        Some(BifKind::DirtyIo) => 3,
+        _ => c_bool(current_scheduler().is_some()),
+    }
+}

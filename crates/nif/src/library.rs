@@ -1,0 +1,240 @@
+//! A library that was loaded from a file: what it says of itself, its data, and its end.
+
+use crate::abi::{CText, Entry, Function, FunctionBefore27, HaltFn, LoadFn, UnloadFn, UpgradeFn};
+use crate::env::Env;
+use crate::resource_types;
+use parking_lot::Mutex;
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
+use swarmrt_machine::code::natives::Library;
+use swarmrt_term::Atom;
+
+/// A file in memory. It stays there until it is closed.
+pub struct File(*mut c_void);
+
+// SAFETY: a handle of dlopen may be used from any thread.
+unsafe impl Send for File {}
+// SAFETY: as above.
+unsafe impl Sync for File {}
+
+/// What the dynamic linker says of its last failure.
+fn linker_error() -> String {
+    // SAFETY: the text is the calling thread's, until it calls the linker again.
+    unsafe {
+        let text = libc::dlerror();
+        if text.is_null() { "unspecified error".to_owned() } else { CStr::from_ptr(text).to_string_lossy().into_owned() }
+    }
+}
+
+fn open(name: &CStr, flags: c_int) -> Result<File, String> {
+    // SAFETY: a library's initialisers run here: it is trusted, as all native code is.
+    let handle = unsafe { libc::dlopen(name.as_ptr(), flags) };
+    if handle.is_null() { Err(linker_error()) } else { Ok(File(handle)) }
+}
+
+/// What OTP's emulator is linked with: there are libraries that use it without saying so.
+const SYSTEM_LIBRARIES: [&CStr; 3] = [c"libz.so.1", c"libstdc++.so.6", c"libtinfo.so.6"];
+
+/// Loads these for all others to see; whether that was not done before.
+fn share_system_libraries() -> bool {
+    static DONE: AtomicBool = AtomicBool::new(false);
+    if DONE.swap(true, Ordering::AcqRel) {
+        return false;
+    }
+    for name in SYSTEM_LIBRARIES {
+        // One that is not there is missed by whoever needs it.
+        let _ = open(name, libc::RTLD_NOW | libc::RTLD_GLOBAL).map(File::into_raw);
+    }
+    true
+}
+
+impl File {
+    /// Loads `path` with the ending of shared libraries.
+    ///
+    /// # Errors
+    /// What the dynamic linker says.
+    pub fn open(path: &[u8]) -> Result<File, String> {
+        let mut name = path.to_vec();
+        if !name.ends_with(b".so") {
+            name.extend_from_slice(b".so");
+        }
+        let name = CString::new(name).map_err(|_| "the name of the file has a zero byte".to_owned())?;
+        match open(&name, libc::RTLD_NOW) {
+            Err(why) if why.contains("undefined symbol") && share_system_libraries() => open(&name, libc::RTLD_NOW),
+            opened => opened,
+        }
+    }
+    /// # Errors
+    /// What the dynamic linker says.
+    pub fn symbol(&self, name: &CStr) -> Result<*mut c_void, String> {
+        symbol(self.0, name)
+    }
+    pub fn into_raw(self) -> *mut c_void {
+        let handle = self.0;
+        std::mem::forget(self);
+        handle
+    }
+}
+
+/// The address of a symbol of a file that is open.
+///
+/// # Errors
+/// What the dynamic linker says.
+pub fn symbol(handle: *mut c_void, name: &CStr) -> Result<*mut c_void, String> {
+    // SAFETY: the handle is that of an open file.
+    unsafe {
+        libc::dlerror();
+        let address = libc::dlsym(handle, name.as_ptr());
+        if address.is_null() { Err(linker_error()) } else { Ok(address) }
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        // SAFETY: the handle is ours, and nothing of the file is used any more.
+        unsafe { libc::dlclose(self.0) };
+    }
+}
+
+/// An entry in the shape of the newest version.
+pub struct Description {
+    pub major: c_int,
+    pub minor: c_int,
+    pub name: String,
+    pub functions: Vec<Function>,
+    pub load: Option<LoadFn>,
+    pub upgrade: Option<UpgradeFn>,
+    unload: Option<UnloadFn>,
+    pub vm_variant: Option<String>,
+    pub min_erts: String,
+}
+
+impl Description {
+    /// Reads an entry, of which older versions have less.
+    ///
+    /// # Safety
+    /// `entry` is what a library's `nif_init` has returned, and the library stays loaded.
+    pub unsafe fn read(entry: *const Entry) -> Description {
+        // SAFETY: the caller's; what follows `unload` is there from the named versions on.
+        unsafe {
+            let (major, minor) = ((*entry).major, (*entry).minor);
+            let since = |number: c_int| (major, minor) >= (2, number);
+            let count = usize::try_from((*entry).function_count).unwrap_or(0);
+            let functions = match () {
+                () if count == 0 => Vec::new(),
+                () if since(7) => std::slice::from_raw_parts((*entry).functions, count).to_vec(),
+                () => {
+                    let functions = std::slice::from_raw_parts((*entry).functions.cast::<FunctionBefore27>(), count);
+                    functions.iter().map(|&FunctionBefore27 { name, arity, function }| Function { name, arity, function, flags: 0 }).collect()
+                }
+            };
+            Description {
+                major,
+                minor,
+                name: (*entry).name.lossy(),
+                functions,
+                load: (*entry).load,
+                upgrade: (*entry).upgrade,
+                unload: (*entry).unload,
+                vm_variant: since(1).then(|| (*entry).vm_variant.lossy()),
+                min_erts: if since(14) { (*entry).min_erts.lossy() } else { "erts-?".to_owned() },
+            }
+        }
+    }
+}
+
+/// A library in the use of a module's version.
+pub struct Loaded {
+    pub module: Atom,
+    pub path: String,
+    file: Mutex<Option<File>>,
+    unload: Option<UnloadFn>,
+    /// The library's own.
+    pub data: AtomicPtr<c_void>,
+    /// The module's version, and the types of resources with callbacks: it is closed when none is left.
+    users: AtomicUsize,
+    /// What it wants to be called when the machine halts, and for each scheduler's thread when it is unloaded.
+    pub on_halt: Mutex<Option<HaltFn>>,
+    pub on_unload_thread: Mutex<Option<HaltFn>>,
+}
+
+impl Loaded {
+    pub fn new(module: Atom, path: String, file: File, description: &Description) -> Arc<Loaded> {
+        Arc::new(Loaded {
+            module,
+            path,
+            file: Mutex::new(Some(file)),
+            unload: description.unload,
+            data: AtomicPtr::new(std::ptr::null_mut()),
+            users: AtomicUsize::new(1),
+            on_halt: Mutex::new(None),
+            on_unload_thread: Mutex::new(None),
+        })
+    }
+    pub fn add_user(&self) {
+        self.users.fetch_add(1, Ordering::Relaxed);
+    }
+    /// One user less; closes the library after the last.
+    pub fn drop_user(&self) {
+        if self.users.fetch_sub(1, Ordering::AcqRel) != 1 {
+            return;
+        }
+        *self.on_halt.lock() = None;
+        if let Some(unload) = self.unload {
+            let mut env = Env::callback(self);
+            // SAFETY: the library is still loaded.
+            unsafe { unload(&raw mut env, self.data.load(Ordering::Acquire)) };
+        }
+        drop(self.file.lock().take());
+    }
+    /// Gives up a library whose `load` has refused: it is not told.
+    pub fn discard(&self) {
+        drop(self.file.lock().take());
+    }
+}
+
+impl Library for Loaded {
+    fn unload(&self) {
+        resource_types::orphan(self);
+        self.drop_user();
+    }
+}
+
+/// Tells the machine what the dynamic linker said.
+pub type ErrorHandler = unsafe extern "C" fn(*mut c_void, *const c_char);
+
+fn report(handler: Option<ErrorHandler>, argument: *mut c_void, text: String) {
+    if let (Some(handler), Ok(text)) = (handler, CString::new(text)) {
+        // SAFETY: the library's own function, with its own argument.
+        unsafe { handler(argument, text.as_ptr()) };
+    }
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn enif_dlopen(path: CText, handler: Option<ErrorHandler>, argument: *mut c_void) -> *mut c_void {
+    match File::open(path.bytes()) {
+        Ok(file) => {
+            if let Ok(init) = file.symbol(c"nif_init") {
+                // SAFETY: a function of that name and shape is what such libraries have.
+                unsafe { std::mem::transmute::<*mut c_void, extern "C" fn() -> *const Entry>(init)() };
+            }
+            file.into_raw()
+        }
+        Err(text) => {
+            report(handler, argument, text);
+            std::ptr::null_mut()
+        }
+    }
+}
+
+/// # Safety
+/// `handle` came from `enif_dlopen`, and `name` is ended by a zero byte.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn enif_dlsym(handle: *mut c_void, name: *const c_char, handler: Option<ErrorHandler>, argument: *mut c_void) -> *mut c_void {
+    // SAFETY: the caller's.
+    symbol(handle, unsafe { CStr::from_ptr(name) }).unwrap_or_else(|text| {
+        report(handler, argument, text);
+        std::ptr::null_mut()
+    })
+}

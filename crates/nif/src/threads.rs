@@ -1,0 +1,276 @@
+//! Threads, and what they share: locks, conditions, data of their own. All are those of the system (POSIX threads), with names.
+
+use crate::abi::{CText, Out, c_bool};
+use std::cell::Cell;
+use std::ffi::{CString, c_char, c_int, c_void};
+
+/// Something with the name that a library has given it.
+pub struct Named<T> {
+    value: T,
+    name: CString,
+}
+
+impl<T> Named<T> {
+    fn new(name: CText, value: T) -> *mut Named<T> {
+        let name = CString::new(name.bytes()).unwrap_or_default();
+        Box::into_raw(Box::new(Named { value, name }))
+    }
+    fn name(&self) -> *mut c_char {
+        self.name.as_ptr().cast_mut()
+    }
+    fn get(&mut self) -> *mut T {
+        &raw mut self.value
+    }
+}
+
+type Mutex = Named<libc::pthread_mutex_t>;
+type Condition = Named<libc::pthread_cond_t>;
+type RwLock = Named<libc::pthread_rwlock_t>;
+
+/// Functions on something that a library got from a function here and has not destroyed: 0 when the system does it.
+macro_rules! system_calls {
+    ($($name:ident($of:ty): $call:ident;)*) => {
+        $(
+            /// # Safety
+            /// The argument was made here, and is still there.
+            #[unsafe(no_mangle)]
+            pub unsafe extern "C" fn $name(of: *mut $of) -> c_int {
+                // SAFETY: the caller's.
+                unsafe { libc::$call((*of).get()) }
+            }
+        )*
+    };
+}
+
+macro_rules! destroyers {
+    ($($name:ident($of:ty): $call:ident;)*) => {
+        $(
+            /// # Safety
+            /// The argument was made here, and is not used any more.
+            #[unsafe(no_mangle)]
+            pub unsafe extern "C" fn $name(of: *mut $of) {
+                // SAFETY: the caller's.
+                unsafe {
+                    libc::$call((*of).get());
+                    drop(Box::from_raw(of));
+                }
+            }
+        )*
+    };
+}
+
+macro_rules! names {
+    ($($name:ident($of:ty);)*) => {
+        $(#[unsafe(no_mangle)]
+        pub extern "C" fn $name(of: &$of) -> *mut c_char {
+            of.name()
+        })*
+    };
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn enif_mutex_create(name: CText) -> *mut Mutex {
+    Named::new(name, libc::PTHREAD_MUTEX_INITIALIZER)
+}
+#[unsafe(no_mangle)]
+pub extern "C" fn enif_cond_create(name: CText) -> *mut Condition {
+    Named::new(name, libc::PTHREAD_COND_INITIALIZER)
+}
+#[unsafe(no_mangle)]
+pub extern "C" fn enif_rwlock_create(name: CText) -> *mut RwLock {
+    Named::new(name, libc::PTHREAD_RWLOCK_INITIALIZER)
+}
+
+// What has no result in C may have one here: callers do not look.
+system_calls! {
+    enif_mutex_trylock(Mutex): pthread_mutex_trylock;
+    enif_mutex_lock(Mutex): pthread_mutex_lock;
+    enif_mutex_unlock(Mutex): pthread_mutex_unlock;
+    enif_cond_signal(Condition): pthread_cond_signal;
+    enif_cond_broadcast(Condition): pthread_cond_broadcast;
+    enif_rwlock_tryrlock(RwLock): pthread_rwlock_tryrdlock;
+    enif_rwlock_rlock(RwLock): pthread_rwlock_rdlock;
+    enif_rwlock_runlock(RwLock): pthread_rwlock_unlock;
+    enif_rwlock_tryrwlock(RwLock): pthread_rwlock_trywrlock;
+    enif_rwlock_rwlock(RwLock): pthread_rwlock_wrlock;
+    enif_rwlock_rwunlock(RwLock): pthread_rwlock_unlock;
+}
+
+destroyers! {
+    enif_mutex_destroy(Mutex): pthread_mutex_destroy;
+    enif_cond_destroy(Condition): pthread_cond_destroy;
+    enif_rwlock_destroy(RwLock): pthread_rwlock_destroy;
+}
+
+names! {
+    enif_mutex_name(Mutex);
+    enif_cond_name(Condition);
+    enif_rwlock_name(RwLock);
+    enif_thread_name(Thread);
+}
+
+/// # Safety
+/// Both were made here and are still there, and the calling thread has the mutex.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn enif_cond_wait(condition: *mut Condition, mutex: *mut Mutex) {
+    // SAFETY: the caller's.
+    unsafe { libc::pthread_cond_wait((*condition).get(), (*mutex).get()) };
+}
+
+// ---- Data of threads ----
+
+#[unsafe(no_mangle)]
+pub extern "C" fn enif_tsd_key_create(_name: CText, to: Out<c_int>) -> c_int {
+    let mut key: libc::pthread_key_t = 0;
+    // SAFETY: the address is that of a place for the key.
+    let error = unsafe { libc::pthread_key_create(&raw mut key, None) };
+    if error == 0 {
+        to.put(key as c_int);
+    }
+    error
+}
+#[unsafe(no_mangle)]
+pub extern "C" fn enif_tsd_key_destroy(key: c_int) {
+    // SAFETY: an unknown key is refused.
+    unsafe { libc::pthread_key_delete(key as libc::pthread_key_t) };
+}
+#[unsafe(no_mangle)]
+pub extern "C" fn enif_tsd_set(key: c_int, data: *mut c_void) {
+    // SAFETY: as above.
+    unsafe { libc::pthread_setspecific(key as libc::pthread_key_t, data) };
+}
+#[unsafe(no_mangle)]
+pub extern "C" fn enif_tsd_get(key: c_int) -> *mut c_void {
+    // SAFETY: as above.
+    unsafe { libc::pthread_getspecific(key as libc::pthread_key_t) }
+}
+
+// ---- Threads ----
+
+/// What a library's thread runs.
+pub struct Work {
+    id: libc::pthread_t,
+    function: unsafe extern "C-unwind" fn(*mut c_void) -> *mut c_void,
+    argument: *mut c_void,
+}
+
+/// `ErlNifTid` is the address of one.
+pub type Thread = Named<Work>;
+
+/// `ErlNifThreadOpts`.
+#[repr(C)]
+pub struct ThreadOptions {
+    /// In kilowords; less than 0 leaves it to the system.
+    stack_size: c_int,
+}
+
+thread_local! {
+    static CURRENT: Cell<*mut Thread> = const { Cell::new(std::ptr::null_mut()) };
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn enif_thread_opts_create(_name: CText) -> *mut ThreadOptions {
+    Box::into_raw(Box::new(ThreadOptions { stack_size: -1 }))
+}
+
+/// # Safety
+/// `options` were made here, and are not used any more.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn enif_thread_opts_destroy(options: *mut ThreadOptions) {
+    // SAFETY: the caller's.
+    drop(unsafe { Box::from_raw(options) });
+}
+
+/// The first function of a thread. It owns nothing, so that the thread may end anywhere within (`enif_thread_exit`).
+extern "C-unwind" fn run(thread: *mut c_void) -> *mut c_void {
+    let thread = thread.cast::<Thread>();
+    CURRENT.set(thread);
+    // SAFETY: the thread is there until it is joined.
+    unsafe { ((*thread).value.function)((*thread).value.argument) }
+}
+
+unsafe extern "C" {
+    fn pthread_create(
+        thread: *mut libc::pthread_t,
+        attributes: *const libc::pthread_attr_t,
+        function: extern "C-unwind" fn(*mut c_void) -> *mut c_void,
+        argument: *mut c_void,
+    ) -> c_int;
+}
+unsafe extern "C-unwind" {
+    fn pthread_exit(result: *mut c_void) -> !;
+}
+
+/// 0, or the number of an error.
+///
+/// # Safety
+/// `function` may be called with `argument`; `options` were made here, or are null.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn enif_thread_create(
+    name: CText,
+    to: Out<*mut Thread>,
+    function: unsafe extern "C-unwind" fn(*mut c_void) -> *mut c_void,
+    argument: *mut c_void,
+    options: *const ThreadOptions,
+) -> c_int {
+    let thread: *mut Thread = Named::new(name, Work { id: 0, function, argument });
+    // SAFETY: the caller's; the attributes are initialised before use.
+    unsafe {
+        let mut attributes: libc::pthread_attr_t = std::mem::zeroed();
+        libc::pthread_attr_init(&raw mut attributes);
+        if let Some(kilowords) = options.as_ref().and_then(|options| usize::try_from(options.stack_size).ok()) {
+            libc::pthread_attr_setstacksize(&raw mut attributes, (kilowords * 8 * 1024).max(64 * 1024));
+        }
+        let error = pthread_create(&raw mut (*thread).value.id, &raw const attributes, run, thread.cast());
+        libc::pthread_attr_destroy(&raw mut attributes);
+        if error == 0 {
+            to.put(thread);
+        } else {
+            drop(Box::from_raw(thread));
+        }
+        error
+    }
+}
+
+/// The calling thread. One that no library has made is given a name of its own.
+#[unsafe(no_mangle)]
+pub extern "C" fn enif_thread_self() -> *mut Thread {
+    extern "C-unwind" fn nothing(_: *mut c_void) -> *mut c_void {
+        std::ptr::null_mut()
+    }
+    if CURRENT.get().is_null() {
+        // SAFETY: a thread always has its own number.
+        let id = unsafe { libc::pthread_self() };
+        CURRENT.set(Named::new(CText(c"".as_ptr()), Work { id, function: nothing, argument: std::ptr::null_mut() }));
+    }
+    CURRENT.get()
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn enif_equal_tids(a: *const Thread, b: *const Thread) -> c_int {
+    c_bool(std::ptr::eq(a, b))
+}
+
+/// # Safety
+/// The calling thread was made by `enif_thread_create`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn enif_thread_exit(result: *mut c_void) {
+    // SAFETY: the caller's.
+    unsafe { pthread_exit(result) }
+}
+
+/// # Safety
+/// `thread` was made by `enif_thread_create`, and is joined once.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn enif_thread_join(thread: *mut Thread, result: Out<*mut c_void>) -> c_int {
+    let mut given = std::ptr::null_mut();
+    // SAFETY: the caller's.
+    unsafe {
+        let error = libc::pthread_join((*thread).value.id, &raw mut given);
+        if error == 0 {
+            result.put_unless_null(given);
+            drop(Box::from_raw(thread));
+        }
+        error
+    }
+}
