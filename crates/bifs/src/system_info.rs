@@ -293,7 +293,10 @@ fn identity(p: &mut Process, name: &str) -> Option<Term> {
             let digits = vec![u64::MAX; bigint::bits_max() / 64];
             p.big(false, &digits)
         }
-        "taints" => Term::NIL,
+        "taints" => {
+            let modules: Vec<Term> = p.vm.code.taints.lock().iter().copied().map(Term::atom).collect();
+            p.list(&modules)
+        }
         _ => return None,
     })
 }

@@ -68,7 +68,7 @@ fn load(p: &mut Process, path: &[u8], info: Term) -> Result<(), Refused> {
     if version.natives.library().is_some() {
         return Err(Refused("reload", "NIF library already loaded (reload disallowed since OTP 20).".to_owned()));
     }
-    let (file, description) = open(path, module)?;
+    let (file, description) = open(p, path, module)?;
     let natives = functions_of(p, &version, &description)?;
     let library = Loaded::new(module, String::from_utf8_lossy(path).into_owned(), file, &description);
     let mut env = Env::bound(p, &raw const *library);
@@ -93,13 +93,18 @@ fn load(p: &mut Process, path: &[u8], info: Term) -> Result<(), Refused> {
 }
 
 /// Loads the file and reads its entry.
-fn open(path: &[u8], module: Atom) -> Result<(File, Description), Refused> {
+fn open(p: &Process, path: &[u8], module: Atom) -> Result<(File, Description), Refused> {
     let name = String::from_utf8_lossy(path);
     let file = File::open(path).map_err(|why| {
         let of = if why.contains(&*name) { String::new() } else { format!(" {name}") };
         Refused("load_failed", format!("Failed to load NIF library{of}: '{why}'"))
     })?;
     let init = file.symbol(c"nif_init").map_err(|why| Refused("bad_lib", format!("Failed to find library init function: '{why}'")))?;
+    let mut taints = p.vm.code.taints.lock();
+    if !taints.contains(&module) {
+        taints.insert(0, module);
+    }
+    drop(taints);
     // SAFETY: a function of that name and shape is what makes a file a library of native functions.
     let entry = unsafe { std::mem::transmute::<*mut c_void, extern "C" fn() -> *const Entry>(init)() };
     if entry.is_null() {
@@ -157,7 +162,8 @@ fn functions_of(p: &Process, version: &ModuleCode, description: &Description) ->
 
 /// Has the library ready itself: `load`, or `upgrade` where an older version of the module has one.
 fn call_load(env: &mut Env, library: &Arc<Loaded>, description: &Description, before: Option<&ModuleCode>, info: Term) -> Result<(), Refused> {
-    let mut data = std::ptr::null_mut();
+    // Its own address, as the library may ask for its data meanwhile.
+    let data = library.data.as_ptr();
     let older = before.and_then(|before| before.natives.library()).map(|older| &**older as &dyn Any);
     let older = older.and_then(|older| older.downcast_ref::<Loaded>());
     if let Some(older) = older {
@@ -166,18 +172,17 @@ fn call_load(env: &mut Env, library: &Arc<Loaded>, description: &Description, be
         };
         let mut older_data = older.data.load(Ordering::Acquire);
         // SAFETY: the library's own function, as its entry says.
-        let veto = unsafe { upgrade(env, &raw mut data, &raw mut older_data, info) };
+        let veto = unsafe { upgrade(env, data, &raw mut older_data, info) };
         if veto != 0 {
             return Err(Refused("upgrade", format!("Library upgrade-call unsuccessful ({veto}).")));
         }
         older.data.store(older_data, Ordering::Release);
     } else if let Some(load) = description.load {
         // SAFETY: as above.
-        let veto = unsafe { load(env, &raw mut data, info) };
+        let veto = unsafe { load(env, data, info) };
         if veto != 0 {
             return Err(Refused("load", format!("Library load-call unsuccessful ({veto}).")));
         }
     }
-    library.data.store(data, Ordering::Release);
     Ok(())
 }

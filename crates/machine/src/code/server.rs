@@ -76,6 +76,8 @@ pub struct CodeServer {
     no_code: [AtomicU64; 2],
     /// For loading one module after the other; gone while one is being loaded.
     pub(crate) scratch: Mutex<Option<Scratch>>,
+    /// The modules that have loaded native libraries from files, the last one first.
+    pub taints: Mutex<Vec<Atom>>,
     /// What is kept from run to run, if anything is.
     pub cache: OnceLock<CodeCache>,
 }
@@ -118,6 +120,7 @@ impl CodeServer {
             glue: Vec::leak(glue),
             no_code: Default::default(),
             scratch: Mutex::new(None),
+            taints: Mutex::default(),
             cache: OnceLock::new(),
         }
     }
