@@ -6,6 +6,7 @@
 use crate::abi::{NON_VALUE, Out, c_bool};
 use crate::library::Loaded;
 use crate::resource_types::Opened;
+use std::any::Any;
 use std::ffi::c_int;
 use std::sync::OnceLock;
 use swarmrt_heap::copy_term;
@@ -28,15 +29,7 @@ pub fn vm() -> &'static Vm {
 pub enum Temporary {
     Bytes(#[allow(dead_code, reason = "kept, not read")] Box<[u8]>),
     Shared(#[allow(dead_code, reason = "kept, not read")] SharedBytes),
-    Vector(*mut crate::abi::IoVector),
-}
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        if let Temporary::Vector(vector) = *self {
-            crate::io_queues::free_vector(vector);
-        }
-    }
+    Other(#[allow(dead_code, reason = "kept, not read")] Box<dyn Any>),
 }
 
 /// `ErlNifEnv`.

@@ -7,8 +7,10 @@ use std::ffi::c_int;
 use swarmrt_term::binary::HEAP_BIN_BYTES_MAX;
 use swarmrt_term::{Alloc, Bits, SharedBytes, Term};
 
-/// [`IoVector::flags`]: the library's own, whose arrays may be ours.
-const LIBRARY_OWNED: c_int = 1;
+/// [`IoVector::flags`]: what it needs beside itself belongs to the environment of the call.
+const ENVIRONMENT_OWNED: c_int = 1;
+/// [`IoVector::flags`]: the vector itself is the library's.
+const LIBRARY_OWNED: c_int = 2;
 
 /// Bytes that something shared keeps alive.
 struct Piece {
@@ -41,43 +43,40 @@ impl Piece {
     }
 }
 
-/// The pieces of a vector go, and the vector where it is ours.
-pub fn free_vector(vector: *mut IoVector) {
-    // SAFETY: a vector that `enif_inspect_iovec` has filled.
+/// The arrays of a vector with many slices.
+struct Arrays {
+    slices: Box<[IoSlice]>,
+    shared: Box<[u64]>,
+}
+
+/// Frees what `enif_inspect_iovec` without an environment has given.
+///
+/// # Safety
+/// `vector` was filled by that, and is not used any more.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn enif_free_iovec(vector: *mut IoVector) {
+    // SAFETY: the caller's.
     unsafe {
-        for at in 0..usize::try_from((*vector).count).unwrap_or(0) {
-            let raw = *(*vector).shared.add(at);
-            if raw != 0 {
-                drop(SharedBytes::from_raw(raw));
-            }
+        let (flags, count) = ((*vector).flags, usize::try_from((*vector).count).unwrap_or(0));
+        if flags & ENVIRONMENT_OWNED != 0 {
+            return;
         }
-        free_arrays(vector);
+        for at in 0..count {
+            drop(SharedBytes::from_raw(*(*vector).shared.add(at)));
+        }
+        if count > IO_VECTOR_INLINE {
+            drop(Box::from_raw(std::ptr::slice_from_raw_parts_mut((*vector).slices, count)));
+            drop(Box::from_raw(std::ptr::slice_from_raw_parts_mut((*vector).shared, count)));
+        }
         (*vector).count = 0;
-        if (*vector).flags & LIBRARY_OWNED == 0 {
+        if flags & LIBRARY_OWNED == 0 {
             drop(Box::from_raw(vector));
         }
     }
 }
 
-/// # Safety
-/// As for [`free_vector`].
-unsafe fn free_arrays(vector: *mut IoVector) {
-    // SAFETY: the caller's; longer arrays were boxed.
-    unsafe {
-        if !std::ptr::eq((*vector).slices, (&raw const (*vector).inline_slices).cast()) {
-            let count = usize::try_from((*vector).count).unwrap_or(0);
-            drop(Box::from_raw(std::ptr::slice_from_raw_parts_mut((*vector).slices, count)));
-            drop(Box::from_raw(std::ptr::slice_from_raw_parts_mut((*vector).shared, count)));
-        }
-    }
-}
-
-#[unsafe(no_mangle)]
-pub extern "C" fn enif_free_iovec(vector: *mut IoVector) {
-    free_vector(vector);
-}
-
-/// Fills a vector with at most so many binaries of a list. With an environment, it is freed at the end of the call.
+/// Fills a vector with at most so many binaries of a list. With an environment, all that it refers to is there for the rest of the
+/// call, and nothing is to be freed.
 ///
 /// # Safety
 /// `vector` is the address of null or of that of room for a vector; `env` may be null.
@@ -98,33 +97,52 @@ pub unsafe extern "C" fn enif_inspect_iovec(env: *mut Env, count_max: usize, lis
     }
     tail.put(rest);
     let count = pieces.len();
-    // SAFETY: the caller's; what is put into the arrays is as long as they are.
+    let slices: Box<[IoSlice]> = pieces.iter().map(|piece| piece.slice).collect();
+    let size = slices.iter().map(|slice| slice.length).sum();
+    let shared: Box<[u64]> = pieces.into_iter().map(|piece| piece.shared.into_raw()).collect();
+    // SAFETY: the caller's; the arrays are as long as the vector says.
     unsafe {
         let is_new = (*vector).is_null();
         if is_new {
             *vector = Box::into_raw(Box::<IoVector>::new_zeroed().assume_init());
         }
         let to = *vector;
-        (*to).flags = if is_new { 0 } else { LIBRARY_OWNED };
+        let env = env.as_mut();
+        (*to).flags = if is_new { 0 } else { LIBRARY_OWNED } | if env.is_some() { ENVIRONMENT_OWNED } else { 0 };
         (*to).count = count as c_int;
-        (*to).size = pieces.iter().map(|piece| piece.slice.length).sum();
+        (*to).size = size;
+        let mut arrays = Arrays { slices, shared };
         if count <= IO_VECTOR_INLINE {
+            (&mut (*to).inline_slices)[..count].copy_from_slice(&arrays.slices);
+            (&mut (*to).inline_shared)[..count].copy_from_slice(&arrays.shared);
             (*to).slices = (&raw mut (*to).inline_slices).cast();
             (*to).shared = (&raw mut (*to).inline_shared).cast();
         } else {
-            (*to).slices = Box::into_raw(vec![IoSlice { base: std::ptr::null_mut(), length: 0 }; count].into_boxed_slice()).cast();
-            (*to).shared = Box::into_raw(vec![0u64; count].into_boxed_slice()).cast();
+            (*to).slices = arrays.slices.as_mut_ptr();
+            (*to).shared = arrays.shared.as_mut_ptr();
         }
-        for (at, Piece { shared, slice }) in pieces.into_iter().enumerate() {
-            *(*to).slices.add(at) = slice;
-            *(*to).shared.add(at) = shared.into_raw();
-        }
-        if let Some(env) = env.as_mut() {
-            env.keep(Temporary::Vector(to));
+        match env {
+            Some(env) => {
+                for &raw in &arrays.shared {
+                    env.keep(Temporary::Shared(SharedBytes::from_raw(raw)));
+                }
+                if count > IO_VECTOR_INLINE {
+                    env.keep(Temporary::Other(Box::new(arrays)));
+                }
+                if is_new {
+                    env.keep(Temporary::Other(Box::new(Vector(Box::from_raw(to)))));
+                }
+            }
+            // The vector has their addresses, for `enif_free_iovec`.
+            None if count > IO_VECTOR_INLINE => std::mem::forget(arrays),
+            None => {}
         }
     }
     1
 }
+
+/// A vector that is freed at the end of a call.
+struct Vector(#[allow(dead_code, reason = "kept, not read")] Box<IoVector>);
 
 /// `ErlNifIOQueue`.
 #[derive(Default)]
