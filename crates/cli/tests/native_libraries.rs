@@ -53,3 +53,46 @@ fn libraries_of_debian_do_what_they_do_on_erl() {
     let _ = std::fs::remove_dir_all(&folder);
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
+
+/// Compiles a library in C for the OTP under test.
+fn compile(source: &Path, folder: &Path) {
+    let library = folder.join(source.file_stem().expect("has a name")).with_extension("so");
+    let include = common::otp_root().join("usr/include");
+    let compiled = common::run(Command::new("cc").args(["-Wall", "-O1", "-shared", "-fPIC", "-I"]).arg(include).arg("-o").arg(library).arg(source));
+    assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
+}
+
+#[test]
+fn a_library_of_every_family_of_functions_does_what_it_does_on_erl() {
+    let (source, folder) = (common::root().join("tests/nif/families"), temporary("nif-families"));
+    compile(&source.join("nif_families.c"), &folder);
+    let mut failures = Vec::new();
+    for program in programs(&source) {
+        same_on_both(&program, &folder, &mut failures);
+    }
+    let _ = std::fs::remove_dir_all(&folder);
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// What stands behind `{error, {Kind, Text}}` when a library cannot be loaded, whatever is wrong with it.
+#[test]
+fn what_cannot_be_loaded_is_refused_as_on_erl() {
+    let (source, folder) = (common::root().join("tests/nif/refused"), temporary("nif-refused"));
+    for (number, defines) in
+        ["", "-DWRONG_NAME", "-DTOO_NEW", "-DTOO_OLD", "-DNO_FUNCTION", "-DWRONG_FLAGS", "-DTWICE", "-DVETO", "-DNO_INIT", "-DNULL_ENTRY", "-DVARIANT"]
+            .iter()
+            .enumerate()
+    {
+        let include = common::otp_root().join("usr/include");
+        let mut compiler = Command::new("cc");
+        compiler.args(["-w", "-shared", "-fPIC", "-I"]).arg(include).arg("-o").arg(folder.join(format!("refused_{number}.so")));
+        compiler.arg(source.join("nif_refused.c")).args((!defines.is_empty()).then_some(defines));
+        let compiled = common::run(&mut compiler);
+        assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
+    }
+    std::fs::write(folder.join("no_library.so"), "not a library").expect("writable");
+    let mut failures = Vec::new();
+    same_on_both(&source.join("nif_refused.erl"), &folder, &mut failures);
+    let _ = std::fs::remove_dir_all(&folder);
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}

@@ -99,7 +99,11 @@ fn open(p: &Process, path: &[u8], module: Atom) -> Result<(File, Description), R
         let of = if why.contains(&*name) { String::new() } else { format!(" {name}") };
         Refused("load_failed", format!("Failed to load NIF library{of}: '{why}'"))
     })?;
-    let init = file.symbol(c"nif_init").map_err(|why| Refused("bad_lib", format!("Failed to find library init function: '{why}'")))?;
+    // As OTP, which knows systems whose symbols all begin so.
+    let init = file
+        .symbol(c"nif_init")
+        .or_else(|_| file.symbol(c"_nif_init"))
+        .map_err(|why| Refused("bad_lib", format!("Failed to find library init function: '{why}'")))?;
     let mut taints = p.vm.code.taints.lock();
     if !taints.contains(&module) {
         taints.insert(0, module);

@@ -57,6 +57,26 @@ struct State {
     owner: Option<Arc<Loaded>>,
 }
 
+/// A library that is kept from being closed.
+pub struct Owner(Arc<Loaded>);
+
+impl Owner {
+    /// The caller knows that the library has a user.
+    fn new(library: &Arc<Loaded>) -> Owner {
+        library.add_user();
+        Owner(library.clone())
+    }
+    pub fn library(&self) -> *const Loaded {
+        &raw const *self.0
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.0.drop_user();
+    }
+}
+
 /// A type that a library opens while it is being loaded.
 pub struct Opened {
     resource_type: *const ResourceType,
@@ -75,10 +95,13 @@ unsafe impl Send for Named {}
 static TYPES: Mutex<Vec<Named>> = Mutex::new(Vec::new());
 
 impl ResourceType {
-    /// What is done for its objects now, and by which library.
-    pub fn callbacks(&self) -> (Callbacks, Option<Arc<Loaded>>) {
+    /// What is done for its objects now, and by which library, which stays loaded meanwhile.
+    pub fn callbacks(&self) -> (Callbacks, Option<Owner>) {
         let state = self.state.read();
-        (state.callbacks, state.owner.clone())
+        (state.callbacks, state.owner.as_ref().filter(|_| !state.callbacks.are_none()).map(Owner::new))
+    }
+    fn is_owned_by(&self, library: &Loaded) -> bool {
+        self.state.read().owner.as_ref().is_some_and(|owner| std::ptr::eq(&raw const **owner, library))
     }
     pub fn add_user(&self) {
         self.users.fetch_add(1, Ordering::Relaxed);
@@ -157,11 +180,10 @@ pub fn take_back(opened: Vec<Opened>) {
 
 /// The types of a library that is being unloaded lose their names.
 pub fn orphan(library: &Loaded) {
-    let is_owned = |resource_type: &ResourceType| resource_type.callbacks().1.is_some_and(|owner| std::ptr::eq(&raw const *owner, library));
     let orphans: Vec<Named> = {
         let mut types = TYPES.lock();
         // SAFETY: those with names are there.
-        types.extract_if(.., |named| is_owned(unsafe { &*named.0 })).collect()
+        types.extract_if(.., |named| unsafe { &*named.0 }.is_owned_by(library)).collect()
     };
     for Named(resource_type) in orphans {
         // SAFETY: its name was counted.

@@ -6,7 +6,7 @@
 
 use crate::abi::{Identifier, Monitor, NON_VALUE, Out, c_bool};
 use crate::env::{Env, vm};
-use crate::resource_types::{self, ResourceType};
+use crate::resource_types::{self, Owner, ResourceType};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::ffi::{c_int, c_void};
@@ -87,8 +87,8 @@ fn destroy(raw: u64) {
     }
     let (callbacks, owner) = object.resource_type().callbacks();
     if let Some(dtor) = callbacks.dtor {
-        let mut env = Env::callback(owner.as_ref().map_or(std::ptr::null(), |owner| &raw const **owner));
-        // SAFETY: the library is loaded as long as one of its types has callbacks.
+        let mut env = Env::callback(owner.as_ref().map_or(std::ptr::null(), Owner::library));
+        // SAFETY: the owner is kept loaded until it is dropped.
         unsafe { dtor(&raw mut env, object.data()) };
     }
     drop(owner);
@@ -188,7 +188,7 @@ pub extern "C" fn enif_dynamic_resource_call(env: &mut Env, module: Term, name: 
     }
     let (callbacks, owner) = resource_type.callbacks();
     let Some(dyncall) = callbacks.dyncall else { return 1 };
-    // SAFETY: the library is loaded as long as one of its types has callbacks.
+    // SAFETY: the owner is kept loaded until it is dropped.
     unsafe { dyncall(env, object.data(), argument) };
     drop(owner);
     0
@@ -215,8 +215,8 @@ impl Held {
         let object = Object(self.0.data().cast());
         let (callbacks, owner) = object.resource_type().callbacks();
         let Some(stop) = callbacks.stop else { return };
-        let mut env = Env::callback(owner.as_ref().map_or(std::ptr::null(), |owner| &raw const **owner));
-        // SAFETY: the library is loaded as long as one of its types has callbacks.
+        let mut env = Env::callback(owner.as_ref().map_or(std::ptr::null(), Owner::library));
+        // SAFETY: the owner is kept loaded until it is dropped.
         unsafe { stop(&raw mut env, object.data(), descriptor, c_bool(is_direct)) };
     }
     /// A term that refers to the object.
@@ -280,9 +280,9 @@ fn down(id: u64) {
     let Some(object) = Object::in_memory(&held) else { return };
     let (callbacks, owner) = object.resource_type().callbacks();
     let Some(down) = callbacks.down else { return };
-    let mut env = Env::callback(owner.as_ref().map_or(std::ptr::null(), |owner| &raw const **owner));
+    let mut env = Env::callback(owner.as_ref().map_or(std::ptr::null(), Owner::library));
     let pid = Identifier { term: Term::pid(pid) };
-    // SAFETY: the library is loaded as long as one of its types has callbacks.
+    // SAFETY: the owner is kept loaded until it is dropped.
     unsafe { down(&raw mut env, object.data(), &raw const pid, &raw const monitor) };
 }
 

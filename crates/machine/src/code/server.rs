@@ -5,7 +5,7 @@ use crate::code::module::Scratch;
 use crate::code::{Export, FunEntry, LoadError, Location, ModuleCode, Prepared, RecordEntry};
 use crate::code_cache::CodeCache;
 use parking_lot::{Mutex, RwLock};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher};
 use std::ops::Range;
 use std::sync::Arc;
@@ -243,13 +243,15 @@ impl CodeServer {
     }
 
     fn make_current(&self, slot: &mut ModuleSlot, module: &Arc<ModuleCode>) {
+        // What both versions export leads to one or the other at any time.
+        self.exports_in_place(module);
         if let Some(old) = slot.current.take() {
-            for (mfa, _) in old.exports_of() {
+            let stays: HashSet<Mfa> = module.exports_of().map(|(mfa, _)| mfa).collect();
+            for (mfa, _) in old.exports_of().filter(|(mfa, _)| !stays.contains(mfa)) {
                 self.export(mfa).clear();
             }
             slot.old = Some(old);
         }
-        self.exports_in_place(module);
         module.activate_funs();
         slot.current = Some(module.clone());
     }
