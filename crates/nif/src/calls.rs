@@ -37,12 +37,11 @@ pub fn call(p: &mut Process, entry: &NifEntry, args: &[Term]) -> BifResult {
     if is_dirty {
         DIRTY.set(None);
     }
-    if let Some(reason) = env.exception {
-        return Err(Raise::Error(reason));
+    if env.exception != NON_VALUE {
+        return Err(Raise::Error(env.exception));
     }
-    if let Some(scheduled) = env.scheduled.take() {
+    if let Some((function, args)) = env.take_scheduled() {
         drop(env);
-        let (function, args) = *scheduled;
         p.trap_args[0] = args;
         p.scheduled = Some(Box::new(Scheduled { function }));
         return Err(Raise::Yield);
@@ -74,7 +73,7 @@ pub extern "C" fn enif_schedule_nif(env: &mut Env, name: CText, flags: c_int, fu
         Arc::increment_strong_count(env.library);
         Arc::from_raw(env.library)
     };
-    env.scheduled = Some(Box::new((NifEntry { call, address: function as *const c_void, kind, library }, args)));
+    env.schedule((NifEntry { call, address: function as *const c_void, kind, library }, args));
     NON_VALUE
 }
 

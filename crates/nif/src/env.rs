@@ -32,41 +32,49 @@ pub enum Temporary {
     Other(#[allow(dead_code, reason = "kept, not read")] Box<dyn Any>),
 }
 
-/// `ErlNifEnv`.
+/// `ErlNifEnv`. Made for every call, and so as small as it can be.
 pub struct Env {
-    /// The process whose heap new terms go to, if it is bound to one.
-    process: Option<*mut Process>,
-    own: FragmentHeap,
+    /// The process whose heap new terms go to; null when it is bound to none.
+    process: *mut Process,
     /// The library whose function or callback is running; null in an environment that a library has made.
     pub library: *const Loaded,
-    /// The reason of the exception that was raised.
-    pub exception: Option<Term>,
-    /// What is to be called next, in place of the function that is running; with its arguments in a tuple.
-    pub scheduled: Option<Box<(NifEntry, Term)>>,
-    temporaries: Vec<Temporary>,
-    /// While a library is loaded: the types of resources that it has opened.
-    pub opened: Option<Vec<Opened>>,
+    /// The reason of the exception that was raised, or [`NON_VALUE`].
+    pub exception: Term,
+    more: Option<Box<More>>,
 }
 
+/// What few environments have.
+#[derive(Default)]
+struct More {
+    /// The terms of one that is bound to no process.
+    own: FragmentHeap,
+    temporaries: Vec<Temporary>,
+    scheduled: Option<Next>,
+    opened: Option<Vec<Opened>>,
+}
+
+/// What is to be called in place of the function that is running, and the tuple of its arguments.
+pub type Next = (NifEntry, Term);
+
 impl Env {
-    fn new(process: Option<*mut Process>, library: *const Loaded) -> Env {
-        Env { process, own: FragmentHeap::new(), library, exception: None, scheduled: None, temporaries: Vec::new(), opened: None }
-    }
     /// For a call in the context of a process.
     #[inline]
     pub fn bound(process: &mut Process, library: *const Loaded) -> Env {
-        Env::new(Some(process), library)
+        Env { process, library, exception: NON_VALUE, more: None }
     }
     /// For a callback.
     pub fn callback(library: *const Loaded) -> Env {
-        Env::new(None, library)
+        Env { process: std::ptr::null_mut(), library, exception: NON_VALUE, more: None }
     }
     pub fn process(&mut self) -> Option<&mut Process> {
         // SAFETY: an environment that is bound to a process lives no longer than the call, in which we hold the process.
-        self.process.map(|process| unsafe { &mut *process })
+        unsafe { self.process.as_mut() }
+    }
+    fn more(&mut self) -> &mut More {
+        self.more.get_or_insert_default()
     }
     pub fn keep(&mut self, temporary: Temporary) {
-        self.temporaries.push(temporary);
+        self.more().temporaries.push(temporary);
     }
     /// Bytes that stay for the rest of the call.
     pub fn keep_bytes(&mut self, bytes: Vec<u8>) -> *mut u8 {
@@ -75,18 +83,31 @@ impl Env {
         self.keep(Temporary::Bytes(bytes));
         data
     }
+    pub fn schedule(&mut self, next: Next) {
+        self.more().scheduled = Some(next);
+    }
+    #[inline]
+    pub fn take_scheduled(&mut self) -> Option<Next> {
+        self.more.as_mut()?.scheduled.take()
+    }
+    /// A library is being loaded: it may open types of resources from now on.
+    pub fn begin_loading(&mut self) {
+        self.more().opened = Some(Vec::new());
+    }
+    /// The types that the library being loaded has opened; none at other times.
+    pub fn opened(&mut self) -> Option<&mut Vec<Opened>> {
+        self.more.as_mut()?.opened.as_mut()
+    }
     pub fn loaded(&self) -> Option<&Loaded> {
         // SAFETY: the library that is running is there.
         unsafe { self.library.as_ref() }
     }
     pub fn clear(&mut self) {
-        self.own = FragmentHeap::new();
-        self.exception = None;
-        self.scheduled = None;
-        self.temporaries.clear();
+        self.exception = NON_VALUE;
+        self.more = None;
     }
     pub fn raise(&mut self, reason: Term) -> Term {
-        self.exception = Some(reason);
+        self.exception = reason;
         NON_VALUE
     }
     pub fn badarg(&mut self) -> Term {
@@ -99,21 +120,21 @@ impl Alloc for Env {
     fn alloc(&mut self, words: usize) -> *mut u64 {
         match self.process() {
             Some(process) => process.heap.alloc(words),
-            None => self.own.alloc(words),
+            None => self.more().own.alloc(words),
         }
     }
     fn off_heap(&mut self) -> &mut OffHeap {
         // SAFETY: as in `process`, which the borrow of all of the environment would not allow here.
-        match self.process.map(|process| unsafe { &mut *process }) {
+        match unsafe { self.process.as_mut() } {
             Some(process) => process.heap.off_heap(),
-            None => self.own.off_heap(),
+            None => self.more().own.off_heap(),
         }
     }
 }
 
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_alloc_env() -> *mut Env {
-    Box::into_raw(Box::new(Env::new(None, std::ptr::null())))
+    Box::into_raw(Box::new(Env::callback(std::ptr::null())))
 }
 
 /// # Safety
@@ -146,13 +167,14 @@ pub extern "C" fn enif_make_badarg(env: &mut Env) -> Term {
 
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_is_exception(env: &mut Env, term: Term) -> c_int {
-    c_bool(env.exception.is_some() && term == NON_VALUE)
+    c_bool(env.exception != NON_VALUE && term == NON_VALUE)
 }
 
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_has_pending_exception(env: &mut Env, reason: Out<Term>) -> c_int {
-    if let Some(raised) = env.exception {
-        reason.put_unless_null(raised);
+    let is_pending = env.exception != NON_VALUE;
+    if is_pending {
+        reason.put_unless_null(env.exception);
     }
-    c_bool(env.exception.is_some())
+    c_bool(is_pending)
 }

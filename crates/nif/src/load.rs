@@ -72,9 +72,9 @@ fn load(p: &mut Process, path: &[u8], info: Term) -> Result<(), Refused> {
     let natives = functions_of(p, &version, &description)?;
     let library = Loaded::new(module, String::from_utf8_lossy(path).into_owned(), file, &description);
     let mut env = Env::bound(p, &raw const *library);
-    env.opened = Some(Vec::new());
+    env.begin_loading();
     let called = call_load(&mut env, &library, &description, before.as_deref(), info);
-    let opened = env.opened.take().unwrap_or_default();
+    let opened = env.opened().map(std::mem::take).unwrap_or_default();
     drop(env);
     if let Err(refused) = called {
         resource_types::take_back(opened);

@@ -137,7 +137,7 @@ fn open(env: &mut Env, name: CText, callbacks: Callbacks, flags: c_int, tried: O
     let Some(module) = env.loaded().map(|library| library.module) else { return nothing };
     let Ok(name) = Atom::try_new(&name.bytes().iter().map(|&byte| char::from(byte)).collect::<String>()) else { return nothing };
     // Types are opened while a library is loaded, and at no other time.
-    let Some(opened) = &mut env.opened else { return nothing };
+    let Some(opened) = env.opened() else { return nothing };
     let types = TYPES.lock();
     // SAFETY: those with names are there.
     let known = types.iter().find(|named| unsafe { (*named.0).module == module && (*named.0).name == name });

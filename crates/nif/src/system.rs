@@ -130,7 +130,10 @@ pub fn halt() {
 #[unsafe(no_mangle)]
 pub extern "C" fn swarmrt_nif_set_option(env: &mut Env, option: c_int, function: Option<HaltFn>) -> c_int {
     // Options are set while a library is loaded.
-    let (Some(library), true) = (env.loaded(), env.opened.is_some()) else { return libc::EINVAL };
+    if env.opened().is_none() {
+        return libc::EINVAL;
+    }
+    let Some(library) = env.loaded() else { return libc::EINVAL };
     let place = match option {
         // A library's calls that are under way when the run ends are waited for in any case.
         DELAY_HALT => return 0,
