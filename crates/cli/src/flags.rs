@@ -204,6 +204,7 @@ pub fn emulator(arguments: &[String]) -> Result<i32, String> {
 
 fn run_to_end(vm: &'static swarmrt::machine::Vm) -> Result<i32, String> {
     let code = vm.wait_for_halt();
+    swarmrt::nif::halt();
     // What cannot be kept is found out again.
     let _ = swarmrt::jit::keep(vm);
     if std::env::var_os(STATS_VARIABLE).is_some() {
@@ -414,11 +415,20 @@ fn info(arguments: &[String]) -> Result<i32, String> {
         format!("schedulers:  {}", std::thread::available_parallelism().map_or(1, usize::from)),
         trial(otp),
         cached(),
+        native_libraries(),
         format!("built-ins:   {} of OTP's {} exist; missing:", builtins.len() - missing.len(), builtins.len()),
     ];
     lines.extend(missing.iter().map(|name| format!("  {name}")));
     show(&(lines.join("\n") + "\n"));
     Ok(0)
+}
+
+/// The native libraries that a start has loaded, and those that are part of the machine.
+fn native_libraries() -> String {
+    let loaded: Vec<String> = swarmrt::nif::libraries().into_iter().map(|(module, path)| format!("{module} ({path})")).collect();
+    let (linked, (major, minor)) = (swarmrt::machine::bif::LINKED_LIBRARIES.join(", "), swarmrt::nif::VERSION);
+    let loaded = if loaded.is_empty() { "none from files".to_owned() } else { loaded.join(", ") };
+    format!("native libs: erl_nif {major}.{minor}; loaded at a start: {loaded}; part of the machine: {linked}")
 }
 
 /// Where code is cached, and how much of it.

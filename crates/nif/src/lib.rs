@@ -25,6 +25,9 @@ mod time;
 
 pub use system::{halt, libraries};
 
+/// The newest version of the interface that a library may be built for.
+pub const VERSION: (i32, i32) = (abi::MAJOR, abi::MINOR);
+
 unsafe extern "C" {
     // In `variadic.c`.
     fn enif_make_tuple();

@@ -11,6 +11,7 @@ pub use otp::{Otp, OtpError};
 pub use swarmrt_beam as beam;
 pub use swarmrt_jit as jit;
 pub use swarmrt_machine as machine;
+pub use swarmrt_nif as nif;
 pub use swarmrt_term as term;
 
 use std::path::PathBuf;
