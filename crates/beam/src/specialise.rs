@@ -251,6 +251,9 @@ impl<'a, L: Linker> Specialiser<'a, L> {
         self.has_own_literals = false;
         let (start, constant) = (self.here(), self.first.constant + self.pool.len());
         let mut at = 0;
+        while at < ops.len() && amendments.is_empty() {
+            at += self.one(ops, at)?;
+        }
         while at < ops.len() {
             let amendment = amendments.at(at);
             match amendment {

@@ -22,8 +22,8 @@
 //!
 //! - a match context goes nowhere but to instructions that take one, and to functions of this module that
 //!   treat the argument as one;
-//! - what refers to a message that the mailbox still has is in X registers only, and dead when the next message is looked at;
-//!   where it goes elsewhere, the machine makes it the process's own first ([`Amendment::OwnMessage`]);
+//! - what refers to a message that the mailbox still has is in registers of the function, and dead when the next message is
+//!   looked at; where it goes elsewhere, the machine makes it the process's own first ([`Amendment::OwnMessage`]);
 //! - `remove_message` follows a `loop_rec` that has found a message;
 //! - `set_tuple_element` changes what `setelement/3` has just made, and does not put it into itself;
 //! - every loop that makes no call passes an [`Amendment::EndTurn`]; code that no path reaches is left out

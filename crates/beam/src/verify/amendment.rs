@@ -22,12 +22,15 @@ pub enum Amendment {
 pub struct Amendments(BTreeMap<u32, Amendment>);
 
 impl Amendments {
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
     pub fn at(&self, op: usize) -> Option<&Amendment> {
-        if self.0.is_empty() { None } else { self.0.get(&(op as u32)) }
+        self.0.get(&(op as u32))
     }
     /// The next instruction behind this one that has an amendment.
     pub fn next_after(&self, op: usize) -> Option<usize> {
-        if self.0.is_empty() { None } else { self.0.range(op as u32 + 1..).next().map(|(&op, _)| op as usize) }
+        self.0.range(op as u32 + 1..).next().map(|(&op, _)| op as usize)
     }
     pub fn iter(&self) -> impl Iterator<Item = (u32, &Amendment)> {
         self.0.iter().map(|(&op, amendment)| (op, amendment))

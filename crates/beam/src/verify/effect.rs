@@ -80,6 +80,7 @@ pub(super) fn read_float(state: &State, arg: &Operand) -> Result<(), Fault> {
 #[inline]
 pub(super) fn write(state: &mut State, arg: &Operand) -> Step {
     state.contexts.set(arg, false);
+    state.fragile.set(arg, false);
     if state.fresh_tuple {
         state.same_tuple.set(arg, false);
     }
@@ -88,7 +89,6 @@ pub(super) fn write(state: &mut State, arg: &Operand) -> Step {
             if register == 0 {
                 state.fresh_tuple = false;
             }
-            state.fragile.remove(register);
             state.x.insert(register);
         }
         Operand::Y(register) | Operand::TypedY(register, _) => {
@@ -143,19 +143,14 @@ pub(super) fn swap(state: &mut State, a: &Operand, b: &Operand) -> Step {
 /// Whether the operand may refer to a message that the mailbox has.
 #[inline]
 pub(super) fn is_fragile(state: &State, arg: &Operand) -> bool {
-    match *arg {
-        Operand::X(register) | Operand::TypedX(register, _) => state.fragile.contains(register),
-        _ => false,
-    }
+    state.fragile.contains(arg)
 }
 
-/// What was just written may refer to a message that the mailbox has. It is in no Y register: the message was copied before.
+/// What was just written may refer to a message that the mailbox has.
 #[inline]
 pub(super) fn mark_fragile(state: &mut State, arg: &Operand, fragile: bool) {
-    if let Operand::X(register) | Operand::TypedX(register, _) = *arg
-        && fragile
-    {
-        state.fragile.insert(register);
+    if fragile {
+        state.fragile.set(arg, true);
     }
 }
 
@@ -207,7 +202,7 @@ pub(super) fn collect(state: &mut State, live: u32) -> Result<(), Fault> {
     scannable(state)?;
     state.x.truncate(live);
     state.contexts.x.truncate(live);
-    state.fragile.truncate(live);
+    state.fragile.x.truncate(live);
     state.grant = Grant::default();
     state.building = false;
     Ok(())
@@ -217,7 +212,7 @@ pub(super) fn collect(state: &mut State, live: u32) -> Result<(), Fault> {
 pub(super) fn forget_x(state: &mut State) {
     state.x.clear();
     state.contexts.x.clear();
-    state.fragile.clear();
+    state.fragile.x.clear();
     state.floats.clear();
     state.grant = Grant::default();
     state.building = false;
@@ -253,6 +248,7 @@ pub(super) fn allocate(op: &Op, state: &mut State, grant: Grant, live: u64) -> S
     let zeroed = matches!(op.opcode, Opcode::AllocateZero | Opcode::AllocateHeapZero);
     state.y = RegSet::below(if zeroed { words } else { 0 });
     state.contexts.y.clear();
+    state.fragile.y.clear();
     state.grant = grant;
     Ok(Continue)
 }
@@ -268,6 +264,7 @@ pub(super) fn deallocate(state: &mut State, words: u64) -> Result<(), Fault> {
     state.frame = Frame::None;
     state.y.clear();
     state.contexts.y.clear();
+    state.fragile.y.clear();
     Ok(())
 }
 
@@ -302,6 +299,7 @@ pub(super) fn trim(args: &[Operand], state: &mut State) -> Step {
     }
     state.y.shift_down(dropped);
     state.contexts.y.shift_down(dropped);
+    state.fragile.y.shift_down(dropped);
     state.frame = Frame::Size(remaining);
     state.handler_knows = false;
     Ok(Continue)

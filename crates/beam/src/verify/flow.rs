@@ -331,6 +331,13 @@ impl Flow<'_> {
         }
     }
 
+    /// Before another message is looked at, or the cursor moves: X registers are dead then.
+    fn own_message_in_frame(&mut self, state: &mut State) {
+        if !state.fragile.y.is_empty() {
+            self.own_message(state);
+        }
+    }
+
     fn step(&mut self, op: &Op, state: &mut State) -> Step {
         use Opcode as O;
         let args = &op.args[..];
@@ -340,21 +347,16 @@ impl Flow<'_> {
         }
         state.fresh_tuple &= traits.moves;
         match op.opcode {
-            O::Move => {
-                if is_y(&args[1]) && is_fragile(state, &args[0]) {
-                    self.own_message(state);
-                }
-                move_to(state, &args[0], &args[1])
-            }
-            O::Swap => {
-                if is_y(&args[0]) || is_y(&args[1]) {
-                    self.own_message(state);
-                }
-                swap(state, &args[0], &args[1])
-            }
+            O::Move => move_to(state, &args[0], &args[1]),
+            O::Swap => swap(state, &args[0], &args[1]),
             _ if traits.plain => self.plain(op, traits, state),
 
-            O::SetTupleElement => set_tuple_element(args, state),
+            O::SetTupleElement => {
+                if is_fragile(state, &args[0]) {
+                    self.own_message(state);
+                }
+                set_tuple_element(args, state)
+            }
             O::PutList => {
                 build(state, 2)?;
                 self.plain(op, traits, state)
@@ -416,6 +418,7 @@ impl Flow<'_> {
             }
 
             O::LoopRec => {
+                self.own_message_in_frame(state);
                 forget_x(state);
                 state.at_message = false;
                 self.branch(label(&args[0]), state)?;
@@ -433,15 +436,18 @@ impl Flow<'_> {
                 Ok(Continue)
             }
             O::LoopRecEnd | O::Wait => {
+                self.own_message_in_frame(state);
                 state.at_message = false;
                 self.suspend(label(&args[0]), state)?;
                 Ok(Stop)
             }
             O::WaitTimeout => {
+                self.own_message_in_frame(state);
                 state.at_message = false;
                 self.wait_timeout(args, state)
             }
             O::Timeout => {
+                self.own_message_in_frame(state);
                 state.at_message = false;
                 forget_x(state);
                 Ok(Continue)
@@ -493,15 +499,8 @@ impl Flow<'_> {
         let (mut live, mut heap) = (None, None);
         // Which operands are branched to, and which are written.
         let (mut branches, mut writes) = (Positions(0), Positions(0));
-        let mut fragile = false;
-        if !state.fragile.is_empty() && operands(&op.args).any(|arg| is_fragile(state, arg)) {
-            // What is written may refer to the message. Instructions that write nothing keep nothing.
-            fragile = true;
-            if operands(&op.args).any(is_y) {
-                self.own_message(state);
-                fragile = false;
-            }
-        }
+        // What is written may refer to the message. Instructions that write nothing keep nothing.
+        let fragile = !state.fragile.is_empty() && operands(&op.args).any(|arg| is_fragile(state, arg));
         for (at, (arg, kind)) in op.args.iter().zip(kinds).enumerate() {
             match kind {
                 Kind::Source if op.opcode == Opcode::GcBif1 && self.imports[unsigned(&op.args[2]) as usize] == Known::SizesContexts => read_any(state, arg)?,
@@ -715,11 +714,7 @@ impl Flow<'_> {
         read_any(state, &args[1])?;
         let fail = label(&args[0]);
         let file = self.file;
-        let mut fragile = is_fragile(state, &args[1]);
-        if fragile && elements(&args[2]).iter().any(is_y) {
-            self.own_message(state);
-            fragile = false;
-        }
+        let fragile = is_fragile(state, &args[1]);
         // The live counts hold where all commands succeed. A failing match leaves the registers as they were, but for
         // destinations that earlier commands may have overwritten: no engine collects in between.
         let mut failed = state.clone();
@@ -745,8 +740,4 @@ fn operands(args: &[Operand]) -> impl Iterator<Item = &Operand> {
         Operand::List(elements) => elements.iter(),
         other => std::slice::from_ref(other).iter(),
     })
-}
-
-fn is_y(arg: &Operand) -> bool {
-    matches!(arg, Operand::Y(_) | Operand::TypedY(..))
 }

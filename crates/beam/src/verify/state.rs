@@ -4,11 +4,19 @@ use super::Fault;
 use crate::file::Operand;
 
 /// A set of registers. Code seldom uses more than 64.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Debug, Default, PartialEq)]
 pub(super) struct RegSet {
     low: u64,
     /// Registers from 64 on; as long as it needs to be.
     high: Vec<u64>,
+}
+
+impl Clone for RegSet {
+    /// A state has many sets, and nearly none has high registers: those are not asked for memory.
+    #[inline]
+    fn clone(&self) -> RegSet {
+        RegSet { low: self.low, high: if self.high.is_empty() { Vec::new() } else { self.high.clone() } }
+    }
 }
 
 impl RegSet {
@@ -228,6 +236,14 @@ impl Registers {
             _ => {}
         }
     }
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.x.is_empty() && self.y.is_empty()
+    }
+    pub fn clear(&mut self) {
+        self.x.clear();
+        self.y.clear();
+    }
     fn unite(&mut self, other: &Registers) -> bool {
         self.x.unite(&other.x) | self.y.unite(&other.y)
     }
@@ -254,8 +270,8 @@ pub(super) struct State {
     pub same_tuple: Registers,
     /// Registers that may hold a match context, which is no term.
     pub contexts: Registers,
-    /// X registers that may refer to a message that the mailbox still has.
-    pub fragile: RegSet,
+    /// Registers that may refer to a message that the mailbox still has.
+    pub fragile: Registers,
     /// `loop_rec` has found a message that is still to be taken or passed over.
     pub at_message: bool,
     /// The handler of the innermost catch has seen this stack already.
@@ -277,7 +293,7 @@ impl State {
             fresh_tuple: false,
             same_tuple: Registers::default(),
             contexts: Registers::default(),
-            fragile: RegSet::default(),
+            fragile: Registers::default(),
             at_message: false,
             handler_knows: false,
         }

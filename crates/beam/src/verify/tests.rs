@@ -541,9 +541,25 @@ fn messages_that_are_not_received_are_not_kept() {
     let own = |at| vec![(at, Amendment::OwnMessage)];
     assert_eq!(amendments(0, body(vec![])), []);
     assert_eq!(amendments(0, body(vec![is_nil(4, X(0))])), []);
-    assert_eq!(amendments(0, body(vec![move_to(X(0), Y(0))])), own(7));
-    assert_eq!(amendments(0, body(vec![(Opcode::GetHd, vec![X(0), X(1)]), move_to(X(1), X(2)), move_to(X(2), Y(0))])), own(9));
+    // What is received keeps its parts, wherever they are. Whoever looks at the next message has them beyond that.
+    assert_eq!(amendments(0, body(vec![move_to(X(0), Y(0))])), []);
+    let skips = |middle: Vec<Instruction>| {
+        let next = (Opcode::LoopRecEnd, vec![Label(3)]);
+        body([middle, vec![is_nil(5, X(0)), next, label(5)]].concat())
+    };
+    assert_eq!(amendments(0, skips(vec![])), []);
+    assert_eq!(amendments(0, skips(vec![move_to(X(0), Y(0))])), own(9));
+    let part = |last| vec![(Opcode::GetHd, vec![X(0), X(1)]), move_to(X(1), X(2)), last];
+    assert_eq!(amendments(0, skips(part(move_to(X(2), Y(0))))), own(11));
+    assert_eq!(amendments(0, skips(part((Opcode::Swap, vec![X(2), Y(0)])))), own(11));
+    assert_eq!(amendments(0, skips(part(move_to(Nil, Y(0))))), []);
+    assert_eq!(amendments(0, skips(vec![move_to(X(0), Y(0)), move_to(Nil, Y(0))])), []);
     assert_eq!(amendments(0, body(vec![move_to(Int(1), Y(0))])), []);
+    // A comparison with what is in the frame keeps nothing.
+    assert_eq!(amendments(0, body(vec![(Opcode::IsEqExact, vec![Label(4), X(0), Y(0)])])), []);
+    let element = |to| (Opcode::GetTupleElement, vec![X(0), Unsigned(0), to]);
+    assert_eq!(amendments(0, body(vec![element(X(1))])), []);
+    assert_eq!(amendments(0, skips(vec![element(Y(0))])), own(9));
     assert_eq!(amendments(0, body(vec![call_ext(1, 1)])), own(7));
     assert_eq!(amendments(0, body(vec![(Opcode::RecvMarkerUse, vec![X(0)]), (Opcode::LoopRec, vec![Label(4), X(0)])])), own(7));
     assert_eq!(check(0, body(vec![(Opcode::RemoveMessage, vec![])])), Err(Fault::NoMessage));
