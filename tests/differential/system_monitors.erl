@@ -7,9 +7,9 @@ main() ->
     say([erlang:system_monitor(), erlang:system_monitor(self(), All)]),
     say(settings(erlang:system_monitor())),
     say([settings(erlang:system_monitor(undefined)), erlang:system_monitor()]),
-    say(erlang:system_monitor({self(), [{large_heap, 50000}]})),
+    say(erlang:system_monitor({self(), [{large_heap, 17000}]})),
     Pid = spawn(fun() ->
-        List = lists:seq(1, 200000),
+        List = lists:seq(1, 12000),
         garbage_collect(),
         receive go -> length(List) end
     end),
