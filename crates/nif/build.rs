@@ -1,6 +1,7 @@
-//! Compiles what of the C interface takes a variable number of arguments.
+//! Compiles what of the C interface takes a variable number of arguments, and what goes by two names.
 
 fn main() {
-    println!("cargo:rerun-if-changed=src/variadic.c");
-    cc::Build::new().file("src/variadic.c").warnings(true).compile("swarmrt_nif_variadic");
+    let files = ["src/variadic.c", "src/drivers/names.c"];
+    files.iter().for_each(|file| println!("cargo:rerun-if-changed={file}"));
+    cc::Build::new().files(files).warnings(true).compile("swarmrt_nif_c");
 }

@@ -9,6 +9,7 @@
 mod abi;
 mod binaries;
 mod calls;
+mod drivers;
 mod env;
 mod io_queues;
 mod library;
@@ -37,11 +38,14 @@ unsafe extern "C" {
     fn enif_vsnprintf();
     fn enif_fprintf();
     fn enif_vfprintf();
+    // In `drivers/names.c`, whose functions are linked together.
+    fn null_func();
 }
 
 /// The functions in C: nothing here calls them, and the linker would leave them out.
 #[used]
-static IN_C: [unsafe extern "C" fn(); 7] = [enif_make_tuple, enif_make_list, enif_set_option, enif_snprintf, enif_vsnprintf, enif_fprintf, enif_vfprintf];
+static IN_C: [unsafe extern "C" fn(); 8] =
+    [enif_make_tuple, enif_make_list, enif_set_option, enif_snprintf, enif_vsnprintf, enif_fprintf, enif_vfprintf, null_func];
 
 /// Readies the interface for the libraries of a machine.
 pub fn register(vm: &'static swarmrt_machine::Vm, erts_version: &str) {

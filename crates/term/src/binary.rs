@@ -22,6 +22,9 @@ struct SharedHead {
     used_bits: AtomicUsize,
 }
 
+/// Bytes between the address that is a buffer's raw word and the buffer's own bytes.
+pub const SHARED_HEAD_BYTES: usize = size_of::<SharedHead>();
+
 /// Set in [`SharedHead::used_bits`] of memory that references stand for.
 const NUMBERED: usize = 1 << 63;
 /// Set as well where the memory is not freed at once when its last reference is dropped.

@@ -1,10 +1,11 @@
 //! The built-ins on ports.
 
-use super::driver::{Request, Written};
+use super::driver::{Request, Started, Written};
 use super::options::{Options, Source, parse_name};
 use super::{FragmentHeapTerm, Port, Ports, ram_file, run, tty};
 use std::sync::Arc;
 use swarmrt_machine::{BifResult, Process, Raise, bif};
+use swarmrt_term::etf::{self, DecodeOptions, EncodeOptions};
 use swarmrt_term::{Alloc, Atom, FragmentHeap, Term, am, atom};
 
 const TRUE: Term = Term::atom(am::TRUE);
@@ -64,6 +65,18 @@ fn open_port(p: &mut Process, name: Term, settings: Term) -> BifResult {
         Source::Executable(path) => path.to_str().and_then(named),
         Source::Descriptors { .. } | Source::File(_) => None,
     };
+    if let Source::Command(line) | Source::Driver(line) = &source
+        && let Some(linked_in) = Ports::of(p.vm).linked_in(line.split(' ').next().unwrap_or_default())
+    {
+        return Ok(match linked_in.start(p.vm, p.id(), line.clone(), options) {
+            Started::Port(port) => {
+                p.relations.link(port.term);
+                port.term
+            }
+            Started::Refused(Some(problem)) => Term::atom(Atom::new(crate::posix::name(problem))),
+            Started::Refused(None) => BADARG,
+        });
+    }
     let opened = match &source {
         _ if let Some(factory) = driver => Ok(Ports::of(p.vm).open(p.id(), title, options, None, factory(p.vm))),
         Source::Command(line) | Source::Driver(line) if tty::is_meant(line) => tty::open(p.vm, p.id(), title, options),
@@ -146,8 +159,19 @@ fn port_control(p: &mut Process, port: Term, operation: Term, data: Term) -> Bif
 }
 
 #[bif("erts_internal:port_call/3")]
-fn port_call(_p: &mut Process, _port: Term, _operation: Term, _data: Term) -> BifResult {
-    Ok(BADARG)
+fn port_call(p: &mut Process, port: Term, operation: Term, data: Term) -> BifResult {
+    let Some(port) = find(p, port) else { return Ok(BADARG) };
+    let Some(operation) = operation.as_small().and_then(|operation| u64::try_from(operation).ok()) else { return Ok(BADARG) };
+    let data = etf::encode(data, &EncodeOptions::default());
+    let Some(answer) = port.driver.call(&Request { vm: p.vm, port: &port, from: p.id() }, operation, &data) else { return Ok(BADARG) };
+    let resolver = p.vm.code.term_resolver();
+    match etf::decode(&answer, &mut p.heap, &resolver, DecodeOptions::default()) {
+        Ok((term, _)) => {
+            let ok = Term::atom(am::OK);
+            Ok(p.tuple(&[ok, term]))
+        }
+        Err(_) => Ok(BADARG),
+    }
 }
 
 #[bif("erlang:ports/0")]

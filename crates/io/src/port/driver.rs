@@ -1,7 +1,7 @@
 //! What stands behind a port: programs, descriptors, terminals, files in memory, sockets. Each is a [`Driver`] in a file of
 //! its own; everything that ports have in common (owner, links, monitors, names) is the port's.
 
-use super::Port;
+use super::{Options, Port};
 use std::sync::Arc;
 use swarmrt_machine::Vm;
 use swarmrt_term::{Alloc, FragmentHeap, Term};
@@ -33,10 +33,25 @@ pub struct Ready {
 pub enum Answer {
     /// A list of bytes, as most drivers answer.
     Bytes(Vec<u8>),
+    /// A binary, where the driver wants it so.
+    Binary(Vec<u8>),
 }
 
 /// Makes a driver for a new port.
 pub type DriverFactory = fn(&'static Vm) -> Arc<dyn Driver>;
+
+/// A driver that was loaded while the machine runs, and that opens ports of its own.
+pub trait LinkedIn: Send + Sync {
+    /// Opens a port for a process with what was given as the driver's name and arguments.
+    fn start(self: Arc<Self>, vm: &'static Vm, owner: u64, command: String, options: Options) -> Started;
+}
+
+/// What became of opening a port.
+pub enum Started {
+    Port(Arc<Port>),
+    /// With the number of an error, or else for wrong arguments.
+    Refused(Option<i32>),
+}
 
 /// What stands behind a port. Its methods may be called by several threads at once.
 pub trait Driver: Send + Sync {
@@ -45,6 +60,12 @@ pub trait Driver: Send + Sync {
 
     /// `port_control/3`; `None` where the driver knows no such operation or its data are wrong.
     fn control(&self, request: &Request<'_>, operation: u64, data: &[u8]) -> Option<Answer> {
+        let _ = (request, operation, data);
+        None
+    }
+
+    /// `port_call/3`, with a term in the external format; `None` where the driver knows no such operation.
+    fn call(&self, request: &Request<'_>, operation: u64, data: &[u8]) -> Option<Vec<u8>> {
         let _ = (request, operation, data);
         None
     }
@@ -72,6 +93,7 @@ impl Answer {
     pub fn to_term(&self, heap: &mut impl Alloc) -> Term {
         match self {
             Answer::Bytes(bytes) => heap.byte_list(bytes, Term::NIL),
+            Answer::Binary(bytes) => heap.binary(bytes),
         }
     }
 }

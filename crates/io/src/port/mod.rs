@@ -10,7 +10,7 @@ mod run;
 mod tty;
 pub use tty::{CONTROL_C, MENU as BREAK_MENU};
 
-use driver::{Driver, DriverFactory, Request, Written};
+use driver::{Driver, DriverFactory, LinkedIn, Request, Written};
 pub use options::Options;
 use parking_lot::{Condvar, Mutex, RwLock};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -54,6 +54,7 @@ pub struct FragmentHeapTerm {
 #[derive(Default)]
 pub struct Ports {
     drivers: RwLock<BTreeMap<&'static str, DriverFactory>>,
+    linked_in: RwLock<BTreeMap<String, Arc<dyn LinkedIn>>>,
     table: Mutex<HashMap<u64, Arc<Port>>>,
     next: AtomicU64,
     writing: (Mutex<usize>, Condvar),
@@ -77,6 +78,21 @@ impl Ports {
     /// Makes a driver known under its name, for `open_port({spawn_driver, Name}, _)`.
     pub fn add_driver(&self, name: &'static str, factory: DriverFactory) {
         self.drivers.write().insert(name, factory);
+    }
+    /// Makes a driver known that was loaded, or takes it back.
+    pub fn set_linked_in(&self, name: &str, driver: Option<Arc<dyn LinkedIn>>) {
+        let mut drivers = self.linked_in.write();
+        match driver {
+            Some(driver) => drivers.insert(name.to_owned(), driver),
+            None => drivers.remove(name),
+        };
+    }
+    fn linked_in(&self, name: &str) -> Option<Arc<dyn LinkedIn>> {
+        self.linked_in.read().get(name).cloned()
+    }
+    /// The names of the machine's own drivers.
+    pub fn driver_names(&self) -> Vec<&'static str> {
+        self.drivers.read().keys().copied().collect()
     }
     fn driver(&self, name: &str) -> Option<DriverFactory> {
         self.drivers.read().get(name).copied()

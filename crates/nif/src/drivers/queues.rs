@@ -1,0 +1,329 @@
+//! Binaries of drivers, and the queue of a port.
+
+use super::{DriverVector, Handle, open_port};
+use crate::abi::{CArray, IoSlice};
+use std::collections::VecDeque;
+use std::ffi::{c_int, c_long, c_void};
+use swarmrt_term::SharedBytes;
+use swarmrt_term::binary::SHARED_HEAD_BYTES;
+
+/// `ErlDrvBinary`: counted bytes of which the first word is how many follow.
+#[repr(C)]
+pub struct DriverBinary {
+    size: isize,
+}
+
+impl DriverBinary {
+    pub fn new(size: usize) -> *mut DriverBinary {
+        let Some(shared) = size.checked_add(8).and_then(|bytes| SharedBytes::try_with_capacity(bytes, bytes)) else { return std::ptr::null_mut() };
+        let binary = shared.data().cast::<DriverBinary>();
+        // SAFETY: the memory begins with a word, and is not shared yet.
+        unsafe { binary.write(DriverBinary { size: size as isize }) };
+        let _ = shared.into_raw();
+        binary
+    }
+    pub fn copied(bytes: &[u8]) -> *mut DriverBinary {
+        let binary = Self::new(bytes.len());
+        if !binary.is_null() {
+            // SAFETY: there is room for as many.
+            unsafe { Self::bytes(binary).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+        }
+        binary
+    }
+    pub fn bytes(binary: *mut DriverBinary) -> *mut u8 {
+        binary.wrapping_add(1).cast()
+    }
+    fn raw(binary: *mut DriverBinary) -> u64 {
+        binary as u64 - SHARED_HEAD_BYTES as u64
+    }
+    /// Another holder.
+    ///
+    /// # Safety
+    /// The binary is there.
+    pub unsafe fn hold(binary: *mut DriverBinary) -> SharedBytes {
+        // SAFETY: the caller's.
+        unsafe { SharedBytes::clone_raw(Self::raw(binary)) }
+    }
+    /// The bytes of a binary that is handed over; none of null.
+    ///
+    /// # Safety
+    /// The binary is there, or null.
+    pub unsafe fn taken(binary: *mut DriverBinary) -> Vec<u8> {
+        if binary.is_null() {
+            return Vec::new();
+        }
+        // SAFETY: the caller's.
+        unsafe {
+            let bytes = std::slice::from_raw_parts(Self::bytes(binary), (*binary).size as usize).to_vec();
+            driver_free_binary(binary);
+            bytes
+        }
+    }
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn driver_alloc_binary(size: usize) -> *mut DriverBinary {
+    DriverBinary::new(size)
+}
+
+/// # Safety
+/// `binary` was made here, and the caller is its only holder.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn driver_realloc_binary(binary: *mut DriverBinary, size: usize) -> *mut DriverBinary {
+    if binary.is_null() {
+        return DriverBinary::new(size);
+    }
+    // SAFETY: the caller's.
+    unsafe {
+        let Some(shared) = size.checked_add(8).and_then(|bytes| SharedBytes::resized(DriverBinary::raw(binary), bytes)) else { return std::ptr::null_mut() };
+        let binary = shared.data().cast::<DriverBinary>();
+        (*binary).size = size as isize;
+        let _ = shared.into_raw();
+        binary
+    }
+}
+
+/// # Safety
+/// `binary` was made here, and the caller is a holder; or it is null.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn driver_free_binary(binary: *mut DriverBinary) {
+    if !binary.is_null() {
+        // SAFETY: the caller's.
+        drop(unsafe { SharedBytes::from_raw(DriverBinary::raw(binary)) });
+    }
+}
+
+fn references(binary: *mut DriverBinary) -> c_long {
+    // SAFETY: callers of the interface have the binary.
+    std::mem::ManuallyDrop::new(unsafe { SharedBytes::from_raw(DriverBinary::raw(binary)) }).references() as c_long
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn driver_binary_get_refc(binary: *mut DriverBinary) -> c_long {
+    references(binary)
+}
+/// # Safety
+/// `binary` was made here and is there.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn driver_binary_inc_refc(binary: *mut DriverBinary) -> c_long {
+    // SAFETY: the caller's.
+    let _ = unsafe { DriverBinary::hold(binary) }.into_raw();
+    references(binary)
+}
+/// # Safety
+/// `binary` was made here, and the caller is a holder.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn driver_binary_dec_refc(binary: *mut DriverBinary) -> c_long {
+    let left = references(binary) - 1;
+    // SAFETY: the caller's.
+    unsafe { driver_free_binary(binary) };
+    left
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn driver_alloc(size: usize) -> *mut c_void {
+    crate::system::enif_alloc(size)
+}
+/// # Safety
+/// `memory` came from here, or is null.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn driver_realloc(memory: *mut c_void, size: usize) -> *mut c_void {
+    // SAFETY: the caller's.
+    unsafe { crate::system::enif_realloc(memory, size) }
+}
+/// # Safety
+/// `memory` came from here, or is null, and is not used any more.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn driver_free(memory: *mut c_void) {
+    // SAFETY: the caller's.
+    unsafe { crate::system::enif_free(memory) };
+}
+
+// ---- The queue ----
+
+struct Piece {
+    _shared: SharedBytes,
+    slice: IoSlice,
+}
+
+// SAFETY: what a slice points at is kept by the piece, and does not change any more.
+unsafe impl Send for Piece {}
+
+impl Piece {
+    fn copied(bytes: &[u8]) -> Piece {
+        let shared = SharedBytes::copy_from(bytes);
+        let slice = IoSlice { base: shared.data(), length: bytes.len() };
+        Piece { _shared: shared, slice }
+    }
+}
+
+/// What a port's driver has still to write.
+#[derive(Default)]
+pub struct Queue {
+    pieces: VecDeque<Piece>,
+    size: usize,
+    /// What was shown last.
+    shown: Vec<IoSlice>,
+    shown_binaries: Vec<*mut DriverBinary>,
+}
+
+// SAFETY: what is shown is looked at by the library under its own lock.
+unsafe impl Send for Queue {}
+
+impl Queue {
+    pub fn size(&self) -> usize {
+        self.size
+    }
+    fn add(&mut self, pieces: Vec<Piece>, in_front: bool) {
+        self.size += pieces.iter().map(|piece| piece.slice.length).sum::<usize>();
+        if in_front {
+            pieces.into_iter().rev().for_each(|piece| self.pieces.push_front(piece));
+        } else {
+            self.pieces.extend(pieces);
+        }
+    }
+    fn take(&mut self, mut count: usize) -> bool {
+        if count > self.size {
+            return false;
+        }
+        self.size -= count;
+        while count > 0
+            && let Some(first) = self.pieces.front_mut()
+        {
+            let taken = count.min(first.slice.length);
+            first.slice.base = first.slice.base.wrapping_add(taken);
+            first.slice.length -= taken;
+            count -= taken;
+            if first.slice.length == 0 {
+                self.pieces.pop_front();
+            }
+        }
+        true
+    }
+    fn show(&mut self) -> *mut IoSlice {
+        self.shown = self.pieces.iter().map(|piece| piece.slice).collect();
+        self.shown_binaries = vec![std::ptr::null_mut(); self.shown.len()];
+        self.shown.as_mut_ptr()
+    }
+}
+
+/// Puts pieces into a port's queue; -1 where there is no such port.
+fn enqueue(handle: Handle, pieces: Vec<Piece>, in_front: bool) -> c_int {
+    let Some(port) = open_port(handle) else { return -1 };
+    port.queue.lock().add(pieces.into_iter().filter(|piece| piece.slice.length > 0).collect(), in_front);
+    0
+}
+
+/// The pieces of a vector without its first bytes.
+///
+/// # Safety
+/// The vector is as it says.
+unsafe fn pieces_of(vector: *const DriverVector, mut skip: usize) -> Vec<Piece> {
+    let mut pieces = Vec::new();
+    // SAFETY: the caller's.
+    unsafe {
+        for at in 0..usize::try_from((*vector).count).unwrap_or(0) {
+            let (mut slice, binary) = (*(*vector).slices.add(at), *(*vector).binaries.add(at));
+            let skipped = skip.min(slice.length);
+            skip -= skipped;
+            slice.base = slice.base.wrapping_add(skipped);
+            slice.length -= skipped;
+            if slice.length == 0 {
+                continue;
+            }
+            pieces.push(if binary.is_null() {
+                Piece::copied(std::slice::from_raw_parts(slice.base, slice.length))
+            } else {
+                Piece { _shared: DriverBinary::hold(binary), slice }
+            });
+        }
+    }
+    pieces
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn driver_enq(handle: Handle, bytes: CArray<u8>, count: usize) -> c_int {
+    enqueue(handle, vec![Piece::copied(bytes.of(count))], false)
+}
+#[unsafe(no_mangle)]
+pub extern "C" fn driver_pushq(handle: Handle, bytes: CArray<u8>, count: usize) -> c_int {
+    enqueue(handle, vec![Piece::copied(bytes.of(count))], true)
+}
+/// # Safety
+/// `binary` is there and has the bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn driver_enq_bin(handle: Handle, binary: *mut DriverBinary, offset: usize, count: usize) -> c_int {
+    let slice = IoSlice { base: DriverBinary::bytes(binary).wrapping_add(offset), length: count };
+    // SAFETY: the caller's.
+    enqueue(handle, vec![Piece { _shared: unsafe { DriverBinary::hold(binary) }, slice }], false)
+}
+/// # Safety
+/// `binary` is there and has the bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn driver_pushq_bin(handle: Handle, binary: *mut DriverBinary, offset: usize, count: usize) -> c_int {
+    let slice = IoSlice { base: DriverBinary::bytes(binary).wrapping_add(offset), length: count };
+    // SAFETY: the caller's.
+    enqueue(handle, vec![Piece { _shared: unsafe { DriverBinary::hold(binary) }, slice }], true)
+}
+/// # Safety
+/// The vector is as it says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn driver_enqv(handle: Handle, vector: *const DriverVector, skip: usize) -> c_int {
+    // SAFETY: the caller's.
+    enqueue(handle, unsafe { pieces_of(vector, skip) }, false)
+}
+/// # Safety
+/// The vector is as it says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn driver_pushqv(handle: Handle, vector: *const DriverVector, skip: usize) -> c_int {
+    // SAFETY: the caller's.
+    enqueue(handle, unsafe { pieces_of(vector, skip) }, true)
+}
+#[unsafe(no_mangle)]
+pub extern "C" fn driver_deq(handle: Handle, count: usize) -> usize {
+    let Some(port) = open_port(handle) else { return usize::MAX };
+    let mut queue = port.queue.lock();
+    if queue.take(count) { queue.size } else { usize::MAX }
+}
+#[unsafe(no_mangle)]
+pub extern "C" fn driver_sizeq(handle: Handle) -> usize {
+    open_port(handle).map_or(usize::MAX, |port| port.queue.lock().size)
+}
+#[unsafe(no_mangle)]
+pub extern "C" fn driver_peekq(handle: Handle, count: crate::abi::Out<c_int>) -> *mut IoSlice {
+    let Some(port) = open_port(handle) else { return std::ptr::null_mut() };
+    let mut queue = port.queue.lock();
+    count.put(queue.pieces.len() as c_int);
+    queue.show()
+}
+/// # Safety
+/// `vector` is room for one.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn driver_peekqv(handle: Handle, vector: *mut DriverVector) -> usize {
+    let Some(port) = open_port(handle) else { return usize::MAX };
+    let mut queue = port.queue.lock();
+    let slices = queue.show();
+    let shown = DriverVector { count: queue.shown.len() as c_int, size: queue.size, slices, binaries: queue.shown_binaries.as_mut_ptr() };
+    // SAFETY: the caller's.
+    unsafe { vector.write(shown) };
+    queue.size
+}
+
+/// Copies at most so many bytes of a vector; how many are left.
+///
+/// # Safety
+/// The vector is as it says, and there is room for `count` bytes at `to`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn driver_vec_to_buf(vector: *const DriverVector, mut to: *mut u8, mut count: usize) -> usize {
+    // SAFETY: the caller's.
+    unsafe {
+        for at in 0..usize::try_from((*vector).count).unwrap_or(0) {
+            let slice = *(*vector).slices.add(at);
+            let copied = count.min(slice.length);
+            to.copy_from_nonoverlapping(slice.base, copied);
+            to = to.add(copied);
+            count -= copied;
+        }
+    }
+    count
+}

@@ -1,0 +1,149 @@
+//! `driver_select`: calls of `ready_input` and `ready_output` as long as a descriptor can be read or written.
+
+use super::{Handle, LoadedPort, open_port};
+use crate::env::vm;
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::ffi::{c_int, c_void};
+use std::io;
+use std::sync::{Arc, LazyLock, OnceLock};
+
+const READ: c_int = 1;
+const WRITE: c_int = 2;
+/// The driver uses the descriptor: it hears when it may be closed.
+const USE: c_int = 4;
+const NO_CALLBACK: c_int = 8;
+
+/// Who waits for a descriptor, and for what.
+struct Watched {
+    port: u64,
+    modes: c_int,
+}
+
+static WATCHED: LazyLock<Mutex<HashMap<c_int, Watched>>> = LazyLock::new(Mutex::default);
+
+fn poller() -> io::Result<c_int> {
+    static POLLER: OnceLock<c_int> = OnceLock::new();
+    if let Some(&poller) = POLLER.get() {
+        return Ok(poller);
+    }
+    // SAFETY: a call without conditions.
+    let poller = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
+    if poller < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    if POLLER.set(poller).is_ok() {
+        std::thread::Builder::new().name("driver select".to_owned()).spawn(move || run(poller))?;
+    }
+    Ok(POLLER.get().copied().unwrap_or(poller))
+}
+
+/// Has the poller wait once for these modes.
+fn arm(descriptor: c_int, modes: c_int) -> io::Result<()> {
+    let mut events = libc::EPOLLONESHOT;
+    if modes & READ != 0 {
+        events |= libc::EPOLLIN;
+    }
+    if modes & WRITE != 0 {
+        events |= libc::EPOLLOUT;
+    }
+    let mut event = libc::epoll_event { events: events as u32, u64: descriptor as u64 };
+    let poller = poller()?;
+    for operation in [libc::EPOLL_CTL_MOD, libc::EPOLL_CTL_ADD] {
+        // SAFETY: the event is there; the system looks at the descriptor itself.
+        if unsafe { libc::epoll_ctl(poller, operation, descriptor, &raw mut event) } == 0 {
+            return Ok(());
+        }
+    }
+    Err(io::Error::last_os_error())
+}
+
+fn disarm(descriptor: c_int) {
+    if let Ok(poller) = poller() {
+        // SAFETY: it fails where the descriptor is not watched.
+        unsafe { libc::epoll_ctl(poller, libc::EPOLL_CTL_DEL, descriptor, std::ptr::null_mut()) };
+    }
+}
+
+fn run(poller: c_int) {
+    const EVENTS: usize = 64;
+    let mut events = [libc::epoll_event { events: 0, u64: 0 }; EVENTS];
+    loop {
+        // SAFETY: there is room for as many.
+        let count = unsafe { libc::epoll_wait(poller, events.as_mut_ptr(), EVENTS as c_int, -1) };
+        for event in &events[..usize::try_from(count).unwrap_or(0)] {
+            ready(event.u64 as c_int, event.events as c_int);
+        }
+    }
+}
+
+fn wanted(descriptor: c_int, port: u64, mode: c_int) -> bool {
+    WATCHED.lock().get(&descriptor).is_some_and(|watched| watched.port == port && watched.modes & mode != 0)
+}
+
+fn ready(descriptor: c_int, events: c_int) {
+    let Some(number) = WATCHED.lock().get(&descriptor).map(|watched| watched.port) else { return };
+    let Some(port) = open_port(number as Handle) else { return };
+    let broken = events & (libc::EPOLLERR | libc::EPOLLHUP) != 0;
+    for (mode, event) in [(READ, libc::EPOLLIN), (WRITE, libc::EPOLLOUT)] {
+        if (events & event != 0 || broken) && wanted(descriptor, number, mode) {
+            call(&port, descriptor, mode);
+        }
+    }
+    let modes = WATCHED.lock().get(&descriptor).filter(|watched| watched.port == number).map_or(0, |watched| watched.modes);
+    if modes & (READ | WRITE) != 0 {
+        // It may be closed by now.
+        let _ = arm(descriptor, modes);
+    }
+}
+
+fn call(port: &Arc<LoadedPort>, descriptor: c_int, mode: c_int) {
+    port.with_entry(vm(), |entry, data| {
+        let callback = if mode == READ { entry.ready_input } else { entry.ready_output };
+        if let Some(callback) = callback {
+            // SAFETY: the library's own function.
+            unsafe { callback(data, descriptor as usize as *mut c_void) };
+        }
+    });
+}
+
+/// The port is gone: what it has left is not watched any more.
+pub fn forget(port: u64) {
+    let left: Vec<c_int> = WATCHED.lock().extract_if(|_, watched| watched.port == port).map(|(descriptor, _)| descriptor).collect();
+    left.into_iter().for_each(disarm);
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn driver_select(handle: Handle, descriptor: *mut c_void, mode: c_int, on: c_int) -> c_int {
+    let (Some(port), Ok(descriptor)) = (open_port(handle), c_int::try_from(descriptor as usize)) else { return -1 };
+    let mut watched = WATCHED.lock();
+    if on != 0 {
+        let state = watched.entry(descriptor).or_insert(Watched { port: port.number(), modes: 0 });
+        state.port = port.number();
+        state.modes |= mode & (READ | WRITE | USE);
+        let modes = state.modes;
+        drop(watched);
+        return if modes & (READ | WRITE) == 0 || arm(descriptor, modes).is_ok() { 0 } else { -1 };
+    }
+    let left = watched.get_mut(&descriptor).map_or(0, |state| {
+        state.modes &= !mode;
+        state.modes
+    });
+    if mode & USE != 0 || left & (READ | WRITE) == 0 {
+        if mode & USE != 0 || left == 0 {
+            watched.remove(&descriptor);
+        }
+        drop(watched);
+        disarm(descriptor);
+    } else {
+        drop(watched);
+    }
+    if mode & USE != 0
+        && mode & NO_CALLBACK == 0
+        && let Some(stop) = port.loaded.entry().stop_select
+    {
+        // SAFETY: the library's own function: it may close the descriptor now.
+        unsafe { stop(descriptor as usize as *mut c_void, std::ptr::null_mut()) };
+    }
+    0
+}
