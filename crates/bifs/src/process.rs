@@ -9,7 +9,7 @@ use swarmrt_machine::process::{MaxHeapSize, Priority, Task, TaskWork};
 use swarmrt_machine::run_state;
 use swarmrt_machine::spawn::{SpawnOptions, Start, spawn, spawn_announced};
 use swarmrt_machine::{BifResult, Process, Raise, Vm, bif, signal};
-use swarmrt_term::{Alloc, Atom, RefKind, Release, Term, Tuple, am, atom, map};
+use swarmrt_term::{Alloc, Atom, RefKind, Release, Subtag, Term, Tuple, am, atom, map};
 
 const OK: Term = Term::atom(am::OK);
 const TRUE: Term = Term::atom(am::TRUE);
@@ -427,9 +427,7 @@ fn start_monitor(p: &mut Process, kind: Term, item: Term, options: MonitorOption
     let kind = kind.as_atom().ok_or_else(|| Raise::badarg_because(atom!("badtype")))?;
     let watched = match kind {
         am::PROCESS if item.is_any_pid() && !item.is_pid() => {
-            // A pid of this node's name, but another one's: of an earlier time.
-            let was_here = item.as_external().is_some_and(|pid| pid.node() == p.vm.node().name);
-            return gone_at_once(p, kind, item, if was_here { am::NOPROC } else { am::NOCONNECTION }, options);
+            return gone_at_once(p, kind, item, if was_here(p, item) { am::NOPROC } else { am::NOCONNECTION }, options);
         }
         am::PROCESS => {
             if let Some(pid) = item.as_pid() {
@@ -441,6 +439,9 @@ fn start_monitor(p: &mut Process, kind: Term, item: Term, options: MonitorOption
             }
         }
         am::PORT if item.is_port() => return crate::ports::monitor_port(p, item, options),
+        am::PORT if item.boxed_subtag() == Some(Subtag::ExternalPort) && was_here(p, item) => {
+            return gone_at_once(p, kind, item, am::NOPROC, options);
+        }
         am::PORT if let Some(name) = name_here(p, item) => {
             if let Some(port) = p.vm.names.whereis(name).filter(|port| port.is_port()) {
                 return crate::ports::monitor_port(p, port, options);
@@ -468,6 +469,11 @@ fn start_monitor(p: &mut Process, kind: Term, item: Term, options: MonitorOption
         signal::send_down(p.vm, Term::NONE, p.id(), reference.id, Term::atom(am::NOPROC));
     }
     Ok(term)
+}
+
+/// Whether a pid or port of another node is one of this node's name, but of an earlier time.
+fn was_here(p: &Process, item: Term) -> bool {
+    item.as_external().is_some_and(|external| external.node() == p.vm.node().name)
 }
 
 /// The name in `Name` or `{Name, Node}`. There are no other nodes.
