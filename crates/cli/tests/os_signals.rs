@@ -76,8 +76,9 @@ fn sigterm_stops_what_does_not_come_to_an_end() {
 #[test]
 fn sigint_asks_what_to_do() {
     let run = |flags: &[&str], typed: &'static [u8]| {
-        let mut command = Command::new(common::swarmrt());
-        command.arg("erl").args(flags).args(["-noinput", "-eval", "io:put_chars(\"ready\\n\"), timer:sleep(infinity)."]);
+        // Whoever runs the tests in the background may have it ignored, and that is inherited.
+        let mut command = Command::new("env");
+        command.arg("--default-signal=INT").arg(common::swarmrt()).arg("erl").args(flags).args(["-noinput", "-eval", "io:put_chars(\"ready\\n\"), timer:sleep(infinity)."]);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the program starts");
         let mut out = BufReader::new(child.stdout.take().expect("piped"));
         let mut text = String::new();
