@@ -11,6 +11,7 @@ mod binaries;
 mod calls;
 mod drivers;
 mod env;
+mod epoll;
 mod io_queues;
 mod library;
 mod load;

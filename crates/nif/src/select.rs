@@ -4,12 +4,13 @@
 
 use crate::abi::{Identifier, c_bool};
 use crate::env::{Env, vm};
+use crate::epoll::Epoll;
 use crate::resources::Held;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::ffi::{c_int, c_void};
 use std::io;
-use std::sync::{LazyLock, OnceLock};
+use std::sync::LazyLock;
 use swarmrt_heap::copy_term;
 use swarmrt_machine::{pin, signal};
 use swarmrt_term::{Alloc, FragmentHeap, Term, atom};
@@ -49,58 +50,16 @@ struct Wanted {
 struct Descriptor {
     object: Held,
     wanted: [Option<Wanted>; 3],
-    is_registered: bool,
 }
 
 static DESCRIPTORS: LazyLock<Mutex<HashMap<c_int, Descriptor>>> = LazyLock::new(Mutex::default);
-
-/// The system's poller, whose thread is started when it is first needed.
-fn poller() -> io::Result<c_int> {
-    static POLLER: OnceLock<c_int> = OnceLock::new();
-    if let Some(&poller) = POLLER.get() {
-        return Ok(poller);
-    }
-    // SAFETY: a call without conditions.
-    let poller = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
-    if poller < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    if POLLER.set(poller).is_ok() {
-        std::thread::Builder::new().name("select".to_owned()).spawn(move || run(poller))?;
-    }
-    Ok(POLLER.get().copied().unwrap_or(poller))
-}
-
-fn control(operation: c_int, descriptor: c_int, events: c_int) -> io::Result<()> {
-    let mut event = libc::epoll_event { events: events as u32, u64: descriptor as u64 };
-    // SAFETY: the event is there; the system looks at the descriptor itself.
-    let result = unsafe { libc::epoll_ctl(poller()?, operation, descriptor, &raw mut event) };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
-}
+static EPOLL: Epoll = Epoll::new("select", ready);
 
 impl Descriptor {
-    fn events(&self) -> c_int {
-        let wanted = KINDS.iter().zip(&self.wanted).filter(|(_, wanted)| wanted.is_some());
-        wanted.fold(libc::EPOLLONESHOT, |events, ((_, event, ..), _)| events | event)
-    }
     /// Has the poller wait for what is wanted.
-    fn arm(&mut self, descriptor: c_int) -> io::Result<()> {
-        let operation = if self.is_registered { libc::EPOLL_CTL_MOD } else { libc::EPOLL_CTL_ADD };
-        control(operation, descriptor, self.events())?;
-        self.is_registered = true;
-        Ok(())
-    }
-}
-
-fn run(poller: c_int) {
-    const EVENTS: usize = 64;
-    let mut events = [libc::epoll_event { events: 0, u64: 0 }; EVENTS];
-    loop {
-        // SAFETY: there is room for as many.
-        let count = unsafe { libc::epoll_wait(poller, events.as_mut_ptr(), EVENTS as c_int, -1) };
-        for event in &events[..usize::try_from(count).unwrap_or(0)] {
-            ready(event.u64 as c_int, event.events as c_int);
-        }
+    fn arm(&self, descriptor: c_int) -> io::Result<()> {
+        let wanted = KINDS.iter().zip(&self.wanted).filter(|(_, wanted)| wanted.is_some());
+        EPOLL.arm(descriptor, wanted.fold(0, |events, ((_, event, ..), _)| events | event))
     }
 }
 
@@ -186,8 +145,7 @@ pub unsafe extern "C" fn enif_select_x(
         let term = copy_term(message, &mut heap);
         Wanted { to, is_message: flags & CUSTOM_MESSAGE != 0, term, _heap: heap }
     };
-    let is_new = !descriptors.contains_key(&descriptor);
-    let state = descriptors.entry(descriptor).or_insert_with(|| Descriptor { object: object.clone(), wanted: Default::default(), is_registered: false });
+    let state = descriptors.entry(descriptor).or_insert_with(|| Descriptor { object: object.clone(), wanted: Default::default() });
     // Another object takes the descriptor away from the one before.
     let before = (state.object.data() != object.data()).then(|| {
         state.wanted = Default::default();
@@ -199,14 +157,10 @@ pub unsafe extern "C" fn enif_select_x(
         }
     }
     if state.arm(descriptor).is_err() {
-        // The descriptor may have been closed and be another's now.
-        state.is_registered = false;
-        if is_new || state.arm(descriptor).is_err() {
-            let gone = descriptors.remove(&descriptor);
-            drop(descriptors);
-            drop(gone);
-            return FAILED;
-        }
+        let gone = descriptors.remove(&descriptor);
+        drop(descriptors);
+        drop(gone);
+        return FAILED;
     }
     drop(descriptors);
     drop(before);
@@ -221,10 +175,7 @@ fn stop(descriptor: c_int, object: &Held) -> c_int {
     let state = DESCRIPTORS.lock().remove(&descriptor);
     let mut result = STOP_CALLED;
     if let Some(state) = &state {
-        if state.is_registered {
-            // It fails where the library has closed it already.
-            let _ = control(libc::EPOLL_CTL_DEL, descriptor, 0);
-        }
+        EPOLL.disarm(descriptor);
         for ((kind, _, cancelled, _), wanted) in KINDS.iter().zip(&state.wanted) {
             result |= cancelled * c_bool(*kind != ERROR && wanted.is_some());
         }

@@ -222,13 +222,19 @@ static int format_text(text *to, const char *format, va_list *arguments) {
 #pragma GCC diagnostic pop
 #endif
 
-int enif_vsnprintf(char *buffer, size_t size, const char *format, va_list list) {
-    text to = {NULL, 0, 0};
+/* Formats a list that stays the caller's. */
+static int format_list(text *to, const char *format, va_list list) {
     struct arguments arguments;
     int length;
     va_copy(arguments.list, list);
-    length = format_text(&to, format, &arguments.list);
+    length = format_text(to, format, &arguments.list);
     va_end(arguments.list);
+    return length;
+}
+
+int enif_vsnprintf(char *buffer, size_t size, const char *format, va_list list) {
+    text to = {NULL, 0, 0};
+    int length = format_list(&to, format, list);
     if (size > 0) {
         size_t count = to.length < size ? to.length : size - 1;
         memcpy(buffer, to.start, count);
@@ -249,11 +255,7 @@ int enif_snprintf(char *buffer, size_t size, const char *format, ...) {
 
 int enif_vfprintf(FILE *file, const char *format, va_list list) {
     text to = {NULL, 0, 0};
-    struct arguments arguments;
-    int length;
-    va_copy(arguments.list, list);
-    length = format_text(&to, format, &arguments.list);
-    va_end(arguments.list);
+    int length = format_list(&to, format, list);
     fwrite(to.start, 1, to.length, file);
     free(to.start);
     return length;

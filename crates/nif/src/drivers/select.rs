@@ -2,11 +2,12 @@
 
 use super::{Handle, LoadedPort, open_port};
 use crate::env::vm;
+use crate::epoll::Epoll;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::ffi::{c_int, c_void};
 use std::io;
-use std::sync::{Arc, LazyLock, OnceLock};
+use std::sync::{Arc, LazyLock};
 
 const READ: c_int = 1;
 const WRITE: c_int = 2;
@@ -21,60 +22,15 @@ struct Watched {
 }
 
 static WATCHED: LazyLock<Mutex<HashMap<c_int, Watched>>> = LazyLock::new(Mutex::default);
+static EPOLL: Epoll = Epoll::new("driver select", ready);
 
-fn poller() -> io::Result<c_int> {
-    static POLLER: OnceLock<c_int> = OnceLock::new();
-    if let Some(&poller) = POLLER.get() {
-        return Ok(poller);
-    }
-    // SAFETY: a call without conditions.
-    let poller = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
-    if poller < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    if POLLER.set(poller).is_ok() {
-        std::thread::Builder::new().name("driver select".to_owned()).spawn(move || run(poller))?;
-    }
-    Ok(POLLER.get().copied().unwrap_or(poller))
-}
+/// What the system calls each mode.
+const EVENTS: [(c_int, c_int); 2] = [(READ, libc::EPOLLIN), (WRITE, libc::EPOLLOUT)];
 
 /// Has the poller wait once for these modes.
 fn arm(descriptor: c_int, modes: c_int) -> io::Result<()> {
-    let mut events = libc::EPOLLONESHOT;
-    if modes & READ != 0 {
-        events |= libc::EPOLLIN;
-    }
-    if modes & WRITE != 0 {
-        events |= libc::EPOLLOUT;
-    }
-    let mut event = libc::epoll_event { events: events as u32, u64: descriptor as u64 };
-    let poller = poller()?;
-    for operation in [libc::EPOLL_CTL_MOD, libc::EPOLL_CTL_ADD] {
-        // SAFETY: the event is there; the system looks at the descriptor itself.
-        if unsafe { libc::epoll_ctl(poller, operation, descriptor, &raw mut event) } == 0 {
-            return Ok(());
-        }
-    }
-    Err(io::Error::last_os_error())
-}
-
-fn disarm(descriptor: c_int) {
-    if let Ok(poller) = poller() {
-        // SAFETY: it fails where the descriptor is not watched.
-        unsafe { libc::epoll_ctl(poller, libc::EPOLL_CTL_DEL, descriptor, std::ptr::null_mut()) };
-    }
-}
-
-fn run(poller: c_int) {
-    const EVENTS: usize = 64;
-    let mut events = [libc::epoll_event { events: 0, u64: 0 }; EVENTS];
-    loop {
-        // SAFETY: there is room for as many.
-        let count = unsafe { libc::epoll_wait(poller, events.as_mut_ptr(), EVENTS as c_int, -1) };
-        for event in &events[..usize::try_from(count).unwrap_or(0)] {
-            ready(event.u64 as c_int, event.events as c_int);
-        }
-    }
+    let events = EVENTS.iter().filter(|(mode, _)| modes & mode != 0).fold(0, |events, (_, event)| events | event);
+    EPOLL.arm(descriptor, events)
 }
 
 fn wanted(descriptor: c_int, port: u64, mode: c_int) -> bool {
@@ -85,7 +41,7 @@ fn ready(descriptor: c_int, events: c_int) {
     let Some(number) = WATCHED.lock().get(&descriptor).map(|watched| watched.port) else { return };
     let Some(port) = open_port(number as Handle) else { return };
     let broken = events & (libc::EPOLLERR | libc::EPOLLHUP) != 0;
-    for (mode, event) in [(READ, libc::EPOLLIN), (WRITE, libc::EPOLLOUT)] {
+    for (mode, event) in EVENTS {
         if (events & event != 0 || broken) && wanted(descriptor, number, mode) {
             call(&port, descriptor, mode);
         }
@@ -110,7 +66,7 @@ fn call(port: &Arc<LoadedPort>, descriptor: c_int, mode: c_int) {
 /// The port is gone: what it has left is not watched any more.
 pub fn forget(port: u64) {
     let left: Vec<c_int> = WATCHED.lock().extract_if(|_, watched| watched.port == port).map(|(descriptor, _)| descriptor).collect();
-    left.into_iter().for_each(disarm);
+    left.into_iter().for_each(|descriptor| EPOLL.disarm(descriptor));
 }
 
 #[unsafe(no_mangle)]
@@ -134,7 +90,7 @@ pub extern "C" fn driver_select(handle: Handle, descriptor: *mut c_void, mode: c
             watched.remove(&descriptor);
         }
         drop(watched);
-        disarm(descriptor);
+        EPOLL.disarm(descriptor);
     } else {
         drop(watched);
     }
