@@ -5,9 +5,11 @@
 
 mod decode;
 mod encode;
+mod size;
 
 pub use decode::{DecodeError, DecodeOptions, decode, decode_unversioned, plain_size};
-pub use encode::{EncodeOptions, encode, encode_unversioned, encode_within, external_size};
+pub use encode::{EncodeOptions, encode, encode_unversioned, encode_within};
+pub use size::external_size;
 
 use crate::atom::Atom;
 use crate::boxed::{FunIdentity, Mfa};

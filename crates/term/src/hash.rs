@@ -294,13 +294,7 @@ fn phash2_other(term: Term, hash: u32, work: &mut Work, todo: &mut Todos) -> u32
             }
             todo.push(Todo::MapEnd { hash, pairs: std::mem::take(&mut work.pairs) });
             for (&key, &value) in map.keys().iter().zip(map.values()) {
-                if has_parts(key) || has_parts(value) {
-                    todo.extend([Todo::PairEnd, Todo::Term(value), Todo::Term(key)]);
-                } else {
-                    let hash = phash2_step(key, 0, work, todo);
-                    let hash = phash2_step(value, hash, work, todo);
-                    work.pairs ^= hash;
-                }
+                todo.extend([Todo::PairEnd, Todo::Term(value), Todo::Term(key)]);
             }
             0
         }

@@ -9,7 +9,6 @@ use crate::map;
 use crate::node::{NodeInfo, pid_parts};
 use crate::release::{self, Release};
 use crate::word::{Kind, Term};
-use smallvec::SmallVec;
 #[cfg(miri)]
 use std::io::Write;
 
@@ -39,17 +38,12 @@ impl Default for EncodeOptions {
 /// Ports up to this number fit the older tag.
 const OLD_PORT_NUMBER_MAX: u64 = (1 << 28) - 1;
 /// Bytes of a float as bits.
-const FLOAT_LEN: usize = 9;
+pub(super) const FLOAT_LEN: usize = 9;
 /// Bytes of an integer of 32 bits.
-const INTEGER_LEN: usize = 5;
-/// Bytes of a tag and a number of 8, 16 and 32 bits.
-const SHORT_HEAD_LEN: usize = 2;
-const ATOM_HEAD_LEN: usize = 3;
-const STRING_HEAD_LEN: usize = 3;
-const LONG_HEAD_LEN: usize = 5;
+pub(super) const INTEGER_LEN: usize = 5;
 const STRING_LEN_MAX: usize = 0xffff;
 /// Bytes of a float as text, filled up with zeroes.
-const FLOAT_TEXT_LEN: usize = 31;
+pub(super) const FLOAT_TEXT_LEN: usize = 31;
 /// Levels of a term that are written by nested calls, some 100 bytes of stack each.
 const NESTED_MAX: u32 = 64;
 /// Bytes of tag and size that precede what is compressed.
@@ -87,99 +81,6 @@ pub fn encode_unversioned(term: Term, options: &EncodeOptions, out: &mut Vec<u8>
     Encoder::new(out, options).run(term);
 }
 
-/// `erlang:external_size/2`: room enough for [`encode`]'s answer, unless that is more than `limit`. As OTP's it counts
-/// some numbers in funs at their largest.
-pub fn external_size(term: Term, options: &EncodeOptions, limit: usize) -> Option<usize> {
-    // Numbers of a word, atoms and `[]` are counted on the spot.
-    let simple_size = |term: Term| {
-        if let Some(value) = term.as_small() {
-            return Some(small_size(value));
-        }
-        if let Some(atom) = term.as_atom() {
-            return Some(atom_size(atom, options));
-        }
-        if term.is_nil() {
-            return Some(1);
-        }
-        term.as_float().map(|_| if options.minor_version == 0 { 1 + FLOAT_TEXT_LEN } else { FLOAT_LEN })
-    };
-    let mut pending: SmallVec<[Term; 32]> = SmallVec::new();
-    let mut size = 1;
-    let mut current = term;
-    loop {
-        let mut part = |size: &mut usize, part: Term| match simple_size(part) {
-            Some(len) => *size += len,
-            None => pending.push(part),
-        };
-        if let Some(first) = current.as_cons() {
-            match string_len(first) {
-                Some(len) => size += STRING_HEAD_LEN + len,
-                None => {
-                    size += LONG_HEAD_LEN;
-                    let mut cell = first;
-                    loop {
-                        part(&mut size, cell.head());
-                        match cell.tail().as_cons() {
-                            Some(next) if size <= limit => cell = next,
-                            _ => break,
-                        }
-                    }
-                    part(&mut size, cell.tail());
-                }
-            }
-        } else if let Some(tuple) = current.as_tuple() {
-            size += if u8::try_from(tuple.arity()).is_ok() { SHORT_HEAD_LEN } else { LONG_HEAD_LEN };
-            tuple.elements().iter().for_each(|&element| part(&mut size, element));
-        } else if let Some(map) = current.as_flat_map() {
-            size += LONG_HEAD_LEN;
-            map.keys().iter().chain(map.values()).for_each(|&item| part(&mut size, item));
-        } else if let Some(bits) = current.as_bits() {
-            size += LONG_HEAD_LEN + usize::from(bits.bit_size % 8 > 0) + bits.byte_size_rounded_up();
-        } else {
-            let mut out = Size(0);
-            let mut encoder = Encoder::new(&mut out, options);
-            encoder.limit = limit.saturating_sub(size);
-            encoder.run(current);
-            if encoder.is_over() {
-                return None;
-            }
-            size += encoder.fun_slack;
-            size += out.len();
-        }
-        if size > limit {
-            return None;
-        }
-        match pending.pop() {
-            Some(next) => current = next,
-            None => return Some(size),
-        }
-    }
-}
-
-/// Bytes of a small integer.
-#[inline]
-fn small_size(value: i64) -> usize {
-    if u8::try_from(value).is_ok() {
-        SHORT_HEAD_LEN
-    } else if i32::try_from(value).is_ok() {
-        INTEGER_LEN
-    } else {
-        SHORT_HEAD_LEN + 1 + (8 - value.unsigned_abs().leading_zeros() as usize / 8)
-    }
-}
-
-/// Bytes of an atom.
-#[inline]
-fn atom_size(atom: Atom, options: &EncodeOptions) -> usize {
-    match atom.latin1_len().filter(|_| options.minor_version < 2) {
-        Some(len) => ATOM_HEAD_LEN + len,
-        None => {
-            let len = atom.name().len();
-            len + if u8::try_from(len).is_ok() { SHORT_HEAD_LEN } else { ATOM_HEAD_LEN }
-        }
-    }
-}
-
 fn compress(plain: &[u8], level: u32) -> Option<Vec<u8>> {
     let mut out = vec![VERSION, tag::COMPRESSED];
     out.extend(u32::try_from(plain.len()).ok()?.to_be_bytes());
@@ -215,54 +116,6 @@ fn deflate(plain: &[u8], level: u32, out: &mut Vec<u8>) -> Option<()> {
     encoder.finish().ok().map(|_| ())
 }
 
-/// Where an encoding goes: the bytes, or only how many they are.
-trait Sink {
-    fn len(&self) -> usize;
-    /// Takes `len` bytes, which `write` appends.
-    fn append(&mut self, len: usize, write: impl FnOnce(&mut Vec<u8>));
-    /// Puts a number in the place of one that was written before.
-    fn replace_u32(&mut self, at: usize, value: u32);
-    /// Whether there is memory for so many bytes more.
-    fn reserve(&mut self, len: usize) -> bool;
-}
-
-impl Sink for Vec<u8> {
-    #[inline]
-    fn len(&self) -> usize {
-        self.len()
-    }
-    #[inline]
-    fn append(&mut self, len: usize, write: impl FnOnce(&mut Vec<u8>)) {
-        let end = self.len() + len;
-        write(self);
-        debug_assert_eq!(self.len(), end, "as many bytes as were announced");
-    }
-    fn replace_u32(&mut self, at: usize, value: u32) {
-        self[at..at + 4].copy_from_slice(&value.to_be_bytes());
-    }
-    fn reserve(&mut self, len: usize) -> bool {
-        self.try_reserve(len).is_ok()
-    }
-}
-
-/// How many bytes there are.
-struct Size(usize);
-
-impl Sink for Size {
-    #[inline]
-    fn len(&self) -> usize {
-        self.0
-    }
-    #[inline]
-    fn append(&mut self, len: usize, _: impl FnOnce(&mut Vec<u8>)) {
-        self.0 += len;
-    }
-    fn replace_u32(&mut self, _: usize, _: u32) {}
-    fn reserve(&mut self, _: usize) -> bool {
-        true
-    }
-}
-
 enum Todo {
     Term(Term),
     Elements(*const Term, usize),
@@ -278,28 +131,28 @@ enum Todo {
     FunSize(usize),
 }
 
-struct Encoder<'a, S> {
-    out: &'a mut S,
+pub(super) struct Encoder<'a> {
+    out: &'a mut Vec<u8>,
     options: &'a EncodeOptions,
     todo: Vec<Todo>,
     /// Bytes that funs might have taken more.
-    fun_slack: usize,
+    pub(super) fun_slack: usize,
     /// Bytes after which the rest is left out.
-    limit: usize,
+    pub(super) limit: usize,
     /// A binary was left out that would have gone beyond.
     left_out: bool,
 }
 
-impl<'a, S: Sink> Encoder<'a, S> {
-    fn new(out: &'a mut S, options: &'a EncodeOptions) -> Encoder<'a, S> {
+impl<'a> Encoder<'a> {
+    pub(super) fn new(out: &'a mut Vec<u8>, options: &'a EncodeOptions) -> Encoder<'a> {
         Encoder { out, options, todo: Vec::new(), fun_slack: 0, limit: usize::MAX, left_out: false }
     }
 
-    fn is_over(&self) -> bool {
+    pub(super) fn is_over(&self) -> bool {
         self.out.len() > self.limit || self.left_out
     }
 
-    fn run(&mut self, term: Term) {
+    pub(super) fn run(&mut self, term: Term) {
         self.nested(term, NESTED_MAX);
     }
 
@@ -334,7 +187,7 @@ impl<'a, S: Sink> Encoder<'a, S> {
                 }
                 count += 1;
             }
-            self.out.replace_u32(length_at, count);
+            self.replace_u32(length_at, count);
             self.nested(cell.tail(), depth - 1);
         } else if let Some(value) = term.as_float() {
             self.float(value);
@@ -388,7 +241,7 @@ impl<'a, S: Sink> Encoder<'a, S> {
                 Todo::List { rest, count, length_at } => self.list(rest, count, length_at),
                 Todo::FunSize(at) => {
                     let size = (self.out.len() - at) as u32;
-                    self.out.replace_u32(at, size);
+                    self.replace_u32(at, size);
                 }
             }
         }
@@ -417,11 +270,11 @@ impl<'a, S: Sink> Encoder<'a, S> {
     }
     #[inline]
     fn bytes(&mut self, bytes: &[u8]) {
-        self.out.append(bytes.len(), |out| out.extend_from_slice(bytes));
+        self.out.extend_from_slice(bytes);
     }
     #[inline]
     fn byte(&mut self, byte: u8) {
-        self.out.append(1, |out| out.push(byte));
+        self.out.push(byte);
     }
     /// A tag, and a number of 16 bits behind it.
     #[inline]
@@ -434,6 +287,10 @@ impl<'a, S: Sink> Encoder<'a, S> {
     fn tagged_u32(&mut self, tag: u8, value: u32) {
         let [a, b, c, d] = value.to_be_bytes();
         self.bytes(&[tag, a, b, c, d]);
+    }
+    /// Puts a number in the place of one that was written before.
+    fn replace_u32(&mut self, at: usize, value: u32) {
+        self.out[at..at + 4].copy_from_slice(&value.to_be_bytes());
     }
     fn u32(&mut self, value: u32) {
         self.bytes(&value.to_be_bytes());
@@ -522,17 +379,15 @@ impl<'a, S: Sink> Encoder<'a, S> {
             }
         }
         self.byte(u8::from(negative));
-        self.out.append(len, |out| out.extend(digits.iter().flat_map(|digit| digit.to_le_bytes()).take(len)));
+        self.out.extend(digits.iter().flat_map(|digit| digit.to_le_bytes()).take(len));
     }
 
     fn float(&mut self, value: f64) {
         if self.options.minor_version == 0 {
             self.byte(tag::FLOAT);
-            self.out.append(FLOAT_TEXT_LEN, |out| {
-                let end = out.len() + FLOAT_TEXT_LEN;
-                out.extend(crate::float::scientific(value, 20).bytes());
-                out.resize(end, 0);
-            });
+            let end = self.out.len() + FLOAT_TEXT_LEN;
+            self.out.extend(crate::float::scientific(value, 20).bytes());
+            self.out.resize(end, 0);
         } else {
             let mut bytes = [tag::NEW_FLOAT; FLOAT_LEN];
             bytes[1..].copy_from_slice(&value.to_bits().to_be_bytes());
@@ -550,7 +405,7 @@ impl<'a, S: Sink> Encoder<'a, S> {
             if len == name.len() {
                 return self.bytes(name.as_bytes());
             }
-            return self.out.append(len, |out| out.extend(name.chars().map(|c| c as u8)));
+            return self.out.extend(name.chars().map(|c| c as u8));
         }
         match u8::try_from(name.len()) {
             Ok(len) => self.bytes(&[tag::SMALL_ATOM_UTF8, len]),
@@ -577,13 +432,11 @@ impl<'a, S: Sink> Encoder<'a, S> {
             return Some(self.out.len() - 4);
         };
         self.tagged_u16(tag::STRING, len as u16);
-        self.out.append(len, |out| {
-            let mut rest = list;
-            while let Some(cell) = rest.as_cons() {
-                out.push(cell.head().small_value() as u8);
-                rest = cell.tail();
-            }
-        });
+        let mut rest = list;
+        while let Some(cell) = rest.as_cons() {
+            self.byte(cell.head().small_value() as u8);
+            rest = cell.tail();
+        }
         None
     }
 
@@ -619,7 +472,7 @@ impl<'a, S: Sink> Encoder<'a, S> {
             }
             self.todo.pop();
         }
-        self.out.replace_u32(length_at, count);
+        self.replace_u32(length_at, count);
         self.term(rest);
     }
 
@@ -630,11 +483,11 @@ impl<'a, S: Sink> Encoder<'a, S> {
         if extra > 0 {
             self.byte(extra as u8);
         }
-        if len > self.limit - self.out.len().min(self.limit) || !self.out.reserve(len) {
+        if len > self.limit - self.out.len().min(self.limit) || self.out.try_reserve(len).is_err() {
             self.left_out = true;
             return;
         }
-        self.out.append(len, |out| out.extend_from_slice(&bits.to_bytes()));
+        self.bytes(&bits.to_bytes());
     }
 
     fn pid(&mut self, node: NodeInfo, number: u32, serial: u32) {
@@ -686,7 +539,7 @@ impl<'a, S: Sink> Encoder<'a, S> {
 }
 
 /// The length of a list of bytes that the string tag can hold.
-fn string_len(first: Cons) -> Option<usize> {
+pub(super) fn string_len(first: Cons) -> Option<usize> {
     let mut len = 0;
     let mut cell = first;
     loop {
