@@ -94,8 +94,9 @@ assemble(Module, Functions) ->
     Binary.
 
 %% Often enough for every engine.
-repeat(Run) ->
-    lists:foreach(fun(_) -> Run() end, lists:seq(1, 3000)).
+repeat(Run) -> repeat(3000, Run).
+
+repeat(Times, Run) -> lists:foreach(fun(_) -> Run() end, lists:seq(1, Times)).
 
 %% The process does not end by itself, and others run meanwhile; it can be killed.
 endless(Run) ->
@@ -234,15 +235,13 @@ cases() ->
             {deallocate, 2},
             return]}],
          {runs, fun(M) ->
-             lists:foreach(
-                 fun(_) ->
-                     own_messages(2),
-                     {{message, 1, [1]} = First, {message, 2, [1, 2]} = Second} = M:f(),
-                     First = receive One -> One end,
-                     garbage_collect(),
-                     Second = receive Two -> Two end
-                 end,
-                 lists:seq(1, 200))
+             repeat(200, fun() ->
+                 own_messages(2),
+                 {{message, 1, [1]} = First, {message, 2, [1, 2]} = Second} = M:f(),
+                 First = receive One -> One end,
+                 garbage_collect(),
+                 Second = receive Two -> Two end
+             end)
          end}},
         %% Two moves that would be one instruction, of which the second only needs the message.
         {skipped_message_in_pair, [{f, 0, [
@@ -264,13 +263,11 @@ cases() ->
             {deallocate, 2},
             return]}],
          {runs, fun(M) ->
-             lists:foreach(
-                 fun(_) ->
-                     own_messages(1),
-                     {message, 1, [1]} = First = M:f(),
-                     First = receive One -> One end
-                 end,
-                 lists:seq(1, 200))
+             repeat(200, fun() ->
+                 own_messages(1),
+                 {message, 1, [1]} = First = M:f(),
+                 First = receive One -> One end
+             end)
          end}},
         {message_returned_unreceived, [{f, 0, [
             {label, 3},
@@ -279,16 +276,14 @@ cases() ->
             {label, 5},
             {wait, {f, 3}}]}],
          {runs, fun(M) ->
-             lists:foreach(
-                 fun(_) ->
-                     own_messages(1),
-                     Kept = M:f(),
-                     garbage_collect(),
-                     Kept = receive Message -> Message end,
-                     garbage_collect(),
-                     {message, 1, [1]} = Kept
-                 end,
-                 lists:seq(1, 200))
+             repeat(200, fun() ->
+                 own_messages(1),
+                 Kept = M:f(),
+                 garbage_collect(),
+                 Kept = receive Message -> Message end,
+                 garbage_collect(),
+                 {message, 1, [1]} = Kept
+             end)
          end}},
         {message_in_exception, [{f, 0, [
             {label, 3},
@@ -297,14 +292,12 @@ cases() ->
             {label, 5},
             {wait, {f, 3}}]}],
          {runs, fun(M) ->
-             lists:foreach(
-                 fun(_) ->
-                     own_messages(1),
-                     {'EXIT', {{badmatch, Kept}, _}} = catch M:f(),
-                     garbage_collect(),
-                     Kept = receive Message -> Message end
-                 end,
-                 lists:seq(1, 200))
+             repeat(200, fun() ->
+                 own_messages(1),
+                 {'EXIT', {{badmatch, Kept}, _}} = catch M:f(),
+                 garbage_collect(),
+                 Kept = receive Message -> Message end
+             end)
          end}},
 
         %% ---- Terms that are none ----

@@ -304,7 +304,7 @@ fn fun_info_mfa(p: &mut Process, fun: Term) -> BifResult {
         let function = p.vm.code.fun_name(identity).unwrap_or(identity.module);
         Mfa { module: identity.module, function, arity: u32::from(identity.arity) }
     };
-    Ok(p.tuple(&[Term::atom(mfa.module), Term::atom(mfa.function), Term::small(i64::from(mfa.arity))]))
+    Ok(p.mfa(mfa))
 }
 
 /// A chunk of a `.beam` file, or `undefined`.

@@ -28,10 +28,6 @@ const DEFAULT_ITEMS: [&str; 17] = [
     "suspending",
 ];
 
-fn mfa_term(heap: &mut FragmentHeap, mfa: Mfa) -> Term {
-    heap.tuple(&[Term::atom(mfa.module), Term::atom(mfa.function), Term::small(i64::from(mfa.arity))])
-}
-
 fn location_entry(heap: &mut FragmentHeap, process: &Process, address: usize) -> Option<Term> {
     let module = process.vm.code.module_at(address)?;
     let location = module.locate(address)?;
@@ -69,10 +65,10 @@ fn item(heap: &mut FragmentHeap, process: &mut Process, name: Atom, own: bool) -
             if name.name() == "current_location" {
                 location_entry(heap, process, process.ip as usize).unwrap_or(Term::atom(am::UNDEFINED))
             } else if let Some(mfa) = found {
-                mfa_term(heap, mfa)
+                heap.mfa(mfa)
             } else {
                 let mfa = Mfa { module: am::ERLANG, function: atom!("hibernate"), arity: 3 };
-                if std::ptr::eq(process.ip, process.vm.code.hibernated_entry()) { mfa_term(heap, mfa) } else { mfa_term(heap, process.initial) }
+                if std::ptr::eq(process.ip, process.vm.code.hibernated_entry()) { heap.mfa(mfa) } else { heap.mfa(process.initial) }
             }
         }
         "current_stacktrace" => {
@@ -87,7 +83,7 @@ fn item(heap: &mut FragmentHeap, process: &mut Process, name: Atom, own: bool) -
         }
         "initial_call" => {
             let initial = process.initial;
-            mfa_term(heap, initial)
+            heap.mfa(initial)
         }
         "parent" => {
             if process.parent.is_none() {

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use swarmrt_heap::collect::block_words_for;
 use swarmrt_machine::{BifResult, Process, Raise, Vm, bif};
-use swarmrt_term::{Alloc, Atom, Mfa, Release, Term, am, atom, bigint};
+use swarmrt_term::{Alloc, Atom, Release, Term, am, atom, bigint};
 
 /// The version of OTP's runtime system: read from OTP's own files when the machine starts.
 #[derive(Default)]
@@ -285,8 +285,7 @@ fn identity(p: &mut Process, name: &str) -> Option<Term> {
         "os_type" => p.tuple(&[Term::atom(atom!("unix")), Term::atom(atom!("linux"))]),
         "os_version" => os_version(p),
         "snifs" => {
-            let named = |p: &mut Process, mfa: Mfa| p.tuple(&[Term::atom(mfa.module), Term::atom(mfa.function), Term::small(i64::from(mfa.arity))]);
-            let all: Vec<Term> = vm.bifs.iter().map(|(_, mfa)| named(p, mfa)).collect();
+            let all: Vec<Term> = vm.bifs.iter().map(|(_, mfa)| p.mfa(mfa)).collect();
             p.list(&all)
         }
         "max_integer" if vm.release() >= Release::R27 => {

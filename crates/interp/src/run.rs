@@ -439,8 +439,8 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
                         call_outside!($arity, entry.kind, |args| (entry.function)(p, args), mfa, $done, $trap);
                     }};
                 }
-                // A function of the machine or of a library where a call stands. `$kind` says where it may run. `$done` goes on after a result is in x0, `$trap` readies
-                // the stack for a tail call from here.
+                // A function of the machine or of a library where a call stands. `$kind` says where it may
+                // run. `$done` goes on after a result is in x0, `$trap` readies the stack for a tail call.
                 macro_rules! call_outside {
                     ($arity:expr, $kind:expr, |$args:ident| $call:expr, $mfa:expr, $done:block, $trap:block) => {{
                         let arity = $arity as usize;
@@ -475,6 +475,7 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
                             }
                             Err(Raise::Room(words)) => {
                                 collect!(words, arity);
+                                // The call is made again: it is not the one step yet.
                                 stepped = false;
                                 continue;
                             }
@@ -1505,7 +1506,7 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
                                 }
                                 jump!(get.fail);
                             }
-                            // All keys are read before anything is written.
+                            // The keys are read before anything is written, SCRATCH_WORDS of them at a time.
                             let values: *mut u64 = (&raw mut (*registers).native.scratch).cast();
                             let mut rest = &get.pairs[..];
                             let missing = loop {

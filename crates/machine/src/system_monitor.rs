@@ -134,9 +134,7 @@ pub(crate) fn turn_ended(process: &Process, started: Instant, from: Option<Mfa>)
     let to = process.current_function();
     tell(vm, monitor, process, atom!("long_schedule"), |heap| {
         let mut place = |name: Atom, mfa: Option<Mfa>| {
-            let place = mfa.map_or(Term::atom(am::UNDEFINED), |mfa| {
-                heap.tuple(&[Term::atom(mfa.module), Term::atom(mfa.function), Term::small(i64::from(mfa.arity))])
-            });
+            let place = mfa.map_or(Term::atom(am::UNDEFINED), |mfa| heap.mfa(mfa));
             heap.tuple(&[Term::atom(name), place])
         };
         let (from, to) = (place(atom!("in"), from), place(atom!("out"), to));

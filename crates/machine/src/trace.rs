@@ -142,7 +142,7 @@ impl Process {
     }
     fn traced_function(&self, heap: &mut FragmentHeap) -> Term {
         let Some(mfa) = self.current_function() else { return Term::small(0) };
-        heap.tuple(&[Term::atom(mfa.module), Term::atom(mfa.function), Term::small(i64::from(mfa.arity))])
+        heap.mfa(mfa)
     }
 
     /// A scheduler takes the process up (`in`) or puts it aside (`out`).

@@ -61,6 +61,11 @@ pub trait Alloc {
         Term::from_boxed_ptr(ptr)
     }
 
+    /// `{Module, Function, Arity}`.
+    fn mfa(&mut self, mfa: Mfa) -> Term {
+        self.tuple(&[Term::atom(mfa.module), Term::atom(mfa.function), Term::small(i64::from(mfa.arity))])
+    }
+
     fn list(&mut self, items: &[Term]) -> Term {
         self.list_with_tail(items, Term::NIL)
     }
