@@ -1,11 +1,13 @@
 //! The benchmark: every program of `bench/` under SwarmRT and under `erl`, in turn, several times, in
 //! one go; prints the medians, and the ratios of time and of peak memory.
 //!
-//! `bench [--runs N] [--engine interp|tiered|again]… [--json] [PROGRAM…]`
+//! `bench [--otp N] [--runs N] [--engine interp|tiered|again]… [--json] [PROGRAM…]`
 //!
 //! With several engines each has its columns. `tiered` is what users get when they run a program for the first time, `again`
 //! what they get later: the same engine with machine code that three runs before, which are not measured, have left in the code
 //! cache. All others go without the cache. Without any engine it is these two.
+//!
+//! `--otp 29` measures on that release, as `script/otp 29` installs it: its `erl` in its root, and SwarmRT with its libraries.
 
 use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
@@ -84,6 +86,8 @@ fn geometric_mean(ratios: impl Iterator<Item = f64>) -> f64 {
 
 /// The engine that has a code cache.
 const AGAIN: &str = "again";
+/// How often the entry of a release's root is measured.
+const ENTRY_RUNS: usize = 7;
 /// Runs that fill it.
 const RUNS_BEFORE: usize = 3;
 
@@ -93,15 +97,48 @@ struct Bench {
     folder: PathBuf,
     engines: Vec<String>,
     runs: usize,
+    /// The repository.
+    root: PathBuf,
+    /// The release that `script/otp` installs, or none for the machine's own.
+    otp: Option<String>,
 }
 
 impl Bench {
+    /// A program of OTP: the machine's own, or that of the release's root.
+    fn theirs(&self, program: &str) -> Command {
+        match &self.otp {
+            None => Command::new(program),
+            Some(release) => {
+                let mut command = Command::new(self.root.join("script/otp"));
+                command.args([release, program]);
+                command
+            }
+        }
+    }
+
+    /// What it takes to enter the release's root, in milliseconds; nothing without one.
+    fn entry_ms(&self) -> Result<f64, String> {
+        if self.otp.is_none() {
+            return Ok(0.0);
+        }
+        let mut times = Vec::new();
+        for _ in 0..ENTRY_RUNS {
+            let started = Instant::now();
+            run(&mut self.theirs("true"))?;
+            times.push(started.elapsed().as_secs_f64() * 1000.0);
+        }
+        Ok(median(times))
+    }
+
     fn ours(&self, engine: &str, program: &str) -> Command {
         let mut command = Command::new(&self.swarmrt);
         if engine == AGAIN {
             command.env("SWARMRT_ENGINE", "tiered").env("SWARMRT_CODE_CACHE", self.folder.join("cache").join(program));
         } else {
             command.env("SWARMRT_ENGINE", engine).env("SWARMRT_CODE_CACHE", "off");
+        }
+        if let Some(release) = &self.otp {
+            command.env("SWARMRT_OTP_ROOT", self.root.join("target/otp").join(release).join("usr/lib/erlang"));
         }
         command.arg("erl");
         command
@@ -120,7 +157,7 @@ impl Bench {
             for (engine, figures) in self.engines.iter().zip(&mut ours) {
                 figures.push(measure(self.ours(engine, name))?);
             }
-            theirs.push(measure(Command::new("erl"))?);
+            theirs.push(measure(self.theirs("erl"))?);
         }
         Ok(Row { name: name.to_owned(), kind: kind.to_owned(), ours: ours.iter().map(|runs| medians(runs)).collect(), theirs: medians(&theirs) })
     }
@@ -185,17 +222,18 @@ impl Bench {
 }
 
 fn main() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the repository exists");
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
     let swarmrt = std::env::var_os("SWARMRT").map_or_else(|| target.join("release/swarmrt"), PathBuf::from);
     let folder = std::env::temp_dir().join(format!("swarmrt-bench-{}", std::process::id()));
-    let mut bench = Bench { swarmrt, folder, engines: Vec::new(), runs: 5 };
+    let mut bench = Bench { swarmrt, folder, engines: Vec::new(), runs: 5, root, otp: None };
     let mut json = false;
     let mut only = Vec::new();
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--runs" => bench.runs = arguments.next().and_then(|value| value.parse().ok()).filter(|&runs| runs > 0).expect("--runs needs a number"),
+            "--otp" => bench.otp = Some(arguments.next().expect("--otp needs a release")),
             "--engine" => bench.engines.push(arguments.next().expect("--engine needs a name")),
             "--json" => json = true,
             _ => only.push(argument),
@@ -216,7 +254,7 @@ fn main() {
             failed = true;
         }
     };
-    let mut programs: Vec<PathBuf> = std::fs::read_dir(root.join("bench")).expect("bench/ exists").flatten().map(|entry| entry.path()).collect();
+    let mut programs: Vec<PathBuf> = std::fs::read_dir(bench.root.join("bench")).expect("bench/ exists").flatten().map(|entry| entry.path()).collect();
     programs.sort();
     for program in programs.iter().filter(|program| program.extension().is_some_and(|extension| extension == "erl")) {
         let name = program.file_stem().expect("has a name").to_string_lossy().into_owned();
@@ -225,12 +263,17 @@ fn main() {
         }
         let text = std::fs::read_to_string(program).expect("readable");
         let kind = text.trim_start_matches('%').trim().split(':').next().unwrap_or_default().to_owned();
-        let compiled = Command::new("erlc").arg("-o").arg(&beams).arg(program).status().expect("erlc runs");
+        let compiled = bench.theirs("erlc").arg("-o").arg(&beams).arg(program).status().expect("erlc runs");
         assert!(compiled.success(), "{name} does not compile");
         keep(bench.row(&name, &kind, bench.runs, &|command| program_figures(command, &name, &beams)));
     }
     if wanted("startup") {
-        keep(bench.row("startup", "start to halt", bench.runs.max(5), &startup_figures));
+        let row = bench.entry_ms().and_then(|entry| {
+            let mut row = bench.row("startup", "start to halt", bench.runs.max(5), &startup_figures)?;
+            row.theirs.ms -= entry;
+            Ok(row)
+        });
+        keep(row);
     }
     let _ = std::fs::remove_dir_all(&bench.folder);
     if json {
