@@ -8,7 +8,8 @@ use memchr::memmem::Finder;
 use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use swarmrt_machine::resource::Resources;
 use swarmrt_machine::{BifResult, Process, Raise, bif};
 use swarmrt_term::binary::{HEAP_BIN_BYTES_MAX, SharedBytes, shared_bin};
@@ -24,6 +25,53 @@ enum Patterns<'a> {
     One(Finder<'a>),
     Few(Few<'a>),
     Many(Box<AhoCorasick>),
+    /// Several short strings that are searched for any number of times.
+    Growing(Box<Growing>),
+}
+
+/// Some short strings, tried one by one until they were searched for in so much text that an
+/// automaton would have paid: many are compiled for a line or two.
+struct Growing {
+    few: Few<'static>,
+    /// Bytes of text searched so far, about.
+    searched: AtomicUsize,
+    automaton: OnceLock<Option<AhoCorasick>>,
+}
+
+impl Growing {
+    /// Bytes of text after which the automaton is built.
+    const SEARCHED_BYTES_MAX: usize = 32 << 10;
+
+    fn new(strings: &[Vec<u8>]) -> Growing {
+        let few = Few::new(strings.iter().cloned().map(Cow::Owned).collect());
+        Growing { few, searched: AtomicUsize::new(0), automaton: OnceLock::new() }
+    }
+    /// The automaton, once so much text is to be searched or was, and where one can be built at all.
+    fn automaton(&self, text_bytes: usize) -> Option<&AhoCorasick> {
+        if text_bytes.max(self.searched.load(Ordering::Relaxed)) < Growing::SEARCHED_BYTES_MAX {
+            return None;
+        }
+        self.automaton.get_or_init(|| automaton(&self.few.strings, lasting_kind(&self.few.strings)).ok()).as_ref()
+    }
+    fn find(&self, text: &[u8]) -> Option<(usize, usize)> {
+        if let Some(automaton) = self.automaton(text.len()) {
+            return automaton.find(text).map(|found| (found.start(), found.len()));
+        }
+        let found = self.few.find(text);
+        // An update that another thread's overwrites delays the automaton, nothing else.
+        let bytes = found.map_or(text.len(), |(at, _)| at + 1);
+        self.searched.store(self.searched.load(Ordering::Relaxed) + bytes, Ordering::Relaxed);
+        found
+    }
+}
+
+fn automaton(strings: &[impl AsRef<[u8]>], kind: AhoCorasickKind) -> Result<AhoCorasick, Raise> {
+    AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).kind(Some(kind)).build(strings).map_err(|_| Raise::SYSTEM_LIMIT)
+}
+
+/// The automaton for any number of searches.
+fn lasting_kind(strings: &[impl AsRef<[u8]>]) -> AhoCorasickKind {
+    if pattern_bytes(strings) <= TABLED_BYTES_MAX { AhoCorasickKind::DFA } else { AhoCorasickKind::ContiguousNFA }
 }
 
 /// Bytes of text for one of patterns where a table of a kilobyte for each of these is made for a single search.
@@ -51,8 +99,10 @@ impl<'a> Few<'a> {
     /// something.
     const TEXT_BYTES_MAX: usize = 16 << 10;
 
-    fn suits(strings: &[Cow<'_, [u8]>], text_bytes: usize) -> bool {
-        text_bytes <= Few::TEXT_BYTES_MAX && (1..=Few::STRINGS_MAX).contains(&strings.len()) && strings.iter().all(|string| string.len() <= Few::BYTES_MAX)
+    fn suits(strings: &[impl AsRef<[u8]>], text_bytes: usize) -> bool {
+        text_bytes <= Few::TEXT_BYTES_MAX
+            && (1..=Few::STRINGS_MAX).contains(&strings.len())
+            && strings.iter().all(|string| string.as_ref().len() <= Few::BYTES_MAX)
     }
     fn new(mut strings: Vec<Cow<'a, [u8]>>) -> Few<'a> {
         let mut starts = [0; 4];
@@ -102,8 +152,8 @@ impl<'a> Patterns<'a> {
         match strings {
             [only] if only.len() == 1 => Ok(Patterns::Byte(only[0])),
             [only] => Ok(Patterns::One(Finder::new(only).into_owned())),
-            _ if pattern_bytes(strings) <= TABLED_BYTES_MAX => Patterns::automaton(strings, AhoCorasickKind::DFA),
-            _ => Patterns::automaton(strings, AhoCorasickKind::ContiguousNFA),
+            _ if Few::suits(strings, 0) => Ok(Patterns::Growing(Box::new(Growing::new(strings)))),
+            _ => Patterns::automaton(strings, lasting_kind(strings)),
         }
     }
 
@@ -111,8 +161,7 @@ impl<'a> Patterns<'a> {
         if strings.is_empty() {
             return Err(Raise::BADARG);
         }
-        let automaton = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).kind(Some(kind)).build(strings);
-        automaton.map(|automaton| Patterns::Many(Box::new(automaton))).map_err(|_| Raise::SYSTEM_LIMIT)
+        automaton(strings, kind).map(|automaton| Patterns::Many(Box::new(automaton)))
     }
 
     /// The first occurrence from `from` on: position and length.
@@ -123,6 +172,7 @@ impl<'a> Patterns<'a> {
             Patterns::One(finder) => finder.find(rest).map(|at| (from + at, finder.needle().len())),
             Patterns::Few(few) => few.find(rest).map(|(at, len)| (from + at, len)),
             Patterns::Many(automaton) => automaton.find(rest).map(|found| (from + found.start(), found.len())),
+            Patterns::Growing(growing) => growing.find(rest).map(|(at, len)| (from + at, len)),
         }
     }
 
@@ -134,7 +184,7 @@ impl<'a> Patterns<'a> {
         let longest = match self {
             Patterns::Byte(_) => 1,
             Patterns::One(finder) => finder.needle().len(),
-            Patterns::Few(_) => Few::BYTES_MAX,
+            Patterns::Few(_) | Patterns::Growing(_) => Few::BYTES_MAX,
             Patterns::Many(automaton) => automaton.max_pattern_len(),
         };
         // What is found near the end of the part might be longer in the whole.
@@ -181,7 +231,7 @@ fn patterns_of<'a>(p: &Process, term: Term, text_bytes: usize) -> Result<Usable<
 
 fn compiled(p: &Process, tag: Term, reference: Term) -> Option<Arc<Patterns<'static>>> {
     let patterns = p.vm.extension::<CompiledPatterns>().get(reference)?;
-    let wanted = if matches!(*patterns, Patterns::Many(_)) { atom!("ac") } else { atom!("bm") };
+    let wanted = if matches!(*patterns, Patterns::Many(_) | Patterns::Growing(_)) { atom!("ac") } else { atom!("bm") };
     (tag == Term::atom(wanted)).then_some(patterns)
 }
 
