@@ -328,9 +328,10 @@ fn beamfile_module_md5(p: &mut Process, binary: Term) -> BifResult {
 }
 
 #[bif("erts_literal_area_collector:release_area_switch/0")]
-fn release_area_switch(_p: &mut Process) -> BifResult {
-    // The machine gives literals back by itself: see `swarmrt_machine::code::retire`.
-    Ok(Term::bool(false))
+fn release_area_switch(p: &mut Process) -> BifResult {
+    // The machine gives literals back by itself (see `swarmrt_machine::code::retire`): there is nothing to switch to, but
+    // the caller is not idle until all is given back.
+    if p.vm.retirement.is_idle_or_wake(p.id()) { Ok(Term::bool(false)) } else { Err(Raise::Wait) }
 }
 
 // ---- Coverage (OTP 27 and later) ----

@@ -1,10 +1,13 @@
 //! What test suites ask `erts_debug` for.
 
 use crate::args::{atom_of, pair_of};
+use crate::{persistent_term, process_info};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use swarmrt_heap::Fragment;
-use swarmrt_machine::{BifResult, Process, Raise, bif};
-use swarmrt_term::{Alloc, SharedBytes, Term, am, atom, hash};
+use std::time::Duration;
+use swarmrt_machine::signal::{self, Call};
+use swarmrt_machine::{BifResult, Process, Raise, bif, exception};
+use swarmrt_term::{Alloc, Atom, Mfa, SharedBytes, Subtag, Term, am, atom, hash, map};
 
 /// Whether the rest of `set_internal_state/2` may be used.
 #[derive(Default)]
@@ -23,7 +26,15 @@ fn set_internal_state(p: &mut Process, what: Term, value: Term) -> BifResult {
     let what = atom_of(what)?.name();
     if what == "available_internal_state" {
         let on = value.as_bool().ok_or(Raise::BADARG)?;
-        return Ok(Term::bool(p.vm.extension::<Available>().0.swap(on, Ordering::Relaxed)));
+        let was_on = p.vm.extension::<Available>().0.swap(on, Ordering::Relaxed);
+        if on && !was_on {
+            let text = "Process ~w enabled access to the emulator internal state.~nNOTE: This is \
+                        an erts internal test feature and should *only* be used by OTP \
+                        test-suites.~n";
+            let level = exception::warning_level(p.vm);
+            exception::log_as(p.vm, level, p.pid(), p.group_leader, text, &[p.pid()]);
+        }
+        return Ok(Term::bool(was_on));
     }
     check_available(p)?;
     match what {
@@ -57,7 +68,38 @@ fn set_internal_state(p: &mut Process, what: Term, value: Term) -> BifResult {
             }
         }
         "unicode_loop_limit" => Ok(Term::small(1)),
-        "force_gc" | "node_tab_delayed_delete" => Ok(Term::bool(true)),
+        "node_tab_delayed_delete" => Ok(Term::bool(true)),
+        "force_gc" => {
+            let pid = value.as_pid().ok_or(Raise::BADARG)?;
+            let collect: Call = Box::new(|_, process| {
+                if let Some(process) = process {
+                    process.heap.wants_major = true;
+                    crate::process::collect_soon(process);
+                }
+            });
+            if pid == p.id() {
+                collect(p.vm, Some(p));
+            } else {
+                signal::send_call(p.vm, pid, collect);
+            }
+            Ok(Term::bool(true))
+        }
+        // Whether collections that others ask for are done; what it was is told.
+        "gc_state" => {
+            let on = value.as_bool().ok_or(Raise::BADARG)?;
+            let was_off = std::mem::replace(&mut p.extra().defers_collections, !on);
+            Ok(Term::bool(!was_off))
+        }
+        // Senders never wait for each other: every process has what OTP calls buffers.
+        "proc_sig_buffers" if value.as_bool() == Some(true) => Ok(Term::bool(true)),
+        "binary" => {
+            let size = value.as_small().and_then(|size| usize::try_from(size).ok()).ok_or(Raise::BADARG)?;
+            const BYTES_MAX: usize = 1 << 30;
+            if size > BYTES_MAX {
+                return Err(Raise::SYSTEM_LIMIT);
+            }
+            Ok(p.binary(&vec![0; size]))
+        }
         "make" if value == Term::atom(atom!("magic_ref")) => {
             let shared = SharedBytes::zeroed_words(1).ok_or(Raise::SYSTEM_LIMIT)?;
             Ok(p.counted_ref(shared))
@@ -76,10 +118,44 @@ fn get_internal_state(p: &mut Process, what: Term) -> BifResult {
     if what == Term::atom(atom!("flxctr_memory_usage")) {
         return Ok(Term::atom(atom!("notsup")));
     }
-    match pair_of(what) {
-        Some((key, term)) if key == Term::atom(atom!("internal_hash")) => Ok(p.uint(u64::from(hash::internal_hash(term)))),
+    if let Some(item) = what.as_atom() {
+        return match item.name() {
+            "available_internal_state" => Ok(Term::bool(true)),
+            "persistent_term" => {
+                let slots = Term::small(persistent_term::slots(p) as i64);
+                Ok(map::from_pairs(p, &[(Term::atom(atom!("table")), slots)]))
+            }
+            "process_info_args" => {
+                let names = process_info::item_names(p.vm.release());
+                let names: Vec<Term> = names.map(Term::atom).collect();
+                Ok(p.list(&names))
+            }
+            "processes" => {
+                let pids: Vec<Term> = p.vm.processes.ids().into_iter().map(Term::pid).collect();
+                Ok(p.list(&pids))
+            }
+            // There are neither forced fragments nor balancing at fixed times.
+            "force_heap_frags" => Ok(Term::bool(false)),
+            _ => Err(Raise::BADARG),
+        };
+    }
+    let (key, term) = pair_of(what).ok_or(Raise::BADARG)?;
+    match key.as_atom().ok_or(Raise::BADARG)?.name() {
+        "internal_hash" => Ok(p.uint(u64::from(hash::internal_hash(term)))),
+        "binary_info" => binary_info(p, term),
         _ => Err(Raise::BADARG),
     }
+}
+
+/// How a bitstring is kept: `heap_binary` within the heap, `{refc_binary, Size, {binary, Size}, Flags}` beside it.
+fn binary_info(p: &mut Process, term: Term) -> BifResult {
+    let bits = term.as_bits().ok_or(Raise::BADARG)?;
+    let size = Term::small((bits.bit_size / 8) as i64);
+    if term.boxed_header().has(Subtag::HeapBin) {
+        return Ok(Term::atom(atom!("heap_binary")));
+    }
+    let whole = p.tuple(&[Term::atom(atom!("binary")), size]);
+    Ok(p.tuple(&[Term::atom(atom!("refc_binary")), size, whole, Term::small(0)]))
 }
 
 /// The same bits, as part of another bitstring in which they begin at an offset within a byte.
@@ -99,4 +175,108 @@ fn unaligned_bitstring(p: &mut Process, bitstring: Term, offset: Term) -> BifRes
     }
     let whole = p.binary(&bytes);
     Ok(p.sub_binary(whole, offset, size))
+}
+
+// ---- Work for each kind of scheduler, as suites ask for it ----
+
+fn milliseconds(term: Term) -> Result<Duration, Raise> {
+    let ms = term.as_small().and_then(|ms| u64::try_from(ms).ok()).ok_or(Raise::BADARG)?;
+    Ok(Duration::from_millis(ms))
+}
+
+/// Goes to the other two kinds in turn, every fourth step, until the count is 0.
+fn reschedule(p: &mut Process, here: Atom, count: Term) -> BifResult {
+    let left = count.as_small().filter(|&left| left >= 0).ok_or(Raise::BADARG)?;
+    if left == 0 {
+        return Ok(Term::atom(am::OK));
+    }
+    let next = match here.name() {
+        _ if left % 4 != 0 => here,
+        "dirty_cpu" => atom!("dirty_io"),
+        "dirty_io" => am::NORMAL,
+        _ => atom!("dirty_cpu"),
+    };
+    let step = Term::atom(atom!("reschedule"));
+    let count = Term::small(left - 2);
+    let to = |function: Atom, arity: u32| Mfa { module: atom!("erts_debug"), function, arity };
+    if next == am::NORMAL {
+        let export = p.vm.code.export(to(atom!("dirty"), 3));
+        return p.trap(export, &[Term::atom(am::NORMAL), step, count]);
+    }
+    let export = p.vm.code.export(to(next, 2));
+    p.trap(export, &[step, count])
+}
+
+/// `here` is the kind of scheduler that this runs on.
+fn test(p: &mut Process, here: Atom, what: Term, value: Term) -> BifResult {
+    let tell = |p: &Process, news: Atom| {
+        if let Some(to) = value.as_pid() {
+            signal::send_message(p.vm, p.pid(), to, Term::atom(news));
+        }
+    };
+    match atom_of(what)?.name() {
+        "scheduler" => Ok(Term::atom(here)),
+        "error" => Err(match value.as_atom().map(Atom::name) {
+            Some("badarg") => Raise::BADARG,
+            Some("system_limit") => Raise::SYSTEM_LIMIT,
+            Some(name @ ("badarith" | "undef" | "noproc" | "noconnection" | "notsup")) => Raise::Error(Term::atom(Atom::new(name))),
+            _ => Raise::BADARG,
+        }),
+        "copy" => {
+            const COPIES: usize = 1000;
+            let copies: Vec<Term> = (0..COPIES).map(|_| swarmrt_heap::copy_term(value, &mut p.heap)).collect();
+            Ok(p.list(&copies))
+        }
+        "send" => {
+            tell(p, am::OK);
+            Ok(Term::atom(am::OK))
+        }
+        "wait" => {
+            std::thread::sleep(milliseconds(value)?);
+            Ok(Term::atom(am::OK))
+        }
+        "reschedule" => reschedule(p, here, value),
+        "ready_wait6_done" => {
+            tell(p, atom!("ready"));
+            std::thread::sleep(Duration::from_secs(6));
+            tell(p, atom!("done"));
+            Ok(Term::atom(am::OK))
+        }
+        "alive_waitexiting" | "alive_waitexitingonly" => {
+            tell(p, atom!("alive"));
+            while !p.has_exit_signal() {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            Ok(Term::atom(am::OK))
+        }
+        _ => Err(Raise::BADARG),
+    }
+}
+
+#[bif("erts_debug:dirty_cpu/2", dirty_cpu)]
+fn dirty_cpu(p: &mut Process, what: Term, value: Term) -> BifResult {
+    test(p, atom!("dirty_cpu"), what, value)
+}
+
+#[bif("erts_debug:dirty_io/2", dirty_io)]
+fn dirty_io(p: &mut Process, what: Term, value: Term) -> BifResult {
+    test(p, atom!("dirty_io"), what, value)
+}
+
+/// The same on a scheduler of the kind that `kind` names.
+#[bif("erts_debug:dirty/3")]
+fn dirty(p: &mut Process, kind: Term, what: Term, value: Term) -> BifResult {
+    match atom_of(kind)?.name() {
+        "normal" => test(p, am::NORMAL, what, value),
+        // A failure is raised here, so that it names this function.
+        "dirty_cpu" | "dirty_io" if what == Term::atom(am::ERROR) => {
+            test(p, am::NORMAL, what, value)
+        }
+        kind @ ("dirty_cpu" | "dirty_io") => {
+            let mfa = Mfa { module: atom!("erts_debug"), function: Atom::new(kind), arity: 2 };
+            let export = p.vm.code.export(mfa);
+            p.trap(export, &[what, value])
+        }
+        _ => Err(Raise::BADARG),
+    }
 }

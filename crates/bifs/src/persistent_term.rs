@@ -37,8 +37,25 @@ impl Table {
         let entry = bucket.swap_remove(at);
         self.count -= 1;
         self.words -= entry.area.words();
+        if bucket.is_empty() {
+            self.entries.remove(&hash::internal_hash(key));
+            if self.entries.len() < self.entries.capacity() / Table::SPARSE {
+                self.entries.shrink_to(self.entries.len() * 2);
+            }
+        }
         Some(entry)
     }
+    /// What one of so many slots in use is few enough to give memory back.
+    const SPARSE: usize = 4;
+    /// Words of values, keys and slots.
+    fn total_words(&self) -> usize {
+        self.words + self.entries.capacity()
+    }
+}
+
+/// Slots of the table.
+pub(crate) fn slots(p: &Process) -> usize {
+    terms(p).table.read().entries.capacity()
 }
 
 #[derive(Default)]
@@ -119,7 +136,7 @@ fn erase(p: &mut Process, key: Term) -> BifResult {
 fn info(p: &mut Process) -> BifResult {
     let (count, words) = {
         let table = terms(p).table.read();
-        (table.count, table.words)
+        (table.count, table.total_words())
     };
     let pairs = [(Term::atom(atom!("count")), Term::small(count as i64)), (Term::atom(atom!("memory")), Term::small(words as i64 * 8))];
     Ok(map::from_pairs(p, &pairs))

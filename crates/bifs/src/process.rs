@@ -1066,7 +1066,9 @@ fn garbage_collect(p: &mut Process, kind: Term) -> BifResult {
     if !is_collection(kind) {
         return Err(Raise::BADARG);
     }
-    p.heap.wants_major = true;
+    if kind == Term::atom(atom!("major")) {
+        p.heap.wants_major = true;
+    }
     collect_soon(p);
     Ok(TRUE)
 }
@@ -1137,17 +1139,26 @@ fn request_system_task_4(p: &mut Process, requester: Term, pid: Term, _priority:
     let (Some(requester), Some(pid)) = (requester.as_pid(), pid.as_pid()) else { return Err(Raise::BADARG) };
     let request = request.as_tuple().filter(|request| request.arity() >= 2).ok_or(Raise::BADARG)?;
     let kind = request.get(0).as_atom().ok_or(Raise::BADARG)?;
-    let module = request.elements().get(2).and_then(|module| module.as_atom());
+    // The kind of collection, or the module.
+    let argument = request.elements().get(2).and_then(|argument| argument.as_atom());
     let id = Tag::new(request.get(1));
     // Done between two turns of the process, when nothing of its state is in an engine's registers.
-    let work: fn(&mut Process, Option<Atom>) -> Term = match kind.name() {
+    let work: fn(&mut Process, Option<Atom>) -> Option<Term> = match kind.name() {
         "garbage_collect" if request.elements().get(2).is_some_and(|&kind| !is_collection(kind)) => return Err(Raise::BADARG),
-        "garbage_collect" => |process, _| {
-            process.heap.wants_major = true;
+        "garbage_collect" => |process, kind| {
+            if process.extra.as_ref().is_some_and(|extra| extra.defers_collections) {
+                return None;
+            }
+            if kind != Some(atom!("minor")) {
+                process.heap.wants_major = true;
+            }
             collect_soon(process);
-            Term::bool(true)
+            Some(Term::bool(true))
         },
-        "check_process_code" => |process, module| Term::bool(module.is_some_and(|module| crate::code::uses_old_code(process, module))),
+        "check_process_code" => |process, module| {
+            let uses = module.is_some_and(|module| crate::code::uses_old_code(process, module));
+            Some(Term::bool(uses))
+        },
         _ => return Err(Raise::BADARG),
     };
     let is_check = kind.name() == "check_process_code";
@@ -1160,7 +1171,7 @@ fn request_system_task_4(p: &mut Process, requester: Term, pid: Term, _priority:
         p.vm,
         pid,
         Box::new(move |vm, process| match process {
-            Some(process) => process.add_task(Box::new(SystemTask { vm, work, module, answer: Some(answer), again: is_check })),
+            Some(process) => process.add_task(Box::new(SystemTask { vm, work, argument, answer: Some(answer), again: is_check })),
             None => answer(vm, Term::bool(false)),
         }),
     );
@@ -1170,8 +1181,9 @@ fn request_system_task_4(p: &mut Process, requester: Term, pid: Term, _priority:
 /// A request that waits for the end of a turn. It is answered even if the process ends before that.
 struct SystemTask<A: FnOnce(&'static Vm, Term)> {
     vm: &'static Vm,
-    work: fn(&mut Process, Option<Atom>) -> Term,
-    module: Option<Atom>,
+    /// `None` when it is to be tried again after the next turn.
+    work: fn(&mut Process, Option<Atom>) -> Option<Term>,
+    argument: Option<Atom>,
     answer: Option<A>,
     /// Who uses old code has one more turn to leave it: calls of a module that is loaded anew end in it when a turn does, and
     /// purging it must not kill everybody who calls it often.
@@ -1180,7 +1192,7 @@ struct SystemTask<A: FnOnce(&'static Vm, Term)> {
 
 impl<A: FnOnce(&'static Vm, Term) + Send + 'static> TaskWork for SystemTask<A> {
     fn run(mut self: Box<Self>, process: &mut Process) -> Option<Task> {
-        let result = (self.work)(process, self.module);
+        let Some(result) = (self.work)(process, self.argument) else { return Some(self) };
         if result == Term::bool(true) && std::mem::take(&mut self.again) {
             return Some(self);
         }

@@ -161,7 +161,7 @@ fn item(heap: &mut FragmentHeap, process: &mut Process, name: Atom, own: bool) -
         "error_handler" => Term::atom(process.extra.as_ref().map_or(am::ERROR_HANDLER, |extra| extra.error_handler)),
         "priority" => Term::atom(process.priority.atom()),
         "group_leader" => process.group_leader,
-        "total_heap_size" => words(process.heap.total_words()),
+        "total_heap_size" => words(process.total_heap_words()),
         "heap_size" => words(process.heap.block_words()),
         "stack_size" => words(process.heap.stack_words()),
         "memory" => words(size_of::<swarmrt_machine::table::ProcessCell>() + process.heap.total_words() * 8 + process.mailbox.words() * 8),
@@ -371,50 +371,64 @@ fn ask_info(p: &mut Process, pid: u64, items: Vec<Item>, form: Form) -> BifResul
     )
 }
 
-fn is_item(name: Atom) -> bool {
-    const ITEMS: [&str; 40] = [
-        "async_dist",
-        "label",
-        "priority_messages",
-        "magic_ref",
-        "registered_name",
-        "current_function",
-        "current_location",
-        "current_stacktrace",
-        "initial_call",
-        "parent",
-        "status",
-        "message_queue_len",
-        "messages",
-        "links",
-        "monitors",
-        "monitored_by",
-        "dictionary",
-        "trap_exit",
-        "error_handler",
-        "priority",
-        "group_leader",
-        "total_heap_size",
-        "heap_size",
-        "stack_size",
-        "memory",
-        "reductions",
-        "min_heap_size",
-        "min_bin_vheap_size",
-        "fullsweep_after",
-        "max_heap_size",
-        "garbage_collection",
-        "garbage_collection_info",
-        "message_queue_data",
-        "suspending",
-        "sequential_trace_token",
-        "catchlevel",
-        "last_calls",
-        "trace",
-        "backtrace",
-        "binary",
+/// What may be asked for.
+const ITEMS: [&str; 40] = [
+    "async_dist",
+    "label",
+    "priority_messages",
+    "magic_ref",
+    "registered_name",
+    "current_function",
+    "current_location",
+    "current_stacktrace",
+    "initial_call",
+    "parent",
+    "status",
+    "message_queue_len",
+    "messages",
+    "links",
+    "monitors",
+    "monitored_by",
+    "dictionary",
+    "trap_exit",
+    "error_handler",
+    "priority",
+    "group_leader",
+    "total_heap_size",
+    "heap_size",
+    "stack_size",
+    "memory",
+    "reductions",
+    "min_heap_size",
+    "min_bin_vheap_size",
+    "fullsweep_after",
+    "max_heap_size",
+    "garbage_collection",
+    "garbage_collection_info",
+    "message_queue_data",
+    "suspending",
+    "sequential_trace_token",
+    "catchlevel",
+    "last_calls",
+    "trace",
+    "backtrace",
+    "binary",
     ];
+
+fn is_item(name: Atom) -> bool {
     ITEMS.contains(&name.name())
+}
+
+/// The names of items that are there with this release, but for those that want a whole process to themselves.
+pub(crate) fn item_names(release: Release) -> impl Iterator<Item = Atom> {
+    let added = |name: &str| match name {
+        "parent" => Release::R25,
+        "async_dist" => Release::R26,
+        "label" => Release::R27,
+        "priority_messages" => Release::R28,
+        _ => Release::R25,
+    };
+    ITEMS.iter().filter(move |name| added(name) <= release).map(|name| Atom::new(name))
 }
 
 #[bif("erlang:process_info/1")]

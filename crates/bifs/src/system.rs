@@ -186,12 +186,12 @@ fn no_aux_work_threads(p: &mut Process) -> BifResult {
     Ok(Term::small(crate::memory::threads(p)))
 }
 #[bif("error_logger:warning_map/0")]
-fn warning_map(_p: &mut Process) -> BifResult {
-    Ok(Term::atom(atom!("warning")))
+fn warning_map(p: &mut Process) -> BifResult {
+    Ok(Term::atom(swarmrt_machine::exception::warning_level(p.vm)))
 }
 #[bif("io:printable_range/0")]
 fn printable_range(p: &mut Process) -> BifResult {
-    let unicode = p.vm.config.boot_args.windows(2).any(|pair| pair[0] == b"+pc" && pair[1] == b"unicode");
+    let unicode = p.vm.config.flag("+pc") == Some("unicode");
     Ok(Term::atom(if unicode { atom!("unicode") } else { atom!("latin1") }))
 }
 #[bif("erlang:system_profile/0")]

@@ -8,6 +8,8 @@ use swarmrt::{Builder, Engines, Interrupt, Otp};
 struct Parsed {
     otp_root: Option<PathBuf>,
     boot_args: Vec<String>,
+    /// Emulator flags that built-ins answer questions about.
+    flags: Vec<(String, String)>,
     schedulers: Option<usize>,
     processes: Option<usize>,
     ports: Option<usize>,
@@ -67,6 +69,7 @@ fn parse(arguments: &[String]) -> Result<Parsed, String> {
     let mut parsed = Parsed {
         otp_root: None,
         boot_args: Vec::new(),
+        flags: Vec::new(),
         schedulers: None,
         processes: None,
         ports: None,
@@ -101,6 +104,7 @@ fn parse(arguments: &[String]) -> Result<Parsed, String> {
                 let text = std::fs::read_to_string(file).map_err(|error| format!("{file}: {error}"))?;
                 let inner = parse(&words(&text))?;
                 parsed.boot_args.extend(inner.boot_args);
+                parsed.flags.extend(inner.flags);
                 parsed.schedulers = inner.schedulers.or(parsed.schedulers);
                 parsed.processes = inner.processes.or(parsed.processes);
                 parsed.ports = inner.ports.or(parsed.ports);
@@ -137,7 +141,7 @@ fn parse(arguments: &[String]) -> Result<Parsed, String> {
                     "+t" => parsed.atoms = Some(flag.number()),
                     "+V" => parsed.version = true,
                     // Asked for by flag, and answered by the machine.
-                    "+pc" => parsed.boot_args.extend([flag.name, flag.value].map(str::to_owned)),
+                    "+pc" | "+W" => parsed.flags.push((flag.name.to_owned(), flag.value.to_owned())),
                     _ => {}
                 }
             }
@@ -256,6 +260,7 @@ fn boot(program: &str, mut parsed: Parsed, otp: Otp) -> Result<&'static swarmrt:
 /// Boots with `init`'s arguments.
 fn start(parsed: Parsed, otp: Otp) -> Result<&'static swarmrt::machine::Vm, String> {
     let mut builder = Builder::new(otp);
+    builder.flags = parsed.flags;
     builder.boot_args = parsed.boot_args.into_iter().map(String::into_bytes).collect();
     if let Some(count) = parsed.schedulers {
         builder.schedulers = count;

@@ -299,8 +299,29 @@ pub(crate) fn log_out_of_memory(process: &mut Process, refused: swarmrt_heap::Ou
     log(process.vm, process.pid(), process.group_leader, text, &arguments);
 }
 
+/// What warnings of the machine's are reported as: the flag `+W`.
+pub fn warning_level(vm: &crate::Vm) -> Atom {
+    match vm.config.flag("+W") {
+        Some("e") => am::ERROR,
+        Some("i") => am::INFO,
+        _ => atom!("warning"),
+    }
+}
+
 /// Sends an error report of the machine's to OTP's logger, or prints it where there is none.
 pub fn log(vm: &'static crate::Vm, pid: Term, group_leader: Term, format: &str, arguments: &[Term]) {
+    log_as(vm, am::ERROR, pid, group_leader, format, arguments);
+}
+
+/// As [`log`], at a level: `error`, `warning` or `info`.
+pub fn log_as(
+    vm: &'static crate::Vm,
+    level: Atom,
+    pid: Term,
+    group_leader: Term,
+    format: &str,
+    arguments: &[Term],
+) {
     let mut heap = FragmentHeap::new();
     let arguments = heap.list(arguments);
     let receiver = vm.system_logger();
@@ -315,12 +336,17 @@ pub fn log(vm: &'static crate::Vm, pid: Term, group_leader: Term, format: &str, 
     };
     let format = heap.string(format);
     let time = heap.int(crate::time::os_system_time_ns() / 1000);
-    let tag = map::from_pairs(&mut heap, &[(Term::atom(atom!("tag")), Term::atom(am::ERROR)), (Term::atom(atom!("emulator")), Term::bool(true))]);
+    let old_tag = match level.name() {
+        "warning" => atom!("warning_msg"),
+        "info" => atom!("info_msg"),
+        _ => am::ERROR,
+    };
+    let tag = map::from_pairs(&mut heap, &[(Term::atom(atom!("tag")), Term::atom(old_tag)), (Term::atom(atom!("emulator")), Term::bool(true))]);
     let metadata = map::from_pairs(
         &mut heap,
         &[(Term::atom(atom!("pid")), pid), (Term::atom(atom!("gl")), group_leader), (Term::atom(atom!("time")), time), (Term::atom(am::ERROR_LOGGER), tag)],
     );
-    let message = heap.tuple(&[Term::atom(am::LOG), Term::atom(am::ERROR), format, arguments, metadata]);
+    let message = heap.tuple(&[Term::atom(am::LOG), Term::atom(level), format, arguments, metadata]);
     signal::send_message(vm, pid, logger, message);
 }
 

@@ -144,6 +144,8 @@ pub struct Extra {
     pub message_queue_data: Atom,
     pub sensitive: bool,
     pub async_dist: bool,
+    /// Collections that others ask for wait (`erts_debug`).
+    pub defers_collections: bool,
     /// A signal reply that a built-in waits for: its number, and the reply when it is there.
     pub replies: Vec<(u64, *mut Fragment)>,
     pub node_subscriptions: u32,
@@ -165,6 +167,7 @@ impl Default for Extra {
             message_queue_data: Atom::new("on_heap"),
             sensitive: false,
             async_dist: false,
+            defers_collections: false,
             replies: Vec::new(),
             node_subscriptions: 0,
             on_exit: Vec::new(),
@@ -400,6 +403,13 @@ impl Process {
         [self.group_leader, self.exception.reason, self.exception.trace] = leader;
     }
 
+    /// Words of the heap as its user sees it: with the messages that the process would have on its heap.
+    pub fn total_heap_words(&self) -> usize {
+        let on_heap = swarmrt_term::atom!("on_heap");
+        let place = self.extra.as_ref().map_or(on_heap, |extra| extra.message_queue_data);
+        self.heap.total_words() + if place == on_heap { self.mailbox.words() } else { 0 }
+    }
+
     fn check_max_heap_size(&mut self) {
         let Some(extra) = &self.extra else { return };
         let limit = extra.max_heap_size;
@@ -407,9 +417,7 @@ impl Process {
         if limit.words == 0 {
             return;
         }
-        // Messages count as the heap's where the process would have them there.
-        let messages = if extra.message_queue_data == swarmrt_term::atom!("on_heap") { self.mailbox.words() } else { 0 };
-        if self.heap.total_words() + shared + messages <= limit.words {
+        if self.total_heap_words() + shared <= limit.words {
             return;
         }
         if limit.error_logger {

@@ -20,7 +20,7 @@ fn machine() -> &'static Vm {
         ports_max: 1024,
         dirty_cpu: 0,
         dirty_io: 0,
-        boot_args: Vec::new(),
+        flags: Vec::new(),
         release: swarmrt_term::Release::OLDEST,
         when_idle: || (),
     })

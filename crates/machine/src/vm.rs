@@ -60,8 +60,8 @@ pub struct Config {
     pub ports_max: usize,
     pub dirty_cpu: usize,
     pub dirty_io: usize,
-    /// Answers to `init:get_arguments` and the like: the emulator's view of the command line.
-    pub boot_args: Vec<Vec<u8>>,
+    /// Emulator flags that built-ins answer questions about, each with its value: `+pc`, `+W`.
+    pub flags: Vec<(String, String)>,
     /// The OTP release whose libraries run.
     pub release: Release,
     /// What a scheduler's thread does that has had nothing to do for a while, such as giving memory back.
@@ -103,6 +103,13 @@ pub struct Vm {
     system_logger: Mutex<Term>,
     /// What `erlang:halt` asked for; the thread that runs the machine waits for it.
     halt: (Mutex<Option<i32>>, parking_lot::Condvar),
+}
+
+impl Config {
+    /// The value of an emulator flag; the last one counts.
+    pub fn flag(&self, name: &str) -> Option<&str> {
+        self.flags.iter().rev().find(|(given, _)| given == name).map(|(_, value)| value.as_str())
+    }
 }
 
 impl Vm {

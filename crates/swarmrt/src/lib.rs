@@ -85,6 +85,8 @@ pub struct Builder {
     pub atoms_max: usize,
     /// What `init` is given: OTP's flags and arguments.
     pub boot_args: Vec<Vec<u8>>,
+    /// Emulator flags that built-ins answer questions about, each with its value.
+    pub flags: Vec<(String, String)>,
     /// Leaves out the first process: whoever embeds the machine starts what is to run.
     pub without_init: bool,
     pub engines: Engines,
@@ -109,7 +111,7 @@ pub fn disassemble(bytes: &[u8], only: Option<&str>, native: bool) -> Result<Str
         ports_max: 1024,
         dirty_cpu: 0,
         dirty_io: 0,
-        boot_args: Vec::new(),
+        flags: Vec::new(),
         release: Release::NEWEST,
         when_idle: || (),
     };
@@ -152,6 +154,7 @@ impl Builder {
             dirty_io: 10,
             atoms_max: swarmrt_term::atom::LIMIT_DEFAULT,
             boot_args: Vec::new(),
+            flags: Vec::new(),
             without_init: false,
             engines: Engines::Native(swarmrt_jit::Mode::DEFAULT),
             native: swarmrt_jit::Options { perf_map: false, code_bytes_max: swarmrt_jit::Options::CODE_BYTES_MAX_DEFAULT },
@@ -172,7 +175,7 @@ impl Builder {
             ports_max: self.ports_max.next_power_of_two(),
             dirty_cpu: self.schedulers,
             dirty_io: self.dirty_io,
-            boot_args: self.boot_args.clone(),
+            flags: self.flags.clone(),
             release: self.otp.release,
             when_idle: self.when_idle,
         };

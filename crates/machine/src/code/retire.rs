@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use std::ops::Range;
 use std::sync::Arc;
 use swarmrt_heap::{Leaving, set_leaving};
+use swarmrt_term::{Term, atom};
 
 /// Something to be dropped once nobody refers to its literals.
 struct Retired {
@@ -29,6 +30,8 @@ struct State {
     leaving: Vec<Retired>,
     /// A timer for the first round is set, or rounds are on their way.
     under_way: bool,
+    /// The process that waits for the end of them.
+    waiter: Option<u64>,
 }
 
 /// How long what is taken out of the tables is gathered before processes are asked.
@@ -80,6 +83,11 @@ impl Retirement {
         state.waiting.push(Retired { ranges, _owner: owner });
         if !state.under_way {
             state.under_way = true;
+            // OTP's collector of literals does nothing here but wait, for those who ask it whether all is done.
+            if let Some(&collector) = vm.system_processes.get().and_then(|pids| pids.last()) {
+                let news = Term::atom(atom!("copy_literals"));
+                signal::send_message(vm, Term::NONE, collector, news);
+            }
             // Soon, not now: what is purged together is looked for together.
             vm.timers.start(vm.clock.since_start_ns() + GATHER_NS, Box::new(|vm| vm.retirement.begin(vm)));
         }
@@ -120,13 +128,22 @@ impl Retirement {
             (std::mem::take(&mut state.leaving), state.under_way)
         };
         drop(gone);
+        let waiter = if more { None } else { self.state.lock().waiter.take() };
+        let _guard = crate::vm::pin();
+        if let Some(cell) = waiter.and_then(|pid| vm.processes.get(pid)) {
+            signal::wake(vm, cell);
+        }
         if more {
             vm.timers.start(vm.clock.since_start_ns() + GATHER_NS, Box::new(|vm| vm.retirement.begin(vm)));
         }
     }
 
-    /// Whether anything waits to be freed.
-    pub fn is_idle(&self) -> bool {
-        !self.state.lock().under_way
+    /// Whether nothing waits to be freed. Where something does, `waiter` is woken when all is.
+    pub fn is_idle_or_wake(&self, waiter: u64) -> bool {
+        let mut state = self.state.lock();
+        if state.under_way {
+            state.waiter = Some(waiter);
+        }
+        !state.under_way
     }
 }

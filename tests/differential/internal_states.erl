@@ -1,0 +1,94 @@
+%% What test suites ask erts_debug for, collections by kind, and literals that leave.
+-module(internal_states).
+-export([main/0]).
+
+main() ->
+    logger:set_primary_config(level, none),
+    Before = erts_debug:set_internal_state(available_internal_state, true),
+    io:format("~p~n", [[Before, erts_debug:get_internal_state(available_internal_state)]]),
+    io:format("~p~n", [kinds_of_collections()]),
+    io:format("~p~n", [deferred_collection()]),
+    io:format("~p~n", [dirty()]),
+    io:format("~p~n", [[erts_debug:get_internal_state({binary_info, B}) || B <- [<<1>>, binary:copy(<<1>>, 100)]]]),
+    io:format("~p~n", [erased_literal()]),
+    io:format("~p~n", [on_heap()]),
+    Items = erts_debug:get_internal_state(process_info_args),
+    register(internal_states, self()),
+    io:format("~p~n", [[Item || Item <- Items, element(1, process_info(self(), Item)) =/= Item]]).
+
+kinds_of_collections() ->
+    [begin
+         {P, M} = spawn_monitor(fun() -> receive Type -> garbage_collect(self(), [{type, Type}]) end end),
+         1 = erlang:trace(P, true, [garbage_collection]),
+         P ! Kind,
+         receive {'DOWN', M, _, _, Reason} -> Reason end,
+         erlang:trace_delivered(P),
+         receive {trace_delivered, P, _} -> ok end,
+         Events = [receive {trace, P, Event, _} -> Event after 0 -> none end || _ <- [1, 2]],
+         flush(),
+         {Kind, Events}
+     end || Kind <- [minor, major]].
+
+flush() -> receive _ -> flush() after 0 -> ok end.
+
+deferred_collection() ->
+    Main = self(),
+    P = spawn_link(fun() ->
+                           true = erts_debug:set_internal_state(gc_state, false),
+                           Main ! ready,
+                           receive go -> ok end,
+                           false = erts_debug:set_internal_state(gc_state, true),
+                           receive stop -> ok end
+                   end),
+    receive ready -> ok end,
+    async = garbage_collect(P, [{async, r}]),
+    First = receive {garbage_collect, r, _} -> early after 100 -> not_yet end,
+    P ! go,
+    Second = receive {garbage_collect, r, Done} -> Done end,
+    P ! stop,
+    {First, Second}.
+
+dirty() ->
+    Result = fun(F) -> try F() catch Class:Reason:Stack -> {Class, Reason, element(3, hd(Stack))} end end,
+    [Result(F) || F <- [
+        fun() -> erts_debug:dirty_cpu(scheduler, type) end,
+        fun() -> erts_debug:dirty_io(scheduler, type) end,
+        fun() -> [erts_debug:dirty(K, scheduler, type) || K <- [normal, dirty_cpu, dirty_io]] end,
+        fun() -> erts_debug:dirty_io(wait, 1) end,
+        fun() -> erts_debug:dirty_cpu(reschedule, 100) end,
+
+        fun() -> lists:usort(erts_debug:dirty_cpu(copy, {a, [b]})) end,
+        fun() -> erts_debug:dirty_cpu(error, badarith) end,
+        fun() -> erts_debug:dirty_io(error, system_limit) end,
+        fun() -> erts_debug:dirty(foo, error, badarg) end,
+        fun() -> erts_debug:dirty_io(foo, 1) end]].
+
+%% A term that a waiting process holds is its own once the literal has left.
+erased_literal() ->
+    persistent_term:put(?MODULE, [a, b, make_ref()]),
+    P = spawn_link(fun() -> answer(persistent_term:get(?MODULE)) end),
+    P ! {ask, self()},
+    receive {size, 0} -> ok end,
+    persistent_term:erase(?MODULE),
+    erased_literal(P, 500).
+
+erased_literal(P, Tries) ->
+    P ! {ask, self()},
+    receive
+        {size, 0} when Tries > 0 -> receive after 10 -> erased_literal(P, Tries - 1) end;
+        {size, Size} -> Size > 0
+    end.
+
+answer(Term) -> receive {ask, From} -> From ! {size, erts_debug:size_shared(Term)}, answer(Term) end.
+
+%% Messages count to the heap where they are to be on it.
+on_heap() ->
+    [begin
+         P = spawn_opt(fun() -> receive stop -> ok end end, [{message_queue_data, Place}, link]),
+         {_, Before} = process_info(P, total_heap_size),
+         [P ! lists:duplicate(N, N) || N <- lists:seq(1, 100)],
+         {_, _} = process_info(P, messages),
+         {_, After} = process_info(P, total_heap_size),
+         P ! stop,
+         {Place, After > Before}
+     end || Place <- [on_heap, off_heap]].
