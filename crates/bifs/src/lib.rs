@@ -31,6 +31,7 @@ mod process;
 mod process_info;
 mod records;
 mod regex;
+mod sequential;
 mod statistics;
 mod system;
 mod system_info;

@@ -329,7 +329,7 @@ fn exit_3(p: &mut Process, to: Term, reason: Term, options: Term) -> BifResult {
 /// Only through an alias that takes them does an exit signal become a priority message.
 fn send_exit(p: &mut Process, to: Term, reason: Term, priority: bool) -> BifResult {
     let receiver = if let Some(pid) = to.as_pid() {
-        signal::send_exit(p.vm, p.pid(), pid, reason);
+        signal::send_exit_of(p, pid, reason);
         pid
     } else if to.is_reference() && p.vm.release() >= Release::R28 {
         let alias = to.as_local_ref().filter(|to| to.ref_kind() == RefKind::Alias);
@@ -599,9 +599,8 @@ fn send_any(p: &mut Process, to: Term, message: Term) -> Result<(), Raise> {
 
 /// The same; `given` is how the program spoke of the receiver, for who traces it.
 fn send_as(p: &mut Process, given: Term, to: Term, message: Term) -> Result<(), Raise> {
-    let from = p.pid();
     if let Some(pid) = to.as_pid() {
-        let delivered = signal::send_message(p.vm, from, pid, message);
+        let delivered = signal::send_message_of(p, pid, message);
         if p.trace.flags != 0 {
             p.trace_sent(given, message, delivered);
         }
@@ -626,7 +625,7 @@ fn send_as(p: &mut Process, given: Term, to: Term, message: Term) -> Result<(), 
     }
     if let Some(reference) = to.as_local_ref() {
         if reference.ref_kind() == RefKind::Alias {
-            let delivered = signal::send_alias(p.vm, from, RefValue::of(reference), message);
+            let delivered = signal::send_alias_of(p, to, RefValue::of(reference), message);
             if p.trace.flags != 0 {
                 p.trace_sent(given, message, delivered);
             }

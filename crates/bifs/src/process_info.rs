@@ -198,7 +198,7 @@ fn item(heap: &mut FragmentHeap, process: &mut Process, name: Atom, own: bool) -
                 suspending.into_iter().map(|(pid, count)| heap.tuple(&[Term::pid(pid), Term::small(i64::from(count)), Term::small(0)])).collect();
             heap.list(&items)
         }
-        "sequential_trace_token" => Term::NIL,
+        "sequential_trace_token" => crate::sequential::token_term(process, heap),
         "catchlevel" => {
             let mut catches = 0;
             crate::backtrace::each_slot(process, |slot| catches += i64::from(matches!(slot, crate::backtrace::Slot::Catch(_))));

@@ -198,18 +198,6 @@ fn printable_range(p: &mut Process) -> BifResult {
 fn system_profile_0(_p: &mut Process) -> BifResult {
     Ok(Term::atom(am::UNDEFINED))
 }
-#[bif("erlang:seq_trace/2")]
-fn seq_trace(_p: &mut Process, _kind: Term, _value: Term) -> BifResult {
-    Ok(Term::NIL)
-}
-#[bif("erlang:seq_trace_info/1")]
-fn seq_trace_info(p: &mut Process, item: Term) -> BifResult {
-    Ok(p.tuple(&[item, Term::bool(false)]))
-}
-#[bif("erlang:seq_trace_print/1")]
-fn seq_trace_print_1(_p: &mut Process, _value: Term) -> BifResult {
-    Ok(Term::bool(false))
-}
 #[bif("erlang:dt_get_tag/0")]
 fn dt_get_tag(_p: &mut Process) -> BifResult {
     Ok(Term::atom(am::UNDEFINED))

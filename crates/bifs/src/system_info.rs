@@ -3,6 +3,7 @@
 //! Schedulers are not bound to processors, and `system_flag` says `notsup` to whoever wants that.
 
 use crate::args::list_of;
+use crate::sequential;
 use crate::process::{default_max_heap_size, max_heap_size, max_heap_term};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
@@ -147,6 +148,10 @@ fn schedulers(p: &mut Process, name: &str) -> Option<Term> {
         }
         "context_reductions" => Term::small(i64::from(swarmrt_machine::process::REDUCTIONS_PER_TURN)),
         "schedulers_online" | "schedulers_active" => number(vm.schedulers.online()),
+        "sequential_tracer" => {
+            let tracer = sequential::system_tracer(p);
+            p.tuple(&[Term::atom(Atom::new(name)), tracer])
+        }
         "scheduler_id" => number(swarmrt_machine::scheduler::current_scheduler().map_or(0, |number| number + 1)),
         "dirty_cpu_schedulers" | "dirty_cpu_schedulers_online" => number(vm.config.dirty_cpu),
         "dirty_io_schedulers" => number(vm.config.dirty_io),
@@ -385,6 +390,12 @@ fn system_flag(p: &mut Process, flag: Term, value: Term) -> BifResult {
     let defaults = &vm.process_defaults;
     let small = |value: u32| Term::small(i64::from(value));
     Ok(match flag.name() {
+        "sequential_tracer" => return sequential::set_system_tracer(p, value),
+        "reset_seq_trace" => {
+            value.as_bool().ok_or(Raise::BADARG)?;
+            sequential::reset(p);
+            Term::bool(true)
+        }
         "backtrace_depth" => {
             let depth = usize::try_from(integer()?).map_err(|_| Raise::BADARG)?.min(1024);
             number(vm.set_backtrace_depth(depth))

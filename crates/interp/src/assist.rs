@@ -262,7 +262,7 @@ unsafe extern "C" fn send(registers: *mut Registers, to: u64, message: u64) -> u
         let (p, state) = current(registers);
         let (to, message) = (term(to), term(message));
         match to.as_pid() {
-            Some(pid) if p.trace.flags == 0 => {
+            Some(pid) if p.trace.flags == 0 && p.sequential.is_none() => {
                 signal::send_message(p.vm, p.pid(), pid, message);
                 state.reductions -= 4;
                 message.raw()

@@ -1363,6 +1363,7 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
                             sync!();
                             if let Some(pid) = to.as_pid()
                                 && p.trace.flags == 0
+                                && p.sequential.is_none()
                             {
                                 signal::send_message(p.vm, p.pid(), pid, message);
                             } else {

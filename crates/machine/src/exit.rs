@@ -2,6 +2,7 @@
 
 use crate::links::Watched;
 use crate::process::Process;
+use crate::sequential::TOKEN_BIT;
 use crate::signal;
 use std::io::Write;
 use swarmrt_term::print::display;
@@ -14,8 +15,11 @@ impl Process {
         while !at.is_null() {
             // SAFETY: signals that wait are freed by the process itself only, which does something else here.
             let signal = unsafe { &*at };
-            let exits = signal.kind == signal::Kind::Exit as u32 || signal.kind == signal::Kind::LinkExit as u32;
-            if exits && (!self.trap_exit || signal.root == Term::atom(am::KILL)) {
+            let kind = signal.kind & !TOKEN_BIT;
+            let exits = kind == signal::Kind::Exit as u32 || kind == signal::Kind::LinkExit as u32;
+            let pair = signal.root.as_tuple().filter(|_| kind != signal.kind);
+            let reason = pair.map_or(signal.root, |pair| pair.get(1));
+            if exits && (!self.trap_exit || reason == Term::atom(am::KILL)) {
                 return true;
             }
             at = signal.next;
@@ -57,7 +61,7 @@ impl Process {
             // SAFETY: links are kept as the words of pids and ports.
             let other = unsafe { Term::from_raw(raw) };
             if let Some(other) = other.as_pid() {
-                signal::send_link_exit(vm, pid, other, reason);
+                signal::send_link_exit_of(self, other, reason);
             } else if other.is_port()
                 && let Some(ports) = vm.ports()
             {

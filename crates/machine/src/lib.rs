@@ -25,6 +25,7 @@ pub mod process;
 pub mod resource;
 pub mod run_state;
 pub mod scheduler;
+pub mod sequential;
 pub mod signal;
 pub mod spawn;
 pub mod statistics;

@@ -1,8 +1,9 @@
 //! A process's own list of received messages, in order of arrival, with the receive cursor and the
 //! markers that let a receive skip what came before a reference was made.
 
+use crate::sequential::TOKEN_BIT;
 use swarmrt_heap::{Fragment, Leaving};
-use swarmrt_term::Term;
+use swarmrt_term::{Alloc, FragmentHeap, Term};
 
 /// Messages taken over from the incoming queue; each stays in its fragment until it is received.
 ///
@@ -171,7 +172,7 @@ impl Mailbox {
             return None;
         }
         // SAFETY: a message of ours.
-        unsafe { self.replace_at_cursor(Fragment::copy_of((*message).root)) };
+        unsafe { self.replace_at_cursor(copy_of(&*message)) };
         Some(message)
     }
 
@@ -214,7 +215,7 @@ impl Mailbox {
             // SAFETY: messages of ours; the copies that are made now share no literal that leaves.
             unsafe {
                 if (*message).may_refer(leaving) {
-                    let copy = Fragment::copy_of((*message).root);
+                    let copy = copy_of(&*message);
                     self.replace_at_cursor(copy);
                     if message == cursor {
                         after = copy;
@@ -313,6 +314,21 @@ impl Mailbox {
         }
     }
 
+    /// No message has a token any more.
+    pub fn forget_tokens(&mut self) {
+        let mut at = self.first;
+        while !at.is_null() {
+            // SAFETY: a message of ours.
+            unsafe {
+                if (*at).kind & TOKEN_BIT != 0 {
+                    (*at).kind &= !TOKEN_BIT;
+                    (*at).from = Term::NONE;
+                }
+                at = (*at).next;
+            }
+        }
+    }
+
     /// The messages, oldest first.
     pub fn iter(&self) -> impl Iterator<Item = Term> + '_ {
         self.messages().map(|message| message.root)
@@ -347,6 +363,27 @@ impl Mailbox {
         self.before_cursor = cursor;
         None
     }
+}
+
+/// A copy of a message, with the token that came with it.
+fn copy_of(message: &Fragment) -> *mut Fragment {
+    if message.kind & TOKEN_BIT == 0 {
+        let copy = Fragment::copy_of(message.root);
+        // SAFETY: just made.
+        unsafe { (*copy).from = message.from };
+        return copy;
+    }
+    let mut heap = FragmentHeap::new();
+    let pair = heap.tuple(&[message.from, message.root]);
+    let copy = Fragment::copy_of(pair);
+    // SAFETY: just made, of a pair.
+    unsafe {
+        let pair = (*copy).root.as_tuple().expect("a copy of a pair");
+        (*copy).from = pair.get(0);
+        (*copy).root = pair.get(1);
+        (*copy).kind = message.kind;
+    }
+    copy
 }
 
 impl Drop for Mailbox {

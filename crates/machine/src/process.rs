@@ -6,6 +6,7 @@ use crate::incoming::Incoming;
 use crate::links::Relations;
 use crate::mailbox::Mailbox;
 use crate::run_state::RunState;
+use crate::sequential::Sequential;
 use crate::timer::TimerKey;
 use crate::vm::Vm;
 use std::any::Any;
@@ -215,6 +216,8 @@ pub struct Process {
     /// What others want done when all its terms are in their places: between turns.
     #[allow(clippy::box_collection, reason = "an idle process pays one word for it")]
     pub tasks: Option<Box<Vec<Task>>>,
+    /// The token of sequential tracing, where it has or had one.
+    pub sequential: Option<Box<Sequential>>,
 }
 
 /// Work on a process between two of its turns; returned when it has to wait for a later one.
@@ -299,7 +302,12 @@ impl Process {
     pub unsafe fn take_message(&mut self) -> bool {
         let Some(message) = self.mailbox.take() else { return false };
         // SAFETY: the mailbox has given it up.
-        unsafe { self.heap.adopt(message) };
+        unsafe {
+            if (*message).kind != 0 || self.sequential.is_some() {
+                self.take_token(&*message);
+            }
+            self.heap.adopt(message);
+        }
         if let Some(key) = self.receive_timer.key.take() {
             self.vm.timers.cancel(key);
         }

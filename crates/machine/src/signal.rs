@@ -7,10 +7,11 @@ use crate::incoming::{Linked, Pushed};
 use crate::links::{AliasMode, Watched};
 use crate::sync::atomic::Ordering;
 use crate::process::Process;
+use crate::sequential::{self, TOKEN_BIT};
 use crate::table::ProcessCell;
 use crate::vm::Vm;
 use swarmrt_heap::{Fragment, Sharing, copy_term};
-use swarmrt_term::{Alloc, RefValue, Term, am};
+use swarmrt_term::{Alloc, FragmentHeap, RefValue, Term, am};
 
 impl Linked for Fragment {
     #[inline(always)]
@@ -154,6 +155,53 @@ pub fn lend_priority(from: &Process, to: u64) {
     }
 }
 
+/// Sends a signal whose root is the pair of a token and of what its kind says.
+pub(crate) fn send_with_token(vm: &'static Vm, kind: Kind, from: Term, to: u64, pair: Term) -> bool {
+    send_to(vm, to, || {
+        let signal = new_signal(kind, from, pair);
+        // SAFETY: just made.
+        unsafe { (*signal).kind |= TOKEN_BIT };
+        signal
+    })
+}
+
+/// Sends a message with the token of the process that sends it, if it has one.
+pub fn send_message_of(p: &mut Process, to: u64, message: Term) -> bool {
+    let sent = if p.sequential.is_some() { sequential::send(p, Kind::Message, to, message, message) } else { None };
+    sent.unwrap_or_else(|| send_message(p.vm, p.pid(), to, message))
+}
+
+/// An exit signal from a process, with its token, if it has one.
+pub fn send_exit_of(p: &mut Process, to: u64, reason: Term) -> bool {
+    let sent = exit_with_token(p, Kind::Exit, to, reason);
+    sent.unwrap_or_else(|| send_exit(p.vm, p.pid(), to, reason))
+}
+
+/// A process that ends tells a linked one, with its token, if it has one.
+pub(crate) fn send_link_exit_of(p: &mut Process, to: u64, reason: Term) -> bool {
+    let sent = exit_with_token(p, Kind::LinkExit, to, reason);
+    sent.unwrap_or_else(|| send_link_exit(p.vm, p.pid(), to, reason))
+}
+
+fn exit_with_token(p: &mut Process, kind: Kind, to: u64, reason: Term) -> Option<bool> {
+    p.sequential.as_ref()?;
+    let mut heap = FragmentHeap::new();
+    let shown = heap.tuple(&[Term::atom(am::CAP_EXIT), p.pid(), reason]);
+    sequential::send(p, kind, to, reason, shown)
+}
+
+/// Sends to whoever has the alias, with the token of the process that sends, if it has one.
+pub fn send_alias_of(p: &mut Process, given: Term, alias: RefValue, message: Term) -> bool {
+    let mut heap = FragmentHeap::new();
+    let (vm, from) = (p.vm, p.pid());
+    if p.sequential.is_some()
+        && let (pair, true) = p.with_token(given, message, &mut heap)
+    {
+        return send_through_as(vm, Kind::Alias as u32 | TOKEN_BIT, from, alias, pair);
+    }
+    send_alias(vm, from, alias, message)
+}
+
 /// Frees a signal that nobody will receive.
 fn drop_signal(vm: &'static Vm, signal: *mut Fragment) {
     // SAFETY: the signal is ours.
@@ -244,9 +292,15 @@ pub fn send_exit_through(
     send_through(vm, kind, from, alias, reason)
 }
 fn send_through(vm: &'static Vm, kind: Kind, from: Term, alias: RefValue, term: Term) -> bool {
+    send_through_as(vm, kind as u32, from, alias, term)
+}
+fn send_through_as(vm: &'static Vm, kind: u32, from: Term, alias: RefValue, term: Term) -> bool {
     let slot = alias.slot().and_then(|slot| vm.processes.in_slot(slot));
     let Some(owner) = slot.filter(|owner| !owner.shared.incoming.is_closed()) else { return false };
-    deliver(vm, owner, numbered_signal(kind, from, alias.id, term))
+    let signal = numbered_signal(Kind::Alias, from, alias.id, term);
+    // SAFETY: just made.
+    unsafe { (*signal).kind = kind };
+    deliver(vm, owner, signal)
 }
 pub fn send_exit(vm: &'static Vm, from: Term, to: u64, reason: Term) -> bool {
     send_to(vm, to, || new_signal(Kind::Exit, from, reason))
@@ -381,24 +435,36 @@ impl Process {
         // SAFETY: the signal is ours, and its root is what its kind says.
         unsafe {
             let from = (*signal).from;
-            let root = (*signal).root;
-            match Kind::from_u32((*signal).kind) {
-                Kind::Message => unreachable!("messages go to the mailbox"),
+            let mut root = (*signal).root;
+            let mut token = None;
+            let has_token = (*signal).kind & TOKEN_BIT != 0;
+            let kind = Kind::from_u32((*signal).kind & !TOKEN_BIT);
+            if has_token && kind != Kind::Alias {
+                let pair = root.as_tuple().expect("built as a pair");
+                token = Some(pair.get(0));
+                root = pair.get(1);
+            }
+            match kind {
+                Kind::Message => {
+                    (*signal).root = root;
+                    (*signal).from = token.unwrap_or(Term::NONE);
+                    return self.receive(signal);
+                }
                 Kind::Exit => {
-                    self.exit_signal(from, root, false, false);
+                    self.exit_signal(from, root, false, false, token);
                 }
                 kind @ (Kind::ExitAlias | Kind::PriorityExitAlias) => {
                     let (reference, reason) = split_numbered(root);
                     if let Some(priority) = self.use_alias(reference) {
                         let priority = priority && kind == Kind::PriorityExitAlias;
-                        self.exit_signal(from, reason, false, priority);
+                        self.exit_signal(from, reason, false, priority, None);
                     }
                 }
                 Kind::LinkExit => {
                     let priority = self.relations.priority_links.contains_key(from.raw());
                     if self.relations.unlink(from) {
                         self.trace_procs("getting_unlinked", from);
-                        self.exit_signal(from, root, true, priority);
+                        self.exit_signal(from, root, true, priority, token);
                     }
                 }
                 Kind::Link => {
@@ -424,6 +490,12 @@ impl Process {
                     if let Some(priority) = self.use_alias(reference) {
                         (*signal).root = message;
                         (*signal).kind = Kind::Message as u32;
+                        if has_token {
+                            let pair = message.as_tuple().expect("built as a pair");
+                            (*signal).kind |= TOKEN_BIT;
+                            (*signal).from = pair.get(0);
+                            (*signal).root = pair.get(1);
+                        }
                         self.receive_as(signal, priority && kind == Kind::PriorityAlias);
                         return;
                     }
@@ -446,16 +518,28 @@ impl Process {
     }
 
     /// What an exit signal does: nothing, a message, or the end of the process.
-    fn exit_signal(&mut self, from: Term, reason: Term, linked: bool, priority: bool) {
+    fn exit_signal(
+        &mut self,
+        from: Term,
+        reason: Term,
+        linked: bool,
+        priority: bool,
+        token: Option<Term>,
+    ) {
         let kill = reason == Term::atom(am::KILL) && !linked;
         if self.trap_exit && !kill {
             let sharing = Sharing::now();
-            let fragment = Fragment::new(sharing.size(reason) + 4);
+            let token_words = token.map_or(0, |token| sharing.size(token));
+            let fragment = Fragment::new(sharing.size(reason) + 4 + token_words);
             // SAFETY: just made, with room for the reason and the tuple.
             unsafe {
                 let to = &mut *fragment;
                 let reason = sharing.copy(reason, to);
                 to.root = to.tuple(&[Term::atom(am::CAP_EXIT), from, reason]);
+                if let Some(token) = token {
+                    to.from = sharing.copy(token, to);
+                    to.kind |= TOKEN_BIT;
+                }
                 self.receive_as(fragment, priority);
             }
             return;
@@ -514,7 +598,7 @@ impl Process {
         // SAFETY: the signal is ours.
         unsafe {
             let from = (*signal).from;
-            match Kind::from_u32((*signal).kind) {
+            match Kind::from_u32((*signal).kind & !TOKEN_BIT) {
                 Kind::Link => {
                     if let Some(pid) = from.as_pid() {
                         send_link_exit(self.vm, self.pid(), pid, Term::atom(am::NOPROC));

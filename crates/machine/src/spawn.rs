@@ -12,7 +12,7 @@ use std::cell::UnsafeCell;
 use std::mem::ManuallyDrop;
 use std::sync::atomic::{AtomicU8, AtomicU32};
 use swarmrt_heap::{Heap, copy_term};
-use swarmrt_term::{Atom, Mfa, Term};
+use swarmrt_term::{Atom, Mfa, Term, atom};
 
 /// The words of a new process's block.
 const INITIAL_WORDS: usize = 48;
@@ -128,6 +128,7 @@ pub fn spawn_announced(
             }
         };
         let mut relations = Relations::default();
+        let mut is_monitored = false;
         if let Some(parent) = spawner {
             if options.link {
                 relations.link(parent.pid());
@@ -137,6 +138,7 @@ pub fn spawn_announced(
                 }
             }
             if let Some((reference, tag)) = options.monitor.take() {
+                is_monitored = true;
                 relations.monitored_by.insert(reference.id, parent.id());
                 let watched = Watched::Pid(id);
                 let priority = options.priority_monitor;
@@ -200,11 +202,19 @@ pub fn spawn_announced(
                 total_reductions: 0,
                 trace,
                 tasks: None,
+                sequential: None,
                 extra,
             })),
         });
         cell.process.get_mut().shared = &raw const cell.shared;
         let child = cell.process.get_mut();
+        if let Some(parent) = spawner
+            && parent.sequential.is_some()
+        {
+            let given = [(options.link, atom!("link")), (is_monitored, atom!("monitor"))];
+            let given: Vec<Term> = given.iter().filter(|(is, _)| *is).map(|(_, name)| Term::atom(*name)).collect();
+            parent.hand_token_on(child, start, &given);
+        }
         if child.trace.flags != 0 {
             child.trace_spawn("spawned", parent_pid, start);
             if options.link {

@@ -86,7 +86,7 @@ impl TraceNew {
 }
 
 /// The time of an event, as the flags ask for it.
-fn timestamp(vm: &Vm, wanted: u32, heap: &mut FragmentHeap) -> Option<Term> {
+pub(crate) fn timestamp(vm: &Vm, wanted: u32, heap: &mut FragmentHeap) -> Option<Term> {
     if wanted & flags::STRICT_MONOTONIC_TIMESTAMP != 0 {
         let (time, number) = (heap.int(vm.clock.monotonic_ns()), heap.uint(vm.next_monotonic_unique()));
         return Some(heap.tuple(&[time, number]));

@@ -85,6 +85,7 @@ pub struct Vm {
     pub system_monitor: crate::system_monitor::SystemMonitor,
     /// How new processes are traced.
     pub trace_new: crate::trace::TraceNew,
+    pub sequential_tracer: crate::sequential::SystemTracer,
     pub(crate) engine: OnceLock<Box<dyn Engine>>,
     /// The engine of machine code, if there is one.
     pub native: OnceLock<crate::native::Native>,
@@ -135,6 +136,7 @@ impl Vm {
             process_defaults: ProcessDefaults::default(),
             system_monitor: Default::default(),
             trace_new: crate::trace::TraceNew::default(),
+            sequential_tracer: crate::sequential::SystemTracer::default(),
             engine: OnceLock::new(),
             native: OnceLock::new(),
             system_processes: OnceLock::new(),
