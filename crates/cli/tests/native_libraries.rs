@@ -96,3 +96,20 @@ fn what_cannot_be_loaded_is_refused_as_on_erl() {
     let _ = std::fs::remove_dir_all(&folder);
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
+
+/// The crate in `tests/nif/rustler`, which uses rustler as it is published.
+#[test]
+fn a_library_written_with_rustler_does_what_it_does_on_erl() {
+    let (source, folder) = (common::root().join("tests/nif/rustler"), temporary("nif-rustler"));
+    let target = common::root().join("target/nif-rustler");
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["build", "--quiet", "--locked", "--manifest-path"]).arg(source.join("Cargo.toml"));
+    let built = common::run(cargo.arg("--target-dir").arg(&target));
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    let library = target.join("debug/libnif_rustler.so");
+    std::fs::copy(library, folder.join("nif_rustler.so")).expect("the library was built");
+    let mut failures = Vec::new();
+    same_on_both(&source.join("nif_rustler.erl"), &folder, &mut failures);
+    let _ = std::fs::remove_dir_all(&folder);
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
