@@ -201,7 +201,7 @@ fn purge_module(p: &mut Process, module: Term, operation: Term) -> BifResult {
 fn check_process_code(p: &mut Process, module: Term) -> BifResult {
     let module = module.as_atom().ok_or(Raise::BADARG)?;
     // The running function is OTP's: what counts is where it and its callers return to.
-    Ok(Term::bool(p.vm.code.slot(module).and_then(|slot| slot.old).is_some_and(|old| returns_into(p, &old.range()))))
+    Ok(Term::bool(p.vm.code.slot(module).and_then(|slot| slot.leaving().cloned()).is_some_and(|old| returns_into(p, &old.range()))))
 }
 
 fn returns_into(p: &Process, code: &std::ops::Range<usize>) -> bool {
@@ -216,7 +216,7 @@ fn returns_into(p: &Process, code: &std::ops::Range<usize>) -> bool {
 /// Whether the process runs or would return into the old version of a module. It is between turns. A fun does not
 /// count, as in OTP: once its code is purged, it is a fun that leads nowhere.
 pub fn uses_old_code(p: &mut Process, module: Atom) -> bool {
-    let Some(old) = p.vm.code.slot(module).and_then(|slot| slot.old) else { return false };
+    let Some(old) = p.vm.code.slot(module).and_then(|slot| slot.leaving().cloned()) else { return false };
     let range = old.range();
     range.contains(&(p.ip as usize)) || returns_into(p, &range)
 }

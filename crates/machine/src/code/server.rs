@@ -24,14 +24,19 @@ pub struct ModuleSlot {
     pub old: Option<Arc<ModuleCode>>,
     /// A version whose `on_load` function is still to run or running.
     pub on_load: Option<Arc<ModuleCode>>,
+    /// A version whose `on_load` function failed, until it is purged. It leaves before `old` does.
+    pub failed: Option<Arc<ModuleCode>>,
     /// While the old version is being purged: the funs that led into it, and where. They lead nowhere meanwhile.
     pub purging: Option<Arc<[(&'static FunEntry, usize)]>>,
 }
 
 impl ModuleSlot {
-    fn must_be_purged(&self, new: &ModuleCode) -> bool {
-        // One whose `on_load` function fails becomes old at once.
-        self.old.is_some() && (self.current.is_some() || new.on_load.is_some())
+    fn must_be_purged(&self) -> bool {
+        self.old.is_some() && self.current.is_some()
+    }
+    /// The version that is to be purged next.
+    pub fn leaving(&self) -> Option<&Arc<ModuleCode>> {
+        self.failed.as_ref().or(self.old.as_ref())
     }
 }
 
@@ -217,7 +222,7 @@ impl CodeServer {
 
     /// Whether an old version is in the way of this one: that of a deleted module is not, there is none to become old.
     pub fn must_be_purged(&self, prepared: &ModuleCode) -> bool {
-        self.modules.read().get(&prepared.name).is_some_and(|slot| slot.must_be_purged(prepared))
+        self.modules.read().get(&prepared.name).is_some_and(|slot| slot.must_be_purged())
     }
 
     /// Puts a module in place as the current version; what was current becomes old. One with an
@@ -229,7 +234,7 @@ impl CodeServer {
         let name = prepared.name;
         let mut modules = self.modules.write();
         let slot = modules.entry(name).or_default();
-        if slot.must_be_purged(prepared) {
+        if slot.must_be_purged() {
             return Err(name);
         }
         self.add_range(prepared);
@@ -267,7 +272,7 @@ impl CodeServer {
         } else {
             // It may still be on somebody's stack: it leaves as an old version does.
             module.deactivate_funs();
-            slot.old = Some(module);
+            slot.failed = Some(module);
         }
     }
 
@@ -285,7 +290,7 @@ impl CodeServer {
         self.modules.read().iter().filter(|(_, slot)| slot.current.is_some()).map(|(&name, _)| name).collect()
     }
 
-    /// Makes the current version old. `Ok(false)` when none is loaded.
+    /// Makes the current version old, if there is one. `Ok(false)` when the module was never loaded.
     ///
     /// # Errors
     /// When the module has an old version.
@@ -295,7 +300,7 @@ impl CodeServer {
         if slot.old.is_some() {
             return Err(HasOldVersion);
         }
-        let Some(current) = slot.current.take() else { return Ok(false) };
+        let Some(current) = slot.current.take() else { return Ok(true) };
         for (mfa, _) in current.exports_of() {
             self.export(mfa).clear();
         }
@@ -307,7 +312,7 @@ impl CodeServer {
     pub fn prepare_purge(&self, name: Atom) -> bool {
         let mut modules = self.modules.write();
         let Some(slot) = modules.get_mut(&name) else { return false };
-        let Some(old) = &slot.old else { return false };
+        let Some(old) = slot.leaving().cloned() else { return false };
         slot.purging.get_or_insert_with(|| old.deactivate_funs().into());
         true
     }
@@ -330,14 +335,11 @@ impl CodeServer {
     pub fn purge(&self, name: Atom) -> Option<Arc<ModuleCode>> {
         let mut modules = self.modules.write();
         let slot = modules.get_mut(&name)?;
-        let old = slot.old.take()?;
+        let old = slot.failed.take().or_else(|| slot.old.take())?;
         slot.purging = None;
         old.deactivate_funs();
         self.ranges.write().retain(|(range, _)| *range != old.range());
         self.state.fetch_add(1, Ordering::Release);
-        if slot.current.is_none() && slot.on_load.is_none() {
-            modules.remove(&name);
-        }
         Some(old)
     }
 
