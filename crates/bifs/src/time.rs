@@ -107,24 +107,10 @@ fn os_timestamp(p: &mut Process) -> BifResult {
     Ok(timestamp_term(p, os_system_time_ns()))
 }
 
-/// The last time that `now/0` gave out, in microseconds: it never repeats.
-#[derive(Default)]
-struct LastNow(std::sync::atomic::AtomicI64);
-
 #[bif("erlang:now/0")]
 fn now(p: &mut Process) -> BifResult {
-    use std::sync::atomic::Ordering::SeqCst;
-    let last = &p.vm.extension::<LastNow>().0;
-    let mut time = p.vm.clock.system_ns() / 1000;
-    let mut seen = last.load(SeqCst);
-    loop {
-        time = time.max(seen + 1);
-        match last.compare_exchange(seen, time, SeqCst, SeqCst) {
-            Ok(_) => break,
-            Err(now) => seen = now,
-        }
-    }
-    Ok(timestamp_term(p, time * 1000))
+    let now_us = p.vm.clock.unique_us();
+    Ok(timestamp_term(p, now_us * 1000))
 }
 
 fn date_time(p: &mut Process, tm: &libc::tm) -> (Term, Term) {

@@ -16,6 +16,7 @@ pub struct Clock {
     offset_ns: AtomicI64,
     /// When to look next whether the operating system's time has been changed; [`u64::MAX`] is never.
     next_check_ns: AtomicU64,
+    last_unique_us: AtomicI64,
 }
 
 /// How often the operating system's time is looked at.
@@ -37,6 +38,7 @@ impl Clock {
             started: Instant::now(),
             offset_ns: AtomicI64::new(os_system_time_ns() - MONOTONIC_START_NS),
             next_check_ns: AtomicU64::new(if warps { CHECK_EVERY_NS } else { u64::MAX }),
+            last_unique_us: AtomicI64::new(0),
         }
     }
     /// Whether system time follows the operating system's.
@@ -72,6 +74,14 @@ impl Clock {
     }
     pub fn system_ns(&self) -> i64 {
         self.monotonic_ns() + self.offset_ns()
+    }
+    /// Microseconds of system time that never repeat and only grow, as `erlang:now/0` has them.
+    pub fn unique_us(&self) -> i64 {
+        let now_us = self.system_ns() / 1000;
+        let later = |last_us: i64| Some(now_us.max(last_us + 1));
+        // SeqCst: later than any that another thread has seen.
+        let last_us = self.last_unique_us.fetch_update(Ordering::SeqCst, Ordering::SeqCst, later).unwrap_or(now_us);
+        now_us.max(last_us + 1)
     }
     pub fn instant_at(&self, since_start_ns: u64) -> Instant {
         self.started + std::time::Duration::from_nanos(since_start_ns)

@@ -2,7 +2,6 @@
 
 use crate::env::{Env, vm};
 use std::ffi::c_int;
-use std::sync::atomic::{AtomicI64, Ordering};
 use swarmrt_term::{Alloc, Term};
 
 /// `ERL_NIF_TIME_ERROR`.
@@ -37,11 +36,7 @@ pub extern "C" fn enif_convert_time_unit(value: i64, from: c_int, to: c_int) -> 
 /// As `erlang:now/0`: later than any before.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_now_time(env: &mut Env) -> Term {
-    static LAST: AtomicI64 = AtomicI64::new(0);
-    let now = vm().clock.system_ns() / 1_000;
-    let later = |last: i64| Some(now.max(last + 1));
-    let before = LAST.fetch_update(Ordering::Relaxed, Ordering::Relaxed, later).unwrap_or(now);
-    in_parts(env, now.max(before + 1))
+    in_parts(env, vm().clock.unique_us())
 }
 
 fn in_parts(env: &mut Env, microseconds: i64) -> Term {
