@@ -1,7 +1,7 @@
 //! Threads, and what they share: locks, conditions, data of their own. All are those of the system (POSIX threads), with names.
 
 use crate::abi::{CText, Out, c_bool};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::ffi::{CString, c_char, c_int, c_void};
 
 /// Something with the name that a library has given it.
@@ -119,30 +119,48 @@ pub unsafe extern "C" fn enif_cond_wait(condition: *mut Condition, mutex: *mut M
 
 // ---- Data of threads ----
 
+// POSIX has 1,024 keys for the whole program; libraries may make any number of them.
+
+/// Keys that were destroyed, and the number of those that were ever made.
+static KEYS: parking_lot::Mutex<(Vec<c_int>, c_int)> = parking_lot::Mutex::new((Vec::new(), 0));
+
+thread_local! {
+    /// By keys. A key that is used again has the values of the one before: OTP asks libraries to reset them before.
+    static VALUES: RefCell<Vec<*mut c_void>> = const { RefCell::new(Vec::new()) };
+}
+
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_tsd_key_create(_name: CText, to: Out<c_int>) -> c_int {
-    let mut key: libc::pthread_key_t = 0;
-    // SAFETY: the address is that of a place for the key.
-    let error = unsafe { libc::pthread_key_create(&raw mut key, None) };
-    if error == 0 {
-        to.put(key as c_int);
-    }
-    error
+    let mut keys = KEYS.lock();
+    let key = keys.0.pop().unwrap_or_else(|| {
+        keys.1 += 1;
+        keys.1 - 1
+    });
+    to.put(key);
+    0
 }
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_tsd_key_destroy(key: c_int) {
-    // SAFETY: an unknown key is refused.
-    unsafe { libc::pthread_key_delete(key as libc::pthread_key_t) };
+    enif_tsd_set(key, std::ptr::null_mut());
+    KEYS.lock().0.push(key);
 }
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_tsd_set(key: c_int, data: *mut c_void) {
-    // SAFETY: as above.
-    unsafe { libc::pthread_setspecific(key as libc::pthread_key_t, data) };
+    let Ok(at) = usize::try_from(key) else { return };
+    // A thread that is ending has no place for its values any more.
+    let _ = VALUES.try_with(|values| {
+        let mut values = values.borrow_mut();
+        if at >= values.len() {
+            values.resize(at + 1, std::ptr::null_mut());
+        }
+        values[at] = data;
+    });
 }
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_tsd_get(key: c_int) -> *mut c_void {
-    // SAFETY: as above.
-    unsafe { libc::pthread_getspecific(key as libc::pthread_key_t) }
+    let at = usize::try_from(key).ok();
+    let value = VALUES.try_with(|values| values.borrow().get(at?).copied());
+    value.ok().flatten().unwrap_or(std::ptr::null_mut())
 }
 
 // ---- Threads ----
