@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use swarmrt_heap::Fragment;
 use std::time::Duration;
 use swarmrt_machine::signal::{self, Call};
-use swarmrt_machine::{BifResult, Process, Raise, bif, exception};
+use swarmrt_machine::{BifResult, Process, Raise, bif, deferred, exception};
 use swarmrt_term::{Alloc, Atom, Mfa, SharedBytes, Subtag, Term, am, atom, hash, map};
 
 /// Whether the rest of `set_internal_state/2` may be used.
@@ -42,8 +42,12 @@ fn set_internal_state(p: &mut Process, what: Term, value: Term) -> BifResult {
             p.reductions = value.as_small().and_then(|left| i32::try_from(left).ok()).ok_or(Raise::BADARG)?;
             Ok(Term::bool(true))
         }
-        // There is nothing to wait for, and nothing to force.
-        "wait" => Ok(Term::atom(am::OK)),
+        // For destructors of resources. Anything else is done at once.
+        "wait" => {
+            deferred::settle();
+            Ok(Term::atom(am::OK))
+        }
+        // There is nothing to force.
         "ets_force_split" | "ets_debug_random_split_join" | "ets_force_trap" => Ok(Term::atom(am::OK)),
         // How far a search of `binary` may come in one go. Here it always runs to its end, so the limit is only kept.
         "binary_loop_limit" => {

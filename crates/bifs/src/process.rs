@@ -9,7 +9,7 @@ use swarmrt_machine::process::{MaxHeapSize, Priority, Task, TaskWork};
 use swarmrt_machine::run_state;
 use swarmrt_machine::spawn::{SpawnOptions, Start, spawn, spawn_announced};
 use swarmrt_machine::{BifResult, Process, Raise, Vm, bif, signal};
-use swarmrt_term::{Alloc, Atom, RefKind, Release, Subtag, Term, Tuple, am, atom, map};
+use swarmrt_term::{Alloc, Atom, FragmentHeap, RefKind, Release, Subtag, Term, Tuple, am, atom, map};
 
 const OK: Term = Term::atom(am::OK);
 const TRUE: Term = Term::atom(am::TRUE);
@@ -810,6 +810,16 @@ fn is_process_alive(p: &mut Process, pid: Term) -> BifResult {
 /// Has `question` answered in the context of another process, and waits for the answer. `gone` is the
 /// answer when there is no such process.
 pub fn ask(p: &mut Process, pid: u64, question: impl FnOnce(&mut Process) -> Term + Send + 'static, gone: Term) -> BifResult {
+    ask_with_heap(p, pid, move |process, _| question(process), gone)
+}
+
+/// As [`ask`], for answers that are built: on a heap that is there until the answer was copied.
+pub fn ask_with_heap(
+    p: &mut Process,
+    pid: u64,
+    question: impl FnOnce(&mut Process, &mut FragmentHeap) -> Term + Send + 'static,
+    gone: Term,
+) -> BifResult {
     if let Some(state) = p.bif_state.take() {
         let number = *state.downcast::<u64>().expect("a built-in finds its own state");
         return match p.take_reply(number) {
@@ -829,8 +839,9 @@ pub fn ask(p: &mut Process, pid: u64, question: impl FnOnce(&mut Process) -> Ter
         p.vm,
         pid,
         Box::new(move |vm, process| {
+            let mut heap = FragmentHeap::new();
             let answer = match process {
-                Some(process) if !process.exit_pending => question(process),
+                Some(process) if !process.exit_pending => question(process, &mut heap),
                 _ => gone,
             };
             signal::send_reply(vm, asker, number, answer);

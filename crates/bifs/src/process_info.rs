@@ -1,11 +1,12 @@
 //! `process_info`.
 
 use crate::args::{list_of, pair_of};
-use crate::process::ask;
+use crate::process::ask_with_heap;
 use swarmrt_machine::links::{Tag, Watched};
+use swarmrt_machine::process::Watcher;
 use swarmrt_machine::run_state;
 use swarmrt_machine::{BifResult, Process, Raise, bif};
-use swarmrt_term::{Alloc, Atom, FragmentHeap, Mfa, Release, Term, am, atom};
+use swarmrt_term::{Alloc, Atom, FragmentHeap, Mfa, Release, Term, am, atom, reference};
 
 /// What `process_info/1` tells, in OTP's order.
 const DEFAULT_ITEMS: [&str; 17] = [
@@ -143,8 +144,14 @@ fn item(heap: &mut FragmentHeap, process: &mut Process, name: Atom, own: bool) -
             heap.list(&items)
         }
         "monitored_by" => {
-            let pids: Vec<Term> = process.relations.monitored_by.values().map(|&pid| Term::pid(pid)).collect();
-            heap.list(&pids)
+            let mut items: Vec<Term> = process.relations.monitored_by.values().map(|&pid| Term::pid(pid)).collect();
+            let others = process.extra.iter().flat_map(|extra| extra.on_exit.values());
+            items.extend(others.filter_map(|on_exit| match on_exit.watcher {
+                Watcher::Hidden => None,
+                Watcher::Memory(number) => reference::find(number).map(|memory| heap.counted_ref(memory)),
+                Watcher::Port(port) => Some(Term::port(port)),
+            }));
+            heap.list(&items)
         }
         "dictionary" => {
             let pairs: Vec<(Term, Term)> = process.dictionary.iter().collect();
@@ -354,21 +361,8 @@ fn info(p: &mut Process, pid: Term, items: Vec<Item>, form: Form) -> BifResult {
 }
 
 fn ask_info(p: &mut Process, pid: u64, items: Vec<Item>, form: Form) -> BifResult {
-    // The heap with the answer lives until the answer has been copied into the reply.
-    thread_local! {
-        static ANSWER: std::cell::RefCell<FragmentHeap> = const { std::cell::RefCell::new(FragmentHeap::new()) };
-    }
-    ask(
-        p,
-        pid,
-        move |process| {
-            ANSWER.with_borrow_mut(|heap| {
-                *heap = FragmentHeap::new();
-                answer(heap, process, &items, form, false)
-            })
-        },
-        Term::atom(am::UNDEFINED),
-    )
+    let question = move |process: &mut Process, heap: &mut FragmentHeap| answer(heap, process, &items, form, false);
+    ask_with_heap(p, pid, question, Term::atom(am::UNDEFINED))
 }
 
 /// What may be asked for.

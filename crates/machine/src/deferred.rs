@@ -6,6 +6,7 @@
 use parking_lot::{Condvar, Mutex};
 use std::cell::{Cell, RefCell};
 use std::sync::Once;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A function and its argument.
 type Work = (fn(u64), u64);
@@ -20,6 +21,8 @@ thread_local! {
 
 /// What other threads have put off.
 static OTHERS: (Mutex<Vec<Work>>, Condvar) = (Mutex::new(Vec::new()), Condvar::new());
+/// How much others have put off that is not done yet.
+static OUTSTANDING: AtomicUsize = AtomicUsize::new(0);
 static START: Once = Once::new();
 
 /// Says that the calling thread is a scheduler.
@@ -38,6 +41,7 @@ pub fn defer(work: fn(u64), argument: u64) {
     START.call_once(|| {
         std::thread::Builder::new().name("deferred".to_owned()).spawn(run_others).expect("there is room for a thread");
     });
+    OUTSTANDING.fetch_add(1, Ordering::AcqRel);
     OTHERS.0.lock().push((work, argument));
     OTHERS.1.notify_one();
 }
@@ -72,14 +76,25 @@ fn run_others() {
             }
             std::mem::take(&mut *others)
         };
-        works.into_iter().for_each(|(work, argument)| work(argument));
+        for (work, argument) in works {
+            work(argument);
+            OUTSTANDING.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+}
+
+/// Waits until what the calling thread and those of no scheduler have put off so far is done.
+pub fn settle() {
+    run();
+    while OUTSTANDING.load(Ordering::Acquire) > 0 {
+        std::thread::yield_now();
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::sync::atomic::AtomicU64;
 
     static SUM: AtomicU64 = AtomicU64::new(0);
 

@@ -54,7 +54,7 @@ impl Process {
         }
         self.close_incoming();
         if let Some(extra) = &mut self.extra {
-            std::mem::take(&mut extra.on_exit).into_iter().for_each(|(_, call)| call(vm));
+            std::mem::take(&mut extra.on_exit).into_values().for_each(|on_exit| (on_exit.call)(vm));
         }
         let relations = std::mem::take(&mut self.relations);
         for (raw, ()) in relations.links.iter() {

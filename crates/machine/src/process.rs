@@ -10,6 +10,7 @@ use crate::sequential::Sequential;
 use crate::timer::TimerKey;
 use crate::vm::Vm;
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU8, AtomicU32};
 use swarmrt_beam::instr::Instr;
 use swarmrt_heap::{Fragment, Heap, Leaving};
@@ -133,7 +134,20 @@ impl MaxHeapSize {
 }
 
 /// See [`Extra::on_exit`].
-pub type OnExit = Box<dyn FnOnce(&'static Vm) + Send>;
+pub struct OnExit {
+    pub watcher: Watcher,
+    pub call: Box<dyn FnOnce(&'static Vm) + Send>,
+}
+
+/// Who monitors a process without being one: what `process_info(Pid, monitored_by)` shows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Watcher {
+    /// Nobody that is shown.
+    Hidden,
+    /// The counted memory with this number: a resource.
+    Memory(u64),
+    Port(u64),
+}
 
 /// What few processes have.
 pub struct Extra {
@@ -150,8 +164,8 @@ pub struct Extra {
     /// A signal reply that a built-in waits for: its number, and the reply when it is there.
     pub replies: Vec<(u64, *mut Fragment)>,
     pub node_subscriptions: u32,
-    /// What is to be done when the process ends, each with a number to take it back by.
-    pub on_exit: Vec<(u64, OnExit)>,
+    /// What is to be done when the process ends, by a number to take it back by.
+    pub on_exit: BTreeMap<u64, OnExit>,
     pub label: Option<FragmentHeap>,
 }
 
@@ -171,7 +185,7 @@ impl Default for Extra {
             defers_collections: false,
             replies: Vec::new(),
             node_subscriptions: 0,
-            on_exit: Vec::new(),
+            on_exit: BTreeMap::new(),
             label: None,
         }
     }

@@ -57,7 +57,7 @@ fn load(p: &mut Process, path: &[u8], info: Term) -> Result<(), Refused> {
     let module = version.name;
     let slot = p.vm.code.slot(module).unwrap_or_default();
     let is = |other: &Option<Arc<ModuleCode>>| other.as_ref().is_some_and(|other| Arc::ptr_eq(other, &version));
-    if is(&slot.old) {
+    if is(&slot.old) || is(&slot.failed) {
         return Err(Refused("old_code", format!("Calling load_nif from old module '{module}' not allowed")));
     }
     let before = if is(&slot.on_load) { slot.current.or(slot.old) } else { slot.old };

@@ -8,10 +8,12 @@ use crate::abi::{Identifier, Monitor, NON_VALUE, Out, c_bool};
 use crate::env::{Env, vm};
 use crate::resource_types::{self, Owner, ResourceType};
 use parking_lot::Mutex;
-use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::ffi::{c_int, c_void};
 use std::mem::ManuallyDrop;
 use std::sync::LazyLock;
+use swarmrt_machine::process::{OnExit, Watcher};
 use swarmrt_machine::{deferred, pin, signal};
 use swarmrt_term::{Alloc, RefValue, SharedBytes, Term, binary, reference};
 
@@ -234,8 +236,36 @@ struct Watched {
     pid: u64,
 }
 
-/// By the numbers of their references.
-static MONITORS: LazyLock<Mutex<HashMap<u64, Watched>>> = LazyLock::new(Mutex::default);
+static MONITORS: LazyLock<Mutex<Monitors>> = LazyLock::new(Mutex::default);
+
+#[derive(Default)]
+struct Monitors {
+    /// By the numbers of their references.
+    watched: HashMap<u64, Watched>,
+    /// The numbers of the references that each object has.
+    of_object: HashMap<u64, HashSet<u64>>,
+}
+
+impl Monitors {
+    fn insert(&mut self, watched: Watched) {
+        self.of_object.entry(watched.object).or_default().insert(watched.monitor.id);
+        self.watched.insert(watched.monitor.id, watched);
+    }
+    fn remove(&mut self, id: u64) -> Option<Watched> {
+        let watched = self.watched.remove(&id)?;
+        if let Entry::Occupied(mut of_object) = self.of_object.entry(watched.object) {
+            of_object.get_mut().remove(&id);
+            if of_object.get().is_empty() {
+                of_object.remove();
+            }
+        }
+        Some(watched)
+    }
+    fn remove_object(&mut self, object: u64) -> Vec<Watched> {
+        let ids = self.of_object.remove(&object).unwrap_or_default();
+        ids.iter().filter_map(|id| self.watched.remove(id)).collect()
+    }
+}
 
 /// 0 when the process is monitored; less when the type has no function for that, more when the process is gone.
 ///
@@ -258,15 +288,20 @@ pub unsafe extern "C" fn enif_monitor_process(_env: *mut Env, data: *mut c_void,
     let monitor = Monitor::new(value.id, value.low);
     // SAFETY: the object is there; the word is written the same by all.
     unsafe { (&raw mut (*object.0).monitors).write_volatile(1) };
-    MONITORS.lock().insert(value.id, Watched { monitor, object: object.number(), pid });
+    let number = object.number();
+    MONITORS.lock().insert(Watched { monitor, object: number, pid });
     to.put_unless_null(monitor);
     let id = value.id;
     signal::send_call(
         vm,
         pid,
         Box::new(move |_, process| match process {
-            Some(process) => process.extra().on_exit.push((id, Box::new(move |_| down(id)))),
-            None => down(id),
+            Some(process) => {
+                let on_exit = OnExit { watcher: Watcher::Memory(number), call: Box::new(move |_| down(id)) };
+                process.extra().on_exit.insert(id, on_exit);
+            }
+            // We may be in a call of the library, which holds its locks.
+            None => deferred::defer(down, id),
         }),
     );
     0
@@ -274,9 +309,13 @@ pub unsafe extern "C" fn enif_monitor_process(_env: *mut Env, data: *mut c_void,
 
 /// A monitored process is gone.
 fn down(id: u64) {
-    let Some(Watched { monitor, object, pid }) = MONITORS.lock().remove(&id) else { return };
-    // An object that is going is not told.
-    let Some(held) = reference::find(object) else { return };
+    let (Watched { monitor, object: _, pid }, held) = {
+        let mut monitors = MONITORS.lock();
+        let Some(watched) = monitors.remove(id) else { return };
+        // An object that is going is not told. Any other is held before a demonitor can fail: it is told before it goes.
+        let Some(held) = reference::find(watched.object) else { return };
+        (watched, held)
+    };
     let Some(object) = Object::in_memory(&held) else { return };
     let (callbacks, owner) = object.resource_type().callbacks();
     let Some(down) = callbacks.down else { return };
@@ -294,14 +333,14 @@ fn take_off(id: u64, pid: u64) {
         pid,
         Box::new(move |_, process| {
             if let Some(process) = process {
-                process.extra().on_exit.retain(|(other, _)| *other != id);
+                process.extra().on_exit.remove(&id);
             }
         }),
     );
 }
 
 fn forget_monitors(object: u64) {
-    let gone: Vec<Watched> = MONITORS.lock().extract_if(|_, watched| watched.object == object).map(|(_, watched)| watched).collect();
+    let gone = MONITORS.lock().remove_object(object);
     gone.into_iter().for_each(|watched| take_off(watched.monitor.id, watched.pid));
 }
 
@@ -314,10 +353,10 @@ pub unsafe extern "C" fn enif_demonitor_process(_env: *mut Env, data: *mut c_voi
     // SAFETY: the caller's.
     let object = unsafe { Object::of(data) }.number();
     let mut monitors = MONITORS.lock();
-    if monitors.get(&monitor.id).is_none_or(|watched| watched.object != object) {
+    if monitors.watched.get(&monitor.id).is_none_or(|watched| watched.object != object) {
         return 1;
     }
-    let pid = monitors.remove(&monitor.id).map_or(0, |watched| watched.pid);
+    let pid = monitors.remove(monitor.id).map_or(0, |watched| watched.pid);
     drop(monitors);
     take_off(monitor.id, pid);
     0

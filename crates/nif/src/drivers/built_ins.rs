@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 use swarmrt_io::port::Ports;
 use swarmrt_io::port::iodata;
-use swarmrt_machine::{BifResult, Process, Raise, bif};
+use swarmrt_machine::process::{OnExit, Watcher};
+use swarmrt_machine::{BifResult, Process, Raise, Vm, bif};
 use swarmrt_term::{Alloc, Atom, Term, am, atom};
 
 /// Those that are loaded, by their names.
@@ -117,18 +118,17 @@ fn try_load(p: &mut Process, path: Term, name: Term, options: Term) -> BifResult
 /// A process that ends uses no driver any more.
 fn forget_at_exit(p: &mut Process, name: &str, pid: u64) {
     let name = name.to_owned();
-    p.extra().on_exit.push((
-        0,
-        Box::new(move |vm| {
-            let Some(driver) = LOADED.lock().get(&name).cloned() else { return };
-            driver.users.lock().remove(&pid);
-            unload_unused(vm, &driver);
-        }),
-    ));
+    let call = Box::new(move |vm: &'static Vm| {
+        let Some(driver) = LOADED.lock().get(&name).cloned() else { return };
+        driver.users.lock().remove(&pid);
+        unload_unused(vm, &driver);
+    });
+    let id = p.vm.next_ref().id;
+    p.extra().on_exit.insert(id, OnExit { watcher: Watcher::Hidden, call });
 }
 
 /// Closes a driver that nobody uses.
-fn unload_unused(vm: &'static swarmrt_machine::Vm, driver: &Arc<Loaded>) -> bool {
+fn unload_unused(vm: &'static Vm, driver: &Arc<Loaded>) -> bool {
     if driver.permanent.load(Ordering::Acquire) || driver.ports.load(Ordering::Acquire) > 0 || !driver.users.lock().is_empty() {
         return false;
     }

@@ -6,6 +6,7 @@ use crate::env::vm;
 use parking_lot::lock_api::RawMutex as _;
 use std::ffi::{CStr, c_char, c_int, c_long, c_void};
 use std::sync::atomic::{AtomicI64, Ordering};
+use swarmrt_machine::process::{OnExit, Watcher};
 use swarmrt_machine::{pin, signal};
 use swarmrt_term::{Atom, Term, am};
 
@@ -150,7 +151,10 @@ pub extern "C" fn driver_monitor_process(handle: Handle, process: Term, to: Out<
         vm,
         pid,
         Box::new(move |_, process| match process {
-            Some(process) => process.extra().on_exit.push((id, Box::new(move |_| exited()))),
+            Some(process) => {
+                let call = Box::new(move |_: &'static _| exited());
+                process.extra().on_exit.insert(id, OnExit { watcher: Watcher::Port(number), call });
+            }
             None => exited(),
         }),
     );
