@@ -8,6 +8,8 @@ use crate::process::{default_max_heap_size, max_heap_size, max_heap_term};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use swarmrt_heap::collect::block_words_for;
+use swarmrt_machine::blocking::Blocking;
+use swarmrt_machine::process::{OnExit, Watcher};
 use swarmrt_machine::{BifResult, Process, Raise, Vm, bif};
 use swarmrt_term::{Alloc, Atom, Release, Term, am, atom, bigint};
 
@@ -136,18 +138,19 @@ fn schedulers(p: &mut Process, name: &str) -> Option<Term> {
     Some(match name {
         "schedulers" => number(count),
         "schedulers_state" => {
-            let online = number(vm.schedulers.online());
-            p.tuple(&[number(count), online, online])
+            let (wanted, active) = (vm.schedulers.wanted_online(), vm.schedulers.online());
+            p.tuple(&[number(count), number(wanted), number(active)])
         }
         "all_schedulers_state" => {
-            let online = vm.schedulers.online();
+            let (online, active) = (vm.schedulers.wanted_online(), vm.schedulers.online());
             let (dirty_cpu, dirty_io) = (vm.config.dirty_cpu, vm.config.dirty_io);
-            let kinds = [("normal", count, online), ("dirty_cpu", dirty_cpu, dirty_cpu), ("dirty_io", dirty_io, dirty_io)];
-            let kinds = kinds.map(|(kind, all, online)| p.tuple(&[Term::atom(Atom::new(kind)), number(all), number(online), number(online)]));
+            let kinds = [("normal", count, online, active), ("dirty_cpu", dirty_cpu, dirty_cpu, dirty_cpu), ("dirty_io", dirty_io, dirty_io, dirty_io)];
+            let kinds = kinds.map(|(kind, all, online, active)| p.tuple(&[Term::atom(Atom::new(kind)), number(all), number(online), number(active)]));
             p.list(&kinds)
         }
         "context_reductions" => Term::small(i64::from(swarmrt_machine::process::REDUCTIONS_PER_TURN)),
-        "schedulers_online" | "schedulers_active" => number(vm.schedulers.online()),
+        "schedulers_online" => number(vm.schedulers.wanted_online()),
+        "schedulers_active" => number(vm.schedulers.online()),
         "sequential_tracer" => {
             let tracer = sequential::system_tracer(p);
             p.tuple(&[Term::atom(Atom::new(name)), tracer])
@@ -157,8 +160,9 @@ fn schedulers(p: &mut Process, name: &str) -> Option<Term> {
         "dirty_io_schedulers" => number(vm.config.dirty_io),
         "scheduler_bind_type" => unbound,
         "scheduler_bindings" => p.tuple(&vec![unbound; count]),
-        "multi_scheduling" => Term::atom(if vm.schedulers.online() == 1 { atom!("disabled") } else { atom!("enabled") }),
-        "multi_scheduling_blockers" | "normal_multi_scheduling_blockers" => Term::NIL,
+        "multi_scheduling" => Term::atom(vm.schedulers.multi_scheduling()),
+        "multi_scheduling_blockers" => pids(p, &vm.schedulers.blocking(Blocking::All)),
+        "normal_multi_scheduling_blockers" => pids(p, &vm.schedulers.blocking(Blocking::Normal)),
         "logical_processors" => logical_processors()[0],
         "logical_processors_online" => logical_processors()[1],
         "logical_processors_available" => logical_processors()[2],
@@ -382,6 +386,42 @@ const BIND_TYPES: [&str; 8] = [
     "thread_spread",
 ];
 
+fn pids(p: &mut Process, numbers: &[u64]) -> Term {
+    let pids: Vec<Term> = numbers.iter().map(|&number| Term::pid(number)).collect();
+    p.list(&pids)
+}
+
+fn multi_scheduling(p: &mut Process, value: Term) -> BifResult {
+    let (schedulers, pid, vm) = (&p.vm.schedulers, p.id(), p.vm);
+    let (what, blocks) = match value.as_atom().ok_or(Raise::BADARG)?.name() {
+        "block" => (Blocking::All, true),
+        "block_normal" => (Blocking::Normal, true),
+        "unblock" => (Blocking::All, false),
+        "unblock_normal" => (Blocking::Normal, false),
+        _ => return Err(Raise::BADARG),
+    };
+    if blocks && schedulers.wanted_online() > 1 {
+        // The second call, in a later turn, has blocked already.
+        if p.bif_state.take().is_none() {
+            let blocks_already = [Blocking::All, Blocking::Normal].iter().any(|&kind| schedulers.blocking(kind).contains(&pid));
+            if !blocks_already {
+                let number = vm.next_ref().id;
+                let call = Box::new(move |vm: &Vm| vm.schedulers.forget_blocker(pid));
+                let on_exit = OnExit { watcher: Watcher::Hidden, call };
+                p.extra().on_exit.insert(number, on_exit);
+            }
+            schedulers.block(pid, what);
+        }
+        if !schedulers.runs_alone() {
+            p.bif_state = Some(Box::new(()));
+            return Err(Raise::Yield);
+        }
+    } else if !blocks {
+        schedulers.unblock(pid, what);
+    }
+    Ok(Term::atom(schedulers.multi_scheduling()))
+}
+
 #[bif("erlang:system_flag/2")]
 fn system_flag(p: &mut Process, flag: Term, value: Term) -> BifResult {
     let flag = flag.as_atom().ok_or(Raise::BADARG)?;
@@ -441,11 +481,7 @@ fn system_flag(p: &mut Process, flag: Term, value: Term) -> BifResult {
             Term::small(before)
         }
         "time_offset" if value == Term::atom(atom!("finalize")) => Term::atom(if vm.clock.warps() { atom!("volatile") } else { atom!("final") }),
-        // Processes cannot be held back for as long as somebody wants to run alone.
-        "multi_scheduling" if matches!(value.as_atom().map(Atom::name), Some("block" | "block_normal")) => return Err(Raise::NOTSUP),
-        "multi_scheduling" if matches!(value.as_atom().map(Atom::name), Some("unblock" | "unblock_normal")) => {
-            Term::atom(if vm.schedulers.online() == 1 { atom!("disabled") } else { atom!("enabled") })
-        }
+        "multi_scheduling" => return multi_scheduling(p, value),
         "scheduler_bind_type" if value == Term::atom(atom!("unbound")) => value,
         "scheduler_bind_type" if value.as_atom().is_some_and(|kind| BIND_TYPES.contains(&kind.name())) => return Err(Raise::NOTSUP),
         "cpu_topology" if value == Term::atom(am::UNDEFINED) => crate::topology::detected(p),

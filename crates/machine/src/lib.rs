@@ -5,6 +5,7 @@
 //! built-ins register in [`bif::BIFS`]; crates above keep their own state in [`vm::Vm::extension`].
 
 pub mod bif;
+pub mod blocking;
 pub mod bitsyntax;
 pub mod code;
 pub mod code_cache;

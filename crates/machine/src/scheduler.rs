@@ -6,6 +6,7 @@
 //! the dirty schedulers becomes that scheduler, and the thread that it was is a dirty one from then on.
 
 use crate::deferred;
+use crate::blocking::Blockers;
 use crate::dirty::{DirtyPool, DirtyThread, Work};
 use crate::native::NativeState;
 use crate::parking::{Lent, Parking};
@@ -176,6 +177,8 @@ struct Scheduler {
     bound_length: AtomicUsize,
     /// It runs a process.
     running: AtomicBool,
+    /// It has seen that it is not online.
+    stands_by: AtomicBool,
     reductions: AtomicU64,
     /// Nanoseconds spent running processes.
     busy_ns: AtomicU64,
@@ -193,7 +196,11 @@ pub struct Schedulers {
     next_injected: AtomicUsize,
     dirty_io: DirtyPool,
     dirty_cpu: DirtyPool,
+    /// The first so many run processes.
     online: AtomicUsize,
+    /// How many are to, when nobody blocks the others.
+    wanted_online: AtomicUsize,
+    pub(crate) blockers: Blockers,
     /// Whether the time that schedulers are busy is measured, and since when (nanoseconds from the start).
     pub measuring: AtomicBool,
     pub measured_since_ns: AtomicU64,
@@ -224,6 +231,7 @@ impl Schedulers {
             }),
             length: AtomicUsize::new(0),
             bound_length: AtomicUsize::new(0),
+            stands_by: AtomicBool::new(false),
             running: AtomicBool::new(false),
             reductions: AtomicU64::new(0),
             busy_ns: AtomicU64::new(0),
@@ -237,6 +245,8 @@ impl Schedulers {
             dirty_io: DirtyPool::new(config.dirty_io),
             dirty_cpu: DirtyPool::new(config.dirty_cpu),
             online: AtomicUsize::new(count.max(1)),
+            wanted_online: AtomicUsize::new(count.max(1)),
+            blockers: Blockers::default(),
             measuring: AtomicBool::new(false),
             measured_since_ns: AtomicU64::new(0),
         }
@@ -280,12 +290,28 @@ impl Schedulers {
     /// When there are not so many, or it is none.
     pub fn set_online(&self, count: usize) -> usize {
         assert!((1..=self.count()).contains(&count), "between one and all of the schedulers are online");
-        let before = self.online.swap(count, Ordering::SeqCst);
+        let before = self.wanted_online.swap(count, Ordering::SeqCst);
+        // Else it counts once nobody blocks.
+        if self.online() == before {
+            self.limit_online(None);
+        }
+        before
+    }
+    /// How many schedulers are to run processes when nobody blocks the others.
+    pub fn wanted_online(&self) -> usize {
+        self.wanted_online.load(Ordering::Relaxed)
+    }
+    /// Has so many schedulers run processes, or as many as are wanted.
+    pub(crate) fn limit_online(&self, count: Option<usize>) {
+        self.online.store(count.unwrap_or_else(|| self.wanted_online()), Ordering::SeqCst);
         // Those that come online look for work; those that go hand theirs over.
         for at in 0..self.count() {
             self.wake(at);
         }
-        before
+    }
+    /// Whether all schedulers but the first have seen that they are not to run processes.
+    pub(crate) fn others_stand_by(&self) -> bool {
+        self.all.iter().skip(1).all(|other| other.stands_by.load(Ordering::SeqCst))
     }
 
     /// Has a scheduler look for work.
@@ -439,7 +465,9 @@ impl Schedulers {
 
     /// What a scheduler does that is not online: it hands its processes to the first, and sleeps.
     fn stand_by(&self, own: usize) {
+        self.all[own].stands_by.store(true, Ordering::SeqCst);
         self.parking.stand_by(own, || !self.hand_over(own) && own >= self.online.load(Ordering::SeqCst));
+        self.all[own].stands_by.store(false, Ordering::SeqCst);
     }
 
     /// Gives the first scheduler all that waits here; whether there was anything.

@@ -1,0 +1,104 @@
+//! `erlang:system_flag(multi_scheduling, block)`: processes that have all others held back.
+//!
+//! While there is such a process the first scheduler alone is online, whatever number was asked for.
+//! Who blocks runs on when the other schedulers stand by. Dirty schedulers go on.
+
+use crate::scheduler::{Schedulers, current_scheduler};
+use parking_lot::Mutex;
+use swarmrt_term::{Atom, atom};
+
+/// What is blocked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Blocking {
+    /// `block`
+    All,
+    /// `block_normal`
+    Normal,
+}
+
+/// Who blocks, and how often: by the numbers of pids.
+#[derive(Default)]
+struct Counts {
+    all: Vec<(u64, usize)>,
+    normal: Vec<(u64, usize)>,
+}
+
+impl Counts {
+    fn of(&mut self, what: Blocking) -> &mut Vec<(u64, usize)> {
+        match what {
+            Blocking::All => &mut self.all,
+            Blocking::Normal => &mut self.normal,
+        }
+    }
+    fn is_empty(&self) -> bool {
+        self.all.is_empty() && self.normal.is_empty()
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct Blockers(Mutex<Counts>);
+
+impl Schedulers {
+    /// Notes that a process blocks the others. It may run on when [`Schedulers::runs_alone`] holds.
+    pub fn block(&self, pid: u64, what: Blocking) {
+        let mut counts = self.blockers.0.lock();
+        let blockers = counts.of(what);
+        match blockers.iter_mut().find(|(blocker, _)| *blocker == pid) {
+            Some((_, count)) => *count += 1,
+            None => blockers.push((pid, 1)),
+        }
+        self.limit_online(Some(1));
+    }
+
+    /// Takes back one blocking of a process, if there is one.
+    pub fn unblock(&self, pid: u64, what: Blocking) {
+        let mut counts = self.blockers.0.lock();
+        let blockers = counts.of(what);
+        if let Some(at) = blockers.iter().position(|(blocker, _)| *blocker == pid) {
+            blockers[at].1 -= 1;
+            if blockers[at].1 == 0 {
+                blockers.remove(at);
+            }
+        }
+        self.let_go(&counts);
+    }
+
+    /// A process has ended.
+    pub fn forget_blocker(&self, pid: u64) {
+        let mut counts = self.blockers.0.lock();
+        for what in [Blocking::All, Blocking::Normal] {
+            counts.of(what).retain(|(blocker, _)| *blocker != pid);
+        }
+        self.let_go(&counts);
+    }
+
+    fn let_go(&self, counts: &Counts) {
+        if counts.is_empty() {
+            self.limit_online(None);
+        }
+    }
+
+    /// Whether the caller is on the first scheduler, and all others stand by.
+    pub fn runs_alone(&self) -> bool {
+        current_scheduler() == Some(0) && self.others_stand_by()
+    }
+
+    /// `enabled`, `disabled`, `blocked` or `blocked_normal`.
+    pub fn multi_scheduling(&self) -> Atom {
+        let counts = self.blockers.0.lock();
+        if self.wanted_online() == 1 {
+            atom!("disabled")
+        } else if !counts.all.is_empty() {
+            atom!("blocked")
+        } else if !counts.normal.is_empty() {
+            atom!("blocked_normal")
+        } else {
+            atom!("enabled")
+        }
+    }
+
+    /// The numbers of the pids that block.
+    pub fn blocking(&self, what: Blocking) -> Vec<u64> {
+        self.blockers.0.lock().of(what).iter().map(|(pid, _)| *pid).collect()
+    }
+}
