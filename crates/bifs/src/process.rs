@@ -1034,6 +1034,11 @@ fn process_flag_3(p: &mut Process, pid: Term, flag: Term, value: Term) -> BifRes
 #[bif("erlang:hibernate/3")]
 fn hibernate(p: &mut Process, module: Term, function: Term, args: Term) -> BifResult {
     start_of(module, function, args)?;
+    // As many as an engine has registers for; what OTP allows differs from release to release.
+    const ARGUMENTS_MAX: usize = 1022;
+    if args.list_len().is_some_and(|count| count > ARGUMENTS_MAX) {
+        return Err(Raise::SYSTEM_LIMIT);
+    }
     p.trap_args[..3].copy_from_slice(&[module, function, args]);
     Err(Raise::Hibernate)
 }

@@ -7,6 +7,7 @@ use crate::binary::Bits;
 use crate::boxed::{Cons, ExportFun, MapNode};
 use crate::float;
 use crate::node::pid_parts;
+use crate::release::{self, Release};
 use crate::word::{Kind, Subtag, Term};
 use std::fmt;
 use std::io::Write;
@@ -211,8 +212,19 @@ impl Printer {
                     }
                 }
             }
+            Kind::HashMap(_) if release::current() >= Release::R27 => {
+                self.out.extend(b"#{");
+                self.todo.push(Todo::Text("}"));
+                let pairs: Vec<(Term, Term)> = crate::map::iter(term).collect();
+                for (index, &(key, value)) in pairs.iter().enumerate().rev() {
+                    self.todo.extend([Todo::Term(value), Todo::Text("=>"), Todo::Term(key)]);
+                    if index > 0 {
+                        self.todo.push(Todo::Text(","));
+                    }
+                }
+            }
             Kind::HashMap(map) => {
-                // OTP shows the trie.
+                // Until OTP 26 the trie is shown.
                 self.text(format_args!("#<{:x}>", map.bitmap()));
                 self.elements(map.children());
             }

@@ -329,7 +329,12 @@ impl<'a, A: Alloc + ?Sized> Decoder<'a, A> {
         let len = self.u32()? as usize;
         let last_bits = usize::from(self.u8()?);
         let bytes = self.take(len)?;
+        let is_empty = len == 0 && last_bits == 0;
         if last_bits > 8 || (last_bits == 0) != (len == 0) {
+            return Err(DecodeError::Malformed);
+        }
+        // From OTP 27 on nothing is a binary, or an error.
+        if is_empty && release::current() >= Release::R27 {
             return Err(DecodeError::Malformed);
         }
         if last_bits == 0 || last_bits == 8 {
