@@ -232,6 +232,10 @@ fn map_next(p: &mut Process, path: Term, map: Term, accumulator: Term) -> BifRes
     if !as_iterator {
         p.reserve(WORDS_PER_LISTED_PAIR * map::size(map).min(count))?;
     }
+    if !as_iterator && path_number == 0 && trie.size() <= count {
+        p.bump_reductions(trie.size() / 10);
+        return Ok(map::trie_list(p, trie, accumulator));
+    }
     let (pairs, next) = map::batch(trie, path_number, count);
     p.bump_reductions(pairs.len() / 10);
     if as_iterator {

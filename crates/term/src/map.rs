@@ -651,30 +651,82 @@ fn build_inner<A: Alloc + ?Sized>(alloc: &mut A, group: &[Hashed], level: u32) -
     inner_node(alloc, bitmap, branches.items())
 }
 
+/// Where a list of tuples of pairs is written.
+struct PairList {
+    start: *mut u64,
+    /// Where the next cell goes.
+    cell: *mut u64,
+}
+
+impl PairList {
+    const PAIR_WORDS: usize = 3;
+
+    /// For `count` pairs, at least one.
+    fn new<A: Alloc + ?Sized>(alloc: &mut A, count: usize) -> PairList {
+        let start = alloc.alloc((2 + PairList::PAIR_WORDS) * count);
+        PairList { start, cell: start }
+    }
+    /// # Safety
+    /// No more pairs are written than the list is for.
+    #[inline]
+    unsafe fn push(&mut self, key: Term, value: Term) {
+        // SAFETY: there is room for a cell and a pair, by the caller's word; the last cell's tail is written at the end.
+        unsafe {
+            let pair = self.cell.add(2);
+            *pair = Header::new(Subtag::Tuple, 2).0;
+            *pair.add(1) = key.raw();
+            *pair.add(2) = value.raw();
+            *self.cell = Term::from_boxed_ptr(pair).raw();
+            self.cell = pair.add(PairList::PAIR_WORDS);
+            *pair.sub(1) = Term::from_cons_ptr(self.cell).raw();
+        }
+    }
+    /// All pairs below a node of a trie, the last child first.
+    ///
+    /// # Safety
+    /// As for [`PairList::push`].
+    unsafe fn push_below(&mut self, node: Term) {
+        for &child in node_parts(node).1.iter().rev() {
+            // SAFETY: the caller's.
+            unsafe {
+                match child.as_cons() {
+                    Some(pair) => self.push(pair.head(), pair.tail()),
+                    None => self.push_below(child),
+                }
+            }
+        }
+    }
+    /// # Safety
+    /// As many pairs were written as the list is for.
+    unsafe fn finish(self, tail: Term) -> Term {
+        // SAFETY: there is one cell at least.
+        unsafe { *self.cell.sub(PairList::PAIR_WORDS + 1) = tail.raw() };
+        Term::from_cons_ptr(self.start)
+    }
+}
+
 /// A list of tuples of the pairs, in their order, with `tail` behind them.
 pub fn pair_list<A: Alloc + ?Sized>(alloc: &mut A, pairs: impl ExactSizeIterator<Item = (Term, Term)>, tail: Term) -> Term {
-    const PAIR_WORDS: usize = 3;
     let count = pairs.len();
     if count == 0 {
         return tail;
     }
-    let start = alloc.alloc((2 + PAIR_WORDS) * count);
-    let mut cell = start;
-    for (key, value) in pairs.take(count) {
-        // SAFETY: there is room for a cell and a pair for each; the last cell's tail is written below.
-        unsafe {
-            let pair = cell.add(2);
-            *pair = Header::new(Subtag::Tuple, 2).0;
-            *pair.add(1) = key.raw();
-            *pair.add(2) = value.raw();
-            *cell = Term::from_boxed_ptr(pair).raw();
-            cell = pair.add(PAIR_WORDS);
-            *pair.sub(1) = Term::from_cons_ptr(cell).raw();
-        }
+    let mut list = PairList::new(alloc, count);
+    // SAFETY: it is for so many.
+    unsafe {
+        pairs.take(count).for_each(|(key, value)| list.push(key, value));
+        list.finish(tail)
     }
-    // SAFETY: there is one cell at least.
-    unsafe { *cell.sub(PAIR_WORDS + 1) = tail.raw() };
-    Term::from_cons_ptr(start)
+}
+
+/// A list of tuples of all pairs of a hash map, opposite to the order of [`iter`], with `tail` behind them.
+pub fn trie_list<A: Alloc + ?Sized>(alloc: &mut A, map: HashMap, tail: Term) -> Term {
+    let mut list = PairList::new(alloc, map.size());
+    // SAFETY: a trie holds as many pairs as its root says, more than a flat map can.
+    unsafe {
+        list.push_below(map.term());
+        list.finish(tail)
+    }
 }
 
 /// The pairs: of a flat map in the order of keys, of a hash map in that of its trie.

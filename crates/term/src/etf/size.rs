@@ -2,8 +2,9 @@
 
 use super::encode::{EncodeOptions, Encoder, FLOAT_LEN, FLOAT_TEXT_LEN, INTEGER_LEN, string_len};
 use crate::atom::Atom;
+use crate::boxed::Cons;
 use crate::map;
-use crate::word::Term;
+use crate::word::{Subtag, Term};
 use smallvec::SmallVec;
 
 /// Bytes of a tag and a number of 8, 16 and 32 bits.
@@ -15,76 +16,119 @@ const LONG_HEAD_LEN: usize = 5;
 /// `erlang:external_size/2`: room enough for [`encode`](super::encode)'s answer, unless that is more than `limit`. As OTP's it counts
 /// some numbers in funs at their largest.
 pub fn external_size(term: Term, options: &EncodeOptions, limit: usize) -> Option<usize> {
-    // Numbers of a word, atoms and `[]` are counted on the spot.
-    let simple_size = |term: Term| {
+    let mut sizer = Sizer { options, limit, size: 1, deep: SmallVec::new() };
+    let mut next = Some(term);
+    while let Some(term) = next {
+        sizer.count(term, 0)?;
+        next = sizer.deep.pop();
+    }
+    (sizer.size <= limit).then_some(sizer.size)
+}
+
+struct Sizer<'a> {
+    options: &'a EncodeOptions,
+    limit: usize,
+    size: usize,
+    /// What is nested too deeply for calls, and still to be counted.
+    deep: SmallVec<[Term; 8]>,
+}
+
+impl Sizer<'_> {
+    /// Levels of terms that are counted by calls.
+    const LEVELS_MAX: u32 = 64;
+
+    /// Adds a term's bytes; `None` when it is over the limit.
+    #[inline]
+    fn count(&mut self, term: Term, level: u32) -> Option<()> {
         if let Some(value) = term.as_small() {
-            return Some(small_size(value));
+            self.size += small_size(value);
+            return Some(());
         }
+        if term.is_pointer() { self.count_pointer(term, level) } else { self.count_immediate(term) }
+    }
+
+    fn count_immediate(&mut self, term: Term) -> Option<()> {
         if let Some(atom) = term.as_atom() {
-            return Some(atom_size(atom, options));
+            self.size += atom_size(atom, self.options);
+        } else if term.is_nil() {
+            self.size += 1;
+        } else if term.as_float().is_some() {
+            self.size += self.float_size();
+        } else {
+            return self.encoded(term);
         }
-        if term.is_nil() {
-            return Some(1);
+        Some(())
+    }
+
+    fn count_pointer(&mut self, term: Term, level: u32) -> Option<()> {
+        if level > Sizer::LEVELS_MAX {
+            self.deep.push(term);
+            return Some(());
         }
-        term.as_float().map(|_| if options.minor_version == 0 { 1 + FLOAT_TEXT_LEN } else { FLOAT_LEN })
-    };
-    let mut pending: SmallVec<[Term; 32]> = SmallVec::new();
-    let mut size = 1;
-    let mut current = term;
-    loop {
-        let mut part = |size: &mut usize, part: Term| match simple_size(part) {
-            Some(len) => *size += len,
-            None => pending.push(part),
-        };
-        if let Some(first) = current.as_cons() {
-            match string_len(first) {
-                Some(len) => size += STRING_HEAD_LEN + len,
-                None => {
-                    size += LONG_HEAD_LEN;
-                    let mut cell = first;
-                    loop {
-                        part(&mut size, cell.head());
-                        match cell.tail().as_cons() {
-                            Some(next) if size <= limit => cell = next,
-                            _ => break,
-                        }
-                    }
-                    part(&mut size, cell.tail());
+        if let Some(first) = term.as_cons() {
+            return self.list(first, level + 1);
+        }
+        match term.boxed_header().subtag() {
+            Subtag::Tuple => {
+                let elements = term.as_tuple()?.elements();
+                self.size += if u8::try_from(elements.len()).is_ok() { SHORT_HEAD_LEN } else { LONG_HEAD_LEN };
+                elements.iter().try_for_each(|&element| self.count(element, level + 1))?;
+            }
+            Subtag::FlatMap => {
+                let map = term.as_flat_map()?;
+                self.size += LONG_HEAD_LEN;
+                map.keys().iter().chain(map.values()).try_for_each(|&item| self.count(item, level + 1))?;
+            }
+            Subtag::HashMap => {
+                self.size += LONG_HEAD_LEN;
+                for (key, value) in map::iter(term) {
+                    self.count(key, level + 1)?;
+                    self.count(value, level + 1)?;
                 }
             }
-        } else if let Some(tuple) = current.as_tuple() {
-            size += if u8::try_from(tuple.arity()).is_ok() { SHORT_HEAD_LEN } else { LONG_HEAD_LEN };
-            tuple.elements().iter().for_each(|&element| part(&mut size, element));
-        } else if let Some(map) = current.as_flat_map() {
-            size += LONG_HEAD_LEN;
-            map.keys().iter().chain(map.values()).for_each(|&item| part(&mut size, item));
-        } else if let Some(bits) = current.as_bits() {
-            size += LONG_HEAD_LEN + usize::from(bits.bit_size % 8 > 0) + bits.byte_size_rounded_up();
-        } else if current.as_hash_map().is_some() {
-            size += LONG_HEAD_LEN;
-            for (key, value) in map::iter(current) {
-                part(&mut size, key);
-                part(&mut size, value);
+            Subtag::HeapBin | Subtag::SharedBin | Subtag::SubBin => {
+                let bits = term.as_bits()?;
+                self.size += LONG_HEAD_LEN + usize::from(bits.bit_size % 8 > 0) + bits.byte_size_rounded_up();
             }
-        } else {
-            // The others are short, but for what funs hold.
-            let mut out = Vec::new();
-            let mut encoder = Encoder::new(&mut out, options);
-            encoder.limit = limit.saturating_sub(size);
-            encoder.run(current);
-            if encoder.is_over() {
-                return None;
-            }
-            size += encoder.fun_slack;
-            size += out.len();
+            Subtag::Float => self.size += self.float_size(),
+            _ => return self.encoded(term),
         }
-        if size > limit {
+        (self.size <= self.limit).then_some(())
+    }
+
+    fn list(&mut self, first: Cons, level: u32) -> Option<()> {
+        if let Some(len) = string_len(first) {
+            self.size += STRING_HEAD_LEN + len;
+            return Some(());
+        }
+        self.size += LONG_HEAD_LEN;
+        let mut cell = first;
+        loop {
+            self.count(cell.head(), level)?;
+            match cell.tail().as_cons() {
+                Some(_) if self.size > self.limit => return None,
+                Some(next) => cell = next,
+                None => return self.count(cell.tail(), level),
+            }
+        }
+    }
+
+    fn float_size(&self) -> usize {
+        if self.options.minor_version == 0 { 1 + FLOAT_TEXT_LEN } else { FLOAT_LEN }
+    }
+
+    /// The others are short, but for what funs hold: they are encoded.
+    #[cold]
+    fn encoded(&mut self, term: Term) -> Option<()> {
+        let mut out = Vec::new();
+        let mut encoder = Encoder::new(&mut out, self.options);
+        encoder.limit = self.limit.saturating_sub(self.size);
+        encoder.run(term);
+        if encoder.is_over() {
             return None;
         }
-        match pending.pop() {
-            Some(next) => current = next,
-            None => return Some(size),
-        }
+        self.size += encoder.fun_slack + out.len();
+        (self.size <= self.limit).then_some(())
     }
 }
 
