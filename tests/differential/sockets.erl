@@ -1,289 +1,451 @@
-%% Sockets of this machine: TCP in all ways of delivery and with all kinds of packets, UDP, local sockets, and what goes wrong.
+%% The module socket: streams, datagrams, local sockets, what waits, what is given up, options, files.
 -module(sockets).
 -export([main/0]).
 
--define(LOCALHOST, {127, 0, 0, 1}).
-
 main() ->
-    %% The report of a bad value comes at any time.
     logger:set_primary_config(level, none),
-    [begin
-         io:format("~p:~n", [Test]),
-         io:format("  ~p~n", [catch_it(fun() -> test(Test) end)])
-     end
-     || Test <- [passive, active, once, times, switching, lengths, line, http, http_bin, lists, headers, limits, options,
-                 timeouts, half_close, reset, refused, ownership, many_acceptors, large, busy, statistics, unrecv,
-                 udp, udp_active, local, ipv6, names, bad_arguments]].
+    [io:format("~s: ~0tp~n", [Name, without_references(result(Case))]) || {Name, Case} <- cases()],
+    ok.
 
-catch_it(F) ->
-    try F() of Result -> Result catch Class:Reason -> {Class, Reason} end.
+without_references(Reference) when is_reference(Reference) -> reference;
+without_references([Head | Tail]) -> [without_references(Head) | without_references(Tail)];
+without_references({'EXIT', {Reason, [{M, F, A, _} | _]}}) -> {Reason, M, F, without_references(A)};
+without_references(Tuple) when is_tuple(Tuple) -> list_to_tuple(without_references(tuple_to_list(Tuple)));
+without_references(Map) when is_map(Map) -> {map, without_references(lists:sort(maps:to_list(Map)))};
+without_references(Other) -> Other.
 
-%% Two ends of a connection.
-pair(Options) -> pair(Options, Options).
-pair(ServerOptions, ClientOptions) ->
-    {ok, Listener} = gen_tcp:listen(0, [{ip, ?LOCALHOST} | ServerOptions]),
-    {ok, Port} = inet:port(Listener),
-    {ok, Client} = gen_tcp:connect(?LOCALHOST, Port, ClientOptions),
-    {ok, Server} = gen_tcp:accept(Listener),
-    gen_tcp:close(Listener),
-    {Client, Server}.
-
-%% Messages until none has come for a while, without the sockets in them.
-messages() ->
+result(Case) ->
+    Self = self(),
+    {Pid, Monitor} = spawn_monitor(fun() ->
+        Self ! {self(), try Case() catch Class:Reason -> {Class, Reason} end}
+    end),
     receive
-        Message when is_tuple(Message) -> [setelement(2, Message, socket) | messages()];
-        Message -> [Message | messages()]
-    after 100 -> []
+        {Pid, Result} -> demonitor(Monitor, [flush]), Result;
+        {'DOWN', Monitor, _, _, Reason} -> {died, Reason}
+    after 10000 ->
+        exit(Pid, kill),
+        timeout
     end.
 
-test(passive) ->
-    {C, S} = pair([binary, {active, false}]),
-    ok = gen_tcp:send(C, ["hello", <<" world">>]),
-    R1 = gen_tcp:recv(S, 5),
-    R2 = gen_tcp:recv(S, 6, 1000),
-    gen_tcp:close(C),
-    [R1, R2, gen_tcp:recv(S, 0), gen_tcp:recv(S, 0), gen_tcp:send(S, "x"), gen_tcp:close(S), gen_tcp:close(S)];
-test(active) ->
-    {C, S} = pair([binary, {active, true}]),
-    ok = gen_tcp:send(C, "one"),
-    M1 = messages(),
-    gen_tcp:close(C),
-    [M1, messages(), erlang:port_info(S)];
-test(once) ->
-    {C, S} = pair([binary, {active, once}, {packet, 1}]),
-    [ok = gen_tcp:send(C, [N]) || N <- "abc"],
-    M1 = messages(),
-    inet:setopts(S, [{active, once}]),
-    M2 = messages(),
-    [M1, M2, inet:getopts(S, [active]), gen_tcp:recv(S, 0)];
-test(times) ->
-    {C, S} = pair([binary, {active, false}, {packet, 1}]),
-    ok = inet:setopts(S, [{active, 2}]),
-    [ok = gen_tcp:send(C, [N]) || N <- "abcde"],
-    M1 = messages(),
-    ok = inet:setopts(S, [{active, 1}]),
-    ok = inet:setopts(S, [{active, 3}]),
-    M2 = messages(),
-    [M1, M2, inet:getopts(S, [active]), inet:setopts(S, [{active, -5}]), messages(), inet:setopts(S, [{active, 32768}])];
-test(switching) ->
-    {C, S} = pair([binary, {active, false}]),
-    ok = gen_tcp:send(C, <<3, "one", 0, 3, "two", "rest">>),
-    ok = inet:setopts(S, [{packet, 1}]),
-    R1 = gen_tcp:recv(S, 0),
-    ok = inet:setopts(S, [{packet, 2}]),
-    R2 = gen_tcp:recv(S, 0),
-    ok = inet:setopts(S, [{packet, raw}]),
-    [R1, R2, gen_tcp:recv(S, 0)];
-test(lengths) ->
-    [begin
-         {C, S} = pair([binary, {active, false}, {packet, Packet}]),
-         [ok = gen_tcp:send(C, binary:copy(<<"x">>, N)) || N <- [0, 1, 200]],
-         R = [gen_tcp:recv(S, 0, 1000) || _ <- [0, 1, 200]],
-         gen_tcp:close(C),
-         gen_tcp:close(S),
-         {Packet, [{Tag, byte_size(Data)} || {Tag, Data} <- R]}
-     end
-     || Packet <- [1, 2, 4]];
-test(line) ->
-    {C, S} = pair([binary, {active, false}, {packet, line}]),
-    ok = gen_tcp:send(C, "first\nsecond\r\nlast"),
-    R1 = [gen_tcp:recv(S, 0) || _ <- "12"],
-    R2 = gen_tcp:recv(S, 0, 50),
-    ok = gen_tcp:send(C, "\n"),
-    R3 = gen_tcp:recv(S, 0),
-    ok = inet:setopts(S, [{line_delimiter, $;}]),
-    ok = gen_tcp:send(C, "a;b;"),
-    [R1, R2, R3, gen_tcp:recv(S, 0), gen_tcp:recv(S, 0)];
-test(http) ->
-    {C, S} = pair([binary, {active, false}], [binary, {active, false}]),
-    ok = inet:setopts(S, [{packet, http}]),
-    ok = gen_tcp:send(C, "GET /index.html?a=b HTTP/1.1\r\nHost: x.y\r\nX-Own: 1\r\n folded\r\n\r\nbody"),
-    Lines = [gen_tcp:recv(S, 0, 1000) || _ <- lists:seq(1, 4)],
-    ok = inet:setopts(S, [{packet, raw}]),
-    Body = gen_tcp:recv(S, 0, 1000),
-    ok = inet:setopts(C, [{packet, http}, {active, true}]),
-    ok = gen_tcp:send(S, "HTTP/1.0 404 Not Found\r\nServer: us\r\n\r\n"),
-    [Lines, Body, messages()];
-test(http_bin) ->
-    {C, S} = pair([binary, {active, false}]),
-    ok = inet:setopts(S, [{packet, http_bin}]),
-    ok = gen_tcp:send(C, "POST http://a:8080/b HTTP/1.1\r\nContent-Length: 2\r\n\r\nnonsense\r\n"),
-    [gen_tcp:recv(S, 0, 1000) || _ <- lists:seq(1, 4)];
-test(lists) ->
-    {C, S} = pair([list, {active, false}]),
-    ok = gen_tcp:send(C, <<"abc">>),
-    R = gen_tcp:recv(S, 0),
-    ok = inet:setopts(S, [{active, once}]),
-    ok = gen_tcp:send(C, <<"def">>),
-    [R, messages()];
-test(headers) ->
-    {C, S} = pair([binary, {active, false}, {header, 2}]),
-    ok = gen_tcp:send(C, "abcdef"),
-    R1 = gen_tcp:recv(S, 6),
-    ok = gen_tcp:send(C, "x"),
-    [R1, gen_tcp:recv(S, 0)];
-test(limits) ->
-    {C, S} = pair([binary, {active, false}, {packet, 4}, {packet_size, 10}]),
-    ok = inet:setopts(C, [{packet_size, 0}]),
-    ok = gen_tcp:send(C, "within"),
-    R = gen_tcp:recv(S, 0),
-    ok = gen_tcp:send(C, "not within the limit"),
-    [R, gen_tcp:recv(S, 0), gen_tcp:recv(S, 0)];
-test(options) ->
-    {C, S} = pair([binary, {active, false}, {nodelay, true}, {keepalive, true}, {linger, {true, 3}}, {send_timeout, 5000},
-                   {high_watermark, 20000}, {low_watermark, 5000}, {exit_on_close, false}]),
-    Names = [active, nodelay, keepalive, linger, send_timeout, send_timeout_close, high_watermark, low_watermark, exit_on_close,
-             packet, packet_size, mode, header, delay_send, reuseaddr, show_econnreset],
-    [inet:getopts(C, Names), inet:getopts(S, Names), inet:setopts(S, [{no_such_option, 1}]), inet:getopts(S, [nope]),
-     inet:getopts(C, [{raw, 6, 1, 4}]), inet:setopts(C, [{raw, 6, 1, <<0:32>>}]), inet:getopts(C, [nodelay])];
-test(timeouts) ->
-    {ok, L} = gen_tcp:listen(0, [{ip, ?LOCALHOST}]),
-    R1 = gen_tcp:accept(L, 0),
-    R2 = gen_tcp:accept(L, 20),
-    {C, _S} = pair([binary, {active, false}]),
-    [R1, R2, gen_tcp:recv(C, 0, 0), gen_tcp:recv(C, 0, 20), gen_tcp:recv(C, 100, 20)];
-test(half_close) ->
-    {C, S} = pair([binary, {active, false}, {exit_on_close, false}]),
-    ok = gen_tcp:send(C, "last words"),
-    R1 = gen_tcp:shutdown(C, write),
-    R2 = gen_tcp:recv(S, 0),
-    R3 = gen_tcp:recv(S, 0),
-    R4 = gen_tcp:send(S, "answer"),
-    [R1, R2, R3, R4, gen_tcp:recv(C, 0), gen_tcp:send(C, "more"), gen_tcp:shutdown(S, read_write)];
-test(reset) ->
-    [begin
-         {C, S} = pair([binary, {active, Active}, {show_econnreset, Show}]),
-         ok = inet:setopts(C, [{active, false}, {linger, {true, 0}}]),
-         gen_tcp:close(C),
-         Messages = messages(),
-         {Active, Show, Messages, gen_tcp:recv(S, 0, 100)}
-     end
-     || Active <- [false, true], Show <- [false, true]];
-test(refused) ->
-    {ok, L} = gen_tcp:listen(0, [{ip, ?LOCALHOST}]),
-    {ok, Port} = inet:port(L),
-    R = gen_tcp:listen(Port, [{ip, ?LOCALHOST}]),
-    gen_tcp:close(L),
-    [R, gen_tcp:connect(?LOCALHOST, Port, []), gen_tcp:connect(?LOCALHOST, Port, [], 1000), gen_tcp:accept(L),
-     gen_tcp:listen(0, [{ip, {1, 2, 3, 4}}])];
-test(ownership) ->
-    {C, S} = pair([binary, {active, false}]),
+cases() ->
+    [{"stream", fun stream/0}, {"parts", fun parts/0}, {"limits", fun limits/0}, {"nowait", fun nowait/0},
+     {"cancelled", fun cancelled/0}, {"aborted", fun aborted/0}, {"in line", fun in_line/0},
+     {"acceptors", fun acceptors/0}, {"refused", fun refused/0}, {"reset", fun reset/0},
+     {"datagrams", fun datagrams/0}, {"messages", fun messages/0}, {"control", fun control/0},
+     {"vectors", fun vectors/0}, {"local", fun local/0}, {"local datagrams", fun local_datagrams/0},
+     {"inet6", fun inet6/0}, {"options", fun options/0}, {"own options", fun own_options/0},
+     {"native options", fun native_options/0}, {"owner", fun owner/0}, {"given away", fun given_away/0},
+     {"waiting process ends", fun waiting_ends/0}, {"sendfile", fun sendfile/0}, {"flags", fun flags/0},
+     {"counters", fun counters/0}, {"registry", fun registry/0}, {"monitors", fun monitors/0},
+     {"bad", fun bad/0}, {"closed", fun closed/0}, {"shut down", fun shut_down/0}, {"descriptor", fun descriptor/0},
+     {"much", fun much/0}, {"net", fun net_/0}, {"gen_tcp", fun gen_tcp_on_socket/0},
+     {"gen_tcp active", fun gen_tcp_active/0}, {"gen_udp", fun gen_udp_on_socket/0}].
+
+%% Both ends of a connection.
+pair() -> pair(inet, #{family => inet, addr => loopback, port => 0}).
+
+pair(Domain, Address) ->
+    {ok, L} = socket:open(Domain, stream),
+    ok = socket:bind(L, Address),
+    ok = socket:listen(L),
+    {ok, Name} = socket:sockname(L),
+    {ok, A} = socket:open(Domain, stream),
+    ok = socket:connect(A, Name),
+    {ok, B} = socket:accept(L),
+    ok = socket:close(L),
+    {A, B}.
+
+stream() ->
+    {A, B} = pair(),
+    ok = socket:send(A, <<"hello">>),
+    {ok, Hello} = socket:recv(B),
+    ok = socket:send(B, [<<"wor">>, "ld"]),
+    {ok, World} = socket:recv(A, 5),
+    {ok, #{family := inet, addr := From}} = socket:peername(A),
+    ok = socket:close(A),
+    {Hello, World, From, socket:recv(B), socket:close(B)}.
+
+parts() ->
+    {A, B} = pair(),
+    spawn_link(fun() -> [begin socket:send(A, <<I:32>>), receive after 5 -> ok end end || I <- lists:seq(1, 5)] end),
+    {ok, All} = socket:recv(B, 20),
+    All.
+
+limits() ->
+    {A, B} = pair(),
+    Zero = socket:recv(B, 0, 0),
+    Short = socket:recv(B, 0, 10),
+    ok = socket:send(A, <<"abc">>),
+    Part = socket:recv(B, 10, 20),
+    ok = socket:send(A, <<"abc">>),
+    receive after 20 -> ok end,
+    {Zero, Short, Part, socket:recv(B, 0, 0)}.
+
+nowait() ->
+    {A, B} = pair(),
+    {select, {select_info, recv, Ref} = Info} = socket:recv(B, 0, [], nowait),
+    ok = socket:send(A, <<"abc">>),
+    Told = receive {'$socket', B, select, Ref} -> told after 1000 -> not_told end,
+    {ok, Data} = again(fun() -> socket:recv(B, 0, [], nowait) end),
+    Handle = make_ref(),
+    {select, {{select_info, recv, Handle}, Part}} =
+        begin ok = socket:send(A, <<"de">>), {ok, _} = socket:recv(B, 2, [peek]), socket:recv(B, 5, [], Handle) end,
+    {Told, Data, Part, socket:cancel(B, Info)}.
+
+%% A socket may seem ready before its data are there.
+again(Call) ->
+    case Call() of
+        {select, {select_info, _, Ref}} -> receive {'$socket', _, select, Ref} -> again(Call) end;
+        Other -> Other
+    end.
+
+cancelled() ->
+    {A, B} = pair(),
+    {select, Info} = socket:recv(B, 0, [], nowait),
+    ok = socket:cancel(B, Info),
+    Again = socket:cancel(B, Info),
+    {select, {_, _, Ref} = Other} = socket:recv(B, 0, [], nowait),
+    ok = socket:send(A, <<"x">>),
+    receive after 50 -> ok end,
+    Sent = socket:cancel(B, Other),
+    {element(1, Again), Sent, receive {'$socket', _, select, Ref} -> left after 0 -> flushed end, socket:recv(B)}.
+
+aborted() ->
+    {_A, B} = pair(),
     Self = self(),
-    Child = spawn(fun() ->
-        receive go -> ok end,
-        inet:setopts(S, [{active, once}]),
-        Self ! {child, messages()},
-        Self ! {child, gen_tcp:controlling_process(S, Self)},
-        receive stop -> ok end
-    end),
-    R1 = gen_tcp:controlling_process(S, Child),
-    R2 = gen_tcp:controlling_process(S, Child),
-    ok = gen_tcp:send(C, "for the child"),
-    Child ! go,
-    R3 = receive {child, M} -> M end,
-    R4 = receive {child, O} -> O end,
-    Owned = erlang:port_info(S, connected) =:= {connected, self()},
-    %% A port ends with its owner.
-    Other = spawn(fun() -> receive stop -> ok end end),
-    ok = gen_tcp:controlling_process(S, Other),
+    Pid = spawn_link(fun() -> Self ! {result, socket:recv(B)} end),
+    receive after 20 -> ok end,
+    ok = socket:close(B),
+    receive {result, Result} -> {Result, is_pid(Pid)} end.
+
+in_line() ->
+    {A, B} = pair(),
+    Self = self(),
+    [begin
+        spawn_link(fun() -> Self ! {N, socket:recv(B, 1)} end),
+        receive after 20 -> ok end
+    end || N <- lists:seq(1, 4)],
+    ok = socket:send(A, <<"wxyz">>),
+    [receive {N, Result} -> Result end || N <- lists:seq(1, 4)].
+
+acceptors() ->
+    {ok, L} = socket:open(inet, stream, tcp),
+    ok = socket:bind(L, #{family => inet, addr => {127, 0, 0, 1}, port => 0}),
+    ok = socket:listen(L, 10),
+    {ok, Name} = socket:sockname(L),
+    Self = self(),
+    [begin
+        spawn_link(fun() -> {ok, S} = socket:accept(L), {ok, D} = socket:recv(S), Self ! {N, D} end),
+        receive after 20 -> ok end
+    end || N <- lists:seq(1, 3)],
+    #{num_acceptors := Waiting} = socket:info(L),
+    [begin {ok, C} = socket:open(inet, stream), ok = socket:connect(C, Name), ok = socket:send(C, <<N>>) end || N <- lists:seq(1, 3)],
+    {Waiting, [receive {N, D} -> D end || N <- lists:seq(1, 3)], socket:accept(L, 10), socket:accept(L, 0)}.
+
+refused() ->
+    {ok, S} = socket:open(inet, stream),
+    ok = socket:bind(S, #{family => inet, addr => loopback, port => 0}),
+    {ok, Name} = socket:sockname(S),
+    {ok, C} = socket:open(inet, stream),
+    {socket:connect(C, Name), socket:connect(C, Name, 100), socket:accept(S), socket:send(C, <<"x">>), socket:recv(C)}.
+
+reset() ->
+    {A, B} = pair(),
+    ok = socket:setopt(A, {socket, linger}, #{onoff => true, linger => 0}),
+    ok = socket:close(A),
+    receive after 20 -> ok end,
+    {socket:recv(B), socket:send(B, <<"x">>)}.
+
+datagrams() ->
+    {ok, A} = socket:open(inet, dgram, udp),
+    {ok, B} = socket:open(inet, dgram),
+    [ok = socket:bind(S, #{family => inet, addr => loopback}) || S <- [A, B]],
+    {ok, NameA} = socket:sockname(A),
+    {ok, NameB} = socket:sockname(B),
+    ok = socket:sendto(A, <<"one">>, NameB),
+    {ok, {NameA, One}} = socket:recvfrom(B),
+    ok = socket:sendto(A, <<"">>, NameB),
+    {ok, {NameA, Empty}} = socket:recvfrom(B),
+    ok = socket:sendto(A, <<"too long">>, NameB),
+    {ok, {NameA, Cut}} = socket:recvfrom(B, 3),
+    ok = socket:connect(A, NameB),
+    ok = socket:send(A, <<"two">>),
+    {ok, Two} = socket:recv(B),
+    {One, Empty, Cut, Two, socket:recvfrom(B, 0, 10), socket:recvfrom(B, 0, 0), socket:send(A, binary:copy(<<0>>, 70000))}.
+
+messages() ->
+    {ok, A} = socket:open(inet, dgram),
+    {ok, B} = socket:open(inet, dgram),
+    [ok = socket:bind(S, #{family => inet, addr => loopback}) || S <- [A, B]],
+    {ok, NameA} = socket:sockname(A),
+    {ok, NameB} = socket:sockname(B),
+    ok = socket:sendmsg(A, #{addr => NameB, iov => [<<"ab">>, <<"cd">>]}),
+    {ok, #{addr := NameA} = Message} = socket:recvmsg(B),
+    ok = socket:sendmsg(A, #{addr => NameB, iov => [<<"longer">>]}),
+    {ok, #{flags := Flags, iov := Cut}} = socket:recvmsg(B, 3, 0),
+    {C, D} = pair(),
+    ok = socket:sendmsg(C, #{iov => [<<"x">>, <<"y">>]}),
+    {ok, Stream} = socket:recvmsg(D),
+    {maps:remove(addr, Message), Flags, Cut, Stream, socket:recvmsg(D, 0, 0, [], 10)}.
+
+control() ->
+    {ok, A} = socket:open(inet, dgram),
+    {ok, B} = socket:open(inet, dgram),
+    [ok = socket:bind(S, #{family => inet, addr => loopback}) || S <- [A, B]],
+    {ok, NameB} = socket:sockname(B),
+    [ok = socket:setopt(B, {ip, O}, true) || O <- [recvtos, recvttl, pktinfo]],
+    ok = socket:setopt(B, {socket, timestamp}, true),
+    ok = socket:sendmsg(A, #{addr => NameB, iov => [<<"x">>], ctrl => [#{level => ip, type => tos, value => reliability}]}),
+    {ok, #{ctrl := Control}} = socket:recvmsg(B),
+    ok = socket:sendmsg(A, #{addr => NameB, iov => [<<"x">>], ctrl => [#{level => ip, type => ttl, data => <<17:32/native>>}]}),
+    {ok, #{ctrl := Again}} = socket:recvmsg(B),
+    Shown = fun(Items) -> lists:sort([{Level, Type, if Type =:= timestamp -> lists:sort(maps:keys(Value)); true -> Value end}
+                                      || #{level := Level, type := Type, value := Value} <- Items]) end,
+    {Shown(Control), Shown(Again), catch socket:sendmsg(A, #{addr => NameB, iov => [<<"x">>], ctrl => [#{level => ip, type => nonsense, data => <<>>}]})}.
+
+vectors() ->
+    {A, B} = pair(),
+    Vector = [<<I:16>> || I <- lists:seq(1, 3000)],
+    spawn_link(fun() -> ok = socket:sendmsg(A, #{iov => Vector}) end),
+    {ok, All} = socket:recv(B, 6000),
+    All =:= iolist_to_binary(Vector).
+
+local() ->
+    Path = "/tmp/sockets-" ++ os:getpid() ++ integer_to_list(erlang:unique_integer([positive])),
+    {A, B} = pair(local, #{family => local, path => Path}),
+    ok = socket:send(A, <<"local">>),
+    {ok, Data} = socket:recv(B),
+    {ok, #{path := Name}} = socket:sockname(B),
+    ok = file:delete(Path),
+    {Data, Name =:= list_to_binary(Path), socket:peername(B), socket:sockname(A)}.
+
+local_datagrams() ->
+    {ok, A} = socket:open(local, dgram),
+    {ok, B} = socket:open(local, dgram),
+    Name = #{family => local, path => <<0, "sockets", (list_to_binary(os:getpid()))/binary>>},
+    ok = socket:bind(B, Name),
+    ok = socket:sendto(A, <<"abstract">>, Name),
+    {ok, {From, Data}} = socket:recvfrom(B),
+    {ok, Name} = socket:sockname(B),
+    {From, Data}.
+
+inet6() ->
+    {A, B} = pair(inet6, #{family => inet6, addr => loopback, port => 0}),
+    ok = socket:send(A, <<"six">>),
+    {ok, #{port := _} = Name} = socket:peername(B),
+    {socket:recv(B), Name#{port := 0}, socket:getopt(A, {ipv6, v6only}), socket:setopt(A, {ipv6, v6only}, true)}.
+
+options() ->
+    {ok, S} = socket:open(inet, stream),
+    Set = [{{socket, reuseaddr}, true}, {{socket, keepalive}, true}, {{socket, linger}, #{onoff => true, linger => 3}},
+           {{socket, rcvbuf}, 65536}, {{socket, rcvbuf}, x}, {{socket, acceptconn}, true}, {{socket, oobinline}, 1},
+           {{tcp, nodelay}, true}, {{tcp, cork}, true}, {{ip, tos}, lowdelay}, {{ip, tos}, 8}, {{ip, ttl}, 77}, {{ip, ttl}, 1000},
+           {{ip, mtu_discover}, dont}, {{socket, bindtodevice}, "lo"}, {{socket, nonsense}, 1}, {{tcp, info}, 1}],
+    Results = [{Option, Value, socket:setopt(S, Option, Value), socket:getopt(S, Option)} || {Option, Value} <- Set],
+    {ok, U} = socket:open(inet, dgram),
+    Group = #{multiaddr => {239, 1, 2, 3}, interface => {127, 0, 0, 1}},
+    Groups = [socket:setopt(U, {ip, add_membership}, Group), socket:setopt(U, {ip, drop_membership}, Group),
+              socket:setopt(U, {ip, drop_membership}, Group), socket:setopt(U, {ip, multicast_if}, {127, 0, 0, 1}),
+              socket:getopt(U, {ip, multicast_if})],
+    {Results, Groups, [socket:getopt(U, {socket, O}) || O <- [type, domain, protocol, broadcast]]}.
+
+own_options() ->
+    {ok, S} = socket:open(inet, stream),
+    Set = [{debug, false}, {rcvbuf, 1000}, {rcvbuf, {3, 500}}, {rcvbuf, default}, {rcvctrlbuf, 100}, {sndctrlbuf, 100},
+           {meta, {any, [term]}}, {rcvbuf, 0}, {rcvbuf, x}, {fd, 7}, {iow, true}],
+    {[{O, V, catch socket:setopt(S, {otp, O}, V), socket:getopt(S, {otp, O})} || {O, V} <- Set, O =/= fd],
+     socket:getopt(S, {otp, domain}), catch socket:getopt(S, {otp, nonsense})}.
+
+native_options() ->
+    {ok, S} = socket:open(inet, stream),
+    {socket:setopt_native(S, {socket, 9}, <<1:32/native>>), socket:getopt_native(S, {socket, 9}, boolean),
+     socket:getopt_native(S, {1, 9}, integer), socket:getopt_native(S, {socket, keepalive}, 4),
+     socket:getopt_native(S, {socket, keepalive}, <<0, 0, 0, 0>>), socket:setopt_native(S, {6, 1}, true),
+     socket:getopt(S, {tcp, nodelay}), socket:getopt_native(S, {socket, 9}, nonsense)}.
+
+owner() ->
+    Self = self(),
+    {Pid, Monitor} = spawn_monitor(fun() -> {A, B} = pair(), Self ! {pair, A, B}, receive stop -> ok end end),
+    receive {pair, A, B} -> ok end,
+    NotMine = socket:setopt(A, {otp, controlling_process}, self()),
+    {select, {_, _, Ref}} = socket:recv(A, 0, [], nowait),
+    Pid ! stop,
+    receive {'DOWN', Monitor, _, _, _} -> ok end,
+    Abort = receive {'$socket', _, abort, {Ref, Why}} -> Why after 1000 -> nothing end,
+    {NotMine, Abort, socket:send(A, <<"x">>), socket:recv(B)}.
+
+given_away() ->
+    {A, B} = pair(),
+    Self = self(),
+    Other = spawn_link(fun() -> receive go -> Self ! {got, socket:getopt(A, {otp, controlling_process}) =:= {ok, self()}} end, receive stop -> ok end end),
+    ok = socket:setopt(A, {otp, controlling_process}, Other),
+    Other ! go,
+    Got = receive {got, G} -> G end,
     Other ! stop,
-    Child ! stop,
-    [R1, R2, R3, R4, Owned, gen_tcp:recv(C, 0, 1000)];
-test(many_acceptors) ->
-    {ok, L} = gen_tcp:listen(0, [binary, {active, false}, {ip, ?LOCALHOST}, {backlog, 64}]),
+    {Got, socket:recv(B), element(2, socket:recv(A))}.
+
+waiting_ends() ->
+    {A, B} = pair(),
+    Pids = [begin P = spawn(fun() -> socket:recv(B) end), receive after 10 -> ok end, P end || _ <- [1, 2, 3]],
+    Self = self(),
+    spawn_link(fun() -> Self ! {last, socket:recv(B)} end),
+    receive after 10 -> ok end,
+    [exit(P, kill) || P <- Pids],
+    receive after 20 -> ok end,
+    ok = socket:send(A, <<"for the last">>),
+    receive {last, Result} -> Result end.
+
+sendfile() ->
+    Path = "/tmp/sendfile-" ++ os:getpid() ++ integer_to_list(erlang:unique_integer([positive])),
+    Data = binary:copy(<<"0123456789">>, 200000),
+    ok = file:write_file(Path, Data),
+    {A, B} = pair(),
+    Self = self(),
+    spawn_link(fun() -> {ok, F} = file:open(Path, [read, raw, binary]), Self ! {sent, socket:sendfile(A, F), socket:sendfile(A, F, 5, 10), socket:sendfile(A, F, 1999990, 0)} end),
+    {ok, All} = socket:recv(B, 2000000),
+    {ok, Part} = socket:recv(B, 20),
+    ok = file:delete(Path),
+    receive {sent, R1, R2, R3} -> {All =:= Data, Part, R1, R2, R3} end.
+
+flags() ->
+    {A, B} = pair(),
+    ok = socket:send(A, <<"abc">>, [more]),
+    ok = socket:send(A, <<"d">>),
+    {ok, Peeked} = socket:recv(B, 4, [peek]),
+    {ok, Peeked} = socket:recv(B, 4),
+    {Peeked, catch socket:recv(B, 0, [nonsense]), catch socket:send(A, <<"x">>, [nonsense])}.
+
+counters() ->
+    {A, B} = pair(),
+    ok = socket:send(A, <<"abc">>),
+    ok = socket:send(A, <<"de">>),
+    receive after 20 -> ok end,
+    {ok, _} = socket:recv(B, 5),
+    #{counters := CA, wstates := _} = socket:info(A),
+    #{counters := CB} = socket:info(B),
+    Wanted = [write_byte, write_pkg, write_pkg_max, write_fails, read_byte, read_pkg, read_pkg_max, read_tries, read_fails],
+    {maps:with(Wanted, CA), maps:with(Wanted, CB)}.
+
+registry() ->
+    {A, B} = pair(),
+    Mine = length([S || S <- socket:which_sockets(), S =:= A orelse S =:= B]),
+    {ok, C} = socket:open(inet, dgram, udp, #{use_registry => false}),
+    Unknown = lists:member(C, socket:which_sockets()),
+    [socket:close(S) || S <- [A, B, C]],
+    receive after 20 -> ok end,
+    {Mine, Unknown, length([S || S <- socket:which_sockets(), S =:= A orelse S =:= B]), is_integer(socket:number_of())}.
+
+monitors() ->
+    {A, B} = pair(),
+    M1 = socket:monitor(A),
+    M2 = socket:monitor(B),
+    Cancelled = socket:cancel_monitor(M2),
+    ok = socket:close(A),
+    ok = socket:close(B),
+    {receive {'DOWN', M1, socket, A, Why} -> Why after 1000 -> nothing end, Cancelled,
+     receive {'DOWN', M2, _, _, _} -> told after 20 -> not_told end,
+     receive {'DOWN', _, socket, _, _} -> again after 0 -> once end}.
+
+bad() ->
+    {ok, S} = socket:open(inet, stream),
+    [catch socket:open(nonsense, stream), catch socket:open(inet, nonsense), catch socket:open(inet, stream, nonsense),
+     socket:bind(S, #{family => inet, addr => {1, 2, 3}}), socket:bind(S, #{family => inet6, addr => any}),
+     socket:bind(S, #{family => inet, nonsense => 1}), socket:bind(S, #{family => local, path => lists:duplicate(200, $x)}),
+     socket:connect(S, #{family => inet, addr => x, port => 1}), catch socket:connect(S), socket:peername(S),
+     catch prim_socket:nif_close(make_ref()), catch socket:recv(S, -1), socket:listen(S, 5), catch socket:shutdown(S, nonsense),
+     catch socket:cancel(S, {select_info, recv, make_ref()}), catch socket:send(S, x)].
+
+closed() ->
+    {ok, S} = socket:open(inet, stream),
+    ok = socket:close(S),
+    [socket:close(S), socket:bind(S, any), socket:listen(S), socket:accept(S), socket:recv(S), socket:send(S, <<"x">>),
+     socket:sockname(S), socket:peername(S), socket:getopt(S, {socket, type}), socket:setopt(S, {socket, reuseaddr}, true),
+     socket:shutdown(S, read), socket:getopt(S, {otp, domain}), socket:cancel(S, {select_info, recv, make_ref()})].
+
+shut_down() ->
+    {A, B} = pair(),
+    ok = socket:shutdown(A, write),
+    Ended = socket:recv(B),
+    ok = socket:send(B, <<"still">>),
+    {Ended, socket:recv(A), socket:send(A, <<"x">>), socket:shutdown(A, read), socket:shutdown(B, read_write)}.
+
+descriptor() ->
+    {A, B} = pair(),
+    {ok, Fd} = socket:getopt(A, {otp, fd}),
+    {ok, Copy} = socket:open(Fd),
+    ok = socket:close(A),
+    ok = socket:send(Copy, <<"copy">>),
+    #{domain := D, type := T, protocol := P} = socket:info(Copy),
+    {socket:recv(B), D, T, P, socket:open(9999)}.
+
+%% More than fits in the buffers of the system.
+much() ->
+    {A, B} = pair(),
+    Data = rand:bytes(5000000),
+    Self = self(),
+    spawn_link(fun() -> Self ! {sent, socket:send(A, Data)}, receive stop -> ok end end),
+    Reader = fun Reader(Got, Left) when Left =< 0 -> iolist_to_binary(lists:reverse(Got));
+                 Reader(Got, Left) -> {ok, Bytes} = socket:recv(B), Reader([Bytes | Got], Left - byte_size(Bytes))
+             end,
+    Same = Reader([], 5000000) =:= Data,
+    {select, {_, Rest}} = fill(A, Data, nowait),
+    {Same, receive {sent, Sent} -> Sent end, byte_size(Rest) < byte_size(Data),
+     begin spawn_link(fun() -> Reader([], 100000000) end), element(1, socket:send(A, Data, 1)) end}.
+
+fill(S, Data, How) ->
+    case socket:send(S, Data, How) of
+        ok -> fill(S, Data, How);
+        Other -> Other
+    end.
+
+net_() ->
+    {ok, Host} = net:gethostname(),
+    {ok, Interfaces} = net:getifaddrs(),
+    {ok, Info} = net:getaddrinfo("127.0.0.1"),
+    {ok, Names} = net:if_names(),
+    {Index, Name} = hd(Names),
+    {Host, lists:sort(Interfaces), lists:sort(Info), Names, net:if_index2name(Index), net:if_name2index(Name), net:if_name2index("nonsense"),
+     net:getnameinfo(#{family => inet, port => 80, addr => {127, 0, 0, 1}}, [numerichost, numericserv]),
+     net:getaddrinfo("no.such.host.invalid"), net:getifaddrs(inet)}.
+
+gen_tcp_on_socket() ->
+    {ok, L} = gen_tcp:listen(0, [{inet_backend, socket}, binary, {packet, 2}, {active, false}, {ip, loopback}]),
     {ok, Port} = inet:port(L),
     Self = self(),
-    [spawn_link(fun() -> {ok, S} = gen_tcp:accept(L), {ok, D} = gen_tcp:recv(S, 0), ok = gen_tcp:send(S, [D, D]), Self ! done, receive stop -> ok end end)
-     || _ <- lists:seq(1, 20)],
-    Clients = [begin {ok, C} = gen_tcp:connect(?LOCALHOST, Port, [binary, {active, false}]), ok = gen_tcp:send(C, [N]), {N, C} end
-               || N <- lists:seq(1, 20)],
-    [{ok, <<N, N>>} = gen_tcp:recv(C, 2, 5000) || {N, C} <- Clients],
-    [receive done -> ok end || _ <- Clients],
-    length(Clients);
-test(large) ->
-    {C, S} = pair([binary, {active, false}, {packet, 4}]),
-    Data = binary:copy(<<"0123456789abcdef">>, 200000),
-    spawn_link(fun() -> ok = gen_tcp:send(C, Data), receive stop -> ok end end),
-    {ok, Got} = gen_tcp:recv(S, 0, 20000),
-    Got =:= Data;
-test(busy) ->
-    {C, S} = pair([binary, {active, false}, {sndbuf, 4096}, {recbuf, 4096}, {high_watermark, 8192}, {send_timeout, 100}]),
-    Data = binary:copy(<<"x">>, 100000),
-    Results = [gen_tcp:send(C, Data) || _ <- lists:seq(1, 60)],
-    Timeouts = length([timeout || {error, timeout} <- Results]) > 0,
-    {queue_size, Queued} = erlang:port_info(C, queue_size),
-    {ok, Some} = gen_tcp:recv(S, 100000, 5000),
-    %% What is still queued goes with the socket: the machine would wait for it when it halts.
-    ok = inet:setopts(C, [{linger, {true, 0}}]),
-    gen_tcp:close(C),
-    [Timeouts, Queued > 0, Some =:= Data];
-test(statistics) ->
-    {C, S} = pair([binary, {active, false}]),
-    [ok = gen_tcp:send(C, binary:copy(<<"x">>, N)) || N <- [10, 20, 30]],
-    {ok, _} = gen_tcp:recv(S, 60),
-    {ok, Sent} = inet:getstat(C, [send_cnt, send_oct, send_max, send_avg, send_pend]),
-    {ok, Received} = inet:getstat(S, [recv_oct]),
-    [Sent, Received];
-test(unrecv) ->
-    {C, S} = pair([binary, {active, false}]),
-    ok = gen_tcp:send(C, "def"),
-    {ok, D} = gen_tcp:recv(S, 3),
-    ok = gen_tcp:unrecv(S, <<"abc", D/binary>>),
-    gen_tcp:recv(S, 6, 1000);
-test(udp) ->
-    {ok, A} = gen_udp:open(0, [binary, {active, false}, {ip, ?LOCALHOST}]),
-    {ok, B} = gen_udp:open(0, [list, {active, false}, {ip, ?LOCALHOST}]),
+    spawn_link(fun() -> {ok, S} = gen_tcp:accept(L), {ok, D} = gen_tcp:recv(S, 0), ok = gen_tcp:send(S, [D, D]), Self ! {closed, gen_tcp:recv(S, 0)} end),
+    {ok, C} = gen_tcp:connect({127, 0, 0, 1}, Port, [{inet_backend, socket}, binary, {packet, 2}, {active, false}]),
+    ok = gen_tcp:send(C, "abc"),
+    {ok, Twice} = gen_tcp:recv(C, 0),
+    {ok, {{127, 0, 0, 1}, Port}} = inet:peername(C),
+    Options = inet:getopts(C, [active, packet, mode, nodelay]),
+    Late = gen_tcp:recv(C, 0, 10),
+    ok = gen_tcp:close(C),
+    {Twice, Options, Late, receive {closed, Why} -> Why end, gen_tcp:connect({127, 0, 0, 1}, 1, [{inet_backend, socket}], 1000)}.
+
+gen_tcp_active() ->
+    {ok, L} = gen_tcp:listen(0, [{inet_backend, socket}, binary, {packet, line}, {active, true}, {ip, {127, 0, 0, 1}}]),
+    {ok, Port} = inet:port(L),
+    {ok, C} = gen_tcp:connect({127, 0, 0, 1}, Port, [{inet_backend, socket}, list, {active, once}]),
+    {ok, S} = gen_tcp:accept(L),
+    ok = gen_tcp:send(C, "one\ntwo\nthr"),
+    Lines = [receive {tcp, S, Line} -> Line end || _ <- [1, 2]],
+    ok = gen_tcp:send(S, <<"answer">>),
+    Answer = receive {tcp, C, Data} -> Data end,
+    ok = gen_tcp:send(S, <<"more">>),
+    Quiet = receive {tcp, C, _} -> noise after 20 -> quiet end,
+    ok = inet:setopts(C, [{active, once}]),
+    More = receive {tcp, C, Next} -> Next after 1000 -> nothing end,
+    ok = gen_tcp:close(C),
+    {Lines, Answer, Quiet, More, receive {tcp, S, Rest} -> Rest after 1000 -> nothing end,
+     receive {tcp_closed, S} -> closed after 1000 -> nothing end}.
+
+gen_udp_on_socket() ->
+    {ok, A} = gen_udp:open(0, [{inet_backend, socket}, binary, {active, true}, {ip, {127, 0, 0, 1}}]),
+    {ok, B} = gen_udp:open(0, [{inet_backend, socket}, list, {active, false}, {ip, {127, 0, 0, 1}}]),
     {ok, PortA} = inet:port(A),
     {ok, PortB} = inet:port(B),
-    ok = gen_udp:send(A, ?LOCALHOST, PortB, ["to", <<" b">>]),
-    {ok, {IpA, FromA, R1}} = gen_udp:recv(B, 0, 1000),
-    ok = gen_udp:send(B, {?LOCALHOST, PortA}, "to a"),
-    {ok, {_, FromB, R2}} = gen_udp:recv(A, 0, 1000),
-    R3 = gen_udp:recv(A, 0, 20),
-    ok = gen_udp:connect(A, ?LOCALHOST, PortB),
-    ok = gen_udp:send(A, "connected"),
-    {ok, {_, _, R4}} = gen_udp:recv(B, 0, 1000),
-    [IpA, FromA =:= PortA, R1, FromB =:= PortB, R2, R3, R4, gen_udp:close(A), gen_udp:close(B)];
-test(udp_active) ->
-    {ok, A} = gen_udp:open(0, [binary, {active, false}, {ip, ?LOCALHOST}]),
-    {ok, B} = gen_udp:open(0, [binary, {active, 2}, {ip, ?LOCALHOST}]),
-    {ok, PortB} = inet:port(B),
-    [ok = gen_udp:send(A, ?LOCALHOST, PortB, [N]) || N <- "abc"],
-    Messages = [setelement(4, M, port) || M <- messages(), tuple_size(M) =:= 5],
-    [Messages, inet:getopts(B, [active])];
-test(local) ->
-    File = "/tmp/swarmrt-sockets-" ++ os:getpid(),
-    {ok, L} = gen_tcp:listen(0, [binary, {active, false}, {ifaddr, {local, File}}]),
-    {ok, C} = gen_tcp:connect({local, File}, 0, [binary, {active, false}]),
-    {ok, S} = gen_tcp:accept(L),
-    ok = gen_tcp:send(C, "local"),
-    R = gen_tcp:recv(S, 0, 1000),
-    {ok, {local, Name}} = inet:sockname(L),
-    file:delete(File),
-    [R, binary_to_list(Name) =:= File, inet:peername(S)];
-test(ipv6) ->
-    case gen_tcp:listen(0, [inet6, binary, {active, false}, {ip, {0, 0, 0, 0, 0, 0, 0, 1}}]) of
-        {ok, L} ->
-            {ok, {Ip, Port}} = inet:sockname(L),
-            {ok, C} = gen_tcp:connect({0, 0, 0, 0, 0, 0, 0, 1}, Port, [inet6, binary, {active, false}]),
-            {ok, S} = gen_tcp:accept(L),
-            ok = gen_tcp:send(S, "six"),
-            {ok, {Peer, _}} = inet:peername(C),
-            [Ip, Peer, gen_tcp:recv(C, 0, 1000)];
-        Error -> Error
-    end;
-test(names) ->
-    {ok, Host} = inet:gethostname(),
-    [inet:gethostbyname("127.0.0.1"), inet:getaddr("no.such.host.invalid", inet), is_list(Host), [lists:member(up, Flags) || {"lo", [{flags, Flags} | _]} <- element(2, inet:getifaddrs())]];
-test(bad_arguments) ->
-    {C, S} = pair([binary, {active, false}]),
-    [catch_it(F) || F <- [
-        fun() -> gen_tcp:recv(C, -1) end,
-        fun() -> gen_tcp:send(C, [a]) end,
-        fun() -> gen_tcp:send(C, [256]) end,
-        fun() -> inet:setopts(C, [{active, maybe_}]) end,
-        fun() -> gen_tcp:recv(S, 16#5000000) end,
-        fun() -> inet:setopts(S, [{packet, 3}]) end,
-        fun() -> erlang:port_control(S, 16#03f1a300 + 99, "") end,
-        fun() -> erlang:port_control(S, 16#03f1a300 + 42, "x") end,
-        fun() -> catch erlang:port_control(S, 5, "") end]].
+    ok = gen_udp:send(B, {127, 0, 0, 1}, PortA, "to a"),
+    ToA = receive {udp, A, {127, 0, 0, 1}, PortB, Data} -> Data after 1000 -> nothing end,
+    ok = gen_udp:send(A, {127, 0, 0, 1}, PortB, <<"to b">>),
+    {ok, {{127, 0, 0, 1}, PortA, ToB}} = gen_udp:recv(B, 0, 1000),
+    {ToA, ToB, gen_udp:recv(B, 0, 10)}.

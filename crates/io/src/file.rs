@@ -24,6 +24,11 @@ fn files(p: &Process) -> &'static Resources<Open> {
     p.vm.extension::<Resources<Open>>()
 }
 
+/// The descriptor of an open file, a copy of it that is the caller's. `None` when the reference stands for none.
+pub fn descriptor_of(p: &Process, reference: Term) -> Option<std::os::fd::OwnedFd> {
+    files(p).get(reference)?.file.try_clone().ok().map(Into::into)
+}
+
 pub fn close_files_of(p: &mut Process) {
     files(p).remove_owned_by(p.id());
 }

@@ -2,7 +2,7 @@
 //!
 //! Invariants: knows nothing of other built-ins or of engines. Calls that can block are dirty.
 
-mod file;
+pub mod file;
 mod filename;
 mod os_signal;
 pub mod port;

@@ -133,6 +133,11 @@ impl<T> Resources<T> {
         self.table.read().entries.values().any(|entry| wanted(&entry.value))
     }
 
+    /// For how many of them `wanted` holds.
+    pub fn count(&self, wanted: impl Fn(&T) -> bool) -> usize {
+        self.table.read().entries.values().filter(|entry| wanted(&entry.value)).count()
+    }
+
     /// Takes out what the reference stands for, if it is one of these.
     pub fn remove(&self, reference: Term) -> Option<Arc<T>> {
         let number = self.number(reference)?;

@@ -8,7 +8,7 @@
 
 mod address;
 mod framing;
-mod interfaces;
+pub mod interfaces;
 mod options;
 
 use address::family;

@@ -6,15 +6,31 @@
 use super::Ports;
 use super::driver::Ready;
 use polling::{Event, Events, Poller as System};
+use parking_lot::Mutex;
+use std::collections::HashMap;
 use std::io;
 use std::os::fd::BorrowedFd;
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{OnceLock, Weak};
 use swarmrt_machine::Vm;
 use swarmrt_term::Term;
 
+/// Something other than a port that waits for a descriptor of its own.
+pub trait Watcher: Send + Sync {
+    /// What was asked for has come; nothing more is reported until it is asked for again.
+    fn ready(&self, vm: &'static Vm, ready: Ready);
+}
+
 /// The poller of a machine.
 #[derive(Default)]
-pub struct Poller(OnceLock<System>);
+pub struct Poller {
+    system: OnceLock<System>,
+    watchers: Mutex<HashMap<usize, Weak<dyn Watcher>>>,
+    next_key: AtomicUsize,
+}
+
+/// In a key: that of a watcher, not the number of a port.
+const IS_WATCHER: usize = 1 << 62;
 
 impl Poller {
     /// The poller, whose thread is started when it is first needed.
@@ -23,9 +39,9 @@ impl Poller {
     /// What the system says of a poller or a thread more.
     pub fn of(vm: &'static Vm) -> io::Result<&'static Poller> {
         let poller = vm.extension::<Poller>();
-        if poller.0.get().is_none() {
+        if poller.system.get().is_none() {
             let system = System::new()?;
-            if poller.0.set(system).is_ok() {
+            if poller.system.set(system).is_ok() {
                 std::thread::Builder::new().name("poller".to_owned()).spawn(move || poller.run(vm))?;
             }
         }
@@ -33,7 +49,7 @@ impl Poller {
     }
 
     fn system(&self) -> &System {
-        self.0.get().expect("`of` has made it")
+        self.system.get().expect("`of` has made it")
     }
 
     /// Registers a descriptor of a port, with no interest in it yet.
@@ -61,6 +77,36 @@ impl Poller {
         let _ = self.system().delete(fd);
     }
 
+    /// Registers a watcher's descriptor, with no interest in it yet; its key.
+    ///
+    /// # Safety
+    /// [`Poller::forget`] is called before the descriptor is closed.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub unsafe fn watch(&self, fd: BorrowedFd<'_>, watcher: Weak<dyn Watcher>) -> io::Result<usize> {
+        let key = IS_WATCHER | self.next_key.fetch_add(1, Ordering::Relaxed);
+        self.watchers.lock().insert(key, watcher);
+        // SAFETY: as the caller promises.
+        unsafe { self.system().add(&fd, Event::none(key)) }.inspect_err(|_| {
+            self.watchers.lock().remove(&key);
+        })?;
+        Ok(key)
+    }
+
+    /// Asks once for news of a watcher's descriptor.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn want_watched(&self, fd: BorrowedFd<'_>, key: usize, interest: Ready) -> io::Result<()> {
+        self.system().modify(fd, Event::new(key, interest.readable, interest.writable))
+    }
+
+    pub fn forget(&self, fd: BorrowedFd<'_>, key: usize) {
+        self.remove(fd);
+        self.watchers.lock().remove(&key);
+    }
+
     fn run(&self, vm: &'static Vm) {
         let mut events = Events::new();
         loop {
@@ -71,9 +117,17 @@ impl Poller {
                 continue;
             }
             for event in events.iter() {
+                let ready = Ready { readable: event.readable, writable: event.writable };
+                if event.key & IS_WATCHER != 0 {
+                    let watcher = self.watchers.lock().get(&event.key).and_then(Weak::upgrade);
+                    if let Some(watcher) = watcher {
+                        watcher.ready(vm, ready);
+                    }
+                    continue;
+                }
                 // A port that is gone meanwhile wants no news.
                 if let Some(port) = Ports::of(vm).get(Term::port(event.key as u64)) {
-                    port.ready(vm, Ready { readable: event.readable, writable: event.writable });
+                    port.ready(vm, ready);
                 }
             }
         }

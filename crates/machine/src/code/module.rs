@@ -128,15 +128,15 @@ impl Linker for MachineLinker<'_> {
 }
 
 /// Slots for native bodies, if the module loads a library.
-fn natives_of(server: &CodeServer, file: &BeamFile, atoms: &[Atom], bytes: &[u8]) -> Result<Natives, BeamError> {
+fn natives_of(file: &BeamFile, atoms: &[Atom], bytes: &[u8]) -> Result<Natives, BeamError> {
     let load_nif = Mfa { module: am::ERLANG, function: atom!("load_nif"), arity: 2 };
     let names = |index: u32| atoms[index as usize];
     let mut imports = file.imports.iter().map(|import| Mfa { module: names(import.module), function: names(import.function), arity: import.arity });
     if !imports.any(|import| import == load_nif) {
         return Ok(Natives::default());
     }
-    // Where no function is marked, every one may have a native body. Those of OTP's own are all marked.
-    let all = !server.has_linked_library(atoms[1]) && !marks_natives(bytes)?;
+    // Where no function is marked, every one may have a native body: `prim_net` of OTP, for one.
+    let all = !marks_natives(bytes)?;
     Ok(Natives::new(file.code.function_count as usize, all))
 }
 
@@ -249,7 +249,7 @@ impl ModuleCode {
         for export in file.exports.iter().rev() {
             server.export(Mfa { module: name, function: atoms[export.function as usize], arity: export.arity });
         }
-        let natives = natives_of(server, &file, &atoms, &bytes).map_err(refused)?;
+        let natives = natives_of(&file, &atoms, &bytes).map_err(refused)?;
         let mut linker = MachineLinker { server, funs: &funs, natives: &natives, literals: Some(&mut literals), bigs: Vec::new() };
         let mut code = if let Some(layout) = layout {
             let source = BeamFile {

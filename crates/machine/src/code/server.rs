@@ -154,10 +154,6 @@ impl CodeServer {
     pub fn hibernated_entry(&self) -> *const Instr {
         &raw const self.glue[GLUE_HIBERNATED]
     }
-    /// Whether the native library of a module is part of the machine.
-    pub(crate) fn has_linked_library(&self, module: Atom) -> bool {
-        self.bifs.library(module).is_some()
-    }
     pub fn bif_number(&self, mfa: Mfa) -> Option<u16> {
         self.bifs.number(mfa)
     }
