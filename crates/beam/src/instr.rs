@@ -224,6 +224,8 @@ instructions! {
     IsTupleOf { src: Read, arity: u32, fail: Jump } [keeps_parts];
     /// ->fail unless `src` is a tuple of `arity` elements and the first is the constant `tag`
     IsTaggedTuple { src: Read, arity: u16, tag: Read, fail: Jump } [keeps_parts];
+    /// ->fail unless the first element of the tuple `src`, which has one, is the constant `tag`
+    IsTagged { src: Read, tag: Read, fail: Jump };
     /// ->fail unless the tuple `src` has `arity` elements
     TestArity { src: Read, arity: u32, fail: Jump } [keeps_parts];
     /// ->fail unless `src` is a map

@@ -262,8 +262,10 @@ impl<'a, L: Linker> Specialiser<'a, L> {
                     continue;
                 }
                 Some(Amendment::Clear) => {
-                    if let Some(to) = ops[at].args.last().and_then(Self::x_of) {
-                        self.emit(Instr::MoveKX { to, value: Term::NIL });
+                    let destination = ops[at].args.last().expect("a built-in has one");
+                    match Self::x_of(destination) {
+                        Some(to) => self.emit(Instr::MoveKX { to, value: Term::NIL }),
+                        None => self.emit(Instr::Move { src: Src::small(0), dst: Self::dst(destination) }),
                     }
                 }
                 Some(Amendment::OwnMessage) => self.emit(Instr::OwnMessage),
@@ -651,10 +653,16 @@ impl<L: Linker> Specialiser<'_, L> {
             }
             G::IsTaggedTuple => {
                 let src = self.src(&args[1]);
-                let tag = self.src(&args[3]);
-                let arity = unsigned(&args[2]);
-                let Ok(arity) = u16::try_from(arity) else { return Err(self.unsupported(op)) };
-                self.jump(Instr::IsTaggedTuple { src, arity, tag, fail: label(&args[0]) });
+                let fail = label(&args[0]);
+                if let Ok(arity) = u16::try_from(unsigned(&args[2])) {
+                    let tag = self.src(&args[3]);
+                    self.jump(Instr::IsTaggedTuple { src, arity, tag, fail });
+                } else {
+                    self.jump(Instr::IsTupleOf { src, arity: tuple_size(&args[2]), fail });
+                    // A constant is found by its distance from the instruction.
+                    let tag = self.src(&args[3]);
+                    self.jump(Instr::IsTagged { src, tag, fail });
+                }
             }
             G::IsMap => self.test(args, |src, fail| Instr::IsMap { src, fail }),
             G::IsBoolean => self.test(args, |src, fail| Instr::IsBoolean { src, fail }),

@@ -191,7 +191,9 @@ impl<'a> Verifier<'a> {
     fn flow_clearing(&mut self, function: Function<'_>, contexts: &RegSet) -> Result<Amendments, (usize, Fault)> {
         match self.flow(function, contexts, false) {
             // Once more with the destinations of guard built-ins cleared, which costs time only where it is needed.
-            Err((op, fault @ Fault::UninitialisedX(_))) => self.flow(function, contexts, true).map_err(|_| (op, fault)),
+            Err((op, fault @ (Fault::UninitialisedX(_) | Fault::UninitialisedY(_) | Fault::StackNotInitialised))) => {
+                self.flow(function, contexts, true).map_err(|_| (op, fault))
+            }
             result => result,
         }
     }

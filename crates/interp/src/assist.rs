@@ -23,6 +23,7 @@ pub static ASSISTS: Assists = Assists {
     map_put,
     create_binary,
     append_word,
+    append_own_word,
     start_match,
     part,
     get_utf,
@@ -197,6 +198,16 @@ unsafe extern "C" fn create_binary(registers: *mut Registers, ip: *const Instr, 
         state.reductions = i64::from(p.reductions) - state.deferred;
         allocated(p, state);
         made.map_or(NO_TERM, Term::raw)
+    }
+}
+
+unsafe extern "C" fn append_own_word(registers: *mut Registers, source: u64, word: u64, bits: u64) -> u64 {
+    // SAFETY: see above.
+    unsafe {
+        let (p, state) = current(registers);
+        let longer = binary::append_own_word(p, term(source), word, bits as usize);
+        allocated(p, state);
+        longer.map_or(NO_TERM, Term::raw)
     }
 }
 

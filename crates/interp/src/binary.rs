@@ -2,6 +2,7 @@
 
 use smallvec::SmallVec;
 use swarmrt_beam::instr::{BinaryPlan, MatchPlan, MatchStep, Segment, SegmentKind, Src, Utf};
+use swarmrt_heap::literal::is_literal;
 use swarmrt_machine::bitsyntax::{self, BitWriter};
 use swarmrt_machine::{Process, Raise};
 use swarmrt_term::binary::{HEAP_BIN_BYTES_MAX, SharedBytes, shared_bin, sub_bin};
@@ -301,6 +302,14 @@ fn write_all(segments: &[Sized<'_>], mut writer: BitWriter) -> Result<(), BuildE
 fn append(p: &mut Process, first: &Sized<'_>, rest: &[Sized<'_>], total: usize) -> Result<Term, BuildError> {
     let (source, source_bits) = (first.value, first.bits);
     let limit = || BuildError::limit(first.segment, source);
+    if first.segment.kind == SegmentKind::PrivateAppend
+        && let Some(own) = OwnBinary::of(source, source_bits)
+    {
+        let behind = own.extend(total).ok_or_else(limit)?;
+        write_all(rest, behind.writer(source_bits))?;
+        behind.finish(p);
+        return Ok(source);
+    }
     if total == source_bits && Bits::of(source).bit_size == total {
         return Ok(source);
     }
@@ -333,6 +342,85 @@ impl Behind {
     fn term(&self, p: &mut Process) -> Term {
         p.heap.sub_binary(self.whole, self.offset, self.total)
     }
+}
+
+/// A shared binary that nothing else refers to the buffer of, and that ends where its buffer is used
+/// up to: what a comprehension builds. It is lengthened in place, so that every register that holds it
+/// has the longer one: code of OTP 29 goes on with the term it appended to.
+struct OwnBinary {
+    at: *mut u64,
+    /// The reference that the term holds, borrowed.
+    shared: std::mem::ManuallyDrop<SharedBytes>,
+    bits: usize,
+}
+
+impl OwnBinary {
+    #[inline]
+    fn of(source: Term, source_bits: usize) -> Option<OwnBinary> {
+        if !source.is_boxed() || !source.boxed_header().has(Subtag::SharedBin) || is_literal(source) {
+            return None;
+        }
+        let at = source.boxed_ptr();
+        // SAFETY: the words of a shared binary, whose buffer is alive as long as the term.
+        let (bits, data, shared) = unsafe {
+            let shared = std::mem::ManuallyDrop::new(SharedBytes::from_raw(*at.add(shared_bin::SHARED)));
+            (*at.add(shared_bin::BIT_SIZE) as usize, *at.add(shared_bin::DATA_PTR) as usize, shared)
+        };
+        let is_own = bits == source_bits && data == shared.data() as usize && shared.references() == 1;
+        is_own.then_some(OwnBinary { at, shared, bits })
+    }
+    /// Room for `total` bits in all, in the buffer or in a new one; `None` where there is no memory.
+    #[inline]
+    fn extend(self, total: usize) -> Option<Lengthened> {
+        if self.shared.try_extend(self.bits, total) {
+            return Some(Lengthened { at: self.at, base: self.shared.data(), total, larger: None });
+        }
+        let larger = SharedBytes::try_with_capacity((total.div_ceil(8) * 2).max(256), 0)?;
+        let claimed = larger.try_extend(0, total);
+        debug_assert!(claimed, "a new buffer is all ours");
+        // SAFETY: both have that many bytes.
+        unsafe { larger.data().copy_from_nonoverlapping(self.shared.data(), self.bits.div_ceil(8)) };
+        Some(Lengthened { at: self.at, base: larger.data(), total, larger: Some(larger) })
+    }
+}
+
+/// A binary that is being lengthened in place.
+struct Lengthened {
+    at: *mut u64,
+    base: *mut u8,
+    total: usize,
+    /// The buffer that it will have, where the old one is too small.
+    larger: Option<SharedBytes>,
+}
+
+impl Lengthened {
+    fn writer(&self, source_bits: usize) -> BitWriter {
+        BitWriter { base: self.base, bit_position: source_bits }
+    }
+    /// All of it is written.
+    #[inline]
+    fn finish(self, p: &mut Process) {
+        // SAFETY: a shared binary of the process's; the old buffer's reference was its alone.
+        unsafe {
+            *self.at.add(shared_bin::BIT_SIZE) = self.total as u64;
+            if let Some(larger) = self.larger {
+                p.heap.off_heap().bytes += larger.capacity();
+                *self.at.add(shared_bin::DATA_PTR) = self.base as u64;
+                let old = std::mem::replace(&mut *self.at.add(shared_bin::SHARED), larger.into_raw());
+                drop(SharedBytes::from_raw(old));
+            }
+        }
+    }
+}
+
+/// As [`append_word`], for what a comprehension builds.
+pub fn append_own_word(p: &mut Process, source: Term, word: u64, bits: usize) -> Option<Term> {
+    let source_bits = source.as_bits().filter(|bits| bits.is_binary())?.bit_size;
+    let Some(own) = OwnBinary::of(source, source_bits) else { return append_word(p, source, word, bits) };
+    let longer = own.extend(source_bits + bits)?;
+    longer.writer(source_bits).word(word, bits);
+    longer.finish(p);
+    Some(source)
 }
 
 /// Room behind the first `source_bits` of a bitstring for `total` in all, where nobody has put anything yet.

@@ -916,6 +916,10 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
                             let value = src!(src);
                             test!(value.is_tuple_of(arity as usize) && arity > 0 && *value.boxed_ptr().add(1) == src!(tag).raw(), fail);
                         }
+                        Instr::IsTagged { src, tag, fail } => {
+                            // SAFETY: the instruction before has seen that it is a tuple of many elements.
+                            test!(*src!(src).boxed_ptr().add(1) == src!(tag).raw(), fail);
+                        }
                         Instr::IsMap { src, fail } => test!(src!(src).is_map(), fail),
                         Instr::IsBoolean { src, fail } => test!(src!(src).as_bool().is_some(), fail),
                         Instr::IsFunction { src, fail } => test!(src!(src).is_fun(), fail),

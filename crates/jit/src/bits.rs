@@ -202,7 +202,10 @@ impl Piece<'_, '_> {
                 let (word, bits) = packed.last.or(packed.full.first().map(|&word| (word, 64))).expect("there are fields");
                 let (word, bits) = (word.value(self), self.word(bits.into()));
                 let source = self.src(at, plan.segments[0].value);
-                let made = self.assisted(self.source.assists.append_word as usize, &[source, word, bits]);
+                let assists = &self.source.assists;
+                let is_own = plan.segments[0].kind == SegmentKind::PrivateAppend;
+                let append = if is_own { assists.append_own_word } else { assists.append_word };
+                let made = self.assisted(append as usize, &[source, word, bits]);
                 self.require_term(made, other);
                 made
             }

@@ -561,6 +561,13 @@ impl<'a, 'b> Piece<'a, 'b> {
                 self.require(same, fail);
                 on
             }
+            Instr::IsTagged { src, tag, fail } => {
+                let (first, tag) = (self.first_element(at, src), self.src(at, tag));
+                let fail = self.target(self.relative(at, fail));
+                let same = self.b.ins().icmp(IntCC::Equal, first, tag);
+                self.require(same, fail);
+                on
+            }
             Instr::IsLt { a, b, fail } => self.compare(at, a, b, fail, true),
             Instr::IsGe { a, b, fail } => self.compare(at, a, b, fail, false),
             Instr::IsLtXI { x, value, fail } => self.compare(at, Src::x(x), Src::small(value), fail, true),

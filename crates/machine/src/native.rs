@@ -146,6 +146,8 @@ pub struct Assists {
     pub create_binary: unsafe extern "C" fn(*mut Registers, *const Instr, *const u64) -> u64,
     /// A binary with the lowest bits of a word behind it: binary, word, bits.
     pub append_word: unsafe extern "C" fn(*mut Registers, u64, u64, u64) -> u64,
+    /// The same for what a comprehension builds: the term itself becomes longer.
+    pub append_own_word: unsafe extern "C" fn(*mut Registers, u64, u64, u64) -> u64,
     /// A match context for a bitstring.
     pub start_match: unsafe extern "C" fn(*mut Registers, u64) -> u64,
     /// A part of a bitstring that is no part itself: bitstring, position, bits.

@@ -588,18 +588,28 @@ impl Flow<'_> {
     /// destination where the built-in would have failed. We do not track types; so there the destination holds what it was
     /// cleared to before.
     fn guard_fail(&mut self, fail: &Operand, destination: Option<&Operand>, state: &State) -> Result<(), Fault> {
-        if let Some(Operand::X(x) | Operand::TypedX(x, _)) = destination
-            && self.clearing
-            && label(fail) != 0
-            && !state.x.contains(*x)
-        {
-            self.amendments.insert(self.position as u32, Amendment::Clear);
-            let mut failed = state.clone();
-            failed.x.insert(*x);
-            failed.contexts.x.remove(*x);
-            return self.branch(label(fail), &failed);
+        if !self.clearing || label(fail) == 0 {
+            return self.branch(label(fail), state);
         }
-        self.branch(label(fail), state)
+        let mut cleared = state.clone();
+        let is_unset = match destination {
+            Some(Operand::X(x) | Operand::TypedX(x, _)) => {
+                cleared.contexts.x.remove(*x);
+                cleared.x.insert(*x);
+                !state.x.contains(*x)
+            }
+            Some(Operand::Y(y) | Operand::TypedY(y, _)) if matches!(state.frame, Frame::Size(words) if u32::from(*y) < words) => {
+                cleared.contexts.y.remove(*y);
+                cleared.y.insert(*y);
+                !state.y.contains(*y)
+            }
+            _ => false,
+        };
+        if !is_unset {
+            return self.branch(label(fail), state);
+        }
+        self.amendments.insert(self.position as u32, Amendment::Clear);
+        self.branch(label(fail), &cleared)
     }
 
     /// A function of this module takes match contexts if its own code treats these arguments as such.
