@@ -3,16 +3,33 @@
 use std::ffi::OsString;
 use std::io::Write;
 use std::os::unix::ffi::OsStringExt;
-use swarmrt_machine::{BifResult, Process, Raise, bif};
-use swarmrt_term::{Alloc, Atom, Term, am, atom};
+use crate::args::pair_of;
+use swarmrt_machine::{BifResult, Process, Raise, Vm, bif};
+use swarmrt_term::{Alloc, Atom, Release, Term, am, atom};
+
+/// The longest that a halt may wait for output, in milliseconds.
+const FLUSH_LIMIT_MS_MAX: u64 = i32::MAX as u64;
+
+/// How long a halt waits for output at most, in milliseconds, where there is a limit: the flag `+zhft`.
+pub(crate) fn flush_limit_ms(vm: &Vm) -> Option<u64> {
+    vm.config.flag("+zhft").and_then(|limit| limit.parse().ok()).filter(|&ms| ms <= FLUSH_LIMIT_MS_MAX)
+}
 
 #[bif("erlang:halt/2")]
 fn halt(p: &mut Process, status: Term, options: Term) -> BifResult {
-    let mut flush = true;
-    for option in options.list_to_vec().ok_or(Raise::BADARG)? {
-        match option.as_tuple() {
-            Some(pair) if pair.arity() == 2 && pair.get(0) == Term::atom(am::FLUSH) => flush = pair.get(1).as_bool().ok_or(Raise::BADARG)?,
-            _ => return Err(Raise::BADARG),
+    let (mut flush, mut limit_ms) = (true, flush_limit_ms(p.vm));
+    let bad_option = || Raise::badarg_because(atom!("badopt"));
+    for option in options.list_to_vec().ok_or_else(bad_option)? {
+        let (name, value) = pair_of(option).ok_or_else(bad_option)?;
+        match name.as_atom().map(Atom::name) {
+            Some("flush") => flush = value.as_bool().ok_or_else(bad_option)?,
+            Some("flush_timeout") if p.vm.release() >= Release::R27 => {
+                let given = value.as_small().and_then(|ms| u64::try_from(ms).ok());
+                let given = given.filter(|&ms| ms <= FLUSH_LIMIT_MS_MAX).ok_or_else(bad_option)?;
+                // The shorter one counts.
+                limit_ms = Some(limit_ms.map_or(given, |ms| ms.min(given)));
+            }
+            _ => return Err(bad_option()),
         }
     }
     let code = if let Some(code) = status.as_small() {
@@ -29,6 +46,11 @@ fn halt(p: &mut Process, status: Term, options: Term) -> BifResult {
         let _ = writeln!(std::io::stderr(), "{}", String::from_utf8_lossy(&text));
         1
     };
+    if flush && let Some(limit_ms) = limit_ms {
+        const FLUSH_TIMED_OUT: i32 = 255;
+        let at = p.vm.clock.since_start_ns() + limit_ms * 1_000_000;
+        p.vm.timers.start(at, Box::new(|vm| vm.halt(FLUSH_TIMED_OUT)));
+    }
     if flush && let Some(ports) = p.vm.ports() {
         ports.flush(p.vm);
     }

@@ -125,6 +125,9 @@ fn limits(p: &mut Process, name: &str) -> Option<Term> {
         "ets_count" => number(crate::ets::count(p)),
         "ets_limit" => number(crate::ets::TABLES_MAX),
         "outstanding_system_requests_limit" => outstanding_requests(vm, vm.extension::<Settings>().outstanding_requests.load(Ordering::Relaxed)),
+        "halt_flush_timeout" if vm.release() >= Release::R27 => {
+            crate::system::flush_limit_ms(vm).map_or(Term::atom(am::INFINITY), |ms| number(ms as usize))
+        }
         "dist_buf_busy_limit" => Term::small(1 << 20),
         "backtrace_depth" => number(vm.backtrace_depth()),
         _ => return None,

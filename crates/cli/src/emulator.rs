@@ -99,6 +99,7 @@ const FLAGS: &[(&str, Value)] = &[
     ("+zdbbl", number(1..=2_097_151, "dist buffer busy limit")),
     ("+zdntgc", Value::Any),
     ("+zebwt", Value::Any),
+    ("+zhft", Value::Any),
 ];
 
 /// An emulator flag with its value, which is in order.

@@ -141,7 +141,7 @@ fn parse(arguments: &[String]) -> Result<Parsed, String> {
                     "+t" => parsed.atoms = Some(flag.number()),
                     "+V" => parsed.version = true,
                     // Asked for by flag, and answered by the machine.
-                    "+pc" | "+W" => parsed.flags.push((flag.name.to_owned(), flag.value.to_owned())),
+                    "+pc" | "+W" | "+zhft" => parsed.flags.push((flag.name.to_owned(), flag.value.to_owned())),
                     _ => {}
                 }
             }
