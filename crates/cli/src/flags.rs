@@ -60,7 +60,7 @@ fn words(text: &str) -> Vec<String> {
 /// The arguments with those that the environment adds to each `erl`.
 fn with_environment(arguments: &[String]) -> Vec<String> {
     let words_of = |name: &str| std::env::var(name).map(|text| words(&text)).unwrap_or_default();
-    let extra = arguments.iter().position(|argument| argument == "-extra").unwrap_or(arguments.len());
+    let extra = arguments.iter().position(|argument| argument == "-extra" || argument == "-S").unwrap_or(arguments.len());
     [words_of("ERL_AFLAGS"), arguments[..extra].to_vec(), words_of("ERL_FLAGS"), words_of("ERL_ZFLAGS"), arguments[extra..].to_vec()].concat()
 }
 
@@ -84,7 +84,8 @@ fn parse(arguments: &[String]) -> Result<Parsed, String> {
         let argument = &arguments[at];
         at += 1;
         match argument.as_str() {
-            "-extra" => {
+            // What follows is the program's alone. (`-S` is of OTP 27 and later.)
+            "-extra" | "-S" => {
                 parsed.boot_args.extend(arguments[at - 1..].iter().cloned());
                 return Ok(parsed);
             }
@@ -555,5 +556,32 @@ pub fn run(arguments: &[String]) -> Result<i32, String> {
             other => Err(format!("unknown command {other}\n{USAGE}")),
         },
         None => Err(format!("no command\n{USAGE}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn strings(arguments: &[&str]) -> Vec<String> {
+        arguments.iter().map(|argument| (*argument).to_owned()).collect()
+    }
+
+    #[test]
+    fn what_follows_the_programs_own_arguments_is_no_flag() {
+        for start in ["-S", "-extra"] {
+            let arguments = strings(&["+W", "i", start, "module", "+c", "-smp", "x"]);
+            let parsed = parse(&arguments).expect("the flags are fine");
+            assert_eq!(parsed.boot_args, strings(&[start, "module", "+c", "-smp", "x"]));
+            assert_eq!(parsed.flags, [("+W".to_owned(), "i".to_owned())]);
+        }
+    }
+
+    #[test]
+    fn flags_that_built_ins_answer_about_are_no_arguments_of_init() {
+        let parsed = parse(&strings(&["-eval", "x", "+pc", "unicode", "+zhft", "300"])).expect("the flags are fine");
+        assert_eq!(parsed.boot_args, strings(&["-eval", "x"]));
+        let wanted = [("+pc", "unicode"), ("+zhft", "300")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!(parsed.flags, wanted);
     }
 }
