@@ -313,8 +313,7 @@ fn advise_nif(p: &mut Process, file: Term, offset: Term, length: Term, advice: T
 fn get_handle_nif(p: &mut Process, file: Term) -> BifResult {
     let descriptor = open_file!(p, file).file.as_raw_fd();
     let bytes = descriptor.to_ne_bytes();
-    let handle = p.binary(&bytes);
-    ok(p, handle)
+    Ok(p.binary(&bytes))
 }
 
 /// A header of two big-endian words, size and position, at `offset`; and the data that it points at.

@@ -10,6 +10,7 @@ mod address;
 mod framing;
 pub mod interfaces;
 mod options;
+mod sendfile;
 
 use address::family;
 use options::Reader;
@@ -17,7 +18,7 @@ use parking_lot::Mutex;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, FromRawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use swarmrt_io::port::driver::{Answer, Driver, Ready, Request, Written, tell};
@@ -58,6 +59,7 @@ mod operation {
     pub const RECEIVE: u64 = 42;
     pub const UNRECEIVE: u64 = 43;
     pub const SHUTDOWN: u64 = 44;
+    pub const SEND_FILE: u64 = 45;
     pub const RECEIVE_FROM: u64 = 60;
 }
 
@@ -216,6 +218,8 @@ struct State {
     output_at: usize,
     queued: usize,
     senders: VecDeque<Sender>,
+    /// A file that is sent behind what is in the queue. What is written meanwhile waits.
+    sending: Option<sendfile::Sending>,
     /// Who wants to know when the queue is empty.
     subscribers: Vec<u64>,
     /// Sending ends when the queue is empty.
@@ -252,6 +256,7 @@ impl State {
             output_at: 0,
             queued: 0,
             senders: VecDeque::new(),
+            sending: None,
             subscribers: Vec::new(),
             shuts_down: false,
             next_number: 0,
@@ -391,10 +396,19 @@ impl Inet {
         self.adopt(vm, port, state, domain, socket)
     }
 
-    fn adopt(&self, vm: &'static Vm, port: &Port, state: &mut State, domain: Domain, socket: Socket) -> Reply {
+    fn adopt(&self, vm: &'static Vm, port: &Port, state: &mut State, domain: Domain, mut socket: Socket) -> Reply {
         socket.set_nonblocking(true)?;
+        let poller = Poller::of(vm)?;
         // SAFETY: `release` takes the descriptor from the poller before it is closed.
-        unsafe { Poller::of(vm)?.add(socket.as_fd(), port.term)? };
+        let mut added = unsafe { poller.add(socket.as_fd(), port.term) };
+        if added.as_ref().is_err_and(|error| error.raw_os_error() == Some(libc::EEXIST)) {
+            // It was given to another port as well: each has one of its own.
+            let copy = socket.try_clone()?;
+            let _ = std::mem::replace(&mut socket, copy).into_raw_fd();
+            // SAFETY: as above.
+            added = unsafe { poller.add(socket.as_fd(), port.term) };
+        }
+        added?;
         state.domain = domain;
         state.socket = Some(socket);
         Ok(Vec::new())
@@ -612,7 +626,7 @@ impl Inet {
             state.queued += packed.len();
             state.output.push_back(packed);
         }
-        let outcome = Inet::flush(&mut state);
+        let outcome = if state.sending.is_some() { Ok(()) } else { Inet::flush(&mut state) };
         if let Err(problem) = outcome {
             let name = state.lost_name(problem);
             reply(vm, port, &sender, |heap| error(heap, name));
@@ -1050,6 +1064,12 @@ impl Inet {
             operation::SUBSCRIBE => Inet::subscribe(state, request.from, data),
             operation::IGNORE_FD => Ok(Vec::new()),
             operation::SHUTDOWN if self.stream => Inet::shut_down(state, data),
+            operation::SEND_FILE if self.stream => {
+                let reply = Inet::send_file(state, request.from, data);
+                let after = self.go_on_sending(vm, port, state);
+                self.arm(vm, port, state);
+                return (reply, after);
+            }
             operation::UNRECEIVE if self.stream => {
                 let at = state.input_at;
                 state.input.splice(at..at, data.iter().copied());
@@ -1077,7 +1097,7 @@ impl Inet {
         let receives = state.is_active() || !state.receivers.is_empty();
         let wanted = Ready {
             readable: !state.accepters.is_empty() || receives && !state.closed_by_peer && (state.connected || !self.stream),
-            writable: state.connecting.is_some() || state.queued > 0,
+            writable: state.connecting.is_some() || state.queued > 0 || state.sending.is_some(),
         };
         if wanted != state.armed
             && let Ok(poller) = Poller::of(vm)
@@ -1143,11 +1163,15 @@ impl Driver for Inet {
             return;
         }
         let mut after = After::Nothing;
-        if ready.writable && state.queued > 0 {
+        let is_held = state.sending.as_ref().is_some_and(|sending| sending.has_begun);
+        if ready.writable && state.queued > 0 && !is_held {
             match Inet::flush(&mut state) {
                 Ok(()) => self.after_flush(vm, port, &mut state),
                 Err(problem) => after = self.lost(vm, port, &mut state, Some(problem)),
             }
+        }
+        if after == After::Nothing && ready.writable && state.sending.is_some() {
+            after = self.go_on_sending(vm, port, &mut state);
         }
         if after == After::Nothing && ready.readable {
             if state.listening {
@@ -1173,6 +1197,7 @@ impl Driver for Inet {
             cancel(vm, sender.timer);
             reply(vm, port, &sender, |heap| error(heap, "closed"));
         }
+        sendfile::end_sending(vm, port, state, Err(atom!("closed")));
         self.release(vm, state);
     }
 
