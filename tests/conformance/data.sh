@@ -7,6 +7,7 @@ folder=$1 suite=$2 work=$3 otp=$4
 shift 4
 rm -rf "$work"
 mkdir -p "$work"
+[ -d "$folder/${suite}_data" ] || exit 0
 ln -s "$folder"/*_data "$work/"
 rm "$work/${suite}_data"
 cp -r "$folder/${suite}_data" "$work/"

@@ -221,6 +221,13 @@ impl Bench {
     }
 }
 
+/// Compiles the native library of a program, for every OTP.
+fn compile_library(source: &Path, library: &Path) {
+    let mut compiler = std::process::Command::new("cc");
+    compiler.args(["-O2", "-shared", "-fPIC", "-I/usr/lib/erlang/usr/include", "-o"]).arg(library).arg(source);
+    assert!(compiler.status().expect("cc runs").success(), "{} does not compile", source.display());
+}
+
 fn main() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the repository exists");
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
@@ -265,6 +272,10 @@ fn main() {
         let kind = text.trim_start_matches('%').trim().split(':').next().unwrap_or_default().to_owned();
         let compiled = bench.theirs("erlc").arg("-o").arg(&beams).arg(program).status().expect("erlc runs");
         assert!(compiled.success(), "{name} does not compile");
+        let library = program.with_extension("c");
+        if library.exists() {
+            compile_library(&library, &beams.join(&name).with_extension("so"));
+        }
         keep(bench.row(&name, &kind, bench.runs, &|command| program_figures(command, &name, &beams)));
     }
     if wanted("startup") {

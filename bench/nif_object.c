@@ -1,0 +1,2 @@
+#define NAME nif_object
+#include "nif_empty.c"

@@ -1,0 +1,2 @@
+#define NAME nif_send
+#include "nif_empty.c"
