@@ -1,7 +1,7 @@
 //! `erlang:decode_packet/3`: cutting packets from a stream of bytes, and reading the lines of HTTP.
 
 use crate::args::{list_of, pair_of};
-use swarmrt_machine::packet::{Frame, Kind, Limits, frame, http, is_old_hello};
+use swarmrt_machine::packet::{Frame, Kind, Limits, frame, http, ssl_record};
 use swarmrt_machine::{BifResult, Process, Raise, bif};
 use swarmrt_term::{Alloc, Term, am, atom};
 
@@ -58,28 +58,11 @@ fn decode_packet(p: &mut Process, kind: Term, binary: Term, options: Term) -> Bi
     let packet = match kind {
         Kind::Length(head) => p.sub_binary(binary, head * 8, (length - head) * 8),
         Kind::Http { headers, binary: as_binary } => http(p, &bytes[..length], headers, as_binary),
-        Kind::SslTls => ssl_record(p, binary, &bytes[..length]),
+        Kind::SslTls => ssl_record(p, Term::NIL, &bytes[..length], |p, body| p.sub_binary(binary, body.start * 8, body.len() * 8)),
         // The padding is dropped.
         Kind::Fcgi => p.sub_binary(binary, 0, (length - usize::from(bytes[6])) * 8),
         _ => p.sub_binary(binary, 0, length * 8),
     };
     let rest = p.sub_binary(binary, length * 8, bits.bit_size - length * 8);
     Ok(p.tuple(&[Term::atom(am::OK), packet, rest]))
-}
-
-/// `{ssl_tls, [], ContentType, {Major, Minor}, Data}`.
-fn ssl_record(p: &mut Process, binary: Term, record: &[u8]) -> Term {
-    const HANDSHAKE: i64 = 22;
-    let byte = |at: usize| Term::small(i64::from(record[at]));
-    let (content_type, version, data) = if is_old_hello(record) {
-        // What stands before the version goes along as the message's own head: its type and length.
-        let mut data = vec![1];
-        data.extend(&((record.len() - 3) as u32).to_be_bytes()[1..]);
-        data.extend(&record[3..]);
-        (Term::small(HANDSHAKE), [byte(3), byte(4)], p.binary(&data))
-    } else {
-        (byte(0), [byte(1), byte(2)], p.sub_binary(binary, 40, (record.len() - 5) * 8))
-    };
-    let version = p.tuple(&version);
-    p.tuple(&[Term::atom(atom!("ssl_tls")), Term::NIL, content_type, version, data])
 }

@@ -1,5 +1,6 @@
 //! Packets in a stream of bytes: where they end, and what the lines of HTTP say. Shared by `erlang:decode_packet/3` and sockets.
 
+use std::ops::Range;
 use swarmrt_term::{Alloc, Term, am, atom};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -153,6 +154,23 @@ fn http_frame(bytes: &[u8], headers: bool, limits: &Limits) -> Frame {
             Some(_) => return within(end),
         }
     }
+}
+
+/// A record of TLS: `{ssl_tls, Port, ContentType, {Major, Minor}, Data}`. `part` makes a binary of a part of the record.
+pub fn ssl_record<A: Alloc + ?Sized>(heap: &mut A, port: Term, record: &[u8], part: impl FnOnce(&mut A, Range<usize>) -> Term) -> Term {
+    const HANDSHAKE: i64 = 22;
+    let byte = |at: usize| Term::small(i64::from(record[at]));
+    let (content_type, version, data) = if is_old_hello(record) {
+        // What stands before the version goes along as the message's own head: its type and length.
+        let mut data = vec![1];
+        data.extend(&((record.len() - 3) as u32).to_be_bytes()[1..]);
+        data.extend(&record[3..]);
+        (Term::small(HANDSHAKE), [byte(3), byte(4)], heap.binary(&data))
+    } else {
+        (byte(0), [byte(1), byte(2)], part(heap, 5..record.len()))
+    };
+    let version = heap.tuple(&version);
+    heap.tuple(&[Term::atom(atom!("ssl_tls")), port, content_type, version, data])
 }
 
 /// What a line of HTTP says: `{http_request, …}`, `{http_response, …}`, `{http_header, …}`, `http_eoh` or `{http_error, Line}`.

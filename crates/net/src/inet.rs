@@ -7,6 +7,7 @@
 //! A socket never blocks: its state says what it waits for, and after each step [`Inet::arm`] asks the poller for just that.
 
 mod address;
+mod ancillary;
 mod framing;
 pub mod interfaces;
 mod options;
@@ -191,6 +192,7 @@ impl Traffic {
 }
 
 struct State {
+    stream: bool,
     socket: Option<Socket>,
     domain: Domain,
     options: Options,
@@ -220,6 +222,10 @@ struct State {
     senders: VecDeque<Sender>,
     /// A file that is sent behind what is in the queue. What is written meanwhile waits.
     sending: Option<sendfile::Sending>,
+    /// Which ancillary data are wanted: bits of `ancillary`.
+    ancillary: u8,
+    /// The path of the namespace in which the socket is to be made.
+    netns: Option<Vec<u8>>,
     /// Who wants to know when the queue is empty.
     subscribers: Vec<u64>,
     /// Sending ends when the queue is empty.
@@ -236,6 +242,7 @@ const NOTHING: Ready = Ready { readable: false, writable: false };
 impl State {
     fn new(stream: bool) -> State {
         State {
+            stream,
             socket: None,
             domain: Domain::IPV4,
             options: Options::new(stream),
@@ -257,6 +264,8 @@ impl State {
             queued: 0,
             senders: VecDeque::new(),
             sending: None,
+            ancillary: 0,
+            netns: None,
             subscribers: Vec::new(),
             shuts_down: false,
             next_number: 0,
@@ -392,7 +401,11 @@ impl Inet {
         };
         const MPTCP: u8 = 4;
         let protocol = (data.get(2) == Some(&MPTCP)).then_some(Protocol::MPTCP);
-        let socket = Socket::new(domain, kind, protocol)?;
+        let make = || Socket::new(domain, kind, protocol);
+        let socket = match &state.netns {
+            Some(path) => crate::netns::inside(path, make)?,
+            None => make()?,
+        };
         self.adopt(vm, port, state, domain, socket)
     }
 
@@ -448,6 +461,10 @@ impl Inet {
         let socket = state.socket.as_ref().ok_or(Failure::INVALID)?;
         if state.connecting.is_some() || state.listening || state.connected && self.stream {
             return Err(Failure::System(if state.connected { libc::EISCONN } else { libc::EINVAL }));
+        }
+        if !self.stream && state.connected {
+            // Linux keeps the local address of the peer before, which may not reach the next one.
+            forget_peer(socket);
         }
         let result = socket.connect(&address);
         let number = state.number();
@@ -701,17 +718,14 @@ impl Inet {
             (if none { None } else { Some(address) }, rest)
         };
         let mut reader = Reader(rest);
-        let ancillary = usize::try_from(reader.int().ok_or(Failure::INVALID)?).map_err(|_| Failure::INVALID)?;
-        let options = reader.take(ancillary).ok_or(Failure::INVALID)?;
-        if !options.is_empty() {
-            return Err(Failure::System(libc::ENOTSUP));
-        }
+        let length = usize::try_from(reader.int().ok_or(Failure::INVALID)?).map_err(|_| Failure::INVALID)?;
+        let options = reader.take(length).ok_or(Failure::INVALID)?;
         let socket = state.socket.as_ref().ok_or(Failure::Named("closed"))?;
-        let sent = match address {
-            Some(address) => socket.send_to(reader.0, &address),
-            None => socket.send(reader.0),
+        let count = match address {
+            _ if !options.is_empty() => ancillary::send(socket, reader.0, address.as_ref(), options)?,
+            Some(address) => socket.send_to(reader.0, &address)?,
+            None => socket.send(reader.0)?,
         };
-        let count = sent?;
         state.sent.note(count);
         Ok(())
     }
@@ -807,14 +821,14 @@ impl Inet {
                 state.count_message();
                 let (state, tag) = (&*state, self.tag());
                 tell(vm, port, port.owner(), |heap| {
-                    let data = packet.term(&state.options, &state.input[bytes.clone()], heap);
+                    let data = packet.term(port.term, &state.options, &state.input[bytes.clone()], heap);
                     packet.message(tag, port.term, data, heap)
                 });
             } else if let Some(waiter) = state.receivers.pop_front() {
                 cancel(vm, waiter.timer);
                 let state = &*state;
                 done(vm, port, waiter.caller, waiter.number, |heap| {
-                    let data = packet.term(&state.options, &state.input[bytes.clone()], heap);
+                    let data = packet.term(port.term, &state.options, &state.input[bytes.clone()], heap);
                     heap.tuple(&[Term::atom(am::OK), data])
                 });
             }
@@ -829,9 +843,14 @@ impl Inet {
         while (state.is_active() || !state.receivers.is_empty()) && packets < READS_MAX.max(state.options.read_packets) {
             let Some(socket) = &state.socket else { return };
             buffer.resize(state.options.buffer.clamp(1, DATAGRAM_BYTES_MAX).max(DATAGRAM_BYTES_MAX), 0u8);
-            // SAFETY: bytes that are initialised may be given out as bytes that need not be.
-            let room = unsafe { &mut *(&raw mut buffer[..] as *mut [std::mem::MaybeUninit<u8>]) };
-            let (count, from) = match socket.recv_from(room) {
+            let received = if state.ancillary == 0 {
+                // SAFETY: bytes that are initialised may be given out as bytes that need not be.
+                let room = unsafe { &mut *(&raw mut buffer[..] as *mut [std::mem::MaybeUninit<u8>]) };
+                socket.recv_from(room).map(|(count, from)| (count, from, None))
+            } else {
+                ancillary::receive(socket, &mut buffer).map(|(count, from, data)| (count, from, Some(data)))
+            };
+            let (count, from, ancillary) = match received {
                 Ok(received) => received,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
@@ -845,7 +864,7 @@ impl Inet {
             state.received.note(count);
             // Longer datagrams are cut off, as the buffer's size says.
             let data = &buffer[..count.min(state.options.buffer.max(1))];
-            self.datagram(vm, port, state, &from, data);
+            self.datagram(vm, port, state, &from, ancillary.as_ref(), data);
             if state.says_passive {
                 state.says_passive = false;
                 tell(vm, port, port.owner(), |heap| heap.tuple(&[Term::atom(atom!("udp_passive")), port.term]));
@@ -853,14 +872,20 @@ impl Inet {
         }
     }
 
-    fn datagram(&self, vm: &'static Vm, port: &Port, state: &mut State, from: &SockAddr, data: &[u8]) {
+    fn datagram(&self, vm: &'static Vm, port: &Port, state: &mut State, from: &SockAddr, ancillary: Option<&ancillary::Data>, data: &[u8]) {
         if state.is_active() {
             state.count_message();
             let options = &state.options;
             tell(vm, port, port.owner(), |heap| {
                 let (ip, number) = address::terms(from, heap);
                 let data = framing::data(options, data, heap);
-                heap.tuple(&[self.tag(), port.term, ip, number, data])
+                match ancillary {
+                    Some(ancillary) => {
+                        let ancillary = ancillary::to_term(ancillary, heap);
+                        heap.tuple(&[self.tag(), port.term, ip, number, ancillary, data])
+                    }
+                    None => heap.tuple(&[self.tag(), port.term, ip, number, data]),
+                }
             });
         } else if let Some(waiter) = state.receivers.pop_front() {
             cancel(vm, waiter.timer);
@@ -869,8 +894,12 @@ impl Inet {
                 let mut head = Vec::new();
                 address::write(from, &mut head);
                 let data = framing::data(options, data, heap);
-                let list = heap.byte_list(&head, data);
-                heap.tuple(&[Term::atom(am::OK), list])
+                let mut answer = heap.byte_list(&head, data);
+                if let Some(ancillary) = ancillary {
+                    let ancillary = ancillary::to_term(ancillary, heap);
+                    answer = heap.tuple(&[answer, ancillary]);
+                }
+                heap.tuple(&[Term::atom(am::OK), answer])
             });
         }
     }
@@ -1204,6 +1233,14 @@ impl Driver for Inet {
     fn queued_bytes(&self) -> usize {
         self.state.lock().queued
     }
+}
+
+/// A datagram socket has no peer any more.
+fn forget_peer(socket: &Socket) {
+    // SAFETY: zeros are an address of no family.
+    let none: libc::sockaddr = unsafe { std::mem::zeroed() };
+    // SAFETY: the address is there during the call.
+    unsafe { libc::connect(socket.as_raw_fd(), &raw const none, size_of::<libc::sockaddr>() as libc::socklen_t) };
 }
 
 fn finish(vm: &'static Vm, port: &Port, after: After) {

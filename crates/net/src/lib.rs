@@ -6,6 +6,7 @@
 
 mod gethost;
 mod inet;
+mod netns;
 mod socket;
 
 use swarmrt_io::port::Ports;

@@ -8,6 +8,7 @@ use swarmrt_term::{Alloc, Term, atom};
 
 /// Families, by OTP's numbers.
 pub mod family {
+    pub const UNSPECIFIED: u8 = 0;
     pub const INET: u8 = 1;
     pub const INET6: u8 = 2;
     /// The address that stands for all, in the socket's family.
@@ -86,7 +87,8 @@ pub fn write(address: &SockAddr, to: &mut Vec<u8>) {
             to.push(path.len().min(255) as u8);
             to.extend(path.iter().take(255));
         }
-        None => to.push(family::UNDEFINED),
+        // A sender without an address.
+        None => to.push(family::UNSPECIFIED),
     }
 }
 
@@ -113,6 +115,10 @@ pub fn terms<A: Alloc + ?Sized>(address: &SockAddr, heap: &mut A) -> (Term, Term
                 IpAddr::V6(ip) => ip.segments().into_iter().map(|part| Term::small(part.into())).collect(),
             };
             (heap.tuple(&parts), Term::small(socket.port().into()))
+        }
+        None if !address.is_unix() => {
+            let none = heap.binary(&[]);
+            (heap.tuple(&[Term::atom(atom!("unspec")), none]), Term::small(0))
         }
         None => {
             let path = heap.binary(&local_path(address));

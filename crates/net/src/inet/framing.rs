@@ -53,8 +53,9 @@ pub fn cut(options: &Options, headers: bool, input: &[u8], length: usize) -> Cut
 
 impl Packet {
     /// The term that the bytes of the packet become.
-    pub fn term<A: Alloc + ?Sized>(self, options: &Options, bytes: &[u8], heap: &mut A) -> Term {
+    pub fn term<A: Alloc + ?Sized>(self, port: Term, options: &Options, bytes: &[u8], heap: &mut A) -> Term {
         match self.kind {
+            Kind::SslTls => packet::ssl_record(heap, port, bytes, |heap, body| heap.binary(&bytes[body])),
             Kind::Http { headers, binary } => packet::http(heap, bytes, headers, binary),
             _ => data(options, &bytes[self.head..bytes.len() - self.tail], heap),
         }
@@ -62,6 +63,10 @@ impl Packet {
 
     /// The message that comes without being asked for: `{tcp, Port, Data}`, `{http, Port, Line}`.
     pub fn message<A: Alloc + ?Sized>(self, tag: Term, port: Term, data: Term, heap: &mut A) -> Term {
+        // A record is a message as it is.
+        if self.kind == Kind::SslTls {
+            return data;
+        }
         let tag = if matches!(self.kind, Kind::Http { .. }) { Term::atom(atom!("http")) } else { tag };
         heap.tuple(&[tag, port, data])
     }

@@ -5,7 +5,7 @@ use std::os::fd::AsRawFd;
 use swarmrt_machine::packet::Kind;
 
 /// Options by OTP's numbers.
-mod code {
+pub mod code {
     pub const REUSEADDR: u8 = 0;
     pub const KEEPALIVE: u8 = 1;
     pub const DONTROUTE: u8 = 2;
@@ -91,7 +91,7 @@ impl<'a> Reader<'a> {
 }
 
 /// The levels and names of options that the system holds as an `int`.
-fn system_option(option: u8) -> Option<(i32, i32)> {
+pub fn system_option(option: u8) -> Option<(i32, i32)> {
     use libc as c;
     Some(match option {
         code::REUSEADDR => (c::SOL_SOCKET, c::SO_REUSEADDR),
@@ -200,7 +200,9 @@ impl Inet {
                 let length = usize::try_from(reader.int().ok_or(invalid)?).map_err(|_| invalid)?;
                 let name = reader.take(length).ok_or(invalid)?;
                 return if option == code::NETNS {
-                    Err(libc::ENOTSUP)
+                    // It says where the socket is to be made.
+                    state.netns = if state.socket.is_none() { Some(name.to_vec()) } else { return Err(invalid) };
+                    Ok(())
                 } else {
                     set_bytes(state, libc::SOL_SOCKET, libc::SO_BINDTODEVICE, name)
                 };
@@ -216,6 +218,7 @@ impl Inet {
         }
         let value = reader.int().ok_or(invalid)?;
         let size = || usize::try_from(value).map_err(|_| invalid);
+        let is_stream = state.stream;
         let options = &mut state.options;
         match option {
             code::BUFFER => options.buffer = size()?.clamp(1, super::BUFFER_MAX),
@@ -244,10 +247,14 @@ impl Inet {
             code::EXCLUSIVEADDRUSE => {}
             // As in OTP: the receive buffer of the driver keeps up with that of the system.
             code::RCVBUF if size()? > options.buffer => {
-                options.buffer = size()?.min(super::BUFFER_MAX);
+                options.buffer = size()?.min(if is_stream { super::BUFFER_MAX } else { super::DATAGRAM_BYTES_MAX });
                 return Inet::set_system(state, option, value);
             }
-            _ => return Inet::set_system(state, option, value),
+            _ => {
+                Inet::set_system(state, option, value)?;
+                let bit = super::ancillary::bit(option);
+                state.ancillary = if value != 0 { state.ancillary | bit } else { state.ancillary & !bit };
+            }
         }
         Ok(())
     }
@@ -346,7 +353,24 @@ impl Inet {
                 }
                 return Some(());
             }
-            code::NETNS | code::MULTICAST_IF | code::PKTOPTIONS => return Some(()),
+            code::PKTOPTIONS => {
+                let is_v6 = state.domain == socket2::Domain::IPV6;
+                if let Some(data) = state.socket.as_ref().and_then(|socket| super::ancillary::of_stream(socket, is_v6)) {
+                    answer.push(option);
+                    answer.extend((data.len() as u32).to_be_bytes());
+                    answer.extend(data);
+                }
+                return Some(());
+            }
+            code::NETNS => {
+                if let Some(path) = &state.netns {
+                    answer.push(option);
+                    answer.extend((path.len() as u32).to_be_bytes());
+                    answer.extend(path);
+                }
+                return Some(());
+            }
+            code::MULTICAST_IF => return Some(()),
             _ => {
                 let (level, name) = system_option(option)?;
                 let mut value = [0; 4];

@@ -51,17 +51,8 @@ fn open_new(p: &mut Process, domain: Term, kind: Term, protocol: Term, options: 
 
 /// Does something with the thread in a network namespace, by its path.
 pub fn in_namespace<T>(path: Term, make: impl FnOnce() -> Result<T, Fail>) -> Result<T, Fail> {
-    use std::os::unix::ffi::OsStrExt;
     let bits = path.as_bits().filter(|bits| bits.is_binary()).ok_or(Fail::BADARG)?;
-    let path = bits.to_bytes();
-    let there = std::fs::File::open(std::ffi::OsStr::from_bytes(&path))?;
-    let here = std::fs::File::open("/proc/thread-self/ns/net")?;
-    // SAFETY: both are open files; only the calling thread changes its namespace.
-    check(unsafe { libc::setns(there.as_raw_fd(), libc::CLONE_NEWNET) })?;
-    let made = make();
-    // SAFETY: as above.
-    check(unsafe { libc::setns(here.as_raw_fd(), libc::CLONE_NEWNET) })?;
-    made
+    crate::netns::inside(&bits.to_bytes(), || Ok(make()))?
 }
 
 /// An option of the socket level that is a number.
