@@ -1,10 +1,10 @@
 //! Guard built-ins of `erlang`: type tests, comparison, booleans, and reading parts of terms.
 
-use crate::args::{badarg, index_of, size_of};
+use crate::args::{badarg, index_of};
 use std::cmp::Ordering;
 use swarmrt_machine::{BifResult, Process, Raise, bif};
 use swarmrt_term::release::{self, Release};
-use swarmrt_term::{Alloc, NodeInfo, Record, Term, am, compare, equal, equal_exact, map};
+use swarmrt_term::{Alloc, NodeInfo, Record, Term, Tuple, am, compare, equal, equal_exact, map};
 
 macro_rules! type_tests {
     ($($name:literal $function:ident $test:expr;)*) => {$(
@@ -73,11 +73,10 @@ fn is_record_3(_p: &mut Process, term: Term, name: Term, size: Term) -> BifResul
         let is_native = |record: Record| record.module() == name && record.name() == size;
         return Ok(Term::bool(term.as_record().is_some_and(is_native)));
     }
-    let size = size_of(size)?;
-    if !name.is_atom() {
-        return Err(Raise::BADARG);
-    }
-    Ok(Term::bool(term.as_tuple().is_some_and(|tuple| tuple.arity() > 0 && tuple.arity() == size && tuple.get(0) == name)))
+    // No tuple has a negative size, but it may be asked for.
+    let size = size.as_small().filter(|_| name.is_atom()).ok_or(Raise::BADARG)?;
+    let is_such = |tuple: Tuple| tuple.arity() > 0 && tuple.arity() as i64 == size && tuple.get(0) == name;
+    Ok(Term::bool(term.as_tuple().is_some_and(is_such)))
 }
 
 macro_rules! comparisons {

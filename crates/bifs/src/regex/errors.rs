@@ -69,6 +69,17 @@ pub fn offset(code: i32, pattern: &[u8], offset: usize) -> usize {
     }
 }
 
+/// Where OTP 28 and later put it, whose PCRE2 is younger: a reference by number ends a byte later.
+pub fn later_offset(code: i32, pattern: &[u8], offset: usize) -> usize {
+    let before = &pattern[..offset.min(pattern.len())];
+    let escape = before.iter().rposition(|&byte| byte == b'\\').map(|at| &pattern[at + 1..]);
+    let by_number = escape.is_some_and(|escape| {
+        let number = escape.strip_prefix(b"g").unwrap_or(escape);
+        number.strip_prefix(b"{").unwrap_or(number).first().is_some_and(u8::is_ascii_digit)
+    });
+    if code - COMPILE_ERROR_BASE == 15 && by_number { offset + 1 } else { offset }
+}
+
 /// Whether the last escape of `before` is a reference by `\\g` or `\\k`.
 fn is_reference(before: &[u8], pattern: &[u8], letter: &[u8; 1]) -> bool {
     let is_last = |at: usize| pattern[at + 1..].first() == letter.first();

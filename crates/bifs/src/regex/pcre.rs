@@ -166,6 +166,7 @@ impl Code {
             raw
         };
         if raw.is_null() && !follows_pcre8 {
+            let offset = super::errors::later_offset(code, &spec.pattern, offset);
             return Err(CompileError { message: own_message(code), offset });
         }
         if raw.is_null() {

@@ -6,7 +6,7 @@ use super::{FragmentHeapTerm, Port, Ports, ram_file, run, tty};
 use std::sync::Arc;
 use swarmrt_machine::{BifResult, Process, Raise, bif};
 use swarmrt_term::etf::{self, DecodeOptions, EncodeOptions};
-use swarmrt_term::{Alloc, Atom, FragmentHeap, Term, am, atom};
+use swarmrt_term::{Alloc, Atom, FragmentHeap, Release, Term, am, atom};
 
 const TRUE: Term = Term::atom(am::TRUE);
 const BADARG: Term = Term::atom(am::BADARG);
@@ -45,6 +45,11 @@ fn find(p: &Process, port: Term) -> Option<Arc<Port>> {
 #[bif("erts_internal:open_port/2")]
 fn open_port(p: &mut Process, name: Term, settings: Term) -> BifResult {
     let Some(options) = Options::parse(settings) else { return Ok(Term::atom(atom!("badopt"))) };
+    // Until OTP 26 a name alone is a file.
+    let is_name = name.is_atom() || name.is_cons();
+    if is_name && p.vm.release() >= Release::R27 {
+        return Ok(BADARG);
+    }
     let Some(source) = parse_name(name) else { return Ok(BADARG) };
     // A command line has its arguments within.
     if matches!(source, Source::Command(_)) && (options.has_arguments || options.argument0.is_some()) {
