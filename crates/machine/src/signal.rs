@@ -374,7 +374,12 @@ impl Process {
             // SAFETY: the signals are ours now.
             unsafe {
                 let next = (*oldest).next;
-                if (*oldest).kind == Kind::Message as u32 {
+                let kind = (*oldest).kind;
+                let takes_back = kind == Kind::Unlink as u32 || kind == Kind::Demonitor as u32;
+                if self.exit_pending && !takes_back {
+                    // What comes behind a signal that ends the process finds it gone.
+                    self.refuse(oldest);
+                } else if (*oldest).kind == Kind::Message as u32 {
                     self.receive(oldest);
                 } else {
                     self.handle(oldest);
