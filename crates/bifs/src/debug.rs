@@ -7,7 +7,7 @@ use swarmrt_heap::Fragment;
 use std::time::Duration;
 use swarmrt_machine::signal::{self, Call};
 use swarmrt_machine::{BifResult, Process, Raise, bif, deferred, exception};
-use swarmrt_term::{Alloc, Atom, Mfa, SharedBytes, Subtag, Term, am, atom, hash, map};
+use swarmrt_term::{Alloc, Atom, Bits, Mfa, SharedBytes, Subtag, Term, am, atom, hash, map};
 
 /// Whether the rest of `set_internal_state/2` may be used.
 #[derive(Default)]
@@ -154,11 +154,15 @@ fn get_internal_state(p: &mut Process, what: Term) -> BifResult {
 /// How a bitstring is kept: `heap_binary` within the heap, `{refc_binary, Size, {binary, Size}, Flags}` beside it.
 fn binary_info(p: &mut Process, term: Term) -> BifResult {
     let bits = term.as_bits().ok_or(Raise::BADARG)?;
-    let size = Term::small((bits.bit_size / 8) as i64);
+    let size = Term::small(bits.byte_size_rounded_up() as i64);
     if term.boxed_header().has(Subtag::HeapBin) {
         return Ok(Term::atom(atom!("heap_binary")));
     }
-    let whole = p.tuple(&[Term::atom(atom!("binary")), size]);
+    let allocated = Bits::shared_of(term).map_or(0, |raw| {
+        // SAFETY: the buffer is alive as long as the term, and the borrowed reference is forgotten.
+        unsafe { std::mem::ManuallyDrop::new(SharedBytes::from_raw(raw)).capacity() }
+    });
+    let whole = p.tuple(&[Term::atom(atom!("binary")), Term::small(allocated as i64)]);
     Ok(p.tuple(&[Term::atom(atom!("refc_binary")), size, whole, Term::small(0)]))
 }
 

@@ -512,7 +512,8 @@ fn word_binary(p: &mut Process, word: u64, bits: usize) -> Term {
 
 /// An empty binary with room to grow to `bytes`.
 pub fn init_writable(p: &mut Process, bytes: Term) -> Term {
-    let capacity = bytes.as_small().map_or(0, |bytes| bytes.clamp(0, 1 << 30) as usize).max(256);
+    // The compiler says how much it will be, or 256 where it does not know.
+    let capacity = bytes.as_small().map_or(256, |bytes| bytes.clamp(0, 1 << 30) as usize);
     match SharedBytes::try_with_capacity(capacity, 0) {
         Some(shared) => p.heap.shared_bin(shared, 0, 0),
         None => p.heap.heap_bin(0).0,
