@@ -70,6 +70,11 @@ cases() ->
      fun() -> erlang:system_info({foo, bar}) end,
      fun() -> binary_to_term(<<131, 112, 0, 0, 0, 1>>, [safe]) end,
      fun() -> re:compile("\\g{5}") end,
+     fun() ->
+             Size = fun(O) -> try erlang:external_size({ok, lists:duplicate(50, $A)}, O) catch _:R -> R end end,
+             [Size(O) || O <- [[compressed], [{compressed, 3}], [local], [deterministic], [{minor_version, 2}],
+                               [{minor_version, 3}], [{minor_version, 0}], [foo], [], foo]]
+     end,
      fun() -> erlang:halt(1, [{flush, foo}]) end,
      fun() -> erlang:halt(1, [foo]) end].
 

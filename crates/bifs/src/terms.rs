@@ -98,19 +98,24 @@ fn external_size_2(p: &mut Process, term: Term, options: Term) -> BifResult {
 }
 
 fn size_in_bytes(p: &mut Process, term: Term, options: Term) -> Result<Term, Stop> {
-    let mut result = EncodeOptions::default();
-    for option in list_of(options)? {
-        let (key, value) = pair_of(option).ok_or(Raise::BADARG)?;
-        match value.as_small() {
-            Some(value @ 0..=1) if key == Term::atom(atom!("minor_version")) => result.minor_version = value as u8,
-            _ => return Err(Raise::BADARG.into()),
-        }
+    // Until OTP 26 it takes the version alone; later the options of term_to_binary/2, but compresses nothing.
+    let takes_all = release::current() >= Release::R27;
+    let is_version = |option: Term| {
+        let pair = pair_of(option).filter(|(key, _)| *key == Term::atom(atom!("minor_version")));
+        pair.is_some_and(|(_, value)| value.as_small().is_some_and(|value| (0..=1).contains(&value)))
+    };
+    if !takes_all && !list_of(options)?.into_iter().all(is_version) {
+        return Err(Raise::BADARG.into());
     }
+    let result = encode_options(options)?;
+    // A mark and a hash.
+    const LOCAL_HEAD_LEN: usize = 5;
+    let head_len = if result.local { LOCAL_HEAD_LEN } else { 0 };
     let unlimited = may_take_long();
     let limit = if unlimited { usage::room() / ROOM_SHARE } else { QUICK_ETF_BYTES };
     let size = etf::external_size(term, &result, limit).ok_or(if unlimited { Stop::Raise(Raise::SYSTEM_LIMIT) } else { Stop::Long })?;
     p.bump_reductions(size / 100);
-    Ok(Term::small(size as i64))
+    Ok(Term::small((size + head_len) as i64))
 }
 
 #[bif("erlang:binary_to_term/1")]
