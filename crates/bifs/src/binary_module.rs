@@ -13,7 +13,7 @@ use std::sync::{Arc, OnceLock};
 use swarmrt_machine::resource::Resources;
 use swarmrt_machine::{BifResult, Process, Raise, bif};
 use swarmrt_term::binary::{HEAP_BIN_BYTES_MAX, SharedBytes, shared_bin};
-use swarmrt_term::{Alloc, Bits, Release, Subtag, Term, am, atom, bigint};
+use swarmrt_term::{Alloc, Bits, Release, Subtag, Term, am, atom, bigint, stop};
 
 /// Bytes that are searched or copied for one reduction.
 const BYTES_PER_REDUCTION: usize = 200;
@@ -451,9 +451,18 @@ fn copied(p: &mut Process, binary: Term, count: usize) -> Result<Term, Stop> {
         return Ok(p.binary(&bytes.repeat(count)));
     }
     let shared = SharedBytes::try_with_capacity(size, size).ok_or(Raise::SYSTEM_LIMIT)?;
-    for index in 0..count {
-        // SAFETY: the buffer has room for all copies and is not shared yet.
-        unsafe { shared.data().add(index * bytes.len()).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+    /// Bytes that are copied in one piece, unless a single copy has more.
+    const PIECE_BYTES: usize = 1 << 20;
+    let piece = bytes.len() * (PIECE_BYTES / bytes.len()).max(1);
+    // SAFETY: the buffer has room for all copies and is not shared yet.
+    unsafe { shared.data().copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+    let mut done = bytes.len();
+    while done < size {
+        let more = done.min(piece).min(size - done);
+        // SAFETY: as above; whole copies are repeated, the first ones, which lie in front.
+        unsafe { shared.data().add(done).copy_from_nonoverlapping(shared.data(), more) };
+        done += more;
+        stop::flat(more / 8);
     }
     p.bump_reductions(size / BYTES_PER_REDUCTION);
     Ok(p.shared_bin(shared, 0, size * 8))

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use swarmrt_heap::Sharing;
 use swarmrt_machine::{BifResult, Process, bif};
 use swarmrt_term::binary::{HEAP_BIN_BYTES_MAX, original_of_part};
-use swarmrt_term::{Bits, Kind, MapNode, RefKind, Subtag, Term};
+use swarmrt_term::{stop, Bits, Kind, MapNode, RefKind, Subtag, Term};
 
 const FLOAT_WORDS: usize = 2;
 const BIG_SMALL_WORDS: usize = 2;
@@ -87,6 +87,7 @@ fn words(term: Term, mut skip: impl FnMut(Term) -> bool) -> usize {
     let mut pending = vec![term];
     let mut total = 0;
     while let Some(term) = pending.pop() {
+        stop::step();
         if !skip(term) {
             total += own_words(term, &mut pending);
         }

@@ -804,19 +804,20 @@ fn is_process_alive(p: &mut Process, pid: Term) -> BifResult {
         return Ok(TRUE);
     }
     // Asked as a signal: what we sent before has then been taken into account.
-    ask(p, pid, |_| Term::bool(true), Term::bool(false))
+    ask_as(p, pid, signal::send_question, |_, _| Term::bool(true), Term::bool(false))
 }
 
 /// Has `question` answered in the context of another process, and waits for the answer. `gone` is the
 /// answer when there is no such process.
 pub fn ask(p: &mut Process, pid: u64, question: impl FnOnce(&mut Process) -> Term + Send + 'static, gone: Term) -> BifResult {
-    ask_with_heap(p, pid, move |process, _| question(process), gone)
+    ask_as(p, pid, signal::send_call, move |process, _| question(process), gone)
 }
 
-/// As [`ask`], for answers that are built: on a heap that is there until the answer was copied.
-pub fn ask_with_heap(
+/// As [`ask`], by a signal of a kind, for answers that are built: on a heap that is there until the answer was copied.
+pub fn ask_as(
     p: &mut Process,
     pid: u64,
+    send: fn(&'static Vm, u64, signal::Call) -> bool,
     question: impl FnOnce(&mut Process, &mut FragmentHeap) -> Term + Send + 'static,
     gone: Term,
 ) -> BifResult {
@@ -835,7 +836,7 @@ pub fn ask_with_heap(
     }
     let number = p.expect_reply();
     let asker = p.id();
-    signal::send_call(
+    send(
         p.vm,
         pid,
         Box::new(move |vm, process| {
@@ -880,7 +881,7 @@ fn set_group_leader(p: &mut Process, leader: Term, pid: Term) -> BifResult {
         process.group_leader = copy_term(leader.term(), &mut process.heap);
         TRUE
     };
-    ask(p, to, set, Term::atom(am::BADARG))
+    ask_as(p, to, signal::send_change, move |process, _| set(process), Term::atom(am::BADARG))
 }
 
 /// Sets a flag; the value before.

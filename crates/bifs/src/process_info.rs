@@ -1,11 +1,11 @@
 //! `process_info`.
 
 use crate::args::{list_of, pair_of};
-use crate::process::ask_with_heap;
+use crate::process::ask_as;
 use swarmrt_machine::links::{Tag, Watched};
 use swarmrt_machine::process::Watcher;
 use swarmrt_machine::run_state;
-use swarmrt_machine::{BifResult, Process, Raise, bif};
+use swarmrt_machine::{BifResult, Process, Raise, bif, signal};
 use swarmrt_term::{Alloc, Atom, FragmentHeap, Mfa, Release, Term, am, atom, reference};
 
 /// What `process_info/1` tells, in OTP's order.
@@ -361,8 +361,11 @@ fn info(p: &mut Process, pid: Term, items: Vec<Item>, form: Form) -> BifResult {
 }
 
 fn ask_info(p: &mut Process, pid: u64, items: Vec<Item>, form: Form) -> BifResult {
+    // Most of all the shutdown of applications asks every process for its group leader.
+    let is_leader = |item: &Item| matches!(item, Item::Named(name) if *name == atom!("group_leader"));
+    let send = if items.iter().all(is_leader) { signal::send_question } else { signal::send_call };
     let question = move |process: &mut Process, heap: &mut FragmentHeap| answer(heap, process, &items, form, false);
-    ask_with_heap(p, pid, question, Term::atom(am::UNDEFINED))
+    ask_as(p, pid, send, question, Term::atom(am::UNDEFINED))
 }
 
 /// What may be asked for.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use swarmrt_term::alloc::{is_off_heap, off_heap_bytes};
 use swarmrt_term::atom::NumberHasher;
 use swarmrt_term::binary::{Bits, HEAP_BIN_BYTES_MAX, SharedBytes, copy_bits, heap_bin, shared_bin};
-use swarmrt_term::{Alloc, Header, Subtag, Term};
+use swarmrt_term::{Alloc, Header, Subtag, Term, stop};
 
 /// Which literals a copy shares with its source: none that is about to be freed. Size and copy of one term
 /// must agree on it.
@@ -69,6 +69,7 @@ fn size(term: Term, sharing: &Sharing) -> usize {
         let is_copied = current.is_pointer() && !sharing.shares(current);
         if is_copied && (total < FLAT_WORDS_MAX || seen.insert(current.raw(), ()).is_none()) {
             if let Some(cell) = current.as_cons() {
+                stop::step();
                 total += 2;
                 if cell.head().is_pointer() {
                     pending.push(cell.head());
@@ -93,6 +94,7 @@ fn size(term: Term, sharing: &Sharing) -> usize {
                 }
             }
         }
+        stop::step();
         match pending.pop() {
             Some(next) => current = next,
             None => return total,

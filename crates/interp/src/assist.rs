@@ -75,7 +75,7 @@ fn allocated(p: &mut Process, state: &mut NativeState) {
     }
 }
 
-unsafe extern "C" fn call_bif(registers: *mut Registers, ip: *const Instr) -> u64 {
+unsafe extern "C-unwind" fn call_bif(registers: *mut Registers, ip: *const Instr) -> u64 {
     // SAFETY: see above; the verifier has seen that the arguments are there.
     unsafe {
         let (p, state) = current(registers);
@@ -113,7 +113,7 @@ fn hand_over(p: &mut Process, state: &mut NativeState, result: BifResult) -> u64
     }
 }
 
-unsafe extern "C" fn call_native(registers: *mut Registers, ip: *const Instr) -> u64 {
+unsafe extern "C-unwind" fn call_native(registers: *mut Registers, ip: *const Instr) -> u64 {
     // SAFETY: see above; the instruction's module is there, and the verifier has seen that the arguments are there.
     unsafe {
         let (p, state) = current(registers);
@@ -130,7 +130,7 @@ unsafe extern "C" fn call_native(registers: *mut Registers, ip: *const Instr) ->
     }
 }
 
-unsafe extern "C" fn bif(registers: *mut Registers, number: u64, args: *const u64, count: u64) -> u64 {
+unsafe extern "C-unwind" fn bif(registers: *mut Registers, number: u64, args: *const u64, count: u64) -> u64 {
     // SAFETY: see above.
     unsafe {
         let (p, state) = current(registers);
@@ -141,12 +141,12 @@ unsafe extern "C" fn bif(registers: *mut Registers, number: u64, args: *const u6
     }
 }
 
-unsafe extern "C" fn map_get(source: u64, key: u64) -> u64 {
+unsafe extern "C-unwind" fn map_get(source: u64, key: u64) -> u64 {
     // SAFETY: see above.
     unsafe { map::get(term(source), term(key)).map_or(NO_TERM, Term::raw) }
 }
 
-unsafe extern "C" fn map_get_all(_: *mut Registers, source: u64, keys: *mut u64, count: u64) -> u64 {
+unsafe extern "C-unwind" fn map_get_all(_: *mut Registers, source: u64, keys: *mut u64, count: u64) -> u64 {
     // SAFETY: see above; the caller has seen that it is a map.
     unsafe {
         for place in std::slice::from_raw_parts_mut(keys, count as usize) {
@@ -159,7 +159,7 @@ unsafe extern "C" fn map_get_all(_: *mut Registers, source: u64, keys: *mut u64,
     }
 }
 
-unsafe extern "C" fn map_put(registers: *mut Registers, ip: *const Instr, values: *const u64) -> u64 {
+unsafe extern "C-unwind" fn map_put(registers: *mut Registers, ip: *const Instr, values: *const u64) -> u64 {
     // SAFETY: see above; there are as many values as the instruction has sources.
     unsafe {
         let (p, state) = current(registers);
@@ -188,7 +188,7 @@ unsafe fn in_order(values: *const u64) -> impl Fn(Src) -> Term {
     }
 }
 
-unsafe extern "C" fn create_binary(registers: *mut Registers, ip: *const Instr, values: *const u64) -> u64 {
+unsafe extern "C-unwind" fn create_binary(registers: *mut Registers, ip: *const Instr, values: *const u64) -> u64 {
     // SAFETY: see above; there are as many values as the instruction has sources.
     unsafe {
         let (p, state) = current(registers);
@@ -201,7 +201,7 @@ unsafe extern "C" fn create_binary(registers: *mut Registers, ip: *const Instr, 
     }
 }
 
-unsafe extern "C" fn append_own_word(registers: *mut Registers, source: u64, word: u64, bits: u64) -> u64 {
+unsafe extern "C-unwind" fn append_own_word(registers: *mut Registers, source: u64, word: u64, bits: u64) -> u64 {
     // SAFETY: see above.
     unsafe {
         let (p, state) = current(registers);
@@ -211,7 +211,7 @@ unsafe extern "C" fn append_own_word(registers: *mut Registers, source: u64, wor
     }
 }
 
-unsafe extern "C" fn append_word(registers: *mut Registers, source: u64, word: u64, bits: u64) -> u64 {
+unsafe extern "C-unwind" fn append_word(registers: *mut Registers, source: u64, word: u64, bits: u64) -> u64 {
     // SAFETY: see above.
     unsafe {
         let (p, state) = current(registers);
@@ -221,7 +221,7 @@ unsafe extern "C" fn append_word(registers: *mut Registers, source: u64, word: u
     }
 }
 
-unsafe extern "C" fn start_match(registers: *mut Registers, source: u64) -> u64 {
+unsafe extern "C-unwind" fn start_match(registers: *mut Registers, source: u64) -> u64 {
     // SAFETY: see above.
     unsafe {
         let (p, state) = current(registers);
@@ -231,7 +231,7 @@ unsafe extern "C" fn start_match(registers: *mut Registers, source: u64) -> u64 
     }
 }
 
-unsafe extern "C" fn part(registers: *mut Registers, original: u64, offset: u64, bits: u64) -> u64 {
+unsafe extern "C-unwind" fn part(registers: *mut Registers, original: u64, offset: u64, bits: u64) -> u64 {
     // SAFETY: see above; the caller has seen that there are so many bits.
     unsafe {
         let (p, state) = current(registers);
@@ -241,7 +241,7 @@ unsafe extern "C" fn part(registers: *mut Registers, original: u64, offset: u64,
     }
 }
 
-unsafe extern "C" fn get_utf(_: *mut Registers, ip: *const Instr, context: u64) -> u64 {
+unsafe extern "C-unwind" fn get_utf(_: *mut Registers, ip: *const Instr, context: u64) -> u64 {
     // SAFETY: see above.
     unsafe {
         let Instr::BsGetUtf { utf, flags, .. } = *ip else { unreachable!("{:?} reads no character", *ip) };
@@ -256,7 +256,7 @@ unsafe extern "C" fn get_utf(_: *mut Registers, ip: *const Instr, context: u64) 
     }
 }
 
-unsafe extern "C" fn get_integer(registers: *mut Registers, context: u64, bits: u64, flags: u64) -> u64 {
+unsafe extern "C-unwind" fn get_integer(registers: *mut Registers, context: u64, bits: u64, flags: u64) -> u64 {
     // SAFETY: see above; the caller has seen that there are so many bits.
     unsafe {
         let (p, state) = current(registers);
@@ -267,7 +267,7 @@ unsafe extern "C" fn get_integer(registers: *mut Registers, context: u64, bits: 
     }
 }
 
-unsafe extern "C" fn send(registers: *mut Registers, to: u64, message: u64) -> u64 {
+unsafe extern "C-unwind" fn send(registers: *mut Registers, to: u64, message: u64) -> u64 {
     // SAFETY: see above.
     unsafe {
         let (p, state) = current(registers);
@@ -283,12 +283,12 @@ unsafe extern "C" fn send(registers: *mut Registers, to: u64, message: u64) -> u
     }
 }
 
-unsafe extern "C" fn peek(registers: *mut Registers) -> u64 {
+unsafe extern "C-unwind" fn peek(registers: *mut Registers) -> u64 {
     // SAFETY: see above.
     unsafe { (*(*registers).native.process).mailbox.receive_peek().map_or(NO_TERM, Term::raw) }
 }
 
-unsafe extern "C" fn peek_next(registers: *mut Registers) -> u64 {
+unsafe extern "C-unwind" fn peek_next(registers: *mut Registers) -> u64 {
     // SAFETY: see above.
     unsafe {
         let mailbox = &mut (*(*registers).native.process).mailbox;
@@ -297,7 +297,7 @@ unsafe extern "C" fn peek_next(registers: *mut Registers) -> u64 {
     }
 }
 
-unsafe extern "C" fn reserve_marker(registers: *mut Registers) -> u64 {
+unsafe extern "C-unwind" fn reserve_marker(registers: *mut Registers) -> u64 {
     // SAFETY: see above.
     unsafe {
         let p = &mut *(*registers).native.process;
@@ -308,25 +308,25 @@ unsafe extern "C" fn reserve_marker(registers: *mut Registers) -> u64 {
     }
 }
 
-unsafe extern "C" fn bind_marker(registers: *mut Registers, marker: u64, reference: u64) -> u64 {
+unsafe extern "C-unwind" fn bind_marker(registers: *mut Registers, marker: u64, reference: u64) -> u64 {
     // SAFETY: see above.
     unsafe { operations::bind_marker(&mut *(*registers).native.process, term(marker), term(reference)) };
     NO_TERM
 }
 
-unsafe extern "C" fn clear_marker(registers: *mut Registers, reference: u64) -> u64 {
+unsafe extern "C-unwind" fn clear_marker(registers: *mut Registers, reference: u64) -> u64 {
     // SAFETY: see above.
     unsafe { operations::clear_marker(&mut *(*registers).native.process, term(reference)) };
     NO_TERM
 }
 
-unsafe extern "C" fn use_marker(registers: *mut Registers, reference: u64) -> u64 {
+unsafe extern "C-unwind" fn use_marker(registers: *mut Registers, reference: u64) -> u64 {
     // SAFETY: see above.
     unsafe { operations::use_marker(&mut *(*registers).native.process, term(reference)) };
     NO_TERM
 }
 
-unsafe extern "C" fn take_message(registers: *mut Registers) -> u64 {
+unsafe extern "C-unwind" fn take_message(registers: *mut Registers) -> u64 {
     // SAFETY: see above; the receive loop has looked at a message.
     unsafe {
         let (p, state) = current(registers);
@@ -336,7 +336,7 @@ unsafe extern "C" fn take_message(registers: *mut Registers) -> u64 {
     }
 }
 
-unsafe extern "C" fn make_fun(registers: *mut Registers, ip: *const Instr, free: *const u64) -> u64 {
+unsafe extern "C-unwind" fn make_fun(registers: *mut Registers, ip: *const Instr, free: *const u64) -> u64 {
     // SAFETY: see above; there are as many values as the instruction has sources.
     unsafe {
         let (p, state) = current(registers);
@@ -349,7 +349,7 @@ unsafe extern "C" fn make_fun(registers: *mut Registers, ip: *const Instr, free:
     }
 }
 
-unsafe extern "C" fn float(registers: *mut Registers, bits: u64) -> u64 {
+unsafe extern "C-unwind" fn float(registers: *mut Registers, bits: u64) -> u64 {
     // SAFETY: see above.
     unsafe {
         let (p, state) = current(registers);
@@ -360,7 +360,7 @@ unsafe extern "C" fn float(registers: *mut Registers, bits: u64) -> u64 {
     }
 }
 
-unsafe extern "C" fn make_words(registers: *mut Registers) {
+unsafe extern "C-unwind" fn make_words(registers: *mut Registers) {
     // SAFETY: see above; machine code has written the bits of floats where the sets say.
     unsafe {
         let (p, state) = current(registers);
@@ -380,27 +380,27 @@ unsafe extern "C" fn make_words(registers: *mut Registers) {
     }
 }
 
-unsafe extern "C" fn equal_exact(a: u64, b: u64) -> u64 {
+unsafe extern "C-unwind" fn equal_exact(a: u64, b: u64) -> u64 {
     // SAFETY: see above.
     unsafe { u64::from(operations::equal_exact(term(a), term(b))) }
 }
 
-unsafe extern "C" fn equal(a: u64, b: u64) -> u64 {
+unsafe extern "C-unwind" fn equal(a: u64, b: u64) -> u64 {
     // SAFETY: see above.
     unsafe { u64::from(operations::equal(term(a), term(b))) }
 }
 
-unsafe extern "C" fn less(a: u64, b: u64) -> u64 {
+unsafe extern "C-unwind" fn less(a: u64, b: u64) -> u64 {
     // SAFETY: see above.
     unsafe { u64::from(operations::less(term(a), term(b))) }
 }
 
-unsafe extern "C" fn boxed_float(word: u64, _: u64) -> u64 {
+unsafe extern "C-unwind" fn boxed_float(word: u64, _: u64) -> u64 {
     // SAFETY: see above.
     unsafe { term(word) }.as_float().map_or(NO_FLOAT, f64::to_bits)
 }
 
-unsafe extern "C" fn apply_target(registers: *mut Registers, module: u64, function: u64, arity: u64) -> *const Instr {
+unsafe extern "C-unwind" fn apply_target(registers: *mut Registers, module: u64, function: u64, arity: u64) -> *const Instr {
     // SAFETY: see above.
     unsafe {
         let (Some(module), Some(function)) = (term(module).as_atom(), term(function).as_atom()) else { return std::ptr::null() };

@@ -64,7 +64,7 @@ const SAMPLE_TICKS: i32 = 64;
 ///
 /// # Safety
 /// As for [`Engine::run`]; the state in the registers is that at `ip`.
-pub unsafe extern "C" fn step(registers: *mut Registers, ip: *const Instr) -> *const Instr {
+pub unsafe extern "C-unwind" fn step(registers: *mut Registers, ip: *const Instr) -> *const Instr {
     // SAFETY: the caller's; while machine code runs, nobody else holds the process or the registers.
     unsafe {
         let p = &mut *(*registers).native.process;

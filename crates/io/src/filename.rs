@@ -2,7 +2,7 @@
 //! passes them.
 
 use swarmrt_machine::{BifResult, Process, Raise, bif};
-use swarmrt_term::{Alloc, Term};
+use swarmrt_term::{Alloc, Term, stop};
 
 /// The bytes of a file name given as a binary, or as characters in nested lists; no zero byte.
 pub fn name_bytes(name: Term) -> Option<Vec<u8>> {
@@ -15,6 +15,7 @@ pub fn name_bytes(name: Term) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     let mut pending = vec![name];
     while let Some(item) = pending.pop() {
+        stop::step();
         if let Some(cell) = item.as_cons() {
             pending.push(cell.tail());
             pending.push(cell.head());

@@ -2,7 +2,7 @@
 
 use crate::memory::CodeMemory;
 use crate::translate::{PASSED_X, piece_signature};
-use crate::{convention, frame, layout};
+use crate::{convention, frame, layout, unwind};
 use cranelift_codegen::Context;
 use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::ir::{AbiParam, Function, InstBuilder, MemFlagsData as MemFlags, Signature, StackSlotData, StackSlotKind, UserFuncName, Value, types};
@@ -97,7 +97,11 @@ impl Glue {
             bytes.extend_from_slice(&code);
             offset as u64
         };
-        let trampoline = add((compile_trampoline(isa, pad.as_ref().map(CodeMemory::address))?, 0));
+        let trampoline = match &pad {
+            Some(pad) if unwind::IS_KNOWN => unwind::trampoline(pad.address()),
+            pad => compile_trampoline(isa, pad.as_ref().map(CodeMemory::address))?,
+        };
+        let trampoline = add((trampoline, 0));
         let mut exits = [0; STUBS.len()];
         for (exit, stub) in exits.iter_mut().zip(STUBS) {
             *exit = add(compile_stub(isa, assists, stub)?);

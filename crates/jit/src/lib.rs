@@ -25,6 +25,7 @@ mod memory;
 mod numbers;
 mod resumption;
 mod translate;
+mod unwind;
 mod tuples;
 
 pub use anchors::build_id;

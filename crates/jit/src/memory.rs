@@ -1,6 +1,7 @@
 //! Memory for machine code. It is mapped twice, once to write and once to execute: no page is ever both, and code that
 //! runs is not disturbed while more is written beside it. What is dropped leaves room for other code.
 
+use crate::unwind::{Description, IS_KNOWN};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -21,6 +22,8 @@ struct Chunk {
     bytes: usize,
     /// What is free, in the order of offsets; no two touch.
     free: Vec<Range<usize>>,
+    /// Dropped before the memory is given back.
+    unwinding: Option<Description>,
 }
 
 // SAFETY: what is executable is not written once it is handed out, and is written by one thread before that.
@@ -51,7 +54,8 @@ impl Chunk {
                 return error;
             }
             MAPPED_BYTES.fetch_add(bytes, Ordering::Relaxed);
-            Ok(Chunk { writable: writable.cast(), executable: executable.cast(), bytes, free: std::iter::once(0..bytes).collect() })
+            let unwinding = IS_KNOWN.then(|| Description::new(executable.cast(), bytes));
+            Ok(Chunk { writable: writable.cast(), executable: executable.cast(), bytes, free: std::iter::once(0..bytes).collect(), unwinding })
         }
     }
 }
@@ -90,6 +94,7 @@ impl Chunk {
 impl Drop for Chunk {
     fn drop(&mut self) {
         MAPPED_BYTES.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.unwinding = None;
         // SAFETY: the mappings are ours; whoever dropped the last code in it has made sure that nobody runs it.
         unsafe {
             libc::munmap(self.writable.cast(), self.bytes);

@@ -68,6 +68,13 @@ impl DirtyPool {
         self.queue.lock().cells.len()
     }
 
+    /// Takes a process out of the queue; whether it was there.
+    pub fn remove(&self, cell: usize) -> bool {
+        let mut queue = self.queue.lock();
+        let at = queue.cells.iter().position(|&other| other == cell);
+        at.is_some_and(|at| queue.cells.remove(at).is_some())
+    }
+
     /// Has some thread run a process.
     pub fn push(&self, cell: usize) {
         let mut queue = self.queue.lock();
@@ -102,6 +109,15 @@ impl DirtyPool {
     pub fn reserve(&self) -> Option<usize> {
         let mut queue = self.queue.lock();
         let number = queue.idle.pop()?;
+        queue.reserve.push(number);
+        Some(number)
+    }
+
+    /// As [`reserve`](DirtyPool::reserve), where some are left for work that blocks.
+    pub fn reserve_of_many(&self) -> Option<usize> {
+        const LEFT_MIN: usize = 3;
+        let mut queue = self.queue.lock();
+        let number = if queue.idle.len() > LEFT_MIN { queue.idle.pop()? } else { return None };
         queue.reserve.push(number);
         Some(number)
     }

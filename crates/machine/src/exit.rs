@@ -9,22 +9,39 @@ use swarmrt_term::print::display;
 use swarmrt_term::{Term, am};
 
 impl Process {
-    /// Whether an exit signal waits that would end the process; for work that takes long, and can be broken off.
+    /// Whether an exit signal waits that will end the process; for work that takes long, and can be broken off.
     pub fn has_exit_signal(&self) -> bool {
         let mut at = self.shared().incoming.peek();
         while !at.is_null() {
             // SAFETY: signals that wait are freed by the process itself only, which does something else here.
             let signal = unsafe { &*at };
             let kind = signal.kind & !TOKEN_BIT;
-            let exits = kind == signal::Kind::Exit as u32 || kind == signal::Kind::LinkExit as u32;
             let pair = signal.root.as_tuple().filter(|_| kind != signal.kind);
             let reason = pair.map_or(signal.root, |pair| pair.get(1));
-            if exits && (!self.trap_exit || reason == Term::atom(am::KILL)) {
+            let ends = if kind == signal::Kind::Exit as u32 {
+                reason == Term::atom(am::KILL) || !self.trap_exit && reason != Term::atom(am::NORMAL)
+            } else if kind == signal::Kind::LinkExit as u32 {
+                !self.trap_exit && reason != Term::atom(am::NORMAL) && self.relations.is_linked(signal.from)
+            } else {
+                false
+            };
+            if ends {
                 return true;
             }
             at = signal.next;
         }
         false
+    }
+
+    /// Ends the process whose work was broken off, because [`has_exit_signal`](Process::has_exit_signal): takes the signals up
+    /// to the exit. Only what is known of a process that runs no code any more is used: its heap and stack pointers are not
+    /// current.
+    pub(crate) fn break_off(&mut self) {
+        self.handle_last_signals();
+        if !self.exit_pending {
+            self.exit_pending = true;
+            self.exception.reason = Term::atom(am::KILLED);
+        }
     }
 
     /// Ends the process with `exception.reason`: tells everybody related to it. The caller holds an epoch

@@ -94,7 +94,7 @@ pub enum Exit {
 }
 
 /// Runs machine code at this address until it is left.
-pub type EnterFn = unsafe extern "C" fn(*mut Registers, u64) -> Exit;
+pub type EnterFn = unsafe extern "C-unwind" fn(*mut Registers, u64) -> Exit;
 
 /// The engine of machine code, as the interpreter sees it.
 pub struct Native {
@@ -117,7 +117,7 @@ pub struct Native {
 
 /// Executes the one instruction at an address, with the state in `Registers`, and returns the next; null when the
 /// process gives up the scheduler.
-pub type StepFn = unsafe extern "C" fn(*mut Registers, *const Instr) -> *const Instr;
+pub type StepFn = unsafe extern "C-unwind" fn(*mut Registers, *const Instr) -> *const Instr;
 
 /// The word of no term: what an assist returns for "not here, not so".
 pub const NO_TERM: u64 = 0;
@@ -131,59 +131,59 @@ pub struct Assists {
     pub step: StepFn,
     /// The built-in called by the instruction, with its arguments in X registers. What is not a plain result is left to
     /// the step, which finds the result there and does not call again.
-    pub call_bif: unsafe extern "C" fn(*mut Registers, *const Instr) -> u64,
+    pub call_bif: unsafe extern "C-unwind" fn(*mut Registers, *const Instr) -> u64,
     /// The native body at the instruction, whose slot is filled, with its arguments in X registers; as `call_bif`.
-    pub call_native: unsafe extern "C" fn(*mut Registers, *const Instr) -> u64,
+    pub call_native: unsafe extern "C-unwind" fn(*mut Registers, *const Instr) -> u64,
     /// A built-in that yields a value: its number, and its arguments (address, count).
-    pub bif: unsafe extern "C" fn(*mut Registers, u64, *const u64, u64) -> u64,
+    pub bif: unsafe extern "C-unwind" fn(*mut Registers, u64, *const u64, u64) -> u64,
     /// The value of a key of a map.
-    pub map_get: unsafe extern "C" fn(u64, u64) -> u64,
+    pub map_get: unsafe extern "C-unwind" fn(u64, u64) -> u64,
     /// The values of several keys of a map: map, keys (address, count), whose places they take.
-    pub map_get_all: unsafe extern "C" fn(*mut Registers, u64, *mut u64, u64) -> u64,
+    pub map_get_all: unsafe extern "C-unwind" fn(*mut Registers, u64, *mut u64, u64) -> u64,
     /// The map that `PutMap` makes, from the values of its sources (map, then keys and values in turn).
-    pub map_put: unsafe extern "C" fn(*mut Registers, *const Instr, *const u64) -> u64,
+    pub map_put: unsafe extern "C-unwind" fn(*mut Registers, *const Instr, *const u64) -> u64,
     /// The binary that `BsCreateBin` makes, from the values of its sources in order.
-    pub create_binary: unsafe extern "C" fn(*mut Registers, *const Instr, *const u64) -> u64,
+    pub create_binary: unsafe extern "C-unwind" fn(*mut Registers, *const Instr, *const u64) -> u64,
     /// A binary with the lowest bits of a word behind it: binary, word, bits.
-    pub append_word: unsafe extern "C" fn(*mut Registers, u64, u64, u64) -> u64,
+    pub append_word: unsafe extern "C-unwind" fn(*mut Registers, u64, u64, u64) -> u64,
     /// The same for what a comprehension builds: the term itself becomes longer.
-    pub append_own_word: unsafe extern "C" fn(*mut Registers, u64, u64, u64) -> u64,
+    pub append_own_word: unsafe extern "C-unwind" fn(*mut Registers, u64, u64, u64) -> u64,
     /// A match context for a bitstring.
-    pub start_match: unsafe extern "C" fn(*mut Registers, u64) -> u64,
+    pub start_match: unsafe extern "C-unwind" fn(*mut Registers, u64) -> u64,
     /// A part of a bitstring that is no part itself: bitstring, position, bits.
-    pub part: unsafe extern "C" fn(*mut Registers, u64, u64, u64) -> u64,
+    pub part: unsafe extern "C-unwind" fn(*mut Registers, u64, u64, u64) -> u64,
     /// The next character of a match context, by the `BsGetUtf` at an address.
-    pub get_utf: unsafe extern "C" fn(*mut Registers, *const Instr, u64) -> u64,
+    pub get_utf: unsafe extern "C-unwind" fn(*mut Registers, *const Instr, u64) -> u64,
     /// The next bits of a match context as an integer, with these flags.
-    pub get_integer: unsafe extern "C" fn(*mut Registers, u64, u64, u64) -> u64,
+    pub get_integer: unsafe extern "C-unwind" fn(*mut Registers, u64, u64, u64) -> u64,
     /// Sends: receiver, message. Returns the message.
-    pub send: unsafe extern "C" fn(*mut Registers, u64, u64) -> u64,
+    pub send: unsafe extern "C-unwind" fn(*mut Registers, u64, u64) -> u64,
     /// The message that the receive loop looks at.
-    pub peek: unsafe extern "C" fn(*mut Registers) -> u64,
+    pub peek: unsafe extern "C-unwind" fn(*mut Registers) -> u64,
     /// The message after that one.
-    pub peek_next: unsafe extern "C" fn(*mut Registers) -> u64,
+    pub peek_next: unsafe extern "C-unwind" fn(*mut Registers) -> u64,
     /// Reserves a receive marker; nothing where signals have to be handled first.
-    pub reserve_marker: unsafe extern "C" fn(*mut Registers) -> u64,
+    pub reserve_marker: unsafe extern "C-unwind" fn(*mut Registers) -> u64,
     /// Binds a marker to a reference; forgets that of a reference; begins to receive at it.
-    pub bind_marker: unsafe extern "C" fn(*mut Registers, u64, u64) -> u64,
-    pub clear_marker: unsafe extern "C" fn(*mut Registers, u64) -> u64,
-    pub use_marker: unsafe extern "C" fn(*mut Registers, u64) -> u64,
+    pub bind_marker: unsafe extern "C-unwind" fn(*mut Registers, u64, u64) -> u64,
+    pub clear_marker: unsafe extern "C-unwind" fn(*mut Registers, u64) -> u64,
+    pub use_marker: unsafe extern "C-unwind" fn(*mut Registers, u64) -> u64,
     /// Takes the message that was looked at out of the mailbox.
-    pub take_message: unsafe extern "C" fn(*mut Registers) -> u64,
+    pub take_message: unsafe extern "C-unwind" fn(*mut Registers) -> u64,
     /// The fun that `MakeFun` makes, from its free variables.
-    pub make_fun: unsafe extern "C" fn(*mut Registers, *const Instr, *const u64) -> u64,
+    pub make_fun: unsafe extern "C-unwind" fn(*mut Registers, *const Instr, *const u64) -> u64,
     /// The word of a float, given its bits.
-    pub float: unsafe extern "C" fn(*mut Registers, u64) -> u64,
+    pub float: unsafe extern "C-unwind" fn(*mut Registers, u64) -> u64,
     /// Makes words of the floats that [`NativeState::x_floats`] and its like name.
-    pub make_words: unsafe extern "C" fn(*mut Registers),
+    pub make_words: unsafe extern "C-unwind" fn(*mut Registers),
     /// Whether two terms are equal, `=:=` and `==`, and whether one is less than the other.
-    pub equal_exact: unsafe extern "C" fn(u64, u64) -> u64,
-    pub equal: unsafe extern "C" fn(u64, u64) -> u64,
-    pub less: unsafe extern "C" fn(u64, u64) -> u64,
+    pub equal_exact: unsafe extern "C-unwind" fn(u64, u64) -> u64,
+    pub equal: unsafe extern "C-unwind" fn(u64, u64) -> u64,
+    pub less: unsafe extern "C-unwind" fn(u64, u64) -> u64,
     /// The bits of the float that a boxed term is, or [`NO_FLOAT`]. The second word says nothing.
-    pub boxed_float: unsafe extern "C" fn(u64, u64) -> u64,
+    pub boxed_float: unsafe extern "C-unwind" fn(u64, u64) -> u64,
     /// Where a call of a function by name leads: module, function, arity.
-    pub apply_target: unsafe extern "C" fn(*mut Registers, u64, u64, u64) -> *const Instr,
+    pub apply_target: unsafe extern "C-unwind" fn(*mut Registers, u64, u64, u64) -> *const Instr,
 }
 
 /// Whether a cell is a function's entry. Machine code counts the call there, the interpreter before it goes there.

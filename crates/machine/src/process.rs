@@ -11,7 +11,7 @@ use crate::timer::TimerKey;
 use crate::vm::Vm;
 use std::any::Any;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU8, AtomicU32};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32};
 use swarmrt_beam::instr::Instr;
 use swarmrt_heap::{Fragment, Heap, Leaving};
 use swarmrt_term::alloc::OffHeap;
@@ -27,6 +27,8 @@ const SAVED_INLINE: usize = 6;
 pub struct Shared {
     pub state: RunState,
     pub priority: AtomicU8,
+    /// It waits for a dirty scheduler, or is about to.
+    pub waits_dirty: AtomicBool,
     /// The scheduler that ran it last.
     pub scheduler: AtomicU32,
     /// The number of the scheduler that it is bound to, from 1; 0 for any.
@@ -386,12 +388,18 @@ impl Process {
         let before = self.heap.total_words();
         let occupied = self.heap.occupied_words();
         let mut single = [self.group_leader, self.exception.reason, self.exception.trace];
-        let (keys, values) = (&mut self.dictionary.keys, &mut self.dictionary.values);
-        // SAFETY: the caller's; these are all the places that hold terms of the process.
+        let mut young_pairs = if self.heap.is_major_next(major) { None } else { self.dictionary.young_pairs() };
+        let (keys, values): (&mut [Term], &mut [Term]) = match &mut young_pairs {
+            Some(pairs) => (pairs, &mut []),
+            None => (&mut self.dictionary.keys, &mut self.dictionary.values),
+        };
+        // SAFETY: the caller's; these are all the places that hold terms of the process, but for pairs of the dictionary
+        // that a minor collection does not move.
         let collected = unsafe {
             let roots: &mut [&mut [Term]] = &mut [registers, self.saved.terms_mut(), keys, values, &mut self.trap_args, &mut single];
             self.heap.try_collect(need, roots, major)
         };
+        self.dictionary.collected(young_pairs);
         [self.group_leader, self.exception.reason, self.exception.trace] = single;
         if let Err(refused) = collected {
             crate::exception::log_out_of_memory(self, refused);
@@ -485,8 +493,20 @@ impl Alloc for Process {
 pub struct Dictionary {
     keys: Vec<Term>,
     values: Vec<Term>,
+    /// Once there are many.
+    written: Option<Box<Written>>,
     /// Hash and position of every key, at the hash's place or after it; empty while pairs are few.
     index: Vec<Option<(u32, u32)>>,
+}
+
+/// Which pairs of a dictionary can refer to the young generation: what is written is promoted by the second collection after
+/// that.
+#[derive(Default)]
+struct Written {
+    /// Positions written since the last collection.
+    now: Vec<u32>,
+    /// Positions written between that and the one before.
+    before: Vec<u32>,
 }
 
 /// Keys that are searched one by one.
@@ -540,9 +560,54 @@ impl Dictionary {
     }
     /// Makes the index anew, with room for as many keys again.
     fn rebuild_index(&mut self) {
-        self.index = vec![None; (self.keys.len() * 4).next_power_of_two()];
-        for at in 0..self.keys.len() {
+        let before = std::mem::replace(&mut self.index, vec![None; (self.keys.len() * 4).next_power_of_two()]);
+        // The last key is new.
+        let known = before.iter().flatten().count();
+        for (hash, at) in before.into_iter().flatten() {
+            self.index_insert(hash, at);
+        }
+        for at in known..self.keys.len() {
             self.index_insert(swarmrt_term::hash::internal_hash(self.keys[at]), at as u32);
+        }
+    }
+    /// Notes that a pair changes.
+    fn write(&mut self, at: usize) {
+        let count = self.keys.len();
+        if self.written.is_none() && count <= DICTIONARY_SCAN_MAX {
+            return;
+        }
+        let all = || Box::new(Written { now: (0..count as u32).collect(), before: Vec::new() });
+        let now = &mut self.written.get_or_insert_with(all).now;
+        if now.last() != Some(&(at as u32)) {
+            now.push(at as u32);
+            // Pairs that are written again and again do not fill the memory.
+            if now.len() > 2 * count + DICTIONARY_SCAN_MAX {
+                now.sort_unstable();
+                now.dedup();
+            }
+        }
+    }
+    /// Positions of pairs that can refer to the young generation, some twice; `None`: all.
+    fn young_positions(&self) -> Option<impl Iterator<Item = usize> + use<'_>> {
+        let written = self.written.as_ref().filter(|written| 2 * (written.now.len() + written.before.len()) < self.keys.len())?;
+        // The last pair may have been taken out since.
+        Some(written.now.iter().chain(&written.before).map(|&at| at as usize).filter(|&at| at < self.keys.len()))
+    }
+    /// The pairs that a minor collection has to look at, each key in front of its value; `None`: all.
+    fn young_pairs(&self) -> Option<Vec<Term>> {
+        Some(self.young_positions()?.flat_map(|at| [self.keys[at], self.values[at]]).collect())
+    }
+    /// After a collection: where [those pairs](Dictionary::young_pairs) are now.
+    fn collected(&mut self, young: Option<Vec<Term>>) {
+        if let Some(young) = young {
+            let positions: Vec<usize> = self.young_positions().into_iter().flatten().collect();
+            for (at, pair) in positions.into_iter().zip(young.chunks_exact(2)) {
+                (self.keys[at], self.values[at]) = (pair[0], pair[1]);
+            }
+        }
+        if let Some(written) = &mut self.written {
+            std::mem::swap(&mut written.before, &mut written.now);
+            written.now.clear();
         }
     }
     pub fn get(&self, key: Term) -> Option<Term> {
@@ -551,8 +616,10 @@ impl Dictionary {
     /// The value before.
     pub fn put(&mut self, key: Term, value: Term) -> Option<Term> {
         if let Some(at) = self.position(key) {
+            self.write(at);
             return Some(std::mem::replace(&mut self.values[at], value));
         }
+        self.write(self.keys.len());
         self.keys.push(key);
         self.values.push(value);
         if self.keys.len() > DICTIONARY_SCAN_MAX {
@@ -576,6 +643,7 @@ impl Dictionary {
         }
         self.keys.swap_remove(at);
         let value = self.values.swap_remove(at);
+        self.write(at);
         if self.keys.len() <= DICTIONARY_SCAN_MAX / 2 {
             self.index = Vec::new();
         }

@@ -18,9 +18,11 @@ use std::cell::Cell;
 use std::collections::VecDeque;
 use std::ffi::CString;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 use std::time::Instant;
-use swarmrt_term::Term;
+use swarmrt_term::{Term, stop};
+
+mod turn;
 
 /// The registers that code works on while a process runs. One set a scheduler.
 #[repr(C)]
@@ -342,6 +344,41 @@ impl Schedulers {
         None
     }
 
+    /// Has a process wait for a dirty scheduler, but looked at here first where it has a signal.
+    fn queue_dirty(&self, cell: &ProcessCell, pool: &DirtyPool) {
+        cell.shared.waits_dirty.store(true, Ordering::Relaxed);
+        // SeqCst: pairs with the fence of a sender.
+        fence(Ordering::SeqCst);
+        // SAFETY: the caller has just run the process, and nobody else does before it is in a queue.
+        if unsafe { (**cell.process.get()).has_signals() } {
+            self.leave_dirty(cell);
+        } else {
+            pool.push(std::ptr::from_ref(cell) as usize);
+        }
+    }
+    /// Has a process that waits for a dirty scheduler look at its signals before, if it still waits.
+    pub(crate) fn recall(&self, cell: &ProcessCell) {
+        let address = std::ptr::from_ref(cell) as usize;
+        if self.dirty_cpu.remove(address) || self.dirty_io.remove(address) {
+            self.leave_dirty(cell);
+        }
+    }
+    fn leave_dirty(&self, cell: &ProcessCell) {
+        cell.shared.waits_dirty.store(false, Ordering::Relaxed);
+        cell.shared.state.requeue();
+        self.enqueue(cell, false);
+    }
+
+    /// Has another thread go on as the scheduler that the calling thread is, in the midst of a turn that takes too long. The
+    /// number of the dirty scheduler that the caller is from now on; `None` where too few threads are left that could.
+    fn give_up(&self, own: usize) -> Option<usize> {
+        let spare = self.dirty_io.reserve_of_many()?;
+        CURRENT.set(None);
+        self.dirty_io.threads()[spare].running.store(true, Ordering::Relaxed);
+        self.dirty_io.take_over(spare, own);
+        Some(spare)
+    }
+
     /// Ends that a scheduler is lent; `false` when another thread runs it now, and the caller's is that dirty scheduler.
     fn take_back(&self, own: usize, spare: usize) -> bool {
         let is_back = self.parking.take_back(own, spare);
@@ -554,16 +591,20 @@ impl Vm {
             let measured = self.schedulers.measuring.load(Ordering::Relaxed).then(|| self.clock.since_start_ns());
             // SAFETY: as above.
             let left = unsafe { self.run_process(cell, number, engine, registers) };
+            let given_up = turn::given_up();
             if let Some(started) = measured {
                 scheduler.busy_ns.fetch_add(self.clock.since_start_ns() - started, Ordering::Relaxed);
             }
-            scheduler.running.store(false, Ordering::Relaxed);
+            if given_up.is_none() {
+                scheduler.running.store(false, Ordering::Relaxed);
+            }
             deferred::run();
             match left {
                 None => {}
-                Some(Dirty::Cpu) => self.schedulers.dirty_cpu.push(std::ptr::from_ref(cell) as usize),
+                Some(Dirty::Io) if given_up.is_some() => self.schedulers.queue_dirty(cell, &self.schedulers.dirty_io),
+                Some(Dirty::Cpu) => self.schedulers.queue_dirty(cell, &self.schedulers.dirty_cpu),
                 Some(Dirty::Io) => match self.schedulers.lend(number) {
-                    None => self.schedulers.dirty_io.push(std::ptr::from_ref(cell) as usize),
+                    None => self.schedulers.queue_dirty(cell, &self.schedulers.dirty_io),
                     Some(spare) => {
                         CURRENT.set(None);
                         // SAFETY: the process stands at a built-in, and nobody else runs it.
@@ -579,6 +620,10 @@ impl Vm {
                         }
                     }
                 },
+            }
+            if let Some(spare) = given_up {
+                self.schedulers.dirty_io.threads()[spare].running.store(false, Ordering::Relaxed);
+                return Role::DirtyIo(spare);
             }
         }
     }
@@ -614,7 +659,14 @@ impl Vm {
                 process.trace_scheduled(swarmrt_term::atom!("in"));
             }
             let started = self.system_monitor.before_turn().map(|started| (started, process.current_function()));
-            let outcome = if suspended { Outcome::Wait } else { engine.run(process, registers) };
+            let outcome = if suspended {
+                Outcome::Wait
+            } else {
+                turn::watched(process, |process| engine.run(process, registers)).unwrap_or_else(|stop::Stopped| {
+                    process.break_off();
+                    Outcome::Exit
+                })
+            };
             if let Some((started, from)) = started {
                 crate::system_monitor::turn_ended(process, started, from);
             }
@@ -688,10 +740,13 @@ impl Vm {
     /// The caller alone runs the process.
     unsafe fn run_dirty(&'static self, cell: &ProcessCell, thread: &DirtyThread, engine: &dyn Engine, registers: &mut Registers) {
         let _guard = crossbeam_epoch::pin();
+        cell.shared.waits_dirty.store(false, Ordering::Relaxed);
         thread.running.store(true, Ordering::Relaxed);
         let started = self.clock.since_start_ns();
         // SAFETY: the caller's.
-        engine.run_dirty(unsafe { &mut *cell.process.get() }, registers);
+        let process: &mut Process = unsafe { &mut *cell.process.get() };
+        // One whose work was ended ends when it is next run: it has a signal that says so.
+        let _ = turn::watched(process, |process| engine.run_dirty(process, registers));
         if self.schedulers.measuring.load(Ordering::Relaxed) {
             thread.busy_ns.fetch_add(self.clock.since_start_ns() - started, Ordering::Relaxed);
         }

@@ -5,7 +5,7 @@
 
 use crate::incoming::{Linked, Pushed};
 use crate::links::{AliasMode, Watched};
-use crate::sync::atomic::Ordering;
+use crate::sync::atomic::{Ordering, fence};
 use crate::process::Process;
 use crate::sequential::{self, TOKEN_BIT};
 use crate::table::ProcessCell;
@@ -125,13 +125,21 @@ fn number_of(term: Term) -> u64 {
 /// Puts a signal into the queue of a process and wakes it. `false` when it is gone; the signal is freed then.
 fn deliver(vm: &'static Vm, to: &ProcessCell, signal: *mut Fragment) -> bool {
     // SAFETY: the signal is ours, and in no list.
-    match unsafe { to.shared.incoming.push(signal) } {
+    let (is_message, pushed) = unsafe { ((*signal).kind & !TOKEN_BIT == Kind::Message as u32, to.shared.incoming.push(signal)) };
+    match pushed {
         Pushed::First => wake(vm, to),
         // Whoever pushed the first one wakes the receiver.
         Pushed::Behind => {}
         Pushed::Refused => {
             drop_signal(vm, signal);
             return false;
+        }
+    }
+    if !is_message {
+        // SeqCst: pairs with the fence of who has it wait. Either that one sees the signal, or we see that it waits.
+        fence(Ordering::SeqCst);
+        if to.shared.waits_dirty.load(Ordering::Relaxed) {
+            vm.schedulers.recall(to);
         }
     }
     true
@@ -209,17 +217,30 @@ fn drop_signal(vm: &'static Vm, signal: *mut Fragment) {
         if (*signal).kind == Kind::Call as u32 {
             let call = take_call(signal);
             Fragment::free(signal);
-            call(vm, None);
+            if let Some(call) = call {
+                call(vm, None);
+            }
         } else {
             Fragment::free(signal);
         }
     }
 }
 
-unsafe fn take_call(signal: *mut Fragment) -> Call {
-    // SAFETY: the root of a call signal is the address of a boxed `Call`, given to us.
-    unsafe { *Box::from_raw((*signal).root.raw() as *mut Call) }
+/// What a call signal is about, unless it was taken before.
+unsafe fn take_call(signal: *mut Fragment) -> Option<Call> {
+    // SAFETY: the root of a call signal is the address of a boxed `Call`, given to us, or null.
+    unsafe {
+        let raw = std::mem::replace(&mut (*signal).root, Term::from_raw(CALL_TAKEN)).raw();
+        (raw != CALL_TAKEN).then(|| *Box::from_raw(raw as *mut Call))
+    }
 }
+
+/// The root of a call signal that was answered early.
+const CALL_TAKEN: u64 = 0;
+/// The `sequence` of a call signal that may be answered early: see [`send_question`].
+const QUESTION: u32 = 1;
+/// The `sequence` of a call signal that changes what such a question may be about: see [`send_change`].
+const CHANGE: u32 = 2;
 
 fn send_to(vm: &'static Vm, to: u64, make: impl FnOnce() -> *mut Fragment) -> bool {
     match vm.processes.get(to) {
@@ -329,6 +350,18 @@ pub fn send_reply(vm: &'static Vm, to: u64, number: u64, reply: Term) -> bool {
 }
 /// Has `call` done in the context of a process, or with `None` when it is gone.
 pub fn send_call(vm: &'static Vm, to: u64, call: Call) -> bool {
+    send_call_as(vm, to, call, 0)
+}
+/// As [`send_call`], for what looks at nothing of the process but its group leader, or whether it is there.
+/// A process whose turn takes long answers it in between.
+pub fn send_question(vm: &'static Vm, to: u64, call: Call) -> bool {
+    send_call_as(vm, to, call, QUESTION)
+}
+/// As [`send_call`], for what changes the attributes that [questions](send_question) are about.
+pub fn send_change(vm: &'static Vm, to: u64, call: Call) -> bool {
+    send_call_as(vm, to, call, CHANGE)
+}
+fn send_call_as(vm: &'static Vm, to: u64, call: Call, sequence: u32) -> bool {
     let Some(cell) = vm.processes.get(to) else {
         call(vm, None);
         return false;
@@ -338,6 +371,7 @@ pub fn send_call(vm: &'static Vm, to: u64, call: Call) -> bool {
     // SAFETY: just made; the root of a call is read back only by `take_call`.
     unsafe {
         (*fragment).kind = Kind::Call as u32;
+        (*fragment).sequence = sequence;
         (*fragment).root = Term::from_raw(raw);
     }
     deliver(vm, cell, fragment)
@@ -369,6 +403,57 @@ impl Process {
     /// Takes over the incoming signals: messages go to the mailbox, the rest is handled. Afterwards
     /// `exit_pending` tells whether the process is to end.
     pub fn handle_signals(&mut self) {
+        swarmrt_term::stop::unwatched(|| self.handle_all(false));
+    }
+
+    /// Answers [questions](send_question) that wait in front of every [change](send_change), in the midst of a turn. They
+    /// stay in the queue, for the receiver to take.
+    pub(crate) fn answer_questions(&mut self) {
+        let (mut calls, mut at) = (Vec::new(), self.shared().incoming.peek());
+        while !at.is_null() {
+            // SAFETY: signals that wait are freed by the process itself only, which does something else here.
+            let signal = unsafe { &*at };
+            if signal.kind == Kind::Call as u32 {
+                calls.push(at);
+            }
+            at = signal.next;
+        }
+        for signal in calls.into_iter().rev() {
+            // SAFETY: as above; the senders have done with it.
+            unsafe {
+                match (*signal).sequence {
+                    QUESTION => {
+                        if let Some(call) = take_call(signal) {
+                            call(self.vm, Some(self));
+                        }
+                    }
+                    CHANGE => return,
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    /// Whether a signal waits that is no message.
+    pub(crate) fn has_signals(&self) -> bool {
+        let mut at = self.shared().incoming.peek();
+        while !at.is_null() {
+            // SAFETY: signals that wait are freed by the process itself only, and nobody runs it but the caller.
+            let signal = unsafe { &*at };
+            if signal.kind & !TOKEN_BIT != Kind::Message as u32 {
+                return true;
+            }
+            at = signal.next;
+        }
+        false
+    }
+
+    /// Takes the last signals of a process whose state is not to be looked at any more: for those who want to, it is gone.
+    pub(crate) fn handle_last_signals(&mut self) {
+        self.handle_all(true);
+    }
+
+    fn handle_all(&mut self, is_last: bool) {
         let mut oldest = self.shared().incoming.take_all();
         while !oldest.is_null() {
             // SAFETY: the signals are ours now.
@@ -381,6 +466,8 @@ impl Process {
                     self.refuse(oldest);
                 } else if (*oldest).kind == Kind::Message as u32 {
                     self.receive(oldest);
+                } else if is_last && (*oldest).kind == Kind::Call as u32 {
+                    drop_signal(self.vm, oldest);
                 } else {
                     self.handle(oldest);
                 }
@@ -506,8 +593,9 @@ impl Process {
                     }
                 }
                 Kind::Call => {
-                    let call = take_call(signal);
-                    call(self.vm, Some(self));
+                    if let Some(call) = take_call(signal) {
+                        call(self.vm, Some(self));
+                    }
                 }
                 Kind::Reply => {
                     let (number, reply) = split_numbered(root);

@@ -15,7 +15,7 @@ use std::mem::ManuallyDrop;
 use std::sync::LazyLock;
 use swarmrt_machine::process::{OnExit, Watcher};
 use swarmrt_machine::{deferred, pin, signal};
-use swarmrt_term::{Alloc, RefValue, SharedBytes, Term, binary, reference};
+use swarmrt_term::{Alloc, RefValue, SharedBytes, Term, binary, reference, stop};
 
 /// What comes before the library's bytes. The first word is the memory's own.
 #[repr(C)]
@@ -91,7 +91,7 @@ fn destroy(raw: u64) {
     if let Some(dtor) = callbacks.dtor {
         let mut env = Env::callback(owner.as_ref().map_or(std::ptr::null(), Owner::library));
         // SAFETY: the owner is kept loaded until it is dropped.
-        unsafe { dtor(&raw mut env, object.data()) };
+        stop::unwatched(|| unsafe { dtor(&raw mut env, object.data()) });
     }
     drop(owner);
     // SAFETY: the object was counted, and nobody uses its memory any more.
@@ -219,7 +219,7 @@ impl Held {
         let Some(stop) = callbacks.stop else { return };
         let mut env = Env::callback(owner.as_ref().map_or(std::ptr::null(), Owner::library));
         // SAFETY: the owner is kept loaded until it is dropped.
-        unsafe { stop(&raw mut env, object.data(), descriptor, c_bool(is_direct)) };
+        stop::unwatched(|| unsafe { stop(&raw mut env, object.data(), descriptor, c_bool(is_direct)) });
     }
     /// A term that refers to the object.
     pub fn to_term(&self, to: &mut impl Alloc) -> Term {
@@ -322,7 +322,7 @@ fn down(id: u64) {
     let mut env = Env::callback(owner.as_ref().map_or(std::ptr::null(), Owner::library));
     let pid = Identifier { term: Term::pid(pid) };
     // SAFETY: the owner is kept loaded until it is dropped.
-    unsafe { down(&raw mut env, object.data(), &raw const pid, &raw const monitor) };
+    stop::unwatched(|| unsafe { down(&raw mut env, object.data(), &raw const pid, &raw const monitor) });
 }
 
 /// Takes a monitor off the process that it watches.

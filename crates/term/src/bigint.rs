@@ -6,6 +6,7 @@
 use crate::alloc::Alloc;
 use crate::binary::{Bits, copy_bits};
 use crate::release::{self, Release};
+use crate::large;
 use crate::word::Term;
 use num_bigint::BigUint;
 
@@ -214,7 +215,7 @@ fn mul_slow<A: Alloc + ?Sized>(alloc: &mut A, a: Term, b: Term) -> Arith {
         return Err(SystemLimit);
     }
     if a.digits.len().min(b.digits.len()) > SCHOOL_DIGITS_MAX {
-        return finish(alloc, negative, &(to_biguint(a.digits) * to_biguint(b.digits)).to_u64_digits());
+        return finish(alloc, negative, &large::product(&to_biguint(a.digits), &to_biguint(b.digits)).to_u64_digits());
     }
     with_digits(a.digits.len() + b.digits.len(), |out| {
         for (at, &x) in a.digits.iter().enumerate() {
@@ -269,8 +270,8 @@ fn div_rem_slow<A: Alloc + ?Sized>(alloc: &mut A, a: Term, b: Term, remainder: b
         });
     }
     let (x, y) = (to_biguint(a.digits), to_biguint(b.digits));
-    let result = if remainder { x % y } else { x / y };
-    finish(alloc, negative, &result.to_u64_digits())
+    let (quotient, rest) = large::quotient(&x, &y);
+    finish(alloc, negative, &if remainder { rest } else { quotient }.to_u64_digits())
 }
 
 /// Divides by one digit; the rest is returned.
@@ -546,7 +547,7 @@ pub fn parse_integer<A: Alloc + ?Sized>(alloc: &mut A, text: &[u8], base: u32) -
     if digits.len().saturating_sub(1).saturating_mul(base.ilog2() as usize) > bits_max() {
         return Err(ParseError::SystemLimit);
     }
-    let magnitude = if digits.is_empty() { BigUint::default() } else { BigUint::parse_bytes(digits, base).ok_or(ParseError::NotAnInteger)? };
+    let magnitude = if digits.is_empty() { BigUint::default() } else { large::parse(digits, base).ok_or(ParseError::NotAnInteger)? };
     finish(alloc, negative, &magnitude.to_u64_digits()).map_err(|_| ParseError::SystemLimit)
 }
 
@@ -557,7 +558,7 @@ pub fn to_string_radix(term: Term, base: u32) -> String {
     }
     let mut room = [0];
     let Some(integer) = Integer::of(term, &mut room) else { return String::new() };
-    let mut text = to_biguint(integer.digits).to_str_radix(base);
+    let mut text = large::text(&to_biguint(integer.digits), base);
     text.make_ascii_uppercase();
     if integer.negative {
         text.insert(0, '-');

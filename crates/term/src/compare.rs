@@ -10,6 +10,7 @@ use crate::boxed::{External, HashMap, LocalRef, MapNode, Record};
 use crate::map::{TrieIter, path_order};
 use crate::node::{NodeInfo, pid_parts};
 use crate::release;
+use crate::stop;
 use crate::word::{Kind, Subtag, Term};
 use std::cmp::Ordering;
 
@@ -77,8 +78,23 @@ pub fn compare_atoms(a: Atom, b: Atom) -> Ordering {
 /// Levels of lists and tuples within each other that are compared by recursion.
 const PLAIN_LEVELS: u32 = 20;
 
+/// Elements of a list that are compared before they count as steps.
+const UNCOUNTED_CELLS: u32 = 1024;
+/// Steps that they count as then.
+const CELLS_STEPS: u32 = UNCOUNTED_CELLS / stop::FLAT_PER_STEP as u32;
+/// Elements of a tuple that may be compared without being counted.
+const UNCOUNTED_ELEMENTS: usize = 1024;
+
+/// Equality of parts of terms.
+#[inline]
+fn same_parts(a: Term, b: Term, exact: bool, levels: u32) -> bool {
+    stop::step();
+    same(a, b, exact, levels)
+}
+
 /// Equality of two terms, without a list of what is left to do as far as `levels` go.
 fn same(mut a: Term, mut b: Term, exact: bool, levels: u32) -> bool {
+    let mut uncounted = UNCOUNTED_CELLS;
     loop {
         if a == b {
             return true;
@@ -92,11 +108,16 @@ fn same(mut a: Term, mut b: Term, exact: bool, levels: u32) -> bool {
                     }
                 } else if levels == 0 {
                     break;
-                } else if !same(x, y, exact, levels - 1) {
+                } else if !same_parts(x, y, exact, levels - 1) {
                     return false;
                 }
             }
             (a, b) = (left.tail(), right.tail());
+            uncounted -= 1;
+            if uncounted == 0 {
+                uncounted = UNCOUNTED_CELLS;
+                stop::steps(CELLS_STEPS);
+            }
             continue;
         }
         if !a.is_boxed() || !b.is_boxed() {
@@ -110,7 +131,10 @@ fn same(mut a: Term, mut b: Term, exact: bool, levels: u32) -> bool {
                 let (Some((&last_a, first_a)), Some((&last_b, first_b))) = (tuple_elements(a).split_last(), tuple_elements(b).split_last()) else {
                     return true;
                 };
-                if !first_a.iter().zip(first_b).all(|(&x, &y)| x == y || same(x, y, exact, levels - 1)) {
+                if first_a.len() > UNCOUNTED_ELEMENTS {
+                    stop::flat(first_a.len());
+                }
+                if !first_a.iter().zip(first_b).all(|(&x, &y)| x == y || same_parts(x, y, exact, levels - 1)) {
                     return false;
                 }
                 (a, b) = (last_a, last_b);
@@ -128,6 +152,7 @@ fn same_terms(a: Term, b: Term, exact: bool) -> bool {
     let mut todo: Vec<(Term, Term, bool)> = Vec::new();
     let (mut a, mut b, mut exact) = (a, b, exact);
     loop {
+        stop::step();
         if !same_here(a, b, exact, &mut todo) {
             return false;
         }
@@ -153,6 +178,7 @@ fn same_here(mut a: Term, mut b: Term, exact: bool, todo: &mut Vec<(Term, Term, 
             }
         }
         (a, b) = (left.tail(), right.tail());
+        stop::step();
     }
     if a == b {
         return true;
@@ -183,6 +209,7 @@ fn same_here(mut a: Term, mut b: Term, exact: bool, todo: &mut Vec<(Term, Term, 
         }
         (Subtag::BigPos | Subtag::BigNeg, Subtag::BigPos | Subtag::BigNeg) => {
             let (Some(left), Some(right)) = (a.as_big(), b.as_big()) else { return false };
+            stop::flat(left.digits().len());
             header_a == header_b && left.digits() == right.digits()
         }
         (Subtag::HeapBin | Subtag::SharedBin | Subtag::SubBin, Subtag::HeapBin | Subtag::SharedBin | Subtag::SubBin) => same_bits(a, b),
@@ -203,6 +230,7 @@ fn same_here(mut a: Term, mut b: Term, exact: bool, todo: &mut Vec<(Term, Term, 
 
 fn same_bits(a: Term, b: Term) -> bool {
     let (left, right) = (Bits::of(a), Bits::of(b));
+    stop::flat(left.bit_size / 64);
     left.bit_size == right.bit_size
         && match (left.aligned(), right.aligned()) {
             (Some(x), Some(y)) => x == y,
@@ -238,6 +266,7 @@ fn same_arrays(a: &[Term], b: &[Term], exact: bool, todo: &mut Vec<(Term, Term, 
     if a.len() != b.len() {
         return false;
     }
+    stop::flat(a.len());
     for (&x, &y) in a.iter().zip(b) {
         if x == y {
             continue;
@@ -255,6 +284,7 @@ fn same_arrays(a: &[Term], b: &[Term], exact: bool, todo: &mut Vec<(Term, Term, 
 fn same_nodes(a: &[Term], b: &[Term], exact: bool, todo: &mut Vec<(Term, Term, bool)>) -> bool {
     let mut nodes = vec![(a, b)];
     while let Some((a, b)) = nodes.pop() {
+        stop::step();
         for (&x, &y) in a.iter().zip(b) {
             if x == y {
                 continue;
@@ -282,6 +312,7 @@ fn same_nodes(a: &[Term], b: &[Term], exact: bool, todo: &mut Vec<(Term, Term, b
 
 /// The bits one after the other; where one ends the shorter is less.
 fn compare_bits(a: Bits, b: Bits) -> Ordering {
+    stop::flat(a.bit_size.min(b.bit_size) / 64);
     if let (Some(x), Some(y)) = (a.aligned(), b.aligned()) {
         return x.cmp(y);
     }
@@ -357,6 +388,7 @@ fn compare_integers(a: Term, b: Term) -> Ordering {
 
 /// Digits least significant first, no leading zeros.
 fn compare_magnitudes(x: &[u64], y: &[u64]) -> Ordering {
+    stop::flat(x.len().min(y.len()));
     x.len().cmp(&y.len()).then_with(|| x.iter().rev().cmp(y.iter().rev()))
 }
 
@@ -453,8 +485,16 @@ pub fn family(term: Term) -> u8 {
     }
 }
 
+/// The order of parts of terms.
+#[inline]
+fn order_parts(a: Term, b: Term, exact: bool, levels: u32) -> Ordering {
+    stop::step();
+    order(a, b, exact, levels)
+}
+
 /// The order of two terms, without a list of what is left to do as far as `levels` go.
 fn order(mut a: Term, mut b: Term, exact: bool, levels: u32) -> Ordering {
+    let mut uncounted = UNCOUNTED_CELLS;
     loop {
         if a == b {
             return Ordering::Equal;
@@ -471,12 +511,17 @@ fn order(mut a: Term, mut b: Term, exact: bool, levels: u32) -> Ordering {
                 if levels == 0 {
                     break;
                 }
-                let heads = order(x, y, exact, levels - 1);
+                let heads = order_parts(x, y, exact, levels - 1);
                 if heads.is_ne() {
                     return heads;
                 }
             }
             (a, b) = (left.tail(), right.tail());
+            uncounted -= 1;
+            if uncounted == 0 {
+                uncounted = UNCOUNTED_CELLS;
+                stop::steps(CELLS_STEPS);
+            }
             continue;
         }
         if let (Some(x), Some(y)) = (a.as_atom(), b.as_atom()) {
@@ -499,9 +544,12 @@ fn order(mut a: Term, mut b: Term, exact: bool, levels: u32) -> Ordering {
                 let (Some((&last_a, first_a)), Some((&last_b, first_b))) = (left.split_last(), right.split_last()) else {
                     return Ordering::Equal;
                 };
+                if first_a.len() > UNCOUNTED_ELEMENTS {
+                    stop::flat(first_a.len());
+                }
                 for (&x, &y) in first_a.iter().zip(first_b) {
                     if x != y {
-                        let elements = order(x, y, exact, levels - 1);
+                        let elements = order_parts(x, y, exact, levels - 1);
                         if elements.is_ne() {
                             return elements;
                         }
@@ -555,6 +603,7 @@ impl Comparison {
     fn run(&mut self, a: Term, b: Term) -> Ordering {
         let mut result = self.step(a, b);
         loop {
+            stop::step();
             if result.is_ne() {
                 if self.hash_maps == 0 {
                     return result;
@@ -585,6 +634,7 @@ impl Comparison {
 
     /// Elements in order up to the first that needs a closer look; the rest waits.
     fn arrays(&mut self, a: &[Term], b: &[Term]) -> Ordering {
+        stop::flat(a.len().min(UNCOUNTED_ELEMENTS));
         for index in 0..a.len() {
             let (x, y) = (a[index], b[index]);
             if x == y {
@@ -613,6 +663,7 @@ impl Comparison {
     /// The order of two terms as far as it shows at once; what is left goes to `todo`.
     fn step(&mut self, mut a: Term, mut b: Term) -> Ordering {
         while let (Some(left), Some(right)) = (a.as_cons(), b.as_cons()) {
+            stop::step();
             if a == b {
                 return Ordering::Equal;
             }

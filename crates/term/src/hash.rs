@@ -8,6 +8,7 @@ use crate::binary::Bits;
 use crate::boxed::{HashMap, MapNode};
 use crate::node::pid_parts;
 use crate::release::{self, Release};
+use crate::stop;
 use crate::word::{Kind, Subtag, Term};
 use smallvec::SmallVec;
 
@@ -73,6 +74,7 @@ fn mix_bits(bits: Bits, hash: u32) -> u32 {
     if bits.bit_size == 0 {
         return initial;
     }
+    stop::flat(bits.bit_size / 64);
     let bytes = bits.to_bytes();
     let whole = bits.bit_size / 8;
     let extra = bits.bit_size % 8;
@@ -180,6 +182,7 @@ fn phash2_nested(term: Term, hash: u32, work: &mut Work, depth: u32) -> u32 {
         return phash2_deep(term, hash, work);
     }
     if term.is_cons() {
+        stop::step();
         let mut left = work.left;
         let (hash, rest) = hash_list(term, hash, false, &mut left, |_| false, |element, hash| phash2_nested(element, hash, work, depth - 1));
         // Elements have counted their own parts.
@@ -187,10 +190,12 @@ fn phash2_nested(term: Term, hash: u32, work: &mut Work, depth: u32) -> u32 {
         return if rest.tail.is_cons() { hash } else { phash2_nested(rest.tail, hash, work, depth - 1) };
     }
     if let Some(tuple) = term.as_tuple() {
+        stop::steps(1 + (tuple.arity() / stop::FLAT_PER_STEP) as u32);
         let hash = mix_one(hash, tuple.arity() as u32, 9);
         return tuple.elements().iter().fold(hash, |hash, &element| phash2_nested(element, hash, work, depth - 1));
     }
     if let Some(map) = term.as_flat_map() {
+        stop::step();
         let hash = mix_one(hash, map.size() as u32, 16);
         if map.size() == 0 {
             return hash;
@@ -213,6 +218,7 @@ fn phash2_deep(term: Term, hash: u32, work: &mut Work) -> u32 {
         if work.left == 0 {
             break;
         }
+        stop::step();
         match next {
             Todo::Term(term) => hash = phash2_step(term, hash, work, &mut todo),
             Todo::Node(node) => push_children(node_children(node), true, &mut todo),
@@ -334,6 +340,7 @@ fn has_parts(term: Term) -> bool {
 
 /// The elements that have no parts, up to the first that has; it and those after it wait.
 fn push_compound<'a>(elements: &'a [Term], todo: &mut Todos) -> &'a [Term] {
+    stop::flat(elements.len());
     let (simple, rest) = elements.split_at(elements.iter().position(|&element| has_parts(element)).unwrap_or(elements.len()));
     todo.extend(rest.iter().rev().map(|&element| Todo::Term(element)));
     simple
@@ -411,6 +418,7 @@ fn hash_list(
             count += 1;
             rest = cell.tail();
             if count == 4 {
+                stop::step();
                 hash = mix_one(hash, word, 4);
                 (word, count) = (0, 0);
                 *steps = steps.saturating_sub(4);
@@ -470,6 +478,7 @@ pub fn internal_hash_salted(term: Term, salt: u32) -> u32 {
     let mut todo = Todos::new();
     let mut hash = internal_step(term, hash, &mut todo);
     while let Some(next) = todo.pop() {
+        stop::step();
         match next {
             Todo::Term(term) => hash = internal_step(term, hash, &mut todo),
             Todo::Node(node) => push_children(node_children(node), false, &mut todo),
@@ -620,6 +629,7 @@ fn phash_word(term: Term) -> u32 {
     let mut hash: u32 = 0;
     let mut todo = vec![Phash::Term(term)];
     while let Some(next) = todo.pop() {
+        stop::step();
         match next {
             Phash::Term(term) => hash = phash_step(term, hash, &mut todo),
             Phash::TupleEnd(arity) => hash = times_plus(hash, 9, arity),

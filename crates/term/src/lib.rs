@@ -17,11 +17,13 @@ pub mod compare;
 pub mod etf;
 pub mod float;
 pub mod hash;
+mod large;
 pub mod map;
 pub mod node;
 pub mod print;
 pub mod reference;
 pub mod release;
+pub mod stop;
 pub mod usage;
 pub mod word;
 

@@ -8,6 +8,7 @@ use crate::boxed::{Cons, ExportFun, MapNode};
 use crate::float;
 use crate::node::pid_parts;
 use crate::release::{self, Release};
+use crate::stop;
 use crate::word::{Kind, Subtag, Term};
 use std::fmt;
 use std::io::Write;
@@ -112,6 +113,7 @@ struct Printer {
 impl Printer {
     fn run(&mut self) -> Result<(), CutOff> {
         while let Some(next) = self.todo.pop() {
+            stop::step();
             match next {
                 Todo::Text(text) => self.out.extend(text.bytes()),
                 Todo::Term(term) => self.term(term)?,

@@ -13,7 +13,7 @@ use swarmrt_machine::bif::BifFn;
 use swarmrt_machine::{BifResult, Process, Vm};
 use swarmrt_term::compare::{FAMILY_LIST, FAMILY_TUPLE, family};
 use swarmrt_term::release::{self, Release};
-use swarmrt_term::{Alloc, Atom, FragmentHeap, Mfa, Term, am, atom, compare, equal_exact, map, print};
+use swarmrt_term::{Alloc, Atom, FragmentHeap, Mfa, Term, am, atom, compare, equal_exact, map, print, stop};
 
 /// What a specification is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -119,6 +119,7 @@ const NESTING_MAX: usize = 500;
 fn list_parts(list: Term) -> (Vec<Term>, Term) {
     let (mut elements, mut rest) = (Vec::new(), list);
     while let Some(cell) = rest.as_cons() {
+        stop::step();
         elements.push(cell.head());
         rest = cell.tail();
     }
@@ -128,6 +129,7 @@ fn list_parts(list: Term) -> (Vec<Term>, Term) {
 fn is_too_deep(term: Term) -> bool {
     let mut pending = vec![(term, 0)];
     while let Some((term, depth)) = pending.pop() {
+        stop::step();
         if depth > NESTING_MAX {
             return true;
         }
@@ -157,6 +159,7 @@ fn variable_number(term: Term) -> Option<u32> {
 fn collect_variables(head: Term, found: &mut BTreeMap<u32, usize>) {
     let mut pending = vec![head];
     while let Some(term) = pending.pop() {
+        stop::step();
         if let Some(number) = variable_number(term) {
             found.insert(number, 0);
         } else if let Some(cell) = term.as_cons() {
@@ -174,6 +177,7 @@ fn collect_variables(head: Term, found: &mut BTreeMap<u32, usize>) {
 fn is_constant(term: Term) -> bool {
     let mut pending = vec![term];
     while let Some(term) = pending.pop() {
+        stop::step();
         if term == Term::atom(am::UNDERSCORE) || variable_number(term).is_some() {
             return false;
         } else if let Some(cell) = term.as_cons() {
@@ -200,6 +204,7 @@ struct Compiler {
 
 impl Compiler {
     fn pattern(&mut self, term: Term) -> Pattern {
+        stop::step();
         if term == Term::atom(am::UNDERSCORE) {
             return Pattern::Any;
         }
@@ -251,6 +256,7 @@ impl Compiler {
     }
 
     fn expression(&mut self, term: Term) -> Expr {
+        stop::step();
         if term.is_cons() {
             let (elements, tail) = list_parts(term);
             let elements = self.expressions(&elements);

@@ -6,7 +6,7 @@ use super::{FragmentHeapTerm, Port, Ports, ram_file, run, tty};
 use std::sync::Arc;
 use swarmrt_machine::{BifResult, Process, Raise, bif};
 use swarmrt_term::etf::{self, DecodeOptions, EncodeOptions};
-use swarmrt_term::{Alloc, Atom, FragmentHeap, Release, Term, am, atom};
+use swarmrt_term::{Alloc, Atom, FragmentHeap, Release, Term, am, atom, stop};
 
 const TRUE: Term = Term::atom(am::TRUE);
 const BADARG: Term = Term::atom(am::BADARG);
@@ -16,6 +16,7 @@ pub fn iodata(data: Term) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     let mut pending = vec![data];
     while let Some(item) = pending.pop() {
+        stop::step();
         if let Some(cell) = item.as_cons() {
             pending.push(cell.tail());
             pending.push(cell.head());

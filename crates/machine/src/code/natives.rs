@@ -12,7 +12,7 @@ use std::ffi::c_void;
 use std::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::{Arc, OnceLock};
 use swarmrt_beam::instr::NativePtr;
-use swarmrt_term::Term;
+use swarmrt_term::{Term, stop};
 
 /// What runs in place of a function's own code.
 pub enum Native {
@@ -68,7 +68,7 @@ impl Native {
         let result = match self {
             _ if p.scheduled.is_some() => call_scheduled(p),
             Native::Builtin(entry) => (entry.function)(p, args),
-            Native::Library(entry) => (entry.call)(p, entry, args),
+            Native::Library(entry) => stop::unwatched(|| (entry.call)(p, entry, args)),
         };
         if p.scheduled.is_some() { go_on(p, result) } else { result }
     }
@@ -79,7 +79,7 @@ fn call_scheduled(p: &mut Process) -> BifResult {
     let Some(scheduled) = p.scheduled.take() else { unreachable!("just seen") };
     let args = std::mem::replace(&mut p.trap_args[0], Term::NIL);
     let args = args.as_tuple().expect("the arguments of a scheduled function are a tuple").elements();
-    (scheduled.function.call)(p, &scheduled.function, args)
+    stop::unwatched(|| (scheduled.function.call)(p, &scheduled.function, args))
 }
 
 /// Calls what was scheduled at once, as long as the turn is not over and it may run here.

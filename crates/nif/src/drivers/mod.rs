@@ -21,7 +21,7 @@ use std::sync::{Arc, LazyLock};
 use swarmrt_io::port::driver::{Answer, Driver, LinkedIn, Request, Started, Written};
 use swarmrt_io::port::{Options, Port, Ports};
 use swarmrt_machine::Vm;
-use swarmrt_term::Term;
+use swarmrt_term::{Term, stop};
 
 /// `ErlDrvPort`: the number of a port as an address. `ErlDrvData`: the library's own.
 pub type Handle = *mut c_void;
@@ -120,11 +120,11 @@ impl LinkedIn for Loaded {
         let text = CString::new(command).unwrap_or_default();
         let _one_at_a_time = self.lock.lock();
         // SAFETY: the library's own function. The text is there during the call.
-        let (data, problem) = unsafe {
+        let (data, problem) = stop::unwatched(|| unsafe {
             *libc::__errno_location() = 0;
             let data = start(driver.handle(), text.as_ptr().cast_mut());
             (data, *libc::__errno_location())
-        };
+        });
         driver.data.store(data as usize, Ordering::Release);
         let failure = match data as isize {
             -1 | -3 => Some(None),
@@ -203,7 +203,7 @@ impl LoadedPort {
             if self.closed.load(Ordering::Acquire) {
                 return None;
             }
-            call(self.loaded.entry(), self.data())
+            stop::unwatched(|| call(self.loaded.entry(), self.data()))
         };
         self.after(vm);
         Some(result)
@@ -313,11 +313,11 @@ impl Driver for LoadedPort {
             }
             if let Some(flush) = self.loaded.entry().flush.filter(|_| self.queued_bytes() > 0) {
                 // SAFETY: the library's own function.
-                unsafe { flush(self.data()) };
+                stop::unwatched(|| unsafe { flush(self.data()) });
             }
             if let Some(stop) = self.loaded.entry().stop {
                 // SAFETY: as above.
-                unsafe { stop(self.data()) };
+                stop::unwatched(|| unsafe { stop(self.data()) });
             }
         }
         select::forget(self.number());

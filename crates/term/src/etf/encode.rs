@@ -8,6 +8,7 @@ use crate::compare::compare_exact;
 use crate::map;
 use crate::node::{NodeInfo, pid_parts};
 use crate::release::{self, Release};
+use crate::stop;
 use crate::word::{Kind, Term};
 #[cfg(miri)]
 use std::io::Write;
@@ -173,6 +174,7 @@ impl<'a> Encoder<'a> {
         if depth == 0 || self.is_over() {
             return self.deep(term);
         }
+        stop::step();
         if let Some(first) = term.as_cons() {
             let Some(length_at) = self.list_head(term, first) else { return };
             let (mut cell, mut count) = (first, 1);
@@ -186,6 +188,9 @@ impl<'a> Encoder<'a> {
                     None => break,
                 }
                 count += 1;
+                if count % stop::FLAT_PER_STEP as u32 == 0 {
+                    stop::step();
+                }
             }
             self.replace_u32(length_at, count);
             self.nested(cell.tail(), depth - 1);
@@ -219,6 +224,7 @@ impl<'a> Encoder<'a> {
             if self.is_over() {
                 return;
             }
+            stop::step();
             match next {
                 Todo::Term(term) => self.term(term),
                 Todo::Elements(elements, count) => {
@@ -452,6 +458,7 @@ impl<'a> Encoder<'a> {
             if self.out.len() > self.limit {
                 return;
             }
+            stop::step();
             count += 1;
             rest = cell.tail();
             let head = cell.head();
@@ -477,6 +484,7 @@ impl<'a> Encoder<'a> {
     }
 
     fn bits(&mut self, bits: Bits) {
+        stop::flat(bits.bit_size / 64);
         let extra = bits.bit_size % 8;
         let len = bits.byte_size_rounded_up();
         self.tagged_u32(if extra == 0 { tag::BINARY } else { tag::BIT_BINARY }, len as u32);
@@ -549,7 +557,10 @@ pub(super) fn string_len(first: Cons) -> Option<usize> {
         }
         match cell.tail().as_cons() {
             Some(next) => cell = next,
-            None => return cell.tail().is_nil().then_some(len),
+            None => {
+                stop::flat(len);
+                return cell.tail().is_nil().then_some(len);
+            }
         }
     }
 }

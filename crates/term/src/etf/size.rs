@@ -4,6 +4,7 @@ use super::encode::{EncodeOptions, Encoder, FLOAT_LEN, FLOAT_TEXT_LEN, INTEGER_L
 use crate::atom::Atom;
 use crate::boxed::Cons;
 use crate::map;
+use crate::stop;
 use crate::word::{Subtag, Term};
 use smallvec::SmallVec;
 
@@ -65,6 +66,7 @@ impl Sizer<'_> {
             self.deep.push(term);
             return Some(());
         }
+        stop::step();
         if let Some(first) = term.as_cons() {
             return self.list(first, level + 1);
         }
@@ -107,7 +109,10 @@ impl Sizer<'_> {
             self.count(cell.head(), level)?;
             match cell.tail().as_cons() {
                 Some(_) if self.size > self.limit => return None,
-                Some(next) => cell = next,
+                Some(next) => {
+                    stop::step();
+                    cell = next;
+                }
                 None => return self.count(cell.tail(), level),
             }
         }
