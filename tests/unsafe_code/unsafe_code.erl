@@ -376,6 +376,19 @@ cases() ->
              end)
          end}},
 
+        %% More keys than fit the machine's own room: the last key is read before the first destination is written.
+        {many_keys_and_destinations, [{f, 1, [
+            {test, is_map, {f, 1}, [{x, 0}]},
+            {move, {integer, 100}, {x, 1}},
+            {get_map_elements, {f, 1}, {x, 0},
+             {list, lists:append([[{integer, N}, {x, N}] || N <- lists:seq(1, 99)]) ++ [{x, 1}, {x, 0}]}},
+            {test_heap, 3, 2},
+            {put_tuple2, {x, 0}, {list, [{x, 0}, {x, 1}]}},
+            return]}],
+         {runs, fun(M) ->
+             repeat(fun() -> {-100, -1} = M:f(maps:from_list([{N, -N} || N <- lists:seq(1, 100)])) end)
+         end}},
+
         %% ---- Built-ins ----
         {instruction_yields, [{f, 0, [{bif, yield, {f, 0}, [], {x, 0}}, return]}],
          {refused, "erlang:yield/0 is not a guard built-in"}},

@@ -70,7 +70,8 @@ fn sigterm_stops_what_does_not_come_to_an_end() {
         assert!(begun.elapsed() < std::time::Duration::from_secs(20), "it does not end");
         std::thread::sleep(std::time::Duration::from_millis(20));
     };
-    assert_eq!(status.code(), Some(143));
+    // What the processes do ends with them, so that the machine stops in good order.
+    assert_eq!(status.code(), Some(0));
 }
 
 #[test]

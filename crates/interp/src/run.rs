@@ -1511,33 +1511,28 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
                                 }
                                 jump!(get.fail);
                             }
-                            // The keys are read before anything is written, SCRATCH_WORDS of them at a time.
-                            let values: *mut u64 = (&raw mut (*registers).native.scratch).cast();
-                            let mut rest = &get.pairs[..];
-                            let missing = loop {
-                                let (some, others) = rest.split_at(rest.len().min(SCRATCH_WORDS));
-                                let found = some.iter().enumerate().all(|(at, &(key, _))| match map::get(source, src!(key)) {
-                                    Some(found) => {
-                                        *values.add(at) = found.raw();
-                                        true
-                                    }
-                                    None => false,
-                                });
-                                if !found {
-                                    break true;
-                                }
-                                for (at, &(_, dst)) in some.iter().enumerate() {
-                                    if let Some(dst) = dst {
-                                        set!(dst, Term::from_raw(*values.add(at)));
-                                    }
-                                }
-                                if others.is_empty() {
-                                    break false;
-                                }
-                                rest = others;
+                            // All keys are read before anything is written.
+                            let mut many = Vec::new();
+                            let values: *mut u64 = if get.pairs.len() <= SCRATCH_WORDS {
+                                (&raw mut (*registers).native.scratch).cast()
+                            } else {
+                                many.resize(get.pairs.len(), 0u64);
+                                many.as_mut_ptr()
                             };
-                            if missing {
+                            let found = get.pairs.iter().enumerate().all(|(at, &(key, _))| match map::get(source, src!(key)) {
+                                Some(found) => {
+                                    *values.add(at) = found.raw();
+                                    true
+                                }
+                                None => false,
+                            });
+                            if !found {
                                 jump!(get.fail);
+                            }
+                            for (at, &(_, dst)) in get.pairs.iter().enumerate() {
+                                if let Some(dst) = dst {
+                                    set!(dst, Term::from_raw(*values.add(at)));
+                                }
                             }
                             next!();
                         }
