@@ -389,6 +389,26 @@ cases() ->
              repeat(fun() -> {-100, -1} = M:f(maps:from_list([{N, -N} || N <- lists:seq(1, 100)])) end)
          end}},
 
+        %% As the compiler of OTP 22 may write it: another instruction in the midst of a construction.
+        {interrupted_construction, [{f, 1, [
+            {test, bs_start_match3, {f, 1}, 1, [{x, 0}], {x, 1}},
+            {bs_get_position, {x, 1}, {x, 2}, 2},
+            {bs_init2, {f, 0}, 2, 0, 3, {field_flags, []}, {x, 3}},
+            {bs_put_integer, {f, 0}, {integer, 8}, 1, {field_flags, []}, {integer, 1}},
+            {bs_set_position, {x, 1}, {x, 2}},
+            {bs_get_tail, {x, 1}, {x, 0}, 4},
+            {bs_put_integer, {f, 0}, {integer, 8}, 1, {field_flags, []}, {integer, 2}},
+            {test_heap, 3, 4},
+            {put_tuple2, {x, 0}, {list, [{x, 0}, {x, 3}]}},
+            return]}],
+         {runs, fun(M) -> repeat(fun() -> {<<"ab">>, <<1, 2>>} = M:f(<<"ab">>) end) end}},
+        {construction_of_nothing, [{f, 1, [
+            {test, bs_start_match3, {f, 1}, 1, [{x, 0}], {x, 1}},
+            {bs_get_tail, {x, 1}, {x, 0}, 2},
+            {bs_put_integer, {f, 0}, {integer, 8}, 1, {field_flags, []}, {integer, 2}},
+            return]}],
+         {refused, "no binary is under construction"}},
+
         %% ---- Built-ins ----
         {instruction_yields, [{f, 0, [{bif, yield, {f, 0}, [], {x, 0}}, return]}],
          {refused, "erlang:yield/0 is not a guard built-in"}},

@@ -148,6 +148,21 @@ impl Specialised {
     }
 }
 
+/// The register with the binary that the instruction at `at` puts a segment into, where others than such stand between it and
+/// the one before: the compiler of OTP 22 takes the rest of another binary there.
+pub(crate) fn interrupted_construction(ops: &[Op], at: usize) -> Option<&Operand> {
+    let before = ops[..at].iter().rev();
+    let is_interruption = |op: &&Op| matches!(op.opcode, Opcode::BsSetPosition | Opcode::BsGetTail | Opcode::Line);
+    let interruptions = before.clone().take_while(is_interruption).filter(|op| op.opcode != Opcode::Line).count();
+    let is_inside = |op: &&Op| is_interruption(op) || op.opcode.traits().fills_binary;
+    let start = before.clone().find(|op| !is_inside(op)).filter(|_| interruptions > 0)?;
+    match start.opcode {
+        Opcode::BsAppend => Some(&start.args[7]),
+        Opcode::BsInit2 | Opcode::BsInitBits | Opcode::BsPrivateAppend => Some(&start.args[5]),
+        _ => None,
+    }
+}
+
 /// Turns a verified file into instructions, function by function. Constants lie in a pool that grows downwards from
 /// where the instructions begin.
 pub struct Specialiser<'a, L: Linker> {
@@ -893,6 +908,7 @@ impl<L: Linker> Specialiser<'_, L> {
             G::IsAnyNativeRecord => self.test(args, |src, fail| Instr::IsRecord { src, fail }),
             G::IsNativeRecord | G::GetRecordElements | G::IsRecordAccessible | G::GetRecordField | G::PutRecord => self.record_op(op)?,
             G::BsInit2 | G::BsInitBits | G::BsAppend | G::BsPrivateAppend => return self.construction(ops, at),
+            _ if op.opcode.traits().fills_binary => return self.continuation(ops, at),
             // Sizes are added up again when the binary is built; here the register only has to hold a term.
             G::BsAdd => self.no_size(&args[4]),
             G::BsUtf8Size | G::BsUtf16Size => self.no_size(&args[2]),
@@ -1001,7 +1017,29 @@ impl<L: Linker> Specialiser<'_, L> {
             let value = self.src(value);
             segments.push(Segment { kind, unit: (unsigned(unit) as u32).max(1), flags: 0, value, size: None, bytes: Box::default(), number: 1 });
         }
-        let mut used = 1;
+        let used = 1 + self.segments(ops, at + 1, &mut segments)?;
+        let plan = self.table(BinaryPlan { fail: label(&args[0]), dst: Self::dst(dst), segments: segments.into() });
+        self.jump(Instr::BsCreateBin { plan });
+        Ok(used)
+    }
+
+    /// What follows on an interruption of a construction (see [`interrupted_construction`]): the binary so far gets longer.
+    fn continuation(&mut self, ops: &[Op], at: usize) -> Result<usize, BeamError> {
+        let op = &ops[at];
+        let binary = interrupted_construction(ops, at).ok_or_else(|| self.unsupported(op))?;
+        let value = self.src(binary);
+        let mut segments = vec![Segment { kind: SegmentKind::Append, unit: 1, flags: 0, value, size: None, bytes: Box::default(), number: 1 }];
+        let used = self.segments(ops, at, &mut segments)?;
+        let fail = if op.opcode == Opcode::BsPutString { 0 } else { label(&op.args[0]) };
+        let plan = self.table(BinaryPlan { fail, dst: Self::dst(binary), segments: segments.into() });
+        self.jump(Instr::BsCreateBin { plan });
+        Ok(used)
+    }
+
+    /// The segments that are put by the instructions from one on; how many instructions these are.
+    fn segments(&mut self, ops: &[Op], at: usize, segments: &mut Vec<Segment>) -> Result<usize, BeamError> {
+        use Opcode as G;
+        let mut used = 0;
         while let Some(put) = ops.get(at + used) {
             let number = segments.len() as u32 + 1;
             let kind = match put.opcode {
@@ -1037,8 +1075,6 @@ impl<L: Linker> Specialiser<'_, L> {
             segments.push(segment);
             used += 1;
         }
-        let plan = self.table(BinaryPlan { fail: label(&args[0]), dst: Self::dst(dst), segments: segments.into() });
-        self.jump(Instr::BsCreateBin { plan });
         Ok(used)
     }
 

@@ -523,7 +523,12 @@ impl Flow<'_> {
         }
         if traits.fills_binary {
             building(state)?;
+            // Behind an interruption the binary so far is read again.
+            if let Some(binary) = crate::specialise::interrupted_construction(self.function.ops, self.position) {
+                read(state, binary)?;
+            }
         }
+        let was_building = state.building;
         if traits.raises {
             scannable(state)?;
             return Ok(Stop);
@@ -563,7 +568,7 @@ impl Flow<'_> {
         if let Some(heap) = heap {
             state.grant = heap;
         }
-        state.building |= traits.starts_binary;
+        state.building |= traits.starts_binary || was_building && op.opcode == Opcode::BsGetTail;
         for at in writes {
             match &op.args[at] {
                 Operand::List(pairs) if kinds[at] == Kind::SourceAndTarget => {
