@@ -5,6 +5,7 @@ use crate::{persistent_term, process_info};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use swarmrt_heap::Fragment;
 use std::time::Duration;
+use swarmrt_machine::watched::WatchedDescriptors;
 use swarmrt_machine::signal::{self, Call};
 use swarmrt_machine::{BifResult, Process, Raise, bif, deferred, exception};
 use swarmrt_term::{Alloc, Atom, Bits, Mfa, SharedBytes, Subtag, Term, am, atom, hash, map};
@@ -119,6 +120,12 @@ fn get_internal_state(p: &mut Process, what: Term) -> BifResult {
         return Ok(Term::small(i64::from(p.reductions.max(0))));
     }
     // Counters of tables that are spread over the schedulers do not exist here.
+    // Descriptors in error, in use, of drivers, of other libraries.
+    if what == Term::atom(atom!("check_io_debug")) {
+        let (drivers, libraries) = p.vm.extension::<WatchedDescriptors>().count();
+        let count = |count: usize| Term::small(count as i64);
+        return Ok(p.tuple(&[count(0), count(drivers), count(drivers), count(libraries)]));
+    }
     if what == Term::atom(atom!("flxctr_memory_usage")) {
         return Ok(Term::atom(atom!("notsup")));
     }

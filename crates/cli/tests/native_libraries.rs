@@ -74,6 +74,22 @@ fn a_library_of_every_family_of_functions_does_what_it_does_on_erl() {
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
+#[test]
+fn a_thousand_upgrades_under_load_lose_nothing() {
+    let (source, folder) = (common::root().join("tests/nif/families"), temporary("nif-upgrades"));
+    compile(&source.join("nif_families.c"), &folder);
+    for program in programs(&source) {
+        let compiled = common::run(common::oracle("erlc").arg("-o").arg(&folder).arg(program));
+        assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stdout));
+    }
+    let mut command = common::swarmrt_command();
+    command.args(["erl", "-noshell", "-eval", "nif_upgrades:main(), halt()."]).env("UPGRADES", "1000").current_dir(&folder);
+    let printed = common::run(&mut command);
+    let _ = std::fs::remove_dir_all(&folder);
+    // The library's generation, its objects, those who called it meanwhile, and what a new library knows of the old objects.
+    assert_eq!(String::from_utf8_lossy(&printed.stdout), "1000 true\n[done,done,done,done]\n0 badarg\n");
+}
+
 /// What stands behind `{error, {Kind, Text}}` when a library cannot be loaded, whatever is wrong with it.
 #[test]
 fn what_cannot_be_loaded_is_refused_as_on_erl() {

@@ -37,6 +37,7 @@ pub mod time;
 pub mod timer;
 pub mod trace;
 pub mod vm;
+pub mod watched;
 
 #[cfg(all(test, not(loom)))]
 mod tests;

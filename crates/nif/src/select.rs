@@ -55,6 +55,11 @@ struct Descriptor {
 static DESCRIPTORS: LazyLock<Mutex<HashMap<c_int, Descriptor>>> = LazyLock::new(Mutex::default);
 static EPOLL: Epoll = Epoll::new("select", ready);
 
+/// How many descriptors are watched.
+pub fn watched() -> usize {
+    DESCRIPTORS.lock().len()
+}
+
 impl Descriptor {
     /// Has the poller wait for what is wanted.
     fn arm(&self, descriptor: c_int) -> io::Result<()> {

@@ -2,7 +2,8 @@
 -module(nif_upgrades).
 -export([main/0]).
 
--define(UPGRADES, 200).
+%% How many: erl stops its schedulers for each, which takes it a minute for a thousand.
+-define(UPGRADES, list_to_integer(os:getenv("UPGRADES", "200"))).
 
 main() ->
     Objects = [nif_families:new_object(N) || N <- lists:seq(1, 50)],

@@ -109,6 +109,11 @@ fn try_load(p: &mut Process, path: Term, name: Term, options: Term) -> BifResult
     });
     all.insert(name.clone(), loaded.clone());
     drop(all);
+    let mut taints = p.vm.code.taints.lock();
+    if !taints.contains(&Atom::new(&name)) {
+        taints.insert(0, Atom::new(&name));
+    }
+    drop(taints);
     Ports::of(p.vm).set_linked_in(&name, Some(loaded));
     let pid = p.id();
     forget_at_exit(p, &name, pid);

@@ -10,6 +10,8 @@ mod queues;
 mod select;
 mod work;
 
+pub use select::watched;
+
 use crate::abi::CText;
 use crate::library::File;
 use parking_lot::{Mutex, ReentrantMutex};

@@ -24,6 +24,11 @@ struct Watched {
 static WATCHED: LazyLock<Mutex<HashMap<c_int, Watched>>> = LazyLock::new(Mutex::default);
 static EPOLL: Epoll = Epoll::new("driver select", ready);
 
+/// How many descriptors are watched.
+pub fn watched() -> usize {
+    WATCHED.lock().len()
+}
+
 /// What the system calls each mode.
 const EVENTS: [(c_int, c_int); 2] = [(READ, libc::EPOLLIN), (WRITE, libc::EPOLLOUT)];
 

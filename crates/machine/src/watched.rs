@@ -1,0 +1,19 @@
+//! How many descriptors libraries have the machine wait for, which test suites look at.
+
+use std::sync::OnceLock;
+
+/// Descriptors of linked-in drivers, and of other native libraries.
+pub type Count = fn() -> (usize, usize);
+
+/// Set by the crate that waits for them.
+#[derive(Default)]
+pub struct WatchedDescriptors(OnceLock<Count>);
+
+impl WatchedDescriptors {
+    pub fn set(&self, count: Count) {
+        self.0.get_or_init(|| count);
+    }
+    pub fn count(&self) -> (usize, usize) {
+        self.0.get().map_or((0, 0), |count| count())
+    }
+}
