@@ -173,8 +173,8 @@ fn schedulers(p: &mut Process, name: &str) -> Option<Term> {
         "cpu_quota" => Term::atom(am::UNKNOWN),
         "update_cpu_info" => Term::atom(atom!("unchanged")),
         "smp_support" | "threads" => Term::bool(true),
-        // Drivers with asynchronous calls do not exist here.
-        "thread_pool_size" => Term::small(0),
+        // As OTP has it without a flag; work of driver_async has threads of its own here.
+        "thread_pool_size" => Term::small(1),
         "port_parallelism" | "kernel_poll" | "eager_check_io" => Term::bool(false),
         "check_io" => Term::NIL,
         _ => return None,

@@ -326,7 +326,7 @@ fn down(id: u64) {
 }
 
 /// Takes a monitor off the process that it watches.
-fn take_off(id: u64, pid: u64) {
+pub fn take_off(id: u64, pid: u64) {
     let _guard = pin();
     signal::send_call(
         vm(),

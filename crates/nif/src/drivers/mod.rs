@@ -322,6 +322,9 @@ impl Driver for LoadedPort {
                 stop::unwatched(|| unsafe { stop(self.data()) });
             }
         }
+        for (monitor, pid) in std::mem::take(&mut *self.monitors.lock()).into_values() {
+            crate::resources::take_off(monitor.id, pid);
+        }
         select::forget(self.number());
         self.forget();
     }

@@ -163,7 +163,13 @@ pub extern "C" fn driver_monitor_process(handle: Handle, process: Term, to: Out<
 #[unsafe(no_mangle)]
 pub extern "C" fn driver_demonitor_process(handle: Handle, monitor: &Monitor) -> c_int {
     let gone = open_port(handle).and_then(|port| port.monitors.lock().remove(&monitor.id));
-    c_int::from(gone.is_none())
+    match gone {
+        Some((monitor, pid)) => {
+            crate::resources::take_off(monitor.id, pid);
+            0
+        }
+        None => 1,
+    }
 }
 #[unsafe(no_mangle)]
 pub extern "C" fn driver_get_monitored_process(handle: Handle, monitor: &Monitor) -> Term {
