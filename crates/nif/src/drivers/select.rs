@@ -47,7 +47,7 @@ fn ready(descriptor: c_int, events: c_int) {
     let Some(port) = open_port(number as Handle) else { return };
     let broken = events & (libc::EPOLLERR | libc::EPOLLHUP) != 0;
     for (mode, event) in EVENTS {
-        if (events & event != 0 || broken) && wanted(descriptor, number, mode) {
+        if events & event != 0 || broken {
             call(&port, descriptor, mode);
         }
     }
@@ -60,6 +60,10 @@ fn ready(descriptor: c_int, events: c_int) {
 
 fn call(port: &Arc<LoadedPort>, descriptor: c_int, mode: c_int) {
     port.with_entry(vm(), |entry, data| {
+        // Asked while no other callback runs: one may have ended it in the meantime.
+        if !wanted(descriptor, port.number(), mode) {
+            return;
+        }
         let callback = if mode == READ { entry.ready_input } else { entry.ready_output };
         if let Some(callback) = callback {
             // SAFETY: the library's own function.
