@@ -462,8 +462,10 @@ impl Process {
                 let kind = (*oldest).kind;
                 let takes_back = kind == Kind::Unlink as u32 || kind == Kind::Demonitor as u32;
                 if self.exit_pending && !takes_back {
-                    // What comes behind a signal that ends the process finds it gone.
-                    self.refuse(oldest);
+                    // What comes behind a signal that ends the process finds it gone: once it is, with its timers and names.
+                    if matches!(self.shared().incoming.push(oldest), Pushed::Refused) {
+                        self.refuse(oldest);
+                    }
                 } else if (*oldest).kind == Kind::Message as u32 {
                     self.receive(oldest);
                 } else if is_last && (*oldest).kind == Kind::Call as u32 {
