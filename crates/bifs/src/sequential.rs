@@ -100,10 +100,10 @@ fn seq_trace_info(p: &mut Process, part: Term) -> BifResult {
     }
     let value = match name.name() {
         "label" => token(p).map(|token| token.label.term()).map(|label| swarmrt_heap::copy_whole(label, &mut p.heap)),
-        "serial" => match token(p).map(|token| (token.serial, token.previous)) {
-            Some((serial, previous)) => Some(serial_term(p, serial, previous)),
-            None => None,
-        },
+        "serial" => {
+            let numbers = token(p).map(|token| (token.serial, token.previous));
+            numbers.map(|(serial, previous)| serial_term(p, serial, previous))
+        }
         _ => return Err(Raise::BADARG),
     };
     Ok(value.map_or(Term::NIL, |value| p.tuple(&[part, value])))
