@@ -6,10 +6,9 @@
 //! scheduler, where it may take its time. Nothing but its arguments has to be carried over.
 
 use smallvec::SmallVec;
-use std::cell::Cell;
 use swarmrt_machine::scheduler::current_scheduler;
 use swarmrt_machine::{BifResult, Process, Raise, bif};
-use swarmrt_term::{Atom, Bits, Mfa, Term, am, atom};
+use swarmrt_term::{Atom, Bits, Mfa, Term, am, atom, stop};
 
 /// Steps that are taken at once: cells walked, terms visited, pieces appended. About half a millisecond.
 pub(crate) const QUICK_STEPS: usize = 50_000;
@@ -47,8 +46,8 @@ pub(crate) fn steps_here() -> usize {
     if may_take_long() { usize::MAX } else { QUICK_STEPS }
 }
 
-/// Counts steps down: to the end of what may be done here or, on a dirty scheduler, to where it is time to see whether
-/// somebody wants the process to end.
+/// Counts steps down to the end of what may be done here. On a dirty scheduler they are steps of [`stop`], which ends the
+/// work when the process is to end.
 pub(crate) struct Steps(usize);
 
 impl Steps {
@@ -67,24 +66,13 @@ impl Steps {
     }
     #[cold]
     fn out_of_steps(&mut self) -> Result<(), Stop> {
-        if !may_take_long() || is_to_end() {
+        if !may_take_long() {
             return Err(Stop::Long);
         }
+        stop::steps(QUICK_STEPS as u32);
         self.0 = QUICK_STEPS;
         Ok(())
     }
-}
-
-thread_local! {
-    /// The process whose built-in takes its time on this dirty scheduler.
-    static WORKING: Cell<*const Process> = const { Cell::new(std::ptr::null()) };
-}
-
-/// Whether the process that works here is to end.
-fn is_to_end() -> bool {
-    let process = WORKING.get();
-    // SAFETY: it is set only while that process runs on this thread.
-    !process.is_null() && unsafe { (*process).has_exit_signal() }
 }
 
 /// `Err` when that much is too much for here.
@@ -100,8 +88,6 @@ pub(crate) fn run(p: &mut Process, module: Atom, function: Atom, args: &[Term], 
     match work(p) {
         Ok(value) => Ok(value),
         Err(Stop::Raise(raise)) => Err(raise),
-        // It was interrupted: there is a signal to be looked at.
-        Err(Stop::Long) if may_take_long() => Err(Raise::Yield),
         Err(Stop::Long) => elsewhere(p, Mfa { module, function, arity: args.len() as u32 }, args),
     }
 }
@@ -128,10 +114,7 @@ fn long_run(p: &mut Process, number: Term, args: &[Term]) -> BifResult {
         return Err(Raise::BADARG);
     }
     let mfa = p.vm.bifs.mfa(number);
-    WORKING.set(std::ptr::from_ref(p));
-    let result = (entry.function)(p, args);
-    WORKING.set(std::ptr::null());
-    match result {
+    match (entry.function)(p, args) {
         Err(raise @ (Raise::Error(reason) | Raise::Caused { reason, .. })) if reason.is_immediate() => {
             p.bif_state = Some(Box::new(Failed(raise)));
             let export = p.vm.code.export(mfa);
