@@ -78,8 +78,7 @@ fn set_internal_state(p: &mut Process, what: Term, value: Term) -> BifResult {
             let pid = value.as_pid().ok_or(Raise::BADARG)?;
             let collect: Call = Box::new(|_, process| {
                 if let Some(process) = process {
-                    process.heap.wants_major = true;
-                    crate::process::collect_soon(process);
+                    crate::process::collect_soon(process, true);
                 }
             });
             if pid == p.id() {
@@ -141,11 +140,8 @@ fn get_internal_state(p: &mut Process, what: Term) -> BifResult {
                 let names: Vec<Term> = names.map(Term::atom).collect();
                 Ok(p.list(&names))
             }
-            "processes" => {
-                let pids: Vec<Term> = p.vm.processes.ids().into_iter().map(Term::pid).collect();
-                Ok(p.list(&pids))
-            }
-            // There are neither forced fragments nor balancing at fixed times.
+            "processes" => crate::process::processes(p),
+            // OTP's debug builds put every term into a fragment of its own.
             "force_heap_frags" => Ok(Term::bool(false)),
             _ => Err(Raise::BADARG),
         };

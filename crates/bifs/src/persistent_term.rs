@@ -32,13 +32,14 @@ impl Table {
         self.entries.get(&hash::internal_hash(key))?.iter().find(|entry| equal_exact(entry.key, key))
     }
     fn remove(&mut self, key: Term) -> Option<Entry> {
-        let bucket = self.entries.get_mut(&hash::internal_hash(key))?;
+        let hash = hash::internal_hash(key);
+        let bucket = self.entries.get_mut(&hash)?;
         let at = bucket.iter().position(|entry| equal_exact(entry.key, key))?;
         let entry = bucket.swap_remove(at);
         self.count -= 1;
         self.words -= entry.area.words();
         if bucket.is_empty() {
-            self.entries.remove(&hash::internal_hash(key));
+            self.entries.remove(&hash);
             if self.entries.len() < self.entries.capacity() / Table::SPARSE {
                 self.entries.shrink_to(self.entries.len() * 2);
             }

@@ -26,7 +26,7 @@ fn start_of(module: Term, function: Term, args: Term) -> Result<Start, Raise> {
 }
 
 /// A list of options that is none, or has a wrong one.
-fn bad_option() -> Raise {
+pub(crate) fn bad_option() -> Raise {
     Raise::badarg_because(atom!("badopt"))
 }
 
@@ -787,7 +787,7 @@ fn processes_next(p: &mut Process, at: Term) -> BifResult {
 }
 
 #[bif("erlang:processes/0")]
-fn processes(p: &mut Process) -> BifResult {
+pub(crate) fn processes(p: &mut Process) -> BifResult {
     let pids: Vec<Term> = p.vm.processes.ids().into_iter().map(Term::pid).collect();
     p.bump_reductions(pids.len() / 4);
     Ok(p.list(&pids))
@@ -1072,8 +1072,9 @@ fn bump_reductions(p: &mut Process, count: Term) -> BifResult {
     Ok(TRUE)
 }
 
-/// Collects at the next safepoint, which follows at once.
-pub fn collect_soon(p: &mut Process) {
+/// Collects at the next safepoint, which follows at once: all, or the young generation alone.
+pub fn collect_soon(p: &mut Process, major: bool) {
+    p.heap.wants_major |= major;
     p.heap.wants_collection = true;
 }
 
@@ -1082,10 +1083,7 @@ fn garbage_collect(p: &mut Process, kind: Term) -> BifResult {
     if !is_collection(kind) {
         return Err(Raise::BADARG);
     }
-    if kind == Term::atom(atom!("major")) {
-        p.heap.wants_major = true;
-    }
-    collect_soon(p);
+    collect_soon(p, kind == Term::atom(atom!("major")));
     Ok(TRUE)
 }
 
@@ -1165,10 +1163,7 @@ fn request_system_task_4(p: &mut Process, requester: Term, pid: Term, _priority:
             if process.extra.as_ref().is_some_and(|extra| extra.defers_collections) {
                 return None;
             }
-            if kind != Some(atom!("minor")) {
-                process.heap.wants_major = true;
-            }
-            collect_soon(process);
+            collect_soon(process, kind != Some(atom!("minor")));
             Some(Term::bool(true))
         },
         "check_process_code" => |process, module| {

@@ -416,10 +416,9 @@ fn is_item(name: Atom) -> bool {
     ITEMS.contains(&name.name())
 }
 
-/// The names of items that are there with this release, but for those that want a whole process to themselves.
+/// The names of the items that this release has.
 pub(crate) fn item_names(release: Release) -> impl Iterator<Item = Atom> {
     let added = |name: &str| match name {
-        "parent" => Release::R25,
         "async_dist" => Release::R26,
         "label" => Release::R27,
         "priority_messages" => Release::R28,

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::os::unix::ffi::OsStringExt;
 use crate::args::pair_of;
+use crate::process::bad_option;
 use swarmrt_machine::{BifResult, Process, Raise, Vm, bif};
 use swarmrt_term::{Alloc, Atom, Release, Term, am, atom};
 
@@ -18,7 +19,6 @@ pub(crate) fn flush_limit_ms(vm: &Vm) -> Option<u64> {
 #[bif("erlang:halt/2")]
 fn halt(p: &mut Process, status: Term, options: Term) -> BifResult {
     let (mut flush, mut limit_ms) = (true, flush_limit_ms(p.vm));
-    let bad_option = || Raise::badarg_because(atom!("badopt"));
     for option in options.list_to_vec().ok_or_else(bad_option)? {
         let (name, value) = pair_of(option).ok_or_else(bad_option)?;
         match name.as_atom().map(Atom::name) {

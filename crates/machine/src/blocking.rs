@@ -60,7 +60,12 @@ impl Schedulers {
                 blockers.remove(at);
             }
         }
-        self.let_go(&counts);
+        self.apply_unless_blocked(&counts);
+    }
+
+    /// Lets as many schedulers run processes as are wanted, now or once nobody blocks.
+    pub(crate) fn apply_wanted_online(&self) {
+        self.apply_unless_blocked(&self.blockers.0.lock());
     }
 
     /// A process has ended.
@@ -69,10 +74,10 @@ impl Schedulers {
         for what in [Blocking::All, Blocking::Normal] {
             counts.of(what).retain(|(blocker, _)| *blocker != pid);
         }
-        self.let_go(&counts);
+        self.apply_unless_blocked(&counts);
     }
 
-    fn let_go(&self, counts: &Counts) {
+    fn apply_unless_blocked(&self, counts: &Counts) {
         if counts.is_empty() {
             self.limit_online(None);
         }

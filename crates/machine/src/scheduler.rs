@@ -293,10 +293,7 @@ impl Schedulers {
     pub fn set_online(&self, count: usize) -> usize {
         assert!((1..=self.count()).contains(&count), "between one and all of the schedulers are online");
         let before = self.wanted_online.swap(count, Ordering::SeqCst);
-        // Else it counts once nobody blocks.
-        if self.online() == before {
-            self.limit_online(None);
-        }
+        self.apply_wanted_online();
         before
     }
     /// How many schedulers are to run processes when nobody blocks the others.

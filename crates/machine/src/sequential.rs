@@ -126,8 +126,7 @@ impl Process {
     }
 
     /// A message is about to be sent: counts it, tells the tracer, and gives the token to go with it.
-    #[cold]
-    pub fn token_to_send(&mut self, to: Term, message: Term, heap: &mut FragmentHeap) -> Option<Term> {
+    pub(crate) fn token_to_send(&mut self, to: Term, message: Term, heap: &mut FragmentHeap) -> Option<Term> {
         if !self.count_sent() {
             return None;
         }
@@ -136,15 +135,6 @@ impl Process {
             tell(self.vm, self.id(), token, |heap| event(heap, atom!("send"), token, to, message));
         }
         Some(token.to_term(heap))
-    }
-
-    /// A term to be sent, with the token where there is one; and whether there is.
-    #[cold]
-    pub fn with_token(&mut self, to: Term, message: Term, heap: &mut FragmentHeap) -> (Term, bool) {
-        match self.token_to_send(to, message, heap) {
-            Some(token) => (heap.tuple(&[token, message]), true),
-            None => (message, false),
-        }
     }
 
     /// A message was taken out of the mailbox: its token is the process's from now on.
@@ -217,9 +207,19 @@ impl Process {
 }
 
 /// Sends with the sender's token, and tells the tracer; `None` where there is no token. `kind` is that
-/// of a signal whose root is the term alone.
-pub(crate) fn send(p: &mut Process, kind: Kind, to: u64, term: Term, shown: Term) -> Option<bool> {
+/// of a signal whose root is the term alone; `shown` makes the message that the tracer sees, of the
+/// sender's pid.
+#[inline]
+pub(crate) fn send(
+    p: &mut Process,
+    kind: Kind,
+    to: u64,
+    term: Term,
+    shown: impl FnOnce(&mut FragmentHeap, Term) -> Term,
+) -> Option<bool> {
+    p.sequential.as_ref()?;
     let mut heap = FragmentHeap::new();
+    let shown = shown(&mut heap, p.pid());
     let token = p.token_to_send(Term::pid(to), shown, &mut heap)?;
     let pair = heap.tuple(&[token, term]);
     Some(signal::send_with_token(p.vm, kind, p.pid(), to, pair))

@@ -175,7 +175,7 @@ pub(crate) fn send_with_token(vm: &'static Vm, kind: Kind, from: Term, to: u64, 
 
 /// Sends a message with the token of the process that sends it, if it has one.
 pub fn send_message_of(p: &mut Process, to: u64, message: Term) -> bool {
-    let sent = if p.sequential.is_some() { sequential::send(p, Kind::Message, to, message, message) } else { None };
+    let sent = sequential::send(p, Kind::Message, to, message, |_, _| message);
     sent.unwrap_or_else(|| send_message(p.vm, p.pid(), to, message))
 }
 
@@ -192,22 +192,20 @@ pub(crate) fn send_link_exit_of(p: &mut Process, to: u64, reason: Term) -> bool 
 }
 
 fn exit_with_token(p: &mut Process, kind: Kind, to: u64, reason: Term) -> Option<bool> {
-    p.sequential.as_ref()?;
-    let mut heap = FragmentHeap::new();
-    let shown = heap.tuple(&[Term::atom(am::CAP_EXIT), p.pid(), reason]);
+    let shown = |heap: &mut FragmentHeap, from| heap.tuple(&[Term::atom(am::CAP_EXIT), from, reason]);
     sequential::send(p, kind, to, reason, shown)
 }
 
 /// Sends to whoever has the alias, with the token of the process that sends, if it has one.
 pub fn send_alias_of(p: &mut Process, given: Term, alias: RefValue, message: Term) -> bool {
     let mut heap = FragmentHeap::new();
-    let (vm, from) = (p.vm, p.pid());
-    if p.sequential.is_some()
-        && let (pair, true) = p.with_token(given, message, &mut heap)
-    {
-        return send_through_as(vm, Kind::Alias as u32 | TOKEN_BIT, from, alias, pair);
+    match p.token_to_send(given, message, &mut heap) {
+        Some(token) => {
+            let pair = heap.tuple(&[token, message]);
+            send_through_as(p.vm, Kind::Alias, true, p.pid(), alias, pair)
+        }
+        None => send_alias(p.vm, p.pid(), alias, message),
     }
-    send_alias(vm, from, alias, message)
 }
 
 /// Frees a signal that nobody will receive.
@@ -313,14 +311,24 @@ pub fn send_exit_through(
     send_through(vm, kind, from, alias, reason)
 }
 fn send_through(vm: &'static Vm, kind: Kind, from: Term, alias: RefValue, term: Term) -> bool {
-    send_through_as(vm, kind as u32, from, alias, term)
+    send_through_as(vm, kind, false, from, alias, term)
 }
-fn send_through_as(vm: &'static Vm, kind: u32, from: Term, alias: RefValue, term: Term) -> bool {
+/// `has_token`: the term is the pair of a token and of what the kind says.
+fn send_through_as(
+    vm: &'static Vm,
+    kind: Kind,
+    has_token: bool,
+    from: Term,
+    alias: RefValue,
+    term: Term,
+) -> bool {
     let slot = alias.slot().and_then(|slot| vm.processes.in_slot(slot));
     let Some(owner) = slot.filter(|owner| !owner.shared.incoming.is_closed()) else { return false };
-    let signal = numbered_signal(Kind::Alias, from, alias.id, term);
-    // SAFETY: just made.
-    unsafe { (*signal).kind = kind };
+    let signal = numbered_signal(kind, from, alias.id, term);
+    if has_token {
+        // SAFETY: just made.
+        unsafe { (*signal).kind |= TOKEN_BIT };
+    }
     deliver(vm, owner, signal)
 }
 pub fn send_exit(vm: &'static Vm, from: Term, to: u64, reason: Term) -> bool {
@@ -466,9 +474,9 @@ impl Process {
                     if matches!(self.shared().incoming.push(oldest), Pushed::Refused) {
                         self.refuse(oldest);
                     }
-                } else if (*oldest).kind == Kind::Message as u32 {
+                } else if kind == Kind::Message as u32 {
                     self.receive(oldest);
-                } else if is_last && (*oldest).kind == Kind::Call as u32 {
+                } else if is_last && kind == Kind::Call as u32 {
                     drop_signal(self.vm, oldest);
                 } else {
                     self.handle(oldest);
