@@ -375,9 +375,7 @@ impl OwnBinary {
         if self.shared.try_extend(self.bits, total) {
             return Some(Lengthened { at: self.at, base: self.shared.data(), total, larger: None });
         }
-        let larger = SharedBytes::try_with_capacity((total.div_ceil(8) * 2).max(256), 0)?;
-        let claimed = larger.try_extend(0, total);
-        debug_assert!(claimed, "a new buffer is all ours");
+        let larger = larger_buffer(total)?;
         // SAFETY: both have that many bytes.
         unsafe { larger.data().copy_from_nonoverlapping(self.shared.data(), self.bits.div_ceil(8)) };
         Some(Lengthened { at: self.at, base: larger.data(), total, larger: Some(larger) })
@@ -440,13 +438,19 @@ fn extend(p: &mut Process, source: Term, source_bits: usize, total: usize) -> Op
     Some(Behind { base: shared.data(), source_bits, whole, offset, total })
 }
 
-/// A copy of the first `source_bits` of a bitstring, with room for `total` and as much again.
-fn grown(p: &mut Process, source: Term, source_bits: usize, total: usize) -> Option<Behind> {
-    let capacity = (total.div_ceil(8) * 2).max(256);
-    let shared = SharedBytes::try_with_capacity(capacity, 0)?;
+/// A new buffer for `total` bits, which are claimed, and as much again.
+fn larger_buffer(total: usize) -> Option<SharedBytes> {
+    const BYTES_MIN: usize = 256;
+    let shared = SharedBytes::try_with_capacity((total.div_ceil(8) * 2).max(BYTES_MIN), 0)?;
     let claimed = shared.try_extend(0, total);
     debug_assert!(claimed, "a new buffer is all ours");
-    let base = shared.data();
+    Some(shared)
+}
+
+/// A copy of the first `source_bits` of a bitstring, with room for `total` and as much again.
+fn grown(p: &mut Process, source: Term, source_bits: usize, total: usize) -> Option<Behind> {
+    let shared = larger_buffer(total)?;
+    let (base, capacity) = (shared.data(), shared.capacity());
     BitWriter { base, bit_position: 0 }.bitstring(Bits::of(source).slice(0, source_bits));
     let whole = p.heap.shared_bin(shared, 0, capacity * 8);
     Some(Behind { base, source_bits, whole, offset: 0, total })

@@ -555,17 +555,11 @@ impl<'a, 'b> Piece<'a, 'b> {
                 if let Err(next) = self.test_arity(at, src, arity.into(), fail) {
                     return next;
                 }
-                let (first, tag) = (self.first_element(at, src), self.src(at, tag));
-                let fail = self.target(self.relative(at, fail));
-                let same = self.b.ins().icmp(IntCC::Equal, first, tag);
-                self.require(same, fail);
+                self.require_tag(at, src, tag, fail);
                 on
             }
             Instr::IsTagged { src, tag, fail } => {
-                let (first, tag) = (self.first_element(at, src), self.src(at, tag));
-                let fail = self.target(self.relative(at, fail));
-                let same = self.b.ins().icmp(IntCC::Equal, first, tag);
-                self.require(same, fail);
+                self.require_tag(at, src, tag, fail);
                 on
             }
             Instr::IsLt { a, b, fail } => self.compare(at, a, b, fail, true),

@@ -195,35 +195,18 @@ impl Printer {
             }
             Kind::Tuple(tuple) => self.elements(tuple.elements()),
             Kind::Record(record) => {
-                self.todo.push(Todo::Text("}"));
-                for (index, (&field, &value)) in record.fields().iter().zip(record.values()).enumerate().rev() {
-                    self.todo.extend([Todo::Term(value), Todo::Text("="), Todo::Term(field)]);
-                    if index > 0 {
-                        self.todo.push(Todo::Text(","));
-                    }
-                }
+                self.pairs("=", record.fields().iter().copied().zip(record.values().iter().copied()));
                 self.todo.extend([Todo::Text("{"), Todo::Term(record.name()), Todo::Text(":"), Todo::Term(record.module()), Todo::Text("#")]);
             }
             Kind::FlatMap(map) => {
                 self.out.extend(b"#{");
-                self.todo.push(Todo::Text("}"));
-                for (index, (&key, &value)) in map.keys().iter().zip(map.values()).enumerate().rev() {
-                    self.todo.extend([Todo::Term(value), Todo::Text("=>"), Todo::Term(key)]);
-                    if index > 0 {
-                        self.todo.push(Todo::Text(","));
-                    }
-                }
+                let pairs = map.keys().iter().copied().zip(map.values().iter().copied());
+                self.pairs("=>", pairs);
             }
             Kind::HashMap(_) if release::current() >= Release::R27 => {
                 self.out.extend(b"#{");
-                self.todo.push(Todo::Text("}"));
                 let pairs: Vec<(Term, Term)> = crate::map::iter(term).collect();
-                for (index, &(key, value)) in pairs.iter().enumerate().rev() {
-                    self.todo.extend([Todo::Term(value), Todo::Text("=>"), Todo::Term(key)]);
-                    if index > 0 {
-                        self.todo.push(Todo::Text(","));
-                    }
-                }
+                self.pairs("=>", pairs.into_iter());
             }
             Kind::HashMap(map) => {
                 // Until OTP 26 the trie is shown.
@@ -247,6 +230,21 @@ impl Printer {
             Kind::Special(word) => self.text(format_args!("<unknown:{word:#x}>")),
         }
         Ok(())
+    }
+
+    /// Keys and values, and the brace that ends them.
+    fn pairs(
+        &mut self,
+        between: &'static str,
+        pairs: impl DoubleEndedIterator<Item = (Term, Term)> + ExactSizeIterator,
+    ) {
+        self.todo.push(Todo::Text("}"));
+        for (index, (key, value)) in pairs.enumerate().rev() {
+            self.todo.extend([Todo::Term(value), Todo::Text(between), Todo::Term(key)]);
+            if index > 0 {
+                self.todo.push(Todo::Text(","));
+            }
+        }
     }
 
     fn elements(&mut self, elements: &[Term]) {

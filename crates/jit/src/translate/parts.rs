@@ -8,6 +8,7 @@
 
 use super::{I64, Piece};
 use crate::facts::{Fact, PARTS_MAX, Place, part};
+use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, MemFlagsData as MemFlags, Value};
 use swarmrt_beam::instr::{Dst, Instr, Src};
 use swarmrt_term::{Header, Subtag};
@@ -149,6 +150,14 @@ impl Piece<'_, '_> {
         }
         let tuple = self.src(at, src);
         self.load(tuple, 3)
+    }
+
+    /// A test for a constant as the first element of what is known to be a tuple.
+    pub(super) fn require_tag(&mut self, at: u32, src: Src, tag: Src, fail: i32) {
+        let (first, tag) = (self.first_element(at, src), self.src(at, tag));
+        let fail = self.target(self.relative(at, fail));
+        let same = self.b.ins().icmp(IntCC::Equal, first, tag);
+        self.require(same, fail);
     }
 
     // ---- On the way out ----

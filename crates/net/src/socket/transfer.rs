@@ -73,6 +73,22 @@ fn ended(p: &mut Process, state: &mut State) -> Done {
     Err(Fail::closed())
 }
 
+/// What a read has brought, with its bytes; otherwise what the caller gets.
+fn what_was_read(
+    p: &mut Process,
+    found: &Arc<Socket>,
+    state: &mut State,
+    socket: Term,
+    reference: Term,
+    read: Result<(Term, usize), Fail>,
+) -> Result<Result<(Term, usize), Term>, Fail> {
+    match read {
+        Ok((_, 0)) if found.kind == libc::SOCK_STREAM => ended(p, state).map(Err),
+        Ok(read) => Ok(Ok(read)),
+        Err(fail) => read_failed(p, found, state, socket, reference, fail).map(Err),
+    }
+}
+
 /// Reads into a new binary of at most `room` bytes; `read` gets the place and answers how many it has filled.
 fn read_binary(p: &mut Process, room: usize, read: impl FnOnce(*mut u8, usize) -> Result<usize, Fail>) -> Result<(Term, usize), Fail> {
     if room <= SCRATCH_BYTES {
@@ -122,14 +138,11 @@ fn receive(p: &mut Process, socket: Term, length: Term, flags: Term, reference: 
     let fd = state.raw();
     // SAFETY: there is room for so many bytes.
     let read = read_binary(p, room, |place, room| count(unsafe { libc::recv(fd, place.cast(), room, flags) }));
-    let (binary, bytes) = match read {
+    let (binary, bytes) = match what_was_read(p, &found, &mut state, socket, reference, read)? {
         Ok(read) => read,
-        Err(fail) => return read_failed(p, &found, &mut state, socket, reference, fail),
+        Err(answer) => return Ok(answer),
     };
     let is_stream = found.kind == libc::SOCK_STREAM;
-    if bytes == 0 && is_stream {
-        return ended(p, &mut state);
-    }
     if bytes >= room && length == 0 && is_stream {
         state.read_count.1 += 1;
         if state.read_count.1 < state.read_count.0 {
@@ -173,13 +186,10 @@ fn receive_from(p: &mut Process, socket: Term, length: Term, flags: Term, refere
         // SAFETY: there is room for so many bytes, and for any address.
         count(unsafe { libc::recvfrom(fd, place.cast(), room, flags, address.as_mut_ptr(), &raw mut address_length) })
     });
-    let (binary, bytes) = match read {
+    let (binary, bytes) = match what_was_read(p, &found, &mut state, socket, reference, read)? {
         Ok(read) => read,
-        Err(fail) => return read_failed(p, &found, &mut state, socket, reference, fail),
+        Err(answer) => return Ok(answer),
     };
-    if bytes == 0 && found.kind == libc::SOCK_STREAM {
-        return ended(p, &mut state);
-    }
     state.counters.read.add(bytes);
     address.length = address_length;
     let source = messages::source_term(&address, p);
@@ -200,13 +210,11 @@ fn receive_message(p: &mut Process, socket: Term, length: Term, control: Term, f
         Ok(state) => state,
         Err(answer) => return Ok(answer),
     };
-    let (message, bytes) = match read_message(p, &state, length, control, flags) {
+    let read = read_message(p, &state, length, control, flags);
+    let (message, bytes) = match what_was_read(p, &found, &mut state, socket, reference, read)? {
         Ok(read) => read,
-        Err(fail) => return read_failed(p, &found, &mut state, socket, reference, fail),
+        Err(answer) => return Ok(answer),
     };
-    if bytes == 0 && found.kind == libc::SOCK_STREAM {
-        return ended(p, &mut state);
-    }
     state.counters.read.add(bytes);
     read_done(p, &found, &mut state, socket, reference, message)
 }
