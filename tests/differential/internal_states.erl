@@ -1,4 +1,4 @@
-%% What test suites ask erts_debug for, collections by kind, and literals that leave.
+%% What test suites ask erts_debug for, and literals that leave.
 -module(internal_states).
 -export([main/0]).
 
@@ -6,30 +6,13 @@ main() ->
     logger:set_primary_config(level, none),
     Before = erts_debug:set_internal_state(available_internal_state, true),
     io:format("~p~n", [[Before, erts_debug:get_internal_state(available_internal_state)]]),
-    io:format("~p~n", [kinds_of_collections()]),
     io:format("~p~n", [deferred_collection()]),
     io:format("~p~n", [dirty()]),
     io:format("~p~n", [[erts_debug:get_internal_state({binary_info, B}) || B <- [<<1>>, binary:copy(<<1>>, 100)]]]),
     io:format("~p~n", [erased_literal()]),
-    io:format("~p~n", [on_heap()]),
     Items = erts_debug:get_internal_state(process_info_args),
     register(internal_states, self()),
     io:format("~p~n", [[Item || Item <- Items, element(1, process_info(self(), Item)) =/= Item]]).
-
-kinds_of_collections() ->
-    [begin
-         {P, M} = spawn_monitor(fun() -> receive Type -> garbage_collect(self(), [{type, Type}]) end end),
-         1 = erlang:trace(P, true, [garbage_collection]),
-         P ! Kind,
-         receive {'DOWN', M, _, _, Reason} -> Reason end,
-         erlang:trace_delivered(P),
-         receive {trace_delivered, P, _} -> ok end,
-         Events = [receive {trace, P, Event, _} -> Event after 0 -> none end || _ <- [1, 2]],
-         flush(),
-         {Kind, Events}
-     end || Kind <- [minor, major]].
-
-flush() -> receive _ -> flush() after 0 -> ok end.
 
 deferred_collection() ->
     Main = self(),
@@ -80,15 +63,3 @@ erased_literal(P, Tries) ->
     end.
 
 answer(Term) -> receive {ask, From} -> From ! {size, erts_debug:size_shared(Term)}, answer(Term) end.
-
-%% Messages count to the heap where they are to be on it.
-on_heap() ->
-    [begin
-         P = spawn_opt(fun() -> receive stop -> ok end end, [{message_queue_data, Place}, link]),
-         {_, Before} = process_info(P, total_heap_size),
-         [P ! lists:duplicate(N, N) || N <- lists:seq(1, 100)],
-         {_, _} = process_info(P, messages),
-         {_, After} = process_info(P, total_heap_size),
-         P ! stop,
-         {Place, After > Before}
-     end || Place <- [on_heap, off_heap]].
