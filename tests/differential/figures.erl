@@ -7,6 +7,7 @@ main() ->
     [io:format("~p: ~p~n", [Item, shape(erlang:statistics(Item))]) || Item <- statistics_items()],
     [io:format("~p: ~p~n", [Item, shape(erlang:memory(Item))]) || Item <- memory_items()],
     io:format("~p~n", [[Key || {Key, Size} <- erlang:memory(), Size > 0]]),
+    cpu_quota(),
     one_process(),
     process_flags(),
     system_flags(),
@@ -32,7 +33,7 @@ waiting_forever() ->
     exit(Pid, kill).
 
 system_items() ->
-    [atom_count, atom_limit, compat_rel, cpu_quota, creation, debug_compiled, delayed_node_table_gc, dirty_cpu_schedulers,
+    [atom_count, atom_limit, compat_rel, creation, debug_compiled, delayed_node_table_gc, dirty_cpu_schedulers,
      dirty_cpu_schedulers_online, dirty_io_schedulers, dist, dist_buf_busy_limit, dist_ctrl, driver_version, dynamic_trace,
      dynamic_trace_probes, end_time, ets_count, ets_limit, fullsweep_after, garbage_collection, heap_sizes, heap_type,
      loaded, logical_processors, logical_processors_available, logical_processors_online, machine, max_heap_size,
@@ -45,6 +46,13 @@ system_items() ->
      wordsize, {wordsize, internal}, {wordsize, external}, {cpu_topology, defined}, no_such_item].
 
 system_info(Item) -> try erlang:system_info(Item) catch error:Why -> {error, Why} end.
+
+%% Whether it is known depends on what the container shows, and on the release.
+cpu_quota() ->
+    case erlang:system_info(cpu_quota) of
+        unknown -> io:format("a quota in order~n");
+        N when N >= 1 -> true = N =< erlang:system_info(logical_processors_online), io:format("a quota in order~n")
+    end.
 
 statistics_items() ->
     [active_tasks, active_tasks_all, context_switches, exact_reductions, garbage_collection, io, reductions, run_queue,

@@ -29,6 +29,7 @@ mod persistent_term;
 mod ports;
 mod process;
 mod process_info;
+pub mod processors;
 mod records;
 mod regex;
 mod sequential;

@@ -3,6 +3,7 @@
 //! Schedulers are not bound to processors, and `system_flag` says `notsup` to whoever wants that.
 
 use crate::args::list_of;
+use crate::processors::Processors;
 use crate::sequential;
 use crate::process::{default_max_heap_size, max_heap_size, max_heap_term};
 use std::sync::OnceLock;
@@ -50,16 +51,8 @@ fn number(value: usize) -> Term {
     Term::small(value as i64)
 }
 
-/// Processors: that the system has, that are online, that this program may use.
-fn logical_processors() -> [Term; 3] {
-    // SAFETY: `sysconf` only asks; the set of processors is plain memory that the call fills.
-    let (configured, online, available) = unsafe {
-        let mut set: libc::cpu_set_t = std::mem::zeroed();
-        let known = libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &raw mut set) == 0;
-        let available = if known { i64::from(libc::CPU_COUNT(&set)) } else { -1 };
-        (libc::sysconf(libc::_SC_NPROCESSORS_CONF), libc::sysconf(libc::_SC_NPROCESSORS_ONLN), available)
-    };
-    [configured, online, available].map(|count| if count > 0 { Term::small(count) } else { Term::atom(am::UNKNOWN) })
+fn count_or_unknown(count: Option<usize>) -> Term {
+    count.map_or(Term::atom(am::UNKNOWN), number)
 }
 
 /// Where times of the operating system come from: the standard library reads these clocks.
@@ -166,11 +159,11 @@ fn schedulers(p: &mut Process, name: &str) -> Option<Term> {
         "multi_scheduling" => Term::atom(vm.schedulers.multi_scheduling()),
         "multi_scheduling_blockers" => pids(p, &vm.schedulers.blocking(Blocking::All)),
         "normal_multi_scheduling_blockers" => pids(p, &vm.schedulers.blocking(Blocking::Normal)),
-        "logical_processors" => logical_processors()[0],
-        "logical_processors_online" => logical_processors()[1],
-        "logical_processors_available" => logical_processors()[2],
+        "logical_processors" => count_or_unknown(Processors::counted().configured),
+        "logical_processors_online" => count_or_unknown(Processors::counted().online),
+        "logical_processors_available" => count_or_unknown(Processors::counted().available),
         "cpu_topology" => crate::topology::detected(p),
-        "cpu_quota" => Term::atom(am::UNKNOWN),
+        "cpu_quota" => count_or_unknown(Processors::of_system().quota),
         "update_cpu_info" => Term::atom(atom!("unchanged")),
         "smp_support" | "threads" => Term::bool(true),
         // As OTP has it without a flag; work of driver_async has threads of its own here.

@@ -22,8 +22,10 @@ enum Value {
     },
     /// `true` or `false`.
     Bool(&'static str),
-    /// How many, and after a colon how many of them are in use at first.
+    /// How many, and after a colon how many of them are online at first. Less than one counts from the default down.
     Schedulers,
+    /// The same as percentages of the defaults.
+    SchedulersPercent,
 }
 
 const fn number(range: RangeInclusive<u64>, what: &'static str) -> Value {
@@ -68,10 +70,10 @@ const FLAGS: &[(&str, Value)] = &[
     ("+rg", Value::Any),
     ("+S", Value::Schedulers),
     ("+SD", Value::Any),
-    ("+SDPcpu", Value::Any),
+    ("+SDPcpu", Value::SchedulersPercent),
     ("+SDcpu", Value::Schedulers),
     ("+SDio", number(1..=1024, "number of dirty I/O schedulers")),
-    ("+SP", Value::Any),
+    ("+SP", Value::SchedulersPercent),
     ("+sbt", Value::Any),
     ("+sbwt", Value::Any),
     ("+sbwtdcpu", Value::Any),
@@ -159,7 +161,8 @@ fn may_follow(kind: Value, rest: &str) -> bool {
         Value::Break => matches!(rest, "c" | "d" | "i"),
         Value::Bool(_) => rest == "true" || rest == "false",
         Value::Any => rest.starts_with(|first: char| first.is_ascii_digit()),
-        Value::Number { .. } | Value::Schedulers => rest.starts_with(|first: char| first.is_ascii_digit() || first == ':'),
+        Value::Schedulers | Value::SchedulersPercent => rest.starts_with(|first: char| first.is_ascii_digit() || ":-".contains(first)),
+        Value::Number { .. } => rest.starts_with(|first: char| first.is_ascii_digit() || first == ':'),
     }
 }
 
@@ -172,15 +175,56 @@ fn check(name: &str, kind: Value, value: &str) -> Result<(), String> {
         },
         Value::Bool(_) if value == "true" || value == "false" => Ok(()),
         Value::Bool(what) => Err(format!("{name}: bad {what} value {value}: it can be true or false")),
-        Value::Schedulers => {
-            let (total, online) = value.split_once(':').unwrap_or((value, ""));
-            let count = |text: &str| if text.is_empty() { Some(0) } else { text.parse::<u64>().ok().filter(|&count| count <= SCHEDULERS_MAX) };
-            let (Some(total), Some(online)) = (count(total), count(online)) else {
-                return Err(format!("{name}: bad number of schedulers {value}: it can be up to {SCHEDULERS_MAX}"));
-            };
-            if total > 0 && online > total { Err(format!("{name}: {online} schedulers cannot be online, of {total}")) } else { Ok(()) }
-        }
+        Value::Schedulers => two_numbers(value).map(drop).ok_or_else(|| {
+            format!("{name}: bad number of schedulers {value}: it is a number, or two with a colon between")
+        }),
+        Value::SchedulersPercent => match two_numbers(value) {
+            Some(both) if [both.0, both.1].into_iter().flatten().all(|percent| percent >= 0) => Ok(()),
+            _ => Err(format!("{name}: bad percentage of schedulers {value}: it is a number from 0 on, or two with a colon between")),
+        },
         Value::Nothing | Value::Attached | Value::Break | Value::Allocator | Value::Any => Ok(()),
+    }
+}
+
+/// `8`, `8:4` or `:4`; numbers may be negative.
+fn two_numbers(text: &str) -> Option<(Option<i64>, Option<i64>)> {
+    let (first, second) = text.split_once(':').map_or((text, None), |(first, second)| (first, Some(second)));
+    let first = if first.is_empty() && second.is_some() { None } else { Some(first.parse().ok()?) };
+    let second = second.map(str::parse).transpose().ok()?;
+    Some((first, second))
+}
+
+/// Schedulers, and how many of them are online at first.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Schedulers {
+    pub total: usize,
+    pub online: usize,
+}
+
+impl Schedulers {
+    /// These defaults as `+S` or `+SP` changes them.
+    ///
+    /// # Errors
+    /// When more were online than there are, or none, or more than OTP can have.
+    pub fn changed_by(self, flag: &str, value: &str) -> Result<Schedulers, String> {
+        let (first, second) = two_numbers(value).unwrap_or_default();
+        let (all, online) = (self.total as i64, self.online as i64);
+        let (total, online) = if flag == "+SP" {
+            let part = |count: i64, percent: Option<i64>| count.saturating_mul(percent.unwrap_or(100)) / 100;
+            let total = part(all, first).max(1);
+            // A total alone is the percentage of both, but no more are online than would be without it.
+            (total, part(online, second.or(first.map(|percent| percent.min(100)))).max(1))
+        } else {
+            let from = |count: i64, default: i64| if count > 0 { count } else { default.saturating_add(count) };
+            (from(first.unwrap_or(all), all), from(second.unwrap_or(first.map_or(0, |first| first.min(online))), online))
+        };
+        if !(1..=SCHEDULERS_MAX as i64).contains(&total) {
+            return Err(format!("{flag}: bad number of schedulers {total}: it can be 1 to {SCHEDULERS_MAX}"));
+        }
+        if !(1..=total).contains(&online) {
+            return Err(format!("{flag}: {online} schedulers cannot be online, of {total}"));
+        }
+        Ok(Schedulers { total: total as usize, online: online as usize })
     }
 }
 
@@ -198,6 +242,8 @@ mod tests {
         assert_eq!(parsed(&["+P", "5000"]), Ok(("+P", "5000".to_owned(), 2)));
         assert_eq!(parsed(&["+P5000", "x"]), Ok(("+P", "5000".to_owned(), 1)));
         assert_eq!(parsed(&["+S4:2"]), Ok(("+S", "4:2".to_owned(), 1)));
+        assert_eq!(parsed(&["+S", "-1:-1"]), Ok(("+S", "-1:-1".to_owned(), 2)));
+        assert_eq!(parsed(&["+SP", ":50"]), Ok(("+SP", ":50".to_owned(), 2)));
         assert_eq!(parsed(&["+SDio", "3"]), Ok(("+SDio", "3".to_owned(), 2)));
         assert_eq!(parsed(&["+Bi"]), Ok(("+B", "i".to_owned(), 1)));
         assert_eq!(parsed(&["+B", "i"]), Ok(("+B", "i".to_owned(), 2)));
@@ -211,8 +257,40 @@ mod tests {
 
     #[test]
     fn bad_values_are_named() {
-        for arguments in [&["+P", "5"][..], &["+S", "x"], &["+S", "1:2"], &["+K", "maybe"], &["+zz"], &["+t"], &["+A99999"]] {
+        for arguments in [&["+P", "5"][..], &["+S", "x"], &["+S", "1:"], &["+SP", "-1"], &["+SP", "x"], &["+K", "maybe"], &["+zz"], &["+t"], &["+A99999"]] {
             assert!(parsed(arguments).is_err_and(|message| message.contains(arguments[0].get(..2).unwrap_or(""))), "{arguments:?}");
+        }
+    }
+
+    /// What `erl` answers on a machine with eight processors and a quota of four.
+    #[test]
+    fn schedulers_are_counted_as_otp_does() {
+        let defaults = Schedulers { total: 8, online: 4 };
+        let cases = [
+            ("+S", "1", Some((1, 1))),
+            ("+S", "6", Some((6, 4))),
+            ("+S", "20", Some((20, 4))),
+            ("+S", "6:5", Some((6, 5))),
+            ("+S", ":1", Some((8, 1))),
+            ("+S", "0:-1", Some((8, 3))),
+            ("+S", "-3:0", Some((5, 4))),
+            ("+S", "-1", Some((7, 3))),
+            ("+S", "2:3", None),
+            ("+S", "-8", None),
+            ("+S", "0:-4", None),
+            ("+S", "2000", None),
+            ("+SP", "50", Some((4, 2))),
+            ("+SP", "50:25", Some((4, 1))),
+            ("+SP", ":50", Some((8, 2))),
+            ("+SP", "1", Some((1, 1))),
+            ("+SP", "200", Some((16, 4))),
+            ("+S", "0", Some((8, 4))),
+            ("+S", "1:0", None),
+            ("+SP", "25:100", None),
+        ];
+        for (flag, value, wanted) in cases {
+            let found = defaults.changed_by(flag, value).ok().map(|found| (found.total, found.online));
+            assert_eq!(found, wanted, "{flag} {value}");
         }
     }
 }

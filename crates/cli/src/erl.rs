@@ -13,7 +13,8 @@ struct Parsed {
     boot_args: Vec<String>,
     /// Emulator flags that built-ins answer questions about.
     flags: Vec<(String, String)>,
-    schedulers: Option<usize>,
+    /// `+S` or `+SP`, and its value.
+    schedulers: Option<(&'static str, String)>,
     processes: Option<usize>,
     ports: Option<usize>,
     interrupt: Option<Interrupt>,
@@ -25,14 +26,11 @@ struct Parsed {
     detached: bool,
 }
 
-/// Schedulers that this machine can have.
-const SCHEDULERS_MAX: usize = 64;
-
 impl Parsed {
     /// Notes what an emulator flag says. Others are in order, and have nothing to say to this machine.
     fn take(&mut self, flag: &emulator::Flag) {
         match flag.name {
-            "+S" if flag.number() > 0 => self.schedulers = Some(flag.number().min(SCHEDULERS_MAX)),
+            "+S" | "+SP" => self.schedulers = Some((flag.name, flag.value.to_owned())),
             "+P" => self.processes = Some(flag.number()),
             // As `+Bc`: there is no shell's job to interrupt without a terminal.
             "+B" => {
@@ -240,13 +238,32 @@ fn boot(program: &str, mut parsed: Parsed, otp: Otp) -> Result<&'static swarmrt:
     start(parsed, otp)
 }
 
+/// What happens on a signal whose effect without a handler is the end.
+extern "C" fn ignore(_signal: i32) {}
+
+/// A file that would become larger than `RLIMIT_FSIZE` allows is an error of the write (`EFBIG`), not the end: caches and
+/// machine code can be done without. A handler, unlike `SIG_IGN`, is not inherited by programs that are started.
+fn survive_file_limits() {
+    // SAFETY: the structure is filled as `sigaction` wants it; the handler does nothing.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = ignore as extern "C" fn(i32) as usize;
+        action.sa_flags = libc::SA_RESTART;
+        libc::sigaction(libc::SIGXFSZ, &raw const action, std::ptr::null_mut());
+    }
+}
+
 /// Boots with `init`'s arguments.
 fn start(parsed: Parsed, otp: Otp) -> Result<&'static swarmrt::machine::Vm, String> {
+    survive_file_limits();
     let mut builder = Builder::new(otp);
     builder.flags = parsed.flags;
     builder.boot_args = parsed.boot_args.into_iter().map(String::into_bytes).collect();
-    if let Some(count) = parsed.schedulers {
-        builder.schedulers = count;
+    if let Some((flag, value)) = parsed.schedulers {
+        let defaults = emulator::Schedulers { total: builder.schedulers, online: builder.schedulers_online };
+        let wanted = defaults.changed_by(flag, &value)?;
+        builder.schedulers = wanted.total.min(Builder::SCHEDULERS_MAX);
+        builder.schedulers_online = wanted.online.min(Builder::SCHEDULERS_MAX);
     }
     if let Some(count) = parsed.processes {
         builder.processes_max = count;
@@ -267,7 +284,11 @@ fn start(parsed: Parsed, otp: Otp) -> Result<&'static swarmrt::machine::Vm, Stri
         builder.engines = Engines::parse(&engine).ok_or(format!(
             "unknown engine {engine}: interp, jit, jit:MODULES, tiered or tiered:SAMPLES"
         ))?;
+        builder.native_may_fail = false;
     }
+    // Whoever asks for something wants to know if it is not there.
+    let native_settings = [settings::PERF_MAP, settings::CODE_MAX, settings::STATS];
+    builder.native_may_fail &= native_settings.iter().all(|name| std::env::var_os(name).is_none());
     // SAFETY: the call has no conditions.
     builder.when_idle = || unsafe { libmimalloc_sys::mi_collect(true) };
     builder.native.perf_map = std::env::var_os(settings::PERF_MAP).is_some();

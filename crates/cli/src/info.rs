@@ -5,7 +5,7 @@ use crate::failure::Failure;
 use crate::settings;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
-use swarmrt::Otp;
+use swarmrt::{Otp, Processors};
 use swarmrt::machine::bif::LINKED_LIBRARIES;
 use swarmrt::machine::code_cache::CodeCache;
 
@@ -14,7 +14,7 @@ struct Info {
     version: &'static str,
     otp: OtpInfo,
     engines: Vec<Engine>,
-    schedulers: usize,
+    schedulers: Schedulers,
     start: StartInfo,
     code_cache: CacheInfo,
     native_libraries: Libraries,
@@ -40,6 +40,15 @@ const ENGINES: [Engine; 3] = [
     Engine { name: "jit", about: "all code native when loaded" },
     Engine { name: "tiered", about: "native when hot; the default" },
 ];
+
+/// Without flags.
+#[derive(Serialize)]
+struct Schedulers {
+    total: usize,
+    online: usize,
+    /// Processors' time that the container may use.
+    cpu_quota: Option<usize>,
+}
 
 #[derive(Serialize)]
 struct StartInfo {
@@ -107,7 +116,7 @@ impl Info {
             version: env!("CARGO_PKG_VERSION"),
             otp: about_otp,
             engines: ENGINES.into(),
-            schedulers: std::thread::available_parallelism().map_or(1, usize::from),
+            schedulers: Schedulers::gather(),
             start: StartInfo { milliseconds, error, native: native_counts() },
             code_cache: CacheInfo::gather(),
             native_libraries: Libraries::gather(),
@@ -128,7 +137,7 @@ impl Info {
             format!("OTP root:    {}", otp.root.display()),
             format!("OTP release: {} (erts {})", otp.version, otp.erts),
             format!("engines:     {}", engines.join(", ")),
-            format!("schedulers:  {}", self.schedulers),
+            format!("schedulers:  {}", self.schedulers.line()),
             format!("a start:     {start}"),
             format!("code cache:  {}", self.code_cache.line()),
             format!("native libs: {}", self.native_libraries.line()),
@@ -136,6 +145,18 @@ impl Info {
         ];
         lines.extend(builtins.missing.iter().map(|name| format!("  {name}")));
         lines
+    }
+}
+
+impl Schedulers {
+    fn gather() -> Schedulers {
+        let processors = Processors::of_system();
+        Schedulers { total: processors.schedulers(), online: processors.schedulers_online(), cpu_quota: processors.quota }
+    }
+
+    fn line(&self) -> String {
+        let online = if self.online == self.total { String::new() } else { format!(" ({} of them online)", self.online) };
+        format!("{}{online}", self.total)
     }
 }
 

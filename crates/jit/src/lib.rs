@@ -178,16 +178,16 @@ impl Target {
 /// When the processor or the operating system does not allow it.
 pub fn start(vm: &'static Vm, assists: &'static Assists, mode: Mode, options: Options) -> Result<(), Unavailable> {
     let target = Target::new(vm, assists)?;
-    // SAFETY: the trampoline was compiled with this signature.
-    let enter: EnterFn = unsafe { std::mem::transmute::<*const u8, EnterFn>(target.glue.trampoline as *const u8) };
-    let [no_code_entry, no_code_return] = [Stub::NoCodeEntry, Stub::NoCodeReturn].map(|stub| target.glue.exits[stub as usize]);
-    vm.set_native(Native { enter, no_code_entry, no_code_return, sample, resume: resumption::find, loaded });
     let dump = if options.perf_map {
         let path = format!("/tmp/perf-{}.map", std::process::id());
         Some(Mutex::new(std::fs::File::create(&path).map_err(|error| because(&path, &error))?))
     } else {
         None
     };
+    // SAFETY: the trampoline was compiled with this signature.
+    let enter: EnterFn = unsafe { std::mem::transmute::<*const u8, EnterFn>(target.glue.trampoline as *const u8) };
+    let [no_code_entry, no_code_return] = [Stub::NoCodeEntry, Stub::NoCodeReturn].map(|stub| target.glue.exits[stub as usize]);
+    vm.set_native(Native { enter, no_code_entry, no_code_return, sample, resume: resumption::find, loaded });
     let jit = Jit {
         vm,
         target,

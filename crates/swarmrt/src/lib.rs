@@ -8,6 +8,7 @@ mod memory;
 mod otp;
 
 pub use otp::{Otp, OtpError};
+pub use swarmrt_bifs::processors::Processors;
 pub use swarmrt_beam as beam;
 pub use swarmrt_jit as jit;
 pub use swarmrt_machine as machine;
@@ -76,6 +77,8 @@ impl Engines {
 pub struct Builder {
     pub otp: Otp,
     pub schedulers: usize,
+    /// How many of them run processes at first.
+    pub schedulers_online: usize,
     pub processes_max: usize,
     pub ports_max: usize,
     /// What SIGINT does.
@@ -90,6 +93,9 @@ pub struct Builder {
     /// Leaves out the first process: whoever embeds the machine starts what is to run.
     pub without_init: bool,
     pub engines: Engines,
+    /// Whether the machine may start with the interpreter alone where no machine code can be made, as in a container that
+    /// forbids executable memory.
+    pub native_may_fail: bool,
     pub native: swarmrt_jit::Options,
     /// What a scheduler's thread does that has had nothing to do for a while: the allocator may give memory back.
     pub when_idle: fn(),
@@ -143,10 +149,14 @@ pub fn disassemble(bytes: &[u8], only: Option<&str>, native: bool) -> Result<Str
 }
 
 impl Builder {
+    /// Schedulers that a machine can have.
+    pub const SCHEDULERS_MAX: usize = 64;
+
     pub fn new(otp: Otp) -> Builder {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let processors = Processors::of_system();
         Builder {
-            schedulers: cores,
+            schedulers: processors.schedulers().min(Builder::SCHEDULERS_MAX),
+            schedulers_online: processors.schedulers_online().min(Builder::SCHEDULERS_MAX),
             processes_max: if otp.release >= Release::R27 { 1 << 20 } else { 1 << 18 },
             ports_max: swarmrt_machine::ports::PORTS_MAX,
             interrupt: Interrupt::default(),
@@ -157,6 +167,7 @@ impl Builder {
             flags: Vec::new(),
             without_init: false,
             engines: Engines::Native(swarmrt_jit::Mode::DEFAULT),
+            native_may_fail: true,
             native: swarmrt_jit::Options { perf_map: false, code_bytes_max: swarmrt_jit::Options::CODE_BYTES_MAX_DEFAULT },
             code_cache: None,
             when_idle: || (),
@@ -173,7 +184,7 @@ impl Builder {
             processes_max: self.processes_max,
             // A power of two, as in OTP.
             ports_max: self.ports_max.next_power_of_two(),
-            dirty_cpu: self.schedulers,
+            dirty_cpu: self.schedulers.min(Processors::counted().schedulers()),
             dirty_io: self.dirty_io,
             flags: self.flags.clone(),
             release: self.otp.release,
@@ -191,11 +202,15 @@ impl Builder {
         });
         let kept = self.code_cache.as_deref().zip(build).and_then(|(folder, build)| CodeCache::open(folder, &build).ok());
         let vm = Vm::new(config);
+        vm.schedulers.set_online(self.schedulers_online.clamp(1, vm.schedulers.count()));
         if let Some(kept) = kept {
             vm.code.cache.get_or_init(|| kept);
         }
         if let Engines::Native(mode) = self.engines {
-            swarmrt_jit::start(vm, &swarmrt_interp::ASSISTS, mode, self.native).map_err(BootError::Native)?;
+            match swarmrt_jit::start(vm, &swarmrt_interp::ASSISTS, mode, self.native) {
+                Err(why) if !self.native_may_fail => return Err(BootError::Native(why)),
+                Ok(()) | Err(_) => {}
+            }
         }
         swarmrt_bifs::register(vm, &self.otp.erts_version);
         swarmrt_io::register(vm);
