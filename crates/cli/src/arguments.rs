@@ -16,8 +16,9 @@ const EXAMPLES: &str = "\
 Examples:
   swarmrt hello.erl World          compile and run a program
   swarmrt shell                    the Erlang shell
-  swarmrt exec mix test            run a tool that starts `erl`
-  swarmrt info                     what is installed, and how a start goes
+  swarmrt new counter              make a project; then: swarmrt test counter
+  swarmrt exec iex                 run a tool that starts `erl`
+  swarmrt doctor                   find out why something does not work
 
 FILE is an .erl, .beam, .S, .ex or .exs file or an escript. Exit codes: see docs/command-line.md.";
 
@@ -82,6 +83,42 @@ Examples:
     /// Start the Erlang shell
     #[command(after_help = "Takes the flags of `erl`.\n\nExample:\n  swarmrt shell -pa ebin")]
     Shell(Rest),
+    /// Make a new OTP application with a supervisor, a server and a test
+    #[command(after_help = "\
+Example:
+  swarmrt new counter
+  swarmrt test counter")]
+    New {
+        /// Its name: small letters, digits and `_`, as the name of an application is
+        name: String,
+    },
+    /// Run the tests of a project: eunit, common_test or ExUnit
+    #[command(after_help = "\
+A folder with a rebar.config is tested by rebar3 (eunit, and common_test if there are suites), one with a mix.exs by
+mix. In any other folder the .erl files in it and below src/ and test/ are compiled and their eunit tests run.
+
+Examples:
+  swarmrt test
+  swarmrt test apps/counter
+  swarmrt test . -- --seed 0           mix test --seed 0
+  swarmrt test . -- ct --suite x       rebar3 ct --suite x
+
+Exit codes: 0 all passed; 1 a test failed, or the code does not compile; 2 there is nothing to test.")]
+    Test {
+        /// The project
+        #[arg(default_value = ".", value_hint = ValueHint::DirPath)]
+        folder: PathBuf,
+        /// Arguments for rebar3, or for mix test
+        #[arg(last = true)]
+        arguments: Vec<OsString>,
+    },
+    /// Check whether everything that SwarmRT needs is there
+    #[command(after_help = "Exit codes: 0 SwarmRT can run; 1 it cannot, and each `failed` line says what to do.")]
+    Doctor {
+        /// Print the result as JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Run a command with erl, erlc and escript being SwarmRT
     #[command(after_help = "\
 Releases that the command makes or starts run on SwarmRT as well.
@@ -342,7 +379,7 @@ mod tests {
 
     #[test]
     fn unknown_words_are_met_with_the_nearest_command() {
-        for (word, near) in [("inof", "info"), ("shel", "shell"), ("disassm", "disasm")] {
+        for (word, near) in [("docter", "doctor"), ("tets", "test"), ("inof", "info"), ("shel", "shell"), ("disassm", "disasm")] {
             assert!(failure(word).contains(&format!("swarmrt {near}?")), "{}", failure(word));
         }
         assert!(!failure("xyzzy").contains("did you mean"));

@@ -65,7 +65,7 @@ impl From<String> for Failure {
 
 impl From<swarmrt::OtpError> for Failure {
     fn from(error: swarmrt::OtpError) -> Failure {
-        Failure::new(error.to_string()).next("swarmrt --help: see --otp-root")
+        Failure::new(error.to_string()).next("swarmrt doctor checks what is installed")
     }
 }
 

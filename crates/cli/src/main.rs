@@ -2,14 +2,17 @@
 
 mod allocator;
 mod arguments;
+mod doctor;
 mod emulator;
 mod erl;
 mod exec;
 mod failure;
 mod info;
+mod new;
 mod root;
 mod run;
 mod settings;
+mod test;
 
 use arguments::{Cli, Command};
 use clap::CommandFactory;
@@ -50,6 +53,9 @@ fn perform(command: Command) -> Result<i32, Failure> {
         Command::Erlc(rest) => run::erlc(rest.arguments),
         Command::Escript(rest) => run::escript(rest.arguments),
         Command::Exec { command, rest } => exec::exec(&command, &rest.arguments),
+        Command::New { name } => new::new(&name),
+        Command::Test { folder, arguments } => test::test(&folder, &arguments),
+        Command::Doctor { json } => doctor::doctor(json),
         Command::Info { json } => info::info(json),
         Command::Disasm { native, file, function } => disasm(&file, function.as_deref(), native),
         Command::Completions { shell } => {
