@@ -622,7 +622,7 @@ impl Dictionary {
         self.write(self.keys.len());
         self.keys.push(key);
         self.values.push(value);
-        if self.keys.len() > DICTIONARY_SCAN_MAX {
+        if !self.index.is_empty() || self.keys.len() > DICTIONARY_SCAN_MAX {
             if self.keys.len() * 2 > self.index.len() {
                 self.rebuild_index();
             } else {
@@ -696,12 +696,19 @@ mod tests {
 
     #[test]
     fn a_dictionary_is_a_map_whatever_its_size() {
+        // The index comes and goes with a few keys more or less.
+        for keys in [60, 20] {
+            dictionary_is_a_map(keys);
+        }
+    }
+
+    fn dictionary_is_a_map(keys: i64) {
         let mut dictionary = Dictionary::default();
         let mut expected = std::collections::HashMap::new();
         let mut state = 12345u64;
         for _ in 0..20_000 {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            let (key, value) = ((state >> 33) as i64 % 60, (state >> 40) as i64);
+            let (key, value) = ((state >> 33) as i64 % keys, (state >> 40) as i64);
             let term = Term::small(key);
             if state >> 60 < 7 {
                 assert_eq!(dictionary.erase(term), expected.remove(&key));
