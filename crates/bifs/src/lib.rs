@@ -53,6 +53,7 @@ pub use code::pre_loaded;
 /// the libraries that run have it.
 pub fn register(vm: &'static swarmrt_machine::Vm, erts: &str) {
     let _ = vm.extension::<system_info::ErtsVersion>().0.set(erts.to_owned());
+    let _ = vm.spawn_options.set(process::remote_spawn_options);
     ets::register(vm);
     timers::register(vm);
 }

@@ -7,12 +7,6 @@ use swarmrt_term::{Alloc, Atom, Term, am};
 
 const TRUE: Term = Term::atom(am::TRUE);
 
-pub fn send_to_port(p: &mut Process, port: Term, message: Term) {
-    if let Some(ports) = p.vm.ports() {
-        ports.send(p.vm, p.pid(), port, message);
-    }
-}
-
 pub fn exit_port(p: &mut Process, port: Term, reason: Term) -> BifResult {
     if let Some(ports) = p.vm.ports() {
         ports.exit(p.vm, p.pid(), port, reason, false);

@@ -4,8 +4,10 @@ use crate::args::pair_of;
 use crate::system_info::heap_words;
 use std::sync::atomic::Ordering;
 use swarmrt_heap::copy_term;
+use swarmrt_machine::address::{Delivery, Recipient};
 use swarmrt_machine::links::{AliasMode, Monitor, RefValue, Tag, Watched};
 use swarmrt_machine::process::{MaxHeapSize, Priority, Task, TaskWork};
+use swarmrt_machine::remote::{Busy, How, RemotePid, RemoteSignal, RemoteTo, Sent, SpawnRequest};
 use swarmrt_machine::run_state;
 use swarmrt_machine::spawn::{SpawnOptions, Start, spawn, spawn_announced};
 use swarmrt_machine::{BifResult, Process, Raise, Vm, bif, signal};
@@ -130,6 +132,34 @@ fn scheduler_number(vm: &Vm, term: Term) -> Option<u32> {
     u32::try_from(term.as_small()?).ok().filter(|&number| number as usize <= vm.schedulers.count())
 }
 
+/// Takes an option that says nothing of links and monitors. `None` for a wrong one.
+fn plain_spawn_option(vm: &Vm, options: &mut SpawnOptions, name: Atom, value: Term) -> Option<()> {
+    match name.name() {
+        "priority" => options.priority = Priority::of(value.as_atom()?)?,
+        "min_heap_size" => options.min_heap_words = Some(heap_words(value).ok()?),
+        "fullsweep_after" => options.fullsweep_after = Some(u32::try_from(value.as_small()?).ok()?),
+        "min_bin_vheap_size" => options.min_bin_vheap_words = Some(heap_words(value).ok()?),
+        "max_heap_size" => options.max_heap_size = Some(max_heap_size(vm, value)?),
+        "message_queue_data" => {
+            let place = value.as_atom()?;
+            if !matches!(place.name(), "on_heap" | "off_heap") {
+                return None;
+            }
+            options.message_queue_data = Some(place);
+        }
+        "async_dist" => options.async_dist = value.as_bool()?,
+        "scheduler" => options.scheduler = scheduler_number(vm, value)?,
+        _ => return None,
+    }
+    Some(())
+}
+
+/// Whether a new process is given room enough.
+fn has_room(vm: &Vm, options: &SpawnOptions) -> bool {
+    let least = options.min_heap_words.unwrap_or_else(|| vm.process_defaults.min_heap_words()) as usize;
+    options.max_heap_size.is_none_or(|limit| limit.words == 0 || limit.words >= least)
+}
+
 fn spawn_options(p: &mut Process, list: Term) -> Option<(SpawnOptions, Option<RefValue>)> {
     let mut options = SpawnOptions::default();
     let mut reference = None;
@@ -146,42 +176,44 @@ fn spawn_options(p: &mut Process, list: Term) -> Option<(SpawnOptions, Option<Re
             }
             continue;
         }
-        let pair = option.as_tuple().filter(|pair| pair.arity() == 2)?;
-        let value = pair.get(1);
-        match pair.get(0).as_atom()?.name() {
-            "monitor" => {
+        let (name, value) = pair_of(option)?;
+        match name.as_atom()? {
+            am::MONITOR => {
                 let given = monitor_options(p.vm, value)?;
                 let made = monitor_ref(p, given.alias);
                 options.monitor = Some((made, given.tag.map(Tag::new)));
                 options.priority_monitor = given.priority;
                 reference = Some(made);
             }
-            "link" if p.vm.release() >= Release::R28 => {
+            am::LINK if p.vm.release() >= Release::R28 => {
                 options.link = true;
                 options.priority_link = link_options(p.vm, value)?;
             }
-            "priority" => options.priority = Priority::of(value.as_atom()?)?,
-            "min_heap_size" => options.min_heap_words = Some(heap_words(value).ok()?),
-            "fullsweep_after" => options.fullsweep_after = Some(u32::try_from(value.as_small()?).ok()?),
-            "min_bin_vheap_size" => options.min_bin_vheap_words = Some(heap_words(value).ok()?),
-            "max_heap_size" => options.max_heap_size = Some(max_heap_size(p.vm, value)?),
-            "message_queue_data" => {
-                let place = value.as_atom()?;
-                if !matches!(place.name(), "on_heap" | "off_heap") {
-                    return None;
-                }
-                options.message_queue_data = Some(place);
-            }
-            "async_dist" => options.async_dist = value.as_bool()?,
-            "scheduler" => options.scheduler = scheduler_number(p.vm, value)?,
-            _ => return None,
+            name => plain_spawn_option(p.vm, &mut options, name, value)?,
         }
     }
-    let least = options.min_heap_words.unwrap_or_else(|| p.vm.process_defaults.min_heap_words()) as usize;
-    if options.max_heap_size.is_some_and(|limit| limit.words != 0 && limit.words < least) {
-        return None;
+    has_room(p.vm, &options).then_some((options, reference))
+}
+
+/// The options of a process that another node asks for, and whether it is to be monitored.
+pub fn remote_spawn_options(vm: &Vm, list: Term) -> Option<(SpawnOptions, bool)> {
+    let (mut options, mut is_monitored) = (SpawnOptions::default(), false);
+    for option in list.list_to_vec()? {
+        if let Some(name) = option.as_atom() {
+            match name {
+                am::LINK => options.link = true,
+                am::MONITOR => is_monitored = true,
+                _ => return None,
+            }
+            continue;
+        }
+        let (name, value) = pair_of(option)?;
+        match name.as_atom()? {
+            am::LINK => options.link = true,
+            name => plain_spawn_option(vm, &mut options, name, value)?,
+        }
     }
-    Some((options, reference))
+    has_room(vm, &options).then_some((options, is_monitored))
 }
 
 #[bif("erlang:spawn_opt/4")]
@@ -232,41 +264,69 @@ impl RequestOptions {
     }
 }
 
-/// Asks another node to spawn. There is no connection to any, so the answer is an error; what the other node would
-/// refuse is not looked at. The reference, for `spawn_opt` with whether there is to be a monitor.
+/// Asks another node to spawn. The reference, for `spawn_opt` with whether there is to be a monitor.
 #[bif("erts_internal:dist_spawn_request/4")]
 fn dist_spawn_request(p: &mut Process, node: Term, mfa: Term, list: Term, kind: Term) -> BifResult {
     let bad = Ok(Term::atom(am::BADARG));
-    let mfa = mfa.as_tuple().filter(|mfa| mfa.arity() == 3);
-    let is_start = mfa.is_some_and(|mfa| start_of(mfa.get(0), mfa.get(1), mfa.get(2)).is_ok());
-    if !is_start || node.as_atom().is_none_or(|node| node == p.vm.node().name) {
-        return bad;
-    }
-    let Some(request) = RequestOptions::parse(list) else { return bad };
-    let asks = |name: Atom| {
-        request
-            .rest
-            .iter()
-            .any(|option| *option == Term::atom(name) || option.as_tuple().is_some_and(|pair| pair.arity() == 2 && pair.get(0) == Term::atom(name)))
-    };
-    let vm = p.vm;
-    let known = |option: &Term| {
-        let pair = option.as_tuple().filter(|pair| pair.arity() == 2);
-        pair.is_none_or(|pair| pair.get(0) != Term::atom(am::MONITOR) || monitor_options(vm, pair.get(1)).is_some())
-    };
-    let valid = request.valid && request.rest.iter().all(known);
     let is_spawn_opt = kind == Term::atom(atom!("spawn_opt"));
-    let unknown = |option: &Term| !option.is_tuple() && !matches!(option.as_atom(), Some(am::LINK | am::MONITOR));
-    if is_spawn_opt && (!valid || request.rest.iter().any(unknown)) {
+    let mfa = mfa.as_tuple().filter(|mfa| mfa.arity() == 3);
+    let start = mfa.and_then(|mfa| start_of(mfa.get(0), mfa.get(1), mfa.get(2)).ok());
+    let Some(Start::Apply { module, function, args }) = start else { return bad };
+    let Some(node) = node.as_atom().filter(|&node| node != p.vm.node().name) else { return bad };
+    let Some(request) = RequestOptions::parse(list) else { return bad };
+    let vm = p.vm;
+    let (mut link, mut monitor, mut valid) = (false, None, request.valid);
+    let mut forwarded = Vec::new();
+    for &option in &request.rest {
+        link |= option == Term::atom(am::LINK);
+        if option == Term::atom(am::MONITOR) {
+            monitor = Some(MonitorOptions::default());
+        } else if let Some((_, value)) = pair_of(option).filter(|pair| pair.0 == Term::atom(am::MONITOR)) {
+            // Only that there is to be one matters to the other node.
+            match monitor_options(vm, value) {
+                Some(options) => monitor = Some(options),
+                None => valid = false,
+            }
+            forwarded.push(Term::atom(am::MONITOR));
+            continue;
+        }
+        forwarded.push(option);
+    }
+    let says_how_to_reply = list
+        .list_to_vec()
+        .is_some_and(|all| all.len() != request.rest.len());
+    if is_spawn_opt && (!valid || says_how_to_reply) {
         return bad;
     }
-    let reference = p.make_ref();
-    if request.on_error {
-        let why = if valid { Term::atom(am::NOCONNECTION) } else { Term::atom(atom!("badopt")) };
-        let message = p.tuple(&[request.reply_tag, reference, Term::atom(am::ERROR), why]);
-        signal::send_message(p.vm, p.pid(), p.id(), message);
-    }
-    Ok(if is_spawn_opt { p.tuple(&[reference, Term::bool(asks(am::MONITOR))]) } else { reference })
+    let reference = monitor_ref(p, monitor.as_ref().and_then(|options| options.alias));
+    let term = reference.to_term(&mut p.heap);
+    let options = p.list(&forwarded);
+    let result = if is_spawn_opt { p.tuple(&[term, Term::bool(monitor.is_some())]) } else { term };
+    let signal = RemoteSignal::SpawnRequest { reference, mfa: (module, function), arguments: args, options };
+    let sent = if valid { p.signal_remote(Term::NIL, node, &signal, How::ORDINARY) } else { Sent::NotConnected };
+    let Sent::On(connection) = sent else {
+        p.relations.remove_alias(reference.id);
+        if request.on_error {
+            let why = if valid { am::NOCONNECTION } else { atom!("badopt") };
+            let message = p.tuple(&[request.reply_tag, term, Term::atom(am::ERROR), Term::atom(why)]);
+            signal::send_message(p.vm, p.pid(), p.id(), message);
+        }
+        return Ok(result);
+    };
+    let kept = SpawnRequest {
+        node,
+        connection,
+        reply_tag: Tag::new(request.reply_tag),
+        on_success: request.on_success,
+        on_error: request.on_error,
+        link,
+        monitor: monitor.map(|options| options.tag.map(Tag::new)),
+        reference,
+    };
+    let remote = p.relations.remote();
+    remote.connected(node, connection);
+    remote.spawn_requests.insert(reference.id, kept);
+    Ok(result)
 }
 
 /// Spawns on this node, and sends the `spawn_reply` message.
@@ -303,9 +363,21 @@ fn spawn_request(p: &mut Process, module: Term, function: Term, args: Term, list
 }
 
 #[bif("erlang:spawn_request_abandon/1")]
-fn spawn_request_abandon(_p: &mut Process, reference: Term) -> BifResult {
-    // A request is answered before anybody could abandon it.
-    if reference.is_reference() { Ok(Term::bool(false)) } else { Err(Raise::BADARG) }
+fn spawn_request_abandon(p: &mut Process, reference: Term) -> BifResult {
+    let Some(id) = reference.as_local_ref().map(|reference| reference.id()) else {
+        return if reference.is_reference() { Ok(Term::bool(false)) } else { Err(Raise::BADARG) };
+    };
+    // One of this node is answered before anybody could abandon it.
+    let request = p.relations.remote.as_mut().and_then(|remote| remote.spawn_requests.remove(id));
+    let Some(request) = request else { return Ok(Term::bool(false)) };
+    p.relations.remove_alias_of_monitor(id);
+    if request.link
+        && let Some(remote) = p.vm.remote()
+    {
+        let reason = Term::atom(atom!("abandoned"));
+        remote.orphan(request.node, request.connection, request.reference, reason);
+    }
+    Ok(TRUE)
 }
 
 #[bif("erts_internal:spawn_system_process/3")]
@@ -340,7 +412,12 @@ fn send_exit(p: &mut Process, to: Term, reason: Term, priority: bool) -> BifResu
     } else if to.is_port() {
         return crate::ports::exit_port(p, to, reason);
     } else {
-        return if to.is_any_pid() { Ok(TRUE) } else { Err(Raise::BADARG) };
+        let pid = RemotePid::of(to).ok_or(Raise::BADARG)?;
+        if pid.node != p.vm.node().name {
+            let exit = RemoteSignal::Exit { to: pid, reason };
+            p.signal_remote(to, pid.node, &exit, How::ORDINARY);
+        }
+        return Ok(TRUE);
     };
     if receiver == p.id() {
         // An exit signal to oneself is handled before the call returns.
@@ -367,6 +444,9 @@ fn link_2(p: &mut Process, to: Term, options: Term) -> BifResult {
 /// The last call says whether the exit signal becomes a priority message.
 fn link_as(p: &mut Process, to: Term, priority: bool) -> BifResult {
     let result = link_to(p, to)?;
+    if !to.is_immediate() {
+        return Ok(result);
+    }
     if priority && p.relations.is_linked(to) {
         p.relations.priority_links.insert(to.raw(), ());
     } else {
@@ -382,12 +462,7 @@ fn link_to(p: &mut Process, to: Term) -> BifResult {
         }
         if !signal::send_link(p.vm, p.pid(), pid) {
             p.relations.unlink(to);
-            if p.trap_exit {
-                let message = p.tuple(&[Term::atom(am::CAP_EXIT), to, Term::atom(am::NOPROC)]);
-                signal::send_message(p.vm, to, p.id(), message);
-                return Ok(TRUE);
-            }
-            return Err(Raise::Error(Term::atom(am::NOPROC)));
+            return linked_to_none(p, to);
         }
         p.trace_procs("link", to);
         return Ok(TRUE);
@@ -395,8 +470,12 @@ fn link_to(p: &mut Process, to: Term) -> BifResult {
     if to.is_port() {
         return crate::ports::link_port(p, to);
     }
-    if !to.is_any_pid() {
-        return Err(Raise::BADARG);
+    let pid = RemotePid::of(to).ok_or(Raise::BADARG)?;
+    if pid.node == p.vm.node().name {
+        return linked_to_none(p, to);
+    }
+    if p.link_remote(pid) {
+        return Ok(TRUE);
     }
     // The exit signal that says so is handled before the call returns.
     if !p.trap_exit {
@@ -404,6 +483,16 @@ fn link_to(p: &mut Process, to: Term) -> BifResult {
     }
     let message = p.tuple(&[Term::atom(am::CAP_EXIT), to, Term::atom(am::NOCONNECTION)]);
     signal::send_message(p.vm, p.pid(), p.id(), message);
+    Ok(TRUE)
+}
+
+/// A link to a process of this node that is not there.
+fn linked_to_none(p: &mut Process, to: Term) -> BifResult {
+    if !p.trap_exit {
+        return Err(Raise::Error(Term::atom(am::NOPROC)));
+    }
+    let message = p.tuple(&[Term::atom(am::CAP_EXIT), to, Term::atom(am::NOPROC)]);
+    signal::send_message(p.vm, Term::NONE, p.id(), message);
     Ok(TRUE)
 }
 
@@ -419,15 +508,18 @@ fn unlink(p: &mut Process, to: Term) -> BifResult {
     if to.is_port() {
         return crate::ports::unlink_port(p, to);
     }
-    if to.is_any_pid() { Ok(TRUE) } else { Err(Raise::BADARG) }
+    let pid = RemotePid::of(to).ok_or(Raise::BADARG)?;
+    p.unlink_remote(pid);
+    Ok(TRUE)
 }
 
 fn start_monitor(p: &mut Process, kind: Term, item: Term, options: MonitorOptions) -> BifResult {
     let bad = || Raise::BADARG;
     let kind = kind.as_atom().ok_or_else(|| Raise::badarg_because(atom!("badtype")))?;
     let watched = match kind {
-        am::PROCESS if item.is_any_pid() && !item.is_pid() => {
-            return gone_at_once(p, kind, item, if was_here(p, item) { am::NOPROC } else { am::NOCONNECTION }, options);
+        am::PROCESS if was_here(p, item) => return gone_at_once(p, kind, item, am::NOPROC, options),
+        am::PROCESS if let Some((node, to)) = elsewhere(p, item) => {
+            return monitor_remote(p, node, to, item, options);
         }
         am::PROCESS => {
             if let Some(pid) = item.as_pid() {
@@ -476,7 +568,41 @@ fn was_here(p: &Process, item: Term) -> bool {
     item.as_external().is_some_and(|external| external.node() == p.vm.node().name)
 }
 
-/// The name in `Name` or `{Name, Node}`. There are no other nodes.
+/// What a term names on another node. Without distribution there are no names of others.
+fn elsewhere(p: &Process, item: Term) -> Option<(Atom, RemoteTo)> {
+    if let Some(pid) = RemotePid::of(item) {
+        return Some((pid.node, RemoteTo::Pid(pid)));
+    }
+    let (name, node) = pair_of(item)?;
+    let (name, node) = (name.as_atom()?, node.as_atom()?);
+    let this = p.vm.node().name;
+    (node != this && this != am::NONODE).then_some((node, RemoteTo::Name(name)))
+}
+
+fn monitor_remote(
+    p: &mut Process,
+    node: Atom,
+    to: RemoteTo,
+    item: Term,
+    options: MonitorOptions,
+) -> BifResult {
+    let reference = monitor_ref(p, options.alias);
+    let monitor = RemoteSignal::Monitor { to, reference };
+    let Sent::On(connection) = p.signal_remote(item, node, &monitor, How::ORDINARY) else {
+        return gone_with(p, reference, am::PROCESS, item, am::NOCONNECTION, options);
+    };
+    let watched = match to {
+        RemoteTo::Pid(pid) => Watched::Remote { pid, connection },
+        RemoteTo::Name(name) => Watched::RemoteName { name, node, connection },
+        RemoteTo::Alias(_) => return Err(Raise::BADARG),
+    };
+    let (tag, priority) = (options.tag.map(Tag::new), options.priority);
+    p.relations.remote().connected(node, connection);
+    p.relations.monitors.insert(reference.id, Monitor { reference, watched, tag, priority });
+    Ok(reference.to_term(&mut p.heap))
+}
+
+/// The name in `Name` or `{Name, Node}`, of this node.
 fn name_here(p: &Process, item: Term) -> Option<Atom> {
     match pair_of(item) {
         Some((name, node)) if node == Term::atom(p.vm.node().name) => name.as_atom(),
@@ -487,8 +613,19 @@ fn name_here(p: &Process, item: Term) -> Option<Atom> {
 
 /// Monitors what is known not to be there, or what is on another node, to which there is no connection: the message comes at once.
 fn gone_at_once(p: &mut Process, kind: Atom, item: Term, reason: Atom, options: MonitorOptions) -> BifResult {
+    let reference = monitor_ref(p, options.alias);
+    gone_with(p, reference, kind, item, reason, options)
+}
+
+fn gone_with(
+    p: &mut Process,
+    reference: RefValue,
+    kind: Atom,
+    item: Term,
+    reason: Atom,
+    options: MonitorOptions,
+) -> BifResult {
     let MonitorOptions { alias, tag, .. } = options;
-    let reference = monitor_ref(p, alias);
     if matches!(alias, Some(AliasMode::Demonitor | AliasMode::ReplyDemonitor)) {
         p.relations.aliases.remove(reference.id);
     }
@@ -517,6 +654,9 @@ fn stop_monitor(p: &mut Process, id: u64) -> bool {
             signal::send_demonitor(p.vm, p.pid(), pid, id);
         }
         Watched::Port(port) => crate::ports::demonitor_port(p, port, id),
+        Watched::Remote { .. } | Watched::RemoteName { .. } => {
+            p.demonitor_remote(&monitor.watched, monitor.reference);
+        }
         Watched::TimeOffset => {}
     }
     true
@@ -593,70 +733,42 @@ fn unalias(p: &mut Process, reference: Term) -> BifResult {
 }
 
 /// Sends to whatever stands for a receiver; ports are sent commands.
-fn send_any(p: &mut Process, to: Term, message: Term) -> Result<(), Raise> {
-    send_as(p, to, to, message)
-}
-
-/// The same; `given` is how the program spoke of the receiver, for who traces it.
-fn send_as(p: &mut Process, given: Term, to: Term, message: Term) -> Result<(), Raise> {
-    if let Some(pid) = to.as_pid() {
-        let delivered = signal::send_message_of(p, pid, message);
-        if p.trace.flags != 0 {
-            p.trace_sent(given, message, delivered);
+fn send_any(p: &mut Process, to: Term, message: Term, how: How) -> Result<Delivery, Raise> {
+    let Some(recipient) = Recipient::of(p.vm, to) else {
+        // Who traces it sees what it tried to send.
+        if p.trace.flags != 0 && to.is_atom() {
+            p.trace_sent(to, message, true);
         }
-        return Ok(());
-    }
-    if let Some(name) = to.as_atom() {
-        let Some(object) = p.vm.names.whereis(name) else {
-            // Who traces it sees what it tried to send.
-            if p.trace.flags != 0 {
-                p.trace_sent(given, message, true);
-            }
-            return Err(Raise::BADARG);
-        };
-        return send_as(p, given, object, message);
-    }
-    if to.is_port() {
-        crate::ports::send_to_port(p, to, message);
-        if p.trace.flags != 0 {
-            p.trace_sent(given, message, true);
-        }
-        return Ok(());
-    }
-    if let Some(reference) = to.as_local_ref() {
-        if reference.ref_kind() == RefKind::Alias {
-            let delivered = signal::send_alias_of(p, to, RefValue::of(reference), message);
-            if p.trace.flags != 0 {
-                p.trace_sent(given, message, delivered);
-            }
-        }
-        return Ok(());
-    }
-    if let Some(pair) = to.as_tuple()
-        && pair.arity() == 2
-        && let (Some(name), Some(node)) = (pair.get(0).as_atom(), pair.get(1).as_atom())
+        return Err(Raise::BADARG);
+    };
+    if recipient == Recipient::Nobody
+        && let Some(external) = to.as_external()
     {
-        if node == p.vm.node().name {
-            match p.vm.names.whereis(name) {
-                Some(object) => return send_as(p, given, object, message),
-                None if p.trace.flags != 0 => p.trace_sent(given, message, true),
-                None => {}
-            }
-        }
-        return Ok(());
+        log_discarded(p, external.creation(), to, message);
     }
-    if to.is_reference() || to.is_any_pid() { Ok(()) } else { Err(Raise::BADARG) }
+    let delivery = p.send(to, recipient, message, how);
+    let is_shown = match recipient {
+        // A name of this node, which the program may have given in full.
+        Recipient::Nobody => to.is_tuple(),
+        _ => !matches!(delivery, Delivery::NotConnected | Delivery::WouldSuspend),
+    };
+    if p.trace.flags != 0 && is_shown {
+        p.trace_sent(to, message, delivery == Delivery::Done || recipient == Recipient::Nobody);
+    }
+    Ok(delivery)
 }
 
-/// Whether this is a receiver on another node.
-fn is_elsewhere(p: &Process, to: Term) -> bool {
-    let names_other = |pair: Tuple| pair.arity() == 2 && pair.get(1).as_atom().is_some_and(|node| node != p.vm.node().name);
-    (to.is_any_pid() && !to.is_pid()) || (to.is_reference() && to.as_local_ref().is_none()) || to.as_tuple().is_some_and(names_other)
+/// Reports a message to something of an earlier run of this node, as OTP does.
+fn log_discarded(p: &mut Process, creation: u32, to: Term, message: Term) {
+    let text = "Discarding message ~p from ~p to ~p in an old incarnation (~p) of this node (~p)~n~n";
+    let numbers = [creation, p.vm.node().creation].map(|number| Term::small(i64::from(number)));
+    let arguments = [message, p.pid(), to, numbers[0], numbers[1]];
+    swarmrt_machine::exception::log(p.vm, p.pid(), p.group_leader, text, &arguments);
 }
 
 #[bif("erlang:!/2")]
 fn send_operator(p: &mut Process, to: Term, message: Term) -> BifResult {
-    send_any(p, to, message)?;
+    send_any(p, to, message, How::ORDINARY)?;
     Ok(message)
 }
 #[bif("erlang:send/2")]
@@ -665,29 +777,24 @@ fn send_2(p: &mut Process, to: Term, message: Term) -> BifResult {
 }
 #[bif("erlang:send/3")]
 fn send_3(p: &mut Process, to: Term, message: Term, options: Term) -> BifResult {
-    let (mut priority, mut connect) = (false, true);
+    let mut how = How::ORDINARY;
     for option in options.list_to_vec().ok_or_else(bad_option)? {
         if is_priority(p.vm, option) {
-            priority = true;
+            how.priority = true;
             continue;
         }
         match option.as_atom().map(Atom::name) {
-            Some("nosuspend") => {}
-            Some("noconnect") => connect = false,
+            Some("nosuspend") => how.busy = Busy::Refuse,
+            Some("noconnect") => how.connect = false,
             _ => return Err(bad_option()),
         }
     }
-    let alias = to.as_local_ref().filter(|to| priority && to.ref_kind() == RefKind::Alias);
-    if let Some(alias) = alias {
-        let alias = RefValue::of(alias);
-        let delivered = signal::send_priority(p.vm, p.pid(), alias, message);
-        if p.trace.flags != 0 {
-            p.trace_sent(to, message, delivered);
-        }
-        return Ok(OK);
-    }
-    send_any(p, to, message)?;
-    Ok(if !connect && is_elsewhere(p, to) { Term::atom(atom!("noconnect")) } else { OK })
+    Ok(match send_any(p, to, message, how)? {
+        Delivery::Done | Delivery::Nobody => OK,
+        Delivery::NotConnected if how.connect => OK,
+        Delivery::NotConnected => Term::atom(atom!("noconnect")),
+        Delivery::WouldSuspend => Term::atom(atom!("nosuspend")),
+    })
 }
 
 #[bif("erlang:register/2")]
@@ -870,8 +977,13 @@ fn set_group_leader(p: &mut Process, leader: Term, pid: Term) -> BifResult {
     if !leader.is_any_pid() || !pid.is_any_pid() {
         return Ok(Term::atom(am::BADARG));
     }
-    // To a process of a node to which there is no connection, the signal is lost.
-    let Some(to) = pid.as_pid() else { return Ok(TRUE) };
+    let Some(to) = pid.as_pid() else {
+        if let Some(to) = RemotePid::of(pid).filter(|to| to.node != p.vm.node().name) {
+            let signal = RemoteSignal::GroupLeader { to, leader };
+            p.signal_remote(pid, to.node, &signal, How::ORDINARY);
+        }
+        return Ok(TRUE);
+    };
     if to == p.id() {
         p.group_leader = leader;
         return Ok(TRUE);
@@ -951,18 +1063,15 @@ fn set_flag(p: &mut Process, flag: Atom, value: Term) -> Option<Term> {
             let on = value.as_bool()?;
             Term::bool(std::mem::replace(&mut p.extra().async_dist, on))
         }
-        "monitor_nodes" => monitor_nodes(p, value)?,
+        "monitor_nodes" => monitor_nodes(p, value, Term::NIL)?,
         _ => return None,
     })
 }
 
-/// Subscribes to changes of the set of connected nodes, or ends all subscriptions; how many there were.
-/// Without distribution no node ever comes or goes.
-fn monitor_nodes(p: &mut Process, on: Term) -> Option<Term> {
+/// Subscribes to changes of the set of connected nodes, or ends subscriptions; how many there were.
+fn monitor_nodes(p: &mut Process, on: Term, options: Term) -> Option<Term> {
     let on = on.as_bool()?;
-    let count = &mut p.extra().node_subscriptions;
-    let before = *count;
-    *count = if on { before + 1 } else { 0 };
+    let before = p.vm.remote()?.monitor_nodes(p, on, options)?;
     Some(Term::small(i64::from(before)))
 }
 
@@ -995,7 +1104,7 @@ fn process_flag_2(p: &mut Process, flag: Term, value: Term) -> BifResult {
         && pair.arity() == 2
         && pair.get(0) == Term::atom(atom!("monitor_nodes"))
     {
-        return monitor_nodes(p, value).ok_or(Raise::BADARG);
+        return monitor_nodes(p, value, pair.get(1)).ok_or(Raise::BADARG);
     }
     let flag = flag.as_atom().filter(|flag| FLAGS.contains(&flag.name())).ok_or_else(bad_option)?;
     if flag == atom!("scheduler") {

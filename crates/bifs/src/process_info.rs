@@ -87,7 +87,10 @@ fn item(heap: &mut FragmentHeap, process: &mut Process, name: Atom, own: bool) -
             heap.mfa(initial)
         }
         "parent" => {
-            if process.parent.is_none() {
+            let remote = process.relations.remote.as_ref();
+            if let Some(parent) = remote.and_then(|remote| remote.parent) {
+                parent.to_term(heap)
+            } else if process.parent.is_none() {
                 Term::atom(am::UNDEFINED)
             } else {
                 process.parent
@@ -123,7 +126,11 @@ fn item(heap: &mut FragmentHeap, process: &mut Process, name: Atom, own: bool) -
         }
         "links" => {
             // SAFETY: links are kept as the words of pids and ports.
-            let links: Vec<Term> = process.relations.links.keys().map(|raw| unsafe { Term::from_raw(raw) }).collect();
+            let mut links: Vec<Term> = process.relations.links.keys().map(|raw| unsafe { Term::from_raw(raw) }).collect();
+            if let Some(remote) = &process.relations.remote {
+                let active = remote.links.iter().filter(|(_, link)| link.unlinking.is_none());
+                links.extend(active.map(|(pid, _)| pid.to_term(heap)));
+            }
             heap.list(&links)
         }
         "monitors" => {
@@ -138,6 +145,14 @@ fn item(heap: &mut FragmentHeap, process: &mut Process, name: Atom, own: bool) -
                         let full = heap.tuple(&[Term::atom(name), node]);
                         heap.tuple(&[Term::atom(am::PROCESS), full])
                     }
+                    Watched::Remote { pid, .. } => {
+                        let pid = pid.to_term(heap);
+                        heap.tuple(&[Term::atom(am::PROCESS), pid])
+                    }
+                    Watched::RemoteName { name, node, .. } => {
+                        let full = heap.tuple(&[Term::atom(name), Term::atom(node)]);
+                        heap.tuple(&[Term::atom(am::PROCESS), full])
+                    }
                     Watched::TimeOffset => heap.tuple(&[Term::atom(am::TIME_OFFSET), Term::atom(am::CLOCK_SERVICE)]),
                 })
                 .collect();
@@ -145,6 +160,9 @@ fn item(heap: &mut FragmentHeap, process: &mut Process, name: Atom, own: bool) -
         }
         "monitored_by" => {
             let mut items: Vec<Term> = process.relations.monitored_by.values().map(|&pid| Term::pid(pid)).collect();
+            if let Some(remote) = &process.relations.remote {
+                items.extend(remote.monitored_by.values().map(|watcher| watcher.pid.to_term(heap)));
+            }
             let others = process.extra.iter().flat_map(|extra| extra.on_exit.values());
             items.extend(others.filter_map(|on_exit| match on_exit.watcher {
                 Watcher::Hidden => None,

@@ -271,11 +271,16 @@ impl Process {
     }
 
     fn log_crash(&mut self) {
-        let text = "Error in process ~p with exit value:~n~p~n";
         let reason = self.exception.reason;
         let pid = self.pid();
         let leader = self.group_leader;
-        log(self.vm, pid, leader, text, &[pid, reason]);
+        let node = self.vm.node().name;
+        if node == am::NONODE {
+            let text = "Error in process ~p with exit value:~n~p~n";
+            return log(self.vm, pid, leader, text, &[pid, reason]);
+        }
+        let text = "Error in process ~p on node ~p with exit value:~n~p~n";
+        log(self.vm, pid, leader, text, &[pid, Term::atom(node), reason]);
     }
 }
 

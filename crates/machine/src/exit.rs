@@ -73,7 +73,10 @@ impl Process {
         if let Some(extra) = &mut self.extra {
             std::mem::take(&mut extra.on_exit).into_values().for_each(|on_exit| (on_exit.call)(vm));
         }
-        let relations = std::mem::take(&mut self.relations);
+        let mut relations = std::mem::take(&mut self.relations);
+        if relations.remote.is_some() {
+            self.end_remote(&mut relations, reason);
+        }
         for (raw, ()) in relations.links.iter() {
             // SAFETY: links are kept as the words of pids and ports.
             let other = unsafe { Term::from_raw(raw) };
@@ -98,7 +101,7 @@ impl Process {
                         ports.demonitor(vm, Term::port(port), reference);
                     }
                 }
-                Watched::TimeOffset => {}
+                Watched::Remote { .. } | Watched::RemoteName { .. } | Watched::TimeOffset => {}
             }
         }
         if let Some(extra) = &self.extra {
@@ -107,6 +110,11 @@ impl Process {
                     crate::process::resume(vm, other);
                 }
             }
+        }
+        if self.extra.as_ref().is_some_and(|extra| extra.controls_connections)
+            && let Some(remote) = vm.remote()
+        {
+            remote.process_ended(self, reason);
         }
         self.shared().state.exit();
     }

@@ -4,6 +4,7 @@
 //! Invariants: nothing here knows any one engine or built-in. Engines implement [`Engine`](scheduler::Engine);
 //! built-ins register in [`bif::BIFS`]; crates above keep their own state in [`vm::Vm::extension`].
 
+pub mod address;
 pub mod bif;
 pub mod blocking;
 pub mod bitsyntax;
@@ -23,6 +24,7 @@ pub mod packet;
 pub mod parking;
 pub mod ports;
 pub mod process;
+pub mod remote;
 pub mod resource;
 pub mod run_state;
 pub mod scheduler;

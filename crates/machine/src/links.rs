@@ -1,6 +1,7 @@
 //! Links, monitors and aliases, as each side keeps them.
 
 use crate::few::Few;
+use crate::remote::{RemotePid, RemoteRelations};
 use swarmrt_term::Term;
 
 pub use swarmrt_term::RefValue;
@@ -27,6 +28,17 @@ pub enum Watched {
     Name {
         name: swarmrt_term::Atom,
         pid: u64,
+    },
+    /// A process of another node, over the connection with this number.
+    Remote {
+        pid: RemotePid,
+        connection: u32,
+    },
+    /// Whoever has a name on another node.
+    RemoteName {
+        name: swarmrt_term::Atom,
+        node: swarmrt_term::Atom,
+        connection: u32,
     },
     TimeOffset,
 }
@@ -71,10 +83,15 @@ pub struct Relations {
     pub priority_aliases: Few<()>,
     /// The links whose exit signals become priority messages.
     pub priority_links: Few<()>,
+    /// What there is to do with other nodes, if anything.
+    pub remote: Option<Box<RemoteRelations>>,
 }
 
 impl Relations {
     pub fn is_linked(&self, other: Term) -> bool {
+        if let Some(pid) = RemotePid::of(other) {
+            return self.is_linked_to(pid);
+        }
         self.links.contains_key(other.raw())
     }
     /// Whether the link is new.
@@ -82,6 +99,9 @@ impl Relations {
         self.links.insert(other.raw(), ()).is_none()
     }
     pub fn unlink(&mut self, other: Term) -> bool {
+        if let Some(pid) = RemotePid::of(other) {
+            return self.drop_link_to(pid);
+        }
         self.priority_links.remove(other.raw());
         self.links.remove(other.raw()).is_some()
     }
@@ -98,9 +118,13 @@ impl Relations {
     }
     /// Drops a monitor, with its alias where that goes along.
     pub fn remove_monitor(&mut self, id: u64) -> Option<Monitor> {
+        self.remove_alias_of_monitor(id);
+        self.monitors.remove(id)
+    }
+    /// Drops the alias that goes along with a monitor.
+    pub fn remove_alias_of_monitor(&mut self, id: u64) {
         if matches!(self.aliases.get(id), Some(AliasMode::Demonitor | AliasMode::ReplyDemonitor)) {
             self.remove_alias(id);
         }
-        self.monitors.remove(id)
     }
 }

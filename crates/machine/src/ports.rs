@@ -1,6 +1,7 @@
 //! Ports, as processes see them: what the crate that keeps them has to provide.
 
 use crate::links::RefValue;
+use crate::remote::SharedChannel;
 use crate::vm::Vm;
 use swarmrt_term::{Atom, Term};
 
@@ -26,4 +27,10 @@ pub trait PortHost: Send + Sync {
     fn flush(&self, vm: &'static Vm);
     /// Notes the name that the port was registered under (or none any more). `false` when it is gone.
     fn set_name(&self, vm: &'static Vm, port: Term, name: Option<Atom>) -> bool;
+    /// Has a port feed a connection to another node from now on, and be fed by it. `false` when it cannot.
+    fn attach(&self, vm: &'static Vm, port: Term, channel: SharedChannel) -> bool;
+    /// There is something to be written on a port's connection.
+    fn channel_filled(&self, vm: &'static Vm, port: Term);
+    /// Ends a port with a reason.
+    fn close(&self, vm: &'static Vm, port: Term, reason: Term);
 }

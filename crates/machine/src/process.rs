@@ -165,7 +165,8 @@ pub struct Extra {
     pub defers_collections: bool,
     /// A signal reply that a built-in waits for: its number, and the reply when it is there.
     pub replies: Vec<(u64, *mut Fragment)>,
-    pub node_subscriptions: u32,
+    /// Its end is the end of a connection to another node, or of all of them: see [`crate::remote::Remote::process_ended`].
+    pub controls_connections: bool,
     /// What is to be done when the process ends, by a number to take it back by.
     pub on_exit: BTreeMap<u64, OnExit>,
     pub label: Option<FragmentHeap>,
@@ -186,7 +187,7 @@ impl Default for Extra {
             async_dist: false,
             defers_collections: false,
             replies: Vec::new(),
-            node_subscriptions: 0,
+            controls_connections: false,
             on_exit: BTreeMap::new(),
             label: None,
         }

@@ -84,11 +84,29 @@ impl Kind {
 pub type Call = Box<dyn FnOnce(&'static Vm, Option<&mut Process>) + Send>;
 
 fn new_signal(kind: Kind, from: Term, root: Term) -> *mut Fragment {
+    if !from.is_immediate() {
+        return new_remote_signal(kind, from, root);
+    }
     let fragment = Fragment::copy_of(root);
     // SAFETY: just made.
     unsafe {
         (*fragment).kind = kind as u32;
         (*fragment).from = from;
+    }
+    fragment
+}
+
+/// A signal from another node: the fragment holds the sender's pid, too.
+#[cold]
+fn new_remote_signal(kind: Kind, from: Term, root: Term) -> *mut Fragment {
+    let sharing = Sharing::now();
+    let fragment = Fragment::new(sharing.size(root) + sharing.size(from));
+    // SAFETY: just made, with room for both.
+    unsafe {
+        let to = &mut *fragment;
+        to.root = sharing.copy(root, to);
+        to.from = sharing.copy(from, to);
+        to.kind = kind as u32;
     }
     fragment
 }
@@ -164,7 +182,7 @@ pub fn lend_priority(from: &Process, to: u64) {
 }
 
 /// Sends a signal whose root is the pair of a token and of what its kind says.
-pub(crate) fn send_with_token(vm: &'static Vm, kind: Kind, from: Term, to: u64, pair: Term) -> bool {
+pub fn send_with_token(vm: &'static Vm, kind: Kind, from: Term, to: u64, pair: Term) -> bool {
     send_to(vm, to, || {
         let signal = new_signal(kind, from, pair);
         // SAFETY: just made.
@@ -510,10 +528,11 @@ impl Process {
                 self.relations.remove_alias(reference);
             }
             AliasMode::ReplyDemonitor => {
-                if let Some(monitor) = self.relations.remove_monitor(reference)
-                    && let Watched::Pid(pid) | Watched::Name { pid, .. } = monitor.watched
-                {
-                    send_demonitor(self.vm, self.pid(), pid, reference);
+                if let Some(monitor) = self.relations.remove_monitor(reference) {
+                    if let Watched::Pid(pid) | Watched::Name { pid, .. } = monitor.watched {
+                        send_demonitor(self.vm, self.pid(), pid, reference);
+                    }
+                    self.demonitor_remote(&monitor.watched, monitor.reference);
                 }
             }
             AliasMode::ExplicitUnalias | AliasMode::Demonitor => {}
@@ -563,7 +582,8 @@ impl Process {
                     }
                 }
                 Kind::LinkExit => {
-                    let priority = self.relations.priority_links.contains_key(from.raw());
+                    let priority = from.is_immediate()
+                        && self.relations.priority_links.contains_key(from.raw());
                     if self.relations.unlink(from) {
                         self.trace_procs("getting_unlinked", from);
                         self.exit_signal(from, root, true, priority, token);
@@ -621,7 +641,7 @@ impl Process {
     }
 
     /// What an exit signal does: nothing, a message, or the end of the process.
-    fn exit_signal(
+    pub(crate) fn exit_signal(
         &mut self,
         from: Term,
         reason: Term,
@@ -633,11 +653,13 @@ impl Process {
         if self.trap_exit && !kill {
             let sharing = Sharing::now();
             let token_words = token.map_or(0, |token| sharing.size(token));
-            let fragment = Fragment::new(sharing.size(reason) + 4 + token_words);
+            let from_words = sharing.size(from);
+            let fragment = Fragment::new(sharing.size(reason) + 4 + token_words + from_words);
             // SAFETY: just made, with room for the reason and the tuple.
             unsafe {
                 let to = &mut *fragment;
                 let reason = sharing.copy(reason, to);
+                let from = sharing.copy(from, to);
                 to.root = to.tuple(&[Term::atom(am::CAP_EXIT), from, reason]);
                 if let Some(token) = token {
                     to.from = sharing.copy(token, to);
@@ -658,11 +680,11 @@ impl Process {
         self.exception.reason = if kill { Term::atom(am::KILLED) } else { copy_term(reason, &mut self.heap) };
     }
 
-    fn down(&mut self, reference: u64, reason: Term) {
+    pub(crate) fn down(&mut self, reference: u64, reason: Term) {
         let Some(monitor) = self.relations.remove_monitor(reference) else { return };
         let tag = monitor.tag.as_ref().map_or(Term::atom(am::CAP_DOWN), |tag| tag.term());
         let sharing = Sharing::now();
-        let fragment = Fragment::new(sharing.size(reason) + sharing.size(tag) + 6 + 4 + 3);
+        let fragment = Fragment::new(sharing.size(reason) + sharing.size(tag) + 6 + 4 + 5);
         // SAFETY: just made, with room for the message.
         unsafe {
             let to = &mut *fragment;
@@ -675,6 +697,10 @@ impl Process {
                 Watched::Name { name, .. } => {
                     let node = Term::atom(self.vm.node().name);
                     (am::PROCESS, to.tuple(&[Term::atom(name), node]))
+                }
+                Watched::Remote { pid, .. } => (am::PROCESS, pid.to_term(to)),
+                Watched::RemoteName { name, node, .. } => {
+                    (am::PROCESS, to.tuple(&[Term::atom(name), Term::atom(node)]))
                 }
                 Watched::TimeOffset => (am::TIME_OFFSET, Term::atom(am::CLOCK_SERVICE)),
             };

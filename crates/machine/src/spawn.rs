@@ -5,6 +5,7 @@ use crate::incoming::Incoming;
 use crate::links::{Monitor, RefValue, Relations, Tag, Watched};
 use crate::mailbox::Mailbox;
 use crate::process::{Dictionary, Extra, MaxHeapSize, Priority, Process, ReceiveTimer, SavedRegisters, Shared};
+use crate::remote::RemoteRelations;
 use crate::run_state::RunState;
 use crate::table::ProcessCell;
 use crate::vm::Vm;
@@ -34,6 +35,16 @@ pub struct SpawnOptions {
     pub max_heap_size: Option<MaxHeapSize>,
     pub message_queue_data: Option<Atom>,
     pub async_dist: bool,
+    /// For a process that another node has asked for: its group leader, and what it has to do with its parent.
+    pub remote: Option<RemoteSpawn>,
+}
+
+/// What another node says of a process that it asks for.
+pub struct RemoteSpawn {
+    pub group_leader: Term,
+    /// The function that it is to run.
+    pub initial: Mfa,
+    pub relations: Box<RemoteRelations>,
 }
 
 impl Default for SpawnOptions {
@@ -51,6 +62,7 @@ impl Default for SpawnOptions {
             max_heap_size: None,
             message_queue_data: None,
             async_dist: false,
+            remote: None,
         }
     }
 }
@@ -82,7 +94,7 @@ pub fn spawn_announced(
     mut options: SpawnOptions,
     announce: impl FnOnce(Option<&mut Process>, u64),
 ) -> Option<u64> {
-    let (args, initial) = match start {
+    let (args, mut initial) = match start {
         Start::Apply { module, function, args } => {
             let arity = args.list_len().unwrap_or(0) as u32;
             (args, Mfa { module, function, arity })
@@ -100,7 +112,13 @@ pub fn spawn_announced(
         }
     };
     let parent_pid = parent.as_deref().map_or(Term::NONE, Process::pid);
-    let leader = parent.as_deref().map_or(Term::NONE, |parent| parent.group_leader);
+    let mut leader = parent.as_deref().map_or(Term::NONE, |parent| parent.group_leader);
+    let mut remote_relations = None;
+    if let Some(remote) = options.remote.take() {
+        leader = remote.group_leader;
+        initial = remote.initial;
+        remote_relations = Some(remote.relations);
+    }
     let spawner = &mut parent;
     let cell = vm.processes.insert(|id| {
         let words = swarmrt_heap::size_words(args) + INITIAL_WORDS;
@@ -127,7 +145,7 @@ pub fn spawn_announced(
                 vm.code.apply_fun_entry()
             }
         };
-        let mut relations = Relations::default();
+        let mut relations = Relations { remote: remote_relations.take(), ..Relations::default() };
         let mut is_monitored = false;
         if let Some(parent) = spawner {
             if options.link {

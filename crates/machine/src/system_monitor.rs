@@ -17,7 +17,7 @@ pub struct Limits {
     pub long_schedule_ms: Option<u64>,
     /// Words of a process's heap after a collection.
     pub large_heap_words: Option<u64>,
-    /// No process is ever suspended by a busy port or a busy connection, so that these two only come back as they were given.
+    /// No process is ever suspended by a busy port, so that this only comes back as it was given.
     pub busy_port: bool,
     pub busy_dist_port: bool,
 }
@@ -142,6 +142,17 @@ pub(crate) fn turn_ended(process: &Process, started: Instant, from: Option<Mfa>)
         let timeout = heap.tuple(&[Term::atom(atom!("timeout")), timeout]);
         heap.list(&[timeout, from, to])
     });
+}
+
+/// A process is suspended until less waits to be written on a connection to another node.
+pub fn busy_connection(process: &Process, controller: Option<Term>) {
+    let vm = process.vm;
+    let (Some(controller), Some((monitor, limits))) = (controller, vm.system_monitor.for_process(process)) else {
+        return;
+    };
+    if limits.busy_dist_port {
+        tell(vm, monitor, process, atom!("busy_dist_port"), |_| controller);
+    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use crate::extensions::Extensions;
 use crate::links::RefValue;
 use crate::ports::PortHost;
 use crate::process::{MaxHeapSize, Process};
+use crate::remote::Remote;
 use crate::scheduler::{Engine, Schedulers};
 use crate::signal;
 use crate::statistics::{ProcessDefaults, Statistics};
@@ -70,6 +71,9 @@ pub struct Config {
 
 pub type ExitHook = fn(&mut Process);
 
+/// The options of `spawn_opt` in a list, and whether there is to be a monitor; `None` for wrong ones.
+pub type SpawnOptionsReader = fn(&Vm, Term) -> Option<(crate::spawn::SpawnOptions, bool)>;
+
 pub struct Vm {
     pub config: Config,
     pub clock: Clock,
@@ -97,6 +101,9 @@ pub struct Vm {
     extensions: Extensions,
     exit_hooks: RwLock<Vec<ExitHook>>,
     ports: OnceLock<Box<dyn PortHost>>,
+    remote: OnceLock<Box<dyn Remote>>,
+    /// Reads the options of a process that another node asks for.
+    pub spawn_options: OnceLock<SpawnOptionsReader>,
     default_max_heap: Mutex<Option<MaxHeapSize>>,
     /// Entries in a stack trace.
     backtrace_depth: std::sync::atomic::AtomicUsize,
@@ -146,6 +153,8 @@ impl Vm {
             extensions: Extensions::default(),
             exit_hooks: RwLock::default(),
             ports: OnceLock::new(),
+            remote: OnceLock::new(),
+            spawn_options: OnceLock::new(),
             default_max_heap: Mutex::new(None),
             backtrace_depth: std::sync::atomic::AtomicUsize::new(crate::exception::BACKTRACE_DEPTH),
             system_logger: Mutex::new(Term::atom(am::LOGGER)),
@@ -207,6 +216,14 @@ impl Vm {
     }
     pub fn ports(&self) -> Option<&dyn PortHost> {
         self.ports.get().map(Box::as_ref)
+    }
+    /// Says who keeps the connections to other nodes; once, before the machine starts.
+    pub fn set_remote(&self, remote: Box<dyn Remote>) {
+        let fresh = self.remote.set(remote).is_ok();
+        assert!(fresh, "connections are kept by one crate");
+    }
+    pub fn remote(&self) -> Option<&dyn Remote> {
+        self.remote.get().map(Box::as_ref)
     }
     pub fn backtrace_depth(&self) -> usize {
         self.backtrace_depth.load(Ordering::Relaxed)

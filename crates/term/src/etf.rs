@@ -7,8 +7,8 @@ mod decode;
 mod encode;
 mod size;
 
-pub use decode::{DecodeError, DecodeOptions, decode, decode_unversioned, plain_size};
-pub use encode::{EncodeOptions, encode, encode_unversioned, encode_within};
+pub use decode::{DecodeError, DecodeOptions, decode, decode_from_node, decode_unversioned, plain_size};
+pub use encode::{EncodeOptions, encode, encode_for_node, encode_unversioned, encode_within};
 pub use size::external_size;
 
 use crate::atom::Atom;
@@ -26,6 +26,7 @@ mod tag {
     pub const NEW_FLOAT: u8 = 70;
     pub const BIT_BINARY: u8 = 77;
     pub const COMPRESSED: u8 = 80;
+    pub const ATOM_CACHE_REF: u8 = 82;
     pub const NEW_PID: u8 = 88;
     pub const NEW_PORT: u8 = 89;
     pub const NEWER_REFERENCE: u8 = 90;
@@ -54,6 +55,12 @@ mod tag {
     pub const V4_PORT: u8 = 120;
     /// A term that only this machine reads (OTP 26): a hash of 8 bytes that no other can make, and the term.
     pub const LOCAL: u8 = 121;
+}
+
+/// The atoms of a message to another node, which its head lists.
+pub trait AtomIndexes {
+    /// The place of an atom in the list, put there if need be; `None` where it is to be written out.
+    fn index_of(&mut self, atom: Atom) -> Option<u8>;
 }
 
 /// What decoding has to ask the machine for.

@@ -111,8 +111,8 @@ fn port_command(p: &mut Process, port: Term, data: Term, flags: Term) -> BifResu
     }
     let Some(port) = find(p, port) else { return Ok(BADARG) };
     let given = |name: &str| flags.list_to_vec().unwrap_or_default().iter().any(|flag| flag.as_atom().is_some_and(|flag| flag.name() == name));
-    // No driver takes more than it wants to.
-    if given("force") {
+    // Few drivers take more than they want to.
+    if given("force") && !port.driver.takes_force() {
         return Ok(Term::atom(atom!("notsup")));
     }
     if given("nosuspend") && port.driver.is_busy() {

@@ -4,6 +4,7 @@
 use super::{Options, Port};
 use std::sync::Arc;
 use swarmrt_machine::Vm;
+use swarmrt_machine::remote::SharedChannel;
 use swarmrt_term::{Alloc, FragmentHeap, Term};
 
 /// A request of a process to a port.
@@ -77,6 +78,22 @@ pub trait Driver: Send + Sync {
 
     /// Gives up what the port stands for. Called once; nothing is asked of the driver afterwards but what was under way.
     fn close(&self, vm: &'static Vm, port: &Port);
+
+    /// Feeds a connection to another node from now on, and is fed by it. `false` where the driver cannot.
+    fn attach(&self, vm: &'static Vm, port: &Arc<Port>, channel: SharedChannel) -> bool {
+        let _ = (vm, port, channel);
+        false
+    }
+
+    /// There is something to be written on the connection.
+    fn channel_filled(&self, vm: &'static Vm, port: &Arc<Port>) {
+        let _ = (vm, port);
+    }
+
+    /// Whether it takes what is written by force while it is busy.
+    fn takes_force(&self) -> bool {
+        false
+    }
 
     /// Whether a process that writes would have to wait.
     fn is_busy(&self) -> bool {

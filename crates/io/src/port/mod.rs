@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use swarmrt_machine::links::RefValue;
 use swarmrt_machine::ports::PortHost;
+use swarmrt_machine::remote::SharedChannel;
 use swarmrt_machine::{Vm, signal};
 use swarmrt_term::{Alloc, Atom, FragmentHeap, Term, am, atom};
 
@@ -42,6 +43,8 @@ struct State {
     input_bytes: u64,
     output_bytes: u64,
     data: Option<FragmentHeapTerm>,
+    /// The connection to another node that the port feeds.
+    channel: Option<SharedChannel>,
 }
 
 /// A term kept outside any process.
@@ -110,6 +113,7 @@ impl Ports {
             input_bytes: 0,
             output_bytes: 0,
             data: None,
+            channel: None,
         };
         let port = Arc::new(Port { term: Term::port(id), name, options, os_pid, state: Mutex::new(state), driver });
         self.table.lock().insert(id, port.clone());
@@ -198,19 +202,20 @@ impl Port {
         self.end(vm, reason, true);
     }
 
-    /// Ends the port when its driver has nothing more to do: its links go without a signal.
+    /// Ends the port when its driver has nothing more to do: its owner's link goes without a signal.
     pub fn retire(&self, vm: &'static Vm) {
         self.end(vm, Term::atom(am::NORMAL), false);
     }
 
     fn end(&self, vm: &'static Vm, reason: Term, tells_links: bool) {
         let _guard = swarmrt_machine::pin();
-        let (links, monitors, registered) = {
+        let (links, monitors, registered, channel) = {
             let mut state = self.state.lock();
             if !std::mem::replace(&mut state.open, false) {
                 return;
             }
-            (std::mem::take(&mut state.links), std::mem::take(&mut state.monitors), state.registered.take())
+            let (links, monitors) = (std::mem::take(&mut state.links), std::mem::take(&mut state.monitors));
+            (links, monitors, state.registered.take(), state.channel.take())
         };
         if let Some(id) = self.term.as_port() {
             Ports::of(vm).table.lock().remove(&id);
@@ -219,8 +224,12 @@ impl Port {
             vm.names.unregister(name);
         }
         self.driver.close(vm, self);
+        if let Some(channel) = channel {
+            channel.closed(vm, reason);
+        }
+        let owner = self.owner();
         for pid in links {
-            if tells_links {
+            if tells_links || pid != owner {
                 signal::send_link_exit(vm, self.term, pid, reason);
             } else {
                 signal::send_unlink(vm, self.term, pid);
@@ -314,6 +323,34 @@ impl PortHost for Host {
     fn demonitor(&self, vm: &'static Vm, port: Term, reference: u64) {
         if let Some(port) = Ports::of(vm).get(port) {
             port.state.lock().monitors.remove(&reference);
+        }
+    }
+
+    fn attach(&self, vm: &'static Vm, port: Term, channel: SharedChannel) -> bool {
+        let Some(port) = Ports::of(vm).get(port) else { return false };
+        {
+            let mut state = port.state.lock();
+            if !state.open || state.channel.is_some() {
+                return false;
+            }
+            state.channel = Some(channel.clone());
+        }
+        let attached = port.driver.attach(vm, &port, channel);
+        if !attached {
+            port.state.lock().channel = None;
+        }
+        attached
+    }
+
+    fn channel_filled(&self, vm: &'static Vm, port: Term) {
+        if let Some(port) = Ports::of(vm).get(port) {
+            port.driver.channel_filled(vm, &port);
+        }
+    }
+
+    fn close(&self, vm: &'static Vm, port: Term, reason: Term) {
+        if let Some(port) = Ports::of(vm).get(port) {
+            port.close(vm, reason);
         }
     }
 

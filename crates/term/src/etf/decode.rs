@@ -85,7 +85,23 @@ pub fn decode<A: Alloc + ?Sized>(bytes: &[u8], alloc: &mut A, resolver: &dyn Res
 
 /// As [`decode`], for a term without version byte.
 pub fn decode_unversioned<A: Alloc + ?Sized>(bytes: &[u8], alloc: &mut A, resolver: &dyn Resolver, options: DecodeOptions) -> Decoded<(Term, usize)> {
-    let mut decoder = Decoder { bytes, at: 0, awaited: 1, values: Vec::new(), frames: Vec::new(), alloc, resolver, options, node: resolver.node() };
+    decode_from_node(bytes, &[], alloc, resolver, options)
+}
+
+/// As [`decode_unversioned`], for a term from another node; `atoms` are those that the message's head lists.
+///
+/// # Errors
+/// See [`DecodeError`].
+pub fn decode_from_node<A: Alloc + ?Sized>(
+    bytes: &[u8],
+    atoms: &[Atom],
+    alloc: &mut A,
+    resolver: &dyn Resolver,
+    options: DecodeOptions,
+) -> Decoded<(Term, usize)> {
+    let (values, frames, node) = (Vec::new(), Vec::new(), resolver.node());
+    let mut decoder =
+        Decoder { bytes, at: 0, awaited: 1, values, frames, alloc, resolver, options, node, atoms };
     let term = decoder.run()?;
     Ok((term, decoder.at))
 }
@@ -154,6 +170,8 @@ struct Decoder<'a, A: Alloc + ?Sized> {
     resolver: &'a dyn Resolver,
     options: DecodeOptions,
     node: NodeInfo,
+    /// What indexes stand for.
+    atoms: &'a [Atom],
 }
 
 impl<'a, A: Alloc + ?Sized> Decoder<'a, A> {
@@ -237,7 +255,7 @@ impl<'a, A: Alloc + ?Sized> Decoder<'a, A> {
             tag::SMALL_INTEGER => Term::small(i64::from(self.u8()?)),
             tag::INTEGER => Term::small(i64::from(self.u32()? as i32)),
             tag::SMALL_BIG | tag::LARGE_BIG => self.big(tag)?,
-            tag::ATOM | tag::SMALL_ATOM | tag::ATOM_UTF8 | tag::SMALL_ATOM_UTF8 => Term::atom(self.atom_tagged(tag)?),
+            tag::ATOM | tag::SMALL_ATOM | tag::ATOM_UTF8 | tag::SMALL_ATOM_UTF8 | tag::ATOM_CACHE_REF => Term::atom(self.atom_tagged(tag)?),
             tag::NEW_FLOAT => self.float(f64::from_bits)?,
             tag::FLOAT => self.old_float()?,
             tag::NIL => Term::NIL,
@@ -304,6 +322,10 @@ impl<'a, A: Alloc + ?Sized> Decoder<'a, A> {
 
     fn atom_tagged(&mut self, tag: u8) -> Decoded<Atom> {
         let len = match tag {
+            tag::ATOM_CACHE_REF => {
+                let index = usize::from(self.u8()?);
+                return self.atoms.get(index).copied().ok_or(DecodeError::Malformed);
+            }
             tag::ATOM | tag::ATOM_UTF8 => usize::from(self.u16()?),
             tag::SMALL_ATOM | tag::SMALL_ATOM_UTF8 => usize::from(self.u8()?),
             _ => return Err(DecodeError::Malformed),

@@ -1,6 +1,6 @@
 //! Writing the external term format, byte for byte as OTP 25 does.
 
-use super::{VERSION, tag};
+use super::{AtomIndexes, VERSION, tag};
 use crate::atom::Atom;
 use crate::binary::Bits;
 use crate::boxed::{Cons, Fun};
@@ -82,6 +82,18 @@ pub fn encode_unversioned(term: Term, options: &EncodeOptions, out: &mut Vec<u8>
     Encoder::new(out, options).run(term);
 }
 
+/// As [`encode_unversioned`], for another node: atoms that the table has an index for are written as that.
+pub fn encode_for_node(
+    term: Term,
+    options: &EncodeOptions,
+    atoms: &mut dyn AtomIndexes,
+    out: &mut Vec<u8>,
+) {
+    let mut encoder = Encoder::new(out, options);
+    encoder.atoms = Some(atoms);
+    encoder.run(term);
+}
+
 fn compress(plain: &[u8], level: u32) -> Option<Vec<u8>> {
     let mut out = vec![VERSION, tag::COMPRESSED];
     out.extend(u32::try_from(plain.len()).ok()?.to_be_bytes());
@@ -142,11 +154,13 @@ pub(super) struct Encoder<'a> {
     pub(super) limit: usize,
     /// A binary was left out that would have gone beyond.
     left_out: bool,
+    /// The atoms that are written as indexes.
+    atoms: Option<&'a mut dyn AtomIndexes>,
 }
 
 impl<'a> Encoder<'a> {
     pub(super) fn new(out: &'a mut Vec<u8>, options: &'a EncodeOptions) -> Encoder<'a> {
-        Encoder { out, options, todo: Vec::new(), fun_slack: 0, limit: usize::MAX, left_out: false }
+        Encoder { out, options, todo: Vec::new(), fun_slack: 0, limit: usize::MAX, left_out: false, atoms: None }
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -403,6 +417,11 @@ impl<'a> Encoder<'a> {
 
     /// In Latin-1 where that is possible, unless the version asks for UTF-8.
     fn atom(&mut self, atom: Atom) {
+        if let Some(atoms) = &mut self.atoms
+            && let Some(index) = atoms.index_of(atom)
+        {
+            return self.bytes(&[tag::ATOM_CACHE_REF, index]);
+        }
         let name = atom.name();
         if self.options.minor_version < 2
             && let Some(len) = atom.latin1_len()
