@@ -136,69 +136,6 @@ fn env(p: &mut Process) -> BifResult {
     }
     Ok(p.list(&pairs))
 }
-#[bif("erlang:nodes/0")]
-fn nodes_0(_p: &mut Process) -> BifResult {
-    Ok(Term::NIL)
-}
-#[bif("erlang:nodes/1")]
-fn nodes_1(p: &mut Process, kind: Term) -> BifResult {
-    let this = Term::atom(p.vm.node().name);
-    let kinds = kind.list_to_vec().unwrap_or_else(|| vec![kind]);
-    let known = |kind: &Term| kind.as_atom().is_some_and(|kind| ["visible", "hidden", "connected", "this", "known"].contains(&kind.name()));
-    if !kinds.iter().all(known) {
-        return Err(Raise::BADARG);
-    }
-    let wants_this = kinds.iter().any(|&kind| kind == Term::atom(atom!("this")) || kind == Term::atom(atom!("known")));
-    Ok(if wants_this { p.list(&[this]) } else { Term::NIL })
-}
-/// Nodes with what is asked of each: `connection_id`, `node_type`.
-#[bif("erlang:nodes/2")]
-fn nodes_2(p: &mut Process, kind: Term, options: Term) -> BifResult {
-    if !options.is_map() {
-        return Err(Raise::BADARG);
-    }
-    let nodes = nodes_1(p, kind)?;
-    let Some(cell) = nodes.as_cons() else { return Ok(Term::NIL) };
-    let mut pairs = Vec::new();
-    for (key, wanted) in swarmrt_term::map::iter(options) {
-        if wanted != Term::bool(true) {
-            continue;
-        }
-        let value = match key.as_atom().map(Atom::name) {
-            Some("connection_id") => am::UNDEFINED,
-            Some("node_type") => atom!("this"),
-            _ => return Err(Raise::BADARG),
-        };
-        pairs.push((key, Term::atom(value)));
-    }
-    let info = swarmrt_term::map::from_pairs(&mut p.heap, &pairs);
-    let entry = p.tuple(&[cell.head(), info]);
-    Ok(p.list(&[entry]))
-}
-#[bif("erlang:monitor_node/2")]
-fn monitor_node_2(p: &mut Process, node: Term, on: Term) -> BifResult {
-    if !node.is_atom() || on.as_bool().is_none() {
-        return Err(Raise::BADARG);
-    }
-    // There are no others.
-    if node == Term::atom(p.vm.node().name) { Ok(Term::bool(true)) } else { Err(Raise::Error(Term::atom(atom!("notalive")))) }
-}
-#[bif("erlang:monitor_node/3")]
-fn monitor_node_3(p: &mut Process, node: Term, on: Term, options: Term) -> BifResult {
-    let known = |option: &Term| *option == Term::atom(atom!("allow_passive_connect"));
-    if !options.list_to_vec().is_some_and(|options| options.iter().all(known)) {
-        return Err(Raise::BADARG);
-    }
-    monitor_node_2(p, node, on)
-}
-#[bif("erts_internal:get_creation/0")]
-fn get_creation(p: &mut Process) -> BifResult {
-    Ok(Term::small(i64::from(p.vm.node().creation)))
-}
-#[bif("net_kernel:dflag_unicode_io/1")]
-fn dflag_unicode_io(_p: &mut Process, _pid: Term) -> BifResult {
-    Ok(Term::bool(true))
-}
 #[bif("erts_internal:system_check/1")]
 fn system_check(_p: &mut Process, _what: Term) -> BifResult {
     Ok(Term::atom(am::OK))

@@ -1,7 +1,7 @@
 //! From `erl`'s command line to a running machine.
 
 use crate::failure::{Failure, tell};
-use crate::{emulator, root, settings};
+use crate::{emulator, epmd, root, settings};
 use std::io::Write;
 use std::path::PathBuf;
 use swarmrt::{Builder, Engines, Interrupt, Otp};
@@ -44,7 +44,7 @@ impl Parsed {
             "+t" => self.atoms = Some(flag.number()),
             "+V" => self.version = true,
             // Asked for by flag, and answered by the machine.
-            "+pc" | "+W" | "+zhft" => self.flags.push((flag.name.to_owned(), flag.value.to_owned())),
+            "+pc" | "+W" | "+zhft" | "+zdbbl" => self.flags.push((flag.name.to_owned(), flag.value.to_owned())),
             _ => {}
         }
     }
@@ -234,6 +234,7 @@ fn boot(program: &str, mut parsed: Parsed, otp: Otp) -> Result<&'static swarmrt:
     }
     let mut boot_args: Vec<String> = ["-root", &root, "-bindir", &bin, "-progname", program, "--", "-home", &home, "--"].map(str::to_owned).to_vec();
     boot_args.append(&mut parsed.boot_args);
+    epmd::prepare(&mut boot_args);
     parsed.boot_args = boot_args;
     start(parsed, otp)
 }

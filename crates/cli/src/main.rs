@@ -4,6 +4,7 @@ mod allocator;
 mod arguments;
 mod doctor;
 mod emulator;
+mod epmd;
 mod erl;
 mod exec;
 mod failure;

@@ -8,6 +8,7 @@
 
 mod address;
 mod ancillary;
+mod channel;
 mod framing;
 pub mod interfaces;
 mod options;
@@ -27,6 +28,7 @@ use swarmrt_io::port::poller::Poller;
 use swarmrt_io::port::{Options as PortOptions, Port, Ports};
 use swarmrt_io::posix;
 use swarmrt_machine::packet::Kind;
+use swarmrt_machine::remote::SharedChannel;
 use swarmrt_machine::timer::TimerKey;
 use swarmrt_machine::{Vm, signal};
 use swarmrt_term::etf::{self, DecodeOptions};
@@ -235,6 +237,10 @@ struct State {
     sent: Traffic,
     /// What the poller was asked for.
     armed: Ready,
+    /// The connection to another node that the socket feeds.
+    channel: Option<SharedChannel>,
+    /// A thread hands packets to the channel.
+    feeding: bool,
 }
 
 const NOTHING: Ready = Ready { readable: false, writable: false };
@@ -272,6 +278,8 @@ impl State {
             received: Traffic::default(),
             sent: Traffic::default(),
             armed: NOTHING,
+            channel: None,
+            feeding: false,
         }
     }
 
@@ -343,6 +351,8 @@ pub fn udp(_vm: &'static Vm) -> Arc<dyn Driver> {
 enum After {
     Nothing,
     ClosePort,
+    /// Input may wait for the channel.
+    ReadChannel,
 }
 
 /// An error of a request: a number of the system's, or a name that is none.
@@ -1065,6 +1075,11 @@ impl Inet {
             operation::PEER => open(state).map_err(|_| Failure::System(libc::ENOTCONN)).and_then(|(_, peer)| Inet::addressed(peer)),
             operation::SET_OPTIONS => {
                 let result = Inet::set_options(state, data).map(|()| Vec::new()).map_err(Failure::from);
+                if state.channel.is_some() {
+                    self.arm(vm, port, state);
+                    let reads = state.is_active() && channel::takes(state.options.packet);
+                    return (result, if reads { After::ReadChannel } else { After::Nothing });
+                }
                 let mut after = if state.is_active() { self.take_in(vm, port, state) } else { self.deliver(vm, port, state) };
                 if after == After::Nothing && state.owes_closed && state.is_active() {
                     // Whoever listens from now on is told what was missed.
@@ -1162,7 +1177,10 @@ impl Driver for Inet {
     fn control(&self, request: &Request<'_>, operation: u64, data: &[u8]) -> Option<Answer> {
         const OPERATIONS_MAX: u64 = 100;
         let operation = operation.checked_sub(MAGIC).filter(|&operation| operation < OPERATIONS_MAX).unwrap_or(OPERATIONS_MAX);
-        let (reply, after) = self.answer(request, operation, data);
+        let (reply, mut after) = self.answer(request, operation, data);
+        if after == After::ReadChannel {
+            after = self.read_channel(request.vm, request.port);
+        }
         finish(request.vm, request.port, after);
         Some(Answer::Bytes(match reply {
             Ok(bytes) => [&[1], &bytes[..]].concat(),
@@ -1170,8 +1188,24 @@ impl Driver for Inet {
         }))
     }
 
+    fn attach(&self, _vm: &'static Vm, _port: &Arc<Port>, channel: SharedChannel) -> bool {
+        self.attach_channel(channel)
+    }
+
+    fn channel_filled(&self, vm: &'static Vm, port: &Arc<Port>) {
+        self.write_channel(vm, port);
+    }
+
+    fn takes_force(&self) -> bool {
+        true
+    }
+
     fn ready(&self, vm: &'static Vm, port: &Arc<Port>, ready: Ready) {
         let mut state = self.state.lock();
+        if state.channel.is_some() && state.connecting.is_none() {
+            drop(state);
+            return self.ready_channel(vm, port, ready);
+        }
         state.armed = NOTHING;
         if let Some(waiter) = state.connecting.take() {
             let error = state.socket.as_ref().map(Socket::take_error);
@@ -1227,6 +1261,7 @@ impl Driver for Inet {
             reply(vm, port, &sender, |heap| error(heap, "closed"));
         }
         sendfile::end_sending(vm, port, state, Err(atom!("closed")));
+        state.channel = None;
         self.release(vm, state);
     }
 

@@ -215,6 +215,7 @@ impl Builder {
         swarmrt_bifs::register(vm, &self.otp.erts_version);
         swarmrt_io::register(vm);
         swarmrt_net::register(vm);
+        swarmrt_dist::register(vm);
         swarmrt_nif::register(vm, &self.otp.erts_version);
         for name in swarmrt_bifs::pre_loaded(self.otp.release) {
             let failed = |why: String| BootError::Preloaded(name.to_owned(), why);

@@ -1,0 +1,155 @@
+//! Control messages: tuples whose first element says what is to be done. Those that the peer knows, and how a signal becomes
+//! one. See "Protocol between Connected Nodes" in the ERTS User's Guide.
+
+use crate::flags;
+use swarmrt_machine::remote::{RemoteSignal, RemoteTo};
+use swarmrt_term::{Alloc, FragmentHeap, Term, atom};
+
+/// First elements.
+pub mod op {
+    pub const LINK: i64 = 1;
+    pub const SEND: i64 = 2;
+    pub const EXIT: i64 = 3;
+    pub const UNLINK: i64 = 4;
+    pub const REG_SEND: i64 = 6;
+    pub const GROUP_LEADER: i64 = 7;
+    pub const EXIT2: i64 = 8;
+    pub const SEND_TT: i64 = 12;
+    pub const EXIT_TT: i64 = 13;
+    pub const REG_SEND_TT: i64 = 16;
+    pub const EXIT2_TT: i64 = 18;
+    pub const MONITOR: i64 = 19;
+    pub const DEMONITOR: i64 = 20;
+    pub const MONITOR_EXIT: i64 = 21;
+    pub const SEND_SENDER: i64 = 22;
+    pub const SEND_SENDER_TT: i64 = 23;
+    pub const PAYLOAD_EXIT: i64 = 24;
+    pub const PAYLOAD_EXIT_TT: i64 = 25;
+    pub const PAYLOAD_EXIT2: i64 = 26;
+    pub const PAYLOAD_EXIT2_TT: i64 = 27;
+    pub const PAYLOAD_MONITOR_EXIT: i64 = 28;
+    pub const SPAWN_REQUEST: i64 = 29;
+    pub const SPAWN_REQUEST_TT: i64 = 30;
+    pub const SPAWN_REPLY: i64 = 31;
+    pub const SPAWN_REPLY_TT: i64 = 32;
+    pub const ALIAS_SEND: i64 = 33;
+    pub const ALIAS_SEND_TT: i64 = 34;
+    pub const UNLINK_ID: i64 = 35;
+    pub const UNLINK_ID_ACK: i64 = 36;
+}
+
+/// A signal as a control message, with its payload where it has one.
+pub struct Control {
+    pub control: Term,
+    pub payload: Option<Term>,
+}
+
+fn receiver(to: RemoteTo, heap: &mut FragmentHeap) -> Term {
+    match to {
+        RemoteTo::Pid(pid) => pid.to_term(heap),
+        RemoteTo::Name(name) => Term::atom(name),
+        RemoteTo::Alias(reference) => reference.to_term(heap),
+    }
+}
+
+/// The control message for a peer with these capabilities; `None` where nothing is to be sent. `leader` is the sender's group
+/// leader.
+pub fn of(
+    signal: &RemoteSignal,
+    from: Term,
+    leader: Term,
+    token: Option<Term>,
+    peer: u64,
+    heap: &mut FragmentHeap,
+) -> Option<Control> {
+    let mut elements: Vec<Term> = Vec::with_capacity(8);
+    let mut payload = None;
+    let small = Term::small;
+    // The number of an operation, where a token makes it another.
+    let pick = |plain: i64, with_token: i64| small(if token.is_some() { with_token } else { plain });
+    match *signal {
+        RemoteSignal::Message { to, message } => {
+            payload = Some(message);
+            let receiver = receiver(to, heap);
+            let empty = Term::atom(atom!(""));
+            match to {
+                RemoteTo::Name(_) => {
+                    elements.extend([pick(op::REG_SEND, op::REG_SEND_TT), from, empty, receiver]);
+                }
+                RemoteTo::Alias(_) => {
+                    elements.extend([pick(op::ALIAS_SEND, op::ALIAS_SEND_TT), from, receiver]);
+                }
+                RemoteTo::Pid(_) if peer & flags::SEND_SENDER != 0 => {
+                    elements.extend([pick(op::SEND_SENDER, op::SEND_SENDER_TT), from, receiver]);
+                }
+                RemoteTo::Pid(_) => {
+                    elements.extend([pick(op::SEND, op::SEND_TT), empty, receiver]);
+                }
+            }
+            elements.extend(token);
+        }
+        RemoteSignal::Exit { to, reason } | RemoteSignal::LinkExit { to, reason } => {
+            let has_payload = peer & flags::EXIT_PAYLOAD != 0;
+            let operation = match (signal, has_payload) {
+                (RemoteSignal::Exit { .. }, true) => pick(op::PAYLOAD_EXIT2, op::PAYLOAD_EXIT2_TT),
+                (RemoteSignal::Exit { .. }, false) => pick(op::EXIT2, op::EXIT2_TT),
+                (_, true) => pick(op::PAYLOAD_EXIT, op::PAYLOAD_EXIT_TT),
+                (_, false) => pick(op::EXIT, op::EXIT_TT),
+            };
+            elements.extend([operation, from, to.to_term(heap)]);
+            elements.extend(token);
+            if has_payload {
+                payload = Some(reason);
+            } else {
+                elements.push(reason);
+            }
+        }
+        RemoteSignal::Link { to } => elements.extend([small(op::LINK), from, to.to_term(heap)]),
+        RemoteSignal::Unlink { to, id } if peer & flags::UNLINK_ID != 0 || peer == 0 => {
+            elements.extend([small(op::UNLINK_ID), heap.uint(id), from, to.to_term(heap)]);
+        }
+        RemoteSignal::Unlink { to, .. } => {
+            elements.extend([small(op::UNLINK), from, to.to_term(heap)]);
+        }
+        RemoteSignal::UnlinkAck { to, id } => {
+            elements.extend([small(op::UNLINK_ID_ACK), heap.uint(id), from, to.to_term(heap)]);
+        }
+        RemoteSignal::Monitor { to, reference } => {
+            let (to, reference) = (receiver(to, heap), reference.to_term(heap));
+            elements.extend([small(op::MONITOR), from, to, reference]);
+        }
+        RemoteSignal::Demonitor { to, reference } => {
+            let (to, reference) = (receiver(to, heap), reference.to_term(heap));
+            elements.extend([small(op::DEMONITOR), from, to, reference]);
+        }
+        RemoteSignal::Down { to, reference, name, reason } => {
+            let (to, reference) = (to.to_term(heap), reference.to_term(heap));
+            let watched = name.map_or(from, Term::atom);
+            if peer & flags::EXIT_PAYLOAD != 0 {
+                elements.extend([small(op::PAYLOAD_MONITOR_EXIT), watched, to, reference]);
+                payload = Some(reason);
+            } else {
+                elements.extend([small(op::MONITOR_EXIT), watched, to, reference, reason]);
+            }
+        }
+        RemoteSignal::GroupLeader { to, leader } => {
+            elements.extend([small(op::GROUP_LEADER), leader, to.to_term(heap)]);
+        }
+        RemoteSignal::SpawnRequest { reference, mfa: (module, function), arguments, options } => {
+            let arity = arguments.list_len().unwrap_or(0) as i64;
+            let mfa = heap.tuple(&[Term::atom(module), Term::atom(function), small(arity)]);
+            let reference = reference.to_term(heap);
+            let operation = pick(op::SPAWN_REQUEST, op::SPAWN_REQUEST_TT);
+            elements.extend([operation, reference, from, leader, mfa, options]);
+            elements.extend(token);
+            payload = Some(arguments);
+        }
+        RemoteSignal::SpawnReply { to, reference, flags, result } => {
+            let (to, reference) = (to.to_term(heap), reference.to_term(heap));
+            let flags = small(i64::from(flags));
+            elements.extend([small(op::SPAWN_REPLY), reference, to, flags, result]);
+        }
+        RemoteSignal::MonitorNode => return None,
+    }
+    Some(Control { control: heap.tuple(&elements), payload })
+}

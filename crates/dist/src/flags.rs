@@ -1,0 +1,91 @@
+//! Capabilities of a node, as the handshake exchanges them: "Distribution Flags" in the ERTS User's Guide.
+
+use swarmrt_term::Release;
+
+/// To be seen by other nodes.
+pub const PUBLISHED: u64 = 0x01;
+const EXTENDED_REFERENCES: u64 = 0x04;
+const DIST_MONITOR: u64 = 0x08;
+const FUN_TAGS: u64 = 0x10;
+const DIST_MONITOR_NAME: u64 = 0x20;
+const HIDDEN_ATOM_CACHE: u64 = 0x40;
+const ATOM_CACHE: u64 = 0x02;
+const NEW_FUN_TAGS: u64 = 0x80;
+const EXTENDED_PIDS_PORTS: u64 = 0x100;
+const EXPORT_PTR_TAG: u64 = 0x200;
+const BIT_BINARIES: u64 = 0x400;
+const NEW_FLOATS: u64 = 0x800;
+pub const UNICODE_IO: u64 = 0x1000;
+/// Atoms are numbered in the head of a message.
+pub const HEAD_ATOM_CACHE: u64 = 0x2000;
+const SMALL_ATOM_TAGS: u64 = 0x4000;
+const UTF8_ATOMS: u64 = 0x1_0000;
+const MAP_TAG: u64 = 0x2_0000;
+const BIG_CREATION: u64 = 0x4_0000;
+/// Messages say who sends them.
+pub const SEND_SENDER: u64 = 0x8_0000;
+pub const BIG_SEQTRACE_LABELS: u64 = 0x10_0000;
+/// Reasons of exits follow the control message.
+pub const EXIT_PAYLOAD: u64 = 0x40_0000;
+/// Large messages come in parts.
+pub const FRAGMENTS: u64 = 0x80_0000;
+const HANDSHAKE_23: u64 = 0x100_0000;
+/// Unlinking is acknowledged.
+pub const UNLINK_ID: u64 = 0x200_0000;
+const MANDATORY_25_DIGEST: u64 = 0x400_0000;
+pub const SPAWN: u64 = 1 << 32;
+const V4_NC: u64 = 1 << 34;
+pub const ALIAS: u64 = 1 << 35;
+
+const MANDATORY_25: u64 = EXTENDED_REFERENCES
+    | FUN_TAGS
+    | EXTENDED_PIDS_PORTS
+    | UTF8_ATOMS
+    | NEW_FUN_TAGS
+    | BIG_CREATION
+    | NEW_FLOATS
+    | MAP_TAG
+    | EXPORT_PTR_TAG
+    | BIT_BINARIES
+    | HANDSHAKE_23;
+const MANDATORY_26: u64 = V4_NC | UNLINK_ID;
+
+/// The capabilities that `erts_internal:get_dflags/0` answers.
+pub struct Capabilities {
+    pub default: u64,
+    pub mandatory: u64,
+    pub addable: u64,
+    pub rejectable: u64,
+    pub strict_order: u64,
+}
+
+pub fn mandatory(release: Release) -> u64 {
+    match release {
+        Release::R25 => MANDATORY_25,
+        _ => MANDATORY_25 | MANDATORY_26,
+    }
+}
+
+pub fn capabilities(release: Release) -> Capabilities {
+    let default = MANDATORY_25
+        | MANDATORY_26
+        | DIST_MONITOR
+        | DIST_MONITOR_NAME
+        | SPAWN
+        | ALIAS
+        | UNICODE_IO
+        | HEAD_ATOM_CACHE
+        | SMALL_ATOM_TAGS
+        | SEND_SENDER
+        | BIG_SEQTRACE_LABELS
+        | EXIT_PAYLOAD
+        | FRAGMENTS
+        | MANDATORY_25_DIGEST;
+    Capabilities {
+        default,
+        mandatory: mandatory(release),
+        addable: default,
+        rejectable: HEAD_ATOM_CACHE | HIDDEN_ATOM_CACHE | FRAGMENTS | ATOM_CACHE,
+        strict_order: HEAD_ATOM_CACHE,
+    }
+}

@@ -1,0 +1,150 @@
+//! Signals of this node's processes on their way to other nodes.
+
+use crate::control;
+use crate::node::{Node, Status};
+use crate::nodes::{Dist, is_alive};
+use crate::packet::Encoded;
+use std::sync::Arc;
+use swarmrt_machine::links::RefValue;
+use swarmrt_machine::process::REDUCTIONS_PER_TURN;
+use swarmrt_machine::remote::{Busy, How, Remote, RemoteSignal, Sent};
+use swarmrt_machine::{Process, Vm};
+use swarmrt_term::{Atom, FragmentHeap, Term};
+
+pub struct Host {
+    pub vm: &'static Vm,
+}
+
+/// The connection that a signal is to go over.
+struct Route {
+    status: Status,
+    connection: u32,
+    flags: u64,
+}
+
+impl Host {
+    fn dist(&self) -> &'static Dist {
+        Dist::of(self.vm)
+    }
+
+    /// The connection to a node, which is set up if need be and wanted.
+    fn route(&self, node: &Node, how: How) -> Result<Route, Sent> {
+        loop {
+            {
+                let state = node.state.lock();
+                if state.status != Status::Idle {
+                    if how.busy == Busy::Refuse && state.output.is_busy() {
+                        return Err(Sent::WouldSuspend);
+                    }
+                    let (status, connection, flags) = (state.status, state.connection, state.flags);
+                    return Ok(Route { status, connection, flags });
+                }
+            }
+            if !how.connect || !self.dist().auto_connect(self.vm, node) {
+                return Err(Sent::NotConnected);
+            }
+        }
+    }
+
+    fn send(
+        &self,
+        p: &mut Process,
+        node: &Arc<Node>,
+        signal: &RemoteSignal,
+        token: Option<Term>,
+        how: How,
+    ) -> Sent {
+        let relates = signal.relates().then(|| p.id());
+        loop {
+            let route = match self.route(node, how) {
+                Ok(route) => route,
+                Err(refused) => return refused,
+            };
+            let mut heap = FragmentHeap::new();
+            let message = control::of(signal, p.pid(), p.group_leader, token, route.flags, &mut heap);
+            let taken = match message {
+                None => {
+                    if node.relate(p.id(), route.connection) {
+                        return Sent::On(route.connection);
+                    }
+                    continue;
+                }
+                Some(message) if route.status == Status::Pending => {
+                    node.wait(message.control, message.payload, relates, route.connection)
+                }
+                Some(message) => {
+                    let encoded = Encoded::of(message.control, message.payload, route.flags);
+                    p.bump_reductions(encoded.bytes() / 64);
+                    node.enqueue(encoded, relates, route.connection)
+                }
+            };
+            // What has changed meanwhile is looked at again.
+            if taken.is_err() {
+                continue;
+            }
+            if route.status == Status::Up {
+                node.notify(self.vm);
+                self.suspend_if_busy(p, node, how);
+            }
+            return Sent::On(route.connection);
+        }
+    }
+
+    /// Has the sender wait until there is less to be written.
+    fn suspend_if_busy(&self, p: &mut Process, node: &Node, how: How) {
+        if how.busy != Busy::Suspend || p.extra.as_ref().is_some_and(|extra| extra.async_dist) {
+            return;
+        }
+        let controller = {
+            let mut state = node.state.lock();
+            if !state.output.is_busy() {
+                return;
+            }
+            state.output.suspend(p.id());
+            state.controller
+        };
+        p.extra().suspended += 1;
+        p.bump_reductions(REDUCTIONS_PER_TURN as usize);
+        swarmrt_machine::system_monitor::busy_connection(p, controller.map(crate::node::Controller::term));
+    }
+}
+
+impl Remote for Host {
+    fn signal(
+        &self,
+        p: &mut Process,
+        node: Atom,
+        signal: &RemoteSignal,
+        token: Option<Term>,
+        how: How,
+    ) -> Sent {
+        if !is_alive() || node == self.vm.node().name {
+            return Sent::NotConnected;
+        }
+        let node = self.dist().node(node);
+        self.send(p, &node, signal, token, how)
+    }
+
+    fn relate(&self, pid: u64, node: Atom, connection: u32) -> bool {
+        self.dist().find(node).is_some_and(|node| node.relate(pid, connection))
+    }
+    fn unrelate(&self, pid: u64, node: Atom, connection: u32) {
+        if let Some(node) = self.dist().find(node) {
+            node.unrelate(pid, connection);
+        }
+    }
+    fn unfollow(&self, pid: u64) {
+        self.dist().followers.remove(pid);
+    }
+    fn orphan(&self, node: Atom, connection: u32, reference: RefValue, reason: Term) {
+        if let Some(node) = self.dist().find(node) {
+            node.orphan(connection, reference, reason);
+        }
+    }
+    fn process_ended(&self, p: &Process, reason: Term) {
+        self.dist().process_ended(self.vm, p.id(), reason);
+    }
+    fn monitor_nodes(&self, p: &mut Process, on: bool, options: Term) -> Option<u32> {
+        self.dist().followers.set(p, on, options)
+    }
+}

@@ -1,0 +1,464 @@
+//! What a peer's messages do: each becomes a signal to a process of this node.
+//!
+//! The messages are not trusted: what is not as the protocol has it, or speaks for others than the peer, closes the
+//! connection, and is logged as OTP does.
+
+use crate::control::op;
+use crate::node::Node;
+use crate::packet::{Message, Problem};
+use std::sync::Arc;
+use swarmrt_machine::address::Recipient;
+use swarmrt_machine::links::{RefValue, Tag};
+use swarmrt_machine::remote::{
+    RemoteRef, RemoteRelations, RemoteLink, RemotePid, RemoteSignal, RemoteWatcher, SPAWNED_LINKED,
+    SPAWNED_MONITORED,
+};
+use swarmrt_machine::signal::{self, Kind};
+use swarmrt_machine::spawn::{RemoteSpawn, SpawnOptions, Start, spawn_announced};
+use swarmrt_machine::{Process, Vm, exception};
+use swarmrt_term::{Alloc, Atom, FragmentHeap, Mfa, Term, Tuple, am, atom};
+
+/// A message that is not as the protocol has it.
+struct Invalid;
+type Done = Result<(), Invalid>;
+
+/// A message under way.
+struct Delivery<'a> {
+    vm: &'static Vm,
+    node: &'a Arc<Node>,
+    connection: u32,
+    control: Tuple,
+    payload: Option<Term>,
+}
+
+/// Who a message of the peer is for.
+enum To {
+    Process(u64),
+    /// One of an earlier run of this node.
+    Gone,
+}
+
+/// Does what a message says. `false` when it is not valid.
+pub fn dispatch(vm: &'static Vm, node: &Arc<Node>, connection: u32, message: &Message) -> bool {
+    let _guard = swarmrt_machine::pin();
+    let done = message.control.as_tuple().filter(|control| control.arity() > 0).ok_or(Invalid).and_then(|control| {
+        Delivery { vm, node, connection, control, payload: message.payload }.done()
+    });
+    if done.is_err() {
+        let text = Term::small(200);
+        let arguments = [message.control, text];
+        exception::log(vm, Term::NONE, Term::NONE, "Invalid distribution message: ~P", &arguments);
+    }
+    done.is_ok()
+}
+
+/// Logs bytes that are no message.
+pub fn log_corrupt(vm: &'static Vm, node: &Node, packet: &[u8], problem: Problem) {
+    const BYTES_SHOWN: usize = 200;
+    let mut heap = FragmentHeap::new();
+    let shown = &packet[..packet.len().min(BYTES_SHOWN)];
+    let bytes: Vec<String> = shown.iter().map(u8::to_string).collect();
+    let bytes = heap.string(&bytes.join(","));
+    let channel = Term::small(i64::from(node.name.index()));
+    let what = heap.string(match problem {
+        Problem::Head => "distribution header",
+        Problem::Term => "external term",
+        Problem::Fragment => "sequence of fragments",
+        Problem::TooMuch => "number of unfinished fragments",
+    });
+    let text = "~p got a corrupted ~s from ~p on distribution channel ~p~n<<~s>>~n";
+    let arguments = [Term::atom(vm.node().name), what, Term::atom(node.name), channel, bytes];
+    let warning = atom!("warning");
+    exception::log_as(vm, warning, Term::NONE, Term::NONE, text, &arguments);
+}
+
+impl Delivery<'_> {
+    /// An element behind the number of the operation, from 0.
+    fn get(&self, index: usize) -> Term {
+        self.control.get(index + 1)
+    }
+    /// Checks how many elements there are behind the number of the operation.
+    fn arity(&self, count: usize) -> Done {
+        if self.control.arity() == count + 1 { Ok(()) } else { Err(Invalid) }
+    }
+    fn payload(&self) -> Result<Term, Invalid> {
+        self.payload.ok_or(Invalid)
+    }
+
+    /// A process of the peer's.
+    fn peer(&self, term: Term) -> Result<RemotePid, Invalid> {
+        RemotePid::of(term).filter(|pid| pid.node == self.node.name).ok_or(Invalid)
+    }
+    /// A process of ours.
+    fn to(&self, term: Term) -> Result<To, Invalid> {
+        if let Some(pid) = term.as_pid() {
+            return Ok(To::Process(pid));
+        }
+        let gone = RemotePid::of(term).filter(|pid| pid.node == self.vm.node().name);
+        gone.map(|_| To::Gone).ok_or(Invalid)
+    }
+    fn id(&self, term: Term) -> Result<u64, Invalid> {
+        match (term.as_small(), term.as_big()) {
+            (Some(id), _) => u64::try_from(id).map_err(|_| Invalid),
+            (_, Some(id)) if !id.is_negative() && id.digits().len() == 1 => Ok(id.digits()[0]),
+            _ => Err(Invalid),
+        }
+    }
+
+    fn answer(&self, from: Term, signal: &RemoteSignal) {
+        self.node.answer(self.vm, self.connection, from, signal);
+    }
+
+    /// Has `call` done by a process of ours; `false` when it is gone.
+    fn call(&self, to: u64, call: impl FnOnce(&mut Process) + Send + 'static) {
+        let call: signal::Call = Box::new(move |_, process| {
+            if let Some(process) = process {
+                call(process);
+            }
+        });
+        signal::send_call(self.vm, to, call);
+    }
+
+    fn done(&self) -> Done {
+        let operation = self.control.get(0).as_small().ok_or(Invalid)?;
+        match operation {
+            op::SEND | op::SEND_SENDER => self.arity(2).and_then(|()| self.message(self.get(1), None)),
+            op::SEND_TT | op::SEND_SENDER_TT => {
+                self.arity(3).and_then(|()| self.message(self.get(1), Some(self.get(2))))
+            }
+            op::REG_SEND => self.arity(3).and_then(|()| self.named(self.get(2), None)),
+            op::REG_SEND_TT => self.arity(4).and_then(|()| self.named(self.get(2), Some(self.get(3)))),
+            op::ALIAS_SEND => self.arity(2).and_then(|()| self.aliased(self.get(1), None)),
+            op::ALIAS_SEND_TT => self.arity(3).and_then(|()| self.aliased(self.get(1), Some(self.get(2)))),
+            op::LINK => self.arity(2).and_then(|()| self.link()),
+            op::UNLINK => self.arity(2).and_then(|()| self.unlink(0, self.get(0), self.get(1))),
+            op::UNLINK_ID => {
+                self.arity(3)?;
+                let id = self.id(self.get(0)).ok().filter(|&id| id > 0).ok_or(Invalid)?;
+                self.unlink(id, self.get(1), self.get(2))
+            }
+            op::UNLINK_ID_ACK => self.arity(3).and_then(|()| self.unlink_ack()),
+            op::MONITOR => self.arity(3).and_then(|()| self.monitor()),
+            op::DEMONITOR => self.arity(3).and_then(|()| self.demonitor()),
+            op::MONITOR_EXIT => self.arity(4).and_then(|()| self.down(self.get(3))),
+            op::PAYLOAD_MONITOR_EXIT => self.arity(3).and_then(|()| self.down(self.payload()?)),
+            op::EXIT => self.arity(3).and_then(|()| self.exit(Kind::LinkExit, self.get(2), None)),
+            op::EXIT_TT => self.arity(4).and_then(|()| self.exit(Kind::LinkExit, self.get(3), Some(self.get(2)))),
+            op::PAYLOAD_EXIT => self.arity(2).and_then(|()| self.exit(Kind::LinkExit, self.payload()?, None)),
+            op::PAYLOAD_EXIT_TT => {
+                self.arity(3).and_then(|()| self.exit(Kind::LinkExit, self.payload()?, Some(self.get(2))))
+            }
+            op::EXIT2 => self.arity(3).and_then(|()| self.exit(Kind::Exit, self.get(2), None)),
+            op::EXIT2_TT => self.arity(4).and_then(|()| self.exit(Kind::Exit, self.get(3), Some(self.get(2)))),
+            op::PAYLOAD_EXIT2 => self.arity(2).and_then(|()| self.exit(Kind::Exit, self.payload()?, None)),
+            op::PAYLOAD_EXIT2_TT => {
+                self.arity(3).and_then(|()| self.exit(Kind::Exit, self.payload()?, Some(self.get(2))))
+            }
+            op::GROUP_LEADER => self.arity(2).and_then(|()| self.group_leader()),
+            op::SPAWN_REQUEST => self.arity(5).and_then(|()| self.spawn()),
+            op::SPAWN_REQUEST_TT => self.arity(6).and_then(|()| self.spawn()),
+            op::SPAWN_REPLY => self.arity(4).and_then(|()| self.spawn_reply()),
+            op::SPAWN_REPLY_TT => self.arity(5).and_then(|()| self.spawn_reply()),
+            _ => Err(Invalid),
+        }
+    }
+
+    fn deliver(&self, to: u64, token: Option<Term>) -> Done {
+        let message = self.payload()?;
+        match token {
+            Some(token) => {
+                let mut heap = FragmentHeap::new();
+                let pair = heap.tuple(&[token, message]);
+                signal::send_with_token(self.vm, Kind::Message, Term::NONE, to, pair);
+            }
+            None => {
+                signal::send_message(self.vm, Term::NONE, to, message);
+            }
+        }
+        Ok(())
+    }
+
+    fn message(&self, to: Term, token: Option<Term>) -> Done {
+        match to.as_pid() {
+            Some(pid) => self.deliver(pid, token),
+            // A process of an earlier run of this node, or of a third: nobody is there.
+            None if to.is_any_pid() => Ok(()),
+            None => Err(Invalid),
+        }
+    }
+
+    fn named(&self, name: Term, token: Option<Term>) -> Done {
+        let name = name.as_atom().filter(|_| self.get(0).is_any_pid()).ok_or(Invalid)?;
+        match self.vm.names.whereis(name).and_then(Term::as_pid) {
+            Some(pid) => self.deliver(pid, token),
+            None => self.payload().map(drop),
+        }
+    }
+
+    fn aliased(&self, alias: Term, _token: Option<Term>) -> Done {
+        if !alias.is_reference() {
+            return Err(Invalid);
+        }
+        let message = self.payload()?;
+        if let Some(Recipient::Alias(alias)) = Recipient::of(self.vm, alias) {
+            signal::send_alias(self.vm, Term::NONE, alias, message);
+        }
+        Ok(())
+    }
+
+    fn link(&self) -> Done {
+        let (from, to) = (self.peer(self.get(0))?, self.to(self.get(1))?);
+        let (node, connection, ours) = (self.node.clone(), self.connection, self.get(1));
+        let gone = move |vm: &'static Vm, node: &Node, ours: Term| {
+            let reason = Term::atom(am::NOPROC);
+            node.answer(vm, connection, ours, &RemoteSignal::LinkExit { to: from, reason });
+        };
+        let To::Process(pid) = to else {
+            gone(self.vm, &node, ours);
+            return Ok(());
+        };
+        let call: signal::Call = Box::new(move |vm, process| match process {
+            Some(process) => process.linked_by_remote(from, connection),
+            None => gone(vm, &node, Term::pid(pid)),
+        });
+        signal::send_call(self.vm, pid, call);
+        Ok(())
+    }
+
+    fn unlink(&self, id: u64, from: Term, to: Term) -> Done {
+        let from = self.peer(from)?;
+        if let To::Process(pid) = self.to(to)? {
+            self.call(pid, move |process| process.unlinked_by_remote(from, id));
+        }
+        Ok(())
+    }
+
+    fn unlink_ack(&self) -> Done {
+        let id = self.id(self.get(0))?;
+        let from = self.peer(self.get(1))?;
+        if let To::Process(pid) = self.to(self.get(2))? {
+            self.call(pid, move |process| process.unlink_acknowledged(from, id));
+        }
+        Ok(())
+    }
+
+    fn monitor(&self) -> Done {
+        let watcher = self.peer(self.get(0))?;
+        let (watched, reference) = (self.get(1), RemoteRef::of(self.get(2)).ok_or(Invalid)?);
+        let name = watched.as_atom();
+        let to = match name {
+            Some(name) => self.vm.names.whereis(name).and_then(Term::as_pid).map_or(To::Gone, To::Process),
+            None => self.to(watched)?,
+        };
+        let (node, connection) = (self.node.clone(), self.connection);
+        let down = move |reason| RemoteSignal::Down { to: watcher, reference, name, reason };
+        let To::Process(pid) = to else {
+            self.answer(watched, &down(Term::atom(am::NOPROC)));
+            return Ok(());
+        };
+        let call: signal::Call = Box::new(move |vm, process| match process {
+            Some(process) => {
+                let watcher = RemoteWatcher { pid: watcher, name, connection };
+                process.monitored_by_remote(reference, watcher);
+            }
+            None => node.answer(vm, connection, Term::pid(pid), &down(Term::atom(am::NOPROC))),
+        });
+        signal::send_call(self.vm, pid, call);
+        Ok(())
+    }
+
+    fn demonitor(&self) -> Done {
+        self.peer(self.get(0))?;
+        let (watched, reference) = (self.get(1), RemoteRef::of(self.get(2)).ok_or(Invalid)?);
+        let to = match watched.as_atom() {
+            // The name may be another's by now; the process that had it is found by the connection's list.
+            Some(_) => return self.demonitor_named(reference),
+            None => self.to(watched)?,
+        };
+        if let To::Process(pid) = to {
+            self.call(pid, move |process| forget_watcher(process, reference));
+        }
+        Ok(())
+    }
+
+    fn demonitor_named(&self, reference: RemoteRef) -> Done {
+        let pids = self.node.related();
+        for pid in pids {
+            self.call(pid, move |process| forget_watcher(process, reference));
+        }
+        Ok(())
+    }
+
+    fn down(&self, reason: Term) -> Done {
+        let watched = self.get(0);
+        if !watched.is_atom() {
+            self.peer(watched)?;
+        }
+        if !self.get(2).is_reference() {
+            return Err(Invalid);
+        }
+        if let To::Process(pid) = self.to(self.get(1))?
+            && let Some(reference) = self.get(2).as_local_ref()
+        {
+            signal::send_down(self.vm, Term::NONE, pid, reference.id(), reason);
+        }
+        Ok(())
+    }
+
+    fn exit(&self, kind: Kind, reason: Term, token: Option<Term>) -> Done {
+        let from = self.get(0);
+        self.peer(from)?;
+        let To::Process(pid) = self.to(self.get(1))? else { return Ok(()) };
+        match token {
+            Some(token) => {
+                let mut heap = FragmentHeap::new();
+                let pair = heap.tuple(&[token, reason]);
+                signal::send_with_token(self.vm, kind, from, pid, pair);
+            }
+            None if kind == Kind::LinkExit => drop(signal::send_link_exit(self.vm, from, pid, reason)),
+            None => drop(signal::send_exit(self.vm, from, pid, reason)),
+        }
+        Ok(())
+    }
+
+    fn group_leader(&self) -> Done {
+        let (leader, to) = (self.get(0), self.get(1));
+        if !leader.is_any_pid() || !to.is_any_pid() {
+            return Err(Invalid);
+        }
+        if let Some(pid) = to.as_pid() {
+            let leader = Tag::new(leader);
+            let call: signal::Call = Box::new(move |_, process| {
+                if let Some(process) = process {
+                    process.group_leader = swarmrt_heap::copy_term(leader.term(), &mut process.heap);
+                }
+            });
+            signal::send_change(self.vm, pid, call);
+        }
+        Ok(())
+    }
+
+    fn spawn(&self) -> Done {
+        let reference = RemoteRef::of(self.get(0)).ok_or(Invalid)?;
+        let parent = RemotePid::of(self.get(1)).ok_or(Invalid)?;
+        let (leader, mfa, options) = (self.get(2), self.get(3), self.get(4));
+        let arguments = self.payload()?;
+        let parts = mfa.as_tuple().filter(|mfa| mfa.arity() == 3).ok_or(Invalid)?;
+        let (module, function) = (parts.get(0).as_atom(), parts.get(1).as_atom());
+        let (Some(module), Some(function)) = (module, function) else { return Err(Invalid) };
+        let arity = parts.get(2).as_small().and_then(|arity| u32::try_from(arity).ok()).ok_or(Invalid)?;
+        if !leader.is_any_pid() || arguments.list_len().is_none() {
+            return Err(Invalid);
+        }
+        let refuse = |why: Atom| {
+            let result = Term::atom(why);
+            self.answer(Term::NIL, &RemoteSignal::SpawnReply { to: parent, reference, flags: 0, result });
+        };
+        let parse = self.vm.spawn_options.get().copied();
+        let Some((mut given, is_monitored)) = parse.and_then(|parse| parse(self.vm, options)) else {
+            refuse(atom!("badopt"));
+            return Ok(());
+        };
+        let connection = self.connection;
+        let mut relations = Box::new(RemoteRelations::default());
+        relations.parent = Some(parent);
+        let mut flags = 0;
+        if std::mem::take(&mut given.link) {
+            flags |= SPAWNED_LINKED;
+            relations.links.insert(parent, RemoteLink { connection, unlinking: None });
+        }
+        if is_monitored {
+            flags |= SPAWNED_MONITORED;
+            relations.monitored_by.insert(reference, RemoteWatcher { pid: parent, name: None, connection });
+        }
+        if flags != 0 {
+            relations.connected(parent.node, connection);
+        }
+        let initial = Mfa { module, function, arity };
+        let remote = Some(RemoteSpawn { group_leader: leader, initial, relations });
+        self.start(mfa, arguments, SpawnOptions { remote, ..given }, parent, reference, flags);
+        Ok(())
+    }
+
+    /// Starts a process that another node has asked for. It takes the arguments out of its first message.
+    fn start(
+        &self,
+        mfa: Term,
+        arguments: Term,
+        options: SpawnOptions,
+        parent: RemotePid,
+        reference: RemoteRef,
+        flags: u32,
+    ) {
+        let mut heap = FragmentHeap::new();
+        let args = heap.list(&[mfa]);
+        let (module, function) = (atom!("erts_internal"), atom!("dist_spawn_init"));
+        let (vm, connection) = (self.vm, self.connection);
+        let announce = |_: Option<&mut Process>, child: u64| {
+            signal::send_message(vm, Term::NONE, child, arguments);
+            let result = Term::pid(child);
+            self.answer(result, &RemoteSignal::SpawnReply { to: parent, reference, flags, result });
+            if flags != 0 && !self.node.relate(child, connection) {
+                let node = self.node.name;
+                self.call(child, move |process| process.connection_lost(node, connection));
+            }
+        };
+        let start = Start::Apply { module, function, args };
+        if spawn_announced(vm, None, start, options, announce).is_none() {
+            let result = Term::atom(am::SYSTEM_LIMIT);
+            self.answer(Term::NIL, &RemoteSignal::SpawnReply { to: parent, reference, flags: 0, result });
+        }
+    }
+
+    fn spawn_reply(&self) -> Done {
+        let (reference, to, result) = (self.get(0), self.get(1), self.get(3));
+        let flags = self.get(2).as_small().filter(|&flags| (0..1 << 27).contains(&flags)).ok_or(Invalid)? as u32;
+        if !result.is_atom() {
+            self.peer(result)?;
+        }
+        if !reference.is_reference() {
+            return Err(Invalid);
+        }
+        let To::Process(pid) = self.to(to)? else { return Ok(()) };
+        let Some(reference) = reference.as_local_ref().map(RefValue::of) else { return Ok(()) };
+        let (node, connection, result) = (self.node.clone(), self.connection, Tag::new(result));
+        let call: signal::Call = Box::new(move |vm, process| {
+            let is_taken = process.is_some_and(|process| process.spawn_replied(reference.id, result.term(), flags));
+            if !is_taken {
+                unwanted(vm, &node, connection, pid, reference, result.term(), flags);
+            }
+        });
+        signal::send_call(self.vm, pid, call);
+        Ok(())
+    }
+}
+
+/// A process was started for one that is gone meanwhile, or wants it no more: ends what was set up between them.
+fn unwanted(
+    vm: &'static Vm,
+    node: &Node,
+    connection: u32,
+    parent: u64,
+    reference: RefValue,
+    child: Term,
+    flags: u32,
+) {
+    use swarmrt_machine::remote::RemoteTo;
+    let Some(to) = RemotePid::of(child) else { return };
+    let parent = Term::pid(parent);
+    let kept = node.take_orphan(reference);
+    if flags & SPAWNED_MONITORED != 0 {
+        let to = RemoteTo::Pid(to);
+        node.answer(vm, connection, parent, &RemoteSignal::Demonitor { to, reference });
+    }
+    if flags & SPAWNED_LINKED != 0 {
+        let reason = kept.as_ref().map_or(Term::atom(am::NOPROC), Tag::term);
+        node.answer(vm, connection, parent, &RemoteSignal::LinkExit { to, reason });
+    }
+}
+
+fn forget_watcher(process: &mut Process, reference: RemoteRef) {
+    if let Some(remote) = &mut process.relations.remote {
+        remote.monitored_by.remove(&reference);
+    }
+}

@@ -1,0 +1,355 @@
+//! Another node, and the connection to it.
+//!
+//! A connection is being set up (`Pending`: what is sent meanwhile waits) or up. It has a number, so that what belongs to an
+//! earlier one is told apart. The lock of the state is held for short steps only, and never while a signal is delivered or
+//! something is written.
+
+use crate::atoms;
+use crate::nodes::Dist;
+use crate::output::Output;
+use crate::packet::{Encoded, Incoming};
+use parking_lot::Mutex;
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use swarmrt_heap::copy_whole;
+use swarmrt_machine::links::{RefValue, Tag};
+use swarmrt_machine::remote::{Channel, RemoteSignal, SharedChannel};
+use swarmrt_machine::{Vm, signal};
+use swarmrt_term::{Atom, FragmentHeap, Term, am, atom};
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Status {
+    Idle,
+    Pending,
+    Up,
+}
+
+/// What feeds a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Controller {
+    Port(Term),
+    Process(u64),
+}
+
+impl Controller {
+    pub fn term(self) -> Term {
+        match self {
+            Controller::Port(port) => port,
+            Controller::Process(pid) => Term::pid(pid),
+        }
+    }
+}
+
+/// A control message that waits for the connection.
+struct Waiting {
+    _heap: FragmentHeap,
+    control: Term,
+    payload: Option<Term>,
+}
+
+// SAFETY: the terms are in the heap that comes with them.
+unsafe impl Send for Waiting {}
+
+pub struct State {
+    pub status: Status,
+    /// The number of the connection that is there, is set up, or was there last.
+    pub connection: u32,
+    /// The capabilities that both sides have.
+    pub flags: u64,
+    pub controller: Option<Controller>,
+    pub output: Output,
+    waiting: Vec<Waiting>,
+    sent_atoms: atoms::Sent,
+    /// Processes that have something to do with the node.
+    related: HashSet<u64>,
+    orphans: Vec<(RefValue, Tag)>,
+    /// The process that hands over what comes in, where a process feeds the connection.
+    pub input_handler: Option<u64>,
+    /// The controlling process wants to be told when there is something to be written.
+    pub wants_notice: bool,
+    /// It gets the size of what is to be written, too.
+    pub gets_size: bool,
+}
+
+/// What has come in, of which connection.
+#[derive(Default)]
+struct Input {
+    connection: u32,
+    incoming: Incoming,
+}
+
+pub struct Node {
+    pub name: Atom,
+    pub state: Mutex<State>,
+    input: Mutex<Input>,
+    pub packets_in: AtomicU64,
+    pub packets_out: AtomicU64,
+}
+
+/// Why a signal was not taken.
+pub enum NotTaken {
+    /// The connection is no longer what it was when the signal was encoded.
+    Changed,
+}
+
+impl Node {
+    pub fn new(name: Atom) -> Node {
+        let state = State {
+            status: Status::Idle,
+            connection: 0,
+            flags: 0,
+            controller: None,
+            output: Output::default(),
+            waiting: Vec::new(),
+            sent_atoms: atoms::Sent::default(),
+            related: HashSet::new(),
+            orphans: Vec::new(),
+            input_handler: None,
+            wants_notice: false,
+            gets_size: false,
+        };
+        let (packets_in, packets_out) = (AtomicU64::new(0), AtomicU64::new(0));
+        Node { name, state: Mutex::new(state), input: Mutex::default(), packets_in, packets_out }
+    }
+
+    /// Enters a process in the list of those who are told when the connection is lost.
+    pub fn relate(&self, pid: u64, connection: u32) -> bool {
+        let mut state = self.state.lock();
+        let is_there = state.connection == connection && state.status != Status::Idle;
+        if is_there {
+            state.related.insert(pid);
+        }
+        is_there
+    }
+
+    /// The processes that are in that list.
+    pub fn related(&self) -> Vec<u64> {
+        self.state.lock().related.iter().copied().collect()
+    }
+
+    pub fn unrelate(&self, pid: u64, connection: u32) {
+        let mut state = self.state.lock();
+        if state.connection == connection {
+            state.related.remove(&pid);
+        }
+    }
+
+    pub fn orphan(&self, connection: u32, reference: RefValue, reason: Term) {
+        let mut state = self.state.lock();
+        if state.connection == connection && state.status != Status::Idle {
+            state.orphans.push((reference, Tag::new(reason)));
+        }
+    }
+
+    /// The reason with which a process ended that had asked for another by this reference.
+    pub fn take_orphan(&self, reference: RefValue) -> Option<Tag> {
+        let mut state = self.state.lock();
+        let at = state.orphans.iter().position(|(other, _)| *other == reference)?;
+        Some(state.orphans.swap_remove(at).1)
+    }
+
+    /// Puts a message into the connection's queue; the connection has these capabilities and this number.
+    pub fn enqueue(
+        &self,
+        encoded: Encoded,
+        relates: Option<u64>,
+        connection: u32,
+    ) -> Result<(), NotTaken> {
+        let mut state = self.state.lock();
+        if state.connection != connection || state.status != Status::Up {
+            return Err(NotTaken::Changed);
+        }
+        state.related.extend(relates);
+        let state = &mut *state;
+        state.output.push(encoded, &mut state.sent_atoms, state.flags);
+        Ok(())
+    }
+
+    /// Keeps a message until the connection is up.
+    pub fn wait(
+        &self,
+        control: Term,
+        payload: Option<Term>,
+        relates: Option<u64>,
+        connection: u32,
+    ) -> Result<(), NotTaken> {
+        let mut heap = FragmentHeap::new();
+        let control = copy_whole(control, &mut heap);
+        let payload = payload.map(|payload| copy_whole(payload, &mut heap));
+        let mut state = self.state.lock();
+        if state.connection != connection || state.status != Status::Pending {
+            return Err(NotTaken::Changed);
+        }
+        state.related.extend(relates);
+        state.waiting.push(Waiting { _heap: heap, control, payload });
+        Ok(())
+    }
+
+    /// Has whoever feeds the connection write what waits.
+    pub fn notify(&self, vm: &'static Vm) {
+        let controller = {
+            let mut state = self.state.lock();
+            match state.controller {
+                Some(Controller::Process(_)) if !state.wants_notice || state.output.is_empty() => None,
+                Some(controller) => {
+                    state.wants_notice = false;
+                    Some(controller)
+                }
+                None => None,
+            }
+        };
+        match controller {
+            Some(Controller::Port(port)) => {
+                if let Some(ports) = vm.ports() {
+                    ports.channel_filled(vm, port);
+                }
+            }
+            Some(Controller::Process(pid)) => {
+                signal::send_message(vm, Term::NONE, pid, Term::atom(atom!("dist_data")));
+            }
+            None => {}
+        }
+    }
+
+    /// The next packet, with its length in front.
+    pub fn next_packet(&self, vm: &'static Vm, connection: u32) -> Option<Vec<u8>> {
+        let (packet, resumed) = {
+            let mut state = self.state.lock();
+            if state.connection != connection || state.status != Status::Up {
+                return None;
+            }
+            let packet = state.output.pop()?;
+            (packet, state.output.take_resumed())
+        };
+        self.packets_out.fetch_add(1, Ordering::Relaxed);
+        resumed.into_iter().for_each(|pid| swarmrt_machine::process::resume(vm, pid));
+        Some(packet)
+    }
+
+    /// The connection that is being set up is up from now on. `None` when none is set up, or it has a controller.
+    pub fn up(&self, controller: Controller, flags: u64) -> Option<u32> {
+        let mut state = self.state.lock();
+        let state = &mut *state;
+        if state.status != Status::Pending || state.controller.is_some() {
+            return None;
+        }
+        state.status = Status::Up;
+        state.flags = flags;
+        state.controller = Some(controller);
+        state.sent_atoms = atoms::Sent::default();
+        state.input_handler = if let Controller::Process(pid) = controller { Some(pid) } else { None };
+        (state.wants_notice, state.gets_size) = (false, false);
+        for waiting in std::mem::take(&mut state.waiting) {
+            let encoded = Encoded::of(waiting.control, waiting.payload, flags);
+            state.output.push(encoded, &mut state.sent_atoms, flags);
+        }
+        self.packets_in.store(0, Ordering::Relaxed);
+        self.packets_out.store(0, Ordering::Relaxed);
+        Some(state.connection)
+    }
+
+    /// The connection with this number is over: everybody who has to do with it is told. What it was like; `None` when it
+    /// was over already.
+    pub fn over(&self, vm: &'static Vm, connection: u32) -> Option<Over> {
+        let (over, related, output) = {
+            let mut state = self.state.lock();
+            if state.connection != connection || state.status == Status::Idle {
+                return None;
+            }
+            let over = Over { was_up: state.status == Status::Up, flags: state.flags };
+            state.status = Status::Idle;
+            state.controller = None;
+            state.flags = 0;
+            state.waiting.clear();
+            state.orphans.clear();
+            state.input_handler = None;
+            (over, std::mem::take(&mut state.related), std::mem::take(&mut state.output))
+        };
+        let node = self.name;
+        let _guard = swarmrt_machine::pin();
+        for pid in related {
+            let lost: signal::Call = Box::new(move |_, process| {
+                if let Some(process) = process {
+                    process.connection_lost(node, connection);
+                }
+            });
+            signal::send_call(vm, pid, lost);
+        }
+        output.into_suspended().into_iter().for_each(|pid| swarmrt_machine::process::resume(vm, pid));
+        Some(over)
+    }
+
+    /// Sends a signal that answers one of the peer's, over the connection with this number if it is there still.
+    pub fn answer(&self, vm: &'static Vm, connection: u32, from: Term, signal: &RemoteSignal) {
+        let flags = {
+            let state = self.state.lock();
+            if state.connection != connection || state.status != Status::Up {
+                return;
+            }
+            state.flags
+        };
+        let mut heap = FragmentHeap::new();
+        let Some(message) = crate::control::of(signal, from, Term::NIL, None, flags, &mut heap) else {
+            return;
+        };
+        let encoded = Encoded::of(message.control, message.payload, flags);
+        if self.enqueue(encoded, None, connection).is_ok() {
+            self.notify(vm);
+        }
+    }
+
+    /// Takes a packet from the peer. `false` when the connection is to be closed.
+    pub fn take(self: &Arc<Self>, vm: &'static Vm, connection: u32, packet: &[u8]) -> bool {
+        self.packets_in.fetch_add(1, Ordering::Relaxed);
+        if packet.is_empty() {
+            // Only to show that the peer is there.
+            return true;
+        }
+        let mut input = self.input.lock();
+        if input.connection != connection {
+            *input = Input { connection, incoming: Incoming::default() };
+        }
+        let taken = input.incoming.take(packet, &vm.code.term_resolver());
+        match taken {
+            Ok(Some(message)) => crate::input::dispatch(vm, self, connection, &message),
+            Ok(None) => true,
+            Err(problem) => {
+                crate::input::log_corrupt(vm, self, packet, problem);
+                false
+            }
+        }
+    }
+}
+
+/// What a connection was like.
+pub struct Over {
+    pub was_up: bool,
+    pub flags: u64,
+}
+
+/// A connection that a port feeds.
+pub struct PortChannel {
+    pub node: Arc<Node>,
+    /// Set once the connection is up; 0 before.
+    pub connection: u32,
+}
+
+impl Channel for PortChannel {
+    fn input(&self, vm: &'static Vm, packet: &[u8]) -> bool {
+        self.node.take(vm, self.connection, packet)
+    }
+    fn output(&self, vm: &'static Vm) -> Option<Vec<u8>> {
+        self.node.next_packet(vm, self.connection)
+    }
+    fn closed(&self, vm: &'static Vm, reason: Term) {
+        let is_normal = reason == Term::atom(am::NORMAL);
+        let reason = if is_normal { Term::atom(atom!("connection_closed")) } else { reason };
+        Dist::of(vm).connection_over(vm, &self.node, self.connection, reason);
+    }
+}
+
+/// The channel of a node's connection for a port.
+pub fn port_channel(node: &Arc<Node>, connection: u32) -> SharedChannel {
+    Arc::new(PortChannel { node: node.clone(), connection })
+}
