@@ -15,7 +15,9 @@ step(Name, Fun) ->
     after 60000 -> io:format("~p hangs: ~p~n", [Name, process_info(Pid, current_stacktrace)]), exit(Pid, kill)
     end,
     [erlang:disconnect_node(Node) || Node <- nodes(connected)],
-    wait_for(fun() -> nodes(connected) =:= [] end, 100).
+    wait_for(fun() -> nodes(connected) =:= [] end, 100),
+    %% Who follows nodes is told a little later.
+    timer:sleep(100).
 
 steps() ->
     [{halts, fun halts/0}, {disconnects, fun disconnects/0}, {follows, fun follows/0}, {monitor_node, fun monitor_node/0},
