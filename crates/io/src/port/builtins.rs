@@ -130,9 +130,6 @@ fn port_command(p: &mut Process, port: Term, data: Term, flags: Term) -> BifResu
 #[bif("erts_internal:port_close/1")]
 fn port_close(p: &mut Process, port: Term) -> BifResult {
     let Some(port) = find(p, port) else { return Ok(BADARG) };
-    // Whoever closes a port is not told of its end.
-    p.relations.unlink(port.term);
-    port.state.lock().links.remove(&p.id());
     port.close(p.vm, Term::atom(am::NORMAL));
     Ok(TRUE)
 }
