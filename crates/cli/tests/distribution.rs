@@ -83,41 +83,88 @@ fn unique(kind: &str, index: usize) -> String {
     format!("swarmrt_{kind}_{}_{index}", std::process::id())
 }
 
-#[test]
-fn signals_are_the_same_between_all_kinds_of_nodes() {
-    let beams = folder("signals");
-    compiled("signals", &beams);
-    let mut expected = String::new();
-    for (index, (here, there)) in PAIRS.into_iter().enumerate() {
-        let (name, other) = (unique("here", index), unique("there", index));
+/// Two nodes, the first of which runs a program with the name of the second.
+struct Pair<'a> {
+    program: &'a str,
+    index: usize,
+    kinds: (Kind, Kind),
+    flags: &'a [&'a str],
+}
+
+impl Pair<'_> {
+    /// What the program prints.
+    fn run(&self, beams: &Path) -> String {
+        let name = |side: &str| unique(&format!("{}_{side}", self.program), self.index);
+        let (name, other) = (name("here"), name("there"));
         let common = ["-setcookie", &name, "-noshell", "-pa"];
-        let peer = emulator(there)
+        let peer = emulator(self.kinds.1)
             .args(["-sname", &other])
             .args(common)
-            .arg(&beams)
-            .args(["-eval", "io:format(\"up~n\"), receive after infinity -> ok end."])
+            .arg(beams)
+            .args(self.flags)
+            .args(["-eval", "receive after infinity -> ok end."])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .expect("a node can be started");
         let _peer = Peer(peer);
-        let program = format!(
+        let program = self.program;
+        let eval = format!(
             "[_, Host] = string:split(atom_to_list(node()), \"@\"),
              Peer = list_to_atom(\"{other}@\" ++ Host),
-             Ping = fun F(0) -> ok; F(N) -> case net_adm:ping(Peer) of pong -> ok; pang -> timer:sleep(100), F(N - 1) end end,
-             Ping(200), signals:main(Peer), halt()."
+             Ping = fun F(0) -> ok; F(N) ->
+                 case net_adm:ping(Peer) of pong -> ok; pang -> timer:sleep(100), F(N - 1) end
+             end,
+             Ping(200), {program}:main(Peer), halt()."
         );
-        let output =
-            common::run(emulator(here).args(["-sname", &name]).args(common).arg(&beams).args(["-eval", &program]));
-        let shown = shown(&output);
-        if index == 0 {
-            assert!(!shown.contains(" hangs: ") && !shown.contains(" failed: "), "{shown}");
-            expected = shown;
-        } else {
-            assert_eq!(shown, expected, "{here:?} with {there:?}");
-        }
+        let mut command = emulator(self.kinds.0);
+        command.args(["-sname", &name]).args(common).arg(beams).args(self.flags).args(["-eval", &eval]);
+        shown(&common::run(&mut command))
     }
+}
+
+/// Runs a program on pairs of nodes: it prints on each what it prints on the first.
+fn same_on(program: &str, beams: &Path, pairs: &[(Kind, Kind)], flags: &[&str]) {
+    let mut expected = None;
+    for (index, &kinds) in pairs.iter().enumerate() {
+        let shown = Pair { program, index, kinds, flags }.run(beams);
+        let is_whole = !shown.contains(" hangs: ") && !shown.contains(" failed: ");
+        assert!(is_whole, "{kinds:?}: {shown}");
+        let expected = expected.get_or_insert_with(|| shown.clone());
+        assert_eq!(shown, *expected, "{kinds:?}");
+    }
+}
+
+#[test]
+fn signals_are_the_same_between_all_kinds_of_nodes() {
+    let beams = folder("signals");
+    compiled("signals", &beams);
+    same_on("signals", &beams, &PAIRS, &[]);
+    let _ = std::fs::remove_dir_all(beams);
+}
+
+#[test]
+fn signals_are_the_same_over_tls() {
+    let beams = folder("tls");
+    compiled("signals", &beams);
+    compiled("certificate", &beams);
+    let options = beams.join("ssl.conf");
+    let mut make = emulator(Kind::Erl);
+    make.args(["-noshell", "-pa"]).arg(&beams).args(["-s", "certificate", "make"]).arg(&beams);
+    assert!(common::run(&mut make).status.success() && options.is_file(), "a certificate can be made");
+    let options = options.to_string_lossy();
+    let flags = ["-proto_dist", "inet_tls", "-ssl_dist_optfile", &options];
+    same_on("signals", &beams, &PAIRS[1..], &flags);
+    let _ = std::fs::remove_dir_all(beams);
+}
+
+#[test]
+fn bad_peers_lose_their_connection() {
+    let beams = folder("bad_peer");
+    compiled("bad_peer", &beams);
+    let pairs = [(Kind::Erl, Kind::Erl), (Kind::Erl, Kind::Swarmrt), (Kind::Swarmrt, Kind::Swarmrt)];
+    same_on("bad_peer", &beams, &pairs, &[]);
     let _ = std::fs::remove_dir_all(beams);
 }
 
@@ -144,7 +191,8 @@ fn connections_come_and_go_as_between_nodes_of_otp() {
             .args(["-eval", "connections:main(x), halt()."]);
         let shown = shown(&common::run(&mut command));
         if index == 0 {
-            assert!(!shown.contains(" hangs: ") && !shown.contains(" failed: "), "{shown}");
+            let is_whole = !shown.contains(" hangs: ") && !shown.contains(" failed: ");
+            assert!(is_whole, "{shown}");
             expected = shown;
         } else {
             assert_eq!(shown, expected, "{here:?} with {there:?}");
