@@ -36,7 +36,7 @@ pub(crate) fn each_slot(process: &Process, mut visit: impl FnMut(Slot)) {
 }
 
 /// `m:f/1 + 32`: the function and how many bytes into it.
-fn place(process: &Process, address: usize) -> String {
+pub(crate) fn place(process: &Process, address: usize) -> String {
     let code = &process.vm.code;
     if address == code.process_end() as usize {
         return "<terminate process normally>".to_owned();
@@ -84,18 +84,27 @@ pub(crate) fn text(process: &Process) -> Vec<u8> {
     out
 }
 
-/// The process as a section of a crash dump of OTP: what the process itself can tell.
-pub(crate) fn dump(process: &Process) -> Vec<u8> {
-    let mut out = Vec::new();
-    // Writing to memory cannot fail.
-    let _ = write_dump(process, &mut out);
+/// The process as a section of a crash dump of OTP, with its stack as text: what the process itself
+/// can tell. `state` is the word for what it does.
+pub(crate) fn dump(process: &Process, state: &str) -> Vec<u8> {
+    let mut out = dump_without_stack(process, state);
+    out.extend_from_slice(b"Stack dump:\n");
+    out.extend_from_slice(&text(process));
     out
 }
 
-fn write_dump(process: &Process, out: &mut Vec<u8>) -> std::io::Result<()> {
+/// The same without the stack, which has a section of its own in a file.
+pub(crate) fn dump_without_stack(process: &Process, state: &str) -> Vec<u8> {
+    let mut out = Vec::new();
+    // Writing to memory cannot fail.
+    let _ = write_dump(process, state, &mut out);
+    out
+}
+
+fn write_dump(process: &Process, state: &str, out: &mut Vec<u8>) -> std::io::Result<()> {
     let shown = |term: Term| print::display(term).to_string();
     let heap = &process.heap;
-    writeln!(out, "=proc:{}\nState: Running", shown(process.pid()))?;
+    writeln!(out, "=proc:{}\nState: {state}", shown(process.pid()))?;
     if let Some(name) = process.registered {
         writeln!(out, "Name: {}", shown(Term::atom(name)))?;
     }
@@ -113,9 +122,7 @@ fn write_dump(process: &Process, out: &mut Vec<u8>) -> std::io::Result<()> {
     writeln!(out, "OldHeap: {}", heap.old_words())?;
     writeln!(out, "Heap unused: {}", heap.block_words().saturating_sub(heap.used_words() + heap.stack_words()))?;
     writeln!(out, "OldHeap unused: {}", heap.old_words() - heap.old_used_words())?;
-    writeln!(out, "Memory: {}\nStack dump:", heap.total_words() * 8)?;
-    out.extend_from_slice(&text(process));
-    Ok(())
+    writeln!(out, "Memory: {}", heap.total_words() * 8)
 }
 
 /// Writes the stack of a process to standard error.
@@ -135,6 +142,6 @@ fn process_display(p: &mut Process, pid: Term, what: Term) -> BifResult {
 
 /// The process as `{process_dump}` of a trace specification shows it.
 pub(crate) fn process_dump(p: &mut Process) -> Term {
-    let text = dump(p);
+    let text = dump(p, "Running");
     p.binary(&text)
 }

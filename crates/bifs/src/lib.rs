@@ -11,6 +11,7 @@ mod binaries;
 mod binary_module;
 mod checksums;
 mod code;
+mod crash_dump;
 mod debug;
 mod dictionary;
 mod error;
@@ -54,6 +55,7 @@ pub use code::pre_loaded;
 pub fn register(vm: &'static swarmrt_machine::Vm, erts: &str) {
     let _ = vm.extension::<system_info::ErtsVersion>().0.set(erts.to_owned());
     let _ = vm.spawn_options.set(process::remote_spawn_options);
+    vm.set_inspector(&crash_dump::Inspector);
     ets::register(vm);
     timers::register(vm);
 }

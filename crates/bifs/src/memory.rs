@@ -14,7 +14,7 @@ pub(crate) fn memory_internal(p: &mut Process, elements: &[Term]) -> BifResult {
         return Err(Raise::BADARG);
     }
     let processes = usage::HEAPS.sum() + p.vm.processes.count() * size_of::<ProcessCell>();
-    let sizes = [("eheap_alloc", processes), ("ets_alloc", ets::memory_bytes(p)), ("binary_alloc", usage::BINARIES.sum())];
+    let sizes = [("eheap_alloc", processes), ("ets_alloc", ets::memory_bytes(p.vm)), ("binary_alloc", usage::BINARIES.sum())];
     let mut heap = FragmentHeap::new();
     let mut data = Term::NIL;
     for (name, bytes) in sizes {

@@ -46,7 +46,8 @@ fn location_entry(heap: &mut FragmentHeap, process: &Process, address: usize) ->
 }
 
 /// Whether the process has asked, as `sensitive`, that its data not be shown.
-fn hides(process: &Process) -> bool {
+/// Whether the process keeps its data to itself.
+pub(crate) fn hides(process: &Process) -> bool {
     process.extra.as_ref().is_some_and(|extra| extra.sensitive)
 }
 
@@ -291,6 +292,11 @@ fn each_counted(list: &swarmrt_term::alloc::OffHeap, mut visit: impl FnMut(&swar
 }
 
 /// Whether the process stands at a receive.
+/// What another process is doing, in the words of crash dumps.
+pub(crate) fn state(process: &Process) -> &'static str {
+    if process_waits(process) { "Waiting" } else { "Scheduled" }
+}
+
 fn process_waits(process: &Process) -> bool {
     use swarmrt_beam::instr::Instr;
     if process.ip.is_null() {

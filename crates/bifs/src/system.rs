@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::os::unix::ffi::OsStringExt;
 use crate::args::pair_of;
 use crate::process::bad_option;
@@ -14,6 +15,30 @@ const FLUSH_LIMIT_MS_MAX: u64 = i32::MAX as u64;
 /// How long a halt waits for output at most, in milliseconds, where there is a limit: the flag `+zhft`.
 pub(crate) fn flush_limit_ms(vm: &Vm) -> Option<u64> {
     vm.config.flag("+zhft").and_then(|limit| limit.parse().ok()).filter(|&ms| ms <= FLUSH_LIMIT_MS_MAX)
+}
+
+/// Whether somebody halts the machine with a crash dump already.
+#[derive(Default)]
+struct Crashing(AtomicBool);
+
+/// Halts once a crash dump is written, for the first who asks. Processes tell of themselves for it, so that schedulers run
+/// meanwhile, and a thread of its own waits.
+fn halt_with_dump(vm: &'static Vm, slogan: String) {
+    const EXIT_CRASHED: i32 = 1;
+    if vm.extension::<Crashing>().0.swap(true, Ordering::Relaxed) {
+        return;
+    }
+    // Standard error may be closed.
+    let _ = writeln!(std::io::stderr(), "{slogan}");
+    let write = move || {
+        if let Some(inspector) = vm.inspector() {
+            inspector.crash_dump(vm, &slogan);
+        }
+        vm.halt(EXIT_CRASHED);
+    };
+    if std::thread::Builder::new().name("crash dump".to_owned()).spawn(write).is_err() {
+        vm.halt(EXIT_CRASHED);
+    }
 }
 
 #[bif("erlang:halt/2")]
@@ -42,9 +67,10 @@ fn halt(p: &mut Process, status: Term, options: Term) -> BifResult {
     } else {
         let bytes: Option<Vec<u8>> = status.list_to_vec().and_then(|list| list.iter().map(|c| c.as_small().map(|c| c as u8)).collect());
         let text = bytes.ok_or(Raise::BADARG)?;
-        // Standard error may be closed.
-        let _ = writeln!(std::io::stderr(), "{}", String::from_utf8_lossy(&text));
-        1
+        let slogan = String::from_utf8_lossy(&text).into_owned();
+        halt_with_dump(p.vm, slogan);
+        // Nothing of this process runs on.
+        return Err(Raise::Wait);
     };
     if flush && let Some(limit_ms) = limit_ms {
         const FLUSH_TIMED_OUT: i32 = 255;

@@ -231,10 +231,17 @@ fn times(p: &mut Process, name: &str) -> Option<Term> {
     })
 }
 
+/// A line that says which machine runs which release.
+pub(crate) fn system_version(vm: &Vm) -> String {
+    let (otp, schedulers) = (vm.release(), vm.schedulers.count());
+    let online = vm.schedulers.online();
+    let version = env!("CARGO_PKG_VERSION");
+    format!("SwarmRT {version} on Erlang/OTP {otp} [64-bit] [smp:{schedulers}:{online}]\n")
+}
+
 /// What machine this is, and how it was built.
 fn identity(p: &mut Process, name: &str) -> Option<Term> {
     let vm = p.vm;
-    let schedulers = vm.schedulers.count();
     let otp = vm.release();
     Some(match name {
         "otp_release" => p.string(&otp.to_string()),
@@ -250,7 +257,7 @@ fn identity(p: &mut Process, name: &str) -> Option<Term> {
         }
         "driver_version" => p.string("3.3"),
         "system_version" => {
-            let text = format!("SwarmRT {} on Erlang/OTP {otp} [64-bit] [smp:{schedulers}:{}]\n", env!("CARGO_PKG_VERSION"), vm.schedulers.online());
+            let text = system_version(vm);
             p.string(&text)
         }
         "system_architecture" => p.string(&format!("{}-pc-linux-gnu", std::env::consts::ARCH)),

@@ -1,19 +1,24 @@
 //! What `erlang:system_info/1` tells as text, in the form of OTP's crash dumps: `info` and `procs`.
 
-use crate::{backtrace, ets};
+use crate::{backtrace, ets, process_info};
 use std::fmt::Write;
 use swarmrt_machine::table::ProcessCell;
-use swarmrt_machine::{BifResult, Process, Raise, signal};
+use swarmrt_machine::{BifResult, Process, Raise, Vm, signal};
 use swarmrt_term::{Alloc, Atom, Term, usage};
 
 /// `info`: the sizes of memory and of tables.
 pub(crate) fn info(p: &mut Process) -> Term {
-    let vm = p.vm;
+    let text = sizes(p.vm);
+    p.binary(text.as_bytes())
+}
+
+/// The sizes of memory and of tables.
+pub(crate) fn sizes(vm: &'static Vm) -> String {
     let processes = usage::HEAPS.sum() + vm.processes.count() * size_of::<ProcessCell>();
     let (atoms, atoms_used) = Atom::bytes();
     let modules = vm.code.loaded();
     let code: usize = modules.iter().filter_map(|&name| vm.code.current(name)).map(|module| module.range().len()).sum();
-    let (binaries, tables) = (usage::BINARIES.sum(), ets::memory_bytes(p));
+    let (binaries, tables) = (usage::BINARIES.sum(), ets::memory_bytes(vm));
     let system = atoms + code + binaries + tables;
     let mut text = String::new();
     // Writing to memory cannot fail.
@@ -27,7 +32,7 @@ pub(crate) fn info(p: &mut Process) -> Term {
         Atom::count(),
         modules.len(),
     );
-    p.binary(text.as_bytes())
+    text
 }
 
 /// What a call of `procs` waits for: the numbers of the replies that are to come, and the sections so far.
@@ -61,7 +66,7 @@ fn ask_all(p: &mut Process) -> Waiting {
     // Answers are taken from the end.
     for pid in p.vm.processes.ids().into_iter().rev() {
         if pid == asker {
-            waiting.text = backtrace::dump(p);
+            waiting.text = backtrace::dump(p, "Running");
             continue;
         }
         let number = p.expect_reply();
@@ -71,7 +76,7 @@ fn ask_all(p: &mut Process) -> Waiting {
             pid,
             Box::new(move |vm, process| {
                 let mut heap = swarmrt_term::FragmentHeap::new();
-                let section = process.map_or(Term::NIL, |process| heap.binary(&backtrace::dump(process)));
+                let section = process.map_or(Term::NIL, |process| heap.binary(&backtrace::dump(process, process_info::state(process))));
                 signal::send_reply(vm, asker, number, section);
             }),
         );

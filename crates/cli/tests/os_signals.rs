@@ -91,9 +91,27 @@ fn sigint_asks_what_to_do() {
         out.read_to_string(&mut text).expect("the pipe can be read");
         (text, child.wait().expect("the child ends"))
     };
-    let (text, status) = run(&[], b"v\na\n");
-    assert!(text.contains("BREAK: (a)bort") && text.contains("SwarmRT"), "{text}");
+    let (text, status) = run(&[], b"v\nx\np\ni\nl\nD\nd\nk\nn\nr\na\n");
+    for part in [
+        "BREAK: (a)bort",
+        "SwarmRT",
+        "Invalid option 'x'",
+        "=proc:<0.0.0>\nState: Waiting\nName: init",
+        "=port:#Port<",
+        "=memory\ntotal: ",
+        "=mod:lists\nCurrent size: ",
+        "Table: ac_tab",
+        "{{env,kernel,net_ticktime},60}",
+        "=node:'nonode@nohost'\n=no_distribution",
+        "(k)ill (n)ext (r)eturn:",
+    ] {
+        assert!(text.contains(part), "no {part} in {text}");
+    }
     assert_eq!(status.code(), Some(0));
+    // Who kills `init` ends the machine.
+    let (text, status) = run(&[], b"k\nk\nr\nc\n");
+    assert!(text.contains("<0.0.0> is killed"), "{text}");
+    assert_ne!(status.code(), Some(0));
     let (_, status) = run(&["+Bd"], b"");
     assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(2));
 }

@@ -2,6 +2,7 @@
 //!
 //! Invariants: knows nothing of other built-ins or of engines. Calls that can block are dirty.
 
+mod break_menu;
 pub mod file;
 mod filename;
 mod os_signal;

@@ -3,6 +3,7 @@
 //! The handler does the one thing that a handler may: it writes the signal's number into a pipe. A thread reads the
 //! pipe and sends `{notify, sigterm}` and the like; what then happens is the business of OTP's `erl_signal_handler`.
 
+use crate::break_menu::{self, Console};
 use std::io::{Read, Write};
 use std::os::fd::IntoRawFd;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
@@ -106,35 +107,17 @@ fn end_when_stuck(vm: &'static Vm) {
     unsafe { libc::_exit(EXIT_TERMINATED) };
 }
 
-const MENU: &str = "\nBREAK: (a)bort (A)bort with dump (c)ontinue (p)roc info (i)nfo\n       (l)oaded (v)ersion\n";
+/// Standard input and output, where the menu comes when SIGINT does. What follows on the line is read, too.
+struct StandardStreams;
 
-/// Asks on the standard input what to do.
-fn break_menu(vm: &'static Vm) {
-    let mut out = std::io::stdout();
-    let mut key = [0];
-    loop {
-        let _ = out.write_all(MENU.as_bytes()).and_then(|()| out.flush());
-        // What follows on the line is read, too.
-        let key = loop {
-            match std::io::stdin().read(&mut key) {
-                Ok(1) if key[0].is_ascii_whitespace() => {}
-                Ok(1) => break key[0],
-                _ => break b'a',
-            }
-        };
-        let text = match key {
-            b'a' | b'A' => return vm.halt(0),
-            b'c' => return,
-            b'v' => format!("SwarmRT {}, OTP {}\n", env!("CARGO_PKG_VERSION"), vm.config.release),
-            b'i' => format!("{} processes, {} modules\n", vm.processes.count(), vm.code.loaded().len()),
-            b'l' => vm.code.loaded().iter().map(|name| format!("{name}\n")).collect(),
-            b'p' => {
-                let _guard = swarmrt_machine::pin();
-                vm.processes.ids().iter().map(|&id| format!("{}\n", swarmrt_term::print::display(Term::pid(id)))).collect()
-            }
-            _ => String::new(),
-        };
-        let _ = out.write_all(text.as_bytes());
+impl Console for StandardStreams {
+    fn key(&mut self) -> Option<u8> {
+        let mut key = [0];
+        matches!(std::io::stdin().read(&mut key), Ok(1)).then_some(key[0])
+    }
+    fn show(&mut self, text: &str) -> std::io::Result<()> {
+        let mut out = std::io::stdout();
+        out.write_all(text.as_bytes()).and_then(|()| out.flush())
     }
 }
 
@@ -168,7 +151,7 @@ pub fn handle(vm: &'static Vm, interrupt: Interrupt) -> std::io::Result<()> {
         let mut number = [0];
         while reader.read_exact(&mut number).is_ok() {
             if i32::from(number[0]) == libc::SIGINT && !INTERRUPT_IS_TOLD.load(Ordering::Relaxed) {
-                break_menu(vm);
+                break_menu::run(vm, &mut StandardStreams);
                 continue;
             }
             tell(vm, number[0]);

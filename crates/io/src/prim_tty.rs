@@ -4,7 +4,8 @@
 //! Whoever wants to read asks with `tty_select` and gets `{select, Tty, Ref, ready_input}` once when
 //! there is something; `read_nif` takes it and asks again.
 
-use crate::port::{BREAK_MENU, CONTROL_C};
+use crate::break_menu::{self, Console};
+use crate::port::CONTROL_C;
 use crate::terminfo::{self, Terminfo, capabilities};
 use parking_lot::Mutex;
 use std::io::Error;
@@ -444,47 +445,77 @@ fn read_some(buffer: &mut [u8]) -> Result<usize, Error> {
 
 fn read(p: &mut Process, tty: Term, reference: Term, count: u64) -> BifResult {
     tty_of(p, tty)?;
-    let mut buffer = [0u8; READ_BYTES_MAX as usize];
-    let mut bytes = match read_some(&mut buffer[..count as usize]) {
-        Ok(0) => return Ok(error(p, Term::atom(atom!("closed")))),
-        Ok(count) => buffer[..count].to_vec(),
-        Err(problem) => match problem.raw_os_error() {
-            Some(libc::EAGAIN | libc::EINTR) => Vec::new(),
-            _ => return Ok(failed(p, "read", &problem)),
-        },
-    };
-    if IS_RAW.load(Ordering::SeqCst)
-        && let Some(at) = bytes.iter().position(|&byte| byte == CONTROL_C)
-    {
-        let interrupts = break_menu(p.vm);
-        if !interrupts {
-            bytes.remove(at);
+    let bytes = if let Some(state) = p.bif_state.take() {
+        let behind = *state.downcast::<BehindMenu>().expect("a built-in finds its own state");
+        if p.take_reply(behind.number).is_none() {
+            p.bif_state = Some(Box::new(behind));
+            return Err(Raise::Wait);
         }
-    }
+        behind.typed
+    } else {
+        let mut buffer = [0u8; READ_BYTES_MAX as usize];
+        let mut bytes = match read_some(&mut buffer[..count as usize]) {
+            Ok(0) => return Ok(error(p, Term::atom(atom!("closed")))),
+            Ok(count) => buffer[..count].to_vec(),
+            Err(problem) => match problem.raw_os_error() {
+                Some(libc::EAGAIN | libc::EINTR) => Vec::new(),
+                _ => return Ok(failed(p, "read", &problem)),
+            },
+        };
+        let control_c = bytes.iter().position(|&byte| byte == CONTROL_C);
+        if let Some(at) = control_c.filter(|_| IS_RAW.load(Ordering::SeqCst)) {
+            bytes.remove(at);
+            return Err(ask_what_now(p, bytes));
+        }
+        bytes
+    };
     INPUT.ask(p, STDIN, tty, reference);
     let data = p.binary(&bytes);
     ok_with(p, data)
 }
 
-/// Control-C: what now? Whether the shell's job is to be interrupted.
-fn break_menu(vm: &'static Vm) -> bool {
-    let mut key = [0];
-    loop {
-        let _ = write_all(STDOUT, BREAK_MENU);
-        match read_some(&mut key) {
-            Ok(1) => match key[0] {
-                b'a' | b'A' | CONTROL_C => {
-                    let _ = write_all(STDOUT, b"\r\n");
-                    vm.halt(0);
-                    return false;
-                }
-                b'i' => return true,
-                b'c' | b'\r' | b'\n' => return false,
-                _ => {}
-            },
-            Err(problem) if problem.kind() == std::io::ErrorKind::Interrupted => {}
-            _ => return false,
+/// What was typed beside control-C, while the break menu is there: the reply with this number says
+/// that it is gone.
+struct BehindMenu {
+    number: u64,
+    typed: Vec<u8>,
+}
+
+/// The break menu, on a thread of its own: processes tell of themselves for it, on schedulers.
+fn ask_what_now(p: &mut Process, typed: Vec<u8>) -> Raise {
+    let (vm, pid, number) = (p.vm, p.id(), p.expect_reply());
+    let menu = move || {
+        break_menu::run(vm, &mut Keys);
+        let _guard = swarmrt_machine::pin();
+        signal::send_reply(vm, pid, number, Term::NIL);
+    };
+    if std::thread::Builder::new().name("break menu".to_owned()).spawn(menu).is_err() {
+        vm.halt(1);
+    }
+    p.bif_state = Some(Box::new(BehindMenu { number, typed }));
+    Raise::Wait
+}
+
+/// The terminal in raw mode, where lines end with a carriage return, too.
+struct Keys;
+
+impl Console for Keys {
+    fn key(&mut self) -> Option<u8> {
+        let mut key = [0];
+        loop {
+            match read_some(&mut key) {
+                Ok(1) => return Some(key[0]),
+                Ok(_) => return None,
+                Err(problem) => match problem.raw_os_error() {
+                    Some(libc::EINTR) => {}
+                    Some(libc::EAGAIN) => wait_for(STDIN),
+                    _ => return None,
+                },
+            }
         }
+    }
+    fn show(&mut self, text: &str) -> Result<(), Error> {
+        write_all(STDOUT, text.replace('\n', "\r\n").as_bytes())
     }
 }
 

@@ -17,6 +17,7 @@ pub mod exit;
 pub mod extensions;
 pub mod few;
 pub mod incoming;
+pub mod inspect;
 pub mod links;
 pub mod mailbox;
 pub mod native;

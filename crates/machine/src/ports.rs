@@ -25,6 +25,11 @@ pub trait PortHost: Send + Sync {
     fn count(&self, vm: &'static Vm) -> usize;
     /// Waits until what processes have written is out; called before the machine halts.
     fn flush(&self, vm: &'static Vm);
+    /// A section for each open port, in the form of OTP's crash dumps.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    fn describe(&self, vm: &'static Vm, out: &mut dyn std::io::Write) -> std::io::Result<()>;
     /// Notes the name that the port was registered under (or none any more). `false` when it is gone.
     fn set_name(&self, vm: &'static Vm, port: Term, name: Option<Atom>) -> bool;
     /// Has a port feed a connection to another node from now on, and be fed by it. `false` when it cannot.

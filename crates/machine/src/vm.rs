@@ -4,6 +4,7 @@ use crate::bif::BifTable;
 use crate::code::{CodeServer, LoadError, ModuleCode};
 use crate::extensions::Extensions;
 use crate::links::RefValue;
+use crate::inspect::Inspect;
 use crate::ports::PortHost;
 use crate::process::{MaxHeapSize, Process};
 use crate::remote::Remote;
@@ -104,6 +105,7 @@ pub struct Vm {
     remote: OnceLock<Box<dyn Remote>>,
     /// Reads the options of a process that another node asks for.
     pub spawn_options: OnceLock<SpawnOptionsReader>,
+    inspector: OnceLock<&'static dyn Inspect>,
     default_max_heap: Mutex<Option<MaxHeapSize>>,
     /// Entries in a stack trace.
     backtrace_depth: std::sync::atomic::AtomicUsize,
@@ -155,6 +157,7 @@ impl Vm {
             ports: OnceLock::new(),
             remote: OnceLock::new(),
             spawn_options: OnceLock::new(),
+            inspector: OnceLock::new(),
             default_max_heap: Mutex::new(None),
             backtrace_depth: std::sync::atomic::AtomicUsize::new(crate::exception::BACKTRACE_DEPTH),
             system_logger: Mutex::new(Term::atom(am::LOGGER)),
@@ -224,6 +227,13 @@ impl Vm {
     }
     pub fn remote(&self) -> Option<&dyn Remote> {
         self.remote.get().map(Box::as_ref)
+    }
+    /// Says who tells of the machine in break menus and crash dumps; the first one counts.
+    pub fn set_inspector(&self, inspector: &'static dyn Inspect) {
+        self.inspector.get_or_init(|| inspector);
+    }
+    pub fn inspector(&self) -> Option<&'static dyn Inspect> {
+        self.inspector.get().copied()
     }
     pub fn backtrace_depth(&self) -> usize {
         self.backtrace_depth.load(Ordering::Relaxed)

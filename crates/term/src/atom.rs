@@ -296,6 +296,10 @@ impl Atom {
         let used = count * (size_of::<Entry>() + INDEX_ENTRY) + names;
         (count.next_multiple_of(CHUNK_LEN) * size_of::<Entry>() + indexed * INDEX_ENTRY + names, used)
     }
+    /// The atoms that there are now, the oldest first.
+    pub fn all() -> impl Iterator<Item = Atom> {
+        (0..COUNT.load(Ordering::Acquire)).map(Atom)
+    }
     /// Atoms in the table.
     pub fn count() -> usize {
         INDEX.read().unwrap_or_else(std::sync::PoisonError::into_inner).len()

@@ -28,7 +28,7 @@ use smallvec::SmallVec;
 use swarmrt_heap::copy_whole;
 use swarmrt_machine::{BifResult, Process, Raise, Vm, bif, signal};
 use swarmrt_term::bigint;
-use swarmrt_term::{Alloc, FragmentHeap, NodeInfo, RefKind, Release, Term, Tuple, am, atom, compare, equal_exact};
+use swarmrt_term::{Alloc, FragmentHeap, NodeInfo, RefKind, Release, Term, Tuple, am, atom, compare, equal_exact, print};
 pub(crate) use table::TABLES_MAX;
 use table::{Access, Heir, Kind, Protection, Register, Storage, Table, Tuning, Wanted, WriteConcurrency};
 
@@ -46,15 +46,42 @@ pub fn register(vm: &'static Vm) {
     vm.add_exit_hook(process_ended);
 }
 
-/// Bytes that all tables take.
 /// Tables that there are.
 pub(crate) fn count(p: &Process) -> usize {
     register_of(p).all(&pin()).len()
 }
 
-pub(crate) fn memory_bytes(p: &Process) -> usize {
+/// Bytes that all tables take.
+pub(crate) fn memory_bytes(vm: &'static Vm) -> usize {
     let guard = &pin();
-    register_of(p).all(guard).iter().map(|table| table.words() * 8).sum()
+    vm.extension::<Register>().all(guard).iter().map(|table| table.words() * 8).sum()
+}
+
+/// A section for each table, in the form of OTP's crash dumps.
+pub(crate) fn write_tables(
+    vm: &'static Vm,
+    objects: bool,
+    out: &mut dyn std::io::Write,
+) -> std::io::Result<()> {
+    let guard = &pin();
+    for (slot, table) in vm.extension::<Register>().all(guard).into_iter().enumerate() {
+        let shown = |term: Term| print::display(term).to_string();
+        let mut heap = FragmentHeap::new();
+        let id = shown(table.id(&mut heap));
+        writeln!(out, "=ets:{}\nSlot: {slot}\nTable: {id}", shown(Term::pid(table.owner())))?;
+        writeln!(out, "Name: {}", shown(Term::atom(table.name())))?;
+        writeln!(out, "Fixed: {}\nObjects: {}", table.is_fixed(), table.len())?;
+        writeln!(out, "Words: {}\nType: {}", table.words(), table.kind.atom())?;
+        writeln!(out, "Protection: {}", table.protection().atom())?;
+        writeln!(out, "Compressed: {}", table.tuning.compressed)?;
+        let concurrent = table.tuning.write_concurrency != WriteConcurrency::Off;
+        writeln!(out, "Write Concurrency: {concurrent}")?;
+        writeln!(out, "Read Concurrency: {}", table.tuning.read_concurrency)?;
+        if objects {
+            table.each_object(|object| writeln!(out, "{}", shown(object)))?;
+        }
+    }
+    Ok(())
 }
 
 fn yes() -> BifResult {

@@ -5,7 +5,7 @@
 //! thread of their own, because there may be many.
 
 use super::hash::{Change, Duplicates, HashTable};
-use super::object::OwnedTerm;
+use super::object::{Head, OwnedTerm};
 use super::ordered::OrderedTable;
 use crossbeam_epoch::Guard;
 use parking_lot::{Mutex, RwLock};
@@ -176,6 +176,17 @@ impl Table {
         }
         if change.words != 0 {
             self.words.fetch_add(change.words, Ordering::Relaxed);
+        }
+    }
+
+    /// Visits the objects, until `visit` fails. Writers wait meanwhile.
+    pub fn each_object<E>(&self, mut visit: impl FnMut(Term) -> Result<(), E>) -> Result<(), E> {
+        let mut visit = |head: &Head| if head.is_deleted() { Ok(()) } else { visit(head.term()) };
+        match &self.storage {
+            Storage::Hash(shards) => {
+                shards.iter().try_for_each(|shard| shard.read().objects().try_for_each(&mut visit))
+            }
+            Storage::Ordered(tree) => tree.read().objects().try_for_each(&mut visit),
         }
     }
 

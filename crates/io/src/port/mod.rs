@@ -8,7 +8,7 @@ mod options;
 mod ram_file;
 mod run;
 mod tty;
-pub use tty::{CONTROL_C, MENU as BREAK_MENU};
+pub use tty::CONTROL_C;
 
 use driver::{Driver, DriverFactory, LinkedIn, Request, Written};
 pub use options::Options;
@@ -356,6 +356,29 @@ impl PortHost for Host {
 
     fn count(&self, vm: &'static Vm) -> usize {
         Ports::of(vm).count()
+    }
+
+    fn describe(&self, vm: &'static Vm, out: &mut dyn std::io::Write) -> std::io::Result<()> {
+        let shown = |term: Term| swarmrt_term::print::display(term).to_string();
+        let ports: Vec<Arc<Port>> = Ports::of(vm).table.lock().values().cloned().collect();
+        for port in ports {
+            let state = port.state.lock();
+            let open = if state.open { "CONNECTED" } else { "CLOSING" };
+            writeln!(out, "=port:{}\nState: {open}", shown(port.term))?;
+            writeln!(out, "Slot: {}", port.term.as_port().unwrap_or_default())?;
+            writeln!(out, "Connected: {}", shown(Term::pid(state.owner)))?;
+            if let Some(name) = state.registered {
+                writeln!(out, "Registered as: {}", shown(Term::atom(name)))?;
+            }
+            let links: Vec<String> = state.links.iter().map(|&pid| shown(Term::pid(pid))).collect();
+            if !links.is_empty() {
+                writeln!(out, "Links: {}", links.join(", "))?;
+            }
+            writeln!(out, "Port controls linked-in driver: {}", port.name)?;
+            writeln!(out, "Input: {}\nOutput: {}", state.input_bytes, state.output_bytes)?;
+            writeln!(out, "Queue: {}", port.driver.queued_bytes())?;
+        }
+        Ok(())
     }
 
     fn flush(&self, vm: &'static Vm) {

@@ -8,6 +8,7 @@ use super::driver::{Answer, Driver, Request, Written};
 use super::options::Options;
 use super::run::{Stopper, Writer, wait_readable};
 use super::{Port, Ports};
+use crate::break_menu::{self, Choice, Console};
 use parking_lot::Mutex;
 use std::fs::File;
 use std::io::{Read, Write};
@@ -50,7 +51,6 @@ const TAB_COLUMNS: usize = 8;
 
 pub const CONTROL_C: u8 = 3;
 const ESCAPE: char = '\u{1b}';
-pub const MENU: &[u8] = b"\r\nBREAK: (a)bort (c)ontinue (i)nterrupt the shell\r\n";
 
 /// One place of the line: a character, or part of how one is shown that cannot be printed.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -503,8 +503,11 @@ fn read_all(vm: &'static Vm, port: &Arc<Port>, terminal: &Terminal, mut input: F
         for part in bytes.split_inclusive(|&byte| byte == CONTROL_C) {
             let (typed, broken_off) = part.strip_suffix(&[CONTROL_C]).map_or((part, false), |typed| (typed, true));
             typed_in(vm, port, terminal, &mut incomplete, typed);
-            if broken_off && !break_menu(vm, port, terminal, &mut input, wake) {
-                return;
+            if broken_off {
+                let mut keys = Keys { vm, terminal, input: &mut input, wake };
+                if break_menu::run(vm, &mut keys) == Choice::Abort {
+                    return;
+                }
             }
         }
     }
@@ -540,26 +543,24 @@ fn typed_in(vm: &'static Vm, port: &Port, terminal: &Terminal, incomplete: &mut 
     }
 }
 
-/// Control-C: what now? `false` when the machine is to end.
-fn break_menu(vm: &'static Vm, port: &Port, terminal: &Terminal, input: &mut File, wake: &OwnedFd) -> bool {
-    terminal.write(vm, MENU.to_vec());
-    let mut key = [0];
-    while wait_readable(input, Some(wake)) && matches!(input.read(&mut key), Ok(1)) {
-        match key[0] {
-            b'a' | b'A' | CONTROL_C => {
-                terminal.write(vm, b"\r\n".to_vec());
-                vm.halt(0);
-                return false;
-            }
-            b'i' => {
-                port.data_arrived(vm, &[CONTROL_C], None);
-                return true;
-            }
-            b'c' | b'\r' | b'\n' => return true,
-            _ => terminal.write(vm, MENU.to_vec()),
-        }
+/// The terminal while the break menu is there: keys come at once, and nothing else reads them.
+struct Keys<'a> {
+    vm: &'static Vm,
+    terminal: &'a Terminal,
+    input: &'a mut File,
+    wake: &'a OwnedFd,
+}
+
+impl Console for Keys<'_> {
+    fn key(&mut self) -> Option<u8> {
+        let mut key = [0];
+        let there = wait_readable(self.input, Some(self.wake)) && matches!(self.input.read(&mut key), Ok(1));
+        there.then_some(key[0])
     }
-    false
+    fn show(&mut self, text: &str) -> std::io::Result<()> {
+        self.terminal.write(self.vm, text.replace('\n', "\r\n").into_bytes());
+        Ok(())
+    }
 }
 
 #[cfg(test)]

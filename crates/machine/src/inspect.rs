@@ -1,0 +1,22 @@
+//! What the break menu and crash dumps tell of a machine. Crates above fill it, since they know tables and ports.
+
+use crate::vm::Vm;
+use std::io::{self, Write};
+
+/// Tells of a machine as text, in the form of OTP's crash dumps. Any thread that is no scheduler may ask.
+pub trait Inspect: Send + Sync {
+    /// Sizes of memory and of tables.
+    fn sizes(&self, vm: &'static Vm, out: &mut dyn Write) -> io::Result<()>;
+    /// A section for each process and each port.
+    fn processes(&self, vm: &'static Vm, out: &mut dyn Write) -> io::Result<()>;
+    /// The section of one process; `None` when it is gone.
+    fn process(&self, vm: &'static Vm, pid: u64) -> Option<Vec<u8>>;
+    /// Loaded modules and the sizes of their code in bytes.
+    fn modules(&self, vm: &'static Vm, out: &mut dyn Write) -> io::Result<()>;
+    /// A section for each ETS table, with its objects where these are wanted.
+    fn tables(&self, vm: &'static Vm, objects: bool, out: &mut dyn Write) -> io::Result<()>;
+    /// This node and those that it is connected with.
+    fn nodes(&self, vm: &'static Vm, out: &mut dyn Write) -> io::Result<()>;
+    /// Writes a crash dump to where `ERL_CRASH_DUMP` says, and tells on standard error.
+    fn crash_dump(&self, vm: &'static Vm, slogan: &str);
+}
