@@ -3,6 +3,7 @@
 use crate::long::{Steps, Stop, check};
 use std::borrow::Cow;
 use swarmrt_machine::{BifResult, Raise};
+use swarmrt_term::refusal::handled;
 use swarmrt_term::{Atom, Bits, Term, usage};
 
 pub(crate) fn badarg() -> BifResult {
@@ -148,7 +149,7 @@ pub(crate) fn iodata_len(iodata: Term) -> Result<usize, Stop> {
 /// Room for as many bytes; `system_limit` where there is no memory for them.
 pub(crate) fn bytes_with_room(size: usize) -> Result<Vec<u8>, Stop> {
     let mut bytes = Vec::new();
-    let fits = usage::has_room(size) && bytes.try_reserve_exact(size).is_ok();
+    let fits = usage::has_room(size) && handled(|| bytes.try_reserve_exact(size)).is_ok();
     if fits { Ok(bytes) } else { Err(Raise::SYSTEM_LIMIT.into()) }
 }
 

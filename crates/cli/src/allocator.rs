@@ -1,9 +1,16 @@
-//! The allocator: mimalloc. Where no memory is left, and nobody can do without, the machine ends as OTP's does: with a message
-//! and exit code 1.
+//! The allocator: mimalloc. Where there is no memory, and nobody handles that, the machine ends as OTP's does: with a
+//! message, a crash dump that says why, and exit code 1.
+
+#[cfg(feature = "refusals")]
+mod refuse;
 
 use libmimalloc_sys::{mi_free, mi_malloc, mi_malloc_aligned, mi_option_set_default, mi_realloc, mi_realloc_aligned, mi_zalloc, mi_zalloc_aligned};
 use std::alloc::{GlobalAlloc, Layout};
-use std::cell::Cell;
+use std::ffi::CString;
+use std::io::Write;
+use std::os::unix::ffi::OsStringExt;
+use std::sync::OnceLock;
+use swarmrt::refusal;
 
 pub struct Mimalloc;
 
@@ -15,54 +22,96 @@ const PURGE_DELAY_MS: i64 = 100;
 
 /// The exit code when there is no memory, which is OTP's.
 const EXIT_NO_MEMORY: i32 = 1;
+/// Crash dumps hold whatever the program holds.
+const DUMP_MODE: libc::mode_t = 0o640;
 
-thread_local! {
-    /// The bytes that this thread asked for last and did not get.
-    static REFUSED_BYTES: Cell<usize> = const { Cell::new(0) };
-}
+/// Where the crash dump goes, known before there is no memory to find out.
+static DUMP_FILE: OnceLock<Option<CString>> = OnceLock::new();
 
 /// Sets the allocator up, before there are threads; the environment (`MIMALLOC_PURGE_DELAY`) goes before.
 pub fn configure() {
     // SAFETY: the option exists, and no other thread runs yet.
     unsafe { mi_option_set_default(OPTION_PURGE_DELAY, PURGE_DELAY_MS) };
-    // SAFETY: the structure is filled as `sigaction` wants it; the handler does what a handler may.
-    unsafe {
-        let mut action: libc::sigaction = std::mem::zeroed();
-        action.sa_sigaction = on_abort as extern "C" fn(i32) as usize;
-        action.sa_flags = libc::SA_RESETHAND;
-        libc::sigaction(libc::SIGABRT, &raw const action, std::ptr::null_mut());
+    DUMP_FILE.get_or_init(|| {
+        let is_zero = |name: &str| std::env::var(name).is_ok_and(|value| value.trim() == "0");
+        if is_zero("ERL_CRASH_DUMP_SECONDS") || is_zero("ERL_CRASH_DUMP_BYTES") {
+            return None;
+        }
+        let file = std::env::var_os("ERL_CRASH_DUMP").unwrap_or_else(|| "erl_crash.dump".into());
+        CString::new(file.into_vec()).ok()
+    });
+    refusal::set_end(end);
+    #[cfg(feature = "refusals")]
+    refuse::configure();
+}
+
+/// Text of bounded length that needs no memory.
+struct Text {
+    bytes: [u8; 256],
+    length: usize,
+}
+
+impl Write for Text {
+    fn write(&mut self, more: &[u8]) -> std::io::Result<usize> {
+        let room = &mut self.bytes[self.length..];
+        let count = more.len().min(room.len());
+        room[..count].copy_from_slice(&more[..count]);
+        self.length += count;
+        Ok(more.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
     }
 }
 
-/// Rust aborts where memory is refused that must be had. Who aborts for other reasons does so when this returns.
-extern "C" fn on_abort(_signal: i32) {
-    let bytes = REFUSED_BYTES.get();
-    if bytes == 0 {
-        return;
-    }
-    let mut digits = [b'0'; 20];
-    let mut first = digits.len();
-    let mut rest = bytes;
-    while rest > 0 {
-        first -= 1;
-        digits[first] += (rest % 10) as u8;
-        rest /= 10;
-    }
-    for part in [b"swarmrt: Cannot allocate ".as_slice(), &digits[first..], b" bytes of memory\n"] {
-        // SAFETY: `write` may be called here, and the slice has so many bytes.
-        unsafe { libc::write(libc::STDERR_FILENO, part.as_ptr().cast(), part.len()) };
-    }
-    // SAFETY: as above. Nothing is left that could be done at exit.
-    unsafe { libc::_exit(EXIT_NO_MEMORY) };
+fn write(fd: libc::c_int, bytes: &[u8]) -> bool {
+    // SAFETY: the slice has so many bytes; a closed descriptor is an error and nothing else.
+    let written = unsafe { libc::write(fd, bytes.as_ptr().cast(), bytes.len()) };
+    usize::try_from(written) == Ok(bytes.len())
 }
 
-/// Notes it when there is no memory.
+/// Ends the machine without asking for more memory. The dump holds the reason alone: processes cannot tell of themselves.
+fn end(bytes: usize) -> ! {
+    let mut slogan = Text { bytes: [0; 256], length: 0 };
+    // Writing to memory cannot fail.
+    let _ = write!(slogan, "swarmrt_alloc: Cannot allocate {bytes} bytes of memory.");
+    let slogan = &slogan.bytes[..slogan.length];
+    write(libc::STDERR_FILENO, slogan);
+    write(libc::STDERR_FILENO, b"\n");
+    if let Some(file) = DUMP_FILE.get().and_then(Option::as_ref) {
+        for part in [b"\nCrash dump is being written to: ".as_slice(), file.as_bytes(), b"..."] {
+            write(libc::STDERR_FILENO, part);
+        }
+        // SAFETY: the name ends in a zero byte.
+        let fd = unsafe { libc::open(file.as_ptr(), libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC | libc::O_CLOEXEC, DUMP_MODE) };
+        let mut now: libc::time_t = 0;
+        let mut date = [0; 26];
+        // SAFETY: both write to what they are given; `date` has the room that `ctime_r` is documented to want.
+        unsafe {
+            libc::time(&raw mut now);
+            libc::ctime_r(&raw const now, date.as_mut_ptr());
+        }
+        let date = date.map(|byte| byte as u8);
+        let date = date.split(|&byte| byte == 0).next().unwrap_or_default();
+        let parts = [b"=erl_crash_dump:0.5\n".as_slice(), date, b"Slogan: ", slogan, b"\n=end\n"];
+        let done = fd >= 0 && parts.iter().all(|part| write(fd, part));
+        write(libc::STDERR_FILENO, if done { b"done\n" } else { b"not possible\n" });
+    }
+    // SAFETY: what would be done at exit needs memory, too.
+    unsafe { libc::_exit(EXIT_NO_MEMORY) }
+}
+
+/// What mimalloc says, unless the tests refuse it; a refusal that nobody handles is the end.
 #[inline]
-fn noted(at: *mut u8, bytes: usize) -> *mut u8 {
-    if at.is_null() {
-        REFUSED_BYTES.set(bytes);
+fn checked(bytes: usize, allocate: impl FnOnce() -> *mut libc::c_void) -> *mut u8 {
+    #[cfg(feature = "refusals")]
+    let at = if refuse::refuses() { std::ptr::null_mut() } else { allocate() };
+    #[cfg(not(feature = "refusals"))]
+    let at = allocate();
+    if at.is_null() && !refusal::is_handled() {
+        refusal::end(bytes);
     }
-    at
+    at.cast()
 }
 
 /// Whatever mimalloc returns is aligned to this; nearly nothing asks for more, and what does takes a longer way.
@@ -74,14 +123,16 @@ unsafe impl GlobalAlloc for Mimalloc {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: any size will do; the alignment of a layout is a power of two.
-        let at = unsafe { if layout.align() <= WORD_ALIGN { mi_malloc(layout.size()) } else { mi_malloc_aligned(layout.size(), layout.align()) } };
-        noted(at.cast(), layout.size())
+        checked(layout.size(), || unsafe {
+            if layout.align() <= WORD_ALIGN { mi_malloc(layout.size()) } else { mi_malloc_aligned(layout.size(), layout.align()) }
+        })
     }
     #[inline]
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: as above.
-        let at = unsafe { if layout.align() <= WORD_ALIGN { mi_zalloc(layout.size()) } else { mi_zalloc_aligned(layout.size(), layout.align()) } };
-        noted(at.cast(), layout.size())
+        // SAFETY: as in `alloc`.
+        checked(layout.size(), || unsafe {
+            if layout.align() <= WORD_ALIGN { mi_zalloc(layout.size()) } else { mi_zalloc_aligned(layout.size(), layout.align()) }
+        })
     }
     #[inline]
     unsafe fn dealloc(&self, at: *mut u8, _layout: Layout) {
@@ -91,7 +142,8 @@ unsafe impl GlobalAlloc for Mimalloc {
     #[inline]
     unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         // SAFETY: it comes from here.
-        let at = unsafe { if layout.align() <= WORD_ALIGN { mi_realloc(at.cast(), size) } else { mi_realloc_aligned(at.cast(), size, layout.align()) } };
-        noted(at.cast(), size)
+        checked(size, || unsafe {
+            if layout.align() <= WORD_ALIGN { mi_realloc(at.cast(), size) } else { mi_realloc_aligned(at.cast(), size, layout.align()) }
+        })
     }
 }

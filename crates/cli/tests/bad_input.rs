@@ -107,7 +107,8 @@ fn a_heap_beyond_its_limit_ends_the_process() {
 fn a_heap_for_which_there_is_no_memory_ends_the_process() {
     let code = r#"
         {_, Ref} = spawn_monitor(fun() -> lists:seq(1, 1 bsl 50) end),
-        receive {'DOWN', Ref, process, _, Why} -> io:format("~p~n", [Why]) end, halt().
+        receive {'DOWN', Ref, process, _, Why} -> io:format("~p~n", [Why]) end,
+        timer:sleep(300), ok = logger_std_h:filesync(default), halt().
     "#;
     let output = common::run(Command::new(common::swarmrt()).args(["erl", "-noshell", "-eval", code]).env("SWARMRT_MEMORY_MAX", "300000000"));
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));

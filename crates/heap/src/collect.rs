@@ -12,6 +12,7 @@ use crate::process_heap::{Block, Heap, OutOfMemory, SLACK_WORDS};
 use std::ops::Range;
 use swarmrt_term::alloc::OffHeap;
 use swarmrt_term::binary::{SharedBytes, shared_bin};
+use swarmrt_term::refusal;
 use swarmrt_term::usage::HEAPS;
 use swarmrt_term::{Header, Term};
 
@@ -67,7 +68,40 @@ impl From<Range<usize>> for Area {
     }
 }
 
+/// Where the objects lie that a collection may move. A pointer that leads anywhere else was made by
+/// a fault of an engine or a built-in; builds for tests say so at once, others do not ask.
+struct Sources {
+    #[cfg(any(feature = "stress", debug_assertions))]
+    areas: Vec<Range<usize>>,
+}
+
+impl Sources {
+    fn of(heap: &Heap) -> Sources {
+        #[cfg(any(feature = "stress", debug_assertions))]
+        return Sources { areas: heap.areas() };
+        #[cfg(not(any(feature = "stress", debug_assertions)))]
+        {
+            let _ = heap;
+            Sources {}
+        }
+    }
+    /// # Panics
+    /// In builds for tests, when so many words do not lie in one of the areas.
+    #[inline(always)]
+    fn check(&self, address: usize, words: usize) {
+        #[cfg(any(feature = "stress", debug_assertions))]
+        assert!(
+            self.areas.iter().any(|area| area.start <= address && address + words * 8 <= area.end),
+            "{address:#x} with {words} words lies in no memory of the process: {:x?}",
+            self.areas
+        );
+        #[cfg(not(any(feature = "stress", debug_assertions)))]
+        let _ = (address, words);
+    }
+}
+
 struct Collector {
+    sources: Sources,
     literals: Area,
     /// The block that is being emptied, where most of what moves is.
     from: Area,
@@ -113,7 +147,9 @@ impl Collector {
                 return;
             }
             let from = address as *mut u64;
+            self.sources.check(address, 1);
             if term.is_cons() {
+                self.sources.check(address, 2);
                 if *from == MOVED_CELL {
                     *slot = *from.add(1);
                     return;
@@ -134,6 +170,7 @@ impl Collector {
                     return;
                 }
                 let words = Header(header).words() + 1;
+                self.sources.check(address, words);
                 let space = if self.aged.contains(address) { &mut self.old } else { &mut self.young };
                 let to = space.top;
                 space.top = to.add(words);
@@ -266,11 +303,13 @@ impl Heap {
     /// # Safety
     /// `top` and `stop` are current, every stack word is a term, a catch mark or a return address, and
     /// nobody holds a view of a term of this heap.
-    /// # Panics
-    /// When there is no memory left.
+    ///
+    /// Where there is no memory left, the machine ends.
     pub unsafe fn collect(&mut self, need: usize, roots: &mut [&mut [Term]], force_major: bool) {
         // SAFETY: the caller's.
-        unsafe { self.try_collect(need, roots, force_major) }.expect("there is memory for a process's heap");
+        if let Err(refused) = unsafe { self.try_collect(need, roots, force_major) } {
+            refusal::end(refused.words * 8);
+        }
     }
 
     /// The same, where a process can be told that there is no memory for it. It stays as it was then.
@@ -298,6 +337,21 @@ impl Heap {
             self.old_off_heap_bytes_limit = (self.old_off_heap.bytes * 2).max(limit_min);
         }
         Ok(())
+    }
+
+    /// The block with its hidden part, the old generation, and the fragments.
+    #[cfg(any(feature = "stress", debug_assertions))]
+    fn areas(&self) -> Vec<Range<usize>> {
+        let of = |block: &Block| block.start as usize..block.start as usize + block.capacity() * 8;
+        let mut areas = vec![of(&self.block), of(&self.old)];
+        let mut at = self.fragments;
+        while !at.is_null() {
+            // SAFETY: fragments of our list are live.
+            let fragment = unsafe { &*at };
+            areas.push(fragment.words_at());
+            at = fragment.next;
+        }
+        areas
     }
 
     /// Makes `block`, of which it shows `words`, the block of the process, with the stack copied into it; the old block is
@@ -369,6 +423,7 @@ impl Heap {
         // SAFETY: the size above bounds what is moved.
         unsafe {
             let mut collector = Collector {
+                sources: Sources::of(self),
                 literals: literal_range().into(),
                 from: (self.block.start as usize..self.top as usize).into(),
                 kept: (self.old.start as usize..self.old.end as usize).into(),
@@ -405,6 +460,7 @@ impl Heap {
         // SAFETY: as in a minor collection, with nothing but the block as the source; what is live fits, as it did before.
         unsafe {
             let mut collector = Collector {
+                sources: Sources::of(self),
                 literals: literal_range().into(),
                 from: (self.block.start as usize..self.top as usize).into(),
                 kept: (self.old.start as usize..self.old.end as usize).into(),
@@ -424,6 +480,7 @@ impl Heap {
     unsafe fn collect_major(&mut self, need: usize, roots: &mut [&mut [Term]], forced: bool) -> Result<(), OutOfMemory> {
         let live_bound = self.used_words() + self.old_used_words() + self.fragment_words;
         let young_need = self.stack_words() + need + 2 * SLACK_WORDS;
+        let sources = Sources::of(self);
         // SAFETY: the old generation has room for all that can be live; where a block is replaced, the stack fits.
         unsafe {
             // With room for what will be promoted, if there is memory for that.
@@ -437,6 +494,7 @@ impl Heap {
                 from = self.replace_block(block, words);
             }
             let mut collector = Collector {
+                sources,
                 literals: literal_range().into(),
                 from: heap_part.into(),
                 kept: (0..0).into(),
@@ -498,6 +556,7 @@ impl Heap {
         // SAFETY: as in a major collection, with the old generation as the only source.
         unsafe {
             let mut collector = Collector {
+                sources: Sources::of(self),
                 literals: literal_range().into(),
                 from: (self.old.start as usize..self.old_top as usize).into(),
                 kept: (self.block.start as usize..self.block.end as usize).into(),
@@ -527,6 +586,7 @@ impl Heap {
             let words = live + self.stack_words() + 2 * SLACK_WORDS;
             let mut from = self.replace_block(Block::new(words), words);
             let mut collector = Collector {
+                sources: Sources::of(self),
                 literals: literal_range().into(),
                 from: (self.old.start as usize..self.old_top as usize).into(),
                 kept: (0..0).into(),

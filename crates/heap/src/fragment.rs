@@ -3,7 +3,8 @@
 //! block is full.
 
 use crate::copy::Sharing;
-use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::alloc::{Layout, alloc, dealloc};
+use swarmrt_term::refusal;
 use swarmrt_term::alloc::OffHeap;
 use swarmrt_term::usage::HEAPS;
 use swarmrt_term::{Alloc, Term};
@@ -39,7 +40,7 @@ impl Fragment {
         unsafe {
             let fragment = alloc(layout).cast::<Fragment>();
             if fragment.is_null() {
-                handle_alloc_error(layout);
+                refusal::end(layout.size());
             }
             HEAPS.add(layout.size());
             fragment.write(Fragment {
@@ -91,6 +92,12 @@ impl Fragment {
     }
     pub fn room(&self) -> usize {
         (self.capacity - self.used) as usize
+    }
+    /// The addresses of its words.
+    #[cfg(any(feature = "stress", debug_assertions))]
+    pub(crate) fn words_at(&self) -> std::ops::Range<usize> {
+        let start = self.data() as usize;
+        start..start + self.used as usize * 8
     }
     pub fn data(&self) -> *mut u64 {
         // SAFETY: the words follow the head.

@@ -2,11 +2,11 @@
 //! addresses, so that the collector knows them by one comparison.
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use swarmrt_term::alloc::OffHeap;
+use swarmrt_term::refusal;
 use swarmrt_term::{Alloc, Term};
 
 /// Where there is room for it; else what there is room for.
@@ -73,13 +73,6 @@ pub fn is_literal(term: Term) -> bool {
     term.is_pointer() && literal_range().contains(&(term.raw() as usize))
 }
 
-/// Ends the machine as OTP's ends when there is no memory for literals.
-#[cold]
-fn no_memory(bytes: usize) -> ! {
-    let _ = writeln!(std::io::stderr(), "swarmrt: Cannot allocate {bytes} bytes of memory for literals");
-    std::process::exit(1)
-}
-
 impl Region {
     fn take(&self, bytes: usize) -> usize {
         let mut state = self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -93,14 +86,14 @@ impl Region {
         let at = self.base + state.top;
         state.top += bytes;
         if state.top > self.reserved_bytes {
-            no_memory(bytes);
+            refusal::end(bytes);
         }
         if state.top > state.accessible {
             let more = (state.top - state.accessible).next_multiple_of(STEP_BYTES);
             // SAFETY: within the reserved range.
             let result = unsafe { libc::mprotect((self.base + state.accessible) as *mut _, more, libc::PROT_READ | libc::PROT_WRITE) };
             if result != 0 {
-                no_memory(bytes);
+                refusal::end(bytes);
             }
             state.accessible += more;
         }

@@ -2,7 +2,8 @@
 //! generation, and fragments not yet folded in.
 
 use crate::fragment::Fragment;
-use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::alloc::{Layout, alloc, dealloc};
+use swarmrt_term::refusal::{self, handled};
 use std::cell::Cell;
 use swarmrt_term::Alloc;
 use swarmrt_term::alloc::OffHeap;
@@ -32,7 +33,7 @@ impl Block {
     pub const EMPTY: Block = Block { start: std::ptr::null_mut(), end: std::ptr::null_mut(), capacity: 0 };
 
     pub fn new(words: usize) -> Block {
-        Self::try_new(words).unwrap_or_else(|_| handle_alloc_error(Self::layout(words)))
+        Self::try_new(words).unwrap_or_else(|_| refusal::end(words.saturating_mul(8)))
     }
     /// # Errors
     /// When there is no room for it.
@@ -49,7 +50,7 @@ impl Block {
         let refused = OutOfMemory { words };
         let bytes = words.checked_mul(8).filter(|&bytes| has_room(bytes)).ok_or(refused)?;
         // SAFETY: the layout is not empty.
-        let start = unsafe { alloc(Self::layout(words)) }.cast::<u64>();
+        let start = unsafe { handled(|| alloc(Self::layout(words))) }.cast::<u64>();
         if start.is_null() {
             return Err(refused);
         }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use swarmrt_machine::resource::Resources;
 use swarmrt_machine::{BifResult, Process, Raise, bif};
+use swarmrt_term::refusal::handled;
 use swarmrt_term::{Alloc, FragmentHeap, Term, am, atom};
 
 unsafe extern "C" {
@@ -95,7 +96,7 @@ extern "C" fn allocate(_: *mut std::ffi::c_void, items: u32, size: u32) -> *mut 
     let Some(layout) = layout(bytes) else { return std::ptr::null_mut() };
     // SAFETY: the layout has bytes; the first of them hold the size, and what follows is zlib's.
     unsafe {
-        let memory = std::alloc::alloc(layout);
+        let memory = handled(|| std::alloc::alloc(layout));
         if memory.is_null() {
             return std::ptr::null_mut();
         }

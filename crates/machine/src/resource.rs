@@ -85,7 +85,7 @@ impl<T> Resources<T> {
     }
 
     fn add_for(&self, p: &mut Process, value: Arc<T>, owner: Option<u64>) -> Term {
-        let shared = SharedBytes::zeroed_words(2).expect("two words");
+        let shared = SharedBytes::few_zeroed_words(2);
         let mut swept = Vec::new();
         {
             let mut table = self.table.write();

@@ -14,6 +14,7 @@ pub use swarmrt_jit as jit;
 pub use swarmrt_machine as machine;
 pub use swarmrt_nif as nif;
 pub use swarmrt_term as term;
+pub use swarmrt_term::refusal;
 
 use std::path::PathBuf;
 use swarmrt_interp::Interpreter;

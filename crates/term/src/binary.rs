@@ -3,7 +3,8 @@
 use crate::reference::{SharedAddress, register, unregister};
 use crate::usage::{BINARIES, has_room};
 use crate::word::{Subtag, Term};
-use std::alloc::{Layout, alloc, dealloc, handle_alloc_error, realloc};
+use crate::refusal::{self, handled};
+use std::alloc::{Layout, alloc, dealloc, realloc};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -55,7 +56,7 @@ impl SharedBytes {
         let layout = Self::layout(capacity).filter(|layout| has_room(layout.size()))?;
         // SAFETY: the layout is not empty; the head is written before use.
         unsafe {
-            let head = NonNull::new(alloc(layout).cast::<SharedHead>())?;
+            let head = NonNull::new(handled(|| alloc(layout)).cast::<SharedHead>())?;
             BINARIES.add(layout.size());
             head.write(SharedHead { references: AtomicUsize::new(1), capacity, used_bits: AtomicUsize::new(used_bytes * 8) });
             Some(SharedBytes(head))
@@ -69,6 +70,11 @@ impl SharedBytes {
         // SAFETY: the buffer has that many bytes, and is not shared yet.
         unsafe { shared.data().write_bytes(0, size) };
         Some(shared)
+    }
+
+    /// The same of so few words that nothing goes on without them.
+    pub fn few_zeroed_words(count: usize) -> SharedBytes {
+        Self::zeroed_words(count).unwrap_or_else(|| refusal::end(count * 8))
     }
 
     /// Memory of `words` words and `bytes` bytes for something that references stand for, of which the first word is set.
@@ -115,7 +121,8 @@ impl SharedBytes {
             let head = raw as *mut SharedHead;
             let before = Self::layout((*head).capacity).expect("the layout was valid when it was allocated");
             let after = Self::layout(capacity).filter(|after| after.size() <= before.size() || has_room(after.size() - before.size()))?;
-            let head = NonNull::new(realloc(head.cast(), before, after.size()).cast::<SharedHead>())?;
+            let resized = handled(|| realloc(head.cast(), before, after.size()));
+            let head = NonNull::new(resized.cast::<SharedHead>())?;
             BINARIES.subtract(before.size());
             BINARIES.add(after.size());
             head.write(SharedHead { references: AtomicUsize::new(1), capacity, used_bits: AtomicUsize::new(capacity * 8) });
@@ -125,7 +132,7 @@ impl SharedBytes {
 
     /// A buffer holding a copy of `bytes`.
     pub fn copy_from(bytes: &[u8]) -> SharedBytes {
-        let Some(shared) = Self::try_with_capacity(bytes.len(), bytes.len()) else { handle_alloc_error(Layout::for_value(bytes)) };
+        let Some(shared) = Self::try_with_capacity(bytes.len(), bytes.len()) else { refusal::end(bytes.len()) };
         // SAFETY: the buffer has room for them and is not shared yet.
         unsafe { shared.data().copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
         shared

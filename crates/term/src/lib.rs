@@ -22,6 +22,7 @@ pub mod map;
 pub mod node;
 pub mod print;
 pub mod reference;
+pub mod refusal;
 pub mod release;
 pub mod stop;
 pub mod usage;

@@ -165,7 +165,7 @@ mod tests {
     #[test]
     fn memory_is_found_by_its_number_until_it_is_dropped() {
         let mut heap = FragmentHeap::new();
-        let reference = heap.counted_ref(SharedBytes::zeroed_words(1).expect("a word")).as_local_ref().expect("a reference");
+        let reference = heap.counted_ref(SharedBytes::few_zeroed_words(1)).as_local_ref().expect("a reference");
         let value = RefValue::of(reference);
         let cell = &reference.counted_words().expect("memory")[0];
         {

@@ -1,6 +1,7 @@
 //! One object of a table: a tuple in a block of memory of its own.
 
-use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::alloc::{Layout, alloc, dealloc};
+use swarmrt_term::refusal;
 use swarmrt_heap::{copy_whole, size_whole};
 use swarmrt_term::alloc::OffHeap;
 use swarmrt_term::binary::shared_bin;
@@ -72,7 +73,7 @@ impl Head {
         unsafe {
             let head = alloc(layout).cast::<Head>();
             if head.is_null() {
-                handle_alloc_error(layout);
+                refusal::end(layout.size());
             }
             let mut builder = Builder { at: head.add(1).cast(), left: words, off_heap: OffHeap::new() };
             let copy = copy_whole(tuple, &mut builder);

@@ -7,6 +7,7 @@ use super::Port;
 use super::driver::{Driver, Request, Written};
 use parking_lot::Mutex;
 use swarmrt_machine::Vm;
+use swarmrt_term::refusal::handled;
 use swarmrt_term::{Alloc, Term, am};
 
 /// Whether a command line of `open_port` means such a file.
@@ -96,7 +97,7 @@ impl RamFile {
         }
         let end = at + bytes.len();
         if end > self.bytes.len() {
-            self.bytes.try_reserve(end - self.bytes.len()).map_err(|_| "enomem")?;
+            handled(|| self.bytes.try_reserve(end - self.bytes.len())).map_err(|_| "enomem")?;
             self.bytes.resize(end, 0);
         }
         self.bytes[at..end].copy_from_slice(bytes);

@@ -1,6 +1,7 @@
 //! Writing the external term format, byte for byte as OTP 25 does.
 
 use super::{AtomIndexes, VERSION, tag};
+use crate::refusal::handled;
 use crate::atom::Atom;
 use crate::binary::Bits;
 use crate::boxed::{Cons, Fun};
@@ -510,7 +511,7 @@ impl<'a> Encoder<'a> {
         if extra > 0 {
             self.byte(extra as u8);
         }
-        if len > self.limit - self.out.len().min(self.limit) || self.out.try_reserve(len).is_err() {
+        if len > self.limit - self.out.len().min(self.limit) || handled(|| self.out.try_reserve(len)).is_err() {
             self.left_out = true;
             return;
         }
