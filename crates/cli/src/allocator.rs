@@ -12,6 +12,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::sync::OnceLock;
 use swarmrt::refusal;
 
+#[cfg_attr(feature = "system-allocator", expect(dead_code, reason = "another one is used"))]
 pub struct Mimalloc;
 
 /// `mi_option_purge_delay` in `mimalloc.h`, which the bindings do not name.
@@ -103,6 +104,7 @@ fn end(bytes: usize) -> ! {
 
 /// What mimalloc says, unless the tests refuse it; a refusal that nobody handles is the end.
 #[inline]
+#[cfg_attr(feature = "system-allocator", expect(dead_code, reason = "another allocator is used"))]
 fn checked(bytes: usize, allocate: impl FnOnce() -> *mut libc::c_void) -> *mut u8 {
     #[cfg(feature = "refusals")]
     let at = if refuse::refuses() { std::ptr::null_mut() } else { allocate() };

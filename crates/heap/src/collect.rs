@@ -90,11 +90,15 @@ impl Sources {
     #[inline(always)]
     fn check(&self, address: usize, words: usize) {
         #[cfg(any(feature = "stress", debug_assertions))]
-        assert!(
-            self.areas.iter().any(|area| area.start <= address && address + words * 8 <= area.end),
-            "{address:#x} with {words} words lies in no memory of the process: {:x?}",
-            self.areas
-        );
+        {
+            let before = self.areas.partition_point(|area| area.start <= address);
+            let area = before.checked_sub(1).map(|at| &self.areas[at]);
+            assert!(
+                area.is_some_and(|area| address + words * 8 <= area.end),
+                "{address:#x} with {words} words lies in no memory of the process: {:x?}",
+                self.areas
+            );
+        }
         #[cfg(not(any(feature = "stress", debug_assertions)))]
         let _ = (address, words);
     }
@@ -339,7 +343,7 @@ impl Heap {
         Ok(())
     }
 
-    /// The block with its hidden part, the old generation, and the fragments.
+    /// The block with its hidden part, the old generation, and the fragments, in the order of addresses.
     #[cfg(any(feature = "stress", debug_assertions))]
     fn areas(&self) -> Vec<Range<usize>> {
         let of = |block: &Block| block.start as usize..block.start as usize + block.capacity() * 8;
@@ -351,6 +355,7 @@ impl Heap {
             areas.push(fragment.words_at());
             at = fragment.next;
         }
+        areas.sort_unstable_by_key(|area| area.start);
         areas
     }
 

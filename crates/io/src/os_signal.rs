@@ -124,11 +124,16 @@ impl Console for StandardStreams {
 /// Whether a program has asked for SIGINT.
 static INTERRUPT_IS_TOLD: AtomicBool = AtomicBool::new(false);
 
-/// Tells `erl_signal_server`, if there is one.
+/// Tells `erl_signal_server`. While there is none, SIGTERM ends the machine without asking anybody.
 fn tell(vm: &'static Vm, number: u8) {
     let Some((name, _)) = SIGNALS.into_iter().find(|&(_, known)| known == i32::from(number)) else { return };
     let _guard = swarmrt_machine::pin();
-    let Some(server) = vm.names.whereis(atom!("erl_signal_server")) else { return };
+    let Some(server) = vm.names.whereis(atom!("erl_signal_server")) else {
+        if i32::from(number) == libc::SIGTERM {
+            vm.halt(EXIT_TERMINATED);
+        }
+        return;
+    };
     let mut heap = FragmentHeap::new();
     let message = heap.tuple(&[Term::atom(atom!("notify")), Term::atom(Atom::new(name))]);
     if let Some(pid) = server.as_pid() {

@@ -1,8 +1,9 @@
 //! Allocations that are refused on purpose, for `script/failing-allocations`.
 //!
 //! A *site* is where an allocation is asked for: the hash of the innermost return addresses, as
-//! offsets in the program. With `SWARMRT_ALLOCATION_SITES=FILE` each site is noted in the file once,
-//! when it is first seen; with `SWARMRT_REFUSE_SITE=HASH` the first allocation at a site is refused.
+//! offsets in the program. They hold for one build of it. With `SWARMRT_ALLOCATION_SITES=FILE` each site is noted in the file once,
+//! when it is first seen; with `SWARMRT_REFUSE_SITE=HASH` the first allocation at a site is refused, and
+//! `SWARMRT_REFUSE_SHOW` has the place shown.
 
 use std::cell::Cell;
 use std::sync::OnceLock;
@@ -22,6 +23,8 @@ enum Mode {
 static MODE: OnceLock<Option<Mode>> = OnceLock::new();
 static SEEN: [AtomicU64; SITES_MAX] = [const { AtomicU64::new(0) }; SITES_MAX];
 static REFUSED: AtomicBool = AtomicBool::new(false);
+/// Whether the place of a refusal is shown.
+static SHOWN: AtomicBool = AtomicBool::new(false);
 
 thread_local! {
     /// Finding the site may allocate, too.
@@ -38,6 +41,7 @@ pub fn configure() {
         let site = std::env::var("SWARMRT_REFUSE_SITE").ok()?;
         u64::from_str_radix(&site, 16).ok().map(Mode::Refuse)
     };
+    SHOWN.store(std::env::var_os("SWARMRT_REFUSE_SHOW").is_some(), Ordering::Relaxed);
     MODE.get_or_init(|| note.or_else(refuse));
 }
 
@@ -54,7 +58,11 @@ pub fn refuses() -> bool {
         }
         Mode::Refuse(wanted) => {
             let here = !REFUSED.load(Ordering::Relaxed) && site() == wanted;
-            here && !REFUSED.swap(true, Ordering::Relaxed)
+            let refused = here && !REFUSED.swap(true, Ordering::Relaxed);
+            if refused && SHOWN.load(Ordering::Relaxed) {
+                eprintln!("refused at\n{:?}", backtrace::Backtrace::new());
+            }
+            refused
         }
     };
     LOOKING.set(false);
