@@ -81,7 +81,6 @@ main() ->
                     [{busy_limits_msgq, x}],
                     [{busy_limits_port, {2, 1}}],
                     [stderr_to_stdout],
-                    [nouse_stdio],
                     [use_stdio],
                     [stream],
                     [{foo, 1}],
@@ -95,6 +94,9 @@ main() ->
                     [{env, [{"A", "x"} | y]}],
                     [{line, 1 bsl 70}],
                     [{line, a}]]]
+            ++
+            %% What it writes would come when it likes, among the lines of this program.
+            [{{spawn, "true"}, [nouse_stdio]}]
             ++
             [{{spawn_executable, Sh}, O}
              || O
