@@ -3,8 +3,10 @@
 
 mod common;
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 /// The Erlang programs of a folder.
 fn programs(folder: &Path) -> Vec<PathBuf> {
@@ -88,6 +90,38 @@ fn a_thousand_upgrades_under_load_lose_nothing() {
     let _ = std::fs::remove_dir_all(&folder);
     // The library's generation, its objects, those who called it meanwhile, and what a new library knows of the old objects.
     assert_eq!(String::from_utf8_lossy(&printed.stdout), "1000 true\n[done,done,done,done]\n0 badarg\n");
+}
+
+/// Native code cannot be interrupted. SIGTERM ends the machine all the same, without the good order.
+#[test]
+fn sigterm_ends_a_machine_that_is_stuck_in_native_code() {
+    let (source, folder) = (common::root().join("tests/nif/stuck"), temporary("nif-stuck"));
+    compile(&source.join("nif_stuck.c"), &folder);
+    let program = source.join("nif_stuck.erl");
+    let compiled = common::run(common::oracle("erlc").arg("-o").arg(&folder).arg(program));
+    assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stdout));
+    let mut command = common::swarmrt_command();
+    command.args(["erl", "-noshell", "-eval", "nif_stuck:main()."]).current_dir(&folder);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it starts");
+    std::thread::sleep(Duration::from_secs(2));
+    // SAFETY: the child is ours, and has not been waited for.
+    unsafe { libc::kill(child.id() as libc::pid_t, libc::SIGTERM) };
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let status = loop {
+        if let Some(status) = child.try_wait().expect("it can be asked") {
+            break status;
+        }
+        if Instant::now() > deadline {
+            child.kill().expect("it can be killed");
+            panic!("it is still there");
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    let mut told = String::new();
+    child.stderr.take().expect("piped").read_to_string(&mut told).expect("it can be read");
+    let _ = std::fs::remove_dir_all(&folder);
+    assert_eq!(status.code(), Some(128 + libc::SIGTERM), "{told}");
+    assert!(told.contains("no scheduler came to the end of a turn"), "{told}");
 }
 
 /// What stands behind `{error, {Kind, Text}}` when a library cannot be loaded, whatever is wrong with it.
