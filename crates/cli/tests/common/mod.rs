@@ -11,14 +11,18 @@ pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the project's root exists")
 }
 
+/// Where Cargo builds, and what tests keep from run to run.
+pub fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}
+
 /// The program: what `SWARMRT` names; else the release build where there is one, since that is what
 /// users run; else the build under test.
 pub fn swarmrt() -> PathBuf {
     if let Some(named) = std::env::var_os("SWARMRT") {
         return PathBuf::from(named);
     }
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    let release = target.join("release/swarmrt");
+    let release = target().join("release/swarmrt");
     if release.is_file() { release } else { PathBuf::from(env!("CARGO_BIN_EXE_swarmrt")) }
 }
 
