@@ -215,6 +215,11 @@ enum Words {
 
 impl Head {
     fn read(arguments: &[OsString]) -> Result<(Head, Vec<OsString>), Failure> {
+        // Most starts have no options, and need no parser for that.
+        if arguments.first().is_some_and(|first| !first.as_encoded_bytes().starts_with(b"-")) {
+            let head = Head { options: Options::default(), help: false, version: false, words: None };
+            return Ok((head, arguments.to_vec()));
+        }
         let program = OsString::from("swarmrt");
         let mut head = Head::try_parse_from(std::iter::once(&program).chain(arguments)).map_err(Failure::of_clap)?;
         let words = head.words.take().map_or(Vec::new(), |Words::All(words)| words);
