@@ -1,5 +1,6 @@
 %% What OTP's suites call of test_server, for the conformance runner.
 -module(test_server).
+-export([peer_name/2, start_peer/3, start_peer/5]).
 -export([timetrap/1, timetrap_cancel/0, timetrap_cancel/1, timetrap_scale_factor/0, seconds/1, minutes/1, hours/1, sleep/1]).
 -export([lookup_config/2, comment/1, format/1, format/2, format/3, fail/0, fail/1, break/1, do_times/2, do_times/4, m_out_of_n/3]).
 -export([call_crash/3, call_crash/4, is_debug/0, is_native/1, os_type/0, is_cover/0, is_commercial/0, capture_start/0, capture_stop/0, capture_get/0, messages_get/0, timecall/3]).
@@ -57,3 +58,22 @@ timecall(M, F, A) -> {T, V} = timer:tc(M, F, A), {T / 1000000, V}.
 start_node(_, _, _) -> throw({skip, "no distribution"}).
 stop_node(_) -> ok.
 temp_name(Stem) -> Stem ++ integer_to_list(erlang:unique_integer([positive])).
+
+%% Nodes beside the suite's own, where that has a name.
+peer_name(Module, Case) ->
+    peer:random_name(lists:concat([Module, "-", Case])).
+
+start_peer(Args, Module, Case) when is_list(Args) -> start_peer(#{args => Args}, Module, Case);
+start_peer(#{name := _} = Options, Module, _) -> start_peer(Options, Module);
+start_peer(Options, Module, Case) -> start_peer(Options#{name => peer_name(Module, Case)}, Module).
+
+%% Other releases are not there.
+start_peer(_, _, _, _, _) -> not_available.
+
+start_peer(Options, Module) ->
+    Args = maps:get(args, Options, []),
+    Cookie = case lists:member("-setcookie", Args) of
+        true -> [];
+        false -> ["-setcookie", atom_to_list(erlang:get_cookie())]
+    end,
+    peer:start_link(Options#{args => Cookie ++ ["-pa", filename:dirname(code:which(Module))] ++ Args}).
