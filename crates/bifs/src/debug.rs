@@ -112,6 +112,25 @@ fn set_internal_state(p: &mut Process, what: Term, value: Term) -> BifResult {
     }
 }
 
+/// Who follows changes of the set of connected nodes: `{Pid, Options}`, as often as it has subscribed.
+fn monitoring_nodes(p: &mut Process) -> Term {
+    let following = p.vm.remote().map(|remote| remote.following()).unwrap_or_default();
+    let mut entries = Vec::new();
+    for subscription in following {
+        let mut options = Vec::new();
+        if subscription.down_reason {
+            options.push(Term::atom(atom!("nodedown_reason")));
+        }
+        if let Some(kind) = subscription.node_type {
+            options.push(p.tuple(&[Term::atom(atom!("node_type")), Term::atom(kind)]));
+        }
+        let options = p.list(&options);
+        let entry = p.tuple(&[Term::pid(subscription.pid), options]);
+        entries.extend((0..subscription.count).map(|_| entry));
+    }
+    p.list(&entries)
+}
+
 #[bif("erts_debug:get_internal_state/1")]
 fn get_internal_state(p: &mut Process, what: Term) -> BifResult {
     check_available(p)?;
@@ -131,6 +150,7 @@ fn get_internal_state(p: &mut Process, what: Term) -> BifResult {
     if let Some(item) = what.as_atom() {
         return match item.name() {
             "available_internal_state" => Ok(Term::bool(true)),
+            "monitoring_nodes" => Ok(monitoring_nodes(p)),
             "persistent_term" => {
                 let slots = Term::small(persistent_term::slots(p) as i64);
                 Ok(map::from_pairs(p, &[(Term::atom(atom!("table")), slots)]))

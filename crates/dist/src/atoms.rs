@@ -5,7 +5,6 @@
 //! The place of an atom is fixed by its number. Where two atoms of one message have the same place, the second is written out.
 
 use swarmrt_term::Atom;
-use swarmrt_term::etf::AtomIndexes;
 
 const PLACES: usize = 2048;
 /// Places in a segment.
@@ -56,8 +55,9 @@ impl Listed {
 /// Atoms up to which they are searched one by one.
 const SEARCHED_MAX: usize = 12;
 
-impl AtomIndexes for Listed {
-    fn index_of(&mut self, atom: Atom) -> Option<u8> {
+impl Listed {
+    /// The place of an atom in the list, put there if need be; `None` where it is to be written out.
+    pub fn index_of(&mut self, atom: Atom) -> Option<u8> {
         if !self.is_used {
             return None;
         }

@@ -2,11 +2,10 @@
 
 use crate::node::{Controller, Node, Status, port_channel};
 use crate::nodes::{self, Dist, handle, is_alive, of_handle};
-use crate::packet::LENGTH_BYTES;
 use crate::flags;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use swarmrt_machine::remote::{How, RemotePid, RemoteSignal, Sent};
+use swarmrt_machine::remote::{How, Packet, RemotePid, RemoteSignal, Sent};
 use swarmrt_machine::{BifResult, Process, Raise, Vm, bif, signal};
 use swarmrt_term::{Alloc, Atom, FragmentHeap, Mfa, NodeInfo, Term, am, atom, map};
 
@@ -262,11 +261,14 @@ fn dist_ctrl_get_data(p: &mut Process, handle: Term) -> BifResult {
     let (node, connection) = own(p, handle)?;
     let Some(packet) = node.next_packet(p.vm, connection) else { return Ok(Term::atom(am::NONE)) };
     let gets_size = node.state.lock().gets_size;
-    let bytes = &packet[LENGTH_BYTES..];
-    p.bump_reductions(bytes.len() / 256);
-    let data = p.binary(bytes);
-    let data = p.list(&[data]);
-    Ok(if gets_size { p.tuple(&[Term::small(bytes.len() as i64), data]) } else { data })
+    let size = packet.bytes() - Packet::LENGTH;
+    p.bump_reductions(size / 256);
+    let mut parts = vec![p.binary(&packet.head[Packet::LENGTH..])];
+    if let Some((body, range)) = packet.part {
+        parts.push(p.binary(&(*body).as_ref()[range]));
+    }
+    let data = p.list(&parts);
+    Ok(if gets_size { p.tuple(&[Term::small(size as i64), data]) } else { data })
 }
 
 #[bif("erlang:dist_ctrl_get_data_notification/1")]

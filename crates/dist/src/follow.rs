@@ -2,6 +2,7 @@
 
 use crate::flags;
 use parking_lot::Mutex;
+use swarmrt_machine::remote::Following;
 use swarmrt_machine::{Process, Vm, signal};
 use swarmrt_term::{Alloc, Atom, FragmentHeap, Term, am, atom, map};
 
@@ -121,6 +122,22 @@ impl Followers {
             None => {}
         }
         Some(before)
+    }
+
+    pub fn all(&self) -> Vec<Following> {
+        let followers = self.0.lock();
+        let following = followers.iter().map(|&Follower { pid, wanted, count }| Following {
+            pid,
+            node_type: match (wanted.visible, wanted.hidden) {
+                (true, true) => Some(atom!("all")),
+                (true, false) => Some(atom!("visible")),
+                (false, true) => Some(atom!("hidden")),
+                (false, false) => None,
+            },
+            down_reason: wanted.down_reason,
+            count,
+        });
+        following.collect()
     }
 
     pub fn remove(&self, pid: u64) {

@@ -1,13 +1,13 @@
 //! Signals of this node's processes on their way to other nodes.
 
-use crate::control;
+use crate::control::{self, Control};
 use crate::node::{Node, Status};
 use crate::nodes::{Dist, is_alive};
 use crate::packet::Encoded;
 use std::sync::Arc;
 use swarmrt_machine::links::RefValue;
 use swarmrt_machine::process::REDUCTIONS_PER_TURN;
-use swarmrt_machine::remote::{Busy, How, Remote, RemoteSignal, Sent};
+use swarmrt_machine::remote::{Busy, Following, How, Remote, RemoteSignal, Sent};
 use swarmrt_machine::{Process, Vm};
 use swarmrt_term::{Atom, FragmentHeap, Term};
 
@@ -28,12 +28,12 @@ impl Host {
     }
 
     /// The connection to a node, which is set up if need be and wanted.
-    fn route(&self, node: &Node, how: How) -> Result<Route, Sent> {
+    fn route(&self, node: &Node, sender: Term, how: How) -> Result<Route, Sent> {
         loop {
             {
                 let state = node.state.lock();
                 if state.status != Status::Idle {
-                    if how.busy == Busy::Refuse && state.output.is_busy() {
+                    if how.busy == Busy::Refuse && state.output.is_busy(sender) {
                         return Err(Sent::WouldSuspend);
                     }
                     let (status, connection, flags) = (state.status, state.connection, state.flags);
@@ -56,7 +56,7 @@ impl Host {
     ) -> Sent {
         let relates = signal.relates().then(|| p.id());
         loop {
-            let route = match self.route(node, how) {
+            let route = match self.route(node, p.pid(), how) {
                 Ok(route) => route,
                 Err(refused) => return refused,
             };
@@ -70,12 +70,13 @@ impl Host {
                     continue;
                 }
                 Some(message) if route.status == Status::Pending => {
-                    node.wait(message.control, message.payload, relates, route.connection)
+                    let Control { control, payload } = message;
+                    node.wait(p.pid(), control, payload, relates, route.connection)
                 }
                 Some(message) => {
                     let encoded = Encoded::of(message.control, message.payload, route.flags);
                     p.bump_reductions(encoded.bytes() / 64);
-                    node.enqueue(encoded, relates, route.connection)
+                    node.enqueue(p.pid(), encoded, relates, route.connection)
                 }
             };
             // What has changed meanwhile is looked at again.
@@ -97,7 +98,7 @@ impl Host {
         }
         let controller = {
             let mut state = node.state.lock();
-            if !state.output.is_busy() {
+            if !state.output.is_busy(p.pid()) {
                 return;
             }
             state.output.suspend(p.id());
@@ -146,5 +147,8 @@ impl Remote for Host {
     }
     fn monitor_nodes(&self, p: &mut Process, on: bool, options: Term) -> Option<u32> {
         self.dist().followers.set(p, on, options)
+    }
+    fn following(&self) -> Vec<Following> {
+        self.dist().followers.all()
     }
 }

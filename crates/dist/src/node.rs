@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use swarmrt_heap::copy_whole;
 use swarmrt_machine::links::{RefValue, Tag};
-use swarmrt_machine::remote::{Channel, RemoteSignal, SharedChannel};
+use swarmrt_machine::remote::{Channel, Packet, RemoteSignal, SharedChannel};
 use swarmrt_machine::{Vm, signal};
 use swarmrt_term::{Atom, FragmentHeap, Term, am, atom};
 
@@ -44,6 +44,8 @@ impl Controller {
 /// A control message that waits for the connection.
 struct Waiting {
     _heap: FragmentHeap,
+    /// A pid of this node.
+    sender: Term,
     control: Term,
     payload: Option<Term>,
 }
@@ -152,6 +154,7 @@ impl Node {
     /// Puts a message into the connection's queue; the connection has these capabilities and this number.
     pub fn enqueue(
         &self,
+        sender: Term,
         encoded: Encoded,
         relates: Option<u64>,
         connection: u32,
@@ -161,14 +164,15 @@ impl Node {
             return Err(NotTaken::Changed);
         }
         state.related.extend(relates);
-        let state = &mut *state;
-        state.output.push(encoded, &mut state.sent_atoms, state.flags);
+        let peer = state.flags;
+        state.output.push(sender, encoded, peer);
         Ok(())
     }
 
     /// Keeps a message until the connection is up.
     pub fn wait(
         &self,
+        sender: Term,
         control: Term,
         payload: Option<Term>,
         relates: Option<u64>,
@@ -182,7 +186,7 @@ impl Node {
             return Err(NotTaken::Changed);
         }
         state.related.extend(relates);
-        state.waiting.push(Waiting { _heap: heap, control, payload });
+        state.waiting.push(Waiting { _heap: heap, sender, control, payload });
         Ok(())
     }
 
@@ -212,14 +216,15 @@ impl Node {
         }
     }
 
-    /// The next packet, with its length in front.
-    pub fn next_packet(&self, vm: &'static Vm, connection: u32) -> Option<Vec<u8>> {
+    /// The next packet to be written.
+    pub fn next_packet(&self, vm: &'static Vm, connection: u32) -> Option<Packet> {
         let (packet, resumed) = {
             let mut state = self.state.lock();
             if state.connection != connection || state.status != Status::Up {
                 return None;
             }
-            let packet = state.output.pop()?;
+            let state = &mut *state;
+            let packet = state.output.pop(&mut state.sent_atoms, state.flags)?;
             (packet, state.output.take_resumed())
         };
         self.packets_out.fetch_add(1, Ordering::Relaxed);
@@ -242,7 +247,7 @@ impl Node {
         (state.wants_notice, state.gets_size) = (false, false);
         for waiting in std::mem::take(&mut state.waiting) {
             let encoded = Encoded::of(waiting.control, waiting.payload, flags);
-            state.output.push(encoded, &mut state.sent_atoms, flags);
+            state.output.push(waiting.sender, encoded, flags);
         }
         self.packets_in.store(0, Ordering::Relaxed);
         self.packets_out.store(0, Ordering::Relaxed);
@@ -294,7 +299,8 @@ impl Node {
             return;
         };
         let encoded = Encoded::of(message.control, message.payload, flags);
-        if self.enqueue(encoded, None, connection).is_ok() {
+        let sender = if from.is_pid() { from } else { Term::NONE };
+        if self.enqueue(sender, encoded, None, connection).is_ok() {
             self.notify(vm);
         }
     }
@@ -339,7 +345,7 @@ impl Channel for PortChannel {
     fn input(&self, vm: &'static Vm, packet: &[u8]) -> bool {
         self.node.take(vm, self.connection, packet)
     }
-    fn output(&self, vm: &'static Vm) -> Option<Vec<u8>> {
+    fn output(&self, vm: &'static Vm) -> Option<Packet> {
         self.node.next_packet(vm, self.connection)
     }
     fn closed(&self, vm: &'static Vm, reason: Term) {

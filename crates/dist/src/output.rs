@@ -1,70 +1,227 @@
 //! What waits to be written on a connection, and who waits for that.
 //!
-//! Messages wait in the order in which they were sent. When there is more than the limit (`+zdbbl`), the connection is busy:
-//! senders are suspended until half of it is written.
+//! Messages go in the order in which they were sent, but for large ones: the fragments of those take turns with all others, and
+//! what their sender sends meanwhile waits behind them. When more than the limit (`+zdbbl`) waits, the connection is busy:
+//! senders are suspended until half of it is written. A large message keeps only its sender waiting.
 
 use crate::atoms;
-use crate::packet::Encoded;
+use crate::packet::{Encoded, FRAGMENT_BYTES, Fragments};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use swarmrt_machine::remote::Packet;
+use swarmrt_term::Term;
 
 /// Bytes from which on a connection is busy, where nothing else is said.
-pub const BUSY_BYTES_DEFAULT: usize = 1 << 20;
+const BUSY_BYTES_DEFAULT: usize = 1 << 20;
 static BUSY_BYTES: AtomicUsize = AtomicUsize::new(BUSY_BYTES_DEFAULT);
+/// Small messages between two fragments.
+const SMALL_IN_A_ROW: usize = 16;
 
 /// Sets the limit, in bytes.
 pub fn set_busy_bytes(bytes: usize) {
     BUSY_BYTES.store(bytes, Ordering::Relaxed);
 }
-pub fn busy_bytes() -> usize {
+fn busy_bytes() -> usize {
     BUSY_BYTES.load(Ordering::Relaxed)
+}
+
+/// What a process has sent since its large message, which is under way.
+struct Stream {
+    sender: Term,
+    fragments: Fragments,
+    behind: VecDeque<Encoded>,
+    /// Bytes of all that.
+    bytes: usize,
+    /// The sender waits until it is out.
+    suspended: Option<u64>,
 }
 
 #[derive(Default)]
 pub struct Output {
-    packets: VecDeque<Vec<u8>>,
-    bytes: usize,
+    small: VecDeque<Encoded>,
+    /// Bytes of those.
+    small_bytes: usize,
+    streams: VecDeque<Stream>,
+    /// Small messages since the last fragment.
+    in_a_row: usize,
     is_busy: bool,
     suspended: Vec<u64>,
+    /// Those who may go on.
+    resumed: Vec<u64>,
     next_sequence: u64,
 }
 
 impl Output {
-    pub fn push(&mut self, message: Encoded, sent: &mut atoms::Sent, peer: u64) {
-        self.next_sequence += 1;
-        for packet in message.packets(sent, peer, self.next_sequence) {
-            self.bytes += packet.len();
-            self.packets.push_back(packet);
+    /// Puts a message of a process behind what it has sent before.
+    pub fn push(&mut self, sender: Term, message: Encoded, peer: u64) {
+        let bytes = message.bytes();
+        match self.streams.iter_mut().find(|stream| stream.sender == sender) {
+            Some(stream) => {
+                stream.bytes += bytes;
+                stream.behind.push_back(message);
+            }
+            None if message.is_large(peer) => self.open(sender, message, VecDeque::new(), None),
+            None => {
+                self.small_bytes += bytes;
+                self.small.push_back(message);
+            }
         }
-        self.is_busy |= self.bytes >= busy_bytes();
+        self.is_busy |= self.waiting_bytes() >= busy_bytes();
     }
-    pub fn pop(&mut self) -> Option<Vec<u8>> {
-        let packet = self.packets.pop_front()?;
-        self.bytes -= packet.len();
-        Some(packet)
+
+    fn open(&mut self, sender: Term, large: Encoded, behind: VecDeque<Encoded>, suspended: Option<u64>) {
+        self.next_sequence += 1;
+        let bytes = large.bytes() + behind.iter().map(Encoded::bytes).sum::<usize>();
+        let fragments = large.fragments(self.next_sequence);
+        self.streams.push_back(Stream { sender, fragments, behind, bytes, suspended });
     }
+
+    /// What stands before a small message: those in front of it, and a fragment of each large one.
+    fn waiting_bytes(&self) -> usize {
+        self.small_bytes + self.streams.len() * FRAGMENT_BYTES
+    }
+
+    pub fn pop(&mut self, sent: &mut atoms::Sent, peer: u64) -> Option<Packet> {
+        let has_turn = self.in_a_row >= SMALL_IN_A_ROW || self.small.is_empty();
+        if has_turn && let Some(mut stream) = self.streams.pop_front() {
+            self.in_a_row = 0;
+            let packet = stream.fragments.next(sent)?;
+            let bytes = packet.part.as_ref().map_or(0, |(_, range)| range.len());
+            stream.bytes = stream.bytes.saturating_sub(bytes);
+            if stream.fragments.is_over() {
+                self.finish(stream, peer);
+            } else {
+                self.streams.push_back(stream);
+            }
+            return Some(packet);
+        }
+        let message = self.small.pop_front()?;
+        self.in_a_row += 1;
+        self.small_bytes -= message.bytes();
+        Some(message.whole(sent, peer))
+    }
+
+    /// A large message is out: what its sender has sent since is like any other, up to the next large one.
+    fn finish(&mut self, mut stream: Stream, peer: u64) {
+        while let Some(message) = stream.behind.pop_front() {
+            if message.is_large(peer) {
+                return self.open(stream.sender, message, stream.behind, stream.suspended);
+            }
+            self.small_bytes += message.bytes();
+            self.small.push_back(message);
+        }
+        self.resumed.extend(stream.suspended);
+    }
+
     pub fn is_empty(&self) -> bool {
-        self.packets.is_empty()
+        self.small.is_empty() && self.streams.is_empty()
     }
     pub fn bytes(&self) -> usize {
-        self.bytes
+        self.small_bytes + self.streams.iter().map(|stream| stream.bytes).sum::<usize>()
     }
-    pub fn is_busy(&self) -> bool {
-        self.is_busy
+    /// Whether so much waits that this sender is to wait.
+    pub fn is_busy(&self, sender: Term) -> bool {
+        let is_own = |stream: &Stream| stream.sender == sender && stream.bytes >= busy_bytes();
+        self.is_busy || self.streams.iter().any(is_own)
     }
-    /// Enters a process that is suspended until there is less to write.
+    /// Enters a process that is suspended: until its large message is out, or until there is less to write.
     pub fn suspend(&mut self, pid: u64) {
-        self.suspended.push(pid);
-    }
-    /// Those who are to go on, when enough has been written.
-    pub fn take_resumed(&mut self) -> Vec<u64> {
-        if !self.is_busy || self.bytes >= busy_bytes() / 2 {
-            return Vec::new();
+        let own = self.streams.iter_mut().find(|stream| stream.sender == Term::pid(pid));
+        match own {
+            Some(stream) if stream.suspended.is_none() => stream.suspended = Some(pid),
+            _ => self.suspended.push(pid),
         }
-        self.is_busy = false;
-        std::mem::take(&mut self.suspended)
+    }
+    /// Those who are to go on.
+    pub fn take_resumed(&mut self) -> Vec<u64> {
+        if self.is_busy && self.waiting_bytes() < busy_bytes() / 2 {
+            self.is_busy = false;
+            self.resumed.append(&mut self.suspended);
+        }
+        std::mem::take(&mut self.resumed)
     }
     pub fn into_suspended(self) -> Vec<u64> {
-        self.suspended
+        let own = self.streams.into_iter().filter_map(|stream| stream.suspended);
+        self.suspended.into_iter().chain(self.resumed).chain(own).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flags;
+    use crate::packet::Incoming;
+    use swarmrt_term::etf::Interning;
+    use swarmrt_term::{Alloc, FragmentHeap};
+
+    const PEER: u64 = flags::HEAD_ATOM_CACHE | flags::FRAGMENTS;
+
+    fn message(number: i64, bytes: usize) -> Encoded {
+        let mut heap = FragmentHeap::new();
+        let control = heap.tuple(&[Term::small(number)]);
+        let payload = heap.binary(&vec![1; bytes]);
+        Encoded::of(control, Some(payload), PEER)
+    }
+
+    /// The numbers of messages as they come out whole.
+    fn drained(output: &mut Output) -> Vec<i64> {
+        let (mut sent, mut incoming) = (atoms::Sent::default(), Incoming::default());
+        let mut order = Vec::new();
+        while let Some(packet) = output.pop(&mut sent, PEER) {
+            let part = packet.part.as_ref().map(|(bytes, range)| &(**bytes).as_ref()[range.clone()]);
+            let bytes = [&packet.head[Packet::LENGTH..], part.unwrap_or_default()].concat();
+            if let Some(message) = incoming.take(&bytes, &Interning).expect("a packet") {
+                let number = message.control.as_tuple().expect("a tuple").get(0);
+                order.push(number.as_small().expect("a number"));
+            }
+        }
+        order
+    }
+
+    #[test]
+    fn small_messages_of_others_pass_large_ones_and_those_of_the_sender_do_not() {
+        let (one, other) = (Term::pid(1), Term::pid(2));
+        let mut output = Output::default();
+        output.push(one, message(1, 1_000_000), PEER);
+        output.push(one, message(2, 10), PEER);
+        output.push(other, message(3, 10), PEER);
+        output.push(one, message(4, 200_000), PEER);
+        output.push(one, message(5, 10), PEER);
+        output.push(other, message(6, 10), PEER);
+        assert_eq!(drained(&mut output), [3, 6, 1, 2, 4, 5]);
+        assert!(output.is_empty() && output.bytes() == 0);
+    }
+
+    #[test]
+    fn a_connection_is_busy_until_half_of_it_is_out() {
+        let mut output = Output::default();
+        let mut sent = atoms::Sent::default();
+        for number in 0..40 {
+            output.push(Term::pid(1), message(number, 40_000), PEER);
+        }
+        assert!(output.is_busy(Term::pid(7)));
+        output.suspend(7);
+        let mut left = 40;
+        while output.take_resumed().is_empty() {
+            assert!(output.is_busy(Term::pid(7)));
+            output.pop(&mut sent, PEER);
+            left -= 1;
+        }
+        assert!(!output.is_busy(Term::pid(7)) && (12..14).contains(&left), "{left}");
+    }
+
+    #[test]
+    fn a_large_message_keeps_only_its_sender_waiting() {
+        let mut output = Output::default();
+        let mut sent = atoms::Sent::default();
+        output.push(Term::pid(1), message(1, 2_000_000), PEER);
+        output.push(Term::pid(1), message(2, 10), PEER);
+        assert!(output.is_busy(Term::pid(1)) && !output.is_busy(Term::pid(2)));
+        output.suspend(1);
+        while output.take_resumed().is_empty() {
+            assert!(output.pop(&mut sent, PEER).is_some());
+        }
+        assert_eq!(output.bytes(), output.small_bytes);
+        assert!(output.streams.is_empty() && output.small.len() == 1);
     }
 }

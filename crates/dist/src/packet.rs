@@ -5,14 +5,16 @@
 
 use crate::atoms::{self, Listed, Received};
 use crate::flags;
-use std::collections::HashMap;
-use swarmrt_term::etf::{self, DecodeOptions, EncodeOptions, Resolver, VERSION};
+use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
+use std::sync::Arc;
+use swarmrt_machine::remote::{Bytes, Packet};
+use swarmrt_term::binary::{GrowingBytes, KeptBytes};
+use swarmrt_term::etf::{self, DecodeOptions, EncodeOptions, NodeContext, NodeMessage, Resolver, VERSION};
 use swarmrt_term::{Atom, FragmentHeap, Term};
 
-/// Bytes in front of a packet for its length.
-pub const LENGTH_BYTES: usize = 4;
 /// Bytes of control message and payload in a fragment.
-const FRAGMENT_BYTES: usize = 64 << 10;
+pub const FRAGMENT_BYTES: usize = 64 << 10;
 /// Terms with version bytes follow, and no head.
 const PASS_THROUGH: u8 = 112;
 const HEAD: u8 = 68;
@@ -25,77 +27,146 @@ pub struct Encoded {
     body: Vec<u8>,
     /// Where the payload begins in the body.
     payload_at: usize,
+    /// Large binaries that are sent from where they are, each with its place in the body.
+    left_out: Vec<(usize, KeptBytes)>,
+    size: usize,
+}
+
+/// A message that is being encoded.
+struct Making {
+    listed: Listed,
+    left_out: Vec<(usize, KeptBytes)>,
+    leaves_out: bool,
+}
+
+impl NodeMessage for Making {
+    fn index_of(&mut self, atom: Atom) -> Option<u8> {
+        self.listed.index_of(atom)
+    }
+    fn leave_out(&mut self, binary: Term, at: usize) -> bool {
+        let kept = if self.leaves_out { KeptBytes::of(binary) } else { None };
+        let is_left_out = kept.is_some();
+        self.left_out.extend(kept.map(|kept| (at, kept)));
+        is_left_out
+    }
 }
 
 impl Encoded {
     /// The message for a peer with these capabilities.
     pub fn of(control: Term, payload: Option<Term>, peer: u64) -> Encoded {
         let has_head = peer & (flags::HEAD_ATOM_CACHE | flags::FRAGMENTS) != 0;
-        let mut listed = Listed::new(peer & flags::HEAD_ATOM_CACHE != 0);
+        let listed = Listed::new(peer & flags::HEAD_ATOM_CACHE != 0);
+        let mut making = Making { listed, left_out: Vec::new(), leaves_out: false };
         let options = EncodeOptions { minor_version: 2, ..EncodeOptions::default() };
         let mut body = Vec::with_capacity(128);
-        let mut payload_at = 0;
-        for (index, term) in [Some(control), payload].into_iter().flatten().enumerate() {
-            if index == 1 {
-                payload_at = body.len();
-            }
+        let write = |term: Term, making: &mut Making, body: &mut Vec<u8>| {
             if !has_head {
                 body.push(VERSION);
             }
-            etf::encode_for_node(term, &options, &mut listed, &mut body);
+            etf::encode_for_node(term, &options, making, body);
+        };
+        write(control, &mut making, &mut body);
+        let payload_at = body.len();
+        if let Some(payload) = payload {
+            making.leaves_out = peer & flags::FRAGMENTS != 0;
+            write(payload, &mut making, &mut body);
         }
-        if payload.is_none() {
-            payload_at = body.len();
-        }
-        Encoded { listed, body, payload_at }
+        let Making { listed, left_out, .. } = making;
+        let size = body.len() + left_out.iter().map(|(_, kept)| kept.as_ref().len()).sum::<usize>();
+        Encoded { listed, body, payload_at, left_out, size }
     }
 
     pub fn bytes(&self) -> usize {
-        self.body.len()
+        self.size
     }
 
-    /// The packets that the message goes in, each with room for its length in front. `sequence` tells it from others that go
-    /// in fragments.
-    pub fn packets(self, sent: &mut atoms::Sent, peer: u64, sequence: u64) -> Vec<Vec<u8>> {
-        let Encoded { listed, body, payload_at } = self;
+    /// Whether the message goes in fragments to a peer with these capabilities.
+    pub fn is_large(&self, peer: u64) -> bool {
+        let is_long = self.size > FRAGMENT_BYTES && self.payload_at < self.body.len();
+        peer & flags::FRAGMENTS != 0 && (is_long || !self.left_out.is_empty())
+    }
+
+    /// The message as one packet.
+    pub fn whole(self, sent: &mut atoms::Sent, peer: u64) -> Packet {
+        let mut head = Vec::with_capacity(64 + if self.body.len() <= COPIED_MAX { self.body.len() } else { 0 });
+        head.extend([0; Packet::LENGTH]);
         if peer & (flags::HEAD_ATOM_CACHE | flags::FRAGMENTS) == 0 {
-            return vec![finished([&[0, 0, 0, 0, PASS_THROUGH], &body[..]].concat())];
+            head.push(PASS_THROUGH);
+        } else {
+            head.extend([VERSION, HEAD]);
+            self.listed.write(sent, &mut head);
         }
-        let is_whole = body.len() <= FRAGMENT_BYTES || payload_at == body.len();
-        if is_whole || peer & flags::FRAGMENTS == 0 {
-            let mut packet = Vec::with_capacity(body.len() + 64);
-            packet.extend([0, 0, 0, 0, VERSION, HEAD]);
-            listed.write(sent, &mut packet);
-            packet.extend_from_slice(&body);
-            return vec![finished(packet)];
+        if self.body.len() <= COPIED_MAX {
+            head.extend_from_slice(&self.body);
+            return finished(Packet { head, part: None });
         }
+        let length = self.body.len();
+        let body: Bytes = Arc::new(self.body);
+        finished(Packet { head, part: Some((body, 0..length)) })
+    }
+
+    /// The message as fragments; `sequence` tells it from others that go so.
+    pub fn fragments(self, sequence: u64) -> Fragments {
+        let end = self.body.len();
+        let body: Bytes = Arc::new(self.body);
+        let mut parts = VecDeque::new();
+        let mut at = 0;
         // The first fragment has the whole control message.
-        let first_end = payload_at.max(FRAGMENT_BYTES);
-        let (first, rest) = body.split_at(first_end.min(body.len()));
-        let count = 1 + rest.len().div_ceil(FRAGMENT_BYTES);
-        let head = |kind: u8, left: usize| {
-            let mut packet = vec![0, 0, 0, 0, VERSION, kind];
-            packet.extend(sequence.to_be_bytes());
-            packet.extend((left as u64).to_be_bytes());
-            packet
+        let mut first = Some(self.payload_at.max(FRAGMENT_BYTES));
+        let mut cut = |bytes: &Bytes, from: usize, to: usize| {
+            let mut from = from;
+            while from < to || first.is_some() {
+                let part_end = to.min(from + first.take().unwrap_or(FRAGMENT_BYTES));
+                parts.push_back((bytes.clone(), from..part_end));
+                from = part_end;
+            }
         };
-        let mut packet = head(FIRST_FRAGMENT, count);
-        listed.write(sent, &mut packet);
-        packet.extend_from_slice(first);
-        let mut packets = vec![finished(packet)];
-        for (index, part) in rest.chunks(FRAGMENT_BYTES).enumerate() {
-            let mut packet = head(NEXT_FRAGMENT, count - 1 - index);
-            packet.extend_from_slice(part);
-            packets.push(finished(packet));
+        for (place, kept) in self.left_out {
+            cut(&body, at, place);
+            at = place;
+            let length = kept.as_ref().len();
+            let kept: Bytes = Arc::new(kept);
+            cut(&kept, 0, length);
         }
-        packets
+        cut(&body, at, end);
+        Fragments { listed: Some(self.listed), parts, sequence }
+    }
+}
+
+/// Bytes up to which a message is copied behind its head.
+const COPIED_MAX: usize = 4096;
+
+/// What is left of a large message.
+pub struct Fragments {
+    /// Gone with the first fragment.
+    listed: Option<Listed>,
+    parts: VecDeque<(Bytes, Range<usize>)>,
+    sequence: u64,
+}
+
+impl Fragments {
+    /// The next fragment; `None` when there are no more.
+    pub fn next(&mut self, sent: &mut atoms::Sent) -> Option<Packet> {
+        let left = self.parts.len() as u64;
+        let part = self.parts.pop_front()?;
+        let mut head = vec![0; Packet::LENGTH];
+        head.extend([VERSION, if self.listed.is_some() { FIRST_FRAGMENT } else { NEXT_FRAGMENT }]);
+        head.extend(self.sequence.to_be_bytes());
+        head.extend(left.to_be_bytes());
+        if let Some(listed) = self.listed.take() {
+            listed.write(sent, &mut head);
+        }
+        Some(finished(Packet { head, part: Some(part) }))
+    }
+    pub fn is_over(&self) -> bool {
+        self.parts.is_empty()
     }
 }
 
 /// A packet with its length in place.
-fn finished(mut packet: Vec<u8>) -> Vec<u8> {
-    let length = (packet.len() - LENGTH_BYTES) as u32;
-    packet[..LENGTH_BYTES].copy_from_slice(&length.to_be_bytes());
+fn finished(mut packet: Packet) -> Packet {
+    let length = (packet.bytes() - Packet::LENGTH) as u32;
+    packet.head[..Packet::LENGTH].copy_from_slice(&length.to_be_bytes());
     packet
 }
 
@@ -118,7 +189,7 @@ const UNFINISHED_MAX: usize = 1 << 20;
 
 struct Unfinished {
     atoms: Vec<Atom>,
-    body: Vec<u8>,
+    body: GrowingBytes,
     /// The number of the fragment that comes next.
     next: u64,
 }
@@ -146,10 +217,10 @@ impl Incoming {
     /// See [`Problem`]. The connection is of no use then.
     pub fn take(&mut self, packet: &[u8], resolver: &dyn Resolver) -> Result<Option<Message>, Problem> {
         match packet {
-            [PASS_THROUGH, rest @ ..] => decode(rest, &[], true, resolver).map(Some),
+            [PASS_THROUGH, rest @ ..] => decode(rest, NodeContext::default(), true, resolver).map(Some),
             [VERSION, HEAD, rest @ ..] => {
                 let (atoms, body) = self.cache.read(rest).ok_or(Problem::Head)?;
-                decode(body, &atoms, false, resolver).map(Some)
+                decode(body, NodeContext { atoms: &atoms, buffer: None }, false, resolver).map(Some)
             }
             [VERSION, kind @ (FIRST_FRAGMENT | NEXT_FRAGMENT), rest @ ..] => {
                 let (sequence, rest) = rest.split_first_chunk().ok_or(Problem::Head)?;
@@ -176,10 +247,15 @@ impl Incoming {
         if is_first {
             let (atoms, bytes) = self.cache.read(bytes).ok_or(Problem::Head)?;
             if number == 1 {
-                return decode(bytes, &atoms, false, resolver).map(Some);
+                let context = NodeContext { atoms: &atoms, buffer: None };
+                return decode(bytes, context, false, resolver).map(Some);
             }
             self.hold(bytes.len())?;
-            let unfinished = Unfinished { atoms, body: bytes.to_vec(), next: number - 1 };
+            let mut body = GrowingBytes::default();
+            if !body.extend(bytes) {
+                return Err(Problem::TooMuch);
+            }
+            let unfinished = Unfinished { atoms, body, next: number - 1 };
             let before = self.unfinished.insert(sequence, unfinished);
             return if before.is_some() { Err(Problem::Fragment) } else { Ok(None) };
         }
@@ -188,14 +264,18 @@ impl Incoming {
         if unfinished.next != number {
             return Err(Problem::Fragment);
         }
-        unfinished.body.extend_from_slice(bytes);
+        if !unfinished.body.extend(bytes) {
+            return Err(Problem::TooMuch);
+        }
         unfinished.next -= 1;
         if number > 1 {
             return Ok(None);
         }
         let Some(whole) = self.unfinished.remove(&sequence) else { return Err(Problem::Fragment) };
-        self.unfinished_bytes -= whole.body.len();
-        decode(&whole.body, &whole.atoms, false, resolver).map(Some)
+        let bytes = whole.body.bytes();
+        self.unfinished_bytes -= bytes.len();
+        let context = NodeContext { atoms: &whole.atoms, buffer: whole.body.shared().map(|shared| (shared, 0)) };
+        decode(bytes, context, false, resolver).map(Some)
     }
 
     fn hold(&mut self, bytes: usize) -> Result<(), Problem> {
@@ -207,16 +287,19 @@ impl Incoming {
 
 fn decode(
     bytes: &[u8],
-    atoms: &[Atom],
+    context: NodeContext<'_>,
     has_versions: bool,
     resolver: &dyn Resolver,
 ) -> Result<Message, Problem> {
     let mut heap = FragmentHeap::new();
-    let (control, rest) = decode_one(bytes, atoms, has_versions, &mut heap, resolver)?;
+    let (control, rest) = decode_one(bytes, &context, has_versions, &mut heap, resolver)?;
     let (payload, rest) = match rest {
         [] => (None, rest),
         _ => {
-            let (payload, rest) = decode_one(rest, atoms, has_versions, &mut heap, resolver)?;
+            let start = bytes.len() - rest.len();
+            let buffer = context.buffer.map(|(shared, _)| (shared, start));
+            let context = NodeContext { buffer, ..context };
+            let (payload, rest) = decode_one(rest, &context, has_versions, &mut heap, resolver)?;
             (Some(payload), rest)
         }
     };
@@ -226,7 +309,7 @@ fn decode(
 /// A term at the front of `bytes`, and the bytes behind it.
 fn decode_one<'b>(
     bytes: &'b [u8],
-    atoms: &[Atom],
+    context: &NodeContext<'_>,
     has_version: bool,
     heap: &mut FragmentHeap,
     resolver: &dyn Resolver,
@@ -237,7 +320,7 @@ fn decode_one<'b>(
         _ => bytes,
     };
     let options = DecodeOptions::default();
-    let (term, used) = etf::decode_from_node(bytes, atoms, heap, resolver, options).map_err(|_| Problem::Term)?;
+    let (term, used) = etf::decode_from_node(bytes, context, heap, resolver, options).map_err(|_| Problem::Term)?;
     Ok((term, &bytes[used..]))
 }
 
@@ -246,6 +329,24 @@ mod tests {
     use super::*;
     use swarmrt_term::etf::Interning;
     use swarmrt_term::{Alloc, am, equal_exact};
+
+    fn joined(packet: Packet) -> Vec<u8> {
+        let part = packet.part.as_ref().map(|(bytes, range)| &(**bytes).as_ref()[range.clone()]);
+        [&packet.head[..], part.unwrap_or_default()].concat()
+    }
+
+    /// All packets of a message.
+    fn packets(encoded: Encoded, sent: &mut atoms::Sent, peer: u64, sequence: u64) -> Vec<Vec<u8>> {
+        if !encoded.is_large(peer) {
+            return vec![joined(encoded.whole(sent, peer))];
+        }
+        let mut fragments = encoded.fragments(sequence);
+        let mut packets = Vec::new();
+        while let Some(packet) = fragments.next(sent) {
+            packets.push(joined(packet));
+        }
+        packets
+    }
 
     const ALL: u64 = flags::HEAD_ATOM_CACHE | flags::FRAGMENTS;
 
@@ -266,8 +367,8 @@ mod tests {
                 let mut heap = FragmentHeap::new();
                 let (control, payload) = message(&mut heap, bytes);
                 let encoded = Encoded::of(control, Some(payload), peer);
-                let packets = encoded.packets(&mut sent, peer, sequence as u64);
-                assert_eq!(packets.len() > 1, peer & flags::FRAGMENTS != 0 && bytes >= FRAGMENT_BYTES);
+                let packets = packets(encoded, &mut sent, peer, sequence as u64);
+                assert_eq!(packets.len() > 1, peer & flags::FRAGMENTS != 0 && bytes >= FRAGMENT_BYTES, "{peer:x} {bytes}");
                 let mut taken = None;
                 for packet in packets {
                     assert!(taken.is_none());
@@ -288,14 +389,14 @@ mod tests {
         let (mut sent, mut incoming) = (atoms::Sent::default(), Incoming::default());
         let mut heap = FragmentHeap::new();
         let (control, payload) = message(&mut heap, 5 * FRAGMENT_BYTES);
-        let mut packets = Vec::new();
+        let mut all = Vec::new();
         for sequence in 0..3 {
-            packets.push(Encoded::of(control, Some(payload), ALL).packets(&mut sent, ALL, sequence));
+            all.push(packets(Encoded::of(control, Some(payload), ALL), &mut sent, ALL, sequence));
         }
         let mut whole = 0;
-        for index in 0..packets[0].len() {
-            for packet in &packets {
-                let taken = incoming.take(&packet[index][LENGTH_BYTES..], &Interning).expect("a packet");
+        for index in 0..all[0].len() {
+            for packet in &all {
+                let taken = incoming.take(&packet[index][Packet::LENGTH..], &Interning).expect("a packet");
                 whole += usize::from(taken.is_some());
             }
         }
@@ -307,14 +408,14 @@ mod tests {
         let mut sent = atoms::Sent::default();
         let mut heap = FragmentHeap::new();
         let (control, payload) = message(&mut heap, 3 * FRAGMENT_BYTES);
-        let packets = Encoded::of(control, Some(payload), ALL).packets(&mut sent, ALL, 9);
+        let packets = packets(Encoded::of(control, Some(payload), ALL), &mut sent, ALL, 9);
         for order in [&[1][..], &[0, 2], &[0, 0], &[0, 1, 1]] {
             let mut incoming = Incoming::default();
             let (last, before) = order.split_last().expect("one at least");
             for &index in before {
-                assert!(incoming.take(&packets[index][LENGTH_BYTES..], &Interning).is_ok());
+                assert!(incoming.take(&packets[index][Packet::LENGTH..], &Interning).is_ok());
             }
-            let refused = incoming.take(&packets[*last][LENGTH_BYTES..], &Interning);
+            let refused = incoming.take(&packets[*last][Packet::LENGTH..], &Interning);
             assert_eq!(refused.err(), Some(Problem::Fragment), "{order:?}");
         }
     }
@@ -334,8 +435,8 @@ mod tests {
         for round in 0..3000 {
             let (mut sent, mut incoming) = (atoms::Sent::default(), Incoming::default());
             let (control, payload) = message(&mut heap, if round % 10 == 0 { 2 * FRAGMENT_BYTES } else { 40 });
-            for packet in Encoded::of(control, Some(payload), ALL).packets(&mut sent, ALL, 1) {
-                let mut bytes = packet[LENGTH_BYTES..].to_vec();
+            for packet in packets(Encoded::of(control, Some(payload), ALL), &mut sent, ALL, 1) {
+                let mut bytes = packet[Packet::LENGTH..].to_vec();
                 for _ in 0..=random(3) {
                     let at = random(bytes.len().min(90));
                     match random(4) {

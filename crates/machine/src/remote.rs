@@ -12,6 +12,7 @@ use crate::process::Process;
 use crate::signal;
 use crate::vm::Vm;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 use swarmrt_term::{Alloc, Atom, FragmentHeap, Subtag, Term, am, atom};
 
@@ -144,6 +145,15 @@ pub enum Sent {
     WouldSuspend,
 }
 
+/// A subscription to changes of the set of connected nodes.
+pub struct Following {
+    pub pid: u64,
+    /// Which nodes, where the subscription says so.
+    pub node_type: Option<Atom>,
+    pub down_reason: bool,
+    pub count: u32,
+}
+
 /// Keeps the connections to other nodes.
 pub trait Remote: Send + Sync {
     /// Sends a signal of a process to another node. One that [relates](RemoteSignal::relates) the process to that node enters
@@ -169,14 +179,37 @@ pub trait Remote: Send + Sync {
     /// Subscribes a process to changes of the set of connected nodes, or ends its subscriptions with these options; how many
     /// there were. `None` for wrong options.
     fn monitor_nodes(&self, p: &mut Process, on: bool, options: Term) -> Option<u32>;
+    /// All such subscriptions.
+    fn following(&self) -> Vec<Following>;
+}
+
+/// Bytes that several packets have parts of.
+pub type Bytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
+
+/// A packet on its way out.
+pub struct Packet {
+    /// Its length in four bytes, its head, and all of it where it is small.
+    pub head: Vec<u8>,
+    /// What follows: a part of a large message.
+    pub part: Option<(Bytes, Range<usize>)>,
+}
+
+impl Packet {
+    /// Bytes for the length.
+    pub const LENGTH: usize = 4;
+
+    /// Its size, with that of its length.
+    pub fn bytes(&self) -> usize {
+        self.head.len() + self.part.as_ref().map_or(0, |(_, range)| range.len())
+    }
 }
 
 /// One connection, as the port that feeds it sees it.
 pub trait Channel: Send + Sync {
     /// A packet without its length. `false` when the connection has to be closed.
     fn input(&self, vm: &'static Vm, packet: &[u8]) -> bool;
-    /// The next packet to be written, with its length in front (4 bytes).
-    fn output(&self, vm: &'static Vm) -> Option<Vec<u8>>;
+    /// The next packet to be written.
+    fn output(&self, vm: &'static Vm) -> Option<Packet>;
     /// The port is gone.
     fn closed(&self, vm: &'static Vm, reason: Term);
 }

@@ -19,7 +19,9 @@ use options::Reader;
 use parking_lot::Mutex;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::collections::VecDeque;
-use std::io::{self, ErrorKind, Read, Write};
+use smallvec::SmallVec;
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -28,7 +30,7 @@ use swarmrt_io::port::poller::Poller;
 use swarmrt_io::port::{Options as PortOptions, Port, Ports};
 use swarmrt_io::posix;
 use swarmrt_machine::packet::Kind;
-use swarmrt_machine::remote::SharedChannel;
+use swarmrt_machine::remote::{Bytes, SharedChannel};
 use swarmrt_machine::timer::TimerKey;
 use swarmrt_machine::{Vm, signal};
 use swarmrt_term::etf::{self, DecodeOptions};
@@ -193,6 +195,25 @@ impl Traffic {
     }
 }
 
+/// Pieces that are written at a time.
+const PIECES_MAX: usize = 32;
+
+/// Bytes that wait to be written.
+enum Piece {
+    Own(Vec<u8>),
+    /// A part of a large message to another node.
+    Shared(Bytes, Range<usize>),
+}
+
+impl Piece {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Piece::Own(bytes) => bytes,
+            Piece::Shared(bytes, range) => &(**bytes).as_ref()[range.clone()],
+        }
+    }
+}
+
 struct State {
     stream: bool,
     socket: Option<Socket>,
@@ -217,7 +238,7 @@ struct State {
     retry_input: bool,
     /// `{tcp_passive, Port}` is owed.
     says_passive: bool,
-    output: VecDeque<Vec<u8>>,
+    output: VecDeque<Piece>,
     /// Bytes of the first piece that are out.
     output_at: usize,
     queued: usize,
@@ -328,6 +349,18 @@ impl State {
 
     fn is_busy(&self) -> bool {
         self.queued >= self.options.high_watermark.max(1)
+    }
+
+    /// So many bytes of the queue are out.
+    fn wrote(&mut self, count: usize) {
+        self.queued -= count;
+        self.output_at += count;
+        while let Some(piece) = self.output.front()
+            && self.output_at >= piece.bytes().len()
+        {
+            self.output_at -= piece.bytes().len();
+            self.output.pop_front();
+        }
     }
 }
 
@@ -651,7 +684,7 @@ impl Inet {
         let busy = state.is_busy();
         if !packed.is_empty() {
             state.queued += packed.len();
-            state.output.push_back(packed);
+            state.output.push_back(Piece::Own(packed));
         }
         let outcome = if state.sending.is_some() { Ok(()) } else { Inet::flush(&mut state) };
         if let Err(problem) = outcome {
@@ -677,17 +710,19 @@ impl Inet {
     /// # Errors
     /// The number of the system's error.
     fn flush(state: &mut State) -> Result<(), i32> {
-        while let Some(piece) = state.output.front() {
+        while !state.output.is_empty() {
             let Some(socket) = &state.socket else { return Err(libc::EPIPE) };
-            match (&mut &*socket).write(&piece[state.output_at..]) {
-                Ok(count) => {
-                    state.queued -= count;
-                    state.output_at += count;
-                    if state.output_at == piece.len() {
-                        state.output.pop_front();
-                        state.output_at = 0;
-                    }
-                }
+            let mut start = state.output_at;
+            let slices: SmallVec<[IoSlice<'_>; PIECES_MAX]> = state
+                .output
+                .iter()
+                .take(PIECES_MAX)
+                .map(|piece| IoSlice::new(&piece.bytes()[std::mem::take(&mut start)..]))
+                .collect();
+            let written = (&mut &*socket).write_vectored(&slices);
+            drop(slices);
+            match written {
+                Ok(count) => state.wrote(count),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error.raw_os_error().unwrap_or(libc::EIO)),

@@ -261,6 +261,81 @@ pub mod sub_bin {
     pub const WORDS: usize = 4;
 }
 
+/// The bytes of a large binary, which stay where they are as long as this is kept.
+pub struct KeptBytes {
+    _shared: SharedBytes,
+    base: *const u8,
+    len: usize,
+}
+
+// SAFETY: the buffer is counted atomically, and the bytes of a binary never change.
+unsafe impl Send for KeptBytes {}
+// SAFETY: as above.
+unsafe impl Sync for KeptBytes {}
+
+impl KeptBytes {
+    /// The bytes of a binary that begins at a byte of a shared buffer; `None` for others.
+    pub fn of(term: Term) -> Option<KeptBytes> {
+        let bytes = term.as_bits()?.aligned()?;
+        let raw = Bits::shared_of(term)?;
+        // SAFETY: the term holds a reference to the buffer.
+        let shared = unsafe { SharedBytes::clone_raw(raw) };
+        Some(KeptBytes { _shared: shared, base: bytes.as_ptr(), len: bytes.len() })
+    }
+}
+
+impl AsRef<[u8]> for KeptBytes {
+    fn as_ref(&self) -> &[u8] {
+        // SAFETY: the buffer holds them, and is kept.
+        unsafe { std::slice::from_raw_parts(self.base, self.len) }
+    }
+}
+
+/// A shared buffer that is being filled; nobody else has it yet.
+#[derive(Default)]
+pub struct GrowingBytes {
+    shared: Option<SharedBytes>,
+    len: usize,
+}
+
+impl GrowingBytes {
+    /// Appends bytes. `false` when the system has no room for them.
+    #[must_use]
+    pub fn extend(&mut self, bytes: &[u8]) -> bool {
+        let wanted = self.len + bytes.len();
+        let capacity = self.shared.as_ref().map_or(0, SharedBytes::capacity);
+        if wanted > capacity {
+            let capacity = wanted.max(capacity * 2);
+            self.shared = match self.shared.take() {
+                None => SharedBytes::try_with_capacity(capacity, 0),
+                Some(shared) => {
+                    let raw = shared.into_raw();
+                    // SAFETY: it is the only reference.
+                    let resized = unsafe { SharedBytes::resized(raw, capacity) };
+                    // SAFETY: the buffer is as it was.
+                    resized.or_else(|| Some(unsafe { SharedBytes::from_raw(raw) }))
+                }
+            };
+        }
+        let Some(shared) = self.shared.as_ref().filter(|shared| shared.capacity() >= wanted) else { return false };
+        // SAFETY: there is room for them behind what is there, and nobody else has the buffer.
+        unsafe { shared.data().add(self.len).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+        self.len = wanted;
+        true
+    }
+    pub fn bytes(&self) -> &[u8] {
+        match &self.shared {
+            // SAFETY: so many bytes were written.
+            Some(shared) => unsafe { std::slice::from_raw_parts(shared.data(), self.len) },
+            None => &[],
+        }
+    }
+    /// The buffer; it may be larger than what was written.
+    pub fn shared(&self) -> Option<&SharedBytes> {
+        self.shared.as_ref()
+    }
+}
+
 /// What a sub-binary is a part of.
 pub fn original_of_part(part: Term) -> Term {
     debug_assert!(part.boxed_subtag() == Some(Subtag::SubBin));

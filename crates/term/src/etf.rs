@@ -7,13 +7,14 @@ mod decode;
 mod encode;
 mod size;
 
-pub use decode::{DecodeError, DecodeOptions, decode, decode_from_node, decode_unversioned, plain_size};
+pub use decode::{DecodeError, DecodeOptions, NodeContext, decode, decode_from_node, decode_unversioned, plain_size};
 pub use encode::{EncodeOptions, encode, encode_for_node, encode_unversioned, encode_within};
 pub use size::external_size;
 
 use crate::atom::Atom;
 use crate::boxed::{FunIdentity, Mfa};
 use crate::node::NodeInfo;
+use crate::word::Term;
 use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex};
 
@@ -57,10 +58,16 @@ mod tag {
     pub const LOCAL: u8 = 121;
 }
 
-/// The atoms of a message to another node, which its head lists.
-pub trait AtomIndexes {
-    /// The place of an atom in the list, put there if need be; `None` where it is to be written out.
+/// A message to another node that is being made.
+pub trait NodeMessage {
+    /// The place of an atom in the list of the message's head, put there if need be; `None` where it is to be written out.
     fn index_of(&mut self, atom: Atom) -> Option<u8>;
+    /// Whether the bytes of a large binary, which would stand at `at`, are not to be written: whoever sends the message puts them
+    /// there.
+    fn leave_out(&mut self, binary: Term, at: usize) -> bool {
+        let _ = (binary, at);
+        false
+    }
 }
 
 /// What decoding has to ask the machine for.

@@ -4,8 +4,9 @@
 //! Packets are handed over without the socket's lock: what they lead to may be written on the same socket. One thread at a
 //! time does so.
 
-use super::{After, Inet, NOTHING, State, framing};
-use std::io::ErrorKind;
+use super::{After, Inet, NOTHING, Piece, State, framing};
+use std::cell::RefCell;
+use std::io::{ErrorKind, Read};
 use std::sync::Arc;
 use swarmrt_io::port::Port;
 use swarmrt_io::port::driver::Ready;
@@ -28,7 +29,25 @@ enum Input {
     Lost(Option<i32>),
 }
 
+/// A count of reads that says that the socket has no more for now.
+const DRAINED: usize = READS_MAX;
+
+thread_local! {
+    /// Where what is read goes first: it is not cleared each time.
+    static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_BYTES]);
+}
+
 impl State {
+    /// Appends what the socket has to the input.
+    fn read_more(&mut self) -> std::io::Result<usize> {
+        let Some(socket) = &self.socket else { return Ok(0) };
+        BUFFER.with_borrow_mut(|buffer| {
+            let count = (&mut &*socket).read(buffer)?;
+            self.input.extend_from_slice(&buffer[..count]);
+            Ok(count)
+        })
+    }
+
     /// Takes what has been read and holds a whole packet at least, or reads more.
     fn take_packets(&mut self, reads: &mut usize) -> Input {
         loop {
@@ -47,9 +66,10 @@ impl State {
                 framing::Cut::More => {}
             }
             *reads += 1;
-            self.options.buffer = self.options.buffer.max(READ_BYTES);
-            match Inet::read(self) {
+            match self.read_more() {
                 Ok(0) => return Input::Lost(None),
+                // There was no more than that.
+                Ok(count) if count < READ_BYTES => *reads = DRAINED,
                 Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Input::Nothing,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -87,10 +107,14 @@ impl Inet {
                     is_empty = true;
                     break;
                 };
-                state.sent.note(packet.len());
-                port.note_output(vm, packet.len());
-                state.queued += packet.len();
-                state.output.push_back(packet);
+                let bytes = packet.bytes();
+                state.sent.note(bytes);
+                port.note_output(vm, bytes);
+                state.queued += bytes;
+                state.output.push_back(Piece::Own(packet.head));
+                if let Some((body, range)) = packet.part {
+                    state.output.push_back(Piece::Shared(body, range));
+                }
             }
             if let Err(problem) = Inet::flush(state) {
                 return self.lost(vm, port, state, Some(problem));

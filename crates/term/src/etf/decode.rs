@@ -39,6 +39,8 @@ pub enum DecodeError {
 
 type Decoded<T> = Result<T, DecodeError>;
 
+/// Bytes of a binary that becomes a part of the buffer that it came in.
+const PART_MIN: usize = 16 << 10;
 /// Bits of a reference's first number.
 const REFERENCE_LIMIT: u32 = 1 << 18;
 /// Numbers in a reference of any node, and in one of ours.
@@ -85,23 +87,32 @@ pub fn decode<A: Alloc + ?Sized>(bytes: &[u8], alloc: &mut A, resolver: &dyn Res
 
 /// As [`decode`], for a term without version byte.
 pub fn decode_unversioned<A: Alloc + ?Sized>(bytes: &[u8], alloc: &mut A, resolver: &dyn Resolver, options: DecodeOptions) -> Decoded<(Term, usize)> {
-    decode_from_node(bytes, &[], alloc, resolver, options)
+    decode_from_node(bytes, &NodeContext::default(), alloc, resolver, options)
 }
 
-/// As [`decode_unversioned`], for a term from another node; `atoms` are those that the message's head lists.
+/// What is known of the message of another node that a term is in.
+#[derive(Clone, Copy, Default)]
+pub struct NodeContext<'a> {
+    /// The atoms that the message's head lists.
+    pub atoms: &'a [Atom],
+    /// The buffer that the term's bytes are in, and where: large binaries become parts of it.
+    pub buffer: Option<(&'a SharedBytes, usize)>,
+}
+
+/// As [`decode_unversioned`], for a term from another node.
 ///
 /// # Errors
 /// See [`DecodeError`].
 pub fn decode_from_node<A: Alloc + ?Sized>(
     bytes: &[u8],
-    atoms: &[Atom],
+    context: &NodeContext<'_>,
     alloc: &mut A,
     resolver: &dyn Resolver,
     options: DecodeOptions,
 ) -> Decoded<(Term, usize)> {
     let (values, frames, node) = (Vec::new(), Vec::new(), resolver.node());
     let mut decoder =
-        Decoder { bytes, at: 0, awaited: 1, values, frames, alloc, resolver, options, node, atoms };
+        Decoder { bytes, at: 0, awaited: 1, values, frames, alloc, resolver, options, node, context };
     let term = decoder.run()?;
     Ok((term, decoder.at))
 }
@@ -170,8 +181,7 @@ struct Decoder<'a, A: Alloc + ?Sized> {
     resolver: &'a dyn Resolver,
     options: DecodeOptions,
     node: NodeInfo,
-    /// What indexes stand for.
-    atoms: &'a [Atom],
+    context: &'a NodeContext<'a>,
 }
 
 impl<'a, A: Alloc + ?Sized> Decoder<'a, A> {
@@ -266,8 +276,15 @@ impl<'a, A: Alloc + ?Sized> Decoder<'a, A> {
             }
             tag::BINARY => {
                 let len = self.u32()? as usize;
+                let at = self.at;
                 let bytes = self.take(len)?;
-                self.alloc.binary(bytes)
+                match self.context.buffer {
+                    // It keeps the whole buffer, so it must be a good part of it.
+                    Some((shared, start)) if len >= PART_MIN && len >= self.bytes.len() / 4 => {
+                        self.alloc.shared_bin(shared.clone(), start + at, len * 8)
+                    }
+                    _ => self.alloc.binary(bytes),
+                }
             }
             tag::BIT_BINARY => self.bitstring()?,
             tag::PID | tag::NEW_PID => self.pid(tag)?,
@@ -324,7 +341,7 @@ impl<'a, A: Alloc + ?Sized> Decoder<'a, A> {
         let len = match tag {
             tag::ATOM_CACHE_REF => {
                 let index = usize::from(self.u8()?);
-                return self.atoms.get(index).copied().ok_or(DecodeError::Malformed);
+                return self.context.atoms.get(index).copied().ok_or(DecodeError::Malformed);
             }
             tag::ATOM | tag::ATOM_UTF8 => usize::from(self.u16()?),
             tag::SMALL_ATOM | tag::SMALL_ATOM_UTF8 => usize::from(self.u8()?),

@@ -1,6 +1,6 @@
 //! Writing the external term format, byte for byte as OTP 25 does.
 
-use super::{AtomIndexes, VERSION, tag};
+use super::{NodeMessage, VERSION, tag};
 use crate::refusal::handled;
 use crate::atom::Atom;
 use crate::binary::Bits;
@@ -48,6 +48,8 @@ const STRING_LEN_MAX: usize = 0xffff;
 pub(super) const FLOAT_TEXT_LEN: usize = 31;
 /// Levels of a term that are written by nested calls, some 100 bytes of stack each.
 const NESTED_MAX: u32 = 64;
+/// Bytes of binaries that a message to another node may leave out.
+const LEFT_OUT_MIN: usize = 64 << 10;
 /// Bytes of tag and size that precede what is compressed.
 const COMPRESSED_HEAD: usize = 5;
 
@@ -83,15 +85,15 @@ pub fn encode_unversioned(term: Term, options: &EncodeOptions, out: &mut Vec<u8>
     Encoder::new(out, options).run(term);
 }
 
-/// As [`encode_unversioned`], for another node: atoms that the table has an index for are written as that.
+/// As [`encode_unversioned`], for another node: atoms that the message has an index for are written as that.
 pub fn encode_for_node(
     term: Term,
     options: &EncodeOptions,
-    atoms: &mut dyn AtomIndexes,
+    node: &mut dyn NodeMessage,
     out: &mut Vec<u8>,
 ) {
     let mut encoder = Encoder::new(out, options);
-    encoder.atoms = Some(atoms);
+    encoder.node = Some(node);
     encoder.run(term);
 }
 
@@ -155,13 +157,13 @@ pub(super) struct Encoder<'a> {
     pub(super) limit: usize,
     /// A binary was left out that would have gone beyond.
     left_out: bool,
-    /// The atoms that are written as indexes.
-    atoms: Option<&'a mut dyn AtomIndexes>,
+    /// The message to another node that is being made.
+    node: Option<&'a mut dyn NodeMessage>,
 }
 
 impl<'a> Encoder<'a> {
     pub(super) fn new(out: &'a mut Vec<u8>, options: &'a EncodeOptions) -> Encoder<'a> {
-        Encoder { out, options, todo: Vec::new(), fun_slack: 0, limit: usize::MAX, left_out: false, atoms: None }
+        Encoder { out, options, todo: Vec::new(), fun_slack: 0, limit: usize::MAX, left_out: false, node: None }
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -212,7 +214,7 @@ impl<'a> Encoder<'a> {
         } else if let Some(value) = term.as_float() {
             self.float(value);
         } else if let Some(bits) = term.as_bits() {
-            self.bits(bits);
+            self.bitstring(term, bits);
         } else if let Some(tuple) = term.as_tuple() {
             self.tuple_head(tuple.arity());
             for &element in tuple.elements() {
@@ -348,7 +350,7 @@ impl<'a> Encoder<'a> {
                 }
                 self.todo.extend(pairs.iter().flat_map(|&(key, value)| [Todo::Term(value), Todo::Term(key)]));
             }
-            Kind::Bits(bits) => self.bits(bits),
+            Kind::Bits(bits) => self.bitstring(term, bits),
             Kind::Pid(data) => {
                 let (number, serial) = pid_parts(data);
                 self.pid(self.options.node, number, serial);
@@ -418,8 +420,8 @@ impl<'a> Encoder<'a> {
 
     /// In Latin-1 where that is possible, unless the version asks for UTF-8.
     fn atom(&mut self, atom: Atom) {
-        if let Some(atoms) = &mut self.atoms
-            && let Some(index) = atoms.index_of(atom)
+        if let Some(node) = &mut self.node
+            && let Some(index) = node.index_of(atom)
         {
             return self.bytes(&[tag::ATOM_CACHE_REF, index]);
         }
@@ -501,6 +503,18 @@ impl<'a> Encoder<'a> {
         }
         self.replace_u32(length_at, count);
         self.term(rest);
+    }
+
+    /// Writes a bitstring, or leaves out the bytes of a large binary that goes to another node from where it is.
+    fn bitstring(&mut self, term: Term, bits: Bits) {
+        let head_len = 1 + size_of::<u32>();
+        if let Some(node) = &mut self.node
+            && bits.bit_size >= LEFT_OUT_MIN * 8
+            && node.leave_out(term, self.out.len() + head_len)
+        {
+            return self.tagged_u32(tag::BINARY, (bits.bit_size / 8) as u32);
+        }
+        self.bits(bits);
     }
 
     fn bits(&mut self, bits: Bits) {
