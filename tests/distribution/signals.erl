@@ -25,7 +25,8 @@ steps() ->
      {names, fun names/1}, {aliases, fun aliases/1}, {links, fun links/1}, {unlinks, fun unlinks/1},
      {exits, fun exits/1}, {monitors, fun monitors/1}, {named_monitors, fun named_monitors/1},
      {demonitors, fun demonitors/1}, {leaders, fun leaders/1}, {spawns, fun spawns/1},
-     {spawn_requests, fun spawn_requests/1}, {rpcs, fun rpcs/1}, {infos, fun infos/1},
+     {spawn_requests, fun spawn_requests/1}, {replies_first, fun replies_first/1},
+     {rpcs, fun rpcs/1}, {infos, fun infos/1},
      {options, fun options/1}, {gen_calls, fun gen_calls/1}, {trace_tokens, fun trace_tokens/1},
      {node_lists, fun node_lists/1}, {many, fun many/1}].
 
@@ -260,6 +261,17 @@ spawn_requests(Peer) ->
     Id6 = spawn_request(Peer, ?MODULE, waits, [], [{monitor, [{tag, mine}]}]),
     Sixth = receive {spawn_reply, Id6, ok, P6} -> exit(P6, six), next() after 3000 -> nothing end,
     {First, Second, Third, Fourth, Fifth, Sixth}.
+
+%% The answer to a request comes before everything that the new process sends.
+replies_first(Peer) ->
+    Self = self(),
+    Orders = [begin
+        Id = spawn_request(Peer, ?MODULE, says, [Self, {child, N}]),
+        First = receive M -> M after 3000 -> nothing end,
+        Second = receive M2 -> M2 after 3000 -> nothing end,
+        {element(1, First), element(2, First) =:= Id, Second =:= {child, N}}
+    end || N <- lists:seq(1, 300)],
+    lists:usort(Orders).
 
 rpcs(Peer) ->
     Call = rpc:call(Peer, lists, sum, [[1, 2, 3]]),

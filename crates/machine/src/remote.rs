@@ -9,7 +9,6 @@
 use crate::few::Few;
 use crate::links::{RefValue, Relations, Tag, Watched};
 use crate::process::Process;
-use crate::signal;
 use crate::vm::Vm;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -408,7 +407,8 @@ impl Process {
             let reference = request.reference.to_term(&mut heap);
             let parts = [request.reply_tag.term(), reference, Term::atom(kind), result];
             let message = heap.tuple(&parts);
-            signal::send_message(self.vm, Term::NONE, self.id(), message);
+            // In front of everything that the new process sends.
+            self.receive_own(message);
         }
         true
     }
@@ -458,11 +458,11 @@ impl Process {
         }
     }
 
-    /// Sends the process `{nodedown, Node}`.
-    pub fn tell_node_down(&mut self, node: Atom) {
+    /// The process gets `{nodedown, Node}`.
+    fn tell_node_down(&mut self, node: Atom) {
         let mut heap = FragmentHeap::new();
         let message = heap.tuple(&[Term::atom(atom!("nodedown")), Term::atom(node)]);
-        signal::send_message(self.vm, Term::NONE, self.id(), message);
+        self.receive_own(message);
     }
 
     /// The process ends: tells other nodes.

@@ -540,6 +540,13 @@ impl Process {
         Some(priority)
     }
 
+    /// Puts a copy of a message of the machine's own into the mailbox, in front of what is still to be taken over.
+    pub(crate) fn receive_own(&mut self, message: Term) {
+        let fragment = Fragment::copy_of(message);
+        // SAFETY: just made, and in no list.
+        unsafe { self.receive(fragment) };
+    }
+
     /// Puts a message into the mailbox.
     #[inline]
     unsafe fn receive(&mut self, message: *mut Fragment) {
