@@ -25,7 +25,13 @@ id(X) -> X.
 
 cases() ->
     Is = fun(T, Name, N) -> fun() -> {is_record(id(T), id(Name), id(N)), apply(erlang, is_record, [T, Name, N])} end end,
-    [Is({a, 1}, a, -1), Is({a}, a, 0), Is({a}, a, 1), Is(a, a, -1), Is({a}, a, 1 bsl 70), Is({a}, a, -(1 bsl 70)),
+    [fun() ->
+             %% What is put keeps what it shares within itself.
+             Shared = lists:foldl(fun(_, Acc) -> [Acc | Acc] end, [], lists:seq(1, 10)),
+             persistent_term:put(?MODULE, {Shared, Shared}),
+             erts_debug:size(persistent_term:get(?MODULE))
+     end,
+     Is({a, 1}, a, -1), Is({a}, a, 0), Is({a}, a, 1), Is(a, a, -1), Is({a}, a, 1 bsl 70), Is({a}, a, -(1 bsl 70)),
      Is({a}, 1, 1),
      fun() -> [case T of {_} when is_record(T, a, 1) -> yes; _ -> no end || T <- [{a}]] end,
      fun() -> garbage_collect(a, [{type, x}]) end,

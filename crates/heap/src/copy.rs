@@ -10,21 +10,23 @@ use swarmrt_term::atom::NumberHasher;
 use swarmrt_term::binary::{Bits, HEAP_BIN_BYTES_MAX, SharedBytes, copy_bits, heap_bin, shared_bin};
 use swarmrt_term::{Alloc, Header, Subtag, Term, stop};
 
-/// Which literals a copy shares with its source: none that is about to be freed. Size and copy of one term
-/// must agree on it.
+/// Which literals a copy shares with its source: none that is about to be freed; and how much of it keeps no
+/// sharing within itself. Size and copy of one term must agree on it.
 pub struct Sharing {
     literals: Range<usize>,
+    /// So many words come first that keep no sharing.
+    flat_words: usize,
     leaving: Option<Arc<Leaving>>,
 }
 
 impl Sharing {
     #[inline]
     pub fn now() -> Sharing {
-        Sharing { literals: literal_range(), leaving: leaving() }
+        Sharing { literals: literal_range(), flat_words: FLAT_WORDS_MAX, leaving: leaving() }
     }
     /// No literal is shared.
     fn nothing() -> Sharing {
-        Sharing { literals: 0..0, leaving: None }
+        Sharing { literals: 0..0, flat_words: FLAT_WORDS_MAX, leaving: None }
     }
     /// Whether a copy would point at the same memory: a literal that stays.
     #[inline(always)]
@@ -67,7 +69,7 @@ fn size(term: Term, sharing: &Sharing) -> usize {
     let mut current = term;
     loop {
         let is_copied = current.is_pointer() && !sharing.shares(current);
-        if is_copied && (total < FLAT_WORDS_MAX || seen.insert(current.raw(), ()).is_none()) {
+        if is_copied && (total < sharing.flat_words || seen.insert(current.raw(), ()).is_none()) {
             if let Some(cell) = current.as_cons() {
                 stop::step();
                 total += 2;
@@ -122,6 +124,11 @@ pub fn copy_whole<A: Alloc + ?Sized>(term: Term, to: &mut A) -> Term {
     copy(term, to, &Sharing::nothing())
 }
 
+/// As [`copy_whole`], and what is shared within the term is shared within the copy.
+pub(crate) fn copy_with_sharing<A: Alloc + ?Sized>(term: Term, to: &mut A) -> Term {
+    copy(term, to, &Sharing { literals: 0..0, flat_words: 0, leaving: None })
+}
+
 fn copy<A: Alloc + ?Sized>(term: Term, to: &mut A, sharing: &Sharing) -> Term {
     let mut copied = term;
     let mut total = 0;
@@ -136,7 +143,7 @@ fn copy<A: Alloc + ?Sized>(term: Term, to: &mut A, sharing: &Sharing) -> Term {
                 if !source.is_pointer() || sharing.shares(source) {
                     break;
                 }
-                let keeps_sharing = total >= FLAT_WORDS_MAX;
+                let keeps_sharing = total >= sharing.flat_words;
                 if keeps_sharing && let Some(&copy) = seen.get(&source.raw()) {
                     *slot = copy;
                     break;

@@ -220,9 +220,10 @@ impl LiteralArea {
     pub fn ranges(&self) -> impl Iterator<Item = Range<usize>> + '_ {
         self.pieces.iter().map(|&(at, bytes)| at..at + bytes)
     }
-    /// A copy of `term` in this area (all of it: literals of other areas too).
+    /// A copy of `term` in this area (all of it: literals of other areas too), which shares within
+    /// itself what `term` shares.
     pub fn copy_in(&mut self, term: Term) -> Term {
-        crate::copy_whole(term, self)
+        crate::copy::copy_with_sharing(term, self)
     }
 }
 

@@ -53,9 +53,11 @@ fn os_string(term: Term) -> Option<OsString> {
     (!bytes.contains(&0)).then(|| OsString::from_vec(bytes))
 }
 
-/// Characters or a binary, but no atom.
+/// Characters or a binary, but no atom, not even within.
 fn text(term: Term) -> Option<OsString> {
-    if term.is_atom() { None } else { os_string(term) }
+    let has_atoms = |list: Vec<Term>| list.iter().any(|element| element.is_atom());
+    let is_text = !term.is_atom() && !term.list_to_vec().is_some_and(has_atoms);
+    is_text.then(|| os_string(term))?
 }
 
 /// The name of an environment variable.

@@ -55,10 +55,13 @@ struct Program {
 }
 
 impl Driver for Program {
-    /// Bytes are packed as the options say; they are refused when they are too long for the packet header.
+    /// Bytes are packed as the options say; when they are too long for the packet header, the port ends.
     fn output(&self, request: &Request<'_>, bytes: Vec<u8>) -> Written {
         let Some(writer) = &self.writer else { return Written::Done };
-        let Some(bytes) = request.port.options.pack(bytes) else { return Written::Refused };
+        let Some(bytes) = request.port.options.pack(bytes) else {
+            request.port.close(request.vm, Term::atom(atom!("einval")));
+            return Written::Done;
+        };
         request.port.note_output(request.vm, bytes.len());
         Ports::of(request.vm).note_writing(true);
         if !writer.send(bytes) {
