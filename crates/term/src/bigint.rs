@@ -6,7 +6,9 @@
 use crate::alloc::Alloc;
 use crate::binary::{Bits, copy_bits};
 use crate::release::{self, Release};
+use crate::division;
 use crate::large;
+use smallvec::SmallVec;
 use crate::word::Term;
 use num_bigint::BigUint;
 
@@ -269,10 +271,21 @@ fn div_rem_slow<A: Alloc + ?Sized>(alloc: &mut A, a: Term, b: Term, remainder: b
             if remainder { finish(alloc, negative, &[rest]) } else { finish(alloc, negative, quotient) }
         });
     }
+    if a.digits.len() <= LONG_DIVISION_DIGITS_MAX {
+        let (long, short) = (a.digits.len(), b.digits.len());
+        let mut space = SmallVec::<[u64; 64]>::from_elem(0, (long - short + 1) + (long + 1 + short));
+        let (quotient, work) = space.split_at_mut(long - short + 1);
+        division::divide(a.digits, b.digits, quotient, work);
+        return finish(alloc, negative, if remainder { &work[..short] } else { quotient });
+    }
     let (x, y) = (to_biguint(a.digits), to_biguint(b.digits));
     let (quotient, rest) = large::quotient(&x, &y);
     finish(alloc, negative, &if remainder { rest } else { quotient }.to_u64_digits())
 }
+
+/// Dividends of as many digits are divided at once; longer ones by halves, and with a look at whether the process is to
+/// end (`large.rs`).
+const LONG_DIVISION_DIGITS_MAX: usize = 256;
 
 /// Divides by one digit; the rest is returned.
 fn div_digit(digits: &[u64], divisor: u64, quotient: &mut [u64]) -> u64 {
