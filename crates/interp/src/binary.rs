@@ -556,7 +556,8 @@ pub fn run_plan(
                 if left < bits {
                     return false;
                 }
-                let integer = bitsyntax::read_integer(&mut p.heap, take_bits(context, bits), flags);
+                let bits = take_bits(context, bits);
+                let Some(integer) = bitsyntax::read_integer(&mut p.heap, bits, flags) else { return false };
                 set(dst, integer);
             }
             MatchStep::Skip { bits } => {
@@ -575,7 +576,7 @@ pub fn run_plan(
                     return false;
                 }
                 let read = bitsyntax::read_integer(&mut p.heap, take_bits(context, bits), 0);
-                if !swarmrt_term::equal_exact(read, resolve(value)) {
+                if !read.is_some_and(|read| swarmrt_term::equal_exact(read, resolve(value))) {
                     return false;
                 }
             }

@@ -1633,17 +1633,19 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
                         }
                         Instr::BsGetInteger { flags, unit, context, size, dst, fail } => {
                             let context = context!(context);
-                            match binary::wanted_bits(context, src!(size), stored_unit(unit)) {
-                                Some(bits) => {
-                                    let bits = binary::take_bits(context, bits);
-                                    sync!();
-                                    let value = bitsyntax::read_integer(&mut p.heap, bits, flags);
-                                    top = p.heap.top;
-                                    set!(dst, value);
-                                    next!();
-                                }
-                                None => jump!(fail),
-                            }
+                            let bits = binary::wanted_bits(context, src!(size), stored_unit(unit));
+                            let Some(bits) = bits else { jump!(fail) };
+                            let before = context.offset();
+                            let bits = binary::take_bits(context, bits);
+                            sync!();
+                            let value = bitsyntax::read_integer(&mut p.heap, bits, flags);
+                            top = p.heap.top;
+                            let Some(value) = value else {
+                                context.set_offset(before);
+                                jump!(fail)
+                            };
+                            set!(dst, value);
+                            next!();
                         }
                         Instr::BsGetFloat { flags, unit, context, size, dst, fail } => {
                             let context = context!(context);

@@ -14,8 +14,8 @@ use swarmrt_term::Term;
 
 /// Bits that are read into one machine register.
 const WORD_BITS: usize = 64;
-/// Displacements of bytes stay far below what an address takes.
-const PLAN_BITS_MAX: usize = 1 << 30;
+/// Displacements of bytes stay far below what an address takes, and every integer below the largest.
+const PLAN_BITS_MAX: usize = 1 << 20;
 /// More would be much code for what is hardly a loop.
 const STEPS_MAX: usize = 64;
 /// The sizes of integers that are small whatever their bits are.

@@ -2,6 +2,7 @@
 //! of them. Both engines and the built-ins call this.
 
 use swarmrt_beam::instr::{FLAG_LITTLE, FLAG_SIGNED, Utf};
+use swarmrt_term::bigint::bits_max;
 use swarmrt_term::{Alloc, Bits, MatchContext, Term};
 
 /// The bits that a match context has left, from its position.
@@ -43,11 +44,11 @@ pub fn read_bits(bits: Bits) -> u64 {
     }
 }
 
-/// The integer that the bits encode.
-pub fn read_integer<A: Alloc + ?Sized>(heap: &mut A, bits: Bits, flags: u8) -> Term {
+/// The integer that the bits encode; `None` when it is larger than the largest integer, which then is no match.
+pub fn read_integer<A: Alloc + ?Sized>(heap: &mut A, bits: Bits, flags: u8) -> Option<Term> {
     let size = bits.bit_size;
     if size == 0 {
-        return Term::small(0);
+        return Some(Term::small(0));
     }
     let little = flags & FLAG_LITTLE != 0;
     let signed = flags & FLAG_SIGNED != 0;
@@ -58,9 +59,9 @@ pub fn read_integer<A: Alloc + ?Sized>(heap: &mut A, bits: Bits, flags: u8) -> T
         }
         if signed && value >> (size - 1) & 1 == 1 {
             let value = (value | if size == 64 { 0 } else { u64::MAX << size }) as i64;
-            return heap.int(value);
+            return Some(heap.int(value));
         }
-        return heap.uint(value);
+        return Some(heap.uint(value));
     }
     // Least significant byte first.
     let whole = size / 8;
@@ -87,15 +88,17 @@ pub fn read_integer<A: Alloc + ?Sized>(heap: &mut A, bits: Bits, flags: u8) -> T
         digits[index / 8] |= u64::from(byte) << (index % 8 * 8);
     }
     let top = size - 1;
-    if signed && digits[top / 64] >> (top % 64) & 1 == 1 {
+    let negative = signed && digits[top / 64] >> (top % 64) & 1 == 1;
+    if negative {
         if !size.is_multiple_of(64) {
             let last = digits.len() - 1;
             digits[last] |= u64::MAX << (size % 64);
         }
         negate(&mut digits);
-        return heap.big(true, &digits);
     }
-    heap.big(false, &digits)
+    let used = digits.iter().rposition(|&digit| digit != 0).map_or(0, |last| last + 1);
+    let bits_used = used * 64 - digits[..used].last().map_or(0, |digit| digit.leading_zeros() as usize);
+    (bits_used <= bits_max()).then(|| heap.big(negative, &digits))
 }
 
 /// The value of `size` bits read big-endian, when they were written little-endian.
@@ -399,7 +402,7 @@ mod tests {
                     let value = if flags & FLAG_SIGNED != 0 { -1i64 } else { 1 };
                     assert!(writer.integer(Term::small(value), size, flags));
                     let bits = Bits { base: buffer.as_ptr(), bit_offset: offset, bit_size: size };
-                    let read = read_integer(&mut heap, bits, flags);
+                    let read = read_integer(&mut heap, bits, flags).expect("it is no larger than the largest");
                     assert_eq!(read.as_small(), Some(value), "{size} bits, flags {flags}, offset {offset}");
                 }
             }
