@@ -132,17 +132,31 @@ impl Alloc for Env {
     }
 }
 
+/// The memory comes from where [`enif_alloc`](crate::system::enif_alloc) takes its: OTP's own tests
+/// free environments with `enif_free`, which leaves behind what their terms hold, and nothing worse.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_alloc_env() -> *mut Env {
-    Box::into_raw(Box::new(Env::callback(std::ptr::null())))
+    const { assert!(align_of::<Env>() <= 16) };
+    // SAFETY: `malloc` aligns to 16 bytes, and there is room for what is written.
+    unsafe {
+        let env = libc::malloc(size_of::<Env>()).cast::<Env>();
+        if env.is_null() {
+            swarmrt_term::refusal::end(size_of::<Env>());
+        }
+        env.write(Env::callback(std::ptr::null()));
+        env
+    }
 }
 
 /// # Safety
 /// `env` came from `enif_alloc_env`, and is not used any more.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn enif_free_env(env: *mut Env) {
-    // SAFETY: the caller's.
-    drop(unsafe { Box::from_raw(env) });
+    // SAFETY: the caller's; `enif_alloc_env` took the memory from `malloc`.
+    unsafe {
+        std::ptr::drop_in_place(env);
+        libc::free(env.cast());
+    }
 }
 
 #[unsafe(no_mangle)]
