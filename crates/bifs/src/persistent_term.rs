@@ -7,6 +7,7 @@ use crate::args::badarg;
 use parking_lot::RwLock;
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
+use std::sync::atomic::Ordering;
 use swarmrt_heap::LiteralArea;
 use swarmrt_machine::{BifResult, Process, Raise, bif};
 use swarmrt_term::atom::NumberHasher;
@@ -91,6 +92,12 @@ fn get_0(p: &mut Process) -> BifResult {
 
 #[bif("persistent_term:put/2")]
 fn put(p: &mut Process, key: Term, value: Term) -> BifResult {
+    // So `net_kernel` says that the node is to get a name from another.
+    let parts = key.as_tuple().filter(|key| key.arity() == 2);
+    let parts = parts.map(|key| (key.get(0), key.get(1)));
+    if parts == Some((Term::atom(atom!("erts_internal")), Term::atom(atom!("dynamic_node_name")))) {
+        p.vm.awaits_name.store(value == Term::bool(true), Ordering::Relaxed);
+    }
     put_unless(p, key, value, false)
 }
 

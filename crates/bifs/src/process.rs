@@ -575,8 +575,7 @@ fn elsewhere(p: &Process, item: Term) -> Option<(Atom, RemoteTo)> {
     }
     let (name, node) = pair_of(item)?;
     let (name, node) = (name.as_atom()?, node.as_atom()?);
-    let this = p.vm.node().name;
-    (node != this && this != am::NONODE).then_some((node, RemoteTo::Name(name)))
+    (node != p.vm.node().name && p.vm.is_alive()).then_some((node, RemoteTo::Name(name)))
 }
 
 fn monitor_remote(

@@ -1,7 +1,7 @@
 //! The built-ins that OTP's `net_kernel`, `dist_util` and carriers stand on, and those about nodes.
 
 use crate::node::{Controller, Node, Status, port_channel};
-use crate::nodes::{self, Dist, handle, is_alive, of_handle};
+use crate::nodes::{self, Dist, handle, of_handle};
 use crate::flags;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -397,7 +397,7 @@ fn monitor_node(p: &mut Process, name: Term, on: Term, options: Term) -> BifResu
     let given = options.list_to_vec().filter(|given| given.iter().all(|&option| option == passive));
     let given = given.ok_or_else(|| Raise::badarg_because(atom!("badopt")))?;
     let (Some(node), Some(on)) = (name.as_atom(), on.as_bool()) else { return Err(Raise::BADARG) };
-    if node != am::NONODE && !is_alive() {
+    if node != am::NONODE && !p.vm.is_alive() {
         return Err(Raise::Error(Term::atom(atom!("notalive"))));
     }
     if !on {

@@ -16,7 +16,7 @@ use crate::time::Clock;
 use crate::timer::Timers;
 use parking_lot::{Mutex, RwLock};
 use std::any::Any;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use swarmrt_term::{Atom, AtomMap, NodeInfo, RefKind, Release, Term, am};
 
@@ -103,6 +103,8 @@ pub struct Vm {
     exit_hooks: RwLock<Vec<ExitHook>>,
     ports: OnceLock<Box<dyn PortHost>>,
     remote: OnceLock<Box<dyn Remote>>,
+    /// The node is to get its name from the first node that it connects to.
+    pub awaits_name: AtomicBool,
     /// Reads the options of a process that another node asks for.
     pub spawn_options: OnceLock<SpawnOptionsReader>,
     inspector: OnceLock<&'static dyn Inspect>,
@@ -156,6 +158,7 @@ impl Vm {
             exit_hooks: RwLock::default(),
             ports: OnceLock::new(),
             remote: OnceLock::new(),
+            awaits_name: AtomicBool::new(false),
             spawn_options: OnceLock::new(),
             inspector: OnceLock::new(),
             default_max_heap: Mutex::new(None),
@@ -234,6 +237,10 @@ impl Vm {
     }
     pub fn inspector(&self) -> Option<&'static dyn Inspect> {
         self.inspector.get().copied()
+    }
+    /// `erlang:is_alive/0`: the node has a name, or is to get one.
+    pub fn is_alive(&self) -> bool {
+        self.node().name != am::NONODE || self.awaits_name.load(Ordering::Relaxed)
     }
     pub fn backtrace_depth(&self) -> usize {
         self.backtrace_depth.load(Ordering::Relaxed)
