@@ -261,16 +261,10 @@ unsafe extern "C-unwind" fn get_integer(registers: *mut Registers, context: u64,
     unsafe {
         let (p, state) = current(registers);
         let Some(context) = term(context).as_match_context() else { return NO_TERM };
-        let before = context.offset();
-        let bits = binary::take_bits(context, bits as usize);
-        let value = bitsyntax::read_integer(&mut p.heap, bits, flags as u8);
+        let value = binary::take_integer(p, context, bits as usize, flags as u8);
         allocated(p, state);
-        let Some(value) = value else {
-            // The interpreter does it again, and finds no match.
-            context.set_offset(before);
-            return NO_TERM;
-        };
-        value.raw()
+        // Without one the interpreter does it again, and finds no match.
+        value.map_or(NO_TERM, Term::raw)
     }
 }
 

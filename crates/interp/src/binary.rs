@@ -43,6 +43,18 @@ pub fn take_bits(context: MatchContext, size: usize) -> Bits {
     bits
 }
 
+/// The integer of `size` bits from the position on, which moves past them; where it is larger than the largest integer there
+/// is none, and the position stays.
+#[inline]
+pub fn take_integer(p: &mut Process, context: MatchContext, size: usize, flags: u8) -> Option<Term> {
+    let before = context.offset();
+    let integer = bitsyntax::read_integer(&mut p.heap, take_bits(context, size), flags);
+    if integer.is_none() {
+        context.set_offset(before);
+    }
+    integer
+}
+
 /// The part of the original from the position on, `size` bits long, as a term; the position moves past it.
 pub fn take_part(p: &mut Process, context: MatchContext, size: usize) -> Term {
     let offset = context.offset();
@@ -556,8 +568,7 @@ pub fn run_plan(
                 if left < bits {
                     return false;
                 }
-                let bits = take_bits(context, bits);
-                let Some(integer) = bitsyntax::read_integer(&mut p.heap, bits, flags) else { return false };
+                let Some(integer) = take_integer(p, context, bits, flags) else { return false };
                 set(dst, integer);
             }
             MatchStep::Skip { bits } => {
@@ -575,7 +586,7 @@ pub fn run_plan(
                 if left < bits || bits > 64 {
                     return false;
                 }
-                let read = bitsyntax::read_integer(&mut p.heap, take_bits(context, bits), 0);
+                let read = take_integer(p, context, bits, 0);
                 if !read.is_some_and(|read| swarmrt_term::equal_exact(read, resolve(value))) {
                     return false;
                 }

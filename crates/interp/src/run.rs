@@ -1635,15 +1635,10 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
                             let context = context!(context);
                             let bits = binary::wanted_bits(context, src!(size), stored_unit(unit));
                             let Some(bits) = bits else { jump!(fail) };
-                            let before = context.offset();
-                            let bits = binary::take_bits(context, bits);
                             sync!();
-                            let value = bitsyntax::read_integer(&mut p.heap, bits, flags);
+                            let value = binary::take_integer(p, context, bits, flags);
                             top = p.heap.top;
-                            let Some(value) = value else {
-                                context.set_offset(before);
-                                jump!(fail)
-                            };
+                            let Some(value) = value else { jump!(fail) };
                             set!(dst, value);
                             next!();
                         }

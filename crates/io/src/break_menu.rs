@@ -7,8 +7,8 @@ use swarmrt_term::{Term, am, print};
 const MENU: &str = "\nBREAK: (a)bort (A)bort with dump (c)ontinue (p)roc info (i)nfo\n       \
                     (l)oaded (v)ersion (k)ill (D)b-tables (d)istribution\n";
 const CRASH_SLOGAN: &str = "Crash dump requested by user";
-/// Control-C again means to abort.
-const CONTROL_C: u8 = 3;
+/// Brings the menu; in the menu it means to abort.
+pub const CONTROL_C: u8 = 3;
 
 /// What was chosen.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

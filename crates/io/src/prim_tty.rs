@@ -4,8 +4,7 @@
 //! Whoever wants to read asks with `tty_select` and gets `{select, Tty, Ref, ready_input}` once when
 //! there is something; `read_nif` takes it and asks again.
 
-use crate::break_menu::{self, Console};
-use crate::port::CONTROL_C;
+use crate::break_menu::{self, CONTROL_C, Console};
 use crate::terminfo::{self, Terminfo, capabilities};
 use parking_lot::Mutex;
 use std::io::Error;

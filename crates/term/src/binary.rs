@@ -261,6 +261,29 @@ pub mod sub_bin {
     pub const WORDS: usize = 4;
 }
 
+/// The bytes of an iolist.
+pub fn iodata(data: Term) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut pending = vec![data];
+    while let Some(item) = pending.pop() {
+        crate::stop::step();
+        if let Some(cell) = item.as_cons() {
+            pending.push(cell.tail());
+            pending.push(cell.head());
+        } else if let Some(byte) = item.as_small() {
+            bytes.push(u8::try_from(byte).ok()?);
+        } else if let Some(bits) = item.as_bits() {
+            if !bits.is_binary() {
+                return None;
+            }
+            bytes.extend_from_slice(&bits.to_bytes());
+        } else if !item.is_nil() {
+            return None;
+        }
+    }
+    Some(bytes)
+}
+
 /// The bytes of a large binary, which stay where they are as long as this is kept.
 pub struct KeptBytes {
     _shared: SharedBytes,

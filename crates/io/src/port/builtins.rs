@@ -2,37 +2,14 @@
 
 use super::driver::{Request, Started, Written};
 use super::options::{Options, Source, parse_name};
-use super::{FragmentHeapTerm, Port, Ports, ram_file, run, tty};
+use super::{FragmentHeapTerm, Port, Ports, iodata, ram_file, run, tty};
 use std::sync::Arc;
 use swarmrt_machine::{BifResult, Process, Raise, bif};
 use swarmrt_term::etf::{self, DecodeOptions, EncodeOptions};
-use swarmrt_term::{Alloc, Atom, FragmentHeap, Release, Term, am, atom, stop};
+use swarmrt_term::{Alloc, Atom, FragmentHeap, Release, Term, am, atom};
 
 const TRUE: Term = Term::atom(am::TRUE);
 const BADARG: Term = Term::atom(am::BADARG);
-
-/// The bytes of an iolist.
-pub fn iodata(data: Term) -> Option<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let mut pending = vec![data];
-    while let Some(item) = pending.pop() {
-        stop::step();
-        if let Some(cell) = item.as_cons() {
-            pending.push(cell.tail());
-            pending.push(cell.head());
-        } else if let Some(byte) = item.as_small() {
-            bytes.push(u8::try_from(byte).ok()?);
-        } else if let Some(bits) = item.as_bits() {
-            if !bits.is_binary() {
-                return None;
-            }
-            bytes.extend_from_slice(&bits.to_bytes());
-        } else if !item.is_nil() {
-            return None;
-        }
-    }
-    Some(bytes)
-}
 
 /// A port given by itself or by its name.
 fn find(p: &Process, port: Term) -> Option<Arc<Port>> {

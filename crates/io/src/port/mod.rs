@@ -3,12 +3,11 @@
 mod builtins;
 pub mod driver;
 pub mod poller;
-pub use builtins::iodata;
+pub use swarmrt_term::binary::iodata;
 mod options;
 mod ram_file;
 mod run;
 mod tty;
-pub use tty::CONTROL_C;
 
 use driver::{Driver, DriverFactory, LinkedIn, Request, Written};
 pub use options::Options;
@@ -264,7 +263,7 @@ impl PortHost for Host {
         match pair.get(0).as_atom() {
             Some(am::COMMAND) => {
                 let from = from.as_pid().unwrap_or_else(|| port.owner());
-                if !builtins::iodata(pair.get(1)).is_some_and(|bytes| port.write(vm, from, bytes) == Written::Done) {
+                if !iodata(pair.get(1)).is_some_and(|bytes| port.write(vm, from, bytes) == Written::Done) {
                     bad(vm);
                 }
             }

@@ -8,7 +8,7 @@ use super::driver::{Answer, Driver, Request, Written};
 use super::options::Options;
 use super::run::{Stopper, Writer, wait_readable};
 use super::{Port, Ports};
-use crate::break_menu::{self, Choice, Console};
+use crate::break_menu::{self, CONTROL_C, Choice, Console};
 use parking_lot::Mutex;
 use std::fs::File;
 use std::io::{Read, Write};
@@ -49,7 +49,6 @@ const LINE_CELLS_MAX: usize = 1 << 16;
 const QUEUED_BYTES_MAX: usize = 1024;
 const TAB_COLUMNS: usize = 8;
 
-pub const CONTROL_C: u8 = 3;
 const ESCAPE: char = '\u{1b}';
 
 /// One place of the line: a character, or part of how one is shown that cannot be printed.
