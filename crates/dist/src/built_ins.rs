@@ -1,12 +1,13 @@
 //! The built-ins that OTP's `net_kernel`, `dist_util` and carriers stand on, and those about nodes.
 
 use crate::node::{Controller, Node, Status, port_channel};
-use crate::nodes::{self, Dist, handle, of_handle};
+use crate::nodes::{self, Dist, connection_id, handle, net_kernel, of_handle, u64_of};
 use crate::flags;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use swarmrt_machine::remote::{How, Packet, RemotePid, RemoteSignal, Sent};
 use swarmrt_machine::{BifResult, Process, Raise, Vm, bif, signal};
+use swarmrt_term::binary::iodata;
 use swarmrt_term::{Alloc, Atom, FragmentHeap, Mfa, NodeInfo, Term, am, atom, map};
 
 const TRUE: Term = Term::atom(am::TRUE);
@@ -23,17 +24,6 @@ fn node_name(term: Term) -> Option<Atom> {
 
 fn u32_of(term: Term) -> Option<u32> {
     term.as_small().and_then(|number| u32::try_from(number).ok())
-}
-
-fn u64_of(term: Term) -> Option<u64> {
-    match term.as_small() {
-        Some(number) => u64::try_from(number).ok(),
-        None => term.as_big().filter(|big| !big.is_negative() && big.digits().len() == 1).map(|big| big.digits()[0]),
-    }
-}
-
-fn net_kernel(vm: &Vm) -> Option<u64> {
-    vm.names.whereis(nodes::net_kernel()).and_then(Term::as_pid)
 }
 
 #[bif("erlang:setnode/2")]
@@ -226,7 +216,7 @@ fn dist_ctrl_put_data(p: &mut Process, handle: Term, data: Term) -> BifResult {
     let vm = p.vm;
     let taken = match data.as_bits().filter(|bits| bits.is_binary()) {
         Some(bits) => node.take(vm, connection, &bits.to_bytes()),
-        None => node.take(vm, connection, &bytes_of(data).ok_or(Raise::BADARG)?),
+        None => node.take(vm, connection, &iodata(data).ok_or(Raise::BADARG)?),
     };
     if !taken {
         let controller = node.state.lock().controller;
@@ -236,24 +226,6 @@ fn dist_ctrl_put_data(p: &mut Process, handle: Term, data: Term) -> BifResult {
     }
     p.bump_reductions(5);
     Ok(OK)
-}
-
-/// The bytes of an iolist.
-fn bytes_of(data: Term) -> Option<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let mut pending = vec![data];
-    while let Some(item) = pending.pop() {
-        if let Some(cell) = item.as_cons() {
-            pending.extend([cell.tail(), cell.head()]);
-        } else if let Some(byte) = item.as_small() {
-            bytes.push(u8::try_from(byte).ok()?);
-        } else if let Some(bits) = item.as_bits().filter(|bits| bits.is_binary()) {
-            bytes.extend_from_slice(&bits.to_bytes());
-        } else if !item.is_nil() {
-            return None;
-        }
-    }
-    Some(bytes)
 }
 
 #[bif("erlang:dist_ctrl_get_data/1")]
@@ -370,8 +342,7 @@ fn nodes_2(p: &mut Process, kinds: Term, options: Term) -> BifResult {
     for (name, kind, connection) in all {
         let mut pairs = Vec::new();
         if wants_id {
-            let id = connection.map_or(Term::atom(am::UNDEFINED), |id| Term::small(i64::from(id)));
-            pairs.push((Term::atom(atom!("connection_id")), id));
+            pairs.push((Term::atom(atom!("connection_id")), connection_id(connection)));
         }
         if wants_kind {
             pairs.push((Term::atom(atom!("node_type")), Term::atom(kind)));

@@ -1,10 +1,11 @@
 //! Who follows changes of the set of connected nodes: `net_kernel:monitor_nodes/1,2`.
 
 use crate::flags;
+use crate::nodes::connection_id;
 use parking_lot::Mutex;
 use swarmrt_machine::remote::Following;
 use swarmrt_machine::{Process, Vm, signal};
-use swarmrt_term::{Alloc, Atom, FragmentHeap, Term, am, atom, map};
+use swarmrt_term::{Alloc, Atom, FragmentHeap, Term, atom, map};
 
 /// What a subscription wants to know.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -85,8 +86,7 @@ impl Change {
         }
         let mut info = Vec::new();
         if wanted.connection_id {
-            let id = self.connection.map_or(Term::atom(am::UNDEFINED), |id| Term::small(i64::from(id)));
-            info.push((Term::atom(atom!("connection_id")), id));
+            info.push((Term::atom(atom!("connection_id")), connection_id(self.connection)));
         }
         if let Some(reason) = self.down.filter(|_| wanted.down_reason) {
             info.push((Term::atom(atom!("nodedown_reason")), reason));

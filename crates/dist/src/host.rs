@@ -2,7 +2,7 @@
 
 use crate::control::{self, Control};
 use crate::node::{Node, Status};
-use crate::nodes::{Dist, is_alive};
+use crate::nodes::{Dist, has_name};
 use crate::packet::Encoded;
 use std::sync::Arc;
 use swarmrt_machine::links::RefValue;
@@ -62,7 +62,7 @@ impl Host {
             };
             let mut heap = FragmentHeap::new();
             let message = control::of(signal, p.pid(), p.group_leader, token, route.flags, &mut heap);
-            let taken = match message {
+            let is_taken = match message {
                 None => {
                     if node.relate(p.id(), route.connection) {
                         return Sent::On(route.connection);
@@ -80,7 +80,7 @@ impl Host {
                 }
             };
             // What has changed meanwhile is looked at again.
-            if taken.is_err() {
+            if !is_taken {
                 continue;
             }
             if route.status == Status::Up {
@@ -119,7 +119,7 @@ impl Remote for Host {
         token: Option<Term>,
         how: How,
     ) -> Sent {
-        if !is_alive() || node == self.vm.node().name {
+        if !has_name() || node == self.vm.node().name {
             return Sent::NotConnected;
         }
         let node = self.dist().node(node);

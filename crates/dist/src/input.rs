@@ -5,12 +5,13 @@
 
 use crate::control::op;
 use crate::node::Node;
+use crate::nodes::u64_of;
 use crate::packet::{Message, Problem};
 use std::sync::Arc;
 use swarmrt_machine::address::Recipient;
 use swarmrt_machine::links::{RefValue, Tag};
 use swarmrt_machine::remote::{
-    RemoteRef, RemoteRelations, RemoteLink, RemotePid, RemoteSignal, RemoteWatcher, SPAWNED_LINKED,
+    RemoteRef, RemoteRelations, RemoteLink, RemotePid, RemoteSignal, RemoteTo, RemoteWatcher, SPAWNED_LINKED,
     SPAWNED_MONITORED,
 };
 use swarmrt_machine::signal::{self, Kind};
@@ -97,13 +98,6 @@ impl Delivery<'_> {
         let gone = RemotePid::of(term).filter(|pid| pid.node == self.vm.node().name);
         gone.map(|_| To::Gone).ok_or(Invalid)
     }
-    fn id(&self, term: Term) -> Result<u64, Invalid> {
-        match (term.as_small(), term.as_big()) {
-            (Some(id), _) => u64::try_from(id).map_err(|_| Invalid),
-            (_, Some(id)) if !id.is_negative() && id.digits().len() == 1 => Ok(id.digits()[0]),
-            _ => Err(Invalid),
-        }
-    }
 
     fn answer(&self, from: Term, signal: &RemoteSignal) {
         self.node.answer(self.vm, self.connection, from, signal);
@@ -134,7 +128,7 @@ impl Delivery<'_> {
             op::UNLINK => self.arity(2).and_then(|()| self.unlink(0, self.get(0), self.get(1))),
             op::UNLINK_ID => {
                 self.arity(3)?;
-                let id = self.id(self.get(0)).ok().filter(|&id| id > 0).ok_or(Invalid)?;
+                let id = u64_of(self.get(0)).filter(|&id| id > 0).ok_or(Invalid)?;
                 self.unlink(id, self.get(1), self.get(2))
             }
             op::UNLINK_ID_ACK => self.arity(3).and_then(|()| self.unlink_ack()),
@@ -234,7 +228,7 @@ impl Delivery<'_> {
     }
 
     fn unlink_ack(&self) -> Done {
-        let id = self.id(self.get(0))?;
+        let id = u64_of(self.get(0)).ok_or(Invalid)?;
         let from = self.peer(self.get(1))?;
         if let To::Process(pid) = self.to(self.get(2))? {
             self.call(pid, move |process| process.unlink_acknowledged(from, id));
@@ -443,7 +437,6 @@ fn unwanted(
     child: Term,
     flags: u32,
 ) {
-    use swarmrt_machine::remote::RemoteTo;
     let Some(to) = RemotePid::of(child) else { return };
     let parent = Term::pid(parent);
     let kept = node.take_orphan(reference);

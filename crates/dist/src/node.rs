@@ -50,9 +50,6 @@ struct Waiting {
     payload: Option<Term>,
 }
 
-// SAFETY: the terms are in the heap that comes with them.
-unsafe impl Send for Waiting {}
-
 pub struct State {
     pub status: Status,
     /// The number of the connection that is there, is set up, or was there last.
@@ -87,12 +84,6 @@ pub struct Node {
     input: Mutex<Input>,
     pub packets_in: AtomicU64,
     pub packets_out: AtomicU64,
-}
-
-/// Why a signal was not taken.
-pub enum NotTaken {
-    /// The connection is no longer what it was when the signal was encoded.
-    Changed,
 }
 
 impl Node {
@@ -151,25 +142,26 @@ impl Node {
         Some(state.orphans.swap_remove(at).1)
     }
 
-    /// Puts a message into the connection's queue; the connection has these capabilities and this number.
+    /// Puts a message into the connection's queue, which has this number. `false` when it is no longer what it was when the
+    /// message was encoded.
     pub fn enqueue(
         &self,
         sender: Term,
         encoded: Encoded,
         relates: Option<u64>,
         connection: u32,
-    ) -> Result<(), NotTaken> {
+    ) -> bool {
         let mut state = self.state.lock();
         if state.connection != connection || state.status != Status::Up {
-            return Err(NotTaken::Changed);
+            return false;
         }
         state.related.extend(relates);
         let peer = state.flags;
         state.output.push(sender, encoded, peer);
-        Ok(())
+        true
     }
 
-    /// Keeps a message until the connection is up.
+    /// Keeps a message until the connection is up. `false` when it is no longer being set up.
     pub fn wait(
         &self,
         sender: Term,
@@ -177,17 +169,17 @@ impl Node {
         payload: Option<Term>,
         relates: Option<u64>,
         connection: u32,
-    ) -> Result<(), NotTaken> {
+    ) -> bool {
         let mut heap = FragmentHeap::new();
         let control = copy_whole(control, &mut heap);
         let payload = payload.map(|payload| copy_whole(payload, &mut heap));
         let mut state = self.state.lock();
         if state.connection != connection || state.status != Status::Pending {
-            return Err(NotTaken::Changed);
+            return false;
         }
         state.related.extend(relates);
         state.waiting.push(Waiting { _heap: heap, sender, control, payload });
-        Ok(())
+        true
     }
 
     /// Has whoever feeds the connection write what waits.
@@ -300,7 +292,7 @@ impl Node {
         };
         let encoded = Encoded::of(message.control, message.payload, flags);
         let sender = if from.is_pid() { from } else { Term::NONE };
-        if self.enqueue(sender, encoded, None, connection).is_ok() {
+        if self.enqueue(sender, encoded, None, connection) {
             self.notify(vm);
         }
     }
@@ -335,10 +327,9 @@ pub struct Over {
 }
 
 /// A connection that a port feeds.
-pub struct PortChannel {
-    pub node: Arc<Node>,
-    /// Set once the connection is up; 0 before.
-    pub connection: u32,
+struct PortChannel {
+    node: Arc<Node>,
+    connection: u32,
 }
 
 impl Channel for PortChannel {

@@ -10,8 +10,8 @@ use swarmrt_machine::{Process, Vm, signal};
 use swarmrt_term::{Alloc, Atom, AtomMap, FragmentHeap, NodeInfo, Term, am, atom};
 
 /// The process that decides about connections.
-pub fn net_kernel() -> Atom {
-    atom!("net_kernel")
+pub fn net_kernel(vm: &Vm) -> Option<u64> {
+    vm.names.whereis(atom!("net_kernel")).and_then(Term::as_pid)
 }
 
 #[derive(Default)]
@@ -24,9 +24,6 @@ struct Alive {
     stopping: Option<Tag>,
 }
 
-// SAFETY: a tag owns its term.
-unsafe impl Send for Alive {}
-
 #[derive(Default)]
 pub struct Dist {
     nodes: RwLock<AtomMap<Arc<Node>>>,
@@ -35,8 +32,8 @@ pub struct Dist {
     pub followers: Followers,
 }
 
-/// Whether this node has a name.
-pub fn is_alive() -> bool {
+/// Whether this node has a name; `Vm::is_alive` is true of one that awaits its name, too.
+pub fn has_name() -> bool {
     NodeInfo::this().name != am::NONODE
 }
 
@@ -78,7 +75,7 @@ impl Dist {
 
     /// Asks `net_kernel` for a connection to an idle node. `false` when there is nobody to ask.
     pub fn auto_connect(&self, vm: &'static Vm, node: &Node) -> bool {
-        let Some(net_kernel) = vm.names.whereis(net_kernel()).and_then(Term::as_pid) else {
+        let Some(net_kernel) = net_kernel(vm) else {
             return false;
         };
         if let Ok(connection) = self.try_set_up(node) {
@@ -112,7 +109,7 @@ impl Dist {
     /// Gives the node its name. `false` when it has one.
     pub fn start(&self, vm: &'static Vm, p: &mut Process, this: NodeInfo, net_kernel: u64) -> bool {
         let mut alive = self.alive.lock();
-        if is_alive() || alive.net_kernel.is_some() {
+        if has_name() || alive.net_kernel.is_some() {
             return false;
         }
         alive.net_kernel = Some(net_kernel);
@@ -211,6 +208,19 @@ pub fn close(vm: &'static Vm, controller: Controller, reason: Term) {
         Controller::Process(pid) => {
             signal::send_exit(vm, Term::NONE, pid, Term::atom(am::KILL));
         }
+    }
+}
+
+/// The number of a connection as programs see it.
+pub fn connection_id(connection: Option<u32>) -> Term {
+    connection.map_or(Term::atom(am::UNDEFINED), |id| Term::small(i64::from(id)))
+}
+
+/// An unsigned integer of up to 64 bits.
+pub fn u64_of(term: Term) -> Option<u64> {
+    match term.as_small() {
+        Some(number) => u64::try_from(number).ok(),
+        None => term.as_big().filter(|big| !big.is_negative() && big.digits().len() == 1).map(|big| big.digits()[0]),
     }
 }
 

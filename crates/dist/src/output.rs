@@ -150,7 +150,7 @@ impl Output {
 mod tests {
     use super::*;
     use crate::flags;
-    use crate::packet::Incoming;
+    use crate::packet::{Incoming, joined};
     use swarmrt_term::etf::Interning;
     use swarmrt_term::{Alloc, FragmentHeap};
 
@@ -168,9 +168,8 @@ mod tests {
         let (mut sent, mut incoming) = (atoms::Sent::default(), Incoming::default());
         let mut order = Vec::new();
         while let Some(packet) = output.pop(&mut sent, PEER) {
-            let part = packet.part.as_ref().map(|(bytes, range)| &(**bytes).as_ref()[range.clone()]);
-            let bytes = [&packet.head[Packet::LENGTH..], part.unwrap_or_default()].concat();
-            if let Some(message) = incoming.take(&bytes, &Interning).expect("a packet") {
+            let bytes = joined(&packet);
+            if let Some(message) = incoming.take(&bytes[Packet::LENGTH..], &Interning).expect("a packet") {
                 let number = message.control.as_tuple().expect("a tuple").get(0);
                 order.push(number.as_small().expect("a number"));
             }

@@ -324,26 +324,28 @@ fn decode_one<'b>(
     Ok((term, &bytes[used..]))
 }
 
+/// All bytes of a packet.
+#[cfg(test)]
+pub fn joined(packet: &Packet) -> Vec<u8> {
+    let part = packet.part.as_ref().map(|(bytes, range)| &(**bytes).as_ref()[range.clone()]);
+    [&packet.head[..], part.unwrap_or_default()].concat()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use swarmrt_term::etf::Interning;
     use swarmrt_term::{Alloc, am, equal_exact};
 
-    fn joined(packet: Packet) -> Vec<u8> {
-        let part = packet.part.as_ref().map(|(bytes, range)| &(**bytes).as_ref()[range.clone()]);
-        [&packet.head[..], part.unwrap_or_default()].concat()
-    }
-
     /// All packets of a message.
     fn packets(encoded: Encoded, sent: &mut atoms::Sent, peer: u64, sequence: u64) -> Vec<Vec<u8>> {
         if !encoded.is_large(peer) {
-            return vec![joined(encoded.whole(sent, peer))];
+            return vec![joined(&encoded.whole(sent, peer))];
         }
         let mut fragments = encoded.fragments(sequence);
         let mut packets = Vec::new();
         while let Some(packet) = fragments.next(sent) {
-            packets.push(joined(packet));
+            packets.push(joined(&packet));
         }
         packets
     }
