@@ -6,23 +6,20 @@ use base64::Engine as _;
 use std::ffi::CStr;
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
-use swarmrt_machine::inspect::Inspect;
+use swarmrt_machine::inspect::{DUMP_HEAD, DUMP_MODE, Inspect, dump_file};
 use swarmrt_machine::{Process, Vm, pin, signal};
 use swarmrt_term::etf::{self, EncodeOptions};
 use swarmrt_term::word::Kind;
-use swarmrt_term::{Atom, NodeInfo, Term, am, print};
+use swarmrt_term::{Atom, NodeInfo, Term, print};
 
 /// How long all processes together have to tell of themselves. One that is in a native function
 /// for longer is left with its pid.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(2);
 /// Bytes of a term in the external format above which a dump says only that it is large.
 const TERM_BYTES_MAX: usize = 1 << 20;
-const FILE_NAME_DEFAULT: &str = "erl_crash.dump";
-/// Crash dumps hold whatever the program holds, secrets too.
-const FILE_MODE: u32 = 0o640;
 
 /// The machine as the break menu and crash dumps see it.
 pub(crate) struct Inspector;
@@ -54,15 +51,19 @@ impl Inspect for Inspector {
     fn tables(&self, vm: &'static Vm, objects: bool, out: &mut dyn Write) -> io::Result<()> {
         ets::write_tables(vm, objects, out)
     }
-    fn nodes(&self, _vm: &'static Vm, out: &mut dyn Write) -> io::Result<()> {
-        let node = print::display(Term::atom(NodeInfo::this().name)).to_string();
-        let name = if node.starts_with('\'') { node } else { format!("'{node}'") };
-        writeln!(out, "=node:{name}")?;
-        if NodeInfo::this().name != am::NONODE { Ok(()) } else { writeln!(out, "=no_distribution") }
+    fn nodes(&self, vm: &'static Vm, out: &mut dyn Write) -> io::Result<()> {
+        writeln!(out, "=node:'{}'", NodeInfo::this().name)?;
+        if vm.is_alive() { Ok(()) } else { writeln!(out, "=no_distribution") }
     }
     fn crash_dump(&self, vm: &'static Vm, slogan: &str) {
-        // Standard error may be closed, the disk full: nobody is left who could be told.
-        let _ = announced(|| write_dump(self, vm, slogan));
+        let Some(path) = dump_file() else { return };
+        // Standard error may be closed: nobody is left who could be told.
+        let mut stderr = io::stderr();
+        let _ = write!(stderr, "\nCrash dump is being written to: {}...", path.display());
+        let _ = match write_dump(self, vm, &path, slogan) {
+            Ok(()) => writeln!(stderr, "done"),
+            Err(problem) => writeln!(stderr, "{problem}"),
+        };
     }
 }
 
@@ -165,7 +166,7 @@ fn write_terms(process: &Process, out: &mut Vec<u8>) -> io::Result<()> {
             writeln!(out, "{}:N", roots.add(message))?;
         }
     }
-    if process.dictionary.len() > 0 {
+    if !process.dictionary.is_empty() {
         writeln!(out, "=proc_dictionary:{pid}")?;
         for (key, value) in process.dictionary.iter() {
             let mut heap = swarmrt_term::FragmentHeap::new();
@@ -201,27 +202,7 @@ fn write_terms(process: &Process, out: &mut Vec<u8>) -> io::Result<()> {
     out.write_all(&roots.heap)
 }
 
-/// Tells on standard error what `write` does.
-fn announced(write: impl FnOnce() -> io::Result<Option<PathBuf>>) -> io::Result<()> {
-    let mut stderr = io::stderr();
-    let Some(path) = write_to() else { return Ok(()) };
-    write!(stderr, "\nCrash dump is being written to: {}...", path.display())?;
-    match write() {
-        Ok(_) => writeln!(stderr, "done"),
-        Err(problem) => writeln!(stderr, "{problem}"),
-    }
-}
-
-/// Where dumps go: `ERL_CRASH_DUMP`; `None` where `ERL_CRASH_DUMP_SECONDS` or
-/// `ERL_CRASH_DUMP_BYTES` is 0, which means no dump.
-fn write_to() -> Option<PathBuf> {
-    let is_zero = |name: &str| std::env::var(name).is_ok_and(|value| value.trim() == "0");
-    if is_zero("ERL_CRASH_DUMP_SECONDS") || is_zero("ERL_CRASH_DUMP_BYTES") {
-        return None;
-    }
-    Some(std::env::var_os("ERL_CRASH_DUMP").map_or_else(|| FILE_NAME_DEFAULT.into(), PathBuf::from))
-}
-
+/// The size that a dump may have.
 fn bytes_max() -> u64 {
     let limit = std::env::var("ERL_CRASH_DUMP_BYTES").ok();
     limit.and_then(|limit| limit.trim().parse().ok()).unwrap_or(u64::MAX)
@@ -245,12 +226,11 @@ impl<W: Write> Write for Limited<W> {
     }
 }
 
-fn write_dump(inspector: &Inspector, vm: &'static Vm, slogan: &str) -> io::Result<Option<PathBuf>> {
-    let Some(path) = write_to() else { return Ok(None) };
+fn write_dump(inspector: &Inspector, vm: &'static Vm, path: &Path, slogan: &str) -> io::Result<()> {
     let mut options = std::fs::OpenOptions::new();
-    let file = options.write(true).create(true).truncate(true).mode(FILE_MODE).open(&path)?;
+    let file = options.write(true).create(true).truncate(true).mode(DUMP_MODE).open(path)?;
     let mut out = BufWriter::new(Limited { inner: file, left: bytes_max() });
-    writeln!(out, "=erl_crash_dump:0.5\n{}\nSlogan: {slogan}", local_time())?;
+    writeln!(out, "{DUMP_HEAD}{}\nSlogan: {slogan}", local_time())?;
     write!(out, "System version: {}", system_info::system_version(vm))?;
     writeln!(out, "Taints: \nAtoms: {}", Atom::count())?;
     inspector.sizes(vm, &mut out)?;
@@ -275,8 +255,7 @@ fn write_dump(inspector: &Inspector, vm: &'static Vm, slogan: &str) -> io::Resul
         writeln!(out, "{}", print::display(Term::atom(atom)))?;
     }
     writeln!(out, "=end")?;
-    out.flush()?;
-    Ok(Some(path))
+    out.flush()
 }
 
 /// As `ctime` writes it, without the end of the line.

@@ -10,6 +10,7 @@ use std::ffi::CString;
 use std::io::Write;
 use std::os::unix::ffi::OsStringExt;
 use std::sync::OnceLock;
+use swarmrt::machine::inspect::{DUMP_HEAD, DUMP_MODE, dump_file};
 use swarmrt::refusal;
 
 #[cfg_attr(feature = "system-allocator", expect(dead_code, reason = "another one is used"))]
@@ -23,8 +24,6 @@ const PURGE_DELAY_MS: i64 = 100;
 
 /// The exit code when there is no memory, which is OTP's.
 const EXIT_NO_MEMORY: i32 = 1;
-/// Crash dumps hold whatever the program holds.
-const DUMP_MODE: libc::mode_t = 0o640;
 
 /// Where the crash dump goes, known before there is no memory to find out.
 static DUMP_FILE: OnceLock<Option<CString>> = OnceLock::new();
@@ -33,14 +32,7 @@ static DUMP_FILE: OnceLock<Option<CString>> = OnceLock::new();
 pub fn configure() {
     // SAFETY: the option exists, and no other thread runs yet.
     unsafe { mi_option_set_default(OPTION_PURGE_DELAY, PURGE_DELAY_MS) };
-    DUMP_FILE.get_or_init(|| {
-        let is_zero = |name: &str| std::env::var(name).is_ok_and(|value| value.trim() == "0");
-        if is_zero("ERL_CRASH_DUMP_SECONDS") || is_zero("ERL_CRASH_DUMP_BYTES") {
-            return None;
-        }
-        let file = std::env::var_os("ERL_CRASH_DUMP").unwrap_or_else(|| "erl_crash.dump".into());
-        CString::new(file.into_vec()).ok()
-    });
+    DUMP_FILE.get_or_init(|| CString::new(dump_file()?.into_os_string().into_vec()).ok());
     refusal::set_end(end);
     #[cfg(feature = "refusals")]
     refuse::configure();
@@ -94,7 +86,7 @@ fn end(bytes: usize) -> ! {
         }
         let date = date.map(|byte| byte as u8);
         let date = date.split(|&byte| byte == 0).next().unwrap_or_default();
-        let parts = [b"=erl_crash_dump:0.5\n".as_slice(), date, b"Slogan: ", slogan, b"\n=end\n"];
+        let parts = [DUMP_HEAD.as_bytes(), date, b"Slogan: ", slogan, b"\n=end\n"];
         let done = fd >= 0 && parts.iter().all(|part| write(fd, part));
         write(libc::STDERR_FILENO, if done { b"done\n" } else { b"not possible\n" });
     }

@@ -2,6 +2,23 @@
 
 use crate::vm::Vm;
 use std::io::{self, Write};
+use std::path::PathBuf;
+
+/// The first line of a crash dump: what it is, and in which version of the form.
+pub const DUMP_HEAD: &str = "=erl_crash_dump:0.5\n";
+/// Crash dumps hold whatever the program holds, secrets too.
+pub const DUMP_MODE: u32 = 0o640;
+const DUMP_FILE_DEFAULT: &str = "erl_crash.dump";
+
+/// Where crash dumps go: `ERL_CRASH_DUMP`; `None` where `ERL_CRASH_DUMP_SECONDS` or
+/// `ERL_CRASH_DUMP_BYTES` is 0, which means no dump.
+pub fn dump_file() -> Option<PathBuf> {
+    let is_zero = |name: &str| std::env::var(name).is_ok_and(|value| value.trim() == "0");
+    if is_zero("ERL_CRASH_DUMP_SECONDS") || is_zero("ERL_CRASH_DUMP_BYTES") {
+        return None;
+    }
+    Some(std::env::var_os("ERL_CRASH_DUMP").unwrap_or_else(|| DUMP_FILE_DEFAULT.into()).into())
+}
 
 /// Tells of a machine as text, in the form of OTP's crash dumps. Any thread that is no scheduler may ask.
 pub trait Inspect: Send + Sync {
