@@ -2,7 +2,7 @@
 
 use crate::erl::{show, trial};
 use crate::failure::Failure;
-use crate::settings;
+use crate::{exec, settings};
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 use std::io::IsTerminal;
@@ -212,8 +212,7 @@ const TOOLS: [Tool; 2] = [
 ];
 
 fn tool(tool: &Tool) -> Finding {
-    let folders = std::env::var_os("PATH").unwrap_or_default();
-    match std::env::split_paths(&folders).map(|folder| folder.join(tool.name)).find(|path| path.is_file()) {
+    match exec::on_path(tool.name) {
         Some(path) => Finding::ok(tool.name, path.display().to_string()),
         None => Finding::warning(tool.name, "not found", tool.remedy),
     }

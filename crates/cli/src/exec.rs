@@ -38,6 +38,12 @@ pub fn prepared(command: &OsStr) -> Result<Command, Failure> {
     Ok(process)
 }
 
+/// Where a program is that is looked for on the PATH.
+pub fn on_path(program: &str) -> Option<PathBuf> {
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&folders).map(|folder| folder.join(program)).find(|path| path.is_file())
+}
+
 pub fn cannot_start(command: &OsStr, error: &io::Error) -> Failure {
     let name = command.to_string_lossy();
     match error.kind() {

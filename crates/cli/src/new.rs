@@ -49,9 +49,9 @@ pub fn new(name: &str) -> Result<i32, Failure> {
 const NAME_MAX: usize = 60;
 
 /// Words that are no atoms unless they are quoted.
-const RESERVED: [&str; 27] = [
+const RESERVED: [&str; 29] = [
     "after", "and", "andalso", "band", "begin", "bnot", "bor", "bsl", "bsr", "bxor", "case", "catch", "cond", "div", "else", "end", "fun", "if",
-    "let", "maybe", "not", "of", "or", "orelse", "receive", "rem", "when",
+    "let", "maybe", "not", "of", "or", "orelse", "receive", "rem", "try", "when", "xor",
 ];
 
 fn check(name: &str) -> Result<(), Failure> {
@@ -66,7 +66,7 @@ fn check(name: &str) -> Result<(), Failure> {
     if name.len() > NAME_MAX {
         return Err(bad(&format!("it has more than {NAME_MAX} letters")));
     }
-    if RESERVED.contains(&name) || name == "try" || name == "xor" {
+    if RESERVED.contains(&name) {
         return Err(bad("it is a word of the language"));
     }
     let prefix = format!("{name}-");

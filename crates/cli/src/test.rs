@@ -30,7 +30,7 @@ pub fn test(folder: &Path, arguments: &[OsString]) -> Result<i32, Failure> {
         return steps(folder, "mix", vec![words]);
     }
     if ["rebar.config", "rebar.config.script"].iter().any(|name| folder.join(name).is_file()) {
-        if is_on_path("rebar3") {
+        if exec::on_path("rebar3").is_some() {
             return steps(folder, "rebar3", rebar3_steps(folder, arguments));
         }
         crate::failure::tell("rebar3 is not installed: the modules are tested without it, and without dependencies");
@@ -40,10 +40,6 @@ pub fn test(folder: &Path, arguments: &[OsString]) -> Result<i32, Failure> {
         return Err(Failure::new(format!("{name}: no tool takes these arguments")).next(next));
     }
     plain(folder)
-}
-
-fn is_on_path(program: &str) -> bool {
-    std::env::var_os("PATH").is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(program).is_file()))
 }
 
 fn has_colours() -> bool {
