@@ -57,7 +57,18 @@ fn numbers<'a>(p: &mut Process, pairs: impl Iterator<Item = (&'a str, i64)>) -> 
     Ok(p.list(&pairs))
 }
 
-/// `{[Name, …], Number}`, before OTP 29 the last first: of several with one number, the first is to count.
+/// Protocols that are known without a file of the system's; those of the file count where both have one.
+const PROTOCOLS_BY_DEFAULT: [(&str, c_int); 7] = [
+    ("ip", libc::IPPROTO_IP),
+    ("ipv6", libc::IPPROTO_IPV6),
+    ("tcp", libc::IPPROTO_TCP),
+    ("udp", libc::IPPROTO_UDP),
+    ("sctp", libc::IPPROTO_SCTP),
+    ("igmp", libc::IPPROTO_IGMP),
+    ("mptcp", libc::IPPROTO_MPTCP),
+];
+
+/// `{[Name, …], Number}`, the first last: of several with one number, the last of this list counts.
 fn protocols(p: &mut Process) -> BifResult {
     let mut pairs = Vec::new();
     for (names, number) in system_protocols() {
@@ -65,9 +76,12 @@ fn protocols(p: &mut Process) -> BifResult {
         let names = p.list(&names);
         pairs.push(p.tuple(&[names, Term::small(number)]));
     }
-    if p.vm.release() < Release::R29 {
-        pairs.reverse();
+    let knows_mptcp = p.vm.release() >= Release::R29;
+    for (name, number) in PROTOCOLS_BY_DEFAULT.iter().filter(|(name, _)| *name != "mptcp" || knows_mptcp) {
+        let names = p.list(&[named(name)]);
+        pairs.push(p.tuple(&[names, Term::small((*number).into())]));
     }
+    pairs.reverse();
     Ok(p.list(&pairs))
 }
 
