@@ -17,7 +17,7 @@ use swarmrt_machine::remote::{
 use swarmrt_machine::signal::{self, Kind};
 use swarmrt_machine::spawn::{RemoteSpawn, SpawnOptions, Start, spawn_announced};
 use swarmrt_machine::{Process, Vm, exception};
-use swarmrt_term::{Alloc, Atom, FragmentHeap, Mfa, Term, Tuple, am, atom};
+use swarmrt_term::{Alloc, Atom, FragmentHeap, Mfa, Release, Term, Tuple, am, atom};
 
 /// A message that is not as the protocol has it.
 struct Invalid;
@@ -374,7 +374,8 @@ impl Delivery<'_> {
         Ok(())
     }
 
-    /// Starts a process that another node has asked for. It takes the arguments out of its first message.
+    /// Starts a process that another node has asked for. It takes the arguments out of its first message. From OTP 27 on
+    /// a second one, `dist_spawn_init`, tells it that there are arguments that could be decoded.
     fn start(
         &self,
         mfa: Term,
@@ -390,6 +391,9 @@ impl Delivery<'_> {
         let (vm, connection) = (self.vm, self.connection);
         let announce = |_: Option<&mut Process>, child: u64| {
             signal::send_message(vm, Term::NONE, child, arguments);
+            if vm.release() >= Release::R27 {
+                signal::send_message(vm, Term::NONE, child, Term::atom(function));
+            }
             let result = Term::pid(child);
             self.answer(result, &RemoteSignal::SpawnReply { to: parent, reference, flags, result });
             if flags != 0 && !self.node.relate(child, connection) {
