@@ -588,7 +588,7 @@ impl Heap {
         unsafe {
             self.collect(0, roots, true);
             let live = self.old_used_words();
-            let words = live + self.stack_words() + 2 * SLACK_WORDS;
+            let words = live + self.stack_words() + SLACK_WORDS;
             let mut from = self.replace_block(Block::new(words), words);
             let mut collector = Collector {
                 sources: Sources::of(self),
