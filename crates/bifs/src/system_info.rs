@@ -264,7 +264,7 @@ fn identity(p: &mut Process, name: &str) -> Option<Term> {
         "machine" => p.string("BEAM"),
         "endian" => Term::atom(if cfg!(target_endian = "little") { atom!("little") } else { atom!("big") }),
         "emu_type" | "build_type" => Term::atom(if cfg!(debug_assertions) { atom!("debug") } else { atom!("opt") }),
-        "emu_flavor" => Term::atom(if p.vm.native.get().is_some() { atom!("jit") } else { atom!("emu") }),
+        "emu_flavor" => Term::atom(if p.vm.engine().has_machine_code() { atom!("jit") } else { atom!("emu") }),
         "info" => crate::system_text::info(p),
         "emu_args" => {
             let arguments: Vec<Term> = std::env::args_os().map(|argument| p.string(&argument.to_string_lossy())).collect();

@@ -96,15 +96,15 @@ fn otp(found: &Result<Otp, swarmrt::OtpError>) -> Finding {
 
 /// Whether a machine boots, and whether it has its native engine.
 fn start(otp: Otp) -> Vec<Finding> {
-    let took = match trial(otp) {
-        Ok(took) => took,
+    let trial = match trial(otp) {
+        Ok(trial) => trial,
         Err(why) => {
             let remedy = "another --otp-root or --engine may do; swarmrt erl -noshell shows what OTP itself says";
             return vec![Finding::failed("start", why, remedy)];
         }
     };
     let engine = std::env::var(settings::ENGINE).ok();
-    let native = match (swarmrt::jit::counts(), engine.as_deref()) {
+    let native = match (trial.native, engine.as_deref()) {
         (Some(counts), _) => Finding::ok("native engine", counts.to_string()),
         (None, Some("interp")) => Finding::ok("native engine", "switched off (interp)"),
         (None, _) => Finding::warning(
@@ -113,7 +113,7 @@ fn start(otp: Otp) -> Vec<Finding> {
             "let the container map executable memory, and lift `ulimit -f`; swarmrt --engine=tiered erl tells the reason",
         ),
     };
-    vec![Finding::ok("start", format!("{took} ms")), native]
+    vec![Finding::ok("start", format!("{} ms", trial.milliseconds)), native]
 }
 
 fn code_cache() -> Finding {

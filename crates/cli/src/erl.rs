@@ -4,6 +4,7 @@ use crate::failure::{Failure, tell};
 use crate::{emulator, epmd, root, settings};
 use std::io::Write;
 use std::path::PathBuf;
+use swarmrt::engine::{Counts, Tier};
 use swarmrt::{Builder, Engines, Interrupt, Otp};
 
 /// What `erl`'s arguments say.
@@ -151,16 +152,23 @@ pub fn erl(program: &str, arguments: &[String]) -> Result<i32, Failure> {
     Ok(run_to_end(boot(program, parsed, otp)?))
 }
 
-/// Boots and halts at once, with the engines that are asked for; how many milliseconds it took.
+/// What a trial run told.
+pub struct Trial {
+    pub milliseconds: u128,
+    /// What machine code was made; `None` without a native engine.
+    pub native: Option<Counts>,
+}
+
+/// Boots and halts at once, with the engines that are asked for.
 ///
 /// # Errors
 /// Why there is no start, or the exit code that it ended with.
-pub fn trial(otp: Otp) -> Result<u128, String> {
+pub fn trial(otp: Otp) -> Result<Trial, String> {
     let started = std::time::Instant::now();
     let arguments = ["-noshell", "-noinput", "-eval", "erlang:halt(0)."].map(str::to_owned);
-    let code = parse(&arguments).and_then(|parsed| boot("erl", parsed, otp)).map(|vm| vm.wait_for_halt());
-    match code.map_err(|why| format!("fails: {why}"))? {
-        0 => Ok(started.elapsed().as_millis()),
+    let vm = parse(&arguments).and_then(|parsed| boot("erl", parsed, otp)).map_err(|why| format!("fails: {why}"))?;
+    match vm.wait_for_halt() {
+        0 => Ok(Trial { milliseconds: started.elapsed().as_millis(), native: Tier::of(vm).map(|tier| tier.counts()) }),
         code => Err(format!("ends with {code}")),
     }
 }
@@ -205,16 +213,16 @@ fn run_to_end(vm: &'static swarmrt::machine::Vm) -> i32 {
     let code = vm.wait_for_halt();
     swarmrt::nif::halt();
     // What cannot be kept is found out again.
-    let _ = swarmrt::jit::keep(vm);
+    let _ = Tier::keep(vm);
     if std::env::var_os(settings::STATS).is_some() {
-        tell(&native_counts());
+        tell(&native_counts(Tier::of(vm).map(|tier| tier.counts())));
     }
     code
 }
 
-/// What the native engine has done so far.
-pub fn native_counts() -> String {
-    swarmrt::jit::counts().map_or("no native engine".to_owned(), |counts| format!("native engine: {counts}"))
+/// What the native engine has done.
+pub fn native_counts(counts: Option<Counts>) -> String {
+    counts.map_or("no native engine".to_owned(), |counts| format!("native engine: {counts}"))
 }
 
 /// Boots with the arguments that `erl` gives `init` before those of its own.

@@ -108,16 +108,16 @@ impl Info {
         let missing = builtins.into_iter().filter(|builtin| !builtin.exists).map(|builtin| builtin.name).collect();
         let version = otp.version.clone().unwrap_or_else(|| otp.release.to_string());
         let about_otp = OtpInfo { root: otp.root.clone(), version, erts: otp.erts_version.clone() };
-        let (milliseconds, error) = match trial(otp) {
-            Ok(milliseconds) => (Some(milliseconds), None),
-            Err(why) => (None, Some(why)),
+        let (milliseconds, native, error) = match trial(otp) {
+            Ok(trial) => (Some(trial.milliseconds), trial.native, None),
+            Err(why) => (None, None, Some(why)),
         };
         Ok(Info {
             version: env!("CARGO_PKG_VERSION"),
             otp: about_otp,
             engines: ENGINES.into(),
             schedulers: Schedulers::gather(),
-            start: StartInfo { milliseconds, error, native: native_counts() },
+            start: StartInfo { milliseconds, error, native: native_counts(native) },
             code_cache: CacheInfo::gather(),
             native_libraries: Libraries::gather(),
             builtins: Builtins { of_otp, missing },

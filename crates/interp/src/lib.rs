@@ -3,11 +3,11 @@
 //! Invariants: it keeps no state of its own between turns; everything that a process is lies in its
 //! [`Process`](swarmrt_machine::Process). It knows nothing of other engines.
 
-mod assist;
-mod binary;
-mod operations;
-mod records;
+mod engine;
 mod run;
 
-pub use assist::ASSISTS;
-pub use run::Interpreter;
+pub use engine::Interpreter;
+use swarmrt_engine::runtime::assists::Assists;
+
+/// What machine code has done for it, with this interpreter's step.
+pub static ASSISTS: Assists = Assists::with_step(run::step);

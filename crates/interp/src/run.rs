@@ -4,61 +4,26 @@
 //! stack pointer, reductions. They are written back (`sync!`) before anything outside the loop may
 //! look at the process, and read again (`reload!`) after it may have changed.
 
-use crate::binary;
-use crate::operations::{self, FunCall, Op};
-use crate::records;
 use swarmrt_beam::instr::{Dst, Instr, Src, Utf, stored_unit};
 use swarmrt_beam::specialise::CellKind;
+use swarmrt_engine::Tier;
+use swarmrt_engine::cell::{cell_code, code_before, is_entry};
+use swarmrt_engine::runtime::assists::StepFn;
+use swarmrt_engine::runtime::operations::{self, FunCall, Op};
+use swarmrt_engine::runtime::{binaries, bit_syntax, records};
+use swarmrt_engine::state::{Exit, NativeState, Registers, SCRATCH_WORDS};
 use swarmrt_heap::process_heap::SLACK_WORDS;
 use swarmrt_machine::bif::BifKind;
-use swarmrt_machine::bitsyntax;
 use swarmrt_machine::code::Export;
 use swarmrt_machine::code::natives::NativeSlot;
 use swarmrt_machine::exception::Top;
-use swarmrt_machine::native::{Exit, NativeState, SCRATCH_WORDS, StepFn, cell_code, code_before, is_entry};
-use swarmrt_machine::scheduler::{Engine, Outcome, Registers};
+use swarmrt_machine::scheduler::Outcome;
 use swarmrt_machine::{Process, Raise, signal};
 use swarmrt_term::release::{self, Release};
 use swarmrt_term::{Alloc, Bits, Header, Mfa, Subtag, Term, am, map};
 
-/// The engine that interprets specialised instructions.
-pub struct Interpreter;
-
-impl Engine for Interpreter {
-    fn run(&self, process: &mut Process, registers: &mut Registers) -> Outcome {
-        // SAFETY: the loader has verified all code that a process can stand in.
-        unsafe { run::<false>(process, registers) }
-    }
-
-    fn run_dirty(&self, process: &mut Process, registers: &mut Registers) {
-        process.saved.restore(&mut registers.x);
-        // SAFETY: the process stands at an instruction that calls a built-in.
-        let (bif, arity) = match unsafe { *process.ip } {
-            Instr::NativeBody { slot, arity } => {
-                // SAFETY: the process stands in the module's version.
-                let native = unsafe { NativeSlot::at(slot) }.get().expect("a body that is called is there");
-                process.result_at_hand = Some(native.call(process, &registers.x[..arity as usize]));
-                return;
-            }
-            Instr::CallBif { bif, arity } | Instr::CallBifLast { bif, arity, .. } | Instr::CallBifOnly { bif, arity } | Instr::BifBody { bif, arity, .. } => {
-                (bif, arity)
-            }
-            other => unreachable!("{other:?} does not call a built-in"),
-        };
-        let function = process.vm.bifs.get(bif).function;
-        let result = function(process, &registers.x[..arity as usize]);
-        process.result_at_hand = Some(result);
-    }
-}
-
 /// Whether every safepoint collects.
 const STRESS: bool = cfg!(feature = "stress");
-
-/// Calls between two samples of what is running, at first; twice as many after each that found machine code there already,
-/// up to so many.
-const SAMPLE_REDUCTIONS_MAX: i32 = 3200;
-/// Calls of built-ins, and departures, of which one is a sample, where [`NativeState::between`] is at its lowest.
-const SAMPLE_TICKS: i32 = 64;
 
 /// Executes the one instruction at `ip` with the state in the registers, for machine code. See [`StepFn`].
 ///
@@ -69,11 +34,15 @@ pub unsafe extern "C-unwind" fn step(registers: *mut Registers, ip: *const Instr
     unsafe {
         let p = &mut *(*registers).native.process;
         (*registers).native.ip = ip;
-        match run::<true>(p, &mut *registers) {
-            Outcome::Stepped => (*registers).native.ip,
+        match run::<true>(None, p, &mut *registers) {
+            Left::Stepped => (*registers).native.ip,
             // A handler is the interpreter's: more X registers are alive there than where a call returns.
-            outcome => {
-                (*registers).native.outcome = outcome;
+            Left::Caught => {
+                (*registers).native.outcome = None;
+                std::ptr::null()
+            }
+            Left::Turn(outcome) => {
+                (*registers).native.outcome = Some(outcome);
                 std::ptr::null()
             }
         }
@@ -82,6 +51,16 @@ pub unsafe extern "C-unwind" fn step(registers: *mut Registers, ip: *const Instr
 
 const _: StepFn = step;
 
+/// How the loop was left.
+pub(crate) enum Left {
+    /// The turn is over, or the process is.
+    Turn(Outcome),
+    /// One instruction was executed, as asked.
+    Stepped,
+    /// It has raised an exception that is caught.
+    Caught,
+}
+
 /// How the loop goes on after an instruction that could not simply go on to the next.
 enum Leave {
     /// An exception was set.
@@ -89,12 +68,13 @@ enum Leave {
     Outcome(Outcome),
 }
 
-/// Runs a process until it gives up the scheduler; with `STEP`, one instruction of it only.
+/// Runs a process until it gives up the scheduler, in machine code where `native` has some; with `STEP`, one instruction of
+/// it only.
 ///
 /// # Safety
 /// The process stands in verified code, with the registers that it needs saved (with `STEP`: in the registers).
 #[allow(clippy::too_many_lines, reason = "one arm an instruction")]
-unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> Outcome {
+pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Process, registers: &mut Registers) -> Left {
     // SAFETY: throughout, the loader has proven that operands name existing registers, that frames and
     // allocations have the room that instructions use, and that jumps lead to instructions.
     unsafe {
@@ -102,7 +82,7 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
         let registers: *mut Registers = registers;
         let x: *mut Term = (&raw mut (*registers).x).cast();
         let f: *mut f64 = (&raw mut (*registers).f).cast();
-        let native = if STEP { None } else { p.vm.native.get() };
+        let native = if STEP { None } else { native };
         let mut ip: *const Instr;
         let mut top: *mut u64;
         let mut e: *mut Term;
@@ -123,7 +103,7 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
                 let mut none: [Term; 0] = [];
                 p.collect(0, &mut none, false);
                 if p.exit_pending {
-                    return Outcome::Yield;
+                    return Left::Turn(Outcome::Yield);
                 }
             }
             p.saved.restore(&mut (*registers).x);
@@ -156,29 +136,27 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
         // Puts most of the turn aside, to have a look at what runs after the rest of it.
         macro_rules! slice {
             () => {
-                let between = (*registers).native.between;
-                if native.is_some() && deferred == 0 && reds > between {
-                    deferred = reds - between;
-                    reds = between;
+                let interval = (*registers).native.sample_interval_reductions;
+                if native.is_some() && deferred == 0 && reds > interval {
+                    deferred = reds - interval;
+                    reds = interval;
                 }
             };
         }
         // Reports what is running.
         macro_rules! sample {
-            ($hooks:expr, $arguments:expr) => {{
-                let wanted = ($hooks.sample)(p.vm, ip, $arguments);
-                let between = &raw mut (*registers).native.between;
-                *between = if wanted { NativeState::BETWEEN_MIN } else { (*between + *between / 16).min(SAMPLE_REDUCTIONS_MAX) };
+            ($tier:expr, $arguments:expr) => {{
+                let wanted = $tier.sample(ip, $arguments);
+                let state: &mut NativeState = &mut (*registers).native;
+                state.sampled(wanted);
             }};
         }
         // Counts what takes no reductions, and reports what is running now and then.
         macro_rules! tick {
-            ($hooks:expr) => {{
-                let state = &raw mut (*registers).native;
-                (*state).ticks += 1;
-                if (*state).ticks >= (*state).between / (NativeState::BETWEEN_MIN / SAMPLE_TICKS) {
-                    (*state).ticks = 0;
-                    sample!($hooks, &[]);
+            ($tier:expr) => {{
+                let state: &mut NativeState = &mut (*registers).native;
+                if state.tick() {
+                    sample!($tier, &[]);
                 }
             }};
         }
@@ -231,8 +209,8 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
 
         if !STEP {
             slice!();
-            if let Some(hooks) = native {
-                tick!(hooks);
+            if let Some(tier) = native {
+                tick!(tier);
             }
         }
         // Machine code to go on with, if the next place has some.
@@ -242,7 +220,7 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
         macro_rules! resume {
             ($arity:expr) => {
                 match native {
-                    Some(hooks) => match (hooks.resume)(ip, x_slice!($arity)) {
+                    Some(tier) => match tier.re_entry(ip, x_slice!($arity)) {
                         0 => code_before(ip).unwrap_or(no_code),
                         code => code,
                     },
@@ -310,8 +288,8 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
                             if STRESS || p.heap.wants_collection {
                                 collect!(0, $arity);
                             }
-                            if let Some(hooks) = native {
-                                sample!(hooks, x_slice!($arity));
+                            if let Some(tier) = native {
+                                sample!(tier, x_slice!($arity));
                             }
                             slice!();
                         }
@@ -614,7 +592,7 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
                 }
 
                 while code.wrapping_sub(no_code) > no_code_span {
-                    let Some(hooks) = native else { break };
+                    let Some(tier) = native else { break };
                     let state = &raw mut (*registers).native;
                     // The call has been counted here; it is counted there.
                     if is_entry(ip.sub(1)) {
@@ -624,9 +602,11 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
                     (*state).top = top;
                     (*state).reductions = i64::from(reds);
                     (*state).deferred = i64::from(deferred);
-                    let exit = (hooks.enter)(registers, code);
-                    if exit == Exit::Leave && (*state).outcome != Outcome::Caught {
-                        leave!((*state).outcome);
+                    let exit = (tier.enter)(registers, code);
+                    if exit == Exit::Leave
+                        && let Some(outcome) = (*state).outcome
+                    {
+                        leave!(outcome);
                     }
                     e = (*state).stop.cast();
                     top = (*state).top;
@@ -638,7 +618,7 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
                         code = resume!((*state).arity);
                         continue;
                     }
-                    tick!(hooks);
+                    tick!(tier);
                     // What machine code leaves to the interpreter, it does not get back before the next call or return.
                     code = if exit == Exit::Interpret || exit == Exit::Leave { no_code } else { code_before(ip).unwrap_or(no_code) };
                 }
@@ -656,7 +636,7 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
                             let all = reds + deferred;
                             (*state).reductions = i64::from(if press { 0 } else { reds });
                             (*state).deferred = i64::from(if press { all } else { deferred });
-                            return Outcome::Stepped;
+                            return Left::Stepped;
                         }
                         stepped = true;
                     }
@@ -1414,8 +1394,8 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
                                 reds += deferred;
                                 deferred = 0;
                                 // A long walk is worth machine code as much as many calls.
-                                if let Some(hooks) = native {
-                                    sample!(hooks, &[]);
+                                if let Some(tier) = native {
+                                    sample!(tier, &[]);
                                 }
                                 slice!();
                             }
@@ -1619,7 +1599,7 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
                         Instr::BsStartMatch { src, dst, fail } => {
                             let source = src!(src);
                             sync!();
-                            let context = binary::start_match(p, source);
+                            let context = binaries::start_match(p, source);
                             top = p.heap.top;
                             match context {
                                 Some(context) => {
@@ -1633,10 +1613,10 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
                         }
                         Instr::BsGetInteger { flags, unit, context, size, dst, fail } => {
                             let context = context!(context);
-                            let bits = binary::wanted_bits(context, src!(size), stored_unit(unit));
+                            let bits = binaries::wanted_bits(context, src!(size), stored_unit(unit));
                             let Some(bits) = bits else { jump!(fail) };
                             sync!();
-                            let value = binary::take_integer(p, context, bits, flags);
+                            let value = binaries::take_integer(p, context, bits, flags);
                             top = p.heap.top;
                             let Some(value) = value else { jump!(fail) };
                             set!(dst, value);
@@ -1644,9 +1624,9 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
                         }
                         Instr::BsGetFloat { flags, unit, context, size, dst, fail } => {
                             let context = context!(context);
-                            let Some(bits) = binary::wanted_bits(context, src!(size), stored_unit(unit)) else { jump!(fail) };
-                            let data = bitsyntax::remaining(context).slice(0, bits);
-                            let Some(value) = bitsyntax::read_float(data, flags) else { jump!(fail) };
+                            let Some(bits) = binaries::wanted_bits(context, src!(size), stored_unit(unit)) else { jump!(fail) };
+                            let data = bit_syntax::remaining(context).slice(0, bits);
+                            let Some(value) = bit_syntax::read_float(data, flags) else { jump!(fail) };
                             context.set_offset(context.offset() + bits);
                             sync!();
                             let value = p.heap.float(value);
@@ -1656,9 +1636,9 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
                         }
                         Instr::BsGetBinary { unit, context, size, dst, fail } => {
                             let context = context!(context);
-                            let Some(bits) = binary::wanted_bits(context, src!(size), stored_unit(unit)) else { jump!(fail) };
+                            let Some(bits) = binaries::wanted_bits(context, src!(size), stored_unit(unit)) else { jump!(fail) };
                             sync!();
-                            let part = binary::take_part(p, context, bits);
+                            let part = binaries::take_part(p, context, bits);
                             top = p.heap.top;
                             set!(dst, part);
                             note_pressure!();
@@ -1671,7 +1651,7 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
                                 jump!(fail);
                             }
                             sync!();
-                            let part = binary::take_part(p, context, left);
+                            let part = binaries::take_part(p, context, left);
                             top = p.heap.top;
                             set!(dst, part);
                             note_pressure!();
@@ -1679,7 +1659,7 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
                         }
                         Instr::BsSkip { unit, context, size, fail } => {
                             let context = context!(context);
-                            match binary::wanted_bits(context, src!(size), stored_unit(unit)) {
+                            match binaries::wanted_bits(context, src!(size), stored_unit(unit)) {
                                 Some(bits) => {
                                     context.set_offset(context.offset() + bits);
                                     next!();
@@ -1711,7 +1691,7 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
                             if context.end() - context.offset() < size {
                                 jump!(fail);
                             }
-                            let data = bitsyntax::remaining(context).slice(0, size);
+                            let data = bit_syntax::remaining(context).slice(0, size);
                             let wanted = Bits { base: bytes.as_ptr(), bit_offset: 0, bit_size: size };
                             let equal = (0..size.div_ceil(8)).all(|index| data.byte(index) == wanted.byte(index));
                             if !equal {
@@ -1722,7 +1702,7 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
                         }
                         Instr::BsGetUtf { utf, flags, context, dst, fail } => {
                             let context = context!(context);
-                            match bitsyntax::read_utf(utf, bitsyntax::remaining(context), flags) {
+                            match bit_syntax::read_utf(utf, bit_syntax::remaining(context), flags) {
                                 Some((code, bits)) => {
                                     context.set_offset(context.offset() + bits);
                                     set!(dst, Term::small(i64::from(code)));
@@ -1734,7 +1714,7 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
                         Instr::BsSkipUtf { utf, flags, context, fail } => {
                             let context = context!(context);
                             debug_assert!(matches!(utf, Utf::Utf8 | Utf::Utf16 | Utf::Utf32));
-                            match bitsyntax::read_utf(utf, bitsyntax::remaining(context), flags) {
+                            match bit_syntax::read_utf(utf, bit_syntax::remaining(context), flags) {
                                 Some((_, bits)) => {
                                     context.set_offset(context.offset() + bits);
                                     next!();
@@ -1769,14 +1749,14 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
                         Instr::BsMatch { plan } => {
                             let Some(context) = src!(plan.context).as_match_context() else { raise!(Raise::BADARG) };
                             sync!();
-                            let matched = binary::run_plan(p, &plan, context, |key| src!(key), |dst, value| set!(dst, value));
+                            let matched = binaries::run_plan(p, &plan, context, |key| src!(key), |dst, value| set!(dst, value));
                             top = p.heap.top;
                             note_pressure!();
                             test!(matched, plan.fail);
                         }
                         Instr::BsCreateBin { plan } => {
                             sync!();
-                            let made = binary::create(p, &plan, |key| src!(key));
+                            let made = binaries::create(p, &plan, |key| src!(key));
                             top = p.heap.top;
                             reds = p.reductions - deferred;
                             match made {
@@ -1797,7 +1777,7 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
                         }
                         Instr::BsInitWritable => {
                             sync!();
-                            let made = binary::init_writable(p, *x);
+                            let made = binaries::init_writable(p, *x);
                             reload!();
                             *x = made;
                             next!();
@@ -1807,7 +1787,7 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
             };
 
             match leave {
-                Leave::Outcome(outcome) => return outcome,
+                Leave::Outcome(outcome) => return Left::Turn(outcome),
                 Leave::Raised => {
                     // It may refer to the message that was looked at.
                     p.own_message();
@@ -1830,13 +1810,13 @@ unsafe fn run<const STEP: bool>(p: &mut Process, registers: &mut Registers) -> O
                                 (*state).stop = e.cast();
                                 (*state).reductions = i64::from(reds);
                                 (*state).deferred = i64::from(deferred);
-                                return Outcome::Caught;
+                                return Left::Caught;
                             }
                             continue 'run;
                         }
                         None => {
                             p.uncaught();
-                            return Outcome::Exit;
+                            return Left::Turn(Outcome::Exit);
                         }
                     }
                 }

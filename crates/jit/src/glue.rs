@@ -1,51 +1,16 @@
-//! Machine code at the border of the two engines: the way in, and the ways out that all pieces share.
+//! Compiles the machine code at the border of the engines.
 
-use crate::memory::CodeMemory;
 use crate::translate::{PASSED_X, piece_signature};
-use crate::{convention, frame, layout, unwind};
+use crate::{convention, frame};
 use cranelift_codegen::Context;
 use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::ir::{AbiParam, Function, InstBuilder, MemFlagsData as MemFlags, Signature, StackSlotData, StackSlotKind, UserFuncName, Value, types};
 use cranelift_codegen::isa::{CallConv, OwnedTargetIsa};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
-use swarmrt_machine::native::{Assists, Exit};
-
-/// The ways out, each a piece that writes its arguments back.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Stub {
-    /// The function behind the cell in the state is next, and the interpreter's. It hangs on entries without code.
-    NoCodeEntry,
-    /// The place behind the cell that was taken off the stack is next, and the interpreter's. It hangs on return points
-    /// without code.
-    NoCodeReturn,
-    /// The function behind the cell in the state is next, with so many arguments; the reductions are used up.
-    TurnOver,
-    /// The instruction in the state is next, and the interpreter's.
-    Interpret,
-    /// The instruction in the state is next, and the interpreter's; all is written back. Takes nothing.
-    SavedInterpret,
-    /// The instruction in the state is next; all is written back. Takes nothing.
-    SavedContinue,
-    /// The process gives up the scheduler; all is written back. Takes nothing.
-    SavedLeave,
-    /// As `TurnOver`, with floats among the X registers.
-    TurnOverFloats,
-    /// As `Interpret`, with floats among the X registers.
-    InterpretFloats,
-}
-
-/// Questions about two terms, which are seldom asked: asking changes no machine register, so that those who do not ask
-/// pay nothing for those who do. The answer is in the state.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Question {
-    EqualExact,
-    Equal,
-    Less,
-    /// Which float a boxed term is: its bits, or [`NO_FLOAT`].
-    BoxedFloat,
-}
-
-const QUESTIONS: [Question; 4] = [Question::EqualExact, Question::Equal, Question::Less, Question::BoxedFloat];
+use swarmrt_engine::code::{CodeMemory, EnterFn, Glue, Question, Stub, unwind};
+use swarmrt_engine::layout;
+use swarmrt_engine::runtime::assists::Assists;
+use swarmrt_engine::state::Exit;
 
 /// What questions are called with.
 pub fn question_signature() -> Signature {
@@ -54,18 +19,6 @@ pub fn question_signature() -> Signature {
     signature
 }
 
-const STUBS: [Stub; 9] = [
-    Stub::NoCodeEntry,
-    Stub::NoCodeReturn,
-    Stub::TurnOver,
-    Stub::Interpret,
-    Stub::SavedInterpret,
-    Stub::SavedContinue,
-    Stub::SavedLeave,
-    Stub::TurnOverFloats,
-    Stub::InterpretFloats,
-];
-
 /// The signature of the stubs that take nothing.
 pub fn saved_signature() -> Signature {
     let mut signature = Signature::new(CallConv::Tail);
@@ -73,52 +26,43 @@ pub fn saved_signature() -> Signature {
     signature
 }
 
-/// Kept for as long as the engine.
-pub struct Glue {
-    _memory: Vec<CodeMemory>,
-    /// Enters a piece: an [`EnterFn`](swarmrt_machine::native::EnterFn).
-    pub trampoline: u64,
-    /// Of each [`Stub`].
-    pub exits: [u64; STUBS.len()],
-    /// Of each [`Question`].
-    pub questions: [u64; QUESTIONS.len()],
-}
-
-impl Glue {
-    /// # Errors
-    /// What the code generator or the operating system says.
-    pub fn compile(isa: &OwnedTargetIsa, assists: &Assists) -> Result<Glue, String> {
-        let in_memory = |code: &[u8]| CodeMemory::new(code).map_err(|error| error.to_string());
-        let pad = frame::pad(layout::CODE).map(|code| in_memory(&code)).transpose()?;
-        let mut bytes = Vec::new();
-        let mut add = |(code, entry): (Vec<u8>, usize)| {
-            bytes.resize(bytes.len().next_multiple_of(16), 0xcc);
-            let offset = bytes.len() + entry;
-            bytes.extend_from_slice(&code);
-            offset as u64
-        };
-        let trampoline = match &pad {
-            Some(pad) if unwind::IS_KNOWN => unwind::trampoline(pad.address()),
-            pad => compile_trampoline(isa, pad.as_ref().map(CodeMemory::address))?,
-        };
-        let trampoline = add((trampoline, 0));
-        let mut exits = [0; STUBS.len()];
-        for (exit, stub) in exits.iter_mut().zip(STUBS) {
-            *exit = add(compile_stub(isa, assists, stub)?);
-        }
-        let mut questions = [0; QUESTIONS.len()];
-        for (address, question) in questions.iter_mut().zip(QUESTIONS) {
-            *address = add((compile_question(isa, assists, question)?, 0));
-        }
-        let memory = in_memory(&bytes)?;
-        let start = memory.address();
-        Ok(Glue {
-            trampoline: start + trampoline,
-            exits: exits.map(|offset| start + offset),
-            questions: questions.map(|offset| start + offset),
-            _memory: pad.into_iter().chain([memory]).collect(),
-        })
+/// All of it.
+///
+/// # Errors
+/// What the code generator or the operating system says.
+pub fn compile_glue(isa: &OwnedTargetIsa, assists: &Assists) -> Result<Glue, String> {
+    let in_memory = |code: &[u8]| CodeMemory::new(code).map_err(|error| error.to_string());
+    let pad = frame::pad(layout::CODE).map(|code| in_memory(&code)).transpose()?;
+    let mut bytes = Vec::new();
+    let mut add = |(code, entry): (Vec<u8>, usize)| {
+        bytes.resize(bytes.len().next_multiple_of(16), 0xcc);
+        let offset = bytes.len() + entry;
+        bytes.extend_from_slice(&code);
+        offset as u64
+    };
+    let trampoline = match &pad {
+        Some(pad) if unwind::IS_KNOWN => unwind::trampoline(pad.address()),
+        pad => compile_trampoline(isa, pad.as_ref().map(CodeMemory::address))?,
+    };
+    let trampoline = add((trampoline, 0));
+    let mut exits = [0; Stub::ALL.len()];
+    for (exit, stub) in exits.iter_mut().zip(Stub::ALL) {
+        *exit = add(compile_stub(isa, assists, stub)?);
     }
+    let mut questions = [0; Question::ALL.len()];
+    for (address, question) in questions.iter_mut().zip(Question::ALL) {
+        *address = add((compile_question(isa, assists, question)?, 0));
+    }
+    let memory = in_memory(&bytes)?;
+    let start = memory.address();
+    // SAFETY: the trampoline was compiled with this signature.
+    let enter: EnterFn = unsafe { std::mem::transmute::<*const u8, EnterFn>((start + trampoline) as *const u8) };
+    Ok(Glue {
+        enter,
+        exits: exits.map(|offset| start + offset),
+        questions: questions.map(|offset| start + offset),
+        memory: pad.into_iter().chain([memory]).collect(),
+    })
 }
 
 /// Compiles a function whose body `build` makes from its parameters.

@@ -5,16 +5,18 @@
 //! do change which registers are chosen now and then: what the engine itself makes is a percent larger or smaller. The
 //! frames that the text shows are taken away afterwards where they are not needed ([`frame`](crate::frame)).
 
-use crate::Unavailable;
-use crate::compile::{Compiler, Span, Target};
-use crate::inlining::Inlined;
+use crate::compile::{PieceCompiler, Target};
+use crate::plan::inlining::Inlined;
+use crate::plan::span::Span;
 use cranelift_codegen::cursor::{Cursor, FuncCursor};
 use cranelift_codegen::ir::{DebugTag, Function, InstBuilder};
 use std::fmt::Write;
+use std::sync::Arc;
 use swarmrt_beam::instr::Instr;
+use swarmrt_engine::Unavailable;
+use swarmrt_engine::runtime::assists::Assists;
 use swarmrt_machine::Vm;
 use swarmrt_machine::code::ModuleCode;
-use swarmrt_machine::native::Assists;
 
 /// How the generator's text shows a mark, and the tag of one.
 const MARK: &str = "sequence_point";
@@ -41,15 +43,17 @@ pub fn mark(function: &mut Function) {
 
 /// Compiles functions to show what they become.
 pub struct Lister {
-    target: Target,
-    compiler: Compiler,
+    vm: &'static Vm,
+    target: Arc<Target>,
+    compiler: PieceCompiler,
 }
 
 impl Lister {
     /// # Errors
     /// When the processor or the operating system does not allow machine code.
     pub fn new(vm: &'static Vm, assists: &'static Assists) -> Result<Lister, Unavailable> {
-        Ok(Lister { target: Target::new(vm, assists)?, compiler: Compiler::new() })
+        let target = Arc::new(Target::new(assists)?);
+        Ok(Lister { vm, compiler: PieceCompiler::new(target.clone()), target })
     }
 
     /// All pieces of a function, with the machine code below the instruction that it does.
@@ -59,11 +63,11 @@ impl Lister {
     pub fn function(&mut self, module: &ModuleCode, number: usize) -> Result<String, String> {
         let code = module.code.code();
         let span = Span::of(module, number);
-        let inlined = Inlined::of(self.target.server, module, &span);
-        let source = span.source(&self.target, module, &inlined, false);
+        let inlined = Inlined::of(&self.vm.code, module, &span);
+        let source = span.source(&self.target, self.vm, module, &inlined, false);
         let mut text = String::new();
         for start in span.pieces(module) {
-            let compiled = self.compiler.compile_piece(&self.target, &source, start, true)?.compiled_code().ok_or("not compiled")?;
+            let compiled = self.compiler.compile_piece(&source, start, true)?.compiled_code().ok_or("not compiled")?;
             let kind = if start.at - 1 == span.entry { "entry" } else { "return point" };
             let bytes = compiled.code_buffer().len();
             let listing = compiled.vcode.as_deref().unwrap_or_default();

@@ -7,7 +7,6 @@
 pub mod address;
 pub mod bif;
 pub mod blocking;
-pub mod bitsyntax;
 pub mod code;
 pub mod code_cache;
 pub mod deferred;
@@ -20,7 +19,6 @@ pub mod incoming;
 pub mod inspect;
 pub mod links;
 pub mod mailbox;
-pub mod native;
 pub mod packet;
 pub mod parking;
 pub mod ports;

@@ -8,9 +8,9 @@
 use crate::deferred;
 use crate::blocking::Blockers;
 use crate::dirty::{DirtyPool, DirtyThread, Work};
-use crate::native::NativeState;
 use crate::parking::{Lent, Parking};
-use crate::process::{Priority, Process, REDUCTIONS_PER_TURN, X_REGISTERS};
+use crate::code::ModuleCode;
+use crate::process::{Priority, Process, REDUCTIONS_PER_TURN};
 use crate::table::ProcessCell;
 use crate::vm::Vm;
 use parking_lot::Mutex;
@@ -20,23 +20,9 @@ use std::ffi::CString;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 use std::time::Instant;
-use swarmrt_term::{Term, stop};
+use swarmrt_term::stop;
 
 mod turn;
-
-/// The registers that code works on while a process runs. One set a scheduler.
-#[repr(C)]
-pub struct Registers {
-    pub x: [Term; X_REGISTERS + 256],
-    pub f: [f64; X_REGISTERS],
-    pub native: NativeState,
-}
-
-impl Registers {
-    fn new() -> Box<Registers> {
-        Box::new(Registers { x: [Term::NIL; X_REGISTERS + 256], f: [0.0; X_REGISTERS], native: NativeState::new() })
-    }
-}
 
 /// Why an engine gave a process back.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -50,9 +36,6 @@ pub enum Outcome {
     /// It stands at a built-in that is to run on a dirty scheduler.
     DirtyIo,
     DirtyCpu,
-    /// One instruction was executed, as asked; it has raised an exception that is caught. Never seen by a scheduler.
-    Stepped,
-    Caught,
 }
 
 /// The kind of dirty scheduler that a process is for.
@@ -82,12 +65,22 @@ impl fmt::Display for Role {
 
 /// What runs the code of processes.
 pub trait Engine: Send + Sync {
+    /// The state in which one thread runs code.
+    fn worker(&self) -> Box<dyn Worker>;
+    /// A module is about to be put in place.
+    fn loaded(&self, module: &ModuleCode);
+    /// Whether there may be machine code among a process's callers.
+    fn has_machine_code(&self) -> bool;
+}
+
+/// One thread that runs code.
+pub trait Worker {
     /// Runs the process from `ip` with its saved registers, until it gives up the scheduler. On return
     /// `ip` and the saved registers say where to go on.
-    fn run(&self, process: &mut Process, registers: &mut Registers) -> Outcome;
+    fn run(&mut self, process: &mut Process) -> Outcome;
     /// Runs the built-in that the process stands at, on a dirty scheduler, and leaves the result in
     /// `result_at_hand`.
-    fn run_dirty(&self, process: &mut Process, registers: &mut Registers);
+    fn run_dirty(&mut self, process: &mut Process);
 }
 
 struct Queues {
@@ -539,9 +532,7 @@ impl Vm {
     ///
     /// # Errors
     /// When the operating system refuses a thread.
-    pub fn start(&'static self, engine: Box<dyn Engine>) -> std::io::Result<()> {
-        let fresh = self.engine.set(engine).is_ok();
-        assert!(fresh, "a machine is started once");
+    pub fn start(&'static self) -> std::io::Result<()> {
         let builder = |name: String| std::thread::Builder::new().name(name).stack_size(8 << 20);
         let schedulers = (0..self.schedulers.count()).map(Role::Scheduler);
         let dirty_io = (0..self.config.dirty_io).map(Role::DirtyIo);
@@ -555,14 +546,13 @@ impl Vm {
 
     /// What a scheduler's thread does, dirty or not.
     fn run_thread(&'static self, mut role: Role) {
-        let engine = self.engine.get().expect("set before the threads start").as_ref();
-        let mut registers = Registers::new();
+        let mut worker = self.engine().worker();
         deferred::begin();
         loop {
             role = match role {
-                Role::Scheduler(number) => self.run_scheduler(number, engine, &mut registers),
-                Role::DirtyIo(number) => self.run_dirty_scheduler(&self.schedulers.dirty_io, number, engine, &mut registers),
-                Role::DirtyCpu(number) => self.run_dirty_scheduler(&self.schedulers.dirty_cpu, number, engine, &mut registers),
+                Role::Scheduler(number) => self.run_scheduler(number, worker.as_mut()),
+                Role::DirtyIo(number) => self.run_dirty_scheduler(&self.schedulers.dirty_io, number, worker.as_mut()),
+                Role::DirtyCpu(number) => self.run_dirty_scheduler(&self.schedulers.dirty_cpu, number, worker.as_mut()),
             };
             // A name is for those who look from outside: nothing depends on it.
             let _ = CString::new(role.to_string()).map(|name| rustix::thread::set_name(&name));
@@ -570,7 +560,7 @@ impl Vm {
     }
 
     /// Runs processes until another thread is this scheduler; what the thread is to be then.
-    fn run_scheduler(&'static self, number: usize, engine: &dyn Engine, registers: &mut Registers) -> Role {
+    fn run_scheduler(&'static self, number: usize, worker: &mut dyn Worker) -> Role {
         CURRENT.set(Some(number));
         loop {
             if number >= self.schedulers.online() {
@@ -587,7 +577,7 @@ impl Vm {
             scheduler.running.store(true, Ordering::Relaxed);
             let measured = self.schedulers.measuring.load(Ordering::Relaxed).then(|| self.clock.since_start_ns());
             // SAFETY: as above.
-            let left = unsafe { self.run_process(cell, number, engine, registers) };
+            let left = unsafe { self.run_process(cell, number, worker) };
             let given_up = turn::given_up();
             if let Some(started) = measured {
                 scheduler.busy_ns.fetch_add(self.clock.since_start_ns() - started, Ordering::Relaxed);
@@ -605,7 +595,7 @@ impl Vm {
                     Some(spare) => {
                         CURRENT.set(None);
                         // SAFETY: the process stands at a built-in, and nobody else runs it.
-                        unsafe { self.run_dirty(cell, &self.schedulers.dirty_io.threads()[spare], engine, registers) };
+                        unsafe { self.run_dirty(cell, &self.schedulers.dirty_io.threads()[spare], worker) };
                         let is_back = self.schedulers.take_back(number, spare);
                         if is_back {
                             CURRENT.set(Some(number));
@@ -629,7 +619,7 @@ impl Vm {
     ///
     /// # Safety
     /// The caller took the process out of a run queue.
-    unsafe fn run_process(&'static self, cell: &ProcessCell, number: usize, engine: &dyn Engine, registers: &mut Registers) -> Option<Dirty> {
+    unsafe fn run_process(&'static self, cell: &ProcessCell, number: usize, worker: &mut dyn Worker) -> Option<Dirty> {
         let guard = crossbeam_epoch::pin();
         let scheduler = &self.schedulers.all[number];
         self.statistics.context_switches.add(1);
@@ -659,7 +649,7 @@ impl Vm {
             let outcome = if suspended {
                 Outcome::Wait
             } else {
-                turn::watched(process, |process| engine.run(process, registers)).unwrap_or_else(|stop::Stopped| {
+                turn::watched(process, |process| worker.run(process)).unwrap_or_else(|stop::Stopped| {
                     process.break_off();
                     Outcome::Exit
                 })
@@ -695,7 +685,6 @@ impl Vm {
                     // A signal came in meanwhile.
                     turn = process.reductions.max(100);
                 }
-                Outcome::Stepped | Outcome::Caught => unreachable!("processes are run, not stepped"),
                 Outcome::DirtyIo => return Some(Dirty::Io),
                 Outcome::DirtyCpu => return Some(Dirty::Cpu),
             }
@@ -713,7 +702,7 @@ impl Vm {
     }
 
     /// Runs processes that may block or compute for long until this thread is to be a scheduler.
-    fn run_dirty_scheduler(&'static self, pool: &DirtyPool, number: usize, engine: &dyn Engine, registers: &mut Registers) -> Role {
+    fn run_dirty_scheduler(&'static self, pool: &DirtyPool, number: usize, worker: &mut dyn Worker) -> Role {
         CURRENT.set(None);
         loop {
             match pool.take(number) {
@@ -722,7 +711,7 @@ impl Vm {
                     // SAFETY: a process is alive while it runs, and it runs here now.
                     let cell = unsafe { &*(cell as *const ProcessCell) };
                     // SAFETY: as above; we alone run it.
-                    unsafe { self.run_dirty(cell, &pool.threads()[number], engine, registers) };
+                    unsafe { self.run_dirty(cell, &pool.threads()[number], worker) };
                     deferred::run();
                     cell.shared.state.requeue();
                     self.schedulers.enqueue(cell, false);
@@ -735,7 +724,7 @@ impl Vm {
     ///
     /// # Safety
     /// The caller alone runs the process.
-    unsafe fn run_dirty(&'static self, cell: &ProcessCell, thread: &DirtyThread, engine: &dyn Engine, registers: &mut Registers) {
+    unsafe fn run_dirty(&'static self, cell: &ProcessCell, thread: &DirtyThread, worker: &mut dyn Worker) {
         let _guard = crossbeam_epoch::pin();
         cell.shared.waits_dirty.store(false, Ordering::Relaxed);
         thread.running.store(true, Ordering::Relaxed);
@@ -743,7 +732,7 @@ impl Vm {
         // SAFETY: the caller's.
         let process: &mut Process = unsafe { &mut *cell.process.get() };
         // One whose work was ended ends when it is next run: it has a signal that says so.
-        let _ = turn::watched(process, |process| engine.run_dirty(process, registers));
+        let _ = turn::watched(process, |process| worker.run_dirty(process));
         if self.schedulers.measuring.load(Ordering::Relaxed) {
             thread.busy_ns.fetch_add(self.clock.since_start_ns() - started, Ordering::Relaxed);
         }

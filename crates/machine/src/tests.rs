@@ -23,6 +23,7 @@ fn machine() -> &'static Vm {
         flags: Vec::new(),
         release: swarmrt_term::Release::OLDEST,
         when_idle: || (),
+        no_code: [0; 2],
     })
 }
 

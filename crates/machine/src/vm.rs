@@ -68,6 +68,8 @@ pub struct Config {
     pub release: Release,
     /// What a scheduler's thread does that has had nothing to do for a while, such as giving memory back.
     pub when_idle: fn(),
+    /// What code cells hold without machine code, at entries and where calls return to; 0 where there will be none.
+    pub no_code: [u64; 2],
 }
 
 pub type ExitHook = fn(&mut Process);
@@ -91,9 +93,7 @@ pub struct Vm {
     /// How new processes are traced.
     pub trace_new: crate::trace::TraceNew,
     pub sequential_tracer: crate::sequential::SystemTracer,
-    pub(crate) engine: OnceLock<Box<dyn Engine>>,
-    /// The engine of machine code, if there is one.
-    pub native: OnceLock<crate::native::Native>,
+    engine: OnceLock<Box<dyn Engine>>,
     /// The processes without which the machine cannot go on; set when it is assembled.
     pub system_processes: OnceLock<Vec<u64>>,
     next_ref: AtomicU64,
@@ -126,11 +126,6 @@ impl Config {
 
 impl Vm {
     /// Makes a machine; it lives until the program ends.
-    /// Takes the native engine, before there is any code.
-    pub fn set_native(&self, native: crate::native::Native) {
-        self.code.set_no_code(native.no_code_entry, native.no_code_return);
-        assert!(self.native.set(native).is_ok(), "a machine has one native engine");
-    }
     pub fn new(config: Config) -> &'static Vm {
         swarmrt_term::release::set_current(config.release);
         let bifs: &'static BifTable = Box::leak(Box::new(BifTable::collect(config.release)));
@@ -139,7 +134,7 @@ impl Vm {
             timers: Timers::new(),
             processes: ProcessTable::new(config.processes_max),
             names: Names::default(),
-            code: CodeServer::new(bifs),
+            code: CodeServer::new(bifs, config.no_code),
             retirement: Default::default(),
             bifs,
             schedulers: Schedulers::new(&config),
@@ -149,7 +144,6 @@ impl Vm {
             trace_new: crate::trace::TraceNew::default(),
             sequential_tracer: crate::sequential::SystemTracer::default(),
             engine: OnceLock::new(),
-            native: OnceLock::new(),
             system_processes: OnceLock::new(),
             next_ref: AtomicU64::new(swarmrt_term::reference::first_count()),
             next_unique: AtomicU64::new(1),
@@ -214,6 +208,16 @@ impl Vm {
     }
     pub(crate) fn exit_hooks(&self) -> Vec<ExitHook> {
         self.exit_hooks.read().clone()
+    }
+    /// Says what runs code; once, before any is loaded.
+    pub fn set_engine(&self, engine: Box<dyn Engine>) {
+        let fresh = self.engine.set(engine).is_ok();
+        assert!(fresh, "a machine has one engine");
+    }
+    /// # Panics
+    /// When there is none yet.
+    pub fn engine(&self) -> &dyn Engine {
+        self.engine.get().expect("an engine is set when the machine is assembled").as_ref()
     }
     /// Says who keeps the ports; once, before the machine starts.
     pub fn set_ports(&self, host: Box<dyn PortHost>) {
@@ -291,8 +295,8 @@ impl Vm {
     /// # Errors
     /// The module, when there is an old version still.
     pub fn finish_loading(&'static self, module: &Arc<ModuleCode>) -> Result<(), Atom> {
-        if let Some(native) = self.native.get() {
-            (native.loaded)(self, module);
+        if let Some(engine) = self.engine.get() {
+            engine.loaded(module);
         }
         self.code.finish(module)
     }

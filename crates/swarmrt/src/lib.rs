@@ -10,15 +10,18 @@ mod otp;
 pub use otp::{Otp, OtpError};
 pub use swarmrt_bifs::processors::Processors;
 pub use swarmrt_beam as beam;
-pub use swarmrt_jit as jit;
+pub use swarmrt_engine as engine;
 pub use swarmrt_machine as machine;
 pub use swarmrt_nif as nif;
 pub use swarmrt_term as term;
 pub use swarmrt_term::refusal;
 
 use std::path::PathBuf;
+use swarmrt_beam::specialise::CellKind;
+use swarmrt_engine::{Backend, Tier};
 use swarmrt_interp::Interpreter;
 pub use swarmrt_io::Interrupt;
+use swarmrt_jit::Cranelift;
 use swarmrt_machine::Vm;
 use swarmrt_machine::code_cache::CodeCache;
 use swarmrt_machine::spawn::{SpawnOptions, Start, spawn};
@@ -33,7 +36,7 @@ pub enum BootError {
     Preloaded(String, String),
     Threads(std::io::Error),
     /// The native engine.
-    Native(swarmrt_jit::Unavailable),
+    Native(swarmrt_engine::Unavailable),
 }
 
 impl std::fmt::Display for BootError {
@@ -54,7 +57,7 @@ pub enum Engines {
     /// The interpreter alone.
     Interpreter,
     /// The interpreter, and machine code as the mode says.
-    Native(swarmrt_jit::Mode),
+    Native(swarmrt_engine::Mode),
 }
 
 impl Engines {
@@ -62,12 +65,12 @@ impl Engines {
     pub fn parse(text: &str) -> Option<Engines> {
         Some(match text {
             "interp" => Engines::Interpreter,
-            "jit" => Engines::Native(swarmrt_jit::Mode::Eager { prefix: "" }),
-            "tiered" => Engines::Native(swarmrt_jit::Mode::DEFAULT),
+            "jit" => Engines::Native(swarmrt_engine::Mode::Eager { prefix: "" }),
+            "tiered" => Engines::Native(swarmrt_engine::Mode::DEFAULT),
             _ => match text.split_once(':')? {
                 // Told once, by who starts the machine, and needed for as long as it runs.
-                ("jit", prefix) => Engines::Native(swarmrt_jit::Mode::Eager { prefix: prefix.to_owned().leak() }),
-                ("tiered", samples) => Engines::Native(swarmrt_jit::Mode::Tiered { samples: samples.parse().ok().filter(|&samples| samples > 0)? }),
+                ("jit", prefix) => Engines::Native(swarmrt_engine::Mode::Eager { prefix: prefix.to_owned().leak() }),
+                ("tiered", samples) => Engines::Native(swarmrt_engine::Mode::Tiered { samples: samples.parse().ok().filter(|&samples| samples > 0)? }),
                 _ => return None,
             },
         })
@@ -97,7 +100,7 @@ pub struct Builder {
     /// Whether the machine may start with the interpreter alone where no machine code can be made, as in a container that
     /// forbids executable memory.
     pub native_may_fail: bool,
-    pub native: swarmrt_jit::Options,
+    pub native: swarmrt_engine::Options,
     /// What a scheduler's thread does that has had nothing to do for a while: the allocator may give memory back.
     pub when_idle: fn(),
     /// Where what one run finds out is kept for the next, if anywhere: a folder that is the user's alone. One that cannot be
@@ -121,6 +124,7 @@ pub fn disassemble(bytes: &[u8], only: Option<&str>, native: bool) -> Result<Str
         flags: Vec::new(),
         release: Release::NEWEST,
         when_idle: || (),
+        no_code: [0; 2],
     };
     let vm = Vm::new(config);
     let mut lister = if native { Some(swarmrt_jit::Lister::new(vm, &swarmrt_interp::ASSISTS).map_err(|why| why.0)?) } else { None };
@@ -167,9 +171,9 @@ impl Builder {
             boot_args: Vec::new(),
             flags: Vec::new(),
             without_init: false,
-            engines: Engines::Native(swarmrt_jit::Mode::DEFAULT),
+            engines: Engines::Native(swarmrt_engine::Mode::DEFAULT),
             native_may_fail: true,
-            native: swarmrt_jit::Options { perf_map: false, code_bytes_max: swarmrt_jit::Options::CODE_BYTES_MAX_DEFAULT },
+            native: swarmrt_engine::Options { perf_map: false, code_bytes_max: swarmrt_engine::Options::CODE_BYTES_MAX_DEFAULT },
             code_cache: None,
             when_idle: || (),
         }
@@ -180,6 +184,13 @@ impl Builder {
     /// # Errors
     /// When a preloaded module cannot be loaded, or a thread not started.
     pub fn boot(self) -> Result<&'static Vm, BootError> {
+        let backend = match self.engines {
+            Engines::Interpreter => None,
+            Engines::Native(_) => match Cranelift::new(&swarmrt_interp::ASSISTS) {
+                Err(why) if !self.native_may_fail => return Err(BootError::Native(why)),
+                backend => backend.ok(),
+            },
+        };
         let config = Config {
             schedulers: self.schedulers,
             processes_max: self.processes_max,
@@ -190,6 +201,7 @@ impl Builder {
             flags: self.flags.clone(),
             release: self.otp.release,
             when_idle: self.when_idle,
+            no_code: backend.as_ref().map_or([0; 2], |backend| [CellKind::Entry, CellKind::Return].map(|kind| backend.glue().no_code(kind))),
         };
         if let Some(bytes) = memory::available_bytes() {
             swarmrt_term::usage::set_memory_limit(bytes);
@@ -197,7 +209,7 @@ impl Builder {
         Atom::set_limit(self.atoms_max);
         // Before there are any atoms but the listed ones.
         // Code refers to built-ins by number, and each release has others.
-        let build = swarmrt_jit::build_id().map(|mut build| {
+        let build = swarmrt_engine::code::build::build_id().map(|mut build| {
             build.push(self.otp.release.number());
             build
         });
@@ -207,12 +219,11 @@ impl Builder {
         if let Some(kept) = kept {
             vm.code.cache.get_or_init(|| kept);
         }
-        if let Engines::Native(mode) = self.engines {
-            match swarmrt_jit::start(vm, &swarmrt_interp::ASSISTS, mode, self.native) {
-                Err(why) if !self.native_may_fail => return Err(BootError::Native(why)),
-                Ok(()) | Err(_) => {}
-            }
-        }
+        let tier = match (self.engines, backend) {
+            (Engines::Native(mode), Some(backend)) => Some(Tier::start(vm, Box::new(backend), mode, self.native).map_err(BootError::Native)?),
+            _ => None,
+        };
+        vm.set_engine(Box::new(Interpreter { tier }));
         swarmrt_bifs::register(vm, &self.otp.erts_version);
         swarmrt_io::register(vm);
         swarmrt_net::register(vm);
@@ -239,7 +250,7 @@ impl Builder {
         if !self.without_init {
             swarmrt_io::handle_os_signals(vm, self.interrupt).map_err(BootError::Threads)?;
         }
-        vm.start(Box::new(Interpreter)).map_err(BootError::Threads)?;
+        vm.start().map_err(BootError::Threads)?;
         Ok(vm)
     }
 }

@@ -2,13 +2,13 @@
 
 use super::sites::Entry;
 use super::{Next, PASSED_X, Piece, piece_signature};
-use crate::analysis::below;
-use crate::anchors::Anchor;
-use crate::facts::Place;
-use crate::layout;
+use crate::plan::analysis::below;
+use crate::plan::facts::Place;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{Block, InstBuilder, Value};
 use swarmrt_beam::instr::{Dst, ExportPtr};
+use swarmrt_engine::code::Symbol;
+use swarmrt_engine::layout;
 use swarmrt_heap::process_heap::SLACK_WORDS;
 
 impl Piece<'_, '_> {
@@ -97,7 +97,7 @@ impl Piece<'_, '_> {
         let code = if self.body().is_own() { self.source.entry_code(cell) } else { None };
         if let Some(code) = code {
             self.write_frame();
-            let (code, passed) = (self.address(Anchor::Piece(cell), code), self.pass(arity));
+            let (code, passed) = (self.address(Symbol::Piece(cell), code), self.pass(arity));
             self.go(code, &passed);
         } else {
             let cell = self.instr(cell);
@@ -111,13 +111,13 @@ impl Piece<'_, '_> {
         {
             let body = self.source.inlined.body(helper.body);
             if body.other().is_none_or(|module| module.digest.is_none()) {
-                self.source.anchored.tie_to_run();
+                self.source.symbols.tie_to_run();
             }
-            let counted = self.address(Anchor::export(export), export.0);
+            let counted = self.address(Symbol::export(export), export.0);
             let changes = self.load(counted, layout::EXPORT_CHANGES);
             let sum = self.b.ins().iadd(counted, changes);
-            let (anchor, expected) = Anchor::unchanged(export, body.entry, helper.changes);
-            let expected = self.address(anchor, expected);
+            let (symbol, expected) = Symbol::unchanged(export, body.entry, helper.changes);
+            let expected = self.address(symbol, expected);
             let same = self.b.ins().icmp(IntCC::Equal, sum, expected);
             let other = self.later_cold(move |piece| piece.enter_export(export, arity));
             self.require(same, other);
@@ -127,7 +127,7 @@ impl Piece<'_, '_> {
         Next::End
     }
     fn enter_export(&mut self, export: ExportPtr, arity: u16) {
-        let export = self.address(Anchor::export(export), export.0);
+        let export = self.address(Symbol::export(export), export.0);
         let ip = self.load(export, layout::EXPORT_ENTRY);
         let cell = self.b.ins().iadd_imm_s(ip, -(layout::INSTR_BYTES as i64));
         self.enter(cell, arity);

@@ -1,7 +1,7 @@
 //! Tests of what a word is. What is known already is not tested again.
 
 use super::{Next, Piece};
-use crate::facts::{Fact, Kinds, kind};
+use crate::plan::facts::{Fact, Kinds, kind};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{Block, InstBuilder, Value};
 use swarmrt_beam::instr::Src;

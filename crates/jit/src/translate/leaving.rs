@@ -1,15 +1,16 @@
 //! How a piece is left and come back to: what is written back and read again, exits, steps, and questions.
 
 use super::{F64, Next, PASSED_X, Piece, Row, TRACKED_F};
-use crate::analysis::{TRACKED_X, XSet, below};
-use crate::anchors::Anchor;
-use crate::facts::Place;
-use crate::glue::{Question, Stub, question_signature, saved_signature};
-use crate::layout;
+use crate::glue::{question_signature, saved_signature};
+use crate::plan::analysis::{TRACKED_X, XSet, below};
+use crate::plan::facts::Place;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{Block, InstBuilder, MemFlagsData as MemFlags, Value};
 use cranelift_frontend::Variable;
 use swarmrt_beam::instr::{Dst, Instr};
+use swarmrt_engine::code::Symbol;
+use swarmrt_engine::code::{Question, Stub};
+use swarmrt_engine::layout;
 
 impl Piece<'_, '_> {
     pub(crate) fn save_x(&mut self, live: XSet) {
@@ -279,7 +280,7 @@ impl Piece<'_, '_> {
             Some(known) => known,
             None => *self.question_signature.insert(self.b.import_signature(question_signature())),
         };
-        let function = self.address(Anchor::Question(question as u8), self.source.glue.questions[question as usize]);
+        let function = self.address(Symbol::Question(question as u8), self.source.glue.questions[question as usize]);
         self.b.ins().call_indirect(signature, function, &[x, y]);
         let registers = self.registers();
         self.load(registers, layout::ANSWER)

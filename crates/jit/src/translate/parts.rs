@@ -7,7 +7,7 @@
 //! tuples on the heap ([`keeps_parts`]).
 
 use super::{I64, Piece};
-use crate::facts::{Fact, PARTS_MAX, Place, part};
+use crate::plan::facts::{Fact, PARTS_MAX, Place, part};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, MemFlagsData as MemFlags, Value};
 use swarmrt_beam::instr::{Dst, Instr, Src};
@@ -38,7 +38,7 @@ impl Piece<'_, '_> {
         let Some(slot) = self.facts.free_slot() else { return false };
         // Parts are written only when none of the elements is to be read any more: those in the slot are of nobody.
         for (index, &element) in elements.iter().enumerate() {
-            match crate::facts::register(element) {
+            match crate::plan::facts::register(element) {
                 Some(register) => self.copy_register(register, part(slot, index)),
                 None => {
                     let (value, fact) = (self.src(at, element), self.fact(at, element));

@@ -1,15 +1,16 @@
 //! What machine code holds of the registers: values of the piece, words in memory, and what is known of them.
 
-use super::{I64, PENDING_Y, Piece, address_in};
-use crate::analysis::TRACKED_X;
-use crate::anchors::Anchor;
-use crate::facts::{Fact, Place, kind, part, part_number};
-use crate::glue::Stub;
-use crate::layout;
+use super::{I64, PENDING_Y, Piece};
+use crate::plan::analysis::TRACKED_X;
+use crate::plan::facts::{Fact, Place, kind, part, part_number};
 use cranelift_codegen::ir::MemFlagsData as MemFlags;
 use cranelift_codegen::ir::{InstBuilder, Value};
 use cranelift_frontend::Variable;
 use swarmrt_beam::instr::{Dst, Src};
+use swarmrt_engine::code::Stub;
+use swarmrt_engine::code::Symbol;
+use swarmrt_engine::layout;
+use swarmrt_engine::layout::address_in;
 use swarmrt_term::Term;
 
 impl Piece<'_, '_> {
@@ -22,8 +23,8 @@ impl Piece<'_, '_> {
         address_in(self.code(), at)
     }
     /// An address, and of what it is.
-    pub(crate) fn address(&mut self, anchor: Anchor, value: u64) -> Value {
-        self.source.anchored.note(anchor, value);
+    pub(crate) fn address(&mut self, symbol: Symbol, value: u64) -> Value {
+        self.source.symbols.note(symbol, value);
         self.word(value)
     }
     /// The address of an instruction.
@@ -34,38 +35,38 @@ impl Piece<'_, '_> {
     pub(crate) fn place(&mut self, address: u64) -> Value {
         let distance = address.wrapping_sub(address_in(self.source.code, 0)) / layout::INSTR_BYTES;
         if distance < self.source.code.len() as u64 {
-            return self.address(Anchor::Instr(distance as u32), address);
+            return self.address(Symbol::Instr(distance as u32), address);
         }
         match self.source.inlined.other_instr(address).filter(|(module, _)| module.digest.is_some()) {
-            Some((module, at)) => self.address(Anchor::OtherInstr { module: module.name.index(), at }, address),
+            Some((module, at)) => self.address(Symbol::OtherInstr { module: module.name.index(), at }, address),
             None => {
                 // Nothing says that the other module will be the same.
-                self.source.anchored.tie_to_run();
+                self.source.symbols.tie_to_run();
                 self.word(address)
             }
         }
     }
     /// A constant of the module: a term.
     pub(crate) fn constant_word(&mut self, word: u64) -> Value {
-        if let Some(anchor) = Anchor::literal(self.source.literals, word) {
-            return self.address(anchor, word);
+        if let Some(symbol) = Symbol::literal(self.source.literals, word) {
+            return self.address(symbol, word);
         }
-        let other = self.source.inlined.others().filter(|module| module.digest.is_some()).find_map(|module| match Anchor::literal(&module.literals, word)? {
-            Anchor::Literal { piece, offset } => Some(Anchor::OtherLiteral { module: module.name.index(), piece, offset }),
+        let other = self.source.inlined.others().filter(|module| module.digest.is_some()).find_map(|module| match Symbol::literal(&module.literals, word)? {
+            Symbol::Literal { piece, offset } => Some(Symbol::OtherLiteral { module: module.name.index(), piece, offset }),
             _ => None,
         });
-        if let Some(anchor) = other {
-            return self.address(anchor, word);
+        if let Some(symbol) = other {
+            return self.address(symbol, word);
         }
         // SAFETY: only the tag is looked at.
         if unsafe { Term::from_raw(word) }.is_pointer() {
-            self.source.anchored.tie_to_run();
+            self.source.symbols.tie_to_run();
         }
         self.word(word)
     }
     /// The code of a stub.
     pub(crate) fn way_out(&mut self, stub: Stub) -> Value {
-        self.address(Anchor::Exit(stub as u8), self.source.glue.exits[stub as usize])
+        self.address(Symbol::Exit(stub as u8), self.source.glue.exits[stub as usize])
     }
     pub(crate) fn load(&mut self, base: Value, offset: i32) -> Value {
         self.b.ins().load(I64, MemFlags::trusted(), base, offset)
@@ -148,14 +149,14 @@ impl Piece<'_, '_> {
     }
     /// The float that a register holds, where it is in a machine register for floats.
     pub(crate) fn float_in(&mut self, src: Src) -> Option<Value> {
-        self.float_of(crate::facts::register(src)?)
+        self.float_of(crate::plan::facts::register(src)?)
     }
     pub(super) fn float_of(&mut self, register: Dst) -> Option<Value> {
         self.facts.of(register).place.has_float().then(|| self.b.use_var(self.float_variable(register)))
     }
     /// The word in a register has turned out to hold this float.
     pub(crate) fn is_also_float(&mut self, src: Src, float: Value) {
-        if let Some(register) = crate::facts::register(src) {
+        if let Some(register) = crate::plan::facts::register(src) {
             self.holds_float(register, float);
         }
     }
@@ -296,7 +297,7 @@ impl Piece<'_, '_> {
     }
     /// Copies what a source is, with what is known of it.
     pub(super) fn copy(&mut self, at: u32, src: Src, dst: Dst) {
-        if let Some(register) = crate::facts::register(src) {
+        if let Some(register) = crate::plan::facts::register(src) {
             if !self.move_parts(at, register, dst) {
                 self.copy_register(register, dst);
             }

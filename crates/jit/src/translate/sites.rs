@@ -1,13 +1,14 @@
 //! Where bodies stand in a piece: how functions are entered without leaving it, and how they return.
 
-use super::{Next, Piece, address_in};
-use crate::analysis::below;
-use crate::glue::Stub;
-use crate::inlining::{BodyNumber, Helper, Lambda, PIECE_INSTRUCTIONS_MAX};
-use crate::resumption::ARGUMENTS_MAX;
+use super::{Next, Piece};
+use crate::plan::analysis::below;
+use crate::plan::inlining::{BodyNumber, Helper, Lambda, PIECE_INSTRUCTIONS_MAX};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, Value};
 use swarmrt_beam::instr::{Dst, ExportPtr, FunPtr, Src};
+use swarmrt_engine::code::ARGUMENTS_MAX;
+use swarmrt_engine::code::Stub;
+use swarmrt_engine::layout::address_in;
 
 /// A body where it is entered from one place. It is 0 for the function that is being compiled.
 pub(super) type Site = usize;
@@ -196,7 +197,7 @@ impl Piece<'_, '_> {
         let by = if frame.is_some() { Entry::LastCall } else { Entry::Call };
         let site = self.site_of(at, lambda.body, by)?;
         for variable in 0..lambda.free {
-            let value = self.load(fun, crate::assisted::word(3 + variable));
+            let value = self.load(fun, crate::translate::assisted::word(3 + variable));
             self.def_x(lambda.arity + variable, value);
         }
         self.pop_or_push(at, frame);

@@ -2,7 +2,7 @@
 
 use super::sites::Site;
 use super::{Next, Piece};
-use crate::facts::{Facts, Place, part};
+use crate::plan::facts::{Facts, Place, part};
 use cranelift_codegen::ir::{Block, BlockArg, InstBuilder, SourceLoc, Value};
 use swarmrt_beam::instr::Dst;
 

@@ -38,7 +38,7 @@ pub struct ModuleCode {
     pub on_load: Option<u32>,
     /// Set once the module's `on_load` function has run, or it has none.
     pub ready: AtomicBool,
-    /// What the native engine keeps of its functions, their machine code above all: goes when the module goes.
+    /// What the engines keep of its functions, their machine code above all: goes when the module goes.
     pub native: std::sync::OnceLock<Box<dyn std::any::Any + Send + Sync>>,
     fun_entries: Vec<u32>,
 }

@@ -77,8 +77,8 @@ pub struct CodeServer {
     state: AtomicU64,
     /// Code of the machine's own: the start and end of processes.
     glue: &'static [Instr],
-    /// What hangs on cells without machine code, at entries and where calls return to; 0 without a native engine.
-    no_code: [AtomicU64; 2],
+    /// What cells without machine code hold, by their [`CellKind`].
+    no_code: [u64; 2],
     /// For loading one module after the other; gone while one is being loaded.
     pub(crate) scratch: Mutex<Option<Scratch>>,
     /// The modules that have loaded native libraries from files, the last one first.
@@ -99,16 +99,17 @@ const GLUE_APPLY_FUN: usize = 3;
 const GLUE_HIBERNATED: usize = 6;
 
 impl CodeServer {
-    pub(crate) fn new(bifs: &'static BifTable) -> CodeServer {
+    pub(crate) fn new(bifs: &'static BifTable, no_code: [u64; 2]) -> CodeServer {
+        let return_point = no_code[CellKind::Return as usize];
         let glue = vec![
             // A process's first function returns here.
-            Instr::Cell { native: 0 },
+            Instr::Cell { native: return_point },
             Instr::ProcessEnd,
             // Start of a process with module, function and arguments.
             Instr::ApplyArgs,
             // Start of a process with a fun.
             Instr::CallFun { arity: 0 },
-            Instr::Cell { native: 0 },
+            Instr::Cell { native: return_point },
             Instr::ProcessEnd,
             // Where a hibernating process waits.
             Instr::Hibernated,
@@ -123,24 +124,15 @@ impl CodeServer {
             ranges: RwLock::default(),
             state: AtomicU64::new(0),
             glue: Vec::leak(glue),
-            no_code: Default::default(),
+            no_code,
             scratch: Mutex::new(None),
             taints: Mutex::default(),
             cache: OnceLock::new(),
         }
     }
+    /// What a cell of this kind holds without machine code.
     pub fn no_code(&self, cell: CellKind) -> u64 {
-        self.no_code[cell as usize].load(Ordering::Relaxed)
-    }
-    /// Says what hangs on cells without machine code, before there are any but the machine's own.
-    pub(crate) fn set_no_code(&self, entry: u64, return_point: u64) {
-        assert!(self.exports.read().is_empty() && self.modules.read().is_empty(), "the native engine comes before all code");
-        self.no_code[CellKind::Entry as usize].store(entry, Ordering::Relaxed);
-        self.no_code[CellKind::Return as usize].store(return_point, Ordering::Relaxed);
-        for instr in self.glue.iter().filter(|instr| matches!(instr, Instr::Cell { .. })) {
-            // SAFETY: a cell.
-            unsafe { crate::native::set_cell_code(instr, return_point) };
-        }
+        self.no_code[cell as usize]
     }
     pub fn process_end(&self) -> *const Instr {
         &raw const self.glue[GLUE_PROCESS_END]

@@ -45,7 +45,7 @@ fn is_to_end(turn: *const ()) -> bool {
         let turn = &*turn.cast::<Turn>();
         (turn, &*turn.process)
     };
-    if (UNWINDS_NATIVE || process.vm.native.get().is_none()) && process.has_exit_signal() {
+    if (UNWINDS_NATIVE || !process.vm.engine().has_machine_code()) && process.has_exit_signal() {
         return true;
     }
     let asked = turn.questions.get() + 1;

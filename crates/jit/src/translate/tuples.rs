@@ -1,7 +1,7 @@
 //! Copies of tuples with some elements replaced.
 
-use crate::assisted::word;
-use crate::facts::{Fact, kind};
+use crate::plan::facts::{Fact, kind};
+use crate::translate::assisted::word;
 use crate::translate::{I64, Next, Piece};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{Block, BlockArg, InstBuilder, Value};

@@ -1,7 +1,7 @@
 //! Memory for machine code. It is mapped twice, once to write and once to execute: no page is ever both, and code that
 //! runs is not disturbed while more is written beside it. What is dropped leaves room for other code.
 
-use crate::unwind::{Description, IS_KNOWN};
+use super::unwind::{Description, IS_KNOWN};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -9,8 +9,12 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+static MAPPED_BYTES: AtomicUsize = AtomicUsize::new(0);
+
 /// Bytes mapped for machine code at the moment.
-pub static MAPPED_BYTES: AtomicUsize = AtomicUsize::new(0);
+pub fn mapped_bytes() -> usize {
+    MAPPED_BYTES.load(Ordering::Relaxed)
+}
 
 const CHUNK_BYTES: usize = 256 * 1024;
 const CODE_ALIGN: usize = 16;
@@ -159,8 +163,8 @@ impl CodeMemory {
     pub fn address(&self) -> u64 {
         self.address
     }
-    /// In bytes.
-    pub fn len(&self) -> usize {
+    /// How much it takes.
+    pub fn bytes(&self) -> usize {
         self.bytes
     }
 }

@@ -1,13 +1,13 @@
 //! Built-ins that machine code does itself for the usual arguments.
 
-use crate::assisted::word;
-use crate::facts::{Fact, kind};
-use crate::glue::Question;
-use crate::layout;
+use crate::plan::facts::{Fact, kind};
+use crate::translate::assisted::word;
 use crate::translate::{I64, Next, Piece};
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::{Block, BlockArg, InstBuilder, Value};
 use swarmrt_beam::instr::{Dst, Instr, Src};
+use swarmrt_engine::code::Question;
+use swarmrt_engine::layout;
 use swarmrt_term::{Atom, Subtag, Term, am, atom};
 
 /// A comparison that is a value.

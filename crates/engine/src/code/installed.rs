@@ -1,22 +1,29 @@
-//! What the engine keeps of the functions of a module version: how often they were seen running, and their machine code.
-//! It hangs on the module, and goes when the module goes.
+//! What the engines keep of the functions of a module version: how often they were seen running, and their machine code.
+//! It belongs to the module, and goes when the module goes.
 
-use crate::anchors::Relocations;
-use crate::memory::CodeMemory;
-use crate::resumption::{self, LoopAnchor, Place, Resumption};
+use super::memory::CodeMemory;
+use super::re_entry::{LoopSymbol, Place, ReEntries, ReEntry};
+use super::relocations::Relocations;
+use crate::cell::set_cell_code;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use swarmrt_beam::instr::Instr;
 use swarmrt_machine::code::ModuleCode;
-use swarmrt_machine::native::set_cell_code;
 
-/// Bytes of machine code that hang on cells.
-static HUNG_BYTES: AtomicUsize = AtomicUsize::new(0);
+/// What the installed machine code of all modules has in common.
+#[derive(Default)]
+pub struct Installed {
+    pub re_entries: ReEntries,
+    bytes: AtomicUsize,
+}
 
-pub fn hung_bytes() -> usize {
-    HUNG_BYTES.load(Ordering::Relaxed)
+impl Installed {
+    /// Bytes of machine code that can be found.
+    pub fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
 }
 
 /// Machine code of a piece.
@@ -24,18 +31,18 @@ pub struct Code {
     pub memory: CodeMemory,
     /// Where it is entered, in bytes from its beginning.
     pub entry: usize,
-    pub hangs: Hangs,
+    pub at: InstalledAt,
     /// `None` when it is of no use to another run.
     pub relocations: Option<Relocations>,
 }
 
 /// Where machine code is found.
 #[derive(Clone, Copy)]
-pub enum Hangs {
+pub enum InstalledAt {
     /// On a cell of the module.
     Cell(u32),
-    /// By those who come back to a loop.
-    Resumption(Place, LoopAnchor),
+    /// Among the re-entries.
+    ReEntry(Place, LoopSymbol),
 }
 
 impl Code {
@@ -43,17 +50,16 @@ impl Code {
     pub fn address(&self) -> u64 {
         self.memory.address() + self.entry as u64
     }
-    /// Has nobody find it any more who has not found it yet; of a module that is there for longer, `no_code` says what hangs
-    /// on a cell then.
-    fn take_off(&self, module: Option<(&ModuleCode, &dyn Fn(*const Instr) -> u64)>) {
-        match (self.hangs, module) {
-            (Hangs::Cell(cell), Some((module, no_code))) => {
+    /// Has nobody find it any more who has not found it yet; of a module that stays, `no_code` says what its cell holds then.
+    fn uninstall(&self, re_entries: &ReEntries, module: Option<(&ModuleCode, &dyn Fn(*const Instr) -> u64)>) {
+        match (self.at, module) {
+            (InstalledAt::Cell(cell), Some((module, no_code))) => {
                 let cell = cell_at(module, cell);
                 // SAFETY: a cell of the module, and what stands for such places.
                 unsafe { set_cell_code(cell, no_code(cell)) };
             }
-            (Hangs::Cell(_), None) => {}
-            (Hangs::Resumption(place, _), _) => resumption::remove(place, self.address()),
+            (InstalledAt::Cell(_), None) => {}
+            (InstalledAt::ReEntry(place, _), _) => re_entries.remove(place, self.address()),
         }
     }
 }
@@ -81,13 +87,13 @@ impl Function {
         &self.times[at].1
     }
     fn bytes(&self) -> usize {
-        self.codes.iter().map(|code| code.memory.len()).sum()
+        self.codes.iter().map(|code| code.memory.bytes()).sum()
     }
 }
 
 /// Of the functions of a module version, by number: those that were seen, or have code.
-#[derive(Default)]
 pub struct Functions {
+    installed: Arc<Installed>,
     functions: Mutex<HashMap<usize, Function>>,
     /// Whether there is code that has not been kept yet.
     has_news: AtomicBool,
@@ -96,9 +102,12 @@ pub struct Functions {
 }
 
 impl Functions {
-    pub fn of(module: &ModuleCode) -> &Functions {
-        let state = module.native.get_or_init(|| Box::<Functions>::default());
-        state.downcast_ref().expect("only this engine keeps something there")
+    pub fn of<'a>(module: &'a ModuleCode, installed: &Arc<Installed>) -> &'a Functions {
+        let state = module.native.get_or_init(|| {
+            let installed = installed.clone();
+            Box::new(Functions { installed, functions: Mutex::default(), has_news: AtomicBool::new(false), was_kept: AtomicBool::new(false) })
+        });
+        state.downcast_ref().expect("only engines keep something there, and they keep this")
     }
 
     /// Calls `with` with what is kept of a function.
@@ -106,25 +115,25 @@ impl Functions {
         with(self.functions.lock().entry(number).or_default())
     }
 
-    /// Has code be found: on its cell, or by those who come back to a loop.
-    pub fn hang(&self, module: &ModuleCode, number: usize, code: Code) {
-        let Hangs::Cell(cell) = code.hangs else { unreachable!("resumptions have a way of their own") };
+    /// Has code be found by whoever comes to its cell.
+    pub fn install(&self, module: &ModuleCode, number: usize, code: Code) {
+        let InstalledAt::Cell(cell) = code.at else { unreachable!("re-entries are installed by `install_re_entry`") };
         self.has_news.fetch_or(code.relocations.is_some(), Ordering::Relaxed);
         let address = code.address();
         self.keep(number, code, || {
-            // SAFETY: a cell of the module, which keeps the code for as long as it hangs there.
+            // SAFETY: a cell of the module, which keeps the code for as long as its cell leads there.
             unsafe { set_cell_code(cell_at(module, cell), address) };
         });
     }
-    /// Has those find it who come back to a loop.
-    pub fn hang_resumption(&self, number: usize, code: Code, place: Place, resumption: Resumption) {
+    /// Has code be found by whoever comes back to its loop.
+    pub fn install_re_entry(&self, number: usize, code: Code, place: Place, re_entry: ReEntry) {
         self.has_news.fetch_or(code.relocations.is_some(), Ordering::Relaxed);
-        self.keep(number, code, || resumption::put(place, resumption));
+        self.keep(number, code, || self.installed.re_entries.put(place, re_entry));
     }
-    fn keep(&self, number: usize, code: Code, hang: impl FnOnce()) {
+    fn keep(&self, number: usize, code: Code, install: impl FnOnce()) {
         self.with(number, |function| {
-            HUNG_BYTES.fetch_add(code.memory.len(), Ordering::Relaxed);
-            hang();
+            self.installed.bytes.fetch_add(code.memory.bytes(), Ordering::Relaxed);
+            install();
             function.codes.push(code);
         });
     }
@@ -157,15 +166,15 @@ impl Functions {
         Some((last_seen, compiled().map(Function::bytes).sum()))
     }
 
-    /// Takes all code off its cells, and forgets what was seen. Somebody may still be running the code. Returns it, and
+    /// Has no code be found any more, and forgets what was seen. Somebody may still be running the code. Returns it, and
     /// of how many functions it is.
-    pub fn take_off(&self, module: &ModuleCode, no_code: impl Fn(*const Instr) -> u64) -> (Vec<Code>, usize) {
+    pub fn uninstall(&self, module: &ModuleCode, no_code: impl Fn(*const Instr) -> u64) -> (Vec<Code>, usize) {
         let functions = std::mem::take(&mut *self.functions.lock());
         let count = functions.values().filter(|function| !function.codes.is_empty()).count();
         let codes: Vec<Code> = functions.into_values().flat_map(|function| function.codes).collect();
         for code in &codes {
-            HUNG_BYTES.fetch_sub(code.memory.len(), Ordering::Relaxed);
-            code.take_off(Some((module, &no_code)));
+            self.installed.bytes.fetch_sub(code.memory.bytes(), Ordering::Relaxed);
+            code.uninstall(&self.installed.re_entries, Some((module, &no_code)));
         }
         (codes, count)
     }
@@ -175,15 +184,15 @@ impl Drop for Functions {
     fn drop(&mut self) {
         let functions = std::mem::take(self.functions.get_mut());
         let bytes = functions.values().map(Function::bytes).sum();
-        HUNG_BYTES.fetch_sub(bytes, Ordering::Relaxed);
+        self.installed.bytes.fetch_sub(bytes, Ordering::Relaxed);
         let codes = functions.into_values().flat_map(|function| function.codes);
-        let (resumptions, _): (Vec<Code>, Vec<Code>) = codes.partition(|code| matches!(code.hangs, Hangs::Resumption { .. }));
-        for code in &resumptions {
-            code.take_off(None);
+        let (re_entries, _): (Vec<Code>, Vec<Code>) = codes.partition(|code| matches!(code.at, InstalledAt::ReEntry { .. }));
+        for code in &re_entries {
+            code.uninstall(&self.installed.re_entries, None);
         }
-        if !resumptions.is_empty() {
+        if !re_entries.is_empty() {
             // Somebody may have found them who is not there yet.
-            swarmrt_machine::pin().defer(move || drop(resumptions));
+            swarmrt_machine::pin().defer(move || drop(re_entries));
         }
     }
 }

@@ -1,13 +1,13 @@
 //! Numbers in machine code: comparison, equality, small-integer arithmetic, floats. What is neither small nor held in
 //! its word is done by the machine's functions.
 
-use crate::facts::{Fact, Place, SMALL_MAX, kind};
-use crate::glue::Question;
+use crate::plan::facts::{Fact, Place, SMALL_MAX, kind};
 use crate::translate::{F64, I64, Next, Piece};
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::{Block, BlockArg, InstBuilder, MemFlagsData as MemFlags, Value};
 use swarmrt_beam::instr::{Dst, Instr, Src};
-use swarmrt_machine::native::NO_FLOAT;
+use swarmrt_engine::code::Question;
+use swarmrt_engine::runtime::assists::NO_FLOAT;
 use swarmrt_term::{Subtag, Term, release};
 
 /// An integer that a float holds exactly.

@@ -5,7 +5,7 @@
 //! off: to where somebody else looks at it, which is the assist that reads long integers, the place that a failed step leads
 //! to, or the next instruction.
 
-use crate::facts::{Fact, kind, register};
+use crate::plan::facts::{Fact, kind, register};
 use crate::translate::{I64, Next, Piece};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{Block, BlockArg, InstBuilder, Value};

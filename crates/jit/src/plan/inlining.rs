@@ -12,11 +12,11 @@
 //! the machine can be left anywhere. Caller and callees of the same module are of the same version, so nothing of those has to be
 //! undone when it is replaced.
 
-use crate::analysis::Flow;
-use crate::compile::Span;
-use crate::layout;
+use crate::plan::analysis::Flow;
+use crate::plan::span::Span;
 use std::sync::Arc;
 use swarmrt_beam::instr::{ExportPtr, FunPtr, Instr};
+use swarmrt_engine::layout;
 use swarmrt_machine::code::{CodeServer, Export, ModuleCode};
 
 /// Functions with more instructions are called.
@@ -190,7 +190,7 @@ impl Inlined {
             let (fun, free) = (free.0, free.1.len());
             let Some(span) = module.fun_cell(fun).and_then(|cell| Span::around(module, cell)) else { continue };
             let arity = usize::from(arity);
-            if self.lambda(fun).is_none() && arity + free <= crate::analysis::TRACKED_X && stays_inside(module, &span, DEPTH_MAX) {
+            if self.lambda(fun).is_none() && arity + free <= crate::plan::analysis::TRACKED_X && stays_inside(module, &span, DEPTH_MAX) {
                 let body = self.with_callees(module, None, &span, DEPTH_MAX);
                 self.lambdas.push(Lambda { fun, body, arity, free });
             }

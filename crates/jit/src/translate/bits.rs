@@ -1,13 +1,13 @@
 //! Matching and building of bitstrings in machine code: whole bytes and small fields in place, the rest by the machine's
 //! functions.
 
-use crate::assisted::word;
-use crate::facts::{Fact, kind};
+use crate::plan::facts::{Fact, kind};
+use crate::translate::assisted::word;
 use crate::translate::{F64, I64, Next, Piece};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{Block, BlockArg, InstBuilder, MemFlagsData as MemFlags, Value, types};
 use swarmrt_beam::instr::{BinaryPlan, Dst, FLAG_LITTLE, Instr, Segment, SegmentKind, Src, Utf};
-use swarmrt_machine::native::SCRATCH_WORDS;
+use swarmrt_engine::state::SCRATCH_WORDS;
 use swarmrt_term::binary::{HEAP_BIN_BYTES_MAX, heap_bin, shared_bin, sub_bin};
 use swarmrt_term::{Header, MatchContext, Subtag, Term};
 

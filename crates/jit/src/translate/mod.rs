@@ -2,26 +2,29 @@
 //!
 //! A function is cut at its return points. Each piece is one Cranelift function of the `tail` convention:
 //! stack pointer, heap top, reductions and the first X registers come as arguments, the address of the scheduler's
-//! registers in the pinned register; calls and returns are tail calls to whatever hangs on the cell of the target. Within
+//! registers in the pinned register; calls and returns are tail calls to whatever installed_at on the cell of the target. Within
 //! a piece, X registers are values; Y registers are words of the stack. What is rare is left to the interpreter by an
 //! *exit*, which writes the state back and returns; what is not translated is *stepped*: the state is written back, one
 //! instruction executed, and the state read again.
 
+mod assisted;
+pub(crate) mod bits;
+mod bs_match;
+mod built_ins;
 mod calls;
 mod kinds;
 mod leaving;
+mod numbers;
 mod parts;
 mod registers;
 mod sites;
+mod tuples;
 mod versions;
 
-use crate::analysis::{Flow, TRACKED_X};
-use crate::anchors::{Anchor, Anchored};
-use crate::bits;
-use crate::facts::{Fact, Facts, PARTS_MAX, SLOTS, kind};
-use crate::glue::{Glue, Stub};
-use crate::inlining::{Body, Inlined};
-use crate::layout;
+use crate::plan::analysis::{Flow, TRACKED_X};
+use crate::plan::facts::{Fact, Facts, PARTS_MAX, SLOTS, kind};
+use crate::plan::inlining::{Body, Inlined};
+use crate::symbols::SymbolNotes;
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{AbiParam, Block, InstBuilder, SigRef, Signature, SourceLoc, Type, Value, types};
 use cranelift_codegen::isa::CallConv;
@@ -30,9 +33,13 @@ pub use sites::InsideLoop;
 use sites::{Entered, Site};
 use std::collections::{HashMap, VecDeque};
 use swarmrt_beam::instr::{Dst, Instr, Select, Src};
+use swarmrt_engine::cell::cell_code;
+use swarmrt_engine::code::Symbol;
+use swarmrt_engine::code::{Glue, Stub};
+use swarmrt_engine::layout::{self, address_in};
+use swarmrt_engine::runtime::assists::Assists;
 use swarmrt_heap::LiteralArea;
 use swarmrt_machine::bif::BifTable;
-use swarmrt_machine::native::{Assists, cell_code};
 use swarmrt_term::{Subtag, Term, release};
 use versions::{Later, Version};
 
@@ -71,12 +78,7 @@ pub struct Source<'a> {
     pub glue: &'a Glue,
     pub literals: &'a LiteralArea,
     /// The addresses that the piece being translated is given.
-    pub anchored: Anchored,
-}
-
-/// The address of one of these instructions.
-pub fn address_in(code: &[Instr], at: u32) -> u64 {
-    code.as_ptr() as u64 + u64::from(at) * layout::INSTR_BYTES
+    pub symbols: SymbolNotes,
 }
 
 impl Source<'_> {
@@ -725,14 +727,14 @@ impl<'a, 'b> Piece<'a, 'b> {
             Instr::Catch { y, handler } => {
                 let handler = self.relative(at, handler);
                 let address = self.address_of(handler);
-                let anchor = match self.source.inlined.other_instr(address) {
-                    None => Anchor::Handler(handler),
-                    Some((module, at)) => Anchor::OtherHandler { module: module.name.index(), at },
+                let symbol = match self.source.inlined.other_instr(address) {
+                    None => Symbol::Handler(handler),
+                    Some((module, at)) => Symbol::OtherHandler { module: module.name.index(), at },
                 };
                 if self.source.inlined.other_instr(address).is_some_and(|(module, _)| module.digest.is_none()) {
-                    self.source.anchored.tie_to_run();
+                    self.source.symbols.tie_to_run();
                 }
-                let mark = self.address(anchor, Term::catch_mark(address).raw());
+                let mark = self.address(symbol, Term::catch_mark(address).raw());
                 self.store_y(y.into(), mark);
                 on
             }

@@ -1,50 +1,124 @@
-//! What machine code has done for it: parts of instructions, without the way through the main loop. See [`Assists`].
+//! What machine code has done for it: parts of instructions, without the way through the interpreter's loop.
 
-use crate::binary;
-use crate::operations;
+use super::{binaries, bit_syntax, operations};
+use crate::state::{NativeState, Registers};
 use std::cell::Cell;
 use swarmrt_beam::instr::{Instr, Src};
 use swarmrt_machine::bif::BifKind;
 use swarmrt_machine::code::natives::NativeSlot;
-use swarmrt_machine::native::{Assists, NO_FLOAT, NO_TERM, NativeState};
-use swarmrt_machine::scheduler::Registers;
-use swarmrt_machine::{BifResult, Process, bitsyntax, signal};
+use swarmrt_machine::{BifResult, Process, signal};
 use swarmrt_term::{Alloc, Mfa, Term, map};
 
-const STRESS: bool = cfg!(feature = "stress");
+/// Executes the one instruction at an address, with the state in `Registers`, and returns the next; null when the
+/// process gives up the scheduler.
+pub type StepFn = unsafe extern "C-unwind" fn(*mut Registers, *const Instr) -> *const Instr;
 
-pub static ASSISTS: Assists = Assists {
-    step: crate::run::step,
-    call_bif,
-    call_native,
-    bif,
-    map_get,
-    map_get_all,
-    map_put,
-    create_binary,
-    append_word,
-    append_own_word,
-    start_match,
-    part,
-    get_utf,
-    get_integer,
-    send,
-    peek,
-    peek_next,
-    reserve_marker,
-    bind_marker,
-    clear_marker,
-    use_marker,
-    take_message,
-    make_fun,
-    float,
-    make_words,
-    equal_exact,
-    equal,
-    less,
-    boxed_float,
-    apply_target,
-};
+/// The word of no term: what an assist returns for "not here, not so".
+pub const NO_TERM: u64 = 0;
+/// The bits of no float that a term can be.
+pub const NO_FLOAT: u64 = u64::MAX;
+
+/// What machine code has done for it. All but `step` do one part of an instruction, with the operands given as words,
+/// while the rest of the state lies in the registers and is read again afterwards. One that returns [`NO_TERM`] has left
+/// everything so that the instruction can be stepped instead.
+pub struct Assists {
+    pub step: StepFn,
+    /// The built-in called by the instruction, with its arguments in X registers. What is not a plain result is left to
+    /// the step, which finds the result there and does not call again.
+    pub call_bif: unsafe extern "C-unwind" fn(*mut Registers, *const Instr) -> u64,
+    /// The native body at the instruction, whose slot is filled, with its arguments in X registers; as `call_bif`.
+    pub call_native: unsafe extern "C-unwind" fn(*mut Registers, *const Instr) -> u64,
+    /// A built-in that yields a value: its number, and its arguments (address, count).
+    pub bif: unsafe extern "C-unwind" fn(*mut Registers, u64, *const u64, u64) -> u64,
+    /// The value of a key of a map.
+    pub map_get: unsafe extern "C-unwind" fn(u64, u64) -> u64,
+    /// The values of several keys of a map: map, keys (address, count), whose places they take.
+    pub map_get_all: unsafe extern "C-unwind" fn(*mut Registers, u64, *mut u64, u64) -> u64,
+    /// The map that `PutMap` makes, from the values of its sources (map, then keys and values in turn).
+    pub map_put: unsafe extern "C-unwind" fn(*mut Registers, *const Instr, *const u64) -> u64,
+    /// The binary that `BsCreateBin` makes, from the values of its sources in order.
+    pub create_binary: unsafe extern "C-unwind" fn(*mut Registers, *const Instr, *const u64) -> u64,
+    /// A binary with the lowest bits of a word behind it: binary, word, bits.
+    pub append_word: unsafe extern "C-unwind" fn(*mut Registers, u64, u64, u64) -> u64,
+    /// The same for what a comprehension builds: the term itself becomes longer.
+    pub append_own_word: unsafe extern "C-unwind" fn(*mut Registers, u64, u64, u64) -> u64,
+    /// A match context for a bitstring.
+    pub start_match: unsafe extern "C-unwind" fn(*mut Registers, u64) -> u64,
+    /// A part of a bitstring that is no part itself: bitstring, position, bits.
+    pub part: unsafe extern "C-unwind" fn(*mut Registers, u64, u64, u64) -> u64,
+    /// The next character of a match context, by the `BsGetUtf` at an address.
+    pub get_utf: unsafe extern "C-unwind" fn(*mut Registers, *const Instr, u64) -> u64,
+    /// The next bits of a match context as an integer, with these flags.
+    pub get_integer: unsafe extern "C-unwind" fn(*mut Registers, u64, u64, u64) -> u64,
+    /// Sends: receiver, message. Returns the message.
+    pub send: unsafe extern "C-unwind" fn(*mut Registers, u64, u64) -> u64,
+    /// The message that the receive loop looks at.
+    pub peek: unsafe extern "C-unwind" fn(*mut Registers) -> u64,
+    /// The message after that one.
+    pub peek_next: unsafe extern "C-unwind" fn(*mut Registers) -> u64,
+    /// Reserves a receive marker; nothing where signals have to be handled first.
+    pub reserve_marker: unsafe extern "C-unwind" fn(*mut Registers) -> u64,
+    /// Binds a marker to a reference; forgets that of a reference; begins to receive at it.
+    pub bind_marker: unsafe extern "C-unwind" fn(*mut Registers, u64, u64) -> u64,
+    pub clear_marker: unsafe extern "C-unwind" fn(*mut Registers, u64) -> u64,
+    pub use_marker: unsafe extern "C-unwind" fn(*mut Registers, u64) -> u64,
+    /// Takes the message that was looked at out of the mailbox.
+    pub take_message: unsafe extern "C-unwind" fn(*mut Registers) -> u64,
+    /// The fun that `MakeFun` makes, from its free variables.
+    pub make_fun: unsafe extern "C-unwind" fn(*mut Registers, *const Instr, *const u64) -> u64,
+    /// The word of a float, given its bits.
+    pub float: unsafe extern "C-unwind" fn(*mut Registers, u64) -> u64,
+    /// Makes words of the floats that [`NativeState::x_floats`] and its like name.
+    pub make_words: unsafe extern "C-unwind" fn(*mut Registers),
+    /// Whether two terms are equal, `=:=` and `==`, and whether one is less than the other.
+    pub equal_exact: unsafe extern "C-unwind" fn(u64, u64) -> u64,
+    pub equal: unsafe extern "C-unwind" fn(u64, u64) -> u64,
+    pub less: unsafe extern "C-unwind" fn(u64, u64) -> u64,
+    /// The bits of the float that a boxed term is, or [`NO_FLOAT`]. The second word says nothing.
+    pub boxed_float: unsafe extern "C-unwind" fn(u64, u64) -> u64,
+    /// Where a call of a function by name leads: module, function, arity.
+    pub apply_target: unsafe extern "C-unwind" fn(*mut Registers, u64, u64, u64) -> *const Instr,
+}
+
+impl Assists {
+    /// All of them, with the interpreter's way to execute an instruction.
+    pub const fn with_step(step: StepFn) -> Assists {
+        Assists {
+            step,
+            call_bif,
+            call_native,
+            bif,
+            map_get,
+            map_get_all,
+            map_put,
+            create_binary,
+            append_word,
+            append_own_word,
+            start_match,
+            part,
+            get_utf,
+            get_integer,
+            send,
+            peek,
+            peek_next,
+            reserve_marker,
+            bind_marker,
+            clear_marker,
+            use_marker,
+            take_message,
+            make_fun,
+            float,
+            make_words,
+            equal_exact,
+            equal,
+            less,
+            boxed_float,
+            apply_target,
+        }
+    }
+}
+
+const STRESS: bool = cfg!(feature = "stress");
 
 // SAFETY, for all of this file: machine code calls these while it runs a process, with the scheduler's registers, its
 // own state in them, and words that are terms. Nobody else holds the process or the registers meanwhile.
@@ -194,7 +268,7 @@ unsafe extern "C-unwind" fn create_binary(registers: *mut Registers, ip: *const 
         let (p, state) = current(registers);
         let Instr::BsCreateBin { plan } = *ip else { unreachable!("{:?} makes no binary", *ip) };
         p.reductions = (state.reductions + state.deferred) as i32;
-        let made = binary::create(p, &plan, in_order(values));
+        let made = binaries::create(p, &plan, in_order(values));
         state.reductions = i64::from(p.reductions) - state.deferred;
         allocated(p, state);
         made.map_or(NO_TERM, Term::raw)
@@ -205,7 +279,7 @@ unsafe extern "C-unwind" fn append_own_word(registers: *mut Registers, source: u
     // SAFETY: see above.
     unsafe {
         let (p, state) = current(registers);
-        let longer = binary::append_own_word(p, term(source), word, bits as usize);
+        let longer = binaries::append_own_word(p, term(source), word, bits as usize);
         allocated(p, state);
         longer.map_or(NO_TERM, Term::raw)
     }
@@ -215,7 +289,7 @@ unsafe extern "C-unwind" fn append_word(registers: *mut Registers, source: u64, 
     // SAFETY: see above.
     unsafe {
         let (p, state) = current(registers);
-        let longer = binary::append_word(p, term(source), word, bits as usize);
+        let longer = binaries::append_word(p, term(source), word, bits as usize);
         allocated(p, state);
         longer.map_or(NO_TERM, Term::raw)
     }
@@ -225,7 +299,7 @@ unsafe extern "C-unwind" fn start_match(registers: *mut Registers, source: u64) 
     // SAFETY: see above.
     unsafe {
         let (p, state) = current(registers);
-        let context = binary::start_match(p, term(source));
+        let context = binaries::start_match(p, term(source));
         allocated(p, state);
         context.map_or(NO_TERM, Term::raw)
     }
@@ -246,7 +320,7 @@ unsafe extern "C-unwind" fn get_utf(_: *mut Registers, ip: *const Instr, context
     unsafe {
         let Instr::BsGetUtf { utf, flags, .. } = *ip else { unreachable!("{:?} reads no character", *ip) };
         let Some(context) = term(context).as_match_context() else { return NO_TERM };
-        match bitsyntax::read_utf(utf, bitsyntax::remaining(context), flags) {
+        match bit_syntax::read_utf(utf, bit_syntax::remaining(context), flags) {
             Some((code, bits)) => {
                 context.set_offset(context.offset() + bits);
                 Term::small(i64::from(code)).raw()
@@ -261,7 +335,7 @@ unsafe extern "C-unwind" fn get_integer(registers: *mut Registers, context: u64,
     unsafe {
         let (p, state) = current(registers);
         let Some(context) = term(context).as_match_context() else { return NO_TERM };
-        let value = binary::take_integer(p, context, bits as usize, flags as u8);
+        let value = binaries::take_integer(p, context, bits as usize, flags as u8);
         allocated(p, state);
         // Without one the interpreter does it again, and finds no match.
         value.map_or(NO_TERM, Term::raw)

@@ -1,17 +1,18 @@
 //! What machine code has done by a function of the machine, between the words that it prepares and the result that
 //! it takes up: calls of built-ins, maps, binaries, messages, funs. See [`Assists`](swarmrt_machine::native::Assists).
 
-use crate::analysis::below;
-use crate::anchors::Anchor;
-use crate::built_ins::Comparison;
-use crate::facts::{Fact, kind};
-use crate::layout;
+use crate::plan::analysis::below;
+use crate::plan::facts::{Fact, kind};
+use crate::translate::built_ins::Comparison;
 use crate::translate::{I64, Next, PASSED_X, Piece};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{AbiParam, Block, BlockArg, InstBuilder, Signature, Value};
 use cranelift_codegen::isa::CallConv;
 use swarmrt_beam::instr::{Dst, FunPtr, Instr, MapGet, MapPut, Src};
-use swarmrt_machine::native::{NO_TERM, SCRATCH_WORDS};
+use swarmrt_engine::code::Symbol;
+use swarmrt_engine::layout;
+use swarmrt_engine::runtime::assists::NO_TERM;
+use swarmrt_engine::state::SCRATCH_WORDS;
 use swarmrt_term::{Header, Release, Subtag, Term, am, atom, release};
 
 /// From a tagged pointer to a boxed term's words.
@@ -35,7 +36,7 @@ impl Piece<'_, '_> {
                 signature
             }
         };
-        let function = self.address(Anchor::machine(function as u64), function as u64);
+        let function = self.address(Symbol::machine(function as u64), function as u64);
         let call = self.b.ins().call_indirect(signature, function, args);
         self.b.inst_results(call)[0]
     }

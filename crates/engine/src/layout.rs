@@ -1,13 +1,18 @@
-//! Where things lie that machine code touches, measured from their types.
+//! Where things lie that machine code touches, measured from their types. Offsets are in bytes.
 
+use crate::state::{NativeState, Registers};
 use std::mem::offset_of;
 use swarmrt_beam::instr::{Instr, NativePtr};
 use swarmrt_machine::code::{Export, FunEntry};
-use swarmrt_machine::native::NativeState;
-use swarmrt_machine::scheduler::Registers;
+
 use swarmrt_term::Term;
 
 pub const INSTR_BYTES: u64 = size_of::<Instr>() as u64;
+
+/// The address of one of these instructions.
+pub fn address_in(code: &[Instr], at: u32) -> u64 {
+    code.as_ptr() as u64 + u64::from(at) * INSTR_BYTES
+}
 
 /// Of the word with the machine code, in a cell.
 pub fn cell_code_offset() -> i32 {

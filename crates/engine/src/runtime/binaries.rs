@@ -1,9 +1,9 @@
 //! Matching and building of bitstrings.
 
+use super::bit_syntax::{self, BitWriter};
 use smallvec::SmallVec;
 use swarmrt_beam::instr::{BinaryPlan, MatchPlan, MatchStep, Segment, SegmentKind, Src, Utf};
 use swarmrt_heap::literal::is_literal;
-use swarmrt_machine::bitsyntax::{self, BitWriter};
 use swarmrt_machine::{Process, Raise};
 use swarmrt_term::binary::{HEAP_BIN_BYTES_MAX, SharedBytes, shared_bin, sub_bin};
 use swarmrt_term::release::{self, Release};
@@ -38,7 +38,7 @@ pub fn wanted_bits(context: MatchContext, size: Term, unit: usize) -> Option<usi
 /// The bits from the position on, which moves past them.
 #[inline]
 pub fn take_bits(context: MatchContext, size: usize) -> Bits {
-    let bits = bitsyntax::remaining(context).slice(0, size);
+    let bits = bit_syntax::remaining(context).slice(0, size);
     context.set_offset(context.offset() + size);
     bits
 }
@@ -48,7 +48,7 @@ pub fn take_bits(context: MatchContext, size: usize) -> Bits {
 #[inline]
 pub fn take_integer(p: &mut Process, context: MatchContext, size: usize, flags: u8) -> Option<Term> {
     let before = context.offset();
-    let integer = bitsyntax::read_integer(&mut p.heap, take_bits(context, size), flags);
+    let integer = bit_syntax::read_integer(&mut p.heap, take_bits(context, size), flags);
     if integer.is_none() {
         context.set_offset(before);
     }
@@ -133,7 +133,7 @@ fn is_of_own_size(segment: &Segment) -> bool {
 /// The bits of a character.
 fn character_bits(segment: &Segment, value: Term) -> Result<usize, BuildError> {
     let code = value.as_small().and_then(|code| u32::try_from(code).ok());
-    let length = code.and_then(|code| bitsyntax::utf_bytes(utf_of(segment.kind), code, segment.flags)).map(|(_, length)| length * 8);
+    let length = code.and_then(|code| bit_syntax::utf_bytes(utf_of(segment.kind), code, segment.flags)).map(|(_, length)| length * 8);
     length.ok_or_else(|| BuildError::badarg(segment, "type", value))
 }
 
@@ -292,7 +292,7 @@ fn write_all(segments: &[Sized<'_>], mut writer: BitWriter) -> Result<(), BuildE
             }
             SegmentKind::Utf8 | SegmentKind::Utf16 | SegmentKind::Utf32 => {
                 let code = value.as_small().unwrap_or(0) as u32;
-                match bitsyntax::utf_bytes(utf_of(segment.kind), code, segment.flags) {
+                match bit_syntax::utf_bytes(utf_of(segment.kind), code, segment.flags) {
                     Some((bytes, length)) => {
                         writer.bytes(&bytes[..length]);
                         true

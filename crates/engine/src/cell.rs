@@ -1,0 +1,55 @@
+//! Code cells ([`Instr::Cell`]): the entries of functions, and the places to which calls return.
+//!
+//! Each has a word for the address of machine code. Whoever enters a function or returns to its caller looks at the cell
+//! in front of the place: where there is machine code, it goes on there, else in the interpreter.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use swarmrt_beam::instr::Instr;
+
+/// Whether a cell is a function's entry. Machine code counts the call there, the interpreter before it goes there.
+///
+/// # Safety
+/// `cell` points at an [`Instr::Cell`] of a module.
+#[inline]
+pub unsafe fn is_entry(cell: *const Instr) -> bool {
+    // SAFETY: the first instruction of a module is no cell.
+    unsafe { matches!(*cell.sub(1), Instr::FuncInfo { .. }) }
+}
+
+/// The machine code in a cell; where there is none, the way back to the interpreter ([`Glue::no_code`](crate::code::Glue::no_code)).
+///
+/// # Safety
+/// `cell` points at an [`Instr::Cell`].
+#[inline(always)]
+pub unsafe fn cell_code(cell: *const Instr) -> u64 {
+    // SAFETY: the caller's; the word is only ever read and written whole.
+    let Instr::Cell { native } = (unsafe { &*cell }) else { unreachable_cell() };
+    // SAFETY: as above.
+    unsafe { (*std::ptr::from_ref(native).cast::<AtomicU64>()).load(Ordering::Acquire) }
+}
+
+#[cold]
+fn unreachable_cell() -> ! {
+    unreachable!("a function or return point has a cell in front of it")
+}
+
+/// The machine code in the cell in front of `ip`, if one stands there.
+///
+/// # Safety
+/// `ip` points at an instruction that is not the first of its block.
+#[inline(always)]
+pub unsafe fn code_before(ip: *const Instr) -> Option<u64> {
+    // SAFETY: the caller's.
+    unsafe { if matches!(*ip.sub(1), Instr::Cell { .. }) { Some(cell_code(ip.sub(1))) } else { None } }
+}
+
+/// Puts machine code into a cell.
+///
+/// # Safety
+/// `cell` points at an [`Instr::Cell`], and `code` is machine code for that place.
+pub unsafe fn set_cell_code(cell: *const Instr, code: u64) {
+    // SAFETY: the caller's.
+    let Instr::Cell { native } = (unsafe { &*cell }) else { unreachable_cell() };
+    // SAFETY: the word is only ever read and written whole. Release: the code is seen whole.
+    unsafe { (*std::ptr::from_ref(native).cast::<AtomicU64>()).store(code, Ordering::Release) };
+}

@@ -1,0 +1,82 @@
+//! Machine code at the border of the engines: the way in, and the ways out that all pieces share.
+
+use super::memory::CodeMemory;
+use crate::state::{Exit, Registers};
+use swarmrt_beam::specialise::CellKind;
+
+/// Runs machine code at this address until it is left.
+pub type EnterFn = unsafe extern "C-unwind" fn(*mut Registers, u64) -> Exit;
+
+/// The ways out, each a piece that writes its arguments back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stub {
+    /// The function behind the cell in the state is next, and the interpreter's. It is what cells of entries without machine code hold.
+    NoCodeEntry,
+    /// The place behind the cell that was taken off the stack is next, and the interpreter's. It is what cells of return points
+    /// without machine code hold.
+    NoCodeReturn,
+    /// The function behind the cell in the state is next, with so many arguments; the reductions are used up.
+    TurnOver,
+    /// The instruction in the state is next, and the interpreter's.
+    Interpret,
+    /// The instruction in the state is next, and the interpreter's; all is written back. Takes nothing.
+    SavedInterpret,
+    /// The instruction in the state is next; all is written back. Takes nothing.
+    SavedContinue,
+    /// The process gives up the scheduler; all is written back. Takes nothing.
+    SavedLeave,
+    /// As `TurnOver`, with floats among the X registers.
+    TurnOverFloats,
+    /// As `Interpret`, with floats among the X registers.
+    InterpretFloats,
+}
+
+/// Questions about two terms, which are seldom asked: asking changes no machine register, so that those who do not ask
+/// pay nothing for those who do. The answer is in the state.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Question {
+    EqualExact,
+    Equal,
+    Less,
+    /// Which float a boxed term is: its bits, or [`NO_FLOAT`](crate::runtime::assists::NO_FLOAT).
+    BoxedFloat,
+}
+
+impl Stub {
+    pub const ALL: [Stub; 9] = [
+        Stub::NoCodeEntry,
+        Stub::NoCodeReturn,
+        Stub::TurnOver,
+        Stub::Interpret,
+        Stub::SavedInterpret,
+        Stub::SavedContinue,
+        Stub::SavedLeave,
+        Stub::TurnOverFloats,
+        Stub::InterpretFloats,
+    ];
+}
+
+impl Question {
+    pub const ALL: [Question; 4] = [Question::EqualExact, Question::Equal, Question::Less, Question::BoxedFloat];
+}
+
+/// The addresses of what a compiler has made for the border. Kept for as long as the machine.
+pub struct Glue {
+    /// Holds all of it.
+    pub memory: Vec<CodeMemory>,
+    pub enter: EnterFn,
+    /// Of each [`Stub`].
+    pub exits: [u64; Stub::ALL.len()],
+    /// Of each [`Question`].
+    pub questions: [u64; Question::ALL.len()],
+}
+
+impl Glue {
+    /// What the cells of a kind hold where there is no machine code. Between the two addresses there is no other code.
+    pub fn no_code(&self, kind: CellKind) -> u64 {
+        match kind {
+            CellKind::Entry => self.exits[Stub::NoCodeEntry as usize],
+            CellKind::Return => self.exits[Stub::NoCodeReturn as usize],
+        }
+    }
+}

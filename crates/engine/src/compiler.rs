@@ -1,0 +1,75 @@
+//! What makes machine code. [`Tier`](crate::tier::Tier) decides of which functions, and when.
+
+use crate::code::{Glue, Installed};
+use std::sync::Arc;
+use swarmrt_machine::Vm;
+use swarmrt_machine::code::ModuleCode;
+
+/// What is to be compiled of a function.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Part {
+    /// What begins at its entry, and the rest if that is little.
+    Entry,
+    /// What begins behind this cell.
+    Behind(u32),
+    All,
+}
+
+/// What a compiler is asked for.
+pub struct Request<'a> {
+    pub vm: &'static Vm,
+    pub installed: &'a Arc<Installed>,
+    pub module: &'a ModuleCode,
+    /// The function's number in the module. It is loaded.
+    pub function: usize,
+    pub part: Part,
+    /// Whether there were floats among the arguments that were seen.
+    pub floats: bool,
+}
+
+/// What a function was compiled to.
+#[derive(Default)]
+pub struct Compiled {
+    pub code_bytes: usize,
+    /// For each piece: its cell, its address, and its size.
+    pub pieces: Vec<(u32, u64, usize)>,
+}
+
+/// Compiles functions, on one thread; what it keeps from one to the next is memory.
+pub trait Compiler {
+    /// Compiles a function, or a part of it, and installs the machine code; nothing where the function is too large.
+    ///
+    /// # Errors
+    /// What the code generator or the operating system says; the function stays as it was.
+    fn compile(&mut self, request: &Request<'_>) -> Result<Option<Compiled>, String>;
+
+    /// What else ought to be compiled where the piece behind a cell is hot: numbers of functions, and the cells of their pieces.
+    fn companions(&self, vm: &'static Vm, module: &ModuleCode, cell: u32) -> Vec<(usize, u32)>;
+}
+
+/// A kind of compiler, made ready for this computer.
+pub trait Backend: Send + Sync {
+    /// The machine code at the border of the engines, as its pieces want it.
+    fn glue(&self) -> &Glue;
+    /// What kind of processor the code is for, with all that is made use of.
+    fn processor(&self) -> &str;
+    fn compiler(&self) -> Box<dyn Compiler>;
+}
+
+/// Why there is no machine code.
+#[derive(Debug)]
+pub struct Unavailable(pub String);
+
+impl Unavailable {
+    pub fn new(what: &str, error: &dyn std::fmt::Display) -> Unavailable {
+        Unavailable(format!("{what}: {error}"))
+    }
+}
+
+impl std::fmt::Display for Unavailable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for Unavailable {}

@@ -1,0 +1,104 @@
+//! The machine state on which all engines work while a process runs.
+//!
+//! X registers lie in [`Registers`], Y registers and return addresses on the process's stack, the rest in
+//! [`NativeState`]. All of it is in memory whenever one engine hands over to another.
+
+use swarmrt_beam::instr::Instr;
+use swarmrt_machine::Process;
+use swarmrt_machine::process::X_REGISTERS;
+use swarmrt_machine::scheduler::Outcome;
+use swarmrt_term::Term;
+
+/// The registers that code works on while a process runs. One set a thread.
+#[repr(C)]
+pub struct Registers {
+    /// With room behind them for the free variables of a fun that is called.
+    pub x: [Term; X_REGISTERS + 256],
+    pub f: [f64; X_REGISTERS],
+    pub native: NativeState,
+}
+
+impl Registers {
+    /// All X registers hold nil.
+    pub fn new() -> Box<Registers> {
+        Box::new(Registers { x: [Term::NIL; X_REGISTERS + 256], f: [0.0; X_REGISTERS], native: NativeState::new() })
+    }
+}
+
+/// Operands that an assist can be given in memory.
+pub const SCRATCH_WORDS: usize = 64;
+
+/// The machine state while it goes from one engine to the other. Its layout is known to machine code.
+#[repr(C)]
+pub struct NativeState {
+    pub process: *mut Process,
+    /// The stack pointer.
+    pub stop: *mut u64,
+    /// The next free heap word.
+    pub top: *mut u64,
+    pub reductions: i64,
+    /// Reductions put aside to reach a safepoint soon.
+    pub deferred: i64,
+    /// Where to go on.
+    pub ip: *const Instr,
+    /// The cell that is being entered.
+    pub cell: *const Instr,
+    /// Live X registers there, for [`Exit::Enter`].
+    pub arity: u64,
+    /// The X registers, of the first 64, that hold the bits of floats instead of words.
+    pub x_floats: u64,
+    /// The same of the frame.
+    pub y_floats: u64,
+    /// The same of the heap: counted down from its top.
+    pub heap_floats: u64,
+    /// The machine code that is being entered from outside.
+    pub code: u64,
+    /// What a question about two terms was answered.
+    pub answer: u64,
+    /// How the turn ended in an instruction that was stepped; `None` where it goes on at a handler.
+    pub outcome: Option<Outcome>,
+    /// Calls of built-ins and side exits since the last one that was reported as a sample.
+    pub ticks: i32,
+    /// Reductions from one sample to the next.
+    pub sample_interval_reductions: i32,
+    /// Operands of the assist that is being called.
+    pub scratch: [u64; SCRATCH_WORDS],
+}
+
+impl NativeState {
+    fn new() -> NativeState {
+        NativeState {
+            process: std::ptr::null_mut(),
+            stop: std::ptr::null_mut(),
+            top: std::ptr::null_mut(),
+            reductions: 0,
+            deferred: 0,
+            ip: std::ptr::null(),
+            cell: std::ptr::null(),
+            arity: 0,
+            x_floats: 0,
+            y_floats: 0,
+            heap_floats: 0,
+            code: 0,
+            answer: 0,
+            outcome: None,
+            ticks: 0,
+            sample_interval_reductions: NativeState::INTERVAL_MIN,
+            scratch: [0; SCRATCH_WORDS],
+        }
+    }
+}
+
+/// How machine code was left.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u64)]
+pub enum Exit {
+    /// The instruction at `ip` is next, and the interpreter's.
+    Interpret = 0,
+    /// The function at `ip` is next, with `arity` arguments; the reductions are used up.
+    Enter = 1,
+    /// The process gives up the scheduler, with `outcome`; its state is saved.
+    Leave = 2,
+    /// The instruction at `ip` is next, by whichever engine.
+    Continue = 3,
+}

@@ -1,0 +1,382 @@
+//! Tiering: what is compiled, and when.
+//!
+//! The interpreter reports now and then what it is running. What is reported often is compiled on a thread of its own, the
+//! most often reported first, and installed; from then on, both engines go on in machine code whenever they come to it.
+
+use crate::cell::{cell_code, is_entry};
+use crate::code::{EnterFn, Functions, Installed, cell_at, mapped_bytes};
+use crate::compiler::{Backend, Compiler, Part, Request, Unavailable};
+use parking_lot::{Condvar, Mutex, MutexGuard};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use swarmrt_beam::instr::Instr;
+use swarmrt_beam::specialise::CellKind;
+use swarmrt_machine::Vm;
+use swarmrt_machine::code::ModuleCode;
+use swarmrt_term::Term;
+
+/// When functions are compiled.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mode {
+    /// Once they were found running this often.
+    Tiered { samples: u32 },
+    /// All of a module when it is loaded, if its name begins so; for testing.
+    Eager { prefix: &'static str },
+}
+
+impl Mode {
+    /// Some eight thousand calls: most of what booting calls often is just below, and would be compiled while it ends.
+    pub const DEFAULT: Mode = Mode::Tiered { samples: 20 };
+}
+
+/// What the engine has done so far.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Counts {
+    /// Functions compiled, and the bytes of their code, from the start on.
+    pub functions: u64,
+    pub code_bytes: u64,
+    pub compile_us: u64,
+    /// Functions whose code was given back because there was too much.
+    pub evicted: u64,
+    /// Pieces of machine code that an earlier run made.
+    pub from_before: u64,
+    /// Memory that machine code takes now: whole pages, without what was unloaded.
+    pub mapped_bytes: u64,
+}
+
+impl std::fmt::Display for Counts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Counts { functions, code_bytes, compile_us, evicted, from_before, mapped_bytes } = self;
+        write!(f, "{functions} functions compiled, {code_bytes} bytes of code, in {} ms; ", compile_us / 1000)?;
+        write!(f, "{evicted} of them evicted; {from_before} pieces from earlier runs; {mapped_bytes} bytes mapped")
+    }
+}
+
+/// How the engine is to work.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Writes a map of machine code for `perf`.
+    pub perf_map: bool,
+    /// The most bytes of machine code at a time. More is compiled, but then what was not seen running for the longest
+    /// time is given back.
+    pub code_bytes_max: usize,
+}
+
+impl Options {
+    /// All of some four hundred modules as large as `lists`.
+    pub const CODE_BYTES_MAX_DEFAULT: usize = 256 << 20;
+}
+
+/// How often a function is found running before it is compiled, if machine code of others of its module was there from an earlier
+/// run. Few are left then, and later runs have the use of it, too.
+const SAMPLES_OF_KNOWN: u32 = 8;
+
+/// What took less time to compile is not worth keeping.
+const KEPT_US_MIN: u64 = 1_000;
+
+/// How long the compiling thread has nothing to do before it sees to it that what it made is kept.
+const QUIET: Duration = Duration::from_secs(5);
+
+/// How much is left when code is given back, of what may be there.
+const LEFT_QUARTERS: usize = 3;
+
+/// A piece that is to be compiled.
+struct Job {
+    module: Arc<ModuleCode>,
+    function: usize,
+    part: Part,
+    /// Sightings, which are counted while it waits.
+    times: Arc<AtomicU32>,
+}
+
+/// The machine code of one machine.
+pub struct Tier {
+    pub(crate) vm: &'static Vm,
+    pub(crate) backend: Box<dyn Backend>,
+    /// The way into machine code.
+    pub enter: EnterFn,
+    mode: Mode,
+    code_bytes_max: usize,
+    pub(crate) installed: Arc<Installed>,
+    queue: Mutex<Vec<Job>>,
+    arrived: Condvar,
+    functions: AtomicU64,
+    code_bytes: AtomicU64,
+    compile_us: AtomicU64,
+    /// Of that, what is kept for later runs.
+    kept_us: AtomicU64,
+    evicted: AtomicU64,
+    pub(crate) from_before: AtomicU64,
+    perf_map: Option<Mutex<std::fs::File>>,
+}
+
+/// The tier of a machine, if it has one.
+#[derive(Default)]
+struct OfMachine(OnceLock<Arc<Tier>>);
+
+impl Tier {
+    /// Sets machine code up for a machine and starts its compiling thread, before there is any code. The machine's cells
+    /// hold what `backend`'s glue has for them ([`Glue::no_code`](crate::code::Glue::no_code)).
+    ///
+    /// # Errors
+    /// When the operating system refuses a thread or the map for `perf`.
+    pub fn start(vm: &'static Vm, backend: Box<dyn Backend>, mode: Mode, options: Options) -> Result<Arc<Tier>, Unavailable> {
+        let perf_map = if options.perf_map {
+            let path = format!("/tmp/perf-{}.map", std::process::id());
+            Some(Mutex::new(std::fs::File::create(&path).map_err(|error| Unavailable::new(&path, &error))?))
+        } else {
+            None
+        };
+        let tier = Arc::new(Tier {
+            vm,
+            enter: backend.glue().enter,
+            backend,
+            mode,
+            code_bytes_max: options.code_bytes_max,
+            installed: Arc::default(),
+            queue: Mutex::default(),
+            arrived: Condvar::new(),
+            functions: AtomicU64::new(0),
+            code_bytes: AtomicU64::new(0),
+            compile_us: AtomicU64::new(0),
+            kept_us: AtomicU64::new(0),
+            evicted: AtomicU64::new(0),
+            from_before: AtomicU64::new(0),
+            perf_map,
+        });
+        let compiling = tier.clone();
+        let thread = std::thread::Builder::new().name("compiler".to_owned());
+        thread.spawn(move || compiling.compile_hot()).map_err(|error| Unavailable::new("compiling thread", &error))?;
+        vm.extension::<OfMachine>().0.get_or_init(|| tier.clone());
+        Ok(tier)
+    }
+
+    /// That of a machine, if it has machine code.
+    pub fn of(vm: &Vm) -> Option<&'static Arc<Tier>> {
+        vm.extension::<OfMachine>().0.get()
+    }
+
+    /// What was done so far.
+    pub fn counts(&self) -> Counts {
+        Counts {
+            functions: self.functions.load(Ordering::Relaxed),
+            code_bytes: self.code_bytes.load(Ordering::Relaxed),
+            compile_us: self.compile_us.load(Ordering::Relaxed),
+            evicted: self.evicted.load(Ordering::Relaxed),
+            from_before: self.from_before.load(Ordering::Relaxed),
+            mapped_bytes: mapped_bytes() as u64,
+        }
+    }
+
+    /// Counts one sighting of what `ip` is in: the address past an entry cell with the function's arguments, or one within it.
+    /// Whether machine code is wanted there, and not there yet.
+    pub fn sample(&self, ip: *const Instr, arguments: &[Term]) -> bool {
+        let Mode::Tiered { samples: enough } = self.mode else { return false };
+        let Some(module) = self.vm.code.module_at(ip as usize) else { return false };
+        let code = module.code.code();
+        let at = ((ip as usize - module.range().start) / size_of::<Instr>()) as u32;
+        let Some(function) = module.number_at(at) else { return false };
+        let entry = module.code.functions[function].entry;
+        // The entry first; when that is compiled, where in the function it is.
+        let has_entry = self.has_code(&module, entry);
+        let cell = if has_entry { (entry..at).rev().find(|&cell| matches!(code[cell as usize], Instr::Cell { .. })).unwrap_or(entry) } else { entry };
+        let wants_code = !has_entry || !self.has_code(&module, cell);
+        let functions = self.functions_of(&module);
+        let enough = if functions.was_kept() { enough.min(SAMPLES_OF_KNOWN) } else { enough };
+        let times = functions.with(function, |function| {
+            function.last_seen = self.functions.load(Ordering::Relaxed);
+            if !wants_code {
+                return None;
+            }
+            function.floats |= arguments.iter().any(|&argument| has_float(argument));
+            let times = function.times(cell);
+            // What is met behind code has been run often already.
+            let reached = times.fetch_add(1, Ordering::Relaxed) + 1 == if has_entry { 1 } else { enough };
+            reached.then(|| times.clone())
+        });
+        if let Some(times) = times {
+            let part = if has_entry { Part::Behind(cell) } else { Part::Entry };
+            self.queue.lock().push(Job { module, function, part, times });
+            self.arrived.notify_one();
+        }
+        wants_code
+    }
+
+    /// The machine code with which the function that begins at an address goes on with these arguments, where that is other
+    /// than what its cell holds; else 0.
+    #[inline]
+    pub fn re_entry(&self, ip: *const Instr, arguments: &[Term]) -> u64 {
+        self.installed.re_entries.find(ip, arguments)
+    }
+
+    /// A module is about to be put in place.
+    pub fn loaded(&self, module: &ModuleCode) {
+        match self.mode {
+            Mode::Eager { prefix } if module.name.name().starts_with(prefix) => {
+                let mut compiler = self.backend.compiler();
+                for function in 0..module.code.functions.len() {
+                    // None of it would be compiled a second time.
+                    if self.installed.bytes() < self.code_bytes_max {
+                        self.compile(compiler.as_mut(), module, function, Part::All, true);
+                    }
+                }
+            }
+            Mode::Tiered { .. } if self.installed.bytes() < self.code_bytes_max => self.install_kept(module),
+            _ => {}
+        }
+    }
+
+    /// Has what was compiled, and what else is new, kept for later runs, if it is enough to be worth that. Says of how many modules
+    /// machine code was kept.
+    ///
+    /// # Errors
+    /// What the system says; then nothing that was kept before is lost.
+    pub fn keep(vm: &Vm) -> std::io::Result<usize> {
+        let Some(cache) = vm.code.cache.get() else { return Ok(0) };
+        let mut modules = Vec::new();
+        if let Some(tier) = Tier::of(vm).filter(|tier| tier.has_much_to_keep()) {
+            tier.kept_us.store(tier.compile_us.load(Ordering::Relaxed), Ordering::Relaxed);
+            modules = vm.code.versions().iter().filter_map(|module| tier.to_keep(module)).collect();
+        }
+        if modules.is_empty() && !cache.has_news() { Ok(0) } else { cache.save(&modules) }
+    }
+
+    /// The compiling thread.
+    fn compile_hot(&self) {
+        let mut compiler = self.backend.compiler();
+        loop {
+            let job = {
+                let mut queue = self.queue.lock();
+                loop {
+                    // The hottest first: counts go on while a function waits.
+                    let hottest = (0..queue.len()).max_by_key(|&at| queue[at].times.load(Ordering::Relaxed));
+                    let Some(hottest) = hottest else {
+                        if !self.has_much_to_keep() {
+                            self.arrived.wait(&mut queue);
+                        } else if self.arrived.wait_for(&mut queue, QUIET).timed_out() {
+                            // What cannot be kept is made again.
+                            let _ = MutexGuard::unlocked(&mut queue, || Tier::keep(self.vm));
+                        }
+                        continue;
+                    };
+                    break queue.swap_remove(hottest);
+                }
+            };
+            let Job { module, function, part, .. } = job;
+            let cell = if let Part::Behind(cell) = part { cell } else { module.code.functions[function].entry };
+            // It may have been asked for twice, when its code was given back in between.
+            if !self.has_code(&module, cell) {
+                self.compile_seen(compiler.as_mut(), &module, function, part);
+                for (companion, cell) in compiler.companions(self.vm, &module, cell) {
+                    let part = if cell == module.code.functions[companion].entry { Part::Entry } else { Part::Behind(cell) };
+                    if !self.has_code(&module, cell) {
+                        self.compile_seen(compiler.as_mut(), &module, companion, part);
+                    }
+                }
+                drop(module);
+                self.keep_to_limit();
+            }
+        }
+    }
+
+    /// Whether enough was compiled since something was kept last.
+    fn has_much_to_keep(&self) -> bool {
+        let (compiled, kept) = (self.compile_us.load(Ordering::Relaxed), self.kept_us.load(Ordering::Relaxed));
+        self.vm.code.cache.get().is_some() && compiled.saturating_sub(kept) >= KEPT_US_MIN
+    }
+    fn has_code(&self, module: &ModuleCode, cell: u32) -> bool {
+        let cell = cell_at(module, cell);
+        // SAFETY: a cell.
+        unsafe { cell_code(cell) != self.no_code(cell) }
+    }
+    /// What a cell of a module holds when there is no code.
+    fn no_code(&self, cell: *const Instr) -> u64 {
+        // SAFETY: the callers' cells are.
+        self.backend.glue().no_code(if unsafe { is_entry(cell) } { CellKind::Entry } else { CellKind::Return })
+    }
+    pub(crate) fn functions_of<'a>(&self, module: &'a ModuleCode) -> &'a Functions {
+        Functions::of(module, &self.installed)
+    }
+
+    /// Evicts the code of the modules that were not seen running for the longest time, when there is too much. All of
+    /// a module, whose functions call each other directly.
+    ///
+    /// Machine code runs only while its thread is pinned, and whoever came to it has read its address from a cell: so once
+    /// the code is not found any more, it can be freed when all have unpinned that were pinned then.
+    fn keep_to_limit(&self) {
+        let installed = self.installed.bytes();
+        if installed <= self.code_bytes_max {
+            return;
+        }
+        let mut enough = installed - self.code_bytes_max / 4 * LEFT_QUARTERS;
+        let versions = self.vm.code.versions();
+        let mut modules: Vec<_> =
+            versions.iter().filter_map(|module| self.functions_of(module).compiled().map(|(seen, bytes)| (seen, bytes, module))).collect();
+        modules.sort_by_key(|&(seen, ..)| seen);
+        let guard = swarmrt_machine::pin();
+        for (_, bytes, module) in modules {
+            let (codes, functions) = self.functions_of(module).uninstall(module, |cell| self.no_code(cell));
+            self.evicted.fetch_add(functions as u64, Ordering::Relaxed);
+            guard.defer(move || drop(codes));
+            enough = enough.saturating_sub(bytes);
+            if enough == 0 {
+                break;
+            }
+        }
+        guard.flush();
+    }
+
+    /// Writes a piece into the map for `perf`, if one is wanted.
+    pub(crate) fn note_in_map(&self, module: &ModuleCode, cell: u32, address: u64, bytes: usize) {
+        use std::io::Write;
+        if let Some(dump) = &self.perf_map
+            && let Some(function) = module.function_at(cell)
+        {
+            // A map that cannot be written is a map that lacks a line.
+            let _ = writeln!(dump.lock(), "{address:x} {bytes:x} {}:{}/{}+{}", module.name, function.name, function.arity, cell - function.entry);
+        }
+    }
+
+    /// Compiles a function or a part of it for what has been seen of its arguments.
+    fn compile_seen(&self, compiler: &mut dyn Compiler, module: &ModuleCode, number: usize, part: Part) {
+        let floats = self.functions_of(module).with(number, |function| function.floats);
+        self.compile(compiler, module, number, part, floats);
+    }
+
+    /// Compiles a function or a part of it. What cannot be compiled stays as it is.
+    fn compile(&self, compiler: &mut dyn Compiler, module: &ModuleCode, number: usize, part: Part, floats: bool) {
+        let started = thread_time();
+        let function = module.code.functions[number];
+        // It may have been called only now, and be about to be loaded by who called it.
+        module.load_function(&self.vm.code, number);
+        match compiler.compile(&Request { vm: self.vm, installed: &self.installed, module, function: number, part, floats }) {
+            Ok(Some(compiled)) => {
+                self.functions.fetch_add(u64::from(!matches!(part, Part::Behind(_))), Ordering::Relaxed);
+                self.code_bytes.fetch_add(compiled.code_bytes as u64, Ordering::Relaxed);
+                for (cell, address, bytes) in compiled.pieces {
+                    self.note_in_map(module, cell, address, bytes);
+                }
+            }
+            Ok(None) => {}
+            Err(error) => debug_assert!(false, "{}: {error}", function.name),
+        }
+        self.compile_us.fetch_add((thread_time() - started).as_micros() as u64, Ordering::Relaxed);
+    }
+}
+
+/// Whether a term is a float, or has one close at hand.
+fn has_float(term: Term) -> bool {
+    const LOOKED_AT: usize = 8;
+    term.is_float()
+        || term.as_cons().is_some_and(|cons| cons.head().is_float())
+        || term.as_tuple().is_some_and(|tuple| (0..tuple.arity().min(LOOKED_AT)).any(|index| tuple.get(index).is_float()))
+}
+
+/// How long this thread has been running.
+fn thread_time() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the call writes the structure.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}

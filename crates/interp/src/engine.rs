@@ -1,0 +1,68 @@
+//! The engine as the schedulers see it.
+
+use crate::run::{Left, run};
+use std::sync::Arc;
+use swarmrt_beam::instr::Instr;
+use swarmrt_engine::Tier;
+use swarmrt_engine::state::Registers;
+use swarmrt_machine::Process;
+use swarmrt_machine::code::ModuleCode;
+use swarmrt_machine::code::natives::NativeSlot;
+use swarmrt_machine::scheduler::{Engine, Outcome, Worker};
+
+/// The engine that interprets specialised instructions, and goes on in machine code where there is some.
+#[derive(Default)]
+pub struct Interpreter {
+    /// Has machine code made, if any is to be.
+    pub tier: Option<Arc<Tier>>,
+}
+
+struct Thread {
+    tier: Option<Arc<Tier>>,
+    registers: Box<Registers>,
+}
+
+impl Engine for Interpreter {
+    fn worker(&self) -> Box<dyn Worker> {
+        Box::new(Thread { tier: self.tier.clone(), registers: Registers::new() })
+    }
+    fn loaded(&self, module: &ModuleCode) {
+        if let Some(tier) = &self.tier {
+            tier.loaded(module);
+        }
+    }
+    fn has_machine_code(&self) -> bool {
+        self.tier.is_some()
+    }
+}
+
+impl Worker for Thread {
+    fn run(&mut self, process: &mut Process) -> Outcome {
+        // SAFETY: the loader has verified all code that a process can stand in.
+        match unsafe { run::<false>(self.tier.as_deref(), process, &mut self.registers) } {
+            Left::Turn(outcome) => outcome,
+            Left::Stepped | Left::Caught => unreachable!("a turn is not one step"),
+        }
+    }
+
+    fn run_dirty(&mut self, process: &mut Process) {
+        let registers = &mut self.registers;
+        process.saved.restore(&mut registers.x);
+        // SAFETY: the process stands at an instruction that calls a built-in.
+        let (bif, arity) = match unsafe { *process.ip } {
+            Instr::NativeBody { slot, arity } => {
+                // SAFETY: the process stands in the module's version.
+                let native = unsafe { NativeSlot::at(slot) }.get().expect("a body that is called is there");
+                process.result_at_hand = Some(native.call(process, &registers.x[..arity as usize]));
+                return;
+            }
+            Instr::CallBif { bif, arity } | Instr::CallBifLast { bif, arity, .. } | Instr::CallBifOnly { bif, arity } | Instr::BifBody { bif, arity, .. } => {
+                (bif, arity)
+            }
+            other => unreachable!("{other:?} does not call a built-in"),
+        };
+        let function = process.vm.bifs.get(bif).function;
+        let result = function(process, &registers.x[..arity as usize]);
+        process.result_at_hand = Some(result);
+    }
+}
