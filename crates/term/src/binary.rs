@@ -263,12 +263,17 @@ pub mod sub_bin {
 
 /// The bytes of an iolist.
 pub fn iodata(data: Term) -> Option<Vec<u8>> {
+    if data.is_small() {
+        return None;
+    }
     let mut bytes = Vec::new();
     let mut pending = vec![data];
     while let Some(item) = pending.pop() {
         crate::stop::step();
         if let Some(cell) = item.as_cons() {
-            pending.push(cell.tail());
+            // A list may end in a binary, but in no byte.
+            let tail = Some(cell.tail()).filter(|tail| !tail.is_small())?;
+            pending.push(tail);
             pending.push(cell.head());
         } else if let Some(byte) = item.as_small() {
             bytes.push(u8::try_from(byte).ok()?);
