@@ -73,18 +73,20 @@ optional(Suite, Function, Args, Default) ->
 
 run_case(Suite, Case, Config) ->
     Leader = group_leader(),
-    {Pid, Ref} = spawn_monitor(fun() ->
+    %% Linked as by OTP's test server: cases look at who monitors them.
+    process_flag(trap_exit, true),
+    Pid = spawn_link(fun() ->
         process_flag(priority, normal),
         group_leader(Leader, self()),
         exit({result, in_case(Suite, Case, Config)})
     end),
     receive
-        {'DOWN', Ref, process, Pid, {result, Result}} -> Result;
-        {'DOWN', Ref, process, Pid, Reason} -> {failed, {died, Reason}}
+        {'EXIT', Pid, {result, Result}} -> Result;
+        {'EXIT', Pid, Reason} -> {failed, {died, Reason}}
     after ?CASE_MS ->
         Where = process_info(Pid, current_stacktrace),
         exit(Pid, kill),
-        receive {'DOWN', Ref, process, Pid, _} -> ok end,
+        receive {'EXIT', Pid, _} -> ok end,
         {failed, {timeout, Where}}
     end.
 

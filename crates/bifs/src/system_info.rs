@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use swarmrt_heap::collect::block_words_for;
 use swarmrt_machine::blocking::Blocking;
 use swarmrt_machine::process::{OnExit, Watcher};
+use swarmrt_machine::watched::WatchedDescriptors;
 use swarmrt_machine::{BifResult, Process, Raise, Vm, bif};
 use swarmrt_term::{Alloc, Atom, Release, Term, am, atom, bigint};
 
@@ -169,7 +170,7 @@ fn schedulers(p: &mut Process, name: &str) -> Option<Term> {
         // As OTP has it without a flag; work of driver_async has threads of its own here.
         "thread_pool_size" => Term::small(1),
         "port_parallelism" | "kernel_poll" | "eager_check_io" => Term::bool(false),
-        "check_io" => Term::NIL,
+        "check_io" => check_io(p),
         _ => return None,
     })
 }
@@ -237,6 +238,31 @@ pub(crate) fn system_version(vm: &Vm) -> String {
     let online = vm.schedulers.online();
     let version = env!("CARGO_PKG_VERSION");
     format!("SwarmRT {version} on Erlang/OTP {otp} [64-bit] [smp:{schedulers}:{online}]\n")
+}
+
+/// The waiting for descriptors of native libraries, as a poll set of OTP's. One thread waits, with
+/// one system call for each change.
+fn check_io(p: &mut Process) -> Term {
+    let (drivers, libraries) = p.vm.extension::<WatchedDescriptors>().count();
+    let (no, yes) = (Term::bool(false), Term::bool(true));
+    let epoll = Term::atom(atom!("epoll"));
+    let items = [
+        ("name", Term::atom(atom!("erts_poll"))),
+        ("primary", epoll),
+        ("kernel_poll", epoll),
+        ("total_poll_set_size", Term::small((drivers + libraries) as i64)),
+        ("lazy_updates", no),
+        ("pending_updates", Term::small(0)),
+        ("batch_updates", no),
+        ("concurrent_updates", yes),
+        ("fallback", no),
+        ("active_fds", Term::small(0)),
+        ("poll_threads", Term::small(1)),
+    ];
+    let items: Vec<Term> =
+        items.iter().map(|&(name, value)| p.tuple(&[Term::atom(Atom::new(name)), value])).collect();
+    let set = p.list(&items);
+    p.list(&[set])
 }
 
 /// What machine this is, and how it was built.
