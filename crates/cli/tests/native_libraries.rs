@@ -92,6 +92,39 @@ fn a_thousand_upgrades_under_load_lose_nothing() {
     assert_eq!(String::from_utf8_lossy(&printed.stdout), "1000 true\n[done,done,done,done]\n0 badarg\n");
 }
 
+/// `erl_driver.h`: queues, busy ports, how ports end, descriptors, monitors, ports that make others.
+#[test]
+fn linked_in_drivers_do_what_they_do_on_erl() {
+    let (source, folder) = (common::root().join("tests/drivers/ports"), temporary("drivers-ports"));
+    compile(&source.join("ports_drv.c"), &folder);
+    let mut failures = Vec::new();
+    same_on_both(&source.join("ports.erl"), &folder, &mut failures);
+    let _ = std::fs::remove_dir_all(&folder);
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// `erl_ddll`: who has loaded a driver, when it is unloaded or loaded again, and who is told.
+#[test]
+fn drivers_are_loaded_and_unloaded_as_on_erl() {
+    let (source, folder) = (common::root().join("tests/drivers/loading"), temporary("drivers-loading"));
+    let include = common::otp_root().join("usr/include");
+    for (name, define) in [("", "-DPLAIN"), ("fails", "-DFAIL_INIT"), ("named", "-DWRONG_NAME"), ("without", "-DNO_INIT")] {
+        let to = folder.join(name);
+        std::fs::create_dir_all(&to).expect("a folder can be made");
+        let mut compiler = Command::new("cc");
+        compiler.args(["-w", "-shared", "-fPIC", define, "-I"]).arg(&include);
+        compiler.arg("-o").arg(to.join("loading_drv.so")).arg(source.join("loading_drv.c"));
+        let compiled = common::run(&mut compiler);
+        assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
+    }
+    std::fs::create_dir_all(folder.join("text")).expect("a folder can be made");
+    std::fs::write(folder.join("text/loading_drv.so"), "not a library").expect("writable");
+    let mut failures = Vec::new();
+    same_on_both(&source.join("loading.erl"), &folder, &mut failures);
+    let _ = std::fs::remove_dir_all(&folder);
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
 /// Native code cannot be interrupted. SIGTERM ends the machine all the same, without the good order.
 #[test]
 fn sigterm_ends_a_machine_that_is_stuck_in_native_code() {

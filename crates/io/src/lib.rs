@@ -15,6 +15,7 @@ mod zlib;
 
 use swarmrt_term::Release;
 
+pub use filename::name_bytes;
 pub use os_signal::{Interrupt, handle as handle_os_signals};
 
 /// Readies the machine-wide state of files and ports.

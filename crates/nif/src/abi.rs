@@ -203,6 +203,9 @@ impl CText {
 pub struct CArray<T>(*const T);
 
 impl<T> CArray<T> {
+    pub fn is_null(&self) -> bool {
+        self.0.is_null()
+    }
     pub fn of<'a>(self, count: usize) -> &'a [T] {
         if count == 0 {
             return &[];

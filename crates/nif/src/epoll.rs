@@ -2,9 +2,11 @@
 //!
 //! The poller of ports (`swarmrt_io`) is not for these: who uses it promises to deregister a descriptor before it is closed.
 
+use parking_lot::Mutex;
 use std::ffi::c_int;
 use std::io;
 use std::sync::OnceLock;
+use std::sync::mpsc::{Sender, channel};
 
 /// An epoll descriptor with a thread of its own, both made when they are first needed.
 pub struct Epoll {
@@ -13,11 +15,14 @@ pub struct Epoll {
     /// Called with a descriptor and its events. Nothing more is reported of it before it is armed again.
     ready: fn(c_int, c_int),
     poller: OnceLock<c_int>,
+    /// To the thread that reports descriptors which the system cannot wait for (files, `/dev/zero`):
+    /// they are always ready.
+    always_ready: OnceLock<Mutex<Sender<(c_int, c_int)>>>,
 }
 
 impl Epoll {
     pub const fn new(name: &'static str, ready: fn(c_int, c_int)) -> Epoll {
-        Epoll { name, ready, poller: OnceLock::new() }
+        Epoll { name, ready, poller: OnceLock::new(), always_ready: OnceLock::new() }
     }
 
     fn poller(&'static self) -> io::Result<c_int> {
@@ -52,7 +57,28 @@ impl Epoll {
                 return Ok(());
             }
         }
-        Err(io::Error::last_os_error())
+        let problem = io::Error::last_os_error();
+        if problem.raw_os_error() != Some(libc::EPERM) {
+            return Err(problem);
+        }
+        self.report_soon(descriptor, events)
+    }
+
+    /// Reports the descriptor as ready for these events.
+    fn report_soon(&'static self, descriptor: c_int, events: c_int) -> io::Result<()> {
+        if self.always_ready.get().is_none() {
+            let (sender, reports) = channel();
+            let builder = std::thread::Builder::new().name(format!("{} files", self.name));
+            let report = |(descriptor, events)| (self.ready)(descriptor, events);
+            builder.spawn(move || reports.into_iter().for_each(report))?;
+            // Another thread may be first: this one's thread ends then, with its channel.
+            let _ = self.always_ready.set(Mutex::new(sender));
+        }
+        if let Some(sender) = self.always_ready.get() {
+            // The thread never ends.
+            let _ = sender.lock().send((descriptor, events));
+        }
+        Ok(())
     }
 
     /// Waits for the descriptor no longer, if it did.

@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use std::ffi::{CString, OsStr, c_char, c_int, c_void};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::{Arc, OnceLock, Weak};
+use swarmrt_term::Release;
 
 /// `ErlNifOption`.
 const DELAY_HALT: c_int = 1;
@@ -56,6 +57,16 @@ pub fn set_versions(erts: &str, otp: &str) {
     VERSIONS.get_or_init(|| Versions { erts: text(erts), otp: text(otp) });
 }
 
+/// The version of the interface in a release, as `system_info(nif_version)` has it. Newer libraries
+/// are loaded all the same.
+fn minor_of(release: Release) -> c_int {
+    match release {
+        Release::R25 => 16,
+        Release::R26 | Release::R27 | Release::R28 => 17,
+        Release::R29 => MINOR,
+    }
+}
+
 /// # Safety
 /// There is room for `size` bytes at `to`.
 #[unsafe(no_mangle)]
@@ -71,7 +82,7 @@ pub unsafe extern "C" fn enif_system_info(to: *mut u8, size: usize) {
         async_threads: 1,
         schedulers: vm().schedulers.count() as c_int,
         nif_major: MAJOR,
-        nif_minor: MINOR,
+        nif_minor: minor_of(vm().release()),
         dirty_schedulers: 1,
     };
     // SAFETY: the caller's; no more than there is of both.

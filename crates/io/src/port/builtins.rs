@@ -92,8 +92,13 @@ fn port_command(p: &mut Process, port: Term, data: Term, flags: Term) -> BifResu
     if given("force") && !port.driver.takes_force() {
         return Ok(Term::atom(atom!("notsup")));
     }
-    if given("nosuspend") && port.driver.is_busy() {
-        return Ok(Term::atom(am::FALSE));
+    if port.driver.is_busy() {
+        if given("nosuspend") {
+            return Ok(Term::atom(am::FALSE));
+        }
+        if !given("force") && port.driver.suspends_writers() && port.wait_for_driver(p.id()) {
+            return Err(Raise::Wait);
+        }
     }
     let Some(bytes) = iodata(data) else {
         let name = p.string(&port.name);
@@ -170,7 +175,12 @@ fn info(p: &mut Process, port: &Port, item: &str) -> Option<Term> {
                 let links: Vec<Term> = state.links.iter().map(|&pid| Term::pid(pid)).collect();
                 p.list(&links)
             }
-            "monitors" => Term::NIL,
+            "monitors" => {
+                let monitored: Vec<Term> = port.driver.monitored().into_iter().map(Term::pid).collect();
+                let kind = Term::atom(atom!("process"));
+                let pairs: Vec<Term> = monitored.into_iter().map(|pid| p.tuple(&[kind, pid])).collect();
+                p.list(&pairs)
+            }
             "monitored_by" => {
                 let pids: Vec<Term> = state.monitors.values().map(|&pid| Term::pid(pid)).collect();
                 p.list(&pids)
@@ -179,7 +189,7 @@ fn info(p: &mut Process, port: &Port, item: &str) -> Option<Term> {
             "name" => p.string(&port.name),
             "input" => p.uint(state.input_bytes),
             "output" => p.uint(state.output_bytes),
-            "os_pid" => port.os_pid.map_or(Term::atom(am::UNDEFINED), |pid| Term::small(i64::from(pid))),
+            "os_pid" => port.driver.os_pid().or(port.os_pid).map_or(Term::atom(am::UNDEFINED), |pid| Term::small(i64::from(pid))),
             "parallelism" => Term::bool(port.options.parallelism),
             "locking" => Term::atom(atom!("port_level")),
             "queue_size" => p.uint(port.driver.queued_bytes() as u64),

@@ -79,6 +79,15 @@ pub trait Driver: Send + Sync {
     /// Gives up what the port stands for. Called once; nothing is asked of the driver afterwards but what was under way.
     fn close(&self, vm: &'static Vm, port: &Port);
 
+    /// Whether it is still writing although its port was closed. It calls [`Port::finished`] when it
+    /// has written everything.
+    fn lingers(&self) -> bool {
+        false
+    }
+
+    /// Drops what is still to be written: the port is about to be killed.
+    fn drop_queue(&self) {}
+
     /// Feeds a connection to another node from now on, and is fed by it. `false` where the driver cannot.
     fn attach(&self, vm: &'static Vm, port: &Arc<Port>, channel: SharedChannel) -> bool {
         let _ = (vm, port, channel);
@@ -98,6 +107,22 @@ pub trait Driver: Send + Sync {
     /// Whether a process that writes would have to wait.
     fn is_busy(&self) -> bool {
         false
+    }
+
+    /// Whether writers wait while it is busy: it calls [`Port::wake_writers`] when it is not any more.
+    /// Other drivers take what is written all the same.
+    fn suspends_writers(&self) -> bool {
+        false
+    }
+
+    /// The processes that the driver monitors, for `port_info(Port, monitors)`.
+    fn monitored(&self) -> Vec<u64> {
+        Vec::new()
+    }
+
+    /// The process of the operating system behind the port, if it became known after the start.
+    fn os_pid(&self) -> Option<u32> {
+        None
     }
 
     /// Bytes that wait to be written, for `port_info(Port, queue_size)`.

@@ -19,7 +19,7 @@ use swarmrt_machine::links::RefValue;
 use swarmrt_machine::ports::PortHost;
 use swarmrt_machine::remote::SharedChannel;
 use swarmrt_machine::{Vm, signal};
-use swarmrt_term::{Alloc, Atom, FragmentHeap, Term, am, atom};
+use swarmrt_term::{Alloc, Atom, FragmentHeap, Release, Term, am, atom};
 
 /// An open port.
 pub struct Port {
@@ -44,6 +44,10 @@ struct State {
     data: Option<FragmentHeapTerm>,
     /// The connection to another node that the port feeds.
     channel: Option<SharedChannel>,
+    /// The owner has asked for the end of the port, and is told when it has come.
+    tells_closed: bool,
+    /// Processes that wait until the driver is not busy any more.
+    writers: Vec<u64>,
 }
 
 /// A term kept outside any process.
@@ -92,9 +96,12 @@ impl Ports {
     fn linked_in(&self, name: &str) -> Option<Arc<dyn LinkedIn>> {
         self.linked_in.read().get(name).cloned()
     }
-    /// The names of the machine's own drivers.
-    pub fn driver_names(&self) -> Vec<&'static str> {
-        self.drivers.read().keys().copied().collect()
+    /// The names of the machine's own drivers that are drivers in OTP, too, and no programs.
+    pub fn driver_names(&self, release: Release) -> Vec<&'static str> {
+        let is_driver = |name: &&str| *name != "inet_gethost";
+        let drivers = self.drivers.read().keys().copied().filter(is_driver).collect::<Vec<_>>();
+        let terminal = (release < Release::R26).then_some("tty_sl");
+        drivers.into_iter().chain(["ram_file_drv"]).chain(terminal).collect()
     }
     fn driver(&self, name: &str) -> Option<DriverFactory> {
         self.drivers.read().get(name).copied()
@@ -113,6 +120,8 @@ impl Ports {
             output_bytes: 0,
             data: None,
             channel: None,
+            tells_closed: false,
+            writers: Vec::new(),
         };
         let port = Arc::new(Port { term: Term::port(id), name, options, os_pid, state: Mutex::new(state), driver });
         self.table.lock().insert(id, port.clone());
@@ -122,8 +131,8 @@ impl Ports {
         self.next.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// Notes that bytes wait to be written (or have been).
-    fn note_writing(&self, more: bool) {
+    /// Notes that bytes wait to be written (or have been): the end of the run waits for them.
+    pub fn note_writing(&self, more: bool) {
         let mut writing = self.writing.0.lock();
         if more {
             *writing += 1;
@@ -203,7 +212,40 @@ impl Port {
 
     /// Ends the port when its driver has nothing more to do: its owner's link goes without a signal.
     pub fn retire(&self, vm: &'static Vm) {
-        self.end(vm, Term::atom(am::NORMAL), false);
+        self.retire_with(vm, Term::atom(am::NORMAL));
+    }
+
+    /// As [`Port::retire`], with the reason for everybody else.
+    pub fn retire_with(&self, vm: &'static Vm, reason: Term) {
+        self.end(vm, reason, false);
+    }
+
+    /// The driver of a closed port has written everything.
+    pub fn finished(&self, vm: &'static Vm) {
+        if std::mem::take(&mut self.state.lock().tells_closed) {
+            self.tell_owner(vm, |_| Term::atom(am::CLOSED));
+        }
+    }
+
+    /// Has a process wait until the driver is not busy any more; `false` when it is not busy now.
+    fn wait_for_driver(&self, pid: u64) -> bool {
+        let mut state = self.state.lock();
+        if !state.writers.contains(&pid) {
+            state.writers.push(pid);
+        }
+        drop(state);
+        // Asked afterwards: whoever ends the wait sees the process.
+        self.driver.is_busy()
+    }
+
+    /// Wakes the processes that wait for the driver.
+    pub fn wake_writers(&self, vm: &'static Vm) {
+        let _guard = swarmrt_machine::pin();
+        let writers = std::mem::take(&mut self.state.lock().writers);
+        for pid in writers {
+            // Any signal has the built-in called again.
+            signal::send_call(vm, pid, Box::new(|_, _| {}));
+        }
     }
 
     fn end(&self, vm: &'static Vm, reason: Term, tells_links: bool) {
@@ -237,6 +279,10 @@ impl Port {
         for (reference, pid) in monitors {
             signal::send_down(vm, self.term, pid, reference, reason);
         }
+        self.wake_writers(vm);
+        if !self.driver.lingers() {
+            self.finished(vm);
+        }
     }
 }
 
@@ -255,8 +301,8 @@ impl PortHost for Host {
         };
         let Some(command) = command else { return bad(vm) };
         if command == Term::atom(am::CLOSE) {
+            port.state.lock().tells_closed = true;
             port.close(vm, Term::atom(am::NORMAL));
-            port.tell_owner(vm, |_| Term::atom(am::CLOSED));
             return;
         }
         let Some(pair) = command.as_tuple().filter(|pair| pair.arity() == 2) else { return bad(vm) };
@@ -305,8 +351,11 @@ impl PortHost for Host {
             return;
         }
         if reason != Term::atom(am::NORMAL) || from.as_pid() == Some(port.owner()) {
-            let reason = if reason == Term::atom(am::KILL) { Term::atom(am::KILLED) } else { reason };
-            port.close(vm, reason);
+            let is_kill = reason == Term::atom(am::KILL);
+            if is_kill {
+                port.driver.drop_queue();
+            }
+            port.close(vm, if is_kill { Term::atom(am::KILLED) } else { reason });
         }
     }
 

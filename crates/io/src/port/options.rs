@@ -93,12 +93,9 @@ pub fn parse_name(name: Term) -> Option<Source> {
     }
 }
 
-impl Options {
-    /// Those of a port that gives binaries.
-    pub fn binary() -> Options {
-        Options { binary: true, ..Options::new() }
-    }
-    fn new() -> Options {
+impl Default for Options {
+    /// Those of a port of which nothing is said.
+    fn default() -> Options {
         Options {
             framing: Framing::Stream,
             binary: false,
@@ -116,10 +113,16 @@ impl Options {
             parallelism: false,
         }
     }
+}
 
+impl Options {
+    /// Those of a port that gives binaries.
+    pub fn binary() -> Options {
+        Options { binary: true, ..Options::default() }
+    }
     /// The settings; `None` when one is unknown.
     pub fn parse(list: Term) -> Option<Options> {
-        let mut options = Options::new();
+        let mut options = Options::default();
         for item in list.list_to_vec()? {
             if let Some(name) = item.as_atom() {
                 match name.name() {

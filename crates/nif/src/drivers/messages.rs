@@ -1,11 +1,11 @@
 //! What drivers send: bytes to the port's owner, and terms to anybody.
 
+use super::entry::{DriverVector, Handle};
+use super::port::{LoadedPort, open_port};
 use super::queues::DriverBinary;
-use super::{DriverVector, Handle, LoadedPort, open_port};
 use crate::abi::{CArray, CText};
 use crate::env::vm;
 use std::ffi::{c_int, c_ulong};
-use std::sync::atomic::Ordering;
 use swarmrt_io::port::Port;
 use swarmrt_machine::{Vm, pin, signal};
 use swarmrt_term::etf::{self, DecodeOptions};
@@ -22,11 +22,16 @@ pub fn tell_owner(vm: &'static Vm, port: &Port, build: impl FnOnce(&mut Fragment
 
 /// Sends bytes to the owner: those of the head always as a list.
 fn output(handle: Handle, head: &[u8], binary: impl FnOnce(&mut FragmentHeap) -> Term, bytes: usize) -> c_int {
-    let Some(port) = open_port(handle).and_then(|driver| driver.port(vm())) else { return -1 };
+    let Some(driver) = open_port(handle) else { return -1 };
+    // One that is closed tells nobody any more.
+    if !driver.is_open() {
+        return 0;
+    }
+    let Some(port) = driver.shell() else { return -1 };
     port.note_input(vm(), head.len() + bytes);
     tell_owner(vm(), &port, |heap| {
         let data = if port.options.binary {
-            let rest = if bytes == 0 && !head.is_empty() { Term::NIL } else { binary(heap) };
+            let rest = binary(heap);
             heap.byte_list(head, rest)
         } else {
             let rest = binary(heap);
@@ -45,7 +50,11 @@ pub extern "C" fn driver_output(handle: Handle, bytes: CArray<u8>, count: usize)
 }
 #[unsafe(no_mangle)]
 pub extern "C" fn driver_output2(handle: Handle, head: CArray<u8>, head_count: usize, bytes: CArray<u8>, count: usize) -> c_int {
-    output(handle, head.of(head_count), |heap| heap.binary(bytes.of(count)), count)
+    // No address is no binary either, not even an empty one.
+    let rest = |heap: &mut FragmentHeap| {
+        if bytes.is_null() { Term::NIL } else { heap.binary(bytes.of(count)) }
+    };
+    output(handle, head.of(head_count), rest, count)
 }
 /// # Safety
 /// `binary` is there and has the bytes.
@@ -82,7 +91,10 @@ pub unsafe extern "C" fn driver_outputv(handle: Handle, head: CArray<u8>, head_c
         }
     }
     let bytes = bytes.get(skip..).unwrap_or_default();
-    output(handle, head.of(head_count), |heap| heap.binary(bytes), bytes.len())
+    let rest = |heap: &mut FragmentHeap| {
+        if bytes.is_empty() { Term::NIL } else { heap.binary(bytes) }
+    };
+    output(handle, head.of(head_count), rest, bytes.len())
 }
 
 // ---- Terms ----
@@ -94,7 +106,7 @@ pub extern "C" fn driver_mk_atom(name: CText) -> Term {
 }
 #[unsafe(no_mangle)]
 pub extern "C" fn driver_mk_port(handle: Handle) -> Term {
-    Term::port(handle as u64)
+    open_port(handle).map_or(Term::NIL, |port| Term::port(port.number()))
 }
 #[unsafe(no_mangle)]
 pub extern "C" fn driver_mk_term_nil() -> Term {
@@ -105,11 +117,11 @@ pub static driver_term_nil: Term = Term::NIL;
 
 #[unsafe(no_mangle)]
 pub extern "C" fn driver_connected(handle: Handle) -> Term {
-    open_port(handle).and_then(|driver| driver.port(vm())).map_or(Term::NIL, |port| Term::pid(port.owner()))
+    open_port(handle).and_then(|driver| driver.shell()).map_or(Term::NIL, |port| Term::pid(port.owner()))
 }
 #[unsafe(no_mangle)]
 pub extern "C" fn driver_caller(handle: Handle) -> Term {
-    open_port(handle).map_or(Term::NIL, |driver| Term::pid(driver.caller.load(Ordering::Acquire)))
+    open_port(handle).and_then(|driver| driver.caller()).map_or(Term::NIL, Term::pid)
 }
 
 /// Builds the term that a list of words describes: each kind of term takes its parts from those built before. `None` where the
@@ -191,9 +203,15 @@ unsafe fn bytes_at<'a>(bytes: *const u8, count: usize) -> &'a [u8] {
     if count == 0 { &[] } else { unsafe { std::slice::from_raw_parts(bytes, count) } }
 }
 
-/// Sends the term that the words describe: 1, 0 where nobody is there, -1 where they describe none.
+/// Sends the term that the words describe: 1, 0 where nobody is there, -1 where they describe none or
+/// the port is none. A port that lingers tells nobody anything.
 fn send(from: Term, to: Option<u64>, words: CArray<u64>, count: c_int) -> c_int {
     let _guard = pin();
+    match from.as_port().and_then(|number| open_port(number as Handle)) {
+        None => return -1,
+        Some(port) if port.has_lingered() => return 0,
+        Some(_) => {}
+    }
     let Some(to) = to else { return 0 };
     let mut heap = FragmentHeap::new();
     // SAFETY: by the interface what the words point at is there.
@@ -202,7 +220,7 @@ fn send(from: Term, to: Option<u64>, words: CArray<u64>, count: c_int) -> c_int 
 }
 
 fn owner(driver: &LoadedPort) -> Option<u64> {
-    driver.port(vm()).map(|port| port.owner())
+    driver.shell().map(|port| port.owner())
 }
 
 #[unsafe(no_mangle)]

@@ -1,13 +1,16 @@
 //! What a driver does with its own port: ends it, says that it is busy, monitors processes.
 
-use super::{Ending, Handle, open_port};
+use super::entry::{Data, Handle, NO_PORT};
+use super::port::{Ending, LoadedPort, open_port};
+use super::registry;
 use crate::abi::{CText, Monitor, Out};
 use crate::env::vm;
 use parking_lot::lock_api::RawMutex as _;
 use std::ffi::{CStr, c_char, c_int, c_long, c_void};
 use std::sync::atomic::{AtomicI64, Ordering};
+use swarmrt_io::port::{Options, Ports};
 use swarmrt_machine::process::{OnExit, Watcher};
-use swarmrt_machine::{pin, signal};
+use swarmrt_machine::{Process, Vm, pin, signal};
 use swarmrt_term::{Atom, Term, am};
 
 fn end(handle: Handle, ending: Ending) -> c_int {
@@ -22,30 +25,70 @@ pub extern "C" fn driver_failure_eof(handle: Handle) -> c_int {
 }
 #[unsafe(no_mangle)]
 pub extern "C" fn driver_failure_atom(handle: Handle, name: CText) -> c_int {
-    end(handle, Ending::Reason(Atom::new(&name.lossy())))
+    end(handle, Ending::Reason(Term::atom(Atom::new(&name.lossy()))))
 }
+fn posix(error: c_int) -> Term {
+    Term::atom(Atom::new(swarmrt_io::posix::name(error)))
+}
+
 #[unsafe(no_mangle)]
 pub extern "C" fn driver_failure_posix(handle: Handle, error: c_int) -> c_int {
-    end(handle, Ending::Reason(Atom::new(swarmrt_io::posix::name(error))))
+    end(handle, Ending::Reason(posix(error)))
 }
+/// The number is the reason, and 0 is the end of a file.
 #[unsafe(no_mangle)]
 pub extern "C" fn driver_failure(handle: Handle, error: c_int) -> c_int {
     match error {
-        -3 => end(handle, Ending::Reason(am::BADARG)),
-        -2 => driver_failure_posix(handle, std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EINVAL)),
-        -1 => end(handle, Ending::Reason(Atom::new("einval"))),
-        error => driver_failure_posix(handle, error),
+        0 => end(handle, Ending::Eof),
+        error => end(handle, Ending::Reason(Term::small(error.into()))),
     }
 }
 #[unsafe(no_mangle)]
 pub extern "C" fn driver_exit(handle: Handle, error: c_int) -> c_int {
-    if error == 0 { end(handle, Ending::Reason(am::NORMAL)) } else { driver_failure_posix(handle, error) }
+    let reason = if error == 0 { Term::atom(am::NORMAL) } else { posix(error) };
+    end(handle, Ending::Exit(reason))
+}
+
+/// A new port of the same driver, owned by and linked to a process. It has no `start`.
+#[unsafe(no_mangle)]
+pub extern "C" fn driver_create_port(
+    creator: Handle,
+    owner: Term,
+    name: CText,
+    data: Data,
+) -> Handle {
+    let (vm, _guard) = (vm(), pin());
+    let Some(creator) = open_port(creator) else { return NO_PORT };
+    let is_there = |pid: u64| {
+        vm.processes.get(pid).is_some_and(|cell| !cell.shared.incoming.is_closed())
+    };
+    let Some(owner) = owner.as_pid().filter(|&pid| is_there(pid)) else { return NO_PORT };
+    let Some(reference) = registry::reference(&creator.loaded) else { return NO_PORT };
+    let Some(parent) = creator.shell() else { return NO_PORT };
+    let options = Options { parallelism: parent.options.parallelism, ..Options::default() };
+    let driver = LoadedPort::new(reference, 0, options.binary);
+    let shell = Ports::of(vm).open(owner, name.lossy(), options, None, driver.clone());
+    driver.set_data(data);
+    driver.opened(&shell);
+    let term = shell.term;
+    let link = move |vm: &'static Vm, process: Option<&mut Process>| match process {
+        Some(process) => {
+            process.relations.link(term);
+        }
+        None => {
+            if let Some(shell) = Ports::of(vm).get(term) {
+                shell.close(vm, Term::atom(Atom::new("noproc")));
+            }
+        }
+    };
+    signal::send_call(vm, owner, Box::new(link));
+    driver.handle()
 }
 
 #[unsafe(no_mangle)]
 pub extern "C" fn set_busy_port(handle: Handle, on: c_int) {
     if let Some(port) = open_port(handle) {
-        port.is_busy.store(on != 0, Ordering::Release);
+        port.set_busy(vm(), on != 0);
     }
 }
 #[unsafe(no_mangle)]
@@ -75,32 +118,84 @@ pub extern "C" fn erl_drv_set_os_pid(handle: Handle, pid: c_long) {
 #[unsafe(no_mangle)]
 pub extern "C" fn driver_lock_driver(handle: Handle) -> c_int {
     let Some(port) = open_port(handle) else { return -1 };
-    port.loaded.permanent.store(true, Ordering::Release);
+    registry::make_permanent(&port.loaded);
     0
 }
 
 // ---- Locks that a port shares with other threads ----
 
-/// `ErlDrvPDL`.
+/// `ErlDrvPDL`. The port has a reference, work that is under way, and whoever holds the lock.
 pub struct DataLock {
     lock: parking_lot::RawMutex,
     references: AtomicI64,
 }
 
+impl DataLock {
+    fn hold(&self) -> c_long {
+        self.references.fetch_add(1, Ordering::AcqRel) + 1
+    }
+    /// # Safety
+    /// The caller gives up a reference.
+    unsafe fn release(lock: *const DataLock) -> c_long {
+        // SAFETY: the caller's; after the last reference nobody has the lock.
+        unsafe {
+            let left = (*lock).references.fetch_sub(1, Ordering::AcqRel) - 1;
+            if left == 0 {
+                drop(Box::from_raw(lock.cast_mut()));
+            }
+            left
+        }
+    }
+}
+
+/// A reference to a lock of a library.
+pub struct HeldLock(*const DataLock);
+
+// SAFETY: the lock is counted, and made for several threads.
+unsafe impl Send for HeldLock {}
+
+impl HeldLock {
+    pub fn another(&self) -> HeldLock {
+        // SAFETY: we have a reference.
+        unsafe { (*self.0).hold() };
+        HeldLock(self.0)
+    }
+}
+
+impl Drop for HeldLock {
+    fn drop(&mut self) {
+        // SAFETY: the reference is ours.
+        unsafe { DataLock::release(self.0) };
+    }
+}
+
+/// A port has one such lock at most.
 #[unsafe(no_mangle)]
-pub extern "C" fn driver_pdl_create(_handle: Handle) -> *mut DataLock {
-    Box::into_raw(Box::new(DataLock { lock: parking_lot::RawMutex::INIT, references: AtomicI64::new(1) }))
+pub extern "C" fn driver_pdl_create(handle: Handle) -> *const DataLock {
+    let Some(port) = open_port(handle) else { return std::ptr::null() };
+    let mut held = port.data_lock.lock();
+    if held.is_some() {
+        return std::ptr::null();
+    }
+    let lock = DataLock { lock: parking_lot::RawMutex::INIT, references: AtomicI64::new(1) };
+    let lock: *const DataLock = Box::into_raw(Box::new(lock));
+    *held = Some(HeldLock(lock));
+    lock
 }
 #[unsafe(no_mangle)]
 pub extern "C" fn driver_pdl_lock(lock: &DataLock) {
+    lock.hold();
     lock.lock.lock();
 }
 /// # Safety
 /// The calling thread has the lock.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn driver_pdl_unlock(lock: &DataLock) {
-    // SAFETY: the caller's.
-    unsafe { lock.lock.unlock() };
+pub unsafe extern "C" fn driver_pdl_unlock(lock: *const DataLock) {
+    // SAFETY: the caller's; the reference is that of `driver_pdl_lock`.
+    unsafe {
+        (*lock).lock.unlock();
+        DataLock::release(lock);
+    }
 }
 #[unsafe(no_mangle)]
 pub extern "C" fn driver_pdl_get_refc(lock: &DataLock) -> c_long {
@@ -108,12 +203,14 @@ pub extern "C" fn driver_pdl_get_refc(lock: &DataLock) -> c_long {
 }
 #[unsafe(no_mangle)]
 pub extern "C" fn driver_pdl_inc_refc(lock: &DataLock) -> c_long {
-    lock.references.fetch_add(1, Ordering::AcqRel) + 1
+    lock.hold()
 }
-/// A lock without references stays: who has it may be about to give it back.
+/// # Safety
+/// The caller gives up a reference.
 #[unsafe(no_mangle)]
-pub extern "C" fn driver_pdl_dec_refc(lock: &DataLock) -> c_long {
-    lock.references.fetch_sub(1, Ordering::AcqRel) - 1
+pub unsafe extern "C" fn driver_pdl_dec_refc(lock: *const DataLock) -> c_long {
+    // SAFETY: the caller's.
+    unsafe { DataLock::release(lock) }
 }
 
 // ---- Monitors ----
@@ -133,8 +230,8 @@ pub extern "C" fn driver_monitor_process(handle: Handle, process: Term, to: Out<
     to.put(monitor);
     let (number, id) = (port.number(), value.id);
     let exited = move || {
-        super::work::run(
-            number as usize,
+        super::work::call_back(
+            number,
             Box::new(move || {
                 let Some(port) = open_port(number as Handle) else { return };
                 let Some((monitor, _)) = port.monitors.lock().remove(&id) else { return };

@@ -1,6 +1,7 @@
 //! Binaries of drivers, and the queue of a port.
 
-use super::{DriverVector, Handle, open_port};
+use super::entry::{DriverVector, Handle};
+use super::port::open_port;
 use crate::abi::{CArray, IoSlice};
 use std::collections::VecDeque;
 use std::ffi::{c_int, c_long, c_void};
@@ -174,6 +175,10 @@ impl Queue {
     pub fn size(&self) -> usize {
         self.size
     }
+    pub fn clear(&mut self) {
+        self.pieces.clear();
+        self.size = 0;
+    }
     fn add(&mut self, pieces: Vec<Piece>, in_front: bool) {
         self.size += pieces.iter().map(|piece| piece.slice.length).sum::<usize>();
         if in_front {
@@ -291,7 +296,10 @@ pub extern "C" fn driver_sizeq(handle: Handle) -> usize {
 }
 #[unsafe(no_mangle)]
 pub extern "C" fn driver_peekq(handle: Handle, count: crate::abi::Out<c_int>) -> *mut IoSlice {
-    let Some(port) = open_port(handle) else { return std::ptr::null_mut() };
+    let Some(port) = open_port(handle) else {
+        count.put(-1);
+        return std::ptr::null_mut();
+    };
     let mut queue = port.queue.lock();
     count.put(queue.pieces.len() as c_int);
     queue.show()

@@ -1,6 +1,7 @@
 //! `driver_select`: calls of `ready_input` and `ready_output` as long as a descriptor can be read or written.
 
-use super::{Handle, LoadedPort, open_port};
+use super::entry::Handle;
+use super::port::{LoadedPort, open_port};
 use crate::env::vm;
 use crate::epoll::Epoll;
 use parking_lot::Mutex;
@@ -79,36 +80,59 @@ pub fn forget(port: u64) {
 }
 
 #[unsafe(no_mangle)]
-pub extern "C" fn driver_select(handle: Handle, descriptor: *mut c_void, mode: c_int, on: c_int) -> c_int {
-    let (Some(port), Ok(descriptor)) = (open_port(handle), c_int::try_from(descriptor as usize)) else { return -1 };
-    let mut watched = WATCHED.lock();
+pub extern "C" fn driver_select(
+    handle: Handle,
+    descriptor: *mut c_void,
+    mode: c_int,
+    on: c_int,
+) -> c_int {
+    let Some(port) = open_port(handle) else { return -1 };
+    let Ok(descriptor) = c_int::try_from(descriptor as usize) else { return -1 };
     if on != 0 {
-        let state = watched.entry(descriptor).or_insert(Watched { port: port.number(), modes: 0 });
-        state.port = port.number();
-        state.modes |= mode & (READ | WRITE | USE);
-        let modes = state.modes;
-        drop(watched);
-        return if modes & (READ | WRITE) == 0 || arm(descriptor, modes).is_ok() { 0 } else { -1 };
+        return select_on(&port, descriptor, mode);
     }
-    let left = watched.get_mut(&descriptor).map_or(0, |state| {
-        state.modes &= !mode;
-        state.modes
-    });
-    if mode & USE != 0 || left & (READ | WRITE) == 0 {
-        if mode & USE != 0 || left == 0 {
-            watched.remove(&descriptor);
-        }
-        drop(watched);
-        EPOLL.disarm(descriptor);
-    } else {
-        drop(watched);
-    }
-    if mode & USE != 0
-        && mode & NO_CALLBACK == 0
-        && let Some(stop) = port.loaded.entry().stop_select
-    {
+    // `ERL_DRV_USE` alone is the end of everything; `ERL_DRV_USE_NO_CALLBACK` is of what it names.
+    let is_end = mode & (USE | NO_CALLBACK) == USE;
+    select_off(&port, descriptor, if is_end { mode | READ | WRITE } else { mode });
+    if is_end && let Some(stop) = port.loaded.entry().stop_select {
         // SAFETY: the library's own function: it may close the descriptor now.
         unsafe { stop(descriptor as usize as *mut c_void, std::ptr::null_mut()) };
     }
     0
+}
+
+fn select_on(port: &LoadedPort, descriptor: c_int, mode: c_int) -> c_int {
+    let mut watched = WATCHED.lock();
+    let state =
+        watched.entry(descriptor).or_insert(Watched { port: port.number(), modes: 0 });
+    // Whoever asks last has the descriptor.
+    if state.port != port.number() {
+        *state = Watched { port: port.number(), modes: 0 };
+    }
+    let before = state.modes;
+    state.modes |= mode & (READ | WRITE | USE);
+    let modes = state.modes;
+    if modes & (READ | WRITE) == 0 || arm(descriptor, modes).is_ok() {
+        return 0;
+    }
+    if before == 0 {
+        watched.remove(&descriptor);
+    } else if let Some(state) = watched.get_mut(&descriptor) {
+        state.modes = before;
+    }
+    -1
+}
+
+fn select_off(port: &LoadedPort, descriptor: c_int, mode: c_int) {
+    let mut watched = WATCHED.lock();
+    let own = |watched: &&mut Watched| watched.port == port.number();
+    let Some(state) = watched.get_mut(&descriptor).filter(own) else { return };
+    state.modes &= !mode;
+    let left = state.modes;
+    if left == 0 {
+        watched.remove(&descriptor);
+    }
+    if left & (READ | WRITE) == 0 {
+        EPOLL.disarm(descriptor);
+    }
 }

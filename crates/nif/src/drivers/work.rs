@@ -1,30 +1,53 @@
 //! What is done for drivers on other threads: timers that are due, and work that may take long.
 
-use super::{Handle, Milliseconds, open_port};
+use super::entry::{Handle, Milliseconds};
+use super::port::open_port;
 use crate::abi::Out;
 use crate::env::vm;
 use std::ffi::{c_int, c_long, c_uint, c_void};
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
-type Job = Box<dyn FnOnce() + Send>;
+pub type Job = Box<dyn FnOnce() + Send>;
 
 /// Work with the same key is done by the same thread, in order.
 const THREADS: usize = 4;
 
-static WORKERS: LazyLock<[Mutex<Sender<Job>>; THREADS]> = LazyLock::new(|| {
-    std::array::from_fn(|number| {
-        let (sender, jobs) = channel::<Job>();
-        let builder = std::thread::Builder::new().name(format!("driver {number}"));
-        builder.spawn(move || jobs.into_iter().for_each(|job| job())).expect("there is room for a thread");
-        Mutex::new(sender)
-    })
-});
+/// Threads that work for drivers.
+struct Pool {
+    name: &'static str,
+    senders: OnceLock<[Mutex<Sender<Job>>; THREADS]>,
+}
 
-pub fn run(key: usize, job: Job) {
-    // The threads never end.
-    let _ = WORKERS[key % THREADS].lock().unwrap_or_else(PoisonError::into_inner).send(job);
+/// Work of `driver_async`, which may take long.
+static ASYNC: Pool = Pool::new("async");
+/// Callbacks: timers that are due, processes that have ended.
+static CALLBACKS: Pool = Pool::new("driver");
+
+impl Pool {
+    const fn new(name: &'static str) -> Pool {
+        Pool { name, senders: OnceLock::new() }
+    }
+    fn run(&self, key: usize, job: Job) {
+        let senders = self.senders.get_or_init(|| {
+            std::array::from_fn(|number| {
+                let (sender, jobs) = channel::<Job>();
+                let name = format!("{} {number}", self.name);
+                let builder = std::thread::Builder::new().name(name);
+                let work = move || jobs.into_iter().for_each(|job| job());
+                builder.spawn(work).expect("there is room for a thread");
+                Mutex::new(sender)
+            })
+        });
+        // The threads never end.
+        let _ = senders[key % THREADS].lock().unwrap_or_else(PoisonError::into_inner).send(job);
+    }
+}
+
+/// Has a callback of a port called soon. Those of one port are called in order.
+pub fn call_back(port: u64, job: Job) {
+    CALLBACKS.run(port as usize, job);
 }
 
 /// An address that goes to another thread.
@@ -56,16 +79,25 @@ pub unsafe extern "C" fn driver_async(
     free: Option<unsafe extern "C" fn(*mut c_void)>,
 ) -> c_long {
     static NUMBERS: AtomicI64 = AtomicI64::new(1);
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let Some(port) = open_port(handle) else { return -1 };
+    let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
     // SAFETY: by the interface it is the address of a key, or null.
-    let key = unsafe { key.as_ref() }.map_or_else(|| NEXT.fetch_add(1, Ordering::Relaxed), |&key| key as usize);
-    let (data, number) = (Address(data), handle as u64);
-    run(
+    let key = match unsafe { key.as_mut() } {
+        Some(key) => {
+            *key %= THREADS as c_uint;
+            *key as usize
+        }
+        None => number as usize,
+    };
+    // Both stay until the work is done, whatever becomes of the port.
+    let (driver, lock) = (port.hold(), port.hold_data_lock());
+    let (data, port) = (Address(data), handle as u64);
+    ASYNC.run(
         key,
         Box::new(move || {
             // SAFETY: the caller's.
             unsafe { invoke(data.get()) };
-            let taken = open_port(number as Handle).and_then(|port| {
+            let taken = open_port(port as Handle).and_then(|port| {
                 port.with_entry(vm(), |entry, own| {
                     let ready = entry.ready_async?;
                     // SAFETY: the library's own function.
@@ -77,9 +109,10 @@ pub unsafe extern "C" fn driver_async(
                 // SAFETY: as above.
                 unsafe { free(data.get()) };
             }
+            drop((driver, lock));
         }),
     );
-    NUMBERS.fetch_add(1, Ordering::Relaxed)
+    number
 }
 
 #[unsafe(no_mangle)]
@@ -95,8 +128,8 @@ pub extern "C" fn driver_set_timer(handle: Handle, milliseconds: Milliseconds) -
         at_ns,
         Box::new(move |_| {
             // The timers' own thread must not wait for a driver.
-            run(
-                number as usize,
+            call_back(
+                number,
                 Box::new(move || {
                     let Some(port) = open_port(number as Handle) else { return };
                     let is_due = port.timer.lock().take_if(|key| key.at_ns == at_ns).is_some();

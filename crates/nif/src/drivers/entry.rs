@@ -1,0 +1,71 @@
+//! The shapes of `erl_driver.h`: what a driver says of itself, and what it is called with.
+
+use super::queues;
+use crate::abi::{CText, Monitor};
+use std::ffi::{c_char, c_int, c_uint, c_ulong, c_void};
+
+/// `ErlDrvPort`: the number of a port as an address. `ErlDrvData`: the library's own.
+pub type Handle = *mut c_void;
+pub type Data = *mut c_void;
+
+/// `ERL_DRV_ERROR_GENERAL` and what else stands for no port.
+pub const NO_PORT: Handle = usize::MAX as Handle;
+
+/// Milliseconds as the interface has them.
+pub type Milliseconds = c_ulong;
+
+pub use crate::abi::IoSlice;
+
+/// `ErlIOVec`.
+#[repr(C)]
+pub struct DriverVector {
+    pub count: c_int,
+    pub size: usize,
+    pub slices: *mut IoSlice,
+    pub binaries: *mut *mut queues::DriverBinary,
+}
+
+pub type ControlFn =
+    unsafe extern "C" fn(Data, c_uint, *mut u8, usize, *mut *mut u8, usize) -> isize;
+pub type CallFn =
+    unsafe extern "C" fn(Data, c_uint, *mut u8, usize, *mut *mut u8, usize, *mut c_uint) -> isize;
+
+/// `ErlDrvEntry`.
+#[repr(C)]
+pub struct DriverEntry {
+    pub init: Option<unsafe extern "C" fn() -> c_int>,
+    pub start: Option<unsafe extern "C" fn(Handle, *mut c_char) -> Data>,
+    pub stop: Option<unsafe extern "C" fn(Data)>,
+    pub output: Option<unsafe extern "C" fn(Data, *mut u8, usize)>,
+    pub ready_input: Option<unsafe extern "C" fn(Data, *mut c_void)>,
+    pub ready_output: Option<unsafe extern "C" fn(Data, *mut c_void)>,
+    pub name: CText,
+    pub finish: Option<unsafe extern "C" fn()>,
+    pub handle: *mut c_void,
+    pub control: Option<ControlFn>,
+    pub timeout: Option<unsafe extern "C" fn(Data)>,
+    pub outputv: Option<unsafe extern "C" fn(Data, *mut DriverVector)>,
+    pub ready_async: Option<unsafe extern "C" fn(Data, *mut c_void)>,
+    pub flush: Option<unsafe extern "C" fn(Data)>,
+    pub call: Option<CallFn>,
+    pub unused: *const c_void,
+    pub marker: c_uint,
+    pub major: c_int,
+    pub minor: c_int,
+    pub flags: c_int,
+    pub handle2: *mut c_void,
+    pub process_exit: Option<unsafe extern "C" fn(Data, *const Monitor)>,
+    pub stop_select: Option<unsafe extern "C" fn(*mut c_void, *mut c_void)>,
+    pub emergency_close: Option<unsafe extern "C" fn(Data)>,
+}
+
+pub const MARKER: c_uint = 0xfeee_eeed;
+/// The newest version of the interface that a driver may be built for, and the oldest major one.
+pub const MAJOR: c_int = 3;
+pub const MINOR: c_int = 3;
+pub const MAJOR_MIN: c_int = 2;
+
+/// `flags`: callbacks of different ports may be called at the same time.
+pub const USE_PORT_LOCKING: c_int = 1;
+/// `flags`: it takes what is written by force while it is busy.
+pub const SOFT_BUSY: c_int = 2;

@@ -1,0 +1,155 @@
+%% What a linked-in driver can do with its ports, compared between runtimes: how they end, queues, busy ports, monitors.
+-module(ports).
+-export([main/0]).
+
+-define(BUSY, 1).
+-define(ENQ, 2).
+-define(DEQ, 3).
+-define(CREATE, 4).
+-define(FAILURE, 5).
+-define(EXIT, 9).
+-define(REMEMBER, 10).
+-define(FAIL_OTHER, 11).
+-define(MONITOR, 12).
+-define(DEMONITOR, 13).
+-define(SELECT, 14).
+-define(ASYNC, 15).
+-define(LOCK, 16).
+-define(OS_PID, 17).
+-define(NO_BINARY, 18).
+-define(FLAGS, 19).
+
+main() ->
+    process_flag(trap_exit, true),
+    ok = erl_ddll:load(".", ports_drv),
+    lists:foreach(
+      fun(Case) -> io:format("~s: ~0p~n", [Case, steps(Case)]) end,
+      [starts, echo, failures, eof, exits, another, lingers, killed, lingers_failed, busy, busy_closed, created, monitors, descriptor, async,
+       lock, info]).
+
+steps(starts) ->
+    [catch_(fun() -> open_port({spawn_driver, "ports_drv " ++ How}, []) end) || How <- ["general", "badarg", "errno"]]
+    ++ [catch_(fun() -> open_port({spawn_driver, "ports_drv"}, [exit_status]) end)];
+steps(echo) ->
+    [begin
+         Port = open(Options),
+         Port ! {self(), {command, Data}},
+         port_command(Port, Data),
+         [port_control(Port, ?FLAGS, []), got(Port), close(Port)]
+     end || {Options, Data} <- [{[], "abc"}, {[binary], "abc"}, {[binary], ""}, {[], ""}]];
+steps(failures) ->
+    %% {Operation, argument}: the reason of the exit signal.
+    [begin
+         Port = open([]),
+         Monitor = monitor(port, Port),
+         {catch_(fun() -> port_control(Port, Operation, Argument), ok end), got(Port, Monitor), erlang:port_info(Port)}
+     end || {Operation, Argument} <- [{5, [3]}, {5, [0]}, {6, []}, {7, []}, {8, []}]];
+steps(eof) ->
+    Port = open([eof]),
+    [port_control(Port, 8, []), got(Port), is_list(erlang:port_info(Port)), close(Port)];
+steps(exits) ->
+    [begin
+         Port = open([]),
+         Monitor = monitor(port, Port),
+         port_control(Port, ?EXIT, [Errno]),
+         {links(), got(Port, Monitor)}
+     end || Errno <- [0, 32]];
+steps(another) ->
+    %% A callback of one port ends another.
+    {First, Second} = {open([]), open([])},
+    port_control(First, ?REMEMBER, []),
+    [port_control(Second, ?FAIL_OTHER, []), got(First), port_control(Second, ?FLAGS, []), close(Second), got(Second)];
+steps(lingers) ->
+    Port = open([]),
+    port_control(Port, ?ENQ, "to be written"),
+    Size = erlang:port_info(Port, queue_size),
+    Port ! {self(), close},
+    timer:sleep(20),
+    Meanwhile = erl_ddll:info(ports_drv, port_count),
+    Told = [receive {'EXIT', Port, Why} -> Why end, receive {Port, closed} -> closed after 5000 -> not_closed end, got(Port)],
+    [Size, Meanwhile, Told, erl_ddll:info(ports_drv, port_count)];
+steps(killed) ->
+    Port = open([]),
+    port_control(Port, ?ENQ, "to be dropped"),
+    exit(Port, kill),
+    [got(Port), erl_ddll:info(ports_drv, port_count)];
+steps(lingers_failed) ->
+    %% A driver that fails does not write what it has.
+    Port = open([]),
+    port_control(Port, ?ENQ, "to be dropped"),
+    port_control(Port, 6, []),
+    [got(Port), erl_ddll:info(ports_drv, port_count)];
+steps(busy) ->
+    Port = open([]),
+    port_control(Port, ?BUSY, [1]),
+    Not = [port_command(Port, "a", [nosuspend]), catch_(fun() -> port_command(Port, "a", [force]) end)],
+    Self = self(),
+    Writer = spawn_link(fun() -> port_command(Port, "waited"), Self ! written end),
+    Before = {receive written -> written after 100 -> is_process_alive(Writer) end, got(Port)},
+    port_control(Port, ?BUSY, [0]),
+    receive written -> ok end,
+    [Not, Before, got(Port), close(Port), got(Port)];
+steps(busy_closed) ->
+    Port = open([]),
+    port_control(Port, ?BUSY, [1]),
+    Self = self(),
+    spawn_link(fun() -> Self ! {written, catch_(fun() -> port_command(Port, "never") end)} end),
+    timer:sleep(50),
+    close(Port),
+    [receive {written, Result} -> Result end, got(Port)];
+steps(created) ->
+    Port = open([binary, {parallelism, true}]),
+    port_control(Port, ?CREATE, []),
+    Child = receive {created, New, Flags} -> io:format("~p ", [Flags]), New end,
+    Info = [erlang:port_info(Child, Item) =:= {Item, Value}
+            || {Item, Value} <- [{connected, self()}, {links, [self()]}, {name, "a child"}, {parallelism, true}]],
+    port_command(Child, "x"),
+    [Info, lists:member(Child, links()), got(Child), erl_ddll:info(ports_drv, port_count), close(Port), got(Port), port_control(Child, ?FLAGS, []),
+     close(Child), got(Child), erl_ddll:info(ports_drv, port_count)];
+steps(monitors) ->
+    Port = open([]),
+    Self = self(),
+    Pid = spawn(fun() -> Self ! {monitored, port_control(Port, ?MONITOR, [])}, receive stop -> ok end end),
+    Answer = receive {monitored, Result} -> Result end,
+    Shown = {erlang:port_info(Port, monitors) =:= {monitors, [{process, Pid}]}, process_info(Pid, monitored_by) =:= {monitored_by, [Port]}},
+    Pid ! stop,
+    Ended = got(Port),
+    Again = [port_control(Port, ?MONITOR, []), erlang:port_info(Port, monitors) =:= {monitors, [{process, Self}]}, port_control(Port, ?DEMONITOR, []),
+             port_control(Port, ?DEMONITOR, []), erlang:port_info(Port, monitors)],
+    [Answer, Shown, Ended, Again, close(Port), got(Port)];
+steps(descriptor) ->
+    %% No system call waits for /dev/zero: it can always be read.
+    Port = open([]),
+    [port_control(Port, ?SELECT, []), got(Port), close(Port), got(Port)];
+steps(async) ->
+    Port = open([]),
+    [port_control(Port, ?ASYNC, []), got(Port), close(Port), got(Port)];
+steps(lock) ->
+    Port = open([]),
+    [port_control(Port, ?LOCK, []), close(Port), got(Port)];
+steps(info) ->
+    Port = open([]),
+    Before = erlang:port_info(Port, os_pid),
+    port_control(Port, ?OS_PID, []),
+    [Before, erlang:port_info(Port, os_pid), port_control(Port, ?NO_BINARY, []), catch_(fun() -> port_control(Port, 99, []) end),
+     catch_(fun() -> erlang:port_call(Port, 1, x) end), close(Port), got(Port)].
+
+open(Options) -> open_port({spawn_driver, ports_drv}, Options).
+close(Port) -> unlink(Port), port_close(Port).
+catch_(Fun) -> try Fun() catch Class:Reason -> {Class, Reason} end.
+links() -> {links, Links} = process_info(self(), links), [Link || Link <- Links, is_port(Link)].
+
+%% What has come of a port, in some order, and in the order it came.
+got(Port) -> lists:sort(got_in_order(Port)).
+got(Port, Monitor) ->
+    receive
+        {'DOWN', Monitor, port, Port, Why} -> lists:sort([{down, Why} | got(Port)])
+    after 300 -> [no_down | got(Port)]
+    end.
+got_in_order(Port) ->
+    receive
+        {'EXIT', Port, Why} -> [{exit, Why} | got_in_order(Port)];
+        {Port, What} -> [What | got_in_order(Port)];
+        {Tag, Port, Number} when is_integer(Number) -> [{Tag, Number} | got_in_order(Port)]
+    after 200 -> []
+    end.
