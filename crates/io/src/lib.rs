@@ -3,6 +3,7 @@
 //! Invariants: knows nothing of other built-ins or of engines. Calls that can block are dirty.
 
 mod break_menu;
+mod c_memory;
 pub mod file;
 mod filename;
 mod os_signal;
@@ -12,6 +13,7 @@ mod prim_buffer;
 mod prim_tty;
 mod terminfo;
 mod zlib;
+mod zstd;
 
 use swarmrt_term::Release;
 

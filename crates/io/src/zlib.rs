@@ -3,15 +3,14 @@
 //! It is the C library (its own source, built along) and not a rewrite because what OTP's tools write
 //! is to be the same byte for byte: compressed literals in `.beam` files, archives.
 
+use crate::c_memory;
 use libz_sys as z;
 use parking_lot::Mutex;
-use std::alloc::Layout;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use swarmrt_machine::resource::Resources;
 use swarmrt_machine::{BifResult, Process, Raise, bif};
-use swarmrt_term::refusal::handled;
 use swarmrt_term::{Alloc, FragmentHeap, Term, am, atom};
 
 unsafe extern "C" {
@@ -83,37 +82,12 @@ impl Drop for State {
     }
 }
 
-/// Bytes in front of zlib's memory that say how large it is.
-const SIZE_BYTES: usize = 16;
-
-fn layout(bytes: usize) -> Option<Layout> {
-    Layout::from_size_align(bytes.checked_add(SIZE_BYTES)?, SIZE_BYTES).ok()
-}
-
 /// Memory from the machine's allocator, which has it at hand: a quarter of a megabyte for a moment is dear elsewhere.
 extern "C" fn allocate(_: *mut std::ffi::c_void, items: u32, size: u32) -> *mut std::ffi::c_void {
-    let bytes = items as usize * size as usize;
-    let Some(layout) = layout(bytes) else { return std::ptr::null_mut() };
-    // SAFETY: the layout has bytes; the first of them hold the size, and what follows is zlib's.
-    unsafe {
-        let memory = handled(|| std::alloc::alloc(layout));
-        if memory.is_null() {
-            return std::ptr::null_mut();
-        }
-        memory.cast::<usize>().write(bytes);
-        memory.add(SIZE_BYTES).cast()
-    }
+    c_memory::allocate(items as usize * size as usize)
 }
 extern "C" fn release(_: *mut std::ffi::c_void, memory: *mut std::ffi::c_void) {
-    if memory.is_null() {
-        return;
-    }
-    // SAFETY: zlib gives back what `allocate` gave it, with the size in front.
-    unsafe {
-        let memory = memory.cast::<u8>().sub(SIZE_BYTES);
-        let layout = layout(memory.cast::<usize>().read()).expect("it had one when it was allocated");
-        std::alloc::dealloc(memory, layout);
-    }
+    c_memory::release(memory);
 }
 
 fn streams(p: &Process) -> &'static Resources<Stream> {

@@ -104,7 +104,8 @@ impl Raise {
 
 /// OTP's modules whose native libraries are part of the machine. Their functions have [native bodies](crate::code::natives)
 /// as those of any other library, and are no built-ins.
-pub const LINKED_LIBRARIES: [&str; 7] = ["zlib", "erl_tracer", "prim_buffer", "prim_file", "prim_socket", "prim_net", "prim_tty"];
+pub const LINKED_LIBRARIES: [&str; 8] =
+    ["zlib", "zstd", "erl_tracer", "prim_buffer", "prim_file", "prim_socket", "prim_net", "prim_tty"];
 
 /// The built-ins by number and by name.
 pub struct BifTable {
