@@ -10,9 +10,28 @@ main() ->
     io:format("~p~n", [dirty()]),
     io:format("~p~n", [[erts_debug:get_internal_state({binary_info, B}) || B <- [<<1>>, binary:copy(<<1>>, 100)]]]),
     io:format("~p~n", [erased_literal()]),
+    io:format("~p~n", [[counted_reference(), status(), erts_debug:set_internal_state(block, 20)]]),
+    {{node_references, Nodes}, {dist_references, _}} = erts_debug:get_internal_state(node_and_dist_references),
+    io:format("~p~n", [lists:keymember({node(), erlang:system_info(creation)}, 1, Nodes)]),
     Items = erts_debug:get_internal_state(process_info_args),
     register(internal_states, self()),
     io:format("~p~n", [[Item || Item <- Items, element(1, process_info(self(), Item)) =/= Item]]).
+
+counted_reference() ->
+    {R, A} = erts_debug:set_internal_state(make, magic_ref),
+    {A, 1, true} = erts_debug:get_internal_state({magic_ref, R}),
+    Same = binary_to_term(term_to_binary(R)),
+    {A, 2, true} = erts_debug:get_internal_state({magic_ref, R}),
+    Same =:= R.
+
+status() ->
+    {P, M} = spawn_monitor(fun() -> receive stop -> ok end end),
+    timer:sleep(20),
+    Waits = erts_debug:get_internal_state({process_status, P}),
+    P ! stop,
+    receive {'DOWN', M, _, _, _} -> ok end,
+    timer:sleep(100),
+    {Waits, erts_debug:get_internal_state({process_status, P})}.
 
 deferred_collection() ->
     Main = self(),

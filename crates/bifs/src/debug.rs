@@ -5,6 +5,8 @@ use crate::{persistent_term, process_info};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use swarmrt_heap::Fragment;
 use std::time::Duration;
+use swarmrt_machine::blocking::Blocking;
+use swarmrt_machine::run_state;
 use swarmrt_machine::watched::WatchedDescriptors;
 use swarmrt_machine::signal::{self, Call};
 use swarmrt_machine::{BifResult, Process, Raise, bif, deferred, exception};
@@ -62,6 +64,21 @@ fn set_internal_state(p: &mut Process, what: Term, value: Term) -> BifResult {
             std::thread::sleep(std::time::Duration::from_millis(ms));
             Ok(Term::bool(true))
         }
+        // The whole machine does nothing meanwhile.
+        "block" => {
+            let ms = value.as_small().and_then(|ms| u64::try_from(ms).ok()).ok_or(Raise::BADARG)?;
+            let (schedulers, pid) = (&p.vm.schedulers, p.id());
+            if p.bif_state.take().is_none() {
+                schedulers.block(pid, Blocking::All);
+            }
+            if schedulers.wanted_online() > 1 && !schedulers.runs_alone() {
+                p.bif_state = Some(Box::new(()));
+                return Err(Raise::Yield);
+            }
+            std::thread::sleep(Duration::from_millis(ms));
+            schedulers.unblock(pid, Blocking::All);
+            Ok(Term::bool(true))
+        }
         // The term in a fragment of its own.
         "mbuf" => {
             let fragment = Fragment::copy_of(value);
@@ -106,7 +123,9 @@ fn set_internal_state(p: &mut Process, what: Term, value: Term) -> BifResult {
         }
         "make" if value == Term::atom(atom!("magic_ref")) => {
             let shared = SharedBytes::zeroed_words(1).ok_or(Raise::SYSTEM_LIMIT)?;
-            Ok(p.counted_ref(shared))
+            let address = shared.data() as u64;
+            let (reference, address) = (p.counted_ref(shared), p.uint(address));
+            Ok(p.tuple(&[reference, address]))
         }
         _ => Err(Raise::BADARG),
     }
@@ -161,6 +180,7 @@ fn get_internal_state(p: &mut Process, what: Term) -> BifResult {
                 Ok(p.list(&names))
             }
             "processes" => crate::process::processes(p),
+            "node_and_dist_references" => Ok(node_references(p)),
             // OTP's debug builds put every term into a fragment of its own.
             "force_heap_frags" => Ok(Term::bool(false)),
             _ => Err(Raise::BADARG),
@@ -170,8 +190,55 @@ fn get_internal_state(p: &mut Process, what: Term) -> BifResult {
     match key.as_atom().ok_or(Raise::BADARG)?.name() {
         "internal_hash" => Ok(p.uint(u64::from(hash::internal_hash(term)))),
         "binary_info" => binary_info(p, term),
+        "process_status" => process_status(p, term),
+        "magic_ref" => counted_reference(p, term),
         _ => Err(Raise::BADARG),
     }
+}
+
+/// `undefined` for a process of which nothing is left.
+fn process_status(p: &mut Process, pid: Term) -> BifResult {
+    let pid = pid.as_pid().ok_or(Raise::BADARG)?;
+    Ok(match p.vm.processes.get(pid) {
+        Some(cell) if cell.shared.state.load() == run_state::RUNNING => Term::atom(am::RUNNING),
+        Some(_) => Term::atom(am::WAITING),
+        None => Term::atom(am::UNDEFINED),
+    })
+}
+
+/// `{Address, References, true}` of a reference with counted memory.
+fn counted_reference(p: &mut Process, reference: Term) -> BifResult {
+    let raw = reference.as_local_ref().and_then(|reference| reference.counted_raw()).ok_or(Raise::BADARG)?;
+    // SAFETY: the memory is alive as long as the term, and the borrowed reference is forgotten.
+    let shared = unsafe { std::mem::ManuallyDrop::new(SharedBytes::from_raw(raw)) };
+    let address = p.uint(shared.data() as u64);
+    Ok(p.tuple(&[address, Term::small(shared.references() as i64), Term::bool(true)]))
+}
+
+/// What counts references to nodes: `{{node_references, Nodes}, {dist_references, Connections}}`. Terms hold the names of
+/// their nodes without a count, so this node has none, and each other only its connection's.
+fn node_references(p: &mut Process) -> Term {
+    let tagged = |p: &mut Process, tag: Atom, list: &[Term]| {
+        let list = p.list(list);
+        p.tuple(&[Term::atom(tag), list])
+    };
+    let node = p.vm.node();
+    let (name, creation) = (Term::atom(node.name), p.uint(node.creation.into()));
+    let this = p.tuple(&[name, creation]);
+    let this = p.tuple(&[this, Term::small(0), Term::NIL]);
+    let nodes = tagged(p, atom!("node_references"), &[this]);
+    let mut connections = vec![p.tuple(&[name, Term::small(0), Term::NIL])];
+    for (node, controller) in p.vm.remote().map(|remote| remote.connections()).unwrap_or_default() {
+        let kind = if controller.is_any_pid() { am::PROCESS } else { am::PORT };
+        let controller = p.tuple(&[Term::atom(kind), controller]);
+        let control = p.tuple(&[Term::atom(atom!("control")), Term::small(1)]);
+        let control = p.list(&[control]);
+        let referrer = p.tuple(&[controller, control]);
+        let referrers = p.list(&[referrer]);
+        connections.push(p.tuple(&[Term::atom(node), Term::small(1), referrers]));
+    }
+    let connections = tagged(p, atom!("dist_references"), &connections);
+    p.tuple(&[nodes, connections])
 }
 
 /// How a bitstring is kept: `heap_binary` within the heap, `{refc_binary, Size, {binary, Size}, Flags}` beside it.

@@ -47,6 +47,7 @@ const FLAGS: &[(&str, Value)] = &[
     ("+fn", Value::Attached),
     ("+hmax", number(0..=u64::MAX >> 5, "max heap size")),
     ("+hmaxel", Value::Bool("max heap size error logger")),
+    ("+hmaxib", Value::Bool("max heap size include shared binaries")),
     ("+hmaxk", Value::Bool("max heap size kill")),
     ("+hmbs", number(1..=u64::MAX >> 5, "virtual heap size")),
     ("+hmqd", Value::Any),

@@ -99,6 +99,16 @@ fn exit_codes_are_those_of_the_table() {
 }
 
 #[test]
+fn flags_for_heaps_count_for_every_process() {
+    let shown = "io:format(\"~p ~p\", [process_info(self(), min_heap_size), process_info(self(), max_heap_size)]), halt().";
+    let flags = ["+hms", "1000", "+hmax", "100000", "+hmaxk", "false", "-noshell", "-eval", shown];
+    let said = said(&[&["erl"][..], &flags].concat());
+    let expected = common::run(common::oracle("erl").args(flags));
+    assert_eq!(said.out, String::from_utf8_lossy(&expected.stdout));
+    assert!(said.out.contains("1598") && said.out.contains("100000"), "{}", said.out);
+}
+
+#[test]
 fn help_is_there_for_every_command_and_shows_examples() {
     let all = said(&["--help"]);
     assert!(all.code == 0 && all.out.contains("Examples:"), "{}", all.out);

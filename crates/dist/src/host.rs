@@ -1,7 +1,7 @@
 //! Signals of this node's processes on their way to other nodes.
 
 use crate::control::{self, Control};
-use crate::node::{Node, Status};
+use crate::node::{Controller, Node, Status};
 use crate::nodes::{Dist, has_name};
 use crate::packet::Encoded;
 use std::sync::Arc;
@@ -150,5 +150,10 @@ impl Remote for Host {
     }
     fn following(&self) -> Vec<Following> {
         self.dist().followers.all()
+    }
+    fn connections(&self) -> Vec<(Atom, Term)> {
+        let controlled = |node: &Node| node.state.lock().controller.map(Controller::term);
+        let nodes = self.dist().all();
+        nodes.iter().filter_map(|node| controlled(node).map(|controller| (node.name, controller))).collect()
     }
 }

@@ -8,7 +8,7 @@ use crate::mailbox::Mailbox;
 use crate::run_state::RunState;
 use crate::sequential::Sequential;
 use crate::timer::TimerKey;
-use crate::vm::Vm;
+use crate::vm::{Config, Vm};
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32};
@@ -121,7 +121,7 @@ pub struct ReceiveTimer {
 }
 
 /// `max_heap_size` as set, in words; 0 is no limit.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct MaxHeapSize {
     pub words: usize,
     pub kill: bool,
@@ -133,6 +133,18 @@ pub struct MaxHeapSize {
 impl MaxHeapSize {
     /// What processes have that nobody gave a limit.
     pub const NONE: MaxHeapSize = MaxHeapSize { words: 0, kill: true, error_logger: true, shared_binaries: false };
+
+    /// What the flags `+hmax`, `+hmaxk`, `+hmaxel` and `+hmaxib` say, if there are any.
+    pub(crate) fn of(config: &Config) -> Option<MaxHeapSize> {
+        let switch = |flag, default| config.flag(flag).map_or(default, |value| value == "true");
+        let limit = MaxHeapSize {
+            words: config.flag("+hmax").and_then(|words| words.parse().ok()).unwrap_or(Self::NONE.words),
+            kill: switch("+hmaxk", Self::NONE.kill),
+            error_logger: switch("+hmaxel", Self::NONE.error_logger),
+            shared_binaries: switch("+hmaxib", Self::NONE.shared_binaries),
+        };
+        (limit != Self::NONE).then_some(limit)
+    }
 }
 
 /// See [`Extra::on_exit`].

@@ -180,6 +180,8 @@ pub trait Remote: Send + Sync {
     fn monitor_nodes(&self, p: &mut Process, on: bool, options: Term) -> Option<u32>;
     /// All such subscriptions.
     fn following(&self) -> Vec<Following>;
+    /// The nodes that connections are open to, each with the port or process that controls the connection.
+    fn connections(&self) -> Vec<(Atom, Term)>;
 }
 
 /// Bytes that several packets have parts of.

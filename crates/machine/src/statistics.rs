@@ -1,7 +1,9 @@
 //! What the machine counts about its own work, as `erlang:statistics/1` tells it; and what new processes get when
 //! nobody says otherwise.
 
+use crate::vm::Config;
 use std::sync::atomic::{AtomicU32, Ordering};
+use swarmrt_heap::collect::block_words_for;
 use swarmrt_term::usage::Tally;
 
 #[derive(Default)]
@@ -48,6 +50,19 @@ macro_rules! default_flag {
 }
 
 impl ProcessDefaults {
+    /// As the emulator's flags say, in words; sizes are those that heaps have.
+    pub(crate) fn of(config: &Config) -> ProcessDefaults {
+        let defaults = ProcessDefaults::default();
+        let words = |flag| config.flag(flag).and_then(|words| words.parse::<u32>().ok());
+        let rounded = |words: u32| u32::try_from(block_words_for(words as usize)).ok();
+        if let Some(words) = words("+hms").and_then(rounded) {
+            defaults.set_min_heap_words(words);
+        }
+        if let Some(words) = words("+hmbs").and_then(rounded) {
+            defaults.set_min_bin_vheap_words(words);
+        }
+        defaults
+    }
     default_flag!(min_heap_words, set_min_heap_words);
     default_flag!(min_bin_vheap_words, set_min_bin_vheap_words);
     default_flag!(fullsweep_after, set_fullsweep_after);
