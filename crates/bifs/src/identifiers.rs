@@ -79,7 +79,7 @@ fn list_to_pid(p: &mut Process, list: Term) -> BifResult {
         }
         [node, number, serial] if number <= u64::from(u32::MAX) && serial <= u64::from(u32::MAX) => {
             let node = node_of(node)?;
-            Ok(p.external(Subtag::ExternalPid, node, 0, &[number, serial]))
+            Ok(p.external(Subtag::ExternalPid, node, creation_of(p, node), &[number, serial]))
         }
         _ => Err(Raise::BADARG),
     }
@@ -91,6 +91,11 @@ fn node_of(channel: u64) -> Result<Atom, Raise> {
     if atom.name().contains('@') { Ok(atom) } else { Err(Raise::BADARG) }
 }
 
+/// Text says nothing of a creation: it is the node's that is or was connected.
+fn creation_of(p: &Process, node: Atom) -> u32 {
+    p.vm.remote().map_or(0, |remote| remote.creation_of(node))
+}
+
 #[bif("erlang:list_to_port/1")]
 fn list_to_port(p: &mut Process, list: Term) -> BifResult {
     let numbers = numbers_of(list, "#Port<").ok_or(Raise::BADARG)?;
@@ -98,7 +103,7 @@ fn list_to_port(p: &mut Process, list: Term) -> BifResult {
         [0, number] if number < 1 << 58 => Ok(Term::port(number)),
         [node, number] => {
             let node = node_of(node)?;
-            Ok(p.external(Subtag::ExternalPort, node, 0, &[number & 0xffff_ffff, number >> 32]))
+            Ok(p.external(Subtag::ExternalPort, node, creation_of(p, node), &[number & 0xffff_ffff, number >> 32]))
         }
         _ => Err(Raise::BADARG),
     }
@@ -120,7 +125,7 @@ fn list_to_ref(p: &mut Process, list: Term) -> BifResult {
         return Ok(RefValue { id: high << 32 | middle, low: low as u32 }.to_term(&mut p.heap));
     }
     let node = node_of(node)?;
-    Ok(p.external(Subtag::ExternalRef, node, 0, &numbers))
+    Ok(p.external(Subtag::ExternalRef, node, creation_of(p, node), &numbers))
 }
 
 #[bif("erlang:make_ref/0")]

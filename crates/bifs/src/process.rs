@@ -1231,7 +1231,7 @@ fn suspend_process(p: &mut Process, pid: Term, options: Term) -> BifResult {
         }
     }
     let suspend = |process: &mut Process| {
-        process.extra().suspended += 1;
+        process.suspend_once();
         Term::bool(true)
     };
     ask(p, pid, suspend, Term::atom(am::BADARG))

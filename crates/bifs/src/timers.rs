@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use swarmrt_machine::few::Few;
 use swarmrt_machine::links::{RefValue, Tag};
-use swarmrt_machine::timer::TimerKey;
+use swarmrt_machine::timer::{TimerAction, TimerKey};
 use swarmrt_machine::{BifResult, Process, Raise, Vm, bif, signal};
 use swarmrt_term::{Alloc, FragmentHeap, Term, am, atom};
 
@@ -17,6 +17,12 @@ struct Entry {
     pid: Option<u64>,
 }
 
+/// What is left of a timer that waits, and what it does then.
+struct Paused {
+    left_ns: u64,
+    action: TimerAction,
+}
+
 const PARTS: usize = 64;
 
 /// A part of the processes that timers are for: how many there are, and the timers of each.
@@ -25,13 +31,15 @@ type Part = (AtomicUsize, Mutex<HashMap<u64, Few<()>>>);
 /// Timers that built-ins have started, by the number of their reference.
 struct Started {
     entries: Mutex<HashMap<u64, Entry>>,
+    /// The timers for suspended processes, which wait (OTP 29 and later), and how many such processes there are.
+    paused: (AtomicUsize, Mutex<HashMap<u64, Vec<Paused>>>),
     /// The timers for each process, with how many processes a part knows: most processes end without one.
     of_pids: [Part; PARTS],
 }
 
 impl Default for Started {
     fn default() -> Self {
-        Started { entries: Mutex::default(), of_pids: std::array::from_fn(|_| Default::default()) }
+        Started { entries: Mutex::default(), paused: Default::default(), of_pids: std::array::from_fn(|_| Default::default()) }
     }
 }
 
@@ -56,6 +64,46 @@ impl Started {
         }
         Some(entry)
     }
+    /// Takes out all timers for a process.
+    fn take_all(&self, pid: u64) -> Vec<Entry> {
+        let (count, part) = &self.of_pids[pid as usize % PARTS];
+        if count.load(Ordering::Acquire) == 0 {
+            return Vec::new();
+        }
+        let timers = {
+            let mut part = part.lock();
+            let timers = part.remove(&pid);
+            count.store(part.len(), Ordering::Release);
+            timers.unwrap_or_default()
+        };
+        let mut entries = self.entries.lock();
+        timers.keys().filter_map(|id| entries.remove(&id)).collect()
+    }
+    /// The timers that have waited for a process, which is suspended no more.
+    fn end_pause(&self, pid: u64) -> Vec<Paused> {
+        let (count, paused) = &self.paused;
+        if count.load(Ordering::Acquire) == 0 {
+            return Vec::new();
+        }
+        let mut paused = paused.lock();
+        let waiting = paused.remove(&pid).unwrap_or_default();
+        count.store(paused.len(), Ordering::Release);
+        waiting
+    }
+    /// Keeps the action for a process that is suspended, or gives it back.
+    fn pause(&self, pid: u64, left_ns: u64, action: TimerAction) -> Option<TimerAction> {
+        let (count, paused) = &self.paused;
+        if count.load(Ordering::Acquire) == 0 {
+            return Some(action);
+        }
+        match paused.lock().get_mut(&pid) {
+            None => Some(action),
+            Some(waiting) => {
+                waiting.push(Paused { left_ns, action });
+                None
+            }
+        }
+    }
     /// The timer, unless it is for a process that has ended.
     fn get(&self, vm: &'static Vm, id: u64) -> Option<Entry> {
         let entry = *self.entries.lock().get(&id)?;
@@ -75,27 +123,37 @@ fn is_alive(vm: &'static Vm, pid: u64) -> bool {
 /// Cancels the timers for a process that ends.
 fn process_exits(p: &mut Process) {
     let started = p.vm.extension::<Started>();
-    let (count, part) = &started.of_pids[p.id() as usize % PARTS];
-    if count.load(Ordering::Acquire) == 0 {
-        return;
-    }
-    let timers = {
-        let mut part = part.lock();
-        let timers = part.remove(&p.id());
-        count.store(part.len(), Ordering::Release);
-        timers
-    };
-    for id in timers.unwrap_or_default().keys() {
-        let entry = started.entries.lock().remove(&id);
-        if let Some(entry) = entry {
-            p.vm.timers.cancel(entry.key);
-        }
+    started.end_pause(p.id());
+    for entry in started.take_all(p.id()) {
+        p.vm.timers.cancel(entry.key);
     }
 }
 
-/// Has timers cancelled when the processes end that they are for.
+/// Has the timers for a process wait while it is suspended. As in OTP, nobody can read or cancel them any more.
+fn process_is_suspended(p: &mut Process, suspended: bool) {
+    let started = p.vm.extension::<Started>();
+    let now_ns = p.vm.clock.since_start_ns();
+    if !suspended {
+        for Paused { left_ns, action } in started.end_pause(p.id()) {
+            p.vm.timers.start(now_ns + left_ns, action);
+        }
+        return;
+    }
+    let (count, paused) = &started.paused;
+    let mut paused = paused.lock();
+    let waiting = paused.entry(p.id()).or_default();
+    for entry in started.take_all(p.id()) {
+        if let Some(action) = p.vm.timers.take(entry.key) {
+            waiting.push(Paused { left_ns: entry.key.at_ns.saturating_sub(now_ns), action });
+        }
+    }
+    count.store(paused.len(), Ordering::Release);
+}
+
+/// Has timers cancelled when the processes end that they are for, and wait while those are suspended.
 pub fn register(vm: &'static Vm) {
     vm.add_exit_hook(process_exits);
+    vm.add_suspend_hook(process_is_suspended);
 }
 
 /// Whether `{abs, true}` is among the options.
@@ -149,7 +207,13 @@ fn start(p: &mut Process, time: Term, to: Term, message: Term, options: Term, wr
     };
     let started = p.vm.extension::<Started>();
     let pid = to.as_pid();
+    let mut action: TimerAction = Box::new(action);
     if let Some(pid) = pid {
+        let left_ns = at.saturating_sub(p.vm.clock.since_start_ns());
+        match started.pause(pid, left_ns, action) {
+            Some(back) => action = back,
+            None => return Ok(reference.to_term(&mut p.heap)),
+        }
         started.change(pid, |timers| {
             timers.insert(id, ());
         });
@@ -163,7 +227,7 @@ fn start(p: &mut Process, time: Term, to: Term, message: Term, options: Term, wr
     }
     // Held over the start: the timer may be due at once, and takes its entry out again.
     let mut entries = started.entries.lock();
-    let key = p.vm.timers.start(at, Box::new(action));
+    let key = p.vm.timers.start(at, action);
     entries.insert(id, Entry { key, pid });
     drop(entries);
     Ok(reference.to_term(&mut p.heap))

@@ -44,7 +44,7 @@ fn create_dist_channel(p: &mut Process, name: Term, controller: Term, options: T
     let pair = options.as_tuple().filter(|pair| pair.arity() == 2);
     let parsed = pair.and_then(|pair| Some((u64_of(pair.get(0))?, u32_of(pair.get(1))?)));
     let known = net_kernel(vm).filter(|&pid| Dist::of(vm).is_net_kernel(pid));
-    let (Some(name), Some((peer, _creation)), Some(_)) = (node_name(name), parsed, known) else {
+    let (Some(name), Some((peer, creation)), Some(_)) = (node_name(name), parsed, known) else {
         return Ok(BADARG);
     };
     if name == vm.node().name {
@@ -57,6 +57,7 @@ fn create_dist_channel(p: &mut Process, name: Term, controller: Term, options: T
         return Ok(BADARG);
     }
     let node = Dist::of(vm).node(name);
+    node.state.lock().creation = creation;
     let setup = p.id();
     if let Some(pid) = controller.as_pid().filter(|&pid| pid != setup) {
         return agree(p, &node, pid, peer);

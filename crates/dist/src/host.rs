@@ -151,6 +151,10 @@ impl Remote for Host {
     fn following(&self) -> Vec<Following> {
         self.dist().followers.all()
     }
+    fn creation_of(&self, node: Atom) -> u32 {
+        let known = self.dist().all().into_iter().find(|known| known.name == node);
+        known.map_or(0, |node| node.state.lock().creation)
+    }
     fn connections(&self) -> Vec<(Atom, Term)> {
         let controlled = |node: &Node| node.state.lock().controller.map(Controller::term);
         let nodes = self.dist().all();

@@ -56,6 +56,8 @@ pub struct State {
     pub connection: u32,
     /// The capabilities that both sides have.
     pub flags: u64,
+    /// The node's creation when it connected last.
+    pub creation: u32,
     pub controller: Option<Controller>,
     pub output: Output,
     waiting: Vec<Waiting>,
@@ -92,6 +94,7 @@ impl Node {
             status: Status::Idle,
             connection: 0,
             flags: 0,
+            creation: 0,
             controller: None,
             output: Output::default(),
             waiting: Vec::new(),

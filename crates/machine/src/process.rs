@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32};
 use swarmrt_beam::instr::Instr;
 use swarmrt_heap::{Fragment, Heap, Leaving};
 use swarmrt_term::alloc::OffHeap;
-use swarmrt_term::{Alloc, Atom, FragmentHeap, Mfa, Term, am};
+use swarmrt_term::{Alloc, Atom, FragmentHeap, Mfa, Release, Term, am};
 
 /// Reductions of one turn.
 pub const REDUCTIONS_PER_TURN: i32 = 4000;
@@ -166,6 +166,8 @@ pub enum Watcher {
 /// What few processes have.
 pub struct Extra {
     pub suspended: u32,
+    /// What was left of the time limit of its receive when it was suspended.
+    pub receive_left_ns: Option<u64>,
     /// Whom we have suspended, and how often.
     pub suspending: Vec<(u64, u32)>,
     pub max_heap_size: MaxHeapSize,
@@ -191,6 +193,7 @@ impl Default for Extra {
     fn default() -> Self {
         Extra {
             suspended: 0,
+            receive_left_ns: None,
             suspending: Vec::new(),
             max_heap_size: MaxHeapSize::NONE,
             error_handler: am::ERROR_HANDLER,
@@ -676,6 +679,47 @@ impl Dictionary {
     }
 }
 
+impl Process {
+    /// Suspends the process once more; it must not be running. From OTP 29 on, its timers wait meanwhile.
+    pub fn suspend_once(&mut self) {
+        let pauses = self.vm.release() >= Release::R29;
+        let extra = self.extra();
+        extra.suspended += 1;
+        if extra.suspended > 1 || !pauses {
+            return;
+        }
+        let now_ns = self.vm.clock.since_start_ns();
+        // One that is due already wakes the process later.
+        if let Some(key) = self.receive_timer.key.filter(|&key| self.vm.timers.cancel(key)) {
+            self.receive_timer.key = None;
+            self.extra().receive_left_ns = Some(key.at_ns.saturating_sub(now_ns));
+        }
+        for hook in self.vm.suspend_hooks() {
+            hook(self, true);
+        }
+    }
+
+    /// Takes one suspension back.
+    pub fn resume_once(&mut self) {
+        let pauses = self.vm.release() >= Release::R29;
+        let extra = self.extra();
+        if extra.suspended == 0 {
+            return;
+        }
+        extra.suspended -= 1;
+        if extra.suspended > 0 || !pauses {
+            return;
+        }
+        if let Some(left_ns) = extra.receive_left_ns.take() {
+            let at_ns = self.vm.clock.since_start_ns() + left_ns;
+            self.receive_timer.key = Some(self.vm.start_receive_timer(at_ns, self.id(), self.receive_timer.sequence));
+        }
+        for hook in self.vm.suspend_hooks() {
+            hook(self, false);
+        }
+    }
+}
+
 /// Has a process suspended once more.
 pub fn suspend(vm: &'static Vm, pid: u64) {
     crate::signal::send_call(
@@ -683,7 +727,7 @@ pub fn suspend(vm: &'static Vm, pid: u64) {
         pid,
         Box::new(|_, process| {
             if let Some(process) = process {
-                process.extra().suspended += 1;
+                process.suspend_once();
             }
         }),
     );
@@ -696,8 +740,7 @@ pub fn resume(vm: &'static Vm, pid: u64) {
         pid,
         Box::new(|_, process| {
             if let Some(process) = process {
-                let extra = process.extra();
-                extra.suspended = extra.suspended.saturating_sub(1);
+                process.resume_once();
             }
         }),
     );

@@ -180,6 +180,8 @@ pub trait Remote: Send + Sync {
     fn monitor_nodes(&self, p: &mut Process, on: bool, options: Term) -> Option<u32>;
     /// All such subscriptions.
     fn following(&self) -> Vec<Following>;
+    /// The creation of a node: that of the last connection to it; 0 when there was none.
+    fn creation_of(&self, node: Atom) -> u32;
     /// The nodes that connections are open to, each with the port or process that controls the connection.
     fn connections(&self) -> Vec<(Atom, Term)>;
 }

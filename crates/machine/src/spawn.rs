@@ -178,7 +178,8 @@ pub fn spawn_announced(
         if let Some(limit) = options.max_heap_size.or_else(|| vm.default_max_heap_size()) {
             extra.get_or_insert_default().max_heap_size = limit;
         }
-        if let Some(place) = options.message_queue_data {
+        let off_heap = vm.process_defaults.off_heap_messages().then(|| Atom::new("off_heap"));
+        if let Some(place) = options.message_queue_data.or(off_heap) {
             extra.get_or_insert_default().message_queue_data = place;
         }
         if options.async_dist {

@@ -61,6 +61,7 @@ impl ProcessDefaults {
         if let Some(words) = words("+hmbs").and_then(rounded) {
             defaults.set_min_bin_vheap_words(words);
         }
+        defaults.off_heap_messages.store(config.flag("+hmqd") == Some("off_heap"), Ordering::Relaxed);
         defaults
     }
     default_flag!(min_heap_words, set_min_heap_words);

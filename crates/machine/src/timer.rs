@@ -65,6 +65,14 @@ impl Timers {
         self.state.lock().pending.remove(&key).is_some()
     }
 
+    /// What a pending timer that [`Timers::start`] has started would do; it is no longer pending then.
+    pub fn take(&self, key: TimerKey) -> Option<TimerAction> {
+        match self.state.lock().pending.remove(&key)? {
+            Due::Run(action) => Some(action),
+            Due::Receive { .. } => None,
+        }
+    }
+
     /// The timer thread.
     pub(crate) fn run(&self, vm: &'static Vm) {
         let mut state = self.state.lock();

@@ -16,6 +16,7 @@ use crate::time::Clock;
 use crate::timer::Timers;
 use parking_lot::{Mutex, RwLock};
 use std::any::Any;
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use swarmrt_term::{Atom, AtomMap, NodeInfo, RefKind, Release, Term, am};
@@ -23,34 +24,48 @@ use swarmrt_term::{Atom, AtomMap, NodeInfo, RefKind, Release, Term, am};
 /// Registered names.
 #[derive(Default)]
 pub struct Names {
-    table: RwLock<AtomMap<Term>>,
+    table: RwLock<NameTable>,
+}
+
+#[derive(Default)]
+struct NameTable {
+    objects: AtomMap<Term>,
+    /// The words of all pids and ports that have a name; each has one at most.
+    named: HashSet<u64>,
+}
+
+impl NameTable {
+    fn remove(&mut self, name: Atom) -> Option<Term> {
+        let object = self.objects.remove(&name)?;
+        self.named.remove(&object.raw());
+        Some(object)
+    }
 }
 
 impl Names {
     pub fn whereis(&self, name: Atom) -> Option<Term> {
-        self.table.read().get(&name).copied()
+        self.table.read().objects.get(&name).copied()
     }
-    /// Whether the name was free.
+    /// Whether the name was free, and the object without one.
     pub fn register(&self, name: Atom, object: Term) -> bool {
-        match self.table.write().entry(name) {
-            std::collections::hash_map::Entry::Occupied(_) => false,
-            std::collections::hash_map::Entry::Vacant(slot) => {
-                slot.insert(object);
-                true
-            }
+        let mut table = self.table.write();
+        if table.objects.contains_key(&name) || !table.named.insert(object.raw()) {
+            return false;
         }
+        table.objects.insert(name, object);
+        true
     }
     pub fn unregister(&self, name: Atom) -> Option<Term> {
-        self.table.write().remove(&name)
+        self.table.write().remove(name)
     }
     pub(crate) fn unregister_exiting(&self, name: Atom, object: Term) {
         let mut table = self.table.write();
-        if table.get(&name) == Some(&object) {
-            table.remove(&name);
+        if table.objects.get(&name) == Some(&object) {
+            table.remove(name);
         }
     }
     pub fn all(&self) -> Vec<Atom> {
-        self.table.read().keys().copied().collect()
+        self.table.read().objects.keys().copied().collect()
     }
 }
 
@@ -73,6 +88,9 @@ pub struct Config {
 }
 
 pub type ExitHook = fn(&mut Process);
+
+/// Runs when a process is suspended (`true`) and when it goes on.
+pub type SuspendHook = fn(&mut Process, bool);
 
 /// The options of `spawn_opt` in a list, and whether there is to be a monitor; `None` for wrong ones.
 pub type SpawnOptionsReader = fn(&Vm, Term) -> Option<(crate::spawn::SpawnOptions, bool)>;
@@ -101,6 +119,7 @@ pub struct Vm {
     next_monotonic_unique: AtomicU64,
     extensions: Extensions,
     exit_hooks: RwLock<Vec<ExitHook>>,
+    suspend_hooks: RwLock<Vec<SuspendHook>>,
     ports: OnceLock<Box<dyn PortHost>>,
     remote: OnceLock<Box<dyn Remote>>,
     /// The node is to get its name from the first node that it connects to.
@@ -150,6 +169,7 @@ impl Vm {
             next_monotonic_unique: AtomicU64::new(0),
             extensions: Extensions::default(),
             exit_hooks: RwLock::default(),
+            suspend_hooks: RwLock::default(),
             ports: OnceLock::new(),
             remote: OnceLock::new(),
             awaits_name: AtomicBool::new(false),
@@ -205,6 +225,12 @@ impl Vm {
     /// Has `hook` called for every process that ends.
     pub fn add_exit_hook(&self, hook: ExitHook) {
         self.exit_hooks.write().push(hook);
+    }
+    pub fn add_suspend_hook(&self, hook: SuspendHook) {
+        self.suspend_hooks.write().push(hook);
+    }
+    pub(crate) fn suspend_hooks(&self) -> Vec<SuspendHook> {
+        self.suspend_hooks.read().clone()
     }
     pub(crate) fn exit_hooks(&self) -> Vec<ExitHook> {
         self.exit_hooks.read().clone()
