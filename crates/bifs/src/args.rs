@@ -140,10 +140,19 @@ pub(crate) fn iodata_size(iodata: Term) -> Result<(usize, bool), Stop> {
     Ok((bits, whole))
 }
 
-/// Bytes in iodata.
+/// Bytes in iodata, of which there may be more than there is memory: parts may be shared.
 pub(crate) fn iodata_len(iodata: Term) -> Result<usize, Stop> {
-    let (bits, whole) = iodata_size(iodata)?;
-    if whole { Ok(bits / 8) } else { Err(NotIodata.into()) }
+    let mut bytes = 0usize;
+    each_piece(iodata, |piece| {
+        let more = match piece {
+            Piece::Byte(_) => 1,
+            Piece::Bits(term) if Bits::of(term).is_binary() => Bits::of(term).bit_size / 8,
+            Piece::Bits(_) => return Err(NotIodata.into()),
+        };
+        bytes = bytes.checked_add(more).ok_or(Raise::SYSTEM_LIMIT)?;
+        Ok(())
+    })?;
+    Ok(bytes)
 }
 
 /// Room for as many bytes; `system_limit` where there is no memory for them.

@@ -206,9 +206,11 @@ fn process_status(p: &mut Process, pid: Term) -> BifResult {
     })
 }
 
-/// `{Address, References, true}` of a reference with counted memory.
+/// `{Address, References, true}` of a reference with counted memory, `true` of any other of this node: which of them had
+/// such memory once does not show.
 fn counted_reference(p: &mut Process, reference: Term) -> BifResult {
-    let raw = reference.as_local_ref().and_then(|reference| reference.counted_raw()).ok_or(Raise::BADARG)?;
+    let reference = reference.as_local_ref().ok_or(Raise::BADARG)?;
+    let Some(raw) = reference.counted_raw() else { return Ok(Term::bool(true)) };
     // SAFETY: the memory is alive as long as the term, and the borrowed reference is forgotten.
     let shared = unsafe { std::mem::ManuallyDrop::new(SharedBytes::from_raw(raw)) };
     let address = p.uint(shared.data() as u64);

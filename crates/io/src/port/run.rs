@@ -108,6 +108,19 @@ fn enter_folder(command: &mut Command, folder: &OsStr) -> std::io::Result<()> {
     Ok(())
 }
 
+/// Starts the program. As in OTP, it is the child that fails where arguments and environment are too large: its status is
+/// the number of the error.
+fn spawn(command: &mut Command) -> std::io::Result<Child> {
+    match command.spawn() {
+        Err(problem) if problem.raw_os_error() == Some(libc::E2BIG) => {
+            // SAFETY: `_exit` is async-signal-safe.
+            unsafe { command.pre_exec(|| libc::_exit(libc::E2BIG)) };
+            command.spawn()
+        }
+        started => started,
+    }
+}
+
 fn connect(source: &Source, options: &Options) -> std::io::Result<Connection> {
     let mut command = match source {
         Source::Descriptors { input, output } => {
@@ -176,7 +189,7 @@ fn connect(source: &Source, options: &Options) -> std::io::Result<Connection> {
             command.stdout(Stdio::null()).stderr(Stdio::null());
         }
         // Without anything to be done between `fork` and `exec` the machine's memory is not copied, which takes a millisecond.
-        let mut child = command.spawn()?;
+        let mut child = spawn(&mut command)?;
         // The ends of the pipe that are the child's go with it.
         drop(command);
         let input = both.map(OwnedFd::from).or_else(|| child.stdout.take().map(OwnedFd::from)).map(File::from);
@@ -201,7 +214,7 @@ fn connect(source: &Source, options: &Options) -> std::io::Result<Connection> {
             Ok(())
         });
     }
-    let child = command.spawn()?;
+    let child = spawn(&mut command)?;
     // SAFETY: the descriptors are handed over.
     let (input, output) = unsafe { (File::from_raw_fd(we_read.into_raw_fd()), File::from_raw_fd(we_write.into_raw_fd())) };
     Ok(Connection { input: Some(input), output: Some(output), child: Some(child) })
