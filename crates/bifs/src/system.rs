@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::os::unix::ffi::OsStringExt;
 use crate::args::pair_of;
 use crate::process::bad_option;
+use swarmrt_machine::halting::Halting;
 use swarmrt_machine::{BifResult, Process, Raise, Vm, bif};
 use swarmrt_term::{Alloc, Atom, Release, Term, am, atom};
 
@@ -77,8 +78,11 @@ fn halt(p: &mut Process, status: Term, options: Term) -> BifResult {
         let at = p.vm.clock.since_start_ns() + limit_ms * 1_000_000;
         p.vm.timers.start(at, Box::new(|vm| vm.halt(FLUSH_TIMED_OUT)));
     }
-    if flush && let Some(ports) = p.vm.ports() {
-        ports.flush(p.vm);
+    if flush {
+        p.vm.extension::<Halting>().prepare(p.vm);
+        if let Some(ports) = p.vm.ports() {
+            ports.flush(p.vm);
+        }
     }
     p.vm.halt(code);
     // Nothing of this process runs on.

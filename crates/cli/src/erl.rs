@@ -211,7 +211,6 @@ pub fn emulator(arguments: &[String]) -> Result<i32, Failure> {
 
 fn run_to_end(vm: &'static swarmrt::machine::Vm) -> i32 {
     let code = vm.wait_for_halt();
-    swarmrt::nif::halt();
     // What cannot be kept is found out again.
     let _ = Tier::keep(vm);
     if std::env::var_os(settings::STATS).is_some() {

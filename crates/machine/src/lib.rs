@@ -15,6 +15,7 @@ pub mod exception;
 pub mod exit;
 pub mod extensions;
 pub mod few;
+pub mod halting;
 pub mod incoming;
 pub mod inspect;
 pub mod links;

@@ -2,10 +2,11 @@
 
 use crate::abi::{CArray, CText, DIRTY_CPU, DIRTY_IO, NON_VALUE, NifFn, c_bool};
 use crate::env::Env;
-use crate::library::Loaded;
+use crate::library::{Loaded, is_halting};
 use std::cell::Cell;
 use std::ffi::{c_int, c_uint, c_void};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use swarmrt_machine::bif::BifKind;
 use swarmrt_machine::code::natives::{NifEntry, Scheduled};
 use swarmrt_machine::process::REDUCTIONS_PER_TURN;
@@ -25,6 +26,14 @@ pub fn call(p: &mut Process, entry: &NifEntry, args: &[Term]) -> BifResult {
     // What this thread has put off may be destructors of objects that the function asks for.
     deferred::run();
     let library = Arc::as_ptr(&entry.library).cast::<Loaded>();
+    // SAFETY: the library of an entry is one of ours, and there as long as the entry is.
+    let loaded = unsafe { &*library };
+    let running = if loaded.delays_halt.load(Ordering::Relaxed) {
+        // The process runs no more once the machine is about to halt.
+        Some(loaded.begin_call().ok_or(Raise::Wait)?)
+    } else {
+        None
+    };
     let mut env = Env::bound(p, library);
     // SAFETY: the address is that of a function of the library, which is loaded as long as the entry is there.
     let function = unsafe { std::mem::transmute::<*const c_void, NifFn>(entry.address) };
@@ -36,6 +45,9 @@ pub fn call(p: &mut Process, entry: &NifEntry, args: &[Term]) -> BifResult {
     let result = unsafe { function(&raw mut env, args.len() as c_int, args.as_ptr()) };
     if is_dirty {
         DIRTY.set(None);
+    }
+    if running.is_some() && is_halting() {
+        return Err(Raise::Wait);
     }
     if env.exception != NON_VALUE {
         return Err(Raise::Error(env.exception));

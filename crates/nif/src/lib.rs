@@ -25,7 +25,7 @@ mod terms;
 mod threads;
 mod time;
 
-pub use system::{halt, libraries};
+pub use system::libraries;
 
 /// The newest version of the interface that a library may be built for.
 pub const VERSION: (i32, i32) = (abi::MAJOR, abi::MINOR);
@@ -48,11 +48,13 @@ unsafe extern "C" {
 static IN_C: [unsafe extern "C" fn(); 8] =
     [enif_make_tuple, enif_make_list, enif_set_option, enif_snprintf, enif_vsnprintf, enif_fprintf, enif_vfprintf, null_func];
 
+use swarmrt_machine::halting::Halting;
 use swarmrt_machine::watched::WatchedDescriptors;
 
 /// Readies the interface for the libraries of a machine.
 pub fn register(vm: &'static swarmrt_machine::Vm, erts_version: &str) {
     env::set_vm(vm);
+    vm.extension::<Halting>().set(|_| system::halt());
     vm.extension::<WatchedDescriptors>().set(|| (drivers::watched(), select::watched()));
     system::set_versions(erts_version, &vm.release().number().to_string());
 }

@@ -3,7 +3,7 @@
 use crate::abi::{CText, Entry, Function, FunctionBefore27, HaltFn, LoadFn, UnloadFn, UpgradeFn};
 use crate::env::Env;
 use crate::resource_types;
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
@@ -157,6 +157,37 @@ pub struct Loaded {
     /// What it wants to be called when the machine halts, and for each scheduler's thread when it is unloaded.
     pub on_halt: Mutex<Option<HaltFn>>,
     pub on_unload_thread: Mutex<Option<HaltFn>>,
+    /// Whether the machine's halt waits until its functions have returned.
+    pub delays_halt: AtomicBool,
+    /// How many of them run, where that is so.
+    running: AtomicUsize,
+}
+
+/// Whether the machine is about to halt: no function of a library that delays it begins any more.
+static HALTING: AtomicBool = AtomicBool::new(false);
+/// Notified when a function has returned since.
+static RETURNED: (Mutex<()>, Condvar) = (Mutex::new(()), Condvar::new());
+
+/// A call of a function of a library that delays the machine's halt.
+pub struct Running<'a>(&'a Loaded);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.running.fetch_sub(1, Ordering::SeqCst);
+        if HALTING.load(Ordering::SeqCst) {
+            let _guard = RETURNED.0.lock();
+            RETURNED.1.notify_all();
+        }
+    }
+}
+
+/// Has no function begin any more of libraries that delay the halt.
+pub fn begin_halting() {
+    HALTING.store(true, Ordering::SeqCst);
+}
+
+pub fn is_halting() -> bool {
+    HALTING.load(Ordering::SeqCst)
 }
 
 impl Loaded {
@@ -170,7 +201,23 @@ impl Loaded {
             users: AtomicUsize::new(1),
             on_halt: Mutex::new(None),
             on_unload_thread: Mutex::new(None),
+            delays_halt: AtomicBool::new(false),
+            running: AtomicUsize::new(0),
         })
+    }
+    /// Counts a call of a library that delays the halt; `None` when the machine is about to halt.
+    pub fn begin_call(&self) -> Option<Running<'_>> {
+        // SeqCst: either the halt sees the call, or the call the halt.
+        self.running.fetch_add(1, Ordering::SeqCst);
+        let running = Running(self);
+        (!HALTING.load(Ordering::SeqCst)).then_some(running)
+    }
+    /// Waits until none of its functions runs.
+    pub fn wait_for_calls(&self) {
+        let mut guard = RETURNED.0.lock();
+        while self.running.load(Ordering::SeqCst) > 0 {
+            RETURNED.1.wait(&mut guard);
+        }
     }
     pub fn add_user(&self) {
         self.users.fetch_add(1, Ordering::Relaxed);

@@ -2,10 +2,11 @@
 
 use crate::abi::{CRoom, CText, HaltFn, MAJOR, MINOR, SystemInfo};
 use crate::env::{Env, vm};
-use crate::library::Loaded;
+use crate::library::{Loaded, begin_halting};
 use parking_lot::Mutex;
 use std::ffi::{CString, OsStr, c_char, c_int, c_void};
 use std::os::unix::ffi::OsStrExt;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock, Weak};
 use swarmrt_term::Release;
 
@@ -42,7 +43,7 @@ pub unsafe extern "C" fn enif_free(memory: *mut c_void) {
 
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_priv_data(env: &mut Env) -> *mut c_void {
-    env.loaded().map_or(std::ptr::null_mut(), |library| library.data.load(std::sync::atomic::Ordering::Acquire))
+    env.loaded().map_or(std::ptr::null_mut(), |library| library.data.load(Ordering::Acquire))
 }
 
 struct Versions {
@@ -126,15 +127,20 @@ pub fn libraries() -> Vec<(String, String)> {
     libraries.iter().map(|library| (library.module.name().to_owned(), library.path.clone())).collect()
 }
 
-/// Tells the libraries that want to know that the run is over.
+/// Tells the libraries that want to know that the run is over, and waits for the functions of those
+/// that delay it.
 pub fn halt() {
+    begin_halting();
     let libraries: Vec<_> = LIBRARIES.lock().iter().filter_map(Weak::upgrade).collect();
-    for library in libraries {
-        if let Some(on_halt) = library.on_halt.lock().take() {
+    for library in &libraries {
+        let on_halt = library.on_halt.lock().take();
+        if let Some(on_halt) = on_halt {
             // SAFETY: the library's own function, with its own data.
-            unsafe { on_halt(library.data.load(std::sync::atomic::Ordering::Acquire)) };
+            unsafe { on_halt(library.data.load(Ordering::Acquire)) };
         }
     }
+    let delays = |library: &&Arc<Loaded>| library.delays_halt.load(Ordering::Acquire);
+    libraries.iter().filter(delays).for_each(|library| library.wait_for_calls());
 }
 
 /// 0 when the option is set. The function of the option is null where it has none.
@@ -146,7 +152,8 @@ pub extern "C" fn swarmrt_nif_set_option(env: &mut Env, option: c_int, function:
     }
     let Some(library) = env.loaded() else { return libc::EINVAL };
     let place = match option {
-        // A library's calls that are under way when the run ends are waited for in any case.
+        // Once, and not taken back.
+        DELAY_HALT if library.delays_halt.swap(true, Ordering::AcqRel) => return libc::EINVAL,
         DELAY_HALT => return 0,
         ON_HALT => &library.on_halt,
         ON_UNLOAD_THREAD => &library.on_unload_thread,
