@@ -157,6 +157,24 @@ fn sigterm_ends_a_machine_that_is_stuck_in_native_code() {
     assert!(told.contains("no scheduler came to the end of a turn"), "{told}");
 }
 
+/// What a library hears of a halt depends on whether it flushes. OTP has that from 26 on.
+#[test]
+fn a_halt_waits_for_the_libraries_that_ask_for_it() {
+    let (source, folder) = (common::root().join("tests/nif/halt"), temporary("nif-halt"));
+    compile(&source.join("nif_halt.c"), &folder);
+    let program = source.join("nif_halt.erl");
+    let compiled = common::run(common::oracle("erlc").arg("-o").arg(&folder).arg(program));
+    assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stdout));
+    for (options, told) in [("[]", "waits\non_halt\nreturns\n"), ("[{flush, false}]", "waits\n")] {
+        let mut command = common::swarmrt_command();
+        command.args(["erl", "-noshell", "-eval", &format!("nif_halt:main({options}).")]);
+        let printed = common::run(command.current_dir(&folder));
+        assert_eq!(String::from_utf8_lossy(&printed.stdout), told, "{options}");
+        assert_eq!(printed.status.code(), Some(3), "{options}");
+    }
+    let _ = std::fs::remove_dir_all(&folder);
+}
+
 /// What stands behind `{error, {Kind, Text}}` when a library cannot be loaded, whatever is wrong with it.
 #[test]
 fn what_cannot_be_loaded_is_refused_as_on_erl() {

@@ -3,7 +3,7 @@
 use swarmrt_machine::{BifResult, Process};
 use swarmrt_term::{Alloc, Atom, Term, am};
 
-/// POSIX's name of an error number, in lower case.
+/// POSIX's name of an error number, in lower case. OTP 25 knows fewer of them than later releases.
 pub fn name(number: i32) -> &'static str {
     match number {
         libc::E2BIG => "e2big",
@@ -95,6 +95,48 @@ pub fn name(number: i32) -> &'static str {
         libc::ECOMM => "ecomm",
         libc::ESRMNT => "esrmnt",
         libc::EADV => "eadv",
+        libc::ENOMSG => "enomsg",
+        libc::ECHRNG => "echrng",
+        libc::EL2NSYNC => "el2nsync",
+        libc::EL3HLT => "el3hlt",
+        libc::EL3RST => "el3rst",
+        libc::ELNRNG => "elnrng",
+        libc::EUNATCH => "eunatch",
+        libc::ENOCSI => "enocsi",
+        libc::EL2HLT => "el2hlt",
+        libc::EBADE => "ebade",
+        libc::EBADR => "ebadr",
+        libc::EXFULL => "exfull",
+        libc::ENOANO => "enoano",
+        libc::EBADRQC => "ebadrqc",
+        libc::EBADSLT => "ebadslt",
+        libc::EBFONT => "ebfont",
+        libc::EDOTDOT => "edotdot",
+        libc::ENOTUNIQ => "enotuniq",
+        libc::EBADFD => "ebadfd",
+        libc::EREMCHG => "eremchg",
+        libc::ELIBACC => "elibacc",
+        libc::ELIBBAD => "elibbad",
+        libc::ELIBSCN => "elibscn",
+        libc::ELIBMAX => "elibmax",
+        libc::ELIBEXEC => "elibexec",
+        libc::ERESTART => "erestart",
+        libc::ESTRPIPE => "estrpipe",
+        libc::EUCLEAN => "euclean",
+        libc::ENOTNAM => "enotnam",
+        libc::ENAVAIL => "enavail",
+        libc::EISNAM => "eisnam",
+        libc::EREMOTEIO => "eremoteio",
+        libc::ENOMEDIUM => "enomedium",
+        libc::EMEDIUMTYPE => "emediumtype",
+        libc::ENOKEY => "enokey",
+        libc::EKEYEXPIRED => "ekeyexpired",
+        libc::EKEYREVOKED => "ekeyrevoked",
+        libc::EKEYREJECTED => "ekeyrejected",
+        libc::EOWNERDEAD => "eownerdead",
+        libc::ENOTRECOVERABLE => "enotrecoverable",
+        libc::ERFKILL => "erfkill",
+        libc::EHWPOISON => "ehwpoison",
         _ => "unknown",
     }
 }

@@ -134,10 +134,13 @@ pub unsafe fn drop_user(resource_type: *const ResourceType) {
 
 fn open(env: &mut Env, name: CText, callbacks: Callbacks, flags: c_int, tried: Out<c_int>) -> *const ResourceType {
     let nothing = std::ptr::null();
-    let Some(module) = env.loaded().map(|library| library.module) else { return nothing };
-    let Ok(name) = Atom::try_new(&name.bytes().iter().map(|&byte| char::from(byte)).collect::<String>()) else { return nothing };
+    let module = env.loaded().map(|library| library.module);
+    let name = Atom::try_new(&name.bytes().iter().map(|&byte| char::from(byte)).collect::<String>());
     // Types are opened while a library is loaded, and at no other time.
-    let Some(opened) = env.opened() else { return nothing };
+    let (Some(module), Ok(name), Some(opened)) = (module, name, env.opened()) else {
+        tried.put_unless_null(flags);
+        return nothing;
+    };
     let types = TYPES.lock();
     // SAFETY: those with names are there.
     let known = types.iter().find(|named| unsafe { (*named.0).module == module && (*named.0).name == name });
