@@ -175,7 +175,12 @@ pub extern "C" fn erl_errno_id(error: c_int) -> *const c_char {
     static NAMES: Mutex<Vec<(c_int, CString)>> = Mutex::new(Vec::new());
     let mut names = NAMES.lock();
     let at = names.iter().position(|(known, _)| *known == error).unwrap_or_else(|| {
-        names.push((error, CString::new(swarmrt_io::posix::name(error)).unwrap_or_default()));
+        let name = match swarmrt_io::posix::name(error) {
+            // OTP 29 says which one it does not know.
+            "unknown" if vm().release() >= Release::R29 => format!("errno_{error}"),
+            name => name.to_owned(),
+        };
+        names.push((error, CString::new(name).unwrap_or_default()));
         names.len() - 1
     });
     // A name is never taken out, and its bytes stay where they are.

@@ -4,6 +4,8 @@
 //! is under way. When the last reference has gone it is unloaded, and loaded again if that was asked
 //! for. That is put off to where nothing of the driver is running.
 
+use super::known::{Entry, Known, Role, Status, notify};
+pub use super::known::{Awaited, Refused, When};
 use super::loaded::{Loaded, Problem};
 use super::port;
 use parking_lot::Mutex;
@@ -13,52 +15,8 @@ use std::sync::{Arc, LazyLock};
 use swarmrt_io::port::Ports;
 use swarmrt_machine::links::RefValue;
 use swarmrt_machine::process::{OnExit, Watcher};
-use swarmrt_machine::{Process, Vm, deferred, pin, signal};
+use swarmrt_machine::{Process, Vm};
 use swarmrt_term::{Alloc, Atom, FragmentHeap, Term, atom};
-
-/// What is to become of a driver. `forced`: its ports are killed, and no new ones are opened.
-#[derive(Clone, PartialEq, Eq)]
-enum Status {
-    Loaded,
-    Unloading { forced: bool },
-    /// To be loaded again from this path, with this option.
-    Reloading { forced: bool, path: String, kill_ports: bool },
-    Permanent,
-}
-
-/// What a process that monitors a driver waits for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Awaited {
-    Load,
-    Unload,
-    /// Goes on when unloading is cancelled.
-    UnloadOnly,
-}
-
-/// What a process has to do with a driver.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Role {
-    /// It has loaded it. The reference is not counted while the driver is being loaded again.
-    User { is_counted: bool },
-    Awaits(Awaited, RefValue),
-}
-
-struct Entry {
-    pid: u64,
-    role: Role,
-}
-
-/// A driver under its name.
-struct Known {
-    loaded: Arc<Loaded>,
-    path: String,
-    /// Its ports are killed when nobody uses it any more.
-    kill_ports: bool,
-    status: Status,
-    references: usize,
-    /// The newest last.
-    entries: Vec<Entry>,
-}
 
 #[derive(Default)]
 struct Registry {
@@ -71,12 +29,6 @@ struct Registry {
 /// Held while a library's own `driver_init`, `init` and `finish` run: they are loaded one at a time.
 static REGISTRY: LazyLock<Mutex<Registry>> = LazyLock::new(Mutex::default);
 
-/// What stands in the way of loading or unloading.
-pub enum Refused {
-    Named(&'static str),
-    Linker(String),
-}
-
 /// What `try_load` and `try_unload` answer: the status, and the reference of the monitor.
 pub type Done = (&'static str, Option<RefValue>);
 
@@ -85,13 +37,6 @@ pub struct LoadOptions {
     pub kill_ports: bool,
     pub monitors: bool,
     pub reload: Option<When>,
-}
-
-/// `pending_driver` is refused, or not waited for, while other processes use the driver.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum When {
-    PendingDriver,
-    Pending,
 }
 
 /// Keeps a driver open.
@@ -144,89 +89,6 @@ impl Registry {
     }
 }
 
-impl Known {
-    fn is_forced(&self) -> bool {
-        matches!(
-            self.status,
-            Status::Unloading { forced: true } | Status::Reloading { forced: true, .. }
-        )
-    }
-    fn drop_reference(&mut self) {
-        self.references -= 1;
-        if self.references == 0 {
-            deferred::defer(settle, 0);
-        }
-    }
-    fn users(&self) -> usize {
-        self.entries.iter().filter(|entry| matches!(entry.role, Role::User { .. })).count()
-    }
-    fn add_user(&mut self, pid: u64, is_counted: bool) {
-        self.entries.push(Entry { pid, role: Role::User { is_counted } });
-        self.references += usize::from(is_counted);
-    }
-    /// Takes back the last time that the process has loaded the driver; `false` when it has not.
-    fn remove_user(&mut self, pid: u64) -> bool {
-        let is_use = |entry: &Entry| entry.pid == pid && matches!(entry.role, Role::User { .. });
-        let Some(at) = self.entries.iter().rposition(is_use) else { return false };
-        if self.entries.remove(at).role == (Role::User { is_counted: true }) {
-            self.drop_reference();
-        }
-        true
-    }
-    fn add_monitor(&mut self, vm: &'static Vm, pid: u64, awaited: Awaited) -> RefValue {
-        let reference = vm.next_ref();
-        self.entries.push(Entry { pid, role: Role::Awaits(awaited, reference) });
-        reference
-    }
-    /// Tells those who wait for one of these, who wait no longer. The newest is told first.
-    fn notify(&mut self, vm: &'static Vm, awaited: &[Awaited], kind: Atom, build: Tag<'_>) {
-        let name = Term::atom(Atom::new(&self.loaded.name));
-        let is_told =
-            |role: Role| matches!(role, Role::Awaits(what, _) if awaited.contains(&what));
-        let told: Vec<Entry> =
-            self.entries.extract_if(.., |entry| is_told(entry.role)).collect();
-        for entry in told.iter().rev() {
-            if let Role::Awaits(_, reference) = entry.role {
-                notify(vm, entry.pid, kind, reference, name, build);
-            }
-        }
-    }
-    fn unload_cancelled_or_stays(&mut self, vm: &'static Vm) {
-        let tag = Term::atom(atom!("unload_cancelled"));
-        self.notify(vm, &[Awaited::Unload], atom!("UP"), &|_| tag);
-    }
-    fn load_cancelled(&mut self, vm: &'static Vm) {
-        let tag = Term::atom(atom!("load_cancelled"));
-        self.notify(vm, &[Awaited::Load], atom!("DOWN"), &|_| tag);
-    }
-    /// Nobody uses it any more.
-    fn begin_unloading(&mut self, vm: &'static Vm) {
-        if matches!(self.status, Status::Reloading { .. }) {
-            self.load_cancelled(vm);
-        }
-        self.status = Status::Unloading { forced: false };
-    }
-    fn force(&mut self, vm: &'static Vm) {
-        if let Status::Unloading { forced } | Status::Reloading { forced, .. } = &mut self.status {
-            *forced = true;
-            Ports::of(vm).set_linked_in(&self.loaded.name, None);
-        }
-    }
-}
-
-/// What a notification ends with.
-type Tag<'a> = &'a dyn Fn(&mut FragmentHeap) -> Term;
-
-/// Sends `{Kind, Reference, driver, Name, Tag}`.
-fn notify(vm: &'static Vm, pid: u64, kind: Atom, reference: RefValue, name: Term, tag: Tag<'_>) {
-    let _guard = pin();
-    let mut heap = FragmentHeap::new();
-    let (reference, tag) = (reference.to_term(&mut heap), tag(&mut heap));
-    let words = [Term::atom(kind), reference, Term::atom(atom!("driver")), name, tag];
-    let message = heap.tuple(&words);
-    signal::send_message(vm, Term::atom(atom!("system")), pid, message);
-}
-
 /// Kills the ports of a driver, which stays open meanwhile.
 fn kill_ports(vm: &'static Vm, hold: Reference) {
     port::of_driver(hold.loaded()).iter().for_each(|port| port.kill(vm));
@@ -270,7 +132,7 @@ pub fn try_load(
                     Ports::of(p.vm).set_linked_in(name, Some(known.loaded.clone()));
                 }
                 known.status = Status::Loaded;
-                known.unload_cancelled_or_stays(p.vm);
+                known.unload_cancelled(p.vm);
             }
             known.add_user(pid, true);
             ("already_loaded", false)
@@ -354,42 +216,6 @@ fn taint(vm: &'static Vm, name: &str) {
     }
 }
 
-impl Known {
-    fn begin_reloading(
-        &mut self,
-        pid: u64,
-        path: &str,
-        kill_ports: bool,
-        when: When,
-    ) -> Result<(), Refused> {
-        let is_mine = self.entries.iter().any(|entry| {
-            entry.pid == pid && matches!(entry.role, Role::User { .. })
-        });
-        if when == When::PendingDriver && !(is_mine && self.users() == 1) {
-            return Err(Refused::Named("pending_process"));
-        }
-        if self.kill_ports != kill_ports {
-            return Err(Refused::Named("inconsistent"));
-        }
-        if !is_mine {
-            return Err(Refused::Named("not_loaded_by_this_process"));
-        }
-        self.status = Status::Reloading { forced: false, path: path.to_owned(), kill_ports };
-        self.remove_user(pid);
-        // The others' uses are of the driver that is to come.
-        let mut counted = 0;
-        for entry in &mut self.entries {
-            if entry.role == (Role::User { is_counted: true }) {
-                entry.role = Role::User { is_counted: false };
-                counted += 1;
-            }
-        }
-        (0..counted).for_each(|_| self.drop_reference());
-        self.add_user(pid, false);
-        Ok(())
-    }
-}
-
 pub fn try_unload(
     p: &mut Process,
     name: &str,
@@ -444,7 +270,7 @@ fn process_ended(vm: &'static Vm, pid: u64) {
 }
 
 /// Unloads the drivers without references, and loads those again that are to be.
-fn settle(_: u64) {
+pub fn settle(_: u64) {
     let vm = crate::env::vm();
     let mut registry = REGISTRY.lock();
     let is_over = |known: &Known| {
