@@ -1,3 +1,4 @@
+pub mod assemble;
 pub mod decode;
 pub mod error;
 pub mod file;

@@ -4,8 +4,8 @@ use crate::failure::{Failure, tell};
 use crate::{emulator, epmd, root, settings};
 use std::io::Write;
 use std::path::PathBuf;
-use swarmrt::engine::{Counts, Tier};
-use swarmrt::{Builder, Engines, Interrupt, Otp};
+use swarmrt::engine::Counts;
+use swarmrt::{Builder, Engines, Interrupt, Machine, Otp};
 
 /// What `erl`'s arguments say.
 #[derive(Default)]
@@ -166,9 +166,9 @@ pub struct Trial {
 pub fn trial(otp: Otp) -> Result<Trial, String> {
     let started = std::time::Instant::now();
     let arguments = ["-noshell", "-noinput", "-eval", "erlang:halt(0)."].map(str::to_owned);
-    let vm = parse(&arguments).and_then(|parsed| boot("erl", parsed, otp)).map_err(|why| format!("fails: {why}"))?;
-    match vm.wait_for_halt() {
-        0 => Ok(Trial { milliseconds: started.elapsed().as_millis(), native: Tier::of(vm).map(|tier| tier.counts()) }),
+    let machine = parse(&arguments).and_then(|parsed| boot("erl", parsed, otp)).map_err(|why| format!("fails: {why}"))?;
+    match machine.wait() {
+        0 => Ok(Trial { milliseconds: started.elapsed().as_millis(), native: machine.machine_code() }),
         code => Err(format!("ends with {code}")),
     }
 }
@@ -209,12 +209,12 @@ pub fn emulator(arguments: &[String]) -> Result<i32, Failure> {
     Ok(run_to_end(start(parsed, otp)?))
 }
 
-fn run_to_end(vm: &'static swarmrt::machine::Vm) -> i32 {
-    let code = vm.wait_for_halt();
+fn run_to_end(machine: Machine) -> i32 {
+    let code = machine.wait();
     // What cannot be kept is found out again.
-    let _ = Tier::keep(vm);
+    let _ = machine.keep();
     if std::env::var_os(settings::STATS).is_some() {
-        tell(&native_counts(Tier::of(vm).map(|tier| tier.counts())));
+        tell(&native_counts(machine.machine_code()));
     }
     code
 }
@@ -225,7 +225,7 @@ pub fn native_counts(counts: Option<Counts>) -> String {
 }
 
 /// Boots with the arguments that `erl` gives `init` before those of its own.
-fn boot(program: &str, mut parsed: Parsed, otp: Otp) -> Result<&'static swarmrt::machine::Vm, String> {
+fn boot(program: &str, mut parsed: Parsed, otp: Otp) -> Result<Machine, String> {
     let root = otp.root.to_string_lossy().into_owned();
     let bin = otp.root.join(format!("erts-{}/bin", otp.erts_version)).to_string_lossy().into_owned();
     let home = std::env::var("HOME").unwrap_or_else(|_| "/".to_owned());
@@ -262,7 +262,7 @@ fn survive_file_limits() {
 }
 
 /// Boots with `init`'s arguments.
-fn start(parsed: Parsed, otp: Otp) -> Result<&'static swarmrt::machine::Vm, String> {
+fn start(parsed: Parsed, otp: Otp) -> Result<Machine, String> {
     survive_file_limits();
     let mut builder = Builder::new(otp);
     builder.flags = parsed.flags;

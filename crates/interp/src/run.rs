@@ -828,8 +828,7 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                         }
                         Instr::ProcessEnd => {
                             sync!();
-                            p.exception.class = am::EXIT;
-                            p.exception.reason = Term::atom(am::NORMAL);
+                            p.returned(*x);
                             leave!(Outcome::Exit);
                         }
                         Instr::Hibernated => {

@@ -3,7 +3,7 @@
 
 use crate::bif::Raise;
 use crate::code::Located;
-use crate::process::{MaxHeapSize, Process};
+use crate::process::{Ended, MaxHeapSize, Process};
 use crate::signal;
 use std::io::Write;
 use std::sync::Arc;
@@ -236,17 +236,23 @@ impl Process {
     /// Turns an exception that nobody caught into the reason that the process ends with, and reports it.
     pub fn uncaught(&mut self) {
         let class = self.exception.class;
-        if class == am::EXIT {
+        if class == am::EXIT && self.extra.as_ref().is_none_or(|extra| extra.on_end.is_none()) {
             return;
         }
         let trace = self.exception.trace;
         let trace = self.readable_trace(trace);
         let mut reason = self.exception.reason;
+        let is_told = self.note_end(Ended::Raised { class, reason, trace });
+        if class == am::EXIT {
+            return;
+        }
         if class == am::THROW {
             reason = self.tuple(&[Term::atom(am::NOCATCH), reason]);
         }
         self.exception.reason = self.tuple(&[reason, trace]);
-        self.log_crash();
+        if !is_told {
+            self.log_crash();
+        }
     }
 
     /// What `process_info(Pid, garbage_collection_info)` tells, in words.

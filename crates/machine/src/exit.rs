@@ -1,7 +1,7 @@
 //! The end of a process.
 
 use crate::links::Watched;
-use crate::process::Process;
+use crate::process::{Ended, Process};
 use crate::sequential::TOKEN_BIT;
 use crate::signal;
 use std::io::Write;
@@ -31,6 +31,20 @@ impl Process {
             at = signal.next;
         }
         false
+    }
+
+    /// Notes that the process's function has returned: it is to end normally.
+    pub fn returned(&mut self, value: Term) {
+        self.note_end(Ended::Returned(value));
+        self.exception.class = am::EXIT;
+        self.exception.reason = Term::atom(am::NORMAL);
+    }
+
+    /// Keeps what came of the process, which runs no more code, where somebody is to be told ([`OnEnd`](crate::process::OnEnd));
+    /// whether anybody is.
+    pub(crate) fn note_end(&mut self, ended: Ended) -> bool {
+        let extra = self.extra.as_mut().filter(|extra| extra.on_end.is_some());
+        extra.map(|extra| extra.ended = Some(ended)).is_some()
     }
 
     /// Ends the process whose work was broken off, because [`has_exit_signal`](Process::has_exit_signal): takes the signals up
@@ -115,6 +129,11 @@ impl Process {
             && let Some(remote) = vm.remote()
         {
             remote.process_ended(self, reason);
+        }
+        if let Some(extra) = &mut self.extra
+            && let Some(on_end) = extra.on_end.take()
+        {
+            on_end(extra.ended.take().unwrap_or(Ended::Exited(reason)));
         }
         self.shared().state.exit();
     }

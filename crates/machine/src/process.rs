@@ -184,7 +184,25 @@ pub struct Extra {
     /// What is to be done when the process ends, by a number to take it back by.
     pub on_exit: BTreeMap<u64, OnExit>,
     pub label: Option<FragmentHeap>,
+    /// Told what came of the process.
+    pub on_end: Option<OnEnd>,
+    /// That, from when its function is through.
+    pub(crate) ended: Option<Ended>,
 }
+
+/// What came of a process.
+pub enum Ended {
+    /// Its function returned this.
+    Returned(Term),
+    /// It raised an exception that nobody caught; with the readable stack trace.
+    Raised { class: Atom, reason: Term, trace: Term },
+    /// It was ended, or ended itself, with this reason.
+    Exited(Term),
+}
+
+/// Told what came of a process, by the thread that ran it, while its terms are there, and after all others who are related to
+/// it. It must be quick.
+pub type OnEnd = Box<dyn FnOnce(Ended) + Send>;
 
 // SAFETY: reply fragments belong to the process.
 unsafe impl Send for Extra {}
@@ -205,6 +223,8 @@ impl Default for Extra {
             controls_connections: false,
             on_exit: BTreeMap::new(),
             label: None,
+            on_end: None,
+            ended: None,
         }
     }
 }

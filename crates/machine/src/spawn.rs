@@ -4,7 +4,7 @@ use crate::exception::Exception;
 use crate::incoming::Incoming;
 use crate::links::{Monitor, RefValue, Relations, Tag, Watched};
 use crate::mailbox::Mailbox;
-use crate::process::{Dictionary, Extra, MaxHeapSize, Priority, Process, ReceiveTimer, SavedRegisters, Shared};
+use crate::process::{Dictionary, Extra, MaxHeapSize, OnEnd, Priority, Process, ReceiveTimer, SavedRegisters, Shared};
 use crate::remote::RemoteRelations;
 use crate::run_state::RunState;
 use crate::table::ProcessCell;
@@ -37,6 +37,8 @@ pub struct SpawnOptions {
     pub async_dist: bool,
     /// For a process that another node has asked for: its group leader, and what it has to do with its parent.
     pub remote: Option<RemoteSpawn>,
+    /// Told what came of the process, which then is not reported to the logger.
+    pub on_end: Option<OnEnd>,
 }
 
 /// What another node says of a process that it asks for.
@@ -63,6 +65,7 @@ impl Default for SpawnOptions {
             message_queue_data: None,
             async_dist: false,
             remote: None,
+            on_end: None,
         }
     }
 }
@@ -181,6 +184,9 @@ pub fn spawn_announced(
         let off_heap = vm.process_defaults.off_heap_messages().then(|| Atom::new("off_heap"));
         if let Some(place) = options.message_queue_data.or(off_heap) {
             extra.get_or_insert_default().message_queue_data = place;
+        }
+        if let Some(on_end) = options.on_end.take() {
+            extra.get_or_insert_default().on_end = Some(on_end);
         }
         if options.async_dist {
             extra.get_or_insert_default().async_dist = true;

@@ -134,7 +134,11 @@ pub struct Vm {
     system_logger: Mutex<Term>,
     /// What `erlang:halt` asked for; the thread that runs the machine waits for it.
     halt: (Mutex<Option<i32>>, parking_lot::Condvar),
+    /// Called when it is asked for.
+    halt_hooks: Mutex<Vec<HaltHook>>,
 }
+
+pub type HaltHook = Box<dyn FnOnce() + Send>;
 
 impl Config {
     /// The value of an emulator flag; the last one counts.
@@ -179,6 +183,7 @@ impl Vm {
             backtrace_depth: std::sync::atomic::AtomicUsize::new(crate::exception::BACKTRACE_DEPTH),
             system_logger: Mutex::new(Term::atom(am::LOGGER)),
             halt: (Mutex::new(None), parking_lot::Condvar::new()),
+            halt_hooks: Mutex::default(),
             config,
         }))
     }
@@ -298,6 +303,15 @@ impl Vm {
         let mut halt = self.halt.0.lock();
         halt.get_or_insert(code);
         self.halt.1.notify_all();
+        drop(halt);
+        std::mem::take(&mut *self.halt_hooks.lock()).into_iter().for_each(|hook| hook());
+    }
+    /// Has something done when the machine is halted; at once where it is already.
+    pub fn on_halt(&self, hook: HaltHook) {
+        self.halt_hooks.lock().push(hook);
+        if self.is_halting() {
+            std::mem::take(&mut *self.halt_hooks.lock()).into_iter().for_each(|hook| hook());
+        }
     }
     pub fn is_system_process(&self, pid: u64) -> bool {
         self.system_processes.get().is_some_and(|pids| pids.contains(&pid))

@@ -1,256 +1,41 @@
-//! The embedding API: finds OTP, assembles the machine, boots it.
+//! The embedding API: a machine within a Rust program.
+//!
+//! ```no_run
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use swarmrt::{Builder, Otp};
+//!
+//! let machine = Builder::embedded(Otp::find(None)?).boot()?;
+//! let sum: i64 = machine.call("lists", "sum", (vec![1, 2, 3],))?.wait()?.decode()?;
+//! assert_eq!(sum, 6);
+//! # Ok(())
+//! # }
+//! ```
 //!
 //! Invariants: knows nothing of argument parsing; what the command line says arrives as [`Builder`]
 //! fields and boot arguments.
 
+mod builder;
+mod call;
+pub mod convert;
 pub mod coverage;
+mod embedded;
+mod host;
+mod listing;
 mod memory;
 mod otp;
 
+pub use builder::{BootError, Builder, Engines, Source};
+pub use call::{Call, CallError};
+pub use convert::{Atom, ConversionError, OwnedTerm};
+pub use embedded::Machine;
+pub use host::{HostError, HostModule};
+pub use listing::disassemble;
 pub use otp::{Otp, OtpError};
-pub use swarmrt_bifs::processors::Processors;
 pub use swarmrt_beam as beam;
+pub use swarmrt_bifs::processors::Processors;
 pub use swarmrt_engine as engine;
+pub use swarmrt_io::Interrupt;
 pub use swarmrt_machine as machine;
 pub use swarmrt_nif as nif;
 pub use swarmrt_term as term;
 pub use swarmrt_term::refusal;
-
-use std::path::PathBuf;
-use swarmrt_beam::specialise::CellKind;
-use swarmrt_engine::{Backend, Tier};
-use swarmrt_interp::Interpreter;
-pub use swarmrt_io::Interrupt;
-use swarmrt_jit::Cranelift;
-use swarmrt_machine::Vm;
-use swarmrt_machine::code_cache::CodeCache;
-use swarmrt_machine::spawn::{SpawnOptions, Start, spawn};
-use swarmrt_machine::vm::Config;
-use swarmrt_term::{Alloc, Atom, FragmentHeap, Release, Term, am};
-
-/// Why a machine cannot be booted.
-#[derive(Debug)]
-pub enum BootError {
-    Otp(OtpError),
-    /// A preloaded module: its name, and what is wrong.
-    Preloaded(String, String),
-    Threads(std::io::Error),
-    /// The native engine.
-    Native(swarmrt_engine::Unavailable),
-}
-
-impl std::fmt::Display for BootError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            BootError::Otp(error) => error.fmt(f),
-            BootError::Preloaded(module, why) => write!(f, "cannot load OTP's preloaded module {module}: {why}"),
-            BootError::Native(why) => write!(f, "no machine code can be made: {} (--engine=interp does without)", why.0),
-            BootError::Threads(error) => write!(f, "cannot start the machine's threads: {error}"),
-        }
-    }
-}
-impl std::error::Error for BootError {}
-
-/// What runs the code.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Engines {
-    /// The interpreter alone.
-    Interpreter,
-    /// The interpreter, and machine code as the mode says.
-    Native(swarmrt_engine::Mode),
-}
-
-impl Engines {
-    /// `interp`, `jit`, `jit:PREFIX`, `tiered`, or `tiered:SAMPLES`.
-    pub fn parse(text: &str) -> Option<Engines> {
-        Some(match text {
-            "interp" => Engines::Interpreter,
-            "jit" => Engines::Native(swarmrt_engine::Mode::Eager { prefix: "" }),
-            "tiered" => Engines::Native(swarmrt_engine::Mode::DEFAULT),
-            _ => match text.split_once(':')? {
-                // Told once, by who starts the machine, and needed for as long as it runs.
-                ("jit", prefix) => Engines::Native(swarmrt_engine::Mode::Eager { prefix: prefix.to_owned().leak() }),
-                ("tiered", samples) => Engines::Native(swarmrt_engine::Mode::Tiered { samples: samples.parse().ok().filter(|&samples| samples > 0)? }),
-                _ => return None,
-            },
-        })
-    }
-}
-
-/// A machine to be.
-pub struct Builder {
-    pub otp: Otp,
-    pub schedulers: usize,
-    /// How many of them run processes at first.
-    pub schedulers_online: usize,
-    pub processes_max: usize,
-    pub ports_max: usize,
-    /// What SIGINT does.
-    pub interrupt: Interrupt,
-    pub dirty_io: usize,
-    /// Atoms that programs can make.
-    pub atoms_max: usize,
-    /// What `init` is given: OTP's flags and arguments.
-    pub boot_args: Vec<Vec<u8>>,
-    /// Emulator flags that built-ins answer questions about, each with its value.
-    pub flags: Vec<(String, String)>,
-    /// Leaves out the first process: whoever embeds the machine starts what is to run.
-    pub without_init: bool,
-    pub engines: Engines,
-    /// Whether the machine may start with the interpreter alone where no machine code can be made, as in a container that
-    /// forbids executable memory.
-    pub native_may_fail: bool,
-    pub native: swarmrt_engine::Options,
-    /// What a scheduler's thread does that has had nothing to do for a while: the allocator may give memory back.
-    pub when_idle: fn(),
-    /// Where what one run finds out is kept for the next, if anywhere: a folder that is the user's alone. One that cannot be
-    /// used is as none.
-    pub code_cache: Option<PathBuf>,
-}
-
-/// The specialised instructions of a `.beam` file, a line each; of one function when `only` names it (`name/arity`). When
-/// `native` is asked for, with the machine code that the native engine makes of them.
-///
-/// # Errors
-/// What is wrong with the file, or why there is no machine code.
-pub fn disassemble(bytes: &[u8], only: Option<&str>, native: bool) -> Result<String, String> {
-    use std::fmt::Write;
-    let config = Config {
-        schedulers: 1,
-        processes_max: 1024,
-        ports_max: 1024,
-        dirty_cpu: 0,
-        dirty_io: 0,
-        flags: Vec::new(),
-        release: Release::NEWEST,
-        when_idle: || (),
-        no_code: [0; 2],
-    };
-    let vm = Vm::new(config);
-    let mut lister = if native { Some(swarmrt_jit::Lister::new(vm, &swarmrt_interp::ASSISTS).map_err(|why| why.0)?) } else { None };
-    let module = vm.code.prepare(bytes).map_err(|error| error.0)?.0;
-    let code = module.code.code();
-    let functions = &module.code.functions;
-    let mut text = String::new();
-    for (number, function) in functions.iter().enumerate() {
-        let name = format!("{}/{}", function.name, function.arity);
-        if only.is_some_and(|only| only != name) {
-            continue;
-        }
-        writeln!(text, "{name}:").map_err(|error| error.to_string())?;
-        if let Some(lister) = &mut lister {
-            text.push_str(&lister.function(&module, number).map_err(|error| format!("{name}: {error}"))?);
-            continue;
-        }
-        let end = functions.get(number + 1).map_or(code.len(), |next| next.start as usize);
-        for (at, instr) in code.iter().enumerate().take(end).skip(function.start as usize) {
-            writeln!(text, "{at:6}  {}", instr.listed(at as u32)).map_err(|error| error.to_string())?;
-        }
-    }
-    if text.is_empty() {
-        return Err(only.map_or("the module has no functions".to_owned(), |only| format!("there is no function {only}")));
-    }
-    Ok(text)
-}
-
-impl Builder {
-    /// Schedulers that a machine can have.
-    pub const SCHEDULERS_MAX: usize = 64;
-
-    pub fn new(otp: Otp) -> Builder {
-        let processors = Processors::of_system();
-        Builder {
-            schedulers: processors.schedulers().min(Builder::SCHEDULERS_MAX),
-            schedulers_online: processors.schedulers_online().min(Builder::SCHEDULERS_MAX),
-            processes_max: if otp.release >= Release::R27 { 1 << 20 } else { 1 << 18 },
-            ports_max: swarmrt_machine::ports::PORTS_MAX,
-            interrupt: Interrupt::default(),
-            otp,
-            dirty_io: 10,
-            atoms_max: swarmrt_term::atom::LIMIT_DEFAULT,
-            boot_args: Vec::new(),
-            flags: Vec::new(),
-            without_init: false,
-            engines: Engines::Native(swarmrt_engine::Mode::DEFAULT),
-            native_may_fail: true,
-            native: swarmrt_engine::Options { perf_map: false, code_bytes_max: swarmrt_engine::Options::CODE_BYTES_MAX_DEFAULT },
-            code_cache: None,
-            when_idle: || (),
-        }
-    }
-
-    /// Loads OTP's preloaded modules and starts the first process.
-    ///
-    /// # Errors
-    /// When a preloaded module cannot be loaded, or a thread not started.
-    pub fn boot(self) -> Result<&'static Vm, BootError> {
-        let backend = match self.engines {
-            Engines::Interpreter => None,
-            Engines::Native(_) => match Cranelift::new(&swarmrt_interp::ASSISTS) {
-                Err(why) if !self.native_may_fail => return Err(BootError::Native(why)),
-                backend => backend.ok(),
-            },
-        };
-        let config = Config {
-            schedulers: self.schedulers,
-            processes_max: self.processes_max,
-            // A power of two, as in OTP.
-            ports_max: self.ports_max.next_power_of_two(),
-            dirty_cpu: self.schedulers.min(Processors::counted().schedulers()),
-            dirty_io: self.dirty_io,
-            flags: self.flags.clone(),
-            release: self.otp.release,
-            when_idle: self.when_idle,
-            no_code: backend.as_ref().map_or([0; 2], |backend| [CellKind::Entry, CellKind::Return].map(|kind| backend.glue().no_code(kind))),
-        };
-        if let Some(bytes) = memory::available_bytes() {
-            swarmrt_term::usage::set_memory_limit(bytes);
-        }
-        Atom::set_limit(self.atoms_max);
-        // Before there are any atoms but the listed ones.
-        // Code refers to built-ins by number, and each release has others.
-        let build = swarmrt_engine::code::build::build_id().map(|mut build| {
-            build.push(self.otp.release.number());
-            build
-        });
-        let kept = self.code_cache.as_deref().zip(build).and_then(|(folder, build)| CodeCache::open(folder, &build).ok());
-        let vm = Vm::new(config);
-        vm.schedulers.set_online(self.schedulers_online.clamp(1, vm.schedulers.count()));
-        if let Some(kept) = kept {
-            vm.code.cache.get_or_init(|| kept);
-        }
-        let tier = match (self.engines, backend) {
-            (Engines::Native(mode), Some(backend)) => Some(Tier::start(vm, Box::new(backend), mode, self.native).map_err(BootError::Native)?),
-            _ => None,
-        };
-        vm.set_engine(Box::new(Interpreter { tier }));
-        swarmrt_bifs::register(vm, &self.otp.erts_version);
-        swarmrt_io::register(vm);
-        swarmrt_net::register(vm);
-        swarmrt_dist::register(vm);
-        swarmrt_nif::register(vm, &self.otp.erts_version);
-        for name in swarmrt_bifs::pre_loaded(self.otp.release) {
-            let failed = |why: String| BootError::Preloaded(name.to_owned(), why);
-            let path = self.otp.preloaded.join(format!("{name}.beam"));
-            let bytes = std::fs::read(&path).map_err(|error| failed(format!("{}: {error}", path.display())))?;
-            vm.load_preloaded(&bytes).map_err(|error| failed(error.0))?;
-        }
-        let guard = swarmrt_machine::pin();
-        let mut heap = FragmentHeap::new();
-        let args: Vec<Term> = self.boot_args.iter().map(|arg| heap.binary(arg)).collect();
-        let args = heap.list(&args);
-        let args = heap.list(&[Term::atom(am::INIT), args]);
-        let first = Start::Apply { module: Atom::new("erl_init"), function: am::START, args };
-        let first = (!self.without_init).then_some(first);
-        let others =
-            ["erts_code_purger", "erts_literal_area_collector"].map(|name| Start::Apply { module: Atom::new(name), function: am::START, args: Term::NIL });
-        let pids = first.into_iter().chain(others).filter_map(|start| spawn(vm, None, start, SpawnOptions::default())).collect();
-        vm.system_processes.get_or_init(|| pids);
-        drop(guard);
-        if !self.without_init {
-            swarmrt_io::handle_os_signals(vm, self.interrupt).map_err(BootError::Threads)?;
-        }
-        vm.start().map_err(BootError::Threads)?;
-        Ok(vm)
-    }
-}

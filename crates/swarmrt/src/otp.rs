@@ -28,6 +28,8 @@ pub enum OtpError {
         release: Option<u32>,
         why: String,
     },
+    /// It has not booted, and why.
+    DoesNotBoot(String),
     /// A release that SwarmRT does not know.
     Unsupported {
         root: PathBuf,
@@ -59,6 +61,7 @@ impl std::fmt::Display for OtpError {
                     root.display()
                 )
             }
+            OtpError::DoesNotBoot(why) => write!(f, "OTP does not boot: {why}"),
             OtpError::Unsupported { root, release } => {
                 write!(f, "the Erlang/OTP in {} is release {release}; SwarmRT runs releases {oldest} to {newest}", root.display())
             }

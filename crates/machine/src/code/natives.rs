@@ -20,6 +20,16 @@ pub enum Native {
     Builtin(&'static BifEntry),
     /// Of a library that was loaded from a file.
     Library(Arc<NifEntry>),
+    /// Of the program that has this machine in it.
+    Host(Arc<dyn HostFunction>),
+}
+
+/// A function of the program that has this machine in it.
+pub trait HostFunction: Send + Sync {
+    fn kind(&self) -> BifKind;
+    /// # Errors
+    /// The exception.
+    fn call(&self, process: &mut Process, arguments: &[Term]) -> BifResult;
 }
 
 /// A function of a library.
@@ -58,6 +68,7 @@ impl Native {
             (Some(scheduled), _) => scheduled.function.kind,
             (None, Native::Builtin(entry)) => entry.kind,
             (None, Native::Library(entry)) => entry.kind,
+            (None, Native::Host(function)) => function.kind(),
         }
     }
     pub fn is_dirty(&self, p: &Process) -> bool {
@@ -69,6 +80,7 @@ impl Native {
             _ if p.scheduled.is_some() => call_scheduled(p),
             Native::Builtin(entry) => (entry.function)(p, args),
             Native::Library(entry) => stop::unwatched(|| (entry.call)(p, entry, args)),
+            Native::Host(function) => stop::unwatched(|| function.call(p, args)),
         };
         if p.scheduled.is_some() { go_on(p, result) } else { result }
     }

@@ -1,0 +1,278 @@
+//! How a machine is to be, and how it comes to be.
+
+use crate::host::HostModule;
+use crate::memory;
+use crate::{Machine, Otp, OtpError, Processors};
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+use swarmrt_beam::specialise::CellKind;
+use swarmrt_engine::{Backend, Tier};
+use swarmrt_interp::Interpreter;
+use swarmrt_io::Interrupt;
+use swarmrt_jit::Cranelift;
+use swarmrt_machine::Vm;
+use swarmrt_machine::code_cache::CodeCache;
+use swarmrt_machine::spawn::{SpawnOptions, Start, spawn};
+use swarmrt_machine::vm::Config;
+use swarmrt_term::{Alloc, Atom, FragmentHeap, Release, Term, am};
+
+/// Why a machine cannot be booted.
+#[derive(Debug)]
+pub enum BootError {
+    Otp(OtpError),
+    /// A preloaded module: its name, and what is wrong.
+    Preloaded(String, String),
+    /// What is wrong with a module of the program's own.
+    Module(String),
+    Threads(std::io::Error),
+    /// The native engine.
+    Native(swarmrt_engine::Unavailable),
+}
+
+impl std::fmt::Display for BootError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            BootError::Otp(error) => error.fmt(f),
+            BootError::Preloaded(module, why) => write!(f, "cannot load OTP's preloaded module {module}: {why}"),
+            BootError::Module(why) => write!(f, "a module cannot be loaded: {why}"),
+            BootError::Native(why) => write!(f, "no machine code can be made: {} (--engine=interp does without)", why.0),
+            BootError::Threads(error) => write!(f, "cannot start the machine's threads: {error}"),
+        }
+    }
+}
+impl std::error::Error for BootError {}
+
+/// What runs the code.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Engines {
+    /// The interpreter alone.
+    Interpreter,
+    /// The interpreter, and machine code as the mode says.
+    Native(swarmrt_engine::Mode),
+}
+
+impl Engines {
+    /// `interp`, `jit`, `jit:PREFIX`, `tiered`, or `tiered:SAMPLES`.
+    pub fn parse(text: &str) -> Option<Engines> {
+        Some(match text {
+            "interp" => Engines::Interpreter,
+            "jit" => Engines::Native(swarmrt_engine::Mode::Eager { prefix: "" }),
+            "tiered" => Engines::Native(swarmrt_engine::Mode::DEFAULT),
+            _ => match text.split_once(':')? {
+                // Told once, by who starts the machine, and needed for as long as it runs.
+                ("jit", prefix) => Engines::Native(swarmrt_engine::Mode::Eager { prefix: prefix.to_owned().leak() }),
+                ("tiered", samples) => Engines::Native(swarmrt_engine::Mode::Tiered { samples: samples.parse().ok().filter(|&samples| samples > 0)? }),
+                _ => return None,
+            },
+        })
+    }
+}
+
+/// Where modules come from.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// A folder of `.beam` files.
+    Folder(PathBuf),
+    /// An archive with such a folder in it, as OTP knows them: `NAME.ez` has `NAME/ebin`.
+    Archive(PathBuf),
+    /// What `.beam` files hold: loaded in this order when the machine boots.
+    Memory(Vec<Vec<u8>>),
+}
+
+/// A machine to be.
+pub struct Builder {
+    pub otp: Otp,
+    pub schedulers: usize,
+    /// How many of them run processes at first.
+    pub schedulers_online: usize,
+    pub processes_max: usize,
+    pub ports_max: usize,
+    /// What SIGINT does.
+    pub interrupt: Interrupt,
+    pub dirty_io: usize,
+    /// Atoms that programs can make.
+    pub atoms_max: usize,
+    /// What `init` is given: OTP's flags and arguments.
+    pub boot_args: Vec<Vec<u8>>,
+    /// Emulator flags that built-ins answer questions about, each with its value.
+    pub flags: Vec<(String, String)>,
+    /// Whether signals of the operating system become events of OTP. One machine of a process can do so.
+    pub handles_os_signals: bool,
+    /// Leaves out the first process: whoever embeds the machine starts what is to run.
+    pub without_init: bool,
+    pub engines: Engines,
+    /// Whether the machine may start with the interpreter alone where no machine code can be made, as in a container that
+    /// forbids executable memory.
+    pub native_may_fail: bool,
+    pub native: swarmrt_engine::Options,
+    /// What a scheduler's thread does that has had nothing to do for a while: the allocator may give memory back.
+    pub when_idle: fn(),
+    /// Where modules come from besides OTP.
+    pub sources: Vec<Source>,
+    /// Modules of functions in Rust.
+    pub host_modules: Vec<HostModule>,
+    /// Whether [`Builder::boot`] waits until OTP has booted, so that what is called then finds all of it; for at most so long.
+    pub wait_for_boot: Option<Duration>,
+    /// Where what one run finds out is kept for the next, if anywhere: a folder that is the user's alone. One that cannot be
+    /// used is as none.
+    pub code_cache: Option<PathBuf>,
+}
+
+impl Builder {
+    /// Schedulers that a machine can have.
+    pub const SCHEDULERS_MAX: usize = 64;
+
+    pub fn new(otp: Otp) -> Builder {
+        let processors = Processors::of_system();
+        Builder {
+            schedulers: processors.schedulers().min(Builder::SCHEDULERS_MAX),
+            schedulers_online: processors.schedulers_online().min(Builder::SCHEDULERS_MAX),
+            processes_max: if otp.release >= Release::R27 { 1 << 20 } else { 1 << 18 },
+            ports_max: swarmrt_machine::ports::PORTS_MAX,
+            interrupt: Interrupt::default(),
+            otp,
+            dirty_io: 10,
+            atoms_max: swarmrt_term::atom::LIMIT_DEFAULT,
+            boot_args: Vec::new(),
+            flags: Vec::new(),
+            without_init: false,
+            handles_os_signals: true,
+            engines: Engines::Native(swarmrt_engine::Mode::DEFAULT),
+            native_may_fail: true,
+            native: swarmrt_engine::Options { perf_map: false, code_bytes_max: swarmrt_engine::Options::CODE_BYTES_MAX_DEFAULT },
+            code_cache: None,
+            when_idle: || (),
+            sources: Vec::new(),
+            host_modules: Vec::new(),
+            wait_for_boot: None,
+        }
+    }
+
+    /// A machine within another program: OTP boots without a shell, reads nothing from standard input, and leaves the
+    /// program's signals alone. `boot` returns when it is there.
+    pub fn embedded(otp: Otp) -> Builder {
+        const BOOT_TIME_MAX: Duration = Duration::from_secs(60);
+        let root = otp.root.clone().into_os_string().into_encoded_bytes();
+        let bin = otp.root.join(format!("erts-{}/bin", otp.erts_version)).into_os_string().into_encoded_bytes();
+        let home = std::env::var_os("HOME").map_or(b"/".to_vec(), OsString::into_encoded_bytes);
+        let word = |word: &str| word.as_bytes().to_vec();
+        let mut builder = Builder::new(otp);
+        builder.boot_args = vec![word("-root"), root, word("-bindir"), bin, word("-progname"), word("swarmrt"), word("--"), word("-home"), home, word("--")];
+        builder.boot_args.extend(["-noshell", "-noinput", "-boot", "start_clean"].map(word));
+        builder.handles_os_signals = false;
+        builder.wait_for_boot = Some(BOOT_TIME_MAX);
+        builder
+    }
+
+    /// Adds modules from somewhere.
+    #[must_use]
+    pub fn source(mut self, source: Source) -> Builder {
+        self.sources.push(source);
+        self
+    }
+
+    /// Adds a module of functions in Rust.
+    #[must_use]
+    pub fn host_module(mut self, module: HostModule) -> Builder {
+        self.host_modules.push(module);
+        self
+    }
+
+    /// What `init` is told of the sources that are folders.
+    fn code_path(&self) -> Vec<Vec<u8>> {
+        let folders = self.sources.iter().filter_map(|source| match source {
+            Source::Folder(folder) => Some(folder.clone()),
+            Source::Archive(archive) => Some(archive.join(archive.file_stem()?).join("ebin")),
+            Source::Memory(_) => None,
+        });
+        folders.flat_map(|folder| [b"-pa".to_vec(), folder.into_os_string().into_encoded_bytes()]).collect()
+    }
+
+    /// Loads OTP's preloaded modules and starts the first process.
+    ///
+    /// # Errors
+    /// When a module cannot be loaded, a thread not started, or OTP does not boot.
+    pub fn boot(mut self) -> Result<Machine, BootError> {
+        let code_path = self.code_path();
+        self.boot_args.extend(code_path);
+        let backend = match self.engines {
+            Engines::Interpreter => None,
+            Engines::Native(_) => match Cranelift::new(&swarmrt_interp::ASSISTS) {
+                Err(why) if !self.native_may_fail => return Err(BootError::Native(why)),
+                backend => backend.ok(),
+            },
+        };
+        let config = Config {
+            schedulers: self.schedulers,
+            processes_max: self.processes_max,
+            // A power of two, as in OTP.
+            ports_max: self.ports_max.next_power_of_two(),
+            dirty_cpu: self.schedulers.min(Processors::counted().schedulers()),
+            dirty_io: self.dirty_io,
+            flags: self.flags.clone(),
+            release: self.otp.release,
+            when_idle: self.when_idle,
+            no_code: backend.as_ref().map_or([0; 2], |backend| [CellKind::Entry, CellKind::Return].map(|kind| backend.glue().no_code(kind))),
+        };
+        if let Some(bytes) = memory::available_bytes() {
+            swarmrt_term::usage::set_memory_limit(bytes);
+        }
+        Atom::set_limit(self.atoms_max);
+        // Before there are any atoms but the listed ones.
+        // Code refers to built-ins by number, and each release has others.
+        let build = swarmrt_engine::code::build::build_id().map(|mut build| {
+            build.push(self.otp.release.number());
+            build
+        });
+        let kept = self.code_cache.as_deref().zip(build).and_then(|(folder, build)| CodeCache::open(folder, &build).ok());
+        let vm = Vm::new(config);
+        vm.schedulers.set_online(self.schedulers_online.clamp(1, vm.schedulers.count()));
+        if let Some(kept) = kept {
+            vm.code.cache.get_or_init(|| kept);
+        }
+        let tier = match (self.engines, backend) {
+            (Engines::Native(mode), Some(backend)) => Some(Tier::start(vm, Box::new(backend), mode, self.native).map_err(BootError::Native)?),
+            _ => None,
+        };
+        vm.set_engine(Box::new(Interpreter { tier }));
+        swarmrt_bifs::register(vm, &self.otp.erts_version);
+        swarmrt_io::register(vm);
+        swarmrt_net::register(vm);
+        swarmrt_dist::register(vm);
+        swarmrt_nif::register(vm, &self.otp.erts_version);
+        for name in swarmrt_bifs::pre_loaded(self.otp.release) {
+            let failed = |why: String| BootError::Preloaded(name.to_owned(), why);
+            let path = self.otp.preloaded.join(format!("{name}.beam"));
+            let bytes = std::fs::read(&path).map_err(|error| failed(format!("{}: {error}", path.display())))?;
+            vm.load_preloaded(&bytes).map_err(|error| failed(error.0))?;
+        }
+        let machine = Machine::of(vm);
+        for bytes in self.sources.iter().filter_map(|source| if let Source::Memory(modules) = source { Some(modules) } else { None }).flatten() {
+            machine.load(bytes).map_err(BootError::Module)?;
+        }
+        for module in std::mem::take(&mut self.host_modules) {
+            machine.add(module).map_err(BootError::Module)?;
+        }
+        let guard = swarmrt_machine::pin();
+        let mut heap = FragmentHeap::new();
+        let args: Vec<Term> = self.boot_args.iter().map(|arg| heap.binary(arg)).collect();
+        let args = heap.list(&args);
+        let args = heap.list(&[Term::atom(am::INIT), args]);
+        let first = Start::Apply { module: Atom::new("erl_init"), function: am::START, args };
+        let first = (!self.without_init).then_some(first);
+        let others =
+            ["erts_code_purger", "erts_literal_area_collector"].map(|name| Start::Apply { module: Atom::new(name), function: am::START, args: Term::NIL });
+        let pids = first.into_iter().chain(others).filter_map(|start| spawn(vm, None, start, SpawnOptions::default())).collect();
+        vm.system_processes.get_or_init(|| pids);
+        drop(guard);
+        if !self.without_init && self.handles_os_signals {
+            swarmrt_io::handle_os_signals(vm, self.interrupt).map_err(BootError::Threads)?;
+        }
+        vm.start().map_err(BootError::Threads)?;
+        if let Some(at_most) = self.wait_for_boot {
+            machine.wait_until_started(at_most).map_err(|error| BootError::Otp(OtpError::DoesNotBoot(error.to_string())))?;
+        }
+        Ok(machine)
+    }
+}
