@@ -100,6 +100,10 @@ pub fn try_load(
     name: &str,
     options: &LoadOptions,
 ) -> Result<Done, Refused> {
+    if !std::ptr::eq(p.vm, crate::env::vm()) {
+        // Drivers call without an argument that names the machine.
+        return Err(Refused::Named("no_ddll_available"));
+    }
     if Ports::of(p.vm).driver_names(p.vm.release()).contains(&name) {
         return Err(Refused::Named("linked_in_driver"));
     }
