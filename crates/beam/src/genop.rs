@@ -251,7 +251,7 @@ opcodes! {
     105 try_end TryEnd(Y) [quiet]; // Y register
     106 try_case TryCase(Y) [quiet]; // Y register; class, reason and trace to X0..X2
     107 try_case_end TryCaseEnd(Source) [plain, raises]; // value
-    108 raise Raise(Source, Source) [plain, raises]; // trace, reason
+    108 raise BifExit(Source, Source) [plain, raises]; // trace, reason
     109 bs_init2 BsInit2(Fail, Size, Heap, Live, Count, Target) [plain, starts_binary]; // fail, bytes, heap need, live, flags, destination
     110 bs_bits_to_bytes BsBitsToBytes/3 until "R10B";
     111 bs_add BsAdd(Fail, Source, Source, Unit, Target) [plain]; // fail, left, right, unit, destination

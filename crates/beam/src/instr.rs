@@ -91,12 +91,12 @@ macro_rules! instructions {
 instructions! {
     /// Specialise the function that this belongs to, and go on here. Zeroed storage is this.
     NotLoaded;
-    /// Raise `function_clause` for function number `function` of the module.
+    /// BifExit `function_clause` for function number `function` of the module.
     FuncInfo { function: u32 } [ends, reads(ALL), exits];
     /// A function's entry or a return point; `native` is its machine code, or the way into the interpreter.
     Cell { native: u64 };
     /// Do nothing.
-    Nop [keeps_parts];
+    Nop [keeps_scalars];
 
     /// R\[to\] := R\[from\]
     MoveXX { from: ReadX, to: WriteX } [straight];
@@ -182,20 +182,20 @@ instructions! {
     /// Count a reduction; when none is left, end the turn with R\[0..live\] saved, and go on here in the next
     EndTurn { live: Live };
     /// ->target
-    Jump { target: Jump } [ends, keeps_parts];
+    Jump { target: Jump } [ends, keeps_scalars];
     /// ->the target of the key that is `src`, or ->fail
-    SelectVal { src: Read, select: Table<Select> } [ends, keeps_parts];
+    SelectVal { src: Read, select: Table<Select> } [ends, keeps_scalars];
     /// ->the target of the key that is the size of tuple `src`, or ->fail
     SelectArity { src: Read, select: Table<Select> } [ends];
 
     /// ->fail unless `src` is an integer
-    IsInteger { src: Read, fail: Jump } [keeps_parts];
+    IsInteger { src: Read, fail: Jump } [keeps_scalars];
     /// ->fail unless `src` is a float
-    IsFloat { src: Read, fail: Jump } [keeps_parts];
+    IsFloat { src: Read, fail: Jump } [keeps_scalars];
     /// ->fail unless `src` is an integer or a float
-    IsNumber { src: Read, fail: Jump } [keeps_parts];
+    IsNumber { src: Read, fail: Jump } [keeps_scalars];
     /// ->fail unless `src` is an atom
-    IsAtom { src: Read, fail: Jump } [keeps_parts];
+    IsAtom { src: Read, fail: Jump } [keeps_scalars];
     /// ->fail unless `src` is a pid
     IsPid { src: Read, fail: Jump };
     /// ->fail unless `src` is a reference
@@ -203,31 +203,31 @@ instructions! {
     /// ->fail unless `src` is a port
     IsPort { src: Read, fail: Jump };
     /// ->fail unless `src` is nil
-    IsNil { src: Read, fail: Jump } [keeps_parts];
+    IsNil { src: Read, fail: Jump } [keeps_scalars];
     /// ->fail unless `src` is a bitstring of whole bytes
     IsBinary { src: Read, fail: Jump };
     /// ->fail unless `src` is a bitstring
     IsBitstring { src: Read, fail: Jump };
     /// ->fail unless `src` is a list cell or nil
-    IsList { src: Read, fail: Jump } [keeps_parts];
+    IsList { src: Read, fail: Jump } [keeps_scalars];
     /// ->fail unless `src` is a list cell
-    IsCons { src: Read, fail: Jump } [keeps_parts];
+    IsCons { src: Read, fail: Jump } [keeps_scalars];
     /// ->fail unless R\[x\] is a list cell
-    IsConsX { x: ReadX, fail: Jump } [keeps_parts];
+    IsConsX { x: ReadX, fail: Jump } [keeps_scalars];
     /// ->fail unless R\[x\] is nil
-    IsNilX { x: ReadX, fail: Jump } [keeps_parts];
+    IsNilX { x: ReadX, fail: Jump } [keeps_scalars];
     /// ->fail unless R\[x\] is a list cell; else head, tail := its head and tail
-    IsConsGetListX { x: ReadX, head: Write, tail: Write, fail: Jump } [keeps_parts];
+    IsConsGetListX { x: ReadX, head: Write, tail: Write, fail: Jump } [keeps_scalars];
     /// ->fail unless `src` is a tuple
-    IsTuple { src: Read, fail: Jump } [keeps_parts];
+    IsTuple { src: Read, fail: Jump } [keeps_scalars];
     /// ->fail unless `src` is a tuple of `arity` elements
-    IsTupleOf { src: Read, arity: u32, fail: Jump } [keeps_parts];
+    IsTupleOf { src: Read, arity: u32, fail: Jump } [keeps_scalars];
     /// ->fail unless `src` is a tuple of `arity` elements and the first is the constant `tag`
-    IsTaggedTuple { src: Read, arity: u16, tag: Read, fail: Jump } [keeps_parts];
+    IsTaggedTuple { src: Read, arity: u16, tag: Read, fail: Jump } [keeps_scalars];
     /// ->fail unless the first element of the tuple `src`, which has one, is the constant `tag`
     IsTagged { src: Read, tag: Read, fail: Jump };
     /// ->fail unless the tuple `src` has `arity` elements
-    TestArity { src: Read, arity: u32, fail: Jump } [keeps_parts];
+    TestArity { src: Read, arity: u32, fail: Jump } [keeps_scalars];
     /// ->fail unless `src` is a map
     IsMap { src: Read, fail: Jump };
     /// ->fail unless `src` is `true` or `false`
@@ -237,32 +237,32 @@ instructions! {
     /// ->fail unless `src` is a fun that takes `arity` arguments
     IsFunctionOf { src: Read, arity: Read, fail: Jump };
     /// ->fail unless a < b
-    IsLt { a: Read, b: Read, fail: Jump } [keeps_parts];
+    IsLt { a: Read, b: Read, fail: Jump } [keeps_scalars];
     /// ->fail unless a >= b
-    IsGe { a: Read, b: Read, fail: Jump } [keeps_parts];
+    IsGe { a: Read, b: Read, fail: Jump } [keeps_scalars];
     /// ->fail unless R\[x\] < value
-    IsLtXI { x: ReadX, value: i32, fail: Jump } [keeps_parts];
+    IsLtXI { x: ReadX, value: i32, fail: Jump } [keeps_scalars];
     /// ->fail unless R\[x\] >= value
-    IsGeXI { x: ReadX, value: i32, fail: Jump } [keeps_parts];
+    IsGeXI { x: ReadX, value: i32, fail: Jump } [keeps_scalars];
     /// ->fail unless a == b
-    IsEq { a: Read, b: Read, fail: Jump } [keeps_parts];
+    IsEq { a: Read, b: Read, fail: Jump } [keeps_scalars];
     /// ->fail unless a /= b
-    IsNe { a: Read, b: Read, fail: Jump } [keeps_parts];
+    IsNe { a: Read, b: Read, fail: Jump } [keeps_scalars];
     /// ->fail unless a =:= b
-    IsEqExact { a: Read, b: Read, fail: Jump } [keeps_parts];
+    IsEqExact { a: Read, b: Read, fail: Jump } [keeps_scalars];
     /// ->fail unless a =/= b
-    IsNeExact { a: Read, b: Read, fail: Jump } [keeps_parts];
+    IsNeExact { a: Read, b: Read, fail: Jump } [keeps_scalars];
     /// ->fail unless R\[x\] is the immediate `value`
-    IsEqImmX { x: ReadX, fail: Jump, value: Term } [keeps_parts];
+    IsEqImmX { x: ReadX, fail: Jump, value: Term } [keeps_scalars];
     /// ->fail if R\[x\] is the immediate `value`
-    IsNeImmX { x: ReadX, fail: Jump, value: Term } [keeps_parts];
+    IsNeImmX { x: ReadX, fail: Jump, value: Term } [keeps_scalars];
 
     /// head, tail := head and tail of the list cell `src`
-    GetList { src: Read, head: Write, tail: Write } [keeps_parts];
+    GetList { src: Read, head: Write, tail: Write } [keeps_scalars];
     /// dst := head of the list cell `src`
-    GetHead { src: Read, dst: Write } [keeps_parts];
+    GetHead { src: Read, dst: Write } [keeps_scalars];
     /// dst := tail of the list cell `src`
-    GetTail { src: Read, dst: Write } [keeps_parts];
+    GetTail { src: Read, dst: Write } [keeps_scalars];
     /// dst := element `index` (from 0) of the tuple `src`
     GetElement { src: Read, index: u32, dst: Write } [straight];
     /// dst1, dst2 := elements `index`, `index` + 1 (from 0) of the tuple `src`
@@ -279,15 +279,15 @@ instructions! {
     MakeFun { free: Table<(FunPtr, Box<[Src]>)>, arity: u16, dst: Write };
 
     /// dst := a + b
-    Add { a: Read, b: Read, dst: Write } [guarded, keeps_parts];
+    Add { a: Read, b: Read, dst: Write } [guarded, keeps_scalars];
     /// dst := a - b
-    Sub { a: Read, b: Read, dst: Write } [guarded, keeps_parts];
+    Sub { a: Read, b: Read, dst: Write } [guarded, keeps_scalars];
     /// R\[to\] := R\[x\] + value
-    AddXI { x: ReadX, to: WriteX, value: i32 } [guarded, keeps_parts];
+    AddXI { x: ReadX, to: WriteX, value: i32 } [guarded, keeps_scalars];
     /// dst := Y\[y\] + value
-    AddYI { y: ReadY, dst: Write, value: i32 } [guarded, keeps_parts];
+    AddYI { y: ReadY, dst: Write, value: i32 } [guarded, keeps_scalars];
     /// dst := a * b
-    Mul { a: Read, b: Read, dst: Write } [guarded, keeps_parts];
+    Mul { a: Read, b: Read, dst: Write } [guarded, keeps_scalars];
     /// dst := a div b
     IntDiv { a: Read, b: Read, dst: Write } [guarded];
     /// dst := a rem b
@@ -321,34 +321,34 @@ instructions! {
     /// dst := tuple_size(a)
     TupleSize { a: Read, dst: Write } [guarded];
     /// Not run: where the guarded instruction before it goes when it fails
-    Fail { target: Place } [keeps_parts];
+    Fail { target: Place } [keeps_scalars];
 
     /// F\[to\] := src, a number, as a float
-    LoadFloat { src: Read, to: WriteF } [keeps_parts];
+    LoadFloat { src: Read, to: WriteF } [keeps_scalars];
     /// dst := F\[from\]
-    StoreFloat { from: ReadF, dst: Write } [keeps_parts];
+    StoreFloat { from: ReadF, dst: Write } [keeps_scalars];
     /// F\[to\] := F\[from\]
-    MoveFloat { from: ReadF, to: WriteF } [keeps_parts];
+    MoveFloat { from: ReadF, to: WriteF } [keeps_scalars];
     /// F\[to\] := F\[a\] + F\[b\]
-    FloatAdd { a: ReadF, b: ReadF, to: WriteF } [keeps_parts];
+    FloatAdd { a: ReadF, b: ReadF, to: WriteF } [keeps_scalars];
     /// F\[to\] := F\[a\] - F\[b\]
-    FloatSub { a: ReadF, b: ReadF, to: WriteF } [keeps_parts];
+    FloatSub { a: ReadF, b: ReadF, to: WriteF } [keeps_scalars];
     /// F\[to\] := F\[a\] * F\[b\]
-    FloatMul { a: ReadF, b: ReadF, to: WriteF } [keeps_parts];
+    FloatMul { a: ReadF, b: ReadF, to: WriteF } [keeps_scalars];
     /// F\[to\] := F\[a\] / F\[b\]
-    FloatDiv { a: ReadF, b: ReadF, to: WriteF } [keeps_parts];
+    FloatDiv { a: ReadF, b: ReadF, to: WriteF } [keeps_scalars];
     /// F\[to\] := -F\[a\]
-    FloatNeg { a: ReadF, to: WriteF } [keeps_parts];
+    FloatNeg { a: ReadF, to: WriteF } [keeps_scalars];
 
-    /// Raise `{badmatch, src}`
+    /// BifExit `{badmatch, src}`
     Badmatch { src: Read } [ends, exits];
-    /// Raise `{case_clause, src}`
+    /// BifExit `{case_clause, src}`
     CaseEnd { src: Read } [ends, exits];
-    /// Raise `if_clause`
+    /// BifExit `if_clause`
     IfEnd [ends, exits];
-    /// Raise `{try_clause, src}`
+    /// BifExit `{try_clause, src}`
     TryCaseEnd { src: Read } [ends, exits];
-    /// Raise `{badrecord, src}`
+    /// BifExit `{badrecord, src}`
     Badrecord { src: Read } [ends, exits];
     /// Y\[y\] := a mark that says where `handler` is; exceptions go there while it stands
     Catch { y: WriteY, handler: Place };
@@ -358,11 +358,11 @@ instructions! {
     TryEnd { y: WriteY };
     /// Y\[y\] := nil; R\[0..3\] := class, reason and raw trace of the exception in R\[1..4\]
     TryCase { y: WriteY } [reads(4), writes(3), exits];
-    /// Raise again what was caught: the class is in `trace`
-    Raise { trace: Read, reason: Read } [ends, exits];
+    /// BifExit again what was caught: the class is in `trace`
+    BifExit { trace: Read, reason: Read } [ends, exits];
     /// R\[0\] := the stack trace that the raw trace R\[0\] says
     BuildStacktrace [reads(1), writes(1)];
-    /// Raise class R\[0\], reason R\[1\], raw trace R\[2\]; R\[0\] := `badarg` if R\[0\] is no class
+    /// BifExit class R\[0\], reason R\[1\], raw trace R\[2\]; R\[0\] := `badarg` if R\[0\] is no class
     RawRaise [reads(3), writes(1)];
 
     /// R\[0\] := R\[0\] ! R\[1\]

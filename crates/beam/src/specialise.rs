@@ -830,10 +830,10 @@ impl<L: Linker> Specialiser<'_, L> {
             G::CatchEnd => self.emit(Instr::CatchEnd { y: Self::y_of(&args[0]).unwrap_or(0) }),
             G::TryEnd => self.emit(Instr::TryEnd { y: Self::y_of(&args[0]).unwrap_or(0) }),
             G::TryCase => self.emit(Instr::TryCase { y: Self::y_of(&args[0]).unwrap_or(0) }),
-            G::Raise => {
+            G::BifExit => {
                 let trace = self.src(&args[0]);
                 let reason = self.src(&args[1]);
-                self.emit(Instr::Raise { trace, reason });
+                self.emit(Instr::BifExit { trace, reason });
             }
             G::BuildStacktrace => self.emit(Instr::BuildStacktrace),
             G::RawRaise => self.emit(Instr::RawRaise),

@@ -2,19 +2,19 @@
 
 use crate::long::{Steps, Stop, check};
 use std::borrow::Cow;
-use swarmrt_machine::{BifResult, Raise};
+use swarmrt_machine::{BifResult, BifExit};
 use swarmrt_term::refusal::handled;
 use swarmrt_term::{Atom, Bits, Term, usage};
 
 pub(crate) fn badarg() -> BifResult {
-    Err(Raise::BADARG)
+    Err(BifExit::BADARG)
 }
 
 /// A position from 1 to `count`, as one from 0.
-pub(crate) fn index_of(index: Term, count: usize) -> Result<usize, Raise> {
+pub(crate) fn index_of(index: Term, count: usize) -> Result<usize, BifExit> {
     match index.as_small() {
         Some(index) if index >= 1 && index as u64 <= count as u64 => Ok(index as usize - 1),
-        _ => Err(Raise::BADARG),
+        _ => Err(BifExit::BADARG),
     }
 }
 
@@ -22,17 +22,17 @@ pub(crate) fn index_of(index: Term, count: usize) -> Result<usize, Raise> {
 const OTP_SMALL_MAX: i64 = (1 << 59) - 1;
 
 /// A number from 0 that fits the machine's sizes.
-pub(crate) fn size_of(term: Term) -> Result<usize, Raise> {
-    term.as_small().filter(|value| (0..=OTP_SMALL_MAX).contains(value)).map(|value| value as usize).ok_or(Raise::BADARG)
+pub(crate) fn size_of(term: Term) -> Result<usize, BifExit> {
+    term.as_small().filter(|value| (0..=OTP_SMALL_MAX).contains(value)).map(|value| value as usize).ok_or(BifExit::BADARG)
 }
 
-pub(crate) fn atom_of(term: Term) -> Result<Atom, Raise> {
-    term.as_atom().ok_or(Raise::BADARG)
+pub(crate) fn atom_of(term: Term) -> Result<Atom, BifExit> {
+    term.as_atom().ok_or(BifExit::BADARG)
 }
 
 /// The elements of a proper list.
-pub(crate) fn list_of(term: Term) -> Result<Vec<Term>, Raise> {
-    term.list_to_vec().ok_or(Raise::BADARG)
+pub(crate) fn list_of(term: Term) -> Result<Vec<Term>, BifExit> {
+    term.list_to_vec().ok_or(BifExit::BADARG)
 }
 
 /// The two elements of a pair.
@@ -42,8 +42,8 @@ pub(crate) fn pair_of(term: Term) -> Option<(Term, Term)> {
 }
 
 /// The bytes of a binary.
-pub(crate) fn binary_of<'a>(term: Term) -> Result<Cow<'a, [u8]>, Raise> {
-    term.as_bits().filter(|bits| bits.is_binary()).map(Bits::to_bytes).ok_or(Raise::BADARG)
+pub(crate) fn binary_of<'a>(term: Term) -> Result<Cow<'a, [u8]>, BifExit> {
+    term.as_bits().filter(|bits| bits.is_binary()).map(Bits::to_bytes).ok_or(BifExit::BADARG)
 }
 
 /// The bytes of a list of bytes.
@@ -79,11 +79,11 @@ pub(crate) enum Piece {
 }
 
 /// The bytes of iodata that a program has written down, such as an expression: never very many.
-pub(crate) fn iodata_all(iodata: Term) -> Result<Vec<u8>, Raise> {
+pub(crate) fn iodata_all(iodata: Term) -> Result<Vec<u8>, BifExit> {
     match iodata_bytes(iodata, usize::MAX) {
         Ok(bytes) => Ok(bytes.into_owned()),
-        Err(Stop::Raise(raise)) => Err(raise),
-        Err(Stop::Long) => Err(Raise::SYSTEM_LIMIT),
+        Err(Stop::BifExit(raise)) => Err(raise),
+        Err(Stop::Long) => Err(BifExit::SYSTEM_LIMIT),
     }
 }
 
@@ -134,7 +134,7 @@ pub(crate) fn iodata_size(iodata: Term) -> Result<(usize, bool), Stop> {
             Piece::Bits(term) => Bits::of(term).bit_size,
         };
         whole &= more % 8 == 0;
-        bits = bits.checked_add(more).ok_or(Raise::SYSTEM_LIMIT)?;
+        bits = bits.checked_add(more).ok_or(BifExit::SYSTEM_LIMIT)?;
         Ok(())
     })?;
     Ok((bits, whole))
@@ -149,7 +149,7 @@ pub(crate) fn iodata_len(iodata: Term) -> Result<usize, Stop> {
             Piece::Bits(term) if Bits::of(term).is_binary() => Bits::of(term).bit_size / 8,
             Piece::Bits(_) => return Err(NotIodata.into()),
         };
-        bytes = bytes.checked_add(more).ok_or(Raise::SYSTEM_LIMIT)?;
+        bytes = bytes.checked_add(more).ok_or(BifExit::SYSTEM_LIMIT)?;
         Ok(())
     })?;
     Ok(bytes)
@@ -159,7 +159,7 @@ pub(crate) fn iodata_len(iodata: Term) -> Result<usize, Stop> {
 pub(crate) fn bytes_with_room(size: usize) -> Result<Vec<u8>, Stop> {
     let mut bytes = Vec::new();
     let fits = usage::has_room(size) && handled(|| bytes.try_reserve_exact(size)).is_ok();
-    if fits { Ok(bytes) } else { Err(Raise::SYSTEM_LIMIT.into()) }
+    if fits { Ok(bytes) } else { Err(BifExit::SYSTEM_LIMIT.into()) }
 }
 
 /// The bytes of iodata; `quick` are as many as can be worked on here.
@@ -181,8 +181,8 @@ pub(crate) fn iodata_bytes<'a>(iodata: Term, quick: usize) -> Result<Cow<'a, [u8
     Ok(Cow::Owned(bytes))
 }
 
-impl From<NotIodata> for Raise {
-    fn from(_: NotIodata) -> Raise {
-        Raise::BADARG
+impl From<NotIodata> for BifExit {
+    fn from(_: NotIodata) -> BifExit {
+        BifExit::BADARG
     }
 }

@@ -6,7 +6,7 @@
 use crate::args::size_of;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use swarmrt_machine::resource::new_mark;
-use swarmrt_machine::{BifResult, Process, Raise, Vm, bif};
+use swarmrt_machine::{BifResult, Process, BifExit, Vm, bif};
 use swarmrt_term::{Alloc, SharedBytes, Term, am, atom, map};
 
 /// An array, as a built-in works on it while the program holds its reference.
@@ -38,10 +38,10 @@ const COUNTERS: u64 = 2;
 fn new_array(p: &mut Process, size: Term, flags: u64) -> BifResult {
     let size = match (size.as_small(), size.as_big()) {
         (Some(size), _) if size > 0 => size as usize,
-        (_, Some(big)) if !big.is_negative() => return Err(Raise::SYSTEM_LIMIT),
-        _ => return Err(Raise::BADARG),
+        (_, Some(big)) if !big.is_negative() => return Err(BifExit::SYSTEM_LIMIT),
+        _ => return Err(BifExit::BADARG),
     };
-    let shared = size.checked_add(HEAD_WORDS).and_then(SharedBytes::zeroed_words).ok_or(Raise::SYSTEM_LIMIT)?;
+    let shared = size.checked_add(HEAD_WORDS).and_then(SharedBytes::zeroed_words).ok_or(BifExit::SYSTEM_LIMIT)?;
     // SAFETY: the memory has a head, and nobody else has seen it.
     unsafe {
         shared.data().cast::<u64>().write(mark(p.vm));
@@ -51,34 +51,34 @@ fn new_array(p: &mut Process, size: Term, flags: u64) -> BifResult {
 }
 
 /// The array, which lives as long as the reference does: at least until the built-in returns.
-fn array_of(p: &Process, reference: Term, counters: bool) -> Result<Array, Raise> {
-    let words = reference.as_local_ref().and_then(|reference| reference.counted_words()).ok_or(Raise::BADARG)?;
-    let [head, flags, cells @ ..] = words else { return Err(Raise::BADARG) };
+fn array_of(p: &Process, reference: Term, counters: bool) -> Result<Array, BifExit> {
+    let words = reference.as_local_ref().and_then(|reference| reference.counted_words()).ok_or(BifExit::BADARG)?;
+    let [head, flags, cells @ ..] = words else { return Err(BifExit::BADARG) };
     let flags = flags.load(SeqCst);
     if head.load(SeqCst) != mark(p.vm) || (flags & COUNTERS != 0) != counters {
-        return Err(Raise::BADARG);
+        return Err(BifExit::BADARG);
     }
     Ok(Array { cells, signed: flags & SIGNED != 0 })
 }
 
 impl Array {
-    fn cell(&self, index: Term) -> Result<&'static AtomicU64, Raise> {
+    fn cell(&self, index: Term) -> Result<&'static AtomicU64, BifExit> {
         let index = size_of(index)?;
-        index.checked_sub(1).and_then(|index| self.cells.get(index)).ok_or(Raise::BADARG)
+        index.checked_sub(1).and_then(|index| self.cells.get(index)).ok_or(BifExit::BADARG)
     }
     fn read(&self, p: &mut Process, value: u64) -> Term {
         if self.signed { p.int(value as i64) } else { p.uint(value) }
     }
     /// A value to store, as its bits.
-    fn write(&self, term: Term) -> Result<u64, Raise> {
-        let value = wide(term).ok_or(Raise::BADARG)?;
+    fn write(&self, term: Term) -> Result<u64, BifExit> {
+        let value = wide(term).ok_or(BifExit::BADARG)?;
         let bits = if self.signed { i64::try_from(value).map(|value| value as u64) } else { u64::try_from(value) };
-        bits.map_err(|_| Raise::BADARG)
+        bits.map_err(|_| BifExit::BADARG)
     }
     /// A value to add: anything that fits 64 bits either way.
-    fn increment(term: Term) -> Result<u64, Raise> {
-        let value = wide(term).ok_or(Raise::BADARG)?;
-        u64::try_from(value).or_else(|_| i64::try_from(value).map(|value| value as u64)).map_err(|_| Raise::BADARG)
+    fn increment(term: Term) -> Result<u64, BifExit> {
+        let value = wide(term).ok_or(BifExit::BADARG)?;
+        u64::try_from(value).or_else(|_| i64::try_from(value).map(|value| value as u64)).map_err(|_| BifExit::BADARG)
     }
 }
 

@@ -1,22 +1,22 @@
 //! Atoms from and to text.
 
 use crate::args::{atom_of, binary_of};
-use swarmrt_machine::{BifResult, Process, Raise, bif};
+use swarmrt_machine::{BifResult, Process, BifExit, bif};
 use swarmrt_term::atom::{AtomError, NAME_CHARS_MAX};
 use swarmrt_term::{Alloc, Atom, Term, atom};
 
 /// Makes the atom, or finds it where it must exist.
 fn intern(name: &str, existing: bool) -> BifResult {
     if name.chars().count() > NAME_CHARS_MAX {
-        return Err(if existing { Raise::BADARG } else { Raise::SYSTEM_LIMIT });
+        return Err(if existing { BifExit::BADARG } else { BifExit::SYSTEM_LIMIT });
     }
-    let made = if existing { Atom::existing(name).ok_or(Raise::BADARG) } else { Atom::try_new(name).map_err(atom_error) };
+    let made = if existing { Atom::existing(name).ok_or(BifExit::BADARG) } else { Atom::try_new(name).map_err(atom_error) };
     made.map(Term::atom)
 }
 
-fn atom_error(error: AtomError) -> Raise {
+fn atom_error(error: AtomError) -> BifExit {
     match error {
-        AtomError::TooLong | AtomError::TableFull => Raise::SYSTEM_LIMIT,
+        AtomError::TooLong | AtomError::TableFull => BifExit::SYSTEM_LIMIT,
     }
 }
 
@@ -29,12 +29,12 @@ fn from_list(list: Term, existing: bool) -> BifResult {
         count += 1;
         if count > NAME_CHARS_MAX {
             // Too long counts before what follows is looked at.
-            return Err(if existing { Raise::BADARG } else { Raise::SYSTEM_LIMIT });
+            return Err(if existing { BifExit::BADARG } else { BifExit::SYSTEM_LIMIT });
         }
-        name.push(code.ok_or(Raise::BADARG)?);
+        name.push(code.ok_or(BifExit::BADARG)?);
         rest = cell.tail();
     }
-    if rest.is_nil() { intern(&name, existing) } else { Err(Raise::BADARG) }
+    if rest.is_nil() { intern(&name, existing) } else { Err(BifExit::BADARG) }
 }
 
 #[bif("erlang:list_to_atom/1", guard)]
@@ -58,14 +58,14 @@ enum Encoding {
     Utf8,
 }
 
-fn encoding_of(term: Term) -> Result<Encoding, Raise> {
+fn encoding_of(term: Term) -> Result<Encoding, BifExit> {
     let name = atom_of(term)?;
     if name == atom!("latin1") {
         Ok(Encoding::Latin1)
     } else if name == atom!("utf8") || name == atom!("unicode") {
         Ok(Encoding::Utf8)
     } else {
-        Err(Raise::BADARG)
+        Err(BifExit::BADARG)
     }
 }
 
@@ -75,7 +75,7 @@ fn atom_to_binary(p: &mut Process, atom: Term, encoding: Term) -> BifResult {
     match encoding_of(encoding)? {
         Encoding::Utf8 => Ok(p.binary(name.as_bytes())),
         Encoding::Latin1 => {
-            let bytes = name.chars().map(|c| u8::try_from(u32::from(c))).collect::<Result<Vec<u8>, _>>().map_err(|_| Raise::BADARG)?;
+            let bytes = name.chars().map(|c| u8::try_from(u32::from(c))).collect::<Result<Vec<u8>, _>>().map_err(|_| BifExit::BADARG)?;
             Ok(p.binary(&bytes))
         }
     }
@@ -90,8 +90,8 @@ fn from_binary(binary: Term, encoding: Term, existing: bool) -> BifResult {
             let begins_too_long = |valid: usize| std::str::from_utf8(&bytes[..valid]).is_ok_and(|text| text.chars().count() >= NAME_CHARS_MAX);
             match std::str::from_utf8(&bytes) {
                 Ok(name) => intern(name, existing),
-                Err(error) if begins_too_long(error.valid_up_to()) && !existing => Err(Raise::SYSTEM_LIMIT),
-                Err(_) => Err(Raise::BADARG),
+                Err(error) if begins_too_long(error.valid_up_to()) && !existing => Err(BifExit::SYSTEM_LIMIT),
+                Err(_) => Err(BifExit::BADARG),
             }
         }
     }

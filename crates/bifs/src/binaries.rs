@@ -2,7 +2,7 @@
 
 use crate::args::{NotIodata, Piece, binary_of, bytes_with_room, each_piece, iodata_len, iodata_size, size_of};
 use crate::long::{self, QUICK_BYTES, QUICK_COPY_BYTES, Stop, check};
-use swarmrt_machine::{BifResult, Process, Raise, bif};
+use swarmrt_machine::{BifResult, Process, BifExit, bif};
 use swarmrt_term::binary::HEAP_BIN_BYTES_MAX;
 use swarmrt_term::{Alloc, Bits, SharedBytes, Term, am, atom};
 
@@ -32,7 +32,7 @@ fn flattened(p: &mut Process, iodata: Term) -> Result<Term, Stop> {
     let (term, mut to) = if size <= HEAP_BIN_BYTES_MAX {
         p.heap_bin(size * 8)
     } else {
-        let shared = SharedBytes::try_with_capacity(size, size).ok_or(Raise::SYSTEM_LIMIT)?;
+        let shared = SharedBytes::try_with_capacity(size, size).ok_or(BifExit::SYSTEM_LIMIT)?;
         let data = shared.data();
         (p.shared_bin(shared, 0, size * 8), data)
     };
@@ -59,7 +59,7 @@ fn flattened(p: &mut Process, iodata: Term) -> Result<Term, Stop> {
 #[bif("erlang:list_to_binary/1")]
 fn list_to_binary(p: &mut Process, list: Term) -> BifResult {
     if !list.is_list() {
-        return Err(Raise::BADARG);
+        return Err(BifExit::BADARG);
     }
     long::run(p, am::ERLANG, atom!("list_to_binary"), &[list], |p| flattened(p, list))
 }
@@ -67,7 +67,7 @@ fn list_to_binary(p: &mut Process, list: Term) -> BifResult {
 #[bif("binary:list_to_bin/1")]
 fn list_to_bin(p: &mut Process, list: Term) -> BifResult {
     if !list.is_list() {
-        return Err(Raise::BADARG);
+        return Err(BifExit::BADARG);
     }
     long::run(p, am::BINARY, atom!("list_to_bin"), &[list], |p| flattened(p, list))
 }
@@ -75,7 +75,7 @@ fn list_to_bin(p: &mut Process, list: Term) -> BifResult {
 #[bif("erlang:iolist_to_binary/1")]
 fn iolist_to_binary(p: &mut Process, iodata: Term) -> BifResult {
     if iodata.is_bitstring() {
-        return if iodata.is_binary() { Ok(iodata) } else { Err(Raise::BADARG) };
+        return if iodata.is_binary() { Ok(iodata) } else { Err(BifExit::BADARG) };
     }
     long::run(p, am::ERLANG, atom!("iolist_to_binary"), &[iodata], |p| flattened(p, iodata))
 }
@@ -137,7 +137,7 @@ fn iovec(p: &mut Process, iodata: Term) -> Result<Term, Stop> {
 #[bif("erlang:list_to_bitstring/1")]
 fn list_to_bitstring(p: &mut Process, list: Term) -> BifResult {
     if !list.is_list() {
-        return Err(Raise::BADARG);
+        return Err(BifExit::BADARG);
     }
     long::run(p, am::ERLANG, atom!("list_to_bitstring"), &[list], |p| joined_bits(p, list))
 }
@@ -191,7 +191,7 @@ fn binary_to_list_3(p: &mut Process, binary: Term, start: Term, stop: Term) -> B
         let bytes = binary_of(binary)?;
         let (start, stop) = (size_of(start)?, size_of(stop)?);
         if start < 1 || stop > bytes.len() || start > stop {
-            return Err(Raise::BADARG.into());
+            return Err(BifExit::BADARG.into());
         }
         check(stop - start, QUICK_BYTES)?;
         p.reserve(2 * (stop - start + 1))?;
@@ -205,7 +205,7 @@ fn bitstring_to_list(p: &mut Process, bits: Term) -> BifResult {
 }
 
 fn bits_to_list(p: &mut Process, bits: Term) -> Result<Term, Stop> {
-    let view = bits.as_bits().ok_or(Raise::BADARG)?;
+    let view = bits.as_bits().ok_or(BifExit::BADARG)?;
     let whole = view.bit_size / 8;
     check(whole, QUICK_BYTES)?;
     p.reserve(2 * (whole + 4))?;
@@ -222,10 +222,10 @@ fn bits_to_list(p: &mut Process, bits: Term) -> Result<Term, Stop> {
 
 #[bif("erlang:split_binary/2")]
 fn split_binary(p: &mut Process, binary: Term, position: Term) -> BifResult {
-    let bits = binary.as_bits().ok_or(Raise::BADARG)?;
+    let bits = binary.as_bits().ok_or(BifExit::BADARG)?;
     let position = size_of(position)?;
     if position > bits.bit_size / 8 {
-        return Err(Raise::BADARG);
+        return Err(BifExit::BADARG);
     }
     let first = p.sub_binary(binary, 0, position * 8);
     let second = p.sub_binary(binary, position * 8, bits.bit_size - position * 8);

@@ -11,7 +11,7 @@ use std::ops::Deref;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use swarmrt_machine::resource::Resources;
-use swarmrt_machine::{BifResult, Process, Raise, bif};
+use swarmrt_machine::{BifResult, Process, BifExit, bif};
 use swarmrt_term::binary::{HEAP_BIN_BYTES_MAX, SharedBytes, shared_bin};
 use swarmrt_term::{Alloc, Bits, Release, Subtag, Term, am, atom, bigint, stop};
 
@@ -65,8 +65,8 @@ impl Growing {
     }
 }
 
-fn automaton(strings: &[impl AsRef<[u8]>], kind: AhoCorasickKind) -> Result<AhoCorasick, Raise> {
-    AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).kind(Some(kind)).build(strings).map_err(|_| Raise::SYSTEM_LIMIT)
+fn automaton(strings: &[impl AsRef<[u8]>], kind: AhoCorasickKind) -> Result<AhoCorasick, BifExit> {
+    AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).kind(Some(kind)).build(strings).map_err(|_| BifExit::SYSTEM_LIMIT)
 }
 
 /// The automaton for any number of searches.
@@ -129,7 +129,7 @@ impl<'a> Few<'a> {
 
 impl<'a> Patterns<'a> {
     /// For one search in a text of that size.
-    fn new(mut strings: Vec<Cow<'a, [u8]>>, text_bytes: usize) -> Result<Patterns<'a>, Raise> {
+    fn new(mut strings: Vec<Cow<'a, [u8]>>, text_bytes: usize) -> Result<Patterns<'a>, BifExit> {
         if strings.len() == 1
             && let Some(string) = strings.pop()
         {
@@ -148,7 +148,7 @@ impl<'a> Patterns<'a> {
     }
 
     /// For any number of searches.
-    fn lasting(strings: &[Vec<u8>]) -> Result<Patterns<'static>, Raise> {
+    fn lasting(strings: &[Vec<u8>]) -> Result<Patterns<'static>, BifExit> {
         match strings {
             [only] if only.len() == 1 => Ok(Patterns::Byte(only[0])),
             [only] => Ok(Patterns::One(Finder::new(only).into_owned())),
@@ -157,9 +157,9 @@ impl<'a> Patterns<'a> {
         }
     }
 
-    fn automaton(strings: &[impl AsRef<[u8]>], kind: AhoCorasickKind) -> Result<Patterns<'static>, Raise> {
+    fn automaton(strings: &[impl AsRef<[u8]>], kind: AhoCorasickKind) -> Result<Patterns<'static>, BifExit> {
         if strings.is_empty() {
-            return Err(Raise::BADARG);
+            return Err(BifExit::BADARG);
         }
         automaton(strings, kind).map(|automaton| Patterns::Many(Box::new(automaton)))
     }
@@ -217,14 +217,14 @@ impl<'a> Deref for Usable<'a> {
 type CompiledPatterns = Resources<Patterns<'static>>;
 
 /// The strings of a pattern given as a binary or as a list of binaries, none of them empty.
-fn strings_of<'a>(term: Term) -> Result<Vec<Cow<'a, [u8]>>, Raise> {
+fn strings_of<'a>(term: Term) -> Result<Vec<Cow<'a, [u8]>>, BifExit> {
     let strings = if term.is_list() { list_of(term)?.into_iter().map(binary_of).collect::<Result<Vec<_>, _>>()? } else { vec![binary_of(term)?] };
-    if strings.iter().any(|string| string.is_empty()) { Err(Raise::BADARG) } else { Ok(strings) }
+    if strings.iter().any(|string| string.is_empty()) { Err(BifExit::BADARG) } else { Ok(strings) }
 }
 
-fn patterns_of<'a>(p: &Process, term: Term, text_bytes: usize) -> Result<Usable<'a>, Raise> {
+fn patterns_of<'a>(p: &Process, term: Term, text_bytes: usize) -> Result<Usable<'a>, BifExit> {
     if let Some((tag, reference)) = pair_of(term) {
-        return compiled(p, tag, reference).map(Usable::Compiled).ok_or(Raise::BADARG);
+        return compiled(p, tag, reference).map(Usable::Compiled).ok_or(BifExit::BADARG);
     }
     Patterns::new(strings_of(term)?, text_bytes).map(Usable::Fresh)
 }
@@ -262,10 +262,10 @@ struct Options {
     trim_all: bool,
 }
 
-fn options_of(options: Term, size: usize, for_split: bool) -> Result<Options, Raise> {
+fn options_of(options: Term, size: usize, for_split: bool) -> Result<Options, BifExit> {
     let mut result = Options { scope: (0, size), global: false, trim: false, trim_all: false };
     if !options.is_list() {
-        return Err(Raise::BADARG);
+        return Err(BifExit::BADARG);
     }
     // What an improper list ends in is not looked at, as in OTP.
     let mut rest = options;
@@ -273,10 +273,10 @@ fn options_of(options: Term, size: usize, for_split: bool) -> Result<Options, Ra
         let option = cell.head();
         rest = cell.tail();
         if let Some((key, part)) = pair_of(option) {
-            let (position, length) = pair_of(part).ok_or(Raise::BADARG)?;
-            let (start, length) = part_range(size, position, length).ok_or(Raise::BADARG)?;
+            let (position, length) = pair_of(part).ok_or(BifExit::BADARG)?;
+            let (start, length) = part_range(size, position, length).ok_or(BifExit::BADARG)?;
             if key != Term::atom(atom!("scope")) {
-                return Err(Raise::BADARG);
+                return Err(BifExit::BADARG);
             }
             result.scope = (start, start + length);
             continue;
@@ -285,7 +285,7 @@ fn options_of(options: Term, size: usize, for_split: bool) -> Result<Options, Ra
             Some(name) if name == atom!("global") => result.global = true,
             Some(name) if name == atom!("trim") => result.trim = true,
             Some(name) if name == atom!("trim_all") => result.trim_all = true,
-            _ => return Err(Raise::BADARG),
+            _ => return Err(BifExit::BADARG),
         }
     }
     Ok(result)
@@ -411,9 +411,9 @@ fn split(p: &mut Process, subject: Term, pattern: Term, options: Term) -> Result
 
 #[bif("binary:at/2")]
 fn at(_p: &mut Process, binary: Term, position: Term) -> BifResult {
-    let bits = binary.as_bits().filter(|bits| bits.is_binary()).ok_or(Raise::BADARG)?;
+    let bits = binary.as_bits().filter(|bits| bits.is_binary()).ok_or(BifExit::BADARG)?;
     let position = size_of(position)?;
-    if position < bits.bit_size / 8 { Ok(Term::small(i64::from(bits.byte(position)))) } else { Err(Raise::BADARG) }
+    if position < bits.bit_size / 8 { Ok(Term::small(i64::from(bits.byte(position)))) } else { Err(BifExit::BADARG) }
 }
 
 #[bif("binary:first/1")]
@@ -423,7 +423,7 @@ fn first(p: &mut Process, binary: Term) -> BifResult {
 
 #[bif("binary:last/1")]
 fn last(p: &mut Process, binary: Term) -> BifResult {
-    let bits = binary.as_bits().filter(|bits| bits.is_binary() && bits.bit_size > 0).ok_or(Raise::BADARG)?;
+    let bits = binary.as_bits().filter(|bits| bits.is_binary() && bits.bit_size > 0).ok_or(BifExit::BADARG)?;
     at(p, binary, Term::small((bits.bit_size / 8 - 1) as i64))
 }
 
@@ -444,13 +444,13 @@ fn copy_2(p: &mut Process, binary: Term, count: Term) -> BifResult {
 
 fn copied(p: &mut Process, binary: Term, count: usize) -> Result<Term, Stop> {
     let bytes = binary_of(binary)?;
-    let size = bytes.len().checked_mul(count).ok_or(Raise::SYSTEM_LIMIT)?;
+    let size = bytes.len().checked_mul(count).ok_or(BifExit::SYSTEM_LIMIT)?;
     // Short ones are not copied at the speed of memory.
     check(size / bytes.len().clamp(1, 64), QUICK_COPY_BYTES / 64)?;
     if size <= 64 {
         return Ok(p.binary(&bytes.repeat(count)));
     }
-    let shared = SharedBytes::try_with_capacity(size, size).ok_or(Raise::SYSTEM_LIMIT)?;
+    let shared = SharedBytes::try_with_capacity(size, size).ok_or(BifExit::SYSTEM_LIMIT)?;
     /// Bytes that are copied in one piece, unless a single copy has more.
     const PIECE_BYTES: usize = 1 << 20;
     let piece = bytes.len() * (PIECE_BYTES / bytes.len()).max(1);
@@ -470,7 +470,7 @@ fn copied(p: &mut Process, binary: Term, count: usize) -> Result<Term, Stop> {
 
 #[bif("binary:referenced_byte_size/1")]
 fn referenced_byte_size(_p: &mut Process, binary: Term) -> BifResult {
-    binary.as_bits().ok_or(Raise::BADARG)?;
+    binary.as_bits().ok_or(BifExit::BADARG)?;
     let (original, _) = Bits::original_of(binary);
     if original.boxed_subtag() == Some(Subtag::SharedBin) {
         // SAFETY: the header says that it is a shared binary.
@@ -482,7 +482,7 @@ fn referenced_byte_size(_p: &mut Process, binary: Term) -> BifResult {
 
 fn common_length(binaries: Term, of: impl Fn(&[u8], &[u8]) -> usize) -> BifResult {
     let binaries = list_of(binaries)?.into_iter().map(binary_of).collect::<Result<Vec<_>, _>>()?;
-    let (first, rest) = binaries.split_first().ok_or(Raise::BADARG)?;
+    let (first, rest) = binaries.split_first().ok_or(BifExit::BADARG)?;
     let length = rest.iter().map(|other| of(first, other)).min().unwrap_or(first.len());
     Ok(Term::small(length as i64))
 }
@@ -497,11 +497,11 @@ fn longest_common_suffix(_p: &mut Process, binaries: Term) -> BifResult {
     common_length(binaries, |a, b| a.iter().rev().zip(b.iter().rev()).take_while(|(a, b)| a == b).count())
 }
 
-fn is_little(endianness: Term) -> Result<bool, Raise> {
+fn is_little(endianness: Term) -> Result<bool, BifExit> {
     match endianness.as_atom() {
         Some(name) if name == atom!("big") => Ok(false),
         Some(name) if name == atom!("little") => Ok(true),
-        _ => Err(Raise::BADARG),
+        _ => Err(BifExit::BADARG),
     }
 }
 
@@ -516,7 +516,7 @@ fn decode_unsigned_2(p: &mut Process, binary: Term, endianness: Term) -> BifResu
 }
 
 fn decode(p: &mut Process, binary: Term, little: bool) -> BifResult {
-    let bits = binary.as_bits().filter(|bits| bits.is_binary()).ok_or(Raise::BADARG)?;
+    let bits = binary.as_bits().filter(|bits| bits.is_binary()).ok_or(BifExit::BADARG)?;
     if bits.bit_size == 0 {
         return Ok(Term::small(0));
     }
@@ -537,7 +537,7 @@ fn encode(p: &mut Process, number: Term, little: bool) -> BifResult {
     let mut bytes: Vec<u8> = match (number.as_small(), number.as_big()) {
         (Some(small), _) if small >= 0 => small.to_le_bytes().to_vec(),
         (_, Some(big)) if !big.is_negative() => big.digits().iter().flat_map(|digit| digit.to_le_bytes()).collect(),
-        _ => return Err(Raise::BADARG),
+        _ => return Err(BifExit::BADARG),
     };
     let length = bytes.iter().rposition(|&byte| byte != 0).map_or(1, |last| last + 1);
     bytes.truncate(length);

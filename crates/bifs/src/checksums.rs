@@ -4,7 +4,7 @@ use crate::args::{binary_of, iodata_bytes, size_of};
 use crate::long::{self, QUICK_BYTES, Stop, check_term};
 use md5::{Digest, Md5};
 use std::sync::LazyLock;
-use swarmrt_machine::{BifResult, Process, Raise, bif};
+use swarmrt_machine::{BifResult, Process, BifExit, bif};
 use swarmrt_term::{Alloc, Term, am, atom, hash};
 
 #[bif("erlang:phash2/1")]
@@ -33,8 +33,8 @@ fn phash(p: &mut Process, term: Term, range: Term) -> BifResult {
     })
 }
 
-fn range_of(range: Term) -> Result<u64, Raise> {
-    range.as_small().filter(|range| (1..=1 << 32).contains(range)).map(|range| range as u64).ok_or(Raise::BADARG)
+fn range_of(range: Term) -> Result<u64, BifExit> {
+    range.as_small().filter(|range| (1..=1 << 32).contains(range)).map(|range| range as u64).ok_or(BifExit::BADARG)
 }
 
 #[bif("erlang:md5/1")]
@@ -59,10 +59,10 @@ const MD5_STATE_BYTES: usize = 16 + 8 + 64;
 const MD5_START: [u32; 4] = [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476];
 
 impl Md5State {
-    fn of(term: Term) -> Result<Md5State, Raise> {
+    fn of(term: Term) -> Result<Md5State, BifExit> {
         let bytes = binary_of(term)?;
         if bytes.len() != MD5_STATE_BYTES {
-            return Err(Raise::BADARG);
+            return Err(BifExit::BADARG);
         }
         let word = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"));
         let length_bits = u64::from_le_bytes(bytes[16..24].try_into().expect("eight bytes"));
@@ -150,8 +150,8 @@ fn crc_of(before: u32, bytes: &[u8]) -> u32 {
 }
 
 /// A 32-bit checksum given by the program.
-fn word_of(term: Term) -> Result<u32, Raise> {
-    term.as_small().and_then(|value| u32::try_from(value).ok()).ok_or(Raise::BADARG)
+fn word_of(term: Term) -> Result<u32, BifExit> {
+    term.as_small().and_then(|value| u32::try_from(value).ok()).ok_or(BifExit::BADARG)
 }
 
 fn checksum(p: &mut Process, data: Term, of: impl FnOnce(&[u8]) -> u32) -> Result<Term, long::Stop> {

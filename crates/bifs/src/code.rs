@@ -4,21 +4,21 @@ use std::sync::Arc;
 use swarmrt_beam::file::{BeamFile, decompressed};
 use swarmrt_machine::code::{HasOldVersion, ModuleCode, Prepared};
 use swarmrt_machine::resource::Resources;
-use swarmrt_machine::{BifResult, Process, Raise, bif};
+use swarmrt_machine::{BifResult, Process, BifExit, bif};
 use swarmrt_term::etf::{self, DecodeOptions};
 use swarmrt_term::{Alloc, Atom, Mfa, Release, Term, am};
 
 /// Modules between `prepare_loading` and `finish_loading`.
 type Waiting = Resources<ModuleCode>;
 
-fn module_name(term: Term) -> Result<Atom, Raise> {
-    term.as_atom().ok_or(Raise::BADARG)
+fn module_name(term: Term) -> Result<Atom, BifExit> {
+    term.as_atom().ok_or(BifExit::BADARG)
 }
 
 #[bif("erts_internal:prepare_loading/2")]
 fn prepare_loading(p: &mut Process, module: Term, binary: Term) -> BifResult {
     let name = module_name(module)?;
-    let bytes = binary.as_bits().filter(|bits| bits.is_binary()).ok_or(Raise::BADARG)?;
+    let bytes = binary.as_bits().filter(|bits| bits.is_binary()).ok_or(BifExit::BADARG)?;
     let result = p.vm.code.prepare(&bytes.to_bytes());
     let prepared = match result {
         Ok(Prepared(prepared)) if prepared.name == name => prepared,
@@ -48,17 +48,17 @@ fn waiting(p: &Process, reference: Term) -> Option<Arc<ModuleCode>> {
 
 #[bif("erlang:has_prepared_code_on_load/1")]
 fn has_prepared_code_on_load(p: &mut Process, reference: Term) -> BifResult {
-    let module = waiting(p, reference).ok_or(Raise::BADARG)?;
+    let module = waiting(p, reference).ok_or(BifExit::BADARG)?;
     Ok(Term::bool(module.on_load.is_some()))
 }
 
 #[bif("erlang:finish_loading/1")]
 fn finish_loading(p: &mut Process, list: Term) -> BifResult {
-    let references = list.list_to_vec().ok_or(Raise::BADARG)?;
+    let references = list.list_to_vec().ok_or(BifExit::BADARG)?;
     let modules: Option<Vec<Arc<ModuleCode>>> = references.iter().map(|&reference| waiting(p, reference)).collect();
-    let modules = modules.ok_or(Raise::BADARG)?;
+    let modules = modules.ok_or(BifExit::BADARG)?;
     if modules.len() > 1 && modules.iter().any(|module| module.on_load.is_some()) {
-        return Err(Raise::SYSTEM_LIMIT);
+        return Err(BifExit::SYSTEM_LIMIT);
     }
     let old: Vec<Term> = modules.iter().filter(|module| p.vm.code.must_be_purged(module)).map(|module| Term::atom(module.name)).collect();
     if !old.is_empty() {
@@ -83,9 +83,9 @@ fn finish_loading(p: &mut Process, list: Term) -> BifResult {
 #[bif("erlang:call_on_load_function/1")]
 fn call_on_load_function(p: &mut Process, module: Term) -> BifResult {
     let name = module_name(module)?;
-    let slot = p.vm.code.slot(name).ok_or(Raise::BADARG)?;
-    let module = slot.on_load.ok_or(Raise::BADARG)?;
-    let function = module.on_load.ok_or(Raise::BADARG)?;
+    let slot = p.vm.code.slot(name).ok_or(BifExit::BADARG)?;
+    let module = slot.on_load.ok_or(BifExit::BADARG)?;
+    let function = module.on_load.ok_or(BifExit::BADARG)?;
     let entry = module.code.functions[function as usize].entry;
     let export = p.vm.code.unnamed_export(&module, entry);
     p.trap(export, &[])
@@ -93,7 +93,7 @@ fn call_on_load_function(p: &mut Process, module: Term) -> BifResult {
 
 #[bif("erlang:finish_after_on_load/2")]
 fn finish_after_on_load(p: &mut Process, module: Term, keep: Term) -> BifResult {
-    let (name, keep) = (module_name(module)?, keep.as_bool().ok_or(Raise::BADARG)?);
+    let (name, keep) = (module_name(module)?, keep.as_bool().ok_or(BifExit::BADARG)?);
     p.vm.code.finish_on_load(name, keep);
     Ok(Term::bool(true))
 }
@@ -150,7 +150,7 @@ fn pre_loaded_0(p: &mut Process) -> BifResult {
 
 #[bif("erlang:function_exported/3")]
 fn function_exported(p: &mut Process, module: Term, function: Term, arity: Term) -> BifResult {
-    let (Some(module), Some(function), Some(arity)) = (module.as_atom(), function.as_atom(), arity.as_small()) else { return Err(Raise::BADARG) };
+    let (Some(module), Some(function), Some(arity)) = (module.as_atom(), function.as_atom(), arity.as_small()) else { return Err(BifExit::BADARG) };
     let Ok(arity) = u32::try_from(arity) else { return Ok(Term::bool(false)) };
     let export = p.vm.code.existing_export(Mfa { module, function, arity });
     Ok(Term::bool(export.is_some_and(|export| export.is_loaded() || export.bif.is_some())))
@@ -162,7 +162,7 @@ fn delete_module(p: &mut Process, module: Term) -> BifResult {
     match p.vm.code.delete(name) {
         Ok(true) => Ok(Term::bool(true)),
         Ok(false) => Ok(Term::atom(am::UNDEFINED)),
-        Err(HasOldVersion) => Err(Raise::BADARG),
+        Err(HasOldVersion) => Err(BifExit::BADARG),
     }
 }
 
@@ -174,7 +174,7 @@ fn check_old_code(p: &mut Process, module: Term) -> BifResult {
 
 #[bif("erts_internal:purge_module/2")]
 fn purge_module(p: &mut Process, module: Term, operation: Term) -> BifResult {
-    let (name, operation) = (module_name(module)?, operation.as_atom().ok_or(Raise::BADARG)?);
+    let (name, operation) = (module_name(module)?, operation.as_atom().ok_or(BifExit::BADARG)?);
     Ok(Term::bool(match operation.name() {
         "prepare" | "prepare_on_load" => p.vm.code.prepare_purge(name),
         "abort" => {
@@ -192,14 +192,14 @@ fn purge_module(p: &mut Process, module: Term, operation: Term) -> BifResult {
             }
             None => false,
         },
-        _ => return Err(Raise::BADARG),
+        _ => return Err(BifExit::BADARG),
     }))
 }
 
 /// Whether the calling process uses old code of the module; others are asked by a request.
 #[bif("erts_internal:check_process_code/1")]
 fn check_process_code(p: &mut Process, module: Term) -> BifResult {
-    let module = module.as_atom().ok_or(Raise::BADARG)?;
+    let module = module.as_atom().ok_or(BifExit::BADARG)?;
     // The running function is OTP's: what counts is where it and its callers return to.
     Ok(Term::bool(p.vm.code.slot(module).and_then(|slot| slot.leaving().cloned()).is_some_and(|old| returns_into(p, &old.range()))))
 }
@@ -269,7 +269,7 @@ fn module_item(p: &mut Process, module: &ModuleCode, item: Atom) -> Option<Term>
 #[bif("erlang:get_module_info/1")]
 fn get_module_info_1(p: &mut Process, module: Term) -> BifResult {
     let name = module_name(module)?;
-    let module = p.vm.code.current(name).ok_or(Raise::BADARG)?;
+    let module = p.vm.code.current(name).ok_or(BifExit::BADARG)?;
     let mut pairs = Vec::new();
     for item in ["module", "exports", "attributes", "compile", "md5"] {
         let item = Atom::new(item);
@@ -282,15 +282,15 @@ fn get_module_info_1(p: &mut Process, module: Term) -> BifResult {
 
 #[bif("erlang:get_module_info/2")]
 fn get_module_info_2(p: &mut Process, module: Term, item: Term) -> BifResult {
-    let (name, item) = (module_name(module)?, item.as_atom().ok_or(Raise::BADARG)?);
-    let module = p.vm.code.current(name).ok_or(Raise::BADARG)?;
-    module_item(p, &module, item).ok_or(Raise::BADARG)
+    let (name, item) = (module_name(module)?, item.as_atom().ok_or(BifExit::BADARG)?);
+    let module = p.vm.code.current(name).ok_or(BifExit::BADARG)?;
+    module_item(p, &module, item).ok_or(BifExit::BADARG)
 }
 
 #[bif("erlang:make_fun/3")]
 fn make_fun(p: &mut Process, module: Term, function: Term, arity: Term) -> BifResult {
-    let (Some(module), Some(function), Some(arity)) = (module.as_atom(), function.as_atom(), arity.as_small()) else { return Err(Raise::BADARG) };
-    let arity = u32::try_from(arity).ok().filter(|&arity| arity <= 255).ok_or(Raise::BADARG)?;
+    let (Some(module), Some(function), Some(arity)) = (module.as_atom(), function.as_atom(), arity.as_small()) else { return Err(BifExit::BADARG) };
+    let arity = u32::try_from(arity).ok().filter(|&arity| arity <= 255).ok_or(BifExit::BADARG)?;
     let export = p.vm.code.export(Mfa { module, function, arity });
     Ok(p.export_fun(&raw const export.mfa))
 }
@@ -300,7 +300,7 @@ fn fun_info_mfa(p: &mut Process, fun: Term) -> BifResult {
     let mfa = if let Some(external) = fun.as_export_fun() {
         *external.mfa()
     } else {
-        let identity = fun.as_local_fun().ok_or(Raise::BADARG)?.identity();
+        let identity = fun.as_local_fun().ok_or(BifExit::BADARG)?.identity();
         let function = p.vm.code.fun_name(identity).unwrap_or(identity.module);
         Mfa { module: identity.module, function, arity: u32::from(identity.arity) }
     };
@@ -310,10 +310,10 @@ fn fun_info_mfa(p: &mut Process, fun: Term) -> BifResult {
 /// A chunk of a `.beam` file, or `undefined`.
 #[bif("erts_internal:beamfile_chunk/2")]
 fn beamfile_chunk(p: &mut Process, binary: Term, name: Term) -> BifResult {
-    let bits = binary.as_bits().filter(|bits| bits.is_binary()).ok_or(Raise::BADARG)?;
+    let bits = binary.as_bits().filter(|bits| bits.is_binary()).ok_or(BifExit::BADARG)?;
     let bytes = bits.to_bytes();
     let name: Option<Vec<u8>> = name.list_to_vec().and_then(|list| list.iter().map(|c| c.as_small().and_then(|c| u8::try_from(c).ok())).collect());
-    let name: [u8; 4] = name.and_then(|name| name.try_into().ok()).ok_or(Raise::BADARG)?;
+    let name: [u8; 4] = name.and_then(|name| name.try_into().ok()).ok_or(BifExit::BADARG)?;
     let chunks = BeamFile::chunks(&bytes).unwrap_or_default();
     let found = chunks.into_iter().find(|(id, _)| *id == name).and_then(|(_, range)| bytes.get(range));
     Ok(found.map_or(Term::atom(am::UNDEFINED), |chunk| p.binary(chunk)))
@@ -321,7 +321,7 @@ fn beamfile_chunk(p: &mut Process, binary: Term, name: Term) -> BifResult {
 
 #[bif("erts_internal:beamfile_module_md5/1")]
 fn beamfile_module_md5(p: &mut Process, binary: Term) -> BifResult {
-    let bits = binary.as_bits().filter(|bits| bits.is_binary()).ok_or(Raise::BADARG)?;
+    let bits = binary.as_bits().filter(|bits| bits.is_binary()).ok_or(BifExit::BADARG)?;
     let bytes = bits.to_bytes();
     let md5 = decompressed(&bytes).and_then(|bytes| BeamFile::open(&bytes, Vec::new(), None).map(|(file, _)| file.md5));
     Ok(md5.map_or(Term::atom(am::UNDEFINED), |md5| p.binary(&md5)))
@@ -331,7 +331,7 @@ fn beamfile_module_md5(p: &mut Process, binary: Term) -> BifResult {
 fn release_area_switch(p: &mut Process) -> BifResult {
     // The machine gives literals back by itself (see `swarmrt_machine::code::retire`): there is nothing to switch to, but
     // the caller is not idle until all is given back.
-    if p.vm.retirement.is_idle_or_wake(p.id()) { Ok(Term::bool(false)) } else { Err(Raise::Wait) }
+    if p.vm.retirement.is_idle_or_wake(p.id()) { Ok(Term::bool(false)) } else { Err(BifExit::Wait) }
 }
 
 // ---- Coverage (OTP 27 and later) ----
@@ -350,31 +350,31 @@ fn get_coverage_mode(_p: &mut Process) -> BifResult {
 #[bif("code:get_coverage_mode/1", since = 27)]
 fn get_coverage_mode_1(p: &mut Process, module: Term) -> BifResult {
     let name = module_name(module)?;
-    p.vm.code.current(name).map(|_| Term::atom(am::NONE)).ok_or(Raise::BADARG)
+    p.vm.code.current(name).map(|_| Term::atom(am::NONE)).ok_or(BifExit::BADARG)
 }
 
 /// The mode before. There is only `none`.
 #[bif("code:set_coverage_mode/1", since = 27)]
 fn set_coverage_mode(_p: &mut Process, mode: Term) -> BifResult {
-    if mode == Term::atom(am::NONE) { Ok(mode) } else { Err(Raise::BADARG) }
+    if mode == Term::atom(am::NONE) { Ok(mode) } else { Err(BifExit::BADARG) }
 }
 
 /// No module is loaded with coverage.
 #[bif("code:get_coverage/2", since = 27)]
 fn get_coverage(_p: &mut Process, _level: Term, _module: Term) -> BifResult {
-    Err(Raise::BADARG)
+    Err(BifExit::BADARG)
 }
 
 #[bif("code:reset_coverage/1", since = 27)]
 fn reset_coverage(_p: &mut Process, _module: Term) -> BifResult {
-    Err(Raise::BADARG)
+    Err(BifExit::BADARG)
 }
 
 /// No module is loaded with debug information for `erl_debugger`.
 #[bif("code:get_debug_info/1", since = 28)]
 fn get_debug_info(p: &mut Process, module: Term) -> BifResult {
     let name = module_name(module)?;
-    p.vm.code.current(name).map(|_| Term::atom(am::NONE)).ok_or(Raise::BADARG)
+    p.vm.code.current(name).map(|_| Term::atom(am::NONE)).ok_or(BifExit::BADARG)
 }
 
 #[bif("erl_debugger:supported/0", since = 28)]

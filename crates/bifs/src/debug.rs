@@ -9,7 +9,7 @@ use swarmrt_machine::blocking::Blocking;
 use swarmrt_machine::run_state;
 use swarmrt_machine::watched::WatchedDescriptors;
 use swarmrt_machine::signal::{self, Call};
-use swarmrt_machine::{BifResult, Process, Raise, bif, deferred, exception};
+use swarmrt_machine::{BifResult, Process, BifExit, bif, deferred, exception};
 use swarmrt_term::{Alloc, Atom, Bits, Mfa, SharedBytes, Subtag, Term, am, atom, hash, map};
 
 /// Whether the rest of `set_internal_state/2` may be used.
@@ -20,15 +20,15 @@ struct Available(AtomicBool);
 #[derive(Default)]
 struct BinaryLoopLimit(AtomicI64);
 
-fn check_available(p: &Process) -> Result<(), Raise> {
-    if p.vm.extension::<Available>().0.load(Ordering::Relaxed) { Ok(()) } else { Err(Raise::Error(Term::atom(am::UNDEF))) }
+fn check_available(p: &Process) -> Result<(), BifExit> {
+    if p.vm.extension::<Available>().0.load(Ordering::Relaxed) { Ok(()) } else { Err(BifExit::Error(Term::atom(am::UNDEF))) }
 }
 
 #[bif("erts_debug:set_internal_state/2")]
 fn set_internal_state(p: &mut Process, what: Term, value: Term) -> BifResult {
     let what = atom_of(what)?.name();
     if what == "available_internal_state" {
-        let on = value.as_bool().ok_or(Raise::BADARG)?;
+        let on = value.as_bool().ok_or(BifExit::BADARG)?;
         let was_on = p.vm.extension::<Available>().0.swap(on, Ordering::Relaxed);
         if on && !was_on {
             let text = "Process ~w enabled access to the emulator internal state.~nNOTE: This is \
@@ -42,7 +42,7 @@ fn set_internal_state(p: &mut Process, what: Term, value: Term) -> BifResult {
     check_available(p)?;
     match what {
         "reds_left" => {
-            p.reductions = value.as_small().and_then(|left| i32::try_from(left).ok()).ok_or(Raise::BADARG)?;
+            p.reductions = value.as_small().and_then(|left| i32::try_from(left).ok()).ok_or(BifExit::BADARG)?;
             Ok(Term::bool(true))
         }
         // For destructors of resources. Anything else is done at once.
@@ -54,26 +54,26 @@ fn set_internal_state(p: &mut Process, what: Term, value: Term) -> BifResult {
         "ets_force_split" | "ets_debug_random_split_join" | "ets_force_trap" => Ok(Term::atom(am::OK)),
         // How far a search of `binary` may come in one go. Here it always runs to its end, so the limit is only kept.
         "binary_loop_limit" => {
-            let limit = if value == Term::atom(atom!("default")) { 0 } else { value.as_small().filter(|&limit| limit >= 0).ok_or(Raise::BADARG)? };
+            let limit = if value == Term::atom(atom!("default")) { 0 } else { value.as_small().filter(|&limit| limit >= 0).ok_or(BifExit::BADARG)? };
             let before = p.vm.extension::<BinaryLoopLimit>().0.swap(limit, Ordering::Relaxed);
             Ok(p.int(before))
         }
         // The scheduler does nothing else meanwhile.
         "sleep" => {
-            let ms = value.as_small().and_then(|ms| u64::try_from(ms).ok()).ok_or(Raise::BADARG)?;
+            let ms = value.as_small().and_then(|ms| u64::try_from(ms).ok()).ok_or(BifExit::BADARG)?;
             std::thread::sleep(std::time::Duration::from_millis(ms));
             Ok(Term::bool(true))
         }
         // The whole machine does nothing meanwhile.
         "block" => {
-            let ms = value.as_small().and_then(|ms| u64::try_from(ms).ok()).ok_or(Raise::BADARG)?;
+            let ms = value.as_small().and_then(|ms| u64::try_from(ms).ok()).ok_or(BifExit::BADARG)?;
             let (schedulers, pid) = (&p.vm.schedulers, p.id());
             if p.bif_state.take().is_none() {
                 schedulers.block(pid, Blocking::All);
             }
             if schedulers.wanted_online() > 1 && !schedulers.runs_alone() {
                 p.bif_state = Some(Box::new(()));
-                return Err(Raise::Yield);
+                return Err(BifExit::Yield);
             }
             std::thread::sleep(Duration::from_millis(ms));
             schedulers.unblock(pid, Blocking::All);
@@ -92,7 +92,7 @@ fn set_internal_state(p: &mut Process, what: Term, value: Term) -> BifResult {
         "unicode_loop_limit" => Ok(Term::small(1)),
         "node_tab_delayed_delete" => Ok(Term::bool(true)),
         "force_gc" => {
-            let pid = value.as_pid().ok_or(Raise::BADARG)?;
+            let pid = value.as_pid().ok_or(BifExit::BADARG)?;
             let collect: Call = Box::new(|_, process| {
                 if let Some(process) = process {
                     crate::process::collect_soon(process, true);
@@ -107,27 +107,27 @@ fn set_internal_state(p: &mut Process, what: Term, value: Term) -> BifResult {
         }
         // Whether collections that others ask for are done; what it was is told.
         "gc_state" => {
-            let on = value.as_bool().ok_or(Raise::BADARG)?;
+            let on = value.as_bool().ok_or(BifExit::BADARG)?;
             let was_off = std::mem::replace(&mut p.extra().defers_collections, !on);
             Ok(Term::bool(!was_off))
         }
         // Senders never wait for each other: every process has what OTP calls buffers.
         "proc_sig_buffers" if value.as_bool() == Some(true) => Ok(Term::bool(true)),
         "binary" => {
-            let size = value.as_small().and_then(|size| usize::try_from(size).ok()).ok_or(Raise::BADARG)?;
+            let size = value.as_small().and_then(|size| usize::try_from(size).ok()).ok_or(BifExit::BADARG)?;
             const BYTES_MAX: usize = 1 << 30;
             if size > BYTES_MAX {
-                return Err(Raise::SYSTEM_LIMIT);
+                return Err(BifExit::SYSTEM_LIMIT);
             }
             Ok(p.binary(&vec![0; size]))
         }
         "make" if value == Term::atom(atom!("magic_ref")) => {
-            let shared = SharedBytes::zeroed_words(1).ok_or(Raise::SYSTEM_LIMIT)?;
+            let shared = SharedBytes::zeroed_words(1).ok_or(BifExit::SYSTEM_LIMIT)?;
             let address = shared.data() as u64;
             let (reference, address) = (p.counted_ref(shared), p.uint(address));
             Ok(p.tuple(&[reference, address]))
         }
-        _ => Err(Raise::BADARG),
+        _ => Err(BifExit::BADARG),
     }
 }
 
@@ -183,22 +183,22 @@ fn get_internal_state(p: &mut Process, what: Term) -> BifResult {
             "node_and_dist_references" => Ok(node_references(p)),
             // OTP's debug builds put every term into a fragment of its own.
             "force_heap_frags" => Ok(Term::bool(false)),
-            _ => Err(Raise::BADARG),
+            _ => Err(BifExit::BADARG),
         };
     }
-    let (key, term) = pair_of(what).ok_or(Raise::BADARG)?;
-    match key.as_atom().ok_or(Raise::BADARG)?.name() {
+    let (key, term) = pair_of(what).ok_or(BifExit::BADARG)?;
+    match key.as_atom().ok_or(BifExit::BADARG)?.name() {
         "internal_hash" => Ok(p.uint(u64::from(hash::internal_hash(term)))),
         "binary_info" => binary_info(p, term),
         "process_status" => process_status(p, term),
         "magic_ref" => counted_reference(p, term),
-        _ => Err(Raise::BADARG),
+        _ => Err(BifExit::BADARG),
     }
 }
 
 /// `undefined` for a process of which nothing is left.
 fn process_status(p: &mut Process, pid: Term) -> BifResult {
-    let pid = pid.as_pid().ok_or(Raise::BADARG)?;
+    let pid = pid.as_pid().ok_or(BifExit::BADARG)?;
     Ok(match p.vm.processes.get(pid) {
         Some(cell) if cell.shared.state.load() == run_state::RUNNING => Term::atom(am::RUNNING),
         Some(_) => Term::atom(am::WAITING),
@@ -209,7 +209,7 @@ fn process_status(p: &mut Process, pid: Term) -> BifResult {
 /// `{Address, References, true}` of a reference with counted memory, `true` of any other of this node: which of them had
 /// such memory once does not show.
 fn counted_reference(p: &mut Process, reference: Term) -> BifResult {
-    let reference = reference.as_local_ref().ok_or(Raise::BADARG)?;
+    let reference = reference.as_local_ref().ok_or(BifExit::BADARG)?;
     let Some(raw) = reference.counted_raw() else { return Ok(Term::bool(true)) };
     // SAFETY: the memory is alive as long as the term, and the borrowed reference is forgotten.
     let shared = unsafe { std::mem::ManuallyDrop::new(SharedBytes::from_raw(raw)) };
@@ -245,7 +245,7 @@ fn node_references(p: &mut Process) -> Term {
 
 /// How a bitstring is kept: `heap_binary` within the heap, `{refc_binary, Size, {binary, Size}, Flags}` beside it.
 fn binary_info(p: &mut Process, term: Term) -> BifResult {
-    let bits = term.as_bits().ok_or(Raise::BADARG)?;
+    let bits = term.as_bits().ok_or(BifExit::BADARG)?;
     let size = Term::small(bits.byte_size_rounded_up() as i64);
     if term.boxed_header().has(Subtag::HeapBin) {
         return Ok(Term::atom(atom!("heap_binary")));
@@ -261,8 +261,8 @@ fn binary_info(p: &mut Process, term: Term) -> BifResult {
 /// The same bits, as part of another bitstring in which they begin at an offset within a byte.
 #[bif("erts_debug:unaligned_bitstring/2", since = 29)]
 fn unaligned_bitstring(p: &mut Process, bitstring: Term, offset: Term) -> BifResult {
-    let bits = bitstring.as_bits().ok_or(Raise::BADARG)?;
-    let offset = offset.as_small().filter(|offset| (1..=7).contains(offset)).ok_or(Raise::BADARG)?;
+    let bits = bitstring.as_bits().ok_or(BifExit::BADARG)?;
+    let offset = offset.as_small().filter(|offset| (1..=7).contains(offset)).ok_or(BifExit::BADARG)?;
     let offset = offset as usize;
     let size = bits.bit_size;
     let mut bytes = vec![0u8; (offset + size).div_ceil(8)];
@@ -279,14 +279,14 @@ fn unaligned_bitstring(p: &mut Process, bitstring: Term, offset: Term) -> BifRes
 
 // ---- Work for each kind of scheduler, as suites ask for it ----
 
-fn milliseconds(term: Term) -> Result<Duration, Raise> {
-    let ms = term.as_small().and_then(|ms| u64::try_from(ms).ok()).ok_or(Raise::BADARG)?;
+fn milliseconds(term: Term) -> Result<Duration, BifExit> {
+    let ms = term.as_small().and_then(|ms| u64::try_from(ms).ok()).ok_or(BifExit::BADARG)?;
     Ok(Duration::from_millis(ms))
 }
 
 /// Goes to the other two kinds in turn, every fourth step, until the count is 0.
 fn reschedule(p: &mut Process, here: Atom, count: Term) -> BifResult {
-    let left = count.as_small().filter(|&left| left >= 0).ok_or(Raise::BADARG)?;
+    let left = count.as_small().filter(|&left| left >= 0).ok_or(BifExit::BADARG)?;
     if left == 0 {
         return Ok(Term::atom(am::OK));
     }
@@ -317,10 +317,10 @@ fn test(p: &mut Process, here: Atom, what: Term, value: Term) -> BifResult {
     match atom_of(what)?.name() {
         "scheduler" => Ok(Term::atom(here)),
         "error" => Err(match value.as_atom().map(Atom::name) {
-            Some("badarg") => Raise::BADARG,
-            Some("system_limit") => Raise::SYSTEM_LIMIT,
-            Some(name @ ("badarith" | "undef" | "noproc" | "noconnection" | "notsup")) => Raise::Error(Term::atom(Atom::new(name))),
-            _ => Raise::BADARG,
+            Some("badarg") => BifExit::BADARG,
+            Some("system_limit") => BifExit::SYSTEM_LIMIT,
+            Some(name @ ("badarith" | "undef" | "noproc" | "noconnection" | "notsup")) => BifExit::Error(Term::atom(Atom::new(name))),
+            _ => BifExit::BADARG,
         }),
         "copy" => {
             const COPIES: usize = 1000;
@@ -349,7 +349,7 @@ fn test(p: &mut Process, here: Atom, what: Term, value: Term) -> BifResult {
             }
             Ok(Term::atom(am::OK))
         }
-        _ => Err(Raise::BADARG),
+        _ => Err(BifExit::BADARG),
     }
 }
 
@@ -377,6 +377,6 @@ fn dirty(p: &mut Process, kind: Term, what: Term, value: Term) -> BifResult {
             let export = p.vm.code.export(mfa);
             p.trap(export, &[what, value])
         }
-        _ => Err(Raise::BADARG),
+        _ => Err(BifExit::BADARG),
     }
 }

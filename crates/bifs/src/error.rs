@@ -1,16 +1,16 @@
 //! Built-ins that raise.
 
 use swarmrt_machine::bif::BIFS;
-use swarmrt_machine::{BifResult, Process, Raise, bif};
+use swarmrt_machine::{BifResult, Process, BifExit, bif};
 use swarmrt_term::{Alloc, Term, am, atom};
 
 #[bif("erlang:error/1")]
 fn error_1(_p: &mut Process, reason: Term) -> BifResult {
-    Err(Raise::WithoutTop { class: am::ERROR, reason })
+    Err(BifExit::WithoutTop { class: am::ERROR, reason })
 }
 #[bif("erlang:error/2")]
 fn error_2(_p: &mut Process, reason: Term, args: Term) -> BifResult {
-    Err(Raise::WithArgs { reason, args, option: None })
+    Err(BifExit::WithArgs { reason, args, option: None })
 }
 #[bif("erlang:error/3")]
 fn error_3(_p: &mut Process, reason: Term, args: Term, options: Term) -> BifResult {
@@ -20,15 +20,15 @@ fn error_3(_p: &mut Process, reason: Term, args: Term, options: Term) -> BifResu
     };
     // Options that are not what they should be count for nothing; of several, the last one counts.
     let options = options.list_to_vec().filter(|options| options.iter().all(well_formed)).unwrap_or_default();
-    Err(Raise::WithArgs { reason, args, option: options.last().copied() })
+    Err(BifExit::WithArgs { reason, args, option: options.last().copied() })
 }
 #[bif("erlang:exit/1")]
 fn exit_1(_p: &mut Process, reason: Term) -> BifResult {
-    Err(Raise::Exit(reason))
+    Err(BifExit::Exit(reason))
 }
 #[bif("erlang:throw/1")]
 fn throw_1(_p: &mut Process, value: Term) -> BifResult {
-    Err(Raise::Throw(value))
+    Err(BifExit::Throw(value))
 }
 #[bif("erlang:nif_error/1")]
 fn nif_error_1(p: &mut Process, reason: Term) -> BifResult {
@@ -40,7 +40,7 @@ fn nif_error_2(p: &mut Process, reason: Term, _args: Term) -> BifResult {
 }
 
 /// The bodies of OTP's own built-ins say `undefined`: where that is reached, it is the built-in that is not there.
-fn nif_error(p: &Process, reason: Term) -> Raise {
+fn nif_error(p: &Process, reason: Term) -> BifExit {
     /// Modules of OTP that leave functions to the machine, beside those that have some here.
     const OTHERS: [&str; 3] = ["prim_socket", "prim_net", "erl_tracer"];
     let is_stub = reason == Term::atom(am::UNDEFINED) || reason == Term::atom(am::UNDEF);
@@ -49,7 +49,7 @@ fn nif_error(p: &Process, reason: Term) -> Raise {
             let module = located.mfa.module.name();
             located.mfa.function != atom!("nif_error") && (OTHERS.contains(&module) || BIFS.iter().any(|entry| entry.module == module))
         });
-    if is_missing { Raise::WithoutTop { class: am::ERROR, reason: Term::atom(am::UNDEF) } } else { Raise::Error(reason) }
+    if is_missing { BifExit::WithoutTop { class: am::ERROR, reason: Term::atom(am::UNDEF) } } else { BifExit::Error(reason) }
 }
 
 /// A stack trace as given to `erlang:raise/3`, with its entries as {M, F, ArityOrArgs, Location} or
@@ -75,7 +75,7 @@ fn raise(p: &mut Process, class: Term, reason: Term, trace: Term) -> BifResult {
         return Ok(Term::atom(am::BADARG));
     };
     match full_trace(p, trace) {
-        Some(trace) => Err(Raise::WithTrace { class, reason, trace }),
+        Some(trace) => Err(BifExit::WithTrace { class, reason, trace }),
         None => Ok(Term::atom(am::BADARG)),
     }
 }

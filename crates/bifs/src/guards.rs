@@ -2,7 +2,7 @@
 
 use crate::args::{badarg, index_of};
 use std::cmp::Ordering;
-use swarmrt_machine::{BifResult, Process, Raise, bif};
+use swarmrt_machine::{BifResult, Process, BifExit, bif};
 use swarmrt_term::release::{self, Release};
 use swarmrt_term::{Alloc, NodeInfo, Record, Term, Tuple, am, compare, equal, equal_exact, map};
 
@@ -38,7 +38,7 @@ fn is_function_2(_p: &mut Process, term: Term, arity: Term) -> BifResult {
     let wanted = match arity.as_small() {
         Some(arity) if arity >= 0 => arity as u64,
         None if arity.as_big().is_some_and(|big| !big.is_negative()) => u64::MAX,
-        _ => return Err(Raise::BADARG),
+        _ => return Err(BifExit::BADARG),
     };
     let actual = match (term.as_local_fun(), term.as_export_fun()) {
         (Some(fun), _) => fun.arity(),
@@ -52,7 +52,7 @@ fn is_function_2(_p: &mut Process, term: Term, arity: Term) -> BifResult {
 #[bif("erlang:is_integer/3", guard, since = 29)]
 fn is_integer_within(_p: &mut Process, term: Term, low: Term, high: Term) -> BifResult {
     if !low.is_integer() || !high.is_integer() {
-        return Err(Raise::BADARG);
+        return Err(BifExit::BADARG);
     }
     Ok(Term::bool(term.is_integer() && compare(low, term).is_le() && compare(term, high).is_le()))
 }
@@ -60,7 +60,7 @@ fn is_integer_within(_p: &mut Process, term: Term, low: Term, high: Term) -> Bif
 #[bif("erlang:is_record/2", guard)]
 fn is_record_2(_p: &mut Process, term: Term, name: Term) -> BifResult {
     if !name.is_atom() {
-        return Err(Raise::BADARG);
+        return Err(BifExit::BADARG);
     }
     let is_native = term.as_record().is_some_and(|record| record.name() == name);
     Ok(Term::bool(is_native || term.as_tuple().is_some_and(|tuple| tuple.arity() > 0 && tuple.get(0) == name)))
@@ -74,7 +74,7 @@ fn is_record_3(_p: &mut Process, term: Term, name: Term, size: Term) -> BifResul
         return Ok(Term::bool(term.as_record().is_some_and(is_native)));
     }
     // No tuple has a negative size, but it may be asked for.
-    let size = size.as_small().filter(|_| name.is_atom()).ok_or(Raise::BADARG)?;
+    let size = size.as_small().filter(|_| name.is_atom()).ok_or(BifExit::BADARG)?;
     let is_such = |tuple: Tuple| tuple.arity() > 0 && tuple.arity() as i64 == size && tuple.get(0) == name;
     Ok(Term::bool(term.as_tuple().is_some_and(is_such)))
 }
@@ -112,11 +112,11 @@ fn min(_p: &mut Process, a: Term, b: Term) -> BifResult {
 
 #[bif("erlang:not/1", guard)]
 fn not(_p: &mut Process, a: Term) -> BifResult {
-    a.as_bool().map(|a| Term::bool(!a)).ok_or(Raise::BADARG)
+    a.as_bool().map(|a| Term::bool(!a)).ok_or(BifExit::BADARG)
 }
 
 fn booleans(a: Term, b: Term, of: fn(bool, bool) -> bool) -> BifResult {
-    Ok(Term::bool(of(a.as_bool().ok_or(Raise::BADARG)?, b.as_bool().ok_or(Raise::BADARG)?)))
+    Ok(Term::bool(of(a.as_bool().ok_or(BifExit::BADARG)?, b.as_bool().ok_or(BifExit::BADARG)?)))
 }
 
 #[bif("erlang:and/2", guard)]
@@ -136,39 +136,39 @@ fn xor(_p: &mut Process, a: Term, b: Term) -> BifResult {
 
 #[bif("erlang:element/2", guard)]
 fn element(_p: &mut Process, index: Term, tuple: Term) -> BifResult {
-    let tuple = tuple.as_tuple().ok_or(Raise::BADARG)?;
+    let tuple = tuple.as_tuple().ok_or(BifExit::BADARG)?;
     Ok(tuple.get(index_of(index, tuple.arity())?))
 }
 
 #[bif("erlang:tuple_size/1", guard)]
 fn tuple_size(_p: &mut Process, tuple: Term) -> BifResult {
-    tuple.as_tuple().map(|tuple| Term::small(tuple.arity() as i64)).ok_or(Raise::BADARG)
+    tuple.as_tuple().map(|tuple| Term::small(tuple.arity() as i64)).ok_or(BifExit::BADARG)
 }
 
 #[bif("erlang:hd/1", guard)]
 fn hd(_p: &mut Process, list: Term) -> BifResult {
-    list.as_cons().map(|cell| cell.head()).ok_or(Raise::BADARG)
+    list.as_cons().map(|cell| cell.head()).ok_or(BifExit::BADARG)
 }
 
 #[bif("erlang:tl/1", guard)]
 fn tl(_p: &mut Process, list: Term) -> BifResult {
-    list.as_cons().map(|cell| cell.tail()).ok_or(Raise::BADARG)
+    list.as_cons().map(|cell| cell.tail()).ok_or(BifExit::BADARG)
 }
 
 #[bif("erlang:length/1", guard)]
 fn length(p: &mut Process, list: Term) -> BifResult {
-    let length = list.list_len().ok_or(Raise::BADARG)?;
+    let length = list.list_len().ok_or(BifExit::BADARG)?;
     p.bump_reductions(length / 100);
     Ok(Term::small(length as i64))
 }
 
 /// The bits of a bitstring, or of what is left of one that is being matched: from OTP 26 on, the
 /// compiler asks for the size of a rest without making it a term.
-fn bits_in(bits: Term) -> Result<usize, Raise> {
+fn bits_in(bits: Term) -> Result<usize, BifExit> {
     match bits.as_bits() {
         Some(bits) => Ok(bits.bit_size),
         None => {
-            let context = bits.as_match_context().ok_or(Raise::BADARG)?;
+            let context = bits.as_match_context().ok_or(BifExit::BADARG)?;
             Ok(context.end() - context.offset())
         }
     }
@@ -190,7 +190,7 @@ fn size(_p: &mut Process, term: Term) -> BifResult {
         return Ok(Term::small(tuple.arity() as i64));
     }
     // Whole bytes only, here.
-    term.as_bits().map(|bits| Term::small((bits.bit_size / 8) as i64)).ok_or(Raise::BADARG)
+    term.as_bits().map(|bits| Term::small((bits.bit_size / 8) as i64)).ok_or(BifExit::BADARG)
 }
 
 #[bif("erlang:map_size/1", guard)]
@@ -212,27 +212,27 @@ fn map_get(p: &mut Process, key: Term, map: Term) -> BifResult {
 }
 
 /// `{badmap, Term}`.
-pub(crate) fn badmap(p: &mut Process, term: Term) -> Raise {
-    Raise::Error(p.tuple(&[Term::atom(am::BADMAP), term]))
+pub(crate) fn badmap(p: &mut Process, term: Term) -> BifExit {
+    BifExit::Error(p.tuple(&[Term::atom(am::BADMAP), term]))
 }
 
 /// `{badkey, Key}`.
-pub(crate) fn badkey(p: &mut Process, key: Term) -> Raise {
-    Raise::Error(p.tuple(&[Term::atom(am::BADKEY), key]))
+pub(crate) fn badkey(p: &mut Process, key: Term) -> BifExit {
+    BifExit::Error(p.tuple(&[Term::atom(am::BADKEY), key]))
 }
 
 #[bif("erlang:binary_part/3", guard)]
 #[bif("binary:part/3")]
 fn binary_part_3(p: &mut Process, binary: Term, position: Term, length: Term) -> BifResult {
-    let bits = binary.as_bits().ok_or(Raise::BADARG)?;
-    let (from, len) = part_range(bits.bit_size / 8, position, length).ok_or(Raise::BADARG)?;
+    let bits = binary.as_bits().ok_or(BifExit::BADARG)?;
+    let (from, len) = part_range(bits.bit_size / 8, position, length).ok_or(BifExit::BADARG)?;
     Ok(p.sub_binary(binary, from * 8, len * 8))
 }
 
 #[bif("erlang:binary_part/2", guard)]
 #[bif("binary:part/2")]
 fn binary_part_2(p: &mut Process, binary: Term, part: Term) -> BifResult {
-    let pair = part.as_tuple().filter(|pair| pair.arity() == 2).ok_or(Raise::BADARG)?;
+    let pair = part.as_tuple().filter(|pair| pair.arity() == 2).ok_or(BifExit::BADARG)?;
     binary_part_3(p, binary, pair.get(0), pair.get(1))
 }
 
@@ -254,7 +254,7 @@ fn node_1(_p: &mut Process, term: Term) -> BifResult {
     if term.is_pid() || term.is_port() || term.as_local_ref().is_some() {
         return Ok(Term::atom(NodeInfo::this().name));
     }
-    term.as_external().map(|external| Term::atom(external.node())).ok_or(Raise::BADARG)
+    term.as_external().map(|external| Term::atom(external.node())).ok_or(BifExit::BADARG)
 }
 
 #[bif("erlang:self/0", guard)]
@@ -264,7 +264,7 @@ fn self_0(p: &mut Process) -> BifResult {
 
 #[bif("erlang:+/1", guard)]
 fn plus_1(_p: &mut Process, a: Term) -> BifResult {
-    if a.is_number() { Ok(a) } else { Err(Raise::BADARITH) }
+    if a.is_number() { Ok(a) } else { Err(BifExit::BADARITH) }
 }
 
 #[bif("erts_internal:cmp_term/2")]

@@ -1,7 +1,7 @@
 //! Pids, ports and references: making them, and as text.
 
 use crate::args::{byte_list_of, list_of};
-use swarmrt_machine::{BifResult, Process, Raise, bif};
+use swarmrt_machine::{BifResult, Process, BifExit, bif};
 use swarmrt_term::node::{pid_data, pid_parts};
 use swarmrt_term::{Alloc, Atom, External, RefValue, Subtag, Term, atom};
 
@@ -43,7 +43,7 @@ pub(crate) fn ref_text(term: Term) -> Option<String> {
 }
 
 fn as_string(p: &mut Process, text: Option<String>) -> BifResult {
-    text.map(|text| p.string(&text)).ok_or(Raise::BADARG)
+    text.map(|text| p.string(&text)).ok_or(BifExit::BADARG)
 }
 
 #[bif("erlang:pid_to_list/1")]
@@ -70,25 +70,25 @@ fn numbers_of(list: Term, open: &str) -> Option<Vec<u64>> {
 
 #[bif("erlang:list_to_pid/1")]
 fn list_to_pid(p: &mut Process, list: Term) -> BifResult {
-    let numbers = numbers_of(list, "<").ok_or(Raise::BADARG)?;
+    let numbers = numbers_of(list, "<").ok_or(BifExit::BADARG)?;
     match numbers[..] {
         [0, number, serial] => {
             let parts = u32::try_from(number).ok().zip(u32::try_from(serial).ok());
             let data = parts.and_then(|(number, serial)| pid_data(number, serial));
-            data.map(Term::pid).ok_or(Raise::BADARG)
+            data.map(Term::pid).ok_or(BifExit::BADARG)
         }
         [node, number, serial] if number <= u64::from(u32::MAX) && serial <= u64::from(u32::MAX) => {
             let node = node_of(node)?;
             Ok(p.external(Subtag::ExternalPid, node, creation_of(p, node), &[number, serial]))
         }
-        _ => Err(Raise::BADARG),
+        _ => Err(BifExit::BADARG),
     }
 }
 
 /// The node whose identifiers have this channel number.
-fn node_of(channel: u64) -> Result<Atom, Raise> {
-    let atom = u32::try_from(channel).ok().and_then(Atom::checked).ok_or(Raise::BADARG)?;
-    if atom.name().contains('@') { Ok(atom) } else { Err(Raise::BADARG) }
+fn node_of(channel: u64) -> Result<Atom, BifExit> {
+    let atom = u32::try_from(channel).ok().and_then(Atom::checked).ok_or(BifExit::BADARG)?;
+    if atom.name().contains('@') { Ok(atom) } else { Err(BifExit::BADARG) }
 }
 
 /// Text says nothing of a creation: it is the node's that is or was connected.
@@ -98,29 +98,29 @@ fn creation_of(p: &Process, node: Atom) -> u32 {
 
 #[bif("erlang:list_to_port/1")]
 fn list_to_port(p: &mut Process, list: Term) -> BifResult {
-    let numbers = numbers_of(list, "#Port<").ok_or(Raise::BADARG)?;
+    let numbers = numbers_of(list, "#Port<").ok_or(BifExit::BADARG)?;
     match numbers[..] {
         [0, number] if number < 1 << 58 => Ok(Term::port(number)),
         [node, number] => {
             let node = node_of(node)?;
             Ok(p.external(Subtag::ExternalPort, node, creation_of(p, node), &[number & 0xffff_ffff, number >> 32]))
         }
-        _ => Err(Raise::BADARG),
+        _ => Err(BifExit::BADARG),
     }
 }
 
 #[bif("erlang:list_to_ref/1")]
 fn list_to_ref(p: &mut Process, list: Term) -> BifResult {
-    let mut numbers = numbers_of(list, "#Ref<").ok_or(Raise::BADARG)?;
+    let mut numbers = numbers_of(list, "#Ref<").ok_or(BifExit::BADARG)?;
     if numbers.len() < 2 || numbers[1..].iter().any(|&number| number > u64::from(u32::MAX)) {
-        return Err(Raise::BADARG);
+        return Err(BifExit::BADARG);
     }
     let node = numbers.remove(0);
     numbers.reverse();
     if node == 0 {
-        let [low, middle, high] = numbers[..] else { return Err(Raise::BADARG) };
+        let [low, middle, high] = numbers[..] else { return Err(BifExit::BADARG) };
         if low >= 1 << 18 {
-            return Err(Raise::BADARG);
+            return Err(BifExit::BADARG);
         }
         return Ok(RefValue { id: high << 32 | middle, low: low as u32 }.to_term(&mut p.heap));
     }
@@ -148,7 +148,7 @@ fn unique_integer_1(p: &mut Process, modifiers: Term) -> BifResult {
         match modifier.as_atom() {
             Some(name) if name == atom!("positive") => positive = true,
             Some(name) if name == atom!("monotonic") => monotonic = true,
-            _ => return Err(Raise::BADARG),
+            _ => return Err(BifExit::BADARG),
         }
     }
     let number = if monotonic { p.vm.next_monotonic_unique() } else { p.vm.next_unique() };

@@ -3,7 +3,7 @@
 use crate::args::{badarg, size_of};
 use crate::long::{self, Stop, check, list_length};
 use std::collections::BTreeMap;
-use swarmrt_machine::{BifResult, Process, Raise, bif};
+use swarmrt_machine::{BifResult, Process, BifExit, bif};
 use swarmrt_term::{Alloc, Atom, Mfa, Term, am, atom, compare_exact, equal, equal_exact};
 
 /// Elements for which a built-in that walks a list counts one reduction.
@@ -66,8 +66,8 @@ fn reverse(p: &mut Process, list: Term, tail: Term) -> BifResult {
 }
 
 /// The first tuple of `list` whose element at `position` equals `key`; the rest of the list where the turn is over.
-fn keyfind_in(p: &mut Process, key: Term, position: Term, list: Term) -> Result<Result<Option<Term>, Term>, Raise> {
-    let at = size_of(position)?.checked_sub(1).ok_or(Raise::BADARG)?;
+fn keyfind_in(p: &mut Process, key: Term, position: Term, list: Term) -> Result<Result<Option<Term>, Term>, BifExit> {
+    let at = size_of(position)?.checked_sub(1).ok_or(BifExit::BADARG)?;
     // What cannot be equal to anything but itself is compared as a word.
     let by_word = key.is_immediate() && !key.is_number();
     let mut rest = list;
@@ -89,7 +89,7 @@ fn keyfind_in(p: &mut Process, key: Term, position: Term, list: Term) -> Result<
         rest = cell.tail();
     }
     p.bump_reductions(seen / ELEMENTS_PER_REDUCTION);
-    if rest.is_nil() { Ok(Ok(None)) } else { Err(Raise::BADARG) }
+    if rest.is_nil() { Ok(Ok(None)) } else { Err(BifExit::BADARG) }
 }
 
 #[bif("lists:keyfind/3")]
@@ -123,7 +123,7 @@ fn append(p: &mut Process, front: Term, back: Term) -> BifResult {
     if front.is_nil() {
         return Ok(back);
     }
-    let length = front.list_len().ok_or(Raise::BADARG)?;
+    let length = front.list_len().ok_or(BifExit::BADARG)?;
     if back.is_nil() {
         return Ok(front);
     }
@@ -197,7 +197,7 @@ fn difference(p: &mut Process, from: Term, what: Term) -> Result<Term, Stop> {
         return Ok(from);
     }
     check(items + removals, QUICK_SUBTRACTION)?;
-    let removals = what.list_to_vec().ok_or(Raise::BADARG)?;
+    let removals = what.list_to_vec().ok_or(BifExit::BADARG)?;
     p.bump_reductions((items + removals.len()) / ELEMENTS_PER_REDUCTION);
     let mut counts: BTreeMap<Exact, usize> = BTreeMap::new();
     for &item in &removals {

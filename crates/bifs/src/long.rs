@@ -7,7 +7,7 @@
 
 use smallvec::SmallVec;
 use swarmrt_machine::scheduler::current_scheduler;
-use swarmrt_machine::{BifResult, Process, Raise, bif};
+use swarmrt_machine::{BifResult, Process, BifExit, bif};
 use swarmrt_term::{Atom, Bits, Mfa, Term, am, atom, stop};
 
 /// Steps that are taken at once: cells walked, terms visited, pieces appended. About half a millisecond.
@@ -21,18 +21,18 @@ pub(crate) const QUICK_COPY_BYTES: usize = 4 << 20;
 pub(crate) enum Stop {
     /// It takes too long for a scheduler.
     Long,
-    Raise(Raise),
+    BifExit(BifExit),
 }
 
-impl From<Raise> for Stop {
-    fn from(raise: Raise) -> Stop {
-        Stop::Raise(raise)
+impl From<BifExit> for Stop {
+    fn from(raise: BifExit) -> Stop {
+        Stop::BifExit(raise)
     }
 }
 
 impl From<crate::args::NotIodata> for Stop {
     fn from(_: crate::args::NotIodata) -> Stop {
-        Stop::Raise(Raise::BADARG)
+        Stop::BifExit(BifExit::BADARG)
     }
 }
 
@@ -81,13 +81,13 @@ pub(crate) fn check(amount: usize, quick: usize) -> Result<(), Stop> {
 }
 
 /// The failure of a call on a dirty scheduler, for the built-in itself to raise.
-struct Failed(Raise);
+struct Failed(BifExit);
 
 /// Does the work of the built-in `module:function` with these arguments, here or on a dirty scheduler.
 pub(crate) fn run(p: &mut Process, module: Atom, function: Atom, args: &[Term], work: impl FnOnce(&mut Process) -> Result<Term, Stop>) -> BifResult {
     match work(p) {
         Ok(value) => Ok(value),
-        Err(Stop::Raise(raise)) => Err(raise),
+        Err(Stop::BifExit(raise)) => Err(raise),
         Err(Stop::Long) => elsewhere(p, Mfa { module, function, arity: args.len() as u32 }, args),
     }
 }
@@ -108,14 +108,14 @@ fn elsewhere(p: &mut Process, mfa: Mfa, args: &[Term]) -> BifResult {
 /// tells its name and arguments.
 fn long_run(p: &mut Process, number: Term, args: &[Term]) -> BifResult {
     // Programs that call this by its name get what they deserve, but no more.
-    let number = number.as_small().and_then(|number| u16::try_from(number).ok()).filter(|&number| p.vm.bifs.exists(number)).ok_or(Raise::BADARG)?;
+    let number = number.as_small().and_then(|number| u16::try_from(number).ok()).filter(|&number| p.vm.bifs.exists(number)).ok_or(BifExit::BADARG)?;
     let entry = p.vm.bifs.get(number);
     if usize::from(entry.arity) != args.len() {
-        return Err(Raise::BADARG);
+        return Err(BifExit::BADARG);
     }
     let mfa = p.vm.bifs.mfa(number);
     match (entry.function)(p, args) {
-        Err(raise @ (Raise::Error(reason) | Raise::Caused { reason, .. })) if reason.is_immediate() => {
+        Err(raise @ (BifExit::Error(reason) | BifExit::Caused { reason, .. })) if reason.is_immediate() => {
             p.bif_state = Some(Box::new(Failed(raise)));
             let export = p.vm.code.export(mfa);
             p.trap(export, args)
@@ -190,5 +190,5 @@ pub(crate) fn list_length(list: Term) -> Result<usize, Stop> {
         }
         rest = cell.tail();
     }
-    if rest.is_nil() { Ok(length) } else { Err(Raise::BADARG.into()) }
+    if rest.is_nil() { Ok(length) } else { Err(BifExit::BADARG.into()) }
 }

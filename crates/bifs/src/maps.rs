@@ -3,7 +3,7 @@
 use crate::args::{list_of, pair_of};
 use crate::guards::{badkey, badmap};
 use crate::long;
-use swarmrt_machine::{BifResult, Process, Raise, bif};
+use swarmrt_machine::{BifResult, Process, BifExit, bif};
 use swarmrt_term::{Alloc, Atom, Release, Term, am, atom, map};
 
 /// Pairs of a hash map that one step of an iterator brings.
@@ -19,7 +19,7 @@ const CHECKED_PER_TURN: usize = 10_000;
 /// Pairs that are put together or taken apart in one turn.
 const PAIRS_PER_TURN: usize = 5_000;
 
-fn check(p: &mut Process, map: Term) -> Result<(), Raise> {
+fn check(p: &mut Process, map: Term) -> Result<(), BifExit> {
     if map.is_map() { Ok(()) } else { Err(badmap(p, map)) }
 }
 
@@ -86,7 +86,7 @@ fn resumed(p: &mut Process) -> Option<[Term; 2]> {
 fn let_others(p: &mut Process, kept: [Term; 2]) -> BifResult {
     p.trap_args[..2].copy_from_slice(&kept);
     p.bif_state = Some(Box::new(Underway));
-    Err(Raise::Yield)
+    Err(BifExit::Yield)
 }
 
 /// Puts one part of each pair into a list, a turn's pairs at a time.
@@ -95,7 +95,7 @@ fn one_side(p: &mut Process, map: Term, whole: fn(&mut Process, Term) -> Term, p
     p.bump_reductions(map::size(map).min(PAIRS_PER_TURN) / 10);
     let Some(trie) = map.as_hash_map().filter(|_| map::size(map) > PAIRS_PER_TURN) else { return Ok(whole(p, map)) };
     let [path, mut list] = resumed(p).unwrap_or([Term::small(0), Term::NIL]);
-    let path = path.as_small().and_then(|path| u64::try_from(path).ok()).ok_or(Raise::BADARG)?;
+    let path = path.as_small().and_then(|path| u64::try_from(path).ok()).ok_or(BifExit::BADARG)?;
     let (pairs, next) = map::batch(trie, path, PAIRS_PER_TURN);
     for pair in pairs {
         list = p.cons(part(pair), list);
@@ -142,17 +142,17 @@ fn from(p: &mut Process, function: Atom, args: &[Term], pair: impl Fn(Term) -> O
             if length == turn_ends {
                 return let_others(p, [rest, Term::small(length as i64)]);
             }
-            pair(cell.head()).ok_or(Raise::BADARG)?;
+            pair(cell.head()).ok_or(BifExit::BADARG)?;
             length += 1;
             rest = cell.tail();
         }
         if !rest.is_nil() {
-            return Err(Raise::BADARG);
+            return Err(BifExit::BADARG);
         }
     }
     long::run(p, atom!("maps"), function, args, |p| {
         long::check(length, PAIRS_PER_TURN)?;
-        let pairs = list_of(args[0])?.into_iter().map(pair).collect::<Option<Vec<_>>>().ok_or(Raise::BADARG)?;
+        let pairs = list_of(args[0])?.into_iter().map(pair).collect::<Option<Vec<_>>>().ok_or(BifExit::BADARG)?;
         p.bump_reductions(pairs.len() / 10);
         Ok(map::from_pairs(p, &pairs))
     })
@@ -171,33 +171,33 @@ fn from_keys(p: &mut Process, keys: Term, value: Term) -> BifResult {
 #[bif("erts_internal:map_to_tuple_keys/1")]
 fn map_to_tuple_keys(p: &mut Process, map: Term) -> BifResult {
     check(p, map)?;
-    map.as_flat_map().map(|flat| flat.keys_tuple()).ok_or(Raise::BADARG)
+    map.as_flat_map().map(|flat| flat.keys_tuple()).ok_or(BifExit::BADARG)
 }
 
 #[bif("erts_internal:map_hashmap_children/1")]
 fn map_hashmap_children(p: &mut Process, map: Term) -> BifResult {
-    let trie = map.as_hash_map().ok_or(Raise::BADARG)?;
+    let trie = map.as_hash_map().ok_or(BifExit::BADARG)?;
     Ok(p.list(trie.children()))
 }
 
 /// A step along a list of keys, which ordered iterators have instead of a path (OTP 26 and later).
 fn next_of_keys(p: &mut Process, keys: Term, map: Term, accumulator: Term) -> BifResult {
     if !map.is_map() || accumulator != Term::atom(atom!("iterator")) {
-        return Err(Raise::BADARG);
+        return Err(BifExit::BADARG);
     }
     let mut pairs = Vec::new();
     let mut rest = keys;
     while let Some(cell) = rest.as_cons()
         && pairs.len() < PAIRS_PER_ITERATOR_STEP
     {
-        let value = map::get(map, cell.head()).ok_or(Raise::BADARG)?;
+        let value = map::get(map, cell.head()).ok_or(BifExit::BADARG)?;
         pairs.push((cell.head(), value));
         rest = cell.tail();
     }
     let last = match rest {
         _ if rest.is_nil() => Term::atom(am::NONE),
         _ if rest.as_cons().is_some() => p.cons(rest, map),
-        _ => return Err(Raise::BADARG),
+        _ => return Err(BifExit::BADARG),
     };
     p.bump_reductions(pairs.len() / 10);
     Ok(nested(p, &pairs, last))
@@ -216,14 +216,14 @@ fn map_next(p: &mut Process, path: Term, map: Term, accumulator: Term) -> BifRes
     if path.is_list() && p.vm.release() >= Release::R26 {
         return next_of_keys(p, path, map, accumulator);
     }
-    let path_number = path.as_small().and_then(|path| u64::try_from(path).ok()).ok_or(Raise::BADARG)?;
+    let path_number = path.as_small().and_then(|path| u64::try_from(path).ok()).ok_or(BifExit::BADARG)?;
     let as_iterator = accumulator == Term::atom(atom!("iterator"));
     if !map.is_map() || !as_iterator && !accumulator.is_list() {
-        return Err(Raise::BADARG);
+        return Err(BifExit::BADARG);
     }
     let Some(trie) = map.as_hash_map() else {
         // There is no way into the middle of a flat map.
-        let flat = map.as_flat_map().filter(|_| path_number == 0).ok_or(Raise::BADARG)?;
+        let flat = map.as_flat_map().filter(|_| path_number == 0).ok_or(BifExit::BADARG)?;
         p.bump_reductions(flat.size() / 10);
         let pairs = flat.keys().iter().copied().zip(flat.values().iter().copied());
         return Ok(if as_iterator { nested(p, &pairs.collect::<Vec<_>>(), Term::atom(am::NONE)) } else { map::pair_list(p, pairs, accumulator) });

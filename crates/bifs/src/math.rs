@@ -1,16 +1,16 @@
 //! The functions of `math`.
 
 use crate::numbers::to_float;
-use swarmrt_machine::{BifResult, Process, Raise, bif};
+use swarmrt_machine::{BifResult, Process, BifExit, bif};
 use swarmrt_term::{Alloc, Term};
 
 /// The result as a float; one that is not finite is an error.
 fn finite(p: &mut Process, value: f64) -> BifResult {
-    if value.is_finite() { Ok(p.float(value)) } else { Err(Raise::BADARITH) }
+    if value.is_finite() { Ok(p.float(value)) } else { Err(BifExit::BADARITH) }
 }
 
-fn argument(term: Term) -> Result<f64, Raise> {
-    let out_of_range = if term.is_number() { Raise::BADARITH } else { Raise::BADARG };
+fn argument(term: Term) -> Result<f64, BifExit> {
+    let out_of_range = if term.is_number() { BifExit::BADARITH } else { BifExit::BADARG };
     to_float(term).ok_or(out_of_range)
 }
 

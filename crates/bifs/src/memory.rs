@@ -2,16 +2,16 @@
 
 use crate::ets;
 use swarmrt_machine::table::ProcessCell;
-use swarmrt_machine::{BifResult, Process, Raise, signal};
+use swarmrt_machine::{BifResult, Process, BifExit, signal};
 use swarmrt_term::{Alloc, Atom, FragmentHeap, Term, am, atom, usage};
 
 /// `erlang:system_info({memory_internal, Ref, Allocators})`: as many messages as there are threads but one, with the
 /// sizes in the first.
 pub(crate) fn memory_internal(p: &mut Process, elements: &[Term]) -> BifResult {
-    let &[_, reference, allocators] = elements else { return Err(Raise::BADARG) };
-    let allocators = allocators.list_to_vec().ok_or(Raise::BADARG)?;
+    let &[_, reference, allocators] = elements else { return Err(BifExit::BADARG) };
+    let allocators = allocators.list_to_vec().ok_or(BifExit::BADARG)?;
     if !reference.is_reference() {
-        return Err(Raise::BADARG);
+        return Err(BifExit::BADARG);
     }
     let processes = usage::HEAPS.sum() + p.vm.processes.count() * size_of::<ProcessCell>();
     let sizes = [("eheap_alloc", processes), ("ets_alloc", ets::memory_bytes(p.vm)), ("binary_alloc", usage::BINARIES.sum())];

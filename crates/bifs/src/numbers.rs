@@ -2,7 +2,7 @@
 
 use crate::args::{atom_of, binary_of, byte_list_of, pair_of};
 use crate::long::{self, Stop, check, list_length};
-use swarmrt_machine::{BifResult, Process, Raise, bif};
+use swarmrt_machine::{BifResult, Process, BifExit, bif};
 use swarmrt_term::bigint::{self, ArithError, ParseError};
 use swarmrt_term::float::{self, Format};
 use swarmrt_term::{Alloc, Term, am, atom};
@@ -12,10 +12,10 @@ const BASES: std::ops::RangeInclusive<i64> = 2..=36;
 /// Digits after the point when nothing is asked for.
 const SCIENTIFIC_DEFAULT: i64 = 20;
 
-fn arith_error(error: ArithError) -> Raise {
+fn arith_error(error: ArithError) -> BifExit {
     match error {
-        ArithError::BadArith => Raise::BADARITH,
-        ArithError::SystemLimit => Raise::SYSTEM_LIMIT,
+        ArithError::BadArith => BifExit::BADARITH,
+        ArithError::SystemLimit => BifExit::SYSTEM_LIMIT,
     }
 }
 
@@ -59,37 +59,37 @@ fn negate(p: &mut Process, a: Term) -> BifResult {
 
 #[bif("erlang:abs/1", guard)]
 fn abs(p: &mut Process, number: Term) -> BifResult {
-    bigint::abs(p, number).map_err(|_| Raise::BADARG)
+    bigint::abs(p, number).map_err(|_| BifExit::BADARG)
 }
 
 #[bif("erlang:float/1", guard)]
 fn float_1(p: &mut Process, number: Term) -> BifResult {
-    let value = to_float(number).ok_or(Raise::BADARG)?;
+    let value = to_float(number).ok_or(BifExit::BADARG)?;
     Ok(p.float(value))
 }
 
 #[bif("erlang:trunc/1", guard)]
 fn trunc(p: &mut Process, number: Term) -> BifResult {
-    bigint::trunc(p, number).ok_or(Raise::BADARG)
+    bigint::trunc(p, number).ok_or(BifExit::BADARG)
 }
 
 #[bif("erlang:round/1", guard)]
 fn round(p: &mut Process, number: Term) -> BifResult {
-    bigint::round(p, number).ok_or(Raise::BADARG)
+    bigint::round(p, number).ok_or(BifExit::BADARG)
 }
 
 #[bif("erlang:floor/1", guard)]
 fn floor(p: &mut Process, number: Term) -> BifResult {
-    bigint::floor(p, number).ok_or(Raise::BADARG)
+    bigint::floor(p, number).ok_or(BifExit::BADARG)
 }
 
 #[bif("erlang:ceil/1", guard)]
 fn ceil(p: &mut Process, number: Term) -> BifResult {
-    bigint::ceil(p, number).ok_or(Raise::BADARG)
+    bigint::ceil(p, number).ok_or(BifExit::BADARG)
 }
 
-fn base_of(base: Term) -> Result<u32, Raise> {
-    base.as_small().filter(|base| BASES.contains(base)).map(|base| base as u32).ok_or(Raise::BADARG)
+fn base_of(base: Term) -> Result<u32, BifExit> {
+    base.as_small().filter(|base| BASES.contains(base)).map(|base| base as u32).ok_or(BifExit::BADARG)
 }
 
 /// Digits of a number that are converted at once: the time grows with their square.
@@ -97,7 +97,7 @@ const QUICK_DIGITS: usize = 4_000;
 
 fn integer_text(p: &mut Process, number: Term, base: u32) -> Result<String, Stop> {
     if !number.is_integer() {
-        return Err(Raise::BADARG.into());
+        return Err(BifExit::BADARG.into());
     }
     check(number.as_big().map_or(0, |big| big.digits().len() * 19), QUICK_DIGITS)?;
     let text = bigint::to_string_radix(number, base);
@@ -140,8 +140,8 @@ fn integer_to_binary_2(p: &mut Process, number: Term, base: Term) -> BifResult {
 fn parse_integer(p: &mut Process, text: &[u8], base: u32) -> BifResult {
     p.bump_reductions(text.len() / 20);
     bigint::parse_integer(p, text, base).map_err(|error| match error {
-        ParseError::NotAnInteger => Raise::BADARG,
-        ParseError::SystemLimit => Raise::SYSTEM_LIMIT,
+        ParseError::NotAnInteger => BifExit::BADARG,
+        ParseError::SystemLimit => BifExit::SYSTEM_LIMIT,
     })
 }
 
@@ -152,7 +152,7 @@ fn list_to_integer(p: &mut Process, list: Term) -> BifResult {
 
 fn integer_of_list(p: &mut Process, list: Term, base: u32) -> Result<Term, Stop> {
     list_length(list)?;
-    let text = byte_list_of(list).ok_or(Raise::BADARG)?;
+    let text = byte_list_of(list).ok_or(BifExit::BADARG)?;
     check(text.len(), QUICK_DIGITS)?;
     Ok(parse_integer(p, &text, base)?)
 }
@@ -209,8 +209,8 @@ fn internal_list_to_integer(p: &mut Process, list: Term, base: Term) -> BifResul
 fn reason_instead(number: BifResult) -> BifResult {
     match number {
         // What `erlang` then finds to be too large itself.
-        Err(Raise::Error(reason)) if reason == Term::atom(am::SYSTEM_LIMIT) => Ok(Term::atom(atom!("big"))),
-        Err(Raise::Error(reason)) => Ok(reason),
+        Err(BifExit::Error(reason)) if reason == Term::atom(am::SYSTEM_LIMIT) => Ok(Term::atom(atom!("big"))),
+        Err(BifExit::Error(reason)) => Ok(reason),
         number => number,
     }
 }
@@ -291,19 +291,19 @@ fn string_list_to_float(p: &mut Process, list: Term) -> BifResult {
 
 #[bif("erlang:list_to_float/1")]
 fn list_to_float(p: &mut Process, list: Term) -> BifResult {
-    let text = byte_list_of(list).ok_or(Raise::BADARG)?;
-    let value = float::parse(&text).ok_or(Raise::BADARG)?;
+    let text = byte_list_of(list).ok_or(BifExit::BADARG)?;
+    let value = float::parse(&text).ok_or(BifExit::BADARG)?;
     Ok(p.float(value))
 }
 
 #[bif("erlang:binary_to_float/1")]
 fn binary_to_float(p: &mut Process, binary: Term) -> BifResult {
-    let value = float::parse(&binary_of(binary)?).ok_or(Raise::BADARG)?;
+    let value = float::parse(&binary_of(binary)?).ok_or(BifExit::BADARG)?;
     Ok(p.float(value))
 }
 
-fn float_text(number: Term, options: Term) -> Result<String, Raise> {
-    let value = number.as_float().ok_or(Raise::BADARG)?;
+fn float_text(number: Term, options: Term) -> Result<String, BifExit> {
+    let value = number.as_float().ok_or(BifExit::BADARG)?;
     let mut format = Format::Scientific(SCIENTIFIC_DEFAULT);
     let mut trimmed = false;
     let mut left = options;
@@ -311,29 +311,29 @@ fn float_text(number: Term, options: Term) -> Result<String, Raise> {
         let option = cell.head();
         left = cell.tail();
         if let Some((key, digits)) = pair_of(option) {
-            let (key, digits) = (atom_of(key)?, digits.as_small().ok_or(Raise::BADARG)?);
+            let (key, digits) = (atom_of(key)?, digits.as_small().ok_or(BifExit::BADARG)?);
             format = if key == atom!("decimals") {
                 Format::Decimals { digits, compact: false }
             } else if key == atom!("scientific") {
                 Format::Scientific(digits)
             } else {
-                return Err(Raise::BADARG);
+                return Err(BifExit::BADARG);
             };
         } else if option == Term::atom(atom!("compact")) {
             trimmed = true;
         } else if option == Term::atom(atom!("short")) {
             format = Format::Short;
         } else {
-            return Err(Raise::BADARG);
+            return Err(BifExit::BADARG);
         }
     }
     if !left.is_nil() {
-        return Err(Raise::BADARG);
+        return Err(BifExit::BADARG);
     }
     if let Format::Decimals { compact, .. } = &mut format {
         *compact = trimmed;
     }
-    float::format(value, format).ok_or(Raise::BADARG)
+    float::format(value, format).ok_or(BifExit::BADARG)
 }
 
 #[bif("erlang:float_to_list/1")]

@@ -2,7 +2,7 @@
 
 use crate::args::{list_of, pair_of};
 use swarmrt_machine::packet::{Frame, Kind, Limits, frame, http, ssl_record};
-use swarmrt_machine::{BifResult, Process, Raise, bif};
+use swarmrt_machine::{BifResult, Process, BifExit, bif};
 use swarmrt_term::{Alloc, Term, am, atom};
 
 fn kind_of(term: Term) -> Option<Kind> {
@@ -32,19 +32,19 @@ fn kind_of(term: Term) -> Option<Kind> {
 
 #[bif("erlang:decode_packet/3")]
 fn decode_packet(p: &mut Process, kind: Term, binary: Term, options: Term) -> BifResult {
-    let kind = kind_of(kind).ok_or_else(|| Raise::badarg_because(atom!("badopt")))?;
+    let kind = kind_of(kind).ok_or_else(|| BifExit::badarg_because(atom!("badopt")))?;
     // Bits behind the last whole byte go along with what is left.
-    let bits = binary.as_bits().ok_or(Raise::BADARG)?;
+    let bits = binary.as_bits().ok_or(BifExit::BADARG)?;
     let bytes = bits.slice(0, bits.bit_size & !7).to_bytes();
     let mut limits = Limits { packet: 0, line: 0, delimiter: b'\n' };
     for option in list_of(options)? {
-        let (key, value) = pair_of(option).ok_or(Raise::BADARG)?;
-        let value = value.as_small().filter(|value| (0..=i64::from(u32::MAX)).contains(value)).ok_or(Raise::BADARG)? as usize;
+        let (key, value) = pair_of(option).ok_or(BifExit::BADARG)?;
+        let value = value.as_small().filter(|value| (0..=i64::from(u32::MAX)).contains(value)).ok_or(BifExit::BADARG)? as usize;
         match key.as_atom().map(swarmrt_term::Atom::name) {
             Some("packet_size") => limits.packet = value,
             Some("line_length") => limits.line = value,
             Some("line_delimiter") if kind == Kind::Line && value <= 255 => limits.delimiter = value as u8,
-            _ => return Err(Raise::BADARG),
+            _ => return Err(BifExit::BADARG),
         }
     }
     let length = match frame(kind, &bytes, &limits) {

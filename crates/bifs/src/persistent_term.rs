@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
 use std::sync::atomic::Ordering;
 use swarmrt_heap::LiteralArea;
-use swarmrt_machine::{BifResult, Process, Raise, bif};
+use swarmrt_machine::{BifResult, Process, BifExit, bif};
 use swarmrt_term::atom::NumberHasher;
 use swarmrt_term::{Alloc, Term, am, atom, equal_exact, hash, map};
 
@@ -71,7 +71,7 @@ fn terms(p: &Process) -> &'static PersistentTerms {
 
 #[bif("persistent_term:get/1")]
 fn get_1(p: &mut Process, key: Term) -> BifResult {
-    terms(p).table.read().find(key).map(|entry| entry.value).ok_or(Raise::BADARG)
+    terms(p).table.read().find(key).map(|entry| entry.value).ok_or(BifExit::BADARG)
 }
 
 #[bif("persistent_term:get/2")]
@@ -111,7 +111,7 @@ fn put_unless(p: &mut Process, key: Term, value: Term, taken_is_error: bool) -> 
     let mut table = terms(p).table.write();
     match table.find(key) {
         Some(entry) if equal_exact(entry.value, value) => return Ok(Term::atom(am::OK)),
-        Some(_) if taken_is_error => return Err(Raise::BADARG),
+        Some(_) if taken_is_error => return Err(BifExit::BADARG),
         _ => {}
     }
     let mut area = LiteralArea::new();

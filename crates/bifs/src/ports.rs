@@ -2,7 +2,7 @@
 
 use crate::process::{MonitorOptions, monitor_ref};
 use swarmrt_machine::links::{Monitor, Tag, Watched};
-use swarmrt_machine::{BifResult, Process, Raise, signal};
+use swarmrt_machine::{BifResult, Process, BifExit, signal};
 use swarmrt_term::{Alloc, Atom, Term, am};
 
 const TRUE: Term = Term::atom(am::TRUE);
@@ -25,7 +25,7 @@ pub fn link_port(p: &mut Process, port: Term) -> BifResult {
         signal::send_message(p.vm, port, p.id(), message);
         return Ok(TRUE);
     }
-    Err(Raise::Error(Term::atom(am::NOPROC)))
+    Err(BifExit::Error(Term::atom(am::NOPROC)))
 }
 
 pub fn unlink_port(p: &mut Process, port: Term) -> BifResult {

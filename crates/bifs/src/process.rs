@@ -10,7 +10,7 @@ use swarmrt_machine::process::{MaxHeapSize, Priority, Task, TaskWork};
 use swarmrt_machine::remote::{Busy, How, RemotePid, RemoteSignal, RemoteTo, Sent, SpawnRequest};
 use swarmrt_machine::run_state;
 use swarmrt_machine::spawn::{SpawnOptions, Start, spawn, spawn_announced};
-use swarmrt_machine::{BifResult, Process, Raise, Vm, bif, signal};
+use swarmrt_machine::{BifResult, Process, BifExit, Vm, bif, signal};
 use swarmrt_term::{Alloc, Atom, FragmentHeap, RefKind, Release, Subtag, Term, Tuple, am, atom, map};
 
 const OK: Term = Term::atom(am::OK);
@@ -20,20 +20,20 @@ fn as_name(term: Term) -> Option<Atom> {
     term.as_atom().filter(|&name| name != am::UNDEFINED)
 }
 
-fn start_of(module: Term, function: Term, args: Term) -> Result<Start, Raise> {
+fn start_of(module: Term, function: Term, args: Term) -> Result<Start, BifExit> {
     let (Some(module), Some(function), Some(_)) = (module.as_atom(), function.as_atom(), args.list_len()) else {
-        return Err(Raise::BADARG);
+        return Err(BifExit::BADARG);
     };
     Ok(Start::Apply { module, function, args })
 }
 
 /// A list of options that is none, or has a wrong one.
-pub(crate) fn bad_option() -> Raise {
-    Raise::badarg_because(atom!("badopt"))
+pub(crate) fn bad_option() -> BifExit {
+    BifExit::badarg_because(atom!("badopt"))
 }
 
 fn spawned(id: Option<u64>) -> BifResult {
-    id.map(Term::pid).ok_or(Raise::SYSTEM_LIMIT)
+    id.map(Term::pid).ok_or(BifExit::SYSTEM_LIMIT)
 }
 
 #[bif("erlang:spawn/3")]
@@ -365,7 +365,7 @@ fn spawn_request(p: &mut Process, module: Term, function: Term, args: Term, list
 #[bif("erlang:spawn_request_abandon/1")]
 fn spawn_request_abandon(p: &mut Process, reference: Term) -> BifResult {
     let Some(id) = reference.as_local_ref().map(|reference| reference.id()) else {
-        return if reference.is_reference() { Ok(Term::bool(false)) } else { Err(Raise::BADARG) };
+        return if reference.is_reference() { Ok(Term::bool(false)) } else { Err(BifExit::BADARG) };
     };
     // One of this node is answered before anybody could abandon it.
     let request = p.relations.remote.as_mut().and_then(|remote| remote.spawn_requests.remove(id));
@@ -412,7 +412,7 @@ fn send_exit(p: &mut Process, to: Term, reason: Term, priority: bool) -> BifResu
     } else if to.is_port() {
         return crate::ports::exit_port(p, to, reason);
     } else {
-        let pid = RemotePid::of(to).ok_or(Raise::BADARG)?;
+        let pid = RemotePid::of(to).ok_or(BifExit::BADARG)?;
         if pid.node != p.vm.node().name {
             let exit = RemoteSignal::Exit { to: pid, reason };
             p.signal_remote(to, pid.node, &exit, How::ORDINARY);
@@ -424,7 +424,7 @@ fn send_exit(p: &mut Process, to: Term, reason: Term, priority: bool) -> BifResu
         p.handle_signals();
         if p.exit_pending {
             let reason = p.exception.reason;
-            return Err(Raise::ExitNow(reason));
+            return Err(BifExit::ExitNow(reason));
         }
     }
     Ok(TRUE)
@@ -470,7 +470,7 @@ fn link_to(p: &mut Process, to: Term) -> BifResult {
     if to.is_port() {
         return crate::ports::link_port(p, to);
     }
-    let pid = RemotePid::of(to).ok_or(Raise::BADARG)?;
+    let pid = RemotePid::of(to).ok_or(BifExit::BADARG)?;
     if pid.node == p.vm.node().name {
         return linked_to_none(p, to);
     }
@@ -479,7 +479,7 @@ fn link_to(p: &mut Process, to: Term) -> BifResult {
     }
     // The exit signal that says so is handled before the call returns.
     if !p.trap_exit {
-        return Err(Raise::ExitNow(Term::atom(am::NOCONNECTION)));
+        return Err(BifExit::ExitNow(Term::atom(am::NOCONNECTION)));
     }
     let message = p.tuple(&[Term::atom(am::CAP_EXIT), to, Term::atom(am::NOCONNECTION)]);
     signal::send_message(p.vm, p.pid(), p.id(), message);
@@ -489,7 +489,7 @@ fn link_to(p: &mut Process, to: Term) -> BifResult {
 /// A link to a process of this node that is not there.
 fn linked_to_none(p: &mut Process, to: Term) -> BifResult {
     if !p.trap_exit {
-        return Err(Raise::Error(Term::atom(am::NOPROC)));
+        return Err(BifExit::Error(Term::atom(am::NOPROC)));
     }
     let message = p.tuple(&[Term::atom(am::CAP_EXIT), to, Term::atom(am::NOPROC)]);
     signal::send_message(p.vm, Term::NONE, p.id(), message);
@@ -508,14 +508,14 @@ fn unlink(p: &mut Process, to: Term) -> BifResult {
     if to.is_port() {
         return crate::ports::unlink_port(p, to);
     }
-    let pid = RemotePid::of(to).ok_or(Raise::BADARG)?;
+    let pid = RemotePid::of(to).ok_or(BifExit::BADARG)?;
     p.unlink_remote(pid);
     Ok(TRUE)
 }
 
 fn start_monitor(p: &mut Process, kind: Term, item: Term, options: MonitorOptions) -> BifResult {
-    let bad = || Raise::BADARG;
-    let kind = kind.as_atom().ok_or_else(|| Raise::badarg_because(atom!("badtype")))?;
+    let bad = || BifExit::BADARG;
+    let kind = kind.as_atom().ok_or_else(|| BifExit::badarg_because(atom!("badtype")))?;
     let watched = match kind {
         am::PROCESS if was_here(p, item) => return gone_at_once(p, kind, item, am::NOPROC, options),
         am::PROCESS if let Some((node, to)) = elsewhere(p, item) => {
@@ -543,7 +543,7 @@ fn start_monitor(p: &mut Process, kind: Term, item: Term, options: MonitorOption
         }
         am::TIME_OFFSET if item == Term::atom(am::CLOCK_SERVICE) => Watched::TimeOffset,
         am::PORT | am::TIME_OFFSET => return Err(bad()),
-        _ => return Err(Raise::badarg_because(atom!("badtype"))),
+        _ => return Err(BifExit::badarg_because(atom!("badtype"))),
     };
     let reference = monitor_ref(p, options.alias);
     let term = reference.to_term(&mut p.heap);
@@ -593,7 +593,7 @@ fn monitor_remote(
     let watched = match to {
         RemoteTo::Pid(pid) => Watched::Remote { pid, connection },
         RemoteTo::Name(name) => Watched::RemoteName { name, node, connection },
-        RemoteTo::Alias(_) => return Err(Raise::BADARG),
+        RemoteTo::Alias(_) => return Err(BifExit::BADARG),
     };
     let (tag, priority) = (options.tag.map(Tag::new), options.priority);
     p.relations.remote().connected(node, connection);
@@ -663,20 +663,20 @@ fn stop_monitor(p: &mut Process, id: u64) -> bool {
 
 #[bif("erlang:demonitor/1")]
 fn demonitor_1(p: &mut Process, reference: Term) -> BifResult {
-    let reference = reference.as_local_ref().ok_or(Raise::BADARG)?;
+    let reference = reference.as_local_ref().ok_or(BifExit::BADARG)?;
     stop_monitor(p, reference.id());
     Ok(TRUE)
 }
 
 #[bif("erlang:demonitor/2")]
 fn demonitor_2(p: &mut Process, reference: Term, options: Term) -> BifResult {
-    let id = reference.as_local_ref().ok_or(Raise::BADARG)?.id();
+    let id = reference.as_local_ref().ok_or(BifExit::BADARG)?.id();
     let (mut flush, mut info) = (false, false);
-    for option in options.list_to_vec().ok_or(Raise::BADARG)? {
+    for option in options.list_to_vec().ok_or(BifExit::BADARG)? {
         match option.as_atom() {
             Some(am::FLUSH) => flush = true,
             Some(am::INFO) => info = true,
-            _ => return Err(Raise::BADARG),
+            _ => return Err(BifExit::BADARG),
         }
     }
     let mut found = stop_monitor(p, id);
@@ -702,7 +702,7 @@ fn alias_0(p: &mut Process) -> BifResult {
 fn alias_1(p: &mut Process, options: Term) -> BifResult {
     let mut mode = AliasMode::ExplicitUnalias;
     let mut priority = false;
-    for option in options.list_to_vec().ok_or(Raise::BADARG)? {
+    for option in options.list_to_vec().ok_or(BifExit::BADARG)? {
         if is_priority(p.vm, option) {
             priority = true;
             continue;
@@ -710,7 +710,7 @@ fn alias_1(p: &mut Process, options: Term) -> BifResult {
         mode = match option.as_atom() {
             Some(am::REPLY) => AliasMode::Reply,
             Some(am::EXPLICIT_UNALIAS) => AliasMode::ExplicitUnalias,
-            _ => return Err(Raise::BADARG),
+            _ => return Err(BifExit::BADARG),
         };
     }
     let value = p.vm.next_alias(p.id());
@@ -726,19 +726,19 @@ fn unalias(p: &mut Process, reference: Term) -> BifResult {
     let reference = match reference.as_local_ref() {
         Some(reference) => reference,
         None if reference.is_reference() => return Ok(Term::bool(false)),
-        None => return Err(Raise::BADARG),
+        None => return Err(BifExit::BADARG),
     };
     Ok(Term::bool(p.relations.remove_alias(reference.id())))
 }
 
 /// Sends to whatever stands for a receiver; ports are sent commands.
-fn send_any(p: &mut Process, to: Term, message: Term, how: How) -> Result<Delivery, Raise> {
+fn send_any(p: &mut Process, to: Term, message: Term, how: How) -> Result<Delivery, BifExit> {
     let Some(recipient) = Recipient::of(p.vm, to) else {
         // Who traces it sees what it tried to send.
         if p.trace.flags != 0 && to.is_atom() {
             p.trace_sent(to, message, true);
         }
-        return Err(Raise::BADARG);
+        return Err(BifExit::BADARG);
     };
     if recipient == Recipient::Nobody
         && let Some(external) = to.as_external()
@@ -798,22 +798,22 @@ fn send_3(p: &mut Process, to: Term, message: Term, options: Term) -> BifResult 
 
 #[bif("erlang:register/2")]
 fn register(p: &mut Process, name: Term, object: Term) -> BifResult {
-    let name = as_name(name).ok_or(Raise::BADARG)?;
+    let name = as_name(name).ok_or(BifExit::BADARG)?;
     if object.is_port() {
-        return if crate::ports::register_port(p, name, object) { Ok(TRUE) } else { Err(Raise::BADARG) };
+        return if crate::ports::register_port(p, name, object) { Ok(TRUE) } else { Err(BifExit::BADARG) };
     }
-    let pid = object.as_pid().ok_or(Raise::BADARG)?;
+    let pid = object.as_pid().ok_or(BifExit::BADARG)?;
     let vm = p.vm;
     if pid == p.id() {
         if p.registered.is_some() || !vm.names.register(name, object) {
-            return Err(Raise::BADARG);
+            return Err(BifExit::BADARG);
         }
         p.registered = Some(name);
         p.trace_procs("register", Term::atom(name));
         return Ok(TRUE);
     }
     if vm.processes.get(pid).is_none() || !vm.names.register(name, object) {
-        return Err(Raise::BADARG);
+        return Err(BifExit::BADARG);
     }
     signal::send_call(
         vm,
@@ -833,8 +833,8 @@ fn register(p: &mut Process, name: Term, object: Term) -> BifResult {
 
 #[bif("erlang:unregister/1")]
 fn unregister(p: &mut Process, name: Term) -> BifResult {
-    let name = as_name(name).ok_or(Raise::BADARG)?;
-    let object = p.vm.names.unregister(name).ok_or(Raise::BADARG)?;
+    let name = as_name(name).ok_or(BifExit::BADARG)?;
+    let object = p.vm.names.unregister(name).ok_or(BifExit::BADARG)?;
     if object == p.pid() {
         p.registered = None;
         p.trace_procs("unregister", Term::atom(name));
@@ -859,7 +859,7 @@ fn unregister(p: &mut Process, name: Term) -> BifResult {
 
 #[bif("erlang:whereis/1")]
 fn whereis(p: &mut Process, name: Term) -> BifResult {
-    let name = name.as_atom().ok_or(Raise::BADARG)?;
+    let name = name.as_atom().ok_or(BifExit::BADARG)?;
     Ok(p.vm.names.whereis(name).unwrap_or(Term::atom(am::UNDEFINED)))
 }
 
@@ -873,10 +873,10 @@ fn registered(p: &mut Process) -> BifResult {
 #[bif("erts_internal:processes_next/1", since = 28)]
 fn processes_next(p: &mut Process, at: Term) -> BifResult {
     const SLOTS: usize = 256;
-    let from = at.as_small().and_then(|at| usize::try_from(at).ok()).ok_or(Raise::BADARG)?;
+    let from = at.as_small().and_then(|at| usize::try_from(at).ok()).ok_or(BifExit::BADARG)?;
     let limit = p.vm.processes.limit();
     if from > limit {
-        return Err(Raise::BADARG);
+        return Err(BifExit::BADARG);
     }
     if from == limit {
         return Ok(Term::atom(am::NONE));
@@ -905,7 +905,7 @@ fn is_alive(vm: &Vm, pid: u64) -> bool {
 
 #[bif("erlang:is_process_alive/1")]
 fn is_process_alive(p: &mut Process, pid: Term) -> BifResult {
-    let pid = pid.as_pid().ok_or(Raise::BADARG)?;
+    let pid = pid.as_pid().ok_or(BifExit::BADARG)?;
     if pid == p.id() {
         return Ok(TRUE);
     }
@@ -933,7 +933,7 @@ pub fn ask_as(
             Some(reply) => Ok(reply),
             None => {
                 p.bif_state = Some(Box::new(number));
-                Err(Raise::Wait)
+                Err(BifExit::Wait)
             }
         };
     }
@@ -956,7 +956,7 @@ pub fn ask_as(
     );
     signal::lend_priority(p, pid);
     p.bif_state = Some(Box::new(number));
-    Err(Raise::Wait)
+    Err(BifExit::Wait)
 }
 
 #[bif("erlang:group_leader/0")]
@@ -1103,13 +1103,13 @@ fn process_flag_2(p: &mut Process, flag: Term, value: Term) -> BifResult {
         && pair.arity() == 2
         && pair.get(0) == Term::atom(atom!("monitor_nodes"))
     {
-        return monitor_nodes(p, value, pair.get(1)).ok_or(Raise::BADARG);
+        return monitor_nodes(p, value, pair.get(1)).ok_or(BifExit::BADARG);
     }
     let flag = flag.as_atom().filter(|flag| FLAGS.contains(&flag.name())).ok_or_else(bad_option)?;
     if flag == atom!("scheduler") {
         return bind(p, value);
     }
-    set_flag(p, flag, value).ok_or(Raise::BADARG)
+    set_flag(p, flag, value).ok_or(BifExit::BADARG)
 }
 
 /// Binds the process to a scheduler (0: to none), and has it go on there.
@@ -1118,10 +1118,10 @@ fn bind(p: &mut Process, value: Term) -> BifResult {
         let before = *before.downcast::<u32>().expect("a built-in finds its own state");
         return Ok(Term::small(i64::from(before)));
     }
-    let number = scheduler_number(p.vm, value).ok_or(Raise::BADARG)?;
+    let number = scheduler_number(p.vm, value).ok_or(BifExit::BADARG)?;
     let before = p.shared().bound.swap(number, Ordering::Relaxed);
     p.bif_state = Some(Box::new(before));
-    Err(Raise::Yield)
+    Err(BifExit::Yield)
 }
 
 #[bif("erts_internal:process_flag/3")]
@@ -1146,10 +1146,10 @@ fn hibernate(p: &mut Process, module: Term, function: Term, args: Term) -> BifRe
     // As many as an engine has registers for; what OTP allows differs from release to release.
     const ARGUMENTS_MAX: usize = 1022;
     if args.list_len().is_some_and(|count| count > ARGUMENTS_MAX) {
-        return Err(Raise::SYSTEM_LIMIT);
+        return Err(BifExit::SYSTEM_LIMIT);
     }
     p.trap_args[..3].copy_from_slice(&[module, function, args]);
-    Err(Raise::Hibernate)
+    Err(BifExit::Hibernate)
 }
 
 /// Waits for a message, with nothing on the heap that is not used; the stack stays.
@@ -1160,7 +1160,7 @@ fn hibernate_0(p: &mut Process) -> BifResult {
         return Ok(OK);
     }
     p.heap.wants_collection = true;
-    Err(Raise::Wait)
+    Err(BifExit::Wait)
 }
 
 #[bif("erlang:yield/0")]
@@ -1170,12 +1170,12 @@ fn yield_0(p: &mut Process) -> BifResult {
         return Ok(TRUE);
     }
     p.bif_state = Some(Box::new(()));
-    Err(Raise::Yield)
+    Err(BifExit::Yield)
 }
 
 #[bif("erlang:bump_reductions/1")]
 fn bump_reductions(p: &mut Process, count: Term) -> BifResult {
-    let count = count.as_small().filter(|&count| count >= 0).ok_or(Raise::BADARG)?;
+    let count = count.as_small().filter(|&count| count >= 0).ok_or(BifExit::BADARG)?;
     p.bump_reductions(count as usize);
     Ok(TRUE)
 }
@@ -1189,7 +1189,7 @@ pub fn collect_soon(p: &mut Process, major: bool) {
 #[bif("erts_internal:garbage_collect/1")]
 fn garbage_collect(p: &mut Process, kind: Term) -> BifResult {
     if !is_collection(kind) {
-        return Err(Raise::BADARG);
+        return Err(BifExit::BADARG);
     }
     collect_soon(p, kind == Term::atom(atom!("major")));
     Ok(TRUE)
@@ -1239,9 +1239,9 @@ fn suspend_process(p: &mut Process, pid: Term, options: Term) -> BifResult {
 
 #[bif("erlang:resume_process/1")]
 fn resume_process(p: &mut Process, pid: Term) -> BifResult {
-    let pid = pid.as_pid().ok_or(Raise::BADARG)?;
+    let pid = pid.as_pid().ok_or(BifExit::BADARG)?;
     let suspending = &mut p.extra().suspending;
-    let at = suspending.iter().position(|(other, _)| *other == pid).ok_or(Raise::BADARG)?;
+    let at = suspending.iter().position(|(other, _)| *other == pid).ok_or(BifExit::BADARG)?;
     suspending[at].1 -= 1;
     if suspending[at].1 == 0 {
         suspending.swap_remove(at);
@@ -1258,15 +1258,15 @@ fn request_system_task_3(p: &mut Process, pid: Term, priority: Term, request: Te
 /// Requests are {Type, Id, …}; the requester gets {Type, Id, Result}.
 #[bif("erts_internal:request_system_task/4")]
 fn request_system_task_4(p: &mut Process, requester: Term, pid: Term, _priority: Term, request: Term) -> BifResult {
-    let (Some(requester), Some(pid)) = (requester.as_pid(), pid.as_pid()) else { return Err(Raise::BADARG) };
-    let request = request.as_tuple().filter(|request| request.arity() >= 2).ok_or(Raise::BADARG)?;
-    let kind = request.get(0).as_atom().ok_or(Raise::BADARG)?;
+    let (Some(requester), Some(pid)) = (requester.as_pid(), pid.as_pid()) else { return Err(BifExit::BADARG) };
+    let request = request.as_tuple().filter(|request| request.arity() >= 2).ok_or(BifExit::BADARG)?;
+    let kind = request.get(0).as_atom().ok_or(BifExit::BADARG)?;
     // The kind of collection, or the module.
     let argument = request.elements().get(2).and_then(|argument| argument.as_atom());
     let id = Tag::new(request.get(1));
     // Done between two turns of the process, when nothing of its state is in an engine's registers.
     let work: fn(&mut Process, Option<Atom>) -> Option<Term> = match kind.name() {
-        "garbage_collect" if request.elements().get(2).is_some_and(|&kind| !is_collection(kind)) => return Err(Raise::BADARG),
+        "garbage_collect" if request.elements().get(2).is_some_and(|&kind| !is_collection(kind)) => return Err(BifExit::BADARG),
         "garbage_collect" => |process, kind| {
             if process.extra.as_ref().is_some_and(|extra| extra.defers_collections) {
                 return None;
@@ -1278,7 +1278,7 @@ fn request_system_task_4(p: &mut Process, requester: Term, pid: Term, _priority:
             let uses = module.is_some_and(|module| crate::code::uses_old_code(process, module));
             Some(Term::bool(uses))
         },
-        _ => return Err(Raise::BADARG),
+        _ => return Err(BifExit::BADARG),
     };
     let is_check = kind.name() == "check_process_code";
     let answer = move |vm: &'static Vm, result: Term| {
@@ -1332,7 +1332,7 @@ impl<A: FnOnce(&'static Vm, Term)> Drop for SystemTask<A> {
 
 #[bif("erts_internal:is_process_alive/2")]
 fn is_process_alive_2(p: &mut Process, pid: Term, reference: Term) -> BifResult {
-    let pid = pid.as_pid().ok_or(Raise::BADARG)?;
+    let pid = pid.as_pid().ok_or(BifExit::BADARG)?;
     let alive = Term::bool(is_alive(p.vm, pid));
     let message = p.tuple(&[reference, alive]);
     signal::send_message(p.vm, p.pid(), p.id(), message);
@@ -1341,7 +1341,7 @@ fn is_process_alive_2(p: &mut Process, pid: Term, reference: Term) -> BifResult 
 
 #[bif("erts_internal:is_system_process/1")]
 fn is_system_process(p: &mut Process, pid: Term) -> BifResult {
-    let pid = pid.as_pid().ok_or(Raise::BADARG)?;
+    let pid = pid.as_pid().ok_or(BifExit::BADARG)?;
     Ok(Term::bool(p.vm.is_system_process(pid)))
 }
 

@@ -5,7 +5,7 @@ use crate::process::ask_as;
 use swarmrt_machine::links::{Tag, Watched};
 use swarmrt_machine::process::Watcher;
 use swarmrt_machine::run_state;
-use swarmrt_machine::{BifResult, Process, Raise, bif, signal};
+use swarmrt_machine::{BifResult, Process, BifExit, bif, signal};
 use swarmrt_term::{Alloc, Atom, FragmentHeap, Mfa, Release, Term, am, atom, reference};
 
 /// What `process_info/1` tells, in OTP's order.
@@ -314,20 +314,20 @@ enum Item {
 }
 
 impl Item {
-    fn of(p: &Process, item: Term) -> Result<Item, Raise> {
+    fn of(p: &Process, item: Term) -> Result<Item, BifExit> {
         let release = p.vm.release();
         if let Some((kind, key)) = pair_of(item) {
             let is_known = kind == Term::atom(atom!("dictionary")) && release >= Release::R26;
-            return if is_known { Ok(Item::Bound(Tag::new(key))) } else { Err(Raise::BADARG) };
+            return if is_known { Ok(Item::Bound(Tag::new(key))) } else { Err(BifExit::BADARG) };
         }
-        let name = item.as_atom().filter(|&name| is_item(name)).ok_or(Raise::BADARG)?;
+        let name = item.as_atom().filter(|&name| is_item(name)).ok_or(BifExit::BADARG)?;
         let since = match name.name() {
             "async_dist" => Release::R26,
             "label" => Release::R27,
             "priority_messages" => Release::R28,
             _ => Release::R25,
         };
-        if release < since { Err(Raise::BADARG) } else { Ok(Item::Named(name)) }
+        if release < since { Err(BifExit::BADARG) } else { Ok(Item::Named(name)) }
     }
 }
 
@@ -371,7 +371,7 @@ enum Form {
 }
 
 fn info(p: &mut Process, pid: Term, items: Vec<Item>, form: Form) -> BifResult {
-    let pid = pid.as_pid().ok_or(Raise::BADARG)?;
+    let pid = pid.as_pid().ok_or(BifExit::BADARG)?;
     if pid == p.id() {
         p.handle_signals();
         let mut heap = FragmentHeap::new();

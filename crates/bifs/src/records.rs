@@ -1,22 +1,22 @@
 //! Native records (OTP 29): the module `records`. They are made and taken apart by instructions, too (`interp::records`).
 
 use crate::args::{atom_of, pair_of};
-use swarmrt_machine::{BifResult, Process, Raise, bif};
+use swarmrt_machine::{BifResult, Process, BifExit, bif};
 use swarmrt_term::{Alloc, Record, Term, am, atom, map};
 
 fn bad_record(p: &mut Process, value: Term) -> BifResult {
-    Err(Raise::Error(p.tuple(&[Term::atom(am::BADRECORD), value])))
+    Err(BifExit::Error(p.tuple(&[Term::atom(am::BADRECORD), value])))
 }
 fn bad_map(p: &mut Process, value: Term) -> BifResult {
-    Err(Raise::Error(p.tuple(&[Term::atom(am::BADMAP), value])))
+    Err(BifExit::Error(p.tuple(&[Term::atom(am::BADMAP), value])))
 }
 fn bad_field(p: &mut Process, module: Term, name: Term, field: Term) -> BifResult {
     let id = p.tuple(&[module, name]);
     let place = p.tuple(&[id, field]);
-    Err(Raise::Error(p.tuple(&[Term::atom(atom!("badfield")), place])))
+    Err(BifExit::Error(p.tuple(&[Term::atom(atom!("badfield")), place])))
 }
-fn record_of(term: Term) -> Result<Record, Raise> {
-    term.as_record().ok_or(Raise::BADARG)
+fn record_of(term: Term) -> Result<Record, BifExit> {
+    term.as_record().ok_or(BifExit::BADARG)
 }
 
 #[bif("erlang:is_record/1", guard, since = 29)]
@@ -37,7 +37,7 @@ fn get_name(_p: &mut Process, record: Term) -> BifResult {
 #[bif("records:get/2", since = 29)]
 fn get(_p: &mut Process, field: Term, record: Term) -> BifResult {
     atom_of(field)?;
-    record_of(record)?.get(field).ok_or(Raise::BADARG)
+    record_of(record)?.get(field).ok_or(BifExit::BADARG)
 }
 
 #[bif("records:get_field_names/1", since = 29)]
@@ -69,12 +69,12 @@ fn create(p: &mut Process, module: Term, name: Term, fields: Term, options: Term
     let is_exported = match exported {
         Some(am::TRUE) => true,
         Some(am::FALSE) => false,
-        _ => return Err(Raise::BADARG),
+        _ => return Err(BifExit::BADARG),
     };
-    let pairs = fields.list_to_vec().ok_or(Raise::BADARG)?;
+    let pairs = fields.list_to_vec().ok_or(BifExit::BADARG)?;
     let (mut names, mut values) = (Vec::with_capacity(pairs.len()), Vec::with_capacity(pairs.len()));
     for pair in pairs {
-        let (field, value) = pair_of(pair).ok_or(Raise::BADARG)?;
+        let (field, value) = pair_of(pair).ok_or(BifExit::BADARG)?;
         if !field.is_atom() {
             return bad_field(p, module, name, field);
         }
@@ -84,7 +84,7 @@ fn create(p: &mut Process, module: Term, name: Term, fields: Term, options: Term
     let mut sorted: Vec<u64> = names.iter().map(|name| name.raw()).collect();
     sorted.sort_unstable();
     if sorted.windows(2).any(|pair| pair[0] == pair[1]) {
-        return Err(Raise::BADARG);
+        return Err(BifExit::BADARG);
     }
     let definition = p.heap.record_definition(module, name, is_exported, &names);
     Ok(p.heap.record(definition, &values))
@@ -117,8 +117,8 @@ fn update(p: &mut Process, term: Term, module: Term, name: Term, fields: Term) -
 /// `{#{is_exported := boolean()}, [Field | {Field, Default}]}`
 #[bif("records:get_definition/2", since = 29)]
 fn get_definition(p: &mut Process, module: Term, name: Term) -> BifResult {
-    let entry = p.vm.code.record(atom_of(module)?, atom_of(name)?).ok_or(Raise::BADARG)?;
-    let (Some(definition), Some(defaults)) = (entry.definition.as_tuple(), entry.defaults.as_tuple()) else { return Err(Raise::BADARG) };
+    let entry = p.vm.code.record(atom_of(module)?, atom_of(name)?).ok_or(BifExit::BADARG)?;
+    let (Some(definition), Some(defaults)) = (entry.definition.as_tuple(), entry.defaults.as_tuple()) else { return Err(BifExit::BADARG) };
     let names = &definition.elements()[Record::FIELDS_AT..];
     let fields: Vec<Term> = names.iter().zip(defaults.elements()).map(|(&name, &value)| if value.is_none() { name } else { p.tuple(&[name, value]) }).collect();
     let fields = p.list(&fields);

@@ -15,7 +15,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-use swarmrt_machine::{BifResult, Process, Raise, bif};
+use swarmrt_machine::{BifResult, Process, BifExit, bif};
 use swarmrt_term::{Alloc, Atom, Mfa, Release, Term, am, atom};
 
 /// Expressions kept compiled; when there are more all are forgotten.
@@ -93,8 +93,8 @@ fn int_of(term: Term) -> Option<u32> {
 }
 
 impl Options {
-    fn parse(list: Term) -> Result<Options, Raise> {
-        let bad = || Raise::badarg_because(atom!("badopt"));
+    fn parse(list: Term) -> Result<Options, BifExit> {
+        let bad = || BifExit::badarg_because(atom!("badopt"));
         let mut options = Options::default();
         for item in list.list_to_vec().ok_or_else(bad)? {
             let known = match (item.as_atom(), item.as_tuple().map(|tuple| tuple.elements())) {
@@ -197,7 +197,7 @@ impl Options {
     }
 
     /// The expression given as text; to PCRE 8 it ends at the first zero byte.
-    fn spec(&self, text: Term) -> Result<Spec, Raise> {
+    fn spec(&self, text: Term) -> Result<Spec, BifExit> {
         let mut pattern = iodata_all(text)?;
         if pcre::follows_pcre8()
             && let Some(end) = memchr::memchr(0, &pattern) {
@@ -229,7 +229,7 @@ fn compile_1(p: &mut Process, text: Term) -> BifResult {
 fn compile(p: &mut Process, text: Term, options: Term) -> BifResult {
     let parsed = Options::parse(options)?;
     if parsed.run_only || parsed.export && p.vm.release() < Release::R28 {
-        return Err(Raise::badarg_because(atom!("badopt")));
+        return Err(BifExit::badarg_because(atom!("badopt")));
     }
     if parsed.unicode() && !text.is_bitstring() {
         return trap(p, atom!("ucompile"), &[text, options]);
@@ -272,9 +272,9 @@ fn exported_term(p: &mut Process, text: Term, options: Term, unicode: bool) -> B
 /// Compiles the text of an exported expression again: what another machine has made of it is not run.
 #[bif("re:import/1", since = 28)]
 fn import(p: &mut Process, exported: Term) -> BifResult {
-    let tuple = exported.as_tuple().filter(|tuple| tuple.arity() == 5).ok_or(Raise::BADARG)?;
+    let tuple = exported.as_tuple().filter(|tuple| tuple.arity() == 5).ok_or(BifExit::BADARG)?;
     let &[tag, header, text, options, encoded] = tuple.elements() else {
-        return Err(Raise::BADARG);
+        return Err(BifExit::BADARG);
     };
     let header = binary_of(header)?;
     let encoded = binary_of(encoded)?;
@@ -282,19 +282,19 @@ fn import(p: &mut Process, exported: Term) -> BifResult {
         && header.len() >= EXPORT_HEADER_BYTES
         && header.starts_with(EXPORT_TITLE);
     if !is_whole || !text.is_bitstring() {
-        return Err(Raise::BADARG);
+        return Err(BifExit::BADARG);
     }
     let sum = &header[EXPORT_TITLE.len()..][..4];
     let is_encoded = header[EXPORT_TITLE.len() + 4] == EXPORT_ENCODED;
     if is_encoded && sum != crc32fast::hash(&encoded).to_be_bytes() {
-        return Err(Raise::BADARG);
+        return Err(BifExit::BADARG);
     }
     let parsed = Options::parse(options)?;
     if parsed.run_only {
-        return Err(Raise::BADARG);
+        return Err(BifExit::BADARG);
     }
     let key = parsed.spec(text)?.encode();
-    let kept = expressions(p).get(&key).map_err(|_| Raise::BADARG)?;
+    let kept = expressions(p).get(&key).map_err(|_| BifExit::BADARG)?;
     Ok(pattern_term(p, &kept.code, parsed.unicode(), &key))
 }
 
@@ -313,7 +313,7 @@ fn pattern_term(p: &mut Process, code: &Code, unicode: bool, key: &[u8]) -> Term
 
 /// `{Text, Offset}`.
 fn explain(p: &mut Process, failure: Failure) -> BifResult {
-    let Failure::Compile(error) = failure else { return Err(Raise::BADARG) };
+    let Failure::Compile(error) = failure else { return Err(BifExit::BADARG) };
     let text = p.string(&error.message);
     Ok(p.tuple(&[text, Term::small(error.offset as i64)]))
 }
@@ -328,11 +328,11 @@ fn parse_pattern<'a>(pattern: Term) -> Option<(bool, Cow<'a, [u8]>)> {
 
 #[bif("re:inspect/2")]
 fn inspect(p: &mut Process, pattern: Term, item: Term) -> BifResult {
-    let (_, key) = parse_pattern(pattern).ok_or(Raise::BADARG)?;
+    let (_, key) = parse_pattern(pattern).ok_or(BifExit::BADARG)?;
     if item != Term::atom(atom!("namelist")) {
-        return Err(Raise::BADARG);
+        return Err(BifExit::BADARG);
     }
-    let kept = expressions(p).get(&key).map_err(|_| Raise::BADARG)?;
+    let kept = expressions(p).get(&key).map_err(|_| BifExit::BADARG)?;
     let mut names: Vec<&[u8]> = kept.code.names.iter().map(|(name, _)| name.as_slice()).collect();
     names.dedup();
     let names: Vec<Term> = names.into_iter().map(|name| p.binary(name)).collect();
@@ -352,14 +352,14 @@ fn run_3(p: &mut Process, subject: Term, expression: Term, options: Term) -> Bif
 
 #[bif("re:internal_run/4")]
 fn internal_run(p: &mut Process, subject: Term, expression: Term, options: Term, first: Term) -> BifResult {
-    let first = first.as_bool().ok_or(Raise::BADARG)?;
+    let first = first.as_bool().ok_or(BifExit::BADARG)?;
     run(p, subject, expression, options, first, false)
 }
 
 /// A match that takes long, begun once more where that disturbs nobody.
 #[bif("re:internal_long_run/4", dirty_cpu)]
 fn internal_long_run(p: &mut Process, subject: Term, expression: Term, options: Term, first: Term) -> BifResult {
-    let first = first.as_bool().ok_or(Raise::BADARG)?;
+    let first = first.as_bool().ok_or(BifExit::BADARG)?;
     run(p, subject, expression, options, first, true)
 }
 
@@ -367,7 +367,7 @@ fn internal_long_run(p: &mut Process, subject: Term, expression: Term, options: 
 fn run(p: &mut Process, subject: Term, expression: Term, list: Term, first: bool, long: bool) -> BifResult {
     let mut options = Options::parse(list)?;
     if options.export {
-        return Err(Raise::badarg_because(atom!("badopt")));
+        return Err(BifExit::badarg_because(atom!("badopt")));
     }
     if !first {
         options.matching |= match_options::NO_UTF_CHECK;
@@ -376,14 +376,14 @@ fn run(p: &mut Process, subject: Term, expression: Term, list: Term, first: bool
     let text = expression.as_tuple().is_none_or(|tuple| tuple.arity() != 5);
     let (unicode, key) = if text {
         if !expression.is_bitstring() && !expression.is_list() {
-            return Err(Raise::BADARG);
+            return Err(BifExit::BADARG);
         }
         (options.unicode(), None)
     } else {
         if options.compile_only {
-            return Err(Raise::BADARG);
+            return Err(BifExit::BADARG);
         }
-        let (unicode, key) = parse_pattern(expression).ok_or(Raise::BADARG)?;
+        let (unicode, key) = parse_pattern(expression).ok_or(BifExit::BADARG)?;
         (unicode, Some(key))
     };
     // Characters are not bytes there: `re.erl` translates.
@@ -394,12 +394,12 @@ fn run(p: &mut Process, subject: Term, expression: Term, list: Term, first: bool
         Some(key) if options.newline.is_none() && options.bsr.is_none() => key,
         // Others than it was compiled with, which PCRE2 does not allow.
         Some(key) => {
-            let compiled = Spec::decode(&key).ok_or(Raise::BADARG)?;
+            let compiled = Spec::decode(&key).ok_or(BifExit::BADARG)?;
             let mut spec = compiled.clone();
             spec.newline = options.newline.unwrap_or(spec.newline);
             spec.bsr = options.bsr.unwrap_or(spec.bsr);
             if spec != compiled && !pcre::follows_pcre8() {
-                return Err(Raise::BADARG);
+                return Err(BifExit::BADARG);
             }
             spec.encode().into()
         }
@@ -412,7 +412,7 @@ fn run(p: &mut Process, subject: Term, expression: Term, list: Term, first: bool
             let reason = p.tuple(&[Term::atom(atom!("compile")), explained]);
             return Ok(p.tuple(&[Term::atom(am::ERROR), reason]));
         }
-        Err(_) => return Err(Raise::BADARG),
+        Err(_) => return Err(BifExit::BADARG),
     };
     if options.global {
         return run_globally(p, subject, expression, list, &kept.code, text.then_some((&options, &*key)));
@@ -438,7 +438,7 @@ fn run_once(p: &mut Process, subject: Term, code: &Code, options: &Options, long
         _ => match iodata_bytes(subject, QUICK_SUBJECT_BYTES) {
             Ok(bytes) => bytes,
             Err(Stop::Long) => return trap(p, atom!("internal_long_run"), args),
-            Err(Stop::Raise(raise)) => return Err(raise),
+            Err(Stop::BifExit(raise)) => return Err(raise),
         },
     };
     let mut limits = options.limits;
@@ -464,7 +464,7 @@ fn run_once(p: &mut Process, subject: Term, code: &Code, options: &Options, long
         Outcome::MatchLimit if quick => trap(p, atom!("internal_long_run"), args),
         Outcome::MatchLimit => limit(p, "match_limit"),
         Outcome::DepthLimit => limit(p, "match_limit_recursion"),
-        Outcome::BadSubject => Err(Raise::BADARG),
+        Outcome::BadSubject => Err(BifExit::BADARG),
     }
 }
 
@@ -492,12 +492,12 @@ enum WantedGroups {
 impl Wanted {
     const DEFAULT: Wanted = Wanted { kind: CaptureKind::Index, groups: WantedGroups::From(0) };
 
-    fn parse(values: Term, kind: Term, code: &Code) -> Result<Wanted, Raise> {
+    fn parse(values: Term, kind: Term, code: &Code) -> Result<Wanted, BifExit> {
         let kind = match kind.as_atom().map(Atom::name) {
             Some("index") => CaptureKind::Index,
             Some("list") => CaptureKind::List,
             Some("binary") => CaptureKind::Binary,
-            _ => return Err(Raise::BADARG),
+            _ => return Err(BifExit::BADARG),
         };
         let groups = match values.as_atom().map(Atom::name) {
             Some("all") => WantedGroups::From(0),
@@ -509,7 +509,7 @@ impl Wanted {
                 let same_name = |a: &(Vec<u8>, u32), b: &(Vec<u8>, u32)| a.0 == b.0;
                 WantedGroups::Listed(code.names.chunk_by(same_name).map(|same| same.iter().map(|name| name.1 as usize).collect()).collect())
             }
-            Some(_) => return Err(Raise::BADARG),
+            Some(_) => return Err(BifExit::BADARG),
             None if values.is_nil() => WantedGroups::None,
             None => WantedGroups::Listed(list_of(values)?.into_iter().map(|value| groups_of(value, code)).collect::<Result<_, _>>()?),
         };
@@ -544,14 +544,14 @@ impl Wanted {
 }
 
 /// The groups that a number or a name stands for.
-fn groups_of(value: Term, code: &Code) -> Result<Vec<usize>, Raise> {
+fn groups_of(value: Term, code: &Code) -> Result<Vec<usize>, BifExit> {
     if let Some(number) = int_of(value) {
         return Ok(vec![number as usize]);
     }
     let name: Cow<'_, [u8]> = match value.as_atom() {
         Some(name) => name.name().as_bytes().into(),
         None if value.is_bitstring() || value.is_list() => iodata_all(value)?.into(),
-        None => return Err(Raise::BADARG),
+        None => return Err(BifExit::BADARG),
     };
     Ok(code.names.iter().filter(|entry| entry.0 == *name).map(|entry| entry.1 as usize).collect())
 }

@@ -4,7 +4,7 @@ use crate::args::{atom_of, pair_of};
 use swarmrt_machine::links::Tag;
 use swarmrt_machine::sequential::{Token, flags};
 use swarmrt_machine::signal;
-use swarmrt_machine::{BifResult, Process, Raise, bif};
+use swarmrt_machine::{BifResult, Process, BifExit, bif};
 use swarmrt_term::{Alloc, Atom, Term};
 
 const FLAGS: [(&str, u32); 6] = [
@@ -40,7 +40,7 @@ fn seq_trace(p: &mut Process, what: Term, value: Term) -> BifResult {
     let what = atom_of(what)?;
     if what.name() == "sequential_trace_token" {
         if !value.is_nil() {
-            return Err(Raise::BADARG);
+            return Err(BifExit::BADARG);
         }
         let before = p.sequential.as_mut().and_then(|sequential| sequential.token.take());
         return Ok(before.map_or(Term::NIL, |token| token.to_term(p)));
@@ -48,12 +48,12 @@ fn seq_trace(p: &mut Process, what: Term, value: Term) -> BifResult {
     let change = match (what.name(), flag_of(what)) {
         ("label", _) => Change::Label,
         ("serial", _) => {
-            let (previous, serial) = pair_of(value).ok_or(Raise::BADARG)?;
-            let number = |term: Term| term.as_small().ok_or(Raise::BADARG);
+            let (previous, serial) = pair_of(value).ok_or(BifExit::BADARG)?;
+            let number = |term: Term| term.as_small().ok_or(BifExit::BADARG);
             Change::Serial { serial: number(serial)?, previous: number(previous)? }
         }
-        (_, Some(flag)) => Change::Flag { flag, on: value.as_bool().ok_or(Raise::BADARG)? },
-        _ => return Err(Raise::BADARG),
+        (_, Some(flag)) => Change::Flag { flag, on: value.as_bool().ok_or(BifExit::BADARG)? },
+        _ => return Err(BifExit::BADARG),
     };
     let pid = p.pid();
     let sequential = p.sequential.get_or_insert_default();
@@ -93,7 +93,7 @@ enum Change {
 /// `{Part, Value}` of the token; without a token `[]` for what has no value then.
 #[bif("erlang:seq_trace_info/1")]
 fn seq_trace_info(p: &mut Process, part: Term) -> BifResult {
-    let name = part.as_atom().ok_or(Raise::BADARG)?;
+    let name = part.as_atom().ok_or(BifExit::BADARG)?;
     if let Some(flag) = flag_of(name) {
         let on = token(p).is_some_and(|token| token.flags & flag != 0);
         return Ok(p.tuple(&[part, Term::bool(on)]));
@@ -104,7 +104,7 @@ fn seq_trace_info(p: &mut Process, part: Term) -> BifResult {
             let numbers = token(p).map(|token| (token.serial, token.previous));
             numbers.map(|(serial, previous)| serial_term(p, serial, previous))
         }
-        _ => return Err(Raise::BADARG),
+        _ => return Err(BifExit::BADARG),
     };
     Ok(value.map_or(Term::NIL, |value| p.tuple(&[part, value])))
 }
@@ -130,7 +130,7 @@ pub(crate) fn set_system_tracer(p: &Process, tracer: Term) -> BifResult {
     let tracer = match tracer.as_pid() {
         Some(pid) => Some(pid).filter(|&pid| p.vm.processes.get(pid).is_some()),
         None if tracer == Term::bool(false) => None,
-        None => return Err(Raise::BADARG),
+        None => return Err(BifExit::BADARG),
     };
     p.vm.sequential_tracer.set(tracer);
     Ok(before)

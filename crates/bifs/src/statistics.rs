@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use swarmrt_machine::process::REDUCTIONS_PER_TURN;
-use swarmrt_machine::{BifResult, Process, Raise, Vm, bif};
+use swarmrt_machine::{BifResult, Process, BifExit, Vm, bif};
 use swarmrt_term::{Alloc, Term, am, atom};
 
 /// What was told last, for those that tell what has come since.
@@ -74,7 +74,7 @@ fn wall_times(p: &mut Process, all: bool) -> Term {
 
 #[bif("erlang:statistics/1")]
 fn statistics(p: &mut Process, item: Term) -> BifResult {
-    let item = item.as_atom().ok_or(Raise::BADARG)?;
+    let item = item.as_atom().ok_or(BifExit::BADARG)?;
     let vm = p.vm;
     let counted = &vm.statistics;
     let last = vm.extension::<LastTold>();
@@ -118,12 +118,12 @@ fn statistics(p: &mut Process, item: Term) -> BifResult {
         "scheduler_wall_time_all" => wall_times(p, true),
         // Not kept here, and documented to be `undefined` then.
         "microstate_accounting" => Term::atom(am::UNDEFINED),
-        _ => return Err(Raise::BADARG),
+        _ => return Err(BifExit::BADARG),
     })
 }
 
 #[bif("erts_internal:scheduler_wall_time/1")]
 fn scheduler_wall_time(p: &mut Process, on: Term) -> BifResult {
-    let on = on.as_bool().ok_or(Raise::BADARG)?;
+    let on = on.as_bool().ok_or(BifExit::BADARG)?;
     Ok(Term::bool(p.vm.schedulers.measure(on, p.vm.clock.since_start_ns())))
 }

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStringExt;
 use crate::args::pair_of;
 use crate::process::bad_option;
 use swarmrt_machine::halting::Halting;
-use swarmrt_machine::{BifResult, Process, Raise, Vm, bif};
+use swarmrt_machine::{BifResult, Process, BifExit, Vm, bif};
 use swarmrt_term::{Alloc, Atom, Release, Term, am, atom};
 
 /// The longest that a halt may wait for output, in milliseconds.
@@ -60,18 +60,18 @@ fn halt(p: &mut Process, status: Term, options: Term) -> BifResult {
     }
     let code = if let Some(code) = status.as_small() {
         if code < 0 {
-            return Err(Raise::BADARG);
+            return Err(BifExit::BADARG);
         }
-        i32::try_from(code & 0xff).map_err(|_| Raise::BADARG)?
+        i32::try_from(code & 0xff).map_err(|_| BifExit::BADARG)?
     } else if status == Term::atom(atom!("abort")) {
         134
     } else {
         let bytes: Option<Vec<u8>> = status.list_to_vec().and_then(|list| list.iter().map(|c| c.as_small().map(|c| c as u8)).collect());
-        let text = bytes.ok_or(Raise::BADARG)?;
+        let text = bytes.ok_or(BifExit::BADARG)?;
         let slogan = String::from_utf8_lossy(&text).into_owned();
         halt_with_dump(p.vm, slogan);
         // Nothing of this process runs on.
-        return Err(Raise::Wait);
+        return Err(BifExit::Wait);
     };
     if flush && let Some(limit_ms) = limit_ms {
         const FLUSH_TIMED_OUT: i32 = 255;
@@ -86,7 +86,7 @@ fn halt(p: &mut Process, status: Term, options: Term) -> BifResult {
     }
     p.vm.halt(code);
     // Nothing of this process runs on.
-    Err(Raise::Wait)
+    Err(BifExit::Wait)
 }
 
 #[bif("os:getpid/0")]
@@ -109,8 +109,8 @@ fn os_str(bytes: &[u8]) -> &std::ffi::OsStr {
     std::os::unix::ffi::OsStrExt::from_bytes(bytes)
 }
 
-fn variable_name(term: Term) -> Result<Vec<u8>, Raise> {
-    os_string(term).filter(|name| !name.contains(&b'=')).ok_or(Raise::BADARG)
+fn variable_name(term: Term) -> Result<Vec<u8>, BifExit> {
+    os_string(term).filter(|name| !name.contains(&b'=')).ok_or(BifExit::BADARG)
 }
 
 /// Serialises access to the environment, which the C library does not. Inside is the value of the variable without a
@@ -132,7 +132,7 @@ fn getenv(p: &mut Process, name: Term) -> BifResult {
 }
 #[bif("os:putenv/2")]
 fn putenv(_p: &mut Process, name: Term, value: Term) -> BifResult {
-    let (name, value) = (variable_name(name)?, os_string(value).ok_or(Raise::BADARG)?);
+    let (name, value) = (variable_name(name)?, os_string(value).ok_or(BifExit::BADARG)?);
     let mut nameless = ENVIRONMENT.write();
     if name.is_empty() {
         *nameless = Some(value);

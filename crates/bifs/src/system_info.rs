@@ -12,7 +12,7 @@ use swarmrt_heap::collect::block_words_for;
 use swarmrt_machine::blocking::Blocking;
 use swarmrt_machine::process::{OnExit, Watcher};
 use swarmrt_machine::watched::WatchedDescriptors;
-use swarmrt_machine::{BifResult, Process, Raise, Vm, bif};
+use swarmrt_machine::{BifResult, Process, BifExit, Vm, bif};
 use swarmrt_term::{Alloc, Atom, Release, Term, am, atom, bigint};
 
 /// The version of OTP's runtime system: read from OTP's own files when the machine starts.
@@ -98,12 +98,12 @@ fn system_info(p: &mut Process, item: Term) -> BifResult {
     if let Some(tuple) = item.as_tuple() {
         return system_info_tuple(p, tuple.elements());
     }
-    let name = item.as_atom().ok_or(Raise::BADARG)?.name();
+    let name = item.as_atom().ok_or(BifExit::BADARG)?.name();
     if name == "procs" {
         return crate::system_text::procs(p);
     }
     let found = limits(p, name).or_else(|| schedulers(p, name)).or_else(|| memory(p, name)).or_else(|| times(p, name)).or_else(|| identity(p, name));
-    found.ok_or(Raise::BADARG)
+    found.ok_or(BifExit::BADARG)
 }
 
 /// How many there are and how many there may be.
@@ -361,14 +361,14 @@ fn is_allocator(name: Term) -> bool {
 }
 
 fn system_info_tuple(p: &mut Process, elements: &[Term]) -> BifResult {
-    let name = elements.first().and_then(|name| name.as_atom()).ok_or(Raise::BADARG)?;
+    let name = elements.first().and_then(|name| name.as_atom()).ok_or(BifExit::BADARG)?;
     match (name.name(), &elements[1..]) {
         // As for one that is turned off.
         ("allocator" | "allocator_sizes", &[name]) if is_allocator(name) => Ok(Term::bool(false)),
         ("allocator" | "allocator_sizes", &[names]) if names.is_list() => {
             let names = list_of(names)?;
             if !names.iter().copied().all(is_allocator) {
-                return Err(Raise::BADARG);
+                return Err(BifExit::BADARG);
             }
             let answers: Vec<Term> = names.iter().map(|&name| p.tuple(&[name, Term::bool(false)])).collect();
             Ok(p.list(&answers))
@@ -377,7 +377,7 @@ fn system_info_tuple(p: &mut Process, elements: &[Term]) -> BifResult {
         ("wordsize", &[_]) if elements[1] == Term::atom(atom!("internal")) || elements[1] == Term::atom(atom!("external")) => Ok(number(size_of::<Term>())),
         ("cpu_topology", &[which]) if matches!(which.as_atom().map(Atom::name), Some("detected" | "used")) => Ok(crate::topology::detected(p)),
         ("cpu_topology", &[which]) if which == Term::atom(atom!("defined")) => Ok(Term::atom(am::UNDEFINED)),
-        _ => Err(Raise::BADARG),
+        _ => Err(BifExit::BADARG),
     }
 }
 
@@ -395,12 +395,12 @@ fn os_version(p: &mut Process) -> Term {
 }
 
 /// Words for a heap, as the next of the sizes that heaps have.
-pub(crate) fn heap_words(value: Term) -> Result<u32, Raise> {
-    let words = value.as_small().and_then(|words| usize::try_from(words).ok()).ok_or(Raise::BADARG)?;
+pub(crate) fn heap_words(value: Term) -> Result<u32, BifExit> {
+    let words = value.as_small().and_then(|words| usize::try_from(words).ok()).ok_or(BifExit::BADARG)?;
     if words >= 1 << 31 {
-        return Err(Raise::BADARG);
+        return Err(BifExit::BADARG);
     }
-    u32::try_from(block_words_for(words)).map_err(|_| Raise::BADARG)
+    u32::try_from(block_words_for(words)).map_err(|_| BifExit::BADARG)
 }
 
 /// How schedulers could be bound to processors.
@@ -422,12 +422,12 @@ fn pids(p: &mut Process, numbers: &[u64]) -> Term {
 
 fn multi_scheduling(p: &mut Process, value: Term) -> BifResult {
     let (schedulers, pid, vm) = (&p.vm.schedulers, p.id(), p.vm);
-    let (what, blocks) = match value.as_atom().ok_or(Raise::BADARG)?.name() {
+    let (what, blocks) = match value.as_atom().ok_or(BifExit::BADARG)?.name() {
         "block" => (Blocking::All, true),
         "block_normal" => (Blocking::Normal, true),
         "unblock" => (Blocking::All, false),
         "unblock_normal" => (Blocking::Normal, false),
-        _ => return Err(Raise::BADARG),
+        _ => return Err(BifExit::BADARG),
     };
     if blocks && schedulers.wanted_online() > 1 {
         // The second call, in a later turn, has blocked already.
@@ -443,7 +443,7 @@ fn multi_scheduling(p: &mut Process, value: Term) -> BifResult {
         }
         if !schedulers.runs_alone() {
             p.bif_state = Some(Box::new(()));
-            return Err(Raise::Yield);
+            return Err(BifExit::Yield);
         }
     } else if !blocks {
         schedulers.unblock(pid, what);
@@ -453,35 +453,35 @@ fn multi_scheduling(p: &mut Process, value: Term) -> BifResult {
 
 #[bif("erlang:system_flag/2")]
 fn system_flag(p: &mut Process, flag: Term, value: Term) -> BifResult {
-    let flag = flag.as_atom().ok_or(Raise::BADARG)?;
-    let integer = || value.as_small().ok_or(Raise::BADARG);
+    let flag = flag.as_atom().ok_or(BifExit::BADARG)?;
+    let integer = || value.as_small().ok_or(BifExit::BADARG);
     let vm = p.vm;
     let defaults = &vm.process_defaults;
     let small = |value: u32| Term::small(i64::from(value));
     Ok(match flag.name() {
         "sequential_tracer" => return sequential::set_system_tracer(p, value),
         "reset_seq_trace" => {
-            value.as_bool().ok_or(Raise::BADARG)?;
+            value.as_bool().ok_or(BifExit::BADARG)?;
             sequential::reset(p);
             Term::bool(true)
         }
         "backtrace_depth" => {
-            let depth = usize::try_from(integer()?).map_err(|_| Raise::BADARG)?.min(1024);
+            let depth = usize::try_from(integer()?).map_err(|_| BifExit::BADARG)?.min(1024);
             number(vm.set_backtrace_depth(depth))
         }
         "schedulers_online" => {
-            let count = usize::try_from(integer()?).ok().filter(|count| (1..=vm.schedulers.count()).contains(count)).ok_or(Raise::BADARG)?;
+            let count = usize::try_from(integer()?).ok().filter(|count| (1..=vm.schedulers.count()).contains(count)).ok_or(BifExit::BADARG)?;
             number(vm.schedulers.set_online(count))
         }
         "dirty_cpu_schedulers_online" => {
-            let count = usize::try_from(integer()?).ok().filter(|count| (1..=vm.config.dirty_cpu).contains(count)).ok_or(Raise::BADARG)?;
+            let count = usize::try_from(integer()?).ok().filter(|count| (1..=vm.config.dirty_cpu).contains(count)).ok_or(BifExit::BADARG)?;
             if count != vm.config.dirty_cpu {
-                return Err(Raise::NOTSUP);
+                return Err(BifExit::NOTSUP);
             }
             number(count)
         }
         "fullsweep_after" => {
-            let count = u32::try_from(integer()?).map_err(|_| Raise::BADARG)?;
+            let count = u32::try_from(integer()?).map_err(|_| BifExit::BADARG)?;
             small(defaults.set_fullsweep_after(count))
         }
         "min_heap_size" => small(defaults.set_min_heap_words(heap_words(value)?)),
@@ -489,42 +489,42 @@ fn system_flag(p: &mut Process, flag: Term, value: Term) -> BifResult {
         "max_heap_size" => {
             let before = default_max_heap_size(vm);
             let limit = max_heap_size(vm, value).filter(|limit| limit.words == 0 || limit.words >= defaults.min_heap_words() as usize);
-            vm.set_default_max_heap_size(Some(limit.ok_or(Raise::BADARG)?));
+            vm.set_default_max_heap_size(Some(limit.ok_or(BifExit::BADARG)?));
             max_heap_term(p, before)
         }
         "microstate_accounting" => {
             let known = value.as_bool().is_some() || value == Term::atom(atom!("reset"));
             if !known {
-                return Err(Raise::BADARG);
+                return Err(BifExit::BADARG);
             }
             // Never on: `statistics(microstate_accounting)` is `undefined`.
             Term::bool(false)
         }
         "scheduler_wall_time" => {
-            let on = value.as_bool().ok_or(Raise::BADARG)?;
+            let on = value.as_bool().ok_or(BifExit::BADARG)?;
             Term::bool(vm.schedulers.measure(on, vm.clock.since_start_ns()))
         }
         "trace_control_word" => {
-            let word = integer().ok().filter(|word| (0..1 << 32).contains(word)).ok_or(Raise::BADARG)?;
+            let word = integer().ok().filter(|word| (0..1 << 32).contains(word)).ok_or(BifExit::BADARG)?;
             let before = vm.extension::<Settings>().trace_control_word.swap(word, Ordering::Relaxed);
             Term::small(before)
         }
         "time_offset" if value == Term::atom(atom!("finalize")) => Term::atom(if vm.clock.warps() { atom!("volatile") } else { atom!("final") }),
         "multi_scheduling" => return multi_scheduling(p, value),
         "scheduler_bind_type" if value == Term::atom(atom!("unbound")) => value,
-        "scheduler_bind_type" if value.as_atom().is_some_and(|kind| BIND_TYPES.contains(&kind.name())) => return Err(Raise::NOTSUP),
+        "scheduler_bind_type" if value.as_atom().is_some_and(|kind| BIND_TYPES.contains(&kind.name())) => return Err(BifExit::NOTSUP),
         "cpu_topology" if value == Term::atom(am::UNDEFINED) => crate::topology::detected(p),
         "outstanding_system_requests_limit" => {
-            let limit = u32::try_from(integer()?).ok().filter(|&limit| limit > 0).ok_or(Raise::BADARG)?;
+            let limit = u32::try_from(integer()?).ok().filter(|&limit| limit > 0).ok_or(BifExit::BADARG)?;
             outstanding_requests(vm, vm.extension::<Settings>().outstanding_requests.swap(limit, Ordering::Relaxed))
         }
         "system_logger" => {
             let known = value == Term::atom(am::LOGGER) || value == Term::atom(am::UNDEFINED) || value.is_pid();
             if !known {
-                return Err(Raise::BADARG);
+                return Err(BifExit::BADARG);
             }
             vm.set_system_logger(value)
         }
-        _ => return Err(Raise::BADARG),
+        _ => return Err(BifExit::BADARG),
     })
 }

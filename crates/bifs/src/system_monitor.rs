@@ -2,7 +2,7 @@
 
 use crate::args::{list_of, pair_of};
 use swarmrt_machine::system_monitor::Limits;
-use swarmrt_machine::{BifResult, Process, Raise, bif};
+use swarmrt_machine::{BifResult, Process, BifExit, bif};
 use swarmrt_term::{Alloc, Term, am, atom};
 
 /// The smallest limits, as in OTP.
@@ -36,7 +36,7 @@ fn settings_term(p: &mut Process, settings: Settings) -> Term {
     p.tuple(&[Term::pid(pid), options])
 }
 
-fn limits_of(options: Term) -> Result<Limits, Raise> {
+fn limits_of(options: Term) -> Result<Limits, BifExit> {
     let mut limits = Limits::default();
     for option in list_of(options)? {
         if option == Term::atom(atom!("busy_port")) {
@@ -47,13 +47,13 @@ fn limits_of(options: Term) -> Result<Limits, Raise> {
             limits.busy_dist_port = true;
             continue;
         }
-        let (name, limit) = pair_of(option).ok_or(Raise::BADARG)?;
-        let limit = limit.as_small().and_then(|limit| u64::try_from(limit).ok()).ok_or(Raise::BADARG)?;
+        let (name, limit) = pair_of(option).ok_or(BifExit::BADARG)?;
+        let limit = limit.as_small().and_then(|limit| u64::try_from(limit).ok()).ok_or(BifExit::BADARG)?;
         match name.as_atom() {
             Some(name) if name == atom!("long_gc") => limits.long_gc_ms = Some(limit.max(LONG_MS_MIN)),
             Some(name) if name == atom!("long_schedule") => limits.long_schedule_ms = Some(limit.max(LONG_MS_MIN)),
             Some(name) if name == atom!("large_heap") => limits.large_heap_words = Some(limit.max(LARGE_HEAP_WORDS_MIN)),
-            _ => return Err(Raise::BADARG),
+            _ => return Err(BifExit::BADARG),
         }
     }
     Ok(limits)
@@ -63,7 +63,7 @@ fn set(p: &mut Process, monitor: Term, options: Term) -> BifResult {
     let new = if monitor == Term::atom(am::UNDEFINED) {
         None
     } else {
-        let pid = monitor.as_pid().filter(|&pid| pid == p.id() || p.vm.processes.get(pid).is_some()).ok_or(Raise::BADARG)?;
+        let pid = monitor.as_pid().filter(|&pid| pid == p.id() || p.vm.processes.get(pid).is_some()).ok_or(BifExit::BADARG)?;
         let limits = limits_of(options)?;
         (limits != Limits::default()).then_some((pid, limits))
     };
@@ -82,7 +82,7 @@ fn set_both(p: &mut Process, settings: Term) -> BifResult {
     if settings == Term::atom(am::UNDEFINED) {
         return set(p, settings, Term::NIL);
     }
-    let (monitor, options) = pair_of(settings).ok_or(Raise::BADARG)?;
+    let (monitor, options) = pair_of(settings).ok_or(BifExit::BADARG)?;
     set(p, monitor, options)
 }
 
@@ -92,8 +92,8 @@ fn set_2(p: &mut Process, monitor: Term, options: Term) -> BifResult {
 }
 
 /// Only the settings that are not a session's.
-fn check_session(session: Term) -> Result<(), Raise> {
-    if session == Term::atom(atom!("legacy")) { Ok(()) } else { Err(Raise::BADARG) }
+fn check_session(session: Term) -> Result<(), BifExit> {
+    if session == Term::atom(atom!("legacy")) { Ok(()) } else { Err(BifExit::BADARG) }
 }
 
 #[bif("erts_internal:system_monitor/1", since = 28)]

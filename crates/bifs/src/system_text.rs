@@ -3,7 +3,7 @@
 use crate::{backtrace, ets, process_info};
 use std::fmt::Write;
 use swarmrt_machine::table::ProcessCell;
-use swarmrt_machine::{BifResult, Process, Raise, Vm, signal};
+use swarmrt_machine::{BifResult, Process, BifExit, Vm, signal};
 use swarmrt_term::{Alloc, Atom, Term, usage};
 
 /// `info`: the sizes of memory and of tables.
@@ -50,7 +50,7 @@ pub(crate) fn procs(p: &mut Process) -> BifResult {
     while let Some(&number) = waiting.numbers.last() {
         let Some(section) = p.take_reply(number) else {
             p.bif_state = Some(Box::new(waiting));
-            return Err(Raise::Wait);
+            return Err(BifExit::Wait);
         };
         waiting.numbers.pop();
         if let Some(section) = section.as_bits() {

@@ -4,7 +4,7 @@ use crate::args::{atom_of, binary_of, list_of, pair_of, size_of, text_of};
 use crate::long::{self, Stop, check, may_take_long};
 use std::io::Write;
 use swarmrt_machine::code::FunEntry;
-use swarmrt_machine::{BifResult, Process, Raise, bif};
+use swarmrt_machine::{BifResult, Process, BifExit, bif};
 use swarmrt_term::etf::{self, DecodeError, DecodeOptions, EncodeOptions};
 use swarmrt_term::release::{self, Release};
 use swarmrt_term::{Alloc, Mfa, Term, am, atom, print, usage};
@@ -12,17 +12,17 @@ use swarmrt_term::{Alloc, Mfa, Term, am, atom, print, usage};
 /// The zlib level of `compressed` without one.
 const COMPRESSION_DEFAULT: u32 = 6;
 
-fn encode_options(options: Term) -> Result<EncodeOptions, Raise> {
+fn encode_options(options: Term) -> Result<EncodeOptions, BifExit> {
     let mut result = EncodeOptions::default();
     for option in list_of(options)? {
         if let Some((key, value)) = pair_of(option) {
-            let (key, value) = (atom_of(key)?, value.as_small().ok_or(Raise::BADARG)?);
+            let (key, value) = (atom_of(key)?, value.as_small().ok_or(BifExit::BADARG)?);
             if key == atom!("compressed") && (0..=9).contains(&value) {
                 result.compressed = if value == 0 { None } else { Some(value as u32) };
             } else if key == atom!("minor_version") && (0..=2).contains(&value) {
                 result.minor_version = value as u8;
             } else {
-                return Err(Raise::BADARG);
+                return Err(BifExit::BADARG);
             }
         } else if option == Term::atom(atom!("compressed")) {
             result.compressed = Some(COMPRESSION_DEFAULT);
@@ -31,7 +31,7 @@ fn encode_options(options: Term) -> Result<EncodeOptions, Raise> {
         } else if option == Term::atom(atom!("local")) && release::current() >= Release::R26 {
             result.local = true;
         } else {
-            return Err(Raise::BADARG);
+            return Err(BifExit::BADARG);
         }
     }
     Ok(result)
@@ -48,7 +48,7 @@ const ROOM_SHARE: usize = 4;
 fn encoded(p: &mut Process, term: Term, options: &EncodeOptions) -> Result<Vec<u8>, Stop> {
     let unlimited = may_take_long();
     let limit = if unlimited { usage::room() / ROOM_SHARE } else { QUICK_ETF_BYTES };
-    let bytes = etf::encode_within(term, options, limit).ok_or(if unlimited { Stop::Raise(Raise::SYSTEM_LIMIT) } else { Stop::Long })?;
+    let bytes = etf::encode_within(term, options, limit).ok_or(if unlimited { Stop::BifExit(BifExit::SYSTEM_LIMIT) } else { Stop::Long })?;
     p.bump_reductions(bytes.len() / 100);
     Ok(bytes)
 }
@@ -105,7 +105,7 @@ fn size_in_bytes(p: &mut Process, term: Term, options: Term) -> Result<Term, Sto
         pair.is_some_and(|(_, value)| value.as_small().is_some_and(|value| (0..=1).contains(&value)))
     };
     if !takes_all && !list_of(options)?.into_iter().all(is_version) {
-        return Err(Raise::BADARG.into());
+        return Err(BifExit::BADARG.into());
     }
     let result = encode_options(options)?;
     // A mark and a hash.
@@ -113,7 +113,7 @@ fn size_in_bytes(p: &mut Process, term: Term, options: Term) -> Result<Term, Sto
     let head_len = if result.local { LOCAL_HEAD_LEN } else { 0 };
     let unlimited = may_take_long();
     let limit = if unlimited { usage::room() / ROOM_SHARE } else { QUICK_ETF_BYTES };
-    let size = etf::external_size(term, &result, limit).ok_or(if unlimited { Stop::Raise(Raise::SYSTEM_LIMIT) } else { Stop::Long })?;
+    let size = etf::external_size(term, &result, limit).ok_or(if unlimited { Stop::BifExit(BifExit::SYSTEM_LIMIT) } else { Stop::Long })?;
     p.bump_reductions(size / 100);
     Ok(Term::small((size + head_len) as i64))
 }
@@ -126,7 +126,7 @@ fn binary_to_term(p: &mut Process, binary: Term) -> BifResult {
 #[bif("erlang:binary_to_term/2")]
 fn binary_to_term_2(p: &mut Process, binary: Term, options: Term) -> BifResult {
     let mut wanted = DecodeOptions::default();
-    let bad_option = || Raise::badarg_because(atom!("badopt"));
+    let bad_option = || BifExit::badarg_because(atom!("badopt"));
     for option in options.list_to_vec().ok_or_else(bad_option)? {
         match option.as_atom() {
             Some(name) if name == atom!("safe") => wanted.safe = true,
@@ -144,8 +144,8 @@ fn decoded(p: &mut Process, binary: Term, wanted: DecodeOptions) -> Result<Term,
     let vm = p.vm;
     let resolver = vm.code.term_resolver();
     let (term, used) = etf::decode(&bytes, p, &resolver, wanted).map_err(|error| match error {
-        DecodeError::Malformed => Raise::BADARG,
-        DecodeError::SystemLimit => Raise::SYSTEM_LIMIT,
+        DecodeError::Malformed => BifExit::BADARG,
+        DecodeError::SystemLimit => BifExit::SYSTEM_LIMIT,
     })?;
     Ok(if wanted.used { p.tuple(&[term, Term::small(used as i64)]) } else { term })
 }
@@ -163,10 +163,10 @@ fn fun_info(p: &mut Process, fun: Term, item: Term) -> BifResult {
             "arity" => Term::small(i64::from(mfa.arity)),
             "env" => Term::NIL,
             "pid" | "index" | "uniq" | "new_index" | "new_uniq" | "refc" => undefined,
-            _ => return Err(Raise::BADARG),
+            _ => return Err(BifExit::BADARG),
         }
     } else {
-        let fun = fun.as_local_fun().ok_or(Raise::BADARG)?;
+        let fun = fun.as_local_fun().ok_or(BifExit::BADARG)?;
         let identity = fun.identity();
         match name {
             "type" => Term::atom(atom!("local")),
@@ -180,7 +180,7 @@ fn fun_info(p: &mut Process, fun: Term, item: Term) -> BifResult {
             "new_index" => Term::small(i64::from(identity.index)),
             "new_uniq" => p.binary(&identity.uniq),
             "refc" => Term::small(i64::from(!FunEntry::of(fun.entry_ptr()).entry().is_null()) + 1),
-            _ => return Err(Raise::BADARG),
+            _ => return Err(BifExit::BADARG),
         }
     };
     Ok(p.tuple(&[item, value]))
@@ -189,7 +189,7 @@ fn fun_info(p: &mut Process, fun: Term, item: Term) -> BifResult {
 #[bif("erlang:fun_to_list/1")]
 fn fun_to_list(p: &mut Process, fun: Term) -> BifResult {
     if !fun.is_fun() {
-        return Err(Raise::BADARG);
+        return Err(BifExit::BADARG);
     }
     let text = print::print(fun);
     Ok(p.byte_list(&text, Term::NIL))
@@ -199,7 +199,7 @@ fn fun_to_list(p: &mut Process, fun: Term) -> BifResult {
 fn is_builtin(p: &mut Process, module: Term, function: Term, arity: Term) -> BifResult {
     let (module, function) = (atom_of(module)?, atom_of(function)?);
     if !arity.is_small() {
-        return Err(Raise::BADARG);
+        return Err(BifExit::BADARG);
     }
     let Ok(arity) = size_of(arity) else { return Ok(Term::bool(false)) };
     let apply = module == am::ERLANG && function == am::APPLY && matches!(arity, 2 | 3);
@@ -229,7 +229,7 @@ fn display(_p: &mut Process, term: Term) -> BifResult {
 
 #[bif("erlang:display_string/1", until = 26)]
 fn display_string(_p: &mut Process, text: Term) -> BifResult {
-    write_to(std::io::stderr().lock(), text_of(text).ok_or(Raise::BADARG)?.as_bytes());
+    write_to(std::io::stderr().lock(), text_of(text).ok_or(BifExit::BADARG)?.as_bytes());
     Ok(Term::bool(true))
 }
 
@@ -241,15 +241,15 @@ fn display_nl(_p: &mut Process) -> BifResult {
 
 #[bif("erlang:display_string/2", since = 26)]
 fn display_string_2(_p: &mut Process, device: Term, text: Term) -> BifResult {
-    let device = device.as_atom().ok_or(Raise::BADARG)?;
+    let device = device.as_atom().ok_or(BifExit::BADARG)?;
     let bytes = match binary_of(text) {
         Ok(bytes) => bytes.to_vec(),
-        Err(_) => text_of(text).ok_or(Raise::BADARG)?.into_bytes(),
+        Err(_) => text_of(text).ok_or(BifExit::BADARG)?.into_bytes(),
     };
     match device.name() {
         "stdout" => write_to(std::io::stdout().lock(), &bytes),
         "stderr" => write_to(std::io::stderr().lock(), &bytes),
-        _ => return Err(Raise::BADARG),
+        _ => return Err(BifExit::BADARG),
     }
     Ok(Term::bool(true))
 }
@@ -260,7 +260,7 @@ fn term_to_string(p: &mut Process, term: Term, limit: Term) -> BifResult {
     let limit = match limit.as_small() {
         Some(limit) if limit >= 0 => limit,
         None if limit == Term::atom(am::UNDEFINED) => i64::MAX,
-        _ => return Err(Raise::BADARG),
+        _ => return Err(BifExit::BADARG),
     };
     Ok(p.byte_list(&print::print_limited(term, limit), Term::NIL))
 }

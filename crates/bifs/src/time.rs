@@ -1,7 +1,7 @@
 //! Clocks and calendar.
 
 use swarmrt_machine::time::os_system_time_ns;
-use swarmrt_machine::{BifResult, Process, Raise, bif};
+use swarmrt_machine::{BifResult, Process, BifExit, bif};
 use swarmrt_term::{Alloc, Term, am, atom, bigint};
 
 /// Ticks of `os:perf_counter/0` a second.
@@ -15,9 +15,9 @@ pub fn convert(p: &mut Process, nanoseconds: i64, unit: Term) -> BifResult {
         Some(am::MICROSECOND | am::MICRO_SECONDS) => 1_000_000,
         Some(am::NANOSECOND | am::NANO_SECONDS | am::NATIVE) => 1_000_000_000,
         Some(unit) if unit == atom!("perf_counter") => i128::from(PERF_COUNTER_UNIT),
-        Some(_) => return Err(Raise::BADARG),
+        Some(_) => return Err(BifExit::BADARG),
         None if unit.as_big().is_some_and(|big| !big.is_negative()) => return convert_to_large(p, nanoseconds, unit),
-        None => i128::from(unit.as_small().filter(|&unit| unit > 0).ok_or(Raise::BADARG)?),
+        None => i128::from(unit.as_small().filter(|&unit| unit > 0).ok_or(BifExit::BADARG)?),
     };
     let value = (i128::from(nanoseconds) * per_second).div_euclid(1_000_000_000);
     let negative = value < 0;
@@ -27,7 +27,7 @@ pub fn convert(p: &mut Process, nanoseconds: i64, unit: Term) -> BifResult {
 
 /// The same to more parts a second than a small integer can say.
 fn convert_to_large(p: &mut Process, nanoseconds: i64, unit: Term) -> BifResult {
-    let limit = |_| Raise::SYSTEM_LIMIT;
+    let limit = |_| BifExit::SYSTEM_LIMIT;
     let second = Term::small(1_000_000_000);
     let time = p.int(nanoseconds);
     let product = bigint::mul(p, time, unit).map_err(limit)?;
@@ -212,12 +212,12 @@ fn universal(p: &mut Process, seconds: i64) -> Term {
 
 #[bif("erlang:localtime_to_universaltime/2")]
 fn localtime_to_universaltime(p: &mut Process, local: Term, dst: Term) -> BifResult {
-    let mut tm = parse_date_time(local).filter(|tm| tm.tm_year >= LOCAL_YEAR_MIN - 1900).ok_or(Raise::BADARG)?;
+    let mut tm = parse_date_time(local).filter(|tm| tm.tm_year >= LOCAL_YEAR_MIN - 1900).ok_or(BifExit::BADARG)?;
     tm.tm_isdst = match dst.as_atom() {
         Some(am::TRUE) => 1,
         Some(am::FALSE) => 0,
         Some(am::UNDEFINED) => -1,
-        _ => return Err(Raise::BADARG),
+        _ => return Err(BifExit::BADARG),
     };
     // SAFETY: `mktime` normalises the fields of a valid `tm`.
     let seconds = unsafe { libc::mktime(&raw mut tm) };
@@ -226,7 +226,7 @@ fn localtime_to_universaltime(p: &mut Process, local: Term, dst: Term) -> BifRes
 
 #[bif("erlang:universaltime_to_localtime/1")]
 fn universaltime_to_localtime(p: &mut Process, universal: Term) -> BifResult {
-    let mut tm = parse_date_time(universal).filter(|tm| tm.tm_year >= LOCAL_YEAR_MIN - 1900).ok_or(Raise::BADARG)?;
+    let mut tm = parse_date_time(universal).filter(|tm| tm.tm_year >= LOCAL_YEAR_MIN - 1900).ok_or(BifExit::BADARG)?;
     // SAFETY: as above.
     let seconds = unsafe { libc::timegm(&raw mut tm) };
     let (date, time) = date_time(p, &broken_down(seconds, true));
@@ -235,13 +235,13 @@ fn universaltime_to_localtime(p: &mut Process, universal: Term) -> BifResult {
 
 #[bif("erlang:universaltime_to_posixtime/1")]
 fn universaltime_to_posixtime(_p: &mut Process, universal: Term) -> BifResult {
-    let mut tm = parse_date_time(universal).filter(|tm| tm.tm_year >= UNIVERSAL_YEAR_MIN - 1900).ok_or(Raise::BADARG)?;
+    let mut tm = parse_date_time(universal).filter(|tm| tm.tm_year >= UNIVERSAL_YEAR_MIN - 1900).ok_or(BifExit::BADARG)?;
     // SAFETY: as above.
     Ok(Term::small(unsafe { libc::timegm(&raw mut tm) }))
 }
 
 #[bif("erlang:posixtime_to_universaltime/1")]
 fn posixtime_to_universaltime(p: &mut Process, seconds: Term) -> BifResult {
-    let seconds = seconds.as_small().ok_or(Raise::BADARG)?;
+    let seconds = seconds.as_small().ok_or(BifExit::BADARG)?;
     Ok(universal(p, seconds))
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use swarmrt_machine::few::Few;
 use swarmrt_machine::links::{RefValue, Tag};
 use swarmrt_machine::timer::{TimerAction, TimerKey};
-use swarmrt_machine::{BifResult, Process, Raise, Vm, bif, signal};
+use swarmrt_machine::{BifResult, Process, BifExit, Vm, bif, signal};
 use swarmrt_term::{Alloc, FragmentHeap, Term, am, atom};
 
 /// A timer that a built-in has started.
@@ -170,8 +170,8 @@ fn is_absolute(options: Term) -> Option<bool> {
 }
 
 fn start(p: &mut Process, time: Term, to: Term, message: Term, options: Term, wrap: bool) -> BifResult {
-    let absolute = is_absolute(options).ok_or_else(|| Raise::badarg_because(atom!("badopt")))?;
-    let wrong_time = || Raise::badarg_because(atom!("time"));
+    let absolute = is_absolute(options).ok_or_else(|| BifExit::badarg_because(atom!("badopt")))?;
+    let wrong_time = || BifExit::badarg_because(atom!("time"));
     let time = time.as_small().ok_or_else(wrong_time)?;
     let clock = &p.vm.clock;
     let (start, end) = (i128::from(clock.start_ns()), i128::from(clock.end_ns()));
@@ -181,7 +181,7 @@ fn start(p: &mut Process, time: Term, to: Term, message: Term, options: Term, wr
         return Err(wrong_time());
     }
     if !(to.is_pid() || to.is_atom()) {
-        return Err(Raise::BADARG);
+        return Err(BifExit::BADARG);
     }
     let at = (at - start) as u64;
     let reference = p.vm.next_ref();
@@ -259,11 +259,11 @@ fn left(p: &Process, entry: Option<Entry>) -> Term {
 }
 
 /// The number of a reference; one of another node has a number that no timer has.
-fn number_of(reference: Term) -> Result<u64, Raise> {
+fn number_of(reference: Term) -> Result<u64, BifExit> {
     match reference.as_local_ref() {
         Some(reference) => Ok(RefValue::of(reference).id),
         None if reference.is_reference() => Ok(u64::MAX),
-        None => Err(Raise::BADARG),
+        None => Err(BifExit::BADARG),
     }
 }
 
@@ -272,15 +272,15 @@ struct TimerOptions {
     asynchronous: bool,
 }
 
-fn timer_options(list: Term) -> Result<TimerOptions, Raise> {
+fn timer_options(list: Term) -> Result<TimerOptions, BifExit> {
     let mut options = TimerOptions { info: true, asynchronous: false };
-    for option in list.list_to_vec().ok_or(Raise::BADARG)? {
-        let pair = option.as_tuple().filter(|pair| pair.arity() == 2).ok_or(Raise::BADARG)?;
-        let on = pair.get(1).as_bool().ok_or(Raise::BADARG)?;
+    for option in list.list_to_vec().ok_or(BifExit::BADARG)? {
+        let pair = option.as_tuple().filter(|pair| pair.arity() == 2).ok_or(BifExit::BADARG)?;
+        let on = pair.get(1).as_bool().ok_or(BifExit::BADARG)?;
         match pair.get(0).as_atom() {
             Some(am::INFO) => options.info = on,
             Some(am::ASYNC) => options.asynchronous = on,
-            _ => return Err(Raise::BADARG),
+            _ => return Err(BifExit::BADARG),
         }
     }
     Ok(options)

@@ -5,7 +5,7 @@
 use crate::args::{list_of, pair_of};
 use crate::process::ask;
 use swarmrt_machine::trace::{Trace, flags};
-use swarmrt_machine::{BifResult, Process, Raise, bif, signal};
+use swarmrt_machine::{BifResult, Process, BifExit, bif, signal};
 use swarmrt_term::{Alloc, Atom, Mfa, Term, am, atom};
 
 const FLAGS: [(&str, u32); 13] = [
@@ -25,22 +25,22 @@ const FLAGS: [(&str, u32); 13] = [
 ];
 
 /// The flags of a list, and the tracer if one is named.
-fn parse(list: Term) -> Result<(u32, Option<u64>), Raise> {
+fn parse(list: Term) -> Result<(u32, Option<u64>), BifExit> {
     let (mut wanted, mut tracer) = (0, None);
     for option in list_of(list)? {
         if let Some((key, value)) = pair_of(option) {
             if key != Term::atom(atom!("tracer")) {
-                return Err(Raise::BADARG);
+                return Err(BifExit::BADARG);
             }
-            tracer = Some(value.as_pid().ok_or(Raise::BADARG)?);
+            tracer = Some(value.as_pid().ok_or(BifExit::BADARG)?);
             continue;
         }
-        let name = option.as_atom().ok_or(Raise::BADARG)?;
+        let name = option.as_atom().ok_or(BifExit::BADARG)?;
         wanted |= match FLAGS.into_iter().find(|&(known, _)| known == name.name()) {
             Some((_, flag)) => flag,
             None if name == am::ALL => FLAGS.into_iter().fold(0, |all, (_, flag)| all | flag) & flags::EVENTS,
             None if name == atom!("running_procs") => flags::RUNNING,
-            None => return Err(Raise::BADARG),
+            None => return Err(BifExit::BADARG),
         };
     }
     Ok((wanted, tracer))
@@ -64,7 +64,7 @@ fn change(process: &mut Process, on: bool, wanted: u32, tracer: u64) -> bool {
 
 #[bif("erts_internal:trace/3")]
 fn trace(p: &mut Process, whom: Term, how: Term, list: Term) -> BifResult {
-    let on = how.as_bool().ok_or(Raise::BADARG)?;
+    let on = how.as_bool().ok_or(BifExit::BADARG)?;
     let (wanted, named) = parse(list)?;
     let tracer = named.unwrap_or(p.id());
     trace_for(p, whom, on, wanted, tracer)
@@ -78,26 +78,26 @@ pub(crate) fn trace_in_session(
     list: Term,
     tracer: u64,
 ) -> BifResult {
-    let on = how.as_bool().ok_or(Raise::BADARG)?;
+    let on = how.as_bool().ok_or(BifExit::BADARG)?;
     match parse(list)? {
         (wanted, None) => trace_for(p, whom, on, wanted, tracer),
-        _ => Err(Raise::BADARG),
+        _ => Err(BifExit::BADARG),
     }
 }
 
 fn trace_for(p: &mut Process, whom: Term, on: bool, wanted: u32, tracer: u64) -> BifResult {
     if on && p.vm.processes.get(tracer).is_none() {
-        return Err(Raise::BADARG);
+        return Err(BifExit::BADARG);
     }
     if let Some(pid) = whom.as_pid() {
         return trace_one(p, pid, on, wanted, tracer);
     }
-    let whom = whom.as_atom().ok_or(Raise::BADARG)?;
+    let whom = whom.as_atom().ok_or(BifExit::BADARG)?;
     let (existing, new) = match whom.name() {
         "all" | "processes" => (true, true),
         "existing" | "existing_processes" => (true, false),
         "new" | "new_processes" => (false, true),
-        _ => return Err(Raise::BADARG),
+        _ => return Err(BifExit::BADARG),
     };
     if new {
         let now = p.vm.trace_new.get();
@@ -128,14 +128,14 @@ fn trace_one(p: &mut Process, pid: u64, on: bool, wanted: u32, tracer: u64) -> B
     } else {
         ask(p, pid, move |process| Term::bool(change(process, on, wanted, tracer)), Term::bool(false))?
     };
-    if changed == Term::bool(true) { Ok(Term::small(1)) } else { Err(Raise::BADARG) }
+    if changed == Term::bool(true) { Ok(Term::small(1)) } else { Err(BifExit::BADARG) }
 }
 
 /// Trace messages are sent when things happen, so those of what has happened are on their way already.
 #[bif("erlang:trace_delivered/1")]
 fn trace_delivered(p: &mut Process, tracee: Term) -> BifResult {
     if tracee.as_pid().is_none() && tracee != Term::atom(am::ALL) {
-        return Err(Raise::BADARG);
+        return Err(BifExit::BADARG);
     }
     let reference = p.make_ref();
     let message = p.tuple(&[Term::atom(atom!("trace_delivered")), tracee, reference]);
@@ -152,7 +152,7 @@ fn info_of(p: &mut Process, item: Term, trace: Trace) -> BifResult {
         }
         Some("tracer") if trace.flags == 0 => Term::NIL,
         Some("tracer") => Term::pid(trace.tracer),
-        _ => return Err(Raise::BADARG),
+        _ => return Err(BifExit::BADARG),
     };
     Ok(p.tuple(&[item, value]))
 }
@@ -161,7 +161,7 @@ fn info_of(p: &mut Process, item: Term, trace: Trace) -> BifResult {
 pub(crate) fn trace_info(p: &mut Process, whom: Term, item: Term) -> BifResult {
     if let Some(pid) = whom.as_pid() {
         if !matches!(item.as_atom().map(Atom::name), Some("flags" | "tracer")) {
-            return Err(Raise::BADARG);
+            return Err(BifExit::BADARG);
         }
         if pid == p.id() {
             return info_of(p, item, p.trace);
@@ -181,12 +181,12 @@ pub(crate) fn trace_info(p: &mut Process, whom: Term, item: Term) -> BifResult {
 
 /// Of functions: none is traced.
 fn function_info(p: &mut Process, whom: Term, item: Term) -> BifResult {
-    let parts = whom.as_tuple().filter(|tuple| tuple.arity() == 3).ok_or(Raise::BADARG)?;
+    let parts = whom.as_tuple().filter(|tuple| tuple.arity() == 3).ok_or(BifExit::BADARG)?;
     let (Some(module), Some(function), Some(arity)) = (parts.get(0).as_atom(), parts.get(1).as_atom(), parts.get(2).as_small()) else {
-        return Err(Raise::BADARG);
+        return Err(BifExit::BADARG);
     };
     let known = matches!(item.as_atom().map(Atom::name), Some("traced" | "match_spec" | "meta" | "meta_match_spec" | "call_count" | "call_time" | "all"));
-    let arity = u32::try_from(arity).ok().filter(|_| known).ok_or(Raise::BADARG)?;
+    let arity = u32::try_from(arity).ok().filter(|_| known).ok_or(BifExit::BADARG)?;
     let mfa = Mfa { module, function, arity };
     let exists = p.vm.bifs.number(mfa).is_some() || p.vm.code.current(module).is_some_and(|code| code.exports_of().any(|(export, _)| export == mfa));
     let value = if exists { Term::bool(false) } else { Term::atom(am::UNDEFINED) };

@@ -7,7 +7,7 @@ use crate::trace::trace_in_session;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use swarmrt_machine::resource::Resources;
-use swarmrt_machine::{BifResult, Process, Raise, Vm, bif, signal};
+use swarmrt_machine::{BifResult, Process, BifExit, Vm, bif, signal};
 use swarmrt_term::{Alloc, Atom, Term, atom};
 
 /// A session that has not been destroyed.
@@ -38,10 +38,10 @@ fn reference_of(session: Term) -> Option<Term> {
 
 #[bif("erts_internal:trace_session_create/3", since = 27)]
 fn trace_session_create(p: &mut Process, name: Term, tracer: Term, options: Term) -> BifResult {
-    let name = name.as_atom().ok_or(Raise::BADARG)?;
+    let name = name.as_atom().ok_or(BifExit::BADARG)?;
     // Ports and modules as tracers need the tracing of calls.
     let tracer = tracer.as_pid().filter(|&tracer| p.vm.processes.get(tracer).is_some());
-    let tracer = tracer.filter(|_| options.is_nil()).ok_or(Raise::BADARG)?;
+    let tracer = tracer.filter(|_| options.is_nil()).ok_or(BifExit::BADARG)?;
     let number = {
         let mut active = sessions(p.vm).active.lock();
         let number = active.0;
@@ -58,7 +58,7 @@ fn trace_session_create(p: &mut Process, name: Term, tracer: Term, options: Term
 /// Whether it was active. Afterwards its tracer traces nothing.
 #[bif("erts_internal:trace_session_destroy/1", since = 27)]
 fn trace_session_destroy(p: &mut Process, session: Term) -> BifResult {
-    let bad = || Raise::badarg_because(atom!("badopt"));
+    let bad = || BifExit::badarg_because(atom!("badopt"));
     let reference = reference_of(session).ok_or_else(bad)?;
     let Some(removed) = handles(p.vm).remove(reference) else {
         let was_one = handles(p.vm).stood_for(reference);
@@ -90,7 +90,7 @@ fn trace_session_destroy(p: &mut Process, session: Term) -> BifResult {
 #[bif("erts_internal:trace/4", since = 27)]
 fn trace(p: &mut Process, session: Term, whom: Term, how: Term, list: Term) -> BifResult {
     let session = reference_of(session).and_then(|reference| handles(p.vm).get(reference));
-    let session = session.ok_or_else(|| Raise::badarg_because(atom!("session")))?;
+    let session = session.ok_or_else(|| BifExit::badarg_because(atom!("session")))?;
     trace_in_session(p, whom, how, list, session.tracer)
 }
 
@@ -102,7 +102,7 @@ fn trace_info(p: &mut Process, session: Term, whom: Term, item: Term) -> BifResu
         return crate::trace::trace_info(p, whom, item);
     }
     if item != Term::atom(atom!("session")) {
-        return Err(Raise::BADARG);
+        return Err(BifExit::BADARG);
     }
     let legacy = p.tuple(&[Term::atom(atom!("legacy")), Term::atom(atom!("default"))]);
     let active = sessions(p.vm).active.lock().1.clone();
@@ -117,7 +117,7 @@ fn trace_info(p: &mut Process, session: Term, whom: Term, item: Term) -> BifResu
             };
             Some(tracer)
         }
-        None => return Err(Raise::BADARG),
+        None => return Err(BifExit::BADARG),
     };
     let mut list = if whom == any { p.list(&[legacy]) } else { Term::NIL };
     for (name, number) in active {

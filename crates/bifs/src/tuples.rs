@@ -2,14 +2,14 @@
 
 use crate::args::{index_of, pair_of, size_of};
 use crate::long::{self, QUICK_COPY_BYTES, QUICK_STEPS, Stop, check, list_length};
-use swarmrt_machine::{BifResult, Process, Raise, bif};
+use swarmrt_machine::{BifResult, Process, BifExit, bif};
 use swarmrt_term::{Alloc, Header, Subtag, Term, Tuple, am, atom};
 
 /// Elements that a tuple may have.
 pub(crate) const ARITY_MAX: usize = (1 << 24) - 1;
 
-fn tuple_of(term: Term) -> Result<Tuple, Raise> {
-    term.as_tuple().ok_or(Raise::BADARG)
+fn tuple_of(term: Term) -> Result<Tuple, BifExit> {
+    term.as_tuple().ok_or(BifExit::BADARG)
 }
 
 /// A tuple of `arity` elements, given one by one.
@@ -51,26 +51,26 @@ fn make_tuple_3(p: &mut Process, arity: Term, value: Term, values: Term) -> BifR
 fn made_tuple(p: &mut Process, arity: Term, value: Term, values: Term) -> Result<Term, Stop> {
     let arity = size_of(arity)?;
     if arity > ARITY_MAX {
-        return Err(Raise::BADARG.into());
+        return Err(BifExit::BADARG.into());
     }
     check(arity, QUICK_COPY_BYTES / 8)?;
     let tuple = build(p, arity, std::iter::repeat_n(value, arity));
     let mut rest = values;
     while let Some(cell) = rest.as_cons() {
-        let (index, value) = pair_of(cell.head()).ok_or(Raise::BADARG)?;
+        let (index, value) = pair_of(cell.head()).ok_or(BifExit::BADARG)?;
         let at = index_of(index, arity)?;
         // SAFETY: the tuple is new, and the index is within it.
         unsafe { *tuple.boxed_ptr().add(1 + at) = value.raw() };
         rest = cell.tail();
     }
-    if rest.is_nil() { Ok(tuple) } else { Err(Raise::BADARG.into()) }
+    if rest.is_nil() { Ok(tuple) } else { Err(BifExit::BADARG.into()) }
 }
 
 #[bif("erlang:append_element/2")]
 fn append_element(p: &mut Process, tuple: Term, value: Term) -> BifResult {
     let tuple = tuple_of(tuple)?;
     if tuple.arity() >= ARITY_MAX {
-        return Err(Raise::BADARG);
+        return Err(BifExit::BADARG);
     }
     Ok(build(p, tuple.arity() + 1, tuple.elements().iter().copied().chain([value])))
 }
@@ -80,7 +80,7 @@ fn insert_element(p: &mut Process, index: Term, tuple: Term, value: Term) -> Bif
     let tuple = tuple_of(tuple)?;
     let at = index_of(index, tuple.arity() + 1)?;
     if tuple.arity() >= ARITY_MAX {
-        return Err(Raise::BADARG);
+        return Err(BifExit::BADARG);
     }
     let (before, after) = tuple.elements().split_at(at);
     Ok(build(p, tuple.arity() + 1, before.iter().copied().chain([value]).chain(after.iter().copied())))
@@ -109,7 +109,7 @@ fn list_to_tuple(p: &mut Process, list: Term) -> BifResult {
     long::run(p, am::ERLANG, atom!("list_to_tuple"), &[list], |p| {
         let arity = list_length(list)?;
         if arity > ARITY_MAX {
-            return Err(Raise::BADARG.into());
+            return Err(BifExit::BADARG.into());
         }
         let mut rest = list;
         let elements = std::iter::from_fn(|| {

@@ -2,7 +2,7 @@
 
 use crate::args::{binary_of, bytes_with_room};
 use crate::long::{self, QUICK_STEPS, Steps, Stop, check_bytes, may_take_long};
-use swarmrt_machine::{BifResult, Process, Raise, bif};
+use swarmrt_machine::{BifResult, Process, BifExit, bif};
 use swarmrt_term::{Alloc, Atom, Bits, Mfa, Term, am, atom};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -11,11 +11,11 @@ enum Encoding {
     Utf8,
 }
 
-fn encoding_of(term: Term) -> Result<Encoding, Raise> {
+fn encoding_of(term: Term) -> Result<Encoding, BifExit> {
     match term.as_atom() {
         Some(name) if name == atom!("latin1") => Ok(Encoding::Latin1),
         Some(name) if name == atom!("unicode") || name == atom!("utf8") => Ok(Encoding::Utf8),
-        _ => Err(Raise::BADARG),
+        _ => Err(BifExit::BADARG),
     }
 }
 
@@ -194,7 +194,7 @@ fn character_data_size(data: Term) -> Result<usize, Stop> {
             } else if head.is_integer() {
                 size += 1;
             } else if !head.is_nil() {
-                return Err(Raise::BADARG.into());
+                return Err(BifExit::BADARG.into());
             }
             steps.step()?;
             if size > quick {
@@ -205,7 +205,7 @@ fn character_data_size(data: Term) -> Result<usize, Stop> {
         if let Some(bits) = current.as_bits().filter(|bits| bits.is_binary()) {
             size += bits.bit_size / 8;
         } else if !current.is_nil() {
-            return Err(Raise::BADARG.into());
+            return Err(BifExit::BADARG.into());
         }
         first = false;
     }

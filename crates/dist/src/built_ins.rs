@@ -6,7 +6,7 @@ use crate::flags;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use swarmrt_machine::remote::{How, Packet, RemotePid, RemoteSignal, Sent};
-use swarmrt_machine::{BifResult, Process, Raise, Vm, bif, signal};
+use swarmrt_machine::{BifResult, Process, BifExit, Vm, bif, signal};
 use swarmrt_term::binary::iodata;
 use swarmrt_term::{Alloc, Atom, FragmentHeap, Mfa, NodeInfo, Term, am, atom, map};
 
@@ -28,11 +28,11 @@ fn u32_of(term: Term) -> Option<u32> {
 
 #[bif("erlang:setnode/2")]
 fn setnode(p: &mut Process, name: Term, creation: Term) -> BifResult {
-    let (Some(name), Some(creation)) = (node_name(name), u32_of(creation)) else { return Err(Raise::BADARG) };
-    let net_kernel = net_kernel(p.vm).filter(|_| name != am::NONODE).ok_or(Raise::BADARG)?;
+    let (Some(name), Some(creation)) = (node_name(name), u32_of(creation)) else { return Err(BifExit::BADARG) };
+    let net_kernel = net_kernel(p.vm).filter(|_| name != am::NONODE).ok_or(BifExit::BADARG)?;
     let vm = p.vm;
     if !Dist::of(vm).start(vm, p, NodeInfo { name, creation }, net_kernel) {
-        return Err(Raise::BADARG);
+        return Err(BifExit::BADARG);
     }
     Ok(TRUE)
 }
@@ -129,7 +129,7 @@ fn agree(p: &mut Process, node: &Arc<Node>, pid: u64, peer: u64) -> BifResult {
 
 #[bif("erts_internal:new_connection/1")]
 fn new_connection(p: &mut Process, name: Term) -> BifResult {
-    let name = node_name(name).filter(|&name| name != p.vm.node().name).ok_or(Raise::BADARG)?;
+    let name = node_name(name).filter(|&name| name != p.vm.node().name).ok_or(BifExit::BADARG)?;
     let dist = Dist::of(p.vm);
     let connection = dist.set_up(&dist.node(name));
     Ok(handle(name, connection, p))
@@ -137,9 +137,9 @@ fn new_connection(p: &mut Process, name: Term) -> BifResult {
 
 #[bif("erts_internal:abort_pending_connection/2")]
 fn abort_pending_connection(p: &mut Process, name: Term, handle: Term) -> BifResult {
-    let (node, connection) = of_handle(p.vm, handle).ok_or(Raise::BADARG)?;
+    let (node, connection) = of_handle(p.vm, handle).ok_or(BifExit::BADARG)?;
     if name.as_atom() != Some(node.name) {
-        return Err(Raise::BADARG);
+        return Err(BifExit::BADARG);
     }
     let status = {
         let state = node.state.lock();
@@ -171,25 +171,25 @@ fn get_creation(p: &mut Process) -> BifResult {
 }
 
 /// The node whose connection the process feeds, if the handle is that of the connection.
-fn own(p: &Process, handle: Term) -> Result<(Arc<Node>, u32), Raise> {
+fn own(p: &Process, handle: Term) -> Result<(Arc<Node>, u32), BifExit> {
     if !p.extra.as_ref().is_some_and(|extra| extra.controls_connections) {
-        return Err(Raise::NOTSUP);
+        return Err(BifExit::NOTSUP);
     }
-    let (node, connection) = of_handle(p.vm, handle).ok_or(Raise::BADARG)?;
+    let (node, connection) = of_handle(p.vm, handle).ok_or(BifExit::BADARG)?;
     let is_own = {
         let state = node.state.lock();
         state.connection == connection && state.controller == Some(Controller::Process(p.id()))
     };
-    if is_own { Ok((node, connection)) } else { Err(Raise::BADARG) }
+    if is_own { Ok((node, connection)) } else { Err(BifExit::BADARG) }
 }
 
 #[bif("erlang:dist_get_stat/1")]
 fn dist_get_stat(p: &mut Process, handle: Term) -> BifResult {
-    let (node, connection) = of_handle(p.vm, handle).ok_or(Raise::BADARG)?;
+    let (node, connection) = of_handle(p.vm, handle).ok_or(BifExit::BADARG)?;
     let waiting = {
         let state = node.state.lock();
         if state.connection != connection {
-            return Err(Raise::BADARG);
+            return Err(BifExit::BADARG);
         }
         state.output.bytes() as u64
     };
@@ -202,22 +202,22 @@ fn dist_get_stat(p: &mut Process, handle: Term) -> BifResult {
 #[bif("erlang:dist_ctrl_input_handler/2")]
 fn dist_ctrl_input_handler(p: &mut Process, handle: Term, pid: Term) -> BifResult {
     let (node, _) = own(p, handle)?;
-    let pid = pid.as_pid().ok_or(Raise::BADARG)?;
+    let pid = pid.as_pid().ok_or(BifExit::BADARG)?;
     node.state.lock().input_handler = Some(pid);
     Ok(OK)
 }
 
 #[bif("erlang:dist_ctrl_put_data/2")]
 fn dist_ctrl_put_data(p: &mut Process, handle: Term, data: Term) -> BifResult {
-    let (node, connection) = of_handle(p.vm, handle).ok_or(Raise::BADARG)?;
+    let (node, connection) = of_handle(p.vm, handle).ok_or(BifExit::BADARG)?;
     let handler = node.state.lock().input_handler;
     if handler != Some(p.id()) {
-        return Err(Raise::NOTSUP);
+        return Err(BifExit::NOTSUP);
     }
     let vm = p.vm;
     let taken = match data.as_bits().filter(|bits| bits.is_binary()) {
         Some(bits) => node.take(vm, connection, &bits.to_bytes()),
-        None => node.take(vm, connection, &iodata(data).ok_or(Raise::BADARG)?),
+        None => node.take(vm, connection, &iodata(data).ok_or(BifExit::BADARG)?),
     };
     if !taken {
         let controller = node.state.lock().controller;
@@ -255,7 +255,7 @@ fn dist_ctrl_get_data_notification(p: &mut Process, handle: Term) -> BifResult {
 #[bif("erlang:dist_ctrl_set_opt/3")]
 fn dist_ctrl_set_opt(p: &mut Process, handle: Term, option: Term, value: Term) -> BifResult {
     let (node, _) = own(p, handle)?;
-    let value = value.as_bool().filter(|_| option == Term::atom(atom!("get_size"))).ok_or(Raise::BADARG)?;
+    let value = value.as_bool().filter(|_| option == Term::atom(atom!("get_size"))).ok_or(BifExit::BADARG)?;
     let before = std::mem::replace(&mut node.state.lock().gets_size, value);
     Ok(Term::bool(before))
 }
@@ -264,7 +264,7 @@ fn dist_ctrl_set_opt(p: &mut Process, handle: Term, option: Term, value: Term) -
 fn dist_ctrl_get_opt(p: &mut Process, handle: Term, option: Term) -> BifResult {
     let (node, _) = own(p, handle)?;
     if option != Term::atom(atom!("get_size")) {
-        return Err(Raise::BADARG);
+        return Err(BifExit::BADARG);
     }
     let gets_size = node.state.lock().gets_size;
     Ok(Term::bool(gets_size))
@@ -311,7 +311,7 @@ fn listed(vm: &'static Vm, kinds: Term) -> Option<Vec<Listed>> {
 }
 
 fn list_nodes(p: &mut Process, kinds: Term) -> BifResult {
-    let all = listed(p.vm, kinds).ok_or(Raise::BADARG)?;
+    let all = listed(p.vm, kinds).ok_or(BifExit::BADARG)?;
     let names: Vec<Term> = all.iter().map(|(name, ..)| Term::atom(*name)).collect();
     Ok(p.list(&names))
 }
@@ -329,14 +329,14 @@ fn nodes_1(p: &mut Process, kinds: Term) -> BifResult {
 /// Nodes with what is asked of each: `connection_id`, `node_type`.
 #[bif("erlang:nodes/2")]
 fn nodes_2(p: &mut Process, kinds: Term, options: Term) -> BifResult {
-    let all = listed(p.vm, kinds).filter(|_| options.is_map()).ok_or(Raise::BADARG)?;
+    let all = listed(p.vm, kinds).filter(|_| options.is_map()).ok_or(BifExit::BADARG)?;
     let (mut wants_id, mut wants_kind) = (false, false);
     for (key, value) in map::iter(options) {
-        let value = value.as_bool().ok_or(Raise::BADARG)?;
+        let value = value.as_bool().ok_or(BifExit::BADARG)?;
         match key.as_atom().map(Atom::name) {
             Some("connection_id") => wants_id = value,
             Some("node_type") => wants_kind = value,
-            _ => return Err(Raise::BADARG),
+            _ => return Err(BifExit::BADARG),
         }
     }
     let mut entries = Vec::with_capacity(all.len());
@@ -367,10 +367,10 @@ fn monitor_node_3(p: &mut Process, node: Term, on: Term, options: Term) -> BifRe
 fn monitor_node(p: &mut Process, name: Term, on: Term, options: Term) -> BifResult {
     let passive = Term::atom(atom!("allow_passive_connect"));
     let given = options.list_to_vec().filter(|given| given.iter().all(|&option| option == passive));
-    let given = given.ok_or_else(|| Raise::badarg_because(atom!("badopt")))?;
-    let (Some(node), Some(on)) = (name.as_atom(), on.as_bool()) else { return Err(Raise::BADARG) };
+    let given = given.ok_or_else(|| BifExit::badarg_because(atom!("badopt")))?;
+    let (Some(node), Some(on)) = (name.as_atom(), on.as_bool()) else { return Err(BifExit::BADARG) };
     if node != am::NONODE && !p.vm.is_alive() {
-        return Err(Raise::Error(Term::atom(atom!("notalive"))));
+        return Err(BifExit::Error(Term::atom(atom!("notalive"))));
     }
     if !on {
         if let Some(remote) = &mut p.relations.remote
@@ -411,7 +411,7 @@ fn dflag_unicode_io(p: &mut Process, pid: Term) -> BifResult {
     if pid.is_pid() {
         return Ok(TRUE);
     }
-    let pid = RemotePid::of(pid).ok_or(Raise::BADARG)?;
+    let pid = RemotePid::of(pid).ok_or(BifExit::BADARG)?;
     let peer = Dist::of(p.vm).find(pid.node).map_or(0, |node| node.state.lock().flags);
     Ok(Term::bool(peer & flags::UNICODE_IO != 0 || pid.node == p.vm.node().name))
 }

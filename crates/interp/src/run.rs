@@ -18,7 +18,7 @@ use swarmrt_machine::code::Export;
 use swarmrt_machine::code::natives::NativeSlot;
 use swarmrt_machine::exception::Top;
 use swarmrt_machine::scheduler::Outcome;
-use swarmrt_machine::{Process, Raise, signal};
+use swarmrt_machine::{Process, BifExit, signal};
 use swarmrt_term::release::{self, Release};
 use swarmrt_term::{Alloc, Bits, Header, Mfa, Subtag, Term, am, map};
 
@@ -243,7 +243,7 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                         raise!($raise, Top::Nothing)
                     };
                     ($raise:expr, $top:expr) => {{
-                        let raise: Raise = $raise;
+                        let raise: BifExit = $raise;
                         sync!();
                         p.set_exception(raise, $top, ip as usize);
                         break 'exec Leave::Raised;
@@ -255,7 +255,7 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                         sync!();
                         let reason = p.tuple(&[Term::atom($tag), value]);
                         reload!();
-                        raise!(Raise::Error(reason));
+                        raise!(BifExit::Error(reason));
                     }};
                 }
                 // Makes room, with the first `live` X registers alive.
@@ -378,7 +378,7 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                         let (a, b) = ($a, $b);
                         let guarded = matches!(*ip.add(1), Instr::Fail { .. });
                         if !guarded && !a.is_number() && release::current() == Release::R25 && operations::is_otp_small(b) {
-                            raise!(Raise::BADARITH);
+                            raise!(BifExit::BADARITH);
                         }
                         arithmetic!($op, a, b, $dst);
                     }};
@@ -445,29 +445,29 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                                 }
                                 $done
                             }
-                            Err(Raise::Trap(export)) => {
+                            Err(BifExit::Trap(export)) => {
                                 let count = export.mfa.arity as usize;
                                 x.copy_from_nonoverlapping(p.trap_args.as_ptr(), count);
                                 $trap
                                 enter!(export.entry(), count);
                             }
-                            Err(Raise::Room(words)) => {
+                            Err(BifExit::Room(words)) => {
                                 collect!(words, arity);
                                 // The call is made again: it is not the one step yet.
                                 stepped = false;
                                 continue;
                             }
-                            Err(Raise::Yield) => {
+                            Err(BifExit::Yield) => {
                                 p.saved.save(x_slice!(arity));
                                 p.ip = ip;
                                 leave!(Outcome::Yield);
                             }
-                            Err(Raise::Wait) => {
+                            Err(BifExit::Wait) => {
                                 p.saved.save(x_slice!(arity));
                                 p.ip = ip;
                                 leave!(Outcome::Wait);
                             }
-                            Err(Raise::Hibernate) => {
+                            Err(BifExit::Hibernate) => {
                                 let mut start = [p.trap_args[0], p.trap_args[1], p.trap_args[2]];
                                 p.trap_args = [Term::NIL; 4];
                                 // The stack is dropped: the process begins anew when it wakes.
@@ -479,7 +479,7 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                                 p.mailbox.rewind();
                                 leave!(if p.mailbox.is_empty() { Outcome::Wait } else { Outcome::Yield });
                             }
-                            Err(Raise::ExitNow(reason)) => {
+                            Err(BifExit::ExitNow(reason)) => {
                                 p.exception.class = am::EXIT;
                                 p.exception.reason = reason;
                                 leave!(Outcome::Exit);
@@ -509,7 +509,7 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                                 $pop_or_push
                                 enter!(export.entry(), 3);
                             }
-                            FunCall::Raise(raise) => {
+                            FunCall::BifExit(raise) => {
                                 // As in OTP: the caller of what is no such fun is listed twice.
                                 $pop_or_push
                                 raise!(raise)
@@ -532,7 +532,7 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                             sync!();
                             let args = p.list(x_slice!(arity));
                             reload!();
-                            raise_applying!(Raise::BADARG, module, function, args);
+                            raise_applying!(BifExit::BADARG, module, function, args);
                         };
                         Mfa { module, function, arity: arity as u32 }
                     }};
@@ -576,7 +576,7 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                         let (target, arity) = match call {
                             FunCall::Go(target, free) => (target, arity + free),
                             FunCall::Undefined(export) => (export.entry(), 3),
-                            FunCall::Raise(raise) => raise!(raise),
+                            FunCall::BifExit(raise) => raise!(raise),
                         };
                         $after
                         enter!(target, arity);
@@ -586,7 +586,7 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                     ($dst:expr) => {{
                         match src!($dst.as_src()).as_match_context() {
                             Some(context) => context,
-                            None => raise!(Raise::BADARG),
+                            None => raise!(BifExit::BADARG),
                         }
                     }};
                 }
@@ -819,7 +819,7 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                             let handler = p.vm.code.export(Mfa { module: handler, function: am::UNDEFINED_FUNCTION, arity: 3 });
                             if !handler.is_defined() {
                                 let args = x_slice!(mfa.arity);
-                                raise!(Raise::Error(Term::atom(am::UNDEF)), Top::Function { mfa, args });
+                                raise!(BifExit::Error(Term::atom(am::UNDEF)), Top::Function { mfa, args });
                             }
                             *x = Term::atom(mfa.module);
                             *x.add(1) = Term::atom(mfa.function);
@@ -925,7 +925,7 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                         Instr::GetList { src, head, tail } => {
                             let list = src!(src);
                             if !list.is_cons() {
-                                raise!(Raise::BADARG);
+                                raise!(BifExit::BADARG);
                             }
                             let cell = list.cons_ptr().cast::<Term>();
                             let (first, rest) = (*cell, *cell.add(1));
@@ -936,7 +936,7 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                         Instr::GetHead { src, dst } => {
                             let list = src!(src);
                             if !list.is_cons() {
-                                raise!(Raise::BADARG);
+                                raise!(BifExit::BADARG);
                             }
                             set!(dst, *list.cons_ptr().cast::<Term>());
                             next!();
@@ -944,7 +944,7 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                         Instr::GetTail { src, dst } => {
                             let list = src!(src);
                             if !list.is_cons() {
-                                raise!(Raise::BADARG);
+                                raise!(BifExit::BADARG);
                             }
                             set!(dst, *list.cons_ptr().cast::<Term>().add(1));
                             next!();
@@ -952,7 +952,7 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                         Instr::GetElement { src, index, dst } => {
                             let tuple = src!(src);
                             if !tuple.is_boxed() || !tuple.boxed_header().has(Subtag::Tuple) || tuple.boxed_header().words() <= index as usize {
-                                raise!(Raise::BADARG);
+                                raise!(BifExit::BADARG);
                             }
                             set!(dst, *tuple.boxed_ptr().cast::<Term>().add(index as usize + 1));
                             next!();
@@ -960,7 +960,7 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                         Instr::GetElement2 { src, index, dst1, dst2 } => {
                             let tuple = src!(src);
                             if !tuple.is_boxed() || !tuple.boxed_header().has(Subtag::Tuple) || tuple.boxed_header().words() <= index as usize + 1 {
-                                raise!(Raise::BADARG);
+                                raise!(BifExit::BADARG);
                             }
                             let elements = tuple.boxed_ptr().cast::<Term>().add(index as usize + 1);
                             let (first, second) = (*elements, *elements.add(1));
@@ -971,7 +971,7 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                         Instr::SetElement { value, tuple, index } => {
                             let target = src!(tuple);
                             if !target.is_tuple() || target.boxed_header().words() <= index as usize || swarmrt_heap::is_literal(target) {
-                                raise!(Raise::BADARG);
+                                raise!(BifExit::BADARG);
                             }
                             *target.boxed_ptr().cast::<Term>().add(index as usize + 1) = src!(value);
                             next!();
@@ -1172,7 +1172,7 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                                 set!(dst, view.get(number as usize - 1));
                                 next!();
                             }
-                            fail_or_raise!(Raise::BADARG, swarmrt_term::atom!("element"), &[index, tuple]);
+                            fail_or_raise!(BifExit::BADARG, swarmrt_term::atom!("element"), &[index, tuple]);
                         }
                         Instr::Hd { a, dst } => {
                             let list = src!(a);
@@ -1180,7 +1180,7 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                                 set!(dst, cell.head());
                                 next!();
                             }
-                            fail_or_raise!(Raise::BADARG, swarmrt_term::atom!("hd"), &[list]);
+                            fail_or_raise!(BifExit::BADARG, swarmrt_term::atom!("hd"), &[list]);
                         }
                         Instr::Tl { a, dst } => {
                             let list = src!(a);
@@ -1188,7 +1188,7 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                                 set!(dst, cell.tail());
                                 next!();
                             }
-                            fail_or_raise!(Raise::BADARG, swarmrt_term::atom!("tl"), &[list]);
+                            fail_or_raise!(BifExit::BADARG, swarmrt_term::atom!("tl"), &[list]);
                         }
                         Instr::TupleSize { a, dst } => {
                             let tuple = src!(a);
@@ -1196,7 +1196,7 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                                 set!(dst, Term::small(view.arity() as i64));
                                 next!();
                             }
-                            fail_or_raise!(Raise::BADARG, swarmrt_term::atom!("tuple_size"), &[tuple]);
+                            fail_or_raise!(BifExit::BADARG, swarmrt_term::atom!("tuple_size"), &[tuple]);
                         }
                         Instr::SelfPid { dst } => {
                             set!(dst, p.pid());
@@ -1212,7 +1212,7 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                             };
                             match float {
                                 Some(float) => *f.add(to as usize) = float,
-                                None => raise!(Raise::BADARITH),
+                                None => raise!(BifExit::BADARITH),
                             }
                             next!();
                         }
@@ -1237,7 +1237,7 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                         Instr::FloatAdd { a, b, to } => {
                             let value = *f.add(a as usize) + *f.add(b as usize);
                             if !value.is_finite() {
-                                raise!(Raise::BADARITH);
+                                raise!(BifExit::BADARITH);
                             }
                             *f.add(to as usize) = value;
                             next!();
@@ -1245,7 +1245,7 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                         Instr::FloatSub { a, b, to } => {
                             let value = *f.add(a as usize) - *f.add(b as usize);
                             if !value.is_finite() {
-                                raise!(Raise::BADARITH);
+                                raise!(BifExit::BADARITH);
                             }
                             *f.add(to as usize) = value;
                             next!();
@@ -1253,7 +1253,7 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                         Instr::FloatMul { a, b, to } => {
                             let value = *f.add(a as usize) * *f.add(b as usize);
                             if !value.is_finite() {
-                                raise!(Raise::BADARITH);
+                                raise!(BifExit::BADARITH);
                             }
                             *f.add(to as usize) = value;
                             next!();
@@ -1261,7 +1261,7 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                         Instr::FloatDiv { a, b, to } => {
                             let value = *f.add(a as usize) / *f.add(b as usize);
                             if !value.is_finite() {
-                                raise!(Raise::BADARITH);
+                                raise!(BifExit::BADARITH);
                             }
                             *f.add(to as usize) = value;
                             next!();
@@ -1281,16 +1281,16 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                         Instr::FuncInfo { function } => {
                             sync!();
                             let found = p.vm.code.module_at(ip as usize).map(|module| (module.name, module.code.functions[function as usize]));
-                            let Some((module, function)) = found else { raise!(Raise::Error(Term::atom(am::FUNCTION_CLAUSE))) };
+                            let Some((module, function)) = found else { raise!(BifExit::Error(Term::atom(am::FUNCTION_CLAUSE))) };
                             let mfa = Mfa { module, function: function.name, arity: function.arity };
                             let args = x_slice!(mfa.arity);
-                            raise!(Raise::Error(Term::atom(am::FUNCTION_CLAUSE)), Top::Function { mfa, args });
+                            raise!(BifExit::Error(Term::atom(am::FUNCTION_CLAUSE)), Top::Function { mfa, args });
                         }
                         Instr::Badmatch { src } => raise_with!(am::BADMATCH, src!(src)),
                         Instr::CaseEnd { src } => raise_with!(am::CASE_CLAUSE, src!(src)),
                         Instr::TryCaseEnd { src } => raise_with!(am::TRY_CLAUSE, src!(src)),
                         Instr::Badrecord { src } => raise_with!(am::BADRECORD, src!(src)),
-                        Instr::IfEnd => raise!(Raise::Error(Term::atom(am::IF_CLAUSE))),
+                        Instr::IfEnd => raise!(BifExit::Error(Term::atom(am::IF_CLAUSE))),
                         Instr::Catch { y, handler } => {
                             *e.add(y as usize) = Term::catch_mark(ip.offset(handler as isize) as u64);
                             next!();
@@ -1302,7 +1302,7 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                         Instr::TryCase { y } => {
                             // Code may run into it with any frame. The mark says that an exception has led here.
                             if !(*x).is_none() {
-                                raise!(Raise::BADARG);
+                                raise!(BifExit::BADARG);
                             }
                             *e.add(y as usize) = Term::NIL;
                             x.copy_from(x.add(1), 3);
@@ -1319,15 +1319,15 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                             }
                             next!();
                         }
-                        Instr::Raise { trace, reason } => {
+                        Instr::BifExit { trace, reason } => {
                             let (trace, reason) = (src!(trace), src!(reason));
                             let class = Process::trace_class(trace).unwrap_or(am::ERROR);
-                            raise!(Raise::WithTrace { class, reason, trace });
+                            raise!(BifExit::WithTrace { class, reason, trace });
                         }
                         Instr::RawRaise => {
                             let (class, reason, trace) = (*x, *x.add(1), *x.add(2));
                             match class.as_atom() {
-                                Some(class @ (am::ERROR | am::EXIT | am::THROW)) => raise!(Raise::WithTrace { class, reason, trace }),
+                                Some(class @ (am::ERROR | am::EXIT | am::THROW)) => raise!(BifExit::WithTrace { class, reason, trace }),
                                 _ => {
                                     *x = Term::atom(am::BADARG);
                                     next!();
@@ -1351,7 +1351,7 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                                 signal::send_message(p.vm, p.pid(), pid, message);
                             } else {
                                 let mfa = Mfa { module: am::ERLANG, function: swarmrt_term::atom!("!"), arity: 2 };
-                                let Some(bif) = p.vm.bifs.number(mfa) else { raise!(Raise::Error(Term::atom(am::UNDEF))) };
+                                let Some(bif) = p.vm.bifs.number(mfa) else { raise!(BifExit::Error(Term::atom(am::UNDEF))) };
                                 let result = (p.vm.bifs.get(bif).function)(p, x_slice!(2));
                                 if let Err(raise) = result {
                                     let args = x_slice!(2);
@@ -1417,7 +1417,7 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                         }
                         Instr::RemoveMessage => {
                             if !p.take_message() {
-                                raise!(Raise::BADARG);
+                                raise!(BifExit::BADARG);
                             }
                             note_pressure!();
                             next!();
@@ -1446,7 +1446,7 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                                     p.receive_timer.endless = true;
                                 } else {
                                     p.mailbox.rewind();
-                                    raise!(Raise::Error(Term::atom(am::TIMEOUT_VALUE)));
+                                    raise!(BifExit::Error(Term::atom(am::TIMEOUT_VALUE)));
                                 }
                             }
                             ip = operations::past_cell(ip.offset(target as isize));
@@ -1606,7 +1606,7 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                                     note_pressure!();
                                     next!();
                                 }
-                                None if fail == 0 => raise!(Raise::BADARG),
+                                None if fail == 0 => raise!(BifExit::BADARG),
                                 None => jump!(fail),
                             }
                         }
@@ -1740,13 +1740,13 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                             let context = context!(context);
                             let position = src!(position).as_small().unwrap_or(0) as usize;
                             if position > context.end() {
-                                raise!(Raise::BADARG);
+                                raise!(BifExit::BADARG);
                             }
                             context.set_offset(position);
                             next!();
                         }
                         Instr::BsMatch { plan } => {
-                            let Some(context) = src!(plan.context).as_match_context() else { raise!(Raise::BADARG) };
+                            let Some(context) = src!(plan.context).as_match_context() else { raise!(BifExit::BADARG) };
                             sync!();
                             let matched = binaries::run_plan(p, &plan, context, |key| src!(key), |dst, value| set!(dst, value));
                             top = p.heap.top;

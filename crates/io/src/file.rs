@@ -10,7 +10,7 @@ use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 use swarmrt_machine::resource::Resources;
-use swarmrt_machine::{BifResult, Process, Raise, bif};
+use swarmrt_machine::{BifResult, Process, BifExit, bif};
 use swarmrt_term::binary::SharedBytes;
 use swarmrt_term::{Alloc, Atom, Term, am, atom};
 
@@ -39,17 +39,17 @@ macro_rules! open_file {
         match files($p).get($reference) {
             Some(open) => open,
             None if $reference.is_reference() => return error($p, "einval"),
-            None => return Err(Raise::BADARG),
+            None => return Err(BifExit::BADARG),
         }
     };
 }
 
 /// A path as `encode_path` gives it: a binary that ends in a zero byte and has no other.
-fn path_bytes(term: Term) -> Result<Vec<u8>, Raise> {
-    let bits = term.as_bits().filter(|bits| bits.is_binary()).ok_or(Raise::BADARG)?;
+fn path_bytes(term: Term) -> Result<Vec<u8>, BifExit> {
+    let bits = term.as_bits().filter(|bits| bits.is_binary()).ok_or(BifExit::BADARG)?;
     let mut bytes = bits.to_bytes().into_owned();
     if bytes.pop() != Some(0) || bytes.contains(&0) {
-        return Err(Raise::BADARG);
+        return Err(BifExit::BADARG);
     }
     Ok(bytes)
 }
@@ -102,7 +102,7 @@ fn eof_or(p: &mut Process, result: std::io::Result<Option<Term>>) -> BifResult {
 fn open_nif(p: &mut Process, name: Term, modes: Term) -> BifResult {
     let name = path_bytes(name)?;
     let (mut read, mut write, mut append, mut exclusive, mut sync, mut directory) = (false, false, false, false, false, false);
-    for mode in modes.list_to_vec().ok_or(Raise::BADARG)? {
+    for mode in modes.list_to_vec().ok_or(BifExit::BADARG)? {
         match mode.as_atom().map(Atom::name) {
             Some("read") => read = true,
             Some("write") => write = true,
@@ -148,7 +148,7 @@ fn open_nif(p: &mut Process, name: Term, modes: Term) -> BifResult {
 
 #[bif("prim_file:file_desc_to_ref_nif/1")]
 fn file_desc_to_ref_nif(p: &mut Process, descriptor: Term) -> BifResult {
-    let descriptor = descriptor.as_small().and_then(|fd| i32::try_from(fd).ok()).ok_or(Raise::BADARG)?;
+    let descriptor = descriptor.as_small().and_then(|fd| i32::try_from(fd).ok()).ok_or(BifExit::BADARG)?;
     // SAFETY: `fcntl` with F_GETFD only asks; the descriptor is taken over when it is open.
     if unsafe { libc::fcntl(descriptor, libc::F_GETFD) } == -1 {
         return error(p, "ebadf");
@@ -162,7 +162,7 @@ fn file_desc_to_ref_nif(p: &mut Process, descriptor: Term) -> BifResult {
 #[bif("prim_file:close_nif/1", dirty_io)]
 fn close_nif(p: &mut Process, file: Term) -> BifResult {
     if !file.is_reference() {
-        return Err(Raise::BADARG);
+        return Err(BifExit::BADARG);
     }
     match files(p).remove(file) {
         Some(_) => Ok(Term::atom(am::OK)),
@@ -194,10 +194,10 @@ fn read_nif(p: &mut Process, file: Term, size: Term) -> BifResult {
     eof_or(p, result)
 }
 
-fn vector_bytes(vector: Term) -> Result<Vec<u8>, Raise> {
+fn vector_bytes(vector: Term) -> Result<Vec<u8>, BifExit> {
     let mut bytes = Vec::new();
-    for item in vector.list_to_vec().ok_or(Raise::BADARG)? {
-        let bits = item.as_bits().filter(|bits| bits.is_binary()).ok_or(Raise::BADARG)?;
+    for item in vector.list_to_vec().ok_or(BifExit::BADARG)? {
+        let bits = item.as_bits().filter(|bits| bits.is_binary()).ok_or(BifExit::BADARG)?;
         bytes.extend_from_slice(&bits.to_bytes());
     }
     Ok(bytes)
@@ -244,7 +244,7 @@ fn pwrite_nif(p: &mut Process, file: Term, offset: Term, vector: Term) -> BifRes
 #[bif("prim_file:seek_nif/3", dirty_io)]
 fn seek_nif(p: &mut Process, file: Term, mark: Term, offset: Term) -> BifResult {
     let open = open_file!(p, file);
-    let offset = offset.as_small().ok_or(Raise::BADARG)?;
+    let offset = offset.as_small().ok_or(BifExit::BADARG)?;
     let position = match mark.as_atom().map(Atom::name) {
         Some("bof") => match u64::try_from(offset) {
             Ok(offset) => SeekFrom::Start(offset),
@@ -252,7 +252,7 @@ fn seek_nif(p: &mut Process, file: Term, mark: Term, offset: Term) -> BifResult 
         },
         Some("cur") => SeekFrom::Current(offset),
         Some("eof") => SeekFrom::End(offset),
-        _ => return Err(Raise::BADARG),
+        _ => return Err(BifExit::BADARG),
     };
     match (&open.file).seek(position) {
         Ok(position) => {
@@ -510,7 +510,7 @@ fn set_cwd_nif(p: &mut Process, name: Term) -> BifResult {
 #[bif("prim_file:set_permissions_nif/2", dirty_io)]
 fn set_permissions_nif(p: &mut Process, name: Term, mode: Term) -> BifResult {
     let name = path_bytes(name)?;
-    let mode = mode.as_small().and_then(|mode| u32::try_from(mode).ok()).ok_or(Raise::BADARG)?;
+    let mode = mode.as_small().and_then(|mode| u32::try_from(mode).ok()).ok_or(BifExit::BADARG)?;
     // SAFETY: the path is a C string.
     let result = check(unsafe { libc::chmod(c_path(&name).as_ptr(), mode as libc::mode_t & 0o7777) });
     done(p, result)
@@ -518,7 +518,7 @@ fn set_permissions_nif(p: &mut Process, name: Term, mode: Term) -> BifResult {
 #[bif("prim_file:set_owner_nif/3", dirty_io)]
 fn set_owner_nif(p: &mut Process, name: Term, user: Term, group: Term) -> BifResult {
     let name = path_bytes(name)?;
-    let id = |term: Term| term.as_small().map(|id| id as libc::uid_t).ok_or(Raise::BADARG);
+    let id = |term: Term| term.as_small().map(|id| id as libc::uid_t).ok_or(BifExit::BADARG);
     let (user, group) = (id(user)?, id(group)?);
     // SAFETY: as above.
     let result = check(unsafe { libc::chown(c_path(&name).as_ptr(), user, group) });
@@ -527,7 +527,7 @@ fn set_owner_nif(p: &mut Process, name: Term, user: Term, group: Term) -> BifRes
 #[bif("prim_file:set_time_nif/4", dirty_io)]
 fn set_time_nif(p: &mut Process, name: Term, access: Term, modification: Term, _creation: Term) -> BifResult {
     let name = path_bytes(name)?;
-    let (access, modification) = (access.as_small().ok_or(Raise::BADARG)?, modification.as_small().ok_or(Raise::BADARG)?);
+    let (access, modification) = (access.as_small().ok_or(BifExit::BADARG)?, modification.as_small().ok_or(BifExit::BADARG)?);
     let times = [libc::timespec { tv_sec: access, tv_nsec: 0 }, libc::timespec { tv_sec: modification, tv_nsec: 0 }];
     // SAFETY: the path is a C string, and two times are given.
     let result = check(unsafe { libc::utimensat(libc::AT_FDCWD, c_path(&name).as_ptr(), times.as_ptr(), 0) });

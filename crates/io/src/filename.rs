@@ -1,7 +1,7 @@
 //! File names between Erlang and the operating system: UTF-8 with a terminating zero byte as `prim_file`
 //! passes them.
 
-use swarmrt_machine::{BifResult, Process, Raise, bif};
+use swarmrt_machine::{BifResult, Process, BifExit, bif};
 use swarmrt_term::{Alloc, Term, stop};
 
 /// The bytes of a file name given as a binary, or as characters in nested lists; no zero byte.
@@ -34,9 +34,9 @@ pub fn name_bytes(name: Term) -> Option<Vec<u8>> {
 
 #[bif("prim_file:internal_name2native/1")]
 fn internal_name2native(p: &mut Process, name: Term) -> BifResult {
-    let mut bytes = name_bytes(name).ok_or(Raise::BADARG)?;
+    let mut bytes = name_bytes(name).ok_or(BifExit::BADARG)?;
     if bytes.contains(&0) {
-        return Err(Raise::BADARG);
+        return Err(BifExit::BADARG);
     }
     bytes.push(0);
     Ok(p.binary(&bytes))
@@ -52,16 +52,16 @@ pub fn to_term(p: &mut Process, bytes: &[u8]) -> Term {
 
 #[bif("prim_file:internal_native2name/1")]
 fn internal_native2name(p: &mut Process, name: Term) -> BifResult {
-    let bits = name.as_bits().filter(|bits| bits.is_binary()).ok_or(Raise::BADARG)?;
+    let bits = name.as_bits().filter(|bits| bits.is_binary()).ok_or(BifExit::BADARG)?;
     let bytes = bits.to_bytes();
     Ok(to_term(p, &bytes))
 }
 
 #[bif("prim_file:internal_normalize_utf8/1")]
 fn internal_normalize_utf8(p: &mut Process, name: Term) -> BifResult {
-    let bits = name.as_bits().filter(|bits| bits.is_binary()).ok_or(Raise::BADARG)?;
+    let bits = name.as_bits().filter(|bits| bits.is_binary()).ok_or(BifExit::BADARG)?;
     let bytes = bits.to_bytes();
-    let text = std::str::from_utf8(&bytes).map_err(|_| Raise::BADARG)?;
+    let text = std::str::from_utf8(&bytes).map_err(|_| BifExit::BADARG)?;
     Ok(p.string(text))
 }
 

@@ -8,7 +8,7 @@ use std::io::{Read, Write};
 use std::os::fd::IntoRawFd;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::time::Duration;
-use swarmrt_machine::{BifResult, Process, Raise, Vm, bif, signal};
+use swarmrt_machine::{BifResult, Process, BifExit, Vm, bif, signal};
 use swarmrt_term::{Alloc, Atom, FragmentHeap, Term, am, atom};
 
 /// The signals that programs may ask for, as OTP names them.
@@ -183,10 +183,10 @@ fn set_signal(_p: &mut Process, signal: Term, option: Term) -> BifResult {
         Some("handle") => Disposition::Handle,
         Some("ignore") => Disposition::Ignore,
         Some("default") => Disposition::Default,
-        _ => return Err(Raise::badarg_because(atom!("badopt"))),
+        _ => return Err(BifExit::badarg_because(atom!("badopt"))),
     };
-    let name = signal.as_atom().ok_or(Raise::BADARG)?;
-    let (_, number) = SIGNALS.into_iter().find(|&(known, _)| known == name.name()).ok_or(Raise::BADARG)?;
+    let name = signal.as_atom().ok_or(BifExit::BADARG)?;
+    let (_, number) = SIGNALS.into_iter().find(|&(known, _)| known == name.name()).ok_or(BifExit::BADARG)?;
     if number == libc::SIGINT {
         INTERRUPT_IS_TOLD.store(disposition == Disposition::Handle, Ordering::Relaxed);
     }

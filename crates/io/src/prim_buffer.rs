@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use swarmrt_machine::resource::Resources;
-use swarmrt_machine::{BifResult, Process, Raise, bif};
+use swarmrt_machine::{BifResult, Process, BifExit, bif};
 use swarmrt_term::{Alloc, Term, am, atom};
 
 #[derive(Default)]
@@ -17,11 +17,11 @@ struct Buffer {
 fn buffers(p: &Process) -> &'static Resources<Buffer> {
     p.vm.extension::<Resources<Buffer>>()
 }
-fn find(p: &Process, reference: Term) -> Result<Arc<Buffer>, Raise> {
-    buffers(p).get(reference).ok_or(Raise::BADARG)
+fn find(p: &Process, reference: Term) -> Result<Arc<Buffer>, BifExit> {
+    buffers(p).get(reference).ok_or(BifExit::BADARG)
 }
-fn count(term: Term) -> Result<usize, Raise> {
-    term.as_small().and_then(|count| usize::try_from(count).ok()).ok_or(Raise::BADARG)
+fn count(term: Term) -> Result<usize, BifExit> {
+    term.as_small().and_then(|count| usize::try_from(count).ok()).ok_or(BifExit::BADARG)
 }
 
 #[bif("prim_buffer:new/0")]
@@ -45,7 +45,7 @@ fn copying_read(p: &mut Process, buffer: Term, wanted: Term) -> BifResult {
     let mut bytes = buffer.bytes.lock();
     let wanted = count(wanted)?;
     if wanted > bytes.len() {
-        return Err(Raise::BADARG);
+        return Err(BifExit::BADARG);
     }
     let taken: Vec<u8> = bytes.drain(..wanted).collect();
     Ok(p.binary(&taken))
@@ -54,8 +54,8 @@ fn copying_read(p: &mut Process, buffer: Term, wanted: Term) -> BifResult {
 fn write(p: &mut Process, buffer: Term, vector: Term) -> BifResult {
     let buffer = find(p, buffer)?;
     let mut bytes = buffer.bytes.lock();
-    for item in vector.list_to_vec().ok_or(Raise::BADARG)? {
-        let bits = item.as_bits().filter(|bits| bits.is_binary()).ok_or(Raise::BADARG)?;
+    for item in vector.list_to_vec().ok_or(BifExit::BADARG)? {
+        let bits = item.as_bits().filter(|bits| bits.is_binary()).ok_or(BifExit::BADARG)?;
         bytes.extend(bits.to_bytes().iter());
     }
     Ok(Term::atom(am::OK))
@@ -66,7 +66,7 @@ fn skip(p: &mut Process, buffer: Term, wanted: Term) -> BifResult {
     let mut bytes = buffer.bytes.lock();
     let wanted = count(wanted)?;
     if wanted > bytes.len() {
-        return Err(Raise::BADARG);
+        return Err(BifExit::BADARG);
     }
     bytes.drain(..wanted);
     Ok(Term::atom(am::OK))
@@ -74,7 +74,7 @@ fn skip(p: &mut Process, buffer: Term, wanted: Term) -> BifResult {
 #[bif("prim_buffer:find_byte_index/2")]
 fn find_byte_index(p: &mut Process, buffer: Term, needle: Term) -> BifResult {
     let buffer = find(p, buffer)?;
-    let needle = needle.as_small().and_then(|byte| u8::try_from(byte).ok()).ok_or(Raise::BADARG)?;
+    let needle = needle.as_small().and_then(|byte| u8::try_from(byte).ok()).ok_or(BifExit::BADARG)?;
     let at = buffer.bytes.lock().iter().position(|&byte| byte == needle);
     Ok(match at {
         Some(at) => p.tuple(&[Term::atom(am::OK), Term::small(at as i64)]),
@@ -89,5 +89,5 @@ fn try_lock(p: &mut Process, buffer: Term) -> BifResult {
 #[bif("prim_buffer:unlock/1")]
 fn unlock(p: &mut Process, buffer: Term) -> BifResult {
     let held = find(p, buffer)?.locked.swap(false, Ordering::Release);
-    if held { Ok(Term::atom(am::OK)) } else { Err(Raise::BADARG) }
+    if held { Ok(Term::atom(am::OK)) } else { Err(BifExit::BADARG) }
 }

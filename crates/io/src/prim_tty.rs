@@ -14,7 +14,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, OnceLock};
 use swarmrt_heap::copy::copy_whole;
 use swarmrt_machine::resource::Resources;
-use swarmrt_machine::{BifResult, Process, Raise, Vm, bif, signal};
+use swarmrt_machine::{BifResult, Process, BifExit, Vm, bif, signal};
 use swarmrt_term::{Alloc, Atom, FragmentHeap, Term, am, atom, map};
 use unicode_width::UnicodeWidthChar;
 
@@ -48,8 +48,8 @@ fn ttys(p: &Process) -> &'static Resources<Tty> {
     p.vm.extension::<Resources<Tty>>()
 }
 
-fn tty_of(p: &Process, tty: Term) -> Result<Arc<Tty>, Raise> {
-    ttys(p).get(tty).ok_or(Raise::BADARG)
+fn tty_of(p: &Process, tty: Term) -> Result<Arc<Tty>, BifExit> {
+    ttys(p).get(tty).ok_or(BifExit::BADARG)
 }
 
 fn device(name: Term) -> Option<RawFd> {
@@ -138,7 +138,7 @@ pub fn forget_owner(p: &mut Process) {
 
 #[bif("prim_tty:isatty/1", since = 26)]
 fn isatty(_p: &mut Process, name: Term) -> BifResult {
-    let fd = device(name).ok_or(Raise::BADARG)?;
+    let fd = device(name).ok_or(BifExit::BADARG)?;
     // SAFETY: `isatty` only asks.
     if unsafe { libc::isatty(fd) } == 1 {
         return Ok(Term::bool(true));
@@ -154,7 +154,7 @@ fn tty_create_0(p: &mut Process) -> BifResult {
 
 #[bif("prim_tty:tty_create/1", since = 28)]
 fn tty_create(p: &mut Process, name: Term) -> BifResult {
-    let fd = device(name).filter(|&fd| fd != STDIN).ok_or(Raise::BADARG)?;
+    let fd = device(name).filter(|&fd| fd != STDIN).ok_or(BifExit::BADARG)?;
     create(p, fd)
 }
 
@@ -169,7 +169,7 @@ fn create(p: &mut Process, output: RawFd) -> BifResult {
 #[bif("prim_tty:tty_init/3", since = 26, until = 27)]
 fn tty_init_3(p: &mut Process, tty: Term, name: Term, options: Term) -> BifResult {
     let tty = tty_of(p, tty)?;
-    let fd = device(name).filter(|_| options.is_map()).ok_or(Raise::BADARG)?;
+    let fd = device(name).filter(|_| options.is_map()).ok_or(BifExit::BADARG)?;
     let mut before = match mode_of(fd) {
         Ok(mode) => mode,
         Err(problem) => return Ok(failed(p, "tcgetattr", &problem)),
@@ -224,9 +224,9 @@ fn tty_set(p: &mut Process, tty: Term) -> BifResult {
 /// OTP 28 and later: `input` says how keys arrive, `raw` or by line.
 #[bif("prim_tty:tty_init/2", since = 28)]
 fn tty_init(p: &mut Process, tty: Term, options: Term) -> BifResult {
-    let options = Some(options).filter(|options| options.is_map()).ok_or(Raise::BADARG)?;
+    let options = Some(options).filter(|options| options.is_map()).ok_or(BifExit::BADARG)?;
     let tty = tty_of(p, tty)?;
-    let input = map::get(options, Term::atom(atom!("input"))).ok_or(Raise::BADARG)?;
+    let input = map::get(options, Term::atom(atom!("input"))).ok_or(BifExit::BADARG)?;
     let is_raw = input == Term::atom(atom!("raw"));
     let mut modes = tty.modes.lock();
     let Some(before) = modes.before else {
@@ -258,14 +258,14 @@ fn tty_encoding(_p: &mut Process, _tty: Term) -> BifResult {
 #[bif("prim_tty:tty_is_open/2", since = 28)]
 fn tty_is_open(p: &mut Process, tty: Term, name: Term) -> BifResult {
     tty_of(p, tty)?;
-    let fd = device(name).ok_or(Raise::BADARG)?;
+    let fd = device(name).ok_or(BifExit::BADARG)?;
     let mut poll = libc::pollfd { fd, events: libc::POLLHUP, revents: 0 };
     // SAFETY: one structure is given, and nothing is waited for.
     match unsafe { libc::poll(&raw mut poll, 1, 0) } {
         count if count < 0 => Ok(failed(p, "tty_is_open", &Error::last_os_error())),
         0 => Ok(Term::bool(true)),
         _ if poll.revents & libc::POLLHUP != 0 => Ok(Term::bool(false)),
-        _ => Err(Raise::BADARG),
+        _ => Err(BifExit::BADARG),
     }
 }
 
@@ -410,7 +410,7 @@ fn signal_pipe() -> Option<RawFd> {
 #[bif("prim_tty:tty_read_signal/2", since = 26, until = 27)]
 fn tty_read_signal(p: &mut Process, tty: Term, signals: Term) -> BifResult {
     tty_of(p, tty)?;
-    let pipe = signal_pipe().ok_or(Raise::BADARG)?;
+    let pipe = signal_pipe().ok_or(BifExit::BADARG)?;
     let mut byte = [0u8];
     // SAFETY: one byte is given, and the pipe does not block.
     let count = unsafe { libc::read(pipe, byte.as_mut_ptr().cast(), 1) };
@@ -431,7 +431,7 @@ fn read_2(p: &mut Process, tty: Term, reference: Term) -> BifResult {
 
 #[bif("prim_tty:read_nif/3", dirty_io, since = 28)]
 fn read_3(p: &mut Process, tty: Term, reference: Term, count: Term) -> BifResult {
-    let count = count.as_small().and_then(|count| u64::try_from(count).ok()).ok_or(Raise::BADARG)?;
+    let count = count.as_small().and_then(|count| u64::try_from(count).ok()).ok_or(BifExit::BADARG)?;
     read(p, tty, reference, count.min(READ_BYTES_MAX))
 }
 
@@ -448,7 +448,7 @@ fn read(p: &mut Process, tty: Term, reference: Term, count: u64) -> BifResult {
         let behind = *state.downcast::<BehindMenu>().expect("a built-in finds its own state");
         if p.take_reply(behind.number).is_none() {
             p.bif_state = Some(Box::new(behind));
-            return Err(Raise::Wait);
+            return Err(BifExit::Wait);
         }
         behind.typed
     } else {
@@ -481,7 +481,7 @@ struct BehindMenu {
 }
 
 /// The break menu, on a thread of its own: processes tell of themselves for it, on schedulers.
-fn ask_what_now(p: &mut Process, typed: Vec<u8>) -> Raise {
+fn ask_what_now(p: &mut Process, typed: Vec<u8>) -> BifExit {
     let (vm, pid, number) = (p.vm, p.id(), p.expect_reply());
     let menu = move || {
         break_menu::run(vm, &mut Keys);
@@ -492,7 +492,7 @@ fn ask_what_now(p: &mut Process, typed: Vec<u8>) -> Raise {
         vm.halt(1);
     }
     p.bif_state = Some(Box::new(BehindMenu { number, typed }));
-    Raise::Wait
+    BifExit::Wait
 }
 
 /// The terminal in raw mode, where lines end with a carriage return, too.
@@ -544,7 +544,7 @@ fn write_all(fd: RawFd, mut bytes: &[u8]) -> Result<(), Error> {
 #[bif("prim_tty:write_nif/2", dirty_io, since = 26)]
 fn write(p: &mut Process, tty: Term, vector: Term) -> BifResult {
     let output = tty_of(p, tty)?.output;
-    let bytes = crate::port::iodata(vector).ok_or(Raise::BADARG)?;
+    let bytes = crate::port::iodata(vector).ok_or(BifExit::BADARG)?;
     match write_all(output, &bytes) {
         Ok(()) => Ok(Term::atom(am::OK)),
         Err(problem) => Ok(error(p, errno(&problem))),
@@ -559,7 +559,7 @@ fn not_printable(p: &mut Process) -> Term {
 
 #[bif("prim_tty:isprint/1", since = 26)]
 fn isprint(_p: &mut Process, character: Term) -> BifResult {
-    let character = character.as_small().ok_or(Raise::BADARG)?;
+    let character = character.as_small().ok_or(BifExit::BADARG)?;
     Ok(Term::bool((0x20..0x7f).contains(&character)))
 }
 
@@ -570,7 +570,7 @@ fn columns(character: i64) -> Option<usize> {
 
 #[bif("prim_tty:wcwidth/1", since = 26)]
 fn wcwidth(p: &mut Process, character: Term) -> BifResult {
-    let character = character.as_small().ok_or(Raise::BADARG)?;
+    let character = character.as_small().ok_or(BifExit::BADARG)?;
     match columns(character) {
         Some(columns) => Ok(Term::small(columns as i64)),
         None => Ok(not_printable(p)),
@@ -580,7 +580,7 @@ fn wcwidth(p: &mut Process, character: Term) -> BifResult {
 /// Characters come as numbers of the size of C's `wchar_t`.
 #[bif("prim_tty:wcswidth/1", since = 26)]
 fn wcswidth(p: &mut Process, text: Term) -> BifResult {
-    let bytes = crate::port::iodata(text).ok_or(Raise::BADARG)?;
+    let bytes = crate::port::iodata(text).ok_or(BifExit::BADARG)?;
     let characters = bytes.as_chunks::<4>().0.iter().map(|&bytes| u32::from_ne_bytes(bytes));
     let widths: Option<Vec<usize>> = characters.map(|code| columns(i64::from(code))).collect();
     match widths {
@@ -599,8 +599,8 @@ fn sizeof_wchar(_p: &mut Process) -> BifResult {
 static TERMINFO: Mutex<Option<Terminfo>> = Mutex::new(None);
 
 /// The bytes of an argument, up to the zero that ends C's strings.
-fn text(argument: Term) -> Result<Vec<u8>, Raise> {
-    let mut bytes = crate::port::iodata(argument).ok_or(Raise::BADARG)?;
+fn text(argument: Term) -> Result<Vec<u8>, BifExit> {
+    let mut bytes = crate::port::iodata(argument).ok_or(BifExit::BADARG)?;
     if let Some(end) = bytes.iter().position(|&byte| byte == 0) {
         bytes.truncate(end);
     }
@@ -655,7 +655,7 @@ fn tgetstr(p: &mut Process, code: Term) -> BifResult {
 
 #[bif("prim_tty:tigetstr_nif/1", since = 28)]
 fn tigetstr(p: &mut Process, name: Term) -> BifResult {
-    let index = terminfo::by_name(&capabilities().strings, &text(name)?).ok_or(Raise::BADARG)?;
+    let index = terminfo::by_name(&capabilities().strings, &text(name)?).ok_or(BifExit::BADARG)?;
     string(p, Some(index))
 }
 
@@ -681,15 +681,15 @@ fn put(p: &mut Process, string: Term, parameters: &[i64]) -> BifResult {
 
 #[bif("prim_tty:tputs_nif/2", since = 28)]
 fn tputs(p: &mut Process, string: Term, parameters: Term) -> BifResult {
-    let parameters = parameters.list_to_vec().ok_or(Raise::BADARG)?;
+    let parameters = parameters.list_to_vec().ok_or(BifExit::BADARG)?;
     let parameters: Option<Vec<i64>> = parameters.iter().map(|number| number.as_small()).collect();
-    let parameters = parameters.filter(|list| list.len() <= 9).ok_or(Raise::BADARG)?;
+    let parameters = parameters.filter(|list| list.len() <= 9).ok_or(BifExit::BADARG)?;
     put(p, string, &parameters)
 }
 
 /// The column comes before the row, which is the first parameter.
 fn goto(p: &mut Process, string: Term, column: Term, row: Term) -> BifResult {
-    let (column, row) = column.as_small().zip(row.as_small()).ok_or(Raise::BADARG)?;
+    let (column, row) = column.as_small().zip(row.as_small()).ok_or(BifExit::BADARG)?;
     put(p, string, &[row, column])
 }
 

@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use swarmrt_machine::resource::Resources;
-use swarmrt_machine::{BifResult, Process, Raise, bif};
+use swarmrt_machine::{BifResult, Process, BifExit, bif};
 use swarmrt_term::{Alloc, FragmentHeap, Term, am, atom};
 
 unsafe extern "C" {
@@ -94,8 +94,8 @@ fn streams(p: &Process) -> &'static Resources<Stream> {
     p.vm.extension::<Resources<Stream>>()
 }
 
-fn raise(name: &str) -> Raise {
-    Raise::Error(Term::atom(swarmrt_term::Atom::new(name)))
+fn raise(name: &str) -> BifExit {
+    BifExit::Error(Term::atom(swarmrt_term::Atom::new(name)))
 }
 
 /// zlib's result as OTP gives it.
@@ -116,7 +116,7 @@ fn outcome(code: i32) -> BifResult {
 fn with(p: &mut Process, stream: Term, mode: Option<Mode>, work: impl FnOnce(&mut Process, &mut State) -> BifResult) -> BifResult {
     let wrong_mode = || raise(if mode == Some(Mode::None) { "already_initialized" } else { "not_initialized" });
     let Some(stream) = streams(p).get(stream) else {
-        return Err(if streams(p).stood_for(stream) { wrong_mode() } else { Raise::BADARG });
+        return Err(if streams(p).stood_for(stream) { wrong_mode() } else { BifExit::BADARG });
     };
     if stream.owner.load(Ordering::Relaxed) != p.id() {
         return Err(raise("not_on_controlling_process"));
@@ -128,8 +128,8 @@ fn with(p: &mut Process, stream: Term, mode: Option<Mode>, work: impl FnOnce(&mu
     work(p, &mut state)
 }
 
-fn int(term: Term) -> Result<i32, Raise> {
-    term.as_small().and_then(|value| i32::try_from(value).ok()).ok_or(Raise::BADARG)
+fn int(term: Term) -> Result<i32, BifExit> {
+    term.as_small().and_then(|value| i32::try_from(value).ok()).ok_or(BifExit::BADARG)
 }
 
 #[bif("zlib:open_nif/0")]
@@ -180,7 +180,7 @@ fn close_nif(p: &mut Process, stream: Term) -> BifResult {
 
 #[bif("zlib:set_controller_nif/2")]
 fn set_controller_nif(p: &mut Process, stream: Term, pid: Term) -> BifResult {
-    let pid = pid.as_pid().ok_or(Raise::BADARG)?;
+    let pid = pid.as_pid().ok_or(BifExit::BADARG)?;
     with(p, stream, None, |_, _| Ok(Term::atom(am::OK)))?;
     if let Some(found) = streams(p).get(stream) {
         found.owner.store(pid, Ordering::Relaxed);
@@ -223,7 +223,7 @@ fn inflate_init(p: &mut Process, stream: Term, window: Term, after_end: Term) ->
 
 #[bif("zlib:deflateSetDictionary_nif/2")]
 fn deflate_set_dictionary(p: &mut Process, stream: Term, dictionary: Term) -> BifResult {
-    let bytes = crate::port::iodata(dictionary).ok_or(Raise::BADARG)?;
+    let bytes = crate::port::iodata(dictionary).ok_or(BifExit::BADARG)?;
     with(p, stream, Some(Mode::Deflate), |p, state| {
         // SAFETY: the stream is set up, and the bytes are live.
         let code = unsafe { z::deflateSetDictionary(&raw mut *state.stream, bytes.as_ptr(), bytes.len() as u32) };
@@ -242,7 +242,7 @@ fn deflate_set_dictionary(p: &mut Process, stream: Term, dictionary: Term) -> Bi
 
 #[bif("zlib:inflateSetDictionary_nif/2")]
 fn inflate_set_dictionary(p: &mut Process, stream: Term, dictionary: Term) -> BifResult {
-    let bytes = crate::port::iodata(dictionary).ok_or(Raise::BADARG)?;
+    let bytes = crate::port::iodata(dictionary).ok_or(BifExit::BADARG)?;
     with(p, stream, Some(Mode::Inflate), |_, state| {
         // SAFETY: as above.
         outcome(unsafe { z::inflateSetDictionary(&raw mut *state.stream, bytes.as_ptr(), bytes.len() as u32) })
@@ -417,7 +417,7 @@ fn inflate(p: &mut Process, stream: Term, input: Term, output: Term, flush: Term
 
 #[bif("zlib:enqueue_nif/2")]
 fn enqueue(p: &mut Process, stream: Term, vector: Term) -> BifResult {
-    let bytes = crate::port::iodata(vector).ok_or(Raise::BADARG)?;
+    let bytes = crate::port::iodata(vector).ok_or(BifExit::BADARG)?;
     with(p, stream, None, |_, state| {
         if state.mode == Mode::None {
             return Err(raise("not_initialized"));
@@ -476,7 +476,7 @@ fn get_buffer_size(p: &mut Process, stream: Term) -> BifResult {
 }
 #[bif("zlib:setBufSize_nif/2")]
 fn set_buffer_size(p: &mut Process, stream: Term, size: Term) -> BifResult {
-    let size = size.as_small().ok_or(Raise::BADARG)?;
+    let size = size.as_small().ok_or(BifExit::BADARG)?;
     with(p, stream, None, |_, state| {
         state.buffer_size = size;
         Ok(Term::atom(am::OK))

@@ -8,7 +8,7 @@ use std::ffi::{CStr, c_int, c_void};
 use std::ptr::NonNull;
 use std::sync::Arc;
 use swarmrt_machine::resource::Resources;
-use swarmrt_machine::{BifResult, Process, Raise, bif};
+use swarmrt_machine::{BifResult, Process, BifExit, bif};
 use swarmrt_term::{Alloc, Atom, Bits, Term, am, atom, map};
 use zstd_sys as z;
 use zstd_sys::ZSTD_cParameter as CParameter;
@@ -69,12 +69,12 @@ struct State<C, D> {
 
 struct Dictionary<D>(Handle<D>);
 
-fn raise(reason: Term) -> Raise {
-    Raise::Error(reason)
+fn raise(reason: Term) -> BifExit {
+    BifExit::Error(reason)
 }
 
 /// Nothing, or the library's error as `{zstd_error, Name}`.
-fn check(p: &mut Process, code: usize) -> Result<usize, Raise> {
+fn check(p: &mut Process, code: usize) -> Result<usize, BifExit> {
     // SAFETY: any code may be asked for; names are static strings.
     unsafe {
         if z::ZSTD_isError(code) == 0 {
@@ -90,12 +90,12 @@ fn ok(p: &mut Process, code: usize) -> BifResult {
     check(p, code).map(|_| Term::atom(am::OK))
 }
 
-fn bad(p: &mut Process, what: &str, term: Term) -> Raise {
+fn bad(p: &mut Process, what: &str, term: Term) -> BifExit {
     let detail = p.tuple(&[Term::atom(Atom::new(what)), term]);
     raise(p.tuple(&[Term::atom(am::BADARG), detail]))
 }
 
-fn no_memory() -> Raise {
+fn no_memory() -> BifExit {
     raise(Term::atom(am::SYSTEM_LIMIT))
 }
 
@@ -105,7 +105,7 @@ fn with<C: 'static, D: 'static>(
     context: Term,
     work: impl FnOnce(&mut Process, &mut State<C, D>) -> BifResult,
 ) -> BifResult {
-    let context = p.vm.extension::<Resources<Context<C, D>>>().get(context).ok_or(Raise::BADARG)?;
+    let context = p.vm.extension::<Resources<Context<C, D>>>().get(context).ok_or(BifExit::BADARG)?;
     if context.owner != p.id() {
         return Err(raise(Term::atom(atom!("not_on_controlling_process"))));
     }
@@ -195,7 +195,7 @@ fn decompress_reset(p: &mut Process, context: Term) -> BifResult {
 #[bif("zstd:load_compress_dictionary_nif/2", since = 28, dirty_cpu)]
 fn load_compress_dictionary(p: &mut Process, context: Term, dictionary: Term) -> BifResult {
     compressing(p, context, |p, state| {
-        let bytes = crate::port::iodata(dictionary).ok_or(Raise::BADARG)?;
+        let bytes = crate::port::iodata(dictionary).ok_or(BifExit::BADARG)?;
         // SAFETY: the context is live; the library copies the bytes.
         let code = unsafe { z::ZSTD_CCtx_loadDictionary(state.codec.get(), bytes.as_ptr().cast(), bytes.len()) };
         state.dictionary = None;
@@ -206,7 +206,7 @@ fn load_compress_dictionary(p: &mut Process, context: Term, dictionary: Term) ->
 #[bif("zstd:load_decompress_dictionary_nif/2", since = 28, dirty_cpu)]
 fn load_decompress_dictionary(p: &mut Process, context: Term, dictionary: Term) -> BifResult {
     decompressing(p, context, |p, state| {
-        let bytes = crate::port::iodata(dictionary).ok_or(Raise::BADARG)?;
+        let bytes = crate::port::iodata(dictionary).ok_or(BifExit::BADARG)?;
         // SAFETY: as above.
         let code = unsafe { z::ZSTD_DCtx_loadDictionary(state.codec.get(), bytes.as_ptr().cast(), bytes.len()) };
         state.dictionary = None;
@@ -217,7 +217,7 @@ fn load_decompress_dictionary(p: &mut Process, context: Term, dictionary: Term) 
 #[bif("zstd:ref_compress_dictionary_nif/2", since = 28)]
 fn ref_compress_dictionary(p: &mut Process, context: Term, dictionary: Term) -> BifResult {
     compressing(p, context, |p, state| {
-        let dictionary = dictionaries(p).get(dictionary).ok_or(Raise::BADARG)?;
+        let dictionary = dictionaries(p).get(dictionary).ok_or(BifExit::BADARG)?;
         // SAFETY: both are live; the state keeps the dictionary as long as the context refers to it.
         let code = unsafe { z::ZSTD_CCtx_refCDict(state.codec.get(), dictionary.0.get()) };
         check(p, code)?;
@@ -229,7 +229,7 @@ fn ref_compress_dictionary(p: &mut Process, context: Term, dictionary: Term) -> 
 #[bif("zstd:ref_decompress_dictionary_nif/2", since = 28)]
 fn ref_decompress_dictionary(p: &mut Process, context: Term, dictionary: Term) -> BifResult {
     decompressing(p, context, |p, state| {
-        let dictionary = dictionaries(p).get(dictionary).ok_or(Raise::BADARG)?;
+        let dictionary = dictionaries(p).get(dictionary).ok_or(BifExit::BADARG)?;
         // SAFETY: as above.
         let code = unsafe { z::ZSTD_DCtx_refDDict(state.codec.get(), dictionary.0.get()) };
         check(p, code)?;
@@ -242,8 +242,8 @@ fn dictionaries<D: 'static>(p: &Process) -> &'static Resources<Dictionary<D>> {
     p.vm.extension::<Resources<Dictionary<D>>>()
 }
 
-fn whole_bytes(term: Term) -> Result<Bits, Raise> {
-    term.as_bits().filter(|bits| bits.is_binary()).ok_or(Raise::BADARG)
+fn whole_bytes(term: Term) -> Result<Bits, BifExit> {
+    term.as_bits().filter(|bits| bits.is_binary()).ok_or(BifExit::BADARG)
 }
 
 fn made<D: 'static>(p: &mut Process, dictionary: Option<Handle<D>>, why_not: &str) -> BifResult {
@@ -255,7 +255,7 @@ fn made<D: 'static>(p: &mut Process, dictionary: Option<Handle<D>>, why_not: &st
 
 #[bif("zstd:create_cdict_nif/2", since = 28, dirty_cpu)]
 fn create_cdict(p: &mut Process, dictionary: Term, level: Term) -> BifResult {
-    let (bytes, level) = (whole_bytes(dictionary)?.to_bytes(), int(level).ok_or(Raise::BADARG)?);
+    let (bytes, level) = (whole_bytes(dictionary)?.to_bytes(), int(level).ok_or(BifExit::BADARG)?);
     // SAFETY: the library copies the bytes.
     let made_of = unsafe {
         let parameters = z::ZSTD_getCParams(level, 0, bytes.len());
@@ -278,35 +278,35 @@ fn create_ddict(p: &mut Process, dictionary: Term) -> BifResult {
 
 #[bif("zstd:getDictId_fromCDict_nif/1", since = 28)]
 fn id_of_cdict(p: &mut Process, dictionary: Term) -> BifResult {
-    let dictionary = dictionaries(p).get(dictionary).ok_or(Raise::BADARG)?;
+    let dictionary = dictionaries(p).get(dictionary).ok_or(BifExit::BADARG)?;
     // SAFETY: the dictionary is live.
     Ok(Term::small(unsafe { z::ZSTD_getDictID_fromCDict(dictionary.0.get()) }.into()))
 }
 
 #[bif("zstd:getDictId_fromDDict_nif/1", since = 28)]
 fn id_of_ddict(p: &mut Process, dictionary: Term) -> BifResult {
-    let dictionary = dictionaries(p).get(dictionary).ok_or(Raise::BADARG)?;
+    let dictionary = dictionaries(p).get(dictionary).ok_or(BifExit::BADARG)?;
     // SAFETY: the dictionary is live.
     Ok(Term::small(unsafe { z::ZSTD_getDictID_fromDDict(dictionary.0.get()) }.into()))
 }
 
 #[bif("zstd:getDictId_fromDict_nif/1", since = 28)]
 fn id_of_dictionary(_: &mut Process, dictionary: Term) -> BifResult {
-    let bytes = crate::port::iodata(dictionary).ok_or(Raise::BADARG)?;
+    let bytes = crate::port::iodata(dictionary).ok_or(BifExit::BADARG)?;
     // SAFETY: the bytes are live.
     Ok(Term::small(unsafe { z::ZSTD_getDictID_fromDict(bytes.as_ptr().cast(), bytes.len()) }.into()))
 }
 
 #[bif("zstd:getDictId_fromFrame_nif/1", since = 28)]
 fn id_of_frame(_: &mut Process, frame: Term) -> BifResult {
-    let bytes = crate::port::iodata(frame).ok_or(Raise::BADARG)?;
+    let bytes = crate::port::iodata(frame).ok_or(BifExit::BADARG)?;
     // SAFETY: the bytes are live.
     Ok(Term::small(unsafe { z::ZSTD_getDictID_fromFrame(bytes.as_ptr().cast(), bytes.len()) }.into()))
 }
 
 #[bif("zstd:get_frame_header_nif/1", since = 28)]
 fn get_frame_header(p: &mut Process, frame: Term) -> BifResult {
-    let bytes = crate::port::iodata(frame).ok_or(Raise::BADARG)?;
+    let bytes = crate::port::iodata(frame).ok_or(BifExit::BADARG)?;
     let mut header = std::mem::MaybeUninit::<z::ZSTD_FrameHeader>::zeroed();
     // SAFETY: zeros are a header; the bytes are live.
     let (code, header) = unsafe {
@@ -376,7 +376,7 @@ const PARAMETERS: [(&str, CParameter, Kind); 17] = [
 const STRATEGIES: [&str; 10] =
     ["default", "fast", "dfast", "greedy", "lazy", "lazy2", "btlazy2", "btopt", "btultra", "btultra2"];
 
-fn parameter(p: &mut Process, key: Term) -> Result<(CParameter, Kind), Raise> {
+fn parameter(p: &mut Process, key: Term) -> Result<(CParameter, Kind), BifExit> {
     let found = key.as_atom().and_then(|key| PARAMETERS.iter().find(|(name, ..)| *name == key.name()));
     found.map(|&(_, parameter, kind)| (parameter, kind)).ok_or_else(|| bad(p, "invalid_key", key))
 }
@@ -413,14 +413,14 @@ fn get_compress_parameter(p: &mut Process, context: Term, key: Term) -> BifResul
             // OTP asks the code that the library returns, not the value.
             Kind::Flag => Term::bool(code != 0),
             Kind::Strategy => {
-                let name = usize::try_from(value).ok().and_then(|at| STRATEGIES.get(at)).ok_or(Raise::BADARG)?;
+                let name = usize::try_from(value).ok().and_then(|at| STRATEGIES.get(at)).ok_or(BifExit::BADARG)?;
                 Term::atom(Atom::new(name))
             }
         })
     })
 }
 
-fn window_log_max(p: &mut Process, key: Term) -> Result<z::ZSTD_dParameter, Raise> {
+fn window_log_max(p: &mut Process, key: Term) -> Result<z::ZSTD_dParameter, BifExit> {
     if key.as_atom().is_some_and(|key| key.name() == "windowLogMax") {
         return Ok(z::ZSTD_dParameter::ZSTD_d_windowLogMax);
     }
@@ -430,7 +430,7 @@ fn window_log_max(p: &mut Process, key: Term) -> Result<z::ZSTD_dParameter, Rais
 #[bif("zstd:set_decompress_parameter_nif/3", since = 28)]
 fn set_decompress_parameter(p: &mut Process, context: Term, key: Term, value: Term) -> BifResult {
     decompressing(p, context, |p, state| {
-        let value = int(value).ok_or(Raise::BADARG)?;
+        let value = int(value).ok_or(BifExit::BADARG)?;
         let parameter = window_log_max(p, key)?;
         // SAFETY: the context is live.
         let code = unsafe { z::ZSTD_DCtx_setParameter(state.codec.get(), parameter, value) };
@@ -453,7 +453,7 @@ fn get_decompress_parameter(p: &mut Process, context: Term, key: Term) -> BifRes
 #[bif("zstd:set_pledged_src_size_nif/2", since = 28)]
 fn set_pledged_src_size(p: &mut Process, context: Term, size: Term) -> BifResult {
     compressing(p, context, |p, state| {
-        let size = u64_of(size).ok_or(Raise::BADARG)?;
+        let size = u64_of(size).ok_or(BifExit::BADARG)?;
         // SAFETY: the context is live.
         let code = unsafe { z::ZSTD_CCtx_setPledgedSrcSize(state.codec.get(), size) };
         ok(p, code)
@@ -501,7 +501,7 @@ fn step(
 #[bif("zstd:compress_stream_nif/3", since = 28)]
 fn compress_stream(p: &mut Process, context: Term, input: Term, flush: Term) -> BifResult {
     compressing(p, context, |p, state| {
-        let flush = int(flush).ok_or(Raise::BADARG)?;
+        let flush = int(flush).ok_or(BifExit::BADARG)?;
         let directive = match flush {
             0 => z::ZSTD_EndDirective::ZSTD_e_continue,
             1 => z::ZSTD_EndDirective::ZSTD_e_flush,
@@ -533,7 +533,7 @@ fn decompress_stream(p: &mut Process, context: Term, input: Term, flush: Term) -
             chunk_bytes = chunk_bytes.min(usize::try_from(whole).unwrap_or(usize::MAX));
             state.in_use = true;
         }
-        let flush = int(flush).ok_or(Raise::BADARG)?;
+        let flush = int(flush).ok_or(BifExit::BADARG)?;
         let codec = state.codec.get();
         let result = step(p, input, flush, chunk_bytes, |output, input| {
             // SAFETY: the context is live, and the buffers hold for the call.

@@ -13,7 +13,7 @@ use swarmrt_term::{Atom, AtomMap, Mfa, Term, am};
 pub static BIFS: [BifEntry];
 
 pub type BifFn = fn(&mut Process, &[Term]) -> BifResult;
-pub type BifResult = Result<Term, Raise>;
+pub type BifResult = Result<Term, BifExit>;
 
 /// Where and when a built-in may run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -49,7 +49,7 @@ impl BifEntry {
 
 /// Why a built-in has no result (yet).
 #[derive(Debug)]
-pub enum Raise {
+pub enum BifExit {
     /// An exception of class `error`, `exit`, `throw`.
     Error(Term),
     Exit(Term),
@@ -90,15 +90,15 @@ pub enum Raise {
     ExitNow(Term),
 }
 
-impl Raise {
-    pub const BADARG: Raise = Raise::Error(Term::atom(am::BADARG));
-    pub const BADARITH: Raise = Raise::Error(Term::atom(am::BADARITH));
-    pub const SYSTEM_LIMIT: Raise = Raise::Error(Term::atom(am::SYSTEM_LIMIT));
-    pub const NOTSUP: Raise = Raise::Error(Term::atom(am::NOTSUP));
+impl BifExit {
+    pub const BADARG: BifExit = BifExit::Error(Term::atom(am::BADARG));
+    pub const BADARITH: BifExit = BifExit::Error(Term::atom(am::BADARITH));
+    pub const SYSTEM_LIMIT: BifExit = BifExit::Error(Term::atom(am::SYSTEM_LIMIT));
+    pub const NOTSUP: BifExit = BifExit::Error(Term::atom(am::NOTSUP));
 
     /// `badarg` with the cause that the module's error formatter explains.
-    pub fn badarg_because(cause: Atom) -> Raise {
-        Raise::Caused { reason: Term::atom(am::BADARG), cause: Term::atom(cause) }
+    pub fn badarg_because(cause: Atom) -> BifExit {
+        BifExit::Caused { reason: Term::atom(am::BADARG), cause: Term::atom(cause) }
     }
 }
 

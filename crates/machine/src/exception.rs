@@ -1,7 +1,7 @@
 //! Exceptions: class, reason, and a stack trace that is gathered as addresses and made readable only
 //! when somebody asks.
 
-use crate::bif::Raise;
+use crate::bif::BifExit;
 use crate::code::Located;
 use crate::process::{Ended, MaxHeapSize, Process};
 use crate::signal;
@@ -54,19 +54,19 @@ fn error_module(module: Atom) -> Option<Atom> {
 
 impl Process {
     /// Sets the exception from what a built-in or an instruction raised. `ip` is the instruction.
-    pub fn set_exception(&mut self, raise: Raise, top: Top<'_>, ip: usize) {
+    pub fn set_exception(&mut self, raise: BifExit, top: Top<'_>, ip: usize) {
         let mut cause = None;
         let mut explained = true;
         match raise {
-            Raise::Error(reason) => (self.exception.class, self.exception.reason) = (am::ERROR, reason),
-            Raise::Caused { reason, cause: why } => {
+            BifExit::Error(reason) => (self.exception.class, self.exception.reason) = (am::ERROR, reason),
+            BifExit::Caused { reason, cause: why } => {
                 (self.exception.class, self.exception.reason) = (am::ERROR, reason);
                 cause = Some(why);
             }
-            Raise::WithoutTop { class, reason } => (self.exception.class, self.exception.reason, explained) = (class, reason, false),
-            Raise::Exit(reason) => (self.exception.class, self.exception.reason, explained) = (am::EXIT, reason, false),
-            Raise::Throw(reason) => (self.exception.class, self.exception.reason, explained) = (am::THROW, reason, false),
-            Raise::WithTrace { class, reason, trace } => {
+            BifExit::WithoutTop { class, reason } => (self.exception.class, self.exception.reason, explained) = (class, reason, false),
+            BifExit::Exit(reason) => (self.exception.class, self.exception.reason, explained) = (am::EXIT, reason, false),
+            BifExit::Throw(reason) => (self.exception.class, self.exception.reason, explained) = (am::THROW, reason, false),
+            BifExit::WithTrace { class, reason, trace } => {
                 // A trace carries its class for when the exception is raised again.
                 let trace = match trace.as_tuple().filter(|raw| raw.arity() == 3) {
                     Some(raw) if raw.get(0) == Term::atom(class) => trace,
@@ -76,7 +76,7 @@ impl Process {
                 self.exception = Exception { class, reason, trace };
                 return;
             }
-            Raise::WithArgs { reason, args, option } => {
+            BifExit::WithArgs { reason, args, option } => {
                 (self.exception.class, self.exception.reason) = (am::ERROR, reason);
                 self.exception.trace = self.trace_with_args(args, option, ip);
                 return;

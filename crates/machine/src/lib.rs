@@ -44,7 +44,7 @@ pub mod watched;
 #[cfg(all(test, not(loom)))]
 mod tests;
 
-pub use bif::{BifResult, Raise};
+pub use bif::{BifResult, BifExit};
 pub use process::Process;
 pub use swarmrt_macros::bif;
 pub use vm::{Vm, pin};

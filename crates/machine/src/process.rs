@@ -390,7 +390,7 @@ impl Process {
     /// Puts the arguments of a trap in place.
     pub fn trap(&mut self, export: &'static Export, args: &[Term]) -> crate::BifResult {
         self.trap_args[..args.len()].copy_from_slice(args);
-        Err(crate::Raise::Trap(export))
+        Err(crate::BifExit::Trap(export))
     }
 
     /// Has a collection come first if the block has no room for a large result of `words` words. What is built in a
@@ -398,11 +398,11 @@ impl Process {
     /// that have done nothing yet: they are called again from the start.
     ///
     /// # Errors
-    /// [`Raise::Room`](crate::Raise::Room), to be handed on.
-    pub fn reserve(&self, words: usize) -> Result<(), crate::Raise> {
+    /// [`BifExit::Room`](crate::BifExit::Room), to be handed on.
+    pub fn reserve(&self, words: usize) -> Result<(), crate::BifExit> {
         /// What a fragment is good enough for.
         const SMALL_WORDS: usize = 512;
-        if words <= SMALL_WORDS || self.heap.room_words() >= words { Ok(()) } else { Err(crate::Raise::Room(words)) }
+        if words <= SMALL_WORDS || self.heap.room_words() >= words { Ok(()) } else { Err(crate::BifExit::Room(words)) }
     }
 
     /// Collects at a safepoint; `registers` are the live X registers.

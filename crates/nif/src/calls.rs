@@ -11,7 +11,7 @@ use swarmrt_machine::bif::BifKind;
 use swarmrt_machine::code::natives::{NifEntry, Scheduled};
 use swarmrt_machine::process::REDUCTIONS_PER_TURN;
 use swarmrt_machine::scheduler::current_scheduler;
-use swarmrt_machine::{BifResult, Process, Raise, deferred};
+use swarmrt_machine::{BifResult, Process, BifExit, deferred};
 use swarmrt_term::{Alloc, Term, atom};
 
 thread_local! {
@@ -30,7 +30,7 @@ pub fn call(p: &mut Process, entry: &NifEntry, args: &[Term]) -> BifResult {
     let loaded = unsafe { &*library };
     let running = if loaded.delays_halt.load(Ordering::Relaxed) {
         // The process runs no more once the machine is about to halt.
-        Some(loaded.begin_call().ok_or(Raise::Wait)?)
+        Some(loaded.begin_call().ok_or(BifExit::Wait)?)
     } else {
         None
     };
@@ -47,19 +47,19 @@ pub fn call(p: &mut Process, entry: &NifEntry, args: &[Term]) -> BifResult {
         DIRTY.set(None);
     }
     if running.is_some() && is_halting() {
-        return Err(Raise::Wait);
+        return Err(BifExit::Wait);
     }
     if env.exception != NON_VALUE {
-        return Err(Raise::Error(env.exception));
+        return Err(BifExit::Error(env.exception));
     }
     if let Some((function, args)) = env.take_scheduled() {
         drop(env);
         p.trap_args[0] = args;
         p.scheduled = Some(Box::new(Scheduled { function }));
-        return Err(Raise::Yield);
+        return Err(BifExit::Yield);
     }
     if result == NON_VALUE {
-        return Err(Raise::Error(Term::atom(atom!("badreturn"))));
+        return Err(BifExit::Error(Term::atom(atom!("badreturn"))));
     }
     Ok(result)
 }

@@ -14,7 +14,7 @@ use std::sync::atomic::Ordering;
 use swarmrt_machine::bif::BifKind;
 use swarmrt_machine::code::ModuleCode;
 use swarmrt_machine::code::natives::{Library, Native, NifEntry};
-use swarmrt_machine::{BifResult, Process, Raise, bif};
+use swarmrt_machine::{BifResult, Process, BifExit, bif};
 use swarmrt_term::{Alloc, Atom, Term, am, stop};
 
 /// One library is loaded at a time: its `load` opens types of resources, which it is to find as they are.
@@ -44,7 +44,7 @@ fn path_bytes(path: Term) -> Option<Vec<u8>> {
 
 #[bif("erlang:load_nif/2")]
 fn load_nif(p: &mut Process, path: Term, info: Term) -> BifResult {
-    let path = path_bytes(path).ok_or(Raise::BADARG)?;
+    let path = path_bytes(path).ok_or(BifExit::BADARG)?;
     // The library is called, and what it calls may not be unwound through it.
     let Err(Refused(kind, text)) = stop::unwatched(|| load(p, &path, info)) else { return Ok(Term::atom(am::OK)) };
     let text = p.string(&text);

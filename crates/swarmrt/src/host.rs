@@ -10,7 +10,7 @@ use swarmrt_beam::assemble::{Function, native_module};
 use swarmrt_heap::copy_term;
 use swarmrt_machine::bif::BifKind;
 use swarmrt_machine::code::natives::{HostFunction, Native};
-use swarmrt_machine::{BifResult, Process, Raise, Vm};
+use swarmrt_machine::{BifResult, Process, BifExit, Vm};
 use swarmrt_term::{Alloc, Atom, FragmentHeap, Term};
 
 /// What a function in Rust raises: an error with this reason.
@@ -70,7 +70,7 @@ where
             Ok(value) => Ok(copy_term(value, &mut process.heap)),
             Err(error) => {
                 let reason = (error.reason)(&mut heap).unwrap_or_else(|error| heap.binary(error.0.as_bytes()));
-                Err(Raise::Error(copy_term(reason, &mut process.heap)))
+                Err(BifExit::Error(copy_term(reason, &mut process.heap)))
             }
         }
     }

@@ -26,7 +26,7 @@ pub struct Properties {
     pub straight: bool,
     /// In machine code: allocates only what the program has asked room for, and takes its operands before it leads anywhere.
     /// Tuples that are not on the heap may stay so.
-    pub keeps_parts: bool,
+    pub keeps_scalars: bool,
     /// In machine code: nothing but a side exit.
     pub exits: bool,
 }
@@ -50,7 +50,7 @@ impl Properties {
         calls_fun: false,
         calls_out: false,
         straight: false,
-        keeps_parts: false,
+        keeps_scalars: false,
         exits: false,
     };
     pub(super) const fn reads(self, reads: u16) -> Properties {
@@ -59,5 +59,5 @@ impl Properties {
     pub(super) const fn writes(self, writes: u16) -> Properties {
         Properties { writes, ..self }
     }
-    flags! { ends over_cell guarded waits calls_fun calls_out straight keeps_parts exits }
+    flags! { ends over_cell guarded waits calls_fun calls_out straight keeps_scalars exits }
 }

@@ -26,7 +26,7 @@ use hash::{Verdict, hash_of};
 use object::{Head, OwnedTerm};
 use smallvec::SmallVec;
 use swarmrt_heap::copy_whole;
-use swarmrt_machine::{BifResult, Process, Raise, Vm, bif, signal};
+use swarmrt_machine::{BifResult, Process, BifExit, Vm, bif, signal};
 use swarmrt_term::bigint;
 use swarmrt_term::{Alloc, FragmentHeap, NodeInfo, RefKind, Release, Term, Tuple, am, atom, compare, equal_exact, print};
 pub(crate) use table::TABLES_MAX;
@@ -91,7 +91,7 @@ fn yes() -> BifResult {
 /// The answer of a built-in that has worked on the table. Where somebody deleted the table meanwhile, it comes too late:
 /// what it saw may have been taken away before.
 fn done(table: &Table, answer: Term) -> BifResult {
-    if table.is_dead() { Err(Raise::badarg_because(atom!("id"))) } else { Ok(answer) }
+    if table.is_dead() { Err(BifExit::badarg_because(atom!("id"))) } else { Ok(answer) }
 }
 
 /// A copy of a stored term on the heap of the process.
@@ -107,14 +107,14 @@ fn new(p: &mut Process, name: Term, options: Term) -> BifResult {
         new_option(&mut wanted, option)?;
     }
     if wanted.kind == Kind::OrderedSet && matches!(wanted.tuning.write_concurrency, WriteConcurrency::Locks(_)) {
-        return Err(Raise::BADARG);
+        return Err(BifExit::BADARG);
     }
     let guard = &pin();
     let table = register_of(p).create(p, wanted, guard)?;
     Ok(table.id(p))
 }
 
-fn new_option(wanted: &mut Wanted, option: Term) -> Result<(), Raise> {
+fn new_option(wanted: &mut Wanted, option: Term) -> Result<(), BifExit> {
     if let Some(name) = option.as_atom() {
         if let Some(kind) = [Kind::Set, Kind::OrderedSet, Kind::Bag, Kind::DuplicateBag].into_iter().find(|kind| kind.atom() == name) {
             wanted.kind = kind;
@@ -125,26 +125,26 @@ fn new_option(wanted: &mut Wanted, option: Term) -> Result<(), Raise> {
         } else if name == atom!("compressed") {
             wanted.tuning.compressed = true;
         } else {
-            return Err(Raise::BADARG);
+            return Err(BifExit::BADARG);
         }
         return Ok(());
     }
     if let Some(tuple) = option.as_tuple().filter(|tuple| tuple.arity() == 3) {
         if tuple.get(0) != Term::atom(atom!("heir")) {
-            return Err(Raise::BADARG);
+            return Err(BifExit::BADARG);
         }
-        wanted.heir = Some(Heir { pid: tuple.get(1).as_pid().ok_or(Raise::BADARG)?, data: OwnedTerm::new(tuple.get(2)) });
+        wanted.heir = Some(Heir { pid: tuple.get(1).as_pid().ok_or(BifExit::BADARG)?, data: OwnedTerm::new(tuple.get(2)) });
         return Ok(());
     }
-    let (key, value) = pair_of(option).ok_or(Raise::BADARG)?;
-    let flag = value.as_bool().ok_or(Raise::BADARG);
+    let (key, value) = pair_of(option).ok_or(BifExit::BADARG)?;
+    let flag = value.as_bool().ok_or(BifExit::BADARG);
     match atom_of(key)?.name() {
-        "keypos" => wanted.keypos = size_of(value)?.checked_sub(1).ok_or(Raise::BADARG)?,
+        "keypos" => wanted.keypos = size_of(value)?.checked_sub(1).ok_or(BifExit::BADARG)?,
         "heir" if value == Term::atom(am::NONE) => wanted.heir = None,
         "read_concurrency" => wanted.tuning.read_concurrency = flag?,
         "write_concurrency" => wanted.tuning.write_concurrency = write_concurrency_of(value)?,
         "decentralized_counters" => wanted.tuning.decentralized_counters = Some(flag?),
-        _ => return Err(Raise::BADARG),
+        _ => return Err(BifExit::BADARG),
     }
     Ok(())
 }
@@ -152,23 +152,23 @@ fn new_option(wanted: &mut Wanted, option: Term) -> Result<(), Raise> {
 /// The most and fewest locks that can be asked for; other numbers mean the power of two below them.
 const LOCKS: std::ops::RangeInclusive<u32> = 64..=32_768;
 
-fn write_concurrency_of(value: Term) -> Result<WriteConcurrency, Raise> {
+fn write_concurrency_of(value: Term) -> Result<WriteConcurrency, BifExit> {
     if let Some((key, locks)) = pair_of(value) {
-        let locks = u32::try_from(size_of(locks)?).ok().filter(|locks| (1..=*LOCKS.end()).contains(locks)).ok_or(Raise::BADARG)?;
+        let locks = u32::try_from(size_of(locks)?).ok().filter(|locks| (1..=*LOCKS.end()).contains(locks)).ok_or(BifExit::BADARG)?;
         let known = key == Term::atom(atom!("debug_hash_fixed_number_of_locks"));
-        return if known { Ok(WriteConcurrency::Locks(1 << locks.max(*LOCKS.start()).ilog2())) } else { Err(Raise::BADARG) };
+        return if known { Ok(WriteConcurrency::Locks(1 << locks.max(*LOCKS.start()).ilog2())) } else { Err(BifExit::BADARG) };
     }
     match value.as_bool() {
         Some(true) => Ok(WriteConcurrency::On),
         Some(false) => Ok(WriteConcurrency::Off),
         None if value == Term::atom(atom!("auto")) => Ok(WriteConcurrency::Auto),
-        None => Err(Raise::BADARG),
+        None => Err(BifExit::BADARG),
     }
 }
 
 /// An object that may go into the table.
-fn object_of(table: &Table, term: Term) -> Result<Tuple, Raise> {
-    term.as_tuple().filter(|tuple| table.keypos < tuple.arity()).ok_or(Raise::BADARG)
+fn object_of(table: &Table, term: Term) -> Result<Tuple, BifExit> {
+    term.as_tuple().filter(|tuple| table.keypos < tuple.arity()).ok_or(BifExit::BADARG)
 }
 
 /// A stored copy of the object.
@@ -177,7 +177,7 @@ fn stored(table: &Table, object: Tuple) -> *mut Head {
     Head::new(object.term(), hash)
 }
 
-fn objects_of(table: &Table, objects: Term) -> Result<One<Tuple>, Raise> {
+fn objects_of(table: &Table, objects: Term) -> Result<One<Tuple>, BifExit> {
     if !objects.is_list() {
         return Ok(One::from_elem(object_of(table, objects)?, 1));
     }
@@ -259,7 +259,7 @@ fn insert_now(p: &mut Process, id: Term, objects: Term) -> BifResult {
     let table = register_of(p).table(p, id, Access::Write, guard)?;
     if let Some(object) = objects.as_tuple() {
         if table.keypos >= object.arity() {
-            return Err(Raise::BADARG);
+            return Err(BifExit::BADARG);
         }
         put_all(table, &[object], false);
         return done(table, Term::bool(true));
@@ -311,7 +311,7 @@ fn each_with_key(table: &Table, key: Term, mut visit: impl FnMut(&Head)) {
     }
 }
 
-fn lookup_in(p: &mut Process, table: &Table, key: Term, part: impl Fn(&Head) -> Option<Term>) -> Result<Term, Raise> {
+fn lookup_in(p: &mut Process, table: &Table, key: Term, part: impl Fn(&Head) -> Option<Term>) -> Result<Term, BifExit> {
     let mut list = Term::NIL;
     let mut words = 0;
     let mut whole = true;
@@ -324,7 +324,7 @@ fn lookup_in(p: &mut Process, table: &Table, key: Term, part: impl Fn(&Head) -> 
         None => whole = false,
     });
     p.bump_reductions(words / WORDS_PER_REDUCTION);
-    if whole { done(table, list) } else { Err(Raise::BADARG) }
+    if whole { done(table, list) } else { Err(BifExit::BADARG) }
 }
 
 #[bif("ets:lookup/2")]
@@ -338,9 +338,9 @@ fn lookup(p: &mut Process, id: Term, key: Term) -> BifResult {
 fn lookup_element(p: &mut Process, id: Term, key: Term, position: Term) -> BifResult {
     let guard = &pin();
     let table = register_of(p).table(p, id, Access::Read, guard)?;
-    let at = position.as_small().filter(|&position| position >= 1).ok_or(Raise::BADARG)? as usize - 1;
+    let at = position.as_small().filter(|&position| position >= 1).ok_or(BifExit::BADARG)? as usize - 1;
     let list = lookup_in(p, table, key, |object| object.tuple().elements().get(at).copied())?;
-    let Some(cell) = list.as_cons() else { return Err(Raise::badarg_because(am::BADKEY)) };
+    let Some(cell) = list.as_cons() else { return Err(BifExit::badarg_because(am::BADKEY)) };
     Ok(if matches!(table.kind, Kind::Set | Kind::OrderedSet) { cell.head() } else { list })
 }
 
@@ -348,7 +348,7 @@ fn lookup_element(p: &mut Process, id: Term, key: Term, position: Term) -> BifRe
 #[bif("ets:lookup_element/4", since = 26)]
 fn lookup_element_4(p: &mut Process, id: Term, key: Term, position: Term, default: Term) -> BifResult {
     match lookup_element(p, id, key, position) {
-        Err(Raise::Caused { cause, .. }) if cause == Term::atom(am::BADKEY) => Ok(default),
+        Err(BifExit::Caused { cause, .. }) if cause == Term::atom(am::BADKEY) => Ok(default),
         result => result,
     }
 }
@@ -395,11 +395,11 @@ fn delete_key(p: &mut Process, id: Term, key: Term) -> BifResult {
 fn delete_object(p: &mut Process, id: Term, object: Term) -> BifResult {
     let guard = &pin();
     let table = register_of(p).table(p, id, Access::Write, guard)?;
-    let object = object.as_tuple().ok_or(Raise::BADARG)?;
+    let object = object.as_tuple().ok_or(BifExit::BADARG)?;
     if let Some(&key) = object.elements().get(table.keypos) {
         remove(table, key, |stored| equal_exact(stored.term(), object.term()));
     } else {
-        return Err(Raise::BADARG);
+        return Err(BifExit::BADARG);
     }
     done(table, Term::bool(true))
 }
@@ -443,31 +443,31 @@ struct CounterChange {
     limit: Option<(Term, Term)>,
 }
 
-fn counter_change(table: &Table, operation: Term) -> Result<CounterChange, Raise> {
+fn counter_change(table: &Table, operation: Term) -> Result<CounterChange, BifExit> {
     if operation.is_integer() {
         return Ok(CounterChange { at: table.keypos + 1, increment: operation, limit: None });
     }
-    let tuple = operation.as_tuple().ok_or(Raise::BADARG)?;
+    let tuple = operation.as_tuple().ok_or(BifExit::BADARG)?;
     let elements = tuple.elements();
     let (position, increment, limit) = match *elements {
         [position, increment] => (position, increment, None),
         [position, increment, threshold, value] => (position, increment, Some((threshold, value))),
-        _ => return Err(Raise::BADARG),
+        _ => return Err(BifExit::BADARG),
     };
     let integers = increment.is_integer() && limit.is_none_or(|(threshold, value)| threshold.is_integer() && value.is_integer());
-    let position = position.as_small().ok_or(Raise::BADARG)?;
+    let position = position.as_small().ok_or(BifExit::BADARG)?;
     if !integers {
-        return Err(Raise::BADARG);
+        return Err(BifExit::BADARG);
     }
     if position < 1 {
-        return Err(Raise::badarg_because(atom!("position")));
+        return Err(BifExit::badarg_because(atom!("position")));
     }
     Ok(CounterChange { at: position as usize - 1, increment, limit })
 }
 
 /// The new value of a counter.
-fn counted<A: Alloc + ?Sized>(heap: &mut A, before: Term, change: &CounterChange) -> Result<Term, Raise> {
-    let sum = bigint::add(heap, before, change.increment).map_err(|_| Raise::BADARG)?;
+fn counted<A: Alloc + ?Sized>(heap: &mut A, before: Term, change: &CounterChange) -> Result<Term, BifExit> {
+    let sum = bigint::add(heap, before, change.increment).map_err(|_| BifExit::BADARG)?;
     let Some((threshold, value)) = change.limit else { return Ok(sum) };
     let downwards = compare(change.increment, Term::small(0)).is_lt();
     let beyond = if downwards { compare(sum, threshold).is_lt() } else { compare(sum, threshold).is_gt() };
@@ -507,8 +507,8 @@ fn update_object<R>(table: &Table, key: Term, change: impl FnOnce(&mut Head) -> 
     })
 }
 
-fn is_set(table: &Table) -> Result<(), Raise> {
-    if matches!(table.kind, Kind::Set | Kind::OrderedSet) { Ok(()) } else { Err(Raise::badarg_because(atom!("table_type"))) }
+fn is_set(table: &Table) -> Result<(), BifExit> {
+    if matches!(table.kind, Kind::Set | Kind::OrderedSet) { Ok(()) } else { Err(BifExit::badarg_because(atom!("table_type"))) }
 }
 
 /// The commonest change of a counter: a small integer added to one. `None` when it is another, or there is no such counter.
@@ -542,30 +542,30 @@ fn update_counter_in(p: &mut Process, id: Term, key: Term, operation: Term, defa
     if changes.is_err() && default.is_none() {
         // That there is no such key comes first.
         if !has_key(table, key) {
-            return Err(Raise::badarg_because(am::BADKEY));
+            return Err(BifExit::badarg_because(am::BADKEY));
         }
     }
     let changes = changes?;
     let default = match default {
         // Only the position that the key has can be missing in a tuple.
-        Some(default) if default.is_tuple() => Some(object_of(table, default).map_err(|_| Raise::badarg_because(atom!("position")))?),
+        Some(default) if default.is_tuple() => Some(object_of(table, default).map_err(|_| BifExit::badarg_because(atom!("position")))?),
         Some(default) => Some(object_of(table, default)?),
         None => None,
     };
-    let apply = |object: &mut Head| -> (Result<One<Term>, Raise>, Verdict) {
+    let apply = |object: &mut Head| -> (Result<One<Term>, BifExit>, Verdict) {
         let elements = object.tuple();
         let mut values: One<(usize, Term)> = One::with_capacity(changes.len());
         let mut results = One::with_capacity(changes.len());
         for change in &changes {
             if change.at == table.keypos {
-                return (Err(Raise::badarg_because(atom!("keypos"))), Verdict::Keep);
+                return (Err(BifExit::badarg_because(atom!("keypos"))), Verdict::Keep);
             }
             if change.at >= elements.arity() {
-                return (Err(Raise::badarg_because(atom!("position"))), Verdict::Keep);
+                return (Err(BifExit::badarg_because(atom!("position"))), Verdict::Keep);
             }
             let before = values.iter().rev().find(|(at, _)| *at == change.at).map_or(elements.get(change.at), |&(_, value)| value);
             if !before.is_integer() {
-                return (Err(Raise::BADARG), Verdict::Keep);
+                return (Err(BifExit::BADARG), Verdict::Keep);
             }
             match counted(p, before, change) {
                 Ok(value) => {
@@ -582,7 +582,7 @@ fn update_counter_in(p: &mut Process, id: Term, key: Term, operation: Term, defa
         Some(default) => update_or_insert(table, key, default, apply)?,
         None => match update_object(table, key, apply) {
             Some(results) => results?,
-            None => return Err(Raise::badarg_because(am::BADKEY)),
+            None => return Err(BifExit::badarg_because(am::BADKEY)),
         },
     };
     let answer = if operation.is_list() { p.list(&results) } else { results[0] };
@@ -591,7 +591,7 @@ fn update_counter_in(p: &mut Process, id: Term, key: Term, operation: Term, defa
 
 /// Changes the object with this key; where there is none, a changed copy of `default`, with this key,
 /// becomes one.
-fn update_or_insert<R>(table: &Table, key: Term, default: Tuple, mut change: impl FnMut(&mut Head) -> (Result<R, Raise>, Verdict)) -> Result<R, Raise> {
+fn update_or_insert<R>(table: &Table, key: Term, default: Tuple, mut change: impl FnMut(&mut Head) -> (Result<R, BifExit>, Verdict)) -> Result<R, BifExit> {
     if let Some(result) = update_object(table, key, &mut change) {
         return result;
     }
@@ -665,7 +665,7 @@ fn update_element_in(p: &mut Process, id: Term, key: Term, specification: Term, 
     let guard = &pin();
     let table = register_of(p).table(p, id, Access::Write, guard)?;
     if is_set(table).is_err() {
-        return Err(Raise::BADARG);
+        return Err(BifExit::BADARG);
     }
     // That there is no such key comes first.
     if default.is_none() && !has_key(table, key) {
@@ -674,30 +674,30 @@ fn update_element_in(p: &mut Process, id: Term, key: Term, specification: Term, 
     let pairs = if specification.is_list() { list_of(specification)? } else { vec![specification] };
     let mut values = Vec::with_capacity(pairs.len());
     for pair in pairs {
-        let (position, value) = pair_of(pair).ok_or(Raise::BADARG)?;
-        let at = position.as_small().filter(|&position| position >= 1).ok_or(Raise::BADARG)? as usize - 1;
+        let (position, value) = pair_of(pair).ok_or(BifExit::BADARG)?;
+        let at = position.as_small().filter(|&position| position >= 1).ok_or(BifExit::BADARG)? as usize - 1;
         values.push((at, value));
     }
     let default = match default {
         Some(default) => match object_of(table, default) {
             Ok(default) => Some(default),
             Err(_) if p.vm.release() >= Release::R29 => {
-                return Err(Raise::badarg_because(atom!("default")));
+                return Err(BifExit::badarg_because(atom!("default")));
             }
-            Err(_) if default.is_tuple() => return Err(Raise::badarg_because(atom!("position"))),
+            Err(_) if default.is_tuple() => return Err(BifExit::badarg_because(atom!("position"))),
             Err(raise) => return Err(raise),
         },
         None => None,
     };
     // OTP names the position only where there is a default object.
     let no_such_position = || match default {
-        Some(_) => Raise::badarg_because(atom!("position")),
-        None => Raise::BADARG,
+        Some(_) => BifExit::badarg_because(atom!("position")),
+        None => BifExit::BADARG,
     };
     let change = |object: &mut Head| {
         let arity = object.tuple().arity();
         if values.iter().any(|&(at, _)| at == table.keypos) {
-            return (Err(Raise::badarg_because(atom!("keypos"))), Verdict::Keep);
+            return (Err(BifExit::badarg_because(atom!("keypos"))), Verdict::Keep);
         }
         if values.iter().any(|&(at, _)| at >= arity) {
             return (Err(no_such_position()), Verdict::Keep);
@@ -759,7 +759,7 @@ fn neighbour(p: &mut Process, id: Term, key: Term, previous: bool) -> BifResult 
     let table = register_of(p).table(p, id, Access::Read, guard)?;
     match &table.storage {
         // As in OTP, the end is nobody's neighbour.
-        Storage::Ordered(_) if key == Term::atom(am::END_OF_TABLE) => Err(Raise::BADARG),
+        Storage::Ordered(_) if key == Term::atom(am::END_OF_TABLE) => Err(BifExit::BADARG),
         Storage::Ordered(tree) => {
             let tree = tree.read();
             Ok(key_or_end(p, if previous { tree.previous(key) } else { tree.next(key) }))
@@ -769,7 +769,7 @@ fn neighbour(p: &mut Process, id: Term, key: Term, previous: bool) -> BifResult 
             let part = Table::shard(shards, hash);
             {
                 let shard = part.read();
-                let next = shard.next(key, hash).map_err(|()| Raise::BADARG)?;
+                let next = shard.next(key, hash).map_err(|()| BifExit::BADARG)?;
                 if let Some(key) = next {
                     return Ok(copy_out(p, key));
                 }
@@ -838,7 +838,7 @@ fn slot(p: &mut Process, id: Term, index: Term) -> BifResult {
                 let copy = copy_out(p, object.term());
                 return Ok(p.cons(copy, Term::NIL));
             }
-            if index == tree.len() && index > 0 { Ok(Term::atom(am::END_OF_TABLE)) } else { Err(Raise::BADARG) }
+            if index == tree.len() && index > 0 { Ok(Term::atom(am::END_OF_TABLE)) } else { Err(BifExit::BADARG) }
         }
         Storage::Hash(shards) => {
             for shard in shards {
@@ -853,7 +853,7 @@ fn slot(p: &mut Process, id: Term, index: Term) -> BifResult {
                 }
                 index -= shard.buckets();
             }
-            if index == 0 { Ok(Term::atom(am::END_OF_TABLE)) } else { Err(Raise::BADARG) }
+            if index == 0 { Ok(Term::atom(am::END_OF_TABLE)) } else { Err(BifExit::BADARG) }
         }
     }
 }
@@ -863,7 +863,7 @@ fn whereis(p: &mut Process, id: Term) -> BifResult {
     let guard = &pin();
     let known = id.is_atom() || id.as_local_ref().is_some_and(|reference| reference.ref_kind() == RefKind::Table);
     if !known {
-        return Err(Raise::BADARG);
+        return Err(BifExit::BADARG);
     }
     let table = register_of(p).find(id, guard).filter(|table| !table.is_dead());
     Ok(table.map_or(Term::atom(am::UNDEFINED), |table| table.reference.to_term(p)))
@@ -875,7 +875,7 @@ fn rename(p: &mut Process, id: Term, name: Term) -> BifResult {
     let register = register_of(p);
     let table = register.table(p, id, Access::Write, guard)?;
     let name = atom_of(name)?;
-    register.rename(table, name).map_err(|()| Raise::BADARG)?;
+    register.rename(table, name).map_err(|()| BifExit::BADARG)?;
     Ok(table.id(p))
 }
 
@@ -887,20 +887,20 @@ fn setopts(p: &mut Process, id: Term, options: Term) -> BifResult {
     let mut heir: Option<Option<Heir>> = None;
     let mut protection = None;
     for option in options {
-        let tuple = option.as_tuple().ok_or(Raise::BADARG)?;
+        let tuple = option.as_tuple().ok_or(BifExit::BADARG)?;
         match *tuple.elements() {
             [key, pid, data] if key == Term::atom(atom!("heir")) && heir.is_none() => {
-                heir = Some(Some(Heir { pid: pid.as_pid().ok_or(Raise::BADARG)?, data: OwnedTerm::new(data) }));
+                heir = Some(Some(Heir { pid: pid.as_pid().ok_or(BifExit::BADARG)?, data: OwnedTerm::new(data) }));
             }
             [key, value] if key == Term::atom(atom!("heir")) && value == Term::atom(am::NONE) && heir.is_none() => heir = Some(None),
             [key, value] if key == Term::atom(atom!("protection")) && protection.is_none() => {
-                protection = Some(value.as_atom().and_then(Protection::of).ok_or(Raise::BADARG)?);
+                protection = Some(value.as_atom().and_then(Protection::of).ok_or(BifExit::BADARG)?);
             }
-            _ => return Err(Raise::BADARG),
+            _ => return Err(BifExit::BADARG),
         }
     }
     if table.owner() != p.id() {
-        return Err(Raise::badarg_because(atom!("not_owner")));
+        return Err(BifExit::badarg_because(atom!("not_owner")));
     }
     if let Some(heir) = heir {
         *table.heir.lock() = heir;
@@ -924,15 +924,15 @@ fn give_away(p: &mut Process, id: Term, to: Term, data: Term) -> BifResult {
     let guard = &pin();
     let register = register_of(p);
     let table = register.table(p, id, Access::Write, guard)?;
-    let to = to.as_pid().ok_or(Raise::BADARG)?;
+    let to = to.as_pid().ok_or(BifExit::BADARG)?;
     if table.owner() != p.id() {
-        return Err(Raise::badarg_because(atom!("not_owner")));
+        return Err(BifExit::badarg_because(atom!("not_owner")));
     }
     if to == p.id() {
-        return Err(Raise::badarg_because(atom!("owner")));
+        return Err(BifExit::badarg_because(atom!("owner")));
     }
     if p.vm.processes.get(to).is_none() {
-        return Err(Raise::BADARG);
+        return Err(BifExit::BADARG);
     }
     register.give(table, to);
     announce(p.vm, table, p.id(), to, data);
@@ -982,7 +982,7 @@ fn safe_fixtable(p: &mut Process, id: Term, fix: Term) -> BifResult {
     let register = register_of(p);
     let table = register.table(p, id, Access::Read, guard)?;
     let slot = Register::slot_of(table);
-    if fix.as_bool().ok_or(Raise::BADARG)? {
+    if fix.as_bool().ok_or(BifExit::BADARG)? {
         if table.fix(p.id(), p.vm.clock.monotonic_ns()) {
             register.hold(p.id(), slot);
         }
@@ -1125,11 +1125,11 @@ fn statistics(p: &mut Process, table: &Table) -> Term {
 }
 
 /// The table to tell about; `None` when there is none.
-fn info_table<'g>(p: &Process, id: Term, guard: &'g crossbeam_epoch::Guard) -> Result<Option<&'g Table>, Raise> {
+fn info_table<'g>(p: &Process, id: Term, guard: &'g crossbeam_epoch::Guard) -> Result<Option<&'g Table>, BifExit> {
     let found = register_of(p).find(id, guard).filter(|table| !table.is_dead());
     // Only references of tables can be those of tables that are gone.
     let known = id.is_atom() || id.as_local_ref().is_some_and(|reference| reference.ref_kind() == RefKind::Table);
-    if found.is_none() && !known { Err(Raise::badarg_because(atom!("type"))) } else { Ok(found) }
+    if found.is_none() && !known { Err(BifExit::badarg_because(atom!("type"))) } else { Ok(found) }
 }
 
 #[bif("ets:info/1")]
@@ -1150,7 +1150,7 @@ fn info_2(p: &mut Process, id: Term, item: Term) -> BifResult {
     let guard = &pin();
     let Some(table) = info_table(p, id, guard)? else { return Ok(Term::atom(am::UNDEFINED)) };
     let item = atom_of(item)?;
-    info_item(p, table, item.name()).ok_or(Raise::BADARG)
+    info_item(p, table, item.name()).ok_or(BifExit::BADARG)
 }
 
 #[bif("erts_internal:ets_super_user/1")]

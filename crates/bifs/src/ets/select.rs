@@ -14,7 +14,7 @@ use crate::args::list_of;
 use crossbeam_epoch::pin;
 use std::sync::Arc;
 use swarmrt_machine::resource::Resources;
-use swarmrt_machine::{BifResult, Process, Raise, bif};
+use swarmrt_machine::{BifResult, Process, BifExit, bif};
 use swarmrt_term::{Alloc, FragmentHeap, Mfa, Term, am, atom, equal_exact};
 
 /// Objects that are looked at in one go.
@@ -37,14 +37,14 @@ fn compiled_of(p: &Process, handle: Term) -> Option<Arc<Compiled>> {
     p.vm.extension::<Resources<Compiled>>().get(handle)
 }
 
-fn compile(p: &Process, specification: Term) -> Result<Arc<Program>, Raise> {
+fn compile(p: &Process, specification: Term) -> Result<Arc<Program>, BifExit> {
     matchspec::compile(p.vm, specification, Dialect::Table).map(Arc::new).map_err(|error| match error {
-        CompileError::Invalid(_) => Raise::BADARG,
-        CompileError::TooDeep => Raise::SYSTEM_LIMIT,
+        CompileError::Invalid(_) => BifExit::BADARG,
+        CompileError::TooDeep => BifExit::SYSTEM_LIMIT,
     })
 }
 
-fn compile_pattern(p: &Process, pattern: Term, result: swarmrt_term::Atom) -> Result<Arc<Program>, Raise> {
+fn compile_pattern(p: &Process, pattern: Term, result: swarmrt_term::Atom) -> Result<Arc<Program>, BifExit> {
     let mut heap = FragmentHeap::new();
     let specification = pattern_specification(&mut heap, pattern, Term::atom(result));
     compile(p, specification)
@@ -127,7 +127,7 @@ struct Results {
     list: Term,
 }
 
-fn visit(p: &mut Process, program: &Program, scan: &mut Scan, results: &mut Results, table: &Table, object: &Head) -> Result<Verdict, Raise> {
+fn visit(p: &mut Process, program: &Program, scan: &mut Scan, results: &mut Results, table: &Table, object: &Head) -> Result<Verdict, BifExit> {
     match scan.job {
         Job::Select => {
             if let Some(value) = program.run(p, object.term()) {
@@ -154,7 +154,7 @@ fn visit(p: &mut Process, program: &Program, scan: &mut Scan, results: &mut Resu
                 if table.kind == Kind::OrderedSet { swarmrt_term::equal(key, old) } else { equal_exact(key, old) }
             });
             if !same_key {
-                return Err(Raise::BADARG);
+                return Err(BifExit::BADARG);
             }
             scan.found += 1;
             Ok(Verdict::Replace(Head::new(value, object.hash)))
@@ -163,7 +163,7 @@ fn visit(p: &mut Process, program: &Program, scan: &mut Scan, results: &mut Resu
 }
 
 /// One step of a walk.
-fn step(p: &mut Process, table: &Table, scan: &mut Scan, results: &mut Results) -> Result<(), Raise> {
+fn step(p: &mut Process, table: &Table, scan: &mut Scan, results: &mut Results) -> Result<(), BifExit> {
     let writes = matches!(scan.job, Job::Delete | Job::Replace);
     let place = std::mem::replace(&mut scan.place, Place::End);
     let program = &*scan.program.clone();
@@ -302,15 +302,15 @@ fn step(p: &mut Process, table: &Table, scan: &mut Scan, results: &mut Results) 
 }
 
 /// Goes on with a walk until it is done, has enough, or the turn is over.
-fn go_on(p: &mut Process, mut scan: Scan, mut results: Results) -> Result<(Scan, Results), Raise> {
+fn go_on(p: &mut Process, mut scan: Scan, mut results: Results) -> Result<(Scan, Results), BifExit> {
     loop {
         {
             let guard = &pin();
             let table = register_of(p).at(scan.slot, guard).filter(|table| table.reference.id == scan.table && !table.is_dead());
-            let Some(table) = table else { return Err(Raise::badarg_because(atom!("id"))) };
+            let Some(table) = table else { return Err(BifExit::badarg_because(atom!("id"))) };
             step(p, table, &mut scan, &mut results)?;
             if table.is_dead() {
-                return Err(Raise::badarg_because(atom!("id")));
+                return Err(BifExit::badarg_because(atom!("id")));
             }
         }
         if matches!(scan.place, Place::End) || scan.has_enough() {
@@ -320,7 +320,7 @@ fn go_on(p: &mut Process, mut scan: Scan, mut results: Results) -> Result<(Scan,
             p.bif_state = Some(Box::new(scan));
             let export = p.vm.code.export(Mfa { module: am::ERTS_INTERNAL, function: atom!("ets_scan_on"), arity: 1 });
             let trap = p.trap(export, &[results.list]);
-            return Err(trap.err().unwrap_or(Raise::BADARG));
+            return Err(trap.err().unwrap_or(BifExit::BADARG));
         }
     }
 }
@@ -328,7 +328,7 @@ fn go_on(p: &mut Process, mut scan: Scan, mut results: Results) -> Result<(Scan,
 /// Goes on after the process has given way to others.
 #[bif("erts_internal:ets_scan_on/1")]
 fn scan_on(p: &mut Process, list: Term) -> BifResult {
-    let scan = p.bif_state.take().and_then(|state| state.downcast::<Scan>().ok()).ok_or(Raise::BADARG)?;
+    let scan = p.bif_state.take().and_then(|state| state.downcast::<Scan>().ok()).ok_or(BifExit::BADARG)?;
     let (scan, results) = go_on(p, *scan, Results { list })?;
     finish(p, scan, results)
 }
@@ -350,7 +350,7 @@ fn finish(p: &mut Process, scan: Scan, results: Results) -> BifResult {
     }
     let guard = &pin();
     let table = register_of(p).at(scan.slot, guard).filter(|table| table.reference.id == scan.table);
-    let Some(table) = table else { return Err(Raise::badarg_because(atom!("id"))) };
+    let Some(table) = table else { return Err(BifExit::badarg_because(atom!("id"))) };
     let ordered = table.kind == Kind::OrderedSet;
     let Some(limit) = scan.limit else {
         return Ok(if ordered { reversed(p, results.list) } else { results.list });
@@ -404,7 +404,7 @@ fn start(p: &mut Process, id: Term, program: Arc<Program>, job: Job, reverse: bo
         let guard = &pin();
         let table = register_of(p).table(p, id, access, guard)?;
         if job == Job::Replace && (table.kind == Kind::Bag || !program.keeps_key(table.keypos)) {
-            return Err(if table.kind == Kind::Bag { Raise::badarg_because(atom!("table_type")) } else { Raise::BADARG });
+            return Err(if table.kind == Kind::Bag { BifExit::badarg_because(atom!("table_type")) } else { BifExit::BADARG });
         }
         Scan::new(table, program, job, reverse, limit)
     };
@@ -413,46 +413,46 @@ fn start(p: &mut Process, id: Term, program: Arc<Program>, job: Job, reverse: bo
 }
 
 /// The table is looked at before the specification is.
-fn check_table(p: &Process, id: Term, access: Access) -> Result<(), Raise> {
+fn check_table(p: &Process, id: Term, access: Access) -> Result<(), BifExit> {
     register_of(p).table(p, id, access, &pin()).map(|_| ())
 }
 
-fn limit_of(limit: Term) -> Result<Option<usize>, Raise> {
-    limit.as_small().filter(|&limit| limit > 0).map(|limit| Some(limit as usize)).ok_or(Raise::BADARG)
+fn limit_of(limit: Term) -> Result<Option<usize>, BifExit> {
+    limit.as_small().filter(|&limit| limit > 0).map(|limit| Some(limit as usize)).ok_or(BifExit::BADARG)
 }
 
 fn resume(p: &mut Process, continuation: Term) -> BifResult {
     if continuation == Term::atom(am::END_OF_TABLE) {
         return Ok(continuation);
     }
-    let parts = continuation.as_tuple().ok_or(Raise::BADARG)?;
+    let parts = continuation.as_tuple().ok_or(BifExit::BADARG)?;
     let (handle, limit) = match parts.arity() {
         8 => (parts.get(4), parts.get(3)),
         6 => (parts.get(3), parts.get(2)),
-        0 => return Err(Raise::BADARG),
+        0 => return Err(BifExit::BADARG),
         // What is wrong with the table comes first.
-        _ => return check_table(p, parts.get(0), Access::Read).and(Err(Raise::BADARG)),
+        _ => return check_table(p, parts.get(0), Access::Read).and(Err(BifExit::BADARG)),
     };
-    let compiled = compiled_of(p, handle).ok_or(Raise::BADARG)?;
+    let compiled = compiled_of(p, handle).ok_or(BifExit::BADARG)?;
     let limit = limit_of(limit)?;
     let (mut list, mut found) = (Term::NIL, 0);
     let mut scan = {
         let guard = &pin();
         let table = register_of(p).table(p, parts.get(0), Access::Read, guard)?;
         if compiled.table.is_some_and(|id| id != table.reference.id) {
-            return Err(Raise::BADARG);
+            return Err(BifExit::BADARG);
         }
         let mut scan = Scan::new(table, compiled.program.clone(), Job::Select, false, limit);
         if parts.arity() == 8 {
             if table.kind != Kind::OrderedSet {
-                return Err(Raise::BADARG);
+                return Err(BifExit::BADARG);
             }
             scan.place = Place::OrderedAfter(OwnedTerm::new(parts.get(1)));
             scan.reverse = parts.get(6) == Term::small(1);
         } else {
-            let at = parts.get(1).as_small().ok_or(Raise::BADARG)?;
+            let at = parts.get(1).as_small().ok_or(BifExit::BADARG)?;
             if table.kind == Kind::OrderedSet {
-                return Err(Raise::BADARG);
+                return Err(BifExit::BADARG);
             }
             scan.place = if at < 0 { Place::End } else { Place::Bucket { shard: (at >> 40) as usize, bucket: (at & ((1 << 40) - 1)) as usize } };
             list = parts.get(4);
@@ -571,7 +571,7 @@ fn is_compiled_ms(p: &mut Process, handle: Term) -> BifResult {
 
 #[bif("ets:match_spec_run_r/3")]
 fn match_spec_run_r(p: &mut Process, list: Term, handle: Term, accumulator: Term) -> BifResult {
-    let program = compiled_of(p, handle).ok_or(Raise::BADARG)?.program.clone();
+    let program = compiled_of(p, handle).ok_or(BifExit::BADARG)?.program.clone();
     let (mut rest, mut result) = (list, accumulator);
     while let Some(cell) = rest.as_cons() {
         if let Some(value) = program.run(p, cell.head()) {
@@ -580,7 +580,7 @@ fn match_spec_run_r(p: &mut Process, list: Term, handle: Term, accumulator: Term
         rest = cell.tail();
         p.bump_reductions(1);
     }
-    if rest.is_nil() { Ok(result) } else { Err(Raise::BADARG) }
+    if rest.is_nil() { Ok(result) } else { Err(BifExit::BADARG) }
 }
 
 #[bif("erlang:match_spec_test/3")]
@@ -588,7 +588,7 @@ fn match_spec_test(p: &mut Process, subject: Term, specification: Term, dialect:
     let dialect = match dialect.as_atom() {
         Some(name) if name == atom!("table") => Dialect::Table,
         Some(name) if name == atom!("trace") && subject.is_list() => Dialect::Trace,
-        _ => return Err(Raise::BADARG),
+        _ => return Err(BifExit::BADARG),
     };
     matchspec::test(p, subject, specification, dialect)
 }

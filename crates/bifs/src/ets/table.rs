@@ -14,7 +14,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use swarmrt_machine::links::RefValue;
-use swarmrt_machine::{Process, Raise};
+use swarmrt_machine::{Process, BifExit};
 use swarmrt_term::reference::SLOT_BITS;
 use swarmrt_term::{Alloc, Atom, AtomMap, RefKind, Term, am, atom};
 
@@ -357,16 +357,16 @@ impl Register {
     }
 
     /// The table, when the process may do that with it; otherwise why not.
-    pub fn table<'g>(&self, p: &Process, id: Term, access: Access, guard: &'g Guard) -> Result<&'g Table, Raise> {
+    pub fn table<'g>(&self, p: &Process, id: Term, access: Access, guard: &'g Guard) -> Result<&'g Table, BifExit> {
         let Some(table) = self.find(id, guard).filter(|table| !table.is_dead()) else {
             let known = id.is_atom() || id.as_local_ref().is_some_and(|reference| reference.ref_kind() == RefKind::Table);
-            return Err(Raise::badarg_because(if known { atom!("id") } else { atom!("type") }));
+            return Err(BifExit::badarg_because(if known { atom!("id") } else { atom!("type") }));
         };
         let allowed = match access {
             Access::Read => table.protection() != Protection::Private,
             Access::Write => table.protection() == Protection::Public,
         };
-        if allowed || table.owner() == p.id() { Ok(table) } else { Err(Raise::badarg_because(atom!("access"))) }
+        if allowed || table.owner() == p.id() { Ok(table) } else { Err(BifExit::badarg_because(atom!("access"))) }
     }
 
     pub fn all<'g>(&self, guard: &'g Guard) -> Vec<&'g Table> {
@@ -375,16 +375,16 @@ impl Register {
     }
 
     /// Makes a table; `Err` when the name is taken or there are too many.
-    pub fn create<'g>(&self, p: &Process, wanted: Wanted, guard: &'g Guard) -> Result<&'g Table, Raise> {
+    pub fn create<'g>(&self, p: &Process, wanted: Wanted, guard: &'g Guard) -> Result<&'g Table, BifExit> {
         let mut names = wanted.named.then(|| self.names.write());
         if names.as_ref().is_some_and(|names| names.contains_key(&wanted.name)) {
-            return Err(Raise::badarg_because(atom!("already_exists")));
+            return Err(BifExit::badarg_because(atom!("already_exists")));
         }
         let slot = {
             let mut free = self.free.lock();
             match free.0.pop() {
                 Some(slot) => slot,
-                None if free.1 as usize == TABLES_MAX => return Err(Raise::SYSTEM_LIMIT),
+                None if free.1 as usize == TABLES_MAX => return Err(BifExit::SYSTEM_LIMIT),
                 None => {
                     free.1 += 1;
                     free.1 - 1

@@ -4,7 +4,7 @@ use super::bit_syntax::{self, BitWriter};
 use smallvec::SmallVec;
 use swarmrt_beam::instr::{BinaryPlan, MatchPlan, MatchStep, Segment, SegmentKind, Src, Utf};
 use swarmrt_heap::literal::is_literal;
-use swarmrt_machine::{Process, Raise};
+use swarmrt_machine::{Process, BifExit};
 use swarmrt_term::binary::{HEAP_BIN_BYTES_MAX, SharedBytes, shared_bin, sub_bin};
 use swarmrt_term::release::{self, Release};
 use swarmrt_term::{Alloc, Atom, Bits, Header, MatchContext, Subtag, Term, am};
@@ -83,7 +83,7 @@ impl BuildError {
     }
 
     /// The error with its `error_info`.
-    pub fn raise(&self, p: &mut Process) -> Raise {
+    pub fn raise(&self, p: &mut Process) -> BifExit {
         let kind = match self.kind {
             SegmentKind::Append | SegmentKind::PrivateAppend | SegmentKind::Binary => "binary",
             SegmentKind::Float => "float",
@@ -98,7 +98,7 @@ impl BuildError {
         let pairs = [(Term::atom(am::CAUSE), cause), (atom("function"), atom("format_bs_fail")), (Term::atom(am::MODULE), Term::atom(am::ERL_ERTS_ERRORS))];
         let info = swarmrt_term::map::from_pairs(&mut p.heap, &pairs);
         let info = p.tuple(&[Term::atom(am::ERROR_INFO), info]);
-        Raise::WithArgs { reason: Term::atom(self.reason), args: Term::NONE, option: Some(info) }
+        BifExit::WithArgs { reason: Term::atom(self.reason), args: Term::NONE, option: Some(info) }
     }
 }
 

@@ -4,14 +4,14 @@ use std::cmp::Ordering;
 use swarmrt_beam::instr::{FunPtr, Instr, Select};
 use swarmrt_machine::code::{Export, FunEntry};
 use swarmrt_machine::process::X_REGISTERS;
-use swarmrt_machine::{Process, Raise};
+use swarmrt_machine::{Process, BifExit};
 use swarmrt_term::bigint::{self, ArithError};
 use swarmrt_term::{Alloc, Header, Mfa, Subtag, Term, am, atom, compare};
 
-pub fn arith_error(error: ArithError) -> Raise {
+pub fn arith_error(error: ArithError) -> BifExit {
     match error {
-        ArithError::BadArith => Raise::BADARITH,
-        ArithError::SystemLimit => Raise::SYSTEM_LIMIT,
+        ArithError::BadArith => BifExit::BADARITH,
+        ArithError::SystemLimit => BifExit::SYSTEM_LIMIT,
     }
 }
 
@@ -49,7 +49,7 @@ impl Op {
 /// Arithmetic when the operands are not both small, or the result is not.
 #[cold]
 #[inline(never)]
-pub fn slow_arithmetic(p: &mut Process, op: Op, a: Term, b: Term) -> Result<Term, Raise> {
+pub fn slow_arithmetic(p: &mut Process, op: Op, a: Term, b: Term) -> Result<Term, BifExit> {
     let heap = &mut p.heap;
     let result = match op {
         Op::Add => bigint::add(heap, a, b),
@@ -140,7 +140,7 @@ pub enum FunCall {
     Go(*const Instr, usize),
     /// Call `error_handler:undefined_lambda(Module, Fun, Args)`, which are in X\[0\]–X\[2\] now.
     Undefined(&'static Export),
-    Raise(Raise),
+    BifExit(BifExit),
 }
 
 /// Resolves a call of `fun` with `arity` arguments in `x`.
@@ -159,7 +159,7 @@ pub unsafe fn call_fun(p: &mut Process, x: *mut Term, fun: Term, arity: usize) -
                 code = entry.entry();
                 if code.is_null() {
                     let reason = p.tuple(&[Term::atom(am::BADFUN), fun]);
-                    return FunCall::Raise(Raise::Error(reason));
+                    return FunCall::BifExit(BifExit::Error(reason));
                 }
             }
             if !code.is_null() {
@@ -190,13 +190,13 @@ pub unsafe fn call_fun(p: &mut Process, x: *mut Term, fun: Term, arity: usize) -
         }
     } else {
         let reason = p.tuple(&[Term::atom(am::BADFUN), fun]);
-        return FunCall::Raise(Raise::Error(reason));
+        return FunCall::BifExit(BifExit::Error(reason));
     }
     // SAFETY: the arguments are in the registers.
     let args = p.list(unsafe { std::slice::from_raw_parts(x, arity) });
     let call = p.tuple(&[fun, args]);
     let reason = p.tuple(&[Term::atom(am::BADARITY), call]);
-    FunCall::Raise(Raise::Error(reason))
+    FunCall::BifExit(BifExit::Error(reason))
 }
 
 /// Whether `fun` can be called with `arity` arguments; `None` where `arity` is no arity.
@@ -285,21 +285,21 @@ const _: () = assert!(APPLY_ARGS_MAX + 3 <= X_REGISTERS + 256 && APPLY_FUN_ARGS_
 ///
 /// # Safety
 /// `x` points at the X registers; they have room for `max` terms after the first `before`.
-pub unsafe fn spread_args(x: *mut Term, before: usize, max: usize) -> Result<usize, Raise> {
+pub unsafe fn spread_args(x: *mut Term, before: usize, max: usize) -> Result<usize, BifExit> {
     // SAFETY: the caller's.
     unsafe {
         let mut arity = 0;
         let mut rest = *x.add(before - 1);
         while let Some(cell) = rest.as_cons() {
             if arity >= max {
-                return Err(Raise::SYSTEM_LIMIT);
+                return Err(BifExit::SYSTEM_LIMIT);
             }
             *x.add(arity + before) = cell.head();
             arity += 1;
             rest = cell.tail();
         }
         if !rest.is_nil() {
-            return Err(Raise::BADARG);
+            return Err(BifExit::BADARG);
         }
         x.copy_from(x.add(before), arity);
         Ok(arity)
@@ -311,11 +311,11 @@ pub unsafe fn spread_args(x: *mut Term, before: usize, max: usize) -> Result<usi
 ///
 /// # Safety
 /// `x` points at the X registers.
-pub unsafe fn apply_args(x: *mut Term) -> Result<Mfa, Raise> {
+pub unsafe fn apply_args(x: *mut Term) -> Result<Mfa, BifExit> {
     // SAFETY: there are more registers than three and the most arguments that a function has.
     unsafe {
         loop {
-            let (Some(module), Some(function)) = ((*x).as_atom(), (*x.add(1)).as_atom()) else { return Err(Raise::BADARG) };
+            let (Some(module), Some(function)) = ((*x).as_atom(), (*x.add(1)).as_atom()) else { return Err(BifExit::BADARG) };
             let arity = spread_args(x, 3, APPLY_ARGS_MAX)?;
             let mfa = Mfa { module, function, arity: arity as u32 };
             if !is_apply(mfa) {

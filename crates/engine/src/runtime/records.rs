@@ -1,7 +1,7 @@
 //! Native records: making and changing them, and taking their fields.
 
 use swarmrt_beam::instr::{NO_MODULE, RecordAccess, RecordField, RecordGet, RecordId, RecordPut, RecordSource, RecordTest, Src};
-use swarmrt_machine::{Process, Raise};
+use swarmrt_machine::{Process, BifExit};
 use swarmrt_term::{Alloc, Record, Term, Tuple, am, atom};
 
 fn id_of(definition: Tuple) -> (Term, Term) {
@@ -9,14 +9,14 @@ fn id_of(definition: Tuple) -> (Term, Term) {
 }
 
 /// An error about a field: `{Tag, {{Module, Name}, Field}}`.
-fn field_error(p: &mut Process, tag: swarmrt_term::Atom, (module, name): (Term, Term), field: Term) -> Raise {
+fn field_error(p: &mut Process, tag: swarmrt_term::Atom, (module, name): (Term, Term), field: Term) -> BifExit {
     let id = p.heap.tuple(&[module, name]);
     let place = p.heap.tuple(&[id, field]);
-    Raise::Error(p.heap.tuple(&[Term::atom(tag), place]))
+    BifExit::Error(p.heap.tuple(&[Term::atom(tag), place]))
 }
 
-fn bad_record(p: &mut Process, value: Term) -> Raise {
-    Raise::Error(p.heap.tuple(&[Term::atom(am::BADRECORD), value]))
+fn bad_record(p: &mut Process, value: Term) -> BifExit {
+    BifExit::Error(p.heap.tuple(&[Term::atom(am::BADRECORD), value]))
 }
 
 pub fn is_record_of(test: &RecordTest, value: Term) -> bool {
@@ -49,17 +49,17 @@ pub fn get_fields(get: &RecordGet, value: Term, mut set: impl FnMut(swarmrt_beam
 ///
 /// # Errors
 /// `{badrecord, Value}` where the record is not one that may be looked into, `{badfield, _}` where it has no such field.
-pub fn get_field(p: &mut Process, get: &RecordField, value: Term) -> Result<Term, Raise> {
+pub fn get_field(p: &mut Process, get: &RecordField, value: Term) -> Result<Term, BifExit> {
     // A guard does not show the error.
     let guard = get.fail != 0;
-    let Some(record) = value.as_record() else { return Err(if guard { Raise::BADARG } else { bad_record(p, value) }) };
+    let Some(record) = value.as_record() else { return Err(if guard { BifExit::BADARG } else { bad_record(p, value) }) };
     let may = match get.access {
         RecordAccess::Any => true,
         RecordAccess::Local(name) => record.name() == Term::atom(name),
         RecordAccess::External(RecordId { module, name }) => id_of(record.definition()) == (Term::atom(module), Term::atom(name)) && record.is_exported(),
     };
     if guard {
-        return record.get(get.field).filter(|_| may).ok_or(Raise::BADARG);
+        return record.get(get.field).filter(|_| may).ok_or(BifExit::BADARG);
     }
     if !may {
         return Err(bad_record(p, value));
@@ -72,7 +72,7 @@ pub fn get_field(p: &mut Process, get: &RecordField, value: Term) -> Result<Term
 /// # Errors
 /// `{badrecord, _}` where there is no accessible definition or no record to change, `{badfield, _}` where a field does not
 /// exist, `{novalue, _}` where one has no value.
-pub fn put(p: &mut Process, put: &RecordPut, resolve: impl Fn(Src) -> Term) -> Result<Term, Raise> {
+pub fn put(p: &mut Process, put: &RecordPut, resolve: impl Fn(Src) -> Term) -> Result<Term, BifExit> {
     let (definition, before) = match put.source {
         RecordSource::Update(record) => {
             let value = resolve(record);

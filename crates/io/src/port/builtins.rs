@@ -4,7 +4,7 @@ use super::driver::{Request, Started, Written};
 use super::options::{Options, Source, parse_name};
 use super::{FragmentHeapTerm, Port, Ports, iodata, ram_file, run, tty};
 use std::sync::Arc;
-use swarmrt_machine::{BifResult, Process, Raise, bif};
+use swarmrt_machine::{BifResult, Process, BifExit, bif};
 use swarmrt_term::etf::{self, DecodeOptions, EncodeOptions};
 use swarmrt_term::{Alloc, Atom, FragmentHeap, Release, Term, am, atom};
 
@@ -97,7 +97,7 @@ fn port_command(p: &mut Process, port: Term, data: Term, flags: Term) -> BifResu
             return Ok(Term::atom(am::FALSE));
         }
         if !given("force") && port.driver.suspends_writers() && port.wait_for_driver(p.id()) {
-            return Err(Raise::Wait);
+            return Err(BifExit::Wait);
         }
     }
     let Some(bytes) = iodata(data) else {
@@ -224,7 +224,7 @@ fn port_info_2(p: &mut Process, port: Term, item: Term) -> BifResult {
 
 #[bif("erlang:port_set_data/2")]
 fn port_set_data(p: &mut Process, port: Term, data: Term) -> BifResult {
-    let port = find(p, port).ok_or(Raise::BADARG)?;
+    let port = find(p, port).ok_or(BifExit::BADARG)?;
     let mut heap = FragmentHeap::new();
     let term = swarmrt_heap::copy_whole(data, &mut heap);
     port.state.lock().data = Some(FragmentHeapTerm { _heap: heap, term });
@@ -232,10 +232,10 @@ fn port_set_data(p: &mut Process, port: Term, data: Term) -> BifResult {
 }
 #[bif("erlang:port_get_data/1")]
 fn port_get_data(p: &mut Process, port: Term) -> BifResult {
-    let port = find(p, port).ok_or(Raise::BADARG)?;
+    let port = find(p, port).ok_or(BifExit::BADARG)?;
     let state = port.state.lock();
     match &state.data {
         Some(data) => Ok(swarmrt_heap::copy_term(data.term, &mut p.heap)),
-        None => Err(Raise::BADARG),
+        None => Err(BifExit::BADARG),
     }
 }

@@ -53,23 +53,23 @@ pub enum Place {
     Both,
     /// A word of the frame that is not in memory yet.
     Pending,
-    /// A tuple that is not on the heap: each element is a register of its own ([`part`]).
-    Parts(Slot),
+    /// A tuple that is not on the heap: each element is a register of its own ([`scalar`]).
+    Scalars(Slot),
 }
 
-/// The place of a tuple in parts.
+/// The place of a scalar-replaced tuple.
 pub type Slot = u8;
-/// How many tuples may be in parts, and how many elements each may have.
+/// How many tuples may be scalar-replaced, and how many elements each may have.
 pub const SLOTS: Slot = 3;
-pub const PARTS_MAX: usize = 12;
+pub const SCALAR_TUPLES_MAX: usize = 12;
 const FIRST_PART: u16 = 1 << 14;
 
-/// The register that an element of a tuple in parts is. No instruction names it.
-pub const fn part(slot: Slot, index: usize) -> Dst {
-    Dst::x(FIRST_PART + (slot as usize * PARTS_MAX + index) as u16)
+/// The register that an element of a scalar-replaced tuple is. No instruction names it.
+pub const fn scalar(slot: Slot, index: usize) -> Dst {
+    Dst::x(FIRST_PART + (slot as usize * SCALAR_TUPLES_MAX + index) as u16)
 }
 /// The number of such a register among all of them.
-pub fn part_number(register: Dst) -> Option<usize> {
+pub fn scalar_number(register: Dst) -> Option<usize> {
     if register.is_y() { None } else { register.index().checked_sub(FIRST_PART.into()) }
 }
 
@@ -77,8 +77,8 @@ impl Place {
     pub fn has_float(self) -> bool {
         matches!(self, Place::Float | Place::Both)
     }
-    pub fn is_parts(self) -> bool {
-        matches!(self, Place::Parts(_))
+    pub fn is_scalars(self) -> bool {
+        matches!(self, Place::Scalars(_))
     }
 }
 
@@ -202,9 +202,9 @@ impl Facts {
         let known = self.of(register);
         self.put(register, Fact { place, ..known });
     }
-    /// No register's value is in a machine register for floats or in parts alone, and none is to be taken from there.
+    /// No register's value is in a machine register for floats or scalar-replaced alone, and none is to be taken from there.
     pub fn forget_floats(&mut self) {
-        self.known.retain(|&raw, fact| part_number(Dst(raw)).is_none() && !matches!(fact.place, Place::Parts(_)));
+        self.known.retain(|&raw, fact| scalar_number(Dst(raw)).is_none() && !matches!(fact.place, Place::Scalars(_)));
         for fact in self.known.values_mut().filter(|fact| fact.place.has_float()) {
             fact.place = Place::Word;
         }
@@ -213,8 +213,8 @@ impl Facts {
     pub fn without_words(&self) -> Vec<usize> {
         let without = |(&raw, fact): (&u16, &Fact)| {
             let register = Dst(raw);
-            let is_x = !register.is_y() && part_number(register).is_none();
-            (is_x && matches!(fact.place, Place::Float | Place::Parts(_))).then_some(register.index())
+            let is_x = !register.is_y() && scalar_number(register).is_none();
+            (is_x && matches!(fact.place, Place::Float | Place::Scalars(_))).then_some(register.index())
         };
         self.known.iter().filter_map(without).collect()
     }
@@ -222,24 +222,24 @@ impl Facts {
     pub fn pending(&self) -> Vec<usize> {
         self.known.iter().filter(|&(&raw, fact)| Dst(raw).is_y() && fact.place != Place::Word).map(|(&raw, _)| Dst(raw).index()).collect()
     }
-    /// The registers whose tuples are in parts, with where those are and how many.
-    pub fn in_parts(&self) -> Vec<(Dst, Slot, usize)> {
-        let parts = |(&raw, fact): (&u16, &Fact)| match fact.place {
-            Place::Parts(slot) => Some((Dst(raw), slot, fact.arity as usize)),
+    /// The registers whose tuples are scalar-replaced, with where those are and how many.
+    pub fn scalar_tuples(&self) -> Vec<(Dst, Slot, usize)> {
+        let scalar_replaced = |(&raw, fact): (&u16, &Fact)| match fact.place {
+            Place::Scalars(slot) => Some((Dst(raw), slot, fact.arity as usize)),
             _ => None,
         };
-        self.known.iter().filter_map(parts).collect()
+        self.known.iter().filter_map(scalar_replaced).collect()
     }
-    /// Tuples in parts that were in X registers which are not alive are nobody's.
-    pub fn forget_dead_parts(&mut self, live: u64) {
+    /// Scalar-replaced tuples that were in X registers which are not alive are nobody's.
+    pub fn forget_dead_scalars(&mut self, live: u64) {
         self.known.retain(|&raw, fact| {
             let register = Dst(raw);
-            !fact.place.is_parts() || register.is_y() || live & (1 << register.index()) != 0
+            !fact.place.is_scalars() || register.is_y() || live & (1 << register.index()) != 0
         });
     }
     /// A slot that no tuple is in.
     pub fn free_slot(&self) -> Option<Slot> {
-        let taken: Vec<Slot> = self.in_parts().into_iter().map(|(_, slot, _)| slot).collect();
+        let taken: Vec<Slot> = self.scalar_tuples().into_iter().map(|(_, slot, _)| slot).collect();
         (0..SLOTS).find(|slot| !taken.contains(slot))
     }
     /// What one register held is in another from now on, and nowhere else.
@@ -270,7 +270,7 @@ impl Facts {
         self.known.retain(|&raw, _| !Dst(raw).is_y());
     }
     pub fn forget_x(&mut self) {
-        self.known.retain(|&raw, _| Dst(raw).is_y() || part_number(Dst(raw)).is_some());
+        self.known.retain(|&raw, _| Dst(raw).is_y() || scalar_number(Dst(raw)).is_some());
     }
     /// So many words have come in front of the frame, which will go again ([`trim`](Self::trim)).
     pub fn push(&mut self, words: u16) {
@@ -292,7 +292,7 @@ impl Facts {
         });
         self.known = kept.collect();
     }
-    /// What is worth to be told apart at a place where only `live` X registers are alive. Tuples in parts are in the first slots.
+    /// What is worth to be told apart at a place where only `live` X registers are alive. scalar-replaced tuples are in the first slots.
     pub fn at_label(&self, live: u64, loops: bool) -> Facts {
         let mut kept = self.of_nothing();
         let mut slots = 0..SLOTS;
@@ -302,12 +302,12 @@ impl Facts {
                 continue;
             }
             let mut fact = fact.coarse(loops);
-            if let Place::Parts(from) = fact.place {
+            if let Place::Scalars(from) = fact.place {
                 let slot = slots.next().expect("each has a slot of its own");
                 for index in 0..fact.arity as usize {
-                    kept.put(part(slot, index), self.of(part(from, index)).coarse(loops));
+                    kept.put(scalar(slot, index), self.of(scalar(from, index)).coarse(loops));
                 }
-                fact.place = Place::Parts(slot);
+                fact.place = Place::Scalars(slot);
             }
             kept.put(register, fact);
         }
@@ -375,12 +375,12 @@ mod tests {
     }
 
     #[test]
-    fn tuples_in_parts_are_compared_wherever_they_are() {
+    fn scalar_replaced_tuples_are_compared_wherever_they_are() {
         let in_slot = |slot: Slot, first: Fact| {
             let mut facts = Facts::default();
             facts.set(Dst::x(1), Fact::tuple(2, true));
-            facts.place(Dst::x(1), Place::Parts(slot));
-            facts.set(part(slot, 0), first);
+            facts.place(Dst::x(1), Place::Scalars(slot));
+            facts.set(scalar(slot, 0), first);
             facts
         };
         let facts = in_slot(2, Fact::of(kind::ATOM));

@@ -158,7 +158,7 @@ impl Piece<'_, '_> {
     /// Goes on here when there is room for `words` words, else to `other`.
     pub(crate) fn require_room(&mut self, words: usize, other: Block) {
         let top = self.b.use_var(self.top);
-        self.require_room_behind(top, words + self.parts_words(), other);
+        self.require_room_behind(top, words + self.scalar_words(), other);
     }
     /// The same, for words from an address on that is not below the heap's top.
     pub(crate) fn require_room_behind(&mut self, address: Value, words: usize, other: Block) {

@@ -9,22 +9,23 @@
 
 mod assisted;
 pub(crate) mod bits;
+mod block_versions;
 mod bs_match;
 mod built_ins;
 mod calls;
 mod kinds;
-mod leaving;
 mod numbers;
-mod parts;
 mod registers;
+mod scalar_tuples;
+mod side_exits;
 mod sites;
 mod tuples;
-mod versions;
 
 use crate::plan::analysis::{Flow, TRACKED_X};
-use crate::plan::facts::{Fact, Facts, PARTS_MAX, SLOTS, kind};
+use crate::plan::facts::{Fact, Facts, SCALAR_TUPLES_MAX, SLOTS, kind};
 use crate::plan::inlining::{Body, Inlined};
 use crate::symbols::SymbolNotes;
+use block_versions::{BlockVersion, Later};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{AbiParam, Block, InstBuilder, SigRef, Signature, SourceLoc, Type, Value, types};
 use cranelift_codegen::isa::CallConv;
@@ -41,7 +42,6 @@ use swarmrt_engine::runtime::assists::Assists;
 use swarmrt_heap::LiteralArea;
 use swarmrt_machine::bif::BifTable;
 use swarmrt_term::{Subtag, Term, release};
-use versions::{Later, Version};
 
 pub(crate) const I64: Type = types::I64;
 pub(crate) const F64: Type = types::F64;
@@ -123,9 +123,9 @@ pub(crate) struct Piece<'a, 'b> {
     /// The Y registers that are not in memory yet, where the facts say so, and return addresses among them.
     y: Vec<Variable>,
     y_floats: Vec<Variable>,
-    /// The elements of tuples in parts.
-    parts: Vec<Variable>,
-    part_floats: Vec<Variable>,
+    /// The elements of scalar-replaced tuples.
+    scalars: Vec<Variable>,
+    scalar_floats: Vec<Variable>,
     /// The stack pointer is so many bytes past `stop`. None within a block that something else leads to.
     stop: Variable,
     stop_offset: i32,
@@ -135,15 +135,15 @@ pub(crate) struct Piece<'a, 'b> {
     pub(crate) facts: Facts,
     /// Whether the place is hardly ever reached.
     cold: bool,
-    /// The row of float operations that the translation is in.
-    row: Option<Row>,
+    /// The run of float operations that the translation is in.
+    float_run: Option<FloatRun>,
     /// The places where bodies stand, and the one that is being translated.
     sites: Vec<Entered>,
     site: Site,
     /// The loops that are entered with funs.
     loops: Vec<InsideLoop>,
     /// Of the places of each body.
-    versions: HashMap<(Site, u32), Vec<Version>>,
+    versions: HashMap<(Site, u32), Vec<BlockVersion>>,
     pending: Vec<(Site, u32, usize)>,
     later: VecDeque<Later>,
     /// Of pieces, by how many X registers they take.
@@ -159,14 +159,14 @@ pub(crate) struct Piece<'a, 'b> {
     cell_code: i32,
 }
 
-/// A row of float operations: since its first instruction only F registers have been written, none of them alive there.
-struct Row {
+/// A run of float operations: since its first instruction only F registers have been written, none of them alive there.
+struct FloatRun {
     at: u32,
     /// What was known there.
     facts: Facts,
     /// The way out to there.
     exit: Block,
-    /// The way to do the row anew, if one has been needed.
+    /// The way to do the run anew, if one has been needed.
     anew: Option<Block>,
 }
 
@@ -183,9 +183,9 @@ impl<'a, 'b> Piece<'a, 'b> {
         let f = (0..TRACKED_F).map(|_| b.declare_var(F64)).collect();
         let y = (0..PENDING_Y).map(|_| b.declare_var(I64)).collect();
         let y_floats = (0..PENDING_Y).map(|_| b.declare_var(F64)).collect();
-        let elements = usize::from(SLOTS) * PARTS_MAX;
-        let parts = (0..elements).map(|_| b.declare_var(I64)).collect();
-        let part_floats = (0..elements).map(|_| b.declare_var(F64)).collect();
+        let elements = usize::from(SLOTS) * SCALAR_TUPLES_MAX;
+        let scalars = (0..elements).map(|_| b.declare_var(I64)).collect();
+        let scalar_floats = (0..elements).map(|_| b.declare_var(F64)).collect();
         let (stop, top, reductions) = (b.declare_var(I64), b.declare_var(I64), b.declare_var(I64));
         let entry = b.create_block();
         b.append_block_params_for_function_params(entry);
@@ -203,15 +203,15 @@ impl<'a, 'b> Piece<'a, 'b> {
             f,
             y,
             y_floats,
-            parts,
-            part_floats,
+            scalars,
+            scalar_floats,
             stop,
             stop_offset: 0,
             top,
             reductions,
             facts: Facts::default(),
             cold: false,
-            row: None,
+            float_run: None,
             sites: vec![Entered::FUNCTION],
             site: 0,
             loops: Vec::new(),
@@ -262,7 +262,7 @@ impl<'a, 'b> Piece<'a, 'b> {
             self.site = later.site;
             self.b.switch_to_block(later.block);
             self.b.set_srcloc(later.location);
-            self.row = None;
+            self.float_run = None;
             (self.facts, self.written_f, self.cold) = (later.facts, later.written_f, later.cold);
             self.stop_offset = 0;
             (later.translate)(self);
@@ -277,10 +277,10 @@ impl<'a, 'b> Piece<'a, 'b> {
         self.stop_offset = 0;
         self.b.switch_to_block(version.block);
         let mut at = label;
-        self.row = None;
+        self.float_run = None;
         loop {
             if !self.code()[at as usize].writes_floats_only() {
-                self.row = None;
+                self.float_run = None;
             }
             match self.instruction(at) {
                 Next::End => return,
@@ -367,7 +367,7 @@ impl<'a, 'b> Piece<'a, 'b> {
         if !self.code()[at as usize].properties().straight {
             self.settle_stop();
         }
-        if !parts::keeps_parts(&self.code()[at as usize]) && !self.is_root(at) {
+        if !scalar_tuples::keeps_scalars(&self.code()[at as usize]) && !self.is_root(at) {
             self.build_all();
         }
         match self.code()[at as usize] {
@@ -612,7 +612,7 @@ impl<'a, 'b> Piece<'a, 'b> {
                 on
             }
             Instr::PutTuple { dst, elements } => {
-                if !self.put_parts(at, dst, &elements) {
+                if !self.put_scalars(at, dst, &elements) {
                     let values: Vec<Value> = elements.iter().map(|&element| self.src(at, element)).collect();
                     let tuple = self.new_tuple(&values);
                     self.set_known(dst, tuple, Fact::tuple(values.len() as u32, true));

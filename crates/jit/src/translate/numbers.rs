@@ -589,18 +589,18 @@ impl Piece<'_, '_> {
     pub(crate) fn float_operation(&mut self, at: u32, value: Value, to: u16) -> Next {
         // The interpreter raises.
         let other = self.float_exit_block(at);
-        // In a row that is all done again, the interpreter finds the first that is not finite.
+        // In a run that is all done again, the interpreter finds the first that is not finite.
         if !(self.has_float_exit() && self.is_taken_up(at, to)) {
             self.require_finite(value, other);
         }
         self.def_f(to, value);
         Next::At(at + 1)
     }
-    /// Whether another operation of the same row takes up the result of one, whose own result is not finite when that is
+    /// Whether another operation of the same run takes up the result of one, whose own result is not finite when that is
     /// not: every sum, difference and product with it, and what it is divided by something.
     fn is_taken_up(&self, at: u32, result: u16) -> bool {
-        let row = (at + 1..).take_while(|&next| !self.flow().is_target(next));
-        for next in row {
+        let run = (at + 1..).take_while(|&next| !self.flow().is_target(next));
+        for next in run {
             let (taken, written) = match self.code()[next as usize] {
                 Instr::FloatAdd { a, b, to } | Instr::FloatSub { a, b, to } | Instr::FloatMul { a, b, to } => (a == result || b == result, to),
                 Instr::FloatDiv { a, to, .. } => (a == result, to),

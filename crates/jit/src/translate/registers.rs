@@ -2,7 +2,7 @@
 
 use super::{I64, PENDING_Y, Piece};
 use crate::plan::analysis::TRACKED_X;
-use crate::plan::facts::{Fact, Place, kind, part, part_number};
+use crate::plan::facts::{Fact, Place, kind, scalar, scalar_number};
 use cranelift_codegen::ir::MemFlagsData as MemFlags;
 use cranelift_codegen::ir::{InstBuilder, Value};
 use cranelift_frontend::Variable;
@@ -99,29 +99,29 @@ impl Piece<'_, '_> {
     }
     /// The variable of a register's word, where registers are values.
     pub(super) fn variable(&self, register: Dst) -> Variable {
-        match part_number(register) {
-            Some(number) => self.parts[number],
+        match scalar_number(register) {
+            Some(number) => self.scalars[number],
             None if register.is_y() => self.y[register.index()],
             None => self.x[register.index()],
         }
     }
     pub(super) fn float_variable(&self, register: Dst) -> Variable {
-        match part_number(register) {
-            Some(number) => self.part_floats[number],
+        match scalar_number(register) {
+            Some(number) => self.scalar_floats[number],
             None if register.is_y() => self.y_floats[register.index()],
             None => self.x_floats[register.index()],
         }
     }
     /// Whether a register may be values instead of memory.
     pub(super) fn is_tracked(register: Dst) -> bool {
-        part_number(register).is_some() || register.index() < if register.is_y() { PENDING_Y } else { TRACKED_X }
+        scalar_number(register).is_some() || register.index() < if register.is_y() { PENDING_Y } else { TRACKED_X }
     }
     /// The variables that hold what a register that is a value holds.
     pub(super) fn variables_of(&self, register: Dst) -> Vec<Variable> {
         let fact = self.facts.of(register);
         match fact.place {
             Place::Float => vec![self.float_variable(register)],
-            Place::Parts(slot) => (0..fact.arity as usize).flat_map(|index| self.variables_of(part(slot, index))).collect(),
+            Place::Scalars(slot) => (0..fact.arity as usize).flat_map(|index| self.variables_of(scalar(slot, index))).collect(),
             Place::Word | Place::Both | Place::Pending => vec![self.variable(register)],
         }
     }
@@ -135,7 +135,7 @@ impl Piece<'_, '_> {
                 self.facts.place(register, Place::Both);
                 word
             }
-            Place::Parts(_) => self.build(register),
+            Place::Scalars(_) => self.build(register),
             Place::Word | Place::Both | Place::Pending => self.b.use_var(self.variable(register)),
         }
     }
@@ -236,7 +236,7 @@ impl Piece<'_, '_> {
         for number in pending {
             let Some(moved) = number.checked_add_signed(words as isize) else { continue };
             let place = self.facts.of(Dst::y(number as u16)).place;
-            // Tuples in parts are elsewhere.
+            // Scalar-replaced tuples are elsewhere.
             if matches!(place, Place::Pending | Place::Both) {
                 let value = self.b.use_var(self.y[number]);
                 self.b.def_var(self.y[moved], value);
@@ -298,7 +298,7 @@ impl Piece<'_, '_> {
     /// Copies what a source is, with what is known of it.
     pub(super) fn copy(&mut self, at: u32, src: Src, dst: Dst) {
         if let Some(register) = crate::plan::facts::register(src) {
-            if !self.move_parts(at, register, dst) {
+            if !self.move_scalars(at, register, dst) {
                 self.copy_register(register, dst);
             }
             return;
@@ -330,7 +330,7 @@ impl Piece<'_, '_> {
         }
     }
     pub(crate) fn set(&mut self, dst: Dst, value: Value) {
-        if part_number(dst).is_some() {
+        if scalar_number(dst).is_some() {
             self.facts.forget(dst);
             self.set_word(dst, value);
         } else if dst.is_y() {

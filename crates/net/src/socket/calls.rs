@@ -5,7 +5,7 @@ use super::state::{Done, Entry, Fail, Side, Socket, check, end_address, find, is
 use super::{answer, integer, ok};
 use libc::c_int;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use swarmrt_machine::{BifResult, Process, Raise, bif};
+use swarmrt_machine::{BifResult, Process, BifExit, bif};
 use swarmrt_term::{Alloc, Release, Term, am, atom, map};
 
 /// An option of `open`.
@@ -249,7 +249,7 @@ fn shutdown(p: &mut Process, socket: Term, how: Term) -> BifResult {
         Some("read_write") => libc::SHUT_RDWR,
         _ => {
             let what = p.tuple(&[Term::atom(atom!("how")), how]);
-            return Err(Raise::Error(p.tuple(&[Term::atom(atom!("invalid")), what])));
+            return Err(BifExit::Error(p.tuple(&[Term::atom(atom!("invalid")), what])));
         }
     };
     let done = || -> Done {
@@ -346,7 +346,7 @@ fn cancel(p: &mut Process, socket: Term, operation: Term, reference: Term) -> Bi
         Some("accept") => Side::Accept,
         Some("send" | "sendv" | "sendto" | "sendmsg" | "sendmmsg" | "sendfile") => Side::Write,
         Some("recv" | "recvfrom" | "recvmsg" | "recvmmsg") => Side::Read,
-        _ => return Err(Raise::BADARG),
+        _ => return Err(BifExit::BADARG),
     };
     let done = match found.open() {
         Ok(mut state) => {

@@ -6,7 +6,7 @@ use super::state::{Counters, Phase, Side, Socket, Traffic, find, seen, sockets};
 use libc::c_int;
 use parking_lot::Mutex;
 use std::ffi::{CStr, c_char};
-use swarmrt_machine::{BifResult, Process, Raise, bif};
+use swarmrt_machine::{BifResult, Process, BifExit, bif};
 use swarmrt_term::{Alloc, Atom, Release, Term, am, atom, map};
 
 fn named(name: &str) -> Term {
@@ -165,17 +165,17 @@ struct Switches {
 #[bif("prim_socket:nif_command/1")]
 fn command(p: &mut Process, command: Term) -> BifResult {
     if !command.is_map() {
-        return Err(Raise::BADARG);
+        return Err(BifExit::BADARG);
     }
     let item = |name: Atom| map::get(command, Term::atom(name));
-    let name = item(atom!("command")).and_then(Term::as_atom).ok_or(Raise::BADARG)?;
-    let on = item(atom!("data")).and_then(Term::as_bool).ok_or(Raise::BADARG)?;
+    let name = item(atom!("command")).and_then(Term::as_atom).ok_or(BifExit::BADARG)?;
+    let on = item(atom!("data")).and_then(Term::as_bool).ok_or(BifExit::BADARG)?;
     let mut switches = p.vm.extension::<Settings>().0.lock();
     match name.name() {
         "debug" => switches.debug = on,
         "socket_debug" => switches.socket_debug = on,
         "use_registry" => switches.no_registry = !on,
-        _ => return Err(Raise::BADARG),
+        _ => return Err(BifExit::BADARG),
     }
     Ok(Term::atom(am::OK))
 }

@@ -15,14 +15,14 @@ mod transfer;
 
 use state::{Done, Fail};
 use swarmrt_io::posix;
-use swarmrt_machine::{BifResult, Process, Raise};
+use swarmrt_machine::{BifResult, Process, BifExit};
 use swarmrt_term::{Alloc, Term, am, atom};
 
 /// What a function of the module answers.
 fn answer(p: &mut Process, done: Done) -> BifResult {
     let (tag, reason) = match done {
         Ok(term) => return Ok(term),
-        Err(Fail::Raise(raise)) => return Err(raise),
+        Err(Fail::BifExit(raise)) => return Err(raise),
         Err(Fail::System(number)) => return posix::error(p, posix::name(number)),
         Err(Fail::Reason(reason)) => (am::ERROR, reason),
         Err(Fail::Misuse(what)) => {
@@ -40,5 +40,5 @@ fn ok(p: &mut Process, value: Term) -> Done {
 }
 
 fn integer<T: TryFrom<i64>>(term: Term) -> Result<T, Fail> {
-    term.as_small().and_then(|value| T::try_from(value).ok()).ok_or(Fail::Raise(Raise::BADARG))
+    term.as_small().and_then(|value| T::try_from(value).ok()).ok_or(Fail::BifExit(BifExit::BADARG))
 }

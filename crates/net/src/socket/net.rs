@@ -6,7 +6,7 @@ use super::state::{Done, Fail};
 use super::{answer, integer, ok};
 use libc::c_int;
 use std::ffi::{CStr, CString};
-use swarmrt_machine::{BifResult, Process, Raise, bif};
+use swarmrt_machine::{BifResult, Process, BifExit, bif};
 use swarmrt_term::{Alloc, Atom, Release, Term, am, atom, map};
 
 fn key(name: Atom) -> Term {
@@ -20,7 +20,7 @@ fn info(p: &mut Process) -> BifResult {
 
 #[bif("prim_net:nif_command/1")]
 fn command(_p: &mut Process, command: Term) -> BifResult {
-    if command.is_map() { Ok(Term::atom(am::OK)) } else { Err(Raise::BADARG) }
+    if command.is_map() { Ok(Term::atom(am::OK)) } else { Err(BifExit::BADARG) }
 }
 
 #[bif("prim_net:nif_gethostname/0")]

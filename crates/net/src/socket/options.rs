@@ -6,12 +6,12 @@ use super::state::{Done, Fail, State, check, find};
 use super::{answer, integer, ok};
 use libc::{IPPROTO_IP, IPPROTO_IPV6, IPPROTO_TCP, IPPROTO_UDP, SOL_SOCKET, c_int};
 use swarmrt_heap::copy_term;
-use swarmrt_machine::{BifResult, Process, Raise, bif};
+use swarmrt_machine::{BifResult, Process, BifExit, bif};
 use swarmrt_term::{Alloc, Atom, FragmentHeap, Release, Term, am, atom, map};
 
 /// `error:{invalid, What}`.
-pub fn invalid(p: &mut Process, what: Atom) -> Raise {
-    Raise::Error(p.tuple(&[Term::atom(atom!("invalid")), Term::atom(what)]))
+pub fn invalid(p: &mut Process, what: Atom) -> BifExit {
+    BifExit::Error(p.tuple(&[Term::atom(atom!("invalid")), Term::atom(what)]))
 }
 
 /// How a value is written.

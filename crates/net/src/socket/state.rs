@@ -15,7 +15,7 @@ use swarmrt_io::port::driver::Ready;
 use swarmrt_io::port::poller::{Poller, Watcher};
 use swarmrt_machine::process::{OnExit, Watcher as Shown};
 use swarmrt_machine::resource::Resources;
-use swarmrt_machine::{Process, Raise, Vm, pin, signal};
+use swarmrt_machine::{Process, BifExit, Vm, pin, signal};
 use swarmrt_term::{Alloc, Atom, FragmentHeap, Term, am, atom};
 
 /// Why an operation is not done.
@@ -28,7 +28,7 @@ pub enum Fail {
     Misuse(Atom),
     /// `{invalid, What}`, which `prim_socket` explains.
     Invalid(Atom),
-    Raise(Raise),
+    BifExit(BifExit),
 }
 
 impl From<io::Error> for Fail {
@@ -36,9 +36,9 @@ impl From<io::Error> for Fail {
         Fail::System(error.raw_os_error().unwrap_or(libc::EIO))
     }
 }
-impl From<Raise> for Fail {
-    fn from(raise: Raise) -> Fail {
-        Fail::Raise(raise)
+impl From<BifExit> for Fail {
+    fn from(raise: BifExit) -> Fail {
+        Fail::BifExit(raise)
     }
 }
 impl Fail {
@@ -48,7 +48,7 @@ impl Fail {
     pub fn last() -> Fail {
         io::Error::last_os_error().into()
     }
-    pub const BADARG: Fail = Fail::Raise(Raise::BADARG);
+    pub const BADARG: Fail = Fail::BifExit(BifExit::BADARG);
 }
 
 pub type Done = Result<Term, Fail>;
@@ -178,8 +178,8 @@ pub fn sockets(p: &Process) -> &'static Resources<Socket> {
     p.vm.extension::<Resources<Socket>>()
 }
 
-pub fn find(p: &Process, reference: Term) -> Result<Arc<Socket>, Raise> {
-    sockets(p).get(reference).ok_or(Raise::BADARG)
+pub fn find(p: &Process, reference: Term) -> Result<Arc<Socket>, BifExit> {
+    sockets(p).get(reference).ok_or(BifExit::BADARG)
 }
 
 /// `{'$socket', Reference}`.

@@ -458,7 +458,7 @@ const FILE_BYTES_MAX: usize = 0x7fff_f000;
 #[bif("prim_socket:nif_sendfile/5", dirty_io)]
 fn sendfile_begin(p: &mut Process, socket: Term, reference: Term, offset: Term, length: Term, file: Term) -> BifResult {
     let found = find(p, socket)?;
-    let Some(file) = swarmrt_io::file::descriptor_of(p, file) else { return Err(swarmrt_machine::Raise::BADARG) };
+    let Some(file) = swarmrt_io::file::descriptor_of(p, file) else { return Err(swarmrt_machine::BifExit::BADARG) };
     let done = send_file(p, &found, (socket, reference), offset, length, Some(file));
     answer(p, done)
 }

@@ -4,7 +4,7 @@ use super::errors;
 use super::registry::{self, Awaited, LoadOptions, Refused, When};
 use swarmrt_io::port::{Ports, iodata};
 use swarmrt_machine::links::RefValue;
-use swarmrt_machine::{BifResult, Process, Raise, bif};
+use swarmrt_machine::{BifResult, Process, BifExit, bif};
 use swarmrt_term::{Alloc, Atom, Term, am, atom};
 
 /// The name of a driver: an atom, or characters as those of output.
@@ -91,17 +91,17 @@ fn answer(p: &mut Process, result: Result<registry::Done, Refused>) -> BifResult
 
 #[bif("erl_ddll:try_load/3")]
 fn try_load(p: &mut Process, folder: Term, name: Term, options: Term) -> BifResult {
-    let options = load_options(options).ok_or(Raise::BADARG)?;
-    let name = name_of(name).ok_or(Raise::BADARG)?;
-    let path = path_of(folder, &name).ok_or(Raise::BADARG)?;
+    let options = load_options(options).ok_or(BifExit::BADARG)?;
+    let name = name_of(name).ok_or(BifExit::BADARG)?;
+    let path = path_of(folder, &name).ok_or(BifExit::BADARG)?;
     let result = registry::try_load(p, &path, &name, &options);
     answer(p, result)
 }
 
 #[bif("erl_ddll:try_unload/2")]
 fn try_unload(p: &mut Process, name: Term, options: Term) -> BifResult {
-    let (kills, monitor) = unload_options(options).ok_or(Raise::BADARG)?;
-    let name = name_of(name).ok_or(Raise::BADARG)?;
+    let (kills, monitor) = unload_options(options).ok_or(BifExit::BADARG)?;
+    let name = name_of(name).ok_or(BifExit::BADARG)?;
     let result = registry::try_unload(p, &name, kills, monitor);
     answer(p, result)
 }
@@ -110,13 +110,13 @@ fn try_unload(p: &mut Process, name: Term, options: Term) -> BifResult {
 fn monitor(p: &mut Process, kind: Term, what: Term) -> BifResult {
     let pair = what.as_tuple().filter(|pair| pair.arity() == 2);
     let is_driver = kind == Term::atom(atom!("driver"));
-    let pair = pair.filter(|_| is_driver).ok_or(Raise::BADARG)?;
-    let name = name_of(pair.get(0)).ok_or(Raise::BADARG)?;
+    let pair = pair.filter(|_| is_driver).ok_or(BifExit::BADARG)?;
+    let name = name_of(pair.get(0)).ok_or(BifExit::BADARG)?;
     let awaited = match pair.get(1).as_atom().map(|event| event.name()) {
         Some("loaded") => Awaited::Load,
         Some("unloaded") => Awaited::Unload,
         Some("unloaded_only") => Awaited::UnloadOnly,
-        _ => return Err(Raise::BADARG),
+        _ => return Err(BifExit::BADARG),
     };
     let reference = registry::monitor(p, &name, pair.get(0), awaited);
     Ok(reference.to_term(&mut p.heap))
@@ -124,7 +124,7 @@ fn monitor(p: &mut Process, kind: Term, what: Term) -> BifResult {
 
 #[bif("erl_ddll:demonitor/1")]
 fn demonitor(p: &mut Process, reference: Term) -> BifResult {
-    let reference = reference.as_local_ref().ok_or(Raise::BADARG)?;
+    let reference = reference.as_local_ref().ok_or(BifExit::BADARG)?;
     registry::demonitor(p.id(), RefValue::of(reference));
     Ok(Term::atom(am::TRUE))
 }
@@ -140,8 +140,8 @@ fn loaded_drivers(p: &mut Process) -> BifResult {
 
 #[bif("erl_ddll:info/2")]
 fn info(p: &mut Process, name: Term, item: Term) -> BifResult {
-    let name = name_of(name).ok_or(Raise::BADARG)?;
-    let item = item.as_atom().ok_or(Raise::BADARG)?;
+    let name = name_of(name).ok_or(BifExit::BADARG)?;
+    let item = item.as_atom().ok_or(BifExit::BADARG)?;
     const ITEMS: [&str; 7] = [
         "processes",
         "driver_options",
@@ -152,11 +152,11 @@ fn info(p: &mut Process, name: Term, item: Term) -> BifResult {
         "awaiting_unload",
     ];
     if !ITEMS.contains(&item.name()) {
-        return Err(Raise::BADARG);
+        return Err(BifExit::BADARG);
     }
     let Some(info) = registry::info(&name) else {
         if !Ports::of(p.vm).driver_names(p.vm.release()).contains(&name.as_str()) {
-            return Err(Raise::BADARG);
+            return Err(BifExit::BADARG);
         }
         return Ok(match item.name() {
             "linked_in_driver" => Term::bool(true),
@@ -186,6 +186,6 @@ fn info(p: &mut Process, name: Term, item: Term) -> BifResult {
 
 #[bif("erl_ddll:format_error_int/1")]
 fn format_error_int(p: &mut Process, error: Term) -> BifResult {
-    let text = errors::text_of(error).ok_or(Raise::BADARG)?;
+    let text = errors::text_of(error).ok_or(BifExit::BADARG)?;
     Ok(p.string(&text))
 }

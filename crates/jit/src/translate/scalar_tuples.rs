@@ -1,54 +1,54 @@
-//! Tuples in parts: what a loop hands itself from round to round in a tuple, and what a function inside another returns in
+//! Scalar-replaced tuples: what a loop hands itself from round to round in a tuple, and what a function inside another returns in
 //! one, need not be on the heap. The elements stay values, floats among them in machine registers for floats, until somebody wants the
 //! tuple itself.
 //!
 //! The room that the program has asked for stays reserved until then: whatever asks for more asks for that, too
-//! ([`Piece::parts_words`]). Only what allocates without asking could take it; so instructions that may do so find all
-//! tuples on the heap ([`keeps_parts`]).
+//! ([`Piece::scalar_words`]). Only what allocates without asking could take it; so instructions that may do so find all
+//! tuples on the heap ([`keeps_scalars`]).
 
 use super::{I64, Piece};
-use crate::plan::facts::{Fact, PARTS_MAX, Place, part};
+use crate::plan::facts::{Fact, Place, SCALAR_TUPLES_MAX, scalar};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, MemFlagsData as MemFlags, Value};
 use swarmrt_beam::instr::{Dst, Instr, Src};
 use swarmrt_term::{Header, Subtag};
 
-/// Whether an instruction is translated so that tuples may stay in parts.
-pub(super) fn keeps_parts(instr: &Instr) -> bool {
+/// Whether an instruction is translated so that tuples may stay scalar-replaced.
+pub(super) fn keeps_scalars(instr: &Instr) -> bool {
     let properties = instr.properties();
-    properties.straight || properties.keeps_parts
+    properties.straight || properties.keeps_scalars
 }
 
 impl Piece<'_, '_> {
-    /// The words that all tuples in parts will take.
-    pub(super) fn parts_words(&self) -> usize {
-        self.facts.in_parts().into_iter().map(|(_, _, arity)| arity + 1).sum()
+    /// The words that all scalar-replaced tuples will take.
+    pub(super) fn scalar_words(&self) -> usize {
+        self.facts.scalar_tuples().into_iter().map(|(_, _, arity)| arity + 1).sum()
     }
-    /// Puts a tuple together that may stay in parts, if it is likely to be taken apart before anybody wants it.
-    pub(super) fn put_parts(&mut self, at: u32, dst: Dst, elements: &[Src]) -> bool {
-        if self.cold || elements.len() > PARTS_MAX || !Self::is_tracked(dst) || !self.is_handed_on(at) {
+    /// Puts a tuple together that may stay scalar-replaced, if it is likely to be taken apart before anybody wants it.
+    pub(super) fn put_scalars(&mut self, at: u32, dst: Dst, elements: &[Src]) -> bool {
+        if self.cold || elements.len() > SCALAR_TUPLES_MAX || !Self::is_tracked(dst) || !self.is_handed_on(at) {
             return false;
         }
         for &element in elements {
-            if self.fact(at, element).place.is_parts() {
+            if self.fact(at, element).place.is_scalars() {
                 self.src(at, element);
             }
         }
-        self.facts.forget_dead_parts(self.flow().live_after(at));
+        self.facts.forget_dead_scalars(self.flow().live_after(at));
         let Some(slot) = self.facts.free_slot() else { return false };
-        // Parts are written only when none of the elements is to be read any more: those in the slot are of nobody.
+        // Scalars are written only when none of the elements is to be read any more: those in the slot are of nobody.
         for (index, &element) in elements.iter().enumerate() {
             match crate::plan::facts::register(element) {
-                Some(register) => self.copy_register(register, part(slot, index)),
+                Some(register) => self.copy_register(register, scalar(slot, index)),
                 None => {
                     let (value, fact) = (self.src(at, element), self.fact(at, element));
-                    self.set_known(part(slot, index), value, fact);
+                    self.set_known(scalar(slot, index), value, fact);
                 }
             }
         }
         self.facts.forget(dst);
         self.facts.set(dst, Fact::tuple(elements.len() as u32, true));
-        self.facts.place(dst, Place::Parts(slot));
+        self.facts.place(dst, Place::Scalars(slot));
         true
     }
     /// Whether the next call is one that goes on in the piece, where what is passed may be taken apart; bodies of others
@@ -70,11 +70,11 @@ impl Piece<'_, '_> {
         }
         false
     }
-    /// A tuple in parts, on the heap from now on.
+    /// A scalar-replaced tuple, on the heap from now on.
     pub(super) fn build(&mut self, register: Dst) -> Value {
         let fact = self.facts.of(register);
-        let Place::Parts(slot) = fact.place else { unreachable!("only what is in parts is built") };
-        let words: Vec<Value> = (0..fact.arity as usize).map(|index| self.word_in(part(slot, index))).collect();
+        let Place::Scalars(slot) = fact.place else { unreachable!("only scalar-replaced tuples are built") };
+        let words: Vec<Value> = (0..fact.arity as usize).map(|index| self.word_in(scalar(slot, index))).collect();
         let tuple = self.new_tuple(&words);
         self.set_word(register, tuple);
         tuple
@@ -91,18 +91,18 @@ impl Piece<'_, '_> {
     }
     /// An operand that is to be a word before the instruction leads anywhere.
     pub(crate) fn whole(&mut self, at: u32, src: Src) {
-        if self.fact(at, src).place.is_parts() {
+        if self.fact(at, src).place.is_scalars() {
             self.src(at, src);
         }
     }
     pub(super) fn build_all(&mut self) {
-        for (register, ..) in self.facts.in_parts() {
+        for (register, ..) in self.facts.scalar_tuples() {
             self.build(register);
         }
     }
-    /// Moves a tuple in parts from a register that nobody reads any more.
-    pub(super) fn move_parts(&mut self, at: u32, from: Dst, to: Dst) -> bool {
-        if !self.facts.of(from).place.is_parts() || from.is_y() || !Self::is_tracked(to) {
+    /// Moves a scalar-replaced tuple from a register that nobody reads any more.
+    pub(super) fn move_scalars(&mut self, at: u32, from: Dst, to: Dst) -> bool {
+        if !self.facts.of(from).place.is_scalars() || from.is_y() || !Self::is_tracked(to) {
             return false;
         }
         let again = match self.code()[at as usize] {
@@ -118,7 +118,7 @@ impl Piece<'_, '_> {
         true
     }
     /// Moves elements to other slots, all at once, as words or as floats.
-    pub(super) fn move_parts_to(&mut self, moved: &[(Dst, Dst, Place)]) {
+    pub(super) fn move_scalars_to(&mut self, moved: &[(Dst, Dst, Place)]) {
         let variable =
             |piece: &Self, register: Dst, place: Place| if place == Place::Float { piece.float_variable(register) } else { piece.variable(register) };
         let values: Vec<Value> = moved.iter().map(|&(from, _, place)| self.b.use_var(variable(self, from, place))).collect();
@@ -129,11 +129,11 @@ impl Piece<'_, '_> {
     /// Elements of a tuple, counted from 0, to registers.
     pub(super) fn get_elements(&mut self, at: u32, src: Src, first: usize, to: &[Dst]) {
         let known = self.fact(at, src);
-        if let Place::Parts(slot) = known.place
+        if let Place::Scalars(slot) = known.place
             && first + to.len() <= known.arity as usize
         {
             for (index, &dst) in to.iter().enumerate() {
-                self.copy_register(part(slot, first + index), dst);
+                self.copy_register(scalar(slot, first + index), dst);
             }
             return;
         }
@@ -145,8 +145,8 @@ impl Piece<'_, '_> {
     }
     /// The first element of what is known to be a tuple.
     pub(super) fn first_element(&mut self, at: u32, src: Src) -> Value {
-        if let Place::Parts(slot) = self.fact(at, src).place {
-            return self.word_in(part(slot, 0));
+        if let Place::Scalars(slot) = self.fact(at, src).place {
+            return self.word_in(scalar(slot, 0));
         }
         let tuple = self.src(at, src);
         self.load(tuple, 3)
@@ -162,7 +162,7 @@ impl Piece<'_, '_> {
 
     // ---- On the way out ----
 
-    /// What a register holds, for one who leaves: a word, or the bits of a float. A tuple in parts is put on the heap, with floats as
+    /// What a register holds, for one who leaves: a word, or the bits of a float. A scalar-replaced tuple is put on the heap, with floats as
     /// bits.
     pub(super) fn raw(&mut self, register: Dst, on_heap: &mut Vec<bool>) -> (Value, bool) {
         let fact = self.facts.of(register);
@@ -171,8 +171,8 @@ impl Piece<'_, '_> {
                 let float = self.float_of(register).expect("it has one");
                 (self.b.ins().bitcast(I64, MemFlags::new(), float), true)
             }
-            Place::Parts(slot) => {
-                let elements: Vec<(Value, bool)> = (0..fact.arity as usize).map(|index| self.raw(part(slot, index), on_heap)).collect();
+            Place::Scalars(slot) => {
+                let elements: Vec<(Value, bool)> = (0..fact.arity as usize).map(|index| self.raw(scalar(slot, index), on_heap)).collect();
                 on_heap.push(false);
                 on_heap.extend(elements.iter().map(|&(_, is_float)| is_float));
                 let words: Vec<Value> = elements.into_iter().map(|(word, _)| word).collect();

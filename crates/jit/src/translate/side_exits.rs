@@ -1,6 +1,6 @@
 //! How a piece is left and come back to: what is written back and read again, exits, steps, and questions.
 
-use super::{F64, Next, PASSED_X, Piece, Row, TRACKED_F};
+use super::{F64, FloatRun, Next, PASSED_X, Piece, TRACKED_F};
 use crate::glue::{question_signature, saved_signature};
 use crate::plan::analysis::{TRACKED_X, XSet, below};
 use crate::plan::facts::Place;
@@ -139,40 +139,40 @@ impl Piece<'_, '_> {
 
     /// The same for an instruction that writes an F register only. Many of them in a row are all done again.
     pub(crate) fn float_exit_block(&mut self, at: u32) -> Block {
-        if let Some(row) = &self.row {
-            return row.exit;
+        if let Some(run) = &self.float_run {
+            return run.exit;
         }
         let exit = self.exit_block(at);
         if self.flow().f_live_at(at) == 0 {
-            self.row = Some(Row { at, facts: self.facts.clone(), exit, anew: None });
+            self.float_run = Some(FloatRun { at, facts: self.facts.clone(), exit, anew: None });
         }
         exit
     }
-    /// Whether the instructions of the row are all done again when it is left.
+    /// Whether the instructions of the run are all done again when it is left.
     pub(crate) fn has_float_exit(&self) -> bool {
-        self.row.is_some()
+        self.float_run.is_some()
     }
-    /// Where the row begins anew, expecting other numbers than floats, too; none where it does already, or where nothing is gained when
+    /// Where the run begins anew, expecting other numbers than floats, too; none where it does already, or where nothing is gained when
     /// floats alone are expected, since no loop has them in machine registers from then on.
     pub(crate) fn float_row_anew(&mut self) -> Option<Block> {
         if self.cold || self.facts.mixed || !self.body().is_loop {
             return None;
         }
-        let row = self.row.as_ref()?;
-        if row.anew.is_some() {
-            return row.anew;
+        let run = self.float_run.as_ref()?;
+        if run.anew.is_some() {
+            return run.anew;
         }
-        let at = row.at;
-        let facts = std::mem::replace(&mut self.facts, row.facts.clone());
+        let at = run.at;
+        let facts = std::mem::replace(&mut self.facts, run.facts.clone());
         let block = self.later_cold(move |piece| {
             piece.facts.mixed = true;
             let block = piece.target(at);
             piece.b.ins().jump(block, &[]);
         });
         self.facts = facts;
-        let row = self.row.as_mut().expect("just looked at");
-        row.anew = Some(block);
-        row.anew
+        let run = self.float_run.as_mut().expect("just looked at");
+        run.anew = Some(block);
+        run.anew
     }
     /// The same, from places where all is written back already.
     pub(crate) fn exit_saved_block(&mut self, at: u32) -> Block {

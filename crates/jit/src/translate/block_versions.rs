@@ -2,12 +2,12 @@
 
 use super::sites::Site;
 use super::{Next, Piece};
-use crate::plan::facts::{Facts, Place, part};
+use crate::plan::facts::{Facts, Place, scalar};
 use cranelift_codegen::ir::{Block, BlockArg, InstBuilder, SourceLoc, Value};
 use swarmrt_beam::instr::Dst;
 
 /// A place as it is reached with certain facts: it is translated once for each.
-pub(super) struct Version {
+pub(super) struct BlockVersion {
     pub(super) facts: Facts,
     pub(super) block: Block,
     pub(super) written_f: u32,
@@ -53,7 +53,7 @@ impl Piece<'_, '_> {
                 if self.cold {
                     self.b.set_cold_block(block);
                 }
-                versions.push(Version { facts, block, written_f: 0, cold: self.cold, translated: false });
+                versions.push(BlockVersion { facts, block, written_f: 0, cold: self.cold, translated: false });
                 versions.len() - 1
             }
         };
@@ -78,19 +78,19 @@ impl Piece<'_, '_> {
         let is_word = |register: Dst| expected.of(register).place == Place::Word;
         let words: Vec<usize> = self.facts.without_words().into_iter().filter(|&x| live & (1 << x) != 0 && is_word(Dst::x(x as u16))).collect();
         let pending: Vec<usize> = self.facts.pending().into_iter().filter(|&y| is_word(Dst::y(y as u16))).collect();
-        // Tuples that stay in parts, from where they are to where they are expected.
+        // Tuples that stay scalar-replaced, from where they are to where they are expected.
         let mut moved = Vec::new();
-        for (register, to, arity) in expected.in_parts() {
-            if let Place::Parts(from) = self.facts.of(register).place
+        for (register, to, arity) in expected.scalar_tuples() {
+            if let Place::Scalars(from) = self.facts.of(register).place
                 && from != to
             {
-                moved.extend((0..arity).map(|index| (part(from, index), part(to, index), expected.of(part(to, index)).place)));
+                moved.extend((0..arity).map(|index| (scalar(from, index), scalar(to, index), expected.of(scalar(to, index)).place)));
             }
         }
         let nothing = words.is_empty() && pending.is_empty() && moved.is_empty();
         if nothing { block } else { self.edge(block, &words, &pending, &moved) }
     }
-    /// A block on the way to another that makes words of these X registers, stores these of the frame, and moves parts of tuples.
+    /// A block on the way to another that makes words of these X registers, stores these of the frame, and moves scalars of tuples.
     fn edge(&mut self, to: Block, words: &[usize], pending: &[usize], moved: &[(Dst, Dst, Place)]) -> Block {
         let here = self.b.current_block().expect("translating");
         let edge = if self.cold { self.cold_block() } else { self.b.create_block() };
@@ -101,7 +101,7 @@ impl Piece<'_, '_> {
         }
         self.store_pending(pending);
         self.facts = facts;
-        self.move_parts_to(moved);
+        self.move_scalars_to(moved);
         self.b.ins().jump(to, &[]);
         self.b.switch_to_block(here);
         edge
