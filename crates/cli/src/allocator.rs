@@ -4,6 +4,7 @@
 #[cfg(feature = "refusals")]
 mod refuse;
 
+use crate::limits::limit;
 use libmimalloc_sys::{mi_free, mi_malloc, mi_malloc_aligned, mi_option_set_default, mi_realloc, mi_realloc_aligned, mi_zalloc, mi_zalloc_aligned};
 use std::alloc::{GlobalAlloc, Layout};
 use std::ffi::CString;
@@ -32,6 +33,13 @@ static DUMP_FILE: OnceLock<Option<CString>> = OnceLock::new();
 pub fn configure() {
     // SAFETY: the option exists, and no other thread runs yet.
     unsafe { mi_option_set_default(OPTION_PURGE_DELAY, PURGE_DELAY_MS) };
+    // The C library's own allocator, which few use here, reserves 64 MB and more for each thread that calls it. Where addresses
+    // are limited, nothing is left for the stacks of threads then.
+    #[cfg(target_env = "gnu")]
+    if limit(libc::RLIMIT_AS).is_some() {
+        // SAFETY: no other thread runs yet.
+        unsafe { libc::mallopt(libc::M_ARENA_MAX, 1) };
+    }
     DUMP_FILE.get_or_init(|| CString::new(dump_file()?.into_os_string().into_vec()).ok());
     refusal::set_end(end);
     #[cfg(feature = "refusals")]

@@ -2,6 +2,7 @@
 
 use crate::erl::{show, trial};
 use crate::failure::Failure;
+use crate::limits::limit;
 use crate::{exec, settings};
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
@@ -146,14 +147,6 @@ fn processors() -> Finding {
 const FILES_WANTED: u64 = 1024;
 /// The most that a file of the machine's own needs: a stretch of machine code.
 const FILE_BYTES_WANTED: u64 = 256 * 1024;
-
-/// The limit that holds for this process; `None` is none.
-fn limit(resource: libc::__rlimit_resource_t) -> Option<u64> {
-    let mut found = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: the structure is one of the kind that the call fills.
-    let is_known = unsafe { libc::getrlimit(resource, &raw mut found) } == 0;
-    (is_known && found.rlim_cur != libc::RLIM_INFINITY).then_some(found.rlim_cur)
-}
 
 fn files() -> Finding {
     const CHECK: &str = "open files";

@@ -9,6 +9,7 @@ mod erl;
 mod exec;
 mod failure;
 mod info;
+mod limits;
 mod new;
 mod root;
 mod run;

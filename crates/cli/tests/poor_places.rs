@@ -41,6 +41,17 @@ fn a_limit_on_the_size_of_files_does_not_stop_a_start() {
     }
 }
 
+/// As much as suffices for OTP. It was not enough now and then.
+#[test]
+fn a_limit_on_addresses_does_not_stop_a_start() {
+    const KILOBYTES: u32 = 2_000_000;
+    for _ in 0..10 {
+        let mut command = Command::new("bash");
+        command.args(["-c", &format!("ulimit -v {KILOBYTES}; exec \"$0\" \"$@\"")]).arg(common::swarmrt());
+        assert_eq!(printed(&mut command, CODE), "5000050000\n");
+    }
+}
+
 /// Programs are told, and those that they start are not affected.
 #[test]
 fn a_file_beyond_the_limit_is_an_error_of_the_write() {
