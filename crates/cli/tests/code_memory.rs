@@ -1,4 +1,4 @@
-//! Machine code is limited: what has not run for long is given back, and programs do not notice: `tests/code_memory/`.
+//! Machine code is limited: what has not run for long is evicted, and programs do not notice: `tests/code_memory/`.
 
 mod common;
 
@@ -28,7 +28,7 @@ fn more_is_compiled_than_there_is_room_for() {
             told[..at].rsplit(' ').next().and_then(|number| number.parse::<u64>().ok()).unwrap_or_else(|| panic!("{told}"))
         };
         // How many depends on how busy the computer is.
-        assert!(number(" of them given back") > 0, "with {limit}: {told}");
+        assert!(number(" of them evicted") > 0, "with {limit}: {told}");
         assert!(number(" bytes mapped") <= 1 << 20, "with {limit}: {told}");
     }
     let _ = std::fs::remove_dir_all(&beams);
