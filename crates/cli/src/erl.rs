@@ -227,8 +227,7 @@ pub fn native_counts(counts: Option<Counts>) -> String {
 /// Boots with the arguments that `erl` gives `init` before those of its own.
 fn boot(program: &str, mut parsed: Parsed, otp: Otp) -> Result<Machine, String> {
     let root = otp.root.to_string_lossy().into_owned();
-    let bin = otp.root.join(format!("erts-{}/bin", otp.erts_version)).to_string_lossy().into_owned();
-    let home = std::env::var("HOME").unwrap_or_else(|_| "/".to_owned());
+    let bin = otp.bindir().to_string_lossy().into_owned();
     for (name, value) in [("ROOTDIR", root.as_str()), ("BINDIR", bin.as_str()), ("PROGNAME", program), ("EMU", "beam")] {
         // SAFETY: no other thread runs yet.
         unsafe { std::env::set_var(name, value) };
@@ -239,7 +238,7 @@ fn boot(program: &str, mut parsed: Parsed, otp: Otp) -> Result<Machine, String> 
         // SAFETY: as above.
         unsafe { std::env::set_var("PATH", format!("{bin}:{root}/bin:{path}")) };
     }
-    let mut boot_args: Vec<String> = ["-root", &root, "-bindir", &bin, "-progname", program, "--", "-home", &home, "--"].map(str::to_owned).to_vec();
+    let mut boot_args = otp.init_arguments(program);
     boot_args.append(&mut parsed.boot_args);
     epmd::prepare(&mut boot_args);
     parsed.boot_args = boot_args;

@@ -2,8 +2,7 @@
 
 use crate::host::HostModule;
 use crate::memory;
-use crate::{Machine, Otp, OtpError, Processors};
-use std::ffi::OsString;
+use crate::{CallError, Machine, Otp, OtpError, Processors};
 use std::path::PathBuf;
 use std::time::Duration;
 use swarmrt_beam::specialise::CellKind;
@@ -25,6 +24,8 @@ pub enum BootError {
     Preloaded(String, String),
     /// What is wrong with a module of the program's own.
     Module(String),
+    /// OTP has not started.
+    Start(CallError),
     Threads(std::io::Error),
     /// The native engine.
     Native(swarmrt_engine::Unavailable),
@@ -35,6 +36,7 @@ impl std::fmt::Display for BootError {
         match self {
             BootError::Otp(error) => error.fmt(f),
             BootError::Preloaded(module, why) => write!(f, "cannot load OTP's preloaded module {module}: {why}"),
+            BootError::Start(why) => write!(f, "OTP does not boot: {why}"),
             BootError::Module(why) => write!(f, "a module cannot be loaded: {why}"),
             BootError::Native(why) => write!(f, "no machine code can be made: {} (--engine=interp does without)", why.0),
             BootError::Threads(error) => write!(f, "cannot start the machine's threads: {error}"),
@@ -153,13 +155,9 @@ impl Builder {
     /// program's signals alone. `boot` returns when it is there.
     pub fn embedded(otp: Otp) -> Builder {
         const BOOT_TIME_MAX: Duration = Duration::from_secs(60);
-        let root = otp.root.clone().into_os_string().into_encoded_bytes();
-        let bin = otp.root.join(format!("erts-{}/bin", otp.erts_version)).into_os_string().into_encoded_bytes();
-        let home = std::env::var_os("HOME").map_or(b"/".to_vec(), OsString::into_encoded_bytes);
-        let word = |word: &str| word.as_bytes().to_vec();
+        let boot_args = otp.init_arguments("swarmrt").into_iter().chain(["-noshell", "-noinput", "-boot", "start_clean"].map(str::to_owned));
         let mut builder = Builder::new(otp);
-        builder.boot_args = vec![word("-root"), root, word("-bindir"), bin, word("-progname"), word("swarmrt"), word("--"), word("-home"), home, word("--")];
-        builder.boot_args.extend(["-noshell", "-noinput", "-boot", "start_clean"].map(word));
+        builder.boot_args = boot_args.map(String::into_bytes).collect();
         builder.handles_os_signals = false;
         builder.wait_for_boot = Some(BOOT_TIME_MAX);
         builder
@@ -271,7 +269,7 @@ impl Builder {
         }
         vm.start().map_err(BootError::Threads)?;
         if let Some(at_most) = self.wait_for_boot {
-            machine.wait_until_started(at_most).map_err(|error| BootError::Otp(OtpError::DoesNotBoot(error.to_string())))?;
+            machine.wait_until_started(at_most).map_err(BootError::Start)?;
         }
         Ok(machine)
     }

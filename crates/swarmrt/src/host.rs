@@ -10,7 +10,7 @@ use swarmrt_beam::assemble::{Function, native_module};
 use swarmrt_heap::copy_term;
 use swarmrt_machine::bif::BifKind;
 use swarmrt_machine::code::natives::{HostFunction, Native};
-use swarmrt_machine::{BifResult, Process, BifExit, Vm};
+use swarmrt_machine::{BifExit, BifResult, Process, Vm};
 use swarmrt_term::{Alloc, Atom, FragmentHeap, Term};
 
 /// What a function in Rust raises: an error with this reason.

@@ -28,8 +28,6 @@ pub enum OtpError {
         release: Option<u32>,
         why: String,
     },
-    /// It has not booted, and why.
-    DoesNotBoot(String),
     /// A release that SwarmRT does not know.
     Unsupported {
         root: PathBuf,
@@ -61,7 +59,6 @@ impl std::fmt::Display for OtpError {
                     root.display()
                 )
             }
-            OtpError::DoesNotBoot(why) => write!(f, "OTP does not boot: {why}"),
             OtpError::Unsupported { root, release } => {
                 write!(f, "the Erlang/OTP in {} is release {release}; SwarmRT runs releases {oldest} to {newest}", root.display())
             }
@@ -90,6 +87,17 @@ impl Otp {
             Some(root) => Otp::at(root),
             None => Err(OtpError::NotFound { tried: places.to_vec() }),
         }
+    }
+
+    /// The folder of its programs.
+    pub fn bindir(&self) -> PathBuf {
+        self.root.join(format!("erts-{}/bin", self.erts_version))
+    }
+    /// What `erl` hands `init` before its own arguments; `program` is the name that it goes by.
+    pub fn init_arguments(&self, program: &str) -> Vec<String> {
+        let [root, bindir] = [&self.root, &self.bindir()].map(|path| path.to_string_lossy().into_owned());
+        let home = std::env::var("HOME").unwrap_or_else(|_| "/".to_owned());
+        ["-root", &root, "-bindir", &bindir, "-progname", program, "--", "-home", &home, "--"].map(str::to_owned).to_vec()
     }
 
     /// The folder of the preloaded modules within that of the programs, in releases that SwarmRT runs.

@@ -49,16 +49,6 @@ impl Decoder {
         let bits = self.0.as_bits().filter(|_| self.0.is_binary())?;
         Some(bits.to_bytes().into_owned())
     }
-    /// The elements of a proper list.
-    fn list(self) -> Option<Vec<Term>> {
-        let mut items = Vec::new();
-        let mut rest = self.0;
-        while let Some(cons) = rest.as_cons() {
-            items.push(cons.head());
-            rest = cons.tail();
-        }
-        (rest == Term::NIL).then_some(items)
-    }
     fn text(self) -> Option<String> {
         if let Some(name) = self.name() {
             return Some(name.to_owned());
@@ -67,7 +57,7 @@ impl Decoder {
             return String::from_utf8(bytes).ok();
         }
         let character = |term: Term| char::from_u32(u32::try_from(term.as_small()?).ok()?);
-        self.list()?.into_iter().map(character).collect()
+        self.0.list_to_vec()?.into_iter().map(character).collect()
     }
     fn integer(self) -> Option<i128> {
         if let Some(small) = self.0.as_small() {
@@ -136,7 +126,7 @@ impl<'de> Deserializer<'de> for Decoder {
         if let Some(pairs) = self.pairs() {
             return visitor.visit_map(pairs);
         }
-        match self.list() {
+        match self.0.list_to_vec() {
             Some(items) => visitor.visit_seq(sequence(&items)),
             None => self.other("a value that Rust has"),
         }
@@ -195,14 +185,14 @@ impl<'de> Deserializer<'de> for Decoder {
         visitor.visit_newtype_struct(self)
     }
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConversionError> {
-        match (self.0.as_tuple(), self.list()) {
+        match (self.0.as_tuple(), self.0.list_to_vec()) {
             (Some(tuple), _) => visitor.visit_seq(sequence(tuple.elements())),
             (None, Some(items)) => visitor.visit_seq(sequence(&items)),
             (None, None) => self.other("a list"),
         }
     }
     fn deserialize_tuple<V: Visitor<'de>>(self, elements: usize, visitor: V) -> Result<V::Value, ConversionError> {
-        let has = self.0.as_tuple().map(|tuple| tuple.arity()).or_else(|| self.list().map(|items| items.len()));
+        let has = self.0.as_tuple().map(|tuple| tuple.arity()).or_else(|| self.0.list_len());
         if has == Some(elements) { self.deserialize_seq(visitor) } else { self.other(&format!("a tuple of {elements} elements")) }
     }
     fn deserialize_tuple_struct<V: Visitor<'de>>(self, _: &'static str, elements: usize, visitor: V) -> Result<V::Value, ConversionError> {
