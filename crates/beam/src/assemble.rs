@@ -100,11 +100,16 @@ pub fn native_module(name: &str, functions: &[Function<'_>]) -> Vec<u8> {
         (b"ImpT", [words(&[IMPORTS.len() as u32]), words(&imports)].concat()),
         (b"ExpT", [words(&[count]), words(&exports)].concat()),
     ];
+    container(&chunks)
+}
+
+/// A file of these chunks.
+pub(crate) fn container(chunks: &[(&[u8; 4], Vec<u8>)]) -> Vec<u8> {
     let mut body = b"BEAM".to_vec();
     for (id, data) in chunks {
-        body.extend(id);
+        body.extend(&id[..]);
         body.extend((data.len() as u32).to_be_bytes());
-        body.extend(&data);
+        body.extend(data);
         body.resize(body.len().next_multiple_of(4), 0);
     }
     [b"FOR1".to_vec(), (body.len() as u32).to_be_bytes().to_vec(), body].concat()

@@ -22,6 +22,14 @@ fn output(command: &mut Command) -> String {
     format!("{}{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr), output.status)
 }
 
+/// One program does the same on both systems; the folder goes.
+fn assert_same(program: &Path, folder: &Path) {
+    let mut failures = Vec::new();
+    same_on_both(program, folder, &mut failures);
+    let _ = std::fs::remove_dir_all(folder);
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
 /// Compiles a program into `folder`, runs it there with both, and compares.
 fn same_on_both(program: &Path, folder: &Path, failures: &mut Vec<String>) {
     let compiled = common::run(common::oracle("erlc").arg("-o").arg(folder).arg(program));
@@ -97,10 +105,7 @@ fn a_thousand_upgrades_under_load_lose_nothing() {
 fn linked_in_drivers_do_what_they_do_on_erl() {
     let (source, folder) = (common::root().join("tests/drivers/ports"), temporary("drivers-ports"));
     compile(&source.join("ports_drv.c"), &folder);
-    let mut failures = Vec::new();
-    same_on_both(&source.join("ports.erl"), &folder, &mut failures);
-    let _ = std::fs::remove_dir_all(&folder);
-    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    assert_same(&source.join("ports.erl"), &folder);
 }
 
 /// `erl_ddll`: who has loaded a driver, when it is unloaded or loaded again, and who is told.
@@ -119,10 +124,7 @@ fn drivers_are_loaded_and_unloaded_as_on_erl() {
     }
     std::fs::create_dir_all(folder.join("text")).expect("a folder can be made");
     std::fs::write(folder.join("text/loading_drv.so"), "not a library").expect("writable");
-    let mut failures = Vec::new();
-    same_on_both(&source.join("loading.erl"), &folder, &mut failures);
-    let _ = std::fs::remove_dir_all(&folder);
-    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    assert_same(&source.join("loading.erl"), &folder);
 }
 
 /// Native code cannot be interrupted. SIGTERM ends the machine all the same, without the good order.
@@ -192,10 +194,7 @@ fn what_cannot_be_loaded_is_refused_as_on_erl() {
         assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
     }
     std::fs::write(folder.join("no_library.so"), "not a library").expect("writable");
-    let mut failures = Vec::new();
-    same_on_both(&source.join("nif_refused.erl"), &folder, &mut failures);
-    let _ = std::fs::remove_dir_all(&folder);
-    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    assert_same(&source.join("nif_refused.erl"), &folder);
 }
 
 /// The crate in `tests/nif/rustler`, which uses rustler as it is published.
@@ -209,8 +208,5 @@ fn a_library_written_with_rustler_does_what_it_does_on_erl() {
     assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
     let library = target.join("debug/libnif_rustler.so");
     std::fs::copy(library, folder.join("nif_rustler.so")).expect("the library was built");
-    let mut failures = Vec::new();
-    same_on_both(&source.join("nif_rustler.erl"), &folder, &mut failures);
-    let _ = std::fs::remove_dir_all(&folder);
-    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    assert_same(&source.join("nif_rustler.erl"), &folder);
 }

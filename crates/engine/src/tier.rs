@@ -37,7 +37,7 @@ pub struct Counts {
     pub functions: u64,
     pub code_bytes: u64,
     pub compile_us: u64,
-    /// Functions whose code was given back because there was too much.
+    /// Functions whose code was evicted because there was too much.
     pub evicted: u64,
     /// Pieces of machine code that an earlier run made.
     pub from_before: u64,
@@ -59,7 +59,7 @@ pub struct Options {
     /// Writes a map of machine code for `perf`.
     pub perf_map: bool,
     /// The most bytes of machine code at a time. More is compiled, but then what was not seen running for the longest
-    /// time is given back.
+    /// time is evicted.
     pub code_bytes_max: usize,
 }
 
@@ -78,7 +78,7 @@ const KEPT_US_MIN: u64 = 1_000;
 /// How long the compiling thread has nothing to do before it sees to it that what it made is kept.
 const QUIET: Duration = Duration::from_secs(5);
 
-/// How much is left when code is given back, of what may be there.
+/// How much is left when code is evicted, of what may be there.
 const LEFT_QUARTERS: usize = 3;
 
 /// A piece that is to be compiled.
@@ -265,7 +265,7 @@ impl Tier {
             };
             let Job { module, function, part, .. } = job;
             let cell = if let Part::Behind(cell) = part { cell } else { module.code.functions[function].entry };
-            // It may have been asked for twice, when its code was given back in between.
+            // It may have been asked for twice, when its code was evicted in between.
             if !self.has_code(&module, cell) {
                 self.compile_seen(compiler.as_mut(), &module, function, part);
                 for (companion, cell) in compiler.companions(self.vm, &module, cell) {

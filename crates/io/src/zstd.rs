@@ -216,26 +216,27 @@ fn load_decompress_dictionary(p: &mut Process, context: Term, dictionary: Term) 
 
 #[bif("zstd:ref_compress_dictionary_nif/2", since = 28)]
 fn ref_compress_dictionary(p: &mut Process, context: Term, dictionary: Term) -> BifResult {
-    compressing(p, context, |p, state| {
-        let dictionary = dictionaries(p).get(dictionary).ok_or(BifExit::BADARG)?;
-        // SAFETY: both are live; the state keeps the dictionary as long as the context refers to it.
-        let code = unsafe { z::ZSTD_CCtx_refCDict(state.codec.get(), dictionary.0.get()) };
-        check(p, code)?;
-        state.dictionary = Some(dictionary);
-        Ok(Term::atom(am::OK))
-    })
+    compressing(p, context, |p, state| refer(p, state, dictionary, z::ZSTD_CCtx_refCDict))
 }
 
 #[bif("zstd:ref_decompress_dictionary_nif/2", since = 28)]
 fn ref_decompress_dictionary(p: &mut Process, context: Term, dictionary: Term) -> BifResult {
-    decompressing(p, context, |p, state| {
-        let dictionary = dictionaries(p).get(dictionary).ok_or(BifExit::BADARG)?;
-        // SAFETY: as above.
-        let code = unsafe { z::ZSTD_DCtx_refDDict(state.codec.get(), dictionary.0.get()) };
-        check(p, code)?;
-        state.dictionary = Some(dictionary);
-        Ok(Term::atom(am::OK))
-    })
+    decompressing(p, context, |p, state| refer(p, state, dictionary, z::ZSTD_DCtx_refDDict))
+}
+
+/// Has a context refer to a dictionary.
+fn refer<C, D: 'static>(
+    p: &mut Process,
+    state: &mut State<C, D>,
+    dictionary: Term,
+    refer: unsafe extern "C" fn(*mut C, *const D) -> usize,
+) -> BifResult {
+    let dictionary = dictionaries(p).get(dictionary).ok_or(BifExit::BADARG)?;
+    // SAFETY: both are live; the state keeps the dictionary as long as the context refers to it.
+    let code = unsafe { refer(state.codec.get(), dictionary.0.get()) };
+    check(p, code)?;
+    state.dictionary = Some(dictionary);
+    Ok(Term::atom(am::OK))
 }
 
 fn dictionaries<D: 'static>(p: &Process) -> &'static Resources<Dictionary<D>> {

@@ -21,6 +21,10 @@ static VM: OnceLock<&'static Vm> = OnceLock::new();
 pub fn set_vm(vm: &'static Vm) {
     VM.get_or_init(|| vm);
 }
+/// Whether a machine is the one that libraries work for: they call without an argument that names it.
+pub fn serves(machine: &Vm) -> bool {
+    std::ptr::eq(machine, vm())
+}
 pub fn vm() -> &'static Vm {
     VM.get().expect("libraries are loaded by a machine")
 }

@@ -2,7 +2,7 @@
 
 use crate::abi::{DIRTY_CPU, DIRTY_IO, Entry, MAJOR, MINOR, VM_VARIANT};
 use crate::calls;
-use crate::env::{Env, vm};
+use crate::env::{Env, serves};
 use crate::library::{Description, File, Loaded};
 use crate::resource_types;
 use parking_lot::Mutex;
@@ -65,8 +65,7 @@ fn load(p: &mut Process, path: &[u8], info: Term) -> Result<(), Refused> {
     if version.link_library(p.vm.bifs) {
         return Ok(());
     }
-    if !std::ptr::eq(p.vm, vm()) {
-        // Libraries call without an argument that names the machine.
+    if !serves(p.vm) {
         let text = "Failed to load NIF library: 'only the first machine of a program loads native libraries'";
         return Err(Refused("load_failed", text.to_owned()));
     }

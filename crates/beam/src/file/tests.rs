@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::assemble::container;
 use super::*;
 use crate::genop::Opcode;
 
@@ -135,21 +136,6 @@ fn every_prefix_of_a_file_is_refused() {
     }
 }
 
-/// A container around chunks.
-fn beam(chunks: &[(&[u8; 4], Vec<u8>)]) -> Vec<u8> {
-    let mut form = b"BEAM".to_vec();
-    for (id, data) in chunks {
-        form.extend_from_slice(&id[..]);
-        form.extend_from_slice(&(data.len() as u32).to_be_bytes());
-        form.extend_from_slice(data);
-        form.resize(form.len().next_multiple_of(4), 0);
-    }
-    let mut bytes = b"FOR1".to_vec();
-    bytes.extend_from_slice(&(form.len() as u32).to_be_bytes());
-    bytes.extend(form);
-    bytes
-}
-
 fn words(words: &[u32], bytes: &[u8]) -> Vec<u8> {
     let mut data: Vec<u8> = words.iter().flat_map(|word| word.to_be_bytes()).collect();
     data.extend_from_slice(bytes);
@@ -158,7 +144,7 @@ fn words(words: &[u32], bytes: &[u8]) -> Vec<u8> {
 
 /// A module of nothing but instructions.
 fn module(instructions: &[u8]) -> Vec<u8> {
-    beam(&[(b"AtU8", words(&[1], b"\x01m")), (b"Code", words(&[16, 0, 170, 1, 0], instructions)), (b"ImpT", words(&[0], b"")), (b"ExpT", words(&[0], b""))])
+    container(&[(b"AtU8", words(&[1], b"\x01m")), (b"Code", words(&[16, 0, 170, 1, 0], instructions)), (b"ImpT", words(&[0], b"")), (b"ExpT", words(&[0], b""))])
 }
 
 fn first_operand(bytes: &[u8]) -> Result<Operand, String> {
@@ -204,7 +190,7 @@ fn bad_operands_are_named() {
 fn bad_files_are_named() {
     let refused = |bytes: &[u8]| BeamFile::parse(bytes).unwrap_err().to_string();
     assert_eq!(refused(b""), "beam file, byte 0: not a beam file: it does not begin with FOR1");
-    assert_eq!(refused(&beam(&[])), "AtU8 chunk, byte 0: the mandatory chunk is missing");
+    assert_eq!(refused(&container(&[])), "AtU8 chunk, byte 0: the mandatory chunk is missing");
     assert_eq!(
         refused(&module(&[70, 0x20, 0x03, 3])),
         "Code chunk (instructions), byte 0: instruction put_tuple was last emitted by the compiler of OTP 21; \
@@ -212,15 +198,15 @@ fn bad_files_are_named() {
     );
     assert_eq!(refused(&module(&[200])), "Code chunk (instructions), byte 0: unknown instruction 200");
     assert_eq!(refused(&module(&[19])), "Code chunk (instructions), byte 1: the code does not end with int_code_end");
-    let atoms = beam(&[(b"AtU8", words(&[0x7fff_ffff], b"\x01m"))]);
+    let atoms = container(&[(b"AtU8", words(&[0x7fff_ffff], b"\x01m"))]);
     assert_eq!(refused(&atoms), "AtU8 chunk, byte 0: 2147483647 atoms cannot fit into the 2 bytes left");
-    let literals = beam(&[(b"AtU8", words(&[1], b"\x01m")), (b"LitT", words(&[0xffff_ffff], b"xx"))]);
+    let literals = container(&[(b"AtU8", words(&[1], b"\x01m")), (b"LitT", words(&[0xffff_ffff], b"xx"))]);
     assert_eq!(refused(&literals), "LitT chunk, byte 0: the decompressed data would exceed 268435456 bytes");
 }
 
 #[test]
 fn the_formats_of_otp_28() {
-    let bytes = beam(&[
+    let bytes = container(&[
         (b"AtU8", words(&[(-2i32) as u32], b"\x10m\x09\x02\xc3\xa9")),
         (b"Code", words(&[16, 0, 170, 1, 0], &[3])),
         (b"ImpT", words(&[0], b"")),

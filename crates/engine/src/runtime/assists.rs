@@ -149,6 +149,17 @@ fn allocated(p: &mut Process, state: &mut NativeState) {
     }
 }
 
+/// The word of what is made on the process's heap, if anything is.
+unsafe fn made(registers: *mut Registers, make: impl FnOnce(&mut Process) -> Option<Term>) -> u64 {
+    // SAFETY: see above.
+    unsafe {
+        let (p, state) = current(registers);
+        let term = make(p);
+        allocated(p, state);
+        term.map_or(NO_TERM, Term::raw)
+    }
+}
+
 unsafe extern "C-unwind" fn call_bif(registers: *mut Registers, ip: *const Instr) -> u64 {
     // SAFETY: see above; the verifier has seen that the arguments are there.
     unsafe {
@@ -277,32 +288,17 @@ unsafe extern "C-unwind" fn create_binary(registers: *mut Registers, ip: *const 
 
 unsafe extern "C-unwind" fn append_own_word(registers: *mut Registers, source: u64, word: u64, bits: u64) -> u64 {
     // SAFETY: see above.
-    unsafe {
-        let (p, state) = current(registers);
-        let longer = binaries::append_own_word(p, term(source), word, bits as usize);
-        allocated(p, state);
-        longer.map_or(NO_TERM, Term::raw)
-    }
+    unsafe { made(registers, |p| binaries::append_own_word(p, term(source), word, bits as usize)) }
 }
 
 unsafe extern "C-unwind" fn append_word(registers: *mut Registers, source: u64, word: u64, bits: u64) -> u64 {
     // SAFETY: see above.
-    unsafe {
-        let (p, state) = current(registers);
-        let longer = binaries::append_word(p, term(source), word, bits as usize);
-        allocated(p, state);
-        longer.map_or(NO_TERM, Term::raw)
-    }
+    unsafe { made(registers, |p| binaries::append_word(p, term(source), word, bits as usize)) }
 }
 
 unsafe extern "C-unwind" fn start_match(registers: *mut Registers, source: u64) -> u64 {
     // SAFETY: see above.
-    unsafe {
-        let (p, state) = current(registers);
-        let context = binaries::start_match(p, term(source));
-        allocated(p, state);
-        context.map_or(NO_TERM, Term::raw)
-    }
+    unsafe { made(registers, |p| binaries::start_match(p, term(source))) }
 }
 
 unsafe extern "C-unwind" fn part(registers: *mut Registers, original: u64, offset: u64, bits: u64) -> u64 {

@@ -4,7 +4,7 @@ use super::bit_syntax::{self, BitWriter};
 use smallvec::SmallVec;
 use swarmrt_beam::instr::{BinaryPlan, MatchPlan, MatchStep, Segment, SegmentKind, Src, Utf};
 use swarmrt_heap::literal::is_literal;
-use swarmrt_machine::{Process, BifExit};
+use swarmrt_machine::{BifExit, Process};
 use swarmrt_term::binary::{HEAP_BIN_BYTES_MAX, SharedBytes, shared_bin, sub_bin};
 use swarmrt_term::release::{self, Release};
 use swarmrt_term::{Alloc, Atom, Bits, Header, MatchContext, Subtag, Term, am};

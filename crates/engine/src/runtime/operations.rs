@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use swarmrt_beam::instr::{FunPtr, Instr, Select};
 use swarmrt_machine::code::{Export, FunEntry};
 use swarmrt_machine::process::X_REGISTERS;
-use swarmrt_machine::{Process, BifExit};
+use swarmrt_machine::{BifExit, Process};
 use swarmrt_term::bigint::{self, ArithError};
 use swarmrt_term::{Alloc, Header, Mfa, Subtag, Term, am, atom, compare};
 

@@ -1,7 +1,7 @@
 //! Native records: making and changing them, and taking their fields.
 
 use swarmrt_beam::instr::{NO_MODULE, RecordAccess, RecordField, RecordGet, RecordId, RecordPut, RecordSource, RecordTest, Src};
-use swarmrt_machine::{Process, BifExit};
+use swarmrt_machine::{BifExit, Process};
 use swarmrt_term::{Alloc, Record, Term, Tuple, am, atom};
 
 fn id_of(definition: Tuple) -> (Term, Term) {
