@@ -11,10 +11,16 @@ use swarmrt_interp::Interpreter;
 use swarmrt_io::Interrupt;
 use swarmrt_jit::Cranelift;
 use swarmrt_machine::Vm;
+use swarmrt_machine::process::Priority;
 use swarmrt_machine::code_cache::CodeCache;
-use swarmrt_machine::spawn::{SpawnOptions, Start, spawn};
+use swarmrt_machine::spawn::{SpawnOptions, Start, spawn, spawn_announced};
 use swarmrt_machine::vm::Config;
 use swarmrt_term::{Alloc, Atom, FragmentHeap, Release, Term, am};
+
+/// The process that looks for users of old code, by its registered name.
+const PURGER: &str = "erts_code_purger";
+/// How often it is looked for while it starts, which takes it less.
+const REGISTRATION_POLL: Duration = Duration::from_micros(50);
 
 /// Why a machine cannot be booted.
 #[derive(Debug)]
@@ -258,19 +264,34 @@ impl Builder {
         let args = heap.list(&args);
         let args = heap.list(&[Term::atom(am::INIT), args]);
         let first = Start::Apply { module: Atom::new("erl_init"), function: am::START, args };
-        let first = (!self.without_init).then_some(first);
-        let others =
-            ["erts_code_purger", "erts_literal_area_collector"].map(|name| Start::Apply { module: Atom::new(name), function: am::START, args: Term::NIL });
-        let pids = first.into_iter().chain(others).filter_map(|start| spawn(vm, None, start, SpawnOptions::default())).collect();
-        vm.system_processes.get_or_init(|| pids);
-        drop(guard);
-        if !self.without_init && self.handles_os_signals {
-            swarmrt_io::handle_os_signals(vm, self.interrupt).map_err(BootError::Threads)?;
+        let mut threads = Ok(());
+        if self.without_init {
+            threads = self.start_system_processes(vm, None);
+        } else {
+            // The first process has the first number, and runs when the others are there.
+            spawn_announced(vm, None, first, SpawnOptions::default(), |_, id| threads = self.start_system_processes(vm, Some(id)));
         }
-        vm.start().map_err(BootError::Threads)?;
+        drop(guard);
+        threads.map_err(BootError::Threads)?;
         if let Some(at_most) = self.wait_for_boot {
             machine.wait_until_started(at_most).map_err(BootError::Start)?;
         }
         Ok(machine)
+    }
+    /// Starts the schedulers, and the processes that the code server counts on: the purger under its name.
+    fn start_system_processes(&self, vm: &'static Vm, first: Option<u64>) -> std::io::Result<()> {
+        let options = || SpawnOptions { priority: Priority::High, ..SpawnOptions::default() };
+        let others = [PURGER, "erts_literal_area_collector"].map(|name| Start::Apply { module: Atom::new(name), function: am::START, args: Term::NIL });
+        let others: Vec<u64> = others.into_iter().filter_map(|start| spawn(vm, None, start, options())).collect();
+        let purger = others.first().copied();
+        vm.system_processes.get_or_init(|| first.into_iter().chain(others).collect());
+        if !self.without_init && self.handles_os_signals {
+            swarmrt_io::handle_os_signals(vm, self.interrupt)?;
+        }
+        vm.start()?;
+        while vm.names.whereis(Atom::new(PURGER)).is_none() && purger.is_some_and(|purger| vm.processes.get(purger).is_some()) {
+            std::thread::sleep(REGISTRATION_POLL);
+        }
+        Ok(())
     }
 }
