@@ -7,13 +7,16 @@
 //! what they get later: the same engine with machine code that three runs before, which are not measured, have left in the code
 //! cache. All others go without the cache. Without any engine it is these two.
 //!
+//! `bench --real …` measures the programs of `bench/real/` instead: see [`real`].
+//!
 //! `--otp 29` measures on that release, as `script/otp 29` installs it: its `erl` in its root, and SwarmRT with its libraries.
 
-use std::io::Read;
-use std::os::unix::process::ExitStatusExt;
+mod child;
+mod real;
+
+use child::{geometric_mean, median, run};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
-use std::time::Instant;
+use std::process::Command;
 
 /// What one machine needed for one program.
 #[derive(Clone, Copy)]
@@ -40,48 +43,24 @@ fn expression(module: &str) -> String {
     )
 }
 
-/// Runs a command to its end: how it ended, what it printed, and the most memory that it ever had resident.
-fn run(command: &mut Command) -> Result<(ExitStatus, String, f64), String> {
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().map_err(|error| format!("{command:?}: {error}"))?;
-    let mut out = String::new();
-    child.stdout.take().expect("piped").read_to_string(&mut out).map_err(|error| error.to_string())?;
-    let mut status = 0;
-    // SAFETY: both are written by the call; zeroes are a valid `rusage`. Nobody else waits for this child.
-    let usage = unsafe {
-        let mut usage: libc::rusage = std::mem::zeroed();
-        if libc::wait4(child.id().cast_signed(), &raw mut status, 0, &raw mut usage) < 0 {
-            return Err(std::io::Error::last_os_error().to_string());
-        }
-        usage
-    };
-    let kib_per_mb = 1024.0;
-    Ok((ExitStatus::from_raw(status), out, usage.ru_maxrss as f64 / kib_per_mb))
-}
-
 fn program_figures(mut command: Command, module: &str, beams: &Path) -> Result<Figures, String> {
-    let (status, text, peak_mb) = run(command.args(["-noshell", "-pa"]).arg(beams).arg("-eval").arg(expression(module)))?;
-    let us: f64 = text.lines().last().unwrap_or_default().parse().map_err(|_| format!("{module}: {command:?}: {status} {text}"))?;
-    Ok(Figures { ms: us / 1000.0, peak_mb })
+    let ended = run(command.args(["-noshell", "-pa"]).arg(beams).arg("-eval").arg(expression(module)))?;
+    let last = ended.out.lines().last().unwrap_or_default();
+    let us: f64 = last.parse().map_err(|_| format!("{module}: {command:?}: {} {}", ended.status, ended.out))?;
+    Ok(Figures { ms: us / 1000.0, peak_mb: ended.peak_mb })
 }
 
 fn startup_figures(mut command: Command) -> Result<Figures, String> {
-    let started = Instant::now();
-    let (status, text, peak_mb) = run(command.args(["-noshell", "-eval", "halt()."]))?;
-    if status.success() { Ok(Figures { ms: started.elapsed().as_secs_f64() * 1000.0, peak_mb }) } else { Err(format!("{command:?}: {status} {text}")) }
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
+    let ended = run(command.args(["-noshell", "-eval", "halt()."]))?;
+    if ended.status.success() {
+        Ok(Figures { ms: ended.wall_s * 1000.0, peak_mb: ended.peak_mb })
+    } else {
+        Err(format!("{command:?}: {} {}", ended.status, ended.out))
+    }
 }
 
 fn medians(runs: &[Figures]) -> Figures {
     Figures { ms: median(runs.iter().map(|run| run.ms).collect()), peak_mb: median(runs.iter().map(|run| run.peak_mb).collect()) }
-}
-
-fn geometric_mean(ratios: impl Iterator<Item = f64>) -> f64 {
-    let logarithms: Vec<f64> = ratios.map(f64::ln).collect();
-    (logarithms.iter().sum::<f64>() / logarithms.len() as f64).exp()
 }
 
 /// The engine that has a code cache.
@@ -123,9 +102,7 @@ impl Bench {
         }
         let mut times = Vec::new();
         for _ in 0..ENTRY_RUNS {
-            let started = Instant::now();
-            run(&mut self.theirs("true"))?;
-            times.push(started.elapsed().as_secs_f64() * 1000.0);
+            times.push(run(&mut self.theirs("true"))?.wall_s * 1000.0);
         }
         Ok(median(times))
     }
@@ -233,10 +210,13 @@ fn main() {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
     let swarmrt = std::env::var_os("SWARMRT").map_or_else(|| target.join("release/swarmrt"), PathBuf::from);
     let folder = std::env::temp_dir().join(format!("swarmrt-bench-{}", std::process::id()));
+    let mut arguments = std::env::args().skip(1).peekable();
+    if arguments.next_if(|first| first == "--real").is_some() {
+        std::process::exit(i32::from(!real::measure(&swarmrt, &root, &mut arguments)));
+    }
     let mut bench = Bench { swarmrt, folder, engines: Vec::new(), runs: 5, root, otp: None };
     let mut json = false;
     let mut only = Vec::new();
-    let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--runs" => bench.runs = arguments.next().and_then(|value| value.parse().ok()).filter(|&runs| runs > 0).expect("--runs needs a number"),
