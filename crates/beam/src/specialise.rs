@@ -542,7 +542,7 @@ impl<L: Linker> Specialiser<'_, L> {
                 let function = self.first.function + self.functions.len() as u32;
                 let start = self.here();
                 self.functions.push(Function { name: self.atoms[*name as usize], arity: arity as u32, start, entry: start + 1 });
-                self.emit(Instr::FuncInfo { function });
+                self.emit(Instr::FuncInfo { function, calls: 0 });
             }
             G::IntCodeEnd => {}
             G::Line => {

@@ -46,7 +46,7 @@ pub struct Options {
     /// Folder of the Erlang/OTP to use (default: SWARMRT_OTP_ROOT, then the usual places)
     #[arg(long, value_name = "DIR", global = true, value_hint = ValueHint::DirPath)]
     pub otp_root: Option<PathBuf>,
-    /// What runs the code: tiered (default), interp, jit, jit:MODULES, tiered:SAMPLES
+    /// What runs the code: tiered (default), interp, baseline, baseline:CALLS, jit, jit:MODULES, tiered:SAMPLES
     #[arg(long, value_name = "ENGINE", global = true)]
     pub engine: Option<String>,
     /// Where machine code is kept from run to run (default: ~/.cache/swarmrt), or `off`

@@ -289,7 +289,7 @@ fn start(parsed: Parsed, otp: Otp) -> Result<Machine, String> {
     }
     if let Ok(engine) = std::env::var(settings::ENGINE) {
         builder.engines = Engines::parse(&engine).ok_or(format!(
-            "unknown engine {engine}: interp, jit, jit:MODULES, tiered or tiered:SAMPLES"
+            "unknown engine {engine}: interp, baseline, baseline:CALLS, jit, jit:MODULES, tiered or tiered:SAMPLES"
         ))?;
         builder.native_may_fail = false;
     }

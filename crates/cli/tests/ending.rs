@@ -26,7 +26,7 @@ fn swarmrt(folder: &Path) -> Command {
 #[test]
 fn work_that_takes_for_ever_ends_with_its_process() {
     let folder = compiled("work");
-    for engine in ["interp", "tiered:1", "jit"] {
+    for engine in ["interp", "baseline", "tiered:1", "jit"] {
         let output = swarmrt(&folder).arg("run").arg(format!("--engine={engine}")).arg("ending.beam").output().expect("it runs");
         let text = String::from_utf8_lossy(&output.stdout);
         assert_eq!((text.as_ref(), output.status.code()), ("all ended\n", Some(0)), "{engine}: {}", String::from_utf8_lossy(&output.stderr));

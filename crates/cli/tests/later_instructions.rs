@@ -15,7 +15,7 @@ fn later_instructions_do_in_every_engine_what_they_mean() {
     assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stdout));
     let mut told = Vec::new();
     // How many functions are compiled meanwhile depends on how busy the computer is, unless all are when they are loaded.
-    for (engine, compiled_min) in [("interp", 0), ("tiered:1", 1), ("jit:made_", 380)] {
+    for (engine, compiled_min) in [("interp", 0), ("baseline", 0), ("tiered:1", 1), ("jit:made_", 380)] {
         let mut command = Command::new(common::swarmrt());
         command.env("SWARMRT_ENGINE", engine).args(["--jit-stats", "erl", "-noshell", "-pa"]).arg(&beams);
         command.args(["-eval", "later_instructions:main(), halt()."]);

@@ -51,7 +51,7 @@ fn functions_compiled_at_once_are_reloaded_a_thousand_times() {
 
 #[test]
 fn callers_that_have_functions_of_another_module_inside_come_to_its_new_versions() {
-    for engine in ["tiered", "tiered:1"] {
+    for engine in ["baseline", "tiered", "tiered:1"] {
         let text = output_under(engine, "reload_helper", "helper");
         assert!(text.starts_with("300\n"), "{engine}: {text}");
     }

@@ -12,7 +12,7 @@ fn code_that_no_compiler_writes_does_no_harm() {
     let source = common::root().join("tests/unsafe_code/unsafe_code.erl");
     let compiled = common::run(Command::new("erlc").arg("-o").arg(&beams).arg(source));
     assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stdout));
-    for engine in ["interp", "tiered:1", "tiered", "jit"] {
+    for engine in ["interp", "baseline", "tiered:1", "tiered", "jit"] {
         let mut command = Command::new(common::swarmrt());
         command.env("SWARMRT_ENGINE", engine).args(["erl", "-noinput", "-pa"]).arg(&beams);
         command.args(["-eval", "unsafe_code:main(), halt()."]);

@@ -3,7 +3,7 @@
 //! Each has a word for the address of machine code. Whoever enters a function or returns to its caller looks at the cell
 //! in front of the place: where there is machine code, it goes on there, else in the interpreter.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use swarmrt_beam::instr::Instr;
 
 /// Whether a cell is a function's entry. Machine code counts the call there, the interpreter before it goes there.
@@ -41,6 +41,34 @@ fn unreachable_cell() -> ! {
 pub unsafe fn code_before(ip: *const Instr) -> Option<u64> {
     // SAFETY: the caller's.
     unsafe { if matches!(*ip.sub(1), Instr::Cell { .. }) { Some(cell_code(ip.sub(1))) } else { None } }
+}
+
+/// Counts a call of the function behind an entry cell, to which the interpreter comes: the number of calls so far. Calls on
+/// several schedulers at once may be counted as one. Of what is no function of a module, there is none.
+///
+/// # Safety
+/// `cell` points at an [`Instr::Cell`].
+#[inline]
+pub unsafe fn count_call(cell: *const Instr) -> u32 {
+    // SAFETY: in front of every cell stands an instruction.
+    let Instr::FuncInfo { calls, .. } = (unsafe { &*cell.sub(1) }) else { return 0 };
+    // SAFETY: the word is only ever read and written whole.
+    let calls = unsafe { &*std::ptr::from_ref(calls).cast::<AtomicU32>() };
+    let count = calls.load(Ordering::Relaxed).saturating_add(1);
+    calls.store(count, Ordering::Relaxed);
+    count
+}
+
+/// Puts machine code into a cell that holds `expected`; whether it did.
+///
+/// # Safety
+/// As for [`set_cell_code`].
+pub unsafe fn replace_cell_code(cell: *const Instr, expected: u64, code: u64) -> bool {
+    // SAFETY: the caller's.
+    let Instr::Cell { native } = (unsafe { &*cell }) else { unreachable_cell() };
+    // SAFETY: the word is only ever read and written whole.
+    let native = unsafe { &*std::ptr::from_ref(native).cast::<AtomicU64>() };
+    native.compare_exchange(expected, code, Ordering::AcqRel, Ordering::Relaxed).is_ok()
 }
 
 /// Puts machine code into a cell.

@@ -56,6 +56,19 @@ pub trait Backend: Send + Sync {
     fn compiler(&self) -> Box<dyn Compiler>;
 }
 
+/// A compiler so fast that a scheduler waits for it: on one of the first calls of a function.
+pub trait BaselineCompiler: Send + Sync {
+    /// The machine code of all pieces of a function of a module, if it is to have some. The function is loaded.
+    fn compile(&self, module: &ModuleCode, function: usize) -> Option<BaselineCode>;
+}
+
+/// What a function was compiled to by the baseline compiler: code that lies where it is put.
+pub struct BaselineCode {
+    pub bytes: Vec<u8>,
+    /// The numbers of cells, and where in the code the pieces begin that are behind them.
+    pub pieces: Vec<(u32, u32)>,
+}
+
 /// Why there is no machine code.
 #[derive(Debug)]
 pub struct Unavailable(pub String);

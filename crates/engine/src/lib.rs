@@ -13,5 +13,5 @@ mod sampling;
 pub mod state;
 mod tier;
 
-pub use compiler::{Backend, Compiled, Compiler, Part, Request, Unavailable};
+pub use compiler::{Backend, BaselineCode, BaselineCompiler, Compiled, Compiler, Part, Request, Unavailable};
 pub use tier::{Counts, Mode, Options, Tier};

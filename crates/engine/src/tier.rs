@@ -3,13 +3,13 @@
 //! The interpreter reports now and then what it is running. What is reported often is compiled on a thread of its own, the
 //! most often reported first, and installed; from then on, both engines go on in machine code whenever they come to it.
 
-use crate::cell::{cell_code, is_entry};
+use crate::cell::{cell_code, count_call, is_entry};
 use crate::code::{EnterFn, Functions, Installed, cell_at, mapped_bytes};
-use crate::compiler::{Backend, Compiler, Part, Request, Unavailable};
+use crate::compiler::{Backend, BaselineCompiler, Compiler, Part, Request, Unavailable};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use swarmrt_beam::instr::Instr;
 use swarmrt_beam::specialise::CellKind;
 use swarmrt_machine::Vm;
@@ -19,15 +19,20 @@ use swarmrt_term::Term;
 /// When functions are compiled.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Mode {
-    /// Once they were found running this often.
-    Tiered { samples: u32 },
+    /// By the baseline compiler, where there is one, once the interpreter has called them this often; by the optimising one
+    /// once they were found running this often, or never.
+    Tiered { calls: u32, samples: Option<u32> },
     /// All of a module when it is loaded, if its name begins so; for testing.
     Eager { prefix: &'static str },
 }
 
 impl Mode {
+    /// Calls by the interpreter before the baseline compiler has its turn.
+    pub const CALLS: u32 = 32;
     /// Some eight thousand calls: most of what booting calls often is just below, and would be compiled while it ends.
-    pub const DEFAULT: Mode = Mode::Tiered { samples: 20 };
+    pub const DEFAULT: Mode = Mode::Tiered { calls: Mode::CALLS, samples: Some(20) };
+    /// The baseline compiler alone, from the first call on; for testing.
+    pub const BASELINE: Mode = Mode::Tiered { calls: 1, samples: None };
 }
 
 /// What the engine has done so far.
@@ -37,6 +42,10 @@ pub struct Counts {
     pub functions: u64,
     pub code_bytes: u64,
     pub compile_us: u64,
+    /// The same of the baseline compiler.
+    pub baseline_functions: u64,
+    pub baseline_bytes: u64,
+    pub baseline_us: u64,
     /// Functions whose code was evicted because there was too much.
     pub evicted: u64,
     /// Pieces of machine code that an earlier run made.
@@ -47,8 +56,9 @@ pub struct Counts {
 
 impl std::fmt::Display for Counts {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Counts { functions, code_bytes, compile_us, evicted, from_before, mapped_bytes } = self;
+        let Counts { functions, code_bytes, compile_us, baseline_functions, baseline_bytes, baseline_us, evicted, from_before, mapped_bytes } = self;
         write!(f, "{functions} functions compiled, {code_bytes} bytes of code, in {} ms; ", compile_us / 1000)?;
+        write!(f, "{baseline_functions} by the baseline compiler, {baseline_bytes} bytes, in {} ms; ", baseline_us / 1000)?;
         write!(f, "{evicted} of them evicted; {from_before} pieces from earlier runs; {mapped_bytes} bytes mapped")
     }
 }
@@ -94,6 +104,7 @@ struct Job {
 pub struct Tier {
     pub(crate) vm: &'static Vm,
     pub(crate) backend: Box<dyn Backend>,
+    baseline: Option<Box<dyn BaselineCompiler>>,
     /// The way into machine code.
     pub enter: EnterFn,
     mode: Mode,
@@ -104,6 +115,9 @@ pub struct Tier {
     functions: AtomicU64,
     code_bytes: AtomicU64,
     compile_us: AtomicU64,
+    baseline_functions: AtomicU64,
+    baseline_bytes: AtomicU64,
+    baseline_ns: AtomicU64,
     /// Of that, what is kept for later runs.
     kept_us: AtomicU64,
     evicted: AtomicU64,
@@ -121,7 +135,13 @@ impl Tier {
     ///
     /// # Errors
     /// When the operating system refuses a thread or the map for `perf`.
-    pub fn start(vm: &'static Vm, backend: Box<dyn Backend>, mode: Mode, options: Options) -> Result<Arc<Tier>, Unavailable> {
+    pub fn start(
+        vm: &'static Vm,
+        backend: Box<dyn Backend>,
+        baseline: Option<Box<dyn BaselineCompiler>>,
+        mode: Mode,
+        options: Options,
+    ) -> Result<Arc<Tier>, Unavailable> {
         let perf_map = if options.perf_map {
             let path = format!("/tmp/perf-{}.map", std::process::id());
             Some(Mutex::new(std::fs::File::create(&path).map_err(|error| Unavailable::new(&path, &error))?))
@@ -132,6 +152,7 @@ impl Tier {
             vm,
             enter: backend.glue().enter,
             backend,
+            baseline,
             mode,
             code_bytes_max: options.code_bytes_max,
             installed: Arc::default(),
@@ -140,6 +161,9 @@ impl Tier {
             functions: AtomicU64::new(0),
             code_bytes: AtomicU64::new(0),
             compile_us: AtomicU64::new(0),
+            baseline_functions: AtomicU64::new(0),
+            baseline_bytes: AtomicU64::new(0),
+            baseline_ns: AtomicU64::new(0),
             kept_us: AtomicU64::new(0),
             evicted: AtomicU64::new(0),
             from_before: AtomicU64::new(0),
@@ -163,6 +187,9 @@ impl Tier {
             functions: self.functions.load(Ordering::Relaxed),
             code_bytes: self.code_bytes.load(Ordering::Relaxed),
             compile_us: self.compile_us.load(Ordering::Relaxed),
+            baseline_functions: self.baseline_functions.load(Ordering::Relaxed),
+            baseline_bytes: self.baseline_bytes.load(Ordering::Relaxed),
+            baseline_us: self.baseline_ns.load(Ordering::Relaxed) / 1000,
             evicted: self.evicted.load(Ordering::Relaxed),
             from_before: self.from_before.load(Ordering::Relaxed),
             mapped_bytes: mapped_bytes() as u64,
@@ -172,16 +199,16 @@ impl Tier {
     /// Counts one sighting of what `ip` is in: the address past an entry cell with the function's arguments, or one within it.
     /// Whether machine code is wanted there, and not there yet.
     pub fn sample(&self, ip: *const Instr, arguments: &[Term]) -> bool {
-        let Mode::Tiered { samples: enough } = self.mode else { return false };
+        let Mode::Tiered { samples: Some(enough), .. } = self.mode else { return false };
         let Some(module) = self.vm.code.module_at(ip as usize) else { return false };
         let code = module.code.code();
         let at = ((ip as usize - module.range().start) / size_of::<Instr>()) as u32;
         let Some(function) = module.number_at(at) else { return false };
         let entry = module.code.functions[function].entry;
         // The entry first; when that is compiled, where in the function it is.
-        let has_entry = self.has_code(&module, entry);
+        let has_entry = self.is_optimised(&module, function, entry);
         let cell = if has_entry { (entry..at).rev().find(|&cell| matches!(code[cell as usize], Instr::Cell { .. })).unwrap_or(entry) } else { entry };
-        let wants_code = !has_entry || !self.has_code(&module, cell);
+        let wants_code = !has_entry || !self.is_optimised(&module, function, cell);
         let functions = self.functions_of(&module);
         let enough = if functions.was_kept() { enough.min(SAMPLES_OF_KNOWN) } else { enough };
         let times = functions.with(function, |function| {
@@ -201,6 +228,33 @@ impl Tier {
             self.arrived.notify_one();
         }
         wants_code
+    }
+
+    /// The interpreter comes to the function at `ip`, past an entry cell without code. Whether it is compiled by the baseline
+    /// compiler now.
+    ///
+    /// # Safety
+    /// An [`Instr::Cell`] stands before `ip`.
+    #[inline]
+    pub unsafe fn called(&self, ip: *const Instr) -> bool {
+        let Mode::Tiered { calls: enough, .. } = self.mode else { return false };
+        // SAFETY: the caller's.
+        self.baseline.is_some() && unsafe { count_call(ip.sub(1)) } == enough && self.compile_baseline(ip)
+    }
+    #[cold]
+    fn compile_baseline(&self, ip: *const Instr) -> bool {
+        let (Some(baseline), Some(module)) = (&self.baseline, self.vm.code.module_at(ip as usize)) else { return false };
+        let begun = Instant::now();
+        let at = ((ip as usize - module.range().start) / size_of::<Instr>()) as u32;
+        let room = self.installed.bytes() < self.code_bytes_max;
+        let Some(function) = module.number_at(at).filter(|_| room) else { return false };
+        let Some(code) = baseline.compile(&module, function) else { return false };
+        // Without memory for it, the interpreter goes on.
+        let installed = self.functions_of(&module).install_baseline(&module, function, &code, |cell| self.no_code(cell));
+        self.baseline_functions.fetch_add(1, Ordering::Relaxed);
+        self.baseline_bytes.fetch_add(code.bytes.len() as u64, Ordering::Relaxed);
+        self.baseline_ns.fetch_add(begun.elapsed().as_nanos() as u64, Ordering::Relaxed);
+        installed.is_ok()
     }
 
     /// The machine code with which the function that begins at an address goes on with these arguments, where that is other
@@ -266,11 +320,11 @@ impl Tier {
             let Job { module, function, part, .. } = job;
             let cell = if let Part::Behind(cell) = part { cell } else { module.code.functions[function].entry };
             // It may have been asked for twice, when its code was evicted in between.
-            if !self.has_code(&module, cell) {
+            if !self.is_optimised(&module, function, cell) {
                 self.compile_seen(compiler.as_mut(), &module, function, part);
                 for (companion, cell) in compiler.companions(self.vm, &module, cell) {
                     let part = if cell == module.code.functions[companion].entry { Part::Entry } else { Part::Behind(cell) };
-                    if !self.has_code(&module, cell) {
+                    if !self.is_optimised(&module, companion, cell) {
                         self.compile_seen(compiler.as_mut(), &module, companion, part);
                     }
                 }
@@ -285,10 +339,12 @@ impl Tier {
         let (compiled, kept) = (self.compile_us.load(Ordering::Relaxed), self.kept_us.load(Ordering::Relaxed));
         self.vm.code.cache.get().is_some() && compiled.saturating_sub(kept) >= KEPT_US_MIN
     }
-    fn has_code(&self, module: &ModuleCode, cell: u32) -> bool {
+    /// Whether there is machine code of the optimising compiler in a function's cell.
+    fn is_optimised(&self, module: &ModuleCode, function: usize, cell: u32) -> bool {
         let cell = cell_at(module, cell);
         // SAFETY: a cell.
-        unsafe { cell_code(cell) != self.no_code(cell) }
+        let code = unsafe { cell_code(cell) };
+        code != self.no_code(cell) && !self.functions_of(module).is_baseline(function, code)
     }
     /// What a cell of a module holds when there is no code.
     fn no_code(&self, cell: *const Instr) -> u64 {
@@ -316,9 +372,9 @@ impl Tier {
         modules.sort_by_key(|&(seen, ..)| seen);
         let guard = swarmrt_machine::pin();
         for (_, bytes, module) in modules {
-            let (codes, functions) = self.functions_of(module).uninstall(module, |cell| self.no_code(cell));
-            self.evicted.fetch_add(functions as u64, Ordering::Relaxed);
-            guard.defer(move || drop(codes));
+            let uninstalled = self.functions_of(module).uninstall(module, |cell| self.no_code(cell));
+            self.evicted.fetch_add(uninstalled.functions as u64, Ordering::Relaxed);
+            guard.defer(move || drop(uninstalled));
             enough = enough.saturating_sub(bytes);
             if enough == 0 {
                 break;

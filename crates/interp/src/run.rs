@@ -216,12 +216,14 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
         // Machine code to go on with, if the next place has some.
         let no_code = p.vm.code.no_code(CellKind::Entry);
         let no_code_span = p.vm.code.no_code(CellKind::Return) - no_code;
+        // What has no code, and is no call either.
+        let interpreted = no_code + no_code_span;
         // The same for a function with so many arguments that was put off when a turn was over.
         macro_rules! resume {
             ($arity:expr) => {
                 match native {
                     Some(tier) => match tier.re_entry(ip, x_slice!($arity)) {
-                        0 => code_before(ip).unwrap_or(no_code),
+                        0 => code_before(ip).unwrap_or(interpreted),
                         code => code,
                     },
                     None => no_code,
@@ -591,6 +593,12 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                     }};
                 }
 
+                if code == no_code
+                    && let Some(tier) = native
+                    && tier.called(ip)
+                {
+                    code = cell_code(ip.sub(1));
+                }
                 while code.wrapping_sub(no_code) > no_code_span {
                     let Some(tier) = native else { break };
                     let state = &raw mut (*registers).native;
@@ -619,8 +627,11 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                         continue;
                     }
                     tick!(tier);
+                    code = code_before(ip).unwrap_or(interpreted);
                     // What machine code leaves to the interpreter, it does not get back before the next call or return.
-                    code = if exit == Exit::Interpret || exit == Exit::Leave { no_code } else { code_before(ip).unwrap_or(no_code) };
+                    if exit == Exit::Interpret || exit == Exit::Leave {
+                        code = if code == no_code && tier.called(ip) { cell_code(ip.sub(1)) } else { interpreted };
+                    }
                 }
 
                 loop {
@@ -1278,7 +1289,7 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                             p.vm.code.load_function_at(ip as usize);
                             continue;
                         }
-                        Instr::FuncInfo { function } => {
+                        Instr::FuncInfo { function, .. } => {
                             sync!();
                             let found = p.vm.code.module_at(ip as usize).map(|module| (module.name, module.code.functions[function as usize]));
                             let Some((module, function)) = found else { raise!(BifExit::Error(Term::atom(am::FUNCTION_CLAUSE))) };
@@ -1404,7 +1415,7 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                                 leave!(Outcome::Yield);
                             }
                             if native.is_some() {
-                                code = code_before(ip).unwrap_or(no_code);
+                                code = code_before(ip).unwrap_or(interpreted);
                             }
                             continue 'exec;
                         }
@@ -1801,7 +1812,7 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                             p.exception.reason = Term::NIL;
                             p.exception.trace = Term::NIL;
                             ip = handler;
-                            code = no_code;
+                            code = interpreted;
                             if STEP {
                                 let state = &raw mut (*registers).native;
                                 (*state).ip = ip;

@@ -54,7 +54,8 @@ impl Compiler for PieceCompiler {
         }
         let inlined = Inlined::of(&vm.code, module, &span);
         let target = self.target.clone();
-        let source = span.source(&target, vm, module, &inlined, floats);
+        let functions = Functions::of(module, installed);
+        let source = Source { functions: Some(functions), ..span.source(&target, vm, module, &inlined, floats) };
         let wanted = |at: u32| match part {
             // What follows a call that is inlined is hardly ever returned to.
             Part::Entry => at == span.entry || span.instructions() <= SMALL_FUNCTION_INSTRUCTIONS && inlined.body(0).called(at - 1).is_none(),
@@ -62,7 +63,6 @@ impl Compiler for PieceCompiler {
             Part::All => true,
         };
         let mut compiled = Compiled::default();
-        let functions = Functions::of(module, installed);
         // The entry comes first: the other pieces call it where it is.
         for start in span.pieces(module).filter(|start| wanted(start.at - 1)) {
             let code = self.piece_in_memory(&source, start, InstalledAt::Cell(start.at - 1), module.digest.is_some())?;

@@ -5,8 +5,9 @@ use crate::memory;
 use crate::{CallError, Machine, Otp, OtpError, Processors};
 use std::path::PathBuf;
 use std::time::Duration;
+use swarmrt_baseline::Baseline;
 use swarmrt_beam::specialise::CellKind;
-use swarmrt_engine::{Backend, Tier};
+use swarmrt_engine::{Backend, BaselineCompiler, Mode, Tier};
 use swarmrt_interp::Interpreter;
 use swarmrt_io::Interrupt;
 use swarmrt_jit::Cranelift;
@@ -57,20 +58,22 @@ pub enum Engines {
     /// The interpreter alone.
     Interpreter,
     /// The interpreter, and machine code as the mode says.
-    Native(swarmrt_engine::Mode),
+    Native(Mode),
 }
 
 impl Engines {
-    /// `interp`, `jit`, `jit:PREFIX`, `tiered`, or `tiered:SAMPLES`.
+    /// `interp`, `baseline`, `baseline:CALLS`, `jit`, `jit:PREFIX`, `tiered`, or `tiered:SAMPLES`.
     pub fn parse(text: &str) -> Option<Engines> {
         Some(match text {
             "interp" => Engines::Interpreter,
-            "jit" => Engines::Native(swarmrt_engine::Mode::Eager { prefix: "" }),
-            "tiered" => Engines::Native(swarmrt_engine::Mode::DEFAULT),
+            "jit" => Engines::Native(Mode::Eager { prefix: "" }),
+            "baseline" => Engines::Native(Mode::BASELINE),
+            "tiered" => Engines::Native(Mode::DEFAULT),
             _ => match text.split_once(':')? {
                 // Told once, by who starts the machine, and needed for as long as it runs.
-                ("jit", prefix) => Engines::Native(swarmrt_engine::Mode::Eager { prefix: prefix.to_owned().leak() }),
-                ("tiered", samples) => Engines::Native(swarmrt_engine::Mode::Tiered { samples: samples.parse().ok().filter(|&samples| samples > 0)? }),
+                ("jit", prefix) => Engines::Native(Mode::Eager { prefix: prefix.to_owned().leak() }),
+                ("tiered", samples) => Engines::Native(Mode::Tiered { calls: Mode::CALLS, samples: Some(samples.parse().ok().filter(|&samples| samples > 0)?) }),
+                ("baseline", calls) => Engines::Native(Mode::Tiered { calls: calls.parse().ok().filter(|&calls| calls > 0)?, samples: None }),
                 _ => return None,
             },
         })
@@ -146,7 +149,7 @@ impl Builder {
             flags: Vec::new(),
             without_init: false,
             handles_os_signals: true,
-            engines: Engines::Native(swarmrt_engine::Mode::DEFAULT),
+            engines: Engines::Native(Mode::DEFAULT),
             native_may_fail: true,
             native: swarmrt_engine::Options { perf_map: false, code_bytes_max: swarmrt_engine::Options::CODE_BYTES_MAX_DEFAULT },
             code_cache: None,
@@ -236,7 +239,11 @@ impl Builder {
             vm.code.cache.get_or_init(|| kept);
         }
         let tier = match (self.engines, backend) {
-            (Engines::Native(mode), Some(backend)) => Some(Tier::start(vm, Box::new(backend), mode, self.native).map_err(BootError::Native)?),
+            (Engines::Native(mode), Some(backend)) => {
+                let baseline = Baseline::new(&swarmrt_interp::ASSISTS, backend.glue()).map_err(BootError::Native)?;
+                let baseline = baseline.map(|baseline| Box::new(baseline) as Box<dyn BaselineCompiler>);
+                Some(Tier::start(vm, Box::new(backend), baseline, mode, self.native).map_err(BootError::Native)?)
+            }
             _ => None,
         };
         vm.set_engine(Box::new(Interpreter { tier }));

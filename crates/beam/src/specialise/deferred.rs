@@ -135,7 +135,7 @@ impl Specialised {
             }
             // SAFETY: both lie among the instructions, and nobody knows the module yet.
             unsafe {
-                module.instr(placed.start).write(Instr::FuncInfo { function: number as u32 });
+                module.instr(placed.start).write(Instr::FuncInfo { function: number as u32, calls: 0 });
                 module.instr(entry).write(Instr::Cell { native: linker.no_code(CellKind::Entry) });
             }
         }

@@ -4,7 +4,8 @@
 use super::memory::CodeMemory;
 use super::re_entry::{LoopSymbol, Place, ReEntries, ReEntry};
 use super::relocations::Relocations;
-use crate::cell::set_cell_code;
+use crate::cell::{cell_code, replace_cell_code, set_cell_code};
+use crate::compiler::BaselineCode;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -74,6 +75,33 @@ pub struct Function {
     /// When it was seen last, in functions compiled until then.
     pub last_seen: u64,
     codes: Vec<Code>,
+    baseline: Option<Baseline>,
+}
+
+/// A function's code by the baseline compiler.
+struct Baseline {
+    memory: CodeMemory,
+    /// The cells that it was made for.
+    cells: Box<[u32]>,
+}
+
+impl Baseline {
+    fn holds(&self, address: u64) -> bool {
+        (self.memory.address()..self.memory.address() + self.memory.bytes() as u64).contains(&address)
+    }
+    /// Has nobody find it any more.
+    fn uninstall(&self, module: &ModuleCode, no_code: impl Fn(*const Instr) -> u64) {
+        for &cell in &self.cells {
+            let cell = cell_at(module, cell);
+            // SAFETY: a cell of the module, and what stands for such places.
+            unsafe {
+                let code = cell_code(cell);
+                if self.holds(code) {
+                    replace_cell_code(cell, code, no_code(cell));
+                }
+            }
+        }
+    }
 }
 
 impl Function {
@@ -87,7 +115,14 @@ impl Function {
         &self.times[at].1
     }
     fn bytes(&self) -> usize {
-        self.codes.iter().map(|code| code.memory.bytes()).sum()
+        self.codes.iter().map(|code| &code.memory).chain(self.baseline.as_ref().map(|baseline| &baseline.memory)).map(CodeMemory::bytes).sum()
+    }
+    fn has_code(&self) -> bool {
+        !self.codes.is_empty() || self.baseline.is_some()
+    }
+    /// Whether machine code is that of the baseline compiler.
+    pub fn is_baseline(&self, code: u64) -> bool {
+        self.baseline.as_ref().is_some_and(|baseline| baseline.holds(code))
     }
 }
 
@@ -130,6 +165,30 @@ impl Functions {
         self.has_news.fetch_or(code.relocations.is_some(), Ordering::Relaxed);
         self.keep(number, code, || self.installed.re_entries.put(place, re_entry));
     }
+    /// Has a function's code by the baseline compiler be found by whoever comes to its cells, but to those that have code.
+    ///
+    /// # Errors
+    /// When the operating system refuses memory for code.
+    pub fn install_baseline(&self, module: &ModuleCode, number: usize, code: &BaselineCode, no_code: impl Fn(*const Instr) -> u64) -> std::io::Result<()> {
+        self.with(number, |function| {
+            if function.baseline.is_some() {
+                return Ok(());
+            }
+            let memory = CodeMemory::new(&code.bytes)?;
+            self.installed.bytes.fetch_add(memory.bytes(), Ordering::Relaxed);
+            for &(cell, offset) in &code.pieces {
+                let cell = cell_at(module, cell);
+                // SAFETY: a cell of the module, which keeps the code for as long as its cell leads there.
+                unsafe { replace_cell_code(cell, no_code(cell), memory.address() + u64::from(offset)) };
+            }
+            function.baseline = Some(Baseline { memory, cells: code.pieces.iter().map(|&(cell, _)| cell).collect() });
+            Ok(())
+        })
+    }
+    /// Whether the machine code in a function's cell is that of the baseline compiler.
+    pub fn is_baseline(&self, number: usize, code: u64) -> bool {
+        self.functions.lock().get(&number).is_some_and(|function| function.is_baseline(code))
+    }
     fn keep(&self, number: usize, code: Code, install: impl FnOnce()) {
         self.with(number, |function| {
             self.installed.bytes.fetch_add(code.memory.bytes(), Ordering::Relaxed);
@@ -161,23 +220,37 @@ impl Functions {
     /// When one of those with code was seen last, and how many bytes they have, if there are any.
     pub fn compiled(&self) -> Option<(u64, usize)> {
         let functions = self.functions.lock();
-        let compiled = || functions.values().filter(|function| !function.codes.is_empty());
+        let compiled = || functions.values().filter(|function| function.has_code());
         let last_seen = compiled().map(|function| function.last_seen).max()?;
         Some((last_seen, compiled().map(Function::bytes).sum()))
     }
 
-    /// Has no code be found any more, and forgets what was seen. Somebody may still be running the code. Returns it, and
-    /// of how many functions it is.
-    pub fn uninstall(&self, module: &ModuleCode, no_code: impl Fn(*const Instr) -> u64) -> (Vec<Code>, usize) {
+    /// Has no code be found any more, and forgets what was seen.
+    pub fn uninstall(&self, module: &ModuleCode, no_code: impl Fn(*const Instr) -> u64) -> Uninstalled {
         let functions = std::mem::take(&mut *self.functions.lock());
-        let count = functions.values().filter(|function| !function.codes.is_empty()).count();
-        let codes: Vec<Code> = functions.into_values().flat_map(|function| function.codes).collect();
+        let count = functions.values().filter(|function| function.has_code()).count();
+        let (mut codes, mut baselines) = (Vec::new(), Vec::new());
+        for function in functions.into_values() {
+            self.installed.bytes.fetch_sub(function.bytes(), Ordering::Relaxed);
+            codes.extend(function.codes);
+            baselines.extend(function.baseline);
+        }
         for code in &codes {
-            self.installed.bytes.fetch_sub(code.memory.bytes(), Ordering::Relaxed);
             code.uninstall(&self.installed.re_entries, Some((module, &no_code)));
         }
-        (codes, count)
+        for baseline in &baselines {
+            baseline.uninstall(module, &no_code);
+        }
+        Uninstalled { functions: count, _codes: codes, _baselines: baselines }
     }
+}
+
+/// Machine code that is not found any more, but that somebody may still be running.
+pub struct Uninstalled {
+    /// Of how many functions it is.
+    pub functions: usize,
+    _codes: Vec<Code>,
+    _baselines: Vec<Baseline>,
 }
 
 impl Drop for Functions {

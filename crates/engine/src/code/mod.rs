@@ -11,7 +11,7 @@ mod relocations;
 pub mod unwind;
 
 pub use glue::{EnterFn, Glue, Question, Stub};
-pub use installed::{Code, Functions, Installed, InstalledAt, cell_at};
+pub use installed::{Code, Functions, Installed, InstalledAt, Uninstalled, cell_at};
 pub use memory::{CodeMemory, mapped_bytes};
 pub use re_entry::{ARGUMENTS_MAX, LoopSymbol, Place, ReEntries, ReEntry};
 pub use relocations::{Fixup, Relocations, Symbol};

@@ -45,6 +45,7 @@ impl Span {
             code: module.code.code(),
             inlined,
             entry: self.entry,
+            functions: None,
             assists: target.assists,
             bifs: vm.bifs,
             stress: cfg!(feature = "stress"),

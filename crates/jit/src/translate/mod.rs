@@ -35,8 +35,7 @@ use sites::{Entered, Site};
 use std::collections::{HashMap, VecDeque};
 use swarmrt_beam::instr::{Dst, Instr, Select, Src};
 use swarmrt_engine::cell::cell_code;
-use swarmrt_engine::code::Symbol;
-use swarmrt_engine::code::{Glue, Stub};
+use swarmrt_engine::code::{Functions, Glue, Stub, Symbol};
 use swarmrt_engine::layout::{self, address_in};
 use swarmrt_engine::runtime::assists::Assists;
 use swarmrt_heap::LiteralArea;
@@ -69,6 +68,8 @@ pub struct Source<'a> {
     pub inlined: &'a Inlined,
     /// The function's entry cell.
     pub entry: u32,
+    /// What is kept of the module's functions; nothing where code is only listed.
+    pub functions: Option<&'a Functions>,
     pub assists: &'static Assists,
     pub bifs: &'static BifTable,
     /// Whether every safepoint collects.
@@ -88,7 +89,13 @@ impl Source<'_> {
         // SAFETY: a cell of the module.
         let code = unsafe { cell_code(address_in(self.code, cell) as *const Instr) };
         // Without an engine, as when code is only listed, there is nothing at all.
-        (code != 0 && code != self.glue.exits[Stub::NoCodeEntry as usize]).then_some(code)
+        if code == 0 || code == self.glue.exits[Stub::NoCodeEntry as usize] {
+            return None;
+        }
+        let Instr::FuncInfo { function, .. } = self.code[cell as usize - 1] else { return None };
+        // Code of the baseline compiler gives way to better.
+        let is_baseline = self.functions.is_some_and(|functions| functions.is_baseline(function as usize, code));
+        (!is_baseline).then_some(code)
     }
 }
 

@@ -1,0 +1,179 @@
+//! Arithmetic of small integers. What is not small, or becomes too large, is stepped.
+
+use crate::emitter::{Emitter, R10, R11, RAX};
+use dynasmrt::{DynamicLabel, DynasmApi, DynasmLabelApi, dynasm};
+use swarmrt_beam::instr::{Dst, Instr, Src};
+use swarmrt_engine::layout;
+
+impl Emitter<'_> {
+    /// Both values, in `r10` and `r11`, when they are small.
+    fn small_pair(&mut self, at: u32, a: Src, b: Src, slow: DynamicLabel) {
+        self.read_into(at, a, R10);
+        self.read_into(at, b, R11);
+        let known = [a, b].map(|src| self.small_constant(at, src).is_some());
+        match known {
+            [true, true] => {}
+            [true, false] => self.require_small(R11, slow),
+            [false, true] => self.require_small(R10, slow),
+            [false, false] => {
+                dynasm!(self.ops ; .arch x64 ; mov eax, r10d ; and eax, r11d ; not eax ; test al, 0b11 ; jnz =>slow);
+            }
+        }
+    }
+    pub fn add_constant(&mut self, at: u32, src: Src, value: i32, dst: Dst) {
+        let slow = self.step_later(at);
+        let register = self.read(at, src, R10);
+        self.require_small(register, slow);
+        dynasm!(self.ops ; .arch x64 ; mov rax, Rq(register));
+        self.add_word(i64::from(value) << 2, slow);
+        self.write(dst, RAX);
+    }
+    fn add_word(&mut self, word: i64, slow: DynamicLabel) {
+        match i32::try_from(word) {
+            Ok(word) => dynasm!(self.ops ; .arch x64 ; add rax, word),
+            Err(_) => {
+                self.word(R11, word as u64);
+                dynasm!(self.ops ; .arch x64 ; add rax, r11);
+            }
+        }
+        dynasm!(self.ops ; .arch x64 ; jo =>slow);
+    }
+    pub fn arithmetic(&mut self, at: u32, a: Src, b: Src, dst: Dst) {
+        let slow = self.step_later(at);
+        match self.span.code[at as usize] {
+            Instr::Bsl { .. } | Instr::Bsr { .. } => return self.shift(at, a, b, dst, slow),
+            Instr::IntDiv { .. } | Instr::Rem { .. } => return self.divide(at, a, b, dst, slow),
+            _ => self.small_pair(at, a, b, slow),
+        }
+        match self.span.code[at as usize] {
+            // The tag once.
+            Instr::Add { .. } => dynasm!(self.ops ; .arch x64 ; lea rax, [r10 - 3] ; add rax, r11 ; jo =>slow),
+            Instr::Sub { .. } => dynasm!(self.ops ; .arch x64 ; mov rax, r10 ; sub rax, r11 ; jo =>slow ; add rax, 3),
+            Instr::Mul { .. } => dynasm!(self.ops ; .arch x64 ; mov rax, r10 ; sar rax, 2 ; sub r11, 3 ; imul rax, r11 ; jo =>slow ; add rax, 3),
+            Instr::Band { .. } => dynasm!(self.ops ; .arch x64 ; mov rax, r10 ; and rax, r11),
+            Instr::Bor { .. } => dynasm!(self.ops ; .arch x64 ; mov rax, r10 ; or rax, r11),
+            Instr::Bxor { .. } => dynasm!(self.ops ; .arch x64 ; mov rax, r10 ; xor rax, r11 ; or rax, 3),
+            ref other => unreachable!("no arithmetic: {other:?}"),
+        }
+        self.write(dst, RAX);
+    }
+    /// By a constant that is within a word.
+    fn shift(&mut self, at: u32, a: Src, b: Src, dst: Dst, slow: DynamicLabel) {
+        let count = self.small_constant(at, b).filter(|count| (0..62).contains(count));
+        let Some(count) = count else { return self.shift_by_value(at, a, b, dst, slow) };
+        let count = count as i8;
+        self.read_into(at, a, R10);
+        self.require_small(R10, slow);
+        if let Instr::Bsr { .. } = self.span.code[at as usize] {
+            dynasm!(self.ops ; .arch x64 ; mov rax, r10 ; sar rax, count ; or rax, 3);
+        } else {
+            dynasm!(self.ops
+                ; .arch x64
+                ; and r10, !3
+                ; mov rax, r10
+                ; shl rax, count
+                ; mov r11, rax
+                ; sar r11, count
+                ; cmp r11, r10
+                ; jne =>slow
+                ; or rax, 3
+            );
+        }
+        self.write(dst, RAX);
+    }
+    fn shift_by_value(&mut self, at: u32, a: Src, b: Src, dst: Dst, slow: DynamicLabel) {
+        self.small_pair(at, a, b, slow);
+        dynasm!(self.ops ; .arch x64 ; sar r11, 2 ; cmp r11, 62 ; jae =>slow ; mov rbx, rcx ; mov rcx, r11);
+        if let Instr::Bsr { .. } = self.span.code[at as usize] {
+            dynasm!(self.ops ; .arch x64 ; mov rax, r10 ; sar rax, cl ; mov rcx, rbx ; or rax, 3);
+        } else {
+            dynasm!(self.ops
+                ; .arch x64
+                ; and r10, !3
+                ; mov rax, r10
+                ; shl rax, cl
+                ; mov r11, rax
+                ; sar r11, cl
+                ; mov rcx, rbx
+                ; cmp r11, r10
+                ; jne =>slow
+                ; or rax, 3
+            );
+        }
+        self.write(dst, RAX);
+    }
+    fn divide(&mut self, at: u32, a: Src, b: Src, dst: Dst, slow: DynamicLabel) {
+        self.small_pair(at, a, b, slow);
+        let rem = matches!(self.span.code[at as usize], Instr::Rem { .. });
+        dynasm!(self.ops ; .arch x64 ; sar r11, 2);
+        if self.small_constant(at, b).is_none_or(|divisor| (-1..=0).contains(&divisor)) {
+            // Neither zero nor minus one, which may overflow.
+            dynasm!(self.ops ; .arch x64 ; lea rax, [r11 + 1] ; cmp rax, 1 ; jbe =>slow);
+        }
+        dynasm!(self.ops ; .arch x64 ; mov rbx, rdx ; mov rax, r10 ; sar rax, 2 ; cqo ; idiv r11);
+        if rem {
+            dynasm!(self.ops ; .arch x64 ; mov rax, rdx);
+        }
+        dynasm!(self.ops ; .arch x64 ; mov rdx, rbx ; lea rax, [rax * 4 + 3]);
+        self.write(dst, RAX);
+    }
+
+    // ---- Floats ----
+
+    pub fn load_float(&mut self, at: u32, src: Src, to: u16) {
+        let slow = self.step_later(at);
+        let (small, done) = (self.label(), self.label());
+        self.read_into(at, src, R10);
+        dynasm!(self.ops ; .arch x64 ; mov eax, r10d ; and eax, 0b11 ; cmp eax, 0b11 ; je =>small ; cmp eax, 0b10 ; jne =>slow);
+        // Zeroes have words of their own.
+        dynasm!(self.ops ; .arch x64 ; cmp r10, swarmrt_term::Term::FLOAT_ZEROES_END as i32 ; jb =>slow);
+        self.word(R11, swarmrt_term::Term::FLOAT_BIAS);
+        dynasm!(self.ops
+            ; .arch x64
+            ; ror r10, 3
+            ; sub r10, r11
+            ; mov [r15 + layout::f(to.into())], r10
+            ; jmp =>done
+            ; =>small
+            ; sar r10, 2
+            ; cvtsi2sd xmm0, r10
+            ; movsd [r15 + layout::f(to.into())], xmm0
+            ; =>done
+        );
+    }
+    pub fn store_float(&mut self, at: u32, from: u16, dst: Dst) {
+        let slow = self.step_later(at);
+        self.load(R10, 15, layout::f(from.into()));
+        self.word(R11, swarmrt_term::Term::FLOATS_FROM);
+        dynasm!(self.ops ; .arch x64 ; lea rax, [r10 + r10] ; sub rax, r11);
+        self.word(R11, swarmrt_term::Term::FLOATS_RANGE);
+        dynasm!(self.ops ; .arch x64 ; cmp rax, r11 ; jae =>slow);
+        self.word(RAX, swarmrt_term::Term::FLOAT_BIAS);
+        dynasm!(self.ops ; .arch x64 ; add rax, r10 ; rol rax, 3);
+        self.write(dst, RAX);
+    }
+    pub fn move_float(&mut self, from: u16, to: u16) {
+        self.load(RAX, 15, layout::f(from.into()));
+        self.store(RAX, 15, layout::f(to.into()));
+    }
+    pub fn float_operation(&mut self, at: u32, a: u16, b: u16, to: u16) {
+        let slow = self.exit(at);
+        let (a, b, to) = (layout::f(a.into()), layout::f(b.into()), layout::f(to.into()));
+        dynasm!(self.ops ; .arch x64 ; movsd xmm0, [r15 + a]);
+        match self.span.code[at as usize] {
+            Instr::FloatAdd { .. } => dynasm!(self.ops ; .arch x64 ; addsd xmm0, [r15 + b]),
+            Instr::FloatSub { .. } => dynasm!(self.ops ; .arch x64 ; subsd xmm0, [r15 + b]),
+            Instr::FloatMul { .. } => dynasm!(self.ops ; .arch x64 ; mulsd xmm0, [r15 + b]),
+            _ => dynasm!(self.ops ; .arch x64 ; divsd xmm0, [r15 + b]),
+        }
+        // What is infinite, or no number, has no difference to itself.
+        dynasm!(self.ops
+            ; .arch x64
+            ; movsd xmm1, xmm0
+            ; subsd xmm1, xmm0
+            ; ucomisd xmm1, xmm1
+            ; jp =>slow
+            ; movsd [r15 + to], xmm0
+        );
+    }
+}

@@ -1,0 +1,191 @@
+//! Frames, calls and returns, and room on the heap.
+
+use crate::emitter::{Emitter, PASSED, R10, RAX, RBX};
+use dynasmrt::{DynasmApi, DynasmLabelApi, dynasm};
+use swarmrt_beam::instr::{ExportPtr, Src};
+use swarmrt_engine::layout;
+use swarmrt_heap::process_heap::SLACK_WORDS;
+use swarmrt_term::{Subtag, Term};
+
+impl Emitter<'_> {
+    /// Counts the call of the function; when the turn is over, it is put off.
+    pub fn count_call(&mut self, cell: u32) {
+        let (address, arity) = (self.span.address(cell), self.span.arity);
+        let over = self.later(move |emitter| {
+            emitter.word(RAX, address);
+            emitter.store(RAX, 15, layout::CELL);
+            emitter.store_word(arity.into(), 15, layout::ARITY);
+            emitter.leave_turn_over();
+        });
+        dynasm!(self.ops ; .arch x64 ; sub rdx, 1 ; jle =>over);
+    }
+    /// Where a loop without calls comes round.
+    pub fn end_turn(&mut self, at: u32) {
+        let over = self.exit(at);
+        dynasm!(self.ops ; .arch x64 ; sub rdx, 1 ; jle =>over);
+    }
+    pub fn pop_frame(&mut self, words: u16) {
+        if words > 0 {
+            dynasm!(self.ops ; .arch x64 ; add rdi, i32::from(words) * 8);
+        }
+        self.facts.clear();
+    }
+    pub fn push_return(&mut self, at: u32) {
+        let cell = self.span.address(at + 1);
+        dynasm!(self.ops ; .arch x64 ; sub rdi, 8);
+        self.word(RAX, cell);
+        self.store(RAX, 7, 0);
+    }
+    /// Before a call: a tail call pops its frame, another pushes where it returns to.
+    pub fn pop_or_push(&mut self, at: u32, frame: Option<u16>) {
+        match frame {
+            Some(frame) => self.pop_frame(frame),
+            None => self.push_return(at),
+        }
+    }
+    /// A tail call to the function behind the cell whose address is in `r10`.
+    pub fn enter(&mut self) {
+        self.store(R10, 15, layout::CELL);
+        dynasm!(self.ops ; .arch x64 ; jmp QWORD [r10 + self.cell_code]);
+    }
+    pub fn call_local(&mut self, at: u32, target: i32) {
+        let cell = at.wrapping_add_signed(target) - 1;
+        if cell == self.span.entry {
+            let entry = self.place(cell);
+            dynasm!(self.ops ; .arch x64 ; jmp =>entry);
+        } else {
+            self.word(R10, self.span.address(cell));
+            self.enter();
+        }
+    }
+    pub fn call_export(&mut self, export: ExportPtr) {
+        self.word(R10, export.0);
+        self.load(R10, R10, layout::EXPORT_ENTRY);
+        dynasm!(self.ops ; .arch x64 ; sub r10, layout::INSTR_BYTES as i32);
+        self.enter();
+    }
+    pub fn give_back(&mut self) {
+        dynasm!(self.ops ; .arch x64 ; mov rax, [rdi] ; add rdi, 8 ; jmp QWORD [rax + self.cell_code]);
+    }
+    pub fn allocate(&mut self, at: u32, frame: u16, heap: u32) {
+        if cfg!(feature = "stress") {
+            return self.step_here(at);
+        }
+        let step = self.step_later(at);
+        self.require_room(usize::from(frame) + heap as usize, step);
+        if frame > 0 {
+            dynasm!(self.ops ; .arch x64 ; sub rdi, i32::from(frame) * 8);
+        }
+        if frame > 4 {
+            self.word(RAX, Term::NIL.raw());
+        }
+        for y in 0..frame {
+            match frame {
+                0..=4 => self.store_word(Term::NIL.raw(), 7, i32::from(y) * 8),
+                _ => self.store(RAX, 7, i32::from(y) * 8),
+            }
+        }
+        self.facts.clear();
+    }
+    pub fn test_heap(&mut self, at: u32, words: u32) {
+        if cfg!(feature = "stress") {
+            return self.step_here(at);
+        }
+        let step = self.step_later(at);
+        self.require_room(words as usize, step);
+    }
+    /// Goes on here when there is room for so many words, else to `other`.
+    pub fn require_room(&mut self, words: usize, other: dynasmrt::DynamicLabel) {
+        let bytes = ((words + SLACK_WORDS) * 8) as u64;
+        match i32::try_from(bytes) {
+            Ok(bytes) => dynasm!(self.ops ; .arch x64 ; lea rax, [rsi + bytes]),
+            Err(_) => {
+                self.word(RAX, bytes);
+                dynasm!(self.ops ; .arch x64 ; add rax, rsi);
+            }
+        }
+        dynasm!(self.ops ; .arch x64 ; cmp rax, rdi ; ja =>other);
+    }
+
+    // ---- Built-ins and native functions ----
+
+    /// The result of what an instruction calls of the machine, in `rcx`.
+    fn result_of(&mut self, at: u32, function: usize) {
+        let other = self.exit(at);
+        self.word(RBX, self.span.address(at));
+        self.assist_or(function, other);
+        dynasm!(self.ops ; .arch x64 ; mov rcx, rax);
+        self.facts.clear();
+    }
+    pub fn call_bif(&mut self, at: u32) {
+        self.result_of(at, self.assists.call_bif as usize);
+        let next = self.target(at, 2);
+        dynasm!(self.ops ; .arch x64 ; jmp =>next);
+    }
+    pub fn call_bif_last(&mut self, at: u32, frame: u16) {
+        self.result_of(at, self.assists.call_bif as usize);
+        self.pop_frame(frame);
+        self.give_back();
+    }
+    pub fn native_body(&mut self, at: u32, slot: u64) {
+        let own_code = self.target(at, 1);
+        self.word(RAX, slot);
+        dynasm!(self.ops ; .arch x64 ; cmp QWORD [rax], 0 ; je =>own_code);
+        self.result_of(at, self.assists.call_native as usize);
+        self.give_back();
+    }
+
+    // ---- Funs and applications ----
+
+    pub fn call_fun(&mut self, at: u32, src: Src, arity: u16, frame: Option<u16>) {
+        let slow = self.step_later(at);
+        self.read_into(at, src, RBX);
+        self.require_boxed(RBX, slow);
+        // Header, entry, and the arity with the creator.
+        dynasm!(self.ops
+            ; .arch x64
+            ; mov rax, [rbx - 5]
+            ; cmp al, (Subtag::Fun as i8) << 3
+            ; jne =>slow
+            ; cmp BYTE [rbx + 11], arity as i8
+            ; jne =>slow
+            ; mov r10, [rbx + 3]
+            ; mov r10, [r10 + layout::fun_entry()]
+            ; test r10, r10
+            ; jz =>slow
+            ; shr rax, 8
+            ; sub rax, 2
+        );
+        if arity > 255 {
+            dynasm!(self.ops ; .arch x64 ; jmp =>slow);
+        }
+        // The free variables follow the arguments, those among the first registers by way of memory.
+        let (copy, copied, first) = (self.label(), self.label(), usize::from(arity));
+        dynasm!(self.ops ; .arch x64 ; jz =>copied);
+        dynasm!(self.ops
+            ; .arch x64
+            ; =>copy
+            ; mov r11, [rbx + rax * 8 + 11]
+            ; mov [r15 + rax * 8 + layout::x(first) - 8], r11
+            ; sub rax, 1
+            ; jnz =>copy
+        );
+        for (number, &register) in PASSED.iter().enumerate().skip(first) {
+            self.load(register, 15, layout::x(number));
+        }
+        dynasm!(self.ops ; .arch x64 ; =>copied);
+        self.pop_or_push(at, frame);
+        dynasm!(self.ops ; .arch x64 ; sub r10, layout::INSTR_BYTES as i32);
+        self.enter();
+    }
+    pub fn apply(&mut self, at: u32, arity: u16, frame: Option<u16>) {
+        let other = self.exit(at);
+        self.read_into(at, Src::x(arity), RBX);
+        self.read_into(at, Src::x(arity + 1), crate::emitter::R12);
+        self.word(crate::emitter::R13, arity.into());
+        self.assist_or(self.assists.apply_target as usize, other);
+        dynasm!(self.ops ; .arch x64 ; lea r10, [rax - layout::INSTR_BYTES as i32]);
+        self.pop_or_push(at, frame);
+        self.enter();
+    }
+}

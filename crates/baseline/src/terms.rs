@@ -1,0 +1,417 @@
+//! Tests of what a word is; lists, tuples and funs.
+
+use crate::emitter::{Emitter, R10, R11, RAX, RBX, RSI};
+use crate::facts::Fact;
+use dynasmrt::{DynamicLabel, DynasmApi, DynasmLabelApi, dynasm};
+use swarmrt_beam::instr::{Dst, RecordUpdate, Select, Src};
+use swarmrt_engine::layout;
+use swarmrt_engine::state::SCRATCH_WORDS;
+use swarmrt_term::{Header, Subtag, Term};
+
+/// From a tagged pointer to a boxed term's words.
+pub const fn word(number: usize) -> i32 {
+    number as i32 * 8 - Term::TAG_BOXED as i32
+}
+
+impl Emitter<'_> {
+    // ---- Tests ----
+
+    /// Goes on here when the lowest bits of a register, as the mask says, are these.
+    pub fn require_tag(&mut self, register: u8, mask: u8, tag: u64, other: DynamicLabel) {
+        let offset = -(tag as i8);
+        dynasm!(self.ops ; .arch x64 ; lea eax, [BYTE Rq(register) + offset] ; test al, mask as i8 ; jnz =>other);
+    }
+    pub fn require_boxed(&mut self, register: u8, other: DynamicLabel) {
+        self.require_tag(register, 0b111, Term::TAG_BOXED, other);
+    }
+    pub fn require_small(&mut self, register: u8, other: DynamicLabel) {
+        self.require_tag(register, 0b11, 0b11, other);
+    }
+    /// The same for a boxed term with one of these subtags.
+    pub fn require_subtag(&mut self, register: u8, subtags: &[Subtag], other: DynamicLabel) {
+        self.require_boxed(register, other);
+        dynasm!(self.ops ; .arch x64 ; movzx eax, BYTE [Rq(register) - 5]);
+        let [rest @ .., last] = subtags else { unreachable!("one at least") };
+        if rest.is_empty() {
+            dynasm!(self.ops ; .arch x64 ; cmp eax, (*last as i32) << 3 ; jne =>other);
+            return;
+        }
+        let is = self.label();
+        for &subtag in rest {
+            dynasm!(self.ops ; .arch x64 ; cmp eax, (subtag as i32) << 3 ; je =>is);
+        }
+        dynasm!(self.ops ; .arch x64 ; cmp eax, (*last as i32) << 3 ; jne =>other ; =>is);
+    }
+    pub fn compare_word(&mut self, register: u8, word: u64) {
+        if let Ok(word) = i32::try_from(word as i64) {
+            dynasm!(self.ops ; .arch x64 ; cmp Rq(register), word);
+        } else {
+            self.word(R11, word);
+            dynasm!(self.ops ; .arch x64 ; cmp Rq(register), r11);
+        }
+    }
+    pub fn test_tag(&mut self, at: u32, src: Src, fail: i32, mask: u8, tag: u64) {
+        let fail = self.target(at, fail);
+        let register = self.read(at, src, R10);
+        self.require_tag(register, mask, tag, fail);
+    }
+    pub fn test_subtag(&mut self, at: u32, src: Src, fail: i32, subtags: &[Subtag]) {
+        let fail = self.target(at, fail);
+        let register = self.read(at, src, R10);
+        self.require_subtag(register, subtags, fail);
+    }
+    pub fn test_word(&mut self, at: u32, src: Src, wanted: u64, fail: i32, equal: bool) {
+        let fail = self.target(at, fail);
+        let register = self.read(at, src, R10);
+        self.compare_word(register, wanted);
+        if equal {
+            dynasm!(self.ops ; .arch x64 ; jne =>fail);
+        } else {
+            dynasm!(self.ops ; .arch x64 ; je =>fail);
+        }
+    }
+    /// Of the words with the tag of `mask`, or boxed with one of the subtags.
+    pub fn test_number(&mut self, at: u32, src: Src, fail: i32, mask: u8, tag: u64, subtags: &[Subtag]) {
+        let fail = self.target(at, fail);
+        let register = self.read(at, src, R10);
+        let (is, offset) = (self.label(), -(tag as i8));
+        dynasm!(self.ops ; .arch x64 ; lea eax, [BYTE Rq(register) + offset] ; test al, mask as i8 ; jz =>is);
+        self.require_subtag(register, subtags, fail);
+        dynasm!(self.ops ; .arch x64 ; =>is);
+    }
+    pub fn is_list(&mut self, at: u32, src: Src, fail: i32) {
+        let fail = self.target(at, fail);
+        let register = self.read(at, src, R10);
+        let is = self.label();
+        self.compare_word(register, Term::NIL.raw());
+        dynasm!(self.ops ; .arch x64 ; je =>is);
+        self.require_tag(register, 0b111, Term::TAG_CONS, fail);
+        dynasm!(self.ops ; .arch x64 ; =>is);
+    }
+    pub fn is_cons(&mut self, at: u32, src: Src, fail: i32) {
+        self.test_tag(at, src, fail, 0b111, Term::TAG_CONS);
+        self.facts.learn(src, Fact::Cons);
+    }
+    pub fn is_boolean(&mut self, at: u32, src: Src, fail: i32) {
+        let fail = self.target(at, fail);
+        let register = self.read(at, src, R10);
+        let is = self.label();
+        self.compare_word(register, Term::bool(true).raw());
+        dynasm!(self.ops ; .arch x64 ; je =>is);
+        self.compare_word(register, Term::bool(false).raw());
+        dynasm!(self.ops ; .arch x64 ; jne =>fail ; =>is);
+    }
+    pub fn is_pid(&mut self, at: u32, src: Src, fail: i32) {
+        let fail = self.target(at, fail);
+        let register = self.read(at, src, R10);
+        let is = self.label();
+        let offset = -((Term::pid(0).raw() & 0b11_1111) as i8);
+        dynasm!(self.ops ; .arch x64 ; lea eax, [BYTE Rq(register) + offset] ; test al, 0b11_1111 ; jz =>is);
+        self.require_subtag(register, &[Subtag::ExternalPid], fail);
+        dynasm!(self.ops ; .arch x64 ; =>is);
+    }
+    pub fn is_binary(&mut self, at: u32, src: Src, fail: i32) {
+        let fail = self.target(at, fail);
+        let register = self.read(at, src, R10);
+        self.require_bits(register, fail);
+        let size = word(swarmrt_term::binary::heap_bin::BIT_SIZE);
+        dynasm!(self.ops ; .arch x64 ; test BYTE [Rq(register) + size], 7 ; jnz =>fail);
+    }
+    /// Goes on here with a bitstring.
+    pub fn require_bits(&mut self, register: u8, other: DynamicLabel) {
+        self.require_subtag(register, &[Subtag::HeapBin, Subtag::SharedBin, Subtag::SubBin], other);
+    }
+    pub fn is_function_of(&mut self, at: u32, src: Src, arity: u8) {
+        let slow = self.step_later(at);
+        let register = self.read(at, src, R10);
+        self.require_subtag(register, &[Subtag::Fun], slow);
+        dynasm!(self.ops ; .arch x64 ; cmp BYTE [Rq(register) + word(2)], arity as i8 ; jne =>slow);
+    }
+
+    // ---- Lists ----
+
+    /// The register that holds a list cell; anything else is left to the interpreter.
+    fn list_cell(&mut self, at: u32, src: Src) -> u8 {
+        let register = self.read(at, src, R10);
+        if !self.facts.is(src, Fact::Cons) {
+            let other = self.exit(at);
+            self.require_tag(register, 0b111, Term::TAG_CONS, other);
+        }
+        register
+    }
+    /// Head and tail of a list cell that is in a register.
+    fn both(&mut self, list: u8, head: Dst, tail: Dst) {
+        let to = self.place_for(tail, R11);
+        self.load(RAX, list, layout::HEAD);
+        self.load(to, list, layout::TAIL);
+        // Where both are the same, the tail stays.
+        if self.place_for(head, RAX) != to || to == R11 {
+            self.write(head, RAX);
+        }
+        self.write(tail, to);
+    }
+    pub fn get_list(&mut self, at: u32, src: Src, head: Dst, tail: Dst) {
+        let list = self.list_cell(at, src);
+        self.both(list, head, tail);
+    }
+    pub fn is_cons_get_list(&mut self, at: u32, src: Src, head: Dst, tail: Dst, fail: i32) {
+        let fail = self.target(at, fail);
+        let list = self.read(at, src, R10);
+        self.require_tag(list, 0b111, Term::TAG_CONS, fail);
+        self.both(list, head, tail);
+    }
+    pub fn get_part(&mut self, at: u32, src: Src, offset: i32, dst: Dst) {
+        let list = self.list_cell(at, src);
+        let to = self.place_for(dst, RAX);
+        self.load(to, list, offset);
+        self.write(dst, to);
+    }
+    /// `hd` and `tl`.
+    pub fn part(&mut self, at: u32, src: Src, offset: i32, dst: Dst) {
+        let fail = self.guard_fail(at);
+        let other = self.failing(at, fail);
+        let list = self.read(at, src, R10);
+        if !self.facts.is(src, Fact::Cons) {
+            self.require_tag(list, 0b111, Term::TAG_CONS, other);
+        }
+        let to = self.place_for(dst, RAX);
+        self.load(to, list, offset);
+        self.write(dst, to);
+    }
+    pub fn put_list(&mut self, at: u32, head: Src, tail: Src, dst: Dst) {
+        for (src, offset) in [(head, 0), (tail, 8)] {
+            self.put(at, src, offset);
+        }
+        let to = self.place_for(dst, RAX);
+        dynasm!(self.ops ; .arch x64 ; lea Rq(to), [rsi + Term::TAG_CONS as i32] ; add rsi, 16);
+        self.write(dst, to);
+        self.facts.learn(dst.as_src(), Fact::Cons);
+    }
+    /// Stores an operand's value so many bytes behind the heap's top.
+    pub fn put(&mut self, at: u32, src: Src, offset: i32) {
+        if let Some(word) = self.constant(at, src) {
+            self.store_word(word, RSI, offset);
+        } else {
+            let from = self.read(at, src, RAX);
+            self.store(from, RSI, offset);
+        }
+    }
+
+    // ---- Tuples ----
+
+    pub fn put_tuple(&mut self, at: u32, elements: &[Src], dst: Dst) {
+        self.store_word(Header::new(Subtag::Tuple, elements.len()).0, RSI, 0);
+        for (number, &element) in elements.iter().enumerate() {
+            self.put(at, element, (number as i32 + 1) * 8);
+        }
+        self.take_boxed(elements.len() + 1, dst);
+        self.facts.learn(dst.as_src(), Fact::Tuple(elements.len() as u32));
+    }
+    /// What was stored at the heap's top becomes a boxed term of so many words.
+    pub fn take_boxed(&mut self, words: usize, dst: Dst) {
+        let to = self.place_for(dst, RAX);
+        dynasm!(self.ops ; .arch x64 ; lea Rq(to), [rsi + Term::TAG_BOXED as i32] ; add rsi, (words * 8) as i32);
+        self.write(dst, to);
+    }
+    pub fn test_arity(&mut self, at: u32, src: Src, arity: u32, fail: i32) -> u8 {
+        let fail = self.target(at, fail);
+        let tuple = self.read(at, src, R10);
+        if !matches!(self.facts.of(src), Some(Fact::Tuple(_))) {
+            self.require_boxed(tuple, fail);
+        }
+        let header = Header::new(Subtag::Tuple, arity as usize).0;
+        match i32::try_from(header) {
+            Ok(header) => dynasm!(self.ops ; .arch x64 ; cmp QWORD [Rq(tuple) - 5], header),
+            Err(_) => {
+                self.word(R11, header);
+                dynasm!(self.ops ; .arch x64 ; cmp [Rq(tuple) - 5], r11);
+            }
+        }
+        dynasm!(self.ops ; .arch x64 ; jne =>fail);
+        self.facts.learn(src, Fact::Tuple(arity));
+        tuple
+    }
+    /// To `fail` unless the first element of the tuple in a register is this.
+    pub fn test_first(&mut self, at: u32, tuple: u8, tag: Src, fail: i32) {
+        let fail = self.target(at, fail);
+        if let Some(Ok(tag)) = self.constant(at, tag).map(|tag| i32::try_from(tag as i64)) {
+            dynasm!(self.ops ; .arch x64 ; cmp QWORD [Rq(tuple) + word(1)], tag);
+        } else {
+            let tag = self.read(at, tag, R11);
+            dynasm!(self.ops ; .arch x64 ; cmp [Rq(tuple) + word(1)], Rq(tag));
+        }
+        dynasm!(self.ops ; .arch x64 ; jne =>fail);
+    }
+    pub fn is_tuple(&mut self, at: u32, src: Src, fail: i32) {
+        self.test_subtag(at, src, fail, &[Subtag::Tuple]);
+        self.facts.learn(src, Fact::Tuple(0));
+    }
+    /// The register that holds a tuple with an element `index`, counted from 0; anything else is left to the interpreter.
+    fn tuple_with(&mut self, at: u32, src: Src, index: u32) -> u8 {
+        let tuple = self.read(at, src, R10);
+        let known = self.facts.of(src);
+        if matches!(known, Some(Fact::Tuple(arity)) if arity > index) {
+            return tuple;
+        }
+        let other = self.exit(at);
+        if !matches!(known, Some(Fact::Tuple(_))) {
+            self.require_subtag(tuple, &[Subtag::Tuple], other);
+        }
+        self.load(RAX, tuple, word(0));
+        dynasm!(self.ops ; .arch x64 ; shr rax, 8 ; cmp rax, index as i32 + 1 ; jb =>other);
+        self.facts.learn(src, Fact::Tuple(index + 1));
+        tuple
+    }
+    pub fn get_element(&mut self, at: u32, src: Src, index: u32, dst: Dst) {
+        let tuple = self.tuple_with(at, src, index);
+        let to = self.place_for(dst, RAX);
+        self.load(to, tuple, word(index as usize + 1));
+        self.write(dst, to);
+    }
+    pub fn get_elements(&mut self, at: u32, src: Src, index: u32, first: Dst, second: Dst) {
+        let tuple = self.tuple_with(at, src, index + 1);
+        self.load(RAX, tuple, word(index as usize + 1));
+        self.load(R11, tuple, word(index as usize + 2));
+        self.write(first, RAX);
+        self.write(second, R11);
+    }
+    /// `element/2`.
+    pub fn element(&mut self, at: u32, index: Src, tuple: Src, dst: Dst) {
+        let fail = self.guard_fail(at);
+        let other = self.failing(at, fail);
+        let register = self.read(at, tuple, R10);
+        if !matches!(self.facts.of(tuple), Some(Fact::Tuple(_))) {
+            self.require_subtag(register, &[Subtag::Tuple], other);
+        }
+        self.read_into(at, index, R11);
+        self.require_small(R11, other);
+        dynasm!(self.ops
+            ; .arch x64
+            ; mov rax, [Rq(register) - 5]
+            ; shr rax, 8
+            ; sar r11, 2
+            ; lea rbx, [r11 - 1]
+            ; cmp rbx, rax
+            ; jae =>other
+            ; mov rax, [Rq(register) + r11 * 8 - 5]
+        );
+        self.write(dst, RAX);
+    }
+    pub fn tuple_size(&mut self, at: u32, tuple: Src, dst: Dst) {
+        let fail = self.guard_fail(at);
+        let other = self.failing(at, fail);
+        let register = self.read(at, tuple, R10);
+        self.require_subtag(register, &[Subtag::Tuple], other);
+        dynasm!(self.ops ; .arch x64 ; mov rax, [Rq(register) - 5] ; shr rax, 8 ; lea rax, [rax * 4 + 3]);
+        self.write(dst, RAX);
+    }
+    pub fn update_record(&mut self, at: u32, update: &RecordUpdate, dst: Dst) {
+        let size = update.size as usize;
+        if update.reuse || size > SCRATCH_WORDS || size == 0 {
+            return self.step_here(at);
+        }
+        let other = self.exit(at);
+        let header = Header::new(Subtag::Tuple, size).0;
+        self.read_into(at, update.source, RBX);
+        self.require_boxed(RBX, other);
+        self.word(RAX, header);
+        dynasm!(self.ops ; .arch x64 ; cmp [rbx - 5], rax ; jne =>other);
+        self.store_word(header, RSI, 0);
+        for position in 0..size {
+            // The last one counts.
+            match update.updates.iter().rev().find(|&&(updated, _)| updated as usize == position) {
+                Some(&(_, value)) => self.put(at, value, (position as i32 + 1) * 8),
+                None => {
+                    self.load(RAX, RBX, word(position + 1));
+                    self.store(RAX, RSI, (position as i32 + 1) * 8);
+                }
+            }
+        }
+        self.take_boxed(size + 1, dst);
+    }
+
+    // ---- Selections ----
+
+    pub fn select(&mut self, at: u32, src: Src, select: &Select) {
+        match select {
+            Select::Each { .. } => self.step_here(at),
+            Select::Jump { .. } | Select::Search { .. } => {
+                self.read_into(at, src, R10);
+                self.select_word(at, select);
+            }
+        }
+    }
+    pub fn select_arity(&mut self, at: u32, src: Src, select: &Select) {
+        let (Select::Jump { fail, .. } | Select::Search { fail, .. }) = select else { return self.step_here(at) };
+        let fail = self.target(at, *fail);
+        let tuple = self.read(at, src, R10);
+        self.require_subtag(tuple, &[Subtag::Tuple], fail);
+        dynasm!(self.ops ; .arch x64 ; mov r10, [Rq(tuple) - 5] ; shr r10, 8 ; lea r10, [r10 * 4 + 3]);
+        self.select_word(at, select);
+    }
+    /// By the word in `r10`.
+    fn select_word(&mut self, at: u32, select: &Select) {
+        match select {
+            Select::Jump { min, targets, fail } => {
+                let fail = self.target(at, *fail);
+                self.require_small(R10, fail);
+                dynasm!(self.ops ; .arch x64 ; sar r10, 2);
+                self.word(R11, *min as u64);
+                let table = self.label();
+                dynasm!(self.ops
+                    ; .arch x64
+                    ; sub r10, r11
+                    ; cmp r10, targets.len() as i32
+                    ; jae =>fail
+                    ; lea r11, [=>table]
+                    ; movsxd rax, DWORD [r11 + r10 * 4]
+                    ; add rax, r11
+                    ; jmp rax
+                );
+                // Jumps of five bytes each, which a table of distances leads to.
+                let start = self.ops.offset().0;
+                let jumps: Vec<i32> = targets
+                    .iter()
+                    .map(|&target| {
+                        let target = self.target(at, target);
+                        let here = self.ops.offset().0 - start;
+                        dynasm!(self.ops ; .arch x64 ; jmp =>target);
+                        here as i32
+                    })
+                    .collect();
+                let behind = (self.ops.offset().0 - start) as i32;
+                self.ops.dynamic_label(table);
+                for jump in jumps {
+                    self.ops.push_i32(jump - behind);
+                }
+            }
+            Select::Search { keys, targets, fail } => {
+                let mut ways: Vec<(u64, i32)> = keys.iter().copied().zip(targets.iter().copied()).collect();
+                // Sorted, and of equal keys the first counts.
+                ways.dedup_by_key(|&mut (key, _)| key);
+                let fail = self.target(at, *fail);
+                self.search(at, &ways, fail);
+            }
+            Select::Each { .. } => unreachable!("is stepped"),
+        }
+    }
+    /// Where the word in `r10` leads among these, which are in order.
+    fn search(&mut self, at: u32, ways: &[(u64, i32)], fail: DynamicLabel) {
+        if ways.len() <= 4 {
+            for &(key, target) in ways {
+                let target = self.target(at, target);
+                self.compare_word(R10, key);
+                dynasm!(self.ops ; .arch x64 ; je =>target);
+            }
+            dynasm!(self.ops ; .arch x64 ; jmp =>fail);
+            return;
+        }
+        let (low, high) = ways.split_at(ways.len() / 2);
+        let upper = self.label();
+        self.compare_word(R10, high[0].0);
+        dynasm!(self.ops ; .arch x64 ; jae =>upper);
+        self.search(at, low, fail);
+        dynasm!(self.ops ; .arch x64 ; =>upper);
+        self.search(at, high, fail);
+    }
+}
