@@ -5,15 +5,15 @@
 //! work on stay where the object lives; what a body returns is copied to the process.
 
 use super::object::OwnedTerm;
+use smallvec::{SmallVec, smallvec};
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use swarmrt_heap::copy_whole;
 use swarmrt_machine::bif::BifFn;
 use swarmrt_machine::{BifResult, Process, Vm};
 use swarmrt_term::compare::{FAMILY_LIST, FAMILY_TUPLE, family};
 use swarmrt_term::release::{self, Release};
-use swarmrt_term::{Alloc, Atom, FragmentHeap, Mfa, Term, am, atom, compare, equal_exact, map, print, stop};
+use swarmrt_term::{Alloc, Atom, Mfa, Term, am, atom, compare, equal_exact, map, print, stop};
 
 /// What a specification is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -126,23 +126,26 @@ fn list_parts(list: Term) -> (Vec<Term>, Term) {
     (elements, rest)
 }
 
-fn is_too_deep(term: Term) -> bool {
-    let mut pending = vec![(term, 0)];
-    while let Some((term, depth)) = pending.pop() {
-        stop::step();
-        if depth > NESTING_MAX {
-            return true;
+/// Whether a term is nested in more than so many levels. Recurses as deep, without memory for it: a specification that
+/// is given as a term is compiled for each call.
+fn is_deeper(term: Term, levels: usize) -> bool {
+    stop::step();
+    let inside = |child: Term| !child.is_immediate() && (levels == 0 || is_deeper(child, levels - 1));
+    if term.is_cons() {
+        let mut rest = term;
+        while let Some(cell) = rest.as_cons() {
+            stop::step();
+            if inside(cell.head()) {
+                return true;
+            }
+            rest = cell.tail();
         }
-        if term.is_cons() {
-            let (elements, tail) = list_parts(term);
-            pending.extend(elements.into_iter().chain([tail]).filter(|element| !element.is_immediate()).map(|element| (element, depth + 1)));
-        } else if let Some(tuple) = term.as_tuple() {
-            pending.extend(tuple.elements().iter().filter(|element| !element.is_immediate()).map(|&element| (element, depth + 1)));
-        } else if term.is_map() {
-            pending.extend(map::iter(term).flat_map(|(key, value)| [(key, depth + 1), (value, depth + 1)]));
-        }
+        inside(rest)
+    } else if let Some(tuple) = term.as_tuple() {
+        tuple.elements().iter().any(|&element| inside(element))
+    } else {
+        term.is_map() && map::iter(term).any(|(key, value)| inside(key) || inside(value))
     }
-    false
 }
 
 /// The number of a variable's name: `'$7'`. One that begins with a zero is an atom, and as in OTP numbers wrap around.
@@ -156,60 +159,79 @@ fn variable_number(term: Term) -> Option<u32> {
     u32::try_from(number).ok()
 }
 
-fn collect_variables(head: Term, found: &mut BTreeMap<u32, usize>) {
-    let mut pending = vec![head];
-    while let Some(term) = pending.pop() {
-        stop::step();
-        if let Some(number) = variable_number(term) {
-            found.insert(number, 0);
-        } else if let Some(cell) = term.as_cons() {
-            pending.push(cell.head());
-            pending.push(cell.tail());
-        } else if let Some(tuple) = term.as_tuple() {
-            pending.extend_from_slice(tuple.elements());
-        } else if term.is_map() {
-            pending.extend(map::iter(term).map(|(_, value)| value));
+/// The numbers of a head's variables, which is not nested more deeply than [`NESTING_MAX`]: as often as they occur.
+fn collect_variables(head: Term, found: &mut Variables) {
+    stop::step();
+    if let Some(number) = variable_number(head) {
+        found.push(number);
+    } else if head.is_cons() {
+        let mut rest = head;
+        while let Some(cell) = rest.as_cons() {
+            collect_variables(cell.head(), found);
+            rest = cell.tail();
         }
+        collect_variables(rest, found);
+    } else if let Some(tuple) = head.as_tuple() {
+        tuple.elements().iter().for_each(|&element| collect_variables(element, found));
+    } else if head.is_map() {
+        map::iter(head).for_each(|(_, value)| collect_variables(value, found));
     }
 }
 
-/// Whether a pattern has neither variables nor `_`.
+/// Whether a pattern, which is not nested more deeply than [`NESTING_MAX`], has neither variables nor `_`.
 fn is_constant(term: Term) -> bool {
-    let mut pending = vec![term];
-    while let Some(term) = pending.pop() {
-        stop::step();
-        if term == Term::atom(am::UNDERSCORE) || variable_number(term).is_some() {
-            return false;
-        } else if let Some(cell) = term.as_cons() {
-            pending.push(cell.head());
-            pending.push(cell.tail());
-        } else if let Some(tuple) = term.as_tuple() {
-            pending.extend_from_slice(tuple.elements());
-        } else if term.is_map() {
-            // A map matches by the keys it names, not as a whole.
-            return false;
+    stop::step();
+    if term.is_cons() {
+        let mut rest = term;
+        while let Some(cell) = rest.as_cons() {
+            if !is_constant(cell.head()) {
+                return false;
+            }
+            rest = cell.tail();
         }
+        is_constant(rest)
+    } else if let Some(tuple) = term.as_tuple() {
+        tuple.elements().iter().all(|&element| is_constant(element))
+    } else {
+        // A map matches by the keys it names, not as a whole.
+        term != Term::atom(am::UNDERSCORE) && variable_number(term).is_none() && !term.is_map()
     }
-    true
 }
+
+/// The numbers of a clause's variables, in order; a variable's slot is its position.
+type Variables = SmallVec<[u32; 8]>;
 
 struct Compiler {
     vm: &'static Vm,
     dialect: Dialect,
-    variables: BTreeMap<u32, usize>,
-    bound: Vec<bool>,
+    variables: Variables,
+    bound: SmallVec<[bool; 8]>,
     in_body: bool,
     errors: Errors,
 }
 
 impl Compiler {
+    /// For a clause with that head.
+    fn new(vm: &'static Vm, dialect: Dialect, head: Term) -> Compiler {
+        let mut variables = Variables::new();
+        collect_variables(head, &mut variables);
+        variables.sort_unstable();
+        variables.dedup();
+        let bound = smallvec![false; variables.len()];
+        Compiler { vm, dialect, variables, bound, in_body: false, errors: Vec::new() }
+    }
+
+    fn slot(&self, number: u32) -> Option<usize> {
+        self.variables.binary_search(&number).ok()
+    }
+
     fn pattern(&mut self, term: Term) -> Pattern {
         stop::step();
         if term == Term::atom(am::UNDERSCORE) {
             return Pattern::Any;
         }
         if let Some(number) = variable_number(term) {
-            let variable = self.variables[&number];
+            let variable = self.slot(number).expect("all variables of the head were collected");
             return if std::mem::replace(&mut self.bound[variable], true) { Pattern::Same(variable) } else { Pattern::Bind(variable) };
         }
         if is_constant(term) {
@@ -263,8 +285,8 @@ impl Compiler {
             return Expr::List(elements, Box::new(self.expression(tail)));
         }
         if let Some(number) = variable_number(term) {
-            return match self.variables.get(&number) {
-                Some(&variable) => Expr::Variable(variable),
+            return match self.slot(number) {
+                Some(variable) => Expr::Variable(variable),
                 None => {
                     self.errors.push(format!("Variable ${number} is unbound."));
                     Expr::Constant(Term::NIL)
@@ -438,7 +460,7 @@ fn is_guard_function(name: &str, arity: usize) -> bool {
 
 /// Compiles a specification.
 pub fn compile(vm: &'static Vm, specification: Term, dialect: Dialect) -> Result<Program, CompileError> {
-    if is_too_deep(specification) {
+    if is_deeper(specification, NESTING_MAX) {
         return Err(CompileError::TooDeep);
     }
     let source = OwnedTerm::new(specification);
@@ -451,13 +473,8 @@ pub fn compile(vm: &'static Vm, specification: Term, dialect: Dialect) -> Result
     for clause in list {
         let parts = clause.as_tuple().filter(|parts| parts.arity() == 3).ok_or_else(|| one("Match program part is not a tuple of arity 3."))?;
         let (head, guards, body) = (parts.get(0), parts.get(1), parts.get(2));
-        let mut variables = BTreeMap::new();
-        collect_variables(head, &mut variables);
-        for (position, slot) in variables.values_mut().enumerate() {
-            *slot = position;
-        }
-        let count = variables.len();
-        let mut compiler = Compiler { vm, dialect, variables, bound: vec![false; count], in_body: false, errors: Vec::new() };
+        let mut compiler = Compiler::new(vm, dialect, head);
+        let count = compiler.variables.len();
         if dialect == Dialect::Trace && !head.is_list() && head != Term::atom(am::UNDERSCORE) && variable_number(head).is_none() {
             return Err(one("Match head is invalid in this context."));
         }
@@ -831,11 +848,22 @@ fn is_key_of_whole(expr: &Expr, keypos: usize) -> bool {
     }
 }
 
-/// `[{Pattern, [], [Result]}]`, as the short forms of `ets` mean it.
-pub fn pattern_specification(heap: &mut FragmentHeap, pattern: Term, result: Term) -> Term {
-    let body = heap.list(&[result]);
-    let clause = heap.tuple(&[pattern, Term::NIL, body]);
-    heap.list(&[clause])
+/// Compiles `[{Pattern, [], [Result]}]`, as the short forms of `ets` mean it.
+pub fn compile_pattern(vm: &'static Vm, pattern: Term, result: Expr) -> Result<Program, CompileError> {
+    /// The list and the tuple around the pattern.
+    const LEVELS_AROUND: usize = 2;
+    if is_deeper(pattern, NESTING_MAX - LEVELS_AROUND) {
+        return Err(CompileError::TooDeep);
+    }
+    let source = OwnedTerm::new(pattern);
+    let mut compiler = Compiler::new(vm, Dialect::Table, source.term);
+    let head = compiler.pattern(source.term);
+    if !compiler.errors.is_empty() {
+        return Err(CompileError::Invalid(compiler.errors));
+    }
+    let variables = compiler.variables.len();
+    let clause = Clause { head, guards: Vec::new(), body: vec![result], variables };
+    Ok(Program { clauses: vec![clause], dialect: Dialect::Table, variables_max: variables, _source: source })
 }
 
 /// `erlang:match_spec_test/3`.
@@ -863,4 +891,46 @@ pub fn test(p: &mut Process, subject: Term, specification: Term, dialect: Dialec
             p.tuple(&[Term::atom(am::ERROR), errors])
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use swarmrt_term::FragmentHeap;
+
+    #[test]
+    fn depth_is_that_of_tuples_lists_tails_and_maps() {
+        let mut heap = FragmentHeap::new();
+        let flat = heap.list(&[Term::NIL; 100_000]);
+        assert!(!is_deeper(flat, 0), "a long list is not deep");
+        let mut tuple = heap.tuple(&[]);
+        let mut list = heap.list(&[Term::NIL]);
+        let mut map = map::empty(&mut heap);
+        for depth in 0..5 {
+            for term in [tuple, list, map] {
+                assert!(!is_deeper(term, depth) && (depth == 0 || is_deeper(term, depth - 1)));
+            }
+            tuple = heap.tuple(&[Term::NIL, tuple]);
+            list = heap.list(&[Term::NIL, list]);
+            map = map::from_pairs(&mut heap, &[(Term::NIL, map)]);
+        }
+        let improper = heap.list_with_tail(&[Term::NIL, Term::NIL], tuple);
+        assert!(is_deeper(improper, 5) && !is_deeper(improper, 6), "the tail is one level down");
+    }
+
+    #[test]
+    fn variables_are_found_wherever_they_stand() {
+        let mut heap = FragmentHeap::new();
+        let [first, second, third] = ["$1", "$2", "$30"].map(|name| Term::atom(Atom::new(name)));
+        let tail = heap.list_with_tail(&[first, Term::NIL], third);
+        let value = map::from_pairs(&mut heap, &[(first, second)]);
+        let pattern = heap.tuple(&[tail, value, first]);
+        let mut found = Variables::new();
+        collect_variables(pattern, &mut found);
+        assert_eq!(found[..], [1, 30, 2, 1]);
+        for (term, constant) in [(tail, false), (value, false), (Term::atom(am::UNDERSCORE), false), (Term::NIL, true)] {
+            let within = heap.tuple(&[Term::NIL, term]);
+            assert_eq!((is_constant(term), is_constant(within)), (constant, constant));
+        }
+    }
 }

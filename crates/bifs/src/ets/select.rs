@@ -5,7 +5,7 @@
 //! looked up; in an ordered set also where it says how they begin.
 
 use super::hash::{Verdict, hash_of};
-use super::matchspec::{self, CompileError, Dialect, Pattern, Program, pattern_specification};
+use super::matchspec::{self, CompileError, Dialect, Expr, Pattern, Program};
 use super::object::{Head, OwnedTerm};
 use super::ordered::From;
 use super::table::{Access, Kind, Storage, Table};
@@ -15,7 +15,7 @@ use crossbeam_epoch::pin;
 use std::sync::Arc;
 use swarmrt_machine::resource::Resources;
 use swarmrt_machine::{BifResult, Process, BifExit, bif};
-use swarmrt_term::{Alloc, FragmentHeap, Mfa, Term, am, atom, equal_exact};
+use swarmrt_term::{Alloc, Mfa, Term, am, atom, equal_exact};
 
 /// Objects that are looked at in one go.
 const OBJECTS_PER_STEP: usize = 1000;
@@ -37,17 +37,19 @@ fn compiled_of(p: &Process, handle: Term) -> Option<Arc<Compiled>> {
     p.vm.extension::<Resources<Compiled>>().get(handle)
 }
 
-fn compile(p: &Process, specification: Term) -> Result<Arc<Program>, BifExit> {
-    matchspec::compile(p.vm, specification, Dialect::Table).map(Arc::new).map_err(|error| match error {
+fn compiled(program: Result<Program, CompileError>) -> Result<Arc<Program>, BifExit> {
+    program.map(Arc::new).map_err(|error| match error {
         CompileError::Invalid(_) => BifExit::BADARG,
         CompileError::TooDeep => BifExit::SYSTEM_LIMIT,
     })
 }
 
-fn compile_pattern(p: &Process, pattern: Term, result: swarmrt_term::Atom) -> Result<Arc<Program>, BifExit> {
-    let mut heap = FragmentHeap::new();
-    let specification = pattern_specification(&mut heap, pattern, Term::atom(result));
-    compile(p, specification)
+fn compile(p: &Process, specification: Term) -> Result<Arc<Program>, BifExit> {
+    compiled(matchspec::compile(p.vm, specification, Dialect::Table))
+}
+
+fn compile_pattern(p: &Process, pattern: Term, result: Expr) -> Result<Arc<Program>, BifExit> {
+    compiled(matchspec::compile_pattern(p.vm, pattern, result))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -510,7 +512,7 @@ fn select_reverse_3(p: &mut Process, id: Term, specification: Term, limit: Term)
 #[bif("ets:match/2")]
 fn match_2(p: &mut Process, id: Term, pattern: Term) -> BifResult {
     check_table(p, id, Access::Read)?;
-    let program = compile_pattern(p, pattern, am::DOUBLE_DOLLAR)?;
+    let program = compile_pattern(p, pattern, Expr::Variables)?;
     start(p, id, program, Job::Select, false, None)
 }
 
@@ -518,14 +520,14 @@ fn match_2(p: &mut Process, id: Term, pattern: Term) -> BifResult {
 fn match_3(p: &mut Process, id: Term, pattern: Term, limit: Term) -> BifResult {
     check_table(p, id, Access::Read)?;
     let limit = limit_of(limit)?;
-    let program = compile_pattern(p, pattern, am::DOUBLE_DOLLAR)?;
+    let program = compile_pattern(p, pattern, Expr::Variables)?;
     start(p, id, program, Job::Select, false, limit)
 }
 
 #[bif("ets:match_object/2")]
 fn match_object_2(p: &mut Process, id: Term, pattern: Term) -> BifResult {
     check_table(p, id, Access::Read)?;
-    let program = compile_pattern(p, pattern, am::DOLLAR_UNDERSCORE)?;
+    let program = compile_pattern(p, pattern, Expr::Whole)?;
     start(p, id, program, Job::Select, false, None)
 }
 
@@ -533,7 +535,7 @@ fn match_object_2(p: &mut Process, id: Term, pattern: Term) -> BifResult {
 fn match_object_3(p: &mut Process, id: Term, pattern: Term, limit: Term) -> BifResult {
     check_table(p, id, Access::Read)?;
     let limit = limit_of(limit)?;
-    let program = compile_pattern(p, pattern, am::DOLLAR_UNDERSCORE)?;
+    let program = compile_pattern(p, pattern, Expr::Whole)?;
     start(p, id, program, Job::Select, false, limit)
 }
 
