@@ -1,6 +1,7 @@
 //! Copying a term to another heap: literals stay where they are, shared binaries gain a reference.
 
 use crate::literal::{Leaving, leaving, literal_range};
+use smallvec::SmallVec;
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
 use std::ops::Range;
@@ -61,11 +62,14 @@ const FLAT_WORDS_MAX: usize = if cfg!(test) { 1 << 12 } else { 1 << 24 };
 /// What was copied behind the first words, by the source.
 type Copied<T> = HashMap<u64, T, BuildHasherDefault<NumberHasher>>;
 
+/// What is still to be visited: most terms are messages and table objects of a few parts, which need no memory for it.
+type Pending<T> = SmallVec<[T; 16]>;
+
 /// Visits in the order of [`copy`]: which words are the first has to be the same for both.
 fn size(term: Term, sharing: &Sharing) -> usize {
     let mut total = 0;
     let mut seen: Copied<()> = Copied::default();
-    let mut pending: Vec<Term> = Vec::new();
+    let mut pending: Pending<Term> = Pending::new();
     let mut current = term;
     loop {
         let is_copied = current.is_pointer() && !sharing.shares(current);
@@ -107,10 +111,8 @@ fn size(term: Term, sharing: &Sharing) -> usize {
 /// The bits of a part of a binary that is small enough to stand alone: a copy does not take along what it is part of.
 #[inline]
 fn small_part(term: Term) -> Option<Bits> {
-    if !term.boxed_header().has(Subtag::SubBin) {
-        return None;
-    }
-    Some(Bits::of(term)).filter(|bits| bits.bit_size <= HEAP_BIN_BYTES_MAX * 8)
+    let is_small = term.boxed_header().has(Subtag::SubBin) && Bits::size_of(term) <= HEAP_BIN_BYTES_MAX * 8;
+    is_small.then(|| Bits::of(term))
 }
 
 /// Copies `term` into `to`, which has room or grows. Sharing within the term is not kept, as in OTP, unless it is very large.
@@ -133,7 +135,7 @@ fn copy<A: Alloc + ?Sized>(term: Term, to: &mut A, sharing: &Sharing) -> Term {
     let mut copied = term;
     let mut total = 0;
     let mut seen: Copied<u64> = Copied::default();
-    let mut pending: Vec<*mut u64> = Vec::new();
+    let mut pending: Pending<*mut u64> = Pending::new();
     let mut slot: *mut u64 = (&raw mut copied).cast();
     loop {
         // SAFETY: `slot` is a word of the copy (or the root), holding a term of the source.
