@@ -165,8 +165,8 @@ fn length(p: &mut Process, list: Term) -> BifResult {
 /// The bits of a bitstring, or of what is left of one that is being matched: from OTP 26 on, the
 /// compiler asks for the size of a rest without making it a term.
 fn bits_in(bits: Term) -> Result<usize, BifExit> {
-    match bits.as_bits() {
-        Some(bits) => Ok(bits.bit_size),
+    match bits.bitstring_bits() {
+        Some(bits) => Ok(bits),
         None => {
             let context = bits.as_match_context().ok_or(BifExit::BADARG)?;
             Ok(context.end() - context.offset())
@@ -190,7 +190,7 @@ fn size(_p: &mut Process, term: Term) -> BifResult {
         return Ok(Term::small(tuple.arity() as i64));
     }
     // Whole bytes only, here.
-    term.as_bits().map(|bits| Term::small((bits.bit_size / 8) as i64)).ok_or(BifExit::BADARG)
+    term.bitstring_bits().map(|bits| Term::small((bits / 8) as i64)).ok_or(BifExit::BADARG)
 }
 
 #[bif("erlang:map_size/1", guard)]
@@ -224,8 +224,8 @@ pub(crate) fn badkey(p: &mut Process, key: Term) -> BifExit {
 #[bif("erlang:binary_part/3", guard)]
 #[bif("binary:part/3")]
 fn binary_part_3(p: &mut Process, binary: Term, position: Term, length: Term) -> BifResult {
-    let bits = binary.as_bits().ok_or(BifExit::BADARG)?;
-    let (from, len) = part_range(bits.bit_size / 8, position, length).ok_or(BifExit::BADARG)?;
+    let bits = binary.bitstring_bits().ok_or(BifExit::BADARG)?;
+    let (from, len) = part_range(bits / 8, position, length).ok_or(BifExit::BADARG)?;
     Ok(p.sub_binary(binary, from * 8, len * 8))
 }
 

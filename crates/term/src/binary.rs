@@ -383,22 +383,25 @@ impl Bits {
     /// The bits of a term known to be a bitstring.
     #[inline]
     pub fn of(term: Term) -> Bits {
-        let ptr = term.boxed_ptr();
-        // SAFETY: the header says which layout it is.
+        let (whole, offset) = Bits::original_of(term);
+        let ptr = whole.boxed_ptr();
+        // SAFETY: the header says which layout it is; what a part refers to is no part itself.
         unsafe {
-            match term.boxed_header().subtag() {
-                Subtag::HeapBin => Bits { base: ptr.add(heap_bin::DATA).cast(), bit_offset: 0, bit_size: *ptr.add(heap_bin::BIT_SIZE) as usize },
-                Subtag::SharedBin => {
-                    Bits { base: *ptr.add(shared_bin::DATA_PTR) as *const u8, bit_offset: 0, bit_size: *ptr.add(shared_bin::BIT_SIZE) as usize }
-                }
-                Subtag::SubBin => {
-                    let original = Bits::of(Term::from_raw(*ptr.add(sub_bin::ORIGINAL)));
-                    let offset = *ptr.add(sub_bin::BIT_OFFSET) as usize;
-                    Bits { base: original.base.add(offset / 8), bit_offset: offset & 7, bit_size: *ptr.add(sub_bin::BIT_SIZE) as usize }
-                }
+            let base = match whole.boxed_header().subtag() {
+                Subtag::HeapBin => ptr.add(heap_bin::DATA).cast::<u8>(),
+                Subtag::SharedBin => *ptr.add(shared_bin::DATA_PTR) as *const u8,
                 other => unreachable!("not a bitstring: {other:?}"),
-            }
+            };
+            Bits { base: base.add(offset / 8), bit_offset: offset & 7, bit_size: Bits::size_of(term) }
         }
+    }
+
+    /// How many bits a term has that is known to be a bitstring.
+    #[inline]
+    pub fn size_of(term: Term) -> usize {
+        const { assert!(heap_bin::BIT_SIZE == sub_bin::BIT_SIZE && shared_bin::BIT_SIZE == sub_bin::BIT_SIZE) };
+        // SAFETY: every layout has the size there.
+        unsafe { *term.boxed_ptr().add(sub_bin::BIT_SIZE) as usize }
     }
 
     /// What a part of `term` has to refer to: the heap or shared binary below it, and the bit offset
@@ -526,6 +529,24 @@ unsafe fn copy_bits_to_byte(src: Bits, dst: *mut u8) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::alloc::{Alloc, FragmentHeap};
+
+    #[test]
+    fn a_part_lies_in_what_it_refers_to() {
+        let mut heap = FragmentHeap::new();
+        for bytes in [20, HEAP_BIN_BYTES_MAX + 1] {
+            let data: Vec<u8> = (0..bytes as u8).collect();
+            let whole = heap.binary(&data);
+            assert_eq!((Bits::size_of(whole), Bits::of(whole).bit_size), (bytes * 8, bytes * 8));
+            let part = heap.sub_binary(whole, 19, 80);
+            let within = heap.sub_binary(part, 5, 16);
+            let (whole, part, within) = (Bits::of(whole), Bits::of(part), Bits::of(within));
+            assert_eq!((part.bit_offset, part.bit_size), (3, 80));
+            assert_eq!(part.base, whole.base.wrapping_add(2));
+            assert_eq!((within.bit_offset, within.bit_size), (0, 16));
+            assert_eq!(within.aligned(), Some(&data[3..5]));
+        }
+    }
 
     #[test]
     fn bits_are_copied_from_and_to_any_place() {

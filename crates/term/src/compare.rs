@@ -492,6 +492,30 @@ fn order_parts(a: Term, b: Term, exact: bool, levels: u32) -> Ordering {
     order(a, b, exact, levels)
 }
 
+/// The last elements of two tuples of one arity if all before them are equal, else their order.
+#[inline]
+fn order_of_first_elements(a: Term, b: Term, exact: bool, levels: u32) -> Result<(Term, Term), Ordering> {
+    let (Some((&last_a, first_a)), Some((&last_b, first_b))) = (tuple_elements(a).split_last(), tuple_elements(b).split_last()) else {
+        return Err(Ordering::Equal);
+    };
+    if first_a.len() > UNCOUNTED_ELEMENTS {
+        stop::flat(first_a.len());
+    }
+    for (&x, &y) in first_a.iter().zip(first_b) {
+        if x == y {
+            continue;
+        }
+        if Term::both_small(x, y) {
+            return Err(x.small_value().cmp(&y.small_value()));
+        }
+        let elements = order_parts(x, y, exact, levels);
+        if elements.is_ne() {
+            return Err(elements);
+        }
+    }
+    Ok((last_a, last_b))
+}
+
 /// The order of two terms, without a list of what is left to do as far as `levels` go.
 fn order(mut a: Term, mut b: Term, exact: bool, levels: u32) -> Ordering {
     let mut uncounted = UNCOUNTED_CELLS;
@@ -527,6 +551,13 @@ fn order(mut a: Term, mut b: Term, exact: bool, levels: u32) -> Ordering {
         if let (Some(x), Some(y)) = (a.as_atom(), b.as_atom()) {
             return compare_atoms(x, y);
         }
+        if levels > 0 && a.is_boxed() && b.is_boxed() && a.boxed_header() == b.boxed_header() && a.boxed_header().has(Subtag::Tuple) {
+            match order_of_first_elements(a, b, exact, levels - 1) {
+                Ok(last) => (a, b) = last,
+                Err(order) => return order,
+            }
+            continue;
+        }
         let (of_a, of_b) = (family(a), family(b));
         if of_a != of_b {
             return of_a.cmp(&of_b);
@@ -536,27 +567,7 @@ fn order(mut a: Term, mut b: Term, exact: bool, levels: u32) -> Ordering {
             FAMILY_NUMBER if a.is_float() == b.is_float() => return compare_numbers_exact(a, b),
             FAMILY_NUMBER => return if a.is_float() { Ordering::Greater } else { Ordering::Less },
             FAMILY_BITSTRING => return compare_bits(Bits::of(a), Bits::of(b)),
-            FAMILY_TUPLE if levels > 0 => {
-                let (left, right) = (tuple_elements(a), tuple_elements(b));
-                if left.len() != right.len() {
-                    return left.len().cmp(&right.len());
-                }
-                let (Some((&last_a, first_a)), Some((&last_b, first_b))) = (left.split_last(), right.split_last()) else {
-                    return Ordering::Equal;
-                };
-                if first_a.len() > UNCOUNTED_ELEMENTS {
-                    stop::flat(first_a.len());
-                }
-                for (&x, &y) in first_a.iter().zip(first_b) {
-                    if x != y {
-                        let elements = order_parts(x, y, exact, levels - 1);
-                        if elements.is_ne() {
-                            return elements;
-                        }
-                    }
-                }
-                (a, b) = (last_a, last_b);
-            }
+            FAMILY_TUPLE if a.boxed_header() != b.boxed_header() => return a.boxed_header().words().cmp(&b.boxed_header().words()),
             _ => break,
         }
     }
@@ -1000,6 +1011,50 @@ mod tests {
         for pair in ascending.windows(2) {
             assert!(compare(pair[0], pair[1]).is_lt() && compare(pair[1], pair[0]).is_gt());
         }
+    }
+
+    #[test]
+    fn tuples_compare_by_arity_then_by_element() {
+        let mut heap = FragmentHeap::new();
+        let (one, two) = (Term::small(1), Term::small(2));
+        let float = heap.float(1.0);
+        let nested = heap.tuple(&[one]);
+        let binary = heap.binary(b"x");
+        let atom = Term::atom(Atom::new("a"));
+        // Elements of each kind first, in the middle and last; the arity counts before them.
+        let ascending: [&[Term]; 11] = [
+            &[],
+            &[two],
+            &[binary],
+            &[one, one, two],
+            &[one, two, one],
+            &[one, atom, one],
+            &[one, nested, one],
+            &[one, nested, two],
+            &[one, nested, binary],
+            &[two, one, one],
+            &[binary, one, one],
+        ];
+        let tuples: Vec<Term> = ascending.iter().map(|elements| heap.tuple(elements)).collect();
+        for (at, &a) in tuples.iter().enumerate() {
+            for (other, &b) in tuples.iter().enumerate() {
+                assert_eq!(compare(a, b), at.cmp(&other), "{at} {other}");
+                assert_eq!(compare_exact(a, b), at.cmp(&other), "{at} {other}");
+            }
+            let copy = heap.tuple(ascending[at]);
+            assert!(compare(a, copy).is_eq() && compare_exact(a, copy).is_eq());
+        }
+        let (small, same) = (heap.tuple(&[one, two]), heap.tuple(&[float, two]));
+        assert!(compare(small, same).is_eq(), "1 == 1.0");
+        assert!(compare_exact(small, same).is_lt(), "an integer key comes before a float");
+    }
+
+    #[test]
+    fn tuples_compare_below_the_levels_that_recurse() {
+        let mut heap = FragmentHeap::new();
+        let mut nested = |innermost| (0..PLAIN_LEVELS * 3).fold(Term::small(innermost), |inner, _| heap.tuple(&[inner, Term::NIL]));
+        let (one, again, two) = (nested(1), nested(1), nested(2));
+        assert!(compare(one, again).is_eq() && compare(one, two).is_lt() && compare(two, one).is_gt());
     }
 
     #[test]

@@ -330,10 +330,15 @@ impl Term {
     pub fn as_bits(self) -> Option<Bits> {
         if self.is_bitstring() { Some(Bits::of(self)) } else { None }
     }
+    /// How many bits a bitstring has, without a look at where they are.
+    #[inline]
+    pub fn bitstring_bits(self) -> Option<usize> {
+        if self.is_bitstring() { Some(Bits::size_of(self)) } else { None }
+    }
     /// A bitstring of whole bytes.
     #[inline]
     pub fn is_binary(self) -> bool {
-        self.as_bits().is_some_and(|bits| bits.bit_size & 7 == 0)
+        self.bitstring_bits().is_some_and(|bits| bits & 7 == 0)
     }
     #[inline]
     pub fn is_fun(self) -> bool {

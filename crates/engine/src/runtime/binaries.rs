@@ -14,14 +14,14 @@ pub fn start_match(p: &mut Process, source: Term) -> Option<Term> {
     if source.as_match_context().is_some() {
         return Some(source);
     }
-    let bits = source.as_bits()?;
+    let bits = source.bitstring_bits()?;
     let (original, offset) = Bits::original_of(source);
     let ptr = p.alloc(MatchContext::WORDS);
     // SAFETY: the words of a context were given.
     unsafe {
         *ptr = Header::new(Subtag::MatchContext, MatchContext::WORDS - 1).0;
         *ptr.add(1) = offset as u64;
-        *ptr.add(2) = (offset + bits.bit_size) as u64;
+        *ptr.add(2) = (offset + bits) as u64;
         *ptr.add(3) = original.raw();
     }
     Some(Term::from_boxed_ptr(ptr))
