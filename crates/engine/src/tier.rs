@@ -254,7 +254,14 @@ impl Tier {
         self.baseline_functions.fetch_add(1, Ordering::Relaxed);
         self.baseline_bytes.fetch_add(code.bytes.len() as u64, Ordering::Relaxed);
         self.baseline_ns.fetch_add(begun.elapsed().as_nanos() as u64, Ordering::Relaxed);
-        installed.is_ok()
+        let Ok(address) = installed else { return false };
+        if self.perf_map.is_some() {
+            let ends = code.pieces.iter().skip(1).map(|&(_, offset)| offset).chain([code.bytes.len() as u32]);
+            for (&(cell, offset), end) in code.pieces.iter().zip(ends) {
+                self.note_in_map(&module, cell, address + u64::from(offset), (end - offset) as usize);
+            }
+        }
+        true
     }
 
     /// The machine code with which the function that begins at an address goes on with these arguments, where that is other

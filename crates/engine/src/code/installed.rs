@@ -165,14 +165,15 @@ impl Functions {
         self.has_news.fetch_or(code.relocations.is_some(), Ordering::Relaxed);
         self.keep(number, code, || self.installed.re_entries.put(place, re_entry));
     }
-    /// Has a function's code by the baseline compiler be found by whoever comes to its cells, but to those that have code.
+    /// Has a function's code by the baseline compiler be found by whoever comes to its cells, but to those that have code. Where it
+    /// lies.
     ///
     /// # Errors
     /// When the operating system refuses memory for code.
-    pub fn install_baseline(&self, module: &ModuleCode, number: usize, code: &BaselineCode, no_code: impl Fn(*const Instr) -> u64) -> std::io::Result<()> {
+    pub fn install_baseline(&self, module: &ModuleCode, number: usize, code: &BaselineCode, no_code: impl Fn(*const Instr) -> u64) -> std::io::Result<u64> {
         self.with(number, |function| {
-            if function.baseline.is_some() {
-                return Ok(());
+            if let Some(baseline) = &function.baseline {
+                return Ok(baseline.memory.address());
             }
             let memory = CodeMemory::new(&code.bytes)?;
             self.installed.bytes.fetch_add(memory.bytes(), Ordering::Relaxed);
@@ -181,8 +182,9 @@ impl Functions {
                 // SAFETY: a cell of the module, which keeps the code for as long as its cell leads there.
                 unsafe { replace_cell_code(cell, no_code(cell), memory.address() + u64::from(offset)) };
             }
+            let address = memory.address();
             function.baseline = Some(Baseline { memory, cells: code.pieces.iter().map(|&(cell, _)| cell).collect() });
-            Ok(())
+            Ok(address)
         })
     }
     /// Whether the machine code in a function's cell is that of the baseline compiler.
