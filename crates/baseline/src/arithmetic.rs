@@ -1,9 +1,11 @@
 //! Arithmetic of small integers. What is not small, or becomes too large, is stepped.
 
 use crate::emitter::{Emitter, R10, R11, RAX};
+use crate::routines::FloatOperation;
 use dynasmrt::{DynamicLabel, DynasmApi, DynasmLabelApi, dynasm};
 use swarmrt_beam::instr::{Dst, Instr, Src};
 use swarmrt_engine::layout;
+use swarmrt_term::Term;
 
 impl Emitter<'_> {
     /// Both values, in `r10` and `r11`, when they are small.
@@ -43,8 +45,24 @@ impl Emitter<'_> {
         match self.span.code[at as usize] {
             Instr::Bsl { .. } | Instr::Bsr { .. } => return self.shift(at, a, b, dst, slow),
             Instr::IntDiv { .. } | Instr::Rem { .. } => return self.divide(at, a, b, dst, slow),
-            _ => self.small_pair(at, a, b, slow),
+            _ => {}
         }
+        let operation = match self.span.code[at as usize] {
+            Instr::Add { .. } => Some(FloatOperation::Add),
+            Instr::Sub { .. } => Some(FloatOperation::Sub),
+            Instr::Mul { .. } => Some(FloatOperation::Mul),
+            _ => None,
+        };
+        let done = self.label();
+        // Other operands than small integers are floats, perhaps.
+        let other = match operation {
+            Some(operation) => self.later(move |emitter| {
+                emitter.float_words(operation, slow);
+                dynasm!(emitter.ops ; .arch x64 ; jmp =>done);
+            }),
+            None => slow,
+        };
+        self.small_pair(at, a, b, other);
         match self.span.code[at as usize] {
             // The tag once.
             Instr::Add { .. } => dynasm!(self.ops ; .arch x64 ; lea rax, [r10 - 3] ; add rax, r11 ; jo =>slow),
@@ -55,6 +73,7 @@ impl Emitter<'_> {
             Instr::Bxor { .. } => dynasm!(self.ops ; .arch x64 ; mov rax, r10 ; xor rax, r11 ; or rax, 3),
             ref other => unreachable!("no arithmetic: {other:?}"),
         }
+        dynasm!(self.ops ; .arch x64 ; =>done);
         self.write(dst, RAX);
     }
     /// By a constant that is within a word.
@@ -122,16 +141,21 @@ impl Emitter<'_> {
 
     pub fn load_float(&mut self, at: u32, src: Src, to: u16) {
         let slow = self.step_later(at);
-        let (small, done) = (self.label(), self.label());
+        let (small, zero, done) = (self.label(), self.label(), self.label());
         self.read_into(at, src, R10);
         dynasm!(self.ops ; .arch x64 ; mov eax, r10d ; and eax, 0b11 ; cmp eax, 0b11 ; je =>small ; cmp eax, 0b10 ; jne =>slow);
-        // Zeroes have words of their own.
-        dynasm!(self.ops ; .arch x64 ; cmp r10, swarmrt_term::Term::FLOAT_ZEROES_END as i32 ; jb =>slow);
-        self.word(R11, swarmrt_term::Term::FLOAT_BIAS);
+        dynasm!(self.ops ; .arch x64 ; cmp r10, Term::FLOAT_ZEROES_END as i32 ; jb =>zero);
+        self.word(R11, Term::FLOAT_BIAS);
         dynasm!(self.ops
             ; .arch x64
             ; ror r10, 3
             ; sub r10, r11
+            ; mov [r15 + layout::f(to.into())], r10
+            ; jmp =>done
+            ; =>zero
+            // Bit 2 of a zero is its sign.
+            ; and r10d, 0b100
+            ; shl r10, 61
             ; mov [r15 + layout::f(to.into())], r10
             ; jmp =>done
             ; =>small
@@ -144,12 +168,20 @@ impl Emitter<'_> {
     pub fn store_float(&mut self, at: u32, from: u16, dst: Dst) {
         let slow = self.step_later(at);
         self.load(R10, 15, layout::f(from.into()));
-        self.word(R11, swarmrt_term::Term::FLOATS_FROM);
+        self.word(R11, Term::FLOATS_FROM);
         dynasm!(self.ops ; .arch x64 ; lea rax, [r10 + r10] ; sub rax, r11);
-        self.word(R11, swarmrt_term::Term::FLOATS_RANGE);
+        self.word(R11, Term::FLOATS_RANGE);
         dynasm!(self.ops ; .arch x64 ; cmp rax, r11 ; jae =>slow);
-        self.word(RAX, swarmrt_term::Term::FLOAT_BIAS);
+        self.word(RAX, Term::FLOAT_BIAS);
         dynasm!(self.ops ; .arch x64 ; add rax, r10 ; rol rax, 3);
+        self.write(dst, RAX);
+    }
+    /// `/`.
+    pub fn float_division(&mut self, at: u32, a: Src, b: Src, dst: Dst) {
+        let slow = self.step_later(at);
+        self.read_into(at, a, R10);
+        self.read_into(at, b, R11);
+        self.float_words(FloatOperation::Div, slow);
         self.write(dst, RAX);
     }
     pub fn move_float(&mut self, from: u16, to: u16) {

@@ -6,7 +6,7 @@ use dynasmrt::{DynasmLabelApi, dynasm};
 use swarmrt_beam::instr::{Dst, FunPtr, Instr, MapGet, MapPut, Src};
 use swarmrt_engine::layout;
 use swarmrt_engine::state::SCRATCH_WORDS;
-use swarmrt_term::{Header, Subtag};
+use swarmrt_term::{Header, Subtag, am, atom};
 
 const MAPS: &[Subtag] = &[Subtag::FlatMap, Subtag::HashMap];
 
@@ -19,6 +19,10 @@ impl Emitter<'_> {
     // ---- Built-ins and funs ----
 
     pub fn bif_value(&mut self, at: u32, bif: u16, args: &[Src], dst: Dst) {
+        let mfa = self.bifs.mfa(bif);
+        if let (&[a, b], true) = (args, mfa.module == am::ERLANG && mfa.function == atom!("/")) {
+            return self.float_division(at, a, b, dst);
+        }
         let fail = self.guard_fail(at);
         let other = self.failing(at, fail);
         self.spread(at, args.iter().copied(), R12);

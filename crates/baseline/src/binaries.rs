@@ -1,11 +1,12 @@
-//! Matching and building of bitstrings: positions and whole bytes in place, the rest by the machine's functions.
+//! Matching and building of bitstrings: positions, whole bytes and small fields in place, the rest by the machine's functions.
 
-use crate::emitter::{Emitter, R10, R11, R12, R13, RAX, RBX};
+use crate::emitter::{Emitter, R10, R11, R12, R13, R14, RAX, RBX};
 use crate::facts::Fact;
 use crate::terms::word;
 use dynasmrt::{DynamicLabel, DynasmApi, DynasmLabelApi, dynasm};
-use swarmrt_beam::instr::{BinaryPlan, Dst, Src, stored_unit};
+use swarmrt_beam::instr::{BinaryPlan, Dst, Instr, MatchPlan, MatchStep, SegmentKind, Src, stored_unit};
 use swarmrt_engine::state::SCRATCH_WORDS;
+use swarmrt_term::binary::{heap_bin, shared_bin};
 use swarmrt_term::{Header, MatchContext, Subtag};
 
 /// Of the words of a match context, from the tagged pointer.
@@ -13,22 +14,71 @@ const OFFSET: i32 = word(1);
 const END: i32 = word(2);
 const ORIGINAL: i32 = word(3);
 
+/// Positions that an instruction moves to at once are within an offset of an address.
+const BITS_MAX: u32 = 1 << 30;
+
+/// What is appended to a binary.
+#[derive(Clone, Copy)]
+enum Appended {
+    Integer(Src),
+    /// Bytes as a number, the first the highest.
+    Text(u64),
+}
+
 impl Emitter<'_> {
+    // ---- Match contexts ----
+
     fn require_context(&mut self, register: u8, other: DynamicLabel) {
         self.require_boxed(register, other);
         let header = Header::new(Subtag::MatchContext, MatchContext::WORDS - 1).0 as i32;
         dynasm!(self.ops ; .arch x64 ; cmp QWORD [Rq(register) - 5], header ; jne =>other);
     }
-    /// The register that a match context is in, `rbx` or its own; anything else is the interpreter's.
-    fn context(&mut self, at: u32, register: Dst) -> u8 {
-        let src = register.as_src();
-        let context = self.read(at, src, RBX);
+    /// The match context in `r14`, which no assist changes; anything else is the interpreter's.
+    fn context(&mut self, at: u32, src: Src) {
+        self.read_into(at, src, R14);
         if !self.facts.is(src, Fact::Context) {
             let other = self.exit(at);
-            self.require_context(context, other);
+            self.require_context(R14, other);
             self.facts.learn(src, Fact::Context);
         }
-        context
+    }
+    /// `rax` becomes the number of bits that are left.
+    fn bits_left(&mut self) {
+        dynasm!(self.ops ; .arch x64 ; mov rax, [r14 + END] ; sub rax, [r14 + OFFSET]);
+    }
+    /// `r10` becomes the position, and `r11` the one so many bits on; to `fail` when there are fewer.
+    fn require_bits_left(&mut self, bits: u32, fail: DynamicLabel) {
+        dynasm!(self.ops
+            ; .arch x64
+            ; mov r10, [r14 + OFFSET]
+            ; lea r11, [r10 + bits as i32]
+            ; cmp r11, [r14 + END]
+            ; ja =>fail
+        );
+    }
+    /// To `fail` unless the bits in `rax` are whole units.
+    fn require_units(&mut self, unit: u32, fail: DynamicLabel) {
+        if unit.is_power_of_two() {
+            dynasm!(self.ops ; .arch x64 ; test eax, unit as i32 - 1 ; jnz =>fail);
+            return;
+        }
+        dynasm!(self.ops
+            ; .arch x64
+            ; mov rbx, rdx
+            ; xor edx, edx
+            ; mov r10d, unit as i32
+            ; div r10
+            ; mov r10, rdx
+            ; mov rdx, rbx
+            ; test r10, r10
+            ; jnz =>fail
+        );
+    }
+    /// A part of the bitstring: `r12` is its position, `r13` its bits.
+    fn part(&mut self, dst: Dst) {
+        self.load(RBX, R14, ORIGINAL);
+        self.assist(self.assists.part as usize);
+        self.write(dst, RAX);
     }
     pub fn start_match(&mut self, at: u32, src: Src, dst: Dst, fail: i32) {
         let other = self.failing(at, (fail != 0).then_some(fail));
@@ -43,85 +93,164 @@ impl Emitter<'_> {
         self.facts.learn(dst.as_src(), Fact::Context);
     }
     pub fn get_position(&mut self, at: u32, context: Dst, dst: Dst) {
-        let context = self.context(at, context);
-        dynasm!(self.ops ; .arch x64 ; mov rax, [Rq(context) + OFFSET] ; lea rax, [rax * 4 + 3]);
+        self.context(at, context.as_src());
+        dynasm!(self.ops ; .arch x64 ; mov rax, [r14 + OFFSET] ; lea rax, [rax * 4 + 3]);
         self.write(dst, RAX);
     }
     pub fn set_position(&mut self, at: u32, context: Dst, position: Src) {
         let other = self.exit(at);
-        let context = self.context(at, context);
+        self.context(at, context.as_src());
         self.read_into(at, position, R10);
         self.require_small(R10, other);
-        dynasm!(self.ops ; .arch x64 ; sar r10, 2 ; cmp r10, [Rq(context) + END] ; ja =>other ; mov [Rq(context) + OFFSET], r10);
+        dynasm!(self.ops ; .arch x64 ; sar r10, 2 ; cmp r10, [r14 + END] ; ja =>other ; mov [r14 + OFFSET], r10);
     }
     pub fn test_tail(&mut self, at: u32, context: Dst, bits: u64, fail: i32) {
         let fail = self.target(at, fail);
-        let context = self.context(at, context);
-        dynasm!(self.ops ; .arch x64 ; mov rax, [Rq(context) + END] ; sub rax, [Rq(context) + OFFSET]);
+        self.context(at, context.as_src());
+        self.bits_left();
         self.compare_word(RAX, bits);
         dynasm!(self.ops ; .arch x64 ; jne =>fail);
     }
     pub fn test_unit(&mut self, at: u32, context: Dst, unit: u16, fail: i32) {
         let fail = self.target(at, fail);
-        let context = self.context(at, context);
-        dynasm!(self.ops
-            ; .arch x64
-            ; mov rax, [Rq(context) + END]
-            ; sub rax, [Rq(context) + OFFSET]
-            ; test eax, i32::from(unit) - 1
-            ; jnz =>fail
-        );
+        self.context(at, context.as_src());
+        self.bits_left();
+        self.require_units(unit.into(), fail);
     }
+
+    // ---- Segments ----
+
     /// How many bits a segment takes, where that is known.
     pub fn known_bits(&self, at: u32, size: Src, unit: u8) -> Option<u32> {
         let size = u32::try_from(self.small_constant(at, size)?).ok()?;
-        size.checked_mul(stored_unit(unit) as u32).filter(|&bits| bits < 1 << 30)
+        size.checked_mul(stored_unit(unit) as u32).filter(|&bits| bits < BITS_MAX)
     }
-    /// `r11` becomes the position so many bits on; to `fail` when there are fewer.
-    fn require_bits_left(&mut self, context: u8, bits: u32, fail: DynamicLabel) {
+    pub fn skip(&mut self, at: u32, context: Dst, size: Src, unit: u8, fail: i32) {
+        let fail = self.target(at, fail);
+        self.context(at, context.as_src());
+        match self.known_bits(at, size, unit) {
+            Some(bits) => self.require_bits_left(bits, fail),
+            None => self.require_size(at, size, unit, fail),
+        }
+        self.store(R11, R14, OFFSET);
+    }
+    /// `r10` becomes the position, `r13` the bits of a segment, and `r11` the position behind it; to `fail` when there are fewer. What is no
+    /// simple size is the interpreter's.
+    fn require_size(&mut self, at: u32, size: Src, unit: u8, fail: DynamicLabel) {
+        let other = self.exit(at);
+        self.read_into(at, size, R13);
+        self.require_small(R13, other);
+        // Times the unit, it does not overflow.
+        self.word(RAX, 1 << 40);
         dynasm!(self.ops
             ; .arch x64
-            ; mov r10, [Rq(context) + OFFSET]
-            ; lea r11, [r10 + bits as i32]
-            ; cmp r11, [Rq(context) + END]
+            ; sar r13, 2
+            ; cmp r13, rax
+            ; jae =>other
+            ; imul r13, r13, stored_unit(unit) as i32
+            ; mov r10, [r14 + OFFSET]
+            ; lea r11, [r10 + r13]
+            ; cmp r11, [r14 + END]
             ; ja =>fail
         );
     }
-    pub fn skip(&mut self, at: u32, context: Dst, size: Src, unit: u8, fail: i32) {
-        let Some(bits) = self.known_bits(at, size, unit) else { return self.step_here(at) };
+    pub fn get_binary(&mut self, at: u32, context: Dst, size: Src, unit: u8, dst: Dst, fail: i32) {
         let fail = self.target(at, fail);
-        let context = self.context(at, context);
-        self.require_bits_left(context, bits, fail);
-        self.store(R11, context, OFFSET);
+        self.context(at, context.as_src());
+        self.require_size(at, size, unit, fail);
+        self.store(R11, R14, OFFSET);
+        dynasm!(self.ops ; .arch x64 ; mov r12, r10);
+        self.part(dst);
     }
-    /// An integer of a few whole bytes that begins with a byte, in place.
-    pub fn get_integer(&mut self, at: u32, flags: u8, context: Dst, bits: Option<u32>, dst: Dst, fail: i32) {
-        let bits = match bits {
-            Some(bits @ (8 | 16 | 32)) if flags == 0 => bits,
-            bits => return self.get_any_integer(at, flags, context, bits, dst, fail),
-        };
+    pub fn get_rest(&mut self, at: u32, context: Dst, unit: u16, dst: Dst, fail: i32) {
         let fail = self.target(at, fail);
-        let context = self.context(at, context);
-        self.require_bits_left(context, bits, fail);
-        let slow = self.step_later(at);
-        dynasm!(self.ops ; .arch x64 ; test r10b, 7 ; jnz =>slow);
-        self.data(context, slow);
+        self.context(at, context.as_src());
+        self.bits_left();
+        dynasm!(self.ops ; .arch x64 ; mov r13, rax);
+        self.require_units(unit.into(), fail);
+        dynasm!(self.ops ; .arch x64 ; mov r12, [r14 + OFFSET] ; mov rax, [r14 + END] ; mov [r14 + OFFSET], rax);
+        self.part(dst);
+    }
+    pub fn skip_rest(&mut self, at: u32, context: Dst, unit: u16, fail: i32) {
+        let fail = self.target(at, fail);
+        self.context(at, context.as_src());
+        self.bits_left();
+        self.require_units(unit.into(), fail);
+        dynasm!(self.ops ; .arch x64 ; mov rax, [r14 + END] ; mov [r14 + OFFSET], rax);
+    }
+    pub fn get_tail(&mut self, at: u32, context: Dst, dst: Dst) {
+        self.context(at, context.as_src());
+        self.tail(dst);
+    }
+    fn tail(&mut self, dst: Dst) {
+        self.bits_left();
+        dynasm!(self.ops ; .arch x64 ; mov r13, rax ; mov r12, [r14 + OFFSET]);
+        self.part(dst);
+    }
+    pub fn get_integer(&mut self, at: u32, flags: u8, context: Dst, bits: Option<u32>, dst: Dst, fail: i32) {
+        let Some(bits) = bits else { return self.step_here(at) };
+        let (fail, other) = (self.target(at, fail), self.exit(at));
+        self.context(at, context.as_src());
+        self.integer(bits, flags, fail, other);
+        self.write(dst, RAX);
+    }
+    /// `rax` becomes the integer of the next bits; to `fail` when there are fewer, to `other` where there is none.
+    fn integer(&mut self, bits: u32, flags: u8, fail: DynamicLabel, other: DynamicLabel) {
+        self.require_bits_left(bits, fail);
+        if flags != 0 || !matches!(bits, 1..=8 | 16 | 32) {
+            return self.assisted_integer(bits, flags, other);
+        }
+        let done = self.label();
+        let slow = self.later(move |emitter| {
+            emitter.assisted_integer(bits, flags, other);
+            dynasm!(emitter.ops ; .arch x64 ; jmp =>done);
+        });
+        match bits {
+            8 | 16 | 32 => {
+                dynasm!(self.ops ; .arch x64 ; test r10b, 7 ; jnz =>slow);
+                self.data(slow);
+            }
+            _ => {
+                dynasm!(self.ops ; .arch x64 ; mov ebx, r10d ; and ebx, 7);
+                self.data(slow);
+            }
+        }
         match bits {
             8 => dynasm!(self.ops ; .arch x64 ; movzx eax, BYTE [rax + r10]),
             16 => dynasm!(self.ops ; .arch x64 ; movzx eax, WORD [rax + r10] ; rol ax, 8),
-            _ => dynasm!(self.ops ; .arch x64 ; mov eax, [rax + r10] ; bswap eax),
+            32 => dynasm!(self.ops ; .arch x64 ; mov eax, [rax + r10] ; bswap eax),
+            _ => self.bits_of_bytes(bits),
         }
-        self.store(R11, context, OFFSET);
-        dynasm!(self.ops ; .arch x64 ; lea rax, [rax * 4 + 3]);
-        self.write(dst, RAX);
+        self.store(R11, R14, OFFSET);
+        dynasm!(self.ops ; .arch x64 ; lea rax, [rax * 4 + 3] ; =>done);
     }
-    /// `rax` becomes the address of a context's bytes, and `r10`, a position in bits, one in bytes.
-    fn data(&mut self, context: u8, slow: DynamicLabel) {
-        use swarmrt_term::binary::{heap_bin, shared_bin};
-        let (heap, done) = (self.label(), self.label());
-        self.load(R12, context, ORIGINAL);
+    /// `eax` becomes a field of less than a byte: it begins `ebx` bits behind the byte at `rax + r10`, and may end in the next.
+    fn bits_of_bytes(&mut self, bits: u32) {
+        let one = self.label();
         dynasm!(self.ops
             ; .arch x64
+            ; movzx r12d, BYTE [rax + r10]
+            ; shl r12d, 8
+            ; cmp ebx, 8 - bits as i32
+            ; jbe =>one
+            ; movzx r13d, BYTE [rax + r10 + 1]
+            ; or r12d, r13d
+            ; =>one
+            ; mov r13, rcx
+            ; mov ecx, 16 - bits as i32
+            ; sub ecx, ebx
+            ; shr r12d, cl
+            ; mov rcx, r13
+            ; mov eax, r12d
+            ; and eax, (1 << bits) - 1
+        );
+    }
+    /// `rax` becomes the address of the context's bytes, and `r10`, a position in bits, one in bytes.
+    fn data(&mut self, slow: DynamicLabel) {
+        let (heap, done) = (self.label(), self.label());
+        dynasm!(self.ops
+            ; .arch x64
+            ; mov r12, [r14 + ORIGINAL]
             ; shr r10, 3
             ; movzx eax, BYTE [r12 - 5]
             ; cmp eax, (Subtag::HeapBin as i32) << 3
@@ -135,29 +264,141 @@ impl Emitter<'_> {
             ; =>done
         );
     }
-    fn get_any_integer(&mut self, at: u32, flags: u8, context: Dst, bits: Option<u32>, dst: Dst, fail: i32) {
-        let Some(bits) = bits else { return self.step_here(at) };
-        let fail = self.target(at, fail);
-        let context = self.context(at, context);
-        self.require_bits_left(context, bits, fail);
-        let other = self.exit(at);
-        if context != RBX {
-            dynasm!(self.ops ; .arch x64 ; mov rbx, Rq(context));
-        }
+    fn assisted_integer(&mut self, bits: u32, flags: u8, other: DynamicLabel) {
+        dynasm!(self.ops ; .arch x64 ; mov rbx, r14);
         self.word(R12, bits.into());
         self.word(R13, flags.into());
         self.assist_or(self.assists.get_integer as usize, other);
-        self.write(dst, RAX);
     }
+
+    // ---- Plans ----
+
+    /// Whether each step of a plan is done in place or by an assist.
+    fn is_simple(&self, at: u32, plan: &MatchPlan) -> bool {
+        let fits = |bits: usize| bits < BITS_MAX as usize;
+        plan.steps.iter().all(|step| match *step {
+            MatchStep::EnsureAtLeast { bits, unit } => fits(bits) && fits(unit) && unit > 0,
+            MatchStep::EnsureExactly { bits } | MatchStep::Skip { bits } | MatchStep::Binary { bits, .. } | MatchStep::Integer { bits, .. } => fits(bits),
+            MatchStep::Equals { bits, value } => bits <= 56 && self.small_constant(at, value).is_some(),
+            MatchStep::GetTail { .. } => true,
+        })
+    }
+    pub fn bs_match(&mut self, at: u32, plan: &MatchPlan) {
+        if !self.is_simple(at, plan) {
+            return self.step_here(at);
+        }
+        let fail = self.target(at, plan.fail);
+        self.context(at, plan.context);
+        for step in &plan.steps {
+            match *step {
+                MatchStep::EnsureAtLeast { bits, unit } => {
+                    self.bits_left();
+                    dynasm!(self.ops ; .arch x64 ; sub rax, bits as i32 ; jl =>fail);
+                    if unit > 1 {
+                        self.require_units(unit as u32, fail);
+                    }
+                }
+                MatchStep::EnsureExactly { bits } => {
+                    self.bits_left();
+                    dynasm!(self.ops ; .arch x64 ; cmp rax, bits as i32 ; jne =>fail);
+                }
+                MatchStep::Skip { bits } => {
+                    self.require_bits_left(bits as u32, fail);
+                    self.store(R11, R14, OFFSET);
+                }
+                MatchStep::Integer { bits, flags, dst } => {
+                    self.integer(bits as u32, flags, fail, fail);
+                    self.write(dst, RAX);
+                }
+                MatchStep::Equals { bits, value } => {
+                    self.integer(bits as u32, 0, fail, fail);
+                    let wanted = self.constant(at, value).expect("seen to be one");
+                    self.compare_word(RAX, wanted);
+                    dynasm!(self.ops ; .arch x64 ; jne =>fail);
+                }
+                MatchStep::Binary { bits, dst } => {
+                    self.require_bits_left(bits as u32, fail);
+                    self.store(R11, R14, OFFSET);
+                    dynasm!(self.ops ; .arch x64 ; mov r12, r10 ; mov r13d, bits as i32);
+                    self.part(dst);
+                }
+                MatchStep::GetTail { dst } => self.tail(dst),
+            }
+        }
+    }
+
+    // ---- Building ----
+
     pub fn create_binary(&mut self, at: u32, plan: &BinaryPlan) {
         let sources = || plan.segments.iter().flat_map(|segment| [Some(segment.value), segment.size]).flatten();
         if sources().count() > SCRATCH_WORDS {
             return self.step_here(at);
         }
+        if let Some(fields) = self.appended(at, plan) {
+            let done = self.label();
+            let other = self.later(move |emitter| {
+                let Instr::BsCreateBin { plan } = emitter.span.code[at as usize] else { unreachable!("asked for by one") };
+                emitter.create_any_binary(at, &plan);
+                dynasm!(emitter.ops ; .arch x64 ; jmp =>done);
+            });
+            self.append(at, plan, &fields, other);
+            dynasm!(self.ops ; .arch x64 ; =>done);
+        } else {
+            self.create_any_binary(at, plan);
+        }
+        self.write(plan.dst, RAX);
+    }
+    /// `rax` becomes the binary.
+    fn create_any_binary(&mut self, at: u32, plan: &BinaryPlan) {
+        let sources = plan.segments.iter().flat_map(|segment| [Some(segment.value), segment.size]).flatten();
         let slow = self.step_later(at);
-        self.spread(at, sources(), R12);
+        self.spread(at, sources, R12);
         self.word(RBX, self.span.address(at));
         self.assist_or(self.assists.create_binary as usize, slow);
-        self.write(plan.dst, RAX);
+    }
+    /// Integers and text of known sizes, a word in all, that are appended: their bits, and constants where they are some.
+    fn appended(&self, at: u32, plan: &BinaryPlan) -> Option<Vec<(u32, Appended)>> {
+        let (first, rest) = plan.segments.split_first()?;
+        if !matches!(first.kind, SegmentKind::Append | SegmentKind::PrivateAppend) || rest.is_empty() {
+            return None;
+        }
+        let mut fields = Vec::new();
+        for segment in rest {
+            fields.push(match segment.kind {
+                SegmentKind::Integer if segment.flags == 0 => {
+                    let size = u32::try_from(self.small_constant(at, segment.size?)?).ok()?;
+                    (size.checked_mul(segment.unit)?, Appended::Integer(segment.value))
+                }
+                SegmentKind::String if segment.bytes.len() < 8 => {
+                    let text = segment.bytes.iter().fold(0, |text, &byte| text << 8 | u64::from(byte));
+                    (segment.bytes.len() as u32 * 8, Appended::Text(text))
+                }
+                _ => return None,
+            });
+        }
+        let all = fields.iter().try_fold(0u32, |sum, &(bits, _)| sum.checked_add(bits))?;
+        (all <= 64 && fields.iter().all(|&(bits, _)| (1..64).contains(&bits))).then_some(fields)
+    }
+    /// `rax` becomes what is appended to, with the fields behind it; to `other` where they are no small integers.
+    fn append(&mut self, at: u32, plan: &BinaryPlan, fields: &[(u32, Appended)], other: DynamicLabel) {
+        dynasm!(self.ops ; .arch x64 ; xor r12d, r12d);
+        for &(bits, field) in fields {
+            match field {
+                Appended::Integer(value) => {
+                    self.read_into(at, value, R10);
+                    self.require_small(R10, other);
+                    // What is above the field's bits goes.
+                    let above = 64 - bits as i8;
+                    dynasm!(self.ops ; .arch x64 ; sar r10, 2 ; shl r10, above ; shr r10, above);
+                }
+                Appended::Text(text) => self.word(R10, text),
+            }
+            dynasm!(self.ops ; .arch x64 ; shl r12, bits as i8 ; or r12, r10);
+        }
+        self.read_into(at, plan.segments[0].value, RBX);
+        self.word(R13, fields.iter().map(|&(bits, _)| u64::from(bits)).sum());
+        let is_own = plan.segments[0].kind == SegmentKind::PrivateAppend;
+        let append = if is_own { self.assists.append_own_word } else { self.assists.append_word };
+        self.assist_or(append as usize, other);
     }
 }

@@ -6,13 +6,14 @@
 //! calls, too.
 
 use crate::facts::Facts;
-use crate::routines::Routines;
+use crate::routines::{FloatOperation, Routines};
 use dynasmrt::x64::X64Relocation;
 use dynasmrt::{DynamicLabel, DynasmApi, DynasmLabelApi, VecAssembler, dynasm};
 use swarmrt_beam::instr::{Dst, Instr, Operand, Src};
 use swarmrt_engine::BaselineCode;
 use swarmrt_engine::layout;
 use swarmrt_engine::runtime::assists::Assists;
+use swarmrt_machine::bif::BifTable;
 use swarmrt_term::Term;
 
 pub type Assembler = VecAssembler<X64Relocation>;
@@ -24,6 +25,7 @@ pub const R10: u8 = 10;
 pub const R11: u8 = 11;
 pub const R12: u8 = 12;
 pub const R13: u8 = 13;
+pub const R14: u8 = 14;
 /// Those that hold the first X registers.
 pub const PASSED: [u8; 3] = [1, 8, 9];
 
@@ -54,6 +56,7 @@ pub struct Emitter<'a> {
     pub ops: Assembler,
     pub span: Span<'a>,
     pub assists: &'static Assists,
+    pub bifs: &'static BifTable,
     routines: &'a Routines,
     /// Of each instruction.
     labels: Vec<DynamicLabel>,
@@ -84,7 +87,7 @@ const CONTINUES: usize = 4;
 const TURN_OVER: usize = 5;
 
 impl<'a> Emitter<'a> {
-    pub fn new(span: Span<'a>, assists: &'static Assists, routines: &'a Routines) -> Emitter<'a> {
+    pub fn new(span: Span<'a>, assists: &'static Assists, bifs: &'static BifTable, routines: &'a Routines) -> Emitter<'a> {
         let mut ops = Assembler::new(0);
         let count = (span.end - span.start) as usize;
         let labels = (0..count).map(|_| ops.new_dynamic_label()).collect();
@@ -112,6 +115,7 @@ impl<'a> Emitter<'a> {
             ops,
             span,
             assists,
+            bifs,
             routines,
             labels,
             is_target,
@@ -430,6 +434,12 @@ impl<'a> Emitter<'a> {
     pub fn ask(&mut self, function: usize) {
         let routine = self.shared.routines[ASK];
         dynasm!(self.ops ; .arch x64 ; mov r11, QWORD function as i64 ; call QWORD [=>routine]);
+    }
+    /// Does an operation of floats with the words in `r10` and `r11`; to `other` where that is not possible. The word of the result is in
+    /// `rax`.
+    pub fn float_words(&mut self, operation: FloatOperation, other: DynamicLabel) {
+        self.word(RAX, self.routines.floats[operation as usize]);
+        dynasm!(self.ops ; .arch x64 ; call rax ; test rax, rax ; jz =>other);
     }
     pub fn leave_turn_over(&mut self) {
         let routine = self.shared.routines[TURN_OVER];

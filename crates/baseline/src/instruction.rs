@@ -191,8 +191,8 @@ impl<'a> Emitter<'a> {
                 self.make_fun(at, *entry, free, dst);
             }
             Instr::Element { a, b, dst } => self.element(at, a, b, dst),
-            Instr::Hd { a, dst } => self.part(at, a, layout::HEAD, dst),
-            Instr::Tl { a, dst } => self.part(at, a, layout::TAIL, dst),
+            Instr::Hd { a, dst } => self.list_part(at, a, layout::HEAD, dst),
+            Instr::Tl { a, dst } => self.list_part(at, a, layout::TAIL, dst),
             Instr::TupleSize { a, dst } => self.tuple_size(at, a, dst),
             Instr::Bif0 { bif, dst } => self.bif_value(at, bif, &[], dst),
             Instr::Bif1 { bif, a, dst } => self.bif_value(at, bif, &[a], dst),
@@ -231,12 +231,17 @@ impl<'a> Emitter<'a> {
             Instr::BsGetPosition { context, dst } => self.get_position(at, context, dst),
             Instr::BsSetPosition { context, position } => self.set_position(at, context, position),
             Instr::BsTestTail { bits, context, fail } => self.test_tail(at, context, bits, fail),
-            Instr::BsTestUnit { unit, context, fail } if unit.is_power_of_two() => self.test_unit(at, context, unit, fail),
+            Instr::BsTestUnit { unit, context, fail } if unit > 0 => self.test_unit(at, context, unit, fail),
             Instr::BsSkip { unit, context, size, fail } => self.skip(at, context, size, unit, fail),
             Instr::BsGetInteger { flags, unit, context, size, dst, fail } => {
                 let bits = self.known_bits(at, size, unit);
                 self.get_integer(at, flags, context, bits, dst, fail);
             }
+            Instr::BsGetBinary { unit, context, size, dst, fail } => self.get_binary(at, context, size, unit, dst, fail),
+            Instr::BsGetRest { unit, context, dst, fail } if unit > 0 => self.get_rest(at, context, unit, dst, fail),
+            Instr::BsSkipRest { unit, context, fail } if unit > 0 => self.skip_rest(at, context, unit, fail),
+            Instr::BsGetTail { context, dst } => self.get_tail(at, context, dst),
+            Instr::BsMatch { plan } => self.bs_match(at, table(&plan)),
             Instr::BsCreateBin { plan } => self.create_binary(at, table(&plan)),
             _ => return false,
         }

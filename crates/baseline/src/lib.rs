@@ -33,6 +33,7 @@ mod terms;
 use swarmrt_engine::code::Glue;
 use swarmrt_engine::runtime::assists::Assists;
 use swarmrt_engine::{BaselineCompiler, BaselineCode, Unavailable};
+use swarmrt_machine::Vm;
 use swarmrt_machine::code::ModuleCode;
 
 /// Functions with more instructions stay with the interpreter until they are found running.
@@ -70,7 +71,7 @@ impl Baseline {
 
 impl BaselineCompiler for Baseline {
     #[cfg(target_arch = "x86_64")]
-    fn compile(&self, module: &ModuleCode, function: usize) -> Option<BaselineCode> {
+    fn compile(&self, vm: &'static Vm, module: &ModuleCode, function: usize) -> Option<BaselineCode> {
         let functions = &module.code.functions;
         let (start, entry, arity) = (functions[function].start, functions[function].entry, functions[function].arity);
         let end = functions.get(function + 1).map_or(module.code.code().len() as u32, |next| next.start);
@@ -78,10 +79,10 @@ impl BaselineCompiler for Baseline {
             return None;
         }
         let span = emitter::Span { code: module.code.code(), start, end, entry, arity };
-        emitter::Emitter::new(span, self.assists, &self.routines).compile()
+        emitter::Emitter::new(span, self.assists, vm.bifs, &self.routines).compile()
     }
     #[cfg(not(target_arch = "x86_64"))]
-    fn compile(&self, _: &ModuleCode, _: usize) -> Option<BaselineCode> {
+    fn compile(&self, _: &'static Vm, _: &ModuleCode, _: usize) -> Option<BaselineCode> {
         None
     }
 }

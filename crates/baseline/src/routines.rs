@@ -1,10 +1,11 @@
 //! Machine code that all pieces share: how functions of the machine are called.
 
-use crate::emitter::Assembler;
-use dynasmrt::{DynasmApi, DynasmLabelApi, dynasm};
+use crate::emitter::{Assembler, R10, R11};
+use dynasmrt::{DynamicLabel, DynasmApi, DynasmLabelApi, dynasm};
 use swarmrt_engine::code::{CodeMemory, Glue, Stub};
 use swarmrt_engine::layout;
 use swarmrt_engine::runtime::assists::Assists;
+use swarmrt_term::Term;
 
 /// Addresses of what pieces call and leave by. All but the ways out are called, and change no registers but `rax`, `r10`, `r11`, and
 /// those that hold the machine state, which are read again.
@@ -15,6 +16,10 @@ pub struct Routines {
     pub assist: u64,
     /// Calls the function in `r11`, which does not look at the machine state, with `rax` and `r10`. In `rax`: what it returns.
     pub ask: u64,
+    /// Adds, subtracts, multiplies and divides the words in `r10` and `r11`, of which one is a float at least, or, to divide, none need
+    /// be. In `rax`: the word of the result, or [`NO_TERM`](swarmrt_engine::runtime::assists::NO_TERM) where the machine has to do it. Changes
+    /// `rbx` and `r12`, too.
+    pub floats: [u64; 4],
     pub interpret: u64,
     pub continues: u64,
     pub turn_over: u64,
@@ -88,6 +93,7 @@ impl Routines {
             ; pop rdi
             ; ret
         );
+        let floats = [FloatOperation::Add, FloatOperation::Sub, FloatOperation::Mul, FloatOperation::Div].map(|operation| float(&mut ops, operation));
         let code = ops.finalize().map_err(std::io::Error::other)?;
         let memory = CodeMemory::new(&code)?;
         let at = |offset: usize| memory.address() + offset as u64;
@@ -95,12 +101,98 @@ impl Routines {
             step: at(step),
             assist: at(assist),
             ask: at(ask),
+            floats: floats.map(at),
             interpret: exit(Stub::Interpret),
             continues: exit(Stub::SavedContinue),
             turn_over: exit(Stub::TurnOver),
             _memory: memory,
         })
     }
+}
+
+/// What is done with two floats.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FloatOperation {
+    Add,
+    Sub,
+    Mul,
+    Div,
+}
+
+/// Where the routine of an operation begins.
+fn float(ops: &mut Assembler, operation: FloatOperation) -> usize {
+    let start = ops.offset().0;
+    let no = ops.new_dynamic_label();
+    if operation != FloatOperation::Div {
+        // Of small integers the result would be one.
+        dynasm!(ops ; .arch x64 ; mov eax, r10d ; and eax, r11d ; not eax ; test al, 0b11 ; jz =>no);
+    }
+    dynasm!(ops ; .arch x64 ; mov rbx, QWORD Term::FLOAT_BIAS as i64);
+    unpack(ops, R10, 0, no);
+    unpack(ops, R11, 1, no);
+    match operation {
+        FloatOperation::Add => dynasm!(ops ; .arch x64 ; addsd xmm0, xmm1),
+        FloatOperation::Sub => dynasm!(ops ; .arch x64 ; subsd xmm0, xmm1),
+        FloatOperation::Mul => dynasm!(ops ; .arch x64 ; mulsd xmm0, xmm1),
+        FloatOperation::Div => dynasm!(ops ; .arch x64 ; divsd xmm0, xmm1),
+    }
+    let rare = ops.new_dynamic_label();
+    dynasm!(ops
+        ; .arch x64
+        ; movq rax, xmm0
+        // Without its sign, a common one is within a range.
+        ; lea r10, [rax + rax]
+        ; mov r11, QWORD Term::FLOATS_FROM as i64
+        ; mov r12, r10
+        ; sub r12, r11
+        ; mov r11, QWORD Term::FLOATS_RANGE as i64
+        ; cmp r12, r11
+        ; jae =>rare
+        ; add rax, rbx
+        ; rol rax, 3
+        ; ret
+        ; =>rare
+        ; test r10, r10
+        ; jnz =>no
+        ; shr rax, 61
+        ; or rax, 0b010
+        ; ret
+        ; =>no
+        ; xor eax, eax
+        ; ret
+    );
+    start
+}
+
+/// A number that is held in the word in a register, as a float; `rbx` holds the bias of floats.
+fn unpack(ops: &mut Assembler, word: u8, to: u8, no: DynamicLabel) {
+    let (small, zero, done) = (ops.new_dynamic_label(), ops.new_dynamic_label(), ops.new_dynamic_label());
+    dynasm!(ops
+        ; .arch x64
+        ; mov rax, Rq(word)
+        ; mov r12d, eax
+        ; and r12d, 0b11
+        ; cmp r12d, 0b11
+        ; je =>small
+        ; cmp r12d, 0b10
+        ; jne =>no
+        ; cmp rax, Term::FLOAT_ZEROES_END as i32
+        ; jb =>zero
+        ; ror rax, 3
+        ; sub rax, rbx
+        ; movq Rx(to), rax
+        ; jmp =>done
+        ; =>zero
+        // Bit 2 of a zero is its sign.
+        ; and eax, 0b100
+        ; shl rax, 61
+        ; movq Rx(to), rax
+        ; jmp =>done
+        ; =>small
+        ; sar rax, 2
+        ; cvtsi2sd Rx(to), rax
+        ; =>done
+    );
 }
 
 /// Writes the machine state back.

@@ -167,7 +167,7 @@ impl Emitter<'_> {
         self.write(dst, to);
     }
     /// `hd` and `tl`.
-    pub fn part(&mut self, at: u32, src: Src, offset: i32, dst: Dst) {
+    pub fn list_part(&mut self, at: u32, src: Src, offset: i32, dst: Dst) {
         let fail = self.guard_fail(at);
         let other = self.failing(at, fail);
         let list = self.read(at, src, R10);

@@ -59,7 +59,7 @@ pub trait Backend: Send + Sync {
 /// A compiler so fast that a scheduler waits for it: on one of the first calls of a function.
 pub trait BaselineCompiler: Send + Sync {
     /// The machine code of all pieces of a function of a module, if it is to have some. The function is loaded.
-    fn compile(&self, module: &ModuleCode, function: usize) -> Option<BaselineCode>;
+    fn compile(&self, vm: &'static Vm, module: &ModuleCode, function: usize) -> Option<BaselineCode>;
 }
 
 /// What a function was compiled to by the baseline compiler: code that lies where it is put.

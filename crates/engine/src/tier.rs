@@ -248,7 +248,7 @@ impl Tier {
         let at = ((ip as usize - module.range().start) / size_of::<Instr>()) as u32;
         let room = self.installed.bytes() < self.code_bytes_max;
         let Some(function) = module.number_at(at).filter(|_| room) else { return false };
-        let Some(code) = baseline.compile(&module, function) else { return false };
+        let Some(code) = baseline.compile(self.vm, &module, function) else { return false };
         // Without memory for it, the interpreter goes on.
         let installed = self.functions_of(&module).install_baseline(&module, function, &code, |cell| self.no_code(cell));
         self.baseline_functions.fetch_add(1, Ordering::Relaxed);
