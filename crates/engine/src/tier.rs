@@ -29,8 +29,8 @@ pub enum Mode {
 impl Mode {
     /// Calls by the interpreter before the baseline compiler has its turn.
     pub const CALLS: u32 = 32;
-    /// Some eight thousand calls: most of what booting calls often is just below, and would be compiled while it ends.
-    pub const DEFAULT: Mode = Mode::Tiered { calls: Mode::CALLS, samples: Some(20) };
+    /// Some eighty thousand calls: what is called less has little to win over its baseline code.
+    pub const DEFAULT: Mode = Mode::Tiered { calls: Mode::CALLS, samples: Some(200) };
     /// The baseline compiler alone, from the first call on; for testing.
     pub const BASELINE: Mode = Mode::Tiered { calls: 1, samples: None };
 }
@@ -196,9 +196,9 @@ impl Tier {
         }
     }
 
-    /// Counts one sighting of what `ip` is in: the address past an entry cell with the function's arguments, or one within it.
-    /// Whether machine code is wanted there, and not there yet.
-    pub fn sample(&self, ip: *const Instr, arguments: &[Term]) -> bool {
+    /// Counts a sighting of what `ip` is in, as so many: the address past an entry cell with the function's arguments, or one
+    /// within it. Whether machine code is wanted there, and none there yet.
+    pub fn sample(&self, ip: *const Instr, arguments: &[Term], weight: u32) -> bool {
         let Mode::Tiered { samples: Some(enough), .. } = self.mode else { return false };
         let Some(module) = self.vm.code.module_at(ip as usize) else { return false };
         let code = module.code.code();
@@ -209,6 +209,10 @@ impl Tier {
         let has_entry = self.is_optimised(&module, function, entry);
         let cell = if has_entry { (entry..at).rev().find(|&cell| matches!(code[cell as usize], Instr::Cell { .. })).unwrap_or(entry) } else { entry };
         let wants_code = !has_entry || !self.is_optimised(&module, function, cell);
+        // What runs in baseline code need not be seen as often.
+        let place = cell_at(&module, cell);
+        // SAFETY: a cell.
+        let is_interpreted = wants_code && unsafe { cell_code(place) } == self.no_code(place);
         let functions = self.functions_of(&module);
         let enough = if functions.was_kept() { enough.min(SAMPLES_OF_KNOWN) } else { enough };
         let times = functions.with(function, |function| {
@@ -219,17 +223,24 @@ impl Tier {
             function.floats |= arguments.iter().any(|&argument| has_float(argument));
             let times = function.times(cell);
             // What is met behind code has been run often already.
-            let reached = times.fetch_add(1, Ordering::Relaxed) + 1 == if has_entry { 1 } else { enough };
-            reached.then(|| times.clone())
+            let before = times.fetch_add(weight, Ordering::Relaxed);
+            let enough = if has_entry { 1 } else { enough };
+            (before < enough && before.saturating_add(weight) >= enough).then(|| times.clone())
         });
         if let Some(times) = times {
             let part = if has_entry { Part::Behind(cell) } else { Part::Entry };
             self.queue.lock().push(Job { module, function, part, times });
             self.arrived.notify_one();
         }
-        wants_code
+        is_interpreted
     }
 
+    /// The same for the function that begins at `ip`, and for the place to which it returns: its caller's return points are seen
+    /// nowhere else, as baseline code is behind them.
+    pub fn sample_call(&self, ip: *const Instr, arguments: &[Term], weight: u32, returns_to: *const Instr) -> bool {
+        let wanted = self.sample(ip, arguments, weight);
+        self.sample(returns_to.wrapping_add(1), &[], weight) || wanted
+    }
     /// The interpreter comes to the function at `ip`, past an entry cell without code. Whether it is compiled by the baseline
     /// compiler now.
     ///

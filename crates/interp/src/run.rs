@@ -146,8 +146,15 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
         // Reports what is running.
         macro_rules! sample {
             ($tier:expr, $arguments:expr) => {{
-                let wanted = $tier.sample(ip, $arguments);
                 let state: &mut NativeState = &mut (*registers).native;
+                let wanted = $tier.sample(ip, $arguments, state.sample_weight());
+                state.sampled(wanted);
+            }};
+        }
+        macro_rules! sample_call {
+            ($tier:expr, $arguments:expr) => {{
+                let state: &mut NativeState = &mut (*registers).native;
+                let wanted = $tier.sample_call(ip, $arguments, state.sample_weight(), *e.cast::<*const Instr>());
                 state.sampled(wanted);
             }};
         }
@@ -291,7 +298,11 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                                 collect!(0, $arity);
                             }
                             if let Some(tier) = native {
-                                sample!(tier, x_slice!($arity));
+                                if matches!(*ip.sub(1), Instr::Cell { .. }) && is_entry(ip.sub(1)) {
+                                    sample_call!(tier, x_slice!($arity));
+                                } else {
+                                    sample!(tier, x_slice!($arity));
+                                }
                             }
                             slice!();
                         }
