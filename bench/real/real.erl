@@ -19,20 +19,27 @@ folder(Parent, Name) ->
 %% Runs a program and ends: with 0 if it returned ok, else with what it returned on the terminal.
 main(Program, Folder) ->
     ok = logger:set_primary_config(level, warning),
-    finish(catch Program:main(Folder)).
+    finish(fun Program:main/1, Folder).
 
 %% Makes what a program reads, if it reads anything. With 2 if that can not be had here.
 prepare(Program, Folder) ->
     {module, Program} = code:ensure_loaded(Program),
     case erlang:function_exported(Program, prepare, 1) of
-        true -> finish(catch Program:prepare(Folder));
-        false -> finish(ok)
+        true -> finish(fun Program:prepare/1, Folder);
+        false -> finish(fun(_) -> ok end, Folder)
     end.
 
-finish(ok) -> halt(0);
-finish({missing, Why}) ->
-    io:format("~ts~n", [Why]),
-    halt(2);
-finish(Other) ->
-    io:format("~tp~n", [Other]),
-    halt(1).
+finish(Step, Folder) ->
+    try Step(Folder) of
+        ok -> halt(0);
+        {missing, Why} ->
+            io:format("~ts~n", [Why]),
+            halt(2);
+        Other ->
+            io:format("~tp~n", [Other]),
+            halt(1)
+    catch
+        Class:Reason:Trace ->
+            io:format("~tp~n", [{Class, Reason, Trace}]),
+            halt(1)
+    end.
