@@ -1286,10 +1286,16 @@ fn request_system_task_4(p: &mut Process, requester: Term, pid: Term, _priority:
         let message = heap.tuple(&[Term::atom(kind), id.term(), result]);
         signal::send_message(vm, Term::NONE, requester, message);
     };
-    signal::send_call(
+    let send = if is_check { signal::send_look } else { signal::send_call };
+    send(
         p.vm,
         pid,
         Box::new(move |vm, process| match process {
+            // Nobody waits for the end of the function.
+            Some(process) if is_check && process.is_in_native() => {
+                let result = work(process, argument).unwrap_or(Term::bool(false));
+                answer(vm, result);
+            }
             Some(process) => process.add_task(Box::new(SystemTask { vm, work, argument, answer: Some(answer), again: is_check })),
             None => answer(vm, Term::bool(false)),
         }),

@@ -10,7 +10,6 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use swarmrt_heap::collect::block_words_for;
 use swarmrt_machine::blocking::Blocking;
-use swarmrt_machine::process::{OnExit, Watcher};
 use swarmrt_machine::watched::WatchedDescriptors;
 use swarmrt_machine::{BifResult, Process, BifExit, Vm, bif};
 use swarmrt_term::{Alloc, Atom, Release, Term, am, atom, bigint};
@@ -421,7 +420,7 @@ fn pids(p: &mut Process, numbers: &[u64]) -> Term {
 }
 
 fn multi_scheduling(p: &mut Process, value: Term) -> BifResult {
-    let (schedulers, pid, vm) = (&p.vm.schedulers, p.id(), p.vm);
+    let (schedulers, pid) = (&p.vm.schedulers, p.id());
     let (what, blocks) = match value.as_atom().ok_or(BifExit::BADARG)?.name() {
         "block" => (Blocking::All, true),
         "block_normal" => (Blocking::Normal, true),
@@ -430,19 +429,7 @@ fn multi_scheduling(p: &mut Process, value: Term) -> BifResult {
         _ => return Err(BifExit::BADARG),
     };
     if blocks && schedulers.wanted_online() > 1 {
-        // The second call, in a later turn, has blocked already.
-        if p.bif_state.take().is_none() {
-            let blocks_already = [Blocking::All, Blocking::Normal].iter().any(|&kind| schedulers.blocking(kind).contains(&pid));
-            if !blocks_already {
-                let number = vm.next_ref().id;
-                let call = Box::new(move |vm: &Vm| vm.schedulers.forget_blocker(pid));
-                let on_exit = OnExit { watcher: Watcher::Hidden, call };
-                p.extra().on_exit.insert(number, on_exit);
-            }
-            schedulers.block(pid, what);
-        }
-        if !schedulers.runs_alone() {
-            p.bif_state = Some(Box::new(()));
+        if !p.blocks_others(what) {
             return Err(BifExit::Yield);
         }
     } else if !blocks {

@@ -177,6 +177,33 @@ fn a_halt_waits_for_the_libraries_that_ask_for_it() {
     let _ = std::fs::remove_dir_all(&folder);
 }
 
+/// Exit signals, questions and tracing of processes in dirty functions.
+#[test]
+fn a_process_in_a_dirty_function_is_gone_when_it_is_ended() {
+    let (source, folder) = (common::root().join("tests/nif/dirty"), temporary("nif-dirty"));
+    compile(&source.join("nif_dirty.c"), &folder);
+    assert_same(&source.join("nif_dirty.erl"), &folder);
+}
+
+/// OTP has that from 26 on. A library that is loaded again is a new one: its counter begins at 0.
+#[test]
+fn each_scheduler_is_told_of_the_end_of_a_library() {
+    let (source, folder) = (common::root().join("tests/nif/unload"), temporary("nif-unload"));
+    compile(&source.join("nif_unload.c"), &folder);
+    let program = source.join("nif_unload.erl");
+    let compiled = common::run(common::oracle("erlc").arg("-o").arg(&folder).arg(program));
+    assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stdout));
+    let once = "{module, nif_unload} = code:load_file(nif_unload), 0 = nif_unload:start(), \
+        true = code:delete(nif_unload), false = code:purge(nif_unload)";
+    let mut command = common::swarmrt_command();
+    let text = format!("{once}, {once}, timer:sleep(500), halt().");
+    command.args(["erl", "+S", "3:2", "-noshell", "-eval", &text]);
+    let printed = common::run(command.current_dir(&folder));
+    let _ = std::fs::remove_dir_all(&folder);
+    let told = "3 threads, schedulers only: 1\n".repeat(2);
+    assert_eq!(String::from_utf8_lossy(&printed.stdout), told);
+}
+
 /// What stands behind `{error, {Kind, Text}}` when a library cannot be loaded, whatever is wrong with it.
 #[test]
 fn what_cannot_be_loaded_is_refused_as_on_erl() {

@@ -5,6 +5,8 @@
 
 use crate::scheduler::{Schedulers, current_scheduler};
 use parking_lot::Mutex;
+use crate::process::{OnExit, Process, Watcher};
+use crate::vm::Vm;
 use swarmrt_term::{Atom, atom};
 
 /// What is blocked.
@@ -37,6 +39,30 @@ impl Counts {
 
 #[derive(Default)]
 pub(crate) struct Blockers(Mutex<Counts>);
+
+impl Process {
+    /// Blocks the other schedulers for the built-in that is running, until the process unblocks them or ends. `false`: they do
+    /// not all stand by yet, and the built-in is to yield and ask again.
+    pub fn blocks_others(&mut self, what: Blocking) -> bool {
+        let (schedulers, pid) = (&self.vm.schedulers, self.id());
+        // The second call, in a later turn, has blocked already.
+        if self.bif_state.take().is_none() {
+            let kinds = [Blocking::All, Blocking::Normal];
+            if !kinds.iter().any(|&kind| schedulers.blocking(kind).contains(&pid)) {
+                let number = self.vm.next_ref().id;
+                let call = Box::new(move |vm: &Vm| vm.schedulers.forget_blocker(pid));
+                let on_exit = OnExit { watcher: Watcher::Hidden, call };
+                self.extra().on_exit.insert(number, on_exit);
+            }
+            schedulers.block(pid, what);
+        }
+        let alone = schedulers.runs_alone();
+        if !alone {
+            self.bif_state = Some(Box::new(()));
+        }
+        alone
+    }
+}
 
 impl Schedulers {
     /// Notes that a process blocks the others. It may run on when [`Schedulers::runs_alone`] holds.

@@ -16,6 +16,7 @@ pub mod exit;
 pub mod extensions;
 pub mod few;
 pub mod halting;
+pub mod in_native;
 pub mod incoming;
 pub mod inspect;
 pub mod links;

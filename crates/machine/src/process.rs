@@ -2,8 +2,9 @@
 
 use crate::code::Export;
 use crate::exception::Exception;
+use crate::in_native::InNative;
 use crate::incoming::Incoming;
-use crate::links::Relations;
+use crate::links::{Relations, Tag};
 use crate::mailbox::Mailbox;
 use crate::run_state::RunState;
 use crate::sequential::Sequential;
@@ -29,6 +30,7 @@ pub struct Shared {
     pub priority: AtomicU8,
     /// It waits for a dirty scheduler, or is about to.
     pub waits_dirty: AtomicBool,
+    pub in_native: InNative,
     /// The scheduler that ran it last.
     pub scheduler: AtomicU32,
     /// The number of the scheduler that it is bound to, from 1; 0 for any.
@@ -188,6 +190,8 @@ pub struct Extra {
     pub on_end: Option<OnEnd>,
     /// That, from when its function is through.
     pub(crate) ended: Option<Ended>,
+    /// The exit reason of a process that was ended while a library's function had its heap.
+    pub(crate) exit_reason: Option<Tag>,
 }
 
 /// What came of a process.
@@ -225,6 +229,7 @@ impl Default for Extra {
             label: None,
             on_end: None,
             ended: None,
+            exit_reason: None,
         }
     }
 }

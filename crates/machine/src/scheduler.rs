@@ -6,6 +6,7 @@
 //! the dirty schedulers becomes that scheduler, and the thread that it was is a dirty one from then on.
 
 use crate::deferred;
+use crate::in_native;
 use crate::blocking::Blockers;
 use crate::dirty::{DirtyPool, DirtyThread, Work};
 use crate::parking::{Lent, Parking};
@@ -22,7 +23,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 use std::time::Instant;
 use swarmrt_term::stop;
 
+mod errands;
 mod turn;
+
+pub use errands::Errand;
 
 /// Why an engine gave a process back.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -166,6 +170,7 @@ impl Queues {
 
 struct Scheduler {
     queues: Mutex<Queues>,
+    errands: errands::Errands,
     /// Its length, to be read without the lock.
     length: AtomicUsize,
     /// How many processes bound to it wait.
@@ -224,6 +229,7 @@ impl Schedulers {
                 bound: VecDeque::new(),
                 bound_turn: false,
             }),
+            errands: Default::default(),
             length: AtomicUsize::new(0),
             bound_length: AtomicUsize::new(0),
             stands_by: AtomicBool::new(false),
@@ -486,14 +492,16 @@ impl Schedulers {
     /// Sleeps until there may be work.
     fn sleep(&self, own: usize, when_idle: fn()) {
         // Work that came in before we announced that we sleep would not wake us.
-        let idle = || self.all.iter().all(|other| other.length.load(Ordering::Relaxed) == 0) && self.all[own].bound_length.load(Ordering::Relaxed) == 0;
+        let idle = || self.all.iter().all(|other| other.length.load(Ordering::Relaxed) == 0) && self.all[own].bound_length.load(Ordering::Relaxed) == 0 && self.all[own].errands.is_empty();
         self.parking.sleep(own, idle, when_idle);
     }
 
     /// What a scheduler does that is not online: it hands its processes to the first, and sleeps.
     fn stand_by(&self, own: usize) {
         self.all[own].stands_by.store(true, Ordering::SeqCst);
-        self.parking.stand_by(own, || !self.hand_over(own) && own >= self.online.load(Ordering::SeqCst));
+        self.parking.stand_by(own, || {
+            !self.hand_over(own) && self.all[own].errands.is_empty() && own >= self.online.load(Ordering::SeqCst)
+        });
         self.all[own].stands_by.store(false, Ordering::SeqCst);
     }
 
@@ -563,6 +571,7 @@ impl Vm {
     fn run_scheduler(&'static self, number: usize, worker: &mut dyn Worker) -> Role {
         CURRENT.set(Some(number));
         loop {
+            self.schedulers.run_errands(number);
             if number >= self.schedulers.online() {
                 self.schedulers.stand_by(number);
                 continue;
@@ -595,13 +604,13 @@ impl Vm {
                     Some(spare) => {
                         CURRENT.set(None);
                         // SAFETY: the process stands at a built-in, and nobody else runs it.
-                        unsafe { self.run_dirty(cell, &self.schedulers.dirty_io.threads()[spare], worker) };
+                        let has_ended = unsafe { self.run_dirty(cell, &self.schedulers.dirty_io.threads()[spare], worker) };
                         let is_back = self.schedulers.take_back(number, spare);
                         if is_back {
                             CURRENT.set(Some(number));
                         }
-                        cell.shared.state.requeue();
-                        self.schedulers.enqueue(cell, false);
+                        // SAFETY: as above.
+                        unsafe { self.after_dirty(cell, has_ended) };
                         if !is_back {
                             return Role::DirtyIo(spare);
                         }
@@ -711,20 +720,34 @@ impl Vm {
                     // SAFETY: a process is alive while it runs, and it runs here now.
                     let cell = unsafe { &*(cell as *const ProcessCell) };
                     // SAFETY: as above; we alone run it.
-                    unsafe { self.run_dirty(cell, &pool.threads()[number], worker) };
+                    let has_ended = unsafe { self.run_dirty(cell, &pool.threads()[number], worker) };
                     deferred::run();
-                    cell.shared.state.requeue();
-                    self.schedulers.enqueue(cell, false);
+                    // SAFETY: as above.
+                    unsafe { self.after_dirty(cell, has_ended) };
                 }
             }
         }
     }
 
-    /// Runs the built-in that a process stands at, as that dirty scheduler.
+    /// Has a process go on on a scheduler, or frees it where it has ended.
+    ///
+    /// # Safety
+    /// The caller alone ran the process, and does not touch it afterwards.
+    unsafe fn after_dirty(&'static self, cell: &ProcessCell, has_ended: bool) {
+        if has_ended {
+            // SAFETY: the caller's.
+            unsafe { in_native::free_ended(self, cell) };
+        } else {
+            cell.shared.state.requeue();
+            self.schedulers.enqueue(cell, false);
+        }
+    }
+
+    /// Runs the built-in that a process stands at, as that dirty scheduler; whether the process was ended meanwhile.
     ///
     /// # Safety
     /// The caller alone runs the process.
-    unsafe fn run_dirty(&'static self, cell: &ProcessCell, thread: &DirtyThread, worker: &mut dyn Worker) {
+    unsafe fn run_dirty(&'static self, cell: &ProcessCell, thread: &DirtyThread, worker: &mut dyn Worker) -> bool {
         let _guard = crossbeam_epoch::pin();
         cell.shared.waits_dirty.store(false, Ordering::Relaxed);
         thread.running.store(true, Ordering::Relaxed);
@@ -732,11 +755,18 @@ impl Vm {
         // SAFETY: the caller's.
         let process: &mut Process = unsafe { &mut *cell.process.get() };
         // One whose work was ended ends when it is next run: it has a signal that says so.
+        if process.trace.flags != 0 {
+            process.trace_scheduled(swarmrt_term::atom!("in"));
+        }
         let _ = turn::watched(process, |process| worker.run_dirty(process));
+        if process.trace.flags != 0 && !process.exiting {
+            process.trace_scheduled(swarmrt_term::atom!("out"));
+        }
         if self.schedulers.measuring.load(Ordering::Relaxed) {
             thread.busy_ns.fetch_add(self.clock.since_start_ns() - started, Ordering::Relaxed);
         }
         thread.running.store(false, Ordering::Relaxed);
+        process.exiting
     }
 }
 

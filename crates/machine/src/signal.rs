@@ -4,7 +4,8 @@
 //! handled when the receiver takes that over.
 
 use crate::incoming::{Linked, Pushed};
-use crate::links::{AliasMode, Watched};
+use crate::in_native;
+use crate::links::{AliasMode, Tag, Watched};
 use crate::sync::atomic::{Ordering, fence};
 use crate::process::Process;
 use crate::sequential::{self, TOKEN_BIT};
@@ -159,6 +160,9 @@ fn deliver(vm: &'static Vm, to: &ProcessCell, signal: *mut Fragment) -> bool {
         if to.shared.waits_dirty.load(Ordering::Relaxed) {
             vm.schedulers.recall(to);
         }
+        if to.shared.in_native.is_entered() {
+            in_native::attend_soon(vm, to.shared.id);
+        }
     }
     true
 }
@@ -255,6 +259,8 @@ unsafe fn take_call(signal: *mut Fragment) -> Option<Call> {
 const CALL_TAKEN: u64 = 0;
 /// The `sequence` of a call signal that may be answered early: see [`send_question`].
 const QUESTION: u32 = 1;
+/// The `sequence` of a call signal that may be answered while a library's function runs: see [`send_look`].
+const LOOK: u32 = 3;
 /// The `sequence` of a call signal that changes what such a question may be about: see [`send_change`].
 const CHANGE: u32 = 2;
 
@@ -387,6 +393,11 @@ pub fn send_question(vm: &'static Vm, to: u64, call: Call) -> bool {
 pub fn send_change(vm: &'static Vm, to: u64, call: Call) -> bool {
     send_call_as(vm, to, call, CHANGE)
 }
+/// As [`send_call`], for what looks at nothing of the process but its stack. It is done early while the process is in
+/// a library's function on a dirty scheduler.
+pub fn send_look(vm: &'static Vm, to: u64, call: Call) -> bool {
+    send_call_as(vm, to, call, LOOK)
+}
 fn send_call_as(vm: &'static Vm, to: u64, call: Call, sequence: u32) -> bool {
     let Some(cell) = vm.processes.get(to) else {
         call(vm, None);
@@ -433,8 +444,8 @@ impl Process {
     }
 
     /// Answers [questions](send_question) that wait in front of every [change](send_change), in the midst of a turn. They
-    /// stay in the queue, for the receiver to take.
-    pub(crate) fn answer_questions(&mut self) {
+    /// stay in the queue, for the receiver to take. `in_native`: [looks](send_look) as well.
+    pub(crate) fn answer_questions(&mut self, in_native: bool) {
         let (mut calls, mut at) = (Vec::new(), self.shared().incoming.peek());
         while !at.is_null() {
             // SAFETY: signals that wait are freed by the process itself only, which does something else here.
@@ -448,7 +459,7 @@ impl Process {
             // SAFETY: as above; the senders have done with it.
             unsafe {
                 match (*signal).sequence {
-                    QUESTION => {
+                    sequence if sequence == QUESTION || in_native && sequence == LOOK => {
                         if let Some(call) = take_call(signal) {
                             call(self.vm, Some(self));
                         }
@@ -684,7 +695,13 @@ impl Process {
             return;
         }
         self.exit_pending = true;
-        self.exception.reason = if kill { Term::atom(am::KILLED) } else { copy_term(reason, &mut self.heap) };
+        self.exception.reason = if kill {
+            Term::atom(am::KILLED)
+        } else if self.is_in_native() {
+            self.extra().exit_reason.insert(Tag::new(reason)).term()
+        } else {
+            copy_term(reason, &mut self.heap)
+        };
     }
 
     pub(crate) fn down(&mut self, reference: u64, reason: Term) {

@@ -196,6 +196,7 @@ pub fn spawn_announced(
                 state: RunState::queued(),
                 priority: AtomicU8::new(options.priority as u8),
                 waits_dirty: std::sync::atomic::AtomicBool::new(false),
+                in_native: Default::default(),
                 scheduler: AtomicU32::new(u32::MAX),
                 bound: AtomicU32::new(options.scheduler),
                 incoming: Incoming::new(),

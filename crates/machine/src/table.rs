@@ -110,12 +110,26 @@ impl ProcessTable {
     /// # Safety
     /// The caller is who runs the process, and does not touch it afterwards.
     pub(crate) unsafe fn remove(&self, id: u64, guard: &crossbeam_epoch::Guard) {
-        let Some(slot) = self.slot(id) else { return };
-        let cell = slot.swap(std::ptr::null_mut(), Ordering::AcqRel);
+        let cell = self.withdraw(id);
+        // SAFETY: the caller's; the cell of a process is in the table until it is withdrawn, once.
+        unsafe { self.free(&*cell, guard) };
+    }
+
+    /// Takes a process out of the table that has ended; [`free`](Self::free) is left to do.
+    pub(crate) fn withdraw(&self, id: u64) -> *mut ProcessCell {
+        let slot = self.slot(id).expect("a process has a slot");
         self.count.fetch_sub(1, Ordering::Relaxed);
+        slot.swap(std::ptr::null_mut(), Ordering::AcqRel)
+    }
+
+    /// Frees a process that was withdrawn.
+    ///
+    /// # Safety
+    /// The caller is who ran the process, and touches neither it nor its cell afterwards.
+    pub(crate) unsafe fn free(&self, cell: &ProcessCell, guard: &crossbeam_epoch::Guard) {
         // SAFETY: only who runs a process looks at this part, and that was the caller.
-        unsafe { ManuallyDrop::drop(&mut *(*cell).process.get()) };
-        let address = cell as usize;
+        unsafe { ManuallyDrop::drop(&mut *cell.process.get()) };
+        let address = std::ptr::from_ref(cell) as usize;
         // SAFETY: the cell is out of the table; guards that saw it delay this.
         unsafe { guard.defer_unchecked(move || drop(Box::from_raw(address as *mut ProcessCell))) };
     }

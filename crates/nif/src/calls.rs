@@ -25,7 +25,36 @@ const ARGUMENTS_MAX: usize = 255;
 pub fn call(p: &mut Process, entry: &NifEntry, args: &[Term]) -> BifResult {
     // What this thread has put off may be destructors of objects that the function asks for.
     deferred::run();
+    if entry.kind != BifKind::Normal {
+        return call_dirty(p, entry, args);
+    }
     let library = Arc::as_ptr(&entry.library).cast::<Loaded>();
+    call_of(p, library, entry, args)
+}
+
+/// Calls a function on a dirty scheduler. The process may be ended meanwhile, and its module purged: the entry is not to be
+/// used afterwards, and the library has a user until then.
+fn call_dirty(p: &mut Process, entry: &NifEntry, args: &[Term]) -> BifResult {
+    let library = entry.library.clone();
+    let loaded = Arc::as_ptr(&library).cast::<Loaded>();
+    // SAFETY: the library of an entry is one of ours, and we hold it.
+    let user = unsafe { &*loaded };
+    user.add_user();
+    let result = if p.enter_native() {
+        DIRTY.set(Some(entry.kind));
+        let result = call_of(p, loaded, entry, args);
+        DIRTY.set(None);
+        result
+    } else {
+        Err(BifExit::Wait)
+    };
+    p.leave_native();
+    user.drop_user();
+    result
+}
+
+/// Calls a function of the library.
+fn call_of(p: &mut Process, library: *const Loaded, entry: &NifEntry, args: &[Term]) -> BifResult {
     // SAFETY: the library of an entry is one of ours, and there as long as the entry is.
     let loaded = unsafe { &*library };
     let running = if loaded.delays_halt.load(Ordering::Relaxed) {
@@ -37,15 +66,8 @@ pub fn call(p: &mut Process, entry: &NifEntry, args: &[Term]) -> BifResult {
     let mut env = Env::bound(p, library);
     // SAFETY: the address is that of a function of the library, which is loaded as long as the entry is there.
     let function = unsafe { std::mem::transmute::<*const c_void, NifFn>(entry.address) };
-    let is_dirty = entry.kind != BifKind::Normal;
-    if is_dirty {
-        DIRTY.set(Some(entry.kind));
-    }
     // SAFETY: the library is trusted to be what it says. The environment and the arguments are there during the call.
     let result = unsafe { function(&raw mut env, args.len() as c_int, args.as_ptr()) };
-    if is_dirty {
-        DIRTY.set(None);
-    }
     if running.is_some() && is_halting() {
         return Err(BifExit::Wait);
     }

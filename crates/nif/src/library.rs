@@ -1,13 +1,15 @@
 //! A library that was loaded from a file: what it says of itself, its data, and its end.
 
 use crate::abi::{CText, Entry, Function, FunctionBefore27, HaltFn, LoadFn, UnloadFn, UpgradeFn};
-use crate::env::Env;
+use crate::env::{Env, vm};
 use crate::resource_types;
 use parking_lot::{Condvar, Mutex};
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
+use swarmrt_machine::Vm;
 use swarmrt_machine::code::natives::Library;
+use swarmrt_machine::scheduler::Errand;
 use swarmrt_term::Atom;
 
 /// A file in memory. It stays there until it is closed.
@@ -228,6 +230,22 @@ impl Loaded {
             return;
         }
         *self.on_halt.lock() = None;
+        let Some(callback) = self.on_unload_thread.lock().take() else { return self.close() };
+        // SAFETY: every library that is loaded is held by an `Arc`.
+        let library = unsafe {
+            Arc::increment_strong_count(self);
+            Arc::from_raw(self)
+        };
+        let last = Closing::new(library);
+        let errand: Errand = Arc::new(move || {
+            let data = last.0.data.load(Ordering::Acquire);
+            // SAFETY: the library's own function, with its own data; it is still loaded.
+            unsafe { callback(data) };
+        });
+        vm().schedulers.on_each(&errand);
+    }
+    /// Tells the library that it is not used any more, and gives it up.
+    fn close(&self) {
         if let Some(unload) = self.unload {
             let mut env = Env::callback(self);
             // SAFETY: the library is still loaded.
@@ -238,6 +256,35 @@ impl Loaded {
     /// Gives up a library whose `load` has refused: it is not told.
     pub fn discard(&self) {
         drop(self.file.lock().take());
+    }
+}
+
+/// How many libraries the schedulers are still told of ([`Loaded::on_unload_thread`]).
+static CLOSING: AtomicUsize = AtomicUsize::new(0);
+
+/// A library that is closed when its callback has been called by each scheduler's thread.
+struct Closing(Arc<Loaded>);
+
+impl Closing {
+    fn new(library: Arc<Loaded>) -> Closing {
+        CLOSING.fetch_add(1, Ordering::AcqRel);
+        Closing(library)
+    }
+}
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.0.close();
+        CLOSING.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Waits until no library is about to be closed: one that is loaded again before would be the same in memory.
+pub fn wait_until_closed(vm: &Vm) {
+    while CLOSING.load(Ordering::Acquire) > 0 {
+        // The caller's scheduler may be the one that is waited for.
+        vm.schedulers.run_own_errands();
+        std::thread::yield_now();
     }
 }
 

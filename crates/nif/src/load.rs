@@ -12,6 +12,7 @@ use std::ffi::c_void;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use swarmrt_machine::bif::BifKind;
+use swarmrt_machine::blocking::Blocking;
 use swarmrt_machine::code::ModuleCode;
 use swarmrt_machine::code::natives::{Library, Native, NifEntry};
 use swarmrt_machine::{BifResult, Process, BifExit, bif};
@@ -45,23 +46,57 @@ fn path_bytes(path: Term) -> Option<Vec<u8>> {
 #[bif("erlang:load_nif/2")]
 fn load_nif(p: &mut Process, path: Term, info: Term) -> BifResult {
     let path = path_bytes(path).ok_or(BifExit::BADARG)?;
+    // As in OTP, no other process runs while a library takes over from an older one, but on dirty schedulers.
+    let blocks = upgrades(p) && p.vm.schedulers.wanted_online() > 1;
+    if blocks && !p.blocks_others(Blocking::Normal) {
+        return Err(BifExit::Yield);
+    }
     // The library is called, and what it calls may not be unwound through it.
-    let Err(Refused(kind, text)) = stop::unwatched(|| load(p, &path, info)) else { return Ok(Term::atom(am::OK)) };
+    let loaded = stop::unwatched(|| load(p, &path, info));
+    if blocks {
+        p.vm.schedulers.unblock(p.id(), Blocking::Normal);
+    }
+    let Err(Refused(kind, text)) = loaded else { return Ok(Term::atom(am::OK)) };
     let text = p.string(&text);
     let reason = p.tuple(&[Term::atom(Atom::new(kind)), text]);
     Ok(p.tuple(&[Term::atom(am::ERROR), reason]))
 }
 
+/// The version of a module that calls, and the one before it.
+struct Versions {
+    version: Arc<ModuleCode>,
+    /// None where the calling one is the older.
+    before: Option<Option<Arc<ModuleCode>>>,
+}
+
+/// The versions of the module that calls; `None` where it is not known.
+fn versions(p: &Process) -> Option<Versions> {
+    let version = p.vm.code.module_at(p.ip as usize)?;
+    let slot = p.vm.code.slot(version.name).unwrap_or_default();
+    let is = |other: &Option<Arc<ModuleCode>>| other.as_ref().is_some_and(|other| Arc::ptr_eq(other, &version));
+    let before = if is(&slot.old) || is(&slot.failed) {
+        None
+    } else if is(&slot.on_load) {
+        Some(slot.current.or(slot.old))
+    } else {
+        Some(slot.old)
+    };
+    Some(Versions { version, before })
+}
+
+/// Whether the caller's module has a library in an older version, and none in its own.
+fn upgrades(p: &Process) -> bool {
+    let Some(Versions { version, before: Some(Some(before)) }) = versions(p) else { return false };
+    version.natives.library().is_none() && before.natives.library().is_some()
+}
+
 fn load(p: &mut Process, path: &[u8], info: Term) -> Result<(), Refused> {
     let text = "load_nif/2 must be explicitly called from the NIF module. It cannot be called through apply/3.";
-    let Some(version) = p.vm.code.module_at(p.ip as usize) else { return bad_lib(text.to_owned()) };
+    let Some(Versions { version, before }) = versions(p) else { return bad_lib(text.to_owned()) };
     let module = version.name;
-    let slot = p.vm.code.slot(module).unwrap_or_default();
-    let is = |other: &Option<Arc<ModuleCode>>| other.as_ref().is_some_and(|other| Arc::ptr_eq(other, &version));
-    if is(&slot.old) || is(&slot.failed) {
+    let Some(before) = before else {
         return Err(Refused("old_code", format!("Calling load_nif from old module '{module}' not allowed")));
-    }
-    let before = if is(&slot.on_load) { slot.current.or(slot.old) } else { slot.old };
+    };
     if version.link_library(p.vm.bifs) {
         return Ok(());
     }
@@ -69,6 +104,7 @@ fn load(p: &mut Process, path: &[u8], info: Term) -> Result<(), Refused> {
         let text = "Failed to load NIF library: 'only the first machine of a program loads native libraries'";
         return Err(Refused("load_failed", text.to_owned()));
     }
+    crate::library::wait_until_closed(p.vm);
     let _one_at_a_time = LOADING.lock();
     if version.natives.library().is_some() {
         return Err(Refused("reload", "NIF library already loaded (reload disallowed since OTP 20).".to_owned()));

@@ -4,7 +4,7 @@ use crate::abi::{Identifier, Out, c_bool};
 use crate::env::{Env, vm};
 use std::ffi::c_int;
 use swarmrt_io::port::{Ports, iodata};
-use swarmrt_machine::{pin, signal};
+use swarmrt_machine::{Process, pin, signal};
 use swarmrt_term::{Term, am};
 
 const UNDEFINED: Term = Term::atom(am::UNDEFINED);
@@ -61,7 +61,19 @@ pub extern "C" fn enif_whereis_port(env: *mut Env, name: Term, to: Out<Identifie
 /// Whether the calling process goes on after the call.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_is_current_process_alive(env: &mut Env) -> c_int {
-    env.process().map_or(0, |process| c_bool(!process.exiting && !process.exit_pending && !process.has_exit_signal()))
+    env.process().map_or(0, |process| {
+        let _kept = process.is_in_native().then(|| process.shared().in_native.keep_signals());
+        c_bool(!process.exiting && !process.exit_pending && !process.has_exit_signal())
+    })
+}
+
+/// Whether the process was ended while the function is running.
+fn has_ended(process: &Process) -> bool {
+    if !process.is_in_native() {
+        return false;
+    }
+    let _kept = process.shared().in_native.keep_signals();
+    process.exiting
 }
 
 #[unsafe(no_mangle)]
@@ -87,6 +99,10 @@ pub unsafe extern "C" fn enif_send(env: *mut Env, to: &Identifier, message_env: 
     let (env, message_env) = unsafe { (env.as_mut(), message_env.as_mut()) };
     let sender = env.and_then(Env::process);
     let Some(pid) = to.term.as_pid() else { return 0 };
+    // As in OTP: one that is gone sends nothing.
+    if sender.as_deref().is_some_and(has_ended) {
+        return 0;
+    }
     let from = sender.as_ref().map_or(Term::NONE, |process| process.pid());
     let sent = signal::send_message(vm(), from, pid, message);
     if let Some(process) = sender

@@ -14,6 +14,7 @@ use crate::vm::Vm;
 use parking_lot::Mutex;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use swarmrt_heap::{Leaving, set_leaving};
 use swarmrt_term::{Term, atom};
 
@@ -40,6 +41,8 @@ const GATHER_NS: u64 = 30_000_000;
 #[derive(Default)]
 pub struct Retirement {
     state: Mutex<State>,
+    /// Processes that have ended while a library's function still looks at their terms.
+    held: AtomicUsize,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -120,7 +123,20 @@ impl Retirement {
         }
     }
 
+    /// Has nothing freed until [`release`](Self::release).
+    pub(crate) fn hold(&self) {
+        self.held.fetch_add(1, Ordering::SeqCst);
+    }
+    pub(crate) fn release(&self) {
+        self.held.fetch_sub(1, Ordering::SeqCst);
+    }
+
     fn finish(&self, vm: &'static Vm) {
+        if self.held.load(Ordering::SeqCst) > 0 {
+            let later = vm.clock.since_start_ns() + GATHER_NS;
+            vm.timers.start(later, Box::new(|vm| vm.retirement.finish(vm)));
+            return;
+        }
         set_leaving(None);
         let (gone, more) = {
             let mut state = self.state.lock();

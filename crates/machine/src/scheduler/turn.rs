@@ -52,7 +52,7 @@ fn is_to_end(turn: *const ()) -> bool {
     turn.questions.set(asked);
     if asked >= QUESTIONS_MAX && process.has_incoming() {
         // SAFETY: as above: what is asked for are attributes of the process.
-        unsafe { (*turn.process.cast_mut()).answer_questions() };
+        unsafe { (*turn.process.cast_mut()).answer_questions(false) };
     }
     if asked >= QUESTIONS_MAX
         && GIVEN_UP.get().is_none()

@@ -1,0 +1,116 @@
+//! Signals to a process while it is in a library's function on a dirty scheduler.
+//!
+//! Such a function may take long, and looks at nothing but the process's heap. So what others ask of the process is done
+//! for it meanwhile: an exit signal ends it at once, for everybody but the function, which goes on; the
+//! thread that runs it frees the process's memory when it returns. Nobody else touches the heap: the exit reason has
+//! memory of its own, and only questions whose answers depend on nothing that the function may change are answered.
+//!
+//! Guarantee: a signal that is put in place before or while the function runs is looked at without waiting for its
+//! return. The sender puts it in place and then looks whether the process is in a function; who enters one says so
+//! and then looks for signals. Fences between the two steps keep both from missing the other.
+
+use crate::deferred;
+use crate::process::Process;
+use crate::table::ProcessCell;
+use crate::vm::Vm;
+use parking_lot::{Mutex, MutexGuard};
+use std::sync::atomic::{AtomicBool, Ordering, fence};
+
+/// Whether a process is in a function, and who may look at its signals then.
+#[derive(Default)]
+pub struct InNative {
+    entered: AtomicBool,
+    /// Held by whoever takes signals while `entered` holds, and to reset it.
+    attending: Mutex<()>,
+}
+
+impl InNative {
+    /// Whether somebody is to attend to a signal that was put in place before; called after a fence.
+    pub(crate) fn is_entered(&self) -> bool {
+        self.entered.load(Ordering::Relaxed)
+    }
+    /// Keeps others from taking the process's signals.
+    pub fn keep_signals(&self) -> MutexGuard<'_, ()> {
+        self.attending.lock()
+    }
+}
+
+/// Has the signals of a process looked at that was in a function just now; not by the caller, who may hold locks and is
+/// in the midst of its own work.
+#[cold]
+pub(crate) fn attend_soon(vm: &'static Vm, to: u64) {
+    let request = Box::into_raw(Box::new((vm, to)));
+    deferred::defer(attend, request as u64);
+}
+
+fn attend(request: u64) {
+    // SAFETY: the address is that of the box that `attend_soon` has given up; it is used once.
+    let (vm, to) = *unsafe { Box::from_raw(request as *mut (&'static Vm, u64)) };
+    let _guard = crate::vm::pin();
+    let Some(cell) = vm.processes.get(to) else { return };
+    let _attending = cell.shared.in_native.keep_signals();
+    if cell.shared.in_native.is_entered() {
+        // SAFETY: the process is in a function, which uses its heap only; what else there is of it is ours while
+        // we hold the lock, without which it does not leave the function.
+        unsafe { attend_to(&mut *cell.process.get()) };
+    }
+}
+
+/// Ends the process if it has a signal that says so; answers questions otherwise. The caller is pinned.
+fn attend_to(process: &mut Process) {
+    if process.exiting {
+        return;
+    }
+    if !process.has_exit_signal() {
+        return process.answer_questions(true);
+    }
+    let vm = process.vm;
+    // The function may look at literals that its arguments refer to.
+    vm.retirement.hold();
+    process.break_off();
+    process.end();
+    vm.processes.withdraw(process.id());
+}
+
+impl Process {
+    /// Says that a library's function begins on a dirty scheduler. `false`: the process has been ended, and it is not to begin.
+    #[must_use]
+    pub fn enter_native(&mut self) -> bool {
+        // SAFETY: the shared part is there as long as the process is, whatever is borrowed of that.
+        let shared = unsafe { &*std::ptr::from_ref(self.shared()) };
+        let attending = shared.in_native.keep_signals();
+        shared.in_native.entered.store(true, Ordering::Relaxed);
+        // SeqCst: pairs with the fence of a sender.
+        fence(Ordering::SeqCst);
+        if self.has_signals() {
+            let _guard = crate::vm::pin();
+            attend_to(self);
+        }
+        drop(attending);
+        !self.exiting
+    }
+
+    /// Says that the function has returned.
+    pub fn leave_native(&mut self) {
+        // SAFETY: the shared part is there as long as the process is, whatever is borrowed of that.
+        let shared = unsafe { &*std::ptr::from_ref(self.shared()) };
+        let _attending = shared.in_native.keep_signals();
+        shared.in_native.entered.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether it is in a library's function on a dirty scheduler.
+    pub fn is_in_native(&self) -> bool {
+        self.shared().in_native.is_entered()
+    }
+}
+
+/// Frees a process that was ended in a function, which has returned.
+///
+/// # Safety
+/// The caller ran the process, and does not touch it or its cell afterwards.
+pub(crate) unsafe fn free_ended(vm: &'static Vm, cell: &ProcessCell) {
+    let guard = crossbeam_epoch::pin();
+    // SAFETY: the caller's; it was taken out of the table when it was ended.
+    unsafe { vm.processes.free(cell, &guard) };
+    vm.retirement.release();
+}
