@@ -746,6 +746,9 @@ fn send_any(p: &mut Process, to: Term, message: Term, how: How) -> Result<Delive
         log_discarded(p, external.creation(), to, message);
     }
     let delivery = p.send(to, recipient, message, how);
+    if delivery == Delivery::Suspended {
+        return Err(BifExit::Yield);
+    }
     let is_shown = match recipient {
         // A name of this node, which the program may have given in full.
         Recipient::Nobody => to.is_tuple(),
@@ -792,7 +795,7 @@ fn send_3(p: &mut Process, to: Term, message: Term, options: Term) -> BifResult 
         Delivery::Done | Delivery::Nobody => OK,
         Delivery::NotConnected if how.connect => OK,
         Delivery::NotConnected => Term::atom(atom!("noconnect")),
-        Delivery::WouldSuspend => Term::atom(atom!("nosuspend")),
+        Delivery::WouldSuspend | Delivery::Suspended => Term::atom(atom!("nosuspend")),
     })
 }
 

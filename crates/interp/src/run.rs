@@ -1375,6 +1375,12 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                                 let mfa = Mfa { module: am::ERLANG, function: swarmrt_term::atom!("!"), arity: 2 };
                                 let Some(bif) = p.vm.bifs.number(mfa) else { raise!(BifExit::Error(Term::atom(am::UNDEF))) };
                                 let result = (p.vm.bifs.get(bif).function)(p, x_slice!(2));
+                                // It is suspended before it has sent anything, and sends again afterwards.
+                                if let Err(BifExit::Yield) = result {
+                                    p.saved.save(x_slice!(2));
+                                    p.ip = ip;
+                                    leave!(Outcome::Yield);
+                                }
                                 if let Err(raise) = result {
                                     let args = x_slice!(2);
                                     // As in OTP, which has the operator as this function.

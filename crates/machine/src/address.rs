@@ -79,6 +79,8 @@ pub enum Delivery {
     /// It was not sent: see [`Sent`].
     NotConnected,
     WouldSuspend,
+    /// It was not sent: the process has been suspended, and is to send it again once it goes on.
+    Suspended,
 }
 
 impl Process {
@@ -92,10 +94,8 @@ impl Process {
             }
             Recipient::Alias(alias) => signal::send_alias_of(self, given, alias, message),
             Recipient::Port(port) => {
-                if let Some(ports) = vm.ports() {
-                    ports.send(vm, self.pid(), port, message);
-                }
-                true
+                let Some(ports) = vm.ports() else { return Delivery::Done };
+                return ports.send_by(self, port, message, how.busy);
             }
             Recipient::Remote { node, to } => {
                 let message = RemoteSignal::Message { to, message };

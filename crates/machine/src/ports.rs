@@ -1,7 +1,9 @@
 //! Ports, as processes see them: what the crate that keeps them has to provide.
 
+use crate::address::Delivery;
 use crate::links::RefValue;
-use crate::remote::SharedChannel;
+use crate::process::Process;
+use crate::remote::{Busy, SharedChannel};
 use crate::vm::Vm;
 use swarmrt_term::{Atom, Term};
 
@@ -12,6 +14,8 @@ pub const PORTS_MAX: usize = 65_536;
 pub trait PortHost: Send + Sync {
     /// `Port ! Message`: {Owner, {command, Data}}, {Owner, close}, {Owner, {connect, Pid}}.
     fn send(&self, vm: &'static Vm, from: Term, port: Term, message: Term);
+    /// As [`send`](Self::send), by a process, which may have to wait where the port is busy.
+    fn send_by(&self, p: &mut Process, port: Term, message: Term, busy: Busy) -> Delivery;
     /// Links a process with a port. `false` when the port is gone.
     fn link(&self, vm: &'static Vm, pid: u64, port: Term) -> bool;
     fn unlink(&self, vm: &'static Vm, pid: u64, port: Term);

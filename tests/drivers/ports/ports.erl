@@ -18,13 +18,14 @@
 -define(OS_PID, 17).
 -define(NO_BINARY, 18).
 -define(FLAGS, 19).
+-define(LIMITS, 20).
 
 main() ->
     process_flag(trap_exit, true),
     ok = erl_ddll:load(".", ports_drv),
     lists:foreach(
       fun(Case) -> io:format("~s: ~0p~n", [Case, steps(Case)]) end,
-      [starts, echo, failures, eof, exits, another, lingers, killed, lingers_failed, busy, busy_closed, created, monitors, descriptor, async,
+      [starts, echo, failures, eof, exits, another, lingers, killed, lingers_failed, busy, busy_closed, busy_sent, busy_killed, limits, created, monitors, descriptor, async,
        lock, info]).
 
 steps(starts) ->
@@ -97,6 +98,40 @@ steps(busy_closed) ->
     timer:sleep(50),
     close(Port),
     [receive {written, Result} -> Result end, got(Port)];
+steps(busy_sent) ->
+    %% The owner waits when it sends a command, unless it does not want to.
+    Port = open([]),
+    Self = self(),
+    Owner = spawn_link(fun() ->
+                           receive go -> ok end,
+                           Not = erlang:send(Port, {self(), {command, "not"}}, [nosuspend]),
+                           Port ! {self(), {command, "waited"}},
+                           Self ! {sent, Not},
+                           receive stop -> ok end
+                       end),
+    true = port_connect(Port, Owner),
+    port_control(Port, ?BUSY, [1]),
+    Owner ! go,
+    Before = receive {sent, _} = Sent -> Sent after 100 -> {process_info(Owner, status), erlang:port_info(Port, output)} end,
+    port_control(Port, ?BUSY, [0]),
+    After = receive {sent, Not} -> Not after 5000 -> still_waits end,
+    [Before, After, erlang:port_info(Port, output), close(Port)];
+steps(busy_killed) ->
+    %% What somebody wants to send that is gone meanwhile is not sent.
+    Port = open([]),
+    Owner = spawn(fun() -> receive go -> Port ! {self(), {command, "never"}} end end),
+    true = port_connect(Port, Owner),
+    port_control(Port, ?BUSY, [1]),
+    Owner ! go,
+    timer:sleep(50),
+    exit(Owner, kill),
+    timer:sleep(50),
+    catch port_control(Port, ?BUSY, [0]),
+    [is_process_alive(Owner), erlang:port_info(Port), got(Port)];
+steps(limits) ->
+    %% Of the queue of commands, in units of 256 bytes; 0 asks for the present one.
+    Port = open([]),
+    [[port_control(Port, ?LIMITS, [Low, High]) || {Low, High} <- [{0, 0}, {0, 8}, {20, 0}, {7, 5}, {3, 9}, {0, 0}]], close(Port)];
 steps(created) ->
     Port = open([binary, {parallelism, true}]),
     port_control(Port, ?CREATE, []),

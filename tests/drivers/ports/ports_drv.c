@@ -110,6 +110,7 @@ static ErlDrvSSizeT control(ErlDrvData drv, unsigned command, char *bytes, ErlDr
     ErlDrvPort port = data->port, other;
     long result = 0;
     unsigned key = 7;
+    ErlDrvSizeT low, high;
     int *argument;
     switch (command) {
     case 1: set_busy_port(port, bytes[0]); break;
@@ -151,6 +152,13 @@ static ErlDrvSSizeT control(ErlDrvData drv, unsigned command, char *bytes, ErlDr
     case 17: erl_drv_set_os_pid(port, 4711); break;
     case 18: set_port_control_flags(port, PORT_CONTROL_FLAG_BINARY); *answer = NULL; return 0;
     case 19: result = get_port_flags(port); break;
+    case 20:
+        low = (ErlDrvSizeT) (unsigned char) bytes[0] << 8;
+        high = (ErlDrvSizeT) (unsigned char) bytes[1] << 8;
+        erl_drv_busy_msgq_limits(port, &low, &high);
+        (*answer)[0] = low >> 8;
+        (*answer)[1] = high >> 8;
+        return 2;
     default: return -1;
     }
     (*answer)[0] = (char) result;

@@ -4,6 +4,7 @@ use super::driver::{Request, Started, Written};
 use super::options::{Options, Source, parse_name};
 use super::{FragmentHeapTerm, Port, Ports, iodata, ram_file, run, tty};
 use std::sync::Arc;
+use swarmrt_machine::process::REDUCTIONS_PER_TURN;
 use swarmrt_machine::{BifResult, Process, BifExit, bif};
 use swarmrt_term::etf::{self, DecodeOptions, EncodeOptions};
 use swarmrt_term::{Alloc, Atom, FragmentHeap, Release, Term, am, atom};
@@ -80,6 +81,14 @@ fn open_port(p: &mut Process, name: Term, settings: Term) -> BifResult {
     })
 }
 
+/// Takes from the process's turn what the driver's callbacks say that they have used of it.
+fn pay(p: &mut Process) {
+    let percent = super::driver::take_consumed();
+    if percent > 0 {
+        p.bump_reductions(REDUCTIONS_PER_TURN as usize * percent / 100);
+    }
+}
+
 #[bif("erts_internal:port_command/3")]
 fn port_command(p: &mut Process, port: Term, data: Term, flags: Term) -> BifResult {
     let known = |flag: &Term| flag.as_atom().is_some_and(|flag| matches!(flag.name(), "force" | "nosuspend"));
@@ -106,7 +115,9 @@ fn port_command(p: &mut Process, port: Term, data: Term, flags: Term) -> BifResu
         return Ok(BADARG);
     };
     p.bump_reductions(bytes.len() / 100);
-    Ok(if port.write(p.vm, p.id(), bytes) == Written::Done { TRUE } else { BADARG })
+    let written = port.write(p.vm, p.id(), bytes);
+    pay(p);
+    Ok(if written == Written::Done { TRUE } else { BADARG })
 }
 
 #[bif("erts_internal:port_close/1")]
@@ -140,6 +151,7 @@ fn port_control(p: &mut Process, port: Term, operation: Term, data: Term) -> Bif
         let operation = u64::try_from(operation.as_small()?).ok()?;
         port.driver.control(&Request { vm: p.vm, port: &port, from: p.id() }, operation, &iodata(data)?)
     });
+    pay(p);
     Ok(answer.map_or(BADARG, |answer| answer.to_term(p)))
 }
 

@@ -1,6 +1,7 @@
 //! What stands behind a port: programs, descriptors, terminals, files in memory, sockets. Each is a [`Driver`] in a file of
 //! its own; everything that ports have in common (owner, links, monitors, names) is the port's.
 
+use std::cell::Cell;
 use super::{Options, Port};
 use std::sync::Arc;
 use swarmrt_machine::Vm;
@@ -52,6 +53,22 @@ pub enum Started {
     Port(Arc<Port>),
     /// With the number of an error, or else for wrong arguments.
     Refused(Option<i32>),
+}
+
+thread_local! {
+    /// How much of a turn the callbacks have used that the thread has made since it was last asked, in per cent.
+    static CONSUMED: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Notes that a callback has used so much of a turn, in per cent; whether it is all used.
+pub fn consume(percent: u32) -> bool {
+    CONSUMED.set(CONSUMED.get().saturating_add(percent));
+    CONSUMED.get() >= 100
+}
+
+/// What callbacks have used of a turn on this thread, in per cent; it is forgotten.
+pub(super) fn take_consumed() -> usize {
+    CONSUMED.take().min(100) as usize
 }
 
 /// What stands behind a port. Its methods may be called by several threads at once.

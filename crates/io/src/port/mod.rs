@@ -1,6 +1,7 @@
 //! Ports: the table of them, and what processes can do to one. What stands behind a port is its [`Driver`].
 
 mod builtins;
+mod busy;
 pub mod driver;
 pub mod poller;
 pub use swarmrt_term::binary::iodata;
@@ -17,8 +18,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use swarmrt_machine::links::RefValue;
 use swarmrt_machine::ports::PortHost;
-use swarmrt_machine::remote::SharedChannel;
-use swarmrt_machine::{Vm, signal};
+use swarmrt_machine::address::Delivery;
+use swarmrt_machine::remote::{Busy, SharedChannel};
+use swarmrt_machine::{Process, Vm, signal};
 use swarmrt_term::{Alloc, Atom, FragmentHeap, Release, Term, am, atom};
 
 /// An open port.
@@ -48,6 +50,8 @@ struct State {
     tells_closed: bool,
     /// Processes that wait until the driver is not busy any more.
     writers: Vec<u64>,
+    /// Processes that are suspended until then.
+    suspended: Vec<u64>,
 }
 
 /// A term kept outside any process.
@@ -122,6 +126,7 @@ impl Ports {
             channel: None,
             tells_closed: false,
             writers: Vec::new(),
+            suspended: Vec::new(),
         };
         let port = Arc::new(Port { term: Term::port(id), name, options, os_pid, state: Mutex::new(state), driver });
         self.table.lock().insert(id, port.clone());
@@ -227,27 +232,6 @@ impl Port {
         }
     }
 
-    /// Has a process wait until the driver is not busy any more; `false` when it is not busy now.
-    fn wait_for_driver(&self, pid: u64) -> bool {
-        let mut state = self.state.lock();
-        if !state.writers.contains(&pid) {
-            state.writers.push(pid);
-        }
-        drop(state);
-        // Asked afterwards: whoever ends the wait sees the process.
-        self.driver.is_busy()
-    }
-
-    /// Wakes the processes that wait for the driver.
-    pub fn wake_writers(&self, vm: &'static Vm) {
-        let _guard = swarmrt_machine::pin();
-        let writers = std::mem::take(&mut self.state.lock().writers);
-        for pid in writers {
-            // Any signal has the built-in called again.
-            signal::send_call(vm, pid, Box::new(|_, _| {}));
-        }
-    }
-
     fn end(&self, vm: &'static Vm, reason: Term, tells_links: bool) {
         let _guard = swarmrt_machine::pin();
         let (links, monitors, registered, channel) = {
@@ -322,6 +306,19 @@ impl PortHost for Host {
             },
             _ => bad(vm),
         }
+    }
+
+    fn send_by(&self, p: &mut Process, port: Term, message: Term, busy: Busy) -> Delivery {
+        let waits = |port: &Arc<Port>| busy != Busy::Ignore && port.holds_back(message);
+        if let Some(port) = Ports::of(p.vm).get(port).filter(waits) {
+            if busy == Busy::Refuse {
+                return Delivery::WouldSuspend;
+            }
+            port.suspend(p);
+            return Delivery::Suspended;
+        }
+        self.send(p.vm, p.pid(), port, message);
+        Delivery::Done
     }
 
     fn link(&self, vm: &'static Vm, pid: u64, port: Term) -> bool {

@@ -44,11 +44,46 @@ pub struct LoadedPort {
     pub timer: Mutex<Option<TimerKey>>,
     pub monitors: Mutex<HashMap<u64, (Monitor, u64)>>,
     pub os_pid: AtomicU32,
+    pub queue_limits: Mutex<QueueLimits>,
     /// The lock that the library shares with other threads.
     pub data_lock: Mutex<Option<HeldLock>>,
     /// The port while it lingers.
     kept: Mutex<Option<Arc<Port>>>,
     me: Weak<LoadedPort>,
+}
+
+/// What a driver has set as limits of its queue of commands, in bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct QueueLimits {
+    pub low: usize,
+    pub high: usize,
+}
+
+impl Default for QueueLimits {
+    fn default() -> QueueLimits {
+        QueueLimits { low: 4096, high: 8192 }
+    }
+}
+
+impl QueueLimits {
+    /// `ERL_DRV_BUSY_MSGQ_DISABLED`.
+    const DISABLED: usize = usize::MAX;
+    const MIN: usize = 1;
+    const MAX: usize = usize::MAX - 1;
+
+    /// With these in place of its own; the low limit is no higher than the high one.
+    pub fn with(self, low: Option<usize>, high: Option<usize>) -> QueueLimits {
+        if low == Some(Self::DISABLED) || high == Some(Self::DISABLED) {
+            return QueueLimits { low: Self::DISABLED, high: Self::DISABLED };
+        }
+        let within = |limit: usize| limit.clamp(Self::MIN, Self::MAX);
+        match (low.map(within), high.map(within)) {
+            (None, None) => self,
+            (Some(low), None) => QueueLimits { low, high: self.high.max(low) },
+            (None, Some(high)) => QueueLimits { low: self.low.min(high), high },
+            (Some(low), Some(high)) => QueueLimits { low: low.min(high), high },
+        }
+    }
 }
 
 /// How far a port has ended.
@@ -122,6 +157,7 @@ impl LoadedPort {
             timer: Mutex::new(None),
             monitors: Mutex::default(),
             os_pid: AtomicU32::new(0),
+            queue_limits: Mutex::default(),
             data_lock: Mutex::new(None),
             kept: Mutex::new(None),
             me: me.clone(),

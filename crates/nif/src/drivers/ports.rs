@@ -3,7 +3,7 @@
 use super::entry::{Data, Handle, NO_PORT};
 use super::port::{Ending, LoadedPort, open_port};
 use super::registry;
-use crate::abi::{CText, Monitor, Out};
+use crate::abi::{CText, Monitor, Out, c_bool};
 use crate::env::vm;
 use parking_lot::lock_api::RawMutex as _;
 use std::ffi::{CStr, c_char, c_int, c_long, c_void};
@@ -101,11 +101,31 @@ pub extern "C" fn set_port_control_flags(handle: Handle, flags: c_int) {
 pub extern "C" fn get_port_flags(handle: Handle) -> c_int {
     open_port(handle).map_or(0, |port| c_int::from(port.is_binary))
 }
+/// Sets the limits that are not 0, which ask for the present ones. Commands do not queue up before a port here, so
+/// no process is ever suspended for these limits.
+///
+/// # Safety
+/// Both addresses are null or those of a number.
 #[unsafe(no_mangle)]
-pub extern "C" fn erl_drv_busy_msgq_limits(_handle: Handle, _low: Out<usize>, _high: Out<usize>) {}
+pub unsafe extern "C" fn erl_drv_busy_msgq_limits(handle: Handle, low: *mut usize, high: *mut usize) {
+    let Some(port) = open_port(handle) else { return };
+    // SAFETY: the caller's.
+    let (low, high) = unsafe { (low.as_mut(), high.as_mut()) };
+    let mut limits = port.queue_limits.lock();
+    let given = |limit: &Option<&mut usize>| limit.as_deref().copied().filter(|&limit| limit != 0);
+    *limits = limits.with(given(&low), given(&high));
+    if let Some(low) = low {
+        *low = limits.low;
+    }
+    if let Some(high) = high {
+        *high = limits.high;
+    }
+}
+/// Whether the time is used up that a callback has; the process that has called it yields then.
 #[unsafe(no_mangle)]
-pub extern "C" fn erl_drv_consume_timeslice(_handle: Handle, _percent: c_int) -> c_int {
-    0
+pub extern "C" fn erl_drv_consume_timeslice(_handle: Handle, percent: c_int) -> c_int {
+    let percent = u32::try_from(percent).unwrap_or(1).clamp(1, 100);
+    c_bool(swarmrt_io::port::driver::consume(percent))
 }
 #[unsafe(no_mangle)]
 pub extern "C" fn erl_drv_init_ack(_handle: Handle, _data: *mut c_void) {}
