@@ -1,8 +1,8 @@
 //! Finding the addresses in what was compiled.
 //!
 //! While a piece is translated, every address that it is given is noted with its symbol. In the finished code, an address is
-//! the operand of an instruction that loads eight bytes as they stand, so it is found by its value. A piece of which that
-//! cannot be done for certain is not kept.
+//! the operand of an instruction that loads eight bytes as they stand, or one of the constants behind the code, with which
+//! instructions compare. So it is found by its value. A piece of which that cannot be done for certain is not kept.
 
 use cranelift_codegen::ir::{Function, InstructionData, Opcode};
 use std::cell::{Cell, RefCell};
@@ -62,15 +62,41 @@ impl SymbolNotes {
             }
             known.insert(value, noted.symbol?);
         }
-        // `movabs`, into any register.
-        let loads = |at: usize| matches!(code[at], 0x48 | 0x49) && code[at + 1] & 0xf8 == 0xb8;
-        let at = (0..code.len().saturating_sub(LOAD_BYTES - 1)).filter(|&at| loads(at)).map(|at| at + 2);
-        Some(at.filter_map(|at| Some((at as u32, *known.get(&read(code, at))?))).collect())
+        // Behind `movabs`, into any register.
+        let is_loaded = |at: usize| at >= 2 && matches!(code[at - 2], 0x48 | 0x49) && code[at - 1] & 0xf8 == 0xb8;
+        let found = (0..code.len().saturating_sub(ADDRESS_BYTES - 1)).filter_map(|at| Some((at, *known.get(&read(code, at))?)));
+        found.map(|(at, symbol)| (is_loaded(at) || at.is_multiple_of(ADDRESS_BYTES)).then_some((at as u32, symbol))).collect()
     }
 }
 
-const LOAD_BYTES: usize = 10;
+const ADDRESS_BYTES: usize = 8;
 
 fn read(code: &[u8], at: usize) -> u64 {
-    u64::from_le_bytes(code[at..at + 8].try_into().expect("eight bytes"))
+    u64::from_le_bytes(code[at..at + ADDRESS_BYTES].try_into().expect("eight bytes"))
+}
+
+#[cfg(all(test, target_arch = "x86_64"))]
+mod tests {
+    use super::*;
+
+    const ADDRESS: u64 = 0x7f12_3456_7890;
+
+    fn fixups(code: &[u8]) -> Option<Vec<Fixup>> {
+        let notes = SymbolNotes::default();
+        notes.note(Symbol::Instr(3), ADDRESS);
+        notes.fixups(&Function::new(), code)
+    }
+
+    #[test]
+    fn addresses_are_found_where_they_are_loaded_and_among_the_constants() {
+        // movabs rax, ADDRESS; cmp rax, [rip + 7]; five bytes; ADDRESS
+        let load = [[0x48, 0xb8].as_slice(), &ADDRESS.to_le_bytes()].concat();
+        let code = [load.as_slice(), &[0x48, 0x3b, 0x05, 7, 0, 0, 0], &[0xcc; 7], &ADDRESS.to_le_bytes()].concat();
+        assert_eq!(fixups(&code), Some(vec![(2, Symbol::Instr(3)), (24, Symbol::Instr(3))]));
+    }
+    #[test]
+    fn code_with_an_address_elsewhere_is_not_kept() {
+        let code = [[0xcc; 3].as_slice(), &ADDRESS.to_le_bytes()].concat();
+        assert_eq!(fixups(&code), None);
+    }
 }
