@@ -16,8 +16,9 @@ pub struct Export {
     pub bif: Option<u16>,
     /// Exports are numbered as they are made.
     pub number: u32,
-    /// What is run when there is no code: a built-in's body, or the way to the error handler.
-    stub: [Instr; 3],
+    /// What is run when there is no code, behind a cell: a built-in's body, or the way to the error handler. An instruction stands
+    /// before the cell, as before every cell: there calls of functions are counted.
+    stub: [Instr; 4],
 }
 
 // SAFETY: the stub never changes once made.
@@ -33,6 +34,9 @@ impl Export {
     /// The same of the count of its changes.
     pub const CHANGES_OFFSET: usize = std::mem::offset_of!(Export, changes);
 
+    /// Where the stub's code begins, past its cell.
+    const STUB: usize = 2;
+
     pub(crate) fn new(mfa: Mfa, bif: Option<u16>, no_code: u64) -> &'static Export {
         let export = Box::leak(Box::new(Export {
             mfa,
@@ -40,9 +44,9 @@ impl Export {
             changes: AtomicU64::new(0),
             bif,
             number: NEXT_NUMBER.fetch_add(1, Ordering::Relaxed),
-            stub: [Instr::Cell { native: no_code }, Instr::Nop, Instr::Nop],
+            stub: [Instr::Nop, Instr::Cell { native: no_code }, Instr::Nop, Instr::Nop],
         }));
-        export.stub[1] = match bif {
+        export.stub[Export::STUB] = match bif {
             Some(bif) => Instr::BifBody { arity: mfa.arity as u16, bif, function: u32::MAX },
             None => Instr::CallErrorHandler { export: ExportPtr(std::ptr::from_ref(export) as u64) },
         };
@@ -66,10 +70,10 @@ impl Export {
         self.changes.load(Ordering::Acquire)
     }
     pub(crate) fn clear(&self) {
-        self.set_entry(&raw const self.stub[1]);
+        self.set_entry(&raw const self.stub[Export::STUB]);
     }
     fn is_stub(&self) -> bool {
-        std::ptr::eq(self.entry(), &raw const self.stub[1])
+        std::ptr::eq(self.entry(), &raw const self.stub[Export::STUB])
     }
     /// Whether a call finds code: loaded, or a built-in.
     pub fn is_defined(&self) -> bool {
