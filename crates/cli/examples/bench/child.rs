@@ -2,6 +2,7 @@
 
 use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Instant;
 
@@ -41,6 +42,24 @@ pub fn run(command: &mut Command) -> Result<Ended, String> {
         user_s: usage.ru_utime.tv_sec as f64 + usage.ru_utime.tv_usec as f64 / 1e6,
         peak_mb: usage.ru_maxrss as f64 / KIB_PER_MB,
     })
+}
+
+/// Runs that fill the code cache.
+pub const RUNS_BEFORE: usize = 3;
+
+/// A program of OTP: the machine's own, or that of the root of a release that `script/otp` installs.
+pub fn of_otp(root: &Path, release: Option<&str>, program: &str) -> Command {
+    let Some(release) = release else { return Command::new(program) };
+    let mut command = Command::new(root.join("script/otp"));
+    command.args([release, program]);
+    command
+}
+
+/// Has SwarmRT run with the libraries of that release.
+pub fn with_libraries(command: &mut Command, root: &Path, release: Option<&str>) {
+    if let Some(release) = release {
+        command.env("SWARMRT_OTP_ROOT", root.join("target/otp").join(release).join("usr/lib/erlang"));
+    }
 }
 
 pub fn median(mut values: Vec<f64>) -> f64 {

@@ -14,7 +14,7 @@
 mod child;
 mod real;
 
-use child::{geometric_mean, median, run};
+use child::{RUNS_BEFORE, geometric_mean, median, run};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -67,8 +67,6 @@ fn medians(runs: &[Figures]) -> Figures {
 const AGAIN: &str = "again";
 /// How often the entry of a release's root is measured.
 const ENTRY_RUNS: usize = 7;
-/// Runs that fill it.
-const RUNS_BEFORE: usize = 3;
 
 struct Bench {
     swarmrt: PathBuf,
@@ -85,14 +83,7 @@ struct Bench {
 impl Bench {
     /// A program of OTP: the machine's own, or that of the release's root.
     fn theirs(&self, program: &str) -> Command {
-        match &self.otp {
-            None => Command::new(program),
-            Some(release) => {
-                let mut command = Command::new(self.root.join("script/otp"));
-                command.args([release, program]);
-                command
-            }
-        }
+        child::of_otp(&self.root, self.otp.as_deref(), program)
     }
 
     /// What it takes to enter the release's root, in milliseconds; nothing without one.
@@ -114,9 +105,7 @@ impl Bench {
         } else {
             command.env("SWARMRT_ENGINE", engine).env("SWARMRT_CODE_CACHE", "off");
         }
-        if let Some(release) = &self.otp {
-            command.env("SWARMRT_OTP_ROOT", self.root.join("target/otp").join(release).join("usr/lib/erlang"));
-        }
+        child::with_libraries(&mut command, &self.root, self.otp.as_deref());
         command.arg("erl");
         command
     }

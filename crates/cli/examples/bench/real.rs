@@ -5,14 +5,12 @@
 //!
 //! A process a run, from start to end: wall time, user CPU and peak memory. Prints a table in Markdown.
 
-use crate::child::{self, Ended};
+use crate::child::{self, Ended, RUNS_BEFORE};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// What `real:prepare/2` ends with when something is missing here.
 const MISSING: i32 = 2;
-/// Runs that fill the code cache.
-const RUNS_BEFORE: usize = 3;
 /// OTP, SwarmRT cold, SwarmRT warm.
 const MACHINES: [Machine; 3] = [Machine::Otp, Machine::Cold, Machine::Warm];
 
@@ -57,17 +55,6 @@ struct Real {
 }
 
 impl Real {
-    fn otp(&self, program: &str) -> Command {
-        match &self.otp {
-            None => Command::new(program),
-            Some(release) => {
-                let mut command = Command::new(self.root.join("script/otp"));
-                command.args([release, program]);
-                command
-            }
-        }
-    }
-
     fn cache(&self, program: &str, machine: Machine) -> PathBuf {
         let kind = if machine == Machine::Warm { "warm" } else { "cold" };
         self.folder.join("cache").join(program).join(kind)
@@ -76,14 +63,11 @@ impl Real {
     /// `real:FUNCTION(PROGRAM, FOLDER)` on a machine.
     fn command(&self, machine: Machine, function: &str, program: &str) -> Command {
         let mut command = if machine == Machine::Otp {
-            self.otp("erl")
+            child::of_otp(&self.root, self.otp.as_deref(), "erl")
         } else {
             let mut command = Command::new(&self.swarmrt);
             command.arg("erl").env("SWARMRT_CODE_CACHE", self.cache(program, machine));
-            if let Some(release) = &self.otp {
-                let libraries = self.root.join("target/otp").join(release).join("usr/lib/erlang");
-                command.env("SWARMRT_OTP_ROOT", libraries);
-            }
+            child::with_libraries(&mut command, &self.root, self.otp.as_deref());
             command
         };
         let data = self.folder.join("data").join(program);
@@ -151,7 +135,7 @@ impl Real {
     fn compile(&self) {
         let beams = self.folder.join("beams");
         std::fs::create_dir_all(&beams).expect("a temporary folder can be made");
-        let mut compiler = self.otp("erlc");
+        let mut compiler = child::of_otp(&self.root, self.otp.as_deref(), "erlc");
         compiler.arg("-o").arg(&beams);
         for name in self.programs().iter().map(|(name, _)| name.as_str()).chain(["real"]) {
             compiler.arg(self.root.join("bench/real").join(name).with_extension("erl"));
