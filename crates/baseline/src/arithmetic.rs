@@ -76,49 +76,32 @@ impl Emitter<'_> {
         dynasm!(self.ops ; .arch x64 ; =>done);
         self.write(dst, RAX);
     }
-    /// By a constant that is within a word.
+    /// By what is within a word.
     fn shift(&mut self, at: u32, a: Src, b: Src, dst: Dst, slow: DynamicLabel) {
-        let count = self.small_constant(at, b).filter(|count| (0..62).contains(count));
-        let Some(count) = count else { return self.shift_by_value(at, a, b, dst, slow) };
-        let count = count as i8;
-        self.read_into(at, a, R10);
-        self.require_small(R10, slow);
-        if let Instr::Bsr { .. } = self.span.code[at as usize] {
-            dynasm!(self.ops ; .arch x64 ; mov rax, r10 ; sar rax, count ; or rax, 3);
+        let by = self.small_constant(at, b).filter(|count| (0..62).contains(count)).map(|count| count as i8);
+        if by.is_some() {
+            self.read_into(at, a, R10);
+            self.require_small(R10, slow);
         } else {
-            dynasm!(self.ops
-                ; .arch x64
-                ; and r10, !3
-                ; mov rax, r10
-                ; shl rax, count
-                ; mov r11, rax
-                ; sar r11, count
-                ; cmp r11, r10
-                ; jne =>slow
-                ; or rax, 3
-            );
+            self.small_pair(at, a, b, slow);
+            dynasm!(self.ops ; .arch x64 ; sar r11, 2 ; cmp r11, 62 ; jae =>slow ; mov rbx, rcx ; mov rcx, r11);
         }
-        self.write(dst, RAX);
-    }
-    fn shift_by_value(&mut self, at: u32, a: Src, b: Src, dst: Dst, slow: DynamicLabel) {
-        self.small_pair(at, a, b, slow);
-        dynasm!(self.ops ; .arch x64 ; sar r11, 2 ; cmp r11, 62 ; jae =>slow ; mov rbx, rcx ; mov rcx, r11);
-        if let Instr::Bsr { .. } = self.span.code[at as usize] {
-            dynasm!(self.ops ; .arch x64 ; mov rax, r10 ; sar rax, cl ; mov rcx, rbx ; or rax, 3);
-        } else {
-            dynasm!(self.ops
-                ; .arch x64
-                ; and r10, !3
-                ; mov rax, r10
-                ; shl rax, cl
-                ; mov r11, rax
-                ; sar r11, cl
-                ; mov rcx, rbx
-                ; cmp r11, r10
-                ; jne =>slow
-                ; or rax, 3
-            );
+        let is_left = matches!(self.span.code[at as usize], Instr::Bsl { .. });
+        if is_left {
+            dynasm!(self.ops ; .arch x64 ; and r10, !3);
         }
+        dynasm!(self.ops ; .arch x64 ; mov rax, r10);
+        match by {
+            Some(count) if is_left => dynasm!(self.ops ; .arch x64 ; shl rax, count ; mov r11, rax ; sar r11, count),
+            Some(count) => dynasm!(self.ops ; .arch x64 ; sar rax, count),
+            None if is_left => dynasm!(self.ops ; .arch x64 ; shl rax, cl ; mov r11, rax ; sar r11, cl ; mov rcx, rbx),
+            None => dynasm!(self.ops ; .arch x64 ; sar rax, cl ; mov rcx, rbx),
+        }
+        if is_left {
+            // What was shifted out does not come back.
+            dynasm!(self.ops ; .arch x64 ; cmp r11, r10 ; jne =>slow);
+        }
+        dynasm!(self.ops ; .arch x64 ; or rax, 3);
         self.write(dst, RAX);
     }
     fn divide(&mut self, at: u32, a: Src, b: Src, dst: Dst, slow: DynamicLabel) {

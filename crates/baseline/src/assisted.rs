@@ -1,9 +1,9 @@
 //! What is done by a function of the machine, between the words that are prepared and the result that is taken up: maps,
 //! messages, funs, built-ins that yield a value.
 
-use crate::emitter::{Emitter, R10, R12, R13, RAX, RBX};
+use crate::emitter::{Emitter, R10, R12, R13, RAX, RBX, RSI};
 use dynasmrt::{DynasmLabelApi, dynasm};
-use swarmrt_beam::instr::{Dst, FunPtr, Instr, MapGet, MapPut, Src};
+use swarmrt_beam::instr::{Dst, Instr, MapGet, MapPut, Src};
 use swarmrt_engine::layout;
 use swarmrt_engine::state::SCRATCH_WORDS;
 use swarmrt_term::{Header, Subtag, am, atom};
@@ -31,7 +31,7 @@ impl Emitter<'_> {
         self.assist_or(self.assists.bif as usize, other);
         self.take(dst);
     }
-    pub fn make_fun(&mut self, at: u32, _entry: FunPtr, free: &[Src], dst: Dst) {
+    pub fn make_fun(&mut self, at: u32, free: &[Src], dst: Dst) {
         if free.len() > SCRATCH_WORDS {
             return self.step_here(at);
         }
@@ -141,7 +141,7 @@ impl Emitter<'_> {
         let slow = self.step_later(at);
         let words = values.len() + 2;
         self.require_room(words, slow);
-        self.store_word(Header::new(Subtag::FlatMap, words - 1).0, crate::emitter::RSI, 0);
+        self.store_word(Header::new(Subtag::FlatMap, words - 1).0, RSI, 0);
         for (number, &src) in std::iter::once(&keys).chain(values).enumerate() {
             self.put(at, src, (number as i32 + 1) * 8);
         }

@@ -2,17 +2,12 @@
 
 use crate::emitter::{Emitter, R10, R11, R12, R13, R14, RAX, RBX};
 use crate::facts::Fact;
-use crate::terms::word;
 use dynasmrt::{DynamicLabel, DynasmApi, DynasmLabelApi, dynasm};
 use swarmrt_beam::instr::{BinaryPlan, Dst, Instr, MatchPlan, MatchStep, SegmentKind, Src, stored_unit};
+use swarmrt_engine::layout::{CONTEXT_END, CONTEXT_OFFSET, CONTEXT_ORIGINAL, HEADER, boxed};
 use swarmrt_engine::state::SCRATCH_WORDS;
 use swarmrt_term::binary::{heap_bin, shared_bin};
 use swarmrt_term::{Header, MatchContext, Subtag};
-
-/// Of the words of a match context, from the tagged pointer.
-const OFFSET: i32 = word(1);
-const END: i32 = word(2);
-const ORIGINAL: i32 = word(3);
 
 /// Positions that an instruction moves to at once are within an offset of an address.
 const BITS_MAX: u32 = 1 << 30;
@@ -31,7 +26,7 @@ impl Emitter<'_> {
     fn require_context(&mut self, register: u8, other: DynamicLabel) {
         self.require_boxed(register, other);
         let header = Header::new(Subtag::MatchContext, MatchContext::WORDS - 1).0 as i32;
-        dynasm!(self.ops ; .arch x64 ; cmp QWORD [Rq(register) - 5], header ; jne =>other);
+        dynasm!(self.ops ; .arch x64 ; cmp QWORD [BYTE Rq(register) + HEADER], header ; jne =>other);
     }
     /// The match context in `r14`, which no assist changes; anything else is the interpreter's.
     fn context(&mut self, at: u32, src: Src) {
@@ -44,15 +39,15 @@ impl Emitter<'_> {
     }
     /// `rax` becomes the number of bits that are left.
     fn bits_left(&mut self) {
-        dynasm!(self.ops ; .arch x64 ; mov rax, [r14 + END] ; sub rax, [r14 + OFFSET]);
+        dynasm!(self.ops ; .arch x64 ; mov rax, [r14 + CONTEXT_END] ; sub rax, [r14 + CONTEXT_OFFSET]);
     }
     /// `r10` becomes the position, and `r11` the one so many bits on; to `fail` when there are fewer.
     fn require_bits_left(&mut self, bits: u32, fail: DynamicLabel) {
         dynasm!(self.ops
             ; .arch x64
-            ; mov r10, [r14 + OFFSET]
+            ; mov r10, [r14 + CONTEXT_OFFSET]
             ; lea r11, [r10 + bits as i32]
-            ; cmp r11, [r14 + END]
+            ; cmp r11, [r14 + CONTEXT_END]
             ; ja =>fail
         );
     }
@@ -76,7 +71,7 @@ impl Emitter<'_> {
     }
     /// A part of the bitstring: `r12` is its position, `r13` its bits.
     fn part(&mut self, dst: Dst) {
-        self.load(RBX, R14, ORIGINAL);
+        self.load(RBX, R14, CONTEXT_ORIGINAL);
         self.assist(self.assists.part as usize);
         self.write(dst, RAX);
     }
@@ -94,7 +89,7 @@ impl Emitter<'_> {
     }
     pub fn get_position(&mut self, at: u32, context: Dst, dst: Dst) {
         self.context(at, context.as_src());
-        dynasm!(self.ops ; .arch x64 ; mov rax, [r14 + OFFSET] ; lea rax, [rax * 4 + 3]);
+        dynasm!(self.ops ; .arch x64 ; mov rax, [r14 + CONTEXT_OFFSET] ; lea rax, [rax * 4 + 3]);
         self.write(dst, RAX);
     }
     pub fn set_position(&mut self, at: u32, context: Dst, position: Src) {
@@ -102,7 +97,7 @@ impl Emitter<'_> {
         self.context(at, context.as_src());
         self.read_into(at, position, R10);
         self.require_small(R10, other);
-        dynasm!(self.ops ; .arch x64 ; sar r10, 2 ; cmp r10, [r14 + END] ; ja =>other ; mov [r14 + OFFSET], r10);
+        dynasm!(self.ops ; .arch x64 ; sar r10, 2 ; cmp r10, [r14 + CONTEXT_END] ; ja =>other ; mov [r14 + CONTEXT_OFFSET], r10);
     }
     pub fn test_tail(&mut self, at: u32, context: Dst, bits: u64, fail: i32) {
         let fail = self.target(at, fail);
@@ -132,7 +127,7 @@ impl Emitter<'_> {
             Some(bits) => self.require_bits_left(bits, fail),
             None => self.require_size(at, size, unit, fail),
         }
-        self.store(R11, R14, OFFSET);
+        self.store(R11, R14, CONTEXT_OFFSET);
     }
     /// `r10` becomes the position, `r13` the bits of a segment, and `r11` the position behind it; to `fail` when there are fewer. What is no
     /// simple size is the interpreter's.
@@ -148,9 +143,9 @@ impl Emitter<'_> {
             ; cmp r13, rax
             ; jae =>other
             ; imul r13, r13, stored_unit(unit) as i32
-            ; mov r10, [r14 + OFFSET]
+            ; mov r10, [r14 + CONTEXT_OFFSET]
             ; lea r11, [r10 + r13]
-            ; cmp r11, [r14 + END]
+            ; cmp r11, [r14 + CONTEXT_END]
             ; ja =>fail
         );
     }
@@ -158,7 +153,7 @@ impl Emitter<'_> {
         let fail = self.target(at, fail);
         self.context(at, context.as_src());
         self.require_size(at, size, unit, fail);
-        self.store(R11, R14, OFFSET);
+        self.store(R11, R14, CONTEXT_OFFSET);
         dynasm!(self.ops ; .arch x64 ; mov r12, r10);
         self.part(dst);
     }
@@ -168,7 +163,7 @@ impl Emitter<'_> {
         self.bits_left();
         dynasm!(self.ops ; .arch x64 ; mov r13, rax);
         self.require_units(unit.into(), fail);
-        dynasm!(self.ops ; .arch x64 ; mov r12, [r14 + OFFSET] ; mov rax, [r14 + END] ; mov [r14 + OFFSET], rax);
+        dynasm!(self.ops ; .arch x64 ; mov r12, [r14 + CONTEXT_OFFSET] ; mov rax, [r14 + CONTEXT_END] ; mov [r14 + CONTEXT_OFFSET], rax);
         self.part(dst);
     }
     pub fn skip_rest(&mut self, at: u32, context: Dst, unit: u16, fail: i32) {
@@ -176,7 +171,7 @@ impl Emitter<'_> {
         self.context(at, context.as_src());
         self.bits_left();
         self.require_units(unit.into(), fail);
-        dynasm!(self.ops ; .arch x64 ; mov rax, [r14 + END] ; mov [r14 + OFFSET], rax);
+        dynasm!(self.ops ; .arch x64 ; mov rax, [r14 + CONTEXT_END] ; mov [r14 + CONTEXT_OFFSET], rax);
     }
     pub fn get_tail(&mut self, at: u32, context: Dst, dst: Dst) {
         self.context(at, context.as_src());
@@ -184,7 +179,7 @@ impl Emitter<'_> {
     }
     fn tail(&mut self, dst: Dst) {
         self.bits_left();
-        dynasm!(self.ops ; .arch x64 ; mov r13, rax ; mov r12, [r14 + OFFSET]);
+        dynasm!(self.ops ; .arch x64 ; mov r13, rax ; mov r12, [r14 + CONTEXT_OFFSET]);
         self.part(dst);
     }
     pub fn get_integer(&mut self, at: u32, flags: u8, context: Dst, bits: Option<u32>, dst: Dst, fail: i32) {
@@ -221,7 +216,7 @@ impl Emitter<'_> {
             32 => dynasm!(self.ops ; .arch x64 ; mov eax, [rax + r10] ; bswap eax),
             _ => self.bits_of_bytes(bits),
         }
-        self.store(R11, R14, OFFSET);
+        self.store(R11, R14, CONTEXT_OFFSET);
         dynasm!(self.ops ; .arch x64 ; lea rax, [rax * 4 + 3] ; =>done);
     }
     /// `eax` becomes a field of less than a byte: it begins `ebx` bits behind the byte at `rax + r10`, and may end in the next.
@@ -250,17 +245,17 @@ impl Emitter<'_> {
         let (heap, done) = (self.label(), self.label());
         dynasm!(self.ops
             ; .arch x64
-            ; mov r12, [r14 + ORIGINAL]
+            ; mov r12, [r14 + CONTEXT_ORIGINAL]
             ; shr r10, 3
-            ; movzx eax, BYTE [r12 - 5]
+            ; movzx eax, BYTE [BYTE r12 + HEADER]
             ; cmp eax, (Subtag::HeapBin as i32) << 3
             ; je =>heap
             ; cmp eax, (Subtag::SharedBin as i32) << 3
             ; jne =>slow
-            ; mov rax, [r12 + word(shared_bin::DATA_PTR)]
+            ; mov rax, [r12 + boxed(shared_bin::DATA_PTR)]
             ; jmp =>done
             ; =>heap
-            ; lea rax, [r12 + word(heap_bin::DATA)]
+            ; lea rax, [r12 + boxed(heap_bin::DATA)]
             ; =>done
         );
     }
@@ -304,7 +299,7 @@ impl Emitter<'_> {
                 }
                 MatchStep::Skip { bits } => {
                     self.require_bits_left(bits as u32, fail);
-                    self.store(R11, R14, OFFSET);
+                    self.store(R11, R14, CONTEXT_OFFSET);
                 }
                 MatchStep::Integer { bits, flags, dst } => {
                     self.integer(bits as u32, flags, fail, fail);
@@ -318,7 +313,7 @@ impl Emitter<'_> {
                 }
                 MatchStep::Binary { bits, dst } => {
                     self.require_bits_left(bits as u32, fail);
-                    self.store(R11, R14, OFFSET);
+                    self.store(R11, R14, CONTEXT_OFFSET);
                     dynasm!(self.ops ; .arch x64 ; mov r12, r10 ; mov r13d, bits as i32);
                     self.part(dst);
                 }

@@ -1,6 +1,6 @@
 //! Frames, calls and returns, and room on the heap.
 
-use crate::emitter::{Emitter, PASSED, R10, RAX, RBX};
+use crate::emitter::{Emitter, PASSED, R10, R12, R13, RAX, RBX};
 use dynasmrt::{DynasmApi, DynasmLabelApi, dynasm};
 use swarmrt_beam::instr::{ExportPtr, Src};
 use swarmrt_engine::layout;
@@ -138,34 +138,33 @@ impl Emitter<'_> {
     // ---- Funs and applications ----
 
     pub fn call_fun(&mut self, at: u32, src: Src, arity: u16, frame: Option<u16>) {
+        // A fun says how many arguments it takes in a byte.
+        let Ok(takes) = u8::try_from(arity) else { return self.step_here(at) };
         let slow = self.step_later(at);
         self.read_into(at, src, RBX);
         self.require_boxed(RBX, slow);
         // Header, entry, and the arity with the creator.
         dynasm!(self.ops
             ; .arch x64
-            ; mov rax, [rbx - 5]
+            ; mov rax, [BYTE rbx + layout::HEADER]
             ; cmp al, (Subtag::Fun as i8) << 3
             ; jne =>slow
-            ; cmp BYTE [rbx + 11], arity as i8
+            ; cmp BYTE [rbx + layout::boxed(2)], takes as i8
             ; jne =>slow
-            ; mov r10, [rbx + 3]
+            ; mov r10, [rbx + layout::boxed(1)]
             ; mov r10, [r10 + layout::fun_entry()]
             ; test r10, r10
             ; jz =>slow
             ; shr rax, 8
             ; sub rax, 2
         );
-        if arity > 255 {
-            dynasm!(self.ops ; .arch x64 ; jmp =>slow);
-        }
         // The free variables follow the arguments, those among the first registers by way of memory.
         let (copy, copied, first) = (self.label(), self.label(), usize::from(arity));
         dynasm!(self.ops ; .arch x64 ; jz =>copied);
         dynasm!(self.ops
             ; .arch x64
             ; =>copy
-            ; mov r11, [rbx + rax * 8 + 11]
+            ; mov r11, [rbx + rax * 8 + layout::boxed(2)]
             ; mov [r15 + rax * 8 + layout::x(first) - 8], r11
             ; sub rax, 1
             ; jnz =>copy
@@ -181,8 +180,8 @@ impl Emitter<'_> {
     pub fn apply(&mut self, at: u32, arity: u16, frame: Option<u16>) {
         let other = self.exit(at);
         self.read_into(at, Src::x(arity), RBX);
-        self.read_into(at, Src::x(arity + 1), crate::emitter::R12);
-        self.word(crate::emitter::R13, arity.into());
+        self.read_into(at, Src::x(arity + 1), R12);
+        self.word(R13, arity.into());
         self.assist_or(self.assists.apply_target as usize, other);
         dynasm!(self.ops ; .arch x64 ; lea r10, [rax - layout::INSTR_BYTES as i32]);
         self.pop_or_push(at, frame);

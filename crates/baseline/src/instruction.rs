@@ -6,8 +6,6 @@ use swarmrt_beam::instr::{Dst, Instr, Src};
 use swarmrt_engine::layout;
 use swarmrt_term::{Subtag, Term};
 
-const FLOATS: u16 = 1024;
-
 impl<'a> Emitter<'a> {
     pub fn instruction(&mut self, at: u32, instr: Instr) {
         if !(self.moves(at, instr) || self.transfers(at, instr) || self.tests(at, instr) || self.data_instruction(at, instr) || self.rest(at, instr)) {
@@ -186,10 +184,7 @@ impl<'a> Emitter<'a> {
             Instr::PutList { head, tail, dst } => self.put_list(at, head, tail, dst),
             Instr::PutTuple { elements, dst } => self.put_tuple(at, &elements, dst),
             Instr::UpdateRecord { update, dst } => self.update_record(at, table(&update), dst),
-            Instr::MakeFun { free, dst, .. } => {
-                let (entry, free) = table(&free);
-                self.make_fun(at, *entry, free, dst);
-            }
+            Instr::MakeFun { free, dst, .. } => self.make_fun(at, &free.1, dst),
             Instr::Element { a, b, dst } => self.element(at, a, b, dst),
             Instr::Hd { a, dst } => self.list_part(at, a, layout::HEAD, dst),
             Instr::Tl { a, dst } => self.list_part(at, a, layout::TAIL, dst),
@@ -221,8 +216,8 @@ impl<'a> Emitter<'a> {
             | Instr::Bxor { a, b, dst }
             | Instr::Bsl { a, b, dst }
             | Instr::Bsr { a, b, dst } => self.arithmetic(at, a, b, dst),
-            Instr::LoadFloat { src, to } if to < FLOATS => self.load_float(at, src, to),
-            Instr::StoreFloat { from, dst } if from < FLOATS => self.store_float(at, from, dst),
+            Instr::LoadFloat { src, to } => self.load_float(at, src, to),
+            Instr::StoreFloat { from, dst } => self.store_float(at, from, dst),
             Instr::MoveFloat { from, to } => self.move_float(from, to),
             Instr::FloatAdd { a, b, to } | Instr::FloatSub { a, b, to } | Instr::FloatMul { a, b, to } | Instr::FloatDiv { a, b, to } => {
                 self.float_operation(at, a, b, to);

@@ -4,14 +4,9 @@ use crate::emitter::{Emitter, R10, R11, RAX, RBX, RSI};
 use crate::facts::Fact;
 use dynasmrt::{DynamicLabel, DynasmApi, DynasmLabelApi, dynasm};
 use swarmrt_beam::instr::{Dst, RecordUpdate, Select, Src};
-use swarmrt_engine::layout;
+use swarmrt_engine::layout::{self, HEADER, boxed};
 use swarmrt_engine::state::SCRATCH_WORDS;
 use swarmrt_term::{Header, Subtag, Term};
-
-/// From a tagged pointer to a boxed term's words.
-pub const fn word(number: usize) -> i32 {
-    number as i32 * 8 - Term::TAG_BOXED as i32
-}
 
 impl Emitter<'_> {
     // ---- Tests ----
@@ -30,7 +25,7 @@ impl Emitter<'_> {
     /// The same for a boxed term with one of these subtags.
     pub fn require_subtag(&mut self, register: u8, subtags: &[Subtag], other: DynamicLabel) {
         self.require_boxed(register, other);
-        dynasm!(self.ops ; .arch x64 ; movzx eax, BYTE [Rq(register) - 5]);
+        dynasm!(self.ops ; .arch x64 ; movzx eax, BYTE [BYTE Rq(register) + HEADER]);
         let [rest @ .., last] = subtags else { unreachable!("one at least") };
         if rest.is_empty() {
             dynasm!(self.ops ; .arch x64 ; cmp eax, (*last as i32) << 3 ; jne =>other);
@@ -114,7 +109,7 @@ impl Emitter<'_> {
         let fail = self.target(at, fail);
         let register = self.read(at, src, R10);
         self.require_bits(register, fail);
-        let size = word(swarmrt_term::binary::heap_bin::BIT_SIZE);
+        let size = boxed(swarmrt_term::binary::heap_bin::BIT_SIZE);
         dynasm!(self.ops ; .arch x64 ; test BYTE [Rq(register) + size], 7 ; jnz =>fail);
     }
     /// Goes on here with a bitstring.
@@ -125,7 +120,7 @@ impl Emitter<'_> {
         let slow = self.step_later(at);
         let register = self.read(at, src, R10);
         self.require_subtag(register, &[Subtag::Fun], slow);
-        dynasm!(self.ops ; .arch x64 ; cmp BYTE [Rq(register) + word(2)], arity as i8 ; jne =>slow);
+        dynasm!(self.ops ; .arch x64 ; cmp BYTE [Rq(register) + boxed(2)], arity as i8 ; jne =>slow);
     }
 
     // ---- Lists ----
@@ -221,10 +216,10 @@ impl Emitter<'_> {
         }
         let header = Header::new(Subtag::Tuple, arity as usize).0;
         match i32::try_from(header) {
-            Ok(header) => dynasm!(self.ops ; .arch x64 ; cmp QWORD [Rq(tuple) - 5], header),
+            Ok(header) => dynasm!(self.ops ; .arch x64 ; cmp QWORD [BYTE Rq(tuple) + HEADER], header),
             Err(_) => {
                 self.word(R11, header);
-                dynasm!(self.ops ; .arch x64 ; cmp [Rq(tuple) - 5], r11);
+                dynasm!(self.ops ; .arch x64 ; cmp [BYTE Rq(tuple) + HEADER], r11);
             }
         }
         dynasm!(self.ops ; .arch x64 ; jne =>fail);
@@ -235,10 +230,10 @@ impl Emitter<'_> {
     pub fn test_first(&mut self, at: u32, tuple: u8, tag: Src, fail: i32) {
         let fail = self.target(at, fail);
         if let Some(Ok(tag)) = self.constant(at, tag).map(|tag| i32::try_from(tag as i64)) {
-            dynasm!(self.ops ; .arch x64 ; cmp QWORD [Rq(tuple) + word(1)], tag);
+            dynasm!(self.ops ; .arch x64 ; cmp QWORD [Rq(tuple) + boxed(1)], tag);
         } else {
             let tag = self.read(at, tag, R11);
-            dynasm!(self.ops ; .arch x64 ; cmp [Rq(tuple) + word(1)], Rq(tag));
+            dynasm!(self.ops ; .arch x64 ; cmp [Rq(tuple) + boxed(1)], Rq(tag));
         }
         dynasm!(self.ops ; .arch x64 ; jne =>fail);
     }
@@ -257,7 +252,7 @@ impl Emitter<'_> {
         if !matches!(known, Some(Fact::Tuple(_))) {
             self.require_subtag(tuple, &[Subtag::Tuple], other);
         }
-        self.load(RAX, tuple, word(0));
+        self.load(RAX, tuple, boxed(0));
         dynasm!(self.ops ; .arch x64 ; shr rax, 8 ; cmp rax, index as i32 + 1 ; jb =>other);
         self.facts.learn(src, Fact::Tuple(index + 1));
         tuple
@@ -265,13 +260,13 @@ impl Emitter<'_> {
     pub fn get_element(&mut self, at: u32, src: Src, index: u32, dst: Dst) {
         let tuple = self.tuple_with(at, src, index);
         let to = self.place_for(dst, RAX);
-        self.load(to, tuple, word(index as usize + 1));
+        self.load(to, tuple, boxed(index as usize + 1));
         self.write(dst, to);
     }
     pub fn get_elements(&mut self, at: u32, src: Src, index: u32, first: Dst, second: Dst) {
         let tuple = self.tuple_with(at, src, index + 1);
-        self.load(RAX, tuple, word(index as usize + 1));
-        self.load(R11, tuple, word(index as usize + 2));
+        self.load(RAX, tuple, boxed(index as usize + 1));
+        self.load(R11, tuple, boxed(index as usize + 2));
         self.write(first, RAX);
         self.write(second, R11);
     }
@@ -287,13 +282,13 @@ impl Emitter<'_> {
         self.require_small(R11, other);
         dynasm!(self.ops
             ; .arch x64
-            ; mov rax, [Rq(register) - 5]
+            ; mov rax, [BYTE Rq(register) + HEADER]
             ; shr rax, 8
             ; sar r11, 2
             ; lea rbx, [r11 - 1]
             ; cmp rbx, rax
             ; jae =>other
-            ; mov rax, [Rq(register) + r11 * 8 - 5]
+            ; mov rax, [BYTE Rq(register) + r11 * 8 + HEADER]
         );
         self.write(dst, RAX);
     }
@@ -302,7 +297,7 @@ impl Emitter<'_> {
         let other = self.failing(at, fail);
         let register = self.read(at, tuple, R10);
         self.require_subtag(register, &[Subtag::Tuple], other);
-        dynasm!(self.ops ; .arch x64 ; mov rax, [Rq(register) - 5] ; shr rax, 8 ; lea rax, [rax * 4 + 3]);
+        dynasm!(self.ops ; .arch x64 ; mov rax, [BYTE Rq(register) + HEADER] ; shr rax, 8 ; lea rax, [rax * 4 + 3]);
         self.write(dst, RAX);
     }
     pub fn update_record(&mut self, at: u32, update: &RecordUpdate, dst: Dst) {
@@ -315,14 +310,14 @@ impl Emitter<'_> {
         self.read_into(at, update.source, RBX);
         self.require_boxed(RBX, other);
         self.word(RAX, header);
-        dynasm!(self.ops ; .arch x64 ; cmp [rbx - 5], rax ; jne =>other);
+        dynasm!(self.ops ; .arch x64 ; cmp [BYTE rbx + HEADER], rax ; jne =>other);
         self.store_word(header, RSI, 0);
         for position in 0..size {
             // The last one counts.
             match update.updates.iter().rev().find(|&&(updated, _)| updated as usize == position) {
                 Some(&(_, value)) => self.put(at, value, (position as i32 + 1) * 8),
                 None => {
-                    self.load(RAX, RBX, word(position + 1));
+                    self.load(RAX, RBX, boxed(position + 1));
                     self.store(RAX, RSI, (position as i32 + 1) * 8);
                 }
             }
@@ -346,7 +341,7 @@ impl Emitter<'_> {
         let fail = self.target(at, *fail);
         let tuple = self.read(at, src, R10);
         self.require_subtag(tuple, &[Subtag::Tuple], fail);
-        dynasm!(self.ops ; .arch x64 ; mov r10, [Rq(tuple) - 5] ; shr r10, 8 ; lea r10, [r10 * 4 + 3]);
+        dynasm!(self.ops ; .arch x64 ; mov r10, [BYTE Rq(tuple) + HEADER] ; shr r10, 8 ; lea r10, [r10 * 4 + 3]);
         self.select_word(at, select);
     }
     /// By the word in `r10`.

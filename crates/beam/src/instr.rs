@@ -91,7 +91,7 @@ macro_rules! instructions {
 instructions! {
     /// Specialise the function that this belongs to, and go on here. Zeroed storage is this.
     NotLoaded;
-    /// BifExit `function_clause` for function number `function` of the module. `calls` counts those that the interpreter has made
+    /// BifExit `function_clause` for function number `function` of the module. Calls by the interpreter are counted in `calls`
     FuncInfo { function: u32, calls: u32 } [ends, reads(ALL), exits];
     /// A function's entry or a return point; `native` is its machine code, or the way into the interpreter.
     Cell { native: u64 };

@@ -32,6 +32,19 @@ pub fn native_slot_offset() -> i32 {
 pub const HEAD: i32 = -(Term::TAG_CONS as i32);
 pub const TAIL: i32 = HEAD + 8;
 
+/// From a boxed term's word to one of its words, of which the first is the header.
+pub const fn boxed(number: usize) -> i32 {
+    number as i32 * 8 - Term::TAG_BOXED as i32
+}
+
+/// The same to its header, in the form of a displacement of one byte.
+pub const HEADER: i8 = boxed(0) as i8;
+
+/// From a match context's word to its position, its end and what it reads.
+pub const CONTEXT_OFFSET: i32 = boxed(1);
+pub const CONTEXT_END: i32 = boxed(2);
+pub const CONTEXT_ORIGINAL: i32 = boxed(3);
+
 pub const EXPORT_ENTRY: i32 = Export::ENTRY_OFFSET as i32;
 pub const EXPORT_CHANGES: i32 = Export::CHANGES_OFFSET as i32;
 

@@ -17,7 +17,7 @@ impl NativeState {
         let interval = self.sample_interval_reductions;
         self.sample_interval_reductions = if wanted { NativeState::INTERVAL_MIN } else { (interval + interval / 16).min(INTERVAL_MAX) };
     }
-    /// As how many samples the next one counts: what runs is seen once where it would have been seen as often with the shortest interval.
+    /// How many samples of the shortest interval the next one stands for.
     pub fn sample_weight(&self) -> u32 {
         (self.sample_interval_reductions / NativeState::INTERVAL_MIN).max(1) as u32
     }

@@ -31,7 +31,7 @@ impl Mode {
     pub const CALLS: u32 = 32;
     /// Some eighty thousand calls: what is called less has little to win over its baseline code.
     pub const DEFAULT: Mode = Mode::Tiered { calls: Mode::CALLS, samples: Some(200) };
-    /// The baseline compiler alone, from the first call on; for testing.
+    /// The baseline compiler alone, on the first call after a function is specialised; for testing.
     pub const BASELINE: Mode = Mode::Tiered { calls: 1, samples: None };
 }
 
@@ -196,8 +196,8 @@ impl Tier {
         }
     }
 
-    /// Counts a sighting of what `ip` is in, as so many: the address past an entry cell with the function's arguments, or one
-    /// within it. Whether machine code is wanted there, and none there yet.
+    /// Counts `weight` sightings of what `ip` is in: the address past an entry cell with the function's arguments, or one within
+    /// it. Whether machine code is wanted there, and none there yet.
     pub fn sample(&self, ip: *const Instr, arguments: &[Term], weight: u32) -> bool {
         let Mode::Tiered { samples: Some(enough), .. } = self.mode else { return false };
         let Some(module) = self.vm.code.module_at(ip as usize) else { return false };

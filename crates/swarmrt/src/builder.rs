@@ -20,7 +20,7 @@ use swarmrt_term::{Alloc, Atom, FragmentHeap, Release, Term, am};
 
 /// The process that looks for users of old code, by its registered name.
 const PURGER: &str = "erts_code_purger";
-/// How often it is looked for while it starts, which takes it less.
+/// How long the boot sleeps between two looks for that name.
 const REGISTRATION_POLL: Duration = Duration::from_micros(50);
 
 /// Why a machine cannot be booted.
@@ -285,7 +285,7 @@ impl Builder {
         }
         Ok(machine)
     }
-    /// Starts the schedulers, and the processes that the code server counts on: the purger under its name.
+    /// Makes the processes that the code server needs, starts the schedulers, and waits until the purger has its name.
     fn start_system_processes(&self, vm: &'static Vm, first: Option<u64>) -> std::io::Result<()> {
         let options = || SpawnOptions { priority: Priority::High, ..SpawnOptions::default() };
         let others = [PURGER, "erts_literal_area_collector"].map(|name| Start::Apply { module: Atom::new(name), function: am::START, args: Term::NIL });

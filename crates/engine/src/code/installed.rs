@@ -121,7 +121,7 @@ impl Function {
         !self.codes.is_empty() || self.baseline.is_some()
     }
     /// Whether machine code is that of the baseline compiler.
-    pub fn is_baseline(&self, code: u64) -> bool {
+    fn is_baseline(&self, code: u64) -> bool {
         self.baseline.as_ref().is_some_and(|baseline| baseline.holds(code))
     }
 }
@@ -165,8 +165,8 @@ impl Functions {
         self.has_news.fetch_or(code.relocations.is_some(), Ordering::Relaxed);
         self.keep(number, code, || self.installed.re_entries.put(place, re_entry));
     }
-    /// Has a function's code by the baseline compiler be found by whoever comes to its cells, but to those that have code. Where it
-    /// lies.
+    /// Puts a function's code by the baseline compiler into those of its cells that have none. Returns its address; that of the
+    /// code that is there already, if there is some.
     ///
     /// # Errors
     /// When the operating system refuses memory for code.

@@ -15,11 +15,6 @@ use swarmrt_engine::runtime::assists::NO_TERM;
 use swarmrt_engine::state::SCRATCH_WORDS;
 use swarmrt_term::{Header, Release, Subtag, Term, am, atom, release};
 
-/// From a tagged pointer to a boxed term's words.
-pub(crate) const fn word(number: usize) -> i32 {
-    number as i32 * 8 - 5
-}
-
 impl Piece<'_, '_> {
     // ---- Calling ----
 
@@ -269,7 +264,7 @@ impl Piece<'_, '_> {
         self.require(boxed, other);
         let local = self.has_subtag(fun, &[Subtag::Fun]);
         self.require(local, other);
-        let shape = self.load(fun, word(2));
+        let shape = self.load(fun, layout::boxed(2));
         let takes = self.b.ins().band_imm_s(shape, 0xff);
         let right = self.b.ins().icmp_imm_s(IntCC::Equal, takes, i64::from(arity));
         self.require(right, other);
@@ -283,7 +278,7 @@ impl Piece<'_, '_> {
         }
         let slow = self.exit_block(at);
         self.require_fun(fun, arity, slow);
-        let entry = self.load(fun, word(1));
+        let entry = self.load(fun, layout::boxed(1));
         let ip = self.load(entry, layout::fun_entry());
         self.require(ip, slow);
         // The free variables follow the arguments, in memory; those among the first registers are read again.
@@ -299,7 +294,7 @@ impl Piece<'_, '_> {
         let index = self.b.block_params(copy)[0];
         let offset = self.b.ins().ishl_imm_s(index, 3);
         let from = self.b.ins().iadd(fun, offset);
-        let variable = self.load(from, word(3));
+        let variable = self.load(from, layout::boxed(3));
         let registers = self.registers();
         let to = self.b.ins().iadd(registers, offset);
         self.store(variable, to, layout::x(usize::from(arity)));

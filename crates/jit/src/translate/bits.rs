@@ -2,19 +2,14 @@
 //! functions.
 
 use crate::plan::facts::{Fact, kind};
-use crate::translate::assisted::word;
 use crate::translate::{F64, I64, Next, Piece};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{Block, BlockArg, InstBuilder, MemFlagsData as MemFlags, Value, types};
 use swarmrt_beam::instr::{BinaryPlan, Dst, FLAG_LITTLE, Instr, Segment, SegmentKind, Src, Utf};
+use swarmrt_engine::layout::{CONTEXT_END, CONTEXT_OFFSET, CONTEXT_ORIGINAL, boxed};
 use swarmrt_engine::state::SCRATCH_WORDS;
 use swarmrt_term::binary::{HEAP_BIN_BYTES_MAX, heap_bin, shared_bin, sub_bin};
 use swarmrt_term::{Header, MatchContext, Subtag, Term};
-
-/// Of the words of a match context, from the tagged pointer.
-pub const CONTEXT_OFFSET: i32 = word(1);
-pub const CONTEXT_END: i32 = word(2);
-const CONTEXT_ORIGINAL: i32 = word(3);
 
 /// The largest field that lies within a word, wherever in its first byte it begins.
 pub(crate) const FIELD_BITS_MAX: u32 = 56;
@@ -153,7 +148,7 @@ impl Piece<'_, '_> {
     pub(crate) fn bits_of(&mut self, value: Value, other: Block) -> Value {
         self.require_bits(value, other);
         // The same word in all three kinds.
-        self.load(value, word(heap_bin::BIT_SIZE))
+        self.load(value, boxed(heap_bin::BIT_SIZE))
     }
     pub(crate) fn is_binary(&mut self, at: u32, src: Src, fail: i32) -> Next {
         let value = self.src(at, src);
@@ -458,7 +453,7 @@ impl Piece<'_, '_> {
         let byte = self.header_byte(original);
         let is_shared = self.b.ins().icmp_imm_s(IntCC::Equal, byte, (Subtag::SharedBin as i64) << 3);
         const { assert!(heap_bin::DATA == shared_bin::DATA_PTR) };
-        let (there, here) = (self.load(original, word(heap_bin::DATA)), self.b.ins().iadd_imm_s(original, i64::from(word(heap_bin::DATA))));
+        let (there, here) = (self.load(original, boxed(heap_bin::DATA)), self.b.ins().iadd_imm_s(original, i64::from(boxed(heap_bin::DATA))));
         self.b.ins().select(is_shared, there, here)
     }
     /// Where the byte is that the position lies in.

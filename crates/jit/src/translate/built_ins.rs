@@ -1,7 +1,7 @@
 //! Built-ins that machine code does itself for the usual arguments.
 
 use crate::plan::facts::{Fact, kind};
-use crate::translate::assisted::word;
+use swarmrt_engine::layout::boxed;
 use crate::translate::{I64, Next, Piece};
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::{Block, BlockArg, InstBuilder, Value};
@@ -124,7 +124,7 @@ impl Piece<'_, '_> {
         let is_flat = self.b.ins().icmp_imm_s(IntCC::Equal, byte, (Subtag::FlatMap as i64) << 3);
         // A flat one has a word for its keys and one for each value; a trie's root says how many there are.
         let words = self.b.ins().ushr_imm_s(header, 8);
-        let (flat, trie) = (self.b.ins().iadd_imm_s(words, -1), self.load(map, word(1)));
+        let (flat, trie) = (self.b.ins().iadd_imm_s(words, -1), self.load(map, boxed(1)));
         let size = self.b.ins().select(is_flat, flat, trie);
         self.tag_small(size)
     }

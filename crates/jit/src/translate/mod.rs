@@ -754,7 +754,7 @@ impl<'a, 'b> Piece<'a, 'b> {
             Instr::BsStartMatch { src, dst, fail } => self.start_match(at, src, dst, fail),
             Instr::BsGetPosition { context, dst } => {
                 let (context, _) = self.context(at, context);
-                let offset = self.load(context, bits::CONTEXT_OFFSET);
+                let offset = self.load(context, layout::CONTEXT_OFFSET);
                 let position = self.tag_small(offset);
                 self.set(dst, position);
                 self.join(at + 1)
@@ -765,10 +765,10 @@ impl<'a, 'b> Piece<'a, 'b> {
                 let small = self.is_small(position);
                 self.require(small, slow);
                 let offset = self.small_value(position);
-                let end = self.load(context, bits::CONTEXT_END);
+                let end = self.load(context, layout::CONTEXT_END);
                 let within = self.b.ins().icmp(IntCC::UnsignedLessThanOrEqual, offset, end);
                 self.require(within, slow);
-                self.store(offset, context, bits::CONTEXT_OFFSET);
+                self.store(offset, context, layout::CONTEXT_OFFSET);
                 self.join(at + 1)
             }
             Instr::BsTestTail { context, bits, fail } => {

@@ -197,7 +197,7 @@ impl Piece<'_, '_> {
         let by = if frame.is_some() { Entry::LastCall } else { Entry::Call };
         let site = self.site_of(at, lambda.body, by)?;
         for variable in 0..lambda.free {
-            let value = self.load(fun, crate::translate::assisted::word(3 + variable));
+            let value = self.load(fun, swarmrt_engine::layout::boxed(3 + variable));
             self.def_x(lambda.arity + variable, value);
         }
         self.pop_or_push(at, frame);

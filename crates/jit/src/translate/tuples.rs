@@ -1,7 +1,7 @@
 //! Copies of tuples with some elements replaced.
 
 use crate::plan::facts::{Fact, kind};
-use crate::translate::assisted::word;
+use swarmrt_engine::layout::boxed;
 use crate::translate::{I64, Next, Piece};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{Block, BlockArg, InstBuilder, Value};
@@ -40,7 +40,7 @@ impl Piece<'_, '_> {
         // From the place in the copy to that in the tuple.
         let distance = self.b.ins().isub(tuple, top);
         let from = self.b.ins().iadd(to, distance);
-        let copied = self.load(from, word(0));
+        let copied = self.load(from, boxed(0));
         self.store(copied, to, 0);
         let after = self.b.ins().iadd_imm_s(to, 8);
         let more = self.b.ins().icmp(IntCC::UnsignedLessThanOrEqual, after, last);
@@ -77,7 +77,7 @@ impl Piece<'_, '_> {
         if update.reuse {
             let mut difference = self.word(0);
             for &(index, value) in &replaced {
-                let before = self.load(source, word(index + 1));
+                let before = self.load(source, boxed(index + 1));
                 let differs = self.b.ins().bxor(before, value);
                 difference = self.b.ins().bor(difference, differs);
             }
@@ -100,7 +100,7 @@ impl Piece<'_, '_> {
         for index in 0..arity {
             let value = match replaced.iter().rfind(|&&(place, _)| place == index) {
                 Some(&(_, value)) => value,
-                None => self.load(source, word(index + 1)),
+                None => self.load(source, boxed(index + 1)),
             };
             self.store(value, copy, index as i32 * 8 + 8);
         }
