@@ -3,6 +3,8 @@
 -export([main/0, wait/1]).
 
 main() ->
+    %% A debug build of the machine says so.
+    true = is_boolean(erlang:system_info(debug_compiled)),
     [io:format("~p: ~p~n", [Item, shape(system_info(Item))]) || Item <- system_items()],
     [io:format("~p: ~p~n", [Item, shape(erlang:statistics(Item))]) || Item <- statistics_items()],
     [io:format("~p: ~p~n", [Item, shape(erlang:memory(Item))]) || Item <- memory_items()],
@@ -33,7 +35,7 @@ waiting_forever() ->
     exit(Pid, kill).
 
 system_items() ->
-    [atom_count, atom_limit, compat_rel, creation, debug_compiled, delayed_node_table_gc, dirty_cpu_schedulers,
+    [atom_count, atom_limit, compat_rel, creation, delayed_node_table_gc, dirty_cpu_schedulers,
      dirty_cpu_schedulers_online, dirty_io_schedulers, dist, dist_buf_busy_limit, dist_ctrl, driver_version, dynamic_trace,
      dynamic_trace_probes, end_time, ets_count, ets_limit, fullsweep_after, garbage_collection, heap_sizes, heap_type,
      loaded, logical_processors, logical_processors_available, logical_processors_online, machine, max_heap_size,

@@ -22,6 +22,8 @@ alone() ->
     Counter = counters:new(1, []),
     Busy = [spawn_link(fun() -> count(Counter) end) || _ <- lists:seq(1, 2 * erlang:system_info(schedulers))],
     timer:sleep(20),
+    %% The others may run on the one scheduler whenever the blocker's turn is over, but for those of a lower priority.
+    normal = process_flag(priority, high),
     Moved = [begin
                  blocked = erlang:system_flag(multi_scheduling, block),
                  Before = counters:get(Counter, 1),
@@ -30,6 +32,7 @@ alone() ->
                  enabled = erlang:system_flag(multi_scheduling, unblock),
                  After - Before
              end || _ <- lists:seq(1, 20)],
+    high = process_flag(priority, normal),
     timer:sleep(20),
     Last = counters:get(Counter, 1),
     timer:sleep(20),
