@@ -29,6 +29,9 @@ pub enum Framing {
     Line(usize),
 }
 
+/// The limit of `line` without a number, as in OTP.
+const LINE_BYTES_DEFAULT: usize = 512;
+
 pub struct Options {
     pub framing: Framing,
     pub binary: bool,
@@ -123,10 +126,12 @@ impl Options {
     /// The settings; `None` when one is unknown.
     pub fn parse(list: Term) -> Option<Options> {
         let mut options = Options::default();
+        let (mut packet, mut line) = (None, None);
         for item in list.list_to_vec()? {
             if let Some(name) = item.as_atom() {
                 match name.name() {
-                    "stream" => options.framing = Framing::Stream,
+                    "stream" => packet = None,
+                    "line" => line = Some(LINE_BYTES_DEFAULT),
                     "binary" => options.binary = true,
                     "eof" => options.eof = true,
                     "exit_status" => options.exit_status = true,
@@ -143,11 +148,8 @@ impl Options {
             let pair = item.as_tuple().filter(|pair| pair.arity() == 2)?;
             let value = pair.get(1);
             match pair.get(0).as_atom().map(Atom::name)? {
-                // Lines within packets are not to be had.
-                "packet" if matches!(options.framing, Framing::Line(_)) => return None,
-                "line" if matches!(options.framing, Framing::Packet(_)) => return None,
-                "packet" => options.framing = Framing::Packet(value.as_small().filter(|size| matches!(size, 1 | 2 | 4))? as usize),
-                "line" => options.framing = Framing::Line(value.as_small().filter(|&size| size > 0)? as usize),
+                "packet" => packet = Some(value.as_small().filter(|size| matches!(size, 1 | 2 | 4))? as usize),
+                "line" => line = Some(value.as_small().filter(|&size| size > 0)? as usize),
                 "args" => {
                     options.arguments = value.list_to_vec()?.into_iter().map(os_string).collect::<Option<_>>()?;
                     options.has_arguments = true;
@@ -166,6 +168,13 @@ impl Options {
                 _ => return None,
             }
         }
+        options.framing = match (packet, line) {
+            (None, None) => Framing::Stream,
+            (Some(size), None) => Framing::Packet(size),
+            (None, Some(bytes)) => Framing::Line(bytes),
+            // OTP has no lines within packets.
+            (Some(_), Some(_)) => return None,
+        };
         if !options.input && !options.output {
             (options.input, options.output) = (true, true);
         }
