@@ -167,6 +167,34 @@ fn packet_number(kind: Kind) -> i32 {
     (0..=14).find(|&number| packet_kind(number) == Some(kind)).unwrap_or(0)
 }
 
+/// The priority and the type of service, of which Linux changes one, or both, when another option is set. As in OTP, options
+/// are independent of each other: these are put back.
+struct Independent {
+    priority: Option<[u8; 4]>,
+    tos: Option<[u8; 4]>,
+}
+
+impl Independent {
+    fn of(state: &State) -> Independent {
+        let value = |option| {
+            let (level, name) = system_option(option)?;
+            let mut value = [0; 4];
+            get_bytes(state, level, name, &mut value).map(|_| value)
+        };
+        Independent { priority: value(code::PRIORITY), tos: value(code::TOS) }
+    }
+
+    /// `option` is what has been set. The system may refuse a priority that it has given itself.
+    fn restore(self, state: &State, option: u8) {
+        let restored = [(code::TOS, self.tos), (code::PRIORITY, self.priority)];
+        for (other, value) in restored.into_iter().filter(|(other, _)| *other != option && option != code::PRIORITY) {
+            if let Some(((level, name), value)) = system_option(other).zip(value) {
+                let _ = set_bytes(state, level, name, &value);
+            }
+        }
+    }
+}
+
 impl Inet {
     /// Sets options in their order. Those of the driver may be set before there is a socket.
     pub(super) fn set_options(state: &mut State, request: &[u8]) -> Result<(), i32> {
@@ -200,8 +228,8 @@ impl Inet {
                 let length = usize::try_from(reader.int().ok_or(invalid)?).map_err(|_| invalid)?;
                 let name = reader.take(length).ok_or(invalid)?;
                 return if option == code::NETNS {
-                    // It says where the socket is to be made.
-                    state.netns = if state.socket.is_none() { Some(name.to_vec()) } else { return Err(invalid) };
+                    // It says where the socket is to be made; one that is there stays where it is.
+                    state.netns = Some(name.to_vec());
                     Ok(())
                 } else {
                     set_bytes(state, libc::SOL_SOCKET, libc::SO_BINDTODEVICE, name)
@@ -261,7 +289,12 @@ impl Inet {
 
     fn set_system(state: &State, option: u8, value: i32) -> Result<(), i32> {
         let Some((level, name)) = system_option(option) else { return Err(libc::EINVAL) };
-        match set_bytes(state, level, name, &value.to_ne_bytes()) {
+        let kept = Independent::of(state);
+        let result = set_bytes(state, level, name, &value.to_ne_bytes());
+        if result.is_ok() {
+            kept.restore(state, option);
+        }
+        match result {
             // OTP sets these where the system has them, and lets the rest pass.
             Err(_) if matches!(option, code::NODELAY | code::PRIORITY | code::NOPUSH) => Ok(()),
             result => result,
