@@ -17,12 +17,12 @@ mod sendfile;
 use address::family;
 use options::Reader;
 use parking_lot::Mutex;
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 use std::collections::VecDeque;
 use smallvec::SmallVec;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::ops::Range;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use swarmrt_io::port::driver::{Answer, Driver, Ready, Request, Written, tell};
@@ -473,6 +473,7 @@ impl Inet {
     fn fd_open(&self, vm: &'static Vm, port: &Port, state: &mut State, data: &[u8]) -> Reply {
         let mut reader = Reader(data);
         let (Some(of), Some(_), Some(fd)) = (reader.byte(), reader.byte(), reader.int()) else { return Err(Failure::INVALID) };
+        let is_bound = reader.int().is_none_or(|bound| bound != 0);
         let domain = address::domain(of).ok_or(Failure::INVALID)?;
         if state.socket.is_some() || fd < 0 {
             return Err(Failure::INVALID);
@@ -480,6 +481,11 @@ impl Inet {
         // SAFETY: asks for the state of a number that may be no descriptor.
         if unsafe { libc::fcntl(fd, libc::F_GETFD) } < 0 {
             return Err(Failure::System(libc::EBADF));
+        }
+        // SAFETY: the descriptor is open; it is borrowed for this look only.
+        let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
+        if is_bound && SockRef::from(&borrowed).local_addr()?.domain() != domain {
+            return Err(Failure::INVALID);
         }
         // SAFETY: the caller gives the descriptor away.
         let socket = unsafe { Socket::from_raw_fd(fd) };
