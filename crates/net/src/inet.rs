@@ -224,8 +224,8 @@ struct State {
     connected: bool,
     /// The peer will send nothing more.
     closed_by_peer: bool,
-    /// Nobody has been told of that yet: the next to ask is.
-    owes_closed: bool,
+    /// Why the connection ended, where nobody has been told yet: the next to ask is.
+    owed: Option<&'static str>,
     connecting: Option<Waiter>,
     receivers: VecDeque<Waiter>,
     accepters: VecDeque<Waiter>,
@@ -277,7 +277,7 @@ impl State {
             listening: false,
             connected: false,
             closed_by_peer: false,
-            owes_closed: false,
+            owed: None,
             connecting: None,
             receivers: VecDeque::new(),
             accepters: VecDeque::new(),
@@ -680,7 +680,8 @@ impl Inet {
             return After::Nothing;
         }
         if !state.connected || state.shuts_down {
-            let name = if state.socket.is_some() && !state.closed_by_peer && !state.shuts_down { "enotconn" } else { "closed" };
+            let is_open = state.socket.is_some() && !state.closed_by_peer && !state.shuts_down;
+            let name = state.owed.unwrap_or(if is_open { "enotconn" } else { "closed" });
             reply(vm, port, &sender, |heap| error(heap, name));
             return After::Nothing;
         }
@@ -794,7 +795,7 @@ impl Inet {
             return (Err(Failure::System(libc::ENOMEM)), After::Nothing);
         }
         if self.stream && !state.connected {
-            let failure = if std::mem::take(&mut state.owes_closed) { Failure::Named("closed") } else { Failure::System(libc::ENOTCONN) };
+            let failure = state.owed.take().map_or(Failure::System(libc::ENOTCONN), Failure::Named);
             return (Err(failure), After::Nothing);
         }
         if !self.stream && !state.bound && !state.connected {
@@ -970,7 +971,7 @@ impl Inet {
         let active = state.is_active();
         state.connected = false;
         state.closed_by_peer = true;
-        state.owes_closed = !active && state.receivers.is_empty();
+        state.owed = (!active && state.receivers.is_empty()).then_some(name);
         state.input.clear();
         state.input_at = 0;
         for waiter in std::mem::take(&mut state.receivers) {
@@ -1122,10 +1123,12 @@ impl Inet {
                     return (result, if reads { After::ReadChannel } else { After::Nothing });
                 }
                 let mut after = if state.is_active() { self.take_in(vm, port, state) } else { self.deliver(vm, port, state) };
-                if after == After::Nothing && state.owes_closed && state.is_active() {
+                if after == After::Nothing
+                    && state.is_active()
+                    && let Some(name) = state.owed.take()
+                {
                     // Whoever listens from now on is told what was missed.
-                    state.owes_closed = false;
-                    self.tell_closed(vm, port, "closed");
+                    self.tell_closed(vm, port, name);
                     after = if state.options.exit_on_close { After::ClosePort } else { after };
                 }
                 self.arm(vm, port, state);
@@ -1196,8 +1199,9 @@ impl Inet {
 impl State {
     /// What an error of a connection is called: that the peer reset it is only told where that is asked for.
     fn lost_name(&self, problem: i32) -> &'static str {
+        let was_reset = problem == libc::ECONNRESET || problem == libc::EPIPE && !self.shuts_down;
         match problem {
-            libc::ECONNRESET if self.options.show_econnreset => "econnreset",
+            _ if was_reset && self.options.show_econnreset => "econnreset",
             libc::ECONNRESET | libc::EPIPE | libc::ENOTCONN => "closed",
             _ => posix::name(problem),
         }
