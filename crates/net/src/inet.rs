@@ -1252,6 +1252,10 @@ impl Driver for Inet {
             return self.ready_channel(vm, port, ready);
         }
         state.armed = NOTHING;
+        if state.socket.is_none() {
+            // The port was closed while this news was on its way: its owner is told nothing more.
+            return;
+        }
         if let Some(waiter) = state.connecting.take() {
             let error = state.socket.as_ref().map(Socket::take_error);
             cancel(vm, waiter.timer);
