@@ -122,6 +122,9 @@ pub fn system_option(option: u8) -> Option<(i32, i32)> {
     })
 }
 
+/// Bytes of a raw option's value: with status, option, level, name and length in front, the answer has 64 KiB, as in OTP.
+const RAW_BYTES_MAX: usize = (64 << 10) - (1 + 1 + 4 + 4 + 4);
+
 fn last_error() -> i32 {
     std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO)
 }
@@ -422,7 +425,7 @@ impl Inet {
     fn get_raw(state: &State, reader: &mut Reader<'_>, answer: &mut Vec<u8>) -> Option<()> {
         let (level, name) = (reader.int()?, reader.int()?);
         let given = reader.byte()? != 0;
-        let length = usize::try_from(reader.int()?).ok().filter(|&length| length <= 1 << 16)?;
+        let length = usize::try_from(reader.int()?).ok().filter(|&length| length <= RAW_BYTES_MAX)?;
         let mut value = if given { reader.take(length)?.to_vec() } else { vec![0; length] };
         if let Some(length) = get_bytes(state, level, name, &mut value) {
             answer.push(code::RAW);
