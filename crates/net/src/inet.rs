@@ -56,11 +56,18 @@ mod operation {
     pub const STATUS: u64 = 16;
     pub const SERVICE_BY_NAME: u64 = 17;
     pub const SERVICE_BY_PORT: u64 = 18;
+    pub const SET_NAME: u64 = 19;
+    pub const SET_PEER: u64 = 20;
+    pub const INTERFACE_NAMES: u64 = 21;
+    pub const GET_INTERFACE: u64 = 22;
+    pub const SET_INTERFACE: u64 = 23;
     pub const SUBSCRIBE: u64 = 24;
     pub const INTERFACES: u64 = 25;
     pub const ACCEPT: u64 = 26;
     pub const LISTEN: u64 = 27;
     pub const IGNORE_FD: u64 = 28;
+    pub const NAMES: u64 = 29;
+    pub const PEERS: u64 = 30;
     pub const RECEIVE: u64 = 42;
     pub const UNRECEIVE: u64 = 43;
     pub const SHUTDOWN: u64 = 44;
@@ -247,6 +254,9 @@ struct State {
     sending: Option<sendfile::Sending>,
     /// Which ancillary data are wanted: bits of `ancillary`.
     ancillary: u8,
+    /// What `setsockname` and `setpeername` have the socket answer.
+    pretended_name: Option<SockAddr>,
+    pretended_peer: Option<SockAddr>,
     /// The path of the namespace in which the socket is to be made.
     netns: Option<Vec<u8>>,
     /// Who wants to know when the queue is empty.
@@ -292,6 +302,8 @@ impl State {
             senders: VecDeque::new(),
             sending: None,
             ancillary: 0,
+            pretended_name: None,
+            pretended_peer: None,
             netns: None,
             subscribers: Vec::new(),
             shuts_down: false,
@@ -1054,6 +1066,22 @@ impl Inet {
         Ok(bits.to_be_bytes().to_vec())
     }
 
+    /// An address that the socket says it has, whatever it has; none takes that back.
+    fn pretended(domain: Domain, data: &[u8]) -> Result<Option<SockAddr>, Failure> {
+        if data.is_empty() {
+            return Ok(None);
+        }
+        address::read(domain, data).map(|(address, _)| Some(address)).ok_or(Failure::INVALID)
+    }
+
+    fn interface(socket: &Socket, operation: u64, data: &[u8]) -> Reply {
+        match operation {
+            operation::INTERFACE_NAMES => Ok(interfaces::names(socket)?),
+            operation::GET_INTERFACE => interfaces::get(socket, data).ok_or(Failure::INVALID),
+            _ => interfaces::set(socket, data).map(|()| Vec::new()).ok_or(Failure::INVALID),
+        }
+    }
+
     fn addressed(address: io::Result<SockAddr>) -> Reply {
         let mut answer = Vec::new();
         address::write(&address?, &mut answer);
@@ -1113,8 +1141,23 @@ impl Inet {
             operation::CONNECT => self.connect(request, state, data),
             operation::LISTEN if self.stream => Inet::listen(state, data),
             operation::ACCEPT if self.stream => self.accept(request, state, data),
-            operation::NAME => open(state).and_then(|(local, _)| Inet::addressed(local)),
-            operation::PEER => open(state).map_err(|_| Failure::System(libc::ENOTCONN)).and_then(|(_, peer)| Inet::addressed(peer)),
+            operation::SET_NAME => Inet::pretended(state.domain, data).map(|name| state.pretended_name = name).map(|()| Vec::new()),
+            operation::SET_PEER => Inet::pretended(state.domain, data).map(|peer| state.pretended_peer = peer).map(|()| Vec::new()),
+            operation::NAME => match &state.pretended_name {
+                Some(name) => Inet::addressed(Ok(name.clone())),
+                None => open(state).and_then(|(local, _)| Inet::addressed(local)),
+            },
+            operation::PEER => match &state.pretended_peer {
+                Some(peer) if state.connected => Inet::addressed(Ok(peer.clone())),
+                _ => open(state).map_err(|_| Failure::System(libc::ENOTCONN)).and_then(|(_, peer)| Inet::addressed(peer)),
+            },
+            operation::NAMES | operation::PEERS if data.len() != size_of::<u32>() => Err(Failure::INVALID),
+            operation::NAMES => open(state).map_err(|_| Failure::UNKNOWN_REQUEST).and_then(|(local, _)| Inet::addressed(local)),
+            operation::PEERS => open(state).map_err(|_| Failure::UNKNOWN_REQUEST).and_then(|(_, peer)| Inet::addressed(peer)),
+            operation::INTERFACE_NAMES | operation::GET_INTERFACE | operation::SET_INTERFACE => match &state.socket {
+                Some(socket) => Inet::interface(socket, operation, data),
+                None => Err(Failure::UNKNOWN_REQUEST),
+            },
             operation::SET_OPTIONS => {
                 let result = Inet::set_options(state, data).map(|()| Vec::new()).map_err(Failure::from);
                 if state.channel.is_some() {
@@ -1197,7 +1240,8 @@ impl Inet {
 }
 
 impl State {
-    /// What an error of a connection is called: that the peer reset it is only told where that is asked for.
+    /// What an error of a connection is called: that the peer reset it is only told where that is asked for. A write to a
+    /// connection that was reset before fails with `EPIPE`, as one after `shutdown` does.
     fn lost_name(&self, problem: i32) -> &'static str {
         let was_reset = problem == libc::ECONNRESET || problem == libc::EPIPE && !self.shuts_down;
         match problem {
