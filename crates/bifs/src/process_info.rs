@@ -46,7 +46,6 @@ fn location_entry(heap: &mut FragmentHeap, process: &Process, address: usize) ->
 }
 
 /// Whether the process has asked, as `sensitive`, that its data not be shown.
-/// Whether the process keeps its data to itself.
 pub(crate) fn hides(process: &Process) -> bool {
     process.extra.as_ref().is_some_and(|extra| extra.sensitive)
 }
@@ -105,13 +104,13 @@ fn item(heap: &mut FragmentHeap, process: &mut Process, name: Atom, own: bool) -
                 am::SUSPENDED
             } else if waits {
                 am::WAITING
-            } else if own || state == run_state::RUNNING {
+            } else if own || state == run_state::RUNNING || process.is_in_native() {
                 am::RUNNING
             } else {
                 am::RUNNABLE
             })
         }
-        "message_queue_len" => words(process.mailbox.len()),
+        "message_queue_len" => words(process.message_count()),
         "priority_messages" => Term::bool(process.relations.takes_priority_messages()),
         "async_dist" => Term::bool(process.extra.as_ref().is_some_and(|extra| extra.async_dist)),
         // As `proc_lib:set_label/1` keeps it.
@@ -190,11 +189,8 @@ fn item(heap: &mut FragmentHeap, process: &mut Process, name: Atom, own: bool) -
         "total_heap_size" => words(process.total_heap_words()),
         "heap_size" => words(process.heap.block_words()),
         "stack_size" => words(process.heap.stack_words()),
-        "memory" => words(size_of::<swarmrt_machine::table::ProcessCell>() + process.heap.total_words() * 8 + process.mailbox.words() * 8),
-        "reductions" => {
-            let used = process.total_reductions as i64 + i64::from((swarmrt_machine::process::REDUCTIONS_PER_TURN - process.reductions).max(0));
-            heap.int(used)
-        }
+        "memory" => words(size_of::<swarmrt_machine::table::ProcessCell>() + process.heap_words() * 8 + process.mailbox.words() * 8),
+        "reductions" => heap.int(process.reductions_used()),
         "min_heap_size" => words(process.heap.min_heap_words as usize),
         "min_bin_vheap_size" => words(process.heap.min_bin_vheap_words as usize),
         "fullsweep_after" => words(process.heap.fullsweep_after as usize),
@@ -291,12 +287,12 @@ fn each_counted(list: &swarmrt_term::alloc::OffHeap, mut visit: impl FnMut(&swar
     }
 }
 
-/// Whether the process stands at a receive.
 /// What another process is doing, in the words of crash dumps.
 pub(crate) fn state(process: &Process) -> &'static str {
     if process_waits(process) { "Waiting" } else { "Scheduled" }
 }
 
+/// Whether the process stands at a receive.
 fn process_waits(process: &Process) -> bool {
     use swarmrt_beam::instr::Instr;
     if process.ip.is_null() {
@@ -387,10 +383,20 @@ fn info(p: &mut Process, pid: Term, items: Vec<Item>, form: Form) -> BifResult {
 fn ask_info(p: &mut Process, pid: u64, items: Vec<Item>, form: Form) -> BifResult {
     // Most of all the shutdown of applications asks every process for its group leader.
     let is_leader = |item: &Item| matches!(item, Item::Named(name) if *name == atom!("group_leader"));
-    let send = if items.iter().all(is_leader) { signal::send_question } else { signal::send_call };
+    let is_fixed = |item: &Item| !matches!(item, Item::Named(name) if CHANGED_IN_NATIVE.contains(&name.name()));
+    let send = if items.iter().all(is_leader) {
+        signal::send_question
+    } else if items.iter().all(is_fixed) {
+        signal::send_inspection
+    } else {
+        signal::send_call
+    };
     let question = move |process: &mut Process, heap: &mut FragmentHeap| answer(heap, process, &items, form, false);
     ask_as(p, pid, send, question, Term::atom(am::UNDEFINED))
 }
+
+/// What depends on the heap's contents, which a library's function may add to, or on messages that wait to be taken over.
+const CHANGED_IN_NATIVE: [&str; 5] = ["messages", "garbage_collection_info", "magic_ref", "backtrace", "binary"];
 
 /// What may be asked for.
 const ITEMS: [&str; 40] = [
@@ -434,7 +440,7 @@ const ITEMS: [&str; 40] = [
     "trace",
     "backtrace",
     "binary",
-    ];
+];
 
 fn is_item(name: Atom) -> bool {
     ITEMS.contains(&name.name())

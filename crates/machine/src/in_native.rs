@@ -10,11 +10,11 @@
 //! and then looks for signals. Fences between the two steps keep both from missing the other.
 
 use crate::deferred;
-use crate::process::Process;
+use crate::process::{Process, REDUCTIONS_PER_TURN};
 use crate::table::ProcessCell;
 use crate::vm::Vm;
 use parking_lot::{Mutex, MutexGuard};
-use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering, fence};
 
 /// Whether a process is in a function, and who may look at its signals then.
 #[derive(Default)]
@@ -22,6 +22,10 @@ pub struct InNative {
     entered: AtomicBool,
     /// Held by whoever takes signals while `entered` holds, and to reset it.
     attending: Mutex<()>,
+    /// Words of heap when the function began, which changes them.
+    heap_words: AtomicUsize,
+    /// Reductions when the function began, likewise.
+    reductions: AtomicI64,
 }
 
 impl InNative {
@@ -79,6 +83,8 @@ impl Process {
         // SAFETY: the shared part is there as long as the process is, whatever is borrowed of that.
         let shared = unsafe { &*std::ptr::from_ref(self.shared()) };
         let attending = shared.in_native.keep_signals();
+        shared.in_native.heap_words.store(self.heap_words(), Ordering::Relaxed);
+        shared.in_native.reductions.store(self.reductions_used(), Ordering::Relaxed);
         shared.in_native.entered.store(true, Ordering::Relaxed);
         // SeqCst: pairs with the fence of a sender.
         fence(Ordering::SeqCst);
@@ -96,6 +102,21 @@ impl Process {
         let shared = unsafe { &*std::ptr::from_ref(self.shared()) };
         let _attending = shared.in_native.keep_signals();
         shared.in_native.entered.store(false, Ordering::Relaxed);
+    }
+
+    /// Words of heap; what they were when it began, while a library's function has the heap.
+    pub fn heap_words(&self) -> usize {
+        let in_native = &self.shared().in_native;
+        if in_native.is_entered() { in_native.heap_words.load(Ordering::Relaxed) } else { self.heap.total_words() }
+    }
+
+    /// Reductions that the process has used; what they were when it began, while a library's function uses some.
+    pub fn reductions_used(&self) -> i64 {
+        let in_native = &self.shared().in_native;
+        if in_native.is_entered() {
+            return in_native.reductions.load(Ordering::Relaxed);
+        }
+        self.total_reductions as i64 + i64::from((REDUCTIONS_PER_TURN - self.reductions).max(0))
     }
 
     /// Whether it is in a library's function on a dirty scheduler.

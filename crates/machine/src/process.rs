@@ -478,7 +478,7 @@ impl Process {
     pub fn total_heap_words(&self) -> usize {
         let on_heap = swarmrt_term::atom!("on_heap");
         let place = self.extra.as_ref().map_or(on_heap, |extra| extra.message_queue_data);
-        self.heap.total_words() + if place == on_heap { self.mailbox.words() } else { 0 }
+        self.heap_words() + if place == on_heap { self.mailbox.words() } else { 0 }
     }
 
     fn check_max_heap_size(&mut self) {

@@ -261,6 +261,8 @@ const CALL_TAKEN: u64 = 0;
 const QUESTION: u32 = 1;
 /// The `sequence` of a call signal that may be answered while a library's function runs: see [`send_look`].
 const LOOK: u32 = 3;
+/// The `sequence` of a call signal that may be answered then if no signal but messages is in front: see [`send_inspection`].
+const INSPECTION: u32 = 4;
 /// The `sequence` of a call signal that changes what such a question may be about: see [`send_change`].
 const CHANGE: u32 = 2;
 
@@ -398,6 +400,11 @@ pub fn send_change(vm: &'static Vm, to: u64, call: Call) -> bool {
 pub fn send_look(vm: &'static Vm, to: u64, call: Call) -> bool {
     send_call_as(vm, to, call, LOOK)
 }
+/// As [`send_call`], for what looks at nothing of the process but what a library's function does not change. It is done
+/// early while the process is in such a function on a dirty scheduler, unless a signal waits in front that may change it.
+pub fn send_inspection(vm: &'static Vm, to: u64, call: Call) -> bool {
+    send_call_as(vm, to, call, INSPECTION)
+}
 fn send_call_as(vm: &'static Vm, to: u64, call: Call, sequence: u32) -> bool {
     let Some(cell) = vm.processes.get(to) else {
         call(vm, None);
@@ -444,45 +451,61 @@ impl Process {
     }
 
     /// Answers [questions](send_question) that wait in front of every [change](send_change), in the midst of a turn. They
-    /// stay in the queue, for the receiver to take. `in_native`: [looks](send_look) as well.
+    /// stay in the queue, for the receiver to take. `in_native`: [looks](send_look) and [inspections](send_inspection) as well.
     pub(crate) fn answer_questions(&mut self, in_native: bool) {
-        let (mut calls, mut at) = (Vec::new(), self.shared().incoming.peek());
-        while !at.is_null() {
-            // SAFETY: signals that wait are freed by the process itself only, which does something else here.
-            let signal = unsafe { &*at };
-            if signal.kind == Kind::Call as u32 {
-                calls.push(at);
+        let mut signals = Vec::new();
+        self.each_incoming(|signal| {
+            if signal.kind & !TOKEN_BIT != Kind::Message as u32 {
+                signals.push(std::ptr::from_ref(signal).cast_mut());
             }
-            at = signal.next;
-        }
-        for signal in calls.into_iter().rev() {
-            // SAFETY: as above; the senders have done with it.
+        });
+        let mut is_first = true;
+        for signal in signals.into_iter().rev() {
+            // SAFETY: signals that wait are freed by the process itself only, which does something else here; the senders
+            // have done with them.
             unsafe {
+                if (*signal).kind != Kind::Call as u32 {
+                    is_first = false;
+                    continue;
+                }
                 match (*signal).sequence {
-                    sequence if sequence == QUESTION || in_native && sequence == LOOK => {
+                    CHANGE => return,
+                    sequence if sequence == QUESTION || in_native && (sequence == LOOK || sequence == INSPECTION && is_first) => {
                         if let Some(call) = take_call(signal) {
                             call(self.vm, Some(self));
                         }
                     }
-                    CHANGE => return,
-                    _ => {}
+                    _ => is_first = false,
                 }
             }
         }
     }
 
-    /// Whether a signal waits that is no message.
-    pub(crate) fn has_signals(&self) -> bool {
+    /// Shows the signals that wait to be taken over, the newest first.
+    fn each_incoming(&self, mut visit: impl FnMut(&Fragment)) {
         let mut at = self.shared().incoming.peek();
         while !at.is_null() {
             // SAFETY: signals that wait are freed by the process itself only, and nobody runs it but the caller.
             let signal = unsafe { &*at };
-            if signal.kind & !TOKEN_BIT != Kind::Message as u32 {
-                return true;
-            }
+            visit(signal);
             at = signal.next;
         }
-        false
+    }
+
+    /// How many messages the process has: while it is in a library's function, those as well that it takes over afterwards.
+    pub fn message_count(&self) -> usize {
+        let mut count = self.mailbox.len();
+        if self.is_in_native() {
+            self.each_incoming(|signal| count += usize::from(signal.kind & !TOKEN_BIT == Kind::Message as u32));
+        }
+        count
+    }
+
+    /// Whether a signal waits that is no message.
+    pub(crate) fn has_signals(&self) -> bool {
+        let mut found = false;
+        self.each_incoming(|signal| found |= signal.kind & !TOKEN_BIT != Kind::Message as u32);
+        found
     }
 
     /// Takes the last signals of a process whose state is not to be looked at any more: for those who want to, it is gone.

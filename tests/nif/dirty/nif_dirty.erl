@@ -9,7 +9,7 @@ main() ->
     ok = erlang:load_nif("./nif_dirty", 0),
     process_flag(trap_exit, true),
     [io:format("~p ~p: ~0p~n", [Kind, Case, steps(Case, Kind)]) || Kind <- [rest_cpu, rest_io],
-        Case <- [killed, linked, trapping, ended_by_name, asked, many, traced]].
+        Case <- [killed, linked, trapping, ended_by_name, asked, looked_at, many, traced]].
 
 rest_cpu(_To, _Ms) -> erlang:nif_error(not_loaded).
 rest_io(_To, _Ms) -> erlang:nif_error(not_loaded).
@@ -25,6 +25,9 @@ quickly(Fun) ->
     Start = erlang:monotonic_time(millisecond),
     Result = Fun(),
     {Result, erlang:monotonic_time(millisecond) - Start < ?LONG div 2}.
+
+shown(links, [Self], Self) -> {links, [me]};
+shown(Key, Value, _) -> {Key, Value}.
 
 down(Monitor) -> receive {'DOWN', Monitor, process, _, Reason} -> Reason end.
 ends() ->
@@ -55,6 +58,20 @@ steps(asked, Kind) ->
     {Pid, Monitor} = resting(Kind, ?LONG),
     Seen = quickly(fun() -> is_process_alive(Pid) end),
     [Seen, ends(), returned(), down(Monitor)];
+steps(looked_at, Kind) ->
+    Self = self(),
+    {Pid, Monitor} = resting(Kind, ?LONG, fun() -> put(key, {"kept", 1.5}), link(Self), process_flag(priority, low) end),
+    [Pid ! N || N <- [1, 2, 3]],
+    Items = [current_function, dictionary, links, priority, message_queue_len, status, registered_name],
+    Seen = quickly(fun() ->
+        All = process_info(Pid),
+        Sizes = [is_integer(proplists:get_value(Size, All)) || Size <- [total_heap_size, heap_size, stack_size, reductions]],
+        {[Item || {Key, Value} <- process_info(Pid, Items), Item <- [shown(Key, Value, Self)]], Sizes}
+    end),
+    ends(),
+    returned(),
+    down(Monitor),
+    receive {'EXIT', Pid, normal} -> Seen end;
 steps(many, Kind) ->
     All = [resting(Kind, 300) || _ <- lists:seq(1, 2)],
     [exit(Pid, kill) || {Pid, _} <- All],
