@@ -11,6 +11,7 @@ mod binaries;
 mod binary_module;
 mod checksums;
 mod code;
+mod counters;
 mod crash_dump;
 mod debug;
 mod dictionary;
