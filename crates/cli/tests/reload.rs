@@ -33,7 +33,7 @@ fn reload_under(engine: &str) {
     let text = output_under(engine, "reload_hot", "hot");
     let growth: i64 = text.lines().next().and_then(|line| line.parse().ok()).unwrap_or_else(|| panic!("{text}"));
     assert!(growth < GROWTH_KB_MAX, "grew by {growth} KB");
-    // How many are hot long enough for the optimising compiler depends on the machine's speed, the others are the baseline's.
+    // How many become hot enough for the optimising compiler depends on the machine's speed; the baseline compiler makes the others.
     // Where a version lies at the addresses of an earlier one, what was seen of that does not count.
     let words: Vec<&str> = text.split(' ').collect();
     let before = |what: [&str; 2]| words.windows(3).find(|words| words[1..] == what).and_then(|words| words[0].parse::<u32>().ok()).unwrap_or_else(|| panic!("{text}"));
