@@ -6,7 +6,7 @@ use swarmrt_term::{Alloc, Term, am, atom};
 
 #[bif("erlang:error/1")]
 fn error_1(_p: &mut Process, reason: Term) -> BifResult {
-    Err(BifExit::WithoutTop { class: am::ERROR, reason })
+    Err(BifExit::WithoutTop(reason))
 }
 #[bif("erlang:error/2")]
 fn error_2(_p: &mut Process, reason: Term, args: Term) -> BifResult {
@@ -49,7 +49,7 @@ fn nif_error(p: &Process, reason: Term) -> BifExit {
             let module = located.mfa.module.name();
             located.mfa.function != atom!("nif_error") && (OTHERS.contains(&module) || BIFS.iter().any(|entry| entry.module == module))
         });
-    if is_missing { BifExit::WithoutTop { class: am::ERROR, reason: Term::atom(am::UNDEF) } } else { BifExit::Error(reason) }
+    if is_missing { BifExit::WithoutTop(Term::atom(am::UNDEF)) } else { BifExit::Error(reason) }
 }
 
 /// A stack trace as given to `erlang:raise/3`, with its entries as {M, F, ArityOrArgs, Location} or

@@ -114,8 +114,8 @@ fn long_run(p: &mut Process, number: Term, args: &[Term]) -> BifResult {
         return Err(BifExit::BADARG);
     }
     let mfa = p.vm.bifs.mfa(number);
-    match (entry.function)(p, args) {
-        Err(raise @ (BifExit::Error(reason) | BifExit::Caused { reason, .. })) if reason.is_immediate() => {
+    match entry.call(p, args) {
+        Err(raise) if matches!(raise, BifExit::Caused(_)) || matches!(raise, BifExit::Error(reason) if reason.is_immediate()) => {
             p.bif_state = Some(Box::new(Failed(raise)));
             let export = p.vm.code.export(mfa);
             p.trap(export, args)

@@ -32,7 +32,7 @@ fn kind_of(term: Term) -> Option<Kind> {
 
 #[bif("erlang:decode_packet/3")]
 fn decode_packet(p: &mut Process, kind: Term, binary: Term, options: Term) -> BifResult {
-    let kind = kind_of(kind).ok_or_else(|| BifExit::badarg_because(atom!("badopt")))?;
+    let kind = kind_of(kind).ok_or_else(|| BifExit::Caused(atom!("badopt")))?;
     // Bits behind the last whole byte go along with what is left.
     let bits = binary.as_bits().ok_or(BifExit::BADARG)?;
     let bytes = bits.slice(0, bits.bit_size & !7).to_bytes();

@@ -29,7 +29,7 @@ fn start_of(module: Term, function: Term, args: Term) -> Result<Start, BifExit> 
 
 /// A list of options that is none, or has a wrong one.
 pub(crate) fn bad_option() -> BifExit {
-    BifExit::badarg_because(atom!("badopt"))
+    BifExit::Caused(atom!("badopt"))
 }
 
 fn spawned(id: Option<u64>) -> BifResult {
@@ -515,7 +515,7 @@ fn unlink(p: &mut Process, to: Term) -> BifResult {
 
 fn start_monitor(p: &mut Process, kind: Term, item: Term, options: MonitorOptions) -> BifResult {
     let bad = || BifExit::BADARG;
-    let kind = kind.as_atom().ok_or_else(|| BifExit::badarg_because(atom!("badtype")))?;
+    let kind = kind.as_atom().ok_or_else(|| BifExit::Caused(atom!("badtype")))?;
     let watched = match kind {
         am::PROCESS if was_here(p, item) => return gone_at_once(p, kind, item, am::NOPROC, options),
         am::PROCESS if let Some((node, to)) = elsewhere(p, item) => {
@@ -543,7 +543,7 @@ fn start_monitor(p: &mut Process, kind: Term, item: Term, options: MonitorOption
         }
         am::TIME_OFFSET if item == Term::atom(am::CLOCK_SERVICE) => Watched::TimeOffset,
         am::PORT | am::TIME_OFFSET => return Err(bad()),
-        _ => return Err(BifExit::badarg_because(atom!("badtype"))),
+        _ => return Err(BifExit::Caused(atom!("badtype"))),
     };
     let reference = monitor_ref(p, options.alias);
     let term = reference.to_term(&mut p.heap);

@@ -94,7 +94,7 @@ fn int_of(term: Term) -> Option<u32> {
 
 impl Options {
     fn parse(list: Term) -> Result<Options, BifExit> {
-        let bad = || BifExit::badarg_because(atom!("badopt"));
+        let bad = || BifExit::Caused(atom!("badopt"));
         let mut options = Options::default();
         for item in list.list_to_vec().ok_or_else(bad)? {
             let known = match (item.as_atom(), item.as_tuple().map(|tuple| tuple.elements())) {
@@ -229,7 +229,7 @@ fn compile_1(p: &mut Process, text: Term) -> BifResult {
 fn compile(p: &mut Process, text: Term, options: Term) -> BifResult {
     let parsed = Options::parse(options)?;
     if parsed.run_only || parsed.export && p.vm.release() < Release::R28 {
-        return Err(BifExit::badarg_because(atom!("badopt")));
+        return Err(BifExit::Caused(atom!("badopt")));
     }
     if parsed.unicode() && !text.is_bitstring() {
         return trap(p, atom!("ucompile"), &[text, options]);
@@ -367,7 +367,7 @@ fn internal_long_run(p: &mut Process, subject: Term, expression: Term, options: 
 fn run(p: &mut Process, subject: Term, expression: Term, list: Term, first: bool, long: bool) -> BifResult {
     let mut options = Options::parse(list)?;
     if options.export {
-        return Err(BifExit::badarg_because(atom!("badopt")));
+        return Err(BifExit::Caused(atom!("badopt")));
     }
     if !first {
         options.matching |= match_options::NO_UTF_CHECK;

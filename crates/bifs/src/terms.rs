@@ -126,7 +126,7 @@ fn binary_to_term(p: &mut Process, binary: Term) -> BifResult {
 #[bif("erlang:binary_to_term/2")]
 fn binary_to_term_2(p: &mut Process, binary: Term, options: Term) -> BifResult {
     let mut wanted = DecodeOptions::default();
-    let bad_option = || BifExit::badarg_because(atom!("badopt"));
+    let bad_option = || BifExit::Caused(atom!("badopt"));
     for option in options.list_to_vec().ok_or_else(bad_option)? {
         match option.as_atom() {
             Some(name) if name == atom!("safe") => wanted.safe = true,

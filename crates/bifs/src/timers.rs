@@ -170,8 +170,8 @@ fn is_absolute(options: Term) -> Option<bool> {
 }
 
 fn start(p: &mut Process, time: Term, to: Term, message: Term, options: Term, wrap: bool) -> BifResult {
-    let absolute = is_absolute(options).ok_or_else(|| BifExit::badarg_because(atom!("badopt")))?;
-    let wrong_time = || BifExit::badarg_because(atom!("time"));
+    let absolute = is_absolute(options).ok_or_else(|| BifExit::Caused(atom!("badopt")))?;
+    let wrong_time = || BifExit::Caused(atom!("time"));
     let time = time.as_small().ok_or_else(wrong_time)?;
     let clock = &p.vm.clock;
     let (start, end) = (i128::from(clock.start_ns()), i128::from(clock.end_ns()));

@@ -58,7 +58,7 @@ fn trace_session_create(p: &mut Process, name: Term, tracer: Term, options: Term
 /// Whether it was active. Afterwards its tracer traces nothing.
 #[bif("erts_internal:trace_session_destroy/1", since = 27)]
 fn trace_session_destroy(p: &mut Process, session: Term) -> BifResult {
-    let bad = || BifExit::badarg_because(atom!("badopt"));
+    let bad = || BifExit::Caused(atom!("badopt"));
     let reference = reference_of(session).ok_or_else(bad)?;
     let Some(removed) = handles(p.vm).remove(reference) else {
         let was_one = handles(p.vm).stood_for(reference);
@@ -90,7 +90,7 @@ fn trace_session_destroy(p: &mut Process, session: Term) -> BifResult {
 #[bif("erts_internal:trace/4", since = 27)]
 fn trace(p: &mut Process, session: Term, whom: Term, how: Term, list: Term) -> BifResult {
     let session = reference_of(session).and_then(|reference| handles(p.vm).get(reference));
-    let session = session.ok_or_else(|| BifExit::badarg_because(atom!("session")))?;
+    let session = session.ok_or_else(|| BifExit::Caused(atom!("session")))?;
     trace_in_session(p, whom, how, list, session.tracer)
 }
 

@@ -367,7 +367,7 @@ fn monitor_node_3(p: &mut Process, node: Term, on: Term, options: Term) -> BifRe
 fn monitor_node(p: &mut Process, name: Term, on: Term, options: Term) -> BifResult {
     let passive = Term::atom(atom!("allow_passive_connect"));
     let given = options.list_to_vec().filter(|given| given.iter().all(|&option| option == passive));
-    let given = given.ok_or_else(|| BifExit::badarg_because(atom!("badopt")))?;
+    let given = given.ok_or_else(|| BifExit::Caused(atom!("badopt")))?;
     let (Some(node), Some(on)) = (name.as_atom(), on.as_bool()) else { return Err(BifExit::BADARG) };
     if node != am::NONODE && !p.vm.is_alive() {
         return Err(BifExit::Error(Term::atom(atom!("notalive"))));

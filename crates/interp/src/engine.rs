@@ -61,8 +61,7 @@ impl Worker for Thread {
             }
             other => unreachable!("{other:?} does not call a built-in"),
         };
-        let function = process.vm.bifs.get(bif).function;
-        let result = function(process, &registers.x[..arity as usize]);
+        let result = process.vm.bifs.get(bif).call(process, &registers.x[..arity as usize]);
         process.result_at_hand = Some(result);
     }
 }

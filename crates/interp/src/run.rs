@@ -402,7 +402,7 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                         let args: &[Term] = $args;
                         sync!();
                         let entry = p.vm.bifs.get($bif);
-                        let result = (entry.function)(p, args);
+                        let result = entry.call(p, args);
                         top = p.heap.top;
                         match result {
                             Ok(value) => {
@@ -427,7 +427,7 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                         let bif = $bif;
                         let entry = p.vm.bifs.get(bif);
                         let mfa = || p.vm.bifs.mfa(bif);
-                        call_outside!($arity, entry.kind, |args| (entry.function)(p, args), mfa, $done, $trap);
+                        call_outside!($arity, entry.kind, |args| entry.call(p, args), mfa, $done, $trap);
                     }};
                 }
                 // A function of the machine or of a library where a call stands. `$kind` says where it may
@@ -1374,7 +1374,7 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                             } else {
                                 let mfa = Mfa { module: am::ERLANG, function: swarmrt_term::atom!("!"), arity: 2 };
                                 let Some(bif) = p.vm.bifs.number(mfa) else { raise!(BifExit::Error(Term::atom(am::UNDEF))) };
-                                let result = (p.vm.bifs.get(bif).function)(p, x_slice!(2));
+                                let result = p.vm.bifs.get(bif).call(p, x_slice!(2));
                                 // It is suspended before it has sent anything, and sends again afterwards.
                                 if let Err(BifExit::Yield) = result {
                                     p.saved.save(x_slice!(2));

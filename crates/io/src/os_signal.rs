@@ -183,7 +183,7 @@ fn set_signal(_p: &mut Process, signal: Term, option: Term) -> BifResult {
         Some("handle") => Disposition::Handle,
         Some("ignore") => Disposition::Ignore,
         Some("default") => Disposition::Default,
-        _ => return Err(BifExit::badarg_because(atom!("badopt"))),
+        _ => return Err(BifExit::Caused(atom!("badopt"))),
     };
     let name = signal.as_atom().ok_or(BifExit::BADARG)?;
     let (_, number) = SIGNALS.into_iter().find(|&(known, _)| known == name.name()).ok_or(BifExit::BADARG)?;

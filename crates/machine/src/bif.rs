@@ -12,7 +12,9 @@ use swarmrt_term::{Atom, AtomMap, Mfa, Term, am};
 #[linkme::distributed_slice]
 pub static BIFS: [BifEntry];
 
-pub type BifFn = fn(&mut Process, &[Term]) -> BifResult;
+/// A built-in as it is called. `None`: [`Process::result_at_hand`] says why it has no result. This way a result comes back in the
+/// processor's registers, as a `BifResult` does not.
+pub type BifFn = fn(&mut Process, &[Term]) -> Option<Term>;
 pub type BifResult = Result<Term, BifExit>;
 
 /// Where and when a built-in may run.
@@ -42,6 +44,11 @@ pub struct BifEntry {
 }
 
 impl BifEntry {
+    #[inline(always)]
+    pub fn call(&self, p: &mut Process, args: &[Term]) -> BifResult {
+        let result = (self.function)(p, args);
+        p.bif_result(result)
+    }
     pub fn exists_in(&self, release: Release) -> bool {
         (self.since..=self.until).contains(&release)
     }
@@ -54,16 +61,10 @@ pub enum BifExit {
     Error(Term),
     Exit(Term),
     Throw(Term),
-    /// An exception whose trace begins with the caller: the built-in itself is not listed.
-    WithoutTop {
-        class: Atom,
-        reason: Term,
-    },
-    /// An error explained by `cause` in the `error_info` of its stack trace.
-    Caused {
-        reason: Term,
-        cause: Term,
-    },
+    /// An error whose trace begins with the caller: the built-in itself is not listed.
+    WithoutTop(Term),
+    /// A `badarg` with the cause that the module's error formatter explains.
+    Caused(Atom),
     /// `erlang:raise/3`: class, reason, and a stack trace already in readable form.
     WithTrace {
         class: Atom,
@@ -90,16 +91,24 @@ pub enum BifExit {
     ExitNow(Term),
 }
 
+impl Process {
+    /// What a [`BifFn`] returns for this result.
+    #[inline(always)]
+    pub fn return_result(&mut self, result: BifResult) -> Option<Term> {
+        result.map_err(|exit| self.result_at_hand = Some(Err(exit))).ok()
+    }
+    /// The result of a [`BifFn`], given what it has returned.
+    #[inline(always)]
+    pub fn bif_result(&mut self, returned: Option<Term>) -> BifResult {
+        returned.map_or_else(|| self.result_at_hand.take().expect("a built-in without a result says why"), Ok)
+    }
+}
+
 impl BifExit {
     pub const BADARG: BifExit = BifExit::Error(Term::atom(am::BADARG));
     pub const BADARITH: BifExit = BifExit::Error(Term::atom(am::BADARITH));
     pub const SYSTEM_LIMIT: BifExit = BifExit::Error(Term::atom(am::SYSTEM_LIMIT));
     pub const NOTSUP: BifExit = BifExit::Error(Term::atom(am::NOTSUP));
-
-    /// `badarg` with the cause that the module's error formatter explains.
-    pub fn badarg_because(cause: Atom) -> BifExit {
-        BifExit::Caused { reason: Term::atom(am::BADARG), cause: Term::atom(cause) }
-    }
 }
 
 /// OTP's modules whose native libraries are part of the machine. Their functions have [native bodies](crate::code::natives)

@@ -59,11 +59,11 @@ impl Process {
         let mut explained = true;
         match raise {
             BifExit::Error(reason) => (self.exception.class, self.exception.reason) = (am::ERROR, reason),
-            BifExit::Caused { reason, cause: why } => {
-                (self.exception.class, self.exception.reason) = (am::ERROR, reason);
-                cause = Some(why);
+            BifExit::Caused(why) => {
+                (self.exception.class, self.exception.reason) = (am::ERROR, Term::atom(am::BADARG));
+                cause = Some(Term::atom(why));
             }
-            BifExit::WithoutTop { class, reason } => (self.exception.class, self.exception.reason, explained) = (class, reason, false),
+            BifExit::WithoutTop(reason) => (self.exception.class, self.exception.reason, explained) = (am::ERROR, reason, false),
             BifExit::Exit(reason) => (self.exception.class, self.exception.reason, explained) = (am::EXIT, reason, false),
             BifExit::Throw(reason) => (self.exception.class, self.exception.reason, explained) = (am::THROW, reason, false),
             BifExit::WithTrace { class, reason, trace } => {

@@ -263,7 +263,7 @@ pub struct Process {
     /// What a built-in that waits or yields keeps for when it is called again.
     pub bif_state: Option<Box<dyn Any + Send>>,
     /// The result of the built-in that stands at `ip`, when it has been called already: on a dirty scheduler, or by
-    /// machine code that leaves what follows to the interpreter.
+    /// machine code that leaves what follows to the interpreter. Between a built-in's return and its caller: why there is none.
     pub result_at_hand: Option<crate::BifResult>,
     /// What the native function at `ip` wants called in its place.
     pub scheduled: Option<Box<crate::code::natives::Scheduled>>,

@@ -92,7 +92,10 @@ pub fn bif(attribute: TokenStream, item: TokenStream) -> TokenStream {
             kind: ::swarmrt_machine::bif::BifKind::#kind,
             since: ::swarmrt_machine::bif::Release::#since,
             until: ::swarmrt_machine::bif::Release::#until,
-            function: |process, args| #rust_name(process, #(args[#indexes]),*),
+            function: |process, args| {
+                let result = #rust_name(process, #(args[#indexes]),*);
+                process.return_result(result)
+            },
         };
     }
     .into()

@@ -8,7 +8,7 @@ use std::ffi::{c_int, c_uint, c_void};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use swarmrt_machine::bif::BifKind;
-use swarmrt_machine::code::natives::{NifEntry, Scheduled};
+use swarmrt_machine::code::natives::{NifCall, NifEntry, Scheduled};
 use swarmrt_machine::process::REDUCTIONS_PER_TURN;
 use swarmrt_machine::scheduler::current_scheduler;
 use swarmrt_machine::{BifResult, Process, BifExit, deferred};
@@ -21,20 +21,22 @@ thread_local! {
 
 const ARGUMENTS_MAX: usize = 255;
 
-/// Calls a library's function with these arguments.
-pub fn call(p: &mut Process, entry: &NifEntry, args: &[Term]) -> BifResult {
+/// How functions of this kind are called.
+pub fn call_of(kind: BifKind) -> NifCall {
+    if kind == BifKind::Normal { call_normal } else { call_dirty }
+}
+
+fn call_normal(p: &mut Process, entry: &NifEntry, args: &[Term]) -> Option<Term> {
     // What this thread has put off may be destructors of objects that the function asks for.
     deferred::run();
-    if entry.kind != BifKind::Normal {
-        return call_dirty(p, entry, args);
-    }
     let library = Arc::as_ptr(&entry.library).cast::<Loaded>();
-    call_of(p, library, entry, args)
+    call(p, library, entry, args)
 }
 
 /// Calls a function on a dirty scheduler. The process may be ended meanwhile, and its module purged: the entry is not to be
 /// used afterwards, and the library has a user until then.
-fn call_dirty(p: &mut Process, entry: &NifEntry, args: &[Term]) -> BifResult {
+fn call_dirty(p: &mut Process, entry: &NifEntry, args: &[Term]) -> Option<Term> {
+    deferred::run();
     let library = entry.library.clone();
     let loaded = Arc::as_ptr(&library).cast::<Loaded>();
     // SAFETY: the library of an entry is one of ours, and we hold it.
@@ -42,11 +44,11 @@ fn call_dirty(p: &mut Process, entry: &NifEntry, args: &[Term]) -> BifResult {
     user.add_user();
     let result = if p.enter_native() {
         DIRTY.set(Some(entry.kind));
-        let result = call_of(p, loaded, entry, args);
+        let result = call(p, loaded, entry, args);
         DIRTY.set(None);
         result
     } else {
-        Err(BifExit::Wait)
+        p.return_result(Err(BifExit::Wait))
     };
     p.leave_native();
     user.drop_user();
@@ -54,12 +56,14 @@ fn call_dirty(p: &mut Process, entry: &NifEntry, args: &[Term]) -> BifResult {
 }
 
 /// Calls a function of the library.
-fn call_of(p: &mut Process, library: *const Loaded, entry: &NifEntry, args: &[Term]) -> BifResult {
+#[inline]
+fn call(p: &mut Process, library: *const Loaded, entry: &NifEntry, args: &[Term]) -> Option<Term> {
     // SAFETY: the library of an entry is one of ours, and there as long as the entry is.
     let loaded = unsafe { &*library };
     let running = if loaded.delays_halt.load(Ordering::Relaxed) {
         // The process runs no more once the machine is about to halt.
-        Some(loaded.begin_call().ok_or(BifExit::Wait)?)
+        let Some(running) = loaded.begin_call() else { return p.return_result(Err(BifExit::Wait)) };
+        Some(running)
     } else {
         None
     };
@@ -69,8 +73,20 @@ fn call_of(p: &mut Process, library: *const Loaded, entry: &NifEntry, args: &[Te
     // SAFETY: the library is trusted to be what it says. The environment and the arguments are there during the call.
     let result = unsafe { function(&raw mut env, args.len() as c_int, args.as_ptr()) };
     if running.is_some() && is_halting() {
-        return Err(BifExit::Wait);
+        return p.return_result(Err(BifExit::Wait));
     }
+    if env.is_untouched() && result != NON_VALUE {
+        // Nothing to drop either.
+        std::mem::forget(env);
+        return Some(result);
+    }
+    let result = finish(p, env, result);
+    p.return_result(result)
+}
+
+/// The result of a call that has raised an exception, scheduled another function, or kept something in its environment.
+#[inline(never)]
+fn finish(p: &mut Process, mut env: Env, result: Term) -> BifResult {
     if env.exception != NON_VALUE {
         return Err(BifExit::Error(env.exception));
     }
@@ -107,7 +123,7 @@ pub extern "C" fn enif_schedule_nif(env: &mut Env, name: CText, flags: c_int, fu
         Arc::increment_strong_count(env.library);
         Arc::from_raw(env.library)
     };
-    env.schedule((NifEntry { call, address: function as *const c_void, kind, library }, args));
+    env.schedule((NifEntry { call: call_of(kind), address: function as *const c_void, kind, library }, args));
     NON_VALUE
 }
 

@@ -90,7 +90,11 @@ impl Env {
     pub fn schedule(&mut self, next: Next) {
         self.more().scheduled = Some(next);
     }
+    /// Whether the call has done no more than compute a term.
     #[inline]
+    pub fn is_untouched(&self) -> bool {
+        self.exception == NON_VALUE && self.more.is_none()
+    }
     pub fn take_scheduled(&mut self) -> Option<Next> {
         self.more.as_mut()?.scheduled.take()
     }

@@ -127,7 +127,7 @@ fn load(p: &mut Process, path: &[u8], info: Term) -> Result<(), Refused> {
     version.natives.set_library(library.clone());
     for (number, kind, address) in natives {
         let library: Arc<dyn Library> = library.clone();
-        let native = Native::Library(Arc::new(NifEntry { call: calls::call, address, kind, library }));
+        let native = Native::Library(Arc::new(NifEntry { call: calls::call_of(kind), address, kind, library }));
         version.natives.fill(number, native);
     }
     Ok(())

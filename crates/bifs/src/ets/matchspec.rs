@@ -9,7 +9,7 @@ use smallvec::{SmallVec, smallvec};
 use std::cmp::Ordering;
 use std::ops::RangeInclusive;
 use swarmrt_heap::copy_whole;
-use swarmrt_machine::bif::BifFn;
+use swarmrt_machine::bif::BifEntry;
 use swarmrt_machine::{BifResult, Process, Vm};
 use swarmrt_term::compare::{FAMILY_LIST, FAMILY_TUPLE, family};
 use swarmrt_term::release::{self, Release};
@@ -48,7 +48,7 @@ pub enum Expr {
     List(Vec<Expr>, Box<Expr>),
     Map(Vec<(Expr, Expr)>),
     /// A built-in that may stand in a guard.
-    Call(BifFn, Vec<Expr>),
+    Call(&'static BifEntry, Vec<Expr>),
     /// Strict `and` and `or`, of any number of booleans.
     All(Vec<Expr>),
     AnyOf(Vec<Expr>),
@@ -371,7 +371,7 @@ impl Compiler {
                 args.extend(last);
                 let mfa = Mfa { module: am::ERLANG, function: name, arity: arity as u32 };
                 match self.vm.bifs.number(mfa) {
-                    Some(number) => Expr::Call(self.vm.bifs.get(number).function, args),
+                    Some(number) => Expr::Call(self.vm.bifs.get(number), args),
                     None => self.wrong(format!("Function {}/{arity} does_not_exist.", print::display(Term::atom(name)))),
                 }
             }
@@ -637,12 +637,12 @@ impl Run<'_> {
                 let pairs = pairs.iter().map(|(key, value)| Ok((self.eval(key)?, self.eval(value)?))).collect::<Result<Vec<_>, _>>()?;
                 map::from_pairs(self.p, &pairs)
             }
-            Expr::Call(function, args) => {
+            Expr::Call(entry, args) => {
                 let mut values = [Term::NIL; 3];
                 for (slot, arg) in values.iter_mut().zip(args) {
                     *slot = self.eval(arg)?;
                 }
-                function(self.p, &values[..args.len()]).map_err(|_| Failed)?
+                entry.call(self.p, &values[..args.len()]).map_err(|_| Failed)?
             }
             Expr::All(parts) => {
                 let mut result = true;

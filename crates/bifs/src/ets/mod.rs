@@ -91,7 +91,7 @@ fn yes() -> BifResult {
 /// The answer of a built-in that has worked on the table. Where somebody deleted the table meanwhile, it comes too late:
 /// what it saw may have been taken away before.
 fn done(table: &Table, answer: Term) -> BifResult {
-    if table.is_dead() { Err(BifExit::badarg_because(atom!("id"))) } else { Ok(answer) }
+    if table.is_dead() { Err(BifExit::Caused(atom!("id"))) } else { Ok(answer) }
 }
 
 /// A copy of a stored term on the heap of the process.
@@ -340,7 +340,7 @@ fn lookup_element(p: &mut Process, id: Term, key: Term, position: Term) -> BifRe
     let table = register_of(p).table(p, id, Access::Read, guard)?;
     let at = position.as_small().filter(|&position| position >= 1).ok_or(BifExit::BADARG)? as usize - 1;
     let list = lookup_in(p, table, key, |object| object.tuple().elements().get(at).copied())?;
-    let Some(cell) = list.as_cons() else { return Err(BifExit::badarg_because(am::BADKEY)) };
+    let Some(cell) = list.as_cons() else { return Err(BifExit::Caused(am::BADKEY)) };
     Ok(if matches!(table.kind, Kind::Set | Kind::OrderedSet) { cell.head() } else { list })
 }
 
@@ -348,7 +348,7 @@ fn lookup_element(p: &mut Process, id: Term, key: Term, position: Term) -> BifRe
 #[bif("ets:lookup_element/4", since = 26)]
 fn lookup_element_4(p: &mut Process, id: Term, key: Term, position: Term, default: Term) -> BifResult {
     match lookup_element(p, id, key, position) {
-        Err(BifExit::Caused { cause, .. }) if cause == Term::atom(am::BADKEY) => Ok(default),
+        Err(BifExit::Caused(am::BADKEY)) => Ok(default),
         result => result,
     }
 }
@@ -460,7 +460,7 @@ fn counter_change(table: &Table, operation: Term) -> Result<CounterChange, BifEx
         return Err(BifExit::BADARG);
     }
     if position < 1 {
-        return Err(BifExit::badarg_because(atom!("position")));
+        return Err(BifExit::Caused(atom!("position")));
     }
     Ok(CounterChange { at: position as usize - 1, increment, limit })
 }
@@ -508,7 +508,7 @@ fn update_object<R>(table: &Table, key: Term, change: impl FnOnce(&mut Head) -> 
 }
 
 fn is_set(table: &Table) -> Result<(), BifExit> {
-    if matches!(table.kind, Kind::Set | Kind::OrderedSet) { Ok(()) } else { Err(BifExit::badarg_because(atom!("table_type"))) }
+    if matches!(table.kind, Kind::Set | Kind::OrderedSet) { Ok(()) } else { Err(BifExit::Caused(atom!("table_type"))) }
 }
 
 /// The commonest change of a counter: a small integer added to one. `None` when it is another, or there is no such counter.
@@ -542,13 +542,13 @@ fn update_counter_in(p: &mut Process, id: Term, key: Term, operation: Term, defa
     if changes.is_err() && default.is_none() {
         // That there is no such key comes first.
         if !has_key(table, key) {
-            return Err(BifExit::badarg_because(am::BADKEY));
+            return Err(BifExit::Caused(am::BADKEY));
         }
     }
     let changes = changes?;
     let default = match default {
         // Only the position that the key has can be missing in a tuple.
-        Some(default) if default.is_tuple() => Some(object_of(table, default).map_err(|_| BifExit::badarg_because(atom!("position")))?),
+        Some(default) if default.is_tuple() => Some(object_of(table, default).map_err(|_| BifExit::Caused(atom!("position")))?),
         Some(default) => Some(object_of(table, default)?),
         None => None,
     };
@@ -558,10 +558,10 @@ fn update_counter_in(p: &mut Process, id: Term, key: Term, operation: Term, defa
         let mut results = One::with_capacity(changes.len());
         for change in &changes {
             if change.at == table.keypos {
-                return (Err(BifExit::badarg_because(atom!("keypos"))), Verdict::Keep);
+                return (Err(BifExit::Caused(atom!("keypos"))), Verdict::Keep);
             }
             if change.at >= elements.arity() {
-                return (Err(BifExit::badarg_because(atom!("position"))), Verdict::Keep);
+                return (Err(BifExit::Caused(atom!("position"))), Verdict::Keep);
             }
             let before = values.iter().rev().find(|(at, _)| *at == change.at).map_or(elements.get(change.at), |&(_, value)| value);
             if !before.is_integer() {
@@ -582,7 +582,7 @@ fn update_counter_in(p: &mut Process, id: Term, key: Term, operation: Term, defa
         Some(default) => update_or_insert(table, key, default, apply)?,
         None => match update_object(table, key, apply) {
             Some(results) => results?,
-            None => return Err(BifExit::badarg_because(am::BADKEY)),
+            None => return Err(BifExit::Caused(am::BADKEY)),
         },
     };
     let answer = if operation.is_list() { p.list(&results) } else { results[0] };
@@ -682,22 +682,22 @@ fn update_element_in(p: &mut Process, id: Term, key: Term, specification: Term, 
         Some(default) => match object_of(table, default) {
             Ok(default) => Some(default),
             Err(_) if p.vm.release() >= Release::R29 => {
-                return Err(BifExit::badarg_because(atom!("default")));
+                return Err(BifExit::Caused(atom!("default")));
             }
-            Err(_) if default.is_tuple() => return Err(BifExit::badarg_because(atom!("position"))),
+            Err(_) if default.is_tuple() => return Err(BifExit::Caused(atom!("position"))),
             Err(raise) => return Err(raise),
         },
         None => None,
     };
     // OTP names the position only where there is a default object.
     let no_such_position = || match default {
-        Some(_) => BifExit::badarg_because(atom!("position")),
+        Some(_) => BifExit::Caused(atom!("position")),
         None => BifExit::BADARG,
     };
     let change = |object: &mut Head| {
         let arity = object.tuple().arity();
         if values.iter().any(|&(at, _)| at == table.keypos) {
-            return (Err(BifExit::badarg_because(atom!("keypos"))), Verdict::Keep);
+            return (Err(BifExit::Caused(atom!("keypos"))), Verdict::Keep);
         }
         if values.iter().any(|&(at, _)| at >= arity) {
             return (Err(no_such_position()), Verdict::Keep);
@@ -900,7 +900,7 @@ fn setopts(p: &mut Process, id: Term, options: Term) -> BifResult {
         }
     }
     if table.owner() != p.id() {
-        return Err(BifExit::badarg_because(atom!("not_owner")));
+        return Err(BifExit::Caused(atom!("not_owner")));
     }
     if let Some(heir) = heir {
         *table.heir.lock() = heir;
@@ -926,10 +926,10 @@ fn give_away(p: &mut Process, id: Term, to: Term, data: Term) -> BifResult {
     let table = register.table(p, id, Access::Write, guard)?;
     let to = to.as_pid().ok_or(BifExit::BADARG)?;
     if table.owner() != p.id() {
-        return Err(BifExit::badarg_because(atom!("not_owner")));
+        return Err(BifExit::Caused(atom!("not_owner")));
     }
     if to == p.id() {
-        return Err(BifExit::badarg_because(atom!("owner")));
+        return Err(BifExit::Caused(atom!("owner")));
     }
     if p.vm.processes.get(to).is_none() {
         return Err(BifExit::BADARG);
@@ -1129,7 +1129,7 @@ fn info_table<'g>(p: &Process, id: Term, guard: &'g crossbeam_epoch::Guard) -> R
     let found = register_of(p).find(id, guard).filter(|table| !table.is_dead());
     // Only references of tables can be those of tables that are gone.
     let known = id.is_atom() || id.as_local_ref().is_some_and(|reference| reference.ref_kind() == RefKind::Table);
-    if found.is_none() && !known { Err(BifExit::badarg_because(atom!("type"))) } else { Ok(found) }
+    if found.is_none() && !known { Err(BifExit::Caused(atom!("type"))) } else { Ok(found) }
 }
 
 #[bif("ets:info/1")]

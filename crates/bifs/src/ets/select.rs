@@ -309,10 +309,10 @@ fn go_on(p: &mut Process, mut scan: Scan, mut results: Results) -> Result<(Scan,
         {
             let guard = &pin();
             let table = register_of(p).at(scan.slot, guard).filter(|table| table.reference.id == scan.table && !table.is_dead());
-            let Some(table) = table else { return Err(BifExit::badarg_because(atom!("id"))) };
+            let Some(table) = table else { return Err(BifExit::Caused(atom!("id"))) };
             step(p, table, &mut scan, &mut results)?;
             if table.is_dead() {
-                return Err(BifExit::badarg_because(atom!("id")));
+                return Err(BifExit::Caused(atom!("id")));
             }
         }
         if matches!(scan.place, Place::End) || scan.has_enough() {
@@ -352,7 +352,7 @@ fn finish(p: &mut Process, scan: Scan, results: Results) -> BifResult {
     }
     let guard = &pin();
     let table = register_of(p).at(scan.slot, guard).filter(|table| table.reference.id == scan.table);
-    let Some(table) = table else { return Err(BifExit::badarg_because(atom!("id"))) };
+    let Some(table) = table else { return Err(BifExit::Caused(atom!("id"))) };
     let ordered = table.kind == Kind::OrderedSet;
     let Some(limit) = scan.limit else {
         return Ok(if ordered { reversed(p, results.list) } else { results.list });
@@ -406,7 +406,7 @@ fn start(p: &mut Process, id: Term, program: Arc<Program>, job: Job, reverse: bo
         let guard = &pin();
         let table = register_of(p).table(p, id, access, guard)?;
         if job == Job::Replace && (table.kind == Kind::Bag || !program.keeps_key(table.keypos)) {
-            return Err(if table.kind == Kind::Bag { BifExit::badarg_because(atom!("table_type")) } else { BifExit::BADARG });
+            return Err(if table.kind == Kind::Bag { BifExit::Caused(atom!("table_type")) } else { BifExit::BADARG });
         }
         Scan::new(table, program, job, reverse, limit)
     };

@@ -360,13 +360,13 @@ impl Register {
     pub fn table<'g>(&self, p: &Process, id: Term, access: Access, guard: &'g Guard) -> Result<&'g Table, BifExit> {
         let Some(table) = self.find(id, guard).filter(|table| !table.is_dead()) else {
             let known = id.is_atom() || id.as_local_ref().is_some_and(|reference| reference.ref_kind() == RefKind::Table);
-            return Err(BifExit::badarg_because(if known { atom!("id") } else { atom!("type") }));
+            return Err(BifExit::Caused(if known { atom!("id") } else { atom!("type") }));
         };
         let allowed = match access {
             Access::Read => table.protection() != Protection::Private,
             Access::Write => table.protection() == Protection::Public,
         };
-        if allowed || table.owner() == p.id() { Ok(table) } else { Err(BifExit::badarg_because(atom!("access"))) }
+        if allowed || table.owner() == p.id() { Ok(table) } else { Err(BifExit::Caused(atom!("access"))) }
     }
 
     pub fn all<'g>(&self, guard: &'g Guard) -> Vec<&'g Table> {
@@ -378,7 +378,7 @@ impl Register {
     pub fn create<'g>(&self, p: &Process, wanted: Wanted, guard: &'g Guard) -> Result<&'g Table, BifExit> {
         let mut names = wanted.named.then(|| self.names.write());
         if names.as_ref().is_some_and(|names| names.contains_key(&wanted.name)) {
-            return Err(BifExit::badarg_because(atom!("already_exists")));
+            return Err(BifExit::Caused(atom!("already_exists")));
         }
         let slot = {
             let mut free = self.free.lock();

@@ -6,7 +6,7 @@ use std::cell::Cell;
 use swarmrt_beam::instr::{Instr, Src};
 use swarmrt_machine::bif::BifKind;
 use swarmrt_machine::code::natives::NativeSlot;
-use swarmrt_machine::{BifResult, Process, signal};
+use swarmrt_machine::{Process, signal};
 use swarmrt_term::{Alloc, Mfa, Term, map};
 
 /// Executes the one instruction at an address, with the state in `Registers`, and returns the next; null when the
@@ -181,21 +181,20 @@ unsafe extern "C-unwind" fn call_bif(registers: *mut Registers, ip: *const Instr
     }
 }
 
-/// What a call comes to for machine code: a plain result, or one that the step finds.
-fn hand_over(p: &mut Process, state: &mut NativeState, result: BifResult) -> u64 {
+/// What a call comes to for machine code: a plain result, or one that the step finds. The result is that of a
+/// [`BifFn`](swarmrt_machine::bif::BifFn).
+#[inline]
+fn hand_over(p: &mut Process, state: &mut NativeState, result: Option<Term>) -> u64 {
     state.top = p.heap.top;
     state.stop = p.heap.stop;
     state.reductions = i64::from(p.reductions) - state.deferred;
-    match result {
-        Ok(value) if !STRESS && !p.heap.wants_collection => {
-            state.reductions -= 1;
-            value.raw()
-        }
-        result => {
-            p.result_at_hand = Some(result);
-            NO_TERM
-        }
+    let Some(value) = result else { return NO_TERM };
+    if STRESS || p.heap.wants_collection {
+        p.result_at_hand = Some(Ok(value));
+        return NO_TERM;
     }
+    state.reductions -= 1;
+    value.raw()
 }
 
 unsafe extern "C-unwind" fn call_native(registers: *mut Registers, ip: *const Instr) -> u64 {
@@ -204,13 +203,13 @@ unsafe extern "C-unwind" fn call_native(registers: *mut Registers, ip: *const In
         let (p, state) = current(registers);
         let Instr::NativeBody { arity, slot } = *ip else { unreachable!("{:?} is no native body", *ip) };
         let native = NativeSlot::at(slot).get().expect("machine code has looked");
-        if p.result_at_hand.is_some() || native.is_dirty(p) {
+        if p.result_at_hand.is_some() || !native.may_be_called_itself(p) {
             return NO_TERM;
         }
         p.reductions = (state.reductions + state.deferred) as i32;
         p.ip = ip;
         let args = std::slice::from_raw_parts((&raw const (*registers).x).cast::<Term>(), usize::from(arity));
-        let result = native.call(p, args);
+        let result = native.call_itself(p, args);
         hand_over(p, state, result)
     }
 }
@@ -220,7 +219,7 @@ unsafe extern "C-unwind" fn bif(registers: *mut Registers, number: u64, args: *c
     unsafe {
         let (p, state) = current(registers);
         let args = std::slice::from_raw_parts(args.cast::<Term>(), count as usize);
-        let result = (p.vm.bifs.get(number as u16).function)(p, args);
+        let result = p.vm.bifs.get(number as u16).call(p, args);
         allocated(p, state);
         result.map_or(NO_TERM, Term::raw)
     }

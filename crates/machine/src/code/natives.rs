@@ -43,12 +43,20 @@ pub struct NifEntry {
     pub library: Arc<dyn Library>,
 }
 
+impl NifEntry {
+    #[inline]
+    fn call(&self, p: &mut Process, args: &[Term]) -> Option<Term> {
+        stop::unwatched(|| (self.call)(p, self, args))
+    }
+}
+
 // SAFETY: the address is that of code, which any thread may run.
 unsafe impl Send for NifEntry {}
 // SAFETY: as above.
 unsafe impl Sync for NifEntry {}
 
-pub type NifCall = fn(&mut Process, &NifEntry, &[Term]) -> BifResult;
+/// As a [`BifFn`](crate::bif::BifFn).
+pub type NifCall = fn(&mut Process, &NifEntry, &[Term]) -> Option<Term>;
 
 /// A native library that a module's version has loaded.
 pub trait Library: Any + Send + Sync {
@@ -63,43 +71,64 @@ pub struct Scheduled {
 }
 
 impl Native {
+    /// Where what is called next may run.
     pub fn kind(&self, p: &Process) -> BifKind {
-        match (&p.scheduled, self) {
-            (Some(scheduled), _) => scheduled.function.kind,
-            (None, Native::Builtin(entry)) => entry.kind,
-            (None, Native::Library(entry)) => entry.kind,
-            (None, Native::Host(function)) => function.kind(),
-        }
-    }
-    pub fn is_dirty(&self, p: &Process) -> bool {
-        matches!(self.kind(p), BifKind::DirtyIo | BifKind::DirtyCpu)
+        p.scheduled.as_ref().map_or_else(|| self.own_kind(), |scheduled| scheduled.function.kind)
     }
     #[inline]
+    fn own_kind(&self) -> BifKind {
+        match self {
+            Native::Builtin(entry) => entry.kind,
+            Native::Library(entry) => entry.kind,
+            Native::Host(function) => function.kind(),
+        }
+    }
+    /// Calls it, or what a library has scheduled in its place.
     pub fn call(&self, p: &mut Process, args: &[Term]) -> BifResult {
+        if p.scheduled.is_some() {
+            let result = call_scheduled(p);
+            let result = go_on(p, result);
+            return p.bif_result(result);
+        }
+        let result = self.call_itself(p, args);
+        p.bif_result(result)
+    }
+    /// Whether [`Self::call_itself`] may be called on a normal scheduler.
+    #[inline]
+    pub fn may_be_called_itself(&self, p: &Process) -> bool {
+        p.scheduled.is_none() && !matches!(self.own_kind(), BifKind::DirtyIo | BifKind::DirtyCpu)
+    }
+    /// Calls it although a library may have scheduled something in its place. It returns what a [`BifFn`](crate::bif::BifFn)
+    /// does.
+    #[inline]
+    pub fn call_itself(&self, p: &mut Process, args: &[Term]) -> Option<Term> {
         let result = match self {
-            _ if p.scheduled.is_some() => call_scheduled(p),
             Native::Builtin(entry) => (entry.function)(p, args),
-            Native::Library(entry) => stop::unwatched(|| (entry.call)(p, entry, args)),
-            Native::Host(function) => stop::unwatched(|| function.call(p, args)),
+            Native::Library(entry) => entry.call(p, args),
+            Native::Host(function) => {
+                let result = stop::unwatched(|| function.call(p, args));
+                p.return_result(result)
+            }
         };
-        if p.scheduled.is_some() { go_on(p, result) } else { result }
+        if result.is_none() { go_on(p, result) } else { result }
     }
 }
 
 #[cold]
-fn call_scheduled(p: &mut Process) -> BifResult {
+fn call_scheduled(p: &mut Process) -> Option<Term> {
     let Some(scheduled) = p.scheduled.take() else { unreachable!("just seen") };
     let args = std::mem::replace(&mut p.trap_args[0], Term::NIL);
     let args = args.as_tuple().expect("the arguments of a scheduled function are a tuple").elements();
-    stop::unwatched(|| (scheduled.function.call)(p, &scheduled.function, args))
+    scheduled.function.call(p, args)
 }
 
 /// Calls what was scheduled at once, as long as the turn is not over and it may run here.
 #[cold]
-fn go_on(p: &mut Process, mut result: BifResult) -> BifResult {
+fn go_on(p: &mut Process, mut result: Option<Term>) -> Option<Term> {
     let may_go_on = |p: &Process| p.scheduled.as_ref().is_some_and(|next| next.function.kind == BifKind::Normal) && p.reductions > 0;
     while may_go_on(p) && !p.heap.wants_collection && current_scheduler().is_some() {
         p.reductions -= 1;
+        p.result_at_hand = None;
         result = call_scheduled(p);
     }
     result
