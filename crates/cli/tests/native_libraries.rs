@@ -108,6 +108,14 @@ fn linked_in_drivers_do_what_they_do_on_erl() {
     assert_same(&source.join("ports.erl"), &folder);
 }
 
+/// `erl_drv_init_ack`: drivers that say later whether their ports are open.
+#[test]
+fn ports_open_when_their_driver_says_so() {
+    let (source, folder) = (common::root().join("tests/drivers/opening"), temporary("drivers-opening"));
+    compile(&source.join("opening_drv.c"), &folder);
+    assert_same(&source.join("opening.erl"), &folder);
+}
+
 /// `erl_ddll`: who has loaded a driver, when it is unloaded or loaded again, and who is told.
 #[test]
 fn drivers_are_loaded_and_unloaded_as_on_erl() {

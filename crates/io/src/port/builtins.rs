@@ -57,6 +57,10 @@ fn open_port(p: &mut Process, name: Term, settings: Term) -> BifResult {
                 p.relations.link(port.term);
                 port.term
             }
+            Started::Later(port, reference) => {
+                p.relations.link(port.term);
+                reference.to_term(&mut p.heap)
+            }
             Started::Refused(Some(problem)) => Term::atom(Atom::new(crate::posix::name(problem))),
             Started::Refused(None) => BADARG,
         });

@@ -6,6 +6,7 @@ use super::{Options, Port};
 use std::sync::Arc;
 use swarmrt_machine::Vm;
 use swarmrt_machine::remote::SharedChannel;
+use swarmrt_term::reference::RefValue;
 use swarmrt_term::{Alloc, FragmentHeap, Term};
 
 /// A request of a process to a port.
@@ -51,6 +52,8 @@ pub trait LinkedIn: Send + Sync {
 /// What became of opening a port.
 pub enum Started {
     Port(Arc<Port>),
+    /// The driver says later whether it is open: the owner gets `{Reference, Answer}`.
+    Later(Arc<Port>, RefValue),
     /// With the number of an error, or else for wrong arguments.
     Refused(Option<i32>),
 }

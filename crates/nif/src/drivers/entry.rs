@@ -69,3 +69,5 @@ pub const MAJOR_MIN: c_int = 2;
 pub const USE_PORT_LOCKING: c_int = 1;
 /// `flags`: it takes what is written by force while it is busy.
 pub const SOFT_BUSY: c_int = 2;
+/// `flags`: a port is open when the driver says so (`erl_drv_init_ack`).
+pub const USE_INIT_ACK: c_int = 8;

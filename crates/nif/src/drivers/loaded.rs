@@ -1,6 +1,6 @@
 //! A driver that was loaded from a file, and how it opens ports.
 
-use super::entry::{DriverEntry, MAJOR, MAJOR_MIN, MARKER, MINOR, USE_PORT_LOCKING};
+use super::entry::{Data, DriverEntry, MAJOR, MAJOR_MIN, MARKER, MINOR, USE_INIT_ACK, USE_PORT_LOCKING};
 use super::port::LoadedPort;
 use super::registry;
 use crate::library::File;
@@ -123,6 +123,10 @@ impl LinkedIn for Loaded {
         let driver = LoadedPort::new(reference, owner, is_binary);
         let shell = Ports::of(vm).open(owner, command, options, None, driver.clone());
         driver.opened(&shell);
+        let later = (self.entry().flags & USE_INIT_ACK != 0).then(|| vm.next_ref());
+        if let Some(reference) = later {
+            driver.wait_for_acknowledgement(reference);
+        }
         let mut problem = 0;
         let data = driver.call_as(owner, || {
             let Some(start) = self.entry().start else { return std::ptr::null_mut() };
@@ -135,19 +139,24 @@ impl LinkedIn for Loaded {
                 data
             }
         });
-        let failure = match data as isize {
-            -1 => Some(Some(libc::EINVAL)),
-            -3 => Some(None),
-            -2 => Some(Some(problem)),
-            _ => None,
-        };
-        if let Some(failure) = failure {
+        if let Some(failure) = start_failure(data, problem) {
             driver.give_up(vm);
             shell.retire(vm);
             return Started::Refused(failure);
         }
         driver.settle(vm);
-        Started::Port(shell)
+        later.map_or_else(|| Started::Port(shell.clone()), |reference| Started::Later(shell.clone(), reference))
+    }
+}
+
+/// Why a port does not open for which `start` returns this, while `errno` is the given one: the number of an error, or
+/// else wrong arguments. `None`: it opens.
+pub fn start_failure(data: Data, errno: i32) -> Option<Option<i32>> {
+    match data as isize {
+        -1 => Some(Some(libc::EINVAL)),
+        -2 => Some(Some(errno)),
+        -3 => Some(None),
+        _ => None,
     }
 }
 

@@ -19,9 +19,10 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering}
 use std::sync::{Arc, LazyLock, OnceLock, Weak};
 use swarmrt_io::port::driver::{Answer, Driver, Request, Written};
 use swarmrt_io::port::{Port, Ports};
-use swarmrt_machine::Vm;
+use swarmrt_machine::{Vm, pin, signal};
 use swarmrt_machine::timer::TimerKey;
-use swarmrt_term::{Term, atom, stop};
+use swarmrt_term::reference::RefValue;
+use swarmrt_term::{Alloc, Atom, FragmentHeap, Term, atom, stop};
 
 /// What stands behind a port of such a driver.
 pub struct LoadedPort {
@@ -47,6 +48,8 @@ pub struct LoadedPort {
     pub queue_limits: Mutex<QueueLimits>,
     /// The lock that the library shares with other threads.
     pub data_lock: Mutex<Option<HeldLock>>,
+    /// What the answer to the owner goes by that waits for the port to be open.
+    opening: Mutex<Option<RefValue>>,
     /// The port while it lingers.
     kept: Mutex<Option<Arc<Port>>>,
     me: Weak<LoadedPort>,
@@ -159,6 +162,7 @@ impl LoadedPort {
             os_pid: AtomicU32::new(0),
             queue_limits: Mutex::default(),
             data_lock: Mutex::new(None),
+            opening: Mutex::new(None),
             kept: Mutex::new(None),
             me: me.clone(),
         })
@@ -272,6 +276,23 @@ impl LoadedPort {
         }
     }
 
+    /// Has the owner wait for [`LoadedPort::acknowledge`], which answers by this reference.
+    pub fn wait_for_acknowledgement(&self, reference: RefValue) {
+        *self.opening.lock() = Some(reference);
+    }
+
+    /// Answers the owner that waits, if it does: with the port, or with why it is not open.
+    pub fn acknowledge(&self, vm: &'static Vm, problem: Option<Atom>) -> bool {
+        let Some(shell) = self.shell() else { return false };
+        let Some(reference) = self.opening.lock().take() else { return false };
+        let _guard = pin();
+        let mut heap = FragmentHeap::new();
+        let reference = reference.to_term(&mut heap);
+        let message = heap.tuple(&[reference, problem.map_or(shell.term, Term::atom)]);
+        signal::send_message(vm, shell.term, shell.owner(), message);
+        true
+    }
+
     fn end_now(&self, vm: &'static Vm, ending: Ending) {
         let Some(shell) = self.shell() else { return };
         if let Ending::Eof = ending
@@ -287,6 +308,8 @@ impl LoadedPort {
             Ending::Reason(reason) => shell.close(vm, reason),
             Ending::Exit(reason) => shell.retire_with(vm, reason),
         }
+        // An owner that still waits for the port to open finds it closed.
+        self.acknowledge(vm, None);
     }
 
     /// Ends the port now, or when the callback has returned that asks for it.

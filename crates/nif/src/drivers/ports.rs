@@ -1,6 +1,7 @@
 //! What a driver does with its own port: ends it, says that it is busy, monitors processes.
 
 use super::entry::{Data, Handle, NO_PORT};
+use super::loaded::start_failure;
 use super::port::{Ending, LoadedPort, open_port};
 use super::registry;
 use crate::abi::{CText, Monitor, Out, c_bool};
@@ -9,6 +10,7 @@ use parking_lot::lock_api::RawMutex as _;
 use std::ffi::{CStr, c_char, c_int, c_long, c_void};
 use std::sync::atomic::{AtomicI64, Ordering};
 use swarmrt_io::port::{Options, Ports};
+use swarmrt_io::posix;
 use swarmrt_machine::process::{OnExit, Watcher};
 use swarmrt_machine::{Process, Vm, pin, signal};
 use swarmrt_term::{Atom, Term, am};
@@ -127,8 +129,21 @@ pub extern "C" fn erl_drv_consume_timeslice(_handle: Handle, percent: c_int) -> 
     let percent = u32::try_from(percent).unwrap_or(1).clamp(1, 100);
     c_bool(swarmrt_io::port::driver::consume(percent))
 }
+/// The port is open now, or is not because of what would be wrong with `start`'s result. Nothing where nobody waits for it.
 #[unsafe(no_mangle)]
-pub extern "C" fn erl_drv_init_ack(_handle: Handle, _data: *mut c_void) {}
+pub extern "C" fn erl_drv_init_ack(handle: Handle, data: *mut c_void) {
+    let errno = std::io::Error::last_os_error().raw_os_error().unwrap_or(0);
+    let Some(port) = open_port(handle) else { return };
+    let failure = start_failure(data, errno);
+    let problem = failure.map(|number| number.map_or(am::BADARG, |number| Atom::new(posix::name(number))));
+    if !port.acknowledge(vm(), problem) {
+        return;
+    }
+    port.set_data(data);
+    if problem.is_some() {
+        port.end(vm(), Ending::Exit(Term::atom(am::NORMAL)));
+    }
+}
 #[unsafe(no_mangle)]
 pub extern "C" fn erl_drv_set_os_pid(handle: Handle, pid: c_long) {
     if let Some(port) = open_port(handle) {
