@@ -72,4 +72,5 @@ pub const X_FLOATS: i32 = (STATE + offset_of!(NativeState, x_floats)) as i32;
 pub const Y_FLOATS: i32 = (STATE + offset_of!(NativeState, y_floats)) as i32;
 pub const HEAP_FLOATS: i32 = (STATE + offset_of!(NativeState, heap_floats)) as i32;
 pub const ARITY: i32 = (STATE + offset_of!(NativeState, arity)) as i32;
+pub const MAP_HINTS: i32 = (STATE + offset_of!(NativeState, map_hints)) as i32;
 pub const SCRATCH: i32 = (STATE + offset_of!(NativeState, scratch)) as i32;

@@ -27,6 +27,8 @@ impl Registers {
 
 /// Operands that an assist can be given in memory.
 pub const SCRATCH_WORDS: usize = 64;
+/// A power of two.
+pub const MAP_HINTS: usize = 1024;
 
 /// The machine state while it goes from one engine to the other. Its layout is known to machine code.
 #[repr(C)]
@@ -63,6 +65,8 @@ pub struct NativeState {
     pub sample_interval_reductions: i32,
     /// Operands of the assist that is being called.
     pub scratch: [u64; SCRATCH_WORDS],
+    /// Where keys were found last in flat maps. A place in the code has one for each of its keys, and may share it with others.
+    pub map_hints: [u8; MAP_HINTS],
 }
 
 impl NativeState {
@@ -85,6 +89,7 @@ impl NativeState {
             ticks: 0,
             sample_interval_reductions: NativeState::INTERVAL_MIN,
             scratch: [0; SCRATCH_WORDS],
+            map_hints: [0; MAP_HINTS],
         }
     }
 }

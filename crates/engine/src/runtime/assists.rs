@@ -1,7 +1,7 @@
 //! What machine code has done for it: parts of instructions, without the way through the interpreter's loop.
 
 use super::{binaries, bit_syntax, operations};
-use crate::state::{NativeState, Registers};
+use crate::state::{MAP_HINTS, NativeState, Registers};
 use std::cell::Cell;
 use swarmrt_beam::instr::{Instr, Src};
 use swarmrt_machine::bif::BifKind;
@@ -34,6 +34,8 @@ pub struct Assists {
     pub map_get: unsafe extern "C-unwind" fn(u64, u64) -> u64,
     /// The values of several keys of a map: map, keys (address, count), whose places they take.
     pub map_get_all: unsafe extern "C-unwind" fn(*mut Registers, u64, *mut u64, u64) -> u64,
+    /// As `map_get_all`, with the number of the first key's hint: the hints of a flat map are set.
+    pub map_find: unsafe extern "C-unwind" fn(*mut Registers, u64, *mut u64, u64, u64) -> u64,
     /// The map that `PutMap` makes, from the values of its sources (map, then keys and values in turn).
     pub map_put: unsafe extern "C-unwind" fn(*mut Registers, *const Instr, *const u64) -> u64,
     /// The binary that `BsCreateBin` makes, from the values of its sources in order.
@@ -90,6 +92,7 @@ impl Assists {
             bif,
             map_get,
             map_get_all,
+            map_find,
             map_put,
             create_binary,
             append_word,
@@ -238,6 +241,20 @@ unsafe extern "C-unwind" fn map_get_all(_: *mut Registers, source: u64, keys: *m
                 Some(value) => *place = value.raw(),
                 None => return NO_TERM,
             }
+        }
+        source
+    }
+}
+
+unsafe extern "C-unwind" fn map_find(registers: *mut Registers, source: u64, keys: *mut u64, count: u64, first_hint: u64) -> u64 {
+    // SAFETY: see above; the caller has seen that it is a map.
+    unsafe {
+        let Some(flat) = term(source).as_flat_map() else { return map_get_all(registers, source, keys, count) };
+        let hints = &mut (*registers).native.map_hints;
+        for (index, place) in std::slice::from_raw_parts_mut(keys, count as usize).iter_mut().enumerate() {
+            let Some(position) = map::flat_position(flat, term(*place)) else { return NO_TERM };
+            hints[(first_hint as usize + index) % MAP_HINTS] = position as u8;
+            *place = flat.values()[position].raw();
         }
         source
     }

@@ -6,14 +6,17 @@ use crate::plan::facts::{Fact, kind};
 use crate::translate::built_ins::Comparison;
 use crate::translate::{I64, Next, PASSED_X, Piece};
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::{AbiParam, Block, BlockArg, InstBuilder, Signature, Value};
+use cranelift_codegen::ir::{AbiParam, Block, BlockArg, InstBuilder, MemFlagsData as MemFlags, Signature, Value};
 use cranelift_codegen::isa::CallConv;
 use swarmrt_beam::instr::{Dst, FunPtr, Instr, MapGet, MapPut, Src};
 use swarmrt_engine::code::Symbol;
 use swarmrt_engine::layout;
 use swarmrt_engine::runtime::assists::NO_TERM;
-use swarmrt_engine::state::SCRATCH_WORDS;
+use swarmrt_engine::state::{MAP_HINTS, SCRATCH_WORDS};
 use swarmrt_term::{Header, Release, Subtag, Term, am, atom, release};
+
+/// The keys that one instruction looks for in place.
+const HINTED_KEYS_MAX: usize = 8;
 
 impl Piece<'_, '_> {
     // ---- Calling ----
@@ -396,6 +399,12 @@ impl Piece<'_, '_> {
         let source = self.src(at, get.map);
         let failing = self.failing(at, fail);
         self.require_map(source, failing);
+        let is_found_by_word = |&(key, _): &(Src, Option<Dst>)| {
+            self.constant_term(at, key).is_some_and(|key| key.is_immediate() && !key.is_float_immediate())
+        };
+        if get.pairs.len() <= HINTED_KEYS_MAX && get.pairs.iter().all(is_found_by_word) {
+            return self.get_where_hinted(at, source, get);
+        }
         if let [(key, dst)] = *get.pairs {
             let key = self.src(at, key);
             let value = self.map_get(at, source, key, fail);
@@ -416,6 +425,51 @@ impl Piece<'_, '_> {
         for (index, &(_, dst)) in get.pairs.iter().enumerate() {
             if let Some(dst) = dst {
                 let value = self.load(registers, layout::SCRATCH + index as i32 * 8);
+                self.set(dst, value);
+            }
+        }
+        Next::At(at + 1)
+    }
+    /// The values of keys that are the same words wherever they are: looked for in a flat map where they were found last.
+    fn get_where_hinted(&mut self, at: u32, source: Value, get: &MapGet) -> Next {
+        let first_hint = (at as usize).wrapping_mul(31).wrapping_add(self.code().len()) % MAP_HINTS;
+        let keys: Vec<Src> = get.pairs.iter().map(|&(key, _)| key).collect();
+        let keys = self.values(at, &keys);
+        let (other, done) = (self.cold_block(), self.b.create_block());
+        let values: Vec<Value> = keys.iter().map(|_| self.b.append_block_param(done, I64)).collect();
+        let is_flat = self.has_subtag(source, &[Subtag::FlatMap]);
+        self.require(is_flat, other);
+        let header = self.header_of(source);
+        let words = self.b.ins().ushr_imm_s(header, 8);
+        let size = self.b.ins().iadd_imm_s(words, -1);
+        let map_keys = self.load(source, layout::boxed(1));
+        let registers = self.registers();
+        let mut found = Vec::with_capacity(keys.len());
+        for (index, &key) in keys.iter().enumerate() {
+            let hint = layout::MAP_HINTS + ((first_hint + index) % MAP_HINTS) as i32;
+            let position = self.b.ins().uload8(I64, MemFlags::trusted(), registers, hint);
+            let is_inside = self.b.ins().icmp(IntCC::UnsignedLessThan, position, size);
+            self.require(is_inside, other);
+            let offset = self.b.ins().ishl_imm_s(position, 3);
+            let place = self.b.ins().iadd(map_keys, offset);
+            let candidate = self.load(place, layout::boxed(1));
+            let is_same = self.b.ins().icmp(IntCC::Equal, candidate, key);
+            self.require(is_same, other);
+            let place = self.b.ins().iadd(source, offset);
+            found.push(BlockArg::Value(self.load(place, layout::boxed(2))));
+        }
+        self.b.ins().jump(done, &found);
+        self.b.switch_to_block(other);
+        let (count, first_hint) = (self.word(keys.len() as u64), self.word(first_hint as u64));
+        let words = self.spread(&keys);
+        self.assist_or(at, self.source.assists.map_find as usize, &[source, words, count, first_hint], (get.fail != 0).then_some(get.fail));
+        let registers = self.registers();
+        let found: Vec<BlockArg> =
+            (0..keys.len()).map(|index| BlockArg::Value(self.load(registers, layout::SCRATCH + index as i32 * 8))).collect();
+        self.b.ins().jump(done, &found);
+        self.b.switch_to_block(done);
+        for (&(_, dst), value) in get.pairs.iter().zip(values) {
+            if let Some(dst) = dst {
                 self.set(dst, value);
             }
         }
