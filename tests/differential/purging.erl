@@ -8,7 +8,10 @@ main() ->
     hard_and_soft(),
     persistent(),
     many_versions(),
-    callers_live_on().
+    callers_live_on(),
+    callers_of_purged_funs(),
+    refused_chunks(),
+    binaries_are_given_back().
 
 %% Processes that only call a module survive when it is loaded and purged all the time.
 callers_live_on() ->
@@ -137,3 +140,75 @@ many_versions() ->
                 end || N <- lists:seq(1, 40)],
     io:format("~p~n", [[element(2, C) || C <- Counters]]),
     io:format("~p~n", [lists:last(Counters)]).
+
+%% Who calls a fun of code that is being purged is suspended until it is known what becomes of it.
+callers_of_purged_funs() ->
+    logger:set_primary_config(level, none),
+    [calls_while_purged(Kind) || Kind <- [abort, gone]],
+    logger:set_primary_config(level, notice).
+
+calls_while_purged(Kind) ->
+    Text = ["f(X) -> fun(Y) -> {X, Y} end.", "stay(From) -> From ! here, receive go -> ok end."],
+    ok = load(undecided, Text),
+    ets:insert(kept, {f, undecided:f(1)}),
+    %% A soft purge fails.
+    Users = [spawn(undecided, stay, [self()]) || Kind =:= abort],
+    [receive here -> ok end || _ <- Users],
+    code:delete(undecided),
+    prepared = purge_step(undecided, Kind =/= abort),
+    {Caller, Monitor} = spawn_monitor(fun() -> [{f, F}] = ets:lookup(kept, f), exit({called, F(2)}) end),
+    suspended = wait_for(fun() -> element(2, process_info(Caller, status)) end, suspended, 100),
+    io:format("~p ~p~n", [Kind, process_info(Caller, current_function)]),
+    io:format("purged ~p~n", [purge_end()]),
+    receive {'DOWN', Monitor, process, _, Why} -> io:format("~p~n", [reason(Why)]) end,
+    [exit(User, kill) || User <- Users],
+    drop(undecided),
+    drop(undecided).
+
+reason({Why, [_ | _]}) -> Why;
+reason(Why) -> Why.
+
+%% The purger's own way of stopping between its steps.
+purge_step(Module, Hard) ->
+    Ref = make_ref(),
+    put(purge, Ref),
+    erts_code_purger ! {test_purge, Module, self(), Hard, Ref},
+    receive {started, Ref} -> ok end,
+    prepared.
+
+purge_end() ->
+    Ref = get(purge),
+    erts_code_purger ! {continue, Ref},
+    receive {continued, Ref} -> ok end,
+    erts_code_purger ! {complete, Ref},
+    receive {test_purge, Result, Ref} -> Result end.
+
+wait_for(_, Wanted, 0) -> {never, Wanted};
+wait_for(Ask, Wanted, N) ->
+    case Ask() of
+        Wanted -> Wanted;
+        _ -> timer:sleep(10), wait_for(Ask, Wanted, N - 1)
+    end.
+
+%% Attributes and compile information are external terms, or the file is refused.
+refused_chunks() ->
+    {ok, chunky, Binary} = compile:forms([{attribute, 1, module, chunky}]),
+    {ok, chunky, Chunks} = beam_lib:all_chunks(Binary),
+    logger:set_primary_config(level, none),
+    [begin
+         {ok, Changed} = beam_lib:build_module(lists:keystore(Name, 1, Chunks, {Name, Bytes})),
+         io:format("~s ~p: ~p~n", [Name, Bytes, code:load_binary(chunky, "none", Changed)]),
+         code:purge(chunky)
+     end || Name <- ["Attr", "CInf"], Bytes <- [<<"no term">>, <<131, 106>>, <<>>]],
+    logger:set_primary_config(level, notice),
+    drop(chunky).
+
+%% What a built-in took with it when it went on elsewhere is not kept by the process.
+binaries_are_given_back() ->
+    [begin use(Use), io:format("given back ~p~n", [wait_for(fun() -> garbage_collect(), erlang:memory(binary) < Before + 1000000 end, true, 100)]) end
+     || Before <- [erlang:memory(binary)],
+        Use <- [fun erlang:md5/1, fun erlang:crc32/1, fun erlang:phash2/1, fun(Bytes) -> maps:merge(#{a => Bytes}, #{b => Bytes}) end]].
+
+use(Use) ->
+    _ = Use(binary:copy(<<"0123456789">>, 500000)),
+    ok.

@@ -178,11 +178,12 @@ fn purge_module(p: &mut Process, module: Term, operation: Term) -> BifResult {
     Ok(Term::bool(match operation.name() {
         "prepare" | "prepare_on_load" => p.vm.code.prepare_purge(name),
         "abort" => {
-            p.vm.code.abort_purge(name);
+            resume_callers(p, p.vm.code.abort_purge(name));
             false
         }
         "complete" => match p.vm.code.purge(name) {
-            Some(old) => {
+            Some((old, callers)) => {
+                resume_callers(p, callers);
                 if let Some(library) = old.natives.library() {
                     library.unload();
                 }
@@ -194,6 +195,11 @@ fn purge_module(p: &mut Process, module: Term, operation: Term) -> BifResult {
         },
         _ => return Err(BifExit::BADARG),
     }))
+}
+
+/// A purge is over: those that called funs of the old version go on.
+fn resume_callers(p: &Process, callers: Vec<u64>) {
+    callers.into_iter().for_each(|pid| swarmrt_machine::process::resume(p.vm, pid));
 }
 
 /// Whether the calling process uses old code of the module; others are asked by a request.

@@ -519,6 +519,7 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                                 enter!(target, arity + free);
                             }
                             FunCall::Undefined(export) => {
+                                reds = p.reductions - deferred;
                                 $pop_or_push
                                 enter!(export.entry(), 3);
                             }
@@ -588,7 +589,10 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                         top = p.heap.top;
                         let (target, arity) = match call {
                             FunCall::Go(target, free) => (target, arity + free),
-                            FunCall::Undefined(export) => (export.entry(), 3),
+                            FunCall::Undefined(export) => {
+                                reds = p.reductions - deferred;
+                                (export.entry(), 3)
+                            }
                             FunCall::BifExit(raise) => raise!(raise),
                         };
                         $after

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 use swarmrt_beam::instr::{FunPtr, Instr, Select};
-use swarmrt_machine::code::{Export, FunEntry};
+use swarmrt_machine::code::{Export, FunEntry, PurgeWait};
 use swarmrt_machine::process::X_REGISTERS;
 use swarmrt_machine::{BifExit, Process};
 use swarmrt_term::bigint::{self, ArithError};
@@ -138,7 +138,7 @@ pub unsafe fn past_cell(ip: *const Instr) -> *const Instr {
 pub enum FunCall {
     /// Go there; this many free variables were put after the arguments.
     Go(*const Instr, usize),
-    /// Call `error_handler:undefined_lambda(Module, Fun, Args)`, which are in X\[0\]–X\[2\] now.
+    /// Call this function with `Module, Fun, Args`, which are in X\[0\]–X\[2\] now. The reductions left may be others.
     Undefined(&'static Export),
     BifExit(BifExit),
 }
@@ -175,11 +175,16 @@ pub unsafe fn call_fun(p: &mut Process, x: *mut Term, fun: Term, arity: usize) -
                 *x.add(1) = fun;
                 *x.add(2) = args;
             }
-            return FunCall::Undefined(if p.vm.code.is_purging(module) {
-                // It tries again until the purge is over, one way or the other.
-                p.vm.code.export(Mfa { module: atom!("erts_code_purger"), function: atom!("pending_purge_lambda"), arity: 3 })
-            } else {
+            let wait = p.vm.code.wait_for_purge(module, p.id());
+            return FunCall::Undefined(if wait == PurgeWait::None {
                 p.vm.code.error_handler(am::UNDEFINED_LAMBDA)
+            } else {
+                // It calls the fun again when the purge is over, one way or the other: its turn ends here.
+                if wait == PurgeWait::Suspend {
+                    p.suspend_once();
+                }
+                p.reductions = 0;
+                p.vm.code.export(Mfa { module: atom!("erts_code_purger"), function: atom!("pending_purge_lambda"), arity: 3 })
             });
         }
     } else if let Some(external) = fun.as_export_fun() {

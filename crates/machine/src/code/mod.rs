@@ -11,4 +11,4 @@ mod server;
 pub use export::{Export, FunEntry};
 pub use located::Located;
 pub use module::{LoadError, Location, ModuleCode, Prepared, RecordEntry};
-pub use server::{CodeServer, HasOldVersion, ModuleSlot};
+pub use server::{CodeServer, HasOldVersion, ModuleSlot, PurgeWait};

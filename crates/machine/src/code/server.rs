@@ -26,8 +26,28 @@ pub struct ModuleSlot {
     pub on_load: Option<Arc<ModuleCode>>,
     /// A version whose `on_load` function failed, until it is purged. It leaves before `old` does.
     pub failed: Option<Arc<ModuleCode>>,
-    /// While the old version is being purged: the funs that led into it, and where. They lead nowhere meanwhile.
-    pub purging: Option<Arc<[(&'static FunEntry, usize)]>>,
+    /// While the old version is being purged.
+    pub purging: Option<Purging>,
+}
+
+/// A purge that has begun and is neither complete nor aborted.
+#[derive(Clone)]
+pub struct Purging {
+    /// The funs that led into the old version, and where. They lead nowhere meanwhile.
+    funs: Arc<[(&'static FunEntry, usize)]>,
+    /// Processes that called such a fun and are suspended until it is known what it leads to.
+    callers: Vec<u64>,
+}
+
+/// What a process does that calls a fun that leads nowhere.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum PurgeWait {
+    /// Its module is not being purged.
+    None,
+    /// The caller has been noted: it is to suspend itself, and is resumed when the purge is over.
+    Suspend,
+    /// It has been noted before.
+    Noted,
 }
 
 impl ModuleSlot {
@@ -301,17 +321,18 @@ impl CodeServer {
         let mut modules = self.modules.write();
         let Some(slot) = modules.get_mut(&name) else { return false };
         let Some(old) = slot.leaving().cloned() else { return false };
-        slot.purging.get_or_insert_with(|| old.deactivate_funs().into());
+        slot.purging.get_or_insert_with(|| Purging { funs: old.deactivate_funs().into(), callers: Vec::new() });
         true
     }
 
-    /// The old version stays after all.
-    pub fn abort_purge(&self, name: Atom) {
+    /// The old version stays after all. Returns the processes to resume.
+    pub fn abort_purge(&self, name: Atom) -> Vec<u64> {
         let mut modules = self.modules.write();
-        let Some(slot) = modules.get_mut(&name) else { return };
-        for &(fun, entry) in slot.purging.take().iter().flat_map(|funs| funs.iter()) {
+        let Some(purging) = modules.get_mut(&name).and_then(|slot| slot.purging.take()) else { return Vec::new() };
+        for &(fun, entry) in purging.funs.iter() {
             fun.set_entry(entry as *const Instr);
         }
+        purging.callers
     }
 
     /// Whether a call of a fun of this module that leads nowhere is to wait.
@@ -319,16 +340,28 @@ impl CodeServer {
         self.modules.read().get(&name).is_some_and(|slot| slot.purging.is_some())
     }
 
+    /// Notes that a process calls a fun of this module that leads nowhere.
+    pub fn wait_for_purge(&self, name: Atom, pid: u64) -> PurgeWait {
+        let mut modules = self.modules.write();
+        let Some(purging) = modules.get_mut(&name).and_then(|slot| slot.purging.as_mut()) else { return PurgeWait::None };
+        if purging.callers.contains(&pid) {
+            return PurgeWait::Noted;
+        }
+        purging.callers.push(pid);
+        PurgeWait::Suspend
+    }
+
     /// Takes the old version out of the tables; nobody runs it any more. What refers to its literals may live on.
-    pub fn purge(&self, name: Atom) -> Option<Arc<ModuleCode>> {
+    /// Also returns the processes to resume.
+    pub fn purge(&self, name: Atom) -> Option<(Arc<ModuleCode>, Vec<u64>)> {
         let mut modules = self.modules.write();
         let slot = modules.get_mut(&name)?;
         let old = slot.failed.take().or_else(|| slot.old.take())?;
-        slot.purging = None;
+        let callers = slot.purging.take().map_or_else(Vec::new, |purging| purging.callers);
         old.deactivate_funs();
         self.ranges.write().retain(|(range, _)| *range != old.range());
         self.state.fetch_add(1, Ordering::Release);
-        Some(old)
+        Some((old, callers))
     }
 
     /// The module that an address belongs to.
