@@ -2,6 +2,7 @@
 
 use crate::bif::BifTable;
 use crate::code::natives::{Native, Natives};
+use crate::code::server::CodeResolver;
 use crate::code::{CodeServer, Export, FunEntry};
 use crate::code_cache::{CodeCache, Digest};
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use swarmrt_beam::specialise::{CellKind, Function, Linker, Specialised, Speciali
 use swarmrt_beam::verify::{Verifier, VerifyError};
 use swarmrt_heap::LiteralArea;
 use swarmrt_term::etf::{self, DecodeOptions};
-use swarmrt_term::{Alloc, Atom, FunIdentity, Mfa, Term, am, atom};
+use swarmrt_term::{Alloc, Atom, FragmentHeap, FunIdentity, Mfa, Term, am, atom};
 
 /// A version of a module that can run.
 pub struct ModuleCode {
@@ -179,6 +180,15 @@ fn record_literals(file: &BeamFile, atoms: &[Atom], terms: &[Term], literals: &m
         .collect()
 }
 
+/// Refuses a chunk of a file that is to be an external term, if there is any, and is not.
+fn check_term(what: &str, bytes: &[u8], resolver: &CodeResolver<'_>) -> Result<(), LoadError> {
+    if bytes.is_empty() {
+        return Ok(());
+    }
+    let decoded = etf::decode(bytes, &mut FragmentHeap::new(), resolver, DecodeOptions::default());
+    decoded.map(drop).map_err(|error| LoadError(format!("{what}: {error:?}")))
+}
+
 /// An integer from two's complement, big endian.
 fn big_from_bytes(literals: &mut LiteralArea, bytes: &[u8]) -> Term {
     let negative = bytes.first().is_some_and(|&byte| byte & 0x80 != 0);
@@ -264,6 +274,8 @@ impl ModuleCode {
             *server.scratch.lock() = Some(Scratch { ops: functions.into_ops(), code: scratch.code });
             code
         } else {
+            check_term("attributes", &file.attributes, &resolver)?;
+            check_term("compile information", &file.compile_info, &resolver)?;
             let unsafe_code = |error: VerifyError| LoadError(error.to_string());
             let mut verifier = Verifier::new(&file).map_err(unsafe_code)?;
             let mut specialiser = Specialiser::new(&file, &atoms, &terms, &mut linker, scratch.code);
