@@ -78,7 +78,8 @@ struct Underway;
 fn resumed(p: &mut Process) -> Option<[Term; 2]> {
     p.bif_state.take().map(|state| {
         state.downcast::<Underway>().expect("a built-in finds its own state");
-        [p.trap_args[0], p.trap_args[1]]
+        let [first, second, ..] = std::mem::replace(&mut p.trap_args, [Term::NIL; 4]);
+        [first, second]
     })
 }
 

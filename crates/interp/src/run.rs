@@ -461,6 +461,8 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                             Err(BifExit::Trap(export)) => {
                                 let count = export.mfa.arity as usize;
                                 x.copy_from_nonoverlapping(p.trap_args.as_ptr(), count);
+                                // They are roots: what stays here stays alive.
+                                p.trap_args = [Term::NIL; 4];
                                 $trap
                                 enter!(export.entry(), count);
                             }
