@@ -7,6 +7,7 @@ use swarmrt_heap::Fragment;
 use std::time::Duration;
 use swarmrt_machine::blocking::Blocking;
 use swarmrt_machine::run_state;
+use swarmrt_machine::time::TimeWarpMode;
 use swarmrt_machine::watched::WatchedDescriptors;
 use swarmrt_machine::signal::{self, Call};
 use swarmrt_machine::{BifResult, Process, BifExit, bif, deferred, exception};
@@ -185,6 +186,11 @@ fn get_internal_state(p: &mut Process, what: Term) -> BifResult {
             "force_heap_frags" => Ok(Term::bool(false)),
             _ => Err(BifExit::BADARG),
         };
+    }
+    // Whether clocks can be so: with correction or without, in that time warp mode.
+    if let Some(tuple) = what.as_tuple().filter(|tuple| tuple.arity() == 3 && tuple.get(0) == Term::atom(atom!("check_time_config"))) {
+        let mode = tuple.get(2).as_atom().and_then(|mode| TimeWarpMode::named(mode.name()));
+        return if tuple.get(1).as_bool().is_some() && mode.is_some() { Ok(Term::bool(true)) } else { Err(BifExit::BADARG) };
     }
     let (key, term) = pair_of(what).ok_or(BifExit::BADARG)?;
     match key.as_atom().ok_or(BifExit::BADARG)?.name() {

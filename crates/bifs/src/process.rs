@@ -548,15 +548,19 @@ fn start_monitor(p: &mut Process, kind: Term, item: Term, options: MonitorOption
     let reference = monitor_ref(p, options.alias);
     let term = reference.to_term(&mut p.heap);
     let pid = match watched {
-        Watched::Pid(pid) | Watched::Name { pid, .. } => pid,
-        _ => return Ok(term),
+        Watched::Pid(pid) | Watched::Name { pid, .. } => Some(pid),
+        _ => None,
     };
     // A process does not monitor itself; the reference stands for nothing then.
-    if pid == p.id() {
+    if pid == Some(p.id()) {
         return Ok(term);
     }
     let (tag, priority) = (options.tag.map(Tag::new), options.priority);
     p.relations.monitors.insert(reference.id, Monitor { reference, watched, tag, priority });
+    let Some(pid) = pid else {
+        p.vm.clock.watch_offset(p.id());
+        return Ok(term);
+    };
     if !signal::send_monitor(p.vm, p.pid(), pid, reference.id) {
         signal::send_down(p.vm, Term::NONE, p.id(), reference.id, Term::atom(am::NOPROC));
     }
@@ -679,8 +683,10 @@ fn demonitor_2(p: &mut Process, reference: Term, options: Term) -> BifResult {
             _ => return Err(BifExit::BADARG),
         }
     }
-    let mut found = stop_monitor(p, id);
-    if flush && !found {
+    // The only kind of monitor that stays when it has told something.
+    let of_offset = p.relations.monitors.get(id).is_some_and(|monitor| matches!(monitor.watched, Watched::TimeOffset));
+    let found = stop_monitor(p, id);
+    if flush && (!found || of_offset) {
         p.handle_signals();
         let taken = p.mailbox.take_first(|message| {
             message.as_tuple().is_some_and(|tuple| tuple.arity() == 5 && tuple.get(1).as_local_ref().is_some_and(|other| other.id() == id))
@@ -689,7 +695,6 @@ fn demonitor_2(p: &mut Process, reference: Term, options: Term) -> BifResult {
             // SAFETY: the mailbox has given it up.
             unsafe { p.heap.adopt(message) };
         }
-        found = false;
     }
     Ok(if info { Term::bool(found) } else { TRUE })
 }

@@ -220,13 +220,14 @@ fn times(p: &mut Process, name: &str) -> Option<Term> {
         }
         "os_monotonic_time_source" => clock_source(p, libc::CLOCK_MONOTONIC, "CLOCK_MONOTONIC"),
         "os_system_time_source" => clock_source(p, libc::CLOCK_REALTIME, "CLOCK_REALTIME"),
-        "time_correction" => Term::bool(true),
-        "time_offset" => Term::atom(if clock.warps() { atom!("volatile") } else { atom!("final") }),
-        "time_warp_mode" => {
-            let mode = if clock.warps() { atom!("multi_time_warp") } else { atom!("no_time_warp") };
-            Term::atom(mode)
+        "time_correction" => Term::bool(clock.correction()),
+        "time_offset" => Term::atom(Atom::new(clock.offset_state())),
+        "time_warp_mode" => Term::atom(Atom::new(clock.mode().name())),
+        // Whether time of day stays near Erlang's by small steps.
+        "tolerant_timeofday" => {
+            let is_tolerant = clock.correction() && clock.offset_state() == "final";
+            Term::atom(if is_tolerant { atom!("enabled") } else { atom!("disabled") })
         }
-        "tolerant_timeofday" => Term::atom(if clock.warps() { atom!("disabled") } else { atom!("enabled") }),
         _ => return None,
     })
 }
@@ -496,7 +497,12 @@ fn system_flag(p: &mut Process, flag: Term, value: Term) -> BifResult {
             let before = vm.extension::<Settings>().trace_control_word.swap(word, Ordering::Relaxed);
             Term::small(before)
         }
-        "time_offset" if value == Term::atom(atom!("finalize")) => Term::atom(if vm.clock.warps() { atom!("volatile") } else { atom!("final") }),
+        "time_offset" if value == Term::atom(atom!("finalize")) => {
+            let before = Term::atom(Atom::new(vm.clock.offset_state()));
+            vm.clock.finalize_offset();
+            vm.clock.tell_change(vm);
+            before
+        }
         "multi_scheduling" => return multi_scheduling(p, value),
         "scheduler_bind_type" if value == Term::atom(atom!("unbound")) => value,
         "scheduler_bind_type" if value.as_atom().is_some_and(|kind| BIND_TYPES.contains(&kind.name())) => return Err(BifExit::NOTSUP),

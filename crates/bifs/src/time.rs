@@ -52,21 +52,25 @@ fn monotonic_time_1(p: &mut Process, unit: Term) -> BifResult {
 #[bif("erlang:system_time/0")]
 fn system_time_0(p: &mut Process) -> BifResult {
     let now = p.vm.clock.system_ns();
+    p.vm.clock.tell_change(p.vm);
     Ok(p.int(now))
 }
 #[bif("erlang:system_time/1")]
 fn system_time_1(p: &mut Process, unit: Term) -> BifResult {
     let now = p.vm.clock.system_ns();
+    p.vm.clock.tell_change(p.vm);
     convert(p, now, unit)
 }
 #[bif("erlang:time_offset/0")]
 fn time_offset_0(p: &mut Process) -> BifResult {
     let offset = p.vm.clock.offset_ns();
+    p.vm.clock.tell_change(p.vm);
     Ok(p.int(offset))
 }
 #[bif("erlang:time_offset/1")]
 fn time_offset_1(p: &mut Process, unit: Term) -> BifResult {
     let offset = p.vm.clock.offset_ns();
+    p.vm.clock.tell_change(p.vm);
     convert(p, offset, unit)
 }
 #[bif("os:system_time/0")]
@@ -100,6 +104,7 @@ fn timestamp_term(p: &mut Process, nanoseconds: i64) -> Term {
 #[bif("erlang:timestamp/0")]
 fn timestamp(p: &mut Process) -> BifResult {
     let now = p.vm.clock.system_ns();
+    p.vm.clock.tell_change(p.vm);
     Ok(timestamp_term(p, now))
 }
 #[bif("os:timestamp/0")]
@@ -110,6 +115,7 @@ fn os_timestamp(p: &mut Process) -> BifResult {
 #[bif("erlang:now/0")]
 fn now(p: &mut Process) -> BifResult {
     let now_us = p.vm.clock.unique_us();
+    p.vm.clock.tell_change(p.vm);
     Ok(timestamp_term(p, now_us * 1000))
 }
 

@@ -20,6 +20,10 @@ enum Value {
         max: u64,
         what: &'static str,
     },
+    /// `true` or `false`, within the flag or in the next argument; any other next argument, or none, is `false`.
+    TimeCorrection,
+    /// One of these words.
+    Word(&'static str, &'static [&'static str]),
     /// `true` or `false`.
     Bool(&'static str),
     /// How many, and after a colon how many of them are online at first. Less than one counts from the default down.
@@ -40,8 +44,8 @@ const FLAGS: &[(&str, Value)] = &[
     ("+A", number(0..=1024, "number of async threads")),
     ("+a", number(16..=8192, "suggested stack size for async threads")),
     ("+B", Value::Break),
-    ("+C", Value::Any),
-    ("+c", Value::Any),
+    ("+C", Value::Word("time warp mode", &["no_time_warp", "single_time_warp", "multi_time_warp"])),
+    ("+c", Value::TimeCorrection),
     ("+d", Value::Nothing),
     ("+e", Value::Any),
     ("+fn", Value::Attached),
@@ -134,6 +138,11 @@ pub fn flag(arguments: &[String]) -> Result<Flag<'_>, String> {
             let value = arguments.get(1).map(String::as_str).filter(|value| rest.is_empty() && matches!(*value, "c" | "d" | "i"));
             return Ok(Flag { name, value: value.unwrap_or(rest), taken: 1 + usize::from(value.is_some()) });
         }
+        Value::TimeCorrection if rest.is_empty() => {
+            let value = arguments.get(1).map(String::as_str).filter(|value| !value.starts_with(['-', '+']));
+            let correction = if value == Some("true") { "true" } else { "false" };
+            return Ok(Flag { name, value: correction, taken: 1 + usize::from(value.is_some()) });
+        }
         Value::Allocator => {
             let value = arguments.get(1).map(String::as_str).filter(|_| !has_allocator_value(rest));
             return Ok(Flag { name, value: value.unwrap_or(rest), taken: 1 + usize::from(value.is_some()) });
@@ -160,7 +169,8 @@ fn may_follow(kind: Value, rest: &str) -> bool {
         Value::Nothing => false,
         Value::Attached | Value::Allocator => true,
         Value::Break => matches!(rest, "c" | "d" | "i"),
-        Value::Bool(_) => rest == "true" || rest == "false",
+        Value::Bool(_) | Value::TimeCorrection => rest == "true" || rest == "false",
+        Value::Word(_, words) => words.contains(&rest),
         Value::Any => rest.starts_with(|first: char| first.is_ascii_digit()),
         Value::Schedulers | Value::SchedulersPercent => rest.starts_with(|first: char| first.is_ascii_digit() || ":-".contains(first)),
         Value::Number { .. } => rest.starts_with(|first: char| first.is_ascii_digit() || first == ':'),
@@ -175,6 +185,8 @@ fn check(name: &str, kind: Value, value: &str) -> Result<(), String> {
             Err(_) => Err(format!("{name}: bad {what} {value}: it is a number")),
         },
         Value::Bool(_) if value == "true" || value == "false" => Ok(()),
+        Value::Word(_, words) if words.contains(&value) => Ok(()),
+        Value::Word(what, words) => Err(format!("{name}: bad {what} {value}: it can be {}", words.join(", "))),
         Value::Bool(what) => Err(format!("{name}: bad {what} value {value}: it can be true or false")),
         Value::Schedulers => two_numbers(value).map(drop).ok_or_else(|| {
             format!("{name}: bad number of schedulers {value}: it is a number, or two with a colon between")
@@ -183,7 +195,7 @@ fn check(name: &str, kind: Value, value: &str) -> Result<(), String> {
             Some(both) if [both.0, both.1].into_iter().flatten().all(|percent| percent >= 0) => Ok(()),
             _ => Err(format!("{name}: bad percentage of schedulers {value}: it is a number from 0 on, or two with a colon between")),
         },
-        Value::Nothing | Value::Attached | Value::Break | Value::Allocator | Value::Any => Ok(()),
+        Value::Nothing | Value::Attached | Value::Break | Value::Allocator | Value::Any | Value::TimeCorrection => Ok(()),
     }
 }
 

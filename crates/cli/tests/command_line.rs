@@ -109,6 +109,24 @@ fn flags_for_heaps_count_for_every_process() {
 }
 
 #[test]
+fn clocks_are_as_their_flags_say() {
+    let shown = "M = erlang:monitor(time_offset, clock_service), \
+        Ask = fun() -> [erlang:system_info(What) || What <- [time_correction, time_offset, time_warp_mode, tolerant_timeofday]] end, \
+        Before = Ask(), Was = erlang:system_flag(time_offset, finalize), \
+        Told = receive {'CHANGE', M, time_offset, clock_service, Offset} -> Offset =:= erlang:time_offset() after 200 -> no end, \
+        Near = abs(erlang:system_time() - os:system_time()) < 1000000000, \
+        io:format(\"~p~n\", [[Before, Was, Ask(), Told, erlang:system_flag(time_offset, finalize), Near]]), halt().";
+    let flags = ["", "+c", "+ctrue", "+c false", "+C no_time_warp", "+C single_time_warp", "+c false +C single_time_warp", "+c false +C multi_time_warp"];
+    for flags in flags {
+        let arguments: Vec<&str> = flags.split_whitespace().chain(["-noshell", "-eval", shown]).collect();
+        let told = said(&[&["erl"][..], &arguments].concat());
+        let expected = common::run(common::oracle("erl").args(&arguments));
+        assert_eq!(told.out, String::from_utf8_lossy(&expected.stdout), "{flags}: {}", told.err);
+    }
+    assert!(said(&["erl", "+C", "some_time_warp"]).err.contains("time warp mode"));
+}
+
+#[test]
 fn help_is_there_for_every_command_and_shows_examples() {
     let all = said(&["--help"]);
     assert!(all.code == 0 && all.out.contains("Examples:"), "{}", all.out);

@@ -12,7 +12,7 @@ use crate::sequential::{self, TOKEN_BIT};
 use crate::table::ProcessCell;
 use crate::vm::Vm;
 use swarmrt_heap::{Fragment, Sharing, copy_term};
-use swarmrt_term::{Alloc, FragmentHeap, RefValue, Term, am};
+use swarmrt_term::{Alloc, FragmentHeap, RefValue, Term, am, atom};
 
 impl Linked for Fragment {
     #[inline(always)]
@@ -754,6 +754,33 @@ impl Process {
             to.root = to.tuple(&[tag, reference, Term::atom(kind), object, reason]);
             self.receive_as(fragment, monitor.priority);
         }
+    }
+
+    /// The offset of system time has changed: a message for each monitor of it, which all stay. `false` when there is none.
+    pub(crate) fn time_offset_changed(&mut self) -> bool {
+        let offset_ns = self.vm.clock.offset_ns();
+        let monitors: Vec<_> = self.relations.monitors.iter().filter(|(_, monitor)| matches!(monitor.watched, Watched::TimeOffset)).collect();
+        let mut messages = Vec::with_capacity(monitors.len());
+        for (_, monitor) in monitors {
+            let tag = monitor.tag.as_ref().map_or(Term::atom(atom!("CHANGE")), |tag| tag.term());
+            let sharing = Sharing::now();
+            let fragment = Fragment::new(sharing.size(tag) + 6 + 4 + 2);
+            // SAFETY: just made, with room for the message.
+            unsafe {
+                let to = &mut *fragment;
+                let tag = sharing.copy(tag, to);
+                let reference = monitor.reference.to_term(to);
+                let offset = to.int(offset_ns);
+                to.root = to.tuple(&[tag, reference, Term::atom(am::TIME_OFFSET), Term::atom(am::CLOCK_SERVICE), offset]);
+            }
+            messages.push((fragment, monitor.priority));
+        }
+        let any = !messages.is_empty();
+        for (fragment, priority) in messages {
+            // SAFETY: it is ours, and in no list.
+            unsafe { self.receive_as(fragment, priority) };
+        }
+        any
     }
 
     /// Ends the queue: senders find the process gone from now on. What is still there is dropped.

@@ -12,7 +12,7 @@ use crate::scheduler::{Engine, Schedulers};
 use crate::signal;
 use crate::statistics::{ProcessDefaults, Statistics};
 use crate::table::ProcessTable;
-use crate::time::Clock;
+use crate::time::{Clock, TimeWarpMode};
 use crate::timer::Timers;
 use parking_lot::{Mutex, RwLock};
 use std::any::Any;
@@ -145,6 +145,11 @@ impl Config {
     pub fn flag(&self, name: &str) -> Option<&str> {
         self.flags.iter().rev().find(|(given, _)| given == name).map(|(_, value)| value.as_str())
     }
+
+    fn time_warp_mode(&self) -> TimeWarpMode {
+        let default = if self.release >= Release::R26 { TimeWarpMode::Multi } else { TimeWarpMode::No };
+        self.flag("+C").and_then(TimeWarpMode::named).unwrap_or(default)
+    }
 }
 
 impl Vm {
@@ -153,7 +158,7 @@ impl Vm {
         swarmrt_term::release::set_current(config.release);
         let bifs: &'static BifTable = Box::leak(Box::new(BifTable::collect(config.release)));
         Box::leak(Box::new(Vm {
-            clock: Clock::start(config.release >= Release::R26),
+            clock: Clock::start(config.time_warp_mode(), config.flag("+c").is_none_or(|value| value == "true")),
             timers: Timers::new(),
             processes: ProcessTable::new(config.processes_max),
             names: Names::default(),
