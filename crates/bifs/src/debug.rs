@@ -338,8 +338,18 @@ fn test(p: &mut Process, here: Atom, what: Term, value: Term) -> BifResult {
             Ok(Term::atom(am::OK))
         }
         "wait" => {
-            std::thread::sleep(milliseconds(value)?);
-            Ok(Term::atom(am::OK))
+            let time = milliseconds(value)?;
+            if here == am::NORMAL {
+                std::thread::sleep(time);
+                return Ok(Term::atom(am::OK));
+            }
+            // As in a library's function: signals to the process are attended to meanwhile.
+            let begun = p.enter_native();
+            if begun {
+                std::thread::sleep(time);
+            }
+            p.leave_native();
+            if begun { Ok(Term::atom(am::OK)) } else { Err(BifExit::Wait) }
         }
         "reschedule" => reschedule(p, here, value),
         "ready_wait6_done" => {
