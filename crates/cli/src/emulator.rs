@@ -68,7 +68,7 @@ const FLAGS: &[(&str, Value)] = &[
     ("+l", Value::Nothing),
     ("+M", Value::Allocator),
     ("+P", number(IDENTIFIERS, "number of processes")),
-    ("+pc", Value::Any),
+    ("+pc", Value::Word("range of printable characters", &["latin1", "unicode"])),
     ("+Q", number(IDENTIFIERS, "number of ports")),
     ("+R", Value::Any),
     ("+r", Value::Nothing),
@@ -167,11 +167,9 @@ fn has_allocator_value(parameter: &str) -> bool {
 fn may_follow(kind: Value, rest: &str) -> bool {
     match kind {
         Value::Nothing => false,
-        Value::Attached | Value::Allocator => true,
+        Value::Attached | Value::Allocator | Value::Any | Value::Word(..) => true,
         Value::Break => matches!(rest, "c" | "d" | "i"),
         Value::Bool(_) | Value::TimeCorrection => rest == "true" || rest == "false",
-        Value::Word(_, words) => words.contains(&rest),
-        Value::Any => rest.starts_with(|first: char| first.is_ascii_digit()),
         Value::Schedulers | Value::SchedulersPercent => rest.starts_with(|first: char| first.is_ascii_digit() || ":-".contains(first)),
         Value::Number { .. } => rest.starts_with(|first: char| first.is_ascii_digit() || first == ':'),
     }
@@ -258,6 +256,12 @@ mod tests {
         assert_eq!(parsed(&["+S", "-1:-1"]), Ok(("+S", "-1:-1".to_owned(), 2)));
         assert_eq!(parsed(&["+SP", ":50"]), Ok(("+SP", ":50".to_owned(), 2)));
         assert_eq!(parsed(&["+SDio", "3"]), Ok(("+SDio", "3".to_owned(), 2)));
+        assert_eq!(parsed(&["+pcunicode", "x"]), Ok(("+pc", "unicode".to_owned(), 1)));
+        assert_eq!(parsed(&["+Ww", "x"]), Ok(("+W", "w".to_owned(), 1)));
+        assert_eq!(parsed(&["+sbwtdcpunone"]), Ok(("+sbwtdcpu", "none".to_owned(), 1)));
+        assert_eq!(parsed(&["+C", "no_time_warp"]), Ok(("+C", "no_time_warp".to_owned(), 2)));
+        assert_eq!(parsed(&["+c", "-noshell"]), Ok(("+c", "false".to_owned(), 1)));
+        assert_eq!(parsed(&["+ctrue"]), Ok(("+c", "true".to_owned(), 1)));
         assert_eq!(parsed(&["+Bi"]), Ok(("+B", "i".to_owned(), 1)));
         assert_eq!(parsed(&["+B", "i"]), Ok(("+B", "i".to_owned(), 2)));
         assert_eq!(parsed(&["+B", "-noshell"]), Ok(("+B", String::new(), 1)));
