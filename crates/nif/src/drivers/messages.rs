@@ -140,10 +140,17 @@ unsafe fn build(heap: &mut FragmentHeap, words: &[u64]) -> Option<Term> {
                 1 => Term::NIL,
                 2 => Some(Term::from_raw(word()?)).filter(|term| term.is_atom())?,
                 3 => heap.int(word()? as i64),
-                4 | 10 => Some(Term::from_raw(word()?)).filter(|term| term.is_port() || term.is_pid())?,
+                4 => Some(Term::from_raw(word()?)).filter(|term| term.is_port())?,
+                10 => Some(Term::from_raw(word()?)).filter(|term| term.is_pid())?,
                 5 => {
                     let (binary, size, offset) = (word()? as *mut DriverBinary, word()? as usize, word()? as usize);
-                    if binary.is_null() { heap.binary(&[]) } else { part(heap, binary, offset, size) }
+                    if binary.is_null() {
+                        heap.binary(&[])
+                    } else if offset.checked_add(size)? <= (*binary).size as usize {
+                        part(heap, binary, offset, size)
+                    } else {
+                        return None;
+                    }
                 }
                 6 => {
                     let (text, size) = (word()? as *const u8, word()? as usize);

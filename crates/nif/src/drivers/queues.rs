@@ -11,7 +11,7 @@ use swarmrt_term::binary::SHARED_HEAD_BYTES;
 /// `ErlDrvBinary`: counted bytes of which the first word is how many follow.
 #[repr(C)]
 pub struct DriverBinary {
-    size: isize,
+    pub(super) size: isize,
 }
 
 impl DriverBinary {
