@@ -13,6 +13,7 @@ main() ->
     collections(),
     timestamps(),
     scheduling(),
+    tracing_is_no_turn(),
     refused(),
     infos().
 
@@ -107,6 +108,20 @@ scheduling() ->
 %% More than one turn's work, on a heap that does not grow.
 count_down(0) -> ok;
 count_down(N) -> count_down(N - 1).
+
+%% A waiting process has a turn for what others ask of it, but not for being traced.
+tracing_is_no_turn() ->
+    [begin
+         Pid = spawn(fun() -> receive go -> receive never -> ok end end end),
+         timer:sleep(20),
+         erlang:trace(Pid, true, [running]),
+         Ask(Pid),
+         timer:sleep(20),
+         Ref = erlang:trace_delivered(Pid),
+         receive {trace_delivered, Pid, Ref} -> ok end,
+         io:format("turns of one that waits: ~p~n", [[element(3, Event) || Event <- events(), element(2, Event) =:= Pid]]),
+         exit(Pid, kill)
+     end || Ask <- [fun(_) -> ok end, fun(Pid) -> demonitor(monitor(process, Pid)) end, fun(Pid) -> Pid ! go end]].
 
 refused() ->
     Traced = spawn(fun() -> receive stop -> ok end end),

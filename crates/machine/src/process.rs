@@ -705,6 +705,22 @@ impl Dictionary {
 }
 
 impl Process {
+    /// Whether a process between two turns waits in a receive, and nothing has come that it would look at.
+    pub(crate) fn would_wait_on(&self) -> bool {
+        // SAFETY: a process between two turns stands at an instruction, and waiting leads to another of the function.
+        let waiting = unsafe {
+            let Instr::LoopRec { wait } = *self.ip else { return false };
+            *self.ip.offset(wait as isize)
+        };
+        let timer = &self.receive_timer;
+        let stays = match waiting {
+            Instr::Wait { .. } => true,
+            Instr::WaitTimeout { .. } => !timer.fired && (timer.key.is_some() || timer.endless),
+            _ => false,
+        };
+        stays && self.mailbox.peek().is_none()
+    }
+
     /// Suspends the process once more; it must not be running. From OTP 29 on, its timers wait meanwhile.
     pub fn suspend_once(&mut self) {
         let pauses = self.vm.release() >= Release::R29;

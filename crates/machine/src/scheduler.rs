@@ -639,6 +639,7 @@ impl Vm {
         let mut turn = REDUCTIONS_PER_TURN;
         loop {
             process.reductions = turn;
+            let was_traced = process.trace.flags != 0;
             if process.has_incoming() {
                 process.handle_signals();
             }
@@ -650,12 +651,14 @@ impl Vm {
             if process.tasks.is_some() {
                 process.run_tasks();
             }
-            let suspended = process.extra.as_ref().is_some_and(|extra| extra.suspended > 0);
-            if process.trace.flags != 0 && !suspended {
+            // The turn for the request to trace it is none to be told of.
+            let goes_on_waiting = !was_traced && process.trace.flags != 0 && process.would_wait_on();
+            let rests = goes_on_waiting || process.extra.as_ref().is_some_and(|extra| extra.suspended > 0);
+            if process.trace.flags != 0 && !rests {
                 process.trace_scheduled(swarmrt_term::atom!("in"));
             }
             let started = self.system_monitor.before_turn().map(|started| (started, process.current_function()));
-            let outcome = if suspended {
+            let outcome = if rests {
                 Outcome::Wait
             } else {
                 turn::watched(process, |process| worker.run(process)).unwrap_or_else(|stop::Stopped| {
@@ -666,7 +669,7 @@ impl Vm {
             if let Some((started, from)) = started {
                 crate::system_monitor::turn_ended(process, started, from);
             }
-            if process.trace.flags != 0 && !suspended && outcome != Outcome::Exit {
+            if process.trace.flags != 0 && !rests && outcome != Outcome::Exit {
                 process.trace_scheduled(swarmrt_term::atom!("out"));
             }
             let used = (turn - process.reductions).max(1);
