@@ -224,7 +224,9 @@ pub(crate) fn badkey(p: &mut Process, key: Term) -> BifExit {
 #[bif("erlang:binary_part/3", guard)]
 #[bif("binary:part/3")]
 fn binary_part_3(p: &mut Process, binary: Term, position: Term, length: Term) -> BifResult {
-    let bits = binary.bitstring_bits().ok_or(BifExit::BADARG)?;
+    // Before OTP 27, bits after the last byte were looked past.
+    let allows_odd = p.vm.release() < Release::R27;
+    let bits = binary.bitstring_bits().filter(|bits| allows_odd || bits.is_multiple_of(8)).ok_or(BifExit::BADARG)?;
     let (from, len) = part_range(bits / 8, position, length).ok_or(BifExit::BADARG)?;
     Ok(p.sub_binary(binary, from * 8, len * 8))
 }
