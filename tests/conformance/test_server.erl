@@ -3,7 +3,7 @@
 -export([peer_name/2, start_peer/3, start_peer/5]).
 -export([timetrap/1, timetrap_cancel/0, timetrap_cancel/1, timetrap_scale_factor/0, seconds/1, minutes/1, hours/1, sleep/1]).
 -export([lookup_config/2, comment/1, format/1, format/2, format/3, fail/0, fail/1, break/1, do_times/2, do_times/4, m_out_of_n/3]).
--export([call_crash/3, call_crash/4, is_debug/0, is_native/1, os_type/0, is_cover/0, is_commercial/0, capture_start/0, capture_stop/0, capture_get/0, messages_get/0, timecall/3]).
+-export([call_crash/3, call_crash/4, is_debug/0, is_native/1, os_type/0, is_cover/0, is_asan/0, is_valgrind/0, memory_checker/0, is_commercial/0, capture_start/0, capture_stop/0, capture_get/0, messages_get/0, timecall/3]).
 -export([start_node/3, stop_node/1, adjusted_sleep/1, temp_name/1]).
 
 timetrap(_) -> make_ref().
@@ -48,6 +48,9 @@ call_crash(_, M, F, A) ->
 is_debug() -> false.
 is_native(_) -> false.
 is_cover() -> false.
+is_asan() -> false.
+is_valgrind() -> false.
+memory_checker() -> none.
 is_commercial() -> false.
 os_type() -> os:type().
 capture_start() -> ok.
