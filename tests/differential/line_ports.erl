@@ -4,7 +4,7 @@
 
 main() ->
     [say({Limit, Text, Options}, opened(Limit, Text, Options))
-     || Limit <- [1, 3, 5, 100], Text <- ["hello\nworld", "hello\n", "hello", "", "\n\nab\n"], Options <- [[], [stderr_to_stdout, hide], [eof]]],
+     || Limit <- [1, 3, 5, 100], Text <- ["hello\nworld", "hello\n", "hello", "", "\n\nab\n", "one\r\nhello\r\r\n", "\r\n\r", "hello\r"], Options <- [[], [stderr_to_stdout, hide], [eof]]],
     [say({combined, Options}, combined(Options))
      || Options <- [[line], [line, stream], [stream, line], [{line, 5}, line], [line, {line, 5}], [{line, 5}, stream],
                     [{packet, 2}, line], [line, {packet, 2}], [{line, 5}, {packet, 2}], [{packet, 2}, {line, 5}],

@@ -326,7 +326,8 @@ fn read_all(vm: &'static Vm, port: &Arc<Port>, mut input: File, wake: Option<Own
 /// Elixir's `System.cmd` expects it.
 fn input_ended(vm: &'static Vm, port: &Arc<Port>, status: Option<std::process::ExitStatus>, pending: &[u8]) {
     use std::os::unix::process::ExitStatusExt;
-    let rest = if matches!(port.options.framing, Framing::Line(_)) { pending } else { &[] };
+    // A carriage return may be one more than a line has room for.
+    let (rest, limit) = if let Framing::Line(limit) = port.options.framing { (pending, limit) } else { (&[][..], 1) };
     port.note_input(vm, rest.len());
     port.tell_owner_together(vm, |heap| {
         let mut messages = Vec::new();
@@ -334,8 +335,8 @@ fn input_ended(vm: &'static Vm, port: &Arc<Port>, status: Option<std::process::E
             let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
             messages.push(heap.tuple(&[Term::atom(atom!("exit_status")), Term::small(i64::from(code))]));
         }
-        if !rest.is_empty() {
-            messages.push(port.data_message(heap, rest, Some(false)));
+        for part in rest.chunks(limit) {
+            messages.push(port.data_message(heap, part, Some(false)));
         }
         if port.options.eof {
             messages.push(Term::atom(am::EOF));
@@ -369,13 +370,15 @@ fn deliver(vm: &'static Vm, port: &Port, bytes: &[u8]) -> usize {
             let mut used = 0;
             while used < bytes.len() {
                 let rest = &bytes[used..];
+                // A carriage return before the end of a line is part of that end.
+                let line = |end: usize| rest[..end].strip_suffix(b"\r").unwrap_or(&rest[..end]);
                 match rest.iter().position(|&byte| byte == b'\n') {
-                    Some(end) if end <= limit => {
-                        port.data_arrived(vm, &rest[..end], Some(true));
+                    Some(end) if line(end).len() <= limit => {
+                        port.data_arrived(vm, line(end), Some(true));
                         used += end + 1;
                     }
-                    // One more than fits says that the line goes on.
-                    _ if rest.len() > limit => {
+                    // One more than fits says that the line goes on, unless it may be part of the end.
+                    _ if rest.len() > limit + usize::from(rest.get(limit) == Some(&b'\r')) => {
                         port.data_arrived(vm, &rest[..limit], Some(false));
                         used += limit;
                     }
