@@ -14,6 +14,7 @@ main() ->
     timestamps(),
     scheduling(),
     tracing_is_no_turn(),
+    heads(),
     refused(),
     infos().
 
@@ -122,6 +123,12 @@ tracing_is_no_turn() ->
          io:format("turns of one that waits: ~p~n", [[element(3, Event) || Event <- events(), element(2, Event) =:= Pid]]),
          exit(Pid, kill)
      end || Ask <- [fun(_) -> ok end, fun(Pid) -> demonitor(monitor(process, Pid)) end, fun(Pid) -> Pid ! go end]].
+
+%% Arguments of calls are matched by lists and by tuples.
+heads() ->
+    [io:format("~p ~p: ~p~n", [Arguments, Head, erlang:match_spec_test(Arguments, [{Head, [], [{message, '$$'}]}], trace)])
+     || Arguments <- [[], [a], [a, b], [{a}]],
+        Head <- [{}, {'$1'}, {'$1', '$2'}, {a, '_'}, {{'$1'}}, ['$1'], '$1', '_', a, #{}]].
 
 refused() ->
     Traced = spawn(fun() -> receive stop -> ok end end),

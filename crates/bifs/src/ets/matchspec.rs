@@ -475,13 +475,20 @@ pub fn compile(vm: &'static Vm, specification: Term, dialect: Dialect) -> Result
         let (head, guards, body) = (parts.get(0), parts.get(1), parts.get(2));
         let mut compiler = Compiler::new(vm, dialect, head);
         let count = compiler.variables.len();
-        if dialect == Dialect::Trace && !head.is_list() && head != Term::atom(am::UNDERSCORE) && variable_number(head).is_none() {
+        if dialect == Dialect::Trace && !head.is_list() && head.as_tuple().is_none() && head != Term::atom(am::UNDERSCORE) && variable_number(head).is_none() {
             return Err(one("Match head is invalid in this context."));
         }
         if dialect == Dialect::Trace && head.is_cons() && head.list_len().is_none() {
             return Err(one(&format!("Match expression part {} is not a proper list.", print::display(head))));
         }
-        let pattern = compiler.pattern(head);
+        let pattern = match head.as_tuple().filter(|_| dialect == Dialect::Trace) {
+            // Arguments are a list, and a tuple of them is as good.
+            Some(arguments) => {
+                let arguments = arguments.elements().iter().map(|&argument| compiler.pattern(argument)).collect();
+                Pattern::List(arguments, Box::new(Pattern::Constant(Term::NIL)))
+            }
+            None => compiler.pattern(head),
+        };
         let guards = compiler.sequence(guards);
         if dialect == Dialect::Table && !body.is_cons() {
             compiler.errors.push("Body clause does not return anything.".into());
