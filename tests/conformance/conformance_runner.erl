@@ -1,6 +1,7 @@
 %% Runs one of OTP's own test suites, case by case, and prints a line for each: the same under any runtime.
 %%
 %% conformance_runner:main([Suite, Folder]) expects Suite.beam on the path and its data below Folder.
+%% Where SWARMRT_CASES names groups and cases, with commas, only those run.
 -module(conformance_runner).
 -export([main/1]).
 
@@ -16,7 +17,7 @@ main([Name, Folder]) ->
     {module, Suite} = code:ensure_loaded(Suite),
     Private = filename:join(["/tmp", "swarmrt-conformance-" ++ os:getpid(), ""]) ++ "/",
     ok = filelib:ensure_dir(Private),
-    Config = [{data_dir, filename:join(Folder, Name ++ "_data") ++ "/"}, {priv_dir, Private}, {nodes, []}],
+    Config = [{data_dir, filename:join(Folder, Name ++ "_data") ++ "/"}, {priv_dir, Private}, {nodes, []}, {wanted, wanted()}],
     case optional(Suite, init_per_suite, [Config], Config) of
         {ok, Config1} ->
             Groups = case erlang:function_exported(Suite, groups, 0) of true -> Suite:groups(); false -> [] end,
@@ -28,12 +29,36 @@ main([Name, Folder]) ->
     os:cmd("rm -rf " ++ Private),
     ok.
 
-run(Suite, Cases, Groups, Config) -> [one(Suite, Case, Groups, Config) || Case <- Cases].
+run(Suite, Cases, Groups, Config) ->
+    Wanted = proplists:get_value(wanted, Config),
+    [one(Suite, Case, Groups, Config) || Case <- lists:flatten(Cases), is_wanted(Case, Groups, Wanted)].
+
+wanted() ->
+    case os:getenv("SWARMRT_CASES") of
+        false -> all;
+        Names -> [list_to_atom(Name) || Name <- string:lexemes(Names, ",")]
+    end.
+
+%% Whether a case or group is asked for, or something in the group.
+is_wanted(_, _, all) -> true;
+is_wanted(Case, _, Wanted) when is_atom(Case) -> lists:member(Case, Wanted);
+is_wanted({testcase, Case, _}, _, Wanted) -> lists:member(Case, Wanted);
+is_wanted(Group, Groups, Wanted) ->
+    Name = element(2, Group),
+    Inside = case Group of
+        {Name, _, Cases} -> Cases;
+        _ -> cases_of(lists:keyfind(Name, 1, Groups))
+    end,
+    lists:member(Name, Wanted) orelse lists:any(fun(Case) -> is_wanted(Case, Groups, Wanted) end, lists:flatten(Inside)).
+
+cases_of({_, _, Cases}) -> Cases;
+cases_of({_, Cases}) -> Cases;
+cases_of(false) -> [].
 
 one(Suite, {group, Name}, Groups, Config) -> group(Suite, Name, Groups, Config);
 one(Suite, {group, Name, _}, Groups, Config) -> group(Suite, Name, Groups, Config);
 one(Suite, {testcase, Case, _}, Groups, Config) -> one(Suite, Case, Groups, Config);
-one(Suite, {Name, _Properties, Cases}, Groups, Config) when is_list(Cases) -> in_group(Suite, Name, Cases, Groups, Config);
+one(Suite, {Name, Properties, Cases}, Groups, Config) when is_list(Cases) -> in_group(Suite, Name, Properties, Cases, Groups, Config);
 one(Suite, Case, _, Config) ->
     report(Case, run_case(Suite, Case, Config)),
     %% What the case started may still be ending, under its registered name.
@@ -41,12 +66,18 @@ one(Suite, Case, _, Config) ->
 
 group(Suite, Name, Groups, Config) ->
     case lists:keyfind(Name, 1, Groups) of
-        {Name, _, Cases} -> in_group(Suite, Name, Cases, Groups, Config);
-        {Name, Cases} -> in_group(Suite, Name, Cases, Groups, Config);
+        {Name, Properties, Cases} -> in_group(Suite, Name, Properties, Cases, Groups, Config);
+        {Name, Cases} -> in_group(Suite, Name, [], Cases, Groups, Config);
         false -> report(Name, {failed, no_such_group})
     end.
 
-in_group(Suite, Name, Cases, Groups, Config) ->
+in_group(Suite, Name, Properties, Cases, Groups, Outer) ->
+    Around = proplists:get_value(tc_group_path, Outer, []),
+    Above = case proplists:get_value(tc_group_properties, Outer) of undefined -> Around; Properties1 -> [Properties1 | Around] end,
+    Wanted = proplists:get_value(wanted, Outer),
+    Wanted1 = case Wanted =/= all andalso lists:member(Name, Wanted) of true -> all; false -> Wanted end,
+    Config = [{tc_group_properties, [{name, Name} | Properties]}, {tc_group_path, Above}, {wanted, Wanted1}
+        | lists:foldl(fun proplists:delete/2, Outer, [tc_group_properties, tc_group_path, wanted])],
     case optional(Suite, init_per_group, [Name, Config], Config) of
         {ok, Config1} ->
             run(Suite, Cases, Groups, Config1),

@@ -28,7 +28,7 @@ SHLIB_EXTRA_LDLIBS =
 RULES
 # What stands before the rules may set SHLIB_EXTRA_LDLIBS for them.
 sed -e '/@SHLIB_RULES@/{r rules
-d}' -e 's/@dll@/.so/g; s/@obj@/.o/g; s/@exe@//g; s/@emu_threads@//g; s/@ssl_libs@//g; s/@LIBS@/-lpthread/g; s,@CC@,cc,g; s,@LD@,cc,g; s/@WSL@//g; s,@CROSSLDFLAGS@,,g' \
+d}' -e 's/@IFEQ@/ifeq/; s/@ELSE@/else/; s/@ENDIF@/endif/; s/@dll@/.so/g; s/@obj@/.o/g; s/@exe@//g; s/@emu_threads@//g; s/@ssl_libs@//g; s/@LIBS@/-lpthread/g; s,@CC@,cc,g; s,@LD@,cc,g; s/@WSL@//g; s,@CROSSLDFLAGS@,,g' \
     -e "s,@SHLIB_CFLAGS@\\|@CFLAGS@,-w -O1 -fPIC -I$include,g; s,@DEFS@,-DHAVE_POLL_H -DHAVE_POLL,g; s,@erl_include@,$include,g; s,@ei_include@,$interface/include,g" \
     -e "s/@[A-Za-z_]*@//g" Makefile.src >Makefile
 grep -q '^SHLIB_EXTRA_LDLIBS' Makefile && sed -i '/^SHLIB_EXTRA_LDLIBS =$/d' Makefile

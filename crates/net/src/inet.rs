@@ -30,9 +30,10 @@ use swarmrt_io::port::poller::Poller;
 use swarmrt_io::port::{Options as PortOptions, Port, Ports};
 use swarmrt_io::posix;
 use swarmrt_machine::packet::Kind;
+use swarmrt_machine::process::{OnExit, Watcher};
 use swarmrt_machine::remote::{Bytes, SharedChannel};
 use swarmrt_machine::timer::TimerKey;
-use swarmrt_machine::{Vm, signal};
+use swarmrt_machine::{Process, Vm, signal};
 use swarmrt_term::etf::{self, DecodeOptions};
 use swarmrt_term::{Alloc, Atom, FragmentHeap, Release, Term, am, atom};
 
@@ -78,12 +79,10 @@ mod operation {
 /// Bits of the answer to [`operation::STATUS`].
 mod status {
     pub const OPEN: u32 = 1;
-    pub const BOUND: u32 = 2;
     pub const ACTIVE: u32 = 4;
     pub const LISTEN: u32 = 8;
     pub const CONNECTING: u32 = 0x10;
     pub const ACCEPTING: u32 = 0x20;
-    pub const LISTENING: u32 = 0x40;
     pub const BUSY: u32 = 0x80;
 }
 
@@ -169,6 +168,24 @@ struct Waiter {
     /// Bytes that are asked for; 0 is as many as there are, or a packet.
     length: usize,
     timer: Option<TimerKey>,
+    /// What takes it out of the line when the process ends: a key of [`swarmrt_machine::process::Extra::on_exit`].
+    hook: Option<u64>,
+}
+
+impl Waiter {
+    /// It waits no more: neither its timer nor its end matters.
+    fn stop(&self, vm: &'static Vm) {
+        cancel(vm, self.timer);
+        if let Some(hook) = self.hook {
+            let unhook = move |_: &'static Vm, process: Option<&mut Process>| {
+                if let Some(process) = process {
+                    process.extra().on_exit.remove(&hook);
+                }
+            };
+            let _guard = swarmrt_machine::pin();
+            signal::send_call(vm, self.caller, Box::new(unhook));
+        }
+    }
 }
 
 /// A process that waits for the answer to what it wrote.
@@ -224,6 +241,8 @@ impl Piece {
 struct State {
     stream: bool,
     socket: Option<Socket>,
+    /// The descriptor was given to [`Inet::fd_open`]: whoever gave it closes it.
+    is_lent: bool,
     domain: Domain,
     options: Options,
     bound: bool,
@@ -281,6 +300,7 @@ impl State {
         State {
             stream,
             socket: None,
+            is_lent: false,
             domain: Domain::IPV4,
             options: Options::new(stream),
             bound: false,
@@ -465,6 +485,18 @@ impl Inet {
     }
 
     fn adopt(&self, vm: &'static Vm, port: &Port, state: &mut State, domain: Domain, mut socket: Socket) -> Reply {
+        if let Err(problem) = Inet::register(vm, port, &mut socket, &mut state.is_lent) {
+            if std::mem::take(&mut state.is_lent) {
+                let _ = socket.into_raw_fd();
+            }
+            return Err(problem.into());
+        }
+        state.domain = domain;
+        state.socket = Some(socket);
+        Ok(Vec::new())
+    }
+
+    fn register(vm: &'static Vm, port: &Port, socket: &mut Socket, is_lent: &mut bool) -> io::Result<()> {
         socket.set_nonblocking(true)?;
         let poller = Poller::of(vm)?;
         // SAFETY: `release` takes the descriptor from the poller before it is closed.
@@ -472,14 +504,14 @@ impl Inet {
         if added.as_ref().is_err_and(|error| error.raw_os_error() == Some(libc::EEXIST)) {
             // It was given to another port as well: each has one of its own.
             let copy = socket.try_clone()?;
-            let _ = std::mem::replace(&mut socket, copy).into_raw_fd();
+            let given = std::mem::replace(socket, copy);
+            if std::mem::take(is_lent) {
+                let _ = given.into_raw_fd();
+            }
             // SAFETY: as above.
             added = unsafe { poller.add(socket.as_fd(), port.term) };
         }
-        added?;
-        state.domain = domain;
-        state.socket = Some(socket);
-        Ok(Vec::new())
+        added
     }
 
     fn fd_open(&self, vm: &'static Vm, port: &Port, state: &mut State, data: &[u8]) -> Reply {
@@ -499,8 +531,9 @@ impl Inet {
         if is_bound && SockRef::from(&borrowed).local_addr()?.domain() != domain {
             return Err(Failure::INVALID);
         }
-        // SAFETY: the caller gives the descriptor away.
+        // SAFETY: the descriptor is open; `release` does not close it.
         let socket = unsafe { Socket::from_raw_fd(fd) };
+        state.is_lent = true;
         state.connected = socket.peer_addr().is_ok();
         state.bound = true;
         self.adopt(vm, port, state, domain, socket)
@@ -537,7 +570,7 @@ impl Inet {
             }
             Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {
                 let timer = self.start_timer(request.vm, request.port, timeout, number, Inet::connecting_took_too_long);
-                state.connecting = Some(Waiter { caller: request.from, number, length: 0, timer });
+                state.connecting = Some(Waiter { caller: request.from, number, length: 0, timer, hook: None });
             }
             Err(error) => return Err(error.into()),
         }
@@ -558,9 +591,41 @@ impl Inet {
         }
         let number = state.number();
         let timer = self.start_timer(request.vm, request.port, timeout, number, Inet::accepting_took_too_long);
-        state.accepters.push_back(Waiter { caller: request.from, number, length: 0, timer });
+        state.accepters.push_back(Waiter { caller: request.from, number, length: 0, timer, hook: None });
         self.accept_waiting(request.vm, request.port, state);
+        if let Some(waiter) = state.accepters.iter_mut().find(|waiter| waiter.number == number) {
+            waiter.hook = Some(self.watch(request));
+        }
         Ok(number.to_be_bytes().to_vec())
+    }
+
+    /// Has the calling process take itself out of the line of those who accept when it ends; the key of that.
+    fn watch(&self, request: &Request<'_>) -> u64 {
+        let hook = request.vm.next_ref().id;
+        let (me, port) = (self.me.clone(), Arc::downgrade(request.port));
+        let exited = move |vm| {
+            let Some((inet, port)) = me.upgrade().zip(port.upgrade()) else { return };
+            let mut state = inet.state.lock();
+            if let Some(at) = state.accepters.iter().position(|waiter| waiter.hook == Some(hook)) {
+                let waiter = state.accepters.remove(at).expect("it was just found");
+                cancel(vm, waiter.timer);
+                inet.arm(vm, &port, &mut state);
+            }
+        };
+        let watcher = request.port.term.as_port().map_or(Watcher::Hidden, Watcher::Port);
+        let on_exit = OnExit { watcher, call: Box::new(exited) };
+        let _guard = swarmrt_machine::pin();
+        signal::send_call(
+            request.vm,
+            request.from,
+            Box::new(move |vm, process| match process {
+                Some(process) => {
+                    process.extra().on_exit.insert(hook, on_exit);
+                }
+                None => (on_exit.call)(vm),
+            }),
+        );
+        hook
     }
 
     /// Gives connections that are there to those who wait for them.
@@ -575,7 +640,7 @@ impl Inet {
                 Err(error) => Err(Failure::from(error)),
             };
             let Some(waiter) = state.accepters.pop_front() else { return };
-            cancel(vm, waiter.timer);
+            waiter.stop(vm);
             match accepted.and_then(|socket| Inet::accepted(vm, port, state, waiter.caller, socket)) {
                 Ok(Some(new)) => {
                     done(vm, port, waiter.caller, waiter.number, |heap| heap.tuple(&[Term::atom(am::OK), new]));
@@ -589,6 +654,9 @@ impl Inet {
 
     /// A port of its own for a connection, owned by the process that waited for it.
     fn accepted(vm: &'static Vm, listener: &Port, state: &State, owner: u64, socket: Socket) -> Result<Option<Term>, Failure> {
+        if Ports::of(vm).count() >= vm.config.ports_max {
+            return Err(Failure::Named("system_limit"));
+        }
         let options = Options { active: Active::Passive, ..state.options.clone() };
         let inner = State { options, bound: true, connected: true, ..State::new(true) };
         let inet = Inet::new(true, inner);
@@ -650,7 +718,10 @@ impl Inet {
         let mut state = self.state.lock();
         // What came at the last moment counts.
         self.accept_waiting(vm, port, &mut state);
-        take_waiter(&mut state.accepters, number).inspect(|waiter| failed(vm, port, waiter, "timeout"));
+        if let Some(waiter) = take_waiter(&mut state.accepters, number) {
+            waiter.stop(vm);
+            failed(vm, port, &waiter, "timeout");
+        }
         self.arm(vm, port, &mut state);
     }
 
@@ -815,7 +886,7 @@ impl Inet {
         }
         let number = state.number();
         let timer = self.start_timer(request.vm, request.port, timeout, number, Inet::receiving_took_too_long);
-        state.receivers.push_back(Waiter { caller: request.from, number, length, timer });
+        state.receivers.push_back(Waiter { caller: request.from, number, length, timer, hook: None });
         let after = self.take_in(request.vm, request.port, state);
         (Ok(number.to_be_bytes().to_vec()), after)
     }
@@ -1020,12 +1091,14 @@ impl Inet {
 
     /// Closes the socket.
     fn release(&self, vm: &'static Vm, state: &mut State) {
-        if let Some(socket) = state.socket.take()
-            && let Ok(poller) = Poller::of(vm)
-        {
+        state.armed = NOTHING;
+        let Some(socket) = state.socket.take() else { return };
+        if let Ok(poller) = Poller::of(vm) {
             poller.remove(socket.as_fd());
         }
-        state.armed = NOTHING;
+        if std::mem::take(&mut state.is_lent) {
+            let _ = socket.into_raw_fd();
+        }
     }
 
     // What else can be asked.
@@ -1055,9 +1128,8 @@ impl Inet {
     fn status(state: &State) -> Reply {
         let bits = [
             (state.socket.is_some(), status::OPEN),
-            (state.bound, status::BOUND),
             (state.connected, status::ACTIVE),
-            (state.listening, status::LISTEN | status::LISTENING),
+            (state.listening, status::LISTEN),
             (state.connecting.is_some(), status::CONNECTING),
             (!state.accepters.is_empty(), status::ACCEPTING),
             (state.is_busy(), status::BUSY),
@@ -1346,7 +1418,7 @@ impl Driver for Inet {
         let state = &mut *state;
         let waiting = state.connecting.take().into_iter();
         for waiter in waiting.chain(std::mem::take(&mut state.receivers)).chain(std::mem::take(&mut state.accepters)) {
-            cancel(vm, waiter.timer);
+            waiter.stop(vm);
             failed(vm, port, &waiter, "closed");
         }
         for sender in std::mem::take(&mut state.senders) {
@@ -1360,6 +1432,10 @@ impl Driver for Inet {
 
     fn queued_bytes(&self) -> usize {
         self.state.lock().queued
+    }
+
+    fn monitored(&self) -> Vec<u64> {
+        self.state.lock().accepters.iter().map(|waiter| waiter.caller).collect()
     }
 }
 

@@ -4,7 +4,7 @@ use super::address::{self, Address};
 use super::state::{Done, Entry, Fail, Side, Socket, check, end_address, find, is_zero, seen};
 use super::{answer, integer, ok};
 use libc::c_int;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
 use swarmrt_machine::{BifResult, Process, BifExit, bif};
 use swarmrt_term::{Alloc, Release, Term, am, atom, map};
 
@@ -84,21 +84,32 @@ fn open_existing(p: &mut Process, descriptor: Term, options: Term) -> Done {
         Some(protocol) => integer(protocol)?,
         None => actual(given, libc::SO_PROTOCOL).ok_or_else(Fail::last)?,
     };
-    // SAFETY: a copy is new; otherwise the caller hands its descriptor over.
+    // SAFETY: a copy is new; otherwise the descriptor is lent, and not closed (`State::is_lent`).
     let fd = unsafe { if is_copied { owned(libc::fcntl(given, libc::F_DUPFD_CLOEXEC, 0))? } else { owned(given)? } };
-    // SAFETY: the descriptor is open.
-    unsafe {
-        let flags = check(libc::fcntl(fd.as_raw_fd(), libc::F_GETFL))?;
-        check(libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags | libc::O_NONBLOCK))?;
+    if let Err(problem) = never_block(fd.as_raw_fd()) {
+        if !is_copied {
+            let _ = fd.into_raw_fd();
+        }
+        return Err(problem);
     }
     let is_registered = is_registered(p, options);
     let (reference, socket) = Socket::add(p, fd, domain, kind, protocol, is_registered);
     let mut state = socket.lock();
+    state.is_lent = !is_copied;
     if end_address(state.raw(), libc::getpeername).is_ok() {
         state.write_seen |= seen::CONNECTED;
     }
     drop(state);
     ok(p, reference)
+}
+
+fn never_block(fd: c_int) -> Result<(), Fail> {
+    // SAFETY: flags of a number that may be no descriptor.
+    unsafe {
+        let flags = check(libc::fcntl(fd, libc::F_GETFL))?;
+        check(libc::fcntl(fd, libc::F_SETFL, flags | libc::O_NONBLOCK))?;
+    }
+    Ok(())
 }
 
 #[bif("prim_socket:nif_bind/2")]
@@ -291,7 +302,6 @@ fn finalize_close(p: &mut Process, socket: Term) -> BifResult {
         Phase::Open => Err(Fail::BADARG),
         Phase::Closing => {
             let fd = state.take_fd();
-            state.finish_close();
             drop(state);
             close_at_leisure(fd)
         }
@@ -300,7 +310,6 @@ fn finalize_close(p: &mut Process, socket: Term) -> BifResult {
 }
 
 fn close_at_leisure(fd: Option<OwnedFd>) -> Done {
-    use std::os::fd::IntoRawFd;
     let Some(fd) = fd else { return Ok(Term::atom(am::OK)) };
     let raw = fd.into_raw_fd();
     // SAFETY: the descriptor is ours, and not used any more. It blocks as the option `linger` wants it.

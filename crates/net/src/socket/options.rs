@@ -444,7 +444,10 @@ fn shown(p: &mut Process, known: &Known, bytes: &[u8]) -> Option<Term> {
         }
         Domain => domain_term(int()?),
         Kind => kind_term(int()?),
-        Protocol => Term::small(int()?.into()),
+        Protocol => match int()? {
+            libc::IPPROTO_IP => Term::atom(atom!("default")),
+            number => Term::small(number.into()),
+        },
         MtuDiscovery => {
             let value = int()?;
             let named = MTU_DISCOVERY.iter().find(|&&(_, number)| number == value);

@@ -8,7 +8,7 @@ use libc::c_int;
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, IntoRawFd, OwnedFd};
 use std::sync::{Arc, Weak};
 use swarmrt_heap::copy_term;
 use swarmrt_io::port::driver::Ready;
@@ -140,6 +140,8 @@ pub struct Counters {
 
 pub struct State {
     fd: Option<OwnedFd>,
+    /// The descriptor was given to `socket:open/2` without being copied: whoever gave it closes it.
+    pub is_lent: bool,
     pub phase: Phase,
     /// The controlling process, and the key by which it is told of the socket's end.
     pub owner: Option<(u64, u64)>,
@@ -210,6 +212,7 @@ impl Socket {
     pub fn add(p: &mut Process, fd: OwnedFd, domain: c_int, kind: c_int, protocol: c_int, use_registry: bool) -> (Term, Arc<Socket>) {
         let state = State {
             fd: Some(fd),
+            is_lent: false,
             phase: Phase::Open,
             owner: None,
             lines: Default::default(),
@@ -535,15 +538,21 @@ impl State {
 
     /// Closes the descriptor.
     pub fn finish_close(&mut self) {
+        drop(self.take_fd());
+    }
+
+    /// Ends its use; the descriptor, where it is to be closed.
+    pub fn take_fd(&mut self) -> Option<OwnedFd> {
         self.phase = Phase::Closed;
         self.read_seen |= seen::CLOSED;
         self.write_seen |= seen::CLOSED;
         self.file = None;
-        self.fd = None;
-    }
-
-    pub fn take_fd(&mut self) -> Option<OwnedFd> {
-        self.fd.take()
+        let fd = self.fd.take()?;
+        if self.is_lent {
+            let _ = fd.into_raw_fd();
+            return None;
+        }
+        Some(fd)
     }
 }
 
