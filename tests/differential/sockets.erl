@@ -31,7 +31,7 @@ cases() ->
     [{"stream", fun stream/0}, {"parts", fun parts/0}, {"limits", fun limits/0}, {"nowait", fun nowait/0},
      {"cancelled", fun cancelled/0}, {"aborted", fun aborted/0}, {"in line", fun in_line/0},
      {"acceptors", fun acceptors/0}, {"refused", fun refused/0}, {"reset", fun reset/0},
-     {"datagrams", fun datagrams/0}, {"messages", fun messages/0}, {"control", fun control/0},
+     {"datagrams", fun datagrams/0}, {"messages", fun messages/0}, {"control", fun control/0}, {"errors of messages", fun errors_of_messages/0},
      {"vectors", fun vectors/0}, {"local", fun local/0}, {"local datagrams", fun local_datagrams/0},
      {"inet6", fun inet6/0}, {"options", fun options/0}, {"own options", fun own_options/0},
      {"native options", fun native_options/0}, {"owner", fun owner/0}, {"given away", fun given_away/0},
@@ -194,6 +194,20 @@ messages() ->
     ok = socket:sendmsg(C, #{iov => [<<"x">>, <<"y">>]}),
     {ok, Stream} = socket:recvmsg(D),
     {maps:remove(addr, Message), Flags, Cut, Stream, socket:recvmsg(D, 0, 0, [], 10)}.
+
+%% A datagram that nobody takes comes back, with what the system says of it; a control message may be a number.
+errors_of_messages() ->
+    [begin
+        {ok, S} = socket:open(Domain, dgram, udp),
+        ok = socket:bind(S, #{family => Domain, addr => loopback}),
+        ok = socket:setopt(S, {Level, recverr}, true),
+        ok = socket:sendto(S, <<"ping">>, #{family => Domain, addr => loopback, port => 9}),
+        Refused = socket:recvmsg(S, 5000),
+        {ok, #{ctrl := Control, flags := Flags, iov := Vector}} = socket:recvmsg(S, [errqueue], 5000),
+        {ok, Name} = socket:sockname(S),
+        Sent = socket:sendmsg(S, #{addr => Name, iov => [<<"x">>], ctrl => [#{level => Level, type => Type, data => 1}]}),
+        {Refused, Flags, Vector, [maps:without([data], Item) || Item <- Control], Sent, socket:recv(S, 0, 5000)}
+    end || {Domain, Level, Type} <- [{inet, ip, tos}, {inet6, ipv6, tclass}]].
 
 control() ->
     {ok, A} = socket:open(inet, dgram),

@@ -36,6 +36,16 @@ impl Address {
         copy.length = length as socklen_t;
         Some(copy)
     }
+    /// An address that the system has written among other bytes.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Address> {
+        let mut room = Address::room();
+        let bytes = bytes.get(..size_of::<sockaddr_storage>()).unwrap_or(bytes);
+        // SAFETY: a storage has room for so many bytes, and the rest of it are zeros: any address is in it as a whole.
+        unsafe {
+            room.as_mut_ptr().cast::<u8>().copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+            Address::copied(room.as_ptr())
+        }
+    }
     pub fn as_ptr(&self) -> *const sockaddr {
         (&raw const self.storage).cast()
     }

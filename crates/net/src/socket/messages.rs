@@ -5,6 +5,7 @@ use super::state::Fail;
 use libc::{c_int, iovec};
 use std::borrow::Cow;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use swarmrt_io::posix;
 use swarmrt_machine::Process;
 use swarmrt_term::{Alloc, Atom, Release, Term, atom, map};
 
@@ -59,7 +60,14 @@ impl Message {
             None => c_int::try_from(kind.as_small()?).ok()?,
         };
         let data = match item(atom!("data")) {
-            Some(data) => data.as_bits().filter(|bits| bits.is_binary())?.to_bytes().into_owned(),
+            Some(data) => match data.as_bits() {
+                Some(bits) => Some(bits).filter(|bits| bits.is_binary())?.to_bytes().into_owned(),
+                // A number, or a truth value as one.
+                None => {
+                    let number = data.as_bool().map(i64::from).or_else(|| data.as_small())?;
+                    c_int::try_from(number).ok()?.to_ne_bytes().to_vec()
+                }
+            },
             None => {
                 let value = KINDS.iter().find(|known| known.level == level && known.number == kind)?.value;
                 value.from_term(release, item(atom!("value"))?)?
@@ -114,6 +122,8 @@ pub enum Value {
     PacketInfo,
     PacketInfo6,
     Address,
+    /// Why a message did not arrive: `sock_extended_err`, and the address that says so.
+    Error,
     /// Only the bytes.
     Raw,
 }
@@ -137,11 +147,11 @@ const KINDS: [Kind; 13] = [
     kind(libc::IPPROTO_IP, libc::IP_TTL, "ttl", Value::Integer),
     kind(libc::IPPROTO_IP, libc::IP_PKTINFO, "pktinfo", Value::PacketInfo),
     kind(libc::IPPROTO_IP, libc::IP_ORIGDSTADDR, "origdstaddr", Value::Address),
-    kind(libc::IPPROTO_IP, libc::IP_RECVERR, "recverr", Value::Raw),
+    kind(libc::IPPROTO_IP, libc::IP_RECVERR, "recverr", Value::Error),
     kind(libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, "pktinfo", Value::PacketInfo6),
     kind(libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT, "hoplimit", Value::Integer),
     kind(libc::IPPROTO_IPV6, libc::IPV6_TCLASS, "tclass", Value::Integer),
-    kind(libc::IPPROTO_IPV6, libc::IPV6_RECVERR, "recverr", Value::Raw),
+    kind(libc::IPPROTO_IPV6, libc::IPV6_RECVERR, "recverr", Value::Error),
     kind(libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS, "timestampns", Value::Raw),
 ];
 
@@ -255,14 +265,61 @@ impl Value {
                 let addr = v6_term(Ipv6Addr::from(*data.first_chunk::<16>()?), p);
                 map::from_pairs(p, &[(Term::atom(atom!("addr")), addr), (Term::atom(atom!("ifindex")), Term::small(word(16)?.into()))])
             }
-            Value::Address => {
-                // SAFETY: checked to be as long as an address of IPv4, which the system writes here.
-                let address = (data.len() >= size_of::<libc::sockaddr_in>()).then(|| unsafe { Address::copied(data.as_ptr().cast()) })??;
-                address.to_term(p)
-            }
+            Value::Address => Address::from_bytes(data)?.to_term(p),
+            Value::Error => return error_term(p, data),
             Value::Descriptors | Value::Credentials | Value::Raw => return None,
         })
     }
+}
+
+/// Where errors come from (`SO_EE_ORIGIN_…`), by number.
+const ORIGINS: [&str; 7] = ["none", "local", "icmp", "icmp6", "txstatus", "zerocopy", "txtime"];
+/// Why a destination is unreachable: codes of ICMP and of ICMPv6.
+const UNREACHABLE: [(u8, &str); 6] =
+    [(0, "net_unreach"), (1, "host_unreach"), (3, "port_unreach"), (4, "frag_needed"), (6, "net_unknown"), (7, "host_unknown")];
+const UNREACHABLE_6: [(u8, &str); 7] = [
+    (0, "noroute"),
+    (1, "adm_prohibited"),
+    (2, "not_neighbour"),
+    (3, "addr_unreach"),
+    (4, "port_unreach"),
+    (5, "policy_fail"),
+    (6, "reject_route"),
+];
+
+/// What a type and a code of an error are called, if anything.
+fn error_names(origin: u8, kind: u8, code: u8) -> (Option<&'static str>, Option<&'static str>) {
+    let named = |codes: &[(u8, &'static str)]| codes.iter().find(|&&(number, _)| number == code).map(|&(_, name)| name);
+    match (origin, kind) {
+        (libc::SO_EE_ORIGIN_ICMP, 3) => (Some("dest_unreach"), named(&UNREACHABLE)),
+        (libc::SO_EE_ORIGIN_ICMP, 11) | (libc::SO_EE_ORIGIN_ICMP6, 3) => (Some("time_exceeded"), None),
+        (libc::SO_EE_ORIGIN_ICMP6, 1) => (Some("dest_unreach"), named(&UNREACHABLE_6)),
+        (libc::SO_EE_ORIGIN_ICMP6, 2) => (Some("pkt_toobig"), None),
+        _ => (None, None),
+    }
+}
+
+fn error_term(p: &mut Process, data: &[u8]) -> Option<Term> {
+    const LENGTH: usize = size_of::<libc::sock_extended_err>();
+    let (head, offender) = data.split_at_checked(LENGTH)?;
+    // SAFETY: as many bytes are there, and any bytes are one.
+    let error: libc::sock_extended_err = unsafe { head.as_ptr().cast::<libc::sock_extended_err>().read_unaligned() };
+    let term = |name: Option<&str>, number: u8| name.map_or(Term::small(number.into()), |name| Term::atom(Atom::new(name)));
+    let (kind, code) = error_names(error.ee_origin, error.ee_type, error.ee_code);
+    let name = c_int::try_from(error.ee_errno).map_or("unknown", posix::name);
+    let mut pairs = vec![
+        (Term::atom(atom!("error")), Term::atom(Atom::new(name))),
+        (Term::atom(atom!("origin")), term(ORIGINS.get(usize::from(error.ee_origin)).copied(), error.ee_origin)),
+        (Term::atom(atom!("type")), term(kind, error.ee_type)),
+        (Term::atom(atom!("code")), term(code, error.ee_code)),
+        (Term::atom(atom!("info")), Term::small(error.ee_info.into())),
+        (Term::atom(atom!("data")), Term::small(error.ee_data.into())),
+    ];
+    if let Some(offender) = Address::from_bytes(offender) {
+        let offender = offender.to_term(p);
+        pairs.push((Term::atom(atom!("offender")), offender));
+    }
+    Some(map::from_pairs(p, &pairs))
 }
 
 /// Flags of a message, and their names.
