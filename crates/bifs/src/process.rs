@@ -530,13 +530,13 @@ fn start_monitor(p: &mut Process, kind: Term, item: Term, options: MonitorOption
                 Watched::Name { name, pid: pid.unwrap_or(u64::MAX) }
             }
         }
-        am::PORT if item.is_port() => return crate::ports::monitor_port(p, item, options),
+        am::PORT if item.is_port() => return crate::ports::monitor_port(p, item, None, options),
         am::PORT if item.boxed_subtag() == Some(Subtag::ExternalPort) && was_here(p, item) => {
             return gone_at_once(p, kind, item, am::NOPROC, options);
         }
         am::PORT if let Some(name) = name_here(p, item) => {
             if let Some(port) = p.vm.names.whereis(name).filter(|port| port.is_port()) {
-                return crate::ports::monitor_port(p, port, options);
+                return crate::ports::monitor_port(p, port, Some(name), options);
             }
             let full = p.tuple(&[Term::atom(name), Term::atom(p.vm.node().name)]);
             return gone_at_once(p, kind, full, am::NOPROC, options);
@@ -656,7 +656,7 @@ fn stop_monitor(p: &mut Process, id: u64) -> bool {
         Watched::Pid(pid) | Watched::Name { pid, .. } => {
             signal::send_demonitor(p.vm, p.pid(), pid, id);
         }
-        Watched::Port(port) => crate::ports::demonitor_port(p, port, id),
+        Watched::Port { port, .. } => crate::ports::demonitor_port(p, port, id),
         Watched::Remote { .. } | Watched::RemoteName { .. } => {
             p.demonitor_remote(&monitor.watched, monitor.reference);
         }

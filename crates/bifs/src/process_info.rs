@@ -140,10 +140,14 @@ fn item(heap: &mut FragmentHeap, process: &mut Process, name: Atom, own: bool) -
                 .into_iter()
                 .map(|watched| match watched {
                     Watched::Pid(pid) => heap.tuple(&[Term::atom(am::PROCESS), Term::pid(pid)]),
-                    Watched::Port(port) => heap.tuple(&[Term::atom(am::PORT), Term::port(port)]),
+                    Watched::Port { port, name: None } => heap.tuple(&[Term::atom(am::PORT), Term::port(port)]),
                     Watched::Name { name, .. } => {
                         let full = heap.tuple(&[Term::atom(name), node]);
                         heap.tuple(&[Term::atom(am::PROCESS), full])
+                    }
+                    Watched::Port { name: Some(name), .. } => {
+                        let full = heap.tuple(&[Term::atom(name), node]);
+                        heap.tuple(&[Term::atom(am::PORT), full])
                     }
                     Watched::Remote { pid, .. } => {
                         let pid = pid.to_term(heap);

@@ -110,7 +110,7 @@ impl Process {
                 Watched::Pid(other) | Watched::Name { pid: other, .. } => {
                     signal::send_demonitor(vm, pid, other, reference);
                 }
-                Watched::Port(port) => {
+                Watched::Port { port, .. } => {
                     if let Some(ports) = vm.ports() {
                         ports.demonitor(vm, Term::port(port), reference);
                     }

@@ -23,8 +23,12 @@ pub enum AliasMode {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Watched {
     Pid(u64),
-    Port(u64),
-    /// A registered process, by the name that was used, and whether it was found as a port.
+    /// A port, and the name that was used, if any.
+    Port {
+        port: u64,
+        name: Option<swarmrt_term::Atom>,
+    },
+    /// A registered process, by the name that was used.
     Name {
         name: swarmrt_term::Atom,
         pid: u64,

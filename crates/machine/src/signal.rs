@@ -740,7 +740,11 @@ impl Process {
             let reference = monitor.reference.to_term(to);
             let (kind, object) = match monitor.watched {
                 Watched::Pid(pid) => (am::PROCESS, Term::pid(pid)),
-                Watched::Port(port) => (am::PORT, Term::port(port)),
+                Watched::Port { port, name: None } => (am::PORT, Term::port(port)),
+                Watched::Port { name: Some(name), .. } => {
+                    let node = Term::atom(self.vm.node().name);
+                    (am::PORT, to.tuple(&[Term::atom(name), node]))
+                }
                 Watched::Name { name, .. } => {
                     let node = Term::atom(self.vm.node().name);
                     (am::PROCESS, to.tuple(&[Term::atom(name), node]))
