@@ -9,8 +9,38 @@ main() ->
     [io:format("packets of ~p: ~p~n", [Size, packets(Size)]) || Size <- [1, 2, 4]],
     io:format("~p~n", [commands()]),
     io:format("~p~n", [ends()]),
+    [io:format("descriptors of ~p: ~p~n", [Options, descriptors(Options)]) || Options <- directions()],
+    io:format("~p~n", [monitored_by_name()]),
     io:format("~p~n", [os:cmd("echo to both; echo error >&2; exit 3")]),
     io:format("~p~n", [os:cmd("echo abcdef", #{max_size => 3})]).
+
+directions() ->
+    [[out, nouse_stdio], [in, nouse_stdio], [in, out, nouse_stdio], [out, use_stdio], [in, use_stdio], [in, out, use_stdio]].
+
+%% Which descriptors a program has besides the first three: none that the machine has.
+descriptors(Options) ->
+    File = filename:join("/tmp", "swarmrt-ports-" ++ os:getpid()),
+    Script = "for f in 3 4 5 6 7 8 9; do [ -e /proc/$$/fd/$f ] && printf $f; done > " ++ File ++ ".new; mv " ++ File ++ ".new " ++ File,
+    Port = open_port({spawn_executable, "/bin/sh"}, [{args, ["-c", Script]} | Options]),
+    Found = written(File),
+    catch port_close(Port),
+    receive {'EXIT', Port, _} -> ok end,
+    ok = file:delete(File),
+    Found.
+
+written(File) ->
+    case file:read_file(File) of
+        {ok, Found} -> Found;
+        {error, enoent} -> timer:sleep(10), written(File)
+    end.
+
+monitored_by_name() ->
+    Port = open_port({spawn, "cat"}, []),
+    true = register(the_port, Port),
+    Ref = monitor(port, the_port),
+    Monitors = process_info(self(), monitors),
+    true = port_close(Port),
+    receive {'DOWN', Ref, port, Object, Reason} -> {Monitors, Object, Reason} end.
 
 opened() ->
     Shell = {spawn_executable, "/bin/sh"},

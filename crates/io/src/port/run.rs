@@ -11,7 +11,7 @@ use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::sync::mpsc::{Sender, channel};
 use swarmrt_machine::Vm;
 use swarmrt_term::{Alloc, Term, am, atom};
@@ -51,18 +51,30 @@ impl Stopper {
 /// The driver of programs and descriptors.
 struct Program {
     writer: Option<Writer>,
+    /// A file, which is written at once: it never has a writer wait.
+    file: Option<Mutex<File>>,
     stopper: Stopper,
 }
 
 impl Driver for Program {
     /// Bytes are packed as the options say; when they are too long for the packet header, the port ends.
     fn output(&self, request: &Request<'_>, bytes: Vec<u8>) -> Written {
-        let Some(writer) = &self.writer else { return Written::Done };
+        if self.writer.is_none() && self.file.is_none() {
+            return Written::Done;
+        }
         let Some(bytes) = request.port.options.pack(bytes) else {
             request.port.close(request.vm, Term::atom(atom!("einval")));
             return Written::Done;
         };
         request.port.note_output(request.vm, bytes.len());
+        if let Some(file) = &self.file {
+            let result = file.lock().write_all(&bytes);
+            if let Err(problem) = result {
+                request.port.close(request.vm, error_name(&problem));
+            }
+            return Written::Done;
+        }
+        let Some(writer) = &self.writer else { return Written::Done };
         Ports::of(request.vm).note_writing(true);
         if !writer.send(bytes) {
             Ports::of(request.vm).note_writing(false);
@@ -108,9 +120,19 @@ fn enter_folder(command: &mut Command, folder: &OsStr) -> std::io::Result<()> {
     Ok(())
 }
 
+/// A program has no descriptors but those that the port gives it: what the machine itself was started with is not its own.
+fn keep_from_children() {
+    static ONCE: Once = Once::new();
+    // SAFETY: descriptors stay open; only a program that is started does not have them.
+    ONCE.call_once(|| unsafe {
+        libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC);
+    });
+}
+
 /// Starts the program. As in OTP, it is the child that fails where arguments and environment are too large: its status is
 /// the number of the error.
 fn spawn(command: &mut Command) -> std::io::Result<Child> {
+    keep_from_children();
     match command.spawn() {
         Err(problem) if problem.raw_os_error() == Some(libc::E2BIG) => {
             // SAFETY: `_exit` is async-signal-safe.
@@ -197,27 +219,40 @@ fn connect(source: &Source, options: &Options) -> std::io::Result<Connection> {
         let output = child.stdin.take().map(|into| unsafe { File::from_raw_fd(into.into_raw_fd()) });
         return Ok(Connection { input, output, child: Some(child) });
     }
-    // Descriptors 3 and 4 of the child instead of 0 and 1.
-    let (child_reads, we_write) = std::io::pipe()?;
-    let (we_read, child_writes) = std::io::pipe()?;
-    let (from, to) = (child_reads.as_raw_fd(), child_writes.as_raw_fd());
-    // SAFETY: `dup2` and `fcntl` are async-signal-safe.
+    // The child reads from descriptor 3 and writes to 4, instead of 0 and 1.
+    let (mut input, mut output, mut ends) = (None, None, Vec::new());
+    if options.output || !options.input {
+        let (read, write) = std::io::pipe()?;
+        output = Some(File::from(OwnedFd::from(write)));
+        ends.push((OwnedFd::from(read), 3));
+    }
+    if options.input {
+        let (read, write) = std::io::pipe()?;
+        input = Some(File::from(OwnedFd::from(read)));
+        ends.push((OwnedFd::from(write), 4));
+    }
+    let moves: Vec<(i32, i32)> = ends.iter().map(|(end, number)| (end.as_raw_fd(), *number)).collect();
+    // SAFETY: `dup2` and `fcntl` are async-signal-safe, and nothing is allocated.
     unsafe {
         command.pre_exec(move || {
-            let from = libc::fcntl(from, libc::F_DUPFD, 10);
-            let to = libc::fcntl(to, libc::F_DUPFD, 10);
-            if from < 0 || to < 0 || libc::dup2(from, 3) < 0 || libc::dup2(to, 4) < 0 {
-                return Err(std::io::Error::last_os_error());
+            let mut copies = [0; 2];
+            for (copy, &(end, _)) in copies.iter_mut().zip(&moves) {
+                *copy = libc::fcntl(end, libc::F_DUPFD_CLOEXEC, 10);
             }
-            libc::close(from);
-            libc::close(to);
+            for (&copy, &(_, number)) in copies.iter().zip(&moves) {
+                if copy < 0 || libc::dup2(copy, number) < 0 {
+                    return Err(std::io::Error::last_os_error());
+                }
+            }
             Ok(())
         });
     }
     let child = spawn(&mut command)?;
-    // SAFETY: the descriptors are handed over.
-    let (input, output) = unsafe { (File::from_raw_fd(we_read.into_raw_fd()), File::from_raw_fd(we_write.into_raw_fd())) };
-    Ok(Connection { input: Some(input), output: Some(output), child: Some(child) })
+    Ok(Connection { input, output, child: Some(child) })
+}
+
+fn error_name(problem: &std::io::Error) -> Term {
+    Term::atom(swarmrt_term::Atom::new(crate::posix::name(problem.raw_os_error().unwrap_or(libc::EIO))))
 }
 
 /// Opens a port for the process `owner`.
@@ -225,7 +260,9 @@ fn connect(source: &Source, options: &Options) -> std::io::Result<Connection> {
 /// # Errors
 /// What the operating system says of the program or the descriptors.
 pub fn open(vm: &'static Vm, owner: u64, source: &Source, name: String, options: Options) -> std::io::Result<Arc<Port>> {
-    let connection = connect(source, &options)?;
+    let mut connection = connect(source, &options)?;
+    let is_file = |file: &File| matches!(source, Source::File(_)) && file.metadata().is_ok_and(|data| data.is_file());
+    let file = connection.output.take_if(|file| is_file(file)).map(Mutex::new);
     let (sender, receiver) = channel::<Vec<u8>>();
     let has_output = connection.output.is_some();
     // SAFETY: `eventfd` gives a new descriptor, ours.
@@ -233,7 +270,7 @@ pub fn open(vm: &'static Vm, owner: u64, source: &Source, name: String, options:
     let wake = if wake < 0 { None } else { Some(unsafe { OwnedFd::from_raw_fd(wake) }) };
     let wake_for_reader = wake.as_ref().map(OwnedFd::try_clone).transpose()?;
     let ports = Ports::of(vm);
-    let driver = Program { writer: has_output.then(|| Writer::new(sender)), stopper: Stopper(wake) };
+    let driver = Program { writer: has_output.then(|| Writer::new(sender)), file, stopper: Stopper(wake) };
     let port = ports.open(owner, name, options, connection.child.as_ref().map(Child::id), Arc::new(driver));
     let id = port.term.as_port().unwrap_or_default();
     if let Some(mut output) = connection.output {
@@ -244,8 +281,7 @@ pub fn open(vm: &'static Vm, owner: u64, source: &Source, name: String, options:
                 ports.note_writing(false);
                 if let Err(problem) = result {
                     // What is still queued will not be written either.
-                    let reason = crate::posix::name(problem.raw_os_error().unwrap_or(libc::EIO));
-                    port.close(vm, Term::atom(swarmrt_term::Atom::new(reason)));
+                    port.close(vm, error_name(&problem));
                     while receiver.recv().is_ok() {
                         ports.note_writing(false);
                     }
