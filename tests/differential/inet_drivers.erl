@@ -29,6 +29,8 @@ cases() ->
      {"descriptor of another family", fun descriptors/0},
      {"priority and type of service", fun priorities/0},
      {"large raw options", fun raw_options/0},
+     {"options of each driver", fun options_of_drivers/0},
+     {"hosts in brackets", fun hosts_in_brackets/0},
      {"network namespace", fun namespaces/0},
      {"all names", fun all_names/0},
      {"names that are set", fun set_names/0},
@@ -142,3 +144,21 @@ interfaces() ->
 no_interface() ->
     {[inet:ifget(Name, [addr, mtu, flags, hwaddr]) || Name <- ["nothing", lists:duplicate(128, $x)]],
      [inet:ifset("nothing", [Item]) || Item <- [{addr, {10, 1, 2, 3}}, {mtu, 1400}, {flags, [up]}, {hwaddr, [1, 2, 3, 4, 5, 6]}, {addr, 1}]]}.
+
+%% Options of the other driver are left out.
+options_of_drivers() ->
+    {ok, U} = gen_udp:open(0),
+    {ok, T} = gen_tcp:listen(0, []),
+    Names = [active, buffer, mode, deliver, packet, packet_size, header, delay_send, exit_on_close, high_watermark, low_watermark,
+             high_msgq_watermark, low_msgq_watermark, send_timeout, send_timeout_close, nodelay, read_packets, show_econnreset, debug],
+    Shown = [{Name, inet:getopts(U, [Name]), inet:getopts(T, [Name])} || Name <- Names],
+    Set = [inet:setopts(Socket, [{multicast_if, {127, 0, 0, 1}}]) || Socket <- [U, T]],
+    gen_udp:close(U),
+    gen_tcp:close(T),
+    {Shown, Set}.
+
+hosts_in_brackets() ->
+    [begin
+        {ok, {http_request, _, Uri, _}, _} = erlang:decode_packet(http_bin, iolist_to_binary(["GET http://", Host, " HTTP/1.1\r\n"]), []),
+        Uri
+    end || Host <- ["[::1]/a", "[::1]:80/a", "[::1]x:80/a", "[::1", "[::1/]:80", "[]:8080", "a[::1]:80/x", "[::1]:80:90/", "]:80"]].

@@ -1,6 +1,7 @@
 //! Packets in a stream of bytes: where they end, and what the lines of HTTP say. Shared by `erlang:decode_packet/3` and sockets.
 
 use std::ops::Range;
+use swarmrt_term::release::{self, Release};
 use swarmrt_term::{Alloc, Term, am, atom};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -355,8 +356,13 @@ impl<A: Alloc + ?Sized> Http<'_, A> {
     fn absolute_uri(&mut self, scheme: swarmrt_term::Atom, rest: &[u8]) -> Term {
         let (host, path) = rest.split_at(rest.iter().position(|&byte| byte == b'/').unwrap_or(rest.len()));
         let path = if path.is_empty() { self.text(b"/") } else { self.text(path) };
-        // The port is what follows the first colon: OTP knows nothing of addresses in brackets, and so we do not.
-        let colon = host.iter().position(|&byte| byte == b':');
+        // An address in brackets ends with the bracket (since OTP 26); what follows it is a port or nothing.
+        let bracket = host.iter().position(|&byte| byte == b']').filter(|_| host[0] == b'[' && release::current() >= Release::R26);
+        let (host, colon) = match bracket.map(|at| at + 1) {
+            Some(end) if host.get(end) == Some(&b':') => (host, Some(end)),
+            Some(end) => (&host[..end], None),
+            None => (host, host.iter().position(|&byte| byte == b':')),
+        };
         let (host, port) = match colon {
             Some(at) => {
                 let digits = &host[at + 1..];

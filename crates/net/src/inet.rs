@@ -35,7 +35,7 @@ use swarmrt_machine::remote::{Bytes, SharedChannel};
 use swarmrt_machine::timer::TimerKey;
 use swarmrt_machine::{Process, Vm, signal};
 use swarmrt_term::etf::{self, DecodeOptions};
-use swarmrt_term::{Alloc, Atom, FragmentHeap, Release, Term, am, atom};
+use swarmrt_term::{Alloc, Atom, FragmentHeap, Release, Term, am, atom, release};
 
 /// Keeps these operations apart from other drivers'.
 const MAGIC: u64 = 0x03f1_a300;
@@ -141,7 +141,13 @@ impl Options {
             binary: false,
             deliver_term: true,
             header: 0,
-            buffer: if stream { READ_BYTES_MIN } else { 8192 },
+            buffer: if release::current() >= Release::R29 {
+                9216
+            } else if stream {
+                READ_BYTES_MIN
+            } else {
+                8192
+            },
             packet_size: 0,
             delimiter: b'\n',
             exit_on_close: true,

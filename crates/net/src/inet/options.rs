@@ -90,12 +90,18 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// The level and name of the option that says on which interface multicasts leave.
+fn multicast_interface(is_v6: bool) -> (i32, i32) {
+    if is_v6 { (libc::IPPROTO_IPV6, libc::IPV6_MULTICAST_IF) } else { (libc::IPPROTO_IP, libc::IP_MULTICAST_IF) }
+}
+
 /// The levels and names of options that the system holds as an `int`.
 pub fn system_option(option: u8) -> Option<(i32, i32)> {
     use libc as c;
     Some(match option {
         code::REUSEADDR => (c::SOL_SOCKET, c::SO_REUSEADDR),
         code::REUSEPORT | code::REUSEPORT_LB => (c::SOL_SOCKET, c::SO_REUSEPORT),
+        code::DEBUG => (c::SOL_SOCKET, c::SO_DEBUG),
         code::KEEPALIVE => (c::SOL_SOCKET, c::SO_KEEPALIVE),
         code::DONTROUTE => (c::SOL_SOCKET, c::SO_DONTROUTE),
         code::BROADCAST => (c::SOL_SOCKET, c::SO_BROADCAST),
@@ -238,9 +244,17 @@ impl Inet {
                     set_bytes(state, libc::SOL_SOCKET, libc::SO_BINDTODEVICE, name)
                 };
             }
+            // A stream has none; that is no error.
+            code::MULTICAST_IF if state.stream => {
+                reader.array::<4>().ok_or(invalid)?;
+                return Ok(());
+            }
             code::MULTICAST_IF => {
-                let address: [u8; 4] = reader.array().ok_or(invalid)?;
-                return set_bytes(state, libc::IPPROTO_IP, libc::IP_MULTICAST_IF, &address);
+                let value: [u8; 4] = reader.array().ok_or(invalid)?;
+                let is_v6 = state.domain == socket2::Domain::IPV6;
+                let (level, name) = multicast_interface(is_v6);
+                let value = if is_v6 { i32::from_be_bytes(value).to_ne_bytes() } else { value };
+                return set_bytes(state, level, name, &value);
             }
             code::ADD_MEMBERSHIP | code::DROP_MEMBERSHIP => {
                 return Inet::set_membership(state, option == code::ADD_MEMBERSHIP, reader);
@@ -274,7 +288,6 @@ impl Inet {
             code::MSGQ_LOW_WATERMARK => options.msgq_low = size()?,
             code::READ_AHEAD => options.read_ahead = value != 0,
             code::NON_BLOCK_SEND => options.non_block_send = value != 0,
-            code::DEBUG => {}
             code::EXCLUSIVEADDRUSE => {}
             // As in OTP: the receive buffer of the driver keeps up with that of the system.
             code::RCVBUF if size()? > options.buffer => {
@@ -334,6 +347,19 @@ impl Inet {
         let options = &state.options;
         let size = |size: usize| i32::try_from(size).unwrap_or(i32::MAX);
         let value = match option {
+            // What only the other driver knows is left out.
+            code::DELAY_SEND
+            | code::HIGH_WATERMARK
+            | code::LOW_WATERMARK
+            | code::SEND_TIMEOUT
+            | code::SEND_TIMEOUT_CLOSE
+            | code::SHOW_ECONNRESET
+            | code::READ_AHEAD
+                if !state.stream =>
+            {
+                return Some(());
+            }
+            code::READ_PACKETS if state.stream => return Some(()),
             code::BUFFER => size(options.buffer),
             code::HEADER => size(options.header),
             code::PACKET => packet_number(options.packet),
@@ -406,7 +432,19 @@ impl Inet {
                 }
                 return Some(());
             }
-            code::MULTICAST_IF => return Some(()),
+            code::MULTICAST_IF => {
+                // An address, or the number of an interface; then which of them it is.
+                let mut value = [0; 4];
+                let is_v6 = state.domain == socket2::Domain::IPV6;
+                let (level, name) = multicast_interface(is_v6);
+                if get_bytes(state, level, name, &mut value).is_some() {
+                    let value = if is_v6 { i32::from_ne_bytes(value).to_be_bytes() } else { value };
+                    answer.push(option);
+                    answer.extend(value);
+                    answer.extend(u32::from(super::address::family_of(state.domain)).to_be_bytes());
+                }
+                return Some(());
+            }
             _ => {
                 let (level, name) = system_option(option)?;
                 let mut value = [0; 4];
