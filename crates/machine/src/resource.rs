@@ -2,7 +2,8 @@
 //!
 //! Such a reference holds counted shared memory ([`LocalRef::counted_words`](swarmrt_term::LocalRef::counted_words)):
 //! its first word is the mark of a type, the second the thing's number in a table. When only the table is left to
-//! hold the memory, no reference is left in any heap, and the thing is dropped with the next sweep. One that belongs to
+//! hold the memory, no reference is left in any heap, and the thing is dropped with the next sweep: when there are many,
+//! or when whoever keeps them asks for one. One that belongs to
 //! a process goes with that process at the latest.
 
 use crate::process::Process;
@@ -108,6 +109,13 @@ impl<T> Resources<T> {
         // What is dropped may take its time.
         drop(swept);
         p.counted_ref(shared)
+    }
+
+    /// Drops those that nobody holds.
+    pub fn sweep(&self) {
+        let swept = self.table.write().sweep();
+        // What is dropped may take its time.
+        drop(swept);
     }
 
     /// The number of what the reference stands for or stood for, if it is one of these.

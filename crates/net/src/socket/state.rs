@@ -9,7 +9,9 @@ use parking_lot::{Mutex, MutexGuard};
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, IntoRawFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 use swarmrt_heap::copy_term;
 use swarmrt_io::port::driver::Ready;
 use swarmrt_io::port::poller::{Poller, Watcher};
@@ -180,6 +182,28 @@ pub fn sockets(p: &Process) -> &'static Resources<Socket> {
     p.vm.extension::<Resources<Socket>>()
 }
 
+/// Whether a sweep of closed sockets is due.
+#[derive(Default)]
+struct SweepDue(AtomicBool);
+
+const SWEEP_AFTER: Duration = Duration::from_secs(1);
+
+/// A socket was closed: those to which nothing refers any more are forgotten in a moment.
+fn sweep_soon(vm: &'static Vm) {
+    let due = &vm.extension::<SweepDue>().0;
+    if due.swap(true, Ordering::AcqRel) {
+        return;
+    }
+    let at_ns = vm.clock.since_start_ns() + SWEEP_AFTER.as_nanos() as u64;
+    vm.timers.start(
+        at_ns,
+        Box::new(|vm| {
+            vm.extension::<SweepDue>().0.store(false, Ordering::Release);
+            vm.extension::<Resources<Socket>>().sweep();
+        }),
+    );
+}
+
 pub fn find(p: &Process, reference: Term) -> Result<Arc<Socket>, BifExit> {
     sockets(p).get(reference).ok_or(BifExit::BADARG)
 }
@@ -322,6 +346,7 @@ impl Socket {
         state.finish_close();
         state.owner = None;
         drop(state);
+        sweep_soon(vm);
         abort(vm, waiting, atom!("closed"));
         true
     }
@@ -533,6 +558,7 @@ impl State {
         if let Some((pid, hook)) = self.owner.take() {
             unhook(p, pid, hook);
         }
+        sweep_soon(p.vm);
         abort(p.vm, others, atom!("closed"));
     }
 
