@@ -43,6 +43,25 @@ const TERMS: &[&[u8]] = &[
     b"s\x01\xe5",
 ];
 
+/// Three bytes that say which kind and limits, then packets; see `fuzz_targets/packet.rs`.
+const PACKETS: &[&[u8]] = &[
+    b"\x00\0\0raw",
+    b"\x01\0\0\x03abc\0\x01x",
+    b"\x02\0\0\0\x03abc",
+    b"\x03\x08\0\0\0\0\x03abc",
+    b"\x04\0\0\x30\x03abc\x3f\x81\x01\x82\0\x01x",
+    b"\x05\0\0\x80\0\0\x03abc",
+    b"\x06\0\0GIOP\x01\0\x01\0\x03\0\0\0abc",
+    b"\x07\0\0\x01\0\0\0\0\x03\x02\0abc__",
+    b"\x08\0\x08one\ntwo is longer\n",
+    b"\x09\0\0\x03\0\0\x07abc",
+    b"\x0a\0\0\x16\x03\x01\0\x03abc\x80\x05\x01\x03\x01ab",
+    b"\x0b\0\0GET http://[::1]:80/a HTTP/1.1\r\n",
+    b"\x8c\0\0HTTP/1.1 404 Not Found\r\n",
+    b"\x0d\0\0Host: there\r\nX-Own: a\r\n b\r\n\r\n",
+    b"\x8e\0\0Content-Length: 9\n\nrest",
+];
+
 fn main() -> std::io::Result<()> {
     let mut arguments = std::env::args().skip(1);
     let (Some(target), Some(folder)) = (arguments.next(), arguments.next()) else {
@@ -55,6 +74,9 @@ fn main() -> std::io::Result<()> {
         for term in TERMS {
             save(folder, &[&[131], *term].concat())?;
         }
+    }
+    if target == "packet" {
+        return PACKETS.iter().try_for_each(|packet| save(folder, packet));
     }
     for path in arguments {
         let bytes = std::fs::read(path)?;
