@@ -20,7 +20,7 @@ cat >rules <<RULES
 SHLIB_EXTRA_CFLAGS =
 SHLIB_EXTRA_LDLIBS =
 .c.o:
-	\$(CC) -c -w -O1 -fPIC -DHAVE_POLL_H -DHAVE_POLL \$(SHLIB_EXTRA_CFLAGS) -I$include -o \$@ \$<
+	\$(CC) -c -w -O1 -fPIC -DHAVE_POLL_H -DHAVE_POLL -DHAVE_STRERROR \$(SHLIB_EXTRA_CFLAGS) -I$include -o \$@ \$<
 %.so: %.o \$(SHLIB_EXTRA_LDLIBS)
 	\$(CC) -shared -pthread -o \$@ \$< \$(SHLIB_EXTRA_LDLIBS)
 .erl.beam:
@@ -28,8 +28,8 @@ SHLIB_EXTRA_LDLIBS =
 RULES
 # What stands before the rules may set SHLIB_EXTRA_LDLIBS for them.
 sed -e '/@SHLIB_RULES@/{r rules
-d}' -e 's/@IFEQ@/ifeq/; s/@ELSE@/else/; s/@ENDIF@/endif/; s/@dll@/.so/g; s/@obj@/.o/g; s/@exe@//g; s/@emu_threads@//g; s/@ssl_libs@//g; s/@LIBS@/-lpthread/g; s,@CC@,cc,g; s,@LD@,cc,g; s/@WSL@//g; s,@CROSSLDFLAGS@,,g' \
-    -e "s,@SHLIB_CFLAGS@\\|@CFLAGS@,-w -O1 -fPIC -I$include,g; s,@DEFS@,-DHAVE_POLL_H -DHAVE_POLL,g; s,@erl_include@,$include,g; s,@ei_include@,$interface/include,g" \
+d}' -e 's/@IFEQ@/ifeq/; s/@ELSE@/else/; s/@ENDIF@/endif/; s/@EMULATOR@/beam/; s/@erl_name@/erl/; s/@dll@/.so/g; s/@obj@/.o/g; s/@exe@//g; s/@emu_threads@//g; s/@ssl_libs@//g; s/@LIBS@/-lpthread/g; s,@CC@,cc,g; s,@LD@,cc,g; s/@WSL@//g; s,@CROSSLDFLAGS@,,g' \
+    -e "s,@SHLIB_CFLAGS@\\|@CFLAGS@,-w -O1 -fPIC -I$include,g; s,@DEFS@,-DHAVE_POLL_H -DHAVE_POLL -DHAVE_STRERROR,g; s,@erl_include@,$include,g; s,@ei_include@,$interface/include,g" \
     -e "s/@[A-Za-z_]*@//g" Makefile.src >Makefile
 grep -q '^SHLIB_EXTRA_LDLIBS' Makefile && sed -i '/^SHLIB_EXTRA_LDLIBS =$/d' Makefile
 make -k >make.log 2>&1 || true
