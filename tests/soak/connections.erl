@@ -96,6 +96,7 @@ load(Count, Ms) ->
     Ports = [{Server, Port} || {Server, {_, _, Port}} <- Servers],
     Kinds = list_to_tuple(kinds()),
     Clients = [spawn_monitor(fun() -> exit({done, client(N, Kinds, Ports, Deadline, #{})}) end) || N <- lists:seq(1, Count)],
+    {Looker, Looks} = spawn_monitor(fun() -> look_at_ports(Deadline) end),
     Done = lists:foldl(fun({Pid, Monitor}, All) ->
         receive
             {'DOWN', Monitor, process, Pid, {done, Counts}} -> maps:merge_with(fun(_, A, B) -> A + B end, All, Counts);
@@ -104,8 +105,15 @@ load(Count, Ms) ->
             fail("stuck: ~p", [process_info(Pid, current_stacktrace)])
         end
     end, #{}, Clients),
+    receive {'DOWN', Looks, process, Looker, normal} -> ok after ?STUCK_MS -> fail("port_info is stuck", []) end,
     [stop(Server) || {_, Server} <- Servers],
     lists:sort(maps:to_list(Done)).
+
+%% Questions about ports while they are used.
+look_at_ports(Deadline) ->
+    [[erlang:port_info(Port, Item) || Item <- [monitors, queue_size, input]] || Port <- erlang:ports()],
+    timer:sleep(20),
+    case erlang:monotonic_time(millisecond) >= Deadline of true -> ok; false -> look_at_ports(Deadline) end.
 
 client(N, Kinds, Ports, Deadline, Counts) ->
     case erlang:monotonic_time(millisecond) >= Deadline of

@@ -181,8 +181,25 @@ fn ports(p: &mut Process) -> BifResult {
     Ok(p.list(&ports))
 }
 
+/// What the driver knows. It has locks of its own and takes the port's within them, so the port is not locked here.
+fn driver_info(p: &mut Process, port: &Port, item: &str) -> Option<Term> {
+    Some(match item {
+        "monitors" => {
+            let monitored: Vec<Term> = port.driver.monitored().into_iter().map(Term::pid).collect();
+            let kind = Term::atom(atom!("process"));
+            let pairs: Vec<Term> = monitored.into_iter().map(|pid| p.tuple(&[kind, pid])).collect();
+            p.list(&pairs)
+        }
+        "os_pid" => port.driver.os_pid().or(port.os_pid).map_or(Term::atom(am::UNDEFINED), |pid| Term::small(i64::from(pid))),
+        "queue_size" => p.uint(port.driver.queued_bytes() as u64),
+        _ => return None,
+    })
+}
+
 fn info(p: &mut Process, port: &Port, item: &str) -> Option<Term> {
-    let value = {
+    let value = if let Some(value) = driver_info(p, port, item) {
+        value
+    } else {
         let state = port.state.lock();
         match item {
             "registered_name" => return Some(state.registered.map_or(Term::NIL, |name| p.tuple(&[Term::atom(am::REGISTERED_NAME), Term::atom(name)]))),
@@ -190,12 +207,6 @@ fn info(p: &mut Process, port: &Port, item: &str) -> Option<Term> {
             "links" => {
                 let links: Vec<Term> = state.links.iter().map(|&pid| Term::pid(pid)).collect();
                 p.list(&links)
-            }
-            "monitors" => {
-                let monitored: Vec<Term> = port.driver.monitored().into_iter().map(Term::pid).collect();
-                let kind = Term::atom(atom!("process"));
-                let pairs: Vec<Term> = monitored.into_iter().map(|pid| p.tuple(&[kind, pid])).collect();
-                p.list(&pairs)
             }
             "monitored_by" => {
                 let pids: Vec<Term> = state.monitors.values().map(|&pid| Term::pid(pid)).collect();
@@ -205,10 +216,8 @@ fn info(p: &mut Process, port: &Port, item: &str) -> Option<Term> {
             "name" => p.string(&port.name),
             "input" => p.uint(state.input_bytes),
             "output" => p.uint(state.output_bytes),
-            "os_pid" => port.driver.os_pid().or(port.os_pid).map_or(Term::atom(am::UNDEFINED), |pid| Term::small(i64::from(pid))),
             "parallelism" => Term::bool(port.options.parallelism),
             "locking" => Term::atom(atom!("port_level")),
-            "queue_size" => p.uint(port.driver.queued_bytes() as u64),
             "memory" => Term::small(0),
             _ => return None,
         }

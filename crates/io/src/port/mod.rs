@@ -407,6 +407,8 @@ impl PortHost for Host {
         let shown = |term: Term| swarmrt_term::print::display(term).to_string();
         let ports: Vec<Arc<Port>> = Ports::of(vm).table.lock().values().cloned().collect();
         for port in ports {
+            // The driver takes the port's lock within its own.
+            let queued = port.driver.queued_bytes();
             let state = port.state.lock();
             let open = if state.open { "CONNECTED" } else { "CLOSING" };
             writeln!(out, "=port:{}\nState: {open}", shown(port.term))?;
@@ -421,7 +423,7 @@ impl PortHost for Host {
             }
             writeln!(out, "Port controls linked-in driver: {}", port.name)?;
             writeln!(out, "Input: {}\nOutput: {}", state.input_bytes, state.output_bytes)?;
-            writeln!(out, "Queue: {}", port.driver.queued_bytes())?;
+            writeln!(out, "Queue: {queued}")?;
         }
         Ok(())
     }
