@@ -57,6 +57,13 @@ dirty() ->
         fun() -> erts_debug:dirty_io(scheduler, type) end,
         fun() -> [erts_debug:dirty(K, scheduler, type) || K <- [normal, dirty_cpu, dirty_io]] end,
         fun() -> erts_debug:dirty_io(wait, 1) end,
+        fun() -> {erts_debug:dirty_io(send, self()), receive {ok, Self} when Self =:= self() -> told end} end,
+        fun() ->
+            Self = self(),
+            {Pid, Monitor} = spawn_monitor(fun() -> erts_debug:dirty_cpu(alive_waitexiting, Self) end),
+            receive {alive, Pid} -> exit(Pid, kill) end,
+            receive {'DOWN', Monitor, process, Pid, Reason} -> Reason end
+        end,
         fun() -> erts_debug:dirty_cpu(reschedule, 100) end,
 
         fun() -> lists:usort(erts_debug:dirty_cpu(copy, {a, [b]})) end,

@@ -317,8 +317,23 @@ fn reschedule(p: &mut Process, here: Atom, count: Term) -> BifResult {
 fn test(p: &mut Process, here: Atom, what: Term, value: Term) -> BifResult {
     let tell = |p: &Process, news: Atom| {
         if let Some(to) = value.as_pid() {
-            signal::send_message(p.vm, p.pid(), to, Term::atom(news));
+            let mut heap = swarmrt_term::FragmentHeap::new();
+            let message = heap.tuple(&[Term::atom(news), p.pid()]);
+            signal::send_message(p.vm, p.pid(), to, message);
         }
+    };
+    // As in a library's function: signals to the process are attended to meanwhile.
+    let rest = |p: &mut Process, work: &dyn Fn(&Process)| {
+        if here == am::NORMAL {
+            work(p);
+            return Ok(Term::atom(am::OK));
+        }
+        let begun = p.enter_native();
+        if begun {
+            work(p);
+        }
+        p.leave_native();
+        if begun { Ok(Term::atom(am::OK)) } else { Err(BifExit::Wait) }
     };
     match atom_of(what)?.name() {
         "scheduler" => Ok(Term::atom(here)),
@@ -339,32 +354,20 @@ fn test(p: &mut Process, here: Atom, what: Term, value: Term) -> BifResult {
         }
         "wait" => {
             let time = milliseconds(value)?;
-            if here == am::NORMAL {
-                std::thread::sleep(time);
-                return Ok(Term::atom(am::OK));
-            }
-            // As in a library's function: signals to the process are attended to meanwhile.
-            let begun = p.enter_native();
-            if begun {
-                std::thread::sleep(time);
-            }
-            p.leave_native();
-            if begun { Ok(Term::atom(am::OK)) } else { Err(BifExit::Wait) }
+            rest(p, &|_| std::thread::sleep(time))
         }
         "reschedule" => reschedule(p, here, value),
-        "ready_wait6_done" => {
+        "ready_wait6_done" => rest(p, &|p| {
             tell(p, atom!("ready"));
             std::thread::sleep(Duration::from_secs(6));
             tell(p, atom!("done"));
-            Ok(Term::atom(am::OK))
-        }
-        "alive_waitexiting" | "alive_waitexitingonly" => {
+        }),
+        "alive_waitexiting" | "alive_waitexitingonly" => rest(p, &|p| {
             tell(p, atom!("alive"));
-            while !p.has_exit_signal() {
+            while !p.is_ending() {
                 std::thread::sleep(Duration::from_millis(10));
             }
-            Ok(Term::atom(am::OK))
-        }
+        }),
         _ => Err(BifExit::BADARG),
     }
 }

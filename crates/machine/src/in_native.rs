@@ -119,6 +119,11 @@ impl Process {
         self.total_reductions as i64 + i64::from((REDUCTIONS_PER_TURN - self.reductions).max(0))
     }
 
+    /// Whether the process was told to end, while the function that is running has it.
+    pub fn is_ending(&self) -> bool {
+        let _kept = self.is_in_native().then(|| self.shared().in_native.keep_signals());
+        self.exiting || self.exit_pending || self.has_exit_signal()
+    }
     /// Whether it is in a library's function on a dirty scheduler.
     pub fn is_in_native(&self) -> bool {
         self.shared().in_native.is_entered()

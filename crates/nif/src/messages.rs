@@ -61,10 +61,7 @@ pub extern "C" fn enif_whereis_port(env: *mut Env, name: Term, to: Out<Identifie
 /// Whether the calling process goes on after the call.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_is_current_process_alive(env: &mut Env) -> c_int {
-    env.process().map_or(0, |process| {
-        let _kept = process.is_in_native().then(|| process.shared().in_native.keep_signals());
-        c_bool(!process.exiting && !process.exit_pending && !process.has_exit_signal())
-    })
+    env.process().map_or(0, |process| c_bool(!process.is_ending()))
 }
 
 /// Whether the process was ended while the function is running.
