@@ -1217,32 +1217,66 @@ fn is_collection(kind: Term) -> bool {
 fn suspend_process(p: &mut Process, pid: Term, options: Term) -> BifResult {
     let Some(pid) = pid.as_pid().filter(|&pid| pid != p.id()) else { return Ok(Term::atom(am::BADARG)) };
     let mut unless = false;
+    let mut waits = true;
+    let mut tag = None;
     let Some(options) = options.list_to_vec() else { return Ok(Term::atom(atom!("badopt"))) };
     for option in options {
-        let is_asynchronous = |pair: Tuple| pair.arity() == 2 && pair.get(0) == Term::atom(atom!("asynchronous"));
+        let asynchronous = |pair: &Tuple| pair.arity() == 2 && pair.get(0) == Term::atom(atom!("asynchronous"));
         match option.as_atom().map(Atom::name) {
             Some("unless_suspending") => unless = true,
-            Some("asynchronous") => {}
-            _ if option.as_tuple().is_some_and(is_asynchronous) => {}
+            Some("asynchronous") => waits = false,
+            _ if let Some(pair) = option.as_tuple().filter(asynchronous) => (waits, tag) = (false, Some(pair.get(1))),
             _ => return Ok(Term::atom(atom!("badopt"))),
         }
     }
-    if p.bif_state.is_none() {
-        if !is_alive(p.vm, pid) {
-            return Ok(Term::atom(am::BADARG));
+    let is_there = is_alive(p.vm, pid);
+    if !is_there && waits && p.bif_state.is_none() {
+        return Ok(Term::atom(am::BADARG));
+    }
+    let suspends = p.bif_state.is_some() || is_there && note_suspension(p, pid, unless);
+    if !waits {
+        if is_there {
+            signal::send_call(p.vm, pid, Box::new(later_suspension(p.id(), suspends, tag)));
+        } else {
+            later_suspension(p.id(), suspends, tag)(p.vm, None);
         }
-        let suspending = &mut p.extra().suspending;
-        match suspending.iter_mut().find(|(other, _)| *other == pid) {
-            Some(_) if unless => return Ok(Term::bool(false)),
-            Some((_, count)) => *count += 1,
-            None => suspending.push((pid, 1)),
-        }
+        return Ok(Term::bool(suspends || !is_there));
+    }
+    if !suspends {
+        return Ok(Term::bool(false));
     }
     let suspend = |process: &mut Process| {
         process.suspend_once();
         Term::bool(true)
     };
     ask(p, pid, suspend, Term::atom(am::BADARG))
+}
+
+/// Counts a suspension of `pid` by the calling process; `false` when there is one already and `unless` says that it is enough.
+fn note_suspension(p: &mut Process, pid: u64, unless: bool) -> bool {
+    let suspending = &mut p.extra().suspending;
+    match suspending.iter_mut().find(|(other, _)| *other == pid) {
+        Some(_) if unless => return false,
+        Some((_, count)) => *count += 1,
+        None => suspending.push((pid, 1)),
+    }
+    true
+}
+
+/// What suspends a process when it comes to it, if it is to be suspended at all, and tells `caller` under the tag.
+fn later_suspension(caller: u64, suspends: bool, tag: Option<Term>) -> impl FnOnce(&'static Vm, Option<&mut Process>) + Send {
+    let tag = tag.map(Tag::new);
+    move |vm, process| {
+        let state = if process.is_some() { atom!("suspended") } else { am::BADARG };
+        if let Some(process) = process.filter(|_| suspends) {
+            process.suspend_once();
+        }
+        if let Some(tag) = tag {
+            let mut heap = swarmrt_term::FragmentHeap::new();
+            let message = heap.tuple(&[tag.term(), Term::atom(state)]);
+            signal::send_message(vm, Term::NONE, caller, message);
+        }
+    }
 }
 
 #[bif("erlang:resume_process/1")]
@@ -1253,6 +1287,9 @@ fn resume_process(p: &mut Process, pid: Term) -> BifResult {
     suspending[at].1 -= 1;
     if suspending[at].1 == 0 {
         suspending.swap_remove(at);
+    }
+    if !is_alive(p.vm, pid) {
+        return Err(BifExit::BADARG);
     }
     swarmrt_machine::process::resume(p.vm, pid);
     Ok(TRUE)
