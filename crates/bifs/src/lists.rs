@@ -191,6 +191,30 @@ fn subtract(p: &mut Process, from: Term, what: Term) -> BifResult {
     long::run(p, am::ERLANG, atom!("subtract"), &[from, what], |p| difference(p, from, what))
 }
 
+/// So few terms to remove are compared with each element in turn.
+const FEW_REMOVALS: usize = 8;
+
+/// [`difference`] with few terms to remove, of a list of `length` elements.
+fn without_few(p: &mut Process, from: Term, mut removals: Vec<Term>, length: usize) -> Term {
+    // Both zeros are equal until OTP 26.
+    let is_one_word = |item: Term| item.is_immediate() && !item.is_float_immediate();
+    let mut kept = Vec::with_capacity(length);
+    let mut rest = from;
+    while let Some(cell) = rest.as_cons() {
+        if removals.is_empty() {
+            return p.list_with_tail(&kept, rest);
+        }
+        let item = cell.head();
+        match removals.iter().position(|&removal| removal == item || !is_one_word(item) && equal_exact(removal, item)) {
+            // The order of those that are left does not matter: they differ, or are the same.
+            Some(at) => drop(removals.swap_remove(at)),
+            None => kept.push(item),
+        }
+        rest = cell.tail();
+    }
+    p.list(&kept)
+}
+
 fn difference(p: &mut Process, from: Term, what: Term) -> Result<Term, Stop> {
     let (items, removals) = (list_length(from)?, list_length(what)?);
     if items == 0 || removals == 0 {
@@ -199,6 +223,9 @@ fn difference(p: &mut Process, from: Term, what: Term) -> Result<Term, Stop> {
     check(items + removals, QUICK_SUBTRACTION)?;
     let removals = what.list_to_vec().ok_or(BifExit::BADARG)?;
     p.bump_reductions((items + removals.len()) / ELEMENTS_PER_REDUCTION);
+    if removals.len() <= FEW_REMOVALS {
+        return Ok(without_few(p, from, removals, items));
+    }
     let mut counts: BTreeMap<Exact, usize> = BTreeMap::new();
     for &item in &removals {
         *counts.entry(Exact(item)).or_default() += 1;

@@ -4,7 +4,7 @@ use crate::args::{list_of, pair_of};
 use crate::guards::{badkey, badmap};
 use crate::long;
 use swarmrt_machine::{BifResult, Process, BifExit, bif};
-use swarmrt_term::{Alloc, Atom, Release, Term, am, atom, map};
+use swarmrt_term::{Alloc, Atom, FlatMap, Release, Term, am, atom, map};
 
 /// Pairs of a hash map that one step of an iterator brings.
 const PAIRS_PER_ITERATOR_STEP: usize = 32;
@@ -149,6 +149,16 @@ fn from(p: &mut Process, function: Atom, args: &[Term], pair: impl Fn(Term) -> O
         }
         if !rest.is_nil() {
             return Err(BifExit::BADARG);
+        }
+        if length <= FlatMap::SIZE_MAX {
+            let mut pairs = [(Term::NIL, Term::NIL); FlatMap::SIZE_MAX];
+            let mut rest = args[0];
+            for place in &mut pairs[..length] {
+                let cell = rest.as_cons().ok_or(BifExit::BADARG)?;
+                *place = pair(cell.head()).ok_or(BifExit::BADARG)?;
+                rest = cell.tail();
+            }
+            return Ok(map::from_pairs(p, &pairs[..length]));
         }
     }
     long::run(p, atom!("maps"), function, args, |p| {

@@ -552,13 +552,7 @@ pub fn from_unique_pairs<A: Alloc + ?Sized>(alloc: &mut A, pairs: &[(Term, Term)
 
 fn build<A: Alloc + ?Sized>(alloc: &mut A, pairs: &[(Term, Term)], unique: bool) -> Result<Term, DuplicateKey> {
     if pairs.len() <= FlatMap::SIZE_MAX {
-        if pairs.windows(2).all(|pair| compare_exact(pair[0].0, pair[1].0).is_lt()) {
-            return Ok(flat_from_sorted(alloc, pairs));
-        }
-        let mut sorted = pairs.to_vec();
-        sorted.sort_by(|a, b| compare_exact(a.0, b.0));
-        drop_earlier(&mut sorted, unique, |a, b| compare_exact(a.0, b.0).is_eq())?;
-        return Ok(flat_from_sorted(alloc, &sorted));
+        return build_flat(alloc, pairs, unique);
     }
     let mut hashed: Vec<Hashed> = pairs.iter().map(|&(key, value)| Hashed { order: in_trie_order(trie_hash(key, 0)), key, value }).collect();
     hashed.sort_by_key(|entry| entry.order);
@@ -569,6 +563,30 @@ fn build<A: Alloc + ?Sized>(alloc: &mut A, pairs: &[(Term, Term)], unique: bool)
         return Ok(flat_from_sorted(alloc, &sorted));
     }
     Ok(build_root(alloc, &hashed))
+}
+
+/// The flat map of no more pairs than it can have. Nothing is allocated but the map.
+fn build_flat<A: Alloc + ?Sized>(alloc: &mut A, pairs: &[(Term, Term)], unique: bool) -> Result<Term, DuplicateKey> {
+    let mut sorted = [(Term::NIL, Term::NIL); FlatMap::SIZE_MAX];
+    let mut count = 0;
+    for &pair in pairs {
+        let before = &sorted[..count];
+        // Most come in order.
+        let place = match before.last().map(|last| compare_exact(last.0, pair.0)) {
+            None | Some(Ordering::Less) => Err(count),
+            Some(_) => before.binary_search_by(|other| compare_exact(other.0, pair.0)),
+        };
+        match place {
+            Ok(_) if unique => return Err(DuplicateKey),
+            Ok(at) => sorted[at] = pair,
+            Err(at) => {
+                sorted.copy_within(at..count, at + 1);
+                sorted[at] = pair;
+                count += 1;
+            }
+        }
+    }
+    Ok(flat_from_sorted(alloc, &sorted[..count]))
 }
 
 /// Removes of neighbours that are the same all but the last.
@@ -597,10 +615,23 @@ fn drop_duplicates(hashed: &mut Vec<Hashed>, unique: bool) -> Result<(), Duplica
 }
 
 fn flat_from_sorted<A: Alloc + ?Sized>(alloc: &mut A, pairs: &[(Term, Term)]) -> Term {
-    let keys: Vec<Term> = pairs.iter().map(|pair| pair.0).collect();
-    let values: Vec<Term> = pairs.iter().map(|pair| pair.1).collect();
-    let keys = alloc.tuple(&keys);
-    flat_map(alloc, keys, &values)
+    if pairs.is_empty() {
+        return empty(alloc);
+    }
+    let count = pairs.len();
+    let tuple = alloc.alloc(2 * count + 3);
+    // SAFETY: there is room for a tuple of the keys, and for a map behind it: header, tuple, values.
+    unsafe {
+        *tuple = Header::new(Subtag::Tuple, count).0;
+        let map = tuple.add(count + 1);
+        *map = Header::new(Subtag::FlatMap, count + 1).0;
+        *map.add(1) = Term::from_boxed_ptr(tuple).raw();
+        for (index, (key, value)) in pairs.iter().enumerate() {
+            *tuple.add(1 + index) = key.raw();
+            *map.add(2 + index) = value.raw();
+        }
+        Term::from_boxed_ptr(map)
+    }
 }
 
 /// A pair with its key's hash in trie order.
@@ -900,29 +931,23 @@ fn holds(node: Term, path: Path, key: Term) -> bool {
 
 fn merge_flat<A: Alloc + ?Sized>(alloc: &mut A, first: FlatMap, second: FlatMap) -> Term {
     let (keys_a, values_a, keys_b, values_b) = (first.keys(), first.values(), second.keys(), second.values());
-    let mut pairs = Vec::with_capacity(keys_a.len() + keys_b.len());
-    let (mut a, mut b) = (0, 0);
-    while a < keys_a.len() && b < keys_b.len() {
-        match compare_exact(keys_a[a], keys_b[b]) {
-            Ordering::Less => {
-                pairs.push((keys_a[a], values_a[a]));
-                a += 1;
-            }
-            Ordering::Greater => {
-                pairs.push((keys_b[b], values_b[b]));
-                b += 1;
-            }
-            Ordering::Equal => {
-                pairs.push((keys_b[b], values_b[b]));
-                a += 1;
-                b += 1;
-            }
-        }
+    let mut room = [(Term::NIL, Term::NIL); 2 * FlatMap::SIZE_MAX];
+    let (mut a, mut b, mut count) = (0, 0, 0);
+    while a < keys_a.len() || b < keys_b.len() {
+        let order = match (keys_a.get(a), keys_b.get(b)) {
+            (Some(&first), Some(&second)) if first == second => Ordering::Equal,
+            (Some(&first), Some(&second)) => compare_exact(first, second),
+            (Some(_), None) => Ordering::Less,
+            _ => Ordering::Greater,
+        };
+        room[count] = if order.is_lt() { (keys_a[a], values_a[a]) } else { (keys_b[b], values_b[b]) };
+        a += usize::from(order.is_le());
+        b += usize::from(order.is_ge());
+        count += 1;
     }
-    pairs.extend(keys_a[a..].iter().copied().zip(values_a[a..].iter().copied()));
-    pairs.extend(keys_b[b..].iter().copied().zip(values_b[b..].iter().copied()));
+    let pairs = &room[..count];
     if pairs.len() > FlatMap::SIZE_MAX {
-        return build_trie(alloc, &pairs);
+        return build_trie(alloc, pairs);
     }
     if pairs.len() == keys_b.len() {
         // Nothing in the first that the second has not.
@@ -932,7 +957,7 @@ fn merge_flat<A: Alloc + ?Sized>(alloc: &mut A, first: FlatMap, second: FlatMap)
         let values: Vec<Term> = pairs.iter().map(|pair| pair.1).collect();
         return flat_map(alloc, first.keys_tuple(), &values);
     }
-    flat_from_sorted(alloc, &pairs)
+    flat_from_sorted(alloc, pairs)
 }
 
 /// `maps:keys/1`: of a flat map in key order, of a hash map in the reverse of its trie's.
