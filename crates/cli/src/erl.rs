@@ -262,6 +262,7 @@ fn survive_file_limits() {
 
 /// Boots with `init`'s arguments.
 fn start(parsed: Parsed, otp: Otp) -> Result<Machine, String> {
+    crate::limits::keep_descriptors_from_children();
     survive_file_limits();
     let mut builder = Builder::new(otp);
     builder.flags = parsed.flags;

@@ -11,7 +11,7 @@ use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Once};
+use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use swarmrt_machine::Vm;
 use swarmrt_term::{Alloc, Term, am, atom};
@@ -120,19 +120,9 @@ fn enter_folder(command: &mut Command, folder: &OsStr) -> std::io::Result<()> {
     Ok(())
 }
 
-/// A program has no descriptors but those that the port gives it: what the machine itself was started with is not its own.
-fn keep_from_children() {
-    static ONCE: Once = Once::new();
-    // SAFETY: descriptors stay open; only a program that is started does not have them.
-    ONCE.call_once(|| unsafe {
-        libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC);
-    });
-}
-
 /// Starts the program. As in OTP, it is the child that fails where arguments and environment are too large: its status is
 /// the number of the error.
 fn spawn(command: &mut Command) -> std::io::Result<Child> {
-    keep_from_children();
     match command.spawn() {
         Err(problem) if problem.raw_os_error() == Some(libc::E2BIG) => {
             // SAFETY: `_exit` is async-signal-safe.
