@@ -5,6 +5,7 @@ use crate::bif::BifExit;
 use crate::code::Located;
 use crate::process::{Ended, MaxHeapSize, Process};
 use crate::signal;
+use smallvec::SmallVec;
 use std::io::Write;
 use std::sync::Arc;
 use swarmrt_term::{Alloc, Atom, FragmentHeap, Mfa, Term, am, atom, map};
@@ -129,14 +130,15 @@ impl Process {
     /// {class, first entries, addresses from the innermost}.
     fn raw_trace(&mut self, entries: Term, ip: Option<usize>) -> Term {
         let depth = self.vm.backtrace_depth();
-        let mut addresses = Vec::with_capacity(depth + 1);
-        addresses.extend(ip);
+        // As many as there are unless more are asked for (`erlang:system_flag(backtrace_depth, Depth)`).
+        let mut addresses: SmallVec<[Term; BACKTRACE_DEPTH + 1]> = SmallVec::new();
+        addresses.extend(ip.map(|address| Term::small(address as i64)));
         self.return_addresses(|address| {
-            addresses.push(address);
+            addresses.push(Term::small(address as i64));
             addresses.len() < depth
         });
         let class = self.exception.class;
-        let list = addresses.iter().rev().fold(Term::NIL, |tail, &address| self.cons(Term::small(address as i64), tail));
+        let list = self.list(&addresses);
         self.tuple(&[Term::atom(class), entries, list])
     }
 
