@@ -3,6 +3,8 @@
 -export([main/0]).
 
 main() ->
+    %% Reports come when they come.
+    logger:set_primary_config(level, none),
     literals_live_on(),
     funs_of_purged_code(),
     hard_and_soft(),
@@ -143,9 +145,7 @@ many_versions() ->
 
 %% Who calls a fun of code that is being purged is suspended until it is known what becomes of it.
 callers_of_purged_funs() ->
-    logger:set_primary_config(level, none),
-    [calls_while_purged(Kind) || Kind <- [abort, gone]],
-    logger:set_primary_config(level, notice).
+    [calls_while_purged(Kind) || Kind <- [abort, gone]].
 
 calls_while_purged(Kind) ->
     Text = ["f(X) -> fun(Y) -> {X, Y} end.", "stay(From) -> From ! here, receive go -> ok end."],
@@ -156,17 +156,14 @@ calls_while_purged(Kind) ->
     [receive here -> ok end || _ <- Users],
     code:delete(undecided),
     prepared = purge_step(undecided, Kind =/= abort),
-    {Caller, Monitor} = spawn_monitor(fun() -> [{f, F}] = ets:lookup(kept, f), exit({called, F(2)}) end),
+    {Caller, Monitor} = spawn_monitor(fun() -> [{f, F}] = ets:lookup(kept, f), exit({called, try F(2) catch error:Reason -> Reason end}) end),
     suspended = wait_for(fun() -> element(2, process_info(Caller, status)) end, suspended, 100),
     io:format("~p ~p~n", [Kind, process_info(Caller, current_function)]),
     io:format("purged ~p~n", [purge_end()]),
-    receive {'DOWN', Monitor, process, _, Why} -> io:format("~p~n", [reason(Why)]) end,
+    receive {'DOWN', Monitor, process, _, Why} -> io:format("~p~n", [Why]) end,
     [exit(User, kill) || User <- Users],
     drop(undecided),
     drop(undecided).
-
-reason({Why, [_ | _]}) -> Why;
-reason(Why) -> Why.
 
 %% The purger's own way of stopping between its steps.
 purge_step(Module, Hard) ->
@@ -194,13 +191,11 @@ wait_for(Ask, Wanted, N) ->
 refused_chunks() ->
     {ok, chunky, Binary} = compile:forms([{attribute, 1, module, chunky}]),
     {ok, chunky, Chunks} = beam_lib:all_chunks(Binary),
-    logger:set_primary_config(level, none),
     [begin
          {ok, Changed} = beam_lib:build_module(lists:keystore(Name, 1, Chunks, {Name, Bytes})),
          io:format("~s ~p: ~p~n", [Name, Bytes, code:load_binary(chunky, "none", Changed)]),
          code:purge(chunky)
      end || Name <- ["Attr", "CInf"], Bytes <- [<<"no term">>, <<131, 106>>, <<>>]],
-    logger:set_primary_config(level, notice),
     drop(chunky).
 
 %% What a built-in took with it when it went on elsewhere is not kept by the process.

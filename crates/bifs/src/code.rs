@@ -162,7 +162,11 @@ fn delete_module(p: &mut Process, module: Term) -> BifResult {
     match p.vm.code.delete(name) {
         Ok(true) => Ok(Term::bool(true)),
         Ok(false) => Ok(Term::atom(am::UNDEFINED)),
-        Err(HasOldVersion) => Err(BifExit::BADARG),
+        Err(HasOldVersion) => {
+            let text = "Module ~w must be purged before deleting~n~n";
+            swarmrt_machine::exception::log(p.vm, p.pid(), p.group_leader, text, &[module]);
+            Err(BifExit::BADARG)
+        }
     }
 }
 

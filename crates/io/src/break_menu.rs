@@ -103,9 +103,10 @@ fn kill_some(vm: &'static Vm, console: &mut dyn Console) {
         let _ = console.show("(k)ill (n)ext (r)eturn:\n");
         match next_key(console) {
             b'k' => {
+                // Said first: the machine may end with the process.
+                let _ = console.show(&format!("{} is killed\n", print::display(Term::pid(pid))));
                 let _guard = pin();
                 signal::send_exit(vm, Term::NONE, pid, Term::atom(am::KILL));
-                let _ = console.show(&format!("{} is killed\n", print::display(Term::pid(pid))));
             }
             b'n' => {}
             _ => return,
