@@ -67,9 +67,18 @@ pub extern "C" fn enif_inspect_iolist_as_binary(env: &mut Env, term: Term, to: &
     1
 }
 
+/// Bytes behind those that a library asks for. OTP has 7, and libraries in use write there: Debian's p1_sha ends its text with a
+/// zero, one byte too far.
+const PADDING_BYTES: usize = 7;
+
+/// Bytes for a library to write; `None` when the system has no room for them.
+fn padded(size: usize) -> Option<SharedBytes> {
+    SharedBytes::try_with_capacity(size.checked_add(PADDING_BYTES)?, size)
+}
+
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_alloc_binary(size: usize, to: &mut Binary) -> c_int {
-    let Some(shared) = SharedBytes::try_with_capacity(size, size) else { return 0 };
+    let Some(shared) = padded(size) else { return 0 };
     to.own(shared, size);
     1
 }
@@ -77,7 +86,7 @@ pub extern "C" fn enif_alloc_binary(size: usize, to: &mut Binary) -> c_int {
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_realloc_binary(binary: &mut Binary, size: usize) -> c_int {
     if binary.shared.is_null() {
-        let Some(shared) = SharedBytes::try_with_capacity(size, size) else { return 0 };
+        let Some(shared) = padded(size) else { return 0 };
         let kept = binary.bytes();
         let count = kept.len().min(size);
         // SAFETY: the new bytes have room for as many, and are nobody else's.
@@ -116,7 +125,7 @@ pub extern "C" fn enif_make_new_binary(env: &mut Env, size: usize, to: Out<Term>
         to.put(term);
         return data;
     }
-    let Some(shared) = SharedBytes::try_with_capacity(size, size) else { return std::ptr::null_mut() };
+    let Some(shared) = padded(size) else { return std::ptr::null_mut() };
     let data = shared.data();
     to.put(env.shared_bin(shared, 0, size * 8));
     data
