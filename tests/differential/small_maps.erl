@@ -4,7 +4,7 @@
 
 main() ->
     rand:seed(exsss, {1, 2, 3}),
-    Results = [results() || _ <- lists:seq(1, 2000)],
+    Results = [results() || _ <- lists:seq(1, 100)],
     [io:format("~p ~p~n", [Column, erlang:phash2([element(Column, Result) || Result <- Results])])
      || Column <- lists:seq(1, tuple_size(hd(Results)))],
     io:format("~w~n", [[maps:from_list([{0.0, 1}, {-0.0, 2}]), maps:from_list([{b, 1}, {-0.0, 1}, {a, 1}, {0.0, 2}]),
