@@ -27,8 +27,13 @@ impl Registers {
 
 /// Operands that an assist can be given in memory.
 pub const SCRATCH_WORDS: usize = 64;
-/// A power of two.
+/// How many hints there are in [`NativeState::map_hints`].
 pub const MAP_HINTS: usize = 1024;
+
+/// The hint of a key: that of its place in the code has the number `first`, and `index` says which of its keys it is.
+pub const fn map_hint(first: usize, index: usize) -> usize {
+    (first + index) % MAP_HINTS
+}
 
 /// The machine state while it goes from one engine to the other. Its layout is known to machine code.
 #[repr(C)]

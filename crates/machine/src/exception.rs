@@ -130,7 +130,7 @@ impl Process {
     /// {class, first entries, addresses from the innermost}.
     fn raw_trace(&mut self, entries: Term, ip: Option<usize>) -> Term {
         let depth = self.vm.backtrace_depth();
-        // As many as there are unless more are asked for (`erlang:system_flag(backtrace_depth, Depth)`).
+        // There is room on the stack for the default depth; `erlang:system_flag(backtrace_depth, Depth)` may ask for more.
         let mut addresses: SmallVec<[Term; BACKTRACE_DEPTH + 1]> = SmallVec::new();
         addresses.extend(ip.map(|address| Term::small(address as i64)));
         self.return_addresses(|address| {

@@ -200,17 +200,25 @@ pub fn put<A: Alloc + ?Sized>(alloc: &mut A, map: Term, key: Term, value: Term) 
         return build_trie(alloc, &pairs);
     }
     let at = insertion_point(keys, key);
-    let count = keys.len() + 1;
+    let (map, new_keys, new_values) = new_flat(alloc, keys.len() + 1);
+    // SAFETY: there is room for what there was and one more.
+    unsafe {
+        insert(new_keys, keys, at, key);
+        insert(new_values, values, at, value);
+    }
+    map
+}
+
+/// A flat map of `count` pairs behind the tuple of its keys, and where these and the values are to be written.
+fn new_flat<A: Alloc + ?Sized>(alloc: &mut A, count: usize) -> (Term, *mut Term, *mut Term) {
     let tuple = alloc.alloc(2 * count + 3);
-    // SAFETY: a tuple of the keys, and behind it a map: header, tuple, values. Each is what it was with one more among it.
+    // SAFETY: there is room for the tuple (header, keys) and for the map behind it (header, tuple, values).
     unsafe {
         *tuple = Header::new(Subtag::Tuple, count).0;
-        insert(tuple.add(1).cast(), keys, at, key);
         let map = tuple.add(count + 1);
         *map = Header::new(Subtag::FlatMap, count + 1).0;
         *map.add(1) = Term::from_boxed_ptr(tuple).raw();
-        insert(map.add(2).cast(), values, at, value);
-        Term::from_boxed_ptr(map)
+        (Term::from_boxed_ptr(map), tuple.add(1).cast(), map.add(2).cast())
     }
 }
 
@@ -618,20 +626,15 @@ fn flat_from_sorted<A: Alloc + ?Sized>(alloc: &mut A, pairs: &[(Term, Term)]) ->
     if pairs.is_empty() {
         return empty(alloc);
     }
-    let count = pairs.len();
-    let tuple = alloc.alloc(2 * count + 3);
-    // SAFETY: there is room for a tuple of the keys, and for a map behind it: header, tuple, values.
-    unsafe {
-        *tuple = Header::new(Subtag::Tuple, count).0;
-        let map = tuple.add(count + 1);
-        *map = Header::new(Subtag::FlatMap, count + 1).0;
-        *map.add(1) = Term::from_boxed_ptr(tuple).raw();
-        for (index, (key, value)) in pairs.iter().enumerate() {
-            *tuple.add(1 + index) = key.raw();
-            *map.add(2 + index) = value.raw();
+    let (map, keys, values) = new_flat(alloc, pairs.len());
+    for (index, &(key, value)) in pairs.iter().enumerate() {
+        // SAFETY: there is room for as many.
+        unsafe {
+            *keys.add(index) = key;
+            *values.add(index) = value;
         }
-        Term::from_boxed_ptr(map)
     }
+    map
 }
 
 /// A pair with its key's hash in trie order.

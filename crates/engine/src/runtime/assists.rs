@@ -1,7 +1,7 @@
 //! What machine code has done for it: parts of instructions, without the way through the interpreter's loop.
 
 use super::{binaries, bit_syntax, operations};
-use crate::state::{MAP_HINTS, NativeState, Registers};
+use crate::state::{NativeState, Registers, map_hint};
 use std::cell::Cell;
 use swarmrt_beam::instr::{Instr, Src};
 use swarmrt_machine::bif::BifKind;
@@ -206,13 +206,13 @@ unsafe extern "C-unwind" fn call_native(registers: *mut Registers, ip: *const In
         let (p, state) = current(registers);
         let Instr::NativeBody { arity, slot } = *ip else { unreachable!("{:?} is no native body", *ip) };
         let native = NativeSlot::at(slot).get().expect("machine code has looked");
-        if p.result_at_hand.is_some() || !native.may_be_called_itself(p) {
+        if p.result_at_hand.is_some() || !native.may_be_called_directly(p) {
             return NO_TERM;
         }
         p.reductions = (state.reductions + state.deferred) as i32;
         p.ip = ip;
         let args = std::slice::from_raw_parts((&raw const (*registers).x).cast::<Term>(), usize::from(arity));
-        let result = native.call_itself(p, args);
+        let result = native.call_directly(p, args);
         hand_over(p, state, result)
     }
 }
@@ -253,7 +253,7 @@ unsafe extern "C-unwind" fn map_find(registers: *mut Registers, source: u64, key
         let hints = &mut (*registers).native.map_hints;
         for (index, place) in std::slice::from_raw_parts_mut(keys, count as usize).iter_mut().enumerate() {
             let Some(position) = map::flat_position(flat, term(*place)) else { return NO_TERM };
-            hints[(first_hint as usize + index) % MAP_HINTS] = position as u8;
+            hints[map_hint(first_hint as usize, index)] = position as u8;
             *place = flat.values()[position].raw();
         }
         source

@@ -12,7 +12,7 @@ use swarmrt_beam::instr::{Dst, FunPtr, Instr, MapGet, MapPut, Src};
 use swarmrt_engine::code::Symbol;
 use swarmrt_engine::layout;
 use swarmrt_engine::runtime::assists::NO_TERM;
-use swarmrt_engine::state::{MAP_HINTS, SCRATCH_WORDS};
+use swarmrt_engine::state::{MAP_HINTS, SCRATCH_WORDS, map_hint};
 use swarmrt_term::{Header, Release, Subtag, Term, am, atom, release};
 
 /// The keys that one instruction looks for in place.
@@ -432,6 +432,7 @@ impl Piece<'_, '_> {
     }
     /// The values of keys that are the same words wherever they are: looked for in a flat map where they were found last.
     fn get_where_hinted(&mut self, at: u32, source: Value, get: &MapGet) -> Next {
+        // Any number does; neighbours in the code and functions of other lengths had better not share theirs.
         let first_hint = (at as usize).wrapping_mul(31).wrapping_add(self.code().len()) % MAP_HINTS;
         let keys: Vec<Src> = get.pairs.iter().map(|&(key, _)| key).collect();
         let keys = self.values(at, &keys);
@@ -446,7 +447,7 @@ impl Piece<'_, '_> {
         let registers = self.registers();
         let mut found = Vec::with_capacity(keys.len());
         for (index, &key) in keys.iter().enumerate() {
-            let hint = layout::MAP_HINTS + ((first_hint + index) % MAP_HINTS) as i32;
+            let hint = layout::MAP_HINTS + map_hint(first_hint, index) as i32;
             let position = self.b.ins().uload8(I64, MemFlags::trusted(), registers, hint);
             let is_inside = self.b.ins().icmp(IntCC::UnsignedLessThan, position, size);
             self.require(is_inside, other);

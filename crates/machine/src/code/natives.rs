@@ -90,18 +90,18 @@ impl Native {
             let result = go_on(p, result);
             return p.bif_result(result);
         }
-        let result = self.call_itself(p, args);
+        let result = self.call_directly(p, args);
         p.bif_result(result)
     }
-    /// Whether [`Self::call_itself`] may be called on a normal scheduler.
+    /// Whether [`Self::call_directly`] may be called on a normal scheduler.
     #[inline]
-    pub fn may_be_called_itself(&self, p: &Process) -> bool {
+    pub fn may_be_called_directly(&self, p: &Process) -> bool {
         p.scheduled.is_none() && !matches!(self.own_kind(), BifKind::DirtyIo | BifKind::DirtyCpu)
     }
     /// Calls it although a library may have scheduled something in its place. It returns what a [`BifFn`](crate::bif::BifFn)
     /// does.
     #[inline]
-    pub fn call_itself(&self, p: &mut Process, args: &[Term]) -> Option<Term> {
+    pub fn call_directly(&self, p: &mut Process, args: &[Term]) -> Option<Term> {
         let result = match self {
             Native::Builtin(entry) => (entry.function)(p, args),
             Native::Library(entry) => entry.call(p, args),
