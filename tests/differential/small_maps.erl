@@ -7,8 +7,8 @@ main() ->
     Results = [results() || _ <- lists:seq(1, 100)],
     [io:format("~p ~p~n", [Column, erlang:phash2([element(Column, Result) || Result <- Results])])
      || Column <- lists:seq(1, tuple_size(hd(Results)))],
-    io:format("~w~n", [[maps:from_list([{0.0, 1}, {-0.0, 2}]), maps:from_list([{b, 1}, {-0.0, 1}, {a, 1}, {0.0, 2}]),
-                        maps:merge(#{-0.0 => 1, a => 1}, #{0.0 => 2, b => 1}), [0.0, -0.0, 1] -- [-0.0], [1, 1.0, 2] -- [1.0]]]),
+    io:format("~w~n", [[maps:from_list([{0.0, 1}, {-0.0, 2}]), maps:from_list([{[], 1}, {-0.0, 1}, {a, 1}, {0.0, 2}]),
+                        maps:merge(#{-0.0 => 1, a => 1}, #{0.0 => 2, [] => 1}), [0.0, -0.0, 1] -- [-0.0], [1, 1.0, 2] -- [1.0]]]),
     [io:format("~p~n", [try maps:from_list(List) catch Class:Reason -> {Class, Reason} end])
      || List <- [[a], [{a}], [{a, 1} | b], x, [], [{a, 1}, {a, 2}], [{a, 1, 2}]]].
 

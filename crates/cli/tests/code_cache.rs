@@ -139,8 +139,8 @@ fn a_module_that_others_have_inside_may_change() {
         }
     }
     // Loaded again while it runs: what has it inside calls it from then on.
-    let work = "worker:folds(300), code:purge(helper), {module, _} = code:load_file(helper), worker:folds(300), code:delete(helper), \
-                code:purge(helper), worker:folds(30)";
+    let work = "worker:folds(300), code:purge(helper), {module, _} = code:load_file(helper), worker:folds(300), code:purge(helper), \
+                code:delete(helper), code:purge(helper), worker:folds(30)";
     let printed: Vec<String> = (0..3).map(|_| folder.run(work).0).collect();
     assert!(printed.iter().all(|text| text.lines().count() == 3 && *text == printed[0]), "{printed:?}");
 }
