@@ -11,15 +11,39 @@
 //! the same way, but then it is for the waker to find the scheduler another thread; whoever takes the announcement away
 //! first, the thread or a waker, has the scheduler. It may be lent again before the first thread is back: announcements
 //! have numbers, which tell it that this one is not its own.
+//!
+//! One of those that sleep waits for descriptors meanwhile ([`Poll`]): it is woken by what comes in, without another thread between.
+//! One at a time does so, asleep or, between two turns, for a look ([`Parking::look`]). While nobody does for a while, since all are in
+//! long turns, a thread stands in ([`Parking::stand_in`]).
 
 use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering, fence};
 use crate::sync::{Condvar, Mutex};
+use crate::vm::Vm;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 /// How long a scheduler sleeps before it does what it has put off.
 const A_WHILE: Duration = Duration::from_millis(100);
 
 const NOT_LENT: usize = usize::MAX;
+
+/// As who polls: nobody, and the thread that stands in.
+const NOBODY: usize = usize::MAX;
+const STAND_IN: usize = usize::MAX - 1;
+/// How long descriptors may be unwatched before a thread stands in.
+const UNWATCHED_MAX: Duration = Duration::from_millis(5);
+/// For so many times [`UNWATCHED_MAX`] the same scheduler polls without news before the thread that would stand in sleeps.
+const QUIET_MAX: u32 = 20;
+
+/// What waits for news of descriptors. One thread at a time does.
+pub trait Poll: Send + Sync {
+    /// Waits for news, which is kept for the calling thread; for so long at most, or without end. Whether the time was over.
+    fn wait(&self, at_most: Option<Duration>) -> bool;
+    /// Ends the wait of whoever waits, or the next one's.
+    fn interrupt(&self);
+    /// Acts on the news that the calling thread's last wait has brought.
+    fn act(&self, vm: &'static Vm);
+}
 
 /// A scheduler that was lent and is for another thread to run now.
 #[derive(Debug, PartialEq, Eq)]
@@ -44,6 +68,14 @@ struct Place {
 pub struct Parking {
     places: Box<[Place]>,
     sleepers: AtomicU32,
+    poll: OnceLock<&'static dyn Poll>,
+    /// Who polls: a scheduler, [`STAND_IN`] or [`NOBODY`].
+    poller: AtomicUsize,
+    /// How often somebody has polled.
+    polls: AtomicUsize,
+    /// The thread that stands in sleeps until nobody polls.
+    stand_in_sleeps: AtomicBool,
+    stand_in: (Mutex<()>, Condvar),
 }
 
 impl Parking {
@@ -55,7 +87,15 @@ impl Parking {
             woken: Mutex::new(false),
             changed: Condvar::new(),
         };
-        Parking { places: (0..count).map(place).collect(), sleepers: AtomicU32::new(0) }
+        Parking {
+            places: (0..count).map(place).collect(),
+            sleepers: AtomicU32::new(0),
+            poll: OnceLock::new(),
+            poller: AtomicUsize::new(NOBODY),
+            polls: AtomicUsize::new(0),
+            stand_in_sleeps: AtomicBool::new(false),
+            stand_in: (Mutex::new(()), Condvar::new()),
+        }
     }
 
     /// Has a scheduler look for work, of which there is some since before the call. If it was lent, the caller has to let another
@@ -69,6 +109,12 @@ impl Parking {
             let mut woken = place.woken.lock();
             *woken = true;
             place.changed.notify_one();
+            // Relaxed: it was set before `woken` was looked at under the lock.
+            if self.poller.load(Ordering::Relaxed) == at
+                && let Some(poll) = self.poll.get()
+            {
+                poll.interrupt();
+            }
         }
         if place.lent.load(Ordering::Relaxed) == NOT_LENT {
             return None;
@@ -96,8 +142,13 @@ impl Parking {
         if !self.has_sleepers() {
             return None;
         }
-        let sleeping = self.places.iter().position(|place| place.sleeping.load(Ordering::Relaxed));
-        self.wake(sleeping.or_else(|| self.places.iter().position(|place| place.lent.load(Ordering::Relaxed) != NOT_LENT))?)
+        let is_asleep = |at: &usize| self.places[*at].sleeping.load(Ordering::Relaxed);
+        // Who polls had better go on with it.
+        let poller = self.poller.load(Ordering::Relaxed);
+        let others = (0..self.places.len()).filter(|at| *at != poller);
+        let lent = || self.places.iter().position(|place| place.lent.load(Ordering::Relaxed) != NOT_LENT);
+        let poller = || Some(poller).filter(|at| *at < self.places.len() && is_asleep(at));
+        self.wake(others.clone().find(is_asleep).or_else(poller).or_else(lent)?)
     }
 
     /// Announces that a scheduler's thread does work that may block, until it has it back by [`Parking::take_back`]; nobody else
@@ -121,25 +172,116 @@ impl Parking {
     }
 
     /// Sleeps until it is woken, unless there is work: `idle` looks whether there is none. One that has slept for a while
-    /// does `when_idle` and sleeps on.
-    pub fn sleep(&self, own: usize, idle: impl FnOnce() -> bool, when_idle: impl FnOnce()) {
+    /// does `when_idle` and sleeps on. Where news of descriptors has ended its sleep, what is to act on it.
+    pub fn sleep(&self, own: usize, idle: impl FnOnce() -> bool, when_idle: impl FnOnce()) -> Option<&'static dyn Poll> {
         let place = &self.places[own];
+        let poll = self.begin_polling(own);
         let mut woken = place.woken.lock();
         place.sleeping.store(true, Ordering::Relaxed);
         self.sleepers.fetch_add(1, Ordering::Relaxed);
         // SeqCst: pairs with the fence of the waker.
         fence(Ordering::SeqCst);
-        if idle() && !*woken && place.changed.wait_for(&mut woken, A_WHILE).timed_out() {
-            drop(woken);
-            when_idle();
-            woken = place.woken.lock();
-            if !*woken {
-                place.changed.wait(&mut woken);
+        if idle() && !*woken {
+            if let Some(poll) = poll {
+                // Who wakes it from here on interrupts the wait.
+                drop(woken);
+                if poll.wait(Some(A_WHILE)) {
+                    when_idle();
+                    poll.wait(None);
+                }
+                woken = place.woken.lock();
+            } else if place.changed.wait_for(&mut woken, A_WHILE).timed_out() {
+                drop(woken);
+                when_idle();
+                woken = place.woken.lock();
+                if !*woken {
+                    place.changed.wait(&mut woken);
+                }
             }
         }
         *woken = false;
         place.sleeping.store(false, Ordering::Relaxed);
         self.sleepers.fetch_sub(1, Ordering::Relaxed);
+        drop(woken);
+        self.end_polling(poll);
+        poll
+    }
+
+    /// Has schedulers wait for descriptors from now on. Only what is given first counts.
+    pub fn set_poll(&self, poll: &'static dyn Poll) {
+        let _ = self.poll.set(poll);
+    }
+
+    /// Looks for news of descriptors without waiting, unless somebody waits for it; what is to act on it.
+    pub fn look(&self, own: usize) -> Option<&'static dyn Poll> {
+        let poll = self.begin_polling(own)?;
+        poll.wait(Some(Duration::ZERO));
+        self.end_polling(Some(poll));
+        Some(poll)
+    }
+
+    /// Whether there are descriptors to wait for.
+    #[inline]
+    pub fn has_poll(&self) -> bool {
+        self.poll.get().is_some()
+    }
+
+    fn begin_polling(&self, as_who: usize) -> Option<&'static dyn Poll> {
+        let poll = *self.poll.get()?;
+        let is_free = self.poller.load(Ordering::Relaxed) == NOBODY;
+        (is_free && self.poller.compare_exchange(NOBODY, as_who, Ordering::AcqRel, Ordering::Relaxed).is_ok()).then_some(poll)
+    }
+
+    fn end_polling(&self, poll: Option<&'static dyn Poll>) {
+        if poll.is_none() {
+            return;
+        }
+        // Only who polls counts.
+        self.polls.store(self.polls.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+        self.poller.store(NOBODY, Ordering::Release);
+        // SeqCst: pairs with the fence of the thread that stands in, which is about to sleep.
+        fence(Ordering::SeqCst);
+        if self.stand_in_sleeps.load(Ordering::Relaxed) {
+            let _guard = self.stand_in.0.lock();
+            self.stand_in_sleeps.store(false, Ordering::Relaxed);
+            self.stand_in.1.notify_one();
+        }
+    }
+
+    /// Polls while no scheduler does, as long as that is so, and acts on the news by `act`; `wake` wakes somebody else to do it. Never
+    /// ends. It sleeps while the same scheduler waits for long.
+    pub fn stand_in(&self, act: impl Fn(&'static dyn Poll), wake: impl Fn()) -> ! {
+        let (mut seen, mut quiet) = (0, 0);
+        loop {
+            std::thread::sleep(UNWATCHED_MAX);
+            let polls = self.polls.load(Ordering::Relaxed);
+            let has_changed = std::mem::replace(&mut seen, polls) != polls;
+            quiet = if has_changed { 0 } else { quiet + 1 };
+            if self.poller.load(Ordering::Relaxed) != NOBODY {
+                if quiet >= QUIET_MAX {
+                    self.sleep_while_polled();
+                    quiet = 0;
+                }
+            } else if !has_changed
+                && let Some(poll) = self.begin_polling(STAND_IN)
+            {
+                poll.wait(Some(UNWATCHED_MAX));
+                self.end_polling(Some(poll));
+                act(poll);
+                wake();
+            }
+        }
+    }
+
+    fn sleep_while_polled(&self) {
+        let mut guard = self.stand_in.0.lock();
+        self.stand_in_sleeps.store(true, Ordering::Relaxed);
+        // SeqCst: pairs with the fence of who has polled.
+        fence(Ordering::SeqCst);
+        while self.poller.load(Ordering::Relaxed) != NOBODY && self.stand_in_sleeps.load(Ordering::Relaxed) {
+            self.stand_in.1.wait(&mut guard);
+        }
+        self.stand_in_sleeps.store(false, Ordering::Relaxed);
     }
 
     /// Sleeps until it is woken, unless `offline` finds that it is to go on. Work does not count: it is for others.
@@ -187,7 +329,7 @@ mod loom_tests {
                     if model.take() {
                         done += 1;
                     } else {
-                        model.parking.sleep(own, || model.work.load(Ordering::Relaxed) == 0, || ());
+                        let _ = model.parking.sleep(own, || model.work.load(Ordering::Relaxed) == 0, || ());
                     }
                 }
             })
@@ -204,6 +346,57 @@ mod loom_tests {
             model.work.fetch_add(1, Ordering::Relaxed);
             assert_eq!(model.parking.wake(0), None);
             scheduler.join().expect("no thread panics");
+        });
+    }
+
+    /// A poll without descriptors: its wait ends when it is interrupted.
+    struct Interruptible {
+        interrupted: Mutex<bool>,
+        changed: Condvar,
+    }
+
+    impl Poll for Interruptible {
+        fn wait(&self, at_most: Option<Duration>) -> bool {
+            let mut interrupted = self.interrupted.lock();
+            while !*interrupted && at_most != Some(Duration::ZERO) {
+                self.changed.wait(&mut interrupted);
+            }
+            !std::mem::replace(&mut *interrupted, false)
+        }
+        fn interrupt(&self) {
+            *self.interrupted.lock() = true;
+            self.changed.notify_one();
+        }
+        fn act(&self, _: &'static Vm) {}
+    }
+
+    fn with_poll(model: &Arc<Model>) {
+        model.parking.set_poll(Box::leak(Box::new(Interruptible { interrupted: Mutex::new(false), changed: Condvar::new() })));
+    }
+
+    #[test]
+    fn loom_who_polls_is_given_work_and_does_not_sleep() {
+        loom::model(|| {
+            let model = Model::new(1);
+            with_poll(&model);
+            let scheduler = Model::scheduler(&model, 0, 1);
+            model.work.fetch_add(1, Ordering::Relaxed);
+            assert_eq!(model.parking.wake(0), None);
+            scheduler.join().expect("no thread panics");
+        });
+    }
+
+    #[test]
+    fn loom_who_looks_between_leaves_it_to_poll_again() {
+        loom::model(|| {
+            let model = Model::new(2);
+            with_poll(&model);
+            let scheduler = Model::scheduler(&model, 0, 1);
+            let _ = model.parking.look(1);
+            model.work.fetch_add(1, Ordering::Relaxed);
+            assert_eq!(model.parking.wake(0), None);
+            scheduler.join().expect("no thread panics");
+            assert!(model.parking.begin_polling(1).is_some(), "nobody polls any more");
         });
     }
 
@@ -232,7 +425,7 @@ mod loom_tests {
             let other = model.clone();
             let thief = thread::spawn(move || {
                 if !other.take() {
-                    other.parking.sleep(1, || other.work.load(Ordering::Relaxed) == 0, || ());
+                    let _ = other.parking.sleep(1, || other.work.load(Ordering::Relaxed) == 0, || ());
                     other.take();
                 }
             });
@@ -252,7 +445,7 @@ mod loom_tests {
         let idle = || model.work.load(Ordering::Relaxed) == 0;
         if !model.parking.lend(0, number, idle) || model.parking.take_back(0, number) {
             while !model.take() {
-                model.parking.sleep(0, idle, || ());
+                let _ = model.parking.sleep(0, idle, || ());
             }
         }
     }
@@ -312,5 +505,75 @@ mod loom_tests {
             assert_eq!(model.parking.wake(0), None);
             scheduler.join().expect("no thread panics");
         });
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::time::Instant;
+
+    /// Its waits end when their time is over, or when it is interrupted.
+    #[derive(Default)]
+    struct Counting {
+        waits: AtomicUsize,
+        interrupted: parking_lot::Mutex<bool>,
+        changed: parking_lot::Condvar,
+    }
+
+    impl Poll for Counting {
+        fn wait(&self, at_most: Option<Duration>) -> bool {
+            self.waits.fetch_add(1, Ordering::SeqCst);
+            let mut interrupted = self.interrupted.lock();
+            if !*interrupted {
+                match at_most {
+                    Some(time) => drop(self.changed.wait_for(&mut interrupted, time)),
+                    None => self.changed.wait(&mut interrupted),
+                }
+            }
+            !std::mem::replace(&mut *interrupted, false)
+        }
+        fn interrupt(&self) {
+            *self.interrupted.lock() = true;
+            self.changed.notify_one();
+        }
+        fn act(&self, _: &'static Vm) {}
+    }
+
+    fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !is_so() {
+            assert!(Instant::now() < deadline, "{what}");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    #[test]
+    fn a_thread_stands_in_while_nobody_polls_and_sleeps_while_somebody_does() {
+        let poll: &'static Counting = Box::leak(Box::default());
+        let parking = Arc::new(Parking::new(1));
+        parking.set_poll(poll);
+        let acted = Arc::new(AtomicUsize::new(0));
+        let (place, counter) = (parking.clone(), acted.clone());
+        std::thread::spawn(move || {
+            let count = |_| {
+                counter.fetch_add(1, Ordering::SeqCst);
+            };
+            place.stand_in(count, || drop(place.wake_one()));
+        });
+        wait_until("the thread polls", || acted.load(Ordering::SeqCst) >= 2);
+        // A scheduler that sleeps polls instead.
+        let place = parking.clone();
+        let scheduler = std::thread::spawn(move || {
+            while place.sleep(0, || true, || ()).is_none() {}
+        });
+        wait_until("the thread sleeps", || parking.stand_in_sleeps.load(Ordering::SeqCst));
+        let before = (acted.load(Ordering::SeqCst), poll.waits.load(Ordering::SeqCst));
+        std::thread::sleep(UNWATCHED_MAX * 4);
+        assert_eq!((acted.load(Ordering::SeqCst), poll.waits.load(Ordering::SeqCst)), before, "all is quiet");
+        assert_eq!(parking.wake(0), None);
+        scheduler.join().expect("it does not panic");
+        wait_until("the thread stands in again", || acted.load(Ordering::SeqCst) > before.0);
     }
 }

@@ -9,7 +9,7 @@ use crate::deferred;
 use crate::in_native;
 use crate::blocking::Blockers;
 use crate::dirty::{DirtyPool, DirtyThread, Work};
-use crate::parking::{Lent, Parking};
+use crate::parking::{Lent, Parking, Poll};
 use crate::code::ModuleCode;
 use crate::process::{Priority, Process, REDUCTIONS_PER_TURN};
 use crate::table::ProcessCell;
@@ -185,6 +185,9 @@ struct Scheduler {
     /// When it woke another last.
     called_ns: AtomicU64,
 }
+
+/// After so many reductions a busy scheduler looks whether descriptors are ready.
+const REDUCTIONS_PER_LOOK: u64 = 2 * REDUCTIONS_PER_TURN as u64;
 
 /// How long after it woke another a scheduler wakes one again.
 const CALLS_APART_NS: u64 = 250_000;
@@ -489,11 +492,11 @@ impl Schedulers {
         None
     }
 
-    /// Sleeps until there may be work.
-    fn sleep(&self, own: usize, when_idle: fn()) {
+    /// Sleeps until there may be work; what is to act on news of descriptors, where there is some.
+    fn sleep(&self, own: usize, when_idle: fn()) -> Option<&'static dyn Poll> {
         // Work that came in before we announced that we sleep would not wake us.
         let idle = || self.all.iter().all(|other| other.length.load(Ordering::Relaxed) == 0) && self.all[own].bound_length.load(Ordering::Relaxed) == 0 && self.all[own].errands.is_empty();
-        self.parking.sleep(own, idle, when_idle);
+        self.parking.sleep(own, idle, when_idle)
     }
 
     /// What a scheduler does that is not online: it hands its processes to the first, and sleeps.
@@ -552,6 +555,18 @@ impl Vm {
         Ok(())
     }
 
+    /// Has schedulers wait for descriptors when they have nothing else to do. Only what is given first counts.
+    ///
+    /// # Errors
+    /// When the operating system refuses the thread that polls while all schedulers are in long turns.
+    pub fn set_poll(&'static self, poll: &'static dyn Poll) -> std::io::Result<()> {
+        let schedulers = &self.schedulers;
+        let stand_in = move || -> () { schedulers.parking.stand_in(|poll| poll.act(self), || schedulers.take_over(schedulers.parking.wake_one())) };
+        std::thread::Builder::new().name("poller".to_owned()).spawn(stand_in)?;
+        schedulers.parking.set_poll(poll);
+        Ok(())
+    }
+
     /// What a scheduler's thread does, dirty or not.
     fn run_thread(&'static self, mut role: Role) {
         let mut worker = self.engine().worker();
@@ -570,14 +585,23 @@ impl Vm {
     /// Runs processes until another thread is this scheduler; what the thread is to be then.
     fn run_scheduler(&'static self, number: usize, worker: &mut dyn Worker) -> Role {
         CURRENT.set(Some(number));
+        // Reductions of this scheduler when it looked at descriptors last.
+        let mut looked_at = 0;
         loop {
             self.schedulers.run_errands(number);
+            if self.schedulers.parking.has_poll() {
+                let reductions = self.schedulers.all[number].reductions.load(Ordering::Relaxed);
+                if reductions.wrapping_sub(looked_at) >= REDUCTIONS_PER_LOOK {
+                    looked_at = reductions;
+                    self.act_on_news(self.schedulers.parking.look(number));
+                }
+            }
             if number >= self.schedulers.online() {
                 self.schedulers.stand_by(number);
                 continue;
             }
             let Some(cell) = self.schedulers.next(number) else {
-                self.schedulers.sleep(number, self.config.when_idle);
+                self.act_on_news(self.schedulers.sleep(number, self.config.when_idle));
                 continue;
             };
             // SAFETY: a cell in a run queue is alive, and whoever takes it out runs it alone.
@@ -621,6 +645,14 @@ impl Vm {
                 self.schedulers.dirty_io.threads()[spare].running.store(false, Ordering::Relaxed);
                 return Role::DirtyIo(spare);
             }
+        }
+    }
+
+    /// What a scheduler does that has polled.
+    fn act_on_news(&'static self, poll: Option<&'static dyn Poll>) {
+        if let Some(poll) = poll {
+            poll.act(self);
+            deferred::run();
         }
     }
 

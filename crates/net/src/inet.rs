@@ -17,6 +17,7 @@ mod sendfile;
 use address::family;
 use options::Reader;
 use parking_lot::Mutex;
+use rustix::event::{PollFd, PollFlags, Timespec};
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 use std::collections::VecDeque;
 use smallvec::SmallVec;
@@ -291,15 +292,20 @@ struct State {
     next_number: u16,
     received: Traffic,
     sent: Traffic,
-    /// What the poller was asked for.
+    /// What the poller was asked for; it tells of each change once.
     armed: Ready,
+    /// All has been read that the poller has told of.
+    drained: bool,
+    /// The socket took no more when it was last written to, and the poller has not told of room since.
+    full: bool,
+    /// The poller has told of the end of the connection, an error or urgent data: a read that gives less than there is room for may
+    /// not have been the last.
+    is_special: bool,
     /// The connection to another node that the socket feeds.
     channel: Option<SharedChannel>,
     /// A thread hands packets to the channel.
     feeding: bool,
 }
-
-const NOTHING: Ready = Ready { readable: false, writable: false };
 
 impl State {
     fn new(stream: bool) -> State {
@@ -336,7 +342,10 @@ impl State {
             next_number: 0,
             received: Traffic::default(),
             sent: Traffic::default(),
-            armed: NOTHING,
+            armed: Ready::NOTHING,
+            drained: false,
+            full: false,
+            is_special: false,
             channel: None,
             feeding: false,
         }
@@ -505,8 +514,7 @@ impl Inet {
     fn register(vm: &'static Vm, port: &Port, socket: &mut Socket, is_lent: &mut bool) -> io::Result<()> {
         socket.set_nonblocking(true)?;
         let poller = Poller::of(vm)?;
-        // SAFETY: `release` takes the descriptor from the poller before it is closed.
-        let mut added = unsafe { poller.add(socket.as_fd(), port.term) };
+        let mut added = poller.add(socket.as_fd(), port.term);
         if added.as_ref().is_err_and(|error| error.raw_os_error() == Some(libc::EEXIST)) {
             // It was given to another port as well: each has one of its own.
             let copy = socket.try_clone()?;
@@ -514,8 +522,7 @@ impl Inet {
             if std::mem::take(is_lent) {
                 let _ = given.into_raw_fd();
             }
-            // SAFETY: as above.
-            added = unsafe { poller.add(socket.as_fd(), port.term) };
+            added = poller.add(socket.as_fd(), port.term);
         }
         added
     }
@@ -640,7 +647,10 @@ impl Inet {
             let Some(listener) = &state.socket else { return };
             let accepted = match listener.accept() {
                 Ok((socket, _)) => Ok(socket),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    state.drained = true;
+                    return;
+                }
                 // The connection was gone before it was taken.
                 Err(error) if matches!(error.raw_os_error(), Some(libc::ECONNABORTED | libc::EINTR)) => continue,
                 Err(error) => Err(Failure::from(error)),
@@ -819,7 +829,10 @@ impl Inet {
             drop(slices);
             match written {
                 Ok(count) => state.wrote(count),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    state.full = true;
+                    return Ok(());
+                }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error.raw_os_error().unwrap_or(libc::EIO)),
             }
@@ -905,14 +918,15 @@ impl Inet {
         }
         let mut after = self.deliver(vm, port, state);
         let mut reads = 0;
-        while after == After::Nothing && (state.is_active() || !state.receivers.is_empty()) && state.connected && reads < READS_MAX {
+        let goes_on = |state: &State, reads: usize| reads == 0 || reads < READS_MAX && !state.drained;
+        while after == After::Nothing && (state.is_active() || !state.receivers.is_empty()) && state.connected && goes_on(state, reads) {
             match Inet::read(state) {
                 Ok(0) => after = self.lost(vm, port, state, None),
                 Ok(count) => {
                     port.note_input(vm, count);
                     after = self.deliver(vm, port, state);
                 }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => state.drained = true,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => after = self.lost(vm, port, state, Some(error.raw_os_error().unwrap_or(libc::EIO))),
             }
@@ -933,7 +947,9 @@ impl Inet {
         state.input.resize(before + room, 0);
         let Some(socket) = &state.socket else { return Ok(0) };
         let result = (&mut &*socket).read(&mut state.input[before..]);
-        state.input.truncate(before + result.as_ref().map_or(0, |&count| count));
+        let count = result.as_ref().map_or(0, |&count| count);
+        state.input.truncate(before + count);
+        state.drained = result.is_ok() && count < room && !state.is_special;
         result
     }
 
@@ -993,7 +1009,10 @@ impl Inet {
             };
             let (count, from, ancillary) = match received {
                 Ok(received) => received,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    state.drained = true;
+                    break;
+                }
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) => {
                     self.datagram_failed(vm, port, state, posix::name(error.raw_os_error().unwrap_or(libc::EIO)));
@@ -1097,7 +1116,7 @@ impl Inet {
 
     /// Closes the socket.
     fn release(&self, vm: &'static Vm, state: &mut State) {
-        state.armed = NOTHING;
+        (state.armed, state.drained, state.full, state.is_special) = (Ready::NOTHING, false, false, false);
         let Some(socket) = state.socket.take() else { return };
         if let Ok(poller) = Poller::of(vm) {
             poller.remove(socket.as_fd());
@@ -1300,24 +1319,40 @@ impl Inet {
         (reply, After::Nothing)
     }
 
-    /// Asks the poller for what the socket waits for.
+    /// Asks the poller for what the socket waits for, unless it tells of that anyway: of what comes from now on where it was asked
+    /// before. What has been told of and was left is asked for again.
     fn arm(&self, vm: &'static Vm, port: &Port, state: &mut State) {
         let Some(socket) = &state.socket else { return };
-        let receives = state.is_active() || !state.receivers.is_empty();
-        let wanted = Ready {
-            readable: !state.accepters.is_empty() || receives && !state.closed_by_peer && (state.connected || !self.stream),
-            writable: state.connecting.is_some() || state.queued > 0 || state.sending.is_some(),
-        };
-        if wanted != state.armed
+        let receives = (state.is_active() || !state.receivers.is_empty()) && !state.feeding;
+        let readable = !state.accepters.is_empty() || receives && !state.closed_by_peer && (state.connected || !self.stream);
+        let writable = state.connecting.is_some() || state.queued > 0 || state.sending.is_some();
+        let was_left = readable && !state.drained || writable && !state.full;
+        let wanted = Ready { readable: readable || state.armed.readable, writable: writable || state.armed.writable, ..state.armed };
+        if (was_left || wanted != state.armed)
             && let Ok(poller) = Poller::of(vm)
             && poller.want(socket.as_fd(), port.term, wanted).is_ok()
         {
             state.armed = wanted;
+            (state.drained, state.full) = (true, true);
         }
     }
 }
 
 impl State {
+    /// Notes what the poller tells.
+    fn note(&mut self, ready: Ready) {
+        self.drained &= !ready.readable;
+        self.full &= !ready.writable;
+        self.is_special |= ready.is_special;
+    }
+
+    /// Whether a connection is still neither there nor refused. That it was refused stays to be found out.
+    fn still_connects(&self) -> bool {
+        let Some(socket) = &self.socket else { return false };
+        let mut state = PollFd::new(socket, PollFlags::OUT);
+        rustix::event::poll(std::slice::from_mut(&mut state), Some(&Timespec::default())) == Ok(0)
+    }
+
     /// What an error of a connection is called: that the peer reset it is only told where that is asked for. A write to a
     /// connection that was reset before fails with `EPIPE`, as one after `shutdown` does.
     fn lost_name(&self, problem: i32) -> &'static str {
@@ -1373,9 +1408,13 @@ impl Driver for Inet {
             drop(state);
             return self.ready_channel(vm, port, ready);
         }
-        state.armed = NOTHING;
+        state.note(ready);
         if state.socket.is_none() {
             // The port was closed while this news was on its way: its owner is told nothing more.
+            return;
+        }
+        if state.connecting.is_some() && state.still_connects() {
+            // The news is of the time before.
             return;
         }
         if let Some(waiter) = state.connecting.take() {

@@ -26,10 +26,16 @@ pub enum Written {
 }
 
 /// What a poller has seen of a descriptor.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Ready {
     pub readable: bool,
     pub writable: bool,
+    /// The other end has ended, there is an error, or data that are urgent. Told in any case, and not to be asked for.
+    pub is_special: bool,
+}
+
+impl Ready {
+    pub const NOTHING: Ready = Ready { readable: false, writable: false, is_special: false };
 }
 
 /// The answer to a control request.

@@ -1,18 +1,27 @@
-//! The poller: one thread waits for all descriptors that drivers have registered, and tells each port's driver what is ready.
+//! The poller: tells each port's driver, and other watchers, which of their descriptors are ready. Schedulers wait for that when they have
+//! nothing else to do ([`swarmrt_machine::parking`]).
 //!
-//! Interest is one-shot: after [`Driver::ready`](super::driver::Driver::ready) nothing more is reported of a descriptor until
-//! the driver asks again, so that a driver that has enough costs nothing.
+//! A port's driver asks once for each kind of news, and is told of every change from then on: when something comes in, not for as long as
+//! there is something (edge-triggered). A driver that leaves some of it asks again, and is told at once. So a connection on which
+//! messages come and go costs no calls of the system but those that read and write.
+//!
+//! Watchers are told once ([`Watcher::ready`]), until they ask again.
 
 use super::Ports;
 use super::driver::Ready;
-use polling::{Event, Events, Poller as System};
 use parking_lot::Mutex;
+use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::event::{EventfdFlags, Timespec, eventfd};
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::mem::MaybeUninit;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{OnceLock, Weak};
+use std::time::Duration;
 use swarmrt_machine::Vm;
+use swarmrt_machine::parking::Poll;
 use swarmrt_term::Term;
 
 /// Something other than a port that waits for a descriptor of its own.
@@ -29,21 +38,58 @@ pub struct Poller {
     next_key: AtomicUsize,
 }
 
+struct System {
+    epoll: OwnedFd,
+    /// Ends a wait when it is written to. It reports each write once, so that nobody has to read it.
+    interrupt: OwnedFd,
+}
+
 /// In a key: that of a watcher, not the number of a port.
 const IS_WATCHER: usize = 1 << 62;
+/// The key of what interrupts: no port has this number.
+const INTERRUPT: usize = usize::MAX;
+/// Descriptors that are told of at a time: others may do something before the next.
+const NEWS_MAX: usize = 64;
+
+thread_local! {
+    /// What the thread's last wait has brought: keys, and what of their descriptors is ready.
+    static NEWS: RefCell<Vec<(usize, Ready)>> = const { RefCell::new(Vec::new()) };
+}
+
+impl System {
+    fn new() -> io::Result<System> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let interrupt = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        epoll::add(&epoll, &interrupt, EventData::new_u64(INTERRUPT as u64), EventFlags::IN | EventFlags::ET)?;
+        Ok(System { epoll, interrupt })
+    }
+
+    /// What `interest` is to the system; a hang-up and errors are reported always.
+    fn flags(key: usize, interest: Ready) -> EventFlags {
+        let mut flags = if key & IS_WATCHER == 0 { EventFlags::ET } else { EventFlags::ONESHOT };
+        flags.set(EventFlags::IN | EventFlags::RDHUP | EventFlags::PRI, interest.readable);
+        flags.set(EventFlags::OUT, interest.writable);
+        flags
+    }
+
+    fn add(&self, fd: BorrowedFd<'_>, key: usize) -> io::Result<()> {
+        Ok(epoll::add(&self.epoll, fd, EventData::new_u64(key as u64), System::flags(key, Ready::NOTHING))?)
+    }
+
+    fn want(&self, fd: BorrowedFd<'_>, key: usize, interest: Ready) -> io::Result<()> {
+        Ok(epoll::modify(&self.epoll, fd, EventData::new_u64(key as u64), System::flags(key, interest))?)
+    }
+}
 
 impl Poller {
-    /// The poller, whose thread is started when it is first needed.
+    /// The poller, which schedulers wait for from the first call on.
     ///
     /// # Errors
     /// What the system says of a poller or a thread more.
     pub fn of(vm: &'static Vm) -> io::Result<&'static Poller> {
         let poller = vm.extension::<Poller>();
-        if poller.system.get().is_none() {
-            let system = System::new()?;
-            if poller.system.set(system).is_ok() {
-                std::thread::Builder::new().name("poller".to_owned()).spawn(move || poller.run(vm))?;
-            }
+        if poller.system.get().is_none() && poller.system.set(System::new()?).is_ok() {
+            vm.set_poll(poller)?;
         }
         Ok(poller)
     }
@@ -52,43 +98,37 @@ impl Poller {
         self.system.get().expect("`of` has made it")
     }
 
-    /// Registers a descriptor of a port, with no interest in it yet.
-    ///
-    /// # Safety
-    /// [`Poller::remove`] is called before the descriptor is closed.
+    /// Registers a descriptor of a port, with no interest in it yet. [`Poller::remove`] is to be called before it is closed, or
+    /// news of it may come as long as somebody else has it.
     ///
     /// # Errors
     /// What the system says.
-    pub unsafe fn add(&self, fd: BorrowedFd<'_>, port: Term) -> io::Result<()> {
-        // SAFETY: as the caller promises.
-        unsafe { self.system().add(&fd, Event::none(key_of(port))) }
+    pub fn add(&self, fd: BorrowedFd<'_>, port: Term) -> io::Result<()> {
+        self.system().add(fd, key_of(port))
     }
 
-    /// Asks once for news of a registered descriptor.
+    /// Asks for news of a port's descriptor: of what there is, and of each change from then on.
     ///
     /// # Errors
     /// What the system says.
     pub fn want(&self, fd: BorrowedFd<'_>, port: Term, interest: Ready) -> io::Result<()> {
-        self.system().modify(fd, Event::new(key_of(port), interest.readable, interest.writable))
+        self.system().want(fd, key_of(port), interest)
     }
 
     pub fn remove(&self, fd: BorrowedFd<'_>) {
         // It fails only where it was not registered.
-        let _ = self.system().delete(fd);
+        let _ = epoll::delete(&self.system().epoll, fd);
     }
 
-    /// Registers a watcher's descriptor, with no interest in it yet; its key.
-    ///
-    /// # Safety
-    /// [`Poller::forget`] is called before the descriptor is closed.
+    /// Registers a watcher's descriptor, with no interest in it yet; its key. [`Poller::forget`] is to be called before the
+    /// descriptor is closed.
     ///
     /// # Errors
     /// What the system says.
-    pub unsafe fn watch(&self, fd: BorrowedFd<'_>, watcher: Weak<dyn Watcher>) -> io::Result<usize> {
+    pub fn watch(&self, fd: BorrowedFd<'_>, watcher: Weak<dyn Watcher>) -> io::Result<usize> {
         let key = IS_WATCHER | self.next_key.fetch_add(1, Ordering::Relaxed);
         self.watchers.lock().insert(key, watcher);
-        // SAFETY: as the caller promises.
-        unsafe { self.system().add(&fd, Event::none(key)) }.inspect_err(|_| {
+        self.system().add(fd, key).inspect_err(|_| {
             self.watchers.lock().remove(&key);
         })?;
         Ok(key)
@@ -99,38 +139,56 @@ impl Poller {
     /// # Errors
     /// What the system says.
     pub fn want_watched(&self, fd: BorrowedFd<'_>, key: usize, interest: Ready) -> io::Result<()> {
-        self.system().modify(fd, Event::new(key, interest.readable, interest.writable))
+        self.system().want(fd, key, interest)
     }
 
     pub fn forget(&self, fd: BorrowedFd<'_>, key: usize) {
         self.remove(fd);
         self.watchers.lock().remove(&key);
     }
+}
 
-    fn run(&self, vm: &'static Vm) {
-        let mut events = Events::new();
-        loop {
-            events.clear();
-            if self.system().wait(&mut events, None).is_err() {
-                // Interrupted, or out of memory for a moment.
-                std::thread::yield_now();
-                continue;
-            }
-            for event in events.iter() {
-                let ready = Ready { readable: event.readable, writable: event.writable };
-                if event.key & IS_WATCHER != 0 {
-                    let watcher = self.watchers.lock().get(&event.key).and_then(Weak::upgrade);
-                    if let Some(watcher) = watcher {
-                        watcher.ready(vm, ready);
-                    }
-                    continue;
+impl Poll for Poller {
+    fn wait(&self, at_most: Option<Duration>) -> bool {
+        let mut events = [const { MaybeUninit::uninit() }; NEWS_MAX];
+        let at_most = at_most.and_then(|time| Timespec::try_from(time).ok());
+        // It fails where it is interrupted by a signal, which is a wait that has ended.
+        let Ok((events, _)) = epoll::wait(&self.system().epoll, &mut events, at_most.as_ref()) else { return false };
+        NEWS.with_borrow_mut(|news| {
+            news.extend(events.iter().map(|event| (event.data.u64() as usize, ready(event.flags))).filter(|(key, _)| *key != INTERRUPT));
+        });
+        events.is_empty()
+    }
+
+    fn interrupt(&self) {
+        // It fails only where nobody has woken for the last 2^64 times.
+        let _ = rustix::io::write(&self.system().interrupt, &1u64.to_ne_bytes());
+    }
+
+    fn act(&self, vm: &'static Vm) {
+        let mut all = NEWS.take();
+        for (key, ready) in all.drain(..) {
+            if key & IS_WATCHER != 0 {
+                let watcher = self.watchers.lock().get(&key).and_then(Weak::upgrade);
+                if let Some(watcher) = watcher {
+                    watcher.ready(vm, ready);
                 }
-                // A port that is gone meanwhile wants no news.
-                if let Some(port) = Ports::of(vm).get(Term::port(event.key as u64)) {
-                    port.ready(vm, ready);
-                }
+            } else if let Some(port) = Ports::of(vm).get(Term::port(key as u64)) {
+                // One that is gone meanwhile wants no news.
+                port.ready(vm, ready);
             }
         }
+        NEWS.set(all);
+    }
+}
+
+fn ready(flags: EventFlags) -> Ready {
+    let ended = EventFlags::HUP | EventFlags::ERR;
+    let special = ended | EventFlags::RDHUP | EventFlags::PRI;
+    Ready {
+        readable: flags.intersects(special | EventFlags::IN),
+        writable: flags.intersects(ended | EventFlags::OUT),
+        is_special: flags.intersects(special),
     }
 }
 

@@ -4,7 +4,7 @@
 //! Packets are handed over without the socket's lock: what they lead to may be written on the same socket. One thread at a
 //! time does so.
 
-use super::{After, Inet, NOTHING, Piece, State, framing};
+use super::{After, Inet, Piece, State, framing};
 use std::cell::RefCell;
 use std::io::{ErrorKind, Read};
 use std::sync::Arc;
@@ -28,9 +28,6 @@ enum Input {
     Nothing,
     Lost(Option<i32>),
 }
-
-/// A count of reads that says that the socket has no more for now.
-const DRAINED: usize = READS_MAX;
 
 thread_local! {
     /// Where what is read goes first: it is not cleared each time.
@@ -62,16 +59,17 @@ impl State {
                     return Input::Packets(input);
                 }
                 framing::Cut::Invalid => return Input::Lost(Some(libc::EMSGSIZE)),
-                framing::Cut::More if *reads >= READS_MAX => return Input::Nothing,
+                framing::Cut::More if *reads >= READS_MAX || *reads > 0 && self.drained => return Input::Nothing,
                 framing::Cut::More => {}
             }
             *reads += 1;
             match self.read_more() {
                 Ok(0) => return Input::Lost(None),
-                // There was no more than that.
-                Ok(count) if count < READ_BYTES => *reads = DRAINED,
-                Ok(_) => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Input::Nothing,
+                Ok(count) => self.drained = count < READ_BYTES && !self.is_special,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.drained = true;
+                    return Input::Nothing;
+                }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Input::Lost(Some(error.raw_os_error().unwrap_or(libc::EIO))),
             }
@@ -130,17 +128,17 @@ impl Inet {
         let mut after = After::Nothing;
         {
             let mut state = self.state.lock();
-            state.armed = NOTHING;
+            state.note(ready);
             if ready.writable {
                 after = self.pump(vm, port, &mut state);
+            }
+            if !ready.readable {
+                self.arm(vm, port, &mut state);
             }
         }
         if after == After::Nothing && ready.readable {
             after = self.read_channel(vm, port);
         }
-        let mut state = self.state.lock();
-        self.arm(vm, port, &mut state);
-        drop(state);
         super::finish(vm, port, after);
     }
 
@@ -148,7 +146,12 @@ impl Inet {
     pub(super) fn read_channel(&self, vm: &'static Vm, port: &Arc<Port>) -> After {
         let mut reads = 0;
         let mut state = self.state.lock();
-        if state.feeding || !state.is_active() {
+        if state.feeding {
+            // Who hands packets over asks for more.
+            return After::Nothing;
+        }
+        if !state.is_active() {
+            self.arm(vm, port, &mut state);
             return After::Nothing;
         }
         state.feeding = true;
@@ -176,6 +179,7 @@ impl Inet {
             }
         };
         state.feeding = false;
+        self.arm(vm, port, &mut state);
         after
     }
 }

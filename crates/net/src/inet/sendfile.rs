@@ -65,7 +65,10 @@ impl Inet {
                     sending.sent += bytes;
                 }
                 Err(_) => match std::io::Error::last_os_error().raw_os_error() {
-                    Some(libc::EAGAIN) => return After::Nothing,
+                    Some(libc::EAGAIN) => {
+                        state.full = true;
+                        return After::Nothing;
+                    }
                     Some(libc::EINTR) => {}
                     problem => {
                         let problem = problem.unwrap_or(libc::EIO);

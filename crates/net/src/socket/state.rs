@@ -421,8 +421,8 @@ impl Socket {
             let weak: Weak<dyn Watcher> = Arc::<Socket>::downgrade(self);
             let poller = Poller::of(vm)?;
             let Some(fd) = &state.fd else { return Ok(()) };
-            // SAFETY: `finish_close` takes it from the poller first.
-            state.key = Some(unsafe { poller.watch(fd.as_fd(), weak) }?);
+            // `finish_close` takes it from the poller first.
+            state.key = Some(poller.watch(fd.as_fd(), weak)?);
         }
         Ok(())
     }
@@ -489,7 +489,7 @@ impl State {
         let (Some(key), Some(fd)) = (self.key, &self.fd) else { return Ok(()) };
         let readable = self.lines[Side::Read as usize].is_armed() || self.lines[Side::Accept as usize].is_armed();
         let writable = self.lines[Side::Write as usize].is_armed() || self.lines[Side::Connect as usize].is_armed();
-        Poller::of(vm)?.want_watched(fd.as_fd(), key, Ready { readable, writable })
+        Poller::of(vm)?.want_watched(fd.as_fd(), key, Ready { readable, writable, ..Ready::NOTHING })
     }
 
     /// The next in line is in front, and is told when it may try.
