@@ -35,6 +35,7 @@ use swarmrt_machine::process::{OnExit, Watcher};
 use swarmrt_machine::remote::{Bytes, SharedChannel};
 use swarmrt_machine::timer::TimerKey;
 use swarmrt_machine::{Process, Vm, signal};
+use swarmrt_term::binary::{IoPart, KeptBytes};
 use swarmrt_term::etf::{self, DecodeOptions};
 use swarmrt_term::{Alloc, Atom, FragmentHeap, Release, Term, am, atom, release};
 
@@ -231,7 +232,10 @@ const PIECES_MAX: usize = 32;
 
 /// Bytes that wait to be written.
 enum Piece {
-    Own(Vec<u8>),
+    /// From that one on.
+    Own(Vec<u8>, usize),
+    /// A binary of the process that sends.
+    Kept(KeptBytes),
     /// A part of a large message to another node.
     Shared(Bytes, Range<usize>),
 }
@@ -239,7 +243,8 @@ enum Piece {
 impl Piece {
     fn bytes(&self) -> &[u8] {
         match self {
-            Piece::Own(bytes) => bytes,
+            Piece::Own(bytes, start) => &bytes[*start..],
+            Piece::Kept(bytes) => bytes.as_ref(),
             Piece::Shared(bytes, range) => &(**bytes).as_ref()[range.clone()],
         }
     }
@@ -761,20 +766,24 @@ impl Inet {
 
     // Sending.
 
-    fn send(&self, request: &Request<'_>, bytes: Vec<u8>) -> After {
+    fn send(&self, request: &Request<'_>, parts: &mut [IoPart]) -> After {
         let (vm, port) = (request.vm, request.port);
         let mut state = self.state.lock();
-        let (reference, body) = if vm.release() >= Release::R27 {
-            let mut reader = Reader(&bytes);
+        let all: usize = parts.iter().map(|part| part.bytes().len()).sum();
+        // It stands in a list of small binaries, in front.
+        let reference = parts.first().filter(|_| vm.release() >= Release::R27).map_or(Vec::new(), |first| {
+            let mut reader = Reader(first.bytes());
             let length = reader.short().unwrap_or(0);
-            (reader.take(length.into()).unwrap_or_default().to_vec(), reader.0)
-        } else {
-            (Vec::new(), &bytes[..])
-        };
+            reader.take(length.into()).unwrap_or_default().to_vec()
+        });
+        let start = if vm.release() >= Release::R27 { (2 + reference.len()).min(all) } else { 0 };
         let number = state.number();
         let mut sender = Sender { caller: request.from, reference, number, timer: None };
         if !self.stream {
-            let result = Inet::send_datagram(&mut state, body);
+            let result = match parts {
+                [part] => Inet::send_datagram(&mut state, &part.bytes()[start..]),
+                parts => Inet::send_datagram(&mut state, &parts.iter().map(IoPart::bytes).collect::<Vec<_>>().concat()[start..]),
+            };
             reply(vm, port, &sender, |heap| result.map_or_else(|failure| error(heap, failure.name()), |()| Term::atom(am::OK)));
             return After::Nothing;
         }
@@ -784,13 +793,23 @@ impl Inet {
             reply(vm, port, &sender, |heap| error(heap, name));
             return After::Nothing;
         }
-        let packed = [&framing::head(state.options.packet, body.len())[..], body].concat();
-        state.sent.note(packed.len());
-        port.note_output(vm, packed.len());
+        let head = framing::head(state.options.packet, all - start);
+        let packed = head.len() + all - start;
+        state.sent.note(packed);
+        port.note_output(vm, packed);
         let busy = state.is_busy();
-        if !packed.is_empty() {
-            state.queued += packed.len();
-            state.output.push_back(Piece::Own(packed));
+        state.queued += packed;
+        if !head.is_empty() {
+            state.output.push_back(Piece::Own(head, 0));
+        }
+        for (at, part) in parts.iter_mut().enumerate() {
+            let piece = match std::mem::replace(part, IoPart::Bytes(Vec::new())) {
+                IoPart::Bytes(bytes) => Piece::Own(bytes, if at == 0 { start } else { 0 }),
+                IoPart::Kept(bytes) => Piece::Kept(bytes),
+            };
+            if !piece.bytes().is_empty() {
+                state.output.push_back(piece);
+            }
         }
         let outcome = if state.sending.is_some() { Ok(()) } else { Inet::flush(&mut state) };
         if let Err(problem) = outcome {
@@ -1367,7 +1386,11 @@ impl State {
 
 impl Driver for Inet {
     fn output(&self, request: &Request<'_>, bytes: Vec<u8>) -> Written {
-        let after = self.send(request, bytes);
+        self.output_parts(request, &mut [IoPart::Bytes(bytes)])
+    }
+
+    fn output_parts(&self, request: &Request<'_>, parts: &mut [IoPart]) -> Written {
+        let after = self.send(request, parts);
         finish(request.vm, request.port, after);
         Written::Done
     }
@@ -1385,7 +1408,10 @@ impl Driver for Inet {
         }
         finish(request.vm, request.port, after);
         Some(Answer::Bytes(match reply {
-            Ok(bytes) => [&[1], &bytes[..]].concat(),
+            Ok(mut bytes) => {
+                bytes.insert(0, 1);
+                bytes
+            }
             Err(failure) => [&[0], failure.name().as_bytes()].concat(),
         }))
     }

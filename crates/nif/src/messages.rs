@@ -3,7 +3,8 @@
 use crate::abi::{Identifier, Out, c_bool};
 use crate::env::{Env, vm};
 use std::ffi::c_int;
-use swarmrt_io::port::{Ports, iodata};
+use swarmrt_io::port::Ports;
+use swarmrt_term::binary::io_parts;
 use swarmrt_machine::{Process, pin, signal};
 use swarmrt_term::{Term, am};
 
@@ -122,8 +123,8 @@ pub unsafe extern "C" fn enif_port_command(env: &mut Env, port: &Identifier, mes
     let _guard = pin();
     let from = env.process().map_or(0, |process| process.id());
     let Some(port) = Ports::of(vm()).get(port.term) else { return 0 };
-    let Some(bytes) = iodata(message) else { return 0 };
-    port.write(vm(), from, bytes);
+    let Some(mut parts) = io_parts(message) else { return 0 };
+    port.write(vm(), from, &mut parts);
     // SAFETY: the caller's.
     if let Some(message_env) = unsafe { message_env.as_mut() } {
         message_env.clear();

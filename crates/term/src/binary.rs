@@ -1,5 +1,6 @@
 //! Bitstrings: small ones in the heap, larger ones shared and counted off the heap, and parts of both.
 
+use smallvec::SmallVec;
 use crate::reference::{SharedAddress, register, unregister};
 use crate::usage::{BINARIES, has_room};
 use crate::word::{Subtag, Term};
@@ -263,30 +264,91 @@ pub mod sub_bin {
 
 /// The bytes of an iolist.
 pub fn iodata(data: Term) -> Option<Vec<u8>> {
-    if data.is_small() {
-        return None;
+    const FIRST_BYTES: usize = 64;
+    let mut bytes = if data.is_cons() { Vec::with_capacity(FIRST_BYTES) } else { Vec::new() };
+    each_of_iodata(data, |item| match item {
+        Item::Byte(byte) => bytes.push(byte),
+        Item::Binary(_, bits) => bytes.extend_from_slice(&bits.to_bytes()),
+    })?;
+    Some(bytes)
+}
+
+/// A part of an iolist.
+pub enum IoPart {
+    Bytes(Vec<u8>),
+    /// A large binary, which is not copied.
+    Kept(KeptBytes),
+}
+
+impl IoPart {
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            IoPart::Bytes(bytes) => bytes,
+            IoPart::Kept(bytes) => bytes.as_ref(),
+        }
     }
-    let mut bytes = Vec::new();
-    let mut pending = vec![data];
-    while let Some(item) = pending.pop() {
-        crate::stop::step();
-        if let Some(cell) = item.as_cons() {
-            // A list may end in a binary, but in no byte.
-            let tail = Some(cell.tail()).filter(|tail| !tail.is_small())?;
-            pending.push(tail);
-            pending.push(cell.head());
-        } else if let Some(byte) = item.as_small() {
-            bytes.push(u8::try_from(byte).ok()?);
-        } else if let Some(bits) = item.as_bits() {
-            if !bits.is_binary() {
-                return None;
+}
+
+/// Bytes of a binary that is kept where it is rather than copied, at least.
+const KEPT_MIN: usize = 2048;
+
+/// The parts of an iolist, in order: small ones together, large binaries by themselves.
+pub fn io_parts(data: Term) -> Option<SmallVec<[IoPart; 2]>> {
+    let (mut parts, mut bytes) = (SmallVec::new(), Vec::new());
+    each_of_iodata(data, |item| match item {
+        Item::Byte(byte) => bytes.push(byte),
+        Item::Binary(term, bits) => match KeptBytes::of(term).filter(|_| bits.byte_size_rounded_up() >= KEPT_MIN) {
+            Some(kept) => {
+                if !bytes.is_empty() {
+                    parts.push(IoPart::Bytes(std::mem::take(&mut bytes)));
+                }
+                parts.push(IoPart::Kept(kept));
             }
-            bytes.extend_from_slice(&bits.to_bytes());
+            None => bytes.extend_from_slice(&bits.to_bytes()),
+        },
+    })?;
+    if !bytes.is_empty() {
+        parts.push(IoPart::Bytes(bytes));
+    }
+    Some(parts)
+}
+
+enum Item {
+    Byte(u8),
+    Binary(Term, Bits),
+}
+
+/// Calls `take` for each byte and binary of an iolist; `None` where it is none.
+fn each_of_iodata(data: Term, mut take: impl FnMut(Item)) -> Option<()> {
+    let mut leaf = |item: Term| {
+        if let Some(bits) = item.as_bits() {
+            take(Item::Binary(item, Some(bits).filter(|bits| bits.is_binary())?));
+        } else if let Some(byte) = item.as_small() {
+            take(Item::Byte(u8::try_from(byte).ok()?));
         } else if !item.is_nil() {
             return None;
         }
+        Some(())
+    };
+    // What follows a list within a list.
+    let mut pending = SmallVec::<[Term; 8]>::new();
+    let mut rest = data;
+    loop {
+        crate::stop::step();
+        if let Some(cell) = rest.as_cons() {
+            rest = cell.tail();
+            if cell.head().is_cons() {
+                pending.push(std::mem::replace(&mut rest, cell.head()));
+            } else {
+                leaf(cell.head())?;
+            }
+            continue;
+        }
+        // A list may end in a binary, and a binary alone is as good; but not a byte.
+        leaf(Some(rest).filter(|rest| !rest.is_small())?)?;
+        let Some(next) = pending.pop() else { return Some(()) };
+        rest = next;
     }
-    Some(bytes)
 }
 
 /// The bytes of a large binary, which stay where they are as long as this is kept.

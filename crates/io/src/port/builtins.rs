@@ -2,7 +2,7 @@
 
 use super::driver::{Request, Started, Written};
 use super::options::{Options, Source, parse_name};
-use super::{FragmentHeapTerm, Port, Ports, iodata, ram_file, run, tty};
+use super::{FragmentHeapTerm, Port, Ports, io_parts, iodata, ram_file, run, tty};
 use std::sync::Arc;
 use swarmrt_machine::process::REDUCTIONS_PER_TURN;
 use swarmrt_machine::{BifResult, Process, BifExit, bif};
@@ -113,13 +113,13 @@ fn port_command(p: &mut Process, port: Term, data: Term, flags: Term) -> BifResu
             return Err(BifExit::Wait);
         }
     }
-    let Some(bytes) = iodata(data) else {
+    let Some(mut parts) = io_parts(data) else {
         let name = p.string(&port.name);
         swarmrt_machine::exception::log(p.vm, p.pid(), p.group_leader, "Bad value on output port '~ts'~n~n", &[name]);
         return Ok(BADARG);
     };
-    p.bump_reductions(bytes.len() / 100);
-    let written = port.write(p.vm, p.id(), bytes);
+    p.bump_reductions(parts.iter().map(|part| part.bytes().len()).sum::<usize>() / 100);
+    let written = port.write(p.vm, p.id(), &mut parts);
     pay(p);
     Ok(if written == Written::Done { TRUE } else { BADARG })
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use swarmrt_machine::Vm;
 use swarmrt_machine::remote::SharedChannel;
 use swarmrt_term::reference::RefValue;
+use swarmrt_term::binary::IoPart;
 use swarmrt_term::{Alloc, FragmentHeap, Term};
 
 /// A request of a process to a port.
@@ -84,6 +85,15 @@ pub(super) fn take_consumed() -> usize {
 pub trait Driver: Send + Sync {
     /// Takes what a process writes.
     fn output(&self, request: &Request<'_>, bytes: Vec<u8>) -> Written;
+
+    /// As [`Driver::output`], of bytes in parts: for drivers that need not have them in one piece.
+    fn output_parts(&self, request: &Request<'_>, parts: &mut [IoPart]) -> Written {
+        let bytes = match parts {
+            [IoPart::Bytes(bytes)] => std::mem::take(bytes),
+            parts => parts.iter().map(IoPart::bytes).collect::<Vec<_>>().concat(),
+        };
+        self.output(request, bytes)
+    }
 
     /// `port_control/3`; `None` where the driver knows no such operation or its data are wrong.
     fn control(&self, request: &Request<'_>, operation: u64, data: &[u8]) -> Option<Answer> {

@@ -5,6 +5,7 @@ mod busy;
 pub mod driver;
 pub mod poller;
 pub use swarmrt_term::binary::iodata;
+use swarmrt_term::binary::{IoPart, io_parts};
 mod options;
 mod ram_file;
 mod run;
@@ -13,7 +14,8 @@ mod tty;
 use driver::{Driver, DriverFactory, LinkedIn, Request, Written};
 pub use options::Options;
 use parking_lot::{Condvar, Mutex, RwLock};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use rustc_hash::FxHashMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use swarmrt_machine::links::RefValue;
@@ -65,7 +67,7 @@ pub struct FragmentHeapTerm {
 pub struct Ports {
     drivers: RwLock<BTreeMap<&'static str, DriverFactory>>,
     linked_in: RwLock<BTreeMap<String, Arc<dyn LinkedIn>>>,
-    table: Mutex<HashMap<u64, Arc<Port>>>,
+    table: RwLock<FxHashMap<u64, Arc<Port>>>,
     next: AtomicU64,
     writing: (Mutex<usize>, Condvar),
 }
@@ -75,13 +77,13 @@ impl Ports {
         vm.extension::<Ports>()
     }
     pub fn get(&self, port: Term) -> Option<Arc<Port>> {
-        self.table.lock().get(&port.as_port()?).cloned()
+        self.table.read().get(&port.as_port()?).cloned()
     }
     pub fn count(&self) -> usize {
-        self.table.lock().len()
+        self.table.read().len()
     }
     pub fn all(&self) -> Vec<Term> {
-        let mut ports: Vec<u64> = self.table.lock().keys().copied().collect();
+        let mut ports: Vec<u64> = self.table.read().keys().copied().collect();
         ports.sort_unstable();
         ports.into_iter().map(Term::port).collect()
     }
@@ -129,7 +131,7 @@ impl Ports {
             suspended: Vec::new(),
         };
         let port = Arc::new(Port { term: Term::port(id), name, options, os_pid, state: Mutex::new(state), driver });
-        self.table.lock().insert(id, port.clone());
+        self.table.write().insert(id, port.clone());
         port
     }
     fn next_id(&self) -> u64 {
@@ -190,8 +192,8 @@ impl Port {
     }
 
     /// Hands over what a process writes.
-    pub fn write(self: &Arc<Self>, vm: &'static Vm, from: u64, bytes: Vec<u8>) -> Written {
-        self.driver.output(&Request { vm, port: self, from }, bytes)
+    pub fn write(self: &Arc<Self>, vm: &'static Vm, from: u64, parts: &mut [IoPart]) -> Written {
+        self.driver.output_parts(&Request { vm, port: self, from }, parts)
     }
 
     fn ready(self: &Arc<Self>, vm: &'static Vm, ready: driver::Ready) {
@@ -243,7 +245,7 @@ impl Port {
             (links, monitors, state.registered.take(), state.channel.take())
         };
         if let Some(id) = self.term.as_port() {
-            Ports::of(vm).table.lock().remove(&id);
+            Ports::of(vm).table.write().remove(&id);
         }
         if let Some(name) = registered {
             vm.names.unregister(name);
@@ -293,7 +295,7 @@ impl PortHost for Host {
         match pair.get(0).as_atom() {
             Some(am::COMMAND) => {
                 let from = from.as_pid().unwrap_or_else(|| port.owner());
-                if !iodata(pair.get(1)).is_some_and(|bytes| port.write(vm, from, bytes) == Written::Done) {
+                if !io_parts(pair.get(1)).is_some_and(|mut parts| port.write(vm, from, &mut parts) == Written::Done) {
                     bad(vm);
                 }
             }
@@ -405,7 +407,7 @@ impl PortHost for Host {
 
     fn describe(&self, vm: &'static Vm, out: &mut dyn std::io::Write) -> std::io::Result<()> {
         let shown = |term: Term| swarmrt_term::print::display(term).to_string();
-        let ports: Vec<Arc<Port>> = Ports::of(vm).table.lock().values().cloned().collect();
+        let ports: Vec<Arc<Port>> = Ports::of(vm).table.read().values().cloned().collect();
         for port in ports {
             // The driver takes the port's lock within its own.
             let queued = port.driver.queued_bytes();

@@ -109,7 +109,7 @@ impl Inet {
                 state.sent.note(bytes);
                 port.note_output(vm, bytes);
                 state.queued += bytes;
-                state.output.push_back(Piece::Own(packet.head));
+                state.output.push_back(Piece::Own(packet.head, 0));
                 if let Some((body, range)) = packet.part {
                     state.output.push_back(Piece::Shared(body, range));
                 }
