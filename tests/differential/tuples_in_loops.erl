@@ -159,7 +159,7 @@ zeros([X | T], {_, N}) -> zeros(T, {X * 0, N}).
 
 %% Turns end, and heaps are full, at other places each time.
 long() ->
-    Long = [X rem 7 || X <- lists:seq(1, 20000)],
+    Long = [X rem 7 || X <- lists:seq(1, 6000)],
     Floats = [X * 1.0 || X <- Long],
     [begin
          Self = self(),
