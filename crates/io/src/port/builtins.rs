@@ -2,7 +2,7 @@
 
 use super::driver::{Request, Started, Written};
 use super::options::{Options, Source, parse_name};
-use super::{FragmentHeapTerm, Port, Ports, io_parts, iodata, ram_file, run, tty};
+use super::{FragmentHeapTerm, Port, Ports, io_parts, iodata, descriptors, program, ram_file, tty};
 use std::sync::Arc;
 use swarmrt_machine::process::REDUCTIONS_PER_TURN;
 use swarmrt_machine::{BifResult, Process, BifExit, bif};
@@ -72,7 +72,8 @@ fn open_port(p: &mut Process, name: Term, settings: Term) -> BifResult {
             Ok(Ports::of(p.vm).open(p.id(), title, options, None, Arc::new(ram_file::RamFileDriver::default())))
         }
         Source::Driver(_) => return Ok(BADARG),
-        _ => run::open(p.vm, p.id(), &source, title, options),
+        Source::Command(_) | Source::Executable(_) => program::open(p.vm, p.id(), &source, title, options),
+        Source::Descriptors { .. } | Source::File(_) => descriptors::open(p.vm, p.id(), &source, title, options),
     };
     Ok(match opened {
         Ok(port) => {

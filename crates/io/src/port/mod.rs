@@ -6,9 +6,12 @@ pub mod driver;
 pub mod poller;
 pub use swarmrt_term::binary::iodata;
 use swarmrt_term::binary::{IoPart, io_parts};
+mod descriptors;
+mod input;
 mod options;
+mod program;
 mod ram_file;
-mod run;
+mod start;
 mod tty;
 
 use driver::{Driver, DriverFactory, LinkedIn, Request, Written};
@@ -150,6 +153,10 @@ impl Ports {
             }
         }
     }
+}
+
+fn error_name(problem: &std::io::Error) -> Term {
+    Term::atom(Atom::new(crate::posix::name(problem.raw_os_error().unwrap_or(libc::EIO))))
 }
 
 impl Port {

@@ -6,7 +6,7 @@
 
 use super::driver::{Answer, Driver, Request, Written};
 use super::options::Options;
-use super::run::{Stopper, Writer, wait_readable};
+use super::descriptors::{Stopper, Writer, wait_readable};
 use super::{Port, Ports};
 use crate::break_menu::{self, CONTROL_C, Choice, Console};
 use parking_lot::Mutex;
@@ -444,7 +444,7 @@ pub fn open(vm: &'static Vm, owner: u64, name: String, options: Options) -> std:
     if !terminal || !can_move || IN_OUR_MODE.load(Ordering::SeqCst) {
         return Err(unsuitable());
     }
-    let (input, output) = (super::run::duplicate(INPUT_FD)?, super::run::duplicate(OUTPUT_FD)?);
+    let (input, output) = (super::descriptors::duplicate(INPUT_FD)?, super::descriptors::duplicate(OUTPUT_FD)?);
     // SAFETY: `eventfd` gives a new descriptor, ours.
     let wake = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC) };
     if wake < 0 {
