@@ -53,7 +53,7 @@ busy(Big) ->
 %% A writer waits until the program has read.
 waits(Big) ->
     Self = self(),
-    Port = open_port({spawn, "sh -c 'sleep 0.3; wc -c'"}, [binary, in, out]),
+    Port = open_port({spawn, "sh -c 'sleep 0.3; cat > /dev/null'"}, [binary, in, out]),
     Writer = spawn_link(fun() ->
         [port_command(Port, Big) || _ <- lists:seq(1, 3)],
         Self ! {self(), written}
@@ -88,9 +88,9 @@ written_behind_the_close(Big) ->
     Size.
 
 ends() ->
-    Port = open_port({spawn, "true"}, [out]),
+    Port = open_port({spawn, "sleep 0.2"}, [out]),
     {os_pid, OsPid} = erlang:port_info(Port, os_pid),
-    gone = wait_for(fun() -> os:cmd("ps -o stat= -p " ++ integer_to_list(OsPid)) =:= [] end, 50),
+    gone = wait_for(fun() -> is_gone(OsPid) end, 50),
     catch port_command(Port, <<"text">>),
     receive {'EXIT', Port, Reason} -> Reason after 1000 -> none end.
 
@@ -102,9 +102,12 @@ killed(Big) ->
 
 %% No zombies.
 left_over() ->
-    Count = fun() -> os:cmd("ps -o stat= --ppid " ++ os:getpid() ++ " | grep -c Z") end,
-    [open_port({spawn, "true"}, [exit_status]) || _ <- lists:seq(1, 20)],
-    wait_for(fun() -> Count() =:= "0\n" end, 50).
+    Ports = [open_port({spawn, "cat"}, []) || _ <- lists:seq(1, 20)],
+    OsPids = [element(2, erlang:port_info(Port, os_pid)) || Port <- Ports],
+    [port_close(Port) || Port <- Ports],
+    wait_for(fun() -> lists:all(fun is_gone/1, OsPids) end, 50).
+
+is_gone(OsPid) -> not filelib:is_dir("/proc/" ++ integer_to_list(OsPid)).
 
 wait_for(_, 0) -> never;
 wait_for(Is, Times) ->
