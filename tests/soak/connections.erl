@@ -13,8 +13,10 @@
 %% Descriptors that are used for something else.
 -define(DESCRIPTORS_KEPT, 100).
 -define(WARM_UP_MS, 4000).
-%% How long a connection is kept, at most.
+%% How long a connection is kept, at most; longer where there are many, so that no more come at a time than the queues of the
+%% listening sockets hold: what the system drops there, it repeats after seconds.
 -define(HOLD_MS, 1500).
+-define(CONNECTIONS_PER_SECOND, 1000).
 %% Answers that take longer do not come.
 -define(STUCK_MS, 60000).
 -define(SETTLE_MS, 20000).
@@ -27,6 +29,7 @@ main([Seconds, Max]) ->
     logger:set_primary_config(level, none),
     Count = min(list_to_integer(Max), (descriptor_limit() - ?DESCRIPTORS_KEPT) div 2),
     Count > 0 orelse fail("the limit of descriptors is too low", []),
+    persistent_term:put({?MODULE, hold_ms}, max(?HOLD_MS, Count * 2000 div ?CONNECTIONS_PER_SECOND)),
     _ = load(Count, ?WARM_UP_MS),
     settle(undefined),
     Before = census(),
@@ -95,7 +98,7 @@ load(Count, Ms) ->
     Servers = [{Server, server(Server)} || Server <- [inet, inet_socket]],
     Ports = [{Server, Port} || {Server, {_, _, Port}} <- Servers],
     Kinds = list_to_tuple(kinds()),
-    Clients = [spawn_monitor(fun() -> exit({done, client(N, Kinds, Ports, Deadline, #{})}) end) || N <- lists:seq(1, Count)],
+    Clients = [spawn_monitor(fun() -> hold(), exit({done, client(N, Kinds, Ports, Deadline, #{})}) end) || N <- lists:seq(1, Count)],
     {Looker, Looks} = spawn_monitor(fun() -> look_at_ports(Deadline) end),
     Done = lists:foldl(fun({Pid, Monitor}, All) ->
         receive
@@ -135,7 +138,7 @@ connection(End, Client, Own, Address, Port) ->
     ok = send(S, [letter(End), <<(byte_size(Data)):16>>]),
     ok = send(S, Data),
     {ok, Data} = recv(S, byte_size(Data)),
-    timer:sleep(rand:uniform(?HOLD_MS)),
+    hold(),
     case End of
         echo ->
             ok = send(S, [$e, <<(byte_size(Data)):16>>, Data]),
@@ -155,6 +158,8 @@ connection(End, Client, Own, Address, Port) ->
             end
     end,
     close(S).
+
+hold() -> timer:sleep(rand:uniform(persistent_term:get({?MODULE, hold_ms}))).
 
 letter(echo) -> $e;
 letter(half_close) -> $h;

@@ -286,8 +286,8 @@ struct State {
     /// Which ancillary data are wanted: bits of `ancillary`.
     ancillary: u8,
     /// What `setsockname` and `setpeername` have the socket answer.
-    pretended_name: Option<SockAddr>,
-    pretended_peer: Option<SockAddr>,
+    pretended_name: Option<Box<SockAddr>>,
+    pretended_peer: Option<Box<SockAddr>>,
     /// The path of the namespace in which the socket is to be made.
     netns: Option<Vec<u8>>,
     /// Who wants to know when the queue is empty.
@@ -1257,14 +1257,14 @@ impl Inet {
             operation::CONNECT => self.connect(request, state, data),
             operation::LISTEN if self.stream => Inet::listen(state, data),
             operation::ACCEPT if self.stream => self.accept(request, state, data),
-            operation::SET_NAME => Inet::pretended(state.domain, data).map(|name| state.pretended_name = name).map(|()| Vec::new()),
-            operation::SET_PEER => Inet::pretended(state.domain, data).map(|peer| state.pretended_peer = peer).map(|()| Vec::new()),
+            operation::SET_NAME => Inet::pretended(state.domain, data).map(|name| state.pretended_name = name.map(Box::new)).map(|()| Vec::new()),
+            operation::SET_PEER => Inet::pretended(state.domain, data).map(|peer| state.pretended_peer = peer.map(Box::new)).map(|()| Vec::new()),
             operation::NAME => match &state.pretended_name {
-                Some(name) => Inet::addressed(Ok(name.clone())),
+                Some(name) => Inet::addressed(Ok(SockAddr::clone(name))),
                 None => open(state).and_then(|(local, _)| Inet::addressed(local)),
             },
             operation::PEER => match &state.pretended_peer {
-                Some(peer) if state.connected => Inet::addressed(Ok(peer.clone())),
+                Some(peer) if state.connected => Inet::addressed(Ok(SockAddr::clone(peer))),
                 _ => open(state).map_err(|_| Failure::System(libc::ENOTCONN)).and_then(|(_, peer)| Inet::addressed(peer)),
             },
             operation::NAMES | operation::PEERS if data.len() != size_of::<u32>() => Err(Failure::INVALID),

@@ -31,7 +31,7 @@ fn open_port(p: &mut Process, name: Term, settings: Term) -> BifResult {
     }
     let Some(source) = parse_name(name) else { return Ok(BADARG) };
     // A command line has its arguments within.
-    if matches!(source, Source::Command(_)) && (options.has_arguments || options.argument0.is_some()) {
+    if matches!(source, Source::Command(_)) && options.program.as_ref().is_some_and(|program| program.has_arguments || program.argument0.is_some()) {
         return Ok(BADARG);
     }
     if Ports::of(p.vm).count() >= p.vm.config.ports_max {
@@ -136,7 +136,7 @@ fn port_close(p: &mut Process, port: Term) -> BifResult {
 fn port_connect(p: &mut Process, port: Term, owner: Term) -> BifResult {
     let (Some(port), Some(owner)) = (find(p, port), owner.as_pid()) else { return Ok(BADARG) };
     port.state.lock().owner = owner;
-    port.state.lock().links.insert(owner);
+    port.state.lock().links.insert(owner, ());
     let term = port.term;
     swarmrt_machine::signal::send_call(
         p.vm,
@@ -206,7 +206,7 @@ fn info(p: &mut Process, port: &Port, item: &str) -> Option<Term> {
             "registered_name" => return Some(state.registered.map_or(Term::NIL, |name| p.tuple(&[Term::atom(am::REGISTERED_NAME), Term::atom(name)]))),
             "connected" => Term::pid(state.owner),
             "links" => {
-                let links: Vec<Term> = state.links.iter().map(|&pid| Term::pid(pid)).collect();
+                let links: Vec<Term> = state.links.keys().map(Term::pid).collect();
                 p.list(&links)
             }
             "monitored_by" => {

@@ -5,6 +5,7 @@ mod busy;
 pub mod driver;
 pub mod poller;
 pub use swarmrt_term::binary::iodata;
+use swarmrt_term::atom::NumberHasher;
 use swarmrt_term::binary::{IoPart, io_parts};
 mod descriptors;
 mod input;
@@ -17,10 +18,11 @@ mod tty;
 use driver::{Driver, DriverFactory, LinkedIn, Request, Written};
 pub use options::Options;
 use parking_lot::{Condvar, Mutex, RwLock};
-use rustc_hash::FxHashMap;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashMap};
+use std::hash::BuildHasherDefault;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use swarmrt_machine::few::Few;
 use swarmrt_machine::links::RefValue;
 use swarmrt_machine::ports::PortHost;
 use swarmrt_machine::address::Delivery;
@@ -41,9 +43,9 @@ pub struct Port {
 
 struct State {
     owner: u64,
-    links: BTreeSet<u64>,
+    links: Few<()>,
     /// Who monitors: number of the reference → pid.
-    monitors: BTreeMap<u64, u64>,
+    monitors: Few<u64>,
     registered: Option<Atom>,
     open: bool,
     input_bytes: u64,
@@ -70,7 +72,7 @@ pub struct FragmentHeapTerm {
 pub struct Ports {
     drivers: RwLock<BTreeMap<&'static str, DriverFactory>>,
     linked_in: RwLock<BTreeMap<String, Arc<dyn LinkedIn>>>,
-    table: RwLock<FxHashMap<u64, Arc<Port>>>,
+    table: RwLock<HashMap<u64, Arc<Port>, BuildHasherDefault<NumberHasher>>>,
     next: AtomicU64,
     writing: (Mutex<usize>, Condvar),
 }
@@ -119,10 +121,12 @@ impl Ports {
     /// A new open port with this driver, owned by and linked to a process.
     pub fn open(&self, owner: u64, name: String, options: Options, os_pid: Option<u32>, driver: Arc<dyn Driver>) -> Arc<Port> {
         let id = self.next_id();
+        let mut links = Few::default();
+        links.insert(owner, ());
         let state = State {
             owner,
-            links: BTreeSet::from([owner]),
-            monitors: BTreeMap::new(),
+            links,
+            monitors: Few::default(),
             registered: None,
             open: true,
             input_bytes: 0,
@@ -262,14 +266,14 @@ impl Port {
             channel.closed(vm, reason);
         }
         let owner = self.owner();
-        for pid in links {
+        for pid in links.keys() {
             if tells_links || pid != owner {
                 signal::send_link_exit(vm, self.term, pid, reason);
             } else {
                 signal::send_unlink(vm, self.term, pid);
             }
         }
-        for (reference, pid) in monitors {
+        for (reference, &pid) in monitors.iter() {
             signal::send_down(vm, self.term, pid, reference, reason);
         }
         self.wake_writers(vm);
@@ -334,21 +338,21 @@ impl PortHost for Host {
         let Some(port) = Ports::of(vm).get(port) else { return false };
         let mut state = port.state.lock();
         if state.open {
-            state.links.insert(pid);
+            state.links.insert(pid, ());
         }
         state.open
     }
 
     fn unlink(&self, vm: &'static Vm, pid: u64, port: Term) {
         if let Some(port) = Ports::of(vm).get(port) {
-            port.state.lock().links.remove(&pid);
+            port.state.lock().links.remove(pid);
         }
     }
 
     fn exit(&self, vm: &'static Vm, from: Term, port: Term, reason: Term, linked: bool) {
         let Some(port) = Ports::of(vm).get(port) else { return };
         if linked {
-            let was = from.as_pid().is_some_and(|pid| port.state.lock().links.remove(&pid));
+            let was = from.as_pid().is_some_and(|pid| port.state.lock().links.remove(pid).is_some());
             let owner = from.as_pid() == Some(port.owner());
             // The end of a linked process ends the port; a normal end only when it was the owner's.
             if was && (reason != Term::atom(am::NORMAL) || owner) {
@@ -376,7 +380,7 @@ impl PortHost for Host {
 
     fn demonitor(&self, vm: &'static Vm, port: Term, reference: u64) {
         if let Some(port) = Ports::of(vm).get(port) {
-            port.state.lock().monitors.remove(&reference);
+            port.state.lock().monitors.remove(reference);
         }
     }
 
@@ -426,7 +430,7 @@ impl PortHost for Host {
             if let Some(name) = state.registered {
                 writeln!(out, "Registered as: {}", shown(Term::atom(name)))?;
             }
-            let links: Vec<String> = state.links.iter().map(|&pid| shown(Term::pid(pid))).collect();
+            let links: Vec<String> = state.links.keys().map(|pid| shown(Term::pid(pid))).collect();
             if !links.is_empty() {
                 writeln!(out, "Links: {}", links.join(", "))?;
             }

@@ -41,6 +41,13 @@ pub struct Options {
     pub stderr_to_stdout: bool,
     pub input: bool,
     pub output: bool,
+    pub parallelism: bool,
+    /// How a program is started, where anything is said of it.
+    pub program: Option<Box<ProgramOptions>>,
+}
+
+#[derive(Default)]
+pub struct ProgramOptions {
     pub arguments: Vec<OsString>,
     /// Arguments were given, if only an empty list.
     pub has_arguments: bool,
@@ -48,7 +55,6 @@ pub struct Options {
     pub folder: Option<OsString>,
     /// Names and values; no value removes the variable.
     pub environment: Vec<(OsString, Option<OsString>)>,
-    pub parallelism: bool,
 }
 
 fn os_string(term: Term) -> Option<OsString> {
@@ -108,12 +114,8 @@ impl Default for Options {
             stderr_to_stdout: false,
             input: false,
             output: false,
-            arguments: Vec::new(),
-            has_arguments: false,
-            argument0: None,
-            folder: None,
-            environment: Vec::new(),
             parallelism: false,
+            program: None,
         }
     }
 }
@@ -122,6 +124,9 @@ impl Options {
     /// Those of a port that gives binaries.
     pub fn binary() -> Options {
         Options { binary: true, ..Options::default() }
+    }
+    fn program(&mut self) -> &mut ProgramOptions {
+        self.program.get_or_insert_default()
     }
     /// The settings; `None` when one is unknown.
     pub fn parse(list: Term) -> Option<Options> {
@@ -151,16 +156,17 @@ impl Options {
                 "packet" => packet = Some(value.as_small().filter(|size| matches!(size, 1 | 2 | 4))? as usize),
                 "line" => line = Some(value.as_small().filter(|&size| size > 0)? as usize),
                 "args" => {
-                    options.arguments = value.list_to_vec()?.into_iter().map(os_string).collect::<Option<_>>()?;
-                    options.has_arguments = true;
+                    let program = options.program();
+                    program.arguments = value.list_to_vec()?.into_iter().map(os_string).collect::<Option<_>>()?;
+                    program.has_arguments = true;
                 }
-                "arg0" => options.argument0 = Some(os_string(value)?),
-                "cd" => options.folder = Some(os_string(value)?).filter(|folder| !folder.is_empty()),
+                "arg0" => options.program().argument0 = Some(os_string(value)?),
+                "cd" => options.program().folder = Some(os_string(value)?).filter(|folder| !folder.is_empty()),
                 "env" => {
                     for entry in value.list_to_vec()? {
                         let entry = entry.as_tuple().filter(|entry| entry.arity() == 2)?;
                         let set = if entry.get(1) == Term::atom(am::FALSE) { None } else { Some(text(entry.get(1))?) };
-                        options.environment.push((variable_name(entry.get(0))?, set));
+                        options.program().environment.push((variable_name(entry.get(0))?, set));
                     }
                 }
                 "parallelism" => options.parallelism = value.as_bool()?,

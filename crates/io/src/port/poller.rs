@@ -14,6 +14,7 @@ use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::event::{EventfdFlags, Timespec, eventfd};
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -23,6 +24,7 @@ use std::time::Duration;
 use swarmrt_machine::Vm;
 use swarmrt_machine::parking::Poll;
 use swarmrt_term::Term;
+use swarmrt_term::atom::NumberHasher;
 
 /// Something other than a port that waits for a descriptor of its own.
 pub trait Watcher: Send + Sync {
@@ -34,7 +36,7 @@ pub trait Watcher: Send + Sync {
 #[derive(Default)]
 pub struct Poller {
     system: OnceLock<System>,
-    watchers: Mutex<HashMap<usize, Weak<dyn Watcher>>>,
+    watchers: Mutex<HashMap<u64, Weak<dyn Watcher>, BuildHasherDefault<NumberHasher>>>,
     next_key: AtomicUsize,
 }
 
@@ -127,9 +129,9 @@ impl Poller {
     /// What the system says.
     pub fn watch(&self, fd: BorrowedFd<'_>, watcher: Weak<dyn Watcher>) -> io::Result<usize> {
         let key = IS_WATCHER | self.next_key.fetch_add(1, Ordering::Relaxed);
-        self.watchers.lock().insert(key, watcher);
+        self.watchers.lock().insert(key as u64, watcher);
         self.system().add(fd, key).inspect_err(|_| {
-            self.watchers.lock().remove(&key);
+            self.watchers.lock().remove(&(key as u64));
         })?;
         Ok(key)
     }
@@ -144,7 +146,7 @@ impl Poller {
 
     pub fn forget(&self, fd: BorrowedFd<'_>, key: usize) {
         self.remove(fd);
-        self.watchers.lock().remove(&key);
+        self.watchers.lock().remove(&(key as u64));
     }
 }
 
@@ -169,7 +171,7 @@ impl Poll for Poller {
         let mut all = NEWS.take();
         for (key, ready) in all.drain(..) {
             if key & IS_WATCHER != 0 {
-                let watcher = self.watchers.lock().get(&key).and_then(Weak::upgrade);
+                let watcher = self.watchers.lock().get(&(key as u64)).and_then(Weak::upgrade);
                 if let Some(watcher) = watcher {
                     watcher.ready(vm, ready);
                 }

@@ -1,6 +1,6 @@
 //! Programs are started for ports.
 
-use super::options::{Options, Source};
+use super::options::{Options, ProgramOptions, Source};
 use std::ffi::{CString, OsStr};
 use std::fs::File;
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
@@ -52,6 +52,8 @@ fn spawn(command: &mut Command) -> std::io::Result<Child> {
 /// # Errors
 /// What the operating system says of the program.
 pub fn start(source: &Source, options: &Options) -> std::io::Result<Program> {
+    let nothing = ProgramOptions::default();
+    let program = options.program.as_deref().unwrap_or(&nothing);
     let mut command = match source {
         Source::Command(line) => {
             let mut command = Command::new("/bin/sh");
@@ -70,18 +72,18 @@ pub fn start(source: &Source, options: &Options) -> std::io::Result<Program> {
                 return Err(std::io::Error::from_raw_os_error(libc::ENOENT));
             }
             let mut command = Command::new(path);
-            command.args(&options.arguments);
-            if let Some(name) = &options.argument0 {
+            command.args(&program.arguments);
+            if let Some(name) = &program.argument0 {
                 command.arg0(name);
             }
             command
         }
         Source::Driver(_) | Source::File(_) | Source::Descriptors { .. } => return Err(std::io::Error::from_raw_os_error(libc::EINVAL)),
     };
-    if let Some(folder) = &options.folder {
+    if let Some(folder) = &program.folder {
         enter_folder(&mut command, folder)?;
     }
-    for (name, value) in &options.environment {
+    for (name, value) in &program.environment {
         match value {
             Some(value) => command.env(name, value),
             None => command.env_remove(name),
