@@ -328,12 +328,7 @@ fn test(p: &mut Process, here: Atom, what: Term, value: Term) -> BifResult {
             work(p);
             return Ok(Term::atom(am::OK));
         }
-        let begun = p.enter_native();
-        if begun {
-            work(p);
-        }
-        p.leave_native();
-        if begun { Ok(Term::atom(am::OK)) } else { Err(BifExit::Wait) }
+        p.in_native(|p| work(p)).map(|()| Term::atom(am::OK)).ok_or(BifExit::Wait)
     };
     match atom_of(what)?.name() {
         "scheduler" => Ok(Term::atom(here)),

@@ -77,9 +77,16 @@ fn attend_to(process: &mut Process) {
 }
 
 impl Process {
-    /// Says that a library's function begins on a dirty scheduler. `false`: the process has been ended, and it is not to begin.
-    #[must_use]
-    pub fn enter_native(&mut self) -> bool {
+    /// Does the work of a function on a dirty scheduler, while others attend to the process's signals. `None`: the process has
+    /// been ended, and the work is not done.
+    pub fn in_native<T>(&mut self, work: impl FnOnce(&mut Process) -> T) -> Option<T> {
+        let result = self.enter_native().then(|| work(self));
+        self.leave_native();
+        result
+    }
+
+    /// Says that a function begins. `false`: the process has been ended, and it is not to begin.
+    fn enter_native(&mut self) -> bool {
         // SAFETY: the shared part is there as long as the process is, whatever is borrowed of that.
         let shared = unsafe { &*std::ptr::from_ref(self.shared()) };
         let attending = shared.in_native.keep_signals();
@@ -97,7 +104,7 @@ impl Process {
     }
 
     /// Says that the function has returned.
-    pub fn leave_native(&mut self) {
+    fn leave_native(&mut self) {
         // SAFETY: the shared part is there as long as the process is, whatever is borrowed of that.
         let shared = unsafe { &*std::ptr::from_ref(self.shared()) };
         let _attending = shared.in_native.keep_signals();

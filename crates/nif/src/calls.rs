@@ -42,17 +42,14 @@ fn call_dirty(p: &mut Process, entry: &NifEntry, args: &[Term]) -> Option<Term> 
     // SAFETY: the library of an entry is one of ours, and we hold it.
     let user = unsafe { &*loaded };
     user.add_user();
-    let result = if p.enter_native() {
+    let result = p.in_native(|p| {
         DIRTY.set(Some(entry.kind));
         let result = call(p, loaded, entry, args);
         DIRTY.set(None);
         result
-    } else {
-        p.return_result(Err(BifExit::Wait))
-    };
-    p.leave_native();
+    });
     user.drop_user();
-    result
+    result.unwrap_or_else(|| p.return_result(Err(BifExit::Wait)))
 }
 
 /// Calls a function of the library.
