@@ -69,11 +69,20 @@ pub extern "C" fn enif_inspect_iolist_as_binary(env: &mut Env, term: Term, to: &
 
 /// Bytes behind those that a library asks for. OTP has 7, and libraries in use write there: Debian's p1_sha ends its text with a
 /// zero, one byte too far.
-const PADDING_BYTES: usize = 7;
+pub const PADDING_BYTES: usize = 7;
 
 /// Bytes for a library to write; `None` when the system has no room for them.
 fn padded(size: usize) -> Option<SharedBytes> {
     SharedBytes::try_with_capacity(size.checked_add(PADDING_BYTES)?, size)
+}
+
+/// The same bytes, more or fewer; `None` when the system has no room for them.
+///
+/// # Safety
+/// `raw` came from [`SharedBytes::into_raw`], and it is the only reference.
+unsafe fn repadded(raw: u64, size: usize) -> Option<SharedBytes> {
+    // SAFETY: the caller's.
+    unsafe { SharedBytes::resized(raw, size.checked_add(PADDING_BYTES)?, size) }
 }
 
 #[unsafe(no_mangle)]
@@ -95,7 +104,7 @@ pub extern "C" fn enif_realloc_binary(binary: &mut Binary, size: usize) -> c_int
         return 1;
     }
     // SAFETY: the library's binary owns the only reference: those that became terms own none any more.
-    let Some(shared) = (unsafe { SharedBytes::resized(binary.shared as u64, size) }) else { return 0 };
+    let Some(shared) = (unsafe { repadded(binary.shared as u64, size) }) else { return 0 };
     binary.own(shared, size);
     1
 }
@@ -144,7 +153,10 @@ pub extern "C" fn enif_make_sub_binary(env: &mut Env, of: Term, from: usize, siz
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_term_to_binary(_env: *mut Env, term: Term, to: &mut Binary) -> c_int {
     let bytes = etf::encode(term, &EncodeOptions::default());
-    to.own(SharedBytes::copy_from(&bytes), bytes.len());
+    let Some(shared) = padded(bytes.len()) else { return 0 };
+    // SAFETY: the new bytes have room for as many, and are nobody else's.
+    unsafe { shared.data().copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+    to.own(shared, bytes.len());
     1
 }
 

@@ -111,12 +111,13 @@ impl SharedBytes {
         }
     }
 
-    /// The same buffer with another capacity, `None` when the system has no room for it: then nothing has happened. All of it
-    /// is in use.
+    /// The same buffer with another capacity, of which `used_bytes` are in use; `None` when the system has no room for it: then
+    /// nothing has happened.
     ///
     /// # Safety
     /// `raw` came from [`SharedBytes::into_raw`], and it is the only reference.
-    pub unsafe fn resized(raw: u64, capacity: usize) -> Option<SharedBytes> {
+    pub unsafe fn resized(raw: u64, capacity: usize, used_bytes: usize) -> Option<SharedBytes> {
+        debug_assert!(used_bytes <= capacity);
         // SAFETY: the caller's; the new layout is checked, and the head is written again.
         unsafe {
             let head = raw as *mut SharedHead;
@@ -126,7 +127,7 @@ impl SharedBytes {
             let head = NonNull::new(resized.cast::<SharedHead>())?;
             BINARIES.subtract(before.size());
             BINARIES.add(after.size());
-            head.write(SharedHead { references: AtomicUsize::new(1), capacity, used_bits: AtomicUsize::new(capacity * 8) });
+            head.write(SharedHead { references: AtomicUsize::new(1), capacity, used_bits: AtomicUsize::new(used_bytes * 8) });
             Some(SharedBytes(head))
         }
     }
@@ -401,7 +402,7 @@ impl GrowingBytes {
                 Some(shared) => {
                     let raw = shared.into_raw();
                     // SAFETY: it is the only reference.
-                    let resized = unsafe { SharedBytes::resized(raw, capacity) };
+                    let resized = unsafe { SharedBytes::resized(raw, capacity, capacity) };
                     // SAFETY: the buffer is as it was.
                     resized.or_else(|| Some(unsafe { SharedBytes::from_raw(raw) }))
                 }

@@ -168,6 +168,30 @@ static ERL_NIF_TERM binaries(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]
     return enif_make_tuple5(env, copy, grown, part, back, enif_make_uint64(env, used));
 }
 
+/* Libraries write a few bytes more than they have asked for: there is room for 7 behind new bytes, resized bytes, and encoded terms. */
+static ERL_NIF_TERM room(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
+    enum { BINARIES = 3 * 256, ROOM = 7 };
+    static ErlNifBinary made[BINARIES];
+    ERL_NIF_TERM list = enif_make_list(env, 0);
+    size_t i, size;
+    (void)argc;
+    for (i = 0; i < BINARIES; i++) {
+        size = 60 + i / 3;
+        if (i % 3 == 2) {
+            enif_term_to_binary(env, argv[0], &made[i]);
+        } else {
+            enif_alloc_binary(i % 3 == 0 ? size : size / 2, &made[i]);
+            if (i % 3 == 1)
+                enif_realloc_binary(&made[i], size);
+            memset(made[i].data, i, made[i].size);
+        }
+        memset(made[i].data + made[i].size, 255, ROOM);
+    }
+    for (i = 0; i < BINARIES; i++)
+        list = enif_make_list_cell(env, enif_make_binary(env, &made[i]), list);
+    return list;
+}
+
 static ERL_NIF_TERM queue(ErlNifEnv *env, int argc, const ERL_NIF_TERM argv[]) {
     ErlNifIOVec vector, *vec = &vector;
     ErlNifIOQueue *q = enif_ioq_create(ERL_NIF_IOQ_NORMAL);
@@ -453,6 +477,7 @@ static ErlNifFunc functions[] = {
     {"order", 2, order, 0},
     {"pairs", 1, pairs, 0},
     {"binaries", 1, binaries, 0},
+    {"room", 1, room, 0},
     {"queue", 1, queue, 0},
     {"new_object", 1, new_object, 0},
     {"value_of", 1, value_of, 0},

@@ -1,7 +1,7 @@
 %% Calls the library nif_families.so, which lies in the current folder.
 -module(nif_families).
 -export([main/0]).
--export([nothing/1, sum/1, normal/0, dirty_cpu/0, dirty_io/0, raise/1, raise_dirty/1, type/1, number/1, text/1, order/2, pairs/1, binaries/1,
+-export([nothing/1, sum/1, normal/0, dirty_cpu/0, dirty_io/0, raise/1, raise_dirty/1, type/1, number/1, text/1, order/2, pairs/1, binaries/1, room/1,
          queue/1, new_object/1, value_of/1, bytes_of/1, destroyed/0, generation/0, watch/2, unwatch/1, call_object/1, open_pipe/2,
          write_pipe/2, read_pipe/1, stop_pipe/1, send_from_threads/1, send_self/1, times/0]).
 -on_load(init/0).
@@ -43,6 +43,7 @@ cases() ->
      {"binaries", fun() -> [binaries(Data) || Data <- [<<>>, <<"short">>, [<<"io">>, $l, ["ist"]], binary:part(<<"xxpartyy">>, 2, 4)]] end},
      {"large binaries", fun() -> erlang:phash2(binaries(binary:copy(<<"0123456789">>, 1000))) end},
      {"unaligned", fun() -> <<_:3, Rest/bitstring>> = <<7:3, "unaligned">>, binaries(<<Rest/bitstring>>) end},
+     {"room", fun() -> erlang:phash2(room(lists:seq(1, 30))) end},
      {"queue", fun() -> [queue(Vector) || Vector <- [[<<"abcdef">>], [<<"ab">>, <<"cd">>, binary:copy(<<"e">>, 100)], [<<I>> || I <- lists:seq(1, 80)]]] end},
      {"short queue", fun() -> queue([<<"a">>]) end},
      {"objects", fun() -> O = new_object(17), {is_reference(O), value_of(O), bytes_of(O), call_object(O), O =:= nothing(O), call_object(make_ref())} end},
@@ -113,6 +114,7 @@ text(_) -> erlang:nif_error(not_loaded).
 order(_, _) -> erlang:nif_error(not_loaded).
 pairs(_) -> erlang:nif_error(not_loaded).
 binaries(_) -> erlang:nif_error(not_loaded).
+room(_) -> erlang:nif_error(not_loaded).
 queue(_) -> erlang:nif_error(not_loaded).
 new_object(_) -> erlang:nif_error(not_loaded).
 value_of(_) -> erlang:nif_error(not_loaded).

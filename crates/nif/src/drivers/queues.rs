@@ -3,6 +3,7 @@
 use super::entry::{DriverVector, Handle};
 use super::port::open_port;
 use crate::abi::{CArray, IoSlice};
+use crate::binaries::PADDING_BYTES;
 use std::collections::VecDeque;
 use std::ffi::{c_int, c_long, c_void};
 use swarmrt_term::SharedBytes;
@@ -15,8 +16,14 @@ pub struct DriverBinary {
 }
 
 impl DriverBinary {
+    /// The bytes to allocate for `size` of a driver's, and how many of them are in use.
+    fn sizes(size: usize) -> Option<(usize, usize)> {
+        let used = size.checked_add(size_of::<DriverBinary>())?;
+        Some((used.checked_add(PADDING_BYTES)?, used))
+    }
     pub fn new(size: usize) -> *mut DriverBinary {
-        let Some(shared) = size.checked_add(8).and_then(|bytes| SharedBytes::try_with_capacity(bytes, bytes)) else { return std::ptr::null_mut() };
+        let sizes = Self::sizes(size);
+        let Some(shared) = sizes.and_then(|(capacity, used)| SharedBytes::try_with_capacity(capacity, used)) else { return std::ptr::null_mut() };
         let binary = shared.data().cast::<DriverBinary>();
         // SAFETY: the memory begins with a word, and is not shared yet.
         unsafe { binary.write(DriverBinary { size: size as isize }) };
@@ -76,7 +83,8 @@ pub unsafe extern "C" fn driver_realloc_binary(binary: *mut DriverBinary, size: 
     }
     // SAFETY: the caller's.
     unsafe {
-        let Some(shared) = size.checked_add(8).and_then(|bytes| SharedBytes::resized(DriverBinary::raw(binary), bytes)) else { return std::ptr::null_mut() };
+        let resized = DriverBinary::sizes(size).and_then(|(capacity, used)| SharedBytes::resized(DriverBinary::raw(binary), capacity, used));
+        let Some(shared) = resized else { return std::ptr::null_mut() };
         let binary = shared.data().cast::<DriverBinary>();
         (*binary).size = size as isize;
         let _ = shared.into_raw();
