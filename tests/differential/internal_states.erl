@@ -14,6 +14,7 @@ main() ->
     {{node_references, Nodes}, {dist_references, _}} = erts_debug:get_internal_state(node_and_dist_references),
     io:format("~p~n", [lists:keymember({node(), erlang:system_info(creation)}, 1, Nodes)]),
     Items = erts_debug:get_internal_state(process_info_args),
+    io:format("~p~n", [code_permission()]),
     register(internal_states, self()),
     io:format("~p~n", [[Item || Item <- Items, element(1, process_info(self(), Item)) =/= Item]]).
 
@@ -23,6 +24,32 @@ counted_reference() ->
     Same = binary_to_term(term_to_binary(R)),
     {A, 2, true} = erts_debug:get_internal_state({magic_ref, R}),
     Same =:= R.
+
+%% Who changes code waits, suspended, while another process has the permission.
+code_permission() ->
+    What = case erlang:system_info(otp_release) of "25" -> code_write_permission; _ -> code_mod_permission end,
+    {ok, permitted, Code} = compile:forms([{attribute, 1, module, permitted}]),
+    Main = self(),
+    true = erts_debug:set_internal_state(What, true),
+    Steps = [
+        fun() -> erlang:load_module(permitted, Code) end,
+        fun() -> erlang:delete_module(permitted) end,
+        fun() -> erlang:purge_module(permitted) end
+    ],
+    P = spawn_link(fun() -> Main ! {done, [Step() || Step <- Steps]} end),
+    Killed = spawn(fun() -> erlang:delete_module(permitted) end),
+    wait_until_suspended(P),
+    wait_until_suspended(Killed),
+    exit(Killed, kill),
+    Early = receive {done, _} -> early after 50 -> waits end,
+    true = erts_debug:set_internal_state(What, false),
+    receive {done, Results} -> [Early, Results, erts_debug:set_internal_state(What, false)] end.
+
+wait_until_suspended(P) ->
+    case process_info(P, status) of
+        {status, suspended} -> ok;
+        _ -> timer:sleep(5), wait_until_suspended(P)
+    end.
 
 status() ->
     {P, M} = spawn_monitor(fun() -> receive stop -> ok end end),

@@ -60,6 +60,7 @@ fn finish_loading(p: &mut Process, list: Term) -> BifResult {
     if modules.len() > 1 && modules.iter().any(|module| module.on_load.is_some()) {
         return Err(BifExit::SYSTEM_LIMIT);
     }
+    let _permission = p.change_code()?;
     let old: Vec<Term> = modules.iter().filter(|module| p.vm.code.must_be_purged(module)).map(|module| Term::atom(module.name)).collect();
     if !old.is_empty() {
         let old = p.list(&old);
@@ -94,6 +95,7 @@ fn call_on_load_function(p: &mut Process, module: Term) -> BifResult {
 #[bif("erlang:finish_after_on_load/2")]
 fn finish_after_on_load(p: &mut Process, module: Term, keep: Term) -> BifResult {
     let (name, keep) = (module_name(module)?, keep.as_bool().ok_or(BifExit::BADARG)?);
+    let _permission = p.change_code()?;
     p.vm.code.finish_on_load(name, keep);
     Ok(Term::bool(true))
 }
@@ -159,6 +161,7 @@ fn function_exported(p: &mut Process, module: Term, function: Term, arity: Term)
 #[bif("erlang:delete_module/1")]
 fn delete_module(p: &mut Process, module: Term) -> BifResult {
     let name = module_name(module)?;
+    let _permission = p.change_code()?;
     match p.vm.code.delete(name) {
         Ok(true) => Ok(Term::bool(true)),
         Ok(false) => Ok(Term::atom(am::UNDEFINED)),
@@ -179,6 +182,7 @@ fn check_old_code(p: &mut Process, module: Term) -> BifResult {
 #[bif("erts_internal:purge_module/2")]
 fn purge_module(p: &mut Process, module: Term, operation: Term) -> BifResult {
     let (name, operation) = (module_name(module)?, operation.as_atom().ok_or(BifExit::BADARG)?);
+    let _permission = p.change_code()?;
     Ok(Term::bool(match operation.name() {
         "prepare" | "prepare_on_load" => p.vm.code.prepare_purge(name),
         "abort" => {

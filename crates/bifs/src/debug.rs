@@ -59,6 +59,14 @@ fn set_internal_state(p: &mut Process, what: Term, value: Term) -> BifResult {
             let before = p.vm.extension::<BinaryLoopLimit>().0.swap(limit, Ordering::Relaxed);
             Ok(p.int(before))
         }
+        "code_mod_permission" | "code_write_permission" => {
+            if value.as_bool().ok_or(BifExit::BADARG)? {
+                p.keep_code_permission()?;
+            } else {
+                p.vm.give_back_code_permission();
+            }
+            Ok(Term::bool(true))
+        }
         // The scheduler does nothing else meanwhile.
         "sleep" => {
             let ms = value.as_small().and_then(|ms| u64::try_from(ms).ok()).ok_or(BifExit::BADARG)?;

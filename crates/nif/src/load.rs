@@ -5,7 +5,6 @@ use crate::calls;
 use crate::env::{Env, serves};
 use crate::library::{Description, File, Loaded};
 use crate::resource_types;
-use parking_lot::Mutex;
 use std::any::Any;
 use std::collections::HashSet;
 use std::ffi::c_void;
@@ -17,9 +16,6 @@ use swarmrt_machine::code::ModuleCode;
 use swarmrt_machine::code::natives::{Library, Native, NifEntry};
 use swarmrt_machine::{BifResult, Process, BifExit, bif};
 use swarmrt_term::{Alloc, Atom, Term, am, stop};
-
-/// One library is loaded at a time: its `load` opens types of resources, which it is to find as they are.
-static LOADING: Mutex<()> = Mutex::new(());
 
 /// Why a library is not loaded: the atom and the text of OTP.
 struct Refused(&'static str, String);
@@ -46,6 +42,7 @@ fn path_bytes(path: Term) -> Option<Vec<u8>> {
 #[bif("erlang:load_nif/2")]
 fn load_nif(p: &mut Process, path: Term, info: Term) -> BifResult {
     let path = path_bytes(path).ok_or(BifExit::BADARG)?;
+    let _permission = p.change_code()?;
     // As in OTP, no other process runs while a library takes over from an older one, but on dirty schedulers.
     let blocks = upgrades(p) && p.vm.schedulers.wanted_online() > 1;
     if blocks && !p.blocks_others(Blocking::Normal) {
@@ -105,7 +102,6 @@ fn load(p: &mut Process, path: &[u8], info: Term) -> Result<(), Refused> {
         return Err(Refused("load_failed", text.to_owned()));
     }
     crate::library::wait_until_closed(p.vm);
-    let _one_at_a_time = LOADING.lock();
     if version.natives.library().is_some() {
         return Err(Refused("reload", "NIF library already loaded (reload disallowed since OTP 20).".to_owned()));
     }

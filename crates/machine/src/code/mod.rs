@@ -5,10 +5,12 @@ mod export;
 mod located;
 mod module;
 pub mod natives;
+mod permission;
 pub mod retire;
 mod server;
 
 pub use export::{Export, FunEntry};
 pub use located::Located;
 pub use module::{LoadError, Location, ModuleCode, Prepared, RecordEntry};
+pub use permission::ChangingCode;
 pub use server::{CodeServer, HasOldVersion, ModuleSlot, PurgeWait};

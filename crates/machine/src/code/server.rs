@@ -2,6 +2,7 @@
 
 use crate::bif::{BifKind, BifTable};
 use crate::code::module::Scratch;
+use crate::code::permission::Permission;
 use crate::code::{Export, FunEntry, LoadError, Location, ModuleCode, Prepared, RecordEntry};
 use crate::code_cache::CodeCache;
 use parking_lot::{Mutex, RwLock};
@@ -101,6 +102,7 @@ pub struct CodeServer {
     no_code: [u64; 2],
     /// For loading one module after the other; gone while one is being loaded.
     pub(crate) scratch: Mutex<Option<Scratch>>,
+    pub(crate) permission: Permission,
     /// The modules that have loaded native libraries from files, the last one first.
     pub taints: Mutex<Vec<Atom>>,
     /// What is kept from run to run, if anything is.
@@ -146,6 +148,7 @@ impl CodeServer {
             glue: Vec::leak(glue),
             no_code,
             scratch: Mutex::new(None),
+            permission: Permission::default(),
             taints: Mutex::default(),
             cache: OnceLock::new(),
         }
