@@ -6,11 +6,13 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use swarmrt_heap::Fragment;
 use std::time::Duration;
 use swarmrt_machine::blocking::Blocking;
+use swarmrt_machine::code::Export;
 use swarmrt_machine::run_state;
 use swarmrt_machine::time::TimeWarpMode;
 use swarmrt_machine::watched::WatchedDescriptors;
 use swarmrt_machine::signal::{self, Call};
 use swarmrt_machine::{BifResult, Process, BifExit, bif, deferred, exception};
+use swarmrt_term::atom::CACHE_PLACES;
 use swarmrt_term::{Alloc, Atom, Bits, Mfa, SharedBytes, Subtag, Term, am, atom, hash, map};
 
 /// Whether the rest of `set_internal_state/2` may be used.
@@ -190,6 +192,9 @@ fn get_internal_state(p: &mut Process, what: Term) -> BifResult {
             }
             "processes" => crate::process::processes(p),
             "node_and_dist_references" => Ok(node_references(p)),
+            "max_atom_out_cache_index" => Ok(Term::small(CACHE_PLACES as i64 - 1)),
+            // As of an OTP without the checker of locks.
+            "lc_graph" => Ok(Term::atom(am::NOTSUP)),
             // OTP's debug builds put every term into a fragment of its own.
             "force_heap_frags" => Ok(Term::bool(false)),
             _ => Err(BifExit::BADARG),
@@ -203,6 +208,7 @@ fn get_internal_state(p: &mut Process, what: Term) -> BifResult {
     let (key, term) = pair_of(what).ok_or(BifExit::BADARG)?;
     match key.as_atom().ok_or(BifExit::BADARG)?.name() {
         "internal_hash" => Ok(p.uint(u64::from(hash::internal_hash(term)))),
+        "atom_out_cache_index" => term.as_atom().map(|atom| Term::small(atom.cache_place() as i64)).ok_or(BifExit::BADARG),
         "binary_info" => binary_info(p, term),
         "process_status" => process_status(p, term),
         "magic_ref" => counted_reference(p, term),
@@ -298,12 +304,38 @@ fn milliseconds(term: Term) -> Result<Duration, BifExit> {
     Ok(Duration::from_millis(ms))
 }
 
-/// Goes to the other two kinds in turn, every fourth step, until the count is 0.
-fn reschedule(p: &mut Process, here: Atom, count: Term) -> BifResult {
-    let left = count.as_small().filter(|&left| left >= 0).ok_or(BifExit::BADARG)?;
+/// A call of `reschedule` under way: how it began, where a failure is raised.
+struct Rescheduling {
+    began: &'static Export,
+    args: [Term; 3],
+    fails: bool,
+}
+
+/// Goes to the other two kinds in turn, every fourth step, until the count is 0. `args` are those of the call, which is of
+/// `dirty/3` where there are three.
+fn reschedule(p: &mut Process, here: Atom, args: &[Term]) -> BifResult {
+    let left = args.last().and_then(|count| count.as_small()).ok_or(BifExit::BADARG)?;
+    let mut call = match p.bif_state.take().and_then(|state| state.downcast::<Rescheduling>().ok()) {
+        Some(call) if call.fails => return Err(BifExit::BADARG),
+        Some(call) => call,
+        None => {
+            // Atoms and a small number: no collection moves them.
+            let mut kept = [Term::NIL; 3];
+            kept[..args.len()].copy_from_slice(args);
+            let began = if args.len() == 3 { atom!("dirty") } else { here };
+            Box::new(Rescheduling { began: exported(p, began, args.len()), args: kept, fails: false })
+        }
+    };
     if left == 0 {
         return Ok(Term::atom(am::OK));
     }
+    if left < 0 {
+        call.fails = true;
+        let (began, args) = (call.began, call.args);
+        p.bif_state = Some(call);
+        return p.trap(began, &args[..began.mfa.arity as usize]);
+    }
+    p.bif_state = Some(call);
     let next = match here.name() {
         _ if left % 4 != 0 => here,
         "dirty_cpu" => atom!("dirty_io"),
@@ -312,13 +344,16 @@ fn reschedule(p: &mut Process, here: Atom, count: Term) -> BifResult {
     };
     let step = Term::atom(atom!("reschedule"));
     let count = Term::small(left - 2);
-    let to = |function: Atom, arity: u32| Mfa { module: atom!("erts_debug"), function, arity };
     if next == am::NORMAL {
-        let export = p.vm.code.export(to(atom!("dirty"), 3));
+        let export = exported(p, atom!("dirty"), 3);
         return p.trap(export, &[Term::atom(am::NORMAL), step, count]);
     }
-    let export = p.vm.code.export(to(next, 2));
+    let export = exported(p, next, 2);
     p.trap(export, &[step, count])
+}
+
+fn exported(p: &Process, function: Atom, arity: usize) -> &'static Export {
+    p.vm.code.export(Mfa { module: atom!("erts_debug"), function, arity: arity as u32 })
 }
 
 /// `here` is the kind of scheduler that this runs on.
@@ -359,7 +394,7 @@ fn test(p: &mut Process, here: Atom, what: Term, value: Term) -> BifResult {
             let time = milliseconds(value)?;
             rest(p, &|_| std::thread::sleep(time))
         }
-        "reschedule" => reschedule(p, here, value),
+        "reschedule" => reschedule(p, here, &[what, value]),
         "ready_wait6_done" => rest(p, &|p| {
             tell(p, atom!("ready"));
             std::thread::sleep(Duration::from_secs(6));
@@ -389,14 +424,16 @@ fn dirty_io(p: &mut Process, what: Term, value: Term) -> BifResult {
 #[bif("erts_debug:dirty/3")]
 fn dirty(p: &mut Process, kind: Term, what: Term, value: Term) -> BifResult {
     match atom_of(kind)?.name() {
+        here @ ("normal" | "dirty_cpu" | "dirty_io") if what == Term::atom(atom!("reschedule")) => {
+            reschedule(p, Atom::new(here), &[kind, what, value])
+        }
         "normal" => test(p, am::NORMAL, what, value),
         // A failure is raised here, so that it names this function.
         "dirty_cpu" | "dirty_io" if what == Term::atom(am::ERROR) => {
             test(p, am::NORMAL, what, value)
         }
         kind @ ("dirty_cpu" | "dirty_io") => {
-            let mfa = Mfa { module: atom!("erts_debug"), function: Atom::new(kind), arity: 2 };
-            let export = p.vm.code.export(mfa);
+            let export = exported(p, Atom::new(kind), 2);
             p.trap(export, &[what, value])
         }
         _ => Err(BifExit::BADARG),

@@ -5,8 +5,8 @@
 //! The place of an atom is fixed by its number. Where two atoms of one message have the same place, the second is written out.
 
 use swarmrt_term::Atom;
+use swarmrt_term::atom::CACHE_PLACES as PLACES;
 
-const PLACES: usize = 2048;
 /// Places in a segment.
 const SEGMENT: usize = 256;
 /// Atoms that a message's head can list.
@@ -41,10 +41,6 @@ pub struct Listed {
     is_used: bool,
 }
 
-fn place_of(atom: Atom) -> usize {
-    atom.index() as usize % PLACES
-}
-
 impl Listed {
     /// An empty list; one that stays empty when atoms are to be written out.
     pub fn new(is_used: bool) -> Listed {
@@ -61,9 +57,9 @@ impl Listed {
         if !self.is_used {
             return None;
         }
-        let place = place_of(atom);
+        let place = atom.cache_place();
         let known = if self.by_place.is_empty() {
-            self.atoms.iter().position(|&other| place_of(other) == place)
+            self.atoms.iter().position(|&other| other.cache_place() == place)
         } else {
             usize::from(self.by_place[place]).checked_sub(1)
         };
@@ -79,7 +75,7 @@ impl Listed {
         } else if self.atoms.len() > SEARCHED_MAX {
             self.by_place = vec![0; PLACES];
             for (index, &atom) in self.atoms.iter().enumerate() {
-                self.by_place[place_of(atom)] = index as u8 + 1;
+                self.by_place[atom.cache_place()] = index as u8 + 1;
             }
         }
         Some(self.atoms.len() as u8 - 1)
@@ -98,11 +94,11 @@ impl Listed {
         let set = |out: &mut Vec<u8>, index: usize, flags: u8| {
             out[flags_at + index / 2] |= if index.is_multiple_of(2) { flags } else { flags << 4 };
         };
-        let is_new = |sent: &Sent, atom: Atom| sent.0[place_of(atom)] != atom.index();
+        let is_new = |sent: &Sent, atom: Atom| sent.0[atom.cache_place()] != atom.index();
         let is_long = self.atoms.iter().any(|&atom| is_new(sent, atom) && atom.name().len() > 0xff);
         set(out, self.atoms.len(), u8::from(is_long));
         for (index, &atom) in self.atoms.iter().enumerate() {
-            let place = place_of(atom);
+            let place = atom.cache_place();
             let new = is_new(sent, atom);
             set(out, index, (place / SEGMENT) as u8 | if new { IS_NEW } else { 0 });
             out.push((place % SEGMENT) as u8);

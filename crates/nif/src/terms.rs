@@ -4,6 +4,7 @@ use crate::abi::{CArray, CRoom, CText, NON_VALUE, Out, c_bool};
 use crate::env::{Env, vm};
 use std::ffi::{c_int, c_long, c_uint, c_ulong};
 use swarmrt_heap::size_whole;
+use swarmrt_term::atom::CACHE_PLACES;
 use swarmrt_term::{Alloc, Atom, Release, Subtag, Term, compare, equal_exact, hash, print};
 
 /// `ErlNifCharEncoding`.
@@ -92,14 +93,16 @@ pub extern "C" fn enif_term_size(term: Term) -> usize {
     size_whole(term) * 8
 }
 
-/// No library writes the format of distribution's own cache of atoms.
+/// The atom's place in the caches of connections to other nodes.
 #[unsafe(no_mangle)]
-pub extern "C" fn enif_get_atom_cache_index(_env: *mut Env, _atom: Term, _index: Out<c_uint>) -> c_int {
-    0
+pub extern "C" fn enif_get_atom_cache_index(_env: *mut Env, atom: Term, index: Out<c_uint>) -> c_int {
+    let Some(atom) = atom.as_atom() else { return 0 };
+    index.put(atom.cache_place() as c_uint);
+    1
 }
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_max_atom_cache_index() -> c_uint {
-    0
+    CACHE_PLACES as c_uint - 1
 }
 
 // ---- Numbers ----

@@ -10,6 +10,9 @@ use std::sync::{LazyLock, OnceLock, RwLock};
 #[repr(transparent)]
 pub struct Atom(u32);
 
+/// Places of a connection's cache of atoms, in each direction.
+pub const CACHE_PLACES: usize = 2048;
+
 /// What is found by an atom. The table's numbers are ours, so nobody can choose them to collide.
 pub type AtomMap<V> = HashMap<Atom, V, BuildHasherDefault<NumberHasher>>;
 
@@ -243,6 +246,11 @@ impl Atom {
     #[inline(always)]
     pub const fn index(self) -> u32 {
         self.0
+    }
+    /// The atom's place in the caches of connections to other nodes, below [`CACHE_PLACES`].
+    #[inline]
+    pub const fn cache_place(self) -> usize {
+        self.0 as usize % CACHE_PLACES
     }
     #[inline(always)]
     pub const fn from_index(index: u32) -> Atom {
