@@ -6,7 +6,7 @@
 
 use super::entry::{Data, DriverEntry, DriverVector, Handle, IoSlice, SOFT_BUSY};
 use super::loaded::{CallbackLock, Loaded, count_port};
-use super::ports::HeldLock;
+use super::ports::{HeldLock, has_ended};
 use super::queues::{DriverBinary, Queue};
 use super::registry::Reference;
 use super::{messages, select};
@@ -526,7 +526,8 @@ impl Driver for LoadedPort {
         self.queue.lock().size()
     }
     fn monitored(&self) -> Vec<u64> {
-        self.monitors.lock().values().map(|&(_, pid)| pid).collect()
+        // One that has ended is in the table until `process_exit` is called.
+        self.monitors.lock().values().map(|&(_, pid)| pid).filter(|&pid| !has_ended(pid)).collect()
     }
     fn os_pid(&self) -> Option<u32> {
         Some(self.os_pid.load(Ordering::Acquire)).filter(|&pid| pid != 0)

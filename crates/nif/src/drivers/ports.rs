@@ -251,14 +251,20 @@ pub unsafe extern "C" fn driver_pdl_dec_refc(lock: *const DataLock) -> c_long {
 // ---- Monitors ----
 
 /// 0 when the process is monitored; less when the driver has no function for that, more when the process is gone.
+/// Whether the process has ended, or is doing so.
+pub fn has_ended(pid: u64) -> bool {
+    let (vm, _guard) = (vm(), pin());
+    vm.processes.get(pid).is_none_or(|cell| cell.shared.incoming.is_closed())
+}
+
 #[unsafe(no_mangle)]
 pub extern "C" fn driver_monitor_process(handle: Handle, process: Term, to: Out<Monitor>) -> c_int {
     let Some(port) = open_port(handle).filter(|port| port.loaded.entry().process_exit.is_some()) else { return -1 };
-    let (vm, _guard) = (vm(), pin());
     let Some(pid) = process.as_pid() else { return 1 };
-    if vm.processes.get(pid).is_none_or(|cell| cell.shared.incoming.is_closed()) {
+    if has_ended(pid) {
         return 1;
     }
+    let (vm, _guard) = (vm(), pin());
     let value = vm.next_ref();
     let monitor = Monitor::new(value.id, value.low);
     port.monitors.lock().insert(value.id, (monitor, pid));
