@@ -52,6 +52,15 @@ fn has_prepared_code_on_load(p: &mut Process, reference: Term) -> BifResult {
     Ok(Term::bool(module.on_load.is_some()))
 }
 
+/// Processes that were made runnable before go first, once, as in OTP, where a change of code waits for all schedulers.
+fn let_others_go_first(p: &mut Process) -> Result<(), BifExit> {
+    if p.bif_state.take().is_some() {
+        return Ok(());
+    }
+    p.bif_state = Some(Box::new(()));
+    Err(BifExit::Yield)
+}
+
 #[bif("erlang:finish_loading/1")]
 fn finish_loading(p: &mut Process, list: Term) -> BifResult {
     let references = list.list_to_vec().ok_or(BifExit::BADARG)?;
@@ -60,6 +69,7 @@ fn finish_loading(p: &mut Process, list: Term) -> BifResult {
     if modules.len() > 1 && modules.iter().any(|module| module.on_load.is_some()) {
         return Err(BifExit::SYSTEM_LIMIT);
     }
+    let_others_go_first(p)?;
     let _permission = p.change_code()?;
     let old: Vec<Term> = modules.iter().filter(|module| p.vm.code.must_be_purged(module)).map(|module| Term::atom(module.name)).collect();
     if !old.is_empty() {
@@ -161,6 +171,7 @@ fn function_exported(p: &mut Process, module: Term, function: Term, arity: Term)
 #[bif("erlang:delete_module/1")]
 fn delete_module(p: &mut Process, module: Term) -> BifResult {
     let name = module_name(module)?;
+    let_others_go_first(p)?;
     let _permission = p.change_code()?;
     match p.vm.code.delete(name) {
         Ok(true) => Ok(Term::bool(true)),

@@ -2,7 +2,8 @@
 //!
 //! Invariants: every function of the interface is here, exported from the program by its name, and nobody else knows the
 //! interface. A library's code is trusted; what it says of itself when it is loaded is not. Its own code runs in calls of its
-//! functions and in callbacks, never while a lock of ours is held but for the one that has libraries loaded one after the other.
+//! functions and in callbacks, never while a lock of ours is held. The process that loads a library has the permission to change
+//! code ([`Process::change_code`](swarmrt_machine::Process::change_code)), so that libraries are loaded one after the other.
 //!
 //! What a term's word is to a library is what it is to us ([`Term`](swarmrt_term::Term)); 0 is none.
 
