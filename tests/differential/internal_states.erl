@@ -15,6 +15,7 @@ main() ->
     io:format("~p~n", [lists:keymember({node(), erlang:system_info(creation)}, 1, Nodes)]),
     Items = erts_debug:get_internal_state(process_info_args),
     io:format("~p~n", [code_permission()]),
+    io:format("~p~n", [[erts_debug:lc_graph(), rescheduling()]]),
     register(internal_states, self()),
     io:format("~p~n", [[Item || Item <- Items, element(1, process_info(self(), Item)) =/= Item]]).
 
@@ -24,6 +25,22 @@ counted_reference() ->
     Same = binary_to_term(term_to_binary(R)),
     {A, 2, true} = erts_debug:get_internal_state({magic_ref, R}),
     Same =:= R.
+
+%% What a process shows that is in a built-in on a dirty scheduler, and where a call fails that has gone on elsewhere.
+rescheduling() ->
+    P = spawn(fun() -> erts_debug:dirty_io(wait, 10000), ok end),
+    timer:sleep(200),
+    Shown = process_info(P, [current_function, current_location]),
+    exit(P, kill),
+    Failing = [{dirty_cpu, [reschedule, 1001]}, {dirty_io, [reschedule, 7]}, {dirty, [normal, reschedule, 9]}],
+    [Shown | [failure(F, Args) || {F, Args} <- Failing]].
+
+failure(F, Args) ->
+    try
+        apply(erts_debug, F, Args)
+    catch
+        error:Reason:Trace -> [{_, F1, Args1, _} | _] = Trace, {Reason, F1, Args1}
+    end.
 
 %% Who changes code waits, suspended, while another process has the permission.
 code_permission() ->

@@ -1236,7 +1236,7 @@ fn suspend_process(p: &mut Process, pid: Term, options: Term) -> BifResult {
     let suspends = p.bif_state.is_some() || is_there && note_suspension(p, pid, unless);
     if !waits {
         if is_there {
-            signal::send_call(p.vm, pid, Box::new(later_suspension(p.id(), suspends, tag)));
+            signal::send_later(p.vm, pid, Box::new(later_suspension(p.id(), suspends, tag)));
         } else {
             later_suspension(p.id(), suspends, tag)(p.vm, None);
         }
@@ -1249,7 +1249,7 @@ fn suspend_process(p: &mut Process, pid: Term, options: Term) -> BifResult {
         process.suspend_once();
         Term::bool(true)
     };
-    ask(p, pid, suspend, Term::atom(am::BADARG))
+    ask_as(p, pid, signal::send_later, move |process, _| suspend(process), Term::atom(am::BADARG))
 }
 
 /// Counts a suspension of `pid` by the calling process; `false` when there is one already and `unless` says that it is enough.

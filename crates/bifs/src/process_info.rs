@@ -41,8 +41,11 @@ fn location_entry(heap: &mut FragmentHeap, process: &Process, address: usize) ->
         }
         None => Term::NIL,
     };
-    let mfa = location.mfa;
-    Some(heap.tuple(&[Term::atom(mfa.module), Term::atom(mfa.function), Term::small(i64::from(mfa.arity)), place]))
+    Some(function_entry(heap, location.mfa, place))
+}
+
+fn function_entry(heap: &mut FragmentHeap, mfa: Mfa, place: Term) -> Term {
+    heap.tuple(&[Term::atom(mfa.module), Term::atom(mfa.function), Term::small(i64::from(mfa.arity)), place])
 }
 
 /// Whether the process has asked, as `sensitive`, that its data not be shown.
@@ -61,6 +64,10 @@ fn item(heap: &mut FragmentHeap, process: &mut Process, name: Atom, own: bool) -
     Some(match name.name() {
         "registered_name" => process.registered.map_or(Term::NIL, Term::atom),
         "current_function" | "current_location" => {
+            let built_in = if own { None } else { process.current_built_in() };
+            if let Some(mfa) = built_in {
+                return Some(if name.name() == "current_location" { function_entry(heap, mfa, Term::NIL) } else { heap.mfa(mfa) });
+            }
             let module = process.vm.code.module_at(process.ip as usize);
             let found = module.as_ref().and_then(|module| module.locate(process.ip as usize)).map(|location| location.mfa);
             if name.name() == "current_location" {

@@ -763,7 +763,7 @@ impl Process {
 
 /// Has a process suspended once more.
 pub fn suspend(vm: &'static Vm, pid: u64) {
-    crate::signal::send_call(
+    crate::signal::send_later(
         vm,
         pid,
         Box::new(|_, process| {
@@ -776,7 +776,7 @@ pub fn suspend(vm: &'static Vm, pid: u64) {
 
 /// Takes one suspension back.
 pub fn resume(vm: &'static Vm, pid: u64) {
-    crate::signal::send_call(
+    crate::signal::send_later(
         vm,
         pid,
         Box::new(|_, process| {

@@ -261,8 +261,11 @@ const CALL_TAKEN: u64 = 0;
 const QUESTION: u32 = 1;
 /// The `sequence` of a call signal that may be answered while a library's function runs: see [`send_look`].
 const LOOK: u32 = 3;
-/// The `sequence` of a call signal that may be answered then if no signal but messages is in front: see [`send_inspection`].
+/// The `sequence` of a call signal that may be answered then if only messages and [`LATER`] ones are in front: see
+/// [`send_inspection`].
 const INSPECTION: u32 = 4;
+/// The `sequence` of a call signal that nobody need see done before: see [`send_later`].
+const LATER: u32 = 5;
 /// The `sequence` of a call signal that changes what such a question may be about: see [`send_change`].
 const CHANGE: u32 = 2;
 
@@ -405,6 +408,11 @@ pub fn send_look(vm: &'static Vm, to: u64, call: Call) -> bool {
 pub fn send_inspection(vm: &'static Vm, to: u64, call: Call) -> bool {
     send_call_as(vm, to, call, INSPECTION)
 }
+/// As [`send_call`], for what inspections behind it need not find done, such as suspending: while the process is in a library's
+/// function on a dirty scheduler, they do not wait for it.
+pub fn send_later(vm: &'static Vm, to: u64, call: Call) -> bool {
+    send_call_as(vm, to, call, LATER)
+}
 fn send_call_as(vm: &'static Vm, to: u64, call: Call, sequence: u32) -> bool {
     let Some(cell) = vm.processes.get(to) else {
         call(vm, None);
@@ -475,6 +483,7 @@ impl Process {
                             call(self.vm, Some(self));
                         }
                     }
+                    LATER => {}
                     _ => is_first = false,
                 }
             }

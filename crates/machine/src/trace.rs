@@ -124,19 +124,26 @@ impl Process {
         }
     }
 
-    /// The function that the process is in: a built-in that it waits for, or else that of the code.
-    /// The function that the process is in; `None` before its first turn.
-    pub(crate) fn current_function(&self) -> Option<swarmrt_term::Mfa> {
+    /// The built-in that a process between two turns is in: it waits for it, or has it done elsewhere.
+    pub fn current_built_in(&self) -> Option<swarmrt_term::Mfa> {
         if self.ip.is_null() {
             return None;
         }
         // SAFETY: a process's instruction pointer points at an instruction.
-        let found = match unsafe { *self.ip } {
+        match unsafe { *self.ip } {
             Instr::CallBif { bif, .. } | Instr::CallBifLast { bif, .. } | Instr::CallBifOnly { bif, .. } | Instr::BifBody { bif, .. } => {
                 Some(self.vm.bifs.mfa(bif))
             }
-            _ => self.vm.code.locate(self.ip as usize, |location| location.mfa),
-        };
+            _ => None,
+        }
+    }
+
+    /// The function that the process is in: a built-in, or else that of the code; `None` before its first turn.
+    pub(crate) fn current_function(&self) -> Option<swarmrt_term::Mfa> {
+        if self.ip.is_null() {
+            return None;
+        }
+        let found = self.current_built_in().or_else(|| self.vm.code.locate(self.ip as usize, |location| location.mfa));
         let at_start = [self.vm.code.apply_entry(), self.vm.code.apply_fun_entry()].contains(&self.ip);
         Some(found.filter(|_| !at_start).unwrap_or(self.initial))
     }

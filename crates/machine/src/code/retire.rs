@@ -111,7 +111,7 @@ impl Retirement {
         let _guard = crate::vm::pin();
         for pid in vm.processes.ids() {
             let ticket = ticket.clone();
-            signal::send_call(
+            signal::send_later(
                 vm,
                 pid,
                 Box::new(move |_, process| {
