@@ -5,7 +5,7 @@
 //! turns (`erts_debug:set_internal_state/2`).
 
 use crate::bif::BifExit;
-use crate::process::{Process, resume};
+use crate::process::{OnExit, Process, Watcher, resume};
 use crate::vm::Vm;
 use parking_lot::Mutex;
 
@@ -42,13 +42,26 @@ impl Process {
     pub fn change_code(&mut self) -> Result<ChangingCode, BifExit> {
         let nested = self.vm.code.permission.0.lock().holder == Some(self.id());
         if !nested {
-            self.keep_code_permission()?;
+            self.take_code_permission()?;
         }
         Ok(ChangingCode { vm: self.vm, nested })
     }
 
-    /// Takes the permission until [`Vm::give_back_code_permission`]; otherwise as [`Process::change_code`].
+    /// Takes the permission until [`Vm::give_back_code_permission`], or until the process ends; otherwise as
+    /// [`Process::change_code`].
     pub fn keep_code_permission(&mut self) -> Result<(), BifExit> {
+        self.take_code_permission()?;
+        let (number, pid) = (self.vm.next_ref().id, self.id());
+        let call = Box::new(move |vm: &'static Vm| {
+            if vm.code.permission.0.lock().holder == Some(pid) {
+                vm.give_back_code_permission();
+            }
+        });
+        self.extra().on_exit.insert(number, OnExit { watcher: Watcher::Hidden, call });
+        Ok(())
+    }
+
+    fn take_code_permission(&mut self) -> Result<(), BifExit> {
         let mut state = self.vm.code.permission.0.lock();
         if state.holder.is_some_and(|holder| holder != self.id()) {
             state.waiting.push(self.id());
