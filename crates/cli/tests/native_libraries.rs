@@ -84,6 +84,46 @@ fn a_library_of_every_family_of_functions_does_what_it_does_on_erl() {
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
+/// What the families leave out: kinds of terms, names, threads and their locks, output, other files.
+#[test]
+fn a_library_of_the_other_functions_does_what_it_does_on_erl() {
+    let (source, folder) = (common::root().join("tests/nif/others"), temporary("nif-others"));
+    compile(&source.join("nif_others.c"), &folder);
+    assert_same(&source.join("nif_others.erl"), &folder);
+}
+
+/// A library that names every function that the headers of the OTP under test declare is loaded: none is missing.
+#[test]
+fn every_function_of_the_headers_is_there() {
+    let (include, folder) = (common::otp_root().join("usr/include"), temporary("nif-headers"));
+    let headers = "#include <erl_nif.h>\n#include <erl_driver.h>\n";
+    let plain = folder.join("headers.c");
+    std::fs::write(&plain, headers).expect("the folder is writable");
+    let preprocessed = common::run(Command::new("cc").arg("-E").arg("-I").arg(&include).arg(&plain));
+    let mut names: Vec<String> = Vec::new();
+    // What stands in front of a parenthesis.
+    for before in String::from_utf8_lossy(&preprocessed.stdout).split('(') {
+        let is_part = |letter: char| letter.is_alphanumeric() || letter == '_';
+        let word = before.trim_end().rsplit(|letter| !is_part(letter)).next().unwrap_or_default();
+        // Of lists and tuples of fixed sizes there are inline functions, which need no export.
+        let is_inline = (word.starts_with("enif_make_list") || word.starts_with("enif_make_tuple")) && word.ends_with(|last: char| last.is_ascii_digit());
+        if ["enif_", "driver_", "erl_drv_"].iter().any(|family| word.starts_with(family)) && !is_inline {
+            names.push(word.to_owned());
+        }
+    }
+    names.sort();
+    names.dedup();
+    let program = "-module(nif_headers).\n-export([main/0]).\n-nifs([]).\nmain() -> io:format(\"~p~n\", [erlang:load_nif(\"./nif_headers\", 0)]).\n";
+    std::fs::write(folder.join("nif_headers.erl"), program).expect("the folder is writable");
+    assert!(names.len() > 250, "{names:?}");
+    let addresses: String = names.iter().map(|name| format!("    (void *){name},\n")).collect();
+    let init = "static ErlNifFunc none[] = {};\nERL_NIF_INIT(nif_headers, none, NULL, NULL, NULL, NULL)\n";
+    let library = format!("{headers}void *addresses[] = {{\n{addresses}}};\n{init}");
+    std::fs::write(folder.join("nif_headers.c"), library).expect("the folder is writable");
+    compile(&folder.join("nif_headers.c"), &folder);
+    assert_same(&folder.join("nif_headers.erl"), &folder);
+}
+
 #[test]
 fn a_thousand_upgrades_under_load_lose_nothing() {
     let (source, folder) = (common::root().join("tests/nif/families"), temporary("nif-upgrades"));

@@ -57,11 +57,7 @@ impl File {
     /// # Errors
     /// What the dynamic linker says.
     pub fn open(path: &[u8]) -> Result<File, String> {
-        let mut name = path.to_vec();
-        if !name.ends_with(b".so") {
-            name.extend_from_slice(b".so");
-        }
-        let name = CString::new(name).map_err(|_| "the name of the file has a zero byte".to_owned())?;
+        let name = CString::new([path, b".so"].concat()).map_err(|_| "the name of the file has a zero byte".to_owned())?;
         match open(&name, libc::RTLD_NOW) {
             Err(why) if why.contains("undefined symbol") && share_system_libraries() => open(&name, libc::RTLD_NOW),
             opened => opened,

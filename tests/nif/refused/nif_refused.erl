@@ -3,7 +3,7 @@
 -export([main/0, nothing/1]).
 
 main() ->
-    Names = ["./missing", "./no_library" | ["./refused_" ++ integer_to_list(N) || N <- lists:seq(1, 10)]],
+    Names = ["./missing", "./no_library", "./refused_1.so" | ["./refused_" ++ integer_to_list(N) || N <- lists:seq(1, 10)]],
     [io:format("~s: ~s~n", [Name, shown(load(Name))]) || Name <- Names],
     io:format("~p ~p~n", [catch_error(fun() -> load(17) end), apply(erlang, load_nif, ["./refused_0", 0])]),
     io:format("~p~n", [catch_error(fun() -> nothing(x) end)]),
