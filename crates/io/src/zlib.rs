@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use swarmrt_machine::resource::Resources;
 use swarmrt_machine::{BifResult, Process, BifExit, bif};
-use swarmrt_term::{Alloc, FragmentHeap, Term, am, atom};
+use swarmrt_term::{Alloc, FragmentHeap, Release, Term, am, atom};
 
 unsafe extern "C" {
     /// Of zlib's own interface (zlib.h), though not of the bindings.
@@ -221,6 +221,11 @@ fn inflate_init(p: &mut Process, stream: Term, window: Term, after_end: Term) ->
     })
 }
 
+/// The checksum of a dictionary, which OTP 25 has as a signed number.
+fn dictionary_checksum(p: &mut Process, checksum: u32) -> Term {
+    if p.vm.release() >= Release::R26 { p.int(i64::from(checksum)) } else { p.int(i64::from(checksum as i32)) }
+}
+
 #[bif("zlib:deflateSetDictionary_nif/2")]
 fn deflate_set_dictionary(p: &mut Process, stream: Term, dictionary: Term) -> BifResult {
     let bytes = crate::port::iodata(dictionary).ok_or(BifExit::BADARG)?;
@@ -236,7 +241,7 @@ fn deflate_set_dictionary(p: &mut Process, stream: Term, dictionary: Term) -> Bi
         } else {
             state.stream.adler
         };
-        Ok(p.int(i64::from(checksum as u32 as i32)))
+        Ok(dictionary_checksum(p, checksum as u32))
     })
 }
 
@@ -382,7 +387,7 @@ fn step(p: &mut Process, state: &mut State, input_limit: usize, output_limit: us
     if code != z::Z_NEED_DICT {
         return Ok(p.tuple(&[Term::atom(atom!("continue")), chunk]));
     }
-    let checksum = p.int(i64::from(state.stream.adler as u32 as i32));
+    let checksum = dictionary_checksum(p, state.stream.adler as u32);
     Ok(p.tuple(&[Term::atom(atom!("need_dictionary")), checksum, chunk]))
 }
 
