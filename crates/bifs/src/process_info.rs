@@ -111,6 +111,8 @@ fn item(heap: &mut FragmentHeap, process: &mut Process, name: Atom, own: bool) -
                 am::SUSPENDED
             } else if waits {
                 am::WAITING
+            } else if !own && process.awaits_dirty() {
+                am::RUNNABLE
             } else if own || state == run_state::RUNNING || process.is_in_native() {
                 am::RUNNING
             } else {

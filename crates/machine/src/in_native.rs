@@ -9,11 +9,14 @@
 //! return. The sender puts it in place and then looks whether the process is in a function; who enters one says so
 //! and then looks for signals. Fences between the two steps keep both from missing the other.
 
+use crate::bif::BifKind;
+use crate::code::natives::NativeSlot;
 use crate::deferred;
 use crate::process::{Process, REDUCTIONS_PER_TURN};
 use crate::table::ProcessCell;
 use crate::vm::Vm;
 use parking_lot::{Mutex, MutexGuard};
+use swarmrt_beam::instr::Instr;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering, fence};
 
 /// Whether a process is in a function, and who may look at its signals then.
@@ -130,6 +133,22 @@ impl Process {
     pub fn is_ending(&self) -> bool {
         let _kept = self.is_in_native().then(|| self.shared().in_native.keep_signals());
         self.exiting || self.exit_pending || self.has_exit_signal()
+    }
+    /// Whether it stands at a function for dirty schedulers that has not begun.
+    pub fn awaits_dirty(&self) -> bool {
+        if self.ip.is_null() || self.result_at_hand.is_some() || self.is_in_native() {
+            return false;
+        }
+        // SAFETY: a process's instruction pointer points at an instruction.
+        let kind = match unsafe { *self.ip } {
+            Instr::CallBif { bif, .. } | Instr::CallBifLast { bif, .. } | Instr::CallBifOnly { bif, .. } | Instr::BifBody { bif, .. } => {
+                self.vm.bifs.get(bif).kind
+            }
+            // SAFETY: the module's version is there, as the process stands in its code.
+            Instr::NativeBody { slot, .. } => unsafe { NativeSlot::at(slot) }.get().map_or(BifKind::Normal, |native| native.kind(self)),
+            _ => return false,
+        };
+        matches!(kind, BifKind::DirtyIo | BifKind::DirtyCpu)
     }
     /// Whether it is in a library's function on a dirty scheduler.
     pub fn is_in_native(&self) -> bool {
