@@ -31,6 +31,9 @@ rescheduling() ->
     P = spawn(fun() -> erts_debug:dirty_io(wait, 10000), ok end),
     timer:sleep(200),
     Shown = process_info(P, [current_function, current_location]),
+    Init = whereis(init),
+    true = group_leader(Init, P),
+    {group_leader, Init} = process_info(P, group_leader),
     exit(P, kill),
     Failing = [{dirty_cpu, [reschedule, 1001]}, {dirty_io, [reschedule, 7]}, {dirty, [normal, reschedule, 9]}],
     [Shown | [failure(F, Args) || {F, Args} <- Failing]].

@@ -995,12 +995,13 @@ fn set_group_leader(p: &mut Process, leader: Term, pid: Term) -> BifResult {
         p.group_leader = leader;
         return Ok(TRUE);
     }
+    let send = if leader.as_pid().is_some() { signal::send_small_change } else { signal::send_change };
     let leader = Tag::new(leader);
     let set = move |process: &mut Process| {
         process.group_leader = copy_term(leader.term(), &mut process.heap);
         TRUE
     };
-    ask_as(p, to, signal::send_change, move |process, _| set(process), Term::atom(am::BADARG))
+    ask_as(p, to, send, move |process, _| set(process), Term::atom(am::BADARG))
 }
 
 /// Sets a flag; the value before.

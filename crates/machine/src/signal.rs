@@ -268,6 +268,8 @@ const INSPECTION: u32 = 4;
 const LATER: u32 = 5;
 /// The `sequence` of a call signal that changes what such a question may be about: see [`send_change`].
 const CHANGE: u32 = 2;
+/// As [`CHANGE`], and it may be done while a library's function runs: see [`send_small_change`].
+const SMALL_CHANGE: u32 = 6;
 
 fn send_to(vm: &'static Vm, to: u64, make: impl FnOnce() -> *mut Fragment) -> bool {
     match vm.processes.get(to) {
@@ -398,6 +400,11 @@ pub fn send_question(vm: &'static Vm, to: u64, call: Call) -> bool {
 pub fn send_change(vm: &'static Vm, to: u64, call: Call) -> bool {
     send_call_as(vm, to, call, CHANGE)
 }
+/// As [`send_change`], for one that needs no heap. It is done early while the process is in a library's function on a dirty
+/// scheduler.
+pub fn send_small_change(vm: &'static Vm, to: u64, call: Call) -> bool {
+    send_call_as(vm, to, call, SMALL_CHANGE)
+}
 /// As [`send_call`], for what looks at nothing of the process but its stack. It is done early while the process is in
 /// a library's function on a dirty scheduler.
 pub fn send_look(vm: &'static Vm, to: u64, call: Call) -> bool {
@@ -478,7 +485,8 @@ impl Process {
                 }
                 match (*signal).sequence {
                     CHANGE => return,
-                    sequence if sequence == QUESTION || in_native && (sequence == LOOK || sequence == INSPECTION && is_first) => {
+                    SMALL_CHANGE if !in_native => return,
+                    sequence if sequence == QUESTION || in_native && (matches!(sequence, LOOK | SMALL_CHANGE) || sequence == INSPECTION && is_first) => {
                         if let Some(call) = take_call(signal) {
                             call(self.vm, Some(self));
                         }
