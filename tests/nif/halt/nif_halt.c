@@ -4,7 +4,9 @@
 #include "erl_nif.h"
 
 /* Since OTP 26; older headers do not have it. */
+#if ERL_NIF_MINOR_VERSION < 17
 extern int enif_set_option(ErlNifEnv *, int, ...);
+#endif
 enum { DELAY_HALT = 1, ON_HALT = 2 };
 
 static ErlNifMutex *lock;
