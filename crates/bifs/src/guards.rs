@@ -100,12 +100,14 @@ comparisons! {
     "erlang:>=/2" greater_or_equal |a, b| compare(a, b) != Ordering::Less;
 }
 
-#[bif("erlang:max/2", guard)]
+#[bif("erlang:max/2", guard, unlisted, until = 25)]
+#[bif("erlang:max/2", guard, since = 26)]
 fn max(_p: &mut Process, a: Term, b: Term) -> BifResult {
     Ok(if compare(a, b) == Ordering::Less { b } else { a })
 }
 
-#[bif("erlang:min/2", guard)]
+#[bif("erlang:min/2", guard, unlisted, until = 25)]
+#[bif("erlang:min/2", guard, since = 26)]
 fn min(_p: &mut Process, a: Term, b: Term) -> BifResult {
     Ok(if compare(a, b) == Ordering::Greater { b } else { a })
 }

@@ -147,7 +147,7 @@ fn append(p: &mut Process, front: Term, back: Term) -> BifResult {
 }
 
 /// A long list is appended by reversing it twice, a turn's elements at a time.
-#[bif("erts_internal:append_long/3")]
+#[bif("erts_internal:append_long/3", unlisted)]
 fn append_long(p: &mut Process, front: Term, reversed: Term, back: Term) -> BifResult {
     let (rest, reversed) = reverse_some(p, front, reversed);
     if rest.is_nil() {

@@ -124,15 +124,15 @@ fn long_run(p: &mut Process, number: Term, args: &[Term]) -> BifResult {
     }
 }
 
-#[bif("erts_internal:long_run/2", dirty_cpu)]
+#[bif("erts_internal:long_run/2", dirty_cpu, unlisted)]
 fn long_run_1(p: &mut Process, number: Term, a: Term) -> BifResult {
     long_run(p, number, &[a])
 }
-#[bif("erts_internal:long_run/3", dirty_cpu)]
+#[bif("erts_internal:long_run/3", dirty_cpu, unlisted)]
 fn long_run_2(p: &mut Process, number: Term, a: Term, b: Term) -> BifResult {
     long_run(p, number, &[a, b])
 }
-#[bif("erts_internal:long_run/4", dirty_cpu)]
+#[bif("erts_internal:long_run/4", dirty_cpu, unlisted)]
 fn long_run_3(p: &mut Process, number: Term, a: Term, b: Term, c: Term) -> BifResult {
     long_run(p, number, &[a, b, c])
 }

@@ -102,7 +102,7 @@ fn put(p: &mut Process, key: Term, value: Term) -> BifResult {
 }
 
 /// A key that has another value is an error.
-#[bif("persistent_term:put_new/2", since = 26)]
+#[bif("persistent_term:put_new/2", since = 28)]
 fn put_new(p: &mut Process, key: Term, value: Term) -> BifResult {
     put_unless(p, key, value, true)
 }

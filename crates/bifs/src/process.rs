@@ -699,7 +699,7 @@ fn demonitor_2(p: &mut Process, reference: Term, options: Term) -> BifResult {
     Ok(if info { Term::bool(found) } else { TRUE })
 }
 
-#[bif("erlang:alias/0")]
+#[bif("erlang:alias/0", unlisted)]
 fn alias_0(p: &mut Process) -> BifResult {
     alias_1(p, Term::NIL)
 }
@@ -1162,7 +1162,7 @@ fn hibernate(p: &mut Process, module: Term, function: Term, args: Term) -> BifRe
 }
 
 /// Waits for a message, with nothing on the heap that is not used; the stack stays.
-#[bif("erlang:hibernate/0", since = 28)]
+#[bif("erlang:hibernate/0", unlisted, since = 28)]
 fn hibernate_0(p: &mut Process) -> BifResult {
     p.handle_signals();
     if p.exit_pending || !p.mailbox.is_empty() {
@@ -1172,7 +1172,7 @@ fn hibernate_0(p: &mut Process) -> BifResult {
     Err(BifExit::Wait)
 }
 
-#[bif("erlang:yield/0")]
+#[bif("erlang:yield/0", unlisted)]
 fn yield_0(p: &mut Process) -> BifResult {
     // The second call, in the next turn, goes on.
     if p.bif_state.take().is_some() {
@@ -1204,7 +1204,7 @@ fn garbage_collect(p: &mut Process, kind: Term) -> BifResult {
     Ok(TRUE)
 }
 
-#[bif("erlang:garbage_collect/0")]
+#[bif("erlang:garbage_collect/0", unlisted)]
 fn garbage_collect_0(p: &mut Process) -> BifResult {
     garbage_collect(p, Term::atom(atom!("major")))
 }

@@ -357,7 +357,7 @@ fn internal_run(p: &mut Process, subject: Term, expression: Term, options: Term,
 }
 
 /// A match that takes long, begun once more where that disturbs nobody.
-#[bif("re:internal_long_run/4", dirty_cpu)]
+#[bif("re:internal_long_run/4", dirty_cpu, unlisted)]
 fn internal_long_run(p: &mut Process, subject: Term, expression: Term, options: Term, first: Term) -> BifResult {
     let first = first.as_bool().ok_or(BifExit::BADARG)?;
     run(p, subject, expression, options, first, true)

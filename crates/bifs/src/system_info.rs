@@ -323,7 +323,7 @@ fn identity(p: &mut Process, name: &str) -> Option<Term> {
         "os_type" => p.tuple(&[Term::atom(atom!("unix")), Term::atom(atom!("linux"))]),
         "os_version" => os_version(p),
         "snifs" => {
-            let all: Vec<Term> = vm.bifs.iter().map(|(_, mfa)| p.mfa(mfa)).collect();
+            let all: Vec<Term> = vm.bifs.iter().filter(|(entry, _)| entry.listed).map(|(_, mfa)| p.mfa(mfa)).collect();
             p.list(&all)
         }
         "max_integer" if vm.release() >= Release::R27 => {

@@ -36,6 +36,8 @@ pub struct BifEntry {
     pub name: &'static str,
     pub arity: u8,
     pub kind: BifKind,
+    /// Whether `system_info(snifs)` has it: it is no function of Erlang code in OTP.
+    pub listed: bool,
     /// The first OTP release that has it.
     pub since: Release,
     /// The last one.

@@ -7,7 +7,8 @@
 //! fn tuple_size(_p: &mut Process, tuple: Term) -> BifResult { … }
 //! ```
 //!
-//! Options: `guard` (may stand in a guard), `dirty_io`, `dirty_cpu` (runs on a pool of its own);
+//! Options: `guard` (may stand in a guard), `dirty_io`, `dirty_cpu` (runs on a pool of its own); `unlisted` (OTP has it in
+//! Erlang or not at all: `system_info(snifs)` leaves it out);
 //! `since = 26` (the first OTP release that has it), `until = 27` (the last one). One function may carry
 //! several `#[bif]`s, one for each name; two functions may have the same name in different releases.
 
@@ -67,12 +68,17 @@ pub fn bif(attribute: TokenStream, item: TokenStream) -> TokenStream {
         return syn::Error::new(options.name.span(), "a built-in takes the process and one term an argument").to_compile_error().into();
     }
     let mut kind = format_ident!("Normal");
+    let mut listed = true;
     for flag in &options.flags {
         kind = match flag.to_string().as_str() {
             "guard" => format_ident!("Guard"),
             "dirty_io" => format_ident!("DirtyIo"),
             "dirty_cpu" => format_ident!("DirtyCpu"),
-            _ => return syn::Error::new(flag.span(), "guard, dirty_io or dirty_cpu").to_compile_error().into(),
+            "unlisted" => {
+                listed = false;
+                kind
+            }
+            _ => return syn::Error::new(flag.span(), "guard, dirty_io, dirty_cpu or unlisted").to_compile_error().into(),
         };
     }
     let rust_name = &item.sig.ident;
@@ -90,6 +96,7 @@ pub fn bif(attribute: TokenStream, item: TokenStream) -> TokenStream {
             name: #function,
             arity: #arity,
             kind: ::swarmrt_machine::bif::BifKind::#kind,
+            listed: #listed,
             since: ::swarmrt_machine::bif::Release::#since,
             until: ::swarmrt_machine::bif::Release::#until,
             function: |process, args| {

@@ -328,7 +328,7 @@ fn go_on(p: &mut Process, mut scan: Scan, mut results: Results) -> Result<(Scan,
 }
 
 /// Goes on after the process has given way to others.
-#[bif("erts_internal:ets_scan_on/1")]
+#[bif("erts_internal:ets_scan_on/1", unlisted)]
 fn scan_on(p: &mut Process, list: Term) -> BifResult {
     let scan = p.bif_state.take().and_then(|state| state.downcast::<Scan>().ok()).ok_or(BifExit::BADARG)?;
     let (scan, results) = go_on(p, *scan, Results { list })?;
