@@ -1,6 +1,7 @@
 //! Terms as bytes and as text: the external format, funs, and printing for debugging.
 
 use crate::args::{atom_of, binary_of, list_of, pair_of, size_of, text_of};
+use crate::binary_module::part_of;
 use crate::long::{self, Stop, check, may_take_long};
 use std::io::Write;
 use swarmrt_machine::code::FunEntry;
@@ -44,13 +45,44 @@ const QUICK_ETF_BYTES: usize = 128 << 10;
 /// and then copied.
 const ROOM_SHARE: usize = 4;
 
-/// The bytes of a term, as far as there is time and memory.
+/// How many bytes there is time and memory for, and what stops a term with more.
+fn bytes_max() -> (usize, Stop) {
+    if may_take_long() {
+        (usage::room() / ROOM_SHARE, Stop::BifExit(BifExit::SYSTEM_LIMIT))
+    } else {
+        (QUICK_ETF_BYTES, Stop::Long)
+    }
+}
+
+/// The bytes of a term.
 fn encoded(p: &mut Process, term: Term, options: &EncodeOptions) -> Result<Vec<u8>, Stop> {
-    let unlimited = may_take_long();
-    let limit = if unlimited { usage::room() / ROOM_SHARE } else { QUICK_ETF_BYTES };
-    let bytes = etf::encode_within(term, options, limit).ok_or(if unlimited { Stop::BifExit(BifExit::SYSTEM_LIMIT) } else { Stop::Long })?;
+    let (limit, stop) = bytes_max();
+    let bytes = etf::encode_within(term, options, limit).ok_or(stop)?;
     p.bump_reductions(bytes.len() / 100);
     Ok(bytes)
+}
+
+/// The bytes of a term as a list: each large binary, and what stands between them. All are parts of one.
+fn encoded_in_parts(p: &mut Process, term: Term, options: &EncodeOptions) -> Result<Term, Stop> {
+    let (limit, stop) = bytes_max();
+    let (bytes, places) = etf::encode_with_places(term, options, limit).ok_or(stop)?;
+    p.bump_reductions(bytes.len() / 100);
+    let whole = p.binary(&bytes);
+    if places.is_empty() {
+        return Ok(p.cons(whole, Term::NIL));
+    }
+    let (mut parts, mut end) = (Term::NIL, bytes.len());
+    for place in places.iter().rev() {
+        for part in [place.end..end, place.clone()] {
+            if !part.is_empty() {
+                let part = part_of(p, whole, part.start, part.len());
+                parts = p.cons(part, parts);
+            }
+        }
+        end = place.start;
+    }
+    let head = part_of(p, whole, 0, end);
+    Ok(p.cons(head, parts))
 }
 
 #[bif("erlang:term_to_binary/1")]
@@ -71,20 +103,12 @@ fn term_to_binary_2(p: &mut Process, term: Term, options: Term) -> BifResult {
 
 #[bif("erlang:term_to_iovec/1")]
 fn term_to_iovec(p: &mut Process, term: Term) -> BifResult {
-    long::run(p, am::ERLANG, atom!("term_to_iovec"), &[term], |p| {
-        let bytes = encoded(p, term, &EncodeOptions::default())?;
-        let binary = p.binary(&bytes);
-        Ok(p.cons(binary, Term::NIL))
-    })
+    long::run(p, am::ERLANG, atom!("term_to_iovec"), &[term], |p| encoded_in_parts(p, term, &EncodeOptions::default()))
 }
 
 #[bif("erlang:term_to_iovec/2")]
 fn term_to_iovec_2(p: &mut Process, term: Term, options: Term) -> BifResult {
-    long::run(p, am::ERLANG, atom!("term_to_iovec"), &[term, options], |p| {
-        let bytes = encoded(p, term, &encode_options(options)?)?;
-        let binary = p.binary(&bytes);
-        Ok(p.cons(binary, Term::NIL))
-    })
+    long::run(p, am::ERLANG, atom!("term_to_iovec"), &[term, options], |p| encoded_in_parts(p, term, &encode_options(options)?))
 }
 
 #[bif("erlang:external_size/1")]
@@ -108,12 +132,9 @@ fn size_in_bytes(p: &mut Process, term: Term, options: Term) -> Result<Term, Sto
         return Err(BifExit::BADARG.into());
     }
     let result = encode_options(options)?;
-    // A mark and a hash.
-    const LOCAL_HEAD_LEN: usize = 5;
-    let head_len = if result.local { LOCAL_HEAD_LEN } else { 0 };
-    let unlimited = may_take_long();
-    let limit = if unlimited { usage::room() / ROOM_SHARE } else { QUICK_ETF_BYTES };
-    let size = etf::external_size(term, &result, limit).ok_or(if unlimited { Stop::BifExit(BifExit::SYSTEM_LIMIT) } else { Stop::Long })?;
+    let head_len = if result.local { etf::LOCAL_HEAD } else { 0 };
+    let (limit, stop) = bytes_max();
+    let size = etf::external_size(term, &result, limit).ok_or(stop)?;
     p.bump_reductions(size / 100);
     Ok(Term::small((size + head_len) as i64))
 }

@@ -8,7 +8,7 @@ mod encode;
 mod size;
 
 pub use decode::{DecodeError, DecodeOptions, NodeContext, decode, decode_from_node, decode_unversioned, plain_size};
-pub use encode::{EncodeOptions, encode, encode_for_node, encode_unversioned, encode_within};
+pub use encode::{EncodeOptions, LOCAL_HEAD, encode, encode_for_node, encode_unversioned, encode_with_places, encode_within};
 pub use size::external_size;
 
 use crate::atom::Atom;

@@ -3,7 +3,7 @@
 use super::{NodeMessage, VERSION, tag};
 use crate::refusal::handled;
 use crate::atom::Atom;
-use crate::binary::Bits;
+use crate::binary::{Bits, HEAP_BIN_BYTES_MAX};
 use crate::boxed::{Cons, Fun};
 use crate::compare::compare_exact;
 use crate::map;
@@ -11,6 +11,7 @@ use crate::node::{NodeInfo, pid_parts};
 use crate::release::{self, Release};
 use crate::stop;
 use crate::word::{Kind, Term};
+use std::ops::Range;
 #[cfg(miri)]
 use std::io::Write;
 
@@ -50,6 +51,8 @@ pub(super) const FLOAT_TEXT_LEN: usize = 31;
 const NESTED_MAX: u32 = 64;
 /// Bytes of binaries that a message to another node may leave out.
 const LEFT_OUT_MIN: usize = 64 << 10;
+/// Bytes of tag and hash that precede what only this machine is to read.
+pub const LOCAL_HEAD: usize = 5;
 /// Bytes of tag and size that precede what is compressed.
 const COMPRESSED_HEAD: usize = 5;
 
@@ -60,11 +63,30 @@ pub fn encode(term: Term, options: &EncodeOptions) -> Vec<u8> {
 
 /// The same, unless they were (before they are compressed) more than `limit`: then as much work is done and no more.
 pub fn encode_within(term: Term, options: &EncodeOptions, limit: usize) -> Option<Vec<u8>> {
+    encode_noting(term, options, limit, None)
+}
+
+/// As [`encode_within`], and where in the bytes those of binaries stand that have more than [`HEAP_BIN_BYTES_MAX`]: nowhere
+/// when they are compressed.
+pub fn encode_with_places(term: Term, options: &EncodeOptions, limit: usize) -> Option<(Vec<u8>, Vec<Range<usize>>)> {
+    let mut places = Vec::new();
+    let bytes = encode_noting(term, options, limit, Some(&mut places))?;
+    if bytes.get(1) == Some(&tag::COMPRESSED) {
+        places.clear();
+    }
+    if options.local {
+        places.iter_mut().for_each(|place| *place = place.start + LOCAL_HEAD..place.end + LOCAL_HEAD);
+    }
+    Some((bytes, places))
+}
+
+fn encode_noting(term: Term, options: &EncodeOptions, limit: usize, places: Option<&mut Vec<Range<usize>>>) -> Option<Vec<u8>> {
     // Enough for most messages; more than that is copied as it grows.
     let mut out = Vec::with_capacity(128);
     out.push(VERSION);
     let mut encoder = Encoder::new(&mut out, options);
     encoder.limit = limit;
+    encoder.places = places;
     encoder.run(term);
     if encoder.is_over() {
         return None;
@@ -159,11 +181,13 @@ pub(super) struct Encoder<'a> {
     left_out: bool,
     /// The message to another node that is being made.
     node: Option<&'a mut dyn NodeMessage>,
+    /// Where the bytes of large binaries are written.
+    places: Option<&'a mut Vec<Range<usize>>>,
 }
 
 impl<'a> Encoder<'a> {
     pub(super) fn new(out: &'a mut Vec<u8>, options: &'a EncodeOptions) -> Encoder<'a> {
-        Encoder { out, options, todo: Vec::new(), fun_slack: 0, limit: usize::MAX, left_out: false, node: None }
+        Encoder { out, options, todo: Vec::new(), fun_slack: 0, limit: usize::MAX, left_out: false, node: None, places: None }
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -528,6 +552,14 @@ impl<'a> Encoder<'a> {
         if len > self.limit - self.out.len().min(self.limit) || handled(|| self.out.try_reserve(len)).is_err() {
             self.left_out = true;
             return;
+        }
+        if let Some(places) = &mut self.places {
+            // Until OTP 26 bits after the last byte do not count.
+            let whole = bits.bit_size / 8;
+            let counted = if release::current() >= Release::R27 { len } else { whole };
+            if counted > HEAP_BIN_BYTES_MAX {
+                places.push(self.out.len()..self.out.len() + whole);
+            }
         }
         self.bytes(&bits.to_bytes());
     }
