@@ -8,8 +8,12 @@ main() ->
              "<0.1>", "<0.1.2", "<0.1.2>x", " <0.1.2>", "<0..0>", "<.1.0>", "<0.1.0.0>", "<1.1.0>", "", "<>"],
     [io:format("~p: ~p~n", [Text, try described(list_to_pid(Text)) catch error:Reason -> Reason end]) || Text <- Texts],
     [io:format("~p~n", [try {[c:pid(0, Number, Serial)]} catch error:Reason -> Reason end]) || {Number, Serial} <- [{1, 1}, {32767, 0}, {32768, 0}]],
+    io:format("~p~n", [[erts_debug:flat_size(reference(Count)) || Count <- [1, 2, 3, 4, 5]]]),
     %% More processes than there are numbers: the serial goes up.
     io:format("~p~n", [numbered(33000, self(), 0, [])]).
+
+%% A reference of another node, with so many numbers.
+reference(Count) -> binary_to_term(<<131, 90, Count:16, 119, 3, "a@b", 1:32, (binary:copy(<<1:32>>, Count))/binary>>).
 
 %% The highest number, and the serials, of so many processes; each is what its text and its external form stand for.
 %% How far the numbers get beyond 15 bits depends on the processes that a release starts.

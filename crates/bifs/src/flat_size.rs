@@ -9,6 +9,8 @@ use swarmrt_term::{stop, Bits, Kind, MapNode, RefKind, Subtag, Term};
 const FLOAT_WORDS: usize = 2;
 const BIG_SMALL_WORDS: usize = 2;
 const FUN_WORDS: usize = 5;
+/// Of an identifier of another node.
+const EXTERNAL_HEAD_WORDS: usize = 3;
 /// A reference that is an alias or holds something.
 const SPECIAL_REF_WORDS: usize = 4;
 const SUB_BIN_WORDS: usize = 5;
@@ -63,7 +65,9 @@ fn own_words(term: Term, pending: &mut Vec<Term>) -> usize {
         Kind::ExportFun(_) => FUN_WORDS,
         Kind::Ref(reference) if reference.ref_kind() != RefKind::Plain => SPECIAL_REF_WORDS,
         // Node and creation are one word in OTP.
-        Kind::ExternalPid(_) | Kind::ExternalPort(_) | Kind::ExternalRef(_) => term.boxed_header().words(),
+        Kind::ExternalPid(_) | Kind::ExternalPort(_) => term.boxed_header().words(),
+        // Two numbers are one word, and so is how many there are with the first.
+        Kind::ExternalRef(reference) => EXTERNAL_HEAD_WORDS + reference.numbers().len() / 2 + 1,
         _ if term.is_boxed() => term.boxed_header().words() + 1,
         _ => 0,
     }
