@@ -25,36 +25,42 @@ pub(crate) fn to_float(term: Term) -> Option<f64> {
 }
 
 macro_rules! arithmetic {
-    ($($name:literal $function:ident $of:path;)*) => {$(
+    ($($name:literal $function:ident $of:path, $is_product:literal;)*) => {$(
         #[bif($name, guard)]
         fn $function(p: &mut Process, a: Term, b: Term) -> BifResult {
-            $of(p, a, b).map_err(arith_error)
+            let result = $of(p, a, b).map_err(arith_error)?;
+            p.count_digits(a, b, result, $is_product);
+            Ok(result)
         }
     )*};
 }
 
 arithmetic! {
-    "erlang:+/2" plus bigint::add;
-    "erlang:-/2" minus bigint::sub;
-    "erlang:*/2" times bigint::mul;
-    "erlang://2" divide bigint::float_div;
-    "erlang:div/2" div bigint::div;
-    "erlang:rem/2" rem bigint::rem;
-    "erlang:band/2" band bigint::band;
-    "erlang:bor/2" bor bigint::bor;
-    "erlang:bxor/2" bxor bigint::bxor;
-    "erlang:bsl/2" bsl bigint::bsl;
-    "erlang:bsr/2" bsr bigint::bsr;
+    "erlang:+/2" plus bigint::add, false;
+    "erlang:-/2" minus bigint::sub, false;
+    "erlang:*/2" times bigint::mul, true;
+    "erlang://2" divide bigint::float_div, false;
+    "erlang:div/2" div bigint::div, true;
+    "erlang:rem/2" rem bigint::rem, true;
+    "erlang:band/2" band bigint::band, false;
+    "erlang:bor/2" bor bigint::bor, false;
+    "erlang:bxor/2" bxor bigint::bxor, false;
+    "erlang:bsl/2" bsl bigint::bsl, false;
+    "erlang:bsr/2" bsr bigint::bsr, false;
 }
 
 #[bif("erlang:bnot/1", guard)]
 fn bnot(p: &mut Process, a: Term) -> BifResult {
-    bigint::bnot(p, a).map_err(arith_error)
+    let result = bigint::bnot(p, a).map_err(arith_error)?;
+    p.count_digits(a, a, result, false);
+    Ok(result)
 }
 
 #[bif("erlang:-/1", guard)]
 fn negate(p: &mut Process, a: Term) -> BifResult {
-    bigint::negate(p, a).map_err(arith_error)
+    let result = bigint::negate(p, a).map_err(arith_error)?;
+    p.count_digits(a, a, result, false);
+    Ok(result)
 }
 
 #[bif("erlang:abs/1", guard)]

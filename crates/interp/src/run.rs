@@ -374,6 +374,8 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                         sync!();
                         let result = operations::slow_arithmetic(p, $op, a, b);
                         top = p.heap.top;
+                        // Operations with large integers count as work.
+                        reds = p.reductions - deferred;
                         match result {
                             Ok(value) => {
                                 set!($dst, value);
@@ -404,6 +406,7 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                         let entry = p.vm.bifs.get($bif);
                         let result = entry.call(p, args);
                         top = p.heap.top;
+                        reds = p.reductions - deferred;
                         match result {
                             Ok(value) => {
                                 set!($dst, value);

@@ -517,6 +517,18 @@ impl Process {
     pub fn bump_reductions(&mut self, count: usize) {
         self.reductions = self.reductions.saturating_sub(i32::try_from(count).unwrap_or(i32::MAX)).max(-REDUCTIONS_PER_TURN);
     }
+
+    /// Counts the digits (of 64 bits) that integer arithmetic goes through: those of the longest operand or result, or where each
+    /// digit of one operand meets each of the other, their product. Nothing is counted without a large integer.
+    pub fn count_digits(&mut self, a: Term, b: Term, result: Term, is_product: bool) {
+        const DIGITS_PER_REDUCTION: usize = 16;
+        let [a, b, result] = [a, b, result].map(|number| number.as_big().map_or(1, |big| big.digits().len()));
+        let longest = a.max(b).max(result);
+        if longest > 1 {
+            let digits = if is_product { longest.max(a.saturating_mul(b)) } else { longest };
+            self.bump_reductions(digits.div_ceil(DIGITS_PER_REDUCTION));
+        }
+    }
 }
 
 impl Alloc for Process {

@@ -63,7 +63,9 @@ pub fn slow_arithmetic(p: &mut Process, op: Op, a: Term, b: Term) -> Result<Term
         Op::Bsl => bigint::bsl(heap, a, b),
         Op::Bsr => bigint::bsr(heap, a, b),
     };
-    result.map_err(arith_error)
+    let result = result.map_err(arith_error)?;
+    p.count_digits(a, b, result, matches!(op, Op::Mul | Op::Div | Op::Rem));
+    Ok(result)
 }
 
 #[inline(always)]
