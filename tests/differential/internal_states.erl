@@ -10,6 +10,9 @@ main() ->
     io:format("~p~n", [dirty()]),
     io:format("~p~n", [[erts_debug:get_internal_state({binary_info, B}) || B <- [<<1>>, binary:copy(<<1>>, 100)]]]),
     io:format("~p~n", [erased_literal()]),
+    io:format("~p~n", [hibernated()]),
+    Tuple = erts_debug:set_internal_state(inconsistent_heap, start),
+    io:format("~p~n", [erts_debug:set_internal_state(inconsistent_heap, Tuple)]),
     io:format("~p~n", [[counted_reference(), status(), erts_debug:set_internal_state(block, 20)]]),
     {{node_references, Nodes}, {dist_references, _}} = erts_debug:get_internal_state(node_and_dist_references),
     io:format("~p~n", [lists:keymember({node(), erlang:system_info(creation)}, 1, Nodes)]),
@@ -96,6 +99,17 @@ deferred_collection() ->
     Second = receive {garbage_collect, r, Done} -> Done end,
     P ! stop,
     {First, Second}.
+
+%% A process that hibernates with a literal which leaves: no room in its heap before and after.
+hibernated() ->
+    persistent_term:put(internal_states, lists:seq(1, 100)),
+    {P, M} = spawn_monitor(fun() -> erlang:hibernate(erlang, exit, [persistent_term:get(internal_states)]) end),
+    Sizes = fun() -> timer:sleep(200), [S || {_, S} <- process_info(P, [heap_size, total_heap_size])] end,
+    [Small, Small] = Sizes(),
+    persistent_term:erase(internal_states),
+    [Large, Large] = Sizes(),
+    P ! wake,
+    receive {'DOWN', M, _, _, Numbers} -> {Large > Small, length(Numbers)} end.
 
 dirty() ->
     Result = fun(F) -> try F() catch Class:Reason:Stack -> {Class, Reason, element(3, hd(Stack))} end end,

@@ -122,6 +122,17 @@ fn set_internal_state(p: &mut Process, what: Term, value: Term) -> BifResult {
             let was_off = std::mem::replace(&mut p.extra().defers_collections, !on);
             Ok(Term::bool(!was_off))
         }
+        // No collection that others ask for from `start` until the tuple comes back. Here it is whole: a heap always is between
+        // two instructions.
+        "inconsistent_heap" => {
+            let starts = value == Term::atom(atom!("start"));
+            let deferred = std::mem::replace(&mut p.extra().defers_collections, starts);
+            match (starts, deferred, value.as_tuple()) {
+                (true, ..) => Ok(p.tuple(&[value])),
+                (false, true, Some(_)) => Ok(Term::atom(am::OK)),
+                _ => Err(BifExit::BADARG),
+            }
+        }
         // Senders never wait for each other: every process has what OTP calls buffers.
         "proc_sig_buffers" if value.as_bool() == Some(true) => Ok(Term::bool(true)),
         "binary" => {

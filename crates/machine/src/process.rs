@@ -345,6 +345,10 @@ impl Process {
             unsafe {
                 self.with_roots(|heap, roots| heap.collect(0, roots, true));
                 self.with_roots(|heap, roots| heap.copy_out(leaving, roots));
+                // It hibernates on, with no room in its heap.
+                if self.ip == self.vm.code.hibernated_entry() {
+                    self.collect_to_fit(&mut []);
+                }
             }
         }
         true
