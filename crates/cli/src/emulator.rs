@@ -46,6 +46,8 @@ const FLAGS: &[(&str, Value)] = &[
     ("+B", Value::Break),
     ("+C", Value::Word("time warp mode", &["no_time_warp", "single_time_warp", "multi_time_warp"])),
     ("+c", Value::TimeCorrection),
+    ("+D", Value::Nothing),
+    ("+Dibpl", Value::Bool("line breakpoints")),
     ("+d", Value::Nothing),
     ("+e", Value::Any),
     ("+fn", Value::Attached),
