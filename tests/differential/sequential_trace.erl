@@ -15,7 +15,17 @@ main() ->
     show(no_tracer, fun no_tracer/0),
     show(reset, fun reset/0),
     show(kept, fun kept/0),
-    show(flags, fun timestamps/0).
+    show(flags, fun timestamps/0),
+    show(specifications, fun specifications/0).
+
+%% Match specifications that are only tested change no token.
+specifications() ->
+    Forms = [{get_seq_token}, {is_seq_trace}, {set_seq_token, none, true}, {set_seq_token, {self}, true}]
+        ++ [{set_seq_token, Part, Value} || Part <- [label, send, serial], Value <- [3, true, {{1, 2}}]],
+    Values = fun() -> [element(2, erlang:match_spec_test([], [{'_', [], [{message, Form}]}], trace)) || Form <- Forms] end,
+    Without = Values(),
+    seq_trace:set_token(label, 17),
+    {Without, Values(), element(2, erlang:match_spec_test([], [{'_', [{is_seq_trace}], [true]}], trace)), seq_trace:get_token(label)}.
 
 %% In a process of its own, with pids and times replaced by their order.
 show(Name, Fun) ->

@@ -29,6 +29,14 @@ pub(crate) fn token_term(p: &Process, heap: &mut dyn Alloc) -> Term {
     token(p).map_or(Term::NIL, |token| token.to_term(heap))
 }
 
+/// The token on the process's heap, `[]` without one.
+pub(crate) fn current(p: &mut Process) -> Term {
+    let Some(sequential) = p.sequential.take() else { return Term::NIL };
+    let term = sequential.token.as_ref().map_or(Term::NIL, |token| token.to_term(&mut p.heap));
+    p.sequential = Some(sequential);
+    term
+}
+
 fn serial_term(p: &mut Process, serial: i64, previous: i64) -> Term {
     let (previous, serial) = (p.int(previous), p.int(serial));
     p.tuple(&[previous, serial])
@@ -92,7 +100,7 @@ enum Change {
 
 /// `{Part, Value}` of the token; without a token `[]` for what has no value then.
 #[bif("erlang:seq_trace_info/1")]
-fn seq_trace_info(p: &mut Process, part: Term) -> BifResult {
+pub(crate) fn seq_trace_info(p: &mut Process, part: Term) -> BifResult {
     let name = part.as_atom().ok_or(BifExit::BADARG)?;
     if let Some(flag) = flag_of(name) {
         let on = token(p).is_some_and(|token| token.flags & flag != 0);

@@ -5,6 +5,7 @@
 //! work on stay where the object lives; what a body returns is copied to the process.
 
 use super::object::OwnedTerm;
+use crate::sequential;
 use smallvec::{SmallVec, smallvec};
 use std::cmp::Ordering;
 use std::ops::RangeInclusive;
@@ -56,6 +57,10 @@ pub enum Expr {
     OrElse(Vec<Expr>),
     /// A tracing function: its effect is the tracer's business.
     Trace(Vec<Expr>, Term),
+    /// `set_seq_token`, which only says here what the part is that it would set: which part, the value.
+    SetSeqToken(Box<(Expr, Expr)>),
+    GetSeqToken,
+    IsSeqTrace,
     /// `{message, Expr}`.
     Message(Box<Expr>),
     /// `{display, Expr}`: writes the value.
@@ -398,11 +403,14 @@ impl Compiler {
             ("return_trace", _) => Expr::Returns(atom!("return_trace")),
             ("exception_trace", _) => Expr::Returns(atom!("exception_trace")),
             ("process_dump", _) => Expr::ProcessDump,
+            ("set_seq_token", Some(value)) => Expr::SetSeqToken(Box::new((args.remove(0), value))),
+            ("get_seq_token", _) => Expr::GetSeqToken,
+            ("is_seq_trace", _) => Expr::IsSeqTrace,
             (name, last) => {
                 args.extend(last);
                 let result = match name {
                     "caller" | "caller_line" => Term::atom(am::UNDEFINED),
-                    "is_seq_trace" | "trace" => Term::bool(false),
+                    "trace" => Term::bool(false),
                     "enable_trace" | "disable_trace" | "silent" => Term::bool(true),
                     _ => Term::NIL,
                 };
@@ -696,6 +704,14 @@ impl Run<'_> {
                 }
                 *result
             }
+            Expr::SetSeqToken(both) => {
+                let part = self.eval(&both.0)?;
+                // Whatever the value is: it is not set.
+                let _ = self.eval(&both.1);
+                sequential::seq_trace_info(self.p, part).map_err(|_| Failed)?
+            }
+            Expr::GetSeqToken => sequential::current(self.p),
+            Expr::IsSeqTrace => Term::bool(!sequential::current(self.p).is_nil()),
         })
     }
 
