@@ -1168,7 +1168,8 @@ fn hibernate_0(p: &mut Process) -> BifResult {
     if p.exit_pending || !p.mailbox.is_empty() {
         return Ok(OK);
     }
-    p.heap.wants_collection = true;
+    // SAFETY: where a built-in is called the heap pointers are current, and nothing but its arguments, none here, is in registers.
+    unsafe { p.collect_to_fit(&mut []) };
     Err(BifExit::Wait)
 }
 

@@ -305,14 +305,20 @@ pub(crate) fn state(process: &Process) -> &'static str {
     if process_waits(process) { "Waiting" } else { "Scheduled" }
 }
 
-/// Whether the process stands at a receive.
+/// Whether the process stands at a receive, or in `hibernate/0`.
 fn process_waits(process: &Process) -> bool {
     use swarmrt_beam::instr::Instr;
     if process.ip.is_null() {
         return false;
     }
     // SAFETY: a process's instruction pointer points at an instruction.
-    matches!(unsafe { *process.ip }, Instr::LoopRec { .. } | Instr::Wait { .. } | Instr::WaitTimeout { .. } | Instr::Hibernated)
+    match unsafe { *process.ip } {
+        Instr::LoopRec { .. } | Instr::Wait { .. } | Instr::WaitTimeout { .. } | Instr::Hibernated => true,
+        Instr::CallBif { bif, .. } | Instr::CallBifLast { bif, .. } | Instr::CallBifOnly { bif, .. } | Instr::BifBody { bif, .. } => {
+            process.vm.bifs.mfa(bif) == Mfa { module: am::ERLANG, function: atom!("hibernate"), arity: 0 }
+        }
+        _ => false,
+    }
 }
 
 /// What a process is asked for.
