@@ -20,12 +20,19 @@ struct Entry {
     area: LiteralArea,
 }
 
-#[derive(Default)]
 struct Table {
     /// By the hash of the key.
     entries: HashMap<u32, Vec<Entry>, BuildHasherDefault<NumberHasher>>,
+    /// Of `entries`: a power of two, of which no more than half are in use.
+    slots: usize,
     count: usize,
     words: usize,
+}
+
+impl Default for Table {
+    fn default() -> Table {
+        Table { entries: HashMap::default(), slots: Table::SLOTS_MIN, count: 0, words: 0 }
+    }
 }
 
 impl Table {
@@ -41,23 +48,39 @@ impl Table {
         self.words -= entry.area.words();
         if bucket.is_empty() {
             self.entries.remove(&hash);
-            if self.entries.len() < self.entries.capacity() / Table::SPARSE {
-                self.entries.shrink_to(self.entries.len() * 2);
-            }
+        }
+        if self.count < self.slots / Table::SPARSE && self.slots > Table::SLOTS_MIN {
+            self.slots = (self.count * 2).next_power_of_two().max(Table::SLOTS_MIN);
+            self.entries.shrink_to(Table::capacity(self.slots));
         }
         Some(entry)
     }
+    fn add(&mut self, key: Term, entry: Entry) {
+        self.count += 1;
+        self.words += entry.area.words();
+        if self.count * 2 > self.slots {
+            self.slots *= 2;
+            self.entries.reserve(Table::capacity(self.slots) - self.entries.len());
+        }
+        self.entries.entry(hash::internal_hash(key)).or_default().push(entry);
+    }
+    /// Slots of a table with little in it.
+    const SLOTS_MIN: usize = 8;
     /// What one of so many slots in use is few enough to give memory back.
     const SPARSE: usize = 4;
+    /// What a table with so many slots has room for: the library's tables leave an eighth free.
+    const fn capacity(slots: usize) -> usize {
+        slots - slots / 8
+    }
     /// Words of values, keys and slots.
     fn total_words(&self) -> usize {
-        self.words + self.entries.capacity()
+        self.words + self.slots
     }
 }
 
 /// Slots of the table.
 pub(crate) fn slots(p: &Process) -> usize {
-    terms(p).table.read().entries.capacity()
+    terms(p).table.read().slots
 }
 
 #[derive(Default)]
@@ -117,9 +140,7 @@ fn put_unless(p: &mut Process, key: Term, value: Term, taken_is_error: bool) -> 
     let mut area = LiteralArea::new();
     let entry = Entry { key: area.copy_in(key), value: area.copy_in(value), area };
     let before = table.remove(key);
-    table.count += 1;
-    table.words += entry.area.words();
-    table.entries.entry(hash::internal_hash(key)).or_default().push(entry);
+    table.add(key, entry);
     drop(table);
     retire(p, before);
     Ok(Term::atom(am::OK))
