@@ -225,8 +225,10 @@ fn is_builtin(p: &mut Process, module: Term, function: Term, arity: Term) -> Bif
         return Err(BifExit::BADARG);
     }
     let Ok(arity) = size_of(arity) else { return Ok(Term::bool(false)) };
-    let apply = module == am::ERLANG && function == am::APPLY && matches!(arity, 2 | 3);
-    Ok(Term::bool(apply || u32::try_from(arity).is_ok_and(|arity| p.vm.bifs.number(Mfa { module, function, arity }).is_some())))
+    // Those that are instructions in OTP are in no list.
+    let is_instruction = module == am::ERLANG && (function == am::APPLY && matches!(arity, 2 | 3) || function == atom!("yield") && arity == 0);
+    let is_listed = |arity| p.vm.bifs.number(Mfa { module, function, arity }).is_some_and(|number| p.vm.bifs.get(number).listed);
+    Ok(Term::bool(is_instruction || u32::try_from(arity).is_ok_and(is_listed)))
 }
 
 /// What cannot be written is lost, as in OTP.
