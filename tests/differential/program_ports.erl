@@ -38,7 +38,7 @@ told(Port) ->
         {Port, eof} -> [eof | told(Port)];
         {Port, Other} -> [Other | told(Port)];
         {'EXIT', Port, Reason} -> [{'EXIT', Reason}]
-    after 2000 -> [catch port_close(Port)]
+    after 4000 -> [catch port_close(Port)]
     end.
 
 %% A full pipe and a queue over the limit make the port busy.
@@ -53,7 +53,7 @@ busy(Big) ->
 %% A writer waits until the program has read.
 waits(Big) ->
     Self = self(),
-    Port = open_port({spawn, "sh -c 'sleep 0.3; cat > /dev/null'"}, [binary, in, out]),
+    Port = open_port({spawn, "sh -c 'sleep 1; cat > /dev/null'"}, [binary, in, out]),
     Writer = spawn_link(fun() ->
         [port_command(Port, Big) || _ <- lists:seq(1, 3)],
         Self ! {self(), written}
@@ -67,7 +67,7 @@ waits(Big) ->
 sends(Big) ->
     Self = self(),
     Pid = spawn_link(fun() ->
-        Port = open_port({spawn, "sh -c 'sleep 0.3; cat'"}, [binary]),
+        Port = open_port({spawn, "sh -c 'sleep 1; cat'"}, [binary]),
         [Port ! {self(), {command, Big}} || _ <- lists:seq(1, 2)],
         Self ! {self(), sent},
         Self ! {self(), byte_size(collect(Port, 2 * byte_size(Big), []))}
@@ -83,14 +83,14 @@ written_behind_the_close(Big) ->
     Port = open_port({spawn, "sh -c 'sleep 0.2; exec cat > " ++ File ++ "'"}, [out]),
     port_command(Port, Big),
     port_close(Port),
-    Size = wait_for(fun() -> filelib:file_size(File) =:= byte_size(Big) end, 50),
+    Size = wait_for(fun() -> filelib:file_size(File) =:= byte_size(Big) end, 200),
     file:delete(File),
     Size.
 
 ends() ->
     Port = open_port({spawn, "sleep 0.2"}, [out]),
     {os_pid, OsPid} = erlang:port_info(Port, os_pid),
-    gone = wait_for(fun() -> is_gone(OsPid) end, 50),
+    gone = wait_for(fun() -> is_gone(OsPid) end, 200),
     catch port_command(Port, <<"text">>),
     receive {'EXIT', Port, Reason} -> Reason after 1000 -> none end.
 
@@ -105,7 +105,7 @@ left_over() ->
     Ports = [open_port({spawn, "cat"}, []) || _ <- lists:seq(1, 20)],
     OsPids = [element(2, erlang:port_info(Port, os_pid)) || Port <- Ports],
     [port_close(Port) || Port <- Ports],
-    wait_for(fun() -> lists:all(fun is_gone/1, OsPids) end, 50).
+    wait_for(fun() -> lists:all(fun is_gone/1, OsPids) end, 200).
 
 is_gone(OsPid) -> not filelib:is_dir("/proc/" ++ integer_to_list(OsPid)).
 

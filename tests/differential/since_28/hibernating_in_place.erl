@@ -16,10 +16,10 @@ deep(0) -> lists:seq(1, 1000), erlang:hibernate(), 0.0;
 deep(N) -> Half = N * 0.5, Half + deep(N - 1).
 
 shown(P) ->
-    timer:sleep(100),
+    timer:sleep(300),
     {status, Status} = process_info(P, status),
     [{status, Again}, {total_heap_size, Size}] = process_info(P, [status, total_heap_size]),
     M = monitor(process, P),
     P ! wake,
-    receive {'DOWN', M, _, _, Reason} -> ok after 100 -> Reason = alive end,
+    receive {'DOWN', M, _, _, Reason} -> ok after 300 -> Reason = alive end,
     io:format("~p~n", [{Status, Again, Size < 300, Reason}]).
