@@ -10,7 +10,6 @@ main() ->
     io:format("~p~n", [dirty()]),
     io:format("~p~n", [[erts_debug:get_internal_state({binary_info, B}) || B <- [<<1>>, binary:copy(<<1>>, 100)]]]),
     io:format("~p~n", [erased_literal()]),
-    io:format("~p~n", [hibernated()]),
     Tuple = erts_debug:set_internal_state(inconsistent_heap, start),
     io:format("~p~n", [erts_debug:set_internal_state(inconsistent_heap, Tuple)]),
     io:format("~p~n", [[counted_reference(), status(), erts_debug:set_internal_state(block, 20)]]),
@@ -99,26 +98,6 @@ deferred_collection() ->
     Second = receive {garbage_collect, r, Done} -> Done end,
     P ! stop,
     {First, Second}.
-
-%% The size of a heap that has taken the literal in and is packed again.
-grown(Sizes, Small, Times) ->
-    timer:sleep(50),
-    case Sizes() of
-        [Large, Large] when Large > Small; Times =:= 0 -> Large;
-        _ -> grown(Sizes, Small, Times - 1)
-    end.
-
-%% A process that hibernates with a literal which leaves: no room in its heap before and after.
-hibernated() ->
-    persistent_term:put(internal_states, lists:seq(1, 100)),
-    {P, M} = spawn_monitor(fun() -> erlang:hibernate(erlang, exit, [persistent_term:get(internal_states)]) end),
-    Sizes = fun() -> [S || {_, S} <- process_info(P, [heap_size, total_heap_size])] end,
-    timer:sleep(200),
-    [Small, Small] = Sizes(),
-    persistent_term:erase(internal_states),
-    Large = grown(Sizes, Small, 200),
-    P ! wake,
-    receive {'DOWN', M, _, _, Numbers} -> {Large > Small, length(Numbers)} end.
 
 dirty() ->
     Result = fun(F) -> try F() catch Class:Reason:Stack -> {Class, Reason, element(3, hd(Stack))} end end,
