@@ -451,6 +451,16 @@ instructions! {
 const _: () = assert!(size_of::<Instr>() == 16);
 
 impl Instr {
+    /// The built-in that the instruction calls, and how many arguments it takes.
+    pub fn called_bif(&self) -> Option<(u16, u16)> {
+        match *self {
+            Instr::CallBif { bif, arity } | Instr::CallBifLast { bif, arity, .. } | Instr::CallBifOnly { bif, arity } | Instr::BifBody { bif, arity, .. } => {
+                Some((bif, arity))
+            }
+            _ => None,
+        }
+    }
+
     /// The instruction as a line of a listing, where it has number `at` in its module: registers as `x0`, `y0` and `f0`,
     /// jumps as `->` and the number of the instruction.
     pub fn listed(&self, at: u32) -> impl fmt::Display + '_ {

@@ -312,13 +312,8 @@ fn process_waits(process: &Process) -> bool {
         return false;
     }
     // SAFETY: a process's instruction pointer points at an instruction.
-    match unsafe { *process.ip } {
-        Instr::LoopRec { .. } | Instr::Wait { .. } | Instr::WaitTimeout { .. } | Instr::Hibernated => true,
-        Instr::CallBif { bif, .. } | Instr::CallBifLast { bif, .. } | Instr::CallBifOnly { bif, .. } | Instr::BifBody { bif, .. } => {
-            process.vm.bifs.mfa(bif) == Mfa { module: am::ERLANG, function: atom!("hibernate"), arity: 0 }
-        }
-        _ => false,
-    }
+    matches!(unsafe { *process.ip }, Instr::LoopRec { .. } | Instr::Wait { .. } | Instr::WaitTimeout { .. } | Instr::Hibernated)
+        || process.current_built_in() == Some(Mfa { module: am::ERLANG, function: atom!("hibernate"), arity: 0 })
 }
 
 /// What a process is asked for.

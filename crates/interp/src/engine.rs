@@ -49,18 +49,14 @@ impl Worker for Thread {
         let registers = &mut self.registers;
         process.saved.restore(&mut registers.x);
         // SAFETY: the process stands at an instruction that calls a built-in.
-        let (bif, arity) = match unsafe { *process.ip } {
-            Instr::NativeBody { slot, arity } => {
-                // SAFETY: the process stands in the module's version.
-                let native = unsafe { NativeSlot::at(slot) }.get().expect("a body that is called is there");
-                process.result_at_hand = Some(native.call(process, &registers.x[..arity as usize]));
-                return;
-            }
-            Instr::CallBif { bif, arity } | Instr::CallBifLast { bif, arity, .. } | Instr::CallBifOnly { bif, arity } | Instr::BifBody { bif, arity, .. } => {
-                (bif, arity)
-            }
-            other => unreachable!("{other:?} does not call a built-in"),
-        };
+        let instr = unsafe { *process.ip };
+        if let Instr::NativeBody { slot, arity } = instr {
+            // SAFETY: the process stands in the module's version.
+            let native = unsafe { NativeSlot::at(slot) }.get().expect("a body that is called is there");
+            process.result_at_hand = Some(native.call(process, &registers.x[..arity as usize]));
+            return;
+        }
+        let (bif, arity) = instr.called_bif().unwrap_or_else(|| unreachable!("{instr:?} does not call a built-in"));
         let result = process.vm.bifs.get(bif).call(process, &registers.x[..arity as usize]);
         process.result_at_hand = Some(result);
     }

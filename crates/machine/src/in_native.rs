@@ -140,13 +140,12 @@ impl Process {
             return false;
         }
         // SAFETY: a process's instruction pointer points at an instruction.
-        let kind = match unsafe { *self.ip } {
-            Instr::CallBif { bif, .. } | Instr::CallBifLast { bif, .. } | Instr::CallBifOnly { bif, .. } | Instr::BifBody { bif, .. } => {
-                self.vm.bifs.get(bif).kind
-            }
+        let instr = unsafe { *self.ip };
+        let kind = if let Instr::NativeBody { slot, .. } = instr {
             // SAFETY: the module's version is there, as the process stands in its code.
-            Instr::NativeBody { slot, .. } => unsafe { NativeSlot::at(slot) }.get().map_or(BifKind::Normal, |native| native.kind(self)),
-            _ => return false,
+            unsafe { NativeSlot::at(slot) }.get().map_or(BifKind::Normal, |native| native.kind(self))
+        } else {
+            instr.called_bif().map_or(BifKind::Normal, |(bif, _)| self.vm.bifs.get(bif).kind)
         };
         matches!(kind, BifKind::DirtyIo | BifKind::DirtyCpu)
     }

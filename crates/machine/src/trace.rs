@@ -8,7 +8,6 @@ use crate::signal;
 use crate::spawn::Start;
 use crate::vm::Vm;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use swarmrt_beam::instr::Instr;
 use swarmrt_term::{Alloc, Atom, FragmentHeap, Term, am, atom};
 
 /// What is traced, and how; several at a time.
@@ -130,12 +129,7 @@ impl Process {
             return None;
         }
         // SAFETY: a process's instruction pointer points at an instruction.
-        match unsafe { *self.ip } {
-            Instr::CallBif { bif, .. } | Instr::CallBifLast { bif, .. } | Instr::CallBifOnly { bif, .. } | Instr::BifBody { bif, .. } => {
-                Some(self.vm.bifs.mfa(bif))
-            }
-            _ => None,
-        }
+        unsafe { *self.ip }.called_bif().map(|(bif, _)| self.vm.bifs.mfa(bif))
     }
 
     /// The function that the process is in: a built-in, or else that of the code; `None` before its first turn.

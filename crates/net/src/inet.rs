@@ -27,6 +27,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use swarmrt_io::port::driver::{Answer, Driver, Ready, Request, Written, tell};
+use swarmrt_io::port::input::READS_MAX;
 use swarmrt_io::port::poller::Poller;
 use swarmrt_io::port::{Options as PortOptions, Port, Ports};
 use swarmrt_io::posix;
@@ -92,8 +93,6 @@ mod status {
 const BUFFER_MAX: usize = 64 << 20;
 /// Bytes that are read at a time, at least.
 const READ_BYTES_MIN: usize = 1460;
-/// Reads in a row before others get their turn.
-const READS_MAX: usize = 16;
 /// Bytes of the largest datagram.
 const DATAGRAM_BYTES_MAX: usize = 1 << 16;
 /// Bytes that may be asked for at a time.

@@ -2,11 +2,35 @@
 
 use super::Port;
 use super::options::Framing;
+use std::cell::RefCell;
+use std::io::{self, Read};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::sync::Arc;
 use swarmrt_machine::Vm;
 use swarmrt_term::{Alloc, Term, am, atom};
+
+/// Bytes that are read at a time.
+pub const READ_BYTES: usize = 64 << 10;
+/// Reads in a row before other ports get their turn.
+pub const READS_MAX: usize = 16;
+
+thread_local! {
+    /// Where what is read goes first: it is not cleared each time.
+    static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_BYTES]);
+}
+
+/// Appends what `source` has, [`READ_BYTES`] at most; how many bytes.
+///
+/// # Errors
+/// What the system says.
+pub fn read_more(mut source: impl Read, input: &mut Vec<u8>) -> io::Result<usize> {
+    BUFFER.with_borrow_mut(|buffer| {
+        let count = source.read(buffer)?;
+        input.extend_from_slice(&buffer[..count]);
+        Ok(count)
+    })
+}
 
 /// Nothing more comes in. What is left of a line, and the end, come behind the status and together with it, as OTP has it and
 /// Elixir's `System.cmd` expects it.

@@ -8,7 +8,7 @@ pub use swarmrt_term::binary::iodata;
 use swarmrt_term::atom::NumberHasher;
 use swarmrt_term::binary::{IoPart, io_parts};
 mod descriptors;
-mod input;
+pub mod input;
 mod options;
 mod program;
 mod ram_file;

@@ -18,7 +18,7 @@ use std::hash::BuildHasherDefault;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{OnceLock, Weak};
 use std::time::Duration;
 use swarmrt_machine::Vm;
@@ -37,7 +37,7 @@ pub trait Watcher: Send + Sync {
 pub struct Poller {
     system: OnceLock<System>,
     watchers: Mutex<HashMap<u64, Weak<dyn Watcher>, BuildHasherDefault<NumberHasher>>>,
-    next_key: AtomicUsize,
+    next_key: AtomicU64,
 }
 
 struct System {
@@ -47,39 +47,39 @@ struct System {
 }
 
 /// In a key: that of a watcher, not the number of a port.
-const IS_WATCHER: usize = 1 << 62;
+const IS_WATCHER: u64 = 1 << 62;
 /// The key of what interrupts: no port has this number.
-const INTERRUPT: usize = usize::MAX;
+const INTERRUPT: u64 = u64::MAX;
 /// Descriptors that are told of at a time: others may do something before the next.
 const NEWS_MAX: usize = 64;
 
 thread_local! {
     /// What the thread's last wait has brought: keys, and what of their descriptors is ready.
-    static NEWS: RefCell<Vec<(usize, Ready)>> = const { RefCell::new(Vec::new()) };
+    static NEWS: RefCell<Vec<(u64, Ready)>> = const { RefCell::new(Vec::new()) };
 }
 
 impl System {
     fn new() -> io::Result<System> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let interrupt = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        epoll::add(&epoll, &interrupt, EventData::new_u64(INTERRUPT as u64), EventFlags::IN | EventFlags::ET)?;
+        epoll::add(&epoll, &interrupt, EventData::new_u64(INTERRUPT), EventFlags::IN | EventFlags::ET)?;
         Ok(System { epoll, interrupt })
     }
 
     /// What `interest` is to the system; a hang-up and errors are reported always.
-    fn flags(key: usize, interest: Ready) -> EventFlags {
+    fn flags(key: u64, interest: Ready) -> EventFlags {
         let mut flags = if key & IS_WATCHER == 0 { EventFlags::ET } else { EventFlags::ONESHOT };
         flags.set(EventFlags::IN | EventFlags::RDHUP | EventFlags::PRI, interest.readable);
         flags.set(EventFlags::OUT, interest.writable);
         flags
     }
 
-    fn add(&self, fd: BorrowedFd<'_>, key: usize) -> io::Result<()> {
-        Ok(epoll::add(&self.epoll, fd, EventData::new_u64(key as u64), System::flags(key, Ready::NOTHING))?)
+    fn add(&self, fd: BorrowedFd<'_>, key: u64) -> io::Result<()> {
+        Ok(epoll::add(&self.epoll, fd, EventData::new_u64(key), System::flags(key, Ready::NOTHING))?)
     }
 
-    fn want(&self, fd: BorrowedFd<'_>, key: usize, interest: Ready) -> io::Result<()> {
-        Ok(epoll::modify(&self.epoll, fd, EventData::new_u64(key as u64), System::flags(key, interest))?)
+    fn want(&self, fd: BorrowedFd<'_>, key: u64, interest: Ready) -> io::Result<()> {
+        Ok(epoll::modify(&self.epoll, fd, EventData::new_u64(key), System::flags(key, interest))?)
     }
 }
 
@@ -127,11 +127,11 @@ impl Poller {
     ///
     /// # Errors
     /// What the system says.
-    pub fn watch(&self, fd: BorrowedFd<'_>, watcher: Weak<dyn Watcher>) -> io::Result<usize> {
+    pub fn watch(&self, fd: BorrowedFd<'_>, watcher: Weak<dyn Watcher>) -> io::Result<u64> {
         let key = IS_WATCHER | self.next_key.fetch_add(1, Ordering::Relaxed);
-        self.watchers.lock().insert(key as u64, watcher);
+        self.watchers.lock().insert(key, watcher);
         self.system().add(fd, key).inspect_err(|_| {
-            self.watchers.lock().remove(&(key as u64));
+            self.watchers.lock().remove(&key);
         })?;
         Ok(key)
     }
@@ -140,13 +140,13 @@ impl Poller {
     ///
     /// # Errors
     /// What the system says.
-    pub fn want_watched(&self, fd: BorrowedFd<'_>, key: usize, interest: Ready) -> io::Result<()> {
+    pub fn want_watched(&self, fd: BorrowedFd<'_>, key: u64, interest: Ready) -> io::Result<()> {
         self.system().want(fd, key, interest)
     }
 
-    pub fn forget(&self, fd: BorrowedFd<'_>, key: usize) {
+    pub fn forget(&self, fd: BorrowedFd<'_>, key: u64) {
         self.remove(fd);
-        self.watchers.lock().remove(&(key as u64));
+        self.watchers.lock().remove(&key);
     }
 }
 
@@ -157,7 +157,7 @@ impl Poll for Poller {
         // It fails where it is interrupted by a signal, which is a wait that has ended.
         let Ok((events, _)) = epoll::wait(&self.system().epoll, &mut events, at_most.as_ref()) else { return false };
         NEWS.with_borrow_mut(|news| {
-            news.extend(events.iter().map(|event| (event.data.u64() as usize, ready(event.flags))).filter(|(key, _)| *key != INTERRUPT));
+            news.extend(events.iter().map(|event| (event.data.u64(), ready(event.flags))).filter(|(key, _)| *key != INTERRUPT));
         });
         events.is_empty()
     }
@@ -171,11 +171,11 @@ impl Poll for Poller {
         let mut all = NEWS.take();
         for (key, ready) in all.drain(..) {
             if key & IS_WATCHER != 0 {
-                let watcher = self.watchers.lock().get(&(key as u64)).and_then(Weak::upgrade);
+                let watcher = self.watchers.lock().get(&key).and_then(Weak::upgrade);
                 if let Some(watcher) = watcher {
                     watcher.ready(vm, ready);
                 }
-            } else if let Some(port) = Ports::of(vm).get(Term::port(key as u64)) {
+            } else if let Some(port) = Ports::of(vm).get(Term::port(key)) {
                 // One that is gone meanwhile wants no news.
                 port.ready(vm, ready);
             }
@@ -194,6 +194,6 @@ fn ready(flags: EventFlags) -> Ready {
     }
 }
 
-fn key_of(port: Term) -> usize {
-    port.as_port().map_or(0, |number| number as usize)
+fn key_of(port: Term) -> u64 {
+    port.as_port().unwrap_or(0)
 }

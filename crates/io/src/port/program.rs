@@ -4,13 +4,13 @@
 //! busy, and writers wait. A port that is closed still writes what waits, and its child is waited for, so that none is left over.
 
 use super::driver::{Driver, Ready, Request, Written};
+use super::input::{READ_BYTES, READS_MAX};
 use super::options::{Options, Source};
 use super::poller::{Poller, Watcher};
 use super::{Port, Ports, error_name, input, start};
 use parking_lot::Mutex;
-use std::cell::RefCell;
 use std::fs::File;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::{Child, ExitStatus};
 use std::sync::{Arc, OnceLock, Weak};
@@ -19,14 +19,6 @@ use swarmrt_term::{Term, atom};
 
 /// The queue is full, and the port busy until it is empty.
 const QUEUED_BYTES_MAX: usize = 8 << 10;
-/// Bytes that are read at a time.
-const READ_BYTES: usize = 64 << 10;
-/// Reads in a row before others get their turn.
-const READS_MAX: usize = 16;
-
-thread_local! {
-    static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_BYTES]);
-}
 
 /// Programs whose ports are closed, and that are still written to or waited for.
 #[derive(Default)]
@@ -61,7 +53,7 @@ struct State {
 /// A descriptor that the poller knows by a key.
 struct Watched<T: AsFd> {
     fd: T,
-    key: usize,
+    key: u64,
     vm: &'static Vm,
 }
 
@@ -143,13 +135,8 @@ impl State {
     /// Reads what there is and makes messages of it.
     fn take_in(&mut self, vm: &'static Vm, port: &Port) {
         for _ in 0..READS_MAX {
-            let Some(input) = &mut self.input else { return };
-            let result = BUFFER.with_borrow_mut(|buffer| {
-                let count = input.fd.read(buffer)?;
-                self.pending.extend_from_slice(&buffer[..count]);
-                Ok::<_, io::Error>(count)
-            });
-            match result {
+            let Some(input) = &self.input else { return };
+            match input::read_more(&input.fd, &mut self.pending) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Ok(0) | Err(_) => {

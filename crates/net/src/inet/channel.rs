@@ -5,11 +5,11 @@
 //! time does so.
 
 use super::{After, Inet, Piece, State, framing};
-use std::cell::RefCell;
-use std::io::{ErrorKind, Read};
+use std::io::ErrorKind;
 use std::sync::Arc;
 use swarmrt_io::port::Port;
 use swarmrt_io::port::driver::Ready;
+use swarmrt_io::port::input::{READ_BYTES, READS_MAX, read_more};
 use swarmrt_machine::Vm;
 use swarmrt_machine::packet::Kind;
 use swarmrt_machine::remote::SharedChannel;
@@ -17,10 +17,6 @@ use swarmrt_term::{Term, am};
 
 /// Bytes that wait in the socket's queue at most, before the channel is asked for more.
 const QUEUED_BYTES_MAX: usize = 256 << 10;
-/// Bytes that are read at a time.
-const READ_BYTES: usize = 64 << 10;
-/// Reads in a row before other sockets get their turn.
-const READS_MAX: usize = 16;
 
 /// What reading has led to.
 enum Input {
@@ -29,20 +25,11 @@ enum Input {
     Lost(Option<i32>),
 }
 
-thread_local! {
-    /// Where what is read goes first: it is not cleared each time.
-    static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_BYTES]);
-}
-
 impl State {
     /// Appends what the socket has to the input.
     fn read_more(&mut self) -> std::io::Result<usize> {
         let Some(socket) = &self.socket else { return Ok(0) };
-        BUFFER.with_borrow_mut(|buffer| {
-            let count = (&mut &*socket).read(buffer)?;
-            self.input.extend_from_slice(&buffer[..count]);
-            Ok(count)
-        })
+        read_more(socket, &mut self.input)
     }
 
     /// Takes what has been read and holds a whole packet at least, or reads more.

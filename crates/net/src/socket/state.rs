@@ -149,7 +149,7 @@ pub struct State {
     pub owner: Option<(u64, u64)>,
     lines: [Line; 4],
     /// The poller's key, once somebody has waited.
-    key: Option<usize>,
+    key: Option<u64>,
     pub read_seen: u32,
     pub write_seen: u32,
     pub counters: Counters,
