@@ -6,7 +6,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use swarmrt_fuzz::arena::{Arena, decode_options};
-use swarmrt_machine::packet::{self, Frame, Kind, Limits};
+use swarmrt_machine::vm::packet::{self, Frame, Kind, Limits};
 use swarmrt_term::etf::{EncodeOptions, decode, encode};
 use swarmrt_term::release::{self, Release};
 use swarmrt_term::{Alloc, FragmentHeap, Term, equal_exact, print};

@@ -5,7 +5,7 @@
 
 use crate::args::size_of;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
-use swarmrt_machine::resource::new_mark;
+use swarmrt_machine::vm::resource::new_mark;
 use swarmrt_machine::{BifResult, Process, BifExit, Vm, bif};
 use swarmrt_term::{Alloc, SharedBytes, Term, am, atom, map};
 

@@ -10,7 +10,7 @@ use std::cmp::Reverse;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
-use swarmrt_machine::resource::Resources;
+use swarmrt_machine::vm::resource::Resources;
 use swarmrt_machine::{BifResult, Process, BifExit, bif};
 use swarmrt_term::binary::{HEAP_BIN_BYTES_MAX, SharedBytes, shared_bin};
 use swarmrt_term::{Alloc, Bits, Release, Subtag, Term, am, atom, bigint, stop};

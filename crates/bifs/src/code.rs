@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use swarmrt_beam::file::{BeamFile, decompressed};
 use swarmrt_machine::code::{HasOldVersion, ModuleCode, Prepared};
-use swarmrt_machine::resource::Resources;
+use swarmrt_machine::vm::resource::Resources;
 use swarmrt_machine::{BifResult, Process, BifExit, bif};
 use swarmrt_term::etf::{self, DecodeOptions};
 use swarmrt_term::{Alloc, Atom, Mfa, Release, Term, am};
@@ -39,7 +39,7 @@ fn prepare_loading(p: &mut Process, module: Term, binary: Term) -> BifResult {
 fn report(p: &mut Process, module: Atom, why: &str) {
     let format = "Loading of ~w failed: ~ts~n";
     let why = p.string(why);
-    swarmrt_machine::exception::log(p.vm, p.pid(), p.group_leader, format, &[Term::atom(module), why]);
+    swarmrt_machine::process::exception::log(p.vm, p.pid(), p.group_leader, format, &[Term::atom(module), why]);
 }
 
 fn waiting(p: &Process, reference: Term) -> Option<Arc<ModuleCode>> {
@@ -178,7 +178,7 @@ fn delete_module(p: &mut Process, module: Term) -> BifResult {
         Ok(false) => Ok(Term::atom(am::UNDEFINED)),
         Err(HasOldVersion) => {
             let text = "Module ~w must be purged before deleting~n~n";
-            swarmrt_machine::exception::log(p.vm, p.pid(), p.group_leader, text, &[module]);
+            swarmrt_machine::process::exception::log(p.vm, p.pid(), p.group_leader, text, &[module]);
             Err(BifExit::BADARG)
         }
     }

@@ -10,8 +10,8 @@
 use crate::args::size_of;
 use crate::atomics::{array_size, increment, ok, wide};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use swarmrt_machine::resource::new_mark;
-use swarmrt_machine::scheduler::current_scheduler;
+use swarmrt_machine::vm::resource::new_mark;
+use swarmrt_machine::schedule::current_scheduler;
 use swarmrt_machine::{BifExit, BifResult, Process, Vm, bif};
 use swarmrt_term::{Alloc, SharedBytes, Term, am, atom, map};
 

@@ -9,7 +9,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
-use swarmrt_machine::inspect::{DUMP_HEAD, DUMP_MODE, Inspect, dump_file};
+use swarmrt_machine::vm::inspect::{DUMP_HEAD, DUMP_MODE, Inspect, dump_file};
 use swarmrt_machine::{Process, Vm, pin, signal};
 use swarmrt_term::etf::{self, EncodeOptions};
 use swarmrt_term::word::Kind;

@@ -6,7 +6,7 @@
 //! scheduler, where it may take its time. Nothing but its arguments has to be carried over.
 
 use smallvec::SmallVec;
-use swarmrt_machine::scheduler::current_scheduler;
+use swarmrt_machine::schedule::current_scheduler;
 use swarmrt_machine::{BifResult, Process, BifExit, bif};
 use swarmrt_term::{Atom, Bits, Mfa, Term, am, atom, stop};
 

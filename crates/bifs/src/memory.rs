@@ -1,7 +1,7 @@
 //! What `erlang:memory/0,1` is made of: it asks `system_info` for the sizes of OTP's allocators and of some areas.
 
 use crate::ets;
-use swarmrt_machine::table::ProcessCell;
+use swarmrt_machine::process::table::ProcessCell;
 use swarmrt_machine::{BifResult, Process, BifExit, signal};
 use swarmrt_term::{Alloc, Atom, FragmentHeap, Term, am, atom, usage};
 

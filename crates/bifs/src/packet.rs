@@ -1,7 +1,7 @@
 //! `erlang:decode_packet/3`: cutting packets from a stream of bytes, and reading the lines of HTTP.
 
 use crate::args::{list_of, pair_of};
-use swarmrt_machine::packet::{Frame, Kind, Limits, frame, http, ssl_record};
+use swarmrt_machine::vm::packet::{Frame, Kind, Limits, frame, http, ssl_record};
 use swarmrt_machine::{BifResult, Process, BifExit, bif};
 use swarmrt_term::{Alloc, Term, am, atom};
 

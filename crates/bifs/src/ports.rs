@@ -1,7 +1,7 @@
 //! What process built-ins do to ports, through whoever keeps them.
 
 use crate::process::{MonitorOptions, monitor_ref};
-use swarmrt_machine::links::{Monitor, Tag, Watched};
+use swarmrt_machine::process::links::{Monitor, Tag, Watched};
 use swarmrt_machine::{BifResult, Process, BifExit, signal};
 use swarmrt_term::{Alloc, Atom, Term, am};
 

@@ -4,12 +4,12 @@ use crate::args::pair_of;
 use crate::system_info::heap_words;
 use std::sync::atomic::Ordering;
 use swarmrt_heap::copy_term;
-use swarmrt_machine::address::{Delivery, Recipient};
-use swarmrt_machine::links::{AliasMode, Monitor, RefValue, Tag, Watched};
+use swarmrt_machine::signal::address::{Delivery, Recipient};
+use swarmrt_machine::process::links::{AliasMode, Monitor, RefValue, Tag, Watched};
 use swarmrt_machine::process::{MaxHeapSize, Priority, Task, TaskWork};
-use swarmrt_machine::remote::{Busy, How, RemotePid, RemoteSignal, RemoteTo, Sent, SpawnRequest};
-use swarmrt_machine::run_state;
-use swarmrt_machine::spawn::{SpawnOptions, Start, spawn, spawn_announced};
+use swarmrt_machine::signal::remote::{Busy, How, RemotePid, RemoteSignal, RemoteTo, Sent, SpawnRequest};
+use swarmrt_machine::process::run_state;
+use swarmrt_machine::process::spawn::{SpawnOptions, Start, spawn, spawn_announced};
 use swarmrt_machine::{BifResult, Process, BifExit, Vm, bif, signal};
 use swarmrt_term::{Alloc, Atom, FragmentHeap, RefKind, Release, Subtag, Term, Tuple, am, atom, map};
 
@@ -770,7 +770,7 @@ fn log_discarded(p: &mut Process, creation: u32, to: Term, message: Term) {
     let text = "Discarding message ~p from ~p to ~p in an old incarnation (~p) of this node (~p)~n~n";
     let numbers = [creation, p.vm.node().creation].map(|number| Term::small(i64::from(number)));
     let arguments = [message, p.pid(), to, numbers[0], numbers[1]];
-    swarmrt_machine::exception::log(p.vm, p.pid(), p.group_leader, text, &arguments);
+    swarmrt_machine::process::exception::log(p.vm, p.pid(), p.group_leader, text, &arguments);
 }
 
 #[bif("erlang:!/2")]

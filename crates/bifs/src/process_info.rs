@@ -2,9 +2,9 @@
 
 use crate::args::{list_of, pair_of};
 use crate::process::ask_as;
-use swarmrt_machine::links::{Tag, Watched};
+use swarmrt_machine::process::links::{Tag, Watched};
 use swarmrt_machine::process::Watcher;
-use swarmrt_machine::run_state;
+use swarmrt_machine::process::run_state;
 use swarmrt_machine::{BifResult, Process, BifExit, bif, signal};
 use swarmrt_term::{Alloc, Atom, FragmentHeap, Mfa, Release, Term, am, atom, reference};
 
@@ -202,7 +202,7 @@ fn item(heap: &mut FragmentHeap, process: &mut Process, name: Atom, own: bool) -
         "total_heap_size" => words(process.total_heap_words()),
         "heap_size" => words(process.heap.block_words()),
         "stack_size" => words(process.heap.stack_words()),
-        "memory" => words(size_of::<swarmrt_machine::table::ProcessCell>() + process.heap_words() * 8 + process.mailbox.words() * 8),
+        "memory" => words(size_of::<swarmrt_machine::process::table::ProcessCell>() + process.heap_words() * 8 + process.mailbox.words() * 8),
         "reductions" => heap.int(process.reductions_used()),
         "min_heap_size" => words(process.heap.min_heap_words as usize),
         "min_bin_vheap_size" => words(process.heap.min_bin_vheap_words as usize),

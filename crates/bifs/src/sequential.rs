@@ -1,8 +1,8 @@
 //! The built-ins of `seq_trace`.
 
 use crate::args::{atom_of, pair_of};
-use swarmrt_machine::links::Tag;
-use swarmrt_machine::sequential::{Token, flags};
+use swarmrt_machine::process::links::Tag;
+use swarmrt_machine::process::sequential::{Token, flags};
 use swarmrt_machine::signal;
 use swarmrt_machine::{BifResult, Process, BifExit, bif};
 use swarmrt_term::{Alloc, Atom, Term};

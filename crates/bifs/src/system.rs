@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::os::unix::ffi::OsStringExt;
 use crate::args::pair_of;
 use crate::process::bad_option;
-use swarmrt_machine::halting::Halting;
+use swarmrt_machine::vm::halting::Halting;
 use swarmrt_machine::{BifResult, Process, BifExit, Vm, bif};
 use swarmrt_term::{Alloc, Atom, Release, Term, am, atom};
 
@@ -176,7 +176,7 @@ fn no_aux_work_threads(p: &mut Process) -> BifResult {
 }
 #[bif("error_logger:warning_map/0")]
 fn warning_map(p: &mut Process) -> BifResult {
-    Ok(Term::atom(swarmrt_machine::exception::warning_level(p.vm)))
+    Ok(Term::atom(swarmrt_machine::process::exception::warning_level(p.vm)))
 }
 #[bif("io:printable_range/0")]
 fn printable_range(p: &mut Process) -> BifResult {

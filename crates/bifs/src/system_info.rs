@@ -9,8 +9,8 @@ use crate::process::{default_max_heap_size, max_heap_size, max_heap_term};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use swarmrt_heap::collect::block_words_for;
-use swarmrt_machine::blocking::Blocking;
-use swarmrt_machine::watched::WatchedDescriptors;
+use swarmrt_machine::schedule::blocking::Blocking;
+use swarmrt_machine::vm::watched::WatchedDescriptors;
 use swarmrt_machine::{BifResult, Process, BifExit, Vm, bif};
 use swarmrt_term::{Alloc, Atom, Release, Term, am, atom, bigint};
 
@@ -151,7 +151,7 @@ fn schedulers(p: &mut Process, name: &str) -> Option<Term> {
             let tracer = sequential::system_tracer(p);
             p.tuple(&[Term::atom(Atom::new(name)), tracer])
         }
-        "scheduler_id" => number(swarmrt_machine::scheduler::current_scheduler().map_or(0, |number| number + 1)),
+        "scheduler_id" => number(swarmrt_machine::schedule::current_scheduler().map_or(0, |number| number + 1)),
         "dirty_cpu_schedulers" | "dirty_cpu_schedulers_online" => number(vm.config.dirty_cpu),
         "dirty_io_schedulers" => number(vm.config.dirty_io),
         "scheduler_bind_type" => unbound,

@@ -1,7 +1,7 @@
 //! `erlang:system_monitor/0,1,2`.
 
 use crate::args::{list_of, pair_of};
-use swarmrt_machine::system_monitor::Limits;
+use swarmrt_machine::vm::system_monitor::Limits;
 use swarmrt_machine::{BifResult, Process, BifExit, bif};
 use swarmrt_term::{Alloc, Term, am, atom};
 

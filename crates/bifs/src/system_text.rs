@@ -2,7 +2,7 @@
 
 use crate::{backtrace, ets, process_info};
 use std::fmt::Write;
-use swarmrt_machine::table::ProcessCell;
+use swarmrt_machine::process::table::ProcessCell;
 use swarmrt_machine::{BifResult, Process, BifExit, Vm, signal};
 use swarmrt_term::{Alloc, Atom, Term, usage};
 

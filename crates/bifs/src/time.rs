@@ -1,6 +1,6 @@
 //! Clocks and calendar.
 
-use swarmrt_machine::time::os_system_time_ns;
+use swarmrt_machine::vm::time::os_system_time_ns;
 use swarmrt_machine::{BifResult, Process, BifExit, bif};
 use swarmrt_term::{Alloc, Term, am, atom, bigint};
 

@@ -3,9 +3,9 @@
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use swarmrt_machine::few::Few;
-use swarmrt_machine::links::{RefValue, Tag};
-use swarmrt_machine::timer::{TimerAction, TimerKey};
+use swarmrt_machine::process::few::Few;
+use swarmrt_machine::process::links::{RefValue, Tag};
+use swarmrt_machine::schedule::timer::{TimerAction, TimerKey};
 use swarmrt_machine::{BifResult, Process, BifExit, Vm, bif, signal};
 use swarmrt_term::{Alloc, FragmentHeap, Term, am, atom};
 

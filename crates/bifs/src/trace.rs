@@ -4,7 +4,7 @@
 
 use crate::args::{list_of, pair_of};
 use crate::process::ask;
-use swarmrt_machine::trace::{Trace, flags};
+use swarmrt_machine::process::trace::{Trace, flags};
 use swarmrt_machine::{BifResult, Process, BifExit, bif, signal};
 use swarmrt_term::{Alloc, Atom, Mfa, Term, am, atom};
 

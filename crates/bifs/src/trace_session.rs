@@ -6,7 +6,7 @@
 use crate::trace::trace_in_session;
 use parking_lot::Mutex;
 use std::sync::Arc;
-use swarmrt_machine::resource::Resources;
+use swarmrt_machine::vm::resource::Resources;
 use swarmrt_machine::{BifResult, Process, BifExit, Vm, bif, signal};
 use swarmrt_term::{Alloc, Atom, Term, atom};
 

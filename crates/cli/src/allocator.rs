@@ -11,7 +11,7 @@ use std::ffi::CString;
 use std::io::Write;
 use std::os::unix::ffi::OsStringExt;
 use std::sync::OnceLock;
-use swarmrt::machine::inspect::{DUMP_HEAD, DUMP_MODE, dump_file};
+use swarmrt::machine::vm::inspect::{DUMP_HEAD, DUMP_MODE, dump_file};
 use swarmrt::refusal;
 
 #[cfg_attr(feature = "system-allocator", expect(dead_code, reason = "another one is used"))]

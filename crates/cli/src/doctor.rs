@@ -7,7 +7,7 @@ use crate::{exec, settings};
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 use std::io::IsTerminal;
-use swarmrt::machine::code_cache::CodeCache;
+use swarmrt::machine::code::cache::CodeCache;
 use swarmrt::term::Release;
 use swarmrt::{Otp, Processors};
 

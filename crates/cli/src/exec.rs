@@ -8,7 +8,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use swarmrt::Otp;
-use swarmrt::machine::code_cache::CodeCache;
+use swarmrt::machine::code::cache::CodeCache;
 
 /// The programs of OTP that a command finds on its PATH.
 const PROGRAMS: [&str; 3] = ["erl", "erlc", "escript"];

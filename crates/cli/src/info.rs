@@ -7,7 +7,7 @@ use serde::Serialize;
 use std::path::{Path, PathBuf};
 use swarmrt::{Otp, Processors};
 use swarmrt::machine::bif::LINKED_LIBRARIES;
-use swarmrt::machine::code_cache::CodeCache;
+use swarmrt::machine::code::cache::CodeCache;
 
 #[derive(Serialize)]
 struct Info {

@@ -9,7 +9,7 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use swarmrt::Otp;
-use swarmrt::machine::code_cache::CodeCache;
+use swarmrt::machine::code::cache::CodeCache;
 
 /// The name that OTP's `erlexec` starts the emulator by.
 const EMULATOR: &str = "beam.smp";

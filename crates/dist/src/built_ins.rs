@@ -5,7 +5,7 @@ use crate::nodes::{self, Dist, connection_id, handle, net_kernel, of_handle, u64
 use crate::flags;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use swarmrt_machine::remote::{How, Packet, RemotePid, RemoteSignal, Sent};
+use swarmrt_machine::signal::remote::{How, Packet, RemotePid, RemoteSignal, Sent};
 use swarmrt_machine::{BifResult, Process, BifExit, Vm, bif, signal};
 use swarmrt_term::binary::iodata;
 use swarmrt_term::{Alloc, Atom, FragmentHeap, Mfa, NodeInfo, Term, am, atom, map};
@@ -53,7 +53,7 @@ fn create_dist_channel(p: &mut Process, name: Term, controller: Term, options: T
     if !peer & flags::mandatory(vm.release()) != 0 {
         let text = "~p attempted to enable connection to node ~p which does not support all mandatory capabilities.~n";
         let arguments = [p.pid(), Term::atom(name)];
-        swarmrt_machine::exception::log(vm, p.pid(), p.group_leader, text, &arguments);
+        swarmrt_machine::process::exception::log(vm, p.pid(), p.group_leader, text, &arguments);
         return Ok(BADARG);
     }
     let node = Dist::of(vm).node(name);

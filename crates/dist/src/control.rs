@@ -2,7 +2,7 @@
 //! one. See "Protocol between Connected Nodes" in the ERTS User's Guide.
 
 use crate::flags;
-use swarmrt_machine::remote::{RemoteSignal, RemoteTo};
+use swarmrt_machine::signal::remote::{RemoteSignal, RemoteTo};
 use swarmrt_term::{Alloc, FragmentHeap, Term, atom};
 
 /// First elements.

@@ -3,7 +3,7 @@
 use crate::flags;
 use crate::nodes::connection_id;
 use parking_lot::Mutex;
-use swarmrt_machine::remote::Following;
+use swarmrt_machine::signal::remote::Following;
 use swarmrt_machine::{Process, Vm, signal};
 use swarmrt_term::{Alloc, Atom, FragmentHeap, Term, atom, map};
 

@@ -5,9 +5,9 @@ use crate::node::{Controller, Node, Status};
 use crate::nodes::{Dist, has_name};
 use crate::packet::Encoded;
 use std::sync::Arc;
-use swarmrt_machine::links::RefValue;
+use swarmrt_machine::process::links::RefValue;
 use swarmrt_machine::process::REDUCTIONS_PER_TURN;
-use swarmrt_machine::remote::{Busy, Following, How, Remote, RemoteSignal, Sent};
+use swarmrt_machine::signal::remote::{Busy, Following, How, Remote, RemoteSignal, Sent};
 use swarmrt_machine::{Process, Vm};
 use swarmrt_term::{Atom, FragmentHeap, Term};
 
@@ -106,7 +106,7 @@ impl Host {
         };
         p.extra().suspended += 1;
         p.bump_reductions(REDUCTIONS_PER_TURN as usize);
-        swarmrt_machine::system_monitor::busy_connection(p, controller.map(crate::node::Controller::term));
+        swarmrt_machine::vm::system_monitor::busy_connection(p, controller.map(crate::node::Controller::term));
     }
 }
 

@@ -8,15 +8,16 @@ use crate::node::Node;
 use crate::nodes::u64_of;
 use crate::packet::{Message, Problem};
 use std::sync::Arc;
-use swarmrt_machine::address::Recipient;
-use swarmrt_machine::links::{RefValue, Tag};
-use swarmrt_machine::remote::{
+use swarmrt_machine::signal::address::Recipient;
+use swarmrt_machine::process::links::{RefValue, Tag};
+use swarmrt_machine::signal::remote::{
     RemoteRef, RemoteRelations, RemoteLink, RemotePid, RemoteSignal, RemoteTo, RemoteWatcher, SPAWNED_LINKED,
     SPAWNED_MONITORED,
 };
 use swarmrt_machine::signal::{self, Kind};
-use swarmrt_machine::spawn::{RemoteSpawn, SpawnOptions, Start, spawn_announced};
-use swarmrt_machine::{Process, Vm, exception};
+use swarmrt_machine::process::spawn::{RemoteSpawn, SpawnOptions, Start, spawn_announced};
+use swarmrt_machine::{Process, Vm};
+use swarmrt_machine::process::exception;
 use swarmrt_term::{Alloc, Atom, FragmentHeap, Mfa, Release, Term, Tuple, am, atom};
 
 /// A message that is not as the protocol has it.

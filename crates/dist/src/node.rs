@@ -13,8 +13,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use swarmrt_heap::copy_whole;
-use swarmrt_machine::links::{RefValue, Tag};
-use swarmrt_machine::remote::{Channel, Packet, RemoteSignal, SharedChannel};
+use swarmrt_machine::process::links::{RefValue, Tag};
+use swarmrt_machine::signal::remote::{Channel, Packet, RemoteSignal, SharedChannel};
 use swarmrt_machine::{Vm, signal};
 use swarmrt_term::{Atom, FragmentHeap, Term, am, atom};
 

@@ -5,7 +5,7 @@ use crate::node::{Controller, Node, Status};
 use parking_lot::{Mutex, RwLock};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use swarmrt_machine::links::Tag;
+use swarmrt_machine::process::links::Tag;
 use swarmrt_machine::{Process, Vm, signal};
 use swarmrt_term::{Alloc, Atom, AtomMap, FragmentHeap, NodeInfo, Term, am, atom};
 

@@ -8,7 +8,7 @@ use crate::atoms;
 use crate::packet::{Encoded, FRAGMENT_BYTES, Fragments};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use swarmrt_machine::remote::Packet;
+use swarmrt_machine::signal::remote::Packet;
 use swarmrt_term::Term;
 
 /// Bytes from which on a connection is busy, where nothing else is said.

@@ -8,7 +8,7 @@ use crate::flags;
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
-use swarmrt_machine::remote::{Bytes, Packet};
+use swarmrt_machine::signal::remote::{Bytes, Packet};
 use swarmrt_term::binary::{GrowingBytes, KeptBytes};
 use swarmrt_term::etf::{self, DecodeOptions, EncodeOptions, NodeContext, NodeMessage, Resolver, VERSION};
 use swarmrt_term::{Atom, FragmentHeap, Term};

@@ -6,7 +6,7 @@
 use swarmrt_beam::instr::Instr;
 use swarmrt_machine::Process;
 use swarmrt_machine::process::X_REGISTERS;
-use swarmrt_machine::scheduler::Outcome;
+use swarmrt_machine::schedule::Outcome;
 use swarmrt_term::Term;
 
 /// The registers that code works on while a process runs. One set a thread.

@@ -8,7 +8,7 @@ use swarmrt_engine::state::Registers;
 use swarmrt_machine::Process;
 use swarmrt_machine::code::ModuleCode;
 use swarmrt_machine::code::natives::NativeSlot;
-use swarmrt_machine::scheduler::{Engine, Outcome, Worker};
+use swarmrt_machine::schedule::{Engine, Outcome, Worker};
 
 /// The engine that interprets specialised instructions, and goes on in machine code where there is some.
 #[derive(Default)]

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, OnceLock};
 use swarmrt_heap::copy::copy_whole;
-use swarmrt_machine::resource::Resources;
+use swarmrt_machine::vm::resource::Resources;
 use swarmrt_machine::{BifResult, Process, BifExit, Vm, bif, signal};
 use swarmrt_term::{Alloc, Atom, FragmentHeap, Term, am, atom, map};
 use unicode_width::UnicodeWidthChar;

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use swarmrt_machine::resource::Resources;
+use swarmrt_machine::vm::resource::Resources;
 use swarmrt_machine::{BifResult, Process, BifExit, bif};
 use swarmrt_term::{Alloc, FragmentHeap, Release, Term, am, atom};
 

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use std::ffi::{CStr, c_int, c_void};
 use std::ptr::NonNull;
 use std::sync::Arc;
-use swarmrt_machine::resource::Resources;
+use swarmrt_machine::vm::resource::Resources;
 use swarmrt_machine::{BifResult, Process, BifExit, bif};
 use swarmrt_term::{Alloc, Atom, Bits, Term, am, atom, map};
 use zstd_sys as z;

@@ -1,11 +1,12 @@
 //! What processes do to each other, without an engine: signals are handled by hand.
 
-use crate::links::{AliasMode, Monitor, RefValue, Relations, Tag, Watched};
-use crate::mailbox::Mailbox;
+use crate::process::links::{AliasMode, Monitor, RefValue, Relations, Tag, Watched};
+use crate::process::mailbox::Mailbox;
 use crate::process::{Process, Task, TaskWork};
-use crate::spawn::{SpawnOptions, Start, spawn};
+use crate::process::spawn::{SpawnOptions, Start, spawn};
 use crate::vm::{Config, Vm, pin};
-use crate::{run_state, signal};
+use crate::signal;
+use crate::process::run_state;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;

@@ -10,8 +10,9 @@ use std::sync::atomic::Ordering;
 use swarmrt_machine::bif::BifKind;
 use swarmrt_machine::code::natives::{NifCall, NifEntry, Scheduled};
 use swarmrt_machine::process::REDUCTIONS_PER_TURN;
-use swarmrt_machine::scheduler::current_scheduler;
-use swarmrt_machine::{BifResult, Process, BifExit, deferred};
+use swarmrt_machine::schedule::current_scheduler;
+use swarmrt_machine::{BifResult, Process, BifExit};
+use swarmrt_machine::schedule::deferred;
 use swarmrt_term::{Alloc, Term, atom};
 
 thread_local! {

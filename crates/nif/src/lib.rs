@@ -49,8 +49,8 @@ unsafe extern "C" {
 static IN_C: [unsafe extern "C" fn(); 8] =
     [enif_make_tuple, enif_make_list, enif_set_option, enif_snprintf, enif_vsnprintf, enif_fprintf, enif_vfprintf, null_func];
 
-use swarmrt_machine::halting::Halting;
-use swarmrt_machine::watched::WatchedDescriptors;
+use swarmrt_machine::vm::halting::Halting;
+use swarmrt_machine::vm::watched::WatchedDescriptors;
 
 /// Readies the interface for the libraries of a machine.
 pub fn register(vm: &'static swarmrt_machine::Vm, erts_version: &str) {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 use swarmrt_machine::Vm;
 use swarmrt_machine::code::natives::Library;
-use swarmrt_machine::scheduler::Errand;
+use swarmrt_machine::schedule::Errand;
 use swarmrt_term::Atom;
 
 /// A file in memory. It stays there until it is closed.

@@ -11,7 +11,7 @@ use std::ffi::c_void;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use swarmrt_machine::bif::BifKind;
-use swarmrt_machine::blocking::Blocking;
+use swarmrt_machine::schedule::blocking::Blocking;
 use swarmrt_machine::code::ModuleCode;
 use swarmrt_machine::code::natives::{Library, Native, NifEntry};
 use swarmrt_machine::{BifResult, Process, BifExit, bif};

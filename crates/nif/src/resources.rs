@@ -14,7 +14,8 @@ use std::ffi::{c_int, c_void};
 use std::mem::ManuallyDrop;
 use std::sync::LazyLock;
 use swarmrt_machine::process::{OnExit, Watcher};
-use swarmrt_machine::{deferred, pin, signal};
+use swarmrt_machine::{pin, signal};
+use swarmrt_machine::schedule::deferred;
 use swarmrt_term::{Alloc, RefValue, SharedBytes, Term, binary, reference, stop};
 
 /// What comes before the library's bytes. The first word is the memory's own.

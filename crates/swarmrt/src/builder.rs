@@ -13,8 +13,8 @@ use swarmrt_io::Interrupt;
 use swarmrt_jit::Cranelift;
 use swarmrt_machine::Vm;
 use swarmrt_machine::process::Priority;
-use swarmrt_machine::code_cache::CodeCache;
-use swarmrt_machine::spawn::{SpawnOptions, Start, spawn, spawn_announced};
+use swarmrt_machine::code::cache::CodeCache;
+use swarmrt_machine::process::spawn::{SpawnOptions, Start, spawn, spawn_announced};
 use swarmrt_machine::vm::Config;
 use swarmrt_term::{Alloc, Atom, FragmentHeap, Release, Term, am};
 
@@ -140,7 +140,7 @@ impl Builder {
             schedulers: processors.schedulers().min(Builder::SCHEDULERS_MAX),
             schedulers_online: processors.schedulers_online().min(Builder::SCHEDULERS_MAX),
             processes_max: if otp.release >= Release::R27 { 1 << 20 } else { 1 << 18 },
-            ports_max: swarmrt_machine::ports::PORTS_MAX,
+            ports_max: swarmrt_machine::vm::ports::PORTS_MAX,
             interrupt: Interrupt::default(),
             otp,
             dirty_io: 10,

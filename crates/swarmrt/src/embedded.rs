@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde::de::IgnoredAny;
 use std::time::{Duration, Instant};
 use swarmrt_engine::Tier;
-use swarmrt_machine::spawn::{SpawnOptions, Start, spawn};
+use swarmrt_machine::process::spawn::{SpawnOptions, Start, spawn};
 use swarmrt_machine::{Vm, pin};
 use swarmrt_term::{FragmentHeap, Term};
 

@@ -13,7 +13,7 @@ use super::{copy_out, register_of};
 use crate::args::list_of;
 use crossbeam_epoch::pin;
 use std::sync::Arc;
-use swarmrt_machine::resource::Resources;
+use swarmrt_machine::vm::resource::Resources;
 use swarmrt_machine::{BifResult, Process, BifExit, bif};
 use swarmrt_term::{Alloc, Mfa, Term, am, atom, equal_exact};
 

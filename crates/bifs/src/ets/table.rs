@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
-use swarmrt_machine::links::RefValue;
+use swarmrt_machine::process::links::RefValue;
 use swarmrt_machine::{Process, BifExit};
 use swarmrt_term::reference::SLOT_BITS;
 use swarmrt_term::{Alloc, Atom, AtomMap, RefKind, Term, am, atom};

@@ -1,5 +1,5 @@
 //! Machine code from run to run: what was made of a module is saved, and installed when the same file is loaded again by
-//! the same build on the same kind of processor. See [`swarmrt_machine::code_cache`] for where, and why it is believed.
+//! the same build on the same kind of processor. See [`swarmrt_machine::code::cache`] for where, and why it is believed.
 
 use super::installed::{Code, InstalledAt};
 use super::memory::{CodeMemory, synchronise_cores};
@@ -12,7 +12,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use swarmrt_machine::code::ModuleCode;
-use swarmrt_machine::code_cache::Keep;
+use swarmrt_machine::code::cache::Keep;
 use swarmrt_term::Atom;
 
 /// A piece of a module's machine code, with its addresses taken out.

@@ -12,7 +12,7 @@ use swarmrt_beam::instr::ExportPtr;
 use swarmrt_heap::LiteralArea;
 use swarmrt_machine::Vm;
 use swarmrt_machine::code::{Export, ModuleCode};
-use swarmrt_machine::code_cache::Digest;
+use swarmrt_machine::code::cache::Digest;
 use swarmrt_term::{Atom, Mfa, Term};
 
 /// What something in machine code is the address of.

@@ -116,7 +116,7 @@ fn port_command(p: &mut Process, port: Term, data: Term, flags: Term) -> BifResu
     }
     let Some(mut parts) = io_parts(data) else {
         let name = p.string(&port.name);
-        swarmrt_machine::exception::log(p.vm, p.pid(), p.group_leader, "Bad value on output port '~ts'~n~n", &[name]);
+        swarmrt_machine::process::exception::log(p.vm, p.pid(), p.group_leader, "Bad value on output port '~ts'~n~n", &[name]);
         return Ok(BADARG);
     };
     p.bump_reductions(parts.iter().map(|part| part.bytes().len()).sum::<usize>() / 100);

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use super::{Options, Port};
 use std::sync::Arc;
 use swarmrt_machine::Vm;
-use swarmrt_machine::remote::SharedChannel;
+use swarmrt_machine::signal::remote::SharedChannel;
 use swarmrt_term::reference::RefValue;
 use swarmrt_term::binary::IoPart;
 use swarmrt_term::{Alloc, FragmentHeap, Term};

@@ -22,11 +22,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::hash::BuildHasherDefault;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use swarmrt_machine::few::Few;
-use swarmrt_machine::links::RefValue;
-use swarmrt_machine::ports::PortHost;
-use swarmrt_machine::address::Delivery;
-use swarmrt_machine::remote::{Busy, SharedChannel};
+use swarmrt_machine::process::few::Few;
+use swarmrt_machine::process::links::RefValue;
+use swarmrt_machine::vm::ports::PortHost;
+use swarmrt_machine::signal::address::Delivery;
+use swarmrt_machine::signal::remote::{Busy, SharedChannel};
 use swarmrt_machine::{Process, Vm, signal};
 use swarmrt_term::{Alloc, Atom, FragmentHeap, Release, Term, am, atom};
 

@@ -1,5 +1,5 @@
 //! The poller: tells each port's driver, and other watchers, which of their descriptors are ready. Schedulers wait for that when they have
-//! nothing else to do ([`swarmrt_machine::parking`]).
+//! nothing else to do ([`swarmrt_machine::schedule::parking`]).
 //!
 //! A port's driver asks once for each kind of news, and is told of every change from then on: when something comes in, not for as long as
 //! there is something (edge-triggered). A driver that leaves some of it asks again, and is told at once. So a connection on which
@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{OnceLock, Weak};
 use std::time::Duration;
 use swarmrt_machine::Vm;
-use swarmrt_machine::parking::Poll;
+use swarmrt_machine::schedule::parking::Poll;
 use swarmrt_term::Term;
 use swarmrt_term::atom::NumberHasher;
 

@@ -4,7 +4,7 @@ use crate::bif::BifTable;
 use crate::code::natives::{Native, Natives};
 use crate::code::server::CodeResolver;
 use crate::code::{CodeServer, Export, FunEntry};
-use crate::code_cache::{CodeCache, Digest};
+use crate::code::cache::{CodeCache, Digest};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use swarmrt_beam::error::BeamError;

@@ -6,7 +6,7 @@
 
 use crate::bif::{BifEntry, BifKind, BifResult};
 use crate::process::Process;
-use crate::scheduler::current_scheduler;
+use crate::schedule::current_scheduler;
 use std::any::Any;
 use std::ffi::c_void;
 use std::sync::atomic::{AtomicPtr, Ordering};

@@ -4,7 +4,7 @@ use crate::bif::{BifKind, BifTable};
 use crate::code::module::Scratch;
 use crate::code::permission::Permission;
 use crate::code::{Export, FunEntry, LoadError, Location, ModuleCode, Prepared, RecordEntry};
-use crate::code_cache::CodeCache;
+use crate::code::cache::CodeCache;
 use parking_lot::{Mutex, RwLock};
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher};

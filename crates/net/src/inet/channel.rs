@@ -11,8 +11,8 @@ use swarmrt_io::port::Port;
 use swarmrt_io::port::driver::Ready;
 use swarmrt_io::port::input::{READ_BYTES, READS_MAX, read_more};
 use swarmrt_machine::Vm;
-use swarmrt_machine::packet::Kind;
-use swarmrt_machine::remote::SharedChannel;
+use swarmrt_machine::vm::packet::Kind;
+use swarmrt_machine::signal::remote::SharedChannel;
 use swarmrt_term::{Term, am};
 
 /// Bytes that wait in the socket's queue at most, before the channel is asked for more.

@@ -1,7 +1,7 @@
 //! Packets of a stream: how they are cut from the input, which terms they become, and what goes in front of output.
 
 use super::Options;
-use swarmrt_machine::packet::{self, Frame, Kind, Limits};
+use swarmrt_machine::vm::packet::{self, Frame, Kind, Limits};
 use swarmrt_term::{Alloc, Term, atom};
 
 /// Lines longer than this come in pieces, where the buffer is no larger.

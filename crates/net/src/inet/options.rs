@@ -2,7 +2,7 @@
 
 use super::{Active, Inet, State};
 use std::os::fd::AsRawFd;
-use swarmrt_machine::packet::Kind;
+use swarmrt_machine::vm::packet::Kind;
 
 /// Options by OTP's numbers.
 pub mod code {

@@ -16,7 +16,7 @@ use swarmrt_heap::copy_term;
 use swarmrt_io::port::driver::Ready;
 use swarmrt_io::port::poller::{Poller, Watcher};
 use swarmrt_machine::process::{OnExit, Watcher as Shown};
-use swarmrt_machine::resource::Resources;
+use swarmrt_machine::vm::resource::Resources;
 use swarmrt_machine::{Process, BifExit, Vm, pin, signal};
 use swarmrt_term::{Alloc, Atom, FragmentHeap, Term, am, atom};
 

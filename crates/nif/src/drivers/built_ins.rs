@@ -3,7 +3,7 @@
 use super::errors;
 use super::registry::{self, Awaited, LoadOptions, Refused, When};
 use swarmrt_io::port::{Ports, iodata};
-use swarmrt_machine::links::RefValue;
+use swarmrt_machine::process::links::RefValue;
 use swarmrt_machine::{BifResult, Process, BifExit, bif};
 use swarmrt_term::{Alloc, Atom, Term, am, atom};
 

@@ -3,8 +3,9 @@
 use super::loaded::Loaded;
 use std::sync::Arc;
 use swarmrt_io::port::Ports;
-use swarmrt_machine::links::RefValue;
-use swarmrt_machine::{Vm, deferred, pin, signal};
+use swarmrt_machine::process::links::RefValue;
+use swarmrt_machine::{Vm, pin, signal};
+use swarmrt_machine::schedule::deferred;
 use swarmrt_term::{Alloc, Atom, FragmentHeap, Term, atom};
 
 /// What is to become of a driver. `forced`: its ports are killed, and no new ones are opened.

@@ -20,7 +20,7 @@ use std::sync::{Arc, LazyLock, OnceLock, Weak};
 use swarmrt_io::port::driver::{Answer, Driver, Request, Written};
 use swarmrt_io::port::{Port, Ports};
 use swarmrt_machine::{Vm, pin, signal};
-use swarmrt_machine::timer::TimerKey;
+use swarmrt_machine::schedule::timer::TimerKey;
 use swarmrt_term::reference::RefValue;
 use swarmrt_term::{Alloc, Atom, FragmentHeap, Term, atom, stop};
 

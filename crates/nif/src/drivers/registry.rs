@@ -13,7 +13,7 @@ use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, LazyLock};
 use swarmrt_io::port::Ports;
-use swarmrt_machine::links::RefValue;
+use swarmrt_machine::process::links::RefValue;
 use swarmrt_machine::process::{OnExit, Watcher};
 use swarmrt_machine::{Process, Vm};
 use swarmrt_term::{Alloc, Atom, FragmentHeap, Term, atom};

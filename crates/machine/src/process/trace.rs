@@ -5,7 +5,7 @@
 
 use crate::process::Process;
 use crate::signal;
-use crate::spawn::Start;
+use crate::process::spawn::Start;
 use crate::vm::Vm;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use swarmrt_term::{Alloc, Atom, FragmentHeap, Term, am, atom};

@@ -6,8 +6,8 @@
 //! is lost. A process is entered in the connection's list ([`Remote::relate`]) before it keeps the relation, so that it is
 //! told for certain.
 
-use crate::few::Few;
-use crate::links::{RefValue, Relations, Tag, Watched};
+use crate::process::few::Few;
+use crate::process::links::{RefValue, Relations, Tag, Watched};
 use crate::process::Process;
 use crate::vm::Vm;
 use std::collections::BTreeMap;
@@ -391,7 +391,7 @@ impl Process {
                 && flags & SPAWNED_MONITORED != 0
             {
                 let watched = Watched::Remote { pid, connection: request.connection };
-                let monitor = crate::links::Monitor {
+                let monitor = crate::process::links::Monitor {
                     reference: request.reference,
                     watched,
                     tag,

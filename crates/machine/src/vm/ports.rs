@@ -1,9 +1,9 @@
 //! Ports, as processes see them: what the crate that keeps them has to provide.
 
-use crate::address::Delivery;
-use crate::links::RefValue;
+use crate::signal::address::Delivery;
+use crate::process::links::RefValue;
 use crate::process::Process;
-use crate::remote::{Busy, SharedChannel};
+use crate::signal::remote::{Busy, SharedChannel};
 use crate::vm::Vm;
 use swarmrt_term::{Atom, Term};
 

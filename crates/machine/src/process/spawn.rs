@@ -1,13 +1,13 @@
 //! Making processes.
 
-use crate::exception::Exception;
-use crate::incoming::Incoming;
-use crate::links::{Monitor, RefValue, Relations, Tag, Watched};
-use crate::mailbox::Mailbox;
+use crate::process::exception::Exception;
+use crate::signal::incoming::Incoming;
+use crate::process::links::{Monitor, RefValue, Relations, Tag, Watched};
+use crate::process::mailbox::Mailbox;
 use crate::process::{Dictionary, Extra, MaxHeapSize, OnEnd, Priority, Process, ReceiveTimer, SavedRegisters, Shared};
-use crate::remote::RemoteRelations;
-use crate::run_state::RunState;
-use crate::table::ProcessCell;
+use crate::signal::remote::RemoteRelations;
+use crate::process::run_state::RunState;
+use crate::process::table::ProcessCell;
 use crate::vm::Vm;
 use std::cell::UnsafeCell;
 use std::mem::ManuallyDrop;

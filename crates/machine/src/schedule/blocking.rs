@@ -3,7 +3,7 @@
 //! While there is such a process the first scheduler alone is online, whatever number was asked for.
 //! Who blocks runs on when the other schedulers stand by. Dirty schedulers go on.
 
-use crate::scheduler::{Schedulers, current_scheduler};
+use crate::schedule::{Schedulers, current_scheduler};
 use parking_lot::Mutex;
 use crate::process::{OnExit, Process, Watcher};
 use crate::vm::Vm;

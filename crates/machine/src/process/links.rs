@@ -1,7 +1,7 @@
 //! Links, monitors and aliases, as each side keeps them.
 
-use crate::few::Few;
-use crate::remote::{RemotePid, RemoteRelations};
+use crate::process::few::Few;
+use crate::signal::remote::{RemotePid, RemoteRelations};
 use swarmrt_term::Term;
 
 pub use swarmrt_term::RefValue;

@@ -1,7 +1,7 @@
 //! A process's own list of received messages, in order of arrival, with the receive cursor and the
 //! markers that let a receive skip what came before a reference was made.
 
-use crate::sequential::TOKEN_BIT;
+use crate::process::sequential::TOKEN_BIT;
 use swarmrt_heap::{Fragment, Leaving};
 use swarmrt_term::{Alloc, FragmentHeap, Term};
 

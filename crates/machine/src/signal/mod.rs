@@ -1,15 +1,19 @@
 //! Signals: everything that one process does to another, in order from each sender.
 //!
-//! A signal is a fragment, and waits in the [incoming queue](crate::incoming); what is not a message is
+//! A signal is a fragment, and waits in the [incoming queue](crate::signal::incoming); what is not a message is
 //! handled when the receiver takes that over.
 
-use crate::incoming::{Linked, Pushed};
-use crate::in_native;
-use crate::links::{AliasMode, Tag, Watched};
+pub mod address;
+pub mod incoming;
+pub mod remote;
+
+use crate::signal::incoming::{Linked, Pushed};
+use crate::process::in_native;
+use crate::process::links::{AliasMode, Tag, Watched};
 use crate::sync::atomic::{Ordering, fence};
 use crate::process::Process;
-use crate::sequential::{self, TOKEN_BIT};
-use crate::table::ProcessCell;
+use crate::process::sequential::{self, TOKEN_BIT};
+use crate::process::table::ProcessCell;
 use crate::vm::Vm;
 use swarmrt_heap::{Fragment, Sharing, copy_term};
 use swarmrt_term::{Alloc, FragmentHeap, RefValue, Term, am, atom};

@@ -11,9 +11,9 @@
 
 use crate::bif::BifKind;
 use crate::code::natives::NativeSlot;
-use crate::deferred;
+use crate::schedule::deferred;
 use crate::process::{Process, REDUCTIONS_PER_TURN};
-use crate::table::ProcessCell;
+use crate::process::table::ProcessCell;
 use crate::vm::Vm;
 use parking_lot::{Mutex, MutexGuard};
 use swarmrt_beam::instr::Instr;

@@ -1,7 +1,7 @@
 //! Who a signal goes to: what a program may name as a receiver, told apart in one place.
 
 use crate::process::Process;
-use crate::remote::{How, RemotePid, RemoteRef, RemoteSignal, RemoteTo, Sent};
+use crate::signal::remote::{How, RemotePid, RemoteRef, RemoteSignal, RemoteTo, Sent};
 use crate::signal;
 use crate::vm::Vm;
 use swarmrt_term::{Atom, FragmentHeap, RefKind, RefValue, Term};

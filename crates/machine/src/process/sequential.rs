@@ -6,11 +6,11 @@
 //! the pair of the token and of what the kind says. In the mailbox the token is where the sender
 //! was (`Fragment::from`), which nobody asks for there.
 
-use crate::links::Tag;
+use crate::process::links::Tag;
 use crate::process::Process;
 use crate::signal::{self, Kind};
-use crate::spawn::Start;
-use crate::trace;
+use crate::process::spawn::Start;
+use crate::process::trace;
 use crate::vm::Vm;
 use std::sync::atomic::{AtomicU64, Ordering};
 use swarmrt_heap::Fragment;

@@ -1,19 +1,30 @@
 //! One machine: the parts that all processes share.
 
+pub mod extensions;
+pub mod halting;
+pub mod inspect;
+pub mod packet;
+pub mod ports;
+pub mod resource;
+pub mod statistics;
+pub mod system_monitor;
+pub mod time;
+pub mod watched;
+
 use crate::bif::BifTable;
 use crate::code::{CodeServer, LoadError, ModuleCode};
-use crate::extensions::Extensions;
-use crate::links::RefValue;
-use crate::inspect::Inspect;
-use crate::ports::PortHost;
+use crate::vm::extensions::Extensions;
+use crate::process::links::RefValue;
+use crate::vm::inspect::Inspect;
+use crate::vm::ports::PortHost;
 use crate::process::{MaxHeapSize, Process};
-use crate::remote::Remote;
-use crate::scheduler::{Engine, Schedulers};
+use crate::signal::remote::Remote;
+use crate::schedule::{Engine, Schedulers};
 use crate::signal;
-use crate::statistics::{ProcessDefaults, Statistics};
-use crate::table::ProcessTable;
-use crate::time::{Clock, TimeWarpMode};
-use crate::timer::Timers;
+use crate::vm::statistics::{ProcessDefaults, Statistics};
+use crate::process::table::ProcessTable;
+use crate::vm::time::{Clock, TimeWarpMode};
+use crate::schedule::timer::Timers;
 use parking_lot::{Mutex, RwLock};
 use std::any::Any;
 use std::collections::HashSet;
@@ -93,7 +104,7 @@ pub type ExitHook = fn(&mut Process);
 pub type SuspendHook = fn(&mut Process, bool);
 
 /// The options of `spawn_opt` in a list, and whether there is to be a monitor; `None` for wrong ones.
-pub type SpawnOptionsReader = fn(&Vm, Term) -> Option<(crate::spawn::SpawnOptions, bool)>;
+pub type SpawnOptionsReader = fn(&Vm, Term) -> Option<(crate::process::spawn::SpawnOptions, bool)>;
 
 pub struct Vm {
     pub config: Config,
@@ -107,10 +118,10 @@ pub struct Vm {
     pub schedulers: Schedulers,
     pub statistics: Statistics,
     pub process_defaults: ProcessDefaults,
-    pub system_monitor: crate::system_monitor::SystemMonitor,
+    pub system_monitor: crate::vm::system_monitor::SystemMonitor,
     /// How new processes are traced.
-    pub trace_new: crate::trace::TraceNew,
-    pub sequential_tracer: crate::sequential::SystemTracer,
+    pub trace_new: crate::process::trace::TraceNew,
+    pub sequential_tracer: crate::process::sequential::SystemTracer,
     engine: OnceLock<Box<dyn Engine>>,
     /// The processes without which the machine cannot go on; set when it is assembled.
     pub system_processes: OnceLock<Vec<u64>>,
@@ -169,8 +180,8 @@ impl Vm {
             statistics: Statistics::default(),
             process_defaults: ProcessDefaults::of(&config),
             system_monitor: Default::default(),
-            trace_new: crate::trace::TraceNew::default(),
-            sequential_tracer: crate::sequential::SystemTracer::default(),
+            trace_new: crate::process::trace::TraceNew::default(),
+            sequential_tracer: crate::process::sequential::SystemTracer::default(),
             engine: OnceLock::new(),
             system_processes: OnceLock::new(),
             next_ref: AtomicU64::new(swarmrt_term::reference::first_count()),
@@ -185,7 +196,7 @@ impl Vm {
             spawn_options: OnceLock::new(),
             inspector: OnceLock::new(),
             default_max_heap: Mutex::new(MaxHeapSize::of(&config)),
-            backtrace_depth: std::sync::atomic::AtomicUsize::new(crate::exception::BACKTRACE_DEPTH),
+            backtrace_depth: std::sync::atomic::AtomicUsize::new(crate::process::exception::BACKTRACE_DEPTH),
             system_logger: Mutex::new(Term::atom(am::LOGGER)),
             halt: (Mutex::new(None), parking_lot::Condvar::new()),
             halt_hooks: Mutex::default(),
@@ -380,7 +391,7 @@ impl Vm {
 
 impl Vm {
     /// Has a process woken at a time when its receive is over; see [`ReceiveTimer`](crate::process::ReceiveTimer).
-    pub fn start_receive_timer(&self, at_ns: u64, pid: u64, sequence: u32) -> crate::timer::TimerKey {
+    pub fn start_receive_timer(&self, at_ns: u64, pid: u64, sequence: u32) -> crate::schedule::timer::TimerKey {
         self.timers.start_receive(at_ns, pid, sequence)
     }
 }

@@ -5,14 +5,13 @@
 //! it is, and the scheduler is lent. If something else comes to do before the built-in is through, a thread of
 //! the dirty schedulers becomes that scheduler, and the thread that it was is a dirty one from then on.
 
-use crate::deferred;
-use crate::in_native;
-use crate::blocking::Blockers;
-use crate::dirty::{DirtyPool, DirtyThread, Work};
-use crate::parking::{Lent, Parking, Poll};
+use crate::process::in_native;
+use crate::schedule::blocking::Blockers;
+use crate::schedule::dirty::{DirtyPool, DirtyThread, Work};
+use crate::schedule::parking::{Lent, Parking, Poll};
 use crate::code::ModuleCode;
 use crate::process::{Priority, Process, REDUCTIONS_PER_TURN};
-use crate::table::ProcessCell;
+use crate::process::table::ProcessCell;
 use crate::vm::Vm;
 use parking_lot::Mutex;
 use std::cell::Cell;
@@ -23,7 +22,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 use std::time::Instant;
 use swarmrt_term::stop;
 
+pub mod blocking;
+pub mod deferred;
+mod dirty;
 mod errands;
+pub mod parking;
+pub mod timer;
 mod turn;
 
 pub use errands::Errand;
@@ -699,7 +703,7 @@ impl Vm {
                 })
             };
             if let Some((started, from)) = started {
-                crate::system_monitor::turn_ended(process, started, from);
+                crate::vm::system_monitor::turn_ended(process, started, from);
             }
             if process.trace.flags != 0 && !rests && outcome != Outcome::Exit {
                 process.trace_scheduled(swarmrt_term::atom!("out"));

@@ -1,8 +1,8 @@
 //! The end of a process.
 
-use crate::links::Watched;
+use crate::process::links::Watched;
 use crate::process::{Ended, Process};
-use crate::sequential::TOKEN_BIT;
+use crate::process::sequential::TOKEN_BIT;
 use crate::signal;
 use std::io::Write;
 use swarmrt_term::print::display;

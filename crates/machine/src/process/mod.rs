@@ -1,14 +1,26 @@
 //! The process: what an engine needs first, the rest behind it; and the part that others may touch.
 
+pub mod exception;
+pub mod exit;
+pub mod few;
+pub mod in_native;
+pub mod links;
+pub mod mailbox;
+pub mod run_state;
+pub mod sequential;
+pub mod spawn;
+pub mod table;
+pub mod trace;
+
 use crate::code::Export;
-use crate::exception::Exception;
-use crate::in_native::InNative;
-use crate::incoming::Incoming;
-use crate::links::{Relations, Tag};
-use crate::mailbox::Mailbox;
-use crate::run_state::RunState;
-use crate::sequential::Sequential;
-use crate::timer::TimerKey;
+use crate::process::exception::Exception;
+use crate::process::in_native::InNative;
+use crate::signal::incoming::Incoming;
+use crate::process::links::{Relations, Tag};
+use crate::process::mailbox::Mailbox;
+use crate::process::run_state::RunState;
+use crate::process::sequential::Sequential;
+use crate::schedule::timer::TimerKey;
 use crate::vm::{Config, Vm};
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -181,7 +193,7 @@ pub struct Extra {
     pub defers_collections: bool,
     /// A signal reply that a built-in waits for: its number, and the reply when it is there.
     pub replies: Vec<(u64, *mut Fragment)>,
-    /// Its end is the end of a connection to another node, or of all of them: see [`crate::remote::Remote::process_ended`].
+    /// Its end is the end of a connection to another node, or of all of them: see [`crate::signal::remote::Remote::process_ended`].
     pub controls_connections: bool,
     /// What is to be done when the process ends, by a number to take it back by.
     pub on_exit: BTreeMap<u64, OnExit>,
@@ -268,7 +280,7 @@ pub struct Process {
     /// What the native function at `ip` wants called in its place.
     pub scheduled: Option<Box<crate::code::natives::Scheduled>>,
     pub total_reductions: u64,
-    pub trace: crate::trace::Trace,
+    pub trace: crate::process::trace::Trace,
     pub extra: Option<Box<Extra>>,
     /// What others want done when all its terms are in their places: between turns.
     #[allow(clippy::box_collection, reason = "an idle process pays one word for it")]
@@ -447,7 +459,7 @@ impl Process {
         self.dictionary.collected(young_pairs);
         [self.group_leader, self.exception.reason, self.exception.trace] = single;
         if let Err(refused) = collected {
-            crate::exception::log_out_of_memory(self, refused);
+            crate::process::exception::log_out_of_memory(self, refused);
             self.end_as_killed();
             return;
         }
@@ -455,7 +467,7 @@ impl Process {
             self.trace_collection(if collecting_major { "gc_major_end" } else { "gc_minor_end" });
         }
         if let Some(started) = started {
-            crate::system_monitor::collected(self, started);
+            crate::vm::system_monitor::collected(self, started);
         }
         self.vm.statistics.collections.add(1);
         self.vm.statistics.words_reclaimed.add(occupied.saturating_sub(self.heap.occupied_words()));
@@ -496,7 +508,7 @@ impl Process {
             return;
         }
         if limit.error_logger {
-            crate::exception::log_max_heap_size(self, limit);
+            crate::process::exception::log_max_heap_size(self, limit);
         }
         if limit.kill {
             self.end_as_killed();

@@ -120,8 +120,8 @@ mod tests {
 #[cfg(all(test, loom))]
 mod loom_tests {
     use super::*;
-    use crate::incoming::tests::{Node, values};
-    use crate::incoming::{Incoming, Pushed};
+    use crate::signal::incoming::tests::{Node, values};
+    use crate::signal::incoming::{Incoming, Pushed};
     use loom::cell::UnsafeCell;
     use loom::sync::Arc;
     use loom::sync::atomic::AtomicUsize;
