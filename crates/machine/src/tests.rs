@@ -14,7 +14,7 @@ use swarmrt_heap::Fragment;
 use swarmrt_term::{Alloc, Atom, FragmentHeap, SharedBytes, Term, am, equal_exact};
 
 /// A machine whose schedulers never start.
-fn machine() -> &'static Vm {
+pub(crate) fn machine() -> &'static Vm {
     Vm::new(Config {
         schedulers: 1,
         processes_max: 4096,
@@ -28,7 +28,7 @@ fn machine() -> &'static Vm {
     })
 }
 
-fn new_process(vm: &'static Vm) -> u64 {
+pub(crate) fn new_process(vm: &'static Vm) -> u64 {
     new_process_with(vm, None, SpawnOptions::default())
 }
 fn new_process_with(vm: &'static Vm, parent: Option<&mut Process>, options: SpawnOptions) -> u64 {

@@ -7,9 +7,11 @@
 //! the pool is in reserve ([`DirtyPool::reserve`]): when there is something to do for the scheduler meanwhile, the two change
 //! places ([`DirtyPool::take_over`]).
 
+use super::Schedulers;
+use crate::process::table::ProcessCell;
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 
 pub(crate) struct DirtyPool {
     queue: Mutex<Queue>,
@@ -141,6 +143,33 @@ impl DirtyPool {
         queue.called_away.push((number, scheduler));
         drop(queue);
         self.threads[number].called.notify_one();
+    }
+}
+
+impl Schedulers {
+    /// Has a process wait for a dirty scheduler, but looked at here first where it has a signal.
+    pub(super) fn queue_dirty(&self, cell: &ProcessCell, pool: &DirtyPool) {
+        cell.shared.waits_dirty.store(true, Ordering::Relaxed);
+        // SeqCst: pairs with the fence of a sender.
+        fence(Ordering::SeqCst);
+        // SAFETY: the caller has just run the process, and nobody else does before it is in a queue.
+        if unsafe { (**cell.process.get()).has_signals() } {
+            self.leave_dirty(cell);
+        } else {
+            pool.push(std::ptr::from_ref(cell) as usize);
+        }
+    }
+    /// Has a process that waits for a dirty scheduler look at its signals before, if it still waits.
+    pub(crate) fn recall(&self, cell: &ProcessCell) {
+        let address = std::ptr::from_ref(cell) as usize;
+        if self.dirty_cpu.remove(address) || self.dirty_io.remove(address) {
+            self.leave_dirty(cell);
+        }
+    }
+    fn leave_dirty(&self, cell: &ProcessCell) {
+        cell.shared.waits_dirty.store(false, Ordering::Relaxed);
+        cell.shared.state.requeue();
+        self.enqueue(cell, false);
     }
 }
 

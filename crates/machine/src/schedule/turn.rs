@@ -1,64 +1,148 @@
-//! What is looked for during a turn, by the steps of walks over terms ([`swarmrt_term::stop`]): whether the process is to end,
-//! and whether the turn takes so long that another thread had better be the scheduler meanwhile.
+//! A process's turn: on a scheduler, until its reductions are used up, it waits or it ends; on a dirty scheduler, one
+//! built-in.
 
-use super::current_scheduler;
-use crate::process::Process;
-use std::cell::Cell;
-use swarmrt_term::stop::{self, Stopped, Watcher};
+use super::dirty::DirtyThread;
+use super::{Outcome, Worker, watch};
+use crate::process::table::ProcessCell;
+use crate::process::{Process, REDUCTIONS_PER_TURN, in_native};
+use crate::vm::Vm;
+use crate::vm::system_monitor;
+use std::sync::atomic::Ordering;
+use swarmrt_term::stop;
 
-/// Questions in one turn until the thread gives up its scheduler: a few milliseconds.
-const QUESTIONS_MAX: u32 = 8;
-
-/// Whether a process in machine code can be stopped: the stack is unwound.
-const UNWINDS_NATIVE: bool = cfg!(all(target_arch = "x86_64", target_env = "gnu"));
-
-struct Turn {
-    process: *const Process,
-    questions: Cell<u32>,
+/// The kind of dirty scheduler that a process is for.
+pub(super) enum Dirty {
+    Io,
+    Cpu,
 }
 
-thread_local! {
-    /// The dirty scheduler that this thread is since it gave up its scheduler in the midst of a turn.
-    static GIVEN_UP: Cell<Option<usize>> = const { Cell::new(None) };
-}
-
-/// The number of the dirty scheduler that this thread has become during the turn; told once.
-pub(super) fn given_up() -> Option<usize> {
-    GIVEN_UP.take()
-}
-
-/// Does a turn's work, which ends when the process is to end.
-///
-/// # Errors
-/// When it has ended so.
-pub(super) fn watched<R>(process: &mut Process, work: impl FnOnce(&mut Process) -> R) -> Result<R, Stopped> {
-    let turn = Turn { process, questions: Cell::new(0) };
-    let watcher = Watcher { is_to_end, subject: (&raw const turn).cast() };
-    // SAFETY: the process is the caller's, and this is the only reference to it that is used meanwhile.
-    stop::watched(watcher, || work(unsafe { &mut *turn.process.cast_mut() }))
-}
-
-fn is_to_end(turn: *const ()) -> bool {
-    // SAFETY: it outlives the work, which asks on its own thread; of the process only what nobody changes during a walk
-    // over terms is read: its queue of signals, and its relations.
-    let (turn, process) = unsafe {
-        let turn = &*turn.cast::<Turn>();
-        (turn, &*turn.process)
-    };
-    if (UNWINDS_NATIVE || !process.vm.engine().has_machine_code()) && process.has_exit_signal() {
-        return true;
+impl Vm {
+    /// Runs a process for a turn; what kind of dirty scheduler it is for afterwards, if it is.
+    ///
+    /// # Safety
+    /// The caller took the process out of a run queue.
+    pub(super) unsafe fn run_process(&'static self, cell: &ProcessCell, number: usize, worker: &mut dyn Worker) -> Option<Dirty> {
+        let guard = crossbeam_epoch::pin();
+        let scheduler = &self.schedulers.all[number];
+        self.statistics.context_switches.add(1);
+        cell.shared.scheduler.store(number as u32, Ordering::Relaxed);
+        cell.shared.state.run();
+        // SAFETY: the caller's.
+        let process = unsafe { &mut **cell.process.get() };
+        let mut turn = REDUCTIONS_PER_TURN;
+        loop {
+            process.reductions = turn;
+            let was_traced = process.trace.flags != 0;
+            if process.has_incoming() {
+                process.handle_signals();
+            }
+            if process.exit_pending {
+                // SAFETY: it ran here.
+                unsafe { self.end_process(cell, &guard) };
+                return None;
+            }
+            if process.tasks.is_some() {
+                process.run_tasks();
+            }
+            // The turn for the request to trace it is none to be told of.
+            let goes_on_waiting = !was_traced && process.trace.flags != 0 && process.would_wait_on();
+            let rests = goes_on_waiting || process.extra.as_ref().is_some_and(|extra| extra.suspended > 0);
+            if process.trace.flags != 0 && !rests {
+                process.trace_scheduled(swarmrt_term::atom!("in"));
+            }
+            let started = self.system_monitor.before_turn().map(|started| (started, process.current_function()));
+            let outcome = if rests {
+                Outcome::Wait
+            } else {
+                watch::watched(process, |process| worker.run(process)).unwrap_or_else(|stop::Stopped| {
+                    process.break_off();
+                    Outcome::Exit
+                })
+            };
+            if let Some((started, from)) = started {
+                system_monitor::turn_ended(process, started, from);
+            }
+            if process.trace.flags != 0 && !rests && outcome != Outcome::Exit {
+                process.trace_scheduled(swarmrt_term::atom!("out"));
+            }
+            let used = (turn - process.reductions).max(1);
+            process.total_reductions += used as u64;
+            scheduler.reductions.fetch_add(used as u64, Ordering::Relaxed);
+            if process.tasks.is_some() && matches!(outcome, Outcome::Yield | Outcome::Wait) {
+                process.run_tasks();
+            }
+            match outcome {
+                Outcome::Exit => {
+                    // SAFETY: as above.
+                    unsafe { self.end_process(cell, &guard) };
+                    return None;
+                }
+                Outcome::Yield => {
+                    cell.shared.priority.store(process.priority as u8, Ordering::Relaxed);
+                    cell.shared.state.requeue();
+                    self.schedulers.enqueue(cell, false);
+                    return None;
+                }
+                Outcome::Wait => {
+                    if cell.shared.state.wait() {
+                        return None;
+                    }
+                    // A signal came in meanwhile.
+                    turn = process.reductions.max(100);
+                }
+                Outcome::DirtyIo => return Some(Dirty::Io),
+                Outcome::DirtyCpu => return Some(Dirty::Cpu),
+            }
+        }
     }
-    let asked = turn.questions.get() + 1;
-    turn.questions.set(asked);
-    if asked >= QUESTIONS_MAX && process.has_incoming() {
-        // SAFETY: as above: what is asked for are attributes of the process.
-        unsafe { (*turn.process.cast_mut()).answer_questions(false) };
+
+    /// # Safety
+    /// The caller is who runs the process, and does not touch it afterwards.
+    unsafe fn end_process(&'static self, cell: &ProcessCell, guard: &crossbeam_epoch::Guard) {
+        // SAFETY: the caller's.
+        unsafe {
+            (*cell.process.get()).end();
+            self.processes.remove(cell.shared.id, guard);
+        }
     }
-    if asked >= QUESTIONS_MAX
-        && GIVEN_UP.get().is_none()
-        && let Some(own) = current_scheduler()
-    {
-        GIVEN_UP.set(process.vm.schedulers.give_up(own));
+
+    /// Has a process go on on a scheduler, or frees it where it has ended.
+    ///
+    /// # Safety
+    /// The caller alone ran the process, and does not touch it afterwards.
+    pub(super) unsafe fn after_dirty(&'static self, cell: &ProcessCell, has_ended: bool) {
+        if has_ended {
+            // SAFETY: the caller's.
+            unsafe { in_native::free_ended(self, cell) };
+        } else {
+            cell.shared.state.requeue();
+            self.schedulers.enqueue(cell, false);
+        }
     }
-    false
+
+    /// Runs the built-in that a process stands at, as that dirty scheduler; whether the process was ended meanwhile.
+    ///
+    /// # Safety
+    /// The caller alone runs the process.
+    pub(super) unsafe fn run_dirty(&'static self, cell: &ProcessCell, thread: &DirtyThread, worker: &mut dyn Worker) -> bool {
+        let _guard = crossbeam_epoch::pin();
+        cell.shared.waits_dirty.store(false, Ordering::Relaxed);
+        thread.running.store(true, Ordering::Relaxed);
+        let started = self.clock.since_start_ns();
+        // SAFETY: the caller's.
+        let process: &mut Process = unsafe { &mut *cell.process.get() };
+        // One whose work was ended ends when it is next run: it has a signal that says so.
+        if process.trace.flags != 0 {
+            process.trace_scheduled(swarmrt_term::atom!("in"));
+        }
+        let _ = watch::watched(process, |process| worker.run_dirty(process));
+        if process.trace.flags != 0 && !process.exiting {
+            process.trace_scheduled(swarmrt_term::atom!("out"));
+        }
+        if self.schedulers.measuring.load(Ordering::Relaxed) {
+            thread.busy_ns.fetch_add(self.clock.since_start_ns() - started, Ordering::Relaxed);
+        }
+        thread.running.store(false, Ordering::Relaxed);
+        process.exiting
+    }
 }

@@ -1,0 +1,168 @@
+//! The policy of a run queue: which of the processes that wait for one scheduler is next.
+//!
+//! Plain data, without locks: [`super::Schedulers`] keeps one for each scheduler behind a mutex.
+
+use crate::process::Priority;
+use std::collections::VecDeque;
+
+/// What waits for one scheduler.
+#[derive(Default)]
+pub(super) struct Queues {
+    by_priority: [VecDeque<usize>; 4],
+    /// Processes of normal priority that are new or were woken by a signal: they go before those whose turn was
+    /// over, but for every fifth turn. Whoever waits for something is answered soon, however many
+    /// others are busy; and those are still passed over for four short turns at most.
+    woken: VecDeque<usize>,
+    woken_turns: u32,
+    /// How many wait that are not bound.
+    length: usize,
+    /// Processes bound to this scheduler: nobody steals them. They take turns with the others.
+    bound: VecDeque<usize>,
+    bound_turn: bool,
+    /// Turns that low priority has been passed over.
+    low_skipped: u32,
+}
+
+/// Low priority gets one turn in this many, as in OTP.
+const LOW_TURNS: u32 = 8;
+
+/// Turns of woken processes before one whose turn was over.
+const WOKEN_TURNS: u32 = 4;
+
+impl Queues {
+    /// Puts a process behind the others of its kind. `woken`: it is new, or a signal has woken it.
+    pub fn push(&mut self, cell: usize, priority: u8, woken: bool) {
+        if woken && priority == Priority::Normal as u8 {
+            self.woken.push_back(cell);
+        } else {
+            self.by_priority[usize::from(priority)].push_back(cell);
+        }
+        self.length += 1;
+    }
+    /// As [`push`](Queues::push), for a process that only this scheduler may run.
+    pub fn push_bound(&mut self, cell: usize) {
+        self.bound.push_back(cell);
+    }
+    /// How many wait: not bound, bound.
+    pub fn lengths(&self) -> (usize, usize) {
+        (self.length, self.bound.len())
+    }
+    /// Moves a process from a queue of lower priority to that of `priority`; whether it was in one.
+    pub fn advance(&mut self, cell: usize, priority: u8) -> bool {
+        let (higher, lower) = self.by_priority.split_at_mut(usize::from(priority) + 1);
+        let found = lower.iter_mut().chain([&mut self.woken]).any(|queue| {
+            let at = queue.iter().position(|&other| other == cell);
+            at.is_some_and(|at| queue.remove(at).is_some())
+        });
+        if found {
+            higher[usize::from(priority)].push_back(cell);
+        }
+        found
+    }
+    fn pop_normal(&mut self) -> Option<usize> {
+        let normal = &mut self.by_priority[Priority::Normal as usize];
+        if !self.woken.is_empty() && (normal.is_empty() || self.woken_turns < WOKEN_TURNS) {
+            self.woken_turns += 1;
+            return self.woken.pop_front();
+        }
+        self.woken_turns = 0;
+        normal.pop_front()
+    }
+    /// The next for the scheduler itself.
+    pub fn pop_own(&mut self) -> Option<usize> {
+        self.bound_turn = !self.bound_turn && !self.bound.is_empty();
+        if self.bound_turn || self.length == 0 { self.bound.pop_front().or_else(|| self.pop()) } else { self.pop() }
+    }
+    /// The next, for the scheduler or for a thief: of those not bound, the highest priority, and of those the one that
+    /// has waited longest.
+    pub fn pop(&mut self) -> Option<usize> {
+        if self.length == 0 {
+            return None;
+        }
+        let [max, high, normal, low] = &mut self.by_priority;
+        let no_normal = normal.is_empty() && self.woken.is_empty();
+        let no_low = low.is_empty();
+        let cell = if let Some(cell) = max.pop_front().or_else(|| high.pop_front()) {
+            cell
+        } else if no_low || (!no_normal && self.low_skipped < LOW_TURNS) {
+            self.low_skipped += u32::from(!no_low);
+            self.pop_normal()?
+        } else {
+            self.low_skipped = 0;
+            low.pop_front()?
+        };
+        self.length -= 1;
+        Some(cell)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NORMAL: u8 = Priority::Normal as u8;
+
+    fn order(queues: &mut Queues) -> Vec<usize> {
+        std::iter::from_fn(|| queues.pop()).collect()
+    }
+
+    #[test]
+    fn higher_priorities_go_first_and_equal_ones_in_order() {
+        let mut queues = Queues::default();
+        for (cell, priority) in [
+            (1, Priority::Normal),
+            (2, Priority::High),
+            (3, Priority::Max),
+            (4, Priority::Normal),
+            (5, Priority::High),
+        ] {
+            queues.push(cell, priority as u8, false);
+        }
+        assert_eq!(queues.lengths(), (5, 0));
+        assert_eq!(order(&mut queues), [3, 2, 5, 1, 4]);
+        assert_eq!(queues.lengths(), (0, 0));
+    }
+
+    #[test]
+    fn low_priority_has_every_ninth_turn_beside_normal_and_the_others_where_there_is_none() {
+        let mut queues = Queues::default();
+        (0..20).for_each(|cell| queues.push(cell, NORMAL, false));
+        (100..104).for_each(|cell| queues.push(cell, Priority::Low as u8, false));
+        let order = order(&mut queues);
+        let low: Vec<usize> =
+            order.iter().enumerate().filter(|(_, cell)| **cell >= 100).map(|(at, _)| at).collect();
+        assert_eq!(low, [8, 17, 22, 23]);
+    }
+
+    #[test]
+    fn the_woken_pass_four_times_before_one_whose_turn_was_over() {
+        let mut queues = Queues::default();
+        (0..3).for_each(|cell| queues.push(cell, NORMAL, false));
+        (10..20).for_each(|cell| queues.push(cell, NORMAL, true));
+        assert_eq!(order(&mut queues), [10, 11, 12, 13, 0, 14, 15, 16, 17, 1, 18, 19, 2]);
+    }
+
+    #[test]
+    fn thieves_do_not_get_bound_processes_and_the_owner_takes_turns() {
+        let mut queues = Queues::default();
+        (0..2).for_each(|cell| queues.push(cell, NORMAL, false));
+        (10..13).for_each(|cell| queues.push_bound(cell));
+        assert_eq!(queues.lengths(), (2, 3));
+        let own: Vec<usize> = (0..3).filter_map(|_| queues.pop_own()).collect();
+        assert_eq!(own, [10, 0, 11]);
+        assert_eq!(order(&mut queues), [1]);
+        assert_eq!(queues.pop_own(), Some(12));
+        assert_eq!(queues.pop_own(), None);
+    }
+
+    #[test]
+    fn a_process_advances_to_a_higher_priority_only() {
+        let mut queues = Queues::default();
+        (0..3).for_each(|cell| queues.push(cell, NORMAL, cell == 2));
+        assert!(queues.advance(1, Priority::High as u8));
+        assert!(queues.advance(2, Priority::Max as u8));
+        assert!(!queues.advance(2, Priority::High as u8), "it has a higher one already");
+        assert!(!queues.advance(7, Priority::High as u8), "it does not wait");
+        assert_eq!(order(&mut queues), [2, 1, 0]);
+    }
+}

@@ -1,0 +1,197 @@
+//! One step of a scheduler: errands, descriptors, then a process's turn. A thread takes steps until there is nothing to do,
+//! and sleeps; something else, such as a test, may take them one by one.
+
+use super::turn::Dirty;
+use super::{CURRENT, Worker, deferred, watch};
+use crate::process::REDUCTIONS_PER_TURN;
+use crate::process::table::ProcessCell;
+use crate::vm::Vm;
+use std::sync::atomic::Ordering;
+
+/// After so many reductions a busy scheduler looks whether descriptors are ready.
+const REDUCTIONS_PER_LOOK: u64 = 2 * REDUCTIONS_PER_TURN as u64;
+
+/// What a step came to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Step {
+    /// A process had its turn.
+    Ran,
+    /// There was none to run, or the scheduler is not online.
+    Idle,
+    /// Another thread is the scheduler from now on, and the caller is the dirty I/O scheduler of that number.
+    Replaced { dirty_io: usize },
+}
+
+/// A scheduler, for whoever takes its steps.
+pub struct Drive<'a> {
+    vm: &'static Vm,
+    number: usize,
+    worker: &'a mut dyn Worker,
+    /// Reductions of this scheduler when it looked at descriptors last.
+    looked_at: u64,
+}
+
+impl Drive<'_> {
+    /// Makes the calling thread the scheduler of that number, from 0. No other may be it at the same time.
+    pub fn new<'a>(vm: &'static Vm, number: usize, worker: &'a mut dyn Worker) -> Drive<'a> {
+        CURRENT.set(Some(number));
+        Drive { vm, number, worker, looked_at: 0 }
+    }
+
+    /// Does what is to be done between two turns, then runs a process for a turn, if one waits.
+    pub fn step(&mut self) -> Step {
+        let schedulers = &self.vm.schedulers;
+        schedulers.run_errands(self.number);
+        self.look_at_descriptors();
+        if self.number >= schedulers.online() {
+            return Step::Idle;
+        }
+        let Some(cell) = schedulers.next(self.number) else { return Step::Idle };
+        // SAFETY: a cell in a run queue is alive, and whoever takes it out runs it alone.
+        let cell = unsafe { &*(cell as *const ProcessCell) };
+        let (dirty, given_up) = self.run(cell);
+        match dirty {
+            Some(Dirty::Cpu) => schedulers.queue_dirty(cell, &schedulers.dirty_cpu),
+            Some(Dirty::Io) if given_up.is_some() => schedulers.queue_dirty(cell, &schedulers.dirty_io),
+            Some(Dirty::Io) => return self.lend_to(cell),
+            None => {}
+        }
+        match given_up {
+            Some(dirty_io) => {
+                schedulers.dirty_io.threads()[dirty_io].running.store(false, Ordering::Relaxed);
+                Step::Replaced { dirty_io }
+            }
+            None => Step::Ran,
+        }
+    }
+
+    /// A busy scheduler looks now and then whether descriptors are ready.
+    fn look_at_descriptors(&mut self) {
+        let schedulers = &self.vm.schedulers;
+        if schedulers.parking.has_poll() {
+            let reductions = schedulers.all[self.number].reductions.load(Ordering::Relaxed);
+            if reductions.wrapping_sub(self.looked_at) >= REDUCTIONS_PER_LOOK {
+                self.looked_at = reductions;
+                self.vm.act_on_news(schedulers.parking.look(self.number));
+            }
+        }
+    }
+
+    /// Runs a process for a turn: what kind of dirty scheduler it is for afterwards, and the number of the dirty scheduler that
+    /// the thread has become because the turn took too long.
+    fn run(&mut self, cell: &ProcessCell) -> (Option<Dirty>, Option<usize>) {
+        let scheduler = &self.vm.schedulers.all[self.number];
+        scheduler.running.store(true, Ordering::Relaxed);
+        let measuring = self.vm.schedulers.measuring.load(Ordering::Relaxed);
+        let started = measuring.then(|| self.vm.clock.since_start_ns());
+        // SAFETY: the process was taken out of a run queue.
+        let dirty = unsafe { self.vm.run_process(cell, self.number, self.worker) };
+        let given_up = watch::given_up();
+        if let Some(started) = started {
+            let busy_ns = self.vm.clock.since_start_ns() - started;
+            scheduler.busy_ns.fetch_add(busy_ns, Ordering::Relaxed);
+        }
+        if given_up.is_none() {
+            scheduler.running.store(false, Ordering::Relaxed);
+        }
+        deferred::run();
+        (dirty, given_up)
+    }
+
+    /// Runs work that may block on this thread, which lends its scheduler meanwhile; on a dirty scheduler, where there is other
+    /// work to do here.
+    fn lend_to(&mut self, cell: &ProcessCell) -> Step {
+        let schedulers = &self.vm.schedulers;
+        let Some(dirty_io) = schedulers.lend(self.number) else {
+            schedulers.queue_dirty(cell, &schedulers.dirty_io);
+            return Step::Ran;
+        };
+        CURRENT.set(None);
+        let thread = &schedulers.dirty_io.threads()[dirty_io];
+        // SAFETY: the process stands at a built-in, and nobody else runs it.
+        let has_ended = unsafe { self.vm.run_dirty(cell, thread, self.worker) };
+        let is_back = schedulers.take_back(self.number, dirty_io);
+        if is_back {
+            CURRENT.set(Some(self.number));
+        }
+        // SAFETY: as above.
+        unsafe { self.vm.after_dirty(cell, has_ended) };
+        if is_back { Step::Ran } else { Step::Replaced { dirty_io } }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::code::ModuleCode;
+    use crate::process::Process;
+    use crate::schedule::{Engine, Outcome};
+    use crate::signal::send_message;
+    use crate::tests::{machine, new_process};
+    use crate::vm::pin;
+    use swarmrt_term::Term;
+
+    /// Runs no code: notes whose turn it is, and has it come to what the script says next.
+    struct Script {
+        outcomes: Vec<(u64, Outcome)>,
+        ran: Vec<u64>,
+    }
+
+    impl Worker for Script {
+        fn run(&mut self, process: &mut Process) -> Outcome {
+            let id = process.id();
+            self.ran.push(id);
+            let at = self.outcomes.iter().position(|(whose, _)| *whose == id);
+            at.map_or(Outcome::Exit, |at| self.outcomes.remove(at).1)
+        }
+        fn run_dirty(&mut self, _: &mut Process) {
+            unreachable!("no outcome of these scripts is for a dirty scheduler");
+        }
+    }
+
+    struct NoCode;
+
+    impl Engine for NoCode {
+        fn worker(&self) -> Box<dyn Worker> {
+            Box::new(Script { outcomes: Vec::new(), ran: Vec::new() })
+        }
+        fn loaded(&self, _: &ModuleCode) {}
+        fn has_machine_code(&self) -> bool {
+            false
+        }
+    }
+
+    #[test]
+    fn steps_by_hand_run_who_waits_in_turn_and_then_there_is_nothing_to_do() {
+        let vm = machine();
+        vm.set_engine(Box::new(NoCode));
+        let [a, b] = [(); 2].map(|()| new_process(vm));
+        let outcomes = vec![(a, Outcome::Yield), (b, Outcome::Wait)];
+        let mut script = Script { outcomes, ran: Vec::new() };
+        let mut drive = Drive::new(vm, 0, &mut script);
+        assert_eq!([(); 3].map(|()| drive.step()), [Step::Ran; 3]);
+        assert_eq!(drive.step(), Step::Idle);
+        assert!(vm.processes.get(a).is_none(), "it has ended");
+        // A message makes the other runnable again.
+        assert!(send_message(vm, Term::pid(a), b, Term::NIL));
+        assert_eq!(drive.step(), Step::Ran);
+        assert_eq!(drive.step(), Step::Idle);
+        let _guard = pin();
+        assert!(vm.processes.get(b).is_none());
+        assert_eq!(script.ran, [a, b, a, b]);
+    }
+
+    #[test]
+    fn a_scheduler_that_is_not_online_runs_nothing() {
+        let vm = machine();
+        vm.set_engine(Box::new(NoCode));
+        new_process(vm);
+        let mut script = Script { outcomes: Vec::new(), ran: Vec::new() };
+        let mut drive = Drive::new(vm, 0, &mut script);
+        vm.schedulers.limit_online(Some(0));
+        assert_eq!(drive.step(), Step::Idle);
+        vm.schedulers.limit_online(None);
+        assert_eq!(drive.step(), Step::Ran);
+        assert_eq!(script.ran.len(), 1);
+    }
+}

@@ -1,0 +1,160 @@
+//! The machine's threads: what each is, how they start, and how one takes another's place.
+
+use super::dirty::{DirtyPool, Work};
+use super::parking::Poll;
+use super::step::{Drive, Step};
+use super::{CURRENT, Schedulers, Worker, deferred};
+use crate::process::table::ProcessCell;
+use crate::vm::Vm;
+use std::ffi::CString;
+use std::fmt;
+use std::sync::atomic::Ordering;
+
+/// What a thread is; its number is that among its kind, from 0.
+#[derive(Clone, Copy)]
+enum Role {
+    Scheduler(usize),
+    DirtyIo(usize),
+    DirtyCpu(usize),
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (kind, number) = match self {
+            Role::Scheduler(number) => ("scheduler", number),
+            Role::DirtyIo(number) => ("dirty io", number),
+            Role::DirtyCpu(number) => ("dirty cpu", number),
+        };
+        write!(f, "{kind} {}", number + 1)
+    }
+}
+
+impl Schedulers {
+    /// Lends a scheduler to work that may block, if it has nothing else to do; the number of the dirty scheduler whose place its
+    /// thread has until [`Schedulers::take_back`].
+    pub(super) fn lend(&self, own: usize) -> Option<usize> {
+        let scheduler = &self.all[own];
+        let idle = || scheduler.waiting() == 0;
+        if !idle() {
+            return None;
+        }
+        let spare = self.dirty_io.reserve()?;
+        if self.parking.lend(own, spare, idle) {
+            return Some(spare);
+        }
+        self.dirty_io.release(spare);
+        None
+    }
+
+    /// Has another thread go on as the scheduler that the calling thread is, in the midst of a turn that takes too long. The
+    /// number of the dirty scheduler that the caller is from now on; `None` where too few threads are left that could.
+    pub(super) fn give_up(&self, own: usize) -> Option<usize> {
+        let spare = self.dirty_io.reserve_of_many()?;
+        CURRENT.set(None);
+        self.dirty_io.threads()[spare].running.store(true, Ordering::Relaxed);
+        self.dirty_io.take_over(spare, own);
+        Some(spare)
+    }
+
+    /// Ends that a scheduler is lent; `false` when another thread runs it now, and the caller's is that dirty scheduler.
+    pub(super) fn take_back(&self, own: usize, spare: usize) -> bool {
+        let is_back = self.parking.take_back(own, spare);
+        if is_back {
+            self.dirty_io.release(spare);
+        }
+        is_back
+    }
+
+    /// Sleeps until there may be work; what is to act on news of descriptors, where there is some.
+    fn sleep(&self, own: usize, when_idle: fn()) -> Option<&'static dyn Poll> {
+        // Work that came in before we announced that we sleep would not wake us.
+        let idle = || self.all.iter().all(|other| other.length.load(Ordering::Relaxed) == 0) && self.all[own].bound_length.load(Ordering::Relaxed) == 0 && self.all[own].errands.is_empty();
+        self.parking.sleep(own, idle, when_idle)
+    }
+
+}
+
+impl Vm {
+    /// Starts all threads: schedulers, dirty schedulers, timers.
+    ///
+    /// # Errors
+    /// When the operating system refuses a thread.
+    pub fn start(&'static self) -> std::io::Result<()> {
+        let builder = |name: String| std::thread::Builder::new().name(name).stack_size(8 << 20);
+        let schedulers = (0..self.schedulers.count()).map(Role::Scheduler);
+        let dirty_io = (0..self.config.dirty_io).map(Role::DirtyIo);
+        let dirty_cpu = (0..self.config.dirty_cpu).map(Role::DirtyCpu);
+        for role in schedulers.chain(dirty_io).chain(dirty_cpu) {
+            builder(role.to_string()).spawn(move || self.run_thread(role))?;
+        }
+        builder("timers".to_owned()).spawn(move || self.timers.run(self))?;
+        Ok(())
+    }
+
+    /// Has schedulers wait for descriptors when they have nothing else to do. Only what is given first counts.
+    ///
+    /// # Errors
+    /// When the operating system refuses the thread that polls while all schedulers are in long turns.
+    pub fn set_poll(&'static self, poll: &'static dyn Poll) -> std::io::Result<()> {
+        let schedulers = &self.schedulers;
+        let stand_in = move || -> () { schedulers.parking.stand_in(|poll| poll.act(self), || schedulers.take_over(schedulers.parking.wake_one())) };
+        std::thread::Builder::new().name("poller".to_owned()).spawn(stand_in)?;
+        schedulers.parking.set_poll(poll);
+        Ok(())
+    }
+
+    /// What a scheduler's thread does, dirty or not.
+    fn run_thread(&'static self, mut role: Role) {
+        let mut worker = self.engine().worker();
+        deferred::begin();
+        loop {
+            role = match role {
+                Role::Scheduler(number) => self.run_scheduler(number, worker.as_mut()),
+                Role::DirtyIo(number) => self.run_dirty_scheduler(&self.schedulers.dirty_io, number, worker.as_mut()),
+                Role::DirtyCpu(number) => self.run_dirty_scheduler(&self.schedulers.dirty_cpu, number, worker.as_mut()),
+            };
+            // A name is for those who look from outside: nothing depends on it.
+            let _ = CString::new(role.to_string()).map(|name| rustix::thread::set_name(&name));
+        }
+    }
+
+    /// Runs processes until another thread is this scheduler; what the thread is to be then.
+    fn run_scheduler(&'static self, number: usize, worker: &mut dyn Worker) -> Role {
+        let mut drive = Drive::new(self, number, worker);
+        loop {
+            match drive.step() {
+                Step::Ran => {}
+                Step::Idle if number >= self.schedulers.online() => self.schedulers.stand_by(number),
+                Step::Idle => self.act_on_news(self.schedulers.sleep(number, self.config.when_idle)),
+                Step::Replaced { dirty_io } => return Role::DirtyIo(dirty_io),
+            }
+        }
+    }
+
+    /// What a scheduler does that has polled.
+    pub(super) fn act_on_news(&'static self, poll: Option<&'static dyn Poll>) {
+        if let Some(poll) = poll {
+            poll.act(self);
+            deferred::run();
+        }
+    }
+
+    /// Runs processes that may block or compute for long until this thread is to be a scheduler.
+    fn run_dirty_scheduler(&'static self, pool: &DirtyPool, number: usize, worker: &mut dyn Worker) -> Role {
+        CURRENT.set(None);
+        loop {
+            match pool.take(number) {
+                Work::Scheduler(scheduler) => return Role::Scheduler(scheduler),
+                Work::Process(cell) => {
+                    // SAFETY: a process is alive while it runs, and it runs here now.
+                    let cell = unsafe { &*(cell as *const ProcessCell) };
+                    // SAFETY: as above; we alone run it.
+                    let has_ended = unsafe { self.run_dirty(cell, &pool.threads()[number], worker) };
+                    deferred::run();
+                    // SAFETY: as above.
+                    unsafe { self.after_dirty(cell, has_ended) };
+                }
+            }
+        }
+    }
+}
