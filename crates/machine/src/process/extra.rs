@@ -1,0 +1,93 @@
+//! What few processes have, so that the others need not pay for it.
+
+use super::MaxHeapSize;
+use super::links::Tag;
+use crate::vm::Vm;
+use std::collections::BTreeMap;
+use swarmrt_heap::Fragment;
+use swarmrt_term::{Atom, FragmentHeap, Term, am};
+
+/// See [`Extra::on_exit`].
+pub struct OnExit {
+    pub watcher: Watcher,
+    pub call: Box<dyn FnOnce(&'static Vm) + Send>,
+}
+
+/// Who monitors a process without being one: what `process_info(Pid, monitored_by)` shows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Watcher {
+    /// Nobody that is shown.
+    Hidden,
+    /// The counted memory with this number: a resource.
+    Memory(u64),
+    Port(u64),
+}
+
+/// What few processes have.
+pub struct Extra {
+    pub suspended: u32,
+    /// What was left of the time limit of its receive when it was suspended.
+    pub receive_left_ns: Option<u64>,
+    /// Whom we have suspended, and how often.
+    pub suspending: Vec<(u64, u32)>,
+    pub max_heap_size: MaxHeapSize,
+    pub error_handler: Atom,
+    pub message_queue_data: Atom,
+    pub sensitive: bool,
+    pub async_dist: bool,
+    /// Collections that others ask for wait (`erts_debug`).
+    pub defers_collections: bool,
+    /// A signal reply that a built-in waits for: its number, and the reply when it is there.
+    pub replies: Vec<(u64, *mut Fragment)>,
+    /// Its end is the end of a connection to another node, or of all of them: see [`crate::signal::remote::Remote::process_ended`].
+    pub controls_connections: bool,
+    /// What is to be done when the process ends, by a number to take it back by.
+    pub on_exit: BTreeMap<u64, OnExit>,
+    pub label: Option<FragmentHeap>,
+    /// Told what came of the process.
+    pub on_end: Option<OnEnd>,
+    /// That, from when its function is through.
+    pub(crate) ended: Option<Ended>,
+    /// The exit reason of a process that was ended while a library's function had its heap.
+    pub(crate) exit_reason: Option<Tag>,
+}
+
+/// What came of a process.
+pub enum Ended {
+    /// Its function returned this.
+    Returned(Term),
+    /// It raised an exception that nobody caught; with the readable stack trace.
+    Raised { class: Atom, reason: Term, trace: Term },
+    /// It was ended, or ended itself, with this reason.
+    Exited(Term),
+}
+
+/// Told what came of a process, by the thread that ran it, while its terms are there, and after all others who are related to
+/// it. It must be quick.
+pub type OnEnd = Box<dyn FnOnce(Ended) + Send>;
+
+// SAFETY: reply fragments belong to the process.
+unsafe impl Send for Extra {}
+
+impl Default for Extra {
+    fn default() -> Self {
+        Extra {
+            suspended: 0,
+            receive_left_ns: None,
+            suspending: Vec::new(),
+            max_heap_size: MaxHeapSize::NONE,
+            error_handler: am::ERROR_HANDLER,
+            message_queue_data: Atom::new("on_heap"),
+            sensitive: false,
+            async_dist: false,
+            defers_collections: false,
+            replies: Vec::new(),
+            controls_connections: false,
+            on_exit: BTreeMap::new(),
+            label: None,
+            on_end: None,
+            ended: None,
+            exit_reason: None,
+        }
+    }
+}
