@@ -12,7 +12,7 @@ use std::ops::RangeInclusive;
 use swarmrt_heap::copy_whole;
 use swarmrt_machine::bif::BifEntry;
 use swarmrt_machine::{BifResult, Process, Vm};
-use swarmrt_term::compare::{FAMILY_LIST, FAMILY_TUPLE, family};
+use swarmrt_term::compare::{Family, family};
 use swarmrt_term::release::{self, Release};
 use swarmrt_term::{Alloc, Atom, Mfa, Term, am, atom, compare, equal_exact, map, print, stop};
 
@@ -555,7 +555,7 @@ impl Pattern {
             Pattern::Any | Pattern::Bind(_) | Pattern::Same(_) | Pattern::Map(_) => (Ordering::Equal, true),
             Pattern::Constant(constant) => (compare(*constant, key), false),
             Pattern::Tuple(elements) => {
-                let Some(tuple) = key.as_tuple() else { return (FAMILY_TUPLE.cmp(&family(key)), false) };
+                let Some(tuple) = key.as_tuple() else { return (Family::Tuple.cmp(&family(key)), false) };
                 match elements.len().cmp(&tuple.arity()) {
                     Ordering::Equal => {}
                     order => return (order, false),
@@ -571,7 +571,7 @@ impl Pattern {
             Pattern::List(elements, tail) => {
                 let mut rest = key;
                 for pattern in elements {
-                    let Some(cell) = rest.as_cons() else { return (FAMILY_LIST.cmp(&family(rest)), false) };
+                    let Some(cell) = rest.as_cons() else { return (Family::List.cmp(&family(rest)), false) };
                     let (order, open) = pattern.compare_open(cell.head());
                     if open || order.is_ne() {
                         return (order, open);

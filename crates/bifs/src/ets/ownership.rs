@@ -1,0 +1,160 @@
+//! Who a table belongs to: names, owners, heirs, fixing.
+
+use crate::args::{atom_of, list_of};
+use crossbeam_epoch::pin;
+use super::{register_of, yes};
+use super::object::OwnedTerm;
+use super::table::{Access, Heir, Protection, Register, Table};
+use swarmrt_heap::copy_whole;
+use swarmrt_machine::{Vm, BifExit, BifResult, Process, bif, signal};
+use swarmrt_term::{Alloc, FragmentHeap, RefKind, Term, am, atom};
+
+#[bif("ets:whereis/1")]
+fn whereis(p: &mut Process, id: Term) -> BifResult {
+    let guard = &pin();
+    let known = id.is_atom() || id.as_local_ref().is_some_and(|reference| reference.ref_kind() == RefKind::Table);
+    if !known {
+        return Err(BifExit::BADARG);
+    }
+    let table = register_of(p).find(id, guard).filter(|table| !table.is_dead());
+    Ok(table.map_or(Term::atom(am::UNDEFINED), |table| table.reference.to_term(p)))
+}
+
+#[bif("ets:rename/2")]
+fn rename(p: &mut Process, id: Term, name: Term) -> BifResult {
+    let guard = &pin();
+    let register = register_of(p);
+    let table = register.table(p, id, Access::Write, guard)?;
+    let name = atom_of(name)?;
+    register.rename(table, name).map_err(|()| BifExit::BADARG)?;
+    Ok(table.id(p))
+}
+
+#[bif("ets:setopts/2")]
+fn setopts(p: &mut Process, id: Term, options: Term) -> BifResult {
+    let guard = &pin();
+    let table = register_of(p).table(p, id, Access::Write, guard)?;
+    let options = if options.is_list() { list_of(options)? } else { vec![options] };
+    let mut heir: Option<Option<Heir>> = None;
+    let mut protection = None;
+    for option in options {
+        let tuple = option.as_tuple().ok_or(BifExit::BADARG)?;
+        match *tuple.elements() {
+            [key, pid, data] if key == Term::atom(atom!("heir")) && heir.is_none() => {
+                heir = Some(Some(Heir { pid: pid.as_pid().ok_or(BifExit::BADARG)?, data: OwnedTerm::new(data) }));
+            }
+            [key, value] if key == Term::atom(atom!("heir")) && value == Term::atom(am::NONE) && heir.is_none() => heir = Some(None),
+            [key, value] if key == Term::atom(atom!("protection")) && protection.is_none() => {
+                protection = Some(value.as_atom().and_then(Protection::of).ok_or(BifExit::BADARG)?);
+            }
+            _ => return Err(BifExit::BADARG),
+        }
+    }
+    if table.owner() != p.id() {
+        return Err(BifExit::Caused(atom!("not_owner")));
+    }
+    if let Some(heir) = heir {
+        *table.heir.lock() = heir;
+    }
+    if let Some(protection) = protection {
+        table.set_protection(protection);
+    }
+    yes()
+}
+
+/// Sends `{'ETS-TRANSFER', Table, From, Data}`.
+fn announce(vm: &'static Vm, table: &Table, from: u64, to: u64, data: Term) {
+    let mut heap = FragmentHeap::new();
+    let id = table.id(&mut heap);
+    let message = heap.tuple(&[Term::atom(atom!("ETS-TRANSFER")), id, Term::pid(from), data]);
+    signal::send_message(vm, Term::pid(from), to, message);
+}
+
+#[bif("ets:give_away/3")]
+fn give_away(p: &mut Process, id: Term, to: Term, data: Term) -> BifResult {
+    let guard = &pin();
+    let register = register_of(p);
+    let table = register.table(p, id, Access::Write, guard)?;
+    let to = to.as_pid().ok_or(BifExit::BADARG)?;
+    if table.owner() != p.id() {
+        return Err(BifExit::Caused(atom!("not_owner")));
+    }
+    if to == p.id() {
+        return Err(BifExit::Caused(atom!("owner")));
+    }
+    if p.vm.processes.get(to).is_none() {
+        return Err(BifExit::BADARG);
+    }
+    register.give(table, to);
+    announce(p.vm, table, p.id(), to, data);
+    if p.vm.processes.get(to).is_none() {
+        // It ended meanwhile, and may have looked for its tables before.
+        orphaned(p.vm, register, to, guard);
+    }
+    yes()
+}
+
+/// Deletes the tables of a process that is gone, or gives them to their heirs.
+fn orphaned(vm: &'static Vm, register: &Register, pid: u64, guard: &crossbeam_epoch::Guard) {
+    for slot in register.held_by(pid) {
+        let Some(table) = register.at(slot, guard) else { continue };
+        table.unfix(pid, true);
+        if table.owner() != pid {
+            continue;
+        }
+        // The heir stays the heir: `info` tells so.
+        let heir = {
+            let heir = table.heir.lock();
+            let heir = heir.as_ref().filter(|heir| heir.pid != pid && vm.processes.get(heir.pid).is_some());
+            heir.map(|heir| {
+                register.give(table, heir.pid);
+                announce(vm, table, pid, heir.pid, heir.data.term);
+                heir.pid
+            })
+        };
+        match heir {
+            Some(heir) if vm.processes.get(heir).is_none() => orphaned(vm, register, heir, guard),
+            Some(_) => {}
+            None => {
+                register.delete(table, guard);
+            }
+        }
+    }
+}
+
+pub(super) fn process_ended(p: &mut Process) {
+    let guard = &pin();
+    orphaned(p.vm, register_of(p), p.id(), guard);
+}
+
+#[bif("ets:safe_fixtable/2")]
+fn safe_fixtable(p: &mut Process, id: Term, fix: Term) -> BifResult {
+    let guard = &pin();
+    let register = register_of(p);
+    let table = register.table(p, id, Access::Read, guard)?;
+    let slot = Register::slot_of(table);
+    if fix.as_bool().ok_or(BifExit::BADARG)? {
+        if table.fix(p.id(), p.vm.clock.monotonic_ns()) {
+            register.hold(p.id(), slot);
+        }
+    } else if table.unfix(p.id(), false) {
+        register.let_go(p.id(), slot);
+    }
+    yes()
+}
+
+#[bif("ets:internal_request_all/0")]
+fn internal_request_all(p: &mut Process) -> BifResult {
+    let guard = &pin();
+    let reference = p.make_ref();
+    let mut heap = FragmentHeap::new();
+    let ids: Vec<Term> = register_of(p).all(guard).iter().map(|table| table.id(&mut heap)).collect();
+    let ids = heap.list(&ids);
+    let copied = copy_whole(reference, &mut heap);
+    // One answer for each scheduler is expected: the first has it all.
+    for scheduler in 0..p.vm.config.schedulers.max(1) {
+        let message = heap.tuple(&[copied, if scheduler == 0 { ids } else { Term::NIL }]);
+        signal::send_message(p.vm, p.pid(), p.id(), message);
+    }
+    Ok(reference)
+}
