@@ -1,0 +1,171 @@
+//! Evaluating guards and bodies.
+
+use crate::sequential;
+use super::{Dialect, Expr};
+use swarmrt_heap::copy_whole;
+use swarmrt_machine::Process;
+use swarmrt_term::{Alloc, Term, am, map};
+
+/// A run of a program on one term.
+pub(super) struct Run<'a> {
+    pub(super) p: &'a mut Process,
+    pub(super) subject: Term,
+    pub(super) variables: &'a [Term],
+    pub(super) dialect: Dialect,
+}
+
+/// An error in a guard or body.
+struct Failed;
+
+impl Run<'_> {
+    fn boolean(&mut self, expr: &Expr) -> Result<bool, Failed> {
+        self.eval(expr)?.as_bool().ok_or(Failed)
+    }
+
+    /// The value of an expression; it may refer to the subject and to constants.
+    fn eval(&mut self, expr: &Expr) -> Result<Term, Failed> {
+        Ok(match expr {
+            Expr::Constant(term) => *term,
+            Expr::Variable(variable) => self.variables[*variable],
+            Expr::Whole => self.subject,
+            Expr::Variables => self.p.list(self.variables),
+            Expr::Tuple(elements) => {
+                let elements = elements.iter().map(|element| self.eval(element)).collect::<Result<Vec<_>, _>>()?;
+                self.p.tuple(&elements)
+            }
+            Expr::List(elements, tail) => {
+                let elements = elements.iter().map(|element| self.eval(element)).collect::<Result<Vec<_>, _>>()?;
+                let tail = self.eval(tail)?;
+                self.p.list_with_tail(&elements, tail)
+            }
+            Expr::Map(pairs) => {
+                let pairs = pairs.iter().map(|(key, value)| Ok((self.eval(key)?, self.eval(value)?))).collect::<Result<Vec<_>, _>>()?;
+                map::from_pairs(self.p, &pairs)
+            }
+            Expr::Call(entry, args) => {
+                let mut values = [Term::NIL; 3];
+                for (slot, arg) in values.iter_mut().zip(args) {
+                    *slot = self.eval(arg)?;
+                }
+                entry.call(self.p, &values[..args.len()]).map_err(|_| Failed)?
+            }
+            Expr::All(parts) => {
+                let mut result = true;
+                for part in parts {
+                    result &= self.boolean(part)?;
+                }
+                Term::bool(result)
+            }
+            Expr::AnyOf(parts) => {
+                let mut result = false;
+                for part in parts {
+                    result |= self.boolean(part)?;
+                }
+                Term::bool(result)
+            }
+            Expr::AndAlso(parts) => match self.short_cut(parts, false)? {
+                Some(last) => self.eval(last)?,
+                None => Term::bool(false),
+            },
+            Expr::OrElse(parts) => match self.short_cut(parts, true)? {
+                Some(last) => self.eval(last)?,
+                None => Term::bool(true),
+            },
+            Expr::Message(message) => {
+                self.eval(message)?;
+                Term::bool(true)
+            }
+            Expr::Display(value) => {
+                let value = self.eval(value)?;
+                crate::terms::write_line(value);
+                Term::bool(true)
+            }
+            Expr::Returns(_) => Term::bool(true),
+            Expr::ProcessDump => crate::backtrace::process_dump(self.p),
+            Expr::ControlWord(value) => {
+                if let Some(value) = value {
+                    self.eval(value)?;
+                }
+                crate::system_info::trace_control_word(self.p)
+            }
+            Expr::Trace(args, result) => {
+                for arg in args {
+                    self.eval(arg)?;
+                }
+                *result
+            }
+            Expr::SetSeqToken(both) => {
+                let part = self.eval(&both.0)?;
+                // Whatever the value is: it is not set.
+                let _ = self.eval(&both.1);
+                sequential::seq_trace_info(self.p, part).map_err(|_| Failed)?
+            }
+            Expr::GetSeqToken => sequential::current(self.p),
+            Expr::IsSeqTrace => Term::bool(!sequential::current(self.p).is_nil()),
+        })
+    }
+
+    /// The last operand, whose value is that of the whole, unless one before it is `decisive`.
+    fn short_cut<'a>(&mut self, parts: &'a [Expr], decisive: bool) -> Result<Option<&'a Expr>, Failed> {
+        let (last, parts) = parts.split_last().expect("there is an operand");
+        for part in parts {
+            if self.boolean(part)? == decisive {
+                return Ok(None);
+            }
+        }
+        Ok(Some(last))
+    }
+
+    /// The value of an expression, all of it on the heap of the process.
+    fn build(&mut self, expr: &Expr) -> Result<Term, Failed> {
+        Ok(match expr {
+            Expr::Constant(term) => self.own(*term),
+            Expr::Variable(variable) => self.own(self.variables[*variable]),
+            Expr::Whole => self.own(self.subject),
+            Expr::Variables => {
+                let variables = self.variables;
+                variables.iter().rev().fold(Term::NIL, |list, &value| {
+                    let value = self.own(value);
+                    self.p.cons(value, list)
+                })
+            }
+            Expr::Tuple(elements) => {
+                let elements = elements.iter().map(|element| self.build(element)).collect::<Result<Vec<_>, _>>()?;
+                self.p.tuple(&elements)
+            }
+            Expr::List(elements, tail) => {
+                let elements = elements.iter().map(|element| self.build(element)).collect::<Result<Vec<_>, _>>()?;
+                let tail = self.build(tail)?;
+                self.p.list_with_tail(&elements, tail)
+            }
+            Expr::Map(_) | Expr::Call(..) | Expr::AndAlso(_) | Expr::OrElse(_) => {
+                let value = self.eval(expr)?;
+                self.own(value)
+            }
+            _ => self.eval(expr)?,
+        })
+    }
+
+    fn own(&mut self, term: Term) -> Term {
+        if term.is_immediate() { term } else { copy_whole(term, self.p) }
+    }
+
+    pub(super) fn guards_hold(&mut self, guards: &[Expr]) -> bool {
+        guards.iter().all(|guard| matches!(self.eval(guard), Ok(value) if value == Term::bool(true)))
+    }
+
+    /// The value of the last expression, `'EXIT'` when it fails. Of a trace specification: what its last
+    /// message says, `true` without one.
+    pub(super) fn body(&mut self, body: &[Expr]) -> Term {
+        let mut value = Term::bool(true);
+        for expr in body {
+            let built = self.build(expr).unwrap_or(Term::atom(am::CAP_EXIT));
+            if self.dialect == Dialect::Table {
+                value = built;
+            } else if let Expr::Message(message) = expr {
+                value = self.build(message).unwrap_or(Term::atom(am::CAP_EXIT));
+            }
+        }
+        value
+    }
+}
