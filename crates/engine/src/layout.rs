@@ -4,8 +4,8 @@ use crate::state::{NativeState, Registers};
 use std::mem::offset_of;
 use swarmrt_beam::instr::{Instr, NativePtr};
 use swarmrt_machine::code::{Export, FunEntry};
-
-use swarmrt_term::Term;
+use swarmrt_term::word::Header;
+use swarmrt_term::{Subtag, Term, am};
 
 pub const INSTR_BYTES: u64 = size_of::<Instr>() as u64;
 
@@ -27,6 +27,44 @@ pub fn native_slot_offset() -> i32 {
     let Instr::NativeBody { slot, .. } = &body else { unreachable!("just made") };
     (std::ptr::from_ref(slot) as usize - std::ptr::from_ref(&body) as usize) as i32
 }
+
+/// The tag of a list cell, a boxed term: how far from an address the word is.
+pub const TAG_MASK: i64 = 0b111;
+pub const CONS_TAG: i64 = Term::TAG_CONS as i64;
+pub const BOXED_TAG: i64 = Term::TAG_BOXED as i64;
+
+/// Small integers and floats in words are told apart by two bits.
+pub const NUMBER_MASK: i64 = 0b11;
+pub const SMALL_TAG: i64 = 0b11;
+pub const FLOAT_TAG: i64 = 0b10;
+/// What a small integer is shifted by.
+pub const SMALL_SHIFT: i64 = 2;
+
+/// Atoms and other immediates.
+pub const IMMEDIATE_MASK: i64 = 0b111_111;
+pub const ATOM_TAG: i64 = 0b000_001;
+
+/// A header: what it stands in front of in its low byte, above that the words that follow.
+pub const HEADER_KIND_MASK: i64 = 0xff;
+pub const HEADER_WORDS_SHIFT: i64 = 8;
+
+/// The low byte of the header of what has a subtag.
+pub const fn header_kind(subtag: Subtag) -> i64 {
+    (subtag as i64) << 3
+}
+
+// Machine code and `term` agree on all of that.
+const _: () = {
+    let (zero, one) = (Term::small(0).raw() as i64, Term::small(1).raw() as i64);
+    assert!(zero == SMALL_TAG && one == SMALL_TAG + (1 << SMALL_SHIFT));
+    assert!(Term::FLOATS_FROM as i64 & NUMBER_MASK == FLOAT_TAG);
+    assert!(Term::NIL.raw() as i64 & TAG_MASK != CONS_TAG && CONS_TAG != BOXED_TAG);
+    let (first, next) = (Term::atom(am::FALSE).raw() as i64, Term::pid(0).raw() as i64);
+    assert!(first & IMMEDIATE_MASK == ATOM_TAG && next & IMMEDIATE_MASK != ATOM_TAG);
+    let header = Header::new(Subtag::FlatMap, 5).0 as i64;
+    assert!(header & HEADER_KIND_MASK == header_kind(Subtag::FlatMap));
+    assert!(header >> HEADER_WORDS_SHIFT == 5);
+};
 
 /// From a list cell's word to its head and its tail.
 pub const HEAD: i32 = -(Term::TAG_CONS as i32);

@@ -4,10 +4,9 @@
 use crate::plan::analysis::below;
 use crate::plan::facts::{Fact, kind};
 use crate::translate::built_ins::Comparison;
-use crate::translate::{I64, Next, PASSED_X, Piece};
+use crate::translate::{I64, Next, PASSED_X, Translator};
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::{AbiParam, Block, BlockArg, InstBuilder, MemFlagsData as MemFlags, Signature, Value};
-use cranelift_codegen::isa::CallConv;
+use cranelift_codegen::ir::{Block, BlockArg, InstBuilder, MemFlagsData as MemFlags, Value};
 use swarmrt_beam::instr::{Dst, FunPtr, Instr, MapGet, MapPut, Src};
 use swarmrt_engine::code::Symbol;
 use swarmrt_engine::layout;
@@ -18,22 +17,12 @@ use swarmrt_term::{Header, Release, Subtag, Term, am, atom, release};
 /// The keys that one instruction looks for in place.
 const HINTED_KEYS_MAX: usize = 8;
 
-impl Piece<'_, '_> {
+impl Translator<'_, '_> {
     // ---- Calling ----
 
     /// Calls a function of words that gives a word.
     pub(crate) fn call_plain(&mut self, function: usize, args: &[Value]) -> Value {
-        let signature = match self.signatures.get(&args.len()) {
-            Some(&known) => known,
-            None => {
-                let mut signature = Signature::new(CallConv::SystemV);
-                signature.params.extend(vec![AbiParam::new(I64); args.len()]);
-                signature.returns.push(AbiParam::new(I64));
-                let signature = self.b.import_signature(signature);
-                self.signatures.insert(args.len(), signature);
-                signature
-            }
-        };
+        let signature = self.signatures.words(&mut self.b, args.len());
         let function = self.address(Symbol::machine(function as u64), function as u64);
         let call = self.b.ins().call_indirect(signature, function, args);
         self.b.inst_results(call)[0]
@@ -104,18 +93,18 @@ impl Piece<'_, '_> {
         let instr = self.instr(at);
         let slot = self.load(instr, layout::native_slot_offset());
         let native = self.load(slot, 0);
-        let call = self.later(move |piece| {
-            let result = piece.result_of(piece.source.assists.call_native as usize, at, arity);
-            piece.def_x(0, result);
-            piece.leave_frame(0);
+        let call = self.later(move |translator| {
+            let result = translator.result_of(translator.source.assists.call_native as usize, at, arity);
+            translator.def_x(0, result);
+            translator.leave_frame(0);
         });
         let own_code = self.target(at + 1);
         self.branch(native, call, own_code);
         Next::End
     }
     pub(crate) fn call_bif(&mut self, at: u32, bif: u16, arity: u16) -> Next {
-        let here = self.in_place(at, bif, move |piece| {
-            piece.call_any_bif(at, arity);
+        let here = self.in_place(at, bif, move |translator| {
+            translator.call_any_bif(at, arity);
         });
         if here { self.join(at + 2) } else { self.call_any_bif(at, arity) }
     }
@@ -125,8 +114,8 @@ impl Piece<'_, '_> {
         self.join(at + 2)
     }
     pub(crate) fn call_bif_last(&mut self, at: u32, bif: u16, arity: u16, frame: u16) -> Next {
-        let here = self.in_place(at, bif, move |piece| {
-            piece.call_any_bif_last(at, arity, frame);
+        let here = self.in_place(at, bif, move |translator| {
+            translator.call_any_bif_last(at, arity, frame);
         });
         if here { self.leave_frame(frame) } else { self.call_any_bif_last(at, arity, frame) }
     }
@@ -184,14 +173,14 @@ impl Piece<'_, '_> {
                 let may_be_context = release::current() >= Release::R26 && known_kinds.may_be(kind::CONTEXT);
                 let other = if may_be_context && !is_context {
                     joins = true;
-                    self.later_cold(move |piece| {
-                        let number = piece.word(bif.into());
-                        let (count, args) = (piece.word(1), piece.spread(&[binary]));
-                        let assist = piece.source.assists.bif as usize;
-                        let size = piece.assist_or(at, assist, &[number, args, count], fail);
-                        piece.set_known(dst, size, fact);
-                        let next = piece.target(at + 1);
-                        piece.b.ins().jump(next, &[]);
+                    self.later_cold(move |translator| {
+                        let number = translator.word(bif.into());
+                        let (count, args) = (translator.word(1), translator.spread(&[binary]));
+                        let assist = translator.source.assists.bif as usize;
+                        let size = translator.assist_or(at, assist, &[number, args, count], fail);
+                        translator.set_known(dst, size, fact);
+                        let next = translator.target(at + 1);
+                        translator.b.ins().jump(next, &[]);
                     })
                 } else {
                     failing
@@ -287,7 +276,7 @@ impl Piece<'_, '_> {
         // The free variables follow the arguments, in memory; those among the first registers are read again.
         self.save_x(below(usize::from(arity)) & !below(PASSED_X));
         let header = self.header_of(fun);
-        let words = self.b.ins().ushr_imm_s(header, 8);
+        let words = self.b.ins().ushr_imm_s(header, layout::HEADER_WORDS_SHIFT);
         let free = self.b.ins().iadd_imm_s(words, -2);
         let (copy, copied) = (self.b.create_block(), self.b.create_block());
         self.b.append_block_param(copy, I64);
@@ -441,7 +430,7 @@ impl Piece<'_, '_> {
         let is_flat = self.has_subtag(source, &[Subtag::FlatMap]);
         self.require(is_flat, other);
         let header = self.header_of(source);
-        let words = self.b.ins().ushr_imm_s(header, 8);
+        let words = self.b.ins().ushr_imm_s(header, layout::HEADER_WORDS_SHIFT);
         let size = self.b.ins().iadd_imm_s(words, -1);
         let map_keys = self.load(source, layout::boxed(1));
         let registers = self.registers();
@@ -480,8 +469,8 @@ impl Piece<'_, '_> {
     pub(crate) fn new_map(&mut self, at: u32, keys: Src, values: &[Src], dst: Dst) -> Next {
         let keys = self.src(at, keys);
         let values = self.values(at, values);
-        let other = self.later_cold(move |piece| {
-            piece.slow(at);
+        let other = self.later_cold(move |translator| {
+            translator.slow(at);
         });
         self.require_room(values.len() + 2, other);
         let map = self.bump(values.len() + 2);
@@ -489,7 +478,7 @@ impl Piece<'_, '_> {
         for (index, &word) in [header, keys].iter().chain(&values).enumerate() {
             self.store(word, map, index as i32 * 8);
         }
-        let map = self.b.ins().iadd_imm_s(map, 0b101);
+        let map = self.b.ins().iadd_imm_s(map, layout::BOXED_TAG);
         self.set_known(dst, map, Fact::of(kind::MAP));
         self.join(at + 1)
     }

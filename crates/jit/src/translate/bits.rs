@@ -2,11 +2,11 @@
 //! functions.
 
 use crate::plan::facts::{Fact, kind};
-use crate::translate::{F64, I64, Next, Piece};
+use crate::translate::{F64, I64, Next, Translator};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{Block, BlockArg, InstBuilder, MemFlagsData as MemFlags, Value, types};
 use swarmrt_beam::instr::{BinaryPlan, Dst, FLAG_LITTLE, Instr, Segment, SegmentKind, Src, Utf};
-use swarmrt_engine::layout::{CONTEXT_END, CONTEXT_OFFSET, CONTEXT_ORIGINAL, boxed};
+use swarmrt_engine::layout::{self, CONTEXT_END, CONTEXT_OFFSET, CONTEXT_ORIGINAL, boxed};
 use swarmrt_engine::state::SCRATCH_WORDS;
 use swarmrt_term::binary::{HEAP_BIN_BYTES_MAX, heap_bin, shared_bin, sub_bin};
 use swarmrt_term::{Header, MatchContext, Subtag, Term};
@@ -23,38 +23,38 @@ enum Word {
 }
 
 impl Word {
-    fn value(self, piece: &mut Piece<'_, '_>) -> Value {
+    fn value(self, translator: &mut Translator<'_, '_>) -> Value {
         match self {
-            Word::Constant(word) => piece.word(word),
+            Word::Constant(word) => translator.word(word),
             Word::Value(value) => value,
         }
     }
-    fn shifted_left(self, piece: &mut Piece<'_, '_>, bits: u32) -> Word {
+    fn shifted_left(self, translator: &mut Translator<'_, '_>, bits: u32) -> Word {
         match self {
             _ if bits == 0 => self,
             Word::Constant(word) => Word::Constant(word << bits),
-            Word::Value(value) => Word::Value(piece.b.ins().ishl_imm_s(value, i64::from(bits))),
+            Word::Value(value) => Word::Value(translator.b.ins().ishl_imm_s(value, i64::from(bits))),
         }
     }
-    fn shifted_right(self, piece: &mut Piece<'_, '_>, bits: u32) -> Word {
+    fn shifted_right(self, translator: &mut Translator<'_, '_>, bits: u32) -> Word {
         match self {
             Word::Constant(word) => Word::Constant(word >> bits),
-            Word::Value(value) => Word::Value(piece.b.ins().ushr_imm_s(value, i64::from(bits))),
+            Word::Value(value) => Word::Value(translator.b.ins().ushr_imm_s(value, i64::from(bits))),
         }
     }
-    fn lowest(self, piece: &mut Piece<'_, '_>, bits: u32) -> Word {
+    fn lowest(self, translator: &mut Translator<'_, '_>, bits: u32) -> Word {
         let mask = (1 << bits) - 1;
         match self {
             Word::Constant(word) => Word::Constant(word & mask),
-            Word::Value(value) => Word::Value(piece.b.ins().band_imm_s(value, mask as i64)),
+            Word::Value(value) => Word::Value(translator.b.ins().band_imm_s(value, mask as i64)),
         }
     }
-    fn or(self, piece: &mut Piece<'_, '_>, other: Word) -> Word {
+    fn or(self, translator: &mut Translator<'_, '_>, other: Word) -> Word {
         match (self, other) {
             (Word::Constant(a), Word::Constant(b)) => Word::Constant(a | b),
             _ => {
-                let (a, b) = (self.value(piece), other.value(piece));
-                Word::Value(piece.b.ins().bor(a, b))
+                let (a, b) = (self.value(translator), other.value(translator));
+                Word::Value(translator.b.ins().bor(a, b))
             }
         }
     }
@@ -73,15 +73,15 @@ impl Packed {
         self.full.len() as u32 * 64 + self.last.map_or(0, |(_, bits)| bits)
     }
     /// Adds a field, which has no bits but these.
-    fn add(&mut self, piece: &mut Piece<'_, '_>, field: Word, bits: u32) {
+    fn add(&mut self, translator: &mut Translator<'_, '_>, field: Word, bits: u32) {
         let (word, filled) = match self.last.take() {
             None => (field, bits),
-            Some((word, before)) if before + bits <= 64 => (word.shifted_left(piece, bits).or(piece, field), before + bits),
+            Some((word, before)) if before + bits <= 64 => (word.shifted_left(translator, bits).or(translator, field), before + bits),
             Some((word, before)) => {
                 let (here, rest) = (64 - before, bits - (64 - before));
-                let high = field.shifted_right(piece, rest);
-                self.full.push(word.shifted_left(piece, here).or(piece, high));
-                (field.lowest(piece, rest), rest)
+                let high = field.shifted_right(translator, rest);
+                self.full.push(word.shifted_left(translator, here).or(translator, high));
+                (field.lowest(translator, rest), rest)
             }
         };
         if filled == 64 {
@@ -92,7 +92,7 @@ impl Packed {
     }
 }
 
-impl Piece<'_, '_> {
+impl Translator<'_, '_> {
     // ---- Matching of binaries ----
 
     /// Goes on here when the word is a match context, else to `other`.
@@ -140,7 +140,7 @@ impl Piece<'_, '_> {
         self.require(boxed, other);
         let byte = self.header_byte(value);
         const { assert!(Subtag::HeapBin as u64 + 1 == Subtag::SharedBin as u64 && Subtag::HeapBin as u64 + 2 == Subtag::SubBin as u64) };
-        let from_first = self.b.ins().iadd_imm_s(byte, -((Subtag::HeapBin as i64) << 3));
+        let from_first = self.b.ins().iadd_imm_s(byte, -layout::header_kind(Subtag::HeapBin));
         let is = self.b.ins().icmp_imm_s(IntCC::UnsignedLessThanOrEqual, from_first, 2 << 3);
         self.require(is, other);
     }
@@ -164,10 +164,10 @@ impl Piece<'_, '_> {
             return self.slow(at);
         }
         let Some(fields) = self.fields(at, plan) else { return self.create_any_binary(at) };
-        let other = self.later(move |piece| {
-            piece.create_any_binary(at);
-            let next = piece.target(at + 1);
-            piece.b.ins().jump(next, &[]);
+        let other = self.later(move |translator| {
+            translator.create_any_binary(at);
+            let next = translator.target(at + 1);
+            translator.b.ins().jump(next, &[]);
         });
         let mut packed = Packed::default();
         for (segment, bits) in fields {
@@ -249,7 +249,7 @@ impl Piece<'_, '_> {
             };
             self.store(in_memory, binary, (heap_bin::DATA + number) as i32 * 8);
         }
-        self.b.ins().iadd_imm_s(binary, 0b101)
+        self.b.ins().iadd_imm_s(binary, layout::BOXED_TAG)
     }
     /// The segments with their bits, behind what is appended to, where all of them are made in place: all in a word, or in
     /// a new binary on the heap.
@@ -306,7 +306,7 @@ impl Piece<'_, '_> {
     /// The bits that a segment takes: to `fail` when there are too few, to `slow` when the size is not simple.
     pub(crate) fn segment_bits(&mut self, at: u32, context: Value, size: Src, unit: u8, fail: i32, slow: Block) -> Value {
         let word = self.src(at, size);
-        let size = if self.constant(at, size).is_some_and(|word| word & 0b11 == 0b11) {
+        let size = if self.constant(at, size).is_some_and(|word| word as i64 & layout::NUMBER_MASK == layout::SMALL_TAG) {
             self.small_value(word)
         } else {
             let small = self.is_small(word);
@@ -382,7 +382,7 @@ impl Piece<'_, '_> {
         for (number, value) in [(0, header), (sub_bin::BIT_SIZE, bits), (sub_bin::BIT_OFFSET, offset), (sub_bin::ORIGINAL, original)] {
             self.store(value, binary, number as i32 * 8);
         }
-        let boxed = self.b.ins().iadd_imm_s(binary, 0b101);
+        let boxed = self.b.ins().iadd_imm_s(binary, layout::BOXED_TAG);
         self.b.ins().jump(done, &[BlockArg::Value(boxed)]);
         self.b.switch_to_block(other);
         let made = self.assisted(self.source.assists.part as usize, &[original, offset, bits]);
@@ -398,12 +398,12 @@ impl Piece<'_, '_> {
             self.set_known(dst, character, Fact::integer(0, MAX_CHARACTER));
             return Next::At(at + 1);
         }
-        let other = self.later(move |piece| {
-            let ip = piece.instr(at);
-            let character = piece.assist_or(at, piece.source.assists.get_utf as usize, &[ip, context], Some(fail));
-            piece.set_known(dst, character, Fact::integer(0, MAX_CHARACTER));
-            let next = piece.target(at + 1);
-            piece.b.ins().jump(next, &[]);
+        let other = self.later(move |translator| {
+            let ip = translator.instr(at);
+            let character = translator.assist_or(at, translator.source.assists.get_utf as usize, &[ip, context], Some(fail));
+            translator.set_known(dst, character, Fact::integer(0, MAX_CHARACTER));
+            let next = translator.target(at + 1);
+            translator.b.ins().jump(next, &[]);
         });
         let (offset, left) = self.offset_and_left(context);
         let enough = self.b.ins().icmp_imm_s(IntCC::SignedGreaterThanOrEqual, left, 8);
@@ -451,7 +451,7 @@ impl Piece<'_, '_> {
         // Either the bytes are in the heap binary, or a shared one says where they are.
         let original = self.load(context, CONTEXT_ORIGINAL);
         let byte = self.header_byte(original);
-        let is_shared = self.b.ins().icmp_imm_s(IntCC::Equal, byte, (Subtag::SharedBin as i64) << 3);
+        let is_shared = self.b.ins().icmp_imm_s(IntCC::Equal, byte, layout::header_kind(Subtag::SharedBin));
         const { assert!(heap_bin::DATA == shared_bin::DATA_PTR) };
         let (there, here) = (self.load(original, boxed(heap_bin::DATA)), self.b.ins().iadd_imm_s(original, i64::from(boxed(heap_bin::DATA))));
         self.b.ins().select(is_shared, there, here)
@@ -536,12 +536,12 @@ impl Piece<'_, '_> {
     pub(crate) fn get_field(&mut self, at: u32, register: Dst, bits: u32, dst: Dst, fail: i32) -> Next {
         let (context, _) = self.context(at, register);
         let fact = Fact::integer(0, (1 << bits) - 1);
-        let other = self.later(move |piece| {
-            let (bits, flags) = (piece.word(bits.into()), piece.word(0));
-            let number = piece.assist(at, piece.source.assists.get_integer as usize, &[context, bits, flags]);
-            piece.set_known(dst, number, fact);
-            let next = piece.target(at + 1);
-            piece.b.ins().jump(next, &[]);
+        let other = self.later(move |translator| {
+            let (bits, flags) = (translator.word(bits.into()), translator.word(0));
+            let number = translator.assist(at, translator.source.assists.get_integer as usize, &[context, bits, flags]);
+            translator.set_known(dst, number, fact);
+            let next = translator.target(at + 1);
+            translator.b.ins().jump(next, &[]);
         });
         let (offset, left, _) = self.require_left(at, context, bits, fail);
         let number = self.field(context, offset, left, bits, other);
@@ -575,7 +575,7 @@ impl Piece<'_, '_> {
     /// Bits that are known, as many as a field has.
     pub(crate) fn match_bits(&mut self, at: u32, register: Dst, bits: u32, wanted: u64, fail: i32) -> Next {
         let (context, _) = self.context(at, register);
-        let other = self.later(move |piece| piece.step(at));
+        let other = self.later(move |translator| translator.step(at));
         let (offset, left, fail) = self.require_left(at, context, bits, fail);
         let number = self.field(context, offset, left, bits, other);
         let is = self.b.ins().icmp_imm_s(IntCC::Equal, number, wanted as i64);
@@ -586,7 +586,7 @@ impl Piece<'_, '_> {
     /// A float of 32 or 64 bits, on whole bytes.
     pub(crate) fn get_float(&mut self, at: u32, register: Dst, bits: u32, flags: u8, dst: Dst, fail: i32) -> Next {
         let (context, _) = self.context(at, register);
-        let other = self.later(move |piece| piece.step(at));
+        let other = self.later(move |translator| translator.step(at));
         let (offset, _, fail) = self.require_left(at, context, bits, fail);
         self.require_aligned(offset, other);
         let address = self.address_in(context, offset);
@@ -615,8 +615,8 @@ impl Piece<'_, '_> {
     /// Bytes that are known.
     pub(crate) fn match_string(&mut self, at: u32, register: Dst, wanted: &[u8], fail: i32) -> Next {
         let (context, _) = self.context(at, register);
-        let other = self.later(move |piece| {
-            piece.slow(at);
+        let other = self.later(move |translator| {
+            translator.slow(at);
         });
         let (offset, left) = self.offset_and_left(context);
         let bits = wanted.len() as u32 * 8;

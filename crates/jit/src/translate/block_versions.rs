@@ -1,9 +1,10 @@
 //! The blocks of a piece: which place is translated how often, with which facts, and what is put off until the usual ways are done.
 
-use super::sites::Site;
-use super::{Next, Piece};
+use super::sites::{ProgramPoint, Site};
+use super::{Next, Translator};
 use crate::plan::facts::{Facts, Place, scalar};
 use cranelift_codegen::ir::{Block, BlockArg, InstBuilder, SourceLoc, Value};
+use std::collections::{HashMap, VecDeque};
 use swarmrt_beam::instr::Dst;
 
 /// A place as it is reached with certain facts: it is translated once for each.
@@ -29,16 +30,26 @@ pub(super) struct Later {
     pub(super) facts: Facts,
     pub(super) written_f: u32,
     pub(super) cold: bool,
-    pub(super) translate: Box<dyn FnOnce(&mut Piece<'_, '_>)>,
+    pub(super) translate: Box<dyn FnOnce(&mut Translator<'_, '_>)>,
 }
 
-impl Piece<'_, '_> {
+/// The blocks of a piece.
+#[derive(Default)]
+pub(super) struct Blocks {
+    pub(super) versions: HashMap<ProgramPoint, Vec<BlockVersion>>,
+    /// Versions, by place and number, that something leads to and that may not be translated yet.
+    pub(super) pending: Vec<(ProgramPoint, usize)>,
+    /// What is translated when none is pending.
+    pub(super) later: VecDeque<Later>,
+}
+
+impl Translator<'_, '_> {
     /// The block of a place that something leads to with what is known now; it is translated later.
     pub(crate) fn target(&mut self, at: u32) -> Block {
         self.settle_stop();
         let flow = self.flow();
         let (facts, best) = self.best_version(at);
-        let versions = self.versions.entry((self.site, at)).or_default();
+        let versions = self.blocks.versions.entry(ProgramPoint { site: self.sites.current, at }).or_default();
         // One is left for where nothing is known.
         let others = versions.iter().filter(|version| version.facts.mixed == facts.mixed).count();
         let full = facts.mixed || others + 1 >= VERSIONS_MAX || flow.effects.len() > MANY_INSTRUCTIONS;
@@ -61,20 +72,21 @@ impl Piece<'_, '_> {
     }
     /// The block of a place of a body, which is entered or left here.
     pub(super) fn target_in(&mut self, site: Site, at: u32) -> Block {
-        let here = std::mem::replace(&mut self.site, site);
+        let here = std::mem::replace(&mut self.sites.current, site);
         let block = self.target(at);
-        self.site = here;
+        self.sites.current = here;
         block
     }
     /// The block of a version of a place, or one on the way to it.
     fn way_to(&mut self, at: u32, number: usize) -> Block {
-        let versions = self.versions.get_mut(&(self.site, at)).expect("it has this version");
+        let point = self.point(at);
+        let versions = self.blocks.versions.get_mut(&point).expect("it has this version");
         versions[number].written_f |= self.written_f;
-        self.pending.push((self.site, at, number));
+        self.blocks.pending.push((point, number));
         let block = versions[number].block;
         // Some of what is in machine registers for floats is expected in words.
         let live = self.flow().live_at(at);
-        let expected = &self.versions[&(self.site, at)][number].facts;
+        let expected = &self.blocks.versions[&point][number].facts;
         let is_word = |register: Dst| expected.of(register).place == Place::Word;
         let words: Vec<usize> = self.facts.without_words().into_iter().filter(|&x| live & (1 << x) != 0 && is_word(Dst::x(x as u16))).collect();
         let pending: Vec<usize> = self.facts.pending().into_iter().filter(|&y| is_word(Dst::y(y as u16))).collect();
@@ -106,16 +118,16 @@ impl Piece<'_, '_> {
         self.b.switch_to_block(here);
         edge
     }
-    /// The same, if something has led there already that knew no more.
+    /// The existing version of `at` whose assumed facts are implied by the current ones.
     pub(super) fn known_target(&mut self, at: u32) -> Option<Block> {
         let (_, best) = self.best_version(at);
-        best.map(|number| self.versions[&(self.site, at)][number].block)
+        best.map(|number| self.blocks.versions[&self.point(at)][number].block)
     }
     /// What of that which is known matters at a place, and the version of it that expects most of it but no more.
     fn best_version(&self, at: u32) -> (Facts, Option<usize>) {
         let flow = self.flow();
         let facts = if self.code()[at as usize].properties().exits { Facts::default() } else { self.facts.at_label(flow.live_at(at), flow.is_loop(at)) };
-        let versions = self.versions.get(&(self.site, at)).map_or(&[][..], Vec::as_slice);
+        let versions = self.blocks.versions.get(&self.point(at)).map_or(&[][..], Vec::as_slice);
         let fitting = (0..versions.len()).filter(|&number| facts.implies(&versions[number].facts));
         let best = fitting.max_by_key(|&number| versions[number].facts.len());
         (facts, best)
@@ -130,20 +142,20 @@ impl Piece<'_, '_> {
         Next::End
     }
     /// A block for what is not the usual way, translated after all usual ones with what is known now.
-    pub(crate) fn later(&mut self, translate: impl FnOnce(&mut Piece<'_, '_>) + 'static) -> Block {
+    pub(crate) fn later(&mut self, translate: impl FnOnce(&mut Translator<'_, '_>) + 'static) -> Block {
         let block = if self.cold { self.cold_block() } else { self.b.create_block() };
         self.put_off(block, self.cold, translate)
     }
-    /// The same for what hardly ever happens.
-    pub(crate) fn later_cold(&mut self, translate: impl FnOnce(&mut Piece<'_, '_>) + 'static) -> Block {
+    /// As [`later`](Translator::later), for what hardly ever happens.
+    pub(crate) fn later_cold(&mut self, translate: impl FnOnce(&mut Translator<'_, '_>) + 'static) -> Block {
         let block = self.cold_block();
         self.put_off(block, true, translate)
     }
-    fn put_off(&mut self, block: Block, cold: bool, translate: impl FnOnce(&mut Piece<'_, '_>) + 'static) -> Block {
+    fn put_off(&mut self, block: Block, cold: bool, translate: impl FnOnce(&mut Translator<'_, '_>) + 'static) -> Block {
         self.settle_stop();
-        self.later.push_back(Later {
+        self.blocks.later.push_back(Later {
             block,
-            site: self.site,
+            site: self.sites.current,
             location: self.b.srcloc(),
             facts: self.facts.clone(),
             written_f: self.written_f,
@@ -167,7 +179,7 @@ impl Piece<'_, '_> {
         self.b.switch_to_block(here);
         self.b.seal_block(here);
     }
-    /// The opposite.
+    /// Goes on here when `condition` does not hold, else to `other`.
     pub(crate) fn require_not(&mut self, condition: Value, other: Block) {
         let here = self.b.create_block();
         self.b.ins().brif(condition, other, &[] as &[BlockArg], here, &[] as &[BlockArg]);

@@ -6,7 +6,7 @@
 //! to, or the next instruction.
 
 use crate::plan::facts::{Fact, kind, register};
-use crate::translate::{I64, Next, Piece};
+use crate::translate::{I64, Next, Translator};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{Block, BlockArg, InstBuilder, Value};
 use swarmrt_beam::instr::{Dst, FLAG_LITTLE, FLAG_SIGNED, Instr, MatchPlan, MatchStep, Src};
@@ -62,7 +62,7 @@ fn reads_in_place(plan: &MatchPlan) -> bool {
     })
 }
 
-impl Piece<'_, '_> {
+impl Translator<'_, '_> {
     pub(crate) fn bs_match(&mut self, at: u32, plan: &MatchPlan) -> Next {
         let taken = bits_taken(plan).filter(|&bits| bits <= PLAN_BITS_MAX && plan.steps.len() <= STEPS_MAX);
         let comparable = plan.steps.iter().all(|step| match *step {
@@ -79,11 +79,11 @@ impl Piece<'_, '_> {
             self.match_steps(plan, run(false));
             return Next::At(at + 1);
         }
-        let other = self.later(move |piece| {
-            let Instr::BsMatch { plan } = piece.code()[at as usize] else { unreachable!("asked for by one") };
-            piece.match_steps(&plan, run(false));
-            let next = piece.target(at + 1);
-            piece.b.ins().jump(next, &[]);
+        let other = self.later(move |translator| {
+            let Instr::BsMatch { plan } = translator.code()[at as usize] else { unreachable!("asked for by one") };
+            translator.match_steps(&plan, run(false));
+            let next = translator.target(at + 1);
+            translator.b.ins().jump(next, &[]);
         });
         self.require_aligned(begin, other);
         self.match_steps(plan, run(true));
@@ -261,8 +261,8 @@ impl Piece<'_, '_> {
     fn bits_behind(&mut self, address: Value, from: usize, bits: usize, checked: usize) -> Value {
         let (first, end) = (from / 8, (from + bits).div_ceil(8));
         let bytes = end - first;
-        let lowest = |piece: &mut Self, number: Value| {
-            if bits == WORD_BITS { number } else { piece.b.ins().band_imm_s(number, ((1u64 << bits) - 1) as i64) }
+        let lowest = |translator: &mut Self, number: Value| {
+            if bits == WORD_BITS { number } else { translator.b.ins().band_imm_s(number, ((1u64 << bits) - 1) as i64) }
         };
         if bytes > 8 {
             let (high, last) = (self.load_number(address, first as i32, 8), self.load_number(address, first as i32 + 8, 1));

@@ -2,7 +2,7 @@
 
 use crate::plan::facts::{Fact, kind};
 use swarmrt_engine::layout::boxed;
-use crate::translate::{I64, Next, Piece};
+use crate::translate::{I64, Next, Translator};
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::{Block, BlockArg, InstBuilder, Value};
 use swarmrt_beam::instr::{Dst, Instr, Src};
@@ -37,10 +37,10 @@ impl Comparison {
     }
 }
 
-impl Piece<'_, '_> {
+impl Translator<'_, '_> {
     /// Does what a call of a built-in comes to, for the usual arguments: its result is in X0 then. `other` is the way for all
     /// others. Whether there is anything to be done.
-    pub(crate) fn in_place(&mut self, at: u32, bif: u16, other: impl FnOnce(&mut Piece<'_, '_>) + 'static) -> bool {
+    pub(crate) fn in_place(&mut self, at: u32, bif: u16, other: impl FnOnce(&mut Translator<'_, '_>) + 'static) -> bool {
         let mfa = self.source.bifs.mfa(bif);
         let (module, name) = (mfa.module, mfa.function);
         let known = |wanted: Atom, names: &[(Atom, u32)]| module == wanted && names.iter().any(|&(n, arity)| n == name && arity == mfa.arity);
@@ -83,10 +83,10 @@ impl Piece<'_, '_> {
         let (known_a, known_b) = (self.fact(at, a), self.fact(at, b));
         let by_word = question == Question::EqualExact && (known_a.is(kind::UNIQUE) || known_b.is(kind::UNIQUE));
         if !by_word {
-            let slow = self.later_cold(move |piece| {
-                let holds = piece.ask(question, x, y);
-                piece.set_truth(dst, holds, negated);
-                piece.join(at + 1);
+            let slow = self.later_cold(move |translator| {
+                let holds = translator.ask(question, x, y);
+                translator.set_truth(dst, holds, negated);
+                translator.join(at + 1);
             });
             if !known_a.may_be(kind::SMALL) || !known_b.may_be(kind::SMALL) {
                 self.b.ins().jump(slow, &[]);
@@ -120,10 +120,10 @@ impl Piece<'_, '_> {
     /// How many pairs are in what is known to be a map.
     pub(crate) fn map_size(&mut self, map: Value) -> Value {
         let header = self.header_of(map);
-        let byte = self.b.ins().band_imm_s(header, 0xff);
-        let is_flat = self.b.ins().icmp_imm_s(IntCC::Equal, byte, (Subtag::FlatMap as i64) << 3);
+        let byte = self.b.ins().band_imm_s(header, layout::HEADER_KIND_MASK);
+        let is_flat = self.b.ins().icmp_imm_s(IntCC::Equal, byte, layout::header_kind(Subtag::FlatMap));
         // A flat one has a word for its keys and one for each value; a trie's root says how many there are.
-        let words = self.b.ins().ushr_imm_s(header, 8);
+        let words = self.b.ins().ushr_imm_s(header, layout::HEADER_WORDS_SHIFT);
         let (flat, trie) = (self.b.ins().iadd_imm_s(words, -1), self.load(map, boxed(1)));
         let size = self.b.ins().select(is_flat, flat, trie);
         self.tag_small(size)
@@ -138,7 +138,7 @@ impl Piece<'_, '_> {
         let is_cell = self.is_cons(rest);
         self.branch(is_cell, cell, end);
         self.b.switch_to_block(cell);
-        let (tail, more) = (self.load(rest, layout::TAIL), self.b.ins().iadd_imm_s(count, 0b100));
+        let (tail, more) = (self.load(rest, layout::TAIL), self.b.ins().iadd_imm_s(count, 1 << layout::SMALL_SHIFT));
         self.b.ins().jump(next, &[BlockArg::Value(tail), BlockArg::Value(more)]);
         self.b.switch_to_block(end);
         let is_nil = self.b.ins().icmp_imm_s(IntCC::Equal, rest, Term::NIL.raw() as i64);

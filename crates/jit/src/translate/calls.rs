@@ -1,7 +1,7 @@
 //! Frames, calls and returns, and room on the heap.
 
 use super::sites::Entry;
-use super::{Next, PASSED_X, Piece, piece_signature};
+use super::{Next, PASSED_X, Translator};
 use crate::plan::analysis::below;
 use crate::plan::facts::Place;
 use cranelift_codegen::ir::condcodes::IntCC;
@@ -11,15 +11,15 @@ use swarmrt_engine::code::Symbol;
 use swarmrt_engine::layout;
 use swarmrt_heap::process_heap::SLACK_WORDS;
 
-impl Piece<'_, '_> {
+impl Translator<'_, '_> {
     pub(crate) fn pop_frame(&mut self, words: u16) {
         self.move_pending(-i32::from(words));
-        self.stop_offset += i32::from(words) * 8;
+        self.regs.stop_offset += i32::from(words) * 8;
         self.facts.trim(words);
     }
     pub(super) fn push_frame(&mut self, words: u16) {
         self.move_pending(words.into());
-        self.stop_offset -= i32::from(words) * 8;
+        self.regs.stop_offset -= i32::from(words) * 8;
         self.facts.push(words);
     }
     pub(crate) fn push_return(&mut self, at: u32) {
@@ -49,9 +49,9 @@ impl Piece<'_, '_> {
     }
     /// Counts what takes a reduction and is done in place; what is left.
     pub(crate) fn count_built_in(&mut self) -> Value {
-        let before = self.b.use_var(self.reductions);
+        let before = self.b.use_var(self.regs.reductions);
         let reductions = self.b.ins().iadd_imm_s(before, -1);
-        self.b.def_var(self.reductions, reductions);
+        self.b.def_var(self.regs.reductions, reductions);
         reductions
     }
     /// Puts arguments where functions find them: those that are not passed in machine registers into memory.
@@ -70,21 +70,18 @@ impl Piece<'_, '_> {
         self.write_frame();
         let registers = self.registers();
         self.store(cell, registers, layout::CELL);
-        let offset = self.cell_code;
+        let offset = layout::cell_code_offset();
         let code = self.load(cell, offset);
         self.go(code, passed);
     }
     pub(super) fn go(&mut self, code: Value, passed: &[Value]) {
-        let signature = match self.piece_signatures[passed.len()] {
-            Some(known) => known,
-            None => *self.piece_signatures[passed.len()].insert(self.b.import_signature(piece_signature(passed.len()))),
-        };
+        let signature = self.signatures.piece(&mut self.b, passed.len());
         if !self.facts.pending().is_empty() {
             let known = self.facts.clone();
             self.write_frame();
             self.facts = known;
         }
-        let state = [self.use_stop(), self.b.use_var(self.top), self.b.use_var(self.reductions)];
+        let state = [self.use_stop(), self.b.use_var(self.regs.top), self.b.use_var(self.regs.reductions)];
         let args: Vec<Value> = state.into_iter().chain(passed.iter().copied()).collect();
         self.b.ins().return_call_indirect(signature, code, &args);
     }
@@ -119,7 +116,7 @@ impl Piece<'_, '_> {
             let (symbol, expected) = Symbol::unchanged(export, body.entry, helper.changes);
             let expected = self.address(symbol, expected);
             let same = self.b.ins().icmp(IntCC::Equal, sum, expected);
-            let other = self.later_cold(move |piece| piece.enter_export(export, arity));
+            let other = self.later_cold(move |translator| translator.enter_export(export, arity));
             self.require(same, other);
             return self.go_inside(site, arity.into());
         }
@@ -145,10 +142,10 @@ impl Piece<'_, '_> {
         }
         if is_pending {
             // Where it leads to has no code, perhaps, and the stub that is there looks for it.
-            let stop = self.b.use_var(self.stop);
-            self.store(cell, stop, self.stop_offset - 8);
+            let stop = self.b.use_var(self.regs.stop);
+            self.store(cell, stop, self.regs.stop_offset - 8);
         }
-        let offset = self.cell_code;
+        let offset = layout::cell_code_offset();
         let code = self.load(cell, offset);
         let x0 = self.use_x(0);
         self.go(code, &[x0]);
@@ -157,20 +154,20 @@ impl Piece<'_, '_> {
 
     /// Goes on here when there is room for `words` words, else to `other`.
     pub(crate) fn require_room(&mut self, words: usize, other: Block) {
-        let top = self.b.use_var(self.top);
+        let top = self.b.use_var(self.regs.top);
         self.require_room_behind(top, words + self.scalar_words(), other);
     }
     /// The same, for words from an address on that is not below the heap's top.
     pub(crate) fn require_room_behind(&mut self, address: Value, words: usize, other: Block) {
-        let stop = self.b.use_var(self.stop);
-        let end = self.b.ins().iadd_imm_s(address, ((words + SLACK_WORDS) * 8) as i64 - i64::from(self.stop_offset));
+        let stop = self.b.use_var(self.regs.stop);
+        let end = self.b.ins().iadd_imm_s(address, ((words + SLACK_WORDS) * 8) as i64 - i64::from(self.regs.stop_offset));
         let enough = self.b.ins().icmp(IntCC::UnsignedGreaterThanOrEqual, stop, end);
         self.require(enough, other);
     }
     pub(crate) fn bump(&mut self, words: usize) -> Value {
-        let top = self.b.use_var(self.top);
+        let top = self.b.use_var(self.regs.top);
         let after = self.b.ins().iadd_imm_s(top, words as i64 * 8);
-        self.b.def_var(self.top, after);
+        self.b.def_var(self.regs.top, after);
         top
     }
 }

@@ -1,13 +1,14 @@
 //! Tests of what a word is. What is known already is not tested again.
 
-use super::{Next, Piece};
+use swarmrt_engine::layout;
+use super::{Next, Translator};
 use crate::plan::facts::{Fact, Kinds, kind};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{Block, InstBuilder, Value};
 use swarmrt_beam::instr::Src;
 use swarmrt_term::{Header, Subtag, Term};
 
-impl Piece<'_, '_> {
+impl Translator<'_, '_> {
     pub(crate) fn tag_is(&mut self, value: Value, mask: i64, tag: i64) -> Value {
         // With the tag taken off, a test of bits is left.
         let off = if tag == 0 { value } else { self.b.ins().iadd_imm_s(value, -tag) };
@@ -15,27 +16,27 @@ impl Piece<'_, '_> {
         self.b.ins().icmp_imm_s(IntCC::Equal, low, 0)
     }
     pub(crate) fn is_cons(&mut self, value: Value) -> Value {
-        self.tag_is(value, 0b111, Term::TAG_CONS as i64)
+        self.tag_is(value, layout::TAG_MASK, layout::CONS_TAG)
     }
     pub(crate) fn is_boxed(&mut self, value: Value) -> Value {
-        self.tag_is(value, 0b111, Term::TAG_BOXED as i64)
+        self.tag_is(value, layout::TAG_MASK, layout::BOXED_TAG)
     }
     pub(crate) fn is_small(&mut self, value: Value) -> Value {
-        self.tag_is(value, 0b11, 0b11)
+        self.tag_is(value, layout::NUMBER_MASK, layout::SMALL_TAG)
     }
     pub(crate) fn header_of(&mut self, boxed: Value) -> Value {
-        self.load(boxed, -5)
+        self.load(boxed, layout::boxed(0))
     }
     pub(crate) fn header_byte(&mut self, boxed: Value) -> Value {
         let header = self.header_of(boxed);
-        self.b.ins().band_imm_s(header, 0xff)
+        self.b.ins().band_imm_s(header, layout::HEADER_KIND_MASK)
     }
     /// Whether a boxed term is one of these.
     pub(crate) fn has_subtag(&mut self, boxed: Value, subtags: &[Subtag]) -> Value {
         let byte = self.header_byte(boxed);
         let mut any = None;
         for &subtag in subtags {
-            let is = self.b.ins().icmp_imm_s(IntCC::Equal, byte, (subtag as i64) << 3);
+            let is = self.b.ins().icmp_imm_s(IntCC::Equal, byte, layout::header_kind(subtag));
             any = Some(any.map_or(is, |any| self.b.ins().bor(any, is)));
         }
         any.expect("one at least")
@@ -132,8 +133,8 @@ impl Piece<'_, '_> {
         }
         let header = self.header_of(tuple);
         if !known.is(kind::TUPLE) {
-            let byte = self.b.ins().band_imm_s(header, 0xff);
-            let is_tuple = self.b.ins().icmp_imm_s(IntCC::Equal, byte, (Subtag::Tuple as i64) << 3);
+            let byte = self.b.ins().band_imm_s(header, layout::HEADER_KIND_MASK);
+            let is_tuple = self.b.ins().icmp_imm_s(IntCC::Equal, byte, layout::header_kind(Subtag::Tuple));
             self.require(is_tuple, other);
         }
         self.facts.learn(src, Fact::of(kind::TUPLE));

@@ -1,8 +1,9 @@
 //! Numbers in machine code: comparison, equality, small-integer arithmetic, floats. What is neither small nor held in
 //! its word is done by the machine's functions.
 
+use swarmrt_engine::layout;
 use crate::plan::facts::{Fact, Place, SMALL_MAX, kind};
-use crate::translate::{F64, I64, Next, Piece};
+use crate::translate::{F64, I64, Next, Translator};
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::{Block, BlockArg, InstBuilder, MemFlagsData as MemFlags, Value};
 use swarmrt_beam::instr::{Dst, Instr, Src};
@@ -13,7 +14,7 @@ use swarmrt_term::{Subtag, Term, release};
 /// An integer that a float holds exactly.
 const EXACT_MAX: i64 = 1 << 53;
 
-impl Piece<'_, '_> {
+impl Translator<'_, '_> {
     // ---- Small integers ----
 
     /// Goes on here when both are small integers, else to `other`. What is known is not tested; afterwards it is known.
@@ -34,11 +35,11 @@ impl Piece<'_, '_> {
         }
     }
     pub(crate) fn small_value(&mut self, word: Value) -> Value {
-        self.b.ins().sshr_imm_s(word, 2)
+        self.b.ins().sshr_imm_s(word, layout::SMALL_SHIFT)
     }
     pub(crate) fn tag_small(&mut self, value: Value) -> Value {
-        let shifted = self.b.ins().ishl_imm_s(value, 2);
-        self.b.ins().bor_imm_s(shifted, 0b11)
+        let shifted = self.b.ins().ishl_imm_s(value, layout::SMALL_SHIFT);
+        self.b.ins().bor_imm_s(shifted, layout::SMALL_TAG)
     }
 
     // ---- Comparison ----
@@ -52,11 +53,11 @@ impl Piece<'_, '_> {
         // Where it leads when a is less, and when it is not.
         let (yes, no) = if less { (at + 1, fail) } else { (fail, at + 1) };
         if known_a.is(kind::FLOATS) || known_b.is(kind::FLOATS) {
-            let slow = self.later_cold(move |piece| {
-                let (x, y) = (piece.src(at, a), piece.src(at, b));
-                let decided = piece.ask(Question::Less, x, y);
-                let (yes, no) = (piece.target(yes), piece.target(no));
-                piece.branch(decided, yes, no);
+            let slow = self.later_cold(move |translator| {
+                let (x, y) = (translator.src(at, a), translator.src(at, b));
+                let decided = translator.ask(Question::Less, x, y);
+                let (yes, no) = (translator.target(yes), translator.target(no));
+                translator.branch(decided, yes, no);
             });
             let (x, y) = (self.exact_float(at, a, slow), self.exact_float(at, b, slow));
             let decided = self.b.ins().fcmp(FloatCC::LessThan, x, y);
@@ -73,18 +74,18 @@ impl Piece<'_, '_> {
                 return self.go_to(no, at);
             }
         } else {
-            let slow = self.later_cold(move |piece| {
-                let decided = piece.ask(Question::Less, x, y);
-                let (yes, no) = (piece.target(yes), piece.target(no));
-                piece.branch(decided, yes, no);
+            let slow = self.later_cold(move |translator| {
+                let decided = translator.ask(Question::Less, x, y);
+                let (yes, no) = (translator.target(yes), translator.target(no));
+                translator.branch(decided, yes, no);
             });
             // Two floats, or a float and a constant.
             let floats = if self.expects_floats(known_a, known_b) {
-                self.later(move |piece| {
-                    let (x, y) = (piece.exact_float(at, a, slow), piece.exact_float(at, b, slow));
-                    let decided = piece.b.ins().fcmp(FloatCC::LessThan, x, y);
-                    let (yes, no) = (piece.target(yes), piece.target(no));
-                    piece.branch(decided, yes, no);
+                self.later(move |translator| {
+                    let (x, y) = (translator.exact_float(at, a, slow), translator.exact_float(at, b, slow));
+                    let decided = translator.b.ins().fcmp(FloatCC::LessThan, x, y);
+                    let (yes, no) = (translator.target(yes), translator.target(no));
+                    translator.branch(decided, yes, no);
                 })
             } else {
                 slow
@@ -145,7 +146,7 @@ impl Piece<'_, '_> {
             let (x, y) = (self.float(at, a, slow), self.float(at, b, slow));
             // From OTP 27 on, both zeros are exactly equal to themselves only.
             let same = if exact && release::current().distinguishes_zeros() {
-                let bits = |piece: &mut Self, float| piece.b.ins().bitcast(I64, MemFlags::new(), float);
+                let bits = |translator: &mut Self, float| translator.b.ins().bitcast(I64, MemFlags::new(), float);
                 let (x, y) = (bits(self, x), bits(self, y));
                 self.b.ins().icmp(IntCC::Equal, x, y)
             } else {
@@ -179,35 +180,35 @@ impl Piece<'_, '_> {
         }
         let here = self.b.create_block();
         self.branch(same, equal_block, here);
-        let slow = self.later_cold(move |piece| {
-            let found = piece.ask(if exact { Question::EqualExact } else { Question::Equal }, x, y);
-            let (equal, differ) = (piece.target(equal), piece.target(differ));
-            piece.branch(found, equal, differ);
+        let slow = self.later_cold(move |translator| {
+            let found = translator.ask(if exact { Question::EqualExact } else { Question::Equal }, x, y);
+            let (equal, differ) = (translator.target(equal), translator.target(differ));
+            translator.branch(found, equal, differ);
         });
         self.b.switch_to_block(here);
         let differ_block = self.target(differ);
         if exact {
             // Words differ whose lowest two bits do; of those that are left, small integers (11) and atoms and the like (001) differ.
             let tags = self.b.ins().bxor(x, y);
-            let tags = self.b.ins().band_imm_s(tags, 0b11);
+            let tags = self.b.ins().band_imm_s(tags, layout::NUMBER_MASK);
             let here = self.b.create_block();
             self.branch(tags, differ_block, here);
             self.b.switch_to_block(here);
             // Floats in words are equal to others only if both are zero, and not from OTP 27 on.
             let zeros_differ = release::current().distinguishes_zeros();
             let looked_at = if self.source.floats {
-                self.later(move |piece| {
-                    let is_float = piece.tag_is(x, 0b11, 0b10);
+                self.later(move |translator| {
+                    let is_float = translator.tag_is(x, layout::NUMBER_MASK, layout::FLOAT_TAG);
                     if zeros_differ {
-                        let differ = piece.target(differ);
-                        piece.branch(is_float, differ, slow);
+                        let differ = translator.target(differ);
+                        translator.branch(is_float, differ, slow);
                         return;
                     }
-                    piece.require(is_float, slow);
-                    let either = piece.b.ins().bor(x, y);
-                    let zeroes = piece.b.ins().icmp_imm_s(IntCC::UnsignedLessThan, either, Term::FLOAT_ZEROES_END as i64);
-                    let (equal, differ) = (piece.target(equal), piece.target(differ));
-                    piece.branch(zeroes, equal, differ);
+                    translator.require(is_float, slow);
+                    let either = translator.b.ins().bor(x, y);
+                    let zeroes = translator.b.ins().icmp_imm_s(IntCC::UnsignedLessThan, either, Term::FLOAT_ZEROES_END as i64);
+                    let (equal, differ) = (translator.target(equal), translator.target(differ));
+                    translator.branch(zeroes, equal, differ);
                 })
             } else {
                 slow
@@ -244,17 +245,17 @@ impl Piece<'_, '_> {
         // With all known to be small and the result, too, nothing else can happen.
         let slow = if fits { None } else { Some(self.exit_block(at)) };
         let other = match slow {
-            Some(slow) if has_floats && self.expects_floats(known_a, known_b) => Some(self.later(move |piece| {
-                if piece.fact(at, a).may_be(kind::SMALL) && piece.fact(at, b).may_be(kind::SMALL) {
+            Some(slow) if has_floats && self.expects_floats(known_a, known_b) => Some(self.later(move |translator| {
+                if translator.fact(at, a).may_be(kind::SMALL) && translator.fact(at, b).may_be(kind::SMALL) {
                     // Two small integers come here when their result is none: that is for big integers.
-                    let both = piece.b.ins().band(x, y);
-                    let low = piece.b.ins().band_imm_s(both, 0b01);
-                    let some_float = piece.b.ins().icmp_imm_s(IntCC::Equal, low, 0);
-                    piece.require(some_float, slow);
+                    let both = translator.b.ins().band(x, y);
+                    let low = translator.b.ins().band_imm_s(both, 0b01);
+                    let some_float = translator.b.ins().icmp_imm_s(IntCC::Equal, low, 0);
+                    translator.require(some_float, slow);
                 }
-                piece.float_arithmetic(at, a, b, dst, slow);
-                let next = piece.target(at + 1);
-                piece.b.ins().jump(next, &[]);
+                translator.float_arithmetic(at, a, b, dst, slow);
+                let next = translator.target(at + 1);
+                translator.b.ins().jump(next, &[]);
             })),
             slow => slow,
         };
@@ -291,7 +292,7 @@ impl Piece<'_, '_> {
             Instr::Add { .. } => match self.small_constant(at, b.0) {
                 Some(value) => self.add_small(x, value, slow),
                 None => {
-                    let y = self.b.ins().band_imm_s(y, !0b11);
+                    let y = self.b.ins().band_imm_s(y, !layout::NUMBER_MASK);
                     let Some(slow) = slow else { return self.b.ins().iadd(x, y) };
                     let (sum, overflow) = self.b.ins().sadd_overflow(x, y);
                     self.require_not(overflow, slow);
@@ -301,7 +302,7 @@ impl Piece<'_, '_> {
             Instr::Sub { .. } => match self.small_constant(at, b.0) {
                 Some(value) => self.add_small(x, -value, slow),
                 None => {
-                    let y = self.b.ins().band_imm_s(y, !0b11);
+                    let y = self.b.ins().band_imm_s(y, !layout::NUMBER_MASK);
                     let Some(slow) = slow else { return self.b.ins().isub(x, y) };
                     let (difference, overflow) = self.b.ins().ssub_overflow(x, y);
                     self.require_not(overflow, slow);
@@ -309,7 +310,7 @@ impl Piece<'_, '_> {
                 }
             },
             Instr::Mul { .. } => {
-                let x = self.b.ins().band_imm_s(x, !0b11);
+                let x = self.b.ins().band_imm_s(x, !layout::NUMBER_MASK);
                 let y = self.small_value(y);
                 let product = match slow {
                     Some(slow) => {
@@ -319,7 +320,7 @@ impl Piece<'_, '_> {
                     }
                     None => self.b.ins().imul(x, y),
                 };
-                self.b.ins().bor_imm_s(product, 0b11)
+                self.b.ins().bor_imm_s(product, layout::SMALL_TAG)
             }
             Instr::IntDiv { .. } | Instr::Rem { .. } => {
                 let remainder = matches!(self.code()[at as usize], Instr::Rem { .. });
@@ -340,23 +341,23 @@ impl Piece<'_, '_> {
             Instr::Bor { .. } => self.b.ins().bor(x, y),
             Instr::Bxor { .. } => {
                 let word = self.b.ins().bxor(x, y);
-                self.b.ins().bor_imm_s(word, 0b11)
+                self.b.ins().bor_imm_s(word, layout::SMALL_TAG)
             }
             Instr::Bsr { .. } => {
                 let shift = self.shift(y, slow);
                 let shifted = self.b.ins().sshr(x, shift);
-                self.b.ins().bor_imm_s(shifted, 0b11)
+                self.b.ins().bor_imm_s(shifted, layout::SMALL_TAG)
             }
             Instr::Bsl { .. } => {
                 let shift = self.shift(y, slow);
-                let bare = self.b.ins().band_imm_s(x, !0b11);
+                let bare = self.b.ins().band_imm_s(x, !layout::NUMBER_MASK);
                 let shifted = self.b.ins().ishl(bare, shift);
                 if let Some(slow) = slow {
                     let back = self.b.ins().sshr(shifted, shift);
                     let same = self.b.ins().icmp(IntCC::Equal, back, bare);
                     self.require(same, slow);
                 }
-                self.b.ins().bor_imm_s(shifted, 0b11)
+                self.b.ins().bor_imm_s(shifted, layout::SMALL_TAG)
             }
             ref other => unreachable!("no arithmetic: {other:?}"),
         }
@@ -374,10 +375,10 @@ impl Piece<'_, '_> {
     fn power_of_two(&mut self, at: u32, known: Fact, divisor: Src, remainder: bool, x: Value) -> Option<Value> {
         let divisor = self.small_constant(at, divisor).filter(|&divisor| divisor > 0 && divisor.count_ones() == 1 && known.min >= 0)?;
         Some(if remainder {
-            self.b.ins().band_imm_s(x, (divisor - 1) << 2 | 0b11)
+            self.b.ins().band_imm_s(x, (divisor - 1) << layout::SMALL_SHIFT | layout::SMALL_TAG)
         } else {
             let shifted = self.b.ins().ushr_imm_s(x, i64::from(divisor.trailing_zeros()));
-            self.b.ins().bor_imm_s(shifted, 0b11)
+            self.b.ins().bor_imm_s(shifted, layout::SMALL_TAG)
         })
     }
     pub(crate) fn small_constant(&self, at: u32, src: Src) -> Option<i64> {
@@ -433,7 +434,7 @@ impl Piece<'_, '_> {
         }
         let word = self.src(at, src);
         if !self.fact(at, src).is(kind::FLOAT) {
-            let is_float = self.tag_is(word, 0b11, 0b10);
+            let is_float = self.tag_is(word, layout::NUMBER_MASK, layout::FLOAT_TAG);
             self.require(is_float, slow);
             self.facts.learn(src, Fact::of(kind::FLOAT));
         }
@@ -462,7 +463,7 @@ impl Piece<'_, '_> {
         }
         let (float, other, boxed, done) = (self.b.create_block(), self.b.create_block(), self.cold_block(), self.b.create_block());
         self.b.append_block_param(done, F64);
-        let is_float = self.tag_is(word, 0b11, 0b10);
+        let is_float = self.tag_is(word, layout::NUMBER_MASK, layout::FLOAT_TAG);
         self.branch(is_float, float, other);
         self.b.switch_to_block(other);
         let small = self.is_small(word);
@@ -488,11 +489,11 @@ impl Piece<'_, '_> {
         let (x, y) = match small {
             // One that is no float yet is probably one, too: then it is in its register from now on.
             [true, true] if self.fact(at, a).may_be(kind::FLOATS) && self.fact(at, b).may_be(kind::FLOATS) => {
-                let mixed = self.later(move |piece| {
-                    let (x, y) = (piece.number_as_float(at, a, slow), piece.number_as_float(at, b, slow));
-                    piece.float_operation_of(at, x, y, dst, slow);
-                    let next = piece.target(at + 1);
-                    piece.b.ins().jump(next, &[]);
+                let mixed = self.later(move |translator| {
+                    let (x, y) = (translator.number_as_float(at, a, slow), translator.number_as_float(at, b, slow));
+                    translator.float_operation_of(at, x, y, dst, slow);
+                    let next = translator.target(at + 1);
+                    translator.b.ins().jump(next, &[]);
                 });
                 (self.float(at, a, mixed), self.float(at, b, mixed))
             }
@@ -628,8 +629,8 @@ impl Piece<'_, '_> {
         }
         let value = self.src(at, src);
         let (mask, tag) = match immediate {
-            kind::SMALL => (0b11, 0b11),
-            kind::FLOAT => (0b11, 0b10),
+            kind::SMALL => (layout::NUMBER_MASK, layout::SMALL_TAG),
+            kind::FLOAT => (layout::NUMBER_MASK, layout::FLOAT_TAG),
             // Small integers and floats in words have the higher tag bit.
             _ => (0b10, 0b10),
         };
@@ -638,17 +639,17 @@ impl Piece<'_, '_> {
             kind::FLOAT => &[Subtag::Float],
             _ => &[Subtag::BigPos, Subtag::BigNeg, Subtag::Float],
         };
-        let other = self.later(move |piece| {
-            let is_boxed = piece.is_boxed(value);
-            let before = piece.facts.clone();
-            piece.facts.learn(src, Fact::of(kind::ANY & !(immediate | boxed)));
-            let no = piece.target(fail);
-            piece.facts = before;
-            piece.require(is_boxed, no);
-            let has = piece.has_subtag(value, subtags);
-            piece.facts.learn(src, Fact::of(boxed));
-            let yes = piece.target(at + 1);
-            piece.branch(has, yes, no);
+        let other = self.later(move |translator| {
+            let is_boxed = translator.is_boxed(value);
+            let before = translator.facts.clone();
+            translator.facts.learn(src, Fact::of(kind::ANY & !(immediate | boxed)));
+            let no = translator.target(fail);
+            translator.facts = before;
+            translator.require(is_boxed, no);
+            let has = translator.has_subtag(value, subtags);
+            translator.facts.learn(src, Fact::of(boxed));
+            let yes = translator.target(at + 1);
+            translator.branch(has, yes, no);
         });
         let is = self.tag_is(value, mask, tag);
         self.require(is, other);

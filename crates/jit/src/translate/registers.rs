@@ -1,11 +1,11 @@
 //! What machine code holds of the registers: values of the piece, words in memory, and what is known of them.
 
-use super::{I64, PENDING_Y, Piece};
+use super::{F64, I64, PENDING_Y, TRACKED_F, Translator};
 use crate::plan::analysis::TRACKED_X;
-use crate::plan::facts::{Fact, Place, kind, scalar, scalar_number};
+use crate::plan::facts::{SCALAR_TUPLES_MAX, SLOTS, Fact, Place, kind, scalar, scalar_number};
 use cranelift_codegen::ir::MemFlagsData as MemFlags;
-use cranelift_codegen::ir::{InstBuilder, Value};
-use cranelift_frontend::Variable;
+use cranelift_codegen::ir::{Block, InstBuilder, Value};
+use cranelift_frontend::{FunctionBuilder, Variable};
 use swarmrt_beam::instr::{Dst, Src};
 use swarmrt_engine::code::Stub;
 use swarmrt_engine::code::Symbol;
@@ -13,7 +13,42 @@ use swarmrt_engine::layout;
 use swarmrt_engine::layout::address_in;
 use swarmrt_term::Term;
 
-impl Piece<'_, '_> {
+/// The variables that hold registers and pointers of the machine.
+pub(crate) struct Registers {
+    pub(super) x: Vec<Variable>,
+    /// The values of X registers that are floats, where the facts say so.
+    pub(super) x_floats: Vec<Variable>,
+    pub(super) f: Vec<Variable>,
+    /// The Y registers that are not in memory yet, where the facts say so, and return addresses among them.
+    pub(super) y: Vec<Variable>,
+    pub(super) y_floats: Vec<Variable>,
+    /// The elements of scalar-replaced tuples.
+    pub(super) scalars: Vec<Variable>,
+    pub(super) scalar_floats: Vec<Variable>,
+    /// The stack pointer is `stop_offset` bytes past `stop`: none at the beginning of a block that several lead to.
+    pub(super) stop: Variable,
+    pub(super) stop_offset: i32,
+    pub(crate) top: Variable,
+    pub(crate) reductions: Variable,
+    /// The address of the scheduler's registers, as it was last read, and in which block.
+    pub(super) of_scheduler: Option<(Block, Value)>,
+}
+
+impl Registers {
+    pub(super) fn declare(b: &mut FunctionBuilder<'_>) -> Registers {
+        let mut declare = |count, of| (0..count).map(|_| b.declare_var(of)).collect::<Vec<_>>();
+        let (x, x_floats) = (declare(TRACKED_X, I64), declare(TRACKED_X, F64));
+        let f = declare(TRACKED_F, F64);
+        let (y, y_floats) = (declare(PENDING_Y, I64), declare(PENDING_Y, F64));
+        let elements = usize::from(SLOTS) * SCALAR_TUPLES_MAX;
+        let (scalars, scalar_floats) = (declare(elements, I64), declare(elements, F64));
+        let [stop, top, reductions] = [(); 3].map(|()| b.declare_var(I64));
+        let (stop_offset, of_scheduler) = (0, None);
+        Registers { x, x_floats, f, y, y_floats, scalars, scalar_floats, stop, stop_offset, top, reductions, of_scheduler }
+    }
+}
+
+impl Translator<'_, '_> {
     // ---- Words ----
 
     pub(crate) fn word(&mut self, value: u64) -> Value {
@@ -80,11 +115,11 @@ impl Piece<'_, '_> {
     /// The address of the scheduler's registers.
     pub(crate) fn registers(&mut self) -> Value {
         let here = self.b.current_block().expect("translating");
-        match self.registers {
-            (Some(block), value) if block == here => value,
+        match self.regs.of_scheduler {
+            Some((block, value)) if block == here => value,
             _ => {
                 let value = self.b.ins().get_pinned_reg(I64);
-                self.registers = (Some(here), value);
+                self.regs.of_scheduler = Some((here, value));
                 value
             }
         }
@@ -100,16 +135,16 @@ impl Piece<'_, '_> {
     /// The variable of a register's word, where registers are values.
     pub(super) fn variable(&self, register: Dst) -> Variable {
         match scalar_number(register) {
-            Some(number) => self.scalars[number],
-            None if register.is_y() => self.y[register.index()],
-            None => self.x[register.index()],
+            Some(number) => self.regs.scalars[number],
+            None if register.is_y() => self.regs.y[register.index()],
+            None => self.regs.x[register.index()],
         }
     }
     pub(super) fn float_variable(&self, register: Dst) -> Variable {
         match scalar_number(register) {
-            Some(number) => self.scalar_floats[number],
-            None if register.is_y() => self.y_floats[register.index()],
-            None => self.x_floats[register.index()],
+            Some(number) => self.regs.scalar_floats[number],
+            None if register.is_y() => self.regs.y_floats[register.index()],
+            None => self.regs.x_floats[register.index()],
         }
     }
     /// Whether a register may be values instead of memory.
@@ -181,7 +216,7 @@ impl Piece<'_, '_> {
     pub(crate) fn def_x(&mut self, number: usize, value: Value) {
         self.facts.forget(Dst::x(number as u16));
         if number < TRACKED_X {
-            self.b.def_var(self.x[number], value);
+            self.b.def_var(self.regs.x[number], value);
         } else {
             self.store_x(number, value);
         }
@@ -191,34 +226,34 @@ impl Piece<'_, '_> {
         if self.facts.of(register).place != Place::Word {
             return self.word_in(register);
         }
-        let stop = self.b.use_var(self.stop);
-        self.load(stop, self.stop_offset + number as i32 * 8)
+        let stop = self.b.use_var(self.regs.stop);
+        self.load(stop, self.regs.stop_offset + number as i32 * 8)
     }
     /// The stack pointer.
     pub(super) fn use_stop(&mut self) -> Value {
-        let stop = self.b.use_var(self.stop);
-        if self.stop_offset == 0 { stop } else { self.b.ins().iadd_imm_s(stop, i64::from(self.stop_offset)) }
+        let stop = self.b.use_var(self.regs.stop);
+        if self.regs.stop_offset == 0 { stop } else { self.b.ins().iadd_imm_s(stop, i64::from(self.regs.stop_offset)) }
     }
     /// Makes the variable what the stack pointer is.
     pub(super) fn settle_stop(&mut self) {
-        if self.stop_offset != 0 {
+        if self.regs.stop_offset != 0 {
             let stop = self.use_stop();
-            self.b.def_var(self.stop, stop);
-            self.stop_offset = 0;
+            self.b.def_var(self.regs.stop, stop);
+            self.regs.stop_offset = 0;
         }
     }
     pub(super) fn store_y(&mut self, number: usize, value: Value) {
         // Frames of functions that are inside are hardly ever needed in memory.
-        if self.site != 0 && number < PENDING_Y {
+        if self.sites.current != 0 && number < PENDING_Y {
             return self.put_off_y(number, value);
         }
         self.facts.forget(Dst::y(number as u16));
-        let stop = self.b.use_var(self.stop);
-        self.store(value, stop, self.stop_offset + number as i32 * 8);
+        let stop = self.b.use_var(self.regs.stop);
+        self.store(value, stop, self.regs.stop_offset + number as i32 * 8);
     }
     /// The same, once somebody may look.
     pub(super) fn put_off_y(&mut self, number: usize, value: Value) {
-        self.b.def_var(self.y[number], value);
+        self.b.def_var(self.regs.y[number], value);
         self.facts.forget(Dst::y(number as u16));
         self.facts.place(Dst::y(number as u16), Place::Pending);
     }
@@ -238,12 +273,12 @@ impl Piece<'_, '_> {
             let place = self.facts.of(Dst::y(number as u16)).place;
             // Scalar-replaced tuples are elsewhere.
             if matches!(place, Place::Pending | Place::Both) {
-                let value = self.b.use_var(self.y[number]);
-                self.b.def_var(self.y[moved], value);
+                let value = self.b.use_var(self.regs.y[number]);
+                self.b.def_var(self.regs.y[moved], value);
             }
             if place.has_float() {
-                let value = self.b.use_var(self.y_floats[number]);
-                self.b.def_var(self.y_floats[moved], value);
+                let value = self.b.use_var(self.regs.y_floats[number]);
+                self.b.def_var(self.regs.y_floats[moved], value);
             }
         }
     }
@@ -258,8 +293,8 @@ impl Piece<'_, '_> {
     pub(super) fn store_pending(&mut self, numbers: &[usize]) {
         for &number in numbers {
             let value = self.word_in(Dst::y(number as u16));
-            let stop = self.b.use_var(self.stop);
-            self.store(value, stop, self.stop_offset + number as i32 * 8);
+            let stop = self.b.use_var(self.regs.stop);
+            self.store(value, stop, self.regs.stop_offset + number as i32 * 8);
         }
     }
     /// Stores the whole frame.
@@ -340,10 +375,10 @@ impl Piece<'_, '_> {
         }
     }
     pub(crate) fn use_f(&mut self, number: u16) -> Value {
-        self.b.use_var(self.f[usize::from(number)])
+        self.b.use_var(self.regs.f[usize::from(number)])
     }
     pub(crate) fn def_f(&mut self, number: u16, value: Value) {
         self.written_f |= 1 << number;
-        self.b.def_var(self.f[usize::from(number)], value);
+        self.b.def_var(self.regs.f[usize::from(number)], value);
     }
 }

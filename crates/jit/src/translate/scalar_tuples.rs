@@ -6,7 +6,8 @@
 //! ([`Piece::scalar_words`]). Only what allocates without asking could take it; so instructions that may do so find all
 //! tuples on the heap ([`keeps_scalars`]).
 
-use super::{I64, Piece};
+use swarmrt_engine::layout;
+use super::{I64, Translator};
 use crate::plan::facts::{Fact, Place, SCALAR_TUPLES_MAX, scalar};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, MemFlagsData as MemFlags, Value};
@@ -19,7 +20,7 @@ pub(super) fn keeps_scalars(instr: &Instr) -> bool {
     properties.straight || properties.keeps_scalars
 }
 
-impl Piece<'_, '_> {
+impl Translator<'_, '_> {
     /// The words that all scalar-replaced tuples will take.
     pub(super) fn scalar_words(&self) -> usize {
         self.facts.scalar_tuples().into_iter().map(|(_, _, arity)| arity + 1).sum()
@@ -54,7 +55,7 @@ impl Piece<'_, '_> {
     /// Whether the next call is one that goes on in the piece, where what is passed may be taken apart; bodies of others
     /// return to where it may be, too.
     fn is_handed_on(&self, at: u32) -> bool {
-        if self.site != 0 {
+        if self.sites.current != 0 {
             return true;
         }
         for next in at + 1.. {
@@ -87,7 +88,7 @@ impl Piece<'_, '_> {
         for (index, &word) in words.iter().enumerate() {
             self.store(word, tuple, index as i32 * 8 + 8);
         }
-        self.b.ins().iadd_imm_s(tuple, 0b101)
+        self.b.ins().iadd_imm_s(tuple, layout::BOXED_TAG)
     }
     /// An operand that is to be a word before the instruction leads anywhere.
     pub(crate) fn whole(&mut self, at: u32, src: Src) {
@@ -120,7 +121,7 @@ impl Piece<'_, '_> {
     /// Moves elements to other slots, all at once, as words or as floats.
     pub(super) fn move_scalars_to(&mut self, moved: &[(Dst, Dst, Place)]) {
         let variable =
-            |piece: &Self, register: Dst, place: Place| if place == Place::Float { piece.float_variable(register) } else { piece.variable(register) };
+            |translator: &Self, register: Dst, place: Place| if place == Place::Float { translator.float_variable(register) } else { translator.variable(register) };
         let values: Vec<Value> = moved.iter().map(|&(from, _, place)| self.b.use_var(variable(self, from, place))).collect();
         for (&(_, to, place), value) in moved.iter().zip(values) {
             self.b.def_var(variable(self, to, place), value);
@@ -149,7 +150,7 @@ impl Piece<'_, '_> {
             return self.word_in(scalar(slot, 0));
         }
         let tuple = self.src(at, src);
-        self.load(tuple, 3)
+        self.load(tuple, layout::boxed(1))
     }
 
     /// A test for a constant as the first element of what is known to be a tuple.

@@ -1,7 +1,6 @@
 //! How a piece is left and come back to: what is written back and read again, exits, steps, and questions.
 
-use super::{F64, FloatRun, Next, PASSED_X, Piece, TRACKED_F};
-use crate::glue::{question_signature, saved_signature};
+use super::{F64, FloatRun, Next, PASSED_X, Translator, TRACKED_F};
 use crate::plan::analysis::{TRACKED_X, XSet, below};
 use crate::plan::facts::Place;
 use cranelift_codegen::ir::condcodes::IntCC;
@@ -12,7 +11,7 @@ use swarmrt_engine::code::Symbol;
 use swarmrt_engine::code::{Question, Stub};
 use swarmrt_engine::layout;
 
-impl Piece<'_, '_> {
+impl Translator<'_, '_> {
     pub(crate) fn save_x(&mut self, live: XSet) {
         for number in 0..TRACKED_X {
             if live & (1 << number) != 0 {
@@ -26,7 +25,7 @@ impl Piece<'_, '_> {
             if live & (1 << number) != 0 {
                 // The same value: what is known of it stays.
                 let value = self.load_x(number);
-                self.b.def_var(self.x[number], value);
+                self.b.def_var(self.regs.x[number], value);
             }
         }
     }
@@ -41,15 +40,15 @@ impl Piece<'_, '_> {
     }
     pub(crate) fn save_state(&mut self) {
         let registers = self.registers();
-        let state = [self.use_stop(), self.b.use_var(self.top), self.b.use_var(self.reductions)];
+        let state = [self.use_stop(), self.b.use_var(self.regs.top), self.b.use_var(self.regs.reductions)];
         for (value, offset) in state.into_iter().zip([layout::STOP, layout::TOP, layout::REDUCTIONS]) {
             self.store(value, registers, offset);
         }
     }
     pub(crate) fn reload_state(&mut self) {
         let registers = self.registers();
-        self.stop_offset = 0;
-        for (variable, offset) in [(self.stop, layout::STOP), (self.top, layout::TOP), (self.reductions, layout::REDUCTIONS)] {
+        self.regs.stop_offset = 0;
+        for (variable, offset) in [(self.regs.stop, layout::STOP), (self.regs.top, layout::TOP), (self.regs.reductions, layout::REDUCTIONS)] {
             let value = self.load(registers, offset);
             self.b.def_var(variable, value);
         }
@@ -57,17 +56,14 @@ impl Piece<'_, '_> {
     /// What an assist may have changed.
     pub(crate) fn reload_counters(&mut self) {
         let registers = self.registers();
-        for (variable, offset) in [(self.top, layout::TOP), (self.reductions, layout::REDUCTIONS)] {
+        for (variable, offset) in [(self.regs.top, layout::TOP), (self.regs.reductions, layout::REDUCTIONS)] {
             let value = self.load(registers, offset);
             self.b.def_var(variable, value);
         }
     }
     /// Leaves from where all is written back.
     fn leave_saved(&mut self, stub: Stub) {
-        let signature = match self.saved_signature {
-            Some(known) => known,
-            None => *self.saved_signature.insert(self.b.import_signature(saved_signature())),
-        };
+        let signature = self.signatures.saved(&mut self.b);
         let code = self.way_out(stub);
         self.b.ins().return_call_indirect(signature, code, &[]);
     }
@@ -79,8 +75,8 @@ impl Piece<'_, '_> {
             let register = Dst::y(number as u16);
             let (value, is_float) = self.raw(register, &mut on_heap);
             y_floats |= u64::from(is_float) << number;
-            let stop = self.b.use_var(self.stop);
-            self.store(value, stop, self.stop_offset + number as i32 * 8);
+            let stop = self.b.use_var(self.regs.stop);
+            self.store(value, stop, self.regs.stop_offset + number as i32 * 8);
             self.facts.place(register, Place::Word);
         }
         let mut passed = Vec::new();
@@ -120,12 +116,12 @@ impl Piece<'_, '_> {
     pub(crate) fn exit_block(&mut self, at: u32) -> Block {
         let here = self.b.current_block().expect("translating");
         // As values are now, so that the block need not ask whence it was reached.
-        let mut current: Vec<Variable> = vec![self.stop, self.top, self.reductions];
+        let mut current: Vec<Variable> = vec![self.regs.stop, self.regs.top, self.regs.reductions];
         let live = (0..TRACKED_X as u16).filter(|&number| self.flow().live_at(at) & (1 << number) != 0).map(Dst::x);
         let pending = self.facts.pending().into_iter().map(|number| Dst::y(number as u16));
         current.extend(live.chain(pending).flat_map(|register| self.variables_of(register)));
         let written = self.written_f & self.flow().f_live_at(at);
-        current.extend((0..TRACKED_F).filter(|&number| written & (1 << number) != 0).map(|number| self.f[number]));
+        current.extend((0..TRACKED_F).filter(|&number| written & (1 << number) != 0).map(|number| self.regs.f[number]));
         let values: Vec<Value> = current.iter().map(|&variable| self.b.use_var(variable)).collect();
         let block = self.cold_block();
         self.b.switch_to_block(block);
@@ -164,10 +160,10 @@ impl Piece<'_, '_> {
         }
         let at = run.at;
         let facts = std::mem::replace(&mut self.facts, run.facts.clone());
-        let block = self.later_cold(move |piece| {
-            piece.facts.mixed = true;
-            let block = piece.target(at);
-            piece.b.ins().jump(block, &[]);
+        let block = self.later_cold(move |translator| {
+            translator.facts.mixed = true;
+            let block = translator.target(at);
+            translator.b.ins().jump(block, &[]);
         });
         self.facts = facts;
         let run = self.float_run.as_mut().expect("just looked at");
@@ -202,7 +198,7 @@ impl Piece<'_, '_> {
         for number in 0..TRACKED_F as u16 {
             if self.written_f & (1 << number) != 0 {
                 let value = self.b.ins().load(F64, MemFlags::trusted(), registers, layout::f(number.into()));
-                self.b.def_var(self.f[usize::from(number)], value);
+                self.b.def_var(self.regs.f[usize::from(number)], value);
             }
         }
     }
@@ -276,10 +272,7 @@ impl Piece<'_, '_> {
 
     /// Asks about two terms, where it hardly ever has to.
     pub(crate) fn ask(&mut self, question: Question, x: Value, y: Value) -> Value {
-        let signature = match self.question_signature {
-            Some(known) => known,
-            None => *self.question_signature.insert(self.b.import_signature(question_signature())),
-        };
+        let signature = self.signatures.question(&mut self.b);
         let function = self.address(Symbol::Question(question as u8), self.source.glue.questions[question as usize]);
         self.b.ins().call_indirect(signature, function, &[x, y]);
         let registers = self.registers();

@@ -1,6 +1,6 @@
 //! Where bodies stand in a piece: how functions are entered without leaving it, and how they return.
 
-use super::{Next, Piece};
+use super::{Next, Translator};
 use crate::plan::analysis::below;
 use crate::plan::inlining::{BodyNumber, Helper, Lambda, PIECE_INSTRUCTIONS_MAX};
 use cranelift_codegen::ir::condcodes::IntCC;
@@ -32,9 +32,30 @@ pub(super) enum Entry {
 pub(super) struct Entered {
     pub(super) body: BodyNumber,
     by: Entry,
-    /// From where.
-    site: Site,
-    at: u32,
+    from: ProgramPoint,
+}
+
+/// An instruction of a body, at one of the sites of that body.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) struct ProgramPoint {
+    pub(super) site: Site,
+    /// The instruction's number in the body.
+    pub(super) at: u32,
+}
+
+/// The bodies that a piece consists of.
+pub(super) struct Sites {
+    pub(super) entered: Vec<Entered>,
+    /// The one that is being translated.
+    pub(super) current: Site,
+    /// The loops that are entered with funs.
+    pub(super) loops: Vec<InsideLoop>,
+}
+
+impl Default for Sites {
+    fn default() -> Sites {
+        Sites { entered: vec![Entered::FUNCTION], current: 0, loops: Vec::new() }
+    }
 }
 
 /// A function that calls itself and is entered with a fun, in the one that a caller has inside.
@@ -49,85 +70,93 @@ pub struct InsideLoop {
 }
 
 impl Entered {
-    pub(super) const FUNCTION: Entered = Entered { body: 0, by: Entry::Piece, site: 0, at: 0 };
+    const FUNCTION: Entered = Entered {
+        body: 0,
+        by: Entry::Piece,
+        from: ProgramPoint { site: 0, at: 0 },
+    };
 }
 
-impl Piece<'_, '_> {
+impl Translator<'_, '_> {
+    /// An instruction of the body that is being translated.
+    pub(super) fn point(&self, at: u32) -> ProgramPoint {
+        ProgramPoint { site: self.sites.current, at }
+    }
     /// The site of a body that is entered here; none when too much is inside already.
     pub(super) fn site_of(&mut self, at: u32, body: BodyNumber, by: Entry) -> Option<Site> {
-        let entered = Entered { body, by, site: self.site, at };
-        if let Some(known) = self.sites.iter().position(|&site| site == entered) {
+        let entered = Entered { body, by, from: self.point(at) };
+        if let Some(known) = self.sites.entered.iter().position(|&site| site == entered) {
             return Some(known);
         }
-        let instructions: usize = self.sites[1..].iter().map(|site| self.source.inlined.body(site.body).flow.effects.len()).sum();
+        let instructions: usize = self.sites.entered[1..].iter().map(|site| self.source.inlined.body(site.body).flow.effects.len()).sum();
         if instructions + self.source.inlined.body(body).flow.effects.len() > PIECE_INSTRUCTIONS_MAX {
             return None;
         }
-        self.sites.push(entered);
-        Some(self.sites.len() - 1)
+        self.sites.entered.push(entered);
+        Some(self.sites.entered.len() - 1)
     }
     /// Where a call of the function of this module behind a cell goes on, if that is within the piece.
     pub(super) fn inside(&mut self, at: u32, cell: u32, last: bool) -> Option<Site> {
-        let number = self.sites[self.site].body;
-        let itself = if self.site == 0 { cell == self.source.entry && self.begins_function() } else { self.body().called(at) == Some(number) };
+        let number = self.sites.entered[self.sites.current].body;
+        let itself = if self.sites.current == 0 { cell == self.source.entry && self.begins_function() } else { self.body().called(at) == Some(number) };
         if itself {
             if !last {
                 // One frame more each time: nothing would ever be known of the same register.
                 self.write_frame();
                 self.facts.forget_y();
             }
-            return Some(self.site);
+            return Some(self.sites.current);
         }
         let body = self.body().called(at)?;
         // Round by others: the same if it returns the same way.
-        let mut around = self.site;
+        let mut around = self.sites.current;
         let mut by_last_calls = last;
         while around != 0 {
-            let entered = self.sites[around];
+            let entered = self.sites.entered[around];
             if entered.body == body {
                 return by_last_calls.then_some(around);
             }
             by_last_calls &= entered.by == Entry::LastCall;
-            around = entered.site;
+            around = entered.from.site;
         }
         self.site_of(at, body, if last { Entry::LastCall } else { Entry::Call })
     }
     /// The piece begins in a loop, which returns like any function.
     pub(super) fn begin_inside(&mut self, inside: InsideLoop) {
-        self.sites.push(Entered { body: inside.body, ..Entered::FUNCTION });
-        self.site = self.sites.len() - 1;
+        self.sites.entered.push(Entered { body: inside.body, ..Entered::FUNCTION });
+        self.sites.current = self.sites.entered.len() - 1;
     }
     /// Notes a loop that is entered with a fun.
     fn note_loop(&mut self, site: Site, arity: usize) {
-        let body = self.sites[site].body;
+        let body = self.sites.entered[site].body;
         let mut outermost = site;
-        while !matches!(self.sites[outermost].by, Entry::Export | Entry::Piece) {
-            outermost = self.sites[outermost].site;
+        while !matches!(self.sites.entered[outermost].by, Entry::Export | Entry::Piece) {
+            outermost = self.sites.entered[outermost].from.site;
         }
-        let entered = self.sites[outermost];
-        if site == self.site || entered.by == Entry::Piece || !self.source.inlined.body(body).is_loop {
+        let entered = self.sites.entered[outermost];
+        if site == self.sites.current || entered.by == Entry::Piece || !self.source.inlined.body(body).is_loop {
             return;
         }
         let export = self.source.inlined.export_of(entered.body);
         let fun = (0..arity.min(ARGUMENTS_MAX)).find_map(|x| Some((x, self.facts.of(Dst::x(x as u16)).fun?)));
         if let (Some(export), Some((argument, fun))) = (export, fun) {
             let found = InsideLoop { body, fun, argument, export };
-            if !self.loops.contains(&found) {
-                self.loops.push(found);
+            if !self.sites.loops.contains(&found) {
+                self.sites.loops.push(found);
             }
         }
     }
     /// Counts the call, and goes on in a body.
     pub(super) fn go_inside(&mut self, site: Site, arity: usize) -> Next {
         self.note_loop(site, arity);
-        let body = self.source.inlined.body(self.sites[site].body);
-        let is_deeper = self.site != 0 && self.sites[site].site == self.site;
+        let body = self.source.inlined.body(self.sites.entered[site].body);
+        let is_deeper = self.sites.current != 0 && self.sites.entered[site].from.site == self.sites.current;
         if is_deeper && !body.is_loop {
             // The turn ends a little later: at the next call of a loop, which is come back to, or behind the outermost body.
             self.count_built_in();
         } else {
             let cell = address_in(body.code(self.source.code), body.entry);
-            self.count_call(cell, arity, |piece| piece.leave_by(Stub::TurnOver, Stub::TurnOverFloats, below(arity)));
+            self.count_call(cell, arity, |translator| translator.leave_by(Stub::TurnOver, Stub::TurnOverFloats, below(arity)));
         }
         // In the next round, floats are expected again.
         self.facts.mixed = false;
@@ -137,24 +166,24 @@ impl Piece<'_, '_> {
     }
 
     /// The call that a body returns behind, where that can be no other.
-    pub(super) fn only_way_back(&self) -> Option<(Site, u32)> {
-        let mut site = self.site;
+    pub(super) fn only_way_back(&self) -> Option<ProgramPoint> {
+        let mut site = self.sites.current;
         loop {
-            let entered = self.sites[site];
+            let entered = self.sites.entered[site];
             let recurs = site != 0 && !self.source.inlined.body(entered.body).recursions.is_empty();
             match entered.by {
                 _ if recurs => return None,
                 Entry::Piece | Entry::Export => return None,
-                Entry::Call => return Some((entered.site, entered.at)),
-                Entry::LastCall => site = entered.site,
+                Entry::Call => return Some(entered.from),
+                Entry::LastCall => site = entered.from.site,
             }
         }
     }
     /// Returns to the cell that was taken off the stack, where that may be in the piece.
     pub(super) fn ways_back(&mut self, cell: Value) -> Option<Next> {
-        let mut site = self.site;
+        let mut site = self.sites.current;
         loop {
-            let entered = self.sites[site];
+            let entered = self.sites.entered[site];
             let body = self.source.inlined.body(entered.body);
             for &call in if site == 0 { &[] } else { body.recursions.as_slice() } {
                 let known = self.facts.clone();
@@ -168,13 +197,14 @@ impl Piece<'_, '_> {
             }
             match entered.by {
                 Entry::Piece | Entry::Export => return None,
-                Entry::Call => return Some(self.go_back((entered.site, entered.at))),
-                Entry::LastCall => site = entered.site,
+                Entry::Call => return Some(self.go_back(entered.from)),
+                Entry::LastCall => site = entered.from.site,
             }
         }
     }
     /// Goes on behind a call whose return address has been taken off the stack.
-    pub(super) fn go_back(&mut self, (site, call): (Site, u32)) -> Next {
+    pub(super) fn go_back(&mut self, call: ProgramPoint) -> Next {
+        let ProgramPoint { site, at: call } = call;
         let block = self.target_in(site, call + 2);
         self.b.ins().jump(block, &[]);
         Next::End
@@ -190,7 +220,7 @@ impl Piece<'_, '_> {
     /// What an export leads to, when that may be inside and is given a fun that may be, too.
     pub(super) fn helper(&self, export: ExportPtr, arity: u16) -> Option<Helper> {
         let helper = self.source.inlined.helper(export)?;
-        (self.site == 0 && (0..arity).any(|x| self.facts.of(Dst::x(x)).fun.is_some())).then_some(helper)
+        (self.sites.current == 0 && (0..arity).any(|x| self.facts.of(Dst::x(x)).fun.is_some())).then_some(helper)
     }
     /// Calls the function of a fun without leaving the piece, if there is room in it.
     pub(crate) fn call_known_fun(&mut self, at: u32, fun: Value, lambda: Lambda, frame: Option<u16>) -> Option<Next> {

@@ -1,8 +1,8 @@
 //! Copies of tuples with some elements replaced.
 
 use crate::plan::facts::{Fact, kind};
-use swarmrt_engine::layout::boxed;
-use crate::translate::{I64, Next, Piece};
+use swarmrt_engine::layout::{self, boxed};
+use crate::translate::{I64, Next, Translator};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{Block, BlockArg, InstBuilder, Value};
 use swarmrt_beam::instr::{Dst, RecordUpdate, Src};
@@ -13,7 +13,7 @@ const COPIED_ELEMENTS_MAX: usize = 64;
 /// Copied without a loop.
 const COPIED_IN_ROW_MAX: u32 = 16;
 
-impl Piece<'_, '_> {
+impl Translator<'_, '_> {
     /// A copy of the tuple in X1 with the element `index`, counted from 1, being what is in X2.
     pub(crate) fn set_element(&mut self, at: u32, index: u32, other: Block) {
         let (tuple, value) = (self.use_x(1), self.use_x(2));
@@ -25,7 +25,7 @@ impl Piece<'_, '_> {
             let copy = self.copy_tuple(tuple, arity as usize, &[(index as usize - 1, value)]);
             return self.set_known(Dst::x(0), copy, Fact::tuple(arity, true));
         }
-        let top = self.b.use_var(self.top);
+        let top = self.b.use_var(self.regs.top);
         // The header is the number of elements over a byte.
         let large = self.b.ins().icmp_imm_s(IntCC::UnsignedGreaterThanOrEqual, header, i64::from(index) << 8);
         self.require(large, other);
@@ -48,8 +48,8 @@ impl Piece<'_, '_> {
         self.b.switch_to_block(done);
         self.store(value, top, index as i32 * 8);
         let end = self.b.ins().iadd_imm_s(last, 8);
-        self.b.def_var(self.top, end);
-        let copy = self.b.ins().iadd_imm_s(top, 0b101);
+        self.b.def_var(self.regs.top, end);
+        let copy = self.b.ins().iadd_imm_s(top, layout::BOXED_TAG);
         self.set_known(Dst::x(0), copy, Fact::tuple(index, false));
     }
     /// A copy of a tuple with some elements replaced; the tuple itself where that is allowed and nothing would change.
@@ -104,6 +104,6 @@ impl Piece<'_, '_> {
             };
             self.store(value, copy, index as i32 * 8 + 8);
         }
-        self.b.ins().iadd_imm_s(copy, 0b101)
+        self.b.ins().iadd_imm_s(copy, layout::BOXED_TAG)
     }
 }
