@@ -266,7 +266,7 @@ impl Inet {
         let is_stream = state.stream;
         let options = &mut state.options;
         match option {
-            code::BUFFER => options.buffer = size()?.clamp(1, super::BUFFER_MAX),
+            code::BUFFER => options.buffer = size()?.clamp(1, super::state::BUFFER_MAX),
             code::HEADER => options.header = size()?,
             code::PACKET => {
                 options.packet = packet_kind(value).ok_or(invalid)?;
@@ -291,7 +291,7 @@ impl Inet {
             code::EXCLUSIVEADDRUSE => {}
             // As in OTP: the receive buffer of the driver keeps up with that of the system.
             code::RCVBUF if size()? > options.buffer => {
-                options.buffer = size()?.min(if is_stream { super::BUFFER_MAX } else { super::DATAGRAM_BYTES_MAX });
+                options.buffer = size()?.min(if is_stream { super::state::BUFFER_MAX } else { super::input::DATAGRAM_BYTES_MAX });
                 return Inet::set_system(state, option, value);
             }
             _ => {
