@@ -13,7 +13,7 @@ pub mod process_heap;
 
 pub use copy::{Sharing, copy_term, copy_whole, size_whole, size_words};
 pub use fragment::Fragment;
-pub use literal::{Leaving, LiteralArea, is_literal, set_leaving};
+pub use literal::{Leaving, LiteralArea, begin_leaving, end_leaving, is_literal};
 pub use process_heap::{Heap, OutOfMemory};
 
 #[cfg(test)]

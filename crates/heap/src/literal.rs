@@ -160,15 +160,30 @@ impl Leaving {
     }
 }
 
-/// What is leaving at the moment, for copies made meanwhile.
-static LEAVING: Mutex<Option<Arc<Leaving>>> = Mutex::new(None);
+/// What is leaving at the moment, for copies made meanwhile: that of each machine, and all of it together.
+static LEAVING: Mutex<(Vec<Arc<Leaving>>, Option<Arc<Leaving>>)> = Mutex::new((Vec::new(), None));
 static ANY_LEAVING: AtomicBool = AtomicBool::new(false);
 
-/// From now on, copies of terms share no literal of these. `None` ends that.
-pub fn set_leaving(leaving: Option<Arc<Leaving>>) {
+/// From now on, copies of terms share no literal of these.
+pub fn begin_leaving(leaving: Arc<Leaving>) {
+    change_leaving(|all| all.push(leaving));
+}
+
+/// Ends what [`begin_leaving`] has begun.
+pub fn end_leaving(leaving: &Arc<Leaving>) {
+    change_leaving(|all| all.retain(|other| !Arc::ptr_eq(other, leaving)));
+}
+
+fn change_leaving(change: impl FnOnce(&mut Vec<Arc<Leaving>>)) {
     let mut slot = LEAVING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    ANY_LEAVING.store(leaving.is_some(), Ordering::SeqCst);
-    *slot = leaving;
+    change(&mut slot.0);
+    let together = match slot.0.as_slice() {
+        [] => None,
+        [one] => Some(one.clone()),
+        several => Some(Arc::new(Leaving::new(several.iter().flat_map(|of| of.ranges.iter().cloned()).collect()))),
+    };
+    ANY_LEAVING.store(together.is_some(), Ordering::SeqCst);
+    slot.1 = together;
 }
 
 #[inline]
@@ -176,7 +191,7 @@ pub(crate) fn leaving() -> Option<Arc<Leaving>> {
     if !ANY_LEAVING.load(Ordering::Acquire) {
         return None;
     }
-    LEAVING.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    LEAVING.lock().unwrap_or_else(std::sync::PoisonError::into_inner).1.clone()
 }
 
 /// Literals that are made and freed together: those of one module, or one persistent term.

@@ -473,9 +473,10 @@ fn copies_share_literals_but_those_that_leave() {
     assert_eq!(head(&mut copies).raw(), literal.raw());
     assert_eq!(size_words(term), 2);
     assert_eq!(size_whole(term), 5);
-    set_leaving(Some(Arc::new(Leaving::new(area.ranges().collect()))));
+    let leaving = Arc::new(Leaving::new(area.ranges().collect()));
+    begin_leaving(leaving.clone());
     let moved = head(&mut copies);
-    set_leaving(None);
+    end_leaving(&leaving);
     assert_ne!(moved.raw(), literal.raw());
     assert!(equal_exact(moved, literal));
     assert_eq!(copy(term), literal.raw());

@@ -4,7 +4,7 @@
 //! The problem: a process's terms refer to literals without counting. So before literals are freed, every process
 //! looks through its own terms between two turns and takes copies of what it still needs. Terms under way between
 //! processes are covered thus: from the moment that something is leaving, no copy of a term shares its literals
-//! ([`set_leaving`]). What was sent before that moment has arrived when its sender has done the first round, and is
+//! ([`begin_leaving`]). What was sent before that moment has arrived when its sender has done the first round, and is
 //! looked through in the second. Terms kept elsewhere (ETS, timers, tags of monitors, port data) share no
 //! literals at all.
 
@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use swarmrt_heap::{Leaving, set_leaving};
+use swarmrt_heap::{Leaving, begin_leaving, end_leaving};
 use swarmrt_term::{Term, atom};
 
 /// Something to be dropped once nobody refers to its literals.
@@ -27,8 +27,9 @@ struct Retired {
 #[derive(Default)]
 struct State {
     waiting: Vec<Retired>,
-    /// What the rounds under way are for.
+    /// What the rounds under way are for, and where its literals lie.
     leaving: Vec<Retired>,
+    ranges: Arc<Leaving>,
     /// A timer for the first round is set, or rounds are on their way.
     under_way: bool,
     /// The process that waits for the end of them.
@@ -60,6 +61,10 @@ struct Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
+        // Nobody looks at terms any more where the machine is freed.
+        if self.vm.threads_are_to_end() {
+            return;
+        }
         match self.round {
             Round::First => self.vm.retirement.ask_all(self.vm, Round::Second, &self.leaving),
             Round::Second => self.vm.retirement.finish(self.vm),
@@ -73,6 +78,12 @@ struct CopyOut(Arc<Ticket>);
 impl TaskWork for CopyOut {
     fn run(self: Box<Self>, process: &mut Process) -> Option<Task> {
         if process.copy_out(&self.0.leaving) { None } else { Some(self) }
+    }
+}
+
+impl Drop for Retirement {
+    fn drop(&mut self) {
+        end_leaving(&self.state.get_mut().ranges);
     }
 }
 
@@ -100,8 +111,9 @@ impl Retirement {
         let mut state = self.state.lock();
         state.leaving = std::mem::take(&mut state.waiting);
         let leaving = Arc::new(Leaving::new(state.leaving.iter().flat_map(|retired| retired.ranges.iter().cloned()).collect()));
+        state.ranges = leaving.clone();
         drop(state);
-        set_leaving(Some(leaving.clone()));
+        begin_leaving(leaving.clone());
         self.ask_all(vm, Round::First, &leaving);
     }
 
@@ -137,9 +149,9 @@ impl Retirement {
             vm.timers.start(later, Box::new(|vm| vm.retirement.finish(vm)));
             return;
         }
-        set_leaving(None);
         let (gone, more) = {
             let mut state = self.state.lock();
+            end_leaving(&state.ranges);
             state.under_way = !state.waiting.is_empty();
             (std::mem::take(&mut state.leaving), state.under_way)
         };
