@@ -37,7 +37,7 @@ fn halt_with_dump(vm: &'static Vm, slogan: String) {
         }
         vm.halt(EXIT_CRASHED);
     };
-    if std::thread::Builder::new().name("crash dump".to_owned()).spawn(write).is_err() {
+    if vm.start_thread("crash dump", write).is_err() {
         vm.halt(EXIT_CRASHED);
     }
 }

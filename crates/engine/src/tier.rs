@@ -169,9 +169,15 @@ impl Tier {
             from_before: AtomicU64::new(0),
             perf_map,
         });
-        let compiling = tier.clone();
-        let thread = std::thread::Builder::new().name("compiler".to_owned());
-        thread.spawn(move || compiling.compile_hot()).map_err(|error| Unavailable::new("compiling thread", &error))?;
+        let (compiling, waiting) = (tier.clone(), Arc::downgrade(&tier));
+        let started = vm.start_thread("compiler", move || compiling.compile_hot());
+        started.map_err(|error| Unavailable::new("compiling thread", &error))?;
+        vm.wake_to_end(move || {
+            if let Some(tier) = waiting.upgrade() {
+                let _queue = tier.queue.lock();
+                tier.arrived.notify_one();
+            }
+        });
         vm.extension::<OfMachine>().0.get_or_init(|| tier.clone());
         Ok(tier)
     }
@@ -321,6 +327,9 @@ impl Tier {
             let job = {
                 let mut queue = self.queue.lock();
                 loop {
+                    if self.vm.threads_are_to_end() {
+                        return;
+                    }
                     // The hottest first: counts go on while a function waits.
                     let hottest = (0..queue.len()).max_by_key(|&at| queue[at].times.load(Ordering::Relaxed));
                     let Some(hottest) = hottest else {

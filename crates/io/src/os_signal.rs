@@ -152,7 +152,8 @@ pub fn handle(vm: &'static Vm, interrupt: Interrupt) -> std::io::Result<()> {
     // SAFETY: the descriptor is open.
     unsafe { libc::fcntl(writer, libc::F_SETFL, libc::O_NONBLOCK) };
     PIPE.store(writer, Ordering::SeqCst);
-    std::thread::Builder::new().name("os signals".to_owned()).spawn(move || {
+    vm.keep_because("it is told of the operating system's signals");
+    vm.start_thread("os signals", move || {
         let mut number = [0];
         while reader.read_exact(&mut number).is_ok() {
             if i32::from(number[0]) == libc::SIGINT && !INTERRUPT_IS_TOLD.load(Ordering::Relaxed) {
@@ -162,7 +163,7 @@ pub fn handle(vm: &'static Vm, interrupt: Interrupt) -> std::io::Result<()> {
             tell(vm, number[0]);
             if i32::from(number[0]) == libc::SIGTERM {
                 // Whoever cannot have a thread for it stops in good order only.
-                let _ = std::thread::Builder::new().name("sigterm".to_owned()).spawn(move || end_when_stuck(vm));
+                let _ = vm.start_thread("sigterm", move || end_when_stuck(vm));
             }
         }
     })?;

@@ -322,7 +322,7 @@ impl Watcher {
                 }
             };
             // Without the thread nothing can be typed, which the next attempt may mend.
-            let _ = std::thread::Builder::new().name("tty".to_owned()).spawn(run);
+            let _ = vm.start_thread("tty", run);
             Mutex::new(sender)
         });
         let _ = sender.lock().send(waiting);
@@ -488,7 +488,7 @@ fn ask_what_now(p: &mut Process, typed: Vec<u8>) -> BifExit {
         let _guard = swarmrt_machine::pin();
         signal::send_reply(vm, pid, number, Term::NIL);
     };
-    if std::thread::Builder::new().name("break menu".to_owned()).spawn(menu).is_err() {
+    if vm.start_thread("break menu", menu).is_err() {
         vm.halt(1);
     }
     p.bif_state = Some(Box::new(BehindMenu { number, typed }));

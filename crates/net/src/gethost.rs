@@ -49,7 +49,7 @@ impl GetHost {
             let receiver = Arc::new(Mutex::new(receiver));
             for _ in 0..THREADS {
                 let (receiver, cancelled, port, vm) = (receiver.clone(), self.cancelled.clone(), request.port.clone(), request.vm);
-                std::thread::Builder::new().name("resolver".to_owned()).spawn(move || answer_all(vm, &port, &receiver, &cancelled))?;
+                vm.start_thread("resolver", move || answer_all(vm, &port, &receiver, &cancelled))?;
             }
             *questions = Some(sender);
         }

@@ -18,12 +18,14 @@ use swarmrt_term::{Alloc, FragmentHeap, SharedBytes, Term, am};
 /// The machine: libraries call from threads that it knows nothing of.
 static VM: OnceLock<&'static Vm> = OnceLock::new();
 
-pub fn set_vm(vm: &'static Vm) {
-    VM.get_or_init(|| vm);
-}
-/// Whether a machine is the one that libraries work for: they call without an argument that names it.
-pub fn serves(machine: &Vm) -> bool {
-    std::ptr::eq(machine, vm())
+/// Whether libraries can work for a machine: they call without an argument that names it, so it is the first one that asks.
+/// That one is never freed.
+pub fn claim(machine: &'static Vm) -> bool {
+    let claimed = std::ptr::eq(machine, *VM.get_or_init(|| machine));
+    if claimed {
+        machine.keep_because("native libraries work for it");
+    }
+    claimed
 }
 pub fn vm() -> &'static Vm {
     VM.get().expect("libraries are loaded by a machine")

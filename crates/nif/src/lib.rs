@@ -54,7 +54,6 @@ use swarmrt_machine::vm::watched::WatchedDescriptors;
 
 /// Readies the interface for the libraries of a machine.
 pub fn register(vm: &'static swarmrt_machine::Vm, erts_version: &str) {
-    env::set_vm(vm);
     vm.extension::<Halting>().set(|_| system::halt());
     vm.extension::<WatchedDescriptors>().set(|| (drivers::watched(), select::watched()));
     system::set_versions(erts_version, &vm.release().number().to_string());

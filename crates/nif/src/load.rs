@@ -2,7 +2,7 @@
 
 use crate::abi::{DIRTY_CPU, DIRTY_IO, Entry, MAJOR, MINOR, VM_VARIANT};
 use crate::calls;
-use crate::env::{Env, serves};
+use crate::env::{Env, claim};
 use crate::library::{Description, File, Loaded};
 use crate::resource_types;
 use std::any::Any;
@@ -97,8 +97,8 @@ fn load(p: &mut Process, path: &[u8], info: Term) -> Result<(), Refused> {
     if version.link_library(p.vm.bifs) {
         return Ok(());
     }
-    if !serves(p.vm) {
-        let text = "Failed to load NIF library: 'only the first machine of a program loads native libraries'";
+    if !claim(p.vm) {
+        let text = "Failed to load NIF library: 'another machine of the program has loaded native libraries'";
         return Err(Refused("load_failed", text.to_owned()));
     }
     crate::library::wait_until_closed(p.vm);

@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
+use crate::embedded::Life;
 use swarmrt_machine::Vm;
 use swarmrt_machine::process::{Ended, OnEnd};
 use swarmrt_term::Term;
@@ -103,11 +104,13 @@ impl Calls {
 /// A call that goes on: a future of its result, or something to [wait](Call::wait) for. Dropping it does not end the call.
 pub struct Call {
     slot: Arc<Slot>,
+    _of: Arc<Life>,
 }
 
 impl Call {
     /// A call, and what has to be told of the process that does it.
-    pub(crate) fn new(vm: &'static Vm) -> (Call, OnEnd) {
+    pub(crate) fn new(life: &Arc<Life>) -> (Call, OnEnd) {
+        let vm = life.vm();
         let calls = vm.extension::<Calls>();
         calls.end_all_on_halt(vm);
         let slot = Arc::new(Slot::default());
@@ -116,10 +119,13 @@ impl Call {
         if vm.is_halting() {
             calls.halted();
         }
-        let call = Call { slot: slot.clone() };
+        let call = Call { slot: slot.clone(), _of: life.clone() };
+        let life = Arc::downgrade(life);
         let on_end = move |ended: Ended| {
             calls.open.lock().remove(&number);
-            let own = |term: Term| OwnedTerm::copy_of(term);
+            // Nobody waits for the outcome where nobody has the machine any more.
+            let Some(life) = life.upgrade() else { return };
+            let own = |term: Term| OwnedTerm::copy_of(term, life.clone());
             slot.settle(match ended {
                 Ended::Returned(value) => Ok(own(value)),
                 Ended::Raised { class, reason, trace } => Err(CallError::Raised { class: class.name().to_owned(), reason: own(reason), trace: own(trace) }),

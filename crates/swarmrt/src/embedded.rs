@@ -5,27 +5,71 @@ use crate::convert::{Atom, ConversionError, encode, encode_arguments};
 use crate::host::HostModule;
 use serde::Serialize;
 use serde::de::IgnoredAny;
+use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use swarmrt_engine::Tier;
 use swarmrt_machine::process::spawn::{SpawnOptions, Start, spawn};
+use swarmrt_machine::vm::StillRunning;
 use swarmrt_machine::{Vm, pin};
 use swarmrt_term::{FragmentHeap, Term};
 
-/// A machine that runs. Several may be in one process; what they share is listed under "Global state" in
-/// `docs/architecture.md`.
-#[derive(Clone, Copy)]
-pub struct Machine {
+/// That a machine is there: for all who have it, or something of it.
+pub(crate) struct Life {
     vm: &'static Vm,
 }
 
+impl Life {
+    pub(crate) fn vm(&self) -> &'static Vm {
+        self.vm
+    }
+}
+
+/// A machine that runs. Several may be in one process; what they share is listed under "Global state" in
+/// `docs/architecture.md`. It runs on when nobody has it any more.
+#[derive(Clone)]
+pub struct Machine {
+    life: Arc<Life>,
+}
+
+/// Why a machine is not freed.
+#[derive(Debug)]
+pub enum Kept {
+    /// It has not halted.
+    Running,
+    /// There are more handles of it, calls, or terms.
+    InUse,
+    /// Something refers to it for good.
+    ForGood(&'static str),
+    /// Threads, by name, that have not ended: they wait for something that does not come.
+    Threads(Vec<String>),
+}
+
+impl fmt::Display for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Kept::Running => write!(f, "the machine has not halted"),
+            Kept::InUse => write!(f, "there are handles, calls or terms of the machine"),
+            Kept::ForGood(why) => write!(f, "the machine is kept: {why}"),
+            Kept::Threads(names) => write!(f, "threads have not ended: {}", names.join(", ")),
+        }
+    }
+}
+impl std::error::Error for Kept {}
+
 impl Machine {
     pub(crate) fn of(vm: &'static Vm) -> Machine {
-        Machine { vm }
+        Machine { life: Arc::new(Life { vm }) }
     }
 
-    /// The machine itself, for those who know its internals.
+    fn machine(&self) -> &'static Vm {
+        self.life.vm
+    }
+
+    /// The machine itself, for those who know its internals. It is never freed then.
     pub fn vm(&self) -> &'static Vm {
-        self.vm
+        self.machine().keep_because("its internals were handed out");
+        self.machine()
     }
 
     /// Calls a function in a process of its own. The arguments are a tuple, or `()` for none.
@@ -36,10 +80,10 @@ impl Machine {
         let mut heap = FragmentHeap::new();
         let args = encode_arguments(&arguments, &mut heap)?;
         let start = Start::Apply { module: swarmrt_term::Atom::new(module), function: swarmrt_term::Atom::new(function), args };
-        let (call, on_end) = Call::new(self.vm);
+        let (call, on_end) = Call::new(&self.life);
         let options = SpawnOptions { on_end: Some(on_end), ..SpawnOptions::default() };
         let _guard = pin();
-        spawn(self.vm, None, start, options).map(|_| call).ok_or(CallError::TooManyProcesses)
+        spawn(self.machine(), None, start, options).map(|_| call).ok_or(CallError::TooManyProcesses)
     }
 
     /// Sends a message to a registered process; whether there is one of that name.
@@ -50,8 +94,8 @@ impl Machine {
         let mut heap = FragmentHeap::new();
         let message = encode(&message, &mut heap)?;
         let _guard = pin();
-        let Some(receiver) = self.vm.names.whereis(swarmrt_term::Atom::new(name)) else { return Ok(false) };
-        Ok(self.vm.send(Term::NONE, receiver, message))
+        let Some(receiver) = self.machine().names.whereis(swarmrt_term::Atom::new(name)) else { return Ok(false) };
+        Ok(self.machine().send(Term::NONE, receiver, message))
     }
 
     /// Loads a module from what a `.beam` file holds; its name. It is the current version then, as after
@@ -60,8 +104,8 @@ impl Machine {
     /// # Errors
     /// What is wrong with the file, or that an old version of the module has not been purged.
     pub fn load(&self, bytes: &[u8]) -> Result<String, String> {
-        let module = self.vm.code.prepare(bytes).map_err(|error| error.0)?.0;
-        self.vm.finish_loading(&module).map_err(|name| format!("{name} has an old version still"))?;
+        let module = self.machine().code.prepare(bytes).map_err(|error| error.0)?.0;
+        self.machine().finish_loading(&module).map_err(|name| format!("{name} has an old version still"))?;
         Ok(module.name.name().to_owned())
     }
 
@@ -70,7 +114,7 @@ impl Machine {
     /// # Errors
     /// As [`Machine::load`].
     pub fn add(&self, module: HostModule) -> Result<(), String> {
-        module.install(self.vm)
+        module.install(self.machine())
     }
 
     /// Waits until OTP has booted.
@@ -97,29 +141,59 @@ impl Machine {
 
     /// Waits until a program halts the machine; its exit code.
     pub fn wait(&self) -> i32 {
-        self.vm.wait_for_halt()
+        self.machine().wait_for_halt()
     }
 
     /// Stops OTP's applications, as `init:stop/0` does, and halts; the exit code. Calls that are still going on end with
     /// [`CallError::Halted`].
     ///
-    /// The machine's threads stay, asleep, and so does its memory, until the program ends.
+    /// The machine's threads and memory stay, until it is [freed](Machine::free).
     pub fn stop(&self) -> i32 {
         if self.call("init", "stop", ()).is_err() {
-            self.vm.halt(1);
+            self.machine().halt(1);
         }
         self.wait()
     }
 
+    /// Frees a machine that has halted: ends its threads, closes its ports, and gives back all its memory. It takes as long as
+    /// the turns that processes are in.
+    ///
+    /// # Errors
+    /// The machine, and why it is kept.
+    pub fn free(self) -> Result<(), (Machine, Kept)> {
+        /// For threads that are in the midst of something.
+        const PATIENCE: Duration = Duration::from_secs(10);
+        let vm = self.machine();
+        if !vm.is_halting() {
+            return Err((self, Kept::Running));
+        }
+        if let Some(why) = vm.kept_because() {
+            return Err((self, Kept::ForGood(why)));
+        }
+        if Arc::strong_count(&self.life) > 1 {
+            return Err((self, Kept::InUse));
+        }
+        if let Err(StillRunning(names)) = vm.end_threads(PATIENCE) {
+            return Err((self, Kept::Threads(names)));
+        }
+        match Arc::try_unwrap(self.life) {
+            // SAFETY: its threads have ended; whoever has a part of it, or a term that refers to one, has a share in its life,
+            // or has had it kept.
+            Ok(life) => unsafe { Vm::free(life.vm) },
+            Err(life) => return Err((Machine { life }, Kept::InUse)),
+        }
+        Ok(())
+    }
+
     /// What machine code was made, if any is.
     pub fn machine_code(&self) -> Option<swarmrt_engine::Counts> {
-        Tier::of(self.vm).map(|tier| tier.counts())
+        Tier::of(self.machine()).map(|tier| tier.counts())
     }
     /// Keeps in the code cache what this run has found out, where there is a cache.
     ///
     /// # Errors
     /// What the system says; then nothing that was kept before is lost.
     pub fn keep(&self) -> std::io::Result<usize> {
-        Tier::keep(self.vm)
+        Tier::keep(self.machine())
     }
 }

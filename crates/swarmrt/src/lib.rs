@@ -27,7 +27,7 @@ mod otp;
 pub use builder::{BootError, Builder, Engines, Source};
 pub use call::{Call, CallError};
 pub use convert::{Atom, ConversionError, OwnedTerm};
-pub use embedded::Machine;
+pub use embedded::{Kept, Machine};
 pub use host::{HostError, HostModule};
 pub use listing::disassemble;
 pub use otp::{Otp, OtpError};

@@ -133,7 +133,7 @@ pub fn open(vm: &'static Vm, owner: u64, source: &Source, name: String, options:
     let id = port.term.as_port().unwrap_or_default();
     if let Some(mut output) = output {
         let port = port.clone();
-        std::thread::Builder::new().name(format!("port {id} out")).spawn(move || {
+        vm.start_thread(format!("port {id} out"), move || {
             while let Ok(bytes) = receiver.recv() {
                 let result = output.write_all(&bytes);
                 ports.note_writing(false);
@@ -149,7 +149,7 @@ pub fn open(vm: &'static Vm, owner: u64, source: &Source, name: String, options:
     }
     if let Some(input) = input {
         let port = port.clone();
-        std::thread::Builder::new().name(format!("port {id} in")).spawn(move || read_all(vm, &port, input, wake_for_reader.as_ref()))?;
+        vm.start_thread(format!("port {id} in"), move || read_all(vm, &port, input, wake_for_reader.as_ref()))?;
     }
     Ok(port)
 }

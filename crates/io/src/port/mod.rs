@@ -441,6 +441,13 @@ impl PortHost for Host {
         Ok(())
     }
 
+    fn close_all(&self, vm: &'static Vm) {
+        let ports = Ports::of(vm);
+        for port in ports.all().into_iter().filter_map(|port| ports.get(port)) {
+            port.close(vm, Term::atom(am::NORMAL));
+        }
+    }
+
     fn flush(&self, vm: &'static Vm) {
         let (writing, done) = &Ports::of(vm).writing;
         let mut writing = writing.lock();

@@ -345,7 +345,7 @@ pub fn open(vm: &'static Vm, owner: u64, source: &Source, name: String, options:
     if !has_end {
         // A system without descriptors for processes: a thread waits.
         let program = program.clone();
-        std::thread::Builder::new().name("port wait".to_owned()).spawn(move || wait_for(vm, &program, os_pid))?;
+        vm.start_thread("port wait", move || wait_for(vm, &program, os_pid))?;
     }
     let state = program.state.lock();
     if let Some(input) = &state.input {

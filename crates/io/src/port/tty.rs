@@ -467,9 +467,9 @@ pub fn open(vm: &'static Vm, owner: u64, name: String, options: Options) -> std:
     });
     let port = Ports::of(vm).open(owner, name, options, None, terminal.clone());
     let (writing, into) = (port.clone(), terminal.clone());
-    std::thread::Builder::new().name("terminal out".to_owned()).spawn(move || write_all(vm, &writing, &into, output, &receiver))?;
+    vm.start_thread("terminal out", move || write_all(vm, &writing, &into, output, &receiver))?;
     let reading = port.clone();
-    std::thread::Builder::new().name("terminal in".to_owned()).spawn(move || read_all(vm, &reading, &terminal, input, &wake_for_reader))?;
+    vm.start_thread("terminal in", move || read_all(vm, &reading, &terminal, input, &wake_for_reader))?;
     Ok(port)
 }
 

@@ -1,4 +1,4 @@
-//! Exports and fun entries: made when they are first named, never freed, pointed at by code.
+//! Exports and fun entries: made when they are first named, freed with the machine, pointed at by code.
 
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use swarmrt_beam::instr::{ExportPtr, FunPtr, Instr};
@@ -84,9 +84,18 @@ impl Export {
         !self.is_stub()
     }
     pub fn of(ptr: ExportPtr) -> &'static Export {
-        // SAFETY: such a pointer is only made from an export, which is never freed.
+        // SAFETY: such a pointer is only made from an export, which lives as long as its machine.
         unsafe { &*(ptr.0 as *const Export) }
     }
+}
+
+/// Frees what was made to live as long as the machine.
+///
+/// # Safety
+/// It was made by [`Export::new`] or [`FunEntry::new`], and nobody has another reference to it.
+pub(super) unsafe fn free<T>(made: &'static T) {
+    // SAFETY: the caller's; both make a box.
+    drop(unsafe { Box::from_raw(std::ptr::from_ref(made).cast_mut()) });
 }
 
 /// The function behind `fun … end`.

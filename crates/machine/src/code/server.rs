@@ -2,6 +2,7 @@
 
 use crate::bif::{BifKind, BifTable};
 use crate::code::module::Scratch;
+use crate::code::export::free;
 use crate::code::permission::Permission;
 use crate::code::{Export, FunEntry, LoadError, Location, ModuleCode, Prepared, RecordEntry};
 use crate::code::cache::CodeCache;
@@ -120,6 +121,23 @@ const GLUE_APPLY: usize = 2;
 const GLUE_APPLY_FUN: usize = 3;
 const GLUE_HIBERNATED: usize = 6;
 
+impl Drop for CodeServer {
+    fn drop(&mut self) {
+        // Code refers to exports and funs.
+        self.ranges.get_mut().clear();
+        self.modules.get_mut().clear();
+        let exports = self.exports.get_mut().drain().map(|(_, export)| export);
+        let funs = self.funs.get_mut().drain().map(|(_, fun)| fun);
+        // SAFETY: they were made for these tables; the machine is the caller's alone, and its processes are gone. The glue
+        // was a vector of just that length.
+        unsafe {
+            exports.for_each(|export| free(export));
+            funs.for_each(|fun| free(fun));
+            drop(Box::from_raw(std::ptr::from_ref(self.glue).cast_mut()));
+        }
+    }
+}
+
 impl CodeServer {
     pub(crate) fn new(bifs: &'static BifTable, no_code: [u64; 2]) -> CodeServer {
         let return_point = no_code[CellKind::Return as usize];
@@ -145,7 +163,7 @@ impl CodeServer {
             modules: RwLock::default(),
             ranges: RwLock::default(),
             state: AtomicU64::new(0),
-            glue: Vec::leak(glue),
+            glue: Box::leak(glue.into_boxed_slice()),
             no_code,
             scratch: Mutex::new(None),
             permission: Permission::default(),
@@ -184,7 +202,7 @@ impl CodeServer {
     pub fn existing_export(&self, mfa: Mfa) -> Option<&'static Export> {
         let hash = BuildHasherDefault::<NumberHasher>::default().hash_one(mfa);
         let recent = &self.recent_exports[hash as usize % RECENT_EXPORTS];
-        // SAFETY: exports are never freed, and complete before they are put anywhere.
+        // SAFETY: exports are freed with this table, and complete before they are put anywhere.
         if let Some(export) = unsafe { recent.load(Ordering::Acquire).as_ref() }
             && export.mfa == mfa
         {

@@ -29,6 +29,19 @@ pub struct ProcessTable {
     next: Mutex<u64>,
 }
 
+impl Drop for ProcessTable {
+    fn drop(&mut self) {
+        self.clear();
+        for chunk in &mut self.chunks {
+            let chunk = std::mem::replace(chunk.get_mut(), std::ptr::null_mut());
+            if !chunk.is_null() {
+                // SAFETY: made by a box; the table is the only one that has it.
+                drop(unsafe { Box::from_raw(chunk) });
+            }
+        }
+    }
+}
+
 impl ProcessTable {
     pub(crate) fn new(limit: usize) -> ProcessTable {
         // A power of two, as in OTP.
@@ -48,7 +61,7 @@ impl ProcessTable {
     fn slot(&self, id: u64) -> Option<&AtomicPtr<ProcessCell>> {
         let at = self.slot_of(id);
         let chunk = self.chunks[at / CHUNK].load(Ordering::Acquire);
-        // SAFETY: chunks are never freed.
+        // SAFETY: chunks are freed with the table.
         if chunk.is_null() { None } else { Some(unsafe { &(*chunk)[at % CHUNK] }) }
     }
 
@@ -90,7 +103,7 @@ impl ProcessTable {
                 chunk = Box::into_raw(Box::new([const { AtomicPtr::new(std::ptr::null_mut()) }; CHUNK]));
                 self.chunks[at / CHUNK].store(chunk, Ordering::Release);
             }
-            // SAFETY: chunks are never freed.
+            // SAFETY: chunks are freed with the table.
             let slot = unsafe { &(*chunk)[at % CHUNK] };
             if !slot.load(Ordering::Relaxed).is_null() {
                 continue;
@@ -134,6 +147,18 @@ impl ProcessTable {
         unsafe { guard.defer_unchecked(move || drop(Box::from_raw(address as *mut ProcessCell))) };
     }
 
+    /// Frees all processes, which nobody runs any more and nobody looks at.
+    pub(crate) fn clear(&mut self) {
+        for id in self.ids() {
+            let cell = self.withdraw(id);
+            // SAFETY: it was made by a box, and is in the table once; the caller's for the rest.
+            unsafe {
+                ManuallyDrop::drop((*cell).process.get_mut());
+                drop(Box::from_raw(cell));
+            }
+        }
+    }
+
     /// All living processes' numbers, lowest first.
     pub fn ids(&self) -> Vec<u64> {
         let mut ids = Vec::with_capacity(self.count());
@@ -142,7 +167,7 @@ impl ProcessTable {
             if chunk.is_null() {
                 continue;
             }
-            // SAFETY: chunks are never freed, cells not while we are pinned.
+            // SAFETY: chunks are freed with the table, cells not while we are pinned.
             for slot in unsafe { &*chunk } {
                 if let Some(cell) = unsafe { slot.load(Ordering::Acquire).as_ref() } {
                     ids.push(cell.shared.id);

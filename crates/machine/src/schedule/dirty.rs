@@ -28,6 +28,7 @@ struct Queue {
     reserve: Vec<usize>,
     /// Threads in reserve that are to go on as the scheduler of that number.
     called_away: Vec<(usize, usize)>,
+    has_ended: bool,
 }
 
 impl Queue {
@@ -45,6 +46,8 @@ pub(crate) enum Work {
     Process(usize),
     /// To be the scheduler of that number from now on: who was it has this thread's place in the pool.
     Scheduler(usize),
+    /// To end, as all threads of the machine do.
+    End,
 }
 
 #[derive(Default)]
@@ -96,15 +99,26 @@ impl DirtyPool {
             if let Some(at) = queue.called_away.iter().position(|(thread, _)| *thread == number) {
                 return Work::Scheduler(queue.called_away.swap_remove(at).1);
             }
+            if queue.has_ended {
+                return Work::End;
+            }
             // Somebody busy may have been here before one that was called.
             if let Some(cell) = queue.cells.pop_front() {
                 return Work::Process(cell);
             }
             queue.idle.push(number);
-            while queue.waits(number) {
+            while queue.waits(number) && !queue.has_ended {
                 self.threads[number].called.wait(&mut queue);
             }
         }
+    }
+
+    /// Has all threads of the pool end when they have nothing under way.
+    pub fn end(&self) {
+        self.queue.lock().has_ended = true;
+        self.threads.iter().for_each(|thread| {
+            thread.called.notify_one();
+        });
     }
 
     /// Takes the place of a thread that has nothing to do, for work of the pool that the caller does itself; the thread's number.

@@ -248,11 +248,16 @@ impl Parking {
         }
     }
 
-    /// Polls while no scheduler does, as long as that is so, and acts on the news by `act`; `wake` wakes somebody else to do it. Never
-    /// ends. It sleeps while the same scheduler waits for long.
-    pub fn stand_in(&self, act: impl Fn(&'static dyn Poll), wake: impl Fn()) -> ! {
+    /// Polls while no scheduler does, as long as that is so, and acts on the news by `act`; `wake` wakes somebody else to do it.
+    /// It sleeps while the same scheduler waits for long, and returns when `is_to_end` says so.
+    pub fn stand_in(
+        &self,
+        act: impl Fn(&'static dyn Poll),
+        wake: impl Fn(),
+        is_to_end: impl Fn() -> bool,
+    ) {
         let (mut seen, mut quiet) = (0, 0);
-        loop {
+        while !is_to_end() {
             std::thread::sleep(UNWATCHED_MAX);
             let polls = self.polls.load(Ordering::Relaxed);
             let has_changed = std::mem::replace(&mut seen, polls) != polls;
@@ -271,6 +276,13 @@ impl Parking {
                 wake();
             }
         }
+    }
+
+    /// Has who stands in look whether it is to end.
+    pub fn wake_stand_in(&self) {
+        let _guard = self.stand_in.0.lock();
+        self.stand_in_sleeps.store(false, Ordering::Relaxed);
+        self.stand_in.1.notify_one();
     }
 
     fn sleep_while_polled(&self) {
@@ -560,7 +572,7 @@ mod tests {
             let count = |_| {
                 counter.fetch_add(1, Ordering::SeqCst);
             };
-            place.stand_in(count, || drop(place.wake_one()));
+            place.stand_in(count, || drop(place.wake_one()), || false);
         });
         wait_until("the thread polls", || acted.load(Ordering::SeqCst) >= 2);
         // A scheduler that sleeps polls instead.

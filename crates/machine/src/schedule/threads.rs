@@ -8,6 +8,7 @@ use crate::process::table::ProcessCell;
 use crate::vm::Vm;
 use std::ffi::CString;
 use std::fmt;
+use std::thread::Builder;
 use std::sync::atomic::Ordering;
 
 /// What a thread is; its number is that among its kind, from 0.
@@ -72,6 +73,13 @@ impl Schedulers {
         self.parking.sleep(own, idle, when_idle)
     }
 
+    /// Has all schedulers' threads look whether they are to end.
+    fn end(&self) {
+        (0..self.count()).for_each(|at| self.wake(at));
+        self.dirty_io.end();
+        self.dirty_cpu.end();
+        self.parking.wake_stand_in();
+    }
 }
 
 impl Vm {
@@ -80,14 +88,19 @@ impl Vm {
     /// # Errors
     /// When the operating system refuses a thread.
     pub fn start(&'static self) -> std::io::Result<()> {
-        let builder = |name: String| std::thread::Builder::new().name(name).stack_size(8 << 20);
+        const STACK_BYTES: usize = 8 << 20;
+        let builder = |role: Role| Builder::new().name(role.to_string()).stack_size(STACK_BYTES);
         let schedulers = (0..self.schedulers.count()).map(Role::Scheduler);
         let dirty_io = (0..self.config.dirty_io).map(Role::DirtyIo);
         let dirty_cpu = (0..self.config.dirty_cpu).map(Role::DirtyCpu);
         for role in schedulers.chain(dirty_io).chain(dirty_cpu) {
-            builder(role.to_string()).spawn(move || self.run_thread(role))?;
+            self.start_thread_with(builder(role), move || self.run_thread(role))?;
         }
-        builder("timers".to_owned()).spawn(move || self.timers.run(self))?;
+        self.start_thread("timers", move || self.timers.run(self))?;
+        self.wake_to_end(move || {
+            self.timers.wake();
+            self.schedulers.end();
+        });
         Ok(())
     }
 
@@ -97,8 +110,10 @@ impl Vm {
     /// When the operating system refuses the thread that polls while all schedulers are in long turns.
     pub fn set_poll(&'static self, poll: &'static dyn Poll) -> std::io::Result<()> {
         let schedulers = &self.schedulers;
-        let stand_in = move || -> () { schedulers.parking.stand_in(|poll| poll.act(self), || schedulers.take_over(schedulers.parking.wake_one())) };
-        std::thread::Builder::new().name("poller".to_owned()).spawn(stand_in)?;
+        let wake = || schedulers.take_over(schedulers.parking.wake_one());
+        let is_to_end = move || self.threads_are_to_end();
+        let act = move |poll: &dyn Poll| poll.act(self);
+        self.start_thread("poller", move || schedulers.parking.stand_in(act, wake, is_to_end))?;
         schedulers.parking.set_poll(poll);
         Ok(())
     }
@@ -107,28 +122,32 @@ impl Vm {
     fn run_thread(&'static self, mut role: Role) {
         let mut worker = self.engine().worker();
         deferred::begin();
+        let (io, cpu) = (&self.schedulers.dirty_io, &self.schedulers.dirty_cpu);
         loop {
-            role = match role {
+            let next = match role {
                 Role::Scheduler(number) => self.run_scheduler(number, worker.as_mut()),
-                Role::DirtyIo(number) => self.run_dirty_scheduler(&self.schedulers.dirty_io, number, worker.as_mut()),
-                Role::DirtyCpu(number) => self.run_dirty_scheduler(&self.schedulers.dirty_cpu, number, worker.as_mut()),
+                Role::DirtyIo(number) => self.run_dirty_scheduler(io, number, worker.as_mut()),
+                Role::DirtyCpu(number) => self.run_dirty_scheduler(cpu, number, worker.as_mut()),
             };
+            let Some(next) = next else { return deferred::run() };
+            role = next;
             // A name is for those who look from outside: nothing depends on it.
             let _ = CString::new(role.to_string()).map(|name| rustix::thread::set_name(&name));
         }
     }
 
-    /// Runs processes until another thread is this scheduler; what the thread is to be then.
-    fn run_scheduler(&'static self, number: usize, worker: &mut dyn Worker) -> Role {
+    /// Runs processes until another thread is this scheduler; what the thread is to be then, if it is not to end.
+    fn run_scheduler(&'static self, number: usize, worker: &mut dyn Worker) -> Option<Role> {
         let mut drive = Drive::new(self, number, worker);
-        loop {
+        while !self.threads_are_to_end() {
             match drive.step() {
                 Step::Ran => {}
                 Step::Idle if number >= self.schedulers.online() => self.schedulers.stand_by(number),
                 Step::Idle => self.act_on_news(self.schedulers.sleep(number, self.config.when_idle)),
-                Step::Replaced { dirty_io } => return Role::DirtyIo(dirty_io),
+                Step::Replaced { dirty_io } => return Some(Role::DirtyIo(dirty_io)),
             }
         }
+        None
     }
 
     /// What a scheduler does that has polled.
@@ -139,12 +158,18 @@ impl Vm {
         }
     }
 
-    /// Runs processes that may block or compute for long until this thread is to be a scheduler.
-    fn run_dirty_scheduler(&'static self, pool: &DirtyPool, number: usize, worker: &mut dyn Worker) -> Role {
+    /// Runs processes that may block or compute for long until this thread is to be a scheduler, or to end.
+    fn run_dirty_scheduler(
+        &'static self,
+        pool: &DirtyPool,
+        number: usize,
+        worker: &mut dyn Worker,
+    ) -> Option<Role> {
         CURRENT.set(None);
         loop {
             match pool.take(number) {
-                Work::Scheduler(scheduler) => return Role::Scheduler(scheduler),
+                Work::End => return None,
+                Work::Scheduler(scheduler) => return Some(Role::Scheduler(scheduler)),
                 Work::Process(cell) => {
                     // SAFETY: a process is alive while it runs, and it runs here now.
                     let cell = unsafe { &*(cell as *const ProcessCell) };

@@ -73,10 +73,21 @@ impl Timers {
         }
     }
 
+    /// Forgets all timers.
+    pub(crate) fn clear(&mut self) {
+        self.state.get_mut().pending.clear();
+    }
+
+    /// Has the timer thread look whether it is to end.
+    pub(crate) fn wake(&self) {
+        let _state = self.state.lock();
+        self.changed.notify_one();
+    }
+
     /// The timer thread.
     pub(crate) fn run(&self, vm: &'static Vm) {
         let mut state = self.state.lock();
-        loop {
+        while !vm.threads_are_to_end() {
             let now = vm.clock.since_start_ns();
             match state.pending.first_key_value().map(|(key, _)| *key) {
                 None => {

@@ -5,8 +5,10 @@
 
 use std::any::{Any, TypeId};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use parking_lot::Mutex;
 use std::sync::OnceLock;
 
+/// Made by a box, and freed with the machine.
 type State = &'static (dyn Any + Send + Sync);
 
 /// Places; a power of two, several times the kinds of state that there are.
@@ -15,6 +17,8 @@ const _: () = assert!(PLACES.is_power_of_two());
 
 pub struct Extensions {
     places: [OnceLock<(TypeId, State)>; PLACES],
+    /// The places taken, in the order in which they were.
+    order: Mutex<Vec<usize>>,
 }
 
 /// Hands through what a [`TypeId`] says of itself, which is a hash already.
@@ -37,7 +41,7 @@ impl Hasher for Itself {
 
 impl Default for Extensions {
     fn default() -> Self {
-        Extensions { places: [const { OnceLock::new() }; PLACES] }
+        Extensions { places: [const { OnceLock::new() }; PLACES], order: Mutex::default() }
     }
 }
 
@@ -52,9 +56,10 @@ impl Extensions {
         key.hash(&mut hasher);
         let start = hasher.finish() as usize;
         for step in 0..PLACES {
-            let place = &self.places[(start + step) % PLACES];
-            let &(taken_by, state) = place.get_or_init(|| {
+            let at = (start + step) % PLACES;
+            let &(taken_by, state) = self.places[at].get_or_init(|| {
                 let made: &'static T = Box::leak(Box::new(T::default()));
+                self.order.lock().push(at);
                 (key, made)
             });
             if taken_by == key {
@@ -62,6 +67,16 @@ impl Extensions {
             }
         }
         panic!("there are places for {PLACES} kinds of state");
+    }
+
+    /// Frees all state, what was made last first. Nobody has a reference to any.
+    pub(super) fn clear(&mut self) {
+        while let Some(at) = self.order.get_mut().pop() {
+            if let Some((_, state)) = self.places[at].take() {
+                // SAFETY: it was made by a box, and is nobody else's as the caller says.
+                drop(unsafe { Box::from_raw(std::ptr::from_ref(state).cast_mut()) });
+            }
+        }
     }
 }
 

@@ -8,8 +8,11 @@ pub mod ports;
 pub mod resource;
 pub mod statistics;
 pub mod system_monitor;
+mod threads;
 pub mod time;
 pub mod watched;
+
+pub use threads::StillRunning;
 
 use crate::bif::BifTable;
 use crate::code::{CodeServer, LoadError, ModuleCode};
@@ -24,6 +27,7 @@ use crate::signal;
 use crate::vm::statistics::{ProcessDefaults, Statistics};
 use crate::process::table::ProcessTable;
 use crate::vm::time::{Clock, TimeWarpMode};
+use crate::schedule::deferred;
 use crate::schedule::timer::Timers;
 use parking_lot::{Mutex, RwLock};
 use std::any::Any;
@@ -107,6 +111,7 @@ pub type SuspendHook = fn(&mut Process, bool);
 pub type SpawnOptionsReader = fn(&Vm, Term) -> Option<(crate::process::spawn::SpawnOptions, bool)>;
 
 pub struct Vm {
+    threads: threads::Threads,
     pub config: Config,
     pub clock: Clock,
     pub timers: Timers,
@@ -164,11 +169,12 @@ impl Config {
 }
 
 impl Vm {
-    /// Makes a machine; it lives until the program ends.
+    /// Makes a machine; it lives until the program ends, or until it is [freed](Vm::free).
     pub fn new(config: Config) -> &'static Vm {
         swarmrt_term::release::set_current(config.release);
         let bifs: &'static BifTable = Box::leak(Box::new(BifTable::collect(config.release)));
         Box::leak(Box::new(Vm {
+            threads: Default::default(),
             clock: Clock::start(config.time_warp_mode(), config.flag("+c").is_none_or(|value| value == "true")),
             timers: Timers::new(),
             processes: ProcessTable::new(config.processes_max),
@@ -202,6 +208,34 @@ impl Vm {
             halt_hooks: Mutex::default(),
             config,
         }))
+    }
+
+    /// Frees a machine, and all that it has.
+    ///
+    /// # Safety
+    /// Its threads [have ended](Vm::end_threads), and nobody has a reference to it, to what is part of it, or to terms that
+    /// refer to its code.
+    pub unsafe fn free(vm: &'static Vm) {
+        deferred::settle();
+        // SAFETY: both were made by boxes, and are the caller's alone.
+        let (mut vm, bifs) = unsafe {
+            let vm = Box::from_raw(std::ptr::from_ref(vm).cast_mut());
+            let bifs = Box::from_raw(std::ptr::from_ref(vm.bifs).cast_mut());
+            (vm, bifs)
+        };
+        // What refers to others goes before them: terms before code, and what runs when they are freed before all.
+        vm.timers.clear();
+        vm.processes.clear();
+        deferred::settle();
+        vm.ports.take();
+        vm.remote.take();
+        vm.extensions.clear();
+        vm.engine.take();
+        /// Garbage is freed when the epoch has advanced twice; each flush tries to advance it.
+        const FLUSHES: usize = 16;
+        (0..FLUSHES).for_each(|_| pin().flush());
+        drop(vm);
+        drop(bifs);
     }
 
     /// The OTP release whose libraries run. Asked when code is loaded or something is set up, not on

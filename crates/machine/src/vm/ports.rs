@@ -25,6 +25,8 @@ pub trait PortHost: Send + Sync {
     /// `false` when it is gone already.
     fn monitor(&self, vm: &'static Vm, pid: u64, port: Term, reference: RefValue) -> bool;
     fn demonitor(&self, vm: &'static Vm, port: Term, reference: u64);
+    /// Ends all ports, of a machine that is freed.
+    fn close_all(&self, vm: &'static Vm);
     /// Ports that are open.
     fn count(&self, vm: &'static Vm) -> usize;
     /// Waits until what processes have written is out; called before the machine halts.

@@ -100,7 +100,7 @@ pub fn try_load(
     name: &str,
     options: &LoadOptions,
 ) -> Result<Done, Refused> {
-    if !crate::env::serves(p.vm) {
+    if !crate::env::claim(p.vm) {
         return Err(Refused::Named("no_ddll_available"));
     }
     if Ports::of(p.vm).driver_names(p.vm.release()).contains(&name) {

@@ -23,7 +23,9 @@ pub use encode::{encode, encode_arguments};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize, Serializer};
 use std::fmt;
-use swarmrt_heap::copy_term;
+use swarmrt_heap::copy_whole;
+use std::sync::Arc;
+use crate::embedded::Life;
 use swarmrt_term::{FragmentHeap, Term, print};
 
 /// The name under which serde hands [`Atom`] on.
@@ -76,6 +78,8 @@ impl serde::de::Error for ConversionError {
 pub struct OwnedTerm {
     root: Term,
     _heap: Box<FragmentHeap>,
+    /// Functions and resources among its terms are the machine's.
+    _of: Arc<Life>,
 }
 
 // SAFETY: its terms are its own, and are only read.
@@ -84,9 +88,10 @@ unsafe impl Sync for OwnedTerm {}
 unsafe impl Send for OwnedTerm {}
 
 impl OwnedTerm {
-    pub(crate) fn copy_of(term: Term) -> OwnedTerm {
+    pub(crate) fn copy_of(term: Term, of: Arc<Life>) -> OwnedTerm {
         let mut heap = FragmentHeap::new();
-        OwnedTerm { root: copy_term(term, &mut heap), _heap: Box::new(heap) }
+        // Literals too: their module may be purged.
+        OwnedTerm { root: copy_whole(term, &mut heap), _heap: Box::new(heap), _of: of }
     }
 
     /// As a Rust value.
