@@ -52,7 +52,7 @@ impl Process {
         if self.trace.flags != 0 {
             self.trace_collection(if collecting_major { "gc_major_start" } else { "gc_minor_start" });
         }
-        let started = self.vm.system_monitor.before_collection();
+        let started = self.vm.system_monitor.before_collection(&self.vm.clock);
         let before = self.heap.total_words();
         let occupied = self.heap.occupied_words();
         let mut single = [self.group_leader, self.exception.reason, self.exception.trace];

@@ -8,14 +8,16 @@
 use crate::code::ModuleCode;
 use crate::process::table::ProcessCell;
 use crate::process::{Priority, Process};
+use crate::vm::Config;
+use crate::vm::time::Clock;
 use blocking::Blockers;
 use dirty::DirtyPool;
 use parking::{Lent, Parking};
 use parking_lot::Mutex;
 use queues::Queues;
 use std::cell::Cell;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::time::Instant;
 
 pub mod blocking;
 pub mod deferred;
@@ -108,7 +110,7 @@ impl Scheduler {
 pub struct Schedulers {
     all: Box<[Scheduler]>,
     parking: Parking,
-    started: Instant,
+    clock: Arc<Clock>,
     next_injected: AtomicUsize,
     dirty_io: DirtyPool,
     dirty_cpu: DirtyPool,
@@ -133,7 +135,7 @@ pub fn current_scheduler() -> Option<usize> {
 }
 
 impl Schedulers {
-    pub(crate) fn new(config: &crate::vm::Config) -> Schedulers {
+    pub(crate) fn new(config: &Config, clock: Arc<Clock>) -> Schedulers {
         let count = config.schedulers;
         let scheduler = || Scheduler {
             queues: Mutex::default(),
@@ -149,7 +151,7 @@ impl Schedulers {
         Schedulers {
             all: (0..count.max(1)).map(|_| scheduler()).collect(),
             parking: Parking::new(count.max(1)),
-            started: Instant::now(),
+            clock,
             next_injected: AtomicUsize::new(0),
             dirty_io: DirtyPool::new(config.dirty_io),
             dirty_cpu: DirtyPool::new(config.dirty_cpu),

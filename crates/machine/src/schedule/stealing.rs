@@ -17,7 +17,7 @@ impl Schedulers {
         if !self.parking.has_sleepers() {
             return;
         }
-        let now = self.started.elapsed().as_nanos() as u64;
+        let now = self.clock.since_start_ns();
         if now.saturating_sub(scheduler.called_ns.load(Ordering::Relaxed)) >= CALLS_APART_NS {
             scheduler.called_ns.store(now, Ordering::Relaxed);
             self.take_over(self.parking.wake_one());

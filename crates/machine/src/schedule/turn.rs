@@ -50,7 +50,8 @@ impl Vm {
             if process.trace.flags != 0 && !rests {
                 process.trace_scheduled(swarmrt_term::atom!("in"));
             }
-            let started = self.system_monitor.before_turn().map(|started| (started, process.current_function()));
+            let started = self.system_monitor.before_turn(&self.clock);
+            let started = started.map(|started_ns| (started_ns, process.current_function()));
             let outcome = if rests {
                 Outcome::Wait
             } else {

@@ -113,7 +113,8 @@ pub type SpawnOptionsReader = fn(&Vm, Term) -> Option<(crate::process::spawn::Sp
 pub struct Vm {
     threads: threads::Threads,
     pub config: Config,
-    pub clock: Clock,
+    /// The machine's only notion of time.
+    pub clock: Arc<Clock>,
     pub timers: Timers,
     pub processes: ProcessTable,
     pub names: Names,
@@ -173,16 +174,18 @@ impl Vm {
     pub fn new(config: Config) -> &'static Vm {
         swarmrt_term::release::set_current(config.release);
         let bifs: &'static BifTable = Box::leak(Box::new(BifTable::collect(config.release)));
+        let has_correction = config.flag("+c").is_none_or(|value| value == "true");
+        let clock = Arc::new(Clock::start(config.time_warp_mode(), has_correction));
         Box::leak(Box::new(Vm {
             threads: Default::default(),
-            clock: Clock::start(config.time_warp_mode(), config.flag("+c").is_none_or(|value| value == "true")),
+            schedulers: Schedulers::new(&config, clock.clone()),
+            clock,
             timers: Timers::new(),
             processes: ProcessTable::new(config.processes_max),
             names: Names::default(),
             code: CodeServer::new(bifs, config.no_code),
             retirement: Default::default(),
             bifs,
-            schedulers: Schedulers::new(&config),
             statistics: Statistics::default(),
             process_defaults: ProcessDefaults::of(&config),
             system_monitor: Default::default(),

@@ -1,11 +1,11 @@
 //! Who is told of processes that hold others up: `erlang:system_monitor/2`.
 
+use crate::vm::time::Clock;
 use crate::process::Process;
 use crate::signal;
 use crate::vm::Vm;
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 use swarmrt_term::{Alloc, Atom, FragmentHeap, Mfa, Term, am, atom};
 
 /// From when on something is reported.
@@ -58,16 +58,16 @@ impl SystemMonitor {
         }
     }
 
-    /// The time now, if collections are measured.
+    /// The time now, in nanoseconds since the start, if collections are measured.
     #[inline]
-    pub(crate) fn before_collection(&self) -> Option<Instant> {
-        self.measures_collections.load(Ordering::Relaxed).then(Instant::now)
+    pub(crate) fn before_collection(&self, clock: &Clock) -> Option<u64> {
+        self.measures_collections.load(Ordering::Relaxed).then(|| clock.since_start_ns())
     }
 
-    /// The time now, if turns are measured.
+    /// The time now, in nanoseconds since the start, if turns are measured.
     #[inline]
-    pub(crate) fn before_turn(&self) -> Option<Instant> {
-        self.measures_turns.load(Ordering::Relaxed).then(Instant::now)
+    pub(crate) fn before_turn(&self, clock: &Clock) -> Option<u64> {
+        self.measures_turns.load(Ordering::Relaxed).then(|| clock.since_start_ns())
     }
 
     /// Whom to tell of `process`, which nobody is told about himself.
@@ -77,8 +77,8 @@ impl SystemMonitor {
 }
 
 /// Whole milliseconds, if they are more than the limit.
-fn beyond(elapsed: Duration, limit_ms: Option<u64>) -> Option<u64> {
-    let elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+fn beyond(elapsed_ns: u64, limit_ms: Option<u64>) -> Option<u64> {
+    let elapsed_ms = elapsed_ns / 1_000_000;
     limit_ms.filter(|&limit_ms| elapsed_ms > limit_ms).map(|_| elapsed_ms)
 }
 
@@ -102,8 +102,8 @@ fn numbers(heap: &mut FragmentHeap, pairs: &[(Atom, u64)]) -> Term {
     heap.list(&pairs)
 }
 
-/// A collection of the process, which began at `started`, is over.
-pub(crate) fn collected(process: &Process, started: Instant) {
+/// A collection of the process, which began at `started_ns`, is over.
+pub(crate) fn collected(process: &Process, started_ns: u64) {
     let vm = process.vm;
     let Some((monitor, limits)) = vm.system_monitor.for_process(process) else { return };
     let heap = &process.heap;
@@ -116,7 +116,7 @@ pub(crate) fn collected(process: &Process, started: Instant) {
         (atom!("heap_size"), heap.used_words()),
     ];
     let sizes = sizes.map(|(name, words)| (name, words as u64));
-    if let Some(elapsed_ms) = beyond(started.elapsed(), limits.long_gc_ms) {
+    if let Some(elapsed_ms) = beyond(process.vm.clock.since_start_ns() - started_ns, limits.long_gc_ms) {
         let all = [&[(atom!("timeout"), elapsed_ms)], &sizes[..]].concat();
         tell(vm, monitor, process, atom!("long_gc"), |heap| numbers(heap, &all));
     }
@@ -126,11 +126,11 @@ pub(crate) fn collected(process: &Process, started: Instant) {
     }
 }
 
-/// A turn of the process, which began at `started` in the function `from`, is over.
-pub(crate) fn turn_ended(process: &Process, started: Instant, from: Option<Mfa>) {
+/// A turn of the process, which began at `started_ns` in the function `from`, is over.
+pub(crate) fn turn_ended(process: &Process, started_ns: u64, from: Option<Mfa>) {
     let vm = process.vm;
     let Some((monitor, limits)) = vm.system_monitor.for_process(process) else { return };
-    let Some(elapsed_ms) = beyond(started.elapsed(), limits.long_schedule_ms) else { return };
+    let Some(elapsed_ms) = beyond(process.vm.clock.since_start_ns() - started_ns, limits.long_schedule_ms) else { return };
     let to = process.current_function();
     tell(vm, monitor, process, atom!("long_schedule"), |heap| {
         let mut place = |name: Atom, mfa: Option<Mfa>| {
@@ -158,24 +158,26 @@ pub fn busy_connection(process: &Process, controller: Option<Term>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::vm::time::TimeWarpMode;
 
     #[test]
     fn settings_end_with_their_process() {
+        let clock = Clock::start(TimeWarpMode::No, true);
         let monitor = SystemMonitor::default();
         let limits = Limits { long_gc_ms: Some(1), ..Limits::default() };
         assert_eq!(monitor.set(Some((7, limits))), None);
-        assert!(monitor.before_collection().is_some() && monitor.before_turn().is_none());
+        assert!(monitor.before_collection(&clock).is_some() && monitor.before_turn(&clock).is_none());
         monitor.process_ended(8);
         assert_eq!(monitor.settings(), Some((7, limits)));
         monitor.process_ended(7);
         assert_eq!(monitor.settings(), None);
-        assert!(monitor.before_collection().is_none());
+        assert!(monitor.before_collection(&clock).is_none());
     }
 
     #[test]
     fn only_what_takes_longer_is_reported() {
-        assert_eq!(beyond(Duration::from_micros(5999), Some(5)), None);
-        assert_eq!(beyond(Duration::from_millis(6), Some(5)), Some(6));
-        assert_eq!(beyond(Duration::from_millis(6), None), None);
+        assert_eq!(beyond(5_999_000, Some(5)), None);
+        assert_eq!(beyond(6_000_000, Some(5)), Some(6));
+        assert_eq!(beyond(6_000_000, None), None);
     }
 }
