@@ -20,7 +20,7 @@ pub fn capabilities() -> &'static Capabilities {
     CAPABILITIES.get_or_init(|| {
         let mut lists: [Vec<Names>; 3] = Default::default();
         let mut list = 0;
-        for line in include_str!("terminfo/capabilities.txt").lines() {
+        for line in include_str!("capabilities.txt").lines() {
             let mut words = line.split(' ');
             match [words.next(), words.next(), words.next()] {
                 [Some(name), Some(code), Some(long)] => lists[list].push([name, code, long]),
