@@ -220,7 +220,7 @@ fn get_internal_state(p: &mut Process, what: Term) -> BifResult {
     }
     let (key, term) = pair_of(what).ok_or(BifExit::BADARG)?;
     match key.as_atom().ok_or(BifExit::BADARG)?.name() {
-        "internal_hash" => Ok(p.uint(u64::from(hash::internal_hash(term)))),
+        "internal_hash" => Ok(p.uint(hash::internal_hash(term))),
         "atom_out_cache_index" => term.as_atom().map(|atom| Term::small(atom.cache_place() as i64)).ok_or(BifExit::BADARG),
         "binary_info" => binary_info(p, term),
         "process_status" => process_status(p, term),

@@ -97,7 +97,7 @@ fn one_side(p: &mut Process, map: Term, whole: fn(&mut Process, Term) -> Term, p
     let Some(trie) = map.as_hash_map().filter(|_| map::size(map) > PAIRS_PER_TURN) else { return Ok(whole(p, map)) };
     let [path, mut list] = resumed(p).unwrap_or([Term::small(0), Term::NIL]);
     let path = path.as_small().and_then(|path| u64::try_from(path).ok()).ok_or(BifExit::BADARG)?;
-    let (pairs, next) = map::batch(trie, path, PAIRS_PER_TURN);
+    let (pairs, next) = map::batch_for_list(trie, path, PAIRS_PER_TURN);
     for pair in pairs {
         list = p.cons(part(pair), list);
     }
@@ -247,7 +247,8 @@ fn map_next(p: &mut Process, path: Term, map: Term, accumulator: Term) -> BifRes
         p.bump_reductions(trie.size() / 10);
         return Ok(map::trie_list(p, trie, accumulator));
     }
-    let (pairs, next) = map::batch(trie, path_number, count);
+    let batch = if as_iterator { map::batch } else { map::batch_for_list };
+    let (pairs, next) = batch(trie, path_number, count);
     p.bump_reductions(pairs.len() / 10);
     if as_iterator {
         let last = match next {

@@ -62,7 +62,7 @@ pub enum Verdict {
 pub fn hash_of(key: Term) -> u32 {
     match key.as_atom() {
         Some(atom) => atom.hash_value(),
-        None => hash::internal_hash(key),
+        None => hash::internal_hash(key) as u32,
     }
 }
 
