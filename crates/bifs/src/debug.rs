@@ -15,7 +15,7 @@ use swarmrt_machine::{BifResult, Process, BifExit, bif};
 use swarmrt_machine::schedule::deferred;
 use swarmrt_machine::process::exception;
 use swarmrt_term::atom::CACHE_PLACES;
-use swarmrt_term::{Alloc, Atom, Bits, Mfa, SharedBytes, Subtag, Term, am, atom, hash, map};
+use swarmrt_term::{Alloc, Atom, Bits, Mfa, Release, SharedBytes, Subtag, Term, am, atom, hash, map};
 
 /// Whether the rest of `set_internal_state/2` may be used.
 #[derive(Default)]
@@ -210,6 +210,8 @@ fn get_internal_state(p: &mut Process, what: Term) -> BifResult {
             "lc_graph" => Ok(Term::atom(am::NOTSUP)),
             // OTP's debug builds put every term into a fragment of its own.
             "force_heap_frags" => Ok(Term::bool(false)),
+            // Such a build may also have most keys of large maps collide.
+            "hashmap_collision_bonanza" if p.vm.release() >= Release::R27 => Ok(Term::bool(false)),
             _ => Err(BifExit::BADARG),
         };
     }

@@ -7,6 +7,7 @@ main() ->
     erts_debug:set_internal_state(available_internal_state, true),
     Terms = terms(),
     [io:format("~tw: ~w~n", [Term, erts_debug:get_internal_state({internal_hash, Term})]) || Term <- Terms],
+    io:format("~w~n", [erts_debug:get_internal_state(hashmap_collision_bonanza)]),
     erts_debug:set_internal_state(available_internal_state, false),
     Numbers = maps:from_list([{N, N * N} || N <- lists:seq(-50, 50)]),
     Mixed = maps:from_list([{Term, at} || Term <- Terms]),
