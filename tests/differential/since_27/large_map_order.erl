@@ -14,7 +14,8 @@ main() ->
     Binaries = #{<<N:24>> => N || N <- lists:seq(1, 300)},
     [begin
          io:format("~w~n~w~n~w~n", [Map, [Key || Key := _ <- Map], maps:to_list(maps:iterator(Map))]),
-         io:format("~w~n~w~n~w~n", [maps:to_list(Map), maps:keys(Map), maps:values(Map)])
+         io:format("~w~n~w~n~w~n", [maps:to_list(Map), maps:keys(Map), maps:values(Map)]),
+         io:format("~w~n", [erts_debug:map_info(Map)])
      end || Map <- [Numbers, Mixed, Binaries, maps:remove(7, Numbers), maps:merge(Numbers, Binaries)]],
     io:format("~p~n", [erlang:phash2([Numbers, Binaries])]).
 

@@ -17,7 +17,9 @@ pub use build::{from_pairs, from_unique_pairs};
 pub use flat::{empty, flat_get, flat_map, flat_position};
 pub use merge::merge;
 pub(crate) use trie::path_order;
-pub use walk::{MapIter, TrieIter, batch, batch_for_list, iter, keys, pair_list, trie_list, values};
+pub use walk::{
+    MapIter, Shape, TrieIter, batch, batch_for_list, iter, keys, pair_list, shape, trie_list, values,
+};
 
 use crate::alloc::Alloc;
 use crate::boxed::FlatMap;

@@ -3,6 +3,7 @@
 use crate::alloc::Alloc;
 use crate::boxed::HashMap;
 use crate::release::{self, Release};
+use crate::stop;
 use crate::word::{Header, Subtag, Term};
 use super::trie::{LEVEL_BITS, hash_map, node_parts, slot};
 
@@ -201,6 +202,44 @@ impl Batch {
         }
         None
     }
+}
+
+/// What a trie is made of.
+#[derive(Default)]
+pub struct Shape {
+    /// Levels below the root.
+    pub depth: usize,
+    /// Roots with a child for every branch.
+    pub full_roots: usize,
+    /// The other nodes, by how many children they have: those with one first.
+    pub nodes: [usize; 16],
+    /// Pairs by their level; the root's children are on level 1.
+    pub pairs: Vec<usize>,
+}
+
+/// Takes stock of a trie.
+pub fn shape(map: HashMap) -> Shape {
+    let mut shape = Shape::default();
+    let mut nodes = vec![(map.term(), 0)];
+    while let Some((node, level)) = nodes.pop() {
+        stop::step();
+        let (_, children) = node_parts(node);
+        if level == 0 && children.len() == shape.nodes.len() {
+            shape.full_roots += 1;
+        } else {
+            shape.nodes[children.len() - 1] += 1;
+        }
+        let below = level + 1;
+        shape.depth = shape.depth.max(below);
+        shape.pairs.resize(shape.pairs.len().max(below + 1), 0);
+        for &child in children {
+            match child.as_cons() {
+                Some(_) => shape.pairs[below] += 1,
+                None => nodes.push((child, below)),
+            }
+        }
+    }
+    shape
 }
 
 /// `maps:keys/1`: of a flat map in key order, of a hash map in that of lists of its pairs.
