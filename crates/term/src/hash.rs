@@ -73,13 +73,14 @@ fn mix_bytes(bytes: &[u8], initial: u32) -> u32 {
 
 fn mix_bits(bits: Bits, hash: u32) -> u32 {
     let initial = golden(13).wrapping_add(hash);
+    // As in OTP, the size in bytes is cut to 32 bits: of larger ones the first so many count.
+    let (whole, extra) = (bits.bit_size / 8 & u32::MAX as usize, bits.bit_size % 8);
+    let bits = Bits { bit_size: whole * 8 + extra, ..bits };
     if bits.bit_size == 0 {
         return initial;
     }
     stop::flat(bits.bit_size / 64);
     let bytes = bits.to_bytes();
-    let whole = bits.bit_size / 8;
-    let extra = bits.bit_size % 8;
     let hash = mix_bytes(&bytes[..whole], initial);
     if extra == 0 { hash } else { mix_two(hash, extra as u32, u32::from(bytes[whole] >> (8 - extra)), 15) }
 }

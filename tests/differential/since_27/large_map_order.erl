@@ -17,7 +17,10 @@ main() ->
          io:format("~w~n~w~n~w~n", [maps:to_list(Map), maps:keys(Map), maps:values(Map)]),
          io:format("~w~n", [erts_debug:map_info(Map)])
      end || Map <- [Numbers, Mixed, Binaries, maps:remove(7, Numbers), maps:merge(Numbers, Binaries)]],
-    io:format("~p~n", [erlang:phash2([Numbers, Binaries])]).
+    io:format("~p~n", [erlang:phash2([Numbers, Binaries])]),
+    Table = ets:new(table, []),
+    ets:insert(Table, [{Term} || Term <- [a, b, c, d, e, f, g | Terms]]),
+    io:format("~w~n", [ets:tab2list(Table)]).
 
 terms() ->
     Bits = [<<0:Size, 1:1>> || Size <- lists:seq(0, 140, 3)],
