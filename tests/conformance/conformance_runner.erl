@@ -35,7 +35,7 @@ run(Suite, Cases, Groups, Config) ->
 
 wanted() ->
     case os:getenv("SWARMRT_CASES") of
-        false -> all;
+        Unset when Unset =:= false; Unset =:= "" -> all;
         Names -> [list_to_atom(Name) || Name <- string:lexemes(Names, ",")]
     end.
 

@@ -1,7 +1,11 @@
-"""Puts the results of a run of OTP's suites together: one line a suite while it goes on, or the page of documentation.
+"""Puts the results of a run of OTP's suites together.
 
-report.py line|page THEIRS OURS SUITE… where the folders hold a file a suite with lines "CASE name result what".
-Why a case passes on erl and not here stands in reasons.txt, a line each: "SUITE case: reason"."""
+report.py line THEIRS OURS SUITE    prints a line about a suite
+report.py page THEIRS OURS PAGE     writes the suites that OURS has into the page; of others it keeps what it says
+report.py again FILE NEW            replaces a suite's results by the new ones of those cases that were run again
+
+The folders hold a file a suite with lines "CASE name result what". Why a case passes on erl and not here stands in
+reasons.txt, a line each: "SUITE case: reason"."""
 
 import re
 import sys
@@ -54,36 +58,80 @@ def line(suite, theirs, ours):
     print(f"{suite}: erl {figures(theirs)}; swarmrt {figures(ours)}; {got} of {wanted} ({percent:.0f} %)", flush=True)
 
 
-def page(results):
-    print("# Conformance\n")
-    print("OTP's own suites, run case by case by `script/conformance` on SwarmRT and on the `erl` of the same machine")
-    print("(60 seconds a case). Each system: cases run, passed, failed, skipped; then how many of those that pass on erl pass here.\n")
-    print("| suite | erl: run | passed | failed | skipped | SwarmRT: run | passed | failed | skipped | of erl's |")
-    print("|---|---|---|---|---|---|---|---|---|---|")
-    for suite, theirs, ours in results:
-        _, got, wanted, percent = share(theirs, ours)
-        figures = " | ".join(str(count) for count in counts(theirs) + counts(ours))
-        print(f"| {suite} | {figures} | {got} of {wanted}, {percent:.0f} % |")
-    print("\nCases that pass on erl and not here, why, and what is reported:")
+def row(suite, theirs, ours):
+    _, got, wanted, percent = share(theirs, ours)
+    figures = " | ".join(str(count) for count in counts(theirs) + counts(ours))
+    return f"| {suite} | {figures} | {got} of {wanted}, {percent:.0f} % |"
+
+
+def missed_cases(suite, theirs, ours, known):
+    lines = []
+    for name in share(theirs, ours)[0]:
+        result, what = ours.get(name, ("missing", "the run ended before it"))
+        why = known.get((suite, name), "Not looked into.")
+        lines.append(f"- `{name}`: {why} ({result}: `{shortened(what)}`)")
+    return lines
+
+
+def former(path):
+    """What the page says of each suite: its row, and the lines about cases that are missed. Each name gets its star."""
+    rows, missed = {}, {}
+    for line in path.read_text().splitlines() if path.exists() else []:
+        if found := re.match(r"\| (\S+_SUITE)\*? (.*)", line):
+            suite, rest = found.groups()
+            rows[suite] = f"| {suite}* {rest}"
+        elif line.startswith("## "):
+            suite = line[3:].rstrip("*")
+            missed[suite] = []
+        elif line.startswith("- "):
+            missed[suite].append(line)
+    return rows, missed
+
+
+def page(theirs, ours, path):
+    run = sorted(file.name for file in ours.iterdir())
+    if not run:
+        return
+    rows, missed = former(path)
+    stars = set(rows)
     known = reasons()
-    for suite, theirs, ours in results:
-        missed = share(theirs, ours)[0]
-        if missed:
-            print(f"\n## {suite}\n")
-        for name in missed:
-            result, what = ours.get(name, ("missing", "the run ended before it"))
-            why = known.get((suite, name), "Not looked into.")
-            print(f"- `{name}`: {why} ({result}: `{shortened(what)}`)")
+    for suite in run:
+        cases = read(theirs / suite), read(ours / suite)
+        rows[suite] = row(suite, *cases)
+        missed[suite] = missed_cases(suite, *cases, known)
+        stars.discard(suite)
+    lines = [
+        "# Conformance\n",
+        "OTP's own suites, run case by case by `script/conformance` on SwarmRT and on the `erl` of the same machine",
+        "(60 seconds a case). Each system: cases run, passed, failed, skipped; then how many of those that pass on erl pass here.",
+        "Suites with a star were run with an earlier version, and not again since.\n",
+        "| suite | erl: run | passed | failed | skipped | SwarmRT: run | passed | failed | skipped | of erl's |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+        *(rows[suite] for suite in sorted(rows)),
+        "\nCases that pass on erl and not here, why, and what is reported:",
+    ]
+    for suite in sorted(rows):
+        if missed.get(suite):
+            lines += [f"\n## {suite}{'*' if suite in stars else ''}\n", *missed[suite]]
+    path.write_text("\n".join(lines) + "\n")
+
+
+def again(path, new):
+    names = set(read(new))
+    lines = path.read_text(errors="replace").splitlines() if path.exists() else []
+    kept = [line for line in lines if line.split(" ", 3)[1] not in names]
+    path.write_text("\n".join(kept + new.read_text(errors="replace").splitlines()) + "\n")
 
 
 def main():
-    form, theirs, ours, *suites = sys.argv[1:]
-    results = [(suite, read(Path(theirs) / suite), read(Path(ours) / suite)) for suite in suites]
-    if form == "line":
-        for result in results:
-            line(*result)
+    form, first, second, *rest = sys.argv[1:]
+    theirs, ours = Path(first), Path(second)
+    if form == "again":
+        again(theirs, ours)
+    elif form == "line":
+        line(rest[0], read(theirs / rest[0]), read(ours / rest[0]))
     else:
-        page(results)
+        page(theirs, ours, Path(rest[0]))
 
 
 main()

@@ -15,7 +15,7 @@ use swarmrt_machine::{BifResult, Process, BifExit, bif};
 use swarmrt_machine::schedule::deferred;
 use swarmrt_machine::process::exception;
 use swarmrt_term::atom::CACHE_PLACES;
-use swarmrt_term::{Alloc, Atom, Bits, Mfa, SharedBytes, Subtag, Term, am, atom, hash, map};
+use swarmrt_term::{Alloc, Atom, Bits, Mfa, Release, SharedBytes, Subtag, Term, am, atom, hash, map};
 
 /// Whether the rest of `set_internal_state/2` may be used.
 #[derive(Default)]
@@ -210,6 +210,8 @@ fn get_internal_state(p: &mut Process, what: Term) -> BifResult {
             "lc_graph" => Ok(Term::atom(am::NOTSUP)),
             // OTP's debug builds put every term into a fragment of its own.
             "force_heap_frags" => Ok(Term::bool(false)),
+            // Such a build may also have most keys of large maps collide.
+            "hashmap_collision_bonanza" if p.vm.release() >= Release::R27 => Ok(Term::bool(false)),
             _ => Err(BifExit::BADARG),
         };
     }
@@ -220,7 +222,7 @@ fn get_internal_state(p: &mut Process, what: Term) -> BifResult {
     }
     let (key, term) = pair_of(what).ok_or(BifExit::BADARG)?;
     match key.as_atom().ok_or(BifExit::BADARG)?.name() {
-        "internal_hash" => Ok(p.uint(u64::from(hash::internal_hash(term)))),
+        "internal_hash" => Ok(p.uint(hash::internal_hash(term))),
         "atom_out_cache_index" => term.as_atom().map(|atom| Term::small(atom.cache_place() as i64)).ok_or(BifExit::BADARG),
         "binary_info" => binary_info(p, term),
         "process_status" => process_status(p, term),

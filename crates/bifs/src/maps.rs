@@ -97,7 +97,7 @@ fn one_side(p: &mut Process, map: Term, whole: fn(&mut Process, Term) -> Term, p
     let Some(trie) = map.as_hash_map().filter(|_| map::size(map) > PAIRS_PER_TURN) else { return Ok(whole(p, map)) };
     let [path, mut list] = resumed(p).unwrap_or([Term::small(0), Term::NIL]);
     let path = path.as_small().and_then(|path| u64::try_from(path).ok()).ok_or(BifExit::BADARG)?;
-    let (pairs, next) = map::batch(trie, path, PAIRS_PER_TURN);
+    let (pairs, next) = map::batch_for_list(trie, path, PAIRS_PER_TURN);
     for pair in pairs {
         list = p.cons(part(pair), list);
     }
@@ -247,7 +247,8 @@ fn map_next(p: &mut Process, path: Term, map: Term, accumulator: Term) -> BifRes
         p.bump_reductions(trie.size() / 10);
         return Ok(map::trie_list(p, trie, accumulator));
     }
-    let (pairs, next) = map::batch(trie, path_number, count);
+    let batch = if as_iterator { map::batch } else { map::batch_for_list };
+    let (pairs, next) = batch(trie, path_number, count);
     p.bump_reductions(pairs.len() / 10);
     if as_iterator {
         let last = match next {
@@ -261,4 +262,31 @@ fn map_next(p: &mut Process, path: Term, map: Term, accumulator: Term) -> BifRes
         Some(path) => p.list_with_tail(&[Term::small(path as i64), map], list),
         None => list,
     })
+}
+
+/// `erts_debug:map_info/1`: what the trie of a large map is made of.
+#[bif("erts_debug:map_info/1", since = 27)]
+fn map_info(p: &mut Process, map: Term) -> BifResult {
+    /// OTP has one level for what collides there. Here such pairs may be deeper, and are counted with it.
+    const LEVELS: usize = 18;
+    check(p, map)?;
+    let shape = map::shape(map.as_hash_map().ok_or(BifExit::BADARG)?);
+    let mut by_level = [0; LEVELS];
+    for (level, count) in shape.pairs.iter().enumerate() {
+        by_level[level.min(LEVELS - 1)] += count;
+    }
+    let number = |count: usize| Term::small(count as i64);
+    let counted = |p: &mut Process, name: Atom, counts: &[usize]| {
+        let numbers: Vec<Term> = counts.iter().map(|&count| number(count)).collect();
+        let numbers = p.tuple(&numbers);
+        p.tuple(&[Term::atom(name), number(counts.iter().sum()), numbers])
+    };
+    let items = [
+        p.tuple(&[Term::atom(atom!("depth")), number(shape.depth)]),
+        p.tuple(&[Term::atom(atom!("arrays")), number(shape.full_roots), Term::NIL]),
+        counted(p, atom!("collisions"), &[0; 16]),
+        counted(p, atom!("bitmaps"), &shape.nodes),
+        counted(p, atom!("leafs"), &by_level),
+    ];
+    Ok(p.list(&items))
 }

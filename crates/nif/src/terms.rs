@@ -1,11 +1,11 @@
 //! Terms: what they are, what is in them, and new ones.
 
 use crate::abi::{CArray, CRoom, CText, NON_VALUE, Out, c_bool};
-use crate::env::{Env, vm};
+use crate::env::Env;
 use std::ffi::{c_int, c_long, c_uint, c_ulong};
 use swarmrt_heap::size_whole;
 use swarmrt_term::atom::CACHE_PLACES;
-use swarmrt_term::{Alloc, Atom, Release, Subtag, Term, compare, equal_exact, hash, print};
+use swarmrt_term::{Alloc, Atom, Subtag, Term, compare, equal_exact, hash, print};
 
 /// `ErlNifCharEncoding`.
 const LATIN1: c_int = 1;
@@ -72,20 +72,10 @@ pub extern "C" fn enif_compare(a: Term, b: Term) -> c_int {
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_hash(kind: c_int, term: Term, salt: u64) -> u64 {
     match kind {
-        1 => internal_hash(term, salt as u32),
+        1 => hash::internal_hash_salted(term, salt),
         2 => hash::phash2(term).into(),
         _ => 0,
     }
-}
-
-/// 32 bits, and since OTP 27 a word: two hashes with salts of their own.
-fn internal_hash(term: Term, salt: u32) -> u64 {
-    const OTHER_SALT: u32 = 0x9e37_79b9;
-    let low = u64::from(hash::internal_hash_salted(term, salt));
-    if vm().release() < Release::R27 {
-        return low;
-    }
-    low | u64::from(hash::internal_hash_salted(term, salt ^ OTHER_SALT)) << 32
 }
 
 #[unsafe(no_mangle)]

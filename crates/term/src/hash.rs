@@ -2,13 +2,15 @@
 //!
 //! The first two are part of Erlang: every node answers the same. The internal one only has to agree with
 //! `=:=`, but ours is OTP's on terms without atoms and identifiers, so that large maps list their
-//! pairs in the same order. Nothing recurses on the native stack.
+//! pairs in the same order: here that of OTP 25 and 26, in [`crate::wide_hash`] that of later releases.
+//! Nothing recurses on the native stack.
 
 use crate::binary::Bits;
 use crate::boxed::{HashMap, MapNode};
 use crate::node::pid_parts;
 use crate::release::{self, Release};
 use crate::stop;
+use crate::wide_hash::wide_hash;
 use crate::word::{Kind, Subtag, Term};
 use smallvec::SmallVec;
 
@@ -71,13 +73,14 @@ fn mix_bytes(bytes: &[u8], initial: u32) -> u32 {
 
 fn mix_bits(bits: Bits, hash: u32) -> u32 {
     let initial = golden(13).wrapping_add(hash);
+    // As in OTP, the size in bytes is cut to 32 bits: of larger ones the first so many count.
+    let (whole, extra) = (bits.bit_size / 8 & u32::MAX as usize, bits.bit_size % 8);
+    let bits = Bits { bit_size: whole * 8 + extra, ..bits };
     if bits.bit_size == 0 {
         return initial;
     }
     stop::flat(bits.bit_size / 64);
     let bytes = bits.to_bytes();
-    let whole = bits.bit_size / 8;
-    let extra = bits.bit_size % 8;
     let hash = mix_bytes(&bytes[..whole], initial);
     if extra == 0 { hash } else { mix_two(hash, extra as u32, u32::from(bytes[whole] >> (8 - extra)), 15) }
 }
@@ -87,11 +90,6 @@ fn mix_digits(mut hash: u32, negative: bool, digits: &[u64]) -> u32 {
         hash = mix_two(hash, digit as u32, (digit >> 32) as u32, if negative { 10 } else { 11 });
     }
     hash
-}
-
-/// The two halves of a float's bits, for the hash that agrees with `=:=`: from OTP 27 on there are two zeros.
-fn distinct_float_halves(value: f64) -> (u32, u32) {
-    if release::current() >= Release::R27 { (value.to_bits() as u32, (value.to_bits() >> 32) as u32) } else { float_halves(value) }
 }
 
 /// The two halves of a float's bits, with one zero only.
@@ -121,7 +119,7 @@ enum Todo {
 
 /// The small list elements that hash together, four at a time.
 #[inline(always)]
-fn byte_element(term: Term) -> Option<u32> {
+pub(crate) fn byte_element(term: Term) -> Option<u32> {
     term.as_small().filter(|value| (0..256).contains(value)).map(|value| value as u32)
 }
 
@@ -356,7 +354,7 @@ fn phash2_integer(value: i64, hash: u32) -> u32 {
     }
 }
 
-fn node_children<'a>(node: Term) -> &'a [Term] {
+pub(crate) fn node_children<'a>(node: Term) -> &'a [Term] {
     // SAFETY: only nodes of tries come here.
     unsafe {
         match node.boxed_header().subtag() {
@@ -452,22 +450,38 @@ fn tag_hash(hash: u32, times: u32) -> u32 {
     (hash ^ golden(times)).rotate_left(17)
 }
 
-/// The hash of maps and tables: equal for terms that are `=:=`.
+/// The hash of maps and tables: equal for terms that are `=:=`. It has [`internal_hash_bits`] bits.
 #[inline]
-pub fn internal_hash(term: Term) -> u32 {
+pub fn internal_hash(term: Term) -> u64 {
     internal_hash_salted(term, 0)
 }
 
-/// The hash of a key for the levels `depth * 8` to `depth * 8 + 7` of a trie.
+/// How many bits the hash of maps and tables has.
 #[inline]
-pub fn trie_hash(key: Term, depth: u32) -> u32 {
-    internal_hash_salted(key, if depth == 0 { 0 } else { mix_two(0, depth, 1, 22) })
+pub fn internal_hash_bits() -> u32 {
+    if is_wide() { 64 } else { 32 }
+}
+
+#[inline]
+fn is_wide() -> bool {
+    release::current() >= Release::R27
+}
+
+/// The `depth`-th hash of a key that a trie needs, where the bits of those before have been used.
+#[inline]
+pub fn trie_hash(key: Term, depth: u32) -> u64 {
+    internal_hash_salted(key, if depth == 0 { 0 } else { mix_two(0, depth, 1, 22).into() })
+}
+
+/// The hash with a start of its own: keys that collide with one salt need not with another.
+#[inline]
+pub fn internal_hash_salted(term: Term, salt: u64) -> u64 {
+    if is_wide() { wide_hash(term, salt) } else { narrow_hash(term, salt as u32).into() }
 }
 
 const INTERNAL_SALT: u32 = 3_432_918_353;
 
-/// The hash with a start of its own: keys that collide with one salt need not with another.
-pub fn internal_hash_salted(term: Term, salt: u32) -> u32 {
+fn narrow_hash(term: Term, salt: u32) -> u32 {
     let hash = salt ^ INTERNAL_SALT;
     if let Some(word) = immediate_word(term) {
         return mix_two(hash, word as u32, (word >> 32) as u32, 1);
@@ -500,7 +514,7 @@ fn plain_tuple_hash(elements: &[Term], hash: u32) -> Option<u32> {
 
 /// The word that OTP would hold the term in, for what it holds in one.
 #[inline(always)]
-fn immediate_word(term: Term) -> Option<u64> {
+pub(crate) fn immediate_word(term: Term) -> Option<u64> {
     if let Some(value) = term.as_small() {
         return (-(1 << 59)..1 << 59).contains(&value).then_some((value as u64) << 4 | 0xf);
     }
@@ -521,7 +535,7 @@ fn internal_step(term: Term, hash: u32, todo: &mut Todos) -> u32 {
         Kind::Small(value) => mix_digits(hash, value < 0, &[value.unsigned_abs()]),
         Kind::Big(big) => mix_digits(hash, big.is_negative(), big.digits()),
         Kind::Float(value) => {
-            let (low, high) = distinct_float_halves(value);
+            let (low, high) = float_halves(value);
             mix_two(hash, low, high, 12)
         }
         Kind::Cons(_) => {

@@ -5,6 +5,7 @@
 //! and stay where they are.
 
 use super::object::Head;
+use swarmrt_term::release::{self, Release};
 use swarmrt_term::{Term, equal_exact, hash};
 
 /// Buckets of a new table.
@@ -59,11 +60,14 @@ pub enum Verdict {
     Replace(*mut Head),
 }
 
+/// The hash of a key in a table, whose lowest bits choose the bucket: OTP's, so that tables list their objects in the same
+/// order. OTP 29 leaves the lowest bit out.
 pub fn hash_of(key: Term) -> u32 {
-    match key.as_atom() {
-        Some(atom) => atom.hash_value(),
+    let hash = match key.as_atom() {
+        Some(atom) => atom.hash_value().into(),
         None => hash::internal_hash(key),
-    }
+    };
+    (if release::current() >= Release::R29 { hash >> 1 } else { hash }) as u32
 }
 
 pub struct HashTable {

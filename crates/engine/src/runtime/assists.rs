@@ -222,7 +222,9 @@ unsafe extern "C-unwind" fn bif(registers: *mut Registers, number: u64, args: *c
     unsafe {
         let (p, state) = current(registers);
         let args = std::slice::from_raw_parts(args.cast::<Term>(), count as usize);
+        p.reductions = (state.reductions + state.deferred) as i32;
         let result = p.vm.bifs.get(number as u16).call(p, args);
+        state.reductions = i64::from(p.reductions) - state.deferred;
         allocated(p, state);
         result.map_or(NO_TERM, Term::raw)
     }

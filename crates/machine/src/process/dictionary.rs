@@ -2,7 +2,6 @@
 
 use swarmrt_term::Term;
 use swarmrt_term::compare::equal_exact;
-use swarmrt_term::hash::internal_hash;
 
 /// The process dictionary: pairs in the order of insertion, with an index once there are many.
 #[derive(Default)]
@@ -25,6 +24,11 @@ struct Written {
     before: Vec<u32>,
 }
 
+/// The hash of a key.
+fn index_hash(key: Term) -> u32 {
+    swarmrt_term::hash::internal_hash(key) as u32
+}
+
 /// Keys that are searched one by one.
 const DICTIONARY_SCAN_MAX: usize = 12;
 
@@ -41,7 +45,7 @@ impl Dictionary {
     /// Where the index has the key.
     fn index_slot(&self, key: Term) -> Option<usize> {
         let mask = self.index.len() - 1;
-        let hash = internal_hash(key);
+        let hash = index_hash(key);
         let mut slot = hash as usize & mask;
         while let Some((other, at)) = self.index[slot] {
             if other == hash && equal_exact(self.keys[at as usize], key) {
@@ -83,7 +87,7 @@ impl Dictionary {
             self.index_insert(hash, at);
         }
         for at in known..self.keys.len() {
-            self.index_insert(internal_hash(self.keys[at]), at as u32);
+            self.index_insert(index_hash(self.keys[at]), at as u32);
         }
     }
     /// Notes that a pair changes.
@@ -142,7 +146,7 @@ impl Dictionary {
             if self.keys.len() * 2 > self.index.len() {
                 self.rebuild_index();
             } else {
-                self.index_insert(internal_hash(key), self.keys.len() as u32 - 1);
+                self.index_insert(index_hash(key), self.keys.len() as u32 - 1);
             }
         }
         None

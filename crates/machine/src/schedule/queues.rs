@@ -8,11 +8,15 @@ use std::collections::VecDeque;
 /// What waits for one scheduler.
 #[derive(Default)]
 pub(super) struct Queues {
-    by_priority: [VecDeque<usize>; 4],
-    /// Processes of normal priority that are new or were woken by a signal: they go before those whose turn was
-    /// over, but for every fifth turn. Whoever waits for something is answered soon, however many
-    /// others are busy; and those are still passed over for four short turns at most.
+    by_priority: [VecDeque<Waiting>; 4],
+    /// Processes of normal priority that are new or were woken by a signal: they go before those
+    /// whose turn was over. Whoever waits for something is answered soon, however many others are
+    /// busy. See `pop_normal` for when the others have their turn.
     woken: VecDeque<usize>,
+    /// How many were put into `woken` so far, and how many of those have left it.
+    woken_in: u64,
+    woken_out: u64,
+    /// Woken processes that went before the first of those whose turn was over, and came later.
     woken_turns: u32,
     /// How many wait that are not bound.
     length: usize,
@@ -23,10 +27,17 @@ pub(super) struct Queues {
     low_skipped: u32,
 }
 
+/// A process whose turn was over, or of another priority than normal.
+struct Waiting {
+    cell: usize,
+    /// `woken_in` when it was put into its queue.
+    behind: u64,
+}
+
 /// Low priority gets one turn in this many, as in OTP.
 const LOW_TURNS: u32 = 8;
 
-/// Turns of woken processes before one whose turn was over.
+/// Turns of woken processes that came after one whose turn was over, before that one.
 const WOKEN_TURNS: u32 = 4;
 
 impl Queues {
@@ -34,8 +45,10 @@ impl Queues {
     pub fn push(&mut self, cell: usize, priority: u8, woken: bool) {
         if woken && priority == Priority::Normal as u8 {
             self.woken.push_back(cell);
+            self.woken_in += 1;
         } else {
-            self.by_priority[usize::from(priority)].push_back(cell);
+            let behind = self.woken_in;
+            self.by_priority[usize::from(priority)].push_back(Waiting { cell, behind });
         }
         self.length += 1;
     }
@@ -50,23 +63,34 @@ impl Queues {
     /// Moves a process from a queue of lower priority to that of `priority`; whether it was in one.
     pub fn advance(&mut self, cell: usize, priority: u8) -> bool {
         let (higher, lower) = self.by_priority.split_at_mut(usize::from(priority) + 1);
-        let found = lower.iter_mut().chain([&mut self.woken]).any(|queue| {
-            let at = queue.iter().position(|&other| other == cell);
+        let mut found = lower.iter_mut().any(|queue| {
+            let at = queue.iter().position(|other| other.cell == cell);
             at.is_some_and(|at| queue.remove(at).is_some())
         });
+        if !found && let Some(at) = self.woken.iter().position(|&other| other == cell) {
+            self.woken.remove(at);
+            self.woken_out += 1;
+            found = true;
+        }
         if found {
-            higher[usize::from(priority)].push_back(cell);
+            let behind = self.woken_in;
+            higher[usize::from(priority)].push_back(Waiting { cell, behind });
         }
         found
     }
+    /// A woken process, or one whose turn was over. The latter is passed over by the woken ones that
+    /// came before it, so that who starts processes does not go on until those have had their turn,
+    /// and by [`WOKEN_TURNS`] of those that came after it.
     fn pop_normal(&mut self) -> Option<usize> {
         let normal = &mut self.by_priority[Priority::Normal as usize];
-        if !self.woken.is_empty() && (normal.is_empty() || self.woken_turns < WOKEN_TURNS) {
-            self.woken_turns += 1;
+        let came_before = normal.front().is_none_or(|first| self.woken_out < first.behind);
+        if !self.woken.is_empty() && (came_before || self.woken_turns < WOKEN_TURNS) {
+            self.woken_turns += u32::from(!came_before);
+            self.woken_out += 1;
             return self.woken.pop_front();
         }
         self.woken_turns = 0;
-        normal.pop_front()
+        normal.pop_front().map(|first| first.cell)
     }
     /// The next for the scheduler itself.
     pub fn pop_own(&mut self) -> Option<usize> {
@@ -82,14 +106,14 @@ impl Queues {
         let [max, high, normal, low] = &mut self.by_priority;
         let no_normal = normal.is_empty() && self.woken.is_empty();
         let no_low = low.is_empty();
-        let cell = if let Some(cell) = max.pop_front().or_else(|| high.pop_front()) {
-            cell
+        let cell = if let Some(first) = max.pop_front().or_else(|| high.pop_front()) {
+            first.cell
         } else if no_low || (!no_normal && self.low_skipped < LOW_TURNS) {
             self.low_skipped += u32::from(!no_low);
             self.pop_normal()?
         } else {
             self.low_skipped = 0;
-            low.pop_front()?
+            low.pop_front()?.cell
         };
         self.length -= 1;
         Some(cell)
@@ -140,6 +164,23 @@ mod tests {
         (0..3).for_each(|cell| queues.push(cell, NORMAL, false));
         (10..20).for_each(|cell| queues.push(cell, NORMAL, true));
         assert_eq!(order(&mut queues), [10, 11, 12, 13, 0, 14, 15, 16, 17, 1, 18, 19, 2]);
+    }
+
+    #[test]
+    fn who_starts_many_processes_waits_for_them() {
+        const STARTED: usize = 1000;
+        const SPAWNER: usize = 1;
+        let mut queues = Queues::default();
+        queues.push(SPAWNER, NORMAL, false);
+        let mut most = 0;
+        for _ in 0..50 * STARTED {
+            if queues.pop_own() == Some(SPAWNER) {
+                (0..STARTED).for_each(|child| queues.push(10 + child, NORMAL, true));
+                queues.push(SPAWNER, NORMAL, false);
+            }
+            most = most.max(queues.lengths().0);
+        }
+        assert!(most <= 2 * STARTED, "{most} wait");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::word::Term;
 use std::cmp::Ordering;
 use super::DuplicateKey;
 use super::flat::{empty, new_flat};
-use super::trie::{Branches, LEVELS_PER_HASH, LEVEL_BITS, in_trie_order, inner_node, root_node};
+use super::trie::{Branches, LEVEL_BITS, in_trie_order, inner_node, levels_per_hash, needs_hash, root_node};
 
 /// The map of `pairs`; of two with the same key the later one counts.
 pub fn from_pairs<A: Alloc + ?Sized>(alloc: &mut A, pairs: &[(Term, Term)]) -> Term {
@@ -102,7 +102,7 @@ pub(super) fn flat_from_sorted<A: Alloc + ?Sized>(alloc: &mut A, pairs: &[(Term,
 /// A pair with its key's hash in trie order.
 #[derive(Clone, Copy)]
 struct Hashed {
-    order: u32,
+    order: u64,
     key: Term,
     value: Term,
 }
@@ -120,7 +120,7 @@ fn build_root<A: Alloc + ?Sized>(alloc: &mut A, sorted: &[Hashed]) -> Term {
 }
 
 fn build_children<A: Alloc + ?Sized>(alloc: &mut A, sorted: &[Hashed], level: u32) -> (u64, Branches) {
-    let shift = 32 - LEVEL_BITS * (level % LEVELS_PER_HASH + 1);
+    let shift = u64::BITS - LEVEL_BITS * (level % levels_per_hash() + 1);
     let branch = |entry: &Hashed| (entry.order >> shift) & 0xf;
     let mut bitmap = 0;
     let mut branches = Branches::of(&[]);
@@ -134,10 +134,10 @@ fn build_children<A: Alloc + ?Sized>(alloc: &mut A, sorted: &[Hashed], level: u3
 
 fn build_inner<A: Alloc + ?Sized>(alloc: &mut A, group: &[Hashed], level: u32) -> Term {
     assert!(level < 8000, "two keys cannot be told apart by any hash");
-    let (bitmap, branches) = if level.is_multiple_of(LEVELS_PER_HASH) {
+    let (bitmap, branches) = if needs_hash(level) {
         let mut again = group.to_vec();
         for entry in &mut again {
-            entry.order = in_trie_order(trie_hash(entry.key, level / LEVELS_PER_HASH));
+            entry.order = in_trie_order(trie_hash(entry.key, level / levels_per_hash()));
         }
         again.sort_by_key(|entry| entry.order);
         build_children(alloc, &again, level)

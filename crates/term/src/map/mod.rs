@@ -1,8 +1,8 @@
 //! Maps: flat up to 32 pairs, above that a hash trie.
 //!
 //! A flat map is a tuple of keys in term order, shared between maps with the same keys, and the values. A hash map
-//! is a trie with 16 branches a level, walked by four bits of the key's hash at a time, lowest first; after eight
-//! levels the key is hashed anew with the depth as salt. The shape of a trie depends only on its keys, and
+//! is a trie with 16 branches a level, walked by four bits of the key's hash at a time, lowest first; when its bits
+//! are used up, the key is hashed anew with the depth as salt. The shape of a trie depends only on its keys, and
 //! its order is OTP's wherever the hash is (see [`crate::hash`]).
 //!
 //! All functions take terms known to be maps, except where they say otherwise.
@@ -17,7 +17,9 @@ pub use build::{from_pairs, from_unique_pairs};
 pub use flat::{empty, flat_get, flat_map, flat_position};
 pub use merge::merge;
 pub(crate) use trie::path_order;
-pub use walk::{MapIter, TrieIter, batch, iter, keys, pair_list, trie_list, values};
+pub use walk::{
+    MapIter, Shape, TrieIter, batch, batch_for_list, iter, keys, pair_list, shape, trie_list, values,
+};
 
 use crate::alloc::Alloc;
 use crate::boxed::FlatMap;
@@ -176,6 +178,6 @@ mod tests {
 
     #[test]
     fn hashes_sort_as_tries_do() {
-        assert_eq!(in_trie_order(0x8765_4321), 0x1234_5678);
+        assert_eq!(in_trie_order(0xfedc_ba98_7654_3210), 0x0123_4567_89ab_cdef);
     }
 }

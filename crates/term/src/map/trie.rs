@@ -3,7 +3,7 @@
 use crate::alloc::Alloc;
 use crate::boxed::{FlatMap, HashMap, MapNode};
 use crate::compare::{compare_exact, equal_exact};
-use crate::hash::trie_hash;
+use crate::hash::{internal_hash_bits, trie_hash};
 use crate::word::{Header, Subtag, Term};
 use std::cmp::Ordering;
 use super::build::flat_from_sorted;
@@ -12,7 +12,17 @@ use super::walk::iter;
 pub(super) const LEVEL_BITS: u32 = 4;
 
 /// Levels that one hash lasts for.
-pub(super) const LEVELS_PER_HASH: u32 = 32 / LEVEL_BITS;
+#[inline]
+pub(super) fn levels_per_hash() -> u32 {
+    internal_hash_bits() / LEVEL_BITS
+}
+
+/// Whether the bits of the hashes before are used up at a level. It is asked at every level.
+#[inline]
+pub(super) fn needs_hash(level: u32) -> bool {
+    debug_assert!(levels_per_hash().is_power_of_two());
+    level & (levels_per_hash() - 1) == 0
+}
 
 #[inline]
 pub(super) fn hash_map(map: Term) -> HashMap {
@@ -22,7 +32,7 @@ pub(super) fn hash_map(map: Term) -> HashMap {
 /// The part of a key's path through the trie that the current level and those below it use.
 #[derive(Clone, Copy)]
 pub(super) struct Path {
-    pub(super) hash: u32,
+    pub(super) hash: u64,
     pub(super) level: u32,
 }
 
@@ -31,7 +41,8 @@ impl Path {
         Path { hash: trie_hash(key, 0), level: 0 }
     }
     pub(super) fn at(key: Term, level: u32) -> Path {
-        Path { hash: trie_hash(key, level / LEVELS_PER_HASH) >> (LEVEL_BITS * (level % LEVELS_PER_HASH)), level }
+        let levels = levels_per_hash();
+        Path { hash: trie_hash(key, level / levels) >> (LEVEL_BITS * (level % levels)), level }
     }
     #[inline]
     pub(super) fn bit(self) -> u64 {
@@ -39,7 +50,11 @@ impl Path {
     }
     pub(super) fn down(self, key: Term) -> Path {
         let level = self.level + 1;
-        let hash = if level.is_multiple_of(LEVELS_PER_HASH) { trie_hash(key, level / LEVELS_PER_HASH) } else { self.hash >> LEVEL_BITS };
+        let hash = if needs_hash(level) {
+            trie_hash(key, level / levels_per_hash())
+        } else {
+            self.hash >> LEVEL_BITS
+        };
         Path { hash, level }
     }
 }
@@ -58,9 +73,10 @@ pub(crate) fn path_order(a: Term, b: Term) -> Ordering {
 }
 
 /// The hash with its lowest four bits first, so that numbers sort as tries do.
-pub(super) fn in_trie_order(hash: u32) -> u32 {
+pub(super) fn in_trie_order(hash: u64) -> u64 {
+    const LOW: u64 = 0x0f0f_0f0f_0f0f_0f0f;
     let nibbles = hash.swap_bytes();
-    (nibbles & 0x0f0f_0f0f) << 4 | (nibbles >> 4) & 0x0f0f_0f0f
+    (nibbles & LOW) << 4 | (nibbles >> 4) & LOW
 }
 
 /// The slot of `bit` among the children of a node.

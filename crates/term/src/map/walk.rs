@@ -2,6 +2,8 @@
 
 use crate::alloc::Alloc;
 use crate::boxed::HashMap;
+use crate::release::{self, Release};
+use crate::stop;
 use crate::word::{Header, Subtag, Term};
 use super::trie::{LEVEL_BITS, hash_map, node_parts, slot};
 
@@ -35,17 +37,19 @@ impl PairList {
             *pair.sub(1) = Term::from_cons_ptr(self.cell).raw();
         }
     }
-    /// All pairs below a node of a trie, the last child first.
+    /// All pairs below a node of a trie, in its order or the opposite one.
     ///
     /// # Safety
     /// As for [`PairList::push`].
-    unsafe fn push_below(&mut self, node: Term) {
-        for &child in node_parts(node).1.iter().rev() {
+    unsafe fn push_below(&mut self, node: Term, opposite: bool) {
+        let children = node_parts(node).1;
+        for at in 0..children.len() {
+            let child = children[if opposite { children.len() - 1 - at } else { at }];
             // SAFETY: the caller's.
             unsafe {
                 match child.as_cons() {
                     Some(pair) => self.push(pair.head(), pair.tail()),
-                    None => self.push_below(child),
+                    None => self.push_below(child, opposite),
                 }
             }
         }
@@ -73,12 +77,17 @@ pub fn pair_list<A: Alloc + ?Sized>(alloc: &mut A, pairs: impl ExactSizeIterator
     }
 }
 
-/// A list of tuples of all pairs of a hash map, opposite to the order of [`iter`], with `tail` behind them.
+/// Whether lists of a hash map's pairs have the order opposite to that of [`iter`]: so it was before OTP 29.
+fn lists_are_opposite() -> bool {
+    release::current() < Release::R29
+}
+
+/// A list of tuples of all pairs of a hash map, with `tail` behind them.
 pub fn trie_list<A: Alloc + ?Sized>(alloc: &mut A, map: HashMap, tail: Term) -> Term {
     let mut list = PairList::new(alloc, map.size());
     // SAFETY: a trie holds as many pairs as its root says, more than a flat map can.
     unsafe {
-        list.push_below(map.term());
+        list.push_below(map.term(), lists_are_opposite());
         list.finish(tail)
     }
 }
@@ -143,42 +152,101 @@ const PATH_LEVELS: u32 = 13;
 /// Pairs of a hash map from `path` on (0 is the start), at least `count` of them if there are as many, and
 /// the path of what comes next. A path is the branch at each level, four bits each, the root's lowest.
 pub fn batch(map: HashMap, path: u64, count: usize) -> (Vec<(Term, Term)>, Option<u64>) {
-    let mut pairs = Vec::with_capacity(count.min(map.size()));
-    let next = batch_below(map.term(), Some(path), 0, 0, count, &mut pairs);
-    (pairs, next)
+    batch_in(map, path, count, false)
 }
 
-/// `from`: where to start below `node`, when not at its first child. `above`: the path to `node`.
-fn batch_below(node: Term, from: Option<u64>, above: u64, level: u32, count: usize, pairs: &mut Vec<(Term, Term)>) -> Option<u64> {
-    let (bitmap, children) = node_parts(node);
-    let first = from.map_or(0, |path| path & 0xf);
-    let mut left = bitmap & (!0 << first);
-    while left != 0 {
-        let branch = u64::from(left.trailing_zeros());
-        left &= left - 1;
-        let child = children[slot(bitmap, 1 << branch)];
-        let here = above | if level < PATH_LEVELS { branch << (LEVEL_BITS * level) } else { 0 };
-        if level < PATH_LEVELS && pairs.len() >= count {
-            return Some(here);
-        }
-        match child.as_cons() {
-            Some(pair) => pairs.push((pair.head(), pair.tail())),
-            None => {
-                let from = from.filter(|_| branch == first).map(|path| path >> LEVEL_BITS);
-                if let Some(next) = batch_below(child, from, here, level + 1, count, pairs) {
-                    return Some(next);
+/// As [`batch`], for a list that each pair is put in front of. In the paths of the opposite order a branch is
+/// counted from the last.
+pub fn batch_for_list(map: HashMap, path: u64, count: usize) -> (Vec<(Term, Term)>, Option<u64>) {
+    batch_in(map, path, count, !lists_are_opposite())
+}
+
+fn batch_in(map: HashMap, path: u64, count: usize, opposite: bool) -> (Vec<(Term, Term)>, Option<u64>) {
+    let mut batch = Batch { pairs: Vec::with_capacity(count.min(map.size())), count, opposite };
+    let next = batch.below(map.term(), Some(path), 0, 0);
+    (batch.pairs, next)
+}
+
+struct Batch {
+    pairs: Vec<(Term, Term)>,
+    count: usize,
+    opposite: bool,
+}
+
+impl Batch {
+    /// `from`: where to start below `node`, when not at its first child. `above`: the path to `node`.
+    fn below(&mut self, node: Term, from: Option<u64>, above: u64, level: u32) -> Option<u64> {
+        const LAST_BRANCH: u64 = 15;
+        let (bitmap, children) = node_parts(node);
+        let first = from.map_or(0, |path| path & 0xf);
+        let in_order = if self.opposite { u64::from((bitmap as u16).reverse_bits()) } else { bitmap };
+        let mut left = in_order & (!0 << first);
+        while left != 0 {
+            let step = u64::from(left.trailing_zeros());
+            left &= left - 1;
+            let branch = if self.opposite { LAST_BRANCH - step } else { step };
+            let child = children[slot(bitmap, 1 << branch)];
+            let here = above | if level < PATH_LEVELS { step << (LEVEL_BITS * level) } else { 0 };
+            if level < PATH_LEVELS && self.pairs.len() >= self.count {
+                return Some(here);
+            }
+            match child.as_cons() {
+                Some(pair) => self.pairs.push((pair.head(), pair.tail())),
+                None => {
+                    let from = from.filter(|_| step == first).map(|path| path >> LEVEL_BITS);
+                    if let Some(next) = self.below(child, from, here, level + 1) {
+                        return Some(next);
+                    }
                 }
             }
         }
+        None
     }
-    None
 }
 
-/// `maps:keys/1`: of a flat map in key order, of a hash map in the reverse of its trie's.
+/// What a trie is made of.
+#[derive(Default)]
+pub struct Shape {
+    /// Levels below the root.
+    pub depth: usize,
+    /// Roots with a child for every branch.
+    pub full_roots: usize,
+    /// The other nodes, by how many children they have: those with one first.
+    pub nodes: [usize; 16],
+    /// Pairs by their level; the root's children are on level 1.
+    pub pairs: Vec<usize>,
+}
+
+/// Takes stock of a trie.
+pub fn shape(map: HashMap) -> Shape {
+    let mut shape = Shape::default();
+    let mut nodes = vec![(map.term(), 0)];
+    while let Some((node, level)) = nodes.pop() {
+        stop::step();
+        let (_, children) = node_parts(node);
+        if level == 0 && children.len() == shape.nodes.len() {
+            shape.full_roots += 1;
+        } else {
+            shape.nodes[children.len() - 1] += 1;
+        }
+        let below = level + 1;
+        shape.depth = shape.depth.max(below);
+        shape.pairs.resize(shape.pairs.len().max(below + 1), 0);
+        for &child in children {
+            match child.as_cons() {
+                Some(_) => shape.pairs[below] += 1,
+                None => nodes.push((child, below)),
+            }
+        }
+    }
+    shape
+}
+
+/// `maps:keys/1`: of a flat map in key order, of a hash map in that of lists of its pairs.
 pub fn keys<A: Alloc + ?Sized>(alloc: &mut A, map: Term) -> Term {
     match map.as_flat_map() {
         Some(flat) => alloc.list(flat.keys()),
-        None => iter(map).fold(Term::NIL, |list, (key, _)| alloc.cons(key, list)),
+        None => one_side(alloc, map, |(key, _)| key),
     }
 }
 
@@ -186,6 +254,14 @@ pub fn keys<A: Alloc + ?Sized>(alloc: &mut A, map: Term) -> Term {
 pub fn values<A: Alloc + ?Sized>(alloc: &mut A, map: Term) -> Term {
     match map.as_flat_map() {
         Some(flat) => alloc.list(flat.values()),
-        None => iter(map).fold(Term::NIL, |list, (_, value)| alloc.cons(value, list)),
+        None => one_side(alloc, map, |(_, value)| value),
     }
+}
+
+fn one_side<A: Alloc + ?Sized>(alloc: &mut A, map: Term, part: impl Fn((Term, Term)) -> Term) -> Term {
+    if lists_are_opposite() {
+        return iter(map).fold(Term::NIL, |list, pair| alloc.cons(part(pair), list));
+    }
+    let parts: Vec<Term> = iter(map).map(part).collect();
+    alloc.list(&parts)
 }
