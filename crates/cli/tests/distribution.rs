@@ -145,6 +145,19 @@ fn signals_are_the_same_between_all_kinds_of_nodes() {
 }
 
 #[test]
+fn priority_messages_are_the_same_between_all_kinds_of_nodes() {
+    let number = common::release().and_then(|release| release.parse::<u32>().ok());
+    if number.is_none_or(|number| number < 28) {
+        eprintln!("skipped: OTP 28 brought priority messages");
+        return;
+    }
+    let beams = folder("priority");
+    compiled("priority", &beams);
+    same_on("priority", &beams, &PAIRS, &[]);
+    let _ = std::fs::remove_dir_all(beams);
+}
+
+#[test]
 fn signals_are_the_same_over_tls() {
     let beams = folder("tls");
     compiled("signals", &beams);

@@ -3,7 +3,7 @@
 //! The messages are not trusted: what is not as the protocol has it, or speaks for others than the peer, closes the
 //! connection, and is logged as OTP does.
 
-use crate::control::op;
+use crate::control::{altact, op};
 use crate::node::Node;
 use crate::nodes::u64_of;
 use crate::packet::{Message, Problem};
@@ -120,10 +120,13 @@ impl Delivery<'_> {
             op::SEND_TT | op::SEND_SENDER_TT => {
                 self.arity(3).and_then(|()| self.message(self.get(1), Some(self.get(2))))
             }
-            op::REG_SEND => self.arity(3).and_then(|()| self.named(self.get(2), None)),
-            op::REG_SEND_TT => self.arity(4).and_then(|()| self.named(self.get(2), Some(self.get(3)))),
-            op::ALIAS_SEND => self.arity(2).and_then(|()| self.aliased(self.get(1), None)),
-            op::ALIAS_SEND_TT => self.arity(3).and_then(|()| self.aliased(self.get(1), Some(self.get(2)))),
+            op::REG_SEND => self.arity(3).and_then(|()| self.reg_send(None)),
+            op::REG_SEND_TT => self.arity(4).and_then(|()| self.reg_send(Some(self.get(3)))),
+            op::ALIAS_SEND => self.arity(2).and_then(|()| self.aliased(self.get(1), None, false)),
+            op::ALIAS_SEND_TT => {
+                self.arity(3).and_then(|()| self.aliased(self.get(1), Some(self.get(2)), false))
+            }
+            op::ALTACT_SIG_SEND if self.vm.release() >= Release::R28 => self.altact(),
             op::LINK => self.arity(2).and_then(|()| self.link()),
             op::UNLINK => self.arity(2).and_then(|()| self.unlink(0, self.get(0), self.get(1))),
             op::UNLINK_ID => {
@@ -181,21 +184,70 @@ impl Delivery<'_> {
         }
     }
 
+    fn reg_send(&self, token: Option<Term>) -> Done {
+        if self.get(0).is_any_pid() { self.named(self.get(2), token) } else { Err(Invalid) }
+    }
+
     fn named(&self, name: Term, token: Option<Term>) -> Done {
-        let name = name.as_atom().filter(|_| self.get(0).is_any_pid()).ok_or(Invalid)?;
+        let name = name.as_atom().ok_or(Invalid)?;
         match self.vm.names.whereis(name).and_then(Term::as_pid) {
             Some(pid) => self.deliver(pid, token),
             None => self.payload().map(drop),
         }
     }
 
-    fn aliased(&self, alias: Term, _token: Option<Term>) -> Done {
+    fn aliased(&self, alias: Term, token: Option<Term>, priority: bool) -> Done {
         if !alias.is_reference() {
             return Err(Invalid);
         }
         let message = self.payload()?;
         if let Some(Recipient::Alias(alias)) = Recipient::of(self.vm, alias) {
-            signal::send_alias(self.vm, Term::NONE, alias, message);
+            signal::send_alias_with(self.vm, Term::NONE, alias, message, token, priority);
+        }
+        Ok(())
+    }
+
+    /// A message or an exit signal to a process, a name or an alias, as a number of flags says. Flags that are not known and
+    /// elements behind the known ones are for later releases.
+    fn altact(&self) -> Done {
+        if self.control.arity() < 4 {
+            return Err(Invalid);
+        }
+        let (flags, from, to) = (lowest_byte(self.get(0)).ok_or(Invalid)?, self.get(1), self.get(2));
+        let has = |flag: u8| flags & flag != 0;
+        if !from.is_any_pid() || has(altact::ALIAS) && has(altact::NAME) {
+            return Err(Invalid);
+        }
+        let token = match self.control.arity() {
+            _ if !has(altact::TOKEN) => None,
+            4 => return Err(Invalid),
+            _ => Some(self.get(3)),
+        };
+        let priority = has(altact::PRIORITY);
+        match (has(altact::EXIT), has(altact::ALIAS), has(altact::NAME)) {
+            (false, true, _) => self.aliased(to, token, priority),
+            (false, _, true) => self.named(to, token),
+            (false, ..) => self.message(to, token),
+            (true, true, _) => self.exit_alias(from, to, priority),
+            (true, _, true) => {
+                let name = to.as_atom().ok_or(Invalid)?;
+                let pid = self.vm.names.whereis(name).and_then(Term::as_pid);
+                self.exit_process(Kind::Exit, from, pid, self.payload()?, token)
+            }
+            (true, ..) if to.is_any_pid() => {
+                self.exit_process(Kind::Exit, from, to.as_pid(), self.payload()?, token)
+            }
+            (true, ..) => Err(Invalid),
+        }
+    }
+
+    fn exit_alias(&self, from: Term, alias: Term, priority: bool) -> Done {
+        if !alias.is_reference() {
+            return Err(Invalid);
+        }
+        let reason = self.payload()?;
+        if let Some(Recipient::Alias(alias)) = Recipient::of(self.vm, alias) {
+            signal::send_exit_through(self.vm, from, alias, reason, priority);
         }
         Ok(())
     }
@@ -302,7 +354,21 @@ impl Delivery<'_> {
     fn exit(&self, kind: Kind, reason: Term, token: Option<Term>) -> Done {
         let from = self.get(0);
         self.peer(from)?;
-        let To::Process(pid) = self.to(self.get(1))? else { return Ok(()) };
+        match self.to(self.get(1))? {
+            To::Process(pid) => self.exit_process(kind, from, Some(pid), reason, token),
+            To::Gone => Ok(()),
+        }
+    }
+
+    fn exit_process(
+        &self,
+        kind: Kind,
+        from: Term,
+        to: Option<u64>,
+        reason: Term,
+        token: Option<Term>,
+    ) -> Done {
+        let Some(pid) = to else { return Ok(()) };
         match token {
             Some(token) => {
                 let mut heap = FragmentHeap::new();
@@ -359,7 +425,7 @@ impl Delivery<'_> {
         let mut flags = 0;
         if std::mem::take(&mut given.link) {
             flags |= SPAWNED_LINKED;
-            relations.links.insert(parent, RemoteLink { connection, unlinking: None });
+            relations.links.insert(parent, RemoteLink::new(connection));
         }
         if is_monitored {
             flags |= SPAWNED_MONITORED;
@@ -451,6 +517,14 @@ fn unwanted(
     if flags & SPAWNED_LINKED != 0 {
         let reason = kept.as_ref().map_or(Term::atom(am::NOPROC), Tag::term);
         node.answer(vm, connection, parent, &RemoteSignal::LinkExit { to, reason });
+    }
+}
+
+/// The lowest eight bits of an integer that is not negative.
+fn lowest_byte(term: Term) -> Option<u8> {
+    match term.as_small() {
+        Some(number) => (number >= 0).then_some(number as u8),
+        None => term.as_big().filter(|big| !big.is_negative()).map(|big| big.digits()[0] as u8),
     }
 }
 
