@@ -20,8 +20,13 @@ use swarmrt_machine::{Process, Vm, exception};
 use swarmrt_term::{Alloc, Atom, FragmentHeap, Mfa, Release, Term, Tuple, am, atom};
 
 /// A message that is not as the protocol has it.
-struct Invalid;
-type Done = Result<(), Invalid>;
+enum Refused {
+    Invalid,
+    /// Its payload is no term, or missing.
+    Payload,
+}
+use Refused::Invalid;
+type Done = Result<(), Refused>;
 
 /// A message under way.
 struct Delivery<'a> {
@@ -39,18 +44,28 @@ enum To {
     Gone,
 }
 
-/// Does what a message says. `false` when it is not valid.
-pub fn dispatch(vm: &'static Vm, node: &Arc<Node>, connection: u32, message: &Message) -> bool {
+/// Does what a message says, whose last packet is given. `false` when it is not valid.
+pub fn dispatch(
+    vm: &'static Vm,
+    node: &Arc<Node>,
+    connection: u32,
+    message: &Message,
+    packet: &[u8],
+) -> bool {
     let _guard = swarmrt_machine::pin();
     let done = message.control.as_tuple().filter(|control| control.arity() > 0).ok_or(Invalid).and_then(|control| {
         Delivery { vm, node, connection, control, payload: message.payload }.done()
     });
-    if done.is_err() {
-        let text = Term::small(200);
-        let arguments = [message.control, text];
-        exception::log(vm, Term::NONE, Term::NONE, "Invalid distribution message: ~P", &arguments);
+    match done {
+        Ok(()) => return true,
+        Err(Refused::Payload) => log_corrupt(vm, node, packet, Problem::Term),
+        Err(Refused::Invalid) => {
+            let arguments = [message.control, Term::small(200)];
+            let text = "Invalid distribution message: ~P";
+            exception::log(vm, Term::NONE, Term::NONE, text, &arguments);
+        }
     }
-    done.is_ok()
+    false
 }
 
 /// Logs bytes that are no message.
@@ -82,16 +97,23 @@ impl Delivery<'_> {
     fn arity(&self, count: usize) -> Done {
         if self.control.arity() == count + 1 { Ok(()) } else { Err(Invalid) }
     }
-    fn payload(&self) -> Result<Term, Invalid> {
-        self.payload.ok_or(Invalid)
+    fn payload(&self) -> Result<Term, Refused> {
+        self.payload.ok_or(Refused::Payload)
+    }
+    /// The payload for a process; `None` when there is none to be had, nor anybody to miss it.
+    fn payload_for(&self, pid: u64) -> Result<Option<Term>, Refused> {
+        match self.payload {
+            None if self.vm.processes.get(pid).is_some() => Err(Refused::Payload),
+            payload => Ok(payload),
+        }
     }
 
     /// A process of the peer's.
-    fn peer(&self, term: Term) -> Result<RemotePid, Invalid> {
+    fn peer(&self, term: Term) -> Result<RemotePid, Refused> {
         RemotePid::of(term).filter(|pid| pid.node == self.node.name).ok_or(Invalid)
     }
     /// A process of ours.
-    fn to(&self, term: Term) -> Result<To, Invalid> {
+    fn to(&self, term: Term) -> Result<To, Refused> {
         if let Some(pid) = term.as_pid() {
             return Ok(To::Process(pid));
         }
@@ -128,7 +150,8 @@ impl Delivery<'_> {
             }
             op::ALTACT_SIG_SEND if self.vm.release() >= Release::R28 => self.altact(),
             op::LINK => self.arity(2).and_then(|()| self.link()),
-            op::UNLINK => self.arity(2).and_then(|()| self.unlink(0, self.get(0), self.get(1))),
+            // Of nodes before OTP 26.
+            op::UNLINK if self.vm.release() < Release::R26 => self.arity(2).and_then(|()| self.unlink(0, self.get(0), self.get(1))),
             op::UNLINK_ID => {
                 self.arity(3)?;
                 let id = u64_of(self.get(0)).filter(|&id| id > 0).ok_or(Invalid)?;
@@ -137,20 +160,16 @@ impl Delivery<'_> {
             op::UNLINK_ID_ACK => self.arity(3).and_then(|()| self.unlink_ack()),
             op::MONITOR => self.arity(3).and_then(|()| self.monitor()),
             op::DEMONITOR => self.arity(3).and_then(|()| self.demonitor()),
-            op::MONITOR_EXIT => self.arity(4).and_then(|()| self.down(self.get(3))),
-            op::PAYLOAD_MONITOR_EXIT => self.arity(3).and_then(|()| self.down(self.payload()?)),
-            op::EXIT => self.arity(3).and_then(|()| self.exit(Kind::LinkExit, self.get(2), None)),
-            op::EXIT_TT => self.arity(4).and_then(|()| self.exit(Kind::LinkExit, self.get(3), Some(self.get(2)))),
-            op::PAYLOAD_EXIT => self.arity(2).and_then(|()| self.exit(Kind::LinkExit, self.payload()?, None)),
-            op::PAYLOAD_EXIT_TT => {
-                self.arity(3).and_then(|()| self.exit(Kind::LinkExit, self.payload()?, Some(self.get(2))))
-            }
-            op::EXIT2 => self.arity(3).and_then(|()| self.exit(Kind::Exit, self.get(2), None)),
-            op::EXIT2_TT => self.arity(4).and_then(|()| self.exit(Kind::Exit, self.get(3), Some(self.get(2)))),
-            op::PAYLOAD_EXIT2 => self.arity(2).and_then(|()| self.exit(Kind::Exit, self.payload()?, None)),
-            op::PAYLOAD_EXIT2_TT => {
-                self.arity(3).and_then(|()| self.exit(Kind::Exit, self.payload()?, Some(self.get(2))))
-            }
+            op::MONITOR_EXIT => self.arity(4).and_then(|()| self.down(Some(self.get(3)))),
+            op::PAYLOAD_MONITOR_EXIT => self.arity(3).and_then(|()| self.down(None)),
+            op::EXIT => self.exit(Kind::LinkExit, false, false),
+            op::EXIT_TT => self.exit(Kind::LinkExit, true, false),
+            op::PAYLOAD_EXIT => self.exit(Kind::LinkExit, false, true),
+            op::PAYLOAD_EXIT_TT => self.exit(Kind::LinkExit, true, true),
+            op::EXIT2 => self.exit(Kind::Exit, false, false),
+            op::EXIT2_TT => self.exit(Kind::Exit, true, false),
+            op::PAYLOAD_EXIT2 => self.exit(Kind::Exit, false, true),
+            op::PAYLOAD_EXIT2_TT => self.exit(Kind::Exit, true, true),
             op::GROUP_LEADER => self.arity(2).and_then(|()| self.group_leader()),
             op::SPAWN_REQUEST => self.arity(5).and_then(|()| self.spawn()),
             op::SPAWN_REQUEST_TT => self.arity(6).and_then(|()| self.spawn()),
@@ -161,7 +180,7 @@ impl Delivery<'_> {
     }
 
     fn deliver(&self, to: u64, token: Option<Term>) -> Done {
-        let message = self.payload()?;
+        let Some(message) = self.payload_for(to)? else { return Ok(()) };
         match token {
             Some(token) => {
                 let mut heap = FragmentHeap::new();
@@ -192,7 +211,7 @@ impl Delivery<'_> {
         let name = name.as_atom().ok_or(Invalid)?;
         match self.vm.names.whereis(name).and_then(Term::as_pid) {
             Some(pid) => self.deliver(pid, token),
-            None => self.payload().map(drop),
+            None => Ok(()),
         }
     }
 
@@ -200,8 +219,8 @@ impl Delivery<'_> {
         if !alias.is_reference() {
             return Err(Invalid);
         }
-        let message = self.payload()?;
         if let Some(Recipient::Alias(alias)) = Recipient::of(self.vm, alias) {
+            let Some(message) = self.payload else { return self.missed_by(alias) };
             signal::send_alias_with(self.vm, Term::NONE, alias, message, token, priority);
         }
         Ok(())
@@ -232,29 +251,45 @@ impl Delivery<'_> {
             (true, _, true) => {
                 let name = to.as_atom().ok_or(Invalid)?;
                 let pid = self.vm.names.whereis(name).and_then(Term::as_pid);
-                self.exit_process(Kind::Exit, from, pid, self.payload()?, token)
+                self.exit_process(Kind::Exit, from, pid, token)
             }
             (true, ..) if to.is_any_pid() => {
-                self.exit_process(Kind::Exit, from, to.as_pid(), self.payload()?, token)
+                self.exit_process(Kind::Exit, from, to.as_pid(), token)
             }
             (true, ..) => Err(Invalid),
         }
+    }
+
+    /// The payload for an alias is no term: that closes the connection if the alias is active, which its owner knows.
+    fn missed_by(&self, alias: RefValue) -> Done {
+        let owner = alias.slot().and_then(|slot| self.vm.processes.in_slot(slot));
+        let Some(owner) = owner.map(|owner| owner.shared.id) else { return Ok(()) };
+        let (vm, node, connection) = (self.vm, self.node.clone(), self.connection);
+        self.call(owner, move |process| {
+            if process.relations.aliases.contains_key(alias.id) {
+                log_corrupt(vm, &node, &[], Problem::Term);
+                node.close(vm, connection);
+            }
+        });
+        Ok(())
     }
 
     fn exit_alias(&self, from: Term, alias: Term, priority: bool) -> Done {
         if !alias.is_reference() {
             return Err(Invalid);
         }
-        let reason = self.payload()?;
         if let Some(Recipient::Alias(alias)) = Recipient::of(self.vm, alias) {
+            let Some(reason) = self.payload else { return self.missed_by(alias) };
             signal::send_exit_through(self.vm, from, alias, reason, priority);
         }
         Ok(())
     }
 
     fn link(&self) -> Done {
-        let (from, to) = (self.peer(self.get(0))?, self.to(self.get(1))?);
-        let (node, connection, ours) = (self.node.clone(), self.connection, self.get(1));
+        let (from, ours) = (self.peer(self.get(0))?, self.get(1));
+        // What is no pid at all is not there, as in OTP.
+        let to = if ours.is_any_pid() { self.to(ours)? } else { To::Gone };
+        let (node, connection) = (self.node.clone(), self.connection);
         let gone = move |vm: &'static Vm, node: &Node, ours: Term| {
             let reason = Term::atom(am::NOPROC);
             node.answer(vm, connection, ours, &RemoteSignal::LinkExit { to: from, reason });
@@ -272,19 +307,15 @@ impl Delivery<'_> {
     }
 
     fn unlink(&self, id: u64, from: Term, to: Term) -> Done {
-        let from = self.peer(from)?;
-        if let To::Process(pid) = self.to(to)? {
-            self.call(pid, move |process| process.unlinked_by_remote(from, id));
-        }
+        let (from, pid) = (self.peer(from)?, to.as_pid().ok_or(Invalid)?);
+        self.call(pid, move |process| process.unlinked_by_remote(from, id));
         Ok(())
     }
 
     fn unlink_ack(&self) -> Done {
         let id = u64_of(self.get(0)).ok_or(Invalid)?;
-        let from = self.peer(self.get(1))?;
-        if let To::Process(pid) = self.to(self.get(2))? {
-            self.call(pid, move |process| process.unlink_acknowledged(from, id));
-        }
+        let (from, pid) = (self.peer(self.get(1))?, self.get(2).as_pid().ok_or(Invalid)?);
+        self.call(pid, move |process| process.unlink_acknowledged(from, id));
         Ok(())
     }
 
@@ -335,40 +366,59 @@ impl Delivery<'_> {
         Ok(())
     }
 
-    fn down(&self, reason: Term) -> Done {
+    /// The reason is the payload where none is given.
+    fn down(&self, reason: Option<Term>) -> Done {
         let watched = self.get(0);
-        if !watched.is_atom() {
-            self.peer(watched)?;
+        // The reference says what was monitored.
+        if !watched.is_atom() && RemotePid::of(watched).is_none() {
+            return Err(Invalid);
         }
         if !self.get(2).is_reference() {
             return Err(Invalid);
         }
         if let To::Process(pid) = self.to(self.get(1))?
             && let Some(reference) = self.get(2).as_local_ref()
+            && let Some(reason) = reason.map_or_else(|| self.payload_for(pid), |reason| Ok(Some(reason)))?
         {
             signal::send_down(self.vm, Term::NONE, pid, reference.id(), reason);
         }
         Ok(())
     }
 
-    fn exit(&self, kind: Kind, reason: Term, token: Option<Term>) -> Done {
+    /// A token is behind the receiver, and the reason behind that, or in the payload.
+    fn exit(&self, kind: Kind, has_token: bool, has_payload: bool) -> Done {
+        self.arity(2 + usize::from(has_token) + usize::from(!has_payload))?;
         let from = self.get(0);
         self.peer(from)?;
-        match self.to(self.get(1))? {
-            To::Process(pid) => self.exit_process(kind, from, Some(pid), reason, token),
-            To::Gone => Ok(()),
+        let pid = match self.to(self.get(1))? {
+            To::Process(pid) => pid,
+            To::Gone if kind == Kind::LinkExit => return Err(Invalid),
+            To::Gone => return Ok(()),
+        };
+        let token = has_token.then(|| self.get(2));
+        if has_payload {
+            return self.exit_process(kind, from, Some(pid), token);
+        }
+        self.send_exit(kind, from, pid, self.get(2 + usize::from(has_token)), token)
+    }
+
+    /// The reason is the payload.
+    fn exit_process(&self, kind: Kind, from: Term, to: Option<u64>, token: Option<Term>) -> Done {
+        let Some(pid) = to else { return Ok(()) };
+        match self.payload_for(pid)? {
+            Some(reason) => self.send_exit(kind, from, pid, reason, token),
+            None => Ok(()),
         }
     }
 
-    fn exit_process(
+    fn send_exit(
         &self,
         kind: Kind,
         from: Term,
-        to: Option<u64>,
+        pid: u64,
         reason: Term,
         token: Option<Term>,
     ) -> Done {
-        let Some(pid) = to else { return Ok(()) };
         match token {
             Some(token) => {
                 let mut heap = FragmentHeap::new();
@@ -476,15 +526,25 @@ impl Delivery<'_> {
 
     fn spawn_reply(&self) -> Done {
         let (reference, to, result) = (self.get(0), self.get(1), self.get(3));
-        let flags = self.get(2).as_small().filter(|&flags| (0..1 << 27).contains(&flags)).ok_or(Invalid)? as u32;
-        if !result.is_atom() {
-            self.peer(result)?;
-        }
+        let To::Process(pid) = self.to(to)? else { return Ok(()) };
         if !reference.is_reference() {
             return Err(Invalid);
         }
-        let To::Process(pid) = self.to(to)? else { return Ok(()) };
-        let Some(reference) = reference.as_local_ref().map(RefValue::of) else { return Ok(()) };
+        let Some(reference) = reference.as_local_ref().map(RefValue::of) else {
+            // Of an earlier run of this node, or of none that is concerned.
+            let is_ours = reference.as_external().is_some_and(|own| own.node() == self.vm.node().name);
+            return if is_ours { Ok(()) } else { Err(Invalid) };
+        };
+        let flags = self.get(2).as_small().filter(|flags| (0..1 << 27).contains(flags));
+        let flags = flags.ok_or(Invalid)? as u32;
+        let child = RemotePid::of(result);
+        if child.is_none() && !result.is_atom() {
+            return Err(Invalid);
+        }
+        // A process of a third node does not answer over this connection.
+        if child.is_some_and(|child| child.node != self.node.name) {
+            return Ok(());
+        }
         let (node, connection, result) = (self.node.clone(), self.connection, Tag::new(result));
         let call: signal::Call = Box::new(move |vm, process| {
             let is_taken = process.is_some_and(|process| process.spawn_replied(reference.id, result.term(), flags));

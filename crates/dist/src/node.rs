@@ -7,7 +7,7 @@
 use crate::atoms;
 use crate::control::{self, Control, Origin};
 use crate::flags;
-use crate::nodes::Dist;
+use crate::nodes::{self, Dist};
 use crate::output::Output;
 use crate::packet::{Encoded, Incoming};
 use parking_lot::Mutex;
@@ -324,6 +324,17 @@ impl Node {
         }
     }
 
+    /// Ends whoever feeds the connection with this number.
+    pub fn close(&self, vm: &'static Vm, connection: u32) {
+        let controller = {
+            let state = self.state.lock();
+            if state.connection == connection { state.controller } else { None }
+        };
+        if let Some(controller) = controller {
+            nodes::close(vm, controller, Term::atom(am::KILLED));
+        }
+    }
+
     /// Takes a packet from the peer. `false` when the connection is to be closed.
     pub fn take(self: &Arc<Self>, vm: &'static Vm, connection: u32, packet: &[u8]) -> bool {
         self.packets_in.fetch_add(1, Ordering::Relaxed);
@@ -333,11 +344,14 @@ impl Node {
         }
         let mut input = self.input.lock();
         if input.connection != connection {
-            *input = Input { connection, incoming: Incoming::default() };
+            let peer = self.state.lock().flags;
+            *input = Input { connection, incoming: Incoming::new(peer) };
         }
         let taken = input.incoming.take(packet, &vm.code.term_resolver());
         match taken {
-            Ok(Some(message)) => crate::input::dispatch(vm, self, connection, &message),
+            Ok(Some(message)) => {
+                crate::input::dispatch(vm, self, connection, &message, packet)
+            },
             Ok(None) => true,
             Err(problem) => {
                 crate::input::log_corrupt(vm, self, packet, problem);

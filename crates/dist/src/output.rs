@@ -165,7 +165,7 @@ mod tests {
 
     /// The numbers of messages as they come out whole.
     fn drained(output: &mut Output) -> Vec<i64> {
-        let (mut sent, mut incoming) = (atoms::Sent::default(), Incoming::default());
+        let (mut sent, mut incoming) = (atoms::Sent::default(), Incoming::new(PEER));
         let mut order = Vec::new();
         while let Some(packet) = output.pop(&mut sent, PEER) {
             let bytes = joined(&packet);

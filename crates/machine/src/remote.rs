@@ -294,10 +294,10 @@ impl RemoteRelations {
     fn is_linked(&self, pid: RemotePid) -> bool {
         self.links.get(&pid).is_some_and(|link| link.unlinking.is_none())
     }
-    /// Whether the exit signal of any link, or what a spawn request sets up, becomes a priority message.
+    /// Whether the exit signal of any link, or the message of a monitor that is asked for, becomes a priority message.
     pub fn takes_priority_messages(&self) -> bool {
         self.links.values().any(|link| link.priority && link.unlinking.is_none())
-            || self.spawn_requests.values().any(|asked| asked.priority_link || asked.priority_monitor)
+            || self.spawn_requests.values().any(|asked| asked.priority_monitor)
     }
 }
 
