@@ -317,7 +317,14 @@ trace_tokens(Peer) ->
     Pid ! {self(), q},
     Result = receive {token, Token} -> Token after 3000 -> nothing end,
     seq_trace:set_token([]),
-    Result.
+    Self = self(),
+    spawn(Peer, fun() -> Self ! {alias, alias()}, receive q -> Self ! {token, seq_trace:get_token(label)} end end),
+    Alias = receive {alias, Given} -> Given end,
+    seq_trace:set_token(label, 18),
+    Alias ! q,
+    Through = receive {token, Other} -> Other after 3000 -> nothing end,
+    seq_trace:set_token([]),
+    {Result, Through}.
 
 node_lists(Peer) ->
     Info = lists:sort(named(nodes(connected, #{node_type => true}))),

@@ -102,6 +102,14 @@ fn set_internal_state(p: &mut Process, what: Term, value: Term) -> BifResult {
                 Ok(copy)
             }
         }
+        "remove_dflags" => {
+            let flags = value.as_small().and_then(|flags| u64::try_from(flags).ok());
+            let remote = p.vm.remote().ok_or(BifExit::BADARG)?;
+            if !remote.remove_flags(flags.ok_or(BifExit::BADARG)?) {
+                return Err(BifExit::BADARG);
+            }
+            Ok(Term::atom(am::OK))
+        }
         "unicode_loop_limit" => Ok(Term::small(1)),
         "node_tab_delayed_delete" => Ok(Term::bool(true)),
         "force_gc" => {

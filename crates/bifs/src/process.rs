@@ -11,7 +11,7 @@ use swarmrt_machine::signal::remote::{Busy, How, RemotePid, RemoteSignal, Remote
 use swarmrt_machine::process::run_state;
 use swarmrt_machine::process::spawn::{SpawnOptions, Start, spawn, spawn_announced};
 use swarmrt_machine::{BifResult, Process, BifExit, Vm, bif, signal};
-use swarmrt_term::{Alloc, Atom, FragmentHeap, RefKind, Release, Subtag, Term, Tuple, am, atom, map};
+use swarmrt_term::{Alloc, Atom, FragmentHeap, Release, Subtag, Term, Tuple, am, atom, map};
 
 const OK: Term = Term::atom(am::OK);
 const TRUE: Term = Term::atom(am::TRUE);
@@ -264,6 +264,12 @@ impl RequestOptions {
     }
 }
 
+/// `{link, Options}`, which OTP 28 brought.
+fn link_option(vm: &Vm, option: Term) -> Option<(Term, Term)> {
+    let is_link = |pair: &(Term, Term)| pair.0 == Term::atom(am::LINK) && vm.release() >= Release::R28;
+    pair_of(option).filter(is_link)
+}
+
 /// Asks another node to spawn. The reference, for `spawn_opt` with whether there is to be a monitor.
 #[bif("erts_internal:dist_spawn_request/4")]
 fn dist_spawn_request(p: &mut Process, node: Term, mfa: Term, list: Term, kind: Term) -> BifResult {
@@ -275,10 +281,19 @@ fn dist_spawn_request(p: &mut Process, node: Term, mfa: Term, list: Term, kind: 
     let Some(node) = node.as_atom().filter(|&node| node != p.vm.node().name) else { return bad };
     let Some(request) = RequestOptions::parse(list) else { return bad };
     let vm = p.vm;
-    let (mut link, mut monitor, mut valid) = (false, None, request.valid);
+    let (mut link, mut priority_link, mut monitor, mut valid) = (false, false, None, request.valid);
     let mut forwarded = Vec::new();
     for &option in &request.rest {
-        link |= option == Term::atom(am::LINK);
+        if option == Term::atom(am::LINK) {
+            (link, priority_link) = (true, false);
+        } else if let Some((_, value)) = link_option(vm, option) {
+            // The other node need not know what becomes of the exit signal here.
+            let priority = link_options(vm, value);
+            valid &= priority.is_some();
+            (link, priority_link) = (true, priority == Some(true));
+            forwarded.push(Term::atom(am::LINK));
+            continue;
+        }
         if option == Term::atom(am::MONITOR) {
             monitor = Some(MonitorOptions::default());
         } else if let Some((_, value)) = pair_of(option).filter(|pair| pair.0 == Term::atom(am::MONITOR)) {
@@ -320,6 +335,8 @@ fn dist_spawn_request(p: &mut Process, node: Term, mfa: Term, list: Term, kind: 
         on_success: request.on_success,
         on_error: request.on_error,
         link,
+        priority_link,
+        priority_monitor: monitor.as_ref().is_some_and(|options| options.priority),
         monitor: monitor.map(|options| options.tag.map(Tag::new)),
         reference,
     };
@@ -404,9 +421,17 @@ fn send_exit(p: &mut Process, to: Term, reason: Term, priority: bool) -> BifResu
         signal::send_exit_of(p, pid, reason);
         pid
     } else if to.is_reference() && p.vm.release() >= Release::R28 {
-        let alias = to.as_local_ref().filter(|to| to.ref_kind() == RefKind::Alias);
-        let Some(alias) = alias else { return Ok(TRUE) };
-        signal::send_exit_through(p.vm, p.pid(), RefValue::of(alias), reason, priority);
+        match Recipient::of(p.vm, to) {
+            Some(Recipient::Alias(alias)) => {
+                signal::send_exit_through(p.vm, p.pid(), alias, reason, priority);
+            }
+            Some(Recipient::Remote { node, to: to_alias }) => {
+                let exit = RemoteSignal::Exit { to: to_alias, reason };
+                p.signal_remote(to, node, &exit, How { priority, ..How::ORDINARY });
+                return Ok(TRUE);
+            }
+            _ => return Ok(TRUE),
+        }
         // It may be one's own.
         p.id()
     } else if to.is_port() {
@@ -414,8 +439,8 @@ fn send_exit(p: &mut Process, to: Term, reason: Term, priority: bool) -> BifResu
     } else {
         let pid = RemotePid::of(to).ok_or(BifExit::BADARG)?;
         if pid.node != p.vm.node().name {
-            let exit = RemoteSignal::Exit { to: pid, reason };
-            p.signal_remote(to, pid.node, &exit, How::ORDINARY);
+            let exit = RemoteSignal::Exit { to: RemoteTo::Pid(pid), reason };
+            p.signal_remote(to, pid.node, &exit, How { priority, ..How::ORDINARY });
         }
         return Ok(TRUE);
     };
@@ -444,14 +469,7 @@ fn link_2(p: &mut Process, to: Term, options: Term) -> BifResult {
 /// The last call says whether the exit signal becomes a priority message.
 fn link_as(p: &mut Process, to: Term, priority: bool) -> BifResult {
     let result = link_to(p, to)?;
-    if !to.is_immediate() {
-        return Ok(result);
-    }
-    if priority && p.relations.is_linked(to) {
-        p.relations.priority_links.insert(to.raw(), ());
-    } else {
-        p.relations.priority_links.remove(to.raw());
-    }
+    p.relations.set_priority_link(to, priority);
     Ok(result)
 }
 

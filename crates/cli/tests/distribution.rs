@@ -145,6 +145,19 @@ fn signals_are_the_same_between_all_kinds_of_nodes() {
 }
 
 #[test]
+fn priority_messages_are_the_same_between_all_kinds_of_nodes() {
+    let number = common::release().and_then(|release| release.parse::<u32>().ok());
+    if number.is_none_or(|number| number < 28) {
+        eprintln!("skipped: OTP 28 brought priority messages");
+        return;
+    }
+    let beams = folder("priority");
+    compiled("priority", &beams);
+    same_on("priority", &beams, &PAIRS, &[]);
+    let _ = std::fs::remove_dir_all(beams);
+}
+
+#[test]
 fn signals_are_the_same_over_tls() {
     let beams = folder("tls");
     compiled("signals", &beams);
@@ -198,5 +211,69 @@ fn connections_come_and_go_as_between_nodes_of_otp() {
             assert_eq!(shown, expected, "{here:?} with {there:?}");
         }
     }
+    let _ = std::fs::remove_dir_all(beams);
+}
+
+/// Where the node that is ready with this file writes its log.
+fn log_of(ready: &Path) -> PathBuf {
+    ready.with_extension("log")
+}
+
+/// A node for `fuzz_distribution`, once it is ready.
+fn fuzzed(kind: Kind, name: &str, cookie: &str, beams: &Path) -> Peer {
+    let ready = beams.join(name);
+    let eval = "fuzz_distribution:sink(),
+         ok = file:write_file(os:getenv(\"READY\"), []),
+         receive after infinity -> ok end.";
+    let node = emulator(kind)
+        .env("READY", &ready)
+        .args(["-sname", name, "-setcookie", cookie, "-noshell", "-pa"])
+        .arg(beams)
+        .args(["-eval", eval])
+        .stdin(Stdio::null())
+        .stdout(std::fs::File::create(log_of(&ready)).expect("a file can be made"))
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("a node can be started");
+    let node = Peer(node);
+    for _ in 0..600 {
+        if ready.is_file() {
+            return node;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    panic!("{kind:?} does not start");
+}
+
+/// Messages made at random: `script/fuzz-distribution` goes on with other seeds.
+#[test]
+fn random_messages_do_the_same_as_on_erl() {
+    let beams = folder("fuzz");
+    let source = common::root().join("tests/fuzz_distribution/fuzz_distribution.erl");
+    let output = common::run(common::oracle("erlc").arg("-o").arg(&beams).arg(source));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    let cookie = unique("fuzz", 0);
+    let [erl, swarmrt] = ["erl", "swr"].map(|kind| format!("{kind}{}", std::process::id()));
+    let _erl = fuzzed(Kind::Erl, &erl, &cookie, &beams);
+    let _swarmrt = fuzzed(Kind::Swarmrt, &swarmrt, &cookie, &beams);
+    let mut driver = common::oracle("erl");
+    let eval = format!(
+        "{{ok, Host}} = inet:gethostname(),
+         Nodes = [\"{erl}@\" ++ Host, \"{swarmrt}@\" ++ Host],
+         fuzz_distribution:run(Nodes ++ [\"{cookie}\", \"1\", \"messages\", \"1000\"]), halt()."
+    );
+    driver.args(["-noshell", "-pa"]).arg(&beams).args(["-eval", &eval]);
+    let output = common::run(&mut driver);
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.starts_with("1000 messages"), "{said}");
+    // Both tell why they have closed connections, sooner or later.
+    let is_told = |name: &str| {
+        let log = std::fs::read_to_string(log_of(&beams.join(name))).unwrap_or_default();
+        log.contains("got a corrupted ") && log.contains("Invalid distribution message")
+    };
+    let tries = 0..600;
+    let mut waited = tries.map(|_| std::thread::sleep(std::time::Duration::from_millis(50)));
+    let all_told = waited.any(|()| is_told(&erl) && is_told(&swarmrt));
+    assert!(all_told, "no log entries: erl {}, SwarmRT {}", is_told(&erl), is_told(&swarmrt));
     let _ = std::fs::remove_dir_all(beams);
 }

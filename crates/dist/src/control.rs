@@ -36,12 +36,33 @@ pub mod op {
     pub const ALIAS_SEND_TT: i64 = 34;
     pub const UNLINK_ID: i64 = 35;
     pub const UNLINK_ID_ACK: i64 = 36;
+    pub const ALTACT_SIG_SEND: i64 = 37;
+}
+
+/// Flags of [`op::ALTACT_SIG_SEND`].
+pub mod altact {
+    pub const PRIORITY: u8 = 1;
+    /// A token is behind the receiver.
+    pub const TOKEN: u8 = 1 << 1;
+    /// The receiver is an alias; else a name; else a process.
+    pub const ALIAS: u8 = 1 << 2;
+    pub const NAME: u8 = 1 << 3;
+    /// An exit signal; else a message.
+    pub const EXIT: u8 = 1 << 4;
 }
 
 /// A signal as a control message, with its payload where it has one.
 pub struct Control {
     pub control: Term,
     pub payload: Option<Term>,
+}
+
+impl Control {
+    /// Whether it is one that only peers with [`flags::ALTACT_SIG`] read.
+    pub fn is_altact(&self) -> bool {
+        let operation = self.control.as_tuple().map(|control| control.get(0));
+        operation == Some(Term::small(op::ALTACT_SIG_SEND))
+    }
 }
 
 fn receiver(to: RemoteTo, heap: &mut FragmentHeap) -> Term {
@@ -52,16 +73,67 @@ fn receiver(to: RemoteTo, heap: &mut FragmentHeap) -> Term {
     }
 }
 
-/// The control message for a peer with these capabilities; `None` where nothing is to be sent. `leader` is the sender's group
-/// leader.
-pub fn of(
+/// The control message that carries a priority, or an exit signal to an alias; `None` for other signals.
+fn altact(
     signal: &RemoteSignal,
     from: Term,
-    leader: Term,
     token: Option<Term>,
+    priority: bool,
+    heap: &mut FragmentHeap,
+) -> Option<Control> {
+    let (to, payload, kind) = match *signal {
+        RemoteSignal::Message { to, message } => (to, message, 0),
+        RemoteSignal::Exit { to, reason } => (to, reason, altact::EXIT),
+        _ => return None,
+    };
+    // An exit signal that goes so has no token, as in OTP.
+    let token = token.filter(|_| kind == 0);
+    let addressing = match to {
+        RemoteTo::Alias(_) => altact::ALIAS,
+        _ if !priority => return None,
+        RemoteTo::Name(_) => altact::NAME,
+        RemoteTo::Pid(_) => 0,
+    };
+    let flags = kind
+        | addressing
+        | if priority { altact::PRIORITY } else { 0 }
+        | if token.is_some() { altact::TOKEN } else { 0 };
+    let flags = Term::small(i64::from(flags));
+    let mut elements = vec![Term::small(op::ALTACT_SIG_SEND), flags, from, receiver(to, heap)];
+    elements.extend(token);
+    Some(Control { control: heap.tuple(&elements), payload: Some(payload) })
+}
+
+/// Who a signal is from, and what goes along with it.
+#[derive(Clone, Copy)]
+pub struct Origin {
+    pub from: Term,
+    /// The sender's group leader.
+    pub leader: Term,
+    pub token: Option<Term>,
+    pub priority: bool,
+}
+
+impl Origin {
+    /// Who answers a peer's signal.
+    pub fn answering(from: Term) -> Origin {
+        Origin { from, leader: Term::NIL, token: None, priority: false }
+    }
+}
+
+/// The control message for a peer with these capabilities; `None` where nothing is to be sent.
+pub fn of(
+    signal: &RemoteSignal,
+    origin: Origin,
     peer: u64,
     heap: &mut FragmentHeap,
 ) -> Option<Control> {
+    let Origin { from, leader, token, priority } = origin;
+    if peer & flags::ALTACT_SIG != 0
+        && let Some(control) = altact(signal, from, token, priority, heap)
+    {
+        return Some(control);
+    }
     let mut elements: Vec<Term> = Vec::with_capacity(8);
     let mut payload = None;
     let small = Term::small;
@@ -88,7 +160,9 @@ pub fn of(
             }
             elements.extend(token);
         }
-        RemoteSignal::Exit { to, reason } | RemoteSignal::LinkExit { to, reason } => {
+        RemoteSignal::Exit { to: RemoteTo::Alias(_) | RemoteTo::Name(_), .. } => return None,
+        RemoteSignal::Exit { to: RemoteTo::Pid(to), reason }
+        | RemoteSignal::LinkExit { to, reason } => {
             let has_payload = peer & flags::EXIT_PAYLOAD != 0;
             let operation = match (signal, has_payload) {
                 (RemoteSignal::Exit { .. }, true) => pick(op::PAYLOAD_EXIT2, op::PAYLOAD_EXIT2_TT),

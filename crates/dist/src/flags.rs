@@ -1,5 +1,6 @@
 //! Capabilities of a node, as the handshake exchanges them: "Distribution Flags" in the ERTS User's Guide.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use swarmrt_term::Release;
 
 /// To be seen by other nodes.
@@ -36,6 +37,8 @@ const MANDATORY_25_DIGEST: u64 = 0x400_0000;
 pub const SPAWN: u64 = 1 << 32;
 const V4_NC: u64 = 1 << 34;
 pub const ALIAS: u64 = 1 << 35;
+/// Messages and exit signals to aliases, and with priority: one control message with flags in it (OTP 28).
+pub const ALTACT_SIG: u64 = 1 << 37;
 
 const MANDATORY_25: u64 = EXTENDED_REFERENCES
     | FUN_TAGS
@@ -59,6 +62,13 @@ pub struct Capabilities {
     pub strict_order: u64,
 }
 
+/// Capabilities that are left out, for tests of what older nodes do.
+static REMOVED: AtomicU64 = AtomicU64::new(0);
+
+pub fn remove(flags: u64) {
+    REMOVED.store(flags, Ordering::Relaxed);
+}
+
 pub fn mandatory(release: Release) -> u64 {
     match release {
         Release::R25 => MANDATORY_25,
@@ -67,7 +77,9 @@ pub fn mandatory(release: Release) -> u64 {
 }
 
 pub fn capabilities(release: Release) -> Capabilities {
+    let altact = if release >= Release::R28 { ALTACT_SIG } else { 0 };
     let default = MANDATORY_25
+        | altact
         | MANDATORY_26
         | DIST_MONITOR
         | DIST_MONITOR_NAME
@@ -81,11 +93,13 @@ pub fn capabilities(release: Release) -> Capabilities {
         | EXIT_PAYLOAD
         | FRAGMENTS
         | MANDATORY_25_DIGEST;
+    let default = default & !REMOVED.load(Ordering::Relaxed);
+    let rejectable = HEAD_ATOM_CACHE | HIDDEN_ATOM_CACHE | FRAGMENTS | ATOM_CACHE;
     Capabilities {
         default,
         mandatory: mandatory(release),
         addable: default,
-        rejectable: HEAD_ATOM_CACHE | HIDDEN_ATOM_CACHE | FRAGMENTS | ATOM_CACHE,
-        strict_order: HEAD_ATOM_CACHE,
+        rejectable: rejectable & !REMOVED.load(Ordering::Relaxed),
+        strict_order: HEAD_ATOM_CACHE & !REMOVED.load(Ordering::Relaxed),
     }
 }

@@ -1,7 +1,8 @@
 //! Signals of this node's processes on their way to other nodes.
 
-use crate::control::{self, Control};
-use crate::node::{Controller, Node, Status};
+use crate::control::{self, Origin};
+use crate::flags;
+use crate::node::{Controller, Forms, Node, Status};
 use crate::nodes::{Dist, has_name};
 use crate::packet::Encoded;
 use std::sync::Arc;
@@ -61,17 +62,22 @@ impl Host {
                 Err(refused) => return refused,
             };
             let mut heap = FragmentHeap::new();
-            let message = control::of(signal, p.pid(), p.group_leader, token, route.flags, &mut heap);
+            let origin =
+                Origin { from: p.pid(), leader: p.group_leader, token, priority: how.priority };
+            let message = control::of(signal, origin, route.flags, &mut heap);
             let is_taken = match message {
+                _ if route.status == Status::Pending && !matches!(signal, RemoteSignal::MonitorNode) => {
+                    let altact = control::of(signal, origin, flags::ALTACT_SIG, &mut heap);
+                    let altact = altact.filter(control::Control::is_altact);
+                    let forms = Forms { plain: message, altact };
+                    node.wait(p.pid(), &forms, relates, route.connection)
+                }
+                None if relates.is_none() => return Sent::On(route.connection),
                 None => {
                     if node.relate(p.id(), route.connection) {
                         return Sent::On(route.connection);
                     }
                     continue;
-                }
-                Some(message) if route.status == Status::Pending => {
-                    let Control { control, payload } = message;
-                    node.wait(p.pid(), control, payload, relates, route.connection)
                 }
                 Some(message) => {
                     let encoded = Encoded::of(message.control, message.payload, route.flags);
@@ -154,6 +160,13 @@ impl Remote for Host {
     fn creation_of(&self, node: Atom) -> u32 {
         let known = self.dist().all().into_iter().find(|known| known.name == node);
         known.map_or(0, |node| node.state.lock().creation)
+    }
+    fn remove_flags(&self, removed: u64) -> bool {
+        let is_allowed = removed & flags::mandatory(self.vm.release()) == 0;
+        if is_allowed {
+            flags::remove(removed);
+        }
+        is_allowed
     }
     fn connections(&self) -> Vec<(Atom, Term)> {
         let controlled = |node: &Node| node.state.lock().controller.map(Controller::term);

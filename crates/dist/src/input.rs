@@ -3,7 +3,7 @@
 //! The messages are not trusted: what is not as the protocol has it, or speaks for others than the peer, closes the
 //! connection, and is logged as OTP does.
 
-use crate::control::op;
+use crate::control::{altact, op};
 use crate::node::Node;
 use crate::nodes::u64_of;
 use crate::packet::{Message, Problem};
@@ -21,8 +21,13 @@ use swarmrt_machine::process::exception;
 use swarmrt_term::{Alloc, Atom, FragmentHeap, Mfa, Release, Term, Tuple, am, atom};
 
 /// A message that is not as the protocol has it.
-struct Invalid;
-type Done = Result<(), Invalid>;
+enum Refused {
+    Invalid,
+    /// Its payload is no term, or missing.
+    Payload,
+}
+use Refused::Invalid;
+type Done = Result<(), Refused>;
 
 /// A message under way.
 struct Delivery<'a> {
@@ -40,18 +45,28 @@ enum To {
     Gone,
 }
 
-/// Does what a message says. `false` when it is not valid.
-pub fn dispatch(vm: &'static Vm, node: &Arc<Node>, connection: u32, message: &Message) -> bool {
+/// Does what a message says, whose last packet is given. `false` when it is not valid.
+pub fn dispatch(
+    vm: &'static Vm,
+    node: &Arc<Node>,
+    connection: u32,
+    message: &Message,
+    packet: &[u8],
+) -> bool {
     let _guard = swarmrt_machine::pin();
     let done = message.control.as_tuple().filter(|control| control.arity() > 0).ok_or(Invalid).and_then(|control| {
         Delivery { vm, node, connection, control, payload: message.payload }.done()
     });
-    if done.is_err() {
-        let text = Term::small(200);
-        let arguments = [message.control, text];
-        exception::log(vm, Term::NONE, Term::NONE, "Invalid distribution message: ~P", &arguments);
+    match done {
+        Ok(()) => return true,
+        Err(Refused::Payload) => log_corrupt(vm, node, packet, Problem::Term),
+        Err(Refused::Invalid) => {
+            let arguments = [message.control, Term::small(200)];
+            let text = "Invalid distribution message: ~P";
+            exception::log(vm, Term::NONE, Term::NONE, text, &arguments);
+        }
     }
-    done.is_ok()
+    false
 }
 
 /// Logs bytes that are no message.
@@ -83,16 +98,23 @@ impl Delivery<'_> {
     fn arity(&self, count: usize) -> Done {
         if self.control.arity() == count + 1 { Ok(()) } else { Err(Invalid) }
     }
-    fn payload(&self) -> Result<Term, Invalid> {
-        self.payload.ok_or(Invalid)
+    fn payload(&self) -> Result<Term, Refused> {
+        self.payload.ok_or(Refused::Payload)
+    }
+    /// The payload for a process; `None` when there is none to be had, nor anybody to miss it.
+    fn payload_for(&self, pid: u64) -> Result<Option<Term>, Refused> {
+        match self.payload {
+            None if self.vm.processes.get(pid).is_some() => Err(Refused::Payload),
+            payload => Ok(payload),
+        }
     }
 
     /// A process of the peer's.
-    fn peer(&self, term: Term) -> Result<RemotePid, Invalid> {
+    fn peer(&self, term: Term) -> Result<RemotePid, Refused> {
         RemotePid::of(term).filter(|pid| pid.node == self.node.name).ok_or(Invalid)
     }
     /// A process of ours.
-    fn to(&self, term: Term) -> Result<To, Invalid> {
+    fn to(&self, term: Term) -> Result<To, Refused> {
         if let Some(pid) = term.as_pid() {
             return Ok(To::Process(pid));
         }
@@ -121,12 +143,16 @@ impl Delivery<'_> {
             op::SEND_TT | op::SEND_SENDER_TT => {
                 self.arity(3).and_then(|()| self.message(self.get(1), Some(self.get(2))))
             }
-            op::REG_SEND => self.arity(3).and_then(|()| self.named(self.get(2), None)),
-            op::REG_SEND_TT => self.arity(4).and_then(|()| self.named(self.get(2), Some(self.get(3)))),
-            op::ALIAS_SEND => self.arity(2).and_then(|()| self.aliased(self.get(1), None)),
-            op::ALIAS_SEND_TT => self.arity(3).and_then(|()| self.aliased(self.get(1), Some(self.get(2)))),
+            op::REG_SEND => self.arity(3).and_then(|()| self.reg_send(None)),
+            op::REG_SEND_TT => self.arity(4).and_then(|()| self.reg_send(Some(self.get(3)))),
+            op::ALIAS_SEND => self.arity(2).and_then(|()| self.aliased(self.get(1), None, false)),
+            op::ALIAS_SEND_TT => {
+                self.arity(3).and_then(|()| self.aliased(self.get(1), Some(self.get(2)), false))
+            }
+            op::ALTACT_SIG_SEND if self.vm.release() >= Release::R28 => self.altact(),
             op::LINK => self.arity(2).and_then(|()| self.link()),
-            op::UNLINK => self.arity(2).and_then(|()| self.unlink(0, self.get(0), self.get(1))),
+            // Of nodes before OTP 26.
+            op::UNLINK if self.vm.release() < Release::R26 => self.arity(2).and_then(|()| self.unlink(0, self.get(0), self.get(1))),
             op::UNLINK_ID => {
                 self.arity(3)?;
                 let id = u64_of(self.get(0)).filter(|&id| id > 0).ok_or(Invalid)?;
@@ -135,20 +161,16 @@ impl Delivery<'_> {
             op::UNLINK_ID_ACK => self.arity(3).and_then(|()| self.unlink_ack()),
             op::MONITOR => self.arity(3).and_then(|()| self.monitor()),
             op::DEMONITOR => self.arity(3).and_then(|()| self.demonitor()),
-            op::MONITOR_EXIT => self.arity(4).and_then(|()| self.down(self.get(3))),
-            op::PAYLOAD_MONITOR_EXIT => self.arity(3).and_then(|()| self.down(self.payload()?)),
-            op::EXIT => self.arity(3).and_then(|()| self.exit(Kind::LinkExit, self.get(2), None)),
-            op::EXIT_TT => self.arity(4).and_then(|()| self.exit(Kind::LinkExit, self.get(3), Some(self.get(2)))),
-            op::PAYLOAD_EXIT => self.arity(2).and_then(|()| self.exit(Kind::LinkExit, self.payload()?, None)),
-            op::PAYLOAD_EXIT_TT => {
-                self.arity(3).and_then(|()| self.exit(Kind::LinkExit, self.payload()?, Some(self.get(2))))
-            }
-            op::EXIT2 => self.arity(3).and_then(|()| self.exit(Kind::Exit, self.get(2), None)),
-            op::EXIT2_TT => self.arity(4).and_then(|()| self.exit(Kind::Exit, self.get(3), Some(self.get(2)))),
-            op::PAYLOAD_EXIT2 => self.arity(2).and_then(|()| self.exit(Kind::Exit, self.payload()?, None)),
-            op::PAYLOAD_EXIT2_TT => {
-                self.arity(3).and_then(|()| self.exit(Kind::Exit, self.payload()?, Some(self.get(2))))
-            }
+            op::MONITOR_EXIT => self.arity(4).and_then(|()| self.down(Some(self.get(3)))),
+            op::PAYLOAD_MONITOR_EXIT => self.arity(3).and_then(|()| self.down(None)),
+            op::EXIT => self.exit(Kind::LinkExit, false, false),
+            op::EXIT_TT => self.exit(Kind::LinkExit, true, false),
+            op::PAYLOAD_EXIT => self.exit(Kind::LinkExit, false, true),
+            op::PAYLOAD_EXIT_TT => self.exit(Kind::LinkExit, true, true),
+            op::EXIT2 => self.exit(Kind::Exit, false, false),
+            op::EXIT2_TT => self.exit(Kind::Exit, true, false),
+            op::PAYLOAD_EXIT2 => self.exit(Kind::Exit, false, true),
+            op::PAYLOAD_EXIT2_TT => self.exit(Kind::Exit, true, true),
             op::GROUP_LEADER => self.arity(2).and_then(|()| self.group_leader()),
             op::SPAWN_REQUEST => self.arity(5).and_then(|()| self.spawn()),
             op::SPAWN_REQUEST_TT => self.arity(6).and_then(|()| self.spawn()),
@@ -159,7 +181,7 @@ impl Delivery<'_> {
     }
 
     fn deliver(&self, to: u64, token: Option<Term>) -> Done {
-        let message = self.payload()?;
+        let Some(message) = self.payload_for(to)? else { return Ok(()) };
         match token {
             Some(token) => {
                 let mut heap = FragmentHeap::new();
@@ -182,28 +204,93 @@ impl Delivery<'_> {
         }
     }
 
+    fn reg_send(&self, token: Option<Term>) -> Done {
+        if self.get(0).is_any_pid() { self.named(self.get(2), token) } else { Err(Invalid) }
+    }
+
     fn named(&self, name: Term, token: Option<Term>) -> Done {
-        let name = name.as_atom().filter(|_| self.get(0).is_any_pid()).ok_or(Invalid)?;
+        let name = name.as_atom().ok_or(Invalid)?;
         match self.vm.names.whereis(name).and_then(Term::as_pid) {
             Some(pid) => self.deliver(pid, token),
-            None => self.payload().map(drop),
+            None => Ok(()),
         }
     }
 
-    fn aliased(&self, alias: Term, _token: Option<Term>) -> Done {
+    fn aliased(&self, alias: Term, token: Option<Term>, priority: bool) -> Done {
         if !alias.is_reference() {
             return Err(Invalid);
         }
-        let message = self.payload()?;
         if let Some(Recipient::Alias(alias)) = Recipient::of(self.vm, alias) {
-            signal::send_alias(self.vm, Term::NONE, alias, message);
+            let Some(message) = self.payload else { return self.missed_by(alias) };
+            signal::send_alias_with(self.vm, Term::NONE, alias, message, token, priority);
+        }
+        Ok(())
+    }
+
+    /// A message or an exit signal to a process, a name or an alias, as a number of flags says. Flags that are not known and
+    /// elements behind the known ones are for later releases.
+    fn altact(&self) -> Done {
+        if self.control.arity() < 4 {
+            return Err(Invalid);
+        }
+        let (flags, from, to) = (lowest_byte(self.get(0)).ok_or(Invalid)?, self.get(1), self.get(2));
+        let has = |flag: u8| flags & flag != 0;
+        if !from.is_any_pid() || has(altact::ALIAS) && has(altact::NAME) {
+            return Err(Invalid);
+        }
+        let token = match self.control.arity() {
+            _ if !has(altact::TOKEN) => None,
+            4 => return Err(Invalid),
+            _ => Some(self.get(3)),
+        };
+        let priority = has(altact::PRIORITY);
+        match (has(altact::EXIT), has(altact::ALIAS), has(altact::NAME)) {
+            (false, true, _) => self.aliased(to, token, priority),
+            (false, _, true) => self.named(to, token),
+            (false, ..) => self.message(to, token),
+            (true, true, _) => self.exit_alias(from, to, priority),
+            (true, _, true) => {
+                let name = to.as_atom().ok_or(Invalid)?;
+                let pid = self.vm.names.whereis(name).and_then(Term::as_pid);
+                self.exit_process(Kind::Exit, from, pid, token)
+            }
+            (true, ..) if to.is_any_pid() => {
+                self.exit_process(Kind::Exit, from, to.as_pid(), token)
+            }
+            (true, ..) => Err(Invalid),
+        }
+    }
+
+    /// The payload for an alias is no term: that closes the connection if the alias is active, which its owner knows.
+    fn missed_by(&self, alias: RefValue) -> Done {
+        let owner = alias.slot().and_then(|slot| self.vm.processes.in_slot(slot));
+        let Some(owner) = owner.map(|owner| owner.shared.id) else { return Ok(()) };
+        let (vm, node, connection) = (self.vm, self.node.clone(), self.connection);
+        self.call(owner, move |process| {
+            if process.relations.aliases.contains_key(alias.id) {
+                log_corrupt(vm, &node, &[], Problem::Term);
+                node.close(vm, connection);
+            }
+        });
+        Ok(())
+    }
+
+    fn exit_alias(&self, from: Term, alias: Term, priority: bool) -> Done {
+        if !alias.is_reference() {
+            return Err(Invalid);
+        }
+        if let Some(Recipient::Alias(alias)) = Recipient::of(self.vm, alias) {
+            let Some(reason) = self.payload else { return self.missed_by(alias) };
+            signal::send_exit_through(self.vm, from, alias, reason, priority);
         }
         Ok(())
     }
 
     fn link(&self) -> Done {
-        let (from, to) = (self.peer(self.get(0))?, self.to(self.get(1))?);
-        let (node, connection, ours) = (self.node.clone(), self.connection, self.get(1));
+        let (from, ours) = (self.peer(self.get(0))?, self.get(1));
+        // What is no pid at all is not there, as in OTP.
+        let to = if ours.is_any_pid() { self.to(ours)? } else { To::Gone };
+        let (node, connection) = (self.node.clone(), self.connection);
         let gone = move |vm: &'static Vm, node: &Node, ours: Term| {
             let reason = Term::atom(am::NOPROC);
             node.answer(vm, connection, ours, &RemoteSignal::LinkExit { to: from, reason });
@@ -221,19 +308,15 @@ impl Delivery<'_> {
     }
 
     fn unlink(&self, id: u64, from: Term, to: Term) -> Done {
-        let from = self.peer(from)?;
-        if let To::Process(pid) = self.to(to)? {
-            self.call(pid, move |process| process.unlinked_by_remote(from, id));
-        }
+        let (from, pid) = (self.peer(from)?, to.as_pid().ok_or(Invalid)?);
+        self.call(pid, move |process| process.unlinked_by_remote(from, id));
         Ok(())
     }
 
     fn unlink_ack(&self) -> Done {
         let id = u64_of(self.get(0)).ok_or(Invalid)?;
-        let from = self.peer(self.get(1))?;
-        if let To::Process(pid) = self.to(self.get(2))? {
-            self.call(pid, move |process| process.unlink_acknowledged(from, id));
-        }
+        let (from, pid) = (self.peer(self.get(1))?, self.get(2).as_pid().ok_or(Invalid)?);
+        self.call(pid, move |process| process.unlink_acknowledged(from, id));
         Ok(())
     }
 
@@ -284,26 +367,59 @@ impl Delivery<'_> {
         Ok(())
     }
 
-    fn down(&self, reason: Term) -> Done {
+    /// The reason is the payload where none is given.
+    fn down(&self, reason: Option<Term>) -> Done {
         let watched = self.get(0);
-        if !watched.is_atom() {
-            self.peer(watched)?;
+        // The reference says what was monitored.
+        if !watched.is_atom() && RemotePid::of(watched).is_none() {
+            return Err(Invalid);
         }
         if !self.get(2).is_reference() {
             return Err(Invalid);
         }
         if let To::Process(pid) = self.to(self.get(1))?
             && let Some(reference) = self.get(2).as_local_ref()
+            && let Some(reason) = reason.map_or_else(|| self.payload_for(pid), |reason| Ok(Some(reason)))?
         {
             signal::send_down(self.vm, Term::NONE, pid, reference.id(), reason);
         }
         Ok(())
     }
 
-    fn exit(&self, kind: Kind, reason: Term, token: Option<Term>) -> Done {
+    /// A token is behind the receiver, and the reason behind that, or in the payload.
+    fn exit(&self, kind: Kind, has_token: bool, has_payload: bool) -> Done {
+        self.arity(2 + usize::from(has_token) + usize::from(!has_payload))?;
         let from = self.get(0);
         self.peer(from)?;
-        let To::Process(pid) = self.to(self.get(1))? else { return Ok(()) };
+        let pid = match self.to(self.get(1))? {
+            To::Process(pid) => pid,
+            To::Gone if kind == Kind::LinkExit => return Err(Invalid),
+            To::Gone => return Ok(()),
+        };
+        let token = has_token.then(|| self.get(2));
+        if has_payload {
+            return self.exit_process(kind, from, Some(pid), token);
+        }
+        self.send_exit(kind, from, pid, self.get(2 + usize::from(has_token)), token)
+    }
+
+    /// The reason is the payload.
+    fn exit_process(&self, kind: Kind, from: Term, to: Option<u64>, token: Option<Term>) -> Done {
+        let Some(pid) = to else { return Ok(()) };
+        match self.payload_for(pid)? {
+            Some(reason) => self.send_exit(kind, from, pid, reason, token),
+            None => Ok(()),
+        }
+    }
+
+    fn send_exit(
+        &self,
+        kind: Kind,
+        from: Term,
+        pid: u64,
+        reason: Term,
+        token: Option<Term>,
+    ) -> Done {
         match token {
             Some(token) => {
                 let mut heap = FragmentHeap::new();
@@ -360,7 +476,7 @@ impl Delivery<'_> {
         let mut flags = 0;
         if std::mem::take(&mut given.link) {
             flags |= SPAWNED_LINKED;
-            relations.links.insert(parent, RemoteLink { connection, unlinking: None });
+            relations.links.insert(parent, RemoteLink::new(connection));
         }
         if is_monitored {
             flags |= SPAWNED_MONITORED;
@@ -411,15 +527,25 @@ impl Delivery<'_> {
 
     fn spawn_reply(&self) -> Done {
         let (reference, to, result) = (self.get(0), self.get(1), self.get(3));
-        let flags = self.get(2).as_small().filter(|&flags| (0..1 << 27).contains(&flags)).ok_or(Invalid)? as u32;
-        if !result.is_atom() {
-            self.peer(result)?;
-        }
+        let To::Process(pid) = self.to(to)? else { return Ok(()) };
         if !reference.is_reference() {
             return Err(Invalid);
         }
-        let To::Process(pid) = self.to(to)? else { return Ok(()) };
-        let Some(reference) = reference.as_local_ref().map(RefValue::of) else { return Ok(()) };
+        let Some(reference) = reference.as_local_ref().map(RefValue::of) else {
+            // Of an earlier run of this node, or of none that is concerned.
+            let is_ours = reference.as_external().is_some_and(|own| own.node() == self.vm.node().name);
+            return if is_ours { Ok(()) } else { Err(Invalid) };
+        };
+        let flags = self.get(2).as_small().filter(|flags| (0..1 << 27).contains(flags));
+        let flags = flags.ok_or(Invalid)? as u32;
+        let child = RemotePid::of(result);
+        if child.is_none() && !result.is_atom() {
+            return Err(Invalid);
+        }
+        // A process of a third node does not answer over this connection.
+        if child.is_some_and(|child| child.node != self.node.name) {
+            return Ok(());
+        }
         let (node, connection, result) = (self.node.clone(), self.connection, Tag::new(result));
         let call: signal::Call = Box::new(move |vm, process| {
             let is_taken = process.is_some_and(|process| process.spawn_replied(reference.id, result.term(), flags));
@@ -452,6 +578,14 @@ fn unwanted(
     if flags & SPAWNED_LINKED != 0 {
         let reason = kept.as_ref().map_or(Term::atom(am::NOPROC), Tag::term);
         node.answer(vm, connection, parent, &RemoteSignal::LinkExit { to, reason });
+    }
+}
+
+/// The lowest eight bits of an integer that is not negative.
+fn lowest_byte(term: Term) -> Option<u8> {
+    match term.as_small() {
+        Some(number) => (number >= 0).then_some(number as u8),
+        None => term.as_big().filter(|big| !big.is_negative()).map(|big| big.digits()[0] as u8),
     }
 }
 

@@ -5,7 +5,9 @@
 //! something is written.
 
 use crate::atoms;
-use crate::nodes::Dist;
+use crate::control::{self, Control, Origin};
+use crate::flags;
+use crate::nodes::{self, Dist};
 use crate::output::Output;
 use crate::packet::{Encoded, Incoming};
 use parking_lot::Mutex;
@@ -41,13 +43,37 @@ impl Controller {
     }
 }
 
-/// A control message that waits for the connection.
+/// What a signal becomes before the peer's capabilities are known.
+pub struct Forms {
+    /// The control message that every peer reads, if there is one.
+    pub plain: Option<Control>,
+    /// The one for peers with [`flags::ALTACT_SIG`], where it differs.
+    pub altact: Option<Control>,
+}
+
+impl Forms {
+    fn copied(&self, heap: &mut FragmentHeap) -> Forms {
+        let mut copied = |form: &Option<Control>| {
+            form.as_ref().map(|form| Control {
+                control: copy_whole(form.control, heap),
+                payload: form.payload.map(|payload| copy_whole(payload, heap)),
+            })
+        };
+        Forms { plain: copied(&self.plain), altact: copied(&self.altact) }
+    }
+
+    fn chosen(self, peer: u64) -> Option<Control> {
+        let altact = self.altact.filter(|_| peer & flags::ALTACT_SIG != 0);
+        altact.or(self.plain)
+    }
+}
+
+/// A signal that waits for the connection.
 struct Waiting {
     _heap: FragmentHeap,
     /// A pid of this node.
     sender: Term,
-    control: Term,
-    payload: Option<Term>,
+    forms: Forms,
 }
 
 pub struct State {
@@ -168,20 +194,18 @@ impl Node {
     pub fn wait(
         &self,
         sender: Term,
-        control: Term,
-        payload: Option<Term>,
+        forms: &Forms,
         relates: Option<u64>,
         connection: u32,
     ) -> bool {
         let mut heap = FragmentHeap::new();
-        let control = copy_whole(control, &mut heap);
-        let payload = payload.map(|payload| copy_whole(payload, &mut heap));
+        let forms = forms.copied(&mut heap);
         let mut state = self.state.lock();
         if state.connection != connection || state.status != Status::Pending {
             return false;
         }
         state.related.extend(relates);
-        state.waiting.push(Waiting { _heap: heap, sender, control, payload });
+        state.waiting.push(Waiting { _heap: heap, sender, forms });
         true
     }
 
@@ -241,7 +265,8 @@ impl Node {
         state.input_handler = if let Controller::Process(pid) = controller { Some(pid) } else { None };
         (state.wants_notice, state.gets_size) = (false, false);
         for waiting in std::mem::take(&mut state.waiting) {
-            let encoded = Encoded::of(waiting.control, waiting.payload, flags);
+            let Some(message) = waiting.forms.chosen(flags) else { continue };
+            let encoded = Encoded::of(message.control, message.payload, flags);
             state.output.push(waiting.sender, encoded, flags);
         }
         self.packets_in.store(0, Ordering::Relaxed);
@@ -290,13 +315,23 @@ impl Node {
             state.flags
         };
         let mut heap = FragmentHeap::new();
-        let Some(message) = crate::control::of(signal, from, Term::NIL, None, flags, &mut heap) else {
-            return;
-        };
+        let origin = Origin::answering(from);
+        let Some(message) = control::of(signal, origin, flags, &mut heap) else { return };
         let encoded = Encoded::of(message.control, message.payload, flags);
         let sender = if from.is_pid() { from } else { Term::NONE };
         if self.enqueue(sender, encoded, None, connection) {
             self.notify(vm);
+        }
+    }
+
+    /// Ends whoever feeds the connection with this number.
+    pub fn close(&self, vm: &'static Vm, connection: u32) {
+        let controller = {
+            let state = self.state.lock();
+            if state.connection == connection { state.controller } else { None }
+        };
+        if let Some(controller) = controller {
+            nodes::close(vm, controller, Term::atom(am::KILLED));
         }
     }
 
@@ -309,11 +344,14 @@ impl Node {
         }
         let mut input = self.input.lock();
         if input.connection != connection {
-            *input = Input { connection, incoming: Incoming::default() };
+            let peer = self.state.lock().flags;
+            *input = Input { connection, incoming: Incoming::new(peer) };
         }
         let taken = input.incoming.take(packet, &vm.code.term_resolver());
         match taken {
-            Ok(Some(message)) => crate::input::dispatch(vm, self, connection, &message),
+            Ok(Some(message)) => {
+                crate::input::dispatch(vm, self, connection, &message, packet)
+            },
             Ok(None) => true,
             Err(problem) => {
                 crate::input::log_corrupt(vm, self, packet, problem);

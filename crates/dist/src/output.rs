@@ -1,7 +1,7 @@
 //! What waits to be written on a connection, and who waits for that.
 //!
-//! Messages go in the order in which they were sent, but for large ones: the fragments of those take turns with all others, and
-//! what their sender sends meanwhile waits behind them. When more than the limit (`+zdbbl`) waits, the connection is busy:
+//! Messages go in the order in which they were sent, but for large ones: once all small messages in front of one are out, its
+//! fragments take turns with all others, and what its sender sends meanwhile waits behind it. When more than the limit (`+zdbbl`) waits, the connection is busy:
 //! senders are suspended until half of it is written. A large message keeps only its sender waiting.
 
 use crate::atoms;
@@ -29,6 +29,8 @@ fn busy_bytes() -> usize {
 struct Stream {
     sender: Term,
     fragments: Fragments,
+    /// How many small messages of the connection go first: those that waited when it came, for some are its sender's.
+    first_small: u64,
     behind: VecDeque<Encoded>,
     /// Bytes of all that.
     bytes: usize,
@@ -41,6 +43,8 @@ pub struct Output {
     small: VecDeque<Encoded>,
     /// Bytes of those.
     small_bytes: usize,
+    /// Small messages that are out.
+    small_out: u64,
     streams: VecDeque<Stream>,
     /// Small messages since the last fragment.
     in_a_row: usize,
@@ -73,7 +77,9 @@ impl Output {
         self.next_sequence += 1;
         let bytes = large.bytes() + behind.iter().map(Encoded::bytes).sum::<usize>();
         let fragments = large.fragments(self.next_sequence);
-        self.streams.push_back(Stream { sender, fragments, behind, bytes, suspended });
+        let first_small = self.small_out + self.small.len() as u64;
+        let stream = Stream { sender, fragments, first_small, behind, bytes, suspended };
+        self.streams.push_back(stream);
     }
 
     /// What stands before a small message: those in front of it, and a fragment of each large one.
@@ -83,7 +89,11 @@ impl Output {
 
     pub fn pop(&mut self, sent: &mut atoms::Sent, peer: u64) -> Option<Packet> {
         let has_turn = self.in_a_row >= SMALL_IN_A_ROW || self.small.is_empty();
-        if has_turn && let Some(mut stream) = self.streams.pop_front() {
+        let may_go = |stream: &Stream| self.small_out >= stream.first_small;
+        if has_turn
+            && let Some(at) = self.streams.iter().position(may_go)
+            && let Some(mut stream) = self.streams.remove(at)
+        {
             self.in_a_row = 0;
             let packet = stream.fragments.next(sent)?;
             let bytes = packet.part.as_ref().map_or(0, |(_, range)| range.len());
@@ -97,6 +107,7 @@ impl Output {
         }
         let message = self.small.pop_front()?;
         self.in_a_row += 1;
+        self.small_out += 1;
         self.small_bytes -= message.bytes();
         Some(message.whole(sent, peer))
     }
@@ -165,7 +176,7 @@ mod tests {
 
     /// The numbers of messages as they come out whole.
     fn drained(output: &mut Output) -> Vec<i64> {
-        let (mut sent, mut incoming) = (atoms::Sent::default(), Incoming::default());
+        let (mut sent, mut incoming) = (atoms::Sent::default(), Incoming::new(PEER));
         let mut order = Vec::new();
         while let Some(packet) = output.pop(&mut sent, PEER) {
             let bytes = joined(&packet);
@@ -189,6 +200,17 @@ mod tests {
         output.push(other, message(6, 10), PEER);
         assert_eq!(drained(&mut output), [3, 6, 1, 2, 4, 5]);
         assert!(output.is_empty() && output.bytes() == 0);
+    }
+
+    #[test]
+    fn a_large_message_does_not_pass_small_ones_in_front_of_it() {
+        let mut output = Output::default();
+        for number in 0..400 {
+            output.push(Term::pid(1), message(number, 10), PEER);
+        }
+        output.push(Term::pid(1), message(400, 200_000), PEER);
+        output.push(Term::pid(1), message(401, 10), PEER);
+        assert_eq!(drained(&mut output), (0..402).collect::<Vec<i64>>());
     }
 
     #[test]

@@ -197,6 +197,8 @@ struct Unfinished {
 /// What a connection has received so far.
 #[derive(Default)]
 pub struct Incoming {
+    /// The capabilities of both sides: they say which packets there may be.
+    peer: u64,
     cache: Received,
     unfinished: HashMap<u64, Unfinished>,
     unfinished_bytes: usize,
@@ -207,22 +209,38 @@ pub struct Message {
     /// Where the terms are.
     pub _heap: FragmentHeap,
     pub control: Term,
+    /// `None` where there is none, or what is there is no term: that matters to messages with a payload only.
     pub payload: Option<Term>,
 }
 
 impl Incoming {
+    pub fn new(peer: u64) -> Incoming {
+        Incoming { peer, ..Incoming::default() }
+    }
+
     /// Takes a packet; the message that it completes, if it does.
     ///
     /// # Errors
     /// See [`Problem`]. The connection is of no use then.
     pub fn take(&mut self, packet: &[u8], resolver: &dyn Resolver) -> Result<Option<Message>, Problem> {
+        if self.peer & (flags::HEAD_ATOM_CACHE | flags::FRAGMENTS) == 0 {
+            // The first byte is `PASS_THROUGH`; OTP does not look at it.
+            return match packet {
+                [_, VERSION, HEAD | FIRST_FRAGMENT | NEXT_FRAGMENT, ..] => Err(Problem::Head),
+                [_, rest @ ..] if matches!(rest, [VERSION, _, ..]) => {
+                    decode(rest, NodeContext::default(), true, resolver).map(Some)
+                }
+                _ => Err(Problem::Head),
+            };
+        }
         match packet {
-            [PASS_THROUGH, rest @ ..] => decode(rest, NodeContext::default(), true, resolver).map(Some),
             [VERSION, HEAD, rest @ ..] => {
                 let (atoms, body) = self.cache.read(rest).ok_or(Problem::Head)?;
                 decode(body, NodeContext { atoms: &atoms, buffer: None }, false, resolver).map(Some)
             }
-            [VERSION, kind @ (FIRST_FRAGMENT | NEXT_FRAGMENT), rest @ ..] => {
+            [VERSION, kind @ (FIRST_FRAGMENT | NEXT_FRAGMENT), rest @ ..]
+                if self.peer & flags::FRAGMENTS != 0 =>
+            {
                 let (sequence, rest) = rest.split_first_chunk().ok_or(Problem::Head)?;
                 let (number, rest) = rest.split_first_chunk().ok_or(Problem::Head)?;
                 let (sequence, number) = (u64::from_be_bytes(*sequence), u64::from_be_bytes(*number));
@@ -250,6 +268,9 @@ impl Incoming {
                 let context = NodeContext { atoms: &atoms, buffer: None };
                 return decode(bytes, context, false, resolver).map(Some);
             }
+            // The whole control message is in the first fragment.
+            let context = NodeContext { atoms: &atoms, buffer: None };
+            decode_one(bytes, &context, false, &mut FragmentHeap::new(), resolver)?;
             self.hold(bytes.len())?;
             let mut body = GrowingBytes::default();
             if !body.extend(bytes) {
@@ -293,17 +314,17 @@ fn decode(
 ) -> Result<Message, Problem> {
     let mut heap = FragmentHeap::new();
     let (control, rest) = decode_one(bytes, &context, has_versions, &mut heap, resolver)?;
-    let (payload, rest) = match rest {
-        [] => (None, rest),
-        _ => {
-            let start = bytes.len() - rest.len();
-            let buffer = context.buffer.map(|(shared, _)| (shared, start));
-            let context = NodeContext { buffer, ..context };
-            let (payload, rest) = decode_one(rest, &context, has_versions, &mut heap, resolver)?;
-            (Some(payload), rest)
-        }
+    let payload = if rest.is_empty() {
+        None
+    } else {
+        let start = bytes.len() - rest.len();
+        let buffer = context.buffer.map(|(shared, _)| (shared, start));
+        let context = NodeContext { buffer, ..context };
+        // As in OTP, what is behind the payload does not matter.
+        let decoded = decode_one(rest, &context, has_versions, &mut heap, resolver);
+        decoded.ok().map(|(payload, _)| payload)
     };
-    if rest.is_empty() { Ok(Message { _heap: heap, control, payload }) } else { Err(Problem::Term) }
+    Ok(Message { _heap: heap, control, payload })
 }
 
 /// A term at the front of `bytes`, and the bytes behind it.
@@ -364,7 +385,7 @@ mod tests {
     #[test]
     fn messages_come_back_whatever_their_size_and_form() {
         for peer in [0, flags::FRAGMENTS, flags::HEAD_ATOM_CACHE, ALL] {
-            let (mut sent, mut incoming) = (atoms::Sent::default(), Incoming::default());
+            let (mut sent, mut incoming) = (atoms::Sent::default(), Incoming::new(peer));
             for (sequence, bytes) in [0, 10, FRAGMENT_BYTES, 3 * FRAGMENT_BYTES + 1].into_iter().enumerate() {
                 let mut heap = FragmentHeap::new();
                 let (control, payload) = message(&mut heap, bytes);
@@ -388,7 +409,7 @@ mod tests {
 
     #[test]
     fn fragments_of_several_messages_come_in_between() {
-        let (mut sent, mut incoming) = (atoms::Sent::default(), Incoming::default());
+        let (mut sent, mut incoming) = (atoms::Sent::default(), Incoming::new(ALL));
         let mut heap = FragmentHeap::new();
         let (control, payload) = message(&mut heap, 5 * FRAGMENT_BYTES);
         let mut all = Vec::new();
@@ -412,7 +433,7 @@ mod tests {
         let (control, payload) = message(&mut heap, 3 * FRAGMENT_BYTES);
         let packets = packets(Encoded::of(control, Some(payload), ALL), &mut sent, ALL, 9);
         for order in [&[1][..], &[0, 2], &[0, 0], &[0, 1, 1]] {
-            let mut incoming = Incoming::default();
+            let mut incoming = Incoming::new(ALL);
             let (last, before) = order.split_last().expect("one at least");
             for &index in before {
                 assert!(incoming.take(&packets[index][Packet::LENGTH..], &Interning).is_ok());
@@ -435,7 +456,7 @@ mod tests {
         let mut heap = FragmentHeap::new();
         let mut refused = 0;
         for round in 0..3000 {
-            let (mut sent, mut incoming) = (atoms::Sent::default(), Incoming::default());
+            let (mut sent, mut incoming) = (atoms::Sent::default(), Incoming::new(ALL));
             let (control, payload) = message(&mut heap, if round % 10 == 0 { 2 * FRAGMENT_BYTES } else { 40 });
             for packet in packets(Encoded::of(control, Some(payload), ALL), &mut sent, ALL, 1) {
                 let mut bytes = packet[Packet::LENGTH..].to_vec();

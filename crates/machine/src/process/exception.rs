@@ -355,10 +355,12 @@ pub fn log_as(
         _ => am::ERROR,
     };
     let tag = map::from_pairs(&mut heap, &[(Term::atom(atom!("tag")), Term::atom(old_tag)), (Term::atom(atom!("emulator")), Term::bool(true))]);
-    let metadata = map::from_pairs(
-        &mut heap,
-        &[(Term::atom(atom!("pid")), pid), (Term::atom(atom!("gl")), group_leader), (Term::atom(atom!("time")), time), (Term::atom(am::ERROR_LOGGER), tag)],
-    );
+    let mut about = vec![(Term::atom(atom!("time")), time), (Term::atom(am::ERROR_LOGGER), tag)];
+    let origin = [(atom!("pid"), pid), (atom!("gl"), group_leader)];
+    // What no process has caused has neither.
+    let given = origin.into_iter().filter(|(_, term)| !term.is_none());
+    about.extend(given.map(|(key, term)| (Term::atom(key), term)));
+    let metadata = map::from_pairs(&mut heap, &about);
     let message = heap.tuple(&[Term::atom(am::LOG), Term::atom(level), format, arguments, metadata]);
     signal::send_message(vm, pid, logger, message);
 }

@@ -98,6 +98,23 @@ impl Relations {
         }
         self.links.contains_key(other.raw())
     }
+    /// Whether the exit signal of a link becomes a priority message.
+    pub fn is_priority_link(&self, other: Term) -> bool {
+        match RemotePid::of(other) {
+            Some(pid) => self.is_priority_link_to(pid),
+            None => self.priority_links.contains_key(other.raw()),
+        }
+    }
+    /// Says whether the exit signal of a link becomes a priority message.
+    pub fn set_priority_link(&mut self, other: Term, priority: bool) {
+        if let Some(pid) = RemotePid::of(other) {
+            self.set_priority_link_to(pid, priority);
+        } else if priority && self.is_linked(other) {
+            self.priority_links.insert(other.raw(), ());
+        } else {
+            self.priority_links.remove(other.raw());
+        }
+    }
     /// Whether the link is new.
     pub fn link(&mut self, other: Term) -> bool {
         self.links.insert(other.raw(), ()).is_none()
@@ -118,6 +135,7 @@ impl Relations {
     pub fn takes_priority_messages(&self) -> bool {
         !self.priority_aliases.is_empty()
             || !self.priority_links.is_empty()
+            || self.remote.as_ref().is_some_and(|remote| remote.takes_priority_messages())
             || self.monitors.iter().any(|(_, monitor)| monitor.priority)
     }
     /// Drops a monitor, with its alias where that goes along.

@@ -89,10 +89,9 @@ impl Process {
         let vm = self.vm;
         let delivered = match to {
             Recipient::Process(pid) => signal::send_message_of(self, pid, message),
-            Recipient::Alias(alias) if how.priority => {
-                signal::send_priority(vm, self.pid(), alias, message)
+            Recipient::Alias(alias) => {
+                signal::send_alias_of(self, given, alias, message, how.priority)
             }
-            Recipient::Alias(alias) => signal::send_alias_of(self, given, alias, message),
             Recipient::Port(port) => {
                 let Some(ports) = vm.ports() else { return Delivery::Done };
                 return ports.send_by(self, port, message, how.busy);

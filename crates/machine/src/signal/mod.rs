@@ -119,15 +119,17 @@ fn new_remote_signal(kind: Kind, from: Term, root: Term) -> *mut Fragment {
 /// A signal whose root is the pair of a number and a term.
 fn numbered_signal(kind: Kind, from: Term, number: u64, term: Term) -> *mut Fragment {
     let sharing = Sharing::now();
-    let fragment = Fragment::new(sharing.size(term) + 3 + 2);
-    // SAFETY: just made, with room for the pair, the number and the term.
+    // The sender may be a process of another node.
+    let from_words = if from.is_immediate() { 0 } else { sharing.size(from) };
+    let fragment = Fragment::new(sharing.size(term) + from_words + 3 + 2);
+    // SAFETY: just made, with room for the pair, the number, the term and the sender.
     unsafe {
         let to = &mut *fragment;
         let copied = sharing.copy(term, to);
         let number = to.uint(number);
         to.root = to.tuple(&[number, copied]);
         to.kind = kind as u32;
-        to.from = from;
+        to.from = if from_words == 0 { from } else { sharing.copy(from, to) };
     }
     fragment
 }
@@ -222,16 +224,34 @@ fn exit_with_token(p: &mut Process, kind: Kind, to: u64, reason: Term) -> Option
     sequential::send(p, kind, to, reason, shown)
 }
 
-/// Sends to whoever has the alias, with the token of the process that sends, if it has one.
-pub fn send_alias_of(p: &mut Process, given: Term, alias: RefValue, message: Term) -> bool {
+/// Sends to whoever has the alias, with the token of the process that sends, if it has one. `priority`: a priority message
+/// where the alias takes such.
+pub fn send_alias_of(
+    p: &mut Process,
+    given: Term,
+    alias: RefValue,
+    message: Term,
+    priority: bool,
+) -> bool {
     let mut heap = FragmentHeap::new();
-    match p.token_to_send(given, message, &mut heap) {
-        Some(token) => {
-            let pair = heap.tuple(&[token, message]);
-            send_through_as(p.vm, Kind::Alias, true, p.pid(), alias, pair)
-        }
-        None => send_alias(p.vm, p.pid(), alias, message),
-    }
+    let token = p.token_to_send(given, message, &mut heap);
+    send_alias_with(p.vm, p.pid(), alias, message, token, priority)
+}
+
+/// Sends to whoever has the alias, with a token if one is given. `priority`: a priority message where the alias takes such.
+pub fn send_alias_with(
+    vm: &'static Vm,
+    from: Term,
+    alias: RefValue,
+    message: Term,
+    token: Option<Term>,
+    priority: bool,
+) -> bool {
+    let kind = if priority { Kind::PriorityAlias } else { Kind::Alias };
+    let Some(token) = token else { return send_through(vm, kind, from, alias, message) };
+    let mut heap = FragmentHeap::new();
+    let pair = heap.tuple(&[token, message]);
+    send_through_as(vm, kind, true, from, alias, pair)
 }
 
 /// Frees a signal that nobody will receive.
@@ -329,10 +349,6 @@ pub fn send_fragment(vm: &'static Vm, to: u64, message: *mut Fragment) -> bool {
 /// Sends to whoever has the alias, if the process in its slot still does.
 pub fn send_alias(vm: &'static Vm, from: Term, alias: RefValue, message: Term) -> bool {
     send_through(vm, Kind::Alias, from, alias, message)
-}
-/// As [`send_alias`]; a priority message where the alias takes such.
-pub fn send_priority(vm: &'static Vm, from: Term, alias: RefValue, message: Term) -> bool {
-    send_through(vm, Kind::PriorityAlias, from, alias, message)
 }
 /// An exit signal to whoever has the alias.
 pub fn send_exit_through(
@@ -622,7 +638,7 @@ impl Process {
             let mut token = None;
             let has_token = (*signal).kind & TOKEN_BIT != 0;
             let kind = Kind::from_u32((*signal).kind & !TOKEN_BIT);
-            if has_token && kind != Kind::Alias {
+            if has_token && !matches!(kind, Kind::Alias | Kind::PriorityAlias) {
                 let pair = root.as_tuple().expect("built as a pair");
                 token = Some(pair.get(0));
                 root = pair.get(1);
@@ -638,14 +654,15 @@ impl Process {
                 }
                 kind @ (Kind::ExitAlias | Kind::PriorityExitAlias) => {
                     let (reference, reason) = split_numbered(root);
-                    if let Some(priority) = self.use_alias(reference) {
-                        let priority = priority && kind == Kind::PriorityExitAlias;
+                    // Unlike a message, it leaves an alias active that is for one reply.
+                    if self.relations.aliases.contains_key(reference) {
+                        let priority = kind == Kind::PriorityExitAlias
+                            && self.relations.priority_aliases.contains_key(reference);
                         self.exit_signal(from, reason, false, priority, None);
                     }
                 }
                 Kind::LinkExit => {
-                    let priority = from.is_immediate()
-                        && self.relations.priority_links.contains_key(from.raw());
+                    let priority = self.relations.is_priority_link(from);
                     if self.relations.unlink(from) {
                         self.trace_procs("getting_unlinked", from);
                         self.exit_signal(from, root, true, priority, token);

@@ -79,8 +79,8 @@ pub enum RemoteTo {
 #[derive(Clone, Copy)]
 pub enum RemoteSignal {
     Message { to: RemoteTo, message: Term },
-    /// `exit/2`.
-    Exit { to: RemotePid, reason: Term },
+    /// `exit/2`, to a process or an alias.
+    Exit { to: RemoteTo, reason: Term },
     /// The sender, which is linked to the receiver, has ended.
     LinkExit { to: RemotePid, reason: Term },
     Link { to: RemotePid },
@@ -182,6 +182,9 @@ pub trait Remote: Send + Sync {
     fn following(&self) -> Vec<Following>;
     /// The creation of a node: that of the last connection to it; 0 when there was none.
     fn creation_of(&self, node: Atom) -> u32;
+    /// Leaves these capabilities out of all handshakes from now on, for tests of what older nodes do. `false` for
+    /// those that every node has to have.
+    fn remove_flags(&self, flags: u64) -> bool;
     /// The nodes that connections are open to, each with the port or process that controls the connection.
     fn connections(&self) -> Vec<(Atom, Term)>;
 }
@@ -226,6 +229,15 @@ pub struct RemoteLink {
     pub connection: u32,
     /// The number of an unlink operation that is not acknowledged yet: the link is not active then.
     pub unlinking: Option<u64>,
+    /// The exit signal becomes a priority message.
+    pub priority: bool,
+}
+
+impl RemoteLink {
+    /// An active link over a connection, with an ordinary exit signal.
+    pub fn new(connection: u32) -> RemoteLink {
+        RemoteLink { connection, unlinking: None, priority: false }
+    }
 }
 
 /// A process of another node that monitors one of this.
@@ -245,8 +257,12 @@ pub struct SpawnRequest {
     pub on_success: bool,
     pub on_error: bool,
     pub link: bool,
+    /// The exit signal of the link becomes a priority message.
+    pub priority_link: bool,
     /// With the `tag` option.
     pub monitor: Option<Option<Tag>>,
+    /// The message of the monitor becomes a priority message.
+    pub priority_monitor: bool,
     pub reference: RefValue,
 }
 
@@ -278,6 +294,11 @@ impl RemoteRelations {
     fn is_linked(&self, pid: RemotePid) -> bool {
         self.links.get(&pid).is_some_and(|link| link.unlinking.is_none())
     }
+    /// Whether the exit signal of any link, or the message of a monitor that is asked for, becomes a priority message.
+    pub fn takes_priority_messages(&self) -> bool {
+        self.links.values().any(|link| link.priority && link.unlinking.is_none())
+            || self.spawn_requests.values().any(|asked| asked.priority_monitor)
+    }
 }
 
 impl Relations {
@@ -287,6 +308,17 @@ impl Relations {
     /// Whether there is an active link to a process of another node.
     pub fn is_linked_to(&self, pid: RemotePid) -> bool {
         self.remote.as_ref().is_some_and(|remote| remote.is_linked(pid))
+    }
+    /// Whether the exit signal of an active link to a process of another node becomes a priority message.
+    pub(crate) fn is_priority_link_to(&self, pid: RemotePid) -> bool {
+        let link = self.remote.as_ref().and_then(|remote| remote.links.get(&pid));
+        link.is_some_and(|link| link.priority && link.unlinking.is_none())
+    }
+    /// Says whether it does.
+    pub(crate) fn set_priority_link_to(&mut self, pid: RemotePid, priority: bool) {
+        if let Some(link) = self.remote.as_mut().and_then(|remote| remote.links.get_mut(&pid)) {
+            link.priority = priority;
+        }
     }
     /// Takes a link to a process of another node out; whether it was active.
     pub fn drop_link_to(&mut self, pid: RemotePid) -> bool {
@@ -308,7 +340,7 @@ impl Process {
         };
         let remote = self.relations.remote();
         remote.connected(pid.node, connection);
-        remote.links.insert(pid, RemoteLink { connection, unlinking: None });
+        remote.links.insert(pid, RemoteLink::new(connection));
         true
     }
 
@@ -342,7 +374,7 @@ impl Process {
         }
         let relations = self.relations.remote();
         relations.connected(pid.node, connection);
-        relations.links.entry(pid).or_insert(RemoteLink { connection, unlinking: None });
+        relations.links.entry(pid).or_insert(RemoteLink::new(connection));
     }
 
     /// A process of another node takes its link back.
@@ -384,7 +416,8 @@ impl Process {
         let pid = RemotePid::of(result);
         if let Some(pid) = pid {
             if flags & SPAWNED_LINKED != 0 {
-                let link = RemoteLink { connection: request.connection, unlinking: None };
+                let priority = request.priority_link;
+                let link = RemoteLink { priority, ..RemoteLink::new(request.connection) };
                 self.relations.remote().links.insert(pid, link);
             }
             if let Some(tag) = request.monitor
@@ -395,7 +428,7 @@ impl Process {
                     reference: request.reference,
                     watched,
                     tag,
-                    priority: false,
+                    priority: request.priority_monitor,
                 };
                 self.relations.monitors.insert(reference, monitor);
             }
@@ -453,7 +486,7 @@ impl Process {
             if link.unlinking.is_none() {
                 let mut heap = FragmentHeap::new();
                 let from = pid.to_term(&mut heap);
-                self.exit_signal(from, reason, true, false, None);
+                self.exit_signal(from, reason, true, link.priority, None);
             }
         }
         let count: u32 = gone.iter().map(|(_, _, count)| count).sum();
