@@ -1,0 +1,146 @@
+//! Built-ins that make, end, relate and address processes.
+
+mod flags;
+mod links;
+mod monitors;
+mod names;
+mod send;
+mod spawn;
+mod tasks;
+mod turns;
+
+pub use flags::{default_max_heap_size, max_heap_map, max_heap_size, max_heap_term};
+pub(crate) use monitors::{MonitorOptions, monitor_ref};
+pub use spawn::remote_spawn_options;
+pub use turns::collect_soon;
+
+use swarmrt_machine::process::run_state;
+use swarmrt_machine::{BifExit, BifResult, Process, Vm, bif, signal};
+use swarmrt_term::{Alloc, Atom, FragmentHeap, Release, Term, am, atom};
+
+const OK: Term = Term::atom(am::OK);
+const TRUE: Term = Term::atom(am::TRUE);
+
+fn as_name(term: Term) -> Option<Atom> {
+    term.as_atom().filter(|&name| name != am::UNDEFINED)
+}
+
+/// A list of options that is none, or has a wrong one.
+pub(crate) fn bad_option() -> BifExit {
+    BifExit::Caused(atom!("badopt"))
+}
+
+/// Whether an option asks for priority messages, which OTP 28 brought.
+fn is_priority(vm: &Vm, option: Term) -> bool {
+    option == Term::atom(atom!("priority")) && vm.release() >= Release::R28
+}
+
+/// Pids in the next slots of the table of processes from `at` on, and where to go on.
+#[bif("erts_internal:processes_next/1", since = 28)]
+fn processes_next(p: &mut Process, at: Term) -> BifResult {
+    const SLOTS: usize = 256;
+    let from = at.as_small().and_then(|at| usize::try_from(at).ok()).ok_or(BifExit::BADARG)?;
+    let limit = p.vm.processes.limit();
+    if from > limit {
+        return Err(BifExit::BADARG);
+    }
+    if from == limit {
+        return Ok(Term::atom(am::NONE));
+    }
+    let to = limit.min(from + SLOTS);
+    let pids: Vec<Term> = (from..to)
+        .filter_map(|slot| p.vm.processes.in_slot(slot))
+        .filter(|cell| cell.shared.state.load() != run_state::EXITED)
+        .map(|cell| Term::pid(cell.shared.id))
+        .collect();
+    p.bump_reductions(SLOTS / 4);
+    let pids = p.list(&pids);
+    Ok(p.tuple(&[Term::small(to as i64), pids]))
+}
+
+#[bif("erlang:processes/0")]
+pub(crate) fn processes(p: &mut Process) -> BifResult {
+    let pids: Vec<Term> = p.vm.processes.ids().into_iter().map(Term::pid).collect();
+    p.bump_reductions(pids.len() / 4);
+    Ok(p.list(&pids))
+}
+
+fn is_alive(vm: &Vm, pid: u64) -> bool {
+    vm.processes.get(pid).is_some_and(|cell| cell.shared.state.load() != run_state::EXITED)
+}
+
+#[bif("erlang:is_process_alive/1")]
+fn is_process_alive(p: &mut Process, pid: Term) -> BifResult {
+    let pid = pid.as_pid().ok_or(BifExit::BADARG)?;
+    if pid == p.id() {
+        return Ok(TRUE);
+    }
+    // Asked as a signal: what we sent before has then been taken into account.
+    ask_as(p, pid, signal::send_question, |_, _| Term::bool(true), Term::bool(false))
+}
+
+/// Has `question` answered in the context of another process, and waits for the answer. `gone` is the
+/// answer when there is no such process.
+pub fn ask(p: &mut Process, pid: u64, question: impl FnOnce(&mut Process) -> Term + Send + 'static, gone: Term) -> BifResult {
+    ask_as(p, pid, signal::send_call, move |process, _| question(process), gone)
+}
+
+/// As [`ask`], by a signal of a kind, for answers that are built: on a heap that is there until the answer was copied.
+pub fn ask_as(
+    p: &mut Process,
+    pid: u64,
+    send: fn(&'static Vm, u64, signal::Call) -> bool,
+    question: impl FnOnce(&mut Process, &mut FragmentHeap) -> Term + Send + 'static,
+    gone: Term,
+) -> BifResult {
+    if let Some(state) = p.bif_state.take() {
+        let number = *state.downcast::<u64>().expect("a built-in finds its own state");
+        return match p.take_reply(number) {
+            Some(reply) => Ok(reply),
+            None => {
+                p.bif_state = Some(Box::new(number));
+                Err(BifExit::Wait)
+            }
+        };
+    }
+    if !is_alive(p.vm, pid) {
+        return Ok(gone);
+    }
+    let number = p.expect_reply();
+    let asker = p.id();
+    send(
+        p.vm,
+        pid,
+        Box::new(move |vm, process| {
+            let mut heap = FragmentHeap::new();
+            let answer = match process {
+                Some(process) if !process.exit_pending => question(process, &mut heap),
+                _ => gone,
+            };
+            signal::send_reply(vm, asker, number, answer);
+        }),
+    );
+    signal::lend_priority(p, pid);
+    p.bif_state = Some(Box::new(number));
+    Err(BifExit::Wait)
+}
+
+#[bif("erts_internal:is_process_alive/2")]
+fn is_process_alive_2(p: &mut Process, pid: Term, reference: Term) -> BifResult {
+    let pid = pid.as_pid().ok_or(BifExit::BADARG)?;
+    let alive = Term::bool(is_alive(p.vm, pid));
+    let message = p.tuple(&[reference, alive]);
+    signal::send_message(p.vm, p.pid(), p.id(), message);
+    Ok(OK)
+}
+
+#[bif("erts_internal:is_system_process/1")]
+fn is_system_process(p: &mut Process, pid: Term) -> BifResult {
+    let pid = pid.as_pid().ok_or(BifExit::BADARG)?;
+    Ok(Term::bool(p.vm.is_system_process(pid)))
+}
+
+#[bif("erts_internal:is_process_executing_dirty/1")]
+fn is_process_executing_dirty(_p: &mut Process, _pid: Term) -> BifResult {
+    Ok(Term::bool(false))
+}

@@ -1,0 +1,77 @@
+//! Sending messages.
+
+use super::{OK, bad_option, is_priority};
+use swarmrt_machine::{BifExit, BifResult, Process, bif};
+use swarmrt_machine::signal::address::{Delivery, Recipient};
+use swarmrt_machine::signal::remote::{Busy, How};
+use swarmrt_term::{Atom, Term, atom};
+
+/// Sends to whatever stands for a receiver; ports are sent commands.
+fn send_any(p: &mut Process, to: Term, message: Term, how: How) -> Result<Delivery, BifExit> {
+    let Some(recipient) = Recipient::of(p.vm, to) else {
+        // Who traces it sees what it tried to send.
+        if p.trace.flags != 0 && to.is_atom() {
+            p.trace_sent(to, message, true);
+        }
+        return Err(BifExit::BADARG);
+    };
+    if recipient == Recipient::Nobody
+        && let Some(external) = to.as_external()
+    {
+        log_discarded(p, external.creation(), to, message);
+    }
+    let delivery = p.send(to, recipient, message, how);
+    if delivery == Delivery::Suspended {
+        return Err(BifExit::Yield);
+    }
+    let is_shown = match recipient {
+        // A name of this node, which the program may have given in full.
+        Recipient::Nobody => to.is_tuple(),
+        _ => !matches!(delivery, Delivery::NotConnected | Delivery::WouldSuspend),
+    };
+    if p.trace.flags != 0 && is_shown {
+        p.trace_sent(to, message, delivery == Delivery::Done || recipient == Recipient::Nobody);
+    }
+    Ok(delivery)
+}
+
+/// Reports a message to something of an earlier run of this node, as OTP does.
+fn log_discarded(p: &mut Process, creation: u32, to: Term, message: Term) {
+    let text = "Discarding message ~p from ~p to ~p in an old incarnation (~p) of this node (~p)~n~n";
+    let numbers = [creation, p.vm.node().creation].map(|number| Term::small(i64::from(number)));
+    let arguments = [message, p.pid(), to, numbers[0], numbers[1]];
+    swarmrt_machine::process::exception::log(p.vm, p.pid(), p.group_leader, text, &arguments);
+}
+
+#[bif("erlang:!/2")]
+fn send_operator(p: &mut Process, to: Term, message: Term) -> BifResult {
+    send_any(p, to, message, How::ORDINARY)?;
+    Ok(message)
+}
+
+#[bif("erlang:send/2")]
+fn send_2(p: &mut Process, to: Term, message: Term) -> BifResult {
+    send_operator(p, to, message)
+}
+
+#[bif("erlang:send/3")]
+fn send_3(p: &mut Process, to: Term, message: Term, options: Term) -> BifResult {
+    let mut how = How::ORDINARY;
+    for option in options.list_to_vec().ok_or_else(bad_option)? {
+        if is_priority(p.vm, option) {
+            how.priority = true;
+            continue;
+        }
+        match option.as_atom().map(Atom::name) {
+            Some("nosuspend") => how.busy = Busy::Refuse,
+            Some("noconnect") => how.connect = false,
+            _ => return Err(bad_option()),
+        }
+    }
+    Ok(match send_any(p, to, message, how)? {
+        Delivery::Done | Delivery::Nobody => OK,
+        Delivery::NotConnected if how.connect => OK,
+        Delivery::NotConnected => Term::atom(atom!("noconnect")),
+        Delivery::WouldSuspend | Delivery::Suspended => Term::atom(atom!("nosuspend")),
+    })
+}
