@@ -6,7 +6,7 @@ use swarmrt_beam::instr::{Dst, Instr, Src};
 use swarmrt_engine::layout;
 use swarmrt_term::{Subtag, Term};
 
-impl<'a> Emitter<'a> {
+impl Emitter<'_> {
     pub fn instruction(&mut self, at: u32, instr: Instr) {
         if !(self.moves(at, instr) || self.transfers(at, instr) || self.tests(at, instr) || self.data_instruction(at, instr) || self.rest(at, instr)) {
             if instr.properties().exits {

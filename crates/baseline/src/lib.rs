@@ -7,7 +7,7 @@
 //! may be entered and left at any instruction, and nothing is known at one that was found out at another, but within a
 //! row of instructions that nothing jumps into.
 
-#![allow(clippy::useless_conversion, reason = "the macro that assembles converts the registers that it is given")]
+#![allow(clippy::useless_conversion, clippy::used_underscore_binding, reason = "what the macro that assembles makes")]
 
 #[cfg(target_arch = "x86_64")]
 mod arithmetic;

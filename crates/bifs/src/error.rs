@@ -52,8 +52,8 @@ fn nif_error(p: &Process, reason: Term) -> BifExit {
     if is_missing { BifExit::WithoutTop(Term::atom(am::UNDEF)) } else { BifExit::Error(reason) }
 }
 
-/// A stack trace as given to `erlang:raise/3`, with its entries as {M, F, ArityOrArgs, Location} or
-/// {Fun, ArityOrArgs, Location}. What stands for the arity is not looked at, as in OTP. `None` when it is none.
+/// A stack trace as given to `erlang:raise/3`, with its entries as {M, F, `ArityOrArgs`, Location} or
+/// {Fun, `ArityOrArgs`, Location}. What stands for the arity is not looked at, as in OTP. `None` when it is none.
 fn full_trace(p: &mut Process, trace: Term) -> Option<Term> {
     let entries = trace.list_to_vec()?;
     let mut full = Vec::with_capacity(entries.len());

@@ -77,7 +77,7 @@ fn list_to_pid(p: &mut Process, list: Term) -> BifResult {
             let data = parts.and_then(|(number, serial)| pid_data(number, serial));
             data.map(Term::pid).ok_or(BifExit::BADARG)
         }
-        [node, number, serial] if number <= u64::from(u32::MAX) && serial <= u64::from(u32::MAX) => {
+        [node, number, serial] if u32::try_from(number).is_ok() && u32::try_from(serial).is_ok() => {
             let node = node_of(node)?;
             Ok(p.external(Subtag::ExternalPid, node, creation_of(p, node), &[number, serial]))
         }

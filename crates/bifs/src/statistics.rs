@@ -14,7 +14,7 @@ struct LastTold {
     wall_clock: AtomicU64,
 }
 
-/// {Total, SinceLast}.
+/// {Total, `SinceLast`}.
 fn with_difference(p: &mut Process, last: &AtomicU64, now: u64) -> Term {
     let fresh = now.saturating_sub(last.swap(now, Ordering::Relaxed));
     let pair = [p.uint(now), p.uint(fresh)];
@@ -52,7 +52,7 @@ fn list_of_numbers(p: &mut Process, numbers: &[usize]) -> Term {
     p.list(&numbers)
 }
 
-/// {Scheduler, ActiveTime, TotalTime} for each, dirty ones after the others.
+/// {Scheduler, `ActiveTime`, `TotalTime`} for each, dirty ones after the others.
 fn wall_times(p: &mut Process, all: bool) -> Term {
     let vm = p.vm;
     if !vm.schedulers.measuring.load(Ordering::Relaxed) {

@@ -43,7 +43,7 @@ pub struct Cli {
 #[derive(Args, Default)]
 #[command(next_help_heading = "Machine options")]
 pub struct Options {
-    /// Folder of the Erlang/OTP to use (default: SWARMRT_OTP_ROOT, then the usual places)
+    /// Folder of the Erlang/OTP to use (default: `SWARMRT_OTP_ROOT`, then the usual places)
     #[arg(long, value_name = "DIR", global = true, value_hint = ValueHint::DirPath)]
     pub otp_root: Option<PathBuf>,
     /// What runs the code: tiered (default), interp, baseline, baseline:CALLS, jit, jit:MODULES, tiered:SAMPLES
@@ -92,7 +92,7 @@ Example:
         /// Its name: small letters, digits and `_`, as the name of an application is
         name: String,
     },
-    /// Run the tests of a project: eunit, common_test or ExUnit
+    /// Run the tests of a project: eunit, `common_test` or `ExUnit`
     #[command(after_help = "\
 A folder with a rebar.config is tested by rebar3 (eunit, and common_test if there are suites), one with a mix.exs by
 mix. In any other folder the .erl files in it and below src/ and test/ are compiled and their eunit tests run.

@@ -167,7 +167,7 @@ impl Libraries {
         let loaded = swarmrt::nif::libraries().into_iter();
         Libraries {
             erl_nif: format!("{major}.{minor}"),
-            loaded: loaded.map(|(module, path)| Library { module: module.to_string(), path: path.to_string() }).collect(),
+            loaded: loaded.map(|(module, path)| Library { module: module.clone(), path: path.clone() }).collect(),
             part_of_the_machine: LINKED_LIBRARIES.to_vec(),
         }
     }

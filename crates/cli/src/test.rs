@@ -46,7 +46,7 @@ fn has_colours() -> bool {
     std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|told| told.is_empty())
 }
 
-/// What is asked for, or else eunit, and common_test where there are suites.
+/// What is asked for, or else eunit, and `common_test` where there are suites.
 fn rebar3_steps(folder: &Path, arguments: &[OsString]) -> Vec<Vec<OsString>> {
     if !arguments.is_empty() {
         return vec![arguments.to_vec()];
@@ -58,7 +58,7 @@ fn rebar3_steps(folder: &Path, arguments: &[OsString]) -> Vec<Vec<OsString>> {
     steps
 }
 
-/// Whether the project, or one of its applications, has a suite of common_test.
+/// Whether the project, or one of its applications, has a suite of `common_test`.
 fn has_suites(folder: &Path) -> bool {
     let entries = |folder: PathBuf| std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
     let applications = ["apps", "lib"].into_iter().flat_map(|name| entries(folder.join(name)));
@@ -133,8 +133,8 @@ fn copied(mut from: impl Read) -> String {
     String::from_utf8_lossy(&kept).into_owned()
 }
 
-/// The lines that name a test that failed: `  1) name` (eunit under rebar3, ExUnit), `%%% suite ==> case: FAILED`
-/// (common_test).
+/// The lines that name a test that failed: `  1) name` (eunit under rebar3, `ExUnit`), `%%% suite ==> case: FAILED`
+/// (`common_test`).
 fn failures(output: &str) -> Vec<String> {
     let plain = anstream::adapter::strip_str(output).to_string();
     let is_numbered = |line: &str| {

@@ -30,7 +30,7 @@ fn clients_and_servers_understand_each_other() {
     assert!(status.expect("erlc is installed").success());
     let mut command = common::swarmrt_command();
     command.arg("run").arg(folder.join("clients.beam")).arg(&folder);
-    let output = common::run_within(&mut command, Duration::from_secs(120));
+    let output = common::run_within(&mut command, Duration::from_mins(2));
     let said = String::from_utf8_lossy(&output.stdout);
     assert_eq!(said, EXPECTED, "{}", String::from_utf8_lossy(&output.stderr));
     let _ = std::fs::remove_dir_all(folder);

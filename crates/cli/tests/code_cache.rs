@@ -36,7 +36,7 @@ impl Folder {
     fn run(&self, expression: &str) -> (String, u64) {
         let mut command = Command::new(common::swarmrt());
         command.env("SWARMRT_CODE_CACHE", self.cache()).args(["--engine=tiered:1", "--jit-stats", "erl", "-noshell", "-pa"]).arg(self.beams());
-        let output = common::run_within(command.arg("-eval").arg(format!("{expression}, halt().")), Duration::from_secs(120));
+        let output = common::run_within(command.arg("-eval").arg(format!("{expression}, halt().")), Duration::from_mins(2));
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let told = text(&output.stderr);
         assert!(output.status.success(), "{told}");

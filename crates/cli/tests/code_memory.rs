@@ -12,7 +12,7 @@ fn more_is_compiled_than_there_is_room_for() {
     let compiled = common::run(Command::new("erlc").arg("-o").arg(&beams).arg(common::root().join("tests/code_memory/pressure.erl")));
     assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stdout));
     let run = |command: &mut Command| {
-        let output = common::run_within(command.args(["-noshell", "-pa"]).arg(&beams).args(["-eval", "pressure:main(), halt()."]), Duration::from_secs(120));
+        let output = common::run_within(command.args(["-noshell", "-pa"]).arg(&beams).args(["-eval", "pressure:main(), halt()."]), Duration::from_mins(2));
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         assert!(output.status.success(), "{}", text(&output.stderr));
         (text(&output.stdout), text(&output.stderr))

@@ -17,7 +17,7 @@ fn connections_leave_nothing_behind() {
     // The program takes no more connections than the limit of descriptors allows.
     let output = common::run_within(
         common::swarmrt_command().arg("run").arg(program).args(["10", "400"]),
-        Duration::from_secs(180),
+        Duration::from_mins(3),
     );
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && said.contains("nothing is left"), "{said}{}", String::from_utf8_lossy(&output.stderr));

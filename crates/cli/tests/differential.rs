@@ -115,9 +115,7 @@ impl Case {
 
 #[test]
 fn programs_print_the_same_as_on_erl() {
-    if common::oracle("erl").arg("-version").output().is_err() {
-        panic!("erl is not installed: run script/setup");
-    }
+    assert!(common::oracle("erl").arg("-version").output().is_ok(), "erl is not installed: run script/setup");
     let mut programs = programs();
     programs.retain(|path| !path.file_stem().is_some_and(|name| is_left_out(&name.to_string_lossy())));
     assert!(!programs.is_empty());

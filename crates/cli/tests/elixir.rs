@@ -10,7 +10,7 @@ use std::time::Duration;
 fn exec(folder: &Path, arguments: &[&str]) -> String {
     let mut command = Command::new(common::swarmrt());
     command.arg("exec").args(arguments).current_dir(folder).env("HOME", folder).env("MIX_ENV", "test");
-    let output = common::run_within(&mut command, Duration::from_secs(120));
+    let output = common::run_within(&mut command, Duration::from_mins(2));
     let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{arguments:?}: {}\n{text}", output.status);
     text

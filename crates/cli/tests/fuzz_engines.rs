@@ -17,7 +17,7 @@ fn engines_agree_on_functions_made_at_random() {
     command.args(["-noinput", "-pa"]).arg(&beams).args(["-eval", "fuzz_engines:main(init:get_plain_arguments())", "-extra", "--machine"]);
     command.arg(common::swarmrt()).args(["--engines", "interp,baseline,tiered:1,jit:fuzz_", "--seed", "1", "--functions", "240"]);
     // Making a finding smaller takes longer than finding it.
-    let output = common::run_within(&mut command, Duration::from_secs(300));
+    let output = common::run_within(&mut command, Duration::from_mins(5));
     let _ = std::fs::remove_dir_all(&beams);
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{text}");

@@ -19,7 +19,7 @@ fn later_instructions_do_in_every_engine_what_they_mean() {
         let mut command = Command::new(common::swarmrt());
         command.env("SWARMRT_ENGINE", engine).args(["--jit-stats", "erl", "-noshell", "-pa"]).arg(&beams);
         command.args(["-eval", "later_instructions:main(), halt()."]);
-        let output = common::run_within(&mut command, Duration::from_secs(120));
+        let output = common::run_within(&mut command, Duration::from_mins(2));
         let (printed, stats) = (String::from_utf8_lossy(&output.stdout).into_owned(), String::from_utf8_lossy(&output.stderr).into_owned());
         assert!(output.status.success(), "{engine}: {printed}{stats}");
         let words: Vec<&str> = stats.split(' ').collect();

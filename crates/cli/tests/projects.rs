@@ -30,7 +30,7 @@ impl Folder {
 
     /// The exit code and all that is printed.
     fn says(&self, arguments: &[&str]) -> (i32, String) {
-        said(common::run_within(self.command().args(arguments), Duration::from_secs(120)))
+        said(common::run_within(self.command().args(arguments), Duration::from_mins(2)))
     }
 }
 

@@ -22,7 +22,7 @@ fn output_under(engine: &str, program: &str, module: &str) -> String {
     let mut command = Command::new(common::swarmrt());
     command.env("SWARMRT_ENGINE", engine).args(["--jit-stats", "erl", "-noshell", "-pa"]).arg(&beams);
     command.arg("-eval").arg(format!("{program}:main([{:?}]), halt().", file.display().to_string()));
-    let output = common::run_within(&mut command, Duration::from_secs(240));
+    let output = common::run_within(&mut command, Duration::from_mins(4));
     let _ = std::fs::remove_dir_all(&beams);
     let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{text}");

@@ -51,7 +51,7 @@ fn otp_compiles_to_the_same_bytes() {
     let files_inside: Vec<PathBuf> = files.iter().map(inside).collect();
     let run = |mut command: Command, files: &[PathBuf]| {
         command.args(["-noshell", "-pa"]).arg(&beams).args(["-eval", "self_hosting:main(init:get_plain_arguments()), halt().", "-extra"]).args(files);
-        let output = common::run_within(&mut command, std::time::Duration::from_secs(1800));
+        let output = common::run_within(&mut command, std::time::Duration::from_mins(30));
         String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
     };
     let mut ours = common::swarmrt_command();

@@ -16,7 +16,7 @@ fn code_that_no_compiler_writes_does_no_harm() {
         let mut command = Command::new(common::swarmrt());
         command.env("SWARMRT_ENGINE", engine).args(["erl", "-noinput", "-pa"]).arg(&beams);
         command.args(["-eval", "unsafe_code:main(), halt()."]);
-        let output = common::run_within(&mut command, Duration::from_secs(120));
+        let output = common::run_within(&mut command, Duration::from_mins(2));
         let printed = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{engine}: {printed}");
         let mut lines = printed.lines();

@@ -444,7 +444,7 @@ impl Tier {
             Ok(None) => {}
             Err(error) => debug_assert!(false, "{}: {error}", function.name),
         }
-        self.compile_us.fetch_add((thread_time() - started).as_micros() as u64, Ordering::Relaxed);
+        self.compile_us.fetch_add(thread_time().saturating_sub(started).as_micros() as u64, Ordering::Relaxed);
     }
 }
 

@@ -189,7 +189,7 @@ impl Collector {
     unsafe fn forward_all(&mut self, slots: &mut [Term]) {
         for slot in slots {
             // SAFETY: the caller's: all are terms.
-            unsafe { self.forward((slot as *mut Term).cast()) };
+            unsafe { self.forward(std::ptr::from_mut::<Term>(slot).cast()) };
         }
     }
 
@@ -246,10 +246,7 @@ impl Chain {
     unsafe fn append(&mut self, member: *mut u64) {
         // SAFETY: the caller's; the last member is live.
         unsafe {
-            match self.last.is_null() {
-                true => self.first = member as u64,
-                false => *self.last.add(shared_bin::NEXT) = member as u64,
-            }
+            if self.last.is_null() { self.first = member as u64 } else { *self.last.add(shared_bin::NEXT) = member as u64 }
             self.bytes += swarmrt_term::alloc::off_heap_bytes(member);
         }
         self.last = member;

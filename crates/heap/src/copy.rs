@@ -68,6 +68,7 @@ type Pending<T> = SmallVec<[T; 16]>;
 /// Visits in the order of [`copy`]: which words are the first has to be the same for both.
 fn size(term: Term, sharing: &Sharing) -> usize {
     let mut total = 0;
+    #[allow(clippy::zero_sized_map_values, reason = "walked as in `copy`, where there are values")]
     let mut seen: Copied<()> = Copied::default();
     let mut pending: Pending<Term> = Pending::new();
     let mut current = term;

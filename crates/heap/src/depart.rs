@@ -74,7 +74,7 @@ impl Heap {
             }
             for slots in roots.iter_mut() {
                 for slot in slots.iter_mut() {
-                    copies.forward((slot as *mut Term).cast(), self);
+                    copies.forward(std::ptr::from_mut::<Term>(slot).cast(), self);
                 }
             }
         }

@@ -101,7 +101,7 @@ impl Fragment {
     }
     pub fn data(&self) -> *mut u64 {
         // SAFETY: the words follow the head.
-        unsafe { (self as *const Fragment).add(1) as *mut u64 }
+        unsafe { std::ptr::from_ref::<Fragment>(self).add(1) as *mut u64 }
     }
 }
 

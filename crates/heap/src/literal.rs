@@ -160,8 +160,13 @@ impl Leaving {
     }
 }
 
-/// What is leaving at the moment, for copies made meanwhile: that of each machine, and all of it together.
-static LEAVING: Mutex<(Vec<Arc<Leaving>>, Option<Arc<Leaving>>)> = Mutex::new((Vec::new(), None));
+/// What is leaving at the moment, for copies made meanwhile.
+struct AllLeaving {
+    of_machines: Vec<Arc<Leaving>>,
+    together: Option<Arc<Leaving>>,
+}
+
+static LEAVING: Mutex<AllLeaving> = Mutex::new(AllLeaving { of_machines: Vec::new(), together: None });
 static ANY_LEAVING: AtomicBool = AtomicBool::new(false);
 
 /// From now on, copies of terms share no literal of these.
@@ -176,14 +181,14 @@ pub fn end_leaving(leaving: &Arc<Leaving>) {
 
 fn change_leaving(change: impl FnOnce(&mut Vec<Arc<Leaving>>)) {
     let mut slot = LEAVING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    change(&mut slot.0);
-    let together = match slot.0.as_slice() {
+    change(&mut slot.of_machines);
+    let together = match slot.of_machines.as_slice() {
         [] => None,
         [one] => Some(one.clone()),
         several => Some(Arc::new(Leaving::new(several.iter().flat_map(|of| of.ranges.iter().cloned()).collect()))),
     };
     ANY_LEAVING.store(together.is_some(), Ordering::SeqCst);
-    slot.1 = together;
+    slot.together = together;
 }
 
 #[inline]
@@ -191,7 +196,7 @@ pub(crate) fn leaving() -> Option<Arc<Leaving>> {
     if !ANY_LEAVING.load(Ordering::Acquire) {
         return None;
     }
-    LEAVING.lock().unwrap_or_else(std::sync::PoisonError::into_inner).1.clone()
+    LEAVING.lock().unwrap_or_else(std::sync::PoisonError::into_inner).together.clone()
 }
 
 /// Literals that are made and freed together: those of one module, or one persistent term.

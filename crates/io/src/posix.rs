@@ -142,21 +142,33 @@ pub fn name(number: i32) -> &'static str {
 }
 
 /// `{error, Reason}`.
+///
+/// # Errors
+/// None: the answer is a term.
 pub fn error(p: &mut Process, reason: &str) -> BifResult {
     Ok(p.tuple(&[Term::atom(am::ERROR), Term::atom(Atom::new(reason))]))
 }
 
 /// `{error, Posix}` for an error of the standard library.
+///
+/// # Errors
+/// None: the answer is a term.
 pub fn io_error(p: &mut Process, problem: &std::io::Error) -> BifResult {
     error(p, problem.raw_os_error().map_or("eio", name))
 }
 
 /// `{ok, Value}`.
+///
+/// # Errors
+/// None: the answer is a term.
 pub fn ok(p: &mut Process, value: Term) -> BifResult {
     Ok(p.tuple(&[Term::atom(am::OK), value]))
 }
 
 /// `ok`, or the error.
+///
+/// # Errors
+/// None: the answer is a term.
 pub fn done(p: &mut Process, result: std::io::Result<()>) -> BifResult {
     match result {
         Ok(()) => Ok(Term::atom(am::OK)),

@@ -46,6 +46,8 @@ pub struct BifEntry {
 }
 
 impl BifEntry {
+    /// # Errors
+    /// Why there is no result (yet).
     #[inline(always)]
     pub fn call(&self, p: &mut Process, args: &[Term]) -> BifResult {
         let result = (self.function)(p, args);
@@ -100,6 +102,9 @@ impl Process {
         result.map_err(|exit| self.result_at_hand = Some(Err(exit))).ok()
     }
     /// The result of a [`BifFn`], given what it has returned.
+    ///
+    /// # Errors
+    /// Why there is no result (yet).
     #[inline(always)]
     pub fn bif_result(&mut self, returned: Option<Term>) -> BifResult {
         returned.map_or_else(|| self.result_at_hand.take().expect("a built-in without a result says why"), Ok)

@@ -67,7 +67,7 @@ pub extern "C" fn enif_inspect_iolist_as_binary(env: &mut Env, term: Term, to: &
     1
 }
 
-/// Bytes behind those that a library asks for. OTP has 7, and libraries in use write there: Debian's p1_sha ends its text with a
+/// Bytes behind those that a library asks for. OTP has 7, and libraries in use write there: Debian's `p1_sha` ends its text with a
 /// zero, one byte too far.
 pub const PADDING_BYTES: usize = 7;
 

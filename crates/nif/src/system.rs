@@ -72,7 +72,7 @@ fn minor_of(release: Release) -> c_int {
 /// There is room for `size` bytes at `to`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn enif_system_info(to: *mut u8, size: usize) {
-    let text = |of: fn(&Versions) -> &CString| VERSIONS.get().map_or(c"".as_ptr(), |versions| of(versions).as_ptr()) as *const c_char;
+    let text = |of: fn(&Versions) -> &CString| VERSIONS.get().map_or(c"".as_ptr(), |versions| of(versions).as_ptr()).cast::<c_char>();
     let info = SystemInfo {
         driver_major: 3,
         driver_minor: 3,

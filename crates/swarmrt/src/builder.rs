@@ -163,7 +163,7 @@ impl Builder {
     /// A machine within another program: OTP boots without a shell, reads nothing from standard input, and leaves the
     /// program's signals alone. `boot` returns when it is there.
     pub fn embedded(otp: Otp) -> Builder {
-        const BOOT_TIME_MAX: Duration = Duration::from_secs(60);
+        const BOOT_TIME_MAX: Duration = Duration::from_mins(1);
         let boot_args = otp.init_arguments("swarmrt").into_iter().chain(["-noshell", "-noinput", "-boot", "start_clean"].map(str::to_owned));
         let mut builder = Builder::new(otp);
         builder.boot_args = boot_args.map(String::into_bytes).collect();

@@ -67,7 +67,7 @@ struct Point {
     y: f64,
 }
 
-const MODULE: &str = r#"
+const MODULE: &str = r"
 double(#{x := X, y := Y}) -> #{x => 2 * X, y => 2 * Y}.
 later(Value) -> receive after 30 -> Value end.
 forever() -> register(forever, self()), receive stop -> stopped end.
@@ -80,7 +80,7 @@ parallel(N) ->
 kill_me() -> exit(self(), kill), receive after infinity -> ok end.
 loop(0) -> done;
 loop(N) -> loop(N - 1).
-"#;
+";
 
 #[test]
 fn rust_and_erlang_call_each_other() {
@@ -145,7 +145,7 @@ fn rust_and_erlang_call_each_other() {
 
 #[test]
 fn two_machines_in_one_process_do_not_see_each_other() {
-    const MODULE: &str = r#"
+    const MODULE: &str = r"
 start(Value) ->
     ets:new(table, [named_table, public]),
     persistent_term:put(key, Value),
@@ -154,7 +154,7 @@ start(Value) ->
     receive stop -> ok end.
 held() -> {ets:lookup_element(table, key, 2), persistent_term:get(key), host:who(), length(registered()) > 10}.
 work(N) -> lists:sum([X * X rem 7 || X <- lists:seq(1, N)]).
-"#;
+";
     let (folder, bytes) = compiled("twice", MODULE);
     let machines: Vec<Machine> = [1u64, 2]
         .map(|number| {

@@ -123,6 +123,9 @@ macro_rules! integers {
 }
 
 /// `A + B`.
+///
+/// # Errors
+/// Operands that are no numbers of the kind wanted, division by zero, or a result beyond the limit.
 #[inline]
 pub fn add<A: Alloc + ?Sized>(alloc: &mut A, a: Term, b: Term) -> Arith {
     if Term::both_small(a, b) {
@@ -132,6 +135,9 @@ pub fn add<A: Alloc + ?Sized>(alloc: &mut A, a: Term, b: Term) -> Arith {
 }
 
 /// `A - B`.
+///
+/// # Errors
+/// Operands that are no numbers of the kind wanted, division by zero, or a result beyond the limit.
 #[inline]
 pub fn sub<A: Alloc + ?Sized>(alloc: &mut A, a: Term, b: Term) -> Arith {
     if Term::both_small(a, b) {
@@ -195,6 +201,9 @@ fn sub_magnitudes(large: &[u64], small: &[u64], out: &mut [u64]) {
 }
 
 /// `A * B`.
+///
+/// # Errors
+/// Operands that are no numbers of the kind wanted, division by zero, or a result beyond the limit.
 #[inline]
 pub fn mul<A: Alloc + ?Sized>(alloc: &mut A, a: Term, b: Term) -> Arith {
     if Term::both_small(a, b) {
@@ -238,6 +247,9 @@ fn to_biguint(digits: &[u64]) -> BigUint {
 }
 
 /// `A div B`: towards zero.
+///
+/// # Errors
+/// Operands that are no numbers of the kind wanted, division by zero, or a result beyond the limit.
 #[inline]
 pub fn div<A: Alloc + ?Sized>(alloc: &mut A, a: Term, b: Term) -> Arith {
     if Term::both_small(a, b) {
@@ -247,6 +259,9 @@ pub fn div<A: Alloc + ?Sized>(alloc: &mut A, a: Term, b: Term) -> Arith {
 }
 
 /// `A rem B`: the sign of `A`.
+///
+/// # Errors
+/// Operands that are no numbers of the kind wanted, division by zero, or a result beyond the limit.
 #[inline]
 pub fn rem<A: Alloc + ?Sized>(alloc: &mut A, a: Term, b: Term) -> Arith {
     if Term::both_small(a, b) {
@@ -299,6 +314,9 @@ fn div_digit(digits: &[u64], divisor: u64, quotient: &mut [u64]) -> u64 {
 }
 
 /// `A / B`.
+///
+/// # Errors
+/// Operands that are no numbers of the kind wanted, division by zero, or a result beyond the limit.
 pub fn float_div<A: Alloc + ?Sized>(alloc: &mut A, a: Term, b: Term) -> Arith {
     match (to_f64(a), to_f64(b)) {
         (Some(x), Some(y)) => finish_float(alloc, x / y),
@@ -307,6 +325,9 @@ pub fn float_div<A: Alloc + ?Sized>(alloc: &mut A, a: Term, b: Term) -> Arith {
 }
 
 /// `-A`.
+///
+/// # Errors
+/// Operands that are no numbers of the kind wanted, division by zero, or a result beyond the limit.
 pub fn negate<A: Alloc + ?Sized>(alloc: &mut A, a: Term) -> Arith {
     if let Some(value) = a.as_small() {
         return Ok(alloc.int(-value));
@@ -319,6 +340,9 @@ pub fn negate<A: Alloc + ?Sized>(alloc: &mut A, a: Term) -> Arith {
 }
 
 /// `abs(A)`.
+///
+/// # Errors
+/// Operands that are no numbers of the kind wanted, division by zero, or a result beyond the limit.
 pub fn abs<A: Alloc + ?Sized>(alloc: &mut A, a: Term) -> Arith {
     let negative = match (a.as_small(), a.as_float()) {
         (Some(value), _) => value < 0,
@@ -331,6 +355,9 @@ pub fn abs<A: Alloc + ?Sized>(alloc: &mut A, a: Term) -> Arith {
 }
 
 /// `A band B`.
+///
+/// # Errors
+/// Operands that are no numbers of the kind wanted, division by zero, or a result beyond the limit.
 #[inline]
 pub fn band<A: Alloc + ?Sized>(alloc: &mut A, a: Term, b: Term) -> Arith {
     if Term::both_small(a, b) {
@@ -340,6 +367,9 @@ pub fn band<A: Alloc + ?Sized>(alloc: &mut A, a: Term, b: Term) -> Arith {
 }
 
 /// `A bor B`.
+///
+/// # Errors
+/// Operands that are no numbers of the kind wanted, division by zero, or a result beyond the limit.
 #[inline]
 pub fn bor<A: Alloc + ?Sized>(alloc: &mut A, a: Term, b: Term) -> Arith {
     if Term::both_small(a, b) {
@@ -349,6 +379,9 @@ pub fn bor<A: Alloc + ?Sized>(alloc: &mut A, a: Term, b: Term) -> Arith {
 }
 
 /// `A bxor B`.
+///
+/// # Errors
+/// Operands that are no numbers of the kind wanted, division by zero, or a result beyond the limit.
 #[inline]
 pub fn bxor<A: Alloc + ?Sized>(alloc: &mut A, a: Term, b: Term) -> Arith {
     if Term::both_small(a, b) {
@@ -358,6 +391,9 @@ pub fn bxor<A: Alloc + ?Sized>(alloc: &mut A, a: Term, b: Term) -> Arith {
 }
 
 /// `bnot A`.
+///
+/// # Errors
+/// Operands that are no numbers of the kind wanted, division by zero, or a result beyond the limit.
 pub fn bnot<A: Alloc + ?Sized>(alloc: &mut A, a: Term) -> Arith {
     match a.as_small() {
         Some(value) => Ok(Term::small(!value)),
@@ -394,6 +430,9 @@ fn negate_digits(digits: &mut [u64]) {
 }
 
 /// `A bsl B`.
+///
+/// # Errors
+/// Operands that are no numbers of the kind wanted, division by zero, or a result beyond the limit.
 #[inline]
 pub fn bsl<A: Alloc + ?Sized>(alloc: &mut A, a: Term, b: Term) -> Arith {
     if Term::both_small(a, b) && (0..62).contains(&b.small_value()) {
@@ -403,6 +442,9 @@ pub fn bsl<A: Alloc + ?Sized>(alloc: &mut A, a: Term, b: Term) -> Arith {
 }
 
 /// `A bsr B`.
+///
+/// # Errors
+/// Operands that are no numbers of the kind wanted, division by zero, or a result beyond the limit.
 #[inline]
 pub fn bsr<A: Alloc + ?Sized>(alloc: &mut A, a: Term, b: Term) -> Arith {
     if Term::both_small(a, b) && b.small_value() >= 0 {
@@ -543,6 +585,9 @@ pub enum ParseError {
 }
 
 /// The integer that `text` is in base 2 to 36: an optional sign, and digits.
+///
+/// # Errors
+/// What is wrong with the text.
 pub fn parse_integer<A: Alloc + ?Sized>(alloc: &mut A, text: &[u8], base: u32) -> Result<Term, ParseError> {
     let negative = text.first() == Some(&b'-');
     let digits = if negative || text.first() == Some(&b'+') { &text[1..] } else { text };

@@ -65,7 +65,7 @@ fn mix_bytes(bytes: &[u8], initial: u32) -> u32 {
     let mut last = [0; 13];
     last[..rest.len().min(8)].copy_from_slice(&rest[..rest.len().min(8)]);
     if rest.len() > 8 {
-        last[9..rest.len() + 1].copy_from_slice(&rest[8..]);
+        last[9..=rest.len()].copy_from_slice(&rest[8..]);
     }
     c = c.wrapping_add(bytes.len() as u32);
     mix(a.wrapping_add(word(&last)), b.wrapping_add(word(&last[4..])), c.wrapping_add(word(&last[8..]))).2
@@ -74,7 +74,7 @@ fn mix_bytes(bytes: &[u8], initial: u32) -> u32 {
 fn mix_bits(bits: Bits, hash: u32) -> u32 {
     let initial = golden(13).wrapping_add(hash);
     // As in OTP, the size in bytes is cut to 32 bits: of larger ones the first so many count.
-    let (whole, extra) = (bits.bit_size / 8 & u32::MAX as usize, bits.bit_size % 8);
+    let (whole, extra) = ((bits.bit_size / 8) & u32::MAX as usize, bits.bit_size % 8);
     let bits = Bits { bit_size: whole * 8 + extra, ..bits };
     if bits.bit_size == 0 {
         return initial;

@@ -97,7 +97,7 @@ impl RefValue {
 /// references are kept in files and none of an earlier run may name anything of this one. Below 2^60.
 pub fn first_count() -> u64 {
     // Microseconds since 2025, and room for 4096 references in each.
-    let start = SystemTime::UNIX_EPOCH + Duration::from_secs(1_735_689_600);
+    let start = SystemTime::UNIX_EPOCH + Duration::from_hours(482_136);
     let microseconds = SystemTime::now().duration_since(start).map_or(0, |passed| passed.as_micros() as u64);
     (microseconds & ((1 << 48) - 1)) << 12
 }

@@ -141,6 +141,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::type_complexity, reason = "a table of cases")]
     fn walks_that_would_take_for_ever_can_be_ended() {
         let mut heap = FragmentHeap::new();
         let shapes: [(&str, fn(&mut FragmentHeap) -> Term); 4] = [

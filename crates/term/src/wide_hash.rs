@@ -1,7 +1,7 @@
 //! The hash of 64 bits that maps and tables use from OTP 27 on, for terms that are `=:=` and no others. It is OTP's on terms
 //! without atoms and identifiers, so that large maps list their pairs in the same order.
 //!
-//! It is MurmurHash3 (Austin Appleby, public domain) with 128 bits of state, fed word by word. Parts of a term that OTP holds
+//! It is `MurmurHash3` (Austin Appleby, public domain) with 128 bits of state, fed word by word. Parts of a term that OTP holds
 //! in a word are mixed where they stand; others wait, the last one in front. Nothing recurses on the native stack.
 
 use crate::binary::Bits;

@@ -73,12 +73,12 @@ fn arithmetic_is_that_of_otp() {
         })
         .collect();
     let mut script = String::from(
-        r#"
+        r"
 answer(Blobs) -> [sized(digest(term_to_binary(one(binary_to_term(B))))) || B <- Blobs].
 digest(B) when byte_size(B) > 10000 -> term_to_binary({byte_size(B), erlang:md5(B)});
 digest(B) -> B.
 one({Op, A, B}) -> try op(Op, A, B) catch error:R -> R end.
-"#,
+",
     );
     for (number, (name, _)) in BINARY.iter().enumerate() {
         script += &format!("op({number}, A, B) -> A {name} B{}\n", if number + 1 == BINARY.len() { "." } else { ";" });
@@ -118,14 +118,14 @@ fn conversions_are_those_of_otp() {
             encode(heap.tuple(&case))
         })
         .collect();
-    let script = r#"
+    let script = r"
 answer(Blobs) -> [one(binary_to_term(B)) || B <- Blobs].
 one({N, Base}) ->
     [sized(term_to_binary(try F() catch error:R -> R end)) ||
      F <- [fun() -> trunc(N) end, fun() -> round(N) end, fun() -> floor(N) end, fun() -> ceil(N) end, fun() -> float(N) end,
            fun() -> abs(N) end, fun() -> -N end, fun() -> bnot N end,
            fun() -> integer_to_list(N, Base) end, fun() -> list_to_integer(integer_to_list(N, Base), Base) end]].
-"#;
+";
     let Some(answer) = ask("conversions", script, &blobs) else { return };
     let answers = parts(&answer.file);
     assert_eq!(answers.len(), cases.len() * 10);
@@ -178,7 +178,7 @@ fn integers_in_bits_are_those_of_otp() {
             encode(heap.tuple(&case))
         })
         .collect();
-    let script = r#"
+    let script = r"
 answer(Blobs) -> [one(binary_to_term(B)) || B <- Blobs].
 one({Lead, Size, Value, Flags}) ->
     Bits = case Flags band 1 of
@@ -192,7 +192,7 @@ one({Lead, Size, Value, Flags}) ->
         3 -> <<_:Lead, V:Size/signed-little, _:3>> = Bits, V
     end,
     [sized(term_to_binary(Bits)), sized(term_to_binary(Back))].
-"#;
+";
     let Some(answer) = ask("bits", script, &blobs) else { return };
     let answers = parts(&answer.file);
     assert_eq!(answers.len(), cases.len() * 2);

@@ -73,13 +73,13 @@ fn maps_change_as_those_of_otp() {
         blobs.push(encode(list));
         ours.push(steps);
     }
-    let script = r#"
+    let script = r"
 answer(Blobs) -> [steps(binary_to_term(B), #{}) || B <- Blobs].
 steps([{Op, K, V} | Rest], M0) ->
     M = case Op of 0 -> M0#{K => V}; 1 -> maps:remove(K, M0) end,
     [[sized(term_to_binary(T)) || T <- [M, maps:keys(M), maps:values(M)]] | steps(Rest, M)];
 steps([], _) -> [].
-"#;
+";
     let Some(answer) = ask("maps", script, &blobs) else { return };
     let theirs = parts(&answer.file);
     let ours: Vec<&Vec<u8>> = ours.iter().flatten().flatten().collect();
@@ -108,10 +108,10 @@ fn maps_merge_and_compare_as_those_of_otp() {
         cases.push((pair[0], pair[1]));
     }
     let blobs: Vec<Vec<u8>> = cases.iter().map(|&(a, b)| encode(heap.tuple(&[a, b]))).collect();
-    let script = r#"
+    let script = r"
 answer(Blobs) -> [one(binary_to_term(B)) || B <- Blobs].
 one({A, B}) -> sized(term_to_binary(maps:merge(A, B))).
-"#;
+";
     let Some(answer) = ask("merge", script, &blobs) else { return };
     for (&(a, b), theirs) in cases.iter().zip(parts(&answer.file)) {
         let ours = encode(map::merge(&mut heap, a, b));

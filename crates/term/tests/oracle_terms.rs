@@ -18,14 +18,14 @@ fn external_format_and_hashes_are_those_of_otp() {
     let mut heap = FragmentHeap::new();
     let terms: Vec<Term> = (0..3000).map(|_| common::term(&mut random, &mut heap, ANY)).collect();
     let blobs: Vec<Vec<u8>> = terms.iter().map(|&term| encode(term)).collect();
-    let script = r#"
+    let script = r"
 answer(Blobs) -> [one(binary_to_term(B)) || B <- Blobs].
 one(T) ->
     [sized(term_to_binary(T)), sized(term_to_binary(T, [{minor_version, 2}])), sized(term_to_binary(T, [{minor_version, 0}])),
      sized(term_to_binary(T, [deterministic])), sized(term_to_binary(T, [compressed])),
      sized(integer_to_list(erlang:external_size(T))),
      sized(<<(erlang:phash2(T)):32, (erlang:phash2(T, 1 bsl 32)):32, (erlang:phash2(T, 1000)):32, (erlang:phash(T, 1 bsl 32) - 1):32>>)].
-"#;
+";
     let Some(answer) = ask("format", script, &blobs) else { return };
     let answers = parts(&answer.file);
     assert_eq!(answers.len(), terms.len() * 7);
@@ -73,12 +73,12 @@ fn order_is_that_of_otp() {
     let mut pairs: Vec<(Term, Term)> = sorted.windows(2).map(|pair| if random.chance(2) { (pair[0], pair[1]) } else { (pair[1], pair[0]) }).collect();
     pairs.extend((0..5000).map(|_| (random.pick(&terms), random.pick(&terms))));
     let blobs: Vec<Vec<u8>> = pairs.iter().map(|&(a, b)| encode(heap.tuple(&[a, b]))).collect();
-    let script = r#"
+    let script = r"
 answer(Blobs) -> [one(binary_to_term(B)) || B <- Blobs].
 one({A, B}) -> [bit(A < B), bit(A == B), bit(A =:= B)].
 bit(true) -> 1;
 bit(false) -> 0.
-"#;
+";
     let Some(answer) = ask("order", script, &blobs) else { return };
     assert_eq!(answer.file.len(), pairs.len() * 3);
     for (index, (&(a, b), theirs)) in pairs.iter().zip(answer.file.chunks_exact(3)).enumerate() {

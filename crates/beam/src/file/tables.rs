@@ -11,7 +11,7 @@ use crate::genop::Opcode;
 
 const ATOM_CHARS_MAX: usize = 255;
 
-/// The AtU8 chunk. A negative count (OTP 28) means that lengths are in the compact operand encoding.
+/// The `AtU8` chunk. A negative count (OTP 28) means that lengths are in the compact operand encoding.
 pub fn atoms_utf8(reader: &mut Reader<'_>) -> Result<Vec<String>, BeamError> {
     let start = reader.position();
     let claimed = reader.u32()?.cast_signed();
@@ -63,7 +63,7 @@ pub fn imports(reader: &mut Reader<'_>, atoms: usize) -> Result<Vec<Mfa>, BeamEr
     Ok(imports)
 }
 
-/// The ExpT and LocT chunks.
+/// The `ExpT` and `LocT` chunks.
 pub fn functions(reader: &mut Reader<'_>, atoms: usize, labels: u32) -> Result<Vec<FunRef>, BeamError> {
     let count = reader.count("functions", 12)?;
     let mut functions = Vec::with_capacity(count);

@@ -113,7 +113,7 @@ fn corrupt_files_are_refused_or_parsed_but_never_panic() {
         let bytes = std::fs::read(path).unwrap();
         for _ in 0..100 {
             let mut corrupt = bytes.clone();
-            for _ in 0..1 + next() % 4 {
+            for _ in 0..=(next() % 4) {
                 let position = next() % corrupt.len();
                 corrupt[position] = next() as u8;
             }

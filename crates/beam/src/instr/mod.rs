@@ -26,6 +26,7 @@ macro_rules! instructions {
         #[doc = $meaning:literal]
         $name:ident $({ $($field:ident: $role:ty),* })? $([ $($property:ident $(($value:expr))?),* ])?;
     )*) => {
+        #[allow(clippy::doc_markdown, reason = "their meanings are formulas")]
         #[derive(Clone, Copy, Debug)]
         pub enum Instr {
             $(

@@ -148,7 +148,7 @@ impl Flow<'_> {
             match arg {
                 Operand::Label(label) if *label != 0 => self.local(*label)?,
                 Operand::List(elements) => {
-                    for element in elements.iter() {
+                    for element in elements {
                         if let Operand::Label(label) = element {
                             self.local(*label)?;
                         }

@@ -135,7 +135,7 @@ fn mutated_modules_do_not_panic() {
             continue;
         }
         for _ in 0..60 {
-            let mutated: Vec<(usize, Op)> = (0..1 + random.below(3))
+            let mutated: Vec<(usize, Op)> = (0..=random.below(3))
                 .map(|_| {
                     let position = random.below(file.code.ops.len());
                     let original = file.code.ops[position].clone();

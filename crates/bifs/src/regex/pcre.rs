@@ -161,7 +161,7 @@ impl Code {
                 sys::pcre2_set_compile_extra_options_8(context, extra);
                 sys::pcre2_set_max_varlookbehind_8(context, 0);
             }
-            let raw = sys::pcre2_compile_8(pattern.as_ptr(), pattern.len(), spec.options, &mut code, &mut offset, context);
+            let raw = sys::pcre2_compile_8(pattern.as_ptr(), pattern.len(), spec.options, &raw mut code, &raw mut offset, context);
             sys::pcre2_compile_context_free_8(context);
             raw
         };

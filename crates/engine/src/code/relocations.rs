@@ -16,6 +16,7 @@ use swarmrt_machine::code::cache::Digest;
 use swarmrt_term::{Atom, Mfa, Term};
 
 /// What something in machine code is the address of.
+#[allow(clippy::unsafe_derive_deserialize, reason = "what a number names is looked up, and checked")]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Symbol {
     /// An instruction of the module.

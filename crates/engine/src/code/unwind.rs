@@ -25,7 +25,7 @@ pub const IS_KNOWN: bool = cfg!(all(target_arch = "x86_64", target_env = "gnu"))
 /// The trampoline's machine code: `fn(registers, code) -> exit` for C; it calls what the state names as code by the pad at
 /// that address. The arguments of pieces are in the places that C's are in.
 pub fn trampoline(pad: u64) -> Vec<u8> {
-    /// `mov REG, [rdi + offset]`, with the ModRM byte of the register.
+    /// `mov REG, [rdi + offset]`, with the `ModRM` byte of the register.
     fn load(prefix: u8, modrm: u8, offset: i32) -> Vec<u8> {
         [[prefix, 0x8b, modrm].as_slice(), &offset.to_le_bytes()].concat()
     }

@@ -215,6 +215,9 @@ fn first_error(segments: &[Segment], operands: &[(Term, Option<Term>)]) -> Optio
 
 /// Builds a bitstring. `resolve` is asked for the value of each segment and then for its size, in the order of the
 /// segments: machine code gives them in this order.
+///
+/// # Errors
+/// The segment that cannot be built, and why.
 pub fn create(p: &mut Process, plan: &BinaryPlan, resolve: impl Fn(Src) -> Term) -> Result<Term, BuildError> {
     /// Bytes copied for a reduction.
     const BYTES_PER_REDUCTION: usize = 1024;

@@ -47,6 +47,9 @@ impl Op {
 }
 
 /// Arithmetic when the operands are not both small, or the result is not.
+///
+/// # Errors
+/// `badarith`, or `system_limit` where the result is too large.
 #[cold]
 #[inline(never)]
 pub fn slow_arithmetic(p: &mut Process, op: Op, a: Term, b: Term) -> Result<Term, BifExit> {
@@ -290,6 +293,9 @@ const _: () = assert!(APPLY_ARGS_MAX + 3 <= X_REGISTERS + 256 && APPLY_FUN_ARGS_
 /// Puts the elements of the list in X\[`before` - 1\] in the registers from X\[0\] on; how many there are. The registers
 /// below `before` stay as they are when it fails.
 ///
+/// # Errors
+/// `badarg` where the last argument is no list, `system_limit` where it is too long.
+///
 /// # Safety
 /// `x` points at the X registers; they have room for `max` terms after the first `before`.
 pub unsafe fn spread_args(x: *mut Term, before: usize, max: usize) -> Result<usize, BifExit> {
@@ -315,6 +321,9 @@ pub unsafe fn spread_args(x: *mut Term, before: usize, max: usize) -> Result<usi
 
 /// `erlang:apply/3` with module, function and list of arguments in X\[0\]–X\[2\]: what is to be called, with the arguments
 /// in the registers. They stay as they are when it fails.
+///
+/// # Errors
+/// `badarg` where module or function are no atoms.
 ///
 /// # Safety
 /// `x` points at the X registers.

@@ -121,11 +121,11 @@ impl Flow {
             for at in (0..self.effects.len()).rev() {
                 let effects = &self.effects[at];
                 let mut after = effects.next.map_or(0, |next| self.live_at(next));
-                if !may_jump_before_writing(effects) {
-                    after &= !effects.defs;
-                } else {
+                if may_jump_before_writing(effects) {
                     let jumped = effects.jumps.iter().fold(0, |live, &target| live | self.live_at(target));
                     after = (after & !effects.defs) | jumped;
+                } else {
+                    after &= !effects.defs;
                 }
                 let live = after | effects.uses;
                 let f_after = effects.next.iter().chain(&effects.jumps).fold(0, |live, &place| live | self.f_live_at(place));

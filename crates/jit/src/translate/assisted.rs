@@ -185,10 +185,7 @@ impl Translator<'_, '_> {
                 } else {
                     failing
                 };
-                let bits = match is_context {
-                    true => self.offset_and_left(binary).1,
-                    false => self.bits_of(binary, other),
-                };
+                let bits = if is_context { self.offset_and_left(binary).1 } else { self.bits_of(binary, other) };
                 if name == atom!("byte_size") {
                     let rounded = self.b.ins().iadd_imm_s(bits, 7);
                     let bytes = self.b.ins().ushr_imm_s(rounded, 3);

@@ -2,7 +2,7 @@
 //!
 //! A function is cut at its return points. Each piece is one Cranelift function of the `tail` convention:
 //! stack pointer, heap top, reductions and the first X registers come as arguments, the address of the scheduler's
-//! registers in the pinned register; calls and returns are tail calls to whatever installed_at on the cell of the target. Within
+//! registers in the pinned register; calls and returns are tail calls to whatever `installed_at` on the cell of the target. Within
 //! a piece, X registers are values; Y registers are words of the stack. What is rare is left to the interpreter by an
 //! *exit*, which writes the state back and returns; what is not translated is *stepped*: the state is written back, one
 //! instruction executed, and the state read again.

@@ -35,7 +35,7 @@ const BYTES_MAX: u64 = 128 << 20;
 /// What was newly verified is written down when it is worth the time to verify it.
 const NEW_BYTES_MIN: usize = 64 << 10;
 /// Folders of other builds leave when they were not written to for so long.
-const OTHER_BUILDS: Duration = Duration::from_secs(7 * 24 * 3600);
+const OTHER_BUILDS: Duration = Duration::from_hours(168);
 
 const INDEX: &str = "index";
 const LOCK: &str = "lock";

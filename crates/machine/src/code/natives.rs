@@ -84,6 +84,9 @@ impl Native {
         }
     }
     /// Calls it, or what a library has scheduled in its place.
+    ///
+    /// # Errors
+    /// Why there is no result (yet).
     pub fn call(&self, p: &mut Process, args: &[Term]) -> BifResult {
         if p.scheduled.is_some() {
             let result = call_scheduled(p);

@@ -39,6 +39,9 @@ impl Drop for ChangingCode {
 impl Process {
     /// Takes the permission until the result is dropped. An error suspends the process: the built-in returns it at once, and
     /// is called again later.
+    ///
+    /// # Errors
+    /// [`BifExit::Wait`], to be handed on, where another process changes code.
     pub fn change_code(&mut self) -> Result<ChangingCode, BifExit> {
         let nested = self.vm.code.permission.0.lock().holder == Some(self.id());
         if !nested {
@@ -49,6 +52,9 @@ impl Process {
 
     /// Takes the permission until [`Vm::give_back_code_permission`], or until the process ends; otherwise as
     /// [`Process::change_code`].
+    ///
+    /// # Errors
+    /// [`BifExit::Wait`], to be handed on, where another process changes code.
     pub fn keep_code_permission(&mut self) -> Result<(), BifExit> {
         self.take_code_permission()?;
         let (number, pid) = (self.vm.next_ref().id, self.id());

@@ -227,6 +227,9 @@ impl Process {
     }
 
     /// Puts the arguments of a trap in place.
+    ///
+    /// # Errors
+    /// [`BifExit::Trap`](crate::BifExit::Trap), always: it is to be handed on.
     pub fn trap(&mut self, export: &'static Export, args: &[Term]) -> crate::BifResult {
         self.trap_args[..args.len()].copy_from_slice(args);
         Err(crate::BifExit::Trap(export))

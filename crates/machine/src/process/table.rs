@@ -100,7 +100,8 @@ impl ProcessTable {
             let at = id as usize % self.slots;
             let mut chunk = self.chunks[at / CHUNK].load(Ordering::Acquire);
             if chunk.is_null() {
-                chunk = Box::into_raw(Box::new([const { AtomicPtr::new(std::ptr::null_mut()) }; CHUNK]));
+                let made = Box::new([const { AtomicPtr::new(std::ptr::null_mut()) }; CHUNK]);
+                chunk = Box::into_raw(made);
                 self.chunks[at / CHUNK].store(chunk, Ordering::Release);
             }
             // SAFETY: chunks are freed with the table.

@@ -180,7 +180,7 @@ pub(crate) mod tests {
             let node = unsafe { Box::from_raw(list) };
             values.push(node.value);
             // SAFETY: as above.
-            list = unsafe { Node::next(&raw const *node as *mut Node) };
+            list = unsafe { Node::next((&raw const *node).cast_mut()) };
         }
         values
     }

@@ -64,7 +64,7 @@ pub enum Kind {
 
 impl Kind {
     fn from_u32(number: u32) -> Kind {
-        use Kind::*;
+        use Kind::{Message, Exit, LinkExit, Link, Unlink, Monitor, Demonitor, Down, Alias, Call, Reply, PriorityAlias, ExitAlias, PriorityExitAlias};
         const KINDS: [Kind; 14] = [
             Message,
             Exit,

@@ -274,7 +274,7 @@ impl Value {
 
 /// Where errors come from (`SO_EE_ORIGIN_…`), by number.
 const ORIGINS: [&str; 7] = ["none", "local", "icmp", "icmp6", "txstatus", "zerocopy", "txtime"];
-/// Why a destination is unreachable: codes of ICMP and of ICMPv6.
+/// Why a destination is unreachable: codes of ICMP and of `ICMPv6`.
 const UNREACHABLE: [(u8, &str); 6] =
     [(0, "net_unreach"), (1, "host_unreach"), (3, "port_unreach"), (4, "frag_needed"), (6, "net_unknown"), (7, "host_unknown")];
 const UNREACHABLE_6: [(u8, &str); 7] = [

@@ -79,7 +79,7 @@ fn answer(p: &mut Process, result: Result<registry::Done, Refused>) -> BifResult
         Ok((status, reference)) => {
             let reference = reference.map(|reference| reference.to_term(&mut p.heap));
             let status = Term::atom(Atom::new(status));
-            Vec::from_iter([Term::atom(am::OK), status].into_iter().chain(reference))
+            [Term::atom(am::OK), status].into_iter().chain(reference).collect()
         }
         Err(Refused::Named(name)) => vec![Term::atom(am::ERROR), Term::atom(Atom::new(name))],
         Err(Refused::Linker(text)) => {

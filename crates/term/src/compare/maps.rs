@@ -156,9 +156,9 @@ impl HashMaps {
             None => {
                 self.decide(pair, result);
                 if a_first {
-                    self.pair_a = self.a.next()
+                    self.pair_a = self.a.next();
                 } else {
-                    self.pair_b = self.b.next()
+                    self.pair_b = self.b.next();
                 }
                 self.compare_current_keys()
             }

@@ -59,6 +59,9 @@ pub fn plain_size(bytes: &[u8]) -> usize {
 }
 
 /// The term that `bytes` start with (after the version byte), and how many bytes it took.
+///
+/// # Errors
+/// What is wrong with the bytes.
 pub fn decode<A: Alloc + ?Sized>(bytes: &[u8], alloc: &mut A, resolver: &dyn Resolver, options: DecodeOptions) -> Decoded<(Term, usize)> {
     match bytes {
         // As OTP, which takes a shorter one for a plain term.
@@ -86,6 +89,9 @@ pub fn decode<A: Alloc + ?Sized>(bytes: &[u8], alloc: &mut A, resolver: &dyn Res
 }
 
 /// As [`decode`], for a term without version byte.
+///
+/// # Errors
+/// What is wrong with the bytes.
 pub fn decode_unversioned<A: Alloc + ?Sized>(bytes: &[u8], alloc: &mut A, resolver: &dyn Resolver, options: DecodeOptions) -> Decoded<(Term, usize)> {
     decode_from_node(bytes, &NodeContext::default(), alloc, resolver, options)
 }

@@ -16,6 +16,9 @@ pub fn from_pairs<A: Alloc + ?Sized>(alloc: &mut A, pairs: &[(Term, Term)]) -> T
 }
 
 /// The map of `pairs`, no two of which may have the same key.
+///
+/// # Errors
+/// There are two with the same key.
 pub fn from_unique_pairs<A: Alloc + ?Sized>(alloc: &mut A, pairs: &[(Term, Term)]) -> Result<Term, DuplicateKey> {
     build(alloc, pairs, true)
 }
