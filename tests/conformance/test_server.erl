@@ -1,5 +1,6 @@
 %% What OTP's suites call of test_server, for the conformance runner.
 -module(test_server).
+-compile(nowarn_deprecated_catch).
 -export([peer_name/2, start_peer/3, start_peer/5]).
 -export([timetrap/1, timetrap_cancel/0, timetrap_cancel/1, timetrap_scale_factor/0, seconds/1, minutes/1, hours/1, sleep/1]).
 -export([lookup_config/2, comment/1, format/1, format/2, format/3, fail/0, fail/1, break/1, do_times/2, do_times/4, m_out_of_n/3]).

@@ -134,7 +134,10 @@ impl Emitter<'_> {
             Instr::IsNil { src, fail } => self.test_word(at, src, Term::NIL.raw(), fail, true),
             Instr::IsNilX { x: number, fail } => self.test_word(at, x(number), Term::NIL.raw(), fail, true),
             Instr::IsBinary { src, fail } => self.is_binary(at, src, fail),
-            Instr::IsBitstring { src, fail } => self.test_subtag(at, src, fail, &[Subtag::HeapBin, Subtag::SharedBin, Subtag::SubBin]),
+            Instr::IsBitstring { src, fail } => {
+                let subtags = [Subtag::HeapBin, Subtag::SharedBin, Subtag::SubBin, Subtag::MatchContext];
+                self.test_subtag(at, src, fail, &subtags);
+            }
             Instr::IsList { src, fail } => self.is_list(at, src, fail),
             Instr::IsCons { src, fail } => self.is_cons(at, src, fail),
             Instr::IsConsX { x: number, fail } => self.is_cons(at, x(number), fail),

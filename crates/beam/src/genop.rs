@@ -272,7 +272,7 @@ opcodes! {
     126 bs_final2 BsFinal2/2 until "R11B";
     127 bs_bits_to_bytes2 BsBitsToBytes2/2 until "R11B";
     128 put_literal PutLiteral/2 until "R11B";
-    129 is_bitstr IsBitstr(Jump, Source) [plain, quiet]; // fail, source
+    129 is_bitstr IsBitstr(Jump, MaybeContext) [plain, quiet]; // fail, source
     130 bs_context_to_binary BsContextToBinary/1 until "OTP 21";
     131 bs_test_unit BsTestUnit(Jump, Context, Unit) [plain]; // fail, context, unit
     132 bs_match_string BsMatchString(Jump, Context, Count, Count) [plain]; // fail, context, bits, offset in the string table

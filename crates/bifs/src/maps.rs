@@ -267,7 +267,8 @@ fn map_next(p: &mut Process, path: Term, map: Term, accumulator: Term) -> BifRes
 /// `erts_debug:map_info/1`: what the trie of a large map is made of.
 #[bif("erts_debug:map_info/1", since = 27)]
 fn map_info(p: &mut Process, map: Term) -> BifResult {
-    /// OTP has one level for what collides there. Here such pairs may be deeper, and are counted with it.
+    /// OTP has one level for what collides there. Here such pairs may be deeper, and are counted
+    /// with it.
     const LEVELS: usize = 18;
     check(p, map)?;
     let shape = map::shape(map.as_hash_map().ok_or(BifExit::BADARG)?);

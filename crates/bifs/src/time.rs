@@ -2,7 +2,7 @@
 
 use swarmrt_machine::vm::time::os_system_time_ns;
 use swarmrt_machine::{BifResult, Process, BifExit, bif};
-use swarmrt_term::{Alloc, Term, am, atom, bigint};
+use swarmrt_term::{Alloc, Release, Term, am, atom, bigint};
 
 /// Ticks of `os:perf_counter/0` a second.
 const PERF_COUNTER_UNIT: i64 = 1_000_000_000;
@@ -216,6 +216,20 @@ fn universal(p: &mut Process, seconds: i64) -> Term {
     p.tuple(&[date, time])
 }
 
+/// Whether daylight saving time has ever been used where this machine is.
+fn has_daylight_saving() -> bool {
+    // `tzset` and what it sets, by POSIX.
+    unsafe extern "C" {
+        fn tzset();
+        static daylight: libc::c_int;
+    }
+    // SAFETY: `tzset` has set the variable, and sets it to the same each time.
+    unsafe {
+        tzset();
+        (&raw const daylight).read() != 0
+    }
+}
+
 #[bif("erlang:localtime_to_universaltime/2")]
 fn localtime_to_universaltime(p: &mut Process, local: Term, dst: Term) -> BifResult {
     let mut tm = parse_date_time(local).filter(|tm| tm.tm_year >= LOCAL_YEAR_MIN - 1900).ok_or(BifExit::BADARG)?;
@@ -225,6 +239,10 @@ fn localtime_to_universaltime(p: &mut Process, local: Term, dst: Term) -> BifRes
         Some(am::UNDEFINED) => -1,
         _ => return Err(BifExit::BADARG),
     };
+    // Before OTP 29 an hour was taken off, as the C library does.
+    if p.vm.release() >= Release::R29 && tm.tm_isdst > 0 && !has_daylight_saving() {
+        tm.tm_isdst = 0;
+    }
     // SAFETY: `mktime` normalises the fields of a valid `tm`.
     let seconds = unsafe { libc::mktime(&raw mut tm) };
     Ok(universal(p, seconds))

@@ -904,7 +904,7 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                         Instr::IsNil { src, fail } => test!(src!(src).is_nil(), fail),
                         Instr::IsNilX { x: number, fail } => test!((*x.add(number as usize)).is_nil(), fail),
                         Instr::IsBinary { src, fail } => test!(src!(src).is_binary(), fail),
-                        Instr::IsBitstring { src, fail } => test!(src!(src).is_bitstring(), fail),
+                        Instr::IsBitstring { src, fail } => test!(src!(src).is_bitstring_or_context(), fail),
                         Instr::IsList { src, fail } => test!(src!(src).is_list(), fail),
                         Instr::IsCons { src, fail } => test!(src!(src).is_cons(), fail),
                         Instr::IsConsX { x: number, fail } => test!((*x.add(number as usize)).is_cons(), fail),

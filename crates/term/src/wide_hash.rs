@@ -1,8 +1,10 @@
-//! The hash of 64 bits that maps and tables use from OTP 27 on, for terms that are `=:=` and no others. It is OTP's on terms
-//! without atoms and identifiers, so that large maps list their pairs in the same order.
+//! The hash of 64 bits that maps and tables use from OTP 27 on: equal for terms that are `=:=`. It
+//! is OTP's on terms without atoms and identifiers, so that large maps list their pairs in the same
+//! order.
 //!
-//! It is `MurmurHash3` (Austin Appleby, public domain) with 128 bits of state, fed word by word. Parts of a term that OTP holds
-//! in a word are mixed where they stand; others wait, the last one in front. Nothing recurses on the native stack.
+//! It is `MurmurHash3` (Austin Appleby, public domain) with 128 bits of state, fed word by word. Parts
+//! of a term that OTP holds in a word are mixed where they stand; others wait, the last one in
+//! front. Nothing recurses on the native stack.
 
 use crate::binary::Bits;
 use crate::hash::{byte_element, immediate_word, node_children};
@@ -244,7 +246,8 @@ impl Hasher {
         None
     }
 
-    /// A list: a run of bytes four at a time, and one element behind it, or what stands behind the list.
+    /// A list: a run of bytes four at a time, and one element behind it, or what stands behind the
+    /// list.
     fn list(&mut self, list: Term) -> Option<Term> {
         let (mut rest, mut word, mut count) = (list, 0u32, 0u64);
         while let Some(cell) = rest.as_cons() {

@@ -326,6 +326,10 @@ impl Term {
     pub fn is_bitstring(self) -> bool {
         matches!(self.boxed_subtag(), Some(Subtag::HeapBin | Subtag::SharedBin | Subtag::SubBin))
     }
+    /// Whether it is a bitstring, or what is left of one while it is matched.
+    pub fn is_bitstring_or_context(self) -> bool {
+        self.is_bitstring() || self.boxed_subtag() == Some(Subtag::MatchContext)
+    }
     #[inline]
     pub fn as_bits(self) -> Option<Bits> {
         if self.is_bitstring() { Some(Bits::of(self)) } else { None }

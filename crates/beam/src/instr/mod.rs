@@ -207,7 +207,7 @@ instructions! {
     IsNil { src: Read, fail: Jump } [keeps_scalars];
     /// ->fail unless `src` is a bitstring of whole bytes
     IsBinary { src: Read, fail: Jump };
-    /// ->fail unless `src` is a bitstring
+    /// ->fail unless `src` is a bitstring, or a match context, which OTP 27's compiler asks, too
     IsBitstring { src: Read, fail: Jump };
     /// ->fail unless `src` is a list cell or nil
     IsList { src: Read, fail: Jump } [keeps_scalars];

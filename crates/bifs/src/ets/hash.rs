@@ -60,8 +60,8 @@ pub enum Verdict {
     Replace(*mut Head),
 }
 
-/// The hash of a key in a table, whose lowest bits choose the bucket: OTP's, so that tables list their objects in the same
-/// order. OTP 29 leaves the lowest bit out.
+/// The hash of a key in a table, whose lowest bits choose the bucket: OTP's, so that tables list
+/// their objects in the same order. OTP 29 leaves the lowest bit out.
 pub fn hash_of(key: Term) -> u32 {
     let hash = match key.as_atom() {
         Some(atom) => atom.hash_value().into(),

@@ -249,7 +249,10 @@ impl Translator<'_, '_> {
             Instr::IsRecord { src, fail } => self.test_boxed(at, src, fail, &[Subtag::Record], kind::OTHER),
             Instr::IsMap { src, fail } => self.test_boxed(at, src, fail, &[Subtag::FlatMap, Subtag::HashMap], kind::MAP),
             Instr::IsFunction { src, fail } => self.test_boxed(at, src, fail, &[Subtag::Fun, Subtag::ExportFun], kind::FUN),
-            Instr::IsBitstring { src, fail } => self.test_boxed(at, src, fail, &[Subtag::HeapBin, Subtag::SharedBin, Subtag::SubBin], kind::BITS),
+            Instr::IsBitstring { src, fail } => {
+                let subtags = [Subtag::HeapBin, Subtag::SharedBin, Subtag::SubBin, Subtag::MatchContext];
+                self.test_boxed(at, src, fail, &subtags, kind::BITS | kind::CONTEXT)
+            }
             Instr::IsTupleOf { src, arity, fail } | Instr::TestArity { src, arity, fail } => match self.test_arity(at, src, arity, fail) {
                 Ok(()) => on,
                 Err(next) => next,

@@ -77,7 +77,8 @@ pub fn pair_list<A: Alloc + ?Sized>(alloc: &mut A, pairs: impl ExactSizeIterator
     }
 }
 
-/// Whether lists of a hash map's pairs have the order opposite to that of [`iter`]: so it was before OTP 29.
+/// Whether lists of a hash map's pairs have the order opposite to that of [`iter`]: so it was before
+/// OTP 29.
 fn lists_are_opposite() -> bool {
     release::current() < Release::R29
 }
@@ -155,13 +156,18 @@ pub fn batch(map: HashMap, path: u64, count: usize) -> (Vec<(Term, Term)>, Optio
     batch_in(map, path, count, false)
 }
 
-/// As [`batch`], for a list that each pair is put in front of. In the paths of the opposite order a branch is
-/// counted from the last.
+/// As [`batch`], for a list that each pair is put in front of. In the paths of the opposite order a
+/// branch is counted from the last.
 pub fn batch_for_list(map: HashMap, path: u64, count: usize) -> (Vec<(Term, Term)>, Option<u64>) {
     batch_in(map, path, count, !lists_are_opposite())
 }
 
-fn batch_in(map: HashMap, path: u64, count: usize, opposite: bool) -> (Vec<(Term, Term)>, Option<u64>) {
+fn batch_in(
+    map: HashMap,
+    path: u64,
+    count: usize,
+    opposite: bool,
+) -> (Vec<(Term, Term)>, Option<u64>) {
     let mut batch = Batch { pairs: Vec::with_capacity(count.min(map.size())), count, opposite };
     let next = batch.below(map.term(), Some(path), 0, 0);
     (batch.pairs, next)
@@ -179,7 +185,10 @@ impl Batch {
         const LAST_BRANCH: u64 = 15;
         let (bitmap, children) = node_parts(node);
         let first = from.map_or(0, |path| path & 0xf);
-        let in_order = if self.opposite { u64::from((bitmap as u16).reverse_bits()) } else { bitmap };
+        let in_order = match self.opposite {
+            true => u64::from((bitmap as u16).reverse_bits()),
+            false => bitmap,
+        };
         let mut left = in_order & (!0 << first);
         while left != 0 {
             let step = u64::from(left.trailing_zeros());
@@ -258,7 +267,11 @@ pub fn values<A: Alloc + ?Sized>(alloc: &mut A, map: Term) -> Term {
     }
 }
 
-fn one_side<A: Alloc + ?Sized>(alloc: &mut A, map: Term, part: impl Fn((Term, Term)) -> Term) -> Term {
+fn one_side<A: Alloc + ?Sized>(
+    alloc: &mut A,
+    map: Term,
+    part: impl Fn((Term, Term)) -> Term,
+) -> Term {
     if lists_are_opposite() {
         return iter(map).fold(Term::NIL, |list, pair| alloc.cons(part(pair), list));
     }
