@@ -281,7 +281,7 @@ fn c_nodes_and_erl_call_reach_a_node() {
 fn a_remote_shell_runs_on_the_other_node() {
     let folder = folder("remsh");
     for (index, (here, there)) in PAIRS.into_iter().enumerate() {
-        let (_node, name) = answering(there, index, &folder);
+        let (_node, name) = answering(there, 10 + index, &folder);
         let full = format!("{name}@{}", host());
         // A shell on another node needs a terminal; `script` makes one.
         let own = unique("remsh", index);
@@ -332,7 +332,7 @@ fn with_input(command: &mut Command, input: &str, text: &str) -> Result<(), Stri
 #[test]
 fn crash_dumps_tell_of_other_nodes() {
     let folder = folder("dump");
-    let (_node, name) = answering(Kind::Erl, 0, &folder);
+    let (_node, name) = answering(Kind::Erl, 20, &folder);
     let full = format!("{name}@{}", host());
     let own = unique("dumping", 0);
     let eval = format!(
