@@ -10,10 +10,12 @@ use std::path::Path;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 use swarmrt_machine::vm::inspect::{DUMP_HEAD, DUMP_MODE, Inspect, dump_file};
+use swarmrt_machine::process::links::Watched;
+use swarmrt_machine::signal::remote::{KnownNode, RemotePid};
 use swarmrt_machine::{Process, Vm, pin, signal};
 use swarmrt_term::etf::{self, EncodeOptions};
 use swarmrt_term::word::Kind;
-use swarmrt_term::{Atom, NodeInfo, Term, print};
+use swarmrt_term::{Atom, FragmentHeap, NodeInfo, Term, print};
 
 /// How long all processes together have to tell of themselves. One that is in a native function
 /// for longer is left with its pid.
@@ -52,8 +54,9 @@ impl Inspect for Inspector {
         ets::write_tables(vm, objects, out)
     }
     fn nodes(&self, vm: &'static Vm, out: &mut dyn Write) -> io::Result<()> {
-        writeln!(out, "=node:'{}'", NodeInfo::this().name)?;
-        if vm.is_alive() { Ok(()) } else { writeln!(out, "=no_distribution") }
+        let relations = if vm.is_alive() { sections(vm, relations_with_others) } else { Vec::new() };
+        let relations: Vec<_> = relations.into_iter().filter_map(|(_, told)| told).flatten().collect();
+        write_nodes(vm, &relations, out)
     }
     fn crash_dump(&self, vm: &'static Vm, slogan: &str) {
         let Some(path) = dump_file() else { return };
@@ -104,6 +107,68 @@ fn write_section(pid: u64, section: Option<Vec<u8>>, out: &mut dyn Write) -> io:
         Some(section) => out.write_all(&section),
         None => writeln!(out, "=proc:{}\nState: Running", print::display(Term::pid(pid))),
     }
+}
+
+/// What a process has to do with processes of other nodes: for each the node, and a line.
+fn relations_with_others(process: &mut Process) -> Vec<(Atom, String)> {
+    let own = print::display(process.pid()).to_string();
+    let pid_text = |pid: RemotePid| print::display(pid.to_term(&mut FragmentHeap::new())).to_string();
+    let mut lines = Vec::new();
+    for (_, monitor) in process.relations.monitors.iter() {
+        match monitor.watched {
+            Watched::Remote { pid, .. } => {
+                lines.push((pid.node, format!("Remote monitoring: {own} {}", pid_text(pid))));
+            }
+            Watched::RemoteName { name, node, .. } => {
+                let (name_text, node_text) = (Term::atom(name), Term::atom(node));
+                let watched = format!("{{{}, {}}}", print::display(name_text), print::display(node_text));
+                lines.push((node, format!("Remote monitoring: {own} {watched}")));
+            }
+            _ => {}
+        }
+    }
+    if let Some(remote) = &process.relations.remote {
+        for watcher in remote.monitored_by.values() {
+            let text = format!("Remotely monitored by: {own} {}", pid_text(watcher.pid));
+            lines.push((watcher.pid.node, text));
+        }
+        for (&pid, _) in remote.links.iter().filter(|(_, link)| link.unlinking.is_none()) {
+            lines.push((pid.node, format!("Remote link: {own} {}", pid_text(pid))));
+        }
+    }
+    lines
+}
+
+/// This node, and those that it knows, with lines about each.
+pub(crate) fn write_nodes(
+    vm: &'static Vm,
+    relations: &[(Atom, String)],
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    writeln!(out, "=node:{}", print::display(Term::atom(NodeInfo::this().name)))?;
+    if !vm.is_alive() {
+        return writeln!(out, "=no_distribution");
+    }
+    let known = vm.remote().map(|remote| remote.known()).unwrap_or_default();
+    let order = |node: &KnownNode| match node.controller {
+        Some(_) if node.is_visible => (0, "visible_node"),
+        Some(_) => (1, "hidden_node"),
+        None => (2, "not_connected"),
+    };
+    let mut known: Vec<KnownNode> = known;
+    known.sort_by_key(|node| (order(node).0, node.name.name()));
+    for node in known {
+        writeln!(out, "={}:{}", order(&node).1, node.name.index())?;
+        writeln!(out, "Name: {}", print::display(Term::atom(node.name)))?;
+        if let Some(controller) = node.controller {
+            writeln!(out, "Controller: {}", print::display(controller))?;
+            writeln!(out, "Creation: {}", node.creation)?;
+        }
+        for (_, line) in relations.iter().filter(|(name, _)| *name == node.name) {
+            writeln!(out, "{line}")?;
+        }
+    }
+    Ok(())
 }
 
 fn write_ports(vm: &'static Vm, out: &mut dyn Write) -> io::Result<()> {

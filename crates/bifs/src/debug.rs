@@ -273,7 +273,9 @@ fn node_references(p: &mut Process) -> Term {
     let this = p.tuple(&[this, Term::small(0), Term::NIL]);
     let nodes = tagged(p, atom!("node_references"), &[this]);
     let mut connections = vec![p.tuple(&[name, Term::small(0), Term::NIL])];
-    for (node, controller) in p.vm.remote().map(|remote| remote.connections()).unwrap_or_default() {
+    let known = p.vm.remote().map(|remote| remote.known()).unwrap_or_default();
+    let connected = known.into_iter().filter_map(|known| Some((known.name, known.controller?)));
+    for (node, controller) in connected {
         let kind = if controller.is_any_pid() { am::PROCESS } else { am::PORT };
         let controller = p.tuple(&[Term::atom(kind), controller]);
         let control = p.tuple(&[Term::atom(atom!("control")), Term::small(1)]);

@@ -310,7 +310,12 @@ fn identity(p: &mut Process, name: &str) -> Option<Term> {
         "c_compiler_used" => p.tuple(&[Term::atom(am::UNDEFINED), Term::atom(am::UNDEFINED)]),
         "wordsize" => number(size_of::<Term>()),
         "creation" => Term::small(i64::from(vm.node().creation)),
-        "dist" => p.binary(format!("=node:'{}'\n=no_distribution\n", vm.node().name).as_bytes()),
+        "dist" => {
+            let mut text = Vec::new();
+            // Writing to memory cannot fail.
+            let _ = crate::crash_dump::write_nodes(vm, &[], &mut text);
+            p.binary(&text)
+        }
         "dist_ctrl" => Term::NIL,
         "delayed_node_table_gc" => Term::small(60),
         "loaded" => {

@@ -83,6 +83,12 @@ fn unique(kind: &str, index: usize) -> String {
     format!("swarmrt_{kind}_{}_{index}", std::process::id())
 }
 
+/// The part of a node's name behind the `@`.
+fn host() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").expect("a file of the system");
+    name.trim().split('.').next().unwrap_or_default().to_owned()
+}
+
 /// Two nodes, the first of which runs a program with the name of the second.
 struct Pair<'a> {
     program: &'a str,
@@ -96,12 +102,17 @@ impl Pair<'_> {
     fn run(&self, beams: &Path) -> String {
         let name = |side: &str| unique(&format!("{}_{side}", self.program), self.index);
         let (name, other) = (name("here"), name("there"));
+        let host = host();
+        let filled = |flag: &&str| {
+            flag.replace("%HERE%", &format!("{name}@{host}")).replace("%THERE%", &format!("{other}@{host}"))
+        };
+        let flags: Vec<String> = self.flags.iter().map(filled).collect();
         let common = ["-setcookie", &name, "-noshell", "-pa"];
         let peer = emulator(self.kinds.1)
             .args(["-sname", &other])
             .args(common)
             .arg(beams)
-            .args(self.flags)
+            .args(&flags)
             .args(["-eval", "receive after infinity -> ok end."])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -119,7 +130,7 @@ impl Pair<'_> {
              Ping(200), {program}:main(Peer), halt()."
         );
         let mut command = emulator(self.kinds.0);
-        command.args(["-sname", &name]).args(common).arg(beams).args(self.flags).args(["-eval", &eval]);
+        command.args(["-sname", &name]).args(common).arg(beams).args(&flags).args(["-eval", &eval]);
         shown(&common::run(&mut command))
     }
 }
@@ -170,6 +181,181 @@ fn signals_are_the_same_over_tls() {
     let flags = ["-proto_dist", "inet_tls", "-ssl_dist_optfile", &options];
     same_on("signals", &beams, &PAIRS[1..], &flags);
     let _ = std::fs::remove_dir_all(beams);
+}
+
+#[test]
+fn signals_are_the_same_over_ipv6() {
+    if std::net::TcpListener::bind("[::1]:0").is_err() {
+        eprintln!("skipped: there is no IPv6");
+        return;
+    }
+    let beams = folder("ipv6");
+    compiled("signals", &beams);
+    same_on("signals", &beams, &PAIRS, &["-proto_dist", "inet6_tcp"]);
+    let _ = std::fs::remove_dir_all(beams);
+}
+
+#[test]
+fn global_groups_have_their_own_names() {
+    let beams = folder("groups");
+    compiled("groups", &beams);
+    let groups = "[{one, ['%HERE%', '%THERE%']}]";
+    same_on("groups", &beams, &PAIRS, &["-kernel", "global_groups", groups]);
+    let _ = std::fs::remove_dir_all(beams);
+}
+
+#[test]
+fn a_distributed_application_moves_when_its_node_is_gone() {
+    let beams = folder("failover");
+    compiled("failover", &beams);
+    let distributed = "[{failover, 1000, ['%THERE%', '%HERE%']}]";
+    let flags = ["-kernel", "distributed", distributed, "-kernel", "logger_level", "critical"];
+    same_on("failover", &beams, &PAIRS, &flags);
+    let _ = std::fs::remove_dir_all(beams);
+}
+
+/// A node that answers to `answers`, for programs from outside.
+fn answering(kind: Kind, index: usize, beams: &Path) -> (Peer, String) {
+    let name = unique("answering", index);
+    let ready = beams.join(&name);
+    let eval = "register(answers, spawn(fun Loop() ->
+             receive {From, hello} -> From ! {world, <<0:800>>} end, Loop()
+         end)),
+         ok = file:write_file(os:getenv(\"READY\"), []),
+         receive after infinity -> ok end.";
+    let node = emulator(kind)
+        .env("READY", &ready)
+        .args(["-sname", &name, "-setcookie", &name, "-noshell", "-eval", eval])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("a node can be started");
+    let node = Peer(node);
+    for _ in 0..600 {
+        if ready.is_file() {
+            return (node, name);
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    panic!("{kind:?} does not start");
+}
+
+/// Where `ei` is: headers and library.
+fn erl_interface() -> Option<PathBuf> {
+    let found = std::fs::read_dir("/usr/lib/erlang/lib").ok()?.flatten();
+    let mut folders = found.map(|entry| entry.path());
+    let is_it = |folder: &PathBuf| folder.join("include/ei.h").is_file();
+    folders.find(|folder| folder.to_string_lossy().contains("/erl_interface-") && is_it(folder))
+}
+
+#[test]
+fn c_nodes_and_erl_call_reach_a_node() {
+    let Some(interface) = erl_interface() else {
+        eprintln!("skipped: erl_interface is not installed");
+        return;
+    };
+    let folder = folder("cnode");
+    let program = folder.join("cnode");
+    let source = common::root().join("tests/distribution/cnode.c");
+    let mut compiler = Command::new("cc");
+    compiler.arg("-I").arg(interface.join("include")).arg("-o").arg(&program).arg(source);
+    compiler.arg("-L").arg(interface.join("lib")).args(["-lei", "-lpthread"]);
+    let output = common::run(&mut compiler);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    for (index, kind) in [Kind::Erl, Kind::Swarmrt].into_iter().enumerate() {
+        let (_node, name) = answering(kind, index, &folder);
+        let full = format!("{name}@{}", host());
+        let output = common::run(Command::new(&program).args(["c_node", &name, &full]));
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(said, "sum 6\nanswer world, and 100 bytes\n", "{kind:?}");
+        let mut call = Command::new("erl_call");
+        call.args(["-n", &name, "-c", &name, "-a", "lists sum [[1,2,3]]"]);
+        let output = common::run(&mut call);
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "6", "{kind:?}");
+    }
+    let _ = std::fs::remove_dir_all(folder);
+}
+
+#[test]
+fn a_remote_shell_runs_on_the_other_node() {
+    let folder = folder("remsh");
+    for (index, (here, there)) in PAIRS.into_iter().enumerate() {
+        let (_node, name) = answering(there, 10 + index, &folder);
+        let full = format!("{name}@{}", host());
+        // A shell on another node needs a terminal; `script` makes one.
+        let own = unique("remsh", index);
+        let shell = format!("{} -sname {own} -setcookie {name} -remsh {full}", line(here));
+        let input = "node(group_leader()) =:= node(), {answer, node(), 6 * 7}.\r";
+        let mut script = Command::new("script");
+        script.args(["-qec", &shell, "/dev/null"]).env("TERM", "xterm");
+        let said = with_input(&mut script, input, &format!("{{answer,{full},42}}"));
+        assert_eq!(said, Ok(()), "{here:?} to {there:?}");
+    }
+    let _ = std::fs::remove_dir_all(folder);
+}
+
+/// Repeats `input` until the program shows the text.
+///
+/// # Errors
+/// What it shows instead.
+fn with_input(command: &mut Command, input: &str, text: &str) -> Result<(), String> {
+    use std::io::{Read, Write};
+    let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
+    let mut child = Peer(child.expect("a program can be started"));
+    let mut stdin = child.0.stdin.take().expect("piped");
+    let mut stdout = child.0.stdout.take().expect("piped");
+    let (sender, shown) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let (mut all, mut bytes) = (Vec::new(), [0; 4096]);
+        while let Ok(count @ 1..) = stdout.read(&mut bytes) {
+            all.extend_from_slice(&bytes[..count]);
+            if sender.send(String::from_utf8_lossy(&all).into_owned()).is_err() {
+                return;
+            }
+        }
+    });
+    let mut last = String::new();
+    for _ in 0..60 {
+        // What comes before the shell is there is lost.
+        let _ = stdin.write_all(input.as_bytes()).and_then(|()| stdin.flush());
+        while let Ok(so_far) = shown.recv_timeout(std::time::Duration::from_millis(500)) {
+            if so_far.replace(['\r', '\n'], "").contains(text) {
+                return Ok(());
+            }
+            last = so_far;
+        }
+    }
+    Err(last)
+}
+
+#[test]
+fn crash_dumps_tell_of_other_nodes() {
+    let folder = folder("dump");
+    let (_node, name) = answering(Kind::Erl, 20, &folder);
+    let full = format!("{name}@{}", host());
+    let own = unique("dumping", 0);
+    let eval = format!(
+        "pong = net_adm:ping('{full}'), net_kernel:connect_node('nobody@nowhere'),
+         Pid = rpc:call('{full}', erlang, whereis, [answers]),
+         spawn(fun() -> link(Pid), monitor(process, Pid), monitor(process, {{a_name, '{full}'}}, []),
+             erlang:display(ready), receive after infinity -> ok end end),
+         timer:sleep(500), halt(\"on purpose\")."
+    );
+    let mut command = emulator(Kind::Swarmrt);
+    command.args(["-sname", &own, "-setcookie", &name, "-noshell", "-eval", &eval]);
+    let output = common::run(command.current_dir(&folder).env_remove("ERL_CRASH_DUMP"));
+    let dump = std::fs::read_to_string(folder.join("erl_crash.dump"));
+    let dump = dump.unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
+    let at = dump.find("=visible_node:").expect("the other node is there");
+    let section: Vec<&str> = dump[at..].lines().skip(1).take_while(|line| !line.starts_with('=')).collect();
+    assert_eq!(section[0], format!("Name: '{full}'"), "{section:?}");
+    assert!(section[1].starts_with("Controller: #Port<0."), "{section:?}");
+    assert!(section[2].starts_with("Creation: "), "{section:?}");
+    let has = |start: &str| section.iter().any(|line| line.starts_with(start));
+    assert!(has("Remote link: <0.") && has("Remote monitoring: <0."), "{section:?}");
+    assert!(dump.contains("=not_connected:"), "the node that is not there");
+    let _ = std::fs::remove_dir_all(folder);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crate::packet::Encoded;
 use std::sync::Arc;
 use swarmrt_machine::process::links::RefValue;
 use swarmrt_machine::process::REDUCTIONS_PER_TURN;
-use swarmrt_machine::signal::remote::{Busy, Following, How, Remote, RemoteSignal, Sent};
+use swarmrt_machine::signal::remote::{Busy, Following, How, KnownNode, Remote, RemoteSignal, Sent};
 use swarmrt_machine::{Process, Vm};
 use swarmrt_term::{Atom, FragmentHeap, Term};
 
@@ -168,9 +168,18 @@ impl Remote for Host {
         }
         is_allowed
     }
-    fn connections(&self) -> Vec<(Atom, Term)> {
-        let controlled = |node: &Node| node.state.lock().controller.map(Controller::term);
+    fn known(&self) -> Vec<KnownNode> {
+        let this = self.vm.node().name;
         let nodes = self.dist().all();
-        nodes.iter().filter_map(|node| controlled(node).map(|controller| (node.name, controller))).collect()
+        let known = nodes.iter().filter(|node| node.name != this).map(|node| {
+            let state = node.state.lock();
+            KnownNode {
+                name: node.name,
+                creation: state.creation,
+                controller: state.controller.map(Controller::term),
+                is_visible: state.flags & flags::PUBLISHED != 0,
+            }
+        });
+        known.collect()
     }
 }

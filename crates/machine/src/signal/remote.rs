@@ -153,6 +153,18 @@ pub struct Following {
     pub count: u32,
 }
 
+/// Another node.
+#[derive(Clone, Copy, Debug)]
+pub struct KnownNode {
+    pub name: Atom,
+    /// That of the last connection to it; 0 when there was none.
+    pub creation: u32,
+    /// The port or process that controls the connection, if there is one.
+    pub controller: Option<Term>,
+    /// Whether other nodes see it, while it is connected.
+    pub is_visible: bool,
+}
+
 /// Keeps the connections to other nodes.
 pub trait Remote: Send + Sync {
     /// Sends a signal of a process to another node. One that [relates](RemoteSignal::relates) the process to that node enters
@@ -185,8 +197,8 @@ pub trait Remote: Send + Sync {
     /// Leaves these capabilities out of all handshakes from now on, for tests of what older nodes do. `false` for
     /// those that every node has to have.
     fn remove_flags(&self, flags: u64) -> bool;
-    /// The nodes that connections are open to, each with the port or process that controls the connection.
-    fn connections(&self) -> Vec<(Atom, Term)>;
+    /// All other nodes that are known.
+    fn known(&self) -> Vec<KnownNode>;
 }
 
 /// Bytes that several packets have parts of.
