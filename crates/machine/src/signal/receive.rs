@@ -1,0 +1,387 @@
+//! What signals do to their receiver.
+
+use crate::process::Process;
+use crate::process::links::{AliasMode, Tag, Watched};
+use crate::process::sequential::TOKEN_BIT;
+use crate::signal::incoming::Pushed;
+use super::{Kind, drop_signal, split_numbered};
+use super::call::take_call;
+use super::send::{send_demonitor, send_down, send_link_exit};
+use swarmrt_heap::{Fragment, Sharing, copy_term};
+use swarmrt_term::{Alloc, Term, am, atom};
+
+impl Process {
+    #[inline(always)]
+    pub fn has_incoming(&self) -> bool {
+        !self.shared().incoming.is_empty()
+    }
+
+    /// Takes over the incoming signals: messages go to the mailbox, the rest is handled. Afterwards
+    /// `exit_pending` tells whether the process is to end.
+    pub fn handle_signals(&mut self) {
+        swarmrt_term::stop::unwatched(|| self.handle_all(false));
+    }
+
+    /// Shows the signals that wait to be taken over, the newest first.
+    pub(super) fn each_incoming(&self, mut visit: impl FnMut(&Fragment)) {
+        let mut at = self.shared().incoming.peek();
+        while !at.is_null() {
+            // SAFETY: signals that wait are freed by the process itself only, and nobody runs it but the caller.
+            let signal = unsafe { &*at };
+            visit(signal);
+            at = signal.next;
+        }
+    }
+
+    /// How many messages the process has: while it is in a library's function, those as well that it takes over afterwards.
+    pub fn message_count(&self) -> usize {
+        let mut count = self.mailbox.len();
+        if self.is_in_native() {
+            self.each_incoming(|signal| count += usize::from(signal.kind & !TOKEN_BIT == Kind::Message as u32));
+        }
+        count
+    }
+
+    /// Whether a signal waits that is no message.
+    pub(crate) fn has_signals(&self) -> bool {
+        let mut found = false;
+        self.each_incoming(|signal| found |= signal.kind & !TOKEN_BIT != Kind::Message as u32);
+        found
+    }
+
+    /// Takes the last signals of a process whose state is not to be looked at any more: for those who want to, it is gone.
+    pub(crate) fn handle_last_signals(&mut self) {
+        self.handle_all(true);
+    }
+
+    fn handle_all(&mut self, is_last: bool) {
+        let mut oldest = self.shared().incoming.take_all();
+        while !oldest.is_null() {
+            // SAFETY: the signals are ours now.
+            unsafe {
+                let next = (*oldest).next;
+                let kind = (*oldest).kind;
+                let takes_back = kind == Kind::Unlink as u32 || kind == Kind::Demonitor as u32;
+                if self.exit_pending && !takes_back {
+                    // What comes behind a signal that ends the process finds it gone: once it is, with its timers and names.
+                    if matches!(self.shared().incoming.push(oldest), Pushed::Refused) {
+                        self.refuse(oldest);
+                    }
+                } else if kind == Kind::Message as u32 {
+                    self.receive(oldest);
+                } else if is_last && kind == Kind::Call as u32 {
+                    drop_signal(self.vm, oldest);
+                } else {
+                    self.handle(oldest);
+                }
+                oldest = next;
+            }
+        }
+    }
+
+    /// Puts a priority message, or an ordinary one, into the mailbox.
+    unsafe fn receive_as(&mut self, message: *mut Fragment, priority: bool) {
+        // SAFETY: the message is ours, and in no list.
+        unsafe {
+            if !priority {
+                return self.receive(message);
+            }
+            if self.trace.flags != 0 {
+                self.trace_received((*message).root);
+            }
+            self.mailbox.push_priority(message);
+        }
+    }
+
+    /// A signal came through an alias: whether that is active, and takes priority messages. One that is
+    /// for a single signal is not active afterwards.
+    fn use_alias(&mut self, reference: u64) -> Option<bool> {
+        let mode = self.relations.aliases.get(reference).copied()?;
+        let priority = self.relations.priority_aliases.contains_key(reference);
+        match mode {
+            AliasMode::Reply => {
+                self.relations.remove_alias(reference);
+            }
+            AliasMode::ReplyDemonitor => {
+                if let Some(monitor) = self.relations.remove_monitor(reference) {
+                    if let Watched::Pid(pid) | Watched::Name { pid, .. } = monitor.watched {
+                        send_demonitor(self.vm, self.pid(), pid, reference);
+                    }
+                    self.demonitor_remote(&monitor.watched, monitor.reference);
+                }
+            }
+            AliasMode::ExplicitUnalias | AliasMode::Demonitor => {}
+        }
+        Some(priority)
+    }
+
+    /// Puts a copy of a message of the machine's own into the mailbox, in front of what is still to be taken over.
+    pub(crate) fn receive_own(&mut self, message: Term) {
+        let fragment = Fragment::copy_of(message);
+        // SAFETY: just made, and in no list.
+        unsafe { self.receive(fragment) };
+    }
+
+    /// Puts a message into the mailbox.
+    #[inline]
+    unsafe fn receive(&mut self, message: *mut Fragment) {
+        // SAFETY: the message is ours, and in no list.
+        unsafe {
+            if self.trace.flags != 0 {
+                self.trace_received((*message).root);
+            }
+            self.mailbox.push(message);
+        }
+    }
+
+    unsafe fn handle(&mut self, signal: *mut Fragment) {
+        // SAFETY: the signal is ours, and its root is what its kind says.
+        unsafe {
+            let from = (*signal).from;
+            let mut root = (*signal).root;
+            let mut token = None;
+            let has_token = (*signal).kind & TOKEN_BIT != 0;
+            let kind = Kind::from_u32((*signal).kind & !TOKEN_BIT);
+            if has_token && !matches!(kind, Kind::Alias | Kind::PriorityAlias) {
+                let pair = root.as_tuple().expect("built as a pair");
+                token = Some(pair.get(0));
+                root = pair.get(1);
+            }
+            match kind {
+                Kind::Message => {
+                    (*signal).root = root;
+                    (*signal).from = token.unwrap_or(Term::NONE);
+                    return self.receive(signal);
+                }
+                Kind::Exit => {
+                    self.exit_signal(from, root, false, false, token);
+                }
+                kind @ (Kind::ExitAlias | Kind::PriorityExitAlias) => {
+                    let (reference, reason) = split_numbered(root);
+                    // Unlike a message, it leaves an alias active that is for one reply.
+                    if self.relations.aliases.contains_key(reference) {
+                        let priority = kind == Kind::PriorityExitAlias
+                            && self.relations.priority_aliases.contains_key(reference);
+                        self.exit_signal(from, reason, false, priority, None);
+                    }
+                }
+                Kind::LinkExit => {
+                    let priority = self.relations.is_priority_link(from);
+                    if self.relations.unlink(from) {
+                        self.trace_procs("getting_unlinked", from);
+                        self.exit_signal(from, root, true, priority, token);
+                    }
+                }
+                Kind::Link => {
+                    self.relations.link(from);
+                    self.trace_procs("getting_linked", from);
+                }
+                Kind::Unlink => {
+                    self.relations.unlink(from);
+                    self.trace_procs("getting_unlinked", from);
+                }
+                Kind::Monitor => {
+                    self.relations.monitored_by.insert(split_numbered(root).0, from.as_pid().unwrap_or(0));
+                }
+                Kind::Demonitor => {
+                    self.relations.monitored_by.remove(split_numbered(root).0);
+                }
+                Kind::Down => {
+                    let (reference, reason) = split_numbered(root);
+                    self.down(reference, reason);
+                }
+                kind @ (Kind::Alias | Kind::PriorityAlias) => {
+                    let (reference, message) = split_numbered(root);
+                    if let Some(priority) = self.use_alias(reference) {
+                        (*signal).root = message;
+                        (*signal).kind = Kind::Message as u32;
+                        if has_token {
+                            let pair = message.as_tuple().expect("built as a pair");
+                            (*signal).kind |= TOKEN_BIT;
+                            (*signal).from = pair.get(0);
+                            (*signal).root = pair.get(1);
+                        }
+                        self.receive_as(signal, priority && kind == Kind::PriorityAlias);
+                        return;
+                    }
+                }
+                Kind::Call => {
+                    if let Some(call) = take_call(signal) {
+                        call(self.vm, Some(self));
+                    }
+                }
+                Kind::Reply => {
+                    let (number, reply) = split_numbered(root);
+                    (*signal).root = reply;
+                    if let Some(slot) = self.extra().replies.iter_mut().find(|(waiting, _)| *waiting == number) {
+                        slot.1 = signal;
+                        return;
+                    }
+                }
+            }
+            Fragment::free(signal);
+        }
+    }
+
+    /// What an exit signal does: nothing, a message, or the end of the process.
+    pub(crate) fn exit_signal(
+        &mut self,
+        from: Term,
+        reason: Term,
+        linked: bool,
+        priority: bool,
+        token: Option<Term>,
+    ) {
+        let kill = reason == Term::atom(am::KILL) && !linked;
+        if self.trap_exit && !kill {
+            let sharing = Sharing::now();
+            let token_words = token.map_or(0, |token| sharing.size(token));
+            let from_words = sharing.size(from);
+            let fragment = Fragment::new(sharing.size(reason) + 4 + token_words + from_words);
+            // SAFETY: just made, with room for the reason and the tuple.
+            unsafe {
+                let to = &mut *fragment;
+                let reason = sharing.copy(reason, to);
+                let from = sharing.copy(from, to);
+                to.root = to.tuple(&[Term::atom(am::CAP_EXIT), from, reason]);
+                if let Some(token) = token {
+                    to.from = sharing.copy(token, to);
+                    to.kind |= TOKEN_BIT;
+                }
+                self.receive_as(fragment, priority);
+            }
+            return;
+        }
+        // `exit(self(), normal)` ends the process; `normal` from anybody else is ignored.
+        if reason == Term::atom(am::NORMAL) && (linked || from != self.pid()) {
+            return;
+        }
+        if self.exit_pending {
+            return;
+        }
+        self.exit_pending = true;
+        self.exception.reason = if kill {
+            Term::atom(am::KILLED)
+        } else if self.is_in_native() {
+            self.extra().exit_reason.insert(Tag::new(reason)).term()
+        } else {
+            copy_term(reason, &mut self.heap)
+        };
+    }
+
+    pub(crate) fn down(&mut self, reference: u64, reason: Term) {
+        let Some(monitor) = self.relations.remove_monitor(reference) else { return };
+        let tag = monitor.tag.as_ref().map_or(Term::atom(am::CAP_DOWN), |tag| tag.term());
+        let sharing = Sharing::now();
+        let fragment = Fragment::new(sharing.size(reason) + sharing.size(tag) + 6 + 4 + 5);
+        // SAFETY: just made, with room for the message.
+        unsafe {
+            let to = &mut *fragment;
+            let reason = sharing.copy(reason, to);
+            let tag = sharing.copy(tag, to);
+            let reference = monitor.reference.to_term(to);
+            let (kind, object) = match monitor.watched {
+                Watched::Pid(pid) => (am::PROCESS, Term::pid(pid)),
+                Watched::Port { port, name: None } => (am::PORT, Term::port(port)),
+                Watched::Port { name: Some(name), .. } => {
+                    let node = Term::atom(self.vm.node().name);
+                    (am::PORT, to.tuple(&[Term::atom(name), node]))
+                }
+                Watched::Name { name, .. } => {
+                    let node = Term::atom(self.vm.node().name);
+                    (am::PROCESS, to.tuple(&[Term::atom(name), node]))
+                }
+                Watched::Remote { pid, .. } => (am::PROCESS, pid.to_term(to)),
+                Watched::RemoteName { name, node, .. } => {
+                    (am::PROCESS, to.tuple(&[Term::atom(name), Term::atom(node)]))
+                }
+                Watched::TimeOffset => (am::TIME_OFFSET, Term::atom(am::CLOCK_SERVICE)),
+            };
+            to.root = to.tuple(&[tag, reference, Term::atom(kind), object, reason]);
+            self.receive_as(fragment, monitor.priority);
+        }
+    }
+
+    /// The offset of system time has changed: a message for each monitor of it, which all stay. `false` when there is none.
+    pub(crate) fn time_offset_changed(&mut self) -> bool {
+        let offset_ns = self.vm.clock.offset_ns();
+        let monitors: Vec<_> = self.relations.monitors.iter().filter(|(_, monitor)| matches!(monitor.watched, Watched::TimeOffset)).collect();
+        let mut messages = Vec::with_capacity(monitors.len());
+        for (_, monitor) in monitors {
+            let tag = monitor.tag.as_ref().map_or(Term::atom(atom!("CHANGE")), |tag| tag.term());
+            let sharing = Sharing::now();
+            let fragment = Fragment::new(sharing.size(tag) + 6 + 4 + 2);
+            // SAFETY: just made, with room for the message.
+            unsafe {
+                let to = &mut *fragment;
+                let tag = sharing.copy(tag, to);
+                let reference = monitor.reference.to_term(to);
+                let offset = to.int(offset_ns);
+                to.root = to.tuple(&[tag, reference, Term::atom(am::TIME_OFFSET), Term::atom(am::CLOCK_SERVICE), offset]);
+            }
+            messages.push((fragment, monitor.priority));
+        }
+        let any = !messages.is_empty();
+        for (fragment, priority) in messages {
+            // SAFETY: it is ours, and in no list.
+            unsafe { self.receive_as(fragment, priority) };
+        }
+        any
+    }
+
+    /// Ends the queue: senders find the process gone from now on. What is still there is dropped.
+    pub(crate) fn close_incoming(&mut self) {
+        let mut at = self.shared().incoming.close();
+        while !at.is_null() {
+            // SAFETY: the signals are ours now.
+            unsafe {
+                let next = (*at).next;
+                self.refuse(at);
+                at = next;
+            }
+        }
+    }
+
+    /// A signal that came too late: whoever asked for an answer gets one.
+    unsafe fn refuse(&mut self, signal: *mut Fragment) {
+        // SAFETY: the signal is ours.
+        unsafe {
+            let from = (*signal).from;
+            match Kind::from_u32((*signal).kind & !TOKEN_BIT) {
+                Kind::Link => {
+                    if let Some(pid) = from.as_pid() {
+                        send_link_exit(self.vm, self.pid(), pid, Term::atom(am::NOPROC));
+                    }
+                }
+                Kind::Monitor => {
+                    if let Some(pid) = from.as_pid() {
+                        let reference = split_numbered((*signal).root).0;
+                        send_down(self.vm, self.pid(), pid, reference, Term::atom(am::NOPROC));
+                    }
+                }
+                _ => {}
+            }
+        }
+        drop_signal(self.vm, signal);
+    }
+
+    /// Takes the reply with this number, if it is there; its terms belong to the process's heap then.
+    pub fn take_reply(&mut self, number: u64) -> Option<Term> {
+        let extra = self.extra.as_mut()?;
+        let at = extra.replies.iter().position(|(waiting, reply)| *waiting == number && !reply.is_null())?;
+        let (_, fragment) = extra.replies.swap_remove(at);
+        // SAFETY: the reply is ours and in no list.
+        unsafe {
+            let root = (*fragment).root;
+            self.heap.adopt(fragment);
+            Some(root)
+        }
+    }
+
+    /// A number for a reply to come.
+    pub fn expect_reply(&mut self) -> u64 {
+        let number = self.vm.next_ref().id;
+        self.extra().replies.push((number, std::ptr::null_mut()));
+        number
+    }
+}
