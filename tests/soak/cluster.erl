@@ -20,6 +20,7 @@
 main([Seconds, Cuts, Beams | Lines]) ->
     Specs = [list_to_tuple(string:split(Line, "|", all)) || Line <- Lines],
     put(violations, 0),
+    put(cuts, Cuts =:= "true"),
     Nodes = maps:from_list([{Name, started(Spec, Beams)} || {Name, _, _, _} = Spec <- Specs]),
     form(Nodes),
     End = erlang:monotonic_time(second) + list_to_integer(Seconds),
@@ -150,7 +151,9 @@ finish({Nodes, Before}) ->
     gather(Nodes),
     agree(names, Nodes, 30),
     Counts = [{Node, call(At, counts, [])} || #{node := Node} = At <- maps:values(Nodes)],
-    [check_counts(Node, Has, Expected) || {Node, Has} <- Counts, is_map(Has)],
+    [all_names(Nodes, Names) -> case length(Names) =< map_size(Nodes) of true -> all(Nodes); false -> Names end.
+
+check_counts(Node, Has, Expected) || {Node, Has} <- Counts, is_map(Has)],
     Totals = lists:foldl(fun(At, Sum) ->
         case call(At, status, []) of
             #{done := Done} -> maps:fold(fun(Key, Value, Acc) -> maps:update_with(Key, fun(Old) -> Old + Value end, Value, Acc) end, Sum, Done);
@@ -169,7 +172,13 @@ agree(What, Nodes, Tries) ->
     end,
     case [Answer || Answer <- Answers, not HasAll(Answer)] of
         [] -> ok;
-        Different when Tries =:= 0 -> violation("names and groups differ: ~p", [Different]);
+        Different when Tries =:= 0 ->
+            %% After a node was cut off `global` lacks names between nodes of erl as well, as overlapping partitions are not prevented.
+            OnlyNames = lists:all(fun({_, {Names, Rest}}) -> HasAll({x, {all_names(Nodes, Names), Rest}}); (_) -> false end, Different),
+            case get(cuts) andalso OnlyNames of
+                true -> say("global lacks names, as it may: ~p", [Different]);
+                false -> violation("names and groups differ: ~p", [Different])
+            end;
         _ -> timer:sleep(1000), agree(What, Nodes, Tries - 1)
     end.
 

@@ -33,5 +33,6 @@ pub fn register(vm: &'static Vm) {
     if let Some(limit) = vm.config.flag("+zdbbl").and_then(|limit| limit.parse::<usize>().ok()) {
         output::set_busy_bytes(limit.clamp(1, BUSY_KILOBYTES_MAX) << 10);
     }
+    nodes::set_machine(vm);
     vm.set_remote(Box::new(host::Host { vm }));
 }

@@ -3,7 +3,7 @@
 use crate::follow::{Change, Followers};
 use crate::node::{Controller, Node, Status};
 use parking_lot::{Mutex, RwLock};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicU32, Ordering};
 use swarmrt_machine::links::Tag;
 use swarmrt_machine::{Process, Vm, signal};
@@ -32,6 +32,16 @@ pub struct Dist {
     pub followers: Followers,
 }
 
+static MACHINE: OnceLock<&'static Vm> = OnceLock::new();
+
+/// Says which machine's connections these are.
+pub fn set_machine(vm: &'static Vm) {
+    let _ = MACHINE.set(vm);
+}
+pub fn machine() -> Option<&'static Vm> {
+    MACHINE.get().copied()
+}
+
 /// Whether this node has a name; `Vm::is_alive` is true of one that awaits its name, too.
 pub fn has_name() -> bool {
     NodeInfo::this().name != am::NONODE
@@ -50,6 +60,11 @@ impl Dist {
             return node;
         }
         self.nodes.write().entry(name).or_insert_with(|| Arc::new(Node::new(name))).clone()
+    }
+    /// The node whose name has this index among the atoms.
+    pub fn by_index(&self, index: u64) -> Option<Arc<Node>> {
+        let nodes = self.nodes.read();
+        nodes.values().find(|node| u64::from(node.name.index()) == index).cloned()
     }
     /// All other nodes that are known.
     pub fn all(&self) -> Vec<Arc<Node>> {

@@ -46,6 +46,15 @@ pub fn defer(work: fn(u64), argument: u64) {
     OTHERS.1.notify_one();
 }
 
+/// Has `work` done by the calling scheduler after the turn of its process. `false` on a thread that is none.
+pub fn defer_to_end_of_turn(work: fn(u64), argument: u64) -> bool {
+    let is_scheduler = IS_SCHEDULER.try_with(Cell::get).unwrap_or(false);
+    if is_scheduler {
+        defer(work, argument);
+    }
+    is_scheduler
+}
+
 /// Does what the calling scheduler has put off, if anything.
 #[inline(always)]
 pub fn run() {
