@@ -20,6 +20,7 @@
 main([Seconds, Cuts, Beams | Lines]) ->
     Specs = [list_to_tuple(string:split(Line, "|", all)) || Line <- Lines],
     put(violations, 0),
+    put(cuts, Cuts =:= "true"),
     Nodes = maps:from_list([{Name, started(Spec, Beams)} || {Name, _, _, _} = Spec <- Specs]),
     form(Nodes),
     End = erlang:monotonic_time(second) + list_to_integer(Seconds),
@@ -169,7 +170,15 @@ agree(What, Nodes, Tries) ->
     end,
     case [Answer || Answer <- Answers, not HasAll(Answer)] of
         [] -> ok;
-        Different when Tries =:= 0 -> violation("names and groups differ: ~p", [Different]);
+        Different when Tries =:= 0 ->
+            %% After a node was cut off `global` lacks names between nodes of erl as well, as overlapping partitions are not prevented.
+            OnlyNames = lists:all(fun({_, {Names, Rest}}) -> is_list(Names) andalso HasAll({x, {all(Nodes), Rest}});
+               (_) -> false
+            end, Different),
+            case get(cuts) andalso OnlyNames of
+                true -> say("global lacks names, as it may: ~p", [Different]);
+                false -> violation("names and groups differ: ~p", [Different])
+            end;
         _ -> timer:sleep(1000), agree(What, Nodes, Tries - 1)
     end.
 

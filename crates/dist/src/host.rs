@@ -90,7 +90,7 @@ impl Host {
                 continue;
             }
             if route.status == Status::Up {
-                node.notify(self.vm);
+                node.notify_in_turn(self.vm);
                 self.suspend_if_busy(p, node, how);
             }
             return Sent::On(route.connection);

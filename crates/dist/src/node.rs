@@ -13,9 +13,11 @@ use crate::packet::{Encoded, Incoming};
 use parking_lot::Mutex;
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::thread::ThreadId;
 use std::sync::atomic::{AtomicU64, Ordering};
 use swarmrt_heap::copy_whole;
 use swarmrt_machine::process::links::{RefValue, Tag};
+use swarmrt_machine::schedule::deferred;
 use swarmrt_machine::signal::remote::{Channel, Packet, RemoteSignal, SharedChannel};
 use swarmrt_machine::{Vm, signal};
 use swarmrt_term::{Atom, FragmentHeap, Term, am, atom};
@@ -97,7 +99,14 @@ pub struct State {
     pub wants_notice: bool,
     /// It gets the size of what is to be written, too.
     pub gets_size: bool,
+    /// The scheduler that has written for its process in this turn, and writes again after it.
+    writes_after_turn: Option<ThreadId>,
 }
+
+/// Small messages that wait for the end of a turn.
+const BATCH_MESSAGES: usize = 64;
+/// Bytes of those.
+const BATCH_BYTES: usize = 16 << 10;
 
 /// What has come in, of which connection.
 #[derive(Default)]
@@ -130,6 +139,7 @@ impl Node {
             input_handler: None,
             wants_notice: false,
             gets_size: false,
+            writes_after_turn: None,
         };
         let (packets_in, packets_out) = (AtomicU64::new(0), AtomicU64::new(0));
         Node { name, state: Mutex::new(state), input: Mutex::default(), packets_in, packets_out }
@@ -207,6 +217,46 @@ impl Node {
         state.related.extend(relates);
         state.waiting.push(Waiting { _heap: heap, sender, forms });
         true
+    }
+
+    /// As [`Node::notify`], for a message of a process: the first in its turn is written at once, more of them together.
+    pub fn notify_in_turn(self: &Arc<Node>, vm: &'static Vm) {
+        let thread = std::thread::current().id();
+        let is_first = {
+            let mut state = self.state.lock();
+            if !matches!(state.controller, Some(Controller::Port(_))) {
+                drop(state);
+                return self.notify(vm);
+            }
+            let is_own = state.writes_after_turn == Some(thread);
+            if is_own && state.output.is_small_batch(BATCH_MESSAGES, BATCH_BYTES) {
+                return;
+            }
+            let is_first = state.writes_after_turn.is_none();
+            if is_first {
+                state.writes_after_turn = Some(thread);
+            }
+            is_first
+        };
+        self.notify(vm);
+        if is_first {
+            let node = self.clone();
+            if !deferred::defer_to_end_of_turn(Box::new(move || node.turn_is_over(vm))) {
+                self.state.lock().writes_after_turn = None;
+            }
+        }
+    }
+
+    /// The turn is over in which messages were kept back.
+    fn turn_is_over(&self, vm: &'static Vm) {
+        let is_filled = {
+            let mut state = self.state.lock();
+            state.writes_after_turn = None;
+            !state.output.is_empty()
+        };
+        if is_filled {
+            self.notify(vm);
+        }
     }
 
     /// Has whoever feeds the connection write what waits.

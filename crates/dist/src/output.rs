@@ -124,6 +124,10 @@ impl Output {
         self.resumed.extend(stream.suspended);
     }
 
+    /// Whether only so many small messages wait, with so many bytes.
+    pub fn is_small_batch(&self, messages: usize, bytes: usize) -> bool {
+        self.streams.is_empty() && self.small.len() < messages && self.small_bytes < bytes
+    }
     pub fn is_empty(&self) -> bool {
         self.small.is_empty() && self.streams.is_empty()
     }

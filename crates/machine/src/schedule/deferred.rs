@@ -8,8 +8,20 @@ use std::cell::{Cell, RefCell};
 use std::sync::Once;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// A function and its argument.
-type Work = (fn(u64), u64);
+enum Work {
+    /// A function and its argument.
+    Call(fn(u64), u64),
+    Closure(Box<dyn FnOnce() + Send>),
+}
+
+impl Work {
+    fn run(self) {
+        match self {
+            Work::Call(work, argument) => work(argument),
+            Work::Closure(work) => work(),
+        }
+    }
+}
 
 thread_local! {
     /// Of a scheduler's thread: what it has put off.
@@ -33,7 +45,7 @@ pub(crate) fn begin() {
 /// Has `work` done soon, in a place where it may do anything.
 pub fn defer(work: fn(u64), argument: u64) {
     // A thread that is ending has no place of its own any more.
-    let mine = IS_SCHEDULER.try_with(Cell::get).unwrap_or(false) && MINE.try_with(|mine| mine.borrow_mut().push((work, argument))).is_ok();
+    let mine = IS_SCHEDULER.try_with(Cell::get).unwrap_or(false) && MINE.try_with(|mine| mine.borrow_mut().push(Work::Call(work, argument))).is_ok();
     if mine {
         PENDING.set(true);
         return;
@@ -42,8 +54,18 @@ pub fn defer(work: fn(u64), argument: u64) {
         std::thread::Builder::new().name("deferred".to_owned()).spawn(run_others).expect("there is room for a thread");
     });
     OUTSTANDING.fetch_add(1, Ordering::AcqRel);
-    OTHERS.0.lock().push((work, argument));
+    OTHERS.0.lock().push(Work::Call(work, argument));
     OTHERS.1.notify_one();
+}
+
+/// Has `work` done by the calling scheduler after the turn of its process. `false` on a thread that is none.
+pub fn defer_to_end_of_turn(work: Box<dyn FnOnce() + Send>) -> bool {
+    let is_scheduler = IS_SCHEDULER.try_with(Cell::get).unwrap_or(false);
+    if is_scheduler {
+        MINE.with(|mine| mine.borrow_mut().push(Work::Closure(work)));
+        PENDING.set(true);
+    }
+    is_scheduler
 }
 
 /// Does what the calling scheduler has put off, if anything.
@@ -63,7 +85,7 @@ fn run_mine() {
             PENDING.set(false);
             return;
         }
-        works.into_iter().for_each(|(work, argument)| work(argument));
+        works.into_iter().for_each(Work::run);
     }
 }
 
@@ -76,8 +98,8 @@ fn run_others() {
             }
             std::mem::take(&mut *others)
         };
-        for (work, argument) in works {
-            work(argument);
+        for work in works {
+            work.run();
             OUTSTANDING.fetch_sub(1, Ordering::AcqRel);
         }
     }
