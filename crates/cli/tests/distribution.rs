@@ -439,7 +439,7 @@ fn random_messages_do_the_same_as_on_erl() {
     let output = common::run(common::oracle("erlc").arg("-o").arg(&beams).arg(source));
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
     let cookie = unique("fuzz", 0);
-    let [erl, swarmrt] = ["erl", "swr"].map(|kind| format!("{kind}{}", std::process::id()));
+    let [erl, swarmrt] = ["erl", "swr"].map(|kind| format!("{kind}{:07}", std::process::id()));
     let _erl = fuzzed(Kind::Erl, &erl, &cookie, &beams);
     let _swarmrt = fuzzed(Kind::Swarmrt, &swarmrt, &cookie, &beams);
     let mut driver = common::oracle("erl");
