@@ -14,10 +14,12 @@ struct Order {
 
 fn main() -> Result<(), Box<dyn Error>> {
     // What Erlang may call: shop:price/1 and shop:log/1.
-    let shop = HostModule::new("shop").function("price", 1, |(order,): (Order,)| Ok(order.count * 3)).function("log", 1, |(line,): (String,)| {
-        println!("log: {line}");
-        Ok(())
-    });
+    let shop = HostModule::new("shop")
+        .function("price", 1, |(order,): (Order,)| Ok(order.count * 3))
+        .function("log", 1, |(line,): (String,)| {
+            println!("log: {line}");
+            Ok(())
+        });
     let machine = Builder::embedded(Otp::find(None)?).host_module(shop).boot()?;
 
     // Values go both ways by serde.
@@ -25,14 +27,20 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("lists:sort -> {sorted:?}");
 
     // An Erlang function calls one of ours for each order.
-    let orders = vec![Order { item: "tea".into(), count: 2 }, Order { item: "salt".into(), count: 1 }];
+    let orders =
+        vec![Order { item: "tea".into(), count: 2 }, Order { item: "salt".into(), count: 1 }];
     for order in &orders {
-        let price: u32 = machine.call("erlang", "apply", (Atom::from("shop"), Atom::from("price"), vec![order]))?.wait()?.decode()?;
+        let price: u32 = machine
+            .call("erlang", "apply", (Atom::from("shop"), Atom::from("price"), vec![order]))?
+            .wait()?
+            .decode()?;
         println!("{} x {} -> {price}", order.count, order.item);
     }
 
     // What a function raises is an error here.
-    if let Err(CallError::Raised { class, reason, trace }) = machine.call("erlang", "hd", (Vec::<u8>::new(),))?.wait() {
+    if let Err(CallError::Raised { class, reason, trace }) =
+        machine.call("erlang", "hd", (Vec::<u8>::new(),))?.wait()
+    {
         println!("{class}:{reason} at {trace}");
     }
     std::process::exit(machine.stop())

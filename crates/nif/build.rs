@@ -1,4 +1,5 @@
-//! Compiles what of the C interface takes a variable number of arguments, and what goes by two names.
+//! Compiles what of the C interface takes a variable number of arguments, and what goes by two
+//! names.
 
 fn main() {
     let files = ["src/variadic.c", "src/drivers/names.c"];

@@ -1,7 +1,7 @@
-//! Bytes as a `.beam` file, through all that a file goes through before it runs: parsing, verifying,
-//! decoding of literals, translation. Whatever the verifier accepts has to be translated (or refused in
-//! words) into instructions that can be printed, with every register, constant and jump in its bounds:
-//! the translation asserts that.
+//! Bytes as a `.beam` file, through all that a file goes through before it runs: parsing,
+//! verifying, decoding of literals, translation. Whatever the verifier accepts has to be translated
+//! (or refused in words) into instructions that can be printed, with every register, constant and
+//! jump in its bounds: the translation asserts that.
 //!
 //! Mutations keep the framing of chunks, and most change single operands or instructions, so that
 //! it is the verifier that they meet. Inputs and findings are plain `.beam` files.

@@ -1,7 +1,9 @@
-//! Bytes as packets of a stream, as `erlang:decode_packet/3` and sockets cut them. The first bytes say which kind and limits.
+//! Bytes as packets of a stream, as `erlang:decode_packet/3` and sockets cut them. The first bytes
+//! say which kind and limits.
 //!
-//! Where a packet ends does not depend on what follows it, nor on how its bytes arrive: a part of it is never a packet or
-//! invalid when the whole is one. What it becomes is a term that can be written, read and shown.
+//! Where a packet ends does not depend on what follows it, nor on how its bytes arrive: a part of
+//! it is never a packet or invalid when the whole is one. What it becomes is a term that can be
+//! written, read and shown.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,5 @@
-//! Mutations of instructions: what comes out is decodable code, so that it is the verifier that has to judge it.
+//! Mutations of instructions: what comes out is decodable code, so that it is the verifier that has
+//! to judge it.
 
 use crate::Random;
 use swarmrt_beam::file::{AllocKind, Args, Op, Operand};

@@ -65,12 +65,20 @@ impl Emitter<'_> {
         self.small_pair(at, a, b, other);
         match self.span.code[at as usize] {
             // The tag once.
-            Instr::Add { .. } => dynasm!(self.ops ; .arch x64 ; lea rax, [r10 - 3] ; add rax, r11 ; jo =>slow),
-            Instr::Sub { .. } => dynasm!(self.ops ; .arch x64 ; mov rax, r10 ; sub rax, r11 ; jo =>slow ; add rax, 3),
-            Instr::Mul { .. } => dynasm!(self.ops ; .arch x64 ; mov rax, r10 ; sar rax, 2 ; sub r11, 3 ; imul rax, r11 ; jo =>slow ; add rax, 3),
+            Instr::Add { .. } => {
+                dynasm!(self.ops ; .arch x64 ; lea rax, [r10 - 3] ; add rax, r11 ; jo =>slow);
+            }
+            Instr::Sub { .. } => {
+                dynasm!(self.ops ; .arch x64 ; mov rax, r10 ; sub rax, r11 ; jo =>slow ; add rax, 3);
+            }
+            Instr::Mul { .. } => {
+                dynasm!(self.ops ; .arch x64 ; mov rax, r10 ; sar rax, 2 ; sub r11, 3 ; imul rax, r11 ; jo =>slow ; add rax, 3);
+            }
             Instr::Band { .. } => dynasm!(self.ops ; .arch x64 ; mov rax, r10 ; and rax, r11),
             Instr::Bor { .. } => dynasm!(self.ops ; .arch x64 ; mov rax, r10 ; or rax, r11),
-            Instr::Bxor { .. } => dynasm!(self.ops ; .arch x64 ; mov rax, r10 ; xor rax, r11 ; or rax, 3),
+            Instr::Bxor { .. } => {
+                dynasm!(self.ops ; .arch x64 ; mov rax, r10 ; xor rax, r11 ; or rax, 3);
+            }
             ref other => unreachable!("no arithmetic: {other:?}"),
         }
         dynasm!(self.ops ; .arch x64 ; =>done);
@@ -78,7 +86,10 @@ impl Emitter<'_> {
     }
     /// By what is within a word.
     fn shift(&mut self, at: u32, a: Src, b: Src, dst: Dst, slow: DynamicLabel) {
-        let by = self.small_constant(at, b).filter(|count| (0..62).contains(count)).map(|count| count as i8);
+        let by = self
+            .small_constant(at, b)
+            .filter(|count| (0..62).contains(count))
+            .map(|count| count as i8);
         if by.is_some() {
             self.read_into(at, a, R10);
             self.require_small(R10, slow);
@@ -92,9 +103,13 @@ impl Emitter<'_> {
         }
         dynasm!(self.ops ; .arch x64 ; mov rax, r10);
         match by {
-            Some(count) if is_left => dynasm!(self.ops ; .arch x64 ; shl rax, count ; mov r11, rax ; sar r11, count),
+            Some(count) if is_left => {
+                dynasm!(self.ops ; .arch x64 ; shl rax, count ; mov r11, rax ; sar r11, count);
+            }
             Some(count) => dynasm!(self.ops ; .arch x64 ; sar rax, count),
-            None if is_left => dynasm!(self.ops ; .arch x64 ; shl rax, cl ; mov r11, rax ; sar r11, cl ; mov rcx, rbx),
+            None if is_left => {
+                dynasm!(self.ops ; .arch x64 ; shl rax, cl ; mov r11, rax ; sar r11, cl ; mov rcx, rbx);
+            }
             None => dynasm!(self.ops ; .arch x64 ; sar rax, cl ; mov rcx, rbx),
         }
         if is_left {

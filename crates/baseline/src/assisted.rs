@@ -1,5 +1,5 @@
-//! What is done by a function of the machine, between the words that are prepared and the result that is taken up: maps,
-//! messages, funs, built-ins that yield a value.
+//! What is done by a function of the machine, between the words that are prepared and the result
+//! that is taken up: maps, messages, funs, built-ins that yield a value.
 
 use crate::emitter::{Emitter, R10, R12, R13, RAX, RBX, RSI};
 use dynasmrt::{DynasmLabelApi, dynasm};
@@ -56,7 +56,8 @@ impl Emitter<'_> {
         self.assist_or(self.assists.peek as usize, other);
         self.take(Dst::x(0));
     }
-    /// On to the next message, if there is one; where there is none, to the beginning of the receive loop.
+    /// On to the next message, if there is one; where there is none, to the beginning of the
+    /// receive loop.
     pub fn loop_rec_end(&mut self, at: u32, target: i32) {
         let mut peeks = at.wrapping_add_signed(target);
         while matches!(self.span.code[peeks as usize], Instr::Cell { .. } | Instr::Nop) {
@@ -131,7 +132,11 @@ impl Emitter<'_> {
             return self.step_here(at);
         }
         let other = self.failing(at, (put.fail != 0).then_some(put.fail));
-        self.spread(at, std::iter::once(put.map).chain(put.pairs.iter().flat_map(|&(key, value)| [key, value])), R12);
+        self.spread(
+            at,
+            std::iter::once(put.map).chain(put.pairs.iter().flat_map(|&(key, value)| [key, value])),
+            R12,
+        );
         self.word(RBX, self.span.address(at));
         self.assist_or(self.assists.map_put as usize, other);
         self.take(dst);

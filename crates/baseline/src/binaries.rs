@@ -1,9 +1,12 @@
-//! Matching and building of bitstrings: positions, whole bytes and small fields in place, the rest by the machine's functions.
+//! Matching and building of bitstrings: positions, whole bytes and small fields in place, the rest
+//! by the machine's functions.
 
 use crate::emitter::{Emitter, R10, R11, R12, R13, R14, RAX, RBX};
 use crate::facts::Fact;
 use dynasmrt::{DynamicLabel, DynasmApi, DynasmLabelApi, dynasm};
-use swarmrt_beam::instr::{BinaryPlan, Dst, Instr, MatchPlan, MatchStep, SegmentKind, Src, stored_unit};
+use swarmrt_beam::instr::{
+    BinaryPlan, Dst, Instr, MatchPlan, MatchStep, SegmentKind, Src, stored_unit,
+};
 use swarmrt_engine::layout::{CONTEXT_END, CONTEXT_OFFSET, CONTEXT_ORIGINAL, HEADER, boxed};
 use swarmrt_engine::state::SCRATCH_WORDS;
 use swarmrt_term::binary::{heap_bin, shared_bin};
@@ -41,7 +44,8 @@ impl Emitter<'_> {
     fn bits_left(&mut self) {
         dynasm!(self.ops ; .arch x64 ; mov rax, [r14 + CONTEXT_END] ; sub rax, [r14 + CONTEXT_OFFSET]);
     }
-    /// `r10` becomes the position, and `r11` the one so many bits on; to `fail` when there are fewer.
+    /// `r10` becomes the position, and `r11` the one so many bits on; to `fail` when there are
+    /// fewer.
     fn require_bits_left(&mut self, bits: u32, fail: DynamicLabel) {
         dynasm!(self.ops
             ; .arch x64
@@ -129,8 +133,8 @@ impl Emitter<'_> {
         }
         self.store(R11, R14, CONTEXT_OFFSET);
     }
-    /// `r10` becomes the position, `r13` the bits of a segment, and `r11` the position behind it; to `fail` when there are fewer. What is no
-    /// simple size is the interpreter's.
+    /// `r10` becomes the position, `r13` the bits of a segment, and `r11` the position behind it;
+    /// to `fail` when there are fewer. What is no simple size is the interpreter's.
     fn require_size(&mut self, at: u32, size: Src, unit: u8, fail: DynamicLabel) {
         let other = self.exit(at);
         self.read_into(at, size, R13);
@@ -182,14 +186,23 @@ impl Emitter<'_> {
         dynasm!(self.ops ; .arch x64 ; mov r13, rax ; mov r12, [r14 + CONTEXT_OFFSET]);
         self.part(dst);
     }
-    pub fn get_integer(&mut self, at: u32, flags: u8, context: Dst, bits: Option<u32>, dst: Dst, fail: i32) {
+    pub fn get_integer(
+        &mut self,
+        at: u32,
+        flags: u8,
+        context: Dst,
+        bits: Option<u32>,
+        dst: Dst,
+        fail: i32,
+    ) {
         let Some(bits) = bits else { return self.step_here(at) };
         let (fail, other) = (self.target(at, fail), self.exit(at));
         self.context(at, context.as_src());
         self.integer(bits, flags, fail, other);
         self.write(dst, RAX);
     }
-    /// `rax` becomes the integer of the next bits; to `fail` when there are fewer, to `other` where there is none.
+    /// `rax` becomes the integer of the next bits; to `fail` when there are fewer, to `other` where
+    /// there is none.
     fn integer(&mut self, bits: u32, flags: u8, fail: DynamicLabel, other: DynamicLabel) {
         self.require_bits_left(bits, fail);
         if flags != 0 || !matches!(bits, 1..=8 | 16 | 32) {
@@ -219,7 +232,8 @@ impl Emitter<'_> {
         self.store(R11, R14, CONTEXT_OFFSET);
         dynasm!(self.ops ; .arch x64 ; lea rax, [rax * 4 + 3] ; =>done);
     }
-    /// `eax` becomes a field of less than a byte: it begins `ebx` bits behind the byte at `rax + r10`, and may end in the next.
+    /// `eax` becomes a field of less than a byte: it begins `ebx` bits behind the byte at `rax +
+    /// r10`, and may end in the next.
     fn bits_of_bytes(&mut self, bits: u32) {
         let one = self.label();
         dynasm!(self.ops
@@ -240,7 +254,8 @@ impl Emitter<'_> {
             ; and eax, (1 << bits) - 1
         );
     }
-    /// `rax` becomes the address of the context's bytes, and `r10`, a position in bits, one in bytes.
+    /// `rax` becomes the address of the context's bytes, and `r10`, a position in bits, one in
+    /// bytes.
     fn data(&mut self, slow: DynamicLabel) {
         let (heap, done) = (self.label(), self.label());
         dynasm!(self.ops
@@ -273,8 +288,13 @@ impl Emitter<'_> {
         let fits = |bits: usize| bits < BITS_MAX as usize;
         plan.steps.iter().all(|step| match *step {
             MatchStep::EnsureAtLeast { bits, unit } => fits(bits) && fits(unit) && unit > 0,
-            MatchStep::EnsureExactly { bits } | MatchStep::Skip { bits } | MatchStep::Binary { bits, .. } | MatchStep::Integer { bits, .. } => fits(bits),
-            MatchStep::Equals { bits, value } => bits <= 56 && self.small_constant(at, value).is_some(),
+            MatchStep::EnsureExactly { bits }
+            | MatchStep::Skip { bits }
+            | MatchStep::Binary { bits, .. }
+            | MatchStep::Integer { bits, .. } => fits(bits),
+            MatchStep::Equals { bits, value } => {
+                bits <= 56 && self.small_constant(at, value).is_some()
+            }
             MatchStep::GetTail { .. } => true,
         })
     }
@@ -325,14 +345,18 @@ impl Emitter<'_> {
     // ---- Building ----
 
     pub fn create_binary(&mut self, at: u32, plan: &BinaryPlan) {
-        let sources = || plan.segments.iter().flat_map(|segment| [Some(segment.value), segment.size]).flatten();
+        let sources = || {
+            plan.segments.iter().flat_map(|segment| [Some(segment.value), segment.size]).flatten()
+        };
         if sources().count() > SCRATCH_WORDS {
             return self.step_here(at);
         }
         if let Some(fields) = self.appended(at, plan) {
             let done = self.label();
             let other = self.later(move |emitter| {
-                let Instr::BsCreateBin { plan } = emitter.span.code[at as usize] else { unreachable!("asked for by one") };
+                let Instr::BsCreateBin { plan } = emitter.span.code[at as usize] else {
+                    unreachable!("asked for by one")
+                };
                 emitter.create_any_binary(at, &plan);
                 dynasm!(emitter.ops ; .arch x64 ; jmp =>done);
             });
@@ -345,16 +369,20 @@ impl Emitter<'_> {
     }
     /// `rax` becomes the binary.
     fn create_any_binary(&mut self, at: u32, plan: &BinaryPlan) {
-        let sources = plan.segments.iter().flat_map(|segment| [Some(segment.value), segment.size]).flatten();
+        let sources =
+            plan.segments.iter().flat_map(|segment| [Some(segment.value), segment.size]).flatten();
         let slow = self.step_later(at);
         self.spread(at, sources, R12);
         self.word(RBX, self.span.address(at));
         self.assist_or(self.assists.create_binary as usize, slow);
     }
-    /// Integers and text of known sizes, a word in all, that are appended: their bits, and constants where they are some.
+    /// Integers and text of known sizes, a word in all, that are appended: their bits, and
+    /// constants where they are some.
     fn appended(&self, at: u32, plan: &BinaryPlan) -> Option<Vec<(u32, Appended)>> {
         let (first, rest) = plan.segments.split_first()?;
-        if !matches!(first.kind, SegmentKind::Append | SegmentKind::PrivateAppend) || rest.is_empty() {
+        if !matches!(first.kind, SegmentKind::Append | SegmentKind::PrivateAppend)
+            || rest.is_empty()
+        {
             return None;
         }
         let mut fields = Vec::new();
@@ -365,7 +393,8 @@ impl Emitter<'_> {
                     (size.checked_mul(segment.unit)?, Appended::Integer(segment.value))
                 }
                 SegmentKind::String if segment.bytes.len() < 8 => {
-                    let text = segment.bytes.iter().fold(0, |text, &byte| text << 8 | u64::from(byte));
+                    let text =
+                        segment.bytes.iter().fold(0, |text, &byte| text << 8 | u64::from(byte));
                     (segment.bytes.len() as u32 * 8, Appended::Text(text))
                 }
                 _ => return None,
@@ -374,8 +403,15 @@ impl Emitter<'_> {
         let all = fields.iter().try_fold(0u32, |sum, &(bits, _)| sum.checked_add(bits))?;
         (all <= 64 && fields.iter().all(|&(bits, _)| (1..64).contains(&bits))).then_some(fields)
     }
-    /// `rax` becomes what is appended to, with the fields behind it; to `other` where they are no small integers.
-    fn append(&mut self, at: u32, plan: &BinaryPlan, fields: &[(u32, Appended)], other: DynamicLabel) {
+    /// `rax` becomes what is appended to, with the fields behind it; to `other` where they are no
+    /// small integers.
+    fn append(
+        &mut self,
+        at: u32,
+        plan: &BinaryPlan,
+        fields: &[(u32, Appended)],
+        other: DynamicLabel,
+    ) {
         dynasm!(self.ops ; .arch x64 ; xor r12d, r12d);
         for &(bits, field) in fields {
             match field {

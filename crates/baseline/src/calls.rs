@@ -158,7 +158,8 @@ impl Emitter<'_> {
             ; shr rax, 8
             ; sub rax, 2
         );
-        // The free variables follow the arguments, those among the first registers by way of memory.
+        // The free variables follow the arguments, those among the first registers by way of
+        // memory.
         let (copy, copied, first) = (self.label(), self.label(), usize::from(arity));
         dynasm!(self.ops ; .arch x64 ; jz =>copied);
         dynasm!(self.ops

@@ -1,9 +1,10 @@
 //! The state of one compilation, and the sequences that most instructions are put together from.
 //!
-//! Machine registers: `rdi` is the stack pointer, `rsi` the heap's top, `rdx` the reductions left, `rcx`, `r8` and `r9` the
-//! first X registers, `r15` the address of the scheduler's registers, as pieces pass them. `rbp` is the trampoline's, by which
-//! the stack is unwound. The others are free: `rax`, `r10` and `r11` until something is called, `rbx`, `r12`, `r13` and `r14` across
-//! calls, too.
+//! Machine registers: `rdi` is the stack pointer, `rsi` the heap's top, `rdx` the reductions left,
+//! `rcx`, `r8` and `r9` the first X registers, `r15` the address of the scheduler's registers, as
+//! pieces pass them. `rbp` is the trampoline's, by which the stack is unwound. The others are free:
+//! `rax`, `r10` and `r11` until something is called, `rbx`, `r12`, `r13` and `r14` across calls,
+//! too.
 
 use crate::facts::Facts;
 use crate::routines::{FloatOperation, Routines};
@@ -87,7 +88,12 @@ const CONTINUES: usize = 4;
 const TURN_OVER: usize = 5;
 
 impl<'a> Emitter<'a> {
-    pub fn new(span: Span<'a>, assists: &'static Assists, bifs: &'static BifTable, routines: &'a Routines) -> Emitter<'a> {
+    pub fn new(
+        span: Span<'a>,
+        assists: &'static Assists,
+        bifs: &'static BifTable,
+        routines: &'a Routines,
+    ) -> Emitter<'a> {
         let mut ops = Assembler::new(0);
         let count = (span.end - span.start) as usize;
         let labels = (0..count).map(|_| ops.new_dynamic_label()).collect();
@@ -109,8 +115,13 @@ impl<'a> Emitter<'a> {
             }
         }
         let mut label = || ops.new_dynamic_label();
-        let shared =
-            Shared { step: label(), interpret: label(), continues: label(), first: label(), routines: [label(), label(), label(), label(), label(), label()] };
+        let shared = Shared {
+            step: label(),
+            interpret: label(),
+            continues: label(),
+            first: label(),
+            routines: [label(), label(), label(), label(), label(), label()],
+        };
         Emitter {
             ops,
             span,
@@ -205,10 +216,15 @@ impl<'a> Emitter<'a> {
     pub fn label(&mut self) -> DynamicLabel {
         self.ops.new_dynamic_label()
     }
-    /// Where the instruction so many from `at` begins. Outside of the function it is left to the interpreter.
+    /// Where the instruction so many from `at` begins. Outside of the function it is left to the
+    /// interpreter.
     pub fn target(&mut self, at: u32, distance: i32) -> DynamicLabel {
         let target = at.wrapping_add_signed(distance);
-        if self.span.contains(target) { self.labels[(target - self.span.start) as usize] } else { self.exit(at) }
+        if self.span.contains(target) {
+            self.labels[(target - self.span.start) as usize]
+        } else {
+            self.exit(at)
+        }
     }
     pub fn place(&self, at: u32) -> DynamicLabel {
         self.labels[(at - self.span.start) as usize]
@@ -306,7 +322,9 @@ impl<'a> Emitter<'a> {
     pub fn store_word(&mut self, word: u64, base: u8, offset: i32) {
         if let Ok(word) = i32::try_from(word as i64) {
             match i8::try_from(offset) {
-                Ok(offset) => dynasm!(self.ops ; .arch x64 ; mov QWORD [BYTE Rq(base) + offset], word),
+                Ok(offset) => {
+                    dynasm!(self.ops ; .arch x64 ; mov QWORD [BYTE Rq(base) + offset], word);
+                }
                 Err(_) => dynasm!(self.ops ; .arch x64 ; mov QWORD [Rq(base) + offset], word),
             }
         } else {
@@ -404,7 +422,8 @@ impl<'a> Emitter<'a> {
             self.facts.learn(dst.as_src(), fact);
         }
     }
-    /// The values of operands, one behind the other, in the memory for operands of assists; its address is in `to`.
+    /// The values of operands, one behind the other, in the memory for operands of assists; its
+    /// address is in `to`.
     pub fn spread(&mut self, at: u32, sources: impl Iterator<Item = Src>, to: u8) {
         for (number, src) in sources.enumerate() {
             let offset = layout::SCRATCH + number as i32 * 8;
@@ -435,8 +454,8 @@ impl<'a> Emitter<'a> {
         let routine = self.shared.routines[ASK];
         dynasm!(self.ops ; .arch x64 ; mov r11, QWORD function as i64 ; call QWORD [=>routine]);
     }
-    /// Does an operation of floats with the words in `r10` and `r11`; to `other` where that is not possible. The word of the result is in
-    /// `rax`.
+    /// Does an operation of floats with the words in `r10` and `r11`; to `other` where that is not
+    /// possible. The word of the result is in `rax`.
     pub fn float_words(&mut self, operation: FloatOperation, other: DynamicLabel) {
         self.word(RAX, self.routines.floats[operation as usize]);
         dynasm!(self.ops ; .arch x64 ; call rax ; test rax, rax ; jz =>other);

@@ -60,7 +60,10 @@ mod tests {
         facts.learn(Src::x(1), Fact::Cons);
         facts.learn(Src::y(1), Fact::Tuple(2));
         facts.learn(Src::small(7), Fact::Context);
-        assert_eq!([Src::x(1), Src::y(1), Src::small(7)].map(|src| facts.of(src)), [Some(Fact::Cons), Some(Fact::Tuple(2)), None]);
+        assert_eq!(
+            [Src::x(1), Src::y(1), Src::small(7)].map(|src| facts.of(src)),
+            [Some(Fact::Cons), Some(Fact::Tuple(2)), None]
+        );
         facts.written(Dst::x(1));
         assert_eq!([Src::x(1), Src::y(1)].map(|src| facts.of(src)), [None, Some(Fact::Tuple(2))]);
     }

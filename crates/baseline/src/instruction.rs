@@ -8,7 +8,12 @@ use swarmrt_term::{Subtag, Term};
 
 impl Emitter<'_> {
     pub fn instruction(&mut self, at: u32, instr: Instr) {
-        if !(self.moves(at, instr) || self.transfers(at, instr) || self.tests(at, instr) || self.data_instruction(at, instr) || self.rest(at, instr)) {
+        if !(self.moves(at, instr)
+            || self.transfers(at, instr)
+            || self.tests(at, instr)
+            || self.data_instruction(at, instr)
+            || self.rest(at, instr))
+        {
             if instr.properties().exits {
                 let exit = self.exit(at);
                 dynasm!(self.ops ; .arch x64 ; jmp =>exit);
@@ -47,7 +52,9 @@ impl Emitter<'_> {
                 self.write(a, R11);
                 self.write(b, R10);
             }
-            Instr::InitY { registers } => registers.iter().for_each(|&y| self.write_word(Dst::y(y), nil)),
+            Instr::InitY { registers } => {
+                registers.iter().for_each(|&y| self.write_word(Dst::y(y), nil));
+            }
             Instr::Allocate { frame, heap, .. } => self.allocate(at, frame, heap),
             Instr::Deallocate { frame } | Instr::Trim { words: frame } => self.pop_frame(frame),
             Instr::TestHeap { words, .. } => self.test_heap(at, words),
@@ -111,9 +118,15 @@ impl Emitter<'_> {
             Instr::LoopRecEnd { target } => self.loop_rec_end(at, target),
             Instr::RemoveMessage => self.remove_message(at),
             Instr::RecvMarkerReserve { dst } => self.reserve_marker(at, dst),
-            Instr::RecvMarkerBind { marker, reference } => self.with_words(at, self.assists.bind_marker as usize, marker, Some(reference)),
-            Instr::RecvMarkerClear { reference } => self.with_words(at, self.assists.clear_marker as usize, reference, None),
-            Instr::RecvMarkerUse { reference } => self.with_words(at, self.assists.use_marker as usize, reference, None),
+            Instr::RecvMarkerBind { marker, reference } => {
+                self.with_words(at, self.assists.bind_marker as usize, marker, Some(reference));
+            }
+            Instr::RecvMarkerClear { reference } => {
+                self.with_words(at, self.assists.clear_marker as usize, reference, None);
+            }
+            Instr::RecvMarkerUse { reference } => {
+                self.with_words(at, self.assists.use_marker as usize, reference, None);
+            }
             _ => return false,
         }
         true
@@ -125,23 +138,39 @@ impl Emitter<'_> {
         let x = Src::x;
         match instr {
             Instr::IsInteger { src, fail } => self.test_number(at, src, fail, 0b11, 0b11, BIG),
-            Instr::IsFloat { src, fail } => self.test_number(at, src, fail, 0b11, 0b10, &[Subtag::Float]),
+            Instr::IsFloat { src, fail } => {
+                self.test_number(at, src, fail, 0b11, 0b10, &[Subtag::Float]);
+            }
             // Small integers and floats in words have the higher tag bit.
-            Instr::IsNumber { src, fail } => self.test_number(at, src, fail, 0b10, 0b10, &[Subtag::BigPos, Subtag::BigNeg, Subtag::Float]),
+            Instr::IsNumber { src, fail } => self.test_number(
+                at,
+                src,
+                fail,
+                0b10,
+                0b10,
+                &[Subtag::BigPos, Subtag::BigNeg, Subtag::Float],
+            ),
             Instr::IsAtom { src, fail } => self.test_tag(at, src, fail, 0b11_1111, 0b00_0001),
             Instr::IsPid { src, fail } => self.is_pid(at, src, fail),
-            Instr::IsReference { src, fail } => self.test_subtag(at, src, fail, &[Subtag::Ref, Subtag::ExternalRef]),
+            Instr::IsReference { src, fail } => {
+                self.test_subtag(at, src, fail, &[Subtag::Ref, Subtag::ExternalRef]);
+            }
             Instr::IsNil { src, fail } => self.test_word(at, src, Term::NIL.raw(), fail, true),
-            Instr::IsNilX { x: number, fail } => self.test_word(at, x(number), Term::NIL.raw(), fail, true),
+            Instr::IsNilX { x: number, fail } => {
+                self.test_word(at, x(number), Term::NIL.raw(), fail, true);
+            }
             Instr::IsBinary { src, fail } => self.is_binary(at, src, fail),
             Instr::IsBitstring { src, fail } => {
-                let subtags = [Subtag::HeapBin, Subtag::SharedBin, Subtag::SubBin, Subtag::MatchContext];
+                let subtags =
+                    [Subtag::HeapBin, Subtag::SharedBin, Subtag::SubBin, Subtag::MatchContext];
                 self.test_subtag(at, src, fail, &subtags);
             }
             Instr::IsList { src, fail } => self.is_list(at, src, fail),
             Instr::IsCons { src, fail } => self.is_cons(at, src, fail),
             Instr::IsConsX { x: number, fail } => self.is_cons(at, x(number), fail),
-            Instr::IsConsGetListX { x: number, head, tail, fail } => self.is_cons_get_list(at, x(number), head, tail, fail),
+            Instr::IsConsGetListX { x: number, head, tail, fail } => {
+                self.is_cons_get_list(at, x(number), head, tail, fail);
+            }
             Instr::IsTuple { src, fail } => self.is_tuple(at, src, fail),
             Instr::IsTupleOf { src, arity, fail } | Instr::TestArity { src, arity, fail } => {
                 self.test_arity(at, src, arity, fail);
@@ -156,21 +185,33 @@ impl Emitter<'_> {
             }
             Instr::IsMap { src, fail } => self.is_map(at, src, fail),
             Instr::IsBoolean { src, fail } => self.is_boolean(at, src, fail),
-            Instr::IsFunction { src, fail } => self.test_subtag(at, src, fail, &[Subtag::Fun, Subtag::ExportFun]),
-            Instr::IsFunctionOf { src, arity, .. } => match self.small_constant(at, arity).map(u8::try_from) {
-                Some(Ok(arity)) => self.is_function_of(at, src, arity),
-                _ => return false,
-            },
+            Instr::IsFunction { src, fail } => {
+                self.test_subtag(at, src, fail, &[Subtag::Fun, Subtag::ExportFun]);
+            }
+            Instr::IsFunctionOf { src, arity, .. } => {
+                match self.small_constant(at, arity).map(u8::try_from) {
+                    Some(Ok(arity)) => self.is_function_of(at, src, arity),
+                    _ => return false,
+                }
+            }
             Instr::IsLt { a, b, fail } => self.compare(at, a, b, fail, true),
             Instr::IsGe { a, b, fail } => self.compare(at, a, b, fail, false),
-            Instr::IsLtXI { x: number, value, fail } => self.compare(at, x(number), Src::small(value), fail, true),
-            Instr::IsGeXI { x: number, value, fail } => self.compare(at, x(number), Src::small(value), fail, false),
+            Instr::IsLtXI { x: number, value, fail } => {
+                self.compare(at, x(number), Src::small(value), fail, true);
+            }
+            Instr::IsGeXI { x: number, value, fail } => {
+                self.compare(at, x(number), Src::small(value), fail, false);
+            }
             Instr::IsEq { a, b, fail } => self.equality(at, a, b, fail, false, true),
             Instr::IsNe { a, b, fail } => self.equality(at, a, b, fail, false, false),
             Instr::IsEqExact { a, b, fail } => self.equality(at, a, b, fail, true, true),
             Instr::IsNeExact { a, b, fail } => self.equality(at, a, b, fail, true, false),
-            Instr::IsEqImmX { x: number, fail, value } => self.test_word(at, x(number), value.raw(), fail, true),
-            Instr::IsNeImmX { x: number, fail, value } => self.test_word(at, x(number), value.raw(), fail, false),
+            Instr::IsEqImmX { x: number, fail, value } => {
+                self.test_word(at, x(number), value.raw(), fail, true);
+            }
+            Instr::IsNeImmX { x: number, fail, value } => {
+                self.test_word(at, x(number), value.raw(), fail, false);
+            }
             _ => return false,
         }
         true
@@ -183,7 +224,9 @@ impl Emitter<'_> {
             Instr::GetHead { src, dst } => self.get_part(at, src, layout::HEAD, dst),
             Instr::GetTail { src, dst } => self.get_part(at, src, layout::TAIL, dst),
             Instr::GetElement { src, index, dst } => self.get_element(at, src, index, dst),
-            Instr::GetElement2 { src, index, dst1, dst2 } => self.get_elements(at, src, index, dst1, dst2),
+            Instr::GetElement2 { src, index, dst1, dst2 } => {
+                self.get_elements(at, src, index, dst1, dst2);
+            }
             Instr::PutList { head, tail, dst } => self.put_list(at, head, tail, dst),
             Instr::PutTuple { elements, dst } => self.put_tuple(at, &elements, dst),
             Instr::UpdateRecord { update, dst } => self.update_record(at, table(&update), dst),
@@ -222,22 +265,33 @@ impl Emitter<'_> {
             Instr::LoadFloat { src, to } => self.load_float(at, src, to),
             Instr::StoreFloat { from, dst } => self.store_float(at, from, dst),
             Instr::MoveFloat { from, to } => self.move_float(from, to),
-            Instr::FloatAdd { a, b, to } | Instr::FloatSub { a, b, to } | Instr::FloatMul { a, b, to } | Instr::FloatDiv { a, b, to } => {
+            Instr::FloatAdd { a, b, to }
+            | Instr::FloatSub { a, b, to }
+            | Instr::FloatMul { a, b, to }
+            | Instr::FloatDiv { a, b, to } => {
                 self.float_operation(at, a, b, to);
             }
             Instr::BsStartMatch { src, dst, fail } => self.start_match(at, src, dst, fail),
             Instr::BsGetPosition { context, dst } => self.get_position(at, context, dst),
             Instr::BsSetPosition { context, position } => self.set_position(at, context, position),
             Instr::BsTestTail { bits, context, fail } => self.test_tail(at, context, bits, fail),
-            Instr::BsTestUnit { unit, context, fail } if unit > 0 => self.test_unit(at, context, unit, fail),
+            Instr::BsTestUnit { unit, context, fail } if unit > 0 => {
+                self.test_unit(at, context, unit, fail);
+            }
             Instr::BsSkip { unit, context, size, fail } => self.skip(at, context, size, unit, fail),
             Instr::BsGetInteger { flags, unit, context, size, dst, fail } => {
                 let bits = self.known_bits(at, size, unit);
                 self.get_integer(at, flags, context, bits, dst, fail);
             }
-            Instr::BsGetBinary { unit, context, size, dst, fail } => self.get_binary(at, context, size, unit, dst, fail),
-            Instr::BsGetRest { unit, context, dst, fail } if unit > 0 => self.get_rest(at, context, unit, dst, fail),
-            Instr::BsSkipRest { unit, context, fail } if unit > 0 => self.skip_rest(at, context, unit, fail),
+            Instr::BsGetBinary { unit, context, size, dst, fail } => {
+                self.get_binary(at, context, size, unit, dst, fail);
+            }
+            Instr::BsGetRest { unit, context, dst, fail } if unit > 0 => {
+                self.get_rest(at, context, unit, dst, fail);
+            }
+            Instr::BsSkipRest { unit, context, fail } if unit > 0 => {
+                self.skip_rest(at, context, unit, fail);
+            }
             Instr::BsGetTail { context, dst } => self.get_tail(at, context, dst),
             Instr::BsMatch { plan } => self.bs_match(at, table(&plan)),
             Instr::BsCreateBin { plan } => self.create_binary(at, table(&plan)),

@@ -1,13 +1,18 @@
-//! The baseline compiler: machine code for x86-64 in one pass over the instructions of a function, fast enough for a
-//! scheduler to wait for it.
+//! The baseline compiler: machine code for x86-64 in one pass over the instructions of a function,
+//! fast enough for a scheduler to wait for it.
 //!
-//! The machine state stays where the interpreter and other machine code expect it: stack pointer, heap top, reductions and
-//! the first X registers in the machine registers in which pieces pass them, everything else in memory. Each instruction
-//! becomes a fixed sequence; what it does not do itself is done by the [`Assists`], or the instruction is stepped. So a piece
-//! may be entered and left at any instruction, and nothing is known at one that was found out at another, but within a
+//! The machine state stays where the interpreter and other machine code expect it: stack pointer,
+//! heap top, reductions and the first X registers in the machine registers in which pieces pass
+//! them, everything else in memory. Each instruction becomes a fixed sequence; what it does not do
+//! itself is done by the [`Assists`], or the instruction is stepped. So a piece may be entered and
+//! left at any instruction, and nothing is known at one that was found out at another, but within a
 //! row of instructions that nothing jumps into.
 
-#![allow(clippy::useless_conversion, clippy::used_underscore_binding, reason = "what the macro that assembles makes")]
+#![allow(
+    clippy::useless_conversion,
+    clippy::used_underscore_binding,
+    reason = "what the macro that assembles makes"
+)]
 
 #[cfg(target_arch = "x86_64")]
 mod arithmetic;
@@ -32,7 +37,7 @@ mod terms;
 
 use swarmrt_engine::code::Glue;
 use swarmrt_engine::runtime::assists::Assists;
-use swarmrt_engine::{BaselineCompiler, BaselineCode, Unavailable};
+use swarmrt_engine::{BaselineCode, BaselineCompiler, Unavailable};
 use swarmrt_machine::Vm;
 use swarmrt_machine::code::ModuleCode;
 
@@ -53,7 +58,8 @@ impl Baseline {
     /// # Errors
     /// When the operating system does not allow machine code.
     pub fn new(assists: &'static Assists, glue: &Glue) -> Result<Option<Baseline>, Unavailable> {
-        let routines = routines::Routines::new(assists, glue).map_err(|error| Unavailable::new("routines of the baseline compiler", &error))?;
+        let routines = routines::Routines::new(assists, glue)
+            .map_err(|error| Unavailable::new("routines of the baseline compiler", &error))?;
         Ok(Some(Baseline { routines, assists }))
     }
 }
@@ -71,10 +77,17 @@ impl Baseline {
 
 impl BaselineCompiler for Baseline {
     #[cfg(target_arch = "x86_64")]
-    fn compile(&self, vm: &'static Vm, module: &ModuleCode, function: usize) -> Option<BaselineCode> {
+    fn compile(
+        &self,
+        vm: &'static Vm,
+        module: &ModuleCode,
+        function: usize,
+    ) -> Option<BaselineCode> {
         let functions = &module.code.functions;
-        let (start, entry, arity) = (functions[function].start, functions[function].entry, functions[function].arity);
-        let end = functions.get(function + 1).map_or(module.code.code().len() as u32, |next| next.start);
+        let (start, entry, arity) =
+            (functions[function].start, functions[function].entry, functions[function].arity);
+        let end =
+            functions.get(function + 1).map_or(module.code.code().len() as u32, |next| next.start);
         if end - start > FUNCTION_INSTRUCTIONS_MAX || !module.code.is_loaded(function) {
             return None;
         }

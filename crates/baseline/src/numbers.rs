@@ -31,9 +31,15 @@ impl Emitter<'_> {
         self.read_into(at, a, RAX);
         match [a, b].map(|src| self.small_constant(at, src).is_some()) {
             [true, true] => {}
-            [true, false] => dynasm!(self.ops ; .arch x64 ; mov r11d, r10d ; not r11d ; test r11b, 0b11 ; jnz =>slow),
-            [false, true] => dynasm!(self.ops ; .arch x64 ; mov r11d, eax ; not r11d ; test r11b, 0b11 ; jnz =>slow),
-            [false, false] => dynasm!(self.ops ; .arch x64 ; mov r11d, eax ; and r11d, r10d ; not r11d ; test r11b, 0b11 ; jnz =>slow),
+            [true, false] => {
+                dynasm!(self.ops ; .arch x64 ; mov r11d, r10d ; not r11d ; test r11b, 0b11 ; jnz =>slow);
+            }
+            [false, true] => {
+                dynasm!(self.ops ; .arch x64 ; mov r11d, eax ; not r11d ; test r11b, 0b11 ; jnz =>slow);
+            }
+            [false, false] => {
+                dynasm!(self.ops ; .arch x64 ; mov r11d, eax ; and r11d, r10d ; not r11d ; test r11b, 0b11 ; jnz =>slow);
+            }
         }
         dynasm!(self.ops ; .arch x64 ; cmp rax, r10);
         if less {
@@ -46,7 +52,9 @@ impl Emitter<'_> {
 
     /// Equality, exact or not, or its opposite.
     pub fn equality(&mut self, at: u32, a: Src, b: Src, fail: i32, exact: bool, wanted: bool) {
-        let plain = [(a, b), (b, a)].into_iter().find_map(|(src, constant)| Some((src, self.constant(at, constant).filter(|&word| is_plain(word))?)));
+        let plain = [(a, b), (b, a)].into_iter().find_map(|(src, constant)| {
+            Some((src, self.constant(at, constant).filter(|&word| is_plain(word))?))
+        });
         if let Some((src, word)) = plain
             && (exact || word & 0b11 != 0b11)
         {
@@ -76,7 +84,8 @@ impl Emitter<'_> {
         }
         dynasm!(self.ops ; .arch x64 ; =>next);
     }
-    /// To `both` when `rax` and `r10` lead to the heap, else to `other`. Zeroes of either sign may be equal, too.
+    /// To `both` when `rax` and `r10` lead to the heap, else to `other`. Zeroes of either sign may
+    /// be equal, too.
     fn test_pointers(&mut self, both: dynasmrt::DynamicLabel, other: dynasmrt::DynamicLabel) {
         const { assert!(Term::TAG_CONS & 0b110 == 0b100 && Term::TAG_BOXED & 0b110 == 0b100) };
         dynasm!(self.ops

@@ -7,18 +7,22 @@ use swarmrt_engine::layout;
 use swarmrt_engine::runtime::assists::Assists;
 use swarmrt_term::Term;
 
-/// Addresses of what pieces call and leave by. All but the ways out are called, and change no registers but `rax`, `r10`, `r11`, and
-/// those that hold the machine state, which are read again.
+/// Addresses of what pieces call and leave by. All but the ways out are called, and change no
+/// registers but `rax`, `r10`, `r11`, and those that hold the machine state, which are read again.
 pub struct Routines {
-    /// Executes the instruction at the address in `rbx`. In `rax`: how many bytes from there the next one is.
+    /// Executes the instruction at the address in `rbx`. In `rax`: how many bytes from there the
+    /// next one is.
     pub step: u64,
-    /// Calls the function in `rax` with the scheduler's registers, `rbx`, `r12` and `r13`. In `rax`: what it returns.
+    /// Calls the function in `rax` with the scheduler's registers, `rbx`, `r12` and `r13`. In
+    /// `rax`: what it returns.
     pub assist: u64,
-    /// Calls the function in `r11`, which does not look at the machine state, with `rax` and `r10`. In `rax`: what it returns.
+    /// Calls the function in `r11`, which does not look at the machine state, with `rax` and `r10`.
+    /// In `rax`: what it returns.
     pub ask: u64,
-    /// Adds, subtracts, multiplies and divides the words in `r10` and `r11`, of which one is a float at least, or, to divide, none need
-    /// be. In `rax`: the word of the result, or [`NO_TERM`](swarmrt_engine::runtime::assists::NO_TERM) where the machine has to do it. Changes
-    /// `rbx` and `r12`, too.
+    /// Adds, subtracts, multiplies and divides the words in `r10` and `r11`, of which one is a
+    /// float at least, or, to divide, none need be. In `rax`: the word of the result, or
+    /// [`NO_TERM`](swarmrt_engine::runtime::assists::NO_TERM) where the machine has to do it.
+    /// Changes `rbx` and `r12`, too.
     pub floats: [u64; 4],
     pub interpret: u64,
     pub continues: u64,
@@ -93,7 +97,9 @@ impl Routines {
             ; pop rdi
             ; ret
         );
-        let floats = [FloatOperation::Add, FloatOperation::Sub, FloatOperation::Mul, FloatOperation::Div].map(|operation| float(&mut ops, operation));
+        let floats =
+            [FloatOperation::Add, FloatOperation::Sub, FloatOperation::Mul, FloatOperation::Div]
+                .map(|operation| float(&mut ops, operation));
         let code = ops.finalize().map_err(std::io::Error::other)?;
         let memory = CodeMemory::new(&code)?;
         let at = |offset: usize| memory.address() + offset as u64;
@@ -166,7 +172,8 @@ fn float(ops: &mut Assembler, operation: FloatOperation) -> usize {
 
 /// A number that is held in the word in a register, as a float; `rbx` holds the bias of floats.
 fn unpack(ops: &mut Assembler, word: u8, to: u8, no: DynamicLabel) {
-    let (small, zero, done) = (ops.new_dynamic_label(), ops.new_dynamic_label(), ops.new_dynamic_label());
+    let (small, zero, done) =
+        (ops.new_dynamic_label(), ops.new_dynamic_label(), ops.new_dynamic_label());
     dynasm!(ops
         ; .arch x64
         ; mov rax, Rq(word)

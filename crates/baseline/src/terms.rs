@@ -66,7 +66,15 @@ impl Emitter<'_> {
         }
     }
     /// Of the words with the tag of `mask`, or boxed with one of the subtags.
-    pub fn test_number(&mut self, at: u32, src: Src, fail: i32, mask: u8, tag: u64, subtags: &[Subtag]) {
+    pub fn test_number(
+        &mut self,
+        at: u32,
+        src: Src,
+        fail: i32,
+        mask: u8,
+        tag: u64,
+        subtags: &[Subtag],
+    ) {
         let fail = self.target(at, fail);
         let register = self.read(at, src, R10);
         let (is, offset) = (self.label(), -(tag as i8));
@@ -216,7 +224,9 @@ impl Emitter<'_> {
         }
         let header = Header::new(Subtag::Tuple, arity as usize).0;
         match i32::try_from(header) {
-            Ok(header) => dynasm!(self.ops ; .arch x64 ; cmp QWORD [BYTE Rq(tuple) + HEADER], header),
+            Ok(header) => {
+                dynasm!(self.ops ; .arch x64 ; cmp QWORD [BYTE Rq(tuple) + HEADER], header);
+            }
             Err(_) => {
                 self.word(R11, header);
                 dynasm!(self.ops ; .arch x64 ; cmp [BYTE Rq(tuple) + HEADER], r11);
@@ -241,7 +251,8 @@ impl Emitter<'_> {
         self.test_subtag(at, src, fail, &[Subtag::Tuple]);
         self.facts.learn(src, Fact::Tuple(0));
     }
-    /// The register that holds a tuple with an element `index`, counted from 0; anything else is left to the interpreter.
+    /// The register that holds a tuple with an element `index`, counted from 0; anything else is
+    /// left to the interpreter.
     fn tuple_with(&mut self, at: u32, src: Src, index: u32) -> u8 {
         let tuple = self.read(at, src, R10);
         let known = self.facts.of(src);
@@ -337,7 +348,9 @@ impl Emitter<'_> {
         }
     }
     pub fn select_arity(&mut self, at: u32, src: Src, select: &Select) {
-        let (Select::Jump { fail, .. } | Select::Search { fail, .. }) = select else { return self.step_here(at) };
+        let (Select::Jump { fail, .. } | Select::Search { fail, .. }) = select else {
+            return self.step_here(at);
+        };
         let fail = self.target(at, *fail);
         let tuple = self.read(at, src, R10);
         self.require_subtag(tuple, &[Subtag::Tuple], fail);
@@ -381,7 +394,8 @@ impl Emitter<'_> {
                 }
             }
             Select::Search { keys, targets, fail } => {
-                let mut ways: Vec<(u64, i32)> = keys.iter().copied().zip(targets.iter().copied()).collect();
+                let mut ways: Vec<(u64, i32)> =
+                    keys.iter().copied().zip(targets.iter().copied()).collect();
                 // Sorted, and of equal keys the first counts.
                 ways.dedup_by_key(|&mut (key, _)| key);
                 let fail = self.target(at, *fail);

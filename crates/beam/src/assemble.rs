@@ -54,7 +54,8 @@ fn words(words: &[u32]) -> Vec<u8> {
     words.iter().flat_map(|word| word.to_be_bytes()).collect()
 }
 
-/// A module in which every function may have a native body, and fails with `not_loaded` until it has.
+/// A module in which every function may have a native body, and fails with `not_loaded` until it
+/// has.
 ///
 /// # Panics
 /// When a name has more than 255 bytes.
@@ -87,10 +88,16 @@ pub fn native_module(name: &str, functions: &[Function<'_>]) -> Vec<u8> {
     code.push(INT_CODE_END);
     let count = functions.len() as u32;
     let header = words(&[16, 0, OPCODE_MAX, 2 * count + 1, count]);
-    let imports: Vec<u32> = IMPORTS.iter().flat_map(|&(function, arity)| [erlang, atoms.number(function), arity]).collect();
+    let imports: Vec<u32> = IMPORTS
+        .iter()
+        .flat_map(|&(function, arity)| [erlang, atoms.number(function), arity])
+        .collect();
     let mut names = words(&[atoms.0.len() as u32]);
     for name in &atoms.0 {
-        names.push(u8::try_from(name.len()).expect("names of modules and functions have at most 255 bytes"));
+        names.push(
+            u8::try_from(name.len())
+                .expect("names of modules and functions have at most 255 bytes"),
+        );
         names.extend(name.as_bytes());
     }
     let chunks = [
@@ -123,7 +130,8 @@ mod tests {
     #[test]
     fn a_module_of_many_functions_is_read_back() {
         let names: Vec<String> = (0..1500).map(|number| format!("f{number}")).collect();
-        let functions: Vec<Function<'_>> = names.iter().map(|name| Function { name, arity: 3 }).collect();
+        let functions: Vec<Function<'_>> =
+            names.iter().map(|name| Function { name, arity: 3 }).collect();
         let file = BeamFile::parse(&native_module("many", &functions)).expect("a module");
         assert_eq!(file.module(), "many");
         assert_eq!(file.code.function_count, 1500);

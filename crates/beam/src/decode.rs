@@ -37,7 +37,9 @@ impl Op {
     #[inline]
     fn owns_nothing(&self) -> bool {
         match &self.args {
-            Args::Inline(_, args) => !args.iter().any(|operand| matches!(operand, Operand::BigInt(_) | Operand::List(_) | Operand::AllocList(_))),
+            Args::Inline(_, args) => !args.iter().any(|operand| {
+                matches!(operand, Operand::BigInt(_) | Operand::List(_) | Operand::AllocList(_))
+            }),
             Args::Boxed(_) => false,
         }
     }
@@ -137,7 +139,8 @@ pub(crate) struct TableSizes {
     pub labels: u32,
 }
 
-/// Reads the instructions of a Code chunk, function by function: at any time there are only those of one.
+/// Reads the instructions of a Code chunk, function by function: at any time there are only those
+/// of one.
 pub struct CodeReader<'a> {
     reader: Reader<'a>,
     sizes: TableSizes,
@@ -155,17 +158,19 @@ impl<'a> CodeReader<'a> {
         CodeReader { reader, sizes, ops, taken: 0, ended: false }
     }
 
-    /// The instructions that are still to be read, for later, and what is to be known of their file.
+    /// The instructions that are still to be read, for later, and what is to be known of their
+    /// file.
     pub(crate) fn deferred(&self) -> (Box<[u8]>, TableSizes) {
         (self.reader.clone().rest().into(), self.sizes)
     }
-    /// Reads on where a function begins, which is not the last of its file or is followed by `int_code_end`.
+    /// Reads on where a function begins, which is not the last of its file or is followed by
+    /// `int_code_end`.
     pub(crate) fn at(code: &'a [u8], sizes: TableSizes) -> CodeReader<'a> {
         CodeReader::new(Reader::new(code, Place::Instructions), sizes, Vec::new())
     }
 
-    /// The instructions of the next function, from the labels and lines before its `func_info` on; `None` after
-    /// `int_code_end`.
+    /// The instructions of the next function, from the labels and lines before its `func_info` on;
+    /// `None` after `int_code_end`.
     ///
     /// # Errors
     /// When something else than instructions is there.
@@ -218,7 +223,8 @@ impl<'a> CodeReader<'a> {
         self.ops
     }
 
-    /// Reads the next instruction into `ops`: where it is to stay, since most of the time would go into moving it there.
+    /// Reads the next instruction into `ops`: where it is to stay, since most of the time would go
+    /// into moving it there.
     fn instruction(&mut self) -> Result<Opcode, BeamError> {
         let reader = &mut self.reader;
         if reader.left() == 0 {
@@ -234,7 +240,11 @@ impl<'a> CodeReader<'a> {
             return Err(reader.error_at(offset, problem));
         }
         let arity = opcode.arity();
-        let args = if arity <= INLINE_ARGS { Args::Inline(arity as u8, [const { Operand::Nil }; INLINE_ARGS]) } else { Args::Boxed(nothing(arity)) };
+        let args = if arity <= INLINE_ARGS {
+            Args::Inline(arity as u8, [const { Operand::Nil }; INLINE_ARGS])
+        } else {
+            Args::Boxed(nothing(arity))
+        };
         self.ops.push(Op { opcode, args, offset: offset as u32 });
         let args = self.ops.last_mut().expect("just pushed").args.as_mut_slice();
         for arg in args {
@@ -253,7 +263,8 @@ impl<'a> CodeReader<'a> {
     }
 }
 
-/// The instructions of each function of a module, as [`CodeReader::next_function`] gives them, and `int_code_end`.
+/// The instructions of each function of a module, as [`CodeReader::next_function`] gives them, and
+/// `int_code_end`.
 pub fn functions(ops: &[Op]) -> impl Iterator<Item = &[Op]> {
     let mut rest = ops;
     std::iter::from_fn(move || {
@@ -305,7 +316,11 @@ mod extended {
 
 /// Reads an operand of an instruction, which may be a list, to where nothing is yet.
 #[inline]
-pub(crate) fn operand(reader: &mut Reader<'_>, sizes: &TableSizes, to: &mut Operand) -> Result<(), BeamError> {
+pub(crate) fn operand(
+    reader: &mut Reader<'_>,
+    sizes: &TableSizes,
+    to: &mut Operand,
+) -> Result<(), BeamError> {
     let start = reader.position();
     let first = reader.u8()?;
     if first & 7 != tag::EXTENDED {
@@ -331,8 +346,8 @@ fn element(reader: &mut Reader<'_>, sizes: &TableSizes, to: &mut Operand) -> Res
     Ok(())
 }
 
-/// As [`unsigned_value`], but what is larger than 64 bits becomes the largest value: matching compares sizes with such numbers
-/// (`<<_:(1 bsl 80)>>`), and no term is as large as either.
+/// As [`unsigned_value`], but what is larger than 64 bits becomes the largest value: matching
+/// compares sizes with such numbers (`<<_:(1 bsl 80)>>`), and no term is as large as either.
 #[inline]
 fn saturated_value(reader: &mut Reader<'_>, first: u8) -> Result<u64, BeamError> {
     if first & 0x18 != 0x18 {
@@ -347,7 +362,13 @@ fn saturated_value(reader: &mut Reader<'_>, first: u8) -> Result<u64, BeamError>
 }
 
 #[inline]
-fn simple(reader: &mut Reader<'_>, sizes: &TableSizes, start: usize, first: u8, to: &mut Operand) -> Result<(), BeamError> {
+fn simple(
+    reader: &mut Reader<'_>,
+    sizes: &TableSizes,
+    start: usize,
+    first: u8,
+    to: &mut Operand,
+) -> Result<(), BeamError> {
     let tag = first & 7;
     let operand = if tag == tag::INTEGER {
         integer(reader, first)?
@@ -361,7 +382,9 @@ fn simple(reader: &mut Reader<'_>, sizes: &TableSizes, start: usize, first: u8, 
             tag::X => Operand::X(register(reader, start, "X register", value)?),
             tag::Y => Operand::Y(register(reader, start, "Y register", value)?),
             tag::LABEL if value == 0 => Operand::Label(0),
-            tag::LABEL => Operand::Label(index(reader, start, "label", value, sizes.labels as usize)?),
+            tag::LABEL => {
+                Operand::Label(index(reader, start, "label", value, sizes.labels as usize)?)
+            }
             // The tag that is left stands for a character.
             _ => Operand::Char(value),
         }
@@ -372,7 +395,12 @@ fn simple(reader: &mut Reader<'_>, sizes: &TableSizes, start: usize, first: u8, 
     Ok(())
 }
 
-fn extended_simple(reader: &mut Reader<'_>, sizes: &TableSizes, start: usize, kind: u64) -> Result<Operand, BeamError> {
+fn extended_simple(
+    reader: &mut Reader<'_>,
+    sizes: &TableSizes,
+    start: usize,
+    kind: u64,
+) -> Result<Operand, BeamError> {
     match kind {
         extended::FLOAT_REGISTER => {
             let number = unsigned(reader)?;
@@ -388,7 +416,11 @@ fn extended_simple(reader: &mut Reader<'_>, sizes: &TableSizes, start: usize, ki
 }
 
 /// A register and its type. Without a type table (it may have been stripped) the type is dropped.
-fn typed_register(reader: &mut Reader<'_>, sizes: &TableSizes, start: usize) -> Result<Operand, BeamError> {
+fn typed_register(
+    reader: &mut Reader<'_>,
+    sizes: &TableSizes,
+    start: usize,
+) -> Result<Operand, BeamError> {
     let first = reader.u8()?;
     let number = unsigned_value(reader, first)?;
     let type_index = unsigned(reader)?;
@@ -396,7 +428,9 @@ fn typed_register(reader: &mut Reader<'_>, sizes: &TableSizes, start: usize) -> 
         tag::X => true,
         tag::Y => false,
         tag => {
-            return Err(reader.error_at(start, Problem::UnexpectedTag { expected: "a register", tag }));
+            return Err(
+                reader.error_at(start, Problem::UnexpectedTag { expected: "a register", tag })
+            );
         }
     };
     let number = register(reader, start, "register", number)?;
@@ -436,7 +470,11 @@ fn alloc_list(reader: &mut Reader<'_>) -> Result<Operand, BeamError> {
 }
 
 /// A count of things that take at least `bytes_each`.
-fn counted(reader: &mut Reader<'_>, what: &'static str, bytes_each: usize) -> Result<usize, BeamError> {
+fn counted(
+    reader: &mut Reader<'_>,
+    what: &'static str,
+    bytes_each: usize,
+) -> Result<usize, BeamError> {
     let start = reader.position();
     let count = unsigned(reader)?;
     let left = reader.left();
@@ -446,14 +484,25 @@ fn counted(reader: &mut Reader<'_>, what: &'static str, bytes_each: usize) -> Re
     Ok(count as usize)
 }
 
-fn index(reader: &Reader<'_>, start: usize, what: &'static str, value: u64, count: usize) -> Result<u32, BeamError> {
+fn index(
+    reader: &Reader<'_>,
+    start: usize,
+    what: &'static str,
+    value: u64,
+    count: usize,
+) -> Result<u32, BeamError> {
     match u32::try_from(value) {
         Ok(index) if (index as usize) < count => Ok(index),
         _ => Err(reader.error_at(start, Problem::NoSuchIndex { what, value, count })),
     }
 }
 
-fn register(reader: &Reader<'_>, start: usize, what: &'static str, value: u64) -> Result<u16, BeamError> {
+fn register(
+    reader: &Reader<'_>,
+    start: usize,
+    what: &'static str,
+    value: u64,
+) -> Result<u16, BeamError> {
     if value < REGISTERS_MAX {
         return Ok(value as u16);
     }

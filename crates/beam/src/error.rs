@@ -114,11 +114,15 @@ pub enum Problem {
     MalformedRecord,
     #[error("code of format {0}, only format 0 is known")]
     CodeFormat(u32),
-    #[error("the code uses instructions up to {wanted}, this runtime knows {known}: it was compiled for a newer OTP")]
+    #[error(
+        "the code uses instructions up to {wanted}, this runtime knows {known}: it was compiled for a newer OTP"
+    )]
     TooNew { wanted: u32, known: u8 },
     #[error("unknown instruction {0}")]
     UnknownOpcode(u8),
-    #[error("instruction {name} was last emitted by the compiler of {release}; compile the module again")]
+    #[error(
+        "instruction {name} was last emitted by the compiler of {release}; compile the module again"
+    )]
     Obsolete { name: &'static str, release: &'static str },
     #[error("the code does not end with int_code_end")]
     NoCodeEnd,

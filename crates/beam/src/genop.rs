@@ -139,8 +139,16 @@ macro_rules! last_release {
 }
 
 impl Traits {
-    const NONE: Traits =
-        Traits { plain: false, ends: false, raises: false, quiet: false, moves: false, guard: false, starts_binary: false, fills_binary: false };
+    const NONE: Traits = Traits {
+        plain: false,
+        ends: false,
+        raises: false,
+        quiet: false,
+        moves: false,
+        guard: false,
+        starts_binary: false,
+        fills_binary: false,
+    };
 }
 
 opcodes! {
@@ -400,7 +408,13 @@ mod tests {
         assert_eq!(OPCODE_MAX, 191);
         assert_eq!(Opcode::from_number(0), None);
         assert_eq!(Opcode::from_number(192), None);
-        for (number, name, arity) in [(1, "label", 1), (64, "move", 2), (134, "bs_append", 8), (177, "bs_create_bin", 6), (181, "update_record", 5)] {
+        for (number, name, arity) in [
+            (1, "label", 1),
+            (64, "move", 2),
+            (134, "bs_append", 8),
+            (177, "bs_create_bin", 6),
+            (181, "update_record", 5),
+        ] {
             let opcode = Opcode::from_number(number).unwrap();
             assert_eq!((opcode.name(), opcode.arity()), (name, arity));
         }

@@ -2,7 +2,7 @@
 
 use crate::long::{Steps, Stop, check};
 use std::borrow::Cow;
-use swarmrt_machine::{BifResult, BifExit};
+use swarmrt_machine::{BifExit, BifResult};
 use swarmrt_term::refusal::handled;
 use swarmrt_term::{Atom, Bits, Term, usage};
 
@@ -23,7 +23,10 @@ const OTP_SMALL_MAX: i64 = (1 << 59) - 1;
 
 /// A number from 0 that fits the machine's sizes.
 pub(crate) fn size_of(term: Term) -> Result<usize, BifExit> {
-    term.as_small().filter(|value| (0..=OTP_SMALL_MAX).contains(value)).map(|value| value as usize).ok_or(BifExit::BADARG)
+    term.as_small()
+        .filter(|value| (0..=OTP_SMALL_MAX).contains(value))
+        .map(|value| value as usize)
+        .ok_or(BifExit::BADARG)
 }
 
 pub(crate) fn atom_of(term: Term) -> Result<Atom, BifExit> {
@@ -87,9 +90,12 @@ pub(crate) fn iodata_all(iodata: Term) -> Result<Vec<u8>, BifExit> {
     }
 }
 
-/// Visits the bytes and bitstrings of iodata in order, as far as there is time. A lone bitstring counts as iodata
-/// here; callers that want lists only look first.
-pub(crate) fn each_piece(iodata: Term, mut visit: impl FnMut(Piece) -> Result<(), Stop>) -> Result<(), Stop> {
+/// Visits the bytes and bitstrings of iodata in order, as far as there is time. A lone bitstring
+/// counts as iodata here; callers that want lists only look first.
+pub(crate) fn each_piece(
+    iodata: Term,
+    mut visit: impl FnMut(Piece) -> Result<(), Stop>,
+) -> Result<(), Stop> {
     if iodata.is_bitstring() {
         return visit(Piece::Bits(iodata));
     }

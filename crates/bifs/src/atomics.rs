@@ -1,12 +1,13 @@
-//! `atomics`: arrays of 64-bit integers shared by all processes; also `counters` without `write_concurrency`.
+//! `atomics`: arrays of 64-bit integers shared by all processes; also `counters` without
+//! `write_concurrency`.
 //!
-//! The cells are the shared memory of a counted reference, after a head of two words: the mark of these arrays,
-//! and whether the integers are signed.
+//! The cells are the shared memory of a counted reference, after a head of two words: the mark of
+//! these arrays, and whether the integers are signed.
 
 use crate::args::size_of;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use swarmrt_machine::vm::resource::new_mark;
-use swarmrt_machine::{BifResult, Process, BifExit, Vm, bif};
+use swarmrt_machine::{BifExit, BifResult, Process, Vm, bif};
 use swarmrt_term::{Alloc, SharedBytes, Term, am, atom, map};
 
 /// An array, as a built-in works on it while the program holds its reference.
@@ -44,7 +45,10 @@ pub(crate) fn array_size(size: Term) -> Result<usize, BifExit> {
 
 fn new_array(p: &mut Process, size: Term, flags: u64) -> BifResult {
     let size = array_size(size)?;
-    let shared = size.checked_add(HEAD_WORDS).and_then(SharedBytes::zeroed_words).ok_or(BifExit::SYSTEM_LIMIT)?;
+    let shared = size
+        .checked_add(HEAD_WORDS)
+        .and_then(SharedBytes::zeroed_words)
+        .ok_or(BifExit::SYSTEM_LIMIT)?;
     // SAFETY: the memory has a head, and nobody else has seen it.
     unsafe {
         shared.data().cast::<u64>().write(mark(p.vm));
@@ -55,7 +59,10 @@ fn new_array(p: &mut Process, size: Term, flags: u64) -> BifResult {
 
 /// The array, which lives as long as the reference does: at least until the built-in returns.
 fn array_of(p: &Process, reference: Term) -> Result<Array, BifExit> {
-    let words = reference.as_local_ref().and_then(|reference| reference.counted_words()).ok_or(BifExit::BADARG)?;
+    let words = reference
+        .as_local_ref()
+        .and_then(|reference| reference.counted_words())
+        .ok_or(BifExit::BADARG)?;
     let [head, flags, cells @ ..] = words else { return Err(BifExit::BADARG) };
     let flags = flags.load(SeqCst);
     if head.load(SeqCst) != mark(p.vm) {
@@ -75,7 +82,11 @@ impl Array {
     /// A value to store, as its bits.
     fn write(&self, term: Term) -> Result<u64, BifExit> {
         let value = wide(term).ok_or(BifExit::BADARG)?;
-        let bits = if self.signed { i64::try_from(value).map(|value| value as u64) } else { u64::try_from(value) };
+        let bits = if self.signed {
+            i64::try_from(value).map(|value| value as u64)
+        } else {
+            u64::try_from(value)
+        };
         bits.map_err(|_| BifExit::BADARG)
     }
 }
@@ -83,7 +94,9 @@ impl Array {
 /// A value to add: anything that fits 64 bits either way.
 pub(crate) fn increment(term: Term) -> Result<u64, BifExit> {
     let value = wide(term).ok_or(BifExit::BADARG)?;
-    u64::try_from(value).or_else(|_| i64::try_from(value).map(|value| value as u64)).map_err(|_| BifExit::BADARG)
+    u64::try_from(value)
+        .or_else(|_| i64::try_from(value).map(|value| value as u64))
+        .map_err(|_| BifExit::BADARG)
 }
 
 pub(crate) fn wide(term: Term) -> Option<i128> {
@@ -143,7 +156,13 @@ fn atomics_exchange(p: &mut Process, array: Term, index: Term, value: Term) -> B
 }
 
 #[bif("atomics:compare_exchange/4")]
-fn atomics_compare_exchange(p: &mut Process, array: Term, index: Term, expected: Term, value: Term) -> BifResult {
+fn atomics_compare_exchange(
+    p: &mut Process,
+    array: Term,
+    index: Term,
+    expected: Term,
+    value: Term,
+) -> BifResult {
     let array = array_of(p, array)?;
     let (expected, value) = (array.write(expected)?, array.write(value)?);
     match array.cell(index)?.compare_exchange(expected, value, SeqCst, SeqCst) {
@@ -155,7 +174,11 @@ fn atomics_compare_exchange(p: &mut Process, array: Term, index: Term, expected:
 #[bif("atomics:info/1")]
 fn atomics_info(p: &mut Process, array: Term) -> BifResult {
     let array = array_of(p, array)?;
-    let (min, max) = if array.signed { (p.int(i64::MIN), p.int(i64::MAX)) } else { (Term::small(0), p.uint(u64::MAX)) };
+    let (min, max) = if array.signed {
+        (p.int(i64::MIN), p.int(i64::MAX))
+    } else {
+        (Term::small(0), p.uint(u64::MAX))
+    };
     let size = array.cells.len() as i64;
     let pairs = [
         (Term::atom(am::SIZE), Term::small(size)),

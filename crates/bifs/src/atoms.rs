@@ -1,7 +1,7 @@
 //! Atoms from and to text.
 
 use crate::args::{atom_of, binary_of};
-use swarmrt_machine::{BifResult, Process, BifExit, bif};
+use swarmrt_machine::{BifExit, BifResult, Process, bif};
 use swarmrt_term::atom::{AtomError, NAME_CHARS_MAX};
 use swarmrt_term::{Alloc, Atom, Term, atom};
 
@@ -10,7 +10,11 @@ fn intern(name: &str, existing: bool) -> BifResult {
     if name.chars().count() > NAME_CHARS_MAX {
         return Err(if existing { BifExit::BADARG } else { BifExit::SYSTEM_LIMIT });
     }
-    let made = if existing { Atom::existing(name).ok_or(BifExit::BADARG) } else { Atom::try_new(name).map_err(atom_error) };
+    let made = if existing {
+        Atom::existing(name).ok_or(BifExit::BADARG)
+    } else {
+        Atom::try_new(name).map_err(atom_error)
+    };
     made.map(Term::atom)
 }
 
@@ -25,7 +29,11 @@ fn from_list(list: Term, existing: bool) -> BifResult {
     let mut rest = list;
     let mut count = 0;
     while let Some(cell) = rest.as_cons() {
-        let code = cell.head().as_small().and_then(|code| u32::try_from(code).ok()).and_then(char::from_u32);
+        let code = cell
+            .head()
+            .as_small()
+            .and_then(|code| u32::try_from(code).ok())
+            .and_then(char::from_u32);
         count += 1;
         if count > NAME_CHARS_MAX {
             // Too long counts before what follows is looked at.
@@ -75,7 +83,11 @@ fn atom_to_binary(p: &mut Process, atom: Term, encoding: Term) -> BifResult {
     match encoding_of(encoding)? {
         Encoding::Utf8 => Ok(p.binary(name.as_bytes())),
         Encoding::Latin1 => {
-            let bytes = name.chars().map(|c| u8::try_from(u32::from(c))).collect::<Result<Vec<u8>, _>>().map_err(|_| BifExit::BADARG)?;
+            let bytes = name
+                .chars()
+                .map(|c| u8::try_from(u32::from(c)))
+                .collect::<Result<Vec<u8>, _>>()
+                .map_err(|_| BifExit::BADARG)?;
             Ok(p.binary(&bytes))
         }
     }
@@ -84,13 +96,21 @@ fn atom_to_binary(p: &mut Process, atom: Term, encoding: Term) -> BifResult {
 fn from_binary(binary: Term, encoding: Term, existing: bool) -> BifResult {
     let bytes = binary_of(binary)?;
     match encoding_of(encoding)? {
-        Encoding::Latin1 => intern(&bytes.iter().map(|&byte| char::from(byte)).collect::<String>(), existing),
+        Encoding::Latin1 => {
+            intern(&bytes.iter().map(|&byte| char::from(byte)).collect::<String>(), existing)
+        }
         Encoding::Utf8 => {
-            // A name that is too long is one, whatever comes after the last character that there would be room for.
-            let begins_too_long = |valid: usize| std::str::from_utf8(&bytes[..valid]).is_ok_and(|text| text.chars().count() >= NAME_CHARS_MAX);
+            // A name that is too long is one, whatever comes after the last character that there
+            // would be room for.
+            let begins_too_long = |valid: usize| {
+                std::str::from_utf8(&bytes[..valid])
+                    .is_ok_and(|text| text.chars().count() >= NAME_CHARS_MAX)
+            };
             match std::str::from_utf8(&bytes) {
                 Ok(name) => intern(name, existing),
-                Err(error) if begins_too_long(error.valid_up_to()) && !existing => Err(BifExit::SYSTEM_LIMIT),
+                Err(error) if begins_too_long(error.valid_up_to()) && !existing => {
+                    Err(BifExit::SYSTEM_LIMIT)
+                }
                 Err(_) => Err(BifExit::BADARG),
             }
         }

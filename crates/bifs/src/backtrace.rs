@@ -1,4 +1,5 @@
-//! The stack of a process as text, as `process_info(Pid, backtrace)` and crash dumps of OTP show it.
+//! The stack of a process as text, as `process_info(Pid, backtrace)` and crash dumps of OTP show
+//! it.
 
 use std::io::Write;
 use swarmrt_machine::{BifResult, Process, bif};
@@ -20,7 +21,8 @@ pub(crate) enum Slot {
 pub(crate) fn each_slot(process: &Process, mut visit: impl FnMut(Slot)) {
     let mut at = process.heap.stop.cast_const();
     while at < process.heap.stack_base().cast_const() {
-        // SAFETY: between the stack pointer and its base stand terms, catch marks and return addresses.
+        // SAFETY: between the stack pointer and its base stand terms, catch marks and return
+        // addresses.
         let word = unsafe { *at };
         let slot = if word & 0b111 == 0 {
             Slot::Return { at: at as usize, address: word as usize }
@@ -44,7 +46,8 @@ pub(crate) fn place(process: &Process, address: usize) -> String {
     let Some(module) = code.module_at(address) else { return "unknown function".to_owned() };
     let Some(location) = module.locate(address) else { return "unknown function".to_owned() };
     let instruction = (address - module.range().start) / size_of::<swarmrt_beam::instr::Instr>();
-    let start = module.function_at(instruction as u32).map_or(0, |function| function.start as usize);
+    let start =
+        module.function_at(instruction as u32).map_or(0, |function| function.start as usize);
     let offset = (instruction - start) * size_of::<swarmrt_beam::instr::Instr>();
     let mut name = Vec::new();
     print::print_atom(location.mfa.module.name(), &mut name);
@@ -66,7 +69,11 @@ pub(crate) fn text(process: &Process) -> Vec<u8> {
     let mut number = 0;
     each_slot(process, |slot| {
         if let Slot::Return { at, address } = slot {
-            let _ = writeln!(out, "\n0x{at:016x} Return addr 0x{address:016x} ({})", place(process, address));
+            let _ = writeln!(
+                out,
+                "\n0x{at:016x} Return addr 0x{address:016x} ({})",
+                place(process, address)
+            );
             number = 0;
             return;
         }
@@ -109,18 +116,34 @@ fn write_dump(process: &Process, state: &str, out: &mut Vec<u8>) -> std::io::Res
         writeln!(out, "Name: {}", shown(Term::atom(name)))?;
     }
     let initial = process.initial;
-    writeln!(out, "Spawned as: {}:{}/{}", shown(Term::atom(initial.module)), shown(Term::atom(initial.function)), initial.arity)?;
+    writeln!(
+        out,
+        "Spawned as: {}:{}/{}",
+        shown(Term::atom(initial.module)),
+        shown(Term::atom(initial.function)),
+        initial.arity
+    )?;
     let parent = if process.parent.is_none() { Term::NIL } else { process.parent };
-    writeln!(out, "Spawned by: {}\nMessage queue length: {}", shown(parent), process.mailbox.len())?;
+    writeln!(
+        out,
+        "Spawned by: {}\nMessage queue length: {}",
+        shown(parent),
+        process.mailbox.len()
+    )?;
     writeln!(out, "Heap fragment data: {}", heap.fragment_words())?;
     // SAFETY: links are kept as the words of pids and ports.
-    let links: Vec<String> = process.relations.links.keys().map(|raw| shown(unsafe { Term::from_raw(raw) })).collect();
+    let links: Vec<String> =
+        process.relations.links.keys().map(|raw| shown(unsafe { Term::from_raw(raw) })).collect();
     if !links.is_empty() {
         writeln!(out, "Link list: [{}]", links.join(", "))?;
     }
     writeln!(out, "Reductions: {}\nStack+heap: {}", process.total_reductions, heap.block_words())?;
     writeln!(out, "OldHeap: {}", heap.old_words())?;
-    writeln!(out, "Heap unused: {}", heap.block_words().saturating_sub(heap.used_words() + heap.stack_words()))?;
+    writeln!(
+        out,
+        "Heap unused: {}",
+        heap.block_words().saturating_sub(heap.used_words() + heap.stack_words())
+    )?;
     writeln!(out, "OldHeap unused: {}", heap.old_words() - heap.old_used_words())?;
     writeln!(out, "Memory: {}", heap.total_words() * 8)
 }
@@ -137,7 +160,11 @@ fn process_display(p: &mut Process, pid: Term, what: Term) -> BifResult {
         let _ = std::io::stderr().write_all(&text(process));
         Term::bool(true)
     };
-    if pid == p.id() { Ok(show(p)) } else { crate::process::ask(p, pid, show, Term::atom(am::BADARG)) }
+    if pid == p.id() {
+        Ok(show(p))
+    } else {
+        crate::process::ask(p, pid, show, Term::atom(am::BADARG))
+    }
 }
 
 /// The process as `{process_dump}` of a trace specification shows it.

@@ -1,8 +1,10 @@
 //! Binaries from and to lists, iodata, and taking binaries apart.
 
-use crate::args::{NotIodata, Piece, binary_of, bytes_with_room, each_piece, iodata_len, iodata_size, size_of};
+use crate::args::{
+    NotIodata, Piece, binary_of, bytes_with_room, each_piece, iodata_len, iodata_size, size_of,
+};
 use crate::long::{self, QUICK_BYTES, QUICK_COPY_BYTES, Stop, check};
-use swarmrt_machine::{BifResult, Process, BifExit, bif};
+use swarmrt_machine::{BifExit, BifResult, Process, bif};
 use swarmrt_term::binary::HEAP_BIN_BYTES_MAX;
 use swarmrt_term::{Alloc, Bits, SharedBytes, Term, am, atom};
 
@@ -37,7 +39,8 @@ fn flattened(p: &mut Process, iodata: Term) -> Result<Term, Stop> {
         (p.shared_bin(shared, 0, size * 8), data)
     };
     each_piece(iodata, |piece| {
-        // SAFETY: all pieces together have as many bytes as were counted, and nobody has seen the binary yet.
+        // SAFETY: all pieces together have as many bytes as were counted, and nobody has seen the
+        // binary yet.
         unsafe {
             match piece {
                 Piece::Byte(byte) => {

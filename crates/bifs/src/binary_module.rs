@@ -11,15 +11,19 @@ use std::ops::Deref;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use swarmrt_machine::vm::resource::Resources;
-use swarmrt_machine::{BifResult, Process, BifExit, bif};
+use swarmrt_machine::{BifExit, BifResult, Process, bif};
 use swarmrt_term::binary::{HEAP_BIN_BYTES_MAX, SharedBytes, shared_bin};
 use swarmrt_term::{Alloc, Bits, Release, Subtag, Term, am, atom, bigint, stop};
 
 /// Bytes that are searched or copied for one reduction.
 const BYTES_PER_REDUCTION: usize = 200;
 
-/// One or several byte strings to look for. Of several that begin at the same place the longest counts.
-#[expect(clippy::large_enum_variant, reason = "most are made for one search and stay where they are made")]
+/// One or several byte strings to look for. Of several that begin at the same place the longest
+/// counts.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most are made for one search and stay where they are made"
+)]
 enum Patterns<'a> {
     Byte(u8),
     One(Finder<'a>),
@@ -46,12 +50,15 @@ impl Growing {
         let few = Few::new(strings.iter().cloned().map(Cow::Owned).collect());
         Growing { few, searched: AtomicUsize::new(0), automaton: OnceLock::new() }
     }
-    /// The automaton, once so much text is to be searched or was, and where one can be built at all.
+    /// The automaton, once so much text is to be searched or was, and where one can be built at
+    /// all.
     fn automaton(&self, text_bytes: usize) -> Option<&AhoCorasick> {
         if text_bytes.max(self.searched.load(Ordering::Relaxed)) < Growing::SEARCHED_BYTES_MAX {
             return None;
         }
-        self.automaton.get_or_init(|| automaton(&self.few.strings, lasting_kind(&self.few.strings)).ok()).as_ref()
+        self.automaton
+            .get_or_init(|| automaton(&self.few.strings, lasting_kind(&self.few.strings)).ok())
+            .as_ref()
     }
     fn find(&self, text: &[u8]) -> Option<(usize, usize)> {
         if let Some(automaton) = self.automaton(text.len()) {
@@ -66,15 +73,24 @@ impl Growing {
 }
 
 fn automaton(strings: &[impl AsRef<[u8]>], kind: AhoCorasickKind) -> Result<AhoCorasick, BifExit> {
-    AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).kind(Some(kind)).build(strings).map_err(|_| BifExit::SYSTEM_LIMIT)
+    AhoCorasick::builder()
+        .match_kind(MatchKind::LeftmostLongest)
+        .kind(Some(kind))
+        .build(strings)
+        .map_err(|_| BifExit::SYSTEM_LIMIT)
 }
 
 /// The automaton for any number of searches.
 fn lasting_kind(strings: &[impl AsRef<[u8]>]) -> AhoCorasickKind {
-    if pattern_bytes(strings) <= TABLED_BYTES_MAX { AhoCorasickKind::DFA } else { AhoCorasickKind::ContiguousNFA }
+    if pattern_bytes(strings) <= TABLED_BYTES_MAX {
+        AhoCorasickKind::DFA
+    } else {
+        AhoCorasickKind::ContiguousNFA
+    }
 }
 
-/// Bytes of text for one of patterns where a table of a kilobyte for each of these is made for a single search.
+/// Bytes of text for one of patterns where a table of a kilobyte for each of these is made for a
+/// single search.
 const TEXT_PER_PATTERN_BYTE: usize = 64;
 /// Bytes of compiled patterns for which there are such tables.
 const TABLED_BYTES_MAX: usize = 64;
@@ -83,8 +99,8 @@ fn pattern_bytes(strings: &[impl AsRef<[u8]>]) -> usize {
     strings.iter().map(|string| string.as_ref().len()).sum()
 }
 
-/// Some short strings, tried one by one wherever one of them could begin: for a single search that is sooner done than
-/// an automaton built.
+/// Some short strings, tried one by one wherever one of them could begin: for a single search that
+/// is sooner done than an automaton built.
 struct Few<'a> {
     /// The longest first.
     strings: Vec<Cow<'a, [u8]>>,
@@ -95,8 +111,8 @@ struct Few<'a> {
 impl<'a> Few<'a> {
     const STRINGS_MAX: usize = 16;
     const BYTES_MAX: usize = 32;
-    /// Bytes of text for which an automaton does not pay, and for which trying stays quick even where every byte begins
-    /// something.
+    /// Bytes of text for which an automaton does not pay, and for which trying stays quick even
+    /// where every byte begins something.
     const TEXT_BYTES_MAX: usize = 16 << 10;
 
     fn suits(strings: &[impl AsRef<[u8]>], text_bytes: usize) -> bool {
@@ -144,7 +160,10 @@ impl<'a> Patterns<'a> {
         }
         // A table of what each byte leads to pays in a long text.
         let pays = text_bytes / TEXT_PER_PATTERN_BYTE > pattern_bytes(&strings);
-        Patterns::automaton(&strings, if pays { AhoCorasickKind::DFA } else { AhoCorasickKind::NoncontiguousNFA })
+        Patterns::automaton(
+            &strings,
+            if pays { AhoCorasickKind::DFA } else { AhoCorasickKind::NoncontiguousNFA },
+        )
     }
 
     /// For any number of searches.
@@ -157,7 +176,10 @@ impl<'a> Patterns<'a> {
         }
     }
 
-    fn automaton(strings: &[impl AsRef<[u8]>], kind: AhoCorasickKind) -> Result<Patterns<'static>, BifExit> {
+    fn automaton(
+        strings: &[impl AsRef<[u8]>],
+        kind: AhoCorasickKind,
+    ) -> Result<Patterns<'static>, BifExit> {
         if strings.is_empty() {
             return Err(BifExit::BADARG);
         }
@@ -171,7 +193,9 @@ impl<'a> Patterns<'a> {
             Patterns::Byte(byte) => memchr::memchr(*byte, rest).map(|at| (from + at, 1)),
             Patterns::One(finder) => finder.find(rest).map(|at| (from + at, finder.needle().len())),
             Patterns::Few(few) => few.find(rest).map(|(at, len)| (from + at, len)),
-            Patterns::Many(automaton) => automaton.find(rest).map(|found| (from + found.start(), found.len())),
+            Patterns::Many(automaton) => {
+                automaton.find(rest).map(|found| (from + found.start(), found.len()))
+            }
             Patterns::Growing(growing) => growing.find(rest).map(|(at, len)| (from + at, len)),
         }
     }
@@ -218,7 +242,11 @@ type CompiledPatterns = Resources<Patterns<'static>>;
 
 /// The strings of a pattern given as a binary or as a list of binaries, none of them empty.
 fn strings_of<'a>(term: Term) -> Result<Vec<Cow<'a, [u8]>>, BifExit> {
-    let strings = if term.is_list() { list_of(term)?.into_iter().map(binary_of).collect::<Result<Vec<_>, _>>()? } else { vec![binary_of(term)?] };
+    let strings = if term.is_list() {
+        list_of(term)?.into_iter().map(binary_of).collect::<Result<Vec<_>, _>>()?
+    } else {
+        vec![binary_of(term)?]
+    };
     if strings.iter().any(|string| string.is_empty()) { Err(BifExit::BADARG) } else { Ok(strings) }
 }
 
@@ -231,7 +259,11 @@ fn patterns_of<'a>(p: &Process, term: Term, text_bytes: usize) -> Result<Usable<
 
 fn compiled(p: &Process, tag: Term, reference: Term) -> Option<Arc<Patterns<'static>>> {
     let patterns = p.vm.extension::<CompiledPatterns>().get(reference)?;
-    let wanted = if matches!(*patterns, Patterns::Many(_) | Patterns::Growing(_)) { atom!("ac") } else { atom!("bm") };
+    let wanted = if matches!(*patterns, Patterns::Many(_) | Patterns::Growing(_)) {
+        atom!("ac")
+    } else {
+        atom!("bm")
+    };
     (tag == Term::atom(wanted)).then_some(patterns)
 }
 
@@ -327,7 +359,12 @@ fn match_3(p: &mut Process, subject: Term, pattern: Term, options: Term) -> BifR
     })
 }
 
-fn all_matches(p: &mut Process, patterns: &Patterns<'_>, text: &[u8], start: usize) -> Vec<(usize, usize)> {
+fn all_matches(
+    p: &mut Process,
+    patterns: &Patterns<'_>,
+    text: &[u8],
+    start: usize,
+) -> Vec<(usize, usize)> {
     let mut places = Vec::new();
     let mut from = start;
     while let Some((at, len)) = patterns.find(text, from) {
@@ -368,7 +405,9 @@ fn split_2(p: &mut Process, subject: Term, pattern: Term) -> BifResult {
 
 #[bif("binary:split/3")]
 fn split_3(p: &mut Process, subject: Term, pattern: Term, options: Term) -> BifResult {
-    long::run(p, am::BINARY, atom!("split"), &[subject, pattern, options], |p| split(p, subject, pattern, options))
+    long::run(p, am::BINARY, atom!("split"), &[subject, pattern, options], |p| {
+        split(p, subject, pattern, options)
+    })
 }
 
 fn split(p: &mut Process, subject: Term, pattern: Term, options: Term) -> Result<Term, Stop> {
@@ -413,7 +452,11 @@ fn split(p: &mut Process, subject: Term, pattern: Term, options: Term) -> Result
 fn at(_p: &mut Process, binary: Term, position: Term) -> BifResult {
     let bits = binary.as_bits().filter(|bits| bits.is_binary()).ok_or(BifExit::BADARG)?;
     let position = size_of(position)?;
-    if position < bits.bit_size / 8 { Ok(Term::small(i64::from(bits.byte(position)))) } else { Err(BifExit::BADARG) }
+    if position < bits.bit_size / 8 {
+        Ok(Term::small(i64::from(bits.byte(position))))
+    } else {
+        Err(BifExit::BADARG)
+    }
 }
 
 #[bif("binary:first/1")]
@@ -423,7 +466,10 @@ fn first(p: &mut Process, binary: Term) -> BifResult {
 
 #[bif("binary:last/1")]
 fn last(p: &mut Process, binary: Term) -> BifResult {
-    let bits = binary.as_bits().filter(|bits| bits.is_binary() && bits.bit_size > 0).ok_or(BifExit::BADARG)?;
+    let bits = binary
+        .as_bits()
+        .filter(|bits| bits.is_binary() && bits.bit_size > 0)
+        .ok_or(BifExit::BADARG)?;
     at(p, binary, Term::small((bits.bit_size / 8 - 1) as i64))
 }
 
@@ -439,7 +485,9 @@ fn copy_2(p: &mut Process, binary: Term, count: Term) -> BifResult {
     if count == 0 && binary.is_bitstring() && p.vm.release() < Release::R27 {
         return Ok(p.binary(&[]));
     }
-    long::run(p, am::BINARY, atom!("copy"), &[binary, Term::small(count as i64)], |p| copied(p, binary, count))
+    long::run(p, am::BINARY, atom!("copy"), &[binary, Term::small(count as i64)], |p| {
+        copied(p, binary, count)
+    })
 }
 
 fn copied(p: &mut Process, binary: Term, count: usize) -> Result<Term, Stop> {
@@ -474,7 +522,8 @@ fn referenced_byte_size(_p: &mut Process, binary: Term) -> BifResult {
     let (original, _) = Bits::original_of(binary);
     if original.boxed_subtag() == Some(Subtag::SharedBin) {
         // SAFETY: the header says that it is a shared binary.
-        let shared = unsafe { SharedBytes::clone_raw(*original.boxed_ptr().add(shared_bin::SHARED)) };
+        let shared =
+            unsafe { SharedBytes::clone_raw(*original.boxed_ptr().add(shared_bin::SHARED)) };
         return Ok(Term::small(shared.capacity() as i64));
     }
     Ok(Term::small(Bits::of(original).byte_size_rounded_up() as i64))
@@ -494,7 +543,9 @@ fn longest_common_prefix(_p: &mut Process, binaries: Term) -> BifResult {
 
 #[bif("binary:longest_common_suffix/1")]
 fn longest_common_suffix(_p: &mut Process, binaries: Term) -> BifResult {
-    common_length(binaries, |a, b| a.iter().rev().zip(b.iter().rev()).take_while(|(a, b)| a == b).count())
+    common_length(binaries, |a, b| {
+        a.iter().rev().zip(b.iter().rev()).take_while(|(a, b)| a == b).count()
+    })
 }
 
 fn is_little(endianness: Term) -> Result<bool, BifExit> {
@@ -536,7 +587,9 @@ fn encode_unsigned_2(p: &mut Process, number: Term, endianness: Term) -> BifResu
 fn encode(p: &mut Process, number: Term, little: bool) -> BifResult {
     let mut bytes: Vec<u8> = match (number.as_small(), number.as_big()) {
         (Some(small), _) if small >= 0 => small.to_le_bytes().to_vec(),
-        (_, Some(big)) if !big.is_negative() => big.digits().iter().flat_map(|digit| digit.to_le_bytes()).collect(),
+        (_, Some(big)) if !big.is_negative() => {
+            big.digits().iter().flat_map(|digit| digit.to_le_bytes()).collect()
+        }
         _ => return Err(BifExit::BADARG),
     };
     let length = bytes.iter().rposition(|&byte| byte != 0).map_or(1, |last| last + 1);

@@ -4,7 +4,7 @@ use crate::args::{binary_of, iodata_bytes, size_of};
 use crate::long::{self, QUICK_BYTES, Stop, check_term};
 use md5::{Digest, Md5};
 use std::sync::LazyLock;
-use swarmrt_machine::{BifResult, Process, BifExit, bif};
+use swarmrt_machine::{BifExit, BifResult, Process, bif};
 use swarmrt_term::{Alloc, Term, am, atom, hash};
 
 #[bif("erlang:phash2/1")]
@@ -34,7 +34,11 @@ fn phash(p: &mut Process, term: Term, range: Term) -> BifResult {
 }
 
 fn range_of(range: Term) -> Result<u64, BifExit> {
-    range.as_small().filter(|range| (1..=1 << 32).contains(range)).map(|range| range as u64).ok_or(BifExit::BADARG)
+    range
+        .as_small()
+        .filter(|range| (1..=1 << 32).contains(range))
+        .map(|range| range as u64)
+        .ok_or(BifExit::BADARG)
 }
 
 #[bif("erlang:md5/1")]
@@ -46,8 +50,8 @@ fn md5(p: &mut Process, data: Term) -> BifResult {
     })
 }
 
-/// The state of an MD5 under way, as programs keep it: what was hashed so far is 64-byte blocks in the four
-/// words, then the length, then what waits for a whole block.
+/// The state of an MD5 under way, as programs keep it: what was hashed so far is 64-byte blocks in
+/// the four words, then the length, then what waits for a whole block.
 struct Md5State {
     words: [u32; 4],
     length_bits: u64,
@@ -64,10 +68,15 @@ impl Md5State {
         if bytes.len() != MD5_STATE_BYTES {
             return Err(BifExit::BADARG);
         }
-        let word = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"));
+        let word =
+            |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"));
         let length_bits = u64::from_le_bytes(bytes[16..24].try_into().expect("eight bytes"));
         let waiting = (length_bits / 8 % 64) as usize;
-        Ok(Md5State { words: [word(0), word(4), word(8), word(12)], length_bits, waiting: bytes[24..24 + waiting].to_vec() })
+        Ok(Md5State {
+            words: [word(0), word(4), word(8), word(12)],
+            length_bits,
+            waiting: bytes[24..24 + waiting].to_vec(),
+        })
     }
     fn to_term(&self, p: &mut Process) -> Term {
         let mut bytes = Vec::with_capacity(MD5_STATE_BYTES);
@@ -89,12 +98,17 @@ impl Md5State {
 }
 
 /// The constants of RFC 1321: the sines of whole numbers of radians.
-static SINES: LazyLock<[u32; 64]> = LazyLock::new(|| std::array::from_fn(|step| (((step + 1) as f64).sin().abs() * 4_294_967_296.0) as u32));
+static SINES: LazyLock<[u32; 64]> = LazyLock::new(|| {
+    std::array::from_fn(|step| (((step + 1) as f64).sin().abs() * 4_294_967_296.0) as u32)
+});
 
 /// One block of RFC 1321.
 fn md5_block(state: &mut [u32; 4], block: &[u8; 64]) {
-    const SHIFTS: [[u32; 4]; 4] = [[7, 12, 17, 22], [5, 9, 14, 20], [4, 11, 16, 23], [6, 10, 15, 21]];
-    let word = |index: usize| u32::from_le_bytes(block[index * 4..index * 4 + 4].try_into().expect("four bytes"));
+    const SHIFTS: [[u32; 4]; 4] =
+        [[7, 12, 17, 22], [5, 9, 14, 20], [4, 11, 16, 23], [6, 10, 15, 21]];
+    let word = |index: usize| {
+        u32::from_le_bytes(block[index * 4..index * 4 + 4].try_into().expect("four bytes"))
+    };
     let sines = &*SINES;
     let [mut a, mut b, mut c, mut d] = *state;
     for step in 0..64usize {
@@ -154,7 +168,11 @@ fn word_of(term: Term) -> Result<u32, BifExit> {
     term.as_small().and_then(|value| u32::try_from(value).ok()).ok_or(BifExit::BADARG)
 }
 
-fn checksum(p: &mut Process, data: Term, of: impl FnOnce(&[u8]) -> u32) -> Result<Term, long::Stop> {
+fn checksum(
+    p: &mut Process,
+    data: Term,
+    of: impl FnOnce(&[u8]) -> u32,
+) -> Result<Term, long::Stop> {
     let bytes = iodata_bytes(data, QUICK_BYTES)?;
     p.bump_reductions(bytes.len() / 100);
     Ok(Term::small(i64::from(of(&bytes))))
@@ -162,13 +180,17 @@ fn checksum(p: &mut Process, data: Term, of: impl FnOnce(&[u8]) -> u32) -> Resul
 
 #[bif("erlang:crc32/1")]
 fn crc32_1(p: &mut Process, data: Term) -> BifResult {
-    long::run(p, am::ERLANG, atom!("crc32"), &[data], |p| checksum(p, data, |bytes| crc_of(0, bytes)))
+    long::run(p, am::ERLANG, atom!("crc32"), &[data], |p| {
+        checksum(p, data, |bytes| crc_of(0, bytes))
+    })
 }
 
 #[bif("erlang:crc32/2")]
 fn crc32_2(p: &mut Process, before: Term, data: Term) -> BifResult {
     let before = word_of(before)?;
-    long::run(p, am::ERLANG, atom!("crc32"), &[Term::small(i64::from(before)), data], |p| checksum(p, data, |bytes| crc_of(before, bytes)))
+    long::run(p, am::ERLANG, atom!("crc32"), &[Term::small(i64::from(before)), data], |p| {
+        checksum(p, data, |bytes| crc_of(before, bytes))
+    })
 }
 
 /// The product of two polynomials modulo the CRC's, both reflected.
@@ -216,18 +238,23 @@ fn adler_of(before: u32, bytes: &[u8]) -> u32 {
 
 #[bif("erlang:adler32/1")]
 fn adler32_1(p: &mut Process, data: Term) -> BifResult {
-    long::run(p, am::ERLANG, atom!("adler32"), &[data], |p| checksum(p, data, |bytes| adler_of(1, bytes)))
+    long::run(p, am::ERLANG, atom!("adler32"), &[data], |p| {
+        checksum(p, data, |bytes| adler_of(1, bytes))
+    })
 }
 
 #[bif("erlang:adler32/2")]
 fn adler32_2(p: &mut Process, before: Term, data: Term) -> BifResult {
     let before = word_of(before)?;
-    long::run(p, am::ERLANG, atom!("adler32"), &[Term::small(i64::from(before)), data], |p| checksum(p, data, |bytes| adler_of(before, bytes)))
+    long::run(p, am::ERLANG, atom!("adler32"), &[Term::small(i64::from(before)), data], |p| {
+        checksum(p, data, |bytes| adler_of(before, bytes))
+    })
 }
 
 #[bif("erlang:adler32_combine/3")]
 fn adler32_combine(_p: &mut Process, first: Term, second: Term, second_size: Term) -> BifResult {
-    let (first, second, size) = (u64::from(word_of(first)?), u64::from(word_of(second)?), size_of(second_size)? as u64);
+    let (first, second, size) =
+        (u64::from(word_of(first)?), u64::from(word_of(second)?), size_of(second_size)? as u64);
     if size == 0 {
         return Ok(Term::small(first as i64));
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use swarmrt_beam::file::{BeamFile, decompressed};
 use swarmrt_machine::code::{HasOldVersion, ModuleCode, Prepared};
 use swarmrt_machine::vm::resource::Resources;
-use swarmrt_machine::{BifResult, Process, BifExit, bif};
+use swarmrt_machine::{BifExit, BifResult, Process, bif};
 use swarmrt_term::etf::{self, DecodeOptions};
 use swarmrt_term::{Alloc, Atom, Mfa, Release, Term, am};
 
@@ -39,7 +39,13 @@ fn prepare_loading(p: &mut Process, module: Term, binary: Term) -> BifResult {
 fn report(p: &mut Process, module: Atom, why: &str) {
     let format = "Loading of ~w failed: ~ts~n";
     let why = p.string(why);
-    swarmrt_machine::process::exception::log(p.vm, p.pid(), p.group_leader, format, &[Term::atom(module), why]);
+    swarmrt_machine::process::exception::log(
+        p.vm,
+        p.pid(),
+        p.group_leader,
+        format,
+        &[Term::atom(module), why],
+    );
 }
 
 fn waiting(p: &Process, reference: Term) -> Option<Arc<ModuleCode>> {
@@ -52,7 +58,8 @@ fn has_prepared_code_on_load(p: &mut Process, reference: Term) -> BifResult {
     Ok(Term::bool(module.on_load.is_some()))
 }
 
-/// Processes that were made runnable before go first, once, as in OTP, where a change of code waits for all schedulers.
+/// Processes that were made runnable before go first, once, as in OTP, where a change of code waits
+/// for all schedulers.
 fn let_others_go_first(p: &mut Process) -> Result<(), BifExit> {
     if p.bif_state.take().is_some() {
         return Ok(());
@@ -64,14 +71,19 @@ fn let_others_go_first(p: &mut Process) -> Result<(), BifExit> {
 #[bif("erlang:finish_loading/1")]
 fn finish_loading(p: &mut Process, list: Term) -> BifResult {
     let references = list.list_to_vec().ok_or(BifExit::BADARG)?;
-    let modules: Option<Vec<Arc<ModuleCode>>> = references.iter().map(|&reference| waiting(p, reference)).collect();
+    let modules: Option<Vec<Arc<ModuleCode>>> =
+        references.iter().map(|&reference| waiting(p, reference)).collect();
     let modules = modules.ok_or(BifExit::BADARG)?;
     if modules.len() > 1 && modules.iter().any(|module| module.on_load.is_some()) {
         return Err(BifExit::SYSTEM_LIMIT);
     }
     let_others_go_first(p)?;
     let _permission = p.change_code()?;
-    let old: Vec<Term> = modules.iter().filter(|module| p.vm.code.must_be_purged(module)).map(|module| Term::atom(module.name)).collect();
+    let old: Vec<Term> = modules
+        .iter()
+        .filter(|module| p.vm.code.must_be_purged(module))
+        .map(|module| Term::atom(module.name))
+        .collect();
     if !old.is_empty() {
         let old = p.list(&old);
         return Ok(p.tuple(&[Term::atom(am::NOT_PURGED), old]));
@@ -83,7 +95,11 @@ fn finish_loading(p: &mut Process, list: Term) -> BifResult {
         }
         p.vm.extension::<Waiting>().remove(*reference);
     }
-    let on_load: Vec<Term> = modules.iter().filter(|module| module.on_load.is_some()).map(|module| Term::atom(module.name)).collect();
+    let on_load: Vec<Term> = modules
+        .iter()
+        .filter(|module| module.on_load.is_some())
+        .map(|module| Term::atom(module.name))
+        .collect();
     if !on_load.is_empty() {
         let on_load = p.list(&on_load);
         return Ok(p.tuple(&[Term::atom(am::ON_LOAD), on_load]));
@@ -122,7 +138,8 @@ fn loaded(p: &mut Process) -> BifResult {
     Ok(p.list(&names))
 }
 
-/// OTP's preloaded modules and the first release that has them, in the order in which they are loaded.
+/// OTP's preloaded modules and the first release that has them, in the order in which they are
+/// loaded.
 const PRE_LOADED: [(&str, Release); 22] = [
     ("erts_code_purger", Release::R25),
     ("erl_init", Release::R25),
@@ -156,13 +173,18 @@ pub fn pre_loaded(release: Release) -> impl DoubleEndedIterator<Item = &'static 
 #[bif("erlang:pre_loaded/0")]
 fn pre_loaded_0(p: &mut Process) -> BifResult {
     // The last one first, as OTP tells them.
-    let names: Vec<Term> = pre_loaded(p.vm.release()).rev().map(|name| Term::atom(Atom::new(name))).collect();
+    let names: Vec<Term> =
+        pre_loaded(p.vm.release()).rev().map(|name| Term::atom(Atom::new(name))).collect();
     Ok(p.list(&names))
 }
 
 #[bif("erlang:function_exported/3")]
 fn function_exported(p: &mut Process, module: Term, function: Term, arity: Term) -> BifResult {
-    let (Some(module), Some(function), Some(arity)) = (module.as_atom(), function.as_atom(), arity.as_small()) else { return Err(BifExit::BADARG) };
+    let (Some(module), Some(function), Some(arity)) =
+        (module.as_atom(), function.as_atom(), arity.as_small())
+    else {
+        return Err(BifExit::BADARG);
+    };
     let Ok(arity) = u32::try_from(arity) else { return Ok(Term::bool(false)) };
     let export = p.vm.code.existing_export(Mfa { module, function, arity });
     Ok(Term::bool(export.is_some_and(|export| export.is_loaded() || export.bif.is_some())))
@@ -178,7 +200,13 @@ fn delete_module(p: &mut Process, module: Term) -> BifResult {
         Ok(false) => Ok(Term::atom(am::UNDEFINED)),
         Err(HasOldVersion) => {
             let text = "Module ~w must be purged before deleting~n~n";
-            swarmrt_machine::process::exception::log(p.vm, p.pid(), p.group_leader, text, &[module]);
+            swarmrt_machine::process::exception::log(
+                p.vm,
+                p.pid(),
+                p.group_leader,
+                text,
+                &[module],
+            );
             Err(BifExit::BADARG)
         }
     }
@@ -226,7 +254,12 @@ fn resume_callers(p: &Process, callers: Vec<u64>) {
 fn check_process_code(p: &mut Process, module: Term) -> BifResult {
     let module = module.as_atom().ok_or(BifExit::BADARG)?;
     // The running function is OTP's: what counts is where it and its callers return to.
-    Ok(Term::bool(p.vm.code.slot(module).and_then(|slot| slot.leaving().cloned()).is_some_and(|old| returns_into(p, &old.range()))))
+    Ok(Term::bool(
+        p.vm.code
+            .slot(module)
+            .and_then(|slot| slot.leaving().cloned())
+            .is_some_and(|old| returns_into(p, &old.range())),
+    ))
 }
 
 fn returns_into(p: &Process, code: &std::ops::Range<usize>) -> bool {
@@ -238,10 +271,12 @@ fn returns_into(p: &Process, code: &std::ops::Range<usize>) -> bool {
     found
 }
 
-/// Whether the process runs or would return into the old version of a module. It is between turns. A fun does not
-/// count, as in OTP: once its code is purged, it is a fun that leads nowhere.
+/// Whether the process runs or would return into the old version of a module. It is between turns.
+/// A fun does not count, as in OTP: once its code is purged, it is a fun that leads nowhere.
 pub fn uses_old_code(p: &mut Process, module: Atom) -> bool {
-    let Some(old) = p.vm.code.slot(module).and_then(|slot| slot.leaving().cloned()) else { return false };
+    let Some(old) = p.vm.code.slot(module).and_then(|slot| slot.leaving().cloned()) else {
+        return false;
+    };
     let range = old.range();
     range.contains(&(p.ip as usize)) || returns_into(p, &range)
 }
@@ -256,11 +291,14 @@ fn external_term(p: &mut Process, bytes: &[u8]) -> Term {
         return Term::NIL;
     }
     let resolver = p.vm.code.term_resolver();
-    etf::decode(bytes, &mut p.heap, &resolver, DecodeOptions::default()).map_or(Term::NIL, |(term, _)| term)
+    etf::decode(bytes, &mut p.heap, &resolver, DecodeOptions::default())
+        .map_or(Term::NIL, |(term, _)| term)
 }
 
 fn function_list(p: &mut Process, functions: impl Iterator<Item = (Atom, u32)>) -> Term {
-    let pairs: Vec<Term> = functions.map(|(name, arity)| p.tuple(&[Term::atom(name), Term::small(i64::from(arity))])).collect();
+    let pairs: Vec<Term> = functions
+        .map(|(name, arity)| p.tuple(&[Term::atom(name), Term::small(i64::from(arity))]))
+        .collect();
     p.list(&pairs)
 }
 
@@ -271,15 +309,26 @@ fn module_item(p: &mut Process, module: &ModuleCode, item: Atom) -> Option<Term>
             // As in OTP, in the order in which the names were first heard of.
             let mut exports: Vec<(u32, Atom, u32)> = Vec::with_capacity(module.exports.len());
             for &(function, arity, _) in &module.exports {
-                let number = p.vm.code.existing_export(Mfa { module: module.name, function, arity }).map_or(0, |export| export.number);
+                let number =
+                    p.vm.code
+                        .existing_export(Mfa { module: module.name, function, arity })
+                        .map_or(0, |export| export.number);
                 exports.push((number, function, arity));
             }
             exports.sort_by_key(|&(number, ..)| number);
             function_list(p, exports.into_iter().map(|(_, name, arity)| (name, arity)))
         }
-        "functions" => function_list(p, module.code.functions.iter().map(|function| (function.name, function.arity))),
+        "functions" => function_list(
+            p,
+            module.code.functions.iter().map(|function| (function.name, function.arity)),
+        ),
         "nifs" => {
-            let functions = module.code.functions.iter().enumerate().filter(|(number, _)| module.natives.get(*number).is_some());
+            let functions = module
+                .code
+                .functions
+                .iter()
+                .enumerate()
+                .filter(|(number, _)| module.natives.get(*number).is_some());
             function_list(p, functions.map(|(_, function)| (function.name, function.arity)))
         }
         "attributes" => external_term(p, &module.attributes),
@@ -314,7 +363,11 @@ fn get_module_info_2(p: &mut Process, module: Term, item: Term) -> BifResult {
 
 #[bif("erlang:make_fun/3")]
 fn make_fun(p: &mut Process, module: Term, function: Term, arity: Term) -> BifResult {
-    let (Some(module), Some(function), Some(arity)) = (module.as_atom(), function.as_atom(), arity.as_small()) else { return Err(BifExit::BADARG) };
+    let (Some(module), Some(function), Some(arity)) =
+        (module.as_atom(), function.as_atom(), arity.as_small())
+    else {
+        return Err(BifExit::BADARG);
+    };
     let arity = u32::try_from(arity).ok().filter(|&arity| arity <= 255).ok_or(BifExit::BADARG)?;
     let export = p.vm.code.export(Mfa { module, function, arity });
     Ok(p.export_fun(&raw const export.mfa))
@@ -337,10 +390,13 @@ fn fun_info_mfa(p: &mut Process, fun: Term) -> BifResult {
 fn beamfile_chunk(p: &mut Process, binary: Term, name: Term) -> BifResult {
     let bits = binary.as_bits().filter(|bits| bits.is_binary()).ok_or(BifExit::BADARG)?;
     let bytes = bits.to_bytes();
-    let name: Option<Vec<u8>> = name.list_to_vec().and_then(|list| list.iter().map(|c| c.as_small().and_then(|c| u8::try_from(c).ok())).collect());
+    let name: Option<Vec<u8>> = name.list_to_vec().and_then(|list| {
+        list.iter().map(|c| c.as_small().and_then(|c| u8::try_from(c).ok())).collect()
+    });
     let name: [u8; 4] = name.and_then(|name| name.try_into().ok()).ok_or(BifExit::BADARG)?;
     let chunks = BeamFile::chunks(&bytes).unwrap_or_default();
-    let found = chunks.into_iter().find(|(id, _)| *id == name).and_then(|(_, range)| bytes.get(range));
+    let found =
+        chunks.into_iter().find(|(id, _)| *id == name).and_then(|(_, range)| bytes.get(range));
     Ok(found.map_or(Term::atom(am::UNDEFINED), |chunk| p.binary(chunk)))
 }
 
@@ -348,14 +404,15 @@ fn beamfile_chunk(p: &mut Process, binary: Term, name: Term) -> BifResult {
 fn beamfile_module_md5(p: &mut Process, binary: Term) -> BifResult {
     let bits = binary.as_bits().filter(|bits| bits.is_binary()).ok_or(BifExit::BADARG)?;
     let bytes = bits.to_bytes();
-    let md5 = decompressed(&bytes).and_then(|bytes| BeamFile::open(&bytes, Vec::new(), None).map(|(file, _)| file.md5));
+    let md5 = decompressed(&bytes)
+        .and_then(|bytes| BeamFile::open(&bytes, Vec::new(), None).map(|(file, _)| file.md5));
     Ok(md5.map_or(Term::atom(am::UNDEFINED), |md5| p.binary(&md5)))
 }
 
 #[bif("erts_literal_area_collector:release_area_switch/0")]
 fn release_area_switch(p: &mut Process) -> BifResult {
-    // The machine gives literals back by itself (see `swarmrt_machine::code::retire`): there is nothing to switch to, but
-    // the caller is not idle until all is given back.
+    // The machine gives literals back by itself (see `swarmrt_machine::code::retire`): there is
+    // nothing to switch to, but the caller is not idle until all is given back.
     if p.vm.retirement.is_idle_or_wake(p.id()) { Ok(Term::bool(false)) } else { Err(BifExit::Wait) }
 }
 

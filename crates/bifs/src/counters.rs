@@ -1,17 +1,20 @@
-//! `counters` with `write_concurrency`: signed 64-bit counters of which each scheduler has its own part.
+//! `counters` with `write_concurrency`: signed 64-bit counters of which each scheduler has its own
+//! part.
 //!
-//! A counter's value is the sum of its parts. Schedulers that add to one counter then write to different cache
-//! lines; a read looks at all of them, and need not see them as they were at one moment.
+//! A counter's value is the sum of its parts. Schedulers that add to one counter then write to
+//! different cache lines; a read looks at all of them, and need not see them as they were at one
+//! moment.
 //!
-//! The shared memory of a counted reference holds a head of two words (the mark of these arrays, how many counters it
-//! has), words without use up to the next cache line, and then the lines. Eight counters make a group, which has a
-//! line for threads that are not schedulers and one for each scheduler.
+//! The shared memory of a counted reference holds a head of two words (the mark of these arrays,
+//! how many counters it has), words without use up to the next cache line, and then the lines.
+//! Eight counters make a group, which has a line for threads that are not schedulers and one for
+//! each scheduler.
 
 use crate::args::size_of;
 use crate::atomics::{array_size, increment, ok, wide};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use swarmrt_machine::vm::resource::new_mark;
 use swarmrt_machine::schedule::current_scheduler;
+use swarmrt_machine::vm::resource::new_mark;
 use swarmrt_machine::{BifExit, BifResult, Process, Vm, bif};
 use swarmrt_term::{Alloc, SharedBytes, Term, am, atom, map};
 
@@ -56,15 +59,23 @@ struct Counter {
 impl Counters {
     /// The counters, which live as long as the reference does: at least until the built-in returns.
     fn of(p: &Process, reference: Term) -> Result<Counters, BifExit> {
-        let words = reference.as_local_ref().and_then(|reference| reference.counted_words()).ok_or(BifExit::BADARG)?;
+        let words = reference
+            .as_local_ref()
+            .and_then(|reference| reference.counted_words())
+            .ok_or(BifExit::BADARG)?;
         match words {
-            [head, size, ..] if head.load(Relaxed) == mark(p.vm) => Ok(Counters { words, size: size.load(Relaxed) as usize }),
+            [head, size, ..] if head.load(Relaxed) == mark(p.vm) => {
+                Ok(Counters { words, size: size.load(Relaxed) as usize })
+            }
             _ => Err(BifExit::BADARG),
         }
     }
 
     fn counter(&self, vm: &Vm, index: Term) -> Result<Counter, BifExit> {
-        let index = size_of(index)?.checked_sub(1).filter(|&index| index < self.size).ok_or(BifExit::BADARG)?;
+        let index = size_of(index)?
+            .checked_sub(1)
+            .filter(|&index| index < self.size)
+            .ok_or(BifExit::BADARG)?;
         let head_end = self.words.as_ptr() as usize + HEAD_WORDS * WORD_BYTES;
         let lines = HEAD_WORDS + (head_end.next_multiple_of(LINE_BYTES) - head_end) / WORD_BYTES;
         let group_words = group_lines(vm) * LINE_WORDS;
@@ -78,8 +89,8 @@ impl Counter {
         self.parts.iter().step_by(LINE_WORDS)
     }
 
-    /// The part that this thread adds to. Relaxed: who has heard of an addition by a message sees it, and nobody else may
-    /// rely on it.
+    /// The part that this thread adds to. Relaxed: who has heard of an addition by a message sees
+    /// it, and nobody else may rely on it.
     fn own(&self) -> &'static AtomicU64 {
         &self.parts[current_scheduler().map_or(0, |number| number + 1) * LINE_WORDS]
     }
@@ -98,7 +109,10 @@ impl Counter {
 #[bif("erts_internal:counters_new/1")]
 fn counters_new(p: &mut Process, size: Term) -> BifResult {
     let size = array_size(size)?;
-    let words = size.div_ceil(LINE_WORDS).checked_mul(group_lines(p.vm) * LINE_WORDS).and_then(|words| words.checked_add(BEFORE_LINES_MAX));
+    let words = size
+        .div_ceil(LINE_WORDS)
+        .checked_mul(group_lines(p.vm) * LINE_WORDS)
+        .and_then(|words| words.checked_add(BEFORE_LINES_MAX));
     let shared = words.and_then(SharedBytes::zeroed_words).ok_or(BifExit::SYSTEM_LIMIT)?;
     // SAFETY: the memory has a head, and nobody else has seen it.
     unsafe {
@@ -132,6 +146,9 @@ fn counters_put(p: &mut Process, counters: Term, index: Term, value: Term) -> Bi
 fn counters_info(p: &mut Process, counters: Term) -> BifResult {
     let counters = Counters::of(p, counters)?;
     let memory = counters.words.len() * WORD_BYTES;
-    let pairs = [(Term::atom(am::SIZE), Term::small(counters.size as i64)), (Term::atom(atom!("memory")), Term::small(memory as i64))];
+    let pairs = [
+        (Term::atom(am::SIZE), Term::small(counters.size as i64)),
+        (Term::atom(atom!("memory")), Term::small(memory as i64)),
+    ];
     Ok(map::from_pairs(p, &pairs))
 }

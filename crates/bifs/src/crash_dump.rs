@@ -9,9 +9,9 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
-use swarmrt_machine::vm::inspect::{DUMP_HEAD, DUMP_MODE, Inspect, dump_file};
 use swarmrt_machine::process::links::Watched;
 use swarmrt_machine::signal::remote::{KnownNode, RemotePid};
+use swarmrt_machine::vm::inspect::{DUMP_HEAD, DUMP_MODE, Inspect, dump_file};
 use swarmrt_machine::{Process, Vm, pin, signal};
 use swarmrt_term::etf::{self, EncodeOptions};
 use swarmrt_term::word::Kind;
@@ -31,18 +31,23 @@ impl Inspect for Inspector {
         out.write_all(system_text::sizes(vm).as_bytes())
     }
     fn processes(&self, vm: &'static Vm, out: &mut dyn Write) -> io::Result<()> {
-        for (pid, section) in sections(vm, |process: &mut Process| backtrace::dump(process, process_info::state(process))) {
+        for (pid, section) in sections(vm, |process: &mut Process| {
+            backtrace::dump(process, process_info::state(process))
+        }) {
             write_section(pid, section, out)?;
         }
         write_ports(vm, out)
     }
     fn process(&self, vm: &'static Vm, pid: u64) -> Option<Vec<u8>> {
-        let answer = ask(vm, pid, |process: &mut Process| backtrace::dump(process, process_info::state(process)));
+        let answer = ask(vm, pid, |process: &mut Process| {
+            backtrace::dump(process, process_info::state(process))
+        });
         answer.recv_timeout(ANSWERS_WITHIN).ok().flatten()
     }
     fn modules(&self, vm: &'static Vm, out: &mut dyn Write) -> io::Result<()> {
         let bytes = |name: Atom| vm.code.current(name).map_or(0, |module| module.range().len());
-        let modules: Vec<(Atom, usize)> = vm.code.loaded().into_iter().map(|name| (name, bytes(name))).collect();
+        let modules: Vec<(Atom, usize)> =
+            vm.code.loaded().into_iter().map(|name| (name, bytes(name))).collect();
         let total: usize = modules.iter().map(|&(_, bytes)| bytes).sum();
         writeln!(out, "=loaded_modules\nCurrent code: {total}\nOld code: 0")?;
         for (name, bytes) in modules {
@@ -54,8 +59,10 @@ impl Inspect for Inspector {
         ets::write_tables(vm, objects, out)
     }
     fn nodes(&self, vm: &'static Vm, out: &mut dyn Write) -> io::Result<()> {
-        let relations = if vm.is_alive() { sections(vm, relations_with_others) } else { Vec::new() };
-        let relations: Vec<_> = relations.into_iter().filter_map(|(_, told)| told).flatten().collect();
+        let relations =
+            if vm.is_alive() { sections(vm, relations_with_others) } else { Vec::new() };
+        let relations: Vec<_> =
+            relations.into_iter().filter_map(|(_, told)| told).flatten().collect();
         write_nodes(vm, &relations, out)
     }
     fn crash_dump(&self, vm: &'static Vm, slogan: &str) {
@@ -71,7 +78,11 @@ impl Inspect for Inspector {
 }
 
 /// Has `tell` done in the context of a process.
-fn ask<T: Send + 'static>(vm: &'static Vm, pid: u64, tell: fn(&mut Process) -> T) -> Receiver<Option<T>> {
+fn ask<T: Send + 'static>(
+    vm: &'static Vm,
+    pid: u64,
+    tell: fn(&mut Process) -> T,
+) -> Receiver<Option<T>> {
     let (sender, receiver) = channel();
     let _guard = pin();
     signal::send_call(
@@ -86,7 +97,10 @@ fn ask<T: Send + 'static>(vm: &'static Vm, pid: u64, tell: fn(&mut Process) -> T
 }
 
 /// What every process tells of itself; `None` for one that does not come to it in time.
-fn sections<T: Send + 'static>(vm: &'static Vm, tell: fn(&mut Process) -> T) -> Vec<(u64, Option<T>)> {
+fn sections<T: Send + 'static>(
+    vm: &'static Vm,
+    tell: fn(&mut Process) -> T,
+) -> Vec<(u64, Option<T>)> {
     let until = Instant::now() + ANSWERS_WITHIN;
     let asked: Vec<(u64, Receiver<Option<T>>)> =
         vm.processes.ids().into_iter().map(|pid| (pid, ask(vm, pid, tell))).collect();
@@ -112,7 +126,8 @@ fn write_section(pid: u64, section: Option<Vec<u8>>, out: &mut dyn Write) -> io:
 /// What a process has to do with processes of other nodes: for each the node, and a line.
 fn relations_with_others(process: &mut Process) -> Vec<(Atom, String)> {
     let own = print::display(process.pid()).to_string();
-    let pid_text = |pid: RemotePid| print::display(pid.to_term(&mut FragmentHeap::new())).to_string();
+    let pid_text =
+        |pid: RemotePid| print::display(pid.to_term(&mut FragmentHeap::new())).to_string();
     let mut lines = Vec::new();
     for (_, monitor) in process.relations.monitors.iter() {
         match monitor.watched {
@@ -121,7 +136,8 @@ fn relations_with_others(process: &mut Process) -> Vec<(Atom, String)> {
             }
             Watched::RemoteName { name, node, .. } => {
                 let (name_text, node_text) = (Term::atom(name), Term::atom(node));
-                let watched = format!("{{{}, {}}}", print::display(name_text), print::display(node_text));
+                let watched =
+                    format!("{{{}, {}}}", print::display(name_text), print::display(node_text));
                 lines.push((node, format!("Remote monitoring: {own} {watched}")));
             }
             _ => {}
@@ -196,7 +212,8 @@ impl Roots {
         if term.is_nil() {
             return "N".to_owned();
         }
-        let Some(bytes) = etf::encode_within(term, &EncodeOptions::default(), TERM_BYTES_MAX) else {
+        let Some(bytes) = etf::encode_within(term, &EncodeOptions::default(), TERM_BYTES_MAX)
+        else {
             return "Sa large term".to_owned();
         };
         self.count += 1;
@@ -247,11 +264,18 @@ fn write_terms(process: &Process, out: &mut Vec<u8>) -> io::Result<()> {
         let line = match slot {
             backtrace::Slot::Return { at, address } => {
                 number = 0;
-                format!("0x{at:016x}:SReturn addr 0x{address:X} ({})", backtrace::place(process, address))
+                format!(
+                    "0x{at:016x}:SReturn addr 0x{address:X} ({})",
+                    backtrace::place(process, address)
+                )
             }
             backtrace::Slot::Catch(handler) => {
                 number += 1;
-                format!("y{}:SCatch 0x{handler:X} ({})", number - 1, backtrace::place(process, handler))
+                format!(
+                    "y{}:SCatch 0x{handler:X} ({})",
+                    number - 1,
+                    backtrace::place(process, handler)
+                )
             }
             backtrace::Slot::Value(term) => {
                 number += 1;

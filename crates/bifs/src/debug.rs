@@ -3,19 +3,21 @@
 use crate::args::{atom_of, pair_of};
 use crate::{persistent_term, process_info};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use swarmrt_heap::Fragment;
 use std::time::Duration;
-use swarmrt_machine::schedule::blocking::Blocking;
+use swarmrt_heap::Fragment;
 use swarmrt_machine::code::Export;
+use swarmrt_machine::process::exception;
 use swarmrt_machine::process::run_state;
+use swarmrt_machine::schedule::blocking::Blocking;
+use swarmrt_machine::schedule::deferred;
+use swarmrt_machine::signal::{self, Call};
 use swarmrt_machine::vm::time::TimeWarpMode;
 use swarmrt_machine::vm::watched::WatchedDescriptors;
-use swarmrt_machine::signal::{self, Call};
-use swarmrt_machine::{BifResult, Process, BifExit, bif};
-use swarmrt_machine::schedule::deferred;
-use swarmrt_machine::process::exception;
+use swarmrt_machine::{BifExit, BifResult, Process, bif};
 use swarmrt_term::atom::CACHE_PLACES;
-use swarmrt_term::{Alloc, Atom, Bits, Mfa, Release, SharedBytes, Subtag, Term, am, atom, hash, map};
+use swarmrt_term::{
+    Alloc, Atom, Bits, Mfa, Release, SharedBytes, Subtag, Term, am, atom, hash, map,
+};
 
 /// Whether the rest of `set_internal_state/2` may be used.
 #[derive(Default)]
@@ -26,7 +28,11 @@ struct Available(AtomicBool);
 struct BinaryLoopLimit(AtomicI64);
 
 fn check_available(p: &Process) -> Result<(), BifExit> {
-    if p.vm.extension::<Available>().0.load(Ordering::Relaxed) { Ok(()) } else { Err(BifExit::Error(Term::atom(am::UNDEF))) }
+    if p.vm.extension::<Available>().0.load(Ordering::Relaxed) {
+        Ok(())
+    } else {
+        Err(BifExit::Error(Term::atom(am::UNDEF)))
+    }
 }
 
 #[bif("erts_debug:set_internal_state/2")]
@@ -47,7 +53,10 @@ fn set_internal_state(p: &mut Process, what: Term, value: Term) -> BifResult {
     check_available(p)?;
     match what {
         "reds_left" => {
-            p.reductions = value.as_small().and_then(|left| i32::try_from(left).ok()).ok_or(BifExit::BADARG)?;
+            p.reductions = value
+                .as_small()
+                .and_then(|left| i32::try_from(left).ok())
+                .ok_or(BifExit::BADARG)?;
             Ok(Term::bool(true))
         }
         // For destructors of resources. Anything else is done at once.
@@ -56,10 +65,17 @@ fn set_internal_state(p: &mut Process, what: Term, value: Term) -> BifResult {
             Ok(Term::atom(am::OK))
         }
         // There is nothing to force.
-        "ets_force_split" | "ets_debug_random_split_join" | "ets_force_trap" => Ok(Term::atom(am::OK)),
-        // How far a search of `binary` may come in one go. Here it always runs to its end, so the limit is only kept.
+        "ets_force_split" | "ets_debug_random_split_join" | "ets_force_trap" => {
+            Ok(Term::atom(am::OK))
+        }
+        // How far a search of `binary` may come in one go. Here it always runs to its end, so the
+        // limit is only kept.
         "binary_loop_limit" => {
-            let limit = if value == Term::atom(atom!("default")) { 0 } else { value.as_small().filter(|&limit| limit >= 0).ok_or(BifExit::BADARG)? };
+            let limit = if value == Term::atom(atom!("default")) {
+                0
+            } else {
+                value.as_small().filter(|&limit| limit >= 0).ok_or(BifExit::BADARG)?
+            };
             let before = p.vm.extension::<BinaryLoopLimit>().0.swap(limit, Ordering::Relaxed);
             Ok(p.int(before))
         }
@@ -73,13 +89,15 @@ fn set_internal_state(p: &mut Process, what: Term, value: Term) -> BifResult {
         }
         // The scheduler does nothing else meanwhile.
         "sleep" => {
-            let ms = value.as_small().and_then(|ms| u64::try_from(ms).ok()).ok_or(BifExit::BADARG)?;
+            let ms =
+                value.as_small().and_then(|ms| u64::try_from(ms).ok()).ok_or(BifExit::BADARG)?;
             std::thread::sleep(std::time::Duration::from_millis(ms));
             Ok(Term::bool(true))
         }
         // The whole machine does nothing meanwhile.
         "block" => {
-            let ms = value.as_small().and_then(|ms| u64::try_from(ms).ok()).ok_or(BifExit::BADARG)?;
+            let ms =
+                value.as_small().and_then(|ms| u64::try_from(ms).ok()).ok_or(BifExit::BADARG)?;
             let (schedulers, pid) = (&p.vm.schedulers, p.id());
             if p.bif_state.take().is_none() {
                 schedulers.block(pid, Blocking::All);
@@ -132,8 +150,8 @@ fn set_internal_state(p: &mut Process, what: Term, value: Term) -> BifResult {
             let was_off = std::mem::replace(&mut p.extra().defers_collections, !on);
             Ok(Term::bool(!was_off))
         }
-        // No collection that others ask for from `start` until the tuple comes back. Here it is whole: a heap always is between
-        // two instructions.
+        // No collection that others ask for from `start` until the tuple comes back. Here it is
+        // whole: a heap always is between two instructions.
         "inconsistent_heap" => {
             let starts = value == Term::atom(atom!("start"));
             let deferred = std::mem::replace(&mut p.extra().defers_collections, starts);
@@ -146,7 +164,10 @@ fn set_internal_state(p: &mut Process, what: Term, value: Term) -> BifResult {
         // Senders never wait for each other: every process has what OTP calls buffers.
         "proc_sig_buffers" if value.as_bool() == Some(true) => Ok(Term::bool(true)),
         "binary" => {
-            let size = value.as_small().and_then(|size| usize::try_from(size).ok()).ok_or(BifExit::BADARG)?;
+            let size = value
+                .as_small()
+                .and_then(|size| usize::try_from(size).ok())
+                .ok_or(BifExit::BADARG)?;
             const BYTES_MAX: usize = 1 << 30;
             if size > BYTES_MAX {
                 return Err(BifExit::SYSTEM_LIMIT);
@@ -163,7 +184,8 @@ fn set_internal_state(p: &mut Process, what: Term, value: Term) -> BifResult {
     }
 }
 
-/// Who follows changes of the set of connected nodes: `{Pid, Options}`, as often as it has subscribed.
+/// Who follows changes of the set of connected nodes: `{Pid, Options}`, as often as it has
+/// subscribed.
 fn monitoring_nodes(p: &mut Process) -> Term {
     let following = p.vm.remote().map(|remote| remote.following()).unwrap_or_default();
     let mut entries = Vec::new();
@@ -224,14 +246,22 @@ fn get_internal_state(p: &mut Process, what: Term) -> BifResult {
         };
     }
     // Whether clocks can be so: with correction or without, in that time warp mode.
-    if let Some(tuple) = what.as_tuple().filter(|tuple| tuple.arity() == 3 && tuple.get(0) == Term::atom(atom!("check_time_config"))) {
+    if let Some(tuple) = what.as_tuple().filter(|tuple| {
+        tuple.arity() == 3 && tuple.get(0) == Term::atom(atom!("check_time_config"))
+    }) {
         let mode = tuple.get(2).as_atom().and_then(|mode| TimeWarpMode::named(mode.name()));
-        return if tuple.get(1).as_bool().is_some() && mode.is_some() { Ok(Term::bool(true)) } else { Err(BifExit::BADARG) };
+        return if tuple.get(1).as_bool().is_some() && mode.is_some() {
+            Ok(Term::bool(true))
+        } else {
+            Err(BifExit::BADARG)
+        };
     }
     let (key, term) = pair_of(what).ok_or(BifExit::BADARG)?;
     match key.as_atom().ok_or(BifExit::BADARG)?.name() {
         "internal_hash" => Ok(p.uint(hash::internal_hash(term))),
-        "atom_out_cache_index" => term.as_atom().map(|atom| Term::small(atom.cache_place() as i64)).ok_or(BifExit::BADARG),
+        "atom_out_cache_index" => {
+            term.as_atom().map(|atom| Term::small(atom.cache_place() as i64)).ok_or(BifExit::BADARG)
+        }
         "binary_info" => binary_info(p, term),
         "process_status" => process_status(p, term),
         "magic_ref" => counted_reference(p, term),
@@ -249,8 +279,8 @@ fn process_status(p: &mut Process, pid: Term) -> BifResult {
     })
 }
 
-/// `{Address, References, true}` of a reference with counted memory, `true` of any other of this node: which of them had
-/// such memory once does not show.
+/// `{Address, References, true}` of a reference with counted memory, `true` of any other of this
+/// node: which of them had such memory once does not show.
 fn counted_reference(p: &mut Process, reference: Term) -> BifResult {
     let reference = reference.as_local_ref().ok_or(BifExit::BADARG)?;
     let Some(raw) = reference.counted_raw() else { return Ok(Term::bool(true)) };
@@ -260,8 +290,9 @@ fn counted_reference(p: &mut Process, reference: Term) -> BifResult {
     Ok(p.tuple(&[address, Term::small(shared.references() as i64), Term::bool(true)]))
 }
 
-/// What counts references to nodes: `{{node_references, Nodes}, {dist_references, Connections}}`. Terms hold the names of
-/// their nodes without a count, so this node has none, and each other only its connection's.
+/// What counts references to nodes: `{{node_references, Nodes}, {dist_references, Connections}}`.
+/// Terms hold the names of their nodes without a count, so this node has none, and each other only
+/// its connection's.
 fn node_references(p: &mut Process) -> Term {
     let tagged = |p: &mut Process, tag: Atom, list: &[Term]| {
         let list = p.list(list);
@@ -288,7 +319,8 @@ fn node_references(p: &mut Process) -> Term {
     p.tuple(&[nodes, connections])
 }
 
-/// How a bitstring is kept: `heap_binary` within the heap, `{refc_binary, Size, {binary, Size}, Flags}` beside it.
+/// How a bitstring is kept: `heap_binary` within the heap, `{refc_binary, Size, {binary, Size},
+/// Flags}` beside it.
 fn binary_info(p: &mut Process, term: Term) -> BifResult {
     let bits = term.as_bits().ok_or(BifExit::BADARG)?;
     let size = Term::small(bits.byte_size_rounded_up() as i64);
@@ -307,7 +339,8 @@ fn binary_info(p: &mut Process, term: Term) -> BifResult {
 #[bif("erts_debug:unaligned_bitstring/2", since = 29)]
 fn unaligned_bitstring(p: &mut Process, bitstring: Term, offset: Term) -> BifResult {
     let bits = bitstring.as_bits().ok_or(BifExit::BADARG)?;
-    let offset = offset.as_small().filter(|offset| (1..=7).contains(offset)).ok_or(BifExit::BADARG)?;
+    let offset =
+        offset.as_small().filter(|offset| (1..=7).contains(offset)).ok_or(BifExit::BADARG)?;
     let offset = offset as usize;
     let size = bits.bit_size;
     let mut bytes = vec![0u8; (offset + size).div_ceil(8)];
@@ -336,11 +369,12 @@ struct Rescheduling {
     fails: bool,
 }
 
-/// Goes to the other two kinds in turn, every fourth step, until the count is 0. `args` are those of the call, which is of
-/// `dirty/3` where there are three.
+/// Goes to the other two kinds in turn, every fourth step, until the count is 0. `args` are those
+/// of the call, which is of `dirty/3` where there are three.
 fn reschedule(p: &mut Process, here: Atom, args: &[Term]) -> BifResult {
     let left = args.last().and_then(|count| count.as_small()).ok_or(BifExit::BADARG)?;
-    let mut call = match p.bif_state.take().and_then(|state| state.downcast::<Rescheduling>().ok()) {
+    let mut call = match p.bif_state.take().and_then(|state| state.downcast::<Rescheduling>().ok())
+    {
         Some(call) if call.fails => return Err(BifExit::BADARG),
         Some(call) => call,
         None => {
@@ -348,7 +382,11 @@ fn reschedule(p: &mut Process, here: Atom, args: &[Term]) -> BifResult {
             let mut kept = [Term::NIL; 3];
             kept[..args.len()].copy_from_slice(args);
             let began = if args.len() == 3 { atom!("dirty") } else { here };
-            Box::new(Rescheduling { began: exported(p, began, args.len()), args: kept, fails: false })
+            Box::new(Rescheduling {
+                began: exported(p, began, args.len()),
+                args: kept,
+                fails: false,
+            })
         }
     };
     if left == 0 {
@@ -403,12 +441,15 @@ fn test(p: &mut Process, here: Atom, what: Term, value: Term) -> BifResult {
         "error" => Err(match value.as_atom().map(Atom::name) {
             Some("badarg") => BifExit::BADARG,
             Some("system_limit") => BifExit::SYSTEM_LIMIT,
-            Some(name @ ("badarith" | "undef" | "noproc" | "noconnection" | "notsup")) => BifExit::Error(Term::atom(Atom::new(name))),
+            Some(name @ ("badarith" | "undef" | "noproc" | "noconnection" | "notsup")) => {
+                BifExit::Error(Term::atom(Atom::new(name)))
+            }
             _ => BifExit::BADARG,
         }),
         "copy" => {
             const COPIES: usize = 1000;
-            let copies: Vec<Term> = (0..COPIES).map(|_| swarmrt_heap::copy_term(value, &mut p.heap)).collect();
+            let copies: Vec<Term> =
+                (0..COPIES).map(|_| swarmrt_heap::copy_term(value, &mut p.heap)).collect();
             Ok(p.list(&copies))
         }
         "send" => {

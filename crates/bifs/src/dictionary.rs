@@ -51,6 +51,11 @@ fn get_keys_0(p: &mut Process) -> BifResult {
 
 #[bif("erlang:get_keys/1")]
 fn get_keys_1(p: &mut Process, value: Term) -> BifResult {
-    let keys: Vec<Term> = p.dictionary.iter().filter(|&(_, other)| equal_exact(other, value)).map(|(key, _)| key).collect();
+    let keys: Vec<Term> = p
+        .dictionary
+        .iter()
+        .filter(|&(_, other)| equal_exact(other, value))
+        .map(|(key, _)| key)
+        .collect();
     Ok(p.list(&keys))
 }

@@ -1,7 +1,7 @@
 //! Built-ins that raise.
 
 use swarmrt_machine::bif::BIFS;
-use swarmrt_machine::{BifResult, Process, BifExit, bif};
+use swarmrt_machine::{BifExit, BifResult, Process, bif};
 use swarmrt_term::{Alloc, Term, am, atom};
 
 #[bif("erlang:error/1")]
@@ -19,7 +19,8 @@ fn error_3(_p: &mut Process, reason: Term, args: Term, options: Term) -> BifResu
         pair.is_some_and(|pair| pair.get(0) == Term::atom(am::ERROR_INFO) && pair.get(1).is_map())
     };
     // Options that are not what they should be count for nothing; of several, the last one counts.
-    let options = options.list_to_vec().filter(|options| options.iter().all(well_formed)).unwrap_or_default();
+    let options =
+        options.list_to_vec().filter(|options| options.iter().all(well_formed)).unwrap_or_default();
     Err(BifExit::WithArgs { reason, args, option: options.last().copied() })
 }
 #[bif("erlang:exit/1")]
@@ -39,7 +40,8 @@ fn nif_error_2(p: &mut Process, reason: Term, _args: Term) -> BifResult {
     Err(nif_error(p, reason))
 }
 
-/// The bodies of OTP's own built-ins say `undefined`: where that is reached, it is the built-in that is not there.
+/// The bodies of OTP's own built-ins say `undefined`: where that is reached, it is the built-in
+/// that is not there.
 fn nif_error(p: &Process, reason: Term) -> BifExit {
     /// Modules of OTP that leave functions to the machine, beside those that have some here.
     const OTHERS: [&str; 3] = ["prim_socket", "prim_net", "erl_tracer"];
@@ -47,21 +49,29 @@ fn nif_error(p: &Process, reason: Term) -> BifExit {
     let is_missing = is_stub
         && p.vm.code.located(p.ip as usize, None).is_some_and(|located| {
             let module = located.mfa.module.name();
-            located.mfa.function != atom!("nif_error") && (OTHERS.contains(&module) || BIFS.iter().any(|entry| entry.module == module))
+            located.mfa.function != atom!("nif_error")
+                && (OTHERS.contains(&module) || BIFS.iter().any(|entry| entry.module == module))
         });
     if is_missing { BifExit::WithoutTop(Term::atom(am::UNDEF)) } else { BifExit::Error(reason) }
 }
 
-/// A stack trace as given to `erlang:raise/3`, with its entries as {M, F, `ArityOrArgs`, Location} or
-/// {Fun, `ArityOrArgs`, Location}. What stands for the arity is not looked at, as in OTP. `None` when it is none.
+/// A stack trace as given to `erlang:raise/3`, with its entries as {M, F, `ArityOrArgs`, Location}
+/// or {Fun, `ArityOrArgs`, Location}. What stands for the arity is not looked at, as in OTP. `None`
+/// when it is none.
 fn full_trace(p: &mut Process, trace: Term) -> Option<Term> {
     let entries = trace.list_to_vec()?;
     let mut full = Vec::with_capacity(entries.len());
     for &entry in &entries {
         full.push(match *entry.as_tuple()?.elements() {
-            [module, function, _, location] if module.is_atom() && function.is_atom() && location.is_list() => entry,
+            [module, function, _, location]
+                if module.is_atom() && function.is_atom() && location.is_list() =>
+            {
+                entry
+            }
             [fun, _, location] if fun.is_fun() && location.is_list() => entry,
-            [module, function, args] if module.is_atom() && function.is_atom() => p.tuple(&[module, function, args, Term::NIL]),
+            [module, function, args] if module.is_atom() && function.is_atom() => {
+                p.tuple(&[module, function, args, Term::NIL])
+            }
             [fun, args] if fun.is_fun() => p.tuple(&[fun, args, Term::NIL]),
             _ => return None,
         });

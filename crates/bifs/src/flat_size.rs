@@ -1,10 +1,11 @@
-//! `erts_debug:flat_size/1` and `size_shared/1`: words of terms as OTP lays them out, since programs reckon with them.
+//! `erts_debug:flat_size/1` and `size_shared/1`: words of terms as OTP lays them out, since
+//! programs reckon with them.
 
 use std::collections::HashSet;
 use swarmrt_heap::Sharing;
 use swarmrt_machine::{BifResult, Process, bif};
 use swarmrt_term::binary::{HEAP_BIN_BYTES_MAX, original_of_part};
-use swarmrt_term::{stop, Bits, Kind, MapNode, RefKind, Subtag, Term};
+use swarmrt_term::{Bits, Kind, MapNode, RefKind, Subtag, Term, stop};
 
 const FLOAT_WORDS: usize = 2;
 const BIG_SMALL_WORDS: usize = 2;
@@ -18,8 +19,8 @@ const SHARED_BIN_WORDS: usize = 6;
 /// Bits of OTP's small integers.
 const SMALL_BITS: u32 = 60;
 
-/// The words of one term, without what it points at; that goes to `pending`. Large maps are trees with more branches here
-/// than in OTP: of those the pairs are right, and the nodes are ours.
+/// The words of one term, without what it points at; that goes to `pending`. Large maps are trees
+/// with more branches here than in OTP: of those the pairs are right, and the nodes are ours.
 fn own_words(term: Term, pending: &mut Vec<Term>) -> usize {
     match term.kind() {
         Kind::Small(value) => {

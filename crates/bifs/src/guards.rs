@@ -2,7 +2,7 @@
 
 use crate::args::{badarg, index_of};
 use std::cmp::Ordering;
-use swarmrt_machine::{BifResult, Process, BifExit, bif};
+use swarmrt_machine::{BifExit, BifResult, Process, bif};
 use swarmrt_term::release::{self, Release};
 use swarmrt_term::{Alloc, NodeInfo, Record, Term, Tuple, am, compare, equal, equal_exact, map};
 
@@ -63,7 +63,9 @@ fn is_record_2(_p: &mut Process, term: Term, name: Term) -> BifResult {
         return Err(BifExit::BADARG);
     }
     let is_native = term.as_record().is_some_and(|record| record.name() == name);
-    Ok(Term::bool(is_native || term.as_tuple().is_some_and(|tuple| tuple.arity() > 0 && tuple.get(0) == name)))
+    Ok(Term::bool(
+        is_native || term.as_tuple().is_some_and(|tuple| tuple.arity() > 0 && tuple.get(0) == name),
+    ))
 }
 
 #[bif("erlang:is_record/3", guard)]
@@ -75,7 +77,8 @@ fn is_record_3(_p: &mut Process, term: Term, name: Term, size: Term) -> BifResul
     }
     // No tuple has a negative size, but it may be asked for.
     let size = size.as_small().filter(|_| name.is_atom()).ok_or(BifExit::BADARG)?;
-    let is_such = |tuple: Tuple| tuple.arity() > 0 && tuple.arity() as i64 == size && tuple.get(0) == name;
+    let is_such =
+        |tuple: Tuple| tuple.arity() > 0 && tuple.arity() as i64 == size && tuple.get(0) == name;
     Ok(Term::bool(term.as_tuple().is_some_and(is_such)))
 }
 
@@ -228,7 +231,10 @@ pub(crate) fn badkey(p: &mut Process, key: Term) -> BifExit {
 fn binary_part_3(p: &mut Process, binary: Term, position: Term, length: Term) -> BifResult {
     // Before OTP 27, bits after the last byte were looked past.
     let allows_odd = p.vm.release() < Release::R27;
-    let bits = binary.bitstring_bits().filter(|bits| allows_odd || bits.is_multiple_of(8)).ok_or(BifExit::BADARG)?;
+    let bits = binary
+        .bitstring_bits()
+        .filter(|bits| allows_odd || bits.is_multiple_of(8))
+        .ok_or(BifExit::BADARG)?;
     let (from, len) = part_range(bits / 8, position, length).ok_or(BifExit::BADARG)?;
     Ok(p.sub_binary(binary, from * 8, len * 8))
 }
@@ -245,7 +251,8 @@ pub(crate) fn part_range(size: usize, position: Term, length: Term) -> Option<(u
     let (position, length) = (position.as_small()?, length.as_small()?);
     let end = position.checked_add(length)?;
     let (from, to) = (position.min(end), position.max(end));
-    (from >= 0 && to <= size as i64 && position <= size as i64).then_some((from as usize, (to - from) as usize))
+    (from >= 0 && to <= size as i64 && position <= size as i64)
+        .then_some((from as usize, (to - from) as usize))
 }
 
 #[bif("erlang:node/0", guard)]

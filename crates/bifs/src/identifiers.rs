@@ -1,7 +1,7 @@
 //! Pids, ports and references: making them, and as text.
 
 use crate::args::{byte_list_of, list_of};
-use swarmrt_machine::{BifResult, Process, BifExit, bif};
+use swarmrt_machine::{BifExit, BifResult, Process, bif};
 use swarmrt_term::node::{pid_data, pid_parts};
 use swarmrt_term::{Alloc, Atom, External, RefValue, Subtag, Term, atom};
 
@@ -38,7 +38,8 @@ pub(crate) fn ref_text(term: Term) -> Option<String> {
         return Some(format!("#Ref<0.{high}.{middle}.{low}>"));
     }
     let external = term.as_external().filter(|_| term.is_reference())?;
-    let numbers: String = external.numbers().iter().rev().map(|number| format!(".{number}")).collect();
+    let numbers: String =
+        external.numbers().iter().rev().map(|number| format!(".{number}")).collect();
     Some(format!("#Ref<{}{numbers}>", channel(external)))
 }
 
@@ -65,7 +66,18 @@ fn ref_to_list(p: &mut Process, reference: Term) -> BifResult {
 fn numbers_of(list: Term, open: &str) -> Option<Vec<u64>> {
     let text = String::from_utf8(byte_list_of(list)?).ok()?;
     let inner = text.strip_prefix(open)?.strip_suffix('>')?;
-    inner.split('.').map(|part| if part.bytes().all(|byte| byte.is_ascii_digit()) { part.parse().ok() } else { None }).collect()
+    inner
+        .split('.')
+        .map(
+            |part| {
+                if part.bytes().all(|byte| byte.is_ascii_digit()) {
+                    part.parse().ok()
+                } else {
+                    None
+                }
+            },
+        )
+        .collect()
 }
 
 #[bif("erlang:list_to_pid/1")]
@@ -77,7 +89,9 @@ fn list_to_pid(p: &mut Process, list: Term) -> BifResult {
             let data = parts.and_then(|(number, serial)| pid_data(number, serial));
             data.map(Term::pid).ok_or(BifExit::BADARG)
         }
-        [node, number, serial] if u32::try_from(number).is_ok() && u32::try_from(serial).is_ok() => {
+        [node, number, serial]
+            if u32::try_from(number).is_ok() && u32::try_from(serial).is_ok() =>
+        {
             let node = node_of(node)?;
             Ok(p.external(Subtag::ExternalPid, node, creation_of(p, node), &[number, serial]))
         }
@@ -103,7 +117,12 @@ fn list_to_port(p: &mut Process, list: Term) -> BifResult {
         [0, number] if number < 1 << 58 => Ok(Term::port(number)),
         [node, number] => {
             let node = node_of(node)?;
-            Ok(p.external(Subtag::ExternalPort, node, creation_of(p, node), &[number & 0xffff_ffff, number >> 32]))
+            Ok(p.external(
+                Subtag::ExternalPort,
+                node,
+                creation_of(p, node),
+                &[number & 0xffff_ffff, number >> 32],
+            ))
         }
         _ => Err(BifExit::BADARG),
     }

@@ -1,7 +1,7 @@
 //! Built-in functions: one file a family, named after the Erlang module or what it is about.
 //!
-//! Invariants: a built-in never collects, so that terms never move under it; it holds a scheduler for no
-//! longer than a turn. State of a family lives in an extension of the machine.
+//! Invariants: a built-in never collects, so that terms never move under it; it holds a scheduler
+//! for no longer than a turn. State of a family lives in an extension of the machine.
 
 mod args;
 mod atomics;
@@ -51,8 +51,8 @@ mod unicode;
 
 pub use code::pre_loaded;
 
-/// Readies the machine-wide state of the built-ins. `erts` is the version of OTP's runtime system, as
-/// the libraries that run have it.
+/// Readies the machine-wide state of the built-ins. `erts` is the version of OTP's runtime system,
+/// as the libraries that run have it.
 pub fn register(vm: &'static swarmrt_machine::Vm, erts: &str) {
     let _ = vm.extension::<system_info::ErtsVersion>().0.set(erts.to_owned());
     let _ = vm.spawn_options.set(process::remote_spawn_options);

@@ -3,7 +3,7 @@
 use crate::args::{badarg, size_of};
 use crate::long::{self, Stop, check, list_length};
 use std::collections::BTreeMap;
-use swarmrt_machine::{BifResult, Process, BifExit, bif};
+use swarmrt_machine::{BifExit, BifResult, Process, bif};
 use swarmrt_term::{Alloc, Atom, Mfa, Term, am, atom, compare_exact, equal, equal_exact};
 
 /// Elements for which a built-in that walks a list counts one reduction.
@@ -39,7 +39,8 @@ fn member(p: &mut Process, item: Term, list: Term) -> BifResult {
     if rest.is_nil() { Ok(Term::bool(false)) } else { badarg() }
 }
 
-/// Puts up to a turn's elements of `list` in front of `tail`, one by one: what is left, and the result.
+/// Puts up to a turn's elements of `list` in front of `tail`, one by one: what is left, and the
+/// result.
 fn reverse_some(p: &mut Process, list: Term, tail: Term) -> (Term, Term) {
     let (mut rest, mut reversed, mut count) = (list, tail, 0);
     while let Some(cell) = rest.as_cons()
@@ -65,8 +66,14 @@ fn reverse(p: &mut Process, list: Term, tail: Term) -> BifResult {
     }
 }
 
-/// The first tuple of `list` whose element at `position` equals `key`; the rest of the list where the turn is over.
-fn keyfind_in(p: &mut Process, key: Term, position: Term, list: Term) -> Result<Result<Option<Term>, Term>, BifExit> {
+/// The first tuple of `list` whose element at `position` equals `key`; the rest of the list where
+/// the turn is over.
+fn keyfind_in(
+    p: &mut Process,
+    key: Term,
+    position: Term,
+    list: Term,
+) -> Result<Result<Option<Term>, Term>, BifExit> {
     let at = size_of(position)?.checked_sub(1).ok_or(BifExit::BADARG)?;
     // What cannot be equal to anything but itself is compared as a word.
     let by_word = key.is_immediate() && !key.is_number();
@@ -135,7 +142,11 @@ fn append(p: &mut Process, front: Term, back: Term) -> BifResult {
     let mut rest = front;
     for index in 0..length {
         let cell = rest.as_cons().expect("as many cells as were counted");
-        let tail = if index + 1 == length { back } else { Term::from_cons_ptr(cells.wrapping_add(2 * index + 2)) };
+        let tail = if index + 1 == length {
+            back
+        } else {
+            Term::from_cons_ptr(cells.wrapping_add(2 * index + 2))
+        };
         // SAFETY: two words a cell were given.
         unsafe {
             *cells.add(2 * index) = cell.head().raw();
@@ -205,7 +216,9 @@ fn without_few(p: &mut Process, from: Term, mut removals: Vec<Term>, length: usi
             return p.list_with_tail(&kept, rest);
         }
         let item = cell.head();
-        match removals.iter().position(|&removal| removal == item || !is_one_word(item) && equal_exact(removal, item)) {
+        match removals.iter().position(|&removal| {
+            removal == item || !is_one_word(item) && equal_exact(removal, item)
+        }) {
             // The order of those that are left does not matter: they differ, or are the same.
             Some(at) => drop(removals.swap_remove(at)),
             None => kept.push(item),

@@ -1,16 +1,18 @@
 //! Built-ins whose work grows with their input must not keep a scheduler from other processes.
 //!
-//! Lists are walked a turn's elements at a time, and the built-in is called again with what is left (see `lists`);
-//! maps are taken apart and built the same way (see `maps`). Everything else does a little at once, which is all that
-//! most calls need; where there is more, it says [`Stop::Long`], and is called again from the start on a dirty
-//! scheduler, where it may take its time. Nothing but its arguments has to be carried over.
+//! Lists are walked a turn's elements at a time, and the built-in is called again with what is left
+//! (see `lists`); maps are taken apart and built the same way (see `maps`). Everything else does a
+//! little at once, which is all that most calls need; where there is more, it says [`Stop::Long`],
+//! and is called again from the start on a dirty scheduler, where it may take its time. Nothing but
+//! its arguments has to be carried over.
 
 use smallvec::SmallVec;
 use swarmrt_machine::schedule::current_scheduler;
-use swarmrt_machine::{BifResult, Process, BifExit, bif};
+use swarmrt_machine::{BifExit, BifResult, Process, bif};
 use swarmrt_term::{Atom, Bits, Mfa, Term, am, atom, stop};
 
-/// Steps that are taken at once: cells walked, terms visited, pieces appended. About half a millisecond.
+/// Steps that are taken at once: cells walked, terms visited, pieces appended. About half a
+/// millisecond.
 pub(crate) const QUICK_STEPS: usize = 50_000;
 /// Bytes that are looked at one by one at once.
 pub(crate) const QUICK_BYTES: usize = 256 << 10;
@@ -46,8 +48,8 @@ pub(crate) fn steps_here() -> usize {
     if may_take_long() { usize::MAX } else { QUICK_STEPS }
 }
 
-/// Counts steps down to the end of what may be done here. On a dirty scheduler they are steps of [`stop`], which ends the
-/// work when the process is to end.
+/// Counts steps down to the end of what may be done here. On a dirty scheduler they are steps of
+/// [`stop`], which ends the work when the process is to end.
 pub(crate) struct Steps(usize);
 
 impl Steps {
@@ -83,8 +85,15 @@ pub(crate) fn check(amount: usize, quick: usize) -> Result<(), Stop> {
 /// The failure of a call on a dirty scheduler, for the built-in itself to raise.
 struct Failed(BifExit);
 
-/// Does the work of the built-in `module:function` with these arguments, here or on a dirty scheduler.
-pub(crate) fn run(p: &mut Process, module: Atom, function: Atom, args: &[Term], work: impl FnOnce(&mut Process) -> Result<Term, Stop>) -> BifResult {
+/// Does the work of the built-in `module:function` with these arguments, here or on a dirty
+/// scheduler.
+pub(crate) fn run(
+    p: &mut Process,
+    module: Atom,
+    function: Atom,
+    args: &[Term],
+    work: impl FnOnce(&mut Process) -> Result<Term, Stop>,
+) -> BifResult {
     match work(p) {
         Ok(value) => Ok(value),
         Err(Stop::BifExit(raise)) => Err(raise),
@@ -100,22 +109,33 @@ fn elsewhere(p: &mut Process, mfa: Mfa, args: &[Term]) -> BifResult {
     let number = p.vm.bifs.number(mfa).expect("a built-in names itself");
     let mut all = vec![Term::small(i64::from(number))];
     all.extend_from_slice(args);
-    let export = p.vm.code.export(Mfa { module: am::ERTS_INTERNAL, function: atom!("long_run"), arity: all.len() as u32 });
+    let export = p.vm.code.export(Mfa {
+        module: am::ERTS_INTERNAL,
+        function: atom!("long_run"),
+        arity: all.len() as u32,
+    });
     p.trap(export, &all)
 }
 
-/// Calls a built-in where it may take its time. A failure is for the built-in itself to raise, so that the stack trace
-/// tells its name and arguments.
+/// Calls a built-in where it may take its time. A failure is for the built-in itself to raise, so
+/// that the stack trace tells its name and arguments.
 fn long_run(p: &mut Process, number: Term, args: &[Term]) -> BifResult {
     // Programs that call this by its name get what they deserve, but no more.
-    let number = number.as_small().and_then(|number| u16::try_from(number).ok()).filter(|&number| p.vm.bifs.exists(number)).ok_or(BifExit::BADARG)?;
+    let number = number
+        .as_small()
+        .and_then(|number| u16::try_from(number).ok())
+        .filter(|&number| p.vm.bifs.exists(number))
+        .ok_or(BifExit::BADARG)?;
     let entry = p.vm.bifs.get(number);
     if usize::from(entry.arity) != args.len() {
         return Err(BifExit::BADARG);
     }
     let mfa = p.vm.bifs.mfa(number);
     match entry.call(p, args) {
-        Err(raise) if matches!(raise, BifExit::Caused(_)) || matches!(raise, BifExit::Error(reason) if reason.is_immediate()) => {
+        Err(raise)
+            if matches!(raise, BifExit::Caused(_))
+                || matches!(raise, BifExit::Error(reason) if reason.is_immediate()) =>
+        {
             p.bif_state = Some(Box::new(Failed(raise)));
             let export = p.vm.code.export(mfa);
             p.trap(export, args)

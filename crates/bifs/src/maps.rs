@@ -3,7 +3,7 @@
 use crate::args::{list_of, pair_of};
 use crate::guards::{badkey, badmap};
 use crate::long;
-use swarmrt_machine::{BifResult, Process, BifExit, bif};
+use swarmrt_machine::{BifExit, BifResult, Process, bif};
 use swarmrt_term::{Alloc, Atom, FlatMap, Release, Term, am, atom, map};
 
 /// Pairs of a hash map that one step of an iterator brings.
@@ -71,7 +71,8 @@ fn take(p: &mut Process, key: Term, map: Term) -> BifResult {
     })
 }
 
-/// What a built-in of this file has done when its turn ends; the terms wait in the process's trap arguments.
+/// What a built-in of this file has done when its turn ends; the terms wait in the process's trap
+/// arguments.
 struct Underway;
 
 /// The terms that the built-in kept, when it goes on after others had their turn.
@@ -91,10 +92,17 @@ fn let_others(p: &mut Process, kept: [Term; 2]) -> BifResult {
 }
 
 /// Puts one part of each pair into a list, a turn's pairs at a time.
-fn one_side(p: &mut Process, map: Term, whole: fn(&mut Process, Term) -> Term, part: fn((Term, Term)) -> Term) -> BifResult {
+fn one_side(
+    p: &mut Process,
+    map: Term,
+    whole: fn(&mut Process, Term) -> Term,
+    part: fn((Term, Term)) -> Term,
+) -> BifResult {
     check(p, map)?;
     p.bump_reductions(map::size(map).min(PAIRS_PER_TURN) / 10);
-    let Some(trie) = map.as_hash_map().filter(|_| map::size(map) > PAIRS_PER_TURN) else { return Ok(whole(p, map)) };
+    let Some(trie) = map.as_hash_map().filter(|_| map::size(map) > PAIRS_PER_TURN) else {
+        return Ok(whole(p, map));
+    };
     let [path, mut list] = resumed(p).unwrap_or([Term::small(0), Term::NIL]);
     let path = path.as_small().and_then(|path| u64::try_from(path).ok()).ok_or(BifExit::BADARG)?;
     let (pairs, next) = map::batch_for_list(trie, path, PAIRS_PER_TURN);
@@ -129,9 +137,14 @@ fn merge(p: &mut Process, first: Term, second: Term) -> BifResult {
     })
 }
 
-/// The map of a list's elements. The list is walked a turn's elements at a time; what is long is then put together
-/// where it may take its time, since that is faster in one go.
-fn from(p: &mut Process, function: Atom, args: &[Term], pair: impl Fn(Term) -> Option<(Term, Term)>) -> BifResult {
+/// The map of a list's elements. The list is walked a turn's elements at a time; what is long is
+/// then put together where it may take its time, since that is faster in one go.
+fn from(
+    p: &mut Process,
+    function: Atom,
+    args: &[Term],
+    pair: impl Fn(Term) -> Option<(Term, Term)>,
+) -> BifResult {
     let mut length = 0;
     if !long::may_take_long() {
         let mut rest = args[0];
@@ -163,7 +176,11 @@ fn from(p: &mut Process, function: Atom, args: &[Term], pair: impl Fn(Term) -> O
     }
     long::run(p, atom!("maps"), function, args, |p| {
         long::check(length, PAIRS_PER_TURN)?;
-        let pairs = list_of(args[0])?.into_iter().map(pair).collect::<Option<Vec<_>>>().ok_or(BifExit::BADARG)?;
+        let pairs = list_of(args[0])?
+            .into_iter()
+            .map(pair)
+            .collect::<Option<Vec<_>>>()
+            .ok_or(BifExit::BADARG)?;
         p.bump_reductions(pairs.len() / 10);
         Ok(map::from_pairs(p, &pairs))
     })
@@ -219,15 +236,16 @@ fn nested(p: &mut Process, pairs: &[(Term, Term)], last: Term) -> Term {
     pairs.iter().rev().fold(last, |next, &(key, value)| p.tuple(&[key, value, next]))
 }
 
-/// One step of `maps:next/1` and `maps:to_list/1`. With `iterator` the answer is `{Key, Value, Next}` nested over
-/// the pairs of the step, with a list those pairs in front of it; what is left follows as `[Path | Map]`, or
-/// comes first as `[Path, Map | List]`.
+/// One step of `maps:next/1` and `maps:to_list/1`. With `iterator` the answer is `{Key, Value,
+/// Next}` nested over the pairs of the step, with a list those pairs in front of it; what is left
+/// follows as `[Path | Map]`, or comes first as `[Path, Map | List]`.
 #[bif("erts_internal:map_next/3")]
 fn map_next(p: &mut Process, path: Term, map: Term, accumulator: Term) -> BifResult {
     if path.is_list() && p.vm.release() >= Release::R26 {
         return next_of_keys(p, path, map, accumulator);
     }
-    let path_number = path.as_small().and_then(|path| u64::try_from(path).ok()).ok_or(BifExit::BADARG)?;
+    let path_number =
+        path.as_small().and_then(|path| u64::try_from(path).ok()).ok_or(BifExit::BADARG)?;
     let as_iterator = accumulator == Term::atom(atom!("iterator"));
     if !map.is_map() || !as_iterator && !accumulator.is_list() {
         return Err(BifExit::BADARG);
@@ -237,7 +255,11 @@ fn map_next(p: &mut Process, path: Term, map: Term, accumulator: Term) -> BifRes
         let flat = map.as_flat_map().filter(|_| path_number == 0).ok_or(BifExit::BADARG)?;
         p.bump_reductions(flat.size() / 10);
         let pairs = flat.keys().iter().copied().zip(flat.values().iter().copied());
-        return Ok(if as_iterator { nested(p, &pairs.collect::<Vec<_>>(), Term::atom(am::NONE)) } else { map::pair_list(p, pairs, accumulator) });
+        return Ok(if as_iterator {
+            nested(p, &pairs.collect::<Vec<_>>(), Term::atom(am::NONE))
+        } else {
+            map::pair_list(p, pairs, accumulator)
+        });
     };
     let count = if as_iterator { PAIRS_PER_ITERATOR_STEP } else { PAIRS_PER_LIST_STEP };
     if !as_iterator {

@@ -1,7 +1,7 @@
 //! The functions of `math`.
 
 use crate::numbers::to_float;
-use swarmrt_machine::{BifResult, Process, BifExit, bif};
+use swarmrt_machine::{BifExit, BifResult, Process, bif};
 use swarmrt_term::{Alloc, Term};
 
 /// The result as a float; one that is not finite is an error.
@@ -78,7 +78,12 @@ functions! {
     "math:ceil/1" math_ceil ceil;
 }
 
-fn of_two(p: &mut Process, a: Term, b: Term, of: unsafe extern "C" fn(f64, f64) -> f64) -> BifResult {
+fn of_two(
+    p: &mut Process,
+    a: Term,
+    b: Term,
+    of: unsafe extern "C" fn(f64, f64) -> f64,
+) -> BifResult {
     let (a, b) = (argument(a)?, argument(b)?);
     // SAFETY: a function of the C library on plain numbers.
     let value = unsafe { of(a, b) };

@@ -2,7 +2,7 @@
 
 use crate::args::{atom_of, binary_of, byte_list_of, pair_of};
 use crate::long::{self, Stop, check, list_length};
-use swarmrt_machine::{BifResult, Process, BifExit, bif};
+use swarmrt_machine::{BifExit, BifResult, Process, bif};
 use swarmrt_term::bigint::{self, ArithError, ParseError};
 use swarmrt_term::float::{self, Format};
 use swarmrt_term::{Alloc, Term, am, atom};
@@ -95,7 +95,10 @@ fn ceil(p: &mut Process, number: Term) -> BifResult {
 }
 
 fn base_of(base: Term) -> Result<u32, BifExit> {
-    base.as_small().filter(|base| BASES.contains(base)).map(|base| base as u32).ok_or(BifExit::BADARG)
+    base.as_small()
+        .filter(|base| BASES.contains(base))
+        .map(|base| base as u32)
+        .ok_or(BifExit::BADARG)
 }
 
 /// Digits of a number that are converted at once: the time grows with their square.
@@ -165,12 +168,16 @@ fn integer_of_list(p: &mut Process, list: Term, base: u32) -> Result<Term, Stop>
 
 #[bif("erlang:list_to_integer/2", until = 26)]
 fn list_to_integer_2(p: &mut Process, list: Term, base: Term) -> BifResult {
-    long::run(p, am::ERLANG, atom!("list_to_integer"), &[list, base], |p| integer_of_list(p, list, base_of(base)?))
+    long::run(p, am::ERLANG, atom!("list_to_integer"), &[list, base], |p| {
+        integer_of_list(p, list, base_of(base)?)
+    })
 }
 
 #[bif("erlang:binary_to_integer/1", until = 26)]
 fn binary_to_integer(p: &mut Process, binary: Term) -> BifResult {
-    long::run(p, am::ERLANG, atom!("binary_to_integer"), &[binary], |p| integer_of_binary(p, binary, 10))
+    long::run(p, am::ERLANG, atom!("binary_to_integer"), &[binary], |p| {
+        integer_of_binary(p, binary, 10)
+    })
 }
 
 fn integer_of_binary(p: &mut Process, binary: Term, base: u32) -> Result<Term, Stop> {
@@ -181,13 +188,18 @@ fn integer_of_binary(p: &mut Process, binary: Term, base: u32) -> Result<Term, S
 
 #[bif("erlang:binary_to_integer/2", until = 26)]
 fn binary_to_integer_2(p: &mut Process, binary: Term, base: Term) -> BifResult {
-    long::run(p, am::ERLANG, atom!("binary_to_integer"), &[binary, base], |p| integer_of_binary(p, binary, base_of(base)?))
+    long::run(p, am::ERLANG, atom!("binary_to_integer"), &[binary, base], |p| {
+        integer_of_binary(p, binary, base_of(base)?)
+    })
 }
 
 /// An integer, or an atom that says why there is none.
 #[bif("erts_internal:binary_to_integer/2", since = 26)]
 fn internal_binary_to_integer(p: &mut Process, binary: Term, base: Term) -> BifResult {
-    let number = long::run(p, atom!("erts_internal"), atom!("binary_to_integer"), &[binary, base], |p| integer_of_binary(p, binary, base_of(base)?));
+    let number =
+        long::run(p, atom!("erts_internal"), atom!("binary_to_integer"), &[binary, base], |p| {
+            integer_of_binary(p, binary, base_of(base)?)
+        });
     reason_instead(number)
 }
 
@@ -215,7 +227,9 @@ fn internal_list_to_integer(p: &mut Process, list: Term, base: Term) -> BifResul
 fn reason_instead(number: BifResult) -> BifResult {
     match number {
         // What `erlang` then finds to be too large itself.
-        Err(BifExit::Error(reason)) if reason == Term::atom(am::SYSTEM_LIMIT) => Ok(Term::atom(atom!("big"))),
+        Err(BifExit::Error(reason)) if reason == Term::atom(am::SYSTEM_LIMIT) => {
+            Ok(Term::atom(atom!("big")))
+        }
         Err(BifExit::Error(reason)) => Ok(reason),
         number => number,
     }
@@ -269,12 +283,17 @@ fn string_list_to_float(p: &mut Process, list: Term) -> BifResult {
     if !list.is_list() {
         return no_number(p, atom!("not_a_list"));
     }
-    let (text, rests) = leading(list, |byte| byte.is_ascii_digit() || matches!(byte, b'+' | b'-' | b'.' | b',' | b'e' | b'E'));
+    let (text, rests) = leading(list, |byte| {
+        byte.is_ascii_digit() || matches!(byte, b'+' | b'-' | b'.' | b',' | b'e' | b'E')
+    });
     let sign = sign_len(&text);
     let whole = digits_len(&text[sign..]);
     let mut end = sign + whole;
     // A decimal comma is as good as a point.
-    let fraction = text.get(end).filter(|&&byte| matches!(byte, b'.' | b',')).map_or(0, |_| digits_len(&text[end + 1..]));
+    let fraction = text
+        .get(end)
+        .filter(|&&byte| matches!(byte, b'.' | b','))
+        .map_or(0, |_| digits_len(&text[end + 1..]));
     if whole == 0 || fraction == 0 {
         return no_number(p, atom!("no_float"));
     }

@@ -2,7 +2,7 @@
 
 use crate::args::{list_of, pair_of};
 use swarmrt_machine::vm::packet::{Frame, Kind, Limits, frame, http, ssl_record};
-use swarmrt_machine::{BifResult, Process, BifExit, bif};
+use swarmrt_machine::{BifExit, BifResult, Process, bif};
 use swarmrt_term::{Alloc, Term, am, atom};
 
 fn kind_of(term: Term) -> Option<Kind> {
@@ -39,18 +39,24 @@ fn decode_packet(p: &mut Process, kind: Term, binary: Term, options: Term) -> Bi
     let mut limits = Limits { packet: 0, line: 0, delimiter: b'\n' };
     for option in list_of(options)? {
         let (key, value) = pair_of(option).ok_or(BifExit::BADARG)?;
-        let value = value.as_small().filter(|value| (0..=i64::from(u32::MAX)).contains(value)).ok_or(BifExit::BADARG)? as usize;
+        let value = value
+            .as_small()
+            .filter(|value| (0..=i64::from(u32::MAX)).contains(value))
+            .ok_or(BifExit::BADARG)? as usize;
         match key.as_atom().map(swarmrt_term::Atom::name) {
             Some("packet_size") => limits.packet = value,
             Some("line_length") => limits.line = value,
-            Some("line_delimiter") if kind == Kind::Line && value <= 255 => limits.delimiter = value as u8,
+            Some("line_delimiter") if kind == Kind::Line && value <= 255 => {
+                limits.delimiter = value as u8;
+            }
             _ => return Err(BifExit::BADARG),
         }
     }
     let length = match frame(kind, &bytes, &limits) {
         Frame::Whole(length) => length,
         Frame::More(length) => {
-            let length = length.map_or(Term::atom(am::UNDEFINED), |length| Term::small(length as i64));
+            let length =
+                length.map_or(Term::atom(am::UNDEFINED), |length| Term::small(length as i64));
             return Ok(p.tuple(&[Term::atom(am::MORE), length]));
         }
         Frame::Invalid => return Ok(p.tuple(&[Term::atom(am::ERROR), Term::atom(am::INVALID)])),
@@ -58,7 +64,9 @@ fn decode_packet(p: &mut Process, kind: Term, binary: Term, options: Term) -> Bi
     let packet = match kind {
         Kind::Length(head) => p.sub_binary(binary, head * 8, (length - head) * 8),
         Kind::Http { headers, binary: as_binary } => http(p, &bytes[..length], headers, as_binary),
-        Kind::SslTls => ssl_record(p, Term::NIL, &bytes[..length], |p, body| p.sub_binary(binary, body.start * 8, body.len() * 8)),
+        Kind::SslTls => ssl_record(p, Term::NIL, &bytes[..length], |p, body| {
+            p.sub_binary(binary, body.start * 8, body.len() * 8)
+        }),
         // The padding is dropped.
         Kind::Fcgi => p.sub_binary(binary, 0, (length - usize::from(bytes[6])) * 8),
         _ => p.sub_binary(binary, 0, length * 8),

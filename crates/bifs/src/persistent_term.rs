@@ -1,7 +1,7 @@
 //! `persistent_term`: terms that all processes read without copying.
 //!
-//! Each value lives in a literal area of its own. A replaced or erased value may still be in use by any process:
-//! it is freed as literals are, see `swarmrt_machine::code::retire`.
+//! Each value lives in a literal area of its own. A replaced or erased value may still be in use by
+//! any process: it is freed as literals are, see `swarmrt_machine::code::retire`.
 
 use crate::args::badarg;
 use parking_lot::RwLock;
@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
 use std::sync::atomic::Ordering;
 use swarmrt_heap::LiteralArea;
-use swarmrt_machine::{BifResult, Process, BifExit, bif};
+use swarmrt_machine::{BifExit, BifResult, Process, bif};
 use swarmrt_term::atom::NumberHasher;
 use swarmrt_term::{Alloc, Term, am, atom, equal_exact, hash, map};
 
@@ -37,7 +37,10 @@ impl Default for Table {
 
 impl Table {
     fn find(&self, key: Term) -> Option<&Entry> {
-        self.entries.get(&hash::internal_hash(key))?.iter().find(|entry| equal_exact(entry.key, key))
+        self.entries
+            .get(&hash::internal_hash(key))?
+            .iter()
+            .find(|entry| equal_exact(entry.key, key))
     }
     fn remove(&mut self, key: Term) -> Option<Entry> {
         let hash = hash::internal_hash(key);
@@ -167,7 +170,10 @@ fn info(p: &mut Process) -> BifResult {
         let table = terms(p).table.read();
         (table.count, table.total_words())
     };
-    let pairs = [(Term::atom(atom!("count")), Term::small(count as i64)), (Term::atom(atom!("memory")), Term::small(words as i64 * 8))];
+    let pairs = [
+        (Term::atom(atom!("count")), Term::small(count as i64)),
+        (Term::atom(atom!("memory")), Term::small(words as i64 * 8)),
+    ];
     Ok(map::from_pairs(p, &pairs))
 }
 

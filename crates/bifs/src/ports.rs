@@ -2,7 +2,7 @@
 
 use crate::process::{MonitorOptions, monitor_ref};
 use swarmrt_machine::process::links::{Monitor, Tag, Watched};
-use swarmrt_machine::{BifResult, Process, BifExit, signal};
+use swarmrt_machine::{BifExit, BifResult, Process, signal};
 use swarmrt_term::{Alloc, Atom, Term, am};
 
 const TRUE: Term = Term::atom(am::TRUE);
@@ -37,11 +37,17 @@ pub fn unlink_port(p: &mut Process, port: Term) -> BifResult {
     Ok(TRUE)
 }
 
-pub fn monitor_port(p: &mut Process, port: Term, name: Option<Atom>, options: MonitorOptions) -> BifResult {
+pub fn monitor_port(
+    p: &mut Process,
+    port: Term,
+    name: Option<Atom>,
+    options: MonitorOptions,
+) -> BifResult {
     let reference = monitor_ref(p, options.alias);
     let number = port.as_port().unwrap_or(u64::MAX);
     let (tag, priority) = (options.tag.map(Tag::new), options.priority);
-    let monitor = Monitor { reference, watched: Watched::Port { port: number, name }, tag, priority };
+    let monitor =
+        Monitor { reference, watched: Watched::Port { port: number, name }, tag, priority };
     p.relations.monitors.insert(reference.id, monitor);
     let alive = p.vm.ports().is_some_and(|ports| ports.monitor(p.vm, p.id(), port, reference));
     if !alive {

@@ -2,10 +2,10 @@
 
 use crate::args::{list_of, pair_of};
 use crate::process::ask_as;
-use swarmrt_machine::process::links::{Tag, Watched};
 use swarmrt_machine::process::Watcher;
+use swarmrt_machine::process::links::{Tag, Watched};
 use swarmrt_machine::process::run_state;
-use swarmrt_machine::{BifResult, Process, BifExit, bif, signal};
+use swarmrt_machine::{BifExit, BifResult, Process, bif, signal};
 use swarmrt_term::{Alloc, Atom, FragmentHeap, Mfa, Release, Term, am, atom, reference};
 
 /// What `process_info/1` tells, in OTP's order.
@@ -34,7 +34,11 @@ fn location_entry(heap: &mut FragmentHeap, process: &Process, address: usize) ->
     let location = module.locate(address)?;
     let place = match location.source {
         Some((file, line)) => {
-            let file = if file.is_empty() { heap.string(&format!("{}.erl", location.mfa.module)) } else { heap.string(file) };
+            let file = if file.is_empty() {
+                heap.string(&format!("{}.erl", location.mfa.module))
+            } else {
+                heap.string(file)
+            };
             let file = heap.tuple(&[Term::atom(am::FILE), file]);
             let line = heap.tuple(&[Term::atom(am::LINE), Term::small(i64::from(line))]);
             heap.list(&[file, line])
@@ -45,7 +49,12 @@ fn location_entry(heap: &mut FragmentHeap, process: &Process, address: usize) ->
 }
 
 fn function_entry(heap: &mut FragmentHeap, mfa: Mfa, place: Term) -> Term {
-    heap.tuple(&[Term::atom(mfa.module), Term::atom(mfa.function), Term::small(i64::from(mfa.arity)), place])
+    heap.tuple(&[
+        Term::atom(mfa.module),
+        Term::atom(mfa.function),
+        Term::small(i64::from(mfa.arity)),
+        place,
+    ])
 }
 
 /// Whether the process has asked, as `sensitive`, that its data not be shown.
@@ -66,17 +75,29 @@ fn item(heap: &mut FragmentHeap, process: &mut Process, name: Atom, own: bool) -
         "current_function" | "current_location" => {
             let built_in = if own { None } else { process.current_built_in() };
             if let Some(mfa) = built_in {
-                return Some(if name.name() == "current_location" { function_entry(heap, mfa, Term::NIL) } else { heap.mfa(mfa) });
+                return Some(if name.name() == "current_location" {
+                    function_entry(heap, mfa, Term::NIL)
+                } else {
+                    heap.mfa(mfa)
+                });
             }
             let module = process.vm.code.module_at(process.ip as usize);
-            let found = module.as_ref().and_then(|module| module.locate(process.ip as usize)).map(|location| location.mfa);
+            let found = module
+                .as_ref()
+                .and_then(|module| module.locate(process.ip as usize))
+                .map(|location| location.mfa);
             if name.name() == "current_location" {
-                location_entry(heap, process, process.ip as usize).unwrap_or(Term::atom(am::UNDEFINED))
+                location_entry(heap, process, process.ip as usize)
+                    .unwrap_or(Term::atom(am::UNDEFINED))
             } else if let Some(mfa) = found {
                 heap.mfa(mfa)
             } else {
                 let mfa = Mfa { module: am::ERLANG, function: atom!("hibernate"), arity: 3 };
-                if std::ptr::eq(process.ip, process.vm.code.hibernated_entry()) { heap.mfa(mfa) } else { heap.mfa(process.initial) }
+                if std::ptr::eq(process.ip, process.vm.code.hibernated_entry()) {
+                    heap.mfa(mfa)
+                } else {
+                    heap.mfa(process.initial)
+                }
             }
         }
         "current_stacktrace" => {
@@ -86,7 +107,10 @@ fn item(heap: &mut FragmentHeap, process: &mut Process, name: Atom, own: bool) -
                 addresses.push(address);
                 addresses.len() < depth
             });
-            let entries: Vec<Term> = addresses.into_iter().filter_map(|address| location_entry(heap, process, address)).collect();
+            let entries: Vec<Term> = addresses
+                .into_iter()
+                .filter_map(|address| location_entry(heap, process, address))
+                .collect();
             heap.list(&entries)
         }
         "initial_call" => {
@@ -130,12 +154,14 @@ fn item(heap: &mut FragmentHeap, process: &mut Process, name: Atom, own: bool) -
         "messages" | "dictionary" if hides(process) => Term::NIL,
         "messages" => {
             let messages: Vec<Term> = process.mailbox.iter().collect();
-            let messages: Vec<Term> = messages.into_iter().map(|message| copy(heap, message)).collect();
+            let messages: Vec<Term> =
+                messages.into_iter().map(|message| copy(heap, message)).collect();
             heap.list(&messages)
         }
         "links" => {
             // SAFETY: links are kept as the words of pids and ports.
-            let mut links: Vec<Term> = process.relations.links.keys().map(|raw| unsafe { Term::from_raw(raw) }).collect();
+            let mut links: Vec<Term> =
+                process.relations.links.keys().map(|raw| unsafe { Term::from_raw(raw) }).collect();
             if let Some(remote) = &process.relations.remote {
                 let active = remote.links.iter().filter(|(_, link)| link.unlinking.is_none());
                 links.extend(active.map(|(pid, _)| pid.to_term(heap)));
@@ -143,13 +169,16 @@ fn item(heap: &mut FragmentHeap, process: &mut Process, name: Atom, own: bool) -
             heap.list(&links)
         }
         "monitors" => {
-            let watched: Vec<Watched> = process.relations.monitors.values().map(|monitor| monitor.watched).collect();
+            let watched: Vec<Watched> =
+                process.relations.monitors.values().map(|monitor| monitor.watched).collect();
             let node = Term::atom(process.vm.node().name);
             let items: Vec<Term> = watched
                 .into_iter()
                 .map(|watched| match watched {
                     Watched::Pid(pid) => heap.tuple(&[Term::atom(am::PROCESS), Term::pid(pid)]),
-                    Watched::Port { port, name: None } => heap.tuple(&[Term::atom(am::PORT), Term::port(port)]),
+                    Watched::Port { port, name: None } => {
+                        heap.tuple(&[Term::atom(am::PORT), Term::port(port)])
+                    }
                     Watched::Name { name, .. } => {
                         let full = heap.tuple(&[Term::atom(name), node]);
                         heap.tuple(&[Term::atom(am::PROCESS), full])
@@ -166,20 +195,25 @@ fn item(heap: &mut FragmentHeap, process: &mut Process, name: Atom, own: bool) -
                         let full = heap.tuple(&[Term::atom(name), Term::atom(node)]);
                         heap.tuple(&[Term::atom(am::PROCESS), full])
                     }
-                    Watched::TimeOffset => heap.tuple(&[Term::atom(am::TIME_OFFSET), Term::atom(am::CLOCK_SERVICE)]),
+                    Watched::TimeOffset => {
+                        heap.tuple(&[Term::atom(am::TIME_OFFSET), Term::atom(am::CLOCK_SERVICE)])
+                    }
                 })
                 .collect();
             heap.list(&items)
         }
         "monitored_by" => {
-            let mut items: Vec<Term> = process.relations.monitored_by.values().map(|&pid| Term::pid(pid)).collect();
+            let mut items: Vec<Term> =
+                process.relations.monitored_by.values().map(|&pid| Term::pid(pid)).collect();
             if let Some(remote) = &process.relations.remote {
                 items.extend(remote.monitored_by.values().map(|watcher| watcher.pid.to_term(heap)));
             }
             let others = process.extra.iter().flat_map(|extra| extra.on_exit.values());
             items.extend(others.filter_map(|on_exit| match on_exit.watcher {
                 Watcher::Hidden => None,
-                Watcher::Memory(number) => reference::find(number).map(|memory| heap.counted_ref(memory)),
+                Watcher::Memory(number) => {
+                    reference::find(number).map(|memory| heap.counted_ref(memory))
+                }
                 Watcher::Port(port) => Some(Term::port(port)),
             }));
             heap.list(&items)
@@ -196,13 +230,19 @@ fn item(heap: &mut FragmentHeap, process: &mut Process, name: Atom, own: bool) -
             heap.list(&pairs)
         }
         "trap_exit" => Term::bool(process.trap_exit),
-        "error_handler" => Term::atom(process.extra.as_ref().map_or(am::ERROR_HANDLER, |extra| extra.error_handler)),
+        "error_handler" => Term::atom(
+            process.extra.as_ref().map_or(am::ERROR_HANDLER, |extra| extra.error_handler),
+        ),
         "priority" => Term::atom(process.priority.atom()),
         "group_leader" => process.group_leader,
         "total_heap_size" => words(process.total_heap_words()),
         "heap_size" => words(process.heap.block_words()),
         "stack_size" => words(process.heap.stack_words()),
-        "memory" => words(size_of::<swarmrt_machine::process::table::ProcessCell>() + process.heap_words() * 8 + process.mailbox.words() * 8),
+        "memory" => words(
+            size_of::<swarmrt_machine::process::table::ProcessCell>()
+                + process.heap_words() * 8
+                + process.mailbox.words() * 8,
+        ),
         "reductions" => heap.int(process.reductions_used()),
         "min_heap_size" => words(process.heap.min_heap_words as usize),
         "min_bin_vheap_size" => words(process.heap.min_bin_vheap_words as usize),
@@ -226,17 +266,26 @@ fn item(heap: &mut FragmentHeap, process: &mut Process, name: Atom, own: bool) -
             heap.list(&pairs)
         }
         "garbage_collection_info" => process.collector_figures(heap),
-        "message_queue_data" => Term::atom(process.extra.as_ref().map_or(atom!("on_heap"), |extra| extra.message_queue_data)),
+        "message_queue_data" => Term::atom(
+            process.extra.as_ref().map_or(atom!("on_heap"), |extra| extra.message_queue_data),
+        ),
         "suspending" => {
-            let suspending = process.extra.as_ref().map_or(Vec::new(), |extra| extra.suspending.clone());
-            let items: Vec<Term> =
-                suspending.into_iter().map(|(pid, count)| heap.tuple(&[Term::pid(pid), Term::small(i64::from(count)), Term::small(0)])).collect();
+            let suspending =
+                process.extra.as_ref().map_or(Vec::new(), |extra| extra.suspending.clone());
+            let items: Vec<Term> = suspending
+                .into_iter()
+                .map(|(pid, count)| {
+                    heap.tuple(&[Term::pid(pid), Term::small(i64::from(count)), Term::small(0)])
+                })
+                .collect();
             heap.list(&items)
         }
         "sequential_trace_token" => crate::sequential::token_term(process, heap),
         "catchlevel" => {
             let mut catches = 0;
-            crate::backtrace::each_slot(process, |slot| catches += i64::from(matches!(slot, crate::backtrace::Slot::Catch(_))));
+            crate::backtrace::each_slot(process, |slot| {
+                catches += i64::from(matches!(slot, crate::backtrace::Slot::Catch(_)));
+            });
             Term::small(catches)
         }
         // `process_flag(save_calls, N)` is refused.
@@ -246,7 +295,8 @@ fn item(heap: &mut FragmentHeap, process: &mut Process, name: Atom, own: bool) -
             for list in process.heap.off_heap_lists() {
                 each_counted(list, |shared| {
                     let id = heap.uint(shared.data() as u64);
-                    let (bytes, references) = (shared.capacity() as i64, shared.references() as i64);
+                    let (bytes, references) =
+                        (shared.capacity() as i64, shared.references() as i64);
                     items.push(heap.tuple(&[id, Term::small(bytes), Term::small(references)]));
                 });
             }
@@ -267,11 +317,16 @@ fn item(heap: &mut FragmentHeap, process: &mut Process, name: Atom, own: bool) -
                             continue;
                         }
                         let raw = *at.add(swarmrt_term::binary::shared_bin::SHARED);
-                        let size = (*at.add(swarmrt_term::binary::shared_bin::BIT_SIZE)).div_ceil(8);
+                        let size =
+                            (*at.add(swarmrt_term::binary::shared_bin::BIT_SIZE)).div_ceil(8);
                         let shared = swarmrt_term::SharedBytes::clone_raw(raw);
                         let references = shared.references() - 1;
                         let id = heap.uint(raw);
-                        items.push(heap.tuple(&[id, Term::small(size as i64), Term::small(references as i64)]));
+                        items.push(heap.tuple(&[
+                            id,
+                            Term::small(size as i64),
+                            Term::small(references as i64),
+                        ]));
                         at = next;
                     }
                 }
@@ -285,14 +340,20 @@ fn item(heap: &mut FragmentHeap, process: &mut Process, name: Atom, own: bool) -
 }
 
 /// Shows the memory that references of the list hold.
-fn each_counted(list: &swarmrt_term::alloc::OffHeap, mut visit: impl FnMut(&swarmrt_term::SharedBytes)) {
+fn each_counted(
+    list: &swarmrt_term::alloc::OffHeap,
+    mut visit: impl FnMut(&swarmrt_term::SharedBytes),
+) {
     use swarmrt_term::binary::shared_bin;
     let mut at = list.first as *const u64;
     while !at.is_null() {
-        // SAFETY: members of the list are live terms of the process; those that are no binaries are counted references.
+        // SAFETY: members of the list are live terms of the process; those that are no binaries are
+        // counted references.
         unsafe {
             if !swarmrt_term::Header(*at).has(swarmrt_term::Subtag::SharedBin) {
-                let shared = std::mem::ManuallyDrop::new(swarmrt_term::SharedBytes::from_raw(*at.add(shared_bin::SHARED)));
+                let shared = std::mem::ManuallyDrop::new(swarmrt_term::SharedBytes::from_raw(
+                    *at.add(shared_bin::SHARED),
+                ));
                 visit(&shared);
             }
             at = *at.add(shared_bin::NEXT) as *const u64;
@@ -312,8 +373,11 @@ fn process_waits(process: &Process) -> bool {
         return false;
     }
     // SAFETY: a process's instruction pointer points at an instruction.
-    matches!(unsafe { *process.ip }, Instr::LoopRec { .. } | Instr::Wait { .. } | Instr::WaitTimeout { .. } | Instr::Hibernated)
-        || process.current_built_in() == Some(Mfa { module: am::ERLANG, function: atom!("hibernate"), arity: 0 })
+    matches!(
+        unsafe { *process.ip },
+        Instr::LoopRec { .. } | Instr::Wait { .. } | Instr::WaitTimeout { .. } | Instr::Hibernated
+    ) || process.current_built_in()
+        == Some(Mfa { module: am::ERLANG, function: atom!("hibernate"), arity: 0 })
 }
 
 /// What a process is asked for.
@@ -351,7 +415,13 @@ fn bound(heap: &mut FragmentHeap, process: &Process, key: Term) -> Term {
 }
 
 /// The answer for a list of items, each in a pair; the name `registered_name` alone gives `[]`.
-fn answer(heap: &mut FragmentHeap, process: &mut Process, items: &[Item], form: Form, own: bool) -> Term {
+fn answer(
+    heap: &mut FragmentHeap,
+    process: &mut Process,
+    items: &[Item],
+    form: Form,
+    own: bool,
+) -> Term {
     let mut pairs = Vec::new();
     for wanted in items {
         let name = match wanted {
@@ -396,7 +466,8 @@ fn info(p: &mut Process, pid: Term, items: Vec<Item>, form: Form) -> BifResult {
 
 fn ask_info(p: &mut Process, pid: u64, items: Vec<Item>, form: Form) -> BifResult {
     // Most of all the shutdown of applications asks every process for its group leader.
-    let is_leader = |item: &Item| matches!(item, Item::Named(name) if *name == atom!("group_leader"));
+    let is_leader =
+        |item: &Item| matches!(item, Item::Named(name) if *name == atom!("group_leader"));
     let is_fixed = |item: &Item| !matches!(item, Item::Named(name) if CHANGED_IN_NATIVE.contains(&name.name()));
     let send = if items.iter().all(is_leader) {
         signal::send_question
@@ -405,12 +476,16 @@ fn ask_info(p: &mut Process, pid: u64, items: Vec<Item>, form: Form) -> BifResul
     } else {
         signal::send_call
     };
-    let question = move |process: &mut Process, heap: &mut FragmentHeap| answer(heap, process, &items, form, false);
+    let question = move |process: &mut Process, heap: &mut FragmentHeap| {
+        answer(heap, process, &items, form, false)
+    };
     ask_as(p, pid, send, question, Term::atom(am::UNDEFINED))
 }
 
-/// What depends on the heap's contents, which a library's function may add to, or on messages that wait to be taken over.
-const CHANGED_IN_NATIVE: [&str; 5] = ["messages", "garbage_collection_info", "magic_ref", "backtrace", "binary"];
+/// What depends on the heap's contents, which a library's function may add to, or on messages that
+/// wait to be taken over.
+const CHANGED_IN_NATIVE: [&str; 5] =
+    ["messages", "garbage_collection_info", "magic_ref", "backtrace", "binary"];
 
 /// What may be asked for.
 const ITEMS: [&str; 40] = [
@@ -483,6 +558,7 @@ fn process_info_2(p: &mut Process, pid: Term, items: Term) -> BifResult {
         let item = Item::of(p, items)?;
         return info(p, pid, vec![item], Form::One);
     }
-    let items = list_of(items)?.into_iter().map(|item| Item::of(p, item)).collect::<Result<_, _>>()?;
+    let items =
+        list_of(items)?.into_iter().map(|item| Item::of(p, item)).collect::<Result<_, _>>()?;
     info(p, pid, items, Form::List)
 }

@@ -1,8 +1,8 @@
 //! Processors: how many there are, how many this program may use, and the quota of its container.
 //!
-//! The quota is what a control group (version 1 or 2) allows of a processor's time, `quota / period`, as OTP 27 and later
-//! read it. OTP 25 reads the same of common containers; it finds no quota where the mount has no optional fields, or below
-//! the root of a version 2 hierarchy.
+//! The quota is what a control group (version 1 or 2) allows of a processor's time, `quota /
+//! period`, as OTP 27 and later read it. OTP 25 reads the same of common containers; it finds no
+//! quota where the mount has no optional fields, or below the root of a version 2 hierarchy.
 
 use std::fs::read_to_string;
 use std::path::{Path, PathBuf};
@@ -32,11 +32,21 @@ impl Processors {
         // SAFETY: `sysconf` only asks; the set of processors is plain memory that the call fills.
         let (configured, online, available) = unsafe {
             let mut set: libc::cpu_set_t = std::mem::zeroed();
-            let is_known = libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &raw mut set) == 0;
+            let is_known =
+                libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &raw mut set) == 0;
             let available = if is_known { i64::from(libc::CPU_COUNT(&set)) } else { -1 };
-            (libc::sysconf(libc::_SC_NPROCESSORS_CONF), libc::sysconf(libc::_SC_NPROCESSORS_ONLN), available)
+            (
+                libc::sysconf(libc::_SC_NPROCESSORS_CONF),
+                libc::sysconf(libc::_SC_NPROCESSORS_ONLN),
+                available,
+            )
         };
-        Processors { configured: known(configured), online: known(online), available: known(available), quota: None }
+        Processors {
+            configured: known(configured),
+            online: known(online),
+            available: known(available),
+            quota: None,
+        }
     }
 
     /// How many schedulers there are unless a flag says otherwise.
@@ -46,12 +56,14 @@ impl Processors {
 
     /// How many of them are online unless a flag says otherwise: `min(available, quota)`.
     pub fn schedulers_online(&self) -> usize {
-        let available = self.available.map(|available| available.min(self.quota.unwrap_or(available)));
+        let available =
+            self.available.map(|available| available.min(self.quota.unwrap_or(available)));
         available.or(self.online).unwrap_or_else(|| self.schedulers())
     }
 }
 
-/// The quota in processors, rounded down, 1 at least and `limit` at most. `None` where no control group tells.
+/// The quota in processors, rounded down, 1 at least and `limit` at most. `None` where no control
+/// group tells.
 ///
 /// `root` is the root of the file system, which tests make themselves.
 fn quota(root: &Path, limit: usize) -> Option<usize> {
@@ -91,25 +103,39 @@ impl Group {
     fn find(root: &Path) -> Option<Group> {
         let groups = read_to_string(root.join("proc/self/cgroup")).ok()?;
         let mounts = read_to_string(root.join("proc/self/mountinfo")).ok()?;
-        // A controller is in one hierarchy only: that of version 2 does not have it if one of version 1 does.
-        match group_path(&groups, |controllers| controllers.split(',').any(|name| name == CONTROLLER)) {
+        // A controller is in one hierarchy only: that of version 2 does not have it if one of
+        // version 1 does.
+        match group_path(&groups, |controllers| {
+            controllers.split(',').any(|name| name == CONTROLLER)
+        }) {
             Some(group) => mounts.lines().filter_map(Mount::parse).find_map(|mount| {
-                let has_it = mount.kind == "cgroup" && mount.options.split(',').any(|name| name == CONTROLLER);
-                has_it.then(|| Group::One(mount.folder(root, if mount.root == group { "" } else { group })))
+                let has_it = mount.kind == "cgroup"
+                    && mount.options.split(',').any(|name| name == CONTROLLER);
+                has_it.then(|| {
+                    Group::One(mount.folder(root, if mount.root == group { "" } else { group }))
+                })
             }),
             None => {
                 let group = group_path(&groups, str::is_empty)?;
-                mounts.lines().filter_map(Mount::parse).filter(|mount| mount.kind == "cgroup2").find_map(|mount| {
-                    let folder = mount.folder(root, group);
-                    let controllers = read_to_string(folder.join("cgroup.controllers")).ok()?;
-                    controllers.split_whitespace().any(|name| name == CONTROLLER).then_some(Group::Two(folder))
-                })
+                mounts
+                    .lines()
+                    .filter_map(Mount::parse)
+                    .filter(|mount| mount.kind == "cgroup2")
+                    .find_map(|mount| {
+                        let folder = mount.folder(root, group);
+                        let controllers = read_to_string(folder.join("cgroup.controllers")).ok()?;
+                        controllers
+                            .split_whitespace()
+                            .any(|name| name == CONTROLLER)
+                            .then_some(Group::Two(folder))
+                    })
             }
         }
     }
 }
 
-/// The path in the first line of `/proc/self/cgroup` (`NUMBER:CONTROLLERS:PATH`) with such controllers.
+/// The path in the first line of `/proc/self/cgroup` (`NUMBER:CONTROLLERS:PATH`) with such
+/// controllers.
 fn group_path(groups: &str, wanted: impl Fn(&str) -> bool) -> Option<&str> {
     groups.lines().find_map(|line| {
         let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
@@ -131,7 +157,12 @@ impl Mount<'_> {
         let (place, system) = line.split_once(" - ")?;
         let mut place = place.split(' ').skip(3);
         let mut system = system.split(' ');
-        Some(Mount { root: place.next()?, at: place.next()?, kind: system.next()?, options: system.nth(1)? })
+        Some(Mount {
+            root: place.next()?,
+            at: place.next()?,
+            kind: system.next()?,
+            options: system.nth(1)?,
+        })
     }
 
     fn folder(&self, root: &Path, group: &str) -> PathBuf {
@@ -148,7 +179,9 @@ mod tests {
 
     impl Root {
         fn new(name: &str, files: &[(&str, &str)]) -> Root {
-            let root = Root(std::env::temp_dir().join(format!("swarmrt-quota-{name}-{}", std::process::id())));
+            let root = Root(
+                std::env::temp_dir().join(format!("swarmrt-quota-{name}-{}", std::process::id())),
+            );
             for (file, text) in files {
                 root.write(file, text);
             }
@@ -167,8 +200,10 @@ mod tests {
         }
     }
 
-    const MOUNT_ONE: &str = "32 31 0:29 / /sys/fs/cgroup/cpu rw,relatime shared:9 - cgroup cgroup rw,cpu,cpuacct\n";
-    const MOUNT_TWO: &str = "30 23 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n";
+    const MOUNT_ONE: &str =
+        "32 31 0:29 / /sys/fs/cgroup/cpu rw,relatime shared:9 - cgroup cgroup rw,cpu,cpuacct\n";
+    const MOUNT_TWO: &str =
+        "30 23 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n";
 
     #[test]
     fn version_1() {
@@ -180,7 +215,9 @@ mod tests {
                 ("sys/fs/cgroup/cpu/box/cpu.cfs_period_us", "100000\n"),
             ],
         );
-        for (text, wanted) in [("-1", 8), ("100000", 1), ("150000", 1), ("250000", 2), ("50000", 1), ("900000", 8)] {
+        for (text, wanted) in
+            [("-1", 8), ("100000", 1), ("150000", 1), ("250000", 2), ("50000", 1), ("900000", 8)]
+        {
             root.write("sys/fs/cgroup/cpu/box/cpu.cfs_quota_us", text);
             assert_eq!(quota(&root.0, 8), Some(wanted), "{text}");
         }
@@ -208,7 +245,12 @@ mod tests {
             ],
         );
         assert_eq!(quota(&root.0, 8), None);
-        for (text, wanted) in [("max 100000\n", 8), ("300000 100000\n", 3), ("10000 100000\n", 1), ("1600000 100000", 8)] {
+        for (text, wanted) in [
+            ("max 100000\n", 8),
+            ("300000 100000\n", 3),
+            ("10000 100000\n", 1),
+            ("1600000 100000", 8),
+        ] {
             root.write("sys/fs/cgroup/user/box/cpu.max", text);
             assert_eq!(quota(&root.0, 8), Some(wanted), "{text}");
         }
@@ -235,14 +277,18 @@ mod tests {
     #[test]
     fn without_control_groups() {
         assert_eq!(quota(Path::new("/no/such/root"), 8), None);
-        let files = [("proc/self/cgroup", "garbage\n::\n"), ("proc/self/mountinfo", "a - b\n1 2 3 - cgroup\n")];
+        let files = [
+            ("proc/self/cgroup", "garbage\n::\n"),
+            ("proc/self/mountinfo", "a - b\n1 2 3 - cgroup\n"),
+        ];
         let root = Root::new("none", &files);
         assert_eq!(quota(&root.0, 8), None);
     }
 
     #[test]
     fn as_many_schedulers_are_online_as_may_run() {
-        let all = Processors { configured: Some(8), online: Some(8), available: Some(6), quota: Some(2) };
+        let all =
+            Processors { configured: Some(8), online: Some(8), available: Some(6), quota: Some(2) };
         assert_eq!((all.schedulers(), all.schedulers_online()), (8, 2));
         assert_eq!(Processors { quota: None, ..all }.schedulers_online(), 6);
         assert_eq!(Processors { quota: Some(8), ..all }.schedulers_online(), 6);

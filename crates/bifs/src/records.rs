@@ -1,7 +1,8 @@
-//! Native records (OTP 29): the module `records`. They are made and taken apart by instructions, too (`interp::records`).
+//! Native records (OTP 29): the module `records`. They are made and taken apart by instructions,
+//! too (`interp::records`).
 
 use crate::args::{atom_of, pair_of};
-use swarmrt_machine::{BifResult, Process, BifExit, bif};
+use swarmrt_machine::{BifExit, BifResult, Process, bif};
 use swarmrt_term::{Alloc, Record, Term, am, atom, map};
 
 fn bad_record(p: &mut Process, value: Term) -> BifResult {
@@ -65,14 +66,17 @@ fn create(p: &mut Process, module: Term, name: Term, fields: Term, options: Term
     if !options.is_map() {
         return bad_map(p, options);
     }
-    let exported = map::get(options, Term::atom(atom!("is_exported"))).filter(|_| map::size(options) == 1).and_then(Term::as_atom);
+    let exported = map::get(options, Term::atom(atom!("is_exported")))
+        .filter(|_| map::size(options) == 1)
+        .and_then(Term::as_atom);
     let is_exported = match exported {
         Some(am::TRUE) => true,
         Some(am::FALSE) => false,
         _ => return Err(BifExit::BADARG),
     };
     let pairs = fields.list_to_vec().ok_or(BifExit::BADARG)?;
-    let (mut names, mut values) = (Vec::with_capacity(pairs.len()), Vec::with_capacity(pairs.len()));
+    let (mut names, mut values) =
+        (Vec::with_capacity(pairs.len()), Vec::with_capacity(pairs.len()));
     for pair in pairs {
         let (field, value) = pair_of(pair).ok_or(BifExit::BADARG)?;
         if !field.is_atom() {
@@ -90,7 +94,8 @@ fn create(p: &mut Process, module: Term, name: Term, fields: Term, options: Term
     Ok(p.heap.record(definition, &values))
 }
 
-/// `records:update(Record, Module, Name, Fields)`, with `Fields` a map; `'_'` for the name stands for any record.
+/// `records:update(Record, Module, Name, Fields)`, with `Fields` a map; `'_'` for the name stands
+/// for any record.
 #[bif("records:update/4", since = 29)]
 fn update(p: &mut Process, term: Term, module: Term, name: Term, fields: Term) -> BifResult {
     let Some(record) = term.as_record() else { return bad_record(p, term) };
@@ -118,10 +123,19 @@ fn update(p: &mut Process, term: Term, module: Term, name: Term, fields: Term) -
 #[bif("records:get_definition/2", since = 29)]
 fn get_definition(p: &mut Process, module: Term, name: Term) -> BifResult {
     let entry = p.vm.code.record(atom_of(module)?, atom_of(name)?).ok_or(BifExit::BADARG)?;
-    let (Some(definition), Some(defaults)) = (entry.definition.as_tuple(), entry.defaults.as_tuple()) else { return Err(BifExit::BADARG) };
+    let (Some(definition), Some(defaults)) =
+        (entry.definition.as_tuple(), entry.defaults.as_tuple())
+    else {
+        return Err(BifExit::BADARG);
+    };
     let names = &definition.elements()[Record::FIELDS_AT..];
-    let fields: Vec<Term> = names.iter().zip(defaults.elements()).map(|(&name, &value)| if value.is_none() { name } else { p.tuple(&[name, value]) }).collect();
+    let fields: Vec<Term> = names
+        .iter()
+        .zip(defaults.elements())
+        .map(|(&name, &value)| if value.is_none() { name } else { p.tuple(&[name, value]) })
+        .collect();
     let fields = p.list(&fields);
-    let options = map::from_pairs(&mut p.heap, &[(Term::atom(atom!("is_exported")), definition.get(2))]);
+    let options =
+        map::from_pairs(&mut p.heap, &[(Term::atom(atom!("is_exported")), definition.get(2))]);
     Ok(p.tuple(&[options, fields]))
 }

@@ -4,7 +4,7 @@ use crate::args::{atom_of, pair_of};
 use swarmrt_machine::process::links::Tag;
 use swarmrt_machine::process::sequential::{Token, flags};
 use swarmrt_machine::signal;
-use swarmrt_machine::{BifResult, Process, BifExit, bif};
+use swarmrt_machine::{BifExit, BifResult, Process, bif};
 use swarmrt_term::{Alloc, Atom, Term};
 
 const FLAGS: [(&str, u32); 6] = [
@@ -66,7 +66,13 @@ fn seq_trace(p: &mut Process, what: Term, value: Term) -> BifResult {
     let pid = p.pid();
     let sequential = p.sequential.get_or_insert_default();
     let last = sequential.last;
-    let new = || Token { flags: 0, label: Tag::new(Term::small(0)), serial: 0, previous: last, from: pid };
+    let new = || Token {
+        flags: 0,
+        label: Tag::new(Term::small(0)),
+        serial: 0,
+        previous: last,
+        from: pid,
+    };
     let token = sequential.token.get_or_insert_with(new);
     Ok(match change {
         Change::Label => {
@@ -107,7 +113,9 @@ pub(crate) fn seq_trace_info(p: &mut Process, part: Term) -> BifResult {
         return Ok(p.tuple(&[part, Term::bool(on)]));
     }
     let value = match name.name() {
-        "label" => token(p).map(|token| token.label.term()).map(|label| swarmrt_heap::copy_whole(label, &mut p.heap)),
+        "label" => token(p)
+            .map(|token| token.label.term())
+            .map(|label| swarmrt_heap::copy_whole(label, &mut p.heap)),
         "serial" => {
             let numbers = token(p).map(|token| (token.serial, token.previous));
             numbers.map(|(serial, previous)| serial_term(p, serial, previous))

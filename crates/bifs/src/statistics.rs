@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use swarmrt_machine::process::REDUCTIONS_PER_TURN;
-use swarmrt_machine::{BifResult, Process, BifExit, Vm, bif};
+use swarmrt_machine::{BifExit, BifResult, Process, Vm, bif};
 use swarmrt_term::{Alloc, Term, am, atom};
 
 /// What was told last, for those that tell what has come since.
@@ -33,8 +33,8 @@ fn runtime_ms() -> u64 {
     (us(usage.ru_utime) + us(usage.ru_stime)) / 1000
 }
 
-/// Which run queues are meant: those of the schedulers and of dirty work that computes; with `all`, also that of dirty
-/// input and output.
+/// Which run queues are meant: those of the schedulers and of dirty work that computes; with `all`,
+/// also that of dirty input and output.
 fn queues(vm: &Vm, active: bool, all: bool) -> Vec<usize> {
     let mut lengths = vm.schedulers.queue_lengths();
     let mut dirty = vm.schedulers.dirty_queue_lengths();
@@ -92,28 +92,42 @@ fn statistics(p: &mut Process, item: Term) -> BifResult {
         "runtime" => with_difference(p, &last.runtime, runtime_ms()),
         "wall_clock" => with_difference(p, &last.wall_clock, vm.clock.since_start_ns() / 1_000_000),
         "garbage_collection" => {
-            let figures = [p.uint(counted.collections.sum() as u64), p.uint(counted.words_reclaimed.sum() as u64), Term::small(0)];
+            let figures = [
+                p.uint(counted.collections.sum() as u64),
+                p.uint(counted.words_reclaimed.sum() as u64),
+                Term::small(0),
+            ];
             p.tuple(&figures)
         }
         "io" => {
-            let (received, sent) = (p.uint(counted.bytes_in.sum() as u64), p.uint(counted.bytes_out.sum() as u64));
+            let (received, sent) =
+                (p.uint(counted.bytes_in.sum() as u64), p.uint(counted.bytes_out.sum() as u64));
             let input = p.tuple(&[Term::atom(atom!("input")), received]);
             let output = p.tuple(&[Term::atom(atom!("output")), sent]);
             p.tuple(&[input, output])
         }
         "run_queue" => Term::small(vm.schedulers.queue_lengths().iter().sum::<usize>() as i64),
         "run_queues" => {
-            let lengths: Vec<Term> = queues(vm, false, true).into_iter().map(|length| Term::small(length as i64)).collect();
+            let lengths: Vec<Term> = queues(vm, false, true)
+                .into_iter()
+                .map(|length| Term::small(length as i64))
+                .collect();
             p.tuple(&lengths)
         }
         "run_queue_lengths" => list_of_numbers(p, &queues(vm, false, false)),
         "run_queue_lengths_all" => list_of_numbers(p, &queues(vm, false, true)),
         "active_tasks" => list_of_numbers(p, &queues(vm, true, false)),
         "active_tasks_all" => list_of_numbers(p, &queues(vm, true, true)),
-        "total_run_queue_lengths" => Term::small(queues(vm, false, false).iter().sum::<usize>() as i64),
-        "total_run_queue_lengths_all" => Term::small(queues(vm, false, true).iter().sum::<usize>() as i64),
+        "total_run_queue_lengths" => {
+            Term::small(queues(vm, false, false).iter().sum::<usize>() as i64)
+        }
+        "total_run_queue_lengths_all" => {
+            Term::small(queues(vm, false, true).iter().sum::<usize>() as i64)
+        }
         "total_active_tasks" => Term::small(queues(vm, true, false).iter().sum::<usize>() as i64),
-        "total_active_tasks_all" => Term::small(queues(vm, true, true).iter().sum::<usize>() as i64),
+        "total_active_tasks_all" => {
+            Term::small(queues(vm, true, true).iter().sum::<usize>() as i64)
+        }
         "scheduler_wall_time" => wall_times(p, false),
         "scheduler_wall_time_all" => wall_times(p, true),
         // Not kept here, and documented to be `undefined` then.

@@ -1,29 +1,34 @@
-//! Ending the machine, the environment, and what stands for other nodes and for tracing of the system.
+//! Ending the machine, the environment, and what stands for other nodes and for tracing of the
+//! system.
 
-use std::ffi::OsString;
-use std::io::Write;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::os::unix::ffi::OsStringExt;
 use crate::args::pair_of;
 use crate::process::bad_option;
+use std::ffi::OsString;
+use std::io::Write;
+use std::os::unix::ffi::OsStringExt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use swarmrt_machine::vm::halting::Halting;
-use swarmrt_machine::{BifResult, Process, BifExit, Vm, bif};
+use swarmrt_machine::{BifExit, BifResult, Process, Vm, bif};
 use swarmrt_term::{Alloc, Atom, Release, Term, am, atom};
 
 /// The longest that a halt may wait for output, in milliseconds.
 const FLUSH_LIMIT_MS_MAX: u64 = i32::MAX as u64;
 
-/// How long a halt waits for output at most, in milliseconds, where there is a limit: the flag `+zhft`.
+/// How long a halt waits for output at most, in milliseconds, where there is a limit: the flag
+/// `+zhft`.
 pub(crate) fn flush_limit_ms(vm: &Vm) -> Option<u64> {
-    vm.config.flag("+zhft").and_then(|limit| limit.parse().ok()).filter(|&ms| ms <= FLUSH_LIMIT_MS_MAX)
+    vm.config
+        .flag("+zhft")
+        .and_then(|limit| limit.parse().ok())
+        .filter(|&ms| ms <= FLUSH_LIMIT_MS_MAX)
 }
 
 /// Whether somebody halts the machine with a crash dump already.
 #[derive(Default)]
 struct Crashing(AtomicBool);
 
-/// Halts once a crash dump is written, for the first who asks. Processes tell of themselves for it, so that schedulers run
-/// meanwhile, and a thread of its own waits.
+/// Halts once a crash dump is written, for the first who asks. Processes tell of themselves for it,
+/// so that schedulers run meanwhile, and a thread of its own waits.
 fn halt_with_dump(vm: &'static Vm, slogan: String) {
     const EXIT_CRASHED: i32 = 1;
     if vm.extension::<Crashing>().0.swap(true, Ordering::Relaxed) {
@@ -66,7 +71,9 @@ fn halt(p: &mut Process, status: Term, options: Term) -> BifResult {
     } else if status == Term::atom(atom!("abort")) {
         134
     } else {
-        let bytes: Option<Vec<u8>> = status.list_to_vec().and_then(|list| list.iter().map(|c| c.as_small().map(|c| c as u8)).collect());
+        let bytes: Option<Vec<u8>> = status
+            .list_to_vec()
+            .and_then(|list| list.iter().map(|c| c.as_small().map(|c| c as u8)).collect());
         let text = bytes.ok_or(BifExit::BADARG)?;
         let slogan = String::from_utf8_lossy(&text).into_owned();
         halt_with_dump(p.vm, slogan);
@@ -113,8 +120,8 @@ fn variable_name(term: Term) -> Result<Vec<u8>, BifExit> {
     os_string(term).filter(|name| !name.contains(&b'=')).ok_or(BifExit::BADARG)
 }
 
-/// Serialises access to the environment, which the C library does not. Inside is the value of the variable without a
-/// name, which OTP has and the C library has not.
+/// Serialises access to the environment, which the C library does not. Inside is the value of the
+/// variable without a name, which OTP has and the C library has not.
 static ENVIRONMENT: parking_lot::RwLock<Option<Vec<u8>>> = parking_lot::RwLock::new(None);
 
 #[bif("os:getenv/1")]

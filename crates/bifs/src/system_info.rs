@@ -1,17 +1,18 @@
-//! `erlang:system_info/1` and `erlang:system_flag/2`: what the machine says about itself, and what can be set.
+//! `erlang:system_info/1` and `erlang:system_flag/2`: what the machine says about itself, and what
+//! can be set.
 //!
 //! Schedulers are not bound to processors, and `system_flag` says `notsup` to whoever wants that.
 
 use crate::args::list_of;
+use crate::process::{default_max_heap_size, max_heap_size, max_heap_term};
 use crate::processors::Processors;
 use crate::sequential;
-use crate::process::{default_max_heap_size, max_heap_size, max_heap_term};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use swarmrt_heap::collect::block_words_for;
 use swarmrt_machine::schedule::blocking::Blocking;
 use swarmrt_machine::vm::watched::WatchedDescriptors;
-use swarmrt_machine::{BifResult, Process, BifExit, Vm, bif};
+use swarmrt_machine::{BifExit, BifResult, Process, Vm, bif};
 use swarmrt_term::{Alloc, Atom, Release, Term, am, atom, bigint};
 
 /// The version of OTP's runtime system: read from OTP's own files when the machine starts.
@@ -21,7 +22,8 @@ pub struct ErtsVersion(pub OnceLock<String>);
 /// Settings that have no other place.
 #[derive(Default)]
 pub(crate) struct Settings {
-    /// How many requests to other processes a system process sends before it waits; 0 stands for the default.
+    /// How many requests to other processes a system process sends before it waits; 0 stands for
+    /// the default.
     outstanding_requests: AtomicU32,
     /// What match specifications of traces read and write.
     pub(crate) trace_control_word: AtomicI64,
@@ -39,7 +41,8 @@ fn outstanding_requests(vm: &Vm, limit: u32) -> Term {
 }
 
 fn properties(p: &mut Process, pairs: &[(&str, Term)]) -> Term {
-    let pairs: Vec<Term> = pairs.iter().map(|&(name, value)| p.tuple(&[Term::atom(Atom::new(name)), value])).collect();
+    let pairs: Vec<Term> =
+        pairs.iter().map(|&(name, value)| p.tuple(&[Term::atom(Atom::new(name)), value])).collect();
     p.list(&pairs)
 }
 
@@ -66,7 +69,11 @@ fn clock_source(p: &mut Process, clock: libc::clockid_t, name: &str) -> Term {
     }
     let per_second = 1_000_000_000 / resolution.tv_nsec.max(1);
     let time = p.int(now.tv_sec * 1_000_000_000 + now.tv_nsec);
-    let mut known = vec![("function", Term::atom(atom!("clock_gettime"))), ("clock_id", Term::atom(Atom::new(name))), ("resolution", Term::small(per_second))];
+    let mut known = vec![
+        ("function", Term::atom(atom!("clock_gettime"))),
+        ("clock_id", Term::atom(Atom::new(name))),
+        ("resolution", Term::small(per_second)),
+    ];
     if clock == libc::CLOCK_MONOTONIC {
         if p.vm.release() >= Release::R26 {
             known.push(("used_resolution", Term::small(per_second)));
@@ -80,14 +87,21 @@ fn clock_source(p: &mut Process, clock: libc::clockid_t, name: &str) -> Term {
 /// The loaded modules with their sizes in bytes, as text.
 fn loaded_text(vm: &Vm) -> String {
     use std::fmt::Write;
-    let modules: Vec<_> = vm.code.loaded().into_iter().filter_map(|name| Some((name, vm.code.slot(name)?))).collect();
-    let size = |code: &Option<std::sync::Arc<swarmrt_machine::code::ModuleCode>>| code.as_ref().map_or(0, |code| code.range().len());
+    let modules: Vec<_> =
+        vm.code.loaded().into_iter().filter_map(|name| Some((name, vm.code.slot(name)?))).collect();
+    let size = |code: &Option<std::sync::Arc<swarmrt_machine::code::ModuleCode>>| {
+        code.as_ref().map_or(0, |code| code.range().len())
+    };
     let current: usize = modules.iter().map(|(_, slot)| size(&slot.current)).sum();
     let old: usize = modules.iter().map(|(_, slot)| size(&slot.old)).sum();
     let mut text = format!("Current code: {current}\nOld code: {old}\n");
     for (name, slot) in &modules {
         let _ = write!(text, "{name} {}", size(&slot.current));
-        let _ = if slot.old.is_some() { writeln!(text, " ({} old)", size(&slot.old)) } else { writeln!(text) };
+        let _ = if slot.old.is_some() {
+            writeln!(text, " ({} old)", size(&slot.old))
+        } else {
+            writeln!(text)
+        };
     }
     text
 }
@@ -101,7 +115,11 @@ fn system_info(p: &mut Process, item: Term) -> BifResult {
     if name == "procs" {
         return crate::system_text::procs(p);
     }
-    let found = limits(p, name).or_else(|| schedulers(p, name)).or_else(|| memory(p, name)).or_else(|| times(p, name)).or_else(|| identity(p, name));
+    let found = limits(p, name)
+        .or_else(|| schedulers(p, name))
+        .or_else(|| memory(p, name))
+        .or_else(|| times(p, name))
+        .or_else(|| identity(p, name));
     found.ok_or(BifExit::BADARG)
 }
 
@@ -117,10 +135,12 @@ fn limits(p: &mut Process, name: &str) -> Option<Term> {
         "atom_limit" => number(Atom::limit()),
         "ets_count" => number(crate::ets::count(p)),
         "ets_limit" => number(crate::ets::TABLES_MAX),
-        "outstanding_system_requests_limit" => outstanding_requests(vm, vm.extension::<Settings>().outstanding_requests.load(Ordering::Relaxed)),
-        "halt_flush_timeout" if vm.release() >= Release::R27 => {
-            crate::system::flush_limit_ms(vm).map_or(Term::atom(am::INFINITY), |ms| number(ms as usize))
-        }
+        "outstanding_system_requests_limit" => outstanding_requests(
+            vm,
+            vm.extension::<Settings>().outstanding_requests.load(Ordering::Relaxed),
+        ),
+        "halt_flush_timeout" if vm.release() >= Release::R27 => crate::system::flush_limit_ms(vm)
+            .map_or(Term::atom(am::INFINITY), |ms| number(ms as usize)),
         "dist_buf_busy_limit" => Term::small(1 << 20),
         "backtrace_depth" => number(vm.backtrace_depth()),
         _ => return None,
@@ -140,18 +160,28 @@ fn schedulers(p: &mut Process, name: &str) -> Option<Term> {
         "all_schedulers_state" => {
             let (online, active) = (vm.schedulers.wanted_online(), vm.schedulers.online());
             let (dirty_cpu, dirty_io) = (vm.config.dirty_cpu, vm.config.dirty_io);
-            let kinds = [("normal", count, online, active), ("dirty_cpu", dirty_cpu, dirty_cpu, dirty_cpu), ("dirty_io", dirty_io, dirty_io, dirty_io)];
-            let kinds = kinds.map(|(kind, all, online, active)| p.tuple(&[Term::atom(Atom::new(kind)), number(all), number(online), number(active)]));
+            let kinds = [
+                ("normal", count, online, active),
+                ("dirty_cpu", dirty_cpu, dirty_cpu, dirty_cpu),
+                ("dirty_io", dirty_io, dirty_io, dirty_io),
+            ];
+            let kinds = kinds.map(|(kind, all, online, active)| {
+                p.tuple(&[Term::atom(Atom::new(kind)), number(all), number(online), number(active)])
+            });
             p.list(&kinds)
         }
-        "context_reductions" => Term::small(i64::from(swarmrt_machine::process::REDUCTIONS_PER_TURN)),
+        "context_reductions" => {
+            Term::small(i64::from(swarmrt_machine::process::REDUCTIONS_PER_TURN))
+        }
         "schedulers_online" => number(vm.schedulers.wanted_online()),
         "schedulers_active" => number(vm.schedulers.online()),
         "sequential_tracer" => {
             let tracer = sequential::system_tracer(p);
             p.tuple(&[Term::atom(Atom::new(name)), tracer])
         }
-        "scheduler_id" => number(swarmrt_machine::schedule::current_scheduler().map_or(0, |number| number + 1)),
+        "scheduler_id" => {
+            number(swarmrt_machine::schedule::current_scheduler().map_or(0, |number| number + 1))
+        }
         "dirty_cpu_schedulers" | "dirty_cpu_schedulers_online" => number(vm.config.dirty_cpu),
         "dirty_io_schedulers" => number(vm.config.dirty_io),
         "scheduler_bind_type" => unbound,
@@ -181,15 +211,23 @@ fn memory(p: &mut Process, name: &str) -> Option<Term> {
     Some(match name {
         "heap_type" => Term::atom(am::PRIVATE),
         "heap_sizes" => {
-            let sizes = std::iter::successors(Some(12), |&size| Some(block_words_for(size + 1)).filter(|&next| next < 1 << 30));
+            let sizes = std::iter::successors(Some(12), |&size| {
+                Some(block_words_for(size + 1)).filter(|&next| next < 1 << 30)
+            });
             let sizes: Vec<Term> = sizes.map(number).collect();
             p.list(&sizes)
         }
         "min_heap_size" => pair(p, atom!("min_heap_size"), small(defaults.min_heap_words())),
-        "min_bin_vheap_size" => pair(p, atom!("min_bin_vheap_size"), small(defaults.min_bin_vheap_words())),
+        "min_bin_vheap_size" => {
+            pair(p, atom!("min_bin_vheap_size"), small(defaults.min_bin_vheap_words()))
+        }
         "fullsweep_after" => pair(p, atom!("fullsweep_after"), small(defaults.fullsweep_after())),
         "max_heap_size" => max_heap_term(p, default_max_heap_size(vm)),
-        "message_queue_data" => Term::atom(if defaults.off_heap_messages() { atom!("off_heap") } else { atom!("on_heap") }),
+        "message_queue_data" => Term::atom(if defaults.off_heap_messages() {
+            atom!("off_heap")
+        } else {
+            atom!("on_heap")
+        }),
         "garbage_collection" => {
             let figures = [
                 ("max_heap_size", number(default_max_heap_size(vm).words)),
@@ -288,12 +326,19 @@ fn identity(p: &mut Process, name: &str) -> Option<Term> {
         }
         "system_architecture" => p.string(&format!("{}-pc-linux-gnu", std::env::consts::ARCH)),
         "machine" => p.string("BEAM"),
-        "endian" => Term::atom(if cfg!(target_endian = "little") { atom!("little") } else { atom!("big") }),
-        "emu_type" | "build_type" => Term::atom(if cfg!(debug_assertions) { atom!("debug") } else { atom!("opt") }),
-        "emu_flavor" => Term::atom(if p.vm.engine().has_machine_code() { atom!("jit") } else { atom!("emu") }),
+        "endian" => {
+            Term::atom(if cfg!(target_endian = "little") { atom!("little") } else { atom!("big") })
+        }
+        "emu_type" | "build_type" => {
+            Term::atom(if cfg!(debug_assertions) { atom!("debug") } else { atom!("opt") })
+        }
+        "emu_flavor" => {
+            Term::atom(if p.vm.engine().has_machine_code() { atom!("jit") } else { atom!("emu") })
+        }
         "info" => crate::system_text::info(p),
         "emu_args" => {
-            let arguments: Vec<Term> = std::env::args_os().map(|argument| p.string(&argument.to_string_lossy())).collect();
+            let arguments: Vec<Term> =
+                std::env::args_os().map(|argument| p.string(&argument.to_string_lossy())).collect();
             p.list(&arguments)
         }
         // Jump tables are made where values lie close together.
@@ -304,7 +349,12 @@ fn identity(p: &mut Process, name: &str) -> Option<Term> {
         "ethread_info" => Term::NIL,
         "ethread_used_tse" => Term::small(0),
         "debug_compiled" => Term::bool(cfg!(debug_assertions)),
-        "lock_checking" | "lock_counting" | "dynamic_trace_probes" | "async_dist" | "break_ignored" | "ets_always_compress" => Term::bool(false),
+        "lock_checking"
+        | "lock_counting"
+        | "dynamic_trace_probes"
+        | "async_dist"
+        | "break_ignored"
+        | "ets_always_compress" => Term::bool(false),
         "dynamic_trace" => Term::atom(am::NONE),
         // Rust is not C.
         "c_compiler_used" => p.tuple(&[Term::atom(am::UNDEFINED), Term::atom(am::UNDEFINED)]),
@@ -323,12 +373,19 @@ fn identity(p: &mut Process, name: &str) -> Option<Term> {
             p.binary(text.as_bytes())
         }
         "modified_timing_level" => Term::atom(am::UNDEFINED),
-        "trace_control_word" => p.int(vm.extension::<Settings>().trace_control_word.load(Ordering::Relaxed)),
+        "trace_control_word" => {
+            p.int(vm.extension::<Settings>().trace_control_word.load(Ordering::Relaxed))
+        }
         "system_logger" => vm.system_logger(),
         "os_type" => p.tuple(&[Term::atom(atom!("unix")), Term::atom(atom!("linux"))]),
         "os_version" => os_version(p),
         "snifs" => {
-            let all: Vec<Term> = vm.bifs.iter().filter(|(entry, _)| entry.listed).map(|(_, mfa)| p.mfa(mfa)).collect();
+            let all: Vec<Term> = vm
+                .bifs
+                .iter()
+                .filter(|(entry, _)| entry.listed)
+                .map(|(_, mfa)| p.mfa(mfa))
+                .collect();
             p.list(&all)
         }
         "max_integer" if vm.release() >= Release::R27 => {
@@ -336,7 +393,8 @@ fn identity(p: &mut Process, name: &str) -> Option<Term> {
             p.big(false, &digits)
         }
         "taints" => {
-            let modules: Vec<Term> = p.vm.code.taints.lock().iter().copied().map(Term::atom).collect();
+            let modules: Vec<Term> =
+                p.vm.code.taints.lock().iter().copied().map(Term::atom).collect();
             p.list(&modules)
         }
         _ => return None,
@@ -375,13 +433,25 @@ fn system_info_tuple(p: &mut Process, elements: &[Term]) -> BifResult {
             if !names.iter().copied().all(is_allocator) {
                 return Err(BifExit::BADARG);
             }
-            let answers: Vec<Term> = names.iter().map(|&name| p.tuple(&[name, Term::bool(false)])).collect();
+            let answers: Vec<Term> =
+                names.iter().map(|&name| p.tuple(&[name, Term::bool(false)])).collect();
             Ok(p.list(&answers))
         }
         ("memory_internal", _) => crate::memory::memory_internal(p, elements),
-        ("wordsize", &[_]) if elements[1] == Term::atom(atom!("internal")) || elements[1] == Term::atom(atom!("external")) => Ok(number(size_of::<Term>())),
-        ("cpu_topology", &[which]) if matches!(which.as_atom().map(Atom::name), Some("detected" | "used")) => Ok(crate::topology::detected(p)),
-        ("cpu_topology", &[which]) if which == Term::atom(atom!("defined")) => Ok(Term::atom(am::UNDEFINED)),
+        ("wordsize", &[_])
+            if elements[1] == Term::atom(atom!("internal"))
+                || elements[1] == Term::atom(atom!("external")) =>
+        {
+            Ok(number(size_of::<Term>()))
+        }
+        ("cpu_topology", &[which])
+            if matches!(which.as_atom().map(Atom::name), Some("detected" | "used")) =>
+        {
+            Ok(crate::topology::detected(p))
+        }
+        ("cpu_topology", &[which]) if which == Term::atom(atom!("defined")) => {
+            Ok(Term::atom(am::UNDEFINED))
+        }
         _ => Err(BifExit::BADARG),
     }
 }
@@ -393,7 +463,8 @@ fn os_version(p: &mut Process) -> Term {
         libc::uname(&raw mut name);
         std::ffi::CStr::from_ptr(name.release.as_ptr()).to_string_lossy().into_owned()
     };
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse::<i64>().unwrap_or(0));
+    let mut numbers =
+        release.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse::<i64>().unwrap_or(0));
     let mut number = || Term::small(numbers.next().unwrap_or(0));
     let version = [number(), number(), number()];
     p.tuple(&version)
@@ -401,7 +472,8 @@ fn os_version(p: &mut Process) -> Term {
 
 /// Words for a heap, as the next of the sizes that heaps have.
 pub(crate) fn heap_words(value: Term) -> Result<u32, BifExit> {
-    let words = value.as_small().and_then(|words| usize::try_from(words).ok()).ok_or(BifExit::BADARG)?;
+    let words =
+        value.as_small().and_then(|words| usize::try_from(words).ok()).ok_or(BifExit::BADARG)?;
     if words >= 1 << 31 {
         return Err(BifExit::BADARG);
     }
@@ -463,11 +535,17 @@ fn system_flag(p: &mut Process, flag: Term, value: Term) -> BifResult {
             number(vm.set_backtrace_depth(depth))
         }
         "schedulers_online" => {
-            let count = usize::try_from(integer()?).ok().filter(|count| (1..=vm.schedulers.count()).contains(count)).ok_or(BifExit::BADARG)?;
+            let count = usize::try_from(integer()?)
+                .ok()
+                .filter(|count| (1..=vm.schedulers.count()).contains(count))
+                .ok_or(BifExit::BADARG)?;
             number(vm.schedulers.set_online(count))
         }
         "dirty_cpu_schedulers_online" => {
-            let count = usize::try_from(integer()?).ok().filter(|count| (1..=vm.config.dirty_cpu).contains(count)).ok_or(BifExit::BADARG)?;
+            let count = usize::try_from(integer()?)
+                .ok()
+                .filter(|count| (1..=vm.config.dirty_cpu).contains(count))
+                .ok_or(BifExit::BADARG)?;
             if count != vm.config.dirty_cpu {
                 return Err(BifExit::NOTSUP);
             }
@@ -481,7 +559,9 @@ fn system_flag(p: &mut Process, flag: Term, value: Term) -> BifResult {
         "min_bin_vheap_size" => small(defaults.set_min_bin_vheap_words(heap_words(value)?)),
         "max_heap_size" => {
             let before = default_max_heap_size(vm);
-            let limit = max_heap_size(vm, value).filter(|limit| limit.words == 0 || limit.words >= defaults.min_heap_words() as usize);
+            let limit = max_heap_size(vm, value).filter(|limit| {
+                limit.words == 0 || limit.words >= defaults.min_heap_words() as usize
+            });
             vm.set_default_max_heap_size(Some(limit.ok_or(BifExit::BADARG)?));
             max_heap_term(p, before)
         }
@@ -498,8 +578,10 @@ fn system_flag(p: &mut Process, flag: Term, value: Term) -> BifResult {
             Term::bool(vm.schedulers.measure(on, vm.clock.since_start_ns()))
         }
         "trace_control_word" => {
-            let word = integer().ok().filter(|word| (0..1 << 32).contains(word)).ok_or(BifExit::BADARG)?;
-            let before = vm.extension::<Settings>().trace_control_word.swap(word, Ordering::Relaxed);
+            let word =
+                integer().ok().filter(|word| (0..1 << 32).contains(word)).ok_or(BifExit::BADARG)?;
+            let before =
+                vm.extension::<Settings>().trace_control_word.swap(word, Ordering::Relaxed);
             Term::small(before)
         }
         "time_offset" if value == Term::atom(atom!("finalize")) => {
@@ -510,14 +592,24 @@ fn system_flag(p: &mut Process, flag: Term, value: Term) -> BifResult {
         }
         "multi_scheduling" => return multi_scheduling(p, value),
         "scheduler_bind_type" if value == Term::atom(atom!("unbound")) => value,
-        "scheduler_bind_type" if value.as_atom().is_some_and(|kind| BIND_TYPES.contains(&kind.name())) => return Err(BifExit::NOTSUP),
+        "scheduler_bind_type"
+            if value.as_atom().is_some_and(|kind| BIND_TYPES.contains(&kind.name())) =>
+        {
+            return Err(BifExit::NOTSUP);
+        }
         "cpu_topology" if value == Term::atom(am::UNDEFINED) => crate::topology::detected(p),
         "outstanding_system_requests_limit" => {
-            let limit = u32::try_from(integer()?).ok().filter(|&limit| limit > 0).ok_or(BifExit::BADARG)?;
-            outstanding_requests(vm, vm.extension::<Settings>().outstanding_requests.swap(limit, Ordering::Relaxed))
+            let limit =
+                u32::try_from(integer()?).ok().filter(|&limit| limit > 0).ok_or(BifExit::BADARG)?;
+            outstanding_requests(
+                vm,
+                vm.extension::<Settings>().outstanding_requests.swap(limit, Ordering::Relaxed),
+            )
         }
         "system_logger" => {
-            let known = value == Term::atom(am::LOGGER) || value == Term::atom(am::UNDEFINED) || value.is_pid();
+            let known = value == Term::atom(am::LOGGER)
+                || value == Term::atom(am::UNDEFINED)
+                || value.is_pid();
             if !known {
                 return Err(BifExit::BADARG);
             }

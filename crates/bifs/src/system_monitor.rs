@@ -2,7 +2,7 @@
 
 use crate::args::{list_of, pair_of};
 use swarmrt_machine::vm::system_monitor::Limits;
-use swarmrt_machine::{BifResult, Process, BifExit, bif};
+use swarmrt_machine::{BifExit, BifResult, Process, bif};
 use swarmrt_term::{Alloc, Term, am, atom};
 
 /// The smallest limits, as in OTP.
@@ -48,11 +48,18 @@ fn limits_of(options: Term) -> Result<Limits, BifExit> {
             continue;
         }
         let (name, limit) = pair_of(option).ok_or(BifExit::BADARG)?;
-        let limit = limit.as_small().and_then(|limit| u64::try_from(limit).ok()).ok_or(BifExit::BADARG)?;
+        let limit =
+            limit.as_small().and_then(|limit| u64::try_from(limit).ok()).ok_or(BifExit::BADARG)?;
         match name.as_atom() {
-            Some(name) if name == atom!("long_gc") => limits.long_gc_ms = Some(limit.max(LONG_MS_MIN)),
-            Some(name) if name == atom!("long_schedule") => limits.long_schedule_ms = Some(limit.max(LONG_MS_MIN)),
-            Some(name) if name == atom!("large_heap") => limits.large_heap_words = Some(limit.max(LARGE_HEAP_WORDS_MIN)),
+            Some(name) if name == atom!("long_gc") => {
+                limits.long_gc_ms = Some(limit.max(LONG_MS_MIN));
+            }
+            Some(name) if name == atom!("long_schedule") => {
+                limits.long_schedule_ms = Some(limit.max(LONG_MS_MIN));
+            }
+            Some(name) if name == atom!("large_heap") => {
+                limits.large_heap_words = Some(limit.max(LARGE_HEAP_WORDS_MIN));
+            }
             _ => return Err(BifExit::BADARG),
         }
     }
@@ -63,7 +70,10 @@ fn set(p: &mut Process, monitor: Term, options: Term) -> BifResult {
     let new = if monitor == Term::atom(am::UNDEFINED) {
         None
     } else {
-        let pid = monitor.as_pid().filter(|&pid| pid == p.id() || p.vm.processes.get(pid).is_some()).ok_or(BifExit::BADARG)?;
+        let pid = monitor
+            .as_pid()
+            .filter(|&pid| pid == p.id() || p.vm.processes.get(pid).is_some())
+            .ok_or(BifExit::BADARG)?;
         let limits = limits_of(options)?;
         (limits != Limits::default()).then_some((pid, limits))
     };

@@ -3,7 +3,7 @@
 use crate::{backtrace, ets, process_info};
 use std::fmt::Write;
 use swarmrt_machine::process::table::ProcessCell;
-use swarmrt_machine::{BifResult, Process, BifExit, Vm, signal};
+use swarmrt_machine::{BifExit, BifResult, Process, Vm, signal};
 use swarmrt_term::{Alloc, Atom, Term, usage};
 
 /// `info`: the sizes of memory and of tables.
@@ -17,7 +17,11 @@ pub(crate) fn sizes(vm: &'static Vm) -> String {
     let processes = usage::HEAPS.sum() + vm.processes.count() * size_of::<ProcessCell>();
     let (atoms, atoms_used) = Atom::bytes();
     let modules = vm.code.loaded();
-    let code: usize = modules.iter().filter_map(|&name| vm.code.current(name)).map(|module| module.range().len()).sum();
+    let code: usize = modules
+        .iter()
+        .filter_map(|&name| vm.code.current(name))
+        .map(|module| module.range().len())
+        .sum();
     let (binaries, tables) = (usage::BINARIES.sum(), ets::memory_bytes(vm));
     let system = atoms + code + binaries + tables;
     let mut text = String::new();
@@ -35,7 +39,8 @@ pub(crate) fn sizes(vm: &'static Vm) -> String {
     text
 }
 
-/// What a call of `procs` waits for: the numbers of the replies that are to come, and the sections so far.
+/// What a call of `procs` waits for: the numbers of the replies that are to come, and the sections
+/// so far.
 struct Waiting {
     numbers: Vec<u64>,
     text: Vec<u8>,
@@ -76,7 +81,9 @@ fn ask_all(p: &mut Process) -> Waiting {
             pid,
             Box::new(move |vm, process| {
                 let mut heap = swarmrt_term::FragmentHeap::new();
-                let section = process.map_or(Term::NIL, |process| heap.binary(&backtrace::dump(process, process_info::state(process))));
+                let section = process.map_or(Term::NIL, |process| {
+                    heap.binary(&backtrace::dump(process, process_info::state(process)))
+                });
                 signal::send_reply(vm, asker, number, section);
             }),
         );

@@ -5,7 +5,7 @@ use crate::binary_module::part_of;
 use crate::long::{self, Stop, check, may_take_long};
 use std::io::Write;
 use swarmrt_machine::code::FunEntry;
-use swarmrt_machine::{BifResult, Process, BifExit, bif};
+use swarmrt_machine::{BifExit, BifResult, Process, bif};
 use swarmrt_term::etf::{self, DecodeError, DecodeOptions, EncodeOptions};
 use swarmrt_term::release::{self, Release};
 use swarmrt_term::{Alloc, Mfa, Term, am, atom, print, usage};
@@ -41,8 +41,8 @@ fn encode_options(options: Term) -> Result<EncodeOptions, BifExit> {
 /// Bytes that are written or read of the external format at once.
 const QUICK_ETF_BYTES: usize = 128 << 10;
 
-/// The part of the memory that is left which the bytes may take: they are gathered in a buffer that grows by doubling,
-/// and then copied.
+/// The part of the memory that is left which the bytes may take: they are gathered in a buffer that
+/// grows by doubling, and then copied.
 const ROOM_SHARE: usize = 4;
 
 /// How many bytes there is time and memory for, and what stops a term with more.
@@ -62,7 +62,8 @@ fn encoded(p: &mut Process, term: Term, options: &EncodeOptions) -> Result<Vec<u
     Ok(bytes)
 }
 
-/// The bytes of a term as a list: each large binary, and what stands between them. All are parts of one.
+/// The bytes of a term as a list: each large binary, and what stands between them. All are parts of
+/// one.
 fn encoded_in_parts(p: &mut Process, term: Term, options: &EncodeOptions) -> Result<Term, Stop> {
     let (limit, stop) = bytes_max();
     let (bytes, places) = etf::encode_with_places(term, options, limit).ok_or(stop)?;
@@ -103,12 +104,16 @@ fn term_to_binary_2(p: &mut Process, term: Term, options: Term) -> BifResult {
 
 #[bif("erlang:term_to_iovec/1")]
 fn term_to_iovec(p: &mut Process, term: Term) -> BifResult {
-    long::run(p, am::ERLANG, atom!("term_to_iovec"), &[term], |p| encoded_in_parts(p, term, &EncodeOptions::default()))
+    long::run(p, am::ERLANG, atom!("term_to_iovec"), &[term], |p| {
+        encoded_in_parts(p, term, &EncodeOptions::default())
+    })
 }
 
 #[bif("erlang:term_to_iovec/2")]
 fn term_to_iovec_2(p: &mut Process, term: Term, options: Term) -> BifResult {
-    long::run(p, am::ERLANG, atom!("term_to_iovec"), &[term, options], |p| encoded_in_parts(p, term, &encode_options(options)?))
+    long::run(p, am::ERLANG, atom!("term_to_iovec"), &[term, options], |p| {
+        encoded_in_parts(p, term, &encode_options(options)?)
+    })
 }
 
 #[bif("erlang:external_size/1")]
@@ -118,15 +123,20 @@ fn external_size(p: &mut Process, term: Term) -> BifResult {
 
 #[bif("erlang:external_size/2")]
 fn external_size_2(p: &mut Process, term: Term, options: Term) -> BifResult {
-    long::run(p, am::ERLANG, atom!("external_size"), &[term, options], |p| size_in_bytes(p, term, options))
+    long::run(p, am::ERLANG, atom!("external_size"), &[term, options], |p| {
+        size_in_bytes(p, term, options)
+    })
 }
 
 fn size_in_bytes(p: &mut Process, term: Term, options: Term) -> Result<Term, Stop> {
-    // Until OTP 26 it takes the version alone; later the options of term_to_binary/2, but compresses nothing.
+    // Until OTP 26 it takes the version alone; later the options of term_to_binary/2, but
+    // compresses nothing.
     let takes_all = release::current() >= Release::R27;
     let is_version = |option: Term| {
         let pair = pair_of(option).filter(|(key, _)| *key == Term::atom(atom!("minor_version")));
-        pair.is_some_and(|(_, value)| value.as_small().is_some_and(|value| (0..=1).contains(&value)))
+        pair.is_some_and(|(_, value)| {
+            value.as_small().is_some_and(|value| (0..=1).contains(&value))
+        })
     };
     if !takes_all && !list_of(options)?.into_iter().all(is_version) {
         return Err(BifExit::BADARG.into());
@@ -141,7 +151,9 @@ fn size_in_bytes(p: &mut Process, term: Term, options: Term) -> Result<Term, Sto
 
 #[bif("erlang:binary_to_term/1")]
 fn binary_to_term(p: &mut Process, binary: Term) -> BifResult {
-    long::run(p, am::ERLANG, atom!("binary_to_term"), &[binary], |p| decoded(p, binary, DecodeOptions::default()))
+    long::run(p, am::ERLANG, atom!("binary_to_term"), &[binary], |p| {
+        decoded(p, binary, DecodeOptions::default())
+    })
 }
 
 #[bif("erlang:binary_to_term/2")]
@@ -155,7 +167,9 @@ fn binary_to_term_2(p: &mut Process, binary: Term, options: Term) -> BifResult {
             _ => return Err(bad_option()),
         }
     }
-    long::run(p, am::ERLANG, atom!("binary_to_term"), &[binary, options], |p| decoded(p, binary, wanted))
+    long::run(p, am::ERLANG, atom!("binary_to_term"), &[binary, options], |p| {
+        decoded(p, binary, wanted)
+    })
 }
 
 fn decoded(p: &mut Process, binary: Term, wanted: DecodeOptions) -> Result<Term, Stop> {
@@ -226,8 +240,14 @@ fn is_builtin(p: &mut Process, module: Term, function: Term, arity: Term) -> Bif
     }
     let Ok(arity) = size_of(arity) else { return Ok(Term::bool(false)) };
     // Those that are instructions in OTP are in no list.
-    let is_instruction = module == am::ERLANG && (function == am::APPLY && matches!(arity, 2 | 3) || function == atom!("yield") && arity == 0);
-    let is_listed = |arity| p.vm.bifs.number(Mfa { module, function, arity }).is_some_and(|number| p.vm.bifs.get(number).listed);
+    let is_instruction = module == am::ERLANG
+        && (function == am::APPLY && matches!(arity, 2 | 3)
+            || function == atom!("yield") && arity == 0);
+    let is_listed = |arity| {
+        p.vm.bifs
+            .number(Mfa { module, function, arity })
+            .is_some_and(|number| p.vm.bifs.get(number).listed)
+    };
     Ok(Term::bool(is_instruction || u32::try_from(arity).is_ok_and(is_listed)))
 }
 

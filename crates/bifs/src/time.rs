@@ -1,13 +1,14 @@
 //! Clocks and calendar.
 
 use swarmrt_machine::vm::time::os_system_time_ns;
-use swarmrt_machine::{BifResult, Process, BifExit, bif};
+use swarmrt_machine::{BifExit, BifResult, Process, bif};
 use swarmrt_term::{Alloc, Release, Term, am, atom, bigint};
 
 /// Ticks of `os:perf_counter/0` a second.
 const PERF_COUNTER_UNIT: i64 = 1_000_000_000;
 
-/// Nanoseconds converted to a unit: one of OTP's atoms, or parts a second. Rounds towards minus infinity.
+/// Nanoseconds converted to a unit: one of OTP's atoms, or parts a second. Rounds towards minus
+/// infinity.
 pub fn convert(p: &mut Process, nanoseconds: i64, unit: Term) -> BifResult {
     let per_second: i128 = match unit.as_atom() {
         Some(am::SECOND | am::SECONDS) => 1,
@@ -16,7 +17,9 @@ pub fn convert(p: &mut Process, nanoseconds: i64, unit: Term) -> BifResult {
         Some(am::NANOSECOND | am::NANO_SECONDS | am::NATIVE) => 1_000_000_000,
         Some(unit) if unit == atom!("perf_counter") => i128::from(PERF_COUNTER_UNIT),
         Some(_) => return Err(BifExit::BADARG),
-        None if unit.as_big().is_some_and(|big| !big.is_negative()) => return convert_to_large(p, nanoseconds, unit),
+        None if unit.as_big().is_some_and(|big| !big.is_negative()) => {
+            return convert_to_large(p, nanoseconds, unit);
+        }
         None => i128::from(unit.as_small().filter(|&unit| unit > 0).ok_or(BifExit::BADARG)?),
     };
     let value = (i128::from(nanoseconds) * per_second).div_euclid(1_000_000_000);
@@ -98,7 +101,11 @@ fn time_unit(_p: &mut Process) -> BifResult {
 fn timestamp_term(p: &mut Process, nanoseconds: i64) -> Term {
     let microseconds = nanoseconds / 1000;
     let seconds = microseconds / 1_000_000;
-    p.tuple(&[Term::small(seconds / 1_000_000), Term::small(seconds % 1_000_000), Term::small(microseconds % 1_000_000)])
+    p.tuple(&[
+        Term::small(seconds / 1_000_000),
+        Term::small(seconds % 1_000_000),
+        Term::small(microseconds % 1_000_000),
+    ])
 }
 
 #[bif("erlang:timestamp/0")]
@@ -166,7 +173,8 @@ fn time(p: &mut Process) -> BifResult {
 fn parse_date_time(term: Term) -> Option<libc::tm> {
     let triple = |term: Term| -> Option<[i32; 3]> {
         let tuple = term.as_tuple().filter(|tuple| tuple.arity() == 3)?;
-        let number = |index: usize| tuple.get(index).as_small().and_then(|value| i32::try_from(value).ok());
+        let number =
+            |index: usize| tuple.get(index).as_small().and_then(|value| i32::try_from(value).ok());
         Some([number(0)?, number(1)?, number(2)?])
     };
     let pair = term.as_tuple().filter(|pair| pair.arity() == 2)?;
@@ -182,16 +190,18 @@ fn parse_date_time(term: Term) -> Option<libc::tm> {
     }
     // SAFETY: a `tm` of zeros is valid.
     let mut tm: libc::tm = unsafe { std::mem::zeroed() };
-    (tm.tm_year, tm.tm_mon, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec) = (year - 1900, month - 1, day, hour, minute, second);
+    (tm.tm_year, tm.tm_mon, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec) =
+        (year - 1900, month - 1, day, hour, minute, second);
     Some(tm)
 }
 
-/// The first years that OTP converts: of universal time to seconds, and between universal and local time.
+/// The first years that OTP converts: of universal time to seconds, and between universal and local
+/// time.
 const UNIVERSAL_YEAR_MIN: i32 = 1600;
 const LOCAL_YEAR_MIN: i32 = 1902;
 
-/// Year, month and day of a day counted from 1970-01-01. Divisions round towards zero: as in OTP, what comes before March
-/// of the year 0 is a day off.
+/// Year, month and day of a day counted from 1970-01-01. Divisions round towards zero: as in OTP,
+/// what comes before March of the year 0 is a day off.
 fn gregorian(days: i64) -> (i64, i64, i64) {
     /// From 0000-03-01 to 1970-01-01.
     const EPOCH: i64 = 719_468;
@@ -232,7 +242,9 @@ fn has_daylight_saving() -> bool {
 
 #[bif("erlang:localtime_to_universaltime/2")]
 fn localtime_to_universaltime(p: &mut Process, local: Term, dst: Term) -> BifResult {
-    let mut tm = parse_date_time(local).filter(|tm| tm.tm_year >= LOCAL_YEAR_MIN - 1900).ok_or(BifExit::BADARG)?;
+    let mut tm = parse_date_time(local)
+        .filter(|tm| tm.tm_year >= LOCAL_YEAR_MIN - 1900)
+        .ok_or(BifExit::BADARG)?;
     tm.tm_isdst = match dst.as_atom() {
         Some(am::TRUE) => 1,
         Some(am::FALSE) => 0,
@@ -250,7 +262,9 @@ fn localtime_to_universaltime(p: &mut Process, local: Term, dst: Term) -> BifRes
 
 #[bif("erlang:universaltime_to_localtime/1")]
 fn universaltime_to_localtime(p: &mut Process, universal: Term) -> BifResult {
-    let mut tm = parse_date_time(universal).filter(|tm| tm.tm_year >= LOCAL_YEAR_MIN - 1900).ok_or(BifExit::BADARG)?;
+    let mut tm = parse_date_time(universal)
+        .filter(|tm| tm.tm_year >= LOCAL_YEAR_MIN - 1900)
+        .ok_or(BifExit::BADARG)?;
     // SAFETY: as above.
     let seconds = unsafe { libc::timegm(&raw mut tm) };
     let (date, time) = date_time(p, &broken_down(seconds, true));
@@ -259,7 +273,9 @@ fn universaltime_to_localtime(p: &mut Process, universal: Term) -> BifResult {
 
 #[bif("erlang:universaltime_to_posixtime/1")]
 fn universaltime_to_posixtime(_p: &mut Process, universal: Term) -> BifResult {
-    let mut tm = parse_date_time(universal).filter(|tm| tm.tm_year >= UNIVERSAL_YEAR_MIN - 1900).ok_or(BifExit::BADARG)?;
+    let mut tm = parse_date_time(universal)
+        .filter(|tm| tm.tm_year >= UNIVERSAL_YEAR_MIN - 1900)
+        .ok_or(BifExit::BADARG)?;
     // SAFETY: as above.
     Ok(Term::small(unsafe { libc::timegm(&raw mut tm) }))
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use swarmrt_machine::process::few::Few;
 use swarmrt_machine::process::links::{RefValue, Tag};
 use swarmrt_machine::schedule::timer::{TimerAction, TimerKey};
-use swarmrt_machine::{BifResult, Process, BifExit, Vm, bif, signal};
+use swarmrt_machine::{BifExit, BifResult, Process, Vm, bif, signal};
 use swarmrt_term::{Alloc, FragmentHeap, Term, am, atom};
 
 /// A timer that a built-in has started.
@@ -31,15 +31,21 @@ type Part = (AtomicUsize, Mutex<HashMap<u64, Few<()>>>);
 /// Timers that built-ins have started, by the number of their reference.
 struct Started {
     entries: Mutex<HashMap<u64, Entry>>,
-    /// The timers for suspended processes, which wait (OTP 29 and later), and how many such processes there are.
+    /// The timers for suspended processes, which wait (OTP 29 and later), and how many such
+    /// processes there are.
     paused: (AtomicUsize, Mutex<HashMap<u64, Vec<Paused>>>),
-    /// The timers for each process, with how many processes a part knows: most processes end without one.
+    /// The timers for each process, with how many processes a part knows: most processes end
+    /// without one.
     of_pids: [Part; PARTS],
 }
 
 impl Default for Started {
     fn default() -> Self {
-        Started { entries: Mutex::default(), paused: Default::default(), of_pids: std::array::from_fn(|_| Default::default()) }
+        Started {
+            entries: Mutex::default(),
+            paused: Default::default(),
+            of_pids: std::array::from_fn(|_| Default::default()),
+        }
     }
 }
 
@@ -129,7 +135,8 @@ fn process_exits(p: &mut Process) {
     }
 }
 
-/// Has the timers for a process wait while it is suspended. As in OTP, nobody can read or cancel them any more.
+/// Has the timers for a process wait while it is suspended. As in OTP, nobody can read or cancel
+/// them any more.
 fn process_is_suspended(p: &mut Process, suspended: bool) {
     let started = p.vm.extension::<Started>();
     let now_ns = p.vm.clock.since_start_ns();
@@ -150,7 +157,8 @@ fn process_is_suspended(p: &mut Process, suspended: bool) {
     count.store(paused.len(), Ordering::Release);
 }
 
-/// Has timers cancelled when the processes end that they are for, and wait while those are suspended.
+/// Has timers cancelled when the processes end that they are for, and wait while those are
+/// suspended.
 pub fn register(vm: &'static Vm) {
     vm.add_exit_hook(process_exits);
     vm.add_suspend_hook(process_is_suspended);
@@ -169,7 +177,14 @@ fn is_absolute(options: Term) -> Option<bool> {
     Some(absolute)
 }
 
-fn start(p: &mut Process, time: Term, to: Term, message: Term, options: Term, wrap: bool) -> BifResult {
+fn start(
+    p: &mut Process,
+    time: Term,
+    to: Term,
+    message: Term,
+    options: Term,
+    wrap: bool,
+) -> BifResult {
     let absolute = is_absolute(options).ok_or_else(|| BifExit::Caused(atom!("badopt")))?;
     let wrong_time = || BifExit::Caused(atom!("time"));
     let time = time.as_small().ok_or_else(wrong_time)?;
@@ -253,7 +268,9 @@ fn start_timer_4(p: &mut Process, time: Term, to: Term, message: Term, options: 
 /// Milliseconds left of a timer, rounded up; `false` when it is not running.
 fn left(p: &Process, entry: Option<Entry>) -> Term {
     match entry {
-        Some(entry) => Term::small(entry.key.at_ns.saturating_sub(p.vm.clock.since_start_ns()).div_ceil(1_000_000) as i64),
+        Some(entry) => Term::small(
+            entry.key.at_ns.saturating_sub(p.vm.clock.since_start_ns()).div_ceil(1_000_000) as i64,
+        ),
         None => Term::bool(false),
     }
 }
@@ -286,7 +303,13 @@ fn timer_options(list: Term) -> Result<TimerOptions, BifExit> {
     Ok(options)
 }
 
-fn answer(p: &mut Process, reference: Term, result: Term, options: &TimerOptions, tag: &str) -> BifResult {
+fn answer(
+    p: &mut Process,
+    reference: Term,
+    result: Term,
+    options: &TimerOptions,
+    tag: &str,
+) -> BifResult {
     if options.asynchronous {
         if options.info {
             let message = p.tuple(&[Term::atom(swarmrt_term::Atom::new(tag)), reference, result]);

@@ -13,7 +13,11 @@ fn processors() -> Processors {
     let folder = std::path::Path::new("/sys/devices/system/cpu");
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name();
-        let Some(logical) = name.to_str().and_then(|name| name.strip_prefix("cpu")?.parse::<i64>().ok()) else { continue };
+        let Some(logical) =
+            name.to_str().and_then(|name| name.strip_prefix("cpu")?.parse::<i64>().ok())
+        else {
+            continue;
+        };
         let number = |file: &str| -> Option<i64> {
             let text = std::fs::read_to_string(entry.path().join("topology").join(file)).ok()?;
             text.trim().parse().ok()
@@ -31,7 +35,9 @@ pub(crate) fn detected(p: &mut Process) -> Term {
     if found.is_empty() {
         return Term::atom(am::UNDEFINED);
     }
-    let logical = |p: &mut Process, number: i64| p.tuple(&[Term::atom(atom!("logical")), Term::small(number)]);
+    let logical = |p: &mut Process, number: i64| {
+        p.tuple(&[Term::atom(atom!("logical")), Term::small(number)])
+    };
     let mut processors = Vec::new();
     for cores in found.into_values() {
         let mut list = Vec::new();

@@ -1,11 +1,12 @@
 //! `erlang:trace/3`, `trace_info/2`, `trace_delivered/1`: the tracing of processes.
 //!
-//! Calls and ports are not traced: the flags for them are refused with `badarg`, and `trace_pattern` does not exist.
+//! Calls and ports are not traced: the flags for them are refused with `badarg`, and
+//! `trace_pattern` does not exist.
 
 use crate::args::{list_of, pair_of};
 use crate::process::ask;
 use swarmrt_machine::process::trace::{Trace, flags};
-use swarmrt_machine::{BifResult, Process, BifExit, bif, signal};
+use swarmrt_machine::{BifExit, BifResult, Process, bif, signal};
 use swarmrt_term::{Alloc, Atom, Mfa, Term, am, atom};
 
 const FLAGS: [(&str, u32); 13] = [
@@ -38,7 +39,9 @@ fn parse(list: Term) -> Result<(u32, Option<u64>), BifExit> {
         let name = option.as_atom().ok_or(BifExit::BADARG)?;
         wanted |= match FLAGS.into_iter().find(|&(known, _)| known == name.name()) {
             Some((_, flag)) => flag,
-            None if name == am::ALL => FLAGS.into_iter().fold(0, |all, (_, flag)| all | flag) & flags::EVENTS,
+            None if name == am::ALL => {
+                FLAGS.into_iter().fold(0, |all, (_, flag)| all | flag) & flags::EVENTS
+            }
             None if name == atom!("running_procs") => flags::RUNNING,
             None => return Err(BifExit::BADARG),
         };
@@ -51,10 +54,12 @@ fn change(process: &mut Process, on: bool, wanted: u32, tracer: u64) -> bool {
     let now = process.trace;
     if !on {
         let left = now.flags & !wanted;
-        process.trace = if left & flags::EVENTS == 0 { Trace::default() } else { Trace { flags: left, ..now } };
+        process.trace =
+            if left & flags::EVENTS == 0 { Trace::default() } else { Trace { flags: left, ..now } };
         return true;
     }
-    let other = now.flags != 0 && now.tracer != tracer && process.vm.processes.get(now.tracer).is_some();
+    let other =
+        now.flags != 0 && now.tracer != tracer && process.vm.processes.get(now.tracer).is_some();
     if other {
         return false;
     }
@@ -115,7 +120,11 @@ fn trace_for(p: &mut Process, whom: Term, on: bool, wanted: u32, tracer: u64) ->
                         change(process, on, wanted, tracer);
                     }
                 };
-                count += i64::from(signal::send_call(p.vm, pid, Box::new(move |_, process| changing(process))));
+                count += i64::from(signal::send_call(
+                    p.vm,
+                    pid,
+                    Box::new(move |_, process| changing(process)),
+                ));
             }
         }
     }
@@ -126,12 +135,18 @@ fn trace_one(p: &mut Process, pid: u64, on: bool, wanted: u32, tracer: u64) -> B
     let changed = if pid == p.id() {
         Term::bool(change(p, on, wanted, tracer))
     } else {
-        ask(p, pid, move |process| Term::bool(change(process, on, wanted, tracer)), Term::bool(false))?
+        ask(
+            p,
+            pid,
+            move |process| Term::bool(change(process, on, wanted, tracer)),
+            Term::bool(false),
+        )?
     };
     if changed == Term::bool(true) { Ok(Term::small(1)) } else { Err(BifExit::BADARG) }
 }
 
-/// Trace messages are sent when things happen, so those of what has happened are on their way already.
+/// Trace messages are sent when things happen, so those of what has happened are on their way
+/// already.
 #[bif("erlang:trace_delivered/1")]
 fn trace_delivered(p: &mut Process, tracee: Term) -> BifResult {
     if tracee.as_pid().is_none() && tracee != Term::atom(am::ALL) {
@@ -147,7 +162,11 @@ fn trace_delivered(p: &mut Process, tracee: Term) -> BifResult {
 fn info_of(p: &mut Process, item: Term, trace: Trace) -> BifResult {
     let value = match item.as_atom().map(Atom::name) {
         Some("flags") => {
-            let set: Vec<Term> = FLAGS.iter().filter(|(_, flag)| trace.flags & flag != 0).map(|(name, _)| Term::atom(Atom::new(name))).collect();
+            let set: Vec<Term> = FLAGS
+                .iter()
+                .filter(|(_, flag)| trace.flags & flag != 0)
+                .map(|(name, _)| Term::atom(Atom::new(name)))
+                .collect();
             p.list(&set)
         }
         Some("tracer") if trace.flags == 0 => Term::NIL,
@@ -167,9 +186,20 @@ pub(crate) fn trace_info(p: &mut Process, whom: Term, item: Term) -> BifResult {
             return info_of(p, item, p.trace);
         }
         // {Flags, Tracer} as one number, so that the answer needs no room.
-        let packed = ask(p, pid, |process| Term::small((process.trace.tracer << 16 | u64::from(process.trace.flags)) as i64), Term::atom(am::UNDEFINED))?;
+        let packed = ask(
+            p,
+            pid,
+            |process| {
+                Term::small((process.trace.tracer << 16 | u64::from(process.trace.flags)) as i64)
+            },
+            Term::atom(am::UNDEFINED),
+        )?;
         return match packed.as_small() {
-            Some(packed) => info_of(p, item, Trace { flags: packed as u32 & 0xffff, tracer: packed as u64 >> 16 }),
+            Some(packed) => info_of(
+                p,
+                item,
+                Trace { flags: packed as u32 & 0xffff, tracer: packed as u64 >> 16 },
+            ),
             None => Ok(packed),
         };
     }
@@ -182,13 +212,30 @@ pub(crate) fn trace_info(p: &mut Process, whom: Term, item: Term) -> BifResult {
 /// Of functions: none is traced.
 fn function_info(p: &mut Process, whom: Term, item: Term) -> BifResult {
     let parts = whom.as_tuple().filter(|tuple| tuple.arity() == 3).ok_or(BifExit::BADARG)?;
-    let (Some(module), Some(function), Some(arity)) = (parts.get(0).as_atom(), parts.get(1).as_atom(), parts.get(2).as_small()) else {
+    let (Some(module), Some(function), Some(arity)) =
+        (parts.get(0).as_atom(), parts.get(1).as_atom(), parts.get(2).as_small())
+    else {
         return Err(BifExit::BADARG);
     };
-    let known = matches!(item.as_atom().map(Atom::name), Some("traced" | "match_spec" | "meta" | "meta_match_spec" | "call_count" | "call_time" | "all"));
+    let known = matches!(
+        item.as_atom().map(Atom::name),
+        Some(
+            "traced"
+                | "match_spec"
+                | "meta"
+                | "meta_match_spec"
+                | "call_count"
+                | "call_time"
+                | "all"
+        )
+    );
     let arity = u32::try_from(arity).ok().filter(|_| known).ok_or(BifExit::BADARG)?;
     let mfa = Mfa { module, function, arity };
-    let exists = p.vm.bifs.number(mfa).is_some() || p.vm.code.current(module).is_some_and(|code| code.exports_of().any(|(export, _)| export == mfa));
+    let exists = p.vm.bifs.number(mfa).is_some()
+        || p.vm
+            .code
+            .current(module)
+            .is_some_and(|code| code.exports_of().any(|(export, _)| export == mfa));
     let value = if exists { Term::bool(false) } else { Term::atom(am::UNDEFINED) };
     Ok(p.tuple(&[item, value]))
 }

@@ -7,7 +7,7 @@ use crate::trace::trace_in_session;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use swarmrt_machine::vm::resource::Resources;
-use swarmrt_machine::{BifResult, Process, BifExit, Vm, bif, signal};
+use swarmrt_machine::{BifExit, BifResult, Process, Vm, bif, signal};
 use swarmrt_term::{Alloc, Atom, Term, atom};
 
 /// A session that has not been destroyed.
@@ -122,9 +122,11 @@ fn trace_info(p: &mut Process, session: Term, whom: Term, item: Term) -> BifResu
     let mut list = if whom == any { p.list(&[legacy]) } else { Term::NIL };
     for (name, number) in active {
         // A session traces with its own tracer only.
-        if tracer.is_none() || handles(p.vm).any(|session| {
-            (session.name, session.number, Some(session.tracer)) == (name, number, tracer)
-        }) {
+        if tracer.is_none()
+            || handles(p.vm).any(|session| {
+                (session.name, session.number, Some(session.tracer)) == (name, number, tracer)
+            })
+        {
             let weak = p.tuple(&[Term::atom(name), Term::small(number)]);
             list = p.cons(weak, list);
         }

@@ -2,7 +2,7 @@
 
 use crate::args::{index_of, pair_of, size_of};
 use crate::long::{self, QUICK_COPY_BYTES, QUICK_STEPS, Stop, check, list_length};
-use swarmrt_machine::{BifResult, Process, BifExit, bif};
+use swarmrt_machine::{BifExit, BifResult, Process, bif};
 use swarmrt_term::{Alloc, Header, Subtag, Term, Tuple, am, atom};
 
 /// Elements that a tuple may have.
@@ -40,12 +40,16 @@ fn setelement(p: &mut Process, index: Term, tuple: Term, value: Term) -> BifResu
 
 #[bif("erlang:make_tuple/2")]
 fn make_tuple_2(p: &mut Process, arity: Term, value: Term) -> BifResult {
-    long::run(p, am::ERLANG, atom!("make_tuple"), &[arity, value], |p| made_tuple(p, arity, value, Term::NIL))
+    long::run(p, am::ERLANG, atom!("make_tuple"), &[arity, value], |p| {
+        made_tuple(p, arity, value, Term::NIL)
+    })
 }
 
 #[bif("erlang:make_tuple/3")]
 fn make_tuple_3(p: &mut Process, arity: Term, value: Term, values: Term) -> BifResult {
-    long::run(p, am::ERLANG, atom!("make_tuple"), &[arity, value, values], |p| made_tuple(p, arity, value, values))
+    long::run(p, am::ERLANG, atom!("make_tuple"), &[arity, value, values], |p| {
+        made_tuple(p, arity, value, values)
+    })
 }
 
 fn made_tuple(p: &mut Process, arity: Term, value: Term, values: Term) -> Result<Term, Stop> {
@@ -83,7 +87,11 @@ fn insert_element(p: &mut Process, index: Term, tuple: Term, value: Term) -> Bif
         return Err(BifExit::BADARG);
     }
     let (before, after) = tuple.elements().split_at(at);
-    Ok(build(p, tuple.arity() + 1, before.iter().copied().chain([value]).chain(after.iter().copied())))
+    Ok(build(
+        p,
+        tuple.arity() + 1,
+        before.iter().copied().chain([value]).chain(after.iter().copied()),
+    ))
 }
 
 #[bif("erlang:delete_element/2")]

@@ -2,7 +2,7 @@
 
 use crate::args::{binary_of, bytes_with_room};
 use crate::long::{self, QUICK_STEPS, Steps, Stop, check_bytes, may_take_long};
-use swarmrt_machine::{BifResult, Process, BifExit, bif};
+use swarmrt_machine::{BifExit, BifResult, Process, bif};
 use swarmrt_term::{Alloc, Atom, Bits, Mfa, Term, am, atom};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -53,8 +53,8 @@ fn character_bytes(first: u8) -> Option<usize> {
     }
 }
 
-/// How far a byte string is UTF-8, and whether what follows are fewer bytes than the character has that it begins. As in
-/// OTP, what character it would be is looked at only when there are as many.
+/// How far a byte string is UTF-8, and whether what follows are fewer bytes than the character has
+/// that it begins. As in OTP, what character it would be is looked at only when there are as many.
 fn utf8_prefix(bytes: &[u8]) -> (usize, bool) {
     let Err(error) = std::str::from_utf8(bytes) else { return (bytes.len(), true) };
     let rest = &bytes[error.valid_up_to()..];
@@ -65,7 +65,11 @@ impl Decoder<'_> {
     /// `false` when the character is none, or comes within another.
     fn character(&mut self, code: Term) -> bool {
         let limit = if self.encoding == Encoding::Latin1 { 255 } else { u32::from(char::MAX) };
-        let character = code.as_small().and_then(|code| u32::try_from(code).ok()).filter(|&code| code <= limit).and_then(char::from_u32);
+        let character = code
+            .as_small()
+            .and_then(|code| u32::try_from(code).ok())
+            .filter(|&code| code <= limit)
+            .and_then(char::from_u32);
         match character {
             Some(character) if self.begun.is_empty() => {
                 self.text.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
@@ -179,7 +183,8 @@ impl Decoder<'_> {
     }
 }
 
-/// How many bytes and characters there are in data that is made of integers, binaries and lists of these only.
+/// How many bytes and characters there are in data that is made of integers, binaries and lists of
+/// these only.
 fn character_data_size(data: Term) -> Result<usize, Stop> {
     let quick = if may_take_long() { usize::MAX } else { QUICK_STEPS };
     let mut pending = vec![data];
@@ -219,14 +224,20 @@ fn go_on_in_erlang(p: &mut Process, function: Atom, data: Term, encoding: Term) 
     p.trap(export, &[data, encoding])
 }
 
-fn convert(p: &mut Process, data: Term, encoding: Encoding, finish: fn(&mut Process, &[u8]) -> Term) -> Result<Term, Stop> {
+fn convert(
+    p: &mut Process,
+    data: Term,
+    encoding: Encoding,
+    finish: fn(&mut Process, &[u8]) -> Term,
+) -> Result<Term, Stop> {
     let size = character_data_size(data)?;
     let mut decoder = Decoder { p, encoding, text: bytes_with_room(size)?, begun: Vec::new() };
     let decoded = decoder.run(data);
     let text = decoder.text;
     p.bump_reductions(text.len() / 20);
     let result = finish(p, &text);
-    let tuple = |p: &mut Process, tag: Atom, rest: Term| Ok(p.tuple(&[Term::atom(tag), result, rest]));
+    let tuple =
+        |p: &mut Process, tag: Atom, rest: Term| Ok(p.tuple(&[Term::atom(tag), result, rest]));
     match decoded {
         Decoded::Whole => Ok(result),
         Decoded::Error { rest } => tuple(p, am::ERROR, rest),
@@ -242,13 +253,18 @@ fn characters_to_binary(p: &mut Process, data: Term, encoding: Term) -> BifResul
     if encoding_of(encoding).is_err() {
         return go_on_in_erlang(p, atom!("characters_to_binary_int"), data, encoding);
     }
-    long::run(p, atom!("unicode"), atom!("characters_to_binary"), &[data, encoding], |p| text_to_binary(p, data, encoding))
+    long::run(p, atom!("unicode"), atom!("characters_to_binary"), &[data, encoding], |p| {
+        text_to_binary(p, data, encoding)
+    })
 }
 
 fn text_to_binary(p: &mut Process, data: Term, encoding: Term) -> Result<Term, Stop> {
     let encoding = encoding_of(encoding)?;
     // A binary alone in a list is taken as the binary, and one that is good already as it is.
-    let data = data.as_cons().filter(|cell| cell.tail().is_nil() && cell.head().is_binary()).map_or(data, |cell| cell.head());
+    let data = data
+        .as_cons()
+        .filter(|cell| cell.tail().is_nil() && cell.head().is_binary())
+        .map_or(data, |cell| cell.head());
     if encoding == Encoding::Utf8 && data.is_binary() {
         check_bytes(data)?;
         let bytes = binary_of(data)?;

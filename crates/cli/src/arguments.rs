@@ -1,16 +1,18 @@
 //! The command line: its options, commands, help texts, and how it is read.
 //!
-//! It is read in two steps, because some commands hand their arguments to another program untouched. [`Head`] reads the
-//! options before the first word. If that word is such a command, or a file, the arguments behind it are taken as they
-//! are; otherwise all words are read by [`Cli`], which knows each command's own options. Starting a program therefore
-//! costs one small parser, not the whole one.
+//! It is read in two steps, because some commands hand their arguments to another program
+//! untouched. [`Head`] reads the options before the first word. If that word is such a command, or
+//! a file, the arguments behind it are taken as they are; otherwise all words are read by [`Cli`],
+//! which knows each command's own options. Starting a program therefore costs one small parser, not
+//! the whole one.
 
 use crate::failure::{EXIT_USAGE, Failure};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueHint};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-const ABOUT: &str = "SwarmRT runs Erlang, Elixir and Gleam programs: a BEAM virtual machine written in Rust";
+const ABOUT: &str =
+    "SwarmRT runs Erlang, Elixir and Gleam programs: a BEAM virtual machine written in Rust";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -46,7 +48,8 @@ pub struct Options {
     /// Folder of the Erlang/OTP to use (default: `SWARMRT_OTP_ROOT`, then the usual places)
     #[arg(long, value_name = "DIR", global = true, value_hint = ValueHint::DirPath)]
     pub otp_root: Option<PathBuf>,
-    /// What runs the code: tiered (default), interp, baseline, baseline:CALLS, jit, jit:MODULES, tiered:SAMPLES
+    /// What runs the code: tiered (default), interp, baseline, baseline:CALLS, jit, jit:MODULES,
+    /// tiered:SAMPLES
     #[arg(long, value_name = "ENGINE", global = true)]
     pub engine: Option<String>,
     /// Where machine code is kept from run to run (default: ~/.cache/swarmrt), or `off`
@@ -113,7 +116,9 @@ Exit codes: 0 all passed; 1 a test failed, or the code does not compile; 2 there
         arguments: Vec<OsString>,
     },
     /// Check whether everything that SwarmRT needs is there
-    #[command(after_help = "Exit codes: 0 SwarmRT can run; 1 it cannot, and each `failed` line says what to do.")]
+    #[command(
+        after_help = "Exit codes: 0 SwarmRT can run; 1 it cannot, and each `failed` line says what to do."
+    )]
     Doctor {
         /// Print the result as JSON
         #[arg(long)]
@@ -135,13 +140,19 @@ Examples:
         rest: Rest,
     },
     /// Start the emulator as OTP's `erl` does
-    #[command(after_help = "All arguments are passed on.\n\nExample:\n  swarmrt erl -noshell -eval 'io:format(\"hello~n\"), halt().'")]
+    #[command(
+        after_help = "All arguments are passed on.\n\nExample:\n  swarmrt erl -noshell -eval 'io:format(\"hello~n\"), halt().'"
+    )]
     Erl(Rest),
     /// Compile as OTP's `erlc` does
-    #[command(after_help = "All arguments are passed on.\n\nExample:\n  swarmrt erlc -o ebin src/hello.erl")]
+    #[command(
+        after_help = "All arguments are passed on.\n\nExample:\n  swarmrt erlc -o ebin src/hello.erl"
+    )]
     Erlc(Rest),
     /// Run a script as OTP's `escript` does
-    #[command(after_help = "All arguments are passed on.\n\nExample:\n  swarmrt escript build.escript all")]
+    #[command(
+        after_help = "All arguments are passed on.\n\nExample:\n  swarmrt escript build.escript all"
+    )]
     Escript(Rest),
     /// Show the version, the OTP found, the engines, missing built-ins, and how a start goes
     Info {
@@ -217,11 +228,13 @@ impl Head {
     fn read(arguments: &[OsString]) -> Result<(Head, Vec<OsString>), Failure> {
         // Most starts have no options, and need no parser for that.
         if arguments.first().is_some_and(|first| !first.as_encoded_bytes().starts_with(b"-")) {
-            let head = Head { options: Options::default(), help: false, version: false, words: None };
+            let head =
+                Head { options: Options::default(), help: false, version: false, words: None };
             return Ok((head, arguments.to_vec()));
         }
         let program = OsString::from("swarmrt");
-        let mut head = Head::try_parse_from(std::iter::once(&program).chain(arguments)).map_err(Failure::of_clap)?;
+        let mut head = Head::try_parse_from(std::iter::once(&program).chain(arguments))
+            .map_err(Failure::of_clap)?;
         let words = head.words.take().map_or(Vec::new(), |Words::All(words)| words);
         Ok((head, words))
     }
@@ -252,12 +265,16 @@ pub fn read(arguments: &[OsString]) -> Result<Cli, Failure> {
         Some("run") if !asks_for_help(rest) => return run(head.options, rest),
         Some("exec") if !asks_for_help(rest) => {
             let (command, rest) = match rest.split_first() {
-                Some((first, rest)) if first == "--" => (rest.first(), rest.get(1..).unwrap_or_default()),
+                Some((first, rest)) if first == "--" => {
+                    (rest.first(), rest.get(1..).unwrap_or_default())
+                }
                 Some((first, rest)) => (Some(first), rest),
                 None => (None, rest),
             };
             let Some(command) = command else {
-                return Err(Failure::new("exec needs a command").next("such as: swarmrt exec rebar3 eunit").code(EXIT_USAGE));
+                return Err(Failure::new("exec needs a command")
+                    .next("such as: swarmrt exec rebar3 eunit")
+                    .code(EXIT_USAGE));
             };
             Command::Exec { command: command.clone(), rest: Rest { arguments: rest.to_vec() } }
         }
@@ -265,7 +282,9 @@ pub fn read(arguments: &[OsString]) -> Result<Cli, Failure> {
             let cli = whole(&words)?;
             return Ok(Cli { options: head.options.or(cli.options), command: cli.command });
         }
-        _ if Path::new(word).exists() || looks_like_file(word) => Command::Run { file: word.into(), rest: passed_on },
+        _ if Path::new(word).exists() || looks_like_file(word) => {
+            Command::Run { file: word.into(), rest: passed_on }
+        }
         _ => return Err(unknown(&word.to_string_lossy())),
     };
     Ok(Cli { options: head.options, command })
@@ -275,7 +294,9 @@ pub fn read(arguments: &[OsString]) -> Result<Cli, Failure> {
 fn run(outer: Options, arguments: &[OsString]) -> Result<Cli, Failure> {
     let (head, words) = Head::read(arguments)?;
     let Some((file, rest)) = words.split_first() else {
-        return Err(Failure::new("run needs a file").next("such as: swarmrt run hello.erl World").code(EXIT_USAGE));
+        return Err(Failure::new("run needs a file")
+            .next("such as: swarmrt run hello.erl World")
+            .code(EXIT_USAGE));
     };
     let command = Command::Run { file: file.into(), rest: Rest { arguments: rest.to_vec() } };
     Ok(Cli { options: outer.or(head.options), command })
@@ -306,18 +327,27 @@ const ALIKE_MIN: f64 = 0.75;
 
 fn unknown(word: &str) -> Failure {
     let cli = Cli::command();
-    let names = cli.get_subcommands().filter(|command| !command.is_hide_set()).map(clap::Command::get_name);
+    let names =
+        cli.get_subcommands().filter(|command| !command.is_hide_set()).map(clap::Command::get_name);
     let alike = names.map(|name| (strsim::jaro_winkler(word, name), name));
-    let nearest = alike.filter(|&(score, _)| score >= ALIKE_MIN).max_by(|one, other| one.0.total_cmp(&other.0));
+    let nearest = alike
+        .filter(|&(score, _)| score >= ALIKE_MIN)
+        .max_by(|one, other| one.0.total_cmp(&other.0));
     let next = match nearest {
-        Some((_, name)) => format!("did you mean swarmrt {name}? swarmrt --help lists the commands"),
-        None => "swarmrt --help lists the commands; a file is named by its path, such as ./NAME".to_owned(),
+        Some((_, name)) => {
+            format!("did you mean swarmrt {name}? swarmrt --help lists the commands")
+        }
+        None => "swarmrt --help lists the commands; a file is named by its path, such as ./NAME"
+            .to_owned(),
     };
-    Failure::new(format!("unknown command {word}, and no file of that name")).next(next).code(EXIT_USAGE)
+    Failure::new(format!("unknown command {word}, and no file of that name"))
+        .next(next)
+        .code(EXIT_USAGE)
 }
 
 impl Options {
-    /// These options, and the inner ones where these say nothing. A value that was given nearer to the command counts.
+    /// These options, and the inner ones where these say nothing. A value that was given nearer to
+    /// the command counts.
     fn or(self, inner: Options) -> Options {
         Options {
             otp_root: inner.otp_root.or(self.otp_root),
@@ -360,31 +390,49 @@ mod tests {
         let text = "-- -noshell --help -V --engine=x -h -- --version -extra -- a";
         for name in ["erl", "erlc", "escript"] {
             match command(&format!("--jit-stats {name} {text}")) {
-                Command::Erl(rest) | Command::Erlc(rest) | Command::Escript(rest) => assert_eq!(rest.arguments, words(text)),
+                Command::Erl(rest) | Command::Erlc(rest) | Command::Escript(rest) => {
+                    assert_eq!(rest.arguments, words(text));
+                }
                 _ => panic!("{name}"),
             }
         }
         for start in ["x.erl", "run x.erl", "--engine=interp run --otp-root y x.erl"] {
-            let Command::Run { file, rest } = command(&format!("{start} {text}")) else { panic!("{start}") };
+            let Command::Run { file, rest } = command(&format!("{start} {text}")) else {
+                panic!("{start}")
+            };
             assert_eq!((file, rest.arguments), (PathBuf::from("x.erl"), words(text)));
         }
-        let Command::Exec { command, rest } = command(&format!("exec mix {text}")) else { panic!("exec") };
+        let Command::Exec { command, rest } = command(&format!("exec mix {text}")) else {
+            panic!("exec")
+        };
         assert_eq!((command, rest.arguments), (OsString::from("mix"), words(text)));
     }
 
     #[test]
     fn options_stand_before_or_behind_a_command() {
-        for text in ["--engine=interp info", "info --engine interp", "--engine interp run x.erl", "run --engine=interp x.erl"] {
+        for text in [
+            "--engine=interp info",
+            "info --engine interp",
+            "--engine interp run x.erl",
+            "run --engine=interp x.erl",
+        ] {
             let cli = read(&words(text)).unwrap_or_else(|failure| panic!("{text}: {failure:?}"));
             assert_eq!(cli.options.engine.as_deref(), Some("interp"), "{text}");
         }
-        let cli = read(&words("--engine=jit --jit-stats run --engine=interp x.erl")).expect("in order");
+        let cli =
+            read(&words("--engine=jit --jit-stats run --engine=interp x.erl")).expect("in order");
         assert_eq!((cli.options.engine.as_deref(), cli.options.jit_stats), (Some("interp"), true));
     }
 
     #[test]
     fn unknown_words_are_met_with_the_nearest_command() {
-        for (word, near) in [("docter", "doctor"), ("tets", "test"), ("inof", "info"), ("shel", "shell"), ("disassm", "disasm")] {
+        for (word, near) in [
+            ("docter", "doctor"),
+            ("tets", "test"),
+            ("inof", "info"),
+            ("shel", "shell"),
+            ("disassm", "disasm"),
+        ] {
             assert!(failure(word).contains(&format!("swarmrt {near}?")), "{}", failure(word));
         }
         assert!(!failure("xyzzy").contains("did you mean"));

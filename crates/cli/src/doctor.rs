@@ -1,4 +1,5 @@
-//! `swarmrt doctor`: whether everything is there that SwarmRT needs, and what to do where it is not.
+//! `swarmrt doctor`: whether everything is there that SwarmRT needs, and what to do where it is
+//! not.
 
 use crate::erl::{show, trial};
 use crate::failure::Failure;
@@ -39,11 +40,25 @@ impl Finding {
     fn ok(check: &'static str, found: impl Into<String>) -> Finding {
         Finding { check, verdict: Verdict::Ok, found: found.into(), remedy: None }
     }
-    fn warning(check: &'static str, found: impl Into<String>, remedy: impl Into<String>) -> Finding {
-        Finding { check, verdict: Verdict::Warning, found: found.into(), remedy: Some(remedy.into()) }
+    fn warning(
+        check: &'static str,
+        found: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Finding {
+        Finding {
+            check,
+            verdict: Verdict::Warning,
+            found: found.into(),
+            remedy: Some(remedy.into()),
+        }
     }
     fn failed(check: &'static str, found: impl Into<String>, remedy: impl Into<String>) -> Finding {
-        Finding { check, verdict: Verdict::Failed, found: found.into(), remedy: Some(remedy.into()) }
+        Finding {
+            check,
+            verdict: Verdict::Failed,
+            found: found.into(),
+            remedy: Some(remedy.into()),
+        }
     }
 }
 
@@ -56,7 +71,8 @@ pub fn doctor(json: bool) -> Result<i32, Failure> {
     findings.extend([code_cache(), processors(), files(), file_size(), terminal()]);
     findings.extend(TOOLS.iter().map(tool));
     if json {
-        let text = serde_json::to_string_pretty(&findings).map_err(|error| format!("doctor: {error}"))?;
+        let text =
+            serde_json::to_string_pretty(&findings).map_err(|error| format!("doctor: {error}"))?;
         show(&(text + "\n"));
     } else {
         findings.iter().for_each(print);
@@ -71,10 +87,15 @@ fn print(finding: &Finding) {
         Verdict::Warning => ("warning", AnsiColor::Yellow),
         Verdict::Failed => ("failed ", AnsiColor::Red),
     };
-    let is_terminal = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|told| told.is_empty());
+    let is_terminal = std::io::stdout().is_terminal()
+        && std::env::var_os("NO_COLOR").is_none_or(|told| told.is_empty());
     let style = if is_terminal { colour.on_default().bold() } else { Style::new() };
     let mut lines = finding.found.lines();
-    let mut text = format!("{style}{word}{style:#}  {:<13} {}\n", finding.check, lines.next().unwrap_or_default());
+    let mut text = format!(
+        "{style}{word}{style:#}  {:<13} {}\n",
+        finding.check,
+        lines.next().unwrap_or_default()
+    );
     for line in lines.chain(finding.remedy.iter().flat_map(|remedy| remedy.lines())) {
         text += &format!("                       {line}\n");
     }
@@ -85,11 +106,16 @@ fn otp(found: &Result<Otp, swarmrt::OtpError>) -> Finding {
     match found {
         Ok(otp) => {
             let version = otp.version.clone().unwrap_or_else(|| otp.release.to_string());
-            Finding::ok("OTP", format!("{version} in {} (erts {})", otp.root.display(), otp.erts_version))
+            Finding::ok(
+                "OTP",
+                format!("{version} in {} (erts {})", otp.root.display(), otp.erts_version),
+            )
         }
         Err(error) => {
             let (oldest, newest) = (Release::OLDEST, Release::NEWEST);
-            let remedy = format!("install OTP {oldest} to {newest} (apt-get install erlang-base), or name its folder with --otp-root or SWARMRT_OTP_ROOT");
+            let remedy = format!(
+                "install OTP {oldest} to {newest} (apt-get install erlang-base), or name its folder with --otp-root or SWARMRT_OTP_ROOT"
+            );
             Finding::failed("OTP", error.to_string(), remedy)
         }
     }
@@ -135,7 +161,8 @@ fn code_cache() -> Finding {
 fn processors() -> Finding {
     let found = Processors::of_system();
     let count = |count: Option<usize>| count.map_or("?".to_owned(), |count| count.to_string());
-    let mut text = format!("{} configured, {} usable", count(found.configured), count(found.available));
+    let mut text =
+        format!("{} configured, {} usable", count(found.configured), count(found.available));
     if let Some(quota) = found.quota {
         text += &format!(", quota of the container {quota}");
     }
@@ -163,9 +190,11 @@ fn files() -> Finding {
 fn file_size() -> Finding {
     const CHECK: &str = "file size";
     match limit(libc::RLIMIT_FSIZE) {
-        Some(most) if most < FILE_BYTES_WANTED => {
-            Finding::warning(CHECK, format!("{most} bytes at most: no room for machine code"), "lift it with `ulimit -f unlimited`")
-        }
+        Some(most) if most < FILE_BYTES_WANTED => Finding::warning(
+            CHECK,
+            format!("{most} bytes at most: no room for machine code"),
+            "lift it with `ulimit -f unlimited`",
+        ),
         Some(most) => Finding::ok(CHECK, format!("{most} bytes at most")),
         None => Finding::ok(CHECK, "no limit"),
     }
@@ -178,9 +207,19 @@ fn terminal() -> Finding {
         return Finding::ok(CHECK, "input or output is none: the shell reads and writes lines");
     }
     match variable("TERM") {
-        None => return Finding::warning(CHECK, "TERM is not set", "set it, such as TERM=xterm-256color; the shell cannot edit lines"),
+        None => {
+            return Finding::warning(
+                CHECK,
+                "TERM is not set",
+                "set it, such as TERM=xterm-256color; the shell cannot edit lines",
+            );
+        }
         Some(kind) if kind == "dumb" => {
-            return Finding::warning(CHECK, "TERM is dumb", "set it, such as TERM=xterm-256color; the shell cannot edit lines");
+            return Finding::warning(
+                CHECK,
+                "TERM is dumb",
+                "set it, such as TERM=xterm-256color; the shell cannot edit lines",
+            );
         }
         Some(_) => {}
     }
@@ -189,7 +228,11 @@ fn terminal() -> Finding {
     if is_utf8 {
         Finding::ok(CHECK, format!("{}, {locale}", variable("TERM").unwrap_or_default()))
     } else {
-        Finding::warning(CHECK, format!("the locale {locale:?} is not UTF-8"), "set LANG=C.UTF-8; other letters are shown as escapes")
+        Finding::warning(
+            CHECK,
+            format!("the locale {locale:?} is not UTF-8"),
+            "set LANG=C.UTF-8; other letters are shown as escapes",
+        )
     }
 }
 
@@ -200,7 +243,10 @@ struct Tool {
 }
 
 const TOOLS: [Tool; 2] = [
-    Tool { name: "rebar3", remedy: "for projects of Erlang: apt-get install rebar3, or rebar3.org" },
+    Tool {
+        name: "rebar3",
+        remedy: "for projects of Erlang: apt-get install rebar3, or rebar3.org",
+    },
     Tool { name: "elixir", remedy: "for programs and projects of Elixir: apt-get install elixir" },
 ];
 

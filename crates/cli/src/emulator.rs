@@ -1,5 +1,5 @@
-//! The emulator's own flags, which begin with `+`: which there are, and what values they take. Values may stand in
-//! the next argument or be attached (`+P 5000`, `+P5000`).
+//! The emulator's own flags, which begin with `+`: which there are, and what values they take.
+//! Values may stand in the next argument or be attached (`+P 5000`, `+P5000`).
 
 use std::ops::RangeInclusive;
 
@@ -20,13 +20,15 @@ enum Value {
         max: u64,
         what: &'static str,
     },
-    /// `true` or `false`, within the flag or in the next argument; any other next argument, or none, is `false`.
+    /// `true` or `false`, within the flag or in the next argument; any other next argument, or
+    /// none, is `false`.
     TimeCorrection,
     /// One of these words.
     Word(&'static str, &'static [&'static str]),
     /// `true` or `false`.
     Bool(&'static str),
-    /// How many, and after a colon how many of them are online at first. Less than one counts from the default down.
+    /// How many, and after a colon how many of them are online at first. Less than one counts from
+    /// the default down.
     Schedulers,
     /// The same as percentages of the defaults.
     SchedulersPercent,
@@ -130,24 +132,43 @@ impl Flag<'_> {
 pub fn flag(arguments: &[String]) -> Result<Flag<'_>, String> {
     let argument = arguments[0].as_str();
     let exact = FLAGS.iter().find(|(name, _)| *name == argument);
-    let attached =
-        || FLAGS.iter().filter(|(name, kind)| argument.starts_with(name) && may_follow(*kind, &argument[name.len()..])).max_by_key(|(name, _)| name.len());
-    let &(name, kind) = exact.or_else(attached).ok_or_else(|| format!("unknown emulator flag {argument}"))?;
+    let attached = || {
+        FLAGS
+            .iter()
+            .filter(|(name, kind)| {
+                argument.starts_with(name) && may_follow(*kind, &argument[name.len()..])
+            })
+            .max_by_key(|(name, _)| name.len())
+    };
+    let &(name, kind) =
+        exact.or_else(attached).ok_or_else(|| format!("unknown emulator flag {argument}"))?;
     let rest = &argument[name.len()..];
     let (value, taken) = match kind {
         Value::Nothing | Value::Attached => return Ok(Flag { name, value: rest, taken: 1 }),
         Value::Break => {
-            let value = arguments.get(1).map(String::as_str).filter(|value| rest.is_empty() && matches!(*value, "c" | "d" | "i"));
-            return Ok(Flag { name, value: value.unwrap_or(rest), taken: 1 + usize::from(value.is_some()) });
+            let value = arguments
+                .get(1)
+                .map(String::as_str)
+                .filter(|value| rest.is_empty() && matches!(*value, "c" | "d" | "i"));
+            return Ok(Flag {
+                name,
+                value: value.unwrap_or(rest),
+                taken: 1 + usize::from(value.is_some()),
+            });
         }
         Value::TimeCorrection if rest.is_empty() => {
-            let value = arguments.get(1).map(String::as_str).filter(|value| !value.starts_with(['-', '+']));
+            let value =
+                arguments.get(1).map(String::as_str).filter(|value| !value.starts_with(['-', '+']));
             let correction = if value == Some("true") { "true" } else { "false" };
             return Ok(Flag { name, value: correction, taken: 1 + usize::from(value.is_some()) });
         }
         Value::Allocator => {
             let value = arguments.get(1).map(String::as_str).filter(|_| !has_allocator_value(rest));
-            return Ok(Flag { name, value: value.unwrap_or(rest), taken: 1 + usize::from(value.is_some()) });
+            return Ok(Flag {
+                name,
+                value: value.unwrap_or(rest),
+                taken: 1 + usize::from(value.is_some()),
+            });
         }
         _ if !rest.is_empty() => (rest, 1),
         _ => (arguments.get(1).ok_or_else(|| format!("{name} needs a value"))?.as_str(), 2),
@@ -156,9 +177,13 @@ pub fn flag(arguments: &[String]) -> Result<Flag<'_>, String> {
     Ok(Flag { name, value, taken })
 }
 
-/// Whether a parameter of an allocator (`Bas`, `MMamcbf`, `ea`) has its value behind it: a number, or a word.
+/// Whether a parameter of an allocator (`Bas`, `MMamcbf`, `ea`) has its value behind it: a number,
+/// or a word.
 fn has_allocator_value(parameter: &str) -> bool {
-    const WORDS: [&str; 16] = ["true", "false", "min", "max", "config", "r9c", "r10b", "r11b", "all", "no", "code", "libc", "aobf", "aoff", "gf", "af"];
+    const WORDS: [&str; 16] = [
+        "true", "false", "min", "max", "config", "r9c", "r10b", "r11b", "all", "no", "code",
+        "libc", "aobf", "aoff", "gf", "af",
+    ];
     const STRATEGIES: [&str; 5] = ["bf", "aoffcbf", "aoffcaobf", "ageffcaoff", "ageffcbf"];
     let is_named_so = parameter.ends_with("mcbf");
     parameter.ends_with(|last: char| last.is_ascii_digit())
@@ -172,8 +197,12 @@ fn may_follow(kind: Value, rest: &str) -> bool {
         Value::Attached | Value::Allocator | Value::Any | Value::Word(..) => true,
         Value::Break => matches!(rest, "c" | "d" | "i"),
         Value::Bool(_) | Value::TimeCorrection => rest == "true" || rest == "false",
-        Value::Schedulers | Value::SchedulersPercent => rest.starts_with(|first: char| first.is_ascii_digit() || ":-".contains(first)),
-        Value::Number { .. } => rest.starts_with(|first: char| first.is_ascii_digit() || first == ':'),
+        Value::Schedulers | Value::SchedulersPercent => {
+            rest.starts_with(|first: char| first.is_ascii_digit() || ":-".contains(first))
+        }
+        Value::Number { .. } => {
+            rest.starts_with(|first: char| first.is_ascii_digit() || first == ':')
+        }
     }
 }
 
@@ -201,7 +230,8 @@ fn check(name: &str, kind: Value, value: &str) -> Result<(), String> {
 
 /// `8`, `8:4` or `:4`; numbers may be negative.
 fn two_numbers(text: &str) -> Option<(Option<i64>, Option<i64>)> {
-    let (first, second) = text.split_once(':').map_or((text, None), |(first, second)| (first, Some(second)));
+    let (first, second) =
+        text.split_once(':').map_or((text, None), |(first, second)| (first, Some(second)));
     let first = if first.is_empty() && second.is_some() { None } else { Some(first.parse().ok()?) };
     let second = second.map(str::parse).transpose().ok()?;
     Some((first, second))
@@ -223,16 +253,26 @@ impl Schedulers {
         let (first, second) = two_numbers(value).unwrap_or_default();
         let (all, online) = (self.total as i64, self.online as i64);
         let (total, online) = if flag == "+SP" {
-            let part = |count: i64, percent: Option<i64>| count.saturating_mul(percent.unwrap_or(100)) / 100;
+            let part = |count: i64, percent: Option<i64>| {
+                count.saturating_mul(percent.unwrap_or(100)) / 100
+            };
             let total = part(all, first).max(1);
-            // A total alone is the percentage of both, but no more are online than would be without it.
+            // A total alone is the percentage of both, but no more are online than would be without
+            // it.
             (total, part(online, second.or(first.map(|percent| percent.min(100)))).max(1))
         } else {
-            let from = |count: i64, default: i64| if count > 0 { count } else { default.saturating_add(count) };
-            (from(first.unwrap_or(all), all), from(second.unwrap_or(first.map_or(0, |first| first.min(online))), online))
+            let from = |count: i64, default: i64| {
+                if count > 0 { count } else { default.saturating_add(count) }
+            };
+            (
+                from(first.unwrap_or(all), all),
+                from(second.unwrap_or(first.map_or(0, |first| first.min(online))), online),
+            )
         };
         if !(1..=SCHEDULERS_MAX as i64).contains(&total) {
-            return Err(format!("{flag}: bad number of schedulers {total}: it can be 1 to {SCHEDULERS_MAX}"));
+            return Err(format!(
+                "{flag}: bad number of schedulers {total}: it can be 1 to {SCHEDULERS_MAX}"
+            ));
         }
         if !(1..=total).contains(&online) {
             return Err(format!("{flag}: {online} schedulers cannot be online, of {total}"));
@@ -246,7 +286,8 @@ mod tests {
     use super::*;
 
     fn parsed(arguments: &[&str]) -> Result<(&'static str, String, usize), String> {
-        let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        let arguments: Vec<String> =
+            arguments.iter().map(|&argument| argument.to_owned()).collect();
         flag(&arguments).map(|flag| (flag.name, flag.value.to_owned(), flag.taken))
     }
 
@@ -276,8 +317,22 @@ mod tests {
 
     #[test]
     fn bad_values_are_named() {
-        for arguments in [&["+P", "5"][..], &["+S", "x"], &["+S", "1:"], &["+SP", "-1"], &["+SP", "x"], &["+K", "maybe"], &["+zz"], &["+t"], &["+A99999"]] {
-            assert!(parsed(arguments).is_err_and(|message| message.contains(arguments[0].get(..2).unwrap_or(""))), "{arguments:?}");
+        for arguments in [
+            &["+P", "5"][..],
+            &["+S", "x"],
+            &["+S", "1:"],
+            &["+SP", "-1"],
+            &["+SP", "x"],
+            &["+K", "maybe"],
+            &["+zz"],
+            &["+t"],
+            &["+A99999"],
+        ] {
+            assert!(
+                parsed(arguments)
+                    .is_err_and(|message| message.contains(arguments[0].get(..2).unwrap_or(""))),
+                "{arguments:?}"
+            );
         }
     }
 
@@ -308,7 +363,8 @@ mod tests {
             ("+SP", "25:100", None),
         ];
         for (flag, value, wanted) in cases {
-            let found = defaults.changed_by(flag, value).ok().map(|found| (found.total, found.online));
+            let found =
+                defaults.changed_by(flag, value).ok().map(|found| (found.total, found.online));
             assert_eq!(found, wanted, "{flag} {value}");
         }
     }

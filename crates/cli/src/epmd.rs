@@ -1,4 +1,5 @@
-//! `epmd`, OTP's program that finds nodes: started as `erl` does, before a node that has a name from the start.
+//! `epmd`, OTP's program that finds nodes: started as `erl` does, before a node that has a name
+//! from the start.
 
 use crate::failure::tell;
 use std::process::{Command, Stdio};
@@ -19,7 +20,8 @@ fn command(boot_args: &[String]) -> Option<&str> {
     (is_named && !is_refused).then(|| value("-epmd").unwrap_or("epmd"))
 }
 
-/// Starts `epmd` where it is needed, and says to OTP's code on which port it is where that is not the usual one.
+/// Starts `epmd` where it is needed, and says to OTP's code on which port it is where that is not
+/// the usual one.
 pub fn prepare(boot_args: &mut Vec<String>) {
     if let Ok(port) = std::env::var("ERL_EPMD_PORT") {
         let at = own(boot_args).len();
@@ -46,7 +48,9 @@ mod tests {
         };
         assert_eq!(command_of("-sname a").as_deref(), Some("epmd"));
         assert_eq!(command_of("-name a@b -epmd /bin/epmd").as_deref(), Some("/bin/epmd"));
-        for line in ["-noshell", "-sname a -start_epmd false", "-sname a -no_epmd", "-extra -sname a"] {
+        for line in
+            ["-noshell", "-sname a -start_epmd false", "-sname a -no_epmd", "-extra -sname a"]
+        {
             assert_eq!(command_of(line), None, "{line}");
         }
     }

@@ -28,7 +28,8 @@ struct Parsed {
 }
 
 impl Parsed {
-    /// Notes what an emulator flag says. Others are in order, and have nothing to say to this machine.
+    /// Notes what an emulator flag says. Others are in order, and have nothing to say to this
+    /// machine.
     fn take(&mut self, flag: &emulator::Flag) {
         match flag.name {
             "+S" | "+SP" => self.schedulers = Some((flag.name, flag.value.to_owned())),
@@ -45,13 +46,17 @@ impl Parsed {
             "+t" => self.atoms = Some(flag.number()),
             "+V" => self.version = true,
             // Asked for by flag, and answered by the machine.
-            "+C" | "+c" | "+pc" | "+W" | "+zhft" | "+zdbbl" | "+hmqd" | "+hms" | "+hmbs" | "+hmax" | "+hmaxk" | "+hmaxel" | "+hmaxib" => self.flags.push((flag.name.to_owned(), flag.value.to_owned())),
+            "+C" | "+c" | "+pc" | "+W" | "+zhft" | "+zdbbl" | "+hmqd" | "+hms" | "+hmbs"
+            | "+hmax" | "+hmaxk" | "+hmaxel" | "+hmaxib" => {
+                self.flags.push((flag.name.to_owned(), flag.value.to_owned()));
+            }
             _ => {}
         }
     }
 }
 
-/// The words of an `-args_file` or an `ERL_…FLAGS` variable: quotes hold words together, `\` takes away a meaning.
+/// The words of an `-args_file` or an `ERL_…FLAGS` variable: quotes hold words together, `\` takes
+/// away a meaning.
 fn words(text: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
@@ -77,8 +82,18 @@ fn words(text: &str) -> Vec<String> {
 /// The arguments with those that the environment adds to each `erl`.
 fn with_environment(arguments: &[String]) -> Vec<String> {
     let words_of = |name: &str| std::env::var(name).map(|text| words(&text)).unwrap_or_default();
-    let extra = arguments.iter().position(|argument| argument == "-extra" || argument == "-S").unwrap_or(arguments.len());
-    [words_of("ERL_AFLAGS"), arguments[..extra].to_vec(), words_of("ERL_FLAGS"), words_of("ERL_ZFLAGS"), arguments[extra..].to_vec()].concat()
+    let extra = arguments
+        .iter()
+        .position(|argument| argument == "-extra" || argument == "-S")
+        .unwrap_or(arguments.len());
+    [
+        words_of("ERL_AFLAGS"),
+        arguments[..extra].to_vec(),
+        words_of("ERL_FLAGS"),
+        words_of("ERL_ZFLAGS"),
+        arguments[extra..].to_vec(),
+    ]
+    .concat()
 }
 
 /// Takes the emulator's flags out of `erl`'s arguments; the rest is for `init`.
@@ -101,7 +116,9 @@ fn parse_into(parsed: &mut Parsed, arguments: &[String]) -> Result<(), String> {
                 return Ok(());
             }
             "-env" => {
-                let (Some(name), Some(value)) = (arguments.get(at), arguments.get(at + 1)) else { return Err("-env needs a name and a value".to_owned()) };
+                let (Some(name), Some(value)) = (arguments.get(at), arguments.get(at + 1)) else {
+                    return Err("-env needs a name and a value".to_owned());
+                };
                 // SAFETY: no other thread runs yet.
                 unsafe { std::env::set_var(name, value) };
                 at += 2;
@@ -109,15 +126,21 @@ fn parse_into(parsed: &mut Parsed, arguments: &[String]) -> Result<(), String> {
             // Without input there is no shell either.
             "-noinput" => parsed.boot_args.extend(["-noshell", "-noinput"].map(str::to_owned)),
             // Which build of the runtime to use: there is one here.
-            "-smp" | "-emu_type" | "-emu_flavor" => at += usize::from(arguments.get(at).is_some_and(|value| !value.starts_with(['-', '+']))),
+            "-smp" | "-emu_type" | "-emu_flavor" => {
+                at += usize::from(
+                    arguments.get(at).is_some_and(|value| !value.starts_with(['-', '+'])),
+                );
+            }
             "-args_file" => {
                 let file = arguments.get(at).ok_or("-args_file needs a file")?;
                 at += 1;
-                let text = std::fs::read_to_string(file).map_err(|error| format!("{file}: {error}"))?;
+                let text =
+                    std::fs::read_to_string(file).map_err(|error| format!("{file}: {error}"))?;
                 parse_into(parsed, &words(&text))?;
             }
             "--otp-root" => {
-                parsed.otp_root = Some(arguments.get(at).ok_or("--otp-root needs a folder")?.into());
+                parsed.otp_root =
+                    Some(arguments.get(at).ok_or("--otp-root needs a folder")?.into());
                 at += 1;
             }
             "-version" => parsed.version = true,
@@ -125,7 +148,10 @@ fn parse_into(parsed: &mut Parsed, arguments: &[String]) -> Result<(), String> {
                 parsed.detached = true;
                 parsed.boot_args.extend(["-noshell", "-noinput"].map(str::to_owned));
             }
-            "-make" => parsed.boot_args.extend(["-noshell", "-noinput", "-s", "make", "all", "-s", "erlang", "halt"].map(str::to_owned)),
+            "-make" => parsed.boot_args.extend(
+                ["-noshell", "-noinput", "-s", "make", "all", "-s", "erlang", "halt"]
+                    .map(str::to_owned),
+            ),
             _ if argument.starts_with('+') => {
                 let flag = emulator::flag(&arguments[at - 1..])?;
                 at += flag.taken - 1;
@@ -166,9 +192,14 @@ pub struct Trial {
 pub fn trial(otp: Otp) -> Result<Trial, String> {
     let started = std::time::Instant::now();
     let arguments = ["-noshell", "-noinput", "-eval", "erlang:halt(0)."].map(str::to_owned);
-    let machine = parse(&arguments).and_then(|parsed| boot("erl", parsed, otp)).map_err(|why| format!("fails: {why}"))?;
+    let machine = parse(&arguments)
+        .and_then(|parsed| boot("erl", parsed, otp))
+        .map_err(|why| format!("fails: {why}"))?;
     match machine.wait() {
-        0 => Ok(Trial { milliseconds: started.elapsed().as_millis(), native: machine.machine_code() }),
+        0 => Ok(Trial {
+            milliseconds: started.elapsed().as_millis(),
+            native: machine.machine_code(),
+        }),
         code => Err(format!("ends with {code}")),
     }
 }
@@ -186,8 +217,8 @@ fn detach() -> std::io::Result<()> {
             -1 => return Err(std::io::Error::last_os_error()),
             _ => std::process::exit(0),
         }
-        // SAFETY: the call has no conditions. The second time it fails, as that child leads no group: it can never get a
-        // terminal again.
+        // SAFETY: the call has no conditions. The second time it fails, as that child leads no
+        // group: it can never get a terminal again.
         unsafe { libc::setsid() };
     }
     let null = std::fs::File::options().read(true).write(true).open("/dev/null")?;
@@ -228,7 +259,12 @@ pub fn native_counts(counts: Option<Counts>) -> String {
 fn boot(program: &str, mut parsed: Parsed, otp: Otp) -> Result<Machine, String> {
     let root = otp.root.to_string_lossy().into_owned();
     let bin = otp.bindir().to_string_lossy().into_owned();
-    for (name, value) in [("ROOTDIR", root.as_str()), ("BINDIR", bin.as_str()), ("PROGNAME", program), ("EMU", "beam")] {
+    for (name, value) in [
+        ("ROOTDIR", root.as_str()),
+        ("BINDIR", bin.as_str()),
+        ("PROGNAME", program),
+        ("EMU", "beam"),
+    ] {
         // SAFETY: no other thread runs yet.
         unsafe { std::env::set_var(name, value) };
     }
@@ -248,8 +284,9 @@ fn boot(program: &str, mut parsed: Parsed, otp: Otp) -> Result<Machine, String> 
 /// What happens on a signal whose effect without a handler is the end.
 extern "C" fn ignore(_signal: i32) {}
 
-/// A file that would become larger than `RLIMIT_FSIZE` allows is an error of the write (`EFBIG`), not the end: caches and
-/// machine code can be done without. A handler, unlike `SIG_IGN`, is not inherited by programs that are started.
+/// A file that would become larger than `RLIMIT_FSIZE` allows is an error of the write (`EFBIG`),
+/// not the end: caches and machine code can be done without. A handler, unlike `SIG_IGN`, is not
+/// inherited by programs that are started.
 fn survive_file_limits() {
     // SAFETY: the structure is filled as `sigaction` wants it; the handler does nothing.
     unsafe {
@@ -268,7 +305,8 @@ fn start(parsed: Parsed, otp: Otp) -> Result<Machine, String> {
     builder.flags = parsed.flags;
     builder.boot_args = parsed.boot_args.into_iter().map(String::into_bytes).collect();
     if let Some((flag, value)) = parsed.schedulers {
-        let defaults = emulator::Schedulers { total: builder.schedulers, online: builder.schedulers_online };
+        let defaults =
+            emulator::Schedulers { total: builder.schedulers, online: builder.schedulers_online };
         let wanted = defaults.changed_by(flag, &value)?;
         builder.schedulers = wanted.total.min(Builder::SCHEDULERS_MAX);
         builder.schedulers_online = wanted.online.min(Builder::SCHEDULERS_MAX);
@@ -301,7 +339,9 @@ fn start(parsed: Parsed, otp: Otp) -> Result<Machine, String> {
     builder.when_idle = || unsafe { libmimalloc_sys::mi_collect(true) };
     builder.native.perf_map = std::env::var_os(settings::PERF_MAP).is_some();
     if let Ok(bytes) = std::env::var(settings::CODE_MAX) {
-        builder.native.code_bytes_max = settings::bytes_of(&bytes).ok_or(format!("machine code of {bytes} bytes at most: it is a number, with K or M behind it"))?;
+        builder.native.code_bytes_max = settings::bytes_of(&bytes).ok_or(format!(
+            "machine code of {bytes} bytes at most: it is a number, with K or M behind it"
+        ))?;
     }
     builder.code_cache = settings::code_cache();
     builder.boot().map_err(|error| error.to_string())
@@ -332,9 +372,11 @@ mod tests {
 
     #[test]
     fn flags_that_built_ins_answer_about_are_no_arguments_of_init() {
-        let parsed = parse(&strings(&["-eval", "x", "+pc", "unicode", "+zhft", "300"])).expect("the flags are fine");
+        let parsed = parse(&strings(&["-eval", "x", "+pc", "unicode", "+zhft", "300"]))
+            .expect("the flags are fine");
         assert_eq!(parsed.boot_args, strings(&["-eval", "x"]));
-        let wanted = [("+pc", "unicode"), ("+zhft", "300")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let wanted = [("+pc", "unicode"), ("+zhft", "300")]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()));
         assert_eq!(parsed.flags, wanted);
     }
 }

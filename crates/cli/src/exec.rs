@@ -13,8 +13,8 @@ use swarmrt::machine::code::cache::CodeCache;
 /// The programs of OTP that a command finds on its PATH.
 const PROGRAMS: [&str; 3] = ["erl", "erlc", "escript"];
 
-/// Becomes a command with `erl`, `erlc` and `escript` on its PATH being this program, and with a root of OTP whose emulator
-/// it is as well: releases that the command makes or starts run on it.
+/// Becomes a command with `erl`, `erlc` and `escript` on its PATH being this program, and with a
+/// root of OTP whose emulator it is as well: releases that the command makes or starts run on it.
 pub fn exec(command: &OsStr, arguments: &[OsString]) -> Result<i32, Failure> {
     let error = prepared(command)?.args(arguments).exec();
     Err(cannot_start(command, &error))
@@ -22,7 +22,8 @@ pub fn exec(command: &OsStr, arguments: &[OsString]) -> Result<i32, Failure> {
 
 /// Such a command, ready to be started.
 pub fn prepared(command: &OsStr) -> Result<Command, Failure> {
-    let here = std::env::current_exe().map_err(|error| format!("this program cannot be found: {error}"))?;
+    let here = std::env::current_exe()
+        .map_err(|error| format!("this program cannot be found: {error}"))?;
     let shims = shims(&here)?;
     let path = std::env::var_os("PATH").unwrap_or_default();
     let path = std::env::join_paths(std::iter::once(shims).chain(std::env::split_paths(&path)));
@@ -49,8 +50,12 @@ pub fn cannot_start(command: &OsStr, error: &io::Error) -> Failure {
     match error.kind() {
         io::ErrorKind::NotFound => {
             let next = match name.as_ref() {
-                "elixir" | "mix" | "iex" => "install Elixir (on Debian and Ubuntu: apt-get install elixir)".to_owned(),
-                "rebar3" => "install rebar3 (on Debian and Ubuntu: apt-get install rebar3)".to_owned(),
+                "elixir" | "mix" | "iex" => {
+                    "install Elixir (on Debian and Ubuntu: apt-get install elixir)".to_owned()
+                }
+                "rebar3" => {
+                    "install rebar3 (on Debian and Ubuntu: apt-get install rebar3)".to_owned()
+                }
                 _ => "it is looked for on the PATH".to_owned(),
             };
             Failure::new(format!("{name}: no such command")).next(next).code(EXIT_NOT_FOUND)
@@ -59,8 +64,8 @@ pub fn cannot_start(command: &OsStr, error: &io::Error) -> Failure {
     }
 }
 
-/// A folder with a script for each program of OTP, below the user's caches, or below the folder for temporary files where
-/// those cannot be written.
+/// A folder with a script for each program of OTP, below the user's caches, or below the folder for
+/// temporary files where those cannot be written.
 fn shims(program: &Path) -> Result<PathBuf, Failure> {
     let digest = CodeCache::digest(program.as_os_str().as_encoded_bytes());
     let name: String = digest[..8].iter().map(|byte| format!("{byte:02x}")).collect();
@@ -80,7 +85,8 @@ fn shims(program: &Path) -> Result<PathBuf, Failure> {
     Ok(folder)
 }
 
-/// Writes the scripts that are not there yet. Two processes may do so at the same time: each writes files of its own first.
+/// Writes the scripts that are not there yet. Two processes may do so at the same time: each writes
+/// files of its own first.
 fn fill(folder: &Path, program: &Path) -> io::Result<()> {
     std::fs::create_dir_all(folder)?;
     let quoted = program.to_string_lossy().replace('\'', "'\\''");
@@ -110,7 +116,10 @@ mod tests {
         assert_eq!(text, "#!/bin/sh\nexec '/a b/it'\\''s' erl \"$@\"\n");
         let before = std::fs::metadata(&erl).and_then(|about| about.modified()).expect("there");
         fill(&folder, Path::new("/a b/it's")).expect("left alone");
-        assert_eq!(std::fs::metadata(&erl).and_then(|about| about.modified()).expect("there"), before);
+        assert_eq!(
+            std::fs::metadata(&erl).and_then(|about| about.modified()).expect("there"),
+            before
+        );
         std::fs::write(&erl, "").expect("written");
         fill(&folder, Path::new("/a b/it's")).expect("mended");
         assert_eq!(std::fs::read_to_string(&erl).expect("there"), text);

@@ -38,10 +38,16 @@ impl Failure {
     }
 
     pub fn of_clap(error: clap::Error) -> Failure {
-        Failure { code: error.exit_code(), reason: error.to_string(), next: None, clap: Some(error) }
+        Failure {
+            code: error.exit_code(),
+            reason: error.to_string(),
+            next: None,
+            clap: Some(error),
+        }
     }
 
-    /// Prints it: help to standard output, everything else to standard error, with colours on a terminal.
+    /// Prints it: help to standard output, everything else to standard error, with colours on a
+    /// terminal.
     pub fn print(&self) {
         match &self.clap {
             // Nobody may be there to read it.

@@ -5,9 +5,9 @@ use crate::failure::Failure;
 use crate::settings;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
-use swarmrt::{Otp, Processors};
 use swarmrt::machine::bif::LINKED_LIBRARIES;
 use swarmrt::machine::code::cache::CodeCache;
+use swarmrt::{Otp, Processors};
 
 #[derive(Serialize)]
 struct Info {
@@ -105,7 +105,11 @@ impl Info {
         let unreadable = |error| Failure::new(format!("{}: {error}", otp.root.display()));
         let builtins = swarmrt::coverage::builtins(&otp).map_err(unreadable)?;
         let of_otp = builtins.len();
-        let missing = builtins.into_iter().filter(|builtin| !builtin.exists).map(|builtin| builtin.name).collect();
+        let missing = builtins
+            .into_iter()
+            .filter(|builtin| !builtin.exists)
+            .map(|builtin| builtin.name)
+            .collect();
         let version = otp.version.clone().unwrap_or_else(|| otp.release.to_string());
         let about_otp = OtpInfo { root: otp.root.clone(), version, erts: otp.erts_version.clone() };
         let (milliseconds, native, error) = match trial(otp) {
@@ -126,7 +130,11 @@ impl Info {
 
     fn lines(&self) -> Vec<String> {
         let Info { otp, start, builtins, .. } = self;
-        let engines: Vec<String> = self.engines.iter().map(|engine| format!("{} ({})", engine.name, engine.about)).collect();
+        let engines: Vec<String> = self
+            .engines
+            .iter()
+            .map(|engine| format!("{} ({})", engine.name, engine.about))
+            .collect();
         let start = match (&start.error, start.milliseconds) {
             (None, Some(milliseconds)) => format!("{milliseconds} ms; {}", start.native),
             (error, _) => error.clone().unwrap_or_default(),
@@ -151,11 +159,19 @@ impl Info {
 impl Schedulers {
     fn gather() -> Schedulers {
         let processors = Processors::of_system();
-        Schedulers { total: processors.schedulers(), online: processors.schedulers_online(), cpu_quota: processors.quota }
+        Schedulers {
+            total: processors.schedulers(),
+            online: processors.schedulers_online(),
+            cpu_quota: processors.quota,
+        }
     }
 
     fn line(&self) -> String {
-        let online = if self.online == self.total { String::new() } else { format!(" ({} of them online)", self.online) };
+        let online = if self.online == self.total {
+            String::new()
+        } else {
+            format!(" ({} of them online)", self.online)
+        };
         format!("{}{online}", self.total)
     }
 }
@@ -167,16 +183,26 @@ impl Libraries {
         let loaded = swarmrt::nif::libraries().into_iter();
         Libraries {
             erl_nif: format!("{major}.{minor}"),
-            loaded: loaded.map(|(module, path)| Library { module: module.clone(), path: path.clone() }).collect(),
+            loaded: loaded
+                .map(|(module, path)| Library { module: module.clone(), path: path.clone() })
+                .collect(),
             part_of_the_machine: LINKED_LIBRARIES.to_vec(),
         }
     }
 
     fn line(&self) -> String {
-        let loaded: Vec<String> = self.loaded.iter().map(|library| format!("{} ({})", library.module, library.path)).collect();
-        let loaded = if loaded.is_empty() { "none from files".to_owned() } else { loaded.join(", ") };
+        let loaded: Vec<String> = self
+            .loaded
+            .iter()
+            .map(|library| format!("{} ({})", library.module, library.path))
+            .collect();
+        let loaded =
+            if loaded.is_empty() { "none from files".to_owned() } else { loaded.join(", ") };
         let linked = self.part_of_the_machine.join(", ");
-        format!("erl_nif {}; loaded at a start: {loaded}; part of the machine: {linked}", self.erl_nif)
+        format!(
+            "erl_nif {}; loaded at a start: {loaded}; part of the machine: {linked}",
+            self.erl_nif
+        )
     }
 }
 
@@ -187,22 +213,37 @@ impl CacheInfo {
             return CacheInfo { folder: None, error: None, files: 0, bytes: 0 };
         };
         if let Err(why) = CodeCache::check(&folder) {
-            return CacheInfo { folder: Some(folder), error: Some(why.to_string()), files: 0, bytes: 0 };
+            return CacheInfo {
+                folder: Some(folder),
+                error: Some(why.to_string()),
+                files: 0,
+                bytes: 0,
+            };
         }
         let entries = |path: &Path| {
             let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
-            entries.filter_map(|entry| Some((entry.path(), entry.metadata().ok()?))).collect::<Vec<_>>()
+            entries
+                .filter_map(|entry| Some((entry.path(), entry.metadata().ok()?)))
+                .collect::<Vec<_>>()
         };
         let files = entries(&folder).into_iter().flat_map(|(build, _)| entries(&build));
-        let (files, bytes) = files.fold((0, 0), |(files, bytes), (_, file)| (files + 1, bytes + file.len()));
+        let (files, bytes) =
+            files.fold((0, 0), |(files, bytes), (_, file)| (files + 1, bytes + file.len()));
         CacheInfo { folder: Some(folder), error: None, files, bytes }
     }
 
     fn line(&self) -> String {
         match (&self.folder, &self.error) {
             (None, _) => "none".to_owned(),
-            (Some(folder), Some(why)) => format!("none, as {} cannot be used: {why}", folder.display()),
-            (Some(folder), None) => format!("{} ({} files, {} bytes; of all builds)", folder.display(), self.files, self.bytes),
+            (Some(folder), Some(why)) => {
+                format!("none, as {} cannot be used: {why}", folder.display())
+            }
+            (Some(folder), None) => format!(
+                "{} ({} files, {} bytes; of all builds)",
+                folder.display(),
+                self.files,
+                self.bytes
+            ),
         }
     }
 }

@@ -8,8 +8,8 @@ pub fn limit(resource: libc::__rlimit_resource_t) -> Option<u64> {
     (is_known && found.rlim_cur != libc::RLIM_INFINITY).then_some(found.rlim_cur)
 }
 
-/// Programs of ports get no descriptors but those that a port gives them: what this process was started with is not theirs.
-/// A host of an embedded machine decides that for its own descriptors.
+/// Programs of ports get no descriptors but those that a port gives them: what this process was
+/// started with is not theirs. A host of an embedded machine decides that for its own descriptors.
 pub fn keep_descriptors_from_children() {
     // SAFETY: descriptors stay open; only programs that are started do not have them.
     unsafe {

@@ -28,7 +28,8 @@ use std::process::ExitCode;
 #[global_allocator]
 static ALLOCATOR: allocator::Mimalloc = allocator::Mimalloc;
 
-/// A fault of ours ends the run at once and says so, rather than leaving a machine without a scheduler.
+/// A fault of ours ends the run at once and says so, rather than leaving a machine without a
+/// scheduler.
 fn end_on_internal_errors() {
     std::panic::set_hook(Box::new(|fault| {
         tell(&format!("internal error, please report it: {fault}"));
@@ -41,7 +42,9 @@ fn end_on_internal_errors() {
 
 /// An argument as text: the bytes of one that is not UTF-8 count as the characters of Latin-1.
 fn text(argument: OsString) -> String {
-    argument.into_string().unwrap_or_else(|argument| argument.as_bytes().iter().copied().map(char::from).collect())
+    argument
+        .into_string()
+        .unwrap_or_else(|argument| argument.as_bytes().iter().copied().map(char::from).collect())
 }
 
 fn texts(arguments: Vec<OsString>) -> Vec<String> {

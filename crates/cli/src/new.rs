@@ -6,7 +6,8 @@ use std::io::Write;
 use std::path::Path;
 use swarmrt::Otp;
 
-/// Where each file of a project goes, and its text; `{{name}}` stands for the project's name in both.
+/// Where each file of a project goes, and its text; `{{name}}` stands for the project's name in
+/// both.
 const FILES: [(&str, &str); 8] = [
     ("rebar.config", include_str!("../templates/project/rebar.config")),
     ("README.md", include_str!("../templates/project/README.md")),
@@ -24,10 +25,12 @@ const PLACEHOLDER: &str = "{{name}}";
 pub fn new(name: &str) -> Result<i32, Failure> {
     check(name)?;
     let root = Path::new(name);
-    let failed = |path: &Path, error: std::io::Error| Failure::new(format!("{}: {error}", path.display()));
+    let failed =
+        |path: &Path, error: std::io::Error| Failure::new(format!("{}: {error}", path.display()));
     std::fs::create_dir(root).map_err(|error| match error.kind() {
         std::io::ErrorKind::AlreadyExists => {
-            Failure::new(format!("{name}: there is a file or folder of that name already")).next("choose another name, or another place")
+            Failure::new(format!("{name}: there is a file or folder of that name already"))
+                .next("choose another name, or another place")
         }
         _ => failed(root, error),
     })?;
@@ -38,10 +41,13 @@ pub fn new(name: &str) -> Result<i32, Failure> {
         }
         // Only what is not there yet is written, whoever else may be busy in the folder.
         let file = std::fs::File::create_new(&path);
-        let written = file.and_then(|mut file| file.write_all(text.replace(PLACEHOLDER, name).as_bytes()));
+        let written =
+            file.and_then(|mut file| file.write_all(text.replace(PLACEHOLDER, name).as_bytes()));
         written.map_err(|error| failed(&path, error))?;
     }
-    show(&format!("{name} is made: an application, its supervisor, a server and a test\n  next: swarmrt test {name}\n"));
+    show(&format!(
+        "{name} is made: an application, its supervisor, a server and a test\n  next: swarmrt test {name}\n"
+    ));
     Ok(0)
 }
 
@@ -50,8 +56,9 @@ const NAME_MAX: usize = 60;
 
 /// Words that are no atoms unless they are quoted.
 const RESERVED: [&str; 29] = [
-    "after", "and", "andalso", "band", "begin", "bnot", "bor", "bsl", "bsr", "bxor", "case", "catch", "cond", "div", "else", "end", "fun", "if",
-    "let", "maybe", "not", "of", "or", "orelse", "receive", "rem", "try", "when", "xor",
+    "after", "and", "andalso", "band", "begin", "bnot", "bor", "bsl", "bsr", "bxor", "case",
+    "catch", "cond", "div", "else", "end", "fun", "if", "let", "maybe", "not", "of", "or",
+    "orelse", "receive", "rem", "try", "when", "xor",
 ];
 
 fn check(name: &str) -> Result<(), Failure> {
@@ -59,7 +66,8 @@ fn check(name: &str) -> Result<(), Failure> {
         let next = "such as: swarmrt new my_counter";
         Failure::new(format!("{name:?} cannot be the name of an application: {why}")).next(next)
     };
-    let is_word = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '_';
+    let is_word =
+        |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '_';
     if !name.starts_with(|first: char| first.is_ascii_lowercase()) || !name.chars().all(is_word) {
         return Err(bad("it begins with a small letter, and has small letters, digits and _ only"));
     }
@@ -90,7 +98,10 @@ mod tests {
             assert!(check(good).is_ok(), "{good}");
         }
         let long = "a".repeat(NAME_MAX + 1);
-        for bad in ["", "Counter", "2x", "_x", "a-b", "a b", "a/b", "../x", "größe", "receive", "try", "xor", "kernel", &long] {
+        for bad in [
+            "", "Counter", "2x", "_x", "a-b", "a b", "a/b", "../x", "größe", "receive", "try",
+            "xor", "kernel", &long,
+        ] {
             assert!(check(bad).is_err(), "{bad}");
         }
     }

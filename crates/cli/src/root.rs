@@ -1,8 +1,9 @@
-//! An OTP root whose emulator is this program, for everything that starts OTP by other ways than `erl` on the PATH:
-//! releases, and the tools that copy OTP's `erts` folder into them.
+//! An OTP root whose emulator is this program, for everything that starts OTP by other ways than
+//! `erl` on the PATH: releases, and the tools that copy OTP's `erts` folder into them.
 //!
-//! All of it is the installed OTP, linked to or copied, but for `erts-VERSION/bin/beam.smp`, which is this program, and
-//! `erl`, which looks for its root where it lies. OTP's own `erlexec` starts `beam.smp`, see [`emulator_arguments`].
+//! All of it is the installed OTP, linked to or copied, but for `erts-VERSION/bin/beam.smp`, which
+//! is this program, and `erl`, which looks for its root where it lies. OTP's own `erlexec` starts
+//! `beam.smp`, see [`emulator_arguments`].
 
 use std::fs;
 use std::io;
@@ -29,12 +30,15 @@ pub fn is_emulator(program: &Path) -> bool {
     program.file_name().is_some_and(|name| name == EMULATOR)
 }
 
-/// `erl`'s arguments from those that OTP's `erlexec` gives the emulator: its flags, which begin with `-` here instead of
-/// `+`, then `--`, and the rest as `init` gets it. The root and the folder of the programs are in that.
+/// `erl`'s arguments from those that OTP's `erlexec` gives the emulator: its flags, which begin
+/// with `-` here instead of `+`, then `--`, and the rest as `init` gets it. The root and the folder
+/// of the programs are in that.
 pub fn emulator_arguments(arguments: &[String]) -> (Vec<String>, Vec<String>) {
     let end = arguments.iter().position(|argument| argument == "--").unwrap_or(arguments.len());
     let (flags, boot) = arguments.split_at(end);
-    let flags = flags.iter().map(|flag| flag.strip_prefix('-').map_or_else(|| flag.clone(), |rest| format!("+{rest}")));
+    let flags = flags
+        .iter()
+        .map(|flag| flag.strip_prefix('-').map_or_else(|| flag.clone(), |rest| format!("+{rest}")));
     (flags.collect(), boot.get(1..).unwrap_or_default().to_vec())
 }
 
@@ -53,7 +57,13 @@ pub fn with_emulator(otp: &Otp, program: &Path, caches: &Path) -> io::Result<Pat
     let programs = otp.root.join(&erts).join("bin");
     let about = fs::metadata(program)?;
     // Another build, or another OTP in its place, is another root.
-    let mark = format!("{} {} {} {}", otp.root.display(), about.len(), about.mtime_nsec(), fs::metadata(&programs)?.mtime());
+    let mark = format!(
+        "{} {} {} {}",
+        otp.root.display(),
+        about.len(),
+        about.mtime_nsec(),
+        fs::metadata(&programs)?.mtime()
+    );
     let digest = CodeCache::digest(mark.as_bytes());
     let name: String = digest[..8].iter().map(|byte| format!("{byte:02x}")).collect();
     let root = caches.join(name);
@@ -99,7 +109,8 @@ fn fill(otp: &Otp, program: &Path, programs: &Path, to: &Path, erts: &str) -> io
         fs::copy(program, &emulator)?;
     }
     write_script(&bin.join("erl"), ERL)?;
-    // A release has no folder of libraries with these in; tools copy the folder of the programs alone.
+    // A release has no folder of libraries with these in; tools copy the folder of the programs
+    // alone.
     let preloaded = bin.join(Otp::PRELOADED);
     fs::create_dir_all(&preloaded)?;
     for entry in fs::read_dir(&otp.preloaded)? {
@@ -111,7 +122,11 @@ fn fill(otp: &Otp, program: &Path, programs: &Path, to: &Path, erts: &str) -> io
     for entry in fs::read_dir(otp.root.join("bin"))? {
         let entry = entry?;
         let ours = bin.join(entry.file_name());
-        let target = if ours.exists() { Path::new("..").join(erts).join("bin").join(entry.file_name()) } else { entry.path() };
+        let target = if ours.exists() {
+            Path::new("..").join(erts).join("bin").join(entry.file_name())
+        } else {
+            entry.path()
+        };
         symlink(target, links.join(entry.file_name()))?;
     }
     Ok(())
@@ -133,9 +148,14 @@ mod tests {
     #[test]
     fn the_emulators_arguments_are_those_of_erl() {
         let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
-        let (flags, boot) = emulator_arguments(&words("-P 5000 -Bd -- -root /r -bindir /r/b -progname erl -- -home /h -- -noshell"));
+        let (flags, boot) = emulator_arguments(&words(
+            "-P 5000 -Bd -- -root /r -bindir /r/b -progname erl -- -home /h -- -noshell",
+        ));
         assert_eq!(flags, words("+P 5000 +Bd"));
-        assert_eq!((argument_of(&boot, "-root"), argument_of(&boot, "-bindir")), (Some("/r"), Some("/r/b")));
+        assert_eq!(
+            (argument_of(&boot, "-root"), argument_of(&boot, "-bindir")),
+            (Some("/r"), Some("/r/b"))
+        );
         assert_eq!(boot[6..], words("-- -home /h -- -noshell"));
         assert!(is_emulator(Path::new("/x/beam.smp")) && !is_emulator(Path::new("/x/swarmrt")));
     }

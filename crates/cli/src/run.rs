@@ -7,7 +7,8 @@ use std::ffi::OsString;
 use std::io::{ErrorKind, Read};
 use std::path::Path;
 
-/// Erlang that `swarmrt run` evaluates: compiles or loads the file, calls `main`, reports what it raises.
+/// Erlang that `swarmrt run` evaluates: compiles or loads the file, calls `main`, reports what it
+/// raises.
 const RUNNER: &str = r#"
 [File | Args] = init:get_plain_arguments(),
 Report = fun(Class, Reason, Stack) ->
@@ -76,15 +77,19 @@ impl Kind {
     fn of(file: &Path) -> Result<Kind, Failure> {
         let name = file.display();
         let cannot = |error: std::io::Error| match error.kind() {
-            ErrorKind::NotFound => Failure::new(format!("{name}: no such file")).next("check the path and the spelling"),
+            ErrorKind::NotFound => Failure::new(format!("{name}: no such file"))
+                .next("check the path and the spelling"),
             _ => Failure::new(format!("{name}: {error}")),
         };
         if std::fs::metadata(file).map_err(cannot)?.is_dir() {
-            let next = format!("swarmrt test {name} runs a project's tests; swarmrt run needs a file");
+            let next =
+                format!("swarmrt test {name} runs a project's tests; swarmrt run needs a file");
             return Err(Failure::new(format!("{name}: it is a folder")).next(next));
         }
         let mut start = Vec::new();
-        std::fs::File::open(file).and_then(|file| file.take(2).read_to_end(&mut start)).map_err(cannot)?;
+        std::fs::File::open(file)
+            .and_then(|file| file.take(2).read_to_end(&mut start))
+            .map_err(cannot)?;
         if start == b"#!" {
             return Ok(Kind::Script);
         }
@@ -106,7 +111,9 @@ pub fn run(file: &Path, arguments: Vec<OsString>) -> Result<i32, Failure> {
         Kind::Script => escript(words()),
         Kind::Elixir => exec::exec("elixir".as_ref(), &words().collect::<Vec<_>>()),
         Kind::Module => {
-            let mut all = ["+B", "-noshell", "-boot", "no_dot_erlang", "-eval", RUNNER, "-extra"].map(str::to_owned).to_vec();
+            let mut all = ["+B", "-noshell", "-boot", "no_dot_erlang", "-eval", RUNNER, "-extra"]
+                .map(str::to_owned)
+                .to_vec();
             all.extend(words().map(text));
             erl("erl", &all)
         }
@@ -133,7 +140,17 @@ pub fn erlc(arguments: Vec<OsString>) -> Result<i32, Failure> {
             options.push(argument);
         }
     }
-    let start = ["-noinput", "-mode", "minimal", "-boot", "start_clean", "-s", "erl_compile", "compile_cmdline", "-extra"];
+    let start = [
+        "-noinput",
+        "-mode",
+        "minimal",
+        "-boot",
+        "start_clean",
+        "-s",
+        "erl_compile",
+        "compile_cmdline",
+        "-extra",
+    ];
     emulator.extend(start.map(str::to_owned));
     emulator.append(&mut options);
     erl("erl", &emulator)

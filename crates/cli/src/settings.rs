@@ -1,4 +1,5 @@
-//! Settings that hold for this program and for those that it starts: environment variables, which options set.
+//! Settings that hold for this program and for those that it starts: environment variables, which
+//! options set.
 
 use crate::arguments::Options;
 use std::ffi::OsStr;
@@ -54,7 +55,9 @@ pub fn code_cache() -> Option<PathBuf> {
 
 /// The user's folder for what can be made again.
 pub fn user_caches() -> Option<PathBuf> {
-    let absolute = |variable: &str| std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
-    absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").filter(|home| home.is_dir()).map(|home| home.join(".cache")))
+    let absolute = |variable: &str| {
+        std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute())
+    };
+    absolute("XDG_CACHE_HOME")
+        .or_else(|| absolute("HOME").filter(|home| home.is_dir()).map(|home| home.join(".cache")))
 }
-

@@ -20,7 +20,8 @@ const RUNNER: &str = include_str!("../templates/swarmrt_test.erl");
 pub fn test(folder: &Path, arguments: &[OsString]) -> Result<i32, Failure> {
     let name = folder.display();
     if !folder.is_dir() {
-        return Err(Failure::new(format!("{name}: no such folder")).next("swarmrt test FOLDER tests the project in it"));
+        return Err(Failure::new(format!("{name}: no such folder"))
+            .next("swarmrt test FOLDER tests the project in it"));
     }
     if folder.join("mix.exs").is_file() {
         let mut words = vec![OsString::from("test")];
@@ -33,7 +34,9 @@ pub fn test(folder: &Path, arguments: &[OsString]) -> Result<i32, Failure> {
         if exec::on_path("rebar3").is_some() {
             return steps(folder, "rebar3", rebar3_steps(folder, arguments));
         }
-        crate::failure::tell("rebar3 is not installed: the modules are tested without it, and without dependencies");
+        crate::failure::tell(
+            "rebar3 is not installed: the modules are tested without it, and without dependencies",
+        );
     }
     if !arguments.is_empty() {
         let next = "there is no mix.exs and no rebar.config, or rebar3 is not installed";
@@ -43,7 +46,8 @@ pub fn test(folder: &Path, arguments: &[OsString]) -> Result<i32, Failure> {
 }
 
 fn has_colours() -> bool {
-    std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|told| told.is_empty())
+    std::io::stdout().is_terminal()
+        && std::env::var_os("NO_COLOR").is_none_or(|told| told.is_empty())
 }
 
 /// What is asked for, or else eunit, and `common_test` where there are suites.
@@ -60,10 +64,14 @@ fn rebar3_steps(folder: &Path, arguments: &[OsString]) -> Vec<Vec<OsString>> {
 
 /// Whether the project, or one of its applications, has a suite of `common_test`.
 fn has_suites(folder: &Path) -> bool {
-    let entries = |folder: PathBuf| std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let entries = |folder: PathBuf| {
+        std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path())
+    };
     let applications = ["apps", "lib"].into_iter().flat_map(|name| entries(folder.join(name)));
     std::iter::once(folder.to_owned()).chain(applications).any(|application| {
-        entries(application.join("test")).any(|path| path.file_name().is_some_and(|name| name.to_string_lossy().ends_with("_SUITE.erl")))
+        entries(application.join("test")).any(|path| {
+            path.file_name().is_some_and(|name| name.to_string_lossy().ends_with("_SUITE.erl"))
+        })
     })
 }
 
@@ -86,9 +94,11 @@ fn steps(folder: &Path, tool: &str, steps: Vec<Vec<OsString>>) -> Result<i32, Fa
     all.sort_by_key(|step| step.passed);
     let mut text = String::from("\n");
     for step in &all {
-        let (word, colour) = if step.passed { ("passed", AnsiColor::Green) } else { ("failed", AnsiColor::Red) };
+        let (word, colour) =
+            if step.passed { ("passed", AnsiColor::Green) } else { ("failed", AnsiColor::Red) };
         let style = if has_colours() { colour.on_default().bold() } else { Style::new() };
-        text += &format!("{style}{word}{style:#}  {} ({:.1} s)\n", step.name, step.took.as_secs_f64());
+        text +=
+            &format!("{style}{word}{style:#}  {} ({:.1} s)\n", step.name, step.took.as_secs_f64());
         for failure in &step.failures {
             text += &format!("        {failure}\n");
         }
@@ -102,11 +112,17 @@ fn step(folder: &Path, tool: &str, arguments: &[OsString]) -> Result<Ran, Failur
     let words: Vec<_> = arguments.iter().map(|word| word.to_string_lossy()).collect();
     let mut command = exec::prepared(OsStr::new(tool))?;
     command.args(arguments).current_dir(folder).stdout(Stdio::piped());
-    let mut child = command.spawn().map_err(|error| exec::cannot_start(OsStr::new(tool), &error))?;
+    let mut child =
+        command.spawn().map_err(|error| exec::cannot_start(OsStr::new(tool), &error))?;
     let output = child.stdout.take().map(copied).unwrap_or_default();
     let status = child.wait().map_err(|error| format!("{tool}: {error}"))?;
     let failures = if status.success() { Vec::new() } else { failures(&output) };
-    Ok(Ran { name: format!("{tool} {}", words.join(" ")), passed: status.success(), took: started.elapsed(), failures })
+    Ok(Ran {
+        name: format!("{tool} {}", words.join(" ")),
+        passed: status.success(),
+        took: started.elapsed(),
+        failures,
+    })
 }
 
 /// Bytes of a tool's output that are kept to find failures in; more than that is shown only.
@@ -133,16 +149,23 @@ fn copied(mut from: impl Read) -> String {
     String::from_utf8_lossy(&kept).into_owned()
 }
 
-/// The lines that name a test that failed: `  1) name` (eunit under rebar3, `ExUnit`), `%%% suite ==> case: FAILED`
-/// (`common_test`).
+/// The lines that name a test that failed: `  1) name` (eunit under rebar3, `ExUnit`), `%%% suite
+/// ==> case: FAILED` (`common_test`).
 fn failures(output: &str) -> Vec<String> {
     let plain = anstream::adapter::strip_str(output).to_string();
     let is_numbered = |line: &str| {
         let line = line.trim_start();
-        line.split_once(") ").is_some_and(|(number, rest)| !rest.is_empty() && number.parse::<u32>().is_ok())
+        line.split_once(") ")
+            .is_some_and(|(number, rest)| !rest.is_empty() && number.parse::<u32>().is_ok())
     };
-    let names_failure = |line: &&str| is_numbered(line) || line.contains("==>") && line.trim_end().ends_with(": FAILED");
-    plain.lines().filter(names_failure).map(|line| line.trim().trim_start_matches("%%% ").to_owned()).collect()
+    let names_failure = |line: &&str| {
+        is_numbered(line) || line.contains("==>") && line.trim_end().ends_with(": FAILED")
+    };
+    plain
+        .lines()
+        .filter(names_failure)
+        .map(|line| line.trim().trim_start_matches("%%% ").to_owned())
+        .collect()
 }
 
 /// A folder that is removed at the end.
@@ -156,7 +179,8 @@ impl Drop for Scratch {
 
 /// Compiles the modules in a folder and runs their eunit tests in this process.
 fn plain(folder: &Path) -> Result<i32, Failure> {
-    let scratch = Scratch(std::env::temp_dir().join(format!("swarmrt-test-{}", std::process::id())));
+    let scratch =
+        Scratch(std::env::temp_dir().join(format!("swarmrt-test-{}", std::process::id())));
     let failed = |error: std::io::Error| format!("{}: {error}", scratch.0.display());
     std::fs::create_dir(&scratch.0).map_err(failed)?;
     let program = scratch.0.join("swarmrt_test.erl");
@@ -173,7 +197,8 @@ mod tests {
     #[test]
     fn failed_tests_are_found_in_the_output_of_tools() {
         let eunit = "===> Performing EUnit tests...\n.F\nFailures:\n\n  1) a_tests:two_test/0\n     Failure/Error: x\n";
-        let ct = "%%% a_SUITE ==> one: OK\n%%% a_SUITE ==> two: FAILED\n%%% a_SUITE ==> \nReason: x\n";
+        let ct =
+            "%%% a_SUITE ==> one: OK\n%%% a_SUITE ==> two: FAILED\n%%% a_SUITE ==> \nReason: x\n";
         let exunit = "  \x1b[31m1) test greets (ATest)\x1b[0m\n     test/a_test.exs:5\n(1) no\n2 tests, 1 failure\n";
         assert_eq!(failures(eunit), ["1) a_tests:two_test/0"]);
         assert_eq!(failures(ct), ["a_SUITE ==> two: FAILED"]);

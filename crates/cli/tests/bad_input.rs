@@ -1,5 +1,5 @@
-//! Input that no machine can do anything with: an Erlang error, the end of one process, or a clear message; never a
-//! fault of the machine.
+//! Input that no machine can do anything with: an Erlang error, the end of one process, or a clear
+//! message; never a fault of the machine.
 
 mod common;
 
@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
 fn folder(name: &str) -> PathBuf {
-    let folder = std::env::temp_dir().join(format!("swarmrt-bad-input-{name}-{}", std::process::id()));
+    let folder =
+        std::env::temp_dir().join(format!("swarmrt-bad-input-{name}-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("a temporary folder can be made");
     folder
 }
@@ -23,7 +24,8 @@ fn printed(flags: &[&str], code: &str) -> String {
     let code = format!("{code}, halt().");
     arguments.extend(["-eval", &code]);
     let output = swarmrt(&arguments);
-    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let (out, err) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success() && err.is_empty(), "{}\n{out}{err}", output.status);
     out.trim_end().to_owned()
 }
@@ -41,10 +43,22 @@ fn requests_for_too_much_memory_are_refused() {
         ("system_limit", "X = 1 bsl (1 bsl 24), Y = X * X, Z = Y * Y, Z * Z"),
         ("badarg", "erlang:make_tuple(1 bsl 40, x)"),
         ("badarg", "erlang:make_tuple(1 bsl 24, x)"),
-        ("system_limit", "B = binary:copy(<<0>>, 1 bsl 20), L = lists:duplicate(1 bsl 10, B), iolist_to_binary(lists:duplicate(1 bsl 15, L))"),
-        ("system_limit", "B = binary:copy(<<0>>, 1 bsl 20), L = lists:duplicate(1 bsl 10, B), list_to_binary(lists:duplicate(1 bsl 15, L))"),
-        ("system_limit", "B = binary:copy(<<0>>, 1 bsl 20), L = lists:duplicate(1 bsl 10, B), list_to_bitstring(lists:duplicate(1 bsl 15, L))"),
-        ("system_limit", "B = binary:copy(<<0>>, 1 bsl 20), L = lists:duplicate(1 bsl 10, B), unicode:characters_to_binary(lists:duplicate(1 bsl 15, L))"),
+        (
+            "system_limit",
+            "B = binary:copy(<<0>>, 1 bsl 20), L = lists:duplicate(1 bsl 10, B), iolist_to_binary(lists:duplicate(1 bsl 15, L))",
+        ),
+        (
+            "system_limit",
+            "B = binary:copy(<<0>>, 1 bsl 20), L = lists:duplicate(1 bsl 10, B), list_to_binary(lists:duplicate(1 bsl 15, L))",
+        ),
+        (
+            "system_limit",
+            "B = binary:copy(<<0>>, 1 bsl 20), L = lists:duplicate(1 bsl 10, B), list_to_bitstring(lists:duplicate(1 bsl 15, L))",
+        ),
+        (
+            "system_limit",
+            "B = binary:copy(<<0>>, 1 bsl 20), L = lists:duplicate(1 bsl 10, B), unicode:characters_to_binary(lists:duplicate(1 bsl 15, L))",
+        ),
         ("system_limit", "atomics:new(1 bsl 50, [])"),
         ("system_limit", "counters:new(1 bsl 50, [])"),
         ("badarg", "binary_to_term(<<131, 109, 255, 255, 255, 255, 1, 2>>)"),
@@ -57,8 +71,12 @@ fn requests_for_too_much_memory_are_refused() {
         ("badarg", "erlang:send_after(1 bsl 70, self(), x)"),
         ("badarg", "process_flag(max_heap_size, 1)"),
     ];
-    let cases: Vec<String> = refused.iter().map(|(_, code)| format!("fun() -> {code} end")).collect();
-    let code = format!("[io:format(\"~p~n\", [try F(), none catch error:Why -> Why end]) || F <- [{}]]", cases.join(", "));
+    let cases: Vec<String> =
+        refused.iter().map(|(_, code)| format!("fun() -> {code} end")).collect();
+    let code = format!(
+        "[io:format(\"~p~n\", [try F(), none catch error:Why -> Why end]) || F <- [{}]]",
+        cases.join(", ")
+    );
     let out = printed(&[], &code);
     let expected: Vec<&str> = refused.iter().map(|&(why, _)| why).collect();
     assert_eq!(out.lines().collect::<Vec<_>>(), expected);
@@ -84,7 +102,10 @@ fn a_full_atom_table_raises() {
             erlang:system_info(atom_limit),
             erlang:system_info(atom_count) >= 20000]])
     "#;
-    assert_eq!(printed(&["+t", "20000"], code), "[\"modules are loaded\",x]\n[system_limit,system_limit,system_limit,'atom 1',20000,true]");
+    assert_eq!(
+        printed(&["+t", "20000"], code),
+        "[\"modules are loaded\",x]\n[system_limit,system_limit,system_limit,'atom 1',20000,true]"
+    );
 }
 
 #[test]
@@ -110,19 +131,34 @@ fn a_heap_for_which_there_is_no_memory_ends_the_process() {
         receive {'DOWN', Ref, process, _, Why} -> io:format("~p~n", [Why]) end,
         timer:sleep(300), ok = logger_std_h:filesync(default), halt().
     "#;
-    let output = common::run(Command::new(common::swarmrt()).args(["erl", "-noshell", "-eval", code]).env("SWARMRT_MEMORY_MAX", "300000000"));
-    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let output = common::run(
+        Command::new(common::swarmrt())
+            .args(["erl", "-noshell", "-eval", code])
+            .env("SWARMRT_MEMORY_MAX", "300000000"),
+    );
+    let (out, err) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{}\n{out}{err}", output.status);
     assert!(out.contains("out of memory") && out.contains("killed"), "{out}{err}");
 }
 
 fn complains(arguments: &[&str], about: &str) {
     let output = swarmrt(arguments);
-    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    let code = output.status.code().unwrap_or_else(|| panic!("{arguments:?} was ended by a signal: {text}"));
+    let text = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let code = output
+        .status
+        .code()
+        .unwrap_or_else(|| panic!("{arguments:?} was ended by a signal: {text}"));
     assert!(matches!(code, 1 | 2 | 127), "{arguments:?}: {code}: {text}");
     assert!(text.contains(about), "{arguments:?} does not speak of {about}: {text}");
-    assert!(!text.contains("internal error") && !text.contains("panicked"), "{arguments:?}: {text}");
+    assert!(
+        !text.contains("internal error") && !text.contains("panicked"),
+        "{arguments:?}: {text}"
+    );
 }
 
 #[test]
@@ -145,7 +181,11 @@ fn missing_files_and_wrong_flags_are_named() {
 fn corrupt_code_is_refused() {
     let folder = folder("code");
     let source = folder.join("whole.erl");
-    std::fs::write(&source, "-module(whole).\n-export([main/0]).\nmain() -> io:put_chars(\"whole\\n\").\n").expect("written");
+    std::fs::write(
+        &source,
+        "-module(whole).\n-export([main/0]).\nmain() -> io:put_chars(\"whole\\n\").\n",
+    )
+    .expect("written");
     let compiled = swarmrt(&["erlc", "-o", &folder.to_string_lossy(), &source.to_string_lossy()]);
     assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stdout));
     let beam = folder.join("whole.beam");
@@ -165,7 +205,12 @@ fn corrupt_code_is_refused() {
         std::fs::write(&broken, &damaged).expect("written");
         let output = swarmrt(&["run", &name]);
         let code = output.status.code();
-        assert!(matches!(code, Some(0..=2)), "byte {at}: {}\n{}", output.status, String::from_utf8_lossy(&output.stderr));
+        assert!(
+            matches!(code, Some(0..=2)),
+            "byte {at}: {}\n{}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
     let _ = std::fs::remove_dir_all(&folder);
 }
@@ -199,7 +244,12 @@ fn an_unusable_otp_is_named() {
 #[test]
 fn somebody_who_stops_reading_is_no_fault() {
     for arguments in [&["info"][..], &["--help"], &["no_such_command"]] {
-        let mut child = Command::new(common::swarmrt()).args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+        let mut child = Command::new(common::swarmrt())
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it starts");
         drop((child.stdout.take(), child.stderr.take()));
         let code = child.wait().expect("it ends").code();
         assert!(matches!(code, Some(0 | 2)), "{arguments:?}: {code:?}");
@@ -208,7 +258,8 @@ fn somebody_who_stops_reading_is_no_fault() {
 
 #[test]
 fn the_end_of_a_system_process_ends_the_machine() {
-    let output = swarmrt(&["erl", "-noshell", "-eval", "exit(whereis(init), kill), timer:sleep(5000)."]);
+    let output =
+        swarmrt(&["erl", "-noshell", "-eval", "exit(whereis(init), kill), timer:sleep(5000)."]);
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("System process <0.0.0> terminated: killed"), "{said}");

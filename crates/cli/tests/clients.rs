@@ -1,5 +1,5 @@
-//! Programs that everybody has against OTP's servers on SwarmRT, and the other way: openssl, curl, OpenSSH
-//! (`tests/clients/clients.erl`).
+//! Programs that everybody has against OTP's servers on SwarmRT, and the other way: openssl, curl,
+//! OpenSSH (`tests/clients/clients.erl`).
 
 mod common;
 
@@ -19,14 +19,16 @@ got: true
 
 #[test]
 fn clients_and_servers_understand_each_other() {
-    // Of releases that `script/otp` installs, the library of crypto needs a newer C library than this machine's.
+    // Of releases that `script/otp` installs, the library of crypto needs a newer C library than
+    // this machine's.
     if common::release().is_some() {
         return;
     }
     let folder = std::env::temp_dir().join(format!("swarmrt-clients-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("a temporary folder can be made");
     let source = common::root().join("tests/clients/clients.erl");
-    let status = common::oracle("erlc").arg("-o").arg(&folder).arg(source).stdout(Stdio::null()).status();
+    let status =
+        common::oracle("erlc").arg("-o").arg(&folder).arg(source).stdout(Stdio::null()).status();
     assert!(status.expect("erlc is installed").success());
     let mut command = common::swarmrt_command();
     command.arg("run").arg(folder.join("clients.beam")).arg(&folder);

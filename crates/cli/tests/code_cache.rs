@@ -12,7 +12,8 @@ struct Folder(PathBuf);
 
 impl Folder {
     fn new(name: &str) -> Folder {
-        let path = std::env::temp_dir().join(format!("swarmrt-code-cache-{name}-{}", std::process::id()));
+        let path =
+            std::env::temp_dir().join(format!("swarmrt-code-cache-{name}-{}", std::process::id()));
         std::fs::create_dir_all(path.join("beams")).expect("a temporary folder can be made");
         Folder(path)
     }
@@ -29,30 +30,51 @@ impl Folder {
     fn compile_one(&self, name: &str, version: u32) {
         let source = common::root().join(format!("tests/code_cache/{name}.erl"));
         let mut command = Command::new("erlc");
-        let compiled = common::run(command.arg(format!("-DVERSION={version}")).arg("-o").arg(self.beams()).arg(source));
+        let compiled = common::run(
+            command.arg(format!("-DVERSION={version}")).arg("-o").arg(self.beams()).arg(source),
+        );
         assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stdout));
     }
     /// What an expression prints, and how many pieces of machine code were there from before.
     fn run(&self, expression: &str) -> (String, u64) {
         let mut command = Command::new(common::swarmrt());
-        command.env("SWARMRT_CODE_CACHE", self.cache()).args(["--engine=tiered:1", "--jit-stats", "erl", "-noshell", "-pa"]).arg(self.beams());
-        let output = common::run_within(command.arg("-eval").arg(format!("{expression}, halt().")), Duration::from_mins(2));
+        command
+            .env("SWARMRT_CODE_CACHE", self.cache())
+            .args(["--engine=tiered:1", "--jit-stats", "erl", "-noshell", "-pa"])
+            .arg(self.beams());
+        let output = common::run_within(
+            command.arg("-eval").arg(format!("{expression}, halt().")),
+            Duration::from_mins(2),
+        );
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let told = text(&output.stderr);
         assert!(output.status.success(), "{told}");
         let at = told.find(" pieces from earlier runs").unwrap_or_else(|| panic!("{told}"));
-        let pieces = told[..at].rsplit(' ').next().and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("{told}"));
+        let pieces = told[..at]
+            .rsplit(' ')
+            .next()
+            .and_then(|number| number.parse().ok())
+            .unwrap_or_else(|| panic!("{told}"));
         (text(&output.stdout), pieces)
     }
     /// What `swarmrt info` says of the cache.
     fn info(&self) -> String {
-        let output = common::run(Command::new(common::swarmrt()).env("SWARMRT_CODE_CACHE", self.cache()).arg("info"));
+        let output = common::run(
+            Command::new(common::swarmrt()).env("SWARMRT_CODE_CACHE", self.cache()).arg("info"),
+        );
         let told = String::from_utf8_lossy(&output.stdout).into_owned();
-        told.lines().find(|line| line.starts_with("code cache:")).unwrap_or_else(|| panic!("{told}")).to_owned()
+        told.lines()
+            .find(|line| line.starts_with("code cache:"))
+            .unwrap_or_else(|| panic!("{told}"))
+            .to_owned()
     }
     /// Files of the cache.
     fn files(&self) -> Vec<PathBuf> {
-        let entries = |path: &Path| std::fs::read_dir(path).map(|entries| entries.map(|entry| entry.expect("it can be read").path()).collect::<Vec<_>>());
+        let entries = |path: &Path| {
+            std::fs::read_dir(path).map(|entries| {
+                entries.map(|entry| entry.expect("it can be read").path()).collect::<Vec<_>>()
+            })
+        };
         let builds = entries(&self.cache()).unwrap_or_default();
         builds.iter().flat_map(|build| entries(build).unwrap_or_default()).collect()
     }
@@ -84,11 +106,18 @@ fn machine_code_is_used_again_and_does_the_same() {
         assert_eq!(folder.run(WORK).0, printed);
     }
     let mut command = Command::new("erl");
-    let expected = common::run(command.args(["-noshell", "-pa"]).arg(folder.beams()).arg("-eval").arg(format!("{WORK}, halt().")));
+    let expected = common::run(
+        command
+            .args(["-noshell", "-pa"])
+            .arg(folder.beams())
+            .arg("-eval")
+            .arg(format!("{WORK}, halt().")),
+    );
     assert_eq!(printed, String::from_utf8_lossy(&expected.stdout));
 }
 
-/// Makes a named pipe in the place of a file: who opens it as a file waits for somebody at its other end.
+/// Makes a named pipe in the place of a file: who opens it as a file waits for somebody at its
+/// other end.
 fn pipe_at(path: &Path) {
     let _ = std::fs::remove_file(path);
     let made = Command::new("mkfifo").arg(path).status().expect("mkfifo is installed");
@@ -105,7 +134,10 @@ fn pipes_in_the_place_of_files_are_not_waited_for() {
     for name in ["new", "lock", "index"] {
         pipe_at(&build.join(name));
         assert_eq!(folder.run(WORK).0, printed, "{name}");
-        assert!(name != "new" || !build.join(name).exists(), "what another run has left is removed");
+        assert!(
+            name != "new" || !build.join(name).exists(),
+            "what another run has left is removed"
+        );
     }
     for file in files.iter().filter(|file| file.exists()) {
         pipe_at(file);
@@ -132,7 +164,13 @@ fn a_module_that_others_have_inside_may_change() {
     for version in [1, 2, 1] {
         folder.compile_one("helper", version);
         let mut command = Command::new("erl");
-        let expected = common::run(command.args(["-noshell", "-pa"]).arg(folder.beams()).arg("-eval").arg(format!("{work}, halt().")));
+        let expected = common::run(
+            command
+                .args(["-noshell", "-pa"])
+                .arg(folder.beams())
+                .arg("-eval")
+                .arg(format!("{work}, halt().")),
+        );
         let expected = String::from_utf8_lossy(&expected.stdout).into_owned();
         for _ in 0..3 {
             assert_eq!(folder.run(work).0, expected, "version {version}");
@@ -142,7 +180,10 @@ fn a_module_that_others_have_inside_may_change() {
     let work = "worker:folds(300), code:purge(helper), {module, _} = code:load_file(helper), worker:folds(300), code:purge(helper), \
                 code:delete(helper), code:purge(helper), worker:folds(30)";
     let printed: Vec<String> = (0..3).map(|_| folder.run(work).0).collect();
-    assert!(printed.iter().all(|text| text.lines().count() == 3 && *text == printed[0]), "{printed:?}");
+    assert!(
+        printed.iter().all(|text| text.lines().count() == 3 && *text == printed[0]),
+        "{printed:?}"
+    );
 }
 
 #[test]
@@ -171,7 +212,10 @@ fn a_folder_that_others_can_write_to_is_not_used() {
     let folder = Folder::new("others");
     folder.compile(1);
     let expected = folder.fill();
-    let mode = |mode| std::fs::set_permissions(folder.cache(), std::fs::Permissions::from_mode(mode)).expect("it is ours");
+    let mode = |mode| {
+        std::fs::set_permissions(folder.cache(), std::fs::Permissions::from_mode(mode))
+            .expect("it is ours");
+    };
     mode(0o777);
     assert_eq!(folder.run(WORK), (expected, 0));
     assert!(folder.info().ends_with("cannot be used: others can write to it"), "{}", folder.info());

@@ -33,22 +33,31 @@ fn folder(name: &str, files: &[(&str, &str)]) -> PathBuf {
     folder
 }
 
-const PROGRAM: &str = "-module(program).\n-export([main/1]).\nmain(Args) -> io:format(\"~p~n\", [Args]).\n";
+const PROGRAM: &str =
+    "-module(program).\n-export([main/1]).\nmain(Args) -> io:format(\"~p~n\", [Args]).\n";
 
 #[test]
 fn every_kind_of_program_runs_by_its_file_alone() {
     let script = "#!/usr/bin/env escript\nmain(Args) -> io:format(\"~p~n\", [Args]).\n";
-    let files = [("program.erl", PROGRAM), ("script", script), ("elixir.exs", "IO.inspect(System.argv())")];
+    let files =
+        [("program.erl", PROGRAM), ("script", script), ("elixir.exs", "IO.inspect(System.argv())")];
     let folder = folder("kinds", &files);
     for flags in [&[][..], &["-S"]] {
         let mut erlc = Command::new("erlc");
-        assert!(common::run(erlc.args(flags).arg("program.erl").current_dir(&folder)).status.success());
+        assert!(
+            common::run(erlc.args(flags).arg("program.erl").current_dir(&folder)).status.success()
+        );
     }
     for file in ["program.erl", "program.beam", "program.S", "script"] {
         for start in [&[][..], &["run"]] {
             let arguments = [start, &[file, "a", "--help", "-V", "--"]].concat();
             let told = said_in(&folder, &arguments);
-            assert_eq!((told.code, told.out.as_str()), (0, "[\"a\",\"--help\",\"-V\",\"--\"]\n"), "{file}: {}", told.err);
+            assert_eq!(
+                (told.code, told.out.as_str()),
+                (0, "[\"a\",\"--help\",\"-V\",\"--\"]\n"),
+                "{file}: {}",
+                told.err
+            );
         }
     }
     let told = said_in(&folder, &["elixir.exs", "a", "--help"]);
@@ -61,10 +70,27 @@ fn every_kind_of_program_runs_by_its_file_alone() {
 fn arguments_of_erl_are_not_touched() {
     let code = "io:format(\"~p~n\", [{init:get_arguments() -- [A || {root, _} = A <- init:get_arguments()], \
                 init:get_plain_arguments()}]), halt().";
-    let all = ["-noshell", "-a", "--help", "--version", "-h", "b", "--", "--engine=x", "-eval", code, "-extra", "-V", "--", "--help"];
+    let all = [
+        "-noshell",
+        "-a",
+        "--help",
+        "--version",
+        "-h",
+        "b",
+        "--",
+        "--engine=x",
+        "-eval",
+        code,
+        "-extra",
+        "-V",
+        "--",
+        "--help",
+    ];
     let ours = said(&[&["erl"][..], &all].concat());
     let theirs = common::run(common::oracle("erl").args(all));
-    let bindir = |text: &str| text.lines().filter(|line| !line.contains("bindir")).collect::<Vec<_>>().join("\n");
+    let bindir = |text: &str| {
+        text.lines().filter(|line| !line.contains("bindir")).collect::<Vec<_>>().join("\n")
+    };
     assert_eq!(bindir(&ours.out), bindir(&String::from_utf8_lossy(&theirs.stdout)), "{}", ours.err);
 }
 
@@ -74,7 +100,13 @@ fn exit_codes_are_those_of_the_table() {
     let halts = "-module(halts).\n-export([main/0]).\nmain() -> halt(42).\n";
     let none = "-module(none).\n-export([start/0]).\nstart() -> ok.\n";
     let wrong = "-module(wrong).\nmain() -> .\n";
-    let files = [("raises.erl", raises), ("halts.erl", halts), ("none.erl", none), ("wrong.erl", wrong), ("x.txt", "x")];
+    let files = [
+        ("raises.erl", raises),
+        ("halts.erl", halts),
+        ("none.erl", none),
+        ("wrong.erl", wrong),
+        ("x.txt", "x"),
+    ];
     let folder = folder("codes", &files);
     let expected: [(i32, &[&str], &str); 11] = [
         (42, &["halts.erl"], ""),
@@ -116,9 +148,19 @@ fn clocks_are_as_their_flags_say() {
         Told = receive {'CHANGE', M, time_offset, clock_service, Offset} -> Offset =:= erlang:time_offset() after 200 -> no end, \
         Near = abs(erlang:system_time() - os:system_time()) < 1000000000, \
         io:format(\"~p~n\", [[Before, Was, Ask(), Told, erlang:system_flag(time_offset, finalize), Near]]), halt().";
-    let flags = ["", "+c", "+ctrue", "+c false", "+C no_time_warp", "+C single_time_warp", "+c false +C single_time_warp", "+c false +C multi_time_warp"];
+    let flags = [
+        "",
+        "+c",
+        "+ctrue",
+        "+c false",
+        "+C no_time_warp",
+        "+C single_time_warp",
+        "+c false +C single_time_warp",
+        "+c false +C multi_time_warp",
+    ];
     for flags in flags {
-        let arguments: Vec<&str> = flags.split_whitespace().chain(["-noshell", "-eval", shown]).collect();
+        let arguments: Vec<&str> =
+            flags.split_whitespace().chain(["-noshell", "-eval", shown]).collect();
         let told = said(&[&["erl"][..], &arguments].concat());
         let expected = common::run(common::oracle("erl").args(&arguments));
         assert_eq!(told.out, String::from_utf8_lossy(&expected.stdout), "{flags}: {}", told.err);
@@ -130,12 +172,25 @@ fn clocks_are_as_their_flags_say() {
 fn help_is_there_for_every_command_and_shows_examples() {
     let all = said(&["--help"]);
     assert!(all.code == 0 && all.out.contains("Examples:"), "{}", all.out);
-    let listed = all.out.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
-    let names: Vec<&str> = listed.filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help").collect();
+    let listed = all
+        .out
+        .lines()
+        .skip_while(|line| *line != "Commands:")
+        .skip(1)
+        .take_while(|line| !line.is_empty());
+    let names: Vec<&str> = listed
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|name| *name != "help")
+        .collect();
     assert!(names.len() >= 9, "{names:?}");
     for name in names {
         let told = said(&["help", name]);
-        assert!(told.code == 0 && told.out.contains(&format!("Usage: swarmrt {name}")), "{name}: {}{}", told.out, told.err);
+        assert!(
+            told.code == 0 && told.out.contains(&format!("Usage: swarmrt {name}")),
+            "{name}: {}{}",
+            told.out,
+            told.err
+        );
     }
     assert_eq!(said(&["--version"]).out, format!("swarmrt {}\n", env!("CARGO_PKG_VERSION")));
     assert_eq!(said(&["run", "--help"]).out, said(&["help", "run"]).out);
@@ -145,7 +200,11 @@ fn help_is_there_for_every_command_and_shows_examples() {
 fn completion_scripts_are_accepted_by_the_shell() {
     let script = said(&["completions", "bash"]).out;
     let checked = common::run(Command::new("bash").args(["-n", "-c", &script]));
-    assert!(checked.status.success() && script.contains("disasm"), "{}", String::from_utf8_lossy(&checked.stderr));
+    assert!(
+        checked.status.success() && script.contains("disasm"),
+        "{}",
+        String::from_utf8_lossy(&checked.stderr)
+    );
     for shell in ["zsh", "fish"] {
         assert!(said(&["completions", shell]).out.contains("code-cache"));
     }
@@ -156,7 +215,9 @@ fn manual_pages_are_written_for_every_command() {
     let folder = folder("man", &[]);
     let told = said(&["man", &folder.to_string_lossy()]);
     assert_eq!(told.code, 0, "{}", told.err);
-    for (page, about) in [("swarmrt.1", "swarmrt"), ("swarmrt-run.1", "main/1"), ("swarmrt-info.1", "json")] {
+    for (page, about) in
+        [("swarmrt.1", "swarmrt"), ("swarmrt-run.1", "main/1"), ("swarmrt-info.1", "json")]
+    {
         let text = std::fs::read_to_string(folder.join(page)).expect("written");
         assert!(text.starts_with(".ie") || text.contains(".TH"), "{page}");
         assert!(text.contains(about), "{page}: {text}");

@@ -1,5 +1,5 @@
-//! The programs of `tests/differential/`, compiled once and run on the real `erl` and on SwarmRT: their
-//! output is the same, but for what differs between any two runs (pids, references).
+//! The programs of `tests/differential/`, compiled once and run on the real `erl` and on SwarmRT:
+//! their output is the same, but for what differs between any two runs (pids, references).
 
 mod common;
 
@@ -18,7 +18,10 @@ fn normalised(text: &str) -> String {
             let body = from.trim_start_matches("#Ref").trim_start_matches("#Port");
             let inside = body.strip_prefix('<').and_then(|body| body.split_once('>'));
             match inside {
-                Some((numbers, after)) if numbers.contains('.') && numbers.chars().all(|c| c.is_ascii_digit() || c == '.') => {
+                Some((numbers, after))
+                    if numbers.contains('.')
+                        && numbers.chars().all(|c| c.is_ascii_digit() || c == '.') =>
+                {
                     out.push_str("<id>");
                     rest = after;
                 }
@@ -34,8 +37,8 @@ fn normalised(text: &str) -> String {
     out
 }
 
-/// The programs for the release under test: those of all releases, and those of folders `since_N` and `until_N`. What a folder
-/// `until_N` shows is other in later releases, and not yet so here.
+/// The programs for the release under test: those of all releases, and those of folders `since_N`
+/// and `until_N`. What a folder `until_N` shows is other in later releases, and not yet so here.
 fn programs() -> Vec<PathBuf> {
     let release: u32 = common::release().map_or(25, |release| release.parse().expect("a number"));
     let top = common::root().join("tests/differential");
@@ -61,8 +64,8 @@ fn is_left_out(name: &str) -> bool {
     crashes || std::env::var_os("SWARMRT_TEST_STRESS").is_some() && not_under_stress.contains(&name)
 }
 
-/// A program, compiled, and what `erl` prints for it. Both are kept below `target` from test to test, since each engine is
-/// compared with the same: for one source, of one version of OTP.
+/// A program, compiled, and what `erl` prints for it. Both are kept below `target` from test to
+/// test, since each engine is compared with the same: for one source, of one version of OTP.
 struct Case {
     module: String,
     folder: PathBuf,
@@ -73,21 +76,33 @@ impl Case {
         let module = path.file_stem().expect("has a name").to_string_lossy().into_owned();
         let mut hasher = DefaultHasher::new();
         std::fs::read(path).expect("readable").hash(&mut hasher);
-        for version in [common::otp_root().join("releases/RELEASES"), common::otp_root().join("releases/start_erl.data")] {
+        for version in [
+            common::otp_root().join("releases/RELEASES"),
+            common::otp_root().join("releases/start_erl.data"),
+        ] {
             std::fs::read(version).unwrap_or_default().hash(&mut hasher);
         }
-        let kept = common::target().join("oracle").join(common::release().unwrap_or_else(|| "25".to_owned()));
+        let kept = common::target()
+            .join("oracle")
+            .join(common::release().unwrap_or_else(|| "25".to_owned()));
         Case { folder: kept.join(format!("{module}-{:016x}", hasher.finish())), module }
     }
 
     /// What a machine prints for the program.
     fn run(&self, command: &mut Command, beams: &Path) -> String {
         let start = format!("{}:main(), halt().", self.module);
-        let output = common::run(command.args(["-noshell", "-pa"]).arg(beams).arg("-eval").arg(start));
-        normalised(&format!("{}{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr), output.status))
+        let output =
+            common::run(command.args(["-noshell", "-pa"]).arg(beams).arg("-eval").arg(start));
+        normalised(&format!(
+            "{}{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr),
+            output.status
+        ))
     }
 
-    /// The lines that differ, if any do. What `erl` printed is kept when SwarmRT has printed the same.
+    /// The lines that differ, if any do. What `erl` printed is kept when SwarmRT has printed the
+    /// same.
     fn compare(&self, source: &Path) -> Option<String> {
         let expected = self.folder.join("expected.txt");
         if let Ok(expected) = std::fs::read_to_string(&expected) {
@@ -104,8 +119,11 @@ impl Case {
         assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stdout));
         let told = self.run(&mut common::oracle("erl"), &fresh);
         let actual = self.run(common::swarmrt_command().arg("erl"), &fresh);
-        let differences = (actual != told).then(|| format!("{}:\n{}", self.module, diff(&told, &actual).join("\n")));
-        let is_kept = differences.is_none() && std::fs::write(fresh.join("expected.txt"), told).is_ok() && std::fs::rename(&fresh, &self.folder).is_ok();
+        let differences = (actual != told)
+            .then(|| format!("{}:\n{}", self.module, diff(&told, &actual).join("\n")));
+        let is_kept = differences.is_none()
+            && std::fs::write(fresh.join("expected.txt"), told).is_ok()
+            && std::fs::rename(&fresh, &self.folder).is_ok();
         if !is_kept {
             let _ = std::fs::remove_dir_all(&fresh);
         }
@@ -115,12 +133,17 @@ impl Case {
 
 #[test]
 fn programs_print_the_same_as_on_erl() {
-    assert!(common::oracle("erl").arg("-version").output().is_ok(), "erl is not installed: run script/setup");
+    assert!(
+        common::oracle("erl").arg("-version").output().is_ok(),
+        "erl is not installed: run script/setup"
+    );
     let mut programs = programs();
-    programs.retain(|path| !path.file_stem().is_some_and(|name| is_left_out(&name.to_string_lossy())));
+    programs
+        .retain(|path| !path.file_stem().is_some_and(|name| is_left_out(&name.to_string_lossy())));
     assert!(!programs.is_empty());
     // One after the other: some of them measure how long things take, or keep all processors busy.
-    let failures: Vec<String> = programs.iter().filter_map(|path| Case::of(path).compare(path)).collect();
+    let failures: Vec<String> =
+        programs.iter().filter_map(|path| Case::of(path).compare(path)).collect();
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
@@ -132,7 +155,11 @@ fn diff(expected: &str, actual: &str) -> Vec<String> {
         match (expected_lines.next(), actual_lines.next()) {
             (None, None) => return shown,
             (a, b) if a == b => {}
-            (a, b) => shown.push(format!("  erl:     {}\n  swarmrt: {}", a.unwrap_or("(end)"), b.unwrap_or("(end)"))),
+            (a, b) => shown.push(format!(
+                "  erl:     {}\n  swarmrt: {}",
+                a.unwrap_or("(end)"),
+                b.unwrap_or("(end)")
+            )),
         }
         if shown.len() >= 10 {
             return shown;

@@ -1,5 +1,6 @@
-//! The programs of `tests/distribution/`, each on one node with others beside it: `erl` alone shows what is expected, and pairs of
-//! `erl` and SwarmRT, either way round, and of SwarmRT alone print the same.
+//! The programs of `tests/distribution/`, each on one node with others beside it: `erl` alone shows
+//! what is expected, and pairs of `erl` and SwarmRT, either way round, and of SwarmRT alone print
+//! the same.
 
 mod common;
 
@@ -55,12 +56,14 @@ fn compiled(program: &str, beams: &Path) {
 }
 
 fn folder(name: &str) -> PathBuf {
-    let folder = std::env::temp_dir().join(format!("swarmrt-distribution-{name}-{}", std::process::id()));
+    let folder =
+        std::env::temp_dir().join(format!("swarmrt-distribution-{name}-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("a temporary folder can be made");
     folder
 }
 
-/// What is printed, without reports of what went wrong on purpose: those have times and pids in them.
+/// What is printed, without reports of what went wrong on purpose: those have times and pids in
+/// them.
 fn shown(output: &std::process::Output) -> String {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let mut kept = Vec::new();
@@ -104,7 +107,8 @@ impl Pair<'_> {
         let (name, other) = (name("here"), name("there"));
         let host = host();
         let filled = |flag: &&str| {
-            flag.replace("%HERE%", &format!("{name}@{host}")).replace("%THERE%", &format!("{other}@{host}"))
+            flag.replace("%HERE%", &format!("{name}@{host}"))
+                .replace("%THERE%", &format!("{other}@{host}"))
         };
         let flags: Vec<String> = self.flags.iter().map(filled).collect();
         let common = ["-setcookie", &name, "-noshell", "-pa"];
@@ -176,7 +180,10 @@ fn signals_are_the_same_over_tls() {
     let options = beams.join("ssl.conf");
     let mut make = emulator(Kind::Erl);
     make.args(["-noshell", "-pa"]).arg(&beams).args(["-s", "certificate", "make"]).arg(&beams);
-    assert!(common::run(&mut make).status.success() && options.is_file(), "a certificate can be made");
+    assert!(
+        common::run(&mut make).status.success() && options.is_file(),
+        "a certificate can be made"
+    );
     let options = options.to_string_lossy();
     let flags = ["-proto_dist", "inet_tls", "-ssl_dist_optfile", &options];
     same_on("signals", &beams, &PAIRS[1..], &flags);
@@ -348,7 +355,8 @@ fn crash_dumps_tell_of_other_nodes() {
     let dump = std::fs::read_to_string(folder.join("erl_crash.dump"));
     let dump = dump.unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
     let at = dump.find("=visible_node:").expect("the other node is there");
-    let section: Vec<&str> = dump[at..].lines().skip(1).take_while(|line| !line.starts_with('=')).collect();
+    let section: Vec<&str> =
+        dump[at..].lines().skip(1).take_while(|line| !line.starts_with('=')).collect();
     assert_eq!(section[0], format!("Name: '{full}'"), "{section:?}");
     assert!(section[1].starts_with("Controller: #Port<0."), "{section:?}");
     assert!(section[2].starts_with("Creation: "), "{section:?}");
@@ -362,7 +370,8 @@ fn crash_dumps_tell_of_other_nodes() {
 fn bad_peers_lose_their_connection() {
     let beams = folder("bad_peer");
     compiled("bad_peer", &beams);
-    let pairs = [(Kind::Erl, Kind::Erl), (Kind::Erl, Kind::Swarmrt), (Kind::Swarmrt, Kind::Swarmrt)];
+    let pairs =
+        [(Kind::Erl, Kind::Erl), (Kind::Erl, Kind::Swarmrt), (Kind::Swarmrt, Kind::Swarmrt)];
     same_on("bad_peer", &beams, &pairs, &[]);
     let _ = std::fs::remove_dir_all(beams);
 }

@@ -9,9 +9,18 @@ use std::time::Duration;
 /// Runs a program of Elixir in a folder; its output.
 fn exec(folder: &Path, arguments: &[&str]) -> String {
     let mut command = Command::new(common::swarmrt());
-    command.arg("exec").args(arguments).current_dir(folder).env("HOME", folder).env("MIX_ENV", "test");
+    command
+        .arg("exec")
+        .args(arguments)
+        .current_dir(folder)
+        .env("HOME", folder)
+        .env("MIX_ENV", "test");
     let output = common::run_within(&mut command, Duration::from_mins(2));
-    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let text = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
     assert!(output.status.success(), "{arguments:?}: {}\n{text}", output.status);
     text
 }
@@ -21,7 +30,8 @@ struct Folder(std::path::PathBuf);
 
 impl Folder {
     fn new(name: &str) -> Folder {
-        let path = std::env::temp_dir().join(format!("swarmrt-elixir-{name}-{}", std::process::id()));
+        let path =
+            std::env::temp_dir().join(format!("swarmrt-elixir-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&path).expect("a temporary folder can be made");
         Folder(path)
     }
@@ -34,7 +44,10 @@ impl Drop for Folder {
 }
 
 fn require_elixir() {
-    assert!(Command::new("elixir").arg("--version").output().is_ok(), "elixir is not installed: run script/setup");
+    assert!(
+        Command::new("elixir").arg("--version").output().is_ok(),
+        "elixir is not installed: run script/setup"
+    );
 }
 
 #[test]
@@ -46,7 +59,10 @@ fn an_expression_is_evaluated() {
     let program = r#"IO.inspect {Regex.run(~r/b+/, "abbc"), String.split("a, b", ~r/,\s*/), Version.match?("1.2.3", "~> 1.0")}"#;
     assert_eq!(exec(&folder.0, &["elixir", "-e", program]), "{[\"bb\"], [\"a\", \"b\"], true}\n");
     let failing = r#"try do String.to_integer("x") rescue e -> IO.puts Exception.message(e) end"#;
-    assert!(exec(&folder.0, &["elixir", "-e", failing]).contains("not a textual representation of an integer"));
+    assert!(
+        exec(&folder.0, &["elixir", "-e", failing])
+            .contains("not a textual representation of an integer")
+    );
 }
 
 #[test]
@@ -67,7 +83,10 @@ IO.puts Agent.get(agent, & &1)
 IO.inspect Enum.reduce(Stream.take(Stream.iterate(1, &(&1 * 2)), 70), &+/2)
 "#;
     std::fs::write(folder.0.join("script.exs"), script).expect("written");
-    assert_eq!(exec(&folder.0, &["elixir", "script.exs"]), "(3, 0)\n[1, 4, 9, 16]\n1180591620717411303423\n");
+    assert_eq!(
+        exec(&folder.0, &["elixir", "script.exs"]),
+        "(3, 0)\n[1, 4, 9, 16]\n1180591620717411303423\n"
+    );
 }
 
 #[test]
@@ -91,5 +110,9 @@ fn a_project_is_made_formatted_tested_and_released() {
     release.args(["eval", "IO.puts(:erlang.system_info(:system_version))"]).env("HOME", &folder.0);
     let output = common::run(&mut release);
     let text = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && text.starts_with("SwarmRT "), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success() && text.starts_with("SwarmRT "),
+        "{text}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }

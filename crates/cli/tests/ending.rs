@@ -1,5 +1,5 @@
-//! Whatever code runs, a process can be killed and the machine stopped within a second: `tests/ending/ending.erl`, and the
-//! signal of the operating system.
+//! Whatever code runs, a process can be killed and the machine stopped within a second:
+//! `tests/ending/ending.erl`, and the signal of the operating system.
 
 mod common;
 
@@ -12,7 +12,13 @@ fn compiled(name: &str) -> PathBuf {
     let folder = std::env::temp_dir().join(format!("swarmrt-ending-{name}-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("a temporary folder can be made");
     let source = common::root().join("tests/ending/ending.erl");
-    let status = common::oracle("erlc").arg("-o").arg(&folder).arg(source).stderr(Stdio::null()).stdout(Stdio::null()).status();
+    let status = common::oracle("erlc")
+        .arg("-o")
+        .arg(&folder)
+        .arg(source)
+        .stderr(Stdio::null())
+        .stdout(Stdio::null())
+        .status();
     assert!(status.expect("erlc is installed").success());
     folder
 }
@@ -27,9 +33,19 @@ fn swarmrt(folder: &Path) -> Command {
 fn work_that_takes_for_ever_ends_with_its_process() {
     let folder = compiled("work");
     for engine in ["interp", "baseline", "tiered:1", "jit"] {
-        let output = swarmrt(&folder).arg("run").arg(format!("--engine={engine}")).arg("ending.beam").output().expect("it runs");
+        let output = swarmrt(&folder)
+            .arg("run")
+            .arg(format!("--engine={engine}"))
+            .arg("ending.beam")
+            .output()
+            .expect("it runs");
         let text = String::from_utf8_lossy(&output.stdout);
-        assert_eq!((text.as_ref(), output.status.code()), ("all ended\n", Some(0)), "{engine}: {}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(
+            (text.as_ref(), output.status.code()),
+            ("all ended\n", Some(0)),
+            "{engine}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
     let _ = std::fs::remove_dir_all(folder);
 }
@@ -42,9 +58,15 @@ fn sigterm_ends_a_machine_whose_threads_all_work() {
         ("comparing on a few threads", "P() =:= P()", 4),
         ("comparing on every thread", "P() =:= P()", 40),
         ("hashing", "erlang:phash2(P())", 40),
-        ("multiplying", "X = 1 bsl (P2 = 16000000), lists:foldl(fun(_, Y) -> (X * X) bsr P2 end, 1, lists:seq(1, 1000))", 4),
+        (
+            "multiplying",
+            "X = 1 bsl (P2 = 16000000), lists:foldl(fun(_, Y) -> (X * X) bsr P2 end, 1, lists:seq(1, 1000))",
+            4,
+        ),
     ] {
-        let code = format!("{pair} [spawn(fun() -> {work} end) || _ <- lists:seq(1, {processes})], io:format(\"ready~n\").");
+        let code = format!(
+            "{pair} [spawn(fun() -> {work} end) || _ <- lists:seq(1, {processes})], io:format(\"ready~n\")."
+        );
         let mut child = Command::new(common::swarmrt())
             .args(["erl", "-noshell", "-eval", &code])
             .stdin(Stdio::null())

@@ -14,9 +14,11 @@ fn examples_print_what_is_expected() {
         }
         count += 1;
         let name = path.file_stem().expect("has a name").to_string_lossy().into_owned();
-        let expected = std::fs::read_to_string(examples.join(format!("expected/{name}.txt"))).expect("each example has its output");
+        let expected = std::fs::read_to_string(examples.join(format!("expected/{name}.txt")))
+            .expect("each example has its output");
         let output = common::run(common::swarmrt_command().arg("run").arg(&path));
-        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let (out, err) =
+            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         if out != expected || !output.status.success() {
             failures.push(format!("{name}: {}\n{out}{err}", output.status));
         }

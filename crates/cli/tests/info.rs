@@ -12,7 +12,10 @@ fn info(arguments: &[&str]) -> String {
 
 fn start(engine: &str) -> String {
     let text = info(&[&format!("--engine={engine}"), "info"]);
-    text.lines().find(|line| line.starts_with("a start:")).unwrap_or_else(|| panic!("{text}")).to_owned()
+    text.lines()
+        .find(|line| line.starts_with("a start:"))
+        .unwrap_or_else(|| panic!("{text}"))
+        .to_owned()
 }
 
 #[test]
@@ -34,7 +37,11 @@ fn it_is_printed_as_json() {
     let all = all.as_u64().expect("a number");
     let missing = missing.as_array().expect("a list").len() as u64;
     assert!(info(&["info"]).contains(&format!("{} of OTP's {all} exist", all - missing)), "{told}");
-    let failing: serde_json::Value = serde_json::from_str(&info(&["info", "--json", "--engine=none"])).expect("JSON");
+    let failing: serde_json::Value =
+        serde_json::from_str(&info(&["info", "--json", "--engine=none"])).expect("JSON");
     assert_eq!(failing["start"]["milliseconds"], serde_json::Value::Null);
-    assert!(failing["start"]["error"].as_str().is_some_and(|why| why.contains("unknown engine none")), "{failing}");
+    assert!(
+        failing["start"]["error"].as_str().is_some_and(|why| why.contains("unknown engine none")),
+        "{failing}"
+    );
 }

@@ -1,5 +1,5 @@
-//! Native libraries as Debian ships them (`tests/nif/debian/`), and those that are compiled for the test (`tests/nif/`): the programs
-//! that use them print the same on the real `erl` and on SwarmRT.
+//! Native libraries as Debian ships them (`tests/nif/debian/`), and those that are compiled for the
+//! test (`tests/nif/`): the programs that use them print the same on the real `erl` and on SwarmRT.
 
 mod common;
 
@@ -11,15 +11,22 @@ use std::time::{Duration, Instant};
 /// The Erlang programs of a folder.
 fn programs(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).expect("the folder is there");
-    let mut programs: Vec<PathBuf> =
-        entries.map(|entry| entry.expect("readable").path()).filter(|path| path.extension().is_some_and(|extension| extension == "erl")).collect();
+    let mut programs: Vec<PathBuf> = entries
+        .map(|entry| entry.expect("readable").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "erl"))
+        .collect();
     programs.sort();
     programs
 }
 
 fn output(command: &mut Command) -> String {
     let output = common::run(command);
-    format!("{}{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr), output.status)
+    format!(
+        "{}{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+        output.status
+    )
 }
 
 /// One program does the same on both systems; the folder goes.
@@ -35,7 +42,13 @@ fn same_on_both(program: &Path, folder: &Path, failures: &mut Vec<String>) {
     let compiled = common::run(common::oracle("erlc").arg("-o").arg(folder).arg(program));
     assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stdout));
     let module = program.file_stem().expect("has a name").to_string_lossy().into_owned();
-    let arguments = ["-noshell".to_owned(), "-pa".to_owned(), folder.display().to_string(), "-eval".to_owned(), format!("{module}:main(), halt().")];
+    let arguments = [
+        "-noshell".to_owned(),
+        "-pa".to_owned(),
+        folder.display().to_string(),
+        "-eval".to_owned(),
+        format!("{module}:main(), halt()."),
+    ];
     let expected = output(common::oracle("erl").args(&arguments).current_dir(folder));
     let actual = output(common::swarmrt_command().arg("erl").args(&arguments).current_dir(folder));
     if actual != expected {
@@ -68,7 +81,14 @@ fn libraries_of_debian_do_what_they_do_on_erl() {
 fn compile(source: &Path, folder: &Path) {
     let library = folder.join(source.file_stem().expect("has a name")).with_extension("so");
     let include = common::otp_root().join("usr/include");
-    let compiled = common::run(Command::new("cc").args(["-Wall", "-O1", "-shared", "-fPIC", "-I"]).arg(include).arg("-o").arg(library).arg(source));
+    let compiled = common::run(
+        Command::new("cc")
+            .args(["-Wall", "-O1", "-shared", "-fPIC", "-I"])
+            .arg(include)
+            .arg("-o")
+            .arg(library)
+            .arg(source),
+    );
     assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
 }
 
@@ -84,7 +104,8 @@ fn a_library_of_every_family_of_functions_does_what_it_does_on_erl() {
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
-/// What the families leave out: kinds of terms, names, threads and their locks, output, other files.
+/// What the families leave out: kinds of terms, names, threads and their locks, output, other
+/// files.
 #[test]
 fn a_library_of_the_other_functions_does_what_it_does_on_erl() {
     let (source, folder) = (common::root().join("tests/nif/others"), temporary("nif-others"));
@@ -92,22 +113,27 @@ fn a_library_of_the_other_functions_does_what_it_does_on_erl() {
     assert_same(&source.join("nif_others.erl"), &folder);
 }
 
-/// A library that names every function that the headers of the OTP under test declare is loaded: none is missing.
+/// A library that names every function that the headers of the OTP under test declare is loaded:
+/// none is missing.
 #[test]
 fn every_function_of_the_headers_is_there() {
     let (include, folder) = (common::otp_root().join("usr/include"), temporary("nif-headers"));
     let headers = "#include <erl_nif.h>\n#include <erl_driver.h>\n";
     let plain = folder.join("headers.c");
     std::fs::write(&plain, headers).expect("the folder is writable");
-    let preprocessed = common::run(Command::new("cc").arg("-E").arg("-I").arg(&include).arg(&plain));
+    let preprocessed =
+        common::run(Command::new("cc").arg("-E").arg("-I").arg(&include).arg(&plain));
     let mut names: Vec<String> = Vec::new();
     // What stands in front of a parenthesis.
     for before in String::from_utf8_lossy(&preprocessed.stdout).split('(') {
         let is_part = |letter: char| letter.is_alphanumeric() || letter == '_';
         let word = before.trim_end().rsplit(|letter| !is_part(letter)).next().unwrap_or_default();
         // Of lists and tuples of fixed sizes there are inline functions, which need no export.
-        let is_inline = (word.starts_with("enif_make_list") || word.starts_with("enif_make_tuple")) && word.ends_with(|last: char| last.is_ascii_digit());
-        if ["enif_", "driver_", "erl_drv_"].iter().any(|family| word.starts_with(family)) && !is_inline {
+        let is_inline = (word.starts_with("enif_make_list") || word.starts_with("enif_make_tuple"))
+            && word.ends_with(|last: char| last.is_ascii_digit());
+        if ["enif_", "driver_", "erl_drv_"].iter().any(|family| word.starts_with(family))
+            && !is_inline
+        {
             names.push(word.to_owned());
         }
     }
@@ -117,7 +143,8 @@ fn every_function_of_the_headers_is_there() {
     std::fs::write(folder.join("nif_headers.erl"), program).expect("the folder is writable");
     assert!(names.len() > 250, "{names:?}");
     let addresses: String = names.iter().map(|name| format!("    (void *){name},\n")).collect();
-    let init = "static ErlNifFunc none[] = {};\nERL_NIF_INIT(nif_headers, none, NULL, NULL, NULL, NULL)\n";
+    let init =
+        "static ErlNifFunc none[] = {};\nERL_NIF_INIT(nif_headers, none, NULL, NULL, NULL, NULL)\n";
     let library = format!("{headers}void *addresses[] = {{\n{addresses}}};\n{init}");
     std::fs::write(folder.join("nif_headers.c"), library).expect("the folder is writable");
     compile(&folder.join("nif_headers.c"), &folder);
@@ -133,14 +160,22 @@ fn a_thousand_upgrades_under_load_lose_nothing() {
         assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stdout));
     }
     let mut command = common::swarmrt_command();
-    command.args(["erl", "-noshell", "-eval", "nif_upgrades:main(), halt()."]).env("UPGRADES", "1000").current_dir(&folder);
+    command
+        .args(["erl", "-noshell", "-eval", "nif_upgrades:main(), halt()."])
+        .env("UPGRADES", "1000")
+        .current_dir(&folder);
     let printed = common::run(&mut command);
     let _ = std::fs::remove_dir_all(&folder);
-    // The library's generation, its objects, those who called it meanwhile, and what a new library knows of the old objects.
-    assert_eq!(String::from_utf8_lossy(&printed.stdout), "1000 true\n[done,done,done,done]\n0 badarg\n");
+    // The library's generation, its objects, those who called it meanwhile, and what a new library
+    // knows of the old objects.
+    assert_eq!(
+        String::from_utf8_lossy(&printed.stdout),
+        "1000 true\n[done,done,done,done]\n0 badarg\n"
+    );
 }
 
-/// `erl_driver.h`: queues, busy ports, how ports end, descriptors, monitors, ports that make others.
+/// `erl_driver.h`: queues, busy ports, how ports end, descriptors, monitors, ports that make
+/// others.
 #[test]
 fn linked_in_drivers_do_what_they_do_on_erl() {
     let (source, folder) = (common::root().join("tests/drivers/ports"), temporary("drivers-ports"));
@@ -151,7 +186,8 @@ fn linked_in_drivers_do_what_they_do_on_erl() {
 /// `erl_drv_init_ack`: drivers that say later whether their ports are open.
 #[test]
 fn ports_open_when_their_driver_says_so() {
-    let (source, folder) = (common::root().join("tests/drivers/opening"), temporary("drivers-opening"));
+    let (source, folder) =
+        (common::root().join("tests/drivers/opening"), temporary("drivers-opening"));
     compile(&source.join("opening_drv.c"), &folder);
     assert_same(&source.join("opening.erl"), &folder);
 }
@@ -159,9 +195,15 @@ fn ports_open_when_their_driver_says_so() {
 /// `erl_ddll`: who has loaded a driver, when it is unloaded or loaded again, and who is told.
 #[test]
 fn drivers_are_loaded_and_unloaded_as_on_erl() {
-    let (source, folder) = (common::root().join("tests/drivers/loading"), temporary("drivers-loading"));
+    let (source, folder) =
+        (common::root().join("tests/drivers/loading"), temporary("drivers-loading"));
     let include = common::otp_root().join("usr/include");
-    for (name, define) in [("", "-DPLAIN"), ("fails", "-DFAIL_INIT"), ("named", "-DWRONG_NAME"), ("without", "-DNO_INIT")] {
+    for (name, define) in [
+        ("", "-DPLAIN"),
+        ("fails", "-DFAIL_INIT"),
+        ("named", "-DWRONG_NAME"),
+        ("without", "-DNO_INIT"),
+    ] {
         let to = folder.join(name);
         std::fs::create_dir_all(&to).expect("a folder can be made");
         let mut compiler = Command::new("cc");
@@ -175,7 +217,8 @@ fn drivers_are_loaded_and_unloaded_as_on_erl() {
     assert_same(&source.join("loading.erl"), &folder);
 }
 
-/// Native code cannot be interrupted. SIGTERM ends the machine all the same, without the good order.
+/// Native code cannot be interrupted. SIGTERM ends the machine all the same, without the good
+/// order.
 #[test]
 fn sigterm_ends_a_machine_that_is_stuck_in_native_code() {
     let (source, folder) = (common::root().join("tests/nif/stuck"), temporary("nif-stuck"));
@@ -185,7 +228,8 @@ fn sigterm_ends_a_machine_that_is_stuck_in_native_code() {
     assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stdout));
     let mut command = common::swarmrt_command();
     command.args(["erl", "-noshell", "-eval", "nif_stuck:main()."]).current_dir(&folder);
-    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let mut child =
+        command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it starts");
     std::thread::sleep(Duration::from_secs(2));
     // SAFETY: the child is ours, and has not been waited for.
     unsafe { libc::kill(child.id() as libc::pid_t, libc::SIGTERM) };
@@ -252,18 +296,34 @@ fn each_scheduler_is_told_of_the_end_of_a_library() {
     assert_eq!(String::from_utf8_lossy(&printed.stdout), told);
 }
 
-/// What stands behind `{error, {Kind, Text}}` when a library cannot be loaded, whatever is wrong with it.
+/// What stands behind `{error, {Kind, Text}}` when a library cannot be loaded, whatever is wrong
+/// with it.
 #[test]
 fn what_cannot_be_loaded_is_refused_as_on_erl() {
     let (source, folder) = (common::root().join("tests/nif/refused"), temporary("nif-refused"));
-    for (number, defines) in
-        ["", "-DWRONG_NAME", "-DTOO_NEW", "-DTOO_OLD", "-DNO_FUNCTION", "-DWRONG_FLAGS", "-DTWICE", "-DVETO", "-DNO_INIT", "-DNULL_ENTRY", "-DVARIANT"]
-            .iter()
-            .enumerate()
+    for (number, defines) in [
+        "",
+        "-DWRONG_NAME",
+        "-DTOO_NEW",
+        "-DTOO_OLD",
+        "-DNO_FUNCTION",
+        "-DWRONG_FLAGS",
+        "-DTWICE",
+        "-DVETO",
+        "-DNO_INIT",
+        "-DNULL_ENTRY",
+        "-DVARIANT",
+    ]
+    .iter()
+    .enumerate()
     {
         let include = common::otp_root().join("usr/include");
         let mut compiler = Command::new("cc");
-        compiler.args(["-w", "-shared", "-fPIC", "-I"]).arg(include).arg("-o").arg(folder.join(format!("refused_{number}.so")));
+        compiler
+            .args(["-w", "-shared", "-fPIC", "-I"])
+            .arg(include)
+            .arg("-o")
+            .arg(folder.join(format!("refused_{number}.so")));
         compiler.arg(source.join("nif_refused.c")).args((!defines.is_empty()).then_some(defines));
         let compiled = common::run(&mut compiler);
         assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));

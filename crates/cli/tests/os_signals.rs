@@ -1,14 +1,20 @@
-//! Signals of the operating system: sent to a running program, on `erl` and on SwarmRT, with the same outcome.
+//! Signals of the operating system: sent to a running program, on `erl` and on SwarmRT, with the
+//! same outcome.
 
 mod common;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Command, ExitStatus, Stdio};
 
-/// Starts a program, and once it says `ready` sends it each signal in turn, waiting for its answer. The last signal
-/// ends it. What it printed from then on, and how it ended.
+/// Starts a program, and once it says `ready` sends it each signal in turn, waiting for its answer.
+/// The last signal ends it. What it printed from then on, and how it ended.
 fn outcome(mut command: Command, signals: &[&str]) -> (String, ExitStatus) {
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the program starts");
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the program starts");
     let id = child.id().to_string();
     let mut out = BufReader::new(child.stdout.take().expect("piped"));
     let mut text = String::new();
@@ -40,7 +46,10 @@ fn without_times(text: &str) -> String {
 
 #[test]
 fn sigterm_stops_in_good_order() {
-    let [theirs, ours] = both(&["-noshell", "-eval", "io:put_chars(\"ready\\n\"), timer:sleep(infinity)."], &["TERM"]);
+    let [theirs, ours] = both(
+        &["-noshell", "-eval", "io:put_chars(\"ready\\n\"), timer:sleep(infinity)."],
+        &["TERM"],
+    );
     assert!(ours.0.contains("SIGTERM received - shutting down"), "{}", ours.0);
     assert_eq!(without_times(&ours.0), without_times(&theirs.0));
     assert_eq!(ours.1, theirs.1);
@@ -55,12 +64,22 @@ const ENDLESS: &str = "Make = fun() -> lists:foldl(fun(_, A) -> {A, A} end, [], 
 fn sigterm_stops_what_does_not_come_to_an_end() {
     let mut command = Command::new(common::swarmrt());
     command.args(["erl", "-noinput", "-eval", ENDLESS]);
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the program starts");
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the program starts");
     let mut line = String::new();
-    BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("the pipe can be read");
+    BufReader::new(child.stdout.take().expect("piped"))
+        .read_line(&mut line)
+        .expect("the pipe can be read");
     assert_eq!(line, "ready\n");
     std::thread::sleep(std::time::Duration::from_millis(500));
-    let sent = Command::new("kill").args(["-s", "TERM", &child.id().to_string()]).status().expect("kill is there");
+    let sent = Command::new("kill")
+        .args(["-s", "TERM", &child.id().to_string()])
+        .status()
+        .expect("kill is there");
     assert!(sent.success());
     let begun = std::time::Instant::now();
     let status = loop {
@@ -79,12 +98,24 @@ fn sigint_asks_what_to_do() {
     let run = |flags: &[&str], typed: &'static [u8]| {
         // Whoever runs the tests in the background may have it ignored, and that is inherited.
         let mut command = Command::new("env");
-        command.arg("--default-signal=INT").arg(common::swarmrt()).arg("erl").args(flags).args(["-noinput", "-eval", "io:put_chars(\"ready\\n\"), timer:sleep(infinity)."]);
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the program starts");
+        command.arg("--default-signal=INT").arg(common::swarmrt()).arg("erl").args(flags).args([
+            "-noinput",
+            "-eval",
+            "io:put_chars(\"ready\\n\"), timer:sleep(infinity).",
+        ]);
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the program starts");
         let mut out = BufReader::new(child.stdout.take().expect("piped"));
         let mut text = String::new();
         out.read_line(&mut text).expect("the pipe can be read");
-        let sent = Command::new("kill").args(["-s", "INT", &child.id().to_string()]).status().expect("kill is there");
+        let sent = Command::new("kill")
+            .args(["-s", "INT", &child.id().to_string()])
+            .status()
+            .expect("kill is there");
         assert!(sent.success());
         // Whoever is gone does not read it.
         let _ = child.stdin.take().expect("piped").write_all(typed);
@@ -145,7 +176,10 @@ fn handlers_get_the_signals_that_they_ask_for() {
         Loop().
     "#;
     // An ignored signal has no answer; one handled does. KILL ends the program.
-    let [theirs, ours] = both(&["-noshell", "-eval", program], &["HUP", "ALRM", "USR1", "USR2", "CHLD", "TSTP", "TERM", "QUIT", "KILL"]);
+    let [theirs, ours] = both(
+        &["-noshell", "-eval", program],
+        &["HUP", "ALRM", "USR1", "USR2", "CHLD", "TSTP", "TERM", "QUIT", "KILL"],
+    );
     assert_eq!(ours, theirs);
     assert!(ours.0.contains("{notify,sigtstp}"), "{}", ours.0);
 }

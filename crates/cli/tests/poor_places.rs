@@ -28,14 +28,19 @@ fn with_file_limit(blocks: u32) -> Command {
     command
 }
 
-/// With no room for any file, with room for the cache's small files alone, and with room for machine code.
+/// With no room for any file, with room for the cache's small files alone, and with room for
+/// machine code.
 #[test]
 fn a_limit_on_the_size_of_files_does_not_stop_a_start() {
     for blocks in [0, 64, 4096] {
         let cache = folder(&format!("limit-{blocks}"));
         for _ in 0..2 {
             let mut command = with_file_limit(blocks);
-            assert_eq!(printed(command.env("SWARMRT_CODE_CACHE", &cache), CODE), "5000050000\n", "{blocks}");
+            assert_eq!(
+                printed(command.env("SWARMRT_CODE_CACHE", &cache), CODE),
+                "5000050000\n",
+                "{blocks}"
+            );
         }
         let _ = std::fs::remove_dir_all(&cache);
     }
@@ -47,7 +52,9 @@ fn a_limit_on_addresses_does_not_stop_a_start() {
     const KILOBYTES: u32 = 2_000_000;
     for _ in 0..10 {
         let mut command = Command::new("bash");
-        command.args(["-c", &format!("ulimit -v {KILOBYTES}; exec \"$0\" \"$@\"")]).arg(common::swarmrt());
+        command
+            .args(["-c", &format!("ulimit -v {KILOBYTES}; exec \"$0\" \"$@\"")])
+            .arg(common::swarmrt());
         assert_eq!(printed(&mut command, CODE), "5000050000\n");
     }
 }
@@ -65,7 +72,8 @@ fn a_file_beyond_the_limit_is_an_error_of_the_write() {
     let said = printed(&mut with_file_limit(1), &code);
     let (told, ignored) = said.split_once(' ').expect("two words");
     assert_eq!(told, "{error,efbig}");
-    let mask = u64::from_str_radix(ignored.trim().trim_start_matches("SigIgn:").trim(), 16).expect("a number");
+    let mask = u64::from_str_radix(ignored.trim().trim_start_matches("SigIgn:").trim(), 16)
+        .expect("a number");
     assert_eq!(mask >> (libc::SIGXFSZ - 1) & 1, 0, "{ignored}");
     let _ = std::fs::remove_dir_all(&folder);
 }
@@ -73,7 +81,14 @@ fn a_file_beyond_the_limit_is_an_error_of_the_write() {
 /// Nothing can be made below `/proc`, not even by root.
 #[test]
 fn a_home_that_is_missing_or_cannot_be_written_does_not_stop_a_start() {
-    for home in [None, Some(""), Some("/no/such/home"), Some("/proc/self"), Some("relative"), Some("/dev/null")] {
+    for home in [
+        None,
+        Some(""),
+        Some("/no/such/home"),
+        Some("/proc/self"),
+        Some("relative"),
+        Some("/dev/null"),
+    ] {
         let mut command = common::swarmrt_command();
         command.env_remove("XDG_CACHE_HOME").env_remove("HOME");
         if let Some(home) = home {
@@ -88,7 +103,11 @@ fn a_home_that_is_missing_or_cannot_be_written_does_not_stop_a_start() {
 
 #[test]
 fn an_engine_that_was_asked_for_has_to_be_there() {
-    let output = common::run(with_file_limit(0).args(["--engine=tiered", "erl", "-noshell", "-eval", CODE]));
+    let output =
+        common::run(with_file_limit(0).args(["--engine=tiered", "erl", "-noshell", "-eval", CODE]));
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.code() == Some(2) && said.contains("no machine code can be made"), "{said}");
+    assert!(
+        output.status.code() == Some(2) && said.contains("no machine code can be made"),
+        "{said}"
+    );
 }

@@ -11,7 +11,11 @@ fn rebar3(folder: &Path, arguments: &[&str]) -> String {
     let mut command = Command::new(common::swarmrt());
     command.args(["exec", "rebar3"]).args(arguments).current_dir(folder).env("HOME", folder);
     let output = common::run_within(&mut command, Duration::from_mins(2));
-    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let text = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
     assert!(output.status.success(), "{arguments:?}: {}\n{text}", output.status);
     text
 }
@@ -49,12 +53,20 @@ factorial(Config) -> true = ?config(expected, Config) =:= sample:factorial(3).
 
 #[test]
 fn a_project_is_made_tested_and_released() {
-    assert!(Command::new("rebar3").arg("version").output().is_ok(), "rebar3 is not installed: run script/setup");
+    assert!(
+        Command::new("rebar3").arg("version").output().is_ok(),
+        "rebar3 is not installed: run script/setup"
+    );
     let folder = std::env::temp_dir().join(format!("swarmrt-rebar3-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("a temporary folder can be made");
     rebar3(&folder, &["new", "lib", "sample"]);
     let project = folder.join("sample");
-    let files = [("rebar.config", CONFIG), ("src/sample.erl", PROGRAM), ("test/sample_tests.erl", UNIT_TESTS), ("test/sample_SUITE.erl", SUITE)];
+    let files = [
+        ("rebar.config", CONFIG),
+        ("src/sample.erl", PROGRAM),
+        ("test/sample_tests.erl", UNIT_TESTS),
+        ("test/sample_SUITE.erl", SUITE),
+    ];
     std::fs::create_dir_all(project.join("test")).expect("made");
     for (name, text) in files {
         std::fs::write(project.join(name), text).expect("written");
@@ -64,16 +76,33 @@ fn a_project_is_made_tested_and_released() {
     assert!(rebar3(&project, &["cover"]).contains("cover summary written"));
     rebar3(&project, &["escriptize"]);
     let mut script = Command::new(common::swarmrt());
-    let output = common::run(script.args(["exec", "_build/default/bin/sample", "a"]).current_dir(&project));
+    let output =
+        common::run(script.args(["exec", "_build/default/bin/sample", "a"]).current_dir(&project));
     assert_eq!(String::from_utf8_lossy(&output.stdout), "[\"a\"] 120\n");
     rebar3(&project, &["release"]);
     // The release brings SwarmRT along, and starts.
     let release = project.join("_build/default/rel/sample");
-    let erl = std::fs::read_dir(&release).expect("made").flatten().map(|entry| entry.path().join("bin/erl")).find(|path| path.is_file());
+    let erl = std::fs::read_dir(&release)
+        .expect("made")
+        .flatten()
+        .map(|entry| entry.path().join("bin/erl"))
+        .find(|path| path.is_file());
     let mut start = Command::new(erl.expect("the release has programs"));
-    start.arg("-boot").arg(release.join("releases/0.1.0/start")).args(["-boot_var", "ERTS_LIB_DIR"]).arg(release.join("lib"));
-    let output = common::run(start.args(["-noshell", "-eval", "io:format(\"~ts~p\", [erlang:system_info(system_version), sample:factorial(4)]), halt()."]));
+    start
+        .arg("-boot")
+        .arg(release.join("releases/0.1.0/start"))
+        .args(["-boot_var", "ERTS_LIB_DIR"])
+        .arg(release.join("lib"));
+    let output = common::run(start.args([
+        "-noshell",
+        "-eval",
+        "io:format(\"~ts~p\", [erlang:system_info(system_version), sample:factorial(4)]), halt().",
+    ]));
     let text = String::from_utf8_lossy(&output.stdout);
-    assert!(text.starts_with("SwarmRT ") && text.ends_with("24"), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        text.starts_with("SwarmRT ") && text.ends_with("24"),
+        "{text}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let _ = std::fs::remove_dir_all(&folder);
 }

@@ -6,8 +6,11 @@ const CODE: &str = "io:format(\"~p~n\", [[erlang:system_info(I) || I <- [schedul
 
 #[test]
 fn flags_give_the_numbers_that_they_give_on_erl() {
-    for flags in ["", "+S 1", "+S 4", "+S 4:3", "+S :1", "+S 0", "+S4:0", "+SP 50", "+SP 300:50", "+SP :1"] {
-        let arguments: Vec<&str> = flags.split_whitespace().chain(["-noshell", "-eval", CODE]).collect();
+    for flags in
+        ["", "+S 1", "+S 4", "+S 4:3", "+S :1", "+S 0", "+S4:0", "+SP 50", "+SP 300:50", "+SP :1"]
+    {
+        let arguments: Vec<&str> =
+            flags.split_whitespace().chain(["-noshell", "-eval", CODE]).collect();
         let ours = common::run(common::swarmrt_command().arg("erl").args(&arguments));
         let theirs = common::run(common::oracle("erl").args(&arguments));
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -19,10 +22,19 @@ fn flags_give_the_numbers_that_they_give_on_erl() {
 #[test]
 fn more_schedulers_online_than_there_are_is_refused() {
     for flags in ["+S 1:2", "+S 1:0", "+S 2000", "+SP 1:800"] {
-        let output = common::run(common::swarmrt_command().arg("erl").args(flags.split(' ')).args(["-noshell", "-eval", CODE]));
+        let output = common::run(
+            common::swarmrt_command()
+                .arg("erl")
+                .args(flags.split(' '))
+                .args(["-noshell", "-eval", CODE]),
+        );
         let said = String::from_utf8_lossy(&output.stderr);
         // One processor cannot tell `+S 1:0` from `+S 1`.
-        let is_one = std::thread::available_parallelism().is_ok_and(|count| count.get() == 1) && flags == "+S 1:0";
-        assert!(is_one || output.status.code() == Some(2) && said.contains(&flags[..2]), "{flags}: {said}");
+        let is_one = std::thread::available_parallelism().is_ok_and(|count| count.get() == 1)
+            && flags == "+S 1:0";
+        assert!(
+            is_one || output.status.code() == Some(2) && said.contains(&flags[..2]),
+            "{flags}: {said}"
+        );
     }
 }

@@ -1,6 +1,7 @@
 //! OTP's compiler running on SwarmRT gives the same bytes as on `erl`, for OTP's own modules.
 //!
-//! The forty-eight largest modules of stdlib, kernel and compiler; all of them when `SWARMRT_TEST_FULL` is set.
+//! The forty-eight largest modules of stdlib, kernel and compiler; all of them when
+//! `SWARMRT_TEST_FULL` is set.
 
 mod common;
 
@@ -10,7 +11,8 @@ use std::process::Command;
 const MODULES: usize = 48;
 
 fn sources() -> Vec<PathBuf> {
-    let libraries = std::fs::read_dir(common::otp_root().join("lib")).expect("OTP is installed: run script/setup");
+    let libraries = std::fs::read_dir(common::otp_root().join("lib"))
+        .expect("OTP is installed: run script/setup");
     let mut files = Vec::new();
     for library in libraries.flatten() {
         let name = library.file_name().to_string_lossy().into_owned();
@@ -50,9 +52,14 @@ fn otp_compiles_to_the_same_bytes() {
     };
     let files_inside: Vec<PathBuf> = files.iter().map(inside).collect();
     let run = |mut command: Command, files: &[PathBuf]| {
-        command.args(["-noshell", "-pa"]).arg(&beams).args(["-eval", "self_hosting:main(init:get_plain_arguments()), halt().", "-extra"]).args(files);
+        command
+            .args(["-noshell", "-pa"])
+            .arg(&beams)
+            .args(["-eval", "self_hosting:main(init:get_plain_arguments()), halt().", "-extra"])
+            .args(files);
         let output = common::run_within(&mut command, std::time::Duration::from_mins(30));
-        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+        String::from_utf8_lossy(&output.stdout).into_owned()
+            + &String::from_utf8_lossy(&output.stderr)
     };
     let mut ours = common::swarmrt_command();
     ours.arg("erl");
@@ -61,5 +68,8 @@ fn otp_compiles_to_the_same_bytes() {
     let _ = std::fs::remove_dir_all(&beams);
     assert_eq!(expected.lines().count(), files.len(), "{expected}");
     let different: Vec<_> = expected.lines().zip(actual.lines()).filter(|(a, b)| a != b).collect();
-    assert!(different.is_empty() && expected.lines().count() == actual.lines().count(), "{different:#?}\n{actual}");
+    assert!(
+        different.is_empty() && expected.lines().count() == actual.lines().count(),
+        "{different:#?}\n{actual}"
+    );
 }

@@ -32,8 +32,7 @@ fn read_until(terminal: &mut File, shown: &mut String, wanted: &str) {
     let deadline = Instant::now() + Duration::from_secs(30);
     while !shown[start..].contains(wanted) {
         assert!(Instant::now() < deadline, "{wanted:?} is not shown: {shown:?}");
-        let mut poll =
-            libc::pollfd { fd: terminal.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        let mut poll = libc::pollfd { fd: terminal.as_raw_fd(), events: libc::POLLIN, revents: 0 };
         // SAFETY: one structure is given.
         if unsafe { libc::poll(&raw mut poll, 1, 100) } == 0 {
             continue;

@@ -1,4 +1,5 @@
-//! Code that no compiler writes is refused, or runs without harm in every engine: `tests/unsafe_code/`.
+//! Code that no compiler writes is refused, or runs without harm in every engine:
+//! `tests/unsafe_code/`.
 
 mod common;
 
@@ -17,10 +18,14 @@ fn code_that_no_compiler_writes_does_no_harm() {
         command.env("SWARMRT_ENGINE", engine).args(["erl", "-noinput", "-pa"]).arg(&beams);
         command.args(["-eval", "unsafe_code:main(), halt()."]);
         let output = common::run_within(&mut command, Duration::from_mins(2));
-        let printed = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        let printed = String::from_utf8_lossy(&output.stdout).into_owned()
+            + &String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{engine}: {printed}");
         let mut lines = printed.lines();
-        assert!(lines.next().is_some_and(|line| line.ends_with(" cases")) && lines.next().is_none(), "{engine}: {printed}");
+        assert!(
+            lines.next().is_some_and(|line| line.ends_with(" cases")) && lines.next().is_none(),
+            "{engine}: {printed}"
+        );
     }
     let _ = std::fs::remove_dir_all(&beams);
 }

@@ -1,8 +1,9 @@
-//! The atom cache of a connection. Each direction has 2048 places; the sender says which atom is in a place when it uses that
-//! place for the first time, or for another atom. A message lists the places that it uses in its head, and the terms in it
-//! refer to that list.
+//! The atom cache of a connection. Each direction has 2048 places; the sender says which atom is in
+//! a place when it uses that place for the first time, or for another atom. A message lists the
+//! places that it uses in its head, and the terms in it refer to that list.
 //!
-//! The place of an atom is fixed by its number. Where two atoms of one message have the same place, the second is written out.
+//! The place of an atom is fixed by its number. Where two atoms of one message have the same place,
+//! the second is written out.
 
 use swarmrt_term::Atom;
 use swarmrt_term::atom::CACHE_PLACES as PLACES;
@@ -36,7 +37,8 @@ impl Default for Received {
 /// The atoms of one message, in the order of their list.
 pub struct Listed {
     atoms: Vec<Atom>,
-    /// The index in the list and 1, by place; 0 for a place that is not used. Empty until the first atom comes.
+    /// The index in the list and 1, by place; 0 for a place that is not used. Empty until the first
+    /// atom comes.
     by_place: Vec<u8>,
     is_used: bool,
 }
@@ -52,7 +54,8 @@ impl Listed {
 const SEARCHED_MAX: usize = 12;
 
 impl Listed {
-    /// The place of an atom in the list, put there if need be; `None` where it is to be written out.
+    /// The place of an atom in the list, put there if need be; `None` where it is to be written
+    /// out.
     pub fn index_of(&mut self, atom: Atom) -> Option<u8> {
         if !self.is_used {
             return None;
@@ -83,7 +86,8 @@ impl Listed {
 }
 
 impl Listed {
-    /// Writes the list: how many atoms, four bits of flags for each and as many for all, then place and text of each.
+    /// Writes the list: how many atoms, four bits of flags for each and as many for all, then place
+    /// and text of each.
     pub fn write(&self, sent: &mut Sent, out: &mut Vec<u8>) {
         out.push(self.atoms.len() as u8);
         if self.atoms.is_empty() {
@@ -117,8 +121,8 @@ impl Listed {
 }
 
 impl Received {
-    /// Reads a list at the front of `bytes`; the atoms, and the bytes behind it. `None` for what is no list, or refers to
-    /// places that nothing is in.
+    /// Reads a list at the front of `bytes`; the atoms, and the bytes behind it. `None` for what is
+    /// no list, or refers to places that nothing is in.
     pub fn read<'b>(&mut self, bytes: &'b [u8]) -> Option<(Vec<Atom>, &'b [u8])> {
         let (&count, rest) = bytes.split_first()?;
         let count = usize::from(count);
@@ -168,7 +172,8 @@ mod tests {
         for count in [0, 1, 2, 11, 12, 13, 255, 300, 2] {
             let mut listed = Listed::new(true);
             let given = atoms(count);
-            let indexes: Vec<Option<u8>> = given.iter().map(|&atom| listed.index_of(atom)).collect();
+            let indexes: Vec<Option<u8>> =
+                given.iter().map(|&atom| listed.index_of(atom)).collect();
             let again: Vec<Option<u8>> = given.iter().map(|&atom| listed.index_of(atom)).collect();
             assert_eq!(indexes, again);
             let mut out = Vec::new();
@@ -213,7 +218,9 @@ mod tests {
     #[test]
     fn what_is_no_list_is_refused() {
         let mut received = Received::default();
-        for bytes in [&[][..], &[1], &[1, 0, 7], &[1, 8, 0, 200, 1], &[2, 0x88, 1, 0, 1, 0xff], &[255, 0]] {
+        for bytes in
+            [&[][..], &[1], &[1, 0, 7], &[1, 8, 0, 200, 1], &[2, 0x88, 1, 0, 1, 0xff], &[255, 0]]
+        {
             assert!(received.read(bytes).is_none(), "{bytes:?}");
         }
     }

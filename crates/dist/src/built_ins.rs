@@ -1,12 +1,12 @@
 //! The built-ins that OTP's `net_kernel`, `dist_util` and carriers stand on, and those about nodes.
 
+use crate::flags;
 use crate::node::{Controller, Node, Status, port_channel};
 use crate::nodes::{self, Dist, connection_id, handle, net_kernel, of_handle, u64_of};
-use crate::flags;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use swarmrt_machine::signal::remote::{How, Packet, RemotePid, RemoteSignal, Sent};
-use swarmrt_machine::{BifResult, Process, BifExit, Vm, bif, signal};
+use swarmrt_machine::{BifExit, BifResult, Process, Vm, bif, signal};
 use swarmrt_term::binary::iodata;
 use swarmrt_term::{Alloc, Atom, FragmentHeap, Mfa, NodeInfo, Term, am, atom, map};
 
@@ -28,7 +28,9 @@ fn u32_of(term: Term) -> Option<u32> {
 
 #[bif("erlang:setnode/2")]
 fn setnode(p: &mut Process, name: Term, creation: Term) -> BifResult {
-    let (Some(name), Some(creation)) = (node_name(name), u32_of(creation)) else { return Err(BifExit::BADARG) };
+    let (Some(name), Some(creation)) = (node_name(name), u32_of(creation)) else {
+        return Err(BifExit::BADARG);
+    };
     let net_kernel = net_kernel(p.vm).filter(|_| name != am::NONODE).ok_or(BifExit::BADARG)?;
     let vm = p.vm;
     if !Dist::of(vm).start(vm, p, NodeInfo { name, creation }, net_kernel) {
@@ -37,7 +39,8 @@ fn setnode(p: &mut Process, name: Term, creation: Term) -> BifResult {
     Ok(TRUE)
 }
 
-/// A connection that a process or a port feeds is up: `{ok, Handle}`, or `{message, Ref}` when the process has yet to agree.
+/// A connection that a process or a port feeds is up: `{ok, Handle}`, or `{message, Ref}` when the
+/// process has yet to agree.
 #[bif("erts_internal:create_dist_channel/3")]
 fn create_dist_channel(p: &mut Process, name: Term, controller: Term, options: Term) -> BifResult {
     let vm = p.vm;
@@ -74,9 +77,16 @@ fn create_dist_channel(p: &mut Process, name: Term, controller: Term, options: T
     Ok(p.tuple(&[OK, handle]))
 }
 
-fn connect_port(vm: &'static Vm, node: &Arc<Node>, port: Term, peer: u64, setup: u64) -> Option<u32> {
+fn connect_port(
+    vm: &'static Vm,
+    node: &Arc<Node>,
+    port: Term,
+    peer: u64,
+    setup: u64,
+) -> Option<u32> {
     let connection = node.up(Controller::Port(port), peer)?;
-    let attached = vm.ports().is_some_and(|ports| ports.attach(vm, port, port_channel(node, connection)));
+    let attached =
+        vm.ports().is_some_and(|ports| ports.attach(vm, port, port_channel(node, connection)));
     if !attached {
         node.over(vm, connection);
         return None;
@@ -97,7 +107,14 @@ fn connect_process(p: &mut Process, node: &Node, peer: u64, setup: u64) -> Optio
 }
 
 /// Tells `net_kernel` who feeds the connection, and everybody who wants to know that it is up.
-fn announce(vm: &'static Vm, node: &Node, connection: u32, controller: Term, peer: u64, setup: u64) {
+fn announce(
+    vm: &'static Vm,
+    node: &Node,
+    connection: u32,
+    controller: Term,
+    peer: u64,
+    setup: u64,
+) {
     if let Some(net_kernel) = net_kernel(vm) {
         let mut heap = FragmentHeap::new();
         let tag = Term::atom(atom!("dist_ctrlr"));
@@ -114,7 +131,8 @@ fn agree(p: &mut Process, node: &Arc<Node>, pid: u64, peer: u64) -> BifResult {
     let call: signal::Call = Box::new(move |vm, process| {
         let connection = process.and_then(|process| connect_process(process, &node, peer, setup));
         let mut heap = FragmentHeap::new();
-        let result = connection.map_or(BADARG, |connection| handle(node.name, connection, &mut heap));
+        let result =
+            connection.map_or(BADARG, |connection| handle(node.name, connection, &mut heap));
         let reference = reference.to_term(&mut heap);
         let message = heap.tuple(&[reference, result]);
         signal::send_message(vm, Term::NONE, setup, message);
@@ -255,7 +273,10 @@ fn dist_ctrl_get_data_notification(p: &mut Process, handle: Term) -> BifResult {
 #[bif("erlang:dist_ctrl_set_opt/3")]
 fn dist_ctrl_set_opt(p: &mut Process, handle: Term, option: Term, value: Term) -> BifResult {
     let (node, _) = own(p, handle)?;
-    let value = value.as_bool().filter(|_| option == Term::atom(atom!("get_size"))).ok_or(BifExit::BADARG)?;
+    let value = value
+        .as_bool()
+        .filter(|_| option == Term::atom(atom!("get_size")))
+        .ok_or(BifExit::BADARG)?;
     let before = std::mem::replace(&mut node.state.lock().gets_size, value);
     Ok(Term::bool(before))
 }
@@ -301,7 +322,9 @@ fn listed(vm: &'static Vm, kinds: Term) -> Option<Vec<Listed>> {
         let (wanted, kind, connection) = match status {
             Status::Up if is_visible => (visible, atom!("visible"), Some(connection)),
             Status::Up => (hidden, atom!("hidden"), Some(connection)),
-            Status::Pending | Status::Idle => (known && node.name != vm.node().name, atom!("known"), None),
+            Status::Pending | Status::Idle => {
+                (known && node.name != vm.node().name, atom!("known"), None)
+            }
         };
         if wanted {
             all.push((node.name, kind, connection));
@@ -368,7 +391,9 @@ fn monitor_node(p: &mut Process, name: Term, on: Term, options: Term) -> BifResu
     let passive = Term::atom(atom!("allow_passive_connect"));
     let given = options.list_to_vec().filter(|given| given.iter().all(|&option| option == passive));
     let given = given.ok_or_else(|| BifExit::Caused(atom!("badopt")))?;
-    let (Some(node), Some(on)) = (name.as_atom(), on.as_bool()) else { return Err(BifExit::BADARG) };
+    let (Some(node), Some(on)) = (name.as_atom(), on.as_bool()) else {
+        return Err(BifExit::BADARG);
+    };
     if node != am::NONODE && !p.vm.is_alive() {
         return Err(BifExit::Error(Term::atom(atom!("notalive"))));
     }

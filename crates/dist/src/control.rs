@@ -1,5 +1,5 @@
-//! Control messages: tuples whose first element says what is to be done. Those that the peer knows, and how a signal becomes
-//! one. See "Protocol between Connected Nodes" in the ERTS User's Guide.
+//! Control messages: tuples whose first element says what is to be done. Those that the peer knows,
+//! and how a signal becomes one. See "Protocol between Connected Nodes" in the ERTS User's Guide.
 
 use crate::flags;
 use swarmrt_machine::signal::remote::{RemoteSignal, RemoteTo};
@@ -73,7 +73,8 @@ fn receiver(to: RemoteTo, heap: &mut FragmentHeap) -> Term {
     }
 }
 
-/// The control message that carries a priority, or an exit signal to an alias; `None` for other signals.
+/// The control message that carries a priority, or an exit signal to an alias; `None` for other
+/// signals.
 fn altact(
     signal: &RemoteSignal,
     from: Term,
@@ -138,7 +139,8 @@ pub fn of(
     let mut payload = None;
     let small = Term::small;
     // The number of an operation, where a token makes it another.
-    let pick = |plain: i64, with_token: i64| small(if token.is_some() { with_token } else { plain });
+    let pick =
+        |plain: i64, with_token: i64| small(if token.is_some() { with_token } else { plain });
     match *signal {
         RemoteSignal::Message { to, message } => {
             payload = Some(message);

@@ -1,4 +1,5 @@
-//! Capabilities of a node, as the handshake exchanges them: "Distribution Flags" in the ERTS User's Guide.
+//! Capabilities of a node, as the handshake exchanges them: "Distribution Flags" in the ERTS User's
+//! Guide.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use swarmrt_term::Release;
@@ -37,7 +38,8 @@ const MANDATORY_25_DIGEST: u64 = 0x400_0000;
 pub const SPAWN: u64 = 1 << 32;
 const V4_NC: u64 = 1 << 34;
 pub const ALIAS: u64 = 1 << 35;
-/// Messages and exit signals to aliases, and with priority: one control message with flags in it (OTP 28).
+/// Messages and exit signals to aliases, and with priority: one control message with flags in it
+/// (OTP 28).
 pub const ALTACT_SIG: u64 = 1 << 37;
 
 const MANDATORY_25: u64 = EXTENDED_REFERENCES

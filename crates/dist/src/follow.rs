@@ -20,8 +20,13 @@ struct Wanted {
 }
 
 impl Wanted {
-    const PLAIN: Wanted =
-        Wanted { visible: false, hidden: false, down_reason: false, connection_id: false, as_map: false };
+    const PLAIN: Wanted = Wanted {
+        visible: false,
+        hidden: false,
+        down_reason: false,
+        connection_id: false,
+        as_map: false,
+    };
 
     fn of(options: Term) -> Option<Wanted> {
         let mut wanted = Wanted::PLAIN;
@@ -79,7 +84,8 @@ impl Change {
 
     /// `{nodeup, Node}`, `{nodedown, Node, Info}`.
     fn message(&self, wanted: Wanted, heap: &mut FragmentHeap) -> Term {
-        let kind = Term::atom(if self.down.is_some() { atom!("nodedown") } else { atom!("nodeup") });
+        let kind =
+            Term::atom(if self.down.is_some() { atom!("nodedown") } else { atom!("nodeup") });
         let node = Term::atom(self.node);
         if wanted == Wanted::PLAIN {
             return heap.tuple(&[kind, node]);
@@ -98,7 +104,8 @@ impl Change {
         let info = if wanted.as_map {
             map::from_pairs(heap, &info)
         } else {
-            let pairs: Vec<Term> = info.iter().map(|&(key, value)| heap.tuple(&[key, value])).collect();
+            let pairs: Vec<Term> =
+                info.iter().map(|&(key, value)| heap.tuple(&[key, value])).collect();
             heap.list(&pairs)
         };
         heap.tuple(&[kind, node, info])
@@ -106,7 +113,8 @@ impl Change {
 }
 
 impl Followers {
-    /// Subscribes a process, or ends its subscriptions of this kind; how many there were. `None` for wrong options.
+    /// Subscribes a process, or ends its subscriptions of this kind; how many there were. `None`
+    /// for wrong options.
     pub fn set(&self, p: &mut Process, on: bool, options: Term) -> Option<u32> {
         let wanted = Wanted::of(options)?;
         let mut followers = self.0.lock();
@@ -146,8 +154,12 @@ impl Followers {
 
     /// Tells everybody who wants to know of nodes of this kind, as often as they have subscribed.
     pub fn tell(&self, vm: &'static Vm, change: &Change) {
-        let followers: Vec<(u64, Wanted, u32)> =
-            self.0.lock().iter().map(|follower| (follower.pid, follower.wanted, follower.count)).collect();
+        let followers: Vec<(u64, Wanted, u32)> = self
+            .0
+            .lock()
+            .iter()
+            .map(|follower| (follower.pid, follower.wanted, follower.count))
+            .collect();
         let _guard = swarmrt_machine::pin();
         for (pid, wanted, count) in followers {
             if !wanted.tells(change.is_visible) {

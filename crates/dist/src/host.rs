@@ -6,9 +6,11 @@ use crate::node::{Controller, Forms, Node, Status};
 use crate::nodes::{Dist, has_name};
 use crate::packet::Encoded;
 use std::sync::Arc;
-use swarmrt_machine::process::links::RefValue;
 use swarmrt_machine::process::REDUCTIONS_PER_TURN;
-use swarmrt_machine::signal::remote::{Busy, Following, How, KnownNode, Remote, RemoteSignal, Sent};
+use swarmrt_machine::process::links::RefValue;
+use swarmrt_machine::signal::remote::{
+    Busy, Following, How, KnownNode, Remote, RemoteSignal, Sent,
+};
 use swarmrt_machine::{Process, Vm};
 use swarmrt_term::{Atom, FragmentHeap, Term};
 
@@ -66,7 +68,9 @@ impl Host {
                 Origin { from: p.pid(), leader: p.group_leader, token, priority: how.priority };
             let message = control::of(signal, origin, route.flags, &mut heap);
             let is_taken = match message {
-                _ if route.status == Status::Pending && !matches!(signal, RemoteSignal::MonitorNode) => {
+                _ if route.status == Status::Pending
+                    && !matches!(signal, RemoteSignal::MonitorNode) =>
+                {
                     let altact = control::of(signal, origin, flags::ALTACT_SIG, &mut heap);
                     let altact = altact.filter(control::Control::is_altact);
                     let forms = Forms { plain: message, altact };
@@ -112,7 +116,10 @@ impl Host {
         };
         p.extra().suspended += 1;
         p.bump_reductions(REDUCTIONS_PER_TURN as usize);
-        swarmrt_machine::vm::system_monitor::busy_connection(p, controller.map(crate::node::Controller::term));
+        swarmrt_machine::vm::system_monitor::busy_connection(
+            p,
+            controller.map(crate::node::Controller::term),
+        );
     }
 }
 

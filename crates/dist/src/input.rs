@@ -1,23 +1,23 @@
 //! What a peer's messages do: each becomes a signal to a process of this node.
 //!
-//! The messages are not trusted: what is not as the protocol has it, or speaks for others than the peer, closes the
-//! connection, and is logged as OTP does.
+//! The messages are not trusted: what is not as the protocol has it, or speaks for others than the
+//! peer, closes the connection, and is logged as OTP does.
 
 use crate::control::{altact, op};
 use crate::node::Node;
 use crate::nodes::u64_of;
 use crate::packet::{Message, Problem};
 use std::sync::Arc;
-use swarmrt_machine::signal::address::Recipient;
+use swarmrt_machine::process::exception;
 use swarmrt_machine::process::links::{RefValue, Tag};
+use swarmrt_machine::process::spawn::{RemoteSpawn, SpawnOptions, Start, spawn_announced};
+use swarmrt_machine::signal::address::Recipient;
 use swarmrt_machine::signal::remote::{
-    RemoteRef, RemoteRelations, RemoteLink, RemotePid, RemoteSignal, RemoteTo, RemoteWatcher, SPAWNED_LINKED,
-    SPAWNED_MONITORED,
+    RemoteLink, RemotePid, RemoteRef, RemoteRelations, RemoteSignal, RemoteTo, RemoteWatcher,
+    SPAWNED_LINKED, SPAWNED_MONITORED,
 };
 use swarmrt_machine::signal::{self, Kind};
-use swarmrt_machine::process::spawn::{RemoteSpawn, SpawnOptions, Start, spawn_announced};
 use swarmrt_machine::{Process, Vm};
-use swarmrt_machine::process::exception;
 use swarmrt_term::{Alloc, Atom, FragmentHeap, Mfa, Release, Term, Tuple, am, atom};
 
 /// A message that is not as the protocol has it.
@@ -54,9 +54,10 @@ pub fn dispatch(
     packet: &[u8],
 ) -> bool {
     let _guard = swarmrt_machine::pin();
-    let done = message.control.as_tuple().filter(|control| control.arity() > 0).ok_or(Invalid).and_then(|control| {
-        Delivery { vm, node, connection, control, payload: message.payload }.done()
-    });
+    let done =
+        message.control.as_tuple().filter(|control| control.arity() > 0).ok_or(Invalid).and_then(
+            |control| Delivery { vm, node, connection, control, payload: message.payload }.done(),
+        );
     match done {
         Ok(()) => return true,
         Err(Refused::Payload) => log_corrupt(vm, node, packet, Problem::Term),
@@ -139,7 +140,9 @@ impl Delivery<'_> {
     fn done(&self) -> Done {
         let operation = self.control.get(0).as_small().ok_or(Invalid)?;
         match operation {
-            op::SEND | op::SEND_SENDER => self.arity(2).and_then(|()| self.message(self.get(1), None)),
+            op::SEND | op::SEND_SENDER => {
+                self.arity(2).and_then(|()| self.message(self.get(1), None))
+            }
             op::SEND_TT | op::SEND_SENDER_TT => {
                 self.arity(3).and_then(|()| self.message(self.get(1), Some(self.get(2))))
             }
@@ -152,7 +155,9 @@ impl Delivery<'_> {
             op::ALTACT_SIG_SEND if self.vm.release() >= Release::R28 => self.altact(),
             op::LINK => self.arity(2).and_then(|()| self.link()),
             // Of nodes before OTP 26.
-            op::UNLINK if self.vm.release() < Release::R26 => self.arity(2).and_then(|()| self.unlink(0, self.get(0), self.get(1))),
+            op::UNLINK if self.vm.release() < Release::R26 => {
+                self.arity(2).and_then(|()| self.unlink(0, self.get(0), self.get(1)))
+            }
             op::UNLINK_ID => {
                 self.arity(3)?;
                 let id = u64_of(self.get(0)).filter(|&id| id > 0).ok_or(Invalid)?;
@@ -227,13 +232,14 @@ impl Delivery<'_> {
         Ok(())
     }
 
-    /// A message or an exit signal to a process, a name or an alias, as a number of flags says. Flags that are not known and
-    /// elements behind the known ones are for later releases.
+    /// A message or an exit signal to a process, a name or an alias, as a number of flags says.
+    /// Flags that are not known and elements behind the known ones are for later releases.
     fn altact(&self) -> Done {
         if self.control.arity() < 4 {
             return Err(Invalid);
         }
-        let (flags, from, to) = (lowest_byte(self.get(0)).ok_or(Invalid)?, self.get(1), self.get(2));
+        let (flags, from, to) =
+            (lowest_byte(self.get(0)).ok_or(Invalid)?, self.get(1), self.get(2));
         let has = |flag: u8| flags & flag != 0;
         if !from.is_any_pid() || has(altact::ALIAS) && has(altact::NAME) {
             return Err(Invalid);
@@ -261,7 +267,8 @@ impl Delivery<'_> {
         }
     }
 
-    /// The payload for an alias is no term: that closes the connection if the alias is active, which its owner knows.
+    /// The payload for an alias is no term: that closes the connection if the alias is active,
+    /// which its owner knows.
     fn missed_by(&self, alias: RefValue) -> Done {
         let owner = alias.slot().and_then(|slot| self.vm.processes.in_slot(slot));
         let Some(owner) = owner.map(|owner| owner.shared.id) else { return Ok(()) };
@@ -325,7 +332,9 @@ impl Delivery<'_> {
         let (watched, reference) = (self.get(1), RemoteRef::of(self.get(2)).ok_or(Invalid)?);
         let name = watched.as_atom();
         let to = match name {
-            Some(name) => self.vm.names.whereis(name).and_then(Term::as_pid).map_or(To::Gone, To::Process),
+            Some(name) => {
+                self.vm.names.whereis(name).and_then(Term::as_pid).map_or(To::Gone, To::Process)
+            }
             None => self.to(watched)?,
         };
         let (node, connection) = (self.node.clone(), self.connection);
@@ -349,7 +358,8 @@ impl Delivery<'_> {
         self.peer(self.get(0))?;
         let (watched, reference) = (self.get(1), RemoteRef::of(self.get(2)).ok_or(Invalid)?);
         let to = match watched.as_atom() {
-            // The name may be another's by now; the process that had it is found by the connection's list.
+            // The name may be another's by now; the process that had it is found by the
+            // connection's list.
             Some(_) => return self.demonitor_named(reference),
             None => self.to(watched)?,
         };
@@ -379,7 +389,8 @@ impl Delivery<'_> {
         }
         if let To::Process(pid) = self.to(self.get(1))?
             && let Some(reference) = self.get(2).as_local_ref()
-            && let Some(reason) = reason.map_or_else(|| self.payload_for(pid), |reason| Ok(Some(reason)))?
+            && let Some(reason) =
+                reason.map_or_else(|| self.payload_for(pid), |reason| Ok(Some(reason)))?
         {
             signal::send_down(self.vm, Term::NONE, pid, reference.id(), reason);
         }
@@ -426,8 +437,12 @@ impl Delivery<'_> {
                 let pair = heap.tuple(&[token, reason]);
                 signal::send_with_token(self.vm, kind, from, pid, pair);
             }
-            None if kind == Kind::LinkExit => drop(signal::send_link_exit(self.vm, from, pid, reason)),
-            None => drop(signal::send_exit(self.vm, from, pid, reason)),
+            None if kind == Kind::LinkExit => {
+                signal::send_link_exit(self.vm, from, pid, reason);
+            }
+            None => {
+                signal::send_exit(self.vm, from, pid, reason);
+            }
         }
         Ok(())
     }
@@ -441,7 +456,8 @@ impl Delivery<'_> {
             let leader = Tag::new(leader);
             let call: signal::Call = Box::new(move |_, process| {
                 if let Some(process) = process {
-                    process.group_leader = swarmrt_heap::copy_term(leader.term(), &mut process.heap);
+                    process.group_leader =
+                        swarmrt_heap::copy_term(leader.term(), &mut process.heap);
                 }
             });
             signal::send_change(self.vm, pid, call);
@@ -457,16 +473,21 @@ impl Delivery<'_> {
         let parts = mfa.as_tuple().filter(|mfa| mfa.arity() == 3).ok_or(Invalid)?;
         let (module, function) = (parts.get(0).as_atom(), parts.get(1).as_atom());
         let (Some(module), Some(function)) = (module, function) else { return Err(Invalid) };
-        let arity = parts.get(2).as_small().and_then(|arity| u32::try_from(arity).ok()).ok_or(Invalid)?;
+        let arity =
+            parts.get(2).as_small().and_then(|arity| u32::try_from(arity).ok()).ok_or(Invalid)?;
         if !leader.is_any_pid() || arguments.list_len().is_none() {
             return Err(Invalid);
         }
         let refuse = |why: Atom| {
             let result = Term::atom(why);
-            self.answer(Term::NIL, &RemoteSignal::SpawnReply { to: parent, reference, flags: 0, result });
+            self.answer(
+                Term::NIL,
+                &RemoteSignal::SpawnReply { to: parent, reference, flags: 0, result },
+            );
         };
         let parse = self.vm.spawn_options.get().copied();
-        let Some((mut given, is_monitored)) = parse.and_then(|parse| parse(self.vm, options)) else {
+        let Some((mut given, is_monitored)) = parse.and_then(|parse| parse(self.vm, options))
+        else {
             refuse(atom!("badopt"));
             return Ok(());
         };
@@ -480,7 +501,9 @@ impl Delivery<'_> {
         }
         if is_monitored {
             flags |= SPAWNED_MONITORED;
-            relations.monitored_by.insert(reference, RemoteWatcher { pid: parent, name: None, connection });
+            relations
+                .monitored_by
+                .insert(reference, RemoteWatcher { pid: parent, name: None, connection });
         }
         if flags != 0 {
             relations.connected(parent.node, connection);
@@ -491,8 +514,9 @@ impl Delivery<'_> {
         Ok(())
     }
 
-    /// Starts a process that another node has asked for. It takes the arguments out of its first message. From OTP 27 on
-    /// a second one, `dist_spawn_init`, tells it that there are arguments that could be decoded.
+    /// Starts a process that another node has asked for. It takes the arguments out of its first
+    /// message. From OTP 27 on a second one, `dist_spawn_init`, tells it that there are arguments
+    /// that could be decoded.
     fn start(
         &self,
         mfa: Term,
@@ -521,7 +545,10 @@ impl Delivery<'_> {
         let start = Start::Apply { module, function, args };
         if spawn_announced(vm, None, start, options, announce).is_none() {
             let result = Term::atom(am::SYSTEM_LIMIT);
-            self.answer(Term::NIL, &RemoteSignal::SpawnReply { to: parent, reference, flags: 0, result });
+            self.answer(
+                Term::NIL,
+                &RemoteSignal::SpawnReply { to: parent, reference, flags: 0, result },
+            );
         }
     }
 
@@ -533,7 +560,8 @@ impl Delivery<'_> {
         }
         let Some(reference) = reference.as_local_ref().map(RefValue::of) else {
             // Of an earlier run of this node, or of none that is concerned.
-            let is_ours = reference.as_external().is_some_and(|own| own.node() == self.vm.node().name);
+            let is_ours =
+                reference.as_external().is_some_and(|own| own.node() == self.vm.node().name);
             return if is_ours { Ok(()) } else { Err(Invalid) };
         };
         let flags = self.get(2).as_small().filter(|flags| (0..1 << 27).contains(flags));
@@ -548,7 +576,8 @@ impl Delivery<'_> {
         }
         let (node, connection, result) = (self.node.clone(), self.connection, Tag::new(result));
         let call: signal::Call = Box::new(move |vm, process| {
-            let is_taken = process.is_some_and(|process| process.spawn_replied(reference.id, result.term(), flags));
+            let is_taken = process
+                .is_some_and(|process| process.spawn_replied(reference.id, result.term(), flags));
             if !is_taken {
                 unwanted(vm, &node, connection, pid, reference, result.term(), flags);
             }
@@ -558,7 +587,8 @@ impl Delivery<'_> {
     }
 }
 
-/// A process was started for one that is gone meanwhile, or wants it no more: ends what was set up between them.
+/// A process was started for one that is gone meanwhile, or wants it no more: ends what was set up
+/// between them.
 fn unwanted(
     vm: &'static Vm,
     node: &Node,

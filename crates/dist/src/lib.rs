@@ -1,8 +1,9 @@
-//! Distribution: connections to other nodes, as OTP's `net_kernel` and its carriers (`inet_tcp_dist`, `inet_tls_dist`) set
-//! them up, and the signals that go over them.
+//! Distribution: connections to other nodes, as OTP's `net_kernel` and its carriers
+//! (`inet_tcp_dist`, `inet_tls_dist`) set them up, and the signals that go over them.
 //!
-//! Invariants: knows nothing of sockets (a port or a process feeds a connection), of other built-ins or of engines. What a
-//! peer sends is untrusted: it is refused, and the connection closed, rather than believed.
+//! Invariants: knows nothing of sockets (a port or a process feeds a connection), of other
+//! built-ins or of engines. What a peer sends is untrusted: it is refused, and the connection
+//! closed, rather than believed.
 //!
 //! - [`node`]: another node and the connection to it, [`output`]: what waits to be written;
 //! - [`atoms`]: the atom cache, [`packet`]: heads and fragments, [`control`]: control messages;

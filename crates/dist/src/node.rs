@@ -1,8 +1,8 @@
 //! Another node, and the connection to it.
 //!
-//! A connection is being set up (`Pending`: what is sent meanwhile waits) or up. It has a number, so that what belongs to an
-//! earlier one is told apart. The lock of the state is held for short steps only, and never while a signal is delivered or
-//! something is written.
+//! A connection is being set up (`Pending`: what is sent meanwhile waits) or up. It has a number,
+//! so that what belongs to an earlier one is told apart. The lock of the state is held for short
+//! steps only, and never while a signal is delivered or something is written.
 
 use crate::atoms;
 use crate::control::{self, Control, Origin};
@@ -13,8 +13,8 @@ use crate::packet::{Encoded, Incoming};
 use parking_lot::Mutex;
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::thread::ThreadId;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::ThreadId;
 use swarmrt_heap::copy_whole;
 use swarmrt_machine::process::links::{RefValue, Tag};
 use swarmrt_machine::schedule::deferred;
@@ -181,8 +181,8 @@ impl Node {
         Some(state.orphans.swap_remove(at).1)
     }
 
-    /// Puts a message into the connection's queue, which has this number. `false` when it is no longer what it was when the
-    /// message was encoded.
+    /// Puts a message into the connection's queue, which has this number. `false` when it is no
+    /// longer what it was when the message was encoded.
     pub fn enqueue(
         &self,
         sender: Term,
@@ -201,13 +201,7 @@ impl Node {
     }
 
     /// Keeps a message until the connection is up. `false` when it is no longer being set up.
-    pub fn wait(
-        &self,
-        sender: Term,
-        forms: &Forms,
-        relates: Option<u64>,
-        connection: u32,
-    ) -> bool {
+    pub fn wait(&self, sender: Term, forms: &Forms, relates: Option<u64>, connection: u32) -> bool {
         let mut heap = FragmentHeap::new();
         let forms = forms.copied(&mut heap);
         let mut state = self.state.lock();
@@ -219,7 +213,8 @@ impl Node {
         true
     }
 
-    /// As [`Node::notify`], for a message of a process: the first in its turn is written at once, more of them together.
+    /// As [`Node::notify`], for a message of a process: the first in its turn is written at once,
+    /// more of them together.
     pub fn notify_in_turn(self: &Arc<Node>, vm: &'static Vm) {
         let thread = std::thread::current().id();
         let is_first = {
@@ -264,7 +259,9 @@ impl Node {
         let controller = {
             let mut state = self.state.lock();
             match state.controller {
-                Some(Controller::Process(_)) if !state.wants_notice || state.output.is_empty() => None,
+                Some(Controller::Process(_)) if !state.wants_notice || state.output.is_empty() => {
+                    None
+                }
                 Some(controller) => {
                     state.wants_notice = false;
                     Some(controller)
@@ -301,7 +298,8 @@ impl Node {
         Some(packet)
     }
 
-    /// The connection that is being set up is up from now on. `None` when none is set up, or it has a controller.
+    /// The connection that is being set up is up from now on. `None` when none is set up, or it has
+    /// a controller.
     pub fn up(&self, controller: Controller, flags: u64) -> Option<u32> {
         let mut state = self.state.lock();
         let state = &mut *state;
@@ -312,7 +310,8 @@ impl Node {
         state.flags = flags;
         state.controller = Some(controller);
         state.sent_atoms = atoms::Sent::default();
-        state.input_handler = if let Controller::Process(pid) = controller { Some(pid) } else { None };
+        state.input_handler =
+            if let Controller::Process(pid) = controller { Some(pid) } else { None };
         (state.wants_notice, state.gets_size) = (false, false);
         for waiting in std::mem::take(&mut state.waiting) {
             let Some(message) = waiting.forms.chosen(flags) else { continue };
@@ -324,8 +323,8 @@ impl Node {
         Some(state.connection)
     }
 
-    /// The connection with this number is over: everybody who has to do with it is told. What it was like; `None` when it
-    /// was over already.
+    /// The connection with this number is over: everybody who has to do with it is told. What it
+    /// was like; `None` when it was over already.
     pub fn over(&self, vm: &'static Vm, connection: u32) -> Option<Over> {
         let (over, related, output) = {
             let mut state = self.state.lock();
@@ -351,11 +350,15 @@ impl Node {
             });
             signal::send_call(vm, pid, lost);
         }
-        output.into_suspended().into_iter().for_each(|pid| swarmrt_machine::process::resume(vm, pid));
+        output
+            .into_suspended()
+            .into_iter()
+            .for_each(|pid| swarmrt_machine::process::resume(vm, pid));
         Some(over)
     }
 
-    /// Sends a signal that answers one of the peer's, over the connection with this number if it is there still.
+    /// Sends a signal that answers one of the peer's, over the connection with this number if it is
+    /// there still.
     pub fn answer(&self, vm: &'static Vm, connection: u32, from: Term, signal: &RemoteSignal) {
         let flags = {
             let state = self.state.lock();
@@ -399,9 +402,7 @@ impl Node {
         }
         let taken = input.incoming.take(packet, &vm.code.term_resolver());
         match taken {
-            Ok(Some(message)) => {
-                crate::input::dispatch(vm, self, connection, &message, packet)
-            },
+            Ok(Some(message)) => crate::input::dispatch(vm, self, connection, &message, packet),
             Ok(None) => true,
             Err(problem) => {
                 crate::input::log_corrupt(vm, self, packet, problem);

@@ -186,13 +186,16 @@ impl Dist {
     }
 }
 
-/// Why a connection is over whose controlling process has ended: supervised ones end with `{shutdown, Reason}`.
+/// Why a connection is over whose controlling process has ended: supervised ones end with
+/// `{shutdown, Reason}`.
 fn controller_reason(reason: Term) -> Term {
     if reason == Term::atom(am::NORMAL) {
         return Term::atom(atom!("connection_closed"));
     }
     match reason.as_tuple() {
-        Some(pair) if pair.arity() == 2 && pair.get(0) == Term::atom(atom!("shutdown")) => pair.get(1),
+        Some(pair) if pair.arity() == 2 && pair.get(0) == Term::atom(atom!("shutdown")) => {
+            pair.get(1)
+        }
         _ => reason,
     }
 }
@@ -220,7 +223,10 @@ pub fn connection_id(connection: Option<u32>) -> Term {
 pub fn u64_of(term: Term) -> Option<u64> {
     match term.as_small() {
         Some(number) => u64::try_from(number).ok(),
-        None => term.as_big().filter(|big| !big.is_negative() && big.digits().len() == 1).map(|big| big.digits()[0]),
+        None => term
+            .as_big()
+            .filter(|big| !big.is_negative() && big.digits().len() == 1)
+            .map(|big| big.digits()[0]),
     }
 }
 

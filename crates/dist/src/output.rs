@@ -1,8 +1,10 @@
 //! What waits to be written on a connection, and who waits for that.
 //!
-//! Messages go in the order in which they were sent, but for large ones: once all small messages in front of one are out, its
-//! fragments take turns with all others, and what its sender sends meanwhile waits behind it. When more than the limit (`+zdbbl`) waits, the connection is busy:
-//! senders are suspended until half of it is written. A large message keeps only its sender waiting.
+//! Messages go in the order in which they were sent, but for large ones: once all small messages in
+//! front of one are out, its fragments take turns with all others, and what its sender sends
+//! meanwhile waits behind it. When more than the limit (`+zdbbl`) waits, the connection is busy:
+//! senders are suspended until half of it is written. A large message keeps only its sender
+//! waiting.
 
 use crate::atoms;
 use crate::packet::{Encoded, FRAGMENT_BYTES, Fragments};
@@ -29,7 +31,8 @@ fn busy_bytes() -> usize {
 struct Stream {
     sender: Term,
     fragments: Fragments,
-    /// How many small messages of the connection go first: those that waited when it came, for some are its sender's.
+    /// How many small messages of the connection go first: those that waited when it came, for some
+    /// are its sender's.
     first_small: u64,
     behind: VecDeque<Encoded>,
     /// Bytes of all that.
@@ -73,7 +76,13 @@ impl Output {
         self.is_busy |= self.waiting_bytes() >= busy_bytes();
     }
 
-    fn open(&mut self, sender: Term, large: Encoded, behind: VecDeque<Encoded>, suspended: Option<u64>) {
+    fn open(
+        &mut self,
+        sender: Term,
+        large: Encoded,
+        behind: VecDeque<Encoded>,
+        suspended: Option<u64>,
+    ) {
         self.next_sequence += 1;
         let bytes = large.bytes() + behind.iter().map(Encoded::bytes).sum::<usize>();
         let fragments = large.fragments(self.next_sequence);
@@ -112,7 +121,8 @@ impl Output {
         Some(message.whole(sent, peer))
     }
 
-    /// A large message is out: what its sender has sent since is like any other, up to the next large one.
+    /// A large message is out: what its sender has sent since is like any other, up to the next
+    /// large one.
     fn finish(&mut self, mut stream: Stream, peer: u64) {
         while let Some(message) = stream.behind.pop_front() {
             if message.is_large(peer) {
@@ -139,7 +149,8 @@ impl Output {
         let is_own = |stream: &Stream| stream.sender == sender && stream.bytes >= busy_bytes();
         self.is_busy || self.streams.iter().any(is_own)
     }
-    /// Enters a process that is suspended: until its large message is out, or until there is less to write.
+    /// Enters a process that is suspended: until its large message is out, or until there is less
+    /// to write.
     pub fn suspend(&mut self, pid: u64) {
         let own = self.streams.iter_mut().find(|stream| stream.sender == Term::pid(pid));
         match own {
@@ -184,7 +195,9 @@ mod tests {
         let mut order = Vec::new();
         while let Some(packet) = output.pop(&mut sent, PEER) {
             let bytes = joined(&packet);
-            if let Some(message) = incoming.take(&bytes[Packet::LENGTH..], &Interning).expect("a packet") {
+            if let Some(message) =
+                incoming.take(&bytes[Packet::LENGTH..], &Interning).expect("a packet")
+            {
                 let number = message.control.as_tuple().expect("a tuple").get(0);
                 order.push(number.as_small().expect("a number"));
             }

@@ -1,5 +1,5 @@
-//! Packets: a control message, for some a payload behind it, and in front of them a head with the atoms. What is large goes
-//! in fragments, so that others come in between.
+//! Packets: a control message, for some a payload behind it, and in front of them a head with the
+//! atoms. What is large goes in fragments, so that others come in between.
 //!
 //! See "Distribution Header" in the ERTS User's Guide.
 
@@ -10,7 +10,9 @@ use std::ops::Range;
 use std::sync::Arc;
 use swarmrt_machine::signal::remote::{Bytes, Packet};
 use swarmrt_term::binary::{GrowingBytes, KeptBytes};
-use swarmrt_term::etf::{self, DecodeOptions, EncodeOptions, NodeContext, NodeMessage, Resolver, VERSION};
+use swarmrt_term::etf::{
+    self, DecodeOptions, EncodeOptions, NodeContext, NodeMessage, Resolver, VERSION,
+};
 use swarmrt_term::{Atom, FragmentHeap, Term};
 
 /// Bytes of control message and payload in a fragment.
@@ -88,7 +90,9 @@ impl Encoded {
 
     /// The message as one packet.
     pub fn whole(self, sent: &mut atoms::Sent, peer: u64) -> Packet {
-        let mut head = Vec::with_capacity(64 + if self.body.len() <= COPIED_MAX { self.body.len() } else { 0 });
+        let mut head = Vec::with_capacity(
+            64 + if self.body.len() <= COPIED_MAX { self.body.len() } else { 0 },
+        );
         head.extend([0; Packet::LENGTH]);
         if peer & (flags::HEAD_ATOM_CACHE | flags::FRAGMENTS) == 0 {
             head.push(PASS_THROUGH);
@@ -209,7 +213,8 @@ pub struct Message {
     /// Where the terms are.
     pub _heap: FragmentHeap,
     pub control: Term,
-    /// `None` where there is none, or what is there is no term: that matters to messages with a payload only.
+    /// `None` where there is none, or what is there is no term: that matters to messages with a
+    /// payload only.
     pub payload: Option<Term>,
 }
 
@@ -222,7 +227,11 @@ impl Incoming {
     ///
     /// # Errors
     /// See [`Problem`]. The connection is of no use then.
-    pub fn take(&mut self, packet: &[u8], resolver: &dyn Resolver) -> Result<Option<Message>, Problem> {
+    pub fn take(
+        &mut self,
+        packet: &[u8],
+        resolver: &dyn Resolver,
+    ) -> Result<Option<Message>, Problem> {
         if self.peer & (flags::HEAD_ATOM_CACHE | flags::FRAGMENTS) == 0 {
             // The first byte is `PASS_THROUGH`; OTP does not look at it.
             return match packet {
@@ -243,7 +252,8 @@ impl Incoming {
             {
                 let (sequence, rest) = rest.split_first_chunk().ok_or(Problem::Head)?;
                 let (number, rest) = rest.split_first_chunk().ok_or(Problem::Head)?;
-                let (sequence, number) = (u64::from_be_bytes(*sequence), u64::from_be_bytes(*number));
+                let (sequence, number) =
+                    (u64::from_be_bytes(*sequence), u64::from_be_bytes(*number));
                 let is_first = *kind == FIRST_FRAGMENT;
                 self.fragment(is_first, sequence, number, rest, resolver)
             }
@@ -295,14 +305,21 @@ impl Incoming {
         let Some(whole) = self.unfinished.remove(&sequence) else { return Err(Problem::Fragment) };
         let bytes = whole.body.bytes();
         self.unfinished_bytes -= bytes.len();
-        let context = NodeContext { atoms: &whole.atoms, buffer: whole.body.shared().map(|shared| (shared, 0)) };
+        let context = NodeContext {
+            atoms: &whole.atoms,
+            buffer: whole.body.shared().map(|shared| (shared, 0)),
+        };
         decode(bytes, context, false, resolver).map(Some)
     }
 
     fn hold(&mut self, bytes: usize) -> Result<(), Problem> {
         self.unfinished_bytes += bytes;
         let is_much = self.unfinished_bytes > UNFINISHED_BYTES_MAX;
-        if is_much || self.unfinished.len() >= UNFINISHED_MAX { Err(Problem::TooMuch) } else { Ok(()) }
+        if is_much || self.unfinished.len() >= UNFINISHED_MAX {
+            Err(Problem::TooMuch)
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -341,7 +358,8 @@ fn decode_one<'b>(
         _ => bytes,
     };
     let options = DecodeOptions::default();
-    let (term, used) = etf::decode_from_node(bytes, context, heap, resolver, options).map_err(|_| Problem::Term)?;
+    let (term, used) = etf::decode_from_node(bytes, context, heap, resolver, options)
+        .map_err(|_| Problem::Term)?;
     Ok((term, &bytes[used..]))
 }
 
@@ -386,12 +404,18 @@ mod tests {
     fn messages_come_back_whatever_their_size_and_form() {
         for peer in [0, flags::FRAGMENTS, flags::HEAD_ATOM_CACHE, ALL] {
             let (mut sent, mut incoming) = (atoms::Sent::default(), Incoming::new(peer));
-            for (sequence, bytes) in [0, 10, FRAGMENT_BYTES, 3 * FRAGMENT_BYTES + 1].into_iter().enumerate() {
+            for (sequence, bytes) in
+                [0, 10, FRAGMENT_BYTES, 3 * FRAGMENT_BYTES + 1].into_iter().enumerate()
+            {
                 let mut heap = FragmentHeap::new();
                 let (control, payload) = message(&mut heap, bytes);
                 let encoded = Encoded::of(control, Some(payload), peer);
                 let packets = packets(encoded, &mut sent, peer, sequence as u64);
-                assert_eq!(packets.len() > 1, peer & flags::FRAGMENTS != 0 && bytes >= FRAGMENT_BYTES, "{peer:x} {bytes}");
+                assert_eq!(
+                    packets.len() > 1,
+                    peer & flags::FRAGMENTS != 0 && bytes >= FRAGMENT_BYTES,
+                    "{peer:x} {bytes}"
+                );
                 let mut taken = None;
                 for packet in packets {
                     assert!(taken.is_none());
@@ -419,7 +443,8 @@ mod tests {
         let mut whole = 0;
         for index in 0..all[0].len() {
             for packet in &all {
-                let taken = incoming.take(&packet[index][Packet::LENGTH..], &Interning).expect("a packet");
+                let taken =
+                    incoming.take(&packet[index][Packet::LENGTH..], &Interning).expect("a packet");
                 whole += usize::from(taken.is_some());
             }
         }
@@ -443,7 +468,8 @@ mod tests {
         }
     }
 
-    /// Packets with bytes changed, left out or put in: each is taken or refused, and nothing else happens.
+    /// Packets with bytes changed, left out or put in: each is taken or refused, and nothing else
+    /// happens.
     #[test]
     fn changed_packets_do_no_harm() {
         let mut state = 0x2545_f491_4f6c_dd1du64;
@@ -457,7 +483,8 @@ mod tests {
         let mut refused = 0;
         for round in 0..3000 {
             let (mut sent, mut incoming) = (atoms::Sent::default(), Incoming::new(ALL));
-            let (control, payload) = message(&mut heap, if round % 10 == 0 { 2 * FRAGMENT_BYTES } else { 40 });
+            let (control, payload) =
+                message(&mut heap, if round % 10 == 0 { 2 * FRAGMENT_BYTES } else { 40 });
             for packet in packets(Encoded::of(control, Some(payload), ALL), &mut sent, ALL, 1) {
                 let mut bytes = packet[Packet::LENGTH..].to_vec();
                 for _ in 0..=random(3) {

@@ -1,12 +1,14 @@
 //! Code cells ([`Instr::Cell`]): the entries of functions, and the places to which calls return.
 //!
-//! Each has a word for the address of machine code. Whoever enters a function or returns to its caller looks at the cell
-//! in front of the place: where there is machine code, it goes on there, else in the interpreter.
+//! Each has a word for the address of machine code. Whoever enters a function or returns to its
+//! caller looks at the cell in front of the place: where there is machine code, it goes on there,
+//! else in the interpreter.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use swarmrt_beam::instr::Instr;
 
-/// Whether a cell is a function's entry. Machine code counts the call there, the interpreter before it goes there.
+/// Whether a cell is a function's entry. Machine code counts the call there, the interpreter before
+/// it goes there.
 ///
 /// # Safety
 /// `cell` points at an [`Instr::Cell`] of a module.
@@ -16,7 +18,8 @@ pub unsafe fn is_entry(cell: *const Instr) -> bool {
     unsafe { matches!(*cell.sub(1), Instr::FuncInfo { .. }) }
 }
 
-/// The machine code in a cell; where there is none, the way back to the interpreter ([`Glue::no_code`](crate::code::Glue::no_code)).
+/// The machine code in a cell; where there is none, the way back to the interpreter
+/// ([`Glue::no_code`](crate::code::Glue::no_code)).
 ///
 /// # Safety
 /// `cell` points at an [`Instr::Cell`].
@@ -40,11 +43,14 @@ fn unreachable_cell() -> ! {
 #[inline(always)]
 pub unsafe fn code_before(ip: *const Instr) -> Option<u64> {
     // SAFETY: the caller's.
-    unsafe { if matches!(*ip.sub(1), Instr::Cell { .. }) { Some(cell_code(ip.sub(1))) } else { None } }
+    unsafe {
+        if matches!(*ip.sub(1), Instr::Cell { .. }) { Some(cell_code(ip.sub(1))) } else { None }
+    }
 }
 
-/// Counts a call of the function behind an entry cell, to which the interpreter comes: the number of calls so far. Calls on
-/// several schedulers at once may be counted as one. Of what is no function of a module, there is none.
+/// Counts a call of the function behind an entry cell, to which the interpreter comes: the number
+/// of calls so far. Calls on several schedulers at once may be counted as one. Of what is no
+/// function of a module, there is none.
 ///
 /// # Safety
 /// `cell` points at an [`Instr::Cell`].

@@ -37,13 +37,15 @@ pub struct Compiled {
 
 /// Compiles functions, on one thread; what it keeps from one to the next is memory.
 pub trait Compiler {
-    /// Compiles a function, or a part of it, and installs the machine code; nothing where the function is too large.
+    /// Compiles a function, or a part of it, and installs the machine code; nothing where the
+    /// function is too large.
     ///
     /// # Errors
     /// What the code generator or the operating system says; the function stays as it was.
     fn compile(&mut self, request: &Request<'_>) -> Result<Option<Compiled>, String>;
 
-    /// What else ought to be compiled where the piece behind a cell is hot: numbers of functions, and the cells of their pieces.
+    /// What else ought to be compiled where the piece behind a cell is hot: numbers of functions,
+    /// and the cells of their pieces.
     fn companions(&self, vm: &'static Vm, module: &ModuleCode, cell: u32) -> Vec<(usize, u32)>;
 }
 
@@ -58,8 +60,14 @@ pub trait Backend: Send + Sync {
 
 /// A compiler so fast that a scheduler waits for it: on one of the first calls of a function.
 pub trait BaselineCompiler: Send + Sync {
-    /// The machine code of all pieces of a function of a module, if it is to have some. The function is loaded.
-    fn compile(&self, vm: &'static Vm, module: &ModuleCode, function: usize) -> Option<BaselineCode>;
+    /// The machine code of all pieces of a function of a module, if it is to have some. The
+    /// function is loaded.
+    fn compile(
+        &self,
+        vm: &'static Vm,
+        module: &ModuleCode,
+        function: usize,
+    ) -> Option<BaselineCode>;
 }
 
 /// What a function was compiled to by the baseline compiler: code that lies where it is put.

@@ -1,21 +1,27 @@
-//! How often the interpreter reports what it is running: an interval of reductions, which becomes longer while nothing new
-//! is found.
+//! How often the interpreter reports what it is running: an interval of reductions, which becomes
+//! longer while nothing new is found.
 
 use crate::state::NativeState;
 
 /// The longest interval.
 const INTERVAL_MAX: i32 = 3200;
-/// Calls of built-ins, and side exits, of which one is a sample while the interval is at its shortest.
+/// Calls of built-ins, and side exits, of which one is a sample while the interval is at its
+/// shortest.
 const TICKS: i32 = 64;
 
 impl NativeState {
     /// The shortest interval between two samples, in reductions.
     pub const INTERVAL_MIN: i32 = 400;
 
-    /// Chooses the next interval: the shortest one after a sample that `wanted` machine code, else a sixteenth more than the last.
+    /// Chooses the next interval: the shortest one after a sample that `wanted` machine code, else
+    /// a sixteenth more than the last.
     pub fn sampled(&mut self, wanted: bool) {
         let interval = self.sample_interval_reductions;
-        self.sample_interval_reductions = if wanted { NativeState::INTERVAL_MIN } else { (interval + interval / 16).min(INTERVAL_MAX) };
+        self.sample_interval_reductions = if wanted {
+            NativeState::INTERVAL_MIN
+        } else {
+            (interval + interval / 16).min(INTERVAL_MAX)
+        };
     }
     /// How many samples of the shortest interval the next one stands for.
     pub fn sample_weight(&self) -> u32 {
@@ -25,7 +31,8 @@ impl NativeState {
     #[inline]
     pub fn tick(&mut self) -> bool {
         self.ticks += 1;
-        let due = self.ticks >= self.sample_interval_reductions / (NativeState::INTERVAL_MIN / TICKS);
+        let due =
+            self.ticks >= self.sample_interval_reductions / (NativeState::INTERVAL_MIN / TICKS);
         if due {
             self.ticks = 0;
         }

@@ -1,7 +1,7 @@
 //! The machine state on which all engines work while a process runs.
 //!
-//! X registers lie in [`Registers`], Y registers and return addresses on the process's stack, the rest in
-//! [`NativeState`]. All of it is in memory whenever one engine hands over to another.
+//! X registers lie in [`Registers`], Y registers and return addresses on the process's stack, the
+//! rest in [`NativeState`]. All of it is in memory whenever one engine hands over to another.
 
 use swarmrt_beam::instr::Instr;
 use swarmrt_machine::Process;
@@ -21,7 +21,11 @@ pub struct Registers {
 impl Registers {
     /// All X registers hold nil.
     pub fn new() -> Box<Registers> {
-        Box::new(Registers { x: [Term::NIL; X_REGISTERS + 256], f: [0.0; X_REGISTERS], native: NativeState::new() })
+        Box::new(Registers {
+            x: [Term::NIL; X_REGISTERS + 256],
+            f: [0.0; X_REGISTERS],
+            native: NativeState::new(),
+        })
     }
 }
 
@@ -30,12 +34,14 @@ pub const SCRATCH_WORDS: usize = 64;
 /// How many hints there are in [`NativeState::map_hints`].
 pub const MAP_HINTS: usize = 1024;
 
-/// The hint of a key: that of its place in the code has the number `first`, and `index` says which of its keys it is.
+/// The hint of a key: that of its place in the code has the number `first`, and `index` says which
+/// of its keys it is.
 pub const fn map_hint(first: usize, index: usize) -> usize {
     (first + index) % MAP_HINTS
 }
 
-/// The machine state while it goes from one engine to the other. Its layout is known to machine code.
+/// The machine state while it goes from one engine to the other. Its layout is known to machine
+/// code.
 #[repr(C)]
 pub struct NativeState {
     pub process: *mut Process,
@@ -70,7 +76,8 @@ pub struct NativeState {
     pub sample_interval_reductions: i32,
     /// Operands of the assist that is being called.
     pub scratch: [u64; SCRATCH_WORDS],
-    /// Where keys were found last in flat maps. A place in the code has one for each of its keys, and may share it with others.
+    /// Where keys were found last in flat maps. A place in the code has one for each of its keys,
+    /// and may share it with others.
     pub map_hints: [u8; MAP_HINTS],
 }
 

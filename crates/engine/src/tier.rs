@@ -1,7 +1,8 @@
 //! Tiering: what is compiled, and when.
 //!
-//! The interpreter reports now and then what it is running. What is reported often is compiled on a thread of its own, the
-//! most often reported first, and installed; from then on, both engines go on in machine code whenever they come to it.
+//! The interpreter reports now and then what it is running. What is reported often is compiled on a
+//! thread of its own, the most often reported first, and installed; from then on, both engines go
+//! on in machine code whenever they come to it.
 
 use crate::cell::{cell_code, count_call, is_entry};
 use crate::code::{EnterFn, Functions, Installed, cell_at, mapped_bytes};
@@ -19,8 +20,8 @@ use swarmrt_term::Term;
 /// When functions are compiled.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Mode {
-    /// By the baseline compiler, where there is one, once the interpreter has called them this often; by the optimising one
-    /// once they were found running this often, or never.
+    /// By the baseline compiler, where there is one, once the interpreter has called them this
+    /// often; by the optimising one once they were found running this often, or never.
     Tiered { calls: u32, samples: Option<u32> },
     /// All of a module when it is loaded, if its name begins so; for testing.
     Eager { prefix: &'static str },
@@ -56,10 +57,31 @@ pub struct Counts {
 
 impl std::fmt::Display for Counts {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Counts { functions, code_bytes, compile_us, baseline_functions, baseline_bytes, baseline_us, evicted, from_before, mapped_bytes } = self;
-        write!(f, "{functions} functions compiled, {code_bytes} bytes of code, in {} ms; ", compile_us / 1000)?;
-        write!(f, "{baseline_functions} by the baseline compiler, {baseline_bytes} bytes, in {} ms; ", baseline_us / 1000)?;
-        write!(f, "{evicted} of them evicted; {from_before} pieces from earlier runs; {mapped_bytes} bytes mapped")
+        let Counts {
+            functions,
+            code_bytes,
+            compile_us,
+            baseline_functions,
+            baseline_bytes,
+            baseline_us,
+            evicted,
+            from_before,
+            mapped_bytes,
+        } = self;
+        write!(
+            f,
+            "{functions} functions compiled, {code_bytes} bytes of code, in {} ms; ",
+            compile_us / 1000
+        )?;
+        write!(
+            f,
+            "{baseline_functions} by the baseline compiler, {baseline_bytes} bytes, in {} ms; ",
+            baseline_us / 1000
+        )?;
+        write!(
+            f,
+            "{evicted} of them evicted; {from_before} pieces from earlier runs; {mapped_bytes} bytes mapped"
+        )
     }
 }
 
@@ -68,8 +90,8 @@ impl std::fmt::Display for Counts {
 pub struct Options {
     /// Writes a map of machine code for `perf`.
     pub perf_map: bool,
-    /// The most bytes of machine code at a time. More is compiled, but then what was not seen running for the longest
-    /// time is evicted.
+    /// The most bytes of machine code at a time. More is compiled, but then what was not seen
+    /// running for the longest time is evicted.
     pub code_bytes_max: usize,
 }
 
@@ -78,8 +100,8 @@ impl Options {
     pub const CODE_BYTES_MAX_DEFAULT: usize = 256 << 20;
 }
 
-/// How often a function is found running before it is compiled, if machine code of others of its module was there from an earlier
-/// run. Few are left then, and later runs have the use of it, too.
+/// How often a function is found running before it is compiled, if machine code of others of its
+/// module was there from an earlier run. Few are left then, and later runs have the use of it, too.
 const SAMPLES_OF_KNOWN: u32 = 8;
 
 /// What took less time to compile is not worth keeping.
@@ -130,8 +152,9 @@ pub struct Tier {
 struct OfMachine(OnceLock<Arc<Tier>>);
 
 impl Tier {
-    /// Sets machine code up for a machine and starts its compiling thread, before there is any code. The machine's cells
-    /// hold what `backend`'s glue has for them ([`Glue::no_code`](crate::code::Glue::no_code)).
+    /// Sets machine code up for a machine and starts its compiling thread, before there is any
+    /// code. The machine's cells hold what `backend`'s glue has for them
+    /// ([`Glue::no_code`](crate::code::Glue::no_code)).
     ///
     /// # Errors
     /// When the operating system refuses a thread or the map for `perf`.
@@ -144,7 +167,9 @@ impl Tier {
     ) -> Result<Arc<Tier>, Unavailable> {
         let perf_map = if options.perf_map {
             let path = format!("/tmp/perf-{}.map", std::process::id());
-            Some(Mutex::new(std::fs::File::create(&path).map_err(|error| Unavailable::new(&path, &error))?))
+            Some(Mutex::new(
+                std::fs::File::create(&path).map_err(|error| Unavailable::new(&path, &error))?,
+            ))
         } else {
             None
         };
@@ -202,8 +227,9 @@ impl Tier {
         }
     }
 
-    /// Counts `weight` sightings of what `ip` is in: the address past an entry cell with the function's arguments, or one within
-    /// it. Whether machine code is wanted there, and none there yet.
+    /// Counts `weight` sightings of what `ip` is in: the address past an entry cell with the
+    /// function's arguments, or one within it. Whether machine code is wanted there, and none there
+    /// yet.
     pub fn sample(&self, ip: *const Instr, arguments: &[Term], weight: u32) -> bool {
         let Mode::Tiered { samples: Some(enough), .. } = self.mode else { return false };
         let Some(module) = self.vm.code.module_at(ip as usize) else { return false };
@@ -213,7 +239,14 @@ impl Tier {
         let entry = module.code.functions[function].entry;
         // The entry first; when that is compiled, where in the function it is.
         let has_entry = self.is_optimised(&module, function, entry);
-        let cell = if has_entry { (entry..at).rev().find(|&cell| matches!(code[cell as usize], Instr::Cell { .. })).unwrap_or(entry) } else { entry };
+        let cell = if has_entry {
+            (entry..at)
+                .rev()
+                .find(|&cell| matches!(code[cell as usize], Instr::Cell { .. }))
+                .unwrap_or(entry)
+        } else {
+            entry
+        };
         let wants_code = !has_entry || !self.is_optimised(&module, function, cell);
         // What runs in baseline code need not be seen as often.
         let place = cell_at(&module, cell);
@@ -241,14 +274,20 @@ impl Tier {
         is_interpreted
     }
 
-    /// The same for the function that begins at `ip`, and for the place to which it returns: its caller's return points are seen
-    /// nowhere else, as baseline code is behind them.
-    pub fn sample_call(&self, ip: *const Instr, arguments: &[Term], weight: u32, returns_to: *const Instr) -> bool {
+    /// The same for the function that begins at `ip`, and for the place to which it returns: its
+    /// caller's return points are seen nowhere else, as baseline code is behind them.
+    pub fn sample_call(
+        &self,
+        ip: *const Instr,
+        arguments: &[Term],
+        weight: u32,
+        returns_to: *const Instr,
+    ) -> bool {
         let wanted = self.sample(ip, arguments, weight);
         self.sample(returns_to.wrapping_add(1), &[], weight) || wanted
     }
-    /// The interpreter comes to the function at `ip`, past an entry cell without code. Whether it is compiled by the baseline
-    /// compiler now.
+    /// The interpreter comes to the function at `ip`, past an entry cell without code. Whether it
+    /// is compiled by the baseline compiler now.
     ///
     /// # Safety
     /// An [`Instr::Cell`] stands before `ip`.
@@ -256,33 +295,50 @@ impl Tier {
     pub unsafe fn called(&self, ip: *const Instr) -> bool {
         let Mode::Tiered { calls: enough, .. } = self.mode else { return false };
         // SAFETY: the caller's.
-        self.baseline.is_some() && unsafe { count_call(ip.sub(1)) } == enough && self.compile_baseline(ip)
+        self.baseline.is_some()
+            && unsafe { count_call(ip.sub(1)) } == enough
+            && self.compile_baseline(ip)
     }
     #[cold]
     fn compile_baseline(&self, ip: *const Instr) -> bool {
-        let (Some(baseline), Some(module)) = (&self.baseline, self.vm.code.module_at(ip as usize)) else { return false };
+        let (Some(baseline), Some(module)) = (&self.baseline, self.vm.code.module_at(ip as usize))
+        else {
+            return false;
+        };
         let begun = Instant::now();
         let at = ((ip as usize - module.range().start) / size_of::<Instr>()) as u32;
         let room = self.installed.bytes() < self.code_bytes_max;
         let Some(function) = module.number_at(at).filter(|_| room) else { return false };
         let Some(code) = baseline.compile(self.vm, &module, function) else { return false };
         // Without memory for it, the interpreter goes on.
-        let installed = self.functions_of(&module).install_baseline(&module, function, &code, |cell| self.no_code(cell));
+        let installed =
+            self.functions_of(&module)
+                .install_baseline(&module, function, &code, |cell| self.no_code(cell));
         self.baseline_functions.fetch_add(1, Ordering::Relaxed);
         self.baseline_bytes.fetch_add(code.bytes.len() as u64, Ordering::Relaxed);
         self.baseline_ns.fetch_add(begun.elapsed().as_nanos() as u64, Ordering::Relaxed);
         let Ok(address) = installed else { return false };
         if self.perf_map.is_some() {
-            let ends = code.pieces.iter().skip(1).map(|&(_, offset)| offset).chain([code.bytes.len() as u32]);
+            let ends = code
+                .pieces
+                .iter()
+                .skip(1)
+                .map(|&(_, offset)| offset)
+                .chain([code.bytes.len() as u32]);
             for (&(cell, offset), end) in code.pieces.iter().zip(ends) {
-                self.note_in_map(&module, cell, address + u64::from(offset), (end - offset) as usize);
+                self.note_in_map(
+                    &module,
+                    cell,
+                    address + u64::from(offset),
+                    (end - offset) as usize,
+                );
             }
         }
         true
     }
 
-    /// The machine code with which the function that begins at an address goes on with these arguments, where that is other
-    /// than what its cell holds; else 0.
+    /// The machine code with which the function that begins at an address goes on with these
+    /// arguments, where that is other than what its cell holds; else 0.
     #[inline]
     pub fn re_entry(&self, ip: *const Instr, arguments: &[Term]) -> u64 {
         self.installed.re_entries.find(ip, arguments)
@@ -300,13 +356,15 @@ impl Tier {
                     }
                 }
             }
-            Mode::Tiered { .. } if self.installed.bytes() < self.code_bytes_max => self.install_kept(module),
+            Mode::Tiered { .. } if self.installed.bytes() < self.code_bytes_max => {
+                self.install_kept(module);
+            }
             _ => {}
         }
     }
 
-    /// Has what was compiled, and what else is new, kept for later runs, if it is enough to be worth that. Says of how many modules
-    /// machine code was kept.
+    /// Has what was compiled, and what else is new, kept for later runs, if it is enough to be
+    /// worth that. Says of how many modules machine code was kept.
     ///
     /// # Errors
     /// What the system says; then nothing that was kept before is lost.
@@ -331,7 +389,8 @@ impl Tier {
                         return;
                     }
                     // The hottest first: counts go on while a function waits.
-                    let hottest = (0..queue.len()).max_by_key(|&at| queue[at].times.load(Ordering::Relaxed));
+                    let hottest =
+                        (0..queue.len()).max_by_key(|&at| queue[at].times.load(Ordering::Relaxed));
                     let Some(hottest) = hottest else {
                         if !self.has_much_to_keep() {
                             self.arrived.wait(&mut queue);
@@ -345,12 +404,20 @@ impl Tier {
                 }
             };
             let Job { module, function, part, .. } = job;
-            let cell = if let Part::Behind(cell) = part { cell } else { module.code.functions[function].entry };
+            let cell = if let Part::Behind(cell) = part {
+                cell
+            } else {
+                module.code.functions[function].entry
+            };
             // It may have been asked for twice, when its code was evicted in between.
             if !self.is_optimised(&module, function, cell) {
                 self.compile_seen(compiler.as_mut(), &module, function, part);
                 for (companion, cell) in compiler.companions(self.vm, &module, cell) {
-                    let part = if cell == module.code.functions[companion].entry { Part::Entry } else { Part::Behind(cell) };
+                    let part = if cell == module.code.functions[companion].entry {
+                        Part::Entry
+                    } else {
+                        Part::Behind(cell)
+                    };
                     if !self.is_optimised(&module, companion, cell) {
                         self.compile_seen(compiler.as_mut(), &module, companion, part);
                     }
@@ -363,7 +430,8 @@ impl Tier {
 
     /// Whether enough was compiled since something was kept last.
     fn has_much_to_keep(&self) -> bool {
-        let (compiled, kept) = (self.compile_us.load(Ordering::Relaxed), self.kept_us.load(Ordering::Relaxed));
+        let (compiled, kept) =
+            (self.compile_us.load(Ordering::Relaxed), self.kept_us.load(Ordering::Relaxed));
         self.vm.code.cache.get().is_some() && compiled.saturating_sub(kept) >= KEPT_US_MIN
     }
     /// Whether there is machine code of the optimising compiler in a function's cell.
@@ -376,17 +444,22 @@ impl Tier {
     /// What a cell of a module holds when there is no code.
     fn no_code(&self, cell: *const Instr) -> u64 {
         // SAFETY: the callers' cells are.
-        self.backend.glue().no_code(if unsafe { is_entry(cell) } { CellKind::Entry } else { CellKind::Return })
+        self.backend.glue().no_code(if unsafe { is_entry(cell) } {
+            CellKind::Entry
+        } else {
+            CellKind::Return
+        })
     }
     pub(crate) fn functions_of<'a>(&self, module: &'a ModuleCode) -> &'a Functions {
         Functions::of(module, &self.installed)
     }
 
-    /// Evicts the code of the modules that were not seen running for the longest time, when there is too much. All of
-    /// a module, whose functions call each other directly.
+    /// Evicts the code of the modules that were not seen running for the longest time, when there
+    /// is too much. All of a module, whose functions call each other directly.
     ///
-    /// Machine code runs only while its thread is pinned, and whoever came to it has read its address from a cell: so once
-    /// the code is not found any more, it can be freed when all have unpinned that were pinned then.
+    /// Machine code runs only while its thread is pinned, and whoever came to it has read its
+    /// address from a cell: so once the code is not found any more, it can be freed when all have
+    /// unpinned that were pinned then.
     fn keep_to_limit(&self) {
         let installed = self.installed.bytes();
         if installed <= self.code_bytes_max {
@@ -394,12 +467,17 @@ impl Tier {
         }
         let mut enough = installed - self.code_bytes_max / 4 * LEFT_QUARTERS;
         let versions = self.vm.code.versions();
-        let mut modules: Vec<_> =
-            versions.iter().filter_map(|module| self.functions_of(module).compiled().map(|(seen, bytes)| (seen, bytes, module))).collect();
+        let mut modules: Vec<_> = versions
+            .iter()
+            .filter_map(|module| {
+                self.functions_of(module).compiled().map(|(seen, bytes)| (seen, bytes, module))
+            })
+            .collect();
         modules.sort_by_key(|&(seen, ..)| seen);
         let guard = swarmrt_machine::pin();
         for (_, bytes, module) in modules {
-            let uninstalled = self.functions_of(module).uninstall(module, |cell| self.no_code(cell));
+            let uninstalled =
+                self.functions_of(module).uninstall(module, |cell| self.no_code(cell));
             self.evicted.fetch_add(uninstalled.functions as u64, Ordering::Relaxed);
             guard.defer(move || drop(uninstalled));
             enough = enough.saturating_sub(bytes);
@@ -417,25 +495,53 @@ impl Tier {
             && let Some(function) = module.function_at(cell)
         {
             // A map that cannot be written is a map that lacks a line.
-            let _ = writeln!(dump.lock(), "{address:x} {bytes:x} {}:{}/{}+{}", module.name, function.name, function.arity, cell - function.entry);
+            let _ = writeln!(
+                dump.lock(),
+                "{address:x} {bytes:x} {}:{}/{}+{}",
+                module.name,
+                function.name,
+                function.arity,
+                cell - function.entry
+            );
         }
     }
 
     /// Compiles a function or a part of it for what has been seen of its arguments.
-    fn compile_seen(&self, compiler: &mut dyn Compiler, module: &ModuleCode, number: usize, part: Part) {
+    fn compile_seen(
+        &self,
+        compiler: &mut dyn Compiler,
+        module: &ModuleCode,
+        number: usize,
+        part: Part,
+    ) {
         let floats = self.functions_of(module).with(number, |function| function.floats);
         self.compile(compiler, module, number, part, floats);
     }
 
     /// Compiles a function or a part of it. What cannot be compiled stays as it is.
-    fn compile(&self, compiler: &mut dyn Compiler, module: &ModuleCode, number: usize, part: Part, floats: bool) {
+    fn compile(
+        &self,
+        compiler: &mut dyn Compiler,
+        module: &ModuleCode,
+        number: usize,
+        part: Part,
+        floats: bool,
+    ) {
         let started = thread_time();
         let function = module.code.functions[number];
         // It may have been called only now, and be about to be loaded by who called it.
         module.load_function(&self.vm.code, number);
-        match compiler.compile(&Request { vm: self.vm, installed: &self.installed, module, function: number, part, floats }) {
+        match compiler.compile(&Request {
+            vm: self.vm,
+            installed: &self.installed,
+            module,
+            function: number,
+            part,
+            floats,
+        }) {
             Ok(Some(compiled)) => {
-                self.functions.fetch_add(u64::from(!matches!(part, Part::Behind(_))), Ordering::Relaxed);
+                self.functions
+                    .fetch_add(u64::from(!matches!(part, Part::Behind(_))), Ordering::Relaxed);
                 self.code_bytes.fetch_add(compiled.code_bytes as u64, Ordering::Relaxed);
                 for (cell, address, bytes) in compiled.pieces {
                     self.note_in_map(module, cell, address, bytes);
@@ -444,7 +550,8 @@ impl Tier {
             Ok(None) => {}
             Err(error) => debug_assert!(false, "{}: {error}", function.name),
         }
-        self.compile_us.fetch_add(thread_time().saturating_sub(started).as_micros() as u64, Ordering::Relaxed);
+        self.compile_us
+            .fetch_add(thread_time().saturating_sub(started).as_micros() as u64, Ordering::Relaxed);
     }
 }
 
@@ -453,7 +560,9 @@ fn has_float(term: Term) -> bool {
     const LOOKED_AT: usize = 8;
     term.is_float()
         || term.as_cons().is_some_and(|cons| cons.head().is_float())
-        || term.as_tuple().is_some_and(|tuple| (0..tuple.arity().min(LOOKED_AT)).any(|index| tuple.get(index).is_float()))
+        || term.as_tuple().is_some_and(|tuple| {
+            (0..tuple.arity().min(LOOKED_AT)).any(|index| tuple.get(index).is_float())
+        })
 }
 
 /// How long this thread has been running.

@@ -1,11 +1,11 @@
 //! The collector: Cheney copying in two generations.
 //!
 //! The young generation is the heap part of the block and the fragments. What lies below the
-//! high-water mark has survived one collection; a minor collection moves it to the old generation and
-//! the rest of what is live to a new block. A major collection moves everything that is live into a
-//! new old generation and leaves the young one empty. Terms are immutable, so nothing old points at
-//! anything young. A word that has been moved is overwritten by where it went: a header by a boxed
-//! pointer, a list cell by a zero head and the new address.
+//! high-water mark has survived one collection; a minor collection moves it to the old generation
+//! and the rest of what is live to a new block. A major collection moves everything that is live
+//! into a new old generation and leaves the young one empty. Terms are immutable, so nothing old
+//! points at anything young. A word that has been moved is overwritten by where it went: a header
+//! by a boxed pointer, a list cell by a zero head and the new address.
 
 use crate::literal::literal_range;
 use crate::process_heap::{Block, Heap, OutOfMemory, SLACK_WORDS};
@@ -32,8 +32,9 @@ pub fn block_words_for(words: usize) -> usize {
     a
 }
 
-/// Words of the largest young generation that a process gets for collecting often, rather than for keeping much.
-/// Under stress, where every safepoint collects and all that is free is overwritten, it stays small.
+/// Words of the largest young generation that a process gets for collecting often, rather than for
+/// keeping much. Under stress, where every safepoint collects and all that is free is overwritten,
+/// it stays small.
 const BUSY_WORDS_MAX: usize = if cfg!(feature = "stress") { 610 } else { 17_731 };
 /// It gets one step nearer to that every so many collections,
 const BUSY_COLLECTIONS: u32 = 4;
@@ -139,7 +140,8 @@ impl Collector {
     /// Moves what `slot` points at, if it is to be moved, and updates the slot.
     #[inline]
     unsafe fn forward(&mut self, slot: *mut u64) {
-        // SAFETY: `slot` holds a term; every pointer in it points at a live object or at where one was.
+        // SAFETY: `slot` holds a term; every pointer in it points at a live object or at where one
+        // was.
         unsafe {
             let word = *slot;
             let term = Term::from_raw(word);
@@ -147,7 +149,9 @@ impl Collector {
                 return;
             }
             let address = (word & !0b111) as usize;
-            if !self.from.contains(address) && (self.literals.contains(address) || self.kept.contains(address)) {
+            if !self.from.contains(address)
+                && (self.literals.contains(address) || self.kept.contains(address))
+            {
                 return;
             }
             let from = address as *mut u64;
@@ -158,7 +162,8 @@ impl Collector {
                     *slot = *from.add(1);
                     return;
                 }
-                let space = if self.aged.contains(address) { &mut self.old } else { &mut self.young };
+                let space =
+                    if self.aged.contains(address) { &mut self.old } else { &mut self.young };
                 let to = space.top;
                 space.top = to.add(2);
                 *to = *from;
@@ -175,7 +180,8 @@ impl Collector {
                 }
                 let words = Header(header).words() + 1;
                 self.sources.check(address, words);
-                let space = if self.aged.contains(address) { &mut self.old } else { &mut self.young };
+                let space =
+                    if self.aged.contains(address) { &mut self.old } else { &mut self.young };
                 let to = space.top;
                 space.top = to.add(words);
                 copy_object(from, to, words);
@@ -246,7 +252,11 @@ impl Chain {
     unsafe fn append(&mut self, member: *mut u64) {
         // SAFETY: the caller's; the last member is live.
         unsafe {
-            if self.last.is_null() { self.first = member as u64 } else { *self.last.add(shared_bin::NEXT) = member as u64 }
+            if self.last.is_null() {
+                self.first = member as u64;
+            } else {
+                *self.last.add(shared_bin::NEXT) = member as u64;
+            }
             self.bytes += swarmrt_term::alloc::off_heap_bytes(member);
         }
         self.last = member;
@@ -264,13 +274,20 @@ impl Chain {
     }
 }
 
-/// Keeps the members of `list` that have moved, in front of the list of the generation that they moved to.
-unsafe fn sweep_off_heap(list: &mut OffHeap, young: &mut OffHeap, old: &mut OffHeap, old_space: &Range<usize>) {
+/// Keeps the members of `list` that have moved, in front of the list of the generation that they
+/// moved to.
+unsafe fn sweep_off_heap(
+    list: &mut OffHeap,
+    young: &mut OffHeap,
+    old: &mut OffHeap,
+    old_space: &Range<usize>,
+) {
     let (mut to_young, mut to_old) = (Chain::EMPTY, Chain::EMPTY);
     let mut at = list.first;
     while at != 0 {
         let ptr = at as *mut u64;
-        // SAFETY: a member of the list; its words after the header are still there when it has moved.
+        // SAFETY: a member of the list; its words after the header are still there when it has
+        // moved.
         unsafe {
             at = *ptr.add(shared_bin::NEXT);
             if *ptr & 0b111 == 0 {
@@ -278,7 +295,8 @@ unsafe fn sweep_off_heap(list: &mut OffHeap, young: &mut OffHeap, old: &mut OffH
                 continue;
             }
             let moved = Term::from_raw(*ptr).boxed_ptr();
-            if old_space.contains(&(moved as usize)) { &mut to_old } else { &mut to_young }.append(moved);
+            if old_space.contains(&(moved as usize)) { &mut to_old } else { &mut to_young }
+                .append(moved);
         }
     }
     // SAFETY: they have moved, and are in no list.
@@ -295,15 +313,19 @@ impl Heap {
         let aged_words = (self.high_water as usize - self.block.start as usize) / 8;
         let old_room = (self.old.end as usize - self.old_top as usize) / 8;
         let has_old_binaries = self.old_off_heap.bytes > self.old_off_heap_bytes_limit;
-        forced || self.wants_major || self.minor_since_major >= self.fullsweep_after || aged_words > old_room || has_old_binaries
+        forced
+            || self.wants_major
+            || self.minor_since_major >= self.fullsweep_after
+            || aged_words > old_room
+            || has_old_binaries
     }
 
-    /// Collects, so that afterwards at least `need` words can be allocated. `roots` are all the places
-    /// outside block and stack that hold the process's terms.
+    /// Collects, so that afterwards at least `need` words can be allocated. `roots` are all the
+    /// places outside block and stack that hold the process's terms.
     ///
     /// # Safety
-    /// `top` and `stop` are current, every stack word is a term, a catch mark or a return address, and
-    /// nobody holds a view of a term of this heap.
+    /// `top` and `stop` are current, every stack word is a term, a catch mark or a return address,
+    /// and nobody holds a view of a term of this heap.
     ///
     /// Where there is no memory left, the machine ends.
     pub unsafe fn collect(&mut self, need: usize, roots: &mut [&mut [Term]], force_major: bool) {
@@ -313,13 +335,19 @@ impl Heap {
         }
     }
 
-    /// The same, where a process can be told that there is no memory for it. It stays as it was then.
+    /// The same, where a process can be told that there is no memory for it. It stays as it was
+    /// then.
     ///
     /// # Safety
     /// As for [`Heap::collect`].
     /// # Errors
     /// When there is no memory for the block that is needed.
-    pub unsafe fn try_collect(&mut self, need: usize, roots: &mut [&mut [Term]], force_major: bool) -> Result<(), OutOfMemory> {
+    pub unsafe fn try_collect(
+        &mut self,
+        need: usize,
+        roots: &mut [&mut [Term]],
+        force_major: bool,
+    ) -> Result<(), OutOfMemory> {
         self.collections += 1;
         let major = self.is_major_next(force_major);
         // SAFETY: the caller's.
@@ -340,7 +368,8 @@ impl Heap {
         Ok(())
     }
 
-    /// The block with its hidden part, the old generation, and the fragments, in the order of addresses.
+    /// The block with its hidden part, the old generation, and the fragments, in the order of
+    /// addresses.
     #[cfg(any(feature = "stress", debug_assertions))]
     fn areas(&self) -> Vec<Range<usize>> {
         let of = |block: &Block| block.start as usize..block.start as usize + block.capacity() * 8;
@@ -356,8 +385,8 @@ impl Heap {
         areas
     }
 
-    /// Makes `block`, of which it shows `words`, the block of the process, with the stack copied into it; the old block is
-    /// returned.
+    /// Makes `block`, of which it shows `words`, the block of the process, with the stack copied
+    /// into it; the old block is returned.
     ///
     /// # Safety
     /// There is room for the stack above what is in the block already.
@@ -400,27 +429,38 @@ impl Heap {
         }
     }
 
-    /// How large the young generation is to be, where that much of it is occupied after a collection.
+    /// How large the young generation is to be, where that much of it is occupied after a
+    /// collection.
     fn young_words(&self, occupied: usize) -> usize {
         let current = self.block.words().max(self.min_heap_words as usize);
         if occupied * 4 > current * 3 {
             return block_words_for(current.max(occupied) + 1);
         }
         if current < BUSY_WORDS_MAX {
-            let grows = self.collections.is_multiple_of(BUSY_COLLECTIONS) && HEAPS.sum() <= BUSY_TOTAL_BYTES;
+            let grows = self.collections.is_multiple_of(BUSY_COLLECTIONS)
+                && HEAPS.sum() <= BUSY_TOTAL_BYTES;
             return if grows { block_words_for(current + 1) } else { current };
         }
         // The larger the old generation, the more must die young.
         let least = BUSY_WORDS_MAX.max(self.min_heap_words as usize).max(self.old.words() / 3);
-        if occupied * 4 < current && current > least { block_words_for((occupied * 3).max(least)).min(current) } else { current }
+        if occupied * 4 < current && current > least {
+            block_words_for((occupied * 3).max(least)).min(current)
+        } else {
+            current
+        }
     }
 
-    unsafe fn collect_minor(&mut self, need: usize, roots: &mut [&mut [Term]]) -> Result<(), OutOfMemory> {
+    unsafe fn collect_minor(
+        &mut self,
+        need: usize,
+        roots: &mut [&mut [Term]],
+    ) -> Result<(), OutOfMemory> {
         let aged = self.block.start as usize..self.high_water as usize;
         let fresh_words = (self.top as usize - self.high_water as usize) / 8;
         let stack_and_need = self.stack_words() + need + 2 * SLACK_WORDS;
         let bound = fresh_words + self.fragment_words + stack_and_need;
-        let capacity = if self.grow_next || bound > LARGE_WORDS { block_words_for(bound) } else { bound };
+        let capacity =
+            if self.grow_next || bound > LARGE_WORDS { block_words_for(bound) } else { bound };
         let target = Block::try_new(capacity.max(self.young_words(0)))?;
         // SAFETY: the size above bounds what is moved.
         unsafe {
@@ -459,7 +499,8 @@ impl Heap {
     unsafe fn fit_young(&mut self, words: usize, roots: &mut [&mut [Term]]) {
         // It does as it is where there is no memory for another.
         let Ok(target) = Block::try_new(words) else { return };
-        // SAFETY: as in a minor collection, with nothing but the block as the source; what is live fits, as it did before.
+        // SAFETY: as in a minor collection, with nothing but the block as the source; what is live
+        // fits, as it did before.
         unsafe {
             let mut collector = Collector {
                 sources: Sources::of(self),
@@ -479,15 +520,23 @@ impl Heap {
         }
     }
 
-    unsafe fn collect_major(&mut self, need: usize, roots: &mut [&mut [Term]], forced: bool) -> Result<(), OutOfMemory> {
+    unsafe fn collect_major(
+        &mut self,
+        need: usize,
+        roots: &mut [&mut [Term]],
+        forced: bool,
+    ) -> Result<(), OutOfMemory> {
         let live_bound = self.used_words() + self.old_used_words() + self.fragment_words;
         let young_need = self.stack_words() + need + 2 * SLACK_WORDS;
         let sources = Sources::of(self);
-        // SAFETY: the old generation has room for all that can be live; where a block is replaced, the stack fits.
+        // SAFETY: the old generation has room for all that can be live; where a block is replaced,
+        // the stack fits.
         unsafe {
             // With room for what will be promoted, if there is memory for that.
-            let mut target = Block::try_new(live_bound + live_bound / 2 + self.block.words()).or_else(|_| Block::try_new(live_bound))?;
-            // Everything leaves the block of the young generation, so that it can stay, unless it is too small.
+            let mut target = Block::try_new(live_bound + live_bound / 2 + self.block.words())
+                .or_else(|_| Block::try_new(live_bound))?;
+            // Everything leaves the block of the young generation, so that it can stay, unless it
+            // is too small.
             let heap_part = self.block.start as usize..self.top as usize;
             let mut from = Block::EMPTY;
             if young_need > self.block.words() {
@@ -519,14 +568,18 @@ impl Heap {
         self.free_fragments();
         self.minor_since_major = 0;
         self.grow_next = false;
-        // A process that keeps much needs a young generation in proportion, or it would come back at once.
+        // A process that keeps much needs a young generation in proportion, or it would come back
+        // at once.
         let live = self.old_used_words();
         let current = self.block.words();
         let wanted = block_words_for((live / 2 + young_need).max(self.min_heap_words as usize));
         let is_too_large = wanted * 4 < current && (forced || current > BUSY_WORDS_MAX);
         if wanted > current || is_too_large || self.block.capacity() > HIDDEN_MAX * current {
-            // SAFETY: the heap part is empty; only the stack moves. It does as it is where there is no memory for another.
-            let _ = unsafe { self.renew_young(if is_too_large { wanted } else { wanted.max(current) }) };
+            // SAFETY: the heap part is empty; only the stack moves. It does as it is where there is
+            // no memory for another.
+            let _ = unsafe {
+                self.renew_young(if is_too_large { wanted } else { wanted.max(current) })
+            };
         }
         // SAFETY: only the old generation is moved.
         unsafe { self.fit_old(live, roots) };
@@ -540,12 +593,17 @@ impl Heap {
         self.high_water = self.top;
         if cfg!(feature = "stress") {
             // SAFETY: between the heap and the stack nothing lives.
-            unsafe { self.top.write_bytes(crate::process_heap::POISON, self.block.words() - self.stack_words()) };
+            unsafe {
+                self.top.write_bytes(
+                    crate::process_heap::POISON,
+                    self.block.words() - self.stack_words(),
+                );
+            };
         }
     }
 
-    /// Gives the old generation room in proportion to what is live, moving it when it takes far more than that or has
-    /// much too little.
+    /// Gives the old generation room in proportion to what is live, moving it when it takes far
+    /// more than that or has much too little.
     unsafe fn fit_old(&mut self, live: usize, roots: &mut [&mut [Term]]) {
         let wanted = live + live / 2 + self.block.words();
         let capacity = self.old.capacity();

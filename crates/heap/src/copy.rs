@@ -8,11 +8,13 @@ use std::ops::Range;
 use std::sync::Arc;
 use swarmrt_term::alloc::{is_off_heap, off_heap_bytes};
 use swarmrt_term::atom::NumberHasher;
-use swarmrt_term::binary::{Bits, HEAP_BIN_BYTES_MAX, SharedBytes, copy_bits, heap_bin, shared_bin};
+use swarmrt_term::binary::{
+    Bits, HEAP_BIN_BYTES_MAX, SharedBytes, copy_bits, heap_bin, shared_bin,
+};
 use swarmrt_term::{Alloc, Header, Subtag, Term, stop};
 
-/// Which literals a copy shares with its source: none that is about to be freed; and how much of it keeps no
-/// sharing within itself. Size and copy of one term must agree on it.
+/// Which literals a copy shares with its source: none that is about to be freed; and how much of it
+/// keeps no sharing within itself. Size and copy of one term must agree on it.
 pub struct Sharing {
     literals: Range<usize>,
     /// So many words come first that keep no sharing.
@@ -33,19 +35,22 @@ impl Sharing {
     #[inline(always)]
     pub fn shares(&self, term: Term) -> bool {
         let address = term.raw() as usize;
-        self.literals.contains(&address) && self.leaving.as_ref().is_none_or(|leaving| !leaving.contains(address))
+        self.literals.contains(&address)
+            && self.leaving.as_ref().is_none_or(|leaving| !leaving.contains(address))
     }
     /// The words that [`Sharing::copy`] will take.
     pub fn size(&self, term: Term) -> usize {
         size(term, self)
     }
-    /// Copies `term` into `to`. Sharing within the term is not kept, as in OTP, unless it is very large.
+    /// Copies `term` into `to`. Sharing within the term is not kept, as in OTP, unless it is very
+    /// large.
     pub fn copy<A: Alloc + ?Sized>(&self, term: Term, to: &mut A) -> Term {
         copy(term, to, self)
     }
 }
 
-/// The words that [`copy_term`] will take, unless what can be shared changes meanwhile; see [`Sharing`].
+/// The words that [`copy_term`] will take, unless what can be shared changes meanwhile; see
+/// [`Sharing`].
 pub fn size_words(term: Term) -> usize {
     size(term, &Sharing::now())
 }
@@ -55,14 +60,16 @@ pub fn size_whole(term: Term) -> usize {
     size(term, &Sharing::nothing())
 }
 
-/// A copy keeps no sharing within the first so many words, as in OTP: who shares little pays nothing for it. What comes behind
-/// them keeps it, so that a term that is small but for what it shares many times over has a copy that is not large either.
+/// A copy keeps no sharing within the first so many words, as in OTP: who shares little pays
+/// nothing for it. What comes behind them keeps it, so that a term that is small but for what it
+/// shares many times over has a copy that is not large either.
 const FLAT_WORDS_MAX: usize = if cfg!(test) { 1 << 12 } else { 1 << 24 };
 
 /// What was copied behind the first words, by the source.
 type Copied<T> = HashMap<u64, T, BuildHasherDefault<NumberHasher>>;
 
-/// What is still to be visited: most terms are messages and table objects of a few parts, which need no memory for it.
+/// What is still to be visited: most terms are messages and table objects of a few parts, which
+/// need no memory for it.
 type Pending<T> = SmallVec<[T; 16]>;
 
 /// Visits in the order of [`copy`]: which words are the first has to be the same for both.
@@ -109,20 +116,23 @@ fn size(term: Term, sharing: &Sharing) -> usize {
     }
 }
 
-/// The bits of a part of a binary that is small enough to stand alone: a copy does not take along what it is part of.
+/// The bits of a part of a binary that is small enough to stand alone: a copy does not take along
+/// what it is part of.
 #[inline]
 fn small_part(term: Term) -> Option<Bits> {
-    let is_small = term.boxed_header().has(Subtag::SubBin) && Bits::size_of(term) <= HEAP_BIN_BYTES_MAX * 8;
+    let is_small =
+        term.boxed_header().has(Subtag::SubBin) && Bits::size_of(term) <= HEAP_BIN_BYTES_MAX * 8;
     is_small.then(|| Bits::of(term))
 }
 
-/// Copies `term` into `to`, which has room or grows. Sharing within the term is not kept, as in OTP, unless it is very large.
+/// Copies `term` into `to`, which has room or grows. Sharing within the term is not kept, as in
+/// OTP, unless it is very large.
 pub fn copy_term<A: Alloc + ?Sized>(term: Term, to: &mut A) -> Term {
     copy(term, to, &Sharing::now())
 }
 
-/// As [`copy_term`], but literals are copied too: for what must outlive the modules that they belong to.
-/// The root comes first in what is allocated.
+/// As [`copy_term`], but literals are copied too: for what must outlive the modules that they
+/// belong to. The root comes first in what is allocated.
 pub fn copy_whole<A: Alloc + ?Sized>(term: Term, to: &mut A) -> Term {
     copy(term, to, &Sharing::nothing())
 }
@@ -250,7 +260,8 @@ impl CopyOut<'_> {
                     if is_off_heap(header) {
                         gain_reference(copy, to);
                     } else {
-                        pending.extend((header.raw_words() + 1..=words).map(|index| copy.add(index)));
+                        pending
+                            .extend((header.raw_words() + 1..=words).map(|index| copy.add(index)));
                     }
                 }
                 self.copied.insert(source.raw(), *slot);

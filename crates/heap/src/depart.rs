@@ -13,15 +13,19 @@ use swarmrt_term::{Header, Term};
 unsafe fn words_may_refer(leaving: &Leaving, start: *const u64, end: *const u64) -> bool {
     // SAFETY: the caller's.
     let words = unsafe { std::slice::from_raw_parts(start, (end as usize - start as usize) / 8) };
-    // Whole chunks against the span, without a jump for each word: heaps are large, and this finds hardly ever anything.
-    words.chunks(32).any(|chunk| leaving.spans_any(chunk) && chunk.iter().any(|&word| leaving.may_hold(word)))
+    // Whole chunks against the span, without a jump for each word: heaps are large, and this finds
+    // hardly ever anything.
+    words
+        .chunks(32)
+        .any(|chunk| leaving.spans_any(chunk) && chunk.iter().any(|&word| leaving.may_hold(word)))
 }
 
 impl Fragment {
     /// Whether the terms in it may refer to a literal that leaves; never a false no.
     pub fn may_refer(&self, leaving: &Leaving) -> bool {
         // SAFETY: what was handed out of a fragment is initialised by then.
-        leaving.may_hold(self.root.raw()) || unsafe { words_may_refer(leaving, self.data(), self.data().add(self.words())) }
+        leaving.may_hold(self.root.raw())
+            || unsafe { words_may_refer(leaving, self.data(), self.data().add(self.words())) }
     }
 }
 
@@ -40,22 +44,31 @@ impl Heap {
                 }
                 fragment = (*fragment).next;
             }
-            (!self.block.start.is_null() && (words_may_refer(leaving, self.block.start, self.top) || words_may_refer(leaving, self.stop, self.block.end)))
-                || (!self.old.start.is_null() && words_may_refer(leaving, self.old.start, self.old_top))
+            (!self.block.start.is_null()
+                && (words_may_refer(leaving, self.block.start, self.top)
+                    || words_may_refer(leaving, self.stop, self.block.end)))
+                || (!self.old.start.is_null()
+                    && words_may_refer(leaving, self.old.start, self.old_top))
         }
     }
 
     /// Has every reference to a literal that leaves point at a copy in this heap.
     ///
     /// # Safety
-    /// As for [`Heap::collect`], with the same roots; the state is that right after a major collection.
+    /// As for [`Heap::collect`], with the same roots; the state is that right after a major
+    /// collection.
     pub unsafe fn copy_out(&mut self, leaving: &Leaving, roots: &mut [&mut [Term]]) {
-        assert!(self.used_words() == 0 && self.fragments.is_null(), "all that is live is in the old generation");
-        // The old generation will point at the copies, which are young: the next collection moves both.
+        assert!(
+            self.used_words() == 0 && self.fragments.is_null(),
+            "all that is live is in the old generation"
+        );
+        // The old generation will point at the copies, which are young: the next collection moves
+        // both.
         self.wants_major = true;
         self.wants_collection = true;
         let mut copies = CopyOut::new(leaving);
-        // SAFETY: the caller's; after a major collection the old generation holds whole objects, one after the other.
+        // SAFETY: the caller's; after a major collection the old generation holds whole objects,
+        // one after the other.
         unsafe {
             let mut at = self.old.start;
             while at < self.old_top {

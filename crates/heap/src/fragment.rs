@@ -1,11 +1,11 @@
-//! Fragments: one allocation that holds a term built outside a process's block, with room for what a
-//! signal needs besides. Messages under way are fragments; so is what built-ins allocate when the
+//! Fragments: one allocation that holds a term built outside a process's block, with room for what
+//! a signal needs besides. Messages under way are fragments; so is what built-ins allocate when the
 //! block is full.
 
 use crate::copy::Sharing;
 use std::alloc::{Layout, alloc, dealloc};
-use swarmrt_term::refusal;
 use swarmrt_term::alloc::OffHeap;
+use swarmrt_term::refusal;
 use swarmrt_term::usage::HEAPS;
 use swarmrt_term::{Alloc, Term};
 
@@ -30,7 +30,8 @@ pub struct Fragment {
 impl Fragment {
     fn layout(capacity: usize) -> Layout {
         let bytes = size_of::<Fragment>() + capacity * 8;
-        Layout::from_size_align(bytes, 8).expect("fragments are bounded by the memory that their terms take")
+        Layout::from_size_align(bytes, 8)
+            .expect("fragments are bounded by the memory that their terms take")
     }
 
     /// A fragment with room for `capacity` words, to be released by [`Fragment::free`].
@@ -79,7 +80,9 @@ impl Fragment {
         unsafe {
             (*fragment).off_heap.release();
             if cfg!(feature = "stress") {
-                (*fragment).data().write_bytes(crate::process_heap::POISON, (*fragment).capacity as usize);
+                (*fragment)
+                    .data()
+                    .write_bytes(crate::process_heap::POISON, (*fragment).capacity as usize);
             }
             let layout = Self::layout((*fragment).capacity as usize);
             HEAPS.subtract(layout.size());

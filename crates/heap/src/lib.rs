@@ -1,8 +1,8 @@
 //! A process's heap and stack block, the collector, fragments, and the literal area.
 //!
-//! Invariants: nothing here knows of processes or schedulers. Collection happens only when an engine
-//! asks for it at a safepoint ([`Heap::collect`]); allocation through [`Alloc`](swarmrt_term::Alloc)
-//! never moves anything.
+//! Invariants: nothing here knows of processes or schedulers. Collection happens only when an
+//! engine asks for it at a safepoint ([`Heap::collect`]); allocation through
+//! [`Alloc`](swarmrt_term::Alloc) never moves anything.
 
 pub mod collect;
 pub mod copy;

@@ -38,14 +38,23 @@ fn region() -> &'static Region {
         let base = loop {
             let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
             // SAFETY: an anonymous mapping that nobody else knows of.
-            let base = unsafe { libc::mmap(std::ptr::null_mut(), reserved_bytes, libc::PROT_NONE, flags, -1, 0) };
+            let base = unsafe {
+                libc::mmap(std::ptr::null_mut(), reserved_bytes, libc::PROT_NONE, flags, -1, 0)
+            };
             if base != libc::MAP_FAILED {
                 break base;
             }
-            assert!(reserved_bytes > RESERVED_BYTES_MIN, "cannot reserve address space for literals");
+            assert!(
+                reserved_bytes > RESERVED_BYTES_MIN,
+                "cannot reserve address space for literals"
+            );
             reserved_bytes /= 2;
         };
-        Region { base: base as usize, reserved_bytes, state: Mutex::new(RegionState { top: 0, accessible: 0, free: BTreeMap::new() }) }
+        Region {
+            base: base as usize,
+            reserved_bytes,
+            state: Mutex::new(RegionState { top: 0, accessible: 0, free: BTreeMap::new() }),
+        }
     })
 }
 
@@ -60,11 +69,14 @@ pub fn literal_range() -> Range<usize> {
 fn wanted_bytes() -> usize {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: it fills in the structure that it is given.
-    let known = unsafe { libc::getrlimit(libc::RLIMIT_AS, &raw mut limit) } == 0 && limit.rlim_cur != libc::RLIM_INFINITY;
+    let known = unsafe { libc::getrlimit(libc::RLIMIT_AS, &raw mut limit) } == 0
+        && limit.rlim_cur != libc::RLIM_INFINITY;
     if !known {
         return RESERVED_BYTES_MAX;
     }
-    let bytes = usize::try_from(limit.rlim_cur / 4).unwrap_or(RESERVED_BYTES_MAX).next_multiple_of(STEP_BYTES);
+    let bytes = usize::try_from(limit.rlim_cur / 4)
+        .unwrap_or(RESERVED_BYTES_MAX)
+        .next_multiple_of(STEP_BYTES);
     bytes.clamp(RESERVED_BYTES_MIN, RESERVED_BYTES_MAX)
 }
 
@@ -76,7 +88,9 @@ pub fn is_literal(term: Term) -> bool {
 impl Region {
     fn take(&self, bytes: usize) -> usize {
         let mut state = self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some((at, size)) = state.free.iter().find(|&(_, &size)| size >= bytes).map(|(&at, &size)| (at, size)) {
+        if let Some((at, size)) =
+            state.free.iter().find(|&(_, &size)| size >= bytes).map(|(&at, &size)| (at, size))
+        {
             state.free.remove(&at);
             if size > bytes {
                 state.free.insert(at + bytes, size - bytes);
@@ -91,7 +105,13 @@ impl Region {
         if state.top > state.accessible {
             let more = (state.top - state.accessible).next_multiple_of(STEP_BYTES);
             // SAFETY: within the reserved range.
-            let result = unsafe { libc::mprotect((self.base + state.accessible) as *mut _, more, libc::PROT_READ | libc::PROT_WRITE) };
+            let result = unsafe {
+                libc::mprotect(
+                    (self.base + state.accessible) as *mut _,
+                    more,
+                    libc::PROT_READ | libc::PROT_WRITE,
+                )
+            };
             if result != 0 {
                 refusal::end(bytes);
             }
@@ -132,7 +152,8 @@ pub struct Leaving {
 impl Leaving {
     pub fn new(mut ranges: Vec<Range<usize>>) -> Leaving {
         ranges.sort_by_key(|range| range.start);
-        let span = ranges.first().map_or(0, |first| first.start)..ranges.last().map_or(0, |last| last.end);
+        let span =
+            ranges.first().map_or(0, |first| first.start)..ranges.last().map_or(0, |last| last.end);
         Leaving { ranges, span }
     }
     pub fn is_empty(&self) -> bool {
@@ -152,11 +173,14 @@ impl Leaving {
         let (start, length) = (self.span.start as u64, self.span.len() as u64);
         words.iter().fold(false, |any, &word| any | (word.wrapping_sub(start) < length))
     }
-    /// Whether a word that may be a term looks like a pointer at one of them. Raw words may look so too.
+    /// Whether a word that may be a term looks like a pointer at one of them. Raw words may look so
+    /// too.
     #[inline]
     pub fn may_hold(&self, word: u64) -> bool {
         // SAFETY: only the tag is looked at.
-        self.span.contains(&(word as usize)) && unsafe { Term::from_raw(word) }.is_pointer() && self.is_within(word as usize)
+        self.span.contains(&(word as usize))
+            && unsafe { Term::from_raw(word) }.is_pointer()
+            && self.is_within(word as usize)
     }
 }
 
@@ -166,7 +190,8 @@ struct AllLeaving {
     together: Option<Arc<Leaving>>,
 }
 
-static LEAVING: Mutex<AllLeaving> = Mutex::new(AllLeaving { of_machines: Vec::new(), together: None });
+static LEAVING: Mutex<AllLeaving> =
+    Mutex::new(AllLeaving { of_machines: Vec::new(), together: None });
 static ANY_LEAVING: AtomicBool = AtomicBool::new(false);
 
 /// From now on, copies of terms share no literal of these.
@@ -185,7 +210,9 @@ fn change_leaving(change: impl FnOnce(&mut Vec<Arc<Leaving>>)) {
     let together = match slot.of_machines.as_slice() {
         [] => None,
         [one] => Some(one.clone()),
-        several => Some(Arc::new(Leaving::new(several.iter().flat_map(|of| of.ranges.iter().cloned()).collect()))),
+        several => Some(Arc::new(Leaving::new(
+            several.iter().flat_map(|of| of.ranges.iter().cloned()).collect(),
+        ))),
     };
     ANY_LEAVING.store(together.is_some(), Ordering::SeqCst);
     slot.together = together;
@@ -224,12 +251,15 @@ impl LiteralArea {
     /// Whether the term's first word is in this area.
     pub fn contains(&self, term: Term) -> bool {
         let address = term.raw() as usize;
-        term.is_pointer() && self.pieces.iter().any(|&(at, bytes)| (at..at + bytes).contains(&address))
+        term.is_pointer()
+            && self.pieces.iter().any(|&(at, bytes)| (at..at + bytes).contains(&address))
     }
-    /// Where in the area a pointer into it leads: the same in every area that was filled in the same way.
+    /// Where in the area a pointer into it leads: the same in every area that was filled in the
+    /// same way.
     pub fn place_of(&self, pointer: u64) -> Option<(u32, u32)> {
         let address = pointer as usize;
-        let piece = self.pieces.iter().position(|&(at, bytes)| (at..at + bytes).contains(&address))?;
+        let piece =
+            self.pieces.iter().position(|&(at, bytes)| (at..at + bytes).contains(&address))?;
         Some((piece as u32, (address - self.pieces[piece].0) as u32))
     }
     /// The pointer that leads to a place.

@@ -3,10 +3,10 @@
 
 use crate::fragment::Fragment;
 use std::alloc::{Layout, alloc, dealloc};
-use swarmrt_term::refusal::{self, handled};
 use std::cell::Cell;
 use swarmrt_term::Alloc;
 use swarmrt_term::alloc::OffHeap;
+use swarmrt_term::refusal::{self, handled};
 use swarmrt_term::usage::{HEAPS, has_room};
 
 /// Words always left free between heap and stack, for return addresses that calls push.
@@ -21,8 +21,8 @@ pub struct OutOfMemory {
     pub words: usize,
 }
 
-/// A stretch of words. It may have more than it shows: a collection needs room for all that could be live, which mostly
-/// is far more than is; what it never touches costs nothing.
+/// A stretch of words. It may have more than it shows: a collection needs room for all that could
+/// be live, which mostly is far more than is; what it never touches costs nothing.
 pub(crate) struct Block {
     pub start: *mut u64,
     pub end: *mut u64,
@@ -30,7 +30,8 @@ pub(crate) struct Block {
 }
 
 impl Block {
-    pub const EMPTY: Block = Block { start: std::ptr::null_mut(), end: std::ptr::null_mut(), capacity: 0 };
+    pub const EMPTY: Block =
+        Block { start: std::ptr::null_mut(), end: std::ptr::null_mut(), capacity: 0 };
 
     pub fn new(words: usize) -> Block {
         Self::try_new(words).unwrap_or_else(|_| refusal::end(words.saturating_mul(8)))
@@ -59,7 +60,11 @@ impl Block {
         Ok(Block { start, end: unsafe { start.add(words) }, capacity: words })
     }
     fn layout(words: usize) -> Layout {
-        Layout::from_size_align(words.checked_mul(8).expect("a heap is smaller than the address space"), 8).expect("aligned to words")
+        Layout::from_size_align(
+            words.checked_mul(8).expect("a heap is smaller than the address space"),
+            8,
+        )
+        .expect("aligned to words")
     }
     pub fn words(&self) -> usize {
         (self.end as usize - self.start as usize) / 8
@@ -98,8 +103,9 @@ impl Block {
     }
 }
 
-/// Sizes of blocks of which a thread keeps one that was freed, for the next to be asked for: a process that collects
-/// takes turns between two of a size, which the allocator would have to find or get from the system every time.
+/// Sizes of blocks of which a thread keeps one that was freed, for the next to be asked for: a
+/// process that collects takes turns between two of a size, which the allocator would have to find
+/// or get from the system every time.
 const SPARE_WORDS: std::ops::RangeInclusive<usize> = 1 << 11..=1 << 18;
 
 /// The block that a thread keeps, showing nothing.
@@ -124,7 +130,8 @@ impl Spare {
     /// Keeps a block; what it takes the place of, if anything, is to be given back.
     fn put(block: Block) -> Block {
         let mut block = Some(block);
-        let before = SPARE.try_with(|spare| block.take().map(|block| spare.0.replace(block))).ok().flatten();
+        let before =
+            SPARE.try_with(|spare| block.take().map(|block| spare.0.replace(block))).ok().flatten();
         before.or(block).unwrap_or(Block::EMPTY)
     }
 }
@@ -160,7 +167,8 @@ pub struct Heap {
     pub fullsweep_after: u32,
     /// As the process flag `min_heap_size`, in words.
     pub min_heap_words: u32,
-    /// As the process flag `min_bin_vheap_size`: words of off-heap data that a young process may hold before a collection.
+    /// As the process flag `min_bin_vheap_size`: words of off-heap data that a young process may
+    /// hold before a collection.
     pub min_bin_vheap_words: u32,
     pub(crate) collections: u32,
     /// Set when the next safepoint should collect although the block has room.
@@ -298,7 +306,9 @@ impl Heap {
 
     /// Asks for a collection when what lies outside the block has grown out of proportion.
     fn note_pressure(&mut self) {
-        if self.fragment_words > (self.block.words() + self.old.words() / 2).max(512) || self.off_heap.bytes > self.off_heap_bytes_limit {
+        if self.fragment_words > (self.block.words() + self.old.words() / 2).max(512)
+            || self.off_heap.bytes > self.off_heap_bytes_limit
+        {
             self.wants_collection = true;
         }
     }

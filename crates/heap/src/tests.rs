@@ -1,13 +1,17 @@
-//! The collector against random graphs: whatever is reachable is the same before and after, and what is not is freed.
+//! The collector against random graphs: whatever is reachable is the same before and after, and
+//! what is not is freed.
 //!
-//! What the process holds is built twice, in its heap and in one that is never collected, and compared.
+//! What the process holds is built twice, in its heap and in one that is never collected, and
+//! compared.
 
 use crate::process_heap::{MIN_BIN_VHEAP_WORDS, SLACK_WORDS};
 use crate::*;
 use proptest::prelude::*;
 use std::sync::Arc;
 use swarmrt_term::etf::{Interning, Resolver};
-use swarmrt_term::{Alloc, Atom, Bits, FragmentHeap, FunIdentity, SharedBytes, Term, equal_exact, map};
+use swarmrt_term::{
+    Alloc, Atom, Bits, FragmentHeap, FunIdentity, SharedBytes, Term, equal_exact, map,
+};
 
 /// What a term is to be.
 #[derive(Clone, Debug)]
@@ -32,18 +36,30 @@ fn shape() -> impl Strategy<Value = Shape> {
     let leaf = prop_oneof![
         any::<i32>().prop_map(|value| Shape::Small(i64::from(value))),
         any::<(bool, u64)>().prop_map(|(negative, digit)| Shape::Big(negative, digit | 1 << 63)),
-        prop_oneof![Just(1.0), Just(1.0e300), Just(-0.0), any::<f64>().prop_filter("Erlang has no others", |value| value.is_finite())].prop_map(Shape::Float),
+        prop_oneof![
+            Just(1.0),
+            Just(1.0e300),
+            Just(-0.0),
+            any::<f64>().prop_filter("Erlang has no others", |value| value.is_finite())
+        ]
+        .prop_map(Shape::Float),
         any::<u8>().prop_map(Shape::Atom),
         Just(Shape::Nil),
         (any::<u8>(), 0..200usize).prop_map(|(byte, size)| Shape::Binary(byte, size)),
-        (any::<u8>(), 65..200usize, 0..100usize, 0..400usize).prop_map(|(byte, size, from, bits)| Shape::Part(byte, size, from, bits)),
+        (any::<u8>(), 65..200usize, 0..100usize, 0..400usize)
+            .prop_map(|(byte, size, from, bits)| Shape::Part(byte, size, from, bits)),
         any::<u64>().prop_map(Shape::Reference),
     ];
     leaf.prop_recursive(4, 40, 6, |inner| {
         prop_oneof![
-            (prop::collection::vec(inner.clone(), 1..6), inner.clone()).prop_map(|(items, tail)| Shape::List(items, Box::new(tail))),
+            (prop::collection::vec(inner.clone(), 1..6), inner.clone())
+                .prop_map(|(items, tail)| Shape::List(items, Box::new(tail))),
             prop::collection::vec(inner.clone(), 0..6).prop_map(Shape::Tuple),
-            (prop::collection::vec((inner.clone(), inner.clone()), 0..4), prop_oneof![Just(0u8), Just(40)]).prop_map(|(pairs, more)| Shape::Map(pairs, more)),
+            (
+                prop::collection::vec((inner.clone(), inner.clone()), 0..4),
+                prop_oneof![Just(0u8), Just(40)]
+            )
+                .prop_map(|(pairs, more)| Shape::Map(pairs, more)),
             prop::collection::vec(inner, 0..4).prop_map(Shape::Fun),
         ]
     })
@@ -68,7 +84,8 @@ fn build<A: Alloc + ?Sized>(shape: &Shape, to: &mut A) -> Term {
             to.tuple(&items)
         }
         Shape::Map(pairs, more) => {
-            let mut terms: Vec<(Term, Term)> = pairs.iter().map(|(key, value)| (build(key, to), build(value, to))).collect();
+            let mut terms: Vec<(Term, Term)> =
+                pairs.iter().map(|(key, value)| (build(key, to), build(value, to))).collect();
             for number in 0..*more {
                 let key = build(&Shape::Tuple(vec![Shape::Small(i64::from(number))]), to);
                 terms.push((key, build(&Shape::Binary(number, 70), to)));
@@ -83,7 +100,14 @@ fn build<A: Alloc + ?Sized>(shape: &Shape, to: &mut A) -> Term {
         }
         Shape::Fun(free) => {
             let free = all(free, to);
-            let identity = FunIdentity { module: Atom::from_index(1), index: 1, old_index: 1, old_uniq: 1, uniq: [7; 16], arity: 1 };
+            let identity = FunIdentity {
+                module: Atom::from_index(1),
+                index: 1,
+                old_index: 1,
+                old_uniq: 1,
+                uniq: [7; 16],
+                arity: 1,
+            };
             to.fun(Interning.fun(identity, free.len() as u32), 1, 0, &free)
         }
         Shape::Reference(number) => to.local_ref(*number, 1),
@@ -134,7 +158,10 @@ impl Model {
     }
     fn stack(&self) -> Vec<Term> {
         // SAFETY: every second word was pushed as a term.
-        (0..self.stacked).map(|at| unsafe { Term::from_raw(*self.heap.stop.add(at * STACK_STEP)) }).rev().collect()
+        (0..self.stacked)
+            .map(|at| unsafe { Term::from_raw(*self.heap.stop.add(at * STACK_STEP)) })
+            .rev()
+            .collect()
     }
     fn check(&self) {
         for (term, expected) in self.roots.iter().zip(&self.expected_roots) {
@@ -185,7 +212,8 @@ fn apply(model: &mut Model, step: &Step) {
     let count = model.roots.len();
     match step {
         Step::Build(shape) => {
-            let (term, expected) = (build(shape, &mut model.heap), build(shape, &mut model.expected));
+            let (term, expected) =
+                (build(shape, &mut model.heap), build(shape, &mut model.expected));
             model.hold(term, expected);
         }
         Step::Receive(shape) => {
@@ -193,7 +221,11 @@ fn apply(model: &mut Model, step: &Step) {
             let message = Fragment::copy_of(expected);
             // SAFETY: just made, and in no list.
             let term = unsafe {
-                assert_eq!((*message).words(), size_words(expected), "the size that was counted is what the copy takes");
+                assert_eq!(
+                    (*message).words(),
+                    size_words(expected),
+                    "the size that was counted is what the copy takes"
+                );
                 let root = (*message).root;
                 model.heap.adopt(message);
                 root
@@ -209,7 +241,8 @@ fn apply(model: &mut Model, step: &Step) {
             let (a, b) = (a % count, b % count);
             let term = model.heap.tuple(&[model.roots[a], model.roots[b]]);
             let term = model.heap.cons(term, model.roots[a]);
-            let expected = model.expected.tuple(&[model.expected_roots[a], model.expected_roots[b]]);
+            let expected =
+                model.expected.tuple(&[model.expected_roots[a], model.expected_roots[b]]);
             let expected = model.expected.cons(expected, model.expected_roots[a]);
             model.size += size_whole(expected);
             model.hold(term, expected);
@@ -322,7 +355,11 @@ fn shared_binaries_are_let_go_of() {
     assert_eq!((kept_bytes.references(), dropped.references()), (2, 2));
     // SAFETY: the part is all that is held.
     unsafe { heap.collect(0, &mut [&mut roots], false) };
-    assert_eq!((kept_bytes.references(), dropped.references()), (2, 1), "a part holds on to the whole");
+    assert_eq!(
+        (kept_bytes.references(), dropped.references()),
+        (2, 1),
+        "a part holds on to the whole"
+    );
     assert_eq!(&*Bits::of(roots[0]).to_bytes(), &[1; 10]);
 
     // What has grown old is let go of by a major collection only.
@@ -412,7 +449,10 @@ fn survivors_of_one_collection_are_promoted_by_the_next() {
     let old = roots.clone();
     // SAFETY: as above.
     unsafe { heap.collect(0, &mut [&mut roots], false) };
-    assert!(roots.iter().zip(&old).all(|(now, then)| now.raw() == then.raw()), "old ones stay where they are");
+    assert!(
+        roots.iter().zip(&old).all(|(now, then)| now.raw() == then.raw()),
+        "old ones stay where they are"
+    );
 }
 
 #[test]
@@ -467,7 +507,8 @@ fn copies_share_literals_but_those_that_leave() {
     let literal = area.tuple(&[Term::small(1), Term::small(2)]);
     let mut heap = FragmentHeap::new();
     let term = heap.list(&[literal]);
-    let copy = |term| copy_term(term, &mut FragmentHeap::new()).as_cons().expect("a list").head().raw();
+    let copy =
+        |term| copy_term(term, &mut FragmentHeap::new()).as_cons().expect("a list").head().raw();
     let head = |heap: &mut FragmentHeap| copy_term(term, heap).as_cons().expect("a list").head();
     let mut copies = FragmentHeap::new();
     assert_eq!(head(&mut copies).raw(), literal.raw());
@@ -518,7 +559,11 @@ fn copies_of_what_shares_much_are_small() {
     let mut heap = FragmentHeap::new();
     let mut term = heap.cons(Term::small(1), Term::NIL);
     for level in 0..200 {
-        term = if level % 2 == 0 { heap.cons(term, term) } else { heap.tuple(&[term, Term::small(level), term]) };
+        term = if level % 2 == 0 {
+            heap.cons(term, term)
+        } else {
+            heap.tuple(&[term, Term::small(level), term])
+        };
     }
     let words = size_words(term);
     // So many are copied without a look at what is shared, in tests, and the rest once.
@@ -530,7 +575,10 @@ fn copies_of_what_shares_much_are_small() {
         let (mut copy, mut original) = ((*fragment).root, term);
         while let (Some(copied), Some(source)) = (copy.as_tuple(), original.as_tuple()) {
             assert_eq!(copied.get(1), source.get(1));
-            (copy, original) = (copied.get(0).as_cons().expect("a cell").head(), source.get(0).as_cons().expect("a cell").head());
+            (copy, original) = (
+                copied.get(0).as_cons().expect("a cell").head(),
+                source.get(0).as_cons().expect("a cell").head(),
+            );
         }
         assert!(copy.as_cons().is_some_and(|cell| cell.head() == Term::small(1)));
         Fragment::free(fragment);

@@ -10,7 +10,8 @@ use swarmrt_machine::code::ModuleCode;
 use swarmrt_machine::code::natives::NativeSlot;
 use swarmrt_machine::schedule::{Engine, Outcome, Worker};
 
-/// The engine that interprets specialised instructions, and goes on in machine code where there is some.
+/// The engine that interprets specialised instructions, and goes on in machine code where there is
+/// some.
 #[derive(Default)]
 pub struct Interpreter {
     /// Has machine code made, if any is to be.
@@ -52,11 +53,14 @@ impl Worker for Thread {
         let instr = unsafe { *process.ip };
         if let Instr::NativeBody { slot, arity } = instr {
             // SAFETY: the process stands in the module's version.
-            let native = unsafe { NativeSlot::at(slot) }.get().expect("a body that is called is there");
+            let native =
+                unsafe { NativeSlot::at(slot) }.get().expect("a body that is called is there");
             process.result_at_hand = Some(native.call(process, &registers.x[..arity as usize]));
             return;
         }
-        let (bif, arity) = instr.called_bif().unwrap_or_else(|| unreachable!("{instr:?} does not call a built-in"));
+        let (bif, arity) = instr
+            .called_bif()
+            .unwrap_or_else(|| unreachable!("{instr:?} does not call a built-in"));
         let result = process.vm.bifs.get(bif).call(process, &registers.x[..arity as usize]);
         process.result_at_hand = Some(result);
     }

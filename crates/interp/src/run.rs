@@ -18,25 +18,28 @@ use swarmrt_machine::code::Export;
 use swarmrt_machine::code::natives::NativeSlot;
 use swarmrt_machine::process::exception::Top;
 use swarmrt_machine::schedule::Outcome;
-use swarmrt_machine::{Process, BifExit, signal};
+use swarmrt_machine::{BifExit, Process, signal};
 use swarmrt_term::release::{self, Release};
 use swarmrt_term::{Alloc, Bits, Header, Mfa, Subtag, Term, am, map};
 
 /// Whether every safepoint collects.
 const STRESS: bool = cfg!(feature = "stress");
 
-/// Executes the one instruction at `ip` with the state in the registers, for machine code. See [`StepFn`].
+/// Executes the one instruction at `ip` with the state in the registers, for machine code. See
+/// [`StepFn`].
 ///
 /// # Safety
 /// As for [`Engine::run`]; the state in the registers is that at `ip`.
 pub unsafe extern "C-unwind" fn step(registers: *mut Registers, ip: *const Instr) -> *const Instr {
-    // SAFETY: the caller's; while machine code runs, nobody else holds the process or the registers.
+    // SAFETY: the caller's; while machine code runs, nobody else holds the process or the
+    // registers.
     unsafe {
         let p = &mut *(*registers).native.process;
         (*registers).native.ip = ip;
         match run::<true>(None, p, &mut *registers) {
             Left::Stepped => (*registers).native.ip,
-            // A handler is the interpreter's: more X registers are alive there than where a call returns.
+            // A handler is the interpreter's: more X registers are alive there than where a call
+            // returns.
             Left::Caught => {
                 (*registers).native.outcome = None;
                 std::ptr::null()
@@ -68,15 +71,20 @@ enum Leave {
     Outcome(Outcome),
 }
 
-/// Runs a process until it gives up the scheduler, in machine code where `native` has some; with `STEP`, one instruction of
-/// it only.
+/// Runs a process until it gives up the scheduler, in machine code where `native` has some; with
+/// `STEP`, one instruction of it only.
 ///
 /// # Safety
-/// The process stands in verified code, with the registers that it needs saved (with `STEP`: in the registers).
+/// The process stands in verified code, with the registers that it needs saved (with `STEP`: in the
+/// registers).
 #[allow(clippy::too_many_lines, reason = "one arm an instruction")]
-pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Process, registers: &mut Registers) -> Left {
-    // SAFETY: throughout, the loader has proven that operands name existing registers, that frames and
-    // allocations have the room that instructions use, and that jumps lead to instructions.
+pub(crate) unsafe fn run<const STEP: bool>(
+    native: Option<&Tier>,
+    p: &mut Process,
+    registers: &mut Registers,
+) -> Left {
+    // SAFETY: throughout, the loader has proven that operands name existing registers, that frames
+    // and allocations have the room that instructions use, and that jumps lead to instructions.
     unsafe {
         // Through a raw pointer: machine code works on the same registers.
         let registers: *mut Registers = registers;
@@ -129,7 +137,8 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
             () => {{
                 top = p.heap.top;
                 e = p.heap.stop.cast();
-                // What was put aside stays so, so that calls of built-ins do not put off the next sample.
+                // What was put aside stays so, so that calls of built-ins do not put off the next
+                // sample.
                 reds = p.reductions - deferred;
             }};
         }
@@ -154,7 +163,12 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
         macro_rules! sample_call {
             ($tier:expr, $arguments:expr) => {{
                 let state: &mut NativeState = &mut (*registers).native;
-                let wanted = $tier.sample_call(ip, $arguments, state.sample_weight(), *e.cast::<*const Instr>());
+                let wanted = $tier.sample_call(
+                    ip,
+                    $arguments,
+                    state.sample_weight(),
+                    *e.cast::<*const Instr>(),
+                );
                 state.sampled(wanted);
             }};
         }
@@ -174,8 +188,16 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                     Term::from_raw(i64::from(src.0 as i32) as u64)
                 } else {
                     // Chosen without a jump: which kind comes next is not to be guessed here.
-                    let register = std::hint::select_unpredictable(src.0 & Src::KIND_Y != 0, e.cast_const(), x.cast_const());
-                    let base = std::hint::select_unpredictable(src.0 & Src::KIND_CONST != 0, ip.cast::<Term>(), register);
+                    let register = std::hint::select_unpredictable(
+                        src.0 & Src::KIND_Y != 0,
+                        e.cast_const(),
+                        x.cast_const(),
+                    );
+                    let base = std::hint::select_unpredictable(
+                        src.0 & Src::KIND_CONST != 0,
+                        ip.cast::<Term>(),
+                        register,
+                    );
                     *base.offset(src.offset())
                 }
             }};
@@ -279,7 +301,8 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                         }
                     }};
                 }
-                // After a slow path that may have allocated outside the block: reach a safepoint soon.
+                // After a slow path that may have allocated outside the block: reach a safepoint
+                // soon.
                 macro_rules! note_pressure {
                     () => {
                         if p.heap.wants_collection && reds > 0 {
@@ -288,7 +311,8 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                         }
                     };
                 }
-                // The reductions are used up on the way to the function at `ip`: those that were put aside, too?
+                // The reductions are used up on the way to the function at `ip`: those that were
+                // put aside, too?
                 macro_rules! turn_over {
                     ($arity:expr) => {{
                         if deferred > 0 {
@@ -364,7 +388,8 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                             continue;
                         }
                         let args: &[Term] = $args;
-                        let mfa = Mfa { module: am::ERLANG, function: $name, arity: args.len() as u32 };
+                        let mfa =
+                            Mfa { module: am::ERLANG, function: $name, arity: args.len() as u32 };
                         raise!(raise, Top::Bif { mfa, args, is_running: false });
                     }};
                 }
@@ -386,13 +411,17 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                         }
                     }};
                 }
-                // The same for adding or subtracting a constant of the code: until OTP 25 only the function shows in the stack
-                // trace.
+                // The same for adding or subtracting a constant of the code: until OTP 25 only the
+                // function shows in the stack trace.
                 macro_rules! arithmetic_with_constant {
                     ($op:expr, $a:expr, $b:expr, $dst:expr) => {{
                         let (a, b) = ($a, $b);
                         let guarded = matches!(*ip.add(1), Instr::Fail { .. });
-                        if !guarded && !a.is_number() && release::current() == Release::R25 && operations::is_otp_small(b) {
+                        if !guarded
+                            && !a.is_number()
+                            && release::current() == Release::R25
+                            && operations::is_otp_small(b)
+                        {
                             raise!(BifExit::BADARITH);
                         }
                         arithmetic!($op, a, b, $dst);
@@ -430,11 +459,19 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                         let bif = $bif;
                         let entry = p.vm.bifs.get(bif);
                         let mfa = || p.vm.bifs.mfa(bif);
-                        call_outside!($arity, entry.kind, |args| entry.call(p, args), mfa, $done, $trap);
+                        call_outside!(
+                            $arity,
+                            entry.kind,
+                            |args| entry.call(p, args),
+                            mfa,
+                            $done,
+                            $trap
+                        );
                     }};
                 }
-                // A function of the machine or of a library where a call stands. `$kind` says where it may
-                // run. `$done` goes on after a result is in x0, `$trap` readies the stack for a tail call.
+                // A function of the machine or of a library where a call stands. `$kind` says where
+                // it may run. `$done` goes on after a result is in x0, `$trap` readies the stack
+                // for a tail call.
                 macro_rules! call_outside {
                     ($arity:expr, $kind:expr, |$args:ident| $call:expr, $mfa:expr, $done:block, $trap:block) => {{
                         let arity = $arity as usize;
@@ -540,14 +577,22 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                 macro_rules! raise_applying {
                     ($raise:expr, $module:expr, $function:expr, $args:expr) => {{
                         let mfa = Mfa { module: am::ERLANG, function: am::APPLY, arity: 3 };
-                        raise!($raise, Top::Bif { mfa, args: &[$module, $function, $args], is_running: matches!(*ip, Instr::ApplyArgs) });
+                        raise!(
+                            $raise,
+                            Top::Bif {
+                                mfa,
+                                args: &[$module, $function, $args],
+                                is_running: matches!(*ip, Instr::ApplyArgs)
+                            }
+                        );
                     }};
                 }
                 macro_rules! apply_target {
                     ($arity:expr) => {{
                         let arity = $arity as usize;
                         let (module, function) = (*x.add(arity), *x.add(arity + 1));
-                        let (Some(module), Some(function)) = (module.as_atom(), function.as_atom()) else {
+                        let (Some(module), Some(function)) = (module.as_atom(), function.as_atom())
+                        else {
                             sync!();
                             let args = p.list(x_slice!(arity));
                             reload!();
@@ -568,7 +613,8 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                     ($mfa:expr, $frame:expr) => {{
                         let mfa = $mfa;
                         if operations::shows_its_caller(mfa) {
-                            // It raises, whatever happens, and so the frame stays for the stack trace.
+                            // It raises, whatever happens, and so the frame stays for the stack
+                            // trace.
                             push_return!();
                         } else {
                             e = e.add($frame as usize);
@@ -576,8 +622,8 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                         enter!(p.vm.code.export(mfa).entry(), mfa.arity);
                     }};
                 }
-                // Applies a fun to a list; `before` is done when the list is good, before anything else can fail, and `after`
-                // when nothing can fail any more.
+                // Applies a fun to a list; `before` is done when the list is good, before anything
+                // else can fail, and `after` when nothing can fail any more.
                 macro_rules! apply_fun_args {
                     ($before:block, $after:block) => {{
                         let fun = *x;
@@ -648,9 +694,14 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                     }
                     tick!(tier);
                     code = code_before(ip).unwrap_or(interpreted);
-                    // What machine code leaves to the interpreter, it does not get back before the next call or return.
+                    // What machine code leaves to the interpreter, it does not get back before the
+                    // next call or return.
                     if exit == Exit::Interpret || exit == Exit::Leave {
-                        code = if code == no_code && tier.called(ip) { cell_code(ip.sub(1)) } else { interpreted };
+                        code = if code == no_code && tier.called(ip) {
+                            cell_code(ip.sub(1))
+                        } else {
+                            interpreted
+                        };
                     }
                 }
 
@@ -662,7 +713,8 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                             (*state).ip = ip;
                             (*state).top = top;
                             (*state).stop = e.cast();
-                            // What presses for a collection ends the turn of the machine code at its next call.
+                            // What presses for a collection ends the turn of the machine code at
+                            // its next call.
                             let press = STRESS || p.heap.wants_collection;
                             let all = reds + deferred;
                             (*state).reductions = i64::from(if press { 0 } else { reds });
@@ -755,7 +807,9 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                             e = e.add(frame as usize);
                             enter!(ip.offset(target as isize), arity);
                         }
-                        Instr::CallOnly { arity, target } => enter!(ip.offset(target as isize), arity),
+                        Instr::CallOnly { arity, target } => {
+                            enter!(ip.offset(target as isize), arity)
+                        }
                         Instr::CallExt { arity, export } => {
                             push_return!();
                             enter!(Export::of(export).entry(), arity);
@@ -764,7 +818,9 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                             e = e.add(frame as usize);
                             enter!(Export::of(export).entry(), arity);
                         }
-                        Instr::CallExtOnly { arity, export } => enter!(Export::of(export).entry(), arity),
+                        Instr::CallExtOnly { arity, export } => {
+                            enter!(Export::of(export).entry(), arity)
+                        }
                         Instr::CallBif { arity, bif } => {
                             call_bif!(
                                 arity,
@@ -799,7 +855,11 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                         }
                         Instr::NativeBody { arity, slot } => {
                             let Some(native) = NativeSlot::at(slot).get() else { next!() };
-                            let mfa = || p.vm.code.locate(ip as usize, |location| location.mfa).expect("a native body is a function's");
+                            let mfa = || {
+                                p.vm.code
+                                    .locate(ip as usize, |location| location.mfa)
+                                    .expect("a native body is a function's")
+                            };
                             call_outside!(
                                 arity,
                                 native.kind(p),
@@ -823,9 +883,15 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                             }
                             apply_last!(mfa, frame);
                         }
-                        Instr::CallFun { arity } => call_fun!(*x.add(arity as usize), arity, { push_return!() }),
-                        Instr::CallFun2 { arity, fun } => call_fun!(src!(fun), arity, { push_return!() }),
-                        Instr::CallFunLast { arity, frame, fun } => call_fun!(src!(fun), arity, { e = e.add(frame as usize) }),
+                        Instr::CallFun { arity } => {
+                            call_fun!(*x.add(arity as usize), arity, { push_return!() });
+                        }
+                        Instr::CallFun2 { arity, fun } => {
+                            call_fun!(src!(fun), arity, { push_return!() });
+                        }
+                        Instr::CallFunLast { arity, frame, fun } => {
+                            call_fun!(src!(fun), arity, { e = e.add(frame as usize) });
+                        }
                         Instr::Return => {
                             give_back!();
                         }
@@ -838,19 +904,32 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                             apply_last!(mfa, frame);
                         }
                         Instr::ApplyFunArgs => apply_fun_args!({}, {}),
-                        // A fun that cannot be called has its caller twice in the stack trace, as in OTP.
+                        // A fun that cannot be called has its caller twice in the stack trace, as
+                        // in OTP.
                         Instr::ApplyFunArgsCall => apply_fun_args!({ push_return!() }, {}),
-                        Instr::ApplyFunArgsLast { frame } => apply_fun_args!({}, { e = e.add(frame as usize) }),
+                        Instr::ApplyFunArgsLast { frame } => {
+                            apply_fun_args!({}, { e = e.add(frame as usize) })
+                        }
                         Instr::CallErrorHandler { export } => {
                             let mfa = Export::of(export).mfa;
                             sync!();
                             let args = p.list(x_slice!(mfa.arity));
-                            let handler = p.extra.as_ref().map_or(am::ERROR_HANDLER, |extra| extra.error_handler);
+                            let handler = p
+                                .extra
+                                .as_ref()
+                                .map_or(am::ERROR_HANDLER, |extra| extra.error_handler);
                             reload!();
-                            let handler = p.vm.code.export(Mfa { module: handler, function: am::UNDEFINED_FUNCTION, arity: 3 });
+                            let handler = p.vm.code.export(Mfa {
+                                module: handler,
+                                function: am::UNDEFINED_FUNCTION,
+                                arity: 3,
+                            });
                             if !handler.is_defined() {
                                 let args = x_slice!(mfa.arity);
-                                raise!(BifExit::Error(Term::atom(am::UNDEF)), Top::Function { mfa, args });
+                                raise!(
+                                    BifExit::Error(Term::atom(am::UNDEF)),
+                                    Top::Function { mfa, args }
+                                );
                             }
                             *x = Term::atom(mfa.module);
                             *x.add(1) = Term::atom(mfa.function);
@@ -902,12 +981,18 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                         Instr::IsReference { src, fail } => test!(src!(src).is_reference(), fail),
                         Instr::IsPort { src, fail } => test!(src!(src).is_any_port(), fail),
                         Instr::IsNil { src, fail } => test!(src!(src).is_nil(), fail),
-                        Instr::IsNilX { x: number, fail } => test!((*x.add(number as usize)).is_nil(), fail),
+                        Instr::IsNilX { x: number, fail } => {
+                            test!((*x.add(number as usize)).is_nil(), fail)
+                        }
                         Instr::IsBinary { src, fail } => test!(src!(src).is_binary(), fail),
-                        Instr::IsBitstring { src, fail } => test!(src!(src).is_bitstring_or_context(), fail),
+                        Instr::IsBitstring { src, fail } => {
+                            test!(src!(src).is_bitstring_or_context(), fail)
+                        }
                         Instr::IsList { src, fail } => test!(src!(src).is_list(), fail),
                         Instr::IsCons { src, fail } => test!(src!(src).is_cons(), fail),
-                        Instr::IsConsX { x: number, fail } => test!((*x.add(number as usize)).is_cons(), fail),
+                        Instr::IsConsX { x: number, fail } => {
+                            test!((*x.add(number as usize)).is_cons(), fail)
+                        }
                         Instr::IsConsGetListX { x: number, head, tail, fail } => {
                             let list = *x.add(number as usize);
                             if !list.is_cons() {
@@ -920,21 +1005,37 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                             next!();
                         }
                         Instr::IsTuple { src, fail } => test!(src!(src).is_tuple(), fail),
-                        Instr::IsTupleOf { src, arity, fail } => test!(src!(src).is_tuple_of(arity as usize), fail),
-                        Instr::TestArity { src, arity, fail } => test!(src!(src).is_tuple_of(arity as usize), fail),
+                        Instr::IsTupleOf { src, arity, fail } => {
+                            test!(src!(src).is_tuple_of(arity as usize), fail)
+                        }
+                        Instr::TestArity { src, arity, fail } => {
+                            test!(src!(src).is_tuple_of(arity as usize), fail)
+                        }
                         Instr::IsTaggedTuple { src, arity, tag, fail } => {
                             let value = src!(src);
-                            test!(value.is_tuple_of(arity as usize) && arity > 0 && *value.boxed_ptr().add(1) == src!(tag).raw(), fail);
+                            test!(
+                                value.is_tuple_of(arity as usize)
+                                    && arity > 0
+                                    && *value.boxed_ptr().add(1) == src!(tag).raw(),
+                                fail
+                            );
                         }
                         Instr::IsTagged { src, tag, fail } => {
-                            // SAFETY: the instruction before has seen that it is a tuple of many elements.
+                            // SAFETY: the instruction before has seen that it is a tuple of many
+                            // elements.
                             test!(*src!(src).boxed_ptr().add(1) == src!(tag).raw(), fail);
                         }
                         Instr::IsMap { src, fail } => test!(src!(src).is_map(), fail),
-                        Instr::IsBoolean { src, fail } => test!(src!(src).as_bool().is_some(), fail),
+                        Instr::IsBoolean { src, fail } => {
+                            test!(src!(src).as_bool().is_some(), fail)
+                        }
                         Instr::IsFunction { src, fail } => test!(src!(src).is_fun(), fail),
-                        Instr::IsFunctionOf { src, arity, fail } => test!(operations::is_function_of(src!(src), src!(arity)), fail),
-                        Instr::IsLt { a, b, fail } => test!(operations::less(src!(a), src!(b)), fail),
+                        Instr::IsFunctionOf { src, arity, fail } => {
+                            test!(operations::is_function_of(src!(src), src!(arity)), fail)
+                        }
+                        Instr::IsLt { a, b, fail } => {
+                            test!(operations::less(src!(a), src!(b)), fail)
+                        }
                         Instr::IsLtXI { x: number, value, fail } => {
                             let a = *x.add(number as usize);
                             let b = Term::small(i64::from(value));
@@ -945,13 +1046,27 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                             let b = Term::small(i64::from(value));
                             test!(!operations::less(a, b), fail);
                         }
-                        Instr::IsGe { a, b, fail } => test!(!operations::less(src!(a), src!(b)), fail),
-                        Instr::IsEq { a, b, fail } => test!(operations::equal(src!(a), src!(b)), fail),
-                        Instr::IsNe { a, b, fail } => test!(!operations::equal(src!(a), src!(b)), fail),
-                        Instr::IsEqExact { a, b, fail } => test!(operations::equal_exact(src!(a), src!(b)), fail),
-                        Instr::IsNeExact { a, b, fail } => test!(!operations::equal_exact(src!(a), src!(b)), fail),
-                        Instr::IsEqImmX { x: number, fail, value } => test!(*x.add(number as usize) == value, fail),
-                        Instr::IsNeImmX { x: number, fail, value } => test!(*x.add(number as usize) != value, fail),
+                        Instr::IsGe { a, b, fail } => {
+                            test!(!operations::less(src!(a), src!(b)), fail)
+                        }
+                        Instr::IsEq { a, b, fail } => {
+                            test!(operations::equal(src!(a), src!(b)), fail)
+                        }
+                        Instr::IsNe { a, b, fail } => {
+                            test!(!operations::equal(src!(a), src!(b)), fail)
+                        }
+                        Instr::IsEqExact { a, b, fail } => {
+                            test!(operations::equal_exact(src!(a), src!(b)), fail)
+                        }
+                        Instr::IsNeExact { a, b, fail } => {
+                            test!(!operations::equal_exact(src!(a), src!(b)), fail)
+                        }
+                        Instr::IsEqImmX { x: number, fail, value } => {
+                            test!(*x.add(number as usize) == value, fail)
+                        }
+                        Instr::IsNeImmX { x: number, fail, value } => {
+                            test!(*x.add(number as usize) != value, fail)
+                        }
 
                         Instr::GetList { src, head, tail } => {
                             let list = src!(src);
@@ -982,7 +1097,10 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                         }
                         Instr::GetElement { src, index, dst } => {
                             let tuple = src!(src);
-                            if !tuple.is_boxed() || !tuple.boxed_header().has(Subtag::Tuple) || tuple.boxed_header().words() <= index as usize {
+                            if !tuple.is_boxed()
+                                || !tuple.boxed_header().has(Subtag::Tuple)
+                                || tuple.boxed_header().words() <= index as usize
+                            {
                                 raise!(BifExit::BADARG);
                             }
                             set!(dst, *tuple.boxed_ptr().cast::<Term>().add(index as usize + 1));
@@ -990,7 +1108,10 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                         }
                         Instr::GetElement2 { src, index, dst1, dst2 } => {
                             let tuple = src!(src);
-                            if !tuple.is_boxed() || !tuple.boxed_header().has(Subtag::Tuple) || tuple.boxed_header().words() <= index as usize + 1 {
+                            if !tuple.is_boxed()
+                                || !tuple.boxed_header().has(Subtag::Tuple)
+                                || tuple.boxed_header().words() <= index as usize + 1
+                            {
                                 raise!(BifExit::BADARG);
                             }
                             let elements = tuple.boxed_ptr().cast::<Term>().add(index as usize + 1);
@@ -1001,10 +1122,14 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                         }
                         Instr::SetElement { value, tuple, index } => {
                             let target = src!(tuple);
-                            if !target.is_tuple() || target.boxed_header().words() <= index as usize || swarmrt_heap::is_literal(target) {
+                            if !target.is_tuple()
+                                || target.boxed_header().words() <= index as usize
+                                || swarmrt_heap::is_literal(target)
+                            {
                                 raise!(BifExit::BADARG);
                             }
-                            *target.boxed_ptr().cast::<Term>().add(index as usize + 1) = src!(value);
+                            *target.boxed_ptr().cast::<Term>().add(index as usize + 1) =
+                                src!(value);
                             next!();
                         }
                         Instr::PutList { head, tail, dst } => {
@@ -1032,7 +1157,12 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                                 raise_with!(am::BADRECORD, source);
                             }
                             let old = source.as_tuple().expect("just tested").elements();
-                            if update.reuse && update.updates.iter().all(|&(at, value)| old[at as usize] == src!(value)) {
+                            if update.reuse
+                                && update
+                                    .updates
+                                    .iter()
+                                    .all(|&(at, value)| old[at as usize] == src!(value))
+                            {
                                 set!(dst, source);
                                 next!();
                             }
@@ -1048,7 +1178,12 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                         Instr::MakeFun { dst, arity, free } => {
                             let (entry, free) = &*free;
                             sync!();
-                            let fun = operations::make_fun(p, *entry, arity, free.iter().map(|&value| src!(value)));
+                            let fun = operations::make_fun(
+                                p,
+                                *entry,
+                                arity,
+                                free.iter().map(|&value| src!(value)),
+                            );
                             top = p.heap.top;
                             set!(dst, fun);
                             next!();
@@ -1057,37 +1192,61 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                         Instr::AddXI { x: number, to, value } => {
                             let a = *x.add(number as usize);
                             if a.is_small() {
-                                let (sum, overflow) = (a.raw() as i64).overflowing_add(i64::from(value) << 2);
+                                let (sum, overflow) =
+                                    (a.raw() as i64).overflowing_add(i64::from(value) << 2);
                                 if !overflow {
                                     *x.add(to as usize) = Term::from_raw(sum as u64);
                                     next!();
                                 }
                             }
-                            // A subtraction of a constant is an addition of its negative; errors show what was written.
+                            // A subtraction of a constant is an addition of its negative; errors
+                            // show what was written.
                             if value < 0 {
-                                arithmetic_with_constant!(Op::Sub, a, Term::small(-i64::from(value)), Dst::x(to));
+                                arithmetic_with_constant!(
+                                    Op::Sub,
+                                    a,
+                                    Term::small(-i64::from(value)),
+                                    Dst::x(to)
+                                );
                             }
-                            arithmetic_with_constant!(Op::Add, a, Term::small(i64::from(value)), Dst::x(to));
+                            arithmetic_with_constant!(
+                                Op::Add,
+                                a,
+                                Term::small(i64::from(value)),
+                                Dst::x(to)
+                            );
                         }
                         Instr::AddYI { y: number, dst, value } => {
                             let a = *e.add(number as usize);
                             if a.is_small() {
-                                let (sum, overflow) = (a.raw() as i64).overflowing_add(i64::from(value) << 2);
+                                let (sum, overflow) =
+                                    (a.raw() as i64).overflowing_add(i64::from(value) << 2);
                                 if !overflow {
                                     set!(dst, Term::from_raw(sum as u64));
                                     next!();
                                 }
                             }
                             if value < 0 {
-                                arithmetic_with_constant!(Op::Sub, a, Term::small(-i64::from(value)), dst);
+                                arithmetic_with_constant!(
+                                    Op::Sub,
+                                    a,
+                                    Term::small(-i64::from(value)),
+                                    dst
+                                );
                             }
-                            arithmetic_with_constant!(Op::Add, a, Term::small(i64::from(value)), dst);
+                            arithmetic_with_constant!(
+                                Op::Add,
+                                a,
+                                Term::small(i64::from(value)),
+                                dst
+                            );
                         }
                         Instr::Add { a, b, dst } => {
                             let is_constant = matches!(b.kind(), Src::KIND_SMALL | Src::KIND_CONST);
                             let (a, b) = (src!(a), src!(b));
                             if Term::both_small(a, b) {
-                                let (sum, overflow) = (a.raw() as i64).overflowing_add((b.raw() as i64) & !0b11);
+                                let (sum, overflow) =
+                                    (a.raw() as i64).overflowing_add((b.raw() as i64) & !0b11);
                                 if !overflow {
                                     set!(dst, Term::from_raw(sum as u64));
                                     next!();
@@ -1102,13 +1261,15 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                             let is_constant = matches!(b.kind(), Src::KIND_SMALL | Src::KIND_CONST);
                             let (a, b) = (src!(a), src!(b));
                             if Term::both_small(a, b) {
-                                let (difference, overflow) = (a.raw() as i64).overflowing_sub((b.raw() as i64) & !0b11);
+                                let (difference, overflow) =
+                                    (a.raw() as i64).overflowing_sub((b.raw() as i64) & !0b11);
                                 if !overflow {
                                     set!(dst, Term::from_raw(difference as u64));
                                     next!();
                                 }
                             }
-                            // The negative of a negative constant is added with the subtraction in the trace.
+                            // The negative of a negative constant is added with the subtraction in
+                            // the trace.
                             if is_constant && b.as_small().is_some_and(|value| value >= 0) {
                                 arithmetic_with_constant!(Op::Sub, a, b, dst);
                             }
@@ -1117,7 +1278,8 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                         Instr::Mul { a, b, dst } => {
                             let (a, b) = (src!(a), src!(b));
                             if Term::both_small(a, b) {
-                                let (product, overflow) = ((a.raw() as i64) & !0b11).overflowing_mul(b.small_value());
+                                let (product, overflow) =
+                                    ((a.raw() as i64) & !0b11).overflowing_mul(b.small_value());
                                 if !overflow {
                                     set!(dst, Term::from_raw(product as u64 | 0b11));
                                     next!();
@@ -1192,8 +1354,12 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                         }
                         Instr::Bif0 { bif, dst } => inline_bif!(bif, dst, &[]),
                         Instr::Bif1 { bif, a, dst } => inline_bif!(bif, dst, &[src!(a)]),
-                        Instr::Bif2 { bif, a, b, dst } => inline_bif!(bif, dst, &[src!(a), src!(b)]),
-                        Instr::Bif3 { bif, dst, args } => inline_bif!(bif, dst, &[src!(args[0]), src!(args[1]), src!(args[2])]),
+                        Instr::Bif2 { bif, a, b, dst } => {
+                            inline_bif!(bif, dst, &[src!(a), src!(b)]);
+                        }
+                        Instr::Bif3 { bif, dst, args } => {
+                            inline_bif!(bif, dst, &[src!(args[0]), src!(args[1]), src!(args[2])]);
+                        }
                         Instr::Element { a, b, dst } => {
                             let (index, tuple) = (src!(a), src!(b));
                             if let (Some(number), Some(view)) = (index.as_small(), tuple.as_tuple())
@@ -1203,7 +1369,11 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                                 set!(dst, view.get(number as usize - 1));
                                 next!();
                             }
-                            fail_or_raise!(BifExit::BADARG, swarmrt_term::atom!("element"), &[index, tuple]);
+                            fail_or_raise!(
+                                BifExit::BADARG,
+                                swarmrt_term::atom!("element"),
+                                &[index, tuple]
+                            );
                         }
                         Instr::Hd { a, dst } => {
                             let list = src!(a);
@@ -1227,7 +1397,11 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                                 set!(dst, Term::small(view.arity() as i64));
                                 next!();
                             }
-                            fail_or_raise!(BifExit::BADARG, swarmrt_term::atom!("tuple_size"), &[tuple]);
+                            fail_or_raise!(
+                                BifExit::BADARG,
+                                swarmrt_term::atom!("tuple_size"),
+                                &[tuple]
+                            );
                         }
                         Instr::SelfPid { dst } => {
                             set!(dst, p.pid());
@@ -1311,11 +1485,19 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                         }
                         Instr::FuncInfo { function, .. } => {
                             sync!();
-                            let found = p.vm.code.module_at(ip as usize).map(|module| (module.name, module.code.functions[function as usize]));
-                            let Some((module, function)) = found else { raise!(BifExit::Error(Term::atom(am::FUNCTION_CLAUSE))) };
-                            let mfa = Mfa { module, function: function.name, arity: function.arity };
+                            let found = p.vm.code.module_at(ip as usize).map(|module| {
+                                (module.name, module.code.functions[function as usize])
+                            });
+                            let Some((module, function)) = found else {
+                                raise!(BifExit::Error(Term::atom(am::FUNCTION_CLAUSE)))
+                            };
+                            let mfa =
+                                Mfa { module, function: function.name, arity: function.arity };
                             let args = x_slice!(mfa.arity);
-                            raise!(BifExit::Error(Term::atom(am::FUNCTION_CLAUSE)), Top::Function { mfa, args });
+                            raise!(
+                                BifExit::Error(Term::atom(am::FUNCTION_CLAUSE)),
+                                Top::Function { mfa, args }
+                            );
                         }
                         Instr::Badmatch { src } => raise_with!(am::BADMATCH, src!(src)),
                         Instr::CaseEnd { src } => raise_with!(am::CASE_CLAUSE, src!(src)),
@@ -1323,7 +1505,8 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                         Instr::Badrecord { src } => raise_with!(am::BADRECORD, src!(src)),
                         Instr::IfEnd => raise!(BifExit::Error(Term::atom(am::IF_CLAUSE))),
                         Instr::Catch { y, handler } => {
-                            *e.add(y as usize) = Term::catch_mark(ip.offset(handler as isize) as u64);
+                            *e.add(y as usize) =
+                                Term::catch_mark(ip.offset(handler as isize) as u64);
                             next!();
                         }
                         Instr::TryEnd { y } => {
@@ -1331,7 +1514,8 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                             next!();
                         }
                         Instr::TryCase { y } => {
-                            // Code may run into it with any frame. The mark says that an exception has led here.
+                            // Code may run into it with any frame. The mark says that an exception
+                            // has led here.
                             if !(*x).is_none() {
                                 raise!(BifExit::BADARG);
                             }
@@ -1343,7 +1527,8 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                             *e.add(y as usize) = Term::NIL;
                             if (*x).is_none() {
                                 sync!();
-                                let value = operations::catch_value(p, *x.add(1), *x.add(2), *x.add(3));
+                                let value =
+                                    operations::catch_value(p, *x.add(1), *x.add(2), *x.add(3));
                                 reload!();
                                 *x = value;
                                 note_pressure!();
@@ -1358,7 +1543,9 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                         Instr::RawRaise => {
                             let (class, reason, trace) = (*x, *x.add(1), *x.add(2));
                             match class.as_atom() {
-                                Some(class @ (am::ERROR | am::EXIT | am::THROW)) => raise!(BifExit::WithTrace { class, reason, trace }),
+                                Some(class @ (am::ERROR | am::EXIT | am::THROW)) => {
+                                    raise!(BifExit::WithTrace { class, reason, trace })
+                                }
                                 _ => {
                                     *x = Term::atom(am::BADARG);
                                     next!();
@@ -1381,10 +1568,17 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                             {
                                 signal::send_message(p.vm, p.pid(), pid, message);
                             } else {
-                                let mfa = Mfa { module: am::ERLANG, function: swarmrt_term::atom!("!"), arity: 2 };
-                                let Some(bif) = p.vm.bifs.number(mfa) else { raise!(BifExit::Error(Term::atom(am::UNDEF))) };
+                                let mfa = Mfa {
+                                    module: am::ERLANG,
+                                    function: swarmrt_term::atom!("!"),
+                                    arity: 2,
+                                };
+                                let Some(bif) = p.vm.bifs.number(mfa) else {
+                                    raise!(BifExit::Error(Term::atom(am::UNDEF)))
+                                };
                                 let result = p.vm.bifs.get(bif).call(p, x_slice!(2));
-                                // It is suspended before it has sent anything, and sends again afterwards.
+                                // It is suspended before it has sent anything, and sends again
+                                // afterwards.
                                 if let Err(BifExit::Yield) = result {
                                     p.saved.save(x_slice!(2));
                                     p.ip = ip;
@@ -1393,7 +1587,11 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                                 if let Err(raise) = result {
                                     let args = x_slice!(2);
                                     // As in OTP, which has the operator as this function.
-                                    let mfa = Mfa { module: am::ERLANG, function: swarmrt_term::atom!("send"), arity: 2 };
+                                    let mfa = Mfa {
+                                        module: am::ERLANG,
+                                        function: swarmrt_term::atom!("send"),
+                                        arity: 2,
+                                    };
                                     raise!(raise, Top::Bif { mfa, args, is_running: false });
                                 }
                             }
@@ -1471,14 +1669,21 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                             }
                             if p.receive_timer.key.is_none() && !p.receive_timer.endless {
                                 let time = src!(time);
-                                if let Some(milliseconds) = time.as_small().filter(|ms| (0..=0xffff_ffff).contains(ms)) {
+                                if let Some(milliseconds) =
+                                    time.as_small().filter(|ms| (0..=0xffff_ffff).contains(ms))
+                                {
                                     if milliseconds == 0 {
                                         next!();
                                     }
                                     let timer = &mut p.receive_timer;
                                     timer.sequence = timer.sequence.wrapping_add(1);
-                                    let at = p.vm.clock.since_start_ns() + milliseconds as u64 * 1_000_000;
-                                    p.receive_timer.key = Some(p.vm.start_receive_timer(at, p.id(), p.receive_timer.sequence));
+                                    let at = p.vm.clock.since_start_ns()
+                                        + milliseconds as u64 * 1_000_000;
+                                    p.receive_timer.key = Some(p.vm.start_receive_timer(
+                                        at,
+                                        p.id(),
+                                        p.receive_timer.sequence,
+                                    ));
                                 } else if time == Term::atom(am::INFINITY) {
                                     p.receive_timer.endless = true;
                                 } else {
@@ -1535,13 +1740,17 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                                 many.resize(get.pairs.len(), 0u64);
                                 many.as_mut_ptr()
                             };
-                            let found = get.pairs.iter().enumerate().all(|(at, &(key, _))| match map::get(source, src!(key)) {
-                                Some(found) => {
-                                    *values.add(at) = found.raw();
-                                    true
-                                }
-                                None => false,
-                            });
+                            let found =
+                                get.pairs.iter().enumerate().all(|(at, &(key, _))| match map::get(
+                                    source,
+                                    src!(key),
+                                ) {
+                                    Some(found) => {
+                                        *values.add(at) = found.raw();
+                                        true
+                                    }
+                                    None => false,
+                                });
                             if !found {
                                 jump!(get.fail);
                             }
@@ -1598,12 +1807,21 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                             next!();
                         }
 
-                        Instr::IsRecord { src, fail } => test!(src!(src).as_record().is_some(), fail),
-                        Instr::IsRecordOf { test } => test!(records::is_record_of(&test, src!(test.record)), test.fail),
-                        Instr::IsRecordAccessible { src, fail, own } => test!(records::is_accessible(src!(src), own), fail),
+                        Instr::IsRecord { src, fail } => {
+                            test!(src!(src).as_record().is_some(), fail)
+                        }
+                        Instr::IsRecordOf { test } => {
+                            test!(records::is_record_of(&test, src!(test.record)), test.fail)
+                        }
+                        Instr::IsRecordAccessible { src, fail, own } => {
+                            test!(records::is_accessible(src!(src), own), fail)
+                        }
                         Instr::GetRecordFields { get } => {
                             let record = src!(get.record);
-                            test!(records::get_fields(&get, record, |dst, value| set!(dst, value)), get.fail);
+                            test!(
+                                records::get_fields(&get, record, |dst, value| set!(dst, value)),
+                                get.fail
+                            );
                         }
                         Instr::GetRecordField { get, dst } => {
                             sync!();
@@ -1649,7 +1867,8 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                         }
                         Instr::BsGetInteger { flags, unit, context, size, dst, fail } => {
                             let context = context!(context);
-                            let bits = binaries::wanted_bits(context, src!(size), stored_unit(unit));
+                            let bits =
+                                binaries::wanted_bits(context, src!(size), stored_unit(unit));
                             let Some(bits) = bits else { jump!(fail) };
                             sync!();
                             let value = binaries::take_integer(p, context, bits, flags);
@@ -1660,9 +1879,15 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                         }
                         Instr::BsGetFloat { flags, unit, context, size, dst, fail } => {
                             let context = context!(context);
-                            let Some(bits) = binaries::wanted_bits(context, src!(size), stored_unit(unit)) else { jump!(fail) };
+                            let Some(bits) =
+                                binaries::wanted_bits(context, src!(size), stored_unit(unit))
+                            else {
+                                jump!(fail)
+                            };
                             let data = bit_syntax::remaining(context).slice(0, bits);
-                            let Some(value) = bit_syntax::read_float(data, flags) else { jump!(fail) };
+                            let Some(value) = bit_syntax::read_float(data, flags) else {
+                                jump!(fail)
+                            };
                             context.set_offset(context.offset() + bits);
                             sync!();
                             let value = p.heap.float(value);
@@ -1672,7 +1897,11 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                         }
                         Instr::BsGetBinary { unit, context, size, dst, fail } => {
                             let context = context!(context);
-                            let Some(bits) = binaries::wanted_bits(context, src!(size), stored_unit(unit)) else { jump!(fail) };
+                            let Some(bits) =
+                                binaries::wanted_bits(context, src!(size), stored_unit(unit))
+                            else {
+                                jump!(fail)
+                            };
                             sync!();
                             let part = binaries::take_part(p, context, bits);
                             top = p.heap.top;
@@ -1718,7 +1947,10 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                         }
                         Instr::BsTestUnit { context, unit, fail } => {
                             let context = context!(context);
-                            test!((context.end() - context.offset()).is_multiple_of(unit as usize), fail);
+                            test!(
+                                (context.end() - context.offset()).is_multiple_of(unit as usize),
+                                fail
+                            );
                         }
                         Instr::BsMatchString { context, bits, fail } => {
                             let context = context!(context);
@@ -1728,8 +1960,10 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                                 jump!(fail);
                             }
                             let data = bit_syntax::remaining(context).slice(0, size);
-                            let wanted = Bits { base: bytes.as_ptr(), bit_offset: 0, bit_size: size };
-                            let equal = (0..size.div_ceil(8)).all(|index| data.byte(index) == wanted.byte(index));
+                            let wanted =
+                                Bits { base: bytes.as_ptr(), bit_offset: 0, bit_size: size };
+                            let equal = (0..size.div_ceil(8))
+                                .all(|index| data.byte(index) == wanted.byte(index));
                             if !equal {
                                 jump!(fail);
                             }
@@ -1783,9 +2017,17 @@ pub(crate) unsafe fn run<const STEP: bool>(native: Option<&Tier>, p: &mut Proces
                             next!();
                         }
                         Instr::BsMatch { plan } => {
-                            let Some(context) = src!(plan.context).as_match_context() else { raise!(BifExit::BADARG) };
+                            let Some(context) = src!(plan.context).as_match_context() else {
+                                raise!(BifExit::BADARG)
+                            };
                             sync!();
-                            let matched = binaries::run_plan(p, &plan, context, |key| src!(key), |dst, value| set!(dst, value));
+                            let matched = binaries::run_plan(
+                                p,
+                                &plan,
+                                context,
+                                |key| src!(key),
+                                |dst, value| set!(dst, value),
+                            );
                             top = p.heap.top;
                             note_pressure!();
                             test!(matched, plan.fail);

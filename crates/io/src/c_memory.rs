@@ -14,7 +14,8 @@ fn layout(bytes: usize) -> Option<Layout> {
 /// So many bytes, or null.
 pub fn allocate(bytes: usize) -> *mut c_void {
     let Some(layout) = layout(bytes) else { return std::ptr::null_mut() };
-    // SAFETY: the layout has bytes; the first of them hold the size, and what follows is the library's.
+    // SAFETY: the layout has bytes; the first of them hold the size, and what follows is the
+    // library's.
     unsafe {
         let memory = handled(|| std::alloc::alloc(layout));
         if memory.is_null() {
@@ -33,7 +34,8 @@ pub fn release(memory: *mut c_void) {
     // SAFETY: a library gives back what `allocate` gave it, with the size in front.
     unsafe {
         let memory = memory.cast::<u8>().sub(SIZE_BYTES);
-        let layout = layout(memory.cast::<usize>().read()).expect("it had one when it was allocated");
+        let layout =
+            layout(memory.cast::<usize>().read()).expect("it had one when it was allocated");
         std::alloc::dealloc(memory, layout);
     }
 }

@@ -10,7 +10,7 @@ use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 use swarmrt_machine::vm::resource::Resources;
-use swarmrt_machine::{BifResult, Process, BifExit, bif};
+use swarmrt_machine::{BifExit, BifResult, Process, bif};
 use swarmrt_term::binary::SharedBytes;
 use swarmrt_term::{Alloc, Atom, Term, am, atom};
 
@@ -24,7 +24,8 @@ fn files(p: &Process) -> &'static Resources<Open> {
     p.vm.extension::<Resources<Open>>()
 }
 
-/// The descriptor of an open file, a copy of it that is the caller's. `None` when the reference stands for none.
+/// The descriptor of an open file, a copy of it that is the caller's. `None` when the reference
+/// stands for none.
 pub fn descriptor_of(p: &Process, reference: Term) -> Option<std::os::fd::OwnedFd> {
     files(p).get(reference)?.file.try_clone().ok().map(Into::into)
 }
@@ -33,7 +34,8 @@ pub fn close_files_of(p: &mut Process) {
     files(p).remove_owned_by(p.id());
 }
 
-/// The open file that a reference stands for; of one that was closed, `{error, einval}` is what its operation yields.
+/// The open file that a reference stands for; of one that was closed, `{error, einval}` is what its
+/// operation yields.
 macro_rules! open_file {
     ($p:expr, $reference:expr) => {
         match files($p).get($reference) {
@@ -73,8 +75,14 @@ fn check(result: libc::c_int) -> std::io::Result<()> {
 }
 
 /// A buffer of `size` bytes filled by `read` (which says how many it filled), as a binary.
-fn read_binary(p: &mut Process, size: usize, read: impl FnOnce(&mut [u8]) -> std::io::Result<usize>) -> std::io::Result<Option<Term>> {
-    let Some(shared) = SharedBytes::try_with_capacity(size, size) else { return Err(std::io::Error::from_raw_os_error(libc::ENOMEM)) };
+fn read_binary(
+    p: &mut Process,
+    size: usize,
+    read: impl FnOnce(&mut [u8]) -> std::io::Result<usize>,
+) -> std::io::Result<Option<Term>> {
+    let Some(shared) = SharedBytes::try_with_capacity(size, size) else {
+        return Err(std::io::Error::from_raw_os_error(libc::ENOMEM));
+    };
     // SAFETY: the buffer has that many bytes; they are zeroed before they are lent out.
     let slice = unsafe {
         shared.data().write_bytes(0, size);
@@ -101,7 +109,8 @@ fn eof_or(p: &mut Process, result: std::io::Result<Option<Term>>) -> BifResult {
 #[bif("prim_file:open_nif/2", dirty_io)]
 fn open_nif(p: &mut Process, name: Term, modes: Term) -> BifResult {
     let name = path_bytes(name)?;
-    let (mut read, mut write, mut append, mut exclusive, mut sync, mut directory) = (false, false, false, false, false, false);
+    let (mut read, mut write, mut append, mut exclusive, mut sync, mut directory) =
+        (false, false, false, false, false, false);
     for mode in modes.list_to_vec().ok_or(BifExit::BADARG)? {
         match mode.as_atom().map(Atom::name) {
             Some("read") => read = true,
@@ -133,7 +142,9 @@ fn open_nif(p: &mut Process, name: Term, modes: Term) -> BifResult {
         flags |= libc::O_SYNC;
     }
     options.custom_flags(flags).mode(0o666);
-    let opened = options.open(as_path(&name)).and_then(|file| file.metadata().map(|metadata| (file, metadata)));
+    let opened = options
+        .open(as_path(&name))
+        .and_then(|file| file.metadata().map(|metadata| (file, metadata)));
     match opened {
         Ok((file, metadata)) => {
             if directory != metadata.is_dir() {
@@ -148,7 +159,8 @@ fn open_nif(p: &mut Process, name: Term, modes: Term) -> BifResult {
 
 #[bif("prim_file:file_desc_to_ref_nif/1")]
 fn file_desc_to_ref_nif(p: &mut Process, descriptor: Term) -> BifResult {
-    let descriptor = descriptor.as_small().and_then(|fd| i32::try_from(fd).ok()).ok_or(BifExit::BADARG)?;
+    let descriptor =
+        descriptor.as_small().and_then(|fd| i32::try_from(fd).ok()).ok_or(BifExit::BADARG)?;
     // SAFETY: `fcntl` with F_GETFD only asks; the descriptor is taken over when it is open.
     if unsafe { libc::fcntl(descriptor, libc::F_GETFD) } == -1 {
         return error(p, "ebadf");
@@ -266,7 +278,8 @@ fn seek_nif(p: &mut Process, file: Term, mark: Term, offset: Term) -> BifResult 
 #[bif("prim_file:sync_nif/2", dirty_io)]
 fn sync_nif(p: &mut Process, file: Term, data_only: Term) -> BifResult {
     let open = open_file!(p, file);
-    let result = if data_only.as_small() == Some(1) { open.file.sync_data() } else { open.file.sync_all() };
+    let result =
+        if data_only.as_small() == Some(1) { open.file.sync_data() } else { open.file.sync_all() };
     done(p, result)
 }
 
@@ -282,10 +295,12 @@ fn allocate_nif(p: &mut Process, file: Term, offset: Term, length: Term) -> BifR
     let open = open_file!(p, file);
     let (offset, length) = (size!(p, offset), size!(p, length));
     // SAFETY: the descriptor is open as long as we hold the file.
-    let result = match unsafe { libc::posix_fallocate(open.file.as_raw_fd(), offset as i64, length as i64) } {
-        0 => Ok(()),
-        problem => Err(std::io::Error::from_raw_os_error(problem)),
-    };
+    let result =
+        match unsafe { libc::posix_fallocate(open.file.as_raw_fd(), offset as i64, length as i64) }
+        {
+            0 => Ok(()),
+            problem => Err(std::io::Error::from_raw_os_error(problem)),
+        };
     done(p, result)
 }
 
@@ -303,7 +318,9 @@ fn advise_nif(p: &mut Process, file: Term, offset: Term, length: Term, advice: T
         _ => return error(p, "einval"),
     };
     // SAFETY: as above.
-    match unsafe { libc::posix_fadvise(open.file.as_raw_fd(), offset as i64, length as i64, advice) } {
+    match unsafe {
+        libc::posix_fadvise(open.file.as_raw_fd(), offset as i64, length as i64, advice)
+    } {
         0 => Ok(Term::atom(am::OK)),
         number => error(p, crate::posix::name(number)),
     }
@@ -316,7 +333,8 @@ fn get_handle_nif(p: &mut Process, file: Term) -> BifResult {
     Ok(p.binary(&bytes))
 }
 
-/// A header of two big-endian words, size and position, at `offset`; and the data that it points at.
+/// A header of two big-endian words, size and position, at `offset`; and the data that it points
+/// at.
 #[bif("prim_file:ipread_s32bu_p32bu_nif/3", dirty_io)]
 fn ipread_s32bu_p32bu_nif(p: &mut Process, file: Term, offset: Term, size_max: Term) -> BifResult {
     let open = open_file!(p, file);
@@ -330,11 +348,16 @@ fn ipread_s32bu_p32bu_nif(p: &mut Process, file: Term, offset: Term, size_max: T
     }
     let size = u32::from_be_bytes([header[0], header[1], header[2], header[3]]);
     let position = u32::from_be_bytes([header[4], header[5], header[6], header[7]]);
-    let (size_term, position_term) = (Term::small(i64::from(size)), Term::small(i64::from(position)));
+    let (size_term, position_term) =
+        (Term::small(i64::from(size)), Term::small(i64::from(position)));
     if size as usize > size_max {
         return Ok(Term::atom(am::EOF));
     }
-    let data = if size == 0 { Ok(None) } else { read_binary(p, size as usize, |buffer| open.file.read_at(buffer, u64::from(position))) };
+    let data = if size == 0 {
+        Ok(None)
+    } else {
+        read_binary(p, size as usize, |buffer| open.file.read_at(buffer, u64::from(position)))
+    };
     let data = match data {
         Ok(data) => data.unwrap_or(Term::atom(am::EOF)),
         Err(problem) => return io_error(p, &problem),
@@ -399,7 +422,11 @@ fn file_info(p: &mut Process, metadata: &std::fs::Metadata, path: Option<&[u8]>)
 #[bif("prim_file:read_info_nif/2", dirty_io)]
 fn read_info_nif(p: &mut Process, name: Term, follow: Term) -> BifResult {
     let name = path_bytes(name)?;
-    let metadata = if follow.as_small() == Some(0) { std::fs::symlink_metadata(as_path(&name)) } else { std::fs::metadata(as_path(&name)) };
+    let metadata = if follow.as_small() == Some(0) {
+        std::fs::symlink_metadata(as_path(&name))
+    } else {
+        std::fs::metadata(as_path(&name))
+    };
     match metadata {
         Ok(metadata) => Ok(file_info(p, &metadata, Some(&name))),
         Err(problem) => io_error(p, &problem),
@@ -418,12 +445,14 @@ fn read_handle_info_nif(p: &mut Process, file: Term) -> BifResult {
 #[bif("prim_file:list_dir_nif/1", dirty_io)]
 fn list_dir_nif(p: &mut Process, name: Term) -> BifResult {
     let name = path_bytes(name)?;
-    let entries =
-        std::fs::read_dir(as_path(&name)).and_then(|entries| entries.map(|entry| entry.map(|entry| entry.file_name())).collect::<Result<Vec<_>, _>>());
+    let entries = std::fs::read_dir(as_path(&name)).and_then(|entries| {
+        entries.map(|entry| entry.map(|entry| entry.file_name())).collect::<Result<Vec<_>, _>>()
+    });
     match entries {
         Ok(entries) => {
             // The last one that was read comes first, as in OTP.
-            let names: Vec<Term> = entries.iter().rev().map(|entry| p.binary(entry.as_bytes())).collect();
+            let names: Vec<Term> =
+                entries.iter().rev().map(|entry| p.binary(entry.as_bytes())).collect();
             let names = p.list(&names);
             ok(p, names)
         }
@@ -512,7 +541,8 @@ fn set_permissions_nif(p: &mut Process, name: Term, mode: Term) -> BifResult {
     let name = path_bytes(name)?;
     let mode = mode.as_small().and_then(|mode| u32::try_from(mode).ok()).ok_or(BifExit::BADARG)?;
     // SAFETY: the path is a C string.
-    let result = check(unsafe { libc::chmod(c_path(&name).as_ptr(), mode as libc::mode_t & 0o7777) });
+    let result =
+        check(unsafe { libc::chmod(c_path(&name).as_ptr(), mode as libc::mode_t & 0o7777) });
     done(p, result)
 }
 #[bif("prim_file:set_owner_nif/3", dirty_io)]
@@ -525,11 +555,25 @@ fn set_owner_nif(p: &mut Process, name: Term, user: Term, group: Term) -> BifRes
     done(p, result)
 }
 #[bif("prim_file:set_time_nif/4", dirty_io)]
-fn set_time_nif(p: &mut Process, name: Term, access: Term, modification: Term, _creation: Term) -> BifResult {
+fn set_time_nif(
+    p: &mut Process,
+    name: Term,
+    access: Term,
+    modification: Term,
+    _creation: Term,
+) -> BifResult {
     let name = path_bytes(name)?;
-    let (access, modification) = (access.as_small().ok_or(BifExit::BADARG)?, modification.as_small().ok_or(BifExit::BADARG)?);
-    let times = [libc::timespec { tv_sec: access, tv_nsec: 0 }, libc::timespec { tv_sec: modification, tv_nsec: 0 }];
+    let (access, modification) = (
+        access.as_small().ok_or(BifExit::BADARG)?,
+        modification.as_small().ok_or(BifExit::BADARG)?,
+    );
+    let times = [
+        libc::timespec { tv_sec: access, tv_nsec: 0 },
+        libc::timespec { tv_sec: modification, tv_nsec: 0 },
+    ];
     // SAFETY: the path is a C string, and two times are given.
-    let result = check(unsafe { libc::utimensat(libc::AT_FDCWD, c_path(&name).as_ptr(), times.as_ptr(), 0) });
+    let result = check(unsafe {
+        libc::utimensat(libc::AT_FDCWD, c_path(&name).as_ptr(), times.as_ptr(), 0)
+    });
     done(p, result)
 }

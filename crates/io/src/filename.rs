@@ -1,7 +1,7 @@
-//! File names between Erlang and the operating system: UTF-8 with a terminating zero byte as `prim_file`
-//! passes them.
+//! File names between Erlang and the operating system: UTF-8 with a terminating zero byte as
+//! `prim_file` passes them.
 
-use swarmrt_machine::{BifResult, Process, BifExit, bif};
+use swarmrt_machine::{BifExit, BifResult, Process, bif};
 use swarmrt_term::{Alloc, Term, stop};
 
 /// The bytes of a file name given as a binary, or as characters in nested lists; no zero byte.
@@ -72,11 +72,17 @@ fn is_translatable(_p: &mut Process, name: Term) -> BifResult {
 
 /// Whether text outside the machine is UTF-8, as the environment says.
 pub fn locale_is_utf8() -> bool {
-    let locale = ["LC_ALL", "LC_CTYPE", "LANG"].iter().find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
+    let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
+        .iter()
+        .find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
     locale.is_some_and(|locale| locale.to_ascii_lowercase().replace('-', "").contains("utf8"))
 }
 
 #[bif("file:native_name_encoding/0")]
 fn native_name_encoding(_p: &mut Process) -> BifResult {
-    Ok(Term::atom(if locale_is_utf8() { swarmrt_term::atom!("utf8") } else { swarmrt_term::atom!("latin1") }))
+    Ok(Term::atom(if locale_is_utf8() {
+        swarmrt_term::atom!("utf8")
+    } else {
+        swarmrt_term::atom!("latin1")
+    }))
 }

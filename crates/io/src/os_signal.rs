@@ -1,14 +1,16 @@
-//! Signals of the operating system: `os:set_signal/2`, and the messages that `erl_signal_server` gets.
+//! Signals of the operating system: `os:set_signal/2`, and the messages that `erl_signal_server`
+//! gets.
 //!
-//! The handler does the one thing that a handler may: it writes the signal's number into a pipe. A thread reads the
-//! pipe and sends `{notify, sigterm}` and the like; what then happens is the business of OTP's `erl_signal_handler`.
+//! The handler does the one thing that a handler may: it writes the signal's number into a pipe. A
+//! thread reads the pipe and sends `{notify, sigterm}` and the like; what then happens is the
+//! business of OTP's `erl_signal_handler`.
 
 use crate::break_menu::{self, Console};
 use std::io::{Read, Write};
 use std::os::fd::IntoRawFd;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::time::Duration;
-use swarmrt_machine::{BifResult, Process, BifExit, Vm, bif, signal};
+use swarmrt_machine::{BifExit, BifResult, Process, Vm, bif, signal};
 use swarmrt_term::{Alloc, Atom, FragmentHeap, Term, am, atom};
 
 /// The signals that programs may ask for, as OTP names them.
@@ -52,13 +54,14 @@ const EXIT_TERMINATED: i32 = 128 + libc::SIGTERM;
 static PIPE: AtomicI32 = AtomicI32::new(-1);
 
 extern "C" fn note(number: i32, info: *mut libc::siginfo_t, _context: *mut libc::c_void) {
-    // SAFETY: the kernel hands over valid information. That a program of a port has ended is not for Erlang code to
-    // know, so only what somebody sent counts.
+    // SAFETY: the kernel hands over valid information. That a program of a port has ended is not
+    // for Erlang code to know, so only what somebody sent counts.
     if number == libc::SIGCHLD && unsafe { (*info).si_code } > 0 {
         return;
     }
     let byte = number as u8;
-    // SAFETY: `write` is async-signal-safe, the byte is on the stack, and `errno` is put back as it was.
+    // SAFETY: `write` is async-signal-safe, the byte is on the stack, and `errno` is put back as it
+    // was.
     unsafe {
         let errno = libc::__errno_location();
         let before = *errno;
@@ -75,23 +78,27 @@ enum Disposition {
 }
 
 fn set_disposition(number: i32, disposition: Disposition) {
-    // SAFETY: the structure is filled as `sigaction` wants it. It refuses SIGSTOP, which as in OTP is no error.
+    // SAFETY: the structure is filled as `sigaction` wants it. It refuses SIGSTOP, which as in OTP
+    // is no error.
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
         action.sa_sigaction = match disposition {
-            Disposition::Handle => note as extern "C" fn(i32, *mut libc::siginfo_t, *mut libc::c_void) as usize,
+            Disposition::Handle => {
+                note as extern "C" fn(i32, *mut libc::siginfo_t, *mut libc::c_void) as usize
+            }
             // Really ignored, children could not be waited for; by default, nothing else happens.
             Disposition::Ignore if number == libc::SIGCHLD => libc::SIG_DFL,
             Disposition::Ignore => libc::SIG_IGN,
             Disposition::Default => libc::SIG_DFL,
         };
-        action.sa_flags = libc::SA_RESTART | if disposition == Disposition::Handle { libc::SA_SIGINFO } else { 0 };
+        action.sa_flags = libc::SA_RESTART
+            | if disposition == Disposition::Handle { libc::SA_SIGINFO } else { 0 };
         libc::sigaction(number, &raw const action, std::ptr::null_mut());
     }
 }
 
-/// Waits until a stopping machine is gone. Where no scheduler comes to the end of a turn for long, because all of them are in
-/// built-ins that take forever, nobody is left to stop it in good order.
+/// Waits until a stopping machine is gone. Where no scheduler comes to the end of a turn for long,
+/// because all of them are in built-ins that take forever, nobody is left to stop it in good order.
 fn end_when_stuck(vm: &'static Vm) {
     const LOOKS: u32 = 8;
     let mut stuck = 0;
@@ -102,12 +109,16 @@ fn end_when_stuck(vm: &'static Vm) {
         stuck = if now.is_some() && now == before { stuck + 1 } else { 0 };
         before = now;
     }
-    let _ = writeln!(std::io::stderr(), "swarmrt: ended by SIGTERM: no scheduler came to the end of a turn");
+    let _ = writeln!(
+        std::io::stderr(),
+        "swarmrt: ended by SIGTERM: no scheduler came to the end of a turn"
+    );
     // SAFETY: nothing is to be done at exit: what would have to do it cannot.
     unsafe { libc::_exit(EXIT_TERMINATED) };
 }
 
-/// Standard input and output, where the menu comes when SIGINT does. What follows on the line is read, too.
+/// Standard input and output, where the menu comes when SIGINT does. What follows on the line is
+/// read, too.
 struct StandardStreams;
 
 impl Console for StandardStreams {
@@ -126,7 +137,9 @@ static INTERRUPT_IS_TOLD: AtomicBool = AtomicBool::new(false);
 
 /// Tells `erl_signal_server`. While there is none, SIGTERM ends the machine without asking anybody.
 fn tell(vm: &'static Vm, number: u8) {
-    let Some((name, _)) = SIGNALS.into_iter().find(|&(_, known)| known == i32::from(number)) else { return };
+    let Some((name, _)) = SIGNALS.into_iter().find(|&(_, known)| known == i32::from(number)) else {
+        return;
+    };
     let _guard = swarmrt_machine::pin();
     let Some(server) = vm.names.whereis(atom!("erl_signal_server")) else {
         if i32::from(number) == libc::SIGTERM {
@@ -141,7 +154,8 @@ fn tell(vm: &'static Vm, number: u8) {
     }
 }
 
-/// Has the machine handle SIGTERM, SIGUSR1, SIGQUIT and SIGINT, and others when programs ask for them.
+/// Has the machine handle SIGTERM, SIGUSR1, SIGQUIT and SIGINT, and others when programs ask for
+/// them.
 ///
 /// # Errors
 /// When there is no pipe or no thread to be had.
@@ -187,7 +201,8 @@ fn set_signal(_p: &mut Process, signal: Term, option: Term) -> BifResult {
         _ => return Err(BifExit::Caused(atom!("badopt"))),
     };
     let name = signal.as_atom().ok_or(BifExit::BADARG)?;
-    let (_, number) = SIGNALS.into_iter().find(|&(known, _)| known == name.name()).ok_or(BifExit::BADARG)?;
+    let (_, number) =
+        SIGNALS.into_iter().find(|&(known, _)| known == name.name()).ok_or(BifExit::BADARG)?;
     if number == libc::SIGINT {
         INTERRUPT_IS_TOLD.store(disposition == Disposition::Handle, Ordering::Relaxed);
     }

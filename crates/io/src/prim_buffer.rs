@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use swarmrt_machine::vm::resource::Resources;
-use swarmrt_machine::{BifResult, Process, BifExit, bif};
+use swarmrt_machine::{BifExit, BifResult, Process, bif};
 use swarmrt_term::{Alloc, Term, am, atom};
 
 #[derive(Default)]
@@ -74,7 +74,8 @@ fn skip(p: &mut Process, buffer: Term, wanted: Term) -> BifResult {
 #[bif("prim_buffer:find_byte_index/2")]
 fn find_byte_index(p: &mut Process, buffer: Term, needle: Term) -> BifResult {
     let buffer = find(p, buffer)?;
-    let needle = needle.as_small().and_then(|byte| u8::try_from(byte).ok()).ok_or(BifExit::BADARG)?;
+    let needle =
+        needle.as_small().and_then(|byte| u8::try_from(byte).ok()).ok_or(BifExit::BADARG)?;
     let at = buffer.bytes.lock().iter().position(|&byte| byte == needle);
     Ok(match at {
         Some(at) => p.tuple(&[Term::atom(am::OK), Term::small(at as i64)]),

@@ -1,8 +1,8 @@
-//! `prim_tty`: the terminal of OTP 26 and later, whose Erlang code edits the line itself. The machine
-//! sets the terminal's mode, reads, writes, and knows what it can do.
+//! `prim_tty`: the terminal of OTP 26 and later, whose Erlang code edits the line itself. The
+//! machine sets the terminal's mode, reads, writes, and knows what it can do.
 //!
-//! Whoever wants to read asks with `tty_select` and gets `{select, Tty, Ref, ready_input}` once when
-//! there is something; `read_nif` takes it and asks again.
+//! Whoever wants to read asks with `tty_select` and gets `{select, Tty, Ref, ready_input}` once
+//! when there is something; `read_nif` takes it and asks again.
 
 use crate::break_menu::{self, CONTROL_C, Console};
 use crate::terminfo::{self, Terminfo, capabilities};
@@ -14,7 +14,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, OnceLock};
 use swarmrt_heap::copy::copy_whole;
 use swarmrt_machine::vm::resource::Resources;
-use swarmrt_machine::{BifResult, Process, BifExit, Vm, bif, signal};
+use swarmrt_machine::{BifExit, BifResult, Process, Vm, bif, signal};
 use swarmrt_term::{Alloc, Atom, FragmentHeap, Term, am, atom, map};
 use unicode_width::UnicodeWidthChar;
 
@@ -90,7 +90,11 @@ fn mode_of(fd: RawFd) -> Result<libc::termios, Error> {
 
 fn set_mode(fd: RawFd, mode: &libc::termios) -> Result<(), Error> {
     // SAFETY: the structure came from `tcgetattr`.
-    if unsafe { libc::tcsetattr(fd, libc::TCSANOW, mode) } == 0 { Ok(()) } else { Err(Error::last_os_error()) }
+    if unsafe { libc::tcsetattr(fd, libc::TCSANOW, mode) } == 0 {
+        Ok(())
+    } else {
+        Err(Error::last_os_error())
+    }
 }
 
 /// The mode in which each key arrives at once and nothing is shown by itself.
@@ -431,7 +435,8 @@ fn read_2(p: &mut Process, tty: Term, reference: Term) -> BifResult {
 
 #[bif("prim_tty:read_nif/3", dirty_io, since = 28)]
 fn read_3(p: &mut Process, tty: Term, reference: Term, count: Term) -> BifResult {
-    let count = count.as_small().and_then(|count| u64::try_from(count).ok()).ok_or(BifExit::BADARG)?;
+    let count =
+        count.as_small().and_then(|count| u64::try_from(count).ok()).ok_or(BifExit::BADARG)?;
     read(p, tty, reference, count.min(READ_BYTES_MAX))
 }
 
@@ -710,7 +715,8 @@ fn tgoto_3(p: &mut Process, string: Term, column: Term, row: Term) -> BifResult 
 #[bif("prim_tty:tinfo_nif/0", since = 28)]
 fn tinfo(p: &mut Process) -> BifResult {
     let all = capabilities();
-    let lists = [(atom!("bool"), &all.flags), (atom!("num"), &all.numbers), (atom!("str"), &all.strings)];
+    let lists =
+        [(atom!("bool"), &all.flags), (atom!("num"), &all.numbers), (atom!("str"), &all.strings)];
     let keys = [atom!("name"), atom!("code"), atom!("full_name")];
     let mut pairs = Vec::with_capacity(lists.len());
     for (kind, list) in lists {

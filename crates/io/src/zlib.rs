@@ -1,7 +1,7 @@
 //! `zlib`: compression, by the original zlib.
 //!
-//! It is the C library (its own source, built along) and not a rewrite because what OTP's tools write
-//! is to be the same byte for byte: compressed literals in `.beam` files, archives.
+//! It is the C library (its own source, built along) and not a rewrite because what OTP's tools
+//! write is to be the same byte for byte: compressed literals in `.beam` files, archives.
 
 use crate::c_memory;
 use libz_sys as z;
@@ -10,12 +10,13 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use swarmrt_machine::vm::resource::Resources;
-use swarmrt_machine::{BifResult, Process, BifExit, bif};
+use swarmrt_machine::{BifExit, BifResult, Process, bif};
 use swarmrt_term::{Alloc, FragmentHeap, Release, Term, am, atom};
 
 unsafe extern "C" {
     /// Of zlib's own interface (zlib.h), though not of the bindings.
-    fn inflateGetDictionary(stream: *mut z::z_stream, dictionary: *mut u8, length: *mut u32) -> i32;
+    fn inflateGetDictionary(stream: *mut z::z_stream, dictionary: *mut u8, length: *mut u32)
+    -> i32;
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -82,7 +83,8 @@ impl Drop for State {
     }
 }
 
-/// Memory from the machine's allocator, which has it at hand: a quarter of a megabyte for a moment is dear elsewhere.
+/// Memory from the machine's allocator, which has it at hand: a quarter of a megabyte for a moment
+/// is dear elsewhere.
 extern "C" fn allocate(_: *mut std::ffi::c_void, items: u32, size: u32) -> *mut std::ffi::c_void {
     c_memory::allocate(items as usize * size as usize)
 }
@@ -113,8 +115,14 @@ fn outcome(code: i32) -> BifResult {
 }
 
 /// Does something with a stream of the process, in one mode when one is asked for.
-fn with(p: &mut Process, stream: Term, mode: Option<Mode>, work: impl FnOnce(&mut Process, &mut State) -> BifResult) -> BifResult {
-    let wrong_mode = || raise(if mode == Some(Mode::None) { "already_initialized" } else { "not_initialized" });
+fn with(
+    p: &mut Process,
+    stream: Term,
+    mode: Option<Mode>,
+    work: impl FnOnce(&mut Process, &mut State) -> BifResult,
+) -> BifResult {
+    let wrong_mode =
+        || raise(if mode == Some(Mode::None) { "already_initialized" } else { "not_initialized" });
     let Some(stream) = streams(p).get(stream) else {
         return Err(if streams(p).stood_for(stream) { wrong_mode() } else { BifExit::BADARG });
     };
@@ -189,12 +197,31 @@ fn set_controller_nif(p: &mut Process, stream: Term, pid: Term) -> BifResult {
 }
 
 #[bif("zlib:deflateInit_nif/6")]
-fn deflate_init(p: &mut Process, stream: Term, level: Term, method: Term, window: Term, memory: Term, strategy: Term) -> BifResult {
-    let [level, method, window, memory, strategy] = [int(level)?, int(method)?, int(window)?, int(memory)?, int(strategy)?];
+fn deflate_init(
+    p: &mut Process,
+    stream: Term,
+    level: Term,
+    method: Term,
+    window: Term,
+    memory: Term,
+    strategy: Term,
+) -> BifResult {
+    let [level, method, window, memory, strategy] =
+        [int(level)?, int(method)?, int(window)?, int(memory)?, int(strategy)?];
     with(p, stream, Some(Mode::None), |_, state| {
         // SAFETY: the stream is zeroed or was ended.
-        let code =
-            unsafe { z::deflateInit2_(&raw mut *state.stream, level, method, window, memory, strategy, z::zlibVersion(), size_of::<z::z_stream>() as i32) };
+        let code = unsafe {
+            z::deflateInit2_(
+                &raw mut *state.stream,
+                level,
+                method,
+                window,
+                memory,
+                strategy,
+                z::zlibVersion(),
+                size_of::<z::z_stream>() as i32,
+            )
+        };
         if code == z::Z_OK {
             state.start(Mode::Deflate, window < 0);
         }
@@ -212,7 +239,14 @@ fn inflate_init(p: &mut Process, stream: Term, window: Term, after_end: Term) ->
     };
     with(p, stream, Some(Mode::None), |_, state| {
         // SAFETY: as above.
-        let code = unsafe { z::inflateInit2_(&raw mut *state.stream, window, z::zlibVersion(), size_of::<z::z_stream>() as i32) };
+        let code = unsafe {
+            z::inflateInit2_(
+                &raw mut *state.stream,
+                window,
+                z::zlibVersion(),
+                size_of::<z::z_stream>() as i32,
+            )
+        };
         if code == z::Z_OK {
             state.start(Mode::Inflate, window < 0);
             state.after_end = after_end;
@@ -223,7 +257,11 @@ fn inflate_init(p: &mut Process, stream: Term, window: Term, after_end: Term) ->
 
 /// The checksum of a dictionary, which OTP 25 has as a signed number.
 fn dictionary_checksum(p: &mut Process, checksum: u32) -> Term {
-    if p.vm.release() >= Release::R26 { p.int(i64::from(checksum)) } else { p.int(i64::from(checksum as i32)) }
+    if p.vm.release() >= Release::R26 {
+        p.int(i64::from(checksum))
+    } else {
+        p.int(i64::from(checksum as i32))
+    }
 }
 
 #[bif("zlib:deflateSetDictionary_nif/2")]
@@ -231,7 +269,9 @@ fn deflate_set_dictionary(p: &mut Process, stream: Term, dictionary: Term) -> Bi
     let bytes = crate::port::iodata(dictionary).ok_or(BifExit::BADARG)?;
     with(p, stream, Some(Mode::Deflate), |p, state| {
         // SAFETY: the stream is set up, and the bytes are live.
-        let code = unsafe { z::deflateSetDictionary(&raw mut *state.stream, bytes.as_ptr(), bytes.len() as u32) };
+        let code = unsafe {
+            z::deflateSetDictionary(&raw mut *state.stream, bytes.as_ptr(), bytes.len() as u32)
+        };
         if code != z::Z_OK {
             return outcome(code);
         }
@@ -250,7 +290,9 @@ fn inflate_set_dictionary(p: &mut Process, stream: Term, dictionary: Term) -> Bi
     let bytes = crate::port::iodata(dictionary).ok_or(BifExit::BADARG)?;
     with(p, stream, Some(Mode::Inflate), |_, state| {
         // SAFETY: as above.
-        outcome(unsafe { z::inflateSetDictionary(&raw mut *state.stream, bytes.as_ptr(), bytes.len() as u32) })
+        outcome(unsafe {
+            z::inflateSetDictionary(&raw mut *state.stream, bytes.as_ptr(), bytes.len() as u32)
+        })
     })
 }
 
@@ -260,7 +302,9 @@ fn inflate_get_dictionary(p: &mut Process, stream: Term) -> BifResult {
         let mut bytes = vec![0u8; 32 * 1024];
         let mut length = 0u32;
         // SAFETY: a dictionary is at most 32 KiB.
-        let code = unsafe { inflateGetDictionary(&raw mut *state.stream, bytes.as_mut_ptr(), &raw mut length) };
+        let code = unsafe {
+            inflateGetDictionary(&raw mut *state.stream, bytes.as_mut_ptr(), &raw mut length)
+        };
         if code < 0 { outcome(code) } else { Ok(p.binary(&bytes[..length as usize])) }
     })
 }
@@ -306,7 +350,8 @@ fn inflate_end(p: &mut Process, stream: Term) -> BifResult {
 fn deflate_params(p: &mut Process, stream: Term, level: Term, strategy: Term) -> BifResult {
     let (level, strategy) = (int(level)?, int(strategy)?);
     with(p, stream, Some(Mode::Deflate), |_, state| {
-        // The caller has flushed: nothing is to come out. One byte of room shows when something would.
+        // The caller has flushed: nothing is to come out. One byte of room shows when something
+        // would.
         let mut byte = 0u8;
         state.stream.next_in = std::ptr::null_mut();
         state.stream.avail_in = 0;
@@ -325,7 +370,8 @@ fn crc(so_far: u32, bytes: &[u8]) -> u32 {
 }
 
 fn run(state: &mut State, flush: i32) -> i32 {
-    // SAFETY: the stream is set up, and its input and output pointers are live for as many bytes as they say.
+    // SAFETY: the stream is set up, and its input and output pointers are live for as many bytes as
+    // they say.
     unsafe {
         match state.mode {
             Mode::Deflate => z::deflate(&raw mut *state.stream, flush),
@@ -335,7 +381,13 @@ fn run(state: &mut State, flush: i32) -> i32 {
 }
 
 /// One step of a codec: at most `input_limit` bytes in, `output_limit` bytes out.
-fn step(p: &mut Process, state: &mut State, input_limit: usize, output_limit: usize, flush: i32) -> BifResult {
+fn step(
+    p: &mut Process,
+    state: &mut State,
+    input_limit: usize,
+    output_limit: usize,
+    flush: i32,
+) -> BifResult {
     let mut output = vec![0u8; output_limit];
     state.stream.next_out = output.as_mut_ptr();
     state.stream.avail_out = output_limit as u32;
@@ -394,7 +446,9 @@ fn step(p: &mut Process, state: &mut State, input_limit: usize, output_limit: us
 #[bif("zlib:deflate_nif/4")]
 fn deflate(p: &mut Process, stream: Term, input: Term, output: Term, flush: Term) -> BifResult {
     let [input, output, flush] = [int(input)?, int(output)?, int(flush)?];
-    with(p, stream, Some(Mode::Deflate), |p, state| step(p, state, input.max(0) as usize, output.max(1) as usize, flush))
+    with(p, stream, Some(Mode::Deflate), |p, state| {
+        step(p, state, input.max(0) as usize, output.max(1) as usize, flush)
+    })
 }
 
 #[bif("zlib:inflate_nif/4")]

@@ -1,6 +1,8 @@
-//! `zstd`, from OTP 28 on: Zstandard compression, by its own C library, whose output is OTP's byte for byte.
+//! `zstd`, from OTP 28 on: Zstandard compression, by its own C library, whose output is OTP's byte
+//! for byte.
 //!
-//! A context is one process's; a dictionary may be used by all. A context holds the dictionary that it refers to.
+//! A context is one process's; a dictionary may be used by all. A context holds the dictionary that
+//! it refers to.
 
 use crate::c_memory;
 use parking_lot::Mutex;
@@ -8,7 +10,7 @@ use std::ffi::{CStr, c_int, c_void};
 use std::ptr::NonNull;
 use std::sync::Arc;
 use swarmrt_machine::vm::resource::Resources;
-use swarmrt_machine::{BifResult, Process, BifExit, bif};
+use swarmrt_machine::{BifExit, BifResult, Process, bif};
 use swarmrt_term::{Alloc, Atom, Bits, Term, am, atom, map};
 use zstd_sys as z;
 use zstd_sys::ZSTD_cParameter as CParameter;
@@ -24,8 +26,11 @@ extern "C" fn release(_: *mut c_void, memory: *mut c_void) {
     c_memory::release(memory);
 }
 
-const MEMORY: z::ZSTD_customMem =
-    z::ZSTD_customMem { customAlloc: Some(allocate), customFree: Some(release), opaque: std::ptr::null_mut() };
+const MEMORY: z::ZSTD_customMem = z::ZSTD_customMem {
+    customAlloc: Some(allocate),
+    customFree: Some(release),
+    opaque: std::ptr::null_mut(),
+};
 
 /// One of the library's objects, freed with its value.
 struct Handle<T> {
@@ -105,7 +110,8 @@ fn with<C: 'static, D: 'static>(
     context: Term,
     work: impl FnOnce(&mut Process, &mut State<C, D>) -> BifResult,
 ) -> BifResult {
-    let context = p.vm.extension::<Resources<Context<C, D>>>().get(context).ok_or(BifExit::BADARG)?;
+    let context =
+        p.vm.extension::<Resources<Context<C, D>>>().get(context).ok_or(BifExit::BADARG)?;
     if context.owner != p.id() {
         return Err(raise(Term::atom(atom!("not_on_controlling_process"))));
     }
@@ -166,13 +172,17 @@ fn decompress_close(p: &mut Process, context: Term) -> BifResult {
 
 fn reset_compressor(state: &mut State<z::ZSTD_CCtx, z::ZSTD_CDict>) {
     // SAFETY: the context is live and behind its lock.
-    unsafe { z::ZSTD_CCtx_reset(state.codec.get(), z::ZSTD_ResetDirective::ZSTD_reset_session_only) };
+    unsafe {
+        z::ZSTD_CCtx_reset(state.codec.get(), z::ZSTD_ResetDirective::ZSTD_reset_session_only)
+    };
     state.in_use = false;
 }
 
 fn reset_decompressor(state: &mut State<z::ZSTD_DCtx, z::ZSTD_DDict>) {
     // SAFETY: as above.
-    unsafe { z::ZSTD_DCtx_reset(state.codec.get(), z::ZSTD_ResetDirective::ZSTD_reset_session_only) };
+    unsafe {
+        z::ZSTD_DCtx_reset(state.codec.get(), z::ZSTD_ResetDirective::ZSTD_reset_session_only)
+    };
     state.in_use = false;
 }
 
@@ -197,7 +207,9 @@ fn load_compress_dictionary(p: &mut Process, context: Term, dictionary: Term) ->
     compressing(p, context, |p, state| {
         let bytes = crate::port::iodata(dictionary).ok_or(BifExit::BADARG)?;
         // SAFETY: the context is live; the library copies the bytes.
-        let code = unsafe { z::ZSTD_CCtx_loadDictionary(state.codec.get(), bytes.as_ptr().cast(), bytes.len()) };
+        let code = unsafe {
+            z::ZSTD_CCtx_loadDictionary(state.codec.get(), bytes.as_ptr().cast(), bytes.len())
+        };
         state.dictionary = None;
         ok(p, code)
     })
@@ -208,7 +220,9 @@ fn load_decompress_dictionary(p: &mut Process, context: Term, dictionary: Term) 
     decompressing(p, context, |p, state| {
         let bytes = crate::port::iodata(dictionary).ok_or(BifExit::BADARG)?;
         // SAFETY: as above.
-        let code = unsafe { z::ZSTD_DCtx_loadDictionary(state.codec.get(), bytes.as_ptr().cast(), bytes.len()) };
+        let code = unsafe {
+            z::ZSTD_DCtx_loadDictionary(state.codec.get(), bytes.as_ptr().cast(), bytes.len())
+        };
         state.dictionary = None;
         ok(p, code)
     })
@@ -260,8 +274,16 @@ fn create_cdict(p: &mut Process, dictionary: Term, level: Term) -> BifResult {
     // SAFETY: the library copies the bytes.
     let made_of = unsafe {
         let parameters = z::ZSTD_getCParams(level, 0, bytes.len());
-        let (copied, any) = (z::ZSTD_dictLoadMethod_e::ZSTD_dlm_byCopy, z::ZSTD_dictContentType_e::ZSTD_dct_auto);
-        z::ZSTD_createCDict_advanced(bytes.as_ptr().cast(), bytes.len(), copied, any, parameters, MEMORY)
+        let (copied, any) =
+            (z::ZSTD_dictLoadMethod_e::ZSTD_dlm_byCopy, z::ZSTD_dictContentType_e::ZSTD_dct_auto);
+        z::ZSTD_createCDict_advanced(
+            bytes.as_ptr().cast(),
+            bytes.len(),
+            copied,
+            any,
+            parameters,
+            MEMORY,
+        )
     };
     made(p, Handle::new(made_of, z::ZSTD_freeCDict), "invalid_compress_dict")
 }
@@ -271,7 +293,8 @@ fn create_ddict(p: &mut Process, dictionary: Term) -> BifResult {
     let bytes = whole_bytes(dictionary)?.to_bytes();
     // SAFETY: as above.
     let made_of = unsafe {
-        let (copied, any) = (z::ZSTD_dictLoadMethod_e::ZSTD_dlm_byCopy, z::ZSTD_dictContentType_e::ZSTD_dct_auto);
+        let (copied, any) =
+            (z::ZSTD_dictLoadMethod_e::ZSTD_dlm_byCopy, z::ZSTD_dictContentType_e::ZSTD_dct_auto);
         z::ZSTD_createDDict_advanced(bytes.as_ptr().cast(), bytes.len(), copied, any, MEMORY)
     };
     made(p, Handle::new(made_of, z::ZSTD_freeDDict), "invalid_decompress_dict")
@@ -295,14 +318,18 @@ fn id_of_ddict(p: &mut Process, dictionary: Term) -> BifResult {
 fn id_of_dictionary(_: &mut Process, dictionary: Term) -> BifResult {
     let bytes = crate::port::iodata(dictionary).ok_or(BifExit::BADARG)?;
     // SAFETY: the bytes are live.
-    Ok(Term::small(unsafe { z::ZSTD_getDictID_fromDict(bytes.as_ptr().cast(), bytes.len()) }.into()))
+    Ok(Term::small(
+        unsafe { z::ZSTD_getDictID_fromDict(bytes.as_ptr().cast(), bytes.len()) }.into(),
+    ))
 }
 
 #[bif("zstd:getDictId_fromFrame_nif/1", since = 28)]
 fn id_of_frame(_: &mut Process, frame: Term) -> BifResult {
     let bytes = crate::port::iodata(frame).ok_or(BifExit::BADARG)?;
     // SAFETY: the bytes are live.
-    Ok(Term::small(unsafe { z::ZSTD_getDictID_fromFrame(bytes.as_ptr().cast(), bytes.len()) }.into()))
+    Ok(Term::small(
+        unsafe { z::ZSTD_getDictID_fromFrame(bytes.as_ptr().cast(), bytes.len()) }.into(),
+    ))
 }
 
 #[bif("zstd:get_frame_header_nif/1", since = 28)]
@@ -343,7 +370,9 @@ fn u64_of(term: Term) -> Option<u64> {
     if let Some(small) = term.as_small() {
         return u64::try_from(small).ok();
     }
-    term.as_big().filter(|big| !big.is_negative() && big.digits().len() == 1).map(|big| big.digits()[0])
+    term.as_big()
+        .filter(|big| !big.is_negative() && big.digits().len() == 1)
+        .map(|big| big.digits()[0])
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -374,11 +403,14 @@ const PARAMETERS: [(&str, CParameter, Kind); 17] = [
 ];
 
 /// By number; the first lets the compression level decide.
-const STRATEGIES: [&str; 10] =
-    ["default", "fast", "dfast", "greedy", "lazy", "lazy2", "btlazy2", "btopt", "btultra", "btultra2"];
+const STRATEGIES: [&str; 10] = [
+    "default", "fast", "dfast", "greedy", "lazy", "lazy2", "btlazy2", "btopt", "btultra",
+    "btultra2",
+];
 
 fn parameter(p: &mut Process, key: Term) -> Result<(CParameter, Kind), BifExit> {
-    let found = key.as_atom().and_then(|key| PARAMETERS.iter().find(|(name, ..)| *name == key.name()));
+    let found =
+        key.as_atom().and_then(|key| PARAMETERS.iter().find(|(name, ..)| *name == key.name()));
     found.map(|&(_, parameter, kind)| (parameter, kind)).ok_or_else(|| bad(p, "invalid_key", key))
 }
 
@@ -407,14 +439,18 @@ fn get_compress_parameter(p: &mut Process, context: Term, key: Term) -> BifResul
         let (parameter, kind) = parameter(p, key)?;
         let mut value = 0;
         // SAFETY: the context is live.
-        let code = unsafe { z::ZSTD_CCtx_getParameter(state.codec.get(), parameter, &raw mut value) };
+        let code =
+            unsafe { z::ZSTD_CCtx_getParameter(state.codec.get(), parameter, &raw mut value) };
         check(p, code)?;
         Ok(match kind {
             Kind::Number => Term::small(value.into()),
             // OTP asks the code that the library returns, not the value.
             Kind::Flag => Term::bool(code != 0),
             Kind::Strategy => {
-                let name = usize::try_from(value).ok().and_then(|at| STRATEGIES.get(at)).ok_or(BifExit::BADARG)?;
+                let name = usize::try_from(value)
+                    .ok()
+                    .and_then(|at| STRATEGIES.get(at))
+                    .ok_or(BifExit::BADARG)?;
                 Term::atom(Atom::new(name))
             }
         })
@@ -445,7 +481,8 @@ fn get_decompress_parameter(p: &mut Process, context: Term, key: Term) -> BifRes
         let parameter = window_log_max(p, key)?;
         let mut value = 0;
         // SAFETY: the context is live.
-        let code = unsafe { z::ZSTD_DCtx_getParameter(state.codec.get(), parameter, &raw mut value) };
+        let code =
+            unsafe { z::ZSTD_DCtx_getParameter(state.codec.get(), parameter, &raw mut value) };
         check(p, code)?;
         Ok(Term::small(value.into()))
     })
@@ -461,7 +498,8 @@ fn set_pledged_src_size(p: &mut Process, context: Term, size: Term) -> BifResult
     })
 }
 
-/// Feeds input to a codec until that is used up or the output is full, and says as `zstd` expects it what came of it.
+/// Feeds input to a codec until that is used up or the output is full, and says as `zstd` expects
+/// it what came of it.
 fn step(
     p: &mut Process,
     input_term: Term,
@@ -474,7 +512,8 @@ fn step(
     let mut chunk = Vec::<u8>::new();
     chunk.try_reserve_exact(chunk_bytes).map_err(|_| no_memory())?;
     chunk.resize(chunk_bytes, 0);
-    let mut output = z::ZSTD_outBuffer { dst: chunk.as_mut_ptr().cast(), size: chunk.len(), pos: 0 };
+    let mut output =
+        z::ZSTD_outBuffer { dst: chunk.as_mut_ptr().cast(), size: chunk.len(), pos: 0 };
     let mut input = z::ZSTD_inBuffer { src: bytes.as_ptr().cast(), size: bytes.len(), pos: 0 };
     let remaining = loop {
         let code = codec(&mut output, &mut input);
@@ -488,7 +527,11 @@ fn step(
     let written = p.binary(&chunk[..produced]);
     let tag = match () {
         () if flush != 0 && consumed == bytes.len() => {
-            if produced == chunk_bytes && remaining > 0 { atom!("flush") } else { atom!("done") }
+            if produced == chunk_bytes && remaining > 0 {
+                atom!("flush")
+            } else {
+                atom!("done")
+            }
         }
         () if consumed < bytes.len() => {
             let rest = p.sub_binary(input_term, consumed * 8, (bytes.len() - consumed) * 8);

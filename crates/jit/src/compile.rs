@@ -1,4 +1,5 @@
-//! From functions to machine code in memory: which of their pieces are compiled, and where they are installed.
+//! From functions to machine code in memory: which of their pieces are compiled, and where they are
+//! installed.
 
 use crate::plan::inlining::{self, Inlined};
 use crate::plan::span::Span;
@@ -10,7 +11,9 @@ use cranelift_codegen::ir::{Function, UserFuncName};
 use cranelift_codegen::isa::OwnedTargetIsa;
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use std::sync::Arc;
-use swarmrt_engine::code::{Code, CodeMemory, Functions, Glue, InstalledAt, LoopSymbol, Place, ReEntry, Relocations};
+use swarmrt_engine::code::{
+    Code, CodeMemory, Functions, Glue, InstalledAt, LoopSymbol, Place, ReEntry, Relocations,
+};
 use swarmrt_engine::layout::address_in;
 use swarmrt_engine::runtime::assists::Assists;
 use swarmrt_engine::{Compiled, Compiler, Part, Request};
@@ -19,7 +22,8 @@ use swarmrt_machine::code::{Export, ModuleCode};
 
 /// Functions with more instructions stay with the interpreter.
 const FUNCTION_INSTRUCTIONS_MAX: u32 = 20_000;
-/// Of functions with no more, all pieces are compiled at once; of larger ones each when it is found running.
+/// Of functions with no more, all pieces are compiled at once; of larger ones each when it is found
+/// running.
 const SMALL_FUNCTION_INSTRUCTIONS: u32 = 32;
 
 /// What stays the same from function to function.
@@ -55,17 +59,29 @@ impl Compiler for PieceCompiler {
         let inlined = Inlined::of(&vm.code, module, &span);
         let target = self.target.clone();
         let functions = Functions::of(module, installed);
-        let source = Source { functions: Some(functions), ..span.source(&target, vm, module, &inlined, floats) };
+        let source = Source {
+            functions: Some(functions),
+            ..span.source(&target, vm, module, &inlined, floats)
+        };
         let wanted = |at: u32| match part {
             // What follows a call that is inlined is hardly ever returned to.
-            Part::Entry => at == span.entry || span.instructions() <= SMALL_FUNCTION_INSTRUCTIONS && inlined.body(0).called(at - 1).is_none(),
+            Part::Entry => {
+                at == span.entry
+                    || span.instructions() <= SMALL_FUNCTION_INSTRUCTIONS
+                        && inlined.body(0).called(at - 1).is_none()
+            }
             Part::Behind(cell) => at == cell,
             Part::All => true,
         };
         let mut compiled = Compiled::default();
         // The entry comes first: the other pieces call it where it is.
         for start in span.pieces(module).filter(|start| wanted(start.at - 1)) {
-            let code = self.piece_in_memory(&source, start, InstalledAt::Cell(start.at - 1), module.digest.is_some())?;
+            let code = self.piece_in_memory(
+                &source,
+                start,
+                InstalledAt::Cell(start.at - 1),
+                module.digest.is_some(),
+            )?;
             add(&mut compiled, start.at - 1, &code);
             functions.install(module, function, code);
             for inside in std::mem::take(&mut self.loops) {
@@ -82,20 +98,36 @@ impl Compiler for PieceCompiler {
 
 impl PieceCompiler {
     pub fn new(target: Arc<Target>) -> PieceCompiler {
-        PieceCompiler { target, context: Context::new(), builder: FunctionBuilderContext::new(), loops: Vec::new() }
+        PieceCompiler {
+            target,
+            context: Context::new(),
+            builder: FunctionBuilderContext::new(),
+            loops: Vec::new(),
+        }
     }
 
     /// Compiles what goes on in a loop that the function has inside, unless it is there.
-    fn install_re_entry(&mut self, request: &Request<'_>, source: &Source<'_>, inside: InsideLoop, compiled: &mut Compiled) -> Result<(), String> {
+    fn install_re_entry(
+        &mut self,
+        request: &Request<'_>,
+        source: &Source<'_>,
+        inside: InsideLoop,
+        compiled: &mut Compiled,
+    ) -> Result<(), String> {
         let module = request.module;
         let InsideLoop { body, fun, argument, export } = inside;
-        let (body, helper, lambda) = (source.inlined.body(body), source.inlined.helper(export), source.inlined.lambda(fun));
-        let (Some(helper), Some(lambda), Some(other)) = (helper, lambda, body.other()) else { return Ok(()) };
+        let (body, helper, lambda) =
+            (source.inlined.body(body), source.inlined.helper(export), source.inlined.lambda(fun));
+        let (Some(helper), Some(lambda), Some(other)) = (helper, lambda, body.other()) else {
+            return Ok(());
+        };
         let place = Place::new(address_in(body.code(source.code), body.entry), fun, argument);
         if request.installed.re_entries.is_known(place) {
             return Ok(());
         }
-        let Some(fun_number) = module.funs.iter().position(|known| known.ptr() == fun) else { return Ok(()) };
+        let Some(fun_number) = module.funs.iter().position(|known| known.ptr() == fun) else {
+            return Ok(());
+        };
         let begins = source.inlined.body(lambda.body).entry + 1;
         let mfa = Export::of(export).mfa;
         let symbol = LoopSymbol {
@@ -110,22 +142,47 @@ impl PieceCompiler {
             free: lambda.free as u32,
         };
         let start = Start { at: body.entry + 1, live: body.arity, inside: Some(inside) };
-        let mut code = self.piece_in_memory(source, start, InstalledAt::ReEntry(place, symbol), module.digest.is_some())?;
+        let mut code = self.piece_in_memory(
+            source,
+            start,
+            InstalledAt::ReEntry(place, symbol),
+            module.digest.is_some(),
+        )?;
         // It may name nothing of the module that it is a loop of.
-        code.relocations = code.relocations.and_then(|mut relocations| relocations.add(other).map(|()| relocations));
+        code.relocations = code
+            .relocations
+            .and_then(|mut relocations| relocations.add(other).map(|()| relocations));
         add(compiled, source.entry, &code);
         let lambda_at = address_in(source.code, begins);
-        let re_entry = ReEntry { code: code.address(), export, changes: helper.changes, lambda: lambda_at, free: lambda.free };
-        Functions::of(module, request.installed).install_re_entry(request.function, code, place, re_entry);
+        let re_entry = ReEntry {
+            code: code.address(),
+            export,
+            changes: helper.changes,
+            lambda: lambda_at,
+            free: lambda.free,
+        };
+        Functions::of(module, request.installed).install_re_entry(
+            request.function,
+            code,
+            place,
+            re_entry,
+        );
         Ok(())
     }
 
     /// A piece in memory. Where it may be of use to other runs, its addresses are looked for.
-    fn piece_in_memory(&mut self, source: &Source<'_>, start: Start, at: InstalledAt, keep: bool) -> Result<Code, String> {
+    fn piece_in_memory(
+        &mut self,
+        source: &Source<'_>,
+        start: Start,
+        at: InstalledAt,
+        keep: bool,
+    ) -> Result<Code, String> {
         let context = self.compile_piece(source, start, false)?;
         let (bytes, entry) = frame::adapted(context)?;
         let fixups = if keep { source.symbols.fixups(&context.func, &bytes) } else { None };
-        let relocations = fixups.and_then(|fixups| Relocations::new(fixups, source.inlined.others()));
+        let relocations =
+            fixups.and_then(|fixups| Relocations::new(fixups, source.inlined.others()));
         let memory = CodeMemory::new(&bytes).map_err(|error| error.to_string())?;
         Ok(Code { memory, entry, at, relocations })
     }
@@ -134,22 +191,32 @@ impl PieceCompiler {
     ///
     /// # Errors
     /// What the code generator says.
-    pub fn compile_piece(&mut self, source: &Source<'_>, start: Start, listed: bool) -> Result<&Context, String> {
+    pub fn compile_piece(
+        &mut self,
+        source: &Source<'_>,
+        start: Start,
+        listed: bool,
+    ) -> Result<&Context, String> {
         let context = &mut self.context;
         context.clear();
         source.symbols.clear();
-        context.func = Function::with_name_signature(UserFuncName::default(), piece_signature(start.live));
+        context.func =
+            Function::with_name_signature(UserFuncName::default(), piece_signature(start.live));
         let builder = FunctionBuilder::new(&mut context.func, &mut self.builder);
-        self.loops = translate::translate(builder, source, start, self.target.isa.frontend_config());
+        self.loops =
+            translate::translate(builder, source, start, self.target.isa.frontend_config());
         if listed {
             listing::mark(&mut context.func);
             context.set_disasm(true);
         }
         if cfg!(debug_assertions) {
-            cranelift_codegen::verify_function(&context.func, self.target.isa.as_ref()).map_err(|errors| format!("{errors}"))?;
+            cranelift_codegen::verify_function(&context.func, self.target.isa.as_ref())
+                .map_err(|errors| format!("{errors}"))?;
         }
         convention::apply(&mut context.func);
-        context.compile(self.target.isa.as_ref(), &mut ControlPlane::default()).map_err(|error| format!("{:?}", error.inner))?;
+        context
+            .compile(self.target.isa.as_ref(), &mut ControlPlane::default())
+            .map_err(|error| format!("{:?}", error.inner))?;
         Ok(context)
     }
 }

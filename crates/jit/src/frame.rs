@@ -1,10 +1,11 @@
 //! What a piece does with the machine's stack.
 //!
-//! Cranelift gives each function a frame: two instructions to make it, and two to take it down before every tail call. A
-//! piece that keeps nothing on the machine's stack needs none. Its code is entered behind the making, and its tail calls
-//! lose the taking down; the offsets at which they end are known exactly. So that such a piece may call functions of the
-//! machine, pieces are entered with the stack as those want it at a call, eight bytes away from how functions are entered
-//! ([`pad`]); those that do keep something there get eight bytes more.
+//! Cranelift gives each function a frame: two instructions to make it, and two to take it down
+//! before every tail call. A piece that keeps nothing on the machine's stack needs none. Its code
+//! is entered behind the making, and its tail calls lose the taking down; the offsets at which they
+//! end are known exactly. So that such a piece may call functions of the machine, pieces are
+//! entered with the stack as those want it at a call, eight bytes away from how functions are
+//! entered ([`pad`]); those that do keep something there get eight bytes more.
 
 use cranelift_codegen::Context;
 use cranelift_codegen::ir::Opcode;
@@ -29,14 +30,16 @@ struct Counts {
     returns: usize,
 }
 
-/// Machine code that calls the piece whose address is in the state, with the stack as pieces want it; `code_offset` is
-/// where the address lies. `None` where pieces are entered like functions.
+/// Machine code that calls the piece whose address is in the state, with the stack as pieces want
+/// it; `code_offset` is where the address lies. `None` where pieces are entered like functions.
 pub fn pad(code_offset: i32) -> Option<Vec<u8>> {
     // `call [r15 + offset]; ret`: one return address more is on the stack.
-    cfg!(target_arch = "x86_64").then(|| [[0x41, 0xff, 0x97].as_slice(), &code_offset.to_le_bytes(), &[0xc3]].concat())
+    cfg!(target_arch = "x86_64")
+        .then(|| [[0x41, 0xff, 0x97].as_slice(), &code_offset.to_le_bytes(), &[0xc3]].concat())
 }
 
-/// The machine code of a compiled piece, made ready for how pieces are entered, and at which offset in it that is.
+/// The machine code of a compiled piece, made ready for how pieces are entered, and at which offset
+/// in it that is.
 ///
 /// # Errors
 /// When the code is not what is known of Cranelift's.
@@ -59,7 +62,8 @@ pub fn adapted(context: &Context) -> Result<(Vec<u8>, usize), String> {
     if !cfg!(target_arch = "x86_64") {
         return Ok((bytes, 0));
     }
-    let ends: Vec<usize> = compiled.buffer.call_sites().map(|call| call.ret_addr as usize).collect();
+    let ends: Vec<usize> =
+        compiled.buffer.call_sites().map(|call| call.ret_addr as usize).collect();
     let entry = adapt(&mut bytes, &ends, counts)?;
     Ok((bytes, entry))
 }
@@ -75,12 +79,23 @@ fn adapt(code: &mut [u8], ends: &[usize], counts: Counts) -> Result<usize, Strin
         return Ok(0);
     }
     if counts.returns > 0 {
-        return if counts.calls == 0 { Ok(0) } else { Err("a piece that returns calls without room on the stack".to_owned()) };
+        return if counts.calls == 0 {
+            Ok(0)
+        } else {
+            Err("a piece that returns calls without room on the stack".to_owned())
+        };
     }
-    let is_tail_call = |&&end: &&usize| end <= code.len() && code[..end].strip_suffix(&JUMP).is_some_and(|before| before.ends_with(&TAKE_DOWN));
+    let is_tail_call = |&&end: &&usize| {
+        end <= code.len()
+            && code[..end].strip_suffix(&JUMP).is_some_and(|before| before.ends_with(&TAKE_DOWN))
+    };
     let tail_calls: Vec<usize> = ends.iter().filter(is_tail_call).copied().collect();
     if tail_calls.len() != counts.tail_calls || ends.len() != counts.tail_calls + counts.calls {
-        return Err(format!("{} tail calls among {} calls; {counts:?}", tail_calls.len(), ends.len()));
+        return Err(format!(
+            "{} tail calls among {} calls; {counts:?}",
+            tail_calls.len(),
+            ends.len()
+        ));
     }
     for end in tail_calls {
         let sequence = &mut code[end - JUMP.len() - TAKE_DOWN.len()..end];
@@ -116,7 +131,14 @@ mod tests {
             (&[0x48, 0x81, 0xec, 0x80, 0, 0, 0], &[0x48, 0x81, 0xec, 0x88, 0, 0, 0]),
         ] {
             let mut bytes = code(&[&MAKE, room, &CALL, &TAKE_DOWN, &RETURN]);
-            assert_eq!(adapt(&mut bytes, &[6 + room.len()], Counts { calls: 1, tail_calls: 0, returns: 1 }), Ok(0));
+            assert_eq!(
+                adapt(
+                    &mut bytes,
+                    &[6 + room.len()],
+                    Counts { calls: 1, tail_calls: 0, returns: 1 }
+                ),
+                Ok(0)
+            );
             assert_eq!(bytes, code(&[&MAKE, more, &CALL, &TAKE_DOWN, &RETURN]));
         }
     }

@@ -4,7 +4,10 @@ use crate::translate::{PASSED_X, piece_signature};
 use crate::{convention, frame};
 use cranelift_codegen::Context;
 use cranelift_codegen::control::ControlPlane;
-use cranelift_codegen::ir::{AbiParam, Function, InstBuilder, MemFlagsData as MemFlags, Signature, StackSlotData, StackSlotKind, UserFuncName, Value, types};
+use cranelift_codegen::ir::{
+    AbiParam, Function, InstBuilder, MemFlagsData as MemFlags, Signature, StackSlotData,
+    StackSlotKind, UserFuncName, Value, types,
+};
 use cranelift_codegen::isa::{CallConv, OwnedTargetIsa};
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use swarmrt_engine::code::{CodeMemory, EnterFn, Glue, Question, Stub, unwind};
@@ -56,7 +59,8 @@ pub fn compile_glue(isa: &OwnedTargetIsa, assists: &Assists) -> Result<Glue, Str
     let memory = in_memory(&bytes)?;
     let start = memory.address();
     // SAFETY: the trampoline was compiled with this signature.
-    let enter: EnterFn = unsafe { std::mem::transmute::<*const u8, EnterFn>((start + trampoline) as *const u8) };
+    let enter: EnterFn =
+        unsafe { std::mem::transmute::<*const u8, EnterFn>((start + trampoline) as *const u8) };
     Ok(Glue {
         enter,
         exits: exits.map(|offset| start + offset),
@@ -66,8 +70,13 @@ pub fn compile_glue(isa: &OwnedTargetIsa, assists: &Assists) -> Result<Glue, Str
 }
 
 /// Compiles a function whose body `build` makes from its parameters.
-fn compile(isa: &OwnedTargetIsa, signature: Signature, build: impl FnOnce(&mut FunctionBuilder<'_>, &[Value])) -> Result<Context, String> {
-    let mut context = Context::for_function(Function::with_name_signature(UserFuncName::default(), signature));
+fn compile(
+    isa: &OwnedTargetIsa,
+    signature: Signature,
+    build: impl FnOnce(&mut FunctionBuilder<'_>, &[Value]),
+) -> Result<Context, String> {
+    let mut context =
+        Context::for_function(Function::with_name_signature(UserFuncName::default(), signature));
     let mut function_context = FunctionBuilderContext::new();
     let mut b = FunctionBuilder::new(&mut context.func, &mut function_context);
     let block = b.create_block();
@@ -78,11 +87,17 @@ fn compile(isa: &OwnedTargetIsa, signature: Signature, build: impl FnOnce(&mut F
     b.seal_all_blocks();
     b.finalize(isa.frontend_config());
     convention::apply(&mut context.func);
-    context.compile(isa.as_ref(), &mut ControlPlane::default()).map_err(|error| format!("{:?}", error.inner))?;
+    context
+        .compile(isa.as_ref(), &mut ControlPlane::default())
+        .map_err(|error| format!("{:?}", error.inner))?;
     Ok(context)
 }
 /// The same for one that is called like any other.
-fn compile_function(isa: &OwnedTargetIsa, signature: Signature, build: impl FnOnce(&mut FunctionBuilder<'_>, &[Value])) -> Result<Vec<u8>, String> {
+fn compile_function(
+    isa: &OwnedTargetIsa,
+    signature: Signature,
+    build: impl FnOnce(&mut FunctionBuilder<'_>, &[Value]),
+) -> Result<Vec<u8>, String> {
     let context = compile(isa, signature, build)?;
     Ok(context.compiled_code().expect("just compiled").code_buffer().to_vec())
 }
@@ -101,7 +116,9 @@ fn compile_trampoline(isa: &OwnedTargetIsa, pad: Option<u64>) -> Result<Vec<u8>,
         let (registers, code) = (params[0], params[1]);
         b.ins().store(MemFlags::trusted(), code, registers, layout::CODE);
         let code = pad.map_or(code, |pad| b.ins().iconst(types::I64, pad as i64));
-        let arguments: Vec<_> = places().map(|offset| b.ins().load(types::I64, MemFlags::trusted(), registers, offset)).collect();
+        let arguments: Vec<_> = places()
+            .map(|offset| b.ins().load(types::I64, MemFlags::trusted(), registers, offset))
+            .collect();
         // Rust keeps what it likes in the register that is pinned here.
         let pinned = b.ins().get_pinned_reg(types::I64);
         b.ins().set_pinned_reg(registers);
@@ -113,7 +130,11 @@ fn compile_trampoline(isa: &OwnedTargetIsa, pad: Option<u64>) -> Result<Vec<u8>,
     })
 }
 
-fn compile_stub(isa: &OwnedTargetIsa, assists: &Assists, stub: Stub) -> Result<(Vec<u8>, usize), String> {
+fn compile_stub(
+    isa: &OwnedTargetIsa,
+    assists: &Assists,
+    stub: Stub,
+) -> Result<(Vec<u8>, usize), String> {
     let is_saved = matches!(stub, Stub::SavedInterpret | Stub::SavedContinue | Stub::SavedLeave);
     let signature = if is_saved { saved_signature() } else { piece_signature(PASSED_X) };
     let context = compile(isa, signature, |b, params| {
@@ -127,7 +148,8 @@ fn compile_stub(isa: &OwnedTargetIsa, assists: &Assists, stub: Stub) -> Result<(
             let signature = b.import_signature(signature);
             let function = b.ins().iconst(types::I64, assists.make_words as usize as i64);
             // Whoever is entered like a piece and returns has to have room on the stack to call.
-            let room = b.create_sized_stack_slot(StackSlotData::new(StackSlotKind::ExplicitSlot, 16, 4));
+            let room =
+                b.create_sized_stack_slot(StackSlotData::new(StackSlotKind::ExplicitSlot, 16, 4));
             b.ins().stack_store(types::I64, registers, room, 0);
             b.ins().call_indirect(signature, function, &[registers]);
         }
@@ -136,9 +158,13 @@ fn compile_stub(isa: &OwnedTargetIsa, assists: &Assists, stub: Stub) -> Result<(
             b.ins().store(MemFlags::trusted(), left, registers, layout::REDUCTIONS);
         }
         let cell = match stub {
-            Stub::NoCodeEntry | Stub::TurnOver | Stub::TurnOverFloats => Some(b.ins().load(types::I64, MemFlags::trusted(), registers, layout::CELL)),
+            Stub::NoCodeEntry | Stub::TurnOver | Stub::TurnOverFloats => {
+                Some(b.ins().load(types::I64, MemFlags::trusted(), registers, layout::CELL))
+            }
             // Nobody has written below the stack since.
-            Stub::NoCodeReturn => Some(b.ins().load(types::I64, MemFlags::trusted(), params[0], -8)),
+            Stub::NoCodeReturn => {
+                Some(b.ins().load(types::I64, MemFlags::trusted(), params[0], -8))
+            }
             _ => None,
         };
         if let Some(cell) = cell {
@@ -146,7 +172,11 @@ fn compile_stub(isa: &OwnedTargetIsa, assists: &Assists, stub: Stub) -> Result<(
             b.ins().store(MemFlags::trusted(), ip, registers, layout::IP);
         }
         let exit = match stub {
-            Stub::NoCodeEntry | Stub::NoCodeReturn | Stub::Interpret | Stub::InterpretFloats | Stub::SavedInterpret => Exit::Interpret,
+            Stub::NoCodeEntry
+            | Stub::NoCodeReturn
+            | Stub::Interpret
+            | Stub::InterpretFloats
+            | Stub::SavedInterpret => Exit::Interpret,
             Stub::TurnOver | Stub::TurnOverFloats => Exit::Enter,
             Stub::SavedContinue => Exit::Continue,
             Stub::SavedLeave => Exit::Leave,
@@ -157,7 +187,11 @@ fn compile_stub(isa: &OwnedTargetIsa, assists: &Assists, stub: Stub) -> Result<(
     frame::adapted(&context)
 }
 
-fn compile_question(isa: &OwnedTargetIsa, assists: &Assists, question: Question) -> Result<Vec<u8>, String> {
+fn compile_question(
+    isa: &OwnedTargetIsa,
+    assists: &Assists,
+    question: Question,
+) -> Result<Vec<u8>, String> {
     let function = match question {
         Question::EqualExact => assists.equal_exact,
         Question::Equal => assists.equal,

@@ -1,8 +1,9 @@
-//! The optimising compiler: machine code by Cranelift, over the same machine state that the interpreter works on.
+//! The optimising compiler: machine code by Cranelift, over the same machine state that the
+//! interpreter works on.
 //!
-//! [`engine`](swarmrt_engine) says which functions are compiled, and installs the code. Nothing here knows of the interpreter but
-//! as functions that execute an instruction or a part of one ([`Assists`]): what machine code does not do itself, it has done
-//! by those.
+//! [`engine`](swarmrt_engine) says which functions are compiled, and installs the code. Nothing
+//! here knows of the interpreter but as functions that execute an instruction or a part of one
+//! ([`Assists`]): what machine code does not do itself, it has done by those.
 
 mod compile;
 mod convention;
@@ -49,7 +50,8 @@ impl Target {
     fn new(assists: &'static Assists) -> Result<Target, Unavailable> {
         let mut flags = settings::builder();
         for (name, value) in [
-            // Its optimisations cost a quarter of the time, and gain nothing that can be measured on what comes from here.
+            // Its optimisations cost a quarter of the time, and gain nothing that can be measured
+            // on what comes from here.
             ("opt_level", "none"),
             ("preserve_frame_pointers", "true"),
             ("enable_pinned_reg", "true"),
@@ -65,7 +67,8 @@ impl Target {
             .map_err(|error| Unavailable::new("this processor", &error))?
             .finish(settings::Flags::new(flags))
             .map_err(|error| Unavailable::new("code generator", &error))?;
-        let glue = glue::compile_glue(&isa, assists).map_err(|error| Unavailable::new("code at the border", &error))?;
+        let glue = glue::compile_glue(&isa, assists)
+            .map_err(|error| Unavailable::new("code at the border", &error))?;
         let features: Vec<String> = isa.isa_flags().iter().map(ToString::to_string).collect();
         let processor = format!("{} {}", isa.triple(), features.join(" "));
         Ok(Target { isa, assists, glue, processor })

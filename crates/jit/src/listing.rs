@@ -1,9 +1,11 @@
-//! Listings of machine code: what the code generator makes of each instruction, in its own notation.
+//! Listings of machine code: what the code generator makes of each instruction, in its own
+//! notation.
 //!
-//! Between the instructions of a function's intermediate form stand marks that say which specialised instruction what
-//! follows belongs to. They are sequence points, which become no machine code, and appear in the generator's text. They
-//! do change which registers are chosen now and then: what the engine itself makes is a percent larger or smaller. The
-//! frames that the text shows are taken away afterwards where they are not needed ([`frame`](crate::frame)).
+//! Between the instructions of a function's intermediate form stand marks that say which
+//! specialised instruction what follows belongs to. They are sequence points, which become no
+//! machine code, and appear in the generator's text. They do change which registers are chosen now
+//! and then: what the engine itself makes is a percent larger or smaller. The frames that the text
+//! shows are taken away afterwards where they are not needed ([`frame`](crate::frame)).
 
 use crate::compile::{PieceCompiler, Target};
 use crate::plan::inlining::Inlined;
@@ -22,8 +24,8 @@ use swarmrt_machine::code::ModuleCode;
 const MARK: &str = "sequence_point";
 const TAG: &str = "; ^-- debug @ Pre: [User(";
 
-/// Puts marks into a function: where a block begins, and where something belongs to another instruction than what stands
-/// before it.
+/// Puts marks into a function: where a block begins, and where something belongs to another
+/// instruction than what stands before it.
 pub fn mark(function: &mut Function) {
     let blocks: Vec<_> = function.layout.blocks().collect();
     for block in blocks {
@@ -67,7 +69,11 @@ impl Lister {
         let source = span.source(&self.target, self.vm, module, &inlined, false);
         let mut text = String::new();
         for start in span.pieces(module) {
-            let compiled = self.compiler.compile_piece(&source, start, true)?.compiled_code().ok_or("not compiled")?;
+            let compiled = self
+                .compiler
+                .compile_piece(&source, start, true)?
+                .compiled_code()
+                .ok_or("not compiled")?;
             let kind = if start.at - 1 == span.entry { "entry" } else { "return point" };
             let bytes = compiled.code_buffer().len();
             let listing = compiled.vcode.as_deref().unwrap_or_default();
@@ -80,14 +86,19 @@ impl Lister {
 }
 
 /// The generator's text with the instructions in place of the marks.
-fn list<'a>(text: &mut String, listing: &str, instruction: impl Fn(u32) -> Option<&'a Instr>) -> std::fmt::Result {
+fn list<'a>(
+    text: &mut String,
+    listing: &str,
+    instruction: impl Fn(u32) -> Option<&'a Instr>,
+) -> std::fmt::Result {
     let mut last = None;
     for line in listing.lines() {
         let part = line.trim();
         if part == MARK {
             continue;
         }
-        let mark = part.strip_prefix(TAG).and_then(|rest| rest.split(')').next()?.parse::<u32>().ok());
+        let mark =
+            part.strip_prefix(TAG).and_then(|rest| rest.split(')').next()?.parse::<u32>().ok());
         match mark {
             Some(at) if last == Some(at) => {}
             Some(at) => {

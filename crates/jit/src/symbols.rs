@@ -1,8 +1,9 @@
 //! Finding the addresses in what was compiled.
 //!
-//! While a piece is translated, every address that it is given is noted with its symbol. In the finished code, an address is
-//! the operand of an instruction that loads eight bytes as they stand, or one of the constants behind the code, with which
-//! instructions compare. So it is found by its value. A piece of which that cannot be done for certain is not kept.
+//! While a piece is translated, every address that it is given is noted with its symbol. In the
+//! finished code, an address is the operand of an instruction that loads eight bytes as they stand,
+//! or one of the constants behind the code, with which instructions compare. So it is found by its
+//! value. A piece of which that cannot be done for certain is not kept.
 
 use cranelift_codegen::ir::{Function, InstructionData, Opcode};
 use std::cell::{Cell, RefCell};
@@ -40,8 +41,9 @@ impl SymbolNotes {
         noted.symbol = noted.symbol.filter(|&known| known == symbol);
     }
 
-    /// Where the addresses lie in the code that was made from the function. `None` when that is not certain: when a
-    /// constant of the program happens to be the same, or an address is so small that it could be written in fewer bytes.
+    /// Where the addresses lie in the code that was made from the function. `None` when that is not
+    /// certain: when a constant of the program happens to be the same, or an address is so small
+    /// that it could be written in fewer bytes.
     pub fn fixups(&self, function: &Function, code: &[u8]) -> Option<Vec<Fixup>> {
         if !cfg!(target_arch = "x86_64") || self.is_tied.get() {
             return None;
@@ -49,7 +51,9 @@ impl SymbolNotes {
         let notes = self.notes.borrow();
         let mut constants: HashMap<u64, usize> = HashMap::new();
         for inst in function.layout.blocks().flat_map(|block| function.layout.block_insts(block)) {
-            if let InstructionData::UnaryImm { opcode: Opcode::Iconst, imm } = function.dfg.insts[inst] {
+            if let InstructionData::UnaryImm { opcode: Opcode::Iconst, imm } =
+                function.dfg.insts[inst]
+            {
                 *constants.entry(imm.bits() as u64).or_default() += 1;
             }
         }
@@ -63,9 +67,16 @@ impl SymbolNotes {
             known.insert(value, noted.symbol?);
         }
         // Behind `movabs`, into any register.
-        let is_loaded = |at: usize| at >= 2 && matches!(code[at - 2], 0x48 | 0x49) && code[at - 1] & 0xf8 == 0xb8;
-        let found = (0..code.len().saturating_sub(ADDRESS_BYTES - 1)).filter_map(|at| Some((at, *known.get(&read(code, at))?)));
-        found.map(|(at, symbol)| (is_loaded(at) || at.is_multiple_of(ADDRESS_BYTES)).then_some((at as u32, symbol))).collect()
+        let is_loaded = |at: usize| {
+            at >= 2 && matches!(code[at - 2], 0x48 | 0x49) && code[at - 1] & 0xf8 == 0xb8
+        };
+        let found = (0..code.len().saturating_sub(ADDRESS_BYTES - 1))
+            .filter_map(|at| Some((at, *known.get(&read(code, at))?)));
+        found
+            .map(|(at, symbol)| {
+                (is_loaded(at) || at.is_multiple_of(ADDRESS_BYTES)).then_some((at as u32, symbol))
+            })
+            .collect()
     }
 }
 
@@ -91,7 +102,9 @@ mod tests {
     fn addresses_are_found_where_they_are_loaded_and_among_the_constants() {
         // movabs rax, ADDRESS; cmp rax, [rip + 7]; five bytes; ADDRESS
         let load = [[0x48, 0xb8].as_slice(), &ADDRESS.to_le_bytes()].concat();
-        let code = [load.as_slice(), &[0x48, 0x3b, 0x05, 7, 0, 0, 0], &[0xcc; 7], &ADDRESS.to_le_bytes()].concat();
+        let code =
+            [load.as_slice(), &[0x48, 0x3b, 0x05, 7, 0, 0, 0], &[0xcc; 7], &ADDRESS.to_le_bytes()]
+                .concat();
         assert_eq!(fixups(&code), Some(vec![(2, Symbol::Instr(3)), (24, Symbol::Instr(3))]));
     }
     #[test]

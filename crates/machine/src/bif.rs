@@ -12,8 +12,8 @@ use swarmrt_term::{Atom, AtomMap, Mfa, Term, am};
 #[linkme::distributed_slice]
 pub static BIFS: [BifEntry];
 
-/// A built-in as it is called. `None`: [`Process::result_at_hand`] says why it has no result. This way a result comes back in the
-/// processor's registers, as a `BifResult` does not.
+/// A built-in as it is called. `None`: [`Process::result_at_hand`] says why it has no result. This
+/// way a result comes back in the processor's registers, as a `BifResult` does not.
 pub type BifFn = fn(&mut Process, &[Term]) -> Option<Term>;
 pub type BifResult = Result<Term, BifExit>;
 
@@ -21,8 +21,9 @@ pub type BifResult = Result<Term, BifExit>;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum BifKind {
     Normal,
-    /// May be an instruction, in a guard or where the compiler makes one of a call (from OTP 29 on also conversions to atoms):
-    /// it is quick, neither traps nor waits, and does nothing but answer.
+    /// May be an instruction, in a guard or where the compiler makes one of a call (from OTP 29 on
+    /// also conversions to atoms): it is quick, neither traps nor waits, and does nothing but
+    /// answer.
     Guard,
     /// May block on files or devices.
     DirtyIo,
@@ -75,7 +76,8 @@ pub enum BifExit {
         reason: Term,
         trace: Term,
     },
-    /// `erlang:error/2,3`: reason, the arguments for the stack trace's first entry (none: its arity), its `error_info`.
+    /// `erlang:error/2,3`: reason, the arguments for the stack trace's first entry (none: its
+    /// arity), its `error_info`.
     WithArgs {
         reason: Term,
         args: Term,
@@ -83,7 +85,8 @@ pub enum BifExit {
     },
     /// Go on in an Erlang function: its arguments were put into [`Process::trap_args`].
     Trap(&'static Export),
-    /// Collect, so that the block has room for this many words, and call the same built-in again: see [`Process::reserve`].
+    /// Collect, so that the block has room for this many words, and call the same built-in again:
+    /// see [`Process::reserve`].
     Room(usize),
     /// Give up the scheduler and call the same built-in again, soon.
     Yield,
@@ -107,7 +110,10 @@ impl Process {
     /// Why there is no result (yet).
     #[inline(always)]
     pub fn bif_result(&mut self, returned: Option<Term>) -> BifResult {
-        returned.map_or_else(|| self.result_at_hand.take().expect("a built-in without a result says why"), Ok)
+        returned.map_or_else(
+            || self.result_at_hand.take().expect("a built-in without a result says why"),
+            Ok,
+        )
     }
 }
 
@@ -118,10 +124,18 @@ impl BifExit {
     pub const NOTSUP: BifExit = BifExit::Error(Term::atom(am::NOTSUP));
 }
 
-/// OTP's modules whose native libraries are part of the machine. Their functions have [native bodies](crate::code::natives)
-/// as those of any other library, and are no built-ins.
-pub const LINKED_LIBRARIES: [&str; 8] =
-    ["zlib", "zstd", "erl_tracer", "prim_buffer", "prim_file", "prim_socket", "prim_net", "prim_tty"];
+/// OTP's modules whose native libraries are part of the machine. Their functions have [native
+/// bodies](crate::code::natives) as those of any other library, and are no built-ins.
+pub const LINKED_LIBRARIES: [&str; 8] = [
+    "zlib",
+    "zstd",
+    "erl_tracer",
+    "prim_buffer",
+    "prim_file",
+    "prim_socket",
+    "prim_net",
+    "prim_tty",
+];
 
 /// The built-ins by number and by name.
 pub struct BifTable {
@@ -137,8 +151,12 @@ impl BifTable {
     /// When two built-ins have the same name.
     pub(crate) fn collect(release: Release) -> BifTable {
         // What `prim_file` has for names of files are built-ins, in OTP as here.
-        let is_linked = |entry: &BifEntry| LINKED_LIBRARIES.contains(&entry.module) && (entry.module != "prim_file" || entry.name.ends_with("_nif"));
-        let mut libraries: AtomMap<Vec<_>> = LINKED_LIBRARIES.iter().map(|name| (Atom::new(name), Vec::new())).collect();
+        let is_linked = |entry: &BifEntry| {
+            LINKED_LIBRARIES.contains(&entry.module)
+                && (entry.module != "prim_file" || entry.name.ends_with("_nif"))
+        };
+        let mut libraries: AtomMap<Vec<_>> =
+            LINKED_LIBRARIES.iter().map(|name| (Atom::new(name), Vec::new())).collect();
         for entry in BIFS.iter().filter(|entry| entry.exists_in(release) && is_linked(entry)) {
             libraries.entry(Atom::new(entry.module)).or_default().push(entry);
         }
@@ -146,7 +164,11 @@ impl BifTable {
             .iter()
             .filter(|entry| entry.exists_in(release) && !is_linked(entry))
             .map(|entry| {
-                let mfa = Mfa { module: Atom::new(entry.module), function: Atom::new(entry.name), arity: u32::from(entry.arity) };
+                let mfa = Mfa {
+                    module: Atom::new(entry.module),
+                    function: Atom::new(entry.name),
+                    arity: u32::from(entry.arity),
+                };
                 (entry, mfa)
             })
             .collect();
@@ -155,7 +177,13 @@ impl BifTable {
         for (number, (entry, mfa)) in entries.iter().enumerate() {
             let number = u16::try_from(number).expect("there are fewer than 65,536 built-ins");
             let before = numbers.insert(*mfa, number);
-            assert!(before.is_none(), "built-in defined twice: {}:{}/{}", entry.module, entry.name, entry.arity);
+            assert!(
+                before.is_none(),
+                "built-in defined twice: {}:{}/{}",
+                entry.module,
+                entry.name,
+                entry.arity
+            );
         }
         BifTable { entries, numbers, libraries }
     }

@@ -8,8 +8,9 @@
 //!
 //! [`bif`] is the table of built-ins.
 //!
-//! Invariants: nothing here knows any one engine or built-in. Engines implement [`Engine`](scheduler::Engine);
-//! built-ins register in [`bif::BIFS`]; crates above keep their own state in [`vm::Vm::extension`].
+//! Invariants: nothing here knows any one engine or built-in. Engines implement
+//! [`Engine`](scheduler::Engine); built-ins register in [`bif::BIFS`]; crates above keep their own
+//! state in [`vm::Vm::extension`].
 
 pub mod bif;
 pub mod code;
@@ -22,7 +23,7 @@ pub mod vm;
 #[cfg(all(test, not(loom)))]
 mod tests;
 
-pub use bif::{BifResult, BifExit};
+pub use bif::{BifExit, BifResult};
 pub use process::Process;
 pub use swarmrt_macros::bif;
 pub use vm::{Vm, pin};

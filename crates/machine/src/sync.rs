@@ -1,7 +1,8 @@
-//! The atomics and locks of the structures that loom checks: loom's own when it does, the real ones otherwise.
+//! The atomics and locks of the structures that loom checks: loom's own when it does, the real ones
+//! otherwise.
 //!
-//! `script/loom` runs the checks: all interleavings of a few threads, with all that the memory model allows
-//! them to see.
+//! `script/loom` runs the checks: all interleavings of a few threads, with all that the memory
+//! model allows them to see.
 
 #[cfg(not(loom))]
 pub use parking_lot::{Condvar, Mutex};

@@ -2,11 +2,11 @@
 
 use crate::process::links::{AliasMode, Monitor, RefValue, Relations, Tag, Watched};
 use crate::process::mailbox::Mailbox;
-use crate::process::{Process, Task, TaskWork};
-use crate::process::spawn::{SpawnOptions, Start, spawn};
-use crate::vm::{Config, Vm, pin};
-use crate::signal;
 use crate::process::run_state;
+use crate::process::spawn::{SpawnOptions, Start, spawn};
+use crate::process::{Process, Task, TaskWork};
+use crate::signal;
+use crate::vm::{Config, Vm, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
@@ -77,7 +77,13 @@ fn monitor(vm: &'static Vm, owner: u64, watched: u64, tag: Option<Tag>) -> u64 {
     monitor_as(vm, vm.next_ref(), owner, watched, tag)
 }
 
-fn monitor_as(vm: &'static Vm, reference: RefValue, owner: u64, watched: u64, tag: Option<Tag>) -> u64 {
+fn monitor_as(
+    vm: &'static Vm,
+    reference: RefValue,
+    owner: u64,
+    watched: u64,
+    tag: Option<Tag>,
+) -> u64 {
     let monitor = Monitor { reference, watched: Watched::Pid(watched), tag, priority: false };
     process(vm, owner).relations.monitors.insert(reference.id, monitor);
     signal::send_monitor(vm, Term::pid(owner), watched, reference.id);
@@ -88,9 +94,11 @@ const BOOM: Term = Term::atom(am::BADARG);
 
 #[test]
 fn exit_signals_end_a_process_or_become_messages() {
-    let (normal, kill, killed) = (Term::atom(am::NORMAL), Term::atom(am::KILL), Term::atom(am::KILLED));
-    // Reason, whether it comes through a link, and from the process itself; what becomes of one that does not
-    // trap exits, and of one that does: its exit reason, or whether it gets a message.
+    let (normal, kill, killed) =
+        (Term::atom(am::NORMAL), Term::atom(am::KILL), Term::atom(am::KILLED));
+    // Reason, whether it comes through a link, and from the process itself; what becomes of one
+    // that does not trap exits, and of one that does: its exit reason, or whether it gets a
+    // message.
     let cases = [
         (BOOM, false, false, Some(BOOM), None),
         (BOOM, true, false, Some(BOOM), None),
@@ -113,13 +121,18 @@ fn exit_signals_end_a_process_or_become_messages() {
             } else {
                 signal::send_exit(vm, Term::pid(from), pid, reason);
             }
-            let case = format!("{reason:?}, linked: {linked}, from itself: {from_self}, traps: {traps}");
+            let case =
+                format!("{reason:?}, linked: {linked}, from itself: {from_self}, traps: {traps}");
             assert_eq!(handle(vm, pid), ends.is_some(), "{case}");
             if let Some(ends) = ends {
                 assert_eq!(process(vm, pid).exception.reason, ends, "{case}");
                 assert!(messages(vm, pid).is_empty(), "{case}");
             } else if traps {
-                assert_eq!(messages(vm, pid), [format!("{{'EXIT',{},{}}}", text(Term::pid(from)), text(reason))], "{case}");
+                assert_eq!(
+                    messages(vm, pid),
+                    [format!("{{'EXIT',{},{}}}", text(Term::pid(from)), text(reason))],
+                    "{case}"
+                );
             } else {
                 assert!(messages(vm, pid).is_empty(), "{case}");
             }
@@ -154,7 +167,8 @@ fn a_link_that_was_taken_back_does_nothing() {
 #[test]
 fn the_end_of_a_process_is_told_to_whom_it_concerns() {
     let vm = machine();
-    let (pid, linked, watcher, tagging) = (new_process(vm), new_process(vm), new_process(vm), new_process(vm));
+    let (pid, linked, watcher, tagging) =
+        (new_process(vm), new_process(vm), new_process(vm), new_process(vm));
     link(vm, pid, linked);
     monitor(vm, watcher, pid, None);
     monitor(vm, tagging, pid, Some(Tag::new(BOOM)));
@@ -173,10 +187,17 @@ fn the_end_of_a_process_is_told_to_whom_it_concerns() {
     assert!(process(vm, linked).relations.monitored_by.is_empty());
     handle(vm, watcher);
     handle(vm, tagging);
-    let down = |pid: u64| messages(vm, pid).iter().map(|message| message.split_once(",#Ref").map_or("", |(tag, _)| tag).to_owned()).collect::<Vec<_>>();
+    let down = |pid: u64| {
+        messages(vm, pid)
+            .iter()
+            .map(|message| message.split_once(",#Ref").map_or("", |(tag, _)| tag).to_owned())
+            .collect::<Vec<_>>()
+    };
     assert_eq!(down(watcher), ["{'DOWN'"]);
     assert_eq!(down(tagging), ["{badarg"]);
-    assert!(messages(vm, watcher)[0].ends_with(&format!(",process,{},badarg}}", text(Term::pid(pid)))));
+    assert!(
+        messages(vm, watcher)[0].ends_with(&format!(",process,{},badarg}}", text(Term::pid(pid))))
+    );
     assert!(process(vm, watcher).relations.monitors.is_empty());
 }
 
@@ -190,7 +211,11 @@ fn who_comes_too_late_hears_that_there_is_no_process() {
     monitor(vm, watcher, pid, None);
     let asked = Arc::new(AtomicBool::new(false));
     let answered = asked.clone();
-    signal::send_call(vm, pid, Box::new(move |_, process| answered.store(process.is_none(), Ordering::SeqCst)));
+    signal::send_call(
+        vm,
+        pid,
+        Box::new(move |_, process| answered.store(process.is_none(), Ordering::SeqCst)),
+    );
     end(vm, pid, BOOM);
 
     assert!(handle(vm, linking));
@@ -203,7 +228,12 @@ fn who_comes_too_late_hears_that_there_is_no_process() {
 
 #[test]
 fn aliases_last_as_long_as_they_are_to() {
-    for (mode, received) in [(AliasMode::ExplicitUnalias, 2), (AliasMode::Demonitor, 2), (AliasMode::Reply, 1), (AliasMode::ReplyDemonitor, 1)] {
+    for (mode, received) in [
+        (AliasMode::ExplicitUnalias, 2),
+        (AliasMode::Demonitor, 2),
+        (AliasMode::Reply, 1),
+        (AliasMode::ReplyDemonitor, 1),
+    ] {
         let vm = machine();
         let (pid, other) = (new_process(vm), new_process(vm));
         let alias = vm.next_alias(pid);
@@ -224,10 +254,18 @@ fn aliases_last_as_long_as_they_are_to() {
 
 #[test]
 fn a_monitor_takes_its_alias_along() {
-    for (mode, goes) in [(AliasMode::ExplicitUnalias, false), (AliasMode::Reply, false), (AliasMode::Demonitor, true), (AliasMode::ReplyDemonitor, true)] {
+    for (mode, goes) in [
+        (AliasMode::ExplicitUnalias, false),
+        (AliasMode::Reply, false),
+        (AliasMode::Demonitor, true),
+        (AliasMode::ReplyDemonitor, true),
+    ] {
         let mut relations = Relations::default();
         let reference = machine().next_ref();
-        relations.monitors.insert(reference.id, Monitor { reference, watched: Watched::Pid(1), tag: None, priority: false });
+        relations.monitors.insert(
+            reference.id,
+            Monitor { reference, watched: Watched::Pid(1), tag: None, priority: false },
+        );
         relations.aliases.insert(reference.id, mode);
         assert!(relations.remove_monitor(reference.id).is_some());
         assert!(relations.remove_monitor(reference.id).is_none());
@@ -257,7 +295,10 @@ fn signals_of_one_sender_arrive_in_order() {
     signal::send_exit(vm, Term::pid(other), pid, BOOM);
     signal::send_message(vm, Term::pid(other), pid, Term::small(2));
     handle(vm, pid);
-    assert_eq!(messages(vm, pid), ["1".to_owned(), format!("{{'EXIT',{},badarg}}", text(Term::pid(other))), "2".to_owned()]);
+    assert_eq!(
+        messages(vm, pid),
+        ["1".to_owned(), format!("{{'EXIT',{},badarg}}", text(Term::pid(other))), "2".to_owned()]
+    );
 }
 
 #[test]
@@ -327,14 +368,18 @@ fn a_child_is_linked_and_watched_from_the_start() {
     let vm = machine();
     let parent = new_process(vm);
     let reference = vm.next_ref();
-    let options = SpawnOptions { link: true, monitor: Some((reference, None)), ..SpawnOptions::default() };
+    let options =
+        SpawnOptions { link: true, monitor: Some((reference, None)), ..SpawnOptions::default() };
     let child = new_process_with(vm, Some(process(vm, parent)), options);
     process(vm, parent).trap_exit = true;
     end(vm, child, BOOM);
     handle(vm, parent);
     let heard = messages(vm, parent);
     assert_eq!(heard.len(), 2);
-    assert!(heard.iter().any(|message| message.starts_with("{'EXIT',")) && heard.iter().any(|message| message.starts_with("{'DOWN',")));
+    assert!(
+        heard.iter().any(|message| message.starts_with("{'EXIT',"))
+            && heard.iter().any(|message| message.starts_with("{'DOWN',"))
+    );
 }
 
 #[test]
@@ -344,7 +389,14 @@ fn timers_go_off_in_order_and_not_when_they_were_cancelled() {
     let start = |after_ms: u64, name: u32| {
         let sender = sender.clone();
         let at_ns = vm.clock.since_start_ns() + after_ms * 1_000_000;
-        vm.timers.start(at_ns, Box::new(move |vm| sender.send((name, vm.clock.since_start_ns() >= at_ns)).expect("the test waits for it")))
+        vm.timers.start(
+            at_ns,
+            Box::new(move |vm| {
+                sender
+                    .send((name, vm.clock.since_start_ns() >= at_ns))
+                    .expect("the test waits for it");
+            }),
+        )
     };
     start(60, 3);
     start(20, 1);
@@ -355,7 +407,9 @@ fn timers_go_off_in_order_and_not_when_they_were_cancelled() {
     start(40, 2);
     assert!(vm.timers.cancel(cancelled));
     assert!(!vm.timers.cancel(cancelled));
-    let heard: Vec<(u32, bool)> = (0..4).map(|_| receiver.recv_timeout(std::time::Duration::from_secs(20)).expect("they go off")).collect();
+    let heard: Vec<(u32, bool)> = (0..4)
+        .map(|_| receiver.recv_timeout(std::time::Duration::from_secs(20)).expect("they go off"))
+        .collect();
     assert_eq!(heard, [(0, true), (1, true), (2, true), (3, true)], "in order, and none early");
     assert!(receiver.try_recv().is_err());
 }
@@ -426,7 +480,8 @@ fn a_marker_skips_what_came_before_it() {
     // The message that the marker stands at goes, and then the one before it.
     for gone in [2, 1] {
         mailbox.rewind();
-        let taken = mailbox.take_first(|message| message == Term::small(gone)).expect("it is there");
+        let taken =
+            mailbox.take_first(|message| message == Term::small(gone)).expect("it is there");
         // SAFETY: the mailbox has given it up.
         unsafe { Fragment::free(taken) };
         mailbox.use_marker(77);
@@ -444,7 +499,8 @@ fn taking_out_another_message_leaves_a_receive_where_it_was() {
         let mut mailbox = mailbox(4);
         mailbox.advance();
         mailbox.advance();
-        let taken = mailbox.take_first(|message| message == Term::small(gone)).expect("it is there");
+        let taken =
+            mailbox.take_first(|message| message == Term::small(gone)).expect("it is there");
         // SAFETY: as above.
         unsafe { Fragment::free(taken) };
         // Where the message before the cursor goes, the receive starts over.

@@ -7,10 +7,11 @@
 //! fn tuple_size(_p: &mut Process, tuple: Term) -> BifResult { … }
 //! ```
 //!
-//! Options: `guard` (may stand in a guard), `dirty_io`, `dirty_cpu` (runs on a pool of its own); `unlisted` (OTP has it in
-//! Erlang or not at all: `system_info(snifs)` leaves it out);
-//! `since = 26` (the first OTP release that has it), `until = 27` (the last one). One function may carry
-//! several `#[bif]`s, one for each name; two functions may have the same name in different releases.
+//! Options: `guard` (may stand in a guard), `dirty_io`, `dirty_cpu` (runs on a pool of its own);
+//! `unlisted` (OTP has it in Erlang or not at all: `system_info(snifs)` leaves it out); `since =
+//! 26` (the first OTP release that has it), `until = 27` (the last one). One function may carry
+//! several `#[bif]`s, one for each name; two functions may have the same name in different
+//! releases.
 
 use proc_macro::TokenStream;
 use quote::{format_ident, quote};
@@ -62,10 +63,17 @@ pub fn bif(attribute: TokenStream, item: TokenStream) -> TokenStream {
     let item = parse_macro_input!(item as ItemFn);
     let text = options.name.value();
     let Some((module, function, arity)) = split(&text) else {
-        return syn::Error::new(options.name.span(), "expected \"module:function/arity\"").to_compile_error().into();
+        return syn::Error::new(options.name.span(), "expected \"module:function/arity\"")
+            .to_compile_error()
+            .into();
     };
     if item.sig.inputs.len() != arity + 1 {
-        return syn::Error::new(options.name.span(), "a built-in takes the process and one term an argument").to_compile_error().into();
+        return syn::Error::new(
+            options.name.span(),
+            "a built-in takes the process and one term an argument",
+        )
+        .to_compile_error()
+        .into();
     }
     let mut kind = format_ident!("Normal");
     let mut listed = true;
@@ -78,7 +86,11 @@ pub fn bif(attribute: TokenStream, item: TokenStream) -> TokenStream {
                 listed = false;
                 kind
             }
-            _ => return syn::Error::new(flag.span(), "guard, dirty_io, dirty_cpu or unlisted").to_compile_error().into(),
+            _ => {
+                return syn::Error::new(flag.span(), "guard, dirty_io, dirty_cpu or unlisted")
+                    .to_compile_error()
+                    .into();
+            }
         };
     }
     let rust_name = &item.sig.ident;

@@ -1,8 +1,8 @@
-//! Names of hosts, by the system's resolver: what OTP has the program `inet_gethost` for. It is part of the machine, so that no
-//! program has to be found and started for the first name.
+//! Names of hosts, by the system's resolver: what OTP has the program `inet_gethost` for. It is
+//! part of the machine, so that no program has to be found and started for the first name.
 //!
-//! A request is a serial number, an operation, a protocol, and a name or an address; the answer has the serial number in front.
-//! The resolver blocks, so it runs on threads of its own.
+//! A request is a serial number, an operation, a protocol, and a name or an address; the answer has
+//! the serial number in front. The resolver blocks, so it runs on threads of its own.
 
 use parking_lot::Mutex;
 use std::collections::HashSet;
@@ -48,7 +48,8 @@ impl GetHost {
             let (sender, receiver) = channel();
             let receiver = Arc::new(Mutex::new(receiver));
             for _ in 0..THREADS {
-                let (receiver, cancelled, port, vm) = (receiver.clone(), self.cancelled.clone(), request.port.clone(), request.vm);
+                let (receiver, cancelled, port, vm) =
+                    (receiver.clone(), self.cancelled.clone(), request.port.clone(), request.vm);
                 vm.start_thread("resolver", move || answer_all(vm, &port, &receiver, &cancelled))?;
             }
             *questions = Some(sender);
@@ -63,7 +64,9 @@ impl GetHost {
 
 impl Driver for GetHost {
     fn output(&self, request: &Request<'_>, bytes: Vec<u8>) -> Written {
-        let Some((serial, [operation, rest @ ..])) = bytes.split_first_chunk::<4>() else { return Written::Refused };
+        let Some((serial, [operation, rest @ ..])) = bytes.split_first_chunk::<4>() else {
+            return Written::Refused;
+        };
         let serial = u32::from_be_bytes(*serial);
         match (*operation, rest) {
             (by @ (BY_NAME | BY_ADDRESS), [protocol, what @ ..]) => {
@@ -87,10 +90,16 @@ impl Driver for GetHost {
     }
 }
 
-fn answer_all(vm: &'static Vm, port: &Port, questions: &Mutex<Receiver<Question>>, cancelled: &Mutex<HashSet<u32>>) {
+fn answer_all(
+    vm: &'static Vm,
+    port: &Port,
+    questions: &Mutex<Receiver<Question>>,
+    cancelled: &Mutex<HashSet<u32>>,
+) {
     loop {
         let Ok(question) = questions.lock().recv() else { return };
-        let answer = if cancelled.lock().remove(&question.serial) { None } else { Some(answer(&question)) };
+        let answer =
+            if cancelled.lock().remove(&question.serial) { None } else { Some(answer(&question)) };
         if let Some(answer) = answer.filter(|_| !cancelled.lock().remove(&question.serial)) {
             port.data_arrived(vm, &answer, None);
         }
@@ -148,13 +157,16 @@ fn by_name(protocol: u8, name: &[u8]) -> Found {
     hints.ai_socktype = libc::SOCK_STREAM;
     let mut list = std::ptr::null_mut();
     // SAFETY: the name is a string, and the list is given back below.
-    let problem = unsafe { libc::getaddrinfo(name.as_ptr(), std::ptr::null(), &raw const hints, &raw mut list) };
+    let problem = unsafe {
+        libc::getaddrinfo(name.as_ptr(), std::ptr::null(), &raw const hints, &raw mut list)
+    };
     if problem != 0 {
         return Err(problem_name(problem));
     }
     let (mut addresses, mut names) = (Vec::new(), Vec::new());
     let mut next = list;
-    // SAFETY: the entries live until the list is given back; addresses are as long as their families say.
+    // SAFETY: the entries live until the list is given back; addresses are as long as their
+    // families say.
     while let Some(entry) = unsafe { next.as_ref() } {
         next = entry.ai_next;
         if !entry.ai_canonname.is_null() {
@@ -164,8 +176,12 @@ fn by_name(protocol: u8, name: &[u8]) -> Found {
         // SAFETY: as above.
         unsafe {
             match entry.ai_family {
-                libc::AF_INET => addresses.push(IpAddr::from((*entry.ai_addr.cast::<libc::sockaddr_in>()).sin_addr.s_addr.to_ne_bytes())),
-                libc::AF_INET6 => addresses.push(IpAddr::from((*entry.ai_addr.cast::<libc::sockaddr_in6>()).sin6_addr.s6_addr)),
+                libc::AF_INET => addresses.push(IpAddr::from(
+                    (*entry.ai_addr.cast::<libc::sockaddr_in>()).sin_addr.s_addr.to_ne_bytes(),
+                )),
+                libc::AF_INET6 => addresses.push(IpAddr::from(
+                    (*entry.ai_addr.cast::<libc::sockaddr_in6>()).sin6_addr.s6_addr,
+                )),
                 _ => {}
             }
         }

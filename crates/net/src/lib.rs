@@ -1,8 +1,8 @@
-//! The network: the `inet` drivers and the resolver, on which OTP's `gen_tcp`, `gen_udp` and `inet` stand, and the native side of
-//! `socket` and `net`.
+//! The network: the `inet` drivers and the resolver, on which OTP's `gen_tcp`, `gen_udp` and `inet`
+//! stand, and the native side of `socket` and `net`.
 //!
-//! Invariants: knows `io`'s drivers and poller, and nothing of files, of other built-ins or of engines. Nothing here blocks:
-//! what cannot be done at once is done when the poller says so.
+//! Invariants: knows `io`'s drivers and poller, and nothing of files, of other built-ins or of
+//! engines. Nothing here blocks: what cannot be done at once is done when the poller says so.
 
 mod gethost;
 mod inet;

@@ -1,4 +1,5 @@
-//! The shapes of the C interface, as `erl_nif.h` and `erl_drv_nif.h` have them, and what a library hands over by address.
+//! The shapes of the C interface, as `erl_nif.h` and `erl_drv_nif.h` have them, and what a library
+//! hands over by address.
 
 use crate::env::Env;
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
@@ -15,7 +16,8 @@ pub const NON_VALUE: Term = unsafe { Term::from_raw(0) };
 
 pub type NifFn = unsafe extern "C" fn(*mut Env, c_int, *const Term) -> Term;
 pub type LoadFn = unsafe extern "C" fn(*mut Env, *mut *mut c_void, Term) -> c_int;
-pub type UpgradeFn = unsafe extern "C" fn(*mut Env, *mut *mut c_void, *mut *mut c_void, Term) -> c_int;
+pub type UpgradeFn =
+    unsafe extern "C" fn(*mut Env, *mut *mut c_void, *mut *mut c_void, Term) -> c_int;
 pub type UnloadFn = unsafe extern "C" fn(*mut Env, *mut c_void);
 pub type HaltFn = unsafe extern "C" fn(*mut c_void);
 
@@ -29,8 +31,8 @@ pub struct Function {
     pub name: CText,
     pub arity: c_uint,
     pub function: NifFn,
-    /// Where it runs: 0, [`DIRTY_CPU`] or [`DIRTY_IO`]. Libraries for versions before 2.7 have nothing here, and no padding
-    /// for it either.
+    /// Where it runs: 0, [`DIRTY_CPU`] or [`DIRTY_IO`]. Libraries for versions before 2.7 have
+    /// nothing here, and no padding for it either.
     pub flags: c_uint,
 }
 
@@ -232,7 +234,8 @@ impl CRoom {
 
 // The sizes that libraries are compiled with, on 64-bit systems.
 const _: () = assert!(size_of::<Function>() == 32 && size_of::<FunctionBefore27>() == 24);
-const _: () = assert!(size_of::<Entry>() == 96 && size_of::<Binary>() == 40 && size_of::<Monitor>() == 32);
+const _: () =
+    assert!(size_of::<Entry>() == 96 && size_of::<Binary>() == 40 && size_of::<Monitor>() == 32);
 const _: () = assert!(size_of::<TypeInit>() == 40 && size_of::<MapIterator>() == 56);
 const _: () = assert!(size_of::<IoVector>() == 40 + IO_VECTOR_INLINE * 24);
 

@@ -1,7 +1,8 @@
 //! Binaries, and terms in the external format.
 //!
-//! Bytes that a library has made are counted ones ([`SharedBytes`]) which its `ErlNifBinary` owns until they become a
-//! term or are released. What it inspects is the term's: it owns nothing then, and may read as long as the term lives.
+//! Bytes that a library has made are counted ones ([`SharedBytes`]) which its `ErlNifBinary` owns
+//! until they become a term or are released. What it inspects is the term's: it owns nothing then,
+//! and may read as long as the term lives.
 
 use crate::abi::{Binary, CArray, Out};
 use crate::env::{Env, Temporary, vm};
@@ -19,7 +20,8 @@ impl Binary {
     fn set(&mut self, data: *mut u8, size: usize, shared: Option<SharedBytes>) {
         self.data = data;
         self.size = size;
-        self.shared = shared.map_or(std::ptr::null_mut(), |shared| shared.into_raw() as *mut c_void);
+        self.shared =
+            shared.map_or(std::ptr::null_mut(), |shared| shared.into_raw() as *mut c_void);
     }
     fn own(&mut self, shared: SharedBytes, size: usize) {
         self.set(shared.data(), size, Some(shared));
@@ -34,7 +36,8 @@ impl Binary {
         if self.size == 0 {
             return &[];
         }
-        // SAFETY: by the interface the binary is as we or the library set it, and its bytes are there.
+        // SAFETY: by the interface the binary is as we or the library set it, and its bytes are
+        // there.
         unsafe { std::slice::from_raw_parts(self.data, self.size) }
     }
 }
@@ -53,7 +56,11 @@ pub extern "C" fn enif_inspect_binary(env: &mut Env, term: Term, to: &mut Binary
 }
 
 #[unsafe(no_mangle)]
-pub extern "C" fn enif_inspect_iolist_as_binary(env: &mut Env, term: Term, to: &mut Binary) -> c_int {
+pub extern "C" fn enif_inspect_iolist_as_binary(
+    env: &mut Env,
+    term: Term,
+    to: &mut Binary,
+) -> c_int {
     if term.is_binary() {
         return enif_inspect_binary(env, term, to);
     }
@@ -67,8 +74,8 @@ pub extern "C" fn enif_inspect_iolist_as_binary(env: &mut Env, term: Term, to: &
     1
 }
 
-/// Bytes behind those that a library asks for. OTP has 7, and libraries in use write there: Debian's `p1_sha` ends its text with a
-/// zero, one byte too far.
+/// Bytes behind those that a library asks for. OTP has 7, and libraries in use write there:
+/// Debian's `p1_sha` ends its text with a zero, one byte too far.
 pub const PADDING_BYTES: usize = 7;
 
 /// Bytes for a library to write; `None` when the system has no room for them.
@@ -103,7 +110,8 @@ pub extern "C" fn enif_realloc_binary(binary: &mut Binary, size: usize) -> c_int
         binary.own(shared, size);
         return 1;
     }
-    // SAFETY: the library's binary owns the only reference: those that became terms own none any more.
+    // SAFETY: the library's binary owns the only reference: those that became terms own none any
+    // more.
     let Some(shared) = (unsafe { repadded(binary.shared as u64, size) }) else { return 0 };
     binary.own(shared, size);
     1
@@ -162,7 +170,13 @@ pub extern "C" fn enif_term_to_binary(_env: *mut Env, term: Term, to: &mut Binar
 
 /// How many bytes the term took, or 0 when they are none.
 #[unsafe(no_mangle)]
-pub extern "C" fn enif_binary_to_term(env: &mut Env, bytes: CArray<u8>, count: usize, to: Out<Term>, options: c_uint) -> usize {
+pub extern "C" fn enif_binary_to_term(
+    env: &mut Env,
+    bytes: CArray<u8>,
+    count: usize,
+    to: Out<Term>,
+    options: c_uint,
+) -> usize {
     let safe = match options {
         0 => false,
         SAFE => true,

@@ -11,8 +11,8 @@ use swarmrt_machine::bif::BifKind;
 use swarmrt_machine::code::natives::{NifCall, NifEntry, Scheduled};
 use swarmrt_machine::process::REDUCTIONS_PER_TURN;
 use swarmrt_machine::schedule::current_scheduler;
-use swarmrt_machine::{BifResult, Process, BifExit};
 use swarmrt_machine::schedule::deferred;
+use swarmrt_machine::{BifExit, BifResult, Process};
 use swarmrt_term::{Alloc, Term, atom};
 
 thread_local! {
@@ -34,8 +34,8 @@ fn call_normal(p: &mut Process, entry: &NifEntry, args: &[Term]) -> Option<Term>
     call(p, library, entry, args)
 }
 
-/// Calls a function on a dirty scheduler. The process may be ended meanwhile, and its module purged: the entry is not to be
-/// used afterwards, and the library has a user until then.
+/// Calls a function on a dirty scheduler. The process may be ended meanwhile, and its module
+/// purged: the entry is not to be used afterwards, and the library has a user until then.
 fn call_dirty(p: &mut Process, entry: &NifEntry, args: &[Term]) -> Option<Term> {
     deferred::run();
     let library = entry.library.clone();
@@ -66,9 +66,11 @@ fn call(p: &mut Process, library: *const Loaded, entry: &NifEntry, args: &[Term]
         None
     };
     let mut env = Env::bound(p, library);
-    // SAFETY: the address is that of a function of the library, which is loaded as long as the entry is there.
+    // SAFETY: the address is that of a function of the library, which is loaded as long as the
+    // entry is there.
     let function = unsafe { std::mem::transmute::<*const c_void, NifFn>(entry.address) };
-    // SAFETY: the library is trusted to be what it says. The environment and the arguments are there during the call.
+    // SAFETY: the library is trusted to be what it says. The environment and the arguments are
+    // there during the call.
     let result = unsafe { function(&raw mut env, args.len() as c_int, args.as_ptr()) };
     if running.is_some() && is_halting() {
         return p.return_result(Err(BifExit::Wait));
@@ -82,7 +84,8 @@ fn call(p: &mut Process, library: *const Loaded, entry: &NifEntry, args: &[Term]
     p.return_result(result)
 }
 
-/// The result of a call that has raised an exception, scheduled another function, or kept something in its environment.
+/// The result of a call that has raised an exception, scheduled another function, or kept something
+/// in its environment.
 #[inline(never)]
 fn finish(p: &mut Process, mut env: Env, result: Term) -> BifResult {
     if env.exception != NON_VALUE {
@@ -101,7 +104,14 @@ fn finish(p: &mut Process, mut env: Env, result: Term) -> BifResult {
 }
 
 #[unsafe(no_mangle)]
-pub extern "C" fn enif_schedule_nif(env: &mut Env, name: CText, flags: c_int, function: NifFn, count: c_int, args: CArray<Term>) -> Term {
+pub extern "C" fn enif_schedule_nif(
+    env: &mut Env,
+    name: CText,
+    flags: c_int,
+    function: NifFn,
+    count: c_int,
+    args: CArray<Term>,
+) -> Term {
     let Ok(count) = usize::try_from(count) else { return env.badarg() };
     let kind = match c_uint::try_from(flags) {
         Ok(0) => BifKind::Normal,
@@ -116,12 +126,16 @@ pub extern "C" fn enif_schedule_nif(env: &mut Env, name: CText, flags: c_int, fu
         return env.badarg();
     }
     let args = env.tuple(args.of(count));
-    // SAFETY: the library that is running is there, and held by an `Arc` as every loaded library is.
+    // SAFETY: the library that is running is there, and held by an `Arc` as every loaded library
+    // is.
     let library = unsafe {
         Arc::increment_strong_count(env.library);
         Arc::from_raw(env.library)
     };
-    env.schedule((NifEntry { call: call_of(kind), address: function as *const c_void, kind, library }, args));
+    env.schedule((
+        NifEntry { call: call_of(kind), address: function as *const c_void, kind, library },
+        args,
+    ));
     NON_VALUE
 }
 

@@ -1,7 +1,7 @@
 //! Environments: where the terms of a library live.
 //!
-//! One that is bound to a process is a view of it: new terms go to its heap, and stay where they are as no built-in
-//! collects. Any other has words of its own, which go when it is cleared.
+//! One that is bound to a process is a view of it: new terms go to its heap, and stay where they
+//! are as no built-in collects. Any other has words of its own, which go when it is cleared.
 
 use crate::abi::{NON_VALUE, Out, c_bool};
 use crate::library::Loaded;
@@ -18,8 +18,8 @@ use swarmrt_term::{Alloc, FragmentHeap, SharedBytes, Term, am};
 /// The machine: libraries call from threads that it knows nothing of.
 static VM: OnceLock<&'static Vm> = OnceLock::new();
 
-/// Whether libraries can work for a machine: they call without an argument that names it, so it is the first one that asks.
-/// That one is never freed.
+/// Whether libraries can work for a machine: they call without an argument that names it, so it is
+/// the first one that asks. That one is never freed.
 pub fn claim(machine: &'static Vm) -> bool {
     let claimed = std::ptr::eq(machine, *VM.get_or_init(|| machine));
     if claimed {
@@ -42,7 +42,8 @@ pub enum Temporary {
 pub struct Env {
     /// The process whose heap new terms go to; null when it is bound to none.
     process: *mut Process,
-    /// The library whose function or callback is running; null in an environment that a library has made.
+    /// The library whose function or callback is running; null in an environment that a library has
+    /// made.
     pub library: *const Loaded,
     /// The reason of the exception that was raised, or [`NON_VALUE`].
     pub exception: Term,
@@ -73,7 +74,8 @@ impl Env {
         Env { process: std::ptr::null_mut(), library, exception: NON_VALUE, more: None }
     }
     pub fn process(&mut self) -> Option<&mut Process> {
-        // SAFETY: an environment that is bound to a process lives no longer than the call, in which we hold the process.
+        // SAFETY: an environment that is bound to a process lives no longer than the call, in which
+        // we hold the process.
         unsafe { self.process.as_mut() }
     }
     fn more(&mut self) -> &mut More {
@@ -143,7 +145,8 @@ impl Alloc for Env {
 }
 
 /// The memory comes from where [`enif_alloc`](crate::system::enif_alloc) takes its: OTP's own tests
-/// free environments with `enif_free`, which leaves behind what their terms hold, and nothing worse.
+/// free environments with `enif_free`, which leaves behind what their terms hold, and nothing
+/// worse.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_alloc_env() -> *mut Env {
     const { assert!(align_of::<Env>() <= 16) };

@@ -1,6 +1,8 @@
-//! Waiting for descriptors of libraries, which close them without telling us: each is asked for once at a time, by its number.
+//! Waiting for descriptors of libraries, which close them without telling us: each is asked for
+//! once at a time, by its number.
 //!
-//! The poller of ports (`swarmrt_io`) is not for these: who uses it promises to deregister a descriptor before it is closed.
+//! The poller of ports (`swarmrt_io`) is not for these: who uses it promises to deregister a
+//! descriptor before it is closed.
 
 use parking_lot::Mutex;
 use std::ffi::c_int;
@@ -12,11 +14,12 @@ use std::sync::mpsc::{Sender, channel};
 pub struct Epoll {
     /// The thread's.
     name: &'static str,
-    /// Called with a descriptor and its events. Nothing more is reported of it before it is armed again.
+    /// Called with a descriptor and its events. Nothing more is reported of it before it is armed
+    /// again.
     ready: fn(c_int, c_int),
     poller: OnceLock<c_int>,
-    /// To the thread that reports descriptors which the system cannot wait for (files, `/dev/zero`):
-    /// they are always ready.
+    /// To the thread that reports descriptors which the system cannot wait for (files,
+    /// `/dev/zero`): they are always ready.
     always_ready: OnceLock<Mutex<Sender<(c_int, c_int)>>>,
 }
 
@@ -35,7 +38,9 @@ impl Epoll {
             return Err(io::Error::last_os_error());
         }
         if self.poller.set(poller).is_ok() {
-            std::thread::Builder::new().name(self.name.to_owned()).spawn(move || self.run(poller))?;
+            std::thread::Builder::new()
+                .name(self.name.to_owned())
+                .spawn(move || self.run(poller))?;
             return Ok(poller);
         }
         // SAFETY: another thread was first; this one is ours, and unused.
@@ -48,9 +53,13 @@ impl Epoll {
     /// # Errors
     /// What the system says of the descriptor, the poller or its thread.
     pub fn arm(&'static self, descriptor: c_int, events: c_int) -> io::Result<()> {
-        let mut event = libc::epoll_event { events: (events | libc::EPOLLONESHOT) as u32, u64: descriptor as u64 };
+        let mut event = libc::epoll_event {
+            events: (events | libc::EPOLLONESHOT) as u32,
+            u64: descriptor as u64,
+        };
         let poller = self.poller()?;
-        // A descriptor that was closed is not registered any more, nor is the one that has its number now.
+        // A descriptor that was closed is not registered any more, nor is the one that has its
+        // number now.
         for operation in [libc::EPOLL_CTL_MOD, libc::EPOLL_CTL_ADD] {
             // SAFETY: the event is there; the system looks at the descriptor itself.
             if unsafe { libc::epoll_ctl(poller, operation, descriptor, &raw mut event) } == 0 {
@@ -85,7 +94,9 @@ impl Epoll {
     pub fn disarm(&'static self, descriptor: c_int) {
         if let Some(&poller) = self.poller.get() {
             // SAFETY: it fails where the descriptor is not registered.
-            unsafe { libc::epoll_ctl(poller, libc::EPOLL_CTL_DEL, descriptor, std::ptr::null_mut()) };
+            unsafe {
+                libc::epoll_ctl(poller, libc::EPOLL_CTL_DEL, descriptor, std::ptr::null_mut())
+            };
         }
     }
 
@@ -94,7 +105,8 @@ impl Epoll {
         let mut events = [libc::epoll_event { events: 0, u64: 0 }; EVENTS];
         loop {
             // SAFETY: there is room for as many.
-            let count = unsafe { libc::epoll_wait(poller, events.as_mut_ptr(), EVENTS as c_int, -1) };
+            let count =
+                unsafe { libc::epoll_wait(poller, events.as_mut_ptr(), EVENTS as c_int, -1) };
             for event in &events[..usize::try_from(count).unwrap_or(0)] {
                 (self.ready)(event.u64 as c_int, event.events as c_int);
             }

@@ -31,7 +31,10 @@ impl Piece {
             (Some(bytes), Some(raw)) if !bytes.is_empty() => {
                 // SAFETY: the term holds it.
                 let shared = unsafe { SharedBytes::clone_raw(raw) };
-                Some(Piece { shared, slice: IoSlice { base: bytes.as_ptr().cast_mut(), length: bytes.len() } })
+                Some(Piece {
+                    shared,
+                    slice: IoSlice { base: bytes.as_ptr().cast_mut(), length: bytes.len() },
+                })
             }
             _ => Some(Piece::copied(&bits.to_bytes())),
         }
@@ -75,13 +78,19 @@ pub unsafe extern "C" fn enif_free_iovec(vector: *mut IoVector) {
     }
 }
 
-/// Fills a vector with at most so many binaries of a list. With an environment, all that it refers to is there for the rest of the
-/// call, and nothing is to be freed.
+/// Fills a vector with at most so many binaries of a list. With an environment, all that it refers
+/// to is there for the rest of the call, and nothing is to be freed.
 ///
 /// # Safety
 /// `vector` is the address of null or of that of room for a vector; `env` may be null.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn enif_inspect_iovec(env: *mut Env, count_max: usize, list: Term, tail: Out<Term>, vector: *mut *mut IoVector) -> c_int {
+pub unsafe extern "C" fn enif_inspect_iovec(
+    env: *mut Env,
+    count_max: usize,
+    list: Term,
+    tail: Out<Term>,
+    vector: *mut *mut IoVector,
+) -> c_int {
     let (mut pieces, mut rest) = (Vec::new(), list);
     while pieces.len() < count_max
         && let Some(cell) = rest.as_cons()
@@ -108,7 +117,8 @@ pub unsafe extern "C" fn enif_inspect_iovec(env: *mut Env, count_max: usize, lis
         }
         let to = *vector;
         let env = env.as_mut();
-        (*to).flags = if is_new { 0 } else { LIBRARY_OWNED } | if env.is_some() { ENVIRONMENT_OWNED } else { 0 };
+        (*to).flags = if is_new { 0 } else { LIBRARY_OWNED }
+            | if env.is_some() { ENVIRONMENT_OWNED } else { 0 };
         (*to).count = count as c_int;
         (*to).size = size;
         let mut arrays = Arrays { slices, shared };
@@ -184,7 +194,11 @@ pub extern "C" fn enif_ioq_size(queue: &Queue) -> usize {
 }
 
 #[unsafe(no_mangle)]
-pub extern "C" fn enif_ioq_enq_binary(queue: &mut Queue, binary: &mut Binary, mut skip: usize) -> c_int {
+pub extern "C" fn enif_ioq_enq_binary(
+    queue: &mut Queue,
+    binary: &mut Binary,
+    mut skip: usize,
+) -> c_int {
     if skip > binary.size {
         drop(binary.take());
         return 0;
@@ -246,11 +260,17 @@ pub extern "C" fn enif_ioq_peek(queue: &mut Queue, count: Out<c_int>) -> *mut Io
 }
 
 #[unsafe(no_mangle)]
-pub extern "C" fn enif_ioq_peek_head(env: &mut Env, queue: &Queue, size: Out<usize>, to: Out<Term>) -> c_int {
+pub extern "C" fn enif_ioq_peek_head(
+    env: &mut Env,
+    queue: &Queue,
+    size: Out<usize>,
+    to: Out<Term>,
+) -> c_int {
     if let Some(first) = queue.pieces.front() {
         let IoSlice { base, length } = first.slice;
         size.put_unless_null(length);
-        // SAFETY: the piece's bytes are there as long as what it shares, and do not change any more.
+        // SAFETY: the piece's bytes are there as long as what it shares, and do not change any
+        // more.
         to.put(unsafe {
             if length <= HEAP_BIN_BYTES_MAX {
                 env.binary(std::slice::from_raw_parts(base, length))

@@ -1,11 +1,15 @@
-//! Native libraries: the C interface (`erl_nif.h`), so that libraries that were built for OTP load as they are.
+//! Native libraries: the C interface (`erl_nif.h`), so that libraries that were built for OTP load
+//! as they are.
 //!
-//! Invariants: every function of the interface is here, exported from the program by its name, and nobody else knows the
-//! interface. A library's code is trusted; what it says of itself when it is loaded is not. Its own code runs in calls of its
-//! functions and in callbacks, never while a lock of ours is held. The process that loads a library has the permission to change
-//! code ([`Process::change_code`](swarmrt_machine::Process::change_code)), so that libraries are loaded one after the other.
+//! Invariants: every function of the interface is here, exported from the program by its name, and
+//! nobody else knows the interface. A library's code is trusted; what it says of itself when it is
+//! loaded is not. Its own code runs in calls of its functions and in callbacks, never while a lock
+//! of ours is held. The process that loads a library has the permission to change code
+//! ([`Process::change_code`](swarmrt_machine::Process::change_code)), so that libraries are loaded
+//! one after the other.
 //!
-//! What a term's word is to a library is what it is to us ([`Term`](swarmrt_term::Term)); 0 is none.
+//! What a term's word is to a library is what it is to us ([`Term`](swarmrt_term::Term)); 0 is
+//! none.
 
 mod abi;
 mod binaries;
@@ -46,8 +50,16 @@ unsafe extern "C" {
 
 /// The functions in C: nothing here calls them, and the linker would leave them out.
 #[used]
-static IN_C: [unsafe extern "C" fn(); 8] =
-    [enif_make_tuple, enif_make_list, enif_set_option, enif_snprintf, enif_vsnprintf, enif_fprintf, enif_vfprintf, null_func];
+static IN_C: [unsafe extern "C" fn(); 8] = [
+    enif_make_tuple,
+    enif_make_list,
+    enif_set_option,
+    enif_snprintf,
+    enif_vsnprintf,
+    enif_fprintf,
+    enif_vfprintf,
+    null_func,
+];
 
 use swarmrt_machine::vm::halting::Halting;
 use swarmrt_machine::vm::watched::WatchedDescriptors;

@@ -25,7 +25,11 @@ fn linker_error() -> String {
     // SAFETY: the text is the calling thread's, until it calls the linker again.
     unsafe {
         let text = libc::dlerror();
-        if text.is_null() { "unspecified error".to_owned() } else { CStr::from_ptr(text).to_string_lossy().into_owned() }
+        if text.is_null() {
+            "unspecified error".to_owned()
+        } else {
+            CStr::from_ptr(text).to_string_lossy().into_owned()
+        }
     }
 }
 
@@ -57,9 +61,12 @@ impl File {
     /// # Errors
     /// What the dynamic linker says.
     pub fn open(path: &[u8]) -> Result<File, String> {
-        let name = CString::new([path, b".so"].concat()).map_err(|_| "the name of the file has a zero byte".to_owned())?;
+        let name = CString::new([path, b".so"].concat())
+            .map_err(|_| "the name of the file has a zero byte".to_owned())?;
         match open(&name, libc::RTLD_NOW) {
-            Err(why) if why.contains("undefined symbol") && share_system_libraries() => open(&name, libc::RTLD_NOW),
+            Err(why) if why.contains("undefined symbol") && share_system_libraries() => {
+                open(&name, libc::RTLD_NOW)
+            }
             opened => opened,
         }
     }
@@ -123,8 +130,19 @@ impl Description {
                 () if count == 0 => Vec::new(),
                 () if since(7) => std::slice::from_raw_parts((*entry).functions, count).to_vec(),
                 () => {
-                    let functions = std::slice::from_raw_parts((*entry).functions.cast::<FunctionBefore27>(), count);
-                    functions.iter().map(|&FunctionBefore27 { name, arity, function }| Function { name, arity, function, flags: 0 }).collect()
+                    let functions = std::slice::from_raw_parts(
+                        (*entry).functions.cast::<FunctionBefore27>(),
+                        count,
+                    );
+                    functions
+                        .iter()
+                        .map(|&FunctionBefore27 { name, arity, function }| Function {
+                            name,
+                            arity,
+                            function,
+                            flags: 0,
+                        })
+                        .collect()
                 }
             };
             Description {
@@ -150,9 +168,11 @@ pub struct Loaded {
     unload: Option<UnloadFn>,
     /// The library's own.
     pub data: AtomicPtr<c_void>,
-    /// The module's version, and the types of resources with callbacks: it is closed when none is left.
+    /// The module's version, and the types of resources with callbacks: it is closed when none is
+    /// left.
     users: AtomicUsize,
-    /// What it wants to be called when the machine halts, and for each scheduler's thread when it is unloaded.
+    /// What it wants to be called when the machine halts, and for each scheduler's thread when it
+    /// is unloaded.
     pub on_halt: Mutex<Option<HaltFn>>,
     pub on_unload_thread: Mutex<Option<HaltFn>>,
     /// Whether the machine's halt waits until its functions have returned.
@@ -275,7 +295,8 @@ impl Drop for Closing {
     }
 }
 
-/// Waits until no library is about to be closed: one that is loaded again before would be the same in memory.
+/// Waits until no library is about to be closed: one that is loaded again before would be the same
+/// in memory.
 pub fn wait_until_closed(vm: &Vm) {
     while CLOSING.load(Ordering::Acquire) > 0 {
         // The caller's scheduler may be the one that is waited for.
@@ -302,12 +323,18 @@ fn report(handler: Option<ErrorHandler>, argument: *mut c_void, text: String) {
 }
 
 #[unsafe(no_mangle)]
-pub extern "C" fn enif_dlopen(path: CText, handler: Option<ErrorHandler>, argument: *mut c_void) -> *mut c_void {
+pub extern "C" fn enif_dlopen(
+    path: CText,
+    handler: Option<ErrorHandler>,
+    argument: *mut c_void,
+) -> *mut c_void {
     match File::open(path.bytes()) {
         Ok(file) => {
             if let Ok(init) = file.symbol(c"nif_init") {
                 // SAFETY: a function of that name and shape is what such libraries have.
-                unsafe { std::mem::transmute::<*mut c_void, extern "C" fn() -> *const Entry>(init)() };
+                unsafe {
+                    std::mem::transmute::<*mut c_void, extern "C" fn() -> *const Entry>(init)()
+                };
             }
             file.into_raw()
         }
@@ -321,7 +348,12 @@ pub extern "C" fn enif_dlopen(path: CText, handler: Option<ErrorHandler>, argume
 /// # Safety
 /// `handle` came from `enif_dlopen`, and `name` is ended by a zero byte.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn enif_dlsym(handle: *mut c_void, name: *const c_char, handler: Option<ErrorHandler>, argument: *mut c_void) -> *mut c_void {
+pub unsafe extern "C" fn enif_dlsym(
+    handle: *mut c_void,
+    name: *const c_char,
+    handler: Option<ErrorHandler>,
+    argument: *mut c_void,
+) -> *mut c_void {
     // SAFETY: the caller's.
     symbol(handle, unsafe { CStr::from_ptr(name) }).unwrap_or_else(|text| {
         report(handler, argument, text);

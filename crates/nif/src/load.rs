@@ -1,4 +1,5 @@
-//! `erlang:load_nif/2`: loading a library for the version of a module that calls it, first or in place of an older one.
+//! `erlang:load_nif/2`: loading a library for the version of a module that calls it, first or in
+//! place of an older one.
 
 use crate::abi::{DIRTY_CPU, DIRTY_IO, Entry, MAJOR, MINOR, VM_VARIANT};
 use crate::calls;
@@ -11,10 +12,10 @@ use std::ffi::c_void;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use swarmrt_machine::bif::BifKind;
-use swarmrt_machine::schedule::blocking::Blocking;
 use swarmrt_machine::code::ModuleCode;
 use swarmrt_machine::code::natives::{Library, Native, NifEntry};
-use swarmrt_machine::{BifResult, Process, BifExit, bif};
+use swarmrt_machine::schedule::blocking::Blocking;
+use swarmrt_machine::{BifExit, BifResult, Process, bif};
 use swarmrt_term::{Alloc, Atom, Term, am, stop};
 
 /// Why a library is not loaded: the atom and the text of OTP.
@@ -33,7 +34,8 @@ fn path_bytes(path: Term) -> Option<Vec<u8>> {
     for item in path.list_to_vec()? {
         match item.as_atom() {
             Some(atom) => text.push_str(atom.name()),
-            None => text.push(item.as_small().and_then(|code| char::from_u32(u32::try_from(code).ok()?))?),
+            None => text
+                .push(item.as_small().and_then(|code| char::from_u32(u32::try_from(code).ok()?))?),
         }
     }
     (!text.contains('\0')).then(|| text.into_bytes())
@@ -43,7 +45,8 @@ fn path_bytes(path: Term) -> Option<Vec<u8>> {
 fn load_nif(p: &mut Process, path: Term, info: Term) -> BifResult {
     let path = path_bytes(path).ok_or(BifExit::BADARG)?;
     let _permission = p.change_code()?;
-    // As in OTP, no other process runs while a library takes over from an older one, but on dirty schedulers.
+    // As in OTP, no other process runs while a library takes over from an older one, but on dirty
+    // schedulers.
     let blocks = upgrades(p) && p.vm.schedulers.wanted_online() > 1;
     if blocks && !p.blocks_others(Blocking::Normal) {
         return Err(BifExit::Yield);
@@ -70,7 +73,9 @@ struct Versions {
 fn versions(p: &Process) -> Option<Versions> {
     let version = p.vm.code.module_at(p.ip as usize)?;
     let slot = p.vm.code.slot(version.name).unwrap_or_default();
-    let is = |other: &Option<Arc<ModuleCode>>| other.as_ref().is_some_and(|other| Arc::ptr_eq(other, &version));
+    let is = |other: &Option<Arc<ModuleCode>>| {
+        other.as_ref().is_some_and(|other| Arc::ptr_eq(other, &version))
+    };
     let before = if is(&slot.old) || is(&slot.failed) {
         None
     } else if is(&slot.on_load) {
@@ -92,7 +97,10 @@ fn load(p: &mut Process, path: &[u8], info: Term) -> Result<(), Refused> {
     let Some(Versions { version, before }) = versions(p) else { return bad_lib(text.to_owned()) };
     let module = version.name;
     let Some(before) = before else {
-        return Err(Refused("old_code", format!("Calling load_nif from old module '{module}' not allowed")));
+        return Err(Refused(
+            "old_code",
+            format!("Calling load_nif from old module '{module}' not allowed"),
+        ));
     };
     if version.link_library(p.vm.bifs) {
         return Ok(());
@@ -103,11 +111,15 @@ fn load(p: &mut Process, path: &[u8], info: Term) -> Result<(), Refused> {
     }
     crate::library::wait_until_closed(p.vm);
     if version.natives.library().is_some() {
-        return Err(Refused("reload", "NIF library already loaded (reload disallowed since OTP 20).".to_owned()));
+        return Err(Refused(
+            "reload",
+            "NIF library already loaded (reload disallowed since OTP 20).".to_owned(),
+        ));
     }
     let (file, description) = open(p, path, module)?;
     let natives = functions_of(p, &version, &description)?;
-    let library = Loaded::new(module, String::from_utf8_lossy(path).into_owned(), file, &description);
+    let library =
+        Loaded::new(module, String::from_utf8_lossy(path).into_owned(), file, &description);
     let mut env = Env::bound(p, &raw const *library);
     env.begin_loading();
     let called = call_load(&mut env, &library, &description, before.as_deref(), info);
@@ -123,7 +135,12 @@ fn load(p: &mut Process, path: &[u8], info: Term) -> Result<(), Refused> {
     version.natives.set_library(library.clone());
     for (number, kind, address) in natives {
         let library: Arc<dyn Library> = library.clone();
-        let native = Native::Library(Arc::new(NifEntry { call: calls::call_of(kind), address, kind, library }));
+        let native = Native::Library(Arc::new(NifEntry {
+            call: calls::call_of(kind),
+            address,
+            kind,
+            library,
+        }));
         version.natives.fill(number, native);
     }
     Ok(())
@@ -137,17 +154,17 @@ fn open(p: &Process, path: &[u8], module: Atom) -> Result<(File, Description), R
         Refused("load_failed", format!("Failed to load NIF library{of}: '{why}'"))
     })?;
     // As OTP, which knows systems whose symbols all begin so.
-    let init = file
-        .symbol(c"nif_init")
-        .or_else(|_| file.symbol(c"_nif_init"))
-        .map_err(|why| Refused("bad_lib", format!("Failed to find library init function: '{why}'")))?;
+    let init = file.symbol(c"nif_init").or_else(|_| file.symbol(c"_nif_init")).map_err(|why| {
+        Refused("bad_lib", format!("Failed to find library init function: '{why}'"))
+    })?;
     let mut taints = p.vm.code.taints.lock();
     if !taints.contains(&module) {
         taints.insert(0, module);
     }
     drop(taints);
     // SAFETY: a function of that name and shape is what makes a file a library of native functions.
-    let entry = unsafe { std::mem::transmute::<*mut c_void, extern "C" fn() -> *const Entry>(init)() };
+    let entry =
+        unsafe { std::mem::transmute::<*mut c_void, extern "C" fn() -> *const Entry>(init)() };
     if entry.is_null() {
         return bad_lib("Library init-call unsuccessful".to_owned());
     }
@@ -166,17 +183,29 @@ fn open(p: &Process, path: &[u8], module: Atom) -> Result<(File, Description), R
             "That old NIF library ({major}.{minor}) is not compatible with this erts runtime ({MAJOR}.{MINOR}). Try recompile the NIF lib."
         ));
     }
-    if let Some(variant) = description.vm_variant.as_deref().filter(|&variant| variant != VM_VARIANT) {
-        return bad_lib(format!("Library ({variant}) not compiled for this vm variant ({VM_VARIANT})."));
+    if let Some(variant) =
+        description.vm_variant.as_deref().filter(|&variant| variant != VM_VARIANT)
+    {
+        return bad_lib(format!(
+            "Library ({variant}) not compiled for this vm variant ({VM_VARIANT})."
+        ));
     }
     if description.name != module.name() {
-        return bad_lib(format!("Library module name '{}' does not match calling module '{module}'", description.name));
+        return bad_lib(format!(
+            "Library module name '{}' does not match calling module '{module}'",
+            description.name
+        ));
     }
     Ok((file, description))
 }
 
-/// The library's functions: the number of the function that each is for, where it runs, and its address.
-fn functions_of(p: &Process, version: &ModuleCode, description: &Description) -> Result<Vec<(usize, BifKind, *const c_void)>, Refused> {
+/// The library's functions: the number of the function that each is for, where it runs, and its
+/// address.
+fn functions_of(
+    p: &Process,
+    version: &ModuleCode,
+    description: &Description,
+) -> Result<Vec<(usize, BifKind, *const c_void)>, Refused> {
     let mut natives = Vec::with_capacity(description.functions.len());
     let mut numbers = HashSet::new();
     for function in &description.functions {
@@ -202,14 +231,24 @@ fn functions_of(p: &Process, version: &ModuleCode, description: &Description) ->
 }
 
 /// Has the library ready itself: `load`, or `upgrade` where an older version of the module has one.
-fn call_load(env: &mut Env, library: &Arc<Loaded>, description: &Description, before: Option<&ModuleCode>, info: Term) -> Result<(), Refused> {
+fn call_load(
+    env: &mut Env,
+    library: &Arc<Loaded>,
+    description: &Description,
+    before: Option<&ModuleCode>,
+    info: Term,
+) -> Result<(), Refused> {
     // Its own address, as the library may ask for its data meanwhile.
     let data = library.data.as_ptr();
-    let older = before.and_then(|before| before.natives.library()).map(|older| &**older as &dyn Any);
+    let older =
+        before.and_then(|before| before.natives.library()).map(|older| &**older as &dyn Any);
     let older = older.and_then(|older| older.downcast_ref::<Loaded>());
     if let Some(older) = older {
         let Some(upgrade) = description.upgrade else {
-            return Err(Refused("upgrade", "Upgrade not supported by this NIF library.".to_owned()));
+            return Err(Refused(
+                "upgrade",
+                "Upgrade not supported by this NIF library.".to_owned(),
+            ));
         };
         let mut older_data = older.data.load(Ordering::Acquire);
         // SAFETY: the library's own function, as its entry says.

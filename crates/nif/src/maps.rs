@@ -24,15 +24,28 @@ pub extern "C" fn enif_make_new_map(env: &mut Env) -> Term {
 }
 
 #[unsafe(no_mangle)]
-pub extern "C" fn enif_make_map_from_arrays(env: &mut Env, keys: CArray<Term>, values: CArray<Term>, count: usize, to: Out<Term>) -> c_int {
-    let pairs: Vec<(Term, Term)> = keys.of(count).iter().copied().zip(values.of(count).iter().copied()).collect();
+pub extern "C" fn enif_make_map_from_arrays(
+    env: &mut Env,
+    keys: CArray<Term>,
+    values: CArray<Term>,
+    count: usize,
+    to: Out<Term>,
+) -> c_int {
+    let pairs: Vec<(Term, Term)> =
+        keys.of(count).iter().copied().zip(values.of(count).iter().copied()).collect();
     let Ok(made) = map::from_unique_pairs(env, &pairs) else { return 0 };
     to.put(made);
     1
 }
 
 #[unsafe(no_mangle)]
-pub extern "C" fn enif_make_map_put(env: &mut Env, from: Term, key: Term, value: Term, to: Out<Term>) -> c_int {
+pub extern "C" fn enif_make_map_put(
+    env: &mut Env,
+    from: Term,
+    key: Term,
+    value: Term,
+    to: Out<Term>,
+) -> c_int {
     if !from.is_map() {
         return 0;
     }
@@ -41,7 +54,13 @@ pub extern "C" fn enif_make_map_put(env: &mut Env, from: Term, key: Term, value:
 }
 
 #[unsafe(no_mangle)]
-pub extern "C" fn enif_make_map_update(env: &mut Env, from: Term, key: Term, value: Term, to: Out<Term>) -> c_int {
+pub extern "C" fn enif_make_map_update(
+    env: &mut Env,
+    from: Term,
+    key: Term,
+    value: Term,
+    to: Out<Term>,
+) -> c_int {
     if !from.is_map() {
         return 0;
     }
@@ -51,7 +70,12 @@ pub extern "C" fn enif_make_map_update(env: &mut Env, from: Term, key: Term, val
 }
 
 #[unsafe(no_mangle)]
-pub extern "C" fn enif_make_map_remove(env: &mut Env, from: Term, key: Term, to: Out<Term>) -> c_int {
+pub extern "C" fn enif_make_map_remove(
+    env: &mut Env,
+    from: Term,
+    key: Term,
+    to: Out<Term>,
+) -> c_int {
     if !from.is_map() {
         return 0;
     }
@@ -60,7 +84,12 @@ pub extern "C" fn enif_make_map_remove(env: &mut Env, from: Term, key: Term, to:
 }
 
 #[unsafe(no_mangle)]
-pub extern "C" fn enif_get_map_value(_env: *mut Env, from: Term, key: Term, value: Out<Term>) -> c_int {
+pub extern "C" fn enif_get_map_value(
+    _env: *mut Env,
+    from: Term,
+    key: Term,
+    value: Out<Term>,
+) -> c_int {
     if !from.is_map() {
         return 0;
     }
@@ -84,12 +113,21 @@ impl MapIterator {
 /// # Safety
 /// `iterator` is room for one.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn enif_map_iterator_create(_env: *mut Env, from: Term, iterator: *mut MapIterator, entry: c_int) -> c_int {
+pub unsafe extern "C" fn enif_map_iterator_create(
+    _env: *mut Env,
+    from: Term,
+    iterator: *mut MapIterator,
+    entry: c_int,
+) -> c_int {
     if !from.is_map() || ![FIRST, LAST].contains(&entry) {
         return 0;
     }
     let size = map::size(from);
-    let pairs = if from.as_flat_map().is_some() { std::ptr::null_mut() } else { Box::into_raw(Box::new(map::iter(from).collect())) };
+    let pairs = if from.as_flat_map().is_some() {
+        std::ptr::null_mut()
+    } else {
+        Box::into_raw(Box::new(map::iter(from).collect()))
+    };
     // SAFETY: the caller's.
     unsafe {
         (&raw mut (*iterator).map).write(from);
@@ -134,7 +172,12 @@ pub extern "C" fn enif_map_iterator_prev(_env: *mut Env, iterator: &mut MapItera
 }
 
 #[unsafe(no_mangle)]
-pub extern "C" fn enif_map_iterator_get_pair(_env: *mut Env, iterator: &MapIterator, key: Out<Term>, value: Out<Term>) -> c_int {
+pub extern "C" fn enif_map_iterator_get_pair(
+    _env: *mut Env,
+    iterator: &MapIterator,
+    key: Out<Term>,
+    value: Out<Term>,
+) -> c_int {
     let Some(pair) = iterator.pair() else { return 0 };
     key.put(pair.0);
     value.put(pair.1);

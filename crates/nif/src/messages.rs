@@ -4,8 +4,8 @@ use crate::abi::{Identifier, Out, c_bool};
 use crate::env::{Env, vm};
 use std::ffi::c_int;
 use swarmrt_io::port::Ports;
-use swarmrt_term::binary::io_parts;
 use swarmrt_machine::{Process, pin, signal};
+use swarmrt_term::binary::io_parts;
 use swarmrt_term::{Term, am};
 
 const UNDEFINED: Term = Term::atom(am::UNDEFINED);
@@ -86,12 +86,18 @@ pub extern "C" fn enif_is_port_alive(_env: *mut Env, port: &Identifier) -> c_int
     c_bool(Ports::of(vm()).get(port.term).is_some())
 }
 
-/// Sends a message, from any thread. One that was made in an environment of the library's own takes all of that with it.
+/// Sends a message, from any thread. One that was made in an environment of the library's own takes
+/// all of that with it.
 ///
 /// # Safety
 /// `env` and `message_env` are environments or null.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn enif_send(env: *mut Env, to: &Identifier, message_env: *mut Env, message: Term) -> c_int {
+pub unsafe extern "C" fn enif_send(
+    env: *mut Env,
+    to: &Identifier,
+    message_env: *mut Env,
+    message: Term,
+) -> c_int {
     let _guard = pin();
     // SAFETY: the caller's.
     let (env, message_env) = unsafe { (env.as_mut(), message_env.as_mut()) };
@@ -119,7 +125,12 @@ pub unsafe extern "C" fn enif_send(env: *mut Env, to: &Identifier, message_env: 
 /// # Safety
 /// `message_env` is an environment or null.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn enif_port_command(env: &mut Env, port: &Identifier, message_env: *mut Env, message: Term) -> c_int {
+pub unsafe extern "C" fn enif_port_command(
+    env: &mut Env,
+    port: &Identifier,
+    message_env: *mut Env,
+    message: Term,
+) -> c_int {
     let _guard = pin();
     let from = env.process().map_or(0, |process| process.id());
     let Some(port) = Ports::of(vm()).get(port.term) else { return 0 };

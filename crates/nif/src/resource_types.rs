@@ -1,8 +1,9 @@
-//! Types of resources: a name in a module, and the functions of the library that has opened it last.
+//! Types of resources: a name in a module, and the functions of the library that has opened it
+//! last.
 //!
-//! A type belongs to the library that opened it. One of the same module may take it over, with all its objects. When a
-//! library is unloaded, its types lose their names; they go with their last objects, and the library with its last type that
-//! has callbacks.
+//! A type belongs to the library that opened it. One of the same module may take it over, with all
+//! its objects. When a library is unloaded, its types lose their names; they go with their last
+//! objects, and the library with its last type that has callbacks.
 
 use crate::abi::{CText, DownFn, DtorFn, DyncallFn, Out, StopFn, TypeInit};
 use crate::env::Env;
@@ -98,10 +99,17 @@ impl ResourceType {
     /// What is done for its objects now, and by which library, which stays loaded meanwhile.
     pub fn callbacks(&self) -> (Callbacks, Option<Owner>) {
         let state = self.state.read();
-        (state.callbacks, state.owner.as_ref().filter(|_| !state.callbacks.are_none()).map(Owner::new))
+        (
+            state.callbacks,
+            state.owner.as_ref().filter(|_| !state.callbacks.are_none()).map(Owner::new),
+        )
     }
     fn is_owned_by(&self, library: &Loaded) -> bool {
-        self.state.read().owner.as_ref().is_some_and(|owner| std::ptr::eq(&raw const **owner, library))
+        self.state
+            .read()
+            .owner
+            .as_ref()
+            .is_some_and(|owner| std::ptr::eq(&raw const **owner, library))
     }
     pub fn add_user(&self) {
         self.users.fetch_add(1, Ordering::Relaxed);
@@ -132,10 +140,17 @@ pub unsafe fn drop_user(resource_type: *const ResourceType) {
     }
 }
 
-fn open(env: &mut Env, name: CText, callbacks: Callbacks, flags: c_int, tried: Out<c_int>) -> *const ResourceType {
+fn open(
+    env: &mut Env,
+    name: CText,
+    callbacks: Callbacks,
+    flags: c_int,
+    tried: Out<c_int>,
+) -> *const ResourceType {
     let nothing = std::ptr::null();
     let module = env.loaded().map(|library| library.module);
-    let name = Atom::try_new(&name.bytes().iter().map(|&byte| char::from(byte)).collect::<String>());
+    let name =
+        Atom::try_new(&name.bytes().iter().map(|&byte| char::from(byte)).collect::<String>());
     // Types are opened while a library is loaded, and at no other time.
     let (Some(module), Ok(name), Some(opened)) = (module, name, env.opened()) else {
         tried.put_unless_null(flags);
@@ -143,12 +158,23 @@ fn open(env: &mut Env, name: CText, callbacks: Callbacks, flags: c_int, tried: O
     };
     let types = TYPES.lock();
     // SAFETY: those with names are there.
-    let known = types.iter().find(|named| unsafe { (*named.0).module == module && (*named.0).name == name });
+    let known = types
+        .iter()
+        .find(|named| unsafe { (*named.0).module == module && (*named.0).name == name });
     let (resource_type, operation) = match known {
         Some(named) if flags & TAKEOVER != 0 => (named.0, TAKEOVER),
         None if flags & CREATE != 0 => {
             let state = RwLock::new(State { callbacks: Callbacks::default(), owner: None });
-            (Box::into_raw(Box::new(ResourceType { module, name, state, users: AtomicUsize::new(1) })).cast_const(), CREATE)
+            (
+                Box::into_raw(Box::new(ResourceType {
+                    module,
+                    name,
+                    state,
+                    users: AtomicUsize::new(1),
+                }))
+                .cast_const(),
+                CREATE,
+            )
         }
         _ => {
             tried.put_unless_null(flags);
@@ -209,7 +235,13 @@ pub extern "C" fn enif_open_resource_type(
 /// # Safety
 /// `init` has at least the first three functions.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn enif_open_resource_type_x(env: &mut Env, name: CText, init: *const TypeInit, flags: c_int, tried: Out<c_int>) -> *const ResourceType {
+pub unsafe extern "C" fn enif_open_resource_type_x(
+    env: &mut Env,
+    name: CText,
+    init: *const TypeInit,
+    flags: c_int,
+    tried: Out<c_int>,
+) -> *const ResourceType {
     // Libraries for versions before 2.16 have a shorter initialiser.
     // SAFETY: the caller's.
     let (dtor, stop, down) = unsafe { ((*init).dtor, (*init).stop, (*init).down) };
@@ -217,6 +249,12 @@ pub unsafe extern "C" fn enif_open_resource_type_x(env: &mut Env, name: CText, i
 }
 
 #[unsafe(no_mangle)]
-pub extern "C" fn enif_init_resource_type(env: &mut Env, name: CText, init: &TypeInit, flags: c_int, tried: Out<c_int>) -> *const ResourceType {
+pub extern "C" fn enif_init_resource_type(
+    env: &mut Env,
+    name: CText,
+    init: &TypeInit,
+    flags: c_int,
+    tried: Out<c_int>,
+) -> *const ResourceType {
     open(env, name, Callbacks::read(init, init.members), flags, tried)
 }

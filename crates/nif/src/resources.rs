@@ -1,8 +1,8 @@
 //! Resources: objects of a library that terms refer to, and that go with the last term.
 //!
-//! An object lies in counted memory as that of any reference ([`SharedBytes`]): a head, then the library's bytes. Terms and
-//! the library itself hold it. When nobody does, it is put off ([`deferred`]) until its destructor can be called from a place that holds
-//! no locks.
+//! An object lies in counted memory as that of any reference ([`SharedBytes`]): a head, then the
+//! library's bytes. Terms and the library itself hold it. When nobody does, it is put off
+//! ([`deferred`]) until its destructor can be called from a place that holds no locks.
 
 use crate::abi::{Identifier, Monitor, NON_VALUE, Out, c_bool};
 use crate::env::{Env, vm};
@@ -14,8 +14,8 @@ use std::ffi::{c_int, c_void};
 use std::mem::ManuallyDrop;
 use std::sync::LazyLock;
 use swarmrt_machine::process::{OnExit, Watcher};
-use swarmrt_machine::{pin, signal};
 use swarmrt_machine::schedule::deferred;
+use swarmrt_machine::{pin, signal};
 use swarmrt_term::{Alloc, RefValue, SharedBytes, Term, binary, reference, stop};
 
 /// What comes before the library's bytes. The first word is the memory's own.
@@ -107,8 +107,13 @@ const _: binary::Finish = finish;
 /// # Safety
 /// `resource_type` is a type that is loaded.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn enif_alloc_resource(resource_type: *const ResourceType, size: usize) -> *mut c_void {
-    let Some(shared) = SharedBytes::finished_by(finish, HEAD_WORDS, size) else { return std::ptr::null_mut() };
+pub unsafe extern "C" fn enif_alloc_resource(
+    resource_type: *const ResourceType,
+    size: usize,
+) -> *mut c_void {
+    let Some(shared) = SharedBytes::finished_by(finish, HEAD_WORDS, size) else {
+        return std::ptr::null_mut();
+    };
     let object = Object(shared.data().cast());
     // SAFETY: the memory has room for the head, and nobody else has seen it.
     unsafe {
@@ -150,7 +155,12 @@ pub unsafe extern "C" fn enif_make_resource(env: &mut Env, data: *mut c_void) ->
 /// # Safety
 /// `data` is an object that is there, and `bytes` are as many as `size`.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn enif_make_resource_binary(env: &mut Env, data: *mut c_void, bytes: *const u8, size: usize) -> Term {
+pub unsafe extern "C" fn enif_make_resource_binary(
+    env: &mut Env,
+    data: *mut c_void,
+    bytes: *const u8,
+    size: usize,
+) -> Term {
     // SAFETY: the caller's.
     unsafe { env.shared_bin_of(Object::of(data).hold(), bytes, size * 8) }
 }
@@ -167,8 +177,17 @@ fn object_of(term: Term) -> Option<Object> {
 }
 
 #[unsafe(no_mangle)]
-pub extern "C" fn enif_get_resource(_env: *mut Env, term: Term, resource_type: *const ResourceType, to: Out<*mut c_void>) -> c_int {
-    let Some(object) = object_of(term).filter(|object| std::ptr::eq(object.head().resource_type, resource_type)) else { return 0 };
+pub extern "C" fn enif_get_resource(
+    _env: *mut Env,
+    term: Term,
+    resource_type: *const ResourceType,
+    to: Out<*mut c_void>,
+) -> c_int {
+    let Some(object) =
+        object_of(term).filter(|object| std::ptr::eq(object.head().resource_type, resource_type))
+    else {
+        return 0;
+    };
     to.put(object.data());
     1
 }
@@ -183,10 +202,17 @@ pub unsafe extern "C" fn enif_sizeof_resource(data: *mut c_void) -> usize {
 
 /// Calls a function of the library that the type of an object belongs to; 0 when that was done.
 #[unsafe(no_mangle)]
-pub extern "C" fn enif_dynamic_resource_call(env: &mut Env, module: Term, name: Term, term: Term, argument: *mut c_void) -> c_int {
+pub extern "C" fn enif_dynamic_resource_call(
+    env: &mut Env,
+    module: Term,
+    name: Term,
+    term: Term,
+    argument: *mut c_void,
+) -> c_int {
     let Some(object) = object_of(term).filter(|_| !term.is_binary()) else { return 1 };
     let resource_type = object.resource_type();
-    if module.as_atom() != Some(resource_type.module) || name.as_atom() != Some(resource_type.name) {
+    if module.as_atom() != Some(resource_type.module) || name.as_atom() != Some(resource_type.name)
+    {
         return 1;
     }
     let (callbacks, owner) = resource_type.callbacks();
@@ -220,7 +246,9 @@ impl Held {
         let Some(stop) = callbacks.stop else { return };
         let mut env = Env::callback(owner.as_ref().map_or(std::ptr::null(), Owner::library));
         // SAFETY: the owner is kept loaded until it is dropped.
-        stop::unwatched(|| unsafe { stop(&raw mut env, object.data(), descriptor, c_bool(is_direct)) });
+        stop::unwatched(|| unsafe {
+            stop(&raw mut env, object.data(), descriptor, c_bool(is_direct));
+        });
     }
     /// A term that refers to the object.
     pub fn to_term(&self, to: &mut impl Alloc) -> Term {
@@ -268,12 +296,18 @@ impl Monitors {
     }
 }
 
-/// 0 when the process is monitored; less when the type has no function for that, more when the process is gone.
+/// 0 when the process is monitored; less when the type has no function for that, more when the
+/// process is gone.
 ///
 /// # Safety
 /// `data` is an object that is there.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn enif_monitor_process(_env: *mut Env, data: *mut c_void, pid: &Identifier, to: Out<Monitor>) -> c_int {
+pub unsafe extern "C" fn enif_monitor_process(
+    _env: *mut Env,
+    data: *mut c_void,
+    pid: &Identifier,
+    to: Out<Monitor>,
+) -> c_int {
     // SAFETY: the caller's.
     let object = unsafe { Object::of(data) };
     if object.resource_type().callbacks().0.down.is_none() {
@@ -298,7 +332,8 @@ pub unsafe extern "C" fn enif_monitor_process(_env: *mut Env, data: *mut c_void,
         pid,
         Box::new(move |_, process| match process {
             Some(process) => {
-                let on_exit = OnExit { watcher: Watcher::Memory(number), call: Box::new(move |_| down(id)) };
+                let on_exit =
+                    OnExit { watcher: Watcher::Memory(number), call: Box::new(move |_| down(id)) };
                 process.extra().on_exit.insert(id, on_exit);
             }
             // We may be in a call of the library, which holds its locks.
@@ -313,7 +348,8 @@ fn down(id: u64) {
     let (Watched { monitor, object: _, pid }, held) = {
         let mut monitors = MONITORS.lock();
         let Some(watched) = monitors.remove(id) else { return };
-        // An object that is going is not told. Any other is held before a demonitor can fail: it is told before it goes.
+        // An object that is going is not told. Any other is held before a demonitor can fail: it is
+        // told before it goes.
         let Some(held) = reference::find(watched.object) else { return };
         (watched, held)
     };
@@ -323,7 +359,9 @@ fn down(id: u64) {
     let mut env = Env::callback(owner.as_ref().map_or(std::ptr::null(), Owner::library));
     let pid = Identifier { term: Term::pid(pid) };
     // SAFETY: the owner is kept loaded until it is dropped.
-    stop::unwatched(|| unsafe { down(&raw mut env, object.data(), &raw const pid, &raw const monitor) });
+    stop::unwatched(|| unsafe {
+        down(&raw mut env, object.data(), &raw const pid, &raw const monitor);
+    });
 }
 
 /// Takes a monitor off the process that it watches.
@@ -350,7 +388,11 @@ fn forget_monitors(object: u64) {
 /// # Safety
 /// `data` is an object that is there.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn enif_demonitor_process(_env: *mut Env, data: *mut c_void, monitor: &Monitor) -> c_int {
+pub unsafe extern "C" fn enif_demonitor_process(
+    _env: *mut Env,
+    data: *mut c_void,
+    monitor: &Monitor,
+) -> c_int {
     // SAFETY: the caller's.
     let object = unsafe { Object::of(data) }.number();
     let mut monitors = MONITORS.lock();

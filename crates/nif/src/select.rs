@@ -1,6 +1,7 @@
 //! `enif_select`: messages when a descriptor of a library's can be read or written.
 //!
-//! One thread waits for all of them. Interest is one-shot: a message is sent once for each call that asks for it.
+//! One thread waits for all of them. Interest is one-shot: a message is sent once for each call
+//! that asks for it.
 
 use crate::abi::{Identifier, c_bool};
 use crate::env::{Env, vm};
@@ -104,9 +105,26 @@ fn send(object: &Held, wanted: &Wanted, event: &str) {
 /// # Safety
 /// `object` is an object that is there; the others are what the interface says or null.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn enif_select(env: *mut Env, descriptor: c_int, flags: c_int, object: *mut c_void, pid: *const Identifier, reference: Term) -> c_int {
+pub unsafe extern "C" fn enif_select(
+    env: *mut Env,
+    descriptor: c_int,
+    flags: c_int,
+    object: *mut c_void,
+    pid: *const Identifier,
+    reference: Term,
+) -> c_int {
     // SAFETY: the caller's.
-    unsafe { enif_select_x(env, descriptor, flags & !CUSTOM_MESSAGE, object, pid, reference, std::ptr::null_mut()) }
+    unsafe {
+        enif_select_x(
+            env,
+            descriptor,
+            flags & !CUSTOM_MESSAGE,
+            object,
+            pid,
+            reference,
+            std::ptr::null_mut(),
+        )
+    }
 }
 
 /// # Safety
@@ -122,7 +140,8 @@ pub unsafe extern "C" fn enif_select_x(
     message_env: *mut Env,
 ) -> c_int {
     // SAFETY: the caller's.
-    let (env, pid, message_env, object) = unsafe { (env.as_mut(), pid.as_ref(), message_env.as_mut(), Held::new(object)) };
+    let (env, pid, message_env, object) =
+        unsafe { (env.as_mut(), pid.as_ref(), message_env.as_mut(), Held::new(object)) };
     if descriptor < 0 {
         return INVALID;
     }
@@ -150,7 +169,9 @@ pub unsafe extern "C" fn enif_select_x(
         let term = copy_term(message, &mut heap);
         Wanted { to, is_message: flags & CUSTOM_MESSAGE != 0, term, _heap: heap }
     };
-    let state = descriptors.entry(descriptor).or_insert_with(|| Descriptor { object: object.clone(), wanted: Default::default() });
+    let state = descriptors
+        .entry(descriptor)
+        .or_insert_with(|| Descriptor { object: object.clone(), wanted: Default::default() });
     // Another object takes the descriptor away from the one before.
     let before = (state.object.data() != object.data()).then(|| {
         state.wanted = Default::default();

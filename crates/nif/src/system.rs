@@ -1,4 +1,5 @@
-//! The machine and the system: memory, what there is, the environment's variables, and the end of the run.
+//! The machine and the system: memory, what there is, the environment's variables, and the end of
+//! the run.
 
 use crate::abi::{CRoom, CText, HaltFn, MAJOR, MINOR, SystemInfo};
 use crate::env::{Env, vm};
@@ -72,7 +73,9 @@ fn minor_of(release: Release) -> c_int {
 /// There is room for `size` bytes at `to`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn enif_system_info(to: *mut u8, size: usize) {
-    let text = |of: fn(&Versions) -> &CString| VERSIONS.get().map_or(c"".as_ptr(), |versions| of(versions).as_ptr()).cast::<c_char>();
+    let text = |of: fn(&Versions) -> &CString| {
+        VERSIONS.get().map_or(c"".as_ptr(), |versions| of(versions).as_ptr()).cast::<c_char>()
+    };
     let info = SystemInfo {
         driver_major: 3,
         driver_minor: 3,
@@ -87,7 +90,9 @@ pub unsafe extern "C" fn enif_system_info(to: *mut u8, size: usize) {
         dirty_schedulers: 1,
     };
     // SAFETY: the caller's; no more than there is of both.
-    unsafe { to.copy_from_nonoverlapping((&raw const info).cast(), size.min(size_of::<SystemInfo>())) };
+    unsafe {
+        to.copy_from_nonoverlapping((&raw const info).cast(), size.min(size_of::<SystemInfo>()));
+    };
 }
 
 /// 0 when the value is there; else how much room it needs, or less than 0 when there is none.
@@ -124,7 +129,10 @@ pub fn note_loaded(library: &Arc<Loaded>) {
 /// The libraries that are loaded: module and file.
 pub fn libraries() -> Vec<(String, String)> {
     let libraries: Vec<_> = LIBRARIES.lock().iter().filter_map(Weak::upgrade).collect();
-    libraries.iter().map(|library| (library.module.name().to_owned(), library.path.clone())).collect()
+    libraries
+        .iter()
+        .map(|library| (library.module.name().to_owned(), library.path.clone()))
+        .collect()
 }
 
 /// Tells the libraries that want to know that the run is over, and waits for the functions of those
@@ -145,7 +153,11 @@ pub fn halt() {
 
 /// 0 when the option is set. The function of the option is null where it has none.
 #[unsafe(no_mangle)]
-pub extern "C" fn swarmrt_nif_set_option(env: &mut Env, option: c_int, function: Option<HaltFn>) -> c_int {
+pub extern "C" fn swarmrt_nif_set_option(
+    env: &mut Env,
+    option: c_int,
+    function: Option<HaltFn>,
+) -> c_int {
     // Options are set while a library is loaded.
     if env.opened().is_none() {
         return libc::EINVAL;
@@ -169,7 +181,8 @@ pub extern "C" fn swarmrt_nif_set_option(env: &mut Env, option: c_int, function:
 
 // ---- Names of errors ----
 
-/// The name of an error of the system, in lower case, as `erl_driver.h` promises it to libraries of both kinds.
+/// The name of an error of the system, in lower case, as `erl_driver.h` promises it to libraries of
+/// both kinds.
 #[unsafe(no_mangle)]
 pub extern "C" fn erl_errno_id(error: c_int) -> *const c_char {
     static NAMES: Mutex<Vec<(c_int, CString)>> = Mutex::new(Vec::new());

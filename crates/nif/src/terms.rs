@@ -85,7 +85,11 @@ pub extern "C" fn enif_term_size(term: Term) -> usize {
 
 /// The atom's place in the caches of connections to other nodes.
 #[unsafe(no_mangle)]
-pub extern "C" fn enif_get_atom_cache_index(_env: *mut Env, atom: Term, index: Out<c_uint>) -> c_int {
+pub extern "C" fn enif_get_atom_cache_index(
+    _env: *mut Env,
+    atom: Term,
+    index: Out<c_uint>,
+) -> c_int {
     let Some(atom) = atom.as_atom() else { return 0 };
     index.put(atom.cache_place() as c_uint);
     1
@@ -138,7 +142,8 @@ numbers! {
     enif_get_uint: c_uint, unsigned;
     enif_get_long: c_long, signed;
     enif_get_ulong: c_ulong, unsigned;
-    // Where long has 64 bits the header makes the functions for these a macro of those; other languages may not.
+    // Where long has 64 bits the header makes the functions for these a macro of those; other
+    // languages may not.
     enif_get_int64: i64, signed;
     enif_get_uint64: u64, unsigned;
 }
@@ -201,7 +206,9 @@ fn new_atom(bytes: &[u8], encoding: c_int) -> Option<Atom> {
 }
 
 fn existing_atom(bytes: &[u8], encoding: c_int) -> Option<Atom> {
-    decoded(bytes, encoding).filter(|name| name.chars().count() <= ATOM_CHARS_MAX).and_then(|name| Atom::existing(&name))
+    decoded(bytes, encoding)
+        .filter(|name| name.chars().count() <= ATOM_CHARS_MAX)
+        .and_then(|name| Atom::existing(&name))
 }
 
 #[unsafe(no_mangle)]
@@ -213,26 +220,56 @@ pub extern "C" fn enif_make_atom_len(env: &mut Env, name: CArray<u8>, length: us
     new_atom(name.of(length), LATIN1).map_or_else(|| env.badarg(), Term::atom)
 }
 #[unsafe(no_mangle)]
-pub extern "C" fn enif_make_existing_atom(_env: *mut Env, name: CText, to: Out<Term>, encoding: c_int) -> c_int {
+pub extern "C" fn enif_make_existing_atom(
+    _env: *mut Env,
+    name: CText,
+    to: Out<Term>,
+    encoding: c_int,
+) -> c_int {
     answer(existing_atom(name.bytes(), encoding).map(Term::atom), to)
 }
 #[unsafe(no_mangle)]
-pub extern "C" fn enif_make_existing_atom_len(_env: *mut Env, name: CArray<u8>, length: usize, to: Out<Term>, encoding: c_int) -> c_int {
+pub extern "C" fn enif_make_existing_atom_len(
+    _env: *mut Env,
+    name: CArray<u8>,
+    length: usize,
+    to: Out<Term>,
+    encoding: c_int,
+) -> c_int {
     answer(existing_atom(name.of(length), encoding).map(Term::atom), to)
 }
 #[unsafe(no_mangle)]
-pub extern "C" fn enif_make_new_atom(_env: *mut Env, name: CText, to: Out<Term>, encoding: c_int) -> c_int {
+pub extern "C" fn enif_make_new_atom(
+    _env: *mut Env,
+    name: CText,
+    to: Out<Term>,
+    encoding: c_int,
+) -> c_int {
     answer(new_atom(name.bytes(), encoding).map(Term::atom), to)
 }
 #[unsafe(no_mangle)]
-pub extern "C" fn enif_make_new_atom_len(_env: *mut Env, name: CArray<u8>, length: usize, to: Out<Term>, encoding: c_int) -> c_int {
+pub extern "C" fn enif_make_new_atom_len(
+    _env: *mut Env,
+    name: CArray<u8>,
+    length: usize,
+    to: Out<Term>,
+    encoding: c_int,
+) -> c_int {
     answer(new_atom(name.of(length), encoding).map(Term::atom), to)
 }
 
 /// The length with the zero byte, or 0 when it is no atom, cannot be encoded so, or finds no room.
 #[unsafe(no_mangle)]
-pub extern "C" fn enif_get_atom(_env: *mut Env, atom: Term, to: CRoom, room: c_uint, encoding: c_int) -> c_int {
-    let Some(name) = atom.as_atom().and_then(|atom| encoded(atom.name(), encoding)) else { return 0 };
+pub extern "C" fn enif_get_atom(
+    _env: *mut Env,
+    atom: Term,
+    to: CRoom,
+    room: c_uint,
+    encoding: c_int,
+) -> c_int {
+    let Some(name) = atom.as_atom().and_then(|atom| encoded(atom.name(), encoding)) else {
+        return 0;
+    };
     if name.len() >= room as usize {
         return 0;
     }
@@ -241,8 +278,18 @@ pub extern "C" fn enif_get_atom(_env: *mut Env, atom: Term, to: CRoom, room: c_u
 }
 
 #[unsafe(no_mangle)]
-pub extern "C" fn enif_get_atom_length(_env: *mut Env, atom: Term, length: Out<c_uint>, encoding: c_int) -> c_int {
-    answer(atom.as_atom().and_then(|atom| encoded(atom.name(), encoding)).map(|name| name.len() as c_uint), length)
+pub extern "C" fn enif_get_atom_length(
+    _env: *mut Env,
+    atom: Term,
+    length: Out<c_uint>,
+    encoding: c_int,
+) -> c_int {
+    answer(
+        atom.as_atom()
+            .and_then(|atom| encoded(atom.name(), encoding))
+            .map(|name| name.len() as c_uint),
+        length,
+    )
 }
 
 /// The bytes of the characters that a list begins with; and whether that is all of it.
@@ -267,7 +314,13 @@ fn list_text(mut list: Term, encoding: c_int, mut add: impl FnMut(&[u8]) -> bool
 
 /// The length with the zero byte; less than 0 when it was cut off; 0 when it is no string.
 #[unsafe(no_mangle)]
-pub extern "C" fn enif_get_string(_env: *mut Env, list: Term, to: CRoom, room: c_uint, encoding: c_int) -> c_int {
+pub extern "C" fn enif_get_string(
+    _env: *mut Env,
+    list: Term,
+    to: CRoom,
+    room: c_uint,
+    encoding: c_int,
+) -> c_int {
     if room == 0 {
         return 0;
     }
@@ -288,7 +341,12 @@ pub extern "C" fn enif_get_string(_env: *mut Env, list: Term, to: CRoom, room: c
 }
 
 #[unsafe(no_mangle)]
-pub extern "C" fn enif_get_string_length(_env: *mut Env, list: Term, length: Out<c_uint>, encoding: c_int) -> c_int {
+pub extern "C" fn enif_get_string_length(
+    _env: *mut Env,
+    list: Term,
+    length: Out<c_uint>,
+    encoding: c_int,
+) -> c_int {
     let mut count = 0;
     let is_string = list_text(list, encoding, |bytes| {
         count += bytes.len();
@@ -312,14 +370,24 @@ pub extern "C" fn enif_make_string(env: &mut Env, text: CText, encoding: c_int) 
     make_string(env, text.bytes(), encoding)
 }
 #[unsafe(no_mangle)]
-pub extern "C" fn enif_make_string_len(env: &mut Env, text: CArray<u8>, length: usize, encoding: c_int) -> Term {
+pub extern "C" fn enif_make_string_len(
+    env: &mut Env,
+    text: CArray<u8>,
+    length: usize,
+    encoding: c_int,
+) -> Term {
     make_string(env, text.of(length), encoding)
 }
 
 // ---- Tuples and lists ----
 
 #[unsafe(no_mangle)]
-pub extern "C" fn enif_get_tuple(_env: *mut Env, term: Term, arity: Out<c_int>, elements: Out<*const Term>) -> c_int {
+pub extern "C" fn enif_get_tuple(
+    _env: *mut Env,
+    term: Term,
+    arity: Out<c_int>,
+    elements: Out<*const Term>,
+) -> c_int {
     let Some(tuple) = term.as_tuple() else { return 0 };
     arity.put(tuple.arity() as c_int);
     elements.put(tuple.elements().as_ptr());
@@ -327,12 +395,20 @@ pub extern "C" fn enif_get_tuple(_env: *mut Env, term: Term, arity: Out<c_int>, 
 }
 
 #[unsafe(no_mangle)]
-pub extern "C" fn enif_make_tuple_from_array(env: &mut Env, elements: CArray<Term>, count: c_uint) -> Term {
+pub extern "C" fn enif_make_tuple_from_array(
+    env: &mut Env,
+    elements: CArray<Term>,
+    count: c_uint,
+) -> Term {
     env.tuple(elements.of(count as usize))
 }
 
 #[unsafe(no_mangle)]
-pub extern "C" fn enif_make_list_from_array(env: &mut Env, elements: CArray<Term>, count: c_uint) -> Term {
+pub extern "C" fn enif_make_list_from_array(
+    env: &mut Env,
+    elements: CArray<Term>,
+    count: c_uint,
+) -> Term {
     env.list(elements.of(count as usize))
 }
 
@@ -342,7 +418,12 @@ pub extern "C" fn enif_make_list_cell(env: &mut Env, head: Term, tail: Term) -> 
 }
 
 #[unsafe(no_mangle)]
-pub extern "C" fn enif_get_list_cell(_env: *mut Env, list: Term, head: Out<Term>, tail: Out<Term>) -> c_int {
+pub extern "C" fn enif_get_list_cell(
+    _env: *mut Env,
+    list: Term,
+    head: Out<Term>,
+    tail: Out<Term>,
+) -> c_int {
     let Some(cell) = list.as_cons() else { return 0 };
     head.put(cell.head());
     tail.put(cell.tail());

@@ -1,4 +1,5 @@
-//! Threads, and what they share: locks, conditions, data of their own. All are those of the system (POSIX threads), with names.
+//! Threads, and what they share: locks, conditions, data of their own. All are those of the system
+//! (POSIX threads), with names.
 
 use crate::abi::{CText, Out, c_bool};
 use std::cell::{Cell, RefCell};
@@ -27,7 +28,8 @@ type Mutex = Named<libc::pthread_mutex_t>;
 type Condition = Named<libc::pthread_cond_t>;
 type RwLock = Named<libc::pthread_rwlock_t>;
 
-/// Functions on something that a library got from a function here and has not destroyed: 0 when the system does it.
+/// Functions on something that a library got from a function here and has not destroyed: 0 when the
+/// system does it.
 macro_rules! system_calls {
     ($($name:ident($of:ty): $call:ident;)*) => {
         $(
@@ -125,7 +127,8 @@ pub unsafe extern "C" fn enif_cond_wait(condition: *mut Condition, mutex: *mut M
 static KEYS: parking_lot::Mutex<(Vec<c_int>, c_int)> = parking_lot::Mutex::new((Vec::new(), 0));
 
 thread_local! {
-    /// By keys. A key that is used again has the values of the one before: OTP asks libraries to reset them before.
+    /// By keys. A key that is used again has the values of the one before: OTP asks libraries to
+    /// reset them before.
     static VALUES: RefCell<Vec<*mut c_void>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -199,7 +202,8 @@ pub unsafe extern "C" fn enif_thread_opts_destroy(options: *mut ThreadOptions) {
     drop(unsafe { Box::from_raw(options) });
 }
 
-/// The first function of a thread. It owns nothing, so that the thread may end anywhere within (`enif_thread_exit`).
+/// The first function of a thread. It owns nothing, so that the thread may end anywhere within
+/// (`enif_thread_exit`).
 extern "C-unwind" fn run(thread: *mut c_void) -> *mut c_void {
     let thread = thread.cast::<Thread>();
     CURRENT.set(thread);
@@ -236,10 +240,16 @@ pub unsafe extern "C" fn enif_thread_create(
     unsafe {
         let mut attributes: libc::pthread_attr_t = std::mem::zeroed();
         libc::pthread_attr_init(&raw mut attributes);
-        if let Some(kilowords) = options.as_ref().and_then(|options| usize::try_from(options.stack_size).ok()) {
-            libc::pthread_attr_setstacksize(&raw mut attributes, (kilowords * 8 * 1024).max(64 * 1024));
+        if let Some(kilowords) =
+            options.as_ref().and_then(|options| usize::try_from(options.stack_size).ok())
+        {
+            libc::pthread_attr_setstacksize(
+                &raw mut attributes,
+                (kilowords * 8 * 1024).max(64 * 1024),
+            );
         }
-        let error = pthread_create(&raw mut (*thread).value.id, &raw const attributes, run, thread.cast());
+        let error =
+            pthread_create(&raw mut (*thread).value.id, &raw const attributes, run, thread.cast());
         libc::pthread_attr_destroy(&raw mut attributes);
         if error == 0 {
             to.put(thread);
@@ -259,7 +269,10 @@ pub extern "C" fn enif_thread_self() -> *mut Thread {
     if CURRENT.get().is_null() {
         // SAFETY: a thread always has its own number.
         let id = unsafe { libc::pthread_self() };
-        CURRENT.set(Named::new(CText(c"".as_ptr()), Work { id, function: nothing, argument: std::ptr::null_mut() }));
+        CURRENT.set(Named::new(
+            CText(c"".as_ptr()),
+            Work { id, function: nothing, argument: std::ptr::null_mut() },
+        ));
     }
     CURRENT.get()
 }

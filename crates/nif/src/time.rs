@@ -41,7 +41,11 @@ pub extern "C" fn enif_now_time(env: &mut Env) -> Term {
 
 fn in_parts(env: &mut Env, microseconds: i64) -> Term {
     let (seconds, micro) = (microseconds.div_euclid(1_000_000), microseconds.rem_euclid(1_000_000));
-    env.tuple(&[Term::small(seconds.div_euclid(1_000_000)), Term::small(seconds.rem_euclid(1_000_000)), Term::small(micro)])
+    env.tuple(&[
+        Term::small(seconds.div_euclid(1_000_000)),
+        Term::small(seconds.rem_euclid(1_000_000)),
+        Term::small(micro),
+    ])
 }
 
 /// What the calling thread has computed, in the form of `erlang:now/0`.
@@ -61,6 +65,7 @@ const UNIQUE_START: i64 = -(1 << 59);
 /// `ErlNifUniqueInteger`: 1 positive, 2 monotonic.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_make_unique_integer(env: &mut Env, properties: c_int) -> Term {
-    let number = if properties & 2 != 0 { vm().next_monotonic_unique() } else { vm().next_unique() };
+    let number =
+        if properties & 2 != 0 { vm().next_monotonic_unique() } else { vm().next_unique() };
     if properties & 1 != 0 { env.uint(number + 1) } else { env.int(UNIQUE_START + number as i64) }
 }

@@ -1,4 +1,5 @@
-//! Runs `Module:main()` of a `.beam` file on a machine without OTP's `init`: for work on the engines.
+//! Runs `Module:main()` of a `.beam` file on a machine without OTP's `init`: for work on the
+//! engines.
 use swarmrt::{Builder, Otp};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -12,8 +12,8 @@ use swarmrt_interp::Interpreter;
 use swarmrt_io::Interrupt;
 use swarmrt_jit::Cranelift;
 use swarmrt_machine::Vm;
-use swarmrt_machine::process::Priority;
 use swarmrt_machine::code::cache::CodeCache;
+use swarmrt_machine::process::Priority;
 use swarmrt_machine::process::spawn::{SpawnOptions, Start, spawn, spawn_announced};
 use swarmrt_machine::vm::Config;
 use swarmrt_term::{Alloc, Atom, FragmentHeap, Release, Term, am};
@@ -42,10 +42,14 @@ impl std::fmt::Display for BootError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             BootError::Otp(error) => error.fmt(f),
-            BootError::Preloaded(module, why) => write!(f, "cannot load OTP's preloaded module {module}: {why}"),
+            BootError::Preloaded(module, why) => {
+                write!(f, "cannot load OTP's preloaded module {module}: {why}")
+            }
             BootError::Start(why) => write!(f, "OTP does not boot: {why}"),
             BootError::Module(why) => write!(f, "a module cannot be loaded: {why}"),
-            BootError::Native(why) => write!(f, "no machine code can be made: {} (--engine=interp does without)", why.0),
+            BootError::Native(why) => {
+                write!(f, "no machine code can be made: {} (--engine=interp does without)", why.0)
+            }
             BootError::Threads(error) => write!(f, "cannot start the machine's threads: {error}"),
         }
     }
@@ -71,9 +75,17 @@ impl Engines {
             "tiered" => Engines::Native(Mode::DEFAULT),
             _ => match text.split_once(':')? {
                 // Told once, by who starts the machine, and needed for as long as it runs.
-                ("jit", prefix) => Engines::Native(Mode::Eager { prefix: prefix.to_owned().leak() }),
-                ("tiered", samples) => Engines::Native(Mode::Tiered { calls: Mode::CALLS, samples: Some(samples.parse().ok().filter(|&samples| samples > 0)?) }),
-                ("baseline", calls) => Engines::Native(Mode::Tiered { calls: calls.parse().ok().filter(|&calls| calls > 0)?, samples: None }),
+                ("jit", prefix) => {
+                    Engines::Native(Mode::Eager { prefix: prefix.to_owned().leak() })
+                }
+                ("tiered", samples) => Engines::Native(Mode::Tiered {
+                    calls: Mode::CALLS,
+                    samples: Some(samples.parse().ok().filter(|&samples| samples > 0)?),
+                }),
+                ("baseline", calls) => Engines::Native(Mode::Tiered {
+                    calls: calls.parse().ok().filter(|&calls| calls > 0)?,
+                    samples: None,
+                }),
                 _ => return None,
             },
         })
@@ -108,25 +120,28 @@ pub struct Builder {
     pub boot_args: Vec<Vec<u8>>,
     /// Emulator flags that built-ins answer questions about, each with its value.
     pub flags: Vec<(String, String)>,
-    /// Whether signals of the operating system become events of OTP. One machine of a process can do so.
+    /// Whether signals of the operating system become events of OTP. One machine of a process can
+    /// do so.
     pub handles_os_signals: bool,
     /// Leaves out the first process: whoever embeds the machine starts what is to run.
     pub without_init: bool,
     pub engines: Engines,
-    /// Whether the machine may start with the interpreter alone where no machine code can be made, as in a container that
-    /// forbids executable memory.
+    /// Whether the machine may start with the interpreter alone where no machine code can be made,
+    /// as in a container that forbids executable memory.
     pub native_may_fail: bool,
     pub native: swarmrt_engine::Options,
-    /// What a scheduler's thread does that has had nothing to do for a while: the allocator may give memory back.
+    /// What a scheduler's thread does that has had nothing to do for a while: the allocator may
+    /// give memory back.
     pub when_idle: fn(),
     /// Where modules come from besides OTP.
     pub sources: Vec<Source>,
     /// Modules of functions in Rust.
     pub host_modules: Vec<HostModule>,
-    /// Whether [`Builder::boot`] waits until OTP has booted, so that what is called then finds all of it; for at most so long.
+    /// Whether [`Builder::boot`] waits until OTP has booted, so that what is called then finds all
+    /// of it; for at most so long.
     pub wait_for_boot: Option<Duration>,
-    /// Where what one run finds out is kept for the next, if anywhere: a folder that is the user's alone. One that cannot be
-    /// used is as none.
+    /// Where what one run finds out is kept for the next, if anywhere: a folder that is the user's
+    /// alone. One that cannot be used is as none.
     pub code_cache: Option<PathBuf>,
 }
 
@@ -151,7 +166,10 @@ impl Builder {
             handles_os_signals: true,
             engines: Engines::Native(Mode::DEFAULT),
             native_may_fail: true,
-            native: swarmrt_engine::Options { perf_map: false, code_bytes_max: swarmrt_engine::Options::CODE_BYTES_MAX_DEFAULT },
+            native: swarmrt_engine::Options {
+                perf_map: false,
+                code_bytes_max: swarmrt_engine::Options::CODE_BYTES_MAX_DEFAULT,
+            },
             code_cache: None,
             when_idle: || (),
             sources: Vec::new(),
@@ -160,11 +178,14 @@ impl Builder {
         }
     }
 
-    /// A machine within another program: OTP boots without a shell, reads nothing from standard input, and leaves the
-    /// program's signals alone. `boot` returns when it is there.
+    /// A machine within another program: OTP boots without a shell, reads nothing from standard
+    /// input, and leaves the program's signals alone. `boot` returns when it is there.
     pub fn embedded(otp: Otp) -> Builder {
         const BOOT_TIME_MAX: Duration = Duration::from_mins(1);
-        let boot_args = otp.init_arguments("swarmrt").into_iter().chain(["-noshell", "-noinput", "-boot", "start_clean"].map(str::to_owned));
+        let boot_args = otp
+            .init_arguments("swarmrt")
+            .into_iter()
+            .chain(["-noshell", "-noinput", "-boot", "start_clean"].map(str::to_owned));
         let mut builder = Builder::new(otp);
         builder.boot_args = boot_args.map(String::into_bytes).collect();
         builder.handles_os_signals = false;
@@ -193,7 +214,9 @@ impl Builder {
             Source::Archive(archive) => Some(archive.join(archive.file_stem()?).join("ebin")),
             Source::Memory(_) => None,
         });
-        folders.flat_map(|folder| [b"-pa".to_vec(), folder.into_os_string().into_encoded_bytes()]).collect()
+        folders
+            .flat_map(|folder| [b"-pa".to_vec(), folder.into_os_string().into_encoded_bytes()])
+            .collect()
     }
 
     /// Loads OTP's preloaded modules and starts the first process.
@@ -220,7 +243,9 @@ impl Builder {
             flags: self.flags.clone(),
             release: self.otp.release,
             when_idle: self.when_idle,
-            no_code: backend.as_ref().map_or([0; 2], |backend| [CellKind::Entry, CellKind::Return].map(|kind| backend.glue().no_code(kind))),
+            no_code: backend.as_ref().map_or([0; 2], |backend| {
+                [CellKind::Entry, CellKind::Return].map(|kind| backend.glue().no_code(kind))
+            }),
         };
         if let Some(bytes) = memory::available_bytes() {
             swarmrt_term::usage::set_memory_limit(bytes);
@@ -232,7 +257,11 @@ impl Builder {
             build.push(self.otp.release.number());
             build
         });
-        let kept = self.code_cache.as_deref().zip(build).and_then(|(folder, build)| CodeCache::open(folder, &build).ok());
+        let kept = self
+            .code_cache
+            .as_deref()
+            .zip(build)
+            .and_then(|(folder, build)| CodeCache::open(folder, &build).ok());
         let vm = Vm::new(config);
         vm.schedulers.set_online(self.schedulers_online.clamp(1, vm.schedulers.count()));
         if let Some(kept) = kept {
@@ -240,9 +269,14 @@ impl Builder {
         }
         let tier = match (self.engines, backend) {
             (Engines::Native(mode), Some(backend)) => {
-                let baseline = Baseline::new(&swarmrt_interp::ASSISTS, backend.glue()).map_err(BootError::Native)?;
-                let baseline = baseline.map(|baseline| Box::new(baseline) as Box<dyn BaselineCompiler>);
-                Some(Tier::start(vm, Box::new(backend), baseline, mode, self.native).map_err(BootError::Native)?)
+                let baseline = Baseline::new(&swarmrt_interp::ASSISTS, backend.glue())
+                    .map_err(BootError::Native)?;
+                let baseline =
+                    baseline.map(|baseline| Box::new(baseline) as Box<dyn BaselineCompiler>);
+                Some(
+                    Tier::start(vm, Box::new(backend), baseline, mode, self.native)
+                        .map_err(BootError::Native)?,
+                )
             }
             _ => None,
         };
@@ -255,11 +289,19 @@ impl Builder {
         for name in swarmrt_bifs::pre_loaded(self.otp.release) {
             let failed = |why: String| BootError::Preloaded(name.to_owned(), why);
             let path = self.otp.preloaded.join(format!("{name}.beam"));
-            let bytes = std::fs::read(&path).map_err(|error| failed(format!("{}: {error}", path.display())))?;
+            let bytes = std::fs::read(&path)
+                .map_err(|error| failed(format!("{}: {error}", path.display())))?;
             vm.load_preloaded(&bytes).map_err(|error| failed(error.0))?;
         }
         let machine = Machine::of(vm);
-        for bytes in self.sources.iter().filter_map(|source| if let Source::Memory(modules) = source { Some(modules) } else { None }).flatten() {
+        for bytes in self
+            .sources
+            .iter()
+            .filter_map(
+                |source| if let Source::Memory(modules) = source { Some(modules) } else { None },
+            )
+            .flatten()
+        {
             machine.load(bytes).map_err(BootError::Module)?;
         }
         for module in std::mem::take(&mut self.host_modules) {
@@ -276,7 +318,9 @@ impl Builder {
             threads = self.start_system_processes(vm, None);
         } else {
             // The first process has the first number, and runs when the others are there.
-            spawn_announced(vm, None, first, SpawnOptions::default(), |_, id| threads = self.start_system_processes(vm, Some(id)));
+            spawn_announced(vm, None, first, SpawnOptions::default(), |_, id| {
+                threads = self.start_system_processes(vm, Some(id));
+            });
         }
         drop(guard);
         threads.map_err(BootError::Threads)?;
@@ -285,18 +329,26 @@ impl Builder {
         }
         Ok(machine)
     }
-    /// Makes the processes that the code server needs, starts the schedulers, and waits until the purger has its name.
+    /// Makes the processes that the code server needs, starts the schedulers, and waits until the
+    /// purger has its name.
     fn start_system_processes(&self, vm: &'static Vm, first: Option<u64>) -> std::io::Result<()> {
         let options = || SpawnOptions { priority: Priority::High, ..SpawnOptions::default() };
-        let others = [PURGER, "erts_literal_area_collector"].map(|name| Start::Apply { module: Atom::new(name), function: am::START, args: Term::NIL });
-        let others: Vec<u64> = others.into_iter().filter_map(|start| spawn(vm, None, start, options())).collect();
+        let others = [PURGER, "erts_literal_area_collector"].map(|name| Start::Apply {
+            module: Atom::new(name),
+            function: am::START,
+            args: Term::NIL,
+        });
+        let others: Vec<u64> =
+            others.into_iter().filter_map(|start| spawn(vm, None, start, options())).collect();
         let purger = others.first().copied();
         vm.system_processes.get_or_init(|| first.into_iter().chain(others).collect());
         if !self.without_init && self.handles_os_signals {
             swarmrt_io::handle_os_signals(vm, self.interrupt)?;
         }
         vm.start()?;
-        while vm.names.whereis(Atom::new(PURGER)).is_none() && purger.is_some_and(|purger| vm.processes.get(purger).is_some()) {
+        while vm.names.whereis(Atom::new(PURGER)).is_none()
+            && purger.is_some_and(|purger| vm.processes.get(purger).is_some())
+        {
             std::thread::sleep(REGISTRATION_POLL);
         }
         Ok(())

@@ -1,6 +1,7 @@
 //! Calls from Rust into a machine.
 
 use crate::convert::{ConversionError, OwnedTerm};
+use crate::embedded::Life;
 use parking_lot::{Condvar, Mutex};
 use std::collections::HashMap;
 use std::fmt;
@@ -9,7 +10,6 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
-use crate::embedded::Life;
 use swarmrt_machine::Vm;
 use swarmrt_machine::process::{Ended, OnEnd};
 use swarmrt_term::Term;
@@ -101,7 +101,8 @@ impl Calls {
     }
 }
 
-/// A call that goes on: a future of its result, or something to [wait](Call::wait) for. Dropping it does not end the call.
+/// A call that goes on: a future of its result, or something to [wait](Call::wait) for. Dropping it
+/// does not end the call.
 pub struct Call {
     slot: Arc<Slot>,
     _of: Arc<Life>,
@@ -128,7 +129,11 @@ impl Call {
             let own = |term: Term| OwnedTerm::copy_of(term, life.clone());
             slot.settle(match ended {
                 Ended::Returned(value) => Ok(own(value)),
-                Ended::Raised { class, reason, trace } => Err(CallError::Raised { class: class.name().to_owned(), reason: own(reason), trace: own(trace) }),
+                Ended::Raised { class, reason, trace } => Err(CallError::Raised {
+                    class: class.name().to_owned(),
+                    reason: own(reason),
+                    trace: own(trace),
+                }),
                 Ended::Exited(reason) => Err(CallError::Ended(own(reason))),
             });
         };

@@ -49,9 +49,10 @@ pub fn builtins(otp: &Otp) -> std::io::Result<Vec<Builtin>> {
 fn stubs(beam: &BeamFile, found: &mut Vec<String>) {
     let module = &beam.atoms[1];
     let is_nif_error = |import: u64| {
-        beam.imports
-            .get(import as usize)
-            .is_some_and(|import| beam.atoms[import.module as usize] == "erlang" && beam.atoms[import.function as usize] == "nif_error")
+        beam.imports.get(import as usize).is_some_and(|import| {
+            beam.atoms[import.module as usize] == "erlang"
+                && beam.atoms[import.function as usize] == "nif_error"
+        })
     };
     let mut current: Option<(String, bool, bool)> = None;
     let mut flush = |function: Option<(String, bool, bool)>| {
@@ -63,8 +64,13 @@ fn stubs(beam: &BeamFile, found: &mut Vec<String>) {
         match op.opcode {
             Opcode::FuncInfo => {
                 flush(current.take());
-                if let (Operand::Atom(name), Operand::Unsigned(arity)) = (&op.args[1], &op.args[2]) {
-                    current = Some((format!("{module}:{}/{arity}", beam.atoms[*name as usize]), false, false));
+                if let (Operand::Atom(name), Operand::Unsigned(arity)) = (&op.args[1], &op.args[2])
+                {
+                    current = Some((
+                        format!("{module}:{}/{arity}", beam.atoms[*name as usize]),
+                        false,
+                        false,
+                    ));
                 }
             }
             Opcode::CallExt | Opcode::CallExtOnly | Opcode::CallExtLast => {
@@ -72,7 +78,11 @@ fn stubs(beam: &BeamFile, found: &mut Vec<String>) {
                     if is_nif_error(*import) { function.1 = true } else { function.2 = true }
                 }
             }
-            Opcode::Call | Opcode::CallOnly | Opcode::CallLast | Opcode::IsTuple | Opcode::SelectVal => {
+            Opcode::Call
+            | Opcode::CallOnly
+            | Opcode::CallLast
+            | Opcode::IsTuple
+            | Opcode::SelectVal => {
                 if let Some(function) = &mut current {
                     function.2 = true;
                 }

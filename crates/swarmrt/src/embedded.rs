@@ -25,8 +25,8 @@ impl Life {
     }
 }
 
-/// A machine that runs. Several may be in one process; what they share is listed under "Global state" in
-/// `docs/architecture.md`. It runs on when nobody has it any more.
+/// A machine that runs. Several may be in one process; what they share is listed under "Global
+/// state" in `docs/architecture.md`. It runs on when nobody has it any more.
 #[derive(Clone)]
 pub struct Machine {
     life: Arc<Life>,
@@ -76,10 +76,19 @@ impl Machine {
     ///
     /// # Errors
     /// When the arguments are no terms, or there are too many processes.
-    pub fn call(&self, module: &str, function: &str, arguments: impl Serialize) -> Result<Call, CallError> {
+    pub fn call(
+        &self,
+        module: &str,
+        function: &str,
+        arguments: impl Serialize,
+    ) -> Result<Call, CallError> {
         let mut heap = FragmentHeap::new();
         let args = encode_arguments(&arguments, &mut heap)?;
-        let start = Start::Apply { module: swarmrt_term::Atom::new(module), function: swarmrt_term::Atom::new(function), args };
+        let start = Start::Apply {
+            module: swarmrt_term::Atom::new(module),
+            function: swarmrt_term::Atom::new(function),
+            args,
+        };
         let (call, on_end) = Call::new(&self.life);
         let options = SpawnOptions { on_end: Some(on_end), ..SpawnOptions::default() };
         let _guard = pin();
@@ -94,18 +103,22 @@ impl Machine {
         let mut heap = FragmentHeap::new();
         let message = encode(&message, &mut heap)?;
         let _guard = pin();
-        let Some(receiver) = self.machine().names.whereis(swarmrt_term::Atom::new(name)) else { return Ok(false) };
+        let Some(receiver) = self.machine().names.whereis(swarmrt_term::Atom::new(name)) else {
+            return Ok(false);
+        };
         Ok(self.machine().send(Term::NONE, receiver, message))
     }
 
-    /// Loads a module from what a `.beam` file holds; its name. It is the current version then, as after
-    /// `code:load_binary/3`; an `on_load` function is not run.
+    /// Loads a module from what a `.beam` file holds; its name. It is the current version then, as
+    /// after `code:load_binary/3`; an `on_load` function is not run.
     ///
     /// # Errors
     /// What is wrong with the file, or that an old version of the module has not been purged.
     pub fn load(&self, bytes: &[u8]) -> Result<String, String> {
         let module = self.machine().code.prepare(bytes).map_err(|error| error.0)?.0;
-        self.machine().finish_loading(&module).map_err(|name| format!("{name} has an old version still"))?;
+        self.machine()
+            .finish_loading(&module)
+            .map_err(|name| format!("{name} has an old version still"))?;
         Ok(module.name.name().to_owned())
     }
 
@@ -144,8 +157,8 @@ impl Machine {
         self.machine().wait_for_halt()
     }
 
-    /// Stops OTP's applications, as `init:stop/0` does, and halts; the exit code. Calls that are still going on end with
-    /// [`CallError::Halted`].
+    /// Stops OTP's applications, as `init:stop/0` does, and halts; the exit code. Calls that are
+    /// still going on end with [`CallError::Halted`].
     ///
     /// The machine's threads and memory stay, until it is [freed](Machine::free).
     pub fn stop(&self) -> i32 {
@@ -155,8 +168,8 @@ impl Machine {
         self.wait()
     }
 
-    /// Frees a machine that has halted: ends its threads, closes its ports, and gives back all its memory. It takes as long as
-    /// the turns that processes are in.
+    /// Frees a machine that has halted: ends its threads, closes its ports, and gives back all its
+    /// memory. It takes as long as the turns that processes are in.
     ///
     /// # Errors
     /// The machine, and why it is kept.
@@ -177,8 +190,8 @@ impl Machine {
             return Err((self, Kept::Threads(names)));
         }
         match Arc::try_unwrap(self.life) {
-            // SAFETY: its threads have ended; whoever has a part of it, or a term that refers to one, has a share in its life,
-            // or has had it kept.
+            // SAFETY: its threads have ended; whoever has a part of it, or a term that refers to
+            // one, has a share in its life, or has had it kept.
             Ok(life) => unsafe { Vm::free(life.vm) },
             Err(life) => return Err((Machine { life }, Kept::InUse)),
         }

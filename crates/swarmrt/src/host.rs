@@ -69,7 +69,8 @@ where
         match outcome {
             Ok(value) => Ok(copy_term(value, &mut process.heap)),
             Err(error) => {
-                let reason = (error.reason)(&mut heap).unwrap_or_else(|error| heap.binary(error.0.as_bytes()));
+                let reason = (error.reason)(&mut heap)
+                    .unwrap_or_else(|error| heap.binary(error.0.as_bytes()));
                 Err(BifExit::Error(copy_term(reason, &mut process.heap)))
             }
         }
@@ -81,8 +82,8 @@ impl HostModule {
         HostModule { name: name.to_owned(), functions: Vec::new() }
     }
 
-    /// Adds a function that takes its arguments as a tuple, `()` for none. It runs on a scheduler, so it has to be quick
-    /// (less than a millisecond). Arguments of another shape are a `badarg`.
+    /// Adds a function that takes its arguments as a tuple, `()` for none. It runs on a scheduler,
+    /// so it has to be quick (less than a millisecond). Arguments of another shape are a `badarg`.
     #[must_use]
     pub fn function<A, R, F>(self, name: &str, arity: u8, function: F) -> HostModule
     where
@@ -124,11 +125,17 @@ impl HostModule {
     /// # Errors
     /// When it cannot be loaded.
     pub(crate) fn install(self, vm: &'static Vm) -> Result<(), String> {
-        let functions: Vec<Function<'_>> = self.functions.iter().map(|(name, arity, _)| Function { name, arity: *arity }).collect();
+        let functions: Vec<Function<'_>> = self
+            .functions
+            .iter()
+            .map(|(name, arity, _)| Function { name, arity: *arity })
+            .collect();
         let bytes = native_module(&self.name, &functions);
         let module = vm.code.prepare(&bytes).map_err(|error| error.0)?.0;
         for (name, arity, function) in self.functions {
-            let number = module.function_number(Atom::new(&name), arity.into()).ok_or_else(|| format!("{name}/{arity} is there twice"))?;
+            let number = module
+                .function_number(Atom::new(&name), arity.into())
+                .ok_or_else(|| format!("{name}/{arity} is there twice"))?;
             if !module.natives.fill(number, Native::Host(function)) {
                 return Err(format!("{name}/{arity} is there twice"));
             }

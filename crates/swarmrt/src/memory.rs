@@ -1,4 +1,5 @@
-//! How much memory there is for the machine: what the computer has, or what its container or its limits leave.
+//! How much memory there is for the machine: what the computer has, or what its container or its
+//! limits leave.
 
 use std::fs::read_to_string;
 
@@ -8,7 +9,8 @@ const VARIABLE: &str = "SWARMRT_MEMORY_MAX";
 /// The least of all the bounds that are known; `None` where the system does not tell.
 pub fn available_bytes() -> Option<usize> {
     let files = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
-    let container = files.into_iter().filter_map(|path| read_to_string(path).ok()?.trim().parse().ok());
+    let container =
+        files.into_iter().filter_map(|path| read_to_string(path).ok()?.trim().parse().ok());
     let computer = read_to_string("/proc/meminfo").ok().and_then(|text| installed(&text));
     let limits = read_to_string("/proc/self/limits").ok().and_then(|text| address_space(&text));
     let wanted = std::env::var(VARIABLE).ok().and_then(|bytes| bytes.parse().ok());

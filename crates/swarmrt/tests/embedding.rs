@@ -20,11 +20,17 @@ fn builder() -> Builder {
 }
 
 fn compiled(name: &str, text: &str) -> (PathBuf, Vec<u8>) {
-    let folder = std::env::temp_dir().join(format!("swarmrt-embedding-{}-{name}", std::process::id()));
+    let folder =
+        std::env::temp_dir().join(format!("swarmrt-embedding-{}-{name}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("a folder");
     let file = folder.join(format!("{name}.erl"));
-    std::fs::write(&file, format!("-module({name}).\n-compile([export_all, nowarn_export_all]).\n{text}")).expect("written");
-    let status = Command::new("erlc").arg("-o").arg(&folder).arg(&file).status().expect("erlc is installed");
+    std::fs::write(
+        &file,
+        format!("-module({name}).\n-compile([export_all, nowarn_export_all]).\n{text}"),
+    )
+    .expect("written");
+    let status =
+        Command::new("erlc").arg("-o").arg(&folder).arg(&file).status().expect("erlc is installed");
     assert!(status.success());
     let bytes = std::fs::read(folder.join(format!("{name}.beam"))).expect("compiled");
     (folder, bytes)
@@ -89,39 +95,70 @@ fn rust_and_erlang_call_each_other() {
     let next = counter.clone();
     let host = HostModule::new("host")
         .function("next", 0, move |()| Ok(next.fetch_add(1, Ordering::Relaxed)))
-        .function("half", 1, |(number,): (u64,)| if number % 2 == 0 { Ok(number / 2) } else { Err(HostError::new((Atom::from("odd"), number))) })
+        .function("half", 1, |(number,): (u64,)| {
+            if number % 2 == 0 {
+                Ok(number / 2)
+            } else {
+                Err(HostError::new((Atom::from("odd"), number)))
+            }
+        })
         .function("text", 1, |(text,): (String,)| text.parse::<u8>().map_err(HostError::from))
         .function("panics", 0, |()| -> Result<(), HostError> { panic!("as asked") })
         .blocking_function("slow", 1, |(number,): (u64,)| {
             std::thread::sleep(Duration::from_millis(20));
             Ok(number)
         });
-    let machine = builder().source(Source::Folder(folder.clone())).host_module(host).boot().expect("it boots");
+    let machine = builder()
+        .source(Source::Folder(folder.clone()))
+        .host_module(host)
+        .boot()
+        .expect("it boots");
 
-    let point: Point = machine.call("embedded", "double", (Point { x: 1 << 61, y: 0.25 },)).unwrap().wait().unwrap().decode().unwrap();
+    let point: Point = machine
+        .call("embedded", "double", (Point { x: 1 << 61, y: 0.25 },))
+        .unwrap()
+        .wait()
+        .unwrap()
+        .decode()
+        .unwrap();
     assert_eq!(point, Point { x: 1 << 62, y: 0.5 });
-    let sum: u64 = machine.call("embedded", "sum", (1000,)).unwrap().wait().unwrap().decode().unwrap();
+    let sum: u64 =
+        machine.call("embedded", "sum", (1000,)).unwrap().wait().unwrap().decode().unwrap();
     assert_eq!(sum, 999 * 1000 / 2);
     assert_eq!(counter.load(Ordering::Relaxed), 1000);
-    let values: Vec<u64> = machine.call("embedded", "parallel", (8,)).unwrap().wait().unwrap().decode().unwrap();
+    let values: Vec<u64> =
+        machine.call("embedded", "parallel", (8,)).unwrap().wait().unwrap().decode().unwrap();
     assert_eq!(values, (1..=8).collect::<Vec<_>>());
     // Both as a future and by waiting, and while others go on.
-    let calls: Vec<_> = (0..20).map(|number| machine.call("embedded", "later", (number,)).unwrap()).collect();
+    let calls: Vec<_> =
+        (0..20).map(|number| machine.call("embedded", "later", (number,)).unwrap()).collect();
     for (number, call) in calls.into_iter().enumerate() {
         let value = if number % 2 == 0 { block_on(call) } else { call.wait() };
         assert_eq!(value.unwrap().decode::<usize>(), Ok(number));
     }
     // Long enough to be compiled meanwhile.
-    assert_eq!(machine.call("embedded", "loop", (3_000_000,)).unwrap().wait().unwrap().to_string(), "done");
+    assert_eq!(
+        machine.call("embedded", "loop", (3_000_000,)).unwrap().wait().unwrap().to_string(),
+        "done"
+    );
 
-    let tried =
-        |function: &str, arguments: Vec<u64>| machine.call("embedded", "try_host", (Atom::from(function), arguments)).unwrap().wait().unwrap().to_string();
+    let tried = |function: &str, arguments: Vec<u64>| {
+        machine
+            .call("embedded", "try_host", (Atom::from(function), arguments))
+            .unwrap()
+            .wait()
+            .unwrap()
+            .to_string()
+    };
     assert_eq!(tried("half", vec![14]), "7");
     assert_eq!(tried("half", vec![15]), "{error,{odd,15}}");
     assert_eq!(tried("text", vec![15]), "{error,badarg}");
     assert_eq!(tried("panics", vec![]), "{error,{panic,<<\"as asked\">>}}");
     assert_eq!(tried("absent", vec![]), "{error,undef}");
-    assert_eq!(raised(&machine, "host", "text", ("x",)), "error: <<\"invalid digit found in string\">>");
+    assert_eq!(
+        raised(&machine, "host", "text", ("x",)),
+        "error: <<\"invalid digit found in string\">>"
+    );
 
     assert_eq!(raised(&machine, "erlang", "hd", (Vec::<u8>::new(),)), "error: badarg");
     assert_eq!(raised(&machine, "erlang", "throw", (Atom::from("it"),)), "throw: it");
@@ -159,7 +196,11 @@ work(N) -> lists:sum([X * X rem 7 || X <- lists:seq(1, N)]).
     let machines: Vec<Machine> = [1u64, 2]
         .map(|number| {
             let host = HostModule::new("host").function("who", 0, move |()| Ok(number));
-            builder().source(Source::Memory(vec![bytes.clone()])).host_module(host).boot().expect("it boots")
+            builder()
+                .source(Source::Memory(vec![bytes.clone()]))
+                .host_module(host)
+                .boot()
+                .expect("it boots")
         })
         .into();
     for (number, machine) in (10..).zip(&machines) {
@@ -170,26 +211,42 @@ work(N) -> lists:sum([X * X rem 7 || X <- lists:seq(1, N)]).
     }
     for (number, machine) in (1u64..).zip(&machines) {
         let held = machine.call("twice", "held", ()).unwrap().wait().unwrap();
-        assert_eq!(held.decode::<(u64, u64, u64, bool)>(), Ok((number + 9, number + 9, number, true)), "{held}");
+        assert_eq!(
+            held.decode::<(u64, u64, u64, bool)>(),
+            Ok((number + 9, number + 9, number, true)),
+            "{held}"
+        );
     }
     // Both have the same function compiled, each for itself.
-    let calls: Vec<_> = (0..40).map(|number| machines[number % 2].call("twice", "work", (100_000,)).unwrap()).collect();
+    let calls: Vec<_> = (0..40)
+        .map(|number| machines[number % 2].call("twice", "work", (100_000,)).unwrap())
+        .collect();
     for call in calls {
-        assert_eq!(call.wait().unwrap().decode::<u64>(), Ok((1..=100_000u64).map(|x| x * x % 7).sum()));
+        assert_eq!(
+            call.wait().unwrap().decode::<u64>(),
+            Ok((1..=100_000u64).map(|x| x * x % 7).sum())
+        );
     }
     // Native libraries are the first machine's: whichever that is of all that the tests make.
-    let hashed = |machine: &Machine| machine.call("crypto", "hash", (Atom::from("sha"), "x")).unwrap().wait();
+    let hashed = |machine: &Machine| {
+        machine.call("crypto", "hash", (Atom::from("sha"), "x")).unwrap().wait()
+    };
     let loads = machines.iter().filter(|machine| hashed(machine).is_ok()).count();
     assert!(loads <= 1, "{loads}");
     // The first one ends, the second goes on.
     assert_eq!(machines[0].stop(), 0);
-    assert_eq!(machines[1].call("twice", "work", (10,)).unwrap().wait().unwrap().decode::<u64>(), Ok(21));
+    assert_eq!(
+        machines[1].call("twice", "work", (10,)).unwrap().wait().unwrap().decode::<u64>(),
+        Ok(21)
+    );
     assert_eq!(machines[1].stop(), 0);
     remove(&folder);
 }
 
 #[test]
 fn what_cannot_be_loaded_is_an_error() {
-    let Err(error) = builder().source(Source::Memory(vec![b"no module".to_vec()])).boot() else { panic!("it booted") };
+    let Err(error) = builder().source(Source::Memory(vec![b"no module".to_vec()])).boot() else {
+        panic!("it booted")
+    };
     assert!(error.to_string().starts_with("a module cannot be loaded"), "{error}");
 }

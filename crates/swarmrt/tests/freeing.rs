@@ -1,7 +1,8 @@
-//! Machines that are freed: nothing of them is left. In a program of its own, as it counts the process's threads and memory.
+//! Machines that are freed: nothing of them is left. In a program of its own, as it counts the
+//! process's threads and memory.
 
 use std::process::Command;
-use swarmrt::{Builder, Engines, HostModule, Kept, Machine, OwnedTerm, Otp, Source};
+use swarmrt::{Builder, Engines, HostModule, Kept, Machine, Otp, OwnedTerm, Source};
 
 /// Does a little of everything that a machine may keep something for.
 const MODULE: &str = r#"
@@ -73,7 +74,11 @@ fn booted(module: &[u8]) -> Machine {
         builder.engines = Engines::parse(&engine).expect("an engine");
     }
     let host = HostModule::new("host").function("seven", 0, |(): ()| Ok(7));
-    builder.host_module(host).source(Source::Memory(vec![module.to_vec()])).boot().expect("it boots")
+    builder
+        .host_module(host)
+        .source(Source::Memory(vec![module.to_vec()]))
+        .boot()
+        .expect("it boots")
 }
 
 fn use_and_free(module: &[u8]) {

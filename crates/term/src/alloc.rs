@@ -1,4 +1,5 @@
-//! Where new terms live: [`Alloc`] hands out heap words, and its provided methods build terms in them.
+//! Where new terms live: [`Alloc`] hands out heap words, and its provided methods build terms in
+//! them.
 
 use crate::atom::Atom;
 use crate::binary::{Bits, HEAP_BIN_BYTES_MAX, SharedBytes, heap_bin, shared_bin, sub_bin};
@@ -8,9 +9,11 @@ use crate::reference;
 use crate::word::{Header, Subtag, Term};
 use smallvec::SmallVec;
 
-/// A source of heap words. Words stay where they are at least until the next safepoint of the owner.
+/// A source of heap words. Words stay where they are at least until the next safepoint of the
+/// owner.
 pub trait Alloc {
-    /// `words` uninitialised words, 8-byte aligned; the caller fills every one before the next safepoint.
+    /// `words` uninitialised words, 8-byte aligned; the caller fills every one before the next
+    /// safepoint.
     fn alloc(&mut self, words: usize) -> *mut u64;
 
     /// The head of the list of off-heap terms that belong to this heap.
@@ -38,12 +41,23 @@ pub trait Alloc {
         Term::from_boxed_ptr(ptr)
     }
 
-    /// The definition of a native record: see [`Record`](crate::boxed::Record). `module`, `name` and `fields` are atoms, the
-    /// fields all different.
-    fn record_definition(&mut self, module: Term, name: Term, is_exported: bool, fields: &[Term]) -> Term {
+    /// The definition of a native record: see [`Record`](crate::boxed::Record). `module`, `name`
+    /// and `fields` are atoms, the fields all different.
+    fn record_definition(
+        &mut self,
+        module: Term,
+        name: Term,
+        is_exported: bool,
+        fields: &[Term],
+    ) -> Term {
         let is_exported = Term::bool(is_exported);
         let hash = record_definition_hash(module, name, is_exported, fields);
-        let mut elements = SmallVec::<[Term; 16]>::from_slice(&[module, name, is_exported, Term::small(i64::from(hash))]);
+        let mut elements = SmallVec::<[Term; 16]>::from_slice(&[
+            module,
+            name,
+            is_exported,
+            Term::small(i64::from(hash)),
+        ]);
         elements.extend_from_slice(fields);
         self.tuple(&elements)
     }
@@ -63,7 +77,11 @@ pub trait Alloc {
 
     /// `{Module, Function, Arity}`.
     fn mfa(&mut self, mfa: Mfa) -> Term {
-        self.tuple(&[Term::atom(mfa.module), Term::atom(mfa.function), Term::small(i64::from(mfa.arity))])
+        self.tuple(&[
+            Term::atom(mfa.module),
+            Term::atom(mfa.function),
+            Term::small(i64::from(mfa.arity)),
+        ])
     }
 
     fn list(&mut self, items: &[Term]) -> Term {
@@ -89,11 +107,19 @@ pub trait Alloc {
     }
 
     fn int(&mut self, value: i64) -> Term {
-        if Term::fits_small(value) { Term::small(value) } else { self.big(value < 0, &[value.unsigned_abs()]) }
+        if Term::fits_small(value) {
+            Term::small(value)
+        } else {
+            self.big(value < 0, &[value.unsigned_abs()])
+        }
     }
 
     fn uint(&mut self, value: u64) -> Term {
-        if value <= Term::SMALL_MAX as u64 { Term::small(value as i64) } else { self.big(false, &[value]) }
+        if value <= Term::SMALL_MAX as u64 {
+            Term::small(value as i64)
+        } else {
+            self.big(false, &[value])
+        }
     }
 
     /// An integer from its magnitude (least significant digit first; leading zeros are dropped, and
@@ -150,7 +176,8 @@ pub trait Alloc {
     fn heap_bin(&mut self, bit_size: usize) -> (Term, *mut u8) {
         let data_words = bit_size.div_ceil(64);
         let ptr = self.alloc(heap_bin::DATA + data_words);
-        // SAFETY: header, size and data were given room; the last word is zeroed so that padding is.
+        // SAFETY: header, size and data were given room; the last word is zeroed so that padding
+        // is.
         unsafe {
             *ptr = Header::new(Subtag::HeapBin, heap_bin::DATA - 1 + data_words).0;
             *ptr.add(heap_bin::BIT_SIZE) = bit_size as u64;
@@ -175,7 +202,12 @@ pub trait Alloc {
     ///
     /// # Safety
     /// They are there, and do not change, as long as `shared` has references.
-    unsafe fn shared_bin_of(&mut self, shared: SharedBytes, data: *const u8, bit_size: usize) -> Term {
+    unsafe fn shared_bin_of(
+        &mut self,
+        shared: SharedBytes,
+        data: *const u8,
+        bit_size: usize,
+    ) -> Term {
         let ptr = self.alloc(shared_bin::WORDS);
         let capacity = shared.capacity();
         // SAFETY: the words of the layout were given.
@@ -234,7 +266,8 @@ pub trait Alloc {
         Term::from_boxed_ptr(ptr)
     }
 
-    /// A local reference; see [`RefValue`](crate::RefValue), which is how to make one from its numbers.
+    /// A local reference; see [`RefValue`](crate::RefValue), which is how to make one from its
+    /// numbers.
     fn local_ref(&mut self, id: u64, low: u32) -> Term {
         let ptr = self.alloc(3);
         // SAFETY: the words of the layout were given.
@@ -269,7 +302,10 @@ pub trait Alloc {
 
     /// An identifier of another node: `subtag` is one of the three external ones.
     fn external(&mut self, subtag: Subtag, node: Atom, creation: u32, numbers: &[u64]) -> Term {
-        debug_assert!(matches!(subtag, Subtag::ExternalPid | Subtag::ExternalPort | Subtag::ExternalRef));
+        debug_assert!(matches!(
+            subtag,
+            Subtag::ExternalPid | Subtag::ExternalPort | Subtag::ExternalRef
+        ));
         let ptr = self.alloc(3 + numbers.len());
         // SAFETY: the words of the layout were given.
         unsafe {
@@ -282,7 +318,8 @@ pub trait Alloc {
     }
 }
 
-/// Whether terms with this header are in the off-heap list of their heap: shared binaries and counted references.
+/// Whether terms with this header are in the off-heap list of their heap: shared binaries and
+/// counted references.
 #[inline]
 pub fn is_off_heap(header: Header) -> bool {
     header.has(Subtag::SharedBin) || header == Header::new(Subtag::Ref, COUNTED_REF_WORDS)
@@ -294,10 +331,17 @@ pub fn is_off_heap(header: Header) -> bool {
 #[inline]
 pub unsafe fn off_heap_bytes(ptr: *const u64) -> usize {
     // SAFETY: the caller's.
-    unsafe { if Header(*ptr).has(Subtag::SharedBin) { (*ptr.add(shared_bin::BIT_SIZE)).div_ceil(8) as usize } else { 64 } }
+    unsafe {
+        if Header(*ptr).has(Subtag::SharedBin) {
+            (*ptr.add(shared_bin::BIT_SIZE)).div_ceil(8) as usize
+        } else {
+            64
+        }
+    }
 }
 
-/// The list of a heap's shared binaries (and counted references), linked through the terms themselves.
+/// The list of a heap's shared binaries (and counted references), linked through the terms
+/// themselves.
 #[derive(Default)]
 pub struct OffHeap {
     /// Address of the first term's header, 0 when there is none.
@@ -348,8 +392,8 @@ impl OffHeap {
     }
 }
 
-/// Words outside any process: a growing set of chunks that live and die together. Messages under way,
-/// literals being decoded, table entries and tests build their terms in one.
+/// Words outside any process: a growing set of chunks that live and die together. Messages under
+/// way, literals being decoded, table entries and tests build their terms in one.
 pub struct FragmentHeap {
     chunks: Vec<Box<[std::mem::MaybeUninit<u64>]>>,
     top: usize,
@@ -416,14 +460,19 @@ impl Drop for FragmentHeap {
 }
 
 /// A list of these heads, in cells that follow each other, with `tail` behind the last.
-fn cells<A: Alloc + ?Sized>(alloc: &mut A, heads: impl ExactSizeIterator<Item = Term>, tail: Term) -> Term {
+fn cells<A: Alloc + ?Sized>(
+    alloc: &mut A,
+    heads: impl ExactSizeIterator<Item = Term>,
+    tail: Term,
+) -> Term {
     let count = heads.len();
     if count == 0 {
         return tail;
     }
     let start = alloc.alloc(2 * count);
     let mut cell = start;
-    // No iterator of ours gives more or fewer than it says; `take` makes it certain that none writes beyond its cells.
+    // No iterator of ours gives more or fewer than it says; `take` makes it certain that none
+    // writes beyond its cells.
     for head in heads.take(count) {
         // SAFETY: a cell was given for each head; the last one's tail is written below.
         unsafe {

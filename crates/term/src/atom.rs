@@ -16,7 +16,8 @@ pub const CACHE_PLACES: usize = 2048;
 /// What is found by an atom. The table's numbers are ours, so nobody can choose them to collide.
 pub type AtomMap<V> = HashMap<Atom, V, BuildHasherDefault<NumberHasher>>;
 
-/// Spreads an atom's number, or several and other numbers that programs do not choose, over the word.
+/// Spreads an atom's number, or several and other numbers that programs do not choose, over the
+/// word.
 #[derive(Default)]
 pub struct NumberHasher(u64);
 
@@ -61,12 +62,14 @@ pub const LIMIT_MAX: usize = 1 << 28;
 /// Characters in an atom's name.
 pub const NAME_CHARS_MAX: usize = 255;
 
-static CHUNKS: [AtomicPtr<Entry>; LIMIT_MAX / CHUNK_LEN] = [const { AtomicPtr::new(std::ptr::null_mut()) }; LIMIT_MAX / CHUNK_LEN];
+static CHUNKS: [AtomicPtr<Entry>; LIMIT_MAX / CHUNK_LEN] =
+    [const { AtomicPtr::new(std::ptr::null_mut()) }; LIMIT_MAX / CHUNK_LEN];
 static LIMIT: AtomicUsize = AtomicUsize::new(LIMIT_DEFAULT);
 /// Bytes of all names.
 static NAME_BYTES: AtomicUsize = AtomicUsize::new(0);
 static COUNT: AtomicU32 = AtomicU32::new(0);
-/// Room for the atoms that OTP starts with and as many again, before the index has to grow: seven eighths of 16,384 places.
+/// Room for the atoms that OTP starts with and as many again, before the index has to grow: seven
+/// eighths of 16,384 places.
 const AT_START: usize = 14 * 1024;
 static INDEX: LazyLock<RwLock<HashMap<&'static str, u32>>> = LazyLock::new(|| {
     let mut index = HashMap::with_capacity(AT_START);
@@ -79,9 +82,11 @@ static INDEX: LazyLock<RwLock<HashMap<&'static str, u32>>> = LazyLock::new(|| {
 });
 
 /// Names that have a number already, but are no atoms before somebody makes them.
-static RESERVED: OnceLock<HashMap<&'static str, u32, BuildHasherDefault<NameHasher>>> = OnceLock::new();
+static RESERVED: OnceLock<HashMap<&'static str, u32, BuildHasherDefault<NameHasher>>> =
+    OnceLock::new();
 
-/// Of the names that are reserved, which come from a file that is trusted: nobody can choose them to collide.
+/// Of the names that are reserved, which come from a file that is trusted: nobody can choose them
+/// to collide.
 #[derive(Default)]
 struct NameHasher(u64);
 
@@ -90,7 +95,8 @@ impl Hasher for NameHasher {
         for chunk in bytes.chunks(8) {
             let mut word = [0; 8];
             word[..chunk.len()].copy_from_slice(chunk);
-            self.0 = (self.0.rotate_left(5) ^ u64::from_le_bytes(word)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            self.0 = (self.0.rotate_left(5) ^ u64::from_le_bytes(word))
+                .wrapping_mul(0x9e37_79b9_7f4a_7c15);
         }
     }
     fn finish(&self) -> u64 {
@@ -116,7 +122,11 @@ fn append(name: &'static str) -> u32 {
         base = Box::leak(fresh).as_mut_ptr().cast();
         chunk.store(base, Ordering::Release);
     }
-    let latin1_len = if name.chars().all(|c| u32::from(c) < 256) { name.chars().count() as u16 } else { NOT_LATIN1 };
+    let latin1_len = if name.chars().all(|c| u32::from(c) < 256) {
+        name.chars().count() as u16
+    } else {
+        NOT_LATIN1
+    };
     let entry = Entry { name, ordinal: ordinal(name), hash: hash_name(name), latin1_len };
     // SAFETY: the slot is within the chunk, and only we write it (under the index's lock).
     unsafe { base.add(number as usize & (CHUNK_LEN - 1)).write(entry) };
@@ -160,10 +170,11 @@ fn hash_name(name: &str) -> u32 {
 impl Atom {
     /// The atom of that name.
     /// # Panics
-    /// When the name is too long: for names that our own code spells out. There is always room for those, whatever
-    /// programs have made of the table.
+    /// When the name is too long: for names that our own code spells out. There is always room for
+    /// those, whatever programs have made of the table.
     pub fn new(name: &str) -> Atom {
-        Atom::intern(name, LIMIT_MAX).unwrap_or_else(|error| panic!("cannot make the atom '{name}': {error:?}"))
+        Atom::intern(name, LIMIT_MAX)
+            .unwrap_or_else(|error| panic!("cannot make the atom '{name}': {error:?}"))
     }
 
     /// The atom of that name, within the limit that programs have.
@@ -200,17 +211,22 @@ impl Atom {
         Ok(Atom(number))
     }
 
-    /// Gives these names the numbers that follow those of the listed atoms, for when somebody makes them. Whether that was
-    /// done: only before anything else, once, and for names that are different and can be atoms.
+    /// Gives these names the numbers that follow those of the listed atoms, for when somebody makes
+    /// them. Whether that was done: only before anything else, once, and for names that are
+    /// different and can be atoms.
     pub fn reserve(names: &[&'static str]) -> bool {
         let index = INDEX.write().unwrap_or_else(std::sync::PoisonError::into_inner);
         let listed = atoms::NAMES.len();
-        let is_name = |name: &str| (name.len() <= NAME_CHARS_MAX || name.chars().count() <= NAME_CHARS_MAX) && !index.contains_key(name);
+        let is_name = |name: &str| {
+            (name.len() <= NAME_CHARS_MAX || name.chars().count() <= NAME_CHARS_MAX)
+                && !index.contains_key(name)
+        };
         let are_names = names.iter().all(|name| is_name(name));
         if COUNT.load(Ordering::Relaxed) as usize != listed || !are_names {
             return false;
         }
-        let mut reserved = HashMap::with_capacity_and_hasher(names.len(), BuildHasherDefault::default());
+        let mut reserved =
+            HashMap::with_capacity_and_hasher(names.len(), BuildHasherDefault::default());
         for (&name, number) in names.iter().zip(listed as u32..) {
             if reserved.insert(name, number).is_some() {
                 return false;
@@ -240,7 +256,11 @@ impl Atom {
 
     /// The atom of that name, if there is one already.
     pub fn existing(name: &str) -> Option<Atom> {
-        INDEX.read().unwrap_or_else(std::sync::PoisonError::into_inner).get(name).map(|&number| Atom(number))
+        INDEX
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .get(name)
+            .map(|&number| Atom(number))
     }
 
     #[inline(always)]
@@ -302,7 +322,10 @@ impl Atom {
         let indexed = INDEX.read().unwrap_or_else(std::sync::PoisonError::into_inner).capacity();
         let (count, names) = (Atom::count(), NAME_BYTES.load(Ordering::Relaxed));
         let used = count * (size_of::<Entry>() + INDEX_ENTRY) + names;
-        (count.next_multiple_of(CHUNK_LEN) * size_of::<Entry>() + indexed * INDEX_ENTRY + names, used)
+        (
+            count.next_multiple_of(CHUNK_LEN) * size_of::<Entry>() + indexed * INDEX_ENTRY + names,
+            used,
+        )
     }
     /// The atoms that there are now, the oldest first.
     pub fn all() -> impl Iterator<Item = Atom> {

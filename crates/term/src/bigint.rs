@@ -1,16 +1,17 @@
 //! Integers of any size, and arithmetic on numbers as Erlang defines it.
 //!
-//! A small integer fits the word; above that the magnitude is a list of 64-bit digits, least significant first.
-//! The simple work is done here digit by digit; multiplying, dividing and printing large ones is left to `num-bigint`.
+//! A small integer fits the word; above that the magnitude is a list of 64-bit digits, least
+//! significant first. The simple work is done here digit by digit; multiplying, dividing and
+//! printing large ones is left to `num-bigint`.
 
 use crate::alloc::Alloc;
 use crate::binary::{Bits, copy_bits};
-use crate::release::{self, Release};
 use crate::division;
 use crate::large;
-use smallvec::SmallVec;
+use crate::release::{self, Release};
 use crate::word::Term;
 use num_bigint::BigUint;
+use smallvec::SmallVec;
 
 /// Why a number has no result.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -118,7 +119,10 @@ fn float_operands(a: Term, b: Term) -> Result<Option<(f64, f64)>, ArithError> {
 macro_rules! integers {
     ($a:ident $b:ident) => {
         let (mut room_a, mut room_b) = ([0], [0]);
-        let (Some($a), Some($b)) = (Integer::of($a, &mut room_a), Integer::of($b, &mut room_b)) else { return Err(BadArith) };
+        let (Some($a), Some($b)) = (Integer::of($a, &mut room_a), Integer::of($b, &mut room_b))
+        else {
+            return Err(BadArith);
+        };
     };
 }
 
@@ -152,7 +156,8 @@ fn add_slow<A: Alloc + ?Sized>(alloc: &mut A, a: Term, b: Term, subtract: bool) 
     }
     integers!(a b);
     let b_negative = b.negative != subtract;
-    let (long, short) = if a.digits.len() >= b.digits.len() { (a.digits, b.digits) } else { (b.digits, a.digits) };
+    let (long, short) =
+        if a.digits.len() >= b.digits.len() { (a.digits, b.digits) } else { (b.digits, a.digits) };
     with_digits(long.len() + 1, |out| {
         if a.negative == b_negative {
             add_magnitudes(long, short, out);
@@ -226,13 +231,19 @@ fn mul_slow<A: Alloc + ?Sized>(alloc: &mut A, a: Term, b: Term) -> Arith {
         return Err(SystemLimit);
     }
     if a.digits.len().min(b.digits.len()) > SCHOOL_DIGITS_MAX {
-        return finish(alloc, negative, &large::product(&to_biguint(a.digits), &to_biguint(b.digits)).to_u64_digits());
+        return finish(
+            alloc,
+            negative,
+            &large::product(&to_biguint(a.digits), &to_biguint(b.digits)).to_u64_digits(),
+        );
     }
     with_digits(a.digits.len() + b.digits.len(), |out| {
         for (at, &x) in a.digits.iter().enumerate() {
             let mut carry: u64 = 0;
             for (offset, &y) in b.digits.iter().enumerate() {
-                let sum = u128::from(x) * u128::from(y) + u128::from(out[at + offset]) + u128::from(carry);
+                let sum = u128::from(x) * u128::from(y)
+                    + u128::from(out[at + offset])
+                    + u128::from(carry);
                 out[at + offset] = sum as u64;
                 carry = (sum >> 64) as u64;
             }
@@ -243,7 +254,12 @@ fn mul_slow<A: Alloc + ?Sized>(alloc: &mut A, a: Term, b: Term) -> Arith {
 }
 
 fn to_biguint(digits: &[u64]) -> BigUint {
-    BigUint::from_slice(&digits.iter().flat_map(|&digit| [digit as u32, (digit >> 32) as u32]).collect::<Vec<u32>>())
+    BigUint::from_slice(
+        &digits
+            .iter()
+            .flat_map(|&digit| [digit as u32, (digit >> 32) as u32])
+            .collect::<Vec<u32>>(),
+    )
 }
 
 /// `A div B`: towards zero.
@@ -253,7 +269,11 @@ fn to_biguint(digits: &[u64]) -> BigUint {
 #[inline]
 pub fn div<A: Alloc + ?Sized>(alloc: &mut A, a: Term, b: Term) -> Arith {
     if Term::both_small(a, b) {
-        return if b.small_value() == 0 { Err(BadArith) } else { Ok(alloc.int(a.small_value() / b.small_value())) };
+        return if b.small_value() == 0 {
+            Err(BadArith)
+        } else {
+            Ok(alloc.int(a.small_value() / b.small_value()))
+        };
     }
     div_rem_slow(alloc, a, b, false)
 }
@@ -265,7 +285,11 @@ pub fn div<A: Alloc + ?Sized>(alloc: &mut A, a: Term, b: Term) -> Arith {
 #[inline]
 pub fn rem<A: Alloc + ?Sized>(alloc: &mut A, a: Term, b: Term) -> Arith {
     if Term::both_small(a, b) {
-        return if b.small_value() == 0 { Err(BadArith) } else { Ok(Term::small(a.small_value() % b.small_value())) };
+        return if b.small_value() == 0 {
+            Err(BadArith)
+        } else {
+            Ok(Term::small(a.small_value() % b.small_value()))
+        };
     }
     div_rem_slow(alloc, a, b, true)
 }
@@ -283,12 +307,17 @@ fn div_rem_slow<A: Alloc + ?Sized>(alloc: &mut A, a: Term, b: Term, remainder: b
     if let &[divisor] = b.digits {
         return with_digits(a.digits.len(), |quotient| {
             let rest = div_digit(a.digits, divisor, quotient);
-            if remainder { finish(alloc, negative, &[rest]) } else { finish(alloc, negative, quotient) }
+            if remainder {
+                finish(alloc, negative, &[rest])
+            } else {
+                finish(alloc, negative, quotient)
+            }
         });
     }
     if a.digits.len() <= LONG_DIVISION_DIGITS_MAX {
         let (long, short) = (a.digits.len(), b.digits.len());
-        let mut space = SmallVec::<[u64; 64]>::from_elem(0, (long - short + 1) + (long + 1 + short));
+        let mut space =
+            SmallVec::<[u64; 64]>::from_elem(0, (long - short + 1) + (long + 1 + short));
         let (quotient, work) = space.split_at_mut(long - short + 1);
         division::divide(a.digits, b.digits, quotient, work);
         return finish(alloc, negative, if remainder { &work[..short] } else { quotient });
@@ -298,8 +327,8 @@ fn div_rem_slow<A: Alloc + ?Sized>(alloc: &mut A, a: Term, b: Term, remainder: b
     finish(alloc, negative, &if remainder { rest } else { quotient }.to_u64_digits())
 }
 
-/// Dividends of as many digits are divided at once; longer ones by halves, and with a look at whether the process is to
-/// end (`large.rs`).
+/// Dividends of as many digits are divided at once; longer ones by halves, and with a look at
+/// whether the process is to end (`large.rs`).
 const LONG_DIVISION_DIGITS_MAX: usize = 256;
 
 /// Divides by one digit; the rest is returned.
@@ -402,11 +431,17 @@ pub fn bnot<A: Alloc + ?Sized>(alloc: &mut A, a: Term) -> Arith {
 }
 
 /// Combines two's complements; one digit more than the longer operand has holds the sign.
-fn bitwise<A: Alloc + ?Sized>(alloc: &mut A, a: Term, b: Term, combine: impl Fn(u64, u64) -> u64) -> Arith {
+fn bitwise<A: Alloc + ?Sized>(
+    alloc: &mut A,
+    a: Term,
+    b: Term,
+    combine: impl Fn(u64, u64) -> u64,
+) -> Arith {
     integers!(a b);
     let len = a.digits.len().max(b.digits.len()) + 1;
     with_digits(len, |out| {
-        for ((digit, x), y) in out.iter_mut().zip(a.complement_digits()).zip(b.complement_digits()) {
+        for ((digit, x), y) in out.iter_mut().zip(a.complement_digits()).zip(b.complement_digits())
+        {
             *digit = combine(x, y);
         }
         finish_complement(alloc, out)
@@ -459,7 +494,11 @@ fn shift<A: Alloc + ?Sized>(alloc: &mut A, a: Term, b: Term, right: bool) -> Ari
     if a.digits.is_empty() || b.digits.is_empty() {
         return Ok(value);
     }
-    let count = if let &[count] = b.digits { usize::try_from(count).unwrap_or(usize::MAX) } else { usize::MAX };
+    let count = if let &[count] = b.digits {
+        usize::try_from(count).unwrap_or(usize::MAX)
+    } else {
+        usize::MAX
+    };
     if b.negative != right {
         return shift_right(alloc, &a, count);
     }
@@ -485,10 +524,15 @@ fn shift_right<A: Alloc + ?Sized>(alloc: &mut A, a: &Integer, count: usize) -> A
         return Ok(Term::small(if a.negative { -1 } else { 0 }));
     }
     let kept = &a.digits[whole..];
-    let lost = a.digits[..whole].iter().any(|&digit| digit != 0) || bits > 0 && kept[0] << (64 - bits) != 0;
+    let lost = a.digits[..whole].iter().any(|&digit| digit != 0)
+        || bits > 0 && kept[0] << (64 - bits) != 0;
     with_digits(kept.len() + 1, |out| {
         for index in 0..kept.len() {
-            let above = if bits == 0 { 0 } else { kept.get(index + 1).map_or(0, |next| next << (64 - bits)) };
+            let above = if bits == 0 {
+                0
+            } else {
+                kept.get(index + 1).map_or(0, |next| next << (64 - bits))
+            };
             out[index] = kept[index] >> bits | above;
         }
         if a.negative && lost {
@@ -503,18 +547,26 @@ fn shift_right<A: Alloc + ?Sized>(alloc: &mut A, a: &Integer, count: usize) -> A
 
 const TWO_TO_64: f64 = 18_446_744_073_709_551_616.0;
 
-/// The float nearest to a magnitude of two digits or more, the even one of two; infinite for what is too large.
+/// The float nearest to a magnitude of two digits or more, the even one of two; infinite for what
+/// is too large.
 fn nearest(digits: &[u64]) -> f64 {
     let bits = bit_len(digits);
     if bits <= 64 || bits > f64::MAX_EXP as usize {
-        return if bits <= 64 { digits.first().map_or(0.0, |&digit| digit as f64) } else { f64::INFINITY };
+        return if bits <= 64 {
+            digits.first().map_or(0.0, |&digit| digit as f64)
+        } else {
+            f64::INFINITY
+        };
     }
-    // The highest 64 bits, the lowest of which also stands for all that follow: they only tell what is above a half.
+    // The highest 64 bits, the lowest of which also stands for all that follow: they only tell what
+    // is above a half.
     let shift = bits - 64;
     let (whole, part) = (shift / 64, shift % 64);
-    let above = digits.get(whole + 1).map_or(0, |&digit| if part == 0 { 0 } else { digit << (64 - part) });
+    let above =
+        digits.get(whole + 1).map_or(0, |&digit| if part == 0 { 0 } else { digit << (64 - part) });
     let highest = digits[whole] >> part | above;
-    let rest_is_zero = digits[..whole].iter().all(|&digit| digit == 0) && digits[whole] & ((1 << part) - 1) == 0;
+    let rest_is_zero =
+        digits[..whole].iter().all(|&digit| digit == 0) && digits[whole] & ((1 << part) - 1) == 0;
     (highest | u64::from(!rest_is_zero)) as f64 * 2.0f64.powi(shift as i32)
 }
 
@@ -588,7 +640,11 @@ pub enum ParseError {
 ///
 /// # Errors
 /// What is wrong with the text.
-pub fn parse_integer<A: Alloc + ?Sized>(alloc: &mut A, text: &[u8], base: u32) -> Result<Term, ParseError> {
+pub fn parse_integer<A: Alloc + ?Sized>(
+    alloc: &mut A,
+    text: &[u8],
+    base: u32,
+) -> Result<Term, ParseError> {
     let negative = text.first() == Some(&b'-');
     let digits = if negative || text.first() == Some(&b'+') { &text[1..] } else { text };
     let value = |byte: u8| char::from(byte).to_digit(base);
@@ -596,7 +652,10 @@ pub fn parse_integer<A: Alloc + ?Sized>(alloc: &mut A, text: &[u8], base: u32) -
         return Err(ParseError::NotAnInteger);
     }
     if digits.len() <= 12 {
-        let magnitude = digits.iter().filter_map(|&byte| value(byte)).fold(0i64, |sum, digit| sum * i64::from(base) + i64::from(digit));
+        let magnitude = digits
+            .iter()
+            .filter_map(|&byte| value(byte))
+            .fold(0i64, |sum, digit| sum * i64::from(base) + i64::from(digit));
         return Ok(alloc.int(if negative { -magnitude } else { magnitude }));
     }
     let leading = digits.iter().take_while(|&&byte| byte == b'0').count();
@@ -605,7 +664,11 @@ pub fn parse_integer<A: Alloc + ?Sized>(alloc: &mut A, text: &[u8], base: u32) -
     if digits.len().saturating_sub(1).saturating_mul(base.ilog2() as usize) > bits_max() {
         return Err(ParseError::SystemLimit);
     }
-    let magnitude = if digits.is_empty() { BigUint::default() } else { large::parse(digits, base).ok_or(ParseError::NotAnInteger)? };
+    let magnitude = if digits.is_empty() {
+        BigUint::default()
+    } else {
+        large::parse(digits, base).ok_or(ParseError::NotAnInteger)?
+    };
     finish(alloc, negative, &magnitude.to_u64_digits()).map_err(|_| ParseError::SystemLimit)
 }
 
@@ -641,7 +704,8 @@ pub fn from_bits<A: Alloc + ?Sized>(alloc: &mut A, bits: Bits, signed: bool, lit
         // Bytes from the least significant on, as if whole; the last of them is the incomplete one.
         for index in 0..count {
             let byte = if little { bits.byte(index) } else { bits.byte(count - 1 - index) };
-            let byte = if little && extra > 0 && index == count - 1 { byte >> (8 - extra) } else { byte };
+            let byte =
+                if little && extra > 0 && index == count - 1 { byte >> (8 - extra) } else { byte };
             digits[index / 8] |= u64::from(byte) << (index % 8 * 8);
         }
         if !little && extra > 0 {
@@ -690,11 +754,17 @@ pub fn word_from_bits(bits: Bits, little: bool) -> u64 {
     (value >> (count * 8 - size)) as u64
 }
 
-/// Writes the lowest `bit_size` bits of an integer, in two's complement, as a segment at bit `dst_bit_offset` of `dst`.
-/// `false`, and nothing is written, when the term is no integer.
+/// Writes the lowest `bit_size` bits of an integer, in two's complement, as a segment at bit
+/// `dst_bit_offset` of `dst`. `false`, and nothing is written, when the term is no integer.
 /// # Safety
 /// As [`copy_bits`].
-pub unsafe fn write_bits(term: Term, bit_size: usize, little: bool, dst: *mut u8, dst_bit_offset: usize) -> bool {
+pub unsafe fn write_bits(
+    term: Term,
+    bit_size: usize,
+    little: bool,
+    dst: *mut u8,
+    dst_bit_offset: usize,
+) -> bool {
     let mut room = [0];
     let Some(integer) = Integer::of(term, &mut room) else { return false };
     if bit_size == 0 {
@@ -724,12 +794,15 @@ pub unsafe fn write_bits(term: Term, bit_size: usize, little: bool, dst: *mut u8
             *digit = digit.to_le();
         }
         // SAFETY: the digits' bytes are initialised, and there are at least `count`.
-        let bytes = unsafe { std::slice::from_raw_parts_mut(digits.as_mut_ptr().cast::<u8>(), count) };
+        let bytes =
+            unsafe { std::slice::from_raw_parts_mut(digits.as_mut_ptr().cast::<u8>(), count) };
         if !little {
             bytes.reverse();
         }
         // SAFETY: the caller's.
-        unsafe { copy_bits(Bits { base: bytes.as_ptr(), bit_offset: 0, bit_size }, dst, dst_bit_offset) };
+        unsafe {
+            copy_bits(Bits { base: bytes.as_ptr(), bit_offset: 0, bit_size }, dst, dst_bit_offset);
+        };
     });
     true
 }
@@ -746,7 +819,10 @@ mod tests {
     /// 64 bits and more round once, to the nearest.
     #[test]
     fn nearest_floats() {
-        let cases = [(428_654_966_685_883_400_000u128, 428_654_966_685_883_400_000.0), (38_409_289_721_754_710_000, 38_409_289_721_754_710_000.0)];
+        let cases = [
+            (428_654_966_685_883_400_000u128, 428_654_966_685_883_400_000.0),
+            (38_409_289_721_754_710_000, 38_409_289_721_754_710_000.0),
+        ];
         for (value, float) in cases {
             assert_eq!(nearest(&[value as u64, (value >> 64) as u64]), float);
         }
@@ -773,7 +849,10 @@ mod tests {
         assert_eq!(to_string_radix(quotient, 16), "2000000000000000");
         assert_eq!(bsr(&mut heap, square, Term::small(122)), Ok(Term::small(1)));
         assert_eq!(rem(&mut heap, max, Term::small(0)), Err(BadArith));
-        assert_eq!(bsl(&mut heap, Term::small(1), Term::small(bits_max() as i64)), Err(SystemLimit));
+        assert_eq!(
+            bsl(&mut heap, Term::small(1), Term::small(bits_max() as i64)),
+            Err(SystemLimit)
+        );
     }
 
     #[test]
@@ -790,7 +869,11 @@ mod tests {
     fn text_that_is_no_integer() {
         let mut heap = FragmentHeap::new();
         for text in ["", "-", "+", "1a", "1_0", " 1", "--1"] {
-            assert_eq!(parse_integer(&mut heap, text.as_bytes(), 10), Err(ParseError::NotAnInteger), "{text}");
+            assert_eq!(
+                parse_integer(&mut heap, text.as_bytes(), 10),
+                Err(ParseError::NotAnInteger),
+                "{text}"
+            );
         }
         assert_eq!(parse_integer(&mut heap, b"-zZ", 36), Ok(Term::small(-1295)));
         assert_eq!(parse_integer(&mut heap, b"+00000000000000000000000", 10), Ok(Term::small(0)));

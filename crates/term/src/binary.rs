@@ -1,10 +1,11 @@
-//! Bitstrings: small ones in the heap, larger ones shared and counted off the heap, and parts of both.
+//! Bitstrings: small ones in the heap, larger ones shared and counted off the heap, and parts of
+//! both.
 
-use smallvec::SmallVec;
 use crate::reference::{SharedAddress, register, unregister};
+use crate::refusal::{self, handled};
 use crate::usage::{BINARIES, has_room};
 use crate::word::{Subtag, Term};
-use crate::refusal::{self, handled};
+use smallvec::SmallVec;
 use std::alloc::{Layout, alloc, dealloc, realloc};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,8 +20,8 @@ struct SharedHead {
     /// Bytes that follow the head.
     capacity: usize,
     /// Bits handed out so far: whoever holds a bitstring that ends exactly here may extend it in
-    /// place, because nobody can see what lies beyond. With [`NUMBERED`]: the memory's number (see [`SharedBytes::number`]).
-    /// With [`FINISHED`], the first word of the bytes is a [`Finish`].
+    /// place, because nobody can see what lies beyond. With [`NUMBERED`]: the memory's number (see
+    /// [`SharedBytes::number`]). With [`FINISHED`], the first word of the bytes is a [`Finish`].
     used_bits: AtomicUsize,
 }
 
@@ -32,9 +33,10 @@ const NUMBERED: usize = 1 << 63;
 /// Set as well where the memory is not freed at once when its last reference is dropped.
 const FINISHED: usize = 1 << 62;
 
-/// What is done with memory whose last reference is gone, in place of freeing it: it is given the memory's raw word, and has
-/// to see to it that [`SharedBytes::free`] is called at some time. It may be called from any place that drops terms, so that it must not take
-/// locks or run anybody's code.
+/// What is done with memory whose last reference is gone, in place of freeing it: it is given the
+/// memory's raw word, and has to see to it that [`SharedBytes::free`] is called at some time. It
+/// may be called from any place that drops terms, so that it must not take locks or run anybody's
+/// code.
 pub type Finish = fn(u64);
 
 /// A counted reference to a byte buffer shared between heaps.
@@ -50,8 +52,8 @@ impl SharedBytes {
         Layout::from_size_align(size_of::<SharedHead>().checked_add(capacity)?, 16).ok()
     }
 
-    /// A buffer of `capacity` bytes, zeroed by nobody, with `used_bytes` of them in use; `None` when
-    /// the system has no room for it.
+    /// A buffer of `capacity` bytes, zeroed by nobody, with `used_bytes` of them in use; `None`
+    /// when the system has no room for it.
     pub fn try_with_capacity(capacity: usize, used_bytes: usize) -> Option<SharedBytes> {
         debug_assert!(used_bytes <= capacity);
         let layout = Self::layout(capacity).filter(|layout| has_room(layout.size()))?;
@@ -59,7 +61,11 @@ impl SharedBytes {
         unsafe {
             let head = NonNull::new(handled(|| alloc(layout)).cast::<SharedHead>())?;
             BINARIES.add(layout.size());
-            head.write(SharedHead { references: AtomicUsize::new(1), capacity, used_bits: AtomicUsize::new(used_bytes * 8) });
+            head.write(SharedHead {
+                references: AtomicUsize::new(1),
+                capacity,
+                used_bits: AtomicUsize::new(used_bytes * 8),
+            });
             Some(SharedBytes(head))
         }
     }
@@ -78,11 +84,15 @@ impl SharedBytes {
         Self::zeroed_words(count).unwrap_or_else(|| refusal::end(count * 8))
     }
 
-    /// Memory of `words` words and `bytes` bytes for something that references stand for, of which the first word is set.
-    /// When the last reference is dropped, `finish` gets it. `None` when the system has no room for it.
+    /// Memory of `words` words and `bytes` bytes for something that references stand for, of which
+    /// the first word is set. When the last reference is dropped, `finish` gets it. `None` when the
+    /// system has no room for it.
     pub fn finished_by(finish: Finish, words: usize, bytes: usize) -> Option<SharedBytes> {
         debug_assert!(words > 0);
-        let shared = Self::try_with_capacity((words * 8).checked_add(bytes)?.checked_next_multiple_of(8)?, 0)?;
+        let shared = Self::try_with_capacity(
+            (words * 8).checked_add(bytes)?.checked_next_multiple_of(8)?,
+            0,
+        )?;
         // SAFETY: the buffer has that many words, and is not shared yet.
         unsafe { shared.data().cast::<usize>().write(finish as usize) };
         shared.number();
@@ -95,7 +105,9 @@ impl SharedBytes {
         // SAFETY: we hold a reference.
         let known = unsafe { self.0.as_ref() }.used_bits.load(Ordering::Relaxed);
         // SAFETY: such memory has a first word, which never changes.
-        known & NUMBERED != 0 && known & FINISHED != 0 && unsafe { self.data().cast::<usize>().read() } == finish as usize
+        known & NUMBERED != 0
+            && known & FINISHED != 0
+            && unsafe { self.data().cast::<usize>().read() } == finish as usize
     }
     /// Frees what a [`Finish`] was given.
     ///
@@ -105,14 +117,15 @@ impl SharedBytes {
         // SAFETY: the caller's; the layout was valid when it was allocated.
         unsafe {
             let head = raw as *mut SharedHead;
-            let layout = Self::layout((*head).capacity).expect("the layout was valid when it was allocated");
+            let layout =
+                Self::layout((*head).capacity).expect("the layout was valid when it was allocated");
             BINARIES.subtract(layout.size());
             dealloc(head.cast(), layout);
         }
     }
 
-    /// The same buffer with another capacity, of which `used_bytes` are in use; `None` when the system has no room for it: then
-    /// nothing has happened.
+    /// The same buffer with another capacity, of which `used_bytes` are in use; `None` when the
+    /// system has no room for it: then nothing has happened.
     ///
     /// # Safety
     /// `raw` came from [`SharedBytes::into_raw`], and it is the only reference.
@@ -121,20 +134,29 @@ impl SharedBytes {
         // SAFETY: the caller's; the new layout is checked, and the head is written again.
         unsafe {
             let head = raw as *mut SharedHead;
-            let before = Self::layout((*head).capacity).expect("the layout was valid when it was allocated");
-            let after = Self::layout(capacity).filter(|after| after.size() <= before.size() || has_room(after.size() - before.size()))?;
+            let before =
+                Self::layout((*head).capacity).expect("the layout was valid when it was allocated");
+            let after = Self::layout(capacity).filter(|after| {
+                after.size() <= before.size() || has_room(after.size() - before.size())
+            })?;
             let resized = handled(|| realloc(head.cast(), before, after.size()));
             let head = NonNull::new(resized.cast::<SharedHead>())?;
             BINARIES.subtract(before.size());
             BINARIES.add(after.size());
-            head.write(SharedHead { references: AtomicUsize::new(1), capacity, used_bits: AtomicUsize::new(used_bytes * 8) });
+            head.write(SharedHead {
+                references: AtomicUsize::new(1),
+                capacity,
+                used_bits: AtomicUsize::new(used_bytes * 8),
+            });
             Some(SharedBytes(head))
         }
     }
 
     /// A buffer holding a copy of `bytes`.
     pub fn copy_from(bytes: &[u8]) -> SharedBytes {
-        let Some(shared) = Self::try_with_capacity(bytes.len(), bytes.len()) else { refusal::end(bytes.len()) };
+        let Some(shared) = Self::try_with_capacity(bytes.len(), bytes.len()) else {
+            refusal::end(bytes.len())
+        };
         // SAFETY: the buffer has room for them and is not shared yet.
         unsafe { shared.data().copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
         shared
@@ -153,15 +175,19 @@ impl SharedBytes {
         // SAFETY: we hold a reference.
         unsafe { self.0.as_ref().references.load(Ordering::Relaxed) }
     }
-    /// Claims the bits from `from` to `to` for the caller alone, if nobody has extended the buffer past
-    /// `from` and there is room.
+    /// Claims the bits from `from` to `to` for the caller alone, if nobody has extended the buffer
+    /// past `from` and there is room.
     pub fn try_extend(&self, from: usize, to: usize) -> bool {
         // SAFETY: we hold a reference.
         let head = unsafe { self.0.as_ref() };
-        to <= head.capacity * 8 && head.used_bits.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        to <= head.capacity * 8
+            && head
+                .used_bits
+                .compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
     }
-    /// The number by which [`reference`](crate::reference) finds this memory. Only for memory that holds no binary; the
-    /// first call, which gives the number, comes before the memory is shared.
+    /// The number by which [`reference`](crate::reference) finds this memory. Only for memory that
+    /// holds no binary; the first call, which gives the number, comes before the memory is shared.
     pub fn number(&self) -> u64 {
         // SAFETY: we hold a reference.
         let head = unsafe { self.0.as_ref() };
@@ -220,7 +246,8 @@ impl Clone for SharedBytes {
 
 impl Drop for SharedBytes {
     fn drop(&mut self) {
-        // SAFETY: we hold a reference. Release/acquire: the last holder sees everybody's reads done.
+        // SAFETY: we hold a reference. Release/acquire: the last holder sees everybody's reads
+        // done.
         unsafe {
             if self.0.as_ref().references.fetch_sub(1, Ordering::Release) == 1 {
                 std::sync::atomic::fence(Ordering::Acquire);
@@ -228,11 +255,14 @@ impl Drop for SharedBytes {
                 if known & NUMBERED != 0 {
                     unregister((known & !(NUMBERED | FINISHED)) as u64);
                     if known & FINISHED != 0 {
-                        let finish = std::mem::transmute::<usize, Finish>(self.data().cast::<usize>().read());
+                        let finish = std::mem::transmute::<usize, Finish>(
+                            self.data().cast::<usize>().read(),
+                        );
                         return finish(self.0.as_ptr() as u64);
                     }
                 }
-                let layout = Self::layout(self.capacity()).expect("the layout was valid when it was allocated");
+                let layout = Self::layout(self.capacity())
+                    .expect("the layout was valid when it was allocated");
                 BINARIES.subtract(layout.size());
                 dealloc(self.0.as_ptr().cast(), layout);
             }
@@ -298,15 +328,17 @@ pub fn io_parts(data: Term) -> Option<SmallVec<[IoPart; 2]>> {
     let (mut parts, mut bytes) = (SmallVec::new(), Vec::new());
     each_of_iodata(data, |item| match item {
         Item::Byte(byte) => bytes.push(byte),
-        Item::Binary(term, bits) => match KeptBytes::of(term).filter(|_| bits.byte_size_rounded_up() >= KEPT_MIN) {
-            Some(kept) => {
-                if !bytes.is_empty() {
-                    parts.push(IoPart::Bytes(std::mem::take(&mut bytes)));
+        Item::Binary(term, bits) => {
+            match KeptBytes::of(term).filter(|_| bits.byte_size_rounded_up() >= KEPT_MIN) {
+                Some(kept) => {
+                    if !bytes.is_empty() {
+                        parts.push(IoPart::Bytes(std::mem::take(&mut bytes)));
+                    }
+                    parts.push(IoPart::Kept(kept));
                 }
-                parts.push(IoPart::Kept(kept));
+                None => bytes.extend_from_slice(&bits.to_bytes()),
             }
-            None => bytes.extend_from_slice(&bits.to_bytes()),
-        },
+        }
     })?;
     if !bytes.is_empty() {
         parts.push(IoPart::Bytes(bytes));
@@ -408,9 +440,13 @@ impl GrowingBytes {
                 }
             };
         }
-        let Some(shared) = self.shared.as_ref().filter(|shared| shared.capacity() >= wanted) else { return false };
+        let Some(shared) = self.shared.as_ref().filter(|shared| shared.capacity() >= wanted) else {
+            return false;
+        };
         // SAFETY: there is room for them behind what is there, and nobody else has the buffer.
-        unsafe { shared.data().add(self.len).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+        unsafe {
+            shared.data().add(self.len).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+        };
         self.len = wanted;
         true
     }
@@ -434,7 +470,8 @@ pub fn original_of_part(part: Term) -> Term {
     unsafe { Term::from_raw(*part.boxed_ptr().add(sub_bin::ORIGINAL)) }
 }
 
-/// Where the bits of a bitstring are: `bit_size` bits from `bit_offset` (0–7) of the byte at `base`.
+/// Where the bits of a bitstring are: `bit_size` bits from `bit_offset` (0–7) of the byte at
+/// `base`.
 #[derive(Clone, Copy)]
 pub struct Bits {
     pub base: *const u8,
@@ -455,26 +492,40 @@ impl Bits {
                 Subtag::SharedBin => *ptr.add(shared_bin::DATA_PTR) as *const u8,
                 other => unreachable!("not a bitstring: {other:?}"),
             };
-            Bits { base: base.add(offset / 8), bit_offset: offset & 7, bit_size: Bits::size_of(term) }
+            Bits {
+                base: base.add(offset / 8),
+                bit_offset: offset & 7,
+                bit_size: Bits::size_of(term),
+            }
         }
     }
 
     /// How many bits a term has that is known to be a bitstring.
     #[inline]
     pub fn size_of(term: Term) -> usize {
-        const { assert!(heap_bin::BIT_SIZE == sub_bin::BIT_SIZE && shared_bin::BIT_SIZE == sub_bin::BIT_SIZE) };
+        const {
+            assert!(
+                heap_bin::BIT_SIZE == sub_bin::BIT_SIZE
+                    && shared_bin::BIT_SIZE == sub_bin::BIT_SIZE
+            );
+        };
         // SAFETY: every layout has the size there.
         unsafe { *term.boxed_ptr().add(sub_bin::BIT_SIZE) as usize }
     }
 
-    /// What a part of `term` has to refer to: the heap or shared binary below it, and the bit offset
-    /// of `term` in that.
+    /// What a part of `term` has to refer to: the heap or shared binary below it, and the bit
+    /// offset of `term` in that.
     #[inline]
     pub fn original_of(term: Term) -> (Term, usize) {
         if term.boxed_header().has(Subtag::SubBin) {
             let ptr = term.boxed_ptr();
             // SAFETY: the header says that it is a sub-binary.
-            unsafe { (Term::from_raw(*ptr.add(sub_bin::ORIGINAL)), *ptr.add(sub_bin::BIT_OFFSET) as usize) }
+            unsafe {
+                (
+                    Term::from_raw(*ptr.add(sub_bin::ORIGINAL)),
+                    *ptr.add(sub_bin::BIT_OFFSET) as usize,
+                )
+            }
         } else {
             (term, 0)
         }
@@ -484,7 +535,10 @@ impl Bits {
     pub fn shared_of(term: Term) -> Option<u64> {
         let (original, _) = Self::original_of(term);
         // SAFETY: the header says that it is a shared binary.
-        original.boxed_header().has(Subtag::SharedBin).then(|| unsafe { *original.boxed_ptr().add(shared_bin::SHARED) })
+        original
+            .boxed_header()
+            .has(Subtag::SharedBin)
+            .then(|| unsafe { *original.boxed_ptr().add(shared_bin::SHARED) })
     }
 
     pub const fn is_binary(self) -> bool {
@@ -511,8 +565,8 @@ impl Bits {
         let first_bit = index * 8;
         debug_assert!(first_bit < self.bit_size);
         let available = self.bit_size - first_bit;
-        // SAFETY: the byte that holds the first wanted bit is within the data; the second one is read
-        // only when wanted bits reach into it.
+        // SAFETY: the byte that holds the first wanted bit is within the data; the second one is
+        // read only when wanted bits reach into it.
         unsafe {
             let at = self.base.add(index);
             let mut byte = *at << self.bit_offset;
@@ -523,11 +577,15 @@ impl Bits {
         }
     }
 
-    /// The bytes, copied only when they do not start at a byte. Bits of a last incomplete byte come first in it.
+    /// The bytes, copied only when they do not start at a byte. Bits of a last incomplete byte come
+    /// first in it.
     pub fn to_bytes<'a>(self) -> std::borrow::Cow<'a, [u8]> {
         match self.aligned() {
             Some(bytes) => bytes.into(),
-            None => (0..self.byte_size_rounded_up()).map(|index| self.byte(index)).collect::<Vec<u8>>().into(),
+            None => (0..self.byte_size_rounded_up())
+                .map(|index| self.byte(index))
+                .collect::<Vec<u8>>()
+                .into(),
         }
     }
 
@@ -541,10 +599,11 @@ impl Bits {
     }
 }
 
-/// Copies bits to bit `dst_bit_offset` of what `dst` points at. Bits before that are kept; those that follow the
-/// last one within its byte become zero.
+/// Copies bits to bit `dst_bit_offset` of what `dst` points at. Bits before that are kept; those
+/// that follow the last one within its byte become zero.
 /// # Safety
-/// The destination has room, is initialised up to `dst_bit_offset`, and does not overlap the source.
+/// The destination has room, is initialised up to `dst_bit_offset`, and does not overlap the
+/// source.
 pub unsafe fn copy_bits(src: Bits, dst: *mut u8, dst_bit_offset: usize) {
     if src.bit_size == 0 {
         return;
@@ -575,7 +634,8 @@ unsafe fn copy_bits_to_byte(src: Bits, dst: *mut u8) {
             // Eight bytes' worth of bits that do not start at a byte reach into a ninth.
             while index + 8 <= bytes {
                 let at = src.base.add(index);
-                let word = u64::from_be(at.cast::<u64>().read_unaligned()) << shift | u64::from(*at.add(8)) >> (8 - shift);
+                let word = u64::from_be(at.cast::<u64>().read_unaligned()) << shift
+                    | u64::from(*at.add(8)) >> (8 - shift);
                 dst.add(index).cast::<u64>().write_unaligned(word.to_be());
                 index += 8;
             }
@@ -619,14 +679,24 @@ mod tests {
             for to in 0..9 {
                 for size in [0, 1, 3, 7, 8, 9, 63, 64, 65, 130, 200] {
                     let mut target = vec![0xff; 40];
-                    let bits = Bits { base: source.as_ptr(), bit_offset: 0, bit_size: 256 }.slice(from, size);
+                    let bits = Bits { base: source.as_ptr(), bit_offset: 0, bit_size: 256 }
+                        .slice(from, size);
                     // SAFETY: the target has room and is initialised.
                     unsafe { copy_bits(bits, target.as_mut_ptr(), to) };
                     assert!((0..to).all(|at| bit(&target, at) == 1), "what came before stays");
-                    assert!((0..size).all(|at| bit(&target, to + at) == bit(&source, from + at)), "{size} bits from {from} to {to}");
+                    assert!(
+                        (0..size).all(|at| bit(&target, to + at) == bit(&source, from + at)),
+                        "{size} bits from {from} to {to}"
+                    );
                     let end = (to + size).next_multiple_of(8);
-                    assert!(size == 0 || (to + size..end).all(|at| bit(&target, at) == 0), "padding is zero");
-                    assert!(target[end / 8..].iter().all(|&byte| byte == 0xff), "what comes after is not touched");
+                    assert!(
+                        size == 0 || (to + size..end).all(|at| bit(&target, at) == 0),
+                        "padding is zero"
+                    );
+                    assert!(
+                        target[end / 8..].iter().all(|&byte| byte == 0xff),
+                        "what comes after is not touched"
+                    );
                 }
             }
         }

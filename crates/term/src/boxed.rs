@@ -97,11 +97,13 @@ impl Tuple {
 }
 
 boxed_view!(
-    /// A native record (OTP 29): its definition, and the value of each field in the order of the definition.
+    /// A native record (OTP 29): its definition, and the value of each field in the order of the
+    /// definition.
     ///
-    /// The definition is a tuple that no program sees, made by [`record_definition`](crate::alloc::Alloc::record_definition):
-    /// module, name, whether it is exported, a hash of these and the fields, and the names of the fields. A record
-    /// made by a module's code shares the definition with it as a literal.
+    /// The definition is a tuple that no program sees, made by
+    /// [`record_definition`](crate::alloc::Alloc::record_definition): module, name, whether it is
+    /// exported, a hash of these and the fields, and the names of the fields. A record made by a
+    /// module's code shares the definition with it as a literal.
     Record
 );
 impl Record {
@@ -133,7 +135,9 @@ impl Record {
     #[inline(always)]
     pub fn values<'a>(self) -> &'a [Term] {
         // SAFETY: the values follow the definition.
-        unsafe { std::slice::from_raw_parts(self.0.add(2).cast::<Term>(), self.header().words() - 1) }
+        unsafe {
+            std::slice::from_raw_parts(self.0.add(2).cast::<Term>(), self.header().words() - 1)
+        }
     }
     /// Where the field of that name is.
     pub fn position(self, field: Term) -> Option<usize> {
@@ -200,7 +204,9 @@ impl HashMap {
     }
     pub fn children<'a>(self) -> &'a [Term] {
         // SAFETY: the words after size and bitmap are children.
-        unsafe { std::slice::from_raw_parts(self.0.add(3).cast::<Term>(), self.header().words() - 2) }
+        unsafe {
+            std::slice::from_raw_parts(self.0.add(3).cast::<Term>(), self.header().words() - 2)
+        }
     }
 }
 
@@ -214,7 +220,9 @@ impl MapNode {
     }
     pub fn children<'a>(self) -> &'a [Term] {
         // SAFETY: the words after the bitmap are children.
-        unsafe { std::slice::from_raw_parts(self.0.add(2).cast::<Term>(), self.header().words() - 1) }
+        unsafe {
+            std::slice::from_raw_parts(self.0.add(2).cast::<Term>(), self.header().words() - 1)
+        }
     }
 }
 
@@ -271,7 +279,12 @@ impl Fun {
     #[inline(always)]
     pub fn free<'a>(self) -> &'a [Term] {
         // SAFETY: free variables follow the two raw words.
-        unsafe { std::slice::from_raw_parts(self.0.add(Self::FREE_START).cast::<Term>(), self.header().words() - 2) }
+        unsafe {
+            std::slice::from_raw_parts(
+                self.0.add(Self::FREE_START).cast::<Term>(),
+                self.header().words() - 2,
+            )
+        }
     }
 }
 
@@ -291,13 +304,13 @@ impl ExportFun {
     }
 }
 
-/// Words of a counted reference after its header. The last two stand where a shared binary has its own: the raw
-/// shared bytes, and the next off-heap term.
+/// Words of a counted reference after its header. The last two stand where a shared binary has its
+/// own: the raw shared bytes, and the next off-heap term.
 pub const COUNTED_REF_WORDS: usize = 4;
 
 boxed_view!(
-    /// A reference of this node: `[id] [low word]`, whose meaning [`RefValue`](crate::RefValue) tells; one that holds
-    /// shared memory has two more words.
+    /// A reference of this node: `[id] [low word]`, whose meaning [`RefValue`](crate::RefValue)
+    /// tells; one that holds shared memory has two more words.
     LocalRef
 );
 impl LocalRef {
@@ -312,13 +325,14 @@ impl LocalRef {
     pub fn counted_raw(self) -> Option<u64> {
         (self.header().words() == COUNTED_REF_WORDS).then(|| self.word(shared_bin::SHARED))
     }
-    /// The shared memory of a counted reference, which lives at least as long as the term does. `None` for one that
-    /// came from outside when the memory was no more.
+    /// The shared memory of a counted reference, which lives at least as long as the term does.
+    /// `None` for one that came from outside when the memory was no more.
     pub fn counted_words<'a>(self) -> Option<&'a [AtomicU64]> {
         if self.header().words() != COUNTED_REF_WORDS {
             return None;
         }
-        // SAFETY: a counted reference holds shared bytes made of whole words, at an address fit for such.
+        // SAFETY: a counted reference holds shared bytes made of whole words, at an address fit for
+        // such.
         unsafe {
             let shared = ManuallyDrop::new(SharedBytes::from_raw(self.word(shared_bin::SHARED)));
             Some(std::slice::from_raw_parts(shared.data().cast(), shared.capacity() / 8))
@@ -350,7 +364,8 @@ impl External {
 }
 
 boxed_view!(
-    /// The state of matching a bitstring; offsets in bits, counted from the start of the original's data.
+    /// The state of matching a bitstring; offsets in bits, counted from the start of the original's
+    /// data.
     MatchContext
 );
 impl MatchContext {

@@ -8,7 +8,8 @@ fn reciprocal(digit: u64) -> u64 {
     (u128::MAX / u128::from(digit)) as u64
 }
 
-/// Divides two digits by one with its highest bit set, where the quotient is a digit: quotient and rest.
+/// Divides two digits by one with its highest bit set, where the quotient is a digit: quotient and
+/// rest.
 #[inline(always)]
 fn two_by_one(high: u64, low: u64, divisor: u64, reciprocal: u64) -> (u64, u64) {
     debug_assert!(high < divisor);
@@ -67,11 +68,13 @@ fn add_back(part: &mut [u64], divisor: &[u64]) {
     *highest = highest.wrapping_add(u64::from(carry));
 }
 
-/// Divides `a` by `b`, digits from the lowest. `quotient` gets `a.len() - b.len() + 1` digits. `work` has
-/// room for `a.len() + 1 + b.len()` and holds the rest afterwards, in its first `b.len()` digits.
+/// Divides `a` by `b`, digits from the lowest. `quotient` gets `a.len() - b.len() + 1` digits.
+/// `work` has room for `a.len() + 1 + b.len()` and holds the rest afterwards, in its first
+/// `b.len()` digits.
 ///
 /// # Panics
-/// When `b` has fewer than two digits or a zero as its highest, when `a` is shorter, or a slice has another length.
+/// When `b` has fewer than two digits or a zero as its highest, when `a` is shorter, or a slice has
+/// another length.
 pub(crate) fn divide(a: &[u64], b: &[u64], quotient: &mut [u64], work: &mut [u64]) {
     assert!(b.len() >= 2 && a.len() >= b.len());
     assert_eq!(quotient.len(), a.len() - b.len() + 1);
@@ -93,7 +96,8 @@ pub(crate) fn divide(a: &[u64], b: &[u64], quotient: &mut [u64], work: &mut [u64
             // At most two too large, and nearly always right once the next digit is looked at.
             let mut left = Some(left);
             while let Some(over) = left
-                && u128::from(estimate) * u128::from(second) > u128::from(over) << 64 | u128::from(third)
+                && u128::from(estimate) * u128::from(second)
+                    > u128::from(over) << 64 | u128::from(third)
             {
                 estimate -= 1;
                 left = over.checked_add(highest);

@@ -15,10 +15,13 @@ pub enum Format {
 
 /// OTP formats into a buffer of this size, and refuses what does not fit with its terminator.
 const BUFFER_LEN: usize = 256;
-/// Up to this many decimals, and up to 2^53, OTP computes the digits itself, which does not always round as printing
-/// the exact value would.
+/// Up to this many decimals, and up to 2^53, OTP computes the digits itself, which does not always
+/// round as printing the exact value would.
 const QUICK_DECIMALS_MAX: usize = 18;
-const POWERS_OF_TEN: [f64; QUICK_DECIMALS_MAX + 1] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18];
+const POWERS_OF_TEN: [f64; QUICK_DECIMALS_MAX + 1] = [
+    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16,
+    1e17, 1e18,
+];
 const EXACT_INTEGER_MAX: f64 = 9_007_199_254_740_992.0;
 
 /// The text of a float; `None` when the number of digits is out of range.
@@ -31,7 +34,9 @@ pub fn format(value: f64, format: Format) -> Option<String> {
             Ok(_) => return None,
             Err(_) => scientific(value, 6),
         },
-        Format::Decimals { digits, compact } => decimals(value, usize::try_from(digits as i32).ok()?, compact)?,
+        Format::Decimals { digits, compact } => {
+            decimals(value, usize::try_from(digits as i32).ok()?, compact)?
+        }
     };
     (text.len() < BUFFER_LEN).then_some(text)
 }
@@ -60,13 +65,14 @@ pub fn scientific(value: f64, digits: usize) -> String {
     }
     let text = format!("{value:.digits$e}");
     let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-    let (sign, exponent) = exponent.strip_prefix('-').map_or(('+', exponent), |digits| ('-', digits));
+    let (sign, exponent) =
+        exponent.strip_prefix('-').map_or(('+', exponent), |digits| ('-', digits));
     format!("{mantissa}e{sign}{exponent:0>2}")
 }
 
-/// The decimal number of one digit and `digits` more that is nearest to `value` (of two as near, the even one), as an integer,
-/// and the power of ten of its first digit. `None` for what is not of a middling size, where 192 bits hold all there is to
-/// know.
+/// The decimal number of one digit and `digits` more that is nearest to `value` (of two as near,
+/// the even one), as an integer, and the power of ten of its first digit. `None` for what is not of
+/// a middling size, where 192 bits hold all there is to know.
 fn exact_decimal(value: f64, digits: usize) -> Option<(u128, i32)> {
     const DIGITS_MAX: usize = 20;
     if !(1e-17..1e37).contains(&value) || !(1..=DIGITS_MAX).contains(&digits) {
@@ -77,21 +83,31 @@ fn exact_decimal(value: f64, digits: usize) -> Option<(u128, i32)> {
     let mantissa = bits & ((1 << 52) - 1) | 1 << 52;
     let binary_exponent = (bits >> 52) as i32 - 1075;
     let least = 10u128.pow(digits as u32);
-    // Never too large, so that a number which is rounded up to a digit more is told from one that has it.
+    // Never too large, so that a number which is rounded up to a digit more is told from one that
+    // has it.
     const LOGARITHM_ERROR: f64 = 1e-9;
     let exponent = (value.log10() - LOGARITHM_ERROR).floor() as i32;
-    let at = |exponent: i32| Some((scaled(mantissa, binary_exponent, digits as i32 - exponent), exponent));
+    let at = |exponent: i32| {
+        Some((scaled(mantissa, binary_exponent, digits as i32 - exponent), exponent))
+    };
     at(exponent).filter(|&(number, _)| number < least * 10).or_else(|| at(exponent + 1))
 }
 
-/// `mantissa * 2^binary * 10^decimal`, rounded to the nearest integer, to the even one of two. The value is below 2^127; with
-/// a negative power of two, `decimal` is at most 38, and the result below 2^127.
+/// `mantissa * 2^binary * 10^decimal`, rounded to the nearest integer, to the even one of two. The
+/// value is below 2^127; with a negative power of two, `decimal` is at most 38, and the result
+/// below 2^127.
 fn scaled(mantissa: u64, binary: i32, decimal: i32) -> u128 {
     let (mantissa, power) = (u128::from(mantissa), 10u128.pow(decimal.unsigned_abs()));
     // How what is cut off stands to a half.
-    let rounded = |whole: u128, rest: Ordering| whole + u128::from(rest.is_gt() || rest.is_eq() && whole & 1 == 1);
+    let rounded = |whole: u128, rest: Ordering| {
+        whole + u128::from(rest.is_gt() || rest.is_eq() && whole & 1 == 1)
+    };
     if decimal < 0 {
-        let (value, fraction) = if binary >= 0 { (mantissa << binary, 0) } else { cut(mantissa, binary.unsigned_abs()) };
+        let (value, fraction) = if binary >= 0 {
+            (mantissa << binary, 0)
+        } else {
+            cut(mantissa, binary.unsigned_abs())
+        };
         return rounded(value / power, (value % power, fraction).cmp(&(power / 2, 0)));
     }
     if binary >= 0 {
@@ -123,9 +139,11 @@ fn decimals(value: f64, digits: usize, compact: bool) -> Option<String> {
     if magnitude > EXACT_INTEGER_MAX || digits > QUICK_DECIMALS_MAX {
         let text = format!("{value:.digits$}");
         // Zeros go even where there is no point.
-        return (text.len() < BUFFER_LEN).then(|| if compact { without_trailing_zeros(text) } else { text });
+        return (text.len() < BUFFER_LEN)
+            .then(|| if compact { without_trailing_zeros(text) } else { text });
     }
-    // Both are below 2^63, so that cutting off is exact; half a digit goes up, as C's `round` has it.
+    // Both are below 2^63, so that cutting off is exact; half a digit goes up, as C's `round` has
+    // it.
     let round = |positive: f64| {
         let whole = positive as i64;
         whole + i64::from(positive - whole as f64 >= 0.5)
@@ -141,7 +159,8 @@ fn decimals(value: f64, digits: usize, compact: bool) -> Option<String> {
     let whole = magnitude as i64;
     let power = POWERS_OF_TEN[digits];
     let fraction = round((magnitude - whole as f64) * power);
-    let (whole, fraction) = if fraction as f64 >= power { (whole + 1, 0) } else { (whole, fraction) };
+    let (whole, fraction) =
+        if fraction as f64 >= power { (whole + 1, 0) } else { (whole, fraction) };
     push_number(&mut text, whole as u64, 0);
     text.push('.');
     push_number(&mut text, fraction as u64, digits);
@@ -171,8 +190,8 @@ fn without_trailing_zeros(mut text: String) -> String {
     text
 }
 
-/// The shortest text that reads back as `value`, plain or with an exponent, whichever is shorter; integers that
-/// not every float near them can tell apart have an exponent.
+/// The shortest text that reads back as `value`, plain or with an exponent, whichever is shorter;
+/// integers that not every float near them can tell apart have an exponent.
 pub fn short(value: f64) -> String {
     let mut text = String::with_capacity(32);
     if value.is_sign_negative() {
@@ -229,9 +248,9 @@ pub fn short(value: f64) -> String {
 /// Digits of the longest of the shortest texts, which have 17, with room for zeros around them.
 const DIGITS_MAX: usize = 32;
 
-/// The decimal number with the fewest digits that reads back as `value`, which is positive: its digits, without zeros at either
-/// end, as text and as a number, and the power of ten that they are multiplied with. Ryu's, because of two as near as
-/// each other it takes the same one as OTP.
+/// The decimal number with the fewest digits that reads back as `value`, which is positive: its
+/// digits, without zeros at either end, as text and as a number, and the power of ten that they are
+/// multiplied with. Ryu's, because of two as near as each other it takes the same one as OTP.
 fn shortest_decimal(value: f64, digits: &mut [u8; DIGITS_MAX]) -> (&str, u64, i32) {
     let mut buffer = ryu::Buffer::new();
     let text = buffer.format_finite(value).as_bytes();
@@ -241,8 +260,11 @@ fn shortest_decimal(value: f64, digits: &mut [u8; DIGITS_MAX]) -> (&str, u64, i3
         match byte {
             b'.' => is_fraction = true,
             b'e' => {
-                let (is_negative, power) = text[at + 1..].strip_prefix(b"-").map_or((false, &text[at + 1..]), |power| (true, power));
-                let power = power.iter().fold(0, |power, digit| power * 10 + i32::from(digit - b'0'));
+                let (is_negative, power) = text[at + 1..]
+                    .strip_prefix(b"-")
+                    .map_or((false, &text[at + 1..]), |power| (true, power));
+                let power =
+                    power.iter().fold(0, |power, digit| power * 10 + i32::from(digit - b'0'));
                 exponent += if is_negative { -power } else { power };
                 break;
             }
@@ -262,8 +284,8 @@ fn shortest_decimal(value: f64, digits: &mut [u8; DIGITS_MAX]) -> (&str, u64, i3
     (std::str::from_utf8(&digits[..len]).expect("digits are ASCII"), number, exponent)
 }
 
-/// The value of a float written as Erlang writes them: digits, a point (or a comma), digits, and perhaps an exponent.
-/// `None` when it is not written so, or too large.
+/// The value of a float written as Erlang writes them: digits, a point (or a comma), digits, and
+/// perhaps an exponent. `None` when it is not written so, or too large.
 pub fn parse(text: &[u8]) -> Option<f64> {
     // As in C, the text ends at a zero byte.
     let text = text.split(|&byte| byte == 0).next().unwrap_or_default();
@@ -290,7 +312,11 @@ pub fn parse(text: &[u8]) -> Option<f64> {
         _ => return None,
     }
     let text = std::str::from_utf8(text).ok()?;
-    let value: f64 = if text.as_bytes()[point] == b',' { text.replacen(',', ".", 1).parse().ok()? } else { text.parse().ok()? };
+    let value: f64 = if text.as_bytes()[point] == b',' {
+        text.replacen(',', ".", 1).parse().ok()?
+    } else {
+        text.parse().ok()?
+    };
     value.is_finite().then_some(value)
 }
 
@@ -320,30 +346,58 @@ mod tests {
         let plain = |value: f64, digits: usize| {
             let text = format!("{value:.digits$e}");
             let (mantissa, exponent) = text.split_once('e').expect("an exponent");
-            let (sign, exponent) = exponent.strip_prefix('-').map_or(('+', exponent), |digits| ('-', digits));
+            let (sign, exponent) =
+                exponent.strip_prefix('-').map_or(('+', exponent), |digits| ('-', digits));
             format!("{mantissa}e{sign}{exponent:0>2}")
         };
         let mut state = 1u64;
         let mut random = || {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             state >> 11
         };
-        let ties = [0.5, 1.5, 2.5, 1.25, 1.75, 12.5, 0.125, 9.5, 99.5, 999.5, 0.001_953_125, 1e15 + 0.5, 4_503_599_627_370_497.5];
-        let edges = [1e-17, 1e-18, 1e37, 1.0, 10.0, 1e22, 1e23, 9.999_999_999_999_999_5, 0.1, 1e-5, -3.25];
+        let ties = [
+            0.5,
+            1.5,
+            2.5,
+            1.25,
+            1.75,
+            12.5,
+            0.125,
+            9.5,
+            99.5,
+            999.5,
+            0.001_953_125,
+            1e15 + 0.5,
+            4_503_599_627_370_497.5,
+        ];
+        let edges =
+            [1e-17, 1e-18, 1e37, 1.0, 10.0, 1e22, 1e23, 9.999_999_999_999_999_5, 0.1, 1e-5, -3.25];
         let more = (0..if cfg!(miri) { 20 } else { 20_000 }).map(|_| {
             let exponent = 1023 - 60 + random() % 190;
-            f64::from_bits(exponent << 52 | random() & ((1 << 52) - 1) & if random().is_multiple_of(3) { !0 << 40 } else { !0 })
+            f64::from_bits(
+                exponent << 52
+                    | random()
+                        & ((1 << 52) - 1)
+                        & if random().is_multiple_of(3) { !0 << 40 } else { !0 },
+            )
         });
         for value in ties.into_iter().chain(edges).chain(more) {
             for digits in 1..=21 {
-                assert_eq!(scientific(value, digits), plain(value, digits), "{value:e} with {digits} digits");
+                assert_eq!(
+                    scientific(value, digits),
+                    plain(value, digits),
+                    "{value:e} with {digits} digits"
+                );
             }
         }
     }
 
     #[test]
     fn texts_that_are_no_floats() {
-        for text in ["", "1", "1.", ".5", "1.5e", "1.5e+", " 1.5", "1.5 ", "1.0e400", "nan", "1e5"] {
+        for text in ["", "1", "1.", ".5", "1.5e", "1.5e+", " 1.5", "1.5 ", "1.0e400", "nan", "1e5"]
+        {
             assert_eq!(parse(text.as_bytes()), None, "{text}");
         }
         assert_eq!(parse(b"-1.5E+3"), Some(-1500.0));

@@ -1,9 +1,9 @@
 //! Hashes of terms: `phash2`, the older `phash`, and the one that maps and tables use.
 //!
-//! The first two are part of Erlang: every node answers the same. The internal one only has to agree with
-//! `=:=`, but ours is OTP's on terms without atoms and identifiers, so that large maps list their
-//! pairs in the same order: here that of OTP 25 and 26, in [`crate::wide_hash`] that of later releases.
-//! Nothing recurses on the native stack.
+//! The first two are part of Erlang: every node answers the same. The internal one only has to
+//! agree with `=:=`, but ours is OTP's on terms without atoms and identifiers, so that large maps
+//! list their pairs in the same order: here that of OTP 25 and 26, in [`crate::wide_hash`] that of
+//! later releases. Nothing recurses on the native stack.
 
 use crate::binary::Bits;
 use crate::boxed::{HashMap, MapNode};
@@ -58,7 +58,11 @@ fn mix_bytes(bytes: &[u8], initial: u32) -> u32 {
     let (mut a, mut b, mut c) = (GOLDEN, GOLDEN, initial);
     let mut blocks = bytes.chunks_exact(12);
     for block in &mut blocks {
-        (a, b, c) = mix(a.wrapping_add(word(block)), b.wrapping_add(word(&block[4..])), c.wrapping_add(word(&block[8..])));
+        (a, b, c) = mix(
+            a.wrapping_add(word(block)),
+            b.wrapping_add(word(&block[4..])),
+            c.wrapping_add(word(&block[8..])),
+        );
     }
     // The last block's lowest byte of the third word holds the length.
     let rest = blocks.remainder();
@@ -68,7 +72,12 @@ fn mix_bytes(bytes: &[u8], initial: u32) -> u32 {
         last[9..=rest.len()].copy_from_slice(&rest[8..]);
     }
     c = c.wrapping_add(bytes.len() as u32);
-    mix(a.wrapping_add(word(&last)), b.wrapping_add(word(&last[4..])), c.wrapping_add(word(&last[8..]))).2
+    mix(
+        a.wrapping_add(word(&last)),
+        b.wrapping_add(word(&last[4..])),
+        c.wrapping_add(word(&last[8..])),
+    )
+    .2
 }
 
 fn mix_bits(bits: Bits, hash: u32) -> u32 {
@@ -82,7 +91,11 @@ fn mix_bits(bits: Bits, hash: u32) -> u32 {
     stop::flat(bits.bit_size / 64);
     let bytes = bits.to_bytes();
     let hash = mix_bytes(&bytes[..whole], initial);
-    if extra == 0 { hash } else { mix_two(hash, extra as u32, u32::from(bytes[whole] >> (8 - extra)), 15) }
+    if extra == 0 {
+        hash
+    } else {
+        mix_two(hash, extra as u32, u32::from(bytes[whole] >> (8 - extra)), 15)
+    }
 }
 
 fn mix_digits(mut hash: u32, negative: bool, digits: &[u64]) -> u32 {
@@ -156,14 +169,16 @@ impl Work {
     }
 }
 
-/// All 32 bits of the hash behind `phash2`, unless the term has more than some `steps` parts (of a binary: words).
+/// All 32 bits of the hash behind `phash2`, unless the term has more than some `steps` parts (of a
+/// binary: words).
 pub fn phash2_within(term: Term, steps: usize) -> Option<u32> {
     let mut work = Work { pairs: 0, left: steps };
     let hash = phash2_nested(term, 0, &mut work, NESTED_MAX);
     (work.left > 0).then_some(hash)
 }
 
-/// Levels of a term that are hashed by nested calls, some 150 bytes of stack each: that is faster than a list of what is left.
+/// Levels of a term that are hashed by nested calls, some 150 bytes of stack each: that is faster
+/// than a list of what is left.
 const NESTED_MAX: u32 = 64;
 
 /// Hashes a term with all its parts, by calls that nest at most `depth` deep.
@@ -182,15 +197,29 @@ fn phash2_nested(term: Term, hash: u32, work: &mut Work, depth: u32) -> u32 {
     if term.is_cons() {
         stop::step();
         let mut left = work.left;
-        let (hash, rest) = hash_list(term, hash, false, &mut left, |_| false, |element, hash| phash2_nested(element, hash, work, depth - 1));
+        let (hash, rest) = hash_list(
+            term,
+            hash,
+            false,
+            &mut left,
+            |_| false,
+            |element, hash| phash2_nested(element, hash, work, depth - 1),
+        );
         // Elements have counted their own parts.
         work.left = work.left.min(left);
-        return if rest.tail.is_cons() { hash } else { phash2_nested(rest.tail, hash, work, depth - 1) };
+        return if rest.tail.is_cons() {
+            hash
+        } else {
+            phash2_nested(rest.tail, hash, work, depth - 1)
+        };
     }
     if let Some(tuple) = term.as_tuple() {
         stop::steps(1 + (tuple.arity() / stop::FLAT_PER_STEP) as u32);
         let hash = mix_one(hash, tuple.arity() as u32, 9);
-        return tuple.elements().iter().fold(hash, |hash, &element| phash2_nested(element, hash, work, depth - 1));
+        return tuple
+            .elements()
+            .iter()
+            .fold(hash, |hash, &element| phash2_nested(element, hash, work, depth - 1));
     }
     if let Some(map) = term.as_flat_map() {
         stop::step();
@@ -260,9 +289,13 @@ fn phash2_other(term: Term, hash: u32, work: &mut Work, todo: &mut Todos) -> u32
         Kind::Pid(data) => mix_one(hash, pid_parts(data).0, 5),
         Kind::ExternalPid(pid) => mix_one(hash, pid.numbers()[0] as u32, 5),
         Kind::Port(number) => mix_two(hash, number as u32, (number >> 32) as u32, 6),
-        Kind::ExternalPort(port) => mix_two(hash, port.numbers()[0] as u32, port.numbers()[1] as u32, 6),
+        Kind::ExternalPort(port) => {
+            mix_two(hash, port.numbers()[0] as u32, port.numbers()[1] as u32, 6)
+        }
         Kind::Ref(reference) => mix_one(hash, reference.numbers()[0], 7),
-        Kind::ExternalRef(reference) => mix_one(hash, reference.numbers().first().map_or(0, |&number| number as u32), 7),
+        Kind::ExternalRef(reference) => {
+            mix_one(hash, reference.numbers().first().map_or(0, |&number| number as u32), 7)
+        }
         Kind::Bits(bits) => {
             work.count(bits.bit_size / 64);
             // What takes too long is not begun: nobody wants the hash any more.
@@ -270,7 +303,10 @@ fn phash2_other(term: Term, hash: u32, work: &mut Work, todo: &mut Todos) -> u32
         }
         Kind::Cons(_) => {
             let mut left = work.left;
-            let (hash, rest) = hash_list(term, hash, false, &mut left, has_parts, |element, hash| phash2_step(element, hash, work, todo));
+            let (hash, rest) =
+                hash_list(term, hash, false, &mut left, has_parts, |element, hash| {
+                    phash2_step(element, hash, work, todo)
+                });
             // Elements have counted their own parts.
             work.left = work.left.min(left);
             rest.push(false, todo);
@@ -285,7 +321,8 @@ fn phash2_other(term: Term, hash: u32, work: &mut Work, todo: &mut Todos) -> u32
             hash
         }
         Kind::Record(record) => {
-            let mut hash = mix_two(hash, record.values().len() as u32, record.definition_hash(), 23);
+            let mut hash =
+                mix_two(hash, record.values().len() as u32, record.definition_hash(), 23);
             for &value in push_compound(record.values(), todo) {
                 hash = phash2_step(value, hash, work, todo);
             }
@@ -323,23 +360,37 @@ fn phash2_other(term: Term, hash: u32, work: &mut Work, todo: &mut Todos) -> u32
     }
 }
 
-/// The hash of a native record's definition: `phash2` of the tuple of its module, name, export and fields, all 32 bits.
-pub(crate) fn record_definition_hash(module: Term, name: Term, is_exported: Term, fields: &[Term]) -> u32 {
+/// The hash of a native record's definition: `phash2` of the tuple of its module, name, export and
+/// fields, all 32 bits.
+pub(crate) fn record_definition_hash(
+    module: Term,
+    name: Term,
+    is_exported: Term,
+    fields: &[Term],
+) -> u32 {
     let atoms = [module, name, is_exported].into_iter().chain(fields.iter().copied());
     let (mut work, mut todo) = (Work { pairs: 0, left: usize::MAX }, Todos::new());
-    atoms.fold(mix_one(0, 3 + fields.len() as u32, 9), |hash, atom| phash2_step(atom, hash, &mut work, &mut todo))
+    atoms.fold(mix_one(0, 3 + fields.len() as u32, 9), |hash, atom| {
+        phash2_step(atom, hash, &mut work, &mut todo)
+    })
 }
 
 /// Whether a term has parts that are terms.
 #[inline]
 fn has_parts(term: Term) -> bool {
-    term.is_cons() || matches!(term.boxed_subtag(), Some(Subtag::Tuple | Subtag::Record | Subtag::FlatMap | Subtag::HashMap | Subtag::Fun))
+    term.is_cons()
+        || matches!(
+            term.boxed_subtag(),
+            Some(Subtag::Tuple | Subtag::Record | Subtag::FlatMap | Subtag::HashMap | Subtag::Fun)
+        )
 }
 
 /// The elements that have no parts, up to the first that has; it and those after it wait.
 fn push_compound<'a>(elements: &'a [Term], todo: &mut Todos) -> &'a [Term] {
     stop::flat(elements.len());
-    let (simple, rest) = elements.split_at(elements.iter().position(|&element| has_parts(element)).unwrap_or(elements.len()));
+    let (simple, rest) = elements.split_at(
+        elements.iter().position(|&element| has_parts(element)).unwrap_or(elements.len()),
+    );
     todo.extend(rest.iter().rev().map(|&element| Todo::Term(element)));
     simple
 }
@@ -396,8 +447,8 @@ impl ListRest {
     }
 }
 
-/// Hashes a list up to its first element that has to `wait`, or up to where some `steps` were taken: runs of bytes four at a
-/// time, others by `element`.
+/// Hashes a list up to its first element that has to `wait`, or up to where some `steps` were
+/// taken: runs of bytes four at a time, others by `element`.
 #[inline]
 fn hash_list(
     list: Term,
@@ -428,7 +479,9 @@ fn hash_list(
         if count > 0 {
             hash = if internal { mix_two(hash, word, count, 22) } else { mix_one(hash, word, 4) };
         }
-        let Some(cell) = rest.as_cons().filter(|_| *steps > 0) else { return (hash, ListRest { head: None, tail: rest }) };
+        let Some(cell) = rest.as_cons().filter(|_| *steps > 0) else {
+            return (hash, ListRest { head: None, tail: rest });
+        };
         *steps -= 1;
         let (head, tail) = (cell.head(), cell.tail());
         if internal {
@@ -503,7 +556,8 @@ fn narrow_hash(term: Term, salt: u32) -> u32 {
     hash
 }
 
-/// The hash of a tuple of nothing but what OTP holds in a word: with numbers and atoms, the commonest key of all.
+/// The hash of a tuple of nothing but what OTP holds in a word: with numbers and atoms, the
+/// commonest key of all.
 #[inline]
 fn plain_tuple_hash(elements: &[Term], hash: u32) -> Option<u32> {
     elements.iter().try_fold(mix_one(hash, elements.len() as u32, 9), |hash, &element| {
@@ -524,7 +578,13 @@ pub(crate) fn immediate_word(term: Term) -> Option<u64> {
     if term.is_pointer() {
         return None;
     }
-    if term.is_nil() { Some(0x3b) } else { term.as_pid().map(|data| data << 4 | 0x3).or_else(|| term.as_port().map(|number| number << 4 | 0x7)) }
+    if term.is_nil() {
+        Some(0x3b)
+    } else {
+        term.as_pid()
+            .map(|data| data << 4 | 0x3)
+            .or_else(|| term.as_port().map(|number| number << 4 | 0x7))
+    }
 }
 
 fn internal_step(term: Term, hash: u32, todo: &mut Todos) -> u32 {
@@ -540,7 +600,10 @@ fn internal_step(term: Term, hash: u32, todo: &mut Todos) -> u32 {
         }
         Kind::Cons(_) => {
             let mut unlimited = usize::MAX;
-            let (hash, rest) = hash_list(term, hash, true, &mut unlimited, has_parts, |element, hash| internal_step(element, hash, todo));
+            let (hash, rest) =
+                hash_list(term, hash, true, &mut unlimited, has_parts, |element, hash| {
+                    internal_step(element, hash, todo)
+                });
             rest.push(true, todo);
             hash
         }
@@ -553,7 +616,8 @@ fn internal_step(term: Term, hash: u32, todo: &mut Todos) -> u32 {
             hash
         }
         Kind::Record(record) => {
-            let mut hash = mix_two(hash, record.values().len() as u32, record.definition_hash(), 23);
+            let mut hash =
+                mix_two(hash, record.values().len() as u32, record.definition_hash(), 23);
             for &value in push_compound(record.values(), todo) {
                 hash = internal_step(value, hash, todo);
             }
@@ -587,7 +651,8 @@ fn internal_step(term: Term, hash: u32, todo: &mut Todos) -> u32 {
         }
         Kind::ExternalRef(reference) => {
             // Missing numbers are zero: references of different lengths may be equal.
-            let number = |index: usize| reference.numbers().get(index).map_or(0, |&number| number as u32);
+            let number =
+                |index: usize| reference.numbers().get(index).map_or(0, |&number| number as u32);
             let hash = mix_two(hash, reference.node().index(), reference.creation(), 7);
             mix_two(mix_one(hash, number(0), 7), number(1), number(2), 8)
         }
@@ -599,7 +664,12 @@ fn internal_step(term: Term, hash: u32, todo: &mut Todos) -> u32 {
             let hash = mix_two(hash, port.node().index(), port.creation(), 6);
             mix_two(hash, port.numbers()[0] as u32, port.numbers()[1] as u32, 6)
         }
-        Kind::Atom(_) | Kind::Nil | Kind::Pid(_) | Kind::Port(_) | Kind::MatchContext(_) | Kind::Special(_) => hash,
+        Kind::Atom(_)
+        | Kind::Nil
+        | Kind::Pid(_)
+        | Kind::Port(_)
+        | Kind::MatchContext(_)
+        | Kind::Special(_) => hash,
     }
 }
 
@@ -704,11 +774,19 @@ fn phash_step(term: Term, hash: u32, todo: &mut Vec<Phash>) -> u32 {
             }
             times_plus(hash, 4, whole as u32)
         }
-        Kind::Pid(data) => phash_bytes(hash, pid_parts(data).0.to_le_bytes(), 5).wrapping_mul(prime(6)),
-        Kind::ExternalPid(pid) => phash_bytes(hash, (pid.numbers()[0] as u32).to_le_bytes(), 5).wrapping_mul(prime(6)),
+        Kind::Pid(data) => {
+            phash_bytes(hash, pid_parts(data).0.to_le_bytes(), 5).wrapping_mul(prime(6))
+        }
+        Kind::ExternalPid(pid) => {
+            phash_bytes(hash, (pid.numbers()[0] as u32).to_le_bytes(), 5).wrapping_mul(prime(6))
+        }
         Kind::Port(number) => phash_port(hash, number as u32, (number >> 32) as u32),
-        Kind::ExternalPort(port) => phash_port(hash, port.numbers()[0] as u32, port.numbers()[1] as u32),
-        Kind::Ref(reference) => phash_bytes(hash, reference.numbers()[0].to_le_bytes(), 9).wrapping_mul(prime(10)),
+        Kind::ExternalPort(port) => {
+            phash_port(hash, port.numbers()[0] as u32, port.numbers()[1] as u32)
+        }
+        Kind::Ref(reference) => {
+            phash_bytes(hash, reference.numbers()[0].to_le_bytes(), 9).wrapping_mul(prime(10))
+        }
         Kind::ExternalRef(reference) => {
             let first = reference.numbers().first().map_or(0, |&number| number as u32);
             phash_bytes(hash, first.to_le_bytes(), 9).wrapping_mul(prime(10))
@@ -724,7 +802,9 @@ fn phash_step(term: Term, hash: u32, todo: &mut Vec<Phash>) -> u32 {
             todo.extend(record.values().iter().rev().map(|&value| Phash::Term(value)));
             times_plus(hash, 9, record.definition_hash())
         }
-        Kind::FlatMap(_) | Kind::HashMap(_) => times_plus(hash, 13, prime(14)).wrapping_add(phash2_whole(term)),
+        Kind::FlatMap(_) | Kind::HashMap(_) => {
+            times_plus(hash, 13, prime(14)).wrapping_add(phash2_whole(term))
+        }
         Kind::Fun(fun) => {
             let identity = fun.identity();
             todo.extend(fun.free().iter().rev().map(|&value| Phash::Term(value)));
@@ -758,7 +838,8 @@ mod tests {
         let string = heap.string("hello");
         let binary = heap.binary(b"hello world, hello world");
         let tuple = heap.tuple(&[Term::small(1), Term::NIL, string]);
-        let hashes = [Term::NIL, Term::small(0), Term::small(-1), string, binary, tuple].map(phash2);
+        let hashes =
+            [Term::NIL, Term::small(0), Term::small(-1), string, binary, tuple].map(phash2);
         assert_eq!(hashes, KNOWN);
     }
 

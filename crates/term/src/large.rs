@@ -1,8 +1,9 @@
 //! Arithmetic on magnitudes of many thousand digits: multiplying, dividing, reading and writing.
 //!
-//! What `num-bigint` does cannot be ended, and with large numbers takes seconds. So they are cut here until the parts are
-//! small enough for it, by the methods of Toom and Cook (in three parts) and of Burnikel and
-//! Ziegler ("Fast Recursive Division", 1998); each part counts as steps ([`crate::stop`]).
+//! What `num-bigint` does cannot be ended, and with large numbers takes seconds. So they are cut
+//! here until the parts are small enough for it, by the methods of Toom and Cook (in three parts)
+//! and of Burnikel and Ziegler ("Fast Recursive Division", 1998); each part counts as steps
+//! ([`crate::stop`]).
 
 use crate::stop;
 use num_bigint::{BigInt, BigUint, Sign};
@@ -48,15 +49,19 @@ pub fn product(a: &BigUint, b: &BigUint) -> BigUint {
     if short_digits * 2 < long_digits {
         let part = short_digits.max(PRODUCT_DIGITS);
         let all = long.to_u32_digits();
-        return all.chunks(2 * part).enumerate().fold(BigUint::zero(), |sum, (index, part_of_long)| {
-            sum + shifted(product(&BigUint::from_slice(part_of_long), short), index * part)
-        });
+        return all.chunks(2 * part).enumerate().fold(
+            BigUint::zero(),
+            |sum, (index, part_of_long)| {
+                sum + shifted(product(&BigUint::from_slice(part_of_long), short), index * part)
+            },
+        );
     }
     in_three_parts(long, short, long_digits.div_ceil(3))
 }
 
-/// The product by five of a third of the digits: the factors are taken for polynomials of two to the power of the digits of
-/// a `part`, whose product is known from its values at 0, 1, -1, -2 and infinity.
+/// The product by five of a third of the digits: the factors are taken for polynomials of two to
+/// the power of the digits of a `part`, whose product is known from its values at 0, 1, -1, -2 and
+/// infinity.
 fn in_three_parts(a: &BigUint, b: &BigUint, part: usize) -> BigUint {
     let values = |number: &BigUint| {
         let (low, rest) = split(number, part);
@@ -69,8 +74,11 @@ fn in_three_parts(a: &BigUint, b: &BigUint, part: usize) -> BigUint {
         [low, at_1, at_minus_1, at_minus_2, high]
     };
     let [a, b] = [values(a), values(b)];
-    let signed = |x: &BigInt, y: &BigInt| BigInt::from_biguint(x.sign() * y.sign(), product(x.magnitude(), y.magnitude()));
-    let [at_0, at_1, at_minus_1, at_minus_2, at_infinity] = std::array::from_fn(|index| signed(&a[index], &b[index]));
+    let signed = |x: &BigInt, y: &BigInt| {
+        BigInt::from_biguint(x.sign() * y.sign(), product(x.magnitude(), y.magnitude()))
+    };
+    let [at_0, at_1, at_minus_1, at_minus_2, at_infinity] =
+        std::array::from_fn(|index| signed(&a[index], &b[index]));
     // Bodrato's order of operations.
     let third = (at_minus_2 - &at_1) / 3;
     let first = (at_1 - &at_minus_1) >> 1;
@@ -79,7 +87,10 @@ fn in_three_parts(a: &BigUint, b: &BigUint, part: usize) -> BigUint {
     let second = second + &first - &at_infinity;
     let first = first - &third;
     let coefficients = [at_0, first, second, third, at_infinity];
-    let sum = coefficients.into_iter().rev().fold(BigInt::zero(), |sum, coefficient| (sum << (part * DIGIT_BITS)) + coefficient);
+    let sum = coefficients
+        .into_iter()
+        .rev()
+        .fold(BigInt::zero(), |sum, coefficient| (sum << (part * DIGIT_BITS)) + coefficient);
     debug_assert!(sum.sign() != Sign::Minus);
     sum.into_parts().1
 }
@@ -95,7 +106,8 @@ pub fn quotient(a: &BigUint, b: &BigUint) -> (BigUint, BigUint) {
     let length = digits_b.div_ceil(1 << halvings) << halvings;
     let shift = length * DIGIT_BITS - b.bits() as usize;
     let (a, b) = (a << shift, b << shift);
-    let blocks: Vec<BigUint> = a.to_u32_digits().chunks(2 * length).map(BigUint::from_slice).collect();
+    let blocks: Vec<BigUint> =
+        a.to_u32_digits().chunks(2 * length).map(BigUint::from_slice).collect();
     let (mut quotient, mut rest) = (BigUint::zero(), BigUint::zero());
     for block in blocks.into_iter().rev() {
         let (part, left) = two_by_one(shifted(rest, length) + block, &b, length);
@@ -127,7 +139,8 @@ fn at_once(a: &BigUint, b: &BigUint) -> (BigUint, BigUint) {
     (BigUint::new(parts), rest)
 }
 
-/// Divides a number of less than twice the divisor's `length`, where the quotient has no more digits than the divisor.
+/// Divides a number of less than twice the divisor's `length`, where the quotient has no more
+/// digits than the divisor.
 fn two_by_one(a: BigUint, b: &BigUint, length: usize) -> (BigUint, BigUint) {
     if length <= DIVISOR_DIGITS || !length.is_multiple_of(2) {
         return at_once(&a, b);
@@ -151,7 +164,8 @@ fn three_by_two(a: BigUint, b: &BigUint, half: usize) -> (BigUint, BigUint) {
         let rest = a_upper + &b_high - shifted(b_high, half);
         (largest, rest)
     };
-    let mut rest = BigInt::from(shifted(rest, half) + a_low) - BigInt::from(product(&quotient, &b_low));
+    let mut rest =
+        BigInt::from(shifted(rest, half) + a_low) - BigInt::from(product(&quotient, &b_low));
     // At most twice.
     while rest.sign() == Sign::Minus {
         rest += BigInt::from(b.clone());
@@ -165,7 +179,8 @@ fn text_length(base: u32) -> usize {
     TEXT_DIGITS * DIGIT_BITS / (base.ilog2() as usize + 1)
 }
 
-/// `base` to the power of `characters`, twice as many, and so on, up to the last that has no more digits than `number`'s half.
+/// `base` to the power of `characters`, twice as many, and so on, up to the last that has no more
+/// digits than `number`'s half.
 fn powers(base: u32, characters: usize, limit_bits: usize) -> Vec<BigUint> {
     let mut powers = vec![BigUint::from(base).pow(characters as u32)];
     while powers.last().is_some_and(|last| last.bits() as usize * 2 <= limit_bits + DIGIT_BITS) {
@@ -187,11 +202,20 @@ pub fn text(number: &BigUint, base: u32) -> String {
     out
 }
 
-/// Writes a number less than the square of the last of `powers`; as wide as that may be where something stands in front of it.
-fn write(number: &BigUint, base: u32, characters: usize, powers: &[BigUint], is_behind: bool, out: &mut String) {
+/// Writes a number less than the square of the last of `powers`; as wide as that may be where
+/// something stands in front of it.
+fn write(
+    number: &BigUint,
+    base: u32,
+    characters: usize,
+    powers: &[BigUint],
+    is_behind: bool,
+    out: &mut String,
+) {
     let Some((power, smaller)) = powers.split_last() else {
         count(TEXT_DIGITS * TEXT_DIGITS / 2);
-        let text = if is_behind || !number.is_zero() { number.to_str_radix(base) } else { String::new() };
+        let text =
+            if is_behind || !number.is_zero() { number.to_str_radix(base) } else { String::new() };
         if is_behind {
             out.extend(std::iter::repeat_n('0', characters - text.len()));
         }
@@ -232,7 +256,10 @@ fn read(text: &[u8], base: u32, characters: usize, powers: &[BigUint]) -> Option
         return read(text, base, characters, smaller);
     }
     let (high, low) = text.split_at(text.len() - width);
-    Some(product(&read(high, base, characters, smaller)?, power) + read(low, base, characters, smaller)?)
+    Some(
+        product(&read(high, base, characters, smaller)?, power)
+            + read(low, base, characters, smaller)?,
+    )
 }
 
 #[cfg(test)]
@@ -242,7 +269,9 @@ mod tests {
     /// Numbers of that many digits, some of which are all zeros or all ones.
     fn number(state: &mut u64, digits: usize) -> BigUint {
         let mut next = || {
-            *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            *state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             *state >> 32
         };
         let kind = next() % 4;
@@ -260,13 +289,26 @@ mod tests {
     #[test]
     fn results_are_those_of_the_plain_methods() {
         let mut state = 7;
-        for (digits_a, digits_b) in [(1, 1), (5, 3), (300, 150), (1500, 1200), (3300, 1100), (9000, 40), (7000, 6999), (5000, 1700), (20_000, 500)] {
+        for (digits_a, digits_b) in [
+            (1, 1),
+            (5, 3),
+            (300, 150),
+            (1500, 1200),
+            (3300, 1100),
+            (9000, 40),
+            (7000, 6999),
+            (5000, 1700),
+            (20_000, 500),
+        ] {
             for _ in 0..4 {
                 let (a, b) = (number(&mut state, digits_a), number(&mut state, digits_b) + 1u32);
                 assert!(product(&a, &b) == &a * &b, "{digits_a} * {digits_b}");
                 assert!(quotient(&a, &b) == (&a / &b, &a % &b), "{digits_a} / {digits_b}");
                 let ours = &a * &b;
-                assert!(quotient(&ours, &b) == (a, BigUint::zero()), "{digits_a} * {digits_b} / {digits_b}");
+                assert!(
+                    quotient(&ours, &b) == (a, BigUint::zero()),
+                    "{digits_a} * {digits_b} / {digits_b}"
+                );
             }
         }
     }
@@ -279,7 +321,10 @@ mod tests {
                 let number = number(&mut state, digits);
                 let text = text(&number, base);
                 assert!(text == number.to_str_radix(base), "{digits} digits in base {base}");
-                assert!(parse(text.as_bytes(), base) == Some(number), "{digits} digits in base {base}");
+                assert!(
+                    parse(text.as_bytes(), base) == Some(number),
+                    "{digits} digits in base {base}"
+                );
             }
         }
         let power = BigUint::from(10u32).pow(100_000);

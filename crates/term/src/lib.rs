@@ -1,8 +1,8 @@
-//! Terms: the tagged word, atoms, views of boxed terms, ordering, hashing, printing and the external
-//! term format.
+//! Terms: the tagged word, atoms, views of boxed terms, ordering, hashing, printing and the
+//! external term format.
 //!
-//! Invariants: this crate knows nothing of processes, code or schedulers. Whoever builds a term says
-//! where it is to live through [`Alloc`]; nothing here collects or frees.
+//! Invariants: this crate knows nothing of processes, code or schedulers. Whoever builds a term
+//! says where it is to live through [`Alloc`]; nothing here collects or frees.
 //!
 //! A [`Term`] is a plain word. The views ([`Cons`], [`Tuple`], …) trust that the word was built by
 //! this crate and that the memory behind it is still live; creating a term from a raw word is the

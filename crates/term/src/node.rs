@@ -22,7 +22,10 @@ impl NodeInfo {
     }
     /// Changes what [`NodeInfo::this`] answers from now on.
     pub fn set_this(self) {
-        THIS.store(u64::from(self.name.index()) | u64::from(self.creation) << 32, Ordering::Relaxed);
+        THIS.store(
+            u64::from(self.name.index()) | u64::from(self.creation) << 32,
+            Ordering::Relaxed,
+        );
     }
 }
 

@@ -1,6 +1,7 @@
 //! Terms as text, as the machine itself prints them: `erlang:display/1`, crash reports, traces.
 //!
-//! The output is bytes: atoms are printed in UTF-8 and the characters of strings as they are, in Latin-1.
+//! The output is bytes: atoms are printed in UTF-8 and the characters of strings as they are, in
+//! Latin-1.
 
 use crate::bigint;
 use crate::binary::Bits;
@@ -39,8 +40,8 @@ pub fn print(term: Term) -> Vec<u8> {
     print_limited(term, i64::MAX)
 }
 
-/// As [`print`], but about `limit` terms, characters of atoms and strings and bytes of binaries at most; where it
-/// is cut off stands `... `.
+/// As [`print`], but about `limit` terms, characters of atoms and strings and bytes of binaries at
+/// most; where it is cut off stands `... `.
 pub fn print_limited(term: Term, limit: i64) -> Vec<u8> {
     let mut printer = Printer { out: Vec::new(), left: limit, todo: vec![Todo::Term(term)] };
     let _ = printer.run();
@@ -89,7 +90,8 @@ fn is_upper(c: char) -> bool {
 
 /// Letters are those of Latin-1.
 fn needs_quotes(name: &str) -> bool {
-    !name.starts_with(is_lower) || !name.chars().all(|c| is_lower(c) || is_upper(c) || c.is_ascii_digit() || c == '_')
+    !name.starts_with(is_lower)
+        || !name.chars().all(|c| is_lower(c) || is_upper(c) || c.is_ascii_digit() || c == '_')
 }
 
 enum Todo {
@@ -127,11 +129,15 @@ impl Printer {
                     self.term(cell.head())?;
                 }
                 Todo::Elements(elements, count) => {
-                    // SAFETY: the rest of an array in a live term, and nothing is collected meanwhile.
+                    // SAFETY: the rest of an array in a live term, and nothing is collected
+                    // meanwhile.
                     let elements = unsafe { std::slice::from_raw_parts(elements, count) };
                     if let [first, rest @ ..] = elements {
                         if !rest.is_empty() {
-                            self.todo.extend([Todo::Elements(rest.as_ptr(), rest.len()), Todo::Text(",")]);
+                            self.todo.extend([
+                                Todo::Elements(rest.as_ptr(), rest.len()),
+                                Todo::Text(","),
+                            ]);
                         }
                         self.term(*first)?;
                     }
@@ -171,7 +177,12 @@ impl Printer {
                 let (number, serial) = pid_parts(data);
                 self.text(format_args!("<0.{number}.{serial}>"));
             }
-            Kind::ExternalPid(pid) => self.text(format_args!("<{}.{}.{}>", pid.node().index(), pid.numbers()[0], pid.numbers()[1])),
+            Kind::ExternalPid(pid) => self.text(format_args!(
+                "<{}.{}.{}>",
+                pid.node().index(),
+                pid.numbers()[0],
+                pid.numbers()[1]
+            )),
             Kind::Port(number) => self.text(format_args!("#Port<0.{number}>")),
             Kind::ExternalPort(port) => {
                 let number = port.numbers()[0] | port.numbers()[1] << 32;
@@ -195,8 +206,17 @@ impl Printer {
             }
             Kind::Tuple(tuple) => self.elements(tuple.elements()),
             Kind::Record(record) => {
-                self.pairs("=", record.fields().iter().copied().zip(record.values().iter().copied()));
-                self.todo.extend([Todo::Text("{"), Todo::Term(record.name()), Todo::Text(":"), Todo::Term(record.module()), Todo::Text("#")]);
+                self.pairs(
+                    "=",
+                    record.fields().iter().copied().zip(record.values().iter().copied()),
+                );
+                self.todo.extend([
+                    Todo::Text("{"),
+                    Todo::Term(record.name()),
+                    Todo::Text(":"),
+                    Todo::Term(record.module()),
+                    Todo::Text("#"),
+                ]);
             }
             Kind::FlatMap(map) => {
                 self.out.extend(b"#{");

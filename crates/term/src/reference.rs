@@ -1,11 +1,14 @@
 //! References of this node: what their numbers say, and the shared memory that some of them hold.
 //!
-//! A reference may leave the machine as its numbers (in the external format, as text) and come back. It must then
-//! mean what it meant before, so whatever a reference stands for is found by its numbers alone:
+//! A reference may leave the machine as its numbers (in the external format, as text) and come
+//! back. It must then mean what it meant before, so whatever a reference stands for is found by its
+//! numbers alone:
 //!
 //! - the low word holds the [kind](RefKind) in its two highest bits;
-//! - an alias's and a table's `id` holds the slot of the process or table (see [`RefValue::with_slot`]);
-//! - the memory of a counted reference is in the register of this file under its `id`, until the last holder drops it.
+//! - an alias's and a table's `id` holds the slot of the process or table (see
+//!   [`RefValue::with_slot`]);
+//! - the memory of a counted reference is in the register of this file under its `id`, until the
+//!   last holder drops it.
 
 use crate::alloc::Alloc;
 use crate::binary::SharedBytes;
@@ -48,7 +51,8 @@ const _: () = assert!(KIND_SHIFT + 2 == LOW_BITS);
 pub struct RefValue {
     /// Unique in the run.
     pub id: u64,
-    /// Kind, and 16 bits that differ between neighbours: `erlang:phash2/1` sees the low word only, as in OTP.
+    /// Kind, and 16 bits that differ between neighbours: `erlang:phash2/1` sees the low word only,
+    /// as in OTP.
     pub low: u32,
 }
 
@@ -60,7 +64,8 @@ impl RefValue {
     pub fn plain(count: u64) -> RefValue {
         RefValue::new(RefKind::Plain, count, 0)
     }
-    /// A reference that stands for what is in a slot. The `id` holds 36 bits of `count`, the low word 16 more.
+    /// A reference that stands for what is in a slot. The `id` holds 36 bits of `count`, the low
+    /// word 16 more.
     pub fn with_slot(kind: RefKind, slot: usize, count: u64) -> RefValue {
         debug_assert!(slot < 1 << SLOT_BITS);
         let id = SLOT_MARK | (slot as u64) << SLOT_SHIFT | count & ((1 << SLOT_SHIFT) - 1);
@@ -79,10 +84,12 @@ impl RefValue {
     }
     /// The slot of an alias's process, or of a table.
     pub fn slot(self) -> Option<usize> {
-        let has_slot = matches!(self.kind(), RefKind::Alias | RefKind::Table) && self.id & SLOT_MARK != 0;
+        let has_slot =
+            matches!(self.kind(), RefKind::Alias | RefKind::Table) && self.id & SLOT_MARK != 0;
         has_slot.then_some((self.id >> SLOT_SHIFT) as usize & ((1 << SLOT_BITS) - 1))
     }
-    /// The reference with these numbers. One that held shared memory holds it again while somebody else does.
+    /// The reference with these numbers. One that held shared memory holds it again while somebody
+    /// else does.
     pub fn to_term<A: Alloc + ?Sized>(self, to: &mut A) -> Term {
         if self.kind() == RefKind::Counted
             && let Some(shared) = find(self.id)
@@ -93,12 +100,14 @@ impl RefValue {
     }
 }
 
-/// A number to count references from: later than all that an earlier run of the machine can have counted, since
-/// references are kept in files and none of an earlier run may name anything of this one. Below 2^60.
+/// A number to count references from: later than all that an earlier run of the machine can have
+/// counted, since references are kept in files and none of an earlier run may name anything of this
+/// one. Below 2^60.
 pub fn first_count() -> u64 {
     // Microseconds since 2025, and room for 4096 references in each.
     let start = SystemTime::UNIX_EPOCH + Duration::from_hours(482_136);
-    let microseconds = SystemTime::now().duration_since(start).map_or(0, |passed| passed.as_micros() as u64);
+    let microseconds =
+        SystemTime::now().duration_since(start).map_or(0, |passed| passed.as_micros() as u64);
     (microseconds & ((1 << 48) - 1)) << 12
 }
 
@@ -108,8 +117,10 @@ type Shard = HashMap<u64, SharedAddress>;
 /// The address of shared memory, which the register does not hold.
 pub(crate) struct SharedAddress(pub(crate) u64);
 
-/// Numbered shared memory by its number. An entry is removed under the lock before the memory is freed.
-static REGISTER: LazyLock<[Mutex<Shard>; SHARDS]> = LazyLock::new(|| std::array::from_fn(|_| Mutex::default()));
+/// Numbered shared memory by its number. An entry is removed under the lock before the memory is
+/// freed.
+static REGISTER: LazyLock<[Mutex<Shard>; SHARDS]> =
+    LazyLock::new(|| std::array::from_fn(|_| Mutex::default()));
 static NEXT: LazyLock<AtomicU64> = LazyLock::new(|| AtomicU64::new(first_count()));
 
 fn shard(number: u64) -> MutexGuard<'static, Shard> {
@@ -152,20 +163,31 @@ mod tests {
         for (value, kind, slot) in [
             (RefValue::plain(count), RefKind::Plain, None),
             (RefValue::with_slot(RefKind::Alias, 0, count), RefKind::Alias, Some(0)),
-            (RefValue::with_slot(RefKind::Table, (1 << SLOT_BITS) - 1, count), RefKind::Table, Some((1 << SLOT_BITS) - 1)),
+            (
+                RefValue::with_slot(RefKind::Table, (1 << SLOT_BITS) - 1, count),
+                RefKind::Table,
+                Some((1 << SLOT_BITS) - 1),
+            ),
         ] {
             let mut heap = FragmentHeap::new();
             let reference = value.to_term(&mut heap).as_local_ref().expect("a reference");
-            assert_eq!((RefValue::of(reference), reference.ref_kind(), value.slot()), (value, kind, slot));
+            assert_eq!(
+                (RefValue::of(reference), reference.ref_kind(), value.slot()),
+                (value, kind, slot)
+            );
         }
-        let (one, other) = (RefValue::with_slot(RefKind::Alias, 7, 1), RefValue::with_slot(RefKind::Alias, 7, 1 | 1 << SLOT_SHIFT));
+        let (one, other) = (
+            RefValue::with_slot(RefKind::Alias, 7, 1),
+            RefValue::with_slot(RefKind::Alias, 7, 1 | 1 << SLOT_SHIFT),
+        );
         assert_ne!(one, other, "the low word has the rest of the count");
     }
 
     #[test]
     fn memory_is_found_by_its_number_until_it_is_dropped() {
         let mut heap = FragmentHeap::new();
-        let reference = heap.counted_ref(SharedBytes::few_zeroed_words(1)).as_local_ref().expect("a reference");
+        let reference =
+            heap.counted_ref(SharedBytes::few_zeroed_words(1)).as_local_ref().expect("a reference");
         let value = RefValue::of(reference);
         let cell = &reference.counted_words().expect("memory")[0];
         {

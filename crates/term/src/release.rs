@@ -20,7 +20,8 @@ pub enum Release {
 impl Release {
     pub const OLDEST: Release = Release::R25;
     pub const NEWEST: Release = Release::R29;
-    pub const ALL: [Release; 5] = [Release::R25, Release::R26, Release::R27, Release::R28, Release::R29];
+    pub const ALL: [Release; 5] =
+        [Release::R25, Release::R26, Release::R27, Release::R28, Release::R29];
 
     /// The release with this number, if it is supported.
     pub fn from_number(number: u32) -> Option<Release> {

@@ -1,20 +1,24 @@
 //! Ending work on terms that nobody wants any more.
 //!
-//! A small term that shares its parts can be as large as one likes when it is walked: comparing, hashing or writing it
-//! may take for ever. So each walk over terms counts its steps with [`step`], and every [`STEPS`] steps of a thread whoever
-//! has the thread work ([`watched`]) is asked whether the work is to end. If so the stack is unwound up to there, as by a
-//! panic, but without a message: what the work holds is dropped on the way.
+//! A small term that shares its parts can be as large as one likes when it is walked: comparing,
+//! hashing or writing it may take for ever. So each walk over terms counts its steps with [`step`],
+//! and every [`STEPS`] steps of a thread whoever has the thread work ([`watched`]) is asked whether
+//! the work is to end. If so the stack is unwound up to there, as by a panic, but without a
+//! message: what the work holds is dropped on the way.
 //!
-//! Therefore a step is taken where everything can be dropped: not between two changes that belong together. Where
-//! frames are on the stack that cannot be unwound, as those of C, [`unwatched`] is in between.
+//! Therefore a step is taken where everything can be dropped: not between two changes that belong
+//! together. Where frames are on the stack that cannot be unwound, as those of C, [`unwatched`] is
+//! in between.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-/// Steps from one question to the next. A step takes 2 to 20 ns, so the questions are about half a millisecond apart.
+/// Steps from one question to the next. A step takes 2 to 20 ns, so the questions are about half a
+/// millisecond apart.
 pub const STEPS: u32 = 1 << 16;
 
-/// Elements of a flat list or array, words of a binary and the like that count as one step together.
+/// Elements of a flat list or array, words of a binary and the like that count as one step
+/// together.
 pub const FLAT_PER_STEP: usize = 16;
 
 /// The work was ended by [`Watcher::is_to_end`].
@@ -134,7 +138,8 @@ mod tests {
             Instant::now() > unsafe { *deadline.cast::<Instant>() }
         };
         let started = Instant::now();
-        let result = watched(Watcher { is_to_end: is_over, subject: (&raw const deadline).cast() }, work);
+        let result =
+            watched(Watcher { is_to_end: is_over, subject: (&raw const deadline).cast() }, work);
         assert_eq!(result, Err(Stopped), "{what} has ended by itself");
         assert!(started.elapsed() < Duration::from_secs(5), "{what} took {:?}", started.elapsed());
         assert!(WATCHER.get().is_null());
@@ -171,7 +176,11 @@ mod tests {
                 std::hint::black_box(hash::internal_hash(a));
             });
             stops(&format!("size of {shape}"), || {
-                std::hint::black_box(etf::external_size(a, &etf::EncodeOptions::default(), usize::MAX));
+                std::hint::black_box(etf::external_size(
+                    a,
+                    &etf::EncodeOptions::default(),
+                    usize::MAX,
+                ));
             });
             stops(&format!("print {shape}"), || {
                 std::hint::black_box(print::display(a).to_string());

@@ -1,7 +1,8 @@
-//! Counting without contention, and how much memory is used for what, as `erlang:memory/0` tells it.
+//! Counting without contention, and how much memory is used for what, as `erlang:memory/0` tells
+//! it.
 //!
-//! Threads count in different places, so that they do not get in each other's way; the sum is right when
-//! nothing moves.
+//! Threads count in different places, so that they do not get in each other's way; the sum is right
+//! when nothing moves.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
@@ -25,8 +26,8 @@ static LIMIT: AtomicUsize = AtomicUsize::new(usize::MAX);
 /// Smaller pieces of memory are not asked about.
 const LARGE_BYTES: usize = 16 << 20;
 
-/// Sets how much memory there is: a single large piece that would not fit is then refused, rather than promised by a
-/// system that cannot keep its promise.
+/// Sets how much memory there is: a single large piece that would not fit is then refused, rather
+/// than promised by a system that cannot keep its promise.
 pub fn set_memory_limit(bytes: usize) {
     LIMIT.store(bytes, Ordering::Relaxed);
 }
@@ -39,7 +40,9 @@ pub fn room() -> usize {
 /// Whether there is room for a piece of memory.
 #[inline]
 pub fn has_room(bytes: usize) -> bool {
-    bytes < LARGE_BYTES || bytes.saturating_add(BINARIES.sum()).saturating_add(HEAPS.sum()) <= LIMIT.load(Ordering::Relaxed)
+    bytes < LARGE_BYTES
+        || bytes.saturating_add(BINARIES.sum()).saturating_add(HEAPS.sum())
+            <= LIMIT.load(Ordering::Relaxed)
 }
 
 static NEXT_PART: AtomicUsize = AtomicUsize::new(0);

@@ -2,9 +2,9 @@
 //! is OTP's on terms without atoms and identifiers, so that large maps list their pairs in the same
 //! order.
 //!
-//! It is `MurmurHash3` (Austin Appleby, public domain) with 128 bits of state, fed word by word. Parts
-//! of a term that OTP holds in a word are mixed where they stand; others wait, the last one in
-//! front. Nothing recurses on the native stack.
+//! It is `MurmurHash3` (Austin Appleby, public domain) with 128 bits of state, fed word by word.
+//! Parts of a term that OTP holds in a word are mixed where they stand; others wait, the last one
+//! in front. Nothing recurses on the native stack.
 
 use crate::binary::Bits;
 use crate::hash::{byte_element, immediate_word, node_children};
@@ -80,7 +80,8 @@ fn finish(mut word: u64) -> u64 {
 
 fn compound_hash(term: Term, salt: u64) -> u64 {
     let has_records = release::current() >= Release::R29;
-    let mut hasher = Hasher { alpha: salt, beta: salt, ticks: 0, later: SmallVec::new(), has_records };
+    let mut hasher =
+        Hasher { alpha: salt, beta: salt, ticks: 0, later: SmallVec::new(), has_records };
     let mut next = Some(term);
     loop {
         stop::step();
@@ -226,7 +227,8 @@ impl Hasher {
             }
             Kind::ExternalRef(reference) => {
                 // Missing numbers are zero: references of different lengths may be equal.
-                let number = |at: usize| reference.numbers().get(at).map_or(0, |&number| number as u32);
+                let number =
+                    |at: usize| reference.numbers().get(at).map_or(0, |&number| number as u32);
                 self.mark_with(Mark::ExternalRef, number(0));
                 self.beta(halves(number(1), number(2)));
                 self.alpha(halves(reference.node().index(), reference.creation()));
@@ -241,7 +243,12 @@ impl Hasher {
                 self.beta(halves(port.node().index(), port.creation()));
                 self.alpha(halves(port.numbers()[0] as u32, port.numbers()[1] as u32));
             }
-            Kind::Atom(_) | Kind::Nil | Kind::Pid(_) | Kind::Port(_) | Kind::MatchContext(_) | Kind::Special(_) => {}
+            Kind::Atom(_)
+            | Kind::Nil
+            | Kind::Pid(_)
+            | Kind::Port(_)
+            | Kind::MatchContext(_)
+            | Kind::Special(_) => {}
         }
         None
     }

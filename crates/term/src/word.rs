@@ -34,22 +34,25 @@ const TAG_NONE: u64 = 0b101_001;
 const IMMEDIATE_MASK: u64 = 0b111_111;
 const TAG_MASK: u64 = 0b111;
 
-/// The word that +0.0 is held in; bit 2 is the sign. The two are less than all other words of floats.
+/// The word that +0.0 is held in; bit 2 is the sign. The two are less than all other words of
+/// floats.
 const FLOAT_ZERO: u64 = 0b010;
 
 impl Term {
-    /// What is added to the bits of a common float so that the highest two of its exponent, 01 or 10 with 1 or 0 behind
-    /// them, are the tag: they become 10. Turned by three, they are the lowest bits.
+    /// What is added to the bits of a common float so that the highest two of its exponent, 01 or
+    /// 10 with 1 or 0 behind them, are the tag: they become 10. Turned by three, they are the
+    /// lowest bits.
     pub const FLOAT_BIAS: u64 = 1 << 60;
     /// The bits of a float without its sign, times two, are not less than this,
     pub const FLOATS_FROM: u64 = 0x6000_0000_0000_0002;
-    /// and so many follow, if it is held in its word: the highest bits of its exponent are 011 or 100, and it is not the
-    /// first of them, whose word is that of a zero.
+    /// and so many follow, if it is held in its word: the highest bits of its exponent are 011 or
+    /// 100, and it is not the first of them, whose word is that of a zero.
     pub const FLOATS_RANGE: u64 = (1 << 62) - 2;
     /// Words of floats that are less are zeroes.
     pub const FLOAT_ZEROES_END: u64 = 0b1000;
 
-    /// The lowest three bits of the words of list cells and of boxed terms; of no other words are the highest two of them 10.
+    /// The lowest three bits of the words of list cells and of boxed terms; of no other words are
+    /// the highest two of them 10.
     pub const TAG_CONS: u64 = 0b100;
     pub const TAG_BOXED: u64 = 0b101;
 
@@ -74,7 +77,8 @@ impl Term {
     pub const fn fits_small(value: i64) -> bool {
         value >= Self::SMALL_MIN && value <= Self::SMALL_MAX
     }
-    /// A small integer; `value` must fit 62 bits (see [`Alloc::int`](crate::Alloc::int) for any value).
+    /// A small integer; `value` must fit 62 bits (see [`Alloc::int`](crate::Alloc::int) for any
+    /// value).
     #[inline(always)]
     pub const fn small(value: i64) -> Term {
         debug_assert!(Self::fits_small(value));
@@ -148,7 +152,11 @@ impl Term {
     }
     #[inline(always)]
     pub fn as_atom(self) -> Option<Atom> {
-        if self.is_atom() { Some(Atom::from_index((self.0 >> IMMEDIATE_BITS) as u32)) } else { None }
+        if self.is_atom() {
+            Some(Atom::from_index((self.0 >> IMMEDIATE_BITS) as u32))
+        } else {
+            None
+        }
     }
     #[inline(always)]
     pub const fn bool(value: bool) -> Term {
@@ -283,7 +291,11 @@ impl Term {
     #[inline(always)]
     pub fn as_record(self) -> Option<Record> {
         // SAFETY: the header says that it is a record.
-        if self.is_boxed_as(Subtag::Record) { Some(unsafe { Record::from_ptr(self.boxed_ptr()) }) } else { None }
+        if self.is_boxed_as(Subtag::Record) {
+            Some(unsafe { Record::from_ptr(self.boxed_ptr()) })
+        } else {
+            None
+        }
     }
     /// A tuple of exactly this arity.
     #[inline(always)]
@@ -305,7 +317,9 @@ impl Term {
     }
     #[inline]
     pub fn is_number(self) -> bool {
-        self.is_small() || self.is_float_immediate() || matches!(self.boxed_subtag(), Some(Subtag::BigPos | Subtag::BigNeg | Subtag::Float))
+        self.is_small()
+            || self.is_float_immediate()
+            || matches!(self.boxed_subtag(), Some(Subtag::BigPos | Subtag::BigNeg | Subtag::Float))
     }
     #[inline]
     pub fn is_map(self) -> bool {
@@ -314,12 +328,20 @@ impl Term {
     #[inline]
     pub fn as_flat_map(self) -> Option<FlatMap> {
         // SAFETY: the header says that it is a flat map.
-        if self.is_boxed_as(Subtag::FlatMap) { Some(unsafe { FlatMap::from_ptr(self.boxed_ptr()) }) } else { None }
+        if self.is_boxed_as(Subtag::FlatMap) {
+            Some(unsafe { FlatMap::from_ptr(self.boxed_ptr()) })
+        } else {
+            None
+        }
     }
     #[inline]
     pub fn as_hash_map(self) -> Option<HashMap> {
         // SAFETY: the header says that it is a hash map.
-        if self.is_boxed_as(Subtag::HashMap) { Some(unsafe { HashMap::from_ptr(self.boxed_ptr()) }) } else { None }
+        if self.is_boxed_as(Subtag::HashMap) {
+            Some(unsafe { HashMap::from_ptr(self.boxed_ptr()) })
+        } else {
+            None
+        }
     }
     /// A bitstring of any kind (a match context is not one).
     #[inline]
@@ -351,12 +373,20 @@ impl Term {
     #[inline]
     pub fn as_local_fun(self) -> Option<Fun> {
         // SAFETY: the header says that it is a local fun.
-        if self.is_boxed_as(Subtag::Fun) { Some(unsafe { Fun::from_ptr(self.boxed_ptr()) }) } else { None }
+        if self.is_boxed_as(Subtag::Fun) {
+            Some(unsafe { Fun::from_ptr(self.boxed_ptr()) })
+        } else {
+            None
+        }
     }
     #[inline]
     pub fn as_export_fun(self) -> Option<ExportFun> {
         // SAFETY: the header says that it is an external fun.
-        if self.is_boxed_as(Subtag::ExportFun) { Some(unsafe { ExportFun::from_ptr(self.boxed_ptr()) }) } else { None }
+        if self.is_boxed_as(Subtag::ExportFun) {
+            Some(unsafe { ExportFun::from_ptr(self.boxed_ptr()) })
+        } else {
+            None
+        }
     }
     #[inline]
     pub fn is_reference(self) -> bool {
@@ -365,7 +395,11 @@ impl Term {
     #[inline]
     pub fn as_local_ref(self) -> Option<LocalRef> {
         // SAFETY: the header says that it is a local reference.
-        if self.is_boxed_as(Subtag::Ref) { Some(unsafe { LocalRef::from_ptr(self.boxed_ptr()) }) } else { None }
+        if self.is_boxed_as(Subtag::Ref) {
+            Some(unsafe { LocalRef::from_ptr(self.boxed_ptr()) })
+        } else {
+            None
+        }
     }
     #[inline]
     pub fn as_external(self) -> Option<External> {
@@ -388,7 +422,11 @@ impl Term {
     #[inline]
     pub fn as_match_context(self) -> Option<MatchContext> {
         // SAFETY: the header says that it is a match context.
-        if self.is_boxed_as(Subtag::MatchContext) { Some(unsafe { MatchContext::from_ptr(self.boxed_ptr()) }) } else { None }
+        if self.is_boxed_as(Subtag::MatchContext) {
+            Some(unsafe { MatchContext::from_ptr(self.boxed_ptr()) })
+        } else {
+            None
+        }
     }
 
     /// What the term is, with its view.

@@ -53,7 +53,11 @@ fn arithmetic_is_that_of_otp() {
     for _ in 0..20_000 {
         let a = number(&mut random, &mut heap);
         let operation = random.below(BINARY.len());
-        let b = if operation >= 9 && random.chance(2) { Term::small(random.below(300) as i64 - 150) } else { number(&mut random, &mut heap) };
+        let b = if operation >= 9 && random.chance(2) {
+            Term::small(random.below(300) as i64 - 150)
+        } else {
+            number(&mut random, &mut heap)
+        };
         cases.push((operation, a, b));
     }
     for operation in [9, 10] {
@@ -81,7 +85,10 @@ one({Op, A, B}) -> try op(Op, A, B) catch error:R -> R end.
 ",
     );
     for (number, (name, _)) in BINARY.iter().enumerate() {
-        script += &format!("op({number}, A, B) -> A {name} B{}\n", if number + 1 == BINARY.len() { "." } else { ";" });
+        script += &format!(
+            "op({number}, A, B) -> A {name} B{}\n",
+            if number + 1 == BINARY.len() { "." } else { ";" }
+        );
     }
     let Some(answer) = ask("arith", &script, &blobs) else { return };
     let answers = parts(&answer.file);
@@ -92,11 +99,18 @@ one({Op, A, B}) -> try op(Op, A, B) catch error:R -> R end.
         if ours.len() > 10000 {
             // Too long to come back whole: OTP sent the length and a checksum.
             let mut back = FragmentHeap::new();
-            let (sum, _) = etf::decode(theirs, &mut back, &etf::Interning, etf::DecodeOptions::default()).unwrap();
+            let (sum, _) =
+                etf::decode(theirs, &mut back, &etf::Interning, etf::DecodeOptions::default())
+                    .unwrap();
             assert_eq!(sum.as_tuple().unwrap().get(0).as_small(), Some(ours.len() as i64));
             continue;
         }
-        assert!(ours == theirs, "{name} of {} and {}\nours   {ours:?}\ntheirs {theirs:?}", swarmrt_term::print::display(a), swarmrt_term::print::display(b));
+        assert!(
+            ours == theirs,
+            "{name} of {} and {}\nours   {ours:?}\ntheirs {theirs:?}",
+            swarmrt_term::print::display(a),
+            swarmrt_term::print::display(b)
+        );
     }
 }
 
@@ -105,12 +119,26 @@ fn conversions_are_those_of_otp() {
     let mut random = Random::new();
     let mut heap = FragmentHeap::new();
     let mut values: Vec<Term> = (0..3000).map(|_| number(&mut random, &mut heap)).collect();
-    for value in [0.5, -0.5, 1.5, 2.5, -2.5, 0.49999999999999994, 1e300, -1e300, 9.2e18, 1e19, 4503599627370495.5, f64::MAX] {
+    for value in [
+        0.5,
+        -0.5,
+        1.5,
+        2.5,
+        -2.5,
+        0.49999999999999994,
+        1e300,
+        -1e300,
+        9.2e18,
+        1e19,
+        4503599627370495.5,
+        f64::MAX,
+    ] {
         values.push(heap.float(value));
     }
     let large = heap.big(false, &[0, 1 << 63, u64::MAX]);
     values.push(large);
-    let cases: Vec<(Term, u32)> = values.iter().map(|&value| (value, 2 + random.below(35) as u32)).collect();
+    let cases: Vec<(Term, u32)> =
+        values.iter().map(|&value| (value, 2 + random.below(35) as u32)).collect();
     let blobs: Vec<Vec<u8>> = cases
         .iter()
         .map(|&(value, base)| {
@@ -133,7 +161,11 @@ one({N, Base}) ->
         let badarg = Term::atom(am::BADARG);
         let as_float = bigint::to_f64(value).map(|value| heap.float(value));
         let text = bigint::to_string_radix(value, base);
-        let parsed = if text.is_empty() { badarg } else { bigint::parse_integer(&mut heap, text.as_bytes(), base).unwrap() };
+        let parsed = if text.is_empty() {
+            badarg
+        } else {
+            bigint::parse_integer(&mut heap, text.as_bytes(), base).unwrap()
+        };
         let list = if text.is_empty() { badarg } else { heap.string(&text) };
         let ours = [
             bigint::trunc(&mut heap, value).unwrap_or(badarg),
@@ -174,7 +206,12 @@ fn integers_in_bits_are_those_of_otp() {
     let blobs: Vec<Vec<u8>> = cases
         .iter()
         .map(|&(lead, size, value, flags)| {
-            let case = [Term::small(lead as i64), Term::small(size as i64), value, Term::small(flags as i64)];
+            let case = [
+                Term::small(lead as i64),
+                Term::small(size as i64),
+                value,
+                Term::small(flags as i64),
+            ];
             encode(heap.tuple(&case))
         })
         .collect();
@@ -201,13 +238,34 @@ one({Lead, Size, Value, Flags}) ->
         let (term, data) = heap.heap_bin(lead + size + 3);
         // SAFETY: the binary has room for the three segments, which are written in order.
         unsafe {
-            for (term, size, little, at) in [(Term::small(-1), lead, false, 0), (value, size, little, lead), (Term::small(5), 3, false, lead + size)] {
+            for (term, size, little, at) in [
+                (Term::small(-1), lead, false, 0),
+                (value, size, little, lead),
+                (Term::small(5), 3, false, lead + size),
+            ] {
                 assert!(bigint::write_bits(term, size, little, data, at));
             }
         }
-        let show = || format!("{}:{size} after {lead} bits, little {little}, signed {signed}", swarmrt_term::print::display(value));
-        assert!(encode(term) == theirs[0], "wrote {}\nours   {:?}\ntheirs {:?}", show(), encode(term), theirs[0]);
+        let show = || {
+            format!(
+                "{}:{size} after {lead} bits, little {little}, signed {signed}",
+                swarmrt_term::print::display(value)
+            )
+        };
+        assert!(
+            encode(term) == theirs[0],
+            "wrote {}\nours   {:?}\ntheirs {:?}",
+            show(),
+            encode(term),
+            theirs[0]
+        );
         let back = bigint::from_bits(&mut heap, Bits::of(term).slice(lead, size), signed, little);
-        assert!(encode(back) == theirs[1], "read {}\nours   {:?}\ntheirs {:?}", show(), encode(back), theirs[1]);
+        assert!(
+            encode(back) == theirs[1],
+            "read {}\nours   {:?}\ntheirs {:?}",
+            show(),
+            encode(back),
+            theirs[1]
+        );
     }
 }

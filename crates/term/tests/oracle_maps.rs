@@ -10,7 +10,8 @@ fn encode(term: Term) -> Vec<u8> {
     etf::encode(term, &EncodeOptions::default())
 }
 
-/// Keys of every kind whose order OTP shares with us; few different ones, so that most operations meet a key.
+/// Keys of every kind whose order OTP shares with us; few different ones, so that most operations
+/// meet a key.
 fn key(random: &mut Random, heap: &mut FragmentHeap, range: usize) -> Term {
     let number = random.below(range) as i64;
     match random.below(6) {
@@ -45,8 +46,15 @@ fn maps_change_as_those_of_otp() {
                 0 => {
                     let changed = map::put(&mut heap, current, key, value);
                     assert!(equal_exact(map::get(changed, key).unwrap(), value));
-                    assert_eq!(map::put(&mut heap, changed, key, value), changed, "the same map when nothing changes");
-                    assert!(map::update_exact(&mut heap, current, key, value).is_none_or(|updated| equal_exact(updated, changed)));
+                    assert_eq!(
+                        map::put(&mut heap, changed, key, value),
+                        changed,
+                        "the same map when nothing changes"
+                    );
+                    assert!(
+                        map::update_exact(&mut heap, current, key, value)
+                            .is_none_or(|updated| equal_exact(updated, changed))
+                    );
                     changed
                 }
                 _ => {
@@ -64,7 +72,11 @@ fn maps_change_as_those_of_otp() {
                 let again = map::from_pairs(&mut heap, &map::iter(current).collect::<Vec<_>>());
                 assert!(equal_exact(again, current));
                 assert_eq!(hash::internal_hash(again), hash::internal_hash(current));
-                assert_eq!(encode(again), encode(current), "a map's order depends on its keys alone");
+                assert_eq!(
+                    encode(again),
+                    encode(current),
+                    "a map's order depends on its keys alone"
+                );
             }
             let (keys, values) = (map::keys(&mut heap, current), map::values(&mut heap, current));
             steps.push([encode(current), encode(keys), encode(values)]);
@@ -85,7 +97,12 @@ steps([], _) -> [].
     let ours: Vec<&Vec<u8>> = ours.iter().flatten().flatten().collect();
     assert_eq!(ours.len(), theirs.len());
     for (index, (ours, theirs)) in ours.iter().zip(theirs).enumerate() {
-        assert!(*ours == theirs, "step {}, part {}\nours   {ours:?}\ntheirs {theirs:?}", index / 3, index % 3);
+        assert!(
+            *ours == theirs,
+            "step {}, part {}\nours   {ours:?}\ntheirs {theirs:?}",
+            index / 3,
+            index % 3
+        );
     }
 }
 
@@ -101,7 +118,14 @@ fn maps_merge_and_compare_as_those_of_otp() {
                 let count = random.pick(&sizes);
                 let range = random.pick(&[20, 80]);
                 let shape = Shape { depth: 1, opaque_keys: false, identifiers: false };
-                let pairs: Vec<(Term, Term)> = (0..count).map(|_| (key(&mut random, &mut heap, range), common::term(&mut random, &mut heap, shape))).collect();
+                let pairs: Vec<(Term, Term)> = (0..count)
+                    .map(|_| {
+                        (
+                            key(&mut random, &mut heap, range),
+                            common::term(&mut random, &mut heap, shape),
+                        )
+                    })
+                    .collect();
                 map::from_pairs(&mut heap, &pairs)
             })
             .collect();

@@ -11,7 +11,12 @@ fn atom(name: &str) -> Term {
 }
 
 /// `records:create(Module, n, Fields, #{is_exported => IsExported})`
-fn record(heap: &mut FragmentHeap, module: &str, is_exported: bool, fields: &[(&str, Term)]) -> Term {
+fn record(
+    heap: &mut FragmentHeap,
+    module: &str,
+    is_exported: bool,
+    fields: &[(&str, Term)],
+) -> Term {
     let names: Vec<Term> = fields.iter().map(|(name, _)| atom(name)).collect();
     let values: Vec<Term> = fields.iter().map(|&(_, value)| value).collect();
     let definition = heap.record_definition(atom(module), atom("n"), is_exported, &names);
@@ -42,7 +47,9 @@ fn the_external_format_is_that_of_otp() {
     let expected = b"\x83C\0\0\0\x02\x01w\x01mw\x01nw\x01aw\x01ba\x01k\0\x01x";
     assert_eq!(encode(full, &options), expected);
     assert_eq!(encode(empty, &options), b"\x83C\0\0\0\0\0w\x01mw\x01n");
-    let read = |bytes: &[u8], heap: &mut FragmentHeap| decode(bytes, heap, &Interning, DecodeOptions::default()).map(|(term, _)| term);
+    let read = |bytes: &[u8], heap: &mut FragmentHeap| {
+        decode(bytes, heap, &Interning, DecodeOptions::default()).map(|(term, _)| term)
+    };
     for term in [full, empty] {
         let again = read(&encode(term, &options), &mut heap).expect("what was written is read");
         assert!(equal_exact(term, again) && compare(term, again) == Ordering::Equal);

@@ -1,4 +1,5 @@
-//! Bytes from anybody, and terms of any depth: nothing panics, overflows the stack or takes memory that the input does not pay for.
+//! Bytes from anybody, and terms of any depth: nothing panics, overflows the stack or takes memory
+//! that the input does not pay for.
 
 mod common;
 
@@ -29,8 +30,8 @@ fn damaged_terms_are_refused_or_read() {
                     2 => bytes[at] ^= 1 << random.below(8),
                     _ => {
                         bytes[at] = random.pick(&[
-                            70, 77, 80, 88, 89, 90, 97, 98, 99, 100, 101, 102, 103, 104, 105, 106, 107, 108, 109, 110, 111, 112, 113, 114, 115, 116, 118, 119,
-                            120,
+                            70, 77, 80, 88, 89, 90, 97, 98, 99, 100, 101, 102, 103, 104, 105, 106,
+                            107, 108, 109, 110, 111, 112, 113, 114, 115, 116, 118, 119, 120,
                         ]);
                     }
                 }
@@ -40,7 +41,9 @@ fn damaged_terms_are_refused_or_read() {
                 assert!(used <= bytes.len());
                 assert!(heap.words() < 64 + bytes.len() * 64 || compressed.is_some());
                 let again = etf::encode(term, &EncodeOptions::default());
-                let (back, _) = etf::decode(&again, &mut heap, &Interning, DecodeOptions::default()).expect("we wrote it");
+                let (back, _) =
+                    etf::decode(&again, &mut heap, &Interning, DecodeOptions::default())
+                        .expect("we wrote it");
                 assert!(equal_exact(term, back) && hash::phash2(term) == hash::phash2(back));
                 assert!(!print::print(term).is_empty());
             }
@@ -114,9 +117,12 @@ fn depth_is_no_danger() {
     // A small stack, as schedulers may have.
     let work = move || {
         for (name, before, after) in wrap {
-            let bytes = |leaf: u8| [&[131], &before.repeat(DEPTH)[..], &[97, leaf], &after.repeat(DEPTH)].concat();
+            let bytes = |leaf: u8| {
+                [&[131], &before.repeat(DEPTH)[..], &[97, leaf], &after.repeat(DEPTH)].concat()
+            };
             let mut heap = FragmentHeap::new();
-            let (a, used) = decode(&bytes(1), &mut heap).unwrap_or_else(|error| panic!("{name}: {error:?}"));
+            let (a, used) =
+                decode(&bytes(1), &mut heap).unwrap_or_else(|error| panic!("{name}: {error:?}"));
             assert_eq!(used, bytes(1).len());
             let (b, _) = decode(&bytes(1), &mut heap).unwrap();
             let (c, _) = decode(&bytes(2), &mut heap).unwrap();
@@ -125,7 +131,13 @@ fn depth_is_no_danger() {
             assert_eq!(hash::phash2(a), hash::phash2(b));
             assert_eq!(hash::phash(a, 1 << 32), hash::phash(b, 1 << 32));
             assert_eq!(hash::internal_hash(a), hash::internal_hash(b));
-            assert!(equal_exact(decode(&etf::encode(a, &EncodeOptions::default()), &mut heap).unwrap().0, a), "{name}");
+            assert!(
+                equal_exact(
+                    decode(&etf::encode(a, &EncodeOptions::default()), &mut heap).unwrap().0,
+                    a
+                ),
+                "{name}"
+            );
             assert!(print::print(a).len() > DEPTH);
         }
     };
@@ -140,7 +152,8 @@ fn hash_maps_as_keys_of_hash_maps_compare_at_any_depth() {
         let nest = |heap: &mut FragmentHeap, leaf: i64| {
             let mut key = Term::small(leaf);
             for _ in 0..100 {
-                let mut pairs: Vec<(Term, Term)> = (0..33).map(|number| (Term::small(number), Term::NIL)).collect();
+                let mut pairs: Vec<(Term, Term)> =
+                    (0..33).map(|number| (Term::small(number), Term::NIL)).collect();
                 pairs.push((key, Term::NIL));
                 key = map::from_pairs(heap, &pairs);
             }

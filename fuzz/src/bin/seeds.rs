@@ -1,7 +1,8 @@
 //! The corpora to start from: `seeds TARGET FOLDER FILE.beam…`
 //!
-//! For `load_beam` the small modules among the files, without what the loader ignores and with nothing
-//! compressed. For `external_term` their literals, and terms in the formats that no compiler writes.
+//! For `load_beam` the small modules among the files, without what the loader ignores and with
+//! nothing compressed. For `external_term` their literals, and terms in the formats that no
+//! compiler writes.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;

@@ -40,7 +40,8 @@ pub struct BeamFile {
     pub lines: Option<LineTable>,
     /// The native records that the module defines (OTP 29).
     pub records: Vec<RecordDef>,
-    /// Empty when the file has no type chunk or one of an unknown version; operands then carry no types.
+    /// Empty when the file has no type chunk or one of an unknown version; operands then carry no
+    /// types.
     pub types: Vec<TypeEntry>,
     /// An external term, or empty.
     pub attributes: Vec<u8>,
@@ -73,7 +74,8 @@ pub struct RecordDef {
     /// An index of atoms.
     pub name: u32,
     pub is_exported: bool,
-    /// The name of each field, an index of atoms, and its default value: an atom, a small integer, nil or a literal.
+    /// The name of each field, an index of atoms, and its default value: an atom, a small integer,
+    /// nil or a literal.
     pub fields: Vec<(u32, Option<Operand>)>,
 }
 
@@ -128,7 +130,8 @@ pub const TYPE_PID: u16 = 1 << 8;
 pub const TYPE_PORT: u16 = 1 << 9;
 pub const TYPE_REFERENCE: u16 = 1 << 10;
 pub const TYPE_TUPLE: u16 = 1 << 11;
-/// A match context. Since OTP 27 the compiler does not tell it from a bitstring: both flags are set then.
+/// A match context. Since OTP 27 the compiler does not tell it from a bitstring: both flags are set
+/// then.
 pub const TYPE_BS_CONTEXT: u16 = 1 << 12;
 pub const TYPE_ANY: u16 = (1 << 13) - 1;
 
@@ -187,12 +190,16 @@ impl BeamFile {
         Ok(file)
     }
 
-    /// Parses a module that is not compressed but for its instructions, which are still to be read: into `ops`, of which
-    /// only the memory is used. The checksum is computed if it is not known.
+    /// Parses a module that is not compressed but for its instructions, which are still to be read:
+    /// into `ops`, of which only the memory is used. The checksum is computed if it is not known.
     ///
     /// # Errors
     /// What is wrong with the file.
-    pub fn open(bytes: &[u8], ops: Vec<Op>, md5: Option<[u8; 16]>) -> Result<(BeamFile, CodeReader<'_>), BeamError> {
+    pub fn open(
+        bytes: &[u8],
+        ops: Vec<Op>,
+        md5: Option<[u8; 16]>,
+    ) -> Result<(BeamFile, CodeReader<'_>), BeamError> {
         let (chunks, _) = read_chunks(bytes)?;
 
         let atoms = match (chunks.at_u8, chunks.atom) {
@@ -201,7 +208,9 @@ impl BeamFile {
             (None, None) => return Err(missing(b"AtU8")),
         };
         let literals = match chunks.lit_t {
-            Some(data) => tables::literals(&mut chunk_reader(b"LitT", data), DECOMPRESSED_BYTES_MAX)?,
+            Some(data) => {
+                tables::literals(&mut chunk_reader(b"LitT", data), DECOMPRESSED_BYTES_MAX)?
+            }
             None => Vec::new(),
         };
         let types = optional(b"Type", chunks.types, tables::types)?;
@@ -210,7 +219,9 @@ impl BeamFile {
         let (code, instructions) = read_code(data, atoms.len(), literals.len(), types.len(), ops)?;
 
         let functions = |id, data| match data {
-            Some(data) => tables::functions(&mut chunk_reader(id, data), atoms.len(), code.label_count),
+            Some(data) => {
+                tables::functions(&mut chunk_reader(id, data), atoms.len(), code.label_count)
+            }
             None => Ok(Vec::new()),
         };
         let exports = functions(b"ExpT", Some(chunks.exp_t.ok_or_else(|| missing(b"ExpT"))?))?;
@@ -218,12 +229,20 @@ impl BeamFile {
         let data = chunks.imp_t.ok_or_else(|| missing(b"ImpT"))?;
         let imports = tables::imports(&mut chunk_reader(b"ImpT", data), atoms.len())?;
         let lambdas = match chunks.fun_t {
-            Some(data) => tables::lambdas(&mut chunk_reader(b"FunT", data), atoms.len(), code.label_count)?,
+            Some(data) => {
+                tables::lambdas(&mut chunk_reader(b"FunT", data), atoms.len(), code.label_count)?
+            }
             None => Vec::new(),
         };
 
-        let sizes = TableSizes { atoms: atoms.len(), literals: literals.len(), types: types.len(), labels: code.label_count };
-        let records = optional(b"Recs", chunks.records, |reader| tables::records(reader, sizes, &atoms))?;
+        let sizes = TableSizes {
+            atoms: atoms.len(),
+            literals: literals.len(),
+            types: types.len(),
+            labels: code.label_count,
+        };
+        let records =
+            optional(b"Recs", chunks.records, |reader| tables::records(reader, sizes, &atoms))?;
 
         let file = BeamFile {
             records,
@@ -270,7 +289,11 @@ fn chunk_reader<'a>(id: &[u8; 4], data: &'a [u8]) -> Reader<'a> {
     Reader::new(data, Place::Chunk(*id))
 }
 
-fn optional<T: Default>(id: &[u8; 4], data: Option<&[u8]>, read: impl FnOnce(&mut Reader<'_>) -> Result<T, BeamError>) -> Result<T, BeamError> {
+fn optional<T: Default>(
+    id: &[u8; 4],
+    data: Option<&[u8]>,
+    read: impl FnOnce(&mut Reader<'_>) -> Result<T, BeamError>,
+) -> Result<T, BeamError> {
     match data {
         Some(data) if !data.is_empty() => read(&mut chunk_reader(id, data)),
         _ => Ok(T::default()),
@@ -286,7 +309,8 @@ pub fn decompressed(bytes: &[u8]) -> Result<Cow<'_, [u8]>, BeamError> {
         return Ok(Cow::Borrowed(bytes));
     }
     let mut contents = Vec::new();
-    let mut decoder = flate2::read::MultiGzDecoder::new(bytes).take(DECOMPRESSED_BYTES_MAX as u64 + 1);
+    let mut decoder =
+        flate2::read::MultiGzDecoder::new(bytes).take(DECOMPRESSED_BYTES_MAX as u64 + 1);
     if decoder.read_to_end(&mut contents).is_err() {
         return Err(file_error(0, Problem::CorruptCompression));
     }
@@ -336,7 +360,13 @@ fn read_chunks(bytes: &[u8]) -> Result<(Chunks<'_>, ChunkIndex), BeamError> {
     Ok((chunks, index))
 }
 
-fn read_code(data: &[u8], atoms: usize, literals: usize, types: usize, ops: Vec<Op>) -> Result<(Code, CodeReader<'_>), BeamError> {
+fn read_code(
+    data: &[u8],
+    atoms: usize,
+    literals: usize,
+    types: usize,
+    ops: Vec<Op>,
+) -> Result<(Code, CodeReader<'_>), BeamError> {
     let mut reader = chunk_reader(b"Code", data);
     let header_size = reader.u32()? as usize;
     let start = reader.position();

@@ -86,14 +86,21 @@ impl<'a> Reader<'a> {
         Ok(i64::from_be_bytes(self.array()?))
     }
 
-    /// A 32-bit count of things that take at least `bytes_each`, so that it can be trusted for allocation.
+    /// A 32-bit count of things that take at least `bytes_each`, so that it can be trusted for
+    /// allocation.
     pub fn count(&mut self, what: &'static str, bytes_each: usize) -> Result<usize, BeamError> {
         let start = self.position;
         let count = self.u32()?;
         self.check_count(start, what, count, bytes_each)
     }
 
-    pub fn check_count(&self, start: usize, what: &'static str, count: u32, bytes_each: usize) -> Result<usize, BeamError> {
+    pub fn check_count(
+        &self,
+        start: usize,
+        what: &'static str,
+        count: u32,
+        bytes_each: usize,
+    ) -> Result<usize, BeamError> {
         let left = self.left();
         if count as usize > left / bytes_each {
             let count = u64::from(count);

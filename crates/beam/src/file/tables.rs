@@ -11,7 +11,8 @@ use crate::genop::Opcode;
 
 const ATOM_CHARS_MAX: usize = 255;
 
-/// The `AtU8` chunk. A negative count (OTP 28) means that lengths are in the compact operand encoding.
+/// The `AtU8` chunk. A negative count (OTP 28) means that lengths are in the compact operand
+/// encoding.
 pub fn atoms_utf8(reader: &mut Reader<'_>) -> Result<Vec<String>, BeamError> {
     let start = reader.position();
     let claimed = reader.u32()?.cast_signed();
@@ -20,8 +21,13 @@ pub fn atoms_utf8(reader: &mut Reader<'_>) -> Result<Vec<String>, BeamError> {
     atoms.push(String::new());
     for _ in 0..count {
         let start = reader.position();
-        let length = if claimed < 0 { usize::try_from(unsigned(reader)?).unwrap_or(usize::MAX) } else { usize::from(reader.u8()?) };
-        let text = str::from_utf8(reader.bytes(length)?).map_err(|_| reader.error_at(start, Problem::InvalidUtf8("an atom")))?;
+        let length = if claimed < 0 {
+            usize::try_from(unsigned(reader)?).unwrap_or(usize::MAX)
+        } else {
+            usize::from(reader.u8()?)
+        };
+        let text = str::from_utf8(reader.bytes(length)?)
+            .map_err(|_| reader.error_at(start, Problem::InvalidUtf8("an atom")))?;
         // No count of characters is needed where there are not enough bytes.
         if text.len() > ATOM_CHARS_MAX && text.chars().count() > ATOM_CHARS_MAX {
             return Err(reader.error_at(start, Problem::AtomTooLong));
@@ -57,24 +63,40 @@ pub fn imports(reader: &mut Reader<'_>, atoms: usize) -> Result<Vec<Mfa>, BeamEr
     let count = reader.count("imports", 12)?;
     let mut imports = Vec::with_capacity(count);
     for _ in 0..count {
-        imports.push(Mfa { module: atom(reader, atoms)?, function: atom(reader, atoms)?, arity: reader.at_most("arity", ARITY_MAX)? });
+        imports.push(Mfa {
+            module: atom(reader, atoms)?,
+            function: atom(reader, atoms)?,
+            arity: reader.at_most("arity", ARITY_MAX)?,
+        });
     }
     reader.finish()?;
     Ok(imports)
 }
 
 /// The `ExpT` and `LocT` chunks.
-pub fn functions(reader: &mut Reader<'_>, atoms: usize, labels: u32) -> Result<Vec<FunRef>, BeamError> {
+pub fn functions(
+    reader: &mut Reader<'_>,
+    atoms: usize,
+    labels: u32,
+) -> Result<Vec<FunRef>, BeamError> {
     let count = reader.count("functions", 12)?;
     let mut functions = Vec::with_capacity(count);
     for _ in 0..count {
-        functions.push(FunRef { function: atom(reader, atoms)?, arity: reader.at_most("arity", ARITY_MAX)?, label: reader.index("label", labels as usize)? });
+        functions.push(FunRef {
+            function: atom(reader, atoms)?,
+            arity: reader.at_most("arity", ARITY_MAX)?,
+            label: reader.index("label", labels as usize)?,
+        });
     }
     reader.finish()?;
     Ok(functions)
 }
 
-pub fn lambdas(reader: &mut Reader<'_>, atoms: usize, labels: u32) -> Result<Vec<Lambda>, BeamError> {
+pub fn lambdas(
+    reader: &mut Reader<'_>,
+    atoms: usize,
+    labels: u32,
+) -> Result<Vec<Lambda>, BeamError> {
     let count = reader.count("funs", 24)?;
     let mut lambdas = Vec::with_capacity(count);
     for _ in 0..count {
@@ -93,12 +115,20 @@ pub fn lambdas(reader: &mut Reader<'_>, atoms: usize, labels: u32) -> Result<Vec
     Ok(lambdas)
 }
 
-/// The Recs chunk (OTP 29): version, number of records and of all their fields, then each record as a `call_last` instruction
-/// of name, whether it is exported, and a list of fields and default values; a number for a value says that there is none.
-pub fn records(reader: &mut Reader<'_>, sizes: TableSizes, atoms: &[String]) -> Result<Vec<RecordDef>, BeamError> {
+/// The Recs chunk (OTP 29): version, number of records and of all their fields, then each record as
+/// a `call_last` instruction of name, whether it is exported, and a list of fields and default
+/// values; a number for a value says that there is none.
+pub fn records(
+    reader: &mut Reader<'_>,
+    sizes: TableSizes,
+    atoms: &[String],
+) -> Result<Vec<RecordDef>, BeamError> {
     let version = reader.u32()?;
     if version != 0 {
-        return Err(reader.error_at(0, Problem::OutOfRange { what: "version", value: version.into(), limit: 0 }));
+        return Err(reader.error_at(
+            0,
+            Problem::OutOfRange { what: "version", value: version.into(), limit: 0 },
+        ));
     }
     let count = reader.count("records", 1)?;
     let _fields = reader.u32()?;
@@ -113,7 +143,11 @@ pub fn records(reader: &mut Reader<'_>, sizes: TableSizes, atoms: &[String]) -> 
         for to in [&mut name, &mut exported, &mut fields] {
             operand(reader, &sizes, to)?;
         }
-        let (Operand::Atom(name), Operand::Atom(exported), Operand::List(fields)) = (name, exported, fields) else { return Err(malformed(reader)) };
+        let (Operand::Atom(name), Operand::Atom(exported), Operand::List(fields)) =
+            (name, exported, fields)
+        else {
+            return Err(malformed(reader));
+        };
         let is_exported = match atoms[exported as usize].as_str() {
             "true" => true,
             "false" => false,
@@ -124,11 +158,15 @@ pub fn records(reader: &mut Reader<'_>, sizes: TableSizes, atoms: &[String]) -> 
         for [field, value] in pairs {
             let value = match value {
                 Operand::Unsigned(_) => None,
-                Operand::Atom(_) | Operand::Nil | Operand::Int(_) | Operand::Literal(_) => Some(value.clone()),
+                Operand::Atom(_) | Operand::Nil | Operand::Int(_) | Operand::Literal(_) => {
+                    Some(value.clone())
+                }
                 _ => return Err(malformed(reader)),
             };
             match field {
-                Operand::Atom(field) if known.iter().all(|(other, _)| other != field) => known.push((*field, value)),
+                Operand::Atom(field) if known.iter().all(|(other, _)| other != field) => {
+                    known.push((*field, value));
+                }
                 _ => return Err(malformed(reader)),
             }
         }
@@ -144,7 +182,10 @@ pub fn records(reader: &mut Reader<'_>, sizes: TableSizes, atoms: &[String]) -> 
 fn atom(reader: &mut Reader<'_>, atoms: usize) -> Result<u32, BeamError> {
     let start = reader.position();
     match reader.index("atom", atoms)? {
-        0 => Err(reader.error_at(start, Problem::NoSuchIndex { what: "atom", value: 0, count: atoms })),
+        0 => {
+            Err(reader
+                .error_at(start, Problem::NoSuchIndex { what: "atom", value: 0, count: atoms }))
+        }
         atom => Ok(atom),
     }
 }
@@ -213,7 +254,8 @@ pub fn lines(reader: &mut Reader<'_>) -> Result<Option<LineTable>, BeamError> {
         match first & 7 {
             tag::ATOM if value <= file_count as u64 => file = value as u32,
             tag::ATOM => {
-                let problem = Problem::NoSuchIndex { what: "file name", value, count: file_count + 1 };
+                let problem =
+                    Problem::NoSuchIndex { what: "file name", value, count: file_count + 1 };
                 return Err(reader.error_at(start, problem));
             }
             tag::INTEGER => {
@@ -235,7 +277,8 @@ pub fn lines(reader: &mut Reader<'_>) -> Result<Option<LineTable>, BeamError> {
     for _ in 0..file_count {
         let start = reader.position();
         let length = reader.u16()?;
-        let name = str::from_utf8(reader.bytes(usize::from(length))?).map_err(|_| reader.error_at(start, Problem::InvalidUtf8("a file name")))?;
+        let name = str::from_utf8(reader.bytes(usize::from(length))?)
+            .map_err(|_| reader.error_at(start, Problem::InvalidUtf8("a file name")))?;
         files.push(name.to_owned());
     }
     Ok(Some(LineTable { files, items }))
@@ -294,7 +337,11 @@ fn without_context_bit(raw: u16) -> u16 {
 }
 
 /// The parts whose presence flags announce: lower bound, upper bound, unit.
-fn type_with_extras(reader: &mut Reader<'_>, bits: u16, present: u16) -> Result<TypeEntry, BeamError> {
+fn type_with_extras(
+    reader: &mut Reader<'_>,
+    bits: u16,
+    present: u16,
+) -> Result<TypeEntry, BeamError> {
     let mut entry = TypeEntry { bits, min: None, max: None, unit: None };
     if present & 1 != 0 {
         entry.min = Some(reader.i64()?);

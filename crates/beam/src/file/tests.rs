@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::assemble::container;
 use super::*;
+use crate::assemble::container;
 use crate::genop::Opcode;
 
 /// The modules of some OTP applications, or none where OTP is not installed.
@@ -21,7 +21,12 @@ fn installed(applications: &[&str]) -> Vec<PathBuf> {
         let Ok(modules) = std::fs::read_dir(library.path().join("ebin")) else {
             continue;
         };
-        files.extend(modules.flatten().map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|extension| extension == "beam")));
+        files.extend(
+            modules
+                .flatten()
+                .map(|entry| entry.path())
+                .filter(|path| path.extension().is_some_and(|extension| extension == "beam")),
+        );
     }
     files
 }
@@ -40,7 +45,9 @@ fn parses_every_module_of_the_core_applications() {
         let functions = file.code.ops.iter().filter(|op| op.opcode == Opcode::FuncInfo).count();
         assert_eq!(functions, file.code.function_count as usize);
         assert!(!file.types.is_empty() && file.types[0].bits == TYPE_ANY);
-        assert!(file.exports.iter().any(|export| file.atoms[export.function as usize] == "module_info"));
+        assert!(
+            file.exports.iter().any(|export| file.atoms[export.function as usize] == "module_info")
+        );
         assert!(file.lines.is_some());
     }
 }
@@ -74,7 +81,10 @@ fn md5_is_that_of_beam_lib() {
         if !modules.contains(&path.file_stem().unwrap().to_str().unwrap()) {
             continue;
         }
-        let program = format!("{{ok,{{_,M}}}} = beam_lib:md5({:?}), io:put_chars(binary:encode_hex(M)), halt().", path.display().to_string());
+        let program = format!(
+            "{{ok,{{_,M}}}} = beam_lib:md5({:?}), io:put_chars(binary:encode_hex(M)), halt().",
+            path.display().to_string()
+        );
         let Ok(output) = Command::new("erl").args(["-noshell", "-eval", &program]).output() else {
             return;
         };
@@ -90,7 +100,8 @@ fn a_compressed_file_is_the_same_module() {
         let mut packed = Vec::new();
         let mut encoder = flate2::read::GzEncoder::new(&bytes[..], flate2::Compression::fast());
         encoder.read_to_end(&mut packed).unwrap();
-        let (plain, unpacked) = (BeamFile::parse(&bytes).unwrap(), BeamFile::parse(&packed).unwrap());
+        let (plain, unpacked) =
+            (BeamFile::parse(&bytes).unwrap(), BeamFile::parse(&packed).unwrap());
         assert_eq!(plain.md5, unpacked.md5);
         assert_eq!(plain.code.ops, unpacked.code.ops);
         packed.truncate(packed.len() / 2);
@@ -127,7 +138,9 @@ fn corrupt_files_are_refused_or_parsed_but_never_panic() {
 
 #[test]
 fn every_prefix_of_a_file_is_refused() {
-    let Some(path) = installed(&["stdlib-"]).into_iter().min_by_key(|path| path.metadata().unwrap().len()) else {
+    let Some(path) =
+        installed(&["stdlib-"]).into_iter().min_by_key(|path| path.metadata().unwrap().len())
+    else {
         return;
     };
     let bytes = std::fs::read(path).unwrap();
@@ -144,7 +157,12 @@ fn words(words: &[u32], bytes: &[u8]) -> Vec<u8> {
 
 /// A module of nothing but instructions.
 fn module(instructions: &[u8]) -> Vec<u8> {
-    container(&[(b"AtU8", words(&[1], b"\x01m")), (b"Code", words(&[16, 0, 170, 1, 0], instructions)), (b"ImpT", words(&[0], b"")), (b"ExpT", words(&[0], b""))])
+    container(&[
+        (b"AtU8", words(&[1], b"\x01m")),
+        (b"Code", words(&[16, 0, 170, 1, 0], instructions)),
+        (b"ImpT", words(&[0], b"")),
+        (b"ExpT", words(&[0], b"")),
+    ])
 }
 
 fn first_operand(bytes: &[u8]) -> Result<Operand, String> {
@@ -170,8 +188,14 @@ fn operands() {
     assert_eq!(first_operand(&[0x27, 0x30]), Ok(Operand::Float(3)));
     // Without a type table the type is dropped.
     assert_eq!(first_operand(&[0x57, 0x14, 0x90]), Ok(Operand::Y(1)));
-    assert_eq!(first_operand(&[0x37, 0x20, 0x00, 0x50, 0x10, 0x20]), Ok(Operand::AllocList(vec![(AllocKind::Words, 5), (AllocKind::Floats, 2)])));
-    assert_eq!(first_operand(&[0x17, 0x20, 0x13, 0x02]), Ok(Operand::List(Box::new([Operand::X(1), Operand::Nil]))));
+    assert_eq!(
+        first_operand(&[0x37, 0x20, 0x00, 0x50, 0x10, 0x20]),
+        Ok(Operand::AllocList(vec![(AllocKind::Words, 5), (AllocKind::Floats, 2)]))
+    );
+    assert_eq!(
+        first_operand(&[0x17, 0x20, 0x13, 0x02]),
+        Ok(Operand::List(Box::new([Operand::X(1), Operand::Nil])))
+    );
 }
 
 #[test]
@@ -179,11 +203,17 @@ fn bad_operands_are_named() {
     let refused = |bytes: &[u8]| first_operand(bytes).unwrap_err();
     let place = "Code chunk (instructions), byte 1: ";
     assert_eq!(refused(&[0x22]), format!("{place}atom 2 does not exist, there are 2"));
-    assert_eq!(refused(&[0x1b, 0xff, 0xff]), format!("{place}X register 65535 is out of range, the limit is 1023"));
+    assert_eq!(
+        refused(&[0x1b, 0xff, 0xff]),
+        format!("{place}X register 65535 is out of range, the limit is 1023")
+    );
     assert_eq!(refused(&[0x47, 0x00]), format!("{place}literal 0 does not exist, there are 0"));
     assert_eq!(refused(&[0x07]), format!("{place}unknown extended operand tag 0"));
     // A list in a list.
-    assert_eq!(refused(&[0x17, 0x10, 0x17, 0x00]), "Code chunk (instructions), byte 3: unknown extended operand tag 1");
+    assert_eq!(
+        refused(&[0x17, 0x10, 0x17, 0x00]),
+        "Code chunk (instructions), byte 3: unknown extended operand tag 1"
+    );
 }
 
 #[test]
@@ -196,12 +226,25 @@ fn bad_files_are_named() {
         "Code chunk (instructions), byte 0: instruction put_tuple was last emitted by the compiler of OTP 21; \
          compile the module again"
     );
-    assert_eq!(refused(&module(&[200])), "Code chunk (instructions), byte 0: unknown instruction 200");
-    assert_eq!(refused(&module(&[19])), "Code chunk (instructions), byte 1: the code does not end with int_code_end");
+    assert_eq!(
+        refused(&module(&[200])),
+        "Code chunk (instructions), byte 0: unknown instruction 200"
+    );
+    assert_eq!(
+        refused(&module(&[19])),
+        "Code chunk (instructions), byte 1: the code does not end with int_code_end"
+    );
     let atoms = container(&[(b"AtU8", words(&[0x7fff_ffff], b"\x01m"))]);
-    assert_eq!(refused(&atoms), "AtU8 chunk, byte 0: 2147483647 atoms cannot fit into the 2 bytes left");
-    let literals = container(&[(b"AtU8", words(&[1], b"\x01m")), (b"LitT", words(&[0xffff_ffff], b"xx"))]);
-    assert_eq!(refused(&literals), "LitT chunk, byte 0: the decompressed data would exceed 268435456 bytes");
+    assert_eq!(
+        refused(&atoms),
+        "AtU8 chunk, byte 0: 2147483647 atoms cannot fit into the 2 bytes left"
+    );
+    let literals =
+        container(&[(b"AtU8", words(&[1], b"\x01m")), (b"LitT", words(&[0xffff_ffff], b"xx"))]);
+    assert_eq!(
+        refused(&literals),
+        "LitT chunk, byte 0: the decompressed data would exceed 268435456 bytes"
+    );
 }
 
 #[test]
@@ -212,11 +255,23 @@ fn the_formats_of_otp_28() {
         (b"ImpT", words(&[0], b"")),
         (b"ExpT", words(&[0], b"")),
         (b"LitT", words(&[0, 1, 2], b"\x83\x6a")),
-        (b"Type", words(&[3, 2], &[0x0f, 0xff, 0x70, 0x22, 255, 255, 255, 255, 255, 255, 255, 254, 0, 0, 0, 0, 0, 0, 0, 9, 7])),
+        (
+            b"Type",
+            words(
+                &[3, 2],
+                &[
+                    0x0f, 0xff, 0x70, 0x22, 255, 255, 255, 255, 255, 255, 255, 254, 0, 0, 0, 0, 0,
+                    0, 0, 9, 7,
+                ],
+            ),
+        ),
     ]);
     // The length of the second atom takes the longer form, which only a long atom would need.
     let error = BeamFile::parse(&bytes).unwrap_err();
-    assert_eq!(error.to_string(), "AtU8 chunk, byte 6: expected an unsigned number, found an operand with tag 1");
+    assert_eq!(
+        error.to_string(),
+        "AtU8 chunk, byte 6: expected an unsigned number, found an operand with tag 1"
+    );
     let mut bytes = bytes;
     let position = bytes.iter().position(|byte| *byte == 0x09).unwrap();
     bytes[position] = 0x08;

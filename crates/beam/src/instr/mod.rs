@@ -455,9 +455,10 @@ impl Instr {
     /// The built-in that the instruction calls, and how many arguments it takes.
     pub fn called_bif(&self) -> Option<(u16, u16)> {
         match *self {
-            Instr::CallBif { bif, arity } | Instr::CallBifLast { bif, arity, .. } | Instr::CallBifOnly { bif, arity } | Instr::BifBody { bif, arity, .. } => {
-                Some((bif, arity))
-            }
+            Instr::CallBif { bif, arity }
+            | Instr::CallBifLast { bif, arity, .. }
+            | Instr::CallBifOnly { bif, arity }
+            | Instr::BifBody { bif, arity, .. } => Some((bif, arity)),
             _ => None,
         }
     }
@@ -508,12 +509,23 @@ mod tests {
         let pairs = Instr::MoveXX2 { from1: 1, to1: 2, from2: 3, to2: 4 };
         assert_eq!(operands(pairs), [read(1), write(2), read(3), write(4)]);
         let test = Instr::IsConsGetListX { x: 5, head: Dst::x(6), tail: Dst::y(7), fail: -3 };
-        assert_eq!(operands(test), [read(5), write(6), Operand::Write(Dst::y(7)), Operand::Jump(-3)]);
+        assert_eq!(
+            operands(test),
+            [read(5), write(6), Operand::Write(Dst::y(7)), Operand::Jump(-3)]
+        );
         let start = |fail| Instr::BsStartMatch { src: Src::x(0), dst: Dst::x(1), fail };
         assert_eq!(operands(start(0)), [read(0), write(1)], "0 says that it raises");
         assert_eq!(operands(start(9)).last(), Some(&Operand::Jump(9)));
-        assert_eq!(operands(Instr::Apply { arity: 3 }), [Operand::ReadBelow(5)], "module and function come on top");
-        assert_eq!(operands(Instr::Catch { y: 2, handler: 8 }), [Operand::Write(Dst::y(2))], "only exceptions lead to a handler");
+        assert_eq!(
+            operands(Instr::Apply { arity: 3 }),
+            [Operand::ReadBelow(5)],
+            "module and function come on top"
+        );
+        assert_eq!(
+            operands(Instr::Catch { y: 2, handler: 8 }),
+            [Operand::Write(Dst::y(2))],
+            "only exceptions lead to a handler"
+        );
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! What the operands of specialised instructions are: registers, constants, and tables beside the code.
+//! What the operands of specialised instructions are: registers, constants, and tables beside the
+//! code.
 
 use super::role::{Label, Operand, Operands};
 use std::fmt;
@@ -6,8 +7,8 @@ use swarmrt_term::{Atom, Term};
 
 /// A source operand: a register, a small integer, or a constant of the module's pool.
 ///
-/// The two low bits say which. A constant is addressed relative to the instruction that names it, in
-/// words: reading one takes no register for the pool.
+/// The two low bits say which. A constant is addressed relative to the instruction that names it,
+/// in words: reading one takes no register for the pool.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Src(pub u32);
 
@@ -305,7 +306,8 @@ pub struct RecordField {
 /// What a native record is made from.
 #[derive(Clone, Copy, Debug)]
 pub enum RecordSource {
-    /// The definition of a record of this module, and the tuple of default values, with `none` where there is no default.
+    /// The definition of a record of this module, and the tuple of default values, with `none`
+    /// where there is no default.
     Local { definition: Src, defaults: Src },
     /// The definition that the module has when this runs, if it is exported.
     External(RecordId),
@@ -355,12 +357,16 @@ impl Operands for Select {
         if let Select::Each { keys, .. } = self {
             keys.visit(visit);
         }
-        let (Select::Jump { targets, fail, .. } | Select::Search { targets, fail, .. } | Select::Each { targets, fail, .. }) = self;
+        let (Select::Jump { targets, fail, .. }
+        | Select::Search { targets, fail, .. }
+        | Select::Each { targets, fail, .. }) = self;
         visit(Operand::Jump(*fail));
         targets.iter().for_each(|&target| visit(Operand::Jump(target)));
     }
     fn labels(&mut self, visit: &mut impl FnMut(Label<'_>)) {
-        let (Select::Jump { targets, fail, .. } | Select::Search { targets, fail, .. } | Select::Each { targets, fail, .. }) = self;
+        let (Select::Jump { targets, fail, .. }
+        | Select::Search { targets, fail, .. }
+        | Select::Each { targets, fail, .. }) = self;
         visit(Label::Place(fail));
         targets.iter_mut().for_each(|target| visit(Label::Place(target)));
     }
@@ -405,9 +411,13 @@ impl Operands for MatchPlan {
         visit(Operand::Read(self.context));
         for step in &self.steps {
             match *step {
-                MatchStep::Binary { dst, .. } | MatchStep::Integer { dst, .. } | MatchStep::GetTail { dst } => visit(Operand::Write(dst)),
+                MatchStep::Binary { dst, .. }
+                | MatchStep::Integer { dst, .. }
+                | MatchStep::GetTail { dst } => visit(Operand::Write(dst)),
                 MatchStep::Equals { value, .. } => visit(Operand::Read(value)),
-                MatchStep::EnsureAtLeast { .. } | MatchStep::EnsureExactly { .. } | MatchStep::Skip { .. } => {}
+                MatchStep::EnsureAtLeast { .. }
+                | MatchStep::EnsureExactly { .. }
+                | MatchStep::Skip { .. } => {}
             }
         }
         visit(Operand::Jump(self.fail));

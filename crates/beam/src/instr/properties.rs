@@ -3,7 +3,8 @@
 /// A number of X registers that stands for all of them.
 pub const ALL: u16 = u16::MAX;
 
-/// What is true of an instruction beside its operands. The table gives each instruction those that it has.
+/// What is true of an instruction beside its operands. The table gives each instruction those that
+/// it has.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Properties {
     /// Reads `R[0..reads]`, which no operand says.
@@ -14,7 +15,8 @@ pub struct Properties {
     pub ends: bool,
     /// Control goes on behind the cell that comes next.
     pub over_cell: bool,
-    /// A failure leads to the target of the [`Fail`](super::Instr::Fail) that comes next, if one does.
+    /// A failure leads to the target of the [`Fail`](super::Instr::Fail) that comes next, if one
+    /// does.
     pub guarded: bool,
     /// The process may have to wait here for a message.
     pub waits: bool,
@@ -24,8 +26,8 @@ pub struct Properties {
     pub calls_out: bool,
     /// In machine code: one path, but for side exits and for where it leads.
     pub straight: bool,
-    /// In machine code: allocates only what the program has asked room for, and takes its operands before it leads anywhere.
-    /// Tuples that are not on the heap may stay so.
+    /// In machine code: allocates only what the program has asked room for, and takes its operands
+    /// before it leads anywhere. Tuples that are not on the heap may stay so.
     pub keeps_scalars: bool,
     /// In machine code: nothing but a side exit.
     pub exits: bool,

@@ -1,5 +1,6 @@
-//! What an instruction does with each operand: its role. From the roles on an instruction's line in the table follow the
-//! type of the operand, who reads and writes which register, and where jumps lead.
+//! What an instruction does with each operand: its role. From the roles on an instruction's line in
+//! the table follow the type of the operand, who reads and writes which register, and where jumps
+//! lead.
 
 use super::operand::{Dst, ExportPtr, FunPtr, NativePtr, Src, Table, Utf};
 use std::fmt;
@@ -22,7 +23,8 @@ pub enum Operand {
 pub enum Label<'a> {
     /// Becomes the distance to the label.
     Place(&'a mut i32),
-    /// Becomes the distance to the instruction behind the cell at the label: the interpreter has nothing to do in the cell.
+    /// Becomes the distance to the instruction behind the cell at the label: the interpreter has
+    /// nothing to do in the cell.
     PastCell(&'a mut i32),
 }
 
@@ -136,7 +138,8 @@ impl<const OPTIONAL: bool> Role for To<OPTIONAL> {
     }
 }
 
-/// A place in the function that control does not come to from here: a handler, or where a waiting process goes on.
+/// A place in the function that control does not come to from here: a handler, or where a waiting
+/// process goes on.
 pub struct Place;
 
 impl Role for Place {

@@ -1,25 +1,29 @@
 //! Building and matching bitstrings.
 
-use crate::instr::*;
+use super::operands::{label, narrow, unsigned};
+use super::{Build, Linker, RESULT_WORDS, Specialiser};
 use crate::decode::{Op, Operand};
 use crate::error::BeamError;
 use crate::genop::Opcode;
-use super::{Build, Linker, RESULT_WORDS, Specialiser};
-use super::operands::{label, narrow, unsigned};
+use crate::instr::*;
 use swarmrt_term::Atom;
 
-/// A number of bits that a bitstring is compared with; clamped to one that no bitstring has, so that sums stay in range.
+/// A number of bits that a bitstring is compared with; clamped to one that no bitstring has, so
+/// that sums stay in range.
 pub(super) fn extent_bits(size: u64, unit: u64) -> u64 {
     const BITS_MAX: u64 = 1 << 60;
     size.saturating_mul(unit).min(BITS_MAX)
 }
 
-/// The register with the binary that the instruction at `at` puts a segment into, where others than such stand between it and
-/// the one before: the compiler of OTP 22 takes the rest of another binary there.
+/// The register with the binary that the instruction at `at` puts a segment into, where others than
+/// such stand between it and the one before: the compiler of OTP 22 takes the rest of another
+/// binary there.
 pub(crate) fn interrupted_construction(ops: &[Op], at: usize) -> Option<&Operand> {
     let before = ops[..at].iter().rev();
-    let is_interruption = |op: &&Op| matches!(op.opcode, Opcode::BsSetPosition | Opcode::BsGetTail | Opcode::Line);
-    let interruptions = before.clone().take_while(is_interruption).filter(|op| op.opcode != Opcode::Line).count();
+    let is_interruption =
+        |op: &&Op| matches!(op.opcode, Opcode::BsSetPosition | Opcode::BsGetTail | Opcode::Line);
+    let interruptions =
+        before.clone().take_while(is_interruption).filter(|op| op.opcode != Opcode::Line).count();
     let is_inside = |op: &&Op| is_interruption(op) || op.opcode.traits().fills_binary;
     let start = before.clone().find(|op| !is_inside(op)).filter(|_| interruptions > 0)?;
     match start.opcode {
@@ -34,8 +38,8 @@ impl<L: Linker> Specialiser<'_, L> {
         let value = self.src(&Operand::Int(0));
         self.emit(Instr::Move { src: value, dst: Self::dst(dst) });
     }
-    /// The construction of a binary as compilers before OTP 25 wrote it, one instruction a segment, becomes
-    /// one plan; the size given up front is not needed for it.
+    /// The construction of a binary as compilers before OTP 25 wrote it, one instruction a segment,
+    /// becomes one plan; the size given up front is not needed for it.
     pub(super) fn construction(&mut self, ops: &[Op], at: usize) -> Result<usize, BeamError> {
         use Opcode as G;
         let op = &ops[at];
@@ -56,27 +60,54 @@ impl<L: Linker> Specialiser<'_, L> {
         };
         if let Some((kind, unit, value)) = source {
             let value = self.src(value);
-            segments.push(Segment { kind, unit: (unsigned(unit) as u32).max(1), flags: 0, value, size: None, bytes: Box::default(), number: 1 });
+            segments.push(Segment {
+                kind,
+                unit: (unsigned(unit) as u32).max(1),
+                flags: 0,
+                value,
+                size: None,
+                bytes: Box::default(),
+                number: 1,
+            });
         }
         let used = 1 + self.segments(ops, at + 1, &mut segments)?;
-        let plan = self.table(BinaryPlan { fail: label(&args[0]), dst: Self::dst(dst), segments: segments.into() });
+        let plan = self.table(BinaryPlan {
+            fail: label(&args[0]),
+            dst: Self::dst(dst),
+            segments: segments.into(),
+        });
         self.jump(Instr::BsCreateBin { plan });
         Ok(used)
     }
-    /// What follows on an interruption of a construction (see [`interrupted_construction`]): the binary so far gets longer.
+    /// What follows on an interruption of a construction (see [`interrupted_construction`]): the
+    /// binary so far gets longer.
     pub(super) fn continuation(&mut self, ops: &[Op], at: usize) -> Result<usize, BeamError> {
         let op = &ops[at];
         let binary = interrupted_construction(ops, at).ok_or_else(|| self.unsupported(op))?;
         let value = self.src(binary);
-        let mut segments = vec![Segment { kind: SegmentKind::Append, unit: 1, flags: 0, value, size: None, bytes: Box::default(), number: 1 }];
+        let mut segments = vec![Segment {
+            kind: SegmentKind::Append,
+            unit: 1,
+            flags: 0,
+            value,
+            size: None,
+            bytes: Box::default(),
+            number: 1,
+        }];
         let used = self.segments(ops, at, &mut segments)?;
         let fail = if op.opcode == Opcode::BsPutString { 0 } else { label(&op.args[0]) };
-        let plan = self.table(BinaryPlan { fail, dst: Self::dst(binary), segments: segments.into() });
+        let plan =
+            self.table(BinaryPlan { fail, dst: Self::dst(binary), segments: segments.into() });
         self.jump(Instr::BsCreateBin { plan });
         Ok(used)
     }
     /// The segments that are put by the instructions from one on; how many instructions these are.
-    pub(super) fn segments(&mut self, ops: &[Op], at: usize, segments: &mut Vec<Segment>) -> Result<usize, BeamError> {
+    pub(super) fn segments(
+        &mut self,
+        ops: &[Op],
+        at: usize,
+        segments: &mut Vec<Segment>,
+    ) -> Result<usize, BeamError> {
         use Opcode as G;
         let mut used = 0;
         while let Some(put) = ops.get(at + used) {
@@ -99,16 +130,44 @@ impl<L: Linker> Specialiser<'_, L> {
             let segment = match kind {
                 SegmentKind::String => {
                     let (size, offset) = (unsigned(&args[0]) as usize, unsigned(&args[1]) as usize);
-                    let bytes = self.file.strings.get(offset..offset.saturating_add(size)).ok_or_else(|| self.unsupported(put))?.into();
-                    Segment { kind, unit: 8, flags: 0, value: Src::small(0), size: None, bytes, number }
+                    let bytes = self
+                        .file
+                        .strings
+                        .get(offset..offset.saturating_add(size))
+                        .ok_or_else(|| self.unsupported(put))?
+                        .into();
+                    Segment {
+                        kind,
+                        unit: 8,
+                        flags: 0,
+                        value: Src::small(0),
+                        size: None,
+                        bytes,
+                        number,
+                    }
                 }
-                SegmentKind::Utf8 | SegmentKind::Utf16 | SegmentKind::Utf32 => {
-                    Segment { kind, unit: 1, flags: self.flags(&args[1]), value: self.src(&args[2]), size: None, bytes: Box::default(), number }
-                }
+                SegmentKind::Utf8 | SegmentKind::Utf16 | SegmentKind::Utf32 => Segment {
+                    kind,
+                    unit: 1,
+                    flags: self.flags(&args[1]),
+                    value: self.src(&args[2]),
+                    size: None,
+                    bytes: Box::default(),
+                    number,
+                },
                 _ => {
-                    let size = if self.is_atom(&args[1], "all") { None } else { Some(self.src(&args[1])) };
+                    let size =
+                        if self.is_atom(&args[1], "all") { None } else { Some(self.src(&args[1])) };
                     let unit = narrow::<u32>(&args[2]).max(1);
-                    Segment { kind, unit, flags: self.flags(&args[3]), value: self.src(&args[4]), size, bytes: Box::default(), number }
+                    Segment {
+                        kind,
+                        unit,
+                        flags: self.flags(&args[3]),
+                        value: self.src(&args[4]),
+                        size,
+                        bytes: Box::default(),
+                        number,
+                    }
                 }
             };
             segments.push(segment);
@@ -144,15 +203,24 @@ impl<L: Linker> Specialiser<'_, L> {
         match op.opcode {
             G::BsStartMatch3 => {
                 let src = self.src(&args[1]);
-                self.jump(Instr::BsStartMatch { src, dst: Self::dst(&args[3]), fail: label(&args[0]) });
+                self.jump(Instr::BsStartMatch {
+                    src,
+                    dst: Self::dst(&args[3]),
+                    fail: label(&args[0]),
+                });
             }
             G::BsStartMatch4 => {
                 let src = self.src(&args[2]);
-                self.jump(Instr::BsStartMatch { src, dst: Self::dst(&args[3]), fail: label(&args[0]) });
+                self.jump(Instr::BsStartMatch {
+                    src,
+                    dst: Self::dst(&args[3]),
+                    fail: label(&args[0]),
+                });
             }
             G::BsGetInteger2 | G::BsGetFloat2 => {
                 let size = self.src(&args[3]);
-                let (context, dst, fail) = (Self::dst(&args[1]), Self::dst(&args[6]), label(&args[0]));
+                let (context, dst, fail) =
+                    (Self::dst(&args[1]), Self::dst(&args[6]), label(&args[0]));
                 let unit = (unsigned(&args[4]).max(1) - 1) as u8;
                 let flags = self.flags(&args[5]);
                 self.jump(if op.opcode == G::BsGetInteger2 {
@@ -162,13 +230,20 @@ impl<L: Linker> Specialiser<'_, L> {
                 });
             }
             G::BsGetBinary2 => {
-                let (context, dst, fail) = (Self::dst(&args[1]), Self::dst(&args[6]), label(&args[0]));
+                let (context, dst, fail) =
+                    (Self::dst(&args[1]), Self::dst(&args[6]), label(&args[0]));
                 let unit = unsigned(&args[4]).max(1);
                 if self.is_atom(&args[3], "all") {
                     self.jump(Instr::BsGetRest { unit: unit as u16, context, dst, fail });
                 } else {
                     let size = self.src(&args[3]);
-                    self.jump(Instr::BsGetBinary { unit: (unit - 1) as u8, context, size, dst, fail });
+                    self.jump(Instr::BsGetBinary {
+                        unit: (unit - 1) as u8,
+                        context,
+                        size,
+                        dst,
+                        fail,
+                    });
                 }
             }
             G::BsSkipBits2 => {
@@ -182,17 +257,33 @@ impl<L: Linker> Specialiser<'_, L> {
                 }
             }
             G::BsTestTail2 => {
-                self.jump(Instr::BsTestTail { context: Self::dst(&args[1]), bits: extent_bits(unsigned(&args[2]), 1), fail: label(&args[0]) });
+                self.jump(Instr::BsTestTail {
+                    context: Self::dst(&args[1]),
+                    bits: extent_bits(unsigned(&args[2]), 1),
+                    fail: label(&args[0]),
+                });
             }
             G::BsTestUnit => {
-                self.jump(Instr::BsTestUnit { context: Self::dst(&args[1]), unit: unsigned(&args[2]).max(1) as u16, fail: label(&args[0]) });
+                self.jump(Instr::BsTestUnit {
+                    context: Self::dst(&args[1]),
+                    unit: unsigned(&args[2]).max(1) as u16,
+                    fail: label(&args[0]),
+                });
             }
             G::BsMatchString => {
                 let bits = unsigned(&args[2]) as usize;
                 let offset = unsigned(&args[3]) as usize;
-                let bytes = self.file.strings.get(offset..offset + bits.div_ceil(8)).ok_or_else(|| self.unsupported(op))?;
+                let bytes = self
+                    .file
+                    .strings
+                    .get(offset..offset + bits.div_ceil(8))
+                    .ok_or_else(|| self.unsupported(op))?;
                 let bits = self.table((bits as u32, bytes.into()));
-                self.jump(Instr::BsMatchString { context: Self::dst(&args[1]), bits, fail: label(&args[0]) });
+                self.jump(Instr::BsMatchString {
+                    context: Self::dst(&args[1]),
+                    bits,
+                    fail: label(&args[0]),
+                });
             }
             G::BsGetUtf8 | G::BsGetUtf16 | G::BsGetUtf32 => {
                 let utf = match op.opcode {
@@ -201,7 +292,13 @@ impl<L: Linker> Specialiser<'_, L> {
                     _ => Utf::Utf32,
                 };
                 let flags = self.flags(&args[3]);
-                self.jump(Instr::BsGetUtf { utf, flags, context: Self::dst(&args[1]), dst: Self::dst(&args[4]), fail: label(&args[0]) });
+                self.jump(Instr::BsGetUtf {
+                    utf,
+                    flags,
+                    context: Self::dst(&args[1]),
+                    dst: Self::dst(&args[4]),
+                    fail: label(&args[0]),
+                });
             }
             G::BsSkipUtf8 | G::BsSkipUtf16 | G::BsSkipUtf32 => {
                 let utf = match op.opcode {
@@ -210,10 +307,19 @@ impl<L: Linker> Specialiser<'_, L> {
                     _ => Utf::Utf32,
                 };
                 let flags = self.flags(&args[3]);
-                self.jump(Instr::BsSkipUtf { utf, flags, context: Self::dst(&args[1]), fail: label(&args[0]) });
+                self.jump(Instr::BsSkipUtf {
+                    utf,
+                    flags,
+                    context: Self::dst(&args[1]),
+                    fail: label(&args[0]),
+                });
             }
-            G::BsGetTail => self.emit(Instr::BsGetTail { context: Self::dst(&args[0]), dst: Self::dst(&args[1]) }),
-            G::BsGetPosition => self.emit(Instr::BsGetPosition { context: Self::dst(&args[0]), dst: Self::dst(&args[1]) }),
+            G::BsGetTail => self
+                .emit(Instr::BsGetTail { context: Self::dst(&args[0]), dst: Self::dst(&args[1]) }),
+            G::BsGetPosition => self.emit(Instr::BsGetPosition {
+                context: Self::dst(&args[0]),
+                dst: Self::dst(&args[1]),
+            }),
             G::BsSetPosition => {
                 let position = self.src(&args[1]);
                 self.emit(Instr::BsSetPosition { context: Self::dst(&args[0]), position });
@@ -236,13 +342,28 @@ impl<L: Linker> Specialiser<'_, L> {
             let bits = |size: usize| extent_bits(number(size), 1) as usize;
             let units = |size: usize| extent_bits(number(size), number(size + 1)) as usize;
             let (step, used) = match self.atoms[name as usize].name() {
-                "ensure_at_least" => (MatchStep::EnsureAtLeast { bits: bits(0), unit: number(1).max(1) as usize }, 2),
+                "ensure_at_least" => {
+                    (MatchStep::EnsureAtLeast { bits: bits(0), unit: number(1).max(1) as usize }, 2)
+                }
                 "ensure_exactly" => (MatchStep::EnsureExactly { bits: bits(0) }, 1),
-                "binary" if rest.len() >= 5 => (MatchStep::Binary { bits: units(2), dst: Self::dst(&rest[4]) }, 5),
-                "integer" if rest.len() >= 5 => (MatchStep::Integer { bits: units(2), flags: self.flags(&rest[1]), dst: Self::dst(&rest[4]) }, 5),
+                "binary" if rest.len() >= 5 => {
+                    (MatchStep::Binary { bits: units(2), dst: Self::dst(&rest[4]) }, 5)
+                }
+                "integer" if rest.len() >= 5 => (
+                    MatchStep::Integer {
+                        bits: units(2),
+                        flags: self.flags(&rest[1]),
+                        dst: Self::dst(&rest[4]),
+                    },
+                    5,
+                ),
                 "skip" => (MatchStep::Skip { bits: bits(0) }, 1),
-                "get_tail" if rest.len() >= 3 => (MatchStep::GetTail { dst: Self::dst(&rest[2]) }, 3),
-                "=:=" if rest.len() >= 3 => (MatchStep::Equals { bits: bits(1), value: self.src(&rest[2]) }, 3),
+                "get_tail" if rest.len() >= 3 => {
+                    (MatchStep::GetTail { dst: Self::dst(&rest[2]) }, 3)
+                }
+                "=:=" if rest.len() >= 3 => {
+                    (MatchStep::Equals { bits: bits(1), value: self.src(&rest[2]) }, 3)
+                }
                 _ => return Err(self.unsupported(op)),
             };
             steps.push(step);
@@ -277,13 +398,21 @@ impl<L: Linker> Specialiser<'_, L> {
             let mut bytes: Box<[u8]> = Box::default();
             if kind == SegmentKind::String {
                 let (offset, size) = (unsigned(&item[4]) as usize, unsigned(&item[5]) as usize);
-                bytes = self.file.strings.get(offset..offset.saturating_add(size)).ok_or_else(|| self.unsupported(op))?.into();
+                bytes = self
+                    .file
+                    .strings
+                    .get(offset..offset.saturating_add(size))
+                    .ok_or_else(|| self.unsupported(op))?
+                    .into();
             }
-            let absent = matches!(kind, SegmentKind::String | SegmentKind::Utf8 | SegmentKind::Utf16 | SegmentKind::Utf32)
-                || self.is_atom(&item[5], "all")
+            let absent = matches!(
+                kind,
+                SegmentKind::String | SegmentKind::Utf8 | SegmentKind::Utf16 | SegmentKind::Utf32
+            ) || self.is_atom(&item[5], "all")
                 || self.is_atom(&item[5], "undefined");
             let size = if absent { None } else { Some(self.src(&item[5])) };
-            let value = if kind == SegmentKind::String { Src::small(0) } else { self.src(&item[4]) };
+            let value =
+                if kind == SegmentKind::String { Src::small(0) } else { self.src(&item[4]) };
             segments.push(Segment {
                 kind,
                 unit: (unsigned(&item[2]) as u32).max(1),
@@ -294,7 +423,11 @@ impl<L: Linker> Specialiser<'_, L> {
                 number: unsigned(&item[1]) as u32,
             });
         }
-        let plan = BinaryPlan { fail: label(&args[0]), dst: Self::dst(&args[4]), segments: segments.into() };
+        let plan = BinaryPlan {
+            fail: label(&args[0]),
+            dst: Self::dst(&args[4]),
+            segments: segments.into(),
+        };
         let plan = self.table(plan);
         self.jump(Instr::BsCreateBin { plan });
         Ok(())

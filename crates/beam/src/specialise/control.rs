@@ -1,11 +1,11 @@
 //! Tests, jumps, moves, calls, selections and guard built-ins.
 
-use crate::instr::*;
+use super::operands::{label, narrow, unsigned};
+use super::{Build, CellKind, Linker, Specialiser};
 use crate::decode::{Op, Operand};
 use crate::genop::Opcode;
+use crate::instr::*;
 use crate::verify::NEVER_RETURN;
-use super::{Build, CellKind, Linker, Specialiser};
-use super::operands::{label, narrow, unsigned};
 use swarmrt_term::{Term, am};
 
 /// Whether a jump table for these is small enough.
@@ -35,7 +35,9 @@ impl<L: Linker> Specialiser<'_, L> {
     pub(super) fn movement(&mut self, ops: &[Op], at: usize) -> usize {
         let args = &ops[at].args;
         let next = Self::next_is(ops, at, Opcode::Move).map(|op| &op.args);
-        let form = |args: &[Operand]| (Self::x_of(&args[0]), Self::y_of(&args[0]), Self::x_of(&args[1]), Self::y_of(&args[1]));
+        let form = |args: &[Operand]| {
+            (Self::x_of(&args[0]), Self::y_of(&args[0]), Self::x_of(&args[1]), Self::y_of(&args[1]))
+        };
         match (form(args), next.map(|next| form(next))) {
             ((Some(from1), _, Some(to1), _), Some((Some(from2), _, Some(to2), _))) => {
                 self.emit(Instr::MoveXX2 { from1, to1, from2, to2 });
@@ -68,26 +70,36 @@ impl<L: Linker> Specialiser<'_, L> {
         let arity = narrow(&args[0]);
         let (export, bif) = self.imports[unsigned(&args[1]) as usize];
         let import = self.file.imports[unsigned(&args[1]) as usize];
-        let is_apply = self.atoms[import.module as usize] == am::ERLANG && self.atoms[import.function as usize] == am::APPLY;
+        let is_apply = self.atoms[import.module as usize] == am::ERLANG
+            && self.atoms[import.function as usize] == am::APPLY;
         let (applies, applies_fun) = (is_apply && arity == 3, is_apply && arity == 2);
         match (op.opcode, bif) {
-            (Opcode::CallExtLast, _) if applies => self.emit(Instr::ApplyArgsLast { frame: narrow(&args[2]) }),
+            (Opcode::CallExtLast, _) if applies => {
+                self.emit(Instr::ApplyArgsLast { frame: narrow(&args[2]) });
+            }
             (Opcode::CallExtOnly, _) if applies => self.emit(Instr::ApplyArgsLast { frame: 0 }),
             (Opcode::CallExt, _) if applies_fun => self.emit(Instr::ApplyFunArgsCall),
             (Opcode::CallExtLast, _) if applies_fun => {
                 self.emit(Instr::ApplyFunArgsLast { frame: narrow(&args[2]) });
             }
-            (Opcode::CallExtOnly, _) if applies_fun => self.emit(Instr::ApplyFunArgsLast { frame: 0 }),
+            (Opcode::CallExtOnly, _) if applies_fun => {
+                self.emit(Instr::ApplyFunArgsLast { frame: 0 });
+            }
             (Opcode::CallExt, Some(bif)) => self.emit(Instr::CallBif { arity, bif }),
-            (Opcode::CallExtLast, Some(bif)) => self.emit(Instr::CallBifLast { arity, bif, frame: narrow(&args[2]) }),
+            (Opcode::CallExtLast, Some(bif)) => {
+                self.emit(Instr::CallBifLast { arity, bif, frame: narrow(&args[2]) });
+            }
             (_, Some(bif)) => self.emit(Instr::CallBifOnly { arity, bif }),
             (Opcode::CallExt, None) => self.emit(Instr::CallExt { arity, export }),
-            (Opcode::CallExtLast, None) => self.emit(Instr::CallExtLast { arity, export, frame: narrow(&args[2]) }),
+            (Opcode::CallExtLast, None) => {
+                self.emit(Instr::CallExtLast { arity, export, frame: narrow(&args[2]) });
+            }
             (_, None) => self.emit(Instr::CallExtOnly { arity, export }),
         }
         if op.opcode == Opcode::CallExt {
             self.emit_cell(CellKind::Return);
-            let (module, function) = (self.atoms[import.module as usize], self.atoms[import.function as usize]);
+            let (module, function) =
+                (self.atoms[import.module as usize], self.atoms[import.function as usize]);
             if module == am::ERLANG && NEVER_RETURN.contains(&(function.name(), import.arity)) {
                 // Whatever comes next does not follow it.
                 self.emit(Instr::IfEnd);
@@ -98,9 +110,11 @@ impl<L: Linker> Specialiser<'_, L> {
         let src = self.src(&args[0]);
         let fail = label(&args[1]);
         let items = Self::list(&args[2]);
-        let values: Vec<Option<Term>> = items.chunks_exact(2).map(|pair| self.pool_term(&pair[0])).collect();
+        let values: Vec<Option<Term>> =
+            items.chunks_exact(2).map(|pair| self.pool_term(&pair[0])).collect();
         let targets: Vec<i32> = items.chunks_exact(2).map(|pair| label(&pair[1])).collect();
-        let smalls: Option<Vec<i64>> = values.iter().map(|value| value.and_then(Term::as_small)).collect();
+        let smalls: Option<Vec<i64>> =
+            values.iter().map(|value| value.and_then(Term::as_small)).collect();
         let select = if let Some(smalls) = smalls.filter(|smalls| dense(smalls)) {
             let min = *smalls.iter().min().expect("dense lists are not empty");
             let max = *smalls.iter().max().expect("dense lists are not empty");
@@ -109,11 +123,18 @@ impl<L: Linker> Specialiser<'_, L> {
                 jumps[(value - min) as usize] = *target;
             }
             Select::Jump { min, targets: jumps.into(), fail }
-        } else if values.iter().all(|value| value.is_some_and(|value| value.is_immediate() && !value.is_float_immediate())) {
-            let mut pairs: Vec<(u64, i32)> = values.iter().flatten().map(|term| term.raw()).zip(targets).collect();
+        } else if values.iter().all(|value| {
+            value.is_some_and(|value| value.is_immediate() && !value.is_float_immediate())
+        }) {
+            let mut pairs: Vec<(u64, i32)> =
+                values.iter().flatten().map(|term| term.raw()).zip(targets).collect();
             pairs.sort_by_key(|pair| pair.0);
             pairs.dedup_by_key(|pair| pair.0);
-            Select::Search { keys: pairs.iter().map(|p| p.0).collect(), targets: pairs.iter().map(|p| p.1).collect(), fail }
+            Select::Search {
+                keys: pairs.iter().map(|p| p.0).collect(),
+                targets: pairs.iter().map(|p| p.1).collect(),
+                fail,
+            }
         } else {
             let keys = items.chunks_exact(2).map(|pair| self.src(&pair[0])).collect();
             Select::Each { keys, targets: targets.into(), fail }
@@ -122,9 +143,20 @@ impl<L: Linker> Specialiser<'_, L> {
         self.jump(Instr::SelectVal { src, select });
     }
     /// A built-in in a guard (`fail` is a label) or in a body (0).
-    pub(super) fn guard_bif(&mut self, op: &Op, fail: i32, import: &Operand, operands: &[Operand], dst: &Operand) -> Build {
+    pub(super) fn guard_bif(
+        &mut self,
+        op: &Op,
+        fail: i32,
+        import: &Operand,
+        operands: &[Operand],
+        dst: &Operand,
+    ) -> Build {
         let mfa = self.file.imports[unsigned(import) as usize];
-        let name = if self.atoms[mfa.module as usize] == am::ERLANG { self.atoms[mfa.function as usize].name() } else { "" };
+        let name = if self.atoms[mfa.module as usize] == am::ERLANG {
+            self.atoms[mfa.function as usize].name()
+        } else {
+            ""
+        };
         let dst = Self::dst(dst);
         let sources: Vec<Src> = operands.iter().map(|operand| self.src(operand)).collect();
         let instr = match (name, sources.as_slice()) {

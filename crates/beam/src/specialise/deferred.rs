@@ -1,11 +1,14 @@
 //! Modules whose functions are specialised when they are first called.
 //!
-//! When a file is specialised as a whole, it comes out where each function lies, in the file and among the instructions: the
-//! module's [`Layout`]. Who has that from before, and knows that the file was verified, need not read the functions again: their
-//! `func_info`, their entry cells and the labels of these are put in place, everything else is zeroes, which are
-//! [`Instr::NotLoaded`]. The instructions and constants come to lie where they would lie otherwise.
+//! When a file is specialised as a whole, it comes out where each function lies, in the file and
+//! among the instructions: the module's [`Layout`]. Who has that from before, and knows that the
+//! file was verified, need not read the functions again: their `func_info`, their entry cells and
+//! the labels of these are put in place, everything else is zeroes, which are [`Instr::NotLoaded`].
+//! The instructions and constants come to lie where they would lie otherwise.
 
-use super::{CellKind, First, Function, Linker, Specialised, Specialiser, Storage, Tables, linked_imports};
+use super::{
+    CellKind, First, Function, Linker, Specialised, Specialiser, Storage, Tables, linked_imports,
+};
 use crate::decode::{CodeReader, Op, TableSizes};
 use crate::error::BeamError;
 use crate::file::BeamFile;
@@ -32,8 +35,8 @@ pub struct Placed {
     start: u32,
     /// Its first constant.
     constant: u32,
-    /// Whether it is specialised when the module is loaded, because something else comes to lie among the module's literals
-    /// with it.
+    /// Whether it is specialised when the module is loaded, because something else comes to lie
+    /// among the module's literals with it.
     now: bool,
 }
 
@@ -70,7 +73,13 @@ struct Source {
 
 impl<L: Linker> Specialiser<'_, L> {
     /// Notes where the function of these instructions has come to lie.
-    pub(super) fn note_place(&mut self, ops: &[Op], amendments: &Amendments, start: u32, constant: usize) {
+    pub(super) fn note_place(
+        &mut self,
+        ops: &[Op],
+        amendments: &Amendments,
+        start: u32,
+        constant: usize,
+    ) {
         use crate::decode::Operand;
         let at = |opcode| ops.iter().position(|op| op.opcode == opcode);
         if let Some(info) = at(Opcode::FuncInfo)
@@ -79,8 +88,17 @@ impl<L: Linker> Specialiser<'_, L> {
         {
             let (arity, label) = (arity as u32, *label as u32);
             let number = self.placed.len() as u32;
-            self.amendments.extend(amendments.iter().map(|(op, amendment)| (number, op, amendment.clone())));
-            self.placed.push(Placed { offset: ops[0].offset, name, arity, label, start, constant: constant as u32, now: self.has_own_literals });
+            self.amendments
+                .extend(amendments.iter().map(|(op, amendment)| (number, op, amendment.clone())));
+            self.placed.push(Placed {
+                offset: ops[0].offset,
+                name,
+                arity,
+                label,
+                start,
+                constant: constant as u32,
+                now: self.has_own_literals,
+            });
         }
     }
     /// The layout of what was specialised so far.
@@ -97,8 +115,8 @@ impl<L: Linker> Specialiser<'_, L> {
 }
 
 impl Specialised {
-    /// The module of a file that was verified and specialised before, without the functions that can wait. Of the file,
-    /// the literals are not looked at.
+    /// The module of a file that was verified and specialised before, without the functions that
+    /// can wait. Of the file, the literals are not looked at.
     ///
     /// # Errors
     /// When the layout is not this file's, as far as that is seen.
@@ -129,19 +147,27 @@ impl Specialised {
             let name = atoms.get(placed.name as usize).ok_or_else(BeamError::other_layout)?;
             let entry = placed.start + 1;
             *labels.get_mut(placed.label as usize).ok_or_else(BeamError::other_layout)? = entry;
-            functions.push(Function { name: *name, arity: placed.arity, start: placed.start, entry });
+            functions.push(Function {
+                name: *name,
+                arity: placed.arity,
+                start: placed.start,
+                entry,
+            });
             if entry + 1 >= layout.instructions {
                 return Err(BeamError::other_layout());
             }
             // SAFETY: both lie among the instructions, and nobody knows the module yet.
             unsafe {
-                module.instr(placed.start).write(Instr::FuncInfo { function: number as u32, calls: 0 });
+                module
+                    .instr(placed.start)
+                    .write(Instr::FuncInfo { function: number as u32, calls: 0 });
                 module.instr(entry).write(Instr::Cell { native: linker.no_code(CellKind::Entry) });
             }
         }
         let (code, sizes) = code.deferred();
         let loaded = layout.functions.iter().map(|_| AtomicBool::new(false)).collect();
-        let now: Vec<usize> = (0..functions.len()).filter(|&number| layout.functions[number].now).collect();
+        let now: Vec<usize> =
+            (0..functions.len()).filter(|&number| layout.functions[number].now).collect();
         let source = Source { file, code, sizes, atoms, literals, imports, labels: labels.clone() };
         let deferred = Deferred { layout, loaded, source: Mutex::new(source) };
         let module = Specialised { functions, labels, deferred: Some(deferred), ..module };
@@ -153,13 +179,16 @@ impl Specialised {
 
     /// Whether a function is specialised.
     pub fn is_loaded(&self, function: usize) -> bool {
-        self.deferred.as_ref().is_none_or(|deferred| deferred.loaded[function].load(Ordering::Acquire))
+        self.deferred
+            .as_ref()
+            .is_none_or(|deferred| deferred.loaded[function].load(Ordering::Acquire))
     }
 
     /// Specialises a function if it is not yet. Others may be about to run it.
     ///
     /// # Errors
-    /// As for [`Specialiser::function`], which is not to be expected of a file for which there is a layout.
+    /// As for [`Specialiser::function`], which is not to be expected of a file for which there is a
+    /// layout.
     pub fn load<L: Linker>(&self, function: usize, linker: &mut L) -> Result<(), BeamError> {
         let Some(deferred) = &self.deferred else { return Ok(()) };
         let mut source = deferred.source.lock().unwrap_or_else(PoisonError::into_inner);
@@ -171,10 +200,25 @@ impl Specialised {
         let code = code.get(placed.offset as usize..).ok_or_else(BeamError::other_layout)?;
         let mut reader = CodeReader::at(code, *sizes);
         let ops = reader.next_function()?.ok_or_else(BeamError::other_layout)?;
-        let first = First { function: function as u32, instr: placed.start, constant: placed.constant as usize };
-        let mut specialiser = Specialiser::from(first, file, atoms, literals, linker, Vec::new(), std::mem::take(imports), std::mem::take(labels));
-        let amendments = deferred.layout.amendments.iter().filter(|(number, ..)| *number as usize == function);
-        let amendments: BTreeMap<u32, Amendment> = amendments.map(|(_, op, amendment)| (*op, amendment.clone())).collect();
+        let first = First {
+            function: function as u32,
+            instr: placed.start,
+            constant: placed.constant as usize,
+        };
+        let mut specialiser = Specialiser::from(
+            first,
+            file,
+            atoms,
+            literals,
+            linker,
+            Vec::new(),
+            std::mem::take(imports),
+            std::mem::take(labels),
+        );
+        let amendments =
+            deferred.layout.amendments.iter().filter(|(number, ..)| *number as usize == function);
+        let amendments: BTreeMap<u32, Amendment> =
+            amendments.map(|(_, op, amendment)| (*op, amendment.clone())).collect();
         let result = specialiser.function(ops, &amendments.into());
         if result.is_ok() {
             specialiser.resolve_jumps(deferred.layout.instructions);
@@ -183,8 +227,13 @@ impl Specialised {
         (*imports, *labels) = (specialiser.imports, specialiser.labels);
         result?;
         let after = deferred.layout.functions.get(function + 1);
-        let (end, constants_end) = after.map_or((deferred.layout.instructions, deferred.layout.constants), |next| (next.start, next.constant));
-        if code.len() != (end - placed.start) as usize || pool.len() != (constants_end - placed.constant) as usize {
+        let (end, constants_end) = after
+            .map_or((deferred.layout.instructions, deferred.layout.constants), |next| {
+                (next.start, next.constant)
+            });
+        if code.len() != (end - placed.start) as usize
+            || pool.len() != (constants_end - placed.constant) as usize
+        {
             return Err(BeamError::other_layout());
         }
         self.tables.lock().unwrap_or_else(PoisonError::into_inner).0.append(&mut tables.0);
@@ -198,14 +247,15 @@ impl Specialised {
         Ok(())
     }
 
-    /// Writes the instructions of a function but for the two that are there. Whoever comes to one of them meanwhile finds
-    /// [`Instr::NotLoaded`] or all of it: what says which instruction it is comes last.
+    /// Writes the instructions of a function but for the two that are there. Whoever comes to one
+    /// of them meanwhile finds [`Instr::NotLoaded`] or all of it: what says which instruction it is
+    /// comes last.
     fn put_in_place(&self, start: u32, code: &[Instr]) {
         const THERE: usize = 2;
         for (at, instr) in code.iter().enumerate().skip(THERE).rev() {
             let mut words = [0u64; 2];
-            // SAFETY: an instruction is two words, and both the copy and what it is written to are nobody else's but
-            // for those who read them word by word, the first first.
+            // SAFETY: an instruction is two words, and both the copy and what it is written to are
+            // nobody else's but for those who read them word by word, the first first.
             unsafe {
                 words.as_mut_ptr().cast::<Instr>().write(*instr);
                 let to = self.instr(start + at as u32).cast::<AtomicU64>();
@@ -223,7 +273,8 @@ mod tests {
     #[test]
     fn zeroes_are_not_loaded() {
         let words = [0u64; 2];
-        // SAFETY: zeroes are the first of the instructions, which has nothing in it; this test is to see that.
+        // SAFETY: zeroes are the first of the instructions, which has nothing in it; this test is
+        // to see that.
         let instr = unsafe { words.as_ptr().cast::<Instr>().read() };
         assert!(matches!(instr, Instr::NotLoaded));
     }

@@ -43,11 +43,12 @@ pub trait Linker {
     fn export(&mut self, mfa: Mfa) -> ExportPtr;
     /// The number of the built-in of that name, if there is one.
     fn bif(&self, mfa: Mfa) -> Option<u16>;
-    /// Whether a built-in may be an instruction: it does not trap or wait, and does nothing but answer.
+    /// Whether a built-in may be an instruction: it does not trap or wait, and does nothing but
+    /// answer.
     fn is_guard(&self, bif: u16) -> bool;
     fn fun(&mut self, lambda: u32) -> FunPtr;
-    /// The slot for a native body of the function with this number, if it may have one. `is_marked` says whether the compiler
-    /// has marked it so.
+    /// The slot for a native body of the function with this number, if it may have one. `is_marked`
+    /// says whether the compiler has marked it so.
     fn native(&self, function: u32, is_marked: &dyn Fn() -> bool) -> Option<NativePtr>;
     /// A big integer in two's complement, big endian.
     fn big(&mut self, bytes: &[u8]) -> Term;
@@ -55,8 +56,8 @@ pub trait Linker {
     fn tuple(&mut self, elements: &[Term]) -> Term;
 }
 
-/// Turns a verified file into instructions, function by function. Constants lie in a pool that grows downwards from
-/// where the instructions begin.
+/// Turns a verified file into instructions, function by function. Constants lie in a pool that
+/// grows downwards from where the instructions begin.
 pub struct Specialiser<'a, L: Linker> {
     file: &'a BeamFile,
     atoms: &'a [Atom],
@@ -92,11 +93,17 @@ struct First {
     constant: usize,
 }
 
-/// Turns a verified file into instructions. `atoms` and `literals` are the file's, interned and decoded.
+/// Turns a verified file into instructions. `atoms` and `literals` are the file's, interned and
+/// decoded.
 ///
 /// # Errors
 /// For instructions that the machine does not run.
-pub fn specialise<L: Linker>(file: &BeamFile, atoms: &[Atom], literals: &[Term], linker: &mut L) -> Result<Specialised, BeamError> {
+pub fn specialise<L: Linker>(
+    file: &BeamFile,
+    atoms: &[Atom],
+    literals: &[Term],
+    linker: &mut L,
+) -> Result<Specialised, BeamError> {
     let mut specialiser = Specialiser::new(file, atoms, literals, linker, Vec::new());
     for function in functions(&file.code.ops) {
         specialiser.function(function, &Amendments::default())?;
@@ -105,9 +112,16 @@ pub fn specialise<L: Linker>(file: &BeamFile, atoms: &[Atom], literals: &[Term],
 }
 
 impl<'a, L: Linker> Specialiser<'a, L> {
-    /// `atoms` and `literals` are the file's, interned and decoded; behind the literals come two more for each native record of
-    /// the file: its definition, and the tuple of its default values. Of `code` only the memory is used.
-    pub fn new(file: &'a BeamFile, atoms: &'a [Atom], literals: &'a [Term], linker: &'a mut L, code: Vec<Instr>) -> Specialiser<'a, L> {
+    /// `atoms` and `literals` are the file's, interned and decoded; behind the literals come two
+    /// more for each native record of the file: its definition, and the tuple of its default
+    /// values. Of `code` only the memory is used.
+    pub fn new(
+        file: &'a BeamFile,
+        atoms: &'a [Atom],
+        literals: &'a [Term],
+        linker: &'a mut L,
+        code: Vec<Instr>,
+    ) -> Specialiser<'a, L> {
         let imports = linked_imports(file, atoms, linker);
         let labels = vec![u32::MAX; file.code.label_count as usize + 1];
         let first = First { constant: literals.len(), ..First::default() };
@@ -153,7 +167,8 @@ impl<'a, L: Linker> Specialiser<'a, L> {
     /// # Errors
     /// For instructions that the machine does not run.
     pub fn function(&mut self, ops: &[Op], amendments: &Amendments) -> Result<(), BeamError> {
-        // The constants of a function lie together, so that it can be specialised without the others.
+        // The constants of a function lie together, so that it can be specialised without the
+        // others.
         self.pool_index.clear();
         self.has_own_literals = false;
         let (start, constant) = (self.here(), self.first.constant + self.pool.len());
@@ -172,7 +187,8 @@ impl<'a, L: Linker> Specialiser<'a, L> {
                     let destination = ops[at].args.last().expect("a built-in has one");
                     match Self::x_of(destination) {
                         Some(to) => self.emit(Instr::MoveKX { to, value: Term::NIL }),
-                        None => self.emit(Instr::Move { src: Src::small(0), dst: Self::dst(destination) }),
+                        None => self
+                            .emit(Instr::Move { src: Src::small(0), dst: Self::dst(destination) }),
                     }
                 }
                 Some(Amendment::OwnMessage) => self.emit(Instr::OwnMessage),
@@ -192,7 +208,8 @@ impl<'a, L: Linker> Specialiser<'a, L> {
         Ok(())
     }
 
-    /// Leaves out what is never reached. Its labels may be named by handlers of catches in which nothing can fail.
+    /// Leaves out what is never reached. Its labels may be named by handlers of catches in which
+    /// nothing can fail.
     fn dead(&mut self, ops: &[Op], at: usize, until: usize) -> usize {
         let until = until.clamp(at + 1, ops.len());
         for op in ops[at..until].iter().filter(|op| op.opcode == Opcode::Label) {
@@ -209,11 +226,19 @@ impl<'a, L: Linker> Specialiser<'a, L> {
 }
 
 /// The exports that a file's imports are, and the built-ins of those names.
-fn linked_imports<L: Linker>(file: &BeamFile, atoms: &[Atom], linker: &mut L) -> Vec<(ExportPtr, Option<u16>)> {
+fn linked_imports<L: Linker>(
+    file: &BeamFile,
+    atoms: &[Atom],
+    linker: &mut L,
+) -> Vec<(ExportPtr, Option<u16>)> {
     let imports = file.imports.iter();
     imports
         .map(|import| {
-            let mfa = Mfa { module: atoms[import.module as usize], function: atoms[import.function as usize], arity: import.arity };
+            let mfa = Mfa {
+                module: atoms[import.module as usize],
+                function: atoms[import.function as usize],
+                arity: import.arity,
+            };
             (linker.export(mfa), linker.bif(mfa))
         })
         .collect()
@@ -239,18 +264,21 @@ impl<L: Linker> Specialiser<'_, L> {
         BeamError::unsupported(op.opcode, op.offset)
     }
 
-    /// Begins the function of these instructions with a look for a native body, if it may have one. The compiler's mark may
-    /// stand behind the making of a frame.
+    /// Begins the function of these instructions with a look for a native body, if it may have one.
+    /// The compiler's mark may stand behind the making of a frame.
     fn native_body(&mut self, ops: &[Op]) {
         let function = self.first.function + self.functions.len() as u32 - 1;
         let is_marked = || ops.iter().any(|op| op.opcode == Opcode::NifStart);
         if let Some(slot) = self.linker.native(function, &is_marked) {
-            let arity = self.functions.last().expect("func_info comes before the function's code").arity as u16;
+            let arity =
+                self.functions.last().expect("func_info comes before the function's code").arity
+                    as u16;
             self.emit(Instr::NativeBody { arity, slot });
         }
     }
 
-    /// Whether the label at `ops[at]` is a jump target that forbids fusing over it; labels always do.
+    /// Whether the label at `ops[at]` is a jump target that forbids fusing over it; labels always
+    /// do.
     fn next_is(ops: &[Op], at: usize, opcode: Opcode) -> Option<&Op> {
         ops.get(at + 1).filter(|op| op.opcode == opcode)
     }
@@ -273,7 +301,8 @@ impl<L: Linker> Specialiser<'_, L> {
                 // Calls go to the label behind `func_info`.
                 if at.checked_sub(1).is_some_and(|before| ops[before].opcode == G::FuncInfo) {
                     let entry = self.here();
-                    let info = self.functions.last_mut().expect("func_info comes before the entry label");
+                    let info =
+                        self.functions.last_mut().expect("func_info comes before the entry label");
                     info.entry = entry;
                     let mfa = Mfa { module: self.atoms[1], function: info.name, arity: info.arity };
                     let function = self.first.function + self.functions.len() as u32 - 1;
@@ -281,7 +310,10 @@ impl<L: Linker> Specialiser<'_, L> {
                     // The Erlang bodies of these call themselves.
                     if mfa.module == am::ERLANG && mfa.function == am::APPLY && mfa.arity == 3 {
                         self.emit(Instr::ApplyArgs);
-                    } else if mfa.module == am::ERLANG && mfa.function == am::APPLY && mfa.arity == 2 {
+                    } else if mfa.module == am::ERLANG
+                        && mfa.function == am::APPLY
+                        && mfa.arity == 2
+                    {
                         self.emit(Instr::ApplyFunArgs);
                     }
                     if let Some(bif) = self.linker.bif(mfa) {
@@ -292,10 +324,17 @@ impl<L: Linker> Specialiser<'_, L> {
                 }
             }
             G::FuncInfo => {
-                let (Operand::Atom(name), arity) = (&args[1], unsigned(&args[2])) else { return Err(self.unsupported(op)) };
+                let (Operand::Atom(name), arity) = (&args[1], unsigned(&args[2])) else {
+                    return Err(self.unsupported(op));
+                };
                 let function = self.first.function + self.functions.len() as u32;
                 let start = self.here();
-                self.functions.push(Function { name: self.atoms[*name as usize], arity: arity as u32, start, entry: start + 1 });
+                self.functions.push(Function {
+                    name: self.atoms[*name as usize],
+                    arity: arity as u32,
+                    start,
+                    entry: start + 1,
+                });
                 self.emit(Instr::FuncInfo { function, calls: 0 });
             }
             G::IntCodeEnd => {}
@@ -309,7 +348,9 @@ impl<L: Linker> Specialiser<'_, L> {
             G::Move => return Ok(self.movement(ops, at)),
             G::Swap => self.emit(Instr::Swap { a: Self::dst(&args[0]), b: Self::dst(&args[1]) }),
             G::InitYregs => {
-                let registers = self.table(YRegisters(Self::list(&args[0]).iter().filter_map(Self::y_of).collect()));
+                let registers = self.table(YRegisters(
+                    Self::list(&args[0]).iter().filter_map(Self::y_of).collect(),
+                ));
                 self.emit(Instr::InitY { registers });
             }
             G::Init => {
@@ -318,18 +359,33 @@ impl<L: Linker> Specialiser<'_, L> {
                     self.emit(Instr::InitY { registers });
                 }
             }
-            G::Allocate => self.emit(Instr::Allocate { frame: narrow(&args[0]), live: narrow(&args[1]), heap: 0 }),
+            G::Allocate => self.emit(Instr::Allocate {
+                frame: narrow(&args[0]),
+                live: narrow(&args[1]),
+                heap: 0,
+            }),
             G::AllocateHeap => {
-                self.emit(Instr::Allocate { frame: narrow(&args[0]), live: narrow(&args[2]), heap: Self::heap_words(&args[1]) });
+                self.emit(Instr::Allocate {
+                    frame: narrow(&args[0]),
+                    live: narrow(&args[2]),
+                    heap: Self::heap_words(&args[1]),
+                });
             }
             G::AllocateZero | G::AllocateHeapZero => {
                 let frame = narrow(&args[0]);
-                let (heap, live) = if op.opcode == G::AllocateZero { (0, unsigned(&args[1])) } else { (Self::heap_words(&args[1]), unsigned(&args[2])) };
+                let (heap, live) = if op.opcode == G::AllocateZero {
+                    (0, unsigned(&args[1]))
+                } else {
+                    (Self::heap_words(&args[1]), unsigned(&args[2]))
+                };
                 self.emit(Instr::Allocate { frame, live: live as u16, heap });
                 let registers = self.table(YRegisters((0..frame).collect()));
                 self.emit(Instr::InitY { registers });
             }
-            G::TestHeap => self.emit(Instr::TestHeap { words: Self::heap_words(&args[0]), live: narrow(&args[1]) }),
+            G::TestHeap => self.emit(Instr::TestHeap {
+                words: Self::heap_words(&args[0]),
+                live: narrow(&args[1]),
+            }),
             G::Deallocate => {
                 self.emit(Instr::Deallocate { frame: narrow(&args[0]) });
             }
@@ -340,15 +396,23 @@ impl<L: Linker> Specialiser<'_, L> {
                 self.emit_cell(CellKind::Return);
             }
             G::CallLast => {
-                self.jump(Instr::CallLast { arity: narrow(&args[0]), target: label(&args[1]), frame: narrow(&args[2]) });
+                self.jump(Instr::CallLast {
+                    arity: narrow(&args[0]),
+                    target: label(&args[1]),
+                    frame: narrow(&args[2]),
+                });
             }
-            G::CallOnly => self.jump(Instr::CallOnly { arity: narrow(&args[0]), target: label(&args[1]) }),
+            G::CallOnly => {
+                self.jump(Instr::CallOnly { arity: narrow(&args[0]), target: label(&args[1]) });
+            }
             G::CallExt | G::CallExtLast | G::CallExtOnly => self.external_call(op),
             G::Apply => {
                 self.emit(Instr::Apply { arity: narrow(&args[0]) });
                 self.emit_cell(CellKind::Return);
             }
-            G::ApplyLast => self.emit(Instr::ApplyLast { arity: narrow(&args[0]), frame: narrow(&args[1]) }),
+            G::ApplyLast => {
+                self.emit(Instr::ApplyLast { arity: narrow(&args[0]), frame: narrow(&args[1]) });
+            }
             G::CallFun | G::CallFun2 => {
                 let (arity, fun) = match op.opcode {
                     G::CallFun => (narrow(&args[0]), Src::x(narrow(&args[0]))),
@@ -359,7 +423,11 @@ impl<L: Linker> Specialiser<'_, L> {
                     self.emit(Instr::CallFunLast { arity, frame, fun });
                     return Ok(3);
                 }
-                self.emit(if op.opcode == G::CallFun { Instr::CallFun { arity } } else { Instr::CallFun2 { arity, fun } });
+                self.emit(if op.opcode == G::CallFun {
+                    Instr::CallFun { arity }
+                } else {
+                    Instr::CallFun2 { arity, fun }
+                });
                 self.emit_cell(CellKind::Return);
             }
             G::Return => self.emit(Instr::Return),
@@ -369,10 +437,18 @@ impl<L: Linker> Specialiser<'_, L> {
             G::SelectTupleArity => {
                 let src = self.src(&args[0]);
                 let fail = label(&args[1]);
-                let mut pairs: Vec<(u64, i32)> =
-                    Self::list(&args[2]).chunks_exact(2).map(|pair| (Term::small(i64::from(tuple_size(&pair[0]))).raw(), label(&pair[1]))).collect();
+                let mut pairs: Vec<(u64, i32)> = Self::list(&args[2])
+                    .chunks_exact(2)
+                    .map(|pair| {
+                        (Term::small(i64::from(tuple_size(&pair[0]))).raw(), label(&pair[1]))
+                    })
+                    .collect();
                 pairs.sort_unstable();
-                let select = Select::Search { keys: pairs.iter().map(|p| p.0).collect(), targets: pairs.iter().map(|p| p.1).collect(), fail };
+                let select = Select::Search {
+                    keys: pairs.iter().map(|p| p.0).collect(),
+                    targets: pairs.iter().map(|p| p.1).collect(),
+                    fail,
+                };
                 let select = self.table(select);
                 self.jump(Instr::SelectArity { src, select });
             }
@@ -411,14 +487,22 @@ impl<L: Linker> Specialiser<'_, L> {
                     && Self::same_register(&next.args[1], &args[1])
                 {
                     let src = self.src(&args[1]);
-                    self.jump(Instr::IsTupleOf { src, arity: tuple_size(&next.args[2]), fail: label(&args[0]) });
+                    self.jump(Instr::IsTupleOf {
+                        src,
+                        arity: tuple_size(&next.args[2]),
+                        fail: label(&args[0]),
+                    });
                     return Ok(2);
                 }
                 self.test(args, |src, fail| Instr::IsTuple { src, fail });
             }
             G::TestArity => {
                 let src = self.src(&args[1]);
-                self.jump(Instr::TestArity { src, arity: tuple_size(&args[2]), fail: label(&args[0]) });
+                self.jump(Instr::TestArity {
+                    src,
+                    arity: tuple_size(&args[2]),
+                    fail: label(&args[0]),
+                });
             }
             G::IsTaggedTuple => {
                 let src = self.src(&args[1]);
@@ -436,7 +520,9 @@ impl<L: Linker> Specialiser<'_, L> {
             G::IsMap => self.test(args, |src, fail| Instr::IsMap { src, fail }),
             G::IsBoolean => self.test(args, |src, fail| Instr::IsBoolean { src, fail }),
             G::IsFunction => self.test(args, |src, fail| Instr::IsFunction { src, fail }),
-            G::IsFunction2 => self.compare(args, |a, b, fail| Instr::IsFunctionOf { src: a, arity: b, fail }),
+            G::IsFunction2 => {
+                self.compare(args, |a, b, fail| Instr::IsFunctionOf { src: a, arity: b, fail });
+            }
             G::IsLt => self.compare(args, |a, b, fail| match (a.as_x(), b.kind()) {
                 (Some(x), Src::KIND_SMALL) => Instr::IsLtXI { x, value: b.offset() as i32, fail },
                 _ => Instr::IsLt { a, b, fail },
@@ -454,7 +540,11 @@ impl<L: Linker> Specialiser<'_, L> {
                     && !value.is_float_immediate()
                 {
                     let fail = label(&args[0]);
-                    self.jump(if equal { Instr::IsEqImmX { x, fail, value } } else { Instr::IsNeImmX { x, fail, value } });
+                    self.jump(if equal {
+                        Instr::IsEqImmX { x, fail, value }
+                    } else {
+                        Instr::IsNeImmX { x, fail, value }
+                    });
                 } else if equal {
                     self.compare(args, |a, b, fail| Instr::IsEqExact { a, b, fail });
                 } else {
@@ -464,7 +554,11 @@ impl<L: Linker> Specialiser<'_, L> {
 
             G::GetList => {
                 let src = self.src(&args[0]);
-                self.emit(Instr::GetList { src, head: Self::dst(&args[1]), tail: Self::dst(&args[2]) });
+                self.emit(Instr::GetList {
+                    src,
+                    head: Self::dst(&args[1]),
+                    tail: Self::dst(&args[2]),
+                });
             }
             G::GetHd => {
                 let src = self.src(&args[0]);
@@ -483,7 +577,12 @@ impl<L: Linker> Specialiser<'_, L> {
                     && unsigned(&next.args[1]) == u64::from(index) + 1
                     && dst1.as_src() != src
                 {
-                    self.emit(Instr::GetElement2 { src, index, dst1, dst2: Self::dst(&next.args[2]) });
+                    self.emit(Instr::GetElement2 {
+                        src,
+                        index,
+                        dst1,
+                        dst2: Self::dst(&next.args[2]),
+                    });
                     return Ok(2);
                 }
                 self.emit(Instr::GetElement { src, index, dst: dst1 });
@@ -499,7 +598,8 @@ impl<L: Linker> Specialiser<'_, L> {
                 self.emit(Instr::PutList { head, tail, dst: Self::dst(&args[2]) });
             }
             G::PutTuple2 => {
-                let elements: Box<[Src]> = Self::list(&args[1]).iter().map(|item| self.src(item)).collect();
+                let elements: Box<[Src]> =
+                    Self::list(&args[1]).iter().map(|item| self.src(item)).collect();
                 let elements = self.table(elements);
                 self.emit(Instr::PutTuple { dst: Self::dst(&args[0]), elements });
             }
@@ -507,8 +607,12 @@ impl<L: Linker> Specialiser<'_, L> {
                 let source = self.src(&args[2]);
                 let reuse = matches!(&args[0], Operand::Atom(index) if self.atoms[*index as usize].name() == "reuse");
                 let items = Self::list(&args[4]);
-                let updates = items.chunks_exact(2).map(|pair| (unsigned(&pair[0]) as u32 - 1, self.src(&pair[1]))).collect();
-                let update = self.table(RecordUpdate { size: narrow(&args[1]), source, updates, reuse });
+                let updates = items
+                    .chunks_exact(2)
+                    .map(|pair| (unsigned(&pair[0]) as u32 - 1, self.src(&pair[1])))
+                    .collect();
+                let update =
+                    self.table(RecordUpdate { size: narrow(&args[1]), source, updates, reuse });
                 self.emit(Instr::UpdateRecord { dst: Self::dst(&args[3]), update });
             }
             G::MakeFun2 | G::MakeFun3 => {
@@ -516,7 +620,10 @@ impl<L: Linker> Specialiser<'_, L> {
                 let fun = self.linker.fun(lambda);
                 let info = self.file.lambdas[lambda as usize];
                 let (dst, free): (Dst, Box<[Src]>) = if op.opcode == G::MakeFun3 {
-                    (Self::dst(&args[1]), Self::list(&args[2]).iter().map(|item| self.src(item)).collect())
+                    (
+                        Self::dst(&args[1]),
+                        Self::list(&args[2]).iter().map(|item| self.src(item)).collect(),
+                    )
                 } else {
                     (Dst::x(0), (0..info.num_free as u16).map(Src::x).collect())
                 };
@@ -541,8 +648,12 @@ impl<L: Linker> Specialiser<'_, L> {
             G::GcBif3 => self.guard_bif(op, label(&args[0]), &args[2], &args[3..6], &args[6])?,
 
             G::Fmove => match (&args[0], &args[1]) {
-                (Operand::Float(from), Operand::Float(to)) => self.emit(Instr::MoveFloat { from: *from, to: *to }),
-                (Operand::Float(from), to) => self.emit(Instr::StoreFloat { from: *from, dst: Self::dst(to) }),
+                (Operand::Float(from), Operand::Float(to)) => {
+                    self.emit(Instr::MoveFloat { from: *from, to: *to });
+                }
+                (Operand::Float(from), to) => {
+                    self.emit(Instr::StoreFloat { from: *from, dst: Self::dst(to) });
+                }
                 (from, Operand::Float(to)) => {
                     let src = self.src(from);
                     self.emit(Instr::LoadFloat { src, to: *to });
@@ -559,7 +670,9 @@ impl<L: Linker> Specialiser<'_, L> {
                 }
             }
             G::Fadd | G::Fsub | G::Fmul | G::Fdiv => {
-                let (Operand::Float(a), Operand::Float(b), Operand::Float(to)) = (&args[1], &args[2], &args[3]) else {
+                let (Operand::Float(a), Operand::Float(b), Operand::Float(to)) =
+                    (&args[1], &args[2], &args[3])
+                else {
                     return Err(self.unsupported(op));
                 };
                 let (a, b, to) = (*a, *b, *to);
@@ -571,7 +684,9 @@ impl<L: Linker> Specialiser<'_, L> {
                 });
             }
             G::Fnegate => {
-                let (Operand::Float(a), Operand::Float(to)) = (&args[1], &args[2]) else { return Err(self.unsupported(op)) };
+                let (Operand::Float(a), Operand::Float(to)) = (&args[1], &args[2]) else {
+                    return Err(self.unsupported(op));
+                };
                 self.emit(Instr::FloatNeg { a: *a, to: *to });
             }
 
@@ -580,7 +695,10 @@ impl<L: Linker> Specialiser<'_, L> {
             G::TryCaseEnd => self.raise_with(args, |src| Instr::TryCaseEnd { src }),
             G::Badrecord => self.raise_with(args, |src| Instr::Badrecord { src }),
             G::IfEnd => self.emit(Instr::IfEnd),
-            G::Catch | G::Try => self.jump(Instr::Catch { y: Self::y_of(&args[0]).unwrap_or(0), handler: label(&args[1]) }),
+            G::Catch | G::Try => self.jump(Instr::Catch {
+                y: Self::y_of(&args[0]).unwrap_or(0),
+                handler: label(&args[1]),
+            }),
             G::CatchEnd => self.emit(Instr::CatchEnd { y: Self::y_of(&args[0]).unwrap_or(0) }),
             G::TryEnd => self.emit(Instr::TryEnd { y: Self::y_of(&args[0]).unwrap_or(0) }),
             G::TryCase => self.emit(Instr::TryCase { y: Self::y_of(&args[0]).unwrap_or(0) }),
@@ -606,9 +724,12 @@ impl<L: Linker> Specialiser<'_, L> {
                 self.jump(Instr::WaitTimeout { target: label(&args[0]), time });
             }
             G::Timeout => self.emit(Instr::Timeout),
-            // Hints of older compilers: without them the receive scans the whole mailbox, which is correct.
+            // Hints of older compilers: without them the receive scans the whole mailbox, which is
+            // correct.
             G::RecvMark | G::RecvSet => {}
-            G::RecvMarkerReserve => self.emit(Instr::RecvMarkerReserve { dst: Self::dst(&args[0]) }),
+            G::RecvMarkerReserve => {
+                self.emit(Instr::RecvMarkerReserve { dst: Self::dst(&args[0]) });
+            }
             G::RecvMarkerBind => {
                 let marker = self.src(&args[0]);
                 let reference = self.src(&args[1]);
@@ -626,8 +747,10 @@ impl<L: Linker> Specialiser<'_, L> {
             G::PutMapAssoc | G::PutMapExact => {
                 let map = self.src(&args[1]);
                 let mut pairs: Vec<&[Operand]> = Self::list(&args[4]).chunks_exact(2).collect();
-                // Of several keys that are missing, the error names the first in the order of maps, as in OTP.
-                let keys: Option<Vec<Term>> = pairs.iter().map(|pair| self.pool_term(&pair[0])).collect();
+                // Of several keys that are missing, the error names the first in the order of maps,
+                // as in OTP.
+                let keys: Option<Vec<Term>> =
+                    pairs.iter().map(|pair| self.pool_term(&pair[0])).collect();
                 if let Some(keys) = keys.filter(|keys| keys.len() > 1) {
                     let mut order: Vec<usize> = (0..pairs.len()).collect();
                     order.sort_by(|&a, &b| compare_exact(keys[a], keys[b]));
@@ -643,8 +766,16 @@ impl<L: Linker> Specialiser<'_, L> {
                     self.emit(Instr::NewMap { keys, values, dst: Self::dst(&args[2]) });
                     return Ok(1);
                 }
-                let pairs = pairs.into_iter().map(|pair| (self.src(&pair[0]), self.src(&pair[1]))).collect();
-                let put = self.table(MapPut { map, exact: op.opcode == G::PutMapExact, fail: label(&args[0]), pairs });
+                let pairs = pairs
+                    .into_iter()
+                    .map(|pair| (self.src(&pair[0]), self.src(&pair[1])))
+                    .collect();
+                let put = self.table(MapPut {
+                    map,
+                    exact: op.opcode == G::PutMapExact,
+                    fail: label(&args[0]),
+                    pairs,
+                });
                 self.jump(Instr::PutMap { dst: Self::dst(&args[2]), put });
             }
             G::HasMapFields => {
@@ -655,15 +786,25 @@ impl<L: Linker> Specialiser<'_, L> {
             }
             G::GetMapElements => {
                 let map = self.src(&args[1]);
-                let pairs = Self::list(&args[2]).chunks_exact(2).map(|pair| (self.src(&pair[0]), Some(Self::dst(&pair[1])))).collect();
+                let pairs = Self::list(&args[2])
+                    .chunks_exact(2)
+                    .map(|pair| (self.src(&pair[0]), Some(Self::dst(&pair[1]))))
+                    .collect();
                 let get = self.table(MapGet { map, fail: label(&args[0]), pairs });
                 self.jump(Instr::GetMap { get });
             }
             G::IsAnyNativeRecord => self.test(args, |src, fail| Instr::IsRecord { src, fail }),
-            G::IsNativeRecord | G::GetRecordElements | G::IsRecordAccessible | G::GetRecordField | G::PutRecord => self.record_op(op)?,
-            G::BsInit2 | G::BsInitBits | G::BsAppend | G::BsPrivateAppend => return self.construction(ops, at),
+            G::IsNativeRecord
+            | G::GetRecordElements
+            | G::IsRecordAccessible
+            | G::GetRecordField
+            | G::PutRecord => self.record_op(op)?,
+            G::BsInit2 | G::BsInitBits | G::BsAppend | G::BsPrivateAppend => {
+                return self.construction(ops, at);
+            }
             _ if op.opcode.traits().fills_binary => return self.continuation(ops, at),
-            // Sizes are added up again when the binary is built; here the register only has to hold a term.
+            // Sizes are added up again when the binary is built; here the register only has to hold
+            // a term.
             G::BsAdd => self.no_size(&args[4]),
             G::BsUtf8Size | G::BsUtf16Size => self.no_size(&args[2]),
             _ => self.binary_op(op)?,
@@ -674,12 +815,23 @@ impl<L: Linker> Specialiser<'_, L> {
     /// The module, and what the instructions were gathered in, to be used again.
     pub fn finish(mut self) -> (Specialised, Vec<Instr>) {
         self.resolve_jumps(self.here());
-        let Specialiser { literals, pool, functions, labels, mut lines, on_load, tables, code, .. } = self;
+        let Specialiser {
+            literals, pool, functions, labels, mut lines, on_load, tables, code, ..
+        } = self;
         lines.shrink_to_fit();
         let first = (literals.len() + pool.len()).div_ceil(2);
         let storage = Storage::new(first + code.len());
         let (lines, tables) = (RwLock::new(lines), Mutex::new(tables));
-        let module = Specialised { storage, first, functions, labels, lines, on_load, tables, deferred: None };
+        let module = Specialised {
+            storage,
+            first,
+            functions,
+            labels,
+            lines,
+            on_load,
+            tables,
+            deferred: None,
+        };
         module.write_constants(0, literals);
         module.write_constants(literals.len(), &pool);
         // SAFETY: the storage has a slot of the same size and alignment for each instruction.
@@ -688,7 +840,8 @@ impl<L: Linker> Specialiser<'_, L> {
     }
 }
 
-/// Heap words that a binary that was built can take: a heap binary, or a shared one and a part of it.
+/// Heap words that a binary that was built can take: a heap binary, or a shared one and a part of
+/// it.
 const RESULT_WORDS: u32 = 12;
 
 #[cfg(test)]

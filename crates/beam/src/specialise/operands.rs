@@ -1,12 +1,12 @@
 //! From generic operands to those of instructions: registers, constants, tables.
 
-use crate::instr::*;
+use super::{Linker, Specialiser};
 use crate::decode::{AllocKind, Op, Operand};
 use crate::error::BeamError;
+use crate::instr::*;
 use std::any::Any;
-use super::{Linker, Specialiser};
-use swarmrt_term::{Atom, Term, am, compare_exact};
 use swarmrt_term::boxed::FlatMap;
+use swarmrt_term::{Atom, Term, am, compare_exact};
 
 /// Generic jump operands are label numbers until `resolve_jumps`.
 pub(super) fn label(operand: &Operand) -> i32 {
@@ -49,17 +49,25 @@ impl<L: Linker> Specialiser<'_, L> {
             Operand::Atom(index) => Term::atom(self.atoms[*index as usize]),
             Operand::Nil => Term::NIL,
             Operand::Literal(index) => self.literals[*index as usize],
-            Operand::Unsigned(value) | Operand::Char(value) if *value <= Term::SMALL_MAX as u64 => Term::small(*value as i64),
+            Operand::Unsigned(value) | Operand::Char(value) if *value <= Term::SMALL_MAX as u64 => {
+                Term::small(*value as i64)
+            }
             // What `bs_match` compares with has up to 64 bits, and no sign.
             Operand::Unsigned(value) => self.big(&i128::from(*value).to_be_bytes()),
             _ => return None,
         })
     }
-    /// The keys, as a tuple, of a map that is made of these pairs, which are in order, and nothing else: all maps from there share
-    /// it. `None` where the keys are not known, or the map is not flat.
-    pub(super) fn keys_of_new_map(&mut self, source: &Operand, pairs: &[&[Operand]]) -> Option<Term> {
+    /// The keys, as a tuple, of a map that is made of these pairs, which are in order, and nothing
+    /// else: all maps from there share it. `None` where the keys are not known, or the map is not
+    /// flat.
+    pub(super) fn keys_of_new_map(
+        &mut self,
+        source: &Operand,
+        pairs: &[&[Operand]],
+    ) -> Option<Term> {
         let is_empty = self.pool_term(source)?.as_flat_map()?.size() == 0;
-        let keys = pairs.iter().map(|pair| self.pool_term(&pair[0])).collect::<Option<Vec<Term>>>()?;
+        let keys =
+            pairs.iter().map(|pair| self.pool_term(&pair[0])).collect::<Option<Vec<Term>>>()?;
         let are_different = keys.is_sorted_by(|&a, &b| compare_exact(a, b).is_lt());
         if !is_empty || !are_different || keys.is_empty() || keys.len() > FlatMap::SIZE_MAX {
             return None;
@@ -67,13 +75,16 @@ impl<L: Linker> Specialiser<'_, L> {
         self.has_own_literals = true;
         Some(self.linker.tuple(&keys))
     }
-    /// A source operand of the instruction that will be emitted next (or `ahead` instructions later).
+    /// A source operand of the instruction that will be emitted next (or `ahead` instructions
+    /// later).
     pub(super) fn src_at(&mut self, operand: &Operand, ahead: usize) -> Src {
         let at = match operand {
             Operand::X(number) | Operand::TypedX(number, _) => return Src::x(*number),
             Operand::Y(number) | Operand::TypedY(number, _) => return Src::y(*number),
             Operand::Int(value) if Src::fits_small(*value) => return Src::small(*value as i32),
-            Operand::Unsigned(value) | Operand::Char(value) if *value < 1 << 29 => return Src::small(*value as i32),
+            Operand::Unsigned(value) | Operand::Char(value) if *value < 1 << 29 => {
+                return Src::small(*value as i32);
+            }
             Operand::Literal(index) => *index as usize,
             other => {
                 let term = self.pool_term(other).unwrap_or(Term::NIL);
@@ -155,8 +166,13 @@ impl<L: Linker> Specialiser<'_, L> {
         if let Operand::Atom(index) = operand { Some(self.atoms[*index as usize]) } else { None }
     }
     /// Field names, which the verifier has seen to be atoms, and what goes with them.
-    pub(super) fn fields<T>(&mut self, pairs: &[Operand], of: impl Fn(&mut Self, &Operand) -> T) -> Box<[(Term, T)]> {
-        let name = |specialiser: &Self, field| specialiser.atom_of(field).map_or(Term::NIL, Term::atom);
+    pub(super) fn fields<T>(
+        &mut self,
+        pairs: &[Operand],
+        of: impl Fn(&mut Self, &Operand) -> T,
+    ) -> Box<[(Term, T)]> {
+        let name =
+            |specialiser: &Self, field| specialiser.atom_of(field).map_or(Term::NIL, Term::atom);
         pairs.chunks_exact(2).map(|pair| (name(self, &pair[0]), of(self, &pair[1]))).collect()
     }
     pub(super) fn is_atom(&self, operand: &Operand, name: &str) -> bool {
@@ -172,6 +188,8 @@ impl<L: Linker> Specialiser<'_, L> {
     }
     pub(super) fn is_erlang(&self, import: &Operand, name: &str, arity: u32) -> bool {
         let mfa = self.file.imports[unsigned(import) as usize];
-        mfa.arity == arity && self.atoms[mfa.function as usize].name() == name && self.atoms[mfa.module as usize] == am::ERLANG
+        mfa.arity == arity
+            && self.atoms[mfa.function as usize].name() == name
+            && self.atoms[mfa.module as usize] == am::ERLANG
     }
 }

@@ -1,10 +1,10 @@
 //! Native records (OTP 29).
 
-use crate::instr::*;
+use super::operands::label;
+use super::{Build, Linker, Specialiser};
 use crate::decode::{Op, Operand};
 use crate::genop::Opcode;
-use super::{Build, Linker, Specialiser};
-use super::operands::label;
+use crate::instr::*;
 use swarmrt_term::{Term, am};
 
 impl<L: Linker> Specialiser<'_, L> {
@@ -13,14 +13,25 @@ impl<L: Linker> Specialiser<'_, L> {
         let args = &op.args;
         match op.opcode {
             G::IsNativeRecord => {
-                let (Some(module), Some(name)) = (self.atom_of(&args[2]), self.atom_of(&args[3])) else { return Err(self.unsupported(op)) };
+                let (Some(module), Some(name)) = (self.atom_of(&args[2]), self.atom_of(&args[3]))
+                else {
+                    return Err(self.unsupported(op));
+                };
                 let record = self.src(&args[1]);
-                let test = self.table(RecordTest { record, id: RecordId { module, name }, fail: label(&args[0]) });
+                let test = self.table(RecordTest {
+                    record,
+                    id: RecordId { module, name },
+                    fail: label(&args[0]),
+                });
                 self.jump(Instr::IsRecordOf { test });
             }
             G::IsRecordAccessible => {
                 let src = self.src(&args[1]);
-                let own = if self.is_atom(&args[2], "external") { NO_MODULE } else { self.atoms[1].index() };
+                let own = if self.is_atom(&args[2], "external") {
+                    NO_MODULE
+                } else {
+                    self.atoms[1].index()
+                };
                 self.jump(Instr::IsRecordAccessible { src, fail: label(&args[0]), own });
             }
             G::GetRecordElements => {
@@ -43,16 +54,26 @@ impl<L: Linker> Specialiser<'_, L> {
             _ => {
                 let source = match (&args[2], &args[1]) {
                     (Operand::Nil, Operand::Atom(name)) => {
-                        let record = self.file.records.iter().position(|record| record.name == *name).ok_or_else(|| self.unsupported(op))?;
+                        let record = self
+                            .file
+                            .records
+                            .iter()
+                            .position(|record| record.name == *name)
+                            .ok_or_else(|| self.unsupported(op))?;
                         // The two literals of each record come last.
                         let at = self.literals.len() - 2 * (self.file.records.len() - record);
-                        let (definition, defaults) = (Operand::Literal(at as u32), Operand::Literal(at as u32 + 1));
-                        RecordSource::Local { definition: self.src(&definition), defaults: self.src(&defaults) }
+                        let (definition, defaults) =
+                            (Operand::Literal(at as u32), Operand::Literal(at as u32 + 1));
+                        RecordSource::Local {
+                            definition: self.src(&definition),
+                            defaults: self.src(&defaults),
+                        }
                     }
                     (Operand::Nil, id) => RecordSource::External(self.record_id(op, id)?),
                     (record, _) => RecordSource::Update(self.src(record)),
                 };
-                let fields = self.fields(Self::list(&args[5]), |specialiser, value| specialiser.src(value));
+                let fields =
+                    self.fields(Self::list(&args[5]), |specialiser, value| specialiser.src(value));
                 let put = self.table(RecordPut { source, fields });
                 self.emit(Instr::PutRecord { put, dst: Self::dst(&args[3]) });
             }

@@ -1,10 +1,10 @@
 //! Where specialised code lives: instructions and constants in one block, tables apart.
 
+use super::deferred::Deferred;
 use crate::instr::*;
 use std::any::Any;
 use std::ptr::NonNull;
 use std::sync::{Mutex, PoisonError, RwLock};
-use super::deferred::Deferred;
 use swarmrt_term::{Atom, Term};
 
 /// A function of a specialised module; positions are instruction numbers.
@@ -81,7 +81,8 @@ unsafe impl Sync for Specialised {}
 
 impl Specialised {
     pub fn code(&self) -> &[Instr] {
-        // SAFETY: the storage from `first` on is filled with instructions; zeroes are [`Instr::NotLoaded`].
+        // SAFETY: the storage from `first` on is filled with instructions; zeroes are
+        // [`Instr::NotLoaded`].
         unsafe { std::slice::from_raw_parts(self.instr(0), self.storage.len() - self.first) }
     }
     pub(super) fn instr(&self, at: u32) -> *mut Instr {

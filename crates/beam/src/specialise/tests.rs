@@ -69,7 +69,11 @@ fn module(body: impl IntoIterator<Item = Op>) -> BeamFile {
     ];
     ops.extend(body);
     ops.push(op(Opcode::IntCodeEnd, []));
-    BeamFile { atoms: vec![String::new(), "m".to_owned()], code: Code { ops, label_count: 3, function_count: 1 }, ..BeamFile::default() }
+    BeamFile {
+        atoms: vec![String::new(), "m".to_owned()],
+        code: Code { ops, label_count: 3, function_count: 1 },
+        ..BeamFile::default()
+    }
 }
 
 /// Translates a module with whatever for its constants.

@@ -6,12 +6,14 @@ use std::collections::BTreeMap;
 /// What is done at an instruction of a function, beside what it does.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Amendment {
-    /// The destination of a guard's built-in has to hold a term before it runs: an immediate is moved there first.
+    /// The destination of a guard's built-in has to hold a term before it runs: an immediate is
+    /// moved there first.
     Clear,
-    /// Before it, the message that was looked at becomes the process's own, and the mailbox gets a copy.
+    /// Before it, the message that was looked at becomes the process's own, and the mailbox gets a
+    /// copy.
     OwnMessage,
-    /// Behind it, a label or the end of a catch, the turn of the process can end. So many X registers are saved then; the
-    /// holes among them hold no terms.
+    /// Behind it, a label or the end of a catch, the turn of the process can end. So many X
+    /// registers are saved then; the holes among them hold no terms.
     EndTurn { live: u16, holes: Box<[u16]> },
     /// It is never reached, nor are those behind it up to `until`.
     Dead { until: u32 },

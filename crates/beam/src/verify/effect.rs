@@ -55,7 +55,10 @@ pub(super) fn read_y(state: &State, register: u16) -> Result<(), Fault> {
     untagged(state, register)
 }
 
-pub(super) fn read_all<'o>(state: &State, args: impl Iterator<Item = &'o Operand>) -> Result<(), Fault> {
+pub(super) fn read_all<'o>(
+    state: &State,
+    args: impl Iterator<Item = &'o Operand>,
+) -> Result<(), Fault> {
     for arg in args {
         read(state, arg)?;
     }
@@ -115,7 +118,8 @@ pub(super) fn write_x0(state: &mut State) -> Step {
 /// Puts what one register holds into another.
 pub(super) fn move_to(state: &mut State, from: &Operand, to: &Operand) -> Step {
     read_any(state, from)?;
-    let (is_context, is_same) = (state.contexts.contains(from), state.fresh_tuple && state.same_tuple.contains(from));
+    let (is_context, is_same) =
+        (state.contexts.contains(from), state.fresh_tuple && state.same_tuple.contains(from));
     let fragile = is_fragile(state, from);
     write(state, to)?;
     state.contexts.set(to, is_context);
@@ -129,7 +133,13 @@ pub(super) fn move_to(state: &mut State, from: &Operand, to: &Operand) -> Step {
 pub(super) fn swap(state: &mut State, a: &Operand, b: &Operand) -> Step {
     read_any(state, a)?;
     read_any(state, b)?;
-    let marks = |state: &State, arg| (state.contexts.contains(arg), state.fresh_tuple && state.same_tuple.contains(arg), is_fragile(state, arg));
+    let marks = |state: &State, arg| {
+        (
+            state.contexts.contains(arg),
+            state.fresh_tuple && state.same_tuple.contains(arg),
+            is_fragile(state, arg),
+        )
+    };
     let (of_a, of_b) = (marks(state, a), marks(state, b));
     for (to, (is_context, is_same, fragile)) in [(a, of_b), (b, of_a)] {
         write(state, to)?;
@@ -286,7 +296,10 @@ pub(super) fn trim(args: &[Operand], state: &mut State) -> Step {
     let (dropped, remaining) = (unsigned(&args[0]) as u32, unsigned(&args[1]) as u32);
     let wanted = dropped + remaining;
     if state.frame != Frame::Size(wanted) {
-        return Err(Fault::WrongFrame { frame: state.frame.to_string(), wanted: u64::from(wanted) });
+        return Err(Fault::WrongFrame {
+            frame: state.frame.to_string(),
+            wanted: u64::from(wanted),
+        });
     }
     if state.tags_mixed {
         return Err(Fault::MixedCatches);

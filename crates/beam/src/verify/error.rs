@@ -32,7 +32,9 @@ impl fmt::Display for Place {
             Place::Instruction { function, name, offset } if function.is_empty() => {
                 write!(f, ", byte {offset}, {name}")
             }
-            Place::Instruction { function, name, offset } => write!(f, ":{function}, byte {offset}, {name}"),
+            Place::Instruction { function, name, offset } => {
+                write!(f, ":{function}, byte {offset}, {name}")
+            }
         }
     }
 }
@@ -47,10 +49,13 @@ impl VerifyError {
     pub(super) fn new(file: &BeamFile, ops: &[Op], op: usize, fault: Fault) -> VerifyError {
         let func_info = ops.iter().take(op + 1).find(|op| op.opcode == Opcode::FuncInfo);
         let function = match func_info.map(|op| &op.args[..]) {
-            Some([_, Operand::Atom(name), Operand::Unsigned(arity)]) => name_of(file, *name, *arity),
+            Some([_, Operand::Atom(name), Operand::Unsigned(arity)]) => {
+                name_of(file, *name, *arity)
+            }
             _ => String::new(),
         };
-        let (name, offset) = ops.get(op).map_or(("end of code", 0), |op| (op.opcode.name(), op.offset));
+        let (name, offset) =
+            ops.get(op).map_or(("end of code", 0), |op| (op.opcode.name(), op.offset));
         let place = Place::Instruction { function, name, offset };
         VerifyError { module: file.module().to_owned(), place, fault }
     }
@@ -65,8 +70,18 @@ impl VerifyError {
         VerifyError::at_call(file, call.caller, call.opcode, call.offset, fault)
     }
 
-    fn at_call(file: &BeamFile, caller: (u32, u32), opcode: Opcode, offset: u32, fault: Fault) -> VerifyError {
-        let place = Place::Instruction { function: name_of(file, caller.0, caller.1.into()), name: opcode.name(), offset };
+    fn at_call(
+        file: &BeamFile,
+        caller: (u32, u32),
+        opcode: Opcode,
+        offset: u32,
+        fault: Fault,
+    ) -> VerifyError {
+        let place = Place::Instruction {
+            function: name_of(file, caller.0, caller.1.into()),
+            name: opcode.name(),
+            offset,
+        };
         VerifyError { module: file.module().to_owned(), place, fault }
     }
 }

@@ -94,7 +94,8 @@ impl Flow<'_> {
         Err((self.function.func_info, Fault::TooComplex))
     }
 
-    /// Every loop without a call passes a place where the turn can end. What is alive there is known only now.
+    /// Every loop without a call passes a place where the turn can end. What is alive there is
+    /// known only now.
     fn amend_loops(&mut self) {
         for &op in &self.loops {
             let live = match self.function.ops[op as usize].opcode {
@@ -129,16 +130,23 @@ impl Flow<'_> {
         }
     }
 
-    /// Checks that an instruction's labels exist: in this function, or as the entry of one of that arity.
+    /// Checks that an instruction's labels exist: in this function, or as the entry of one of that
+    /// arity.
     fn check_labels(&mut self, op: &Op) -> Result<(), Fault> {
         match op.opcode {
             Opcode::Call | Opcode::CallOnly | Opcode::CallLast => {
-                return self.entry(op, label(&op.args[1]), Wanted::Exactly(unsigned(&op.args[0]) as u32));
+                return self.entry(
+                    op,
+                    label(&op.args[1]),
+                    Wanted::Exactly(unsigned(&op.args[0]) as u32),
+                );
             }
             Opcode::CallFun2 => {
                 // It knows its target; the free variables come on top of the arguments.
                 return match op.args[0] {
-                    Operand::Label(label) => self.entry(op, label, Wanted::AtLeast(unsigned(&op.args[1]) as u32)),
+                    Operand::Label(label) => {
+                        self.entry(op, label, Wanted::AtLeast(unsigned(&op.args[1]) as u32))
+                    }
                     _ => Ok(()),
                 };
             }
@@ -173,7 +181,9 @@ impl Flow<'_> {
     /// Name and arity of the function.
     fn caller(&self) -> (u32, u32) {
         let func_info = &self.function.ops[self.function.func_info];
-        let Operand::Atom(name) = func_info.args[1] else { unreachable!("the shape of the instruction has been checked") };
+        let Operand::Atom(name) = func_info.args[1] else {
+            unreachable!("the shape of the instruction has been checked")
+        };
         (name, self.function.arity)
     }
 
@@ -181,14 +191,21 @@ impl Flow<'_> {
         match self.labels.get(label as usize) {
             Some(info) if info.function == NONE => {
                 let caller = self.caller();
-                self.calls.push(Call { label, wanted, caller, offset: op.offset, opcode: op.opcode });
+                self.calls.push(Call {
+                    label,
+                    wanted,
+                    caller,
+                    offset: op.offset,
+                    opcode: op.opcode,
+                });
                 Ok(())
             }
             _ => super::entry(self.labels, label, wanted),
         }
     }
 
-    /// From an instruction to the end of the function, skipping what is not reached or known already.
+    /// From an instruction to the end of the function, skipping what is not reached or known
+    /// already.
     fn walk(&mut self, start: usize, mut current: Option<State>) -> Result<(), Located> {
         for (position, op) in self.function.ops.iter().enumerate().skip(start) {
             self.position = position;
@@ -201,7 +218,9 @@ impl Flow<'_> {
                 (_, None) => continue,
             };
             match outcome {
-                Ok(Continue) if current.is_some() => self.reached[position / 64] |= 1 << (position % 64),
+                Ok(Continue) if current.is_some() => {
+                    self.reached[position / 64] |= 1 << (position % 64);
+                }
                 Ok(Continue) => {}
                 Ok(Stop) => current = None,
                 Err(fault) => return Err((position, fault)),
@@ -234,8 +253,8 @@ impl Flow<'_> {
         Ok(Stop)
     }
 
-    /// Joins a state into that of a label. Slots of earlier functions are none of this one's labels,
-    /// as labels belong to one function.
+    /// Joins a state into that of a label. Slots of earlier functions are none of this one's
+    /// labels, as labels belong to one function.
     fn join(&mut self, label: u32, state: &State) -> Result<(), Fault> {
         let info = &mut self.labels[label as usize];
         if info.slot == NONE {
@@ -266,12 +285,21 @@ impl Flow<'_> {
         self.branch_within(label, state)
     }
 
-    /// A branch that may close a loop: the process's turn can end there. X registers are all that is kept then.
+    /// A branch that may close a loop: the process's turn can end there. X registers are all that
+    /// is kept then.
     fn branch_back(&mut self, label: u32, state: &State) -> Result<(), Fault> {
         // Before the end of a catch, registers hold an exception that nobody else knows.
-        let catch_end = self.first_instruction(label).filter(|&index| self.function.ops[index].opcode == Opcode::CatchEnd);
+        let catch_end = self
+            .first_instruction(label)
+            .filter(|&index| self.function.ops[index].opcode == Opcode::CatchEnd);
         self.loops.insert(catch_end.map_or(self.labels[label as usize].op, |index| index as u32));
-        let state = State { floats: RegSet::default(), grant: Grant::default(), building: false, fresh_tuple: false, ..state.clone() };
+        let state = State {
+            floats: RegSet::default(),
+            grant: Grant::default(),
+            building: false,
+            fresh_tuple: false,
+            ..state.clone()
+        };
         self.branch_within(label, &state)
     }
 
@@ -285,10 +313,11 @@ impl Flow<'_> {
         Ok(())
     }
 
-    /// Whether `try_case` is what stands at a label. Without an exception it raises one, so running into it
-    /// is like raising one right before.
+    /// Whether `try_case` is what stands at a label. Without an exception it raises one, so running
+    /// into it is like raising one right before.
     fn is_try_handler(&self, label: u32) -> bool {
-        self.first_instruction(label).is_some_and(|index| self.function.ops[index].opcode == Opcode::TryCase)
+        self.first_instruction(label)
+            .is_some_and(|index| self.function.ops[index].opcode == Opcode::TryCase)
     }
 
     /// A jump to `func_info`, which raises `function_clause` with the arguments.
@@ -314,7 +343,9 @@ impl Flow<'_> {
             let op = self.labels[tag.handler as usize].op as usize;
             if op <= self.position {
                 // The process's turn can end behind the end of the catch.
-                let end = self.first_instruction(tag.handler).expect("a handler begins with the end of its catch");
+                let end = self
+                    .first_instruction(tag.handler)
+                    .expect("a handler begins with the end of its catch");
                 self.loops.insert(end as u32);
             }
             self.branch_within(tag.handler, &handler_state)?;
@@ -322,8 +353,8 @@ impl Flow<'_> {
         Ok(())
     }
 
-    /// Before something that may keep terms beyond the receive: what refers to the message that was looked at becomes the
-    /// process's own, and the mailbox gets a copy.
+    /// Before something that may keep terms beyond the receive: what refers to the message that was
+    /// looked at becomes the process's own, and the mailbox gets a copy.
     fn own_message(&mut self, state: &mut State) {
         if !state.fragile.is_empty() {
             self.amendments.insert(self.position as u32, Amendment::OwnMessage);
@@ -377,8 +408,12 @@ impl Flow<'_> {
                 write_x0(state)
             }
 
-            O::Allocate | O::AllocateZero => allocate(op, state, Grant::default(), unsigned(&args[1])),
-            O::AllocateHeap | O::AllocateHeapZero => allocate(op, state, shape::grant(&args[1]), unsigned(&args[2])),
+            O::Allocate | O::AllocateZero => {
+                allocate(op, state, Grant::default(), unsigned(&args[1]))
+            }
+            O::AllocateHeap | O::AllocateHeapZero => {
+                allocate(op, state, shape::grant(&args[1]), unsigned(&args[2]))
+            }
             O::Deallocate => {
                 deallocate(state, unsigned(&args[0]))?;
                 Ok(Continue)
@@ -493,21 +528,34 @@ impl Flow<'_> {
         }
     }
 
-    /// The effect that follows from the kinds of the operands: reads, then a possible collection, then branches, then writes.
+    /// The effect that follows from the kinds of the operands: reads, then a possible collection,
+    /// then branches, then writes.
     fn plain(&mut self, op: &Op, traits: Traits, state: &mut State) -> Step {
         let kinds = op.opcode.kinds();
         let (mut live, mut heap) = (None, None);
         // Which operands are branched to, and which are written.
         let (mut branches, mut writes) = (Positions(0), Positions(0));
         // What is written may refer to the message. Instructions that write nothing keep nothing.
-        let fragile = !state.fragile.is_empty() && operands(&op.args).any(|arg| is_fragile(state, arg));
+        let fragile =
+            !state.fragile.is_empty() && operands(&op.args).any(|arg| is_fragile(state, arg));
         for (at, (arg, kind)) in op.args.iter().zip(kinds).enumerate() {
             match kind {
-                Kind::Source if op.opcode == Opcode::GcBif1 && self.imports[unsigned(&op.args[2]) as usize] == Known::SizesContexts => read_any(state, arg)?,
+                Kind::Source
+                    if op.opcode == Opcode::GcBif1
+                        && self.imports[unsigned(&op.args[2]) as usize] == Known::SizesContexts =>
+                {
+                    read_any(state, arg)?;
+                }
                 Kind::Source | Kind::Register | Kind::Size => read(state, arg)?,
                 Kind::MaybeContext | Kind::Context => read_any(state, arg)?,
-                Kind::Target | Kind::NewContext | Kind::WriteY | Kind::WriteYs | Kind::WriteFloat => writes.add(at),
-                Kind::Fail | Kind::Jump | Kind::Start | Kind::Values | Kind::Arities => branches.add(at),
+                Kind::Target
+                | Kind::NewContext
+                | Kind::WriteY
+                | Kind::WriteYs
+                | Kind::WriteFloat => writes.add(at),
+                Kind::Fail | Kind::Jump | Kind::Start | Kind::Values | Kind::Arities => {
+                    branches.add(at);
+                }
                 Kind::ReadFloat => read_float(state, arg)?,
                 Kind::Sources | Kind::SourcePairs => read_all(state, elements(arg).iter())?,
                 Kind::Updates => read_all(state, elements(arg).iter().skip(1).step_by(2))?,
@@ -524,7 +572,9 @@ impl Flow<'_> {
         if traits.fills_binary {
             building(state)?;
             // Behind an interruption the binary so far is read again.
-            if let Some(binary) = crate::specialise::interrupted_construction(self.function.ops, self.position) {
+            if let Some(binary) =
+                crate::specialise::interrupted_construction(self.function.ops, self.position)
+            {
                 read(state, binary)?;
             }
         }
@@ -544,11 +594,16 @@ impl Flow<'_> {
         }
         for at in branches {
             match &op.args[at] {
-                Operand::Label(_) if traits.guard => self.guard_fail(&op.args[at], op.args.last(), state)?,
+                Operand::Label(_) if traits.guard => {
+                    self.guard_fail(&op.args[at], op.args.last(), state)?;
+                }
                 Operand::Label(label) if kinds.contains(&Kind::MaybeContext) => {
                     // What cannot be matched is no context.
                     let mut failed = state.clone();
-                    let source = kinds.iter().position(|&kind| kind == Kind::MaybeContext).expect("just found");
+                    let source = kinds
+                        .iter()
+                        .position(|&kind| kind == Kind::MaybeContext)
+                        .expect("just found");
                     failed.contexts.set(&op.args[source], false);
                     self.branch(*label, &failed)?;
                 }
@@ -573,7 +628,11 @@ impl Flow<'_> {
             match &op.args[at] {
                 Operand::List(pairs) if kinds[at] == Kind::SourceAndTarget => {
                     write_all(state, pairs.iter().skip(1).step_by(2))?;
-                    pairs.iter().skip(1).step_by(2).for_each(|register| mark_fragile(state, register, fragile));
+                    pairs
+                        .iter()
+                        .skip(1)
+                        .step_by(2)
+                        .for_each(|register| mark_fragile(state, register, fragile));
                 }
                 Operand::List(registers) => {
                     write_all(state, registers.iter())?;
@@ -589,10 +648,15 @@ impl Flow<'_> {
         Ok(Continue)
     }
 
-    /// The compiler knows the types of terms, and that some built-in cannot fail (`is_map_key/2` of a map): it may read the
-    /// destination where the built-in would have failed. We do not track types; so there the destination holds what it was
-    /// cleared to before.
-    fn guard_fail(&mut self, fail: &Operand, destination: Option<&Operand>, state: &State) -> Result<(), Fault> {
+    /// The compiler knows the types of terms, and that some built-in cannot fail (`is_map_key/2` of
+    /// a map): it may read the destination where the built-in would have failed. We do not track
+    /// types; so there the destination holds what it was cleared to before.
+    fn guard_fail(
+        &mut self,
+        fail: &Operand,
+        destination: Option<&Operand>,
+        state: &State,
+    ) -> Result<(), Fault> {
         if !self.clearing || label(fail) == 0 {
             return self.branch(label(fail), state);
         }
@@ -603,7 +667,8 @@ impl Flow<'_> {
                 cleared.x.insert(*x);
                 !state.x.contains(*x)
             }
-            Some(Operand::Y(y) | Operand::TypedY(y, _)) if matches!(state.frame, Frame::Size(words) if u32::from(*y) < words) => {
+            Some(Operand::Y(y) | Operand::TypedY(y, _)) if matches!(state.frame, Frame::Size(words) if u32::from(*y) < words) =>
+            {
                 cleared.contexts.y.remove(*y);
                 cleared.y.insert(*y);
                 !state.y.contains(*y)
@@ -617,13 +682,20 @@ impl Flow<'_> {
         self.branch(label(fail), &cleared)
     }
 
-    /// A function of this module takes match contexts if its own code treats these arguments as such.
+    /// A function of this module takes match contexts if its own code treats these arguments as
+    /// such.
     fn call_with_contexts(&mut self, label: u32, state: &State, arity: u32) {
         let mut arguments = state.contexts.x.clone();
         arguments.truncate(arity);
         if !arguments.is_empty() {
             let op = &self.function.ops[self.position];
-            self.context_calls.push(ContextCall { label, arguments, caller: self.caller(), offset: op.offset, opcode: op.opcode });
+            self.context_calls.push(ContextCall {
+                label,
+                arguments,
+                caller: self.caller(),
+                offset: op.offset,
+                opcode: op.opcode,
+            });
         }
     }
 
@@ -667,7 +739,8 @@ impl Flow<'_> {
     }
 
     fn never_returns(&self, op: &Op) -> bool {
-        let external = matches!(op.opcode, Opcode::CallExt | Opcode::CallExtOnly | Opcode::CallExtLast);
+        let external =
+            matches!(op.opcode, Opcode::CallExt | Opcode::CallExtOnly | Opcode::CallExtLast);
         external && self.imports[unsigned(&op.args[1]) as usize] == Known::NeverReturns
     }
 
@@ -682,7 +755,10 @@ impl Flow<'_> {
     fn suspend(&mut self, label: u32, state: &mut State) -> Result<(), Fault> {
         scannable(state)?;
         forget_x(state);
-        if label == 0 || self.labels[label as usize].op < self.function.func_info as u32 || self.is_try_handler(label) {
+        if label == 0
+            || self.labels[label as usize].op < self.function.func_info as u32
+            || self.is_try_handler(label)
+        {
             return self.branch(label, state);
         }
         // The turn can end here already.
@@ -720,7 +796,8 @@ impl Flow<'_> {
     fn check_handler(&self, handler: u32, kind: CatchKind) -> Result<(), Fault> {
         let first = self.first_instruction(handler).map(|index| self.function.ops[index].opcode);
         match (first, kind) {
-            (Some(Opcode::TryCase), CatchKind::Try) | (Some(Opcode::CatchEnd), CatchKind::Catch) => Ok(()),
+            (Some(Opcode::TryCase), CatchKind::Try)
+            | (Some(Opcode::CatchEnd), CatchKind::Catch) => Ok(()),
             _ => Err(Fault::BadHandler(handler)),
         }
     }
@@ -730,8 +807,9 @@ impl Flow<'_> {
         let fail = label(&args[0]);
         let file = self.file;
         let fragile = is_fragile(state, &args[1]);
-        // The live counts hold where all commands succeed. A failing match leaves the registers as they were, but for
-        // destinations that earlier commands may have overwritten: no engine collects in between.
+        // The live counts hold where all commands succeed. A failing match leaves the registers as
+        // they were, but for destinations that earlier commands may have overwritten: no engine
+        // collects in between.
         let mut failed = state.clone();
         shape::split_commands(file, 3, elements(&args[2]), |command| {
             if let Command::Get { live, destination } = command {

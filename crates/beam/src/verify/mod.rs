@@ -20,29 +20,34 @@
 //! - control does not leave the function but by a call, a return or an exception. Nothing needs to
 //!   follow the call of one of [`NEVER_RETURN`].
 //!
-//! - a match context goes nowhere but to instructions that take one, and to functions of this module that
-//!   treat the argument as one;
-//! - what refers to a message that the mailbox still has is in registers of the function, and dead when the next message is
-//!   looked at; where it goes elsewhere, the machine makes it the process's own first ([`Amendment::OwnMessage`]);
+//! - a match context goes nowhere but to instructions that take one, and to functions of this
+//!   module that treat the argument as one;
+//! - what refers to a message that the mailbox still has is in registers of the function, and dead
+//!   when the next message is looked at; where it goes elsewhere, the machine makes it the
+//!   process's own first ([`Amendment::OwnMessage`]);
 //! - `remove_message` follows a `loop_rec` that has found a message;
-//! - `set_tuple_element` changes what `setelement/3` has just made, and does not put it into itself;
-//! - every loop that makes no call passes an [`Amendment::EndTurn`]; code that no path reaches is left out
-//!   ([`Amendment::Dead`]).
+//! - `set_tuple_element` changes what `setelement/3` has just made, and does not put it into
+//!   itself;
+//! - every loop that makes no call passes an [`Amendment::EndTurn`]; code that no path reaches is
+//!   left out ([`Amendment::Dead`]).
 //!
 //! Left to the machine:
 //! - every instruction checks the types of the terms that it takes apart or looks into (also match
 //!   contexts, their positions, receive markers, the binary under construction);
 //! - an exception goes to the active catch tag in the *lowest-numbered* Y register of the newest
-//!   frame that has one, with X0 to X3 set, and X0 to
-//!   a mark that no term has; `try_case` raises an error where it does not find that mark in X0 (the
-//!   compiler lets code run into it that follows a call which never returns), before it touches the frame;
+//!   frame that has one, with X0 to X3 set, and X0 to a mark that no term has; `try_case` raises an
+//!   error where it does not find that mark in X0 (the compiler lets code run into it that follows
+//!   a call which never returns), before it touches the frame;
 //! - a frame's Y registers hold harmless words from its allocation on, because an exception can
 //!   make the machine look through a frame that is not yet fully initialised;
-//! - X registers at and above the live count can still be *operands* of the instruction that kills them;
-//! - a tail call of one of [`NEVER_RETURN`] may name any frame size: the frame is not to be deallocated;
+//! - X registers at and above the live count can still be *operands* of the instruction that kills
+//!   them;
+//! - a tail call of one of [`NEVER_RETURN`] may name any frame size: the frame is not to be
+//!   deallocated;
 //! - `wait_timeout` reads its operand only when the timer is not running yet;
-//! - between `loop_rec` and `remove_message` the current message is still the mailbox's: a collection and an exception make
-//!   it the process's own; what is called meanwhile may have taken it, and then `remove_message` raises an error;
+//! - between `loop_rec` and `remove_message` the current message is still the mailbox's: a
+//!   collection and an exception make it the process's own; what is called meanwhile may have taken
+//!   it, and then `remove_message` raises an error;
 //! - the built-ins of `bif` and `gc_bif` are guard built-ins: who links the code sees to that.
 //!
 //! docs/verifier.md says the same instruction by instruction.
@@ -64,7 +69,15 @@ use crate::genop::Opcode;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Imported functions of module `erlang` that raise or stop, and never return.
-pub const NEVER_RETURN: &[(&str, u32)] = &[("error", 1), ("error", 2), ("error", 3), ("exit", 1), ("throw", 1), ("nif_error", 1), ("nif_error", 2)];
+pub const NEVER_RETURN: &[(&str, u32)] = &[
+    ("error", 1),
+    ("error", 2),
+    ("error", 3),
+    ("exit", 1),
+    ("throw", 1),
+    ("nif_error", 1),
+    ("nif_error", 2),
+];
 
 /// No such thing: of labels, slots and arities.
 const NONE: u32 = u32::MAX;
@@ -83,7 +96,8 @@ struct LabelInfo {
 }
 
 impl LabelInfo {
-    const UNDEFINED: LabelInfo = LabelInfo { function: NONE, op: NONE, entry_arity: NONE, slot: NONE };
+    const UNDEFINED: LabelInfo =
+        LabelInfo { function: NONE, op: NONE, entry_arity: NONE, slot: NONE };
 }
 
 /// A function's instructions.
@@ -117,7 +131,9 @@ impl Wanted {
         match self {
             Wanted::Exactly(wanted) | Wanted::AtLeast(wanted) if arity == wanted => Ok(()),
             Wanted::AtLeast(wanted) if arity > wanted => Ok(()),
-            Wanted::Exactly(wanted) | Wanted::AtLeast(wanted) => Err(Fault::WrongArity { label, arity, wanted }),
+            Wanted::Exactly(wanted) | Wanted::AtLeast(wanted) => {
+                Err(Fault::WrongArity { label, arity, wanted })
+            }
         }
     }
 }
@@ -138,10 +154,18 @@ struct ContextCall {
 /// What is wrong.
 pub fn verify(file: &BeamFile) -> Result<(), VerifyError> {
     let mut verifier = Verifier::new(file)?;
-    let Some((last, ops)) = file.code.ops.split_last().filter(|(last, _)| last.opcode == Opcode::IntCodeEnd) else {
-        return Err(VerifyError::new(file, &file.code.ops, file.code.ops.len().saturating_sub(1), Fault::FallsOff));
+    let Some((last, ops)) =
+        file.code.ops.split_last().filter(|(last, _)| last.opcode == Opcode::IntCodeEnd)
+    else {
+        return Err(VerifyError::new(
+            file,
+            &file.code.ops,
+            file.code.ops.len().saturating_sub(1),
+            Fault::FallsOff,
+        ));
     };
-    shape::check_kinds(file, last).map_err(|fault| VerifyError::new(file, std::slice::from_ref(last), 0, fault))?;
+    shape::check_kinds(file, last)
+        .map_err(|fault| VerifyError::new(file, std::slice::from_ref(last), 0, fault))?;
     let mut at = std::collections::HashMap::new();
     for function in functions(ops) {
         at.insert(function[0].offset, function);
@@ -168,37 +192,65 @@ impl<'a> Verifier<'a> {
     pub fn new(file: &'a BeamFile) -> Result<Verifier<'a>, VerifyError> {
         for lambda in &file.lambdas {
             if lambda.num_free > lambda.arity {
-                return Err(VerifyError::table(file, "fun", Fault::FreeVariables { given: lambda.arity, wanted: lambda.num_free }));
+                return Err(VerifyError::table(
+                    file,
+                    "fun",
+                    Fault::FreeVariables { given: lambda.arity, wanted: lambda.num_free },
+                ));
             }
         }
         let labels = vec![LabelInfo::UNDEFINED; file.code.label_count as usize];
         let imports = file.imports.iter().map(|import| known(file, import)).collect();
-        Ok(Verifier { file, labels, imports, functions: Vec::new(), calls: Vec::new(), context_calls: Vec::new(), slots: Vec::new() })
+        Ok(Verifier {
+            file,
+            labels,
+            imports,
+            functions: Vec::new(),
+            calls: Vec::new(),
+            context_calls: Vec::new(),
+            slots: Vec::new(),
+        })
     }
 
-    /// The next function, as the file's [`CodeReader`](crate::file::CodeReader) gives it. What it calls may come later.
+    /// The next function, as the file's [`CodeReader`](crate::file::CodeReader) gives it. What it
+    /// calls may come later.
     ///
     /// # Errors
     /// Which instruction is wrong, and why.
     pub fn function(&mut self, ops: &[Op]) -> Result<Amendments, VerifyError> {
         let fail = |(op, fault)| VerifyError::new(self.file, ops, op, fault);
-        let survey = survey(self.file, &mut self.labels, self.functions.len() as u32, ops).map_err(fail)?;
+        let survey =
+            survey(self.file, &mut self.labels, self.functions.len() as u32, ops).map_err(fail)?;
         let Some(function) = survey else { return Ok(Amendments::default()) };
         self.functions.push(ops[0].offset);
-        self.flow_clearing(function, &RegSet::default()).map_err(|(op, fault)| VerifyError::new(self.file, ops, op, fault))
+        self.flow_clearing(function, &RegSet::default())
+            .map_err(|(op, fault)| VerifyError::new(self.file, ops, op, fault))
     }
 
-    fn flow_clearing(&mut self, function: Function<'_>, contexts: &RegSet) -> Result<Amendments, (usize, Fault)> {
+    fn flow_clearing(
+        &mut self,
+        function: Function<'_>,
+        contexts: &RegSet,
+    ) -> Result<Amendments, (usize, Fault)> {
         match self.flow(function, contexts, false) {
-            // Once more with the destinations of guard built-ins cleared, which costs time only where it is needed.
-            Err((op, fault @ (Fault::UninitialisedX(_) | Fault::UninitialisedY(_) | Fault::StackNotInitialised))) => {
-                self.flow(function, contexts, true).map_err(|_| (op, fault))
-            }
+            // Once more with the destinations of guard built-ins cleared, which costs time only
+            // where it is needed.
+            Err((
+                op,
+                fault @ (Fault::UninitialisedX(_)
+                | Fault::UninitialisedY(_)
+                | Fault::StackNotInitialised),
+            )) => self.flow(function, contexts, true).map_err(|_| (op, fault)),
             result => result,
         }
     }
 
-    fn flow(&mut self, function: Function<'_>, contexts: &RegSet, clearing: bool) -> Result<Amendments, (usize, Fault)> {
+    fn flow(
+        &mut self,
+        function: Function<'_>,
+        contexts: &RegSet,
+        clearing: bool,
+    ) -> Result<Amendments, (usize, Fault)> {
         for op in function.ops.iter().filter(|op| op.opcode == Opcode::Label) {
             self.labels[shape::unsigned(&op.args[0]) as usize].slot = NONE;
         }
@@ -228,9 +280,12 @@ impl<'a> Verifier<'a> {
         result.map(|()| Amendments::from(amendments))
     }
 
-    /// Functions that are called with match contexts are verified once more, with these arguments as contexts. `read` gives
-    /// the instructions of the function that begins at an offset.
-    fn contexts(&mut self, mut read: impl FnMut(u32) -> Option<Vec<Op>>) -> Result<(), VerifyError> {
+    /// Functions that are called with match contexts are verified once more, with these arguments
+    /// as contexts. `read` gives the instructions of the function that begins at an offset.
+    fn contexts(
+        &mut self,
+        mut read: impl FnMut(u32) -> Option<Vec<Op>>,
+    ) -> Result<(), VerifyError> {
         let mut verified: BTreeMap<u32, RegSet> = BTreeMap::new();
         while let Some(call) = self.context_calls.pop() {
             let file = self.file;
@@ -241,12 +296,17 @@ impl<'a> Verifier<'a> {
             }
             let arguments = arguments.clone();
             let failed = |fault| VerifyError::context_call(file, &call, fault);
-            let Some(ops) = read(self.functions[number as usize]) else { return Err(failed(Fault::NotAnEntry(call.label))) };
+            let Some(ops) = read(self.functions[number as usize]) else {
+                return Err(failed(Fault::NotAnEntry(call.label)));
+            };
             let func_info = ops.iter().position(|op| op.opcode == Opcode::FuncInfo);
-            let Some(func_info) = func_info else { return Err(failed(Fault::NotAnEntry(call.label))) };
+            let Some(func_info) = func_info else {
+                return Err(failed(Fault::NotAnEntry(call.label)));
+            };
             let arity = shape::unsigned(&ops[func_info].args[2]) as u32;
             let function = Function { number, ops: &ops, func_info, arity };
-            self.flow_clearing(function, &arguments).map_err(|(op, fault)| VerifyError::new(file, &ops, op, fault))?;
+            self.flow_clearing(function, &arguments)
+                .map_err(|(op, fault)| VerifyError::new(file, &ops, op, fault))?;
         }
         Ok(())
     }
@@ -254,20 +314,29 @@ impl<'a> Verifier<'a> {
     /// All functions were there.
     ///
     /// # Errors
-    /// What is called, exported or made a fun of, and is no function; what is called with match contexts, and takes none.
+    /// What is called, exported or made a fun of, and is no function; what is called with match
+    /// contexts, and takes none.
     pub fn finish(mut self, read: impl FnMut(u32) -> Option<Vec<Op>>) -> Result<(), VerifyError> {
         let file = self.file;
         for call in &self.calls {
             let Call { label, wanted, .. } = *call;
-            entry(&self.labels, label, wanted).map_err(|fault| VerifyError::call(file, call, fault))?;
+            entry(&self.labels, label, wanted)
+                .map_err(|fault| VerifyError::call(file, call, fault))?;
         }
         self.contexts(read)?;
-        check_tables(file, &self.labels).map_err(|(what, fault)| VerifyError::table(file, what, fault))
+        check_tables(file, &self.labels)
+            .map_err(|(what, fault)| VerifyError::table(file, what, fault))
     }
 }
 
-/// Finds the labels of a function, and checks the kinds of operands. There may be none: only labels and lines.
-fn survey<'a>(file: &BeamFile, labels: &mut [LabelInfo], number: u32, ops: &'a [Op]) -> Result<Option<Function<'a>>, (usize, Fault)> {
+/// Finds the labels of a function, and checks the kinds of operands. There may be none: only labels
+/// and lines.
+fn survey<'a>(
+    file: &BeamFile,
+    labels: &mut [LabelInfo],
+    number: u32,
+    ops: &'a [Op],
+) -> Result<Option<Function<'a>>, (usize, Fault)> {
     if ops.len() >= NONE as usize {
         return Err((0, Fault::TooManyInstructions));
     }
@@ -278,8 +347,12 @@ fn survey<'a>(file: &BeamFile, labels: &mut [LabelInfo], number: u32, ops: &'a [
             Opcode::Label => {
                 let label = shape::unsigned(&op.args[0]) as usize;
                 match labels.get_mut(label) {
-                    Some(info) if label != 0 && info.function == NONE => (info.function, info.op) = (number, index as u32),
-                    Some(_) if label != 0 => return Err((index, Fault::DuplicateLabel(label as u32))),
+                    Some(info) if label != 0 && info.function == NONE => {
+                        (info.function, info.op) = (number, index as u32);
+                    }
+                    Some(_) if label != 0 => {
+                        return Err((index, Fault::DuplicateLabel(label as u32)));
+                    }
                     _ => return Err((index, Fault::NoSuchLabel(label as u64))),
                 }
             }
@@ -301,7 +374,9 @@ fn survey<'a>(file: &BeamFile, labels: &mut [LabelInfo], number: u32, ops: &'a [
         return Err((func_info, Fault::NoFunctionLabel));
     }
     match ops.get(func_info + 1) {
-        Some(op) if op.opcode == Opcode::Label => labels[shape::unsigned(&op.args[0]) as usize].entry_arity = function.arity,
+        Some(op) if op.opcode == Opcode::Label => {
+            labels[shape::unsigned(&op.args[0]) as usize].entry_arity = function.arity;
+        }
         _ => return Err((func_info, Fault::NoEntryLabel)),
     }
     Ok(Some(function))
@@ -318,13 +393,16 @@ fn entry(labels: &[LabelInfo], label: u32, wanted: Wanted) -> Result<(), Fault> 
 /// Exports, local functions and lambdas have to be entries of functions.
 fn check_tables(file: &BeamFile, labels: &[LabelInfo]) -> Result<(), (&'static str, Fault)> {
     for export in &file.exports {
-        entry(labels, export.label, Wanted::Exactly(export.arity)).map_err(|fault| ("export", fault))?;
+        entry(labels, export.label, Wanted::Exactly(export.arity))
+            .map_err(|fault| ("export", fault))?;
     }
     for local in &file.locals {
-        entry(labels, local.label, Wanted::Exactly(local.arity)).map_err(|fault| ("local function", fault))?;
+        entry(labels, local.label, Wanted::Exactly(local.arity))
+            .map_err(|fault| ("local function", fault))?;
     }
     for lambda in &file.lambdas {
-        entry(labels, lambda.label, Wanted::Exactly(lambda.arity)).map_err(|fault| ("fun", fault))?;
+        entry(labels, lambda.label, Wanted::Exactly(lambda.arity))
+            .map_err(|fault| ("fun", fault))?;
     }
     Ok(())
 }
@@ -346,7 +424,9 @@ fn known(file: &BeamFile, import: &Mfa) -> Known {
     match (name(import.module), name(import.function), import.arity) {
         ("erlang", "setelement", 3) => Known::SetElement,
         ("erlang", "byte_size" | "bit_size", 1) => Known::SizesContexts,
-        ("erlang", function, arity) if NEVER_RETURN.contains(&(function, arity)) => Known::NeverReturns,
+        ("erlang", function, arity) if NEVER_RETURN.contains(&(function, arity)) => {
+            Known::NeverReturns
+        }
         _ => Known::Nothing,
     }
 }

@@ -35,7 +35,9 @@ pub(super) fn check_kinds(file: &BeamFile, op: &Op) -> Result<(), Fault> {
 fn check_kind(file: &BeamFile, position: usize, arg: &Operand, kind: Kind) -> Result<(), Fault> {
     let expected = match kind {
         Kind::Source | Kind::MaybeContext => return source(file, position, arg),
-        Kind::Register | Kind::Context | Kind::Target | Kind::NewContext | Kind::ReadWrite => return register(file, position, arg),
+        Kind::Register | Kind::Context | Kind::Target | Kind::NewContext | Kind::ReadWrite => {
+            return register(file, position, arg);
+        }
         // That labels exist in the function is checked with the function.
         Kind::Fail | Kind::Place if matches!(arg, Operand::Label(_)) => return Ok(()),
         Kind::Jump | Kind::Entry if matches!(arg, Operand::Label(label) if *label != 0) => {
@@ -71,7 +73,12 @@ fn check_kind(file: &BeamFile, position: usize, arg: &Operand, kind: Kind) -> Re
         Kind::Count => return at_most(position, arg, COUNT_MAX, "too large"),
         Kind::Extent => return at_most(position, arg, u64::MAX, ""),
         Kind::Arity => {
-            return at_most(position, arg, u64::from(ARITY_MAX), "functions have up to 255 arguments");
+            return at_most(
+                position,
+                arg,
+                u64::from(ARITY_MAX),
+                "functions have up to 255 arguments",
+            );
         }
         Kind::Live => return at_most(position, arg, REGISTERS_MAX, "there are 1024 X registers"),
         Kind::FrameWords => {
@@ -102,11 +109,17 @@ fn check_kind(file: &BeamFile, position: usize, arg: &Operand, kind: Kind) -> Re
 #[inline]
 fn source(file: &BeamFile, position: usize, arg: &Operand) -> Result<(), Fault> {
     match arg {
-        Operand::X(_) | Operand::Y(_) | Operand::TypedX(..) | Operand::TypedY(..) => register(file, position, arg),
+        Operand::X(_) | Operand::Y(_) | Operand::TypedX(..) | Operand::TypedY(..) => {
+            register(file, position, arg)
+        }
         Operand::Nil | Operand::Int(_) => Ok(()),
         Operand::BigInt(bytes) if !bytes.is_empty() => Ok(()),
-        Operand::Atom(atom) if *atom != 0 => below(position, "atom", u64::from(*atom), file.atoms.len()),
-        Operand::Literal(literal) => below(position, "literal", u64::from(*literal), file.literals.len()),
+        Operand::Atom(atom) if *atom != 0 => {
+            below(position, "atom", u64::from(*atom), file.atoms.len())
+        }
+        Operand::Literal(literal) => {
+            below(position, "literal", u64::from(*literal), file.literals.len())
+        }
         _ => Err(Fault::OperandKind { position, expected: "a register or a term" }),
     }
 }
@@ -130,15 +143,32 @@ fn float_register(position: usize, arg: &Operand) -> Result<(), Fault> {
     below(position, "register", u64::from(float(arg)), REGISTERS_MAX as usize)
 }
 
-fn label_or_atom(file: &BeamFile, position: usize, arg: &Operand, atoms: &[&str]) -> Result<(), Fault> {
+fn label_or_atom(
+    file: &BeamFile,
+    position: usize,
+    arg: &Operand,
+    atoms: &[&str],
+) -> Result<(), Fault> {
     match arg {
         Operand::Label(label) if *label != 0 => Ok(()),
-        Operand::Atom(atom) if file.atoms.get(*atom as usize).is_some_and(|atom| atoms.contains(&atom.as_str())) => Ok(()),
+        Operand::Atom(atom)
+            if file
+                .atoms
+                .get(*atom as usize)
+                .is_some_and(|atom| atoms.contains(&atom.as_str())) =>
+        {
+            Ok(())
+        }
         _ => Err(Fault::OperandKind { position, expected: "a label or one of its atoms" }),
     }
 }
 
-fn at_most(position: usize, arg: &Operand, limit: u64, expected: &'static str) -> Result<(), Fault> {
+fn at_most(
+    position: usize,
+    arg: &Operand,
+    limit: u64,
+    expected: &'static str,
+) -> Result<(), Fault> {
     match arg {
         Operand::Unsigned(value) if *value <= limit => Ok(()),
         Operand::Unsigned(_) => Err(Fault::OperandRange { position, expected }),
@@ -180,14 +210,21 @@ fn heap(position: usize, arg: &Operand) -> Result<(), Fault> {
             return Err(Fault::OperandKind { position, expected: "a heap need" });
         }
     };
-    if fits { Ok(()) } else { Err(Fault::OperandRange { position, expected: "too large a heap need" }) }
+    if fits {
+        Ok(())
+    } else {
+        Err(Fault::OperandRange { position, expected: "too large a heap need" })
+    }
 }
 
 fn list(file: &BeamFile, position: usize, elements: &[Operand], kind: Kind) -> Result<(), Fault> {
     let group: &[Kind] = match kind {
         Kind::Values => {
             if elements.iter().step_by(2).any(is_register) {
-                return Err(Fault::OperandKind { position, expected: "a list of constants and labels" });
+                return Err(Fault::OperandKind {
+                    position,
+                    expected: "a list of constants and labels",
+                });
             }
             &[Kind::Source, Kind::Jump]
         }
@@ -214,19 +251,26 @@ fn is_register(arg: &Operand) -> bool {
 }
 
 /// The types of `bs_create_bin` segments.
-const SEGMENT_TYPES: &[&str] = &["append", "private_append", "binary", "float", "integer", "utf8", "utf16", "utf32", "string"];
+const SEGMENT_TYPES: &[&str] =
+    &["append", "private_append", "binary", "float", "integer", "utf8", "utf16", "utf32", "string"];
 
 fn segments(file: &BeamFile, position: usize, elements: &[Operand]) -> Result<(), Fault> {
     let (groups, rest) = elements.as_chunks::<6>();
     if !rest.is_empty() {
-        return Err(Fault::OperandKind { position, expected: "a list of six operands for each segment" });
+        return Err(Fault::OperandKind {
+            position,
+            expected: "a list of six operands for each segment",
+        });
     }
     for [kind, segment, unit, flags, value, size] in groups {
         check_kind(file, position, kind, Kind::Atom)?;
         let Operand::Atom(atom) = kind else { continue };
         let kind = file.atoms[*atom as usize].as_str();
         if !SEGMENT_TYPES.contains(&kind) {
-            return Err(Fault::OperandKind { position, expected: "a list of segments of known types" });
+            return Err(Fault::OperandKind {
+                position,
+                expected: "a list of segments of known types",
+            });
         }
         check_kind(file, position, segment, Kind::Count)?;
         check_kind(file, position, unit, Kind::Unit)?;
@@ -237,7 +281,10 @@ fn segments(file: &BeamFile, position: usize, elements: &[Operand]) -> Result<()
             continue;
         }
         let Operand::Int(bytes @ 0..) = size else {
-            return Err(Fault::OperandKind { position, expected: "a list with the sizes of its strings" });
+            return Err(Fault::OperandKind {
+                position,
+                expected: "a list with the sizes of its strings",
+            });
         };
         check_kind(file, position, value, Kind::Count)?;
         string(file, position, unsigned(value), *bytes as u64)?;
@@ -249,7 +296,12 @@ fn segments(file: &BeamFile, position: usize, elements: &[Operand]) -> Result<()
 fn string(file: &BeamFile, position: usize, offset: u64, bytes: u64) -> Result<(), Fault> {
     match offset.checked_add(bytes) {
         Some(end) if end <= file.strings.len() as u64 => Ok(()),
-        _ => Err(Fault::OperandIndex { position, table: "string byte", index: offset, count: file.strings.len() }),
+        _ => Err(Fault::OperandIndex {
+            position,
+            table: "string byte",
+            index: offset,
+            count: file.strings.len(),
+        }),
     }
 }
 
@@ -288,7 +340,8 @@ pub(super) fn split_commands<'a>(
         _ => false,
     };
     let extent = |arg: &Operand| matches!(arg, Operand::Unsigned(_));
-    let number = |arg: &Operand| matches!(arg, Operand::Unsigned(_) | Operand::Int(_) | Operand::BigInt(_));
+    let number =
+        |arg: &Operand| matches!(arg, Operand::Unsigned(_) | Operand::Int(_) | Operand::BigInt(_));
     let mut rest = elements;
     while let [Operand::Atom(name), tail @ ..] = rest {
         let name = file.atoms.get(*name as usize).map_or("", String::as_str);
@@ -305,7 +358,9 @@ pub(super) fn split_commands<'a>(
                 each(Command::Test)?;
                 tail
             }
-            ("integer" | "binary", [live, flags, size, unit, destination, tail @ ..]) if extent(size) && count(unit) => {
+            ("integer" | "binary", [live, flags, size, unit, destination, tail @ ..])
+                if extent(size) && count(unit) =>
+            {
                 check_kind(file, position, live, Kind::Live)?;
                 check_kind(file, position, flags, Kind::Source)?;
                 check_kind(file, position, destination, Kind::Register)?;
@@ -323,7 +378,11 @@ pub(super) fn split_commands<'a>(
             }
         };
     }
-    if rest.is_empty() { Ok(()) } else { Err(Fault::OperandKind { position, expected: "a list of commands" }) }
+    if rest.is_empty() {
+        Ok(())
+    } else {
+        Err(Fault::OperandKind { position, expected: "a list of commands" })
+    }
 }
 
 fn commands(file: &BeamFile, position: usize, elements: &[Operand]) -> Result<(), Fault> {
@@ -335,10 +394,16 @@ fn check_together(file: &BeamFile, op: &Op) -> Result<(), Fault> {
     let args = &op.args[..];
     let import = |import: usize, wanted: u64| {
         let arity = file.imports[unsigned(&args[import]) as usize].arity;
-        if u64::from(arity) == wanted { Ok(()) } else { Err(Fault::WrongImportArity { arity, wanted }) }
+        if u64::from(arity) == wanted {
+            Ok(())
+        } else {
+            Err(Fault::WrongImportArity { arity, wanted })
+        }
     };
     match op.opcode {
-        Opcode::CallExt | Opcode::CallExtOnly | Opcode::CallExtLast => import(1, unsigned(&args[0])),
+        Opcode::CallExt | Opcode::CallExtOnly | Opcode::CallExtLast => {
+            import(1, unsigned(&args[0]))
+        }
         Opcode::Bif0 => import(0, 0),
         Opcode::Bif1 => import(1, 1),
         Opcode::Bif2 => import(1, 2),
@@ -346,7 +411,9 @@ fn check_together(file: &BeamFile, op: &Op) -> Result<(), Fault> {
         Opcode::GcBif1 => import(2, 1),
         Opcode::GcBif2 => import(2, 2),
         Opcode::GcBif3 => import(2, 3),
-        Opcode::Fmove if matches!(args[0], Operand::Float(_)) == matches!(args[1], Operand::Float(_)) => {
+        Opcode::Fmove
+            if matches!(args[0], Operand::Float(_)) == matches!(args[1], Operand::Float(_)) =>
+        {
             Err(Fault::OperandKind { position: 2, expected: "of the other kind than operand 1" })
         }
         Opcode::CallFun2 => match args[0] {
@@ -354,7 +421,11 @@ fn check_together(file: &BeamFile, op: &Op) -> Result<(), Fault> {
                 let lambda = file.lambdas[fun as usize];
                 let (label, arity) = (lambda.label, lambda.arity.saturating_sub(lambda.num_free));
                 let wanted = unsigned(&args[1]) as u32;
-                if arity == wanted { Ok(()) } else { Err(Fault::WrongArity { label, arity, wanted }) }
+                if arity == wanted {
+                    Ok(())
+                } else {
+                    Err(Fault::WrongArity { label, arity, wanted })
+                }
             }
             _ => Ok(()),
         },
@@ -365,16 +436,21 @@ fn check_together(file: &BeamFile, op: &Op) -> Result<(), Fault> {
         }
         Opcode::GetRecordElements => field_names(3, elements(&args[2])),
         Opcode::PutRecord => field_names(6, elements(&args[5])),
-        Opcode::LoopRec if !matches!(args[1], Operand::X(0)) => Err(Fault::OperandKind { position: 2, expected: "X0" }),
+        Opcode::LoopRec if !matches!(args[1], Operand::X(0)) => {
+            Err(Fault::OperandKind { position: 2, expected: "X0" })
+        }
         Opcode::UpdateRecord => {
             let size = unsigned(&args[1]);
-            let beyond = elements(&args[4]).iter().step_by(2).map(unsigned).find(|index| *index > size);
+            let beyond =
+                elements(&args[4]).iter().step_by(2).map(unsigned).find(|index| *index > size);
             match beyond {
                 None => Ok(()),
                 Some(index) => below(5, "element", index, size as usize + 1),
             }
         }
-        Opcode::BsMatchString => string(file, 4, unsigned(&args[3]), unsigned(&args[2]).div_ceil(8)),
+        Opcode::BsMatchString => {
+            string(file, 4, unsigned(&args[3]), unsigned(&args[2]).div_ceil(8))
+        }
         Opcode::BsPutString => string(file, 2, unsigned(&args[1]), unsigned(&args[0])),
         _ => Ok(()),
     }

@@ -15,7 +15,10 @@ impl Clone for RegSet {
     /// A state has many sets, and nearly none has high registers: those are not asked for memory.
     #[inline]
     fn clone(&self) -> RegSet {
-        RegSet { low: self.low, high: if self.high.is_empty() { Vec::new() } else { self.high.clone() } }
+        RegSet {
+            low: self.low,
+            high: if self.high.is_empty() { Vec::new() } else { self.high.clone() },
+        }
     }
 }
 
@@ -161,7 +164,8 @@ fn mask_below(count: u32) -> u64 {
 pub(super) enum Frame {
     None,
     Size(u32),
-    /// Paths with different frames have met: of so many words at least. They can end in an exception only.
+    /// Paths with different frames have met: of so many words at least. They can end in an
+    /// exception only.
     Mixed {
         words: u32,
         scannable: bool,
@@ -302,7 +306,14 @@ impl State {
     /// At the handler of an exception raised here: the same stack, and the exception in X0 to X3.
     pub fn at_handler(&self) -> State {
         let contexts = Registers { y: self.contexts.y.clone(), ..Registers::default() };
-        State { x: RegSet::below(4), y: self.y.clone(), frame: self.frame, tags: self.tags.clone(), contexts, ..State::entry(0) }
+        State {
+            x: RegSet::below(4),
+            y: self.y.clone(),
+            frame: self.frame,
+            tags: self.tags.clone(),
+            contexts,
+            ..State::entry(0)
+        }
     }
 
     /// Whether every word of the stack is a term or a tag.
@@ -330,7 +341,11 @@ impl State {
             self.grant = Grant::default();
             changed = true;
         }
-        let known = [(&mut self.building, other.building), (&mut self.fresh_tuple, other.fresh_tuple), (&mut self.at_message, other.at_message)];
+        let known = [
+            (&mut self.building, other.building),
+            (&mut self.fresh_tuple, other.fresh_tuple),
+            (&mut self.at_message, other.at_message),
+        ];
         for (mine, others) in known {
             changed |= *mine && !others;
             *mine &= others;
@@ -377,7 +392,11 @@ impl State {
     }
 
     fn same_tagged_registers(&self, other: &State) -> bool {
-        let covered = |these: &[Tag], those: &[Tag]| these.iter().all(|tag| those.iter().any(|that| (that.register, that.kind) == (tag.register, tag.kind)));
+        let covered = |these: &[Tag], those: &[Tag]| {
+            these.iter().all(|tag| {
+                those.iter().any(|that| (that.register, that.kind) == (tag.register, tag.kind))
+            })
+        };
         covered(&self.tags, &other.tags) && covered(&other.tags, &self.tags)
     }
 

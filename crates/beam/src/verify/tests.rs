@@ -31,14 +31,20 @@ fn parse(path: &Path) -> BeamFile {
     BeamFile::parse(&bytes).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// Where modules of OTP and Elixir are: the system's, and those of later releases that `script/otp` has put under `target`.
+/// Where modules of OTP and Elixir are: the system's, and those of later releases that `script/otp`
+/// has put under `target`.
 fn module_roots() -> Vec<PathBuf> {
     let roots = |root: &Path| ["erlang/lib", "elixir"].map(|name| root.join("usr/lib").join(name));
     let later = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/otp");
-    let releases = std::fs::read_dir(later).into_iter().flatten().flatten().map(|entry| entry.path());
+    let releases =
+        std::fs::read_dir(later).into_iter().flatten().flatten().map(|entry| entry.path());
     // `script/debian-modules` names a folder.
     let more = std::env::var_os("SWARMRT_TEST_MODULES").map(PathBuf::from);
-    std::iter::once(PathBuf::from("/")).chain(releases).flat_map(|root| roots(&root)).chain(more).collect()
+    std::iter::once(PathBuf::from("/"))
+        .chain(releases)
+        .flat_map(|root| roots(&root))
+        .chain(more)
+        .collect()
 }
 
 #[test]
@@ -53,7 +59,12 @@ fn accepts_every_module_of_otp() {
         }
     }
     assert!(accepted > 0, "OTP is installed");
-    assert!(refused.is_empty(), "{accepted} accepted, {} refused:\n{}", refused.len(), refused.join("\n"));
+    assert!(
+        refused.is_empty(),
+        "{accepted} accepted, {} refused:\n{}",
+        refused.len(),
+        refused.join("\n")
+    );
 }
 
 /// Xorshift: the same mutations every time.
@@ -97,7 +108,9 @@ impl Random {
 
     /// A nearby operand of the same kind, or any.
     fn mutate(&mut self, operand: &mut Operand) {
-        let near = |random: &mut Random, value: u64| value.wrapping_add(random.below(5) as u64).saturating_sub(2);
+        let near = |random: &mut Random, value: u64| {
+            value.wrapping_add(random.below(5) as u64).saturating_sub(2)
+        };
         match operand {
             List(elements) if !elements.is_empty() && self.below(8) != 0 => {
                 let chosen = self.below(elements.len());
@@ -169,18 +182,34 @@ type Instruction = (Opcode, Vec<Operand>);
 /// A module `m` with one function `m:f`, whose entry is label 2; label 1 is its `func_info`.
 fn module(arity: u32, body: Vec<Instruction>) -> BeamFile {
     let mut file = BeamFile::default();
-    let names = ["", "m", "f", "erlang", "error", "reverse", "setelement", "integer", "string", "no_fail"];
+    let names =
+        ["", "m", "f", "erlang", "error", "reverse", "setelement", "integer", "string", "no_fail"];
     file.atoms = names.map(str::to_owned).to_vec();
-    file.imports = vec![Mfa { module: 3, function: 4, arity: 1 }, Mfa { module: 3, function: 5, arity: 1 }, Mfa { module: 3, function: 6, arity: 3 }];
+    file.imports = vec![
+        Mfa { module: 3, function: 4, arity: 1 },
+        Mfa { module: 3, function: 5, arity: 1 },
+        Mfa { module: 3, function: 6, arity: 3 },
+    ];
     file.exports = vec![FunRef { function: 2, arity, label: 2 }];
-    file.lambdas = vec![Lambda { function: 2, arity, label: 2, index: 0, num_free: arity, old_uniq: 0 }];
+    file.lambdas =
+        vec![Lambda { function: 2, arity, label: 2, index: 0, num_free: arity, old_uniq: 0 }];
     file.strings = b"text".to_vec();
     file.code.label_count = 10;
     file.code.function_count = 1;
-    let head =
-        vec![(Opcode::Label, vec![Unsigned(1)]), (Opcode::FuncInfo, vec![Atom(1), Atom(2), Unsigned(u64::from(arity))]), (Opcode::Label, vec![Unsigned(2)])];
+    let head = vec![
+        (Opcode::Label, vec![Unsigned(1)]),
+        (Opcode::FuncInfo, vec![Atom(1), Atom(2), Unsigned(u64::from(arity))]),
+        (Opcode::Label, vec![Unsigned(2)]),
+    ];
     let ops = head.into_iter().chain(body).chain([(Opcode::IntCodeEnd, vec![])]);
-    file.code.ops = (0..).zip(ops).map(|(offset, (opcode, args))| Op { opcode, args: args.into_iter().collect::<Args>(), offset }).collect();
+    file.code.ops = (0..)
+        .zip(ops)
+        .map(|(offset, (opcode, args))| Op {
+            opcode,
+            args: args.into_iter().collect::<Args>(),
+            offset,
+        })
+        .collect();
     file
 }
 
@@ -256,7 +285,17 @@ fn registers_have_to_be_written_on_every_path() {
 #[test]
 fn what_a_later_path_takes_away_is_noticed_in_a_loop() {
     // The second time round, X1 is gone.
-    let body = vec![move_to(Int(1), X(1)), allocate(0, 2), label(3), is_nil(4, X(1)), call_ext(1, 1), jump(3), label(4), deallocate(0), RETURN()];
+    let body = vec![
+        move_to(Int(1), X(1)),
+        allocate(0, 2),
+        label(3),
+        is_nil(4, X(1)),
+        call_ext(1, 1),
+        jump(3),
+        label(4),
+        deallocate(0),
+        RETURN(),
+    ];
     assert_eq!(check(1, body), Err(Fault::UninitialisedX(1)));
 }
 
@@ -271,12 +310,28 @@ fn calls_and_collections_kill_x_registers() {
 
 #[test]
 fn frames_have_one_size() {
-    assert_eq!(check(1, vec![allocate(0, 1), RETURN()]), Err(Fault::FrameExists("a frame of 0 words".into())));
-    assert_eq!(check(1, vec![allocate(1, 1), deallocate(2), RETURN()]), Err(Fault::WrongFrame { frame: "a frame of 1 words".into(), wanted: 2 }));
-    assert_eq!(check(1, vec![call_ext(1, 1), RETURN()]), Err(Fault::FrameNeeded("no frame".into())));
+    assert_eq!(
+        check(1, vec![allocate(0, 1), RETURN()]),
+        Err(Fault::FrameExists("a frame of 0 words".into()))
+    );
+    assert_eq!(
+        check(1, vec![allocate(1, 1), deallocate(2), RETURN()]),
+        Err(Fault::WrongFrame { frame: "a frame of 1 words".into(), wanted: 2 })
+    );
+    assert_eq!(
+        check(1, vec![call_ext(1, 1), RETURN()]),
+        Err(Fault::FrameNeeded("no frame".into()))
+    );
     let body = vec![is_nil(3, X(0)), allocate(1, 1), label(3), deallocate(1), RETURN()];
     assert!(matches!(check(1, body), Err(Fault::WrongFrame { .. })));
-    let body = vec![allocate(2, 1), move_to(X(0), Y(1)), (Opcode::Trim, vec![Unsigned(1), Unsigned(1)]), move_to(Y(0), X(0)), deallocate(1), RETURN()];
+    let body = vec![
+        allocate(2, 1),
+        move_to(X(0), Y(1)),
+        (Opcode::Trim, vec![Unsigned(1), Unsigned(1)]),
+        move_to(Y(0), X(0)),
+        deallocate(1),
+        RETURN(),
+    ];
     assert_eq!(check(1, body), Ok(()));
 }
 
@@ -288,7 +343,13 @@ fn y_registers_exist_and_are_initialised() {
     );
     assert_eq!(check(1, vec![allocate(1, 1), move_to(Y(0), X(0))]), Err(Fault::UninitialisedY(0)));
     assert_eq!(check(1, vec![allocate(1, 1), call_ext(1, 1)]), Err(Fault::StackNotInitialised));
-    let body = vec![allocate(1, 1), (Opcode::InitYregs, vec![List(Box::new([Y(0)]))]), call_ext(1, 1), deallocate(1), RETURN()];
+    let body = vec![
+        allocate(1, 1),
+        (Opcode::InitYregs, vec![List(Box::new([Y(0)]))]),
+        call_ext(1, 1),
+        deallocate(1),
+        RETURN(),
+    ];
     assert_eq!(check(1, body), Ok(()));
 }
 
@@ -296,7 +357,10 @@ fn y_registers_exist_and_are_initialised() {
 fn terms_are_built_in_granted_words() {
     let put_list = || (Opcode::PutList, vec![X(0), Nil, X(0)]);
     assert_eq!(check(1, vec![test_heap(4, 1), put_list(), put_list(), RETURN()]), Ok(()));
-    assert_eq!(check(1, vec![test_heap(3, 1), put_list(), put_list(), RETURN()]), Err(Fault::HeapWords { needed: 2, granted: 1 }));
+    assert_eq!(
+        check(1, vec![test_heap(3, 1), put_list(), put_list(), RETURN()]),
+        Err(Fault::HeapWords { needed: 2, granted: 1 })
+    );
     let tuple = (Opcode::PutTuple2, vec![X(0), List(Box::new([X(0), Int(1)]))]);
     assert_eq!(check(1, vec![tuple, RETURN()]), Err(Fault::HeapWords { needed: 3, granted: 0 }));
     // A loop that builds without asking.
@@ -314,10 +378,18 @@ fn elements_may_be_taken_from_what_can_be_no_tuple() {
 #[test]
 fn floats() {
     let fmove = |from: Operand, to: Operand| (Opcode::Fmove, vec![from, to]);
-    let heap = |floats| (Opcode::TestHeap, vec![Operand::AllocList(vec![(AllocKind::Floats, floats)]), Unsigned(1)]);
+    let heap = |floats| {
+        (Opcode::TestHeap, vec![Operand::AllocList(vec![(AllocKind::Floats, floats)]), Unsigned(1)])
+    };
     let float = Operand::Float;
-    assert_eq!(check(1, vec![heap(1), fmove(X(0), float(0)), fmove(float(0), X(0)), RETURN()]), Ok(()));
-    assert_eq!(check(1, vec![heap(0), fmove(X(0), float(0)), fmove(float(0), X(0))]), Err(Fault::HeapFloats));
+    assert_eq!(
+        check(1, vec![heap(1), fmove(X(0), float(0)), fmove(float(0), X(0)), RETURN()]),
+        Ok(())
+    );
+    assert_eq!(
+        check(1, vec![heap(0), fmove(X(0), float(0)), fmove(float(0), X(0))]),
+        Err(Fault::HeapFloats)
+    );
     assert_eq!(check(1, vec![heap(1), fmove(float(0), X(0))]), Err(Fault::UninitialisedFloat(0)));
 }
 
@@ -325,11 +397,18 @@ fn floats() {
 fn control_stays_in_the_function() {
     assert_eq!(check(1, vec![move_to(Int(1), X(0))]), Err(Fault::FallsOff));
     assert_eq!(check(1, vec![jump(7)]), Err(Fault::NoSuchLabel(7)));
-    assert_eq!(check(1, vec![(Opcode::Call, vec![Unsigned(2), Label(2)])]), Err(Fault::WrongArity { label: 2, arity: 1, wanted: 2 }));
-    assert_eq!(check(1, vec![(Opcode::CallOnly, vec![Unsigned(1), Label(1)])]), Err(Fault::NotAnEntry(1)));
+    assert_eq!(
+        check(1, vec![(Opcode::Call, vec![Unsigned(2), Label(2)])]),
+        Err(Fault::WrongArity { label: 2, arity: 1, wanted: 2 })
+    );
+    assert_eq!(
+        check(1, vec![(Opcode::CallOnly, vec![Unsigned(1), Label(1)])]),
+        Err(Fault::NotAnEntry(1))
+    );
     // error/1 does not return, whatever frame the compiler thinks of.
     assert_eq!(check(1, vec![call_ext(0, 1)]), Ok(()));
-    let body = vec![allocate(0, 1), (Opcode::CallExtLast, vec![Unsigned(1), Unsigned(0), Unsigned(7)])];
+    let body =
+        vec![allocate(0, 1), (Opcode::CallExtLast, vec![Unsigned(1), Unsigned(0), Unsigned(7)])];
     assert_eq!(check(1, body), Ok(()));
     // A clause that does not match jumps to func_info with the arguments in place.
     assert_eq!(check(1, vec![is_nil(1, X(0)), RETURN()]), Ok(()));
@@ -382,13 +461,16 @@ fn handlers_keep_only_what_was_there_all_along() {
 fn catch_tags_are_not_terms() {
     let start = || vec![allocate(1, 1), catch(Opcode::Catch, 0, 3)];
     let end = || vec![label(3), end_catch(Opcode::CatchEnd, 0), deallocate(1), RETURN()];
-    let body = |middle: Vec<Instruction>| start().into_iter().chain(middle).chain(end()).collect::<Vec<_>>();
+    let body = |middle: Vec<Instruction>| {
+        start().into_iter().chain(middle).chain(end()).collect::<Vec<_>>()
+    };
     assert_eq!(check(1, body(vec![call_ext(1, 1)])), Ok(()));
     assert_eq!(check(1, body(vec![move_to(Y(0), X(0))])), Err(Fault::CatchTag(0)));
     assert_eq!(check(1, body(vec![move_to(X(0), Y(0))])), Err(Fault::CatchTag(0)));
     assert_eq!(check(1, body(vec![deallocate(1), RETURN()])), Err(Fault::ActiveCatch));
     assert_eq!(check(1, body(vec![end_catch(Opcode::TryEnd, 0)])), Err(Fault::NoCatchTag(0)));
-    let body = vec![allocate(1, 1), catch(Opcode::Try, 0, 3), label(3), end_catch(Opcode::CatchEnd, 0)];
+    let body =
+        vec![allocate(1, 1), catch(Opcode::Try, 0, 3), label(3), end_catch(Opcode::CatchEnd, 0)];
     assert_eq!(check(1, body), Err(Fault::BadHandler(3)));
 }
 
@@ -440,15 +522,22 @@ fn setelement_results_are_changed_only_while_fresh() {
 fn setelement_results_do_not_contain_themselves() {
     let set = |value| (Opcode::SetTupleElement, vec![value, X(0), Unsigned(0)]);
     let body = |middle: Vec<Instruction>, value| {
-        let mut body = vec![allocate(1, 3), (Opcode::InitYregs, vec![List(Box::new([Y(0)]))]), call_ext(2, 3)];
+        let mut body =
+            vec![allocate(1, 3), (Opcode::InitYregs, vec![List(Box::new([Y(0)]))]), call_ext(2, 3)];
         body.extend(middle);
         body.extend([set(value), deallocate(1), RETURN()]);
         body
     };
     assert_eq!(check(3, body(vec![], X(0))), Err(Fault::CyclicTuple));
     assert_eq!(check(3, body(vec![move_to(X(0), X(1))], X(1))), Err(Fault::CyclicTuple));
-    assert_eq!(check(3, body(vec![move_to(X(0), Y(0)), move_to(Y(0), X(3))], X(3))), Err(Fault::CyclicTuple));
-    assert_eq!(check(3, body(vec![move_to(X(0), X(1)), (Opcode::Swap, vec![X(1), Y(0)])], Y(0))), Err(Fault::CyclicTuple));
+    assert_eq!(
+        check(3, body(vec![move_to(X(0), Y(0)), move_to(Y(0), X(3))], X(3))),
+        Err(Fault::CyclicTuple)
+    );
+    assert_eq!(
+        check(3, body(vec![move_to(X(0), X(1)), (Opcode::Swap, vec![X(1), Y(0)])], Y(0))),
+        Err(Fault::CyclicTuple)
+    );
     assert_eq!(check(3, body(vec![move_to(X(0), X(1)), move_to(Nil, X(1))], X(1))), Ok(()));
 }
 
@@ -461,38 +550,86 @@ fn match_contexts_are_no_terms() {
     };
     assert_eq!(check(1, vec![start(X(0)), RETURN()]), Err(Fault::ContextX(0)));
     assert_eq!(check(1, vec![start(X(1)), RETURN()]), Ok(()));
-    assert_eq!(check(1, vec![start(X(1)), (Opcode::Swap, vec![X(0), X(1)]), RETURN()]), Err(Fault::ContextX(0)));
-    assert_eq!(check(1, vec![start(X(0)), (Opcode::BsGetTail, vec![X(0), X(0), Unsigned(1)]), RETURN()]), Ok(()));
+    assert_eq!(
+        check(1, vec![start(X(1)), (Opcode::Swap, vec![X(0), X(1)]), RETURN()]),
+        Err(Fault::ContextX(0))
+    );
+    assert_eq!(
+        check(1, vec![start(X(0)), (Opcode::BsGetTail, vec![X(0), X(0), Unsigned(1)]), RETURN()]),
+        Ok(())
+    );
     assert_eq!(check(1, vec![start(X(0)), is_nil(1, X(0)), RETURN()]), Err(Fault::ContextX(0)));
     // The arguments of `function_clause` are terms; that of a match that cannot begin is one.
     assert_eq!(check(1, vec![start(X(0)), byte(X(0)), RETURN()]), Err(Fault::ContextX(0)));
     let init = (Opcode::InitYregs, vec![List(Box::new([Y(0)]))]);
-    let kept =
-        vec![allocate(1, 1), init, (Opcode::BsStartMatch4, vec![Atom(9), Unsigned(1), X(0), Y(0)]), move_to(Int(1), X(0)), call_ext(1, 1), move_to(Y(0), X(0))];
+    let kept = vec![
+        allocate(1, 1),
+        init,
+        (Opcode::BsStartMatch4, vec![Atom(9), Unsigned(1), X(0), Y(0)]),
+        move_to(Int(1), X(0)),
+        call_ext(1, 1),
+        move_to(Y(0), X(0)),
+    ];
     let with = |mut body: Vec<Instruction>, more: Vec<Instruction>| {
         body.extend(more);
         body
     };
-    assert_eq!(check(1, with(kept.clone(), vec![deallocate(1), RETURN()])), Err(Fault::ContextX(0)));
-    assert_eq!(check(1, with(kept, vec![(Opcode::BsGetTail, vec![X(0), X(0), Unsigned(1)]), deallocate(1), RETURN()])), Ok(()));
+    assert_eq!(
+        check(1, with(kept.clone(), vec![deallocate(1), RETURN()])),
+        Err(Fault::ContextX(0))
+    );
+    assert_eq!(
+        check(
+            1,
+            with(
+                kept,
+                vec![(Opcode::BsGetTail, vec![X(0), X(0), Unsigned(1)]), deallocate(1), RETURN()]
+            )
+        ),
+        Ok(())
+    );
 }
 
 #[test]
 fn functions_take_match_contexts_that_they_match() {
     let start = || (Opcode::BsStartMatch3, vec![Label(1), X(0), Unsigned(1), X(0)]);
-    let calls = |argument: Operand| vec![start(), move_to(X(0), argument), (Opcode::CallOnly, vec![Unsigned(1), Label(2)])];
+    let calls = |argument: Operand| {
+        vec![start(), move_to(X(0), argument), (Opcode::CallOnly, vec![Unsigned(1), Label(2)])]
+    };
     assert_eq!(check(1, calls(X(0))), Ok(()));
-    assert_eq!(check(1, vec![is_nil(3, X(0)), start(), (Opcode::CallOnly, vec![Unsigned(1), Label(2)]), label(3), RETURN()]), Err(Fault::ContextX(0)));
+    assert_eq!(
+        check(
+            1,
+            vec![
+                is_nil(3, X(0)),
+                start(),
+                (Opcode::CallOnly, vec![Unsigned(1), Label(2)]),
+                label(3),
+                RETURN()
+            ]
+        ),
+        Err(Fault::ContextX(0))
+    );
     // Not to a function that is called by name, or to a fun.
-    assert_eq!(check(1, vec![start(), (Opcode::CallExtOnly, vec![Unsigned(1), Unsigned(1)])]), Err(Fault::ContextX(0)));
-    assert_eq!(check(1, vec![start(), allocate(0, 1), move_to(Nil, X(1)), (Opcode::CallFun, vec![Unsigned(1)])]), Err(Fault::ContextX(0)));
+    assert_eq!(
+        check(1, vec![start(), (Opcode::CallExtOnly, vec![Unsigned(1), Unsigned(1)])]),
+        Err(Fault::ContextX(0))
+    );
+    assert_eq!(
+        check(
+            1,
+            vec![start(), allocate(0, 1), move_to(Nil, X(1)), (Opcode::CallFun, vec![Unsigned(1)])]
+        ),
+        Err(Fault::ContextX(0))
+    );
 }
 
 /// What the verifier wants amended in `m:f`.
 fn amendments(arity: u32, body: Vec<Instruction>) -> Vec<(u32, Amendment)> {
     let file = module(arity, body);
     let mut verifier = Verifier::new(&file).expect("the tables are right");
-    let function = functions(&file.code.ops[..file.code.ops.len() - 1]).next().expect("there is a function");
+    let function =
+        functions(&file.code.ops[..file.code.ops.len() - 1]).next().expect("there is a function");
     let amendments = verifier.function(function).expect("it is accepted");
     amendments.iter().map(|(op, amendment)| (op, amendment.clone())).collect()
 }
@@ -507,20 +644,52 @@ fn loops_without_calls_can_end_the_turn() {
     assert_eq!(amendments(1, body), [(4, Amendment::EndTurn { live: 3, holes: holes(&[1]) })]);
     // Forward branches make no loop, and messages that are passed over are counted anyway.
     assert_eq!(amendments(1, vec![is_nil(3, X(0)), RETURN(), label(3), RETURN()]), []);
-    let body = vec![label(3), (Opcode::LoopRec, vec![Label(4), X(0)]), (Opcode::LoopRecEnd, vec![Label(3)]), label(4), (Opcode::Wait, vec![Label(3)])];
+    let body = vec![
+        label(3),
+        (Opcode::LoopRec, vec![Label(4), X(0)]),
+        (Opcode::LoopRecEnd, vec![Label(3)]),
+        label(4),
+        (Opcode::Wait, vec![Label(3)]),
+    ];
     assert_eq!(amendments(0, body), []);
     // An exception that leads back.
-    let body = vec![allocate(1, 0), jump(4), label(3), end_catch(Opcode::TryCase, 0), label(4), catch(Opcode::Try, 0, 3), (Opcode::IfEnd, vec![])];
+    let body = vec![
+        allocate(1, 0),
+        jump(4),
+        label(3),
+        end_catch(Opcode::TryCase, 0),
+        label(4),
+        catch(Opcode::Try, 0, 3),
+        (Opcode::IfEnd, vec![]),
+    ];
     assert_eq!(amendments(0, body), [(6, Amendment::EndTurn { live: 3, holes: holes(&[]) })]);
     // An exception may be under way at the end of a catch, which code runs into also.
-    let body =
-        vec![allocate(1, 0), catch(Opcode::Catch, 0, 3), move_to(Nil, X(0)), label(3), end_catch(Opcode::CatchEnd, 0), catch(Opcode::Catch, 0, 3), jump(3)];
+    let body = vec![
+        allocate(1, 0),
+        catch(Opcode::Catch, 0, 3),
+        move_to(Nil, X(0)),
+        label(3),
+        end_catch(Opcode::CatchEnd, 0),
+        catch(Opcode::Catch, 0, 3),
+        jump(3),
+    ];
     assert_eq!(amendments(0, body), [(7, Amendment::EndTurn { live: 1, holes: holes(&[]) })]);
     // Floats and granted words are not kept.
     let fmove = |from: Operand, to: Operand| (Opcode::Fmove, vec![from, to]);
-    let body = vec![fmove(X(0), Operand::Float(0)), label(3), (Opcode::Fnegate, vec![Label(0), Operand::Float(0), Operand::Float(0)]), jump(3)];
+    let body = vec![
+        fmove(X(0), Operand::Float(0)),
+        label(3),
+        (Opcode::Fnegate, vec![Label(0), Operand::Float(0), Operand::Float(0)]),
+        jump(3),
+    ];
     assert_eq!(check(1, body), Err(Fault::UninitialisedFloat(0)));
-    let body = vec![test_heap(2, 1), label(3), is_nil(3, X(0)), (Opcode::PutList, vec![X(0), X(0), X(0)]), RETURN()];
+    let body = vec![
+        test_heap(2, 1),
+        label(3),
+        is_nil(3, X(0)),
+        (Opcode::PutList, vec![X(0), X(0), X(0)]),
+        RETURN(),
+    ];
     assert_eq!(check(1, body), Err(Fault::HeapWords { needed: 2, granted: 0 }));
 }
 
@@ -535,15 +704,27 @@ fn what_is_never_reached_is_left_out() {
 #[test]
 fn messages_that_are_not_received_are_not_kept() {
     let body = |middle: Vec<Instruction>| {
-        let mut body = vec![allocate(1, 0), (Opcode::InitYregs, vec![List(Box::new([Y(0)]))]), label(3), (Opcode::LoopRec, vec![Label(4), X(0)])];
+        let mut body = vec![
+            allocate(1, 0),
+            (Opcode::InitYregs, vec![List(Box::new([Y(0)]))]),
+            label(3),
+            (Opcode::LoopRec, vec![Label(4), X(0)]),
+        ];
         body.extend(middle);
-        body.extend([(Opcode::RemoveMessage, vec![]), deallocate(1), RETURN(), label(4), (Opcode::Wait, vec![Label(3)])]);
+        body.extend([
+            (Opcode::RemoveMessage, vec![]),
+            deallocate(1),
+            RETURN(),
+            label(4),
+            (Opcode::Wait, vec![Label(3)]),
+        ]);
         body
     };
     let own = |at| vec![(at, Amendment::OwnMessage)];
     assert_eq!(amendments(0, body(vec![])), []);
     assert_eq!(amendments(0, body(vec![is_nil(4, X(0))])), []);
-    // What is received keeps its parts, wherever they are. Whoever looks at the next message has them beyond that.
+    // What is received keeps its parts, wherever they are. Whoever looks at the next message has
+    // them beyond that.
     assert_eq!(amendments(0, body(vec![move_to(X(0), Y(0))])), []);
     let skips = |middle: Vec<Instruction>| {
         let next = (Opcode::LoopRecEnd, vec![Label(3)]);
@@ -563,7 +744,16 @@ fn messages_that_are_not_received_are_not_kept() {
     assert_eq!(amendments(0, body(vec![element(X(1))])), []);
     assert_eq!(amendments(0, skips(vec![element(Y(0))])), own(9));
     assert_eq!(amendments(0, body(vec![call_ext(1, 1)])), own(7));
-    assert_eq!(amendments(0, body(vec![(Opcode::RecvMarkerUse, vec![X(0)]), (Opcode::LoopRec, vec![Label(4), X(0)])])), own(7));
+    assert_eq!(
+        amendments(
+            0,
+            body(vec![
+                (Opcode::RecvMarkerUse, vec![X(0)]),
+                (Opcode::LoopRec, vec![Label(4), X(0)])
+            ])
+        ),
+        own(7)
+    );
     assert_eq!(check(0, body(vec![(Opcode::RemoveMessage, vec![])])), Err(Fault::NoMessage));
     assert_eq!(check(0, body(vec![(Opcode::Timeout, vec![])])), Err(Fault::NoMessage));
 }
@@ -571,18 +761,28 @@ fn messages_that_are_not_received_are_not_kept() {
 #[test]
 fn binaries() {
     let create = |segment: Vec<Operand>| {
-        let args = vec![Label(0), Unsigned(0), Unsigned(1), Unsigned(8), X(0), List(segment.into())];
+        let args =
+            vec![Label(0), Unsigned(0), Unsigned(1), Unsigned(8), X(0), List(segment.into())];
         vec![(Opcode::BsCreateBin, args), RETURN()]
     };
-    assert_eq!(check(1, create(vec![Atom(7), Unsigned(1), Unsigned(8), Nil, X(0), Int(1)])), Ok(()));
-    assert_eq!(check(1, create(vec![Atom(8), Unsigned(1), Unsigned(8), Nil, Unsigned(0), Int(4)])), Ok(()));
+    assert_eq!(
+        check(1, create(vec![Atom(7), Unsigned(1), Unsigned(8), Nil, X(0), Int(1)])),
+        Ok(())
+    );
+    assert_eq!(
+        check(1, create(vec![Atom(8), Unsigned(1), Unsigned(8), Nil, Unsigned(0), Int(4)])),
+        Ok(())
+    );
     assert_eq!(
         check(1, create(vec![Atom(8), Unsigned(1), Unsigned(8), Nil, Unsigned(1), Int(4)])),
         Err(Fault::OperandIndex { position: 6, table: "string byte", index: 1, count: 4 })
     );
     assert_eq!(
         check(1, create(vec![Atom(7), Unsigned(1), Unsigned(8), Nil, X(0)])),
-        Err(Fault::OperandKind { position: 6, expected: "a list of six operands for each segment" })
+        Err(Fault::OperandKind {
+            position: 6,
+            expected: "a list of six operands for each segment"
+        })
     );
     let put = vec![(Opcode::BsPutString, vec![Unsigned(4), Unsigned(0)]), RETURN()];
     assert_eq!(check(1, put), Err(Fault::NoBinary));
@@ -614,13 +814,25 @@ fn a_receive_loop() {
     assert_eq!(check(0, body(X(0), after)), Err(Fault::UninitialisedX(0)));
 }
 
-/// Two functions: `m:f/1` at label 2 with this body, and `m:g/0` at label 6 behind it, where label 7 is in the middle.
+/// Two functions: `m:f/1` at label 2 with this body, and `m:g/0` at label 6 behind it, where label
+/// 7 is in the middle.
 fn two_functions(body: Vec<Instruction>) -> BeamFile {
     let mut file = module(1, body);
     let mut ops = std::mem::take(&mut file.code.ops);
     let end = ops.pop().unwrap();
-    let second = vec![label(5), (Opcode::FuncInfo, vec![Atom(1), Atom(7), Unsigned(0)]), label(6), move_to(Int(1), X(0)), label(7), RETURN()];
-    ops.extend((100..).zip(second).map(|(offset, (opcode, args))| Op { opcode, args: args.into_iter().collect::<Args>(), offset }));
+    let second = vec![
+        label(5),
+        (Opcode::FuncInfo, vec![Atom(1), Atom(7), Unsigned(0)]),
+        label(6),
+        move_to(Int(1), X(0)),
+        label(7),
+        RETURN(),
+    ];
+    ops.extend((100..).zip(second).map(|(offset, (opcode, args))| Op {
+        opcode,
+        args: args.into_iter().collect::<Args>(),
+        offset,
+    }));
     ops.push(end);
     file.code.ops = ops;
     file
@@ -631,8 +843,17 @@ fn calls_of_what_comes_later_are_checked() {
     let call = |arity, to| (Opcode::CallOnly, vec![Unsigned(arity), Label(to)]);
     assert_eq!(verify(&two_functions(vec![call(0, 6)])), Ok(()));
     let refused = |body| verify(&two_functions(body)).unwrap_err().to_string();
-    assert_eq!(refused(vec![call(1, 6)]), "m:f/1, byte 3, call_only: the function at label 6 has arity 0, not 1");
-    assert_eq!(refused(vec![call(0, 7)]), format!("m:f/1, byte 3, call_only: {}", Fault::NotAnEntry(7)));
-    assert_eq!(refused(vec![call(0, 9)]), format!("m:f/1, byte 3, call_only: {}", Fault::NotAnEntry(9)));
+    assert_eq!(
+        refused(vec![call(1, 6)]),
+        "m:f/1, byte 3, call_only: the function at label 6 has arity 0, not 1"
+    );
+    assert_eq!(
+        refused(vec![call(0, 7)]),
+        format!("m:f/1, byte 3, call_only: {}", Fault::NotAnEntry(7))
+    );
+    assert_eq!(
+        refused(vec![call(0, 9)]),
+        format!("m:f/1, byte 3, call_only: {}", Fault::NotAnEntry(9))
+    );
     assert_eq!(refused(vec![jump(7)]), format!("m:f/1, byte 3, jump: {}", Fault::NoSuchLabel(7)));
 }

@@ -1,10 +1,10 @@
 //! Taking out objects and whole tables.
 
-use crossbeam_epoch::pin;
-use super::{REDUCTIONS_PER_TABLE, copy_out, done, register_of, yes};
 use super::hash::hash_of;
 use super::object::Head;
 use super::table::{Access, Storage, Table};
+use super::{REDUCTIONS_PER_TABLE, copy_out, done, register_of, yes};
+use crossbeam_epoch::pin;
 use swarmrt_machine::{BifExit, BifResult, Process, bif};
 use swarmrt_term::{Alloc, Term, equal_exact};
 

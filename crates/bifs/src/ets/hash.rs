@@ -1,8 +1,8 @@
 //! A hash table that grows by one bucket at a time (linear hashing), for sets and bags.
 //!
-//! Buckets, their order and that of the objects in one are those of OTP, so that programs see tables in the
-//! order that they are used to. While a table is fixed nothing moves: objects are marked as deleted
-//! and stay where they are.
+//! Buckets, their order and that of the objects in one are those of OTP, so that programs see
+//! tables in the order that they are used to. While a table is fixed nothing moves: objects are
+//! marked as deleted and stay where they are.
 
 use super::object::Head;
 use swarmrt_term::release::{self, Release};
@@ -10,7 +10,8 @@ use swarmrt_term::{Term, equal_exact, hash};
 
 /// Buckets of a new table.
 const BUCKETS_MIN: usize = 256;
-/// Buckets by which OTP's bucket array grows; the table shrinks only when there are that many to spare.
+/// Buckets by which OTP's bucket array grows; the table shrinks only when there are that many to
+/// spare.
 const SEGMENT: usize = 2048;
 /// Buckets whose first objects are fetched while a program walks through the table.
 const AHEAD_BUCKETS: usize = 4;
@@ -94,7 +95,14 @@ impl HashTable {
     }
     fn with_buckets(buckets: usize, keypos: usize, duplicates: Duplicates) -> HashTable {
         debug_assert!(buckets.is_power_of_two());
-        HashTable { buckets: vec![std::ptr::null_mut(); buckets], mask: buckets - 1, len: 0, keypos, duplicates, marked: Vec::new() }
+        HashTable {
+            buckets: vec![std::ptr::null_mut(); buckets],
+            mask: buckets - 1,
+            len: 0,
+            keypos,
+            duplicates,
+            marked: Vec::new(),
+        }
     }
     pub fn buckets(&self) -> usize {
         self.buckets.len()
@@ -152,13 +160,16 @@ impl HashTable {
 
     /// The first key of the first bucket from `bucket` that has any.
     pub fn first_from(&self, bucket: usize) -> Option<Term> {
-        (bucket..self.buckets.len()).find_map(|bucket| self.bucket(bucket).next()).map(|object| object.key(self.keypos))
+        (bucket..self.buckets.len())
+            .find_map(|bucket| self.bucket(bucket).next())
+            .map(|object| object.key(self.keypos))
     }
 
     /// The key after this one in the order of the table. `Err` when the key is not there.
     pub fn next(&self, key: Term, hash: u32) -> Result<Option<Term>, ()> {
         let bucket = self.bucket_of(hash);
-        // Whoever asks for the next key will mostly ask for those after it: their objects lie anywhere in memory.
+        // Whoever asks for the next key will mostly ask for those after it: their objects lie
+        // anywhere in memory.
         for ahead in self.buckets.iter().skip(bucket + 1).take(AHEAD_BUCKETS) {
             // SAFETY: buckets are chains of live objects.
             if let Some(object) = unsafe { ahead.as_ref() } {
@@ -242,7 +253,13 @@ impl HashTable {
     }
 
     /// Removes the living objects with this key for which `which` says so.
-    pub fn remove(&mut self, key: Term, hash: u32, fixed: bool, mut which: impl FnMut(&Head) -> bool) -> Change {
+    pub fn remove(
+        &mut self,
+        key: Term,
+        hash: u32,
+        fixed: bool,
+        mut which: impl FnMut(&Head) -> bool,
+    ) -> Change {
         let bucket = self.bucket_of(hash);
         let mut place = self.place_of(key, hash);
         let mut change = Change::default();
@@ -273,14 +290,27 @@ impl HashTable {
     }
 
     /// As [`visit_bucket`](HashTable::visit_bucket), for the objects with this key.
-    pub fn visit_key(&mut self, key: Term, hash: u32, fixed: bool, mut visit: impl FnMut(&Head) -> Verdict) -> Change {
+    pub fn visit_key(
+        &mut self,
+        key: Term,
+        hash: u32,
+        fixed: bool,
+        mut visit: impl FnMut(&Head) -> Verdict,
+    ) -> Change {
         let keypos = self.keypos;
         let has_key = |object: &Head| object.hash == hash && equal_exact(object.key(keypos), key);
-        self.visit_bucket(self.bucket_of(hash), fixed, |object| if has_key(object) { visit(object) } else { Verdict::Keep })
+        self.visit_bucket(self.bucket_of(hash), fixed, |object| {
+            if has_key(object) { visit(object) } else { Verdict::Keep }
+        })
     }
 
     /// Visits the living objects of a bucket, and does with each what `visit` says.
-    pub fn visit_bucket(&mut self, bucket: usize, fixed: bool, mut visit: impl FnMut(&Head) -> Verdict) -> Change {
+    pub fn visit_bucket(
+        &mut self,
+        bucket: usize,
+        fixed: bool,
+        mut visit: impl FnMut(&Head) -> Verdict,
+    ) -> Change {
         let mut place: *mut *mut Head = &raw mut self.buckets[bucket];
         let mut change = Change::default();
         // SAFETY: buckets are chains of live objects.
@@ -316,7 +346,12 @@ impl HashTable {
     }
 
     /// Changes the single living object with this key in place. `None` when there is none.
-    pub fn update<R>(&mut self, key: Term, hash: u32, change: impl FnOnce(&mut Head) -> (R, Verdict)) -> Option<(R, Change)> {
+    pub fn update<R>(
+        &mut self,
+        key: Term,
+        hash: u32,
+        change: impl FnOnce(&mut Head) -> (R, Verdict),
+    ) -> Option<(R, Change)> {
         let place = self.place_of(key, hash);
         // SAFETY: buckets are chains of live objects.
         unsafe {
@@ -359,8 +394,8 @@ impl HashTable {
         }
     }
 
-    /// Buckets stay as they are while there are marked objects in them. They still are when the last fixation has been
-    /// taken back and the one who did is on the way to this table.
+    /// Buckets stay as they are while there are marked objects in them. They still are when the
+    /// last fixation has been taken back and the one who did is on the way to this table.
     fn grow(&mut self) {
         for _ in 0..STEPS_MAX {
             if !self.marked.is_empty() || self.len <= self.buckets.len() {
@@ -372,7 +407,8 @@ impl HashTable {
             }
             let from = to & (self.mask >> 1);
             self.buckets.push(std::ptr::null_mut());
-            let (mut stay, mut go): (*mut *mut Head, *mut *mut Head) = (&raw mut self.buckets[from], &raw mut self.buckets[to]);
+            let (mut stay, mut go): (*mut *mut Head, *mut *mut Head) =
+                (&raw mut self.buckets[from], &raw mut self.buckets[to]);
             // SAFETY: buckets are chains of live objects.
             unsafe {
                 while !(*stay).is_null() {
@@ -393,7 +429,10 @@ impl HashTable {
     fn shrink(&mut self) {
         for _ in 0..STEPS_MAX {
             let buckets = self.buckets.len();
-            if !self.marked.is_empty() || buckets < BUCKETS_MIN + 2 * SEGMENT || self.len * 2 + SEGMENT >= buckets {
+            if !self.marked.is_empty()
+                || buckets < BUCKETS_MIN + 2 * SEGMENT
+                || self.len * 2 + SEGMENT >= buckets
+            {
                 return;
             }
             let from = buckets - 1;
@@ -474,7 +513,10 @@ mod tests {
 
     fn values(table: &HashTable, key: i64) -> Vec<i64> {
         let key = Term::small(key);
-        table.with_key(key, hash_of(key)).filter_map(|object| object.tuple().get(1).as_small()).collect()
+        table
+            .with_key(key, hash_of(key))
+            .filter_map(|object| object.tuple().get(1).as_small())
+            .collect()
     }
 
     #[test]
@@ -503,7 +545,9 @@ mod tests {
 
     #[test]
     fn bags_keep_what_differs() {
-        for (duplicates, expected) in [(Duplicates::Different, vec![2, 1]), (Duplicates::Any, vec![1, 2, 1])] {
+        for (duplicates, expected) in
+            [(Duplicates::Different, vec![2, 1]), (Duplicates::Any, vec![1, 2, 1])]
+        {
             let mut table = HashTable::new(0, duplicates, 1);
             for value in [1, 2, 1] {
                 table.insert(object(7, value), false);
@@ -534,7 +578,9 @@ mod tests {
     #[test]
     fn what_was_marked_is_found_whatever_happens_before_it_goes() {
         let mut table = HashTable::new(0, Duplicates::None, 1);
-        let remove = |table: &mut HashTable, key: i64, fixed| table.remove(Term::small(key), hash_of(Term::small(key)), fixed, |_| true);
+        let remove = |table: &mut HashTable, key: i64, fixed| {
+            table.remove(Term::small(key), hash_of(Term::small(key)), fixed, |_| true)
+        };
         for key in 0..20_000 {
             table.insert(object(key, 0), false);
         }

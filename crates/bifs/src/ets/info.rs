@@ -1,10 +1,10 @@
 //! `ets:info/1,2`.
 
+use super::object::Head;
+use super::register_of;
+use super::table::{Storage, Table, WriteConcurrency};
 use crate::args::atom_of;
 use crossbeam_epoch::pin;
-use super::register_of;
-use super::object::Head;
-use super::table::{Storage, Table, WriteConcurrency};
 use swarmrt_machine::{BifExit, BifResult, Process, bif};
 use swarmrt_term::{Alloc, NodeInfo, RefKind, Term, am, atom};
 
@@ -36,14 +36,22 @@ fn info_item(p: &mut Process, table: &Table, item: &str) -> Option<Term> {
             WriteConcurrency::Off => Term::bool(false),
             WriteConcurrency::On => Term::bool(true),
             WriteConcurrency::Auto => Term::atom(atom!("auto")),
-            WriteConcurrency::Locks(locks) => p.tuple(&[Term::atom(atom!("debug_hash_fixed_number_of_locks")), Term::small(i64::from(locks))]),
+            WriteConcurrency::Locks(locks) => p.tuple(&[
+                Term::atom(atom!("debug_hash_fixed_number_of_locks")),
+                Term::small(i64::from(locks)),
+            ]),
         },
         "compressed" => Term::bool(table.tuning.compressed),
         "memory" => Term::small(table.words() as i64),
         "owner" => Term::pid(table.owner()),
         "heir" => {
             // A process that is gone is nobody's heir.
-            let heir = table.heir.lock().as_ref().map(|heir| heir.pid).filter(|&heir| p.vm.processes.get(heir).is_some());
+            let heir = table
+                .heir
+                .lock()
+                .as_ref()
+                .map(|heir| heir.pid)
+                .filter(|&heir| p.vm.processes.get(heir).is_some());
             heir.map_or(Term::atom(am::NONE), Term::pid)
         }
         "name" => Term::atom(table.name()),
@@ -71,9 +79,17 @@ fn fixations(p: &mut Process, table: &Table, monotonic: bool) -> Term {
         p.int(fixes.since_monotonic_ns)
     } else {
         let micros = (fixes.since_monotonic_ns + p.vm.clock.offset_ns()) / 1000;
-        p.tuple(&[Term::small(micros / 1_000_000_000_000), Term::small(micros / 1_000_000 % 1_000_000), Term::small(micros % 1_000_000)])
+        p.tuple(&[
+            Term::small(micros / 1_000_000_000_000),
+            Term::small(micros / 1_000_000 % 1_000_000),
+            Term::small(micros % 1_000_000),
+        ])
     };
-    let pairs: Vec<Term> = fixes.by.iter().map(|(&pid, &count)| p.tuple(&[Term::pid(pid), Term::small(count as i64)])).collect();
+    let pairs: Vec<Term> = fixes
+        .by
+        .iter()
+        .map(|(&pid, &count)| p.tuple(&[Term::pid(pid), Term::small(count as i64)]))
+        .collect();
     let pairs = p.list(&pairs);
     p.tuple(&[since, pairs])
 }
@@ -84,12 +100,15 @@ fn binaries(p: &mut Process, table: &Table) -> Term {
     let mut add = |object: &Head| {
         for (address, size, references) in object.binaries() {
             let address = p.uint(address);
-            let item = p.tuple(&[address, Term::small(size as i64), Term::small(references as i64)]);
+            let item =
+                p.tuple(&[address, Term::small(size as i64), Term::small(references as i64)]);
             list = p.cons(item, list);
         }
     };
     match &table.storage {
-        Storage::Hash(shards) => shards.iter().for_each(|shard| shard.read().objects().for_each(&mut add)),
+        Storage::Hash(shards) => {
+            shards.iter().for_each(|shard| shard.read().objects().for_each(&mut add));
+        }
         Storage::Ordered(tree) => tree.read().objects().for_each(&mut add),
     }
     list
@@ -107,11 +126,14 @@ fn statistics(p: &mut Process, table: &Table) -> Term {
     }
     let count = lengths.len() as f64;
     let average = lengths.iter().sum::<usize>() as f64 / count;
-    let variance = lengths.iter().map(|&length| (length as f64 - average).powi(2)).sum::<f64>() / count;
+    let variance =
+        lengths.iter().map(|&length| (length as f64 - average).powi(2)).sum::<f64>() / count;
     let expected = (average * (1.0 - 1.0 / count)).sqrt();
-    let (shortest, longest) = (lengths.iter().min().copied().unwrap_or(0), lengths.iter().max().copied().unwrap_or(0));
+    let (shortest, longest) =
+        (lengths.iter().min().copied().unwrap_or(0), lengths.iter().max().copied().unwrap_or(0));
     let single = |value: f64| f64::from(value as f32);
-    let values = [p.float(single(average)), p.float(single(variance.sqrt())), p.float(single(expected))];
+    let values =
+        [p.float(single(average)), p.float(single(variance.sqrt())), p.float(single(expected))];
     p.tuple(&[
         Term::small(lengths.len() as i64),
         values[0],
@@ -125,10 +147,15 @@ fn statistics(p: &mut Process, table: &Table) -> Term {
 }
 
 /// The table to tell about; `None` when there is none.
-fn info_table<'g>(p: &Process, id: Term, guard: &'g crossbeam_epoch::Guard) -> Result<Option<&'g Table>, BifExit> {
+fn info_table<'g>(
+    p: &Process,
+    id: Term,
+    guard: &'g crossbeam_epoch::Guard,
+) -> Result<Option<&'g Table>, BifExit> {
     let found = register_of(p).find(id, guard).filter(|table| !table.is_dead());
     // Only references of tables can be those of tables that are gone.
-    let known = id.is_atom() || id.as_local_ref().is_some_and(|reference| reference.ref_kind() == RefKind::Table);
+    let known = id.is_atom()
+        || id.as_local_ref().is_some_and(|reference| reference.ref_kind() == RefKind::Table);
     if found.is_none() && !known { Err(BifExit::Caused(atom!("type"))) } else { Ok(found) }
 }
 

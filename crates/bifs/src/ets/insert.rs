@@ -1,13 +1,13 @@
 //! `ets:insert/2`, `insert_new/2`.
 
-use crate::long;
-use crate::args::list_of;
-use crate::long::Stop;
-use crossbeam_epoch::pin;
-use super::{One, done, register_of};
 use super::hash::hash_of;
 use super::object::Head;
 use super::table::{Access, Kind, Storage, Table};
+use super::{One, done, register_of};
+use crate::args::list_of;
+use crate::long;
+use crate::long::Stop;
+use crossbeam_epoch::pin;
 use swarmrt_machine::{BifExit, BifResult, Process, bif};
 use swarmrt_term::{Term, Tuple, atom};
 
@@ -34,7 +34,8 @@ fn put_all(table: &Table, objects: &[Tuple], only_new: bool) -> bool {
     match &table.storage {
         Storage::Ordered(tree) => {
             let mut tree = tree.write();
-            if only_new && objects.iter().any(|object| tree.get(object.get(table.keypos)).is_some()) {
+            if only_new && objects.iter().any(|object| tree.get(object.get(table.keypos)).is_some())
+            {
                 return false;
             }
             for &object in objects {

@@ -1,10 +1,10 @@
 //! Looking up objects by their key.
 
-use crossbeam_epoch::pin;
-use super::{WORDS_PER_REDUCTION, copy_out, done, register_of};
 use super::hash::hash_of;
 use super::object::Head;
 use super::table::{Access, Kind, Storage, Table};
+use super::{WORDS_PER_REDUCTION, copy_out, done, register_of};
+use crossbeam_epoch::pin;
 use swarmrt_machine::{BifExit, BifResult, Process, bif};
 use swarmrt_term::{Alloc, Term, am};
 
@@ -30,7 +30,12 @@ pub(super) fn each_with_key(table: &Table, key: Term, mut visit: impl FnMut(&Hea
     }
 }
 
-pub(super) fn lookup_in(p: &mut Process, table: &Table, key: Term, part: impl Fn(&Head) -> Option<Term>) -> Result<Term, BifExit> {
+pub(super) fn lookup_in(
+    p: &mut Process,
+    table: &Table,
+    key: Term,
+    part: impl Fn(&Head) -> Option<Term>,
+) -> Result<Term, BifExit> {
     let mut list = Term::NIL;
     let mut words = 0;
     let mut whole = true;
@@ -57,7 +62,8 @@ pub(super) fn lookup(p: &mut Process, id: Term, key: Term) -> BifResult {
 fn lookup_element(p: &mut Process, id: Term, key: Term, position: Term) -> BifResult {
     let guard = &pin();
     let table = register_of(p).table(p, id, Access::Read, guard)?;
-    let at = position.as_small().filter(|&position| position >= 1).ok_or(BifExit::BADARG)? as usize - 1;
+    let at =
+        position.as_small().filter(|&position| position >= 1).ok_or(BifExit::BADARG)? as usize - 1;
     let list = lookup_in(p, table, key, |object| object.tuple().elements().get(at).copied())?;
     let Some(cell) = list.as_cons() else { return Err(BifExit::Caused(am::BADKEY)) };
     Ok(if matches!(table.kind, Kind::Set | Kind::OrderedSet) { cell.head() } else { list })
@@ -65,7 +71,13 @@ fn lookup_element(p: &mut Process, id: Term, key: Term, position: Term) -> BifRe
 
 /// A key that is not there has the value `default`.
 #[bif("ets:lookup_element/4", since = 26)]
-fn lookup_element_4(p: &mut Process, id: Term, key: Term, position: Term, default: Term) -> BifResult {
+fn lookup_element_4(
+    p: &mut Process,
+    id: Term,
+    key: Term,
+    position: Term,
+    default: Term,
+) -> BifResult {
     match lookup_element(p, id, key, position) {
         Err(BifExit::Caused(am::BADKEY)) => Ok(default),
         result => result,

@@ -9,8 +9,8 @@
 //! | [`matchspec`] | match specifications |
 //! | [`select`] | walking through a table with one |
 //!
-//! Invariants: terms are copied when they go in and when they come out, literals too. A reader or writer
-//! holds the lock of what it looks at for the work on a bounded number of objects.
+//! Invariants: terms are copied when they go in and when they come out, literals too. A reader or
+//! writer holds the lock of what it looks at for the work on a bounded number of objects.
 
 mod delete;
 mod hash;
@@ -95,8 +95,8 @@ fn yes() -> BifResult {
     Ok(Term::bool(true))
 }
 
-/// The answer of a built-in that has worked on the table. Where somebody deleted the table meanwhile, it comes too late:
-/// what it saw may have been taken away before.
+/// The answer of a built-in that has worked on the table. Where somebody deleted the table
+/// meanwhile, it comes too late: what it saw may have been taken away before.
 fn done(table: &Table, answer: Term) -> BifResult {
     if table.is_dead() { Err(BifExit::Caused(atom!("id"))) } else { Ok(answer) }
 }

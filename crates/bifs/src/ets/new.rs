@@ -1,21 +1,31 @@
 //! `ets:new/2`: making tables, and their options.
 
+use super::object::OwnedTerm;
+use super::register_of;
+use super::table::{Heir, Kind, Protection, Tuning, Wanted, WriteConcurrency};
 use crate::args::{atom_of, list_of, pair_of, size_of};
 use crossbeam_epoch::pin;
-use super::register_of;
-use super::object::OwnedTerm;
-use super::table::{Heir, Kind, Protection, Tuning, Wanted, WriteConcurrency};
 use swarmrt_machine::{BifExit, BifResult, Process, bif};
 use swarmrt_term::{Term, am, atom};
 
 #[bif("ets:new/2")]
 fn new(p: &mut Process, name: Term, options: Term) -> BifResult {
     let name = atom_of(name)?;
-    let mut wanted = Wanted { name, named: false, kind: Kind::Set, protection: Protection::Protected, keypos: 0, heir: None, tuning: Tuning::default() };
+    let mut wanted = Wanted {
+        name,
+        named: false,
+        kind: Kind::Set,
+        protection: Protection::Protected,
+        keypos: 0,
+        heir: None,
+        tuning: Tuning::default(),
+    };
     for option in list_of(options)? {
         new_option(&mut wanted, option)?;
     }
-    if wanted.kind == Kind::OrderedSet && matches!(wanted.tuning.write_concurrency, WriteConcurrency::Locks(_)) {
+    if wanted.kind == Kind::OrderedSet
+        && matches!(wanted.tuning.write_concurrency, WriteConcurrency::Locks(_))
+    {
         return Err(BifExit::BADARG);
     }
     let guard = &pin();
@@ -25,7 +35,10 @@ fn new(p: &mut Process, name: Term, options: Term) -> BifResult {
 
 fn new_option(wanted: &mut Wanted, option: Term) -> Result<(), BifExit> {
     if let Some(name) = option.as_atom() {
-        if let Some(kind) = [Kind::Set, Kind::OrderedSet, Kind::Bag, Kind::DuplicateBag].into_iter().find(|kind| kind.atom() == name) {
+        if let Some(kind) = [Kind::Set, Kind::OrderedSet, Kind::Bag, Kind::DuplicateBag]
+            .into_iter()
+            .find(|kind| kind.atom() == name)
+        {
             wanted.kind = kind;
         } else if let Some(protection) = Protection::of(name) {
             wanted.protection = protection;
@@ -42,7 +55,10 @@ fn new_option(wanted: &mut Wanted, option: Term) -> Result<(), BifExit> {
         if tuple.get(0) != Term::atom(atom!("heir")) {
             return Err(BifExit::BADARG);
         }
-        wanted.heir = Some(Heir { pid: tuple.get(1).as_pid().ok_or(BifExit::BADARG)?, data: OwnedTerm::new(tuple.get(2)) });
+        wanted.heir = Some(Heir {
+            pid: tuple.get(1).as_pid().ok_or(BifExit::BADARG)?,
+            data: OwnedTerm::new(tuple.get(2)),
+        });
         return Ok(());
     }
     let (key, value) = pair_of(option).ok_or(BifExit::BADARG)?;
@@ -63,9 +79,16 @@ const LOCKS: std::ops::RangeInclusive<u32> = 64..=32_768;
 
 fn write_concurrency_of(value: Term) -> Result<WriteConcurrency, BifExit> {
     if let Some((key, locks)) = pair_of(value) {
-        let locks = u32::try_from(size_of(locks)?).ok().filter(|locks| (1..=*LOCKS.end()).contains(locks)).ok_or(BifExit::BADARG)?;
+        let locks = u32::try_from(size_of(locks)?)
+            .ok()
+            .filter(|locks| (1..=*LOCKS.end()).contains(locks))
+            .ok_or(BifExit::BADARG)?;
         let known = key == Term::atom(atom!("debug_hash_fixed_number_of_locks"));
-        return if known { Ok(WriteConcurrency::Locks(1 << locks.max(*LOCKS.start()).ilog2())) } else { Err(BifExit::BADARG) };
+        return if known {
+            Ok(WriteConcurrency::Locks(1 << locks.max(*LOCKS.start()).ilog2()))
+        } else {
+            Err(BifExit::BADARG)
+        };
     }
     match value.as_bool() {
         Some(true) => Ok(WriteConcurrency::On),

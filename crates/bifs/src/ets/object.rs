@@ -1,10 +1,10 @@
 //! One object of a table: a tuple in a block of memory of its own.
 
 use std::alloc::{Layout, alloc, dealloc};
-use swarmrt_term::refusal;
 use swarmrt_heap::{copy_whole, size_whole};
 use swarmrt_term::alloc::OffHeap;
 use swarmrt_term::binary::shared_bin;
+use swarmrt_term::refusal;
 use swarmrt_term::{Alloc, FragmentHeap, Header, SharedBytes, Subtag, Term, Tuple};
 
 /// A term with the memory that it lives in.
@@ -15,7 +15,11 @@ pub struct OwnedTerm {
 
 impl OwnedTerm {
     pub fn new(term: Term) -> OwnedTerm {
-        let mut heap = if term.is_immediate() { FragmentHeap::new() } else { FragmentHeap::with_words(size_whole(term)) };
+        let mut heap = if term.is_immediate() {
+            FragmentHeap::new()
+        } else {
+            FragmentHeap::with_words(size_whole(term))
+        };
         let term = copy_whole(term, &mut heap);
         OwnedTerm { term, _heap: heap }
     }
@@ -61,7 +65,8 @@ impl Alloc for Builder {
 
 impl Head {
     fn layout(words: usize) -> Layout {
-        Layout::from_size_align((HEAD_WORDS + words) * 8, 8).expect("objects are bounded by the memory that their terms take")
+        Layout::from_size_align((HEAD_WORDS + words) * 8, 8)
+            .expect("objects are bounded by the memory that their terms take")
     }
 
     /// A block with a copy of `tuple`.
@@ -75,10 +80,16 @@ impl Head {
             if head.is_null() {
                 refusal::end(layout.size());
             }
-            let mut builder = Builder { at: head.add(1).cast(), left: words, off_heap: OffHeap::new() };
+            let mut builder =
+                Builder { at: head.add(1).cast(), left: words, off_heap: OffHeap::new() };
             let copy = copy_whole(tuple, &mut builder);
             debug_assert_eq!(copy.boxed_ptr(), head.add(1).cast());
-            head.write(Head { next: std::ptr::null_mut(), off_heap_first: builder.off_heap.first, hash, words: words as u32 });
+            head.write(Head {
+                next: std::ptr::null_mut(),
+                off_heap_first: builder.off_heap.first,
+                hash,
+                words: words as u32,
+            });
             head
         }
     }
@@ -149,7 +160,10 @@ impl Head {
     /// Puts an immediate in the place of another.
     pub fn set_immediate(&mut self, index: usize, value: Term) {
         let tuple = self.tuple();
-        assert!(index < tuple.arity() && value.is_immediate() && tuple.get(index).is_immediate(), "only immediates are replaced in place");
+        assert!(
+            index < tuple.arity() && value.is_immediate() && tuple.get(index).is_immediate(),
+            "only immediates are replaced in place"
+        );
         // SAFETY: the element is within the tuple, and the object is ours to change.
         unsafe { *tuple.ptr().add(1 + index) = value.raw() };
     }

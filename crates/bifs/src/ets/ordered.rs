@@ -33,7 +33,10 @@ impl Slot {
         Slot { key, what: std::ptr::null() }
     }
     fn place(pattern: &Pattern, mark: usize) -> Slot {
-        Slot { key: Term::NIL, what: std::ptr::from_ref(pattern).cast::<()>().map_addr(|address| address | mark) }
+        Slot {
+            key: Term::NIL,
+            what: std::ptr::from_ref(pattern).cast::<()>().map_addr(|address| address | mark),
+        }
     }
     fn head(&self) -> &Head {
         // SAFETY: the tree holds live objects only.
@@ -50,8 +53,13 @@ impl Slot {
     /// How a place stands to a stored key.
     fn compare_place(&self, key: Term) -> Ordering {
         // SAFETY: a pattern outlives the search for its place.
-        let pattern: &Pattern = unsafe { &*self.what.map_addr(|address| address & !MARK_BITS).cast() };
-        pattern.compare_prefix(key).then(if self.mark() == BEFORE { Ordering::Less } else { Ordering::Greater })
+        let pattern: &Pattern =
+            unsafe { &*self.what.map_addr(|address| address & !MARK_BITS).cast() };
+        pattern.compare_prefix(key).then(if self.mark() == BEFORE {
+            Ordering::Less
+        } else {
+            Ordering::Greater
+        })
     }
 }
 
@@ -95,7 +103,8 @@ pub enum From<'a> {
     After(Term),
 }
 
-/// Objects in their order. They lie anywhere, so that those which are next are fetched while others are looked at.
+/// Objects in their order. They lie anywhere, so that those which are next are fetched while others
+/// are looked at.
 pub struct Walk<'a> {
     slots: Range<'a, Slot>,
     reverse: bool,
@@ -118,8 +127,8 @@ impl<'a> Iterator for Walk<'a> {
     }
 }
 
-/// Objects that follow each other, for programs that ask for one neighbour after the other, and mostly for the object, too, or
-/// take it out.
+/// Objects that follow each other, for programs that ask for one neighbour after the other, and
+/// mostly for the object, too, or take it out.
 #[derive(Default)]
 struct Run {
     reverse: bool,
@@ -148,7 +157,8 @@ pub struct OrderedTable {
     /// How often an object came or went.
     changes: u64,
     run: Mutex<Run>,
-    /// [`changes`](Self::changes) when the run was read: of another time, it says nothing. Written by who holds the run.
+    /// [`changes`](Self::changes) when the run was read: of another time, it says nothing. Written
+    /// by who holds the run.
     walked: AtomicU64,
 }
 
@@ -159,7 +169,13 @@ unsafe impl Sync for OrderedTable {}
 
 impl OrderedTable {
     pub fn new(keypos: usize) -> OrderedTable {
-        OrderedTable { tree: BTreeSet::new(), keypos, changes: 1, run: Mutex::default(), walked: AtomicU64::new(0) }
+        OrderedTable {
+            tree: BTreeSet::new(),
+            keypos,
+            changes: 1,
+            run: Mutex::default(),
+            walked: AtomicU64::new(0),
+        }
     }
     pub fn len(&self) -> usize {
         self.tree.len()
@@ -174,7 +190,8 @@ impl OrderedTable {
         let run = if self.is_walked() { self.run.try_lock() } else { None };
         let last = run.and_then(|run| run.last(key)).filter(|object| !object.is_null());
         // SAFETY: nothing has changed since the object was found in the tree.
-        last.map(|object| unsafe { &*object }).or_else(|| self.tree.get(&Slot::probe(key)).map(Slot::head))
+        last.map(|object| unsafe { &*object })
+            .or_else(|| self.tree.get(&Slot::probe(key)).map(Slot::head))
     }
 
     pub fn insert(&mut self, object: *mut Head) -> Change {
@@ -195,7 +212,8 @@ impl OrderedTable {
         let Some(old) = self.tree.take(&Slot::probe(key)) else { return Change::default() };
         let is_walked = self.is_walked();
         let run = self.run.get_mut();
-        // Who takes out what the walk has come to will ask for the next. A key that is a word can stay without its object.
+        // Who takes out what the walk has come to will ask for the next. A key that is a word can
+        // stay without its object.
         if is_walked && old.key.is_immediate() && run.last(old.key).is_some() {
             run.objects[run.at].1 = std::ptr::null_mut();
             *self.walked.get_mut() += 1;
@@ -208,7 +226,11 @@ impl OrderedTable {
     }
 
     /// Changes the object with this key. `None` when there is none.
-    pub fn update<R>(&mut self, key: Term, change: impl FnOnce(&mut Head) -> (R, Verdict)) -> Option<(R, Change)> {
+    pub fn update<R>(
+        &mut self,
+        key: Term,
+        change: impl FnOnce(&mut Head) -> (R, Verdict),
+    ) -> Option<(R, Change)> {
         let object = self.tree.get(&Slot::probe(key))?.ptr();
         // SAFETY: the tree holds live objects, and it is ours to change.
         let (result, verdict) = change(unsafe { &mut *object });
@@ -236,10 +258,12 @@ impl OrderedTable {
     pub fn previous(&self, key: Term) -> Option<Term> {
         self.neighbour(key, true)
     }
-    /// The key behind `key`, or the one before it. Whoever asks for that of the answer, too, walks through the table: then
-    /// more are read at once.
+    /// The key behind `key`, or the one before it. Whoever asks for that of the answer, too, walks
+    /// through the table: then more are read at once.
     fn neighbour(&self, key: Term, reverse: bool) -> Option<Term> {
-        let Some(mut run) = self.run.try_lock() else { return self.neighbours(key, reverse).next().map(|(key, _)| key) };
+        let Some(mut run) = self.run.try_lock() else {
+            return self.neighbours(key, reverse).next().map(|(key, _)| key);
+        };
         let walks = run.reverse == reverse && self.is_walked() && run.last(key).is_some();
         if walks && run.at + 1 < run.objects.len() {
             run.at += 1;
@@ -248,7 +272,11 @@ impl OrderedTable {
         (run.reverse, run.at) = (reverse, 0);
         self.walked.store(self.changes, atomic::Ordering::Relaxed);
         run.objects.clear();
-        run.objects.extend(self.neighbours(key, reverse).take(if walks { RUN_OBJECTS_MAX } else { 1 }));
+        run.objects.extend(self.neighbours(key, reverse).take(if walks {
+            RUN_OBJECTS_MAX
+        } else {
+            1
+        }));
         for &(_, object) in &run.objects {
             // SAFETY: the tree holds live objects only.
             unsafe { &*object }.fetch();
@@ -256,9 +284,14 @@ impl OrderedTable {
         run.objects.first().map(|&(key, _)| key)
     }
     fn neighbours(&self, key: Term, reverse: bool) -> impl Iterator<Item = (Term, *mut Head)> {
-        let bounds = if reverse { (Bound::Unbounded, Bound::Excluded(Slot::probe(key))) } else { (Bound::Excluded(Slot::probe(key)), Bound::Unbounded) };
+        let bounds = if reverse {
+            (Bound::Unbounded, Bound::Excluded(Slot::probe(key)))
+        } else {
+            (Bound::Excluded(Slot::probe(key)), Bound::Unbounded)
+        };
         let mut range = self.tree.range(bounds);
-        std::iter::from_fn(move || if reverse { range.next_back() } else { range.next() }).map(|slot| (slot.key, slot.ptr()))
+        std::iter::from_fn(move || if reverse { range.next_back() } else { range.next() })
+            .map(|slot| (slot.key, slot.ptr()))
     }
     pub fn nth(&self, index: usize) -> Option<&Head> {
         self.tree.iter().nth(index).map(Slot::head)
@@ -276,9 +309,14 @@ impl OrderedTable {
         Walk { slots: self.tree.range(bounds), reverse, ahead: VecDeque::with_capacity(AHEAD) }
     }
 
-    /// Visits up to `limit` objects until `visit` has enough, and does with each what it says. The last key that was
-    /// visited, where there are more.
-    pub fn visit(&mut self, from: From<'_>, limit: usize, mut visit: impl FnMut(&Head) -> Option<Verdict>) -> (Change, Option<OwnedTerm>) {
+    /// Visits up to `limit` objects until `visit` has enough, and does with each what it says. The
+    /// last key that was visited, where there are more.
+    pub fn visit(
+        &mut self,
+        from: From<'_>,
+        limit: usize,
+        mut visit: impl FnMut(&Head) -> Option<Verdict>,
+    ) -> (Change, Option<OwnedTerm>) {
         let mut verdicts: Vec<(*mut Head, Verdict)> = Vec::new();
         let mut previous = None;
         let mut last = None;
@@ -295,7 +333,9 @@ impl OrderedTable {
             }
         }
         let mut change = Change::default();
-        if verdicts.len() >= self.len() / MANY_PART && verdicts.iter().all(|(_, verdict)| matches!(verdict, Verdict::Delete)) {
+        if verdicts.len() >= self.len() / MANY_PART
+            && verdicts.iter().all(|(_, verdict)| matches!(verdict, Verdict::Delete))
+        {
             change = self.remove_all(verdicts.into_iter().map(|(object, _)| object));
         } else {
             for (object, verdict) in verdicts {
@@ -383,7 +423,11 @@ mod tests {
             seen.push(next);
             at = next;
         }
-        let expected: Vec<Term> = (0..200).map(|value| value * 2).map(|value| if value == 102 { 101 } else { value }).map(key).collect();
+        let expected: Vec<Term> = (0..200)
+            .map(|value| value * 2)
+            .map(|value| if value == 102 { 101 } else { value })
+            .map(key)
+            .collect();
         assert_eq!(seen, expected);
         for pair in expected.windows(2).rev() {
             assert_eq!(table.previous(pair[1]), Some(pair[0]));
@@ -416,7 +460,9 @@ mod tests {
     fn many_are_removed_on_one_walk() {
         let mut table = table_of(&(0..100).map(Term::small).collect::<Vec<_>>());
         let even = |object: &Head| object.key(0).as_small().is_some_and(|value| value % 2 == 0);
-        let (change, last) = table.visit(From::Start(None), 1000, |object| Some(if even(object) { Verdict::Delete } else { Verdict::Keep }));
+        let (change, last) = table.visit(From::Start(None), 1000, |object| {
+            Some(if even(object) { Verdict::Delete } else { Verdict::Keep })
+        });
         assert_eq!((change.objects, last.is_some(), table.len()), (-50, false, 50));
         assert!(table.objects().all(|object| !even(object)));
         assert_eq!(table.next(Term::small(1)), Some(Term::small(3)));
@@ -425,7 +471,10 @@ mod tests {
     #[test]
     fn a_prefix_limits_the_walk() {
         let mut heap = FragmentHeap::new();
-        let keys: Vec<Term> = (0..10).flat_map(|a| (0..10).map(move |b| (a, b))).map(|(a, b)| heap.tuple(&[Term::small(a), Term::small(b)])).collect();
+        let keys: Vec<Term> = (0..10)
+            .flat_map(|a| (0..10).map(move |b| (a, b)))
+            .map(|(a, b)| heap.tuple(&[Term::small(a), Term::small(b)]))
+            .collect();
         let table = table_of(&keys);
         let prefix = Pattern::Tuple(vec![Pattern::Constant(Term::small(4)), Pattern::Any]);
         for reverse in [false, true] {
@@ -434,7 +483,8 @@ mod tests {
                 .take_while(|object| prefix.compare_prefix(object.key(0)).is_eq())
                 .filter_map(|object| object.key(0).as_tuple()?.get(1).as_small())
                 .collect();
-            let expected: Vec<i64> = if reverse { (0..10).rev().collect() } else { (0..10).collect() };
+            let expected: Vec<i64> =
+                if reverse { (0..10).rev().collect() } else { (0..10).collect() };
             assert_eq!(found, expected);
         }
     }

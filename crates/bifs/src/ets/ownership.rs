@@ -1,18 +1,19 @@
 //! Who a table belongs to: names, owners, heirs, fixing.
 
-use crate::args::{atom_of, list_of};
-use crossbeam_epoch::pin;
-use super::{register_of, yes};
 use super::object::OwnedTerm;
 use super::table::{Access, Heir, Protection, Register, Table};
+use super::{register_of, yes};
+use crate::args::{atom_of, list_of};
+use crossbeam_epoch::pin;
 use swarmrt_heap::copy_whole;
-use swarmrt_machine::{Vm, BifExit, BifResult, Process, bif, signal};
+use swarmrt_machine::{BifExit, BifResult, Process, Vm, bif, signal};
 use swarmrt_term::{Alloc, FragmentHeap, RefKind, Term, am, atom};
 
 #[bif("ets:whereis/1")]
 fn whereis(p: &mut Process, id: Term) -> BifResult {
     let guard = &pin();
-    let known = id.is_atom() || id.as_local_ref().is_some_and(|reference| reference.ref_kind() == RefKind::Table);
+    let known = id.is_atom()
+        || id.as_local_ref().is_some_and(|reference| reference.ref_kind() == RefKind::Table);
     if !known {
         return Err(BifExit::BADARG);
     }
@@ -41,9 +42,18 @@ fn setopts(p: &mut Process, id: Term, options: Term) -> BifResult {
         let tuple = option.as_tuple().ok_or(BifExit::BADARG)?;
         match *tuple.elements() {
             [key, pid, data] if key == Term::atom(atom!("heir")) && heir.is_none() => {
-                heir = Some(Some(Heir { pid: pid.as_pid().ok_or(BifExit::BADARG)?, data: OwnedTerm::new(data) }));
+                heir = Some(Some(Heir {
+                    pid: pid.as_pid().ok_or(BifExit::BADARG)?,
+                    data: OwnedTerm::new(data),
+                }));
             }
-            [key, value] if key == Term::atom(atom!("heir")) && value == Term::atom(am::NONE) && heir.is_none() => heir = Some(None),
+            [key, value]
+                if key == Term::atom(atom!("heir"))
+                    && value == Term::atom(am::NONE)
+                    && heir.is_none() =>
+            {
+                heir = Some(None);
+            }
             [key, value] if key == Term::atom(atom!("protection")) && protection.is_none() => {
                 protection = Some(value.as_atom().and_then(Protection::of).ok_or(BifExit::BADARG)?);
             }
@@ -105,7 +115,9 @@ fn orphaned(vm: &'static Vm, register: &Register, pid: u64, guard: &crossbeam_ep
         // The heir stays the heir: `info` tells so.
         let heir = {
             let heir = table.heir.lock();
-            let heir = heir.as_ref().filter(|heir| heir.pid != pid && vm.processes.get(heir.pid).is_some());
+            let heir = heir
+                .as_ref()
+                .filter(|heir| heir.pid != pid && vm.processes.get(heir.pid).is_some());
             heir.map(|heir| {
                 register.give(table, heir.pid);
                 announce(vm, table, pid, heir.pid, heir.data.term);
@@ -148,7 +160,8 @@ fn internal_request_all(p: &mut Process) -> BifResult {
     let guard = &pin();
     let reference = p.make_ref();
     let mut heap = FragmentHeap::new();
-    let ids: Vec<Term> = register_of(p).all(guard).iter().map(|table| table.id(&mut heap)).collect();
+    let ids: Vec<Term> =
+        register_of(p).all(guard).iter().map(|table| table.id(&mut heap)).collect();
     let ids = heap.list(&ids);
     let copied = copy_whole(reference, &mut heap);
     // One answer for each scheduler is expected: the first has it all.

@@ -1,8 +1,8 @@
 //! Walking through tables with match specifications: `select`, `match` and their kin.
 //!
-//! A walk goes over a bounded number of objects, then the process takes a turn: the built-in goes on in
-//! [`scan_on`] with what it has found so far. Where the head of every clause says which keys it wants, only those are
-//! looked up; in an ordered set also where it says how they begin.
+//! A walk goes over a bounded number of objects, then the process takes a turn: the built-in goes
+//! on in [`scan_on`] with what it has found so far. Where the head of every clause says which keys
+//! it wants, only those are looked up; in an ordered set also where it says how they begin.
 
 use super::hash::{Verdict, hash_of};
 use super::matchspec::{self, CompileError, Dialect, Expr, Pattern, Program};
@@ -14,7 +14,7 @@ use crate::args::list_of;
 use crossbeam_epoch::pin;
 use std::sync::Arc;
 use swarmrt_machine::vm::resource::Resources;
-use swarmrt_machine::{BifResult, Process, BifExit, bif};
+use swarmrt_machine::{BifExit, BifResult, Process, bif};
 use swarmrt_term::{Alloc, Mfa, Term, am, atom, equal_exact};
 
 /// Objects that are looked at in one go.
@@ -22,7 +22,8 @@ const OBJECTS_PER_STEP: usize = 1000;
 /// Buckets that are looked at in one go.
 const BUCKETS_PER_STEP: usize = 4000;
 
-/// A specification that a program holds: compiled by itself, or within a continuation for one table.
+/// A specification that a program holds: compiled by itself, or within a continuation for one
+/// table.
 struct Compiled {
     program: Arc<Program>,
     table: Option<u64>,
@@ -90,9 +91,24 @@ struct Scan {
 unsafe impl Send for Scan {}
 
 impl Scan {
-    fn new(table: &Table, program: Arc<Program>, job: Job, reverse: bool, limit: Option<usize>) -> Scan {
+    fn new(
+        table: &Table,
+        program: Arc<Program>,
+        job: Job,
+        reverse: bool,
+        limit: Option<usize>,
+    ) -> Scan {
         let place = start_of(table, &program);
-        Scan { table: table.reference.id, slot: super::Register::slot_of(table), program, job, reverse, place, limit, found: 0 }
+        Scan {
+            table: table.reference.id,
+            slot: super::Register::slot_of(table),
+            program,
+            job,
+            reverse,
+            place,
+            limit,
+            found: 0,
+        }
     }
     fn has_enough(&self) -> bool {
         self.limit.is_some_and(|limit| self.found >= limit)
@@ -104,9 +120,19 @@ fn start_of(table: &Table, program: &Program) -> Place {
     for clause in &program.clauses {
         let Some(key) = clause.head.constant_key(table.keypos) else {
             // A head that is no tuple at all matches nothing.
-            return if table.kind == Kind::OrderedSet { Place::OrderedStart } else { Place::Bucket { shard: 0, bucket: 0 } };
+            return if table.kind == Kind::OrderedSet {
+                Place::OrderedStart
+            } else {
+                Place::Bucket { shard: 0, bucket: 0 }
+            };
         };
-        if !keys.iter().any(|&other| if table.kind == Kind::OrderedSet { swarmrt_term::equal(other, key) } else { equal_exact(other, key) }) {
+        if !keys.iter().any(|&other| {
+            if table.kind == Kind::OrderedSet {
+                swarmrt_term::equal(other, key)
+            } else {
+                equal_exact(other, key)
+            }
+        }) {
             keys.push(key);
         }
     }
@@ -129,7 +155,14 @@ struct Results {
     list: Term,
 }
 
-fn visit(p: &mut Process, program: &Program, scan: &mut Scan, results: &mut Results, table: &Table, object: &Head) -> Result<Verdict, BifExit> {
+fn visit(
+    p: &mut Process,
+    program: &Program,
+    scan: &mut Scan,
+    results: &mut Results,
+    table: &Table,
+    object: &Head,
+) -> Result<Verdict, BifExit> {
     match scan.job {
         Job::Select => {
             if let Some(value) = program.run(p, object.term()) {
@@ -151,10 +184,17 @@ fn visit(p: &mut Process, program: &Program, scan: &mut Scan, results: &mut Resu
         }
         Job::Replace => {
             let Some(value) = program.run(p, object.term()) else { return Ok(Verdict::Keep) };
-            let same_key = value.as_tuple().and_then(|tuple| tuple.elements().get(table.keypos).copied()).is_some_and(|key| {
-                let old = object.key(table.keypos);
-                if table.kind == Kind::OrderedSet { swarmrt_term::equal(key, old) } else { equal_exact(key, old) }
-            });
+            let same_key = value
+                .as_tuple()
+                .and_then(|tuple| tuple.elements().get(table.keypos).copied())
+                .is_some_and(|key| {
+                    let old = object.key(table.keypos);
+                    if table.kind == Kind::OrderedSet {
+                        swarmrt_term::equal(key, old)
+                    } else {
+                        equal_exact(key, old)
+                    }
+                });
             if !same_key {
                 return Err(BifExit::BADARG);
             }
@@ -165,7 +205,12 @@ fn visit(p: &mut Process, program: &Program, scan: &mut Scan, results: &mut Resu
 }
 
 /// One step of a walk.
-fn step(p: &mut Process, table: &Table, scan: &mut Scan, results: &mut Results) -> Result<(), BifExit> {
+fn step(
+    p: &mut Process,
+    table: &Table,
+    scan: &mut Scan,
+    results: &mut Results,
+) -> Result<(), BifExit> {
     let writes = matches!(scan.job, Job::Delete | Job::Replace);
     let place = std::mem::replace(&mut scan.place, Place::End);
     let program = &*scan.program.clone();
@@ -203,9 +248,11 @@ fn step(p: &mut Process, table: &Table, scan: &mut Scan, results: &mut Results) 
             for key in keys {
                 if writes {
                     let mut tree = tree.write();
-                    let updated = tree.update(key, |object| match visit(p, program, scan, results, table, object) {
-                        Ok(verdict) => (Ok(()), verdict),
-                        Err(raise) => (Err(raise), Verdict::Keep),
+                    let updated = tree.update(key, |object| {
+                        match visit(p, program, scan, results, table, object) {
+                            Ok(verdict) => (Ok(()), verdict),
+                            Err(raise) => (Err(raise), Verdict::Keep),
+                        }
                     });
                     if let Some((result, change)) = updated {
                         table.count(change);
@@ -222,13 +269,18 @@ fn step(p: &mut Process, table: &Table, scan: &mut Scan, results: &mut Results) 
                 if writes {
                     let mut part = shards[shard].write();
                     let fixed = table.is_fixed();
-                    while bucket < part.buckets() && seen < OBJECTS_PER_STEP && buckets < BUCKETS_PER_STEP {
+                    while bucket < part.buckets()
+                        && seen < OBJECTS_PER_STEP
+                        && buckets < BUCKETS_PER_STEP
+                    {
                         let change = part.visit_bucket(bucket, fixed, |object| {
                             seen += 1;
-                            visit(p, program, scan, results, table, object).unwrap_or_else(|raise| {
-                                failed = Some(raise);
-                                Verdict::Keep
-                            })
+                            visit(p, program, scan, results, table, object).unwrap_or_else(
+                                |raise| {
+                                    failed = Some(raise);
+                                    Verdict::Keep
+                                },
+                            )
                         });
                         table.count(change);
                         bucket += 1;
@@ -236,7 +288,11 @@ fn step(p: &mut Process, table: &Table, scan: &mut Scan, results: &mut Results) 
                     }
                 } else {
                     let part = shards[shard].read();
-                    while bucket < part.buckets() && seen < OBJECTS_PER_STEP && buckets < BUCKETS_PER_STEP && !scan.has_enough() {
+                    while bucket < part.buckets()
+                        && seen < OBJECTS_PER_STEP
+                        && buckets < BUCKETS_PER_STEP
+                        && !scan.has_enough()
+                    {
                         for object in part.bucket(bucket) {
                             seen += 1;
                             visit(p, program, scan, results, table, object)?;
@@ -261,7 +317,9 @@ fn step(p: &mut Process, table: &Table, scan: &mut Scan, results: &mut Results) 
         }
         (Storage::Ordered(tree), place) => {
             let prefix = common_prefix(program, table.keypos);
-            let within = |object: &Head| prefix.is_none_or(|prefix| prefix.compare_prefix(object.key(table.keypos)).is_eq());
+            let within = |object: &Head| {
+                prefix.is_none_or(|prefix| prefix.compare_prefix(object.key(table.keypos)).is_eq())
+            };
             let from = match &place {
                 Place::OrderedAfter(key) => From::After(key.term),
                 _ => From::Start(prefix),
@@ -304,11 +362,17 @@ fn step(p: &mut Process, table: &Table, scan: &mut Scan, results: &mut Results) 
 }
 
 /// Goes on with a walk until it is done, has enough, or the turn is over.
-fn go_on(p: &mut Process, mut scan: Scan, mut results: Results) -> Result<(Scan, Results), BifExit> {
+fn go_on(
+    p: &mut Process,
+    mut scan: Scan,
+    mut results: Results,
+) -> Result<(Scan, Results), BifExit> {
     loop {
         {
             let guard = &pin();
-            let table = register_of(p).at(scan.slot, guard).filter(|table| table.reference.id == scan.table && !table.is_dead());
+            let table = register_of(p)
+                .at(scan.slot, guard)
+                .filter(|table| table.reference.id == scan.table && !table.is_dead());
             let Some(table) = table else { return Err(BifExit::Caused(atom!("id"))) };
             step(p, table, &mut scan, &mut results)?;
             if table.is_dead() {
@@ -320,7 +384,11 @@ fn go_on(p: &mut Process, mut scan: Scan, mut results: Results) -> Result<(Scan,
         }
         if p.reductions <= 0 {
             p.bif_state = Some(Box::new(scan));
-            let export = p.vm.code.export(Mfa { module: am::ERTS_INTERNAL, function: atom!("ets_scan_on"), arity: 1 });
+            let export = p.vm.code.export(Mfa {
+                module: am::ERTS_INTERNAL,
+                function: atom!("ets_scan_on"),
+                arity: 1,
+            });
             let trap = p.trap(export, &[results.list]);
             return Err(trap.err().unwrap_or(BifExit::BADARG));
         }
@@ -330,7 +398,11 @@ fn go_on(p: &mut Process, mut scan: Scan, mut results: Results) -> Result<(Scan,
 /// Goes on after the process has given way to others.
 #[bif("erts_internal:ets_scan_on/1", unlisted)]
 fn scan_on(p: &mut Process, list: Term) -> BifResult {
-    let scan = p.bif_state.take().and_then(|state| state.downcast::<Scan>().ok()).ok_or(BifExit::BADARG)?;
+    let scan = p
+        .bif_state
+        .take()
+        .and_then(|state| state.downcast::<Scan>().ok())
+        .ok_or(BifExit::BADARG)?;
     let (scan, results) = go_on(p, *scan, Results { list })?;
     finish(p, scan, results)
 }
@@ -351,7 +423,8 @@ fn finish(p: &mut Process, scan: Scan, results: Results) -> BifResult {
         return Ok(Term::small(scan.found as i64));
     }
     let guard = &pin();
-    let table = register_of(p).at(scan.slot, guard).filter(|table| table.reference.id == scan.table);
+    let table =
+        register_of(p).at(scan.slot, guard).filter(|table| table.reference.id == scan.table);
     let Some(table) = table else { return Err(BifExit::Caused(atom!("id"))) };
     let ordered = table.kind == Kind::OrderedSet;
     let Some(limit) = scan.limit else {
@@ -374,16 +447,32 @@ fn finish(p: &mut Process, scan: Scan, results: Results) -> BifResult {
     Ok(p.tuple(&[given, next]))
 }
 
-/// What `select/1` goes on with; it holds on to the table whatever its name is by then. Of an ordered set: table, last key, end, limit, program, nothing, whether
-/// downwards, 0; of others: table, bucket, limit, program, what waits, how much that is.
-fn continuation(p: &mut Process, table: &Table, scan: &Scan, left: Term, left_count: usize) -> Term {
+/// What `select/1` goes on with; it holds on to the table whatever its name is by then. Of an
+/// ordered set: table, last key, end, limit, program, nothing, whether downwards, 0; of others:
+/// table, bucket, limit, program, what waits, how much that is.
+fn continuation(
+    p: &mut Process,
+    table: &Table,
+    scan: &Scan,
+    left: Term,
+    left_count: usize,
+) -> Term {
     let limit = Term::small(scan.limit.unwrap_or(0) as i64);
     match &scan.place {
         Place::OrderedAfter(key) => {
             let key = copy_out(p, key.term);
             let handle = handle_of(p, &scan.program, Some(scan.table));
             let id = table.reference.to_term(p);
-            p.tuple(&[id, key, Term::NIL, limit, handle, Term::NIL, Term::small(i64::from(scan.reverse)), Term::small(0)])
+            p.tuple(&[
+                id,
+                key,
+                Term::NIL,
+                limit,
+                handle,
+                Term::NIL,
+                Term::small(i64::from(scan.reverse)),
+                Term::small(0),
+            ])
         }
         Place::Bucket { shard, bucket } => {
             let at = Term::small((*shard << 40 | *bucket) as i64);
@@ -400,13 +489,25 @@ fn continuation(p: &mut Process, table: &Table, scan: &Scan, left: Term, left_co
     }
 }
 
-fn start(p: &mut Process, id: Term, program: Arc<Program>, job: Job, reverse: bool, limit: Option<usize>) -> BifResult {
-    let access = if matches!(job, Job::Delete | Job::Replace) { Access::Write } else { Access::Read };
+fn start(
+    p: &mut Process,
+    id: Term,
+    program: Arc<Program>,
+    job: Job,
+    reverse: bool,
+    limit: Option<usize>,
+) -> BifResult {
+    let access =
+        if matches!(job, Job::Delete | Job::Replace) { Access::Write } else { Access::Read };
     let scan = {
         let guard = &pin();
         let table = register_of(p).table(p, id, access, guard)?;
         if job == Job::Replace && (table.kind == Kind::Bag || !program.keeps_key(table.keypos)) {
-            return Err(if table.kind == Kind::Bag { BifExit::Caused(atom!("table_type")) } else { BifExit::BADARG });
+            return Err(if table.kind == Kind::Bag {
+                BifExit::Caused(atom!("table_type"))
+            } else {
+                BifExit::BADARG
+            });
         }
         Scan::new(table, program, job, reverse, limit)
     };
@@ -420,7 +521,11 @@ fn check_table(p: &Process, id: Term, access: Access) -> Result<(), BifExit> {
 }
 
 fn limit_of(limit: Term) -> Result<Option<usize>, BifExit> {
-    limit.as_small().filter(|&limit| limit > 0).map(|limit| Some(limit as usize)).ok_or(BifExit::BADARG)
+    limit
+        .as_small()
+        .filter(|&limit| limit > 0)
+        .map(|limit| Some(limit as usize))
+        .ok_or(BifExit::BADARG)
 }
 
 fn resume(p: &mut Process, continuation: Term) -> BifResult {
@@ -456,7 +561,14 @@ fn resume(p: &mut Process, continuation: Term) -> BifResult {
             if table.kind == Kind::OrderedSet {
                 return Err(BifExit::BADARG);
             }
-            scan.place = if at < 0 { Place::End } else { Place::Bucket { shard: (at >> 40) as usize, bucket: (at & ((1 << 40) - 1)) as usize } };
+            scan.place = if at < 0 {
+                Place::End
+            } else {
+                Place::Bucket {
+                    shard: (at >> 40) as usize,
+                    bucket: (at & ((1 << 40) - 1)) as usize,
+                }
+            };
             list = parts.get(4);
             found = list_of(list)?.len();
         }
@@ -586,7 +698,12 @@ fn match_spec_run_r(p: &mut Process, list: Term, handle: Term, accumulator: Term
 }
 
 #[bif("erlang:match_spec_test/3")]
-fn match_spec_test(p: &mut Process, subject: Term, specification: Term, dialect: Term) -> BifResult {
+fn match_spec_test(
+    p: &mut Process,
+    subject: Term,
+    specification: Term,
+    dialect: Term,
+) -> BifResult {
     let dialect = match dialect.as_atom() {
         Some(name) if name == atom!("table") => Dialect::Table,
         Some(name) if name == atom!("trace") && subject.is_list() => Dialect::Trace,

@@ -1,8 +1,8 @@
 //! A table, and the register of all tables.
 //!
-//! Tables are found by name or by the reference that `ets:new/2` returned, without a lock that writers of other
-//! tables hold. A table that is deleted is freed when nobody can be looking at it any more; its objects go on a
-//! thread of their own, because there may be many.
+//! Tables are found by name or by the reference that `ets:new/2` returned, without a lock that
+//! writers of other tables hold. A table that is deleted is freed when nobody can be looking at it
+//! any more; its objects go on a thread of their own, because there may be many.
 
 use super::hash::{Change, Duplicates, HashTable};
 use super::object::{Head, OwnedTerm};
@@ -11,10 +11,12 @@ use crossbeam_epoch::Guard;
 use parking_lot::{Mutex, RwLock};
 use std::collections::HashMap;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{
+    AtomicBool, AtomicIsize, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering,
+};
 use std::sync::mpsc::{Sender, channel};
 use swarmrt_machine::process::links::RefValue;
-use swarmrt_machine::{Process, BifExit};
+use swarmrt_machine::{BifExit, Process};
 use swarmrt_term::reference::SLOT_BITS;
 use swarmrt_term::{Alloc, Atom, AtomMap, RefKind, Term, am, atom};
 
@@ -51,7 +53,9 @@ impl Protection {
         [am::PRIVATE, am::PROTECTED, am::PUBLIC][self as usize]
     }
     pub fn of(atom: Atom) -> Option<Protection> {
-        [Protection::Private, Protection::Protected, Protection::Public].into_iter().find(|protection| protection.atom() == atom)
+        [Protection::Private, Protection::Protected, Protection::Public]
+            .into_iter()
+            .find(|protection| protection.atom() == atom)
     }
 }
 
@@ -99,13 +103,18 @@ pub struct Tuning {
 impl Tuning {
     /// What of it means something for such a table: a private one has a single writer.
     fn of(self, kind: Kind, protection: Protection) -> Tuning {
-        let write_concurrency = if protection == Protection::Private { WriteConcurrency::Off } else { self.write_concurrency };
+        let write_concurrency = if protection == Protection::Private {
+            WriteConcurrency::Off
+        } else {
+            self.write_concurrency
+        };
         let usual = match write_concurrency {
             WriteConcurrency::Off => false,
             WriteConcurrency::On => kind == Kind::OrderedSet,
             WriteConcurrency::Auto | WriteConcurrency::Locks(_) => true,
         };
-        let decentralized = write_concurrency != WriteConcurrency::Off && self.decentralized_counters.unwrap_or(usual);
+        let decentralized = write_concurrency != WriteConcurrency::Off
+            && self.decentralized_counters.unwrap_or(usual);
         Tuning { write_concurrency, decentralized_counters: Some(decentralized), ..self }
     }
 }
@@ -150,7 +159,8 @@ impl Table {
         self.owner.load(Ordering::Relaxed)
     }
     pub fn protection(&self) -> Protection {
-        [Protection::Private, Protection::Protected, Protection::Public][usize::from(self.protection.load(Ordering::Relaxed))]
+        [Protection::Private, Protection::Protected, Protection::Public]
+            [usize::from(self.protection.load(Ordering::Relaxed))]
     }
     pub fn set_protection(&self, protection: Protection) {
         self.protection.store(protection as u8, Ordering::Relaxed);
@@ -162,8 +172,8 @@ impl Table {
         let base = if self.kind == Kind::OrderedSet { BASE_WORDS_ORDERED } else { BASE_WORDS_HASH };
         (base + self.words.load(Ordering::Relaxed)).max(0) as usize
     }
-    /// Whether objects have to stay where they are. Writers ask when they have the lock of the part that they change: who
-    /// takes the last fixation back clears the parts under these locks.
+    /// Whether objects have to stay where they are. Writers ask when they have the lock of the part
+    /// that they change: who takes the last fixation back clears the parts under these locks.
     pub fn is_fixed(&self) -> bool {
         self.fixed.load(Ordering::Acquire) > 0
     }
@@ -257,7 +267,8 @@ impl Table {
         if gone && let Storage::Hash(shards) = &self.storage {
             for shard in shards {
                 let mut shard = shard.write();
-                // Who fixes it meanwhile may be walking over what was marked as deleted; then that stays.
+                // Who fixes it meanwhile may be walking over what was marked as deleted; then that
+                // stays.
                 if self.is_fixed() {
                     break;
                 }
@@ -268,7 +279,8 @@ impl Table {
     }
 }
 
-/// Marks all objects of a fixed table as deleted, so that those who walk through it keep their place.
+/// Marks all objects of a fixed table as deleted, so that those who walk through it keep their
+/// place.
 fn mark_all(shard: &mut HashTable) {
     for bucket in 0..shard.buckets() {
         shard.visit_bucket(bucket, true, |_| super::hash::Verdict::Delete);
@@ -357,16 +369,29 @@ impl Register {
     }
 
     /// The table, when the process may do that with it; otherwise why not.
-    pub fn table<'g>(&self, p: &Process, id: Term, access: Access, guard: &'g Guard) -> Result<&'g Table, BifExit> {
+    pub fn table<'g>(
+        &self,
+        p: &Process,
+        id: Term,
+        access: Access,
+        guard: &'g Guard,
+    ) -> Result<&'g Table, BifExit> {
         let Some(table) = self.find(id, guard).filter(|table| !table.is_dead()) else {
-            let known = id.is_atom() || id.as_local_ref().is_some_and(|reference| reference.ref_kind() == RefKind::Table);
+            let known = id.is_atom()
+                || id
+                    .as_local_ref()
+                    .is_some_and(|reference| reference.ref_kind() == RefKind::Table);
             return Err(BifExit::Caused(if known { atom!("id") } else { atom!("type") }));
         };
         let allowed = match access {
             Access::Read => table.protection() != Protection::Private,
             Access::Write => table.protection() == Protection::Public,
         };
-        if allowed || table.owner() == p.id() { Ok(table) } else { Err(BifExit::Caused(atom!("access"))) }
+        if allowed || table.owner() == p.id() {
+            Ok(table)
+        } else {
+            Err(BifExit::Caused(atom!("access")))
+        }
     }
 
     pub fn all<'g>(&self, guard: &'g Guard) -> Vec<&'g Table> {
@@ -375,7 +400,12 @@ impl Register {
     }
 
     /// Makes a table; `Err` when the name is taken or there are too many.
-    pub fn create<'g>(&self, p: &Process, wanted: Wanted, guard: &'g Guard) -> Result<&'g Table, BifExit> {
+    pub fn create<'g>(
+        &self,
+        p: &Process,
+        wanted: Wanted,
+        guard: &'g Guard,
+    ) -> Result<&'g Table, BifExit> {
         let mut names = wanted.named.then(|| self.names.write());
         if names.as_ref().is_some_and(|names| names.contains_key(&wanted.name)) {
             return Err(BifExit::Caused(atom!("already_exists")));
@@ -393,8 +423,12 @@ impl Register {
         };
         let chunk = &self.chunks[slot as usize / CHUNK];
         if chunk.load(Ordering::Acquire).is_null() {
-            let fresh: *mut Slots = Box::into_raw(Box::new([const { AtomicPtr::new(std::ptr::null_mut()) }; CHUNK]));
-            if chunk.compare_exchange(std::ptr::null_mut(), fresh, Ordering::AcqRel, Ordering::Acquire).is_err() {
+            let fresh: *mut Slots =
+                Box::into_raw(Box::new([const { AtomicPtr::new(std::ptr::null_mut()) }; CHUNK]));
+            if chunk
+                .compare_exchange(std::ptr::null_mut(), fresh, Ordering::AcqRel, Ordering::Acquire)
+                .is_err()
+            {
                 // SAFETY: nobody else has seen it.
                 drop(unsafe { Box::from_raw(fresh) });
             }
@@ -408,7 +442,11 @@ impl Register {
         let shards = if tuning.write_concurrency == WriteConcurrency::Off { 1 } else { SHARDS };
         let storage = match wanted.kind {
             Kind::OrderedSet => Storage::Ordered(RwLock::new(OrderedTable::new(wanted.keypos))),
-            _ => Storage::Hash((0..shards).map(|_| RwLock::new(HashTable::new(wanted.keypos, duplicates, shards))).collect()),
+            _ => Storage::Hash(
+                (0..shards)
+                    .map(|_| RwLock::new(HashTable::new(wanted.keypos, duplicates, shards)))
+                    .collect(),
+            ),
         };
         let reference = p.vm.next_table_ref(slot as usize);
         let table = Box::new(Table {
@@ -429,7 +467,9 @@ impl Register {
             fixed: AtomicUsize::new(0),
             dead: AtomicBool::new(false),
         });
-        self.slot(slot).expect("its chunk was just made").store(Box::into_raw(table), Ordering::Release);
+        self.slot(slot)
+            .expect("its chunk was just made")
+            .store(Box::into_raw(table), Ordering::Release);
         if let Some(names) = &mut names {
             names.insert(wanted.name, slot);
         }
@@ -473,7 +513,9 @@ impl Register {
         }
         let slot = table.slot;
         let address = std::ptr::from_ref(table) as usize;
-        self.slot(slot).expect("the table was there").store(std::ptr::null_mut(), Ordering::Release);
+        self.slot(slot)
+            .expect("the table was there")
+            .store(std::ptr::null_mut(), Ordering::Release);
         self.free.lock().0.push(slot);
         // SAFETY: the table is out of the register; guards that saw it delay this.
         unsafe { guard.defer_unchecked(move || drop(Box::from_raw(address as *mut Table))) };

@@ -1,13 +1,13 @@
 //! `ets:update_counter`, `update_element`: changing parts of objects in place.
 
-use crate::args::{list_of, pair_of};
-use crossbeam_epoch::pin;
-use super::{One, done, register_of};
 use super::hash::{Verdict, hash_of};
 use super::insert::object_of;
 use super::lookup::has_key;
 use super::object::Head;
 use super::table::{Access, Kind, Storage, Table};
+use super::{One, done, register_of};
+use crate::args::{list_of, pair_of};
+use crossbeam_epoch::pin;
 use swarmrt_machine::{BifExit, BifResult, Process, bif};
 use swarmrt_term::{Alloc, FragmentHeap, Release, Term, Tuple, am, atom, bigint, compare};
 
@@ -30,7 +30,8 @@ fn counter_change(table: &Table, operation: Term) -> Result<CounterChange, BifEx
         [position, increment, threshold, value] => (position, increment, Some((threshold, value))),
         _ => return Err(BifExit::BADARG),
     };
-    let integers = increment.is_integer() && limit.is_none_or(|(threshold, value)| threshold.is_integer() && value.is_integer());
+    let integers = increment.is_integer()
+        && limit.is_none_or(|(threshold, value)| threshold.is_integer() && value.is_integer());
     let position = position.as_small().ok_or(BifExit::BADARG)?;
     if !integers {
         return Err(BifExit::BADARG);
@@ -42,11 +43,16 @@ fn counter_change(table: &Table, operation: Term) -> Result<CounterChange, BifEx
 }
 
 /// The new value of a counter.
-fn counted<A: Alloc + ?Sized>(heap: &mut A, before: Term, change: &CounterChange) -> Result<Term, BifExit> {
+fn counted<A: Alloc + ?Sized>(
+    heap: &mut A,
+    before: Term,
+    change: &CounterChange,
+) -> Result<Term, BifExit> {
     let sum = bigint::add(heap, before, change.increment).map_err(|_| BifExit::BADARG)?;
     let Some((threshold, value)) = change.limit else { return Ok(sum) };
     let downwards = compare(change.increment, Term::small(0)).is_lt();
-    let beyond = if downwards { compare(sum, threshold).is_lt() } else { compare(sum, threshold).is_gt() };
+    let beyond =
+        if downwards { compare(sum, threshold).is_lt() } else { compare(sum, threshold).is_gt() };
     Ok(if beyond { value } else { sum })
 }
 
@@ -69,7 +75,11 @@ fn with_elements(object: &mut Head, values: &[(usize, Term)]) -> Verdict {
 }
 
 /// Changes the one object with this key. `None` when there is none.
-fn update_object<R>(table: &Table, key: Term, change: impl FnOnce(&mut Head) -> (R, Verdict)) -> Option<R> {
+fn update_object<R>(
+    table: &Table,
+    key: Term,
+    change: impl FnOnce(&mut Head) -> (R, Verdict),
+) -> Option<R> {
     let updated = match &table.storage {
         Storage::Ordered(tree) => tree.write().update(key, change),
         Storage::Hash(shards) => {
@@ -84,17 +94,25 @@ fn update_object<R>(table: &Table, key: Term, change: impl FnOnce(&mut Head) -> 
 }
 
 fn is_set(table: &Table) -> Result<(), BifExit> {
-    if matches!(table.kind, Kind::Set | Kind::OrderedSet) { Ok(()) } else { Err(BifExit::Caused(atom!("table_type"))) }
+    if matches!(table.kind, Kind::Set | Kind::OrderedSet) {
+        Ok(())
+    } else {
+        Err(BifExit::Caused(atom!("table_type")))
+    }
 }
 
-/// The commonest change of a counter: a small integer added to one. `None` when it is another, or there is no such counter.
+/// The commonest change of a counter: a small integer added to one. `None` when it is another, or
+/// there is no such counter.
 fn add_in_place(table: &Table, key: Term, operation: Term) -> Option<Term> {
     let change = if operation.is_list() { None } else { counter_change(table, operation).ok() };
     let change = change.filter(|change| change.limit.is_none() && change.at != table.keypos)?;
     let increment = change.increment.as_small()?;
     let add = |object: &mut Head| {
         let before = object.tuple().elements().get(change.at).and_then(|value| value.as_small());
-        let sum = before.map(|before| before + increment).filter(|sum| (Term::SMALL_MIN..=Term::SMALL_MAX).contains(sum)).map(Term::small);
+        let sum = before
+            .map(|before| before + increment)
+            .filter(|sum| (Term::SMALL_MIN..=Term::SMALL_MAX).contains(sum))
+            .map(Term::small);
         if let Some(sum) = sum {
             object.set_immediate(change.at, sum);
         }
@@ -103,15 +121,25 @@ fn add_in_place(table: &Table, key: Term, operation: Term) -> Option<Term> {
     update_object(table, key, add)?
 }
 
-fn update_counter_in(p: &mut Process, id: Term, key: Term, operation: Term, default: Option<Term>) -> BifResult {
+fn update_counter_in(
+    p: &mut Process,
+    id: Term,
+    key: Term,
+    operation: Term,
+    default: Option<Term>,
+) -> BifResult {
     let guard = &pin();
     let table = register_of(p).table(p, id, Access::Write, guard)?;
     is_set(table)?;
     if let Some(value) = add_in_place(table, key, operation) {
         return done(table, value);
     }
-    let operations = if operation.is_list() { list_of(operation)?.into() } else { One::from_elem(operation, 1) };
-    let changes = operations.into_iter().map(|operation| counter_change(table, operation)).collect::<Result<One<_>, _>>();
+    let operations =
+        if operation.is_list() { list_of(operation)?.into() } else { One::from_elem(operation, 1) };
+    let changes = operations
+        .into_iter()
+        .map(|operation| counter_change(table, operation))
+        .collect::<Result<One<_>, _>>();
     if changes.is_err() && default.is_none() {
         // That there is no such key comes first.
         if !has_key(table, key) {
@@ -121,7 +149,9 @@ fn update_counter_in(p: &mut Process, id: Term, key: Term, operation: Term, defa
     let changes = changes?;
     let default = match default {
         // Only the position that the key has can be missing in a tuple.
-        Some(default) if default.is_tuple() => Some(object_of(table, default).map_err(|_| BifExit::Caused(atom!("position")))?),
+        Some(default) if default.is_tuple() => {
+            Some(object_of(table, default).map_err(|_| BifExit::Caused(atom!("position")))?)
+        }
         Some(default) => Some(object_of(table, default)?),
         None => None,
     };
@@ -136,7 +166,11 @@ fn update_counter_in(p: &mut Process, id: Term, key: Term, operation: Term, defa
             if change.at >= elements.arity() {
                 return (Err(BifExit::Caused(atom!("position"))), Verdict::Keep);
             }
-            let before = values.iter().rev().find(|(at, _)| *at == change.at).map_or(elements.get(change.at), |&(_, value)| value);
+            let before = values
+                .iter()
+                .rev()
+                .find(|(at, _)| *at == change.at)
+                .map_or(elements.get(change.at), |&(_, value)| value);
             if !before.is_integer() {
                 return (Err(BifExit::BADARG), Verdict::Keep);
             }
@@ -162,9 +196,14 @@ fn update_counter_in(p: &mut Process, id: Term, key: Term, operation: Term, defa
     done(table, answer)
 }
 
-/// Changes the object with this key; where there is none, a changed copy of `default`, with this key,
-/// becomes one.
-fn update_or_insert<R>(table: &Table, key: Term, default: Tuple, mut change: impl FnMut(&mut Head) -> (Result<R, BifExit>, Verdict)) -> Result<R, BifExit> {
+/// Changes the object with this key; where there is none, a changed copy of `default`, with this
+/// key, becomes one.
+fn update_or_insert<R>(
+    table: &Table,
+    key: Term,
+    default: Tuple,
+    mut change: impl FnMut(&mut Head) -> (Result<R, BifExit>, Verdict),
+) -> Result<R, BifExit> {
     if let Some(result) = update_object(table, key, &mut change) {
         return result;
     }
@@ -219,7 +258,13 @@ fn update_counter(p: &mut Process, id: Term, key: Term, operation: Term) -> BifR
 }
 
 #[bif("ets:update_counter/4")]
-fn update_counter_4(p: &mut Process, id: Term, key: Term, operation: Term, default: Term) -> BifResult {
+fn update_counter_4(
+    p: &mut Process,
+    id: Term,
+    key: Term,
+    operation: Term,
+    default: Term,
+) -> BifResult {
     update_counter_in(p, id, key, operation, Some(default))
 }
 
@@ -230,11 +275,23 @@ fn update_element(p: &mut Process, id: Term, key: Term, specification: Term) -> 
 
 /// Where there is no object with this key, a changed copy of `default` becomes one.
 #[bif("ets:update_element/4", since = 26)]
-fn update_element_4(p: &mut Process, id: Term, key: Term, specification: Term, default: Term) -> BifResult {
+fn update_element_4(
+    p: &mut Process,
+    id: Term,
+    key: Term,
+    specification: Term,
+    default: Term,
+) -> BifResult {
     update_element_in(p, id, key, specification, Some(default))
 }
 
-fn update_element_in(p: &mut Process, id: Term, key: Term, specification: Term, default: Option<Term>) -> BifResult {
+fn update_element_in(
+    p: &mut Process,
+    id: Term,
+    key: Term,
+    specification: Term,
+    default: Option<Term>,
+) -> BifResult {
     let guard = &pin();
     let table = register_of(p).table(p, id, Access::Write, guard)?;
     if is_set(table).is_err() {
@@ -248,7 +305,9 @@ fn update_element_in(p: &mut Process, id: Term, key: Term, specification: Term, 
     let mut values = Vec::with_capacity(pairs.len());
     for pair in pairs {
         let (position, value) = pair_of(pair).ok_or(BifExit::BADARG)?;
-        let at = position.as_small().filter(|&position| position >= 1).ok_or(BifExit::BADARG)? as usize - 1;
+        let at = position.as_small().filter(|&position| position >= 1).ok_or(BifExit::BADARG)?
+            as usize
+            - 1;
         values.push((at, value));
     }
     let default = match default {

@@ -1,11 +1,11 @@
 //! Walking through a table from key to key, and by slots.
 
+use super::hash::{HashTable, hash_of};
+use super::lookup::lookup;
+use super::table::{Access, Storage, Table};
+use super::{copy_out, done, register_of};
 use crate::args::size_of;
 use crossbeam_epoch::pin;
-use super::lookup::lookup;
-use super::{copy_out, done, register_of};
-use super::hash::{HashTable, hash_of};
-use super::table::{Access, Storage, Table};
 use swarmrt_machine::{BifExit, BifResult, Process, bif};
 use swarmrt_term::{Alloc, Term, am};
 
@@ -85,9 +85,13 @@ fn prev(p: &mut Process, id: Term, key: Term) -> BifResult {
     neighbour(p, id, key, true)
 }
 
-/// `{Key, Objects}` for a key that `find` finds. One whose objects are deleted between the two steps was
-/// not there.
-fn with_objects(p: &mut Process, id: Term, mut find: impl FnMut(&mut Process) -> BifResult) -> BifResult {
+/// `{Key, Objects}` for a key that `find` finds. One whose objects are deleted between the two
+/// steps was not there.
+fn with_objects(
+    p: &mut Process,
+    id: Term,
+    mut find: impl FnMut(&mut Process) -> BifResult,
+) -> BifResult {
     loop {
         let key = find(p)?;
         if key == Term::atom(am::END_OF_TABLE) {
@@ -132,7 +136,11 @@ fn slot(p: &mut Process, id: Term, index: Term) -> BifResult {
                 let copy = copy_out(p, object.term());
                 return Ok(p.cons(copy, Term::NIL));
             }
-            if index == tree.len() && index > 0 { Ok(Term::atom(am::END_OF_TABLE)) } else { Err(BifExit::BADARG) }
+            if index == tree.len() && index > 0 {
+                Ok(Term::atom(am::END_OF_TABLE))
+            } else {
+                Err(BifExit::BADARG)
+            }
         }
         Storage::Hash(shards) => {
             for shard in shards {

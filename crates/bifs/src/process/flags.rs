@@ -1,14 +1,14 @@
 //! Process flags and group leaders.
 
+use super::spawn::scheduler_number;
+use super::{TRUE, ask, ask_as, bad_option, is_alive};
 use crate::system_info::heap_words;
 use std::sync::atomic::Ordering;
-use super::{TRUE, ask, ask_as, bad_option, is_alive};
-use super::spawn::scheduler_number;
 use swarmrt_heap::copy_term;
-use swarmrt_machine::{BifExit, BifResult, Process, Vm, bif, signal};
-use swarmrt_machine::process::{MaxHeapSize, Priority};
 use swarmrt_machine::process::links::Tag;
+use swarmrt_machine::process::{MaxHeapSize, Priority};
 use swarmrt_machine::signal::remote::{How, RemotePid, RemoteSignal};
+use swarmrt_machine::{BifExit, BifResult, Process, Vm, bif, signal};
 use swarmrt_term::{Alloc, Atom, Release, Term, am, atom, map};
 
 /// A limit as given; what it does not say is as for the whole machine.
@@ -65,7 +65,8 @@ fn set_group_leader(p: &mut Process, leader: Term, pid: Term) -> BifResult {
         p.group_leader = leader;
         return Ok(TRUE);
     }
-    let send = if leader.as_pid().is_some() { signal::send_small_change } else { signal::send_change };
+    let send =
+        if leader.as_pid().is_some() { signal::send_small_change } else { signal::send_change };
     let leader = Tag::new(leader);
     let set = move |process: &mut Process| {
         process.group_leader = copy_term(leader.term(), &mut process.heap);
@@ -120,12 +121,15 @@ fn set_flag(p: &mut Process, flag: Atom, value: Term) -> Option<Term> {
             Term::small(i64::from(std::mem::replace(&mut p.heap.fullsweep_after, count)))
         }
         "max_heap_size" => {
-            let limit = max_heap_size(p.vm, value).filter(|limit| limit.words == 0 || limit.words >= p.heap.min_heap_words as usize)?;
+            let limit = max_heap_size(p.vm, value).filter(|limit| {
+                limit.words == 0 || limit.words >= p.heap.min_heap_words as usize
+            })?;
             let before = std::mem::replace(&mut p.extra().max_heap_size, limit);
             max_heap_term(p, before)
         }
         "message_queue_data" => {
-            let place = value.as_atom().filter(|place| matches!(place.name(), "on_heap" | "off_heap"))?;
+            let place =
+                value.as_atom().filter(|place| matches!(place.name(), "on_heap" | "off_heap"))?;
             Term::atom(std::mem::replace(&mut p.extra().message_queue_data, place))
         }
         "sensitive" => {

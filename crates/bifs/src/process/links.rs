@@ -1,9 +1,9 @@
 //! Links and exit signals.
 
 use super::{TRUE, bad_option, is_priority};
-use swarmrt_machine::{BifExit, BifResult, Process, Vm, bif, signal};
 use swarmrt_machine::signal::address::Recipient;
 use swarmrt_machine::signal::remote::{How, RemotePid, RemoteSignal, RemoteTo};
+use swarmrt_machine::{BifExit, BifResult, Process, Vm, bif, signal};
 use swarmrt_term::{Alloc, Release, Term, am};
 
 /// The options of `link/2`: whether the exit signal becomes a priority message.

@@ -79,13 +79,19 @@ fn is_process_alive(p: &mut Process, pid: Term) -> BifResult {
     ask_as(p, pid, signal::send_question, |_, _| Term::bool(true), Term::bool(false))
 }
 
-/// Has `question` answered in the context of another process, and waits for the answer. `gone` is the
-/// answer when there is no such process.
-pub fn ask(p: &mut Process, pid: u64, question: impl FnOnce(&mut Process) -> Term + Send + 'static, gone: Term) -> BifResult {
+/// Has `question` answered in the context of another process, and waits for the answer. `gone` is
+/// the answer when there is no such process.
+pub fn ask(
+    p: &mut Process,
+    pid: u64,
+    question: impl FnOnce(&mut Process) -> Term + Send + 'static,
+    gone: Term,
+) -> BifResult {
     ask_as(p, pid, signal::send_call, move |process, _| question(process), gone)
 }
 
-/// As [`ask`], by a signal of a kind, for answers that are built: on a heap that is there until the answer was copied.
+/// As [`ask`], by a signal of a kind, for answers that are built: on a heap that is there until the
+/// answer was copied.
 pub fn ask_as(
     p: &mut Process,
     pid: u64,

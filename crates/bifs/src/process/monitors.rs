@@ -1,10 +1,10 @@
 //! Monitors and aliases.
 
-use crate::args::pair_of;
 use super::{TRUE, bad_option, is_priority};
-use swarmrt_machine::{BifExit, BifResult, Process, Vm, bif, signal};
+use crate::args::pair_of;
 use swarmrt_machine::process::links::{AliasMode, Monitor, RefValue, Tag, Watched};
 use swarmrt_machine::signal::remote::{How, RemotePid, RemoteSignal, RemoteTo, Sent};
+use swarmrt_machine::{BifExit, BifResult, Process, Vm, bif, signal};
 use swarmrt_term::{Alloc, Atom, Subtag, Term, am, atom};
 
 /// The options of `monitor`.
@@ -55,7 +55,9 @@ fn start_monitor(p: &mut Process, kind: Term, item: Term, options: MonitorOption
     let bad = || BifExit::BADARG;
     let kind = kind.as_atom().ok_or_else(|| BifExit::Caused(atom!("badtype")))?;
     let watched = match kind {
-        am::PROCESS if was_here(p, item) => return gone_at_once(p, kind, item, am::NOPROC, options),
+        am::PROCESS if was_here(p, item) => {
+            return gone_at_once(p, kind, item, am::NOPROC, options);
+        }
         am::PROCESS if let Some((node, to)) = elsewhere(p, item) => {
             return monitor_remote(p, node, to, item, options);
         }
@@ -152,8 +154,15 @@ fn name_here(p: &Process, item: Term) -> Option<Atom> {
     }
 }
 
-/// Monitors what is known not to be there, or what is on another node, to which there is no connection: the message comes at once.
-fn gone_at_once(p: &mut Process, kind: Atom, item: Term, reason: Atom, options: MonitorOptions) -> BifResult {
+/// Monitors what is known not to be there, or what is on another node, to which there is no
+/// connection: the message comes at once.
+fn gone_at_once(
+    p: &mut Process,
+    kind: Atom,
+    item: Term,
+    reason: Atom,
+    options: MonitorOptions,
+) -> BifResult {
     let reference = monitor_ref(p, options.alias);
     gone_with(p, reference, kind, item, reason, options)
 }
@@ -222,12 +231,19 @@ fn demonitor_2(p: &mut Process, reference: Term, options: Term) -> BifResult {
         }
     }
     // The only kind of monitor that stays when it has told something.
-    let of_offset = p.relations.monitors.get(id).is_some_and(|monitor| matches!(monitor.watched, Watched::TimeOffset));
+    let of_offset = p
+        .relations
+        .monitors
+        .get(id)
+        .is_some_and(|monitor| matches!(monitor.watched, Watched::TimeOffset));
     let found = stop_monitor(p, id);
     if flush && (!found || of_offset) {
         p.handle_signals();
         let taken = p.mailbox.take_first(|message| {
-            message.as_tuple().is_some_and(|tuple| tuple.arity() == 5 && tuple.get(1).as_local_ref().is_some_and(|other| other.id() == id))
+            message.as_tuple().is_some_and(|tuple| {
+                tuple.arity() == 5
+                    && tuple.get(1).as_local_ref().is_some_and(|other| other.id() == id)
+            })
         });
         if let Some(message) = taken {
             // SAFETY: the mailbox has given it up.

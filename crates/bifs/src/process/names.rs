@@ -8,7 +8,11 @@ use swarmrt_term::{Alloc, Term, am};
 fn register(p: &mut Process, name: Term, object: Term) -> BifResult {
     let name = as_name(name).ok_or(BifExit::BADARG)?;
     if object.is_port() {
-        return if crate::ports::register_port(p, name, object) { Ok(TRUE) } else { Err(BifExit::BADARG) };
+        return if crate::ports::register_port(p, name, object) {
+            Ok(TRUE)
+        } else {
+            Err(BifExit::BADARG)
+        };
     }
     let pid = object.as_pid().ok_or(BifExit::BADARG)?;
     let vm = p.vm;

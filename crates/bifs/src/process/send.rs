@@ -1,9 +1,9 @@
 //! Sending messages.
 
 use super::{OK, bad_option, is_priority};
-use swarmrt_machine::{BifExit, BifResult, Process, bif};
 use swarmrt_machine::signal::address::{Delivery, Recipient};
 use swarmrt_machine::signal::remote::{Busy, How};
+use swarmrt_machine::{BifExit, BifResult, Process, bif};
 use swarmrt_term::{Atom, Term, atom};
 
 /// Sends to whatever stands for a receiver; ports are sent commands.
@@ -37,7 +37,8 @@ fn send_any(p: &mut Process, to: Term, message: Term, how: How) -> Result<Delive
 
 /// Reports a message to something of an earlier run of this node, as OTP does.
 fn log_discarded(p: &mut Process, creation: u32, to: Term, message: Term) {
-    let text = "Discarding message ~p from ~p to ~p in an old incarnation (~p) of this node (~p)~n~n";
+    let text =
+        "Discarding message ~p from ~p to ~p in an old incarnation (~p) of this node (~p)~n~n";
     let numbers = [creation, p.vm.node().creation].map(|number| Term::small(i64::from(number)));
     let arguments = [message, p.pid(), to, numbers[0], numbers[1]];
     swarmrt_machine::process::exception::log(p.vm, p.pid(), p.group_leader, text, &arguments);

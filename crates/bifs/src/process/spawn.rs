@@ -1,20 +1,22 @@
 //! Starting processes, here and on other nodes.
 
-use crate::args::pair_of;
-use crate::system_info::heap_words;
-use super::{OK, TRUE, bad_option};
 use super::flags::max_heap_size;
 use super::links::link_options;
 use super::monitors::{MonitorOptions, monitor_options, monitor_ref};
-use swarmrt_machine::{BifExit, BifResult, Process, Vm, bif, signal};
+use super::{OK, TRUE, bad_option};
+use crate::args::pair_of;
+use crate::system_info::heap_words;
 use swarmrt_machine::process::Priority;
 use swarmrt_machine::process::links::{RefValue, Tag};
 use swarmrt_machine::process::spawn::{SpawnOptions, Start, spawn, spawn_announced};
 use swarmrt_machine::signal::remote::{How, RemoteSignal, Sent, SpawnRequest};
+use swarmrt_machine::{BifExit, BifResult, Process, Vm, bif, signal};
 use swarmrt_term::{Alloc, Atom, Release, Term, am, atom};
 
 pub(super) fn start_of(module: Term, function: Term, args: Term) -> Result<Start, BifExit> {
-    let (Some(module), Some(function), Some(_)) = (module.as_atom(), function.as_atom(), args.list_len()) else {
+    let (Some(module), Some(function), Some(_)) =
+        (module.as_atom(), function.as_atom(), args.list_len())
+    else {
         return Err(BifExit::BADARG);
     };
     Ok(Start::Apply { module, function, args })
@@ -65,7 +67,8 @@ fn plain_spawn_option(vm: &Vm, options: &mut SpawnOptions, name: Atom, value: Te
 
 /// Whether a new process is given room enough.
 fn has_room(vm: &Vm, options: &SpawnOptions) -> bool {
-    let least = options.min_heap_words.unwrap_or_else(|| vm.process_defaults.min_heap_words()) as usize;
+    let least =
+        options.min_heap_words.unwrap_or_else(|| vm.process_defaults.min_heap_words()) as usize;
     options.max_heap_size.is_none_or(|limit| limit.words == 0 || limit.words >= least)
 }
 
@@ -154,7 +157,13 @@ impl RequestOptions {
     /// `None` when the options are no list.
     fn parse(list: Term) -> Option<RequestOptions> {
         let reply_tag = Term::atom(am::SPAWN_REPLY);
-        let mut options = RequestOptions { reply_tag, on_success: true, on_error: true, valid: true, rest: Vec::new() };
+        let mut options = RequestOptions {
+            reply_tag,
+            on_success: true,
+            on_error: true,
+            valid: true,
+            rest: Vec::new(),
+        };
         for option in list.list_to_vec()? {
             let pair = option.as_tuple().filter(|pair| pair.arity() == 2);
             match pair.map(|pair| (pair.get(0).as_atom().map(Atom::name), pair.get(1))) {
@@ -175,11 +184,13 @@ impl RequestOptions {
 
 /// `{link, Options}`, which OTP 28 brought.
 fn link_option(vm: &Vm, option: Term) -> Option<(Term, Term)> {
-    let is_link = |pair: &(Term, Term)| pair.0 == Term::atom(am::LINK) && vm.release() >= Release::R28;
+    let is_link =
+        |pair: &(Term, Term)| pair.0 == Term::atom(am::LINK) && vm.release() >= Release::R28;
     pair_of(option).filter(is_link)
 }
 
-/// Asks another node to spawn. The reference, for `spawn_opt` with whether there is to be a monitor.
+/// Asks another node to spawn. The reference, for `spawn_opt` with whether there is to be a
+/// monitor.
 #[bif("erts_internal:dist_spawn_request/4")]
 fn dist_spawn_request(p: &mut Process, node: Term, mfa: Term, list: Term, kind: Term) -> BifResult {
     let bad = Ok(Term::atom(am::BADARG));
@@ -205,7 +216,9 @@ fn dist_spawn_request(p: &mut Process, node: Term, mfa: Term, list: Term, kind: 
         }
         if option == Term::atom(am::MONITOR) {
             monitor = Some(MonitorOptions::default());
-        } else if let Some((_, value)) = pair_of(option).filter(|pair| pair.0 == Term::atom(am::MONITOR)) {
+        } else if let Some((_, value)) =
+            pair_of(option).filter(|pair| pair.0 == Term::atom(am::MONITOR))
+        {
             // Only that there is to be one matters to the other node.
             match monitor_options(vm, value) {
                 Some(options) => monitor = Some(options),
@@ -216,9 +229,7 @@ fn dist_spawn_request(p: &mut Process, node: Term, mfa: Term, list: Term, kind: 
         }
         forwarded.push(option);
     }
-    let says_how_to_reply = list
-        .list_to_vec()
-        .is_some_and(|all| all.len() != request.rest.len());
+    let says_how_to_reply = list.list_to_vec().is_some_and(|all| all.len() != request.rest.len());
     if is_spawn_opt && (!valid || says_how_to_reply) {
         return bad;
     }
@@ -226,13 +237,19 @@ fn dist_spawn_request(p: &mut Process, node: Term, mfa: Term, list: Term, kind: 
     let term = reference.to_term(&mut p.heap);
     let options = p.list(&forwarded);
     let result = if is_spawn_opt { p.tuple(&[term, Term::bool(monitor.is_some())]) } else { term };
-    let signal = RemoteSignal::SpawnRequest { reference, mfa: (module, function), arguments: args, options };
-    let sent = if valid { p.signal_remote(Term::NIL, node, &signal, How::ORDINARY) } else { Sent::NotConnected };
+    let signal =
+        RemoteSignal::SpawnRequest { reference, mfa: (module, function), arguments: args, options };
+    let sent = if valid {
+        p.signal_remote(Term::NIL, node, &signal, How::ORDINARY)
+    } else {
+        Sent::NotConnected
+    };
     let Sent::On(connection) = sent else {
         p.relations.remove_alias(reference.id);
         if request.on_error {
             let why = if valid { am::NOCONNECTION } else { atom!("badopt") };
-            let message = p.tuple(&[request.reply_tag, term, Term::atom(am::ERROR), Term::atom(why)]);
+            let message =
+                p.tuple(&[request.reply_tag, term, Term::atom(am::ERROR), Term::atom(why)]);
             signal::send_message(p.vm, p.pid(), p.id(), message);
         }
         return Ok(result);
@@ -257,7 +274,13 @@ fn dist_spawn_request(p: &mut Process, node: Term, mfa: Term, list: Term, kind: 
 
 /// Spawns on this node, and sends the `spawn_reply` message.
 #[bif("erts_internal:spawn_request/4")]
-fn spawn_request(p: &mut Process, module: Term, function: Term, args: Term, list: Term) -> BifResult {
+fn spawn_request(
+    p: &mut Process,
+    module: Term,
+    function: Term,
+    args: Term,
+    list: Term,
+) -> BifResult {
     let Ok(start) = start_of(module, function, args) else { return Ok(Term::atom(am::BADARG)) };
     let Some(request) = RequestOptions::parse(list) else { return Ok(Term::atom(atom!("badopt"))) };
     let RequestOptions { reply_tag, on_success, on_error, .. } = request;

@@ -1,25 +1,30 @@
 //! What one process has done to another: suspending, and system tasks.
 
-use super::{OK, TRUE, ask_as, is_alive};
 use super::turns::{collect_soon, is_collection};
-use swarmrt_machine::{BifExit, BifResult, Process, Vm, bif, signal};
-use swarmrt_machine::process::{Task, TaskWork};
+use super::{OK, TRUE, ask_as, is_alive};
 use swarmrt_machine::process::links::Tag;
+use swarmrt_machine::process::{Task, TaskWork};
+use swarmrt_machine::{BifExit, BifResult, Process, Vm, bif, signal};
 use swarmrt_term::{Alloc, Atom, Term, Tuple, am, atom};
 
 #[bif("erts_internal:suspend_process/2")]
 fn suspend_process(p: &mut Process, pid: Term, options: Term) -> BifResult {
-    let Some(pid) = pid.as_pid().filter(|&pid| pid != p.id()) else { return Ok(Term::atom(am::BADARG)) };
+    let Some(pid) = pid.as_pid().filter(|&pid| pid != p.id()) else {
+        return Ok(Term::atom(am::BADARG));
+    };
     let mut unless = false;
     let mut waits = true;
     let mut tag = None;
     let Some(options) = options.list_to_vec() else { return Ok(Term::atom(atom!("badopt"))) };
     for option in options {
-        let asynchronous = |pair: &Tuple| pair.arity() == 2 && pair.get(0) == Term::atom(atom!("asynchronous"));
+        let asynchronous =
+            |pair: &Tuple| pair.arity() == 2 && pair.get(0) == Term::atom(atom!("asynchronous"));
         match option.as_atom().map(Atom::name) {
             Some("unless_suspending") => unless = true,
             Some("asynchronous") => waits = false,
-            _ if let Some(pair) = option.as_tuple().filter(asynchronous) => (waits, tag) = (false, Some(pair.get(1))),
+            _ if let Some(pair) = option.as_tuple().filter(asynchronous) => {
+                (waits, tag) = (false, Some(pair.get(1)));
+            }
             _ => return Ok(Term::atom(atom!("badopt"))),
         }
     }
@@ -46,7 +51,8 @@ fn suspend_process(p: &mut Process, pid: Term, options: Term) -> BifResult {
     ask_as(p, pid, signal::send_later, move |process, _| suspend(process), Term::atom(am::BADARG))
 }
 
-/// Counts a suspension of `pid` by the calling process; `false` when there is one already and `unless` says that it is enough.
+/// Counts a suspension of `pid` by the calling process; `false` when there is one already and
+/// `unless` says that it is enough.
 fn note_suspension(p: &mut Process, pid: u64, unless: bool) -> bool {
     let suspending = &mut p.extra().suspending;
     match suspending.iter_mut().find(|(other, _)| *other == pid) {
@@ -57,8 +63,13 @@ fn note_suspension(p: &mut Process, pid: u64, unless: bool) -> bool {
     true
 }
 
-/// What suspends a process when it comes to it, if it is to be suspended at all, and tells `caller` under the tag.
-fn later_suspension(caller: u64, suspends: bool, tag: Option<Term>) -> impl FnOnce(&'static Vm, Option<&mut Process>) + Send {
+/// What suspends a process when it comes to it, if it is to be suspended at all, and tells `caller`
+/// under the tag.
+fn later_suspension(
+    caller: u64,
+    suspends: bool,
+    tag: Option<Term>,
+) -> impl FnOnce(&'static Vm, Option<&mut Process>) + Send {
     let tag = tag.map(Tag::new);
     move |vm, process| {
         let state = if process.is_some() { atom!("suspended") } else { am::BADARG };
@@ -96,16 +107,29 @@ fn request_system_task_3(p: &mut Process, pid: Term, priority: Term, request: Te
 
 /// Requests are {Type, Id, …}; the requester gets {Type, Id, Result}.
 #[bif("erts_internal:request_system_task/4")]
-fn request_system_task_4(p: &mut Process, requester: Term, pid: Term, _priority: Term, request: Term) -> BifResult {
-    let (Some(requester), Some(pid)) = (requester.as_pid(), pid.as_pid()) else { return Err(BifExit::BADARG) };
-    let request = request.as_tuple().filter(|request| request.arity() >= 2).ok_or(BifExit::BADARG)?;
+fn request_system_task_4(
+    p: &mut Process,
+    requester: Term,
+    pid: Term,
+    _priority: Term,
+    request: Term,
+) -> BifResult {
+    let (Some(requester), Some(pid)) = (requester.as_pid(), pid.as_pid()) else {
+        return Err(BifExit::BADARG);
+    };
+    let request =
+        request.as_tuple().filter(|request| request.arity() >= 2).ok_or(BifExit::BADARG)?;
     let kind = request.get(0).as_atom().ok_or(BifExit::BADARG)?;
     // The kind of collection, or the module.
     let argument = request.elements().get(2).and_then(|argument| argument.as_atom());
     let id = Tag::new(request.get(1));
     // Done between two turns of the process, when nothing of its state is in an engine's registers.
     let work: fn(&mut Process, Option<Atom>) -> Option<Term> = match kind.name() {
-        "garbage_collect" if request.elements().get(2).is_some_and(|&kind| !is_collection(kind)) => return Err(BifExit::BADARG),
+        "garbage_collect"
+            if request.elements().get(2).is_some_and(|&kind| !is_collection(kind)) =>
+        {
+            return Err(BifExit::BADARG);
+        }
         "garbage_collect" => |process, kind| {
             if process.extra.as_ref().is_some_and(|extra| extra.defers_collections) {
                 return None;
@@ -137,7 +161,13 @@ fn request_system_task_4(p: &mut Process, requester: Term, pid: Term, _priority:
                 let result = work(process, argument).unwrap_or(Term::bool(false));
                 answer(vm, result);
             }
-            Some(process) => process.add_task(Box::new(SystemTask { vm, work, argument, answer: Some(answer), again: is_check })),
+            Some(process) => process.add_task(Box::new(SystemTask {
+                vm,
+                work,
+                argument,
+                answer: Some(answer),
+                again: is_check,
+            })),
             None => answer(vm, Term::bool(false)),
         }),
     );
@@ -151,8 +181,8 @@ struct SystemTask<A: FnOnce(&'static Vm, Term)> {
     work: fn(&mut Process, Option<Atom>) -> Option<Term>,
     argument: Option<Atom>,
     answer: Option<A>,
-    /// Who uses old code has one more turn to leave it: calls of a module that is loaded anew end in it when a turn does, and
-    /// purging it must not kill everybody who calls it often.
+    /// Who uses old code has one more turn to leave it: calls of a module that is loaded anew end
+    /// in it when a turn does, and purging it must not kill everybody who calls it often.
     again: bool,
 }
 

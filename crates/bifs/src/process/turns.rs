@@ -1,7 +1,7 @@
 //! Giving up turns, and collecting garbage.
 
-use super::{OK, TRUE};
 use super::spawn::start_of;
+use super::{OK, TRUE};
 use swarmrt_machine::{BifExit, BifResult, Process, bif};
 use swarmrt_term::{Term, atom};
 
@@ -24,7 +24,8 @@ fn hibernate_0(p: &mut Process) -> BifResult {
     if p.exit_pending || !p.mailbox.is_empty() {
         return Ok(OK);
     }
-    // SAFETY: where a built-in is called the heap pointers are current, and nothing but its arguments, none here, is in registers.
+    // SAFETY: where a built-in is called the heap pointers are current, and nothing but its
+    // arguments, none here, is in registers.
     unsafe { p.collect_to_fit(&mut []) };
     Err(BifExit::Wait)
 }

@@ -1,5 +1,5 @@
-//! What compiling a regular expression says when it fails: PCRE2's error numbers in the words of the PCRE 8
-//! that OTP 25 contains, because programs (and the test suites) compare them.
+//! What compiling a regular expression says when it fails: PCRE2's error numbers in the words of
+//! the PCRE 8 that OTP 25 contains, because programs (and the test suites) compare them.
 
 /// The number that PCRE2 counts its compile errors from.
 const COMPILE_ERROR_BASE: i32 = 100;
@@ -54,7 +54,10 @@ pub fn offset(code: i32, pattern: &[u8], offset: usize) -> usize {
         15 if is_reference(before, pattern, b"g") => {
             let start = before.windows(2).rposition(|pair| pair == b"\\g").unwrap_or(0);
             let number = pattern[start + 2..].strip_prefix(b"{").unwrap_or(&pattern[start + 2..]);
-            let end = pattern[start..].iter().position(|&byte| byte == b'}').map_or(offset, |end| start + end);
+            let end = pattern[start..]
+                .iter()
+                .position(|&byte| byte == b'}')
+                .map_or(offset, |end| start + end);
             if number.starts_with(b"-") { end } else { pattern.len() }
         }
         15 => match pattern[before.len()..].iter().position(|&byte| byte == b')') {
@@ -63,7 +66,10 @@ pub fn offset(code: i32, pattern: &[u8], offset: usize) -> usize {
             None => offset,
         },
         25 | 100 => closing_parenthesis(pattern, offset),
-        27 | 54 => before.windows(3).rposition(|start| start == b"(?(").map_or(offset, |start| closing_parenthesis(pattern, start)),
+        27 | 54 => before
+            .windows(3)
+            .rposition(|start| start == b"(?(")
+            .map_or(offset, |start| closing_parenthesis(pattern, start)),
         37 | 43 | 47 | 50 | 51 | 57 | 69 => offset.saturating_sub(1),
         _ => offset,
     }

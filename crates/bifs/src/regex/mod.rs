@@ -1,7 +1,8 @@
 //! The module `re`: regular expressions.
 //!
-//! A compiled expression is a term that holds everything needed to compile it again; what PCRE has made of it is
-//! kept in a table under that. So it may be sent, stored in tables or on disk, and costs nothing when forgotten.
+//! A compiled expression is a term that holds everything needed to compile it again; what PCRE has
+//! made of it is kept in a table under that. So it may be sent, stored in tables or on disk, and
+//! costs nothing when forgotten.
 
 mod errors;
 mod pcre;
@@ -10,19 +11,23 @@ use crate::args::{binary_of, iodata_all, iodata_bytes, list_of};
 use crate::binary_module::part_of;
 use crate::long::Stop;
 use parking_lot::RwLock;
-use pcre::{Code, CompileError, Group, Limits, Outcome, Spec, bsr, compile_options, match_options, newline};
+use pcre::{
+    Code, CompileError, Group, Limits, Outcome, Spec, bsr, compile_options, match_options, newline,
+};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-use swarmrt_machine::{BifResult, Process, BifExit, bif};
+use swarmrt_machine::{BifExit, BifResult, Process, bif};
 use swarmrt_term::{Alloc, Atom, Mfa, Release, Term, am, atom};
 
 /// Expressions kept compiled; when there are more all are forgotten.
 const KEPT_MAX: usize = 4096;
-/// How often an expression is used before it is made native code: that takes longer than to compile it.
+/// How often an expression is used before it is made native code: that takes longer than to compile
+/// it.
 const USES_UNTIL_NATIVE: u32 = 8;
-/// How far a match may go on a scheduler before it is started afresh on a dirty one, as counted by PCRE.
+/// How far a match may go on a scheduler before it is started afresh on a dirty one, as counted by
+/// PCRE.
 const QUICK_MATCH_LIMIT: u32 = 50_000;
 /// Subjects that are searched on a dirty scheduler at once.
 const QUICK_SUBJECT_BYTES: usize = 1 << 20;
@@ -49,7 +54,11 @@ impl Expressions {
         }
         let native = self.0.read().contains_key(key);
         let spec = Spec::decode(key).ok_or(Failure::NotAnExpression)?;
-        let kept = Arc::new(Kept { code: Code::compile(&spec, native).map_err(Failure::Compile)?, native, uses: AtomicU32::new(1) });
+        let kept = Arc::new(Kept {
+            code: Code::compile(&spec, native).map_err(Failure::Compile)?,
+            native,
+            uses: AtomicU32::new(1),
+        });
         let mut table = self.0.write();
         if table.len() >= KEPT_MAX {
             table.clear();
@@ -89,7 +98,9 @@ struct Options {
 
 /// A number that C's `int` holds, from 0.
 fn int_of(term: Term) -> Option<u32> {
-    term.as_small().and_then(|value| i32::try_from(value).ok()).and_then(|value| u32::try_from(value).ok())
+    term.as_small()
+        .and_then(|value| i32::try_from(value).ok())
+        .and_then(|value| u32::try_from(value).ok())
 }
 
 impl Options {
@@ -200,10 +211,16 @@ impl Options {
     fn spec(&self, text: Term) -> Result<Spec, BifExit> {
         let mut pattern = iodata_all(text)?;
         if pcre::follows_pcre8()
-            && let Some(end) = memchr::memchr(0, &pattern) {
+            && let Some(end) = memchr::memchr(0, &pattern)
+        {
             pattern.truncate(end);
         }
-        Ok(Spec { options: self.compile, newline: self.newline.unwrap_or(newline::LF), bsr: self.bsr.unwrap_or(bsr::UNICODE), pattern })
+        Ok(Spec {
+            options: self.compile,
+            newline: self.newline.unwrap_or(newline::LF),
+            bsr: self.bsr.unwrap_or(bsr::UNICODE),
+            pattern,
+        })
     }
 }
 
@@ -213,8 +230,9 @@ fn trap(p: &mut Process, function: Atom, args: &[Term]) -> BifResult {
     p.trap(export, args)
 }
 
-/// The version of the library that is used, not of the one whose syntax is followed: programs that keep compiled
-/// expressions in files (Elixir's `~r` does) compile them again when the version differs from the one stored.
+/// The version of the library that is used, not of the one whose syntax is followed: programs that
+/// keep compiled expressions in files (Elixir's `~r` does) compile them again when the version
+/// differs from the one stored.
 #[bif("re:version/0")]
 fn version(p: &mut Process) -> BifResult {
     Ok(p.binary(&pcre::version()))
@@ -251,12 +269,12 @@ fn compile(p: &mut Process, text: Term, options: Term) -> BifResult {
     }
 }
 
-/// What the header of an exported expression begins with; a checksum of four bytes, the version of the
-/// encoding and whether it is unicode follow.
+/// What the header of an exported expression begins with; a checksum of four bytes, the version of
+/// the encoding and whether it is unicode follow.
 const EXPORT_TITLE: &[u8] = b"re-PCRE2";
 const EXPORT_HEADER_BYTES: usize = EXPORT_TITLE.len() + 6;
-/// The version of encoding that OTP writes, and the one that says that there is none: whoever imports
-/// that compiles the text again.
+/// The version of encoding that OTP writes, and the one that says that there is none: whoever
+/// imports that compiles the text again.
 const EXPORT_ENCODED: u8 = 1;
 const EXPORT_TEXT_ONLY: u8 = 0;
 
@@ -269,7 +287,8 @@ fn exported_term(p: &mut Process, text: Term, options: Term, unicode: bool) -> B
     Ok(p.tuple(&[tag, header, text, options, none]))
 }
 
-/// Compiles the text of an exported expression again: what another machine has made of it is not run.
+/// Compiles the text of an exported expression again: what another machine has made of it is not
+/// run.
 #[bif("re:import/1", since = 28)]
 fn import(p: &mut Process, exported: Term) -> BifResult {
     let tuple = exported.as_tuple().filter(|tuple| tuple.arity() == 5).ok_or(BifExit::BADARG)?;
@@ -320,7 +339,9 @@ fn explain(p: &mut Process, failure: Failure) -> BifResult {
 
 /// An `re_pattern`: whether it is unicode, and the bytes that tell how to compile it.
 fn parse_pattern<'a>(pattern: Term) -> Option<(bool, Cow<'a, [u8]>)> {
-    let &[tag, captures, unicode, crlf, binary] = pattern.as_tuple()?.elements() else { return None };
+    let &[tag, captures, unicode, crlf, binary] = pattern.as_tuple()?.elements() else {
+        return None;
+    };
     let valid = tag == Term::atom(atom!("re_pattern")) && captures.is_small() && crlf.is_small();
     let bits = binary.as_bits().filter(|_| valid)?;
     Some((unicode.as_small()? != 0, bits.to_bytes()))
@@ -351,20 +372,39 @@ fn run_3(p: &mut Process, subject: Term, expression: Term, options: Term) -> Bif
 }
 
 #[bif("re:internal_run/4")]
-fn internal_run(p: &mut Process, subject: Term, expression: Term, options: Term, first: Term) -> BifResult {
+fn internal_run(
+    p: &mut Process,
+    subject: Term,
+    expression: Term,
+    options: Term,
+    first: Term,
+) -> BifResult {
     let first = first.as_bool().ok_or(BifExit::BADARG)?;
     run(p, subject, expression, options, first, false)
 }
 
 /// A match that takes long, begun once more where that disturbs nobody.
 #[bif("re:internal_long_run/4", dirty_cpu, unlisted)]
-fn internal_long_run(p: &mut Process, subject: Term, expression: Term, options: Term, first: Term) -> BifResult {
+fn internal_long_run(
+    p: &mut Process,
+    subject: Term,
+    expression: Term,
+    options: Term,
+    first: Term,
+) -> BifResult {
     let first = first.as_bool().ok_or(BifExit::BADARG)?;
     run(p, subject, expression, options, first, true)
 }
 
 /// `first`: the subject has not been checked to be UTF-8 yet. `long`: may take its time.
-fn run(p: &mut Process, subject: Term, expression: Term, list: Term, first: bool, long: bool) -> BifResult {
+fn run(
+    p: &mut Process,
+    subject: Term,
+    expression: Term,
+    list: Term,
+    first: bool,
+    long: bool,
+) -> BifResult {
     let mut options = Options::parse(list)?;
     if options.export {
         return Err(BifExit::Caused(atom!("badopt")));
@@ -387,7 +427,11 @@ fn run(p: &mut Process, subject: Term, expression: Term, list: Term, first: bool
         (unicode, Some(key))
     };
     // Characters are not bytes there: `re.erl` translates.
-    if unicode && (text && !expression.is_bitstring() || !subject.is_bitstring() || as_lists && !options.global) {
+    if unicode
+        && (text && !expression.is_bitstring()
+            || !subject.is_bitstring()
+            || as_lists && !options.global)
+    {
         return trap(p, atom!("urun"), &[subject, expression, list]);
     }
     let key: Cow<'_, [u8]> = match key {
@@ -415,13 +459,34 @@ fn run(p: &mut Process, subject: Term, expression: Term, list: Term, first: bool
         Err(_) => return Err(BifExit::BADARG),
     };
     if options.global {
-        return run_globally(p, subject, expression, list, &kept.code, text.then_some((&options, &*key)));
+        return run_globally(
+            p,
+            subject,
+            expression,
+            list,
+            &kept.code,
+            text.then_some((&options, &*key)),
+        );
     }
-    run_once(p, subject, &kept.code, &options, long, &[subject, expression, list, Term::bool(first)])
+    run_once(
+        p,
+        subject,
+        &kept.code,
+        &options,
+        long,
+        &[subject, expression, list, Term::bool(first)],
+    )
 }
 
 /// All matches are collected by `re.erl`. `text`: what the expression was compiled from text with.
-fn run_globally(p: &mut Process, subject: Term, expression: Term, list: Term, code: &Code, text: Option<(&Options, &[u8])>) -> BifResult {
+fn run_globally(
+    p: &mut Process,
+    subject: Term,
+    expression: Term,
+    list: Term,
+    code: &Code,
+    text: Option<(&Options, &[u8])>,
+) -> BifResult {
     let Some((options, key)) = text else {
         let info = p.tuple(&[list, Term::bool(false)]);
         return trap(p, atom!("grun"), &[subject, expression, info]);
@@ -431,8 +496,17 @@ fn run_globally(p: &mut Process, subject: Term, expression: Term, list: Term, co
     trap(p, atom!("grun"), &[subject, pattern, info])
 }
 
-fn run_once(p: &mut Process, subject: Term, code: &Code, options: &Options, long: bool, args: &[Term; 4]) -> BifResult {
-    let wanted = options.capture.map_or(Ok(Wanted::DEFAULT), |(values, kind)| Wanted::parse(values, kind, code))?;
+fn run_once(
+    p: &mut Process,
+    subject: Term,
+    code: &Code,
+    options: &Options,
+    long: bool,
+    args: &[Term; 4],
+) -> BifResult {
+    let wanted = options
+        .capture
+        .map_or(Ok(Wanted::DEFAULT), |(values, kind)| Wanted::parse(values, kind, code))?;
     let bytes = match subject.as_bits() {
         Some(bits) if bits.is_binary() => bits.to_bytes(),
         _ => match iodata_bytes(subject, QUICK_SUBJECT_BYTES) {
@@ -456,7 +530,11 @@ fn run_once(p: &mut Process, subject: Term, code: &Code, options: &Options, long
         Ok(p.tuple(&[Term::atom(am::ERROR), Term::atom(Atom::new(name))]))
     };
     let outcome = code.run(&bytes, options.offset, options.matching, limits);
-    let end = if let Outcome::Match(groups) = &outcome { groups[0].map_or(0, |(_, end)| end) } else { bytes.len() };
+    let end = if let Outcome::Match(groups) = &outcome {
+        groups[0].map_or(0, |(_, end)| end)
+    } else {
+        bytes.len()
+    };
     p.bump_reductions(end.saturating_sub(options.offset) / BYTES_PER_REDUCTION + 1);
     match outcome {
         Outcome::Match(groups) => Ok(wanted.build(p, subject, &bytes, &groups)),
@@ -485,7 +563,8 @@ enum WantedGroups {
     None,
     /// All from this one on.
     From(usize),
-    /// For each value the groups it may come from: of several with one name the first that took part counts.
+    /// For each value the groups it may come from: of several with one name the first that took
+    /// part counts.
     Listed(Vec<Vec<usize>>),
 }
 
@@ -507,11 +586,21 @@ impl Wanted {
             Some("all_names") if code.names.is_empty() => WantedGroups::None,
             Some("all_names") => {
                 let same_name = |a: &(Vec<u8>, u32), b: &(Vec<u8>, u32)| a.0 == b.0;
-                WantedGroups::Listed(code.names.chunk_by(same_name).map(|same| same.iter().map(|name| name.1 as usize).collect()).collect())
+                WantedGroups::Listed(
+                    code.names
+                        .chunk_by(same_name)
+                        .map(|same| same.iter().map(|name| name.1 as usize).collect())
+                        .collect(),
+                )
             }
             Some(_) => return Err(BifExit::BADARG),
             None if values.is_nil() => WantedGroups::None,
-            None => WantedGroups::Listed(list_of(values)?.into_iter().map(|value| groups_of(value, code)).collect::<Result<_, _>>()?),
+            None => WantedGroups::Listed(
+                list_of(values)?
+                    .into_iter()
+                    .map(|value| groups_of(value, code))
+                    .collect::<Result<_, _>>()?,
+            ),
         };
         Ok(Wanted { kind, groups })
     }
@@ -520,7 +609,10 @@ impl Wanted {
         let picked: Vec<Group> = match &self.groups {
             WantedGroups::None => return Term::atom(atom!("match")),
             WantedGroups::From(first) => groups.get(*first..).unwrap_or_default().to_vec(),
-            WantedGroups::Listed(listed) => listed.iter().map(|from| from.iter().find_map(|&group| *groups.get(group)?)).collect(),
+            WantedGroups::Listed(listed) => listed
+                .iter()
+                .map(|from| from.iter().find_map(|&group| *groups.get(group)?))
+                .collect(),
         };
         let list = picked.into_iter().rev().fold(Term::NIL, |list, group| {
             let value = self.value(p, subject, bytes, group);
@@ -535,7 +627,9 @@ impl Wanted {
         let part = bytes.get(start..end).unwrap_or_default();
         match self.kind {
             CaptureKind::Index if group.is_none() => p.tuple(&[Term::small(-1), Term::small(0)]),
-            CaptureKind::Index => p.tuple(&[Term::small(start as i64), Term::small(end as i64 - start as i64)]),
+            CaptureKind::Index => {
+                p.tuple(&[Term::small(start as i64), Term::small(end as i64 - start as i64)])
+            }
             CaptureKind::List => p.byte_list(part, Term::NIL),
             CaptureKind::Binary if subject.is_bitstring() => part_of(p, subject, start, part.len()),
             CaptureKind::Binary => p.binary(part),

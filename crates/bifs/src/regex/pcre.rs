@@ -1,19 +1,22 @@
-//! PCRE2 behind a safe interface. Until OTP 28 it is set up to behave as the PCRE 8 that OTP contained;
-//! from then on, OTP has PCRE2 itself.
+//! PCRE2 behind a safe interface. Until OTP 28 it is set up to behave as the PCRE 8 that OTP
+//! contained; from then on, OTP has PCRE2 itself.
 
 use pcre2_sys as sys;
-use swarmrt_term::release::{self, Release};
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::ptr::{null, null_mut};
 use std::sync::OnceLock;
+use swarmrt_term::release::{self, Release};
 
 /// Options of `re:compile/2` that PCRE2 has under the same name.
 pub mod compile_options {
     pub use pcre2_sys::{
-        PCRE2_ANCHORED as ANCHORED, PCRE2_CASELESS as CASELESS, PCRE2_DOLLAR_ENDONLY as DOLLAR_ENDONLY, PCRE2_DOTALL as DOTALL, PCRE2_DUPNAMES as DUPNAMES,
-        PCRE2_EXTENDED as EXTENDED, PCRE2_FIRSTLINE as FIRSTLINE, PCRE2_MULTILINE as MULTILINE, PCRE2_NEVER_UTF as NEVER_UTF,
-        PCRE2_NO_AUTO_CAPTURE as NO_AUTO_CAPTURE, PCRE2_NO_START_OPTIMIZE as NO_START_OPTIMIZE, PCRE2_UCP as UCP, PCRE2_UNGREEDY as UNGREEDY, PCRE2_UTF as UTF,
+        PCRE2_ANCHORED as ANCHORED, PCRE2_CASELESS as CASELESS,
+        PCRE2_DOLLAR_ENDONLY as DOLLAR_ENDONLY, PCRE2_DOTALL as DOTALL, PCRE2_DUPNAMES as DUPNAMES,
+        PCRE2_EXTENDED as EXTENDED, PCRE2_FIRSTLINE as FIRSTLINE, PCRE2_MULTILINE as MULTILINE,
+        PCRE2_NEVER_UTF as NEVER_UTF, PCRE2_NO_AUTO_CAPTURE as NO_AUTO_CAPTURE,
+        PCRE2_NO_START_OPTIMIZE as NO_START_OPTIMIZE, PCRE2_UCP as UCP, PCRE2_UNGREEDY as UNGREEDY,
+        PCRE2_UTF as UTF,
     };
     pub const ALL: u32 = ANCHORED
         | CASELESS
@@ -34,8 +37,9 @@ pub mod compile_options {
 /// Options of `re:run/3`.
 pub mod match_options {
     pub use pcre2_sys::{
-        PCRE2_ANCHORED as ANCHORED, PCRE2_NO_UTF_CHECK as NO_UTF_CHECK, PCRE2_NOTBOL as NOTBOL, PCRE2_NOTEMPTY as NOTEMPTY,
-        PCRE2_NOTEMPTY_ATSTART as NOTEMPTY_ATSTART, PCRE2_NOTEOL as NOTEOL,
+        PCRE2_ANCHORED as ANCHORED, PCRE2_NO_UTF_CHECK as NO_UTF_CHECK, PCRE2_NOTBOL as NOTBOL,
+        PCRE2_NOTEMPTY as NOTEMPTY, PCRE2_NOTEMPTY_ATSTART as NOTEMPTY_ATSTART,
+        PCRE2_NOTEOL as NOTEOL,
     };
 }
 
@@ -57,7 +61,8 @@ pub mod bsr {
 /// The library's version and its date, as in `10.42 2022-12-11`.
 pub fn version() -> Vec<u8> {
     let mut text = [0; 64];
-    // SAFETY: without a buffer the call tells the size, closing zero included; with one it fills that many bytes.
+    // SAFETY: without a buffer the call tells the size, closing zero included; with one it fills
+    // that many bytes.
     unsafe {
         let size = sys::pcre2_config_8(sys::PCRE2_CONFIG_VERSION, null_mut());
         assert!((1..=text.len() as i32).contains(&size), "the version of PCRE2 is short");
@@ -84,7 +89,8 @@ pub struct Spec {
 const MAGIC: &[u8; 4] = b"SRre";
 
 impl Spec {
-    /// As the binary in an `re_pattern`: all that is needed to compile it again, wherever it has been since.
+    /// As the binary in an `re_pattern`: all that is needed to compile it again, wherever it has
+    /// been since.
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = MAGIC.to_vec();
         bytes.extend_from_slice(&self.options.to_be_bytes());
@@ -92,21 +98,29 @@ impl Spec {
         bytes.extend_from_slice(&self.pattern);
         bytes
     }
-    /// Characters above 127 are letters or not as the tables say, though a character may be several bytes.
+    /// Characters above 127 are letters or not as the tables say, though a character may be several
+    /// bytes.
     fn has_wide_letters(&self) -> bool {
-        let is_wide = self.options & (compile_options::UTF | compile_options::UCP) == compile_options::UTF;
+        let is_wide =
+            self.options & (compile_options::UTF | compile_options::UCP) == compile_options::UTF;
         is_wide && follows_pcre8()
     }
     /// Native code and interpreter disagree about such characters where `\w` is repeated.
     fn needs_interpreter(&self) -> bool {
-        self.has_wide_letters() && self.pattern.windows(2).any(|pair| pair[0] == b'\\' && matches!(pair[1], b'w' | b'W'))
+        self.has_wide_letters()
+            && self
+                .pattern
+                .windows(2)
+                .any(|pair| pair[0] == b'\\' && matches!(pair[1], b'w' | b'W'))
     }
     pub fn decode(bytes: &[u8]) -> Option<Spec> {
         let rest = bytes.strip_prefix(MAGIC)?;
         let (options, rest) = rest.split_first_chunk::<4>()?;
         let ([newline, bsr], pattern) = rest.split_first_chunk::<2>()?;
         let options = u32::from_be_bytes(*options);
-        let valid = options & !compile_options::ALL == 0 && (newline::CR..=newline::ANYCRLF).contains(newline) && (bsr::UNICODE..=bsr::ANYCRLF).contains(bsr);
+        let valid = options & !compile_options::ALL == 0
+            && (newline::CR..=newline::ANYCRLF).contains(newline)
+            && (bsr::UNICODE..=bsr::ANYCRLF).contains(bsr);
         valid.then(|| Spec { options, newline: *newline, bsr: *bsr, pattern: pattern.to_vec() })
     }
 }
@@ -148,7 +162,8 @@ impl Code {
             (Cow::Borrowed(spec.pattern.as_slice()), Vec::new())
         };
         let (mut code, mut offset) = (0, 0);
-        // SAFETY: the context is made, used and freed here; pattern and tables outlive the call, the tables the code.
+        // SAFETY: the context is made, used and freed here; pattern and tables outlive the call,
+        // the tables the code.
         let raw = unsafe {
             let context = sys::pcre2_compile_context_create_8(null_mut());
             assert!(!context.is_null(), "out of memory");
@@ -161,7 +176,14 @@ impl Code {
                 sys::pcre2_set_compile_extra_options_8(context, extra);
                 sys::pcre2_set_max_varlookbehind_8(context, 0);
             }
-            let raw = sys::pcre2_compile_8(pattern.as_ptr(), pattern.len(), spec.options, &raw mut code, &raw mut offset, context);
+            let raw = sys::pcre2_compile_8(
+                pattern.as_ptr(),
+                pattern.len(),
+                spec.options,
+                &raw mut code,
+                &raw mut offset,
+                context,
+            );
             sys::pcre2_compile_context_free_8(context);
             raw
         };
@@ -170,9 +192,15 @@ impl Code {
             return Err(CompileError { message: own_message(code), offset });
         }
         if raw.is_null() {
-            let shift: isize = edits.iter().filter(|edit| edit.at < offset).map(|edit| edit.shift).sum();
-            let offset = super::errors::offset(code, &spec.pattern, offset.saturating_add_signed(-shift));
-            return Err(CompileError { message: super::errors::message(code).map_or_else(|| own_message(code), str::to_owned), offset });
+            let shift: isize =
+                edits.iter().filter(|edit| edit.at < offset).map(|edit| edit.shift).sum();
+            let offset =
+                super::errors::offset(code, &spec.pattern, offset.saturating_add_signed(-shift));
+            return Err(CompileError {
+                message: super::errors::message(code)
+                    .map_or_else(|| own_message(code), str::to_owned),
+                offset,
+            });
         }
         if to_native && !spec.needs_interpreter() {
             // SAFETY: the code is ours alone. Where it cannot be done the code is interpreted.
@@ -200,7 +228,8 @@ impl Code {
             return Vec::new();
         }
         let mut table: *const u8 = null();
-        // SAFETY: the table has `count` entries of `size` bytes: a number of two bytes, and a name that a zero ends.
+        // SAFETY: the table has `count` entries of `size` bytes: a number of two bytes, and a name
+        // that a zero ends.
         let table = unsafe {
             sys::pcre2_pattern_info_8(self.raw, sys::PCRE2_INFO_NAMETABLE, (&raw mut table).cast());
             std::slice::from_raw_parts(table, count * size)
@@ -259,7 +288,8 @@ impl Scratch {
         // SAFETY: freed when the thread ends; the stack outlives the context it is assigned to.
         unsafe {
             let context = sys::pcre2_match_context_create_8(null_mut());
-            let stack = sys::pcre2_jit_stack_create_8(JIT_STACK_BYTES_MIN, JIT_STACK_BYTES_MAX, null_mut());
+            let stack =
+                sys::pcre2_jit_stack_create_8(JIT_STACK_BYTES_MIN, JIT_STACK_BYTES_MAX, null_mut());
             assert!(!context.is_null(), "out of memory");
             if !stack.is_null() {
                 sys::pcre2_jit_stack_assign_8(context, None, stack.cast());
@@ -300,12 +330,26 @@ impl Code {
         SCRATCH.with_borrow_mut(|scratch| {
             scratch.make_room(self.captures + 1);
             let interpreted = if limits.exact { sys::PCRE2_NO_JIT } else { 0 };
-            // SAFETY: code, memory and context are valid; the subject is as long as its length says. That it is UTF-8
-            // where that matters PCRE checks itself, or the caller has had it checked before.
+            // SAFETY: code, memory and context are valid; the subject is as long as its length
+            // says. That it is UTF-8 where that matters PCRE checks itself, or the caller has had
+            // it checked before.
             unsafe {
-                sys::pcre2_set_match_limit_8(scratch.context, limits.matches.unwrap_or(MATCH_LIMIT));
+                sys::pcre2_set_match_limit_8(
+                    scratch.context,
+                    limits.matches.unwrap_or(MATCH_LIMIT),
+                );
                 sys::pcre2_set_depth_limit_8(scratch.context, limits.depth.unwrap_or(MATCH_LIMIT));
-                let go = |options| sys::pcre2_match_8(self.raw, subject.as_ptr(), subject.len(), start, options, scratch.data, scratch.context);
+                let go = |options| {
+                    sys::pcre2_match_8(
+                        self.raw,
+                        subject.as_ptr(),
+                        subject.len(),
+                        start,
+                        options,
+                        scratch.data,
+                        scratch.context,
+                    )
+                };
                 let mut result = go(options | interpreted);
                 if result == sys::PCRE2_ERROR_JIT_STACKLIMIT {
                     result = go(options | sys::PCRE2_NO_JIT);
@@ -313,13 +357,24 @@ impl Code {
                 if result <= 0 {
                     return match result {
                         sys::PCRE2_ERROR_MATCHLIMIT => Outcome::MatchLimit,
-                        sys::PCRE2_ERROR_DEPTHLIMIT | sys::PCRE2_ERROR_HEAPLIMIT | sys::PCRE2_ERROR_NOMEMORY => Outcome::DepthLimit,
-                        sys::PCRE2_ERROR_BADOFFSET | sys::PCRE2_ERROR_BADUTFOFFSET => Outcome::BadSubject,
-                        _ if (sys::PCRE2_ERROR_UTF8_ERR21..=sys::PCRE2_ERROR_UTF8_ERR1).contains(&result) => Outcome::BadSubject,
+                        sys::PCRE2_ERROR_DEPTHLIMIT
+                        | sys::PCRE2_ERROR_HEAPLIMIT
+                        | sys::PCRE2_ERROR_NOMEMORY => Outcome::DepthLimit,
+                        sys::PCRE2_ERROR_BADOFFSET | sys::PCRE2_ERROR_BADUTFOFFSET => {
+                            Outcome::BadSubject
+                        }
+                        _ if (sys::PCRE2_ERROR_UTF8_ERR21..=sys::PCRE2_ERROR_UTF8_ERR1)
+                            .contains(&result) =>
+                        {
+                            Outcome::BadSubject
+                        }
                         _ => Outcome::NoMatch,
                     };
                 }
-                let offsets = std::slice::from_raw_parts(sys::pcre2_get_ovector_pointer_8(scratch.data), result as usize * 2);
+                let offsets = std::slice::from_raw_parts(
+                    sys::pcre2_get_ovector_pointer_8(scratch.data),
+                    result as usize * 2,
+                );
                 let group = |pair: &[usize]| (pair[0] != usize::MAX).then_some((pair[0], pair[1]));
                 Outcome::Match(offsets.chunks_exact(2).map(group).collect())
             }
@@ -327,7 +382,8 @@ impl Code {
     }
 }
 
-/// A change to an expression: bytes put in (or, if negative, left out) before a position of the result.
+/// A change to an expression: bytes put in (or, if negative, left out) before a position of the
+/// result.
 struct Edit {
     at: usize,
     shift: isize,
@@ -345,16 +401,21 @@ fn is_kind_letter(byte: u8) -> bool {
 
 /// An expression written for PCRE 8 as PCRE2 has to read it.
 ///
-/// PCRE2 takes `{,3}` and `{ 1, 3 }` for quantifiers, which PCRE 8 takes for text. It refuses to see a `j` in `\j`,
-/// a zero in `\x`, an 8 in `\8` where there are no eight groups, a hyphen in `[\w-.]`, and a control character
-/// behind `\c`; and it knows `(*UTF)`, but not `(*UTF8)`. `wide_letters`: a `\w` of PCRE2 is ASCII there unless it
-/// is in a class; to PCRE 8 it is only where it is repeated.
+/// PCRE2 takes `{,3}` and `{ 1, 3 }` for quantifiers, which PCRE 8 takes for text. It refuses to
+/// see a `j` in `\j`, a zero in `\x`, an 8 in `\8` where there are no eight groups, a hyphen in
+/// `[\w-.]`, and a control character behind `\c`; and it knows `(*UTF)`, but not `(*UTF8)`.
+/// `wide_letters`: a `\w` of PCRE2 is ASCII there unless it is in a class; to PCRE 8 it is only
+/// where it is repeated.
 fn for_pcre2(pattern: &[u8], wide_letters: bool) -> (Cow<'_, [u8]>, Vec<Edit>) {
     let mut edits = Vec::new();
     let has_class = pattern.contains(&b'[');
     let differs = |pair: &[u8]| match pair[0] {
         b'{' => matches!(pair[1], b',' | b' ' | b'\t'),
-        b'\\' => matches!(pair[1], b'x' | b'c' | b'8' | b'9') || is_plain_letter(pair[1], has_class) || wide_letters && matches!(pair[1], b'w' | b'W'),
+        b'\\' => {
+            matches!(pair[1], b'x' | b'c' | b'8' | b'9')
+                || is_plain_letter(pair[1], has_class)
+                || wide_letters && matches!(pair[1], b'w' | b'W')
+        }
         b' ' | b'\t' => matches!(pair[1], b'}' | b','),
         b'(' => pair[1] == b'*',
         b']' => pair[1] == b'-',
@@ -383,14 +444,21 @@ fn for_pcre2(pattern: &[u8], wide_letters: bool) -> (Cow<'_, [u8]>, Vec<Edit>) {
             continue;
         }
         if byte == b'\\' && !next.is_empty() {
-            let plain_digit = !in_class && matches!(next[0], b'8' | b'9') && leading_number(next) > groups;
+            let plain_digit =
+                !in_class && matches!(next[0], b'8' | b'9') && leading_number(next) > groups;
             if plain_digit || is_plain_letter(next[0], in_class) {
                 edits.push(Edit { at: result.len(), shift: -1 });
                 result.push(next[0]);
-            } else if next[0] == b'x' && !next.get(1).is_some_and(|digit| digit.is_ascii_hexdigit() || *digit == b'{') {
+            } else if next[0] == b'x'
+                && !next.get(1).is_some_and(|digit| digit.is_ascii_hexdigit() || *digit == b'{')
+            {
                 edits.push(Edit { at: result.len(), shift: 2 });
                 result.extend_from_slice(b"\\x00");
-            } else if wide_letters && !in_class && matches!(next[0], b'w' | b'W') && !next.get(1).is_some_and(|next| b"*+?{".contains(next)) {
+            } else if wide_letters
+                && !in_class
+                && matches!(next[0], b'w' | b'W')
+                && !next.get(1).is_some_and(|next| b"*+?{".contains(next))
+            {
                 let class: &[u8] = if next[0] == b'w' { b"[\\w]" } else { b"[^\\w]" };
                 edits.push(Edit { at: result.len(), shift: class.len() as isize - 2 });
                 result.extend_from_slice(class);
@@ -412,7 +480,8 @@ fn for_pcre2(pattern: &[u8], wide_letters: bool) -> (Cow<'_, [u8]>, Vec<Edit>) {
             continue;
         }
         // Settings such as `(*UTF8)(*CRLF)` count only at the start.
-        in_head &= rest.starts_with(b"(*") || result.last().is_some_and(|&last| last != b')') && !result.is_empty();
+        in_head &= rest.starts_with(b"(*")
+            || result.last().is_some_and(|&last| last != b')') && !result.is_empty();
         if in_head && rest.starts_with(b"(*UTF8)") {
             edits.push(Edit { at: result.len() + 5, shift: -1 });
             result.extend_from_slice(b"(*UTF)");
@@ -423,7 +492,8 @@ fn for_pcre2(pattern: &[u8], wide_letters: bool) -> (Cow<'_, [u8]>, Vec<Edit>) {
             b'[' if !in_class => {
                 in_class = true;
                 // A bracket that comes first is one of the characters.
-                let first = if next.starts_with(b"^]") { 2 } else { usize::from(next.starts_with(b"]")) };
+                let first =
+                    if next.starts_with(b"^]") { 2 } else { usize::from(next.starts_with(b"]")) };
                 result.extend_from_slice(&rest[..=first]);
                 rest = &rest[first + 1..];
                 continue;
@@ -453,7 +523,9 @@ fn copy_hyphen<'a>(result: &mut Vec<u8>, rest: &'a [u8], edits: &mut Vec<Edit>) 
 }
 
 fn leading_number(digits: &[u8]) -> usize {
-    digits.iter().take_while(|digit| digit.is_ascii_digit()).fold(0, |number, digit| number.saturating_mul(10).saturating_add(usize::from(digit - b'0')))
+    digits.iter().take_while(|digit| digit.is_ascii_digit()).fold(0, |number, digit| {
+        number.saturating_mul(10).saturating_add(usize::from(digit - b'0'))
+    })
 }
 
 /// Whether the parenthesis before is that of a capturing group.
@@ -475,7 +547,10 @@ fn is_new_quantifier(after: &[u8]) -> bool {
     let number = |bytes: &[u8]| bytes.iter().all(u8::is_ascii_digit);
     let mut parts = inner.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
     let (low, high, more) = (parts.next().unwrap_or_default(), parts.next(), parts.next());
-    let digits = number(low) && high.is_none_or(number) && more.is_none() && (!low.is_empty() || high.is_some_and(|high| !high.is_empty()));
+    let digits = number(low)
+        && high.is_none_or(number)
+        && more.is_none()
+        && (!low.is_empty() || high.is_some_and(|high| !high.is_empty()));
     digits && (low.is_empty() || inner.iter().any(blank))
 }
 
@@ -483,13 +558,14 @@ const TABLE_CLASSES: usize = 512;
 const TABLE_TYPES: usize = 832;
 const TABLES_BYTES: usize = 1088;
 
-/// Character tables of ISO 8859-1, which is what a byte means to `re` without `unicode`: lower case, other case,
-/// ten sets of characters, and the kinds of each character.
+/// Character tables of ISO 8859-1, which is what a byte means to `re` without `unicode`: lower
+/// case, other case, ten sets of characters, and the kinds of each character.
 fn latin1_tables() -> &'static [u8; TABLES_BYTES] {
     static TABLES: OnceLock<[u8; TABLES_BYTES]> = OnceLock::new();
     TABLES.get_or_init(|| {
         let upper = |c: u8| c.is_ascii_uppercase() || matches!(c, 192..=214 | 216..=222);
-        let lower = |c: u8| c.is_ascii_lowercase() || matches!(c, 170 | 181 | 186 | 223..=246 | 248..=255);
+        let lower =
+            |c: u8| c.is_ascii_lowercase() || matches!(c, 170 | 181 | 186 | 223..=246 | 248..=255);
         let has_upper = |c: u8| lower(c) && !matches!(c, 170 | 181 | 186 | 223 | 255);
         let space = |c: u8| matches!(c, 9..=13 | 32);
         let word = |c: u8| upper(c) || lower(c) || c.is_ascii_digit() || c == b'_';
@@ -521,7 +597,8 @@ fn latin1_tables() -> &'static [u8; TABLES_BYTES] {
                 tables[TABLE_CLASSES + set * 32 + at / 8] |= 1 << (at % 8);
             }
             let kinds = [space(c), upper(c) || lower(c), lower(c), c.is_ascii_digit(), word(c)];
-            tables[TABLE_TYPES + at] = kinds.iter().enumerate().map(|(bit, &is)| u8::from(is) << bit).sum();
+            tables[TABLE_TYPES + at] =
+                kinds.iter().enumerate().map(|(bit, &is)| u8::from(is) << bit).sum();
         }
         tables
     })

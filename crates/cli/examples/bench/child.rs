@@ -27,7 +27,8 @@ pub fn run(command: &mut Command) -> Result<Ended, String> {
     let mut pipe = child.stdout.take().expect("piped");
     pipe.read_to_end(&mut out).map_err(|error| error.to_string())?;
     let mut status = 0;
-    // SAFETY: both are written by the call; zeroes are a valid `rusage`. Nobody else waits for this child.
+    // SAFETY: both are written by the call; zeroes are a valid `rusage`. Nobody else waits for this
+    // child.
     let usage = unsafe {
         let mut usage: libc::rusage = std::mem::zeroed();
         if libc::wait4(child.id().cast_signed(), &raw mut status, 0, &raw mut usage) < 0 {
@@ -47,7 +48,8 @@ pub fn run(command: &mut Command) -> Result<Ended, String> {
 /// Runs that fill the code cache.
 pub const RUNS_BEFORE: usize = 3;
 
-/// A program of OTP: the machine's own, or that of the root of a release that `script/otp` installs.
+/// A program of OTP: the machine's own, or that of the root of a release that `script/otp`
+/// installs.
 pub fn of_otp(root: &Path, release: Option<&str>, program: &str) -> Command {
     let Some(release) = release else { return Command::new(program) };
     let mut command = Command::new(root.join("script/otp"));
@@ -58,7 +60,8 @@ pub fn of_otp(root: &Path, release: Option<&str>, program: &str) -> Command {
 /// Has SwarmRT run with the libraries of that release.
 pub fn with_libraries(command: &mut Command, root: &Path, release: Option<&str>) {
     if let Some(release) = release {
-        command.env("SWARMRT_OTP_ROOT", root.join("target/otp").join(release).join("usr/lib/erlang"));
+        command
+            .env("SWARMRT_OTP_ROOT", root.join("target/otp").join(release).join("usr/lib/erlang"));
     }
 }
 

@@ -1,15 +1,17 @@
-//! The benchmark: every program of `bench/` under SwarmRT and under `erl`, in turn, several times, in
-//! one go; prints the medians, and the ratios of time and of peak memory.
+//! The benchmark: every program of `bench/` under SwarmRT and under `erl`, in turn, several times,
+//! in one go; prints the medians, and the ratios of time and of peak memory.
 //!
 //! `bench [--otp N] [--runs N] [--engine interp|tiered|again]… [--json] [PROGRAM…]`
 //!
-//! With several engines each has its columns. `tiered` is what users get when they run a program for the first time, `again`
-//! what they get later: the same engine with machine code that three runs before, which are not measured, have left in the code
-//! cache. All others go without the cache. Without any engine it is these two.
+//! With several engines each has its columns. `tiered` is what users get when they run a program
+//! for the first time, `again` what they get later: the same engine with machine code that three
+//! runs before, which are not measured, have left in the code cache. All others go without the
+//! cache. Without any engine it is these two.
 //!
 //! `bench --real …` measures the programs of `bench/real/` instead: see [`real`].
 //!
-//! `--otp 29` measures on that release, as `script/otp 29` installs it: its `erl` in its root, and SwarmRT with its libraries.
+//! `--otp 29` measures on that release, as `script/otp 29` installs it: its `erl` in its root, and
+//! SwarmRT with its libraries.
 
 mod child;
 mod real;
@@ -44,9 +46,12 @@ fn expression(module: &str) -> String {
 }
 
 fn program_figures(mut command: Command, module: &str, beams: &Path) -> Result<Figures, String> {
-    let ended = run(command.args(["-noshell", "-pa"]).arg(beams).arg("-eval").arg(expression(module)))?;
+    let ended =
+        run(command.args(["-noshell", "-pa"]).arg(beams).arg("-eval").arg(expression(module)))?;
     let last = ended.out.lines().last().unwrap_or_default();
-    let us: f64 = last.parse().map_err(|_| format!("{module}: {command:?}: {} {}", ended.status, ended.out))?;
+    let us: f64 = last
+        .parse()
+        .map_err(|_| format!("{module}: {command:?}: {} {}", ended.status, ended.out))?;
     Ok(Figures { ms: us / 1000.0, peak_mb: ended.peak_mb })
 }
 
@@ -60,7 +65,10 @@ fn startup_figures(mut command: Command) -> Result<Figures, String> {
 }
 
 fn medians(runs: &[Figures]) -> Figures {
-    Figures { ms: median(runs.iter().map(|run| run.ms).collect()), peak_mb: median(runs.iter().map(|run| run.peak_mb).collect()) }
+    Figures {
+        ms: median(runs.iter().map(|run| run.ms).collect()),
+        peak_mb: median(runs.iter().map(|run| run.peak_mb).collect()),
+    }
 }
 
 /// The engine that has a code cache.
@@ -101,7 +109,9 @@ impl Bench {
     fn ours(&self, engine: &str, program: &str) -> Command {
         let mut command = Command::new(&self.swarmrt);
         if engine == AGAIN {
-            command.env("SWARMRT_ENGINE", "tiered").env("SWARMRT_CODE_CACHE", self.folder.join("cache").join(program));
+            command
+                .env("SWARMRT_ENGINE", "tiered")
+                .env("SWARMRT_CODE_CACHE", self.folder.join("cache").join(program));
         } else {
             command.env("SWARMRT_ENGINE", engine).env("SWARMRT_CODE_CACHE", "off");
         }
@@ -110,8 +120,15 @@ impl Bench {
         command
     }
 
-    /// Every machine in turn, `runs` times. The machines alternate, so that a busy moment meets them all.
-    fn row(&self, name: &str, kind: &str, runs: usize, measure: &Measure<'_>) -> Result<Row, String> {
+    /// Every machine in turn, `runs` times. The machines alternate, so that a busy moment meets
+    /// them all.
+    fn row(
+        &self,
+        name: &str,
+        kind: &str,
+        runs: usize,
+        measure: &Measure<'_>,
+    ) -> Result<Row, String> {
         let mut ours = vec![Vec::new(); self.engines.len()];
         let mut theirs = Vec::new();
         if self.engines.iter().any(|engine| engine == AGAIN) {
@@ -125,7 +142,12 @@ impl Bench {
             }
             theirs.push(measure(self.theirs("erl"))?);
         }
-        Ok(Row { name: name.to_owned(), kind: kind.to_owned(), ours: ours.iter().map(|runs| medians(runs)).collect(), theirs: medians(&theirs) })
+        Ok(Row {
+            name: name.to_owned(),
+            kind: kind.to_owned(),
+            ours: ours.iter().map(|runs| medians(runs)).collect(),
+            theirs: medians(&theirs),
+        })
     }
 
     fn print_json(&self, rows: &[Row]) {
@@ -175,12 +197,15 @@ impl Bench {
         let sequential: Vec<&Row> = rows.iter().filter(|row| row.kind == "sequential").collect();
         for (at, engine) in self.engines.iter().enumerate() {
             if !sequential.is_empty() {
-                let time = geometric_mean(sequential.iter().map(|row| row.ours[at].ms / row.theirs.ms));
+                let time =
+                    geometric_mean(sequential.iter().map(|row| row.ours[at].ms / row.theirs.ms));
                 println!("{engine}: geometric mean of the sequential programs: {time:.2}");
             }
             if !rows.is_empty() {
                 let time = geometric_mean(rows.iter().map(|row| row.ours[at].ms / row.theirs.ms));
-                let memory = geometric_mean(rows.iter().map(|row| row.ours[at].peak_mb / row.theirs.peak_mb));
+                let memory = geometric_mean(
+                    rows.iter().map(|row| row.ours[at].peak_mb / row.theirs.peak_mb),
+                );
                 println!("{engine}: geometric mean of all: {time:.2}, of peak memory: {memory:.2}");
             }
         }
@@ -190,14 +215,22 @@ impl Bench {
 /// Compiles the native library of a program, for every OTP.
 fn compile_library(source: &Path, library: &Path) {
     let mut compiler = std::process::Command::new("cc");
-    compiler.args(["-O2", "-shared", "-fPIC", "-I/usr/lib/erlang/usr/include", "-o"]).arg(library).arg(source);
+    compiler
+        .args(["-O2", "-shared", "-fPIC", "-I/usr/lib/erlang/usr/include", "-o"])
+        .arg(library)
+        .arg(source);
     assert!(compiler.status().expect("cc runs").success(), "{} does not compile", source.display());
 }
 
 fn main() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the repository exists");
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    let swarmrt = std::env::var_os("SWARMRT").map_or_else(|| target.join("release/swarmrt"), PathBuf::from);
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .canonicalize()
+        .expect("the repository exists");
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    let swarmrt =
+        std::env::var_os("SWARMRT").map_or_else(|| target.join("release/swarmrt"), PathBuf::from);
     let folder = std::env::temp_dir().join(format!("swarmrt-bench-{}", std::process::id()));
     let mut arguments = std::env::args().skip(1).peekable();
     if arguments.next_if(|first| first == "--real").is_some() {
@@ -208,7 +241,13 @@ fn main() {
     let mut only = Vec::new();
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
-            "--runs" => bench.runs = arguments.next().and_then(|value| value.parse().ok()).filter(|&runs| runs > 0).expect("--runs needs a number"),
+            "--runs" => {
+                bench.runs = arguments
+                    .next()
+                    .and_then(|value| value.parse().ok())
+                    .filter(|&runs| runs > 0)
+                    .expect("--runs needs a number");
+            }
             "--otp" => bench.otp = Some(arguments.next().expect("--otp needs a release")),
             "--engine" => bench.engines.push(arguments.next().expect("--engine needs a name")),
             "--json" => json = true,
@@ -230,26 +269,38 @@ fn main() {
             failed = true;
         }
     };
-    let mut programs: Vec<PathBuf> = std::fs::read_dir(bench.root.join("bench")).expect("bench/ exists").flatten().map(|entry| entry.path()).collect();
+    let mut programs: Vec<PathBuf> = std::fs::read_dir(bench.root.join("bench"))
+        .expect("bench/ exists")
+        .flatten()
+        .map(|entry| entry.path())
+        .collect();
     programs.sort();
-    for program in programs.iter().filter(|program| program.extension().is_some_and(|extension| extension == "erl")) {
+    for program in programs
+        .iter()
+        .filter(|program| program.extension().is_some_and(|extension| extension == "erl"))
+    {
         let name = program.file_stem().expect("has a name").to_string_lossy().into_owned();
         if !wanted(&name) {
             continue;
         }
         let text = std::fs::read_to_string(program).expect("readable");
-        let kind = text.trim_start_matches('%').trim().split(':').next().unwrap_or_default().to_owned();
-        let compiled = bench.theirs("erlc").arg("-o").arg(&beams).arg(program).status().expect("erlc runs");
+        let kind =
+            text.trim_start_matches('%').trim().split(':').next().unwrap_or_default().to_owned();
+        let compiled =
+            bench.theirs("erlc").arg("-o").arg(&beams).arg(program).status().expect("erlc runs");
         assert!(compiled.success(), "{name} does not compile");
         let library = program.with_extension("c");
         if library.exists() {
             compile_library(&library, &beams.join(&name).with_extension("so"));
         }
-        keep(bench.row(&name, &kind, bench.runs, &|command| program_figures(command, &name, &beams)));
+        keep(
+            bench.row(&name, &kind, bench.runs, &|command| program_figures(command, &name, &beams)),
+        );
     }
     if wanted("startup") {
         let row = bench.entry_ms().and_then(|entry| {
-            let mut row = bench.row("startup", "start to halt", bench.runs.max(5), &startup_figures)?;
+            let mut row =
+                bench.row("startup", "start to halt", bench.runs.max(5), &startup_figures)?;
             row.theirs.ms -= entry;
             Ok(row)
         });

@@ -1,9 +1,10 @@
-//! `bench --real`: each program of `bench/real/` under `erl`, and under SwarmRT with an empty code cache (cold) and with
-//! the one that runs before have filled (warm), in turn.
+//! `bench --real`: each program of `bench/real/` under `erl`, and under SwarmRT with an empty code
+//! cache (cold) and with the one that runs before have filled (warm), in turn.
 //!
 //! `--real [--otp N] [--runs N] [--long] [PROGRAM…]`
 //!
-//! A process a run, from start to end: wall time, user CPU and peak memory. Prints a table in Markdown.
+//! A process a run, from start to end: wall time, user CPU and peak memory. Prints a table in
+//! Markdown.
 
 use crate::child::{self, Ended, RUNS_BEFORE};
 use std::path::{Path, PathBuf};

@@ -1,11 +1,14 @@
-//! The allocator: mimalloc. Where there is no memory, and nobody handles that, the machine ends as OTP's does: with a
-//! message, a crash dump that says why, and exit code 1.
+//! The allocator: mimalloc. Where there is no memory, and nobody handles that, the machine ends as
+//! OTP's does: with a message, a crash dump that says why, and exit code 1.
 
 #[cfg(feature = "refusals")]
 mod refuse;
 
 use crate::limits::limit;
-use libmimalloc_sys::{mi_free, mi_malloc, mi_malloc_aligned, mi_option_set_default, mi_realloc, mi_realloc_aligned, mi_zalloc, mi_zalloc_aligned};
+use libmimalloc_sys::{
+    mi_free, mi_malloc, mi_malloc_aligned, mi_option_set_default, mi_realloc, mi_realloc_aligned,
+    mi_zalloc, mi_zalloc_aligned,
+};
 use std::alloc::{GlobalAlloc, Layout};
 use std::ffi::CString;
 use std::io::Write;
@@ -19,8 +22,9 @@ pub struct Mimalloc;
 
 /// `mi_option_purge_delay` in `mimalloc.h`, which the bindings do not name.
 const OPTION_PURGE_DELAY: i32 = 15;
-/// What is freed goes back to the system when nobody has wanted it for so long. Loading modules leaves behind a good deal
-/// that nothing asks for again; what programs free and allocate anew comes back much sooner.
+/// What is freed goes back to the system when nobody has wanted it for so long. Loading modules
+/// leaves behind a good deal that nothing asks for again; what programs free and allocate anew
+/// comes back much sooner.
 const PURGE_DELAY_MS: i64 = 100;
 
 /// The exit code when there is no memory, which is OTP's.
@@ -29,12 +33,13 @@ const EXIT_NO_MEMORY: i32 = 1;
 /// Where the crash dump goes, known before there is no memory to find out.
 static DUMP_FILE: OnceLock<Option<CString>> = OnceLock::new();
 
-/// Sets the allocator up, before there are threads; the environment (`MIMALLOC_PURGE_DELAY`) goes before.
+/// Sets the allocator up, before there are threads; the environment (`MIMALLOC_PURGE_DELAY`) goes
+/// before.
 pub fn configure() {
     // SAFETY: the option exists, and no other thread runs yet.
     unsafe { mi_option_set_default(OPTION_PURGE_DELAY, PURGE_DELAY_MS) };
-    // The C library's own allocator, which few use here, reserves 64 MB and more for each thread that calls it. Where addresses
-    // are limited, nothing is left for the stacks of threads then.
+    // The C library's own allocator, which few use here, reserves 64 MB and more for each thread
+    // that calls it. Where addresses are limited, nothing is left for the stacks of threads then.
     #[cfg(target_env = "gnu")]
     if limit(libc::RLIMIT_AS).is_some() {
         // SAFETY: no other thread runs yet.
@@ -71,7 +76,8 @@ fn write(fd: libc::c_int, bytes: &[u8]) -> bool {
     usize::try_from(written) == Ok(bytes.len())
 }
 
-/// Ends the machine without asking for more memory. The dump holds the reason alone: processes cannot tell of themselves.
+/// Ends the machine without asking for more memory. The dump holds the reason alone: processes
+/// cannot tell of themselves.
 fn end(bytes: usize) -> ! {
     let mut slogan = Text { bytes: [0; 256], length: 0 };
     // Writing to memory cannot fail.
@@ -84,10 +90,17 @@ fn end(bytes: usize) -> ! {
             write(libc::STDERR_FILENO, part);
         }
         // SAFETY: the name ends in a zero byte.
-        let fd = unsafe { libc::open(file.as_ptr(), libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC | libc::O_CLOEXEC, DUMP_MODE) };
+        let fd = unsafe {
+            libc::open(
+                file.as_ptr(),
+                libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC | libc::O_CLOEXEC,
+                DUMP_MODE,
+            )
+        };
         let mut now: libc::time_t = 0;
         let mut date = [0; 26];
-        // SAFETY: both write to what they are given; `date` has the room that `ctime_r` is documented to want.
+        // SAFETY: both write to what they are given; `date` has the room that `ctime_r` is
+        // documented to want.
         unsafe {
             libc::time(&raw mut now);
             libc::ctime_r(&raw const now, date.as_mut_ptr());
@@ -116,24 +129,33 @@ fn checked(bytes: usize, allocate: impl FnOnce() -> *mut libc::c_void) -> *mut u
     at.cast()
 }
 
-/// Whatever mimalloc returns is aligned to this; nearly nothing asks for more, and what does takes a longer way.
+/// Whatever mimalloc returns is aligned to this; nearly nothing asks for more, and what does takes
+/// a longer way.
 const WORD_ALIGN: usize = 8;
 
-// SAFETY: mimalloc keeps what is asked of an allocator: pieces of the size and with the alignment that were asked for, or
-// null.
+// SAFETY: mimalloc keeps what is asked of an allocator: pieces of the size and with the alignment
+// that were asked for, or null.
 unsafe impl GlobalAlloc for Mimalloc {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: any size will do; the alignment of a layout is a power of two.
         checked(layout.size(), || unsafe {
-            if layout.align() <= WORD_ALIGN { mi_malloc(layout.size()) } else { mi_malloc_aligned(layout.size(), layout.align()) }
+            if layout.align() <= WORD_ALIGN {
+                mi_malloc(layout.size())
+            } else {
+                mi_malloc_aligned(layout.size(), layout.align())
+            }
         })
     }
     #[inline]
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         // SAFETY: as in `alloc`.
         checked(layout.size(), || unsafe {
-            if layout.align() <= WORD_ALIGN { mi_zalloc(layout.size()) } else { mi_zalloc_aligned(layout.size(), layout.align()) }
+            if layout.align() <= WORD_ALIGN {
+                mi_zalloc(layout.size())
+            } else {
+                mi_zalloc_aligned(layout.size(), layout.align())
+            }
         })
     }
     #[inline]
@@ -145,7 +167,11 @@ unsafe impl GlobalAlloc for Mimalloc {
     unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         // SAFETY: it comes from here.
         checked(size, || unsafe {
-            if layout.align() <= WORD_ALIGN { mi_realloc(at.cast(), size) } else { mi_realloc_aligned(at.cast(), size, layout.align()) }
+            if layout.align() <= WORD_ALIGN {
+                mi_realloc(at.cast(), size)
+            } else {
+                mi_realloc_aligned(at.cast(), size, layout.align())
+            }
         })
     }
 }

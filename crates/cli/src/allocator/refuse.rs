@@ -1,8 +1,8 @@
 //! Allocations that are refused on purpose, for `script/failing-allocations`.
 //!
 //! A *site* is where an allocation is asked for: the hash of the innermost return addresses, as
-//! offsets in the program, so that it holds for one build. With `SWARMRT_ALLOCATION_SITES=FILE` each
-//! site is noted in the file when it is first seen; with `SWARMRT_REFUSE_SITE=HASH` the first
+//! offsets in the program, so that it holds for one build. With `SWARMRT_ALLOCATION_SITES=FILE`
+//! each site is noted in the file when it is first seen; with `SWARMRT_REFUSE_SITE=HASH` the first
 //! allocation at a site is refused, and `SWARMRT_REFUSE_SHOW` has the place shown.
 
 use std::cell::Cell;

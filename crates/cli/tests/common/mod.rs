@@ -8,7 +8,10 @@ use std::time::{Duration, Instant};
 
 /// The project's root folder.
 pub fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the project's root exists")
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .canonicalize()
+        .expect("the project's root exists")
 }
 
 /// Where Cargo builds, and what tests keep from run to run.
@@ -26,8 +29,8 @@ pub fn swarmrt() -> PathBuf {
     if release.is_file() { release } else { PathBuf::from(env!("CARGO_BIN_EXE_swarmrt")) }
 }
 
-/// The OTP release that the programs run on: `SWARMRT_TEST_OTP` names one that `script/otp` installs;
-/// without it, it is the installed OTP.
+/// The OTP release that the programs run on: `SWARMRT_TEST_OTP` names one that `script/otp`
+/// installs; without it, it is the installed OTP.
 pub fn release() -> Option<String> {
     std::env::var("SWARMRT_TEST_OTP").ok().filter(|release| !release.is_empty())
 }
@@ -86,7 +89,12 @@ pub fn run(command: &mut Command) -> Output {
 /// # Panics
 /// When it takes longer.
 pub fn run_within(command: &mut Command, limit: Duration) -> Output {
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the command starts");
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the command starts");
     let out = drain(child.stdout.take().expect("piped"));
     let err = drain(child.stderr.take().expect("piped"));
     let started = Instant::now();

@@ -1,4 +1,5 @@
-//! Which build of the program this is: machine code and whatever else names places in it is of use to the same build only.
+//! Which build of the program this is: machine code and whatever else names places in it is of use
+//! to the same build only.
 
 /// A place in the program that the machine is.
 pub(super) fn here() -> u64 {
@@ -7,8 +8,8 @@ pub(super) fn here() -> u64 {
     &raw const HERE as u64
 }
 
-/// What tells the program that the machine is from every other, as its linker made it from all that is in it. `None` where
-/// the linker made none (`--build-id`).
+/// What tells the program that the machine is from every other, as its linker made it from all that
+/// is in it. `None` where the linker made none (`--build-id`).
 pub fn build_id() -> Option<Vec<u8>> {
     let mut found: Option<Vec<u8>> = None;
     // SAFETY: the callback is called before this returns, with the pointer to `found`.
@@ -17,24 +18,36 @@ pub fn build_id() -> Option<Vec<u8>> {
 }
 
 /// Notes the build's name when the object is the one that this is in.
-unsafe extern "C" fn note_build_id(object: *mut libc::dl_phdr_info, _size: usize, found: *mut libc::c_void) -> libc::c_int {
+unsafe extern "C" fn note_build_id(
+    object: *mut libc::dl_phdr_info,
+    _size: usize,
+    found: *mut libc::c_void,
+) -> libc::c_int {
     const GNU: &[u8] = b"GNU\0";
     const NT_GNU_BUILD_ID: u32 = 3;
     // SAFETY: the loader's description of an object, and what `build_id` handed in.
     let (object, found) = unsafe { (&*object, &mut *found.cast::<Option<Vec<u8>>>()) };
     // SAFETY: so many headers lie there.
     let headers = unsafe { std::slice::from_raw_parts(object.dlpi_phdr, object.dlpi_phnum.into()) };
-    let part = |header: &libc::Elf64_Phdr| object.dlpi_addr + header.p_vaddr..object.dlpi_addr + header.p_vaddr + header.p_memsz;
-    if !headers.iter().any(|header| header.p_type == libc::PT_LOAD && part(header).contains(&here())) {
+    let part = |header: &libc::Elf64_Phdr| {
+        object.dlpi_addr + header.p_vaddr..object.dlpi_addr + header.p_vaddr + header.p_memsz
+    };
+    if !headers
+        .iter()
+        .any(|header| header.p_type == libc::PT_LOAD && part(header).contains(&here()))
+    {
         return 0;
     }
     for header in headers.iter().filter(|header| header.p_type == libc::PT_NOTE) {
         let part = part(header);
         // SAFETY: a part of the program that is mapped.
-        let mut notes = unsafe { std::slice::from_raw_parts(part.start as *const u8, (part.end - part.start) as usize) };
+        let mut notes = unsafe {
+            std::slice::from_raw_parts(part.start as *const u8, (part.end - part.start) as usize)
+        };
         // Sizes of name and description, kind; then both, each filled up to four bytes.
         while let Some((head, rest)) = notes.split_first_chunk::<12>() {
-            let [name, description, kind] = [0, 4, 8].map(|at| u32::from_le_bytes(head[at..at + 4].try_into().expect("four bytes")));
+            let [name, description, kind] = [0, 4, 8]
+                .map(|at| u32::from_le_bytes(head[at..at + 4].try_into().expect("four bytes")));
             let name_end = (name as usize).next_multiple_of(4);
             let end = name_end + (description as usize).next_multiple_of(4);
             if rest.len() < end {

@@ -10,16 +10,19 @@ pub type EnterFn = unsafe extern "C-unwind" fn(*mut Registers, u64) -> Exit;
 /// The ways out, each a piece that writes its arguments back.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Stub {
-    /// The function behind the cell in the state is next, and the interpreter's. It is what cells of entries without machine code hold.
+    /// The function behind the cell in the state is next, and the interpreter's. It is what cells
+    /// of entries without machine code hold.
     NoCodeEntry,
-    /// The place behind the cell that was taken off the stack is next, and the interpreter's. It is what cells of return points
-    /// without machine code hold.
+    /// The place behind the cell that was taken off the stack is next, and the interpreter's. It is
+    /// what cells of return points without machine code hold.
     NoCodeReturn,
-    /// The function behind the cell in the state is next, with so many arguments; the reductions are used up.
+    /// The function behind the cell in the state is next, with so many arguments; the reductions
+    /// are used up.
     TurnOver,
     /// The instruction in the state is next, and the interpreter's.
     Interpret,
-    /// The instruction in the state is next, and the interpreter's; all is written back. Takes nothing.
+    /// The instruction in the state is next, and the interpreter's; all is written back. Takes
+    /// nothing.
     SavedInterpret,
     /// The instruction in the state is next; all is written back. Takes nothing.
     SavedContinue,
@@ -31,8 +34,8 @@ pub enum Stub {
     InterpretFloats,
 }
 
-/// Questions about two terms, which are seldom asked: asking changes no machine register, so that those who do not ask
-/// pay nothing for those who do. The answer is in the state.
+/// Questions about two terms, which are seldom asked: asking changes no machine register, so that
+/// those who do not ask pay nothing for those who do. The answer is in the state.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Question {
     EqualExact,
@@ -57,7 +60,8 @@ impl Stub {
 }
 
 impl Question {
-    pub const ALL: [Question; 4] = [Question::EqualExact, Question::Equal, Question::Less, Question::BoxedFloat];
+    pub const ALL: [Question; 4] =
+        [Question::EqualExact, Question::Equal, Question::Less, Question::BoxedFloat];
 }
 
 /// The addresses of what a compiler has made for the border. Kept for as long as the machine.
@@ -72,7 +76,8 @@ pub struct Glue {
 }
 
 impl Glue {
-    /// What the cells of a kind hold where there is no machine code. Between the two addresses there is no other code.
+    /// What the cells of a kind hold where there is no machine code. Between the two addresses
+    /// there is no other code.
     pub fn no_code(&self, kind: CellKind) -> u64 {
         match kind {
             CellKind::Entry => self.exits[Stub::NoCodeEntry as usize],

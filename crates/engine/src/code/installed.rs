@@ -1,5 +1,5 @@
-//! What the engines keep of the functions of a module version: how often they were seen running, and their machine code.
-//! It belongs to the module, and goes when the module goes.
+//! What the engines keep of the functions of a module version: how often they were seen running,
+//! and their machine code. It belongs to the module, and goes when the module goes.
 
 use super::memory::CodeMemory;
 use super::re_entry::{LoopSymbol, Place, ReEntries, ReEntry};
@@ -51,8 +51,13 @@ impl Code {
     pub fn address(&self) -> u64 {
         self.memory.address() + self.entry as u64
     }
-    /// Has nobody find it any more who has not found it yet; of a module that stays, `no_code` says what its cell holds then.
-    fn uninstall(&self, re_entries: &ReEntries, module: Option<(&ModuleCode, &dyn Fn(*const Instr) -> u64)>) {
+    /// Has nobody find it any more who has not found it yet; of a module that stays, `no_code` says
+    /// what its cell holds then.
+    fn uninstall(
+        &self,
+        re_entries: &ReEntries,
+        module: Option<(&ModuleCode, &dyn Fn(*const Instr) -> u64)>,
+    ) {
         match (self.at, module) {
             (InstalledAt::Cell(cell), Some((module, no_code))) => {
                 let cell = cell_at(module, cell);
@@ -87,7 +92,8 @@ struct Baseline {
 
 impl Baseline {
     fn holds(&self, address: u64) -> bool {
-        (self.memory.address()..self.memory.address() + self.memory.bytes() as u64).contains(&address)
+        (self.memory.address()..self.memory.address() + self.memory.bytes() as u64)
+            .contains(&address)
     }
     /// Has nobody find it any more.
     fn uninstall(&self, module: &ModuleCode, no_code: impl Fn(*const Instr) -> u64) {
@@ -115,7 +121,12 @@ impl Function {
         &self.times[at].1
     }
     fn bytes(&self) -> usize {
-        self.codes.iter().map(|code| &code.memory).chain(self.baseline.as_ref().map(|baseline| &baseline.memory)).map(CodeMemory::bytes).sum()
+        self.codes
+            .iter()
+            .map(|code| &code.memory)
+            .chain(self.baseline.as_ref().map(|baseline| &baseline.memory))
+            .map(CodeMemory::bytes)
+            .sum()
     }
     fn has_code(&self) -> bool {
         !self.codes.is_empty() || self.baseline.is_some()
@@ -140,7 +151,12 @@ impl Functions {
     pub fn of<'a>(module: &'a ModuleCode, installed: &Arc<Installed>) -> &'a Functions {
         let state = module.native.get_or_init(|| {
             let installed = installed.clone();
-            Box::new(Functions { installed, functions: Mutex::default(), has_news: AtomicBool::new(false), was_kept: AtomicBool::new(false) })
+            Box::new(Functions {
+                installed,
+                functions: Mutex::default(),
+                has_news: AtomicBool::new(false),
+                was_kept: AtomicBool::new(false),
+            })
         });
         state.downcast_ref().expect("only engines keep something there, and they keep this")
     }
@@ -152,11 +168,14 @@ impl Functions {
 
     /// Has code be found by whoever comes to its cell.
     pub fn install(&self, module: &ModuleCode, number: usize, code: Code) {
-        let InstalledAt::Cell(cell) = code.at else { unreachable!("re-entries are installed by `install_re_entry`") };
+        let InstalledAt::Cell(cell) = code.at else {
+            unreachable!("re-entries are installed by `install_re_entry`")
+        };
         self.has_news.fetch_or(code.relocations.is_some(), Ordering::Relaxed);
         let address = code.address();
         self.keep(number, code, || {
-            // SAFETY: a cell of the module, which keeps the code for as long as its cell leads there.
+            // SAFETY: a cell of the module, which keeps the code for as long as its cell leads
+            // there.
             unsafe { set_cell_code(cell_at(module, cell), address) };
         });
     }
@@ -165,12 +184,18 @@ impl Functions {
         self.has_news.fetch_or(code.relocations.is_some(), Ordering::Relaxed);
         self.keep(number, code, || self.installed.re_entries.put(place, re_entry));
     }
-    /// Puts a function's code by the baseline compiler into those of its cells that have none. Returns its address; that of the
-    /// code that is there already, if there is some.
+    /// Puts a function's code by the baseline compiler into those of its cells that have none.
+    /// Returns its address; that of the code that is there already, if there is some.
     ///
     /// # Errors
     /// When the operating system refuses memory for code.
-    pub fn install_baseline(&self, module: &ModuleCode, number: usize, code: &BaselineCode, no_code: impl Fn(*const Instr) -> u64) -> std::io::Result<u64> {
+    pub fn install_baseline(
+        &self,
+        module: &ModuleCode,
+        number: usize,
+        code: &BaselineCode,
+        no_code: impl Fn(*const Instr) -> u64,
+    ) -> std::io::Result<u64> {
         self.with(number, |function| {
             if let Some(baseline) = &function.baseline {
                 return Ok(baseline.memory.address());
@@ -179,11 +204,17 @@ impl Functions {
             self.installed.bytes.fetch_add(memory.bytes(), Ordering::Relaxed);
             for &(cell, offset) in &code.pieces {
                 let cell = cell_at(module, cell);
-                // SAFETY: a cell of the module, which keeps the code for as long as its cell leads there.
-                unsafe { replace_cell_code(cell, no_code(cell), memory.address() + u64::from(offset)) };
+                // SAFETY: a cell of the module, which keeps the code for as long as its cell leads
+                // there.
+                unsafe {
+                    replace_cell_code(cell, no_code(cell), memory.address() + u64::from(offset))
+                };
             }
             let address = memory.address();
-            function.baseline = Some(Baseline { memory, cells: code.pieces.iter().map(|&(cell, _)| cell).collect() });
+            function.baseline = Some(Baseline {
+                memory,
+                cells: code.pieces.iter().map(|&(cell, _)| cell).collect(),
+            });
             Ok(address)
         })
     }
@@ -228,7 +259,11 @@ impl Functions {
     }
 
     /// Has no code be found any more, and forgets what was seen.
-    pub fn uninstall(&self, module: &ModuleCode, no_code: impl Fn(*const Instr) -> u64) -> Uninstalled {
+    pub fn uninstall(
+        &self,
+        module: &ModuleCode,
+        no_code: impl Fn(*const Instr) -> u64,
+    ) -> Uninstalled {
         let functions = std::mem::take(&mut *self.functions.lock());
         let count = functions.values().filter(|function| function.has_code()).count();
         let (mut codes, mut baselines) = (Vec::new(), Vec::new());
@@ -261,7 +296,8 @@ impl Drop for Functions {
         let bytes = functions.values().map(Function::bytes).sum();
         self.installed.bytes.fetch_sub(bytes, Ordering::Relaxed);
         let codes = functions.into_values().flat_map(|function| function.codes);
-        let (re_entries, _): (Vec<Code>, Vec<Code>) = codes.partition(|code| matches!(code.at, InstalledAt::ReEntry { .. }));
+        let (re_entries, _): (Vec<Code>, Vec<Code>) =
+            codes.partition(|code| matches!(code.at, InstalledAt::ReEntry { .. }));
         for code in &re_entries {
             code.uninstall(&self.installed.re_entries, None);
         }

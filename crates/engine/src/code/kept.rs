@@ -1,5 +1,6 @@
-//! Machine code from run to run: what was made of a module is saved, and installed when the same file is loaded again by
-//! the same build on the same kind of processor. See [`swarmrt_machine::code::cache`] for where, and why it is believed.
+//! Machine code from run to run: what was made of a module is saved, and installed when the same
+//! file is loaded again by the same build on the same kind of processor. See
+//! [`swarmrt_machine::code::cache`] for where, and why it is believed.
 
 use super::installed::{Code, InstalledAt};
 use super::memory::{CodeMemory, synchronise_cores};
@@ -18,7 +19,8 @@ use swarmrt_term::Atom;
 /// A piece of a module's machine code, with its addresses taken out.
 #[derive(Serialize, Deserialize)]
 struct Piece<'a> {
-    /// Where it is installed; of one that goes on in a loop, the entry of the function that has the loop inside.
+    /// Where it is installed; of one that goes on in a loop, the entry of the function that has the
+    /// loop inside.
     cell: u32,
     re_entry: Option<LoopSymbol>,
     entry: u32,
@@ -47,7 +49,12 @@ fn without_what_leads_nowhere(pieces: &mut Vec<Piece<'_>>) {
     loop {
         let cells: HashSet<u32> = pieces.iter().filter_map(Piece::own_cell).collect();
         let before = pieces.len();
-        pieces.retain(|piece| piece.fixups.iter().all(|(_, symbol)| !matches!(symbol, Symbol::Piece(cell) if !cells.contains(cell))));
+        pieces.retain(|piece| {
+            piece
+                .fixups
+                .iter()
+                .all(|(_, symbol)| !matches!(symbol, Symbol::Piece(cell) if !cells.contains(cell)))
+        });
         if pieces.len() == before {
             return;
         }
@@ -68,10 +75,17 @@ impl Tier {
             for (number, code, re_entry) in codes {
                 match (code.at, re_entry) {
                     (InstalledAt::Cell(cell), _) => {
-                        self.note_in_map(module, cell, code.address(), code.memory.bytes() - code.entry);
+                        self.note_in_map(
+                            module,
+                            cell,
+                            code.address(),
+                            code.memory.bytes() - code.entry,
+                        );
                         functions.install(module, number, code);
                     }
-                    (InstalledAt::ReEntry(place, _), Some(re_entry)) => functions.install_re_entry(number, code, place, re_entry),
+                    (InstalledAt::ReEntry(place, _), Some(re_entry)) => {
+                        functions.install_re_entry(number, code, place, re_entry);
+                    }
                     (InstalledAt::ReEntry(..), None) => {}
                 }
             }
@@ -79,23 +93,33 @@ impl Tier {
         }
     }
 
-    /// The other modules, as they are in this run, of those that are the same as when the pieces were made.
+    /// The other modules, as they are in this run, of those that are the same as when the pieces
+    /// were made.
     fn same_others(&self, pieces: &[Piece<'_>]) -> HashMap<u32, Arc<ModuleCode>> {
-        let named: HashSet<Other> = pieces.iter().flat_map(|piece| piece.others.iter().copied()).collect();
+        let named: HashSet<Other> =
+            pieces.iter().flat_map(|piece| piece.others.iter().copied()).collect();
         let same = |(number, digest): Other| {
             let module = self.vm.code.current(Atom::checked(number)?)?;
             (module.digest == Some(digest)).then_some((number, module))
         };
         named.into_iter().filter_map(same).collect()
     }
-    /// The pieces in memory, with the addresses of this run, the functions that they belong to, and how those are found that go on in
-    /// loops. None of them where something does not fit; those which have something of other modules inside are left out when
-    /// those modules are not there, or not the same.
-    fn placed(&self, module: &ModuleCode, mut pieces: Vec<Piece<'_>>) -> Option<Vec<(usize, Code, Option<ReEntry>)>> {
+    /// The pieces in memory, with the addresses of this run, the functions that they belong to, and
+    /// how those are found that go on in loops. None of them where something does not fit; those
+    /// which have something of other modules inside are left out when those modules are not there,
+    /// or not the same.
+    fn placed(
+        &self,
+        module: &ModuleCode,
+        mut pieces: Vec<Piece<'_>>,
+    ) -> Option<Vec<(usize, Code, Option<ReEntry>)>> {
         let others = self.same_others(&pieces);
         for piece in &pieces {
-            // It names instructions of its function, and of those that it has inside; of others only their entries.
-            let named = piece.fixups.iter().filter_map(|&(_, symbol)| if let Symbol::Instr(at) = symbol { Some(at) } else { None });
+            // It names instructions of its function, and of those that it has inside; of others
+            // only their entries.
+            let named = piece.fixups.iter().filter_map(|&(_, symbol)| {
+                if let Symbol::Instr(at) = symbol { Some(at) } else { None }
+            });
             for at in named.chain([piece.cell]) {
                 let number = module.number_at(at)?;
                 if at == piece.cell || at != module.code.functions[number].entry {
@@ -104,21 +128,38 @@ impl Tier {
             }
         }
         let nothing = HashMap::new();
-        let resolver = Resolver { vm: self.vm, glue: self.backend.glue(), module, others: &others, pieces: &nothing };
+        let resolver = Resolver {
+            vm: self.vm,
+            glue: self.backend.glue(),
+            module,
+            others: &others,
+            pieces: &nothing,
+        };
         pieces.retain(|piece| {
-            let is_there = |&(number, digest): &Other| others.get(&number).is_some_and(|module| module.digest == Some(digest));
-            let resolves = |&(_, symbol): &Fixup| symbol.other().is_none() || resolver.resolve(symbol).is_some();
-            let is_found = piece.re_entry.is_none_or(|symbol| resolver.re_entry(symbol, 0).is_some());
+            let is_there = |&(number, digest): &Other| {
+                others.get(&number).is_some_and(|module| module.digest == Some(digest))
+            };
+            let resolves = |&(_, symbol): &Fixup| {
+                symbol.other().is_none() || resolver.resolve(symbol).is_some()
+            };
+            let is_found =
+                piece.re_entry.is_none_or(|symbol| resolver.re_entry(symbol, 0).is_some());
             piece.others.iter().all(is_there) && piece.fixups.iter().all(resolves) && is_found
         });
         without_what_leads_nowhere(&mut pieces);
         for &(_, symbol) in pieces.iter().flat_map(|piece| &piece.fixups) {
-            if let Symbol::OtherInstr { module, at } | Symbol::OtherHandler { module, at } = symbol {
+            if let Symbol::OtherInstr { module, at } | Symbol::OtherHandler { module, at } = symbol
+            {
                 let module = others.get(&module)?;
                 module.load_function(&self.vm.code, module.number_at(at)?);
             }
         }
-        let is_cell = |cell: u32| matches!(module.code.code().get(cell as usize), Some(swarmrt_beam::instr::Instr::Cell { .. }));
+        let is_cell = |cell: u32| {
+            matches!(
+                module.code.code().get(cell as usize),
+                Some(swarmrt_beam::instr::Instr::Cell { .. })
+            )
+        };
         let mut codes = Vec::with_capacity(pieces.len());
         for piece in &pieces {
             if !is_cell(piece.cell) || piece.entry as usize >= piece.code.len() {
@@ -128,14 +169,18 @@ impl Tier {
             let (at, re_entry) = match piece.re_entry {
                 None => (InstalledAt::Cell(piece.cell), None),
                 Some(symbol) => {
-                    let (place, re_entry) = resolver.re_entry(symbol, memory.address() + u64::from(piece.entry))?;
+                    let (place, re_entry) =
+                        resolver.re_entry(symbol, memory.address() + u64::from(piece.entry))?;
                     (InstalledAt::ReEntry(place, symbol), Some(re_entry))
                 }
             };
             let code = Code { memory, at, entry: piece.entry as usize, relocations: None };
             codes.push((module.number_at(piece.cell)?, code, re_entry));
         }
-        let own = pieces.iter().zip(&codes).filter_map(|(piece, (_, code, _))| Some((piece.own_cell()?, code.address())));
+        let own = pieces
+            .iter()
+            .zip(&codes)
+            .filter_map(|(piece, (_, code, _))| Some((piece.own_cell()?, code.address())));
         let addresses: HashMap<u32, u64> = own.collect();
         let resolver = Resolver { pieces: &addresses, ..resolver };
         for ((_, code, _), piece) in codes.iter_mut().zip(pieces) {
@@ -167,11 +212,20 @@ impl Tier {
             atoms_end = ends.into_iter().fold(atoms_end, u32::max);
             let (cell, re_entry) = match code.at {
                 InstalledAt::Cell(cell) => (cell, None),
-                InstalledAt::ReEntry(_, symbol) => (module.code.functions[number].entry, Some(symbol)),
+                InstalledAt::ReEntry(_, symbol) => {
+                    (module.code.functions[number].entry, Some(symbol))
+                }
             };
             let mut bytes = code.memory.code().to_vec();
             clear_addresses(&mut bytes, fixups);
-            pieces.push(Piece { cell, re_entry, entry: code.entry as u32, code: bytes.into(), fixups: fixups.clone(), others: others.clone() });
+            pieces.push(Piece {
+                cell,
+                re_entry,
+                entry: code.entry as u32,
+                code: bytes.into(),
+                fixups: fixups.clone(),
+                others: others.clone(),
+            });
         });
         without_what_leads_nowhere(&mut pieces);
         // In the order of the cells, so that what belongs together lies together.

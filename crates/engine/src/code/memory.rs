@@ -1,5 +1,6 @@
-//! Memory for machine code. It is mapped twice, once to write and once to execute: no page is ever both, and code that
-//! runs is not disturbed while more is written beside it. What is dropped leaves room for other code.
+//! Memory for machine code. It is mapped twice, once to write and once to execute: no page is ever
+//! both, and code that runs is not disturbed while more is written beside it. What is dropped
+//! leaves room for other code.
 
 use super::unwind::{Description, IS_KNOWN};
 use parking_lot::Mutex;
@@ -30,7 +31,8 @@ struct Chunk {
     unwinding: Option<Description>,
 }
 
-// SAFETY: what is executable is not written once it is handed out, and is written by one thread before that.
+// SAFETY: what is executable is not written once it is handed out, and is written by one thread
+// before that.
 unsafe impl Send for Chunk {}
 
 impl Chunk {
@@ -46,7 +48,16 @@ impl Chunk {
             if libc::ftruncate(file.as_raw_fd(), bytes as libc::off_t) != 0 {
                 return failed();
             }
-            let map = |protection| libc::mmap(std::ptr::null_mut(), bytes, protection, libc::MAP_SHARED, file.as_raw_fd(), 0);
+            let map = |protection| {
+                libc::mmap(
+                    std::ptr::null_mut(),
+                    bytes,
+                    protection,
+                    libc::MAP_SHARED,
+                    file.as_raw_fd(),
+                    0,
+                )
+            };
             let writable = map(libc::PROT_READ | libc::PROT_WRITE);
             if writable == libc::MAP_FAILED {
                 return failed();
@@ -59,7 +70,13 @@ impl Chunk {
             }
             MAPPED_BYTES.fetch_add(bytes, Ordering::Relaxed);
             let unwinding = IS_KNOWN.then(|| Description::new(executable.cast(), bytes));
-            Ok(Chunk { writable: writable.cast(), executable: executable.cast(), bytes, free: std::iter::once(0..bytes).collect(), unwinding })
+            Ok(Chunk {
+                writable: writable.cast(),
+                executable: executable.cast(),
+                bytes,
+                free: std::iter::once(0..bytes).collect(),
+                unwinding,
+            })
         }
     }
 }
@@ -99,7 +116,8 @@ impl Drop for Chunk {
     fn drop(&mut self) {
         MAPPED_BYTES.fetch_sub(self.bytes, Ordering::Relaxed);
         self.unwinding = None;
-        // SAFETY: the mappings are ours; whoever dropped the last code in it has made sure that nobody runs it.
+        // SAFETY: the mappings are ours; whoever dropped the last code in it has made sure that
+        // nobody runs it.
         unsafe {
             libc::munmap(self.writable.cast(), self.bytes);
             libc::munmap(self.executable.cast_mut().cast(), self.bytes);
@@ -127,15 +145,16 @@ impl CodeMemory {
         synchronise_cores();
         Ok(memory)
     }
-    /// Executable memory for so many bytes. They are [filled](CodeMemory::fill) once, and [`synchronise_cores`] is called, before
-    /// anybody executes them.
+    /// Executable memory for so many bytes. They are [filled](CodeMemory::fill) once, and
+    /// [`synchronise_cores`] is called, before anybody executes them.
     ///
     /// # Errors
     /// When the operating system refuses.
     pub fn reserve(bytes: usize) -> std::io::Result<CodeMemory> {
         let bytes = bytes.next_multiple_of(CODE_ALIGN);
         let mut chunks = CHUNKS.lock();
-        let found = chunks.iter_mut().find_map(|(&address, chunk)| Some((address, chunk.take(bytes)?)));
+        let found =
+            chunks.iter_mut().find_map(|(&address, chunk)| Some((address, chunk.take(bytes)?)));
         let (address, offset) = match found {
             Some(found) => found,
             None => {
@@ -151,9 +170,15 @@ impl CodeMemory {
     pub fn fill(&self, code: &[u8]) {
         assert!(code.len() <= self.bytes, "as much as was asked for");
         let chunks = CHUNKS.lock();
-        let (&address, chunk) = chunks.range(..=self.address).next_back().expect("it lies in a chunk");
+        let (&address, chunk) =
+            chunks.range(..=self.address).next_back().expect("it lies in a chunk");
         // SAFETY: the chunk has room there, which is this memory's alone.
-        unsafe { chunk.writable.add((self.address - address) as usize).copy_from_nonoverlapping(code.as_ptr(), code.len()) };
+        unsafe {
+            chunk
+                .writable
+                .add((self.address - address) as usize)
+                .copy_from_nonoverlapping(code.as_ptr(), code.len());
+        };
     }
     /// What it holds.
     pub fn code(&self) -> &[u8] {
@@ -172,7 +197,8 @@ impl CodeMemory {
 impl Drop for CodeMemory {
     fn drop(&mut self) {
         let mut chunks = CHUNKS.lock();
-        let (&address, chunk) = chunks.range_mut(..=self.address).next_back().expect("it lies in a chunk");
+        let (&address, chunk) =
+            chunks.range_mut(..=self.address).next_back().expect("it lies in a chunk");
         let offset = (self.address - address) as usize;
         chunk.give_back(offset..offset + self.bytes);
         if chunk.is_unused() {
@@ -181,13 +207,16 @@ impl Drop for CodeMemory {
     }
 }
 
-/// Has every core forget what it may have read ahead of code that stood where there is other code now.
+/// Has every core forget what it may have read ahead of code that stood where there is other code
+/// now.
 pub fn synchronise_cores() {
     const REGISTER: libc::c_int = libc::MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE;
     const SYNCHRONISE: libc::c_int = libc::MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE;
     static REGISTERED: OnceLock<bool> = OnceLock::new();
-    // SAFETY: the call touches no memory. A system that does not know it has cores that need none of it.
-    let call = |command: libc::c_int| unsafe { libc::syscall(libc::SYS_membarrier, command, 0, 0) } == 0;
+    // SAFETY: the call touches no memory. A system that does not know it has cores that need none
+    // of it.
+    let call =
+        |command: libc::c_int| unsafe { libc::syscall(libc::SYS_membarrier, command, 0, 0) } == 0;
     if *REGISTERED.get_or_init(|| call(REGISTER)) {
         call(SYNCHRONISE);
     }

@@ -1,5 +1,5 @@
-//! Machine code: its memory, where it is installed, what has to be changed in it from run to run, and the border of the
-//! engines.
+//! Machine code: its memory, where it is installed, what has to be changed in it from run to run,
+//! and the border of the engines.
 
 pub mod build;
 mod glue;

@@ -1,12 +1,13 @@
 //! Re-entry into loops.
 //!
-//! A turn may end in the middle of a loop of another module's function that is inlined into a caller, together with the fun
-//! that the caller passes. The process then stands where that function begins, as any process does, and nothing is left of
-//! how it came there. The function's own machine code does not know the fun. So there is a piece that begins in the inlined
-//! loop; it is found by where the process stands and by the fun that it holds.
+//! A turn may end in the middle of a loop of another module's function that is inlined into a
+//! caller, together with the fun that the caller passes. The process then stands where that
+//! function begins, as any process does, and nothing is left of how it came there. The function's
+//! own machine code does not know the fun. So there is a piece that begins in the inlined loop; it
+//! is found by where the process stands and by the fun that it holds.
 //!
-//! Whoever finds such a piece is pinned, as all who run machine code. So when one is removed here first, its memory can be
-//! freed once all have unpinned that are pinned now.
+//! Whoever finds such a piece is pinned, as all who run machine code. So when one is removed here
+//! first, its memory can be freed once all have unpinned that are pinned now.
 
 use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
@@ -35,13 +36,15 @@ impl Place {
 /// The same for another run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct LoopSymbol {
-    /// The module of the function that is a loop, by the number of its name, and the function's entry cell.
+    /// The module of the function that is a loop, by the number of its name, and the function's
+    /// entry cell.
     pub module: u32,
     pub cell: u32,
     /// The number of the fun among those of the module that makes it, and the argument that it is.
     pub fun: u32,
     pub argument: u32,
-    /// What the loop belongs to, a function of the same module as the loop: its name, arity and entry cell.
+    /// What the loop belongs to, a function of the same module as the loop: its name, arity and
+    /// entry cell.
     pub function: u32,
     pub arity: u32,
     pub export_cell: u32,
@@ -99,7 +102,8 @@ impl ReEntries {
         }
         self.count.store(known.len(), Ordering::Relaxed);
     }
-    /// The piece with which the function at `ip` goes on with these arguments; 0 where there is none.
+    /// The piece with which the function at `ip` goes on with these arguments; 0 where there is
+    /// none.
     #[inline]
     pub fn find(&self, ip: *const Instr, arguments: &[Term]) -> u64 {
         if self.count.load(Ordering::Relaxed) == 0 { 0 } else { self.find_among(ip, arguments) }

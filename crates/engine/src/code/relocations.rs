@@ -1,5 +1,5 @@
-//! Relocations: which addresses stand in machine code, and of what they are. They are applied when the code is used in
-//! another run.
+//! Relocations: which addresses stand in machine code, and of what they are. They are applied when
+//! the code is used in another run.
 
 use super::build::here;
 use super::glue::Glue;
@@ -11,12 +11,15 @@ use std::sync::Arc;
 use swarmrt_beam::instr::ExportPtr;
 use swarmrt_heap::LiteralArea;
 use swarmrt_machine::Vm;
-use swarmrt_machine::code::{Export, ModuleCode};
 use swarmrt_machine::code::cache::Digest;
+use swarmrt_machine::code::{Export, ModuleCode};
 use swarmrt_term::{Atom, Mfa, Term};
 
 /// What something in machine code is the address of.
-#[allow(clippy::unsafe_derive_deserialize, reason = "what a number names is looked up, and checked")]
+#[allow(
+    clippy::unsafe_derive_deserialize,
+    reason = "what a number names is looked up, and checked"
+)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Symbol {
     /// An instruction of the module.
@@ -41,11 +44,13 @@ pub enum Symbol {
     OtherHandler { module: u32, at: u32 },
     /// A literal of another module.
     OtherLiteral { module: u32, piece: u32, offset: u32 },
-    /// An export's address and how often it has changed, added up, where it leads to the function behind a cell of its module.
+    /// An export's address and how often it has changed, added up, where it leads to the function
+    /// behind a cell of its module.
     Unchanged { module: u32, function: u32, arity: u32, cell: u32 },
 }
 
-/// A module of which a symbol names something: not the one that the code is of, and it has to be the very same.
+/// A module of which a symbol names something: not the one that the code is of, and it has to be
+/// the very same.
 pub type Other = (u32, Digest);
 
 impl Symbol {
@@ -64,12 +69,22 @@ impl Symbol {
     }
     pub fn export(export: ExportPtr) -> Symbol {
         let mfa = Export::of(export).mfa;
-        Symbol::Export { module: mfa.module.index(), function: mfa.function.index(), arity: mfa.arity }
+        Symbol::Export {
+            module: mfa.module.index(),
+            function: mfa.function.index(),
+            arity: mfa.arity,
+        }
     }
-    /// That an export leads where it does, given the cell of the function and how often it has changed; and the value that says so.
+    /// That an export leads where it does, given the cell of the function and how often it has
+    /// changed; and the value that says so.
     pub fn unchanged(export: ExportPtr, cell: u32, changes: u64) -> (Symbol, u64) {
         let mfa = Export::of(export).mfa;
-        let symbol = Symbol::Unchanged { module: mfa.module.index(), function: mfa.function.index(), arity: mfa.arity, cell };
+        let symbol = Symbol::Unchanged {
+            module: mfa.module.index(),
+            function: mfa.function.index(),
+            arity: mfa.arity,
+            cell,
+        };
         (symbol, export.0.wrapping_add(changes))
     }
     /// If the word is a term that lies among the literals.
@@ -91,11 +106,16 @@ pub struct Relocations {
 }
 
 impl Relocations {
-    /// Of a piece that has code of these other modules inside. `None` when one of them cannot be told from another version of it.
-    pub fn new<'a>(fixups: Vec<Fixup>, others: impl IntoIterator<Item = &'a ModuleCode>) -> Option<Relocations> {
+    /// Of a piece that has code of these other modules inside. `None` when one of them cannot be
+    /// told from another version of it.
+    pub fn new<'a>(
+        fixups: Vec<Fixup>,
+        others: impl IntoIterator<Item = &'a ModuleCode>,
+    ) -> Option<Relocations> {
         let others: Vec<&ModuleCode> = others.into_iter().collect();
         let mut relocations = Relocations { fixups, others: Vec::new() };
-        let named: BTreeSet<u32> = relocations.fixups.iter().filter_map(|&(_, symbol)| symbol.other()).collect();
+        let named: BTreeSet<u32> =
+            relocations.fixups.iter().filter_map(|&(_, symbol)| symbol.other()).collect();
         for number in named {
             let module = *others.iter().find(|module| module.name.index() == number)?;
             relocations.add(module)?;
@@ -137,13 +157,20 @@ impl Resolver<'_> {
             Symbol::Literal { piece, offset } => self.module.literals.at_place(piece, offset),
             Symbol::OtherInstr { module, at } => instr(self.others.get(&module)?, at),
             Symbol::OtherHandler { module, at } => instr(self.others.get(&module)?, at).map(mark),
-            Symbol::OtherLiteral { module, piece, offset } => self.others.get(&module)?.literals.at_place(piece, offset),
+            Symbol::OtherLiteral { module, piece, offset } => {
+                self.others.get(&module)?.literals.at_place(piece, offset)
+            }
             Symbol::Unchanged { module, function, arity, cell } => {
                 let export = self.export(module, function, arity)?;
                 let changes = self.changes_when_at(export, module, cell)?;
-                Some(Symbol::unchanged(ExportPtr(std::ptr::from_ref(export) as u64), cell, changes).1)
+                Some(
+                    Symbol::unchanged(ExportPtr(std::ptr::from_ref(export) as u64), cell, changes)
+                        .1,
+                )
             }
-            Symbol::Export { module, function, arity } => Some(std::ptr::from_ref(self.export(module, function, arity)?) as u64),
+            Symbol::Export { module, function, arity } => {
+                Some(std::ptr::from_ref(self.export(module, function, arity)?) as u64)
+            }
             Symbol::Exit(stub) => self.glue.exits.get(usize::from(stub)).copied(),
             Symbol::Question(question) => self.glue.questions.get(usize::from(question)).copied(),
             Symbol::Machine(distance) => Some(here().wrapping_add(distance as u64)),
@@ -155,7 +182,8 @@ impl Resolver<'_> {
         let [module, function] = [module, function].map(Atom::checked);
         Some(self.vm.code.export(Mfa { module: module?, function: function?, arity }))
     }
-    /// How often an export has changed, if it leads to the function behind a cell of its module, one of the others.
+    /// How often an export has changed, if it leads to the function behind a cell of its module,
+    /// one of the others.
     pub fn changes_when_at(&self, export: &Export, module: u32, cell: u32) -> Option<u64> {
         let changes = export.changes();
         let code = self.others.get(&module)?.code.code();
@@ -164,11 +192,16 @@ impl Resolver<'_> {
     }
     /// How code that goes on in a loop is found, and when it may be.
     pub fn re_entry(&self, symbol: LoopSymbol, code: u64) -> Option<(Place, ReEntry)> {
-        let LoopSymbol { module, cell, fun, argument, function, arity, export_cell, lambda, free } = symbol;
+        let LoopSymbol { module, cell, fun, argument, function, arity, export_cell, lambda, free } =
+            symbol;
         let export = self.export(module, function, arity)?;
         let changes = self.changes_when_at(export, module, export_cell)?;
         let own = |at: u32| self.resolve(Symbol::Instr(at));
-        let place = Place::new(self.resolve(Symbol::OtherInstr { module, at: cell })?, self.module.funs.get(fun as usize)?.ptr(), argument as usize);
+        let place = Place::new(
+            self.resolve(Symbol::OtherInstr { module, at: cell })?,
+            self.module.funs.get(fun as usize)?.ptr(),
+            argument as usize,
+        );
         let export = ExportPtr(std::ptr::from_ref(export) as u64);
         Some((place, ReEntry { code, export, changes, lambda: own(lambda)?, free: free as usize }))
     }

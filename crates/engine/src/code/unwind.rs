@@ -1,16 +1,17 @@
 //! Unwinding through machine code.
 //!
-//! Work that machine code has asked for may be ended ([`swarmrt_term::stop`]): the stack is unwound then, from a function of
-//! the machine through pieces to whoever entered machine code. An unwinder has to know where each frame keeps the
-//! registers of its caller. One rule does for all machine code, as pieces keep no registers for their callers: the frame
-//! pointer is the trampoline's, in a piece without a frame, or leads there by way of the frames between them. So each
-//! function is described as if it were the trampoline; what is read wrongly in the frames of pieces is read again, and
-//! rightly, in the trampoline's, which comes last.
+//! Work that machine code has asked for may be ended ([`swarmrt_term::stop`]): the stack is unwound
+//! then, from a function of the machine through pieces to whoever entered machine code. An unwinder
+//! has to know where each frame keeps the registers of its caller. One rule does for all machine
+//! code, as pieces keep no registers for their callers: the frame pointer is the trampoline's, in a
+//! piece without a frame, or leads there by way of the frames between them. So each function is
+//! described as if it were the trampoline; what is read wrongly in the frames of pieces is read
+//! again, and rightly, in the trampoline's, which comes last.
 
 use crate::layout;
 
-/// The DWARF numbers of the registers that functions keep for their callers, in the order in which the trampoline saves them
-/// below the frame pointer: `rbx`, `r12` to `r15`.
+/// The DWARF numbers of the registers that functions keep for their callers, in the order in which
+/// the trampoline saves them below the frame pointer: `rbx`, `r12` to `r15`.
 const SAVED: [u8; 5] = [3, 12, 13, 14, 15];
 const FRAME_POINTER: u8 = 6;
 const RETURN_ADDRESS: u8 = 16;
@@ -22,8 +23,9 @@ const DW_CFA_OFFSET: u8 = 0x80;
 /// Whether the stack can be unwound through machine code here.
 pub const IS_KNOWN: bool = cfg!(all(target_arch = "x86_64", target_env = "gnu"));
 
-/// The trampoline's machine code: `fn(registers, code) -> exit` for C; it calls what the state names as code by the pad at
-/// that address. The arguments of pieces are in the places that C's are in.
+/// The trampoline's machine code: `fn(registers, code) -> exit` for C; it calls what the state
+/// names as code by the pad at that address. The arguments of pieces are in the places that C's are
+/// in.
 pub fn trampoline(pad: u64) -> Vec<u8> {
     /// `mov REG, [rdi + offset]`, with the `ModRM` byte of the register.
     fn load(prefix: u8, modrm: u8, offset: i32) -> Vec<u8> {
@@ -31,7 +33,11 @@ pub fn trampoline(pad: u64) -> Vec<u8> {
     }
     [
         // push rbp; mov rbp, rsp; push rbx, r12, r13, r14, r15; sub rsp, 8
-        [0x55, 0x48, 0x89, 0xe5, 0x53, 0x41, 0x54, 0x41, 0x55, 0x41, 0x56, 0x41, 0x57, 0x48, 0x83, 0xec, 8].to_vec(),
+        [
+            0x55, 0x48, 0x89, 0xe5, 0x53, 0x41, 0x54, 0x41, 0x55, 0x41, 0x56, 0x41, 0x57, 0x48,
+            0x83, 0xec, 8,
+        ]
+        .to_vec(),
         // mov [rdi + CODE], rsi
         [[0x48, 0x89, 0xb7].as_slice(), &layout::CODE.to_le_bytes()].concat(),
         // mov r15, rdi
@@ -89,7 +95,15 @@ impl Drop for Description {
 
 /// One common entry with the rule, one for the whole stretch that refers to it, and the end.
 fn section(start: u64, bytes: u64) -> Vec<u8> {
-    let mut rule = vec![DW_CFA_DEF_CFA, FRAME_POINTER, 16, DW_CFA_OFFSET | RETURN_ADDRESS, 1, DW_CFA_OFFSET | FRAME_POINTER, 2];
+    let mut rule = vec![
+        DW_CFA_DEF_CFA,
+        FRAME_POINTER,
+        16,
+        DW_CFA_OFFSET | RETURN_ADDRESS,
+        1,
+        DW_CFA_OFFSET | FRAME_POINTER,
+        2,
+    ];
     for (register, slot) in SAVED.iter().zip(3..) {
         rule.extend([DW_CFA_OFFSET | register, slot]);
     }
@@ -97,7 +111,8 @@ fn section(start: u64, bytes: u64) -> Vec<u8> {
     let mut common = [[0, 0, 0, 0, 1, 0, 1, 0x78, RETURN_ADDRESS].as_slice(), &rule].concat();
     pad(&mut common);
     let distance = (4 + common.len() + 4) as u32;
-    let mut whole = [distance.to_le_bytes().as_slice(), &start.to_le_bytes(), &bytes.to_le_bytes()].concat();
+    let mut whole =
+        [distance.to_le_bytes().as_slice(), &start.to_le_bytes(), &bytes.to_le_bytes()].concat();
     pad(&mut whole);
     let length = |entry: &[u8]| (entry.len() as u32).to_le_bytes();
     [&length(&common), common.as_slice(), &length(&whole), &whole, &[0; 4]].concat()
@@ -115,7 +130,8 @@ mod tests {
     #[test]
     fn entries_refer_to_each_other() {
         let section = section(0x1000, 0x2000);
-        let word = |at: usize| u32::from_le_bytes(section[at..at + 4].try_into().expect("four bytes"));
+        let word =
+            |at: usize| u32::from_le_bytes(section[at..at + 4].try_into().expect("four bytes"));
         let common = word(0) as usize;
         assert_eq!(word(4), 0, "a common entry");
         let whole = 4 + common;

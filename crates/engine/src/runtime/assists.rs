@@ -1,4 +1,5 @@
-//! What machine code has done for it: parts of instructions, without the way through the interpreter's loop.
+//! What machine code has done for it: parts of instructions, without the way through the
+//! interpreter's loop.
 
 use super::{binaries, bit_syntax, operations};
 use crate::state::{NativeState, Registers, map_hint};
@@ -9,8 +10,8 @@ use swarmrt_machine::code::natives::NativeSlot;
 use swarmrt_machine::{Process, signal};
 use swarmrt_term::{Alloc, Mfa, Term, map};
 
-/// Executes the one instruction at an address, with the state in `Registers`, and returns the next; null when the
-/// process gives up the scheduler.
+/// Executes the one instruction at an address, with the state in `Registers`, and returns the next;
+/// null when the process gives up the scheduler.
 pub type StepFn = unsafe extern "C-unwind" fn(*mut Registers, *const Instr) -> *const Instr;
 
 /// The word of no term: what an assist returns for "not here, not so".
@@ -18,15 +19,17 @@ pub const NO_TERM: u64 = 0;
 /// The bits of no float that a term can be.
 pub const NO_FLOAT: u64 = u64::MAX;
 
-/// What machine code has done for it. All but `step` do one part of an instruction, with the operands given as words,
-/// while the rest of the state lies in the registers and is read again afterwards. One that returns [`NO_TERM`] has left
-/// everything so that the instruction can be stepped instead.
+/// What machine code has done for it. All but `step` do one part of an instruction, with the
+/// operands given as words, while the rest of the state lies in the registers and is read again
+/// afterwards. One that returns [`NO_TERM`] has left everything so that the instruction can be
+/// stepped instead.
 pub struct Assists {
     pub step: StepFn,
-    /// The built-in called by the instruction, with its arguments in X registers. What is not a plain result is left to
-    /// the step, which finds the result there and does not call again.
+    /// The built-in called by the instruction, with its arguments in X registers. What is not a
+    /// plain result is left to the step, which finds the result there and does not call again.
     pub call_bif: unsafe extern "C-unwind" fn(*mut Registers, *const Instr) -> u64,
-    /// The native body at the instruction, whose slot is filled, with its arguments in X registers; as `call_bif`.
+    /// The native body at the instruction, whose slot is filled, with its arguments in X registers;
+    /// as `call_bif`.
     pub call_native: unsafe extern "C-unwind" fn(*mut Registers, *const Instr) -> u64,
     /// A built-in that yields a value: its number, and its arguments (address, count).
     pub bif: unsafe extern "C-unwind" fn(*mut Registers, u64, *const u64, u64) -> u64,
@@ -36,7 +39,8 @@ pub struct Assists {
     pub map_get_all: unsafe extern "C-unwind" fn(*mut Registers, u64, *mut u64, u64) -> u64,
     /// As `map_get_all`, with the number of the first key's hint: the hints of a flat map are set.
     pub map_find: unsafe extern "C-unwind" fn(*mut Registers, u64, *mut u64, u64, u64) -> u64,
-    /// The map that `PutMap` makes, from the values of its sources (map, then keys and values in turn).
+    /// The map that `PutMap` makes, from the values of its sources (map, then keys and values in
+    /// turn).
     pub map_put: unsafe extern "C-unwind" fn(*mut Registers, *const Instr, *const u64) -> u64,
     /// The binary that `BsCreateBin` makes, from the values of its sources in order.
     pub create_binary: unsafe extern "C-unwind" fn(*mut Registers, *const Instr, *const u64) -> u64,
@@ -123,8 +127,9 @@ impl Assists {
 
 const STRESS: bool = cfg!(feature = "stress");
 
-// SAFETY, for all of this file: machine code calls these while it runs a process, with the scheduler's registers, its
-// own state in them, and words that are terms. Nobody else holds the process or the registers meanwhile.
+// SAFETY, for all of this file: machine code calls these while it runs a process, with the
+// scheduler's registers, its own state in them, and words that are terms. Nobody else holds the
+// process or the registers meanwhile.
 
 /// The process with its heap pointers current, and the state that machine code reads afterwards.
 unsafe fn current<'a>(registers: *mut Registers) -> (&'a mut Process, &'a mut NativeState) {
@@ -143,7 +148,8 @@ unsafe fn term(word: u64) -> Term {
     unsafe { Term::from_raw(word) }
 }
 
-/// Hands the heap top back; what presses for a collection ends the turn of the machine code at its next call.
+/// Hands the heap top back; what presses for a collection ends the turn of the machine code at its
+/// next call.
 fn allocated(p: &mut Process, state: &mut NativeState) {
     state.top = p.heap.top;
     if p.heap.wants_collection && state.reductions > 0 {
@@ -167,8 +173,10 @@ unsafe extern "C-unwind" fn call_bif(registers: *mut Registers, ip: *const Instr
     // SAFETY: see above; the verifier has seen that the arguments are there.
     unsafe {
         let (p, state) = current(registers);
-        let (Instr::CallBif { bif, arity } | Instr::CallBifLast { bif, arity, .. } | Instr::CallBifOnly { bif, arity } | Instr::BifBody { bif, arity, .. }) =
-            *ip
+        let (Instr::CallBif { bif, arity }
+        | Instr::CallBifLast { bif, arity, .. }
+        | Instr::CallBifOnly { bif, arity }
+        | Instr::BifBody { bif, arity, .. }) = *ip
         else {
             unreachable!("{:?} does not call a built-in", *ip)
         };
@@ -178,14 +186,17 @@ unsafe extern "C-unwind" fn call_bif(registers: *mut Registers, ip: *const Instr
         }
         p.reductions = (state.reductions + state.deferred) as i32;
         p.ip = ip;
-        let args = std::slice::from_raw_parts((&raw const (*registers).x).cast::<Term>(), usize::from(arity));
+        let args = std::slice::from_raw_parts(
+            (&raw const (*registers).x).cast::<Term>(),
+            usize::from(arity),
+        );
         let result = (entry.function)(p, args);
         hand_over(p, state, result)
     }
 }
 
-/// What a call comes to for machine code: a plain result, or one that the step finds. The result is that of a
-/// [`BifFn`](swarmrt_machine::bif::BifFn).
+/// What a call comes to for machine code: a plain result, or one that the step finds. The result is
+/// that of a [`BifFn`](swarmrt_machine::bif::BifFn).
 #[inline]
 fn hand_over(p: &mut Process, state: &mut NativeState, result: Option<Term>) -> u64 {
     state.top = p.heap.top;
@@ -201,23 +212,34 @@ fn hand_over(p: &mut Process, state: &mut NativeState, result: Option<Term>) -> 
 }
 
 unsafe extern "C-unwind" fn call_native(registers: *mut Registers, ip: *const Instr) -> u64 {
-    // SAFETY: see above; the instruction's module is there, and the verifier has seen that the arguments are there.
+    // SAFETY: see above; the instruction's module is there, and the verifier has seen that the
+    // arguments are there.
     unsafe {
         let (p, state) = current(registers);
-        let Instr::NativeBody { arity, slot } = *ip else { unreachable!("{:?} is no native body", *ip) };
+        let Instr::NativeBody { arity, slot } = *ip else {
+            unreachable!("{:?} is no native body", *ip)
+        };
         let native = NativeSlot::at(slot).get().expect("machine code has looked");
         if p.result_at_hand.is_some() || !native.may_be_called_directly(p) {
             return NO_TERM;
         }
         p.reductions = (state.reductions + state.deferred) as i32;
         p.ip = ip;
-        let args = std::slice::from_raw_parts((&raw const (*registers).x).cast::<Term>(), usize::from(arity));
+        let args = std::slice::from_raw_parts(
+            (&raw const (*registers).x).cast::<Term>(),
+            usize::from(arity),
+        );
         let result = native.call_directly(p, args);
         hand_over(p, state, result)
     }
 }
 
-unsafe extern "C-unwind" fn bif(registers: *mut Registers, number: u64, args: *const u64, count: u64) -> u64 {
+unsafe extern "C-unwind" fn bif(
+    registers: *mut Registers,
+    number: u64,
+    args: *const u64,
+    count: u64,
+) -> u64 {
     // SAFETY: see above.
     unsafe {
         let (p, state) = current(registers);
@@ -235,7 +257,12 @@ unsafe extern "C-unwind" fn map_get(source: u64, key: u64) -> u64 {
     unsafe { map::get(term(source), term(key)).map_or(NO_TERM, Term::raw) }
 }
 
-unsafe extern "C-unwind" fn map_get_all(_: *mut Registers, source: u64, keys: *mut u64, count: u64) -> u64 {
+unsafe extern "C-unwind" fn map_get_all(
+    _: *mut Registers,
+    source: u64,
+    keys: *mut u64,
+    count: u64,
+) -> u64 {
     // SAFETY: see above; the caller has seen that it is a map.
     unsafe {
         for place in std::slice::from_raw_parts_mut(keys, count as usize) {
@@ -248,12 +275,22 @@ unsafe extern "C-unwind" fn map_get_all(_: *mut Registers, source: u64, keys: *m
     }
 }
 
-unsafe extern "C-unwind" fn map_find(registers: *mut Registers, source: u64, keys: *mut u64, count: u64, first_hint: u64) -> u64 {
+unsafe extern "C-unwind" fn map_find(
+    registers: *mut Registers,
+    source: u64,
+    keys: *mut u64,
+    count: u64,
+    first_hint: u64,
+) -> u64 {
     // SAFETY: see above; the caller has seen that it is a map.
     unsafe {
-        let Some(flat) = term(source).as_flat_map() else { return map_get_all(registers, source, keys, count) };
+        let Some(flat) = term(source).as_flat_map() else {
+            return map_get_all(registers, source, keys, count);
+        };
         let hints = &mut (*registers).native.map_hints;
-        for (index, place) in std::slice::from_raw_parts_mut(keys, count as usize).iter_mut().enumerate() {
+        for (index, place) in
+            std::slice::from_raw_parts_mut(keys, count as usize).iter_mut().enumerate()
+        {
             let Some(position) = map::flat_position(flat, term(*place)) else { return NO_TERM };
             hints[map_hint(first_hint as usize, index)] = position as u8;
             *place = flat.values()[position].raw();
@@ -262,7 +299,11 @@ unsafe extern "C-unwind" fn map_find(registers: *mut Registers, source: u64, key
     }
 }
 
-unsafe extern "C-unwind" fn map_put(registers: *mut Registers, ip: *const Instr, values: *const u64) -> u64 {
+unsafe extern "C-unwind" fn map_put(
+    registers: *mut Registers,
+    ip: *const Instr,
+    values: *const u64,
+) -> u64 {
     // SAFETY: see above; there are as many values as the instruction has sources.
     unsafe {
         let (p, state) = current(registers);
@@ -271,8 +312,13 @@ unsafe extern "C-unwind" fn map_put(registers: *mut Registers, ip: *const Instr,
         if !source.is_map() {
             return NO_TERM;
         }
-        let pairs = std::slice::from_raw_parts(values.add(1).cast::<(Term, Term)>(), put.pairs.len());
-        let made = if put.exact { map::update_all(&mut p.heap, source, pairs) } else { Some(map::put_all(&mut p.heap, source, pairs)) };
+        let pairs =
+            std::slice::from_raw_parts(values.add(1).cast::<(Term, Term)>(), put.pairs.len());
+        let made = if put.exact {
+            map::update_all(&mut p.heap, source, pairs)
+        } else {
+            Some(map::put_all(&mut p.heap, source, pairs))
+        };
         allocated(p, state);
         made.map_or(NO_TERM, Term::raw)
     }
@@ -291,7 +337,11 @@ unsafe fn in_order(values: *const u64) -> impl Fn(Src) -> Term {
     }
 }
 
-unsafe extern "C-unwind" fn create_binary(registers: *mut Registers, ip: *const Instr, values: *const u64) -> u64 {
+unsafe extern "C-unwind" fn create_binary(
+    registers: *mut Registers,
+    ip: *const Instr,
+    values: *const u64,
+) -> u64 {
     // SAFETY: see above; there are as many values as the instruction has sources.
     unsafe {
         let (p, state) = current(registers);
@@ -304,12 +354,22 @@ unsafe extern "C-unwind" fn create_binary(registers: *mut Registers, ip: *const 
     }
 }
 
-unsafe extern "C-unwind" fn append_own_word(registers: *mut Registers, source: u64, word: u64, bits: u64) -> u64 {
+unsafe extern "C-unwind" fn append_own_word(
+    registers: *mut Registers,
+    source: u64,
+    word: u64,
+    bits: u64,
+) -> u64 {
     // SAFETY: see above.
     unsafe { made(registers, |p| binaries::append_own_word(p, term(source), word, bits as usize)) }
 }
 
-unsafe extern "C-unwind" fn append_word(registers: *mut Registers, source: u64, word: u64, bits: u64) -> u64 {
+unsafe extern "C-unwind" fn append_word(
+    registers: *mut Registers,
+    source: u64,
+    word: u64,
+    bits: u64,
+) -> u64 {
     // SAFETY: see above.
     unsafe { made(registers, |p| binaries::append_word(p, term(source), word, bits as usize)) }
 }
@@ -319,7 +379,12 @@ unsafe extern "C-unwind" fn start_match(registers: *mut Registers, source: u64) 
     unsafe { made(registers, |p| binaries::start_match(p, term(source))) }
 }
 
-unsafe extern "C-unwind" fn part(registers: *mut Registers, original: u64, offset: u64, bits: u64) -> u64 {
+unsafe extern "C-unwind" fn part(
+    registers: *mut Registers,
+    original: u64,
+    offset: u64,
+    bits: u64,
+) -> u64 {
     // SAFETY: see above; the caller has seen that there are so many bits.
     unsafe {
         let (p, state) = current(registers);
@@ -332,7 +397,9 @@ unsafe extern "C-unwind" fn part(registers: *mut Registers, original: u64, offse
 unsafe extern "C-unwind" fn get_utf(_: *mut Registers, ip: *const Instr, context: u64) -> u64 {
     // SAFETY: see above.
     unsafe {
-        let Instr::BsGetUtf { utf, flags, .. } = *ip else { unreachable!("{:?} reads no character", *ip) };
+        let Instr::BsGetUtf { utf, flags, .. } = *ip else {
+            unreachable!("{:?} reads no character", *ip)
+        };
         let Some(context) = term(context).as_match_context() else { return NO_TERM };
         match bit_syntax::read_utf(utf, bit_syntax::remaining(context), flags) {
             Some((code, bits)) => {
@@ -344,7 +411,12 @@ unsafe extern "C-unwind" fn get_utf(_: *mut Registers, ip: *const Instr, context
     }
 }
 
-unsafe extern "C-unwind" fn get_integer(registers: *mut Registers, context: u64, bits: u64, flags: u64) -> u64 {
+unsafe extern "C-unwind" fn get_integer(
+    registers: *mut Registers,
+    context: u64,
+    bits: u64,
+    flags: u64,
+) -> u64 {
     // SAFETY: see above; the caller has seen that there are so many bits.
     unsafe {
         let (p, state) = current(registers);
@@ -397,9 +469,15 @@ unsafe extern "C-unwind" fn reserve_marker(registers: *mut Registers) -> u64 {
     }
 }
 
-unsafe extern "C-unwind" fn bind_marker(registers: *mut Registers, marker: u64, reference: u64) -> u64 {
+unsafe extern "C-unwind" fn bind_marker(
+    registers: *mut Registers,
+    marker: u64,
+    reference: u64,
+) -> u64 {
     // SAFETY: see above.
-    unsafe { operations::bind_marker(&mut *(*registers).native.process, term(marker), term(reference)) };
+    unsafe {
+        operations::bind_marker(&mut *(*registers).native.process, term(marker), term(reference));
+    };
     NO_TERM
 }
 
@@ -425,11 +503,17 @@ unsafe extern "C-unwind" fn take_message(registers: *mut Registers) -> u64 {
     }
 }
 
-unsafe extern "C-unwind" fn make_fun(registers: *mut Registers, ip: *const Instr, free: *const u64) -> u64 {
+unsafe extern "C-unwind" fn make_fun(
+    registers: *mut Registers,
+    ip: *const Instr,
+    free: *const u64,
+) -> u64 {
     // SAFETY: see above; there are as many values as the instruction has sources.
     unsafe {
         let (p, state) = current(registers);
-        let Instr::MakeFun { arity, free: shape, .. } = *ip else { unreachable!("{:?} makes no fun", *ip) };
+        let Instr::MakeFun { arity, free: shape, .. } = *ip else {
+            unreachable!("{:?} makes no fun", *ip)
+        };
         let (entry, sources) = &*shape;
         let free = std::slice::from_raw_parts(free.cast::<Term>(), sources.len());
         let fun = operations::make_fun(p, *entry, arity, free.iter().copied());
@@ -489,10 +573,18 @@ unsafe extern "C-unwind" fn boxed_float(word: u64, _: u64) -> u64 {
     unsafe { term(word) }.as_float().map_or(NO_FLOAT, f64::to_bits)
 }
 
-unsafe extern "C-unwind" fn apply_target(registers: *mut Registers, module: u64, function: u64, arity: u64) -> *const Instr {
+unsafe extern "C-unwind" fn apply_target(
+    registers: *mut Registers,
+    module: u64,
+    function: u64,
+    arity: u64,
+) -> *const Instr {
     // SAFETY: see above.
     unsafe {
-        let (Some(module), Some(function)) = (term(module).as_atom(), term(function).as_atom()) else { return std::ptr::null() };
+        let (Some(module), Some(function)) = (term(module).as_atom(), term(function).as_atom())
+        else {
+            return std::ptr::null();
+        };
         let mfa = Mfa { module, function, arity: arity as u32 };
         if operations::shows_its_caller(mfa) {
             return std::ptr::null();

@@ -9,7 +9,8 @@ use swarmrt_term::binary::{HEAP_BIN_BYTES_MAX, SharedBytes, shared_bin, sub_bin}
 use swarmrt_term::release::{self, Release};
 use swarmrt_term::{Alloc, Atom, Bits, Header, MatchContext, Subtag, Term, am};
 
-/// A match context for a bitstring or for a context (a copy of its state); `None` for anything else.
+/// A match context for a bitstring or for a context (a copy of its state); `None` for anything
+/// else.
 pub fn start_match(p: &mut Process, source: Term) -> Option<Term> {
     if source.as_match_context().is_some() {
         return Some(source);
@@ -43,10 +44,15 @@ pub fn take_bits(context: MatchContext, size: usize) -> Bits {
     bits
 }
 
-/// The integer of `size` bits from the position on, which moves past them; where it is larger than the largest integer there
-/// is none, and the position stays.
+/// The integer of `size` bits from the position on, which moves past them; where it is larger than
+/// the largest integer there is none, and the position stays.
 #[inline]
-pub fn take_integer(p: &mut Process, context: MatchContext, size: usize, flags: u8) -> Option<Term> {
+pub fn take_integer(
+    p: &mut Process,
+    context: MatchContext,
+    size: usize,
+    flags: u8,
+) -> Option<Term> {
     let before = context.offset();
     let integer = bit_syntax::read_integer(&mut p.heap, take_bits(context, size), flags);
     if integer.is_none() {
@@ -55,7 +61,8 @@ pub fn take_integer(p: &mut Process, context: MatchContext, size: usize, flags: 
     integer
 }
 
-/// The part of the original from the position on, `size` bits long, as a term; the position moves past it.
+/// The part of the original from the position on, `size` bits long, as a term; the position moves
+/// past it.
 pub fn take_part(p: &mut Process, context: MatchContext, size: usize) -> Term {
     let offset = context.offset();
     context.set_offset(offset + size);
@@ -94,8 +101,17 @@ impl BuildError {
             SegmentKind::Utf32 => "utf32",
         };
         let atom = |name| Term::atom(Atom::new(name));
-        let cause = p.tuple(&[Term::small(i64::from(self.segment)), atom(kind), atom(self.problem), self.value]);
-        let pairs = [(Term::atom(am::CAUSE), cause), (atom("function"), atom("format_bs_fail")), (Term::atom(am::MODULE), Term::atom(am::ERL_ERTS_ERRORS))];
+        let cause = p.tuple(&[
+            Term::small(i64::from(self.segment)),
+            atom(kind),
+            atom(self.problem),
+            self.value,
+        ]);
+        let pairs = [
+            (Term::atom(am::CAUSE), cause),
+            (atom("function"), atom("format_bs_fail")),
+            (Term::atom(am::MODULE), Term::atom(am::ERL_ERTS_ERRORS)),
+        ];
         let info = swarmrt_term::map::from_pairs(&mut p.heap, &pairs);
         let info = p.tuple(&[Term::atom(am::ERROR_INFO), info]);
         BifExit::WithArgs { reason: Term::atom(self.reason), args: Term::NONE, option: Some(info) }
@@ -117,7 +133,11 @@ fn explicit_bits(segment: &Segment, size: Option<Term>) -> Result<Option<usize>,
     let Some(size) = size.filter(|_| !is_of_own_size(segment)) else { return Ok(None) };
     let Some(small) = size.as_small() else {
         let large = size.as_big().is_some_and(|big| !big.is_negative());
-        return Err(if large { BuildError::limit(segment, size) } else { BuildError::badarg(segment, "size", size) });
+        return Err(if large {
+            BuildError::limit(segment, size)
+        } else {
+            BuildError::badarg(segment, "size", size)
+        });
     };
     let count = usize::try_from(small).map_err(|_| BuildError::badarg(segment, "size", size))?;
     let bits = count.checked_mul(segment.unit as usize).filter(|&bits| bits < BITS_MAX);
@@ -127,13 +147,18 @@ fn explicit_bits(segment: &Segment, size: Option<Term>) -> Result<Option<usize>,
 /// Whether the value alone says how many bits a segment takes.
 #[inline]
 fn is_of_own_size(segment: &Segment) -> bool {
-    matches!(segment.kind, SegmentKind::String | SegmentKind::Utf8 | SegmentKind::Utf16 | SegmentKind::Utf32)
+    matches!(
+        segment.kind,
+        SegmentKind::String | SegmentKind::Utf8 | SegmentKind::Utf16 | SegmentKind::Utf32
+    )
 }
 
 /// The bits of a character.
 fn character_bits(segment: &Segment, value: Term) -> Result<usize, BuildError> {
     let code = value.as_small().and_then(|code| u32::try_from(code).ok());
-    let length = code.and_then(|code| bit_syntax::utf_bytes(utf_of(segment.kind), code, segment.flags)).map(|(_, length)| length * 8);
+    let length = code
+        .and_then(|code| bit_syntax::utf_bytes(utf_of(segment.kind), code, segment.flags))
+        .map(|(_, length)| length * 8);
     length.ok_or_else(|| BuildError::badarg(segment, "type", value))
 }
 
@@ -146,7 +171,8 @@ fn implicit_bits(segment: &Segment, value: Term) -> Result<usize, BuildError> {
         // These are looked at in their turn.
         SegmentKind::Utf8 | SegmentKind::Utf16 => Ok(0),
         _ => {
-            let bits = value.as_bits().ok_or_else(|| BuildError::badarg(segment, "type", value))?.bit_size;
+            let bits =
+                value.as_bits().ok_or_else(|| BuildError::badarg(segment, "type", value))?.bit_size;
             let fits = bits.is_multiple_of(segment.unit as usize);
             if fits { Ok(bits) } else { Err(BuildError::badarg(segment, "unit", value)) }
         }
@@ -155,18 +181,29 @@ fn implicit_bits(segment: &Segment, value: Term) -> Result<usize, BuildError> {
 
 /// Looks at the value of a segment that takes `bits`; the bits that it takes.
 #[inline]
-fn checked_bits(segment: &Segment, value: Term, size: Option<Term>, bits: usize) -> Result<usize, BuildError> {
+fn checked_bits(
+    segment: &Segment,
+    value: Term,
+    size: Option<Term>,
+    bits: usize,
+) -> Result<usize, BuildError> {
     let wrong_type = || BuildError::badarg(segment, "type", value);
     match segment.kind {
         SegmentKind::Utf8 | SegmentKind::Utf16 => character_bits(segment, value),
         SegmentKind::Integer if !value.is_integer() => Err(wrong_type()),
         SegmentKind::Float if !value.is_number() => Err(wrong_type()),
-        SegmentKind::Float if !matches!(bits, 16 | 32 | 64) => Err(BuildError::badarg(segment, "invalid", size.unwrap_or(Term::small(bits as i64)))),
-        SegmentKind::Binary | SegmentKind::Append | SegmentKind::PrivateAppend => match value.as_bits() {
-            None => Err(wrong_type()),
-            Some(source) if source.bit_size < bits => Err(BuildError::badarg(segment, "short", value)),
-            Some(_) => Ok(bits),
-        },
+        SegmentKind::Float if !matches!(bits, 16 | 32 | 64) => {
+            Err(BuildError::badarg(segment, "invalid", size.unwrap_or(Term::small(bits as i64))))
+        }
+        SegmentKind::Binary | SegmentKind::Append | SegmentKind::PrivateAppend => {
+            match value.as_bits() {
+                None => Err(wrong_type()),
+                Some(source) if source.bit_size < bits => {
+                    Err(BuildError::badarg(segment, "short", value))
+                }
+                Some(_) => Ok(bits),
+            }
+        }
         _ => Ok(bits),
     }
 }
@@ -181,7 +218,8 @@ fn segment_bits(segment: &Segment, value: Term, size: Option<Term>) -> Result<us
     checked_bits(segment, value, size, bits)
 }
 
-/// Whether OTP looks at this character when it looks at the sizes. (That UTF-8 is among them was seen in OTP 27 and 29.)
+/// Whether OTP looks at this character when it looks at the sizes. (That UTF-8 is among them was
+/// seen in OTP 27 and 29.)
 fn is_sized_by_character(segment: &Segment) -> bool {
     match segment.kind {
         SegmentKind::Utf32 => true,
@@ -190,13 +228,18 @@ fn is_sized_by_character(segment: &Segment) -> bool {
     }
 }
 
-/// The error that OTP finds first: what is wrong with a size comes before what is wrong with any other value.
+/// The error that OTP finds first: what is wrong with a size comes before what is wrong with any
+/// other value.
 #[cold]
 fn first_error(segments: &[Segment], operands: &[(Term, Option<Term>)]) -> Option<BuildError> {
     let segments = || segments.iter().zip(operands);
     let mut sizes = Vec::with_capacity(operands.len());
     for (segment, &(value, size)) in segments() {
-        let bits = if is_sized_by_character(segment) { character_bits(segment, value).map(Some) } else { explicit_bits(segment, size) };
+        let bits = if is_sized_by_character(segment) {
+            character_bits(segment, value).map(Some)
+        } else {
+            explicit_bits(segment, size)
+        };
         match bits {
             Ok(bits) => sizes.push(bits),
             Err(error) => return Some(error),
@@ -210,15 +253,21 @@ fn first_error(segments: &[Segment], operands: &[(Term, Option<Term>)]) -> Optio
             }
         }
     }
-    segments().zip(sizes).find_map(|((segment, &(value, size)), bits)| checked_bits(segment, value, size, bits?).err())
+    segments().zip(sizes).find_map(|((segment, &(value, size)), bits)| {
+        checked_bits(segment, value, size, bits?).err()
+    })
 }
 
-/// Builds a bitstring. `resolve` is asked for the value of each segment and then for its size, in the order of the
-/// segments: machine code gives them in this order.
+/// Builds a bitstring. `resolve` is asked for the value of each segment and then for its size, in
+/// the order of the segments: machine code gives them in this order.
 ///
 /// # Errors
 /// The segment that cannot be built, and why.
-pub fn create(p: &mut Process, plan: &BinaryPlan, resolve: impl Fn(Src) -> Term) -> Result<Term, BuildError> {
+pub fn create(
+    p: &mut Process,
+    plan: &BinaryPlan,
+    resolve: impl Fn(Src) -> Term,
+) -> Result<Term, BuildError> {
     /// Bytes copied for a reduction.
     const BYTES_PER_REDUCTION: usize = 1024;
     let mut sized: SmallVec<[Sized<'_>; 8]> = SmallVec::new();
@@ -249,7 +298,8 @@ pub fn create(p: &mut Process, plan: &BinaryPlan, resolve: impl Fn(Src) -> Term)
     if matches!(first.segment.kind, SegmentKind::Append | SegmentKind::PrivateAppend) {
         return append(p, first, &sized[1..], total);
     }
-    let (term, base) = fresh(p, total).ok_or_else(|| BuildError::limit(first.segment, first.value))?;
+    let (term, base) =
+        fresh(p, total).ok_or_else(|| BuildError::limit(first.segment, first.value))?;
     write_all(&sized, BitWriter { base, bit_position: 0 })?;
     Ok(term)
 }
@@ -312,9 +362,14 @@ fn write_all(segments: &[Sized<'_>], mut writer: BitWriter) -> Result<(), BuildE
     Ok(())
 }
 
-/// Builds `source` followed by the segments: in place behind `source` where nobody has done so before
-/// and there is room, else in a new buffer that leaves room for more.
-fn append(p: &mut Process, first: &Sized<'_>, rest: &[Sized<'_>], total: usize) -> Result<Term, BuildError> {
+/// Builds `source` followed by the segments: in place behind `source` where nobody has done so
+/// before and there is room, else in a new buffer that leaves room for more.
+fn append(
+    p: &mut Process,
+    first: &Sized<'_>,
+    rest: &[Sized<'_>],
+    total: usize,
+) -> Result<Term, BuildError> {
     let (source, source_bits) = (first.value, first.bits);
     let limit = || BuildError::limit(first.segment, source);
     if first.segment.kind == SegmentKind::PrivateAppend
@@ -328,7 +383,10 @@ fn append(p: &mut Process, first: &Sized<'_>, rest: &[Sized<'_>], total: usize) 
     if total == source_bits && Bits::of(source).bit_size == total {
         return Ok(source);
     }
-    if total.div_ceil(8) <= HEAP_BIN_BYTES_MAX && Bits::shared_of(source).is_none() && source_bits == 0 {
+    if total.div_ceil(8) <= HEAP_BIN_BYTES_MAX
+        && Bits::shared_of(source).is_none()
+        && source_bits == 0
+    {
         let (term, base) = fresh(p, total).ok_or_else(limit)?;
         write_all(rest, BitWriter { base, bit_position: 0 })?;
         return Ok(term);
@@ -341,7 +399,8 @@ fn append(p: &mut Process, first: &Sized<'_>, rest: &[Sized<'_>], total: usize) 
     Ok(place.term(p))
 }
 
-/// Room behind a bitstring, and what the longer one will be: a part of a whole that takes up all of its buffer.
+/// Room behind a bitstring, and what the longer one will be: a part of a whole that takes up all of
+/// its buffer.
 struct Behind {
     base: *mut u8,
     source_bits: usize,
@@ -359,9 +418,9 @@ impl Behind {
     }
 }
 
-/// A shared binary that nothing else refers to the buffer of, and that ends where its buffer is used
-/// up to: what a comprehension builds. It is lengthened in place, so that every register that holds it
-/// has the longer one: code of OTP 29 goes on with the term it appended to.
+/// A shared binary that nothing else refers to the buffer of, and that ends where its buffer is
+/// used up to: what a comprehension builds. It is lengthened in place, so that every register that
+/// holds it has the longer one: code of OTP 29 goes on with the term it appended to.
 struct OwnBinary {
     at: *mut u64,
     /// The reference that the term holds, borrowed.
@@ -372,19 +431,23 @@ struct OwnBinary {
 impl OwnBinary {
     #[inline]
     fn of(source: Term, source_bits: usize) -> Option<OwnBinary> {
-        if !source.is_boxed() || !source.boxed_header().has(Subtag::SharedBin) || is_literal(source) {
+        if !source.is_boxed() || !source.boxed_header().has(Subtag::SharedBin) || is_literal(source)
+        {
             return None;
         }
         let at = source.boxed_ptr();
         // SAFETY: the words of a shared binary, whose buffer is alive as long as the term.
         let (bits, data, shared) = unsafe {
-            let shared = std::mem::ManuallyDrop::new(SharedBytes::from_raw(*at.add(shared_bin::SHARED)));
+            let shared =
+                std::mem::ManuallyDrop::new(SharedBytes::from_raw(*at.add(shared_bin::SHARED)));
             (*at.add(shared_bin::BIT_SIZE) as usize, *at.add(shared_bin::DATA_PTR) as usize, shared)
         };
-        let is_own = bits == source_bits && data == shared.data() as usize && shared.references() == 1;
+        let is_own =
+            bits == source_bits && data == shared.data() as usize && shared.references() == 1;
         is_own.then_some(OwnBinary { at, shared, bits })
     }
-    /// Room for `total` bits in all, in the buffer or in a new one; `None` where there is no memory.
+    /// Room for `total` bits in all, in the buffer or in a new one; `None` where there is no
+    /// memory.
     #[inline]
     fn extend(self, total: usize) -> Option<Lengthened> {
         if self.shared.try_extend(self.bits, total) {
@@ -392,7 +455,9 @@ impl OwnBinary {
         }
         let larger = larger_buffer(total)?;
         // SAFETY: both have that many bytes.
-        unsafe { larger.data().copy_from_nonoverlapping(self.shared.data(), self.bits.div_ceil(8)) };
+        unsafe {
+            larger.data().copy_from_nonoverlapping(self.shared.data(), self.bits.div_ceil(8));
+        };
         Some(Lengthened { at: self.at, base: larger.data(), total, larger: Some(larger) })
     }
 }
@@ -419,7 +484,8 @@ impl Lengthened {
             if let Some(larger) = self.larger {
                 p.heap.off_heap().bytes += larger.capacity();
                 *self.at.add(shared_bin::DATA_PTR) = self.base as u64;
-                let old = std::mem::replace(&mut *self.at.add(shared_bin::SHARED), larger.into_raw());
+                let old =
+                    std::mem::replace(&mut *self.at.add(shared_bin::SHARED), larger.into_raw());
                 drop(SharedBytes::from_raw(old));
             }
         }
@@ -429,27 +495,40 @@ impl Lengthened {
 /// As [`append_word`], for what a comprehension builds.
 pub fn append_own_word(p: &mut Process, source: Term, word: u64, bits: usize) -> Option<Term> {
     let source_bits = source.as_bits().filter(|bits| bits.is_binary())?.bit_size;
-    let Some(own) = OwnBinary::of(source, source_bits) else { return append_word(p, source, word, bits) };
+    let Some(own) = OwnBinary::of(source, source_bits) else {
+        return append_word(p, source, word, bits);
+    };
     let longer = own.extend(source_bits + bits)?;
     longer.writer(source_bits).word(word, bits);
     longer.finish(p);
     Some(source)
 }
 
-/// Room behind the first `source_bits` of a bitstring for `total` in all, where nobody has put anything yet.
+/// Room behind the first `source_bits` of a bitstring for `total` in all, where nobody has put
+/// anything yet.
 fn extend(p: &mut Process, source: Term, source_bits: usize, total: usize) -> Option<Behind> {
     let (original, offset) = Bits::original_of(source);
     let raw = Bits::shared_of(source)?;
-    // SAFETY: the shared buffer is alive as long as the term, and the borrowed reference is forgotten.
+    // SAFETY: the shared buffer is alive as long as the term, and the borrowed reference is
+    // forgotten.
     let shared = unsafe { std::mem::ManuallyDrop::new(SharedBytes::from_raw(raw)) };
     // SAFETY: the original is a shared binary; its data lies in the buffer.
-    let (data, bits) = unsafe { (*original.boxed_ptr().add(shared_bin::DATA_PTR) as usize, *original.boxed_ptr().add(shared_bin::BIT_SIZE) as usize) };
+    let (data, bits) = unsafe {
+        (
+            *original.boxed_ptr().add(shared_bin::DATA_PTR) as usize,
+            *original.boxed_ptr().add(shared_bin::BIT_SIZE) as usize,
+        )
+    };
     let end = offset + total;
     if data != shared.data() as usize || !shared.try_extend(offset + source_bits, end) {
         return None;
     }
     // A part of what takes up the buffer needs nothing more.
-    let whole = if bits >= end { original } else { p.heap.shared_bin((*shared).clone(), 0, shared.capacity() * 8) };
+    let whole = if bits >= end {
+        original
+    } else {
+        p.heap.shared_bin((*shared).clone(), 0, shared.capacity() * 8)
+    };
     Some(Behind { base: shared.data(), source_bits, whole, offset, total })
 }
 
@@ -471,25 +550,36 @@ fn grown(p: &mut Process, source: Term, source_bits: usize, total: usize) -> Opt
     Some(Behind { base, source_bits, whole, offset: 0, total })
 }
 
-/// The commonest case of [`append_word`], in one go: whole bytes go behind a part of a whole that takes up all of its buffer.
+/// The commonest case of [`append_word`], in one go: whole bytes go behind a part of a whole that
+/// takes up all of its buffer.
 fn append_bytes(p: &mut Process, source: Term, word: u64, bits: usize) -> Option<Term> {
     if !source.is_boxed() || !source.boxed_header().has(Subtag::SubBin) || bits == 0 {
         return None;
     }
     let (original, offset) = Bits::original_of(source);
-    // SAFETY: the header says that it is a sub-binary, and that its original is a shared one, whose buffer is alive as
-    // long as the term; the borrowed reference is forgotten.
+    // SAFETY: the header says that it is a sub-binary, and that its original is a shared one, whose
+    // buffer is alive as long as the term; the borrowed reference is forgotten.
     let (size, data, whole, shared) = unsafe {
         let size = *source.boxed_ptr().add(sub_bin::BIT_SIZE) as usize;
         if !original.boxed_header().has(Subtag::SharedBin) {
             return None;
         }
         let of = original.boxed_ptr();
-        let shared = std::mem::ManuallyDrop::new(SharedBytes::from_raw(*of.add(shared_bin::SHARED)));
-        (size, *of.add(shared_bin::DATA_PTR) as usize, *of.add(shared_bin::BIT_SIZE) as usize, shared)
+        let shared =
+            std::mem::ManuallyDrop::new(SharedBytes::from_raw(*of.add(shared_bin::SHARED)));
+        (
+            size,
+            *of.add(shared_bin::DATA_PTR) as usize,
+            *of.add(shared_bin::BIT_SIZE) as usize,
+            shared,
+        )
     };
     let (from, end) = (offset + size, offset + size + bits);
-    if !(from | size | bits).is_multiple_of(8) || end > whole || data != shared.data() as usize || !shared.try_extend(from, end) {
+    if !(from | size | bits).is_multiple_of(8)
+        || end > whole
+        || data != shared.data() as usize
+        || !shared.try_extend(from, end)
+    {
         return None;
     }
     // SAFETY: the bytes were claimed just now, and are within the buffer.
@@ -498,20 +588,26 @@ fn append_bytes(p: &mut Process, source: Term, word: u64, bits: usize) -> Option
         match bits {
             8 => *to = word as u8,
             32 => to.cast::<u32>().write_unaligned((word as u32).to_be()),
-            _ => to.copy_from_nonoverlapping((word << (64 - bits)).to_be_bytes().as_ptr(), bits / 8),
+            _ => {
+                to.copy_from_nonoverlapping((word << (64 - bits)).to_be_bytes().as_ptr(), bits / 8);
+            }
         }
     }
     Some(p.heap.sub_binary(original, offset, size + bits))
 }
 
-/// A bitstring with the lowest `bits` bits of a word behind it; `None` when it is none, or is not whole bytes.
+/// A bitstring with the lowest `bits` bits of a word behind it; `None` when it is none, or is not
+/// whole bytes.
 pub fn append_word(p: &mut Process, source: Term, word: u64, bits: usize) -> Option<Term> {
     if let Some(longer) = append_bytes(p, source, word, bits) {
         return Some(longer);
     }
     let source_bits = source.as_bits().filter(|bits| bits.is_binary())?.bit_size;
     let total = source_bits + bits;
-    if total.div_ceil(8) <= HEAP_BIN_BYTES_MAX && source_bits == 0 && Bits::shared_of(source).is_none() {
+    if total.div_ceil(8) <= HEAP_BIN_BYTES_MAX
+        && source_bits == 0
+        && Bits::shared_of(source).is_none()
+    {
         return Some(word_binary(p, word, bits));
     }
     let place = match extend(p, source, source_bits, total) {

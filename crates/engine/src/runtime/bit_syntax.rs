@@ -1,5 +1,5 @@
-//! The bit syntax: reading integers, floats and characters out of bitstrings, and building bitstrings
-//! of them. Both engines and the built-ins call this.
+//! The bit syntax: reading integers, floats and characters out of bitstrings, and building
+//! bitstrings of them. Both engines and the built-ins call this.
 
 use swarmrt_beam::instr::{FLAG_LITTLE, FLAG_SIGNED, Utf};
 use swarmrt_term::bigint::bits_max;
@@ -11,7 +11,11 @@ pub fn remaining(context: MatchContext) -> Bits {
     let data = Bits::of(context.original());
     let offset = context.offset();
     // SAFETY: the position is within the original.
-    Bits { base: unsafe { data.base.add(offset / 8) }, bit_offset: offset & 7, bit_size: context.end() - offset }
+    Bits {
+        base: unsafe { data.base.add(offset / 8) },
+        bit_offset: offset & 7,
+        bit_size: context.end() - offset,
+    }
 }
 
 /// Up to 64 bits as an unsigned number, first bit most significant.
@@ -44,7 +48,8 @@ pub fn read_bits(bits: Bits) -> u64 {
     }
 }
 
-/// The integer that the bits encode; `None` when it is larger than the largest integer, which then is no match.
+/// The integer that the bits encode; `None` when it is larger than the largest integer, which then
+/// is no match.
 pub fn read_integer<A: Alloc + ?Sized>(heap: &mut A, bits: Bits, flags: u8) -> Option<Term> {
     let size = bits.bit_size;
     if size == 0 {
@@ -97,7 +102,8 @@ pub fn read_integer<A: Alloc + ?Sized>(heap: &mut A, bits: Bits, flags: u8) -> O
         negate(&mut digits);
     }
     let used = digits.iter().rposition(|&digit| digit != 0).map_or(0, |last| last + 1);
-    let bits_used = used * 64 - digits[..used].last().map_or(0, |digit| digit.leading_zeros() as usize);
+    let bits_used =
+        used * 64 - digits[..used].last().map_or(0, |digit| digit.leading_zeros() as usize);
     (bits_used <= bits_max()).then(|| heap.big(negative, &digits))
 }
 
@@ -125,7 +131,8 @@ fn negate(digits: &mut [u64]) {
     }
 }
 
-/// The float of 16, 32 or 64 bits, or zero for no bits; `None` when it is no number, or the size is another.
+/// The float of 16, 32 or 64 bits, or zero for no bits; `None` when it is no number, or the size is
+/// another.
 pub fn read_float(bits: Bits, flags: u8) -> Option<f64> {
     let size = bits.bit_size;
     if size == 0 {
@@ -272,7 +279,8 @@ impl BitWriter {
         }
     }
 
-    /// The low `size` bits of `value`, most significant first; whole bytes at once where they begin at one.
+    /// The low `size` bits of `value`, most significant first; whole bytes at once where they begin
+    /// at one.
     pub fn word(&mut self, value: u64, size: usize) {
         if size.is_multiple_of(8) && size > 0 {
             let bytes = (value << (64 - size)).to_be_bytes();
@@ -285,7 +293,11 @@ impl BitWriter {
     pub fn bytes(&mut self, bytes: &[u8]) {
         if self.bit_position & 7 == 0 {
             // SAFETY: as above.
-            unsafe { self.base.add(self.bit_position / 8).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+            unsafe {
+                self.base
+                    .add(self.bit_position / 8)
+                    .copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+            };
             self.bit_position += bytes.len() * 8;
         } else {
             for &byte in bytes {
@@ -402,8 +414,13 @@ mod tests {
                     let value = if flags & FLAG_SIGNED != 0 { -1i64 } else { 1 };
                     assert!(writer.integer(Term::small(value), size, flags));
                     let bits = Bits { base: buffer.as_ptr(), bit_offset: offset, bit_size: size };
-                    let read = read_integer(&mut heap, bits, flags).expect("it is no larger than the largest");
-                    assert_eq!(read.as_small(), Some(value), "{size} bits, flags {flags}, offset {offset}");
+                    let read = read_integer(&mut heap, bits, flags)
+                        .expect("it is no larger than the largest");
+                    assert_eq!(
+                        read.as_small(),
+                        Some(value),
+                        "{size} bits, flags {flags}, offset {offset}"
+                    );
                 }
             }
         }

@@ -1,5 +1,5 @@
-//! What the engines have in common at run time: the slow paths of instructions, and the parts of instructions that machine
-//! code has done for it.
+//! What the engines have in common at run time: the slow paths of instructions, and the parts of
+//! instructions that machine code has done for it.
 
 pub mod assists;
 pub mod binaries;

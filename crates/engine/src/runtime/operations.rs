@@ -1,4 +1,5 @@
-//! What instructions do beyond moving words: the parts that are too long for an arm of the main match.
+//! What instructions do beyond moving words: the parts that are too long for an arm of the main
+//! match.
 
 use std::cmp::Ordering;
 use swarmrt_beam::instr::{FunPtr, Instr, Select};
@@ -97,7 +98,11 @@ pub fn equal_exact(a: Term, b: Term) -> bool {
 
 /// Where a value leads.
 #[inline]
-pub fn select(table: &Select, value: Term, resolve: impl Fn(swarmrt_beam::instr::Src) -> Term) -> i32 {
+pub fn select(
+    table: &Select,
+    value: Term,
+    resolve: impl Fn(swarmrt_beam::instr::Src) -> Term,
+) -> i32 {
     match table {
         Select::Jump { min, targets, fail } => match value.as_small() {
             Some(small) => targets.get(small.wrapping_sub(*min) as usize).copied().unwrap_or(*fail),
@@ -110,12 +115,20 @@ pub fn select(table: &Select, value: Term, resolve: impl Fn(swarmrt_beam::instr:
             }
             keys.binary_search(&raw).map_or(*fail, |at| targets[at])
         }
-        Select::Each { keys, targets, fail } => keys.iter().position(|&key| equal_exact(resolve(key), value)).map_or(*fail, |at| targets[at]),
+        Select::Each { keys, targets, fail } => keys
+            .iter()
+            .position(|&key| equal_exact(resolve(key), value))
+            .map_or(*fail, |at| targets[at]),
     }
 }
 
 /// A local fun over these free variables.
-pub fn make_fun(p: &mut Process, entry: FunPtr, arity: u16, free: impl ExactSizeIterator<Item = Term>) -> Term {
+pub fn make_fun(
+    p: &mut Process,
+    entry: FunPtr,
+    arity: u16,
+    free: impl ExactSizeIterator<Item = Term>,
+) -> Term {
     let creator = p.id();
     let ptr = p.heap.alloc(3 + free.len());
     // SAFETY: the words of the fun were given.
@@ -130,7 +143,8 @@ pub fn make_fun(p: &mut Process, entry: FunPtr, arity: u16, free: impl ExactSize
     Term::from_boxed_ptr(ptr)
 }
 
-/// Where a process is to go on that leaves off on the way to `ip`: machine code is looked for in the cell before.
+/// Where a process is to go on that leaves off on the way to `ip`: machine code is looked for in
+/// the cell before.
 ///
 /// # Safety
 /// `ip` points at an instruction that another follows.
@@ -143,7 +157,8 @@ pub unsafe fn past_cell(ip: *const Instr) -> *const Instr {
 pub enum FunCall {
     /// Go there; this many free variables were put after the arguments.
     Go(*const Instr, usize),
-    /// Call this function with `Module, Fun, Args`, which are in X\[0\]–X\[2\] now. The reductions left may be others.
+    /// Call this function with `Module, Fun, Args`, which are in X\[0\]–X\[2\] now. The reductions
+    /// left may be others.
     Undefined(&'static Export),
     BifExit(BifExit),
 }
@@ -159,8 +174,12 @@ pub unsafe fn call_fun(p: &mut Process, x: *mut Term, fun: Term, arity: usize) -
             let entry = FunEntry::of(local.entry_ptr());
             let mut code = entry.entry();
             let module = entry.identity.module;
-            if code.is_null() && !p.vm.code.is_purging(module) && p.vm.code.current(module).is_some() {
-                // The module is there. Unless it has come just now, it is without this fun, and loading it would not help.
+            if code.is_null()
+                && !p.vm.code.is_purging(module)
+                && p.vm.code.current(module).is_some()
+            {
+                // The module is there. Unless it has come just now, it is without this fun, and
+                // loading it would not help.
                 code = entry.entry();
                 if code.is_null() {
                     let reason = p.tuple(&[Term::atom(am::BADFUN), fun]);
@@ -184,12 +203,17 @@ pub unsafe fn call_fun(p: &mut Process, x: *mut Term, fun: Term, arity: usize) -
             return FunCall::Undefined(if wait == PurgeWait::None {
                 p.vm.code.error_handler(am::UNDEFINED_LAMBDA)
             } else {
-                // It calls the fun again when the purge is over, one way or the other: its turn ends here.
+                // It calls the fun again when the purge is over, one way or the other: its turn
+                // ends here.
                 if wait == PurgeWait::Suspend {
                     p.suspend_once();
                 }
                 p.reductions = 0;
-                p.vm.code.export(Mfa { module: atom!("erts_code_purger"), function: atom!("pending_purge_lambda"), arity: 3 })
+                p.vm.code.export(Mfa {
+                    module: atom!("erts_code_purger"),
+                    function: atom!("pending_purge_lambda"),
+                    arity: 3,
+                })
             });
         }
     } else if let Some(external) = fun.as_export_fun() {
@@ -285,13 +309,16 @@ pub fn is_otp_small(term: Term) -> bool {
 
 /// The most arguments that `erlang:apply/2` takes, as in OTP.
 pub const APPLY_FUN_ARGS_MAX: usize = 1022;
-/// The most arguments that `erlang:apply/3` takes, as in OTP. No function has as many; the error handler gets them.
+/// The most arguments that `erlang:apply/3` takes, as in OTP. No function has as many; the error
+/// handler gets them.
 const APPLY_ARGS_MAX: usize = 1023;
 // What `spread_args` needs.
-const _: () = assert!(APPLY_ARGS_MAX + 3 <= X_REGISTERS + 256 && APPLY_FUN_ARGS_MAX + 255 <= X_REGISTERS + 256);
+const _: () = assert!(
+    APPLY_ARGS_MAX + 3 <= X_REGISTERS + 256 && APPLY_FUN_ARGS_MAX + 255 <= X_REGISTERS + 256
+);
 
-/// Puts the elements of the list in X\[`before` - 1\] in the registers from X\[0\] on; how many there are. The registers
-/// below `before` stay as they are when it fails.
+/// Puts the elements of the list in X\[`before` - 1\] in the registers from X\[0\] on; how many
+/// there are. The registers below `before` stay as they are when it fails.
 ///
 /// # Errors
 /// `badarg` where the last argument is no list, `system_limit` where it is too long.
@@ -319,8 +346,8 @@ pub unsafe fn spread_args(x: *mut Term, before: usize, max: usize) -> Result<usi
     }
 }
 
-/// `erlang:apply/3` with module, function and list of arguments in X\[0\]–X\[2\]: what is to be called, with the arguments
-/// in the registers. They stay as they are when it fails.
+/// `erlang:apply/3` with module, function and list of arguments in X\[0\]–X\[2\]: what is to be
+/// called, with the arguments in the registers. They stay as they are when it fails.
 ///
 /// # Errors
 /// `badarg` where module or function are no atoms.
@@ -331,7 +358,9 @@ pub unsafe fn apply_args(x: *mut Term) -> Result<Mfa, BifExit> {
     // SAFETY: there are more registers than three and the most arguments that a function has.
     unsafe {
         loop {
-            let (Some(module), Some(function)) = ((*x).as_atom(), (*x.add(1)).as_atom()) else { return Err(BifExit::BADARG) };
+            let (Some(module), Some(function)) = ((*x).as_atom(), (*x.add(1)).as_atom()) else {
+                return Err(BifExit::BADARG);
+            };
             let arity = spread_args(x, 3, APPLY_ARGS_MAX)?;
             let mfa = Mfa { module, function, arity: arity as u32 };
             if !is_apply(mfa) {
@@ -345,8 +374,9 @@ pub fn is_apply(mfa: Mfa) -> bool {
     mfa.module == am::ERLANG && mfa.function == am::APPLY && mfa.arity == 3
 }
 
-/// Whether a function has to find its caller on the stack though it was called by name in tail position: one that
-/// raises what its caller seems to raise, or `erlang:apply/3` on the way to such a one.
+/// Whether a function has to find its caller on the stack though it was called by name in tail
+/// position: one that raises what its caller seems to raise, or `erlang:apply/3` on the way to such
+/// a one.
 pub fn shows_its_caller(mfa: Mfa) -> bool {
     mfa.module == am::ERLANG
         && match mfa.arity {

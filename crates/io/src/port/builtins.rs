@@ -2,10 +2,10 @@
 
 use super::driver::{Request, Started, Written};
 use super::options::{Options, Source, parse_name};
-use super::{FragmentHeapTerm, Port, Ports, io_parts, iodata, descriptors, program, ram_file, tty};
+use super::{FragmentHeapTerm, Port, Ports, descriptors, io_parts, iodata, program, ram_file, tty};
 use std::sync::Arc;
 use swarmrt_machine::process::REDUCTIONS_PER_TURN;
-use swarmrt_machine::{BifResult, Process, BifExit, bif};
+use swarmrt_machine::{BifExit, BifResult, Process, bif};
 use swarmrt_term::etf::{self, DecodeOptions, EncodeOptions};
 use swarmrt_term::{Alloc, Atom, FragmentHeap, Release, Term, am, atom};
 
@@ -31,7 +31,12 @@ fn open_port(p: &mut Process, name: Term, settings: Term) -> BifResult {
     }
     let Some(source) = parse_name(name) else { return Ok(BADARG) };
     // A command line has its arguments within.
-    if matches!(source, Source::Command(_)) && options.program.as_ref().is_some_and(|program| program.has_arguments || program.argument0.is_some()) {
+    if matches!(source, Source::Command(_))
+        && options
+            .program
+            .as_ref()
+            .is_some_and(|program| program.has_arguments || program.argument0.is_some())
+    {
         return Ok(BADARG);
     }
     if Ports::of(p.vm).count() >= p.vm.config.ports_max {
@@ -43,14 +48,18 @@ fn open_port(p: &mut Process, name: Term, settings: Term) -> BifResult {
         Source::Executable(path) | Source::File(path) => path.to_string_lossy().into_owned(),
     };
     // A driver may stand for a program of OTP's, whose path comes first in a command line.
-    let named = |program: &str| Ports::of(p.vm).driver(program.rsplit('/').next().unwrap_or_default());
+    let named =
+        |program: &str| Ports::of(p.vm).driver(program.rsplit('/').next().unwrap_or_default());
     let driver = match &source {
-        Source::Command(line) | Source::Driver(line) => named(line.trim_start_matches('"').split([' ', '"']).next().unwrap_or_default()),
+        Source::Command(line) | Source::Driver(line) => {
+            named(line.trim_start_matches('"').split([' ', '"']).next().unwrap_or_default())
+        }
         Source::Executable(path) => path.to_str().and_then(named),
         Source::Descriptors { .. } | Source::File(_) => None,
     };
     if let Source::Command(line) | Source::Driver(line) = &source
-        && let Some(linked_in) = Ports::of(p.vm).linked_in(line.split(' ').next().unwrap_or_default())
+        && let Some(linked_in) =
+            Ports::of(p.vm).linked_in(line.split(' ').next().unwrap_or_default())
     {
         return Ok(match linked_in.start(p.vm, p.id(), line.clone(), options) {
             Started::Port(port) => {
@@ -66,14 +75,23 @@ fn open_port(p: &mut Process, name: Term, settings: Term) -> BifResult {
         });
     }
     let opened = match &source {
-        _ if let Some(factory) = driver => Ok(Ports::of(p.vm).open(p.id(), title, options, None, factory(p.vm))),
-        Source::Command(line) | Source::Driver(line) if tty::is_meant(line) => tty::open(p.vm, p.id(), title, options),
-        Source::Command(line) | Source::Driver(line) if ram_file::is_meant(line) => {
-            Ok(Ports::of(p.vm).open(p.id(), title, options, None, Arc::new(ram_file::RamFileDriver::default())))
+        _ if let Some(factory) = driver => {
+            Ok(Ports::of(p.vm).open(p.id(), title, options, None, factory(p.vm)))
         }
+        Source::Command(line) | Source::Driver(line) if tty::is_meant(line) => {
+            tty::open(p.vm, p.id(), title, options)
+        }
+        Source::Command(line) | Source::Driver(line) if ram_file::is_meant(line) => Ok(Ports::of(
+            p.vm,
+        )
+        .open(p.id(), title, options, None, Arc::new(ram_file::RamFileDriver::default()))),
         Source::Driver(_) => return Ok(BADARG),
-        Source::Command(_) | Source::Executable(_) => program::open(p.vm, p.id(), &source, title, options),
-        Source::Descriptors { .. } | Source::File(_) => descriptors::open(p.vm, p.id(), &source, title, options),
+        Source::Command(_) | Source::Executable(_) => {
+            program::open(p.vm, p.id(), &source, title, options)
+        }
+        Source::Descriptors { .. } | Source::File(_) => {
+            descriptors::open(p.vm, p.id(), &source, title, options)
+        }
     };
     Ok(match opened {
         Ok(port) => {
@@ -81,8 +99,12 @@ fn open_port(p: &mut Process, name: Term, settings: Term) -> BifResult {
             port.term
         }
         // Drivers do not say what is wrong with a file or descriptor.
-        Err(_) if matches!(source, Source::File(_) | Source::Descriptors { .. }) => Term::atom(atom!("einval")),
-        Err(problem) => Term::atom(Atom::new(problem.raw_os_error().map_or("einval", crate::posix::name))),
+        Err(_) if matches!(source, Source::File(_) | Source::Descriptors { .. }) => {
+            Term::atom(atom!("einval"))
+        }
+        Err(problem) => {
+            Term::atom(Atom::new(problem.raw_os_error().map_or("einval", crate::posix::name)))
+        }
     })
 }
 
@@ -96,12 +118,20 @@ fn pay(p: &mut Process) {
 
 #[bif("erts_internal:port_command/3")]
 fn port_command(p: &mut Process, port: Term, data: Term, flags: Term) -> BifResult {
-    let known = |flag: &Term| flag.as_atom().is_some_and(|flag| matches!(flag.name(), "force" | "nosuspend"));
+    let known = |flag: &Term| {
+        flag.as_atom().is_some_and(|flag| matches!(flag.name(), "force" | "nosuspend"))
+    };
     if !flags.list_to_vec().is_some_and(|flags| flags.iter().all(known)) {
         return Ok(Term::atom(atom!("badopt")));
     }
     let Some(port) = find(p, port) else { return Ok(BADARG) };
-    let given = |name: &str| flags.list_to_vec().unwrap_or_default().iter().any(|flag| flag.as_atom().is_some_and(|flag| flag.name() == name));
+    let given = |name: &str| {
+        flags
+            .list_to_vec()
+            .unwrap_or_default()
+            .iter()
+            .any(|flag| flag.as_atom().is_some_and(|flag| flag.name() == name))
+    };
     // Few drivers take more than they want to.
     if given("force") && !port.driver.takes_force() {
         return Ok(Term::atom(atom!("notsup")));
@@ -116,7 +146,13 @@ fn port_command(p: &mut Process, port: Term, data: Term, flags: Term) -> BifResu
     }
     let Some(mut parts) = io_parts(data) else {
         let name = p.string(&port.name);
-        swarmrt_machine::process::exception::log(p.vm, p.pid(), p.group_leader, "Bad value on output port '~ts'~n~n", &[name]);
+        swarmrt_machine::process::exception::log(
+            p.vm,
+            p.pid(),
+            p.group_leader,
+            "Bad value on output port '~ts'~n~n",
+            &[name],
+        );
         return Ok(BADARG);
     };
     p.bump_reductions(parts.iter().map(|part| part.bytes().len()).sum::<usize>() / 100);
@@ -154,7 +190,11 @@ fn port_connect(p: &mut Process, port: Term, owner: Term) -> BifResult {
 fn port_control(p: &mut Process, port: Term, operation: Term, data: Term) -> BifResult {
     let answer = find(p, port).and_then(|port| {
         let operation = u64::try_from(operation.as_small()?).ok()?;
-        port.driver.control(&Request { vm: p.vm, port: &port, from: p.id() }, operation, &iodata(data)?)
+        port.driver.control(
+            &Request { vm: p.vm, port: &port, from: p.id() },
+            operation,
+            &iodata(data)?,
+        )
     });
     pay(p);
     Ok(answer.map_or(BADARG, |answer| answer.to_term(p)))
@@ -163,9 +203,16 @@ fn port_control(p: &mut Process, port: Term, operation: Term, data: Term) -> Bif
 #[bif("erts_internal:port_call/3")]
 fn port_call(p: &mut Process, port: Term, operation: Term, data: Term) -> BifResult {
     let Some(port) = find(p, port) else { return Ok(BADARG) };
-    let Some(operation) = operation.as_small().and_then(|operation| u64::try_from(operation).ok()) else { return Ok(BADARG) };
+    let Some(operation) = operation.as_small().and_then(|operation| u64::try_from(operation).ok())
+    else {
+        return Ok(BADARG);
+    };
     let data = etf::encode(data, &EncodeOptions::default());
-    let Some(answer) = port.driver.call(&Request { vm: p.vm, port: &port, from: p.id() }, operation, &data) else { return Ok(BADARG) };
+    let Some(answer) =
+        port.driver.call(&Request { vm: p.vm, port: &port, from: p.id() }, operation, &data)
+    else {
+        return Ok(BADARG);
+    };
     let resolver = p.vm.code.term_resolver();
     match etf::decode(&answer, &mut p.heap, &resolver, DecodeOptions::default()) {
         Ok((term, _)) => {
@@ -182,7 +229,8 @@ fn ports(p: &mut Process) -> BifResult {
     Ok(p.list(&ports))
 }
 
-/// What the driver knows. It has locks of its own and takes the port's within them, so the port is not locked here.
+/// What the driver knows. It has locks of its own and takes the port's within them, so the port is
+/// not locked here.
 fn driver_info(p: &mut Process, port: &Port, item: &str) -> Option<Term> {
     Some(match item {
         "monitors" => {
@@ -191,7 +239,11 @@ fn driver_info(p: &mut Process, port: &Port, item: &str) -> Option<Term> {
             let pairs: Vec<Term> = monitored.into_iter().map(|pid| p.tuple(&[kind, pid])).collect();
             p.list(&pairs)
         }
-        "os_pid" => port.driver.os_pid().or(port.os_pid).map_or(Term::atom(am::UNDEFINED), |pid| Term::small(i64::from(pid))),
+        "os_pid" => port
+            .driver
+            .os_pid()
+            .or(port.os_pid)
+            .map_or(Term::atom(am::UNDEFINED), |pid| Term::small(i64::from(pid))),
         "queue_size" => p.uint(port.driver.queued_bytes() as u64),
         _ => return None,
     })
@@ -203,7 +255,11 @@ fn info(p: &mut Process, port: &Port, item: &str) -> Option<Term> {
     } else {
         let state = port.state.lock();
         match item {
-            "registered_name" => return Some(state.registered.map_or(Term::NIL, |name| p.tuple(&[Term::atom(am::REGISTERED_NAME), Term::atom(name)]))),
+            "registered_name" => {
+                return Some(state.registered.map_or(Term::NIL, |name| {
+                    p.tuple(&[Term::atom(am::REGISTERED_NAME), Term::atom(name)])
+                }));
+            }
             "connected" => Term::pid(state.owner),
             "links" => {
                 let links: Vec<Term> = state.links.keys().map(Term::pid).collect();
@@ -233,7 +289,8 @@ fn port_info_1(p: &mut Process, port: Term) -> BifResult {
     }
     let Some(port) = find(p, port) else { return Ok(Term::atom(am::UNDEFINED)) };
     let mut items = Vec::new();
-    for item in ["registered_name", "name", "links", "id", "connected", "input", "output", "os_pid"] {
+    for item in ["registered_name", "name", "links", "id", "connected", "input", "output", "os_pid"]
+    {
         items.extend(info(p, &port, item).filter(|value| !value.is_nil()));
     }
     Ok(p.list(&items))

@@ -1,7 +1,8 @@
 //! Processes that wait while a port's driver is busy.
 //!
-//! One that calls `port_command` waits in the built-in, which is called again. One that sends `{Owner, {command, Data}}` is
-//! suspended before anything is sent, and sends again when it is resumed.
+//! One that calls `port_command` waits in the built-in, which is called again. One that sends
+//! `{Owner, {command, Data}}` is suspended before anything is sent, and sends again when it is
+//! resumed.
 
 use super::Port;
 use swarmrt_machine::process::resume;

@@ -1,5 +1,5 @@
-//! Ports on files and on descriptors that the machine was given. Others may have them, too, so they stay as they are and block: one thread
-//! reads, one writes.
+//! Ports on files and on descriptors that the machine was given. Others may have them, too, so they
+//! stay as they are and block: one thread reads, one writes.
 
 use super::driver::{Driver, Request, Written};
 use super::options::{Options, Source};
@@ -54,7 +54,8 @@ struct Descriptors {
 }
 
 impl Driver for Descriptors {
-    /// Bytes are packed as the options say; when they are too long for the packet header, the port ends.
+    /// Bytes are packed as the options say; when they are too long for the packet header, the port
+    /// ends.
     fn output(&self, request: &Request<'_>, bytes: Vec<u8>) -> Written {
         if self.writer.is_none() && self.file.is_none() {
             return Written::Done;
@@ -89,7 +90,11 @@ impl Driver for Descriptors {
 pub fn duplicate(fd: i32) -> std::io::Result<File> {
     // SAFETY: `dup` of any number is safe; the result is ours.
     let copy = unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 10) };
-    if copy < 0 { Err(std::io::Error::last_os_error()) } else { Ok(unsafe { File::from_raw_fd(copy) }) }
+    if copy < 0 {
+        Err(std::io::Error::last_os_error())
+    } else {
+        Ok(unsafe { File::from_raw_fd(copy) })
+    }
 }
 
 /// What is read, and what is written.
@@ -110,7 +115,9 @@ fn connect(source: &Source, options: &Options) -> std::io::Result<(Option<File>,
             let output = if options.output { Some(file.try_clone()?) } else { None };
             Ok((options.input.then_some(file), output))
         }
-        Source::Command(_) | Source::Driver(_) | Source::Executable(_) => Err(std::io::Error::from_raw_os_error(libc::EINVAL)),
+        Source::Command(_) | Source::Driver(_) | Source::Executable(_) => {
+            Err(std::io::Error::from_raw_os_error(libc::EINVAL))
+        }
     }
 }
 
@@ -118,9 +125,17 @@ fn connect(source: &Source, options: &Options) -> std::io::Result<(Option<File>,
 ///
 /// # Errors
 /// What the operating system says of them.
-pub fn open(vm: &'static Vm, owner: u64, source: &Source, name: String, options: Options) -> std::io::Result<Arc<Port>> {
+pub fn open(
+    vm: &'static Vm,
+    owner: u64,
+    source: &Source,
+    name: String,
+    options: Options,
+) -> std::io::Result<Arc<Port>> {
     let (input, mut output) = connect(source, &options)?;
-    let is_file = |file: &File| matches!(source, Source::File(_)) && file.metadata().is_ok_and(|data| data.is_file());
+    let is_file = |file: &File| {
+        matches!(source, Source::File(_)) && file.metadata().is_ok_and(|data| data.is_file())
+    };
     let file = output.take_if(|file| is_file(file)).map(Mutex::new);
     let (sender, receiver) = channel::<Vec<u8>>();
     // SAFETY: `eventfd` gives a new descriptor, ours.
@@ -128,7 +143,11 @@ pub fn open(vm: &'static Vm, owner: u64, source: &Source, name: String, options:
     let wake = if wake < 0 { None } else { Some(unsafe { OwnedFd::from_raw_fd(wake) }) };
     let wake_for_reader = wake.as_ref().map(OwnedFd::try_clone).transpose()?;
     let ports = Ports::of(vm);
-    let driver = Descriptors { writer: output.is_some().then(|| Writer::new(sender)), file, stopper: Stopper(wake) };
+    let driver = Descriptors {
+        writer: output.is_some().then(|| Writer::new(sender)),
+        file,
+        stopper: Stopper(wake),
+    };
     let port = ports.open(owner, name, options, None, Arc::new(driver));
     let id = port.term.as_port().unwrap_or_default();
     if let Some(mut output) = output {
@@ -149,7 +168,9 @@ pub fn open(vm: &'static Vm, owner: u64, source: &Source, name: String, options:
     }
     if let Some(input) = input {
         let port = port.clone();
-        vm.start_thread(format!("port {id} in"), move || read_all(vm, &port, input, wake_for_reader.as_ref()))?;
+        vm.start_thread(format!("port {id} in"), move || {
+            read_all(vm, &port, input, wake_for_reader.as_ref());
+        })?;
     }
     Ok(port)
 }

@@ -1,13 +1,14 @@
-//! What stands behind a port: programs, descriptors, terminals, files in memory, sockets. Each is a [`Driver`] in a file of
-//! its own; everything that ports have in common (owner, links, monitors, names) is the port's.
+//! What stands behind a port: programs, descriptors, terminals, files in memory, sockets. Each is a
+//! [`Driver`] in a file of its own; everything that ports have in common (owner, links, monitors,
+//! names) is the port's.
 
-use std::cell::Cell;
 use super::{Options, Port};
+use std::cell::Cell;
 use std::sync::Arc;
 use swarmrt_machine::Vm;
 use swarmrt_machine::signal::remote::SharedChannel;
-use swarmrt_term::reference::RefValue;
 use swarmrt_term::binary::IoPart;
+use swarmrt_term::reference::RefValue;
 use swarmrt_term::{Alloc, FragmentHeap, Term};
 
 /// A request of a process to a port.
@@ -22,7 +23,8 @@ pub struct Request<'a> {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Written {
     Done,
-    /// They are not what the driver takes: `badarg` for a caller, the exit signal `badsig` for a sender.
+    /// They are not what the driver takes: `badarg` for a caller, the exit signal `badsig` for a
+    /// sender.
     Refused,
 }
 
@@ -31,7 +33,8 @@ pub enum Written {
 pub struct Ready {
     pub readable: bool,
     pub writable: bool,
-    /// The other end has ended, there is an error, or data that are urgent. Told in any case, and not to be asked for.
+    /// The other end has ended, there is an error, or data that are urgent. Told in any case, and
+    /// not to be asked for.
     pub is_special: bool,
 }
 
@@ -53,7 +56,13 @@ pub type DriverFactory = fn(&'static Vm) -> Arc<dyn Driver>;
 /// A driver that was loaded while the machine runs, and that opens ports of its own.
 pub trait LinkedIn: Send + Sync {
     /// Opens a port for a process with what was given as the driver's name and arguments.
-    fn start(self: Arc<Self>, vm: &'static Vm, owner: u64, command: String, options: Options) -> Started;
+    fn start(
+        self: Arc<Self>,
+        vm: &'static Vm,
+        owner: u64,
+        command: String,
+        options: Options,
+    ) -> Started;
 }
 
 /// What became of opening a port.
@@ -66,7 +75,8 @@ pub enum Started {
 }
 
 thread_local! {
-    /// How much of a turn the callbacks have used that the thread has made since it was last asked, in per cent.
+    /// How much of a turn the callbacks have used that the thread has made since it was last asked,
+    /// in per cent.
     static CONSUMED: Cell<u32> = const { Cell::new(0) };
 }
 
@@ -101,7 +111,8 @@ pub trait Driver: Send + Sync {
         None
     }
 
-    /// `port_call/3`, with a term in the external format; `None` where the driver knows no such operation.
+    /// `port_call/3`, with a term in the external format; `None` where the driver knows no such
+    /// operation.
     fn call(&self, request: &Request<'_>, operation: u64, data: &[u8]) -> Option<Vec<u8>> {
         let _ = (request, operation, data);
         None
@@ -112,11 +123,12 @@ pub trait Driver: Send + Sync {
         let _ = (vm, port, ready);
     }
 
-    /// Gives up what the port stands for. Called once; nothing is asked of the driver afterwards but what was under way.
+    /// Gives up what the port stands for. Called once; nothing is asked of the driver afterwards
+    /// but what was under way.
     fn close(&self, vm: &'static Vm, port: &Port);
 
-    /// Whether it is still writing although its port was closed. It calls [`Port::finished`] when it
-    /// has written everything.
+    /// Whether it is still writing although its port was closed. It calls [`Port::finished`] when
+    /// it has written everything.
     fn lingers(&self) -> bool {
         false
     }
@@ -124,7 +136,8 @@ pub trait Driver: Send + Sync {
     /// Drops what is still to be written: the port is about to be killed.
     fn drop_queue(&self) {}
 
-    /// Feeds a connection to another node from now on, and is fed by it. `false` where the driver cannot.
+    /// Feeds a connection to another node from now on, and is fed by it. `false` where the driver
+    /// cannot.
     fn attach(&self, vm: &'static Vm, port: &Arc<Port>, channel: SharedChannel) -> bool {
         let _ = (vm, port, channel);
         false
@@ -145,8 +158,8 @@ pub trait Driver: Send + Sync {
         false
     }
 
-    /// Whether writers wait while it is busy: it calls [`Port::wake_writers`] when it is not any more.
-    /// Other drivers take what is written all the same.
+    /// Whether writers wait while it is busy: it calls [`Port::wake_writers`] when it is not any
+    /// more. Other drivers take what is written all the same.
     fn suspends_writers(&self) -> bool {
         false
     }

@@ -32,17 +32,23 @@ pub fn read_more(mut source: impl Read, input: &mut Vec<u8>) -> io::Result<usize
     })
 }
 
-/// Nothing more comes in. What is left of a line, and the end, come behind the status and together with it, as OTP has it and
-/// Elixir's `System.cmd` expects it.
+/// Nothing more comes in. What is left of a line, and the end, come behind the status and together
+/// with it, as OTP has it and Elixir's `System.cmd` expects it.
 pub fn ended(vm: &'static Vm, port: &Arc<Port>, status: Option<ExitStatus>, pending: &[u8]) {
     // A carriage return may be one more than a line has room for.
-    let (rest, limit) = if let Framing::Line(limit) = port.options.framing { (pending, limit) } else { (&[][..], 1) };
+    let (rest, limit) = if let Framing::Line(limit) = port.options.framing {
+        (pending, limit)
+    } else {
+        (&[][..], 1)
+    };
     port.note_input(vm, rest.len());
     port.tell_owner_together(vm, |heap| {
         let mut messages = Vec::new();
         if let Some(status) = status {
             let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
-            messages.push(heap.tuple(&[Term::atom(atom!("exit_status")), Term::small(i64::from(code))]));
+            messages.push(
+                heap.tuple(&[Term::atom(atom!("exit_status")), Term::small(i64::from(code))]),
+            );
         }
         for part in rest.chunks(limit) {
             messages.push(port.data_message(heap, part, Some(false)));
@@ -68,7 +74,8 @@ pub fn deliver(vm: &'static Vm, port: &Port, bytes: &[u8]) -> usize {
             let mut used = 0;
             while bytes.len() - used >= size {
                 let header = &bytes[used..used + size];
-                let length = header.iter().fold(0usize, |length, &byte| length << 8 | usize::from(byte));
+                let length =
+                    header.iter().fold(0usize, |length, &byte| length << 8 | usize::from(byte));
                 let Some(packet) = bytes.get(used + size..used + size + length) else { break };
                 port.data_arrived(vm, packet, None);
                 used += size + length;
@@ -86,7 +93,8 @@ pub fn deliver(vm: &'static Vm, port: &Port, bytes: &[u8]) -> usize {
                         port.data_arrived(vm, line(end), Some(true));
                         used += end + 1;
                     }
-                    // One more than fits says that the line goes on, unless it may be part of the end.
+                    // One more than fits says that the line goes on, unless it may be part of the
+                    // end.
                     _ if rest.len() > limit + usize::from(rest.get(limit) == Some(&b'\r')) => {
                         port.data_arrived(vm, &rest[..limit], Some(false));
                         used += limit;

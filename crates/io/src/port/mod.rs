@@ -1,11 +1,12 @@
-//! Ports: the table of them, and what processes can do to one. What stands behind a port is its [`Driver`].
+//! Ports: the table of them, and what processes can do to one. What stands behind a port is its
+//! [`Driver`].
 
 mod builtins;
 mod busy;
 pub mod driver;
 pub mod poller;
-pub use swarmrt_term::binary::iodata;
 use swarmrt_term::atom::NumberHasher;
+pub use swarmrt_term::binary::iodata;
 use swarmrt_term::binary::{IoPart, io_parts};
 mod descriptors;
 pub mod input;
@@ -24,9 +25,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use swarmrt_machine::process::few::Few;
 use swarmrt_machine::process::links::RefValue;
-use swarmrt_machine::vm::ports::PortHost;
 use swarmrt_machine::signal::address::Delivery;
 use swarmrt_machine::signal::remote::{Busy, SharedChannel};
+use swarmrt_machine::vm::ports::PortHost;
 use swarmrt_machine::{Process, Vm, signal};
 use swarmrt_term::{Alloc, Atom, FragmentHeap, Release, Term, am, atom};
 
@@ -119,7 +120,14 @@ impl Ports {
     }
 
     /// A new open port with this driver, owned by and linked to a process.
-    pub fn open(&self, owner: u64, name: String, options: Options, os_pid: Option<u32>, driver: Arc<dyn Driver>) -> Arc<Port> {
+    pub fn open(
+        &self,
+        owner: u64,
+        name: String,
+        options: Options,
+        os_pid: Option<u32>,
+        driver: Arc<dyn Driver>,
+    ) -> Arc<Port> {
         let id = self.next_id();
         let mut links = Few::default();
         links.insert(owner, ());
@@ -137,7 +145,14 @@ impl Ports {
             writers: Vec::new(),
             suspended: Vec::new(),
         };
-        let port = Arc::new(Port { term: Term::port(id), name, options, os_pid, state: Mutex::new(state), driver });
+        let port = Arc::new(Port {
+            term: Term::port(id),
+            name,
+            options,
+            os_pid,
+            state: Mutex::new(state),
+            driver,
+        });
         self.table.write().insert(id, port.clone());
         port
     }
@@ -178,11 +193,16 @@ impl Port {
     }
 
     /// Sends `{Port, Message}` for each message to the owner, all of them before it is woken.
-    fn tell_owner_together(&self, vm: &'static Vm, build: impl FnOnce(&mut FragmentHeap) -> Vec<Term>) {
+    fn tell_owner_together(
+        &self,
+        vm: &'static Vm,
+        build: impl FnOnce(&mut FragmentHeap) -> Vec<Term>,
+    ) {
         let _guard = swarmrt_machine::pin();
         let mut heap = FragmentHeap::new();
         let inner = build(&mut heap);
-        let messages: Vec<Term> = inner.into_iter().map(|inner| heap.tuple(&[self.term, inner])).collect();
+        let messages: Vec<Term> =
+            inner.into_iter().map(|inner| heap.tuple(&[self.term, inner])).collect();
         signal::send_together(vm, self.term, self.owner(), &messages);
     }
 
@@ -193,7 +213,8 @@ impl Port {
 
     /// `{data, Data}`; `eol` says of lines whether it is the end of one.
     fn data_message(&self, heap: &mut FragmentHeap, bytes: &[u8], eol: Option<bool>) -> Term {
-        let data = if self.options.binary { heap.binary(bytes) } else { heap.byte_list(bytes, Term::NIL) };
+        let data =
+            if self.options.binary { heap.binary(bytes) } else { heap.byte_list(bytes, Term::NIL) };
         let data = match eol {
             Some(true) => heap.tuple(&[Term::atom(atom!("eol")), data]),
             Some(false) => heap.tuple(&[Term::atom(atom!("noeol")), data]),
@@ -228,7 +249,8 @@ impl Port {
         self.end(vm, reason, true);
     }
 
-    /// Ends the port when its driver has nothing more to do: its owner's link goes without a signal.
+    /// Ends the port when its driver has nothing more to do: its owner's link goes without a
+    /// signal.
     pub fn retire(&self, vm: &'static Vm) {
         self.retire_with(vm, Term::atom(am::NORMAL));
     }
@@ -252,7 +274,8 @@ impl Port {
             if !std::mem::replace(&mut state.open, false) {
                 return;
             }
-            let (links, monitors) = (std::mem::take(&mut state.links), std::mem::take(&mut state.monitors));
+            let (links, monitors) =
+                (std::mem::take(&mut state.links), std::mem::take(&mut state.monitors));
             (links, monitors, state.registered.take(), state.channel.take())
         };
         if let Some(id) = self.term.as_port() {
@@ -290,7 +313,10 @@ impl PortHost for Host {
     fn send(&self, vm: &'static Vm, from: Term, port: Term, message: Term) {
         let Some(port) = Ports::of(vm).get(port) else { return };
         // {Owner, Command}; anything else is a badsig.
-        let command = message.as_tuple().filter(|pair| pair.arity() == 2 && pair.get(0).as_pid() == Some(port.owner())).map(|pair| pair.get(1));
+        let command = message
+            .as_tuple()
+            .filter(|pair| pair.arity() == 2 && pair.get(0).as_pid() == Some(port.owner()))
+            .map(|pair| pair.get(1));
         let bad = |vm: &'static Vm| {
             if let Some(pid) = from.as_pid() {
                 signal::send_exit(vm, port.term, pid, Term::atom(atom!("badsig")));
@@ -302,11 +328,15 @@ impl PortHost for Host {
             port.close(vm, Term::atom(am::NORMAL));
             return;
         }
-        let Some(pair) = command.as_tuple().filter(|pair| pair.arity() == 2) else { return bad(vm) };
+        let Some(pair) = command.as_tuple().filter(|pair| pair.arity() == 2) else {
+            return bad(vm);
+        };
         match pair.get(0).as_atom() {
             Some(am::COMMAND) => {
                 let from = from.as_pid().unwrap_or_else(|| port.owner());
-                if !io_parts(pair.get(1)).is_some_and(|mut parts| port.write(vm, from, &mut parts) == Written::Done) {
+                if !io_parts(pair.get(1))
+                    .is_some_and(|mut parts| port.write(vm, from, &mut parts) == Written::Done)
+                {
                     bad(vm);
                 }
             }
@@ -352,7 +382,8 @@ impl PortHost for Host {
     fn exit(&self, vm: &'static Vm, from: Term, port: Term, reason: Term, linked: bool) {
         let Some(port) = Ports::of(vm).get(port) else { return };
         if linked {
-            let was = from.as_pid().is_some_and(|pid| port.state.lock().links.remove(pid).is_some());
+            let was =
+                from.as_pid().is_some_and(|pid| port.state.lock().links.remove(pid).is_some());
             let owner = from.as_pid() == Some(port.owner());
             // The end of a linked process ends the port; a normal end only when it was the owner's.
             if was && (reason != Term::atom(am::NORMAL) || owner) {

@@ -76,7 +76,8 @@ fn variable_name(term: Term) -> Option<OsString> {
 
 /// Whether these are limits of a queue: `disabled`, or the low and the high one.
 fn are_limits(term: Term) -> bool {
-    let is_pair = |pair: Tuple| pair.arity() == 2 && pair.elements().iter().all(|limit| limit.is_integer());
+    let is_pair =
+        |pair: Tuple| pair.arity() == 2 && pair.elements().iter().all(|limit| limit.is_integer());
     term == Term::atom(atom!("disabled")) || term.as_tuple().is_some_and(is_pair)
 }
 
@@ -92,12 +93,15 @@ pub fn parse_name(name: Term) -> Option<Source> {
     let tuple = name.as_tuple()?;
     match (tuple.get(0).as_atom()?.name(), tuple.arity()) {
         ("fd", 3) => {
-            let number = |index: usize| tuple.get(index).as_small().and_then(|fd| i32::try_from(fd).ok());
+            let number =
+                |index: usize| tuple.get(index).as_small().and_then(|fd| i32::try_from(fd).ok());
             Some(Source::Descriptors { input: number(1)?, output: number(2)? })
         }
         ("spawn", 2) => Some(Source::Command(command_line(tuple.get(1))?)),
         ("spawn_driver", 2) => Some(Source::Driver(command_line(tuple.get(1))?)),
-        ("spawn_executable", 2) => Some(Source::Executable(os_string(tuple.get(1)).filter(|path| !path.is_empty())?)),
+        ("spawn_executable", 2) => {
+            Some(Source::Executable(os_string(tuple.get(1)).filter(|path| !path.is_empty())?))
+        }
         _ => None,
     }
 }
@@ -153,19 +157,30 @@ impl Options {
             let pair = item.as_tuple().filter(|pair| pair.arity() == 2)?;
             let value = pair.get(1);
             match pair.get(0).as_atom().map(Atom::name)? {
-                "packet" => packet = Some(value.as_small().filter(|size| matches!(size, 1 | 2 | 4))? as usize),
+                "packet" => {
+                    packet =
+                        Some(value.as_small().filter(|size| matches!(size, 1 | 2 | 4))? as usize);
+                }
                 "line" => line = Some(value.as_small().filter(|&size| size > 0)? as usize),
                 "args" => {
                     let program = options.program();
-                    program.arguments = value.list_to_vec()?.into_iter().map(os_string).collect::<Option<_>>()?;
+                    program.arguments =
+                        value.list_to_vec()?.into_iter().map(os_string).collect::<Option<_>>()?;
                     program.has_arguments = true;
                 }
                 "arg0" => options.program().argument0 = Some(os_string(value)?),
-                "cd" => options.program().folder = Some(os_string(value)?).filter(|folder| !folder.is_empty()),
+                "cd" => {
+                    options.program().folder =
+                        Some(os_string(value)?).filter(|folder| !folder.is_empty());
+                }
                 "env" => {
                     for entry in value.list_to_vec()? {
                         let entry = entry.as_tuple().filter(|entry| entry.arity() == 2)?;
-                        let set = if entry.get(1) == Term::atom(am::FALSE) { None } else { Some(text(entry.get(1))?) };
+                        let set = if entry.get(1) == Term::atom(am::FALSE) {
+                            None
+                        } else {
+                            Some(text(entry.get(1))?)
+                        };
                         options.program().environment.push((variable_name(entry.get(0))?, set));
                     }
                 }

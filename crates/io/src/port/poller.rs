@@ -1,9 +1,11 @@
-//! The poller: tells each port's driver, and other watchers, which of their descriptors are ready. Schedulers wait for that when they have
-//! nothing else to do ([`swarmrt_machine::schedule::parking`]).
+//! The poller: tells each port's driver, and other watchers, which of their descriptors are ready.
+//! Schedulers wait for that when they have nothing else to do
+//! ([`swarmrt_machine::schedule::parking`]).
 //!
-//! A port's driver asks once for each kind of news, and is told of every change from then on: when something comes in, not for as long as
-//! there is something (edge-triggered). A driver that leaves some of it asks again, and is told at once. So a connection on which
-//! messages come and go costs no calls of the system but those that read and write.
+//! A port's driver asks once for each kind of news, and is told of every change from then on: when
+//! something comes in, not for as long as there is something (edge-triggered). A driver that leaves
+//! some of it asks again, and is told at once. So a connection on which messages come and go costs
+//! no calls of the system but those that read and write.
 //!
 //! Watchers are told once ([`Watcher::ready`]), until they ask again.
 
@@ -42,7 +44,8 @@ pub struct Poller {
 
 struct System {
     epoll: OwnedFd,
-    /// Ends a wait when it is written to. It reports each write once, so that nobody has to read it.
+    /// Ends a wait when it is written to. It reports each write once, so that nobody has to read
+    /// it.
     interrupt: OwnedFd,
 }
 
@@ -62,7 +65,12 @@ impl System {
     fn new() -> io::Result<System> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let interrupt = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        epoll::add(&epoll, &interrupt, EventData::new_u64(INTERRUPT), EventFlags::IN | EventFlags::ET)?;
+        epoll::add(
+            &epoll,
+            &interrupt,
+            EventData::new_u64(INTERRUPT),
+            EventFlags::IN | EventFlags::ET,
+        )?;
         Ok(System { epoll, interrupt })
     }
 
@@ -75,7 +83,12 @@ impl System {
     }
 
     fn add(&self, fd: BorrowedFd<'_>, key: u64) -> io::Result<()> {
-        Ok(epoll::add(&self.epoll, fd, EventData::new_u64(key), System::flags(key, Ready::NOTHING))?)
+        Ok(epoll::add(
+            &self.epoll,
+            fd,
+            EventData::new_u64(key),
+            System::flags(key, Ready::NOTHING),
+        )?)
     }
 
     fn want(&self, fd: BorrowedFd<'_>, key: u64, interest: Ready) -> io::Result<()> {
@@ -100,8 +113,8 @@ impl Poller {
         self.system.get().expect("`of` has made it")
     }
 
-    /// Registers a descriptor of a port, with no interest in it yet. [`Poller::remove`] is to be called before it is closed, or
-    /// news of it may come as long as somebody else has it.
+    /// Registers a descriptor of a port, with no interest in it yet. [`Poller::remove`] is to be
+    /// called before it is closed, or news of it may come as long as somebody else has it.
     ///
     /// # Errors
     /// What the system says.
@@ -122,8 +135,8 @@ impl Poller {
         let _ = epoll::delete(&self.system().epoll, fd);
     }
 
-    /// Registers a watcher's descriptor, with no interest in it yet; its key. [`Poller::forget`] is to be called before the
-    /// descriptor is closed.
+    /// Registers a watcher's descriptor, with no interest in it yet; its key. [`Poller::forget`] is
+    /// to be called before the descriptor is closed.
     ///
     /// # Errors
     /// What the system says.
@@ -155,9 +168,17 @@ impl Poll for Poller {
         let mut events = [const { MaybeUninit::uninit() }; NEWS_MAX];
         let at_most = at_most.and_then(|time| Timespec::try_from(time).ok());
         // It fails where it is interrupted by a signal, which is a wait that has ended.
-        let Ok((events, _)) = epoll::wait(&self.system().epoll, &mut events, at_most.as_ref()) else { return false };
+        let Ok((events, _)) = epoll::wait(&self.system().epoll, &mut events, at_most.as_ref())
+        else {
+            return false;
+        };
         NEWS.with_borrow_mut(|news| {
-            news.extend(events.iter().map(|event| (event.data.u64(), ready(event.flags))).filter(|(key, _)| *key != INTERRUPT));
+            news.extend(
+                events
+                    .iter()
+                    .map(|event| (event.data.u64(), ready(event.flags)))
+                    .filter(|(key, _)| *key != INTERRUPT),
+            );
         });
         events.is_empty()
     }

@@ -1,7 +1,8 @@
 //! The driver of programs: pipes to and from a child, which the poller waits for, and its end.
 //!
-//! Nothing blocks. What is written goes out at once as far as the pipe takes it; while more than [`QUEUED_BYTES_MAX`] wait, the port is
-//! busy, and writers wait. A port that is closed still writes what waits, and its child is waited for, so that none is left over.
+//! Nothing blocks. What is written goes out at once as far as the pipe takes it; while more than
+//! [`QUEUED_BYTES_MAX`] wait, the port is busy, and writers wait. A port that is closed still
+//! writes what waits, and its child is waited for, so that none is left over.
 
 use super::driver::{Driver, Ready, Request, Written};
 use super::input::{READ_BYTES, READS_MAX};
@@ -103,7 +104,10 @@ impl State {
                 Ok(count) => self.written += count,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    return output.want(WRITABLE).map_or_else(|error| After::Close(error_name(&error)), |()| After::Nothing);
+                    return output.want(WRITABLE).map_or_else(
+                        |error| After::Close(error_name(&error)),
+                        |()| After::Nothing,
+                    );
                 }
                 Err(error) => {
                     self.drop_output(vm);
@@ -175,7 +179,8 @@ impl State {
     /// Whether the owner is to be told of the end, and of which.
     fn end(&mut self, options: &Options) -> After {
         let is_over = self.input.is_none() && (!options.exit_status || self.child.is_none());
-        // A port that only writes notices the end of its program when it writes, and is not told the status, as in OTP.
+        // A port that only writes notices the end of its program when it writes, and is not told
+        // the status, as in OTP.
         if self.has_ended || self.is_closed || !is_over || !options.input {
             return After::Nothing;
         }
@@ -202,7 +207,6 @@ impl Program {
             After::Close(reason) => port.close(vm, reason),
         }
     }
-
 }
 
 impl Watcher for Program {
@@ -234,7 +238,8 @@ impl Watcher for Program {
 }
 
 impl Driver for Program {
-    /// Bytes are packed as the options say; when they are too long for the packet header, the port ends.
+    /// Bytes are packed as the options say; when they are too long for the packet header, the port
+    /// ends.
     fn output(&self, request: &Request<'_>, bytes: Vec<u8>) -> Written {
         let (vm, port) = (request.vm, request.port);
         let mut state = self.state.lock();
@@ -303,15 +308,24 @@ fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
 ///
 /// # Errors
 /// What the operating system says of the program.
-pub fn open(vm: &'static Vm, owner: u64, source: &Source, name: String, options: Options) -> io::Result<Arc<Port>> {
+pub fn open(
+    vm: &'static Vm,
+    owner: u64,
+    source: &Source,
+    name: String,
+    options: Options,
+) -> io::Result<Arc<Port>> {
     let started = start::start(source, &options)?;
     let os_pid = started.child.id();
     for pipe in started.input.iter().chain(&started.output) {
         set_nonblocking(pipe.as_fd())?;
     }
-    let end = rustix::process::Pid::from_raw(os_pid.cast_signed())
-        .and_then(|pid| rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok());
-    let watched = |file: Option<File>, this: &Weak<Program>| file.map(|file| Watched::new(vm, file, this)).transpose();
+    let end = rustix::process::Pid::from_raw(os_pid.cast_signed()).and_then(|pid| {
+        rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok()
+    });
+    let watched = |file: Option<File>, this: &Weak<Program>| {
+        file.map(|file| Watched::new(vm, file, this)).transpose()
+    };
     let mut problem = None;
     let program = Arc::new_cyclic(|this| {
         let mut state = State {
@@ -362,6 +376,8 @@ pub fn open(vm: &'static Vm, owner: u64, source: &Source, name: String, options:
 fn wait_for(vm: &'static Vm, program: &Program, os_pid: u32) {
     use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
     let Some(pid) = Pid::from_raw(os_pid.cast_signed()) else { return };
-    while waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT).is_err_and(|error| error == rustix::io::Errno::INTR) {}
+    while waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT)
+        .is_err_and(|error| error == rustix::io::Errno::INTR)
+    {}
     Watcher::ready(program, vm, Ready::NOTHING);
 }

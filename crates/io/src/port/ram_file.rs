@@ -1,7 +1,8 @@
-//! Files in memory: what `file:open(Data, [ram])` talks to, by the messages of OTP's `ram_file` module.
+//! Files in memory: what `file:open(Data, [ram])` talks to, by the messages of OTP's `ram_file`
+//! module.
 //!
-//! A request is an operation's number and its arguments, big-endian. The answer begins with what it is: done, an
-//! error's name, bytes behind their count, or a number.
+//! A request is an operation's number and its arguments, big-endian. The answer begins with what it
+//! is: done, an error's name, bytes behind their count, or a number.
 
 use super::Port;
 use super::driver::{Driver, Request, Written};
@@ -65,7 +66,10 @@ impl RamFile {
                 Answer::Number(count)
             }),
             14 => self.truncate(),
-            17 => arguments.offset().and_then(|at| self.read(at, arguments.offset()?)).map(Answer::Bytes),
+            17 => arguments
+                .offset()
+                .and_then(|at| self.read(at, arguments.offset()?))
+                .map(Answer::Bytes),
             18 => arguments.offset().and_then(|at| self.write(at, arguments.0)).map(Answer::Number),
             30 => Ok(Answer::Bytes(self.bytes.clone())),
             37 => Ok(Answer::Number(self.bytes.len())),

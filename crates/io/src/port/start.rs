@@ -15,8 +15,8 @@ pub struct Program {
     pub output: Option<File>,
 }
 
-/// Has the child start in a folder. As in OTP, it is the child that fails where there is no such folder: it says so,
-/// and its status is the number of the error.
+/// Has the child start in a folder. As in OTP, it is the child that fails where there is no such
+/// folder: it says so, and its status is the number of the error.
 fn enter_folder(command: &mut Command, folder: &OsStr) -> std::io::Result<()> {
     let path = CString::new(folder.as_bytes())?;
     let complaint = [b"spawn: Could not cd to ", folder.as_bytes(), b"\r\n"].concat();
@@ -34,8 +34,8 @@ fn enter_folder(command: &mut Command, folder: &OsStr) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Starts the program. As in OTP, it is the child that fails where arguments and environment are too large: its status is
-/// the number of the error.
+/// Starts the program. As in OTP, it is the child that fails where arguments and environment are
+/// too large: its status is the number of the error.
 fn spawn(command: &mut Command) -> std::io::Result<Child> {
     match command.spawn() {
         Err(problem) if problem.raw_os_error() == Some(libc::E2BIG) => {
@@ -78,7 +78,9 @@ pub fn start(source: &Source, options: &Options) -> std::io::Result<Program> {
             }
             command
         }
-        Source::Driver(_) | Source::File(_) | Source::Descriptors { .. } => return Err(std::io::Error::from_raw_os_error(libc::EINVAL)),
+        Source::Driver(_) | Source::File(_) | Source::Descriptors { .. } => {
+            return Err(std::io::Error::from_raw_os_error(libc::EINVAL));
+        }
     };
     if let Some(folder) = &program.folder {
         enter_folder(&mut command, folder)?;
@@ -102,13 +104,18 @@ pub fn start(source: &Source, options: &Options) -> std::io::Result<Program> {
         } else {
             command.stdout(Stdio::null()).stderr(Stdio::null());
         }
-        // Without anything to be done between `fork` and `exec` the machine's memory is not copied, which takes a millisecond.
+        // Without anything to be done between `fork` and `exec` the machine's memory is not copied,
+        // which takes a millisecond.
         let mut child = spawn(&mut command)?;
         // The ends of the pipe that are the child's go with it.
         drop(command);
-        let input = both.map(OwnedFd::from).or_else(|| child.stdout.take().map(OwnedFd::from)).map(File::from);
+        let input = both
+            .map(OwnedFd::from)
+            .or_else(|| child.stdout.take().map(OwnedFd::from))
+            .map(File::from);
         // SAFETY: the descriptors are handed over.
-        let output = child.stdin.take().map(|into| unsafe { File::from_raw_fd(into.into_raw_fd()) });
+        let output =
+            child.stdin.take().map(|into| unsafe { File::from_raw_fd(into.into_raw_fd()) });
         return Ok(Program { child, input, output });
     }
     // The child reads from descriptor 3 and writes to 4, instead of 0 and 1.
@@ -123,7 +130,8 @@ pub fn start(source: &Source, options: &Options) -> std::io::Result<Program> {
         input = Some(File::from(OwnedFd::from(read)));
         ends.push((OwnedFd::from(write), 4));
     }
-    let moves: Vec<(i32, i32)> = ends.iter().map(|(end, number)| (end.as_raw_fd(), *number)).collect();
+    let moves: Vec<(i32, i32)> =
+        ends.iter().map(|(end, number)| (end.as_raw_fd(), *number)).collect();
     // SAFETY: `dup2` and `fcntl` are async-signal-safe, and nothing is allocated.
     unsafe {
         command.pre_exec(move || {

@@ -1,12 +1,12 @@
 //! The terminal as the port `tty_sl`, through which OTP's shell edits its line.
 //!
-//! The port keeps the line being edited: the process at the other end says what to put, insert and delete in it
-//! and where to move, and the port works out what the terminal has to be told, given its width. Of the terminal
-//! it wants the cursor movements that all have had for decades.
+//! The port keeps the line being edited: the process at the other end says what to put, insert and
+//! delete in it and where to move, and the port works out what the terminal has to be told, given
+//! its width. Of the terminal it wants the cursor movements that all have had for decades.
 
+use super::descriptors::{Stopper, Writer, wait_readable};
 use super::driver::{Answer, Driver, Request, Written};
 use super::options::Options;
-use super::descriptors::{Stopper, Writer, wait_readable};
 use super::{Port, Ports};
 use crate::break_menu::{self, CONTROL_C, Choice, Console};
 use parking_lot::Mutex;
@@ -57,7 +57,8 @@ enum Cell {
     Char(char),
     /// The start of a control sequence, such as one that sets a colour.
     Escape,
-    /// One of the ASCII characters that a tab, a control character or an unprintable one is shown as.
+    /// One of the ASCII characters that a tab, a control character or an unprintable one is shown
+    /// as.
     Part {
         byte: u8,
         first: bool,
@@ -165,11 +166,13 @@ impl Line {
         }
     }
 
-    /// Writes UTF-8 text over the line from the cursor on; where in the last line it began. Bytes that are no UTF-8
-    /// count as characters.
+    /// Writes UTF-8 text over the line from the cursor on; where in the last line it began. Bytes
+    /// that are no UTF-8 count as characters.
     fn enter(&mut self, text: &[u8]) -> usize {
         let mut start = self.at;
-        let characters = text.utf8_chunks().flat_map(|chunk| chunk.valid().chars().chain(chunk.invalid().iter().map(|&byte| char::from(byte))));
+        let characters = text.utf8_chunks().flat_map(|chunk| {
+            chunk.valid().chars().chain(chunk.invalid().iter().map(|&byte| char::from(byte)))
+        });
         for c in characters {
             match c {
                 '\n' | '\r' => {
@@ -234,13 +237,16 @@ impl Line {
         if rest.first() != Some(&Cell::Char('[')) {
             return 1 + rest.len().min(1);
         }
-        let parameters = rest[1..].iter().take_while(|cell| matches!(cell, Cell::Char(';' | '0'..='9'))).count();
+        let parameters =
+            rest[1..].iter().take_while(|cell| matches!(cell, Cell::Char(';' | '0'..='9'))).count();
         (2 + parameters + 1).min(rest.len() + 1)
     }
 
     fn move_cursor(&mut self, from: usize, to: usize) {
         let (from, to) = (self.column(from), self.column(to));
-        let mut tell = |times: usize, sequence: &[u8]| (0..times).for_each(|_| self.out.extend_from_slice(sequence));
+        let mut tell = |times: usize, sequence: &[u8]| {
+            (0..times).for_each(|_| self.out.extend_from_slice(sequence));
+        };
         let (from_row, to_row) = (from / self.width, to / self.width);
         tell(to_row.saturating_sub(from_row), b"\n");
         tell(from_row.saturating_sub(to_row), b"\x1b[A");
@@ -303,7 +309,9 @@ impl Terminal {
     }
 
     fn answer_if_owed(&self, vm: &'static Vm, port: &Port) {
-        if self.queued_bytes.load(Ordering::SeqCst) <= QUEUED_BYTES_MAX && self.owes_answer.swap(false, Ordering::SeqCst) {
+        if self.queued_bytes.load(Ordering::SeqCst) <= QUEUED_BYTES_MAX
+            && self.owes_answer.swap(false, Ordering::SeqCst)
+        {
             port.tell_owner(vm, |_| Term::atom(am::OK));
         }
     }
@@ -324,7 +332,6 @@ impl Terminal {
             _ => None,
         }
     }
-
 }
 
 impl Driver for Terminal {
@@ -348,7 +355,11 @@ fn window_size() -> (u16, u16) {
     // SAFETY: the structure is plain numbers, which the call fills.
     let size = unsafe {
         let mut size: libc::winsize = std::mem::zeroed();
-        if libc::ioctl(OUTPUT_FD, libc::TIOCGWINSZ, &raw mut size) == 0 { size } else { std::mem::zeroed() }
+        if libc::ioctl(OUTPUT_FD, libc::TIOCGWINSZ, &raw mut size) == 0 {
+            size
+        } else {
+            std::mem::zeroed()
+        }
     };
     let or = |number: u16, default: u16| if number == 0 { default } else { number };
     (or(size.ws_col, WIDTH_DEFAULT), or(size.ws_row, HEIGHT_DEFAULT))
@@ -364,7 +375,8 @@ static MODES: OnceLock<Modes> = OnceLock::new();
 /// The terminal is set our way at the moment.
 static IN_OUR_MODE: AtomicBool = AtomicBool::new(false);
 
-/// Sets the terminal to hand over each key at once and to show nothing by itself, until the program ends.
+/// Sets the terminal to hand over each key at once and to show nothing by itself, until the program
+/// ends.
 fn set_mode() -> std::io::Result<()> {
     // SAFETY: the structure is plain numbers, which the call fills.
     let before = unsafe {
@@ -401,7 +413,11 @@ fn set_mode() -> std::io::Result<()> {
 fn apply_our_mode() -> std::io::Result<()> {
     let Some(modes) = MODES.get() else { return Ok(()) };
     // SAFETY: the structure came from `tcgetattr`.
-    if unsafe { libc::tcsetattr(INPUT_FD, libc::TCSANOW, &raw const modes.ours) } == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+    if unsafe { libc::tcsetattr(INPUT_FD, libc::TCSANOW, &raw const modes.ours) } == 0 {
+        Ok(())
+    } else {
+        Err(std::io::Error::last_os_error())
+    }
 }
 
 fn restore_mode() {
@@ -437,14 +453,20 @@ pub fn is_meant(command: &str) -> bool {
 ///
 /// # Errors
 /// When input or output is no terminal, or one whose cursor cannot be moved, or it is open already.
-pub fn open(vm: &'static Vm, owner: u64, name: String, options: Options) -> std::io::Result<Arc<Port>> {
+pub fn open(
+    vm: &'static Vm,
+    owner: u64,
+    name: String,
+    options: Options,
+) -> std::io::Result<Arc<Port>> {
     // SAFETY: `isatty` only asks.
     let terminal = unsafe { libc::isatty(INPUT_FD) == 1 && libc::isatty(OUTPUT_FD) == 1 };
     let can_move = std::env::var("TERM").is_ok_and(|kind| !kind.is_empty() && kind != "dumb");
     if !terminal || !can_move || IN_OUR_MODE.load(Ordering::SeqCst) {
         return Err(unsuitable());
     }
-    let (input, output) = (super::descriptors::duplicate(INPUT_FD)?, super::descriptors::duplicate(OUTPUT_FD)?);
+    let (input, output) =
+        (super::descriptors::duplicate(INPUT_FD)?, super::descriptors::duplicate(OUTPUT_FD)?);
     // SAFETY: `eventfd` gives a new descriptor, ours.
     let wake = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC) };
     if wake < 0 {
@@ -456,7 +478,8 @@ pub fn open(vm: &'static Vm, owner: u64, name: String, options: Options) -> std:
     set_mode()?;
     let utf8 = crate::filename::locale_is_utf8();
     let (sender, receiver) = channel();
-    let line = Line { cells: Vec::new(), at: 0, width: usize::from(WIDTH_DEFAULT), utf8, out: Vec::new() };
+    let line =
+        Line { cells: Vec::new(), at: 0, width: usize::from(WIDTH_DEFAULT), utf8, out: Vec::new() };
     let terminal = Arc::new(Terminal {
         line: Mutex::new(line),
         writer: Writer::new(sender),
@@ -469,11 +492,19 @@ pub fn open(vm: &'static Vm, owner: u64, name: String, options: Options) -> std:
     let (writing, into) = (port.clone(), terminal.clone());
     vm.start_thread("terminal out", move || write_all(vm, &writing, &into, output, &receiver))?;
     let reading = port.clone();
-    vm.start_thread("terminal in", move || read_all(vm, &reading, &terminal, input, &wake_for_reader))?;
+    vm.start_thread("terminal in", move || {
+        read_all(vm, &reading, &terminal, input, &wake_for_reader);
+    })?;
     Ok(port)
 }
 
-fn write_all(vm: &'static Vm, port: &Arc<Port>, terminal: &Terminal, mut output: File, chunks: &Receiver<Vec<u8>>) {
+fn write_all(
+    vm: &'static Vm,
+    port: &Arc<Port>,
+    terminal: &Terminal,
+    mut output: File,
+    chunks: &Receiver<Vec<u8>>,
+) {
     while let Ok(bytes) = chunks.recv() {
         let result = output.write_all(&bytes);
         Ports::of(vm).note_writing(false);
@@ -489,7 +520,13 @@ fn write_all(vm: &'static Vm, port: &Arc<Port>, terminal: &Terminal, mut output:
     }
 }
 
-fn read_all(vm: &'static Vm, port: &Arc<Port>, terminal: &Terminal, mut input: File, wake: &OwnedFd) {
+fn read_all(
+    vm: &'static Vm,
+    port: &Arc<Port>,
+    terminal: &Terminal,
+    mut input: File,
+    wake: &OwnedFd,
+) {
     let mut buffer = [0; 1024];
     let mut incomplete: Vec<u8> = Vec::new();
     while wait_readable(&input, Some(wake)) {
@@ -500,7 +537,8 @@ fn read_all(vm: &'static Vm, port: &Arc<Port>, terminal: &Terminal, mut input: F
             Err(_) => break,
         };
         for part in bytes.split_inclusive(|&byte| byte == CONTROL_C) {
-            let (typed, broken_off) = part.strip_suffix(&[CONTROL_C]).map_or((part, false), |typed| (typed, true));
+            let (typed, broken_off) =
+                part.strip_suffix(&[CONTROL_C]).map_or((part, false), |typed| (typed, true));
             typed_in(vm, port, terminal, &mut incomplete, typed);
             if broken_off {
                 let mut keys = Keys { vm, terminal, input: &mut input, wake };
@@ -514,7 +552,13 @@ fn read_all(vm: &'static Vm, port: &Arc<Port>, terminal: &Terminal, mut input: F
 }
 
 /// Hands over what was typed, as UTF-8; a character that is not complete waits for the rest of it.
-fn typed_in(vm: &'static Vm, port: &Port, terminal: &Terminal, incomplete: &mut Vec<u8>, typed: &[u8]) {
+fn typed_in(
+    vm: &'static Vm,
+    port: &Port,
+    terminal: &Terminal,
+    incomplete: &mut Vec<u8>,
+    typed: &[u8],
+) {
     if typed.is_empty() {
         return;
     }
@@ -553,7 +597,8 @@ struct Keys<'a> {
 impl Console for Keys<'_> {
     fn key(&mut self) -> Option<u8> {
         let mut key = [0];
-        let there = wait_readable(self.input, Some(self.wake)) && matches!(self.input.read(&mut key), Ok(1));
+        let there = wait_readable(self.input, Some(self.wake))
+            && matches!(self.input.read(&mut key), Ok(1));
         there.then_some(key[0])
     }
     fn show(&mut self, text: &str) -> std::io::Result<()> {

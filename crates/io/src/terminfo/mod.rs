@@ -1,4 +1,5 @@
-//! What terminals can do: the terminfo database (term(5)) and its parameterised strings (terminfo(5)).
+//! What terminals can do: the terminfo database (term(5)) and its parameterised strings
+//! (terminfo(5)).
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -13,8 +14,8 @@ pub struct Capabilities {
     pub strings: Vec<Names>,
 }
 
-/// The capabilities of X/Open Curses and those that ncurses adds. A line each; `bool`, `num` and `str`
-/// begin a list.
+/// The capabilities of X/Open Curses and those that ncurses adds. A line each; `bool`, `num` and
+/// `str` begin a list.
 pub fn capabilities() -> &'static Capabilities {
     static CAPABILITIES: OnceLock<Capabilities> = OnceLock::new();
     CAPABILITIES.get_or_init(|| {
@@ -46,7 +47,8 @@ pub struct Terminfo {
 const MAGIC_NARROW: u16 = 0o432;
 const MAGIC_WIDE: u16 = 0o1036;
 const HEADER_BYTES: usize = 12;
-const FOLDERS: [&str; 4] = ["/etc/terminfo", "/lib/terminfo", "/usr/share/terminfo", "/usr/lib/terminfo"];
+const FOLDERS: [&str; 4] =
+    ["/etc/terminfo", "/lib/terminfo", "/usr/share/terminfo", "/usr/lib/terminfo"];
 
 /// Where descriptions may lie, the user's own first.
 fn folders() -> Vec<PathBuf> {
@@ -264,7 +266,8 @@ pub fn expand(text: &[u8], parameters: &[i64]) -> Vec<u8> {
                 let value = pop(&mut stack);
                 stack.push(if operation == b'!' { i64::from(value == 0) } else { !value });
             }
-            b'+' | b'-' | b'*' | b'/' | b'm' | b'&' | b'|' | b'^' | b'=' | b'<' | b'>' | b'A' | b'O' => {
+            b'+' | b'-' | b'*' | b'/' | b'm' | b'&' | b'|' | b'^' | b'=' | b'<' | b'>' | b'A'
+            | b'O' => {
                 let second = pop(&mut stack);
                 let first = pop(&mut stack);
                 stack.push(match operation {
@@ -356,7 +359,9 @@ mod tests {
 
     #[test]
     fn broken_strings_do_no_harm() {
-        for string in ["%", "%p", "%{12", "%'", "%?%t", "%?%p1%t%?", "%5", "%{0}%{0}%/%d%m", "%p9%999d"] {
+        for string in
+            ["%", "%p", "%{12", "%'", "%?%t", "%?%p1%t%?", "%5", "%{0}%{0}%/%d%m", "%p9%999d"]
+        {
             expand(string.as_bytes(), &[0]);
         }
         assert_eq!(without_delays(b"a$<5/>b$<x>$<"), b"ab$<x>$<");

@@ -1,4 +1,5 @@
-//! What an instruction reads and writes, where it leads, and from that which X registers are alive where.
+//! What an instruction reads and writes, where it leads, and from that which X registers are alive
+//! where.
 
 use swarmrt_beam::instr::{Instr, Operand};
 
@@ -34,11 +35,14 @@ fn x_bit(number: usize) -> XSet {
 }
 
 impl Effects {
-    /// What an operand adds, in the order of the instruction: what it has written itself is not read before it.
+    /// What an operand adds, in the order of the instruction: what it has written itself is not
+    /// read before it.
     fn add(&mut self, operand: Operand, at: u32) {
         let float_bit = |number: u16| 1u32.checked_shl(number.into()).unwrap_or(0);
         match operand {
-            Operand::Read(src) => self.uses |= src.as_x().map_or(0, |x| x_bit(x.into())) & !self.defs,
+            Operand::Read(src) => {
+                self.uses |= src.as_x().map_or(0, |x| x_bit(x.into())) & !self.defs;
+            }
             Operand::Write(dst) if dst.is_y() => self.y_defs.push(dst.index() as u16),
             Operand::Write(dst) => self.defs |= x_bit(dst.index()),
             Operand::ReadFloat(number) => self.f_uses |= float_bit(number),
@@ -49,8 +53,8 @@ impl Effects {
     }
 }
 
-/// The effects of the instruction at `at`. The flow within one function only: a call ends it, and the place that it
-/// returns to is a beginning.
+/// The effects of the instruction at `at`. The flow within one function only: a call ends it, and
+/// the place that it returns to is a beginning.
 pub fn effects(code: &[Instr], at: u32) -> Effects {
     let instr = &code[at as usize];
     let properties = instr.properties();
@@ -108,7 +112,14 @@ impl Flow {
                 is_loop[(target - start) as usize] |= target <= at;
             }
         }
-        let mut flow = Flow { start, live: vec![0; effects.len()], f_live: vec![0; effects.len()], effects, is_target, is_loop };
+        let mut flow = Flow {
+            start,
+            live: vec![0; effects.len()],
+            f_live: vec![0; effects.len()],
+            effects,
+            is_target,
+            is_loop,
+        };
         // Raising `function_clause` shows the arguments.
         flow.effects[0].uses = below(arity);
         flow.solve();
@@ -122,13 +133,18 @@ impl Flow {
                 let effects = &self.effects[at];
                 let mut after = effects.next.map_or(0, |next| self.live_at(next));
                 if may_jump_before_writing(effects) {
-                    let jumped = effects.jumps.iter().fold(0, |live, &target| live | self.live_at(target));
+                    let jumped =
+                        effects.jumps.iter().fold(0, |live, &target| live | self.live_at(target));
                     after = (after & !effects.defs) | jumped;
                 } else {
                     after &= !effects.defs;
                 }
                 let live = after | effects.uses;
-                let f_after = effects.next.iter().chain(&effects.jumps).fold(0, |live, &place| live | self.f_live_at(place));
+                let f_after = effects
+                    .next
+                    .iter()
+                    .chain(&effects.jumps)
+                    .fold(0, |live, &place| live | self.f_live_at(place));
                 let f_live = f_after & !effects.f_defs | effects.f_uses;
                 if live != self.live[at] || f_live != self.f_live[at] {
                     self.live[at] = live;

@@ -1,7 +1,8 @@
-//! What is known of the words in registers at a place in a piece: from what was tested, and from what made them.
+//! What is known of the words in registers at a place in a piece: from what was tested, and from
+//! what made them.
 //!
-//! A fact holds for the value that an instruction of the program sees, whichever engine ran before it; collections,
-//! waiting and steps do not change it.
+//! A fact holds for the value that an instruction of the program sees, whichever engine ran before
+//! it; collections, waiting and steps do not change it.
 
 use std::collections::BTreeMap;
 use swarmrt_beam::instr::{Dst, FunPtr, Src};
@@ -43,7 +44,8 @@ pub mod kind {
 pub const SMALL_MIN: i64 = -(1 << 61);
 pub const SMALL_MAX: i64 = (1 << 61) - 1;
 
-/// Where the value of a register is. Of the frame, only what is a [`Word`](Place::Word) is in memory.
+/// Where the value of a register is. Of the frame, only what is a [`Word`](Place::Word) is in
+/// memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Place {
     /// A word.
@@ -101,7 +103,15 @@ impl Fact {
     pub const ANY: Fact = Fact::of(kind::ANY);
 
     pub const fn of(kinds: Kinds) -> Fact {
-        Fact { kinds, place: Place::Word, min: SMALL_MIN, max: SMALL_MAX, arity: 0, exact: false, fun: None }
+        Fact {
+            kinds,
+            place: Place::Word,
+            min: SMALL_MIN,
+            max: SMALL_MAX,
+            arity: 0,
+            exact: false,
+            fun: None,
+        }
     }
     /// A small integer within bounds; any integer where they are not those of small ones.
     pub fn integer(min: i128, max: i128) -> Fact {
@@ -143,17 +153,35 @@ impl Fact {
             return self;
         }
         let arity = self.arity.max(other.arity);
-        Fact { kinds, place: self.place, min, max, arity, exact: self.exact || other.exact, fun: self.fun.or(other.fun) }
+        Fact {
+            kinds,
+            place: self.place,
+            min,
+            max,
+            arity,
+            exact: self.exact || other.exact,
+            fun: self.fun.or(other.fun),
+        }
     }
     /// Whether a value is where another place expects it, or there as well.
     fn is_where(self, expected: Place) -> bool {
-        self.place == expected || self.place == Place::Both && matches!(expected, Place::Word | Place::Float)
+        self.place == expected
+            || self.place == Place::Both && matches!(expected, Place::Word | Place::Float)
     }
     /// Whether the other follows from this one.
     pub fn implies(self, other: Fact) -> bool {
         let small = self.kinds & kind::SMALL == 0 || self.min >= other.min && self.max <= other.max;
-        let tuple = self.kinds & kind::TUPLE == 0 || if other.exact { self.exact && self.arity == other.arity } else { self.arity >= other.arity };
-        self.kinds & !other.kinds == 0 && small && tuple && self.is_where(other.place) && (other.fun.is_none() || self.fun == other.fun)
+        let tuple = self.kinds & kind::TUPLE == 0
+            || if other.exact {
+                self.exact && self.arity == other.arity
+            } else {
+                self.arity >= other.arity
+            };
+        self.kinds & !other.kinds == 0
+            && small
+            && tuple
+            && self.is_where(other.place)
+            && (other.fun.is_none() || self.fun == other.fun)
     }
     /// Whether it is one of these for sure.
     pub fn is(self, kinds: Kinds) -> bool {
@@ -163,12 +191,16 @@ impl Fact {
     pub fn may_be(self, kinds: Kinds) -> bool {
         self.kinds & kinds != 0
     }
-    /// The same with bounds that few facts share; only signs where a loop begins, so that it comes round to what it
-    /// began with.
+    /// The same with bounds that few facts share; only signs where a loop begins, so that it comes
+    /// round to what it began with.
     fn coarse(self, loops: bool) -> Fact {
         const BOUNDS: [i64; 4] = [u8::MAX as i64, u16::MAX as i64, u32::MAX as i64, SMALL_MAX];
         let min = if self.min >= 0 { 0 } else { SMALL_MIN };
-        let max = if loops { SMALL_MAX } else { BOUNDS.into_iter().find(|&bound| self.max <= bound).unwrap_or(SMALL_MAX) };
+        let max = if loops {
+            SMALL_MAX
+        } else {
+            BOUNDS.into_iter().find(|&bound| self.max <= bound).unwrap_or(SMALL_MAX)
+        };
         if self.place.has_float() {
             let place = if loops { Place::Float } else { self.place };
             return Fact { place, ..Fact::of(kind::FLOATS) };
@@ -181,7 +213,8 @@ impl Fact {
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct Facts {
     known: BTreeMap<u16, Fact>,
-    /// Whether something else has been met where a float was expected. No such thing is expected from then on.
+    /// Whether something else has been met where a float was expected. No such thing is expected
+    /// from then on.
     pub mixed: bool,
 }
 
@@ -194,7 +227,8 @@ impl Facts {
     }
     /// The register has been written, with a word.
     pub fn set(&mut self, register: Dst, fact: Fact) {
-        let place = if self.of(register).place == Place::Pending { Place::Pending } else { Place::Word };
+        let place =
+            if self.of(register).place == Place::Pending { Place::Pending } else { Place::Word };
         self.put(register, Fact { place, ..fact });
     }
     /// The register's value is there from now on.
@@ -202,9 +236,12 @@ impl Facts {
         let known = self.of(register);
         self.put(register, Fact { place, ..known });
     }
-    /// No register's value is in a machine register for floats or scalar-replaced alone, and none is to be taken from there.
+    /// No register's value is in a machine register for floats or scalar-replaced alone, and none
+    /// is to be taken from there.
     pub fn forget_floats(&mut self) {
-        self.known.retain(|&raw, fact| scalar_number(Dst(raw)).is_none() && !matches!(fact.place, Place::Scalars(_)));
+        self.known.retain(|&raw, fact| {
+            scalar_number(Dst(raw)).is_none() && !matches!(fact.place, Place::Scalars(_))
+        });
         for fact in self.known.values_mut().filter(|fact| fact.place.has_float()) {
             fact.place = Place::Word;
         }
@@ -214,13 +251,18 @@ impl Facts {
         let without = |(&raw, fact): (&u16, &Fact)| {
             let register = Dst(raw);
             let is_x = !register.is_y() && scalar_number(register).is_none();
-            (is_x && matches!(fact.place, Place::Float | Place::Scalars(_))).then_some(register.index())
+            (is_x && matches!(fact.place, Place::Float | Place::Scalars(_)))
+                .then_some(register.index())
         };
         self.known.iter().filter_map(without).collect()
     }
     /// The Y registers that are not in memory yet.
     pub fn pending(&self) -> Vec<usize> {
-        self.known.iter().filter(|&(&raw, fact)| Dst(raw).is_y() && fact.place != Place::Word).map(|(&raw, _)| Dst(raw).index()).collect()
+        self.known
+            .iter()
+            .filter(|&(&raw, fact)| Dst(raw).is_y() && fact.place != Place::Word)
+            .map(|(&raw, _)| Dst(raw).index())
+            .collect()
     }
     /// The registers whose tuples are scalar-replaced, with where those are and how many.
     pub fn scalar_tuples(&self) -> Vec<(Dst, Slot, usize)> {
@@ -276,7 +318,11 @@ impl Facts {
     pub fn push(&mut self, words: u16) {
         let moved = |(&raw, &fact): (&u16, &Fact)| {
             let register = Dst(raw);
-            if register.is_y() { (Dst::y(register.index() as u16 + words).0, fact) } else { (raw, fact) }
+            if register.is_y() {
+                (Dst::y(register.index() as u16 + words).0, fact)
+            } else {
+                (raw, fact)
+            }
         };
         self.known = self.known.iter().map(moved).collect();
     }
@@ -292,7 +338,8 @@ impl Facts {
         });
         self.known = kept.collect();
     }
-    /// What is worth to be told apart at a place where only `live` X registers are alive. scalar-replaced tuples are in the first slots.
+    /// What is worth to be told apart at a place where only `live` X registers are alive.
+    /// scalar-replaced tuples are in the first slots.
     pub fn at_label(&self, live: u64, loops: bool) -> Facts {
         let mut kept = self.of_nothing();
         let mut slots = 0..SLOTS;
@@ -317,9 +364,13 @@ impl Facts {
     pub fn is_but_for_floats(&self, other: &Facts) -> bool {
         let same = |(&raw, &fact): (&u16, &Fact)| {
             let expected = other.of(Dst(raw));
-            expected == fact || fact.place == Place::Both && (!expected.place.has_float() || expected.kinds == fact.kinds)
+            expected == fact
+                || fact.place == Place::Both
+                    && (!expected.place.has_float() || expected.kinds == fact.kinds)
         };
-        self.mixed == other.mixed && self.known.iter().all(same) && other.known.keys().all(|raw| self.known.contains_key(raw))
+        self.mixed == other.mixed
+            && self.known.iter().all(same)
+            && other.known.keys().all(|raw| self.known.contains_key(raw))
     }
     /// The same of no register.
     pub fn of_nothing(&self) -> Facts {
@@ -354,7 +405,10 @@ mod tests {
     fn facts_follow_from_narrower_ones() {
         let small = Fact::integer(2, 5);
         assert!(small.implies(Fact::of(kind::INTEGER)) && !Fact::of(kind::INTEGER).implies(small));
-        assert!(Fact::tuple(3, true).implies(Fact::tuple(2, false)) && !Fact::tuple(3, false).implies(Fact::tuple(3, true)));
+        assert!(
+            Fact::tuple(3, true).implies(Fact::tuple(2, false))
+                && !Fact::tuple(3, false).implies(Fact::tuple(3, true))
+        );
         assert_eq!(small.and(Fact::of(kind::NUMBER)), small);
         assert_eq!(small.and(Fact::of(kind::ATOM)), small, "what cannot be says nothing");
     }
@@ -400,10 +454,20 @@ mod tests {
             facts.place(Dst::x(0), place);
             facts
         };
-        assert!(with(Place::Both).implies(&with(Place::Float)) && with(Place::Both).implies(&with(Place::Word)));
-        assert!(!with(Place::Float).implies(&with(Place::Word)) && !with(Place::Float).implies(&with(Place::Both)));
+        assert!(
+            with(Place::Both).implies(&with(Place::Float))
+                && with(Place::Both).implies(&with(Place::Word))
+        );
+        assert!(
+            !with(Place::Float).implies(&with(Place::Word))
+                && !with(Place::Float).implies(&with(Place::Both))
+        );
         assert!(with(Place::Both).is_but_for_floats(&with(Place::Word)));
-        assert_eq!(with(Place::Both).at_label(1, true), with(Place::Float), "a loop keeps the float");
+        assert_eq!(
+            with(Place::Both).at_label(1, true),
+            with(Place::Float),
+            "a loop keeps the float"
+        );
     }
 
     #[test]

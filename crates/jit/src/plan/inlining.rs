@@ -1,16 +1,18 @@
 //! Which functions are translated as part of the one that calls them.
 //!
-//! - A small function of the same module that calls nothing it would have to return from, and so needs no frame, and that is no
-//!   loop.
-//! - A small exported function of another module that calls a fun which it is given, such as `lists:foldl/3`, with the small
-//!   local functions that do its work. It is translated where the caller is known to pass a fun that can be inside, too. A
-//!   version of that module is meant: the code asks, before it goes there, whether the export still leads where it led when
-//!   the caller was compiled ([`Export::changes`]).
-//! - The function of such a fun: a small one of the same module that calls nothing but built-ins and functions of its own kind.
+//! - A small function of the same module that calls nothing it would have to return from, and so
+//!   needs no frame, and that is no loop.
+//! - A small exported function of another module that calls a fun which it is given, such as
+//!   `lists:foldl/3`, with the small local functions that do its work. It is translated where the
+//!   caller is known to pass a fun that can be inside, too. A version of that module is meant: the
+//!   code asks, before it goes there, whether the export still leads where it led when the caller
+//!   was compiled ([`Export::changes`]).
+//! - The function of such a fun: a small one of the same module that calls nothing but built-ins
+//!   and functions of its own kind.
 //!
-//! X registers are those of the caller anyway, frames and return addresses are on the stack as if all had been called, so that
-//! the machine can be left anywhere. Caller and callees of the same module are of the same version, so nothing of those has to be
-//! undone when it is replaced.
+//! X registers are those of the caller anyway, frames and return addresses are on the stack as if
+//! all had been called, so that the machine can be left anywhere. Caller and callees of the same
+//! module are of the same version, so nothing of those has to be undone when it is replaced.
 
 use crate::plan::analysis::Flow;
 use crate::plan::span::Span;
@@ -57,12 +59,30 @@ pub struct Body {
 }
 
 impl Body {
-    fn new(module: &ModuleCode, other: Option<&Arc<ModuleCode>>, span: &Span, location: u32) -> Body {
+    fn new(
+        module: &ModuleCode,
+        other: Option<&Arc<ModuleCode>>,
+        span: &Span,
+        location: u32,
+    ) -> Body {
         let code = module.code.code();
-        let calls_itself: Vec<u32> = span.places().filter(|&at| called(code, at) == Some(span.entry)).collect();
+        let calls_itself: Vec<u32> =
+            span.places().filter(|&at| called(code, at) == Some(span.entry)).collect();
         let is_loop = !calls_itself.is_empty();
-        let recursions = calls_itself.into_iter().filter(|&at| matches!(code[at as usize], Instr::Call { .. })).collect();
-        Body { other: other.cloned(), entry: span.entry, arity: span.arity, flow: span.flow(module), location, calls: Vec::new(), recursions, is_loop }
+        let recursions = calls_itself
+            .into_iter()
+            .filter(|&at| matches!(code[at as usize], Instr::Call { .. }))
+            .collect();
+        Body {
+            other: other.cloned(),
+            entry: span.entry,
+            arity: span.arity,
+            flow: span.flow(module),
+            location,
+            calls: Vec::new(),
+            recursions,
+            is_loop,
+        }
     }
     /// Its module's instructions, given those of the function that is compiled.
     pub fn code<'a>(&'a self, own: &'a [Instr]) -> &'a [Instr] {
@@ -78,7 +98,10 @@ impl Body {
     }
     /// The body that may be inside at a call.
     pub fn called(&self, at: u32) -> Option<BodyNumber> {
-        self.calls.binary_search_by_key(&at, |&(call, _)| call).ok().map(|index| self.calls[index].1)
+        self.calls
+            .binary_search_by_key(&at, |&(call, _)| call)
+            .ok()
+            .map(|index| self.calls[index].1)
     }
     fn instructions(&self) -> u32 {
         self.flow.effects.len() as u32
@@ -112,11 +135,20 @@ impl Inlined {
     pub fn of(server: &CodeServer, module: &ModuleCode, span: &Span) -> Inlined {
         let code = module.code.code();
         let function = Body::new(module, None, span, span.places().start);
-        let mut inlined = Inlined { bodies: vec![function], lambdas: Vec::new(), helpers: Vec::new() };
+        let mut inlined =
+            Inlined { bodies: vec![function], lambdas: Vec::new(), helpers: Vec::new() };
         let mut instructions = 0;
         for at in span.places() {
-            let Some(callee) = called(code, at).filter(|&entry| entry != span.entry).and_then(|entry| Span::around(module, entry)) else { continue };
-            if callee.instructions() > FUNCTION_INSTRUCTIONS_MAX || instructions + callee.instructions() > INSTRUCTIONS_MAX || !is_leaf(code, &callee) {
+            let Some(callee) = called(code, at)
+                .filter(|&entry| entry != span.entry)
+                .and_then(|entry| Span::around(module, entry))
+            else {
+                continue;
+            };
+            if callee.instructions() > FUNCTION_INSTRUCTIONS_MAX
+                || instructions + callee.instructions() > INSTRUCTIONS_MAX
+                || !is_leaf(code, &callee)
+            {
                 continue;
             }
             instructions += callee.instructions();
@@ -156,7 +188,9 @@ impl Inlined {
     }
     /// The instruction that a location in a listing means.
     pub fn at_location<'a>(&'a self, location: u32, own: &'a [Instr]) -> Option<&'a Instr> {
-        let body = self.bodies.iter().find(|body| (body.location..body.location + body.instructions()).contains(&location))?;
+        let body = self.bodies.iter().find(|body| {
+            (body.location..body.location + body.instructions()).contains(&location)
+        })?;
         body.code(own).get((location - body.location + body.flow.start) as usize)
     }
 
@@ -165,9 +199,16 @@ impl Inlined {
         self.helpers.iter().find(|helper| helper.body == body).map(|helper| helper.export)
     }
 
-    fn body_of(&mut self, module: &ModuleCode, other: Option<&Arc<ModuleCode>>, span: &Span) -> BodyNumber {
-        let same_module = |body: &Body| body.other.as_ref().map(Arc::as_ptr) == other.map(Arc::as_ptr);
-        let known = self.bodies.iter().position(|body| body.entry == span.entry && same_module(body));
+    fn body_of(
+        &mut self,
+        module: &ModuleCode,
+        other: Option<&Arc<ModuleCode>>,
+        span: &Span,
+    ) -> BodyNumber {
+        let same_module =
+            |body: &Body| body.other.as_ref().map(Arc::as_ptr) == other.map(Arc::as_ptr);
+        let known =
+            self.bodies.iter().position(|body| body.entry == span.entry && same_module(body));
         known.unwrap_or_else(|| {
             // Those of the function's own module keep the numbers that they have there.
             let location = other.map_or(span.places().start, |_| self.end_of_locations(module));
@@ -177,7 +218,10 @@ impl Inlined {
     }
     fn end_of_locations(&self, module: &ModuleCode) -> u32 {
         const OWN_INSTRUCTIONS_MAX: u32 = 1 << 28;
-        debug_assert!((module.code.code().len() as u32) < OWN_INSTRUCTIONS_MAX, "a module's instructions are numbered");
+        debug_assert!(
+            (module.code.code().len() as u32) < OWN_INSTRUCTIONS_MAX,
+            "a module's instructions are numbered"
+        );
         let others = self.bodies.iter().filter(|body| !body.is_own());
         others.map(|body| body.location + body.instructions()).max().unwrap_or(OWN_INSTRUCTIONS_MAX)
     }
@@ -188,9 +232,15 @@ impl Inlined {
         for at in span.places() {
             let Instr::MakeFun { arity, ref free, .. } = code[at as usize] else { continue };
             let (fun, free) = (free.0, free.1.len());
-            let Some(span) = module.fun_cell(fun).and_then(|cell| Span::around(module, cell)) else { continue };
+            let Some(span) = module.fun_cell(fun).and_then(|cell| Span::around(module, cell))
+            else {
+                continue;
+            };
             let arity = usize::from(arity);
-            if self.lambda(fun).is_none() && arity + free <= crate::plan::analysis::TRACKED_X && stays_inside(module, &span, DEPTH_MAX) {
+            if self.lambda(fun).is_none()
+                && arity + free <= crate::plan::analysis::TRACKED_X
+                && stays_inside(module, &span, DEPTH_MAX)
+            {
                 let body = self.with_callees(module, None, &span, DEPTH_MAX);
                 self.lambdas.push(Lambda { fun, body, arity, free });
             }
@@ -199,7 +249,12 @@ impl Inlined {
     /// The exports that the function calls with funs, as it seems.
     fn find_helpers(&mut self, server: &CodeServer, code: &[Instr], span: &Span) {
         for at in span.places() {
-            let (Instr::CallExt { export, .. } | Instr::CallExtLast { export, .. } | Instr::CallExtOnly { export, .. }) = code[at as usize] else { continue };
+            let (Instr::CallExt { export, .. }
+            | Instr::CallExtLast { export, .. }
+            | Instr::CallExtOnly { export, .. }) = code[at as usize]
+            else {
+                continue;
+            };
             if self.helper(export).is_some() {
                 continue;
             }
@@ -215,7 +270,13 @@ impl Inlined {
         }
     }
     /// A body, with those that it calls and that may be inside it.
-    fn with_callees(&mut self, module: &ModuleCode, other: Option<&Arc<ModuleCode>>, span: &Span, depth: usize) -> BodyNumber {
+    fn with_callees(
+        &mut self,
+        module: &ModuleCode,
+        other: Option<&Arc<ModuleCode>>,
+        span: &Span,
+        depth: usize,
+    ) -> BodyNumber {
         let code = module.code.code();
         let known = self.bodies.len();
         let number = self.body_of(module, other, span);
@@ -223,10 +284,20 @@ impl Inlined {
             return number;
         }
         for at in span.places() {
-            let Some(callee) = called(code, at).and_then(|entry| Span::around(module, entry)) else { continue };
+            let Some(callee) = called(code, at).and_then(|entry| Span::around(module, entry))
+            else {
+                continue;
+            };
             let itself = callee.entry == span.entry;
-            if itself || stays_inside(module, &callee, depth - 1) || calls_funs(module, &callee, depth - 1) {
-                let body = if itself { number } else { self.with_callees(module, other, &callee, depth - 1) };
+            if itself
+                || stays_inside(module, &callee, depth - 1)
+                || calls_funs(module, &callee, depth - 1)
+            {
+                let body = if itself {
+                    number
+                } else {
+                    self.with_callees(module, other, &callee, depth - 1)
+                };
                 self.bodies[number].calls.push((at, body));
             }
         }
@@ -234,17 +305,21 @@ impl Inlined {
     }
 }
 
-/// Who makes a fun that may be inside him and passes it to what may be there, too, where the function with this entry cell is
-/// the fun's: numbers of functions, and the cells in front of where it is made. A function that is called but seldom, and then with a long list, is not
-/// seen itself.
+/// Who makes a fun that may be inside him and passes it to what may be there, too, where the
+/// function with this entry cell is the fun's: numbers of functions, and the cells in front of
+/// where it is made. A function that is called but seldom, and then with a long list, is not seen
+/// itself.
 pub fn makers(server: &CodeServer, module: &ModuleCode, entry: u32) -> Vec<(usize, u32)> {
     let code = module.code.code();
     let Some(fun) = module.fun_at(entry) else { return Vec::new() };
-    let makes = |at: &u32| matches!(&code[*at as usize], Instr::MakeFun { free, .. } if free.0 == fun);
+    let makes =
+        |at: &u32| matches!(&code[*at as usize], Instr::MakeFun { free, .. } if free.0 == fun);
     let cell_before = |at: u32| {
         let number = module.number_at(at)?;
         let span = Span::of(module, number);
-        let cell = (span.entry..at).rev().find(|&cell| matches!(code[cell as usize], Instr::Cell { .. }))?;
+        let cell = (span.entry..at)
+            .rev()
+            .find(|&cell| matches!(code[cell as usize], Instr::Cell { .. }))?;
         Inlined::of(server, module, &span).has_inside(fun).then_some((number, cell))
     };
     (0..code.len() as u32).filter(makes).filter_map(cell_before).collect()
@@ -253,12 +328,15 @@ pub fn makers(server: &CodeServer, module: &ModuleCode, entry: u32) -> Vec<(usiz
 /// The entry cell of the function of the module that is called at a place, if one is.
 fn called(code: &[Instr], at: u32) -> Option<u32> {
     match code[at as usize] {
-        Instr::Call { target, .. } | Instr::CallLast { target, .. } | Instr::CallOnly { target, .. } => Some(at.wrapping_add_signed(target) - 1),
+        Instr::Call { target, .. }
+        | Instr::CallLast { target, .. }
+        | Instr::CallOnly { target, .. } => Some(at.wrapping_add_signed(target) - 1),
         _ => None,
     }
 }
 
-/// Whether nothing returns into a function, nothing waits in it, and it does not call itself. It has no frame, then.
+/// Whether nothing returns into a function, nothing waits in it, and it does not call itself. It
+/// has no frame, then.
 fn is_leaf(code: &[Instr], span: &Span) -> bool {
     span.places().all(|at| match code[at as usize] {
         Instr::Cell { .. } => at == span.entry,
@@ -270,24 +348,37 @@ fn is_leaf(code: &[Instr], span: &Span) -> bool {
     })
 }
 
-/// Whether a small function calls nothing but built-ins and functions of which the same holds, and does not wait.
+/// Whether a small function calls nothing but built-ins and functions of which the same holds, and
+/// does not wait.
 fn stays_inside(module: &ModuleCode, span: &Span, depth: usize) -> bool {
     let code = module.code.code();
     let stays = |at: u32| {
         let properties = code[at as usize].properties();
-        let inside = |entry| depth > 0 && Span::around(module, entry).is_some_and(|callee| stays_inside(module, &callee, depth - 1));
-        !(properties.calls_out || properties.calls_fun || properties.waits) && called(code, at).is_none_or(inside)
+        let inside = |entry| {
+            depth > 0
+                && Span::around(module, entry)
+                    .is_some_and(|callee| stays_inside(module, &callee, depth - 1))
+        };
+        !(properties.calls_out || properties.calls_fun || properties.waits)
+            && called(code, at).is_none_or(inside)
     };
     span.instructions() <= FUN_INSTRUCTIONS_MAX && span.places().all(stays)
 }
 
-/// Whether a small function calls a fun, itself or by small functions of its module, and does not wait.
+/// Whether a small function calls a fun, itself or by small functions of its module, and does not
+/// wait.
 fn calls_funs(module: &ModuleCode, span: &Span, depth: usize) -> bool {
     let code = module.code.code();
     let calls = |at: u32| {
-        let by_another =
-            |entry: u32| depth > 0 && entry != span.entry && Span::around(module, entry).is_some_and(|callee| calls_funs(module, &callee, depth - 1));
+        let by_another = |entry: u32| {
+            depth > 0
+                && entry != span.entry
+                && Span::around(module, entry)
+                    .is_some_and(|callee| calls_funs(module, &callee, depth - 1))
+        };
         code[at as usize].properties().calls_fun || called(code, at).is_some_and(by_another)
     };
-    span.instructions() <= FUN_INSTRUCTIONS_MAX && span.places().any(calls) && !span.places().any(|at| code[at as usize].properties().waits)
+    span.instructions() <= FUN_INSTRUCTIONS_MAX
+        && span.places().any(calls)
+        && !span.places().any(|at| code[at as usize].properties().waits)
 }

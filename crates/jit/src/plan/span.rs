@@ -22,7 +22,8 @@ impl Span {
     pub fn of(module: &ModuleCode, number: usize) -> Span {
         let functions = &module.code.functions;
         let function = functions[number];
-        let end = functions.get(number + 1).map_or(module.code.code().len() as u32, |next| next.start);
+        let end =
+            functions.get(number + 1).map_or(module.code.code().len() as u32, |next| next.start);
         Span { start: function.start, end, entry: function.entry, arity: function.arity as usize }
     }
     /// The function that an instruction is in, if it is loaded.
@@ -40,7 +41,14 @@ impl Span {
     pub fn flow(&self, module: &ModuleCode) -> Flow {
         Flow::of(module.code.code(), self.start, self.end, self.entry, self.arity)
     }
-    pub fn source<'a>(&self, target: &'a Target, vm: &Vm, module: &'a ModuleCode, inlined: &'a Inlined, floats: bool) -> Source<'a> {
+    pub fn source<'a>(
+        &self,
+        target: &'a Target,
+        vm: &Vm,
+        module: &'a ModuleCode,
+        inlined: &'a Inlined,
+        floats: bool,
+    ) -> Source<'a> {
         Source {
             code: module.code.code(),
             inlined,
@@ -58,7 +66,12 @@ impl Span {
     /// Where its pieces begin: past its cells.
     pub fn pieces(&self, module: &ModuleCode) -> impl Iterator<Item = Start> {
         let code = module.code.code();
-        let cells = (self.start..self.end - 1).filter(|&at| matches!(code[at as usize], Instr::Cell { .. }));
-        cells.map(|cell| Start { at: cell + 1, live: if cell == self.entry { self.arity } else { 1 }, inside: None })
+        let cells = (self.start..self.end - 1)
+            .filter(|&at| matches!(code[at as usize], Instr::Cell { .. }));
+        cells.map(|cell| Start {
+            at: cell + 1,
+            live: if cell == self.entry { self.arity } else { 1 },
+            inside: None,
+        })
     }
 }

@@ -1,5 +1,6 @@
-//! What machine code has done by a function of the machine, between the words that it prepares and the result that
-//! it takes up: calls of built-ins, maps, binaries, messages, funs. See [`Assists`](swarmrt_machine::native::Assists).
+//! What machine code has done by a function of the machine, between the words that it prepares and
+//! the result that it takes up: calls of built-ins, maps, binaries, messages, funs. See
+//! [`Assists`](swarmrt_machine::native::Assists).
 
 use crate::plan::analysis::below;
 use crate::plan::facts::{Fact, kind};
@@ -27,8 +28,8 @@ impl Translator<'_, '_> {
         let call = self.b.ins().call_indirect(signature, function, args);
         self.b.inst_results(call)[0]
     }
-    /// Has a part of an instruction done, with the scheduler's registers as the first argument. No assist collects or
-    /// looks at X registers, so that values stay where they are.
+    /// Has a part of an instruction done, with the scheduler's registers as the first argument. No
+    /// assist collects or looks at X registers, so that values stay where they are.
     pub(crate) fn assisted(&mut self, function: usize, args: &[Value]) -> Value {
         let registers = self.registers();
         self.save_state();
@@ -45,7 +46,13 @@ impl Translator<'_, '_> {
         result
     }
     /// The same, that goes to `failing` without a result.
-    pub(crate) fn assist_or(&mut self, at: u32, function: usize, args: &[Value], failing: Option<i32>) -> Value {
+    pub(crate) fn assist_or(
+        &mut self,
+        at: u32,
+        function: usize,
+        args: &[Value],
+        failing: Option<i32>,
+    ) -> Value {
         let Some(distance) = failing else { return self.assist(at, function, args) };
         let result = self.assisted(function, args);
         let failing = self.target(self.relative(at, distance));
@@ -94,7 +101,8 @@ impl Translator<'_, '_> {
         let slot = self.load(instr, layout::native_slot_offset());
         let native = self.load(slot, 0);
         let call = self.later(move |translator| {
-            let result = translator.result_of(translator.source.assists.call_native as usize, at, arity);
+            let result =
+                translator.result_of(translator.source.assists.call_native as usize, at, arity);
             translator.def_x(0, result);
             translator.leave_frame(0);
         });
@@ -165,12 +173,15 @@ impl Translator<'_, '_> {
         // Another way leads to the next instruction, too.
         let mut joins = false;
         let result = match (values.as_slice(), mfa.function) {
-            (&[binary], name) if known && (name == atom!("byte_size") || name == atom!("bit_size")) => {
+            (&[binary], name)
+                if known && (name == atom!("byte_size") || name == atom!("bit_size")) =>
+            {
                 fact = Fact::integer(0, 1 << 58);
                 // From OTP 26 on, the size of what is left of a match may be asked for.
                 let known_kinds = self.fact(at, args[0]);
                 let is_context = known_kinds.is(kind::CONTEXT);
-                let may_be_context = release::current() >= Release::R26 && known_kinds.may_be(kind::CONTEXT);
+                let may_be_context =
+                    release::current() >= Release::R26 && known_kinds.may_be(kind::CONTEXT);
                 let other = if may_be_context && !is_context {
                     joins = true;
                     self.later_cold(move |translator| {
@@ -185,7 +196,11 @@ impl Translator<'_, '_> {
                 } else {
                     failing
                 };
-                let bits = if is_context { self.offset_and_left(binary).1 } else { self.bits_of(binary, other) };
+                let bits = if is_context {
+                    self.offset_and_left(binary).1
+                } else {
+                    self.bits_of(binary, other)
+                };
                 if name == atom!("byte_size") {
                     let rounded = self.b.ins().iadd_imm_s(bits, 7);
                     let bytes = self.b.ins().ushr_imm_s(rounded, 3);
@@ -194,13 +209,17 @@ impl Translator<'_, '_> {
                     self.tag_small(bits)
                 }
             }
-            (&[key, source], name) if known && (name == atom!("map_get") || name == atom!("is_map_key")) => {
+            (&[key, source], name)
+                if known && (name == atom!("map_get") || name == atom!("is_map_key")) =>
+            {
                 self.require_map(source, failing);
                 if name == atom!("map_get") {
                     self.map_get(at, source, key, fail)
                 } else {
-                    let value = self.call_plain(self.source.assists.map_get as usize, &[source, key]);
-                    let (yes, no) = (self.word(Term::bool(true).raw()), self.word(Term::bool(false).raw()));
+                    let value =
+                        self.call_plain(self.source.assists.map_get as usize, &[source, key]);
+                    let (yes, no) =
+                        (self.word(Term::bool(true).raw()), self.word(Term::bool(false).raw()));
                     self.b.ins().select(value, yes, no)
                 }
             }
@@ -243,7 +262,11 @@ impl Translator<'_, '_> {
         let (ip, free) = (self.instr(at), self.spread(&values));
         let fun = self.assist(at, self.source.assists.make_fun as usize, &[ip, free]);
         // Of others it would be of no use.
-        let known = if self.source.inlined.lambda(entry).is_some() { Fact::fun(entry) } else { Fact::of(kind::FUN) };
+        let known = if self.source.inlined.lambda(entry).is_some() {
+            Fact::fun(entry)
+        } else {
+            Fact::of(kind::FUN)
+        };
         self.set_known(dst, fun, known);
         Next::At(at + 1)
     }
@@ -270,7 +293,8 @@ impl Translator<'_, '_> {
         let entry = self.load(fun, layout::boxed(1));
         let ip = self.load(entry, layout::fun_entry());
         self.require(ip, slow);
-        // The free variables follow the arguments, in memory; those among the first registers are read again.
+        // The free variables follow the arguments, in memory; those among the first registers are
+        // read again.
         self.save_x(below(usize::from(arity)) & !below(PASSED_X));
         let header = self.header_of(fun);
         let words = self.b.ins().ushr_imm_s(header, layout::HEADER_WORDS_SHIFT);
@@ -292,7 +316,9 @@ impl Translator<'_, '_> {
         self.b.ins().brif(more, copy, &[BlockArg::Value(next)], copied, &[] as &[BlockArg]);
         self.b.switch_to_block(copied);
         let known = usize::from(arity).min(PASSED_X);
-        let passed: Vec<Value> = (0..PASSED_X).map(|number| if number < known { self.use_x(number) } else { self.load_x(number) }).collect();
+        let passed: Vec<Value> = (0..PASSED_X)
+            .map(|number| if number < known { self.use_x(number) } else { self.load_x(number) })
+            .collect();
         self.pop_or_push(at, frame);
         let cell = self.b.ins().iadd_imm_s(ip, -(layout::INSTR_BYTES as i64));
         self.enter_saved(cell, &passed);
@@ -306,9 +332,11 @@ impl Translator<'_, '_> {
         }
     }
     pub(crate) fn apply(&mut self, at: u32, arity: u16, frame: Option<u16>) -> Next {
-        let (module, function) = (self.use_x(usize::from(arity)), self.use_x(usize::from(arity) + 1));
+        let (module, function) =
+            (self.use_x(usize::from(arity)), self.use_x(usize::from(arity) + 1));
         let count = self.word(arity.into());
-        let ip = self.assist(at, self.source.assists.apply_target as usize, &[module, function, count]);
+        let ip =
+            self.assist(at, self.source.assists.apply_target as usize, &[module, function, count]);
         self.pop_or_push(at, frame);
         let cell = self.b.ins().iadd_imm_s(ip, -(layout::INSTR_BYTES as i64));
         self.enter(cell, arity);
@@ -338,7 +366,8 @@ impl Translator<'_, '_> {
         self.def_x(0, message);
         self.join(at + 1)
     }
-    /// On to the next message, if there is one; where there is none, to the beginning of the receive loop.
+    /// On to the next message, if there is one; where there is none, to the beginning of the
+    /// receive loop.
     pub(crate) fn receive_next(&mut self, at: u32, target: i32) -> Next {
         let mut peeks = self.relative(at, target);
         while matches!(self.code()[peeks as usize], Instr::Cell { .. } | Instr::Nop) {
@@ -386,7 +415,8 @@ impl Translator<'_, '_> {
         let failing = self.failing(at, fail);
         self.require_map(source, failing);
         let is_found_by_word = |&(key, _): &(Src, Option<Dst>)| {
-            self.constant_term(at, key).is_some_and(|key| key.is_immediate() && !key.is_float_immediate())
+            self.constant_term(at, key)
+                .is_some_and(|key| key.is_immediate() && !key.is_float_immediate())
         };
         if get.pairs.len() <= HINTED_KEYS_MAX && get.pairs.iter().all(is_found_by_word) {
             return self.get_where_hinted(at, source, get);
@@ -416,14 +446,17 @@ impl Translator<'_, '_> {
         }
         Next::At(at + 1)
     }
-    /// The values of keys that are the same words wherever they are: looked for in a flat map where they were found last.
+    /// The values of keys that are the same words wherever they are: looked for in a flat map where
+    /// they were found last.
     fn get_where_hinted(&mut self, at: u32, source: Value, get: &MapGet) -> Next {
-        // Any number does; neighbours in the code and functions of other lengths had better not share theirs.
+        // Any number does; neighbours in the code and functions of other lengths had better not
+        // share theirs.
         let first_hint = (at as usize).wrapping_mul(31).wrapping_add(self.code().len()) % MAP_HINTS;
         let keys: Vec<Src> = get.pairs.iter().map(|&(key, _)| key).collect();
         let keys = self.values(at, &keys);
         let (other, done) = (self.cold_block(), self.b.create_block());
-        let values: Vec<Value> = keys.iter().map(|_| self.b.append_block_param(done, I64)).collect();
+        let values: Vec<Value> =
+            keys.iter().map(|_| self.b.append_block_param(done, I64)).collect();
         let is_flat = self.has_subtag(source, &[Subtag::FlatMap]);
         self.require(is_flat, other);
         let header = self.header_of(source);
@@ -449,10 +482,16 @@ impl Translator<'_, '_> {
         self.b.switch_to_block(other);
         let (count, first_hint) = (self.word(keys.len() as u64), self.word(first_hint as u64));
         let words = self.spread(&keys);
-        self.assist_or(at, self.source.assists.map_find as usize, &[source, words, count, first_hint], (get.fail != 0).then_some(get.fail));
+        self.assist_or(
+            at,
+            self.source.assists.map_find as usize,
+            &[source, words, count, first_hint],
+            (get.fail != 0).then_some(get.fail),
+        );
         let registers = self.registers();
-        let found: Vec<BlockArg> =
-            (0..keys.len()).map(|index| BlockArg::Value(self.load(registers, layout::SCRATCH + index as i32 * 8))).collect();
+        let found: Vec<BlockArg> = (0..keys.len())
+            .map(|index| BlockArg::Value(self.load(registers, layout::SCRATCH + index as i32 * 8)))
+            .collect();
         self.b.ins().jump(done, &found);
         self.b.switch_to_block(done);
         for (&(_, dst), value) in get.pairs.iter().zip(values) {
@@ -480,13 +519,20 @@ impl Translator<'_, '_> {
         self.join(at + 1)
     }
     pub(crate) fn put_map(&mut self, at: u32, put: &MapPut, dst: Dst) -> Next {
-        let sources: Vec<Src> = std::iter::once(put.map).chain(put.pairs.iter().flat_map(|&(key, value)| [key, value])).collect();
+        let sources: Vec<Src> = std::iter::once(put.map)
+            .chain(put.pairs.iter().flat_map(|&(key, value)| [key, value]))
+            .collect();
         if sources.len() > SCRATCH_WORDS {
             return self.slow(at);
         }
         let values = self.values(at, &sources);
         let (ip, values) = (self.instr(at), self.spread(&values));
-        let map = self.assist_or(at, self.source.assists.map_put as usize, &[ip, values], (put.fail != 0).then_some(put.fail));
+        let map = self.assist_or(
+            at,
+            self.source.assists.map_put as usize,
+            &[ip, values],
+            (put.fail != 0).then_some(put.fail),
+        );
         self.set_known(dst, map, Fact::of(kind::MAP));
         Next::At(at + 1)
     }

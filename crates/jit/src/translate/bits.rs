@@ -1,5 +1,5 @@
-//! Matching and building of bitstrings in machine code: whole bytes and small fields in place, the rest by the machine's
-//! functions.
+//! Matching and building of bitstrings in machine code: whole bytes and small fields in place, the
+//! rest by the machine's functions.
 
 use crate::plan::facts::{Fact, kind};
 use crate::translate::{F64, I64, Next, Translator};
@@ -33,13 +33,17 @@ impl Word {
         match self {
             _ if bits == 0 => self,
             Word::Constant(word) => Word::Constant(word << bits),
-            Word::Value(value) => Word::Value(translator.b.ins().ishl_imm_s(value, i64::from(bits))),
+            Word::Value(value) => {
+                Word::Value(translator.b.ins().ishl_imm_s(value, i64::from(bits)))
+            }
         }
     }
     fn shifted_right(self, translator: &mut Translator<'_, '_>, bits: u32) -> Word {
         match self {
             Word::Constant(word) => Word::Constant(word >> bits),
-            Word::Value(value) => Word::Value(translator.b.ins().ushr_imm_s(value, i64::from(bits))),
+            Word::Value(value) => {
+                Word::Value(translator.b.ins().ushr_imm_s(value, i64::from(bits)))
+            }
         }
     }
     fn lowest(self, translator: &mut Translator<'_, '_>, bits: u32) -> Word {
@@ -76,7 +80,9 @@ impl Packed {
     fn add(&mut self, translator: &mut Translator<'_, '_>, field: Word, bits: u32) {
         let (word, filled) = match self.last.take() {
             None => (field, bits),
-            Some((word, before)) if before + bits <= 64 => (word.shifted_left(translator, bits).or(translator, field), before + bits),
+            Some((word, before)) if before + bits <= 64 => {
+                (word.shifted_left(translator, bits).or(translator, field), before + bits)
+            }
             Some((word, before)) => {
                 let (here, rest) = (64 - before, bits - (64 - before));
                 let high = field.shifted_right(translator, rest);
@@ -100,7 +106,11 @@ impl Translator<'_, '_> {
         let boxed = self.is_boxed(value);
         self.require(boxed, other);
         let header = self.header_of(value);
-        let is = self.b.ins().icmp_imm_s(IntCC::Equal, header, Header::new(Subtag::MatchContext, MatchContext::WORDS - 1).0 as i64);
+        let is = self.b.ins().icmp_imm_s(
+            IntCC::Equal,
+            header,
+            Header::new(Subtag::MatchContext, MatchContext::WORDS - 1).0 as i64,
+        );
         self.require(is, other);
     }
     /// The match context in a register, and the slow way for all else.
@@ -139,7 +149,12 @@ impl Translator<'_, '_> {
         let boxed = self.is_boxed(value);
         self.require(boxed, other);
         let byte = self.header_byte(value);
-        const { assert!(Subtag::HeapBin as u64 + 1 == Subtag::SharedBin as u64 && Subtag::HeapBin as u64 + 2 == Subtag::SubBin as u64) };
+        const {
+            assert!(
+                Subtag::HeapBin as u64 + 1 == Subtag::SharedBin as u64
+                    && Subtag::HeapBin as u64 + 2 == Subtag::SubBin as u64
+            );
+        };
         let from_first = self.b.ins().iadd_imm_s(byte, -layout::header_kind(Subtag::HeapBin));
         let is = self.b.ins().icmp_imm_s(IntCC::UnsignedLessThanOrEqual, from_first, 2 << 3);
         self.require(is, other);
@@ -160,7 +175,14 @@ impl Translator<'_, '_> {
         Next::At(at + 1)
     }
     pub(crate) fn create_binary(&mut self, at: u32, plan: &BinaryPlan) -> Next {
-        if plan.segments.iter().flat_map(|segment| [Some(segment.value), segment.size]).flatten().count() > SCRATCH_WORDS {
+        if plan
+            .segments
+            .iter()
+            .flat_map(|segment| [Some(segment.value), segment.size])
+            .flatten()
+            .count()
+            > SCRATCH_WORDS
+        {
             return self.slow(at);
         }
         let Some(fields) = self.fields(at, plan) else { return self.create_any_binary(at) };
@@ -184,7 +206,11 @@ impl Translator<'_, '_> {
                     let character = self.src(at, segment.value);
                     let small = self.is_small(character);
                     self.require(small, other);
-                    let one_byte = self.b.ins().icmp_imm_s(IntCC::UnsignedLessThan, character, Term::small(128).raw() as i64);
+                    let one_byte = self.b.ins().icmp_imm_s(
+                        IntCC::UnsignedLessThan,
+                        character,
+                        Term::small(128).raw() as i64,
+                    );
                     self.require(one_byte, other);
                     Word::Value(self.small_value(character))
                 }
@@ -194,7 +220,10 @@ impl Translator<'_, '_> {
         }
         let binary = match plan.segments[0].kind {
             SegmentKind::Append | SegmentKind::PrivateAppend => {
-                let (word, bits) = packed.last.or(packed.full.first().map(|&word| (word, 64))).expect("there are fields");
+                let (word, bits) = packed
+                    .last
+                    .or(packed.full.first().map(|&word| (word, 64)))
+                    .expect("there are fields");
                 let (word, bits) = (word.value(self), self.word(bits.into()));
                 let source = self.src(at, plan.segments[0].value);
                 let assists = &self.source.assists;
@@ -209,7 +238,8 @@ impl Translator<'_, '_> {
         self.set_known(plan.dst, binary, Fact::of(kind::BITS));
         Next::At(at + 1)
     }
-    /// The bits of a field that is a small integer, the highest first; anything else is left to `other`.
+    /// The bits of a field that is a small integer, the highest first; anything else is left to
+    /// `other`.
     fn integer_field(&mut self, at: u32, segment: &Segment, bits: u32, other: Block) -> Word {
         let little = bits > 8 && segment.flags & FLAG_LITTLE != 0;
         let masked = |value: u64| if bits == 64 { value } else { value & ((1 << bits) - 1) };
@@ -227,10 +257,18 @@ impl Translator<'_, '_> {
         let value = self.small_value(number);
         if little {
             let swapped = self.b.ins().bswap(value);
-            return Word::Value(if bits == 64 { swapped } else { self.b.ins().ushr_imm_s(swapped, i64::from(64 - bits)) });
+            return Word::Value(if bits == 64 {
+                swapped
+            } else {
+                self.b.ins().ushr_imm_s(swapped, i64::from(64 - bits))
+            });
         }
         let fits = known.is(kind::SMALL) && known.min >= 0 && bits < 62 && known.max < 1 << bits;
-        Word::Value(if fits || bits == 64 { value } else { self.b.ins().band_imm_s(value, masked(u64::MAX) as i64) })
+        Word::Value(if fits || bits == 64 {
+            value
+        } else {
+            self.b.ins().band_imm_s(value, masked(u64::MAX) as i64)
+        })
     }
     /// A new binary of these bits; to `other` when there is no room for it.
     fn heap_binary(&mut self, packed: Packed, other: Block) -> Value {
@@ -238,7 +276,10 @@ impl Translator<'_, '_> {
         let words = bits.div_ceil(64) as usize;
         self.require_room(heap_bin::DATA + words, other);
         let binary = self.bump(heap_bin::DATA + words);
-        let (header, size) = (self.word(Header::new(Subtag::HeapBin, heap_bin::DATA - 1 + words).0), self.word(bits.into()));
+        let (header, size) = (
+            self.word(Header::new(Subtag::HeapBin, heap_bin::DATA - 1 + words).0),
+            self.word(bits.into()),
+        );
         self.store(header, binary, 0);
         self.store(size, binary, heap_bin::BIT_SIZE as i32 * 8);
         let last = packed.last.map(|(word, bits)| word.shifted_left(self, 64 - bits));
@@ -251,26 +292,34 @@ impl Translator<'_, '_> {
         }
         self.b.ins().iadd_imm_s(binary, layout::BOXED_TAG)
     }
-    /// The segments with their bits, behind what is appended to, where all of them are made in place: all in a word, or in
-    /// a new binary on the heap.
+    /// The segments with their bits, behind what is appended to, where all of them are made in
+    /// place: all in a word, or in a new binary on the heap.
     fn fields<'p>(&self, at: u32, plan: &'p BinaryPlan) -> Option<Vec<(&'p Segment, u32)>> {
         let mut fields = Vec::new();
         let mut total = 0;
         for (number, segment) in plan.segments.iter().enumerate() {
             let bits = match segment.kind {
-                SegmentKind::Append | SegmentKind::PrivateAppend if number == 0 && segment.size.is_none() && matches!(segment.unit, 1 | 8) => continue,
+                SegmentKind::Append | SegmentKind::PrivateAppend
+                    if number == 0 && segment.size.is_none() && matches!(segment.unit, 1 | 8) =>
+                {
+                    continue;
+                }
                 SegmentKind::String => segment.bytes.len() as u32 * 8,
                 SegmentKind::Utf8 => 8,
                 SegmentKind::Integer => {
                     let size = self.small_constant(at, segment.size?)?;
                     let bits = u32::try_from(size.checked_mul(segment.unit.into())?).ok()?;
-                    let in_place = (1..=64).contains(&bits) && (bits <= 8 || bits.is_multiple_of(8) || segment.flags & FLAG_LITTLE == 0);
+                    let in_place = (1..=64).contains(&bits)
+                        && (bits <= 8
+                            || bits.is_multiple_of(8)
+                            || segment.flags & FLAG_LITTLE == 0);
                     in_place.then_some(bits)?
                 }
                 _ => return None,
             };
             total += bits;
-            let appended = matches!(plan.segments[0].kind, SegmentKind::Append | SegmentKind::PrivateAppend);
+            let appended =
+                matches!(plan.segments[0].kind, SegmentKind::Append | SegmentKind::PrivateAppend);
             if total > if appended { 64 } else { HEAP_BIN_BYTES_MAX as u32 * 8 } {
                 return None;
             }
@@ -279,11 +328,23 @@ impl Translator<'_, '_> {
         (total > 0).then_some(fields)
     }
     fn create_any_binary(&mut self, at: u32) -> Next {
-        let Instr::BsCreateBin { plan } = self.code()[at as usize] else { unreachable!("asked for by one") };
-        let sources: Vec<Src> = plan.segments.iter().flat_map(|segment| [Some(segment.value), segment.size]).flatten().collect();
+        let Instr::BsCreateBin { plan } = self.code()[at as usize] else {
+            unreachable!("asked for by one")
+        };
+        let sources: Vec<Src> = plan
+            .segments
+            .iter()
+            .flat_map(|segment| [Some(segment.value), segment.size])
+            .flatten()
+            .collect();
         let values = self.values(at, &sources);
         let (ip, values) = (self.instr(at), self.spread(&values));
-        let binary = self.assist_or(at, self.source.assists.create_binary as usize, &[ip, values], (plan.fail != 0).then_some(plan.fail));
+        let binary = self.assist_or(
+            at,
+            self.source.assists.create_binary as usize,
+            &[ip, values],
+            (plan.fail != 0).then_some(plan.fail),
+        );
         self.set_known(plan.dst, binary, Fact::of(kind::BITS));
         Next::At(at + 1)
     }
@@ -303,10 +364,22 @@ impl Translator<'_, '_> {
         self.b.ins().jump(next, &[]);
         Next::End
     }
-    /// The bits that a segment takes: to `fail` when there are too few, to `slow` when the size is not simple.
-    pub(crate) fn segment_bits(&mut self, at: u32, context: Value, size: Src, unit: u8, fail: i32, slow: Block) -> Value {
+    /// The bits that a segment takes: to `fail` when there are too few, to `slow` when the size is
+    /// not simple.
+    pub(crate) fn segment_bits(
+        &mut self,
+        at: u32,
+        context: Value,
+        size: Src,
+        unit: u8,
+        fail: i32,
+        slow: Block,
+    ) -> Value {
         let word = self.src(at, size);
-        let size = if self.constant(at, size).is_some_and(|word| word as i64 & layout::NUMBER_MASK == layout::SMALL_TAG) {
+        let size = if self
+            .constant(at, size)
+            .is_some_and(|word| word as i64 & layout::NUMBER_MASK == layout::SMALL_TAG)
+        {
             self.small_value(word)
         } else {
             let small = self.is_small(word);
@@ -324,7 +397,15 @@ impl Translator<'_, '_> {
         self.require(enough, fail);
         bits
     }
-    pub(crate) fn get_binary(&mut self, at: u32, register: Dst, size: Src, unit: u8, dst: Dst, fail: i32) -> Next {
+    pub(crate) fn get_binary(
+        &mut self,
+        at: u32,
+        register: Dst,
+        size: Src,
+        unit: u8,
+        dst: Dst,
+        fail: i32,
+    ) -> Next {
         let (context, slow) = self.context(at, register);
         let bits = self.segment_bits(at, context, size, unit, fail, slow);
         let offset = self.load(context, CONTEXT_OFFSET);
@@ -335,7 +416,11 @@ impl Translator<'_, '_> {
     }
     /// What a size has more than whole units.
     pub(crate) fn rest_of(&mut self, bits: Value, unit: i64) -> Value {
-        if unit & (unit - 1) == 0 { self.b.ins().band_imm_s(bits, unit - 1) } else { self.b.ins().urem_imm_s(bits, unit) }
+        if unit & (unit - 1) == 0 {
+            self.b.ins().band_imm_s(bits, unit - 1)
+        } else {
+            self.b.ins().urem_imm_s(bits, unit)
+        }
     }
     /// What is left, when it is whole units.
     fn whole_rest(&mut self, at: u32, register: Dst, unit: u16, fail: i32) -> (Value, Value) {
@@ -349,7 +434,14 @@ impl Translator<'_, '_> {
         }
         (context, left)
     }
-    pub(crate) fn get_rest(&mut self, at: u32, register: Dst, unit: u16, dst: Dst, fail: i32) -> Next {
+    pub(crate) fn get_rest(
+        &mut self,
+        at: u32,
+        register: Dst,
+        unit: u16,
+        dst: Dst,
+        fail: i32,
+    ) -> Next {
         let (context, left) = self.whole_rest(at, register, unit, fail);
         let offset = self.load(context, CONTEXT_OFFSET);
         let part = self.part(context, offset, left);
@@ -369,8 +461,8 @@ impl Translator<'_, '_> {
         self.set_known(dst, tail, Fact::of(kind::BITS));
         Next::At(at + 1)
     }
-    /// So many bits of what a context is about, from a position on, as a bitstring. The machine makes it where it is empty, or
-    /// where there is no room.
+    /// So many bits of what a context is about, from a position on, as a bitstring. The machine
+    /// makes it where it is empty, or where there is no room.
     pub(crate) fn part(&mut self, context: Value, offset: Value, bits: Value) -> Value {
         let original = self.load(context, CONTEXT_ORIGINAL);
         let (other, done) = (self.cold_block(), self.b.create_block());
@@ -379,7 +471,12 @@ impl Translator<'_, '_> {
         self.require_room(sub_bin::WORDS, other);
         let binary = self.bump(sub_bin::WORDS);
         let header = self.word(Header::new(Subtag::SubBin, sub_bin::WORDS - 1).0);
-        for (number, value) in [(0, header), (sub_bin::BIT_SIZE, bits), (sub_bin::BIT_OFFSET, offset), (sub_bin::ORIGINAL, original)] {
+        for (number, value) in [
+            (0, header),
+            (sub_bin::BIT_SIZE, bits),
+            (sub_bin::BIT_OFFSET, offset),
+            (sub_bin::ORIGINAL, original),
+        ] {
             self.store(value, binary, number as i32 * 8);
         }
         let boxed = self.b.ins().iadd_imm_s(binary, layout::BOXED_TAG);
@@ -390,17 +487,34 @@ impl Translator<'_, '_> {
         self.b.switch_to_block(done);
         part
     }
-    pub(crate) fn get_utf(&mut self, at: u32, utf: Utf, register: Dst, dst: Dst, fail: i32) -> Next {
+    pub(crate) fn get_utf(
+        &mut self,
+        at: u32,
+        utf: Utf,
+        register: Dst,
+        dst: Dst,
+        fail: i32,
+    ) -> Next {
         let (context, _) = self.context(at, register);
         let ip = self.instr(at);
         if utf != Utf::Utf8 {
-            let character = self.assist_or(at, self.source.assists.get_utf as usize, &[ip, context], Some(fail));
+            let character = self.assist_or(
+                at,
+                self.source.assists.get_utf as usize,
+                &[ip, context],
+                Some(fail),
+            );
             self.set_known(dst, character, Fact::integer(0, MAX_CHARACTER));
             return Next::At(at + 1);
         }
         let other = self.later(move |translator| {
             let ip = translator.instr(at);
-            let character = translator.assist_or(at, translator.source.assists.get_utf as usize, &[ip, context], Some(fail));
+            let character = translator.assist_or(
+                at,
+                translator.source.assists.get_utf as usize,
+                &[ip, context],
+                Some(fail),
+            );
             translator.set_known(dst, character, Fact::integer(0, MAX_CHARACTER));
             let next = translator.target(at + 1);
             translator.b.ins().jump(next, &[]);
@@ -420,11 +534,21 @@ impl Translator<'_, '_> {
         self.join(at + 1)
     }
     #[allow(clippy::too_many_arguments, reason = "the instruction's operands")]
-    pub(crate) fn get_integer(&mut self, at: u32, register: Dst, size: Src, unit: u8, flags: u8, dst: Dst, fail: i32) -> Next {
+    pub(crate) fn get_integer(
+        &mut self,
+        at: u32,
+        register: Dst,
+        size: Src,
+        unit: u8,
+        flags: u8,
+        dst: Dst,
+        fail: i32,
+    ) -> Next {
         let (context, slow) = self.context(at, register);
         let bits = self.segment_bits(at, context, size, unit, fail, slow);
         let flags = self.word(flags.into());
-        let number = self.assist(at, self.source.assists.get_integer as usize, &[context, bits, flags]);
+        let number =
+            self.assist(at, self.source.assists.get_integer as usize, &[context, bits, flags]);
         self.set(dst, number);
         Next::At(at + 1)
     }
@@ -437,7 +561,9 @@ impl Translator<'_, '_> {
     }
     /// The bits of a constant size.
     pub(crate) fn size_bits(&self, at: u32, size: Src, unit: u8) -> Option<u32> {
-        let bits = self.small_constant(at, size)?.checked_mul(swarmrt_beam::instr::stored_unit(unit) as i64)?;
+        let bits = self
+            .small_constant(at, size)?
+            .checked_mul(swarmrt_beam::instr::stored_unit(unit) as i64)?;
         u32::try_from(bits).ok()
     }
     /// Goes on here when a position is that of a byte.
@@ -451,9 +577,13 @@ impl Translator<'_, '_> {
         // Either the bytes are in the heap binary, or a shared one says where they are.
         let original = self.load(context, CONTEXT_ORIGINAL);
         let byte = self.header_byte(original);
-        let is_shared = self.b.ins().icmp_imm_s(IntCC::Equal, byte, layout::header_kind(Subtag::SharedBin));
+        let is_shared =
+            self.b.ins().icmp_imm_s(IntCC::Equal, byte, layout::header_kind(Subtag::SharedBin));
         const { assert!(heap_bin::DATA == shared_bin::DATA_PTR) };
-        let (there, here) = (self.load(original, boxed(heap_bin::DATA)), self.b.ins().iadd_imm_s(original, i64::from(boxed(heap_bin::DATA))));
+        let (there, here) = (
+            self.load(original, boxed(heap_bin::DATA)),
+            self.b.ins().iadd_imm_s(original, i64::from(boxed(heap_bin::DATA))),
+        );
         self.b.ins().select(is_shared, there, here)
     }
     /// Where the byte is that the position lies in.
@@ -486,7 +616,10 @@ impl Translator<'_, '_> {
         let mut number = None;
         let mut done = 0;
         while done < bytes {
-            let next = [8, 4, 2, 1].into_iter().find(|&width| width <= bytes - done).expect("one byte at least");
+            let next = [8, 4, 2, 1]
+                .into_iter()
+                .find(|&width| width <= bytes - done)
+                .expect("one byte at least");
             let part = self.load_bytes(address, at + done, next);
             number = Some(match number {
                 None => part,
@@ -499,27 +632,38 @@ impl Translator<'_, '_> {
         }
         number.expect("one byte at least")
     }
-    /// Up to 64 bits as a number, which begin at a position, in the byte at the address. No byte is read that has none of the
-    /// `there` bits from the position on.
-    pub(crate) fn bits_within(&mut self, address: Value, offset: Value, bits: u32, there: u32) -> Value {
+    /// Up to 64 bits as a number, which begin at a position, in the byte at the address. No byte is
+    /// read that has none of the `there` bits from the position on.
+    pub(crate) fn bits_within(
+        &mut self,
+        address: Value,
+        offset: Value,
+        bits: u32,
+        there: u32,
+    ) -> Value {
         let within = self.b.ins().band_imm_s(offset, 7);
         let bytes = bits.div_ceil(8);
         if there >= 64 && bytes > 1 && bits <= FIELD_BITS_MAX {
             let word = self.load_number(address, 0, 8);
             return self.bits_of_word(word, 64, within, bits);
         }
-        // They lie in so many bytes, or in one more: the last byte comes once more or for the first time. The bits behind
-        // them are not looked at.
+        // They lie in so many bytes, or in one more: the last byte comes once more or for the first
+        // time. The bits behind them are not looked at.
         let before_end = self.b.ins().iadd_imm_s(within, i64::from(bits) - 1);
         let end = self.b.ins().ushr_imm_s(before_end, 3);
         let end = self.b.ins().iadd(address, end);
-        let (first, last) = (self.load_number(address, 0, bytes as i32), self.load_number(end, 0, 1));
+        let (first, last) =
+            (self.load_number(address, 0, bytes as i32), self.load_number(end, 0, 1));
         if bytes == 8 {
             let eight = self.word(8);
             let unused = self.b.ins().isub(eight, within);
             let (first, last) = (self.b.ins().ishl(first, within), self.b.ins().ushr(last, unused));
             let word = self.b.ins().bor(first, last);
-            return if bits == 64 { word } else { self.b.ins().ushr_imm_s(word, i64::from(64 - bits)) };
+            return if bits == 64 {
+                word
+            } else {
+                self.b.ins().ushr_imm_s(word, i64::from(64 - bits))
+            };
         }
         let first = self.b.ins().ishl_imm_s(first, 8);
         let wide = self.b.ins().bor(first, last);
@@ -533,12 +677,23 @@ impl Translator<'_, '_> {
         self.b.ins().band_imm_s(moved, (1i64 << bits) - 1)
     }
     /// An unsigned integer of so many bits, the first the highest.
-    pub(crate) fn get_field(&mut self, at: u32, register: Dst, bits: u32, dst: Dst, fail: i32) -> Next {
+    pub(crate) fn get_field(
+        &mut self,
+        at: u32,
+        register: Dst,
+        bits: u32,
+        dst: Dst,
+        fail: i32,
+    ) -> Next {
         let (context, _) = self.context(at, register);
         let fact = Fact::integer(0, (1 << bits) - 1);
         let other = self.later(move |translator| {
             let (bits, flags) = (translator.word(bits.into()), translator.word(0));
-            let number = translator.assist(at, translator.source.assists.get_integer as usize, &[context, bits, flags]);
+            let number = translator.assist(
+                at,
+                translator.source.assists.get_integer as usize,
+                &[context, bits, flags],
+            );
             translator.set_known(dst, number, fact);
             let next = translator.target(at + 1);
             translator.b.ins().jump(next, &[]);
@@ -550,17 +705,32 @@ impl Translator<'_, '_> {
         self.set_known(dst, word, fact);
         self.join(at + 1)
     }
-    /// Goes on here with the position and what is left from there when that is so many bits at least; else to `fail`, whose
-    /// block comes third.
-    fn require_left(&mut self, at: u32, context: Value, bits: u32, fail: i32) -> (Value, Value, Block) {
+    /// Goes on here with the position and what is left from there when that is so many bits at
+    /// least; else to `fail`, whose block comes third.
+    fn require_left(
+        &mut self,
+        at: u32,
+        context: Value,
+        bits: u32,
+        fail: i32,
+    ) -> (Value, Value, Block) {
         let (offset, left) = self.offset_and_left(context);
-        let enough = self.b.ins().icmp_imm_s(IntCC::SignedGreaterThanOrEqual, left, i64::from(bits));
+        let enough =
+            self.b.ins().icmp_imm_s(IntCC::SignedGreaterThanOrEqual, left, i64::from(bits));
         let fail = self.target(self.relative(at, fail));
         self.require(enough, fail);
         (offset, left, fail)
     }
-    /// The next bits as a number, of which there are enough; to `other` where they do not lie as they usually do.
-    fn field(&mut self, context: Value, offset: Value, left: Value, bits: u32, other: Block) -> Value {
+    /// The next bits as a number, of which there are enough; to `other` where they do not lie as
+    /// they usually do.
+    fn field(
+        &mut self,
+        context: Value,
+        offset: Value,
+        left: Value,
+        bits: u32,
+        other: Block,
+    ) -> Value {
         let address = self.address_in(context, offset);
         if bits.is_multiple_of(8) {
             self.require_aligned(offset, other);
@@ -573,7 +743,14 @@ impl Translator<'_, '_> {
         self.bits_within(address, offset, bits, if bits > 8 { 64 } else { bits })
     }
     /// Bits that are known, as many as a field has.
-    pub(crate) fn match_bits(&mut self, at: u32, register: Dst, bits: u32, wanted: u64, fail: i32) -> Next {
+    pub(crate) fn match_bits(
+        &mut self,
+        at: u32,
+        register: Dst,
+        bits: u32,
+        wanted: u64,
+        fail: i32,
+    ) -> Next {
         let (context, _) = self.context(at, register);
         let other = self.later(move |translator| translator.step(at));
         let (offset, left, fail) = self.require_left(at, context, bits, fail);
@@ -584,7 +761,15 @@ impl Translator<'_, '_> {
         self.join(at + 1)
     }
     /// A float of 32 or 64 bits, on whole bytes.
-    pub(crate) fn get_float(&mut self, at: u32, register: Dst, bits: u32, flags: u8, dst: Dst, fail: i32) -> Next {
+    pub(crate) fn get_float(
+        &mut self,
+        at: u32,
+        register: Dst,
+        bits: u32,
+        flags: u8,
+        dst: Dst,
+        fail: i32,
+    ) -> Next {
         let (context, _) = self.context(at, register);
         let other = self.later(move |translator| translator.step(at));
         let (offset, _, fail) = self.require_left(at, context, bits, fail);
@@ -613,23 +798,36 @@ impl Translator<'_, '_> {
         self.join(at + 1)
     }
     /// Bytes that are known.
-    pub(crate) fn match_string(&mut self, at: u32, register: Dst, wanted: &[u8], fail: i32) -> Next {
+    pub(crate) fn match_string(
+        &mut self,
+        at: u32,
+        register: Dst,
+        wanted: &[u8],
+        fail: i32,
+    ) -> Next {
         let (context, _) = self.context(at, register);
         let other = self.later(move |translator| {
             translator.slow(at);
         });
         let (offset, left) = self.offset_and_left(context);
         let bits = wanted.len() as u32 * 8;
-        let enough = self.b.ins().icmp_imm_s(IntCC::SignedGreaterThanOrEqual, left, i64::from(bits));
+        let enough =
+            self.b.ins().icmp_imm_s(IntCC::SignedGreaterThanOrEqual, left, i64::from(bits));
         let fail = self.target(self.relative(at, fail));
         self.require(enough, fail);
         self.require_aligned(offset, other);
         let address = self.address_in(context, offset);
         let mut done = 0;
         while done < wanted.len() {
-            let width = [8, 4, 2, 1].into_iter().find(|&width| width <= wanted.len() - done).expect("one byte at least");
-            let number = wanted[done..done + width].iter().fold(0u64, |number, &byte| number << 8 | u64::from(byte));
-            let (found, number) = (self.load_bytes(address, done as i32, width as i32), self.word(number));
+            let width = [8, 4, 2, 1]
+                .into_iter()
+                .find(|&width| width <= wanted.len() - done)
+                .expect("one byte at least");
+            let number = wanted[done..done + width]
+                .iter()
+                .fold(0u64, |number, &byte| number << 8 | u64::from(byte));
+            let (found, number) =
+                (self.load_bytes(address, done as i32, width as i32), self.word(number));
             let same = self.b.ins().icmp(IntCC::Equal, found, number);
             self.require(same, fail);
             done += width;

@@ -1,4 +1,5 @@
-//! The blocks of a piece: which place is translated how often, with which facts, and what is put off until the usual ways are done.
+//! The blocks of a piece: which place is translated how often, with which facts, and what is put
+//! off until the usual ways are done.
 
 use super::sites::{ProgramPoint, Site};
 use super::{Next, Translator};
@@ -49,12 +50,18 @@ impl Translator<'_, '_> {
         self.settle_stop();
         let flow = self.flow();
         let (facts, best) = self.best_version(at);
-        let versions = self.blocks.versions.entry(ProgramPoint { site: self.sites.current, at }).or_default();
+        let versions =
+            self.blocks.versions.entry(ProgramPoint { site: self.sites.current, at }).or_default();
         // One is left for where nothing is known.
         let others = versions.iter().filter(|version| version.facts.mixed == facts.mixed).count();
-        let full = facts.mixed || others + 1 >= VERSIONS_MAX || flow.effects.len() > MANY_INSTRUCTIONS;
+        let full =
+            facts.mixed || others + 1 >= VERSIONS_MAX || flow.effects.len() > MANY_INSTRUCTIONS;
         let number = match best {
-            Some(number) if self.cold || full || facts.is_but_for_floats(&versions[number].facts) => number,
+            Some(number)
+                if self.cold || full || facts.is_but_for_floats(&versions[number].facts) =>
+            {
+                number
+            }
             _ => {
                 let facts = if full || self.cold { facts.of_nothing() } else { facts };
                 if let Some(same) = versions.iter().position(|version| version.facts == facts) {
@@ -64,7 +71,13 @@ impl Translator<'_, '_> {
                 if self.cold {
                     self.b.set_cold_block(block);
                 }
-                versions.push(BlockVersion { facts, block, written_f: 0, cold: self.cold, translated: false });
+                versions.push(BlockVersion {
+                    facts,
+                    block,
+                    written_f: 0,
+                    cold: self.cold,
+                    translated: false,
+                });
                 versions.len() - 1
             }
         };
@@ -88,22 +101,37 @@ impl Translator<'_, '_> {
         let live = self.flow().live_at(at);
         let expected = &self.blocks.versions[&point][number].facts;
         let is_word = |register: Dst| expected.of(register).place == Place::Word;
-        let words: Vec<usize> = self.facts.without_words().into_iter().filter(|&x| live & (1 << x) != 0 && is_word(Dst::x(x as u16))).collect();
-        let pending: Vec<usize> = self.facts.pending().into_iter().filter(|&y| is_word(Dst::y(y as u16))).collect();
+        let words: Vec<usize> = self
+            .facts
+            .without_words()
+            .into_iter()
+            .filter(|&x| live & (1 << x) != 0 && is_word(Dst::x(x as u16)))
+            .collect();
+        let pending: Vec<usize> =
+            self.facts.pending().into_iter().filter(|&y| is_word(Dst::y(y as u16))).collect();
         // Tuples that stay scalar-replaced, from where they are to where they are expected.
         let mut moved = Vec::new();
         for (register, to, arity) in expected.scalar_tuples() {
             if let Place::Scalars(from) = self.facts.of(register).place
                 && from != to
             {
-                moved.extend((0..arity).map(|index| (scalar(from, index), scalar(to, index), expected.of(scalar(to, index)).place)));
+                moved.extend((0..arity).map(|index| {
+                    (scalar(from, index), scalar(to, index), expected.of(scalar(to, index)).place)
+                }));
             }
         }
         let nothing = words.is_empty() && pending.is_empty() && moved.is_empty();
         if nothing { block } else { self.edge(block, &words, &pending, &moved) }
     }
-    /// A block on the way to another that makes words of these X registers, stores these of the frame, and moves scalars of tuples.
-    fn edge(&mut self, to: Block, words: &[usize], pending: &[usize], moved: &[(Dst, Dst, Place)]) -> Block {
+    /// A block on the way to another that makes words of these X registers, stores these of the
+    /// frame, and moves scalars of tuples.
+    fn edge(
+        &mut self,
+        to: Block,
+        words: &[usize],
+        pending: &[usize],
+        moved: &[(Dst, Dst, Place)],
+    ) -> Block {
         let here = self.b.current_block().expect("translating");
         let edge = if self.cold { self.cold_block() } else { self.b.create_block() };
         self.b.switch_to_block(edge);
@@ -123,10 +151,15 @@ impl Translator<'_, '_> {
         let (_, best) = self.best_version(at);
         best.map(|number| self.blocks.versions[&self.point(at)][number].block)
     }
-    /// What of that which is known matters at a place, and the version of it that expects most of it but no more.
+    /// What of that which is known matters at a place, and the version of it that expects most of
+    /// it but no more.
     fn best_version(&self, at: u32) -> (Facts, Option<usize>) {
         let flow = self.flow();
-        let facts = if self.code()[at as usize].properties().exits { Facts::default() } else { self.facts.at_label(flow.live_at(at), flow.is_loop(at)) };
+        let facts = if self.code()[at as usize].properties().exits {
+            Facts::default()
+        } else {
+            self.facts.at_label(flow.live_at(at), flow.is_loop(at))
+        };
         let versions = self.blocks.versions.get(&self.point(at)).map_or(&[][..], Vec::as_slice);
         let fitting = (0..versions.len()).filter(|&number| facts.implies(&versions[number].facts));
         let best = fitting.max_by_key(|&number| versions[number].facts.len());
@@ -141,17 +174,29 @@ impl Translator<'_, '_> {
         self.b.ins().jump(block, &[]);
         Next::End
     }
-    /// A block for what is not the usual way, translated after all usual ones with what is known now.
-    pub(crate) fn later(&mut self, translate: impl FnOnce(&mut Translator<'_, '_>) + 'static) -> Block {
+    /// A block for what is not the usual way, translated after all usual ones with what is known
+    /// now.
+    pub(crate) fn later(
+        &mut self,
+        translate: impl FnOnce(&mut Translator<'_, '_>) + 'static,
+    ) -> Block {
         let block = if self.cold { self.cold_block() } else { self.b.create_block() };
         self.put_off(block, self.cold, translate)
     }
     /// As [`later`](Translator::later), for what hardly ever happens.
-    pub(crate) fn later_cold(&mut self, translate: impl FnOnce(&mut Translator<'_, '_>) + 'static) -> Block {
+    pub(crate) fn later_cold(
+        &mut self,
+        translate: impl FnOnce(&mut Translator<'_, '_>) + 'static,
+    ) -> Block {
         let block = self.cold_block();
         self.put_off(block, true, translate)
     }
-    fn put_off(&mut self, block: Block, cold: bool, translate: impl FnOnce(&mut Translator<'_, '_>) + 'static) -> Block {
+    fn put_off(
+        &mut self,
+        block: Block,
+        cold: bool,
+        translate: impl FnOnce(&mut Translator<'_, '_>) + 'static,
+    ) -> Block {
         self.settle_stop();
         self.blocks.later.push_back(Later {
             block,

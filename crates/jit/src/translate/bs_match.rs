@@ -1,9 +1,11 @@
-//! `bs_match` in machine code: many fields behind one check of what is left, each read where it lies.
+//! `bs_match` in machine code: many fields behind one check of what is left, each read where it
+//! lies.
 //!
-//! Nothing here leaves the piece once something has been changed: where there is no room for what is allocated, an assist
-//! allocates it, which always succeeds. So registers are written as the steps come, and only the context's position is put
-//! off: to where somebody else looks at it, which is the assist that reads long integers, the place that a failed step leads
-//! to, or the next instruction.
+//! Nothing here leaves the piece once something has been changed: where there is no room for what
+//! is allocated, an assist allocates it, which always succeeds. So registers are written as the
+//! steps come, and only the context's position is put off: to where somebody else looks at it,
+//! which is the assist that reads long integers, the place that a failed step leads to, or the next
+//! instruction.
 
 use crate::plan::facts::{Fact, kind, register};
 use crate::translate::{I64, Next, Translator};
@@ -14,7 +16,8 @@ use swarmrt_term::Term;
 
 /// Bits that are read into one machine register.
 const WORD_BITS: usize = 64;
-/// Displacements of bytes stay far below what an address takes, and every integer below the largest.
+/// Displacements of bytes stay far below what an address takes, and every integer below the
+/// largest.
 const PLAN_BITS_MAX: usize = 1 << 20;
 /// More would be much code for what is hardly a loop.
 const STEPS_MAX: usize = 64;
@@ -32,25 +35,33 @@ struct Run {
     left: Value,
     /// Whether it began on a byte.
     aligned: bool,
-    /// The address of that byte, or of the data's first where it need not have begun on one; none before something is read.
+    /// The address of that byte, or of the data's first where it need not have begun on one; none
+    /// before something is read.
     bytes: Option<Value>,
     /// Bits that the steps have taken.
     taken: usize,
     /// Bits from the beginning on that are known to be there.
     checked: usize,
-    /// The bits taken by the position that the context itself has; none where that depends on the way.
+    /// The bits taken by the position that the context itself has; none where that depends on the
+    /// way.
     stored: Option<usize>,
 }
 
 /// Whether an integer of so many bits is read without help.
 fn is_read_in_place(bits: usize, flags: u8) -> bool {
-    (1..=WORD_BITS).contains(&bits) && (bits <= 8 || bits.is_multiple_of(8) || flags & FLAG_LITTLE == 0)
+    (1..=WORD_BITS).contains(&bits)
+        && (bits <= 8 || bits.is_multiple_of(8) || flags & FLAG_LITTLE == 0)
 }
 
 fn bits_taken(plan: &MatchPlan) -> Option<usize> {
     plan.steps.iter().try_fold(0usize, |sum, step| match *step {
-        MatchStep::Binary { bits, .. } | MatchStep::Integer { bits, .. } | MatchStep::Skip { bits } | MatchStep::Equals { bits, .. } => sum.checked_add(bits),
-        MatchStep::EnsureAtLeast { .. } | MatchStep::EnsureExactly { .. } | MatchStep::GetTail { .. } => Some(sum),
+        MatchStep::Binary { bits, .. }
+        | MatchStep::Integer { bits, .. }
+        | MatchStep::Skip { bits }
+        | MatchStep::Equals { bits, .. } => sum.checked_add(bits),
+        MatchStep::EnsureAtLeast { .. }
+        | MatchStep::EnsureExactly { .. }
+        | MatchStep::GetTail { .. } => Some(sum),
     })
 }
 
@@ -64,23 +75,42 @@ fn reads_in_place(plan: &MatchPlan) -> bool {
 
 impl Translator<'_, '_> {
     pub(crate) fn bs_match(&mut self, at: u32, plan: &MatchPlan) -> Next {
-        let taken = bits_taken(plan).filter(|&bits| bits <= PLAN_BITS_MAX && plan.steps.len() <= STEPS_MAX);
+        let taken =
+            bits_taken(plan).filter(|&bits| bits <= PLAN_BITS_MAX && plan.steps.len() <= STEPS_MAX);
         let comparable = plan.steps.iter().all(|step| match *step {
-            MatchStep::Equals { bits, value } => (1..=WORD_BITS).contains(&bits) && self.wanted_bits(at, value).is_some(),
+            MatchStep::Equals { bits, value } => {
+                (1..=WORD_BITS).contains(&bits) && self.wanted_bits(at, value).is_some()
+            }
             _ => true,
         });
-        let (Some(taken), Some(register), true) = (taken, register(plan.context), comparable) else { return self.slow(at) };
+        let (Some(taken), Some(register), true) = (taken, register(plan.context), comparable)
+        else {
+            return self.slow(at);
+        };
         let (context, _) = self.context(at, register);
         let (begin, left) = self.offset_and_left(context);
         let fail = plan.fail;
-        let run = move |aligned| Run { at, fail, context, begin, left, aligned, bytes: None, taken: 0, checked: 0, stored: Some(0) };
+        let run = move |aligned| Run {
+            at,
+            fail,
+            context,
+            begin,
+            left,
+            aligned,
+            bytes: None,
+            taken: 0,
+            checked: 0,
+            stored: Some(0),
+        };
         // Who takes whole bytes begins on one, as a rule.
         if !taken.is_multiple_of(8) || !reads_in_place(plan) {
             self.match_steps(plan, run(false));
             return Next::At(at + 1);
         }
         let other = self.later(move |translator| {
-            let Instr::BsMatch { plan } = translator.code()[at as usize] else { unreachable!("asked for by one") };
+            let Instr::BsMatch { plan } = translator.code()[at as usize] else {
+                unreachable!("asked for by one")
+            };
             translator.match_steps(&plan, run(false));
             let next = translator.target(at + 1);
             translator.b.ins().jump(next, &[]);
@@ -114,7 +144,10 @@ impl Translator<'_, '_> {
                 }
                 MatchStep::Equals { bits, value } => {
                     self.require_more(&mut run, bits);
-                    let (found, wanted) = (self.bits_at(&mut run, bits), self.wanted_bits(run.at, value).expect("asked before"));
+                    let (found, wanted) = (
+                        self.bits_at(&mut run, bits),
+                        self.wanted_bits(run.at, value).expect("asked before"),
+                    );
                     let wanted = self.word(wanted);
                     let same = self.b.ins().icmp(IntCC::Equal, found, wanted);
                     // What was compared counts as taken, whether it is the same or not.
@@ -130,7 +163,10 @@ impl Translator<'_, '_> {
                     run.taken += bits;
                 }
                 MatchStep::GetTail { dst } => {
-                    let (offset, left) = (self.position(&run), self.b.ins().iadd_imm_s(run.left, -(run.taken as i64)));
+                    let (offset, left) = (
+                        self.position(&run),
+                        self.b.ins().iadd_imm_s(run.left, -(run.taken as i64)),
+                    );
                     let tail = self.part(run.context, offset, left);
                     self.set_known(dst, tail, Fact::of(kind::BITS));
                 }
@@ -155,7 +191,11 @@ impl Translator<'_, '_> {
     }
     /// Behind what was taken.
     fn position(&mut self, run: &Run) -> Value {
-        if run.taken == 0 { run.begin } else { self.b.ins().iadd_imm_s(run.begin, run.taken as i64) }
+        if run.taken == 0 {
+            run.begin
+        } else {
+            self.b.ins().iadd_imm_s(run.begin, run.taken as i64)
+        }
     }
     fn store_position(&mut self, run: &mut Run) {
         if run.stored != Some(run.taken) {
@@ -163,11 +203,13 @@ impl Translator<'_, '_> {
             run.stored = Some(run.taken);
         }
     }
-    /// Goes on here when there are so many bits more, which is asked once for all that is covered by it.
+    /// Goes on here when there are so many bits more, which is asked once for all that is covered
+    /// by it.
     fn require_more(&mut self, run: &mut Run, bits: usize) {
         let end = run.taken + bits;
         if end > run.checked {
-            let enough = self.b.ins().icmp_imm_s(IntCC::SignedGreaterThanOrEqual, run.left, end as i64);
+            let enough =
+                self.b.ins().icmp_imm_s(IntCC::SignedGreaterThanOrEqual, run.left, end as i64);
             let fail = self.unmatched(run);
             self.require(enough, fail);
             run.checked = end;
@@ -209,7 +251,11 @@ impl Translator<'_, '_> {
             self.small_or_big(run, number, bits, flags)
         };
         run.taken += bits;
-        let fact = if signed { Fact::integer(-(1 << (bits - 1)), (1 << (bits - 1)) - 1) } else { Fact::integer(0, (1 << bits) - 1) };
+        let fact = if signed {
+            Fact::integer(-(1 << (bits - 1)), (1 << (bits - 1)) - 1)
+        } else {
+            Fact::integer(0, (1 << bits) - 1)
+        };
         self.set_known(dst, word, fact);
     }
     /// The integer that was read, or the same as a big one.
@@ -262,12 +308,22 @@ impl Translator<'_, '_> {
         let (first, end) = (from / 8, (from + bits).div_ceil(8));
         let bytes = end - first;
         let lowest = |translator: &mut Self, number: Value| {
-            if bits == WORD_BITS { number } else { translator.b.ins().band_imm_s(number, ((1u64 << bits) - 1) as i64) }
+            if bits == WORD_BITS {
+                number
+            } else {
+                translator.b.ins().band_imm_s(number, ((1u64 << bits) - 1) as i64)
+            }
         };
         if bytes > 8 {
-            let (high, last) = (self.load_number(address, first as i32, 8), self.load_number(address, first as i32 + 8, 1));
+            let (high, last) = (
+                self.load_number(address, first as i32, 8),
+                self.load_number(address, first as i32 + 8, 1),
+            );
             let in_last = ((from + bits) % 8) as i64;
-            let (high, low) = (self.b.ins().ishl_imm_s(high, in_last), self.b.ins().ushr_imm_s(last, 8 - in_last));
+            let (high, low) = (
+                self.b.ins().ishl_imm_s(high, in_last),
+                self.b.ins().ushr_imm_s(last, 8 - in_last),
+            );
             let number = self.b.ins().bor(high, low);
             return lowest(self, number);
         }
@@ -282,7 +338,8 @@ impl Translator<'_, '_> {
         };
         let number = self.load_number(address, at as i32, loaded as i32);
         let below = (at + loaded) * 8 - (from + bits);
-        let number = if below == 0 { number } else { self.b.ins().ushr_imm_s(number, below as i64) };
+        let number =
+            if below == 0 { number } else { self.b.ins().ushr_imm_s(number, below as i64) };
         if at * 8 == from { number } else { lowest(self, number) }
     }
 }

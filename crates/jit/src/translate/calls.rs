@@ -32,7 +32,8 @@ impl Translator<'_, '_> {
     pub(super) fn begins_function(&self) -> bool {
         self.start.inside.is_none() && self.start.at == self.source.entry + 1
     }
-    /// Counts the call of the function behind the cell at an address; when the turn is over, `leave` is how to leave.
+    /// Counts the call of the function behind the cell at an address; when the turn is over,
+    /// `leave` is how to leave.
     pub(super) fn count_call(&mut self, cell: u64, arity: usize, leave: impl FnOnce(&mut Self)) {
         let reductions = self.count_built_in();
         let over = self.cold_block();
@@ -41,7 +42,8 @@ impl Translator<'_, '_> {
         self.require(left, over);
         let here = self.b.current_block().expect("translating");
         self.b.switch_to_block(over);
-        let (registers, arity, cell) = (self.registers(), self.word(arity as u64), self.place(cell));
+        let (registers, arity, cell) =
+            (self.registers(), self.word(arity as u64), self.place(cell));
         self.store(arity, registers, layout::ARITY);
         self.store(cell, registers, layout::CELL);
         leave(self);
@@ -54,7 +56,8 @@ impl Translator<'_, '_> {
         self.b.def_var(self.regs.reductions, reductions);
         reductions
     }
-    /// Puts arguments where functions find them: those that are not passed in machine registers into memory.
+    /// Puts arguments where functions find them: those that are not passed in machine registers
+    /// into memory.
     fn pass(&mut self, arity: u16) -> Vec<Value> {
         self.save_x(below(usize::from(arity)) & !below(PASSED_X));
         (0..usize::from(arity).min(PASSED_X)).map(|number| self.use_x(number)).collect()
@@ -81,7 +84,8 @@ impl Translator<'_, '_> {
             self.write_frame();
             self.facts = known;
         }
-        let state = [self.use_stop(), self.b.use_var(self.regs.top), self.b.use_var(self.regs.reductions)];
+        let state =
+            [self.use_stop(), self.b.use_var(self.regs.top), self.b.use_var(self.regs.reductions)];
         let args: Vec<Value> = state.into_iter().chain(passed.iter().copied()).collect();
         self.b.ins().return_call_indirect(signature, code, &args);
     }
@@ -160,7 +164,10 @@ impl Translator<'_, '_> {
     /// The same, for words from an address on that is not below the heap's top.
     pub(crate) fn require_room_behind(&mut self, address: Value, words: usize, other: Block) {
         let stop = self.b.use_var(self.regs.stop);
-        let end = self.b.ins().iadd_imm_s(address, ((words + SLACK_WORDS) * 8) as i64 - i64::from(self.regs.stop_offset));
+        let end = self.b.ins().iadd_imm_s(
+            address,
+            ((words + SLACK_WORDS) * 8) as i64 - i64::from(self.regs.stop_offset),
+        );
         let enough = self.b.ins().icmp(IntCC::UnsignedGreaterThanOrEqual, stop, end);
         self.require(enough, other);
     }

@@ -1,14 +1,14 @@
 //! The translation of each instruction.
 
-use cranelift_codegen::ir::{InstBuilder, SourceLoc, Value};
-use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_frontend::Switch;
-use crate::plan::facts::{Fact, kind};
-use super::{bits, scalar_tuples};
 use super::{Next, TRACKED_F, Translator};
+use super::{bits, scalar_tuples};
+use crate::plan::facts::{Fact, kind};
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::{InstBuilder, SourceLoc, Value};
+use cranelift_frontend::Switch;
 use swarmrt_beam::instr::{Dst, Instr, Select, Src};
-use swarmrt_engine::layout;
 use swarmrt_engine::code::Symbol;
+use swarmrt_engine::layout;
 use swarmrt_term::{Subtag, Term, release};
 
 impl Translator<'_, '_> {
@@ -28,7 +28,10 @@ impl Translator<'_, '_> {
                     add(to2);
                 }
                 Instr::InitY { registers } => registers.iter().for_each(|&y| add(y)),
-                Instr::MoveXX { .. } | Instr::MoveKX { .. } | Instr::MoveXX2 { .. } | Instr::Nop => {}
+                Instr::MoveXX { .. }
+                | Instr::MoveKX { .. }
+                | Instr::MoveXX2 { .. }
+                | Instr::Nop => {}
                 _ => return written,
             }
             at += 1;
@@ -51,7 +54,14 @@ impl Translator<'_, '_> {
         switch.emit(&mut self.b, value, fail);
         Next::End
     }
-    fn select_number(&mut self, at: u32, word: Value, min: i64, targets: &[i32], fail: i32) -> Next {
+    fn select_number(
+        &mut self,
+        at: u32,
+        word: Value,
+        min: i64,
+        targets: &[i32],
+        fail: i32,
+    ) -> Next {
         let fail_block = self.target(self.relative(at, fail));
         let is_small = self.is_small(word);
         self.require(is_small, fail_block);
@@ -206,28 +216,61 @@ impl Translator<'_, '_> {
                     let arity = self.b.ins().ushr_imm_s(header, layout::HEADER_WORDS_SHIFT);
                     let word = self.tag_small(arity);
                     match &*select {
-                        Select::Jump { min, targets, fail } => self.select_number(at, word, *min, targets, *fail),
-                        Select::Search { keys, targets, fail } => self.select(at, word, keys, targets, *fail),
+                        Select::Jump { min, targets, fail } => {
+                            self.select_number(at, word, *min, targets, *fail)
+                        }
+                        Select::Search { keys, targets, fail } => {
+                            self.select(at, word, keys, targets, *fail)
+                        }
                         Select::Each { .. } => unreachable!("sorted out above"),
                     }
                 }
                 Select::Each { .. } => self.slow(at),
             },
 
-            Instr::IsInteger { src, fail } => self.test_number(at, src, fail, kind::SMALL, kind::BIG),
-            Instr::IsFloat { src, fail } => self.test_number(at, src, fail, kind::FLOAT, kind::BOXED_FLOAT),
-            Instr::IsNumber { src, fail } => self.test_number(at, src, fail, kind::SMALL | kind::FLOAT, kind::BIG | kind::BOXED_FLOAT),
-            Instr::IsAtom { src, fail } => self.test_word(at, src, fail, kind::ATOM, |translator, value, _| translator.tag_is(value, layout::IMMEDIATE_MASK, layout::ATOM_TAG)),
-            Instr::IsNil { src, fail } => self.test_word(at, src, fail, kind::NIL, |translator, value, _| translator.is_nil(value)),
-            Instr::IsNilX { x, fail } => self.test_word(at, Src::x(x), fail, kind::NIL, |translator, value, _| translator.is_nil(value)),
-            Instr::IsList { src, fail } => self.test_word(at, src, fail, kind::CONS | kind::NIL, |translator, value, _| {
-                let (nil, cons) = (translator.is_nil(value), translator.is_cons(value));
-                translator.b.ins().bor(nil, cons)
-            }),
-            Instr::IsCons { src, fail } => self.test_word(at, src, fail, kind::CONS, Self::is_cons_of),
-            Instr::IsConsX { x, fail } => self.test_word(at, Src::x(x), fail, kind::CONS, Self::is_cons_of),
+            Instr::IsInteger { src, fail } => {
+                self.test_number(at, src, fail, kind::SMALL, kind::BIG)
+            }
+            Instr::IsFloat { src, fail } => {
+                self.test_number(at, src, fail, kind::FLOAT, kind::BOXED_FLOAT)
+            }
+            Instr::IsNumber { src, fail } => self.test_number(
+                at,
+                src,
+                fail,
+                kind::SMALL | kind::FLOAT,
+                kind::BIG | kind::BOXED_FLOAT,
+            ),
+            Instr::IsAtom { src, fail } => {
+                self.test_word(at, src, fail, kind::ATOM, |translator, value, _| {
+                    translator.tag_is(value, layout::IMMEDIATE_MASK, layout::ATOM_TAG)
+                })
+            }
+            Instr::IsNil { src, fail } => {
+                self.test_word(at, src, fail, kind::NIL, |translator, value, _| {
+                    translator.is_nil(value)
+                })
+            }
+            Instr::IsNilX { x, fail } => {
+                self.test_word(at, Src::x(x), fail, kind::NIL, |translator, value, _| {
+                    translator.is_nil(value)
+                })
+            }
+            Instr::IsList { src, fail } => {
+                self.test_word(at, src, fail, kind::CONS | kind::NIL, |translator, value, _| {
+                    let (nil, cons) = (translator.is_nil(value), translator.is_cons(value));
+                    translator.b.ins().bor(nil, cons)
+                })
+            }
+            Instr::IsCons { src, fail } => {
+                self.test_word(at, src, fail, kind::CONS, Self::is_cons_of)
+            }
+            Instr::IsConsX { x, fail } => {
+                self.test_word(at, Src::x(x), fail, kind::CONS, Self::is_cons_of)
+            }
             Instr::IsConsGetListX { x, head, tail, fail } => {
-                if let Next::End = self.test_word(at, Src::x(x), fail, kind::CONS, Self::is_cons_of) {
+                if let Next::End = self.test_word(at, Src::x(x), fail, kind::CONS, Self::is_cons_of)
+                {
                     return Next::End;
                 }
                 let list = self.use_x(x.into());
@@ -238,25 +281,38 @@ impl Translator<'_, '_> {
             }
             Instr::IsBoolean { src, fail } => {
                 let value = self.src(at, src);
-                let yes = self.b.ins().icmp_imm_s(IntCC::Equal, value, Term::bool(true).raw() as i64);
-                let no = self.b.ins().icmp_imm_s(IntCC::Equal, value, Term::bool(false).raw() as i64);
+                let yes =
+                    self.b.ins().icmp_imm_s(IntCC::Equal, value, Term::bool(true).raw() as i64);
+                let no =
+                    self.b.ins().icmp_imm_s(IntCC::Equal, value, Term::bool(false).raw() as i64);
                 let is = self.b.ins().bor(yes, no);
                 let next = self.test(at, is, fail);
                 self.facts.learn(src, Fact::of(kind::ATOM));
                 next
             }
-            Instr::IsTuple { src, fail } => self.test_boxed(at, src, fail, &[Subtag::Tuple], kind::TUPLE),
-            Instr::IsRecord { src, fail } => self.test_boxed(at, src, fail, &[Subtag::Record], kind::OTHER),
-            Instr::IsMap { src, fail } => self.test_boxed(at, src, fail, &[Subtag::FlatMap, Subtag::HashMap], kind::MAP),
-            Instr::IsFunction { src, fail } => self.test_boxed(at, src, fail, &[Subtag::Fun, Subtag::ExportFun], kind::FUN),
+            Instr::IsTuple { src, fail } => {
+                self.test_boxed(at, src, fail, &[Subtag::Tuple], kind::TUPLE)
+            }
+            Instr::IsRecord { src, fail } => {
+                self.test_boxed(at, src, fail, &[Subtag::Record], kind::OTHER)
+            }
+            Instr::IsMap { src, fail } => {
+                self.test_boxed(at, src, fail, &[Subtag::FlatMap, Subtag::HashMap], kind::MAP)
+            }
+            Instr::IsFunction { src, fail } => {
+                self.test_boxed(at, src, fail, &[Subtag::Fun, Subtag::ExportFun], kind::FUN)
+            }
             Instr::IsBitstring { src, fail } => {
-                let subtags = [Subtag::HeapBin, Subtag::SharedBin, Subtag::SubBin, Subtag::MatchContext];
+                let subtags =
+                    [Subtag::HeapBin, Subtag::SharedBin, Subtag::SubBin, Subtag::MatchContext];
                 self.test_boxed(at, src, fail, &subtags, kind::BITS | kind::CONTEXT)
             }
-            Instr::IsTupleOf { src, arity, fail } | Instr::TestArity { src, arity, fail } => match self.test_arity(at, src, arity, fail) {
-                Ok(()) => on,
-                Err(next) => next,
-            },
+            Instr::IsTupleOf { src, arity, fail } | Instr::TestArity { src, arity, fail } => {
+                match self.test_arity(at, src, arity, fail) {
+                    Ok(()) => on,
+                    Err(next) => next,
+                }
+            }
             Instr::IsTaggedTuple { src, arity, tag, fail } if arity > 0 => {
                 if let Err(next) = self.test_arity(at, src, arity.into(), fail) {
                     return next;
@@ -270,8 +326,12 @@ impl Translator<'_, '_> {
             }
             Instr::IsLt { a, b, fail } => self.compare(at, a, b, fail, true),
             Instr::IsGe { a, b, fail } => self.compare(at, a, b, fail, false),
-            Instr::IsLtXI { x, value, fail } => self.compare(at, Src::x(x), Src::small(value), fail, true),
-            Instr::IsGeXI { x, value, fail } => self.compare(at, Src::x(x), Src::small(value), fail, false),
+            Instr::IsLtXI { x, value, fail } => {
+                self.compare(at, Src::x(x), Src::small(value), fail, true)
+            }
+            Instr::IsGeXI { x, value, fail } => {
+                self.compare(at, Src::x(x), Src::small(value), fail, false)
+            }
             Instr::IsEq { a, b, fail } => self.equality(at, a, b, fail, false, true),
             Instr::IsNe { a, b, fail } => self.equality(at, a, b, fail, false, false),
             Instr::IsEqExact { a, b, fail } => self.equality(at, a, b, fail, true, true),
@@ -317,7 +377,8 @@ impl Translator<'_, '_> {
             }
             Instr::PutTuple { dst, elements } => {
                 if !self.put_scalars(at, dst, &elements) {
-                    let values: Vec<Value> = elements.iter().map(|&element| self.src(at, element)).collect();
+                    let values: Vec<Value> =
+                        elements.iter().map(|&element| self.src(at, element)).collect();
                     let tuple = self.new_tuple(&values);
                     self.set_known(dst, tuple, Fact::tuple(values.len() as u32, true));
                 }
@@ -369,7 +430,11 @@ impl Translator<'_, '_> {
                     self.require(is, slow);
                     self.facts.learn(a, Fact::of(kind::CONS));
                 }
-                let offset = if matches!(self.code()[at as usize], Instr::Hd { .. }) { layout::HEAD } else { layout::TAIL };
+                let offset = if matches!(self.code()[at as usize], Instr::Hd { .. }) {
+                    layout::HEAD
+                } else {
+                    layout::TAIL
+                };
                 let part = self.load(list, offset);
                 self.set(dst, part);
                 on
@@ -385,7 +450,9 @@ impl Translator<'_, '_> {
                 on
             }
 
-            Instr::LoadFloat { src, to } if usize::from(to) < TRACKED_F => self.load_float(at, src, to),
+            Instr::LoadFloat { src, to } if usize::from(to) < TRACKED_F => {
+                self.load_float(at, src, to)
+            }
             Instr::StoreFloat { from, dst } if usize::from(from) < TRACKED_F => {
                 self.store_float(from, dst);
                 on
@@ -435,7 +502,12 @@ impl Translator<'_, '_> {
                     None => Symbol::Handler(handler),
                     Some((module, at)) => Symbol::OtherHandler { module: module.name.index(), at },
                 };
-                if self.source.inlined.other_instr(address).is_some_and(|(module, _)| module.digest.is_none()) {
+                if self
+                    .source
+                    .inlined
+                    .other_instr(address)
+                    .is_some_and(|(module, _)| module.digest.is_none())
+                {
                     self.source.symbols.tie_to_run();
                 }
                 let mark = self.address(symbol, Term::catch_mark(address).raw());
@@ -490,36 +562,57 @@ impl Translator<'_, '_> {
                 self.move_by(context, bits);
                 self.join(at + 1)
             }
-            Instr::BsGetInteger { flags: 0, unit, context, size, dst, fail } if self.field_bits(at, size, unit).is_some() => {
+            Instr::BsGetInteger { flags: 0, unit, context, size, dst, fail }
+                if self.field_bits(at, size, unit).is_some() =>
+            {
                 let bits = self.field_bits(at, size, unit).expect("just asked");
                 self.get_field(at, context, bits, dst, fail)
             }
-            Instr::BsGetInteger { flags, unit, context, size, dst, fail } => self.get_integer(at, context, size, unit, flags, dst, fail),
-            Instr::BsGetBinary { unit, context, size, dst, fail, .. } => self.get_binary(at, context, size, unit, dst, fail),
-            Instr::BsGetRest { unit, context, dst, fail, .. } => self.get_rest(at, context, unit, dst, fail),
-            Instr::BsSkipRest { unit, context, fail, .. } => self.skip_rest(at, context, unit, fail),
+            Instr::BsGetInteger { flags, unit, context, size, dst, fail } => {
+                self.get_integer(at, context, size, unit, flags, dst, fail)
+            }
+            Instr::BsGetBinary { unit, context, size, dst, fail, .. } => {
+                self.get_binary(at, context, size, unit, dst, fail)
+            }
+            Instr::BsGetRest { unit, context, dst, fail, .. } => {
+                self.get_rest(at, context, unit, dst, fail)
+            }
+            Instr::BsSkipRest { unit, context, fail, .. } => {
+                self.skip_rest(at, context, unit, fail)
+            }
             Instr::BsGetTail { context, dst } => self.get_tail(at, context, dst),
-            Instr::BsGetUtf { utf, context, dst, fail, .. } => self.get_utf(at, utf, context, dst, fail),
+            Instr::BsGetUtf { utf, context, dst, fail, .. } => {
+                self.get_utf(at, utf, context, dst, fail)
+            }
             Instr::BsMatch { plan } => self.bs_match(at, &plan),
             Instr::BsCreateBin { plan } => self.create_binary(at, &plan),
-            Instr::BsMatchString { context, fail, bits: string } if string.0 > 0 && string.0 % 8 == 0 && string.0 <= 512 => {
+            Instr::BsMatchString { context, fail, bits: string }
+                if string.0 > 0 && string.0 % 8 == 0 && string.0 <= 512 =>
+            {
                 self.match_string(at, context, &string.1[..string.0 as usize / 8], fail)
             }
 
-            Instr::BsMatchString { context, fail, bits: string } if (1..=bits::FIELD_BITS_MAX as usize).contains(&(string.0 as usize)) => {
+            Instr::BsMatchString { context, fail, bits: string }
+                if (1..=bits::FIELD_BITS_MAX as usize).contains(&(string.0 as usize)) =>
+            {
                 let count = string.0;
                 let bytes = (count as usize).div_ceil(8);
-                let wanted = string.1[..bytes].iter().fold(0, |number, &byte| number << 8 | u64::from(byte));
+                let wanted =
+                    string.1[..bytes].iter().fold(0, |number, &byte| number << 8 | u64::from(byte));
                 self.match_bits(at, context, count, wanted >> (bytes as u32 * 8 - count), fail)
             }
-            Instr::BsGetFloat { flags, unit, context, size, dst, fail } if matches!(self.size_bits(at, size, unit), Some(32 | 64)) => {
+            Instr::BsGetFloat { flags, unit, context, size, dst, fail }
+                if matches!(self.size_bits(at, size, unit), Some(32 | 64)) =>
+            {
                 let bits = self.size_bits(at, size, unit).expect("just asked");
                 self.get_float(at, context, bits, flags, dst, fail)
             }
 
             Instr::CallBif { arity, bif } => self.call_bif(at, bif, arity),
             Instr::CallBifLast { arity, frame, bif } => self.call_bif_last(at, bif, arity, frame),
-            Instr::CallBifOnly { arity, bif } | Instr::BifBody { arity, bif, .. } => self.call_bif_last(at, bif, arity, 0),
+            Instr::CallBifOnly { arity, bif } | Instr::BifBody { arity, bif, .. } => {
+                self.call_bif_last(at, bif, arity, 0)
+            }
             Instr::NativeBody { arity, .. } => self.native_body(at, arity),
             Instr::Bif0 { bif, dst } => self.bif_value(at, bif, &[], dst),
             Instr::Bif1 { bif, a, dst } => self.bif_value(at, bif, &[a], dst),
@@ -529,7 +622,11 @@ impl Translator<'_, '_> {
             Instr::CallFun { arity } => self.call_fun(at, Src::x(arity), arity, None),
             Instr::CallFun2 { arity, fun } => self.call_fun(at, fun, arity, None),
             Instr::CallFunLast { arity, frame, fun } => self.call_fun(at, fun, arity, Some(frame)),
-            Instr::IsFunctionOf { src, arity, .. } if self.constant(at, arity).is_some_and(|word| word & 0b11 == 0b11 && word >> 2 < 256) => {
+            Instr::IsFunctionOf { src, arity, .. }
+                if self
+                    .constant(at, arity)
+                    .is_some_and(|word| word & 0b11 == 0b11 && word >> 2 < 256) =>
+            {
                 let arity = self.constant(at, arity).expect("just seen") >> 2;
                 if self.known_fun(at, src, arity as u16).is_some() {
                     return on;
@@ -549,15 +646,20 @@ impl Translator<'_, '_> {
             Instr::LoopRecEnd { target } => self.receive_next(at, target),
             Instr::RecvMarkerReserve { dst } => {
                 let registers = self.registers();
-                let marker = self.call_plain(self.source.assists.reserve_marker as usize, &[registers]);
+                let marker =
+                    self.call_plain(self.source.assists.reserve_marker as usize, &[registers]);
                 let failing = self.exit_block(at);
                 self.require_term(marker, failing);
                 self.set_known(dst, marker, Fact::of(kind::SMALL));
                 on
             }
             Instr::RecvMarkerBind { marker, reference } => {
-                let (registers, marker, reference) = (self.registers(), self.src(at, marker), self.src(at, reference));
-                self.call_plain(self.source.assists.bind_marker as usize, &[registers, marker, reference]);
+                let (registers, marker, reference) =
+                    (self.registers(), self.src(at, marker), self.src(at, reference));
+                self.call_plain(
+                    self.source.assists.bind_marker as usize,
+                    &[registers, marker, reference],
+                );
                 on
             }
             Instr::RecvMarkerClear { reference } => {
@@ -579,12 +681,15 @@ impl Translator<'_, '_> {
                 let value = self.src(at, src);
                 let (next, other) = (self.target(at + 1), self.b.create_block());
                 let tag = Term::pid(0).raw();
-                let local = self.tag_is(value, layout::IMMEDIATE_MASK, tag as i64 & layout::IMMEDIATE_MASK);
+                let local =
+                    self.tag_is(value, layout::IMMEDIATE_MASK, tag as i64 & layout::IMMEDIATE_MASK);
                 self.branch(local, next, other);
                 self.b.switch_to_block(other);
                 self.test_boxed(at, src, fail, &[Subtag::ExternalPid], kind::OTHER)
             }
-            Instr::IsReference { src, fail } => self.test_boxed(at, src, fail, &[Subtag::Ref, Subtag::ExternalRef], kind::OTHER),
+            Instr::IsReference { src, fail } => {
+                self.test_boxed(at, src, fail, &[Subtag::Ref, Subtag::ExternalRef], kind::OTHER)
+            }
 
             ref instr if instr.properties().exits => {
                 self.exit_at(at);
@@ -597,7 +702,8 @@ impl Translator<'_, '_> {
         self.step(at);
         Next::End
     }
-    /// The highest element of a tuple that is taken in the row of instructions which begins here, counted from 0.
+    /// The highest element of a tuple that is taken in the row of instructions which begins here,
+    /// counted from 0.
     fn last_element(&self, at: u32, tuple: Src) -> usize {
         let mut last = 0;
         for next in at.. {
@@ -617,13 +723,16 @@ impl Translator<'_, '_> {
                 ref instr if instr.writes_floats_only() => [None, None],
                 _ => return last,
             };
-            if written.into_iter().flatten().any(|dst| dst.as_src() == tuple) || self.flow().is_target(next + 1) {
+            if written.into_iter().flatten().any(|dst| dst.as_src() == tuple)
+                || self.flow().is_target(next + 1)
+            {
                 return last;
             }
         }
         last
     }
-    /// A tuple that has an element `index`, counted from 0; anything else is left to the interpreter.
+    /// A tuple that has an element `index`, counted from 0; anything else is left to the
+    /// interpreter.
     pub(super) fn tuple_with(&mut self, at: u32, src: Src, index: usize) -> Value {
         let tuple = self.src(at, src);
         let known = self.fact(at, src);
@@ -635,7 +744,8 @@ impl Translator<'_, '_> {
                 let boxed = self.is_boxed(tuple);
                 self.require(boxed, other);
             }
-            // How many elements it has, counted from those that are wanted; of what is no tuple, it is far more than there can be.
+            // How many elements it has, counted from those that are wanted; of what is no tuple, it
+            // is far more than there can be.
             let header = self.header_of(tuple);
             let bare = self.b.ins().iadd_imm_s(header, -layout::header_kind(Subtag::Tuple));
             let arity = self.b.ins().rotr_imm_s(bare, layout::HEADER_WORDS_SHIFT);

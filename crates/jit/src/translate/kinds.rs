@@ -1,11 +1,11 @@
 //! Tests of what a word is. What is known already is not tested again.
 
-use swarmrt_engine::layout;
 use super::{Next, Translator};
 use crate::plan::facts::{Fact, Kinds, kind};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{Block, InstBuilder, Value};
 use swarmrt_beam::instr::Src;
+use swarmrt_engine::layout;
 use swarmrt_term::{Header, Subtag, Term};
 
 impl Translator<'_, '_> {
@@ -43,7 +43,14 @@ impl Translator<'_, '_> {
     }
 
     /// To `fail` unless the value is boxed, with one of these subtags, which are `kinds`.
-    pub(super) fn test_boxed(&mut self, at: u32, src: Src, fail: i32, subtags: &[Subtag], kinds: Kinds) -> Next {
+    pub(super) fn test_boxed(
+        &mut self,
+        at: u32,
+        src: Src,
+        fail: i32,
+        subtags: &[Subtag],
+        kinds: Kinds,
+    ) -> Next {
         let known = self.fact(at, src);
         if known.is(kinds) && kinds != kind::OTHER {
             return Next::At(at + 1);
@@ -53,7 +60,11 @@ impl Translator<'_, '_> {
         }
         let value = self.src(at, src);
         // Of the others there may be some among `OTHER`.
-        let fail = if kinds == kind::OTHER { self.target(self.relative(at, fail)) } else { self.target_without(at, src, fail, kinds) };
+        let fail = if kinds == kind::OTHER {
+            self.target(self.relative(at, fail))
+        } else {
+            self.target_without(at, src, fail, kinds)
+        };
         if !known.is(kind::BOXED) {
             let boxed = self.is_boxed(value);
             self.require(boxed, fail);
@@ -72,7 +83,14 @@ impl Translator<'_, '_> {
         block
     }
     /// A test of the word alone, which tells `kinds` from all others.
-    pub(super) fn test_word(&mut self, at: u32, src: Src, fail: i32, kinds: Kinds, is: impl FnOnce(&mut Self, Value, Fact) -> Value) -> Next {
+    pub(super) fn test_word(
+        &mut self,
+        at: u32,
+        src: Src,
+        fail: i32,
+        kinds: Kinds,
+        is: impl FnOnce(&mut Self, Value, Fact) -> Value,
+    ) -> Next {
         let known = self.fact(at, src);
         if known.is(kinds) {
             return Next::At(at + 1);
@@ -89,7 +107,11 @@ impl Translator<'_, '_> {
     }
     /// Whether what is known so far is a list's cell.
     pub(super) fn is_cons_of(&mut self, value: Value, known: Fact) -> Value {
-        if known.is(kind::CONS | kind::NIL) { self.b.ins().icmp_imm_s(IntCC::NotEqual, value, Term::NIL.raw() as i64) } else { self.is_cons(value) }
+        if known.is(kind::CONS | kind::NIL) {
+            self.b.ins().icmp_imm_s(IntCC::NotEqual, value, Term::NIL.raw() as i64)
+        } else {
+            self.is_cons(value)
+        }
     }
     pub(super) fn is_nil(&mut self, value: Value) -> Value {
         self.b.ins().icmp_imm_s(IntCC::Equal, value, Term::NIL.raw() as i64)
@@ -100,7 +122,14 @@ impl Translator<'_, '_> {
         Next::At(at + 1)
     }
     /// A comparison with an immediate that equals nothing but itself.
-    pub(super) fn test_immediate(&mut self, at: u32, x: u16, wanted: Term, fail: i32, equal: bool) -> Next {
+    pub(super) fn test_immediate(
+        &mut self,
+        at: u32,
+        x: u16,
+        wanted: Term,
+        fail: i32,
+        equal: bool,
+    ) -> Next {
         let (src, fact) = (Src::x(x), Fact::of_term(wanted));
         let known = self.fact(at, src);
         let fail = self.relative(at, fail);
@@ -134,16 +163,25 @@ impl Translator<'_, '_> {
         let header = self.header_of(tuple);
         if !known.is(kind::TUPLE) {
             let byte = self.b.ins().band_imm_s(header, layout::HEADER_KIND_MASK);
-            let is_tuple = self.b.ins().icmp_imm_s(IntCC::Equal, byte, layout::header_kind(Subtag::Tuple));
+            let is_tuple =
+                self.b.ins().icmp_imm_s(IntCC::Equal, byte, layout::header_kind(Subtag::Tuple));
             self.require(is_tuple, other);
         }
         self.facts.learn(src, Fact::of(kind::TUPLE));
         header
     }
-    /// A test for a tuple of exactly so many elements; where it leads when it was decided by what is known.
-    pub(super) fn test_arity(&mut self, at: u32, src: Src, arity: u32, fail: i32) -> Result<(), Next> {
+    /// A test for a tuple of exactly so many elements; where it leads when it was decided by what
+    /// is known.
+    pub(super) fn test_arity(
+        &mut self,
+        at: u32,
+        src: Src,
+        arity: u32,
+        fail: i32,
+    ) -> Result<(), Next> {
         let known = self.fact(at, src);
-        let may = known.may_be(kind::TUPLE) && if known.exact { known.arity == arity } else { known.arity <= arity };
+        let may = known.may_be(kind::TUPLE)
+            && if known.exact { known.arity == arity } else { known.arity <= arity };
         if !may {
             return Err(self.go_to(self.relative(at, fail), at));
         }
@@ -155,7 +193,11 @@ impl Translator<'_, '_> {
                 self.require(boxed, fail);
             }
             let header = self.header_of(value);
-            let is = self.b.ins().icmp_imm_s(IntCC::Equal, header, Header::new(Subtag::Tuple, arity as usize).0 as i64);
+            let is = self.b.ins().icmp_imm_s(
+                IntCC::Equal,
+                header,
+                Header::new(Subtag::Tuple, arity as usize).0 as i64,
+            );
             self.require(is, fail);
             self.facts.learn(src, Fact::tuple(arity, true));
         }

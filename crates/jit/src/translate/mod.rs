@@ -1,11 +1,12 @@
 //! From instructions to Cranelift's intermediate form.
 //!
-//! A function is cut at its return points. Each piece is one Cranelift function of the `tail` convention:
-//! stack pointer, heap top, reductions and the first X registers come as arguments, the address of the scheduler's
-//! registers in the pinned register; calls and returns are tail calls to whatever `installed_at` on the cell of the target. Within
-//! a piece, X registers are values; Y registers are words of the stack. What is rare is left to the interpreter by an
-//! *exit*, which writes the state back and returns; what is not translated is *stepped*: the state is written back, one
-//! instruction executed, and the state read again.
+//! A function is cut at its return points. Each piece is one Cranelift function of the `tail`
+//! convention: stack pointer, heap top, reductions and the first X registers come as arguments, the
+//! address of the scheduler's registers in the pinned register; calls and returns are tail calls to
+//! whatever `installed_at` on the cell of the target. Within a piece, X registers are values; Y
+//! registers are words of the stack. What is rare is left to the interpreter by an *exit*, which
+//! writes the state back and returns; what is not translated is *stepped*: the state is written
+//! back, one instruction executed, and the state read again.
 
 mod assisted;
 pub(crate) mod bits;
@@ -30,10 +31,10 @@ use crate::symbols::SymbolNotes;
 use block_versions::Blocks;
 use cranelift_codegen::ir::{Block, InstBuilder, Type, types};
 use cranelift_frontend::FunctionBuilder;
-pub use signatures::{PASSED_X, piece_signature};
-pub use sites::InsideLoop;
 use registers::Registers;
 use signatures::Signatures;
+pub use signatures::{PASSED_X, piece_signature};
+pub use sites::InsideLoop;
 use sites::{ProgramPoint, Sites};
 use swarmrt_beam::instr::{Dst, Instr};
 use swarmrt_engine::cell::cell_code;
@@ -72,8 +73,8 @@ pub struct Source<'a> {
 }
 
 impl Source<'_> {
-    /// The machine code of the function of this module that begins behind a cell, if there is any yet. What is made now
-    /// may use its address: a module's machine code goes all at once.
+    /// The machine code of the function of this module that begins behind a cell, if there is any
+    /// yet. What is made now may use its address: a module's machine code goes all at once.
     fn entry_code(&self, cell: u32) -> Option<u64> {
         // SAFETY: a cell of the module.
         let code = unsafe { cell_code(address_in(self.code, cell) as *const Instr) };
@@ -83,7 +84,8 @@ impl Source<'_> {
         }
         let Instr::FuncInfo { function, .. } = self.code[cell as usize - 1] else { return None };
         // Code of the baseline compiler gives way to better.
-        let is_baseline = self.functions.is_some_and(|functions| functions.is_baseline(function as usize, code));
+        let is_baseline =
+            self.functions.is_some_and(|functions| functions.is_baseline(function as usize, code));
         (!is_baseline).then_some(code)
     }
 }
@@ -99,8 +101,14 @@ pub struct Start {
     pub inside: Option<InsideLoop>,
 }
 
-/// Translates the piece that begins at `start` into `builder`'s function. The loops that it has inside.
-pub fn translate(builder: FunctionBuilder<'_>, source: &Source<'_>, start: Start, config: cranelift_codegen::isa::TargetFrontendConfig) -> Vec<InsideLoop> {
+/// Translates the piece that begins at `start` into `builder`'s function. The loops that it has
+/// inside.
+pub fn translate(
+    builder: FunctionBuilder<'_>,
+    source: &Source<'_>,
+    start: Start,
+    config: cranelift_codegen::isa::TargetFrontendConfig,
+) -> Vec<InsideLoop> {
     let mut translator = Translator::new(builder, source, start);
     translator.run();
     translator.b.seal_all_blocks();
@@ -127,7 +135,8 @@ pub(crate) struct Translator<'a, 'b> {
     signatures: Signatures,
 }
 
-/// A run of float operations: since its first instruction only F registers have been written, none of them alive there.
+/// A run of float operations: since its first instruction only F registers have been written, none
+/// of them alive there.
 struct FloatRun {
     at: u32,
     /// What was known there.
@@ -172,10 +181,14 @@ impl<'a, 'b> Translator<'a, 'b> {
             translator.begin_inside(inside);
         }
         if translator.begins_function() || start.inside.is_some() {
-            translator.count_call(translator.address_of(translator.body().entry), start.live, |translator| {
-                let code = translator.way_out(Stub::TurnOver);
-                translator.go(code, &params[3..]);
-            });
+            translator.count_call(
+                translator.address_of(translator.body().entry),
+                start.live,
+                |translator| {
+                    let code = translator.way_out(Stub::TurnOver);
+                    translator.go(code, &params[3..]);
+                },
+            );
         }
         for number in 0..start.live {
             let value = match number {
@@ -210,11 +223,14 @@ impl<'a, 'b> Translator<'a, 'b> {
         }
     }
     fn translate_version(&mut self, point: ProgramPoint, number: usize) {
-        let version = &mut self.blocks.versions.get_mut(&point).expect("pending places have versions")[number];
+        let version =
+            &mut self.blocks.versions.get_mut(&point).expect("pending places have versions")
+                [number];
         if std::mem::replace(&mut version.translated, true) {
             return;
         }
-        (self.facts, self.written_f, self.cold) = (version.facts.clone(), version.written_f, version.cold);
+        (self.facts, self.written_f, self.cold) =
+            (version.facts.clone(), version.written_f, version.cold);
         self.regs.stop_offset = 0;
         self.b.switch_to_block(version.block);
         let mut at = point.at;

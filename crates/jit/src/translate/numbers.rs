@@ -1,13 +1,13 @@
-//! Numbers in machine code: comparison, equality, small-integer arithmetic, floats. What is neither small nor held in
-//! its word is done by the machine's functions.
+//! Numbers in machine code: comparison, equality, small-integer arithmetic, floats. What is neither
+//! small nor held in its word is done by the machine's functions.
 
-use swarmrt_engine::layout;
 use crate::plan::facts::{Fact, Place, SMALL_MAX, kind};
 use crate::translate::{F64, I64, Next, Translator};
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::{Block, BlockArg, InstBuilder, MemFlagsData as MemFlags, Value};
 use swarmrt_beam::instr::{Dst, Instr, Src};
 use swarmrt_engine::code::Question;
+use swarmrt_engine::layout;
 use swarmrt_engine::runtime::assists::NO_FLOAT;
 use swarmrt_term::{Subtag, Term, release};
 
@@ -17,8 +17,15 @@ const EXACT_MAX: i64 = 1 << 53;
 impl Translator<'_, '_> {
     // ---- Small integers ----
 
-    /// Goes on here when both are small integers, else to `other`. What is known is not tested; afterwards it is known.
-    pub(crate) fn require_small(&mut self, at: u32, a: (Src, Value), b: (Src, Value), other: Block) {
+    /// Goes on here when both are small integers, else to `other`. What is known is not tested;
+    /// afterwards it is known.
+    pub(crate) fn require_small(
+        &mut self,
+        at: u32,
+        a: (Src, Value),
+        b: (Src, Value),
+        other: Block,
+    ) {
         let known = [self.fact(at, a.0), self.fact(at, b.0)].map(|fact| fact.is(kind::SMALL));
         let tested = match known {
             [true, true] => None,
@@ -82,7 +89,8 @@ impl Translator<'_, '_> {
             // Two floats, or a float and a constant.
             let floats = if self.expects_floats(known_a, known_b) {
                 self.later(move |translator| {
-                    let (x, y) = (translator.exact_float(at, a, slow), translator.exact_float(at, b, slow));
+                    let (x, y) =
+                        (translator.exact_float(at, a, slow), translator.exact_float(at, b, slow));
                     let decided = translator.b.ins().fcmp(FloatCC::LessThan, x, y);
                     let (yes, no) = (translator.target(yes), translator.target(no));
                     translator.branch(decided, yes, no);
@@ -129,7 +137,15 @@ impl Translator<'_, '_> {
     }
 
     /// Equality, exact or not, or its opposite.
-    pub(crate) fn equality(&mut self, at: u32, a: Src, b: Src, fail: i32, exact: bool, wanted: bool) -> Next {
+    pub(crate) fn equality(
+        &mut self,
+        at: u32,
+        a: Src,
+        b: Src,
+        fail: i32,
+        exact: bool,
+        wanted: bool,
+    ) -> Next {
         let (known_a, known_b) = (self.fact(at, a), self.fact(at, b));
         let fail = self.relative(at, fail);
         let (equal, differ) = if wanted { (at + 1, fail) } else { (fail, at + 1) };
@@ -140,13 +156,20 @@ impl Translator<'_, '_> {
         self.whole(at, a);
         self.whole(at, b);
         // One that is only in a machine register for floats is compared there.
-        let only = |fact: Fact, other: Fact| exact && fact.place == Place::Float && other.may_be(kind::FLOAT);
-        if known_a.is(kind::FLOATS) && known_b.is(kind::FLOATS) || only(known_a, known_b) || only(known_b, known_a) {
+        let only = |fact: Fact, other: Fact| {
+            exact && fact.place == Place::Float && other.may_be(kind::FLOAT)
+        };
+        if known_a.is(kind::FLOATS) && known_b.is(kind::FLOATS)
+            || only(known_a, known_b)
+            || only(known_b, known_a)
+        {
             let slow = self.exit_block(at);
             let (x, y) = (self.float(at, a, slow), self.float(at, b, slow));
             // From OTP 27 on, both zeros are exactly equal to themselves only.
             let same = if exact && release::current().distinguishes_zeros() {
-                let bits = |translator: &mut Self, float| translator.b.ins().bitcast(I64, MemFlags::new(), float);
+                let bits = |translator: &mut Self, float| {
+                    translator.b.ins().bitcast(I64, MemFlags::new(), float)
+                };
                 let (x, y) = (bits(self, x), bits(self, y));
                 self.b.ins().icmp(IntCC::Equal, x, y)
             } else {
@@ -161,10 +184,13 @@ impl Translator<'_, '_> {
         let unique = |fact: Fact, constant: Option<u64>| {
             // SAFETY: a constant of the module's pool.
             let float = constant.and_then(|raw| unsafe { Term::from_raw(raw) }.as_float());
-            fact.is(if exact { kind::UNIQUE } else { kind::ATOM | kind::NIL }) || exact && fact.is(kind::FLOAT) && float.is_some_and(|float| float != 0.0)
+            fact.is(if exact { kind::UNIQUE } else { kind::ATOM | kind::NIL })
+                || exact && fact.is(kind::FLOAT) && float.is_some_and(|float| float != 0.0)
         };
         let constants = [self.constant(at, a), self.constant(at, b)];
-        let by_word = unique(known_a, constants[0]) || unique(known_b, constants[1]) || known_a.is(kind::SMALL) && known_b.is(kind::SMALL);
+        let by_word = unique(known_a, constants[0])
+            || unique(known_b, constants[1])
+            || known_a.is(kind::SMALL) && known_b.is(kind::SMALL);
         let before = self.facts.clone();
         if exact {
             self.facts.learn(a, known_b);
@@ -181,14 +207,16 @@ impl Translator<'_, '_> {
         let here = self.b.create_block();
         self.branch(same, equal_block, here);
         let slow = self.later_cold(move |translator| {
-            let found = translator.ask(if exact { Question::EqualExact } else { Question::Equal }, x, y);
+            let found =
+                translator.ask(if exact { Question::EqualExact } else { Question::Equal }, x, y);
             let (equal, differ) = (translator.target(equal), translator.target(differ));
             translator.branch(found, equal, differ);
         });
         self.b.switch_to_block(here);
         let differ_block = self.target(differ);
         if exact {
-            // Words differ whose lowest two bits do; of those that are left, small integers (11) and atoms and the like (001) differ.
+            // Words differ whose lowest two bits do; of those that are left, small integers (11)
+            // and atoms and the like (001) differ.
             let tags = self.b.ins().bxor(x, y);
             let tags = self.b.ins().band_imm_s(tags, layout::NUMBER_MASK);
             let here = self.b.create_block();
@@ -206,14 +234,19 @@ impl Translator<'_, '_> {
                     }
                     translator.require(is_float, slow);
                     let either = translator.b.ins().bor(x, y);
-                    let zeroes = translator.b.ins().icmp_imm_s(IntCC::UnsignedLessThan, either, Term::FLOAT_ZEROES_END as i64);
+                    let zeroes = translator.b.ins().icmp_imm_s(
+                        IntCC::UnsignedLessThan,
+                        either,
+                        Term::FLOAT_ZEROES_END as i64,
+                    );
                     let (equal, differ) = (translator.target(equal), translator.target(differ));
                     translator.branch(zeroes, equal, differ);
                 })
             } else {
                 slow
             };
-            // Bit n says whether a word whose lowest three bits are n, or n less a multiple of eight, needs a closer look.
+            // Bit n says whether a word whose lowest three bits are n, or n less a multiple of
+            // eight, needs a closer look.
             let by_tag = self.word(0x7474_7474_7474_7474);
             let bit = self.b.ins().ushr(by_tag, x);
             let needs_look = self.b.ins().band_imm_s(bit, 1);
@@ -233,7 +266,10 @@ impl Translator<'_, '_> {
         self.whole(at, a);
         self.whole(at, b);
         let (known_a, known_b) = (self.fact(at, a), self.fact(at, b));
-        let has_floats = matches!(self.code()[at as usize], Instr::Add { .. } | Instr::Sub { .. } | Instr::Mul { .. });
+        let has_floats = matches!(
+            self.code()[at as usize],
+            Instr::Add { .. } | Instr::Sub { .. } | Instr::Mul { .. }
+        );
         if has_floats && (known_a.is(kind::FLOATS) || known_b.is(kind::FLOATS)) {
             let slow = self.exit_block(at);
             self.float_arithmetic(at, a, b, dst, slow);
@@ -241,22 +277,29 @@ impl Translator<'_, '_> {
         }
         let (x, y) = (self.src(at, a), self.src(at, b));
         let small = known_a.may_be(kind::SMALL) && known_b.may_be(kind::SMALL);
-        let fits = known_a.is(kind::SMALL) && known_b.is(kind::SMALL) && self.never_overflows(at, known_a, known_b);
+        let fits = known_a.is(kind::SMALL)
+            && known_b.is(kind::SMALL)
+            && self.never_overflows(at, known_a, known_b);
         // With all known to be small and the result, too, nothing else can happen.
         let slow = if fits { None } else { Some(self.exit_block(at)) };
         let other = match slow {
-            Some(slow) if has_floats && self.expects_floats(known_a, known_b) => Some(self.later(move |translator| {
-                if translator.fact(at, a).may_be(kind::SMALL) && translator.fact(at, b).may_be(kind::SMALL) {
-                    // Two small integers come here when their result is none: that is for big integers.
-                    let both = translator.b.ins().band(x, y);
-                    let low = translator.b.ins().band_imm_s(both, 0b01);
-                    let some_float = translator.b.ins().icmp_imm_s(IntCC::Equal, low, 0);
-                    translator.require(some_float, slow);
-                }
-                translator.float_arithmetic(at, a, b, dst, slow);
-                let next = translator.target(at + 1);
-                translator.b.ins().jump(next, &[]);
-            })),
+            Some(slow) if has_floats && self.expects_floats(known_a, known_b) => {
+                Some(self.later(move |translator| {
+                    if translator.fact(at, a).may_be(kind::SMALL)
+                        && translator.fact(at, b).may_be(kind::SMALL)
+                    {
+                        // Two small integers come here when their result is none: that is for big
+                        // integers.
+                        let both = translator.b.ins().band(x, y);
+                        let low = translator.b.ins().band_imm_s(both, 0b01);
+                        let some_float = translator.b.ins().icmp_imm_s(IntCC::Equal, low, 0);
+                        translator.require(some_float, slow);
+                    }
+                    translator.float_arithmetic(at, a, b, dst, slow);
+                    let next = translator.target(at + 1);
+                    translator.b.ins().jump(next, &[]);
+                }))
+            }
             slow => slow,
         };
         if !small {
@@ -284,7 +327,13 @@ impl Translator<'_, '_> {
         defined && Fact::integer(min, max).is(kind::SMALL)
     }
     /// The operation on two words that hold small integers; to `slow` when the result is none.
-    fn small_operation(&mut self, at: u32, a: (Src, Value), b: (Src, Value), slow: Option<Block>) -> Value {
+    fn small_operation(
+        &mut self,
+        at: u32,
+        a: (Src, Value),
+        b: (Src, Value),
+        slow: Option<Block>,
+    ) -> Value {
         let (known_a, known_b) = (self.fact(at, a.0), self.fact(at, b.0));
         let slow = slow.filter(|_| !self.never_overflows(at, known_a, known_b));
         let (x, y) = (a.1, b.1);
@@ -334,7 +383,8 @@ impl Translator<'_, '_> {
                     let fine = self.b.ins().icmp_imm_s(IntCC::UnsignedGreaterThan, shifted, 1);
                     self.require(fine, slow);
                 }
-                let result = if remainder { self.b.ins().srem(x, y) } else { self.b.ins().sdiv(x, y) };
+                let result =
+                    if remainder { self.b.ins().srem(x, y) } else { self.b.ins().sdiv(x, y) };
                 self.tag_small(result)
             }
             Instr::Band { .. } => self.b.ins().band(x, y),
@@ -372,8 +422,17 @@ impl Translator<'_, '_> {
         shift
     }
     /// Division of what is not negative by a constant power of two.
-    fn power_of_two(&mut self, at: u32, known: Fact, divisor: Src, remainder: bool, x: Value) -> Option<Value> {
-        let divisor = self.small_constant(at, divisor).filter(|&divisor| divisor > 0 && divisor.count_ones() == 1 && known.min >= 0)?;
+    fn power_of_two(
+        &mut self,
+        at: u32,
+        known: Fact,
+        divisor: Src,
+        remainder: bool,
+        x: Value,
+    ) -> Option<Value> {
+        let divisor = self
+            .small_constant(at, divisor)
+            .filter(|&divisor| divisor > 0 && divisor.count_ones() == 1 && known.min >= 0)?;
         Some(if remainder {
             self.b.ins().band_imm_s(x, (divisor - 1) << layout::SMALL_SHIFT | layout::SMALL_TAG)
         } else {
@@ -405,8 +464,12 @@ impl Translator<'_, '_> {
     pub(crate) fn add_constant(&mut self, at: u32, src: Src, value: i32, dst: Dst) -> Next {
         let x = self.src(at, src);
         let known = self.fact(at, src);
-        let sum_of = |fact: Fact| (i128::from(fact.min) + i128::from(value), i128::from(fact.max) + i128::from(value));
-        let fits = |fact: Fact| fact.is(kind::SMALL) && Fact::integer(sum_of(fact).0, sum_of(fact).1).is(kind::SMALL);
+        let sum_of = |fact: Fact| {
+            (i128::from(fact.min) + i128::from(value), i128::from(fact.max) + i128::from(value))
+        };
+        let fits = |fact: Fact| {
+            fact.is(kind::SMALL) && Fact::integer(sum_of(fact).0, sum_of(fact).1).is(kind::SMALL)
+        };
         let slow = (!fits(known)).then(|| self.exit_block(at));
         if !known.is(kind::SMALL) {
             let small = self.is_small(x);
@@ -423,13 +486,16 @@ impl Translator<'_, '_> {
 
     // ---- Floats ----
 
-    /// The float that an operand is, if it is one held in a word or a machine register; else to `slow`.
+    /// The float that an operand is, if it is one held in a word or a machine register; else to
+    /// `slow`.
     pub(crate) fn float(&mut self, at: u32, src: Src, slow: Block) -> Value {
         if let Some(float) = self.float_in(src) {
             return float;
         }
         // SAFETY: a constant of the module's pool.
-        if let Some(float) = self.constant(at, src).and_then(|raw| unsafe { Term::from_raw(raw) }.as_float()) {
+        if let Some(float) =
+            self.constant(at, src).and_then(|raw| unsafe { Term::from_raw(raw) }.as_float())
+        {
             return self.b.ins().f64const(float);
         }
         let word = self.src(at, src);
@@ -447,7 +513,10 @@ impl Translator<'_, '_> {
         if let Some(constant) = self.constant(at, src) {
             // SAFETY: a constant of the module's pool.
             let term = unsafe { Term::from_raw(constant) };
-            let known = term.as_small().map(|small| small as f64).or_else(|| term.is_float_immediate().then(|| term.float_immediate_value()));
+            let known = term
+                .as_small()
+                .map(|small| small as f64)
+                .or_else(|| term.is_float_immediate().then(|| term.float_immediate_value()));
             if let Some(float) = known {
                 return self.b.ins().f64const(float);
             }
@@ -461,7 +530,12 @@ impl Translator<'_, '_> {
             let number = self.small_value(word);
             return self.b.ins().fcvt_from_sint(F64, number);
         }
-        let (float, other, boxed, done) = (self.b.create_block(), self.b.create_block(), self.cold_block(), self.b.create_block());
+        let (float, other, boxed, done) = (
+            self.b.create_block(),
+            self.b.create_block(),
+            self.cold_block(),
+            self.b.create_block(),
+        );
         self.b.append_block_param(done, F64);
         let is_float = self.tag_is(word, layout::NUMBER_MASK, layout::FLOAT_TAG);
         self.branch(is_float, float, other);
@@ -487,10 +561,17 @@ impl Translator<'_, '_> {
     fn float_arithmetic(&mut self, at: u32, a: Src, b: Src, dst: Dst, slow: Block) {
         let small = [a, b].map(|src| self.fact(at, src).may_be(kind::SMALL));
         let (x, y) = match small {
-            // One that is no float yet is probably one, too: then it is in its register from now on.
-            [true, true] if self.fact(at, a).may_be(kind::FLOATS) && self.fact(at, b).may_be(kind::FLOATS) => {
+            // One that is no float yet is probably one, too: then it is in its register from now
+            // on.
+            [true, true]
+                if self.fact(at, a).may_be(kind::FLOATS)
+                    && self.fact(at, b).may_be(kind::FLOATS) =>
+            {
                 let mixed = self.later(move |translator| {
-                    let (x, y) = (translator.number_as_float(at, a, slow), translator.number_as_float(at, b, slow));
+                    let (x, y) = (
+                        translator.number_as_float(at, a, slow),
+                        translator.number_as_float(at, b, slow),
+                    );
                     translator.float_operation_of(at, x, y, dst, slow);
                     let next = translator.target(at + 1);
                     translator.b.ins().jump(next, &[]);
@@ -531,7 +612,9 @@ impl Translator<'_, '_> {
         self.whole(at, src);
         let slow = self.float_exit_block(at);
         let known = self.fact(at, src);
-        let is_open = known.may_be(kind::FLOAT) && !known.is(kind::FLOATS) && self.constant(at, src).is_none();
+        let is_open = known.may_be(kind::FLOAT)
+            && !known.is(kind::FLOATS)
+            && self.constant(at, src).is_none();
         let anew = if is_open { self.float_row_anew() } else { None };
         let value = match anew {
             Some(anew) => self.float(at, src, anew),
@@ -550,7 +633,8 @@ impl Translator<'_, '_> {
         self.b.append_block_param(done, I64);
         let turned = self.b.ins().rotr_imm_s(word, 3);
         let bits = self.b.ins().iadd_imm_s(turned, (Term::FLOAT_BIAS as i64).wrapping_neg());
-        let is_zero = self.b.ins().icmp_imm_s(IntCC::UnsignedLessThan, word, Term::FLOAT_ZEROES_END as i64);
+        let is_zero =
+            self.b.ins().icmp_imm_s(IntCC::UnsignedLessThan, word, Term::FLOAT_ZEROES_END as i64);
         self.b.ins().brif(is_zero, zero, &[], done, &[BlockArg::Value(bits)]);
         self.b.switch_to_block(zero);
         // Bit 2 of a zero is its sign.
@@ -569,7 +653,8 @@ impl Translator<'_, '_> {
         // Without its sign, it is within a range: see `Term::FLOATS_FROM`.
         let doubled = self.b.ins().ishl_imm_s(bits, 1);
         let distance = self.b.ins().iadd_imm_s(doubled, (Term::FLOATS_FROM as i64).wrapping_neg());
-        let common = self.b.ins().icmp_imm_s(IntCC::UnsignedLessThan, distance, Term::FLOATS_RANGE as i64);
+        let common =
+            self.b.ins().icmp_imm_s(IntCC::UnsignedLessThan, distance, Term::FLOATS_RANGE as i64);
         let biased = self.b.ins().iadd_imm_s(bits, Term::FLOAT_BIAS as i64);
         let word = self.b.ins().rotl_imm_s(biased, 3);
         self.b.ins().brif(common, done, &[BlockArg::Value(word)], rare, &[]);
@@ -578,7 +663,10 @@ impl Translator<'_, '_> {
         let boxed = self.cold_block();
         self.require(is_zero, boxed);
         let sign = self.b.ins().ushr_imm_s(bits, 61);
-        let word = self.b.ins().bor_imm_s(sign, Term::float_immediate(0.0).expect("zero is held in the word").raw() as i64);
+        let word = self.b.ins().bor_imm_s(
+            sign,
+            Term::float_immediate(0.0).expect("zero is held in the word").raw() as i64,
+        );
         self.b.ins().jump(done, &[BlockArg::Value(word)]);
         self.b.switch_to_block(boxed);
         let made = self.assisted(self.source.assists.float as usize, &[bits]);
@@ -597,15 +685,20 @@ impl Translator<'_, '_> {
         self.def_f(to, value);
         Next::At(at + 1)
     }
-    /// Whether another operation of the same run takes up the result of one, whose own result is not finite when that is
-    /// not: every sum, difference and product with it, and what it is divided by something.
+    /// Whether another operation of the same run takes up the result of one, whose own result is
+    /// not finite when that is not: every sum, difference and product with it, and what it is
+    /// divided by something.
     fn is_taken_up(&self, at: u32, result: u16) -> bool {
         let run = (at + 1..).take_while(|&next| !self.flow().is_target(next));
         for next in run {
             let (taken, written) = match self.code()[next as usize] {
-                Instr::FloatAdd { a, b, to } | Instr::FloatSub { a, b, to } | Instr::FloatMul { a, b, to } => (a == result || b == result, to),
+                Instr::FloatAdd { a, b, to }
+                | Instr::FloatSub { a, b, to }
+                | Instr::FloatMul { a, b, to } => (a == result || b == result, to),
                 Instr::FloatDiv { a, to, .. } => (a == result, to),
-                Instr::LoadFloat { to, .. } | Instr::MoveFloat { to, .. } | Instr::FloatNeg { to, .. } => (false, to),
+                Instr::LoadFloat { to, .. }
+                | Instr::MoveFloat { to, .. }
+                | Instr::FloatNeg { to, .. } => (false, to),
                 _ => return false,
             };
             if taken || written == result {
@@ -618,7 +711,14 @@ impl Translator<'_, '_> {
     // ---- Tests of numbers ----
 
     /// `is_integer`, `is_float`, `is_number`: of the kinds held in words first, then what is boxed.
-    pub(crate) fn test_number(&mut self, at: u32, src: Src, fail: i32, immediate: u16, boxed: u16) -> Next {
+    pub(crate) fn test_number(
+        &mut self,
+        at: u32,
+        src: Src,
+        fail: i32,
+        immediate: u16,
+        boxed: u16,
+    ) -> Next {
         let known = self.fact(at, src);
         let fail = self.relative(at, fail);
         if known.is(immediate | boxed) {
@@ -668,7 +768,8 @@ fn within_small(min: i128, max: i128) -> Fact {
 /// Bounds of an operation on small integers.
 fn bounds(instr: &Instr, a: Fact, b: Fact) -> (i128, i128) {
     let corners = |operation: fn(i128, i128) -> i128| {
-        let all = [(a.min, b.min), (a.min, b.max), (a.max, b.min), (a.max, b.max)].map(|(x, y)| operation(x.into(), y.into()));
+        let all = [(a.min, b.min), (a.min, b.max), (a.max, b.min), (a.max, b.max)]
+            .map(|(x, y)| operation(x.into(), y.into()));
         (all.into_iter().min().expect("four"), all.into_iter().max().expect("four"))
     };
     // All bits that the larger one may have.
@@ -692,9 +793,13 @@ fn bounds(instr: &Instr, a: Fact, b: Fact) -> (i128, i128) {
             (false, true) => (0, b.max.into()),
             (false, false) => (-widest, widest - 1),
         },
-        Instr::Bor { .. } | Instr::Bxor { .. } if a.min >= 0 && b.min >= 0 => (0, filled(a.max.max(b.max))),
+        Instr::Bor { .. } | Instr::Bxor { .. } if a.min >= 0 && b.min >= 0 => {
+            (0, filled(a.max.max(b.max)))
+        }
         Instr::Bor { .. } | Instr::Bxor { .. } => (-widest, widest - 1),
-        Instr::Bsr { .. } => (i128::from(a.min).min(0), i128::from(a.max).max(0) >> b.min.clamp(0, 62)),
+        Instr::Bsr { .. } => {
+            (i128::from(a.min).min(0), i128::from(a.max).max(0) >> b.min.clamp(0, 62))
+        }
         Instr::Bsl { .. } if b.min >= 0 && b.max < 62 => corners(|x, y| x << y),
         _ => (-widest * 4, widest * 4),
     }

@@ -1,8 +1,9 @@
-//! What machine code holds of the registers: values of the piece, words in memory, and what is known of them.
+//! What machine code holds of the registers: values of the piece, words in memory, and what is
+//! known of them.
 
 use super::{F64, I64, PENDING_Y, TRACKED_F, Translator};
 use crate::plan::analysis::TRACKED_X;
-use crate::plan::facts::{SCALAR_TUPLES_MAX, SLOTS, Fact, Place, kind, scalar, scalar_number};
+use crate::plan::facts::{Fact, Place, SCALAR_TUPLES_MAX, SLOTS, kind, scalar, scalar_number};
 use cranelift_codegen::ir::MemFlagsData as MemFlags;
 use cranelift_codegen::ir::{Block, InstBuilder, Value};
 use cranelift_frontend::{FunctionBuilder, Variable};
@@ -19,13 +20,15 @@ pub(crate) struct Registers {
     /// The values of X registers that are floats, where the facts say so.
     pub(super) x_floats: Vec<Variable>,
     pub(super) f: Vec<Variable>,
-    /// The Y registers that are not in memory yet, where the facts say so, and return addresses among them.
+    /// The Y registers that are not in memory yet, where the facts say so, and return addresses
+    /// among them.
     pub(super) y: Vec<Variable>,
     pub(super) y_floats: Vec<Variable>,
     /// The elements of scalar-replaced tuples.
     pub(super) scalars: Vec<Variable>,
     pub(super) scalar_floats: Vec<Variable>,
-    /// The stack pointer is `stop_offset` bytes past `stop`: none at the beginning of a block that several lead to.
+    /// The stack pointer is `stop_offset` bytes past `stop`: none at the beginning of a block that
+    /// several lead to.
     pub(super) stop: Variable,
     pub(super) stop_offset: i32,
     pub(crate) top: Variable,
@@ -44,7 +47,20 @@ impl Registers {
         let (scalars, scalar_floats) = (declare(elements, I64), declare(elements, F64));
         let [stop, top, reductions] = [(); 3].map(|()| b.declare_var(I64));
         let (stop_offset, of_scheduler) = (0, None);
-        Registers { x, x_floats, f, y, y_floats, scalars, scalar_floats, stop, stop_offset, top, reductions, of_scheduler }
+        Registers {
+            x,
+            x_floats,
+            f,
+            y,
+            y_floats,
+            scalars,
+            scalar_floats,
+            stop,
+            stop_offset,
+            top,
+            reductions,
+            of_scheduler,
+        }
     }
 }
 
@@ -72,8 +88,11 @@ impl Translator<'_, '_> {
         if distance < self.source.code.len() as u64 {
             return self.address(Symbol::Instr(distance as u32), address);
         }
-        match self.source.inlined.other_instr(address).filter(|(module, _)| module.digest.is_some()) {
-            Some((module, at)) => self.address(Symbol::OtherInstr { module: module.name.index(), at }, address),
+        match self.source.inlined.other_instr(address).filter(|(module, _)| module.digest.is_some())
+        {
+            Some((module, at)) => {
+                self.address(Symbol::OtherInstr { module: module.name.index(), at }, address)
+            }
             None => {
                 // Nothing says that the other module will be the same.
                 self.source.symbols.tie_to_run();
@@ -86,10 +105,14 @@ impl Translator<'_, '_> {
         if let Some(symbol) = Symbol::literal(self.source.literals, word) {
             return self.address(symbol, word);
         }
-        let other = self.source.inlined.others().filter(|module| module.digest.is_some()).find_map(|module| match Symbol::literal(&module.literals, word)? {
-            Symbol::Literal { piece, offset } => Some(Symbol::OtherLiteral { module: module.name.index(), piece, offset }),
-            _ => None,
-        });
+        let other = self.source.inlined.others().filter(|module| module.digest.is_some()).find_map(
+            |module| match Symbol::literal(&module.literals, word)? {
+                Symbol::Literal { piece, offset } => {
+                    Some(Symbol::OtherLiteral { module: module.name.index(), piece, offset })
+                }
+                _ => None,
+            },
+        );
         if let Some(symbol) = other {
             return self.address(symbol, word);
         }
@@ -149,14 +172,17 @@ impl Translator<'_, '_> {
     }
     /// Whether a register may be values instead of memory.
     pub(super) fn is_tracked(register: Dst) -> bool {
-        scalar_number(register).is_some() || register.index() < if register.is_y() { PENDING_Y } else { TRACKED_X }
+        scalar_number(register).is_some()
+            || register.index() < if register.is_y() { PENDING_Y } else { TRACKED_X }
     }
     /// The variables that hold what a register that is a value holds.
     pub(super) fn variables_of(&self, register: Dst) -> Vec<Variable> {
         let fact = self.facts.of(register);
         match fact.place {
             Place::Float => vec![self.float_variable(register)],
-            Place::Scalars(slot) => (0..fact.arity as usize).flat_map(|index| self.variables_of(scalar(slot, index))).collect(),
+            Place::Scalars(slot) => (0..fact.arity as usize)
+                .flat_map(|index| self.variables_of(scalar(slot, index)))
+                .collect(),
             Place::Word | Place::Both | Place::Pending => vec![self.variable(register)],
         }
     }
@@ -187,7 +213,11 @@ impl Translator<'_, '_> {
         self.float_of(crate::plan::facts::register(src)?)
     }
     pub(super) fn float_of(&mut self, register: Dst) -> Option<Value> {
-        self.facts.of(register).place.has_float().then(|| self.b.use_var(self.float_variable(register)))
+        self.facts
+            .of(register)
+            .place
+            .has_float()
+            .then(|| self.b.use_var(self.float_variable(register)))
     }
     /// The word in a register has turned out to hold this float.
     pub(crate) fn is_also_float(&mut self, src: Src, float: Value) {
@@ -232,7 +262,11 @@ impl Translator<'_, '_> {
     /// The stack pointer.
     pub(super) fn use_stop(&mut self) -> Value {
         let stop = self.b.use_var(self.regs.stop);
-        if self.regs.stop_offset == 0 { stop } else { self.b.ins().iadd_imm_s(stop, i64::from(self.regs.stop_offset)) }
+        if self.regs.stop_offset == 0 {
+            stop
+        } else {
+            self.b.ins().iadd_imm_s(stop, i64::from(self.regs.stop_offset))
+        }
     }
     /// Makes the variable what the stack pointer is.
     pub(super) fn settle_stop(&mut self) {
@@ -257,13 +291,14 @@ impl Translator<'_, '_> {
         self.facts.forget(Dst::y(number as u16));
         self.facts.place(Dst::y(number as u16), Place::Pending);
     }
-    /// Before so many words come in front of the frame, or go when there are less than none: what has been put off has other
-    /// numbers then.
+    /// Before so many words come in front of the frame, or go when there are less than none: what
+    /// has been put off has other numbers then.
     pub(super) fn move_pending(&mut self, words: i32) {
         let mut pending = self.facts.pending();
         if words > 0 {
             let last = PENDING_Y.saturating_sub(words as usize);
-            let beyond: Vec<usize> = pending.iter().copied().filter(|&number| number >= last).collect();
+            let beyond: Vec<usize> =
+                pending.iter().copied().filter(|&number| number >= last).collect();
             self.write_pending(&beyond);
             pending.retain(|&number| number < last);
             pending.reverse();
@@ -306,8 +341,11 @@ impl Translator<'_, '_> {
     pub(crate) fn constant(&self, at: u32, src: Src) -> Option<u64> {
         match src.kind() {
             Src::KIND_SMALL => Some(i64::from(src.0 as i32) as u64),
-            // SAFETY: the verifier and the linker have made the operand name a word of the module's pool.
-            Src::KIND_CONST => Some(unsafe { *(self.address_of(at) as *const u64).offset(src.offset()) }),
+            // SAFETY: the verifier and the linker have made the operand name a word of the module's
+            // pool.
+            Src::KIND_CONST => {
+                Some(unsafe { *(self.address_of(at) as *const u64).offset(src.offset()) })
+            }
             _ => None,
         }
     }

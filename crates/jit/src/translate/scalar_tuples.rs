@@ -1,17 +1,17 @@
-//! Scalar-replaced tuples: what a loop hands itself from round to round in a tuple, and what a function inside another returns in
-//! one, need not be on the heap. The elements stay values, floats among them in machine registers for floats, until somebody wants the
-//! tuple itself.
+//! Scalar-replaced tuples: what a loop hands itself from round to round in a tuple, and what a
+//! function inside another returns in one, need not be on the heap. The elements stay values,
+//! floats among them in machine registers for floats, until somebody wants the tuple itself.
 //!
-//! The room that the program has asked for stays reserved until then: whatever asks for more asks for that, too
-//! ([`Piece::scalar_words`]). Only what allocates without asking could take it; so instructions that may do so find all
-//! tuples on the heap ([`keeps_scalars`]).
+//! The room that the program has asked for stays reserved until then: whatever asks for more asks
+//! for that, too ([`Piece::scalar_words`]). Only what allocates without asking could take it; so
+//! instructions that may do so find all tuples on the heap ([`keeps_scalars`]).
 
-use swarmrt_engine::layout;
 use super::{I64, Translator};
 use crate::plan::facts::{Fact, Place, SCALAR_TUPLES_MAX, scalar};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, MemFlagsData as MemFlags, Value};
 use swarmrt_beam::instr::{Dst, Instr, Src};
+use swarmrt_engine::layout;
 use swarmrt_term::{Header, Subtag};
 
 /// Whether an instruction is translated so that tuples may stay scalar-replaced.
@@ -25,9 +25,14 @@ impl Translator<'_, '_> {
     pub(super) fn scalar_words(&self) -> usize {
         self.facts.scalar_tuples().into_iter().map(|(_, _, arity)| arity + 1).sum()
     }
-    /// Puts a tuple together that may stay scalar-replaced, if it is likely to be taken apart before anybody wants it.
+    /// Puts a tuple together that may stay scalar-replaced, if it is likely to be taken apart
+    /// before anybody wants it.
     pub(super) fn put_scalars(&mut self, at: u32, dst: Dst, elements: &[Src]) -> bool {
-        if self.cold || elements.len() > SCALAR_TUPLES_MAX || !Self::is_tracked(dst) || !self.is_handed_on(at) {
+        if self.cold
+            || elements.len() > SCALAR_TUPLES_MAX
+            || !Self::is_tracked(dst)
+            || !self.is_handed_on(at)
+        {
             return false;
         }
         for &element in elements {
@@ -37,7 +42,8 @@ impl Translator<'_, '_> {
         }
         self.facts.forget_dead_scalars(self.flow().live_after(at));
         let Some(slot) = self.facts.free_slot() else { return false };
-        // Scalars are written only when none of the elements is to be read any more: those in the slot are of nobody.
+        // Scalars are written only when none of the elements is to be read any more: those in the
+        // slot are of nobody.
         for (index, &element) in elements.iter().enumerate() {
             match crate::plan::facts::register(element) {
                 Some(register) => self.copy_register(register, scalar(slot, index)),
@@ -52,19 +58,25 @@ impl Translator<'_, '_> {
         self.facts.place(dst, Place::Scalars(slot));
         true
     }
-    /// Whether the next call is one that goes on in the piece, where what is passed may be taken apart; bodies of others
-    /// return to where it may be, too.
+    /// Whether the next call is one that goes on in the piece, where what is passed may be taken
+    /// apart; bodies of others return to where it may be, too.
     fn is_handed_on(&self, at: u32) -> bool {
         if self.sites.current != 0 {
             return true;
         }
         for next in at + 1.. {
             match self.code()[next as usize] {
-                Instr::Call { target, .. } | Instr::CallLast { target, .. } | Instr::CallOnly { target, .. } => {
-                    let itself = self.relative(next, target) == self.source.entry + 1 && self.begins_function();
+                Instr::Call { target, .. }
+                | Instr::CallLast { target, .. }
+                | Instr::CallOnly { target, .. } => {
+                    let itself = self.relative(next, target) == self.source.entry + 1
+                        && self.begins_function();
                     return itself || self.body().called(next).is_some();
                 }
-                ref instr if instr.properties().straight && !instr.properties().ends && !self.flow().is_target(next) => {}
+                ref instr
+                    if instr.properties().straight
+                        && !instr.properties().ends
+                        && !self.flow().is_target(next) => {}
                 Instr::StoreFloat { .. } if !self.flow().is_target(next) => {}
                 _ => return false,
             }
@@ -74,8 +86,11 @@ impl Translator<'_, '_> {
     /// A scalar-replaced tuple, on the heap from now on.
     pub(super) fn build(&mut self, register: Dst) -> Value {
         let fact = self.facts.of(register);
-        let Place::Scalars(slot) = fact.place else { unreachable!("only scalar-replaced tuples are built") };
-        let words: Vec<Value> = (0..fact.arity as usize).map(|index| self.word_in(scalar(slot, index))).collect();
+        let Place::Scalars(slot) = fact.place else {
+            unreachable!("only scalar-replaced tuples are built")
+        };
+        let words: Vec<Value> =
+            (0..fact.arity as usize).map(|index| self.word_in(scalar(slot, index))).collect();
         let tuple = self.new_tuple(&words);
         self.set_word(register, tuple);
         tuple
@@ -107,7 +122,9 @@ impl Translator<'_, '_> {
             return false;
         }
         let again = match self.code()[at as usize] {
-            Instr::MoveXX2 { from1, from2, .. } | Instr::MoveXY2 { from1, from2, .. } => from1 == from2,
+            Instr::MoveXX2 { from1, from2, .. } | Instr::MoveXY2 { from1, from2, .. } => {
+                from1 == from2
+            }
             _ => false,
         };
         if again || self.flow().live_after(at) & (1 << from.index()) != 0 {
@@ -120,9 +137,17 @@ impl Translator<'_, '_> {
     }
     /// Moves elements to other slots, all at once, as words or as floats.
     pub(super) fn move_scalars_to(&mut self, moved: &[(Dst, Dst, Place)]) {
-        let variable =
-            |translator: &Self, register: Dst, place: Place| if place == Place::Float { translator.float_variable(register) } else { translator.variable(register) };
-        let values: Vec<Value> = moved.iter().map(|&(from, _, place)| self.b.use_var(variable(self, from, place))).collect();
+        let variable = |translator: &Self, register: Dst, place: Place| {
+            if place == Place::Float {
+                translator.float_variable(register)
+            } else {
+                translator.variable(register)
+            }
+        };
+        let values: Vec<Value> = moved
+            .iter()
+            .map(|&(from, _, place)| self.b.use_var(variable(self, from, place)))
+            .collect();
         for (&(_, to, place), value) in moved.iter().zip(values) {
             self.b.def_var(variable(self, to, place), value);
         }
@@ -139,7 +164,8 @@ impl Translator<'_, '_> {
             return;
         }
         let tuple = self.tuple_with(at, src, first + to.len() - 1);
-        let elements: Vec<Value> = (first..first + to.len()).map(|index| self.load(tuple, index as i32 * 8 + 3)).collect();
+        let elements: Vec<Value> =
+            (first..first + to.len()).map(|index| self.load(tuple, index as i32 * 8 + 3)).collect();
         for (&dst, element) in to.iter().zip(elements) {
             self.set(dst, element);
         }
@@ -163,8 +189,8 @@ impl Translator<'_, '_> {
 
     // ---- On the way out ----
 
-    /// What a register holds, for one who leaves: a word, or the bits of a float. A scalar-replaced tuple is put on the heap, with floats as
-    /// bits.
+    /// What a register holds, for one who leaves: a word, or the bits of a float. A scalar-replaced
+    /// tuple is put on the heap, with floats as bits.
     pub(super) fn raw(&mut self, register: Dst, on_heap: &mut Vec<bool>) -> (Value, bool) {
         let fact = self.facts.of(register);
         match fact.place {
@@ -173,7 +199,9 @@ impl Translator<'_, '_> {
                 (self.b.ins().bitcast(I64, MemFlags::new(), float), true)
             }
             Place::Scalars(slot) => {
-                let elements: Vec<(Value, bool)> = (0..fact.arity as usize).map(|index| self.raw(scalar(slot, index), on_heap)).collect();
+                let elements: Vec<(Value, bool)> = (0..fact.arity as usize)
+                    .map(|index| self.raw(scalar(slot, index), on_heap))
+                    .collect();
                 on_heap.push(false);
                 on_heap.extend(elements.iter().map(|&(_, is_float)| is_float));
                 let words: Vec<Value> = elements.into_iter().map(|(word, _)| word).collect();

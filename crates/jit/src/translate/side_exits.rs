@@ -1,6 +1,7 @@
-//! How a piece is left and come back to: what is written back and read again, exits, steps, and questions.
+//! How a piece is left and come back to: what is written back and read again, exits, steps, and
+//! questions.
 
-use super::{F64, FloatRun, Next, PASSED_X, Translator, TRACKED_F};
+use super::{F64, FloatRun, Next, PASSED_X, TRACKED_F, Translator};
 use crate::plan::analysis::{TRACKED_X, XSet, below};
 use crate::plan::facts::Place;
 use cranelift_codegen::ir::condcodes::IntCC;
@@ -40,15 +41,22 @@ impl Translator<'_, '_> {
     }
     pub(crate) fn save_state(&mut self) {
         let registers = self.registers();
-        let state = [self.use_stop(), self.b.use_var(self.regs.top), self.b.use_var(self.regs.reductions)];
-        for (value, offset) in state.into_iter().zip([layout::STOP, layout::TOP, layout::REDUCTIONS]) {
+        let state =
+            [self.use_stop(), self.b.use_var(self.regs.top), self.b.use_var(self.regs.reductions)];
+        for (value, offset) in
+            state.into_iter().zip([layout::STOP, layout::TOP, layout::REDUCTIONS])
+        {
             self.store(value, registers, offset);
         }
     }
     pub(crate) fn reload_state(&mut self) {
         let registers = self.registers();
         self.regs.stop_offset = 0;
-        for (variable, offset) in [(self.regs.stop, layout::STOP), (self.regs.top, layout::TOP), (self.regs.reductions, layout::REDUCTIONS)] {
+        for (variable, offset) in [
+            (self.regs.stop, layout::STOP),
+            (self.regs.top, layout::TOP),
+            (self.regs.reductions, layout::REDUCTIONS),
+        ] {
             let value = self.load(registers, offset);
             self.b.def_var(variable, value);
         }
@@ -56,7 +64,9 @@ impl Translator<'_, '_> {
     /// What an assist may have changed.
     pub(crate) fn reload_counters(&mut self) {
         let registers = self.registers();
-        for (variable, offset) in [(self.regs.top, layout::TOP), (self.regs.reductions, layout::REDUCTIONS)] {
+        for (variable, offset) in
+            [(self.regs.top, layout::TOP), (self.regs.reductions, layout::REDUCTIONS)]
+        {
             let value = self.load(registers, offset);
             self.b.def_var(variable, value);
         }
@@ -67,7 +77,8 @@ impl Translator<'_, '_> {
         let code = self.way_out(stub);
         self.b.ins().return_call_indirect(signature, code, &[]);
     }
-    /// Leaves by a way that writes the state back, of the X registers these. Floats are made words on the way.
+    /// Leaves by a way that writes the state back, of the X registers these. Floats are made words
+    /// on the way.
     pub(super) fn leave_by(&mut self, plain: Stub, with_floats: Stub, live: XSet) {
         let known = self.facts.clone();
         let (mut x_floats, mut y_floats, mut on_heap): (XSet, u64, _) = (0, 0, Vec::new());
@@ -80,11 +91,18 @@ impl Translator<'_, '_> {
             self.facts.place(register, Place::Word);
         }
         let mut passed = Vec::new();
-        let passed_count = (live & below(PASSED_X)).checked_ilog2().map_or(0, |highest| highest as usize + 1);
-        for number in (0..TRACKED_X).filter(|&number| number < passed_count || live & (1 << number) != 0) {
+        let passed_count =
+            (live & below(PASSED_X)).checked_ilog2().map_or(0, |highest| highest as usize + 1);
+        for number in
+            (0..TRACKED_X).filter(|&number| number < passed_count || live & (1 << number) != 0)
+        {
             // Of those that are passed only because a later one is, nobody wants the value.
             let unwanted = live & (1 << number) == 0;
-            let (value, is_float) = if unwanted { (self.word(0), false) } else { self.raw(Dst::x(number as u16), &mut on_heap) };
+            let (value, is_float) = if unwanted {
+                (self.word(0), false)
+            } else {
+                self.raw(Dst::x(number as u16), &mut on_heap)
+            };
             x_floats |= u64::from(is_float) << number;
             if number < PASSED_X {
                 passed.push(value);
@@ -92,15 +110,24 @@ impl Translator<'_, '_> {
                 self.store_x(number, value);
             }
         }
-        let heap_floats = on_heap.iter().rev().enumerate().fold(0, |set, (number, &is_float)| set | u64::from(is_float) << number);
+        let heap_floats = on_heap
+            .iter()
+            .rev()
+            .enumerate()
+            .fold(0, |set, (number, &is_float)| set | u64::from(is_float) << number);
         let registers = self.registers();
-        for (set, offset) in [(x_floats, layout::X_FLOATS), (y_floats, layout::Y_FLOATS), (heap_floats, layout::HEAP_FLOATS)] {
+        for (set, offset) in [
+            (x_floats, layout::X_FLOATS),
+            (y_floats, layout::Y_FLOATS),
+            (heap_floats, layout::HEAP_FLOATS),
+        ] {
             if set != 0 {
                 let set = self.word(set);
                 self.store(set, registers, offset);
             }
         }
-        let code = self.way_out(if x_floats | y_floats | heap_floats == 0 { plain } else { with_floats });
+        let code =
+            self.way_out(if x_floats | y_floats | heap_floats == 0 { plain } else { with_floats });
         self.go(code, &passed);
         self.facts = known;
     }
@@ -117,11 +144,17 @@ impl Translator<'_, '_> {
         let here = self.b.current_block().expect("translating");
         // As values are now, so that the block need not ask whence it was reached.
         let mut current: Vec<Variable> = vec![self.regs.stop, self.regs.top, self.regs.reductions];
-        let live = (0..TRACKED_X as u16).filter(|&number| self.flow().live_at(at) & (1 << number) != 0).map(Dst::x);
+        let live = (0..TRACKED_X as u16)
+            .filter(|&number| self.flow().live_at(at) & (1 << number) != 0)
+            .map(Dst::x);
         let pending = self.facts.pending().into_iter().map(|number| Dst::y(number as u16));
         current.extend(live.chain(pending).flat_map(|register| self.variables_of(register)));
         let written = self.written_f & self.flow().f_live_at(at);
-        current.extend((0..TRACKED_F).filter(|&number| written & (1 << number) != 0).map(|number| self.regs.f[number]));
+        current.extend(
+            (0..TRACKED_F)
+                .filter(|&number| written & (1 << number) != 0)
+                .map(|number| self.regs.f[number]),
+        );
         let values: Vec<Value> = current.iter().map(|&variable| self.b.use_var(variable)).collect();
         let block = self.cold_block();
         self.b.switch_to_block(block);
@@ -133,7 +166,8 @@ impl Translator<'_, '_> {
         block
     }
 
-    /// The same for an instruction that writes an F register only. Many of them in a row are all done again.
+    /// The same for an instruction that writes an F register only. Many of them in a row are all
+    /// done again.
     pub(crate) fn float_exit_block(&mut self, at: u32) -> Block {
         if let Some(run) = &self.float_run {
             return run.exit;
@@ -148,8 +182,9 @@ impl Translator<'_, '_> {
     pub(crate) fn has_float_exit(&self) -> bool {
         self.float_run.is_some()
     }
-    /// Where the run begins anew, expecting other numbers than floats, too; none where it does already, or where nothing is gained when
-    /// floats alone are expected, since no loop has them in machine registers from then on.
+    /// Where the run begins anew, expecting other numbers than floats, too; none where it does
+    /// already, or where nothing is gained when floats alone are expected, since no loop has them
+    /// in machine registers from then on.
     pub(crate) fn float_row_anew(&mut self) -> Option<Block> {
         if self.cold || self.facts.mixed || !self.body().is_loop {
             return None;
@@ -182,8 +217,8 @@ impl Translator<'_, '_> {
         block
     }
 
-    /// Writes back all that is alive. No value lives on across a call: so none needs a machine register that a piece
-    /// would have to save first.
+    /// Writes back all that is alive. No value lives on across a call: so none needs a machine
+    /// register that a piece would have to save first.
     fn save(&mut self, live: XSet) {
         self.write_frame();
         self.save_x(live);
@@ -197,7 +232,12 @@ impl Translator<'_, '_> {
         let registers = self.registers();
         for number in 0..TRACKED_F as u16 {
             if self.written_f & (1 << number) != 0 {
-                let value = self.b.ins().load(F64, MemFlags::trusted(), registers, layout::f(number.into()));
+                let value = self.b.ins().load(
+                    F64,
+                    MemFlags::trusted(),
+                    registers,
+                    layout::f(number.into()),
+                );
                 self.b.def_var(self.regs.f[usize::from(number)], value);
             }
         }
@@ -210,7 +250,12 @@ impl Translator<'_, '_> {
         let (registers, ip) = (self.registers(), self.instr(at));
         let next = self.call_plain(self.source.assists.step as usize, &[registers, ip]);
         let effects = self.flow().at(at);
-        let mut places: Vec<u32> = effects.next.into_iter().chain(effects.jumps.iter().copied()).filter(|&place| self.flow().contains(place)).collect();
+        let mut places: Vec<u32> = effects
+            .next
+            .into_iter()
+            .chain(effects.jumps.iter().copied())
+            .filter(|&place| self.flow().contains(place))
+            .collect();
         places.dedup();
         places.retain(|&place| !matches!(self.code()[place as usize], Instr::FuncInfo { .. }));
         if places.len() > 4 {
@@ -223,7 +268,8 @@ impl Translator<'_, '_> {
         }
         let mut ways = Vec::new();
         for place in places {
-            // From where it is hardly ever reached, the interpreter may as well go on, up to the next call or return.
+            // From where it is hardly ever reached, the interpreter may as well go on, up to the
+            // next call or return.
             let block = if self.cold { self.known_target(place) } else { Some(self.target(place)) };
             ways.extend(block.map(|block| (place, block)));
         }
@@ -259,7 +305,10 @@ impl Translator<'_, '_> {
         for &y in &effects.y_defs {
             self.facts.forget(Dst::y(y));
         }
-        if matches!(self.code()[at as usize], Instr::Allocate { .. } | Instr::Deallocate { .. } | Instr::Trim { .. }) {
+        if matches!(
+            self.code()[at as usize],
+            Instr::Allocate { .. } | Instr::Deallocate { .. } | Instr::Trim { .. }
+        ) {
             self.facts.forget_y();
         }
     }
@@ -273,7 +322,10 @@ impl Translator<'_, '_> {
     /// Asks about two terms, where it hardly ever has to.
     pub(crate) fn ask(&mut self, question: Question, x: Value, y: Value) -> Value {
         let signature = self.signatures.question(&mut self.b);
-        let function = self.address(Symbol::Question(question as u8), self.source.glue.questions[question as usize]);
+        let function = self.address(
+            Symbol::Question(question as u8),
+            self.source.glue.questions[question as usize],
+        );
         self.b.ins().call_indirect(signature, function, &[x, y]);
         let registers = self.registers();
         self.load(registers, layout::ANSWER)

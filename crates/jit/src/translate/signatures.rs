@@ -10,8 +10,8 @@ use std::collections::HashMap;
 /// X registers that come as arguments.
 pub const PASSED_X: usize = 3;
 
-/// The signature of a piece that takes this many X registers as arguments. All arguments are in machine registers,
-/// so that one who passes more than are taken does no harm.
+/// The signature of a piece that takes this many X registers as arguments. All arguments are in
+/// machine registers, so that one who passes more than are taken does no harm.
 pub fn piece_signature(passed: usize) -> Signature {
     let mut signature = Signature::new(CallConv::Tail);
     signature.params.extend(vec![AbiParam::new(I64); 3 + passed.min(PASSED_X)]);

@@ -1,4 +1,5 @@
-//! Where bodies stand in a piece: how functions are entered without leaving it, and how they return.
+//! Where bodies stand in a piece: how functions are entered without leaving it, and how they
+//! return.
 
 use super::{Next, Translator};
 use crate::plan::analysis::below;
@@ -18,8 +19,8 @@ pub(super) type Site = usize;
 pub(super) enum Entry {
     /// From the interpreter or other pieces, to which it returns.
     Piece,
-    /// By a call of an export, last or not. It returns by way of the cell: what follows is a piece of its own, and what
-    /// has been known before matters little after a loop.
+    /// By a call of an export, last or not. It returns by way of the cell: what follows is a piece
+    /// of its own, and what has been known before matters little after a loop.
     Export,
     /// By a call that it returns behind.
     Call,
@@ -70,11 +71,8 @@ pub struct InsideLoop {
 }
 
 impl Entered {
-    const FUNCTION: Entered = Entered {
-        body: 0,
-        by: Entry::Piece,
-        from: ProgramPoint { site: 0, at: 0 },
-    };
+    const FUNCTION: Entered =
+        Entered { body: 0, by: Entry::Piece, from: ProgramPoint { site: 0, at: 0 } };
 }
 
 impl Translator<'_, '_> {
@@ -88,17 +86,26 @@ impl Translator<'_, '_> {
         if let Some(known) = self.sites.entered.iter().position(|&site| site == entered) {
             return Some(known);
         }
-        let instructions: usize = self.sites.entered[1..].iter().map(|site| self.source.inlined.body(site.body).flow.effects.len()).sum();
-        if instructions + self.source.inlined.body(body).flow.effects.len() > PIECE_INSTRUCTIONS_MAX {
+        let instructions: usize = self.sites.entered[1..]
+            .iter()
+            .map(|site| self.source.inlined.body(site.body).flow.effects.len())
+            .sum();
+        if instructions + self.source.inlined.body(body).flow.effects.len() > PIECE_INSTRUCTIONS_MAX
+        {
             return None;
         }
         self.sites.entered.push(entered);
         Some(self.sites.entered.len() - 1)
     }
-    /// Where a call of the function of this module behind a cell goes on, if that is within the piece.
+    /// Where a call of the function of this module behind a cell goes on, if that is within the
+    /// piece.
     pub(super) fn inside(&mut self, at: u32, cell: u32, last: bool) -> Option<Site> {
         let number = self.sites.entered[self.sites.current].body;
-        let itself = if self.sites.current == 0 { cell == self.source.entry && self.begins_function() } else { self.body().called(at) == Some(number) };
+        let itself = if self.sites.current == 0 {
+            cell == self.source.entry && self.begins_function()
+        } else {
+            self.body().called(at) == Some(number)
+        };
         if itself {
             if !last {
                 // One frame more each time: nothing would ever be known of the same register.
@@ -134,11 +141,15 @@ impl Translator<'_, '_> {
             outermost = self.sites.entered[outermost].from.site;
         }
         let entered = self.sites.entered[outermost];
-        if site == self.sites.current || entered.by == Entry::Piece || !self.source.inlined.body(body).is_loop {
+        if site == self.sites.current
+            || entered.by == Entry::Piece
+            || !self.source.inlined.body(body).is_loop
+        {
             return;
         }
         let export = self.source.inlined.export_of(entered.body);
-        let fun = (0..arity.min(ARGUMENTS_MAX)).find_map(|x| Some((x, self.facts.of(Dst::x(x as u16)).fun?)));
+        let fun = (0..arity.min(ARGUMENTS_MAX))
+            .find_map(|x| Some((x, self.facts.of(Dst::x(x as u16)).fun?)));
         if let (Some(export), Some((argument, fun))) = (export, fun) {
             let found = InsideLoop { body, fun, argument, export };
             if !self.sites.loops.contains(&found) {
@@ -150,13 +161,17 @@ impl Translator<'_, '_> {
     pub(super) fn go_inside(&mut self, site: Site, arity: usize) -> Next {
         self.note_loop(site, arity);
         let body = self.source.inlined.body(self.sites.entered[site].body);
-        let is_deeper = self.sites.current != 0 && self.sites.entered[site].from.site == self.sites.current;
+        let is_deeper =
+            self.sites.current != 0 && self.sites.entered[site].from.site == self.sites.current;
         if is_deeper && !body.is_loop {
-            // The turn ends a little later: at the next call of a loop, which is come back to, or behind the outermost body.
+            // The turn ends a little later: at the next call of a loop, which is come back to, or
+            // behind the outermost body.
             self.count_built_in();
         } else {
             let cell = address_in(body.code(self.source.code), body.entry);
-            self.count_call(cell, arity, |translator| translator.leave_by(Stub::TurnOver, Stub::TurnOverFloats, below(arity)));
+            self.count_call(cell, arity, |translator| {
+                translator.leave_by(Stub::TurnOver, Stub::TurnOverFloats, below(arity));
+            });
         }
         // In the next round, floats are expected again.
         self.facts.mixed = false;
@@ -212,7 +227,8 @@ impl Translator<'_, '_> {
 
     // ---- Funs ----
 
-    /// The function of a fun that can be inside, when it is known which, and takes so many arguments.
+    /// The function of a fun that can be inside, when it is known which, and takes so many
+    /// arguments.
     pub(crate) fn known_fun(&self, at: u32, src: Src, arity: u16) -> Option<Lambda> {
         let lambda = self.source.inlined.lambda(self.fact(at, src).fun?)?;
         (lambda.arity == usize::from(arity)).then_some(lambda)
@@ -220,10 +236,17 @@ impl Translator<'_, '_> {
     /// What an export leads to, when that may be inside and is given a fun that may be, too.
     pub(super) fn helper(&self, export: ExportPtr, arity: u16) -> Option<Helper> {
         let helper = self.source.inlined.helper(export)?;
-        (self.sites.current == 0 && (0..arity).any(|x| self.facts.of(Dst::x(x)).fun.is_some())).then_some(helper)
+        (self.sites.current == 0 && (0..arity).any(|x| self.facts.of(Dst::x(x)).fun.is_some()))
+            .then_some(helper)
     }
     /// Calls the function of a fun without leaving the piece, if there is room in it.
-    pub(crate) fn call_known_fun(&mut self, at: u32, fun: Value, lambda: Lambda, frame: Option<u16>) -> Option<Next> {
+    pub(crate) fn call_known_fun(
+        &mut self,
+        at: u32,
+        fun: Value,
+        lambda: Lambda,
+        frame: Option<u16>,
+    ) -> Option<Next> {
         let by = if frame.is_some() { Entry::LastCall } else { Entry::Call };
         let site = self.site_of(at, lambda.body, by)?;
         for variable in 0..lambda.free {

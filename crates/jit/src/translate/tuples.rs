@@ -1,11 +1,11 @@
 //! Copies of tuples with some elements replaced.
 
 use crate::plan::facts::{Fact, kind};
-use swarmrt_engine::layout::{self, boxed};
 use crate::translate::{I64, Next, Translator};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{Block, BlockArg, InstBuilder, Value};
 use swarmrt_beam::instr::{Dst, RecordUpdate, Src};
+use swarmrt_engine::layout::{self, boxed};
 use swarmrt_term::{Header, Subtag};
 
 /// Larger tuples are copied by a step.
@@ -19,7 +19,8 @@ impl Translator<'_, '_> {
         let (tuple, value) = (self.use_x(1), self.use_x(2));
         let header = self.require_tuple(at, Src::x(1), tuple, other);
         let known = self.facts.of(Dst::x(1));
-        let exact = (known.exact && (index..=COPIED_IN_ROW_MAX).contains(&known.arity)).then_some(known.arity);
+        let exact = (known.exact && (index..=COPIED_IN_ROW_MAX).contains(&known.arity))
+            .then_some(known.arity);
         if let Some(arity) = exact {
             self.require_room(arity as usize + 1, other);
             let copy = self.copy_tuple(tuple, arity as usize, &[(index as usize - 1, value)]);
@@ -27,7 +28,11 @@ impl Translator<'_, '_> {
         }
         let top = self.b.use_var(self.regs.top);
         // The header is the number of elements over a byte.
-        let large = self.b.ins().icmp_imm_s(IntCC::UnsignedGreaterThanOrEqual, header, i64::from(index) << 8);
+        let large = self.b.ins().icmp_imm_s(
+            IntCC::UnsignedGreaterThanOrEqual,
+            header,
+            i64::from(index) << 8,
+        );
         self.require(large, other);
         let bytes = self.b.ins().ushr_imm_s(header, 5);
         let last = self.b.ins().iadd(top, bytes);
@@ -52,7 +57,8 @@ impl Translator<'_, '_> {
         let copy = self.b.ins().iadd_imm_s(top, layout::BOXED_TAG);
         self.set_known(Dst::x(0), copy, Fact::tuple(index, false));
     }
-    /// A copy of a tuple with some elements replaced; the tuple itself where that is allowed and nothing would change.
+    /// A copy of a tuple with some elements replaced; the tuple itself where that is allowed and
+    /// nothing would change.
     pub(crate) fn update_record(&mut self, at: u32, update: &RecordUpdate, dst: Dst) -> Next {
         let arity = update.size as usize;
         if !(1..=COPIED_ELEMENTS_MAX).contains(&arity) {
@@ -67,11 +73,19 @@ impl Translator<'_, '_> {
                 self.require(boxed, other);
             }
             let header = self.header_of(source);
-            let is = self.b.ins().icmp_imm_s(IntCC::Equal, header, Header::new(Subtag::Tuple, arity).0 as i64);
+            let is = self.b.ins().icmp_imm_s(
+                IntCC::Equal,
+                header,
+                Header::new(Subtag::Tuple, arity).0 as i64,
+            );
             self.require(is, other);
             self.facts.learn(update.source, fact);
         }
-        let replaced: Vec<(usize, Value)> = update.updates.iter().map(|&(index, src)| (index as usize, self.src(at, src))).collect();
+        let replaced: Vec<(usize, Value)> = update
+            .updates
+            .iter()
+            .map(|&(index, src)| (index as usize, self.src(at, src)))
+            .collect();
         let done = self.b.create_block();
         let result = self.b.append_block_param(done, I64);
         if update.reuse {
@@ -82,7 +96,13 @@ impl Translator<'_, '_> {
                 difference = self.b.ins().bor(difference, differs);
             }
             let copied = self.b.create_block();
-            self.b.ins().brif(difference, copied, &[] as &[BlockArg], done, &[BlockArg::Value(source)]);
+            self.b.ins().brif(
+                difference,
+                copied,
+                &[] as &[BlockArg],
+                done,
+                &[BlockArg::Value(source)],
+            );
             self.b.switch_to_block(copied);
         }
         let copy = self.copy_tuple(source, arity, &replaced);
@@ -91,9 +111,14 @@ impl Translator<'_, '_> {
         self.set_known(dst, result, fact);
         Next::At(at + 1)
     }
-    /// A copy of a tuple of so many elements with some replaced, by their places from 0; of two at one place the last. There
-    /// is room for it.
-    pub(crate) fn copy_tuple(&mut self, source: Value, arity: usize, replaced: &[(usize, Value)]) -> Value {
+    /// A copy of a tuple of so many elements with some replaced, by their places from 0; of two at
+    /// one place the last. There is room for it.
+    pub(crate) fn copy_tuple(
+        &mut self,
+        source: Value,
+        arity: usize,
+        replaced: &[(usize, Value)],
+    ) -> Value {
         let copy = self.bump(arity + 1);
         let header = self.word(Header::new(Subtag::Tuple, arity).0);
         self.store(header, copy, 0);

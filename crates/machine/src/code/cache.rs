@@ -1,13 +1,15 @@
-//! What is kept from one run to the next, in a folder of the user's: which files were verified, the numbers of atoms, and
-//! what the native engine has made of modules.
+//! What is kept from one run to the next, in a folder of the user's: which files were verified, the
+//! numbers of atoms, and what the native engine has made of modules.
 //!
-//! Everything here is believed when it is read, so only a folder that nobody else can write to is used, and each
-//! file ends with a hash of what is in it. It all belongs to one build of the machine; another build has
-//! a folder of its own beside it. Modules are known by a hash of their file's bytes, never by their names.
+//! Everything here is believed when it is read, so only a folder that nobody else can write to is
+//! used, and each file ends with a hash of what is in it. It all belongs to one build of the
+//! machine; another build has a folder of its own beside it. Modules are known by a hash of their
+//! file's bytes, never by their names.
 //!
-//! Machine code holds atoms by their numbers. The list of atoms only ever grows, and whoever starts with it gives its
-//! names the same numbers ([`Atom::reserve`]); what was made by a machine that numbers them otherwise is not used. So when
-//! two machines have both numbered new atoms, only the one that ends first can add to what is kept.
+//! Machine code holds atoms by their numbers. The list of atoms only ever grows, and whoever starts
+//! with it gives its names the same numbers ([`Atom::reserve`]); what was made by a machine that
+//! numbers them otherwise is not used. So when two machines have both numbered new atoms, only the
+//! one that ends first can add to what is kept.
 
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
@@ -97,7 +99,10 @@ fn refused(why: &str) -> io::Error {
 /// Reads a file that ends with a hash of what stands before it. It must be nobody else's.
 fn read_whole(path: &Path) -> io::Result<Vec<u8>> {
     // Whatever stands there instead of a file is not waited for.
-    let mut file = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)?;
+    let mut file = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+        .open(path)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() {
         return Err(refused("it is no file"));
@@ -107,7 +112,8 @@ fn read_whole(path: &Path) -> io::Result<Vec<u8>> {
     }
     let mut bytes = Vec::with_capacity(metadata.len() as usize + 1);
     file.read_to_end(&mut bytes)?;
-    let contents = bytes.len().checked_sub(blake3::OUT_LEN).ok_or_else(|| refused("it is too short"))?;
+    let contents =
+        bytes.len().checked_sub(blake3::OUT_LEN).ok_or_else(|| refused("it is too short"))?;
     if *blake3::hash(&bytes[..contents]).as_bytes() != bytes[contents..] {
         return Err(refused("it is damaged"));
     }
@@ -133,13 +139,18 @@ fn write_whole(folder: &Path, name: &str, mut bytes: Vec<u8>) -> io::Result<()> 
 
 fn is_mine(metadata: &fs::Metadata) -> bool {
     const WRITABLE_BY_OTHERS: u32 = 0o022;
-    metadata.uid() == rustix::process::geteuid().as_raw() && metadata.mode() & WRITABLE_BY_OTHERS == 0
+    metadata.uid() == rustix::process::geteuid().as_raw()
+        && metadata.mode() & WRITABLE_BY_OTHERS == 0
 }
 
 /// The folder, made if need be, when only its owner, who is the one that asks, can write to it.
 fn own_folder(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)?;
-    if is_mine(&fs::symlink_metadata(path)?) { Ok(()) } else { Err(refused("others can write to it")) }
+    if is_mine(&fs::symlink_metadata(path)?) {
+        Ok(())
+    } else {
+        Err(refused("others can write to it"))
+    }
 }
 
 fn file_name(digest: &Digest) -> String {
@@ -159,7 +170,8 @@ impl CodeCache {
         own_folder(root)
     }
 
-    /// What is kept below a folder for the build of this name. Reserves the atoms, so it comes before everything else.
+    /// What is kept below a folder for the build of this name. Reserves the atoms, so it comes
+    /// before everything else.
     ///
     /// # Errors
     /// When the folder cannot be made or is not the user's alone, or atoms have been made already.
@@ -167,11 +179,13 @@ impl CodeCache {
         own_folder(root)?;
         let folder = root.join(&blake3::hash(build).to_hex()[..16]);
         own_folder(&folder)?;
-        let mut kept = CodeCache { folder, lineage: None, atoms_end: 0, verified: Mutex::default() };
+        let mut kept =
+            CodeCache { folder, lineage: None, atoms_end: 0, verified: Mutex::default() };
         if let Ok(bytes) = read_whole(&kept.folder.join(INDEX)) {
             // The names stay in use for as long as the machine.
             let bytes: &'static [u8] = bytes.leak();
-            let index: Index<'static> = postcard::from_bytes(bytes).map_err(|_| refused("its index is of another kind"))?;
+            let index: Index<'static> =
+                postcard::from_bytes(bytes).map_err(|_| refused("its index is of another kind"))?;
             if !Atom::reserve(&index.atoms) {
                 return Err(refused("there are atoms already"));
             }
@@ -200,7 +214,10 @@ impl CodeCache {
     /// The file, of so many bytes, has been verified and specialised.
     pub fn note_verified(&self, digest: Digest, layout: &Layout, bytes: usize) {
         let mut verified = self.verified.lock();
-        if verified.new.len() < NEW_MAX && !verified.known.contains_key(&digest) && !verified.new.iter().any(|(known, _)| *known == digest) {
+        if verified.new.len() < NEW_MAX
+            && !verified.known.contains_key(&digest)
+            && !verified.new.iter().any(|(known, _)| *known == digest)
+        {
             verified.new.push((digest, encoded(layout)));
             verified.new_bytes += bytes;
         }
@@ -210,7 +227,9 @@ impl CodeCache {
     pub fn read(&self, digest: &Digest) -> Option<Vec<u8>> {
         let bytes = read_whole(&self.folder.join(file_name(digest))).ok()?;
         let module: Module<'_> = postcard::from_bytes(&bytes).ok()?;
-        let fits = Some(module.lineage) == self.lineage && module.atoms_end <= self.atoms_end && module.digest == *digest;
+        let fits = Some(module.lineage) == self.lineage
+            && module.atoms_end <= self.atoms_end
+            && module.digest == *digest;
         fits.then(|| module.bytes.to_vec())
     }
 
@@ -219,22 +238,31 @@ impl CodeCache {
         self.verified.lock().new_bytes >= NEW_BYTES_MIN
     }
 
-    /// Saves what is new, and this of modules. Says of how many modules, which is none when another machine has numbered atoms
-    /// meanwhile.
+    /// Saves what is new, and this of modules. Says of how many modules, which is none when another
+    /// machine has numbered atoms meanwhile.
     ///
     /// # Errors
     /// What the system says; then nothing that was kept is lost.
     pub fn save(&self, modules: &[Keep]) -> io::Result<usize> {
         let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(false).mode(0o600).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+        options
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
         let lock = options.open(self.folder.join(LOCK))?;
         if lock.try_lock().is_err() {
             return Ok(0);
         }
         let bytes = read_whole(&self.folder.join(INDEX)).unwrap_or_default();
-        let there: Option<Index<'_>> = postcard::from_bytes(&bytes).ok().filter(|_| !bytes.is_empty());
+        let there: Option<Index<'_>> =
+            postcard::from_bytes(&bytes).ok().filter(|_| !bytes.is_empty());
         let continues = match &there {
-            Some(index) => self.lineage == Some(index.lineage) && Atom::listed() + index.atoms.len() as u32 == self.atoms_end,
+            Some(index) => {
+                self.lineage == Some(index.lineage)
+                    && Atom::listed() + index.atoms.len() as u32 == self.atoms_end
+            }
             None => self.lineage.is_none(),
         };
         let fitting = |module: &&Keep| continues && module.atoms_end <= Atom::listed() + ATOMS_MAX;
@@ -242,9 +270,15 @@ impl CodeCache {
         let index = match there {
             Some(index) if !continues => index,
             there => {
-                let end = modules.iter().map(|module| module.atoms_end).max().unwrap_or(0).max(self.atoms_end);
+                let end = modules
+                    .iter()
+                    .map(|module| module.atoms_end)
+                    .max()
+                    .unwrap_or(0)
+                    .max(self.atoms_end);
                 let verified = there.map_or(Vec::new(), |index| index.verified);
-                let lineage = self.lineage.unwrap_or_else(|| RandomState::new().hash_one(SystemTime::now()));
+                let lineage =
+                    self.lineage.unwrap_or_else(|| RandomState::new().hash_one(SystemTime::now()));
                 Index { lineage, atoms: Atom::names_to(end), verified }
             }
         };
@@ -261,7 +295,11 @@ impl CodeCache {
         };
         let Index { lineage, atoms, mut verified } = index;
         let known: HashSet<Digest> = verified.iter().map(|&(digest, _)| digest).collect();
-        verified.extend(new.iter().filter(|(digest, _)| !known.contains(digest)).map(|(digest, layout)| (*digest, layout.as_slice())));
+        verified.extend(
+            new.iter()
+                .filter(|(digest, _)| !known.contains(digest))
+                .map(|(digest, layout)| (*digest, layout.as_slice())),
+        );
         // The oldest go.
         let mut bytes: usize = verified.iter().map(|(_, layout)| layout.len()).sum();
         verified.retain(|(_, layout)| {
@@ -272,7 +310,12 @@ impl CodeCache {
         // The index first: what refers to atoms that it does not list would be of no use.
         write_whole(&self.folder, INDEX, encoded(&Index { lineage, atoms, verified }))?;
         for module in modules {
-            let kept = Module { lineage, atoms_end: module.atoms_end, digest: module.digest, bytes: &module.bytes };
+            let kept = Module {
+                lineage,
+                atoms_end: module.atoms_end,
+                digest: module.digest,
+                bytes: &module.bytes,
+            };
             write_whole(&self.folder, &file_name(&module.digest), encoded(&kept))?;
         }
         Ok(())
@@ -308,7 +351,8 @@ impl CodeCache {
         let Some(root) = self.folder.parent() else { return Ok(()) };
         for entry in fs::read_dir(root)? {
             let folder = entry?.path();
-            let written = fs::symlink_metadata(folder.join(INDEX)).and_then(|index| index.modified());
+            let written =
+                fs::symlink_metadata(folder.join(INDEX)).and_then(|index| index.modified());
             let age = written.ok().and_then(|written| written.elapsed().ok());
             if folder != self.folder && age.is_some_and(|age| age > OTHER_BUILDS) {
                 fs::remove_dir_all(folder)?;

@@ -1,4 +1,5 @@
-//! Exports and fun entries: made when they are first named, freed with the machine, pointed at by code.
+//! Exports and fun entries: made when they are first named, freed with the machine, pointed at by
+//! code.
 
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use swarmrt_beam::instr::{ExportPtr, FunPtr, Instr};
@@ -16,8 +17,9 @@ pub struct Export {
     pub bif: Option<u16>,
     /// Exports are numbered as they are made.
     pub number: u32,
-    /// What is run when there is no code, behind a cell: a built-in's body, or the way to the error handler. An instruction stands
-    /// before the cell, as before every cell: there calls of functions are counted.
+    /// What is run when there is no code, behind a cell: a built-in's body, or the way to the error
+    /// handler. An instruction stands before the cell, as before every cell: there calls of
+    /// functions are counted.
     stub: [Instr; 4],
 }
 
@@ -48,7 +50,9 @@ impl Export {
         }));
         export.stub[Export::STUB] = match bif {
             Some(bif) => Instr::BifBody { arity: mfa.arity as u16, bif, function: u32::MAX },
-            None => Instr::CallErrorHandler { export: ExportPtr(std::ptr::from_ref(export) as u64) },
+            None => {
+                Instr::CallErrorHandler { export: ExportPtr(std::ptr::from_ref(export) as u64) }
+            }
         };
         export.clear();
         export
@@ -64,8 +68,9 @@ impl Export {
         // Release: whoever still counts one less has read the entry before, or finds the new one.
         self.changes.fetch_add(1, Ordering::Release);
     }
-    /// How often the entry has been written. As long as it stays the same, the code stays where it is: an address alone says
-    /// nothing, as that of a version that is gone may become that of another.
+    /// How often the entry has been written. As long as it stays the same, the code stays where it
+    /// is: an address alone says nothing, as that of a version that is gone may become that of
+    /// another.
     pub fn changes(&self) -> u64 {
         self.changes.load(Ordering::Acquire)
     }
@@ -111,7 +116,11 @@ impl FunEntry {
     /// Where machine code finds the entry.
     pub const ENTRY_OFFSET: usize = std::mem::offset_of!(FunEntry, entry);
     pub(crate) fn new(identity: FunIdentity, free: u32) -> &'static FunEntry {
-        Box::leak(Box::new(FunEntry { identity, entry: AtomicPtr::new(std::ptr::null_mut()), free }))
+        Box::leak(Box::new(FunEntry {
+            identity,
+            entry: AtomicPtr::new(std::ptr::null_mut()),
+            free,
+        }))
     }
     #[inline(always)]
     pub fn entry(&self) -> *const Instr {

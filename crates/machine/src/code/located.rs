@@ -1,5 +1,5 @@
-//! Where addresses are in the source, kept by each thread for those that it asks about often: programs that catch errors
-//! ask about the same few again and again.
+//! Where addresses are in the source, kept by each thread for those that it asks about often:
+//! programs that catch errors ask about the same few again and again.
 
 use crate::code::CodeServer;
 use std::cell::RefCell;
@@ -25,7 +25,8 @@ thread_local! {
 }
 
 impl CodeServer {
-    /// What is at an address. `last` is the answer to the question before: file names are shared with it.
+    /// What is at an address. `last` is the answer to the question before: file names are shared
+    /// with it.
     pub fn located(&self, address: usize, last: Option<&Located>) -> Option<Located> {
         let state = self.state();
         LOCATED.with_borrow_mut(|kept| {
@@ -34,14 +35,22 @@ impl CodeServer {
             }
             // Instructions are 16 bytes long.
             let set = &mut kept[(address >> 4) % SETS];
-            if let Some((_, _, located)) = set.iter().flatten().find(|(of, at, _)| *of == address && *at == state) {
+            if let Some((_, _, located)) =
+                set.iter().flatten().find(|(of, at, _)| *of == address && *at == state)
+            {
                 return Some(located.clone());
             }
             let located = self.locate(address, |location| {
                 let mfa = location.mfa;
                 let source = location.source.map(|(file, line)| {
-                    let name = if file.is_empty() { format!("{}.erl", mfa.module.name()) } else { file.to_owned() };
-                    let same = last.and_then(|last| last.source.as_ref()).filter(|(last, _)| **last == *name);
+                    let name = if file.is_empty() {
+                        format!("{}.erl", mfa.module.name())
+                    } else {
+                        file.to_owned()
+                    };
+                    let same = last
+                        .and_then(|last| last.source.as_ref())
+                        .filter(|(last, _)| **last == *name);
                     (same.map_or_else(|| name.into(), |(last, _)| last.clone()), line)
                 });
                 Located { mfa, source }

@@ -1,10 +1,10 @@
 //! One version of a module, from the bytes of its file to instructions.
 
 use crate::bif::BifTable;
+use crate::code::cache::{CodeCache, Digest};
 use crate::code::natives::{Native, Natives};
 use crate::code::server::CodeResolver;
 use crate::code::{CodeServer, Export, FunEntry};
-use crate::code::cache::{CodeCache, Digest};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use swarmrt_beam::error::BeamError;
@@ -39,7 +39,8 @@ pub struct ModuleCode {
     pub on_load: Option<u32>,
     /// Set once the module's `on_load` function has run, or it has none.
     pub ready: AtomicBool,
-    /// What the engines keep of its functions, their machine code above all: goes when the module goes.
+    /// What the engines keep of its functions, their machine code above all: goes when the module
+    /// goes.
     pub native: std::sync::OnceLock<Box<dyn std::any::Any + Send + Sync>>,
     fun_entries: Vec<u32>,
 }
@@ -117,13 +118,18 @@ impl Linker for MachineLinker<'_> {
         if let Some((_, term)) = self.bigs.iter().find(|(known, _)| known == bytes) {
             return *term;
         }
-        let literals = self.literals.as_mut().expect("functions with big integers are specialised when their module is loaded");
+        let literals = self
+            .literals
+            .as_mut()
+            .expect("functions with big integers are specialised when their module is loaded");
         let term = big_from_bytes(literals, bytes);
         self.bigs.push((bytes.to_vec(), term));
         term
     }
     fn tuple(&mut self, elements: &[Term]) -> Term {
-        let literals = self.literals.as_mut().expect("functions with literals of their own are specialised when their module is loaded");
+        let literals = self.literals.as_mut().expect(
+            "functions with literals of their own are specialised when their module is loaded",
+        );
         literals.tuple(elements)
     }
 }
@@ -132,7 +138,11 @@ impl Linker for MachineLinker<'_> {
 fn natives_of(file: &BeamFile, atoms: &[Atom], bytes: &[u8]) -> Result<Natives, BeamError> {
     let load_nif = Mfa { module: am::ERLANG, function: atom!("load_nif"), arity: 2 };
     let names = |index: u32| atoms[index as usize];
-    let mut imports = file.imports.iter().map(|import| Mfa { module: names(import.module), function: names(import.function), arity: import.arity });
+    let mut imports = file.imports.iter().map(|import| Mfa {
+        module: names(import.module),
+        function: names(import.function),
+        arity: import.arity,
+    });
     if !imports.any(|import| import == load_nif) {
         return Ok(Natives::default());
     }
@@ -153,12 +163,18 @@ fn marks_natives(bytes: &[u8]) -> Result<bool, BeamError> {
 }
 
 /// The definitions and default values of a file's native records. `terms` are its literals.
-fn record_literals(file: &BeamFile, atoms: &[Atom], terms: &[Term], literals: &mut LiteralArea) -> Vec<RecordEntry> {
+fn record_literals(
+    file: &BeamFile,
+    atoms: &[Atom],
+    terms: &[Term],
+    literals: &mut LiteralArea,
+) -> Vec<RecordEntry> {
     let atom = |index: u32| atoms[index as usize];
     let records = file.records.iter();
     records
         .map(|record| {
-            let fields: Vec<Term> = record.fields.iter().map(|(field, _)| Term::atom(atom(*field))).collect();
+            let fields: Vec<Term> =
+                record.fields.iter().map(|(field, _)| Term::atom(atom(*field))).collect();
             let defaults: Vec<Term> = record
                 .fields
                 .iter()
@@ -221,10 +237,14 @@ impl ModuleCode {
         let bytes = decompressed(bytes).map_err(refused)?;
         let layout = cache.zip(digest).and_then(|(cache, digest)| cache.layout(&digest));
         let md5 = layout.as_ref().map(|layout| layout.md5);
-        let (mut file, mut functions) = BeamFile::open(&bytes, scratch.ops, md5).map_err(refused)?;
+        let (mut file, mut functions) =
+            BeamFile::open(&bytes, scratch.ops, md5).map_err(refused)?;
         let mut atoms = Vec::with_capacity(file.atoms.len());
         for name in &file.atoms {
-            atoms.push(Atom::try_new(name).map_err(|error| LoadError(format!("atom '{name}': {error:?}")))?);
+            atoms.push(
+                Atom::try_new(name)
+                    .map_err(|error| LoadError(format!("atom '{name}': {error:?}")))?,
+            );
         }
         let name = atoms[1];
         let mut literals = LiteralArea::new();
@@ -232,7 +252,8 @@ impl ModuleCode {
         let mut terms = Vec::with_capacity(file.literals.len());
         for (number, literal) in file.literals.iter().enumerate() {
             let (term, _) =
-                etf::decode(literal, &mut literals, &resolver, DecodeOptions::default()).map_err(|error| LoadError(format!("literal {number}: {error:?}")))?;
+                etf::decode(literal, &mut literals, &resolver, DecodeOptions::default())
+                    .map_err(|error| LoadError(format!("literal {number}: {error:?}")))?;
             terms.push(term);
         }
         let records = record_literals(&file, &atoms, &terms, &mut literals);
@@ -254,13 +275,24 @@ impl ModuleCode {
                 server.fun_entry(identity, lambda.num_free)
             })
             .collect();
-        // `module_info(exports)` lists names in the order in which they were first heard of. In OTP a module's own names come
-        // before those that it calls, and the last of the file first; eunit runs tests in this order.
+        // `module_info(exports)` lists names in the order in which they were first heard of. In OTP
+        // a module's own names come before those that it calls, and the last of the file first;
+        // eunit runs tests in this order.
         for export in file.exports.iter().rev() {
-            server.export(Mfa { module: name, function: atoms[export.function as usize], arity: export.arity });
+            server.export(Mfa {
+                module: name,
+                function: atoms[export.function as usize],
+                arity: export.arity,
+            });
         }
         let natives = natives_of(&file, &atoms, &bytes).map_err(refused)?;
-        let mut linker = MachineLinker { server, funs: &funs, natives: &natives, literals: Some(&mut literals), bigs: Vec::new() };
+        let mut linker = MachineLinker {
+            server,
+            funs: &funs,
+            natives: &natives,
+            literals: Some(&mut literals),
+            bigs: Vec::new(),
+        };
         let mut code = if let Some(layout) = layout {
             let source = BeamFile {
                 imports: std::mem::take(&mut file.imports),
@@ -270,15 +302,25 @@ impl ModuleCode {
                 code: file.code.clone(),
                 ..BeamFile::default()
             };
-            let code = Specialised::deferred(source, &functions, atoms.clone(), terms, layout, &mut linker).map_err(refused)?;
-            *server.scratch.lock() = Some(Scratch { ops: functions.into_ops(), code: scratch.code });
+            let code = Specialised::deferred(
+                source,
+                &functions,
+                atoms.clone(),
+                terms,
+                layout,
+                &mut linker,
+            )
+            .map_err(refused)?;
+            *server.scratch.lock() =
+                Some(Scratch { ops: functions.into_ops(), code: scratch.code });
             code
         } else {
             check_term("attributes", &file.attributes, &resolver)?;
             check_term("compile information", &file.compile_info, &resolver)?;
             let unsafe_code = |error: VerifyError| LoadError(error.to_string());
             let mut verifier = Verifier::new(&file).map_err(unsafe_code)?;
-            let mut specialiser = Specialiser::new(&file, &atoms, &terms, &mut linker, scratch.code);
+            let mut specialiser =
+                Specialiser::new(&file, &atoms, &terms, &mut linker, scratch.code);
             while let Some(function) = functions.next_function().map_err(refused)? {
                 let amendments = verifier.function(function).map_err(unsafe_code)?;
                 specialiser.function(function, &amendments).map_err(refused)?;
@@ -289,12 +331,18 @@ impl ModuleCode {
             }
             let (code, instructions) = specialiser.finish();
             let scratch = Scratch { ops: functions.into_ops(), code: instructions };
-            *server.scratch.lock() = Some(scratch).filter(|scratch| scratch.bytes() <= SCRATCH_BYTES_MAX);
+            *server.scratch.lock() =
+                Some(scratch).filter(|scratch| scratch.bytes() <= SCRATCH_BYTES_MAX);
             code
         };
         let entry_of = |label: u32| code.labels[label as usize];
-        let exports = file.exports.iter().map(|export| (atoms[export.function as usize], export.arity, entry_of(export.label))).collect();
-        let fun_entries: Vec<u32> = file.lambdas.iter().map(|lambda| entry_of(lambda.label)).collect();
+        let exports = file
+            .exports
+            .iter()
+            .map(|export| (atoms[export.function as usize], export.arity, entry_of(export.label)))
+            .collect();
+        let fun_entries: Vec<u32> =
+            file.lambdas.iter().map(|lambda| entry_of(lambda.label)).collect();
         // Nobody asks again.
         code.labels = Vec::new();
         Ok(ModuleCode {
@@ -320,16 +368,23 @@ impl ModuleCode {
 
     /// The number of its function of that name.
     pub fn function_number(&self, name: Atom, arity: u32) -> Option<usize> {
-        self.code.functions.iter().position(|function| function.name == name && function.arity == arity)
+        self.code
+            .functions
+            .iter()
+            .position(|function| function.name == name && function.arity == arity)
     }
 
     /// Whether a library may have a native body for its function with this number.
     pub fn may_be_native(&self, server: &CodeServer, number: usize) -> bool {
         self.load_function(server, number);
-        matches!(self.code.code()[self.code.functions[number].entry as usize + 1], Instr::NativeBody { .. })
+        matches!(
+            self.code.code()[self.code.functions[number].entry as usize + 1],
+            Instr::NativeBody { .. }
+        )
     }
 
-    /// Gives its functions the native bodies that are part of the machine. `false` when there are none for the module.
+    /// Gives its functions the native bodies that are part of the machine. `false` when there are
+    /// none for the module.
     pub fn link_library(&self, bifs: &BifTable) -> bool {
         let Some(library) = bifs.library(self.name) else { return false };
         for entry in library {
@@ -359,7 +414,8 @@ impl ModuleCode {
     pub(crate) fn deactivate_funs(&self) -> Vec<(&'static FunEntry, usize)> {
         let range = self.range();
         let ours = |fun: &&FunEntry| range.contains(&(fun.entry() as usize));
-        let mine: Vec<_> = self.funs.iter().copied().filter(ours).map(|fun| (fun, fun.entry() as usize)).collect();
+        let mine: Vec<_> =
+            self.funs.iter().copied().filter(ours).map(|fun| (fun, fun.entry() as usize)).collect();
         for (fun, _) in &mine {
             fun.set_entry(std::ptr::null());
         }
@@ -380,8 +436,16 @@ impl ModuleCode {
     /// When that is not possible, which was seen to be when the file was verified.
     pub fn load_function(&self, server: &CodeServer, number: usize) {
         if !self.code.is_loaded(number) {
-            let mut linker = MachineLinker { server, funs: &self.funs, natives: &self.natives, literals: None, bigs: Vec::new() };
-            self.code.load(number, &mut linker).unwrap_or_else(|error| panic!("{}: {error}", self.name));
+            let mut linker = MachineLinker {
+                server,
+                funs: &self.funs,
+                natives: &self.natives,
+                literals: None,
+                bigs: Vec::new(),
+            };
+            self.code
+                .load(number, &mut linker)
+                .unwrap_or_else(|error| panic!("{}: {error}", self.name));
         }
     }
 
@@ -421,7 +485,9 @@ impl ModuleCode {
     }
 
     pub fn exports_of(&self) -> impl Iterator<Item = (Mfa, *const Instr)> + '_ {
-        self.exports.iter().rev().map(|&(function, arity, entry)| (Mfa { module: self.name, function, arity }, self.past_cell(entry)))
+        self.exports.iter().rev().map(|&(function, arity, entry)| {
+            (Mfa { module: self.name, function, arity }, self.past_cell(entry))
+        })
     }
 }
 

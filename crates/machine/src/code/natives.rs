@@ -1,8 +1,10 @@
 //! Native bodies of functions: what a module's version has of a native library.
 //!
-//! A function that a native body may replace begins with [`Instr::NativeBody`](swarmrt_beam::instr::Instr::NativeBody),
-//! which names a slot of its module's version. Loading a library fills slots, once; they go with the version. Whether
-//! the library is part of the machine (`prim_file`, `zlib` …) or was loaded from a file makes no difference here.
+//! A function that a native body may replace begins with
+//! [`Instr::NativeBody`](swarmrt_beam::instr::Instr::NativeBody), which names a slot of its
+//! module's version. Loading a library fills slots, once; they go with the version. Whether the
+//! library is part of the machine (`prim_file`, `zlib` …) or was loaded from a file makes no
+//! difference here.
 
 use crate::bif::{BifEntry, BifKind, BifResult};
 use crate::process::Process;
@@ -64,8 +66,8 @@ pub trait Library: Any + Send + Sync {
     fn unload(&self);
 }
 
-/// A function that a library has asked to be called next, in place of the body that the process stands at. Its
-/// arguments are the elements of the tuple in `Process::trap_args[0]`.
+/// A function that a library has asked to be called next, in place of the body that the process
+/// stands at. Its arguments are the elements of the tuple in `Process::trap_args[0]`.
 pub struct Scheduled {
     pub function: NifEntry,
 }
@@ -101,8 +103,8 @@ impl Native {
     pub fn may_be_called_directly(&self, p: &Process) -> bool {
         p.scheduled.is_none() && !matches!(self.own_kind(), BifKind::DirtyIo | BifKind::DirtyCpu)
     }
-    /// Calls it although a library may have scheduled something in its place. It returns what a [`BifFn`](crate::bif::BifFn)
-    /// does.
+    /// Calls it although a library may have scheduled something in its place. It returns what a
+    /// [`BifFn`](crate::bif::BifFn) does.
     #[inline]
     pub fn call_directly(&self, p: &mut Process, args: &[Term]) -> Option<Term> {
         let result = match self {
@@ -121,14 +123,18 @@ impl Native {
 fn call_scheduled(p: &mut Process) -> Option<Term> {
     let Some(scheduled) = p.scheduled.take() else { unreachable!("just seen") };
     let args = std::mem::replace(&mut p.trap_args[0], Term::NIL);
-    let args = args.as_tuple().expect("the arguments of a scheduled function are a tuple").elements();
+    let args =
+        args.as_tuple().expect("the arguments of a scheduled function are a tuple").elements();
     scheduled.function.call(p, args)
 }
 
 /// Calls what was scheduled at once, as long as the turn is not over and it may run here.
 #[cold]
 fn go_on(p: &mut Process, mut result: Option<Term>) -> Option<Term> {
-    let may_go_on = |p: &Process| p.scheduled.as_ref().is_some_and(|next| next.function.kind == BifKind::Normal) && p.reductions > 0;
+    let may_go_on = |p: &Process| {
+        p.scheduled.as_ref().is_some_and(|next| next.function.kind == BifKind::Normal)
+            && p.reductions > 0
+    };
     while may_go_on(p) && !p.heap.wants_collection && current_scheduler().is_some() {
         p.reductions -= 1;
         p.result_at_hand = None;
@@ -154,13 +160,19 @@ impl NativeSlot {
     }
     #[inline(always)]
     pub fn get(&self) -> Option<&Native> {
-        // SAFETY: a slot is filled with a boxed native, which goes with the slot. Acquire: it is seen whole.
+        // SAFETY: a slot is filled with a boxed native, which goes with the slot. Acquire: it is
+        // seen whole.
         unsafe { self.0.load(Ordering::Acquire).as_ref() }
     }
     /// `false` when it was filled already.
     fn fill(&self, native: Native) -> bool {
         let native = Box::into_raw(Box::new(native));
-        let filled = self.0.compare_exchange(std::ptr::null_mut(), native, Ordering::Release, Ordering::Relaxed);
+        let filled = self.0.compare_exchange(
+            std::ptr::null_mut(),
+            native,
+            Ordering::Release,
+            Ordering::Relaxed,
+        );
         if filled.is_err() {
             // SAFETY: just made, and nobody has seen it.
             drop(unsafe { Box::from_raw(native) });
@@ -182,7 +194,8 @@ impl Drop for NativeSlot {
 /// The native bodies of a module's version.
 #[derive(Default)]
 pub struct Natives {
-    /// One for each function of the module, in the order of the file; none where the module loads no library.
+    /// One for each function of the module, in the order of the file; none where the module loads
+    /// no library.
     slots: Box<[NativeSlot]>,
     /// Whether every function may have a native body: the compiler does not always say which.
     all: bool,
@@ -192,7 +205,11 @@ pub struct Natives {
 
 impl Natives {
     pub(crate) fn new(functions: usize, all: bool) -> Natives {
-        Natives { slots: (0..functions).map(|_| NativeSlot::default()).collect(), all, library: OnceLock::new() }
+        Natives {
+            slots: (0..functions).map(|_| NativeSlot::default()).collect(),
+            all,
+            library: OnceLock::new(),
+        }
     }
     /// The slot of the function with this number, if it may have a native body.
     pub(crate) fn place(&self, function: u32, is_marked: &dyn Fn() -> bool) -> Option<NativePtr> {

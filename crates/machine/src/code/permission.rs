@@ -1,8 +1,9 @@
-//! The permission to change code: loading, deleting and purging modules, and loading native libraries.
+//! The permission to change code: loading, deleting and purging modules, and loading native
+//! libraries.
 //!
-//! One process at a time has it. Built-ins take it with [`Process::change_code`] and give it back when they return; a
-//! process that finds it taken is suspended, as in OTP, and calls its built-in again. OTP's test suites keep it across
-//! turns (`erts_debug:set_internal_state/2`).
+//! One process at a time has it. Built-ins take it with [`Process::change_code`] and give it back
+//! when they return; a process that finds it taken is suspended, as in OTP, and calls its built-in
+//! again. OTP's test suites keep it across turns (`erts_debug:set_internal_state/2`).
 
 use crate::bif::BifExit;
 use crate::process::{OnExit, Process, Watcher, resume};
@@ -37,8 +38,8 @@ impl Drop for ChangingCode {
 }
 
 impl Process {
-    /// Takes the permission until the result is dropped. An error suspends the process: the built-in returns it at once, and
-    /// is called again later.
+    /// Takes the permission until the result is dropped. An error suspends the process: the
+    /// built-in returns it at once, and is called again later.
     ///
     /// # Errors
     /// [`BifExit::Wait`], to be handed on, where another process changes code.
@@ -50,8 +51,8 @@ impl Process {
         Ok(ChangingCode { vm: self.vm, nested })
     }
 
-    /// Takes the permission until [`Vm::give_back_code_permission`], or until the process ends; otherwise as
-    /// [`Process::change_code`].
+    /// Takes the permission until [`Vm::give_back_code_permission`], or until the process ends;
+    /// otherwise as [`Process::change_code`].
     ///
     /// # Errors
     /// [`BifExit::Wait`], to be handed on, where another process changes code.
@@ -80,7 +81,8 @@ impl Process {
 }
 
 impl Vm {
-    /// Gives back the permission to change code, if a process has it. All that wait for it ask again.
+    /// Gives back the permission to change code, if a process has it. All that wait for it ask
+    /// again.
     pub fn give_back_code_permission(&'static self) {
         let waiting = {
             let mut state = self.code.permission.0.lock();

@@ -1,12 +1,13 @@
-//! Giving back what was taken out of the tables while terms may still refer to its literals: the code of purged
-//! modules, and erased persistent terms.
+//! Giving back what was taken out of the tables while terms may still refer to its literals: the
+//! code of purged modules, and erased persistent terms.
 //!
-//! The problem: a process's terms refer to literals without counting. So before literals are freed, every process
-//! looks through its own terms between two turns and takes copies of what it still needs. Terms under way between
-//! processes are covered thus: from the moment that something is leaving, no copy of a term shares its literals
-//! ([`begin_leaving`]). What was sent before that moment has arrived when its sender has done the first round, and is
-//! looked through in the second. Terms kept elsewhere (ETS, timers, tags of monitors, port data) share no
-//! literals at all.
+//! The problem: a process's terms refer to literals without counting. So before literals are freed,
+//! every process looks through its own terms between two turns and takes copies of what it still
+//! needs. Terms under way between processes are covered thus: from the moment that something is
+//! leaving, no copy of a term shares its literals ([`begin_leaving`]). What was sent before that
+//! moment has arrived when its sender has done the first round, and is looked through in the
+//! second. Terms kept elsewhere (ETS, timers, tags of monitors, port data) share no literals at
+//! all.
 
 use crate::process::{Process, Task, TaskWork};
 use crate::signal;
@@ -97,20 +98,26 @@ impl Retirement {
         state.waiting.push(Retired { ranges, _owner: owner });
         if !state.under_way {
             state.under_way = true;
-            // OTP's collector of literals does nothing here but wait, for those who ask it whether all is done.
+            // OTP's collector of literals does nothing here but wait, for those who ask it whether
+            // all is done.
             if let Some(&collector) = vm.system_processes.get().and_then(|pids| pids.last()) {
                 let news = Term::atom(atom!("copy_literals"));
                 signal::send_message(vm, Term::NONE, collector, news);
             }
             // Soon, not now: what is purged together is looked for together.
-            vm.timers.start(vm.clock.since_start_ns() + GATHER_NS, Box::new(|vm| vm.retirement.begin(vm)));
+            vm.timers.start(
+                vm.clock.since_start_ns() + GATHER_NS,
+                Box::new(|vm| vm.retirement.begin(vm)),
+            );
         }
     }
 
     fn begin(&self, vm: &'static Vm) {
         let mut state = self.state.lock();
         state.leaving = std::mem::take(&mut state.waiting);
-        let leaving = Arc::new(Leaving::new(state.leaving.iter().flat_map(|retired| retired.ranges.iter().cloned()).collect()));
+        let leaving = Arc::new(Leaving::new(
+            state.leaving.iter().flat_map(|retired| retired.ranges.iter().cloned()).collect(),
+        ));
         state.ranges = leaving.clone();
         drop(state);
         begin_leaving(leaving.clone());
@@ -162,7 +169,10 @@ impl Retirement {
             signal::wake(vm, cell);
         }
         if more {
-            vm.timers.start(vm.clock.since_start_ns() + GATHER_NS, Box::new(|vm| vm.retirement.begin(vm)));
+            vm.timers.start(
+                vm.clock.since_start_ns() + GATHER_NS,
+                Box::new(|vm| vm.retirement.begin(vm)),
+            );
         }
     }
 

@@ -1,11 +1,12 @@
-//! The code server: which modules are loaded, in which versions, and the tables that code points into.
+//! The code server: which modules are loaded, in which versions, and the tables that code points
+//! into.
 
 use crate::bif::{BifKind, BifTable};
-use crate::code::module::Scratch;
+use crate::code::cache::CodeCache;
 use crate::code::export::free;
+use crate::code::module::Scratch;
 use crate::code::permission::Permission;
 use crate::code::{Export, FunEntry, LoadError, Location, ModuleCode, Prepared, RecordEntry};
-use crate::code::cache::CodeCache;
 use parking_lot::{Mutex, RwLock};
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher};
@@ -62,8 +63,8 @@ impl ModuleSlot {
     }
 }
 
-/// All that has to agree between a fun and the code that it runs: with as many free variables as the code takes, it reads no
-/// register that nobody has written, wherever the fun comes from.
+/// All that has to agree between a fun and the code that it runs: with as many free variables as
+/// the code takes, it reads no register that nobody has written, wherever the fun comes from.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct FunKey {
     identity: FunIdentity,
@@ -89,7 +90,8 @@ pub struct HasOldVersion;
 pub struct CodeServer {
     bifs: &'static BifTable,
     exports: RwLock<CodeMap<Mfa, &'static Export>>,
-    /// Exports that were looked for lately, each where its hash says: most calls of functions by their names find theirs.
+    /// Exports that were looked for lately, each where its hash says: most calls of functions by
+    /// their names find theirs.
     recent_exports: Box<[AtomicPtr<Export>; RECENT_EXPORTS]>,
     funs: RwLock<CodeMap<FunKey, &'static FunEntry>>,
     modules: RwLock<AtomMap<ModuleSlot>>,
@@ -113,7 +115,8 @@ pub struct CodeServer {
 /// A power of two.
 const RECENT_EXPORTS: usize = 256;
 
-/// Room for the exports that OTP starts with: seven eighths of 4096 places. Each place is memory that is touched.
+/// Room for the exports that OTP starts with: seven eighths of 4096 places. Each place is memory
+/// that is touched.
 const EXPORTS_AT_START: usize = 3584;
 
 const GLUE_PROCESS_END: usize = 0;
@@ -128,8 +131,8 @@ impl Drop for CodeServer {
         self.modules.get_mut().clear();
         let exports = self.exports.get_mut().drain().map(|(_, export)| export);
         let funs = self.funs.get_mut().drain().map(|(_, fun)| fun);
-        // SAFETY: they were made for these tables; the machine is the caller's alone, and its processes are gone. The glue
-        // was a vector of just that length.
+        // SAFETY: they were made for these tables; the machine is the caller's alone, and its
+        // processes are gone. The glue was a vector of just that length.
         unsafe {
             exports.for_each(|export| free(export));
             funs.for_each(|fun| free(fun));
@@ -157,8 +160,13 @@ impl CodeServer {
         ];
         CodeServer {
             bifs,
-            exports: RwLock::new(CodeMap::with_capacity_and_hasher(EXPORTS_AT_START, Default::default())),
-            recent_exports: Box::new([const { AtomicPtr::new(std::ptr::null_mut()) }; RECENT_EXPORTS]),
+            exports: RwLock::new(CodeMap::with_capacity_and_hasher(
+                EXPORTS_AT_START,
+                Default::default(),
+            )),
+            recent_exports: Box::new(
+                [const { AtomicPtr::new(std::ptr::null_mut()) }; RECENT_EXPORTS],
+            ),
             funs: RwLock::default(),
             modules: RwLock::default(),
             ranges: RwLock::default(),
@@ -196,8 +204,11 @@ impl CodeServer {
 
     /// The export of that name, made when it is new.
     pub fn export(&self, mfa: Mfa) -> &'static Export {
-        self.existing_export(mfa)
-            .unwrap_or_else(|| self.exports.write().entry(mfa).or_insert_with(|| Export::new(mfa, self.bifs.number(mfa), self.no_code(CellKind::Entry))))
+        self.existing_export(mfa).unwrap_or_else(|| {
+            self.exports.write().entry(mfa).or_insert_with(|| {
+                Export::new(mfa, self.bifs.number(mfa), self.no_code(CellKind::Entry))
+            })
+        })
     }
     pub fn existing_export(&self, mfa: Mfa) -> Option<&'static Export> {
         let hash = BuildHasherDefault::<NumberHasher>::default().hash_one(mfa);
@@ -249,7 +260,8 @@ impl CodeServer {
         self.modules.read().get(&module).is_some_and(|slot| slot.old.is_some())
     }
 
-    /// Whether an old version is in the way of this one: that of a deleted module is not, there is none to become old.
+    /// Whether an old version is in the way of this one: that of a deleted module is not, there is
+    /// none to become old.
     pub fn must_be_purged(&self, prepared: &ModuleCode) -> bool {
         self.modules.read().get(&prepared.name).is_some_and(|slot| slot.must_be_purged())
     }
@@ -313,13 +325,27 @@ impl CodeServer {
     }
     /// The native record that the current version of a module defines.
     pub fn record(&self, module: Atom, name: Atom) -> Option<RecordEntry> {
-        self.modules.read().get(&module)?.current.as_ref()?.records.iter().find(|record| record.name == name).copied()
+        self.modules
+            .read()
+            .get(&module)?
+            .current
+            .as_ref()?
+            .records
+            .iter()
+            .find(|record| record.name == name)
+            .copied()
     }
     pub fn loaded(&self) -> Vec<Atom> {
-        self.modules.read().iter().filter(|(_, slot)| slot.current.is_some()).map(|(&name, _)| name).collect()
+        self.modules
+            .read()
+            .iter()
+            .filter(|(_, slot)| slot.current.is_some())
+            .map(|(&name, _)| name)
+            .collect()
     }
 
-    /// Makes the current version old, if there is one. `Ok(false)` when the module was never loaded.
+    /// Makes the current version old, if there is one. `Ok(false)` when the module was never
+    /// loaded.
     ///
     /// # Errors
     /// When the module has an old version.
@@ -337,19 +363,25 @@ impl CodeServer {
         Ok(true)
     }
 
-    /// Begins to purge the old version: calls of funs that lead into it wait from now on. `false` when there is none.
+    /// Begins to purge the old version: calls of funs that lead into it wait from now on. `false`
+    /// when there is none.
     pub fn prepare_purge(&self, name: Atom) -> bool {
         let mut modules = self.modules.write();
         let Some(slot) = modules.get_mut(&name) else { return false };
         let Some(old) = slot.leaving().cloned() else { return false };
-        slot.purging.get_or_insert_with(|| Purging { funs: old.deactivate_funs().into(), callers: Vec::new() });
+        slot.purging.get_or_insert_with(|| Purging {
+            funs: old.deactivate_funs().into(),
+            callers: Vec::new(),
+        });
         true
     }
 
     /// The old version stays after all. Returns the processes to resume.
     pub fn abort_purge(&self, name: Atom) -> Vec<u64> {
         let mut modules = self.modules.write();
-        let Some(purging) = modules.get_mut(&name).and_then(|slot| slot.purging.take()) else { return Vec::new() };
+        let Some(purging) = modules.get_mut(&name).and_then(|slot| slot.purging.take()) else {
+            return Vec::new();
+        };
         for &(fun, entry) in purging.funs.iter() {
             fun.set_entry(entry as *const Instr);
         }
@@ -364,7 +396,9 @@ impl CodeServer {
     /// Notes that a process calls a fun of this module that leads nowhere.
     pub fn wait_for_purge(&self, name: Atom, pid: u64) -> PurgeWait {
         let mut modules = self.modules.write();
-        let Some(purging) = modules.get_mut(&name).and_then(|slot| slot.purging.as_mut()) else { return PurgeWait::None };
+        let Some(purging) = modules.get_mut(&name).and_then(|slot| slot.purging.as_mut()) else {
+            return PurgeWait::None;
+        };
         if purging.callers.contains(&pid) {
             return PurgeWait::Noted;
         }
@@ -372,8 +406,8 @@ impl CodeServer {
         PurgeWait::Suspend
     }
 
-    /// Takes the old version out of the tables; nobody runs it any more. What refers to its literals may live on.
-    /// Also returns the processes to resume.
+    /// Takes the old version out of the tables; nobody runs it any more. What refers to its
+    /// literals may live on. Also returns the processes to resume.
     pub fn purge(&self, name: Atom) -> Option<(Arc<ModuleCode>, Vec<u64>)> {
         let mut modules = self.modules.write();
         let slot = modules.get_mut(&name)?;
@@ -399,7 +433,10 @@ impl CodeServer {
     pub fn load_function_at(&self, address: usize) {
         let module = self.module_at(address).expect("an instruction of a module");
         let at = (address - module.range().start) / size_of::<Instr>();
-        module.load_function(self, module.number_at(at as u32).expect("an instruction of a function"));
+        module.load_function(
+            self,
+            module.number_at(at as u32).expect("an instruction of a function"),
+        );
     }
     /// All versions of all modules that may be running.
     pub fn versions(&self) -> Vec<Arc<ModuleCode>> {
@@ -462,7 +499,11 @@ impl CodeServer {
     /// An export for a function that is not exported, such as `on_load`: not to be found by name.
     pub fn unnamed_export(&self, module: &ModuleCode, entry: u32) -> &'static Export {
         let function = module.function_at(entry).map_or(am::UNDEFINED, |function| function.name);
-        let export = Export::new(Mfa { module: module.name, function, arity: 0 }, None, self.no_code(CellKind::Entry));
+        let export = Export::new(
+            Mfa { module: module.name, function, arity: 0 },
+            None,
+            self.no_code(CellKind::Entry),
+        );
         export.set_entry(module.past_cell(entry));
         export
     }

@@ -7,10 +7,13 @@ use swarmrt_heap::{Heap, Leaving};
 use swarmrt_term::{Term, am};
 
 impl Process {
-    /// Takes copies of the literals that leave and to which it still refers. `false` when a built-in under
-    /// way may hold terms of its own: to be tried again after the next turn.
+    /// Takes copies of the literals that leave and to which it still refers. `false` when a
+    /// built-in under way may hold terms of its own: to be tried again after the next turn.
     pub(crate) fn copy_out(&mut self, leaving: &Leaving) -> bool {
-        if self.bif_state.is_some() || self.result_at_hand.is_some() || self.extra.as_ref().is_some_and(|extra| !extra.replies.is_empty()) {
+        if self.bif_state.is_some()
+            || self.result_at_hand.is_some()
+            || self.extra.as_ref().is_some_and(|extra| !extra.replies.is_empty())
+        {
             return false;
         }
         self.own_message();
@@ -28,21 +31,26 @@ impl Process {
         }
         true
     }
-    /// Calls `with` with the heap and all the places outside it that hold the process's terms, but for live
-    /// X registers of a process that is running.
+    /// Calls `with` with the heap and all the places outside it that hold the process's terms, but
+    /// for live X registers of a process that is running.
     fn with_roots<R>(&mut self, with: impl FnOnce(&mut Heap, &mut [&mut [Term]]) -> R) -> R {
         let mut single = [self.group_leader, self.exception.reason, self.exception.trace];
         let (keys, values) = (&mut self.dictionary.keys, &mut self.dictionary.values);
-        let result = with(&mut self.heap, &mut [self.saved.terms_mut(), keys, values, &mut self.trap_args, &mut single]);
+        let result = with(
+            &mut self.heap,
+            &mut [self.saved.terms_mut(), keys, values, &mut self.trap_args, &mut single],
+        );
         [self.group_leader, self.exception.reason, self.exception.trace] = single;
         result
     }
     /// Collects at a safepoint; `registers` are the live X registers.
     ///
     /// # Safety
-    /// As for [`Heap::collect`]: heap and stack pointers are current, and the stack holds no garbage.
+    /// As for [`Heap::collect`]: heap and stack pointers are current, and the stack holds no
+    /// garbage.
     pub unsafe fn collect(&mut self, need: usize, registers: &mut [Term], major: bool) {
-        // What a dirty scheduler has brought is no root; it is taken at the next instruction, and then is the time.
+        // What a dirty scheduler has brought is no root; it is taken at the next instruction, and
+        // then is the time.
         if self.result_at_hand.is_some() {
             assert!(need == 0, "nothing is allocated before a dirty result is taken");
             return;
@@ -50,21 +58,33 @@ impl Process {
         self.own_message();
         let collecting_major = self.trace.flags != 0 && self.heap.is_major_next(major);
         if self.trace.flags != 0 {
-            self.trace_collection(if collecting_major { "gc_major_start" } else { "gc_minor_start" });
+            self.trace_collection(if collecting_major {
+                "gc_major_start"
+            } else {
+                "gc_minor_start"
+            });
         }
         let started = self.vm.system_monitor.before_collection(&self.vm.clock);
         let before = self.heap.total_words();
         let occupied = self.heap.occupied_words();
         let mut single = [self.group_leader, self.exception.reason, self.exception.trace];
-        let mut young_pairs = if self.heap.is_major_next(major) { None } else { self.dictionary.young_pairs() };
+        let mut young_pairs =
+            if self.heap.is_major_next(major) { None } else { self.dictionary.young_pairs() };
         let (keys, values): (&mut [Term], &mut [Term]) = match &mut young_pairs {
             Some(pairs) => (pairs, &mut []),
             None => (&mut self.dictionary.keys, &mut self.dictionary.values),
         };
-        // SAFETY: the caller's; these are all the places that hold terms of the process, but for pairs of the dictionary
-        // that a minor collection does not move.
+        // SAFETY: the caller's; these are all the places that hold terms of the process, but for
+        // pairs of the dictionary that a minor collection does not move.
         let collected = unsafe {
-            let roots: &mut [&mut [Term]] = &mut [registers, self.saved.terms_mut(), keys, values, &mut self.trap_args, &mut single];
+            let roots: &mut [&mut [Term]] = &mut [
+                registers,
+                self.saved.terms_mut(),
+                keys,
+                values,
+                &mut self.trap_args,
+                &mut single,
+            ];
             self.heap.try_collect(need, roots, major)
         };
         self.dictionary.collected(young_pairs);
@@ -94,7 +114,14 @@ impl Process {
         let (keys, values) = (&mut self.dictionary.keys, &mut self.dictionary.values);
         // SAFETY: the caller's.
         unsafe {
-            let roots: &mut [&mut [Term]] = &mut [registers, self.saved.terms_mut(), keys, values, &mut self.trap_args, &mut leader];
+            let roots: &mut [&mut [Term]] = &mut [
+                registers,
+                self.saved.terms_mut(),
+                keys,
+                values,
+                &mut self.trap_args,
+                &mut leader,
+            ];
             self.heap.collect_to_fit(roots);
         }
         [self.group_leader, self.exception.reason, self.exception.trace] = leader;

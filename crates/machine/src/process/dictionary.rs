@@ -14,8 +14,8 @@ pub struct Dictionary {
     index: Vec<Option<(u32, u32)>>,
 }
 
-/// Which pairs of a dictionary can refer to the young generation: what is written is promoted by the second collection after
-/// that.
+/// Which pairs of a dictionary can refer to the young generation: what is written is promoted by
+/// the second collection after that.
 #[derive(Default)]
 struct Written {
     /// Positions written since the last collection.
@@ -35,7 +35,10 @@ const DICTIONARY_SCAN_MAX: usize = 12;
 impl Dictionary {
     fn position(&self, key: Term) -> Option<usize> {
         if !self.index.is_empty() {
-            return self.index_slot(key).and_then(|slot| self.index[slot]).map(|(_, at)| at as usize);
+            return self
+                .index_slot(key)
+                .and_then(|slot| self.index[slot])
+                .map(|(_, at)| at as usize);
         }
         if key.is_immediate() {
             return self.keys.iter().position(|&other| other == key);
@@ -80,7 +83,10 @@ impl Dictionary {
     }
     /// Makes the index anew, with room for as many keys again.
     fn rebuild_index(&mut self) {
-        let before = std::mem::replace(&mut self.index, vec![None; (self.keys.len() * 4).next_power_of_two()]);
+        let before = std::mem::replace(
+            &mut self.index,
+            vec![None; (self.keys.len() * 4).next_power_of_two()],
+        );
         // The last key is new.
         let known = before.iter().flatten().count();
         for (hash, at) in before.into_iter().flatten() {
@@ -109,11 +115,22 @@ impl Dictionary {
     }
     /// Positions of pairs that can refer to the young generation, some twice; `None`: all.
     fn young_positions(&self) -> Option<impl Iterator<Item = usize> + use<'_>> {
-        let written = self.written.as_ref().filter(|written| 2 * (written.now.len() + written.before.len()) < self.keys.len())?;
+        let written = self
+            .written
+            .as_ref()
+            .filter(|written| 2 * (written.now.len() + written.before.len()) < self.keys.len())?;
         // The last pair may have been taken out since.
-        Some(written.now.iter().chain(&written.before).map(|&at| at as usize).filter(|&at| at < self.keys.len()))
+        Some(
+            written
+                .now
+                .iter()
+                .chain(&written.before)
+                .map(|&at| at as usize)
+                .filter(|&at| at < self.keys.len()),
+        )
     }
-    /// The pairs that a minor collection has to look at, each key in front of its value; `None`: all.
+    /// The pairs that a minor collection has to look at, each key in front of its value; `None`:
+    /// all.
     pub(super) fn young_pairs(&self) -> Option<Vec<Term>> {
         Some(self.young_positions()?.flat_map(|at| [self.keys[at], self.values[at]]).collect())
     }
@@ -200,13 +217,18 @@ mod tests {
         let mut expected = std::collections::HashMap::new();
         let mut state = 12345u64;
         for _ in 0..20_000 {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             let (key, value) = ((state >> 33) as i64 % keys, (state >> 40) as i64);
             let term = Term::small(key);
             if state >> 60 < 7 {
                 assert_eq!(dictionary.erase(term), expected.remove(&key));
             } else {
-                assert_eq!(dictionary.put(term, Term::small(value)), expected.insert(key, Term::small(value)));
+                assert_eq!(
+                    dictionary.put(term, Term::small(value)),
+                    expected.insert(key, Term::small(value))
+                );
             }
             assert_eq!(dictionary.len(), expected.len());
             assert_eq!(dictionary.get(term), expected.get(&key).copied());

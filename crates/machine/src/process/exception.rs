@@ -1,5 +1,5 @@
-//! Exceptions: class, reason, and a stack trace that is gathered as addresses and made readable only
-//! when somebody asks.
+//! Exceptions: class, reason, and a stack trace that is gathered as addresses and made readable
+//! only when somebody asks.
 
 use crate::bif::BifExit;
 use crate::code::Located;
@@ -30,7 +30,8 @@ impl Default for Exception {
 /// What stands at the top of the stack trace before the code that was running.
 pub enum Top<'a> {
     Nothing,
-    /// A built-in called with these arguments; `is_running` when the code that was running is nothing but its body.
+    /// A built-in called with these arguments; `is_running` when the code that was running is
+    /// nothing but its body.
     Bif {
         mfa: Mfa,
         args: &'a [Term],
@@ -46,9 +47,13 @@ pub enum Top<'a> {
 /// Who explains the errors of a module's built-ins; natives of other modules are not explained.
 fn error_module(module: Atom) -> Option<Atom> {
     Some(match module.name() {
-        "erlang" | "erts_internal" | "atomics" | "counters" | "persistent_term" => am::ERL_ERTS_ERRORS,
+        "erlang" | "erts_internal" | "atomics" | "counters" | "persistent_term" => {
+            am::ERL_ERTS_ERRORS
+        }
         "os" | "code" => am::ERL_KERNEL_ERRORS,
-        "binary" | "ets" | "io" | "lists" | "maps" | "math" | "re" | "unicode" => am::ERL_STDLIB_ERRORS,
+        "binary" | "ets" | "io" | "lists" | "maps" | "math" | "re" | "unicode" => {
+            am::ERL_STDLIB_ERRORS
+        }
         _ => return None,
     })
 }
@@ -59,14 +64,25 @@ impl Process {
         let mut cause = None;
         let mut explained = true;
         match raise {
-            BifExit::Error(reason) => (self.exception.class, self.exception.reason) = (am::ERROR, reason),
+            BifExit::Error(reason) => {
+                (self.exception.class, self.exception.reason) = (am::ERROR, reason);
+            }
             BifExit::Caused(why) => {
                 (self.exception.class, self.exception.reason) = (am::ERROR, Term::atom(am::BADARG));
                 cause = Some(Term::atom(why));
             }
-            BifExit::WithoutTop(reason) => (self.exception.class, self.exception.reason, explained) = (am::ERROR, reason, false),
-            BifExit::Exit(reason) => (self.exception.class, self.exception.reason, explained) = (am::EXIT, reason, false),
-            BifExit::Throw(reason) => (self.exception.class, self.exception.reason, explained) = (am::THROW, reason, false),
+            BifExit::WithoutTop(reason) => {
+                (self.exception.class, self.exception.reason, explained) =
+                    (am::ERROR, reason, false);
+            }
+            BifExit::Exit(reason) => {
+                (self.exception.class, self.exception.reason, explained) =
+                    (am::EXIT, reason, false);
+            }
+            BifExit::Throw(reason) => {
+                (self.exception.class, self.exception.reason, explained) =
+                    (am::THROW, reason, false);
+            }
             BifExit::WithTrace { class, reason, trace } => {
                 // A trace carries its class for when the exception is raised again.
                 let trace = match trace.as_tuple().filter(|raw| raw.arity() == 3) {
@@ -99,13 +115,15 @@ impl Process {
                     let explained = self.tuple(&[Term::atom(am::ERROR_INFO), map]);
                     info = self.cons(explained, Term::NIL);
                 }
-                let entry = self.tuple(&[Term::atom(mfa.module), Term::atom(mfa.function), args, info]);
+                let entry =
+                    self.tuple(&[Term::atom(mfa.module), Term::atom(mfa.function), args, info]);
                 self.cons(entry, Term::NIL)
             }
             Top::Function { mfa, args } => {
                 let args = self.list(args);
                 let location = self.location_list(ip, Some(mfa));
-                let entry = self.tuple(&[Term::atom(mfa.module), Term::atom(mfa.function), args, location]);
+                let entry =
+                    self.tuple(&[Term::atom(mfa.module), Term::atom(mfa.function), args, location]);
                 self.cons(entry, Term::NIL)
             }
         };
@@ -115,8 +133,14 @@ impl Process {
     }
 
     fn location_list(&mut self, address: usize, of: Option<Mfa>) -> Term {
-        let located = self.vm.code.located(address, None).filter(|located| of.is_none_or(|of| of == located.mfa));
-        let Some((file, line)) = located.and_then(|located| located.source) else { return Term::NIL };
+        let located = self
+            .vm
+            .code
+            .located(address, None)
+            .filter(|located| of.is_none_or(|of| of == located.mfa));
+        let Some((file, line)) = located.and_then(|located| located.source) else {
+            return Term::NIL;
+        };
         let file = self.string(&file);
         self.place(file, line)
     }
@@ -130,7 +154,8 @@ impl Process {
     /// {class, first entries, addresses from the innermost}.
     fn raw_trace(&mut self, entries: Term, ip: Option<usize>) -> Term {
         let depth = self.vm.backtrace_depth();
-        // There is room on the stack for the default depth; `erlang:system_flag(backtrace_depth, Depth)` may ask for more.
+        // There is room on the stack for the default depth; `erlang:system_flag(backtrace_depth,
+        // Depth)` may ask for more.
         let mut addresses: SmallVec<[Term; BACKTRACE_DEPTH + 1]> = SmallVec::new();
         addresses.extend(ip.map(|address| Term::small(address as i64)));
         self.return_addresses(|address| {
@@ -142,8 +167,8 @@ impl Process {
         self.tuple(&[Term::atom(class), entries, list])
     }
 
-    /// Calls `visit` with the return addresses on the stack, innermost first, until it says stop. One that stands
-    /// there several times in a row is visited once, as in OTP.
+    /// Calls `visit` with the return addresses on the stack, innermost first, until it says stop.
+    /// One that stands there several times in a row is visited once, as in OTP.
     pub fn return_addresses(&self, mut visit: impl FnMut(usize) -> bool) {
         let mut at = self.heap.stop;
         let base = self.heap.stack_base();
@@ -169,7 +194,8 @@ impl Process {
         let mut mfa = self.vm.code.locate(ip, |location| location.mfa);
         let applied = mfa.is_some_and(|mfa| mfa.module == am::ERLANG && mfa.function == am::ERROR);
         if applied {
-            // It was called by name, and runs as the body of a function of its own: the caller is where that returns to.
+            // It was called by name, and runs as the body of a function of its own: the caller is
+            // where that returns to.
             let mut caller = None;
             self.return_addresses(|address| {
                 caller = Some(address);
@@ -185,7 +211,8 @@ impl Process {
         location.extend(option);
         let location = self.list(&location);
         let shown = if args.is_list() { args } else { Term::small(i64::from(mfa.arity)) };
-        let entry = self.tuple(&[Term::atom(mfa.module), Term::atom(mfa.function), shown, location]);
+        let entry =
+            self.tuple(&[Term::atom(mfa.module), Term::atom(mfa.function), shown, location]);
         let entries = self.cons(entry, Term::NIL);
         let trace = self.raw_trace(entries, None);
         if !applied {
@@ -208,10 +235,15 @@ impl Process {
         while let Some(cell) = addresses.as_cons() {
             addresses = cell.tail();
             let Some(address) = cell.head().as_small() else { continue };
-            let Some(located) = self.vm.code.located(address as usize, last.as_ref()) else { continue };
+            let Some(located) = self.vm.code.located(address as usize, last.as_ref()) else {
+                continue;
+            };
             let place = match &located.source {
                 Some((file, line)) => {
-                    let is_last = last.as_ref().and_then(|last| last.source.as_ref()).is_some_and(|(last, _)| Arc::ptr_eq(last, file));
+                    let is_last = last
+                        .as_ref()
+                        .and_then(|last| last.source.as_ref())
+                        .is_some_and(|(last, _)| Arc::ptr_eq(last, file));
                     if !is_last {
                         last_file = self.string(file);
                     }
@@ -220,7 +252,12 @@ impl Process {
                 None => Term::NIL,
             };
             let mfa = located.mfa;
-            let entry = self.tuple(&[Term::atom(mfa.module), Term::atom(mfa.function), Term::small(i64::from(mfa.arity)), place]);
+            let entry = self.tuple(&[
+                Term::atom(mfa.module),
+                Term::atom(mfa.function),
+                Term::small(i64::from(mfa.arity)),
+                place,
+            ]);
             entries.push(entry);
             last = Some(located);
         }
@@ -235,7 +272,8 @@ impl Process {
         trace.as_tuple().filter(|raw| raw.arity() == 3)?.get(0).as_atom()
     }
 
-    /// Turns an exception that nobody caught into the reason that the process ends with, and reports it.
+    /// Turns an exception that nobody caught into the reason that the process ends with, and
+    /// reports it.
     pub fn uncaught(&mut self) {
         let class = self.exception.class;
         if class == am::EXIT && self.extra.as_ref().is_none_or(|extra| extra.on_end.is_none()) {
@@ -274,7 +312,12 @@ impl Process {
             ("bin_old_vheap_size", old),
             ("bin_old_vheap_block_size", heap.off_heap_limit_words()),
         ];
-        let pairs: Vec<Term> = figures.into_iter().map(|(name, words)| to.tuple(&[Term::atom(Atom::new(name)), Term::small(words as i64)])).collect();
+        let pairs: Vec<Term> = figures
+            .into_iter()
+            .map(|(name, words)| {
+                to.tuple(&[Term::atom(Atom::new(name)), Term::small(words as i64)])
+            })
+            .collect();
         to.list(&pairs)
     }
 
@@ -299,16 +342,27 @@ pub(crate) fn log_max_heap_size(process: &mut Process, limit: MaxHeapSize) {
     let text = "     Process:            ~p ~n     Context:            maximum heap size reached~n     Max Heap Size:      ~p~n     Total Heap Size:    ~p~n     Kill:               ~p~n     Error Logger:       ~p~n     Message Queue Len:  ~p~n     GC Info:            ~p~n";
     let waiting = Term::small(process.mailbox.len() as i64);
     let figures = process.collector_figures(&mut heap);
-    let arguments = [process.pid(), heap.int(limit.words as i64), total, Term::bool(limit.kill), Term::bool(limit.error_logger), waiting, figures];
+    let arguments = [
+        process.pid(),
+        heap.int(limit.words as i64),
+        total,
+        Term::bool(limit.kill),
+        Term::bool(limit.error_logger),
+        waiting,
+        figures,
+    ];
     log(process.vm, process.pid(), process.group_leader, text, &arguments);
 }
 
 /// Reports a process that needs a larger heap than there is memory for.
 pub(crate) fn log_out_of_memory(process: &mut Process, refused: swarmrt_heap::OutOfMemory) {
     let mut heap = FragmentHeap::new();
-    let text =
-        "     Process:          ~p ~n     Context:          out of memory~n     Wanted Heap Size: ~p~n     Total Heap Size:  ~p~n     Kill:             true~n";
-    let arguments = [process.pid(), heap.int(refused.words as i64), Term::small(process.heap.total_words() as i64)];
+    let text = "     Process:          ~p ~n     Context:          out of memory~n     Wanted Heap Size: ~p~n     Total Heap Size:  ~p~n     Kill:             true~n";
+    let arguments = [
+        process.pid(),
+        heap.int(refused.words as i64),
+        Term::small(process.heap.total_words() as i64),
+    ];
     log(process.vm, process.pid(), process.group_leader, text, &arguments);
 }
 
@@ -322,7 +376,13 @@ pub fn warning_level(vm: &crate::Vm) -> Atom {
 }
 
 /// Sends an error report of the machine's to OTP's logger, or prints it where there is none.
-pub fn log(vm: &'static crate::Vm, pid: Term, group_leader: Term, format: &str, arguments: &[Term]) {
+pub fn log(
+    vm: &'static crate::Vm,
+    pid: Term,
+    group_leader: Term,
+    format: &str,
+    arguments: &[Term],
+) {
     log_as(vm, am::ERROR, pid, group_leader, format, arguments);
 }
 
@@ -354,14 +414,21 @@ pub fn log_as(
         "info" => atom!("info_msg"),
         _ => am::ERROR,
     };
-    let tag = map::from_pairs(&mut heap, &[(Term::atom(atom!("tag")), Term::atom(old_tag)), (Term::atom(atom!("emulator")), Term::bool(true))]);
+    let tag = map::from_pairs(
+        &mut heap,
+        &[
+            (Term::atom(atom!("tag")), Term::atom(old_tag)),
+            (Term::atom(atom!("emulator")), Term::bool(true)),
+        ],
+    );
     let mut about = vec![(Term::atom(atom!("time")), time), (Term::atom(am::ERROR_LOGGER), tag)];
     let origin = [(atom!("pid"), pid), (atom!("gl"), group_leader)];
     // What no process has caused has neither.
     let given = origin.into_iter().filter(|(_, term)| !term.is_none());
     about.extend(given.map(|(key, term)| (Term::atom(key), term)));
     let metadata = map::from_pairs(&mut heap, &about);
-    let message = heap.tuple(&[Term::atom(am::LOG), Term::atom(level), format, arguments, metadata]);
+    let message =
+        heap.tuple(&[Term::atom(am::LOG), Term::atom(level), format, arguments, metadata]);
     signal::send_message(vm, pid, logger, message);
 }
 
@@ -375,7 +442,9 @@ fn plain_text(format: &str, arguments: Term) -> String {
         let mut letters = after.chars();
         match letters.by_ref().find(|c| *c != 't') {
             Some('n') => text.push('\n'),
-            Some(_) => text.extend(arguments.next().map(|argument| swarmrt_term::print::display(argument).to_string())),
+            Some(_) => text.extend(
+                arguments.next().map(|argument| swarmrt_term::print::display(argument).to_string()),
+            ),
             None => {}
         }
         rest = letters.as_str();

@@ -1,27 +1,32 @@
 //! The end of a process.
 
 use crate::process::links::Watched;
-use crate::process::{Ended, Process};
 use crate::process::sequential::TOKEN_BIT;
+use crate::process::{Ended, Process};
 use crate::signal;
 use std::io::Write;
 use swarmrt_term::print::display;
 use swarmrt_term::{Term, am};
 
 impl Process {
-    /// Whether an exit signal waits that will end the process; for work that takes long, and can be broken off.
+    /// Whether an exit signal waits that will end the process; for work that takes long, and can be
+    /// broken off.
     pub fn has_exit_signal(&self) -> bool {
         let mut at = self.shared().incoming.peek();
         while !at.is_null() {
-            // SAFETY: signals that wait are freed by the process itself only, which does something else here.
+            // SAFETY: signals that wait are freed by the process itself only, which does something
+            // else here.
             let signal = unsafe { &*at };
             let kind = signal.kind & !TOKEN_BIT;
             let pair = signal.root.as_tuple().filter(|_| kind != signal.kind);
             let reason = pair.map_or(signal.root, |pair| pair.get(1));
             let ends = if kind == signal::Kind::Exit as u32 {
-                reason == Term::atom(am::KILL) || !self.trap_exit && reason != Term::atom(am::NORMAL)
+                reason == Term::atom(am::KILL)
+                    || !self.trap_exit && reason != Term::atom(am::NORMAL)
             } else if kind == signal::Kind::LinkExit as u32 {
-                !self.trap_exit && reason != Term::atom(am::NORMAL) && self.relations.is_linked(signal.from)
+                !self.trap_exit
+                    && reason != Term::atom(am::NORMAL)
+                    && self.relations.is_linked(signal.from)
             } else {
                 false
             };
@@ -40,16 +45,17 @@ impl Process {
         self.exception.reason = Term::atom(am::NORMAL);
     }
 
-    /// Keeps what came of the process, which runs no more code, where somebody is to be told ([`OnEnd`](crate::process::OnEnd));
-    /// whether anybody is.
+    /// Keeps what came of the process, which runs no more code, where somebody is to be told
+    /// ([`OnEnd`](crate::process::OnEnd)); whether anybody is.
     pub(crate) fn note_end(&mut self, ended: Ended) -> bool {
         let extra = self.extra.as_mut().filter(|extra| extra.on_end.is_some());
         extra.map(|extra| extra.ended = Some(ended)).is_some()
     }
 
-    /// Ends the process whose work was broken off, because [`has_exit_signal`](Process::has_exit_signal): takes the signals up
-    /// to the exit. Only what is known of a process that runs no code any more is used: its heap and stack pointers are not
-    /// current.
+    /// Ends the process whose work was broken off, because
+    /// [`has_exit_signal`](Process::has_exit_signal): takes the signals up to the exit. Only what
+    /// is known of a process that runs no code any more is used: its heap and stack pointers are
+    /// not current.
     pub(crate) fn break_off(&mut self) {
         self.handle_last_signals();
         if !self.exit_pending {
@@ -58,8 +64,8 @@ impl Process {
         }
     }
 
-    /// Ends the process with `exception.reason`: tells everybody related to it. The caller holds an epoch
-    /// guard, and takes the process out of the table then.
+    /// Ends the process with `exception.reason`: tells everybody related to it. The caller holds an
+    /// epoch guard, and takes the process out of the table then.
     pub(crate) fn end(&mut self) {
         self.exiting = true;
         if self.trace.flags != 0 {
@@ -70,7 +76,12 @@ impl Process {
         let pid = self.pid();
         if vm.is_system_process(self.id()) && !vm.is_halting() {
             // Standard error may be closed.
-            let _ = writeln!(std::io::stderr(), "System process {} terminated: {}", display(pid), display(reason));
+            let _ = writeln!(
+                std::io::stderr(),
+                "System process {} terminated: {}",
+                display(pid),
+                display(reason)
+            );
             vm.halt(1);
         }
         if let Some(key) = self.receive_timer.key.take() {

@@ -39,7 +39,8 @@ pub struct Extra {
     pub defers_collections: bool,
     /// A signal reply that a built-in waits for: its number, and the reply when it is there.
     pub replies: Vec<(u64, *mut Fragment)>,
-    /// Its end is the end of a connection to another node, or of all of them: see [`crate::signal::remote::Remote::process_ended`].
+    /// Its end is the end of a connection to another node, or of all of them: see
+    /// [`crate::signal::remote::Remote::process_ended`].
     pub controls_connections: bool,
     /// What is to be done when the process ends, by a number to take it back by.
     pub on_exit: BTreeMap<u64, OnExit>,
@@ -62,8 +63,8 @@ pub enum Ended {
     Exited(Term),
 }
 
-/// Told what came of a process, by the thread that ran it, while its terms are there, and after all others who are related to
-/// it. It must be quick.
+/// Told what came of a process, by the thread that ran it, while its terms are there, and after all
+/// others who are related to it. It must be quick.
 pub type OnEnd = Box<dyn FnOnce(Ended) + Send>;
 
 // SAFETY: reply fragments belong to the process.

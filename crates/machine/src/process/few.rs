@@ -1,6 +1,8 @@
-//! A map from numbers of which there are few in most processes, and a great many in some: links, monitors, aliases.
+//! A map from numbers of which there are few in most processes, and a great many in some: links,
+//! monitors, aliases.
 //!
-//! A call of a server sets up a monitor and takes it away again; in a tree either would get and give back memory.
+//! A call of a server sets up a monitor and takes it away again; in a tree either would get and
+//! give back memory.
 
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
@@ -14,7 +16,8 @@ const _: () = assert!(size_of::<Few<u64>>() == size_of::<Vec<u64>>());
 pub enum Few<V> {
     /// In the order of the numbers.
     Few(Vec<(u64, V)>),
-    /// In a box, so that the two take no more than a list alone: a few bytes more put a process into the next size of blocks.
+    /// In a box, so that the two take no more than a list alone: a few bytes more put a process
+    /// into the next size of blocks.
     Many(Box<HashMap<u64, V, BuildHasherDefault<NumberHasher>>>),
 }
 
@@ -36,7 +39,9 @@ impl<V> Few<V> {
     }
     pub fn get(&self, key: u64) -> Option<&V> {
         match self {
-            Few::Few(pairs) => pairs.iter().find(|(other, _)| *other == key).map(|(_, value)| value),
+            Few::Few(pairs) => {
+                pairs.iter().find(|(other, _)| *other == key).map(|(_, value)| value)
+            }
             Few::Many(table) => table.get(&key),
         }
     }
@@ -45,7 +50,10 @@ impl<V> Few<V> {
         match self {
             Few::Few(pairs) => {
                 // Most are newer than all that are there.
-                let at = pairs.iter().rposition(|(other, _)| *other <= key).map_or(0, |before| before + 1);
+                let at = pairs
+                    .iter()
+                    .rposition(|(other, _)| *other <= key)
+                    .map_or(0, |before| before + 1);
                 if let Some((other, before)) = at.checked_sub(1).map(|before| &mut pairs[before])
                     && *other == key
                 {
@@ -62,7 +70,9 @@ impl<V> Few<V> {
     }
     pub fn remove(&mut self, key: u64) -> Option<V> {
         match self {
-            Few::Few(pairs) => pairs.iter().position(|(other, _)| *other == key).map(|at| pairs.remove(at).1),
+            Few::Few(pairs) => {
+                pairs.iter().position(|(other, _)| *other == key).map(|at| pairs.remove(at).1)
+            }
             Few::Many(table) => {
                 let removed = table.remove(&key);
                 if table.is_empty() {
@@ -102,7 +112,9 @@ mod tests {
         let (mut few, mut tree) = (Few::default(), BTreeMap::new());
         let mut number = 1u64;
         for step in 0..20_000u64 {
-            number = number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            number = number
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             // Now many come and now many go.
             let key = (number >> 33) % 40;
             if (number >> 60) % 4 < if step / 1000 % 2 == 0 { 3 } else { 1 } {

@@ -1,23 +1,25 @@
 //! Signals to a process while it is in a library's function on a dirty scheduler.
 //!
-//! Such a function may take long, and looks at nothing but the process's heap. So what others ask of the process is done
-//! for it meanwhile: an exit signal ends it at once, for everybody but the function, which goes on; the
-//! thread that runs it frees the process's memory when it returns. Nobody else touches the heap: the exit reason has
-//! memory of its own, and only questions whose answers depend on nothing that the function may change are answered.
+//! Such a function may take long, and looks at nothing but the process's heap. So what others ask
+//! of the process is done for it meanwhile: an exit signal ends it at once, for everybody but the
+//! function, which goes on; the thread that runs it frees the process's memory when it returns.
+//! Nobody else touches the heap: the exit reason has memory of its own, and only questions whose
+//! answers depend on nothing that the function may change are answered.
 //!
-//! Guarantee: a signal that is put in place before or while the function runs is looked at without waiting for its
-//! return. The sender puts it in place and then looks whether the process is in a function; who enters one says so
-//! and then looks for signals. Fences between the two steps keep both from missing the other.
+//! Guarantee: a signal that is put in place before or while the function runs is looked at without
+//! waiting for its return. The sender puts it in place and then looks whether the process is in a
+//! function; who enters one says so and then looks for signals. Fences between the two steps keep
+//! both from missing the other.
 
 use crate::bif::BifKind;
 use crate::code::natives::NativeSlot;
-use crate::schedule::deferred;
-use crate::process::{Process, REDUCTIONS_PER_TURN};
 use crate::process::table::ProcessCell;
+use crate::process::{Process, REDUCTIONS_PER_TURN};
+use crate::schedule::deferred;
 use crate::vm::Vm;
 use parking_lot::{Mutex, MutexGuard};
-use swarmrt_beam::instr::Instr;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering, fence};
+use swarmrt_beam::instr::Instr;
 
 /// Whether a process is in a function, and who may look at its signals then.
 #[derive(Default)]
@@ -32,7 +34,8 @@ pub struct InNative {
 }
 
 impl InNative {
-    /// Whether somebody is to attend to a signal that was put in place before; called after a fence.
+    /// Whether somebody is to attend to a signal that was put in place before; called after a
+    /// fence.
     pub(crate) fn is_entered(&self) -> bool {
         self.entered.load(Ordering::Relaxed)
     }
@@ -42,8 +45,8 @@ impl InNative {
     }
 }
 
-/// Has the signals of a process looked at that was in a function just now; not by the caller, who may hold locks and is
-/// in the midst of its own work.
+/// Has the signals of a process looked at that was in a function just now; not by the caller, who
+/// may hold locks and is in the midst of its own work.
 #[cold]
 pub(crate) fn attend_soon(vm: &'static Vm, to: u64) {
     let request = Box::into_raw(Box::new((vm, to)));
@@ -57,13 +60,14 @@ fn attend(request: u64) {
     let Some(cell) = vm.processes.get(to) else { return };
     let _attending = cell.shared.in_native.keep_signals();
     if cell.shared.in_native.is_entered() {
-        // SAFETY: the process is in a function, which uses its heap only; what else there is of it is ours while
-        // we hold the lock, without which it does not leave the function.
+        // SAFETY: the process is in a function, which uses its heap only; what else there is of it
+        // is ours while we hold the lock, without which it does not leave the function.
         unsafe { attend_to(&mut *cell.process.get()) };
     }
 }
 
-/// Ends the process if it has a signal that says so; answers questions otherwise. The caller is pinned.
+/// Ends the process if it has a signal that says so; answers questions otherwise. The caller is
+/// pinned.
 fn attend_to(process: &mut Process) {
     if process.exiting {
         return;
@@ -80,8 +84,8 @@ fn attend_to(process: &mut Process) {
 }
 
 impl Process {
-    /// Does the work of a function on a dirty scheduler, while others attend to the process's signals. `None`: the process has
-    /// been ended, and the work is not done.
+    /// Does the work of a function on a dirty scheduler, while others attend to the process's
+    /// signals. `None`: the process has been ended, and the work is not done.
     pub fn in_native<T>(&mut self, work: impl FnOnce(&mut Process) -> T) -> Option<T> {
         let result = self.enter_native().then(|| work(self));
         self.leave_native();
@@ -117,10 +121,15 @@ impl Process {
     /// Words of heap; what they were when it began, while a library's function has the heap.
     pub fn heap_words(&self) -> usize {
         let in_native = &self.shared().in_native;
-        if in_native.is_entered() { in_native.heap_words.load(Ordering::Relaxed) } else { self.heap.total_words() }
+        if in_native.is_entered() {
+            in_native.heap_words.load(Ordering::Relaxed)
+        } else {
+            self.heap.total_words()
+        }
     }
 
-    /// Reductions that the process has used; what they were when it began, while a library's function uses some.
+    /// Reductions that the process has used; what they were when it began, while a library's
+    /// function uses some.
     pub fn reductions_used(&self) -> i64 {
         let in_native = &self.shared().in_native;
         if in_native.is_entered() {
@@ -143,7 +152,9 @@ impl Process {
         let instr = unsafe { *self.ip };
         let kind = if let Instr::NativeBody { slot, .. } = instr {
             // SAFETY: the module's version is there, as the process stands in its code.
-            unsafe { NativeSlot::at(slot) }.get().map_or(BifKind::Normal, |native| native.kind(self))
+            unsafe { NativeSlot::at(slot) }
+                .get()
+                .map_or(BifKind::Normal, |native| native.kind(self))
         } else {
             instr.called_bif().map_or(BifKind::Normal, |(bif, _)| self.vm.bifs.get(bif).kind)
         };

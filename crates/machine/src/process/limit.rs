@@ -17,13 +17,17 @@ pub struct MaxHeapSize {
 
 impl MaxHeapSize {
     /// What processes have that nobody gave a limit.
-    pub const NONE: MaxHeapSize = MaxHeapSize { words: 0, kill: true, error_logger: true, shared_binaries: false };
+    pub const NONE: MaxHeapSize =
+        MaxHeapSize { words: 0, kill: true, error_logger: true, shared_binaries: false };
 
     /// What the flags `+hmax`, `+hmaxk`, `+hmaxel` and `+hmaxib` say, if there are any.
     pub(crate) fn of(config: &Config) -> Option<MaxHeapSize> {
         let switch = |flag, default| config.flag(flag).map_or(default, |value| value == "true");
         let limit = MaxHeapSize {
-            words: config.flag("+hmax").and_then(|words| words.parse().ok()).unwrap_or(Self::NONE.words),
+            words: config
+                .flag("+hmax")
+                .and_then(|words| words.parse().ok())
+                .unwrap_or(Self::NONE.words),
             kill: switch("+hmaxk", Self::NONE.kill),
             error_logger: switch("+hmaxel", Self::NONE.error_logger),
             shared_binaries: switch("+hmaxib", Self::NONE.shared_binaries),
@@ -33,7 +37,8 @@ impl MaxHeapSize {
 }
 
 impl Process {
-    /// Words of the heap as its user sees it: with the messages that the process would have on its heap.
+    /// Words of the heap as its user sees it: with the messages that the process would have on its
+    /// heap.
     pub fn total_heap_words(&self) -> usize {
         let on_heap = atom!("on_heap");
         let place = self.extra.as_ref().map_or(on_heap, |extra| extra.message_queue_data);

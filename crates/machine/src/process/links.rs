@@ -57,7 +57,8 @@ pub struct Monitor {
     pub priority: bool,
 }
 
-/// A term kept outside any process's heap, for as long as need be: it shares nothing, no literal either.
+/// A term kept outside any process's heap, for as long as need be: it shares nothing, no literal
+/// either.
 pub struct Tag {
     _heap: swarmrt_term::FragmentHeap,
     term: Term,
@@ -68,7 +69,8 @@ impl Tag {
         let term = swarmrt_heap::copy_whole(term, &mut heap);
         Tag { _heap: heap, term }
     }
-    /// The term; valid as long as the tag. (A method, so that closures capture the whole tag with it.)
+    /// The term; valid as long as the tag. (A method, so that closures capture the whole tag with
+    /// it.)
     pub fn term(&self) -> Term {
         self.term
     }

@@ -86,8 +86,8 @@ impl Mailbox {
         self.length += 1;
     }
 
-    /// Puts a priority message behind those that are there, before all other messages. A receive under
-    /// way sees it, and so does one that would skip what came before its marker.
+    /// Puts a priority message behind those that are there, before all other messages. A receive
+    /// under way sees it, and so does one that would skip what came before its marker.
     /// # Safety
     /// `message` is in no list.
     pub unsafe fn push_priority(&mut self, message: *mut Fragment) {
@@ -161,8 +161,8 @@ impl Mailbox {
         message
     }
 
-    /// Where code may hold on to parts of the message at the cursor beyond the receive: the message is
-    /// replaced by a copy, and the original is returned to go with the heap.
+    /// Where code may hold on to parts of the message at the cursor beyond the receive: the message
+    /// is replaced by a copy, and the original is returned to go with the heap.
     pub fn detach_peeked(&mut self) -> Option<*mut Fragment> {
         if !std::mem::take(&mut self.peeked) {
             return None;
@@ -176,7 +176,8 @@ impl Mailbox {
         Some(message)
     }
 
-    /// Puts `copy` in the place of the message at the cursor, which is in no list any more afterwards.
+    /// Puts `copy` in the place of the message at the cursor, which is in no list any more
+    /// afterwards.
     ///
     /// # Safety
     /// There is a message at the cursor, and `copy` is in no list.
@@ -203,7 +204,8 @@ impl Mailbox {
         }
     }
 
-    /// Replaces the messages that may refer to literals that leave by copies that do not. Nobody looks at a message.
+    /// Replaces the messages that may refer to literals that leave by copies that do not. Nobody
+    /// looks at a message.
     pub fn copy_out(&mut self, leaving: &Leaving) {
         let cursor = std::mem::replace(&mut self.before_cursor, std::ptr::null_mut());
         let mut after = cursor;
@@ -299,7 +301,9 @@ impl Mailbox {
         self.markers.push(Marker { key: number, bound: false, after: self.last });
     }
     pub fn bind_marker(&mut self, number: u64, reference_id: u64) {
-        if let Some(marker) = self.markers.iter_mut().find(|marker| !marker.bound && marker.key == number) {
+        if let Some(marker) =
+            self.markers.iter_mut().find(|marker| !marker.bound && marker.key == number)
+        {
             marker.bound = true;
             marker.key = reference_id;
         }
@@ -309,7 +313,9 @@ impl Mailbox {
     }
     /// Puts the cursor where the marker bound to the reference is, if there is one.
     pub fn use_marker(&mut self, reference_id: u64) {
-        if let Some(marker) = self.markers.iter().find(|marker| marker.bound && marker.key == reference_id) {
+        if let Some(marker) =
+            self.markers.iter().find(|marker| marker.bound && marker.key == reference_id)
+        {
             self.before_cursor = marker.after;
         }
     }

@@ -80,7 +80,9 @@ impl Priority {
         [am::MAX, am::HIGH, am::NORMAL, am::LOW][self as usize]
     }
     pub fn of(atom: Atom) -> Option<Priority> {
-        [Priority::Max, Priority::High, Priority::Normal, Priority::Low].into_iter().find(|priority| priority.atom() == atom)
+        [Priority::Max, Priority::High, Priority::Normal, Priority::Low]
+            .into_iter()
+            .find(|priority| priority.atom() == atom)
     }
 }
 
@@ -92,7 +94,8 @@ pub struct ReceiveTimer {
     pub sequence: u32,
     /// The time limit is over.
     pub fired: bool,
-    /// There is none: the register that said so may have changed by the time the process looks again.
+    /// There is none: the register that said so may have changed by the time the process looks
+    /// again.
     pub endless: bool,
 }
 
@@ -124,8 +127,9 @@ pub struct Process {
     pub trap_args: [Term; 4],
     /// What a built-in that waits or yields keeps for when it is called again.
     pub bif_state: Option<Box<dyn Any + Send>>,
-    /// The result of the built-in that stands at `ip`, when it has been called already: on a dirty scheduler, or by
-    /// machine code that leaves what follows to the interpreter. Between a built-in's return and its caller: why there is none.
+    /// The result of the built-in that stands at `ip`, when it has been called already: on a dirty
+    /// scheduler, or by machine code that leaves what follows to the interpreter. Between a
+    /// built-in's return and its caller: why there is none.
     pub result_at_hand: Option<crate::BifResult>,
     /// What the native function at `ip` wants called in its place.
     pub scheduled: Option<Box<crate::code::natives::Scheduled>>,
@@ -194,8 +198,8 @@ impl Process {
         }
     }
 
-    /// Takes the message that a receive has chosen out of the mailbox; its terms go to the heap. `false` where there is none,
-    /// because what was called meanwhile has taken it.
+    /// Takes the message that a receive has chosen out of the mailbox; its terms go to the heap.
+    /// `false` where there is none, because what was called meanwhile has taken it.
     ///
     /// # Safety
     /// The heap pointers are current.
@@ -218,7 +222,8 @@ impl Process {
         true
     }
 
-    /// Makes the message that code is looking at the process's own; the mailbox gets a copy in its place.
+    /// Makes the message that code is looking at the process's own; the mailbox gets a copy in its
+    /// place.
     pub fn own_message(&mut self) {
         if let Some(message) = self.mailbox.detach_peeked() {
             // SAFETY: the mailbox has given it up.
@@ -235,16 +240,21 @@ impl Process {
         Err(crate::BifExit::Trap(export))
     }
 
-    /// Has a collection come first if the block has no room for a large result of `words` words. What is built in a
-    /// fragment instead is copied by the next collection, even if nobody needs it any more by then. Only for built-ins
-    /// that have done nothing yet: they are called again from the start.
+    /// Has a collection come first if the block has no room for a large result of `words` words.
+    /// What is built in a fragment instead is copied by the next collection, even if nobody needs
+    /// it any more by then. Only for built-ins that have done nothing yet: they are called again
+    /// from the start.
     ///
     /// # Errors
     /// [`BifExit::Room`](crate::BifExit::Room), to be handed on.
     pub fn reserve(&self, words: usize) -> Result<(), crate::BifExit> {
         /// What a fragment is good enough for.
         const SMALL_WORDS: usize = 512;
-        if words <= SMALL_WORDS || self.heap.room_words() >= words { Ok(()) } else { Err(crate::BifExit::Room(words)) }
+        if words <= SMALL_WORDS || self.heap.room_words() >= words {
+            Ok(())
+        } else {
+            Err(crate::BifExit::Room(words))
+        }
     }
 
     /// A new plain reference.
@@ -255,14 +265,19 @@ impl Process {
 
     /// Counts work done in a built-in towards the turn.
     pub fn bump_reductions(&mut self, count: usize) {
-        self.reductions = self.reductions.saturating_sub(i32::try_from(count).unwrap_or(i32::MAX)).max(-REDUCTIONS_PER_TURN);
+        self.reductions = self
+            .reductions
+            .saturating_sub(i32::try_from(count).unwrap_or(i32::MAX))
+            .max(-REDUCTIONS_PER_TURN);
     }
 
-    /// Counts the digits (of 64 bits) that integer arithmetic goes through: those of the longest operand or result, or where each
-    /// digit of one operand meets each of the other, their product. Nothing is counted without a large integer.
+    /// Counts the digits (of 64 bits) that integer arithmetic goes through: those of the longest
+    /// operand or result, or where each digit of one operand meets each of the other, their
+    /// product. Nothing is counted without a large integer.
     pub fn count_digits(&mut self, a: Term, b: Term, result: Term, is_product: bool) {
         const DIGITS_PER_REDUCTION: usize = 16;
-        let [a, b, result] = [a, b, result].map(|number| number.as_big().map_or(1, |big| big.digits().len()));
+        let [a, b, result] =
+            [a, b, result].map(|number| number.as_big().map_or(1, |big| big.digits().len()));
         let longest = a.max(b).max(result);
         if longest > 1 {
             let digits = if is_product { longest.max(a.saturating_mul(b)) } else { longest };

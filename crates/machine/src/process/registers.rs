@@ -41,14 +41,18 @@ impl SavedRegisters {
         match &self.more {
             Some(more) => more,
             // SAFETY: a term is a word, and these were terms when they were saved.
-            None => unsafe { std::slice::from_raw_parts(self.inline.as_ptr().cast(), self.count as usize) },
+            None => unsafe {
+                std::slice::from_raw_parts(self.inline.as_ptr().cast(), self.count as usize)
+            },
         }
     }
     pub fn terms_mut(&mut self) -> &mut [Term] {
         match &mut self.more {
             Some(more) => more,
             // SAFETY: as above.
-            None => unsafe { std::slice::from_raw_parts_mut(self.inline.as_mut_ptr().cast(), self.count as usize) },
+            None => unsafe {
+                std::slice::from_raw_parts_mut(self.inline.as_mut_ptr().cast(), self.count as usize)
+            },
         }
     }
 }

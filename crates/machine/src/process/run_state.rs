@@ -1,10 +1,12 @@
 //! Where a process is in its life, in one word that schedulers and senders change.
 //!
-//! Guarantees: a process is in at most one run queue or runs in one place; and a sender that first puts a
-//! signal in place and then calls [`RunState::wake`] can rely on the process looking at its signals after that.
+//! Guarantees: a process is in at most one run queue or runs in one place; and a sender that first
+//! puts a signal in place and then calls [`RunState::wake`] can rely on the process looking at its
+//! signals after that.
 //!
-//! Every change is a read-modify-write, never a plain store, and a sender never decides by a plain load:
-//! so all changes stand in one order, each sees all that came before it, and neither side needs a fence.
+//! Every change is a read-modify-write, never a plain store, and a sender never decides by a plain
+//! load: so all changes stand in one order, each sees all that came before it, and neither side
+//! needs a fence.
 
 use crate::sync::atomic::{AtomicU8, Ordering};
 
@@ -37,20 +39,22 @@ impl RunState {
         }
     }
 
-    /// Says that there is a signal. `true`: the process waited, and the caller has to put it into a run queue.
+    /// Says that there is a signal. `true`: the process waited, and the caller has to put it into a
+    /// run queue.
     #[inline]
     #[must_use]
     pub fn wake(&self) -> bool {
-        // Release: the signal that was put in place before is seen by whoever runs the process after.
-        // Acquire: the process as it was left when it began to wait goes along into the queue.
+        // Release: the signal that was put in place before is seen by whoever runs the process
+        // after. Acquire: the process as it was left when it began to wait goes along into the
+        // queue.
         self.0.fetch_or(SIGNALLED, Ordering::AcqRel) == WAITING
     }
 
     /// The process was taken out of a run queue, and its turn begins: it looks at its signals next.
     #[inline]
     pub fn run(&self) {
-        // Acquire: all signals whose senders found it in the queue are seen. A swap, so that a sender that
-        // comes after finds it running.
+        // Acquire: all signals whose senders found it in the queue are seen. A swap, so that a
+        // sender that comes after finds it running.
         let before = self.0.swap(RUNNING, Ordering::AcqRel);
         debug_assert_eq!(before, QUEUED, "a process runs once it is taken out of a queue");
     }
@@ -58,11 +62,13 @@ impl RunState {
     /// Its turn is over; the caller puts it into a run queue next.
     #[inline]
     pub fn requeue(&self) {
-        // A notice that came meanwhile is overwritten, and passed on: the next turn looks at the signals anyway.
+        // A notice that came meanwhile is overwritten, and passed on: the next turn looks at the
+        // signals anyway.
         self.0.swap(QUEUED, Ordering::AcqRel);
     }
 
-    /// It has nothing to do. `false`: a signal has come since it last looked, and it goes on running.
+    /// It has nothing to do. `false`: a signal has come since it last looked, and it goes on
+    /// running.
     #[inline]
     #[must_use]
     pub fn wait(&self) -> bool {
@@ -127,7 +133,8 @@ mod loom_tests {
     use loom::sync::atomic::AtomicUsize;
     use loom::thread;
 
-    /// A process with its signals, the run queues (how often it stands in them), and what only its turn may touch.
+    /// A process with its signals, the run queues (how often it stands in them), and what only its
+    /// turn may touch.
     struct Model {
         state: RunState,
         incoming: Incoming<Node>,
@@ -135,14 +142,20 @@ mod loom_tests {
         own: UnsafeCell<usize>,
     }
 
-    // SAFETY: what is not atomic is touched by who runs the process; that this is one at a time is what is checked.
+    // SAFETY: what is not atomic is touched by who runs the process; that this is one at a time is
+    // what is checked.
     unsafe impl Sync for Model {}
     // SAFETY: as above.
     unsafe impl Send for Model {}
 
     impl Model {
         fn new() -> Arc<Model> {
-            Arc::new(Model { state: RunState::queued(), incoming: Incoming::new(), in_queues: AtomicUsize::new(1), own: UnsafeCell::new(0) })
+            Arc::new(Model {
+                state: RunState::queued(),
+                incoming: Incoming::new(),
+                in_queues: AtomicUsize::new(1),
+                own: UnsafeCell::new(0),
+            })
         }
         /// As `signal::deliver`.
         fn send(&self, value: usize) {
@@ -162,7 +175,8 @@ mod loom_tests {
             loop {
                 if !self.incoming.is_empty() {
                     let received = values(self.incoming.take_all()).len();
-                    // Loom reports it when two are in here at once, or one does not see what the last one did.
+                    // Loom reports it when two are in here at once, or one does not see what the
+                    // last one did.
                     self.own.with_mut(|own| unsafe { *own += received });
                 }
                 if yields {
@@ -180,7 +194,8 @@ mod loom_tests {
         }
     }
 
-    /// Two senders and a scheduler; afterwards whoever still stands in a queue gets its turn, and no signal may be left.
+    /// Two senders and a scheduler; afterwards whoever still stands in a queue gets its turn, and
+    /// no signal may be left.
     fn no_signal_sleeps(yields: bool) {
         loom::model(move || {
             let model = Model::new();

@@ -6,11 +6,11 @@
 //! the pair of the token and of what the kind says. In the mailbox the token is where the sender
 //! was (`Fragment::from`), which nobody asks for there.
 
-use crate::process::links::Tag;
 use crate::process::Process;
-use crate::signal::{self, Kind};
+use crate::process::links::Tag;
 use crate::process::spawn::Start;
 use crate::process::trace;
+use crate::signal::{self, Kind};
 use crate::vm::Vm;
 use std::sync::atomic::{AtomicU64, Ordering};
 use swarmrt_heap::Fragment;
@@ -99,7 +99,10 @@ fn tell(vm: &'static Vm, who: u64, token: &Token, event: impl FnOnce(&mut Fragme
         (flags::MONOTONIC_TIMESTAMP, trace::flags::MONOTONIC_TIMESTAMP),
         (flags::STRICT_MONOTONIC_TIMESTAMP, trace::flags::STRICT_MONOTONIC_TIMESTAMP),
     ];
-    let wanted = kinds.iter().filter(|(flag, _)| token.flags & flag != 0).fold(0, |all, (_, kind)| all | kind);
+    let wanted = kinds
+        .iter()
+        .filter(|(flag, _)| token.flags & flag != 0)
+        .fold(0, |all, (_, kind)| all | kind);
     elements.extend(trace::timestamp(vm, wanted, &mut heap));
     let message = heap.tuple(&elements);
     signal::send_message(vm, Term::NONE, tracer, message);
@@ -125,8 +128,14 @@ impl Process {
         true
     }
 
-    /// A message is about to be sent: counts it, tells the tracer, and gives the token to go with it.
-    pub(crate) fn token_to_send(&mut self, to: Term, message: Term, heap: &mut FragmentHeap) -> Option<Term> {
+    /// A message is about to be sent: counts it, tells the tracer, and gives the token to go with
+    /// it.
+    pub(crate) fn token_to_send(
+        &mut self,
+        to: Term,
+        message: Term,
+        heap: &mut FragmentHeap,
+    ) -> Option<Term> {
         if !self.count_sent() {
             return None;
         }
@@ -152,7 +161,9 @@ impl Process {
         let Some(token) = Token::of(message.from) else { return };
         if token.flags & flags::RECEIVE != 0 {
             let to = self.pid();
-            tell(self.vm, self.id(), &token, |heap| event(heap, atom!("receive"), &token, to, message.root));
+            tell(self.vm, self.id(), &token, |heap| {
+                event(heap, atom!("receive"), &token, to, message.root)
+            });
         }
         let sequential = self.sequential.get_or_insert_default();
         sequential.last = token.serial;
@@ -165,8 +176,12 @@ impl Process {
         if !self.count_sent() {
             return false;
         }
-        let Some(token) = self.sequential.as_ref().and_then(|sequential| sequential.token.as_ref()) else { return false };
-        let other = label.is_some_and(|label| !swarmrt_term::equal_exact(label, token.label.term()));
+        let Some(token) = self.sequential.as_ref().and_then(|sequential| sequential.token.as_ref())
+        else {
+            return false;
+        };
+        let other =
+            label.is_some_and(|label| !swarmrt_term::equal_exact(label, token.label.term()));
         if token.flags & flags::PRINT == 0 || other {
             return false;
         }
@@ -174,7 +189,8 @@ impl Process {
         true
     }
 
-    /// The token goes with what the parent asks for, as if it had sent the child a message and got one.
+    /// The token goes with what the parent asks for, as if it had sent the child a message and got
+    /// one.
     #[cold]
     pub(crate) fn hand_token_on(&mut self, child: &mut Process, start: Start, options: &[Term]) {
         let reference = self.make_ref();
@@ -185,16 +201,33 @@ impl Process {
                 (heap.tuple(&[Term::atom(module), Term::atom(function), arity]), args)
             }
             Start::Fun(fun) => {
-                let mfa = heap.tuple(&[Term::atom(am::ERLANG), Term::atom(am::APPLY), Term::small(2)]);
+                let mfa =
+                    heap.tuple(&[Term::atom(am::ERLANG), Term::atom(am::APPLY), Term::small(2)]);
                 (mfa, heap.list(&[fun, Term::NIL]))
             }
         };
         let options = heap.list(options);
         let reply_tag = Term::atom(atom!("spawn_reply"));
-        let request = [Term::atom(atom!("spawn_request")), reference, self.pid(), self.group_leader, mfa, options, reply_tag, args];
+        let request = [
+            Term::atom(atom!("spawn_request")),
+            reference,
+            self.pid(),
+            self.group_leader,
+            mfa,
+            options,
+            reply_tag,
+            args,
+        ];
         let request = heap.tuple(&request);
-        let Some(token) = self.token_to_send(child.pid(), request, &mut heap).and_then(Token::of) else { return };
-        child.sequential = Some(Box::new(Sequential { clock: token.serial, last: token.serial, token: Some(token) }));
+        let Some(token) = self.token_to_send(child.pid(), request, &mut heap).and_then(Token::of)
+        else {
+            return;
+        };
+        child.sequential = Some(Box::new(Sequential {
+            clock: token.serial,
+            last: token.serial,
+            token: Some(token),
+        }));
         let reply = heap.tuple(&[reply_tag, reference, Term::atom(am::OK), child.pid()]);
         child.token_to_send(self.pid(), reply, &mut heap);
     }
@@ -206,9 +239,9 @@ impl Process {
     }
 }
 
-/// Sends with the sender's token, and tells the tracer; `None` where there is no token. `kind` is that
-/// of a signal whose root is the term alone; `shown` makes the message that the tracer sees, of the
-/// sender's pid.
+/// Sends with the sender's token, and tells the tracer; `None` where there is no token. `kind` is
+/// that of a signal whose root is the term alone; `shown` makes the message that the tracer sees,
+/// of the sender's pid.
 #[inline]
 pub(crate) fn send(
     p: &mut Process,

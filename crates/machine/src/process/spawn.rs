@@ -1,13 +1,15 @@
 //! Making processes.
 
 use crate::process::exception::Exception;
-use crate::signal::incoming::Incoming;
 use crate::process::links::{Monitor, RefValue, Relations, Tag, Watched};
 use crate::process::mailbox::Mailbox;
-use crate::process::{Dictionary, Extra, MaxHeapSize, OnEnd, Priority, Process, ReceiveTimer, SavedRegisters, Shared};
-use crate::signal::remote::RemoteRelations;
 use crate::process::run_state::RunState;
 use crate::process::table::ProcessCell;
+use crate::process::{
+    Dictionary, Extra, MaxHeapSize, OnEnd, Priority, Process, ReceiveTimer, SavedRegisters, Shared,
+};
+use crate::signal::incoming::Incoming;
+use crate::signal::remote::RemoteRelations;
 use crate::vm::Vm;
 use std::cell::UnsafeCell;
 use std::mem::ManuallyDrop;
@@ -35,7 +37,8 @@ pub struct SpawnOptions {
     pub max_heap_size: Option<MaxHeapSize>,
     pub message_queue_data: Option<Atom>,
     pub async_dist: bool,
-    /// For a process that another node has asked for: its group leader, and what it has to do with its parent.
+    /// For a process that another node has asked for: its group leader, and what it has to do with
+    /// its parent.
     pub remote: Option<RemoteSpawn>,
     /// Told what came of the process, which then is not reported to the logger.
     pub on_end: Option<OnEnd>,
@@ -81,12 +84,17 @@ pub enum Start {
 ///
 /// # Errors
 /// `None` when there are too many processes.
-pub fn spawn(vm: &'static Vm, parent: Option<&mut Process>, start: Start, options: SpawnOptions) -> Option<u64> {
+pub fn spawn(
+    vm: &'static Vm,
+    parent: Option<&mut Process>,
+    start: Start,
+    options: SpawnOptions,
+) -> Option<u64> {
     spawn_announced(vm, parent, start, options, |_, _| {})
 }
 
-/// As [`spawn`], but calls `announce` with the number of the process before it can run: what that sends to the parent
-/// comes before every signal of the child.
+/// As [`spawn`], but calls `announce` with the number of the process before it can run: what that
+/// sends to the parent comes before every signal of the child.
 ///
 /// # Errors
 /// `None` when there are too many processes.
@@ -107,9 +115,20 @@ pub fn spawn_announced(
                 Some(fun) => {
                     let identity = fun.identity();
                     let name = vm.code.fun_name(identity).unwrap_or(identity.module);
-                    Mfa { module: identity.module, function: name, arity: u32::from(identity.arity) + fun.free().len() as u32 }
+                    Mfa {
+                        module: identity.module,
+                        function: name,
+                        arity: u32::from(identity.arity) + fun.free().len() as u32,
+                    }
                 }
-                None => fun.as_export_fun().map_or(Mfa { module: swarmrt_term::am::ERLANG, function: swarmrt_term::am::APPLY, arity: 2 }, |fun| *fun.mfa()),
+                None => fun.as_export_fun().map_or(
+                    Mfa {
+                        module: swarmrt_term::am::ERLANG,
+                        function: swarmrt_term::am::APPLY,
+                        arity: 2,
+                    },
+                    |fun| *fun.mfa(),
+                ),
             };
             (fun, initial)
         }
@@ -126,9 +145,13 @@ pub fn spawn_announced(
     let cell = vm.processes.insert(|id| {
         let words = swarmrt_heap::size_words(args) + INITIAL_WORDS;
         let mut heap = Heap::with_room(words, options.min_heap_words.unwrap_or(0) as usize);
-        heap.min_heap_words = options.min_heap_words.unwrap_or_else(|| vm.process_defaults.min_heap_words());
-        heap.fullsweep_after = options.fullsweep_after.unwrap_or_else(|| vm.process_defaults.fullsweep_after());
-        heap.min_bin_vheap_words = options.min_bin_vheap_words.unwrap_or_else(|| vm.process_defaults.min_bin_vheap_words());
+        heap.min_heap_words =
+            options.min_heap_words.unwrap_or_else(|| vm.process_defaults.min_heap_words());
+        heap.fullsweep_after =
+            options.fullsweep_after.unwrap_or_else(|| vm.process_defaults.fullsweep_after());
+        heap.min_bin_vheap_words = options
+            .min_bin_vheap_words
+            .unwrap_or_else(|| vm.process_defaults.min_bin_vheap_words());
         let args = copy_term(args, &mut heap);
         let leader = if leader.is_none() { Term::pid(id) } else { copy_term(leader, &mut heap) };
         // The bottom of the stack: where the first function returns to.
@@ -239,7 +262,8 @@ pub fn spawn_announced(
             && parent.sequential.is_some()
         {
             let given = [(options.link, atom!("link")), (is_monitored, atom!("monitor"))];
-            let given: Vec<Term> = given.iter().filter(|(is, _)| *is).map(|(_, name)| Term::atom(*name)).collect();
+            let given: Vec<Term> =
+                given.iter().filter(|(is, _)| *is).map(|(_, name)| Term::atom(*name)).collect();
             parent.hand_token_on(child, start, &given);
         }
         if child.trace.flags != 0 {

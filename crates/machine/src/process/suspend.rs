@@ -7,9 +7,11 @@ use swarmrt_beam::instr::Instr;
 use swarmrt_term::Release;
 
 impl Process {
-    /// Whether a process between two turns waits in a receive, and nothing has come that it would look at.
+    /// Whether a process between two turns waits in a receive, and nothing has come that it would
+    /// look at.
     pub(crate) fn would_wait_on(&self) -> bool {
-        // SAFETY: a process between two turns stands at an instruction, and waiting leads to another of the function.
+        // SAFETY: a process between two turns stands at an instruction, and waiting leads to
+        // another of the function.
         let waiting = unsafe {
             let Instr::LoopRec { wait } = *self.ip else { return false };
             *self.ip.offset(wait as isize)
@@ -22,7 +24,8 @@ impl Process {
         };
         stays && self.mailbox.peek().is_none()
     }
-    /// Suspends the process once more; it must not be running. From OTP 29 on, its timers wait meanwhile.
+    /// Suspends the process once more; it must not be running. From OTP 29 on, its timers wait
+    /// meanwhile.
     pub fn suspend_once(&mut self) {
         let pauses = self.vm.release() >= Release::R29;
         let extra = self.extra();
@@ -53,7 +56,8 @@ impl Process {
         }
         if let Some(left_ns) = extra.receive_left_ns.take() {
             let at_ns = self.vm.clock.since_start_ns() + left_ns;
-            self.receive_timer.key = Some(self.vm.start_receive_timer(at_ns, self.id(), self.receive_timer.sequence));
+            self.receive_timer.key =
+                Some(self.vm.start_receive_timer(at_ns, self.id(), self.receive_timer.sequence));
         }
         for hook in self.vm.suspend_hooks() {
             hook(self, false);

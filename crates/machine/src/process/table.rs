@@ -1,7 +1,8 @@
 //! The process table: from a pid's number to the process, without a lock for readers.
 //!
-//! Pid numbers are handed out in rising order; the slot is the number modulo the table's size, and a
-//! number whose slot is taken is passed over. Readers check the number that stands in the process.
+//! Pid numbers are handed out in rising order; the slot is the number modulo the table's size, and
+//! a number whose slot is taken is passed over. Readers check the number that stands in the
+//! process.
 
 use crate::process::{Process, Shared};
 use parking_lot::Mutex;
@@ -14,7 +15,8 @@ use swarmrt_term::reference::SLOT_BITS;
 /// A process with the part that others see, in one allocation.
 pub struct ProcessCell {
     pub shared: Shared,
-    /// Dropped when the process ends; the cell itself lives on while others may look at the shared part.
+    /// Dropped when the process ends; the cell itself lives on while others may look at the shared
+    /// part.
     pub process: UnsafeCell<ManuallyDrop<Process>>,
 }
 
@@ -65,8 +67,8 @@ impl ProcessTable {
         if chunk.is_null() { None } else { Some(unsafe { &(*chunk)[at % CHUNK] }) }
     }
 
-    /// The cell of a living process. Valid until the caller's epoch guard is dropped: every thread of
-    /// the machine that calls this is pinned.
+    /// The cell of a living process. Valid until the caller's epoch guard is dropped: every thread
+    /// of the machine that calls this is pinned.
     #[inline]
     pub fn get(&self, id: u64) -> Option<&ProcessCell> {
         let cell = self.slot(id)?.load(Ordering::Acquire);
@@ -89,7 +91,10 @@ impl ProcessTable {
     }
 
     /// Gives a number to a new process and publishes it; `make` builds the cell for the number.
-    pub(crate) fn insert(&self, make: impl FnOnce(u64) -> Box<ProcessCell>) -> Option<&ProcessCell> {
+    pub(crate) fn insert(
+        &self,
+        make: impl FnOnce(u64) -> Box<ProcessCell>,
+    ) -> Option<&ProcessCell> {
         let mut next = self.next.lock();
         if self.count() >= self.limit {
             return None;
@@ -117,9 +122,9 @@ impl ProcessTable {
         }
     }
 
-    /// Takes a process out that has ended. Its memory is freed at once: garbage of other threads waits until
-    /// there is enough of it, and a dead process may have held much. The cell is freed when nobody can be
-    /// looking at it any more.
+    /// Takes a process out that has ended. Its memory is freed at once: garbage of other threads
+    /// waits until there is enough of it, and a dead process may have held much. The cell is freed
+    /// when nobody can be looking at it any more.
     ///
     /// # Safety
     /// The caller is who runs the process, and does not touch it afterwards.

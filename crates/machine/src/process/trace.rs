@@ -1,11 +1,13 @@
-//! Tracing of processes, as `erlang:trace/3` has it: events of a traced process become messages to its tracer.
+//! Tracing of processes, as `erlang:trace/3` has it: events of a traced process become messages to
+//! its tracer.
 //!
-//! A process that nobody traces has no flags, and that is all that is looked at, off the hot paths: when it is taken up
-//! or put aside by a scheduler, sends by the slow way, takes over its signals, links, ends or collects.
+//! A process that nobody traces has no flags, and that is all that is looked at, off the hot paths:
+//! when it is taken up or put aside by a scheduler, sends by the slow way, takes over its signals,
+//! links, ends or collects.
 
 use crate::process::Process;
-use crate::signal;
 use crate::process::spawn::Start;
+use crate::signal;
 use crate::vm::Vm;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use swarmrt_term::{Alloc, Atom, FragmentHeap, Term, am, atom};
@@ -45,7 +47,8 @@ impl Trace {
         self.flags & flags != 0
     }
 
-    /// How a process is traced that one traced like this starts (or links to), and how that one is traced from then on.
+    /// How a process is traced that one traced like this starts (or links to), and how that one is
+    /// traced from then on.
     pub fn handed_on(self, linked: bool) -> (Trace, Trace) {
         let (always, once) = (flags::SET_ON_SPAWN, flags::SET_ON_FIRST_SPAWN);
         let (always_linked, once_linked) = (flags::SET_ON_LINK, flags::SET_ON_FIRST_LINK);
@@ -76,7 +79,11 @@ impl TraceNew {
     #[inline]
     pub fn get(&self) -> Trace {
         let flags = self.flags.load(Ordering::Acquire);
-        if flags == 0 { Trace::default() } else { Trace { flags, tracer: self.tracer.load(Ordering::Relaxed) } }
+        if flags == 0 {
+            Trace::default()
+        } else {
+            Trace { flags, tracer: self.tracer.load(Ordering::Relaxed) }
+        }
     }
     pub fn set(&self, trace: Trace) {
         self.tracer.store(trace.tracer, Ordering::Relaxed);
@@ -87,7 +94,8 @@ impl TraceNew {
 /// The time of an event, as the flags ask for it.
 pub(crate) fn timestamp(vm: &Vm, wanted: u32, heap: &mut FragmentHeap) -> Option<Term> {
     if wanted & flags::STRICT_MONOTONIC_TIMESTAMP != 0 {
-        let (time, number) = (heap.int(vm.clock.monotonic_ns()), heap.uint(vm.next_monotonic_unique()));
+        let (time, number) =
+            (heap.int(vm.clock.monotonic_ns()), heap.uint(vm.next_monotonic_unique()));
         return Some(heap.tuple(&[time, number]));
     }
     if wanted & flags::MONOTONIC_TIMESTAMP != 0 {
@@ -95,7 +103,8 @@ pub(crate) fn timestamp(vm: &Vm, wanted: u32, heap: &mut FragmentHeap) -> Option
     }
     if wanted & flags::TIMESTAMP != 0 {
         let us = vm.clock.system_ns() / 1000;
-        let parts = [us / 1_000_000_000_000, us / 1_000_000 % 1_000_000, us % 1_000_000].map(Term::small);
+        let parts =
+            [us / 1_000_000_000_000, us / 1_000_000 % 1_000_000, us % 1_000_000].map(Term::small);
         return Some(heap.tuple(&parts));
     }
     None
@@ -104,7 +113,11 @@ pub(crate) fn timestamp(vm: &Vm, wanted: u32, heap: &mut FragmentHeap) -> Option
 impl Process {
     /// Tells the tracer `{trace, Pid, Event, …}`; `rest` makes what follows the event.
     #[cold]
-    pub fn trace_event(&mut self, event: Atom, rest: impl FnOnce(&mut FragmentHeap, &Process) -> Vec<Term>) {
+    pub fn trace_event(
+        &mut self,
+        event: Atom,
+        rest: impl FnOnce(&mut FragmentHeap, &Process) -> Vec<Term>,
+    ) {
         // Nobody is told of what it does itself, as in OTP.
         if self.trace.tracer == self.id() {
             return;
@@ -123,7 +136,8 @@ impl Process {
         }
     }
 
-    /// The built-in that a process between two turns is in: it waits for it, or has it done elsewhere.
+    /// The built-in that a process between two turns is in: it waits for it, or has it done
+    /// elsewhere.
     pub fn current_built_in(&self) -> Option<swarmrt_term::Mfa> {
         if self.ip.is_null() {
             return None;
@@ -132,13 +146,17 @@ impl Process {
         unsafe { *self.ip }.called_bif().map(|(bif, _)| self.vm.bifs.mfa(bif))
     }
 
-    /// The function that the process is in: a built-in, or else that of the code; `None` before its first turn.
+    /// The function that the process is in: a built-in, or else that of the code; `None` before its
+    /// first turn.
     pub(crate) fn current_function(&self) -> Option<swarmrt_term::Mfa> {
         if self.ip.is_null() {
             return None;
         }
-        let found = self.current_built_in().or_else(|| self.vm.code.locate(self.ip as usize, |location| location.mfa));
-        let at_start = [self.vm.code.apply_entry(), self.vm.code.apply_fun_entry()].contains(&self.ip);
+        let found = self
+            .current_built_in()
+            .or_else(|| self.vm.code.locate(self.ip as usize, |location| location.mfa));
+        let at_start =
+            [self.vm.code.apply_entry(), self.vm.code.apply_fun_entry()].contains(&self.ip);
         Some(found.filter(|_| !at_start).unwrap_or(self.initial))
     }
     fn traced_function(&self, heap: &mut FragmentHeap) -> Term {
@@ -158,7 +176,10 @@ impl Process {
     #[cold]
     pub fn trace_sent(&mut self, to: Term, message: Term, delivered: bool) {
         if self.trace.wants(flags::SEND) {
-            self.trace_event(if delivered { atom!("send") } else { atom!("send_to_non_existing_process") }, |_, _| vec![message, to]);
+            self.trace_event(
+                if delivered { atom!("send") } else { atom!("send_to_non_existing_process") },
+                |_, _| vec![message, to],
+            );
         }
     }
 
@@ -183,8 +204,14 @@ impl Process {
         if self.trace.wants(flags::PROCS) {
             self.trace_event(Atom::new(event), |heap, _| {
                 let start = match start {
-                    Start::Apply { module, function, args } => [Term::atom(module), Term::atom(function), args],
-                    Start::Fun(fun) => [Term::atom(am::ERLANG), Term::atom(am::APPLY), heap.list(&[fun, Term::NIL])],
+                    Start::Apply { module, function, args } => {
+                        [Term::atom(module), Term::atom(function), args]
+                    }
+                    Start::Fun(fun) => [
+                        Term::atom(am::ERLANG),
+                        Term::atom(am::APPLY),
+                        heap.list(&[fun, Term::NIL]),
+                    ],
                 };
                 let start = heap.tuple(&start);
                 vec![other, start]
@@ -227,7 +254,9 @@ impl Process {
                 ("bin_old_vheap_block_size", of.off_heap_limit_words()),
                 ("wordsize", size_of::<Term>()),
             ];
-            let pairs = figures.map(|(name, value)| heap.tuple(&[Term::atom(Atom::new(name)), Term::small(value as i64)]));
+            let pairs = figures.map(|(name, value)| {
+                heap.tuple(&[Term::atom(Atom::new(name)), Term::small(value as i64)])
+            });
             vec![heap.list(&pairs)]
         });
     }

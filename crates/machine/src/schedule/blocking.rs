@@ -1,12 +1,12 @@
 //! `erlang:system_flag(multi_scheduling, block)`: processes that have all others held back.
 //!
-//! While there is such a process the first scheduler alone is online, whatever number was asked for.
-//! Who blocks runs on when the other schedulers stand by. Dirty schedulers go on.
+//! While there is such a process the first scheduler alone is online, whatever number was asked
+//! for. Who blocks runs on when the other schedulers stand by. Dirty schedulers go on.
 
-use crate::schedule::{Schedulers, current_scheduler};
-use parking_lot::Mutex;
 use crate::process::{OnExit, Process, Watcher};
+use crate::schedule::{Schedulers, current_scheduler};
 use crate::vm::Vm;
+use parking_lot::Mutex;
 use swarmrt_term::{Atom, atom};
 
 /// What is blocked.
@@ -41,8 +41,9 @@ impl Counts {
 pub(crate) struct Blockers(Mutex<Counts>);
 
 impl Process {
-    /// Blocks the other schedulers for the built-in that is running, until the process unblocks them or ends. `false`: they do
-    /// not all stand by yet, and the built-in is to yield and ask again.
+    /// Blocks the other schedulers for the built-in that is running, until the process unblocks
+    /// them or ends. `false`: they do not all stand by yet, and the built-in is to yield and ask
+    /// again.
     pub fn blocks_others(&mut self, what: Blocking) -> bool {
         let (schedulers, pid) = (&self.vm.schedulers, self.id());
         // The second call, in a later turn, has blocked already.

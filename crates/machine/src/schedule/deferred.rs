@@ -1,7 +1,8 @@
-//! Work that a thread puts off until it holds no locks and no terms: the destructors of resources, which are a library's
-//! own code, while the last reference is dropped wherever terms are dropped.
+//! Work that a thread puts off until it holds no locks and no terms: the destructors of resources,
+//! which are a library's own code, while the last reference is dropped wherever terms are dropped.
 //!
-//! A scheduler, dirty or not, does it after the turn of a process. What other threads put off is done by a thread for it.
+//! A scheduler, dirty or not, does it after the turn of a process. What other threads put off is
+//! done by a thread for it.
 
 use parking_lot::{Condvar, Mutex};
 use std::cell::{Cell, RefCell};
@@ -45,20 +46,25 @@ pub(crate) fn begin() {
 /// Has `work` done soon, in a place where it may do anything.
 pub fn defer(work: fn(u64), argument: u64) {
     // A thread that is ending has no place of its own any more.
-    let mine = IS_SCHEDULER.try_with(Cell::get).unwrap_or(false) && MINE.try_with(|mine| mine.borrow_mut().push(Work::Call(work, argument))).is_ok();
+    let mine = IS_SCHEDULER.try_with(Cell::get).unwrap_or(false)
+        && MINE.try_with(|mine| mine.borrow_mut().push(Work::Call(work, argument))).is_ok();
     if mine {
         PENDING.set(true);
         return;
     }
     START.call_once(|| {
-        std::thread::Builder::new().name("deferred".to_owned()).spawn(run_others).expect("there is room for a thread");
+        std::thread::Builder::new()
+            .name("deferred".to_owned())
+            .spawn(run_others)
+            .expect("there is room for a thread");
     });
     OUTSTANDING.fetch_add(1, Ordering::AcqRel);
     OTHERS.0.lock().push(Work::Call(work, argument));
     OTHERS.1.notify_one();
 }
 
-/// Has `work` done by the calling scheduler after the turn of its process. `false` on a thread that is none.
+/// Has `work` done by the calling scheduler after the turn of its process. `false` on a thread that
+/// is none.
 pub fn defer_to_end_of_turn(work: Box<dyn FnOnce() + Send>) -> bool {
     let is_scheduler = IS_SCHEDULER.try_with(Cell::get).unwrap_or(false);
     if is_scheduler {

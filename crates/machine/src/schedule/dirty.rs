@@ -1,11 +1,12 @@
 //! The threads for work that blocks or computes for long, and what waits for them.
 //!
-//! Of the threads that have nothing to do that one is called that stopped last: its stack and what the allocator keeps for
-//! it are warm, and those of the others stay untouched as long as they are not needed.
+//! Of the threads that have nothing to do that one is called that stopped last: its stack and what
+//! the allocator keeps for it are warm, and those of the others stay untouched as long as they are
+//! not needed.
 //!
-//! Most work that may block does not. So a scheduler with nothing else to do runs it on its own thread, while a thread of
-//! the pool is in reserve ([`DirtyPool::reserve`]): when there is something to do for the scheduler meanwhile, the two change
-//! places ([`DirtyPool::take_over`]).
+//! Most work that may block does not. So a scheduler with nothing else to do runs it on its own
+//! thread, while a thread of the pool is in reserve ([`DirtyPool::reserve`]): when there is
+//! something to do for the scheduler meanwhile, the two change places ([`DirtyPool::take_over`]).
 
 use super::Schedulers;
 use crate::process::table::ProcessCell;
@@ -44,7 +45,8 @@ impl Queue {
 pub(crate) enum Work {
     /// To run the process at that address.
     Process(usize),
-    /// To be the scheduler of that number from now on: who was it has this thread's place in the pool.
+    /// To be the scheduler of that number from now on: who was it has this thread's place in the
+    /// pool.
     Scheduler(usize),
     /// To end, as all threads of the machine do.
     End,
@@ -60,7 +62,10 @@ pub(crate) struct DirtyThread {
 
 impl DirtyPool {
     pub fn new(threads: usize) -> DirtyPool {
-        DirtyPool { queue: Mutex::default(), threads: (0..threads).map(|_| DirtyThread::default()).collect() }
+        DirtyPool {
+            queue: Mutex::default(),
+            threads: (0..threads).map(|_| DirtyThread::default()).collect(),
+        }
     }
     pub fn threads(&self) -> &[DirtyThread] {
         &self.threads
@@ -95,7 +100,8 @@ impl DirtyPool {
     pub fn take(&self, number: usize) -> Work {
         let mut queue = self.queue.lock();
         loop {
-            // Who had its place may be back before the thread that was called away has woken: then they change places again.
+            // Who had its place may be back before the thread that was called away has woken: then
+            // they change places again.
             if let Some(at) = queue.called_away.iter().position(|(thread, _)| *thread == number) {
                 return Work::Scheduler(queue.called_away.swap_remove(at).1);
             }
@@ -121,7 +127,8 @@ impl DirtyPool {
         });
     }
 
-    /// Takes the place of a thread that has nothing to do, for work of the pool that the caller does itself; the thread's number.
+    /// Takes the place of a thread that has nothing to do, for work of the pool that the caller
+    /// does itself; the thread's number.
     pub fn reserve(&self) -> Option<usize> {
         let mut queue = self.queue.lock();
         let number = queue.idle.pop()?;
@@ -166,14 +173,16 @@ impl Schedulers {
         cell.shared.waits_dirty.store(true, Ordering::Relaxed);
         // SeqCst: pairs with the fence of a sender.
         fence(Ordering::SeqCst);
-        // SAFETY: the caller has just run the process, and nobody else does before it is in a queue.
+        // SAFETY: the caller has just run the process, and nobody else does before it is in a
+        // queue.
         if unsafe { (**cell.process.get()).has_signals() } {
             self.leave_dirty(cell);
         } else {
             pool.push(std::ptr::from_ref(cell) as usize);
         }
     }
-    /// Has a process that waits for a dirty scheduler look at its signals before, if it still waits.
+    /// Has a process that waits for a dirty scheduler look at its signals before, if it still
+    /// waits.
     pub(crate) fn recall(&self, cell: &ProcessCell) {
         let address = std::ptr::from_ref(cell) as usize;
         if self.dirty_cpu.remove(address) || self.dirty_io.remove(address) {

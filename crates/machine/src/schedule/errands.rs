@@ -38,7 +38,8 @@ impl Errands {
 }
 
 impl Schedulers {
-    /// Has every scheduler, online or not, do `errand` once, at the end of its turn. It is dropped after the last has.
+    /// Has every scheduler, online or not, do `errand` once, at the end of its turn. It is dropped
+    /// after the last has.
     pub fn on_each(&self, errand: &Errand) {
         for at in 0..self.count() {
             self.all[at].errands.add(errand.clone());
@@ -55,7 +56,8 @@ impl Schedulers {
         }
     }
 
-    /// Does the errands of the calling thread's scheduler, if it is one that waits for others in the midst of a turn.
+    /// Does the errands of the calling thread's scheduler, if it is one that waits for others in
+    /// the midst of a turn.
     pub fn run_own_errands(&self) {
         if let Some(own) = current_scheduler() {
             self.run_errands(own);

@@ -1,9 +1,10 @@
-//! Schedulers: one thread a core, each with a queue for every priority; work is stolen when a queue is
-//! empty, and threads with nothing to steal sleep.
+//! Schedulers: one thread a core, each with a queue for every priority; work is stolen when a queue
+//! is empty, and threads with nothing to steal sleep.
 //!
-//! A process whose built-in may block is run by a dirty scheduler, unless its scheduler has nothing else to do: then it is run where
-//! it is, and the scheduler is lent. If something else comes to do before the built-in is through, a thread of
-//! the dirty schedulers becomes that scheduler, and the thread that it was is a dirty one from then on.
+//! A process whose built-in may block is run by a dirty scheduler, unless its scheduler has nothing
+//! else to do: then it is run where it is, and the scheduler is lent. If something else comes to do
+//! before the built-in is through, a thread of the dirty schedulers becomes that scheduler, and the
+//! thread that it was is a dirty one from then on.
 
 use crate::code::ModuleCode;
 use crate::process::table::ProcessCell;
@@ -61,8 +62,8 @@ pub trait Engine: Send + Sync {
 
 /// One thread that runs code.
 pub trait Worker {
-    /// Runs the process from `ip` with its saved registers, until it gives up the scheduler. On return
-    /// `ip` and the saved registers say where to go on.
+    /// Runs the process from `ip` with its saved registers, until it gives up the scheduler. On
+    /// return `ip` and the saved registers say where to go on.
     fn run(&mut self, process: &mut Process) -> Outcome;
     /// Runs the built-in that the process stands at, on a dirty scheduler, and leaves the result in
     /// `result_at_hand`.
@@ -119,7 +120,8 @@ pub struct Schedulers {
     /// How many are to, when nobody blocks the others.
     wanted_online: AtomicUsize,
     pub(crate) blockers: Blockers,
-    /// Whether the time that schedulers are busy is measured, and since when (nanoseconds from the start).
+    /// Whether the time that schedulers are busy is measured, and since when (nanoseconds from the
+    /// start).
     pub measuring: AtomicBool,
     pub measured_since_ns: AtomicU64,
 }
@@ -168,24 +170,36 @@ impl Schedulers {
     pub fn queue_lengths(&self) -> Vec<usize> {
         self.all.iter().map(|scheduler| scheduler.waiting()).collect()
     }
-    /// A number that changes when a turn ends, as long as every scheduler is in one; `None` where one is idle.
+    /// A number that changes when a turn ends, as long as every scheduler is in one; `None` where
+    /// one is idle.
     pub fn turns_while_busy(&self) -> Option<u64> {
         let online = self.all.iter().take(self.online());
-        online.clone().all(|scheduler| scheduler.running.load(Ordering::Relaxed)).then(|| self.reductions())
+        online
+            .clone()
+            .all(|scheduler| scheduler.running.load(Ordering::Relaxed))
+            .then(|| self.reductions())
     }
     pub fn reductions(&self) -> u64 {
         self.all.iter().map(|scheduler| scheduler.reductions.load(Ordering::Relaxed)).sum()
     }
-    /// Nanoseconds that each has run processes since measuring began: schedulers, dirty ones for computing, dirty ones
-    /// for input and output.
+    /// Nanoseconds that each has run processes since measuring began: schedulers, dirty ones for
+    /// computing, dirty ones for input and output.
     pub fn busy_ns(&self) -> [Vec<u64>; 3] {
-        let dirty = |pool: &DirtyPool| pool.threads().iter().map(|thread| thread.busy_ns.load(Ordering::Relaxed)).collect();
-        let normal = self.all.iter().map(|scheduler| scheduler.busy_ns.load(Ordering::Relaxed)).collect();
+        let dirty = |pool: &DirtyPool| {
+            pool.threads().iter().map(|thread| thread.busy_ns.load(Ordering::Relaxed)).collect()
+        };
+        let normal =
+            self.all.iter().map(|scheduler| scheduler.busy_ns.load(Ordering::Relaxed)).collect();
         [normal, dirty(&self.dirty_cpu), dirty(&self.dirty_io)]
     }
-    /// Processes that run: on each scheduler, on the dirty ones for computing, on those for input and output.
+    /// Processes that run: on each scheduler, on the dirty ones for computing, on those for input
+    /// and output.
     pub fn running(&self) -> (Vec<usize>, [usize; 2]) {
-        let normal = self.all.iter().map(|scheduler| usize::from(scheduler.running.load(Ordering::Relaxed))).collect();
+        let normal = self
+            .all
+            .iter()
+            .map(|scheduler| usize::from(scheduler.running.load(Ordering::Relaxed)))
+            .collect();
         (normal, [self.dirty_cpu.running(), self.dirty_io.running()])
     }
     /// Processes that wait for a dirty scheduler: for computing, for input and output.
@@ -200,7 +214,10 @@ impl Schedulers {
     /// # Panics
     /// When there are not so many, or it is none.
     pub fn set_online(&self, count: usize) -> usize {
-        assert!((1..=self.count()).contains(&count), "between one and all of the schedulers are online");
+        assert!(
+            (1..=self.count()).contains(&count),
+            "between one and all of the schedulers are online"
+        );
         let before = self.wanted_online.swap(count, Ordering::SeqCst);
         self.apply_wanted_online();
         before
@@ -234,8 +251,8 @@ impl Schedulers {
         }
     }
 
-    /// Puts a runnable process into a queue: that of the calling scheduler, or of the one that ran it
-    /// last. `woken` says that it is new, or waited for a signal that has come.
+    /// Puts a runnable process into a queue: that of the calling scheduler, or of the one that ran
+    /// it last. `woken` says that it is new, or waited for a signal that has come.
     pub fn enqueue(&self, cell: &ProcessCell, woken: bool) {
         let bound = cell.shared.bound.load(Ordering::Relaxed) as usize;
         if (1..=self.online()).contains(&bound) {
@@ -244,11 +261,16 @@ impl Schedulers {
         let here = current_scheduler();
         let at = here.unwrap_or_else(|| {
             let last = cell.shared.scheduler.load(Ordering::Relaxed) as usize;
-            if last < self.online() { last } else { self.next_injected.fetch_add(1, Ordering::Relaxed) % self.online() }
+            if last < self.online() {
+                last
+            } else {
+                self.next_injected.fetch_add(1, Ordering::Relaxed) % self.online()
+            }
         });
         let scheduler = &self.all[at];
         let priority = cell.shared.priority.load(Ordering::Relaxed);
-        scheduler.with_queues(|queues| queues.push(std::ptr::from_ref(cell) as usize, priority, woken));
+        scheduler
+            .with_queues(|queues| queues.push(std::ptr::from_ref(cell) as usize, priority, woken));
         if here.is_none() {
             self.wake(at);
         } else if scheduler.stealable() > 1 {
@@ -256,7 +278,8 @@ impl Schedulers {
         }
     }
 
-    /// Has a process that waits for its turn take the next one with this priority, which is higher than its own.
+    /// Has a process that waits for its turn take the next one with this priority, which is higher
+    /// than its own.
     pub(crate) fn advance(&self, cell: &ProcessCell, priority: u8) {
         let cell = std::ptr::from_ref(cell) as usize;
         // One that is in no queue has its turn now, or is bound to a scheduler.
@@ -289,7 +312,9 @@ impl Schedulers {
     fn stand_by(&self, own: usize) {
         self.all[own].stands_by.store(true, Ordering::SeqCst);
         self.parking.stand_by(own, || {
-            !self.hand_over(own) && self.all[own].errands.is_empty() && own >= self.online.load(Ordering::SeqCst)
+            !self.hand_over(own)
+                && self.all[own].errands.is_empty()
+                && own >= self.online.load(Ordering::SeqCst)
         });
         self.all[own].stands_by.store(false, Ordering::SeqCst);
     }

@@ -1,20 +1,23 @@
 //! Where schedulers sleep that have nothing to do.
 //!
-//! Guarantees: who puts work in place and then calls [`Parking::wake`] for a scheduler can rely on that
-//! scheduler looking for work after that. [`Parking::wake_one`] promises nothing: it is for
+//! Guarantees: who puts work in place and then calls [`Parking::wake`] for a scheduler can rely on
+//! that scheduler looking for work after that. [`Parking::wake_one`] promises nothing: it is for
 //! work that its caller will do itself unless somebody else is quicker.
 //!
-//! The sleeper announces itself and then looks for work once more; the waker puts work in place and then
-//! looks for an announcement. Fences between the two steps on either side keep both from missing the other.
+//! The sleeper announces itself and then looks for work once more; the waker puts work in place and
+//! then looks for an announcement. Fences between the two steps on either side keep both from
+//! missing the other.
 //!
-//! A scheduler that has nothing else to do lends its thread to work that may block ([`Parking::lend`]). It is announced
-//! the same way, but then it is for the waker to find the scheduler another thread; whoever takes the announcement away
-//! first, the thread or a waker, has the scheduler. It may be lent again before the first thread is back: announcements
-//! have numbers, which tell it that this one is not its own.
+//! A scheduler that has nothing else to do lends its thread to work that may block
+//! ([`Parking::lend`]). It is announced the same way, but then it is for the waker to find the
+//! scheduler another thread; whoever takes the announcement away first, the thread or a waker, has
+//! the scheduler. It may be lent again before the first thread is back: announcements have numbers,
+//! which tell it that this one is not its own.
 //!
-//! One of those that sleep waits for descriptors meanwhile ([`Poll`]): it is woken by what comes in, without another thread between.
-//! One at a time does so, asleep or, between two turns, for a look ([`Parking::look`]). While nobody does for a while, since all are in
-//! long turns, a thread stands in ([`Parking::stand_in`]).
+//! One of those that sleep waits for descriptors meanwhile ([`Poll`]): it is woken by what comes
+//! in, without another thread between. One at a time does so, asleep or, between two turns, for a
+//! look ([`Parking::look`]). While nobody does for a while, since all are in long turns, a thread
+//! stands in ([`Parking::stand_in`]).
 
 use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering, fence};
 use crate::sync::{Condvar, Mutex};
@@ -32,12 +35,14 @@ const NOBODY: usize = usize::MAX;
 const STAND_IN: usize = usize::MAX - 1;
 /// How long descriptors may be unwatched before a thread stands in.
 const UNWATCHED_MAX: Duration = Duration::from_millis(5);
-/// For so many times [`UNWATCHED_MAX`] the same scheduler polls without news before the thread that would stand in sleeps.
+/// For so many times [`UNWATCHED_MAX`] the same scheduler polls without news before the thread that
+/// would stand in sleeps.
 const QUIET_MAX: u32 = 20;
 
 /// What waits for news of descriptors. One thread at a time does.
 pub trait Poll: Send + Sync {
-    /// Waits for news, which is kept for the calling thread; for so long at most, or without end. Whether the time was over.
+    /// Waits for news, which is kept for the calling thread; for so long at most, or without end.
+    /// Whether the time was over.
     fn wait(&self, at_most: Option<Duration>) -> bool;
     /// Ends the wait of whoever waits, or the next one's.
     fn interrupt(&self);
@@ -58,8 +63,8 @@ struct Place {
     sleeping: AtomicBool,
     /// Its scheduler is not online: it sleeps until it is.
     standing_by: AtomicBool,
-    /// Its thread does work that may block, and another may have the scheduler: the number it was lent under. Otherwise
-    /// [`NOT_LENT`].
+    /// Its thread does work that may block, and another may have the scheduler: the number it was
+    /// lent under. Otherwise [`NOT_LENT`].
     lent: AtomicUsize,
     woken: Mutex<bool>,
     changed: Condvar,
@@ -98,11 +103,12 @@ impl Parking {
         }
     }
 
-    /// Has a scheduler look for work, of which there is some since before the call. If it was lent, the caller has to let another
-    /// thread run it.
+    /// Has a scheduler look for work, of which there is some since before the call. If it was lent,
+    /// the caller has to let another thread run it.
     #[must_use]
     pub fn wake(&self, at: usize) -> Option<Lent> {
-        // SeqCst: pairs with the fence of the sleeper. Either it sees the work, or we see it sleeping.
+        // SeqCst: pairs with the fence of the sleeper. Either it sees the work, or we see it
+        // sleeping.
         fence(Ordering::SeqCst);
         let place = &self.places[at];
         if place.sleeping.load(Ordering::Relaxed) || place.standing_by.load(Ordering::Relaxed) {
@@ -133,8 +139,8 @@ impl Parking {
         self.sleepers.load(Ordering::Relaxed) > 0
     }
 
-    /// Wakes a sleeping scheduler, if one is seen, to take some of the work. If it was lent, the caller has to let another
-    /// thread run it.
+    /// Wakes a sleeping scheduler, if one is seen, to take some of the work. If it was lent, the
+    /// caller has to let another thread run it.
     #[inline]
     #[must_use]
     pub fn wake_one(&self) -> Option<Lent> {
@@ -146,14 +152,15 @@ impl Parking {
         // Who polls had better go on with it.
         let poller = self.poller.load(Ordering::Relaxed);
         let others = (0..self.places.len()).filter(|at| *at != poller);
-        let lent = || self.places.iter().position(|place| place.lent.load(Ordering::Relaxed) != NOT_LENT);
+        let lent =
+            || self.places.iter().position(|place| place.lent.load(Ordering::Relaxed) != NOT_LENT);
         let poller = || Some(poller).filter(|at| *at < self.places.len() && is_asleep(at));
         self.wake(others.clone().find(is_asleep).or_else(poller).or_else(lent)?)
     }
 
-    /// Announces that a scheduler's thread does work that may block, until it has it back by [`Parking::take_back`]; nobody else
-    /// lends anything under that number meanwhile. `false`: it still has it, as there is work for the scheduler;
-    /// `idle` looks whether there is none.
+    /// Announces that a scheduler's thread does work that may block, until it has it back by
+    /// [`Parking::take_back`]; nobody else lends anything under that number meanwhile. `false`: it
+    /// still has it, as there is work for the scheduler; `idle` looks whether there is none.
     pub fn lend(&self, own: usize, number: usize, idle: impl FnOnce() -> bool) -> bool {
         self.sleepers.fetch_add(1, Ordering::Relaxed);
         self.places[own].lent.store(number, Ordering::Relaxed);
@@ -164,16 +171,25 @@ impl Parking {
 
     /// Ends that a scheduler is lent; `false` when another thread has it.
     pub fn take_back(&self, own: usize, number: usize) -> bool {
-        let is_back = self.places[own].lent.compare_exchange(number, NOT_LENT, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+        let is_back = self.places[own]
+            .lent
+            .compare_exchange(number, NOT_LENT, Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok();
         if is_back {
             self.sleepers.fetch_sub(1, Ordering::Relaxed);
         }
         is_back
     }
 
-    /// Sleeps until it is woken, unless there is work: `idle` looks whether there is none. One that has slept for a while
-    /// does `when_idle` and sleeps on. Where news of descriptors has ended its sleep, what is to act on it.
-    pub fn sleep(&self, own: usize, idle: impl FnOnce() -> bool, when_idle: impl FnOnce()) -> Option<&'static dyn Poll> {
+    /// Sleeps until it is woken, unless there is work: `idle` looks whether there is none. One that
+    /// has slept for a while does `when_idle` and sleeps on. Where news of descriptors has ended
+    /// its sleep, what is to act on it.
+    pub fn sleep(
+        &self,
+        own: usize,
+        idle: impl FnOnce() -> bool,
+        when_idle: impl FnOnce(),
+    ) -> Option<&'static dyn Poll> {
         let place = &self.places[own];
         let poll = self.begin_polling(own);
         let mut woken = place.woken.lock();
@@ -212,7 +228,8 @@ impl Parking {
         let _ = self.poll.set(poll);
     }
 
-    /// Looks for news of descriptors without waiting, unless somebody waits for it; what is to act on it.
+    /// Looks for news of descriptors without waiting, unless somebody waits for it; what is to act
+    /// on it.
     pub fn look(&self, own: usize) -> Option<&'static dyn Poll> {
         let poll = self.begin_polling(own)?;
         poll.wait(Some(Duration::ZERO));
@@ -229,7 +246,12 @@ impl Parking {
     fn begin_polling(&self, as_who: usize) -> Option<&'static dyn Poll> {
         let poll = *self.poll.get()?;
         let is_free = self.poller.load(Ordering::Relaxed) == NOBODY;
-        (is_free && self.poller.compare_exchange(NOBODY, as_who, Ordering::AcqRel, Ordering::Relaxed).is_ok()).then_some(poll)
+        (is_free
+            && self
+                .poller
+                .compare_exchange(NOBODY, as_who, Ordering::AcqRel, Ordering::Relaxed)
+                .is_ok())
+        .then_some(poll)
     }
 
     fn end_polling(&self, poll: Option<&'static dyn Poll>) {
@@ -248,8 +270,9 @@ impl Parking {
         }
     }
 
-    /// Polls while no scheduler does, as long as that is so, and acts on the news by `act`; `wake` wakes somebody else to do it.
-    /// It sleeps while the same scheduler waits for long, and returns when `is_to_end` says so.
+    /// Polls while no scheduler does, as long as that is so, and acts on the news by `act`; `wake`
+    /// wakes somebody else to do it. It sleeps while the same scheduler waits for long, and returns
+    /// when `is_to_end` says so.
     pub fn stand_in(
         &self,
         act: impl Fn(&'static dyn Poll),
@@ -267,9 +290,7 @@ impl Parking {
                     self.sleep_while_polled();
                     quiet = 0;
                 }
-            } else if !has_changed
-                && let Some(poll) = self.begin_polling(STAND_IN)
-            {
+            } else if !has_changed && let Some(poll) = self.begin_polling(STAND_IN) {
                 poll.wait(Some(UNWATCHED_MAX));
                 self.end_polling(Some(poll));
                 act(poll);
@@ -290,13 +311,16 @@ impl Parking {
         self.stand_in_sleeps.store(true, Ordering::Relaxed);
         // SeqCst: pairs with the fence of who has polled.
         fence(Ordering::SeqCst);
-        while self.poller.load(Ordering::Relaxed) != NOBODY && self.stand_in_sleeps.load(Ordering::Relaxed) {
+        while self.poller.load(Ordering::Relaxed) != NOBODY
+            && self.stand_in_sleeps.load(Ordering::Relaxed)
+        {
             self.stand_in.1.wait(&mut guard);
         }
         self.stand_in_sleeps.store(false, Ordering::Relaxed);
     }
 
-    /// Sleeps until it is woken, unless `offline` finds that it is to go on. Work does not count: it is for others.
+    /// Sleeps until it is woken, unless `offline` finds that it is to go on. Work does not count:
+    /// it is for others.
     pub fn stand_by(&self, own: usize, offline: impl FnOnce() -> bool) {
         let place = &self.places[own];
         let mut woken = place.woken.lock();
@@ -330,7 +354,11 @@ mod loom_tests {
         }
         fn take(&self) -> bool {
             let work = self.work.load(Ordering::Relaxed);
-            work > 0 && self.work.compare_exchange(work, work - 1, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+            work > 0
+                && self
+                    .work
+                    .compare_exchange(work, work - 1, Ordering::Relaxed, Ordering::Relaxed)
+                    .is_ok()
         }
         /// A scheduler that goes to sleep until it gets `count` pieces of work.
         fn scheduler(model: &Arc<Model>, own: usize, count: usize) -> thread::JoinHandle<()> {
@@ -341,7 +369,11 @@ mod loom_tests {
                     if model.take() {
                         done += 1;
                     } else {
-                        let _ = model.parking.sleep(own, || model.work.load(Ordering::Relaxed) == 0, || ());
+                        let _ = model.parking.sleep(
+                            own,
+                            || model.work.load(Ordering::Relaxed) == 0,
+                            || (),
+                        );
                     }
                 }
             })
@@ -383,7 +415,10 @@ mod loom_tests {
     }
 
     fn with_poll(model: &Arc<Model>) {
-        model.parking.set_poll(Box::leak(Box::new(Interruptible { interrupted: Mutex::new(false), changed: Condvar::new() })));
+        model.parking.set_poll(Box::leak(Box::new(Interruptible {
+            interrupted: Mutex::new(false),
+            changed: Condvar::new(),
+        })));
     }
 
     #[test]
@@ -433,11 +468,13 @@ mod loom_tests {
     fn loom_work_for_one_of_two_is_done_by_its_owner_or_a_thief() {
         loom::model(|| {
             let model = Model::new(2);
-            // Scheduler 1 takes what it finds once; scheduler 0 has the work, and does what is left.
+            // Scheduler 1 takes what it finds once; scheduler 0 has the work, and does what is
+            // left.
             let other = model.clone();
             let thief = thread::spawn(move || {
                 if !other.take() {
-                    let _ = other.parking.sleep(1, || other.work.load(Ordering::Relaxed) == 0, || ());
+                    let _ =
+                        other.parking.sleep(1, || other.work.load(Ordering::Relaxed) == 0, || ());
                     other.take();
                 }
             });
@@ -452,7 +489,8 @@ mod loom_tests {
         });
     }
 
-    /// A thread that has the only scheduler: it lends it, under that number, and does the work there is if it gets it back.
+    /// A thread that has the only scheduler: it lends it, under that number, and does the work
+    /// there is if it gets it back.
     fn lender(model: &Model, number: usize) {
         let idle = || model.work.load(Ordering::Relaxed) == 0;
         if !model.parking.lend(0, number, idle) || model.parking.take_back(0, number) {
@@ -577,13 +615,16 @@ mod tests {
         wait_until("the thread polls", || acted.load(Ordering::SeqCst) >= 2);
         // A scheduler that sleeps polls instead.
         let place = parking.clone();
-        let scheduler = std::thread::spawn(move || {
-            while place.sleep(0, || true, || ()).is_none() {}
-        });
+        let scheduler =
+            std::thread::spawn(move || while place.sleep(0, || true, || ()).is_none() {});
         wait_until("the thread sleeps", || parking.stand_in_sleeps.load(Ordering::SeqCst));
         let before = (acted.load(Ordering::SeqCst), poll.waits.load(Ordering::SeqCst));
         std::thread::sleep(UNWATCHED_MAX * 4);
-        assert_eq!((acted.load(Ordering::SeqCst), poll.waits.load(Ordering::SeqCst)), before, "all is quiet");
+        assert_eq!(
+            (acted.load(Ordering::SeqCst), poll.waits.load(Ordering::SeqCst)),
+            before,
+            "all is quiet"
+        );
         assert_eq!(parking.wake(0), None);
         scheduler.join().expect("it does not panic");
         wait_until("the thread stands in again", || acted.load(Ordering::SeqCst) > before.0);

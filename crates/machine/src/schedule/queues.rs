@@ -78,9 +78,9 @@ impl Queues {
         }
         found
     }
-    /// A woken process, or one whose turn was over. The latter is passed over by the woken ones that
-    /// came before it, so that who starts processes does not go on until those have had their turn,
-    /// and by [`WOKEN_TURNS`] of those that came after it.
+    /// A woken process, or one whose turn was over. The latter is passed over by the woken ones
+    /// that came before it, so that who starts processes does not go on until those have had their
+    /// turn, and by [`WOKEN_TURNS`] of those that came after it.
     fn pop_normal(&mut self) -> Option<usize> {
         let normal = &mut self.by_priority[Priority::Normal as usize];
         let came_before = normal.front().is_none_or(|first| self.woken_out < first.behind);
@@ -95,10 +95,14 @@ impl Queues {
     /// The next for the scheduler itself.
     pub fn pop_own(&mut self) -> Option<usize> {
         self.bound_turn = !self.bound_turn && !self.bound.is_empty();
-        if self.bound_turn || self.length == 0 { self.bound.pop_front().or_else(|| self.pop()) } else { self.pop() }
+        if self.bound_turn || self.length == 0 {
+            self.bound.pop_front().or_else(|| self.pop())
+        } else {
+            self.pop()
+        }
     }
-    /// The next, for the scheduler or for a thief: of those not bound, the highest priority, and of those the one that
-    /// has waited longest.
+    /// The next, for the scheduler or for a thief: of those not bound, the highest priority, and of
+    /// those the one that has waited longest.
     pub fn pop(&mut self) -> Option<usize> {
         if self.length == 0 {
             return None;

@@ -1,4 +1,5 @@
-//! Where work goes when one scheduler has too little or too much: stealing, calling for help, handing over.
+//! Where work goes when one scheduler has too little or too much: stealing, calling for help,
+//! handing over.
 
 use super::queues::Queues;
 use super::{Scheduler, Schedulers};
@@ -9,9 +10,9 @@ use std::sync::atomic::Ordering;
 const CALLS_APART_NS: u64 = 250_000;
 
 impl Schedulers {
-    /// Wakes a sleeping scheduler to take some of this one's work, but not at once after the last: it may find that the work is
-    /// done, and go back to sleep, and to be woken takes it as long as many a turn. What is left waits for the next call or
-    /// the end of this turn.
+    /// Wakes a sleeping scheduler to take some of this one's work, but not at once after the last:
+    /// it may find that the work is done, and go back to sleep, and to be woken takes it as long as
+    /// many a turn. What is left waits for the next call or the end of this turn.
     #[inline]
     pub(super) fn call_for_help(&self, scheduler: &Scheduler) {
         if !self.parking.has_sleepers() {
@@ -48,8 +49,8 @@ impl Schedulers {
 
     /// Gives the first scheduler all that waits here; whether there was anything.
     pub(super) fn hand_over(&self, own: usize) -> bool {
-        let left: Vec<usize> = self.all[own]
-            .with_queues(|queues| std::iter::from_fn(|| queues.pop_own()).collect());
+        let left: Vec<usize> =
+            self.all[own].with_queues(|queues| std::iter::from_fn(|| queues.pop_own()).collect());
         if left.is_empty() {
             return false;
         }

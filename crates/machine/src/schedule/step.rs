@@ -1,5 +1,5 @@
-//! One step of a scheduler: errands, descriptors, then a process's turn. A thread takes steps until there is nothing to do,
-//! and sleeps; something else, such as a test, may take them one by one.
+//! One step of a scheduler: errands, descriptors, then a process's turn. A thread takes steps until
+//! there is nothing to do, and sleeps; something else, such as a test, may take them one by one.
 
 use super::turn::Dirty;
 use super::{CURRENT, Worker, deferred, watch};
@@ -18,7 +18,8 @@ pub enum Step {
     Ran,
     /// There was none to run, or the scheduler is not online.
     Idle,
-    /// Another thread is the scheduler from now on, and the caller is the dirty I/O scheduler of that number.
+    /// Another thread is the scheduler from now on, and the caller is the dirty I/O scheduler of
+    /// that number.
     Replaced { dirty_io: usize },
 }
 
@@ -32,7 +33,8 @@ pub struct Drive<'a> {
 }
 
 impl Drive<'_> {
-    /// Makes the calling thread the scheduler of that number, from 0. No other may be it at the same time.
+    /// Makes the calling thread the scheduler of that number, from 0. No other may be it at the
+    /// same time.
     pub fn new<'a>(vm: &'static Vm, number: usize, worker: &'a mut dyn Worker) -> Drive<'a> {
         CURRENT.set(Some(number));
         Drive { vm, number, worker, looked_at: 0 }
@@ -52,7 +54,9 @@ impl Drive<'_> {
         let (dirty, given_up) = self.run(cell);
         match dirty {
             Some(Dirty::Cpu) => schedulers.queue_dirty(cell, &schedulers.dirty_cpu),
-            Some(Dirty::Io) if given_up.is_some() => schedulers.queue_dirty(cell, &schedulers.dirty_io),
+            Some(Dirty::Io) if given_up.is_some() => {
+                schedulers.queue_dirty(cell, &schedulers.dirty_io);
+            }
             Some(Dirty::Io) => return self.lend_to(cell),
             None => {}
         }
@@ -77,8 +81,8 @@ impl Drive<'_> {
         }
     }
 
-    /// Runs a process for a turn: what kind of dirty scheduler it is for afterwards, and the number of the dirty scheduler that
-    /// the thread has become because the turn took too long.
+    /// Runs a process for a turn: what kind of dirty scheduler it is for afterwards, and the number
+    /// of the dirty scheduler that the thread has become because the turn took too long.
     fn run(&mut self, cell: &ProcessCell) -> (Option<Dirty>, Option<usize>) {
         let scheduler = &self.vm.schedulers.all[self.number];
         scheduler.running.store(true, Ordering::Relaxed);
@@ -98,8 +102,8 @@ impl Drive<'_> {
         (dirty, given_up)
     }
 
-    /// Runs work that may block on this thread, which lends its scheduler meanwhile; on a dirty scheduler, where there is other
-    /// work to do here.
+    /// Runs work that may block on this thread, which lends its scheduler meanwhile; on a dirty
+    /// scheduler, where there is other work to do here.
     fn lend_to(&mut self, cell: &ProcessCell) -> Step {
         let schedulers = &self.vm.schedulers;
         let Some(dirty_io) = schedulers.lend(self.number) else {

@@ -8,8 +8,8 @@ use crate::process::table::ProcessCell;
 use crate::vm::Vm;
 use std::ffi::CString;
 use std::fmt;
-use std::thread::Builder;
 use std::sync::atomic::Ordering;
+use std::thread::Builder;
 
 /// What a thread is; its number is that among its kind, from 0.
 #[derive(Clone, Copy)]
@@ -31,8 +31,8 @@ impl fmt::Display for Role {
 }
 
 impl Schedulers {
-    /// Lends a scheduler to work that may block, if it has nothing else to do; the number of the dirty scheduler whose place its
-    /// thread has until [`Schedulers::take_back`].
+    /// Lends a scheduler to work that may block, if it has nothing else to do; the number of the
+    /// dirty scheduler whose place its thread has until [`Schedulers::take_back`].
     pub(super) fn lend(&self, own: usize) -> Option<usize> {
         let scheduler = &self.all[own];
         let idle = || scheduler.waiting() == 0;
@@ -47,8 +47,9 @@ impl Schedulers {
         None
     }
 
-    /// Has another thread go on as the scheduler that the calling thread is, in the midst of a turn that takes too long. The
-    /// number of the dirty scheduler that the caller is from now on; `None` where too few threads are left that could.
+    /// Has another thread go on as the scheduler that the calling thread is, in the midst of a turn
+    /// that takes too long. The number of the dirty scheduler that the caller is from now on;
+    /// `None` where too few threads are left that could.
     pub(super) fn give_up(&self, own: usize) -> Option<usize> {
         let spare = self.dirty_io.reserve_of_many()?;
         CURRENT.set(None);
@@ -57,7 +58,8 @@ impl Schedulers {
         Some(spare)
     }
 
-    /// Ends that a scheduler is lent; `false` when another thread runs it now, and the caller's is that dirty scheduler.
+    /// Ends that a scheduler is lent; `false` when another thread runs it now, and the caller's is
+    /// that dirty scheduler.
     pub(super) fn take_back(&self, own: usize, spare: usize) -> bool {
         let is_back = self.parking.take_back(own, spare);
         if is_back {
@@ -69,7 +71,11 @@ impl Schedulers {
     /// Sleeps until there may be work; what is to act on news of descriptors, where there is some.
     fn sleep(&self, own: usize, when_idle: fn()) -> Option<&'static dyn Poll> {
         // Work that came in before we announced that we sleep would not wake us.
-        let idle = || self.all.iter().all(|other| other.length.load(Ordering::Relaxed) == 0) && self.all[own].bound_length.load(Ordering::Relaxed) == 0 && self.all[own].errands.is_empty();
+        let idle = || {
+            self.all.iter().all(|other| other.length.load(Ordering::Relaxed) == 0)
+                && self.all[own].bound_length.load(Ordering::Relaxed) == 0
+                && self.all[own].errands.is_empty()
+        };
         self.parking.sleep(own, idle, when_idle)
     }
 
@@ -104,10 +110,12 @@ impl Vm {
         Ok(())
     }
 
-    /// Has schedulers wait for descriptors when they have nothing else to do. Only what is given first counts.
+    /// Has schedulers wait for descriptors when they have nothing else to do. Only what is given
+    /// first counts.
     ///
     /// # Errors
-    /// When the operating system refuses the thread that polls while all schedulers are in long turns.
+    /// When the operating system refuses the thread that polls while all schedulers are in long
+    /// turns.
     pub fn set_poll(&'static self, poll: &'static dyn Poll) -> std::io::Result<()> {
         let schedulers = &self.schedulers;
         let wake = || schedulers.take_over(schedulers.parking.wake_one());
@@ -136,14 +144,19 @@ impl Vm {
         }
     }
 
-    /// Runs processes until another thread is this scheduler; what the thread is to be then, if it is not to end.
+    /// Runs processes until another thread is this scheduler; what the thread is to be then, if it
+    /// is not to end.
     fn run_scheduler(&'static self, number: usize, worker: &mut dyn Worker) -> Option<Role> {
         let mut drive = Drive::new(self, number, worker);
         while !self.threads_are_to_end() {
             match drive.step() {
                 Step::Ran => {}
-                Step::Idle if number >= self.schedulers.online() => self.schedulers.stand_by(number),
-                Step::Idle => self.act_on_news(self.schedulers.sleep(number, self.config.when_idle)),
+                Step::Idle if number >= self.schedulers.online() => {
+                    self.schedulers.stand_by(number);
+                }
+                Step::Idle => {
+                    self.act_on_news(self.schedulers.sleep(number, self.config.when_idle));
+                }
                 Step::Replaced { dirty_io } => return Some(Role::DirtyIo(dirty_io)),
             }
         }
@@ -158,7 +171,8 @@ impl Vm {
         }
     }
 
-    /// Runs processes that may block or compute for long until this thread is to be a scheduler, or to end.
+    /// Runs processes that may block or compute for long until this thread is to be a scheduler, or
+    /// to end.
     fn run_dirty_scheduler(
         &'static self,
         pool: &DirtyPool,
@@ -174,7 +188,8 @@ impl Vm {
                     // SAFETY: a process is alive while it runs, and it runs here now.
                     let cell = unsafe { &*(cell as *const ProcessCell) };
                     // SAFETY: as above; we alone run it.
-                    let has_ended = unsafe { self.run_dirty(cell, &pool.threads()[number], worker) };
+                    let has_ended =
+                        unsafe { self.run_dirty(cell, &pool.threads()[number], worker) };
                     deferred::run();
                     // SAFETY: as above.
                     unsafe { self.after_dirty(cell, has_ended) };

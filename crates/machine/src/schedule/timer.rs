@@ -26,8 +26,9 @@ enum Due {
 struct State {
     pending: BTreeMap<TimerKey, Due>,
     next_number: u64,
-    /// Until when the timer thread sleeps; 0 while it is awake. It is woken only for what is due earlier: a timer that
-    /// was cancelled meanwhile costs one look, a thousand timers set and cancelled cost no wake-up.
+    /// Until when the timer thread sleeps; 0 while it is awake. It is woken only for what is due
+    /// earlier: a timer that was cancelled meanwhile costs one look, a thousand timers set and
+    /// cancelled cost no wake-up.
     sleeps_until_ns: u64,
 }
 
@@ -38,7 +39,14 @@ pub struct Timers {
 
 impl Timers {
     pub(crate) fn new() -> Timers {
-        Timers { state: Mutex::new(State { pending: BTreeMap::new(), next_number: 0, sleeps_until_ns: 0 }), changed: Condvar::new() }
+        Timers {
+            state: Mutex::new(State {
+                pending: BTreeMap::new(),
+                next_number: 0,
+                sleeps_until_ns: 0,
+            }),
+            changed: Condvar::new(),
+        }
     }
 
     fn insert(&self, at_ns: u64, due: Due) -> TimerKey {
@@ -65,7 +73,8 @@ impl Timers {
         self.state.lock().pending.remove(&key).is_some()
     }
 
-    /// What a pending timer that [`Timers::start`] has started would do; it is no longer pending then.
+    /// What a pending timer that [`Timers::start`] has started would do; it is no longer pending
+    /// then.
     pub fn take(&self, key: TimerKey) -> Option<TimerAction> {
         match self.state.lock().pending.remove(&key)? {
             Due::Run(action) => Some(action),
@@ -99,7 +108,9 @@ impl Timers {
                     let due = state.pending.remove(&key).expect("it was there under this lock");
                     drop(state);
                     match due {
-                        Due::Receive { pid, sequence } => crate::signal::receive_timeout(vm, pid, sequence),
+                        Due::Receive { pid, sequence } => {
+                            crate::signal::receive_timeout(vm, pid, sequence);
+                        }
                         Due::Run(action) => action(vm),
                     }
                     state = self.state.lock();

@@ -1,5 +1,5 @@
-//! A process's turn: on a scheduler, until its reductions are used up, it waits or it ends; on a dirty scheduler, one
-//! built-in.
+//! A process's turn: on a scheduler, until its reductions are used up, it waits or it ends; on a
+//! dirty scheduler, one built-in.
 
 use super::dirty::DirtyThread;
 use super::{Outcome, Worker, watch};
@@ -21,7 +21,12 @@ impl Vm {
     ///
     /// # Safety
     /// The caller took the process out of a run queue.
-    pub(super) unsafe fn run_process(&'static self, cell: &ProcessCell, number: usize, worker: &mut dyn Worker) -> Option<Dirty> {
+    pub(super) unsafe fn run_process(
+        &'static self,
+        cell: &ProcessCell,
+        number: usize,
+        worker: &mut dyn Worker,
+    ) -> Option<Dirty> {
         let guard = crossbeam_epoch::pin();
         let scheduler = &self.schedulers.all[number];
         self.statistics.context_switches.add(1);
@@ -45,8 +50,10 @@ impl Vm {
                 process.run_tasks();
             }
             // The turn for the request to trace it is none to be told of.
-            let goes_on_waiting = !was_traced && process.trace.flags != 0 && process.would_wait_on();
-            let rests = goes_on_waiting || process.extra.as_ref().is_some_and(|extra| extra.suspended > 0);
+            let goes_on_waiting =
+                !was_traced && process.trace.flags != 0 && process.would_wait_on();
+            let rests =
+                goes_on_waiting || process.extra.as_ref().is_some_and(|extra| extra.suspended > 0);
             if process.trace.flags != 0 && !rests {
                 process.trace_scheduled(swarmrt_term::atom!("in"));
             }
@@ -55,10 +62,12 @@ impl Vm {
             let outcome = if rests {
                 Outcome::Wait
             } else {
-                watch::watched(process, |process| worker.run(process)).unwrap_or_else(|stop::Stopped| {
-                    process.break_off();
-                    Outcome::Exit
-                })
+                watch::watched(process, |process| worker.run(process)).unwrap_or_else(
+                    |stop::Stopped| {
+                        process.break_off();
+                        Outcome::Exit
+                    },
+                )
             };
             if let Some((started, from)) = started {
                 system_monitor::turn_ended(process, started, from);
@@ -121,11 +130,17 @@ impl Vm {
         }
     }
 
-    /// Runs the built-in that a process stands at, as that dirty scheduler; whether the process was ended meanwhile.
+    /// Runs the built-in that a process stands at, as that dirty scheduler; whether the process was
+    /// ended meanwhile.
     ///
     /// # Safety
     /// The caller alone runs the process.
-    pub(super) unsafe fn run_dirty(&'static self, cell: &ProcessCell, thread: &DirtyThread, worker: &mut dyn Worker) -> bool {
+    pub(super) unsafe fn run_dirty(
+        &'static self,
+        cell: &ProcessCell,
+        thread: &DirtyThread,
+        worker: &mut dyn Worker,
+    ) -> bool {
         let _guard = crossbeam_epoch::pin();
         cell.shared.waits_dirty.store(false, Ordering::Relaxed);
         thread.running.store(true, Ordering::Relaxed);

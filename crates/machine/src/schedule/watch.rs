@@ -1,5 +1,6 @@
-//! What is looked for during a turn, by the steps of walks over terms ([`swarmrt_term::stop`]): whether the process is to end,
-//! and whether the turn takes so long that another thread had better be the scheduler meanwhile.
+//! What is looked for during a turn, by the steps of walks over terms ([`swarmrt_term::stop`]):
+//! whether the process is to end, and whether the turn takes so long that another thread had better
+//! be the scheduler meanwhile.
 
 use super::current_scheduler;
 use crate::process::Process;
@@ -18,7 +19,8 @@ struct Turn {
 }
 
 thread_local! {
-    /// The dirty scheduler that this thread is since it gave up its scheduler in the midst of a turn.
+    /// The dirty scheduler that this thread is since it gave up its scheduler in the midst of a
+    /// turn.
     static GIVEN_UP: Cell<Option<usize>> = const { Cell::new(None) };
 }
 
@@ -31,16 +33,20 @@ pub(super) fn given_up() -> Option<usize> {
 ///
 /// # Errors
 /// When it has ended so.
-pub(super) fn watched<R>(process: &mut Process, work: impl FnOnce(&mut Process) -> R) -> Result<R, Stopped> {
+pub(super) fn watched<R>(
+    process: &mut Process,
+    work: impl FnOnce(&mut Process) -> R,
+) -> Result<R, Stopped> {
     let turn = Turn { process, questions: Cell::new(0) };
     let watcher = Watcher { is_to_end, subject: (&raw const turn).cast() };
-    // SAFETY: the process is the caller's, and this is the only reference to it that is used meanwhile.
+    // SAFETY: the process is the caller's, and this is the only reference to it that is used
+    // meanwhile.
     stop::watched(watcher, || work(unsafe { &mut *turn.process.cast_mut() }))
 }
 
 fn is_to_end(turn: *const ()) -> bool {
-    // SAFETY: it outlives the work, which asks on its own thread; of the process only what nobody changes during a walk
-    // over terms is read: its queue of signals, and its relations.
+    // SAFETY: it outlives the work, which asks on its own thread; of the process only what nobody
+    // changes during a walk over terms is read: its queue of signals, and its relations.
     let (turn, process) = unsafe {
         let turn = &*turn.cast::<Turn>();
         (turn, &*turn.process)

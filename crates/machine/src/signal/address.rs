@@ -1,8 +1,8 @@
 //! Who a signal goes to: what a program may name as a receiver, told apart in one place.
 
 use crate::process::Process;
-use crate::signal::remote::{How, RemotePid, RemoteRef, RemoteSignal, RemoteTo, Sent};
 use crate::signal;
+use crate::signal::remote::{How, RemotePid, RemoteRef, RemoteSignal, RemoteTo, Sent};
 use crate::vm::Vm;
 use swarmrt_term::{Atom, FragmentHeap, RefKind, RefValue, Term};
 
@@ -17,13 +17,14 @@ pub enum Recipient {
     Alias(RefValue),
     /// Something on another node.
     Remote { node: Atom, to: RemoteTo },
-    /// Nothing that is there: a reference that is no alias, an identifier of an earlier run of this node, a name that
-    /// nobody has where that is no error.
+    /// Nothing that is there: a reference that is no alias, an identifier of an earlier run of this
+    /// node, a name that nobody has where that is no error.
     Nobody,
 }
 
 impl Recipient {
-    /// What a term names; `None` when it names nothing that could receive, or is a name of this node that nobody has.
+    /// What a term names; `None` when it names nothing that could receive, or is a name of this
+    /// node that nobody has.
     pub fn of(vm: &Vm, term: Term) -> Option<Recipient> {
         if let Some(pid) = term.as_pid() {
             return Some(Recipient::Process(pid));
@@ -84,7 +85,8 @@ pub enum Delivery {
 }
 
 impl Process {
-    /// Sends a message with the process's token, if it has one. `given` is how the program spoke of the receiver.
+    /// Sends a message with the process's token, if it has one. `given` is how the program spoke of
+    /// the receiver.
     pub fn send(&mut self, given: Term, to: Recipient, message: Term, how: How) -> Delivery {
         let vm = self.vm;
         let delivered = match to {

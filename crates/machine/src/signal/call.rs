@@ -1,9 +1,9 @@
 //! Calls: work that one process has done in the context of another, and when it may be done early.
 
+use super::{Kind, deliver};
 use crate::process::Process;
 use crate::process::sequential::TOKEN_BIT;
 use crate::vm::Vm;
-use super::{Kind, deliver};
 use swarmrt_heap::Fragment;
 use swarmrt_term::Term;
 
@@ -25,17 +25,19 @@ const CALL_TAKEN: u64 = 0;
 /// The `sequence` of a call signal that may be answered early: see [`send_question`].
 pub(super) const QUESTION: u32 = 1;
 
-/// The `sequence` of a call signal that may be answered while a library's function runs: see [`send_look`].
+/// The `sequence` of a call signal that may be answered while a library's function runs: see
+/// [`send_look`].
 pub(super) const LOOK: u32 = 3;
 
-/// The `sequence` of a call signal that may be answered then if only messages and [`LATER`] ones are in front: see
-/// [`send_inspection`].
+/// The `sequence` of a call signal that may be answered then if only messages and [`LATER`] ones
+/// are in front: see [`send_inspection`].
 pub(super) const INSPECTION: u32 = 4;
 
 /// The `sequence` of a call signal that nobody need see done before: see [`send_later`].
 pub(super) const LATER: u32 = 5;
 
-/// The `sequence` of a call signal that changes what such a question may be about: see [`send_change`].
+/// The `sequence` of a call signal that changes what such a question may be about: see
+/// [`send_change`].
 pub(super) const CHANGE: u32 = 2;
 
 /// As [`CHANGE`], and it may be done while a library's function runs: see [`send_small_change`].
@@ -46,8 +48,8 @@ pub fn send_call(vm: &'static Vm, to: u64, call: Call) -> bool {
     send_call_as(vm, to, call, 0)
 }
 
-/// As [`send_call`], for what looks at nothing of the process but its group leader, or whether it is there.
-/// A process whose turn takes long answers it in between.
+/// As [`send_call`], for what looks at nothing of the process but its group leader, or whether it
+/// is there. A process whose turn takes long answers it in between.
 pub fn send_question(vm: &'static Vm, to: u64, call: Call) -> bool {
     send_call_as(vm, to, call, QUESTION)
 }
@@ -57,26 +59,27 @@ pub fn send_change(vm: &'static Vm, to: u64, call: Call) -> bool {
     send_call_as(vm, to, call, CHANGE)
 }
 
-/// As [`send_change`], for one that needs no heap. It is done early while the process is in a library's function on a dirty
-/// scheduler.
+/// As [`send_change`], for one that needs no heap. It is done early while the process is in a
+/// library's function on a dirty scheduler.
 pub fn send_small_change(vm: &'static Vm, to: u64, call: Call) -> bool {
     send_call_as(vm, to, call, SMALL_CHANGE)
 }
 
-/// As [`send_call`], for what looks at nothing of the process but its stack. It is done early while the process is in
-/// a library's function on a dirty scheduler.
+/// As [`send_call`], for what looks at nothing of the process but its stack. It is done early while
+/// the process is in a library's function on a dirty scheduler.
 pub fn send_look(vm: &'static Vm, to: u64, call: Call) -> bool {
     send_call_as(vm, to, call, LOOK)
 }
 
-/// As [`send_call`], for what looks at nothing of the process but what a library's function does not change. It is done
-/// early while the process is in such a function on a dirty scheduler, unless a signal waits in front that may change it.
+/// As [`send_call`], for what looks at nothing of the process but what a library's function does
+/// not change. It is done early while the process is in such a function on a dirty scheduler,
+/// unless a signal waits in front that may change it.
 pub fn send_inspection(vm: &'static Vm, to: u64, call: Call) -> bool {
     send_call_as(vm, to, call, INSPECTION)
 }
 
-/// As [`send_call`], for what inspections behind it need not find done, such as suspending: while the process is in a library's
-/// function on a dirty scheduler, they do not wait for it.
+/// As [`send_call`], for what inspections behind it need not find done, such as suspending: while
+/// the process is in a library's function on a dirty scheduler, they do not wait for it.
 pub fn send_later(vm: &'static Vm, to: u64, call: Call) -> bool {
     send_call_as(vm, to, call, LATER)
 }
@@ -115,8 +118,9 @@ pub(crate) fn receive_timeout(vm: &'static Vm, pid: u64, sequence: u32) {
 }
 
 impl Process {
-    /// Answers [questions](send_question) that wait in front of every [change](send_change), in the midst of a turn. They
-    /// stay in the queue, for the receiver to take. `in_native`: [looks](send_look) and [inspections](send_inspection) as well.
+    /// Answers [questions](send_question) that wait in front of every [change](send_change), in the
+    /// midst of a turn. They stay in the queue, for the receiver to take. `in_native`:
+    /// [looks](send_look) and [inspections](send_inspection) as well.
     pub(crate) fn answer_questions(&mut self, in_native: bool) {
         let mut signals = Vec::new();
         self.each_incoming(|signal| {
@@ -126,8 +130,8 @@ impl Process {
         });
         let mut is_first = true;
         for signal in signals.into_iter().rev() {
-            // SAFETY: signals that wait are freed by the process itself only, which does something else here; the senders
-            // have done with them.
+            // SAFETY: signals that wait are freed by the process itself only, which does something
+            // else here; the senders have done with them.
             unsafe {
                 if (*signal).kind != Kind::Call as u32 {
                     is_first = false;
@@ -136,7 +140,12 @@ impl Process {
                 match (*signal).sequence {
                     CHANGE => return,
                     SMALL_CHANGE if !in_native => return,
-                    sequence if sequence == QUESTION || in_native && (matches!(sequence, LOOK | SMALL_CHANGE) || sequence == INSPECTION && is_first) => {
+                    sequence
+                        if sequence == QUESTION
+                            || in_native
+                                && (matches!(sequence, LOOK | SMALL_CHANGE)
+                                    || sequence == INSPECTION && is_first) =>
+                    {
                         if let Some(call) = take_call(signal) {
                             call(self.vm, Some(self));
                         }

@@ -1,10 +1,11 @@
 //! The queue of signals on their way to a process: many senders, one receiver, no lock.
 //!
-//! Guarantees: what one sender pushes is received in the order of its pushes; what is pushed is received
-//! once, or by [`Incoming::close`]; after that every push is refused.
+//! Guarantees: what one sender pushes is received in the order of its pushes; what is pushed is
+//! received once, or by [`Incoming::close`]; after that every push is refused.
 //!
-//! It is a stack whose links are in the items. The receiver takes all of it over at once and turns it round,
-//! so nobody ever takes out a single item, and an item that is freed and used again does no harm.
+//! It is a stack whose links are in the items. The receiver takes all of it over at once and turns
+//! it round, so nobody ever takes out a single item, and an item that is freed and used again does
+//! no harm.
 
 use crate::sync::atomic::{AtomicPtr, Ordering};
 
@@ -50,7 +51,8 @@ impl<T: Linked> Incoming<T> {
         Incoming { newest: AtomicPtr::new(std::ptr::null_mut()) }
     }
 
-    /// Whether nothing seems to be there. An item whose push is over, as the caller knows from elsewhere, is not missed.
+    /// Whether nothing seems to be there. An item whose push is over, as the caller knows from
+    /// elsewhere, is not missed.
     #[inline(always)]
     pub fn is_empty(&self) -> bool {
         self.newest.load(Ordering::Relaxed).is_null()
@@ -75,24 +77,32 @@ impl<T: Linked> Incoming<T> {
             // SAFETY: the item is ours until it is published. The one below it is not looked at.
             unsafe { T::set_next(item, newest) };
             // Release: the receiver sees the item whole, and with it what its sender pushed before.
-            match self.newest.compare_exchange_weak(newest, item, Ordering::Release, Ordering::Relaxed) {
+            match self.newest.compare_exchange_weak(
+                newest,
+                item,
+                Ordering::Release,
+                Ordering::Relaxed,
+            ) {
                 Ok(_) => return if newest.is_null() { Pushed::First } else { Pushed::Behind },
                 Err(now) => newest = now,
             }
         }
     }
 
-    /// All items that are there, oldest first, as a list that is the caller's. For the receiver only.
+    /// All items that are there, oldest first, as a list that is the caller's. For the receiver
+    /// only.
     #[inline]
     pub fn take_all(&self) -> *mut T {
         debug_assert!(!self.is_closed(), "a queue is closed at the receiver's end");
-        // Acquire: the items are seen whole. Pushes build on each other, so the newest stands for all of them.
+        // Acquire: the items are seen whole. Pushes build on each other, so the newest stands for
+        // all of them.
         let newest = self.newest.swap(std::ptr::null_mut(), Ordering::Acquire);
         // SAFETY: what was in the queue is ours now.
         unsafe { turned_round(newest) }
     }
 
-    /// Closes the queue; what is still there, as [`Incoming::take_all`]. For the receiver only, once.
+    /// Closes the queue; what is still there, as [`Incoming::take_all`]. For the receiver only,
+    /// once.
     pub fn close(&self) -> *mut T {
         let newest = self.newest.swap(closed(), Ordering::Acquire);
         assert!(newest != closed(), "a queue is closed once");
@@ -233,7 +243,8 @@ pub(crate) mod tests {
 
         fn assert_in_order(received: &[usize]) {
             for sender in 1..=2 {
-                let of_sender: Vec<usize> = received.iter().copied().filter(|value| value / 10 == sender).collect();
+                let of_sender: Vec<usize> =
+                    received.iter().copied().filter(|value| value / 10 == sender).collect();
                 assert!(of_sender.is_sorted(), "out of order: {received:?}");
             }
         }
@@ -261,7 +272,10 @@ pub(crate) mod tests {
                 let senders = [sender(&queue, 1), sender(&queue, 2)];
                 let mut received = values(queue.0.take_all());
                 received.extend(values(queue.0.close()));
-                let refused: usize = senders.into_iter().map(|sender| sender.join().expect("no thread panics")).sum();
+                let refused: usize = senders
+                    .into_iter()
+                    .map(|sender| sender.join().expect("no thread panics"))
+                    .sum();
                 assert_in_order(&received);
                 assert_eq!(received.len() + refused, 4);
             });

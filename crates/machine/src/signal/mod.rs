@@ -1,7 +1,7 @@
 //! Signals: everything that one process does to another, in order from each sender.
 //!
-//! A signal is a fragment, and waits in the [incoming queue](crate::signal::incoming); what is not a message is
-//! handled when the receiver takes that over.
+//! A signal is a fragment, and waits in the [incoming queue](crate::signal::incoming); what is not
+//! a message is handled when the receiver takes that over.
 
 pub mod address;
 mod call;
@@ -10,18 +10,25 @@ mod receive;
 pub mod remote;
 mod send;
 
-pub use call::{Call, send_call, send_change, send_inspection, send_later, send_look, send_question, send_small_change};
 pub(crate) use call::receive_timeout;
 use call::take_call;
-pub use send::{send_alias, send_alias_of, send_alias_with, send_built, send_demonitor, send_down, send_exit, send_exit_of, send_exit_through, send_fragment, send_link, send_link_exit, send_message, send_message_of, send_monitor, send_reply, send_together, send_unlink, send_with_token};
+pub use call::{
+    Call, send_call, send_change, send_inspection, send_later, send_look, send_question,
+    send_small_change,
+};
 pub(crate) use send::send_link_exit_of;
+pub use send::{
+    send_alias, send_alias_of, send_alias_with, send_built, send_demonitor, send_down, send_exit,
+    send_exit_of, send_exit_through, send_fragment, send_link, send_link_exit, send_message,
+    send_message_of, send_monitor, send_reply, send_together, send_unlink, send_with_token,
+};
 
-use crate::signal::incoming::{Linked, Pushed};
-use crate::process::in_native;
-use crate::sync::atomic::{Ordering, fence};
 use crate::process::Process;
+use crate::process::in_native;
 use crate::process::sequential::TOKEN_BIT;
 use crate::process::table::ProcessCell;
+use crate::signal::incoming::{Linked, Pushed};
+use crate::sync::atomic::{Ordering, fence};
 use crate::vm::Vm;
 use swarmrt_heap::{Fragment, Sharing};
 use swarmrt_term::{Alloc, Term};
@@ -72,7 +79,10 @@ pub enum Kind {
 
 impl Kind {
     fn from_u32(number: u32) -> Kind {
-        use Kind::{Message, Exit, LinkExit, Link, Unlink, Monitor, Demonitor, Down, Alias, Call, Reply, PriorityAlias, ExitAlias, PriorityExitAlias};
+        use Kind::{
+            Alias, Call, Demonitor, Down, Exit, ExitAlias, Link, LinkExit, Message, Monitor,
+            PriorityAlias, PriorityExitAlias, Reply, Unlink,
+        };
         const KINDS: [Kind; 14] = [
             Message,
             Exit,
@@ -152,10 +162,13 @@ fn number_of(term: Term) -> u64 {
     }
 }
 
-/// Puts a signal into the queue of a process and wakes it. `false` when it is gone; the signal is freed then.
+/// Puts a signal into the queue of a process and wakes it. `false` when it is gone; the signal is
+/// freed then.
 fn deliver(vm: &'static Vm, to: &ProcessCell, signal: *mut Fragment) -> bool {
     // SAFETY: the signal is ours, and in no list.
-    let (is_message, pushed) = unsafe { ((*signal).kind & !TOKEN_BIT == Kind::Message as u32, to.shared.incoming.push(signal)) };
+    let (is_message, pushed) = unsafe {
+        ((*signal).kind & !TOKEN_BIT == Kind::Message as u32, to.shared.incoming.push(signal))
+    };
     match pushed {
         Pushed::First => wake(vm, to),
         // Whoever pushed the first one wakes the receiver.
@@ -166,7 +179,8 @@ fn deliver(vm: &'static Vm, to: &ProcessCell, signal: *mut Fragment) -> bool {
         }
     }
     if !is_message {
-        // SeqCst: pairs with the fence of who has it wait. Either that one sees the signal, or we see that it waits.
+        // SeqCst: pairs with the fence of who has it wait. Either that one sees the signal, or we
+        // see that it waits.
         fence(Ordering::SeqCst);
         if to.shared.waits_dirty.load(Ordering::Relaxed) {
             vm.schedulers.recall(to);
@@ -185,8 +199,8 @@ pub fn wake(vm: &'static Vm, to: &ProcessCell) {
     }
 }
 
-/// Has a process look at its signals with the priority of one that waits for it, where that is the higher priority: else a
-/// process of middle priority that is busy would keep both waiting.
+/// Has a process look at its signals with the priority of one that waits for it, where that is the
+/// higher priority: else a process of middle priority that is busy would keep both waiting.
 pub fn lend_priority(from: &Process, to: u64) {
     let priority = from.priority as u8;
     if let Some(cell) = from.vm.processes.get(to)

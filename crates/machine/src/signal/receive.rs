@@ -1,12 +1,12 @@
 //! What signals do to their receiver.
 
+use super::call::take_call;
+use super::send::{send_demonitor, send_down, send_link_exit};
+use super::{Kind, drop_signal, split_numbered};
 use crate::process::Process;
 use crate::process::links::{AliasMode, Tag, Watched};
 use crate::process::sequential::TOKEN_BIT;
 use crate::signal::incoming::Pushed;
-use super::{Kind, drop_signal, split_numbered};
-use super::call::take_call;
-use super::send::{send_demonitor, send_down, send_link_exit};
 use swarmrt_heap::{Fragment, Sharing, copy_term};
 use swarmrt_term::{Alloc, Term, am, atom};
 
@@ -26,18 +26,22 @@ impl Process {
     pub(super) fn each_incoming(&self, mut visit: impl FnMut(&Fragment)) {
         let mut at = self.shared().incoming.peek();
         while !at.is_null() {
-            // SAFETY: signals that wait are freed by the process itself only, and nobody runs it but the caller.
+            // SAFETY: signals that wait are freed by the process itself only, and nobody runs it
+            // but the caller.
             let signal = unsafe { &*at };
             visit(signal);
             at = signal.next;
         }
     }
 
-    /// How many messages the process has: while it is in a library's function, those as well that it takes over afterwards.
+    /// How many messages the process has: while it is in a library's function, those as well that
+    /// it takes over afterwards.
     pub fn message_count(&self) -> usize {
         let mut count = self.mailbox.len();
         if self.is_in_native() {
-            self.each_incoming(|signal| count += usize::from(signal.kind & !TOKEN_BIT == Kind::Message as u32));
+            self.each_incoming(|signal| {
+                count += usize::from(signal.kind & !TOKEN_BIT == Kind::Message as u32);
+            });
         }
         count
     }
@@ -49,7 +53,8 @@ impl Process {
         found
     }
 
-    /// Takes the last signals of a process whose state is not to be looked at any more: for those who want to, it is gone.
+    /// Takes the last signals of a process whose state is not to be looked at any more: for those
+    /// who want to, it is gone.
     pub(crate) fn handle_last_signals(&mut self) {
         self.handle_all(true);
     }
@@ -63,7 +68,8 @@ impl Process {
                 let kind = (*oldest).kind;
                 let takes_back = kind == Kind::Unlink as u32 || kind == Kind::Demonitor as u32;
                 if self.exit_pending && !takes_back {
-                    // What comes behind a signal that ends the process finds it gone: once it is, with its timers and names.
+                    // What comes behind a signal that ends the process finds it gone: once it is,
+                    // with its timers and names.
                     if matches!(self.shared().incoming.push(oldest), Pushed::Refused) {
                         self.refuse(oldest);
                     }
@@ -93,8 +99,8 @@ impl Process {
         }
     }
 
-    /// A signal came through an alias: whether that is active, and takes priority messages. One that is
-    /// for a single signal is not active afterwards.
+    /// A signal came through an alias: whether that is active, and takes priority messages. One
+    /// that is for a single signal is not active afterwards.
     fn use_alias(&mut self, reference: u64) -> Option<bool> {
         let mode = self.relations.aliases.get(reference).copied()?;
         let priority = self.relations.priority_aliases.contains_key(reference);
@@ -115,7 +121,8 @@ impl Process {
         Some(priority)
     }
 
-    /// Puts a copy of a message of the machine's own into the mailbox, in front of what is still to be taken over.
+    /// Puts a copy of a message of the machine's own into the mailbox, in front of what is still to
+    /// be taken over.
     pub(crate) fn receive_own(&mut self, message: Term) {
         let fragment = Fragment::copy_of(message);
         // SAFETY: just made, and in no list.
@@ -181,7 +188,9 @@ impl Process {
                     self.trace_procs("getting_unlinked", from);
                 }
                 Kind::Monitor => {
-                    self.relations.monitored_by.insert(split_numbered(root).0, from.as_pid().unwrap_or(0));
+                    self.relations
+                        .monitored_by
+                        .insert(split_numbered(root).0, from.as_pid().unwrap_or(0));
                 }
                 Kind::Demonitor => {
                     self.relations.monitored_by.remove(split_numbered(root).0);
@@ -213,7 +222,9 @@ impl Process {
                 Kind::Reply => {
                     let (number, reply) = split_numbered(root);
                     (*signal).root = reply;
-                    if let Some(slot) = self.extra().replies.iter_mut().find(|(waiting, _)| *waiting == number) {
+                    if let Some(slot) =
+                        self.extra().replies.iter_mut().find(|(waiting, _)| *waiting == number)
+                    {
                         slot.1 = signal;
                         return;
                     }
@@ -302,10 +313,16 @@ impl Process {
         }
     }
 
-    /// The offset of system time has changed: a message for each monitor of it, which all stay. `false` when there is none.
+    /// The offset of system time has changed: a message for each monitor of it, which all stay.
+    /// `false` when there is none.
     pub(crate) fn time_offset_changed(&mut self) -> bool {
         let offset_ns = self.vm.clock.offset_ns();
-        let monitors: Vec<_> = self.relations.monitors.iter().filter(|(_, monitor)| matches!(monitor.watched, Watched::TimeOffset)).collect();
+        let monitors: Vec<_> = self
+            .relations
+            .monitors
+            .iter()
+            .filter(|(_, monitor)| matches!(monitor.watched, Watched::TimeOffset))
+            .collect();
         let mut messages = Vec::with_capacity(monitors.len());
         for (_, monitor) in monitors {
             let tag = monitor.tag.as_ref().map_or(Term::atom(atom!("CHANGE")), |tag| tag.term());
@@ -317,7 +334,13 @@ impl Process {
                 let tag = sharing.copy(tag, to);
                 let reference = monitor.reference.to_term(to);
                 let offset = to.int(offset_ns);
-                to.root = to.tuple(&[tag, reference, Term::atom(am::TIME_OFFSET), Term::atom(am::CLOCK_SERVICE), offset]);
+                to.root = to.tuple(&[
+                    tag,
+                    reference,
+                    Term::atom(am::TIME_OFFSET),
+                    Term::atom(am::CLOCK_SERVICE),
+                    offset,
+                ]);
             }
             messages.push((fragment, monitor.priority));
         }
@@ -365,10 +388,14 @@ impl Process {
         drop_signal(self.vm, signal);
     }
 
-    /// Takes the reply with this number, if it is there; its terms belong to the process's heap then.
+    /// Takes the reply with this number, if it is there; its terms belong to the process's heap
+    /// then.
     pub fn take_reply(&mut self, number: u64) -> Option<Term> {
         let extra = self.extra.as_mut()?;
-        let at = extra.replies.iter().position(|(waiting, reply)| *waiting == number && !reply.is_null())?;
+        let at = extra
+            .replies
+            .iter()
+            .position(|(waiting, reply)| *waiting == number && !reply.is_null())?;
         let (_, fragment) = extra.replies.swap_remove(at);
         // SAFETY: the reply is ours and in no list.
         unsafe {

@@ -1,14 +1,16 @@
-//! Other nodes, as processes of this one see them: identifiers of things there, the signals that go there, what a process
-//! keeps of its relations to them, and what the crate that keeps the connections has to provide.
+//! Other nodes, as processes of this one see them: identifiers of things there, the signals that go
+//! there, what a process keeps of its relations to them, and what the crate that keeps the
+//! connections has to provide.
 //!
-//! Whatever a process has to do with another node belongs to one connection to it, told apart by a number. Both ends of a
-//! relation are in the processes that have it; the connection knows only which processes have any, and tells them when it
-//! is lost. A process is entered in the connection's list ([`Remote::relate`]) before it keeps the relation, so that it is
-//! told for certain.
+//! Whatever a process has to do with another node belongs to one connection to it, told apart by a
+//! number. Both ends of a relation are in the processes that have it; the connection knows only
+//! which processes have any, and tells them when it is lost. A process is entered in the
+//! connection's list ([`Remote::relate`]) before it keeps the relation, so that it is told for
+//! certain.
 
+use crate::process::Process;
 use crate::process::few::Few;
 use crate::process::links::{RefValue, Relations, Tag, Watched};
-use crate::process::Process;
 use crate::vm::Vm;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -26,7 +28,8 @@ pub struct RemotePid {
 
 impl RemotePid {
     pub fn of(term: Term) -> Option<RemotePid> {
-        let external = term.as_external().filter(|_| term.boxed_subtag() == Some(Subtag::ExternalPid))?;
+        let external =
+            term.as_external().filter(|_| term.boxed_subtag() == Some(Subtag::ExternalPid))?;
         let numbers = external.numbers();
         let (number, serial) = (numbers[0] as u32, numbers[1] as u32);
         Some(RemotePid { node: external.node(), creation: external.creation(), number, serial })
@@ -51,7 +54,8 @@ pub struct RemoteRef {
 
 impl RemoteRef {
     pub fn of(term: Term) -> Option<RemoteRef> {
-        let external = term.as_external().filter(|_| term.boxed_subtag() == Some(Subtag::ExternalRef))?;
+        let external =
+            term.as_external().filter(|_| term.boxed_subtag() == Some(Subtag::ExternalRef))?;
         let mut numbers = [0; REF_NUMBERS_MAX];
         let given = external.numbers();
         for (to, &from) in numbers.iter_mut().zip(given) {
@@ -78,23 +82,65 @@ pub enum RemoteTo {
 /// A signal to another node; what it says of the sender is the sender's pid.
 #[derive(Clone, Copy)]
 pub enum RemoteSignal {
-    Message { to: RemoteTo, message: Term },
+    Message {
+        to: RemoteTo,
+        message: Term,
+    },
     /// `exit/2`, to a process or an alias.
-    Exit { to: RemoteTo, reason: Term },
+    Exit {
+        to: RemoteTo,
+        reason: Term,
+    },
     /// The sender, which is linked to the receiver, has ended.
-    LinkExit { to: RemotePid, reason: Term },
-    Link { to: RemotePid },
+    LinkExit {
+        to: RemotePid,
+        reason: Term,
+    },
+    Link {
+        to: RemotePid,
+    },
     /// The number comes back with the acknowledgement.
-    Unlink { to: RemotePid, id: u64 },
-    UnlinkAck { to: RemotePid, id: u64 },
-    Monitor { to: RemoteTo, reference: RefValue },
-    Demonitor { to: RemoteTo, reference: RefValue },
+    Unlink {
+        to: RemotePid,
+        id: u64,
+    },
+    UnlinkAck {
+        to: RemotePid,
+        id: u64,
+    },
+    Monitor {
+        to: RemoteTo,
+        reference: RefValue,
+    },
+    Demonitor {
+        to: RemoteTo,
+        reference: RefValue,
+    },
     /// The sender, which is monitored by the receiver (under a name, if one is given), has ended.
-    Down { to: RemotePid, reference: RemoteRef, name: Option<Atom>, reason: Term },
-    GroupLeader { to: RemotePid, leader: Term },
-    SpawnRequest { reference: RefValue, mfa: (Atom, Atom), arguments: Term, options: Term },
-    /// The answer to the request of the receiver: the new process (the sender), or why there is none.
-    SpawnReply { to: RemotePid, reference: RemoteRef, flags: u32, result: Term },
+    Down {
+        to: RemotePid,
+        reference: RemoteRef,
+        name: Option<Atom>,
+        reason: Term,
+    },
+    GroupLeader {
+        to: RemotePid,
+        leader: Term,
+    },
+    SpawnRequest {
+        reference: RefValue,
+        mfa: (Atom, Atom),
+        arguments: Term,
+        options: Term,
+    },
+    /// The answer to the request of the receiver: the new process (the sender), or why there is
+    /// none.
+    SpawnReply {
+        to: RemotePid,
+        reference: RemoteRef,
+        flags: u32,
+        result: Term,
+    },
     /// Nothing is sent: the sender only wants to be told when the connection is lost.
     MonitorNode,
 }
@@ -167,8 +213,8 @@ pub struct KnownNode {
 
 /// Keeps the connections to other nodes.
 pub trait Remote: Send + Sync {
-    /// Sends a signal of a process to another node. One that [relates](RemoteSignal::relates) the process to that node enters
-    /// it in the connection's list.
+    /// Sends a signal of a process to another node. One that [relates](RemoteSignal::relates) the
+    /// process to that node enters it in the connection's list.
     fn signal(
         &self,
         p: &mut Process,
@@ -177,25 +223,28 @@ pub trait Remote: Send + Sync {
         token: Option<Term>,
         how: How,
     ) -> Sent;
-    /// Enters a process in the list of those who are told when this connection is lost. `false` when it is lost.
+    /// Enters a process in the list of those who are told when this connection is lost. `false`
+    /// when it is lost.
     fn relate(&self, pid: u64, node: Atom, connection: u32) -> bool;
     /// Takes a process out of that list.
     fn unrelate(&self, pid: u64, node: Atom, connection: u32);
     /// Forgets the subscriptions of a process that ends.
     fn unfollow(&self, pid: u64);
-    /// The reason of a process's end, which has asked another node for a linked process and got no answer yet.
+    /// The reason of a process's end, which has asked another node for a linked process and got no
+    /// answer yet.
     fn orphan(&self, node: Atom, connection: u32, reference: RefValue, reason: Term);
-    /// A process has ended that [controls connections](crate::process::Extra::controls_connections).
+    /// A process has ended that [controls
+    /// connections](crate::process::Extra::controls_connections).
     fn process_ended(&self, p: &Process, reason: Term);
-    /// Subscribes a process to changes of the set of connected nodes, or ends its subscriptions with these options; how many
-    /// there were. `None` for wrong options.
+    /// Subscribes a process to changes of the set of connected nodes, or ends its subscriptions
+    /// with these options; how many there were. `None` for wrong options.
     fn monitor_nodes(&self, p: &mut Process, on: bool, options: Term) -> Option<u32>;
     /// All such subscriptions.
     fn following(&self) -> Vec<Following>;
     /// The creation of a node: that of the last connection to it; 0 when there was none.
     fn creation_of(&self, node: Atom) -> u32;
-    /// Leaves these capabilities out of all handshakes from now on, for tests of what older nodes do. `false` for
-    /// those that every node has to have.
+    /// Leaves these capabilities out of all handshakes from now on, for tests of what older nodes
+    /// do. `false` for those that every node has to have.
     fn remove_flags(&self, flags: u64) -> bool;
     /// All other nodes that are known.
     fn known(&self) -> Vec<KnownNode>;
@@ -278,7 +327,8 @@ pub struct SpawnRequest {
     pub reference: RefValue,
 }
 
-/// What a process has to do with other nodes. In order, so that what it does at its end is the same each time.
+/// What a process has to do with other nodes. In order, so that what it does at its end is the same
+/// each time.
 #[derive(Default)]
 pub struct RemoteRelations {
     pub links: BTreeMap<RemotePid, RemoteLink>,
@@ -306,7 +356,8 @@ impl RemoteRelations {
     fn is_linked(&self, pid: RemotePid) -> bool {
         self.links.get(&pid).is_some_and(|link| link.unlinking.is_none())
     }
-    /// Whether the exit signal of any link, or the message of a monitor that is asked for, becomes a priority message.
+    /// Whether the exit signal of any link, or the message of a monitor that is asked for, becomes
+    /// a priority message.
     pub fn takes_priority_messages(&self) -> bool {
         self.links.values().any(|link| link.priority && link.unlinking.is_none())
             || self.spawn_requests.values().any(|asked| asked.priority_monitor)
@@ -321,7 +372,8 @@ impl Relations {
     pub fn is_linked_to(&self, pid: RemotePid) -> bool {
         self.remote.as_ref().is_some_and(|remote| remote.is_linked(pid))
     }
-    /// Whether the exit signal of an active link to a process of another node becomes a priority message.
+    /// Whether the exit signal of an active link to a process of another node becomes a priority
+    /// message.
     pub(crate) fn is_priority_link_to(&self, pid: RemotePid) -> bool {
         let link = self.remote.as_ref().and_then(|remote| remote.links.get(&pid));
         link.is_some_and(|link| link.priority && link.unlinking.is_none())
@@ -419,10 +471,12 @@ impl Process {
         }
     }
 
-    /// The answer to a request to start a process; `result` is its pid or an atom. `false` when nobody waits for it.
+    /// The answer to a request to start a process; `result` is its pid or an atom. `false` when
+    /// nobody waits for it.
     pub fn spawn_replied(&mut self, reference: u64, result: Term, flags: u32) -> bool {
         let request = self.relations.remote.as_mut();
-        let Some(request) = request.and_then(|remote| remote.spawn_requests.remove(reference)) else {
+        let Some(request) = request.and_then(|remote| remote.spawn_requests.remove(reference))
+        else {
             return false;
         };
         let pid = RemotePid::of(result);
@@ -467,10 +521,17 @@ impl Process {
         let reason = Term::atom(am::NOCONNECTION);
         let Some(remote) = &mut self.relations.remote else { return };
         remote.connections.retain(|&known| known != (node, connection));
-        remote.monitored_by.retain(|_, other| (other.pid.node, other.connection) != (node, connection));
-        let lost = |pid: &RemotePid, link: &RemoteLink| (pid.node, link.connection) == (node, connection);
-        let links: Vec<(RemotePid, RemoteLink)> =
-            remote.links.iter().filter(|(pid, link)| lost(pid, link)).map(|(pid, link)| (*pid, *link)).collect();
+        remote
+            .monitored_by
+            .retain(|_, other| (other.pid.node, other.connection) != (node, connection));
+        let lost =
+            |pid: &RemotePid, link: &RemoteLink| (pid.node, link.connection) == (node, connection);
+        let links: Vec<(RemotePid, RemoteLink)> = remote
+            .links
+            .iter()
+            .filter(|(pid, link)| lost(pid, link))
+            .map(|(pid, link)| (*pid, *link))
+            .collect();
         remote.links.retain(|pid, link| !lost(pid, link));
         let requests: Vec<u64> = remote
             .spawn_requests
@@ -478,7 +539,8 @@ impl Process {
             .filter(|(_, request)| (request.node, request.connection) == (node, connection))
             .map(|(reference, _)| reference)
             .collect();
-        let (gone, kept) = remote.nodes.iter().partition(|(name, at, _)| (*name, *at) == (node, connection));
+        let (gone, kept) =
+            remote.nodes.iter().partition(|(name, at, _)| (*name, *at) == (node, connection));
         remote.nodes = kept;
         let gone: Vec<(Atom, u32, u32)> = gone;
         for reference in requests {
@@ -486,11 +548,18 @@ impl Process {
         }
         let over = |watched: &Watched| match watched {
             Watched::Remote { pid, connection: at } => (pid.node, *at) == (node, connection),
-            Watched::RemoteName { node: other, connection: at, .. } => (*other, *at) == (node, connection),
+            Watched::RemoteName { node: other, connection: at, .. } => {
+                (*other, *at) == (node, connection)
+            }
             _ => false,
         };
-        let monitors: Vec<u64> =
-            self.relations.monitors.iter().filter(|(_, monitor)| over(&monitor.watched)).map(|(id, _)| id).collect();
+        let monitors: Vec<u64> = self
+            .relations
+            .monitors
+            .iter()
+            .filter(|(_, monitor)| over(&monitor.watched))
+            .map(|(id, _)| id)
+            .collect();
         for reference in monitors {
             self.down(reference, reason);
         }
@@ -525,7 +594,8 @@ impl Process {
             }
         }
         for (&reference, watcher) in &remote.monitored_by {
-            let down = RemoteSignal::Down { to: watcher.pid, reference, name: watcher.name, reason };
+            let down =
+                RemoteSignal::Down { to: watcher.pid, reference, name: watcher.name, reason };
             self.signal_remote(Term::NIL, watcher.pid.node, &down, How::PASSIVE);
         }
         for request in remote.spawn_requests.values() {

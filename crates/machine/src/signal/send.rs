@@ -1,10 +1,10 @@
 //! Sending signals: messages, exits, links, monitors, replies.
 
-use crate::process::{Process, sequential};
+use super::{Kind, deliver, drop_signal, new_signal, numbered_signal, wake};
 use crate::process::sequential::TOKEN_BIT;
+use crate::process::{Process, sequential};
 use crate::signal::incoming::Pushed;
 use crate::vm::Vm;
-use super::{Kind, deliver, drop_signal, new_signal, numbered_signal, wake};
 use swarmrt_heap::Fragment;
 use swarmrt_term::{Alloc, FragmentHeap, RefValue, Term, am};
 
@@ -37,12 +37,13 @@ pub(crate) fn send_link_exit_of(p: &mut Process, to: u64, reason: Term) -> bool 
 }
 
 fn exit_with_token(p: &mut Process, kind: Kind, to: u64, reason: Term) -> Option<bool> {
-    let shown = |heap: &mut FragmentHeap, from| heap.tuple(&[Term::atom(am::CAP_EXIT), from, reason]);
+    let shown =
+        |heap: &mut FragmentHeap, from| heap.tuple(&[Term::atom(am::CAP_EXIT), from, reason]);
     sequential::send(p, kind, to, reason, shown)
 }
 
-/// Sends to whoever has the alias, with the token of the process that sends, if it has one. `priority`: a priority message
-/// where the alias takes such.
+/// Sends to whoever has the alias, with the token of the process that sends, if it has one.
+/// `priority`: a priority message where the alias takes such.
 pub fn send_alias_of(
     p: &mut Process,
     given: Term,
@@ -55,7 +56,8 @@ pub fn send_alias_of(
     send_alias_with(p.vm, p.pid(), alias, message, token, priority)
 }
 
-/// Sends to whoever has the alias, with a token if one is given. `priority`: a priority message where the alias takes such.
+/// Sends to whoever has the alias, with a token if one is given. `priority`: a priority message
+/// where the alias takes such.
 pub fn send_alias_with(
     vm: &'static Vm,
     from: Term,
@@ -83,7 +85,8 @@ pub fn send_message(vm: &'static Vm, from: Term, to: u64, message: Term) -> bool
     send_to(vm, to, || new_signal(Kind::Message, from, message))
 }
 
-/// Sends messages that follow each other without anything between, so that whoever waits for the first finds the others, too.
+/// Sends messages that follow each other without anything between, so that whoever waits for the
+/// first finds the others, too.
 pub fn send_together(vm: &'static Vm, from: Term, to: u64, messages: &[Term]) {
     let Some(cell) = vm.processes.get(to) else { return };
     let mut is_to_wake = false;
@@ -102,7 +105,12 @@ pub fn send_together(vm: &'static Vm, from: Term, to: u64, messages: &[Term]) {
 }
 
 /// Sends a message that `build` makes directly in its fragment of `words` words.
-pub fn send_built(vm: &'static Vm, to: u64, words: usize, build: impl FnOnce(&mut Fragment) -> Term) -> bool {
+pub fn send_built(
+    vm: &'static Vm,
+    to: u64,
+    words: usize,
+    build: impl FnOnce(&mut Fragment) -> Term,
+) -> bool {
     send_to(vm, to, || {
         let fragment = Fragment::new(words);
         // SAFETY: just made.

@@ -1,11 +1,11 @@
 //! State that crates above keep in the machine, found by its type.
 //!
-//! Every call of a table's or a port's built-in asks here, so finding takes no lock: there are far fewer kinds
-//! of state than places, and a place once taken stays taken.
+//! Every call of a table's or a port's built-in asks here, so finding takes no lock: there are far
+//! fewer kinds of state than places, and a place once taken stays taken.
 
+use parking_lot::Mutex;
 use std::any::{Any, TypeId};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use parking_lot::Mutex;
 use std::sync::OnceLock;
 
 /// Made by a box, and freed with the machine.

@@ -1,4 +1,5 @@
-//! What the break menu and crash dumps tell of a machine. Crates above fill it, since they know tables and ports.
+//! What the break menu and crash dumps tell of a machine. Crates above fill it, since they know
+//! tables and ports.
 
 use crate::vm::Vm;
 use std::io::{self, Write};
@@ -20,7 +21,8 @@ pub fn dump_file() -> Option<PathBuf> {
     Some(std::env::var_os("ERL_CRASH_DUMP").unwrap_or_else(|| DUMP_FILE_DEFAULT.into()).into())
 }
 
-/// Tells of a machine as text, in the form of OTP's crash dumps. Any thread that is no scheduler may ask.
+/// Tells of a machine as text, in the form of OTP's crash dumps. Any thread that is no scheduler
+/// may ask.
 pub trait Inspect: Send + Sync {
     /// Sizes of memory and of tables.
     ///

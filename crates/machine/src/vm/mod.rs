@@ -16,19 +16,19 @@ pub use threads::StillRunning;
 
 use crate::bif::BifTable;
 use crate::code::{CodeServer, LoadError, ModuleCode};
-use crate::vm::extensions::Extensions;
 use crate::process::links::RefValue;
-use crate::vm::inspect::Inspect;
-use crate::vm::ports::PortHost;
-use crate::process::{MaxHeapSize, Process};
-use crate::signal::remote::Remote;
-use crate::schedule::{Engine, Schedulers};
-use crate::signal;
-use crate::vm::statistics::{ProcessDefaults, Statistics};
 use crate::process::table::ProcessTable;
-use crate::vm::time::{Clock, TimeWarpMode};
+use crate::process::{MaxHeapSize, Process};
 use crate::schedule::deferred;
 use crate::schedule::timer::Timers;
+use crate::schedule::{Engine, Schedulers};
+use crate::signal;
+use crate::signal::remote::Remote;
+use crate::vm::extensions::Extensions;
+use crate::vm::inspect::Inspect;
+use crate::vm::ports::PortHost;
+use crate::vm::statistics::{ProcessDefaults, Statistics};
+use crate::vm::time::{Clock, TimeWarpMode};
 use parking_lot::{Mutex, RwLock};
 use std::any::Any;
 use std::collections::HashSet;
@@ -96,9 +96,11 @@ pub struct Config {
     pub flags: Vec<(String, String)>,
     /// The OTP release whose libraries run.
     pub release: Release,
-    /// What a scheduler's thread does that has had nothing to do for a while, such as giving memory back.
+    /// What a scheduler's thread does that has had nothing to do for a while, such as giving memory
+    /// back.
     pub when_idle: fn(),
-    /// What code cells hold without machine code, at entries and where calls return to; 0 where there will be none.
+    /// What code cells hold without machine code, at entries and where calls return to; 0 where
+    /// there will be none.
     pub no_code: [u64; 2],
 }
 
@@ -107,7 +109,8 @@ pub type ExitHook = fn(&mut Process);
 /// Runs when a process is suspended (`true`) and when it goes on.
 pub type SuspendHook = fn(&mut Process, bool);
 
-/// The options of `spawn_opt` in a list, and whether there is to be a monitor; `None` for wrong ones.
+/// The options of `spawn_opt` in a list, and whether there is to be a monitor; `None` for wrong
+/// ones.
 pub type SpawnOptionsReader = fn(&Vm, Term) -> Option<(crate::process::spawn::SpawnOptions, bool)>;
 
 pub struct Vm {
@@ -164,7 +167,8 @@ impl Config {
     }
 
     fn time_warp_mode(&self) -> TimeWarpMode {
-        let default = if self.release >= Release::R26 { TimeWarpMode::Multi } else { TimeWarpMode::No };
+        let default =
+            if self.release >= Release::R26 { TimeWarpMode::Multi } else { TimeWarpMode::No };
         self.flag("+C").and_then(TimeWarpMode::named).unwrap_or(default)
     }
 }
@@ -205,7 +209,9 @@ impl Vm {
             spawn_options: OnceLock::new(),
             inspector: OnceLock::new(),
             default_max_heap: Mutex::new(MaxHeapSize::of(&config)),
-            backtrace_depth: std::sync::atomic::AtomicUsize::new(crate::process::exception::BACKTRACE_DEPTH),
+            backtrace_depth: std::sync::atomic::AtomicUsize::new(
+                crate::process::exception::BACKTRACE_DEPTH,
+            ),
             system_logger: Mutex::new(Term::atom(am::LOGGER)),
             halt: (Mutex::new(None), parking_lot::Condvar::new()),
             halt_hooks: Mutex::default(),
@@ -216,8 +222,8 @@ impl Vm {
     /// Frees a machine, and all that it has.
     ///
     /// # Safety
-    /// Its threads [have ended](Vm::end_threads), and nobody has a reference to it, to what is part of it, or to terms that
-    /// refer to its code.
+    /// Its threads [have ended](Vm::end_threads), and nobody has a reference to it, to what is part
+    /// of it, or to terms that refer to its code.
     pub unsafe fn free(vm: &'static Vm) {
         deferred::settle();
         // SAFETY: both were made by boxes, and are the caller's alone.
@@ -226,7 +232,8 @@ impl Vm {
             let bifs = Box::from_raw(std::ptr::from_ref(vm.bifs).cast_mut());
             (vm, bifs)
         };
-        // What refers to others goes before them: terms before code, and what runs when they are freed before all.
+        // What refers to others goes before them: terms before code, and what runs when they are
+        // freed before all.
         vm.timers.clear();
         vm.processes.clear();
         deferred::settle();
@@ -241,8 +248,8 @@ impl Vm {
         drop(bifs);
     }
 
-    /// The OTP release whose libraries run. Asked when code is loaded or something is set up, not on
-    /// hot paths.
+    /// The OTP release whose libraries run. Asked when code is loaded or something is set up, not
+    /// on hot paths.
     pub fn release(&self) -> Release {
         self.config.release
     }
@@ -399,7 +406,8 @@ impl Vm {
     /// Says what is wrong with the file.
     pub fn load_preloaded(&'static self, bytes: &[u8]) -> Result<(), LoadError> {
         let module = self.code.prepare_preloaded(bytes)?.0;
-        self.finish_loading(&module).map_err(|name| LoadError(format!("{name} is loaded twice")))?;
+        self.finish_loading(&module)
+            .map_err(|name| LoadError(format!("{name} is loaded twice")))?;
         if module.on_load.is_some() {
             // All that it does is to load the library.
             module.link_library(self.bifs);
@@ -408,7 +416,8 @@ impl Vm {
         Ok(())
     }
 
-    /// Sends to a pid, a registered name's owner, or an alias of this node. `false` when nobody is there.
+    /// Sends to a pid, a registered name's owner, or an alias of this node. `false` when nobody is
+    /// there.
     pub fn send(&'static self, from: Term, to: Term, message: Term) -> bool {
         if let Some(pid) = to.as_pid() {
             return signal::send_message(self, from, pid, message);
@@ -427,8 +436,14 @@ impl Vm {
 }
 
 impl Vm {
-    /// Has a process woken at a time when its receive is over; see [`ReceiveTimer`](crate::process::ReceiveTimer).
-    pub fn start_receive_timer(&self, at_ns: u64, pid: u64, sequence: u32) -> crate::schedule::timer::TimerKey {
+    /// Has a process woken at a time when its receive is over; see
+    /// [`ReceiveTimer`](crate::process::ReceiveTimer).
+    pub fn start_receive_timer(
+        &self,
+        at_ns: u64,
+        pid: u64,
+        sequence: u32,
+    ) -> crate::schedule::timer::TimerKey {
         self.timers.start_receive(at_ns, pid, sequence)
     }
 }

@@ -1,4 +1,5 @@
-//! Packets in a stream of bytes: where they end, and what the lines of HTTP say. Shared by `erlang:decode_packet/3` and sockets.
+//! Packets in a stream of bytes: where they end, and what the lines of HTTP say. Shared by
+//! `erlang:decode_packet/3` and sockets.
 
 use std::ops::Range;
 use swarmrt_term::release::{self, Release};
@@ -66,7 +67,12 @@ pub fn frame(kind: Kind, bytes: &[u8], limits: &Limits) -> Frame {
         Kind::Cdr => {
             let size: [u8; 4] = bytes[8..12].try_into().expect("four bytes");
             let little = bytes[6] & 1 == 1;
-            headed(12, if little { u32::from_le_bytes(size) } else { u32::from_be_bytes(size) } as usize, bytes, limits)
+            headed(
+                12,
+                if little { u32::from_le_bytes(size) } else { u32::from_be_bytes(size) } as usize,
+                bytes,
+                limits,
+            )
         }
         Kind::Fcgi if needs(8) => Frame::More(None),
         Kind::Fcgi if bytes[0] != 1 => Frame::Invalid,
@@ -77,10 +83,12 @@ pub fn frame(kind: Kind, bytes: &[u8], limits: &Limits) -> Frame {
             _ => Frame::Invalid,
         },
         Kind::SslTls if needs(5) => Frame::More(None),
-        Kind::SslTls if is_old_hello(bytes) => match (big_endian(&bytes[..2]) & 0x7fff).checked_sub(3) {
-            Some(body) => headed(5, body, bytes, limits),
-            None => Frame::Invalid,
-        },
+        Kind::SslTls if is_old_hello(bytes) => {
+            match (big_endian(&bytes[..2]) & 0x7fff).checked_sub(3) {
+                Some(body) => headed(5, body, bytes, limits),
+                None => Frame::Invalid,
+            }
+        }
         Kind::SslTls => headed(5, big_endian(&bytes[3..5]), bytes, limits),
         Kind::Line => line_frame(bytes, limits),
         Kind::Asn1 => asn1_frame(bytes, limits),
@@ -99,7 +107,8 @@ fn line_frame(bytes: &[u8], limits: &Limits) -> Frame {
     if limits.packet != 0 && length > limits.packet {
         return Frame::Invalid;
     }
-    let too_long = limits.line != 0 && if end.is_some() { length > limits.line } else { length >= limits.line };
+    let too_long = limits.line != 0
+        && if end.is_some() { length > limits.line } else { length >= limits.line };
     match end {
         _ if too_long => Frame::Whole(limits.line),
         Some(end) => Frame::Whole(end),
@@ -130,7 +139,11 @@ fn asn1_frame(bytes: &[u8], limits: &Limits) -> Frame {
     if bytes.len() - at < length {
         return Frame::More(None);
     }
-    if length > 4 { Frame::Invalid } else { headed(at + length, big_endian(&bytes[at..at + length]), bytes, limits) }
+    if length > 4 {
+        Frame::Invalid
+    } else {
+        headed(at + length, big_endian(&bytes[at..at + length]), bytes, limits)
+    }
 }
 
 /// A line; of headers with those that continue it.
@@ -139,11 +152,19 @@ fn http_frame(bytes: &[u8], headers: bool, limits: &Limits) -> Frame {
         return Frame::Whole(bytes.len());
     }
     let limit = if limits.packet == 0 { limits.line } else { limits.packet };
-    let within = |length: usize| if limit != 0 && length > limit { Frame::Invalid } else { Frame::Whole(length) };
+    let within = |length: usize| {
+        if limit != 0 && length > limit { Frame::Invalid } else { Frame::Whole(length) }
+    };
     let mut from = 0;
     loop {
-        let Some(end) = bytes[from..].iter().position(|&byte| byte == b'\n').map(|at| from + at + 1) else {
-            return if limit != 0 && bytes.len() >= limit { Frame::Invalid } else { Frame::More(None) };
+        let Some(end) =
+            bytes[from..].iter().position(|&byte| byte == b'\n').map(|at| from + at + 1)
+        else {
+            return if limit != 0 && bytes.len() >= limit {
+                Frame::Invalid
+            } else {
+                Frame::More(None)
+            };
         };
         if !headers {
             return within(end);
@@ -157,8 +178,14 @@ fn http_frame(bytes: &[u8], headers: bool, limits: &Limits) -> Frame {
     }
 }
 
-/// A record of TLS: `{ssl_tls, Port, ContentType, {Major, Minor}, Data}`. `part` makes a binary of a part of the record.
-pub fn ssl_record<A: Alloc + ?Sized>(heap: &mut A, port: Term, record: &[u8], part: impl FnOnce(&mut A, Range<usize>) -> Term) -> Term {
+/// A record of TLS: `{ssl_tls, Port, ContentType, {Major, Minor}, Data}`. `part` makes a binary of
+/// a part of the record.
+pub fn ssl_record<A: Alloc + ?Sized>(
+    heap: &mut A,
+    port: Term,
+    record: &[u8],
+    part: impl FnOnce(&mut A, Range<usize>) -> Term,
+) -> Term {
     const HANDSHAKE: i64 = 22;
     let byte = |at: usize| Term::small(i64::from(record[at]));
     let (content_type, version, data) = if is_old_hello(record) {
@@ -174,7 +201,8 @@ pub fn ssl_record<A: Alloc + ?Sized>(heap: &mut A, port: Term, record: &[u8], pa
     heap.tuple(&[Term::atom(atom!("ssl_tls")), port, content_type, version, data])
 }
 
-/// What a line of HTTP says: `{http_request, …}`, `{http_response, …}`, `{http_header, …}`, `http_eoh` or `{http_error, Line}`.
+/// What a line of HTTP says: `{http_request, …}`, `{http_response, …}`, `{http_header, …}`,
+/// `http_eoh` or `{http_error, Line}`.
 pub fn http<A: Alloc + ?Sized>(heap: &mut A, line: &[u8], headers: bool, as_binary: bool) -> Term {
     let mut http = Http { p: heap, as_binary };
     match if headers { http.header(line) } else { http.start_line(line) } {
@@ -247,7 +275,8 @@ const FIELDS: [&str; 52] = [
 /// Longer field names are left as they are.
 const FIELD_NAME_MAX: usize = 50;
 
-/// Characters that end a token (RFC 2616, `tspecials`), control characters but DEL, and what is not ASCII.
+/// Characters that end a token (RFC 2616, `tspecials`), control characters but DEL, and what is not
+/// ASCII.
 fn is_special(byte: u8) -> bool {
     byte <= b' ' || byte > 127 || b"()<>@,;:\\\"/[]?={}".contains(&byte)
 }
@@ -278,7 +307,11 @@ impl<A: Alloc + ?Sized> Http<'_, A> {
 
     /// `1.1` after `HTTP/`, and what follows.
     fn version<'b>(&mut self, bytes: &'b [u8]) -> Option<(Term, &'b [u8])> {
-        let number = |digits: &[u8]| digits.iter().fold(0i64, |value, &digit| (value * 10 + i64::from(digit - b'0')) & 0x7fff_ffff);
+        let number = |digits: &[u8]| {
+            digits
+                .iter()
+                .fold(0i64, |value, &digit| (value * 10 + i64::from(digit - b'0')) & 0x7fff_ffff)
+        };
         let (major, rest) = skip(bytes, |byte| byte.is_ascii_digit());
         let (minor, rest) = skip(rest.strip_prefix(b".")?, |byte| byte.is_ascii_digit());
         if major.is_empty() || minor.is_empty() {
@@ -300,9 +333,16 @@ impl<A: Alloc + ?Sized> Http<'_, A> {
             if blanks.is_empty() && !phrase.is_empty() {
                 return None;
             }
-            let status = status.iter().fold(0i64, |value, &digit| (value * 10 + i64::from(digit - b'0')) & 0x7fff_ffff);
+            let status = status
+                .iter()
+                .fold(0i64, |value, &digit| (value * 10 + i64::from(digit - b'0')) & 0x7fff_ffff);
             let phrase = self.text(phrase);
-            return Some(self.p.tuple(&[Term::atom(atom!("http_response")), version, Term::small(status), phrase]));
+            return Some(self.p.tuple(&[
+                Term::atom(atom!("http_response")),
+                version,
+                Term::small(status),
+                phrase,
+            ]));
         }
         let (method, rest) = skip(line, |byte| !is_special(byte));
         if method.is_empty() || !rest.first().is_some_and(|&byte| is_blank(byte)) {
@@ -337,7 +377,9 @@ impl<A: Alloc + ?Sized> Http<'_, A> {
             let path = self.text(uri);
             return self.p.tuple(&[Term::atom(atom!("abs_path")), path]);
         }
-        let absolute = |scheme: &str| uri.len() >= scheme.len() && uri[..scheme.len()].eq_ignore_ascii_case(scheme.as_bytes());
+        let absolute = |scheme: &str| {
+            uri.len() >= scheme.len() && uri[..scheme.len()].eq_ignore_ascii_case(scheme.as_bytes())
+        };
         if absolute("http://") {
             return self.absolute_uri(atom!("http"), &uri[7..]);
         }
@@ -354,10 +396,15 @@ impl<A: Alloc + ?Sized> Http<'_, A> {
     }
 
     fn absolute_uri(&mut self, scheme: swarmrt_term::Atom, rest: &[u8]) -> Term {
-        let (host, path) = rest.split_at(rest.iter().position(|&byte| byte == b'/').unwrap_or(rest.len()));
+        let (host, path) =
+            rest.split_at(rest.iter().position(|&byte| byte == b'/').unwrap_or(rest.len()));
         let path = if path.is_empty() { self.text(b"/") } else { self.text(path) };
-        // An address in brackets ends with the bracket (since OTP 26); what follows it is a port or nothing.
-        let bracket = host.iter().position(|&byte| byte == b']').filter(|_| host[0] == b'[' && release::current() >= Release::R26);
+        // An address in brackets ends with the bracket (since OTP 26); what follows it is a port or
+        // nothing.
+        let bracket = host
+            .iter()
+            .position(|&byte| byte == b']')
+            .filter(|_| host[0] == b'[' && release::current() >= Release::R26);
         let (host, colon) = match bracket.map(|at| at + 1) {
             Some(end) if host.get(end) == Some(&b':') => (host, Some(end)),
             Some(end) => (&host[..end], None),
@@ -367,8 +414,17 @@ impl<A: Alloc + ?Sized> Http<'_, A> {
             Some(at) => {
                 let digits = &host[at + 1..];
                 let valid = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
-                let number = digits.iter().fold(0i64, |value, &digit| (value * 10 + i64::from(digit.wrapping_sub(b'0'))) & 0x7fff_ffff);
-                (&host[..at], if valid && number != 0 { Term::small(number) } else { Term::atom(am::UNDEFINED) })
+                let number = digits.iter().fold(0i64, |value, &digit| {
+                    (value * 10 + i64::from(digit.wrapping_sub(b'0'))) & 0x7fff_ffff
+                });
+                (
+                    &host[..at],
+                    if valid && number != 0 {
+                        Term::small(number)
+                    } else {
+                        Term::atom(am::UNDEFINED)
+                    },
+                )
             }
             None => (host, Term::atom(am::UNDEFINED)),
         };
@@ -394,7 +450,13 @@ impl<A: Alloc + ?Sized> Http<'_, A> {
             (0, self.text(name))
         };
         let (original, value) = (self.text(name), self.text(value));
-        Some(self.p.tuple(&[Term::atom(atom!("http_header")), Term::small(number), field, original, value]))
+        Some(self.p.tuple(&[
+            Term::atom(atom!("http_header")),
+            Term::small(number),
+            field,
+            original,
+            value,
+        ]))
     }
 }
 

@@ -1,8 +1,8 @@
 //! Ports, as processes see them: what the crate that keeps them has to provide.
 
-use crate::signal::address::Delivery;
-use crate::process::links::RefValue;
 use crate::process::Process;
+use crate::process::links::RefValue;
+use crate::signal::address::Delivery;
 use crate::signal::remote::{Busy, SharedChannel};
 use crate::vm::Vm;
 use swarmrt_term::{Atom, Term};
@@ -36,9 +36,11 @@ pub trait PortHost: Send + Sync {
     /// # Errors
     /// Those of `out`.
     fn describe(&self, vm: &'static Vm, out: &mut dyn std::io::Write) -> std::io::Result<()>;
-    /// Notes the name that the port was registered under (or none any more). `false` when it is gone.
+    /// Notes the name that the port was registered under (or none any more). `false` when it is
+    /// gone.
     fn set_name(&self, vm: &'static Vm, port: Term, name: Option<Atom>) -> bool;
-    /// Has a port feed a connection to another node from now on, and be fed by it. `false` when it cannot.
+    /// Has a port feed a connection to another node from now on, and be fed by it. `false` when it
+    /// cannot.
     fn attach(&self, vm: &'static Vm, port: Term, channel: SharedChannel) -> bool;
     /// There is something to be written on a port's connection.
     fn channel_filled(&self, vm: &'static Vm, port: Term);

@@ -1,10 +1,12 @@
-//! Things that a program holds through a reference, and that go when the last copy of the reference does.
+//! Things that a program holds through a reference, and that go when the last copy of the reference
+//! does.
 //!
-//! Such a reference holds counted shared memory ([`LocalRef::counted_words`](swarmrt_term::LocalRef::counted_words)):
-//! its first word is the mark of a type, the second the thing's number in a table. When only the table is left to
-//! hold the memory, no reference is left in any heap, and the thing is dropped with the next sweep: when there are many,
-//! or when whoever keeps them asks for one. One that belongs to
-//! a process goes with that process at the latest.
+//! Such a reference holds counted shared memory
+//! ([`LocalRef::counted_words`](swarmrt_term::LocalRef::counted_words)): its first word is the mark
+//! of a type, the second the thing's number in a table. When only the table is left to hold the
+//! memory, no reference is left in any heap, and the thing is dropped with the next sweep: when
+//! there are many, or when whoever keeps them asks for one. One that belongs to a process goes with
+//! that process at the latest.
 
 use crate::process::Process;
 use parking_lot::RwLock;
@@ -47,7 +49,8 @@ impl<T> Table<T> {
     }
     /// Takes out what nobody holds.
     fn sweep(&mut self) -> Vec<Entry<T>> {
-        let swept: Vec<_> = self.entries.extract_if(|_, entry| entry.shared.references() == 1).collect();
+        let swept: Vec<_> =
+            self.entries.extract_if(|_, entry| entry.shared.references() == 1).collect();
         swept
             .into_iter()
             .map(|(number, entry)| {
@@ -68,7 +71,12 @@ pub fn new_mark() -> u64 {
 
 impl<T> Default for Resources<T> {
     fn default() -> Self {
-        let table = Table { entries: HashMap::new(), of_owners: HashMap::new(), next: 0, sweep_at: SWEEP_AT_MIN };
+        let table = Table {
+            entries: HashMap::new(),
+            of_owners: HashMap::new(),
+            next: 0,
+            sweep_at: SWEEP_AT_MIN,
+        };
         Resources { mark: new_mark(), table: RwLock::new(table) }
     }
 }
@@ -120,9 +128,12 @@ impl<T> Resources<T> {
 
     /// The number of what the reference stands for or stood for, if it is one of these.
     fn number(&self, reference: Term) -> Option<u64> {
-        let reference = reference.as_local_ref().filter(|reference| reference.ref_kind() == RefKind::Counted)?;
+        let reference = reference
+            .as_local_ref()
+            .filter(|reference| reference.ref_kind() == RefKind::Counted)?;
         let words = reference.counted_words()?;
-        (words.len() == 2 && words[0].load(Ordering::Relaxed) == self.mark).then(|| words[1].load(Ordering::Relaxed))
+        (words.len() == 2 && words[0].load(Ordering::Relaxed) == self.mark)
+            .then(|| words[1].load(Ordering::Relaxed))
     }
 
     /// Whether the reference stands for one of these, or did before it was removed.
@@ -162,7 +173,8 @@ impl<T> Resources<T> {
         }
         let mut table = self.table.write();
         let numbers = table.of_owners.remove(&pid).unwrap_or_default();
-        let entries: Vec<_> = numbers.iter().filter_map(|number| table.entries.remove(number)).collect();
+        let entries: Vec<_> =
+            numbers.iter().filter_map(|number| table.entries.remove(number)).collect();
         drop(table);
         drop(entries);
     }

@@ -1,5 +1,5 @@
-//! What the machine counts about its own work, as `erlang:statistics/1` tells it; and what new processes get when
-//! nobody says otherwise.
+//! What the machine counts about its own work, as `erlang:statistics/1` tells it; and what new
+//! processes get when nobody says otherwise.
 
 use crate::vm::Config;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -61,7 +61,9 @@ impl ProcessDefaults {
         if let Some(words) = words("+hmbs").and_then(rounded) {
             defaults.set_min_bin_vheap_words(words);
         }
-        defaults.off_heap_messages.store(config.flag("+hmqd") == Some("off_heap"), Ordering::Relaxed);
+        defaults
+            .off_heap_messages
+            .store(config.flag("+hmqd") == Some("off_heap"), Ordering::Relaxed);
         defaults
     }
     default_flag!(min_heap_words, set_min_heap_words);

@@ -1,9 +1,9 @@
 //! Who is told of processes that hold others up: `erlang:system_monitor/2`.
 
-use crate::vm::time::Clock;
 use crate::process::Process;
 use crate::signal;
 use crate::vm::Vm;
+use crate::vm::time::Clock;
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use swarmrt_term::{Alloc, Atom, FragmentHeap, Mfa, Term, am, atom};
@@ -45,7 +45,10 @@ impl SystemMonitor {
 
     fn note(&self, new: Option<(u64, Limits)>) {
         let limits = new.map(|(_, limits)| limits).unwrap_or_default();
-        self.measures_collections.store(limits.long_gc_ms.is_some() || limits.large_heap_words.is_some(), Ordering::Relaxed);
+        self.measures_collections.store(
+            limits.long_gc_ms.is_some() || limits.large_heap_words.is_some(),
+            Ordering::Relaxed,
+        );
         self.measures_turns.store(limits.long_schedule_ms.is_some(), Ordering::Relaxed);
     }
 
@@ -83,7 +86,13 @@ fn beyond(elapsed_ns: u64, limit_ms: Option<u64>) -> Option<u64> {
 }
 
 /// Sends `{monitor, Process, Event, Info}`.
-fn tell(vm: &'static Vm, monitor: u64, process: &Process, event: Atom, info: impl FnOnce(&mut FragmentHeap) -> Term) {
+fn tell(
+    vm: &'static Vm,
+    monitor: u64,
+    process: &Process,
+    event: Atom,
+    info: impl FnOnce(&mut FragmentHeap) -> Term,
+) {
     let mut heap = FragmentHeap::new();
     let info = info(&mut heap);
     let message = heap.tuple(&[Term::atom(am::MONITOR), process.pid(), Term::atom(event), info]);
@@ -116,7 +125,9 @@ pub(crate) fn collected(process: &Process, started_ns: u64) {
         (atom!("heap_size"), heap.used_words()),
     ];
     let sizes = sizes.map(|(name, words)| (name, words as u64));
-    if let Some(elapsed_ms) = beyond(process.vm.clock.since_start_ns() - started_ns, limits.long_gc_ms) {
+    if let Some(elapsed_ms) =
+        beyond(process.vm.clock.since_start_ns() - started_ns, limits.long_gc_ms)
+    {
         let all = [&[(atom!("timeout"), elapsed_ms)], &sizes[..]].concat();
         tell(vm, monitor, process, atom!("long_gc"), |heap| numbers(heap, &all));
     }
@@ -130,7 +141,11 @@ pub(crate) fn collected(process: &Process, started_ns: u64) {
 pub(crate) fn turn_ended(process: &Process, started_ns: u64, from: Option<Mfa>) {
     let vm = process.vm;
     let Some((monitor, limits)) = vm.system_monitor.for_process(process) else { return };
-    let Some(elapsed_ms) = beyond(process.vm.clock.since_start_ns() - started_ns, limits.long_schedule_ms) else { return };
+    let Some(elapsed_ms) =
+        beyond(process.vm.clock.since_start_ns() - started_ns, limits.long_schedule_ms)
+    else {
+        return;
+    };
     let to = process.current_function();
     tell(vm, monitor, process, atom!("long_schedule"), |heap| {
         let mut place = |name: Atom, mfa: Option<Mfa>| {
@@ -147,7 +162,9 @@ pub(crate) fn turn_ended(process: &Process, started_ns: u64, from: Option<Mfa>) 
 /// A process is suspended until less waits to be written on a connection to another node.
 pub fn busy_connection(process: &Process, controller: Option<Term>) {
     let vm = process.vm;
-    let (Some(controller), Some((monitor, limits))) = (controller, vm.system_monitor.for_process(process)) else {
+    let (Some(controller), Some((monitor, limits))) =
+        (controller, vm.system_monitor.for_process(process))
+    else {
         return;
     };
     if limits.busy_dist_port {
@@ -166,7 +183,9 @@ mod tests {
         let monitor = SystemMonitor::default();
         let limits = Limits { long_gc_ms: Some(1), ..Limits::default() };
         assert_eq!(monitor.set(Some((7, limits))), None);
-        assert!(monitor.before_collection(&clock).is_some() && monitor.before_turn(&clock).is_none());
+        assert!(
+            monitor.before_collection(&clock).is_some() && monitor.before_turn(&clock).is_none()
+        );
         monitor.process_ended(8);
         assert_eq!(monitor.settings(), Some((7, limits)));
         monitor.process_ended(7);

@@ -1,4 +1,5 @@
-//! The machine's threads: every thread that may touch the machine is started here, so that it is known when none is left.
+//! The machine's threads: every thread that may touch the machine is started here, so that it is
+//! known when none is left.
 
 use super::Vm;
 use parking_lot::Mutex;
@@ -25,7 +26,8 @@ pub(super) struct Threads {
 pub struct StillRunning(pub Vec<String>);
 
 impl Vm {
-    /// Starts a thread, which is to end soon after [`Vm::threads_are_to_end`] if the machine is ever to be freed.
+    /// Starts a thread, which is to end soon after [`Vm::threads_are_to_end`] if the machine is
+    /// ever to be freed.
     ///
     /// # Errors
     /// When the operating system refuses it.
@@ -63,7 +65,8 @@ impl Vm {
         self.threads.are_to_end.load(Ordering::Acquire)
     }
 
-    /// Has the machine never freed, for something that refers to it for good; the first reason counts.
+    /// Has the machine never freed, for something that refers to it for good; the first reason
+    /// counts.
     pub fn keep_because(&self, why: &'static str) {
         self.threads.kept_because.get_or_init(|| why);
     }
@@ -73,7 +76,8 @@ impl Vm {
         self.threads.kept_because.get().copied()
     }
 
-    /// Closes all ports and ends the machine's threads, between two turns of processes. The caller is none of them.
+    /// Closes all ports and ends the machine's threads, between two turns of processes. The caller
+    /// is none of them.
     ///
     /// # Errors
     /// The threads that have not ended by then; they may still do so.
@@ -94,7 +98,8 @@ impl Vm {
                 return Ok(());
             }
             if Instant::now() >= until {
-                let names = running.iter().map(|thread| thread.thread().name().unwrap_or("?").to_owned());
+                let names =
+                    running.iter().map(|thread| thread.thread().name().unwrap_or("?").to_owned());
                 return Err(StillRunning(names.collect()));
             }
             drop(running);

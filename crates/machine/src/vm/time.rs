@@ -27,7 +27,9 @@ pub enum TimeWarpMode {
 impl TimeWarpMode {
     /// The mode of that name in OTP.
     pub fn named(name: &str) -> Option<TimeWarpMode> {
-        [TimeWarpMode::No, TimeWarpMode::Single, TimeWarpMode::Multi].into_iter().find(|mode| mode.name() == name)
+        [TimeWarpMode::No, TimeWarpMode::Single, TimeWarpMode::Multi]
+            .into_iter()
+            .find(|mode| mode.name() == name)
     }
     pub fn name(self) -> &'static str {
         match self {
@@ -43,8 +45,8 @@ pub struct Clock {
     started: Instant,
     started_os_ns: i64,
     mode: TimeWarpMode,
-    /// Whether monotonic time goes steadily. Otherwise it goes as the operating system's time does, but not backwards,
-    /// unless system time may follow that by itself.
+    /// Whether monotonic time goes steadily. Otherwise it goes as the operating system's time does,
+    /// but not backwards, unless system time may follow that by itself.
     correction: bool,
     /// The last monotonic time without correction.
     last_monotonic_ns: AtomicI64,
@@ -55,7 +57,8 @@ pub struct Clock {
     changed: AtomicBool,
     /// Processes that have monitored the offset.
     watchers: Mutex<HashSet<u64>>,
-    /// When to look next whether the operating system's time has been changed; [`u64::MAX`] is never.
+    /// When to look next whether the operating system's time has been changed; [`u64::MAX`] is
+    /// never.
     next_check_ns: AtomicU64,
     last_unique_us: AtomicI64,
 }
@@ -83,7 +86,11 @@ impl Clock {
             offset_ns: AtomicI64::new(started_os_ns - MONOTONIC_START_NS),
             changed: AtomicBool::new(false),
             watchers: Mutex::default(),
-            next_check_ns: AtomicU64::new(if mode == TimeWarpMode::Multi { CHECK_EVERY_NS } else { u64::MAX }),
+            next_check_ns: AtomicU64::new(if mode == TimeWarpMode::Multi {
+                CHECK_EVERY_NS
+            } else {
+                u64::MAX
+            }),
             last_unique_us: AtomicI64::new(0),
         }
     }
@@ -175,7 +182,10 @@ impl Clock {
         let now_us = self.system_ns() / 1000;
         let later = |last_us: i64| Some(now_us.max(last_us + 1));
         // SeqCst: later than any that another thread has seen.
-        let last_us = self.last_unique_us.fetch_update(Ordering::SeqCst, Ordering::SeqCst, later).unwrap_or(now_us);
+        let last_us = self
+            .last_unique_us
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, later)
+            .unwrap_or(now_us);
         now_us.max(last_us + 1)
     }
     pub fn instant_at(&self, since_start_ns: u64) -> Instant {

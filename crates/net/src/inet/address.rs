@@ -1,4 +1,5 @@
-//! Addresses, as `prim_inet` writes them: a family, then port and address, or the path of a local socket.
+//! Addresses, as `prim_inet` writes them: a family, then port and address, or the path of a local
+//! socket.
 
 use socket2::{Domain, SockAddr};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
@@ -111,8 +112,12 @@ pub fn terms<A: Alloc + ?Sized>(address: &SockAddr, heap: &mut A) -> (Term, Term
     match address.as_socket() {
         Some(socket) => {
             let parts: Vec<Term> = match socket.ip() {
-                IpAddr::V4(ip) => ip.octets().into_iter().map(|part| Term::small(part.into())).collect(),
-                IpAddr::V6(ip) => ip.segments().into_iter().map(|part| Term::small(part.into())).collect(),
+                IpAddr::V4(ip) => {
+                    ip.octets().into_iter().map(|part| Term::small(part.into())).collect()
+                }
+                IpAddr::V6(ip) => {
+                    ip.segments().into_iter().map(|part| Term::small(part.into())).collect()
+                }
             };
             (heap.tuple(&parts), Term::small(socket.port().into()))
         }
@@ -133,7 +138,10 @@ mod tests {
 
     #[test]
     fn addresses_are_read_and_written() {
-        for bytes in [&[family::INET, 0x1f, 0x90, 127, 0, 0, 1][..], &[family::LOCAL, 4, b'/', b't', b'm', b'p']] {
+        for bytes in [
+            &[family::INET, 0x1f, 0x90, 127, 0, 0, 1][..],
+            &[family::LOCAL, 4, b'/', b't', b'm', b'p'],
+        ] {
             let (address, rest) = read(Domain::IPV4, bytes).expect("an address");
             assert!(rest.is_empty());
             let mut again = Vec::new();
@@ -147,7 +155,13 @@ mod tests {
 
     #[test]
     fn what_is_cut_off_is_no_address() {
-        for bytes in [&[][..], &[family::INET], &[family::INET, 0, 1, 127, 0, 0], &[family::LOCAL, 9, b'x'], &[77, 0, 0]] {
+        for bytes in [
+            &[][..],
+            &[family::INET],
+            &[family::INET, 0, 1, 127, 0, 0],
+            &[family::LOCAL, 9, b'x'],
+            &[77, 0, 0],
+        ] {
             assert!(read(Domain::IPV4, bytes).is_none(), "{bytes:?}");
         }
     }

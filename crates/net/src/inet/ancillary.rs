@@ -1,4 +1,5 @@
-//! Ancillary data of datagrams: type of service, traffic class and time to live, beside what is sent and received.
+//! Ancillary data of datagrams: type of service, traffic class and time to live, beside what is
+//! sent and received.
 
 use super::Failure;
 use super::options::{Reader, code, system_option};
@@ -8,7 +9,8 @@ use std::io;
 use std::os::fd::AsRawFd;
 use swarmrt_term::{Alloc, Atom, Term};
 
-/// What may be received, by the option that has it delivered: a bit, and the level, type and name of the data.
+/// What may be received, by the option that has it delivered: a bit, and the level, type and name
+/// of the data.
 const KINDS: [(u8, u8, c_int, c_int, &str); 3] = [
     (code::RECVTOS, 1, libc::IPPROTO_IP, libc::IP_TOS, "tos"),
     (code::RECVTTL, 2, libc::IPPROTO_IP, libc::IP_TTL, "ttl"),
@@ -24,7 +26,10 @@ pub fn bit(option: u8) -> u8 {
 pub type Data = Vec<(&'static str, c_int)>;
 
 pub fn to_term<A: Alloc + ?Sized>(data: &Data, to: &mut A) -> Term {
-    let pairs: Vec<Term> = data.iter().map(|&(name, value)| to.tuple(&[Term::atom(Atom::new(name)), Term::small(value.into())])).collect();
+    let pairs: Vec<Term> = data
+        .iter()
+        .map(|&(name, value)| to.tuple(&[Term::atom(Atom::new(name)), Term::small(value.into())]))
+        .collect();
     to.list(&pairs)
 }
 
@@ -73,11 +78,15 @@ unsafe fn data_of(header: &msghdr) -> Data {
     unsafe {
         let mut next = libc::CMSG_FIRSTHDR(header);
         while let Some(head) = next.as_ref() {
-            let kind = KINDS.iter().find(|kind| (kind.2, kind.3) == (head.cmsg_level, head.cmsg_type));
+            let kind =
+                KINDS.iter().find(|kind| (kind.2, kind.3) == (head.cmsg_level, head.cmsg_type));
             if let Some((.., name)) = kind {
                 let place = libc::CMSG_DATA(next);
                 let is_byte = head.cmsg_len < libc::CMSG_LEN(size_of::<c_int>() as u32) as usize;
-                data.push((*name, if is_byte { (*place).into() } else { place.cast::<c_int>().read_unaligned() }));
+                data.push((
+                    *name,
+                    if is_byte { (*place).into() } else { place.cast::<c_int>().read_unaligned() },
+                ));
             }
             next = libc::CMSG_NXTHDR(header, next);
         }
@@ -85,13 +94,27 @@ unsafe fn data_of(header: &msghdr) -> Data {
     data
 }
 
-/// What came with the last packets of a stream: options and values, as `getopts` answers them. `None` where the system has none.
+/// What came with the last packets of a stream: options and values, as `getopts` answers them.
+/// `None` where the system has none.
 pub fn of_stream(socket: &Socket, is_v6: bool) -> Option<Vec<u8>> {
     let mut control = [0u64; CONTROL_WORDS];
     let mut length = (CONTROL_WORDS * 8) as libc::socklen_t;
-    let (level, name) = if is_v6 { (libc::IPPROTO_IPV6, libc::IPV6_2292PKTOPTIONS) } else { (libc::IPPROTO_IP, libc::IP_PKTOPTIONS) };
+    let (level, name) = if is_v6 {
+        (libc::IPPROTO_IPV6, libc::IPV6_2292PKTOPTIONS)
+    } else {
+        (libc::IPPROTO_IP, libc::IP_PKTOPTIONS)
+    };
     // SAFETY: there is so much room.
-    if unsafe { libc::getsockopt(socket.as_raw_fd(), level, name, control.as_mut_ptr().cast(), &raw mut length) } != 0 {
+    if unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            level,
+            name,
+            control.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    } != 0
+    {
         return None;
     }
     // SAFETY: zeros are a header of nothing; the system has written the control messages.
@@ -106,20 +129,32 @@ pub fn of_stream(socket: &Socket, is_v6: bool) -> Option<Vec<u8>> {
         "ttl" => code::TTL,
         _ => code::TCLASS,
     };
-    Some(data.iter().flat_map(|&(name, value)| std::iter::once(code(name)).chain(value.to_be_bytes())).collect())
+    Some(
+        data.iter()
+            .flat_map(|&(name, value)| std::iter::once(code(name)).chain(value.to_be_bytes()))
+            .collect(),
+    )
 }
 
 /// Sends a datagram with options that hold for it only.
-pub fn send(socket: &Socket, data: &[u8], address: Option<&SockAddr>, options: &[u8]) -> Result<usize, Failure> {
+pub fn send(
+    socket: &Socket,
+    data: &[u8],
+    address: Option<&SockAddr>,
+    options: &[u8],
+) -> Result<usize, Failure> {
     let mut control = [0u64; CONTROL_WORDS];
     let mut used = 0;
     let mut reader = Reader(options);
     while let Some(option) = reader.byte() {
         let value = reader.int().ok_or(Failure::INVALID)?;
-        let (level, kind) = system_option(option).filter(|_| matches!(option, code::TOS | code::TTL | code::TCLASS)).ok_or(Failure::INVALID)?;
+        let (level, kind) = system_option(option)
+            .filter(|_| matches!(option, code::TOS | code::TTL | code::TCLASS))
+            .ok_or(Failure::INVALID)?;
         let size = size_of::<c_int>() as u32;
         // SAFETY: no memory is touched.
-        let (space, length) = unsafe { (libc::CMSG_SPACE(size) as usize, libc::CMSG_LEN(size) as usize) };
+        let (space, length) =
+            unsafe { (libc::CMSG_SPACE(size) as usize, libc::CMSG_LEN(size) as usize) };
         if used + space > CONTROL_WORDS * 8 {
             return Err(Failure::INVALID);
         }

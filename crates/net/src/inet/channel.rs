@@ -1,8 +1,8 @@
-//! A socket that feeds a connection to another node: packets with a length of four bytes go to the channel as they are, and
-//! what the channel has to say is written when the socket takes it.
+//! A socket that feeds a connection to another node: packets with a length of four bytes go to the
+//! channel as they are, and what the channel has to say is written when the socket takes it.
 //!
-//! Packets are handed over without the socket's lock: what they lead to may be written on the same socket. One thread at a
-//! time does so.
+//! Packets are handed over without the socket's lock: what they lead to may be written on the same
+//! socket. One thread at a time does so.
 
 use super::{After, Inet, Piece, State, framing};
 use std::io::ErrorKind;
@@ -11,8 +11,8 @@ use swarmrt_io::port::Port;
 use swarmrt_io::port::driver::Ready;
 use swarmrt_io::port::input::{READ_BYTES, READS_MAX, read_more};
 use swarmrt_machine::Vm;
-use swarmrt_machine::vm::packet::Kind;
 use swarmrt_machine::signal::remote::SharedChannel;
+use swarmrt_machine::vm::packet::Kind;
 use swarmrt_term::{Term, am};
 
 /// Bytes that wait in the socket's queue at most, before the channel is asked for more.
@@ -46,7 +46,9 @@ impl State {
                     return Input::Packets(input);
                 }
                 framing::Cut::Invalid => return Input::Lost(Some(libc::EMSGSIZE)),
-                framing::Cut::More if *reads >= READS_MAX || *reads > 0 && self.drained => return Input::Nothing,
+                framing::Cut::More if *reads >= READS_MAX || *reads > 0 && self.drained => {
+                    return Input::Nothing;
+                }
                 framing::Cut::More => {}
             }
             *reads += 1;
@@ -171,8 +173,8 @@ impl Inet {
     }
 }
 
-/// Hands the whole packets at the front of the input to the channel: how many bytes they took, the size of each, and whether
-/// the connection may go on.
+/// Hands the whole packets at the front of the input to the channel: how many bytes they took, the
+/// size of each, and whether the connection may go on.
 fn hand_over(vm: &'static Vm, channel: &SharedChannel, input: &[u8]) -> (usize, Vec<usize>, bool) {
     let (mut used, mut packets) = (0, Vec::new());
     while let Some((head, rest)) = input[used..].split_first_chunk::<4>() {

@@ -1,20 +1,26 @@
 //! The ends of connections.
 
-use std::os::fd::{AsFd, AsRawFd, IntoRawFd};
-use swarmrt_term::Alloc;
-use socket2::Socket;
 use super::Inet;
 use super::replies::{After, Failure, Reply, cancel, error, failed, reply};
 use super::state::State;
+use socket2::Socket;
+use std::os::fd::{AsFd, AsRawFd, IntoRawFd};
 use swarmrt_io::port::Port;
 use swarmrt_io::port::driver::{Ready, tell};
 use swarmrt_io::port::poller::Poller;
 use swarmrt_machine::Vm;
+use swarmrt_term::Alloc;
 use swarmrt_term::{Atom, Term, atom};
 
 impl Inet {
     /// The connection is over: by the peer, or by an error. Tells everybody who waits.
-    pub(super) fn lost(&self, vm: &'static Vm, port: &Port, state: &mut State, problem: Option<i32>) -> After {
+    pub(super) fn lost(
+        &self,
+        vm: &'static Vm,
+        port: &Port,
+        state: &mut State,
+        problem: Option<i32>,
+    ) -> After {
         let name = problem.map_or("closed", |problem| state.lost_name(problem));
         let active = state.is_active();
         state.connected = false;
@@ -33,7 +39,9 @@ impl Inet {
         state.output.clear();
         (state.output_at, state.queued) = (0, 0);
         for subscriber in std::mem::take(&mut state.subscribers) {
-            tell(vm, port, subscriber, |heap| heap.tuple(&[Term::atom(atom!("empty_out_q")), port.term]));
+            tell(vm, port, subscriber, |heap| {
+                heap.tuple(&[Term::atom(atom!("empty_out_q")), port.term])
+            });
         }
         if active {
             self.tell_closed(vm, port, name);
@@ -48,13 +56,22 @@ impl Inet {
     }
     pub(super) fn tell_closed(&self, vm: &'static Vm, port: &Port, name: &str) {
         if name != "closed" {
-            tell(vm, port, port.owner(), |heap| heap.tuple(&[Term::atom(atom!("tcp_error")), port.term, Term::atom(Atom::new(name))]));
+            tell(vm, port, port.owner(), |heap| {
+                heap.tuple(&[
+                    Term::atom(atom!("tcp_error")),
+                    port.term,
+                    Term::atom(Atom::new(name)),
+                ])
+            });
         }
-        tell(vm, port, port.owner(), |heap| heap.tuple(&[Term::atom(atom!("tcp_closed")), port.term]));
+        tell(vm, port, port.owner(), |heap| {
+            heap.tuple(&[Term::atom(atom!("tcp_closed")), port.term])
+        });
     }
     /// Closes the socket.
     pub(super) fn release(&self, vm: &'static Vm, state: &mut State) {
-        (state.armed, state.drained, state.full, state.is_special) = (Ready::NOTHING, false, false, false);
+        (state.armed, state.drained, state.full, state.is_special) =
+            (Ready::NOTHING, false, false, false);
         let Some(socket) = state.socket.take() else { return };
         if let Ok(poller) = Poller::of(vm) {
             poller.remove(socket.as_fd());
@@ -94,5 +111,11 @@ pub(super) fn forget_peer(socket: &Socket) {
     // SAFETY: zeros are an address of no family.
     let none: libc::sockaddr = unsafe { std::mem::zeroed() };
     // SAFETY: the address is there during the call.
-    unsafe { libc::connect(socket.as_raw_fd(), &raw const none, size_of::<libc::sockaddr>() as libc::socklen_t) };
+    unsafe {
+        libc::connect(
+            socket.as_raw_fd(),
+            &raw const none,
+            size_of::<libc::sockaddr>() as libc::socklen_t,
+        )
+    };
 }

@@ -1,28 +1,34 @@
 //! Opening, binding, connecting, listening, accepting.
 
-use std::os::fd::{AsFd, FromRawFd, IntoRawFd};
-use swarmrt_term::Alloc;
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
-use std::io;
-use std::io::ErrorKind;
-use std::os::fd::BorrowedFd;
-use std::sync::Arc;
-use std::time::Duration;
-use super::{Inet, address};
 use super::closing::forget_peer;
 use super::options::Reader;
 use super::replies::{Failure, Reply, cancel, done, failed, take_waiter};
 use super::state::{Active, Options, State, Waiter};
-use swarmrt_io::port::{Options as PortOptions, Port, Ports};
+use super::{Inet, address};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use std::io;
+use std::io::ErrorKind;
+use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, FromRawFd, IntoRawFd};
+use std::sync::Arc;
+use std::time::Duration;
 use swarmrt_io::port::driver::{Ready, Request};
 use swarmrt_io::port::poller::Poller;
-use swarmrt_machine::{Vm, signal};
+use swarmrt_io::port::{Options as PortOptions, Port, Ports};
 use swarmrt_machine::process::{OnExit, Watcher};
 use swarmrt_machine::schedule::timer::TimerKey;
+use swarmrt_machine::{Vm, signal};
+use swarmrt_term::Alloc;
 use swarmrt_term::{Term, am};
 
 impl Inet {
-    pub(super) fn open(&self, vm: &'static Vm, port: &Port, state: &mut State, data: &[u8]) -> Reply {
+    pub(super) fn open(
+        &self,
+        vm: &'static Vm,
+        port: &Port,
+        state: &mut State,
+        data: &[u8],
+    ) -> Reply {
         let [of, kind, ..] = *data else { return Err(Failure::INVALID) };
         if state.socket.is_some() {
             return Err(Failure::INVALID);
@@ -42,7 +48,14 @@ impl Inet {
         };
         self.adopt(vm, port, state, domain, socket)
     }
-    pub(super) fn adopt(&self, vm: &'static Vm, port: &Port, state: &mut State, domain: Domain, mut socket: Socket) -> Reply {
+    pub(super) fn adopt(
+        &self,
+        vm: &'static Vm,
+        port: &Port,
+        state: &mut State,
+        domain: Domain,
+        mut socket: Socket,
+    ) -> Reply {
         if let Err(problem) = Inet::register(vm, port, &mut socket, &mut state.is_lent) {
             if std::mem::take(&mut state.is_lent) {
                 let _ = socket.into_raw_fd();
@@ -53,7 +66,12 @@ impl Inet {
         state.socket = Some(socket);
         Ok(Vec::new())
     }
-    pub(super) fn register(vm: &'static Vm, port: &Port, socket: &mut Socket, is_lent: &mut bool) -> io::Result<()> {
+    pub(super) fn register(
+        vm: &'static Vm,
+        port: &Port,
+        socket: &mut Socket,
+        is_lent: &mut bool,
+    ) -> io::Result<()> {
         socket.set_nonblocking(true)?;
         let poller = Poller::of(vm)?;
         let mut added = poller.add(socket.as_fd(), port.term);
@@ -68,9 +86,17 @@ impl Inet {
         }
         added
     }
-    pub(super) fn fd_open(&self, vm: &'static Vm, port: &Port, state: &mut State, data: &[u8]) -> Reply {
+    pub(super) fn fd_open(
+        &self,
+        vm: &'static Vm,
+        port: &Port,
+        state: &mut State,
+        data: &[u8],
+    ) -> Reply {
         let mut reader = Reader(data);
-        let (Some(of), Some(_), Some(fd)) = (reader.byte(), reader.byte(), reader.int()) else { return Err(Failure::INVALID) };
+        let (Some(of), Some(_), Some(fd)) = (reader.byte(), reader.byte(), reader.int()) else {
+            return Err(Failure::INVALID);
+        };
         let is_bound = reader.int().is_none_or(|bound| bound != 0);
         let domain = address::domain(of).ok_or(Failure::INVALID)?;
         if state.socket.is_some() || fd < 0 {
@@ -106,7 +132,11 @@ impl Inet {
         let (address, _) = address::read(state.domain, reader.0).ok_or(Failure::INVALID)?;
         let socket = state.socket.as_ref().ok_or(Failure::INVALID)?;
         if state.connecting.is_some() || state.listening || state.connected && self.stream {
-            return Err(Failure::System(if state.connected { libc::EISCONN } else { libc::EINVAL }));
+            return Err(Failure::System(if state.connected {
+                libc::EISCONN
+            } else {
+                libc::EINVAL
+            }));
         }
         if !self.stream && state.connected {
             // Linux keeps the local address of the peer before, which may not reach the next one.
@@ -121,8 +151,15 @@ impl Inet {
                 done(request.vm, request.port, request.from, number, |_| Term::atom(am::OK));
             }
             Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {
-                let timer = self.start_timer(request.vm, request.port, timeout, number, Inet::connecting_took_too_long);
-                state.connecting = Some(Waiter { caller: request.from, number, length: 0, timer, hook: None });
+                let timer = self.start_timer(
+                    request.vm,
+                    request.port,
+                    timeout,
+                    number,
+                    Inet::connecting_took_too_long,
+                );
+                state.connecting =
+                    Some(Waiter { caller: request.from, number, length: 0, timer, hook: None });
             }
             Err(error) => return Err(error.into()),
         }
@@ -140,15 +177,28 @@ impl Inet {
             return Err(Failure::INVALID);
         }
         let number = state.number();
-        let timer = self.start_timer(request.vm, request.port, timeout, number, Inet::accepting_took_too_long);
-        state.accepters.push_back(Waiter { caller: request.from, number, length: 0, timer, hook: None });
+        let timer = self.start_timer(
+            request.vm,
+            request.port,
+            timeout,
+            number,
+            Inet::accepting_took_too_long,
+        );
+        state.accepters.push_back(Waiter {
+            caller: request.from,
+            number,
+            length: 0,
+            timer,
+            hook: None,
+        });
         self.accept_waiting(request.vm, request.port, state);
         if let Some(waiter) = state.accepters.iter_mut().find(|waiter| waiter.number == number) {
             waiter.hook = Some(self.watch(request));
         }
         Ok(number.to_be_bytes().to_vec())
     }
-    /// Has the calling process take itself out of the line of those who accept when it ends; the key of that.
+    /// Has the calling process take itself out of the line of those who accept when it ends; the
+    /// key of that.
     pub(super) fn watch(&self, request: &Request<'_>) -> u64 {
         let hook = request.vm.next_ref().id;
         let (me, port) = (self.me.clone(), Arc::downgrade(request.port));
@@ -187,14 +237,21 @@ impl Inet {
                     return;
                 }
                 // The connection was gone before it was taken.
-                Err(error) if matches!(error.raw_os_error(), Some(libc::ECONNABORTED | libc::EINTR)) => continue,
+                Err(error)
+                    if matches!(error.raw_os_error(), Some(libc::ECONNABORTED | libc::EINTR)) =>
+                {
+                    continue;
+                }
                 Err(error) => Err(Failure::from(error)),
             };
             let Some(waiter) = state.accepters.pop_front() else { return };
             waiter.stop(vm);
-            match accepted.and_then(|socket| Inet::accepted(vm, port, state, waiter.caller, socket)) {
+            match accepted.and_then(|socket| Inet::accepted(vm, port, state, waiter.caller, socket))
+            {
                 Ok(Some(new)) => {
-                    done(vm, port, waiter.caller, waiter.number, |heap| heap.tuple(&[Term::atom(am::OK), new]));
+                    done(vm, port, waiter.caller, waiter.number, |heap| {
+                        heap.tuple(&[Term::atom(am::OK), new])
+                    });
                 }
                 // Whoever waited is gone; so is the connection.
                 Ok(None) => {}
@@ -203,14 +260,26 @@ impl Inet {
         }
     }
     /// A port of its own for a connection, owned by the process that waited for it.
-    pub(super) fn accepted(vm: &'static Vm, listener: &Port, state: &State, owner: u64, socket: Socket) -> Result<Option<Term>, Failure> {
+    pub(super) fn accepted(
+        vm: &'static Vm,
+        listener: &Port,
+        state: &State,
+        owner: u64,
+        socket: Socket,
+    ) -> Result<Option<Term>, Failure> {
         if Ports::of(vm).count() >= vm.config.ports_max {
             return Err(Failure::Named("system_limit"));
         }
         let options = Options { active: Active::Passive, ..state.options.clone() };
         let inner = State { options, bound: true, connected: true, ..State::new(true) };
         let inet = Inet::new(true, inner);
-        let port = Ports::of(vm).open(owner, listener.name.clone(), PortOptions::binary(), None, inet.clone());
+        let port = Ports::of(vm).open(
+            owner,
+            listener.name.clone(),
+            PortOptions::binary(),
+            None,
+            inet.clone(),
+        );
         let adopted = inet.adopt(vm, &port, &mut inet.state.lock(), state.domain, socket);
         if let Err(failure) = adopted {
             port.close(vm, Term::atom(am::NORMAL));
@@ -269,15 +338,21 @@ impl Inet {
         }
         self.arm(vm, port, &mut state);
     }
-    /// Asks the poller for what the socket waits for, unless it tells of that anyway: of what comes from now on where it was asked
-    /// before. What has been told of and was left is asked for again.
+    /// Asks the poller for what the socket waits for, unless it tells of that anyway: of what comes
+    /// from now on where it was asked before. What has been told of and was left is asked for
+    /// again.
     pub(super) fn arm(&self, vm: &'static Vm, port: &Port, state: &mut State) {
         let Some(socket) = &state.socket else { return };
         let receives = (state.is_active() || !state.receivers.is_empty()) && !state.feeding;
-        let readable = !state.accepters.is_empty() || receives && !state.closed_by_peer && (state.connected || !self.stream);
+        let readable = !state.accepters.is_empty()
+            || receives && !state.closed_by_peer && (state.connected || !self.stream);
         let writable = state.connecting.is_some() || state.queued > 0 || state.sending.is_some();
         let was_left = readable && !state.drained || writable && !state.full;
-        let wanted = Ready { readable: readable || state.armed.readable, writable: writable || state.armed.writable, ..state.armed };
+        let wanted = Ready {
+            readable: readable || state.armed.readable,
+            writable: writable || state.armed.writable,
+            ..state.armed
+        };
         if (was_left || wanted != state.armed)
             && let Ok(poller) = Poller::of(vm)
             && poller.want(socket.as_fd(), port.term, wanted).is_ok()

@@ -1,4 +1,5 @@
-//! Packets of a stream: how they are cut from the input, which terms they become, and what goes in front of output.
+//! Packets of a stream: how they are cut from the input, which terms they become, and what goes in
+//! front of output.
 
 use super::Options;
 use swarmrt_machine::vm::packet::{self, Frame, Kind, Limits};
@@ -25,22 +26,32 @@ pub struct Packet {
     tail: usize,
 }
 
-/// What goes in front of a packet of `length` bytes. As in OTP, a length that is too large for its field is cut off.
+/// What goes in front of a packet of `length` bytes. As in OTP, a length that is too large for its
+/// field is cut off.
 pub fn head(kind: Kind, length: usize) -> Vec<u8> {
     let Kind::Length(size) = kind else { return Vec::new() };
     (length as u64).to_be_bytes()[8 - size..].to_vec()
 }
 
-/// Cuts a packet from the front of the input; `length` bytes of it where so many are asked for and the stream is raw.
+/// Cuts a packet from the front of the input; `length` bytes of it where so many are asked for and
+/// the stream is raw.
 pub fn cut(options: &Options, headers: bool, input: &[u8], length: usize) -> Cut {
     let kind = match options.packet {
         Kind::Http { headers: false, binary } => Kind::Http { headers, binary },
         kind => kind,
     };
     if kind == Kind::Raw && length > 0 {
-        return if input.len() < length { Cut::More } else { Cut::Packet(Packet { kind, head: 0, tail: 0 }, length) };
+        return if input.len() < length {
+            Cut::More
+        } else {
+            Cut::Packet(Packet { kind, head: 0, tail: 0 }, length)
+        };
     }
-    let limits = Limits { packet: options.packet_size, line: options.buffer.max(LINE_BYTES_MIN), delimiter: options.delimiter };
+    let limits = Limits {
+        packet: options.packet_size,
+        line: options.buffer.max(LINE_BYTES_MIN),
+        delimiter: options.delimiter,
+    };
     let used = match packet::frame(kind, input, &limits) {
         Frame::Whole(used) => used,
         Frame::More(_) => return Cut::More,
@@ -53,21 +64,36 @@ pub fn cut(options: &Options, headers: bool, input: &[u8], length: usize) -> Cut
 
 impl Packet {
     /// The term that the bytes of the packet become.
-    pub fn term<A: Alloc + ?Sized>(self, port: Term, options: &Options, bytes: &[u8], heap: &mut A) -> Term {
+    pub fn term<A: Alloc + ?Sized>(
+        self,
+        port: Term,
+        options: &Options,
+        bytes: &[u8],
+        heap: &mut A,
+    ) -> Term {
         match self.kind {
-            Kind::SslTls => packet::ssl_record(heap, port, bytes, |heap, body| heap.binary(&bytes[body])),
+            Kind::SslTls => {
+                packet::ssl_record(heap, port, bytes, |heap, body| heap.binary(&bytes[body]))
+            }
             Kind::Http { headers, binary } => packet::http(heap, bytes, headers, binary),
             _ => data(options, &bytes[self.head..bytes.len() - self.tail], heap),
         }
     }
 
     /// The message that comes without being asked for: `{tcp, Port, Data}`, `{http, Port, Line}`.
-    pub fn message<A: Alloc + ?Sized>(self, tag: Term, port: Term, data: Term, heap: &mut A) -> Term {
+    pub fn message<A: Alloc + ?Sized>(
+        self,
+        tag: Term,
+        port: Term,
+        data: Term,
+        heap: &mut A,
+    ) -> Term {
         // A record is a message as it is.
         if self.kind == Kind::SslTls {
             return data;
         }
-        let tag = if matches!(self.kind, Kind::Http { .. }) { Term::atom(atom!("http")) } else { tag };
+        let tag =
+            if matches!(self.kind, Kind::Http { .. }) { Term::atom(atom!("http")) } else { tag };
         heap.tuple(&[tag, port, data])
     }
 
@@ -101,10 +127,11 @@ mod tests {
 
     #[test]
     fn packets_are_cut_as_the_options_say() {
-        let used = |options: &Options, input: &[u8], length| match cut(options, false, input, length) {
-            Cut::Packet(packet, used) => Some((packet.head, used)),
-            Cut::More | Cut::Invalid => None,
-        };
+        let used =
+            |options: &Options, input: &[u8], length| match cut(options, false, input, length) {
+                Cut::Packet(packet, used) => Some((packet.head, used)),
+                Cut::More | Cut::Invalid => None,
+            };
         let raw = options(Kind::Raw);
         assert_eq!(used(&raw, b"abcdef", 0), Some((0, 6)));
         assert_eq!(used(&raw, b"abcdef", 4), Some((0, 4)));

@@ -1,20 +1,20 @@
 //! Receiving, and delivering to whoever is the owner or asked.
 
-use std::io::Read;
-use swarmrt_term::Alloc;
-use socket2::SockAddr;
-use std::io;
-use std::io::ErrorKind;
-use std::sync::Arc;
-use super::{Inet, address, ancillary, framing};
 use super::options::Reader;
 use super::replies::{After, Failure, Reply, cancel, done, failed, take_waiter};
 use super::state::{RECEIVE_BYTES_MAX, State, Waiter};
-use swarmrt_io::posix;
+use super::{Inet, address, ancillary, framing};
+use socket2::SockAddr;
+use std::io;
+use std::io::ErrorKind;
+use std::io::Read;
+use std::sync::Arc;
 use swarmrt_io::port::Port;
 use swarmrt_io::port::driver::{Request, tell};
 use swarmrt_io::port::input::READS_MAX;
+use swarmrt_io::posix;
 use swarmrt_machine::Vm;
+use swarmrt_term::Alloc;
 use swarmrt_term::{Atom, Term, am, atom};
 
 /// Bytes of the largest datagram.
@@ -26,12 +26,20 @@ pub(super) const READ_BYTES_MIN: usize = 1460;
 impl Inet {
     pub(super) fn receiving_took_too_long(&self, vm: &'static Vm, port: &Arc<Port>, number: u16) {
         let mut state = self.state.lock();
-        take_waiter(&mut state.receivers, number).inspect(|waiter| failed(vm, port, waiter, "timeout"));
+        take_waiter(&mut state.receivers, number)
+            .inspect(|waiter| failed(vm, port, waiter, "timeout"));
         self.arm(vm, port, &mut state);
     }
-    pub(super) fn receive(&self, request: &Request<'_>, state: &mut State, data: &[u8]) -> (Reply, After) {
+    pub(super) fn receive(
+        &self,
+        request: &Request<'_>,
+        state: &mut State,
+        data: &[u8],
+    ) -> (Reply, After) {
         let mut reader = Reader(data);
-        let (Some(timeout), Some(length)) = (reader.int(), reader.int()) else { return (Err(Failure::INVALID), After::Nothing) };
+        let (Some(timeout), Some(length)) = (reader.int(), reader.int()) else {
+            return (Err(Failure::INVALID), After::Nothing);
+        };
         let length = usize::try_from(length).unwrap_or(usize::MAX);
         if state.is_active() {
             return (Err(Failure::INVALID), After::Nothing);
@@ -47,8 +55,20 @@ impl Inet {
             return (Err(Failure::INVALID), After::Nothing);
         }
         let number = state.number();
-        let timer = self.start_timer(request.vm, request.port, timeout, number, Inet::receiving_took_too_long);
-        state.receivers.push_back(Waiter { caller: request.from, number, length, timer, hook: None });
+        let timer = self.start_timer(
+            request.vm,
+            request.port,
+            timeout,
+            number,
+            Inet::receiving_took_too_long,
+        );
+        state.receivers.push_back(Waiter {
+            caller: request.from,
+            number,
+            length,
+            timer,
+            hook: None,
+        });
         let after = self.take_in(request.vm, request.port, state);
         (Ok(number.to_be_bytes().to_vec()), after)
     }
@@ -60,8 +80,13 @@ impl Inet {
         }
         let mut after = self.deliver(vm, port, state);
         let mut reads = 0;
-        let goes_on = |state: &State, reads: usize| reads == 0 || reads < READS_MAX && !state.drained;
-        while after == After::Nothing && (state.is_active() || !state.receivers.is_empty()) && state.connected && goes_on(state, reads) {
+        let goes_on =
+            |state: &State, reads: usize| reads == 0 || reads < READS_MAX && !state.drained;
+        while after == After::Nothing
+            && (state.is_active() || !state.receivers.is_empty())
+            && state.connected
+            && goes_on(state, reads)
+        {
             match Inet::read(state) {
                 Ok(0) => after = self.lost(vm, port, state, None),
                 Ok(count) => {
@@ -70,7 +95,10 @@ impl Inet {
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => state.drained = true,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => after = self.lost(vm, port, state, Some(error.raw_os_error().unwrap_or(libc::EIO))),
+                Err(error) => {
+                    after =
+                        self.lost(vm, port, state, Some(error.raw_os_error().unwrap_or(libc::EIO)));
+                }
             }
             reads += 1;
         }
@@ -82,7 +110,10 @@ impl Inet {
             state.input.drain(..state.input_at);
             state.input_at = 0;
         }
-        let wanted = state.receivers.front().map_or(0, |waiter| waiter.length.saturating_sub(state.input.len()));
+        let wanted = state
+            .receivers
+            .front()
+            .map_or(0, |waiter| waiter.length.saturating_sub(state.input.len()));
         let room = state.options.buffer.max(READ_BYTES_MIN).max(wanted);
         let before = state.input.len();
         state.input.resize(before + room, 0);
@@ -105,8 +136,14 @@ impl Inet {
             if !active && state.receivers.is_empty() {
                 return After::Nothing;
             }
-            let length = if active { 0 } else { state.receivers.front().map_or(0, |waiter| waiter.length) };
-            let cut = framing::cut(&state.options, state.http_headers, &state.input[state.input_at..], length);
+            let length =
+                if active { 0 } else { state.receivers.front().map_or(0, |waiter| waiter.length) };
+            let cut = framing::cut(
+                &state.options,
+                state.http_headers,
+                &state.input[state.input_at..],
+                length,
+            );
             let (packet, used) = match cut {
                 framing::Cut::Packet(packet, used) => (packet, used),
                 framing::Cut::More => return After::Nothing,
@@ -118,14 +155,16 @@ impl Inet {
                 state.count_message();
                 let (state, tag) = (&*state, self.tag());
                 tell(vm, port, port.owner(), |heap| {
-                    let data = packet.term(port.term, &state.options, &state.input[bytes.clone()], heap);
+                    let data =
+                        packet.term(port.term, &state.options, &state.input[bytes.clone()], heap);
                     packet.message(tag, port.term, data, heap)
                 });
             } else if let Some(waiter) = state.receivers.pop_front() {
                 cancel(vm, waiter.timer);
                 let state = &*state;
                 done(vm, port, waiter.caller, waiter.number, |heap| {
-                    let data = packet.term(port.term, &state.options, &state.input[bytes.clone()], heap);
+                    let data =
+                        packet.term(port.term, &state.options, &state.input[bytes.clone()], heap);
                     heap.tuple(&[Term::atom(am::OK), data])
                 });
             }
@@ -136,15 +175,22 @@ impl Inet {
     pub(super) fn take_datagrams(&self, vm: &'static Vm, port: &Arc<Port>, state: &mut State) {
         let mut packets = 0;
         let mut buffer = Vec::new();
-        while (state.is_active() || !state.receivers.is_empty()) && packets < READS_MAX.max(state.options.read_packets) {
+        while (state.is_active() || !state.receivers.is_empty())
+            && packets < READS_MAX.max(state.options.read_packets)
+        {
             let Some(socket) = &state.socket else { return };
-            buffer.resize(state.options.buffer.clamp(1, DATAGRAM_BYTES_MAX).max(DATAGRAM_BYTES_MAX), 0u8);
+            buffer.resize(
+                state.options.buffer.clamp(1, DATAGRAM_BYTES_MAX).max(DATAGRAM_BYTES_MAX),
+                0u8,
+            );
             let received = if state.ancillary == 0 {
                 // SAFETY: bytes that are initialised may be given out as bytes that need not be.
-                let room = unsafe { &mut *(&raw mut buffer[..] as *mut [std::mem::MaybeUninit<u8>]) };
+                let room =
+                    unsafe { &mut *(&raw mut buffer[..] as *mut [std::mem::MaybeUninit<u8>]) };
                 socket.recv_from(room).map(|(count, from)| (count, from, None))
             } else {
-                ancillary::receive(socket, &mut buffer).map(|(count, from, data)| (count, from, Some(data)))
+                ancillary::receive(socket, &mut buffer)
+                    .map(|(count, from, data)| (count, from, Some(data)))
             };
             let (count, from, ancillary) = match received {
                 Ok(received) => received,
@@ -154,7 +200,12 @@ impl Inet {
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) => {
-                    self.datagram_failed(vm, port, state, posix::name(error.raw_os_error().unwrap_or(libc::EIO)));
+                    self.datagram_failed(
+                        vm,
+                        port,
+                        state,
+                        posix::name(error.raw_os_error().unwrap_or(libc::EIO)),
+                    );
                     break;
                 }
             };
@@ -166,11 +217,21 @@ impl Inet {
             self.datagram(vm, port, state, &from, ancillary.as_ref(), data);
             if state.says_passive {
                 state.says_passive = false;
-                tell(vm, port, port.owner(), |heap| heap.tuple(&[Term::atom(atom!("udp_passive")), port.term]));
+                tell(vm, port, port.owner(), |heap| {
+                    heap.tuple(&[Term::atom(atom!("udp_passive")), port.term])
+                });
             }
         }
     }
-    pub(super) fn datagram(&self, vm: &'static Vm, port: &Port, state: &mut State, from: &SockAddr, ancillary: Option<&ancillary::Data>, data: &[u8]) {
+    pub(super) fn datagram(
+        &self,
+        vm: &'static Vm,
+        port: &Port,
+        state: &mut State,
+        from: &SockAddr,
+        ancillary: Option<&ancillary::Data>,
+        data: &[u8],
+    ) {
         if state.is_active() {
             state.count_message();
             let options = &state.options;
@@ -201,12 +262,24 @@ impl Inet {
             });
         }
     }
-    pub(super) fn datagram_failed(&self, vm: &'static Vm, port: &Port, state: &mut State, name: &'static str) {
+    pub(super) fn datagram_failed(
+        &self,
+        vm: &'static Vm,
+        port: &Port,
+        state: &mut State,
+        name: &'static str,
+    ) {
         if let Some(waiter) = state.receivers.pop_front() {
             cancel(vm, waiter.timer);
             failed(vm, port, &waiter, name);
         } else if state.is_active() {
-            tell(vm, port, port.owner(), |heap| heap.tuple(&[Term::atom(atom!("udp_error")), port.term, Term::atom(Atom::new(name))]));
+            tell(vm, port, port.owner(), |heap| {
+                heap.tuple(&[
+                    Term::atom(atom!("udp_error")),
+                    port.term,
+                    Term::atom(Atom::new(name)),
+                ])
+            });
         }
     }
 }

@@ -1,4 +1,5 @@
-//! What the system knows of the network: its interfaces, the names of services, the name of this machine.
+//! What the system knows of the network: its interfaces, the names of services, the name of this
+//! machine.
 
 use super::options::Reader;
 use libc::ifreq;
@@ -71,7 +72,8 @@ pub fn service_by_port(data: &[u8]) -> Option<Vec<u8>> {
     let _guard = SERVICES.lock();
     // SAFETY: as above.
     let name = unsafe {
-        let entry = libc::getservbyport(i32::from(u16::from_ne_bytes(*port)), protocol.as_ptr()).as_ref()?;
+        let entry = libc::getservbyport(i32::from(u16::from_ne_bytes(*port)), protocol.as_ptr())
+            .as_ref()?;
         CStr::from_ptr(entry.s_name)
     };
     Some(name.to_bytes().to_vec())
@@ -152,12 +154,14 @@ pub fn names(socket: &Socket) -> io::Result<Vec<u8>> {
         return Err(io::Error::last_os_error());
     }
     let count = list.ifc_len as usize / size_of::<ifreq>();
-    let name = |request: &ifreq| request.ifr_name.map(|byte| byte as u8).into_iter().take_while(|&byte| byte != 0).chain([0]);
+    let name = |request: &ifreq| {
+        request.ifr_name.map(|byte| byte as u8).into_iter().take_while(|&byte| byte != 0).chain([0])
+    };
     Ok(requests[..count].iter().flat_map(name).collect())
 }
 
-/// A request about the interface whose name stands, counted, in front of `data`, and what follows the name. Names that are
-/// too long are cut off.
+/// A request about the interface whose name stands, counted, in front of `data`, and what follows
+/// the name. Names that are too long are cut off.
 fn about(data: &[u8]) -> Option<(ifreq, &[u8])> {
     let (&length, rest) = data.split_first()?;
     let (name, rest) = rest.split_at_checked(length.into())?;
@@ -174,7 +178,8 @@ fn ask(socket: &Socket, kind: libc::Ioctl, request: &mut ifreq) -> bool {
     unsafe { libc::ioctl(socket.as_raw_fd(), kind, &raw mut *request) == 0 }
 }
 
-/// Items of one interface: its name, then the numbers of what is asked for. What it has not is left out.
+/// Items of one interface: its name, then the numbers of what is asked for. What it has not is left
+/// out.
 pub fn get(socket: &Socket, data: &[u8]) -> Option<Vec<u8>> {
     let (mut request, wanted) = about(data)?;
     let mut answer = Vec::new();
@@ -190,13 +195,16 @@ pub fn get(socket: &Socket, data: &[u8]) -> Option<Vec<u8>> {
             _ => return None,
         };
         let known = ask(socket, kind, &mut request);
-        // SAFETY: the answer to a request of this kind is in this field; without an answer only flags are told.
+        // SAFETY: the answer to a request of this kind is in this field; without an answer only
+        // flags are told.
         unsafe {
             let found = &request.ifr_ifru;
             match item {
                 item::FLAGS => {
                     answer.push(item);
-                    answer.extend(flag_bits(if known { found.ifru_flags.into() } else { 0 }).to_be_bytes());
+                    answer.extend(
+                        flag_bits(if known { found.ifru_flags.into() } else { 0 }).to_be_bytes(),
+                    );
                 }
                 _ if !known => {}
                 item::MTU => {
@@ -206,7 +214,9 @@ pub fn get(socket: &Socket, data: &[u8]) -> Option<Vec<u8>> {
                 item::HARDWARE => {
                     answer.push(item);
                     answer.extend((HARDWARE_BYTES as u16).to_be_bytes());
-                    answer.extend(found.ifru_hwaddr.sa_data[..HARDWARE_BYTES].iter().map(|&byte| byte as u8));
+                    answer.extend(
+                        found.ifru_hwaddr.sa_data[..HARDWARE_BYTES].iter().map(|&byte| byte as u8),
+                    );
                 }
                 _ => address(item, &raw const found.ifru_addr, &mut answer),
             }
@@ -215,7 +225,8 @@ pub fn get(socket: &Socket, data: &[u8]) -> Option<Vec<u8>> {
     Some(answer)
 }
 
-/// Changes an interface: its name, then numbers of items with their values. As in OTP, what the system refuses is not told.
+/// Changes an interface: its name, then numbers of items with their values. As in OTP, what the
+/// system refuses is not told.
 pub fn set(socket: &Socket, data: &[u8]) -> Option<()> {
     let (mut request, rest) = about(data)?;
     let mut reader = Reader(rest);
@@ -245,11 +256,16 @@ pub fn set(socket: &Socket, data: &[u8]) -> Option<()> {
             item::FLAGS => {
                 let change = reader.int()?.cast_unsigned();
                 // SAFETY: the answer to this request is in this field.
-                let before = if ask(socket, libc::SIOCGIFFLAGS, &mut request) { unsafe { request.ifr_ifru.ifru_flags } } else { 0 };
-                let after = CHANGES.iter().fold(i32::from(before), |flags, &(flag, sets, clears)| {
-                    let flags = if change & sets != 0 { flags | flag } else { flags };
-                    if change & clears != 0 { flags & !flag } else { flags }
-                });
+                let before = if ask(socket, libc::SIOCGIFFLAGS, &mut request) {
+                    unsafe { request.ifr_ifru.ifru_flags }
+                } else {
+                    0
+                };
+                let after =
+                    CHANGES.iter().fold(i32::from(before), |flags, &(flag, sets, clears)| {
+                        let flags = if change & sets != 0 { flags | flag } else { flags };
+                        if change & clears != 0 { flags & !flag } else { flags }
+                    });
                 if after == i32::from(before) {
                     continue;
                 }

@@ -1,10 +1,12 @@
 //! The drivers `tcp_inet` and `udp_inet`: the native side of OTP's `prim_inet`.
 //!
-//! A request comes by `port_control/3`: an operation, answered at once by a list of bytes that begins with 1 (done) or 0 (the
-//! name of an error follows). What takes time answers with a number, and `{inet_async, Port, Number, Result}` follows later.
-//! What is written to the port is sent, and `{inet_reply, Port, Status}` follows.
+//! A request comes by `port_control/3`: an operation, answered at once by a list of bytes that
+//! begins with 1 (done) or 0 (the name of an error follows). What takes time answers with a number,
+//! and `{inet_async, Port, Number, Result}` follows later. What is written to the port is sent, and
+//! `{inet_reply, Port, Status}` follows.
 //!
-//! A socket never blocks: its state says what it waits for, and after each step [`Inet::arm`] asks the poller for just that.
+//! A socket never blocks: its state says what it waits for, and after each step [`Inet::arm`] asks
+//! the poller for just that.
 
 mod address;
 mod ancillary;
@@ -21,18 +23,18 @@ mod replies;
 mod sendfile;
 mod state;
 
-use replies::{After, Failure, Reply, cancel, done, error, failed, finish, reply};
-use state::{Active, Options, Piece, State};
 use address::family;
 use parking_lot::Mutex;
+use replies::{After, Failure, Reply, cancel, done, error, failed, finish, reply};
 use socket2::{SockAddr, Socket};
+use state::{Active, Options, Piece, State};
 use std::os::fd::AsRawFd;
 use std::sync::{Arc, Weak};
-use swarmrt_io::port::driver::{Answer, Driver, Ready, Request, Written};
 use swarmrt_io::port::Port;
+use swarmrt_io::port::driver::{Answer, Driver, Ready, Request, Written};
 use swarmrt_io::posix;
-use swarmrt_machine::signal::remote::SharedChannel;
 use swarmrt_machine::Vm;
+use swarmrt_machine::signal::remote::SharedChannel;
 use swarmrt_term::binary::IoPart;
 use swarmrt_term::{Term, am, atom};
 
@@ -124,7 +126,13 @@ impl Inet {
         let (vm, port) = (request.vm, request.port);
         let mut state = self.state.lock();
         let state = &mut *state;
-        let open = |state: &State| state.socket.as_ref().map(|socket| (socket.local_addr(), socket.peer_addr())).ok_or(Failure::INVALID);
+        let open = |state: &State| {
+            state
+                .socket
+                .as_ref()
+                .map(|socket| (socket.local_addr(), socket.peer_addr()))
+                .ok_or(Failure::INVALID)
+        };
         let reply = match operation {
             operation::OPEN => self.open(vm, port, state, data),
             operation::FD_OPEN => self.fd_open(vm, port, state, data),
@@ -132,31 +140,50 @@ impl Inet {
             operation::CONNECT => self.connect(request, state, data),
             operation::LISTEN if self.stream => Inet::listen(state, data),
             operation::ACCEPT if self.stream => self.accept(request, state, data),
-            operation::SET_NAME => Inet::pretended(state.domain, data).map(|name| state.pretended_name = name.map(Box::new)).map(|()| Vec::new()),
-            operation::SET_PEER => Inet::pretended(state.domain, data).map(|peer| state.pretended_peer = peer.map(Box::new)).map(|()| Vec::new()),
+            operation::SET_NAME => Inet::pretended(state.domain, data)
+                .map(|name| state.pretended_name = name.map(Box::new))
+                .map(|()| Vec::new()),
+            operation::SET_PEER => Inet::pretended(state.domain, data)
+                .map(|peer| state.pretended_peer = peer.map(Box::new))
+                .map(|()| Vec::new()),
             operation::NAME => match &state.pretended_name {
                 Some(name) => Inet::addressed(Ok(SockAddr::clone(name))),
                 None => open(state).and_then(|(local, _)| Inet::addressed(local)),
             },
             operation::PEER => match &state.pretended_peer {
                 Some(peer) if state.connected => Inet::addressed(Ok(SockAddr::clone(peer))),
-                _ => open(state).map_err(|_| Failure::System(libc::ENOTCONN)).and_then(|(_, peer)| Inet::addressed(peer)),
+                _ => open(state)
+                    .map_err(|_| Failure::System(libc::ENOTCONN))
+                    .and_then(|(_, peer)| Inet::addressed(peer)),
             },
-            operation::NAMES | operation::PEERS if data.len() != size_of::<u32>() => Err(Failure::INVALID),
-            operation::NAMES => open(state).map_err(|_| Failure::UNKNOWN_REQUEST).and_then(|(local, _)| Inet::addressed(local)),
-            operation::PEERS => open(state).map_err(|_| Failure::UNKNOWN_REQUEST).and_then(|(_, peer)| Inet::addressed(peer)),
-            operation::INTERFACE_NAMES | operation::GET_INTERFACE | operation::SET_INTERFACE => match &state.socket {
-                Some(socket) => Inet::interface(socket, operation, data),
-                None => Err(Failure::UNKNOWN_REQUEST),
-            },
+            operation::NAMES | operation::PEERS if data.len() != size_of::<u32>() => {
+                Err(Failure::INVALID)
+            }
+            operation::NAMES => open(state)
+                .map_err(|_| Failure::UNKNOWN_REQUEST)
+                .and_then(|(local, _)| Inet::addressed(local)),
+            operation::PEERS => open(state)
+                .map_err(|_| Failure::UNKNOWN_REQUEST)
+                .and_then(|(_, peer)| Inet::addressed(peer)),
+            operation::INTERFACE_NAMES | operation::GET_INTERFACE | operation::SET_INTERFACE => {
+                match &state.socket {
+                    Some(socket) => Inet::interface(socket, operation, data),
+                    None => Err(Failure::UNKNOWN_REQUEST),
+                }
+            }
             operation::SET_OPTIONS => {
-                let result = Inet::set_options(state, data).map(|()| Vec::new()).map_err(Failure::from);
+                let result =
+                    Inet::set_options(state, data).map(|()| Vec::new()).map_err(Failure::from);
                 if state.channel.is_some() {
                     self.arm(vm, port, state);
                     let reads = state.is_active() && channel::takes(state.options.packet);
                     return (result, if reads { After::ReadChannel } else { After::Nothing });
                 }
-                let mut after = if state.is_active() { self.take_in(vm, port, state) } else { self.deliver(vm, port, state) };
+                let mut after = if state.is_active() {
+                    self.take_in(vm, port, state)
+                } else {
+                    self.deliver(vm, port, state)
+                };
                 if after == After::Nothing
                     && state.is_active()
                     && let Some(name) = state.owed.take()
@@ -177,7 +204,8 @@ impl Inet {
             },
             operation::TYPE => {
                 let kind: u32 = if self.stream { 1 } else { 2 };
-                Ok([u32::from(address::family_of(state.domain)).to_be_bytes(), kind.to_be_bytes()].concat())
+                Ok([u32::from(address::family_of(state.domain)).to_be_bytes(), kind.to_be_bytes()]
+                    .concat())
             }
             operation::HOST_NAME => interfaces::host_name().map_err(Failure::from),
             operation::SERVICE_BY_NAME => interfaces::service_by_name(data).ok_or(Failure::INVALID),
@@ -231,7 +259,10 @@ impl Driver for Inet {
 
     fn control(&self, request: &Request<'_>, operation: u64, data: &[u8]) -> Option<Answer> {
         const OPERATIONS_MAX: u64 = 100;
-        let operation = operation.checked_sub(MAGIC).filter(|&operation| operation < OPERATIONS_MAX).unwrap_or(OPERATIONS_MAX);
+        let operation = operation
+            .checked_sub(MAGIC)
+            .filter(|&operation| operation < OPERATIONS_MAX)
+            .unwrap_or(OPERATIONS_MAX);
         let (reply, mut after) = self.answer(request, operation, data);
         if after == After::ReadChannel {
             after = self.read_channel(request.vm, request.port);
@@ -283,7 +314,12 @@ impl Driver for Inet {
                     done(vm, port, waiter.caller, waiter.number, |_| Term::atom(am::OK));
                 }
                 Some(Ok(Some(error)) | Err(error)) => {
-                    failed(vm, port, &waiter, posix::name(error.raw_os_error().unwrap_or(libc::EIO)));
+                    failed(
+                        vm,
+                        port,
+                        &waiter,
+                        posix::name(error.raw_os_error().unwrap_or(libc::EIO)),
+                    );
                     self.release(vm, &mut state);
                 }
                 None => failed(vm, port, &waiter, "closed"),
@@ -318,7 +354,10 @@ impl Driver for Inet {
         let mut state = self.state.lock();
         let state = &mut *state;
         let waiting = state.connecting.take().into_iter();
-        for waiter in waiting.chain(std::mem::take(&mut state.receivers)).chain(std::mem::take(&mut state.accepters)) {
+        for waiter in waiting
+            .chain(std::mem::take(&mut state.receivers))
+            .chain(std::mem::take(&mut state.accepters))
+        {
             waiter.stop(vm);
             failed(vm, port, &waiter, "closed");
         }

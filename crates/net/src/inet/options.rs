@@ -1,4 +1,5 @@
-//! Options of sockets, as `prim_inet` writes them: a number, then a value that is most often 32 bits, big-endian.
+//! Options of sockets, as `prim_inet` writes them: a number, then a value that is most often 32
+//! bits, big-endian.
 
 use super::{Active, Inet, State};
 use std::os::fd::AsRawFd;
@@ -92,7 +93,11 @@ impl<'a> Reader<'a> {
 
 /// The level and name of the option that says on which interface multicasts leave.
 fn multicast_interface(is_v6: bool) -> (i32, i32) {
-    if is_v6 { (libc::IPPROTO_IPV6, libc::IPV6_MULTICAST_IF) } else { (libc::IPPROTO_IP, libc::IP_MULTICAST_IF) }
+    if is_v6 {
+        (libc::IPPROTO_IPV6, libc::IPV6_MULTICAST_IF)
+    } else {
+        (libc::IPPROTO_IP, libc::IP_MULTICAST_IF)
+    }
 }
 
 /// The levels and names of options that the system holds as an `int`.
@@ -128,7 +133,8 @@ pub fn system_option(option: u8) -> Option<(i32, i32)> {
     })
 }
 
-/// Bytes of a raw option's value: with status, option, level, name and length in front, the answer has 64 KiB, as in OTP.
+/// Bytes of a raw option's value: with status, option, level, name and length in front, the answer
+/// has 64 KiB, as in OTP.
 const RAW_BYTES_MAX: usize = (64 << 10) - (1 + 1 + 4 + 4 + 4);
 
 fn last_error() -> i32 {
@@ -138,7 +144,9 @@ fn last_error() -> i32 {
 fn set_bytes(state: &State, level: i32, name: i32, value: &[u8]) -> Result<(), i32> {
     let fd = state.socket.as_ref().ok_or(libc::EINVAL)?.as_raw_fd();
     // SAFETY: the descriptor is open and the value has that many bytes.
-    let result = unsafe { libc::setsockopt(fd, level, name, value.as_ptr().cast(), value.len() as libc::socklen_t) };
+    let result = unsafe {
+        libc::setsockopt(fd, level, name, value.as_ptr().cast(), value.len() as libc::socklen_t)
+    };
     if result == 0 { Ok(()) } else { Err(last_error()) }
 }
 
@@ -146,7 +154,8 @@ fn get_bytes(state: &State, level: i32, name: i32, value: &mut [u8]) -> Option<u
     let fd = state.socket.as_ref()?.as_raw_fd();
     let mut length = value.len() as libc::socklen_t;
     // SAFETY: the descriptor is open, and at most `length` bytes are written.
-    let result = unsafe { libc::getsockopt(fd, level, name, value.as_mut_ptr().cast(), &raw mut length) };
+    let result =
+        unsafe { libc::getsockopt(fd, level, name, value.as_mut_ptr().cast(), &raw mut length) };
     (result == 0).then_some(length as usize)
 }
 
@@ -176,8 +185,8 @@ fn packet_number(kind: Kind) -> i32 {
     (0..=14).find(|&number| packet_kind(number) == Some(kind)).unwrap_or(0)
 }
 
-/// The priority and the type of service, of which Linux changes one, or both, when another option is set. As in OTP, options
-/// are independent of each other: these are put back.
+/// The priority and the type of service, of which Linux changes one, or both, when another option
+/// is set. As in OTP, options are independent of each other: these are put back.
 struct Independent {
     priority: Option<[u8; 4]>,
     tos: Option<[u8; 4]>,
@@ -196,7 +205,9 @@ impl Independent {
     /// `option` is what has been set. The system may refuse a priority that it has given itself.
     fn restore(self, state: &State, option: u8) {
         let restored = [(code::TOS, self.tos), (code::PRIORITY, self.priority)];
-        for (other, value) in restored.into_iter().filter(|(other, _)| *other != option && option != code::PRIORITY) {
+        for (other, value) in
+            restored.into_iter().filter(|(other, _)| *other != option && option != code::PRIORITY)
+        {
             if let Some(((level, name), value)) = system_option(other).zip(value) {
                 let _ = set_bytes(state, level, name, &value);
             }
@@ -224,7 +235,8 @@ impl Inet {
             }
             code::ACTIVE => {
                 let mode = reader.int().ok_or(invalid)?;
-                let change = if mode == 3 { reader.short().ok_or(invalid)?.cast_signed() } else { 0 };
+                let change =
+                    if mode == 3 { reader.short().ok_or(invalid)?.cast_signed() } else { 0 };
                 return state.set_active(mode, change).ok_or(invalid);
             }
             code::RAW => {
@@ -291,13 +303,18 @@ impl Inet {
             code::EXCLUSIVEADDRUSE => {}
             // As in OTP: the receive buffer of the driver keeps up with that of the system.
             code::RCVBUF if size()? > options.buffer => {
-                options.buffer = size()?.min(if is_stream { super::state::BUFFER_MAX } else { super::input::DATAGRAM_BYTES_MAX });
+                options.buffer = size()?.min(if is_stream {
+                    super::state::BUFFER_MAX
+                } else {
+                    super::input::DATAGRAM_BYTES_MAX
+                });
                 return Inet::set_system(state, option, value);
             }
             _ => {
                 Inet::set_system(state, option, value)?;
                 let bit = super::ancillary::bit(option);
-                state.ancillary = if value != 0 { state.ancillary | bit } else { state.ancillary & !bit };
+                state.ancillary =
+                    if value != 0 { state.ancillary | bit } else { state.ancillary & !bit };
             }
         }
         Ok(())
@@ -327,7 +344,8 @@ impl Inet {
             let name = if add { libc::IPV6_ADD_MEMBERSHIP } else { libc::IPV6_DROP_MEMBERSHIP };
             return set_bytes(state, libc::IPPROTO_IPV6, name, &request);
         }
-        let (group, interface): ([u8; 4], [u8; 4]) = (reader.array().ok_or(invalid)?, reader.array().ok_or(invalid)?);
+        let (group, interface): ([u8; 4], [u8; 4]) =
+            (reader.array().ok_or(invalid)?, reader.array().ok_or(invalid)?);
         let request = [&group[..], &interface, &index.to_ne_bytes()].concat();
         let name = if add { libc::IP_ADD_MEMBERSHIP } else { libc::IP_DROP_MEMBERSHIP };
         set_bytes(state, libc::IPPROTO_IP, name, &request)
@@ -343,7 +361,12 @@ impl Inet {
         Some(answer)
     }
 
-    fn get_option(state: &State, option: u8, reader: &mut Reader<'_>, answer: &mut Vec<u8>) -> Option<()> {
+    fn get_option(
+        state: &State,
+        option: u8,
+        reader: &mut Reader<'_>,
+        answer: &mut Vec<u8>,
+    ) -> Option<()> {
         let options = &state.options;
         let size = |size: usize| i32::try_from(size).unwrap_or(i32::MAX);
         let value = match option {
@@ -407,8 +430,11 @@ impl Inet {
             code::RAW => return Inet::get_raw(state, reader, answer),
             code::BIND_TO_DEVICE => {
                 let mut name = [0; libc::IFNAMSIZ];
-                if let Some(length) = get_bytes(state, libc::SOL_SOCKET, libc::SO_BINDTODEVICE, &mut name) {
-                    let name: Vec<u8> = name[..length].iter().copied().take_while(|&byte| byte != 0).collect();
+                if let Some(length) =
+                    get_bytes(state, libc::SOL_SOCKET, libc::SO_BINDTODEVICE, &mut name)
+                {
+                    let name: Vec<u8> =
+                        name[..length].iter().copied().take_while(|&byte| byte != 0).collect();
                     answer.push(option);
                     answer.extend((name.len() as u32).to_be_bytes());
                     answer.extend(name);
@@ -417,7 +443,11 @@ impl Inet {
             }
             code::PKTOPTIONS => {
                 let is_v6 = state.domain == socket2::Domain::IPV6;
-                if let Some(data) = state.socket.as_ref().and_then(|socket| super::ancillary::of_stream(socket, is_v6)) {
+                if let Some(data) = state
+                    .socket
+                    .as_ref()
+                    .and_then(|socket| super::ancillary::of_stream(socket, is_v6))
+                {
                     answer.push(option);
                     answer.extend((data.len() as u32).to_be_bytes());
                     answer.extend(data);
@@ -459,11 +489,13 @@ impl Inet {
         Some(())
     }
 
-    /// An option by the system's own numbers: its level, its name, and how many bytes its value may have or what they are first.
+    /// An option by the system's own numbers: its level, its name, and how many bytes its value may
+    /// have or what they are first.
     fn get_raw(state: &State, reader: &mut Reader<'_>, answer: &mut Vec<u8>) -> Option<()> {
         let (level, name) = (reader.int()?, reader.int()?);
         let given = reader.byte()? != 0;
-        let length = usize::try_from(reader.int()?).ok().filter(|&length| length <= RAW_BYTES_MAX)?;
+        let length =
+            usize::try_from(reader.int()?).ok().filter(|&length| length <= RAW_BYTES_MAX)?;
         let mut value = if given { reader.take(length)?.to_vec() } else { vec![0; length] };
         if let Some(length) = get_bytes(state, level, name, &mut value) {
             answer.push(code::RAW);

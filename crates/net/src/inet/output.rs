@@ -1,20 +1,20 @@
 //! Sending.
 
-use std::io::Write;
-use swarmrt_term::Alloc;
-use smallvec::SmallVec;
-use std::io::{ErrorKind, IoSlice};
-use std::sync::Arc;
-use super::{Inet, address, ancillary, framing};
 use super::address::family;
 use super::options::Reader;
 use super::replies::{After, Failure, cancel, error, finish, reply};
 use super::state::{Piece, Sender, State};
+use super::{Inet, address, ancillary, framing};
+use smallvec::SmallVec;
+use std::io::Write;
+use std::io::{ErrorKind, IoSlice};
+use std::sync::Arc;
 use swarmrt_io::port::Port;
 use swarmrt_io::port::driver::{Request, tell};
 use swarmrt_machine::Vm;
-use swarmrt_term::{Release, Term, am, atom};
+use swarmrt_term::Alloc;
 use swarmrt_term::binary::IoPart;
+use swarmrt_term::{Release, Term, am, atom};
 
 /// Pieces that are written at a time.
 pub(super) const PIECES_MAX: usize = 32;
@@ -22,7 +22,9 @@ pub(super) const PIECES_MAX: usize = 32;
 impl Inet {
     pub(super) fn sending_took_too_long(&self, vm: &'static Vm, port: &Arc<Port>, number: u16) {
         let mut state = self.state.lock();
-        let Some(at) = state.senders.iter().position(|sender| sender.number == number) else { return };
+        let Some(at) = state.senders.iter().position(|sender| sender.number == number) else {
+            return;
+        };
         let sender = state.senders.remove(at).expect("it was just found");
         reply(vm, port, &sender, |heap| error(heap, "timeout"));
         if state.options.send_timeout_close {
@@ -36,20 +38,26 @@ impl Inet {
         let mut state = self.state.lock();
         let all: usize = parts.iter().map(|part| part.bytes().len()).sum();
         // It stands in a list of small binaries, in front.
-        let reference = parts.first().filter(|_| vm.release() >= Release::R27).map_or(Vec::new(), |first| {
-            let mut reader = Reader(first.bytes());
-            let length = reader.short().unwrap_or(0);
-            reader.take(length.into()).unwrap_or_default().to_vec()
-        });
+        let reference =
+            parts.first().filter(|_| vm.release() >= Release::R27).map_or(Vec::new(), |first| {
+                let mut reader = Reader(first.bytes());
+                let length = reader.short().unwrap_or(0);
+                reader.take(length.into()).unwrap_or_default().to_vec()
+            });
         let start = if vm.release() >= Release::R27 { (2 + reference.len()).min(all) } else { 0 };
         let number = state.number();
         let mut sender = Sender { caller: request.from, reference, number, timer: None };
         if !self.stream {
             let result = match parts {
                 [part] => Inet::send_datagram(&mut state, &part.bytes()[start..]),
-                parts => Inet::send_datagram(&mut state, &parts.iter().map(IoPart::bytes).collect::<Vec<_>>().concat()[start..]),
+                parts => Inet::send_datagram(
+                    &mut state,
+                    &parts.iter().map(IoPart::bytes).collect::<Vec<_>>().concat()[start..],
+                ),
             };
-            reply(vm, port, &sender, |heap| result.map_or_else(|failure| error(heap, failure.name()), |()| Term::atom(am::OK)));
+            reply(vm, port, &sender, |heap| {
+                result.map_or_else(|failure| error(heap, failure.name()), |()| Term::atom(am::OK))
+            });
             return After::Nothing;
         }
         if !state.connected || state.shuts_down {
@@ -84,7 +92,11 @@ impl Inet {
         }
         // A sender that finds the queue full waits until there is room.
         if busy && state.is_busy() {
-            let timeout = state.options.send_timeout.and_then(|timeout| i32::try_from(timeout).ok()).unwrap_or(-1);
+            let timeout = state
+                .options
+                .send_timeout
+                .and_then(|timeout| i32::try_from(timeout).ok())
+                .unwrap_or(-1);
             sender.timer = self.start_timer(vm, port, timeout, number, Inet::sending_took_too_long);
             state.senders.push_back(sender);
         } else {
@@ -132,7 +144,9 @@ impl Inet {
         }
         if state.queued == 0 {
             for subscriber in std::mem::take(&mut state.subscribers) {
-                tell(vm, port, subscriber, |heap| heap.tuple(&[Term::atom(atom!("empty_out_q")), port.term]));
+                tell(vm, port, subscriber, |heap| {
+                    heap.tuple(&[Term::atom(atom!("empty_out_q")), port.term])
+                });
             }
             if state.shuts_down
                 && let Some(socket) = &state.socket
@@ -149,15 +163,19 @@ impl Inet {
         } else {
             let (address, rest) = address::read(state.domain, body).ok_or(Failure::INVALID)?;
             // Port 0 stands for the peer of a connected socket.
-            let none = state.connected && address.as_socket().is_some_and(|address| address.port() == 0);
+            let none =
+                state.connected && address.as_socket().is_some_and(|address| address.port() == 0);
             (if none { None } else { Some(address) }, rest)
         };
         let mut reader = Reader(rest);
-        let length = usize::try_from(reader.int().ok_or(Failure::INVALID)?).map_err(|_| Failure::INVALID)?;
+        let length =
+            usize::try_from(reader.int().ok_or(Failure::INVALID)?).map_err(|_| Failure::INVALID)?;
         let options = reader.take(length).ok_or(Failure::INVALID)?;
         let socket = state.socket.as_ref().ok_or(Failure::Named("closed"))?;
         let count = match address {
-            _ if !options.is_empty() => ancillary::send(socket, reader.0, address.as_ref(), options)?,
+            _ if !options.is_empty() => {
+                ancillary::send(socket, reader.0, address.as_ref(), options)?
+            }
             Some(address) => socket.send_to(reader.0, &address)?,
             None => socket.send(reader.0)?,
         };

@@ -1,11 +1,11 @@
 //! What can be asked about a socket.
 
-use socket2::{Domain, SockAddr, Socket};
-use std::io;
-use super::status;
-use super::{Inet, address, interfaces, operation};
 use super::replies::{Failure, Reply};
 use super::state::State;
+use super::status;
+use super::{Inet, address, interfaces, operation};
+use socket2::{Domain, SockAddr, Socket};
+use std::io;
 
 impl Inet {
     pub(super) fn statistics(state: &State, data: &[u8]) -> Reply {

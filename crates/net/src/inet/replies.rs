@@ -1,16 +1,16 @@
 //! What callers are told.
 
-use swarmrt_term::Alloc;
-use std::io;
-use std::collections::VecDeque;
 use super::state::{Sender, Waiter};
-use swarmrt_io::posix;
+use std::collections::VecDeque;
+use std::io;
 use swarmrt_io::port::Port;
 use swarmrt_io::port::driver::tell;
+use swarmrt_io::posix;
 use swarmrt_machine::Vm;
 use swarmrt_machine::schedule::timer::TimerKey;
-use swarmrt_term::{Atom, FragmentHeap, Term, am, atom, etf};
+use swarmrt_term::Alloc;
 use swarmrt_term::etf::DecodeOptions;
+use swarmrt_term::{Atom, FragmentHeap, Term, am, atom, etf};
 
 /// What is to be done once the state is no longer locked.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -76,10 +76,21 @@ pub(super) fn error(heap: &mut FragmentHeap, name: &str) -> Term {
 }
 
 /// `{inet_async, Port, Number, Result}`
-pub(super) fn done(vm: &'static Vm, port: &Port, caller: u64, number: u16, result: impl FnOnce(&mut FragmentHeap) -> Term) {
+pub(super) fn done(
+    vm: &'static Vm,
+    port: &Port,
+    caller: u64,
+    number: u16,
+    result: impl FnOnce(&mut FragmentHeap) -> Term,
+) {
     tell(vm, port, caller, |heap| {
         let result = result(heap);
-        heap.tuple(&[Term::atom(atom!("inet_async")), port.term, Term::small(number.into()), result])
+        heap.tuple(&[
+            Term::atom(atom!("inet_async")),
+            port.term,
+            Term::small(number.into()),
+            result,
+        ])
     });
 }
 
@@ -88,12 +99,19 @@ pub(super) fn failed(vm: &'static Vm, port: &Port, waiter: &Waiter, name: &str) 
 }
 
 /// `{inet_reply, Port, Status}`, since OTP 27 with the sender's reference.
-pub(super) fn reply(vm: &'static Vm, port: &Port, sender: &Sender, status: impl FnOnce(&mut FragmentHeap) -> Term) {
+pub(super) fn reply(
+    vm: &'static Vm,
+    port: &Port,
+    sender: &Sender,
+    status: impl FnOnce(&mut FragmentHeap) -> Term,
+) {
     tell(vm, port, sender.caller, |heap| {
         let status = status(heap);
         let mut elements = vec![Term::atom(atom!("inet_reply")), port.term, status];
         let resolver = vm.code.term_resolver();
-        if let Ok((reference, _)) = etf::decode(&sender.reference, heap, &resolver, DecodeOptions::default()) {
+        if let Ok((reference, _)) =
+            etf::decode(&sender.reference, heap, &resolver, DecodeOptions::default())
+        {
             elements.push(reference);
         }
         heap.tuple(&elements)

@@ -22,12 +22,16 @@ pub struct Sending {
 }
 
 impl Inet {
-    /// The descriptor of a file as `prim_file` gives it, an offset and a length. The outcome is a message.
+    /// The descriptor of a file as `prim_file` gives it, an offset and a length. The outcome is a
+    /// message.
     pub(super) fn send_file(state: &mut State, from: u64, data: &[u8]) -> Reply {
         let Some((fd, rest)) = data.split_first_chunk::<4>() else { return Err(Failure::INVALID) };
         let mut reader = Reader(rest);
-        let (Some(at), Some(left)) = (reader.take(8), reader.take(8)) else { return Err(Failure::INVALID) };
-        let number = |bytes: &[u8]| bytes.iter().fold(0u64, |number, &byte| number << 8 | u64::from(byte));
+        let (Some(at), Some(left)) = (reader.take(8), reader.take(8)) else {
+            return Err(Failure::INVALID);
+        };
+        let number =
+            |bytes: &[u8]| bytes.iter().fold(0u64, |number, &byte| number << 8 | u64::from(byte));
         if !state.connected {
             return Err(Failure::System(libc::ENOTCONN));
         }
@@ -42,13 +46,16 @@ impl Inet {
         // SAFETY: the caller holds the file open during this call.
         let file = unsafe { BorrowedFd::borrow_raw(fd) }.try_clone_to_owned()?;
         let at = i64::try_from(number(at)).map_err(|_| Failure::INVALID)?;
-        state.sending = Some(Sending { file, at, left: number(left), sent: 0, has_begun: false, to: from });
+        state.sending =
+            Some(Sending { file, at, left: number(left), sent: 0, has_begun: false, to: from });
         Ok(Vec::new())
     }
 
     /// Sends more of the file once the queue is empty.
     pub(super) fn go_on_sending(&self, vm: &'static Vm, port: &Port, state: &mut State) -> After {
-        let (Some(sending), Some(socket)) = (&mut state.sending, &state.socket) else { return After::Nothing };
+        let (Some(sending), Some(socket)) = (&mut state.sending, &state.socket) else {
+            return After::Nothing;
+        };
         if state.queued > 0 && !sending.has_begun {
             return After::Nothing;
         }
@@ -57,7 +64,14 @@ impl Inet {
         while sending.left > 0 && sending.sent < turn_end {
             let room = sending.left.min(TURN_BYTES) as usize;
             // SAFETY: both are open.
-            let result = unsafe { libc::sendfile(socket.as_raw_fd(), sending.file.as_raw_fd(), &raw mut sending.at, room) };
+            let result = unsafe {
+                libc::sendfile(
+                    socket.as_raw_fd(),
+                    sending.file.as_raw_fd(),
+                    &raw mut sending.at,
+                    room,
+                )
+            };
             match u64::try_from(result) {
                 Ok(0) => sending.left = 0,
                 Ok(bytes) => {
@@ -89,11 +103,20 @@ impl Inet {
 }
 
 /// Tells the caller: `{sendfile, Port, {ok, Low, High}}`, two halves of the count, or the error.
-pub(super) fn end_sending(vm: &'static Vm, port: &Port, state: &mut State, outcome: Result<u64, Atom>) {
+pub(super) fn end_sending(
+    vm: &'static Vm,
+    port: &Port,
+    state: &mut State,
+    outcome: Result<u64, Atom>,
+) {
     let Some(sending) = state.sending.take() else { return };
     tell(vm, port, sending.to, |heap: &mut FragmentHeap| {
         let result = match outcome {
-            Ok(sent) => heap.tuple(&[Term::atom(am::OK), Term::small((sent & 0xffff_ffff) as i64), Term::small((sent >> 32) as i64)]),
+            Ok(sent) => heap.tuple(&[
+                Term::atom(am::OK),
+                Term::small((sent & 0xffff_ffff) as i64),
+                Term::small((sent >> 32) as i64),
+            ]),
             Err(reason) => heap.tuple(&[Term::atom(am::ERROR), Term::atom(reason)]),
         };
         heap.tuple(&[Term::atom(atom!("sendfile")), port.term, result])

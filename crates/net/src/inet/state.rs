@@ -1,20 +1,20 @@
 //! The state of a socket.
 
+use super::input::READ_BYTES_MIN;
+use super::replies::cancel;
+use super::sendfile;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use socket2::{Domain, SockAddr, Socket};
 use std::collections::VecDeque;
 use std::ops::Range;
-use super::sendfile;
-use super::input::READ_BYTES_MIN;
-use super::replies::cancel;
-use swarmrt_io::posix;
 use swarmrt_io::port::driver::Ready;
-use swarmrt_machine::{Process, Vm, signal};
+use swarmrt_io::posix;
 use swarmrt_machine::schedule::timer::TimerKey;
 use swarmrt_machine::signal::remote::{Bytes, SharedChannel};
 use swarmrt_machine::vm::packet::Kind;
-use swarmrt_term::{Release, release};
+use swarmrt_machine::{Process, Vm, signal};
 use swarmrt_term::binary::KeptBytes;
+use swarmrt_term::{Release, release};
 
 /// Bytes of the largest driver buffer.
 pub(super) const BUFFER_MAX: usize = 64 << 20;
@@ -99,7 +99,8 @@ pub(super) struct Waiter {
     /// Bytes that are asked for; 0 is as many as there are, or a packet.
     pub(super) length: usize,
     pub(super) timer: Option<TimerKey>,
-    /// What takes it out of the line when the process ends: a key of [`swarmrt_machine::process::Extra::on_exit`].
+    /// What takes it out of the line when the process ends: a key of
+    /// [`swarmrt_machine::process::Extra::on_exit`].
     pub(super) hook: Option<u64>,
 }
 
@@ -221,10 +222,11 @@ pub(super) struct State {
     pub(super) armed: Ready,
     /// All has been read that the poller has told of.
     pub(super) drained: bool,
-    /// The socket took no more when it was last written to, and the poller has not told of room since.
+    /// The socket took no more when it was last written to, and the poller has not told of room
+    /// since.
     pub(super) full: bool,
-    /// The poller has told of the end of the connection, an error or urgent data: a read that gives less than there is room for may
-    /// not have been the last.
+    /// The poller has told of the end of the connection, an error or urgent data: a read that gives
+    /// less than there is room for may not have been the last.
     pub(super) is_special: bool,
     /// The connection to another node that the socket feeds.
     pub(super) channel: Option<SharedChannel>,
@@ -344,15 +346,17 @@ impl State {
         self.is_special |= ready.is_special;
     }
 
-    /// Whether a connection is still neither there nor refused. That it was refused stays to be found out.
+    /// Whether a connection is still neither there nor refused. That it was refused stays to be
+    /// found out.
     pub(super) fn still_connects(&self) -> bool {
         let Some(socket) = &self.socket else { return false };
         let mut state = PollFd::new(socket, PollFlags::OUT);
         rustix::event::poll(std::slice::from_mut(&mut state), Some(&Timespec::default())) == Ok(0)
     }
 
-    /// What an error of a connection is called: that the peer reset it is only told where that is asked for. A write to a
-    /// connection that was reset before fails with `EPIPE`, as one after `shutdown` does.
+    /// What an error of a connection is called: that the peer reset it is only told where that is
+    /// asked for. A write to a connection that was reset before fails with `EPIPE`, as one after
+    /// `shutdown` does.
     pub(super) fn lost_name(&self, problem: i32) -> &'static str {
         let was_reset = problem == libc::ECONNRESET || problem == libc::EPIPE && !self.shuts_down;
         match problem {

@@ -1,6 +1,9 @@
 //! Addresses: the maps of `socket`, and what the system has.
 
-use libc::{AF_INET, AF_INET6, AF_UNIX, AF_UNSPEC, sockaddr, sockaddr_in, sockaddr_in6, sockaddr_storage, sockaddr_un, socklen_t};
+use libc::{
+    AF_INET, AF_INET6, AF_UNIX, AF_UNSPEC, sockaddr, sockaddr_in, sockaddr_in6, sockaddr_storage,
+    sockaddr_un, socklen_t,
+};
 use std::mem::offset_of;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use swarmrt_term::{Alloc, Atom, Term, am, atom, map};
@@ -40,7 +43,8 @@ impl Address {
     pub fn from_bytes(bytes: &[u8]) -> Option<Address> {
         let mut room = Address::room();
         let bytes = bytes.get(..size_of::<sockaddr_storage>()).unwrap_or(bytes);
-        // SAFETY: a storage has room for so many bytes, and the rest of it are zeros: any address is in it as a whole.
+        // SAFETY: a storage has room for so many bytes, and the rest of it are zeros: any address
+        // is in it as a whole.
         unsafe {
             room.as_mut_ptr().cast::<u8>().copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
             Address::copied(room.as_ptr())
@@ -73,7 +77,12 @@ impl Address {
         }
         self.storage.ss_family = family;
         // SAFETY: they fit.
-        unsafe { self.as_mut_ptr().cast::<u8>().add(2).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+        unsafe {
+            self.as_mut_ptr()
+                .cast::<u8>()
+                .add(2)
+                .copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+        };
         self.length = (2 + bytes.len()) as socklen_t;
         Some(())
     }
@@ -146,7 +155,14 @@ impl Address {
                 let value = unsafe { *self.as_ptr().cast::<sockaddr_in>() };
                 let addr = v4_term(Ipv4Addr::from(value.sin_addr.s_addr.to_ne_bytes()), to);
                 let port = Term::small(u16::from_be(value.sin_port).into());
-                map::from_pairs(to, &[(key(atom!("family")), key(atom!("inet"))), (key(atom!("port")), port), (key(atom!("addr")), addr)])
+                map::from_pairs(
+                    to,
+                    &[
+                        (key(atom!("family")), key(atom!("inet"))),
+                        (key(atom!("port")), port),
+                        (key(atom!("addr")), addr),
+                    ],
+                )
             }
             AF_INET6 => {
                 // SAFETY: as above.
@@ -164,15 +180,25 @@ impl Address {
             AF_UNIX => {
                 let bytes = self.bytes();
                 let is_path = bytes.first().is_some_and(|&first| first != 0);
-                let length = if is_path { bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len()) } else { bytes.len() };
+                let length = if is_path {
+                    bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len())
+                } else {
+                    bytes.len()
+                };
                 let path = to.binary(&bytes[..length]);
-                map::from_pairs(to, &[(key(atom!("family")), key(atom!("local"))), (key(atom!("path")), path)])
+                map::from_pairs(
+                    to,
+                    &[(key(atom!("family")), key(atom!("local"))), (key(atom!("path")), path)],
+                )
             }
             libc::AF_PACKET => {
                 // SAFETY: as above.
                 let value = unsafe { *self.as_ptr().cast::<libc::sockaddr_ll>() };
                 let addr = to.binary(&value.sll_addr[..usize::from(value.sll_halen).min(8)]);
-                let named = |names: &[(&str, u16)], number: u16| match names.iter().find(|&&(_, known)| known == number) {
+                let named = |names: &[(&str, u16)], number: u16| match names
+                    .iter()
+                    .find(|&&(_, known)| known == number)
+                {
                     Some((name, _)) => Term::atom(Atom::new(name)),
                     None => Term::small(number.into()),
                 };
@@ -188,7 +214,11 @@ impl Address {
             }
             family => {
                 let addr = to.binary(self.bytes());
-                let family = if family == AF_UNSPEC { key(atom!("unspec")) } else { Term::small(family.into()) };
+                let family = if family == AF_UNSPEC {
+                    key(atom!("unspec"))
+                } else {
+                    Term::small(family.into())
+                };
                 map::from_pairs(to, &[(key(atom!("family")), family), (key(atom!("addr")), addr)])
             }
         }
@@ -216,7 +246,8 @@ const HARDWARE: [(&str, u16); 18] = [
     ("loopback", libc::ARPHRD_LOOPBACK),
     ("localtlk", libc::ARPHRD_LOCALTLK),
 ];
-const PACKETS: [(&str, u16); 5] = [("host", 0), ("broadcast", 1), ("multicast", 2), ("otherhost", 3), ("outgoing", 4)];
+const PACKETS: [(&str, u16); 5] =
+    [("host", 0), ("broadcast", 1), ("multicast", 2), ("otherhost", 3), ("outgoing", 4)];
 
 /// An IPv4 address: a tuple, or a name for one.
 pub fn v4(term: Term) -> Option<Ipv4Addr> {
@@ -296,7 +327,9 @@ const TYPES: [(&str, i32); 5] = [
 pub fn kind(term: Term) -> Option<i32> {
     match term.as_atom() {
         None => i32::try_from(term.as_small()?).ok(),
-        Some(name) => TYPES.iter().find(|(known, _)| *known == name.name()).map(|&(_, number)| number),
+        Some(name) => {
+            TYPES.iter().find(|(known, _)| *known == name.name()).map(|&(_, number)| number)
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use super::state::{Done, Entry, Fail, Side, Socket, check, end_address, find, is
 use super::{answer, integer, ok};
 use libc::c_int;
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
-use swarmrt_machine::{BifResult, Process, BifExit, bif};
+use swarmrt_machine::{BifExit, BifResult, Process, bif};
 use swarmrt_term::{Alloc, Release, Term, am, atom, map};
 
 /// An option of `open`.
@@ -15,7 +15,9 @@ fn option(options: Term, name: swarmrt_term::Atom) -> Option<Term> {
 
 /// Whether the registry is to know a new socket.
 fn is_registered(p: &Process, options: Term) -> bool {
-    option(options, atom!("use_registry")).and_then(Term::as_bool).unwrap_or_else(|| super::info::use_registry(p))
+    option(options, atom!("use_registry"))
+        .and_then(Term::as_bool)
+        .unwrap_or_else(|| super::info::use_registry(p))
 }
 
 /// # Safety
@@ -59,7 +61,9 @@ pub fn in_namespace<T>(path: Term, make: impl FnOnce() -> Result<T, Fail>) -> Re
 fn actual(fd: c_int, option: c_int) -> Option<c_int> {
     let (mut value, mut length) = (0, size_of::<c_int>() as libc::socklen_t);
     // SAFETY: there is room for the number.
-    let result = unsafe { libc::getsockopt(fd, libc::SOL_SOCKET, option, (&raw mut value).cast(), &raw mut length) };
+    let result = unsafe {
+        libc::getsockopt(fd, libc::SOL_SOCKET, option, (&raw mut value).cast(), &raw mut length)
+    };
     (result == 0).then_some(value)
 }
 
@@ -85,7 +89,9 @@ fn open_existing(p: &mut Process, descriptor: Term, options: Term) -> Done {
         None => actual(given, libc::SO_PROTOCOL).ok_or_else(Fail::last)?,
     };
     // SAFETY: a copy is new; otherwise the descriptor is lent, and not closed (`State::is_lent`).
-    let fd = unsafe { if is_copied { owned(libc::fcntl(given, libc::F_DUPFD_CLOEXEC, 0))? } else { owned(given)? } };
+    let fd = unsafe {
+        if is_copied { owned(libc::fcntl(given, libc::F_DUPFD_CLOEXEC, 0))? } else { owned(given)? }
+    };
     if let Err(problem) = never_block(fd.as_raw_fd()) {
         if !is_copied {
             let _ = fd.into_raw_fd();
@@ -134,7 +140,11 @@ fn connect(p: &mut Process, socket: Term, reference: Term, address: Term) -> Bif
 
 fn begin_connect(p: &mut Process, socket: Term, reference: Term, address: Term) -> Done {
     let found = find(p, socket)?;
-    let bad = if p.vm.release() < Release::R29 { Fail::Invalid(atom!("sockaddr")) } else { Fail::System(libc::EINVAL) };
+    let bad = if p.vm.release() < Release::R29 {
+        Fail::Invalid(atom!("sockaddr"))
+    } else {
+        Fail::System(libc::EINVAL)
+    };
     let address = Address::from_term(address).ok_or(bad)?;
     let mut state = found.open()?;
     if state.waiting_on(Side::Write) > 0 {
@@ -164,7 +174,9 @@ fn begin_connect(p: &mut Process, socket: Term, reference: Term, address: Term) 
 fn connected(p: &mut Process, socket: Term) -> BifResult {
     let found = find(p, socket)?;
     let done = match found.open() {
-        Ok(mut state) if state.is_current(Side::Connect, p.id()) == Some(true) => end_connect(p, &mut state),
+        Ok(mut state) if state.is_current(Side::Connect, p.id()) == Some(true) => {
+            end_connect(p, &mut state)
+        }
         Ok(_) => return Err(super::options::invalid(p, atom!("state"))),
         Err(fail) => Err(fail),
     };
@@ -216,10 +228,14 @@ fn accept_one(p: &mut Process, socket: Term, reference: Term) -> Done {
     state.counters.accept_tries += 1;
     let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
     // SAFETY: the address is not asked for; a new descriptor, which nobody else knows.
-    let accepted = unsafe { owned(libc::accept4(state.raw(), std::ptr::null_mut(), std::ptr::null_mut(), flags)) };
+    let accepted = unsafe {
+        owned(libc::accept4(state.raw(), std::ptr::null_mut(), std::ptr::null_mut(), flags))
+    };
     let fd = match accepted {
         Ok(fd) => fd,
-        Err(Fail::System(libc::EAGAIN)) if is_zero(reference) => return Err(Fail::Reason(atom!("timeout"))),
+        Err(Fail::System(libc::EAGAIN)) if is_zero(reference) => {
+            return Err(Fail::Reason(atom!("timeout")));
+        }
         Err(Fail::System(libc::EAGAIN)) => {
             found.wait(p, &mut state, Side::Accept, socket, reference)?;
             return Ok(Term::atom(atom!("select")));
@@ -312,7 +328,8 @@ fn finalize_close(p: &mut Process, socket: Term) -> BifResult {
 fn close_at_leisure(fd: Option<OwnedFd>) -> Done {
     let Some(fd) = fd else { return Ok(Term::atom(am::OK)) };
     let raw = fd.into_raw_fd();
-    // SAFETY: the descriptor is ours, and not used any more. It blocks as the option `linger` wants it.
+    // SAFETY: the descriptor is ours, and not used any more. It blocks as the option `linger` wants
+    // it.
     unsafe {
         let flags = libc::fcntl(raw, libc::F_GETFL);
         if flags >= 0 {

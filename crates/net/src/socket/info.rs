@@ -6,7 +6,7 @@ use super::state::{Counters, Phase, Side, Socket, Traffic, find, seen, sockets};
 use libc::c_int;
 use parking_lot::Mutex;
 use std::ffi::{CStr, c_char};
-use swarmrt_machine::{BifResult, Process, BifExit, bif};
+use swarmrt_machine::{BifExit, BifResult, Process, bif};
 use swarmrt_term::{Alloc, Atom, Release, Term, am, atom, map};
 
 fn named(name: &str) -> Term {
@@ -31,7 +31,8 @@ const MESSAGE_FLAGS: [(&str, c_int); 11] = [
 #[bif("prim_socket:nif_supports/0")]
 fn supports(p: &mut Process) -> BifResult {
     let names = ["sctp", "ipv6", "local", "netns", "sendfile"];
-    let pairs: Vec<Term> = names.iter().map(|name| p.tuple(&[named(name), Term::bool(*name != "sctp")])).collect();
+    let pairs: Vec<Term> =
+        names.iter().map(|name| p.tuple(&[named(name), Term::bool(*name != "sctp")])).collect();
     Ok(p.list(&pairs))
 }
 
@@ -40,24 +41,31 @@ fn supports_what(p: &mut Process, what: Term) -> BifResult {
     match what.as_atom().map(Atom::name) {
         Some("protocols") => protocols(p),
         Some("options") => options(p),
-        Some("msg_flags") => numbers(p, MESSAGE_FLAGS.iter().map(|&(name, number)| (name, i64::from(number)))),
+        Some("msg_flags") => {
+            numbers(p, MESSAGE_FLAGS.iter().map(|&(name, number)| (name, i64::from(number))))
+        }
         Some("ioctl_requests") => {
             let is_new = |name: &str| matches!(name, "nread" | "atmark");
             let release = p.vm.release();
-            let requests = REQUESTS.iter().filter(|(name, _)| release >= Release::R26 || !is_new(name));
+            let requests =
+                REQUESTS.iter().filter(|(name, _)| release >= Release::R26 || !is_new(name));
             numbers(p, requests.map(|&(name, number)| (name, number as i64)))
         }
-        Some("ioctl_flags") => numbers(p, IOCTL_FLAGS.iter().map(|&(name, number)| (name, i64::from(number)))),
+        Some("ioctl_flags") => {
+            numbers(p, IOCTL_FLAGS.iter().map(|&(name, number)| (name, i64::from(number))))
+        }
         _ => Ok(Term::NIL),
     }
 }
 
 fn numbers<'a>(p: &mut Process, pairs: impl Iterator<Item = (&'a str, i64)>) -> BifResult {
-    let pairs: Vec<Term> = pairs.map(|(name, number)| p.tuple(&[named(name), Term::small(number)])).collect();
+    let pairs: Vec<Term> =
+        pairs.map(|(name, number)| p.tuple(&[named(name), Term::small(number)])).collect();
     Ok(p.list(&pairs))
 }
 
-/// Protocols that are known without a file of the system's; those of the file count where both have one.
+/// Protocols that are known without a file of the system's; those of the file count where both have
+/// one.
 const PROTOCOLS_BY_DEFAULT: [(&str, c_int); 7] = [
     ("ip", libc::IPPROTO_IP),
     ("ipv6", libc::IPPROTO_IPV6),
@@ -77,7 +85,9 @@ fn protocols(p: &mut Process) -> BifResult {
         pairs.push(p.tuple(&[names, Term::small(number)]));
     }
     let knows_mptcp = p.vm.release() >= Release::R29;
-    for (name, number) in PROTOCOLS_BY_DEFAULT.iter().filter(|(name, _)| *name != "mptcp" || knows_mptcp) {
+    for (name, number) in
+        PROTOCOLS_BY_DEFAULT.iter().filter(|(name, _)| *name != "mptcp" || knows_mptcp)
+    {
         let names = p.list(&[named(name)]);
         pairs.push(p.tuple(&[names, Term::small((*number).into())]));
     }
@@ -105,8 +115,8 @@ static PROTOCOLS: Mutex<()> = Mutex::new(());
 fn system_protocols() -> Vec<(Vec<String>, i64)> {
     let _guard = PROTOCOLS.lock();
     let mut found = Vec::new();
-    // SAFETY: what is returned is read under the lock, before the next is asked for. Names are strings, and a null address ends
-    // the aliases.
+    // SAFETY: what is returned is read under the lock, before the next is asked for. Names are
+    // strings, and a null address ends the aliases.
     unsafe {
         let text = |name: *const c_char| CStr::from_ptr(name).to_string_lossy().into_owned();
         setprotoent(1);
@@ -125,12 +135,14 @@ fn system_protocols() -> Vec<(Vec<String>, i64)> {
     found
 }
 
-/// The options of each level: `{Level, [Name | {Name, Number}]}`, since OTP 29 `{Level, Number, …}`.
+/// The options of each level: `{Level, [Name | {Name, Number}]}`, since OTP 29 `{Level, Number,
+/// …}`.
 fn options(p: &mut Process) -> BifResult {
     let release = p.vm.release();
     let mut levels = Vec::new();
     for (level, name) in LEVELS {
-        let of_level = OPTIONS.iter().filter(|known| known.level == level && release >= known.listed_since);
+        let of_level =
+            OPTIONS.iter().filter(|known| known.level == level && release >= known.listed_since);
         let mut items = Vec::new();
         for known in of_level {
             let option = named(known.name);
@@ -188,7 +200,9 @@ pub fn use_registry(p: &Process) -> bool {
 #[bif("prim_socket:nif_info/0")]
 fn info(p: &mut Process) -> BifResult {
     let open = |wanted: &dyn Fn(&Socket) -> bool| {
-        Term::small(sockets(p).count(|socket| socket.lock().phase == Phase::Open && wanted(socket)) as i64)
+        Term::small(
+            sockets(p).count(|socket| socket.lock().phase == Phase::Open && wanted(socket)) as i64
+        )
     };
     let domain = |number| open(&move |socket| socket.domain == number);
     let kind = |number| open(&move |socket| socket.kind == number);
@@ -234,7 +248,8 @@ fn counters_term(p: &mut Process, counters: &Counters) -> Term {
         let value = p.uint(value);
         pairs.push((named(name), value));
     };
-    let mut sides: Vec<(&str, Traffic)> = vec![("read", counters.read), ("write", counters.written)];
+    let mut sides: Vec<(&str, Traffic)> =
+        vec![("read", counters.read), ("write", counters.written)];
     sides.extend(counters.sendfile.map(|traffic| ("sendfile", traffic)));
     for (side, traffic) in sides {
         let items = [
@@ -268,7 +283,8 @@ const STATES: [(u32, &str); 8] = [
 ];
 
 fn states(p: &mut Process, bits: u32) -> Term {
-    let names: Vec<Term> = STATES.iter().filter(|(bit, _)| bits & bit != 0).map(|(_, name)| named(name)).collect();
+    let names: Vec<Term> =
+        STATES.iter().filter(|(bit, _)| bits & bit != 0).map(|(_, name)| named(name)).collect();
     p.list(&names)
 }
 
@@ -278,7 +294,8 @@ fn info_of(p: &mut Process, socket: Term) -> BifResult {
     let state = found.lock();
     let (counters, read_seen, write_seen) = (state.counters, state.read_seen, state.write_seen);
     let waiting = |side| Term::small(state.waiting_on(side) as i64);
-    let (readers, writers, acceptors) = (waiting(Side::Read), waiting(Side::Write), waiting(Side::Accept));
+    let (readers, writers, acceptors) =
+        (waiting(Side::Read), waiting(Side::Write), waiting(Side::Accept));
     let owner = state.owner.map_or(Term::atom(am::UNDEFINED), |(pid, _)| Term::pid(pid));
     drop(state);
     let pairs = [

@@ -69,8 +69,11 @@ pub const FLAGS: [(&str, c_int); 32] = [
 
 /// Flags as a list of names.
 pub fn flag_names(p: &mut Process, bits: c_int) -> Term {
-    let names: Vec<Term> =
-        FLAGS.iter().filter(|(_, flag)| *flag != 0 && bits & flag != 0).map(|(name, _)| Term::atom(Atom::new(name))).collect();
+    let names: Vec<Term> = FLAGS
+        .iter()
+        .filter(|(_, flag)| *flag != 0 && bits & flag != 0)
+        .map(|(name, _)| Term::atom(Atom::new(name)))
+        .collect();
     p.list(&names)
 }
 
@@ -115,7 +118,11 @@ fn plain_request(p: &mut Process, socket: Term, request: Term) -> Done {
             let mut value: c_int = 0;
             // SAFETY: there is room for the number.
             check(unsafe { libc::ioctl(fd, request, &raw mut value) })?;
-            let value = if request == libc::FIONREAD { Term::small(value.into()) } else { Term::bool(value != 0) };
+            let value = if request == libc::FIONREAD {
+                Term::small(value.into())
+            } else {
+                Term::bool(value != 0)
+            };
             ok(p, value)
         }
         _ => Err(Fail::Reason(atom!("enotsup"))),
@@ -138,10 +145,14 @@ fn interfaces(p: &mut Process, fd: c_int) -> Done {
     for request in &requests[..count] {
         // SAFETY: the answer to this request has addresses.
         let address = unsafe { Address::copied(&raw const request.ifr_ifru.ifru_addr) };
-        let name: Vec<u8> = request.ifr_name.iter().map(|&byte| byte as u8).take_while(|&byte| byte != 0).collect();
+        let name: Vec<u8> =
+            request.ifr_name.iter().map(|&byte| byte as u8).take_while(|&byte| byte != 0).collect();
         let name = p.byte_list(&name, Term::NIL);
         let address = address.map_or(Term::atom(am::UNDEFINED), |address| address.to_term(p));
-        items.push(map::from_pairs(p, &[(Term::atom(atom!("name")), name), (Term::atom(atom!("addr")), address)]));
+        items.push(map::from_pairs(
+            p,
+            &[(Term::atom(atom!("name")), name), (Term::atom(atom!("addr")), address)],
+        ));
     }
     let items = p.list(&items);
     ok(p, items)
@@ -161,7 +172,8 @@ fn ask(p: &mut Process, socket: Term, request: Term, argument: Term) -> Done {
         let mut request = about(b"")?;
         request.ifr_ifru.ifru_ifindex = integer(argument)?;
         call(fd, number, &raw mut request)?;
-        let name: Vec<u8> = request.ifr_name.iter().map(|&byte| byte as u8).take_while(|&byte| byte != 0).collect();
+        let name: Vec<u8> =
+            request.ifr_name.iter().map(|&byte| byte as u8).take_while(|&byte| byte != 0).collect();
         let name = p.byte_list(&name, Term::NIL);
         return ok(p, name);
     }
@@ -175,15 +187,22 @@ fn ask(p: &mut Process, socket: Term, request: Term, argument: Term) -> Done {
             libc::SIOCGIFMTU => Term::small(answered.ifru_mtu.into()),
             libc::SIOCGIFTXQLEN => Term::small(answered.ifru_metric.into()),
             libc::SIOCGIFFLAGS => flag_names(p, answered.ifru_flags.into()),
-            libc::SIOCGIFADDR | libc::SIOCGIFDSTADDR | libc::SIOCGIFBRDADDR | libc::SIOCGIFNETMASK => {
-                let address = Address::copied(&raw const answered.ifru_addr).ok_or(Fail::System(libc::EAFNOSUPPORT))?;
+            libc::SIOCGIFADDR
+            | libc::SIOCGIFDSTADDR
+            | libc::SIOCGIFBRDADDR
+            | libc::SIOCGIFNETMASK => {
+                let address = Address::copied(&raw const answered.ifru_addr)
+                    .ok_or(Fail::System(libc::EAFNOSUPPORT))?;
                 address.to_term(p)
             }
             libc::SIOCGIFHWADDR => {
                 let bytes = answered.ifru_hwaddr.sa_data.map(|byte| byte as u8);
                 let address = p.binary(&bytes);
                 let family = Term::small(answered.ifru_hwaddr.sa_family.into());
-                map::from_pairs(p, &[(Term::atom(atom!("family")), family), (Term::atom(atom!("addr")), address)])
+                map::from_pairs(
+                    p,
+                    &[(Term::atom(atom!("family")), family), (Term::atom(atom!("addr")), address)],
+                )
             }
             libc::SIOCGIFMAP => {
                 let place = answered.ifru_map;

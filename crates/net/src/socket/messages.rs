@@ -12,7 +12,10 @@ use swarmrt_term::{Alloc, Atom, Release, Term, atom, map};
 /// The slices of a vector of binaries.
 pub fn slices(vector: Term) -> Option<Vec<Cow<'static, [u8]>>> {
     let items = vector.list_to_vec()?;
-    items.into_iter().map(|item| item.as_bits().filter(|bits| bits.is_binary()).map(|bits| bits.to_bytes())).collect()
+    items
+        .into_iter()
+        .map(|item| item.as_bits().filter(|bits| bits.is_binary()).map(|bits| bits.to_bytes()))
+        .collect()
 }
 
 /// Where a datagram comes from.
@@ -36,7 +39,8 @@ impl Message {
         }
         let mut message = Message::default();
         if let Some(address) = map::get(term, Term::atom(atom!("addr"))) {
-            message.address = Some(Address::from_term(address).ok_or(Fail::Invalid(atom!("addr")))?);
+            message.address =
+                Some(Address::from_term(address).ok_or(Fail::Invalid(atom!("addr")))?);
         }
         if let Some(control) = map::get(term, Term::atom(atom!("ctrl"))) {
             let items = control.list_to_vec().ok_or(Fail::Invalid(atom!("ctrl")))?;
@@ -53,10 +57,16 @@ impl Message {
             return None;
         }
         let level = item(atom!("level"))?;
-        let level = if level == Term::atom(atom!("socket")) { libc::SOL_SOCKET } else { c_int::try_from(level.as_small()?).ok()? };
+        let level = if level == Term::atom(atom!("socket")) {
+            libc::SOL_SOCKET
+        } else {
+            c_int::try_from(level.as_small()?).ok()?
+        };
         let kind = item(atom!("type"))?;
         let kind = match kind.as_atom() {
-            Some(name) => KINDS.iter().find(|known| known.level == level && known.name == name.name())?.number,
+            Some(name) => {
+                KINDS.iter().find(|known| known.level == level && known.name == name.name())?.number
+            }
             None => c_int::try_from(kind.as_small()?).ok()?,
         };
         let data = match item(atom!("data")) {
@@ -69,12 +79,18 @@ impl Message {
                 }
             },
             None => {
-                let value = KINDS.iter().find(|known| known.level == level && known.number == kind)?.value;
+                let value =
+                    KINDS.iter().find(|known| known.level == level && known.number == kind)?.value;
                 value.from_term(release, item(atom!("value"))?)?
             }
         };
         // SAFETY: no memory is touched.
-        let (space, length) = unsafe { (libc::CMSG_SPACE(data.len() as u32) as usize, libc::CMSG_LEN(data.len() as u32) as usize) };
+        let (space, length) = unsafe {
+            (
+                libc::CMSG_SPACE(data.len() as u32) as usize,
+                libc::CMSG_LEN(data.len() as u32) as usize,
+            )
+        };
         let at = self.control_length / 8;
         self.control.resize(at + space.div_ceil(8), 0);
         let head = libc::cmsghdr { cmsg_len: length, cmsg_level: level, cmsg_type: kind };
@@ -89,9 +105,16 @@ impl Message {
     }
 
     /// Sends slices; how many bytes were taken.
-    pub fn send(&mut self, fd: c_int, slices: &[Cow<'_, [u8]>], flags: c_int) -> Result<usize, Fail> {
-        let mut vector: Vec<iovec> =
-            slices.iter().map(|slice| iovec { iov_base: slice.as_ptr().cast_mut().cast(), iov_len: slice.len() }).collect();
+    pub fn send(
+        &mut self,
+        fd: c_int,
+        slices: &[Cow<'_, [u8]>],
+        flags: c_int,
+    ) -> Result<usize, Fail> {
+        let mut vector: Vec<iovec> = slices
+            .iter()
+            .map(|slice| iovec { iov_base: slice.as_ptr().cast_mut().cast(), iov_len: slice.len() })
+            .collect();
         // SAFETY: zeros are a header of nothing.
         let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
         if let Some(address) = &mut self.address {
@@ -156,7 +179,8 @@ const KINDS: [Kind; 13] = [
 ];
 
 /// Types of service that have names.
-const SERVICES: [(&str, i64); 4] = [("lowdelay", 0x10), ("throughput", 0x08), ("reliability", 0x04), ("mincost", 0x02)];
+const SERVICES: [(&str, i64); 4] =
+    [("lowdelay", 0x10), ("throughput", 0x08), ("reliability", 0x04), ("mincost", 0x02)];
 
 /// Code points of differentiated services (RFC 2474 and later) that have names.
 const CODE_POINTS: [(&str, i64); 24] = [
@@ -188,19 +212,32 @@ const CODE_POINTS: [(&str, i64); 24] = [
 
 /// A type of service: a name or number; since OTP 29 all readings of it.
 pub fn tos_term(p: &mut Process, value: i64) -> Term {
-    let named = |names: &[(&str, i64)], value: i64| match names.iter().find(|&&(_, number)| number == value) {
+    let named = |names: &[(&str, i64)], value: i64| match names
+        .iter()
+        .find(|&&(_, number)| number == value)
+    {
         Some((name, _)) => Term::atom(Atom::new(name)),
         None => Term::small(value),
     };
     if p.vm.release() >= Release::R29 {
         let service = value >> 1 & 0xf;
-        let shown = if service == 0 { Term::atom(atom!("default")) } else { named(&SERVICES.map(|(name, bits)| (name, bits >> 1)), service) };
-        let precedence = if value >> 5 == 0 { Term::atom(atom!("routine")) } else { Term::small(value >> 5) };
-        let pair = [(Term::atom(atom!("tos")), shown), (Term::atom(atom!("precedence")), precedence)];
+        let shown = if service == 0 {
+            Term::atom(atom!("default"))
+        } else {
+            named(&SERVICES.map(|(name, bits)| (name, bits >> 1)), service)
+        };
+        let precedence =
+            if value >> 5 == 0 { Term::atom(atom!("routine")) } else { Term::small(value >> 5) };
+        let pair =
+            [(Term::atom(atom!("tos")), shown), (Term::atom(atom!("precedence")), precedence)];
         let tos = map::from_pairs(p, &pair);
         let code_point = named(&CODE_POINTS, value >> 2);
         let native = Term::small(value);
-        let all = [(Term::atom(atom!("native")), native), (Term::atom(atom!("tos")), tos), (Term::atom(atom!("dscp")), code_point)];
+        let all = [
+            (Term::atom(atom!("native")), native),
+            (Term::atom(atom!("tos")), tos),
+            (Term::atom(atom!("dscp")), code_point),
+        ];
         return map::from_pairs(p, &all);
     }
     match SERVICES.iter().find(|&&(_, number)| number == value) {
@@ -212,8 +249,15 @@ pub fn tos_term(p: &mut Process, value: i64) -> Term {
 pub fn tos_from(release: Release, term: Term) -> Option<i64> {
     match term.as_atom() {
         Some(name) => {
-            let code_points = CODE_POINTS.iter().filter(|_| release >= Release::R29).map(|&(name, number)| (name, number << 2));
-            SERVICES.into_iter().chain(code_points).find(|(known, _)| *known == name.name()).map(|(_, number)| number)
+            let code_points = CODE_POINTS
+                .iter()
+                .filter(|_| release >= Release::R29)
+                .map(|&(name, number)| (name, number << 2));
+            SERVICES
+                .into_iter()
+                .chain(code_points)
+                .find(|(known, _)| *known == name.name())
+                .map(|(_, number)| number)
         }
         None => term.as_small(),
     }
@@ -225,11 +269,16 @@ impl Value {
         let integer = |term: Term| i32::try_from(term.as_small()?).ok();
         match self {
             Value::Integer => Some(integer(term)?.to_ne_bytes().to_vec()),
-            Value::Tos => Some(i32::try_from(tos_from(release, term)?).ok()?.to_ne_bytes().to_vec()),
+            Value::Tos => {
+                Some(i32::try_from(tos_from(release, term)?).ok()?.to_ne_bytes().to_vec())
+            }
             Value::Time => {
                 let item = |name| map::get(term, Term::atom(name))?.as_small();
                 term.is_map().then_some(())?;
-                Some([item(atom!("sec"))?.to_ne_bytes(), item(atom!("usec"))?.to_ne_bytes()].concat())
+                Some(
+                    [item(atom!("sec"))?.to_ne_bytes(), item(atom!("usec"))?.to_ne_bytes()]
+                        .concat(),
+                )
             }
             _ => None,
         }
@@ -249,10 +298,14 @@ impl Value {
             }
             Value::Time => {
                 let (sec, usec) = (p.int(long(0)?), p.int(long(8)?));
-                map::from_pairs(p, &[(Term::atom(atom!("sec")), sec), (Term::atom(atom!("usec")), usec)])
+                map::from_pairs(
+                    p,
+                    &[(Term::atom(atom!("sec")), sec), (Term::atom(atom!("usec")), usec)],
+                )
             }
             Value::PacketInfo => {
-                let address = |at: usize| Some(Ipv4Addr::from(*data.get(at..)?.first_chunk::<4>()?));
+                let address =
+                    |at: usize| Some(Ipv4Addr::from(*data.get(at..)?.first_chunk::<4>()?));
                 let (spec, addr) = (v4_term(address(4)?, p), v4_term(address(8)?, p));
                 let pairs = [
                     (Term::atom(atom!("ifindex")), Term::small(word(0)?.into())),
@@ -263,7 +316,13 @@ impl Value {
             }
             Value::PacketInfo6 => {
                 let addr = v6_term(Ipv6Addr::from(*data.first_chunk::<16>()?), p);
-                map::from_pairs(p, &[(Term::atom(atom!("addr")), addr), (Term::atom(atom!("ifindex")), Term::small(word(16)?.into()))])
+                map::from_pairs(
+                    p,
+                    &[
+                        (Term::atom(atom!("addr")), addr),
+                        (Term::atom(atom!("ifindex")), Term::small(word(16)?.into())),
+                    ],
+                )
             }
             Value::Address => Address::from_bytes(data)?.to_term(p),
             Value::Error => return error_term(p, data),
@@ -275,8 +334,14 @@ impl Value {
 /// Where errors come from (`SO_EE_ORIGIN_…`), by number.
 const ORIGINS: [&str; 7] = ["none", "local", "icmp", "icmp6", "txstatus", "zerocopy", "txtime"];
 /// Why a destination is unreachable: codes of ICMP and of `ICMPv6`.
-const UNREACHABLE: [(u8, &str); 6] =
-    [(0, "net_unreach"), (1, "host_unreach"), (3, "port_unreach"), (4, "frag_needed"), (6, "net_unknown"), (7, "host_unknown")];
+const UNREACHABLE: [(u8, &str); 6] = [
+    (0, "net_unreach"),
+    (1, "host_unreach"),
+    (3, "port_unreach"),
+    (4, "frag_needed"),
+    (6, "net_unknown"),
+    (7, "host_unknown"),
+];
 const UNREACHABLE_6: [(u8, &str); 7] = [
     (0, "noroute"),
     (1, "adm_prohibited"),
@@ -289,10 +354,14 @@ const UNREACHABLE_6: [(u8, &str); 7] = [
 
 /// What a type and a code of an error are called, if anything.
 fn error_names(origin: u8, kind: u8, code: u8) -> (Option<&'static str>, Option<&'static str>) {
-    let named = |codes: &[(u8, &'static str)]| codes.iter().find(|&&(number, _)| number == code).map(|&(_, name)| name);
+    let named = |codes: &[(u8, &'static str)]| {
+        codes.iter().find(|&&(number, _)| number == code).map(|&(_, name)| name)
+    };
     match (origin, kind) {
         (libc::SO_EE_ORIGIN_ICMP, 3) => (Some("dest_unreach"), named(&UNREACHABLE)),
-        (libc::SO_EE_ORIGIN_ICMP, 11) | (libc::SO_EE_ORIGIN_ICMP6, 3) => (Some("time_exceeded"), None),
+        (libc::SO_EE_ORIGIN_ICMP, 11) | (libc::SO_EE_ORIGIN_ICMP6, 3) => {
+            (Some("time_exceeded"), None)
+        }
         (libc::SO_EE_ORIGIN_ICMP6, 1) => (Some("dest_unreach"), named(&UNREACHABLE_6)),
         (libc::SO_EE_ORIGIN_ICMP6, 2) => (Some("pkt_toobig"), None),
         _ => (None, None),
@@ -303,13 +372,19 @@ fn error_term(p: &mut Process, data: &[u8]) -> Option<Term> {
     const LENGTH: usize = size_of::<libc::sock_extended_err>();
     let (head, offender) = data.split_at_checked(LENGTH)?;
     // SAFETY: as many bytes are there, and any bytes are one.
-    let error: libc::sock_extended_err = unsafe { head.as_ptr().cast::<libc::sock_extended_err>().read_unaligned() };
-    let term = |name: Option<&str>, number: u8| name.map_or(Term::small(number.into()), |name| Term::atom(Atom::new(name)));
+    let error: libc::sock_extended_err =
+        unsafe { head.as_ptr().cast::<libc::sock_extended_err>().read_unaligned() };
+    let term = |name: Option<&str>, number: u8| {
+        name.map_or(Term::small(number.into()), |name| Term::atom(Atom::new(name)))
+    };
     let (kind, code) = error_names(error.ee_origin, error.ee_type, error.ee_code);
     let name = c_int::try_from(error.ee_errno).map_or("unknown", posix::name);
     let mut pairs = vec![
         (Term::atom(atom!("error")), Term::atom(Atom::new(name))),
-        (Term::atom(atom!("origin")), term(ORIGINS.get(usize::from(error.ee_origin)).copied(), error.ee_origin)),
+        (
+            Term::atom(atom!("origin")),
+            term(ORIGINS.get(usize::from(error.ee_origin)).copied(), error.ee_origin),
+        ),
         (Term::atom(atom!("type")), term(kind, error.ee_type)),
         (Term::atom(atom!("code")), term(code, error.ee_code)),
         (Term::atom(atom!("info")), Term::small(error.ee_info.into())),
@@ -323,22 +398,38 @@ fn error_term(p: &mut Process, data: &[u8]) -> Option<Term> {
 }
 
 /// Flags of a message, and their names.
-pub const FLAGS: [(&str, c_int); 5] =
-    [("eor", libc::MSG_EOR), ("trunc", libc::MSG_TRUNC), ("ctrunc", libc::MSG_CTRUNC), ("oob", libc::MSG_OOB), ("errqueue", libc::MSG_ERRQUEUE)];
+pub const FLAGS: [(&str, c_int); 5] = [
+    ("eor", libc::MSG_EOR),
+    ("trunc", libc::MSG_TRUNC),
+    ("ctrunc", libc::MSG_CTRUNC),
+    ("oob", libc::MSG_OOB),
+    ("errqueue", libc::MSG_ERRQUEUE),
+];
 
 /// A message that was received, as a map.
 ///
 /// # Safety
 /// The system has filled the header, whose control messages are still there.
-pub unsafe fn received(p: &mut Process, address: &Address, header: &libc::msghdr, data: Term) -> Term {
+pub unsafe fn received(
+    p: &mut Process,
+    address: &Address,
+    header: &libc::msghdr,
+    data: Term,
+) -> Term {
     // SAFETY: the caller's.
     let control = unsafe { control_of(p, header) };
     let control = p.list(&control);
-    let flags: Vec<Term> =
-        FLAGS.iter().filter(|(_, flag)| header.msg_flags & flag != 0).map(|(name, _)| Term::atom(Atom::new(name))).collect();
+    let flags: Vec<Term> = FLAGS
+        .iter()
+        .filter(|(_, flag)| header.msg_flags & flag != 0)
+        .map(|(name, _)| Term::atom(Atom::new(name)))
+        .collect();
     let (flags, vector) = (p.list(&flags), p.list(&[data]));
-    let mut pairs =
-        vec![(Term::atom(atom!("flags")), flags), (Term::atom(atom!("ctrl")), control), (Term::atom(atom!("iov")), vector)];
+    let mut pairs = vec![
+        (Term::atom(atom!("flags")), flags),
+        (Term::atom(atom!("ctrl")), control),
+        (Term::atom(atom!("iov")), vector),
+    ];
     if address.length > 0 {
         let address = address.to_term(p);
         pairs.push((Term::atom(atom!("addr")), address));
@@ -350,7 +441,8 @@ pub unsafe fn received(p: &mut Process, address: &Address, header: &libc::msghdr
 pub fn control_messages(p: &mut Process, bytes: &[u8]) -> Vec<Term> {
     // Words, as heads begin at multiples of a word.
     let mut words = vec![0u64; bytes.len().div_ceil(8)];
-    // SAFETY: there is room for the bytes; zeros are a header of nothing. What it names stays during the call.
+    // SAFETY: there is room for the bytes; zeros are a header of nothing. What it names stays
+    // during the call.
     unsafe {
         words.as_mut_ptr().cast::<u8>().copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
         let mut header: libc::msghdr = std::mem::zeroed();
@@ -384,11 +476,21 @@ unsafe fn control_of(p: &mut Process, header: &libc::msghdr) -> Vec<Term> {
 }
 
 fn control_term(p: &mut Process, head: &libc::cmsghdr, data: &[u8]) -> Term {
-    let known = KINDS.iter().find(|known| known.level == head.cmsg_level && known.number == head.cmsg_type);
-    let level = if head.cmsg_level == libc::SOL_SOCKET { Term::atom(atom!("socket")) } else { Term::small(head.cmsg_level.into()) };
-    let kind = known.map_or(Term::small(head.cmsg_type.into()), |known| Term::atom(Atom::new(known.name)));
+    let known =
+        KINDS.iter().find(|known| known.level == head.cmsg_level && known.number == head.cmsg_type);
+    let level = if head.cmsg_level == libc::SOL_SOCKET {
+        Term::atom(atom!("socket"))
+    } else {
+        Term::small(head.cmsg_level.into())
+    };
+    let kind =
+        known.map_or(Term::small(head.cmsg_type.into()), |known| Term::atom(Atom::new(known.name)));
     let bytes = p.binary(data);
-    let mut pairs = vec![(Term::atom(atom!("level")), level), (Term::atom(atom!("type")), kind), (Term::atom(atom!("data")), bytes)];
+    let mut pairs = vec![
+        (Term::atom(atom!("level")), level),
+        (Term::atom(atom!("type")), kind),
+        (Term::atom(atom!("data")), bytes),
+    ];
     if let Some(value) = known.and_then(|known| known.value.to_term(p, data)) {
         pairs.push((Term::atom(atom!("value")), value));
     }

@@ -1,7 +1,8 @@
 //! `prim_socket`: the native side of OTP's `socket`.
 //!
-//! `state.rs` is a socket and who waits for it; the functions of the module are in `calls.rs` (opening to closing), `transfer.rs`
-//! (data), `messages.rs` (headers and control messages), `options.rs`, `ioctl.rs` and `info.rs`.
+//! `state.rs` is a socket and who waits for it; the functions of the module are in `calls.rs`
+//! (opening to closing), `transfer.rs` (data), `messages.rs` (headers and control messages),
+//! `options.rs`, `ioctl.rs` and `info.rs`.
 
 mod address;
 mod calls;
@@ -15,7 +16,7 @@ mod transfer;
 
 use state::{Done, Fail};
 use swarmrt_io::posix;
-use swarmrt_machine::{BifResult, Process, BifExit};
+use swarmrt_machine::{BifExit, BifResult, Process};
 use swarmrt_term::{Alloc, Term, am, atom};
 
 /// What a function of the module answers.

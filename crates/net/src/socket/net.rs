@@ -1,4 +1,5 @@
-//! `prim_net`: names and addresses of hosts, and the interfaces of the machine, as `net` asks for them.
+//! `prim_net`: names and addresses of hosts, and the interfaces of the machine, as `net` asks for
+//! them.
 
 use super::address::{Address, domain_term, kind_term};
 use super::ioctl::flag_names;
@@ -6,7 +7,7 @@ use super::state::{Done, Fail};
 use super::{answer, integer, ok};
 use libc::c_int;
 use std::ffi::{CStr, CString};
-use swarmrt_machine::{BifResult, Process, BifExit, bif};
+use swarmrt_machine::{BifExit, BifResult, Process, bif};
 use swarmrt_term::{Alloc, Atom, Release, Term, am, atom, map};
 
 fn key(name: Atom) -> Term {
@@ -54,7 +55,10 @@ fn resolved(code: c_int) -> Result<(), Fail> {
         0 => Ok(()),
         libc::EAI_SYSTEM => Err(Fail::last()),
         code => {
-            let name = PROBLEMS.iter().find(|&&(known, _)| known == code).map_or("eunknown", |&(_, name)| name);
+            let name = PROBLEMS
+                .iter()
+                .find(|&&(known, _)| known == code)
+                .map_or("eunknown", |&(_, name)| name);
             Err(Fail::Reason(Atom::new(name)))
         }
     }
@@ -90,7 +94,8 @@ fn names_of(p: &mut Process, address: Term, flags: Term) -> Done {
     if flags != Term::atom(am::UNDEFINED) {
         for flag in flags.list_to_vec().ok_or(Fail::BADARG)? {
             let name = flag.as_atom().ok_or(Fail::BADARG)?;
-            bits |= NAME_FLAGS.iter().find(|(known, _)| *known == name.name()).ok_or(Fail::BADARG)?.1;
+            bits |=
+                NAME_FLAGS.iter().find(|(known, _)| *known == name.name()).ok_or(Fail::BADARG)?.1;
         }
     }
     let (mut host, mut service) = ([0 as libc::c_char; 1025], [0 as libc::c_char; 256]);
@@ -107,7 +112,8 @@ fn names_of(p: &mut Process, address: Term, flags: Term) -> Done {
         )
     })?;
     let text = |p: &mut Process, room: &[libc::c_char]| {
-        let bytes: Vec<u8> = room.iter().map(|&byte| byte as u8).take_while(|&byte| byte != 0).collect();
+        let bytes: Vec<u8> =
+            room.iter().map(|&byte| byte as u8).take_while(|&byte| byte != 0).collect();
         p.byte_list(&bytes, Term::NIL)
     };
     let (host, service) = (text(p, &host), text(p, &service));
@@ -123,10 +129,13 @@ fn getaddrinfo(p: &mut Process, host: Term, service: Term, _hints: Term) -> BifR
 
 fn addresses_of(p: &mut Process, host: Term, service: Term) -> Done {
     let (host, service) = (optional_text(host)?, optional_text(service)?);
-    let text = |text: &Option<CString>| text.as_ref().map_or(std::ptr::null(), |text| text.as_ptr());
+    let text =
+        |text: &Option<CString>| text.as_ref().map_or(std::ptr::null(), |text| text.as_ptr());
     let mut list = std::ptr::null_mut();
     // SAFETY: both are strings or null; the list is given back below.
-    resolved(unsafe { libc::getaddrinfo(text(&host), text(&service), std::ptr::null(), &raw mut list) })?;
+    resolved(unsafe {
+        libc::getaddrinfo(text(&host), text(&service), std::ptr::null(), &raw mut list)
+    })?;
     let type_key = if p.vm.release() < Release::R26 { atom!("type") } else { atom!("socktype") };
     let mut items = Vec::new();
     let mut next = list;
@@ -176,13 +185,24 @@ fn interfaces(p: &mut Process) -> Done {
     while let Some(entry) = unsafe { next.as_ref() } {
         next = entry.ifa_next;
         // SAFETY: addresses are as long as their families say.
-        let [address, mask, other] = unsafe { [entry.ifa_addr, entry.ifa_netmask, entry.ifa_ifu].map(|address| Address::copied(address)) };
-        let Some(address) = address.filter(|address| shows_packets || address.family() != libc::AF_PACKET) else { continue };
+        let [address, mask, other] = unsafe {
+            [entry.ifa_addr, entry.ifa_netmask, entry.ifa_ifu]
+                .map(|address| Address::copied(address))
+        };
+        let Some(address) =
+            address.filter(|address| shows_packets || address.family() != libc::AF_PACKET)
+        else {
+            continue;
+        };
         // SAFETY: names are strings.
         let name = unsafe { CStr::from_ptr(entry.ifa_name) }.to_bytes().to_vec();
         let flags = entry.ifa_flags.cast_signed();
         let name = p.byte_list(&name, Term::NIL);
-        let mut pairs = vec![(key(atom!("name")), name), (key(atom!("flags")), flag_names(p, flags & FLAGS_SHOWN)), (key(atom!("addr")), address.to_term(p))];
+        let mut pairs = vec![
+            (key(atom!("name")), name),
+            (key(atom!("flags")), flag_names(p, flags & FLAGS_SHOWN)),
+            (key(atom!("addr")), address.to_term(p)),
+        ];
         if let Some(mask) = mask {
             pairs.push((key(atom!("netmask")), mask.to_term(p)));
         }

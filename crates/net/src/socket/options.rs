@@ -6,7 +6,7 @@ use super::state::{Done, Fail, State, check, find};
 use super::{answer, integer, ok};
 use libc::{IPPROTO_IP, IPPROTO_IPV6, IPPROTO_TCP, IPPROTO_UDP, SOL_SOCKET, c_int};
 use swarmrt_heap::copy_term;
-use swarmrt_machine::{BifResult, Process, BifExit, bif};
+use swarmrt_machine::{BifExit, BifResult, Process, bif};
 use swarmrt_term::{Alloc, Atom, FragmentHeap, Release, Term, am, atom, map};
 
 /// `error:{invalid, What}`.
@@ -50,18 +50,42 @@ pub struct Known {
     pub listed_since: Release,
 }
 
-use Form::{Address, Control, Domain, Flag, Group, Group6, Kind, Linger, MtuDiscovery, Number, Other, Protocol, Source, Text, Tos};
+use Form::{
+    Address, Control, Domain, Flag, Group, Group6, Kind, Linger, MtuDiscovery, Number, Other,
+    Protocol, Source, Text, Tos,
+};
 
 const IPPROTO_SCTP: c_int = 132;
 
 const fn has(level: c_int, name: &'static str, number: c_int, form: Form) -> Known {
-    Known { level, name, number: Some(number), form, since: Release::R25, listed_since: Release::R25 }
+    Known {
+        level,
+        name,
+        number: Some(number),
+        form,
+        since: Release::R25,
+        listed_since: Release::R25,
+    }
 }
 const fn lacks(level: c_int, name: &'static str) -> Known {
-    Known { level, name, number: None, form: Other, since: Release::R25, listed_since: Release::R25 }
+    Known {
+        level,
+        name,
+        number: None,
+        form: Other,
+        since: Release::R25,
+        listed_since: Release::R25,
+    }
 }
 const fn later(level: c_int, name: &'static str, number: c_int, form: Form) -> Known {
-    Known { level, name, number: Some(number), form, since: Release::R26, listed_since: Release::R25 }
+    Known {
+        level,
+        name,
+        number: Some(number),
+        form,
+        since: Release::R26,
+        listed_since: Release::R25,
+    }
 }
 
 /// Levels, and what OTP calls them.
@@ -106,7 +130,10 @@ pub static OPTIONS: &[Known] = &[
     has(SOL_SOCKET, "sndlowat", libc::SO_SNDLOWAT, Number),
     lacks(SOL_SOCKET, "sndtimeo"),
     has(SOL_SOCKET, "timestamp", libc::SO_TIMESTAMP, Flag),
-    Known { listed_since: Release::R26, ..later(SOL_SOCKET, "timestampns", libc::SO_TIMESTAMPNS, Flag) },
+    Known {
+        listed_since: Release::R26,
+        ..later(SOL_SOCKET, "timestampns", libc::SO_TIMESTAMPNS, Flag)
+    },
     has(SOL_SOCKET, "type", libc::SO_TYPE, Kind),
     has(IPPROTO_IP, "add_membership", libc::IP_ADD_MEMBERSHIP, Group),
     has(IPPROTO_IP, "add_source_membership", libc::IP_ADD_SOURCE_MEMBERSHIP, Source),
@@ -234,12 +261,26 @@ fn known(level: c_int, number: c_int) -> Option<&'static Known> {
 // ---- Setting ----
 
 #[bif("prim_socket:nif_setopt/5")]
-fn setopt(p: &mut Process, socket: Term, level: Term, option: Term, value: Term, native: Term) -> BifResult {
+fn setopt(
+    p: &mut Process,
+    socket: Term,
+    level: Term,
+    option: Term,
+    value: Term,
+    native: Term,
+) -> BifResult {
     let done = set(p, socket, level, option, value, native);
     answer(p, done)
 }
 
-fn set(p: &mut Process, socket: Term, level: Term, option: Term, value: Term, native: Term) -> Done {
+fn set(
+    p: &mut Process,
+    socket: Term,
+    level: Term,
+    option: Term,
+    value: Term,
+    native: Term,
+) -> Done {
     let found = find(p, socket)?;
     if is_otp(level) {
         return set_own(p, socket, integer(option)?, value);
@@ -254,7 +295,15 @@ fn set(p: &mut Process, socket: Term, level: Term, option: Term, value: Term, na
     };
     let state = found.open()?;
     // SAFETY: the value is there during the call.
-    check(unsafe { libc::setsockopt(state.raw(), level, number, bytes.as_ptr().cast(), bytes.len() as libc::socklen_t) })?;
+    check(unsafe {
+        libc::setsockopt(
+            state.raw(),
+            level,
+            number,
+            bytes.as_ptr().cast(),
+            bytes.len() as libc::socklen_t,
+        )
+    })?;
     Ok(Term::atom(am::OK))
 }
 
@@ -290,13 +339,18 @@ fn written(release: Release, form: Form, value: Term) -> Option<Vec<u8>> {
             Some([on.to_ne_bytes(), seconds.to_ne_bytes()].concat())
         }
         MtuDiscovery => match value.as_atom() {
-            Some(name) => int(MTU_DISCOVERY.iter().find(|(known, _)| *known == name.name())?.1.into()),
+            Some(name) => {
+                int(MTU_DISCOVERY.iter().find(|(known, _)| *known == name.name())?.1.into())
+            }
             None => int(value.as_small()?),
         },
         Address => Some(v4(value)?.octets().to_vec()),
         Group => {
             value.is_map().then_some(())?;
-            Some([v4(item(atom!("multiaddr"))?)?.octets(), v4(item(atom!("interface"))?)?.octets()].concat())
+            Some(
+                [v4(item(atom!("multiaddr"))?)?.octets(), v4(item(atom!("interface"))?)?.octets()]
+                    .concat(),
+            )
         }
         Group6 => {
             value.is_map().then_some(())?;
@@ -306,8 +360,13 @@ fn written(release: Release, form: Form, value: Term) -> Option<Vec<u8>> {
         }
         Source => {
             value.is_map().then_some(())?;
-            let parts = [item(atom!("multiaddr"))?, item(atom!("interface"))?, item(atom!("sourceaddr"))?];
-            parts.into_iter().map(v4).collect::<Option<Vec<_>>>().map(|parts| parts.iter().flat_map(std::net::Ipv4Addr::octets).collect())
+            let parts =
+                [item(atom!("multiaddr"))?, item(atom!("interface"))?, item(atom!("sourceaddr"))?];
+            parts
+                .into_iter()
+                .map(v4)
+                .collect::<Option<Vec<_>>>()
+                .map(|parts| parts.iter().flat_map(std::net::Ipv4Addr::octets).collect())
         }
         Domain | Kind | Protocol | Control | Other => None,
     }
@@ -334,7 +393,8 @@ fn set_own(p: &mut Process, socket: Term, option: i64, value: Term) -> Done {
             state.meta = Some((heap, value));
         }
         otp::USE_REGISTRY => {
-            let is_known = std::mem::replace(&mut state.use_registry, value.as_bool().ok_or_else(bad)?);
+            let is_known =
+                std::mem::replace(&mut state.use_registry, value.as_bool().ok_or_else(bad)?);
             if state.use_registry && !is_known {
                 drop(state);
                 found.tell_registry(p, socket, atom!("add"));
@@ -415,7 +475,9 @@ fn ask(fd: c_int, level: c_int, number: c_int, room: usize) -> Result<Vec<u8>, F
     let mut bytes = vec![0u8; room];
     let mut length = room as libc::socklen_t;
     // SAFETY: there is so much room.
-    check(unsafe { libc::getsockopt(fd, level, number, bytes.as_mut_ptr().cast(), &raw mut length) })?;
+    check(unsafe {
+        libc::getsockopt(fd, level, number, bytes.as_mut_ptr().cast(), &raw mut length)
+    })?;
     bytes.truncate(length as usize);
     Ok(bytes)
 }
@@ -440,7 +502,13 @@ fn shown(p: &mut Process, known: &Known, bytes: &[u8]) -> Option<Term> {
         Linger => {
             let seconds = i32::from_ne_bytes(*bytes.get(4..)?.first_chunk::<4>()?);
             let on = Term::bool(int()? != 0);
-            map::from_pairs(p, &[(Term::atom(atom!("onoff")), on), (Term::atom(atom!("linger")), Term::small(seconds.into()))])
+            map::from_pairs(
+                p,
+                &[
+                    (Term::atom(atom!("onoff")), on),
+                    (Term::atom(atom!("linger")), Term::small(seconds.into())),
+                ],
+            )
         }
         Domain => domain_term(int()?),
         Kind => kind_term(int()?),
@@ -465,10 +533,13 @@ fn get_own(p: &mut Process, socket: Term, option: i64) -> Done {
         otp::DEBUG => Term::bool(state.debug),
         otp::IOW => Term::bool(state.iow),
         otp::SELECT_READ if p.vm.release() >= Release::R26 => Term::bool(state.select_read),
-        otp::CONTROLLING_PROCESS => state.owner.map_or(Term::atom(am::UNDEFINED), |(pid, _)| Term::pid(pid)),
-        otp::RCVBUF if state.read_count.0 > 0 => {
-            p.tuple(&[Term::small(state.read_count.0.into()), Term::small(state.read_buffer as i64)])
+        otp::CONTROLLING_PROCESS => {
+            state.owner.map_or(Term::atom(am::UNDEFINED), |(pid, _)| Term::pid(pid))
         }
+        otp::RCVBUF if state.read_count.0 > 0 => p.tuple(&[
+            Term::small(state.read_count.0.into()),
+            Term::small(state.read_buffer as i64),
+        ]),
         otp::RCVBUF => Term::small(state.read_buffer as i64),
         otp::RCVCTRLBUF => Term::small(state.read_control as i64),
         otp::SNDCTRLBUF => Term::small(state.write_control as i64),
@@ -487,14 +558,27 @@ fn get_own(p: &mut Process, socket: Term, option: i64) -> Done {
 
 /// An option by its number, in a form that the caller names; OTP 25 to 28.
 #[bif("prim_socket:nif_getopt/4")]
-fn getopt_native(p: &mut Process, socket: Term, level: Term, option: Term, form: Term) -> BifResult {
+fn getopt_native(
+    p: &mut Process,
+    socket: Term,
+    level: Term,
+    option: Term,
+    form: Term,
+) -> BifResult {
     let done = get_native(p, socket, level, option, form);
     answer(p, done)
 }
 
 /// As above, or with a value for the question; from OTP 29 on.
 #[bif("prim_socket:nif_getopt/5")]
-fn getopt_with(p: &mut Process, socket: Term, level: Term, option: Term, kind: Term, value: Term) -> BifResult {
+fn getopt_with(
+    p: &mut Process,
+    socket: Term,
+    level: Term,
+    option: Term,
+    kind: Term,
+    value: Term,
+) -> BifResult {
     let done = if kind == Term::atom(atom!("native")) {
         get_native(p, socket, level, option, value)
     } else {
@@ -511,21 +595,28 @@ fn get_native(p: &mut Process, socket: Term, level: Term, option: Term, form: Te
     let value = match form.as_atom().map(Atom::name) {
         Some(name @ ("integer" | "boolean")) => {
             let bytes = ask(fd, level, number, 4)?;
-            let value = i32::from_ne_bytes(*bytes.first_chunk::<4>().ok_or(Fail::System(libc::EINVAL))?);
+            let value =
+                i32::from_ne_bytes(*bytes.first_chunk::<4>().ok_or(Fail::System(libc::EINVAL))?);
             if name == "boolean" { Term::bool(value != 0) } else { Term::small(value.into()) }
         }
         Some(_) => return Err(bad()),
         None => {
             let mut bytes = match form.as_small() {
                 Some(size) => vec![0; usize::try_from(size).map_err(|_| bad())?],
-                None => form.as_bits().filter(|bits| bits.is_binary()).ok_or_else(bad)?.to_bytes().into_owned(),
+                None => form
+                    .as_bits()
+                    .filter(|bits| bits.is_binary())
+                    .ok_or_else(bad)?
+                    .to_bytes()
+                    .into_owned(),
             };
             let mut length = bytes.len() as libc::socklen_t;
             // SAFETY: there is so much room.
-            check(unsafe { libc::getsockopt(fd, level, number, bytes.as_mut_ptr().cast(), &raw mut length) })?;
+            check(unsafe {
+                libc::getsockopt(fd, level, number, bytes.as_mut_ptr().cast(), &raw mut length)
+            })?;
             p.binary(&bytes[..length as usize])
         }
     };
     ok(p, value)
 }
-

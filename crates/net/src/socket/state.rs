@@ -1,7 +1,8 @@
 //! A socket: its descriptor, who waits for it, what it counts.
 //!
-//! Nothing here blocks. What cannot be done at once is answered with `select`, and the caller gets a message when it may try
-//! again. One process at a time may wait to read, to write, to accept or to connect; others stand in line behind it.
+//! Nothing here blocks. What cannot be done at once is answered with `select`, and the caller gets
+//! a message when it may try again. One process at a time may wait to read, to write, to accept or
+//! to connect; others stand in line behind it.
 
 use super::address::Address;
 use libc::c_int;
@@ -17,7 +18,7 @@ use swarmrt_io::port::driver::Ready;
 use swarmrt_io::port::poller::{Poller, Watcher};
 use swarmrt_machine::process::{OnExit, Watcher as Shown};
 use swarmrt_machine::vm::resource::Resources;
-use swarmrt_machine::{Process, BifExit, Vm, pin, signal};
+use swarmrt_machine::{BifExit, Process, Vm, pin, signal};
 use swarmrt_term::{Alloc, Atom, FragmentHeap, Term, am, atom};
 
 /// Why an operation is not done.
@@ -64,10 +65,12 @@ pub enum Side {
     Connect,
 }
 
-/// A process that waits, and the message that tells it: `{'$socket', {'$socket', Socket}, select, Reference}`.
+/// A process that waits, and the message that tells it: `{'$socket', {'$socket', Socket}, select,
+/// Reference}`.
 struct Waiting {
     pid: u64,
-    /// What takes it out of the line when the process ends: a key of [`swarmrt_machine::process::Extra::on_exit`].
+    /// What takes it out of the line when the process ends: a key of
+    /// [`swarmrt_machine::process::Extra::on_exit`].
     hook: u64,
     reference: u64,
     /// Whether the message is still to be sent.
@@ -233,7 +236,14 @@ pub enum Entry {
 
 impl Socket {
     /// A new socket of the calling process; the reference that stands for it.
-    pub fn add(p: &mut Process, fd: OwnedFd, domain: c_int, kind: c_int, protocol: c_int, use_registry: bool) -> (Term, Arc<Socket>) {
+    pub fn add(
+        p: &mut Process,
+        fd: OwnedFd,
+        domain: c_int,
+        kind: c_int,
+        protocol: c_int,
+        use_registry: bool,
+    ) -> (Term, Arc<Socket>) {
         let state = State {
             fd: Some(fd),
             is_lent: false,
@@ -255,7 +265,8 @@ impl Socket {
             meta: None,
             file: None,
         };
-        let socket = Arc::new(Socket { domain, kind, protocol, vm: p.vm, state: Mutex::new(state) });
+        let socket =
+            Arc::new(Socket { domain, kind, protocol, vm: p.vm, state: Mutex::new(state) });
         let reference = sockets(p).add(p, socket.clone());
         socket.own(p, reference);
         if use_registry {
@@ -266,7 +277,9 @@ impl Socket {
 
     /// The registry process keeps a list of sockets.
     pub fn tell_registry(&self, p: &mut Process, reference: Term, what: Atom) {
-        let Some(pid) = p.vm.names.whereis(atom!("socket_registry")).and_then(Term::as_pid) else { return };
+        let Some(pid) = p.vm.names.whereis(atom!("socket_registry")).and_then(Term::as_pid) else {
+            return;
+        };
         let socket = named(p, reference);
         let message = p.tuple(&[Term::atom(atom!("$socket")), Term::atom(what), socket]);
         let _guard = pin();
@@ -307,7 +320,11 @@ impl Socket {
             }
             if let Some(registry) = registry.filter(|_| socket.lock().use_registry) {
                 let mut heap = kept.heap;
-                let message = heap.tuple(&[Term::atom(atom!("$socket")), Term::atom(atom!("del")), kept.term]);
+                let message = heap.tuple(&[
+                    Term::atom(atom!("$socket")),
+                    Term::atom(atom!("del")),
+                    kept.term,
+                ]);
                 let _guard = pin();
                 signal::send_message(vm, Term::NONE, registry, message);
             }
@@ -363,7 +380,14 @@ impl Socket {
     }
 
     /// Takes a place on a side: at once, or in line behind the process that waits there.
-    pub fn enter(self: &Arc<Self>, p: &mut Process, state: &mut State, side: Side, socket: Term, reference: Term) -> Result<Entry, Fail> {
+    pub fn enter(
+        self: &Arc<Self>,
+        p: &mut Process,
+        state: &mut State,
+        side: Side,
+        socket: Term,
+        reference: Term,
+    ) -> Result<Entry, Fail> {
         let line = &state.lines[side as usize];
         let Some(current) = &line.current else { return Ok(Entry::Go) };
         if current.pid == p.id() {
@@ -380,13 +404,24 @@ impl Socket {
         Ok(Entry::InLine)
     }
 
-    fn waiting(self: &Arc<Self>, p: &mut Process, side: Side, socket: Term, reference: Term) -> Result<Waiting, Fail> {
+    fn waiting(
+        self: &Arc<Self>,
+        p: &mut Process,
+        side: Side,
+        socket: Term,
+        reference: Term,
+    ) -> Result<Waiting, Fail> {
         let id = reference_id(reference).ok_or(Fail::BADARG)?;
         let mut heap = FragmentHeap::new();
         let socket = copy_term(socket, &mut heap);
         let socket = named(&mut heap, socket);
         let reference = copy_term(reference, &mut heap);
-        let message = heap.tuple(&[Term::atom(atom!("$socket")), socket, Term::atom(atom!("select")), reference]);
+        let message = heap.tuple(&[
+            Term::atom(atom!("$socket")),
+            socket,
+            Term::atom(atom!("select")),
+            reference,
+        ]);
         let hook = p.vm.next_ref().id;
         let weak = Arc::downgrade(self);
         let call = move |vm: &'static Vm| {
@@ -399,7 +434,14 @@ impl Socket {
     }
 
     /// The caller waits on a side, in front of all others, and is told when it may try again.
-    pub fn wait(self: &Arc<Self>, p: &mut Process, state: &mut State, side: Side, socket: Term, reference: Term) -> Result<(), Fail> {
+    pub fn wait(
+        self: &Arc<Self>,
+        p: &mut Process,
+        state: &mut State,
+        side: Side,
+        socket: Term,
+        reference: Term,
+    ) -> Result<(), Fail> {
         let waiting = self.waiting(p, side, socket, reference)?;
         if let Some(before) = state.lines[side as usize].current.replace(waiting) {
             unhook(p, before.pid, before.hook);
@@ -457,14 +499,16 @@ fn unhook_other(vm: &'static Vm, pid: u64, hook: u64) {
     );
 }
 
-/// Tells those who wait that it comes to nothing: `{'$socket', Socket, abort, {Reference, Reason}}`.
+/// Tells those who wait that it comes to nothing: `{'$socket', Socket, abort, {Reference,
+/// Reason}}`.
 fn abort(vm: &'static Vm, waiting: Vec<Waiting>, reason: Atom) {
     let _guard = pin();
     for waiting in waiting {
         let message = waiting.message.as_tuple().expect("a select message");
         let mut heap = FragmentHeap::new();
         let pair = heap.tuple(&[message.get(3), Term::atom(reason)]);
-        let message = heap.tuple(&[message.get(0), message.get(1), Term::atom(atom!("abort")), pair]);
+        let message =
+            heap.tuple(&[message.get(0), message.get(1), Term::atom(atom!("abort")), pair]);
         signal::send_message(vm, Term::NONE, waiting.pid, message);
         unhook_other(vm, waiting.pid, waiting.hook);
     }
@@ -487,9 +531,15 @@ impl State {
     /// Has the poller wait for what is wanted.
     fn arm(&self, vm: &'static Vm) -> io::Result<()> {
         let (Some(key), Some(fd)) = (self.key, &self.fd) else { return Ok(()) };
-        let readable = self.lines[Side::Read as usize].is_armed() || self.lines[Side::Accept as usize].is_armed();
-        let writable = self.lines[Side::Write as usize].is_armed() || self.lines[Side::Connect as usize].is_armed();
-        Poller::of(vm)?.want_watched(fd.as_fd(), key, Ready { readable, writable, ..Ready::NOTHING })
+        let readable = self.lines[Side::Read as usize].is_armed()
+            || self.lines[Side::Accept as usize].is_armed();
+        let writable = self.lines[Side::Write as usize].is_armed()
+            || self.lines[Side::Connect as usize].is_armed();
+        Poller::of(vm)?.want_watched(
+            fd.as_fd(),
+            key,
+            Ready { readable, writable, ..Ready::NOTHING },
+        )
     }
 
     /// The next in line is in front, and is told when it may try.
@@ -524,13 +574,19 @@ impl State {
         let not_found = Ok(Term::atom(atom!("not_found")));
         let Some(id) = reference_id(reference) else { return Err(Fail::BADARG) };
         let line = &mut self.lines[side as usize];
-        if let Some(at) = line.behind.iter().position(|waiting| waiting.reference == id && waiting.pid == p.id()) {
+        if let Some(at) =
+            line.behind.iter().position(|waiting| waiting.reference == id && waiting.pid == p.id())
+        {
             if let Some(waiting) = line.behind.remove(at) {
                 unhook(p, waiting.pid, waiting.hook);
             }
             return Ok(Term::atom(am::OK));
         }
-        let Some(current) = line.current.take_if(|waiting| waiting.reference == id && waiting.pid == p.id()) else { return not_found };
+        let Some(current) =
+            line.current.take_if(|waiting| waiting.reference == id && waiting.pid == p.id())
+        else {
+            return not_found;
+        };
         unhook(p, current.pid, current.hook);
         self.next_in_line(p.vm, side)?;
         Ok(Term::atom(if current.is_armed { am::OK } else { atom!("select_sent") }))
@@ -551,7 +607,8 @@ impl State {
 
     /// As `begin_close`, by a process, which is not told if it waited itself.
     pub fn close(&mut self, p: &mut Process) {
-        let (own, others): (Vec<_>, Vec<_>) = self.begin_close(p.vm).into_iter().partition(|waiting| waiting.pid == p.id());
+        let (own, others): (Vec<_>, Vec<_>) =
+            self.begin_close(p.vm).into_iter().partition(|waiting| waiting.pid == p.id());
         for waiting in own {
             unhook(p, waiting.pid, waiting.hook);
         }
@@ -593,7 +650,9 @@ impl Watcher for Socket {
         };
         let _guard = pin();
         for &side in sides {
-            if let Some(waiting) = state.lines[side as usize].current.as_mut().filter(|waiting| waiting.is_armed) {
+            if let Some(waiting) =
+                state.lines[side as usize].current.as_mut().filter(|waiting| waiting.is_armed)
+            {
                 waiting.is_armed = false;
                 signal::send_message(vm, Term::NONE, waiting.pid, waiting.message);
             }
@@ -620,7 +679,10 @@ pub fn check(result: c_int) -> Result<c_int, Fail> {
 }
 
 /// The address of this or of the other end.
-pub fn end_address(fd: c_int, ask: unsafe extern "C" fn(c_int, *mut libc::sockaddr, *mut libc::socklen_t) -> c_int) -> Result<Address, Fail> {
+pub fn end_address(
+    fd: c_int,
+    ask: unsafe extern "C" fn(c_int, *mut libc::sockaddr, *mut libc::socklen_t) -> c_int,
+) -> Result<Address, Fail> {
     let mut address = Address::room();
     let mut length = address.length;
     // SAFETY: there is room for any address.

@@ -33,7 +33,12 @@ fn select() -> Term {
 // ---- Receiving ----
 
 /// The state, for a process that may read at once; otherwise what it gets.
-fn enter_read<'a>(p: &mut Process, found: &'a Arc<Socket>, socket: Term, reference: Term) -> Result<Result<MutexGuard<'a, State>, Term>, Fail> {
+fn enter_read<'a>(
+    p: &mut Process,
+    found: &'a Arc<Socket>,
+    socket: Term,
+    reference: Term,
+) -> Result<Result<MutexGuard<'a, State>, Term>, Fail> {
     let mut state = found.open()?;
     Ok(match found.enter(p, &mut state, Side::Read, socket, reference)? {
         Entry::Go => {
@@ -46,7 +51,14 @@ fn enter_read<'a>(p: &mut Process, found: &'a Arc<Socket>, socket: Term, referen
 }
 
 /// A read has failed.
-fn read_failed(p: &mut Process, found: &Arc<Socket>, state: &mut State, socket: Term, reference: Term, fail: Fail) -> Done {
+fn read_failed(
+    p: &mut Process,
+    found: &Arc<Socket>,
+    state: &mut State,
+    socket: Term,
+    reference: Term,
+    fail: Fail,
+) -> Done {
     state.read_count.1 = 0;
     match fail {
         Fail::System(libc::EAGAIN) if is_zero(reference) => {
@@ -89,8 +101,13 @@ fn what_was_read(
     }
 }
 
-/// Reads into a new binary of at most `room` bytes; `read` gets the place and answers how many it has filled.
-fn read_binary(p: &mut Process, room: usize, read: impl FnOnce(*mut u8, usize) -> Result<usize, Fail>) -> Result<(Term, usize), Fail> {
+/// Reads into a new binary of at most `room` bytes; `read` gets the place and answers how many it
+/// has filled.
+fn read_binary(
+    p: &mut Process,
+    room: usize,
+    read: impl FnOnce(*mut u8, usize) -> Result<usize, Fail>,
+) -> Result<(Term, usize), Fail> {
     if room <= SCRATCH_BYTES {
         return SCRATCH.with_borrow_mut(|scratch| {
             scratch.resize(SCRATCH_BYTES, 0);
@@ -111,7 +128,14 @@ fn read_binary(p: &mut Process, room: usize, read: impl FnOnce(*mut u8, usize) -
 }
 
 /// What was read: `{Tag, Binary}`. With the option `select_read` the caller waits for more at once.
-fn read_done(p: &mut Process, found: &Arc<Socket>, state: &mut State, socket: Term, reference: Term, value: Term) -> Done {
+fn read_done(
+    p: &mut Process,
+    found: &Arc<Socket>,
+    state: &mut State,
+    socket: Term,
+    reference: Term,
+    value: Term,
+) -> Done {
     state.read_count.1 = 0;
     if state.select_read && !is_zero(reference) {
         found.wait(p, state, Side::Read, socket, reference)?;
@@ -137,7 +161,9 @@ fn receive(p: &mut Process, socket: Term, length: Term, flags: Term, reference: 
     let room = if length == 0 { state.read_buffer } else { length };
     let fd = state.raw();
     // SAFETY: there is room for so many bytes.
-    let read = read_binary(p, room, |place, room| count(unsafe { libc::recv(fd, place.cast(), room, flags) }));
+    let read = read_binary(p, room, |place, room| {
+        count(unsafe { libc::recv(fd, place.cast(), room, flags) })
+    });
     let (binary, bytes) = match what_was_read(p, &found, &mut state, socket, reference, read)? {
         Ok(read) => read,
         Err(answer) => return Ok(answer),
@@ -166,7 +192,13 @@ fn receive(p: &mut Process, socket: Term, length: Term, flags: Term, reference: 
 }
 
 #[bif("prim_socket:nif_recvfrom/4")]
-fn recvfrom(p: &mut Process, socket: Term, length: Term, flags: Term, reference: Term) -> BifResult {
+fn recvfrom(
+    p: &mut Process,
+    socket: Term,
+    length: Term,
+    flags: Term,
+    reference: Term,
+) -> BifResult {
     let done = receive_from(p, socket, length, flags, reference);
     answer(p, done)
 }
@@ -184,7 +216,16 @@ fn receive_from(p: &mut Process, socket: Term, length: Term, flags: Term, refere
     let mut address_length = address.length;
     let read = read_binary(p, room, |place, room| {
         // SAFETY: there is room for so many bytes, and for any address.
-        count(unsafe { libc::recvfrom(fd, place.cast(), room, flags, address.as_mut_ptr(), &raw mut address_length) })
+        count(unsafe {
+            libc::recvfrom(
+                fd,
+                place.cast(),
+                room,
+                flags,
+                address.as_mut_ptr(),
+                &raw mut address_length,
+            )
+        })
     });
     let (binary, bytes) = match what_was_read(p, &found, &mut state, socket, reference, read)? {
         Ok(read) => read,
@@ -198,14 +239,29 @@ fn receive_from(p: &mut Process, socket: Term, length: Term, flags: Term, refere
 }
 
 #[bif("prim_socket:nif_recvmsg/5")]
-fn recvmsg(p: &mut Process, socket: Term, length: Term, control: Term, flags: Term, reference: Term) -> BifResult {
+fn recvmsg(
+    p: &mut Process,
+    socket: Term,
+    length: Term,
+    control: Term,
+    flags: Term,
+    reference: Term,
+) -> BifResult {
     let done = receive_message(p, socket, length, control, flags, reference);
     answer(p, done)
 }
 
-fn receive_message(p: &mut Process, socket: Term, length: Term, control: Term, flags: Term, reference: Term) -> Done {
+fn receive_message(
+    p: &mut Process,
+    socket: Term,
+    length: Term,
+    control: Term,
+    flags: Term,
+    reference: Term,
+) -> Done {
     let found = find(p, socket)?;
-    let (length, control, flags): (usize, usize, c_int) = (integer(length)?, integer(control)?, integer(flags)?);
+    let (length, control, flags): (usize, usize, c_int) =
+        (integer(length)?, integer(control)?, integer(flags)?);
     let mut state = match enter_read(p, &found, socket, reference)? {
         Ok(state) => state,
         Err(answer) => return Ok(answer),
@@ -220,10 +276,17 @@ fn receive_message(p: &mut Process, socket: Term, length: Term, control: Term, f
 }
 
 /// A message as a map, and how long it is.
-fn read_message(p: &mut Process, state: &State, length: usize, control: usize, flags: c_int) -> Result<(Term, usize), Fail> {
+fn read_message(
+    p: &mut Process,
+    state: &State,
+    length: usize,
+    control: usize,
+    flags: c_int,
+) -> Result<(Term, usize), Fail> {
     let room = if length == 0 { state.read_buffer } else { length };
     // Words, as heads of control messages begin at multiples of a word.
-    let mut control = vec![0u64; (if control == 0 { state.read_control } else { control }).div_ceil(8)];
+    let mut control =
+        vec![0u64; (if control == 0 { state.read_control } else { control }).div_ceil(8)];
     let mut address = Address::room();
     // SAFETY: zeros are a header of nothing.
     let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
@@ -246,21 +309,38 @@ fn read_message(p: &mut Process, state: &State, length: usize, control: usize, f
 
 /// Several messages at once; OTP 29.
 #[bif("prim_socket:nif_recvmmsg/6")]
-fn recvmmsg(p: &mut Process, socket: Term, number: Term, length: Term, control: Term, flags: Term, reference: Term) -> BifResult {
+fn recvmmsg(
+    p: &mut Process,
+    socket: Term,
+    number: Term,
+    length: Term,
+    control: Term,
+    flags: Term,
+    reference: Term,
+) -> BifResult {
     let done = receive_messages(p, socket, number, (length, control), flags, reference);
     answer(p, done)
 }
 
-fn receive_messages(p: &mut Process, socket: Term, number: Term, (length, control): (Term, Term), flags: Term, reference: Term) -> Done {
+fn receive_messages(
+    p: &mut Process,
+    socket: Term,
+    number: Term,
+    (length, control): (Term, Term),
+    flags: Term,
+    reference: Term,
+) -> Done {
     let found = find(p, socket)?;
-    let (number, length, control, flags): (usize, usize, usize, c_int) = (integer(number)?, integer(length)?, integer(control)?, integer(flags)?);
+    let (number, length, control, flags): (usize, usize, usize, c_int) =
+        (integer(number)?, integer(length)?, integer(control)?, integer(flags)?);
     let mut state = match enter_read(p, &found, socket, reference)? {
         Ok(state) => state,
         Err(answer) => return Ok(answer),
     };
     let mut read = Vec::new();
     while read.len() < number.min(SLICES_MAX) {
-        // Each is taken by a call of its own: the places for all of them would be large, and mostly empty.
+        // Each is taken by a call of its own: the places for all of them would be large, and mostly
+        // empty.
         match read_message(p, &state, length, control, flags | libc::MSG_DONTWAIT) {
             Ok((message, bytes)) => {
                 state.counters.read.add(bytes);
@@ -277,7 +357,12 @@ fn receive_messages(p: &mut Process, socket: Term, number: Term, (length, contro
 // ---- Sending ----
 
 /// The state, for a process that may write at once; otherwise what it gets.
-fn enter_write<'a>(p: &mut Process, found: &'a Arc<Socket>, socket: Term, reference: Term) -> Result<Result<MutexGuard<'a, State>, Term>, Fail> {
+fn enter_write<'a>(
+    p: &mut Process,
+    found: &'a Arc<Socket>,
+    socket: Term,
+    reference: Term,
+) -> Result<Result<MutexGuard<'a, State>, Term>, Fail> {
     let mut state = found.open()?;
     if state.waiting_on(Side::Connect) > 0 {
         return Err(Fail::Misuse(atom!("state")));
@@ -293,7 +378,14 @@ fn enter_write<'a>(p: &mut Process, found: &'a Arc<Socket>, socket: Term, refere
 }
 
 /// What has become of sending `total` bytes; `is_all` says that no more are to follow in this call.
-fn sent(p: &mut Process, found: &Arc<Socket>, state: &mut State, (socket, reference): (Term, Term), result: Result<usize, Fail>, total: usize) -> Done {
+fn sent(
+    p: &mut Process,
+    found: &Arc<Socket>,
+    state: &mut State,
+    (socket, reference): (Term, Term),
+    result: Result<usize, Fail>,
+    total: usize,
+) -> Done {
     match result {
         Ok(bytes) if bytes >= total => {
             state.counters.written.add(bytes);
@@ -319,7 +411,11 @@ fn sent(p: &mut Process, found: &Arc<Socket>, state: &mut State, (socket, refere
         Err(fail) => {
             state.counters.written.fails += 1;
             if let Fail::System(number) = fail {
-                state.fail(p, Side::Write, swarmrt_term::Atom::new(swarmrt_io::posix::name(number)));
+                state.fail(
+                    p,
+                    Side::Write,
+                    swarmrt_term::Atom::new(swarmrt_io::posix::name(number)),
+                );
             }
             Err(fail)
         }
@@ -333,7 +429,14 @@ fn send(p: &mut Process, socket: Term, data: Term, flags: Term, reference: Term)
 }
 
 #[bif("prim_socket:nif_sendto/5")]
-fn sendto(p: &mut Process, socket: Term, data: Term, address: Term, flags: Term, reference: Term) -> BifResult {
+fn sendto(
+    p: &mut Process,
+    socket: Term,
+    data: Term,
+    address: Term,
+    flags: Term,
+    reference: Term,
+) -> BifResult {
     let done = match Address::from_term(address) {
         Some(address) => send_to(p, socket, data, Some(address), flags, reference),
         None => Err(Fail::Invalid(atom!("sockaddr"))),
@@ -341,7 +444,14 @@ fn sendto(p: &mut Process, socket: Term, data: Term, address: Term, flags: Term,
     answer(p, done)
 }
 
-fn send_to(p: &mut Process, socket: Term, data: Term, address: Option<Address>, flags: Term, reference: Term) -> Done {
+fn send_to(
+    p: &mut Process,
+    socket: Term,
+    data: Term,
+    address: Option<Address>,
+    flags: Term,
+    reference: Term,
+) -> Done {
     let found = find(p, socket)?;
     let bits = data.as_bits().filter(|bits| bits.is_binary()).ok_or(Fail::BADARG)?;
     let bytes = bits.to_bytes();
@@ -350,19 +460,37 @@ fn send_to(p: &mut Process, socket: Term, data: Term, address: Option<Address>, 
         Ok(state) => state,
         Err(answer) => return Ok(answer),
     };
-    let (to, length) = address.as_ref().map_or((std::ptr::null(), 0), |address| (address.as_ptr(), address.length));
+    let (to, length) = address
+        .as_ref()
+        .map_or((std::ptr::null(), 0), |address| (address.as_ptr(), address.length));
     // SAFETY: the bytes and the address are there during the call.
-    let result = count(unsafe { libc::sendto(state.raw(), bytes.as_ptr().cast(), bytes.len(), flags, to, length) });
+    let result = count(unsafe {
+        libc::sendto(state.raw(), bytes.as_ptr().cast(), bytes.len(), flags, to, length)
+    });
     sent(p, &found, &mut state, (socket, reference), result, bytes.len())
 }
 
 #[bif("prim_socket:nif_sendmsg/5")]
-fn sendmsg(p: &mut Process, socket: Term, message: Term, flags: Term, reference: Term, vector: Term) -> BifResult {
+fn sendmsg(
+    p: &mut Process,
+    socket: Term,
+    message: Term,
+    flags: Term,
+    reference: Term,
+    vector: Term,
+) -> BifResult {
     let done = send_message(p, socket, message, flags, reference, vector);
     answer(p, done)
 }
 
-fn send_message(p: &mut Process, socket: Term, message: Term, flags: Term, reference: Term, vector: Term) -> Done {
+fn send_message(
+    p: &mut Process,
+    socket: Term,
+    message: Term,
+    flags: Term,
+    reference: Term,
+    vector: Term,
+) -> Done {
     let found = find(p, socket)?;
     let flags: c_int = integer::<c_int>(flags)? | libc::MSG_NOSIGNAL;
     let slices = messages::slices(vector).ok_or(Fail::Invalid(atom!("iov")))?;
@@ -374,13 +502,27 @@ fn send_message(p: &mut Process, socket: Term, message: Term, flags: Term, refer
 fn sendv(p: &mut Process, socket: Term, vector: Term, reference: Term) -> BifResult {
     let found = find(p, socket)?;
     let done = match messages::slices(vector) {
-        Some(slices) => send_slices(p, (socket, reference), &found, &slices, &mut Message::default(), libc::MSG_NOSIGNAL),
+        Some(slices) => send_slices(
+            p,
+            (socket, reference),
+            &found,
+            &slices,
+            &mut Message::default(),
+            libc::MSG_NOSIGNAL,
+        ),
         None => Err(Fail::Invalid(atom!("iov"))),
     };
     answer(p, done)
 }
 
-fn send_slices(p: &mut Process, names: (Term, Term), found: &Arc<Socket>, slices: &[std::borrow::Cow<'_, [u8]>], message: &mut Message, flags: c_int) -> Done {
+fn send_slices(
+    p: &mut Process,
+    names: (Term, Term),
+    found: &Arc<Socket>,
+    slices: &[std::borrow::Cow<'_, [u8]>],
+    message: &mut Message,
+    flags: c_int,
+) -> Done {
     // A stream takes the rest by a later call; a message cannot be cut.
     let is_stream = found.kind == libc::SOCK_STREAM;
     if slices.len() > SLICES_MAX && !is_stream {
@@ -406,18 +548,32 @@ fn send_slices(p: &mut Process, names: (Term, Term), found: &Arc<Socket>, slices
 
 /// Several messages at once; OTP 29. The answer has the length that was sent of each.
 #[bif("prim_socket:nif_sendmmsg/4")]
-fn sendmmsg(p: &mut Process, socket: Term, messages: Term, flags: Term, reference: Term) -> BifResult {
+fn sendmmsg(
+    p: &mut Process,
+    socket: Term,
+    messages: Term,
+    flags: Term,
+    reference: Term,
+) -> BifResult {
     let done = send_messages(p, socket, messages, flags, reference);
     answer(p, done)
 }
 
-fn send_messages(p: &mut Process, socket: Term, messages: Term, flags: Term, reference: Term) -> Done {
+fn send_messages(
+    p: &mut Process,
+    socket: Term,
+    messages: Term,
+    flags: Term,
+    reference: Term,
+) -> Done {
     let found = find(p, socket)?;
     let flags: c_int = integer::<c_int>(flags)? | libc::MSG_NOSIGNAL;
     let all = messages.list_to_vec().ok_or(Fail::BADARG)?;
     let mut prepared = Vec::with_capacity(all.len());
     for &item in all.iter().take(SLICES_MAX) {
-        let vector = swarmrt_term::map::get(item, Term::atom(atom!("iov"))).filter(|_| item.is_map()).ok_or(Fail::BADARG)?;
+        let vector = swarmrt_term::map::get(item, Term::atom(atom!("iov")))
+            .filter(|_| item.is_map())
+            .ok_or(Fail::BADARG)?;
         let slices = messages::slices(vector).ok_or(Fail::BADARG)?;
         prepared.push((Message::from_term(p.vm.release(), item)?, slices));
     }
@@ -456,15 +612,30 @@ fn send_messages(p: &mut Process, socket: Term, messages: Term, flags: Term, ref
 const FILE_BYTES_MAX: usize = 0x7fff_f000;
 
 #[bif("prim_socket:nif_sendfile/5", dirty_io)]
-fn sendfile_begin(p: &mut Process, socket: Term, reference: Term, offset: Term, length: Term, file: Term) -> BifResult {
+fn sendfile_begin(
+    p: &mut Process,
+    socket: Term,
+    reference: Term,
+    offset: Term,
+    length: Term,
+    file: Term,
+) -> BifResult {
     let found = find(p, socket)?;
-    let Some(file) = swarmrt_io::file::descriptor_of(p, file) else { return Err(swarmrt_machine::BifExit::BADARG) };
+    let Some(file) = swarmrt_io::file::descriptor_of(p, file) else {
+        return Err(swarmrt_machine::BifExit::BADARG);
+    };
     let done = send_file(p, &found, (socket, reference), offset, length, Some(file));
     answer(p, done)
 }
 
 #[bif("prim_socket:nif_sendfile/4", dirty_io)]
-fn sendfile_go_on(p: &mut Process, socket: Term, reference: Term, offset: Term, length: Term) -> BifResult {
+fn sendfile_go_on(
+    p: &mut Process,
+    socket: Term,
+    reference: Term,
+    offset: Term,
+    length: Term,
+) -> BifResult {
     let found = find(p, socket)?;
     let done = send_file(p, &found, (socket, reference), offset, length, None);
     answer(p, done)
@@ -477,7 +648,14 @@ fn sendfile_deferred_close(p: &mut Process, socket: Term) -> BifResult {
     Ok(Term::atom(am::OK))
 }
 
-fn send_file(p: &mut Process, found: &Arc<Socket>, names: (Term, Term), offset: Term, length: Term, file: Option<std::os::fd::OwnedFd>) -> Done {
+fn send_file(
+    p: &mut Process,
+    found: &Arc<Socket>,
+    names: (Term, Term),
+    offset: Term,
+    length: Term,
+    file: Option<std::os::fd::OwnedFd>,
+) -> Done {
     let (offset, length): (i64, usize) = (integer(offset)?, integer(length)?);
     let mut state = match enter_write(p, found, names.0, names.1)? {
         Ok(state) => state,
@@ -486,7 +664,9 @@ fn send_file(p: &mut Process, found: &Arc<Socket>, names: (Term, Term), offset: 
     if file.is_some() {
         state.file = file;
     }
-    let Some(from) = state.file.as_ref().map(AsRawFd::as_raw_fd) else { return Err(Fail::Misuse(atom!("state"))) };
+    let Some(from) = state.file.as_ref().map(AsRawFd::as_raw_fd) else {
+        return Err(Fail::Misuse(atom!("state")));
+    };
     state.counters.sendfile.get_or_insert_default().tries += 1;
     let (mut at, mut total) = (offset, 0);
     loop {
@@ -519,7 +699,11 @@ fn send_file(p: &mut Process, found: &Arc<Socket>, names: (Term, Term), offset: 
                 traffic.fails += 1;
                 state.file = None;
                 if let Fail::System(number) = fail {
-                    state.fail(p, Side::Write, swarmrt_term::Atom::new(swarmrt_io::posix::name(number)));
+                    state.fail(
+                        p,
+                        Side::Write,
+                        swarmrt_term::Atom::new(swarmrt_io::posix::name(number)),
+                    );
                 }
                 return Err(fail);
             }

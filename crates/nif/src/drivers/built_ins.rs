@@ -4,7 +4,7 @@ use super::errors;
 use super::registry::{self, Awaited, LoadOptions, Refused, When};
 use swarmrt_io::port::{Ports, iodata};
 use swarmrt_machine::process::links::RefValue;
-use swarmrt_machine::{BifResult, Process, BifExit, bif};
+use swarmrt_machine::{BifExit, BifResult, Process, bif};
 use swarmrt_term::{Alloc, Atom, Term, am, atom};
 
 /// The name of a driver: an atom, or characters as those of output.
@@ -15,8 +15,8 @@ fn name_of(term: Term) -> Option<String> {
     }
 }
 
-/// The path of a driver's file, without its ending. A folder is no atom, whatever the documentation of
-/// OTP says.
+/// The path of a driver's file, without its ending. A folder is no atom, whatever the documentation
+/// of OTP says.
 fn path_of(folder: Term, name: &str) -> Option<String> {
     let folder = Some(folder).filter(|folder| !folder.is_atom())?;
     let bytes = swarmrt_io::name_bytes(folder).filter(|bytes| !bytes.contains(&0))?;
@@ -177,9 +177,7 @@ fn info(p: &mut Process, name: Term, item: Term) -> BifResult {
         "awaiting_load" => info.awaiting_load,
         _ => info.awaiting_unload,
     };
-    let pair = |&(pid, count): &(u64, usize)| {
-        p.tuple(&[Term::pid(pid), Term::small(count as i64)])
-    };
+    let pair = |&(pid, count): &(u64, usize)| p.tuple(&[Term::pid(pid), Term::small(count as i64)]);
     let counts: Vec<Term> = counts.iter().map(pair).collect();
     Ok(p.list(&counts))
 }

@@ -4,17 +4,23 @@ use super::loaded::Loaded;
 use std::sync::Arc;
 use swarmrt_io::port::Ports;
 use swarmrt_machine::process::links::RefValue;
-use swarmrt_machine::{Vm, pin, signal};
 use swarmrt_machine::schedule::deferred;
+use swarmrt_machine::{Vm, pin, signal};
 use swarmrt_term::{Alloc, Atom, FragmentHeap, Term, atom};
 
 /// What is to become of a driver. `forced`: its ports are killed, and no new ones are opened.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Status {
     Loaded,
-    Unloading { forced: bool },
+    Unloading {
+        forced: bool,
+    },
     /// To be loaded again from this path, with this option.
-    Reloading { forced: bool, path: String, kill_ports: bool },
+    Reloading {
+        forced: bool,
+        path: String,
+        kill_ports: bool,
+    },
     Permanent,
 }
 
@@ -31,7 +37,9 @@ pub enum Awaited {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// It has loaded it. The reference is not counted while the driver is being loaded again.
-    User { is_counted: bool },
+    User {
+        is_counted: bool,
+    },
     Awaits(Awaited, RefValue),
 }
 
@@ -102,10 +110,8 @@ impl Known {
     /// Tells those who wait for one of these, who wait no longer. The newest is told first.
     pub fn notify(&mut self, vm: &'static Vm, awaited: &[Awaited], kind: Atom, build: Tag<'_>) {
         let name = Term::atom(Atom::new(&self.loaded.name));
-        let is_told =
-            |role: Role| matches!(role, Role::Awaits(what, _) if awaited.contains(&what));
-        let told: Vec<Entry> =
-            self.entries.extract_if(.., |entry| is_told(entry.role)).collect();
+        let is_told = |role: Role| matches!(role, Role::Awaits(what, _) if awaited.contains(&what));
+        let told: Vec<Entry> = self.entries.extract_if(.., |entry| is_told(entry.role)).collect();
         for entry in told.iter().rev() {
             if let Role::Awaits(_, reference) = entry.role {
                 notify(vm, entry.pid, kind, reference, name, build);
@@ -139,7 +145,14 @@ impl Known {
 pub type Tag<'a> = &'a dyn Fn(&mut FragmentHeap) -> Term;
 
 /// Sends `{Kind, Reference, driver, Name, Tag}`.
-pub fn notify(vm: &'static Vm, pid: u64, kind: Atom, reference: RefValue, name: Term, tag: Tag<'_>) {
+pub fn notify(
+    vm: &'static Vm,
+    pid: u64,
+    kind: Atom,
+    reference: RefValue,
+    name: Term,
+    tag: Tag<'_>,
+) {
     let _guard = pin();
     let mut heap = FragmentHeap::new();
     let (reference, tag) = (reference.to_term(&mut heap), tag(&mut heap));
@@ -156,9 +169,10 @@ impl Known {
         kill_ports: bool,
         when: When,
     ) -> Result<(), Refused> {
-        let is_mine = self.entries.iter().any(|entry| {
-            entry.pid == pid && matches!(entry.role, Role::User { .. })
-        });
+        let is_mine = self
+            .entries
+            .iter()
+            .any(|entry| entry.pid == pid && matches!(entry.role, Role::User { .. }));
         if when == When::PendingDriver && !(is_mine && self.users() == 1) {
             return Err(Refused::Named("pending_process"));
         }

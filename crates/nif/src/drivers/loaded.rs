@@ -1,6 +1,8 @@
 //! A driver that was loaded from a file, and how it opens ports.
 
-use super::entry::{Data, DriverEntry, MAJOR, MAJOR_MIN, MARKER, MINOR, USE_INIT_ACK, USE_PORT_LOCKING};
+use super::entry::{
+    Data, DriverEntry, MAJOR, MAJOR_MIN, MARKER, MINOR, USE_INIT_ACK, USE_PORT_LOCKING,
+};
 use super::port::LoadedPort;
 use super::registry;
 use crate::library::File;
@@ -59,9 +61,7 @@ impl Loaded {
         // SAFETY: it is what the driver has returned, and the file is open.
         let description = unsafe { entry.as_ref() }.ok_or(Problem::Named("driver_init_failed"))?;
         let version = (description.major, description.minor);
-        if description.marker != MARKER
-            || description.major < MAJOR_MIN
-            || version > (MAJOR, MINOR)
+        if description.marker != MARKER || description.major < MAJOR_MIN || version > (MAJOR, MINOR)
         {
             return Err(Problem::Named("driver_incorrect_version"));
         }
@@ -88,11 +88,7 @@ impl Loaded {
 
     /// What a new port's callbacks are called under.
     pub fn callback_lock(&self) -> CallbackLock {
-        if self.entry().flags & USE_PORT_LOCKING != 0 {
-            Arc::default()
-        } else {
-            self.lock.clone()
-        }
+        if self.entry().flags & USE_PORT_LOCKING != 0 { Arc::default() } else { self.lock.clone() }
     }
 
     /// Tells the driver that it is over, and closes the file. Nobody has a reference any more.
@@ -145,12 +141,15 @@ impl LinkedIn for Loaded {
             return Started::Refused(failure);
         }
         driver.settle(vm);
-        later.map_or_else(|| Started::Port(shell.clone()), |reference| Started::Later(shell.clone(), reference))
+        later.map_or_else(
+            || Started::Port(shell.clone()),
+            |reference| Started::Later(shell.clone(), reference),
+        )
     }
 }
 
-/// Why a port does not open for which `start` returns this, while `errno` is the given one: the number of an error, or
-/// else wrong arguments. `None`: it opens.
+/// Why a port does not open for which `start` returns this, while `errno` is the given one: the
+/// number of an error, or else wrong arguments. `None`: it opens.
 pub fn start_failure(data: Data, errno: i32) -> Option<Option<i32>> {
     match data as isize {
         -1 => Some(Some(libc::EINVAL)),

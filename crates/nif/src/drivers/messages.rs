@@ -21,7 +21,12 @@ pub fn tell_owner(vm: &'static Vm, port: &Port, build: impl FnOnce(&mut Fragment
 }
 
 /// Sends bytes to the owner: those of the head always as a list.
-fn output(handle: Handle, head: &[u8], binary: impl FnOnce(&mut FragmentHeap) -> Term, bytes: usize) -> c_int {
+fn output(
+    handle: Handle,
+    head: &[u8],
+    binary: impl FnOnce(&mut FragmentHeap) -> Term,
+    bytes: usize,
+) -> c_int {
     let Some(driver) = open_port(handle) else { return -1 };
     // One that is closed tells nobody any more.
     if !driver.is_open() {
@@ -49,7 +54,13 @@ pub extern "C" fn driver_output(handle: Handle, bytes: CArray<u8>, count: usize)
     output(handle, &[], |heap| heap.binary(bytes.of(count)), count)
 }
 #[unsafe(no_mangle)]
-pub extern "C" fn driver_output2(handle: Handle, head: CArray<u8>, head_count: usize, bytes: CArray<u8>, count: usize) -> c_int {
+pub extern "C" fn driver_output2(
+    handle: Handle,
+    head: CArray<u8>,
+    head_count: usize,
+    bytes: CArray<u8>,
+    count: usize,
+) -> c_int {
     // No address is no binary either, not even an empty one.
     let rest = |heap: &mut FragmentHeap| {
         if bytes.is_null() { Term::NIL } else { heap.binary(bytes.of(count)) }
@@ -73,15 +84,32 @@ pub unsafe extern "C" fn driver_output_binary(
 
 /// # Safety
 /// `binary` is there and has the bytes.
-unsafe fn part(heap: &mut FragmentHeap, binary: *mut DriverBinary, offset: usize, count: usize) -> Term {
+unsafe fn part(
+    heap: &mut FragmentHeap,
+    binary: *mut DriverBinary,
+    offset: usize,
+    count: usize,
+) -> Term {
     // SAFETY: the caller's; bytes that were sent are not written any more.
-    unsafe { heap.shared_bin_of(DriverBinary::hold(binary), DriverBinary::bytes(binary).wrapping_add(offset), count * 8) }
+    unsafe {
+        heap.shared_bin_of(
+            DriverBinary::hold(binary),
+            DriverBinary::bytes(binary).wrapping_add(offset),
+            count * 8,
+        )
+    }
 }
 
 /// # Safety
 /// The vector is as it says.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn driver_outputv(handle: Handle, head: CArray<u8>, head_count: usize, vector: *const DriverVector, skip: usize) -> c_int {
+pub unsafe extern "C" fn driver_outputv(
+    handle: Handle,
+    head: CArray<u8>,
+    head_count: usize,
+    vector: *const DriverVector,
+    skip: usize,
+) -> c_int {
     let mut bytes = Vec::new();
     // SAFETY: the caller's.
     unsafe {
@@ -117,15 +145,17 @@ pub static driver_term_nil: Term = Term::NIL;
 
 #[unsafe(no_mangle)]
 pub extern "C" fn driver_connected(handle: Handle) -> Term {
-    open_port(handle).and_then(|driver| driver.shell()).map_or(Term::NIL, |port| Term::pid(port.owner()))
+    open_port(handle)
+        .and_then(|driver| driver.shell())
+        .map_or(Term::NIL, |port| Term::pid(port.owner()))
 }
 #[unsafe(no_mangle)]
 pub extern "C" fn driver_caller(handle: Handle) -> Term {
     open_port(handle).and_then(|driver| driver.caller()).map_or(Term::NIL, Term::pid)
 }
 
-/// Builds the term that a list of words describes: each kind of term takes its parts from those built before. `None` where the
-/// words are no such description.
+/// Builds the term that a list of words describes: each kind of term takes its parts from those
+/// built before. `None` where the words are no such description.
 ///
 /// # Safety
 /// What the words point at is there.
@@ -143,7 +173,8 @@ unsafe fn build(heap: &mut FragmentHeap, words: &[u64]) -> Option<Term> {
                 4 => Some(Term::from_raw(word()?)).filter(|term| term.is_port())?,
                 10 => Some(Term::from_raw(word()?)).filter(|term| term.is_pid())?,
                 5 => {
-                    let (binary, size, offset) = (word()? as *mut DriverBinary, word()? as usize, word()? as usize);
+                    let (binary, size, offset) =
+                        (word()? as *mut DriverBinary, word()? as usize, word()? as usize);
                     if binary.is_null() {
                         heap.binary(&[])
                     } else if offset.checked_add(size)? <= (*binary).size as usize {
@@ -177,7 +208,14 @@ unsafe fn build(heap: &mut FragmentHeap, words: &[u64]) -> Option<Term> {
                 11 => heap.float(*(word()? as *const f64)),
                 12 => {
                     let (bytes, size) = (word()? as *const u8, word()? as usize);
-                    etf::decode(bytes_at(bytes, size), heap, &vm().code.term_resolver(), DecodeOptions::default()).ok()?.0
+                    etf::decode(
+                        bytes_at(bytes, size),
+                        heap,
+                        &vm().code.term_resolver(),
+                        DecodeOptions::default(),
+                    )
+                    .ok()?
+                    .0
                 }
                 13 => heap.uint(word()?),
                 14 => {
@@ -188,7 +226,8 @@ unsafe fn build(heap: &mut FragmentHeap, words: &[u64]) -> Option<Term> {
                 16 => heap.uint(*(word()? as *const u64)),
                 17 => {
                     let from = built.len().checked_sub((word()? as usize).checked_mul(2)?)?;
-                    let pairs: Vec<(Term, Term)> = built[from..].chunks(2).map(|pair| (pair[0], pair[1])).collect();
+                    let pairs: Vec<(Term, Term)> =
+                        built[from..].chunks(2).map(|pair| (pair[0], pair[1])).collect();
                     built.truncate(from);
                     map::from_unique_pairs(heap, &pairs).ok()?
                 }
@@ -210,8 +249,8 @@ unsafe fn bytes_at<'a>(bytes: *const u8, count: usize) -> &'a [u8] {
     if count == 0 { &[] } else { unsafe { std::slice::from_raw_parts(bytes, count) } }
 }
 
-/// Sends the term that the words describe: 1, 0 where nobody is there, -1 where they describe none or
-/// the port is none. A port that lingers tells nobody anything.
+/// Sends the term that the words describe: 1, 0 where nobody is there, -1 where they describe none
+/// or the port is none. A port that lingers tells nobody anything.
 fn send(from: Term, to: Option<u64>, words: CArray<u64>, count: c_int) -> c_int {
     let _guard = pin();
     match from.as_port().and_then(|number| open_port(number as Handle)) {
@@ -222,7 +261,10 @@ fn send(from: Term, to: Option<u64>, words: CArray<u64>, count: c_int) -> c_int 
     let Some(to) = to else { return 0 };
     let mut heap = FragmentHeap::new();
     // SAFETY: by the interface what the words point at is there.
-    let Some(term) = (unsafe { build(&mut heap, words.of(usize::try_from(count).unwrap_or(0))) }) else { return -1 };
+    let Some(term) = (unsafe { build(&mut heap, words.of(usize::try_from(count).unwrap_or(0))) })
+    else {
+        return -1;
+    };
     c_int::from(signal::send_message(vm(), from, to, term))
 }
 
@@ -236,7 +278,12 @@ pub extern "C" fn erl_drv_output_term(port: Term, words: CArray<u64>, count: c_i
     send(port, driver.and_then(|driver| owner(&driver)), words, count)
 }
 #[unsafe(no_mangle)]
-pub extern "C" fn erl_drv_send_term(port: Term, to: Term, words: CArray<u64>, count: c_int) -> c_int {
+pub extern "C" fn erl_drv_send_term(
+    port: Term,
+    to: Term,
+    words: CArray<u64>,
+    count: c_int,
+) -> c_int {
     send(port, to.as_pid(), words, count)
 }
 #[unsafe(no_mangle)]
@@ -244,7 +291,12 @@ pub extern "C" fn driver_output_term(handle: Handle, words: CArray<u64>, count: 
     erl_drv_output_term(driver_mk_port(handle), words, count)
 }
 #[unsafe(no_mangle)]
-pub extern "C" fn driver_send_term(handle: Handle, to: Term, words: CArray<u64>, count: c_int) -> c_int {
+pub extern "C" fn driver_send_term(
+    handle: Handle,
+    to: Term,
+    words: CArray<u64>,
+    count: c_int,
+) -> c_int {
     send(driver_mk_port(handle), to.as_pid(), words, count)
 }
 
@@ -259,6 +311,10 @@ pub struct Now {
 #[unsafe(no_mangle)]
 pub extern "C" fn driver_get_now(to: crate::abi::Out<Now>) -> c_int {
     let micro = (vm().clock.system_ns() / 1000).unsigned_abs();
-    to.put(Now { mega: micro / 1_000_000_000_000, seconds: micro / 1_000_000 % 1_000_000, micro: micro % 1_000_000 });
+    to.put(Now {
+        mega: micro / 1_000_000_000_000,
+        seconds: micro / 1_000_000 % 1_000_000,
+        micro: micro % 1_000_000,
+    });
     0
 }

@@ -1,7 +1,7 @@
 //! Linked-in drivers: the older C interface (`erl_driver.h`), on the driver interface of ports.
 //!
-//! `registry` says which drivers are loaded, and `known` what is to become of each; `loaded` is its code,
-//! `port` an open port. The other files are the functions that drivers call.
+//! `registry` says which drivers are loaded, and `known` what is to become of each; `loaded` is its
+//! code, `port` an open port. The other files are the functions that drivers call.
 
 mod built_ins;
 mod entry;

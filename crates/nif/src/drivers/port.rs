@@ -19,8 +19,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering}
 use std::sync::{Arc, LazyLock, OnceLock, Weak};
 use swarmrt_io::port::driver::{Answer, Driver, Request, Written};
 use swarmrt_io::port::{Port, Ports};
-use swarmrt_machine::{Vm, pin, signal};
 use swarmrt_machine::schedule::timer::TimerKey;
+use swarmrt_machine::{Vm, pin, signal};
 use swarmrt_term::reference::RefValue;
 use swarmrt_term::{Alloc, Atom, FragmentHeap, Term, atom, stop};
 
@@ -383,20 +383,23 @@ impl LoadedPort {
 
     pub fn set_busy(&self, vm: &'static Vm, is_busy: bool) {
         let was_busy = self.is_busy.swap(is_busy, Ordering::SeqCst);
-        if was_busy && !is_busy
+        if was_busy
+            && !is_busy
             && let Some(shell) = self.shell()
         {
             shell.wake_writers(vm);
         }
     }
 
-    /// What a control or call function has answered: in the buffer that it was given, or in one of its own.
+    /// What a control or call function has answered: in the buffer that it was given, or in one of
+    /// its own.
     fn answer(length: isize, given: *mut u8, buffer: *mut u8, frees: bool) -> Option<Vec<u8>> {
         let length = usize::try_from(length).ok()?;
         if buffer.is_null() || length == 0 {
             return Some(Vec::new());
         }
-        // SAFETY: by the interface so many bytes are in the buffer, which is ours or of `driver_alloc`.
+        // SAFETY: by the interface so many bytes are in the buffer, which is ours or of
+        // `driver_alloc`.
         unsafe {
             let bytes = std::slice::from_raw_parts(buffer, length).to_vec();
             if frees && !std::ptr::eq(given, buffer) {
@@ -417,8 +420,7 @@ impl Driver for LoadedPort {
         self.with_entry_as(request.vm, request.from, |entry, data| {
             if let Some(outputv) = entry.outputv {
                 let binary = DriverBinary::copied(&bytes);
-                let mut slice =
-                    IoSlice { base: DriverBinary::bytes(binary), length: bytes.len() };
+                let mut slice = IoSlice { base: DriverBinary::bytes(binary), length: bytes.len() };
                 let mut shown = binary;
                 let mut vector = DriverVector {
                     count: 1,
@@ -475,8 +477,7 @@ impl Driver for LoadedPort {
             let (input, size) = (input.as_mut_ptr(), input.len());
             let (at, to) = (&raw mut buffer, &raw mut flags);
             // SAFETY: as above.
-            let length =
-                unsafe { entry.call?(data, operation, input, size, at, room.len(), to) };
+            let length = unsafe { entry.call?(data, operation, input, size, at, room.len(), to) };
             Self::answer(length, room.as_mut_ptr(), buffer, flags & KEEP_BUFFER == 0)
         })?
     }

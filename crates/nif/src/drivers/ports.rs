@@ -61,9 +61,8 @@ pub extern "C" fn driver_create_port(
 ) -> Handle {
     let (vm, _guard) = (vm(), pin());
     let Some(creator) = open_port(creator) else { return NO_PORT };
-    let is_there = |pid: u64| {
-        vm.processes.get(pid).is_some_and(|cell| !cell.shared.incoming.is_closed())
-    };
+    let is_there =
+        |pid: u64| vm.processes.get(pid).is_some_and(|cell| !cell.shared.incoming.is_closed());
     let Some(owner) = owner.as_pid().filter(|&pid| is_there(pid)) else { return NO_PORT };
     let Some(reference) = registry::reference(&creator.loaded) else { return NO_PORT };
     let Some(parent) = creator.shell() else { return NO_PORT };
@@ -103,13 +102,17 @@ pub extern "C" fn set_port_control_flags(handle: Handle, flags: c_int) {
 pub extern "C" fn get_port_flags(handle: Handle) -> c_int {
     open_port(handle).map_or(0, |port| c_int::from(port.is_binary))
 }
-/// Sets the limits that are not 0, which ask for the present ones. Commands do not queue up before a port here, so
-/// no process is ever suspended for these limits.
+/// Sets the limits that are not 0, which ask for the present ones. Commands do not queue up before
+/// a port here, so no process is ever suspended for these limits.
 ///
 /// # Safety
 /// Both addresses are null or those of a number.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn erl_drv_busy_msgq_limits(handle: Handle, low: *mut usize, high: *mut usize) {
+pub unsafe extern "C" fn erl_drv_busy_msgq_limits(
+    handle: Handle,
+    low: *mut usize,
+    high: *mut usize,
+) {
     let Some(port) = open_port(handle) else { return };
     // SAFETY: the caller's.
     let (low, high) = unsafe { (low.as_mut(), high.as_mut()) };
@@ -129,13 +132,15 @@ pub extern "C" fn erl_drv_consume_timeslice(_handle: Handle, percent: c_int) -> 
     let percent = u32::try_from(percent).unwrap_or(1).clamp(1, 100);
     c_bool(swarmrt_io::port::driver::consume(percent))
 }
-/// The port is open now, or is not because of what would be wrong with `start`'s result. Nothing where nobody waits for it.
+/// The port is open now, or is not because of what would be wrong with `start`'s result. Nothing
+/// where nobody waits for it.
 #[unsafe(no_mangle)]
 pub extern "C" fn erl_drv_init_ack(handle: Handle, data: *mut c_void) {
     let errno = std::io::Error::last_os_error().raw_os_error().unwrap_or(0);
     let Some(port) = open_port(handle) else { return };
     let failure = start_failure(data, errno);
-    let problem = failure.map(|number| number.map_or(am::BADARG, |number| Atom::new(posix::name(number))));
+    let problem =
+        failure.map(|number| number.map_or(am::BADARG, |number| Atom::new(posix::name(number))));
     if !port.acknowledge(vm(), problem) {
         return;
     }
@@ -250,8 +255,8 @@ pub unsafe extern "C" fn driver_pdl_dec_refc(lock: *const DataLock) -> c_long {
 
 // ---- Monitors ----
 
-/// 0 when the process is monitored; less when the driver has no function for that, more when the process is gone.
-/// Whether the process has ended, or is doing so.
+/// 0 when the process is monitored; less when the driver has no function for that, more when the
+/// process is gone. Whether the process has ended, or is doing so.
 pub fn has_ended(pid: u64) -> bool {
     let (vm, _guard) = (vm(), pin());
     vm.processes.get(pid).is_none_or(|cell| cell.shared.incoming.is_closed())
@@ -259,7 +264,10 @@ pub fn has_ended(pid: u64) -> bool {
 
 #[unsafe(no_mangle)]
 pub extern "C" fn driver_monitor_process(handle: Handle, process: Term, to: Out<Monitor>) -> c_int {
-    let Some(port) = open_port(handle).filter(|port| port.loaded.entry().process_exit.is_some()) else { return -1 };
+    let Some(port) = open_port(handle).filter(|port| port.loaded.entry().process_exit.is_some())
+    else {
+        return -1;
+    };
     let Some(pid) = process.as_pid() else { return 1 };
     if has_ended(pid) {
         return 1;
@@ -311,7 +319,9 @@ pub extern "C" fn driver_demonitor_process(handle: Handle, monitor: &Monitor) ->
 }
 #[unsafe(no_mangle)]
 pub extern "C" fn driver_get_monitored_process(handle: Handle, monitor: &Monitor) -> Term {
-    open_port(handle).and_then(|port| port.monitors.lock().get(&monitor.id).map(|&(_, pid)| Term::pid(pid))).unwrap_or(Term::NIL)
+    open_port(handle)
+        .and_then(|port| port.monitors.lock().get(&monitor.id).map(|&(_, pid)| Term::pid(pid)))
+        .unwrap_or(Term::NIL)
 }
 #[unsafe(no_mangle)]
 pub extern "C" fn driver_compare_monitors(a: &Monitor, b: &Monitor) -> c_int {

@@ -23,7 +23,11 @@ impl DriverBinary {
     }
     pub fn new(size: usize) -> *mut DriverBinary {
         let sizes = Self::sizes(size);
-        let Some(shared) = sizes.and_then(|(capacity, used)| SharedBytes::try_with_capacity(capacity, used)) else { return std::ptr::null_mut() };
+        let Some(shared) =
+            sizes.and_then(|(capacity, used)| SharedBytes::try_with_capacity(capacity, used))
+        else {
+            return std::ptr::null_mut();
+        };
         let binary = shared.data().cast::<DriverBinary>();
         // SAFETY: the memory begins with a word, and is not shared yet.
         unsafe { binary.write(DriverBinary { size: size as isize }) };
@@ -62,7 +66,8 @@ impl DriverBinary {
         }
         // SAFETY: the caller's.
         unsafe {
-            let bytes = std::slice::from_raw_parts(Self::bytes(binary), (*binary).size as usize).to_vec();
+            let bytes =
+                std::slice::from_raw_parts(Self::bytes(binary), (*binary).size as usize).to_vec();
             driver_free_binary(binary);
             bytes
         }
@@ -77,13 +82,18 @@ pub extern "C" fn driver_alloc_binary(size: usize) -> *mut DriverBinary {
 /// # Safety
 /// `binary` was made here, and the caller is its only holder.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn driver_realloc_binary(binary: *mut DriverBinary, size: usize) -> *mut DriverBinary {
+pub unsafe extern "C" fn driver_realloc_binary(
+    binary: *mut DriverBinary,
+    size: usize,
+) -> *mut DriverBinary {
     if binary.is_null() {
         return DriverBinary::new(size);
     }
     // SAFETY: the caller's.
     unsafe {
-        let resized = DriverBinary::sizes(size).and_then(|(capacity, used)| SharedBytes::resized(DriverBinary::raw(binary), capacity, used));
+        let resized = DriverBinary::sizes(size).and_then(|(capacity, used)| {
+            SharedBytes::resized(DriverBinary::raw(binary), capacity, used)
+        });
         let Some(shared) = resized else { return std::ptr::null_mut() };
         let binary = shared.data().cast::<DriverBinary>();
         (*binary).size = size as isize;
@@ -104,7 +114,8 @@ pub unsafe extern "C" fn driver_free_binary(binary: *mut DriverBinary) {
 
 fn references(binary: *mut DriverBinary) -> c_long {
     // SAFETY: callers of the interface have the binary.
-    std::mem::ManuallyDrop::new(unsafe { SharedBytes::from_raw(DriverBinary::raw(binary)) }).references() as c_long
+    std::mem::ManuallyDrop::new(unsafe { SharedBytes::from_raw(DriverBinary::raw(binary)) })
+        .references() as c_long
 }
 
 #[unsafe(no_mangle)]
@@ -223,7 +234,9 @@ impl Queue {
 /// Puts pieces into a port's queue; -1 where there is no such port.
 fn enqueue(handle: Handle, pieces: Vec<Piece>, in_front: bool) -> c_int {
     let Some(port) = open_port(handle) else { return -1 };
-    port.queue.lock().add(pieces.into_iter().filter(|piece| piece.slice.length > 0).collect(), in_front);
+    port.queue
+        .lock()
+        .add(pieces.into_iter().filter(|piece| piece.slice.length > 0).collect(), in_front);
     0
 }
 
@@ -265,7 +278,12 @@ pub extern "C" fn driver_pushq(handle: Handle, bytes: CArray<u8>, count: usize) 
 /// # Safety
 /// `binary` is there and has the bytes.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn driver_enq_bin(handle: Handle, binary: *mut DriverBinary, offset: usize, count: usize) -> c_int {
+pub unsafe extern "C" fn driver_enq_bin(
+    handle: Handle,
+    binary: *mut DriverBinary,
+    offset: usize,
+    count: usize,
+) -> c_int {
     let slice = IoSlice { base: DriverBinary::bytes(binary).wrapping_add(offset), length: count };
     // SAFETY: the caller's.
     enqueue(handle, vec![Piece { _shared: unsafe { DriverBinary::hold(binary) }, slice }], false)
@@ -273,7 +291,12 @@ pub unsafe extern "C" fn driver_enq_bin(handle: Handle, binary: *mut DriverBinar
 /// # Safety
 /// `binary` is there and has the bytes.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn driver_pushq_bin(handle: Handle, binary: *mut DriverBinary, offset: usize, count: usize) -> c_int {
+pub unsafe extern "C" fn driver_pushq_bin(
+    handle: Handle,
+    binary: *mut DriverBinary,
+    offset: usize,
+    count: usize,
+) -> c_int {
     let slice = IoSlice { base: DriverBinary::bytes(binary).wrapping_add(offset), length: count };
     // SAFETY: the caller's.
     enqueue(handle, vec![Piece { _shared: unsafe { DriverBinary::hold(binary) }, slice }], true)
@@ -281,14 +304,22 @@ pub unsafe extern "C" fn driver_pushq_bin(handle: Handle, binary: *mut DriverBin
 /// # Safety
 /// The vector is as it says.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn driver_enqv(handle: Handle, vector: *const DriverVector, skip: usize) -> c_int {
+pub unsafe extern "C" fn driver_enqv(
+    handle: Handle,
+    vector: *const DriverVector,
+    skip: usize,
+) -> c_int {
     // SAFETY: the caller's.
     enqueue(handle, unsafe { pieces_of(vector, skip) }, false)
 }
 /// # Safety
 /// The vector is as it says.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn driver_pushqv(handle: Handle, vector: *const DriverVector, skip: usize) -> c_int {
+pub unsafe extern "C" fn driver_pushqv(
+    handle: Handle,
+    vector: *const DriverVector,
+    skip: usize,
+) -> c_int {
     // SAFETY: the caller's.
     enqueue(handle, unsafe { pieces_of(vector, skip) }, true)
 }
@@ -319,7 +350,12 @@ pub unsafe extern "C" fn driver_peekqv(handle: Handle, vector: *mut DriverVector
     let Some(port) = open_port(handle) else { return usize::MAX };
     let mut queue = port.queue.lock();
     let slices = queue.show();
-    let shown = DriverVector { count: queue.shown.len() as c_int, size: queue.size, slices, binaries: queue.shown_binaries.as_mut_ptr() };
+    let shown = DriverVector {
+        count: queue.shown.len() as c_int,
+        size: queue.size,
+        slices,
+        binaries: queue.shown_binaries.as_mut_ptr(),
+    };
     // SAFETY: the caller's.
     unsafe { vector.write(shown) };
     queue.size
@@ -330,7 +366,11 @@ pub unsafe extern "C" fn driver_peekqv(handle: Handle, vector: *mut DriverVector
 /// # Safety
 /// The vector is as it says, and there is room for `count` bytes at `to`.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn driver_vec_to_buf(vector: *const DriverVector, mut to: *mut u8, mut count: usize) -> usize {
+pub unsafe extern "C" fn driver_vec_to_buf(
+    vector: *const DriverVector,
+    mut to: *mut u8,
+    mut count: usize,
+) -> usize {
     // SAFETY: the caller's.
     unsafe {
         for at in 0..usize::try_from((*vector).count).unwrap_or(0) {

@@ -1,11 +1,11 @@
 //! Which drivers are loaded, by whom, and what is to become of them: the rules of `erl_ddll`.
 //!
 //! A driver is referenced by each time that a process has loaded it, by its ports, and by work that
-//! is under way. When the last reference has gone it is unloaded, and loaded again if that was asked
-//! for. That is put off to where nothing of the driver is running.
+//! is under way. When the last reference has gone it is unloaded, and loaded again if that was
+//! asked for. That is put off to where nothing of the driver is running.
 
-use super::known::{Entry, Known, Role, Status, notify};
 pub use super::known::{Awaited, Refused, When};
+use super::known::{Entry, Known, Role, Status, notify};
 use super::loaded::{Loaded, Problem};
 use super::port;
 use parking_lot::Mutex;
@@ -26,7 +26,8 @@ struct Registry {
     watched: HashSet<u64>,
 }
 
-/// Held while a library's own `driver_init`, `init` and `finish` run: they are loaded one at a time.
+/// Held while a library's own `driver_init`, `init` and `finish` run: they are loaded one at a
+/// time.
 static REGISTRY: LazyLock<Mutex<Registry>> = LazyLock::new(Mutex::default);
 
 /// What `try_load` and `try_unload` answer: the status, and the reference of the monitor.
@@ -178,8 +179,8 @@ fn finish_request(
         kill_ports(p.vm, hold);
         registry = REGISTRY.lock();
     }
-    let reference = awaited
-        .and_then(|awaited| Some(registry.of(&hold.0)?.add_monitor(p.vm, p.id(), awaited)));
+    let reference =
+        awaited.and_then(|awaited| Some(registry.of(&hold.0)?.add_monitor(p.vm, p.id(), awaited)));
     drop(registry);
     drop(hold);
     reference
@@ -348,7 +349,9 @@ pub fn monitor(p: &mut Process, name: &str, given: Term, awaited: Awaited) -> Re
     let mut registry = REGISTRY.lock();
     let known = registry.named(name);
     let answer = match known.as_ref().map(|known| &known.status) {
-        None if Ports::of(p.vm).driver_names(p.vm.release()).contains(&name) => Some(("UP", "permanent")),
+        None if Ports::of(p.vm).driver_names(p.vm.release()).contains(&name) => {
+            Some(("UP", "permanent"))
+        }
         None => Some(("DOWN", "unloaded")),
         Some(Status::Permanent) => Some(("UP", "permanent")),
         Some(Status::Loaded) if awaited == Awaited::Load => Some(("UP", "loaded")),
@@ -410,11 +413,7 @@ pub fn info(name: &str) -> Option<Info> {
         counts.reverse();
         counts
     };
-    let awaits = |is_load: bool| {
-        move |role| {
-            matches!(role, Role::Awaits(what, _) if (what == Awaited::Load) == is_load)
-        }
-    };
+    let awaits = |is_load: bool| move |role| matches!(role, Role::Awaits(what, _) if (what == Awaited::Load) == is_load);
     Some(Info {
         is_permanent: known.status == Status::Permanent,
         kill_ports: known.kill_ports,

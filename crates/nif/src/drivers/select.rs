@@ -1,4 +1,5 @@
-//! `driver_select`: calls of `ready_input` and `ready_output` as long as a descriptor can be read or written.
+//! `driver_select`: calls of `ready_input` and `ready_output` as long as a descriptor can be read
+//! or written.
 
 use super::entry::Handle;
 use super::port::{LoadedPort, open_port};
@@ -35,12 +36,18 @@ const EVENTS: [(c_int, c_int); 2] = [(READ, libc::EPOLLIN), (WRITE, libc::EPOLLO
 
 /// Has the poller wait once for these modes.
 fn arm(descriptor: c_int, modes: c_int) -> io::Result<()> {
-    let events = EVENTS.iter().filter(|(mode, _)| modes & mode != 0).fold(0, |events, (_, event)| events | event);
+    let events = EVENTS
+        .iter()
+        .filter(|(mode, _)| modes & mode != 0)
+        .fold(0, |events, (_, event)| events | event);
     EPOLL.arm(descriptor, events)
 }
 
 fn wanted(descriptor: c_int, port: u64, mode: c_int) -> bool {
-    WATCHED.lock().get(&descriptor).is_some_and(|watched| watched.port == port && watched.modes & mode != 0)
+    WATCHED
+        .lock()
+        .get(&descriptor)
+        .is_some_and(|watched| watched.port == port && watched.modes & mode != 0)
 }
 
 fn ready(descriptor: c_int, events: c_int) {
@@ -52,7 +59,11 @@ fn ready(descriptor: c_int, events: c_int) {
             call(&port, descriptor, mode);
         }
     }
-    let modes = WATCHED.lock().get(&descriptor).filter(|watched| watched.port == number).map_or(0, |watched| watched.modes);
+    let modes = WATCHED
+        .lock()
+        .get(&descriptor)
+        .filter(|watched| watched.port == number)
+        .map_or(0, |watched| watched.modes);
     if modes & (READ | WRITE) != 0 {
         // It may be closed by now.
         let _ = arm(descriptor, modes);
@@ -75,7 +86,11 @@ fn call(port: &Arc<LoadedPort>, descriptor: c_int, mode: c_int) {
 
 /// The port is gone: what it has left is not watched any more.
 pub fn forget(port: u64) {
-    let left: Vec<c_int> = WATCHED.lock().extract_if(|_, watched| watched.port == port).map(|(descriptor, _)| descriptor).collect();
+    let left: Vec<c_int> = WATCHED
+        .lock()
+        .extract_if(|_, watched| watched.port == port)
+        .map(|(descriptor, _)| descriptor)
+        .collect();
     left.into_iter().for_each(|descriptor| EPOLL.disarm(descriptor));
 }
 
@@ -103,8 +118,7 @@ pub extern "C" fn driver_select(
 
 fn select_on(port: &LoadedPort, descriptor: c_int, mode: c_int) -> c_int {
     let mut watched = WATCHED.lock();
-    let state =
-        watched.entry(descriptor).or_insert(Watched { port: port.number(), modes: 0 });
+    let state = watched.entry(descriptor).or_insert(Watched { port: port.number(), modes: 0 });
     // Whoever asks last has the descriptor.
     if state.port != port.number() {
         *state = Watched { port: port.number(), modes: 0 };

@@ -66,7 +66,8 @@ pub extern "C" fn driver_async_port_key(handle: Handle) -> c_uint {
     handle as usize as c_uint
 }
 
-/// Has `invoke` called on another thread, and the driver's `ready_async` afterwards. The number of the work.
+/// Has `invoke` called on another thread, and the driver's `ready_async` afterwards. The number of
+/// the work.
 ///
 /// # Safety
 /// `invoke` may be called with `data` from any thread.

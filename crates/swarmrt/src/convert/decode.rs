@@ -1,8 +1,13 @@
 //! From terms to Rust values.
 
 use super::ConversionError;
-use serde::de::value::{MapAccessDeserializer, MapDeserializer, SeqDeserializer, StrDeserializer, StringDeserializer};
-use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, Error, IntoDeserializer, VariantAccess, Visitor};
+use serde::de::value::{
+    MapAccessDeserializer, MapDeserializer, SeqDeserializer, StrDeserializer, StringDeserializer,
+};
+use serde::de::{
+    DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, Error, IntoDeserializer,
+    VariantAccess, Visitor,
+};
 use swarmrt_term::{Term, map, print};
 
 /// A term as a value.
@@ -73,8 +78,15 @@ impl Decoder {
         let value = i128::try_from(magnitude).ok()?;
         Some(if big.is_negative() { -value } else { value })
     }
-    fn pairs(self) -> Option<MapDeserializer<'static, impl Iterator<Item = (Decoder, Decoder)>, ConversionError>> {
-        self.0.is_map().then(|| MapDeserializer::new(map::iter(self.0).map(|(key, value)| (Decoder(key), Decoder(value)))))
+    fn pairs(
+        self,
+    ) -> Option<MapDeserializer<'static, impl Iterator<Item = (Decoder, Decoder)>, ConversionError>>
+    {
+        self.0.is_map().then(|| {
+            MapDeserializer::new(
+                map::iter(self.0).map(|(key, value)| (Decoder(key), Decoder(value))),
+            )
+        })
     }
 }
 
@@ -148,7 +160,8 @@ impl<'de> Deserializer<'de> for Decoder {
         }
     }
     fn deserialize_char<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConversionError> {
-        let of_number = self.0.as_small().and_then(|code| char::from_u32(u32::try_from(code).ok()?));
+        let of_number =
+            self.0.as_small().and_then(|code| char::from_u32(u32::try_from(code).ok()?));
         match of_number {
             Some(character) => visitor.visit_char(character),
             None => self.deserialize_str(visitor),
@@ -169,19 +182,38 @@ impl<'de> Deserializer<'de> for Decoder {
             None => self.other("a binary"),
         }
     }
-    fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConversionError> {
+    fn deserialize_byte_buf<V: Visitor<'de>>(
+        self,
+        visitor: V,
+    ) -> Result<V::Value, ConversionError> {
         self.deserialize_bytes(visitor)
     }
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConversionError> {
-        if self.is_named(&["undefined", "nil"]) { visitor.visit_none() } else { visitor.visit_some(self) }
+        if self.is_named(&["undefined", "nil"]) {
+            visitor.visit_none()
+        } else {
+            visitor.visit_some(self)
+        }
     }
     fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConversionError> {
-        if self.is_named(&["ok", "undefined", "nil"]) { visitor.visit_unit() } else { self.other("ok") }
+        if self.is_named(&["ok", "undefined", "nil"]) {
+            visitor.visit_unit()
+        } else {
+            self.other("ok")
+        }
     }
-    fn deserialize_unit_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, ConversionError> {
+    fn deserialize_unit_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, ConversionError> {
         self.deserialize_unit(visitor)
     }
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, ConversionError> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, ConversionError> {
         visitor.visit_newtype_struct(self)
     }
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConversionError> {
@@ -191,11 +223,24 @@ impl<'de> Deserializer<'de> for Decoder {
             (None, None) => self.other("a list"),
         }
     }
-    fn deserialize_tuple<V: Visitor<'de>>(self, elements: usize, visitor: V) -> Result<V::Value, ConversionError> {
+    fn deserialize_tuple<V: Visitor<'de>>(
+        self,
+        elements: usize,
+        visitor: V,
+    ) -> Result<V::Value, ConversionError> {
         let has = self.0.as_tuple().map(|tuple| tuple.arity()).or_else(|| self.0.list_len());
-        if has == Some(elements) { self.deserialize_seq(visitor) } else { self.other(&format!("a tuple of {elements} elements")) }
+        if has == Some(elements) {
+            self.deserialize_seq(visitor)
+        } else {
+            self.other(&format!("a tuple of {elements} elements"))
+        }
     }
-    fn deserialize_tuple_struct<V: Visitor<'de>>(self, _: &'static str, elements: usize, visitor: V) -> Result<V::Value, ConversionError> {
+    fn deserialize_tuple_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        elements: usize,
+        visitor: V,
+    ) -> Result<V::Value, ConversionError> {
         self.deserialize_tuple(elements, visitor)
     }
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConversionError> {
@@ -204,14 +249,25 @@ impl<'de> Deserializer<'de> for Decoder {
             None => self.other("a map"),
         }
     }
-    fn deserialize_struct<V: Visitor<'de>>(self, _: &'static str, _: &'static [&'static str], visitor: V) -> Result<V::Value, ConversionError> {
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, ConversionError> {
         self.deserialize_map(visitor)
     }
-    fn deserialize_enum<V: Visitor<'de>>(self, _: &'static str, _: &'static [&'static str], visitor: V) -> Result<V::Value, ConversionError> {
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, ConversionError> {
         if let Some(name) = self.name() {
             return visitor.visit_enum(StrDeserializer::new(name));
         }
-        if let Some((first, fields)) = self.0.as_tuple().and_then(|tuple| tuple.elements().split_first())
+        if let Some((first, fields)) =
+            self.0.as_tuple().and_then(|tuple| tuple.elements().split_first())
             && let Some(variant) = Decoder(*first).name()
         {
             return visitor.visit_enum(Variant { name: variant, fields });
@@ -221,10 +277,16 @@ impl<'de> Deserializer<'de> for Decoder {
             None => self.other("a variant"),
         }
     }
-    fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConversionError> {
+    fn deserialize_identifier<V: Visitor<'de>>(
+        self,
+        visitor: V,
+    ) -> Result<V::Value, ConversionError> {
         self.deserialize_str(visitor)
     }
-    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConversionError> {
+    fn deserialize_ignored_any<V: Visitor<'de>>(
+        self,
+        visitor: V,
+    ) -> Result<V::Value, ConversionError> {
         visitor.visit_unit()
     }
 }
@@ -238,8 +300,14 @@ struct Variant<'a> {
 impl<'de, 'a> EnumAccess<'de> for Variant<'a> {
     type Error = ConversionError;
     type Variant = Fields<'a>;
-    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Fields<'a>), ConversionError> {
-        Ok((seed.deserialize(StrDeserializer::<ConversionError>::new(self.name))?, Fields(self.fields)))
+    fn variant_seed<V: DeserializeSeed<'de>>(
+        self,
+        seed: V,
+    ) -> Result<(V::Value, Fields<'a>), ConversionError> {
+        Ok((
+            seed.deserialize(StrDeserializer::<ConversionError>::new(self.name))?,
+            Fields(self.fields),
+        ))
     }
 }
 
@@ -248,24 +316,41 @@ struct Fields<'a>(&'a [Term]);
 impl<'de> VariantAccess<'de> for Fields<'_> {
     type Error = ConversionError;
     fn unit_variant(self) -> Result<(), ConversionError> {
-        if self.0.is_empty() { Ok(()) } else { Err(ConversionError::custom("a variant without fields has some")) }
+        if self.0.is_empty() {
+            Ok(())
+        } else {
+            Err(ConversionError::custom("a variant without fields has some"))
+        }
     }
-    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, ConversionError> {
+    fn newtype_variant_seed<T: DeserializeSeed<'de>>(
+        self,
+        seed: T,
+    ) -> Result<T::Value, ConversionError> {
         match *self.0 {
             [field] => seed.deserialize(Decoder(field)),
             _ => Err(ConversionError(format!("a variant with one field has {}", self.0.len()))),
         }
     }
-    fn tuple_variant<V: Visitor<'de>>(self, fields: usize, visitor: V) -> Result<V::Value, ConversionError> {
+    fn tuple_variant<V: Visitor<'de>>(
+        self,
+        fields: usize,
+        visitor: V,
+    ) -> Result<V::Value, ConversionError> {
         if self.0.len() == fields {
             visitor.visit_seq(sequence(self.0))
         } else {
             Err(ConversionError(format!("a variant with {fields} fields has {}", self.0.len())))
         }
     }
-    fn struct_variant<V: Visitor<'de>>(self, _: &'static [&'static str], visitor: V) -> Result<V::Value, ConversionError> {
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, ConversionError> {
         match self.0.first().and_then(|&fields| Decoder(fields).pairs()) {
-            Some(pairs) => Deserializer::deserialize_map(MapAccessDeserializer::new(pairs), visitor),
+            Some(pairs) => {
+                Deserializer::deserialize_map(MapAccessDeserializer::new(pairs), visitor)
+            }
             None => Err(ConversionError::custom("the fields of a variant are a map")),
         }
     }
@@ -279,7 +364,11 @@ impl<'de> Deserializer<'de> for Arguments<'_> {
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ConversionError> {
         if self.0.is_empty() { visitor.visit_unit() } else { visitor.visit_seq(sequence(self.0)) }
     }
-    fn deserialize_tuple<V: Visitor<'de>>(self, elements: usize, visitor: V) -> Result<V::Value, ConversionError> {
+    fn deserialize_tuple<V: Visitor<'de>>(
+        self,
+        elements: usize,
+        visitor: V,
+    ) -> Result<V::Value, ConversionError> {
         if self.0.len() == elements {
             visitor.visit_seq(sequence(self.0))
         } else {

@@ -3,7 +3,8 @@
 use super::{ATOM, ConversionError};
 use serde::Serialize;
 use serde::ser::{
-    SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant, SerializeTuple, SerializeTupleStruct, SerializeTupleVariant, Serializer,
+    SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant, SerializeTuple,
+    SerializeTupleStruct, SerializeTupleVariant, Serializer,
 };
 use swarmrt_term::{Alloc, Atom, FragmentHeap, Term, atom, map};
 
@@ -11,7 +12,10 @@ use swarmrt_term::{Alloc, Atom, FragmentHeap, Term, atom, map};
 ///
 /// # Errors
 /// What has no term: floats that are not finite, atoms that are too long.
-pub fn encode(value: &(impl Serialize + ?Sized), heap: &mut FragmentHeap) -> Result<Term, ConversionError> {
+pub fn encode(
+    value: &(impl Serialize + ?Sized),
+    heap: &mut FragmentHeap,
+) -> Result<Term, ConversionError> {
     value.serialize(Encoder(heap))
 }
 
@@ -19,7 +23,10 @@ pub fn encode(value: &(impl Serialize + ?Sized), heap: &mut FragmentHeap) -> Res
 ///
 /// # Errors
 /// As [`encode`], and for what is neither.
-pub fn encode_arguments(arguments: &(impl Serialize + ?Sized), heap: &mut FragmentHeap) -> Result<Term, ConversionError> {
+pub fn encode_arguments(
+    arguments: &(impl Serialize + ?Sized),
+    heap: &mut FragmentHeap,
+) -> Result<Term, ConversionError> {
     let term = encode(arguments, heap)?;
     if let Some(tuple) = term.as_tuple() {
         return Ok(heap.list(tuple.elements()));
@@ -27,7 +34,11 @@ pub fn encode_arguments(arguments: &(impl Serialize + ?Sized), heap: &mut Fragme
     if term == Term::atom(atom!("undefined")) {
         return Ok(Term::NIL);
     }
-    if term.as_cons().is_some() || term == Term::NIL { Ok(term) } else { Err(ConversionError("arguments are a tuple or a list".to_owned())) }
+    if term.as_cons().is_some() || term == Term::NIL {
+        Ok(term)
+    } else {
+        Err(ConversionError("arguments are a tuple or a list".to_owned()))
+    }
 }
 
 fn atom_of(name: &str) -> Result<Term, ConversionError> {
@@ -141,7 +152,11 @@ impl<'a> Serializer for Encoder<'a> {
         self.serialize_f64(value.into())
     }
     fn serialize_f64(self, value: f64) -> Result<Term, ConversionError> {
-        if value.is_finite() { Ok(self.0.float(value)) } else { Err(ConversionError(format!("{value} is no float of Erlang"))) }
+        if value.is_finite() {
+            Ok(self.0.float(value))
+        } else {
+            Err(ConversionError(format!("{value} is no float of Erlang")))
+        }
     }
     fn serialize_str(self, text: &str) -> Result<Term, ConversionError> {
         Ok(self.0.binary(text.as_bytes()))
@@ -161,10 +176,19 @@ impl<'a> Serializer for Encoder<'a> {
     fn serialize_unit_struct(self, _: &'static str) -> Result<Term, ConversionError> {
         self.serialize_unit()
     }
-    fn serialize_unit_variant(self, _: &'static str, _: u32, variant: &'static str) -> Result<Term, ConversionError> {
+    fn serialize_unit_variant(
+        self,
+        _: &'static str,
+        _: u32,
+        variant: &'static str,
+    ) -> Result<Term, ConversionError> {
         atom_of(variant)
     }
-    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, name: &'static str, value: &T) -> Result<Term, ConversionError> {
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(
+        self,
+        name: &'static str,
+        value: &T,
+    ) -> Result<Term, ConversionError> {
         if name != ATOM {
             return value.serialize(self);
         }
@@ -172,7 +196,13 @@ impl<'a> Serializer for Encoder<'a> {
         let bytes = text.as_bits().map(|bits| bits.to_bytes()).unwrap_or_default();
         atom_of(&String::from_utf8_lossy(&bytes))
     }
-    fn serialize_newtype_variant<T: Serialize + ?Sized>(self, _: &'static str, _: u32, variant: &'static str, value: &T) -> Result<Term, ConversionError> {
+    fn serialize_newtype_variant<T: Serialize + ?Sized>(
+        self,
+        _: &'static str,
+        _: u32,
+        variant: &'static str,
+        value: &T,
+    ) -> Result<Term, ConversionError> {
         let elements = [atom_of(variant)?, encode(value, self.0)?];
         Ok(self.0.tuple(&elements))
     }
@@ -182,10 +212,20 @@ impl<'a> Serializer for Encoder<'a> {
     fn serialize_tuple(self, _: usize) -> Result<Items<'a>, ConversionError> {
         Ok(self.items(None, false))
     }
-    fn serialize_tuple_struct(self, _: &'static str, _: usize) -> Result<Items<'a>, ConversionError> {
+    fn serialize_tuple_struct(
+        self,
+        _: &'static str,
+        _: usize,
+    ) -> Result<Items<'a>, ConversionError> {
         Ok(self.items(None, false))
     }
-    fn serialize_tuple_variant(self, _: &'static str, _: u32, variant: &'static str, _: usize) -> Result<Items<'a>, ConversionError> {
+    fn serialize_tuple_variant(
+        self,
+        _: &'static str,
+        _: u32,
+        variant: &'static str,
+        _: usize,
+    ) -> Result<Items<'a>, ConversionError> {
         Ok(self.items(Some(atom_of(variant)?), false))
     }
     fn serialize_map(self, _: Option<usize>) -> Result<Pairs<'a>, ConversionError> {
@@ -194,7 +234,13 @@ impl<'a> Serializer for Encoder<'a> {
     fn serialize_struct(self, _: &'static str, _: usize) -> Result<Pairs<'a>, ConversionError> {
         Ok(self.pairs(None))
     }
-    fn serialize_struct_variant(self, _: &'static str, _: u32, variant: &'static str, _: usize) -> Result<Pairs<'a>, ConversionError> {
+    fn serialize_struct_variant(
+        self,
+        _: &'static str,
+        _: u32,
+        variant: &'static str,
+        _: usize,
+    ) -> Result<Pairs<'a>, ConversionError> {
         Ok(self.pairs(Some(atom_of(variant)?)))
     }
 }
@@ -245,7 +291,8 @@ impl SerializeMap for Pairs<'_> {
     }
     fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), ConversionError> {
         let value = encode(value, self.heap)?;
-        let key = self.key.take().ok_or_else(|| ConversionError("a value without a key".to_owned()))?;
+        let key =
+            self.key.take().ok_or_else(|| ConversionError("a value without a key".to_owned()))?;
         self.pairs.push((key, value));
         Ok(())
     }

@@ -12,7 +12,8 @@
 //! | maps | maps |
 //! | variants with fields | tuples that begin with the variant's name; fields with names are a map |
 //!
-//! The other way, a string is read from a binary, an atom, or a list of characters; `()` from `ok`, too; `None` from `nil`, too.
+//! The other way, a string is read from a binary, an atom, or a list of characters; `()` from `ok`,
+//! too; `None` from `nil`, too.
 
 mod decode;
 mod encode;
@@ -20,12 +21,12 @@ mod encode;
 pub use decode::{decode, decode_arguments};
 pub use encode::{encode, encode_arguments};
 
+use crate::embedded::Life;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize, Serializer};
 use std::fmt;
-use swarmrt_heap::copy_whole;
 use std::sync::Arc;
-use crate::embedded::Life;
+use swarmrt_heap::copy_whole;
 use swarmrt_term::{FragmentHeap, Term, print};
 
 /// The name under which serde hands [`Atom`] on.

@@ -59,7 +59,12 @@ fn values_are_read_back() {
         name: "größer".to_owned(),
         missing: None,
         there: Some(7),
-        shapes: vec![Shape::Empty, Shape::Circle(0.5), Shape::Line(-1, 1), Shape::Box { width: 3, height: 4 }],
+        shapes: vec![
+            Shape::Empty,
+            Shape::Circle(0.5),
+            Shape::Line(-1, 1),
+            Shape::Box { width: 3, height: 4 },
+        ],
         unit: (),
         letter: 'ß',
         flag: true,

@@ -1,12 +1,12 @@
 //! Equality of terms.
 
-use crate::{release, stop};
+use super::numbers::compare_numbers;
+use super::order::{Comparison, compare_bits};
+use super::{CELLS_STEPS, UNCOUNTED_CELLS, UNCOUNTED_ELEMENTS};
 use crate::binary::Bits;
 use crate::boxed::{HashMap, MapNode};
 use crate::word::{Subtag, Term};
-use super::{CELLS_STEPS, UNCOUNTED_CELLS, UNCOUNTED_ELEMENTS};
-use super::numbers::compare_numbers;
-use super::order::{Comparison, compare_bits};
+use crate::{release, stop};
 
 /// Equality of parts of terms.
 #[inline]
@@ -51,18 +51,27 @@ pub(super) fn same(mut a: Term, mut b: Term, exact: bool, levels: u32) -> bool {
                 if a.boxed_header() != b.boxed_header() {
                     return false;
                 }
-                let (Some((&last_a, first_a)), Some((&last_b, first_b))) = (tuple_elements(a).split_last(), tuple_elements(b).split_last()) else {
+                let (Some((&last_a, first_a)), Some((&last_b, first_b))) =
+                    (tuple_elements(a).split_last(), tuple_elements(b).split_last())
+                else {
                     return true;
                 };
                 if first_a.len() > UNCOUNTED_ELEMENTS {
                     stop::flat(first_a.len());
                 }
-                if !first_a.iter().zip(first_b).all(|(&x, &y)| x == y || same_parts(x, y, exact, levels - 1)) {
+                if !first_a
+                    .iter()
+                    .zip(first_b)
+                    .all(|(&x, &y)| x == y || same_parts(x, y, exact, levels - 1))
+                {
                     return false;
                 }
                 (a, b) = (last_a, last_b);
             }
-            (Subtag::HeapBin | Subtag::SharedBin | Subtag::SubBin, Subtag::HeapBin | Subtag::SharedBin | Subtag::SubBin) => return same_bits(a, b),
+            (
+                Subtag::HeapBin | Subtag::SharedBin | Subtag::SubBin,
+                Subtag::HeapBin | Subtag::SharedBin | Subtag::SubBin,
+            ) => return same_bits(a, b),
             _ => break,
         }
     }
@@ -111,38 +120,54 @@ fn same_here(mut a: Term, mut b: Term, exact: bool, todo: &mut Vec<(Term, Term, 
     }
     let (header_a, header_b) = (a.boxed_header(), b.boxed_header());
     match (header_a.subtag(), header_b.subtag()) {
-        (Subtag::Tuple, Subtag::Tuple) => header_a == header_b && same_arrays(tuple_elements(a), tuple_elements(b), exact, todo),
+        (Subtag::Tuple, Subtag::Tuple) => {
+            header_a == header_b && same_arrays(tuple_elements(a), tuple_elements(b), exact, todo)
+        }
         (Subtag::Record, Subtag::Record) => {
             let (Some(left), Some(right)) = (a.as_record(), b.as_record()) else { return false };
             header_a == header_b
-                && (left.definition().term() == right.definition().term() || left.definition().elements() == right.definition().elements())
+                && (left.definition().term() == right.definition().term()
+                    || left.definition().elements() == right.definition().elements())
                 && same_arrays(left.values(), right.values(), exact, todo)
         }
         (Subtag::FlatMap, Subtag::FlatMap) => {
-            let (Some(left), Some(right)) = (a.as_flat_map(), b.as_flat_map()) else { return false };
+            let (Some(left), Some(right)) = (a.as_flat_map(), b.as_flat_map()) else {
+                return false;
+            };
             left.size() == right.size()
-                && (left.keys_tuple() == right.keys_tuple() || same_arrays(left.keys(), right.keys(), true, todo))
+                && (left.keys_tuple() == right.keys_tuple()
+                    || same_arrays(left.keys(), right.keys(), true, todo))
                 && same_arrays(left.values(), right.values(), exact, todo)
         }
         (Subtag::HashMap, Subtag::HashMap) => {
             // SAFETY: the headers say that they are hash maps.
-            let (left, right) = unsafe { (HashMap::from_ptr(a.boxed_ptr()), HashMap::from_ptr(b.boxed_ptr())) };
+            let (left, right) =
+                unsafe { (HashMap::from_ptr(a.boxed_ptr()), HashMap::from_ptr(b.boxed_ptr())) };
             // The shape of a trie depends on its keys alone.
-            left.size() == right.size() && left.bitmap() == right.bitmap() && same_nodes(left.children(), right.children(), exact, todo)
+            left.size() == right.size()
+                && left.bitmap() == right.bitmap()
+                && same_nodes(left.children(), right.children(), exact, todo)
         }
         (Subtag::BigPos | Subtag::BigNeg, Subtag::BigPos | Subtag::BigNeg) => {
             let (Some(left), Some(right)) = (a.as_big(), b.as_big()) else { return false };
             stop::flat(left.digits().len());
             header_a == header_b && left.digits() == right.digits()
         }
-        (Subtag::HeapBin | Subtag::SharedBin | Subtag::SubBin, Subtag::HeapBin | Subtag::SharedBin | Subtag::SubBin) => same_bits(a, b),
+        (
+            Subtag::HeapBin | Subtag::SharedBin | Subtag::SubBin,
+            Subtag::HeapBin | Subtag::SharedBin | Subtag::SubBin,
+        ) => same_bits(a, b),
         (Subtag::Fun, Subtag::Fun) => {
-            let (Some(left), Some(right)) = (a.as_local_fun(), b.as_local_fun()) else { return false };
+            let (Some(left), Some(right)) = (a.as_local_fun(), b.as_local_fun()) else {
+                return false;
+            };
             let same_entry = std::ptr::eq(left.entry_ptr(), right.entry_ptr()) || {
                 let (x, y) = (left.identity(), right.identity());
                 x.module == y.module && x.index == y.index && x.old_uniq == y.old_uniq
             };
-            same_entry && left.free().len() == right.free().len() && same_arrays(left.free(), right.free(), exact, todo)
+            same_entry
+                && left.free().len() == right.free().len()
+                && same_arrays(left.free(), right.free(), exact, todo)
         }
         _ => {
             let mut comparison = Comparison::new(exact);
@@ -182,7 +207,10 @@ fn same_immediates(a: Term, b: Term, exact: bool) -> bool {
 /// `-0.0`, and only until OTP 27.
 #[inline]
 pub(super) fn same_zeros(a: Term, b: Term) -> bool {
-    a.is_float_immediate() && b.is_float_immediate() && a.float_immediate_value() == b.float_immediate_value() && !release::current().distinguishes_zeros()
+    a.is_float_immediate()
+        && b.is_float_immediate()
+        && a.float_immediate_value() == b.float_immediate_value()
+        && !release::current().distinguishes_zeros()
 }
 
 fn same_arrays(a: &[Term], b: &[Term], exact: bool, todo: &mut Vec<(Term, Term, bool)>) -> bool {
@@ -214,13 +242,17 @@ fn same_nodes(a: &[Term], b: &[Term], exact: bool, todo: &mut Vec<(Term, Term, b
             }
             match (x.as_cons(), y.as_cons()) {
                 (Some(left), Some(right)) => {
-                    if !same_arrays(&[left.head()], &[right.head()], true, todo) || !same_arrays(&[left.tail()], &[right.tail()], exact, todo) {
+                    if !same_arrays(&[left.head()], &[right.head()], true, todo)
+                        || !same_arrays(&[left.tail()], &[right.tail()], exact, todo)
+                    {
                         return false;
                     }
                 }
                 (None, None) => {
                     // SAFETY: what is not a pair in a trie is a node.
-                    let (left, right) = unsafe { (MapNode::from_ptr(x.boxed_ptr()), MapNode::from_ptr(y.boxed_ptr())) };
+                    let (left, right) = unsafe {
+                        (MapNode::from_ptr(x.boxed_ptr()), MapNode::from_ptr(y.boxed_ptr()))
+                    };
                     if left.bitmap() != right.bitmap() {
                         return false;
                     }

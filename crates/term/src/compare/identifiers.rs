@@ -1,10 +1,10 @@
 //! The order of pids, ports and references.
 
+use super::compare_atoms;
 use crate::boxed::{External, LocalRef};
 use crate::node::{NodeInfo, pid_parts};
 use crate::word::Term;
 use std::cmp::Ordering;
-use super::compare_atoms;
 
 pub(super) fn compare_nodes(a: NodeInfo, b: NodeInfo) -> Ordering {
     compare_atoms(a.name, b.name).then(a.creation.cmp(&b.creation))
@@ -18,7 +18,9 @@ fn node_of(external: External) -> NodeInfo {
 pub(super) fn compare_pids(a: Term, b: Term) -> Ordering {
     let parts = |term: Term| match (term.as_pid(), term.as_external()) {
         (Some(data), _) => (pid_parts(data).1, pid_parts(data).0, NodeInfo::this()),
-        (None, Some(external)) => (external.numbers()[1] as u32, external.numbers()[0] as u32, node_of(external)),
+        (None, Some(external)) => {
+            (external.numbers()[1] as u32, external.numbers()[0] as u32, node_of(external))
+        }
         (None, None) => unreachable!("neither kind of pid"),
     };
     let (x, y) = (parts(a), parts(b));
@@ -29,7 +31,9 @@ pub(super) fn compare_pids(a: Term, b: Term) -> Ordering {
 pub(super) fn compare_ports(a: Term, b: Term) -> Ordering {
     let parts = |term: Term| match (term.as_port(), term.as_external()) {
         (Some(number), _) => (NodeInfo::this(), number),
-        (None, Some(external)) => (node_of(external), external.numbers()[0] | external.numbers()[1] << 32),
+        (None, Some(external)) => {
+            (node_of(external), external.numbers()[0] | external.numbers()[1] << 32)
+        }
         (None, None) => unreachable!("neither kind of port"),
     };
     let (x, y) = (parts(a), parts(b));
@@ -40,7 +44,9 @@ pub(super) fn compare_ports(a: Term, b: Term) -> Ordering {
 pub(super) fn compare_refs(a: Term, b: Term) -> Ordering {
     let parts = |term: Term| match (term.as_local_ref(), term.as_external()) {
         (Some(reference), _) => (NodeInfo::this(), reference_numbers(reference)),
-        (None, Some(external)) => (node_of(external), external.numbers().iter().map(|&number| number as u32).collect()),
+        (None, Some(external)) => {
+            (node_of(external), external.numbers().iter().map(|&number| number as u32).collect())
+        }
         (None, None) => unreachable!("neither kind of reference"),
     };
     let (mut x, mut y) = (parts(a), parts(b));

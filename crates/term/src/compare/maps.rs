@@ -1,16 +1,16 @@
 //! The order of two hash maps.
 
-use crate::map::{TrieIter, path_order};
 use crate::boxed::HashMap;
+use crate::map::{TrieIter, path_order};
 use crate::word::Term;
 use std::cmp::Ordering;
 
 /// Two hash maps of equal size, walked side by side in the order of their tries.
 ///
-/// The maps are ordered by their keys in key order and, when those are the same, by their values in key
-/// order. Sorting is not needed: what decides is the least key that only one of them has, or else
-/// the least key whose values differ. While keys are the same in both, values are compared of keys less than
-/// the best candidate; from the first difference of keys on, only keys count.
+/// The maps are ordered by their keys in key order and, when those are the same, by their values in
+/// key order. Sorting is not needed: what decides is the least key that only one of them has, or
+/// else the least key whose values differ. While keys are the same in both, values are compared of
+/// keys less than the best candidate; from the first difference of keys on, only keys count.
 pub(super) struct HashMaps {
     a: TrieIter<'static>,
     b: TrieIter<'static>,
@@ -68,7 +68,9 @@ impl HashMaps {
                 return self.walk_apart();
             }
             Asked::Keys => {
-                let (Some((key, value_a)), Some((_, value_b))) = (self.pair_a, self.pair_b) else { unreachable!("pairs were compared") };
+                let (Some((key, value_a)), Some((_, value_b))) = (self.pair_a, self.pair_b) else {
+                    unreachable!("pairs were compared")
+                };
                 if let Some(least) = self.key {
                     self.asked = Asked::LessThanKey;
                     return Next::Ask(key, least, true);
@@ -77,7 +79,9 @@ impl HashMaps {
                 return Next::Ask(value_a, value_b, self.exact);
             }
             Asked::LessThanKey if answer.is_lt() => {
-                let (Some((_, value_a)), Some((_, value_b))) = (self.pair_a, self.pair_b) else { unreachable!("pairs were compared") };
+                let (Some((_, value_a)), Some((_, value_b))) = (self.pair_a, self.pair_b) else {
+                    unreachable!("pairs were compared")
+                };
                 self.asked = Asked::Values;
                 return Next::Ask(value_a, value_b, self.exact);
             }
@@ -138,15 +142,16 @@ impl HashMaps {
         }
     }
 
-    /// The current keys differ (or one map is at its end): the one that comes first in trie order is not
-    /// in the other map.
+    /// The current keys differ (or one map is at its end): the one that comes first in trie order
+    /// is not in the other map.
     fn walk_apart(&mut self) -> Next {
         let a_first = match (self.pair_a, self.pair_b) {
             (Some((key_a, _)), Some((key_b, _))) => path_order(key_a, key_b).is_lt(),
             (Some(_), None) => true,
             (None, _) => false,
         };
-        let (pair, result) = if a_first { (self.pair_a, Ordering::Less) } else { (self.pair_b, Ordering::Greater) };
+        let (pair, result) =
+            if a_first { (self.pair_a, Ordering::Less) } else { (self.pair_b, Ordering::Greater) };
         let Some((key, _)) = pair else { return Next::Done(self.result) };
         match self.key {
             Some(least) => {

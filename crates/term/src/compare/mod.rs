@@ -1,8 +1,8 @@
 //! Equality and the term order.
 //!
-//! number < atom < reference < fun < port < pid < tuple < map < nil < list < bitstring. However deep the
-//! terms are, the native stack does not grow with them: the first levels of lists and tuples are compared by plain
-//! recursion, and what is left to compare below those waits on a list.
+//! number < atom < reference < fun < port < pid < tuple < map < nil < list < bitstring. However
+//! deep the terms are, the native stack does not grow with them: the first levels of lists and
+//! tuples are compared by plain recursion, and what is left to compare below those waits on a list.
 
 mod equal;
 mod family;
@@ -107,7 +107,18 @@ mod tests {
         let map = map::empty(&mut heap);
         let list = heap.cons(Term::NIL, Term::NIL);
         let binary = heap.binary(b"");
-        let ascending = [Term::small(1), Term::atom(Atom::new("a")), reference, Term::port(1), Term::pid(1), tuple, map, Term::NIL, list, binary];
+        let ascending = [
+            Term::small(1),
+            Term::atom(Atom::new("a")),
+            reference,
+            Term::port(1),
+            Term::pid(1),
+            tuple,
+            map,
+            Term::NIL,
+            list,
+            binary,
+        ];
         for pair in ascending.windows(2) {
             assert!(compare(pair[0], pair[1]).is_lt() && compare(pair[1], pair[0]).is_gt());
         }
@@ -152,9 +163,14 @@ mod tests {
     #[test]
     fn tuples_compare_below_the_levels_that_recurse() {
         let mut heap = FragmentHeap::new();
-        let mut nested = |innermost| (0..PLAIN_LEVELS * 3).fold(Term::small(innermost), |inner, _| heap.tuple(&[inner, Term::NIL]));
+        let mut nested = |innermost| {
+            (0..PLAIN_LEVELS * 3)
+                .fold(Term::small(innermost), |inner, _| heap.tuple(&[inner, Term::NIL]))
+        };
         let (one, again, two) = (nested(1), nested(1), nested(2));
-        assert!(compare(one, again).is_eq() && compare(one, two).is_lt() && compare(two, one).is_gt());
+        assert!(
+            compare(one, again).is_eq() && compare(one, two).is_lt() && compare(two, one).is_gt()
+        );
     }
 
     #[test]
@@ -165,7 +181,10 @@ mod tests {
         assert!(compare(above, float).is_gt(), "no rounding on the way");
         assert!(equal(Term::small(9_007_199_254_740_992), float));
         assert!(!equal_exact(Term::small(9_007_199_254_740_992), float));
-        assert!(compare_exact(Term::small(5), float).is_lt() && compare_exact(above, float).is_lt(), "integers come first");
+        assert!(
+            compare_exact(Term::small(5), float).is_lt() && compare_exact(above, float).is_lt(),
+            "integers come first"
+        );
         let (zero, negative_zero) = (heap.float(0.0), heap.float(-0.0));
         assert!(equal_exact(zero, negative_zero));
     }
@@ -188,9 +207,23 @@ mod tests {
                 let inner = heap.tuple(&[text, value]);
                 nested(&mut heap, inner, levels)
             });
-            assert!(equal_exact(one, same_one) && equal(one, same_one) && compare_exact(one, same_one).is_eq());
-            assert!(!equal_exact(one, float) && equal(one, float) && compare(one, float).is_eq() && compare_exact(one, float).is_lt());
-            assert!(!equal(one, two) && compare(one, two).is_lt() && compare(two, one).is_gt() && compare_exact(two, float).is_lt());
+            assert!(
+                equal_exact(one, same_one)
+                    && equal(one, same_one)
+                    && compare_exact(one, same_one).is_eq()
+            );
+            assert!(
+                !equal_exact(one, float)
+                    && equal(one, float)
+                    && compare(one, float).is_eq()
+                    && compare_exact(one, float).is_lt()
+            );
+            assert!(
+                !equal(one, two)
+                    && compare(one, two).is_lt()
+                    && compare(two, one).is_gt()
+                    && compare_exact(two, float).is_lt()
+            );
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The order of numbers: integers and floats among each other.
 
-use crate::{release, stop};
 use crate::word::Term;
+use crate::{release, stop};
 use std::cmp::Ordering;
 
 /// Numbers of any kind, by value; integers and floats compare exactly, without rounding either.
@@ -96,7 +96,8 @@ fn compare_integer_float(integer: Term, float: f64) -> Ordering {
     if negative { magnitudes.reverse() } else { magnitudes }
 }
 
-/// A magnitude that is not zero against a positive float: the whole parts first, then whether the float has a fraction.
+/// A magnitude that is not zero against a positive float: the whole parts first, then whether the
+/// float has a fraction.
 fn compare_magnitude_float(digits: &[u64], float: f64) -> Ordering {
     let bits = float.to_bits();
     let exponent = ((bits >> 52) & 0x7ff) as i32 - 1075;
@@ -118,10 +119,11 @@ fn compare_magnitude_float(digits: &[u64], float: f64) -> Ordering {
     let head = if shift == 0 { top } else { top << shift | below >> (64 - shift) };
     let heads = head.cmp(&(mantissa << 11));
     if heads.is_ne() {
-        // The float's bits below the point can only matter when the integer is shorter than the mantissa;
-        // its head is then padded with zeros, as it should be.
+        // The float's bits below the point can only matter when the integer is shorter than the
+        // mantissa; its head is then padded with zeros, as it should be.
         return heads;
     }
-    let rest = digits.len() > 1 && (below << shift != 0 || digits[..digits.len() - 2].iter().any(|&digit| digit != 0));
+    let rest = digits.len() > 1
+        && (below << shift != 0 || digits[..digits.len() - 2].iter().any(|&digit| digit != 0));
     if rest { Ordering::Greater } else { Ordering::Equal }
 }

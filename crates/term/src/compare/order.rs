@@ -1,16 +1,19 @@
-//! The order of terms of one family: recursion for the first levels, a list of what is left to do below.
+//! The order of terms of one family: recursion for the first levels, a list of what is left to do
+//! below.
 
-use crate::stop;
-use crate::binary::Bits;
-use crate::boxed::{HashMap, Record};
-use crate::word::{Term, Kind, Subtag};
-use std::cmp::Ordering;
 use super::equal::tuple_elements;
-use super::{CELLS_STEPS, UNCOUNTED_CELLS, UNCOUNTED_ELEMENTS, compare_atoms};
 use super::family::{Family, family};
 use super::identifiers::{compare_pids, compare_ports, compare_ref_numbers, compare_refs};
 use super::maps::{HashMaps, Next};
-use super::numbers::{compare_floats, compare_floats_exact, compare_numbers, compare_numbers_exact};
+use super::numbers::{
+    compare_floats, compare_floats_exact, compare_numbers, compare_numbers_exact,
+};
+use super::{CELLS_STEPS, UNCOUNTED_CELLS, UNCOUNTED_ELEMENTS, compare_atoms};
+use crate::binary::Bits;
+use crate::boxed::{HashMap, Record};
+use crate::stop;
+use crate::word::{Kind, Subtag, Term};
+use std::cmp::Ordering;
 
 /// The order of parts of terms.
 #[inline]
@@ -21,8 +24,15 @@ pub(super) fn order_parts(a: Term, b: Term, exact: bool, levels: u32) -> Orderin
 
 /// The last elements of two tuples of one arity if all before them are equal, else their order.
 #[inline]
-fn order_of_first_elements(a: Term, b: Term, exact: bool, levels: u32) -> Result<(Term, Term), Ordering> {
-    let (Some((&last_a, first_a)), Some((&last_b, first_b))) = (tuple_elements(a).split_last(), tuple_elements(b).split_last()) else {
+fn order_of_first_elements(
+    a: Term,
+    b: Term,
+    exact: bool,
+    levels: u32,
+) -> Result<(Term, Term), Ordering> {
+    let (Some((&last_a, first_a)), Some((&last_b, first_b))) =
+        (tuple_elements(a).split_last(), tuple_elements(b).split_last())
+    else {
         return Err(Ordering::Equal);
     };
     if first_a.len() > UNCOUNTED_ELEMENTS {
@@ -78,7 +88,12 @@ pub(super) fn order(mut a: Term, mut b: Term, exact: bool, levels: u32) -> Order
         if let (Some(x), Some(y)) = (a.as_atom(), b.as_atom()) {
             return compare_atoms(x, y);
         }
-        if levels > 0 && a.is_boxed() && b.is_boxed() && a.boxed_header() == b.boxed_header() && a.boxed_header().has(Subtag::Tuple) {
+        if levels > 0
+            && a.is_boxed()
+            && b.is_boxed()
+            && a.boxed_header() == b.boxed_header()
+            && a.boxed_header().has(Subtag::Tuple)
+        {
             match order_of_first_elements(a, b, exact, levels - 1) {
                 Ok(last) => (a, b) = last,
                 Err(order) => return order,
@@ -94,7 +109,9 @@ pub(super) fn order(mut a: Term, mut b: Term, exact: bool, levels: u32) -> Order
             Family::Number if a.is_float() == b.is_float() => return compare_numbers_exact(a, b),
             Family::Number => return if a.is_float() { Ordering::Greater } else { Ordering::Less },
             Family::Bitstring => return compare_bits(Bits::of(a), Bits::of(b)),
-            Family::Tuple if a.boxed_header() != b.boxed_header() => return a.boxed_header().words().cmp(&b.boxed_header().words()),
+            Family::Tuple if a.boxed_header() != b.boxed_header() => {
+                return a.boxed_header().words().cmp(&b.boxed_header().words());
+            }
             _ => break,
         }
     }
@@ -106,8 +123,17 @@ fn compare_definitions(a: Record, b: Record) -> Ordering {
     if a.definition().term() == b.definition().term() {
         return Ordering::Equal;
     }
-    let atoms = |x: Term, y: Term| x.as_atom().zip(y.as_atom()).map_or(Ordering::Equal, |(x, y)| compare_atoms(x, y));
-    let fields = || a.fields().iter().zip(b.fields()).map(|(&x, &y)| atoms(x, y)).find(|order| order.is_ne()).unwrap_or(Ordering::Equal);
+    let atoms = |x: Term, y: Term| {
+        x.as_atom().zip(y.as_atom()).map_or(Ordering::Equal, |(x, y)| compare_atoms(x, y))
+    };
+    let fields = || {
+        a.fields()
+            .iter()
+            .zip(b.fields())
+            .map(|(&x, &y)| atoms(x, y))
+            .find(|order| order.is_ne())
+            .unwrap_or(Ordering::Equal)
+    };
     atoms(a.module(), b.module())
         .then_with(|| atoms(a.name(), b.name()))
         .then_with(|| a.is_exported().cmp(&b.is_exported()))
@@ -138,7 +164,8 @@ enum Todo {
     Arrays(*const Term, *const Term, usize),
     /// Back to the comparison of values after that of map keys.
     SetExact(bool),
-    /// Two hash maps under comparison: it also takes the result when something before it is *not* equal.
+    /// Two hash maps under comparison: it also takes the result when something before it is *not*
+    /// equal.
     HashMaps(Box<HashMaps>),
 }
 
@@ -171,8 +198,11 @@ impl Comparison {
                 None => return Ordering::Equal,
                 Some(Todo::Terms(a, b)) => self.step(a, b),
                 Some(Todo::Arrays(a, b, count)) => {
-                    // SAFETY: the arrays are parts of live terms, and nothing is collected meanwhile.
-                    let (a, b) = unsafe { (std::slice::from_raw_parts(a, count), std::slice::from_raw_parts(b, count)) };
+                    // SAFETY: the arrays are parts of live terms, and nothing is collected
+                    // meanwhile.
+                    let (a, b) = unsafe {
+                        (std::slice::from_raw_parts(a, count), std::slice::from_raw_parts(b, count))
+                    };
                     self.arrays(a, b)
                 }
                 Some(Todo::SetExact(exact)) => {
@@ -206,7 +236,11 @@ impl Comparison {
             }
             let rest = index + 1;
             if rest < a.len() {
-                self.todo.push(Todo::Arrays(a[rest..].as_ptr(), b[rest..].as_ptr(), a.len() - rest));
+                self.todo.push(Todo::Arrays(
+                    a[rest..].as_ptr(),
+                    b[rest..].as_ptr(),
+                    a.len() - rest,
+                ));
             }
             // Not at once: elements within elements must not nest calls.
             self.todo.push(Todo::Terms(x, y));
@@ -248,8 +282,12 @@ impl Comparison {
             (Kind::Atom(x), Kind::Atom(y)) => compare_atoms(x, y),
             (Kind::Float(x), Kind::Float(y)) if self.exact => compare_floats_exact(x, y),
             (Kind::Float(x), Kind::Float(y)) => compare_floats(x, y),
-            (Kind::Tuple(x), Kind::Tuple(y)) => x.arity().cmp(&y.arity()).then_with(|| self.arrays(x.elements(), y.elements())),
-            (Kind::Record(x), Kind::Record(y)) => compare_definitions(x, y).then_with(|| self.arrays(x.values(), y.values())),
+            (Kind::Tuple(x), Kind::Tuple(y)) => {
+                x.arity().cmp(&y.arity()).then_with(|| self.arrays(x.elements(), y.elements()))
+            }
+            (Kind::Record(x), Kind::Record(y)) => {
+                compare_definitions(x, y).then_with(|| self.arrays(x.values(), y.values()))
+            }
             (Kind::Bits(x), Kind::Bits(y)) => compare_bits(x, y),
             (Kind::FlatMap(x), Kind::FlatMap(y)) => {
                 if x.size() != y.size() || x.size() == 0 {
@@ -265,7 +303,9 @@ impl Comparison {
                 }
                 self.arrays(x.keys(), y.keys())
             }
-            (Kind::HashMap(x), Kind::HashMap(y)) => x.size().cmp(&y.size()).then_with(|| self.start_maps(x, y)),
+            (Kind::HashMap(x), Kind::HashMap(y)) => {
+                x.size().cmp(&y.size()).then_with(|| self.start_maps(x, y))
+            }
             (Kind::FlatMap(x), Kind::HashMap(y)) => x.size().cmp(&y.size()),
             (Kind::HashMap(x), Kind::FlatMap(y)) => x.size().cmp(&y.size()),
             (Kind::Fun(x), Kind::Fun(y)) => {
@@ -278,7 +318,9 @@ impl Comparison {
             }
             (Kind::ExportFun(x), Kind::ExportFun(y)) => {
                 let (left, right) = (x.mfa(), y.mfa());
-                compare_atoms(left.module, right.module).then_with(|| compare_atoms(left.function, right.function)).then(left.arity.cmp(&right.arity))
+                compare_atoms(left.module, right.module)
+                    .then_with(|| compare_atoms(left.function, right.function))
+                    .then(left.arity.cmp(&right.arity))
             }
             (Kind::Fun(_), Kind::ExportFun(_)) => Ordering::Less,
             (Kind::ExportFun(_), Kind::Fun(_)) => Ordering::Greater,
@@ -287,7 +329,9 @@ impl Comparison {
             _ => {
                 let (of_a, of_b) = (family(a), family(b));
                 match (of_a, of_b) {
-                    (Family::Number, Family::Number) if self.exact && a.is_float() != b.is_float() => {
+                    (Family::Number, Family::Number)
+                        if self.exact && a.is_float() != b.is_float() =>
+                    {
                         if a.is_float() {
                             Ordering::Greater
                         } else {

@@ -1,8 +1,8 @@
 //! Reading the external term format.
 //!
-//! Decoded terms wait on a stack of values; what contains them waits on a stack of frames until the last
-//! of its parts is there. Every term takes a byte at least, so that a claim of more parts
-//! than there are bytes left is refused before anything is allocated for it.
+//! Decoded terms wait on a stack of values; what contains them waits on a stack of frames until the
+//! last of its parts is there. Every term takes a byte at least, so that a claim of more parts than
+//! there are bytes left is refused before anything is allocated for it.
 
 use super::{Resolver, VERSION, tag};
 use crate::alloc::Alloc;
@@ -50,10 +50,13 @@ const FREE_VARIABLES_MAX: usize = 255;
 /// Bits of a local pid's or port's data.
 const IDENTIFIER_BITS: u32 = 58;
 
-/// How many bytes there are to read, once they are no longer compressed: as far as they tell the truth.
+/// How many bytes there are to read, once they are no longer compressed: as far as they tell the
+/// truth.
 pub fn plain_size(bytes: &[u8]) -> usize {
     match bytes {
-        [VERSION, tag::COMPRESSED, a, b, c, d, ..] => bytes.len().max(u32::from_be_bytes([*a, *b, *c, *d]) as usize),
+        [VERSION, tag::COMPRESSED, a, b, c, d, ..] => {
+            bytes.len().max(u32::from_be_bytes([*a, *b, *c, *d]) as usize)
+        }
         _ => bytes.len(),
     }
 }
@@ -62,7 +65,12 @@ pub fn plain_size(bytes: &[u8]) -> usize {
 ///
 /// # Errors
 /// What is wrong with the bytes.
-pub fn decode<A: Alloc + ?Sized>(bytes: &[u8], alloc: &mut A, resolver: &dyn Resolver, options: DecodeOptions) -> Decoded<(Term, usize)> {
+pub fn decode<A: Alloc + ?Sized>(
+    bytes: &[u8],
+    alloc: &mut A,
+    resolver: &dyn Resolver,
+    options: DecodeOptions,
+) -> Decoded<(Term, usize)> {
     match bytes {
         // As OTP, which takes a shorter one for a plain term.
         [VERSION, tag::COMPRESSED, rest @ ..] if rest.len() >= 4 => {
@@ -92,7 +100,12 @@ pub fn decode<A: Alloc + ?Sized>(bytes: &[u8], alloc: &mut A, resolver: &dyn Res
 ///
 /// # Errors
 /// What is wrong with the bytes.
-pub fn decode_unversioned<A: Alloc + ?Sized>(bytes: &[u8], alloc: &mut A, resolver: &dyn Resolver, options: DecodeOptions) -> Decoded<(Term, usize)> {
+pub fn decode_unversioned<A: Alloc + ?Sized>(
+    bytes: &[u8],
+    alloc: &mut A,
+    resolver: &dyn Resolver,
+    options: DecodeOptions,
+) -> Decoded<(Term, usize)> {
     decode_from_node(bytes, &NodeContext::default(), alloc, resolver, options)
 }
 
@@ -117,21 +130,34 @@ pub fn decode_from_node<A: Alloc + ?Sized>(
     options: DecodeOptions,
 ) -> Decoded<(Term, usize)> {
     let (values, frames, node) = (Vec::new(), Vec::new(), resolver.node());
-    let mut decoder =
-        Decoder { bytes, at: 0, awaited: 1, values, frames, alloc, resolver, options, node, context };
+    let mut decoder = Decoder {
+        bytes,
+        at: 0,
+        awaited: 1,
+        values,
+        frames,
+        alloc,
+        resolver,
+        options,
+        node,
+        context,
+    };
     let term = decoder.run()?;
     Ok((term, decoder.at))
 }
 
 /// Exactly `size` bytes out of a zlib stream, and how many bytes the stream had.
 fn inflate(packed: &[u8], size: usize) -> Decoded<(Vec<u8>, usize)> {
-    // One byte more shows whether there is more than was claimed. The buffer grows with what comes out.
+    // One byte more shows whether there is more than was claimed. The buffer grows with what comes
+    // out.
     let mut plain = Vec::with_capacity(size.min(packed.len().saturating_mul(4)).saturating_add(1));
     let mut inflater = flate2::Decompress::new(true);
     loop {
         let consumed = inflater.total_in() as usize;
         let before = (inflater.total_in(), inflater.total_out());
-        let status = inflater.decompress_vec(&packed[consumed..], &mut plain, flate2::FlushDecompress::None).map_err(|_| DecodeError::Malformed)?;
+        let status = inflater
+            .decompress_vec(&packed[consumed..], &mut plain, flate2::FlushDecompress::None)
+            .map_err(|_| DecodeError::Malformed)?;
         if plain.len() > size {
             return Err(DecodeError::Malformed);
         }
@@ -144,7 +170,11 @@ fn inflate(packed: &[u8], size: usize) -> Decoded<(Vec<u8>, usize)> {
             return Err(DecodeError::Malformed);
         }
     }
-    if plain.len() == size { Ok((plain, inflater.total_in() as usize)) } else { Err(DecodeError::Malformed) }
+    if plain.len() == size {
+        Ok((plain, inflater.total_in() as usize))
+    } else {
+        Err(DecodeError::Malformed)
+    }
 }
 
 /// What waits for its parts, which lie on the stack of values.
@@ -207,7 +237,9 @@ impl<'a, A: Alloc + ?Sized> Decoder<'a, A> {
                 if self.values.len() < frame.complete_at {
                     break;
                 }
-                let Some(Frame { container, parts, .. }) = self.frames.pop() else { return Ok(term) };
+                let Some(Frame { container, parts, .. }) = self.frames.pop() else {
+                    return Ok(term);
+                };
                 term = self.close(container, parts)?;
             }
         }
@@ -231,8 +263,10 @@ impl<'a, A: Alloc + ?Sized> Decoder<'a, A> {
             Container::Record(definition) => self.alloc.record(definition, parts),
             Container::List => build_list(self.alloc, parts),
             Container::Map => {
-                let pairs: Vec<(Term, Term)> = parts.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
-                map::from_unique_pairs(self.alloc, &pairs).map_err(|map::DuplicateKey| DecodeError::Malformed)?
+                let pairs: Vec<(Term, Term)> =
+                    parts.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
+                map::from_unique_pairs(self.alloc, &pairs)
+                    .map_err(|map::DuplicateKey| DecodeError::Malformed)?
             }
             Container::Fun { identity, arity } => {
                 let creator = parts[0].as_pid().unwrap_or(0);
@@ -271,7 +305,11 @@ impl<'a, A: Alloc + ?Sized> Decoder<'a, A> {
             tag::SMALL_INTEGER => Term::small(i64::from(self.u8()?)),
             tag::INTEGER => Term::small(i64::from(self.u32()? as i32)),
             tag::SMALL_BIG | tag::LARGE_BIG => self.big(tag)?,
-            tag::ATOM | tag::SMALL_ATOM | tag::ATOM_UTF8 | tag::SMALL_ATOM_UTF8 | tag::ATOM_CACHE_REF => Term::atom(self.atom_tagged(tag)?),
+            tag::ATOM
+            | tag::SMALL_ATOM
+            | tag::ATOM_UTF8
+            | tag::SMALL_ATOM_UTF8
+            | tag::ATOM_CACHE_REF => Term::atom(self.atom_tagged(tag)?),
             tag::NEW_FLOAT => self.float(f64::from_bits)?,
             tag::FLOAT => self.old_float()?,
             tag::NIL => Term::NIL,
@@ -297,7 +335,9 @@ impl<'a, A: Alloc + ?Sized> Decoder<'a, A> {
             tag::PORT | tag::NEW_PORT | tag::V4_PORT => self.port(tag)?,
             tag::REFERENCE | tag::NEW_REFERENCE | tag::NEWER_REFERENCE => self.reference(tag)?,
             tag::EXPORT => self.export()?,
-            tag::SMALL_TUPLE => return Ok(Step::Container(Container::Tuple, usize::from(self.u8()?))),
+            tag::SMALL_TUPLE => {
+                return Ok(Step::Container(Container::Tuple, usize::from(self.u8()?)));
+            }
             tag::LARGE_TUPLE => return Ok(Step::Container(Container::Tuple, self.u32()? as usize)),
             tag::LIST => return Ok(Step::Container(Container::List, self.u32()? as usize + 1)),
             tag::MAP => return Ok(Step::Container(Container::Map, self.u32()? as usize * 2)),
@@ -309,7 +349,8 @@ impl<'a, A: Alloc + ?Sized> Decoder<'a, A> {
     }
 
     fn big(&mut self, tag: u8) -> Decoded<Term> {
-        let len = if tag == tag::SMALL_BIG { usize::from(self.u8()?) } else { self.u32()? as usize };
+        let len =
+            if tag == tag::SMALL_BIG { usize::from(self.u8()?) } else { self.u32()? as usize };
         if len > bits_max() / 8 {
             return Err(DecodeError::Malformed);
         }
@@ -413,7 +454,12 @@ impl<'a, A: Alloc + ?Sized> Decoder<'a, A> {
         let (number, serial) = (self.u32()?, self.u32()?);
         let creation = if tag == tag::PID { self.tiny_creation()? } else { self.u32()? };
         if !self.is_local(node, creation) {
-            return Ok(self.alloc.external(Subtag::ExternalPid, node, creation, &[u64::from(number), u64::from(serial)]));
+            return Ok(self.alloc.external(
+                Subtag::ExternalPid,
+                node,
+                creation,
+                &[u64::from(number), u64::from(serial)],
+            ));
         }
         pid_data(number, serial).map(Term::pid).ok_or(DecodeError::Malformed)
     }
@@ -426,7 +472,11 @@ impl<'a, A: Alloc + ?Sized> Decoder<'a, A> {
             let halves = [number & 0xffff_ffff, number >> 32];
             return Ok(self.alloc.external(Subtag::ExternalPort, node, creation, &halves));
         }
-        if number >> IDENTIFIER_BITS == 0 { Ok(Term::port(number)) } else { Err(DecodeError::Malformed) }
+        if number >> IDENTIFIER_BITS == 0 {
+            Ok(Term::port(number))
+        } else {
+            Err(DecodeError::Malformed)
+        }
     }
 
     fn reference(&mut self, tag: u8) -> Decoded<Term> {
@@ -477,7 +527,8 @@ impl<'a, A: Alloc + ?Sized> Decoder<'a, A> {
 
     fn export(&mut self) -> Decoded<Term> {
         let (module, function) = (self.atom()?, self.atom()?);
-        // No function has more than 255 arguments, but OTP lets funs say so; of what is larger yet it takes the low bits.
+        // No function has more than 255 arguments, but OTP lets funs say so; of what is larger yet
+        // it takes the low bits.
         let arity = u64::try_from(self.small()?).map_err(|_| DecodeError::Malformed)?;
         if arity > EXPORT_ARITY_MAX {
             return Err(DecodeError::Malformed);
@@ -525,7 +576,10 @@ impl<'a, A: Alloc + ?Sized> Decoder<'a, A> {
         }
         let module = self.atom()?;
         let (old_index, old_uniq) = (self.small()? as u32, self.small()? as u32);
-        let identity = self.resolver.fun(FunIdentity { module, index, old_index, old_uniq, uniq, arity }, free_count as u32);
+        let identity = self.resolver.fun(
+            FunIdentity { module, index, old_index, old_uniq, uniq, arity },
+            free_count as u32,
+        );
         Ok(Step::Container(Container::Fun { identity, arity }, free_count + 1))
     }
 }
@@ -542,7 +596,11 @@ fn build_list<A: Alloc + ?Sized>(alloc: &mut A, parts: &[Term]) -> Term {
         unsafe {
             let cell = cells.add(index * 2);
             *cell = head.raw();
-            *cell.add(1) = if index + 1 == heads.len() { tail.raw() } else { Term::from_cons_ptr(cell.add(2)).raw() };
+            *cell.add(1) = if index + 1 == heads.len() {
+                tail.raw()
+            } else {
+                Term::from_cons_ptr(cell.add(2)).raw()
+            };
         }
     }
     Term::from_cons_ptr(cells)

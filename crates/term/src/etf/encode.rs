@@ -1,26 +1,27 @@
 //! Writing the external term format, byte for byte as OTP 25 does.
 
 use super::{NodeMessage, VERSION, tag};
-use crate::refusal::handled;
 use crate::atom::Atom;
 use crate::binary::{Bits, HEAP_BIN_BYTES_MAX};
 use crate::boxed::{Cons, Fun};
 use crate::compare::compare_exact;
 use crate::map;
 use crate::node::{NodeInfo, pid_parts};
+use crate::refusal::handled;
 use crate::release::{self, Release};
 use crate::stop;
 use crate::word::{Kind, Term};
-use std::ops::Range;
 #[cfg(miri)]
 use std::io::Write;
+use std::ops::Range;
 
 /// See `erlang:term_to_binary/2`.
 #[derive(Clone, Copy, Debug)]
 pub struct EncodeOptions {
     /// 0: floats as text. 1: floats as bits. 2: also all atoms in UTF-8.
     pub minor_version: u8,
-    /// The zlib level, 1 to 9; `compressed` alone means 6. The result is compressed only where that makes it smaller.
+    /// The zlib level, 1 to 9; `compressed` alone means 6. The result is compressed only where that
+    /// makes it smaller.
     pub compressed: Option<u32>,
     /// Pairs of large maps in key order.
     pub deterministic: bool,
@@ -34,7 +35,13 @@ impl Default for EncodeOptions {
     fn default() -> EncodeOptions {
         // Atoms are UTF-8 by default from OTP 26 on.
         let minor_version = if release::current() >= Release::R26 { 2 } else { 1 };
-        EncodeOptions { minor_version, compressed: None, deterministic: false, local: false, node: NodeInfo::this() }
+        EncodeOptions {
+            minor_version,
+            compressed: None,
+            deterministic: false,
+            local: false,
+            node: NodeInfo::this(),
+        }
     }
 }
 
@@ -61,26 +68,38 @@ pub fn encode(term: Term, options: &EncodeOptions) -> Vec<u8> {
     encode_within(term, options, usize::MAX).unwrap_or_default()
 }
 
-/// The same, unless they were (before they are compressed) more than `limit`: then as much work is done and no more.
+/// The same, unless they were (before they are compressed) more than `limit`: then as much work is
+/// done and no more.
 pub fn encode_within(term: Term, options: &EncodeOptions, limit: usize) -> Option<Vec<u8>> {
     encode_noting(term, options, limit, None)
 }
 
-/// As [`encode_within`], and where in the bytes those of binaries stand that have more than [`HEAP_BIN_BYTES_MAX`]: nowhere
-/// when they are compressed.
-pub fn encode_with_places(term: Term, options: &EncodeOptions, limit: usize) -> Option<(Vec<u8>, Vec<Range<usize>>)> {
+/// As [`encode_within`], and where in the bytes those of binaries stand that have more than
+/// [`HEAP_BIN_BYTES_MAX`]: nowhere when they are compressed.
+pub fn encode_with_places(
+    term: Term,
+    options: &EncodeOptions,
+    limit: usize,
+) -> Option<(Vec<u8>, Vec<Range<usize>>)> {
     let mut places = Vec::new();
     let bytes = encode_noting(term, options, limit, Some(&mut places))?;
     if bytes.get(1) == Some(&tag::COMPRESSED) {
         places.clear();
     }
     if options.local {
-        places.iter_mut().for_each(|place| *place = place.start + LOCAL_HEAD..place.end + LOCAL_HEAD);
+        places
+            .iter_mut()
+            .for_each(|place| *place = place.start + LOCAL_HEAD..place.end + LOCAL_HEAD);
     }
     Some((bytes, places))
 }
 
-fn encode_noting(term: Term, options: &EncodeOptions, limit: usize, places: Option<&mut Vec<Range<usize>>>) -> Option<Vec<u8>> {
+fn encode_noting(
+    term: Term,
+    options: &EncodeOptions,
+    limit: usize,
+    places: Option<&mut Vec<Range<usize>>>,
+) -> Option<Vec<u8>> {
     // Enough for most messages; more than that is copied as it grows.
     let mut out = Vec::with_capacity(128);
     out.push(VERSION);
@@ -107,7 +126,8 @@ pub fn encode_unversioned(term: Term, options: &EncodeOptions, out: &mut Vec<u8>
     Encoder::new(out, options).run(term);
 }
 
-/// As [`encode_unversioned`], for another node: atoms that the message has an index for are written as that.
+/// As [`encode_unversioned`], for another node: atoms that the message has an index for are written
+/// as that.
 pub fn encode_for_node(
     term: Term,
     options: &EncodeOptions,
@@ -126,8 +146,8 @@ fn compress(plain: &[u8], level: u32) -> Option<Vec<u8>> {
     (out.len() - 1 - COMPRESSED_HEAD <= plain.len().checked_sub(COMPRESSED_HEAD)?).then_some(out)
 }
 
-/// Appends the data in zlib's format, as zlib itself writes it: what OTP's compiler compresses is to be
-/// the same byte for byte, and other implementations choose other matches.
+/// Appends the data in zlib's format, as zlib itself writes it: what OTP's compiler compresses is
+/// to be the same byte for byte, and other implementations choose other matches.
 #[cfg(not(miri))]
 fn deflate(plain: &[u8], level: u32, out: &mut Vec<u8>) -> Option<()> {
     let length = libz_sys::uLong::try_from(plain.len()).ok()?;
@@ -187,7 +207,16 @@ pub(super) struct Encoder<'a> {
 
 impl<'a> Encoder<'a> {
     pub(super) fn new(out: &'a mut Vec<u8>, options: &'a EncodeOptions) -> Encoder<'a> {
-        Encoder { out, options, todo: Vec::new(), fun_slack: 0, limit: usize::MAX, left_out: false, node: None, places: None }
+        Encoder {
+            out,
+            options,
+            todo: Vec::new(),
+            fun_slack: 0,
+            limit: usize::MAX,
+            left_out: false,
+            node: None,
+            places: None,
+        }
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -198,7 +227,8 @@ impl<'a> Encoder<'a> {
         self.nested(term, NESTED_MAX);
     }
 
-    /// Writes a term, its parts by calls that nest at most `depth` deep: what is nested more deeply waits in `todo`.
+    /// Writes a term, its parts by calls that nest at most `depth` deep: what is nested more deeply
+    /// waits in `todo`.
     #[inline]
     fn nested(&mut self, term: Term, depth: u32) {
         if let Some(value) = term.as_small() {
@@ -269,8 +299,10 @@ impl<'a> Encoder<'a> {
             match next {
                 Todo::Term(term) => self.term(term),
                 Todo::Elements(elements, count) => {
-                    // SAFETY: the rest of an array in a live term, and nothing is collected meanwhile.
-                    let elements = self.simple(unsafe { std::slice::from_raw_parts(elements, count) });
+                    // SAFETY: the rest of an array in a live term, and nothing is collected
+                    // meanwhile.
+                    let elements =
+                        self.simple(unsafe { std::slice::from_raw_parts(elements, count) });
                     if let [first, rest @ ..] = elements {
                         self.todo.push(Todo::Elements(rest.as_ptr(), rest.len()));
                         self.term(*first);
@@ -278,7 +310,12 @@ impl<'a> Encoder<'a> {
                 }
                 Todo::Pairs(keys, values, count) => {
                     // SAFETY: as above.
-                    let (keys, values) = unsafe { (std::slice::from_raw_parts(keys, count), std::slice::from_raw_parts(values, count)) };
+                    let (keys, values) = unsafe {
+                        (
+                            std::slice::from_raw_parts(keys, count),
+                            std::slice::from_raw_parts(values, count),
+                        )
+                    };
                     if let ([key, keys @ ..], [value, values @ ..]) = (keys, values) {
                         self.pairs(keys, values);
                         self.todo.push(Todo::Term(*value));
@@ -358,7 +395,10 @@ impl<'a> Encoder<'a> {
             Kind::Record(record) => {
                 self.tagged_u32(tag::RECORD, record.values().len() as u32);
                 self.byte(u8::from(record.is_exported()));
-                [record.module(), record.name()].iter().chain(record.fields()).for_each(|&atom| self.term(atom));
+                [record.module(), record.name()]
+                    .iter()
+                    .chain(record.fields())
+                    .for_each(|&atom| self.term(atom));
                 self.elements(record.values());
             }
             Kind::FlatMap(map) => {
@@ -372,7 +412,9 @@ impl<'a> Encoder<'a> {
                     // What is pushed first comes last.
                     pairs.sort_by(|a, b| compare_exact(b.0, a.0));
                 }
-                self.todo.extend(pairs.iter().flat_map(|&(key, value)| [Todo::Term(value), Todo::Term(key)]));
+                self.todo.extend(
+                    pairs.iter().flat_map(|&(key, value)| [Todo::Term(value), Todo::Term(key)]),
+                );
             }
             Kind::Bits(bits) => self.bitstring(term, bits),
             Kind::Pid(data) => {
@@ -391,7 +433,8 @@ impl<'a> Encoder<'a> {
             Kind::Ref(reference) => self.reference(self.options.node, &reference.numbers()),
             Kind::ExternalRef(reference) => {
                 let node = NodeInfo { name: reference.node(), creation: reference.creation() };
-                let numbers: Vec<u32> = reference.numbers().iter().map(|&number| number as u32).collect();
+                let numbers: Vec<u32> =
+                    reference.numbers().iter().map(|&number| number as u32).collect();
                 self.reference(node, &numbers);
             }
             Kind::Fun(fun) => self.fun(fun),
@@ -402,7 +445,9 @@ impl<'a> Encoder<'a> {
                 self.atom(mfa.function);
                 self.small(i64::from(mfa.arity));
             }
-            Kind::MatchContext(_) | Kind::Special(_) => unreachable!("not a term that a program can hold: {:#x}", term.raw()),
+            Kind::MatchContext(_) | Kind::Special(_) => {
+                unreachable!("not a term that a program can hold: {:#x}", term.raw())
+            }
         }
     }
 
@@ -477,7 +522,8 @@ impl<'a> Encoder<'a> {
         }
     }
 
-    /// Writes what precedes a list's elements, and returns where their number goes; a list of bytes as a whole.
+    /// Writes what precedes a list's elements, and returns where their number goes; a list of bytes
+    /// as a whole.
     fn list_head(&mut self, list: Term, first: Cons) -> Option<usize> {
         let Some(len) = string_len(first) else {
             self.tagged_u32(tag::LIST, 0);
@@ -529,7 +575,8 @@ impl<'a> Encoder<'a> {
         self.term(rest);
     }
 
-    /// Writes a bitstring, or leaves out the bytes of a large binary that goes to another node from where it is.
+    /// Writes a bitstring, or leaves out the bytes of a large binary that goes to another node from
+    /// where it is.
     fn bitstring(&mut self, term: Term, bits: Bits) {
         let head_len = 1 + size_of::<u32>();
         if let Some(node) = &mut self.node
@@ -549,7 +596,9 @@ impl<'a> Encoder<'a> {
         if extra > 0 {
             self.byte(extra as u8);
         }
-        if len > self.limit - self.out.len().min(self.limit) || handled(|| self.out.try_reserve(len)).is_err() {
+        if len > self.limit - self.out.len().min(self.limit)
+            || handled(|| self.out.try_reserve(len)).is_err()
+        {
             self.left_out = true;
             return;
         }
@@ -618,7 +667,9 @@ pub(super) fn string_len(first: Cons) -> Option<usize> {
     let mut cell = first;
     loop {
         len += 1;
-        if len > STRING_LEN_MAX || !cell.head().as_small().is_some_and(|value| (0..256).contains(&value)) {
+        if len > STRING_LEN_MAX
+            || !cell.head().as_small().is_some_and(|value| (0..256).contains(&value))
+        {
             return None;
         }
         match cell.tail().as_cons() {

@@ -1,14 +1,22 @@
-//! The external term format: terms as bytes, as `term_to_binary` writes and `binary_to_term` reads them.
+//! The external term format: terms as bytes, as `term_to_binary` writes and `binary_to_term` reads
+//! them.
 //!
-//! See "External Term Format" in the ERTS User's Guide. The decoder takes bytes from anybody: it neither panics
-//! nor recurses nor allocates more than a small multiple of the bytes that are really there.
+//! See "External Term Format" in the ERTS User's Guide. The decoder takes bytes from anybody: it
+//! neither panics nor recurses nor allocates more than a small multiple of the bytes that are
+//! really there.
 
 mod decode;
 mod encode;
 mod size;
 
-pub use decode::{DecodeError, DecodeOptions, NodeContext, decode, decode_from_node, decode_unversioned, plain_size};
-pub use encode::{EncodeOptions, LOCAL_HEAD, encode, encode_for_node, encode_unversioned, encode_with_places, encode_within};
+pub use decode::{
+    DecodeError, DecodeOptions, NodeContext, decode, decode_from_node, decode_unversioned,
+    plain_size,
+};
+pub use encode::{
+    EncodeOptions, LOCAL_HEAD, encode, encode_for_node, encode_unversioned, encode_with_places,
+    encode_within,
+};
 pub use size::external_size;
 
 use crate::atom::Atom;
@@ -54,16 +62,18 @@ mod tag {
     pub const ATOM_UTF8: u8 = 118;
     pub const SMALL_ATOM_UTF8: u8 = 119;
     pub const V4_PORT: u8 = 120;
-    /// A term that only this machine reads (OTP 26): a hash of 8 bytes that no other can make, and the term.
+    /// A term that only this machine reads (OTP 26): a hash of 8 bytes that no other can make, and
+    /// the term.
     pub const LOCAL: u8 = 121;
 }
 
 /// A message to another node that is being made.
 pub trait NodeMessage {
-    /// The place of an atom in the list of the message's head, put there if need be; `None` where it is to be written out.
+    /// The place of an atom in the list of the message's head, put there if need be; `None` where
+    /// it is to be written out.
     fn index_of(&mut self, atom: Atom) -> Option<u8>;
-    /// Whether the bytes of a large binary, which would stand at `at`, are not to be written: whoever sends the message puts them
-    /// there.
+    /// Whether the bytes of a large binary, which would stand at `at`, are not to be written:
+    /// whoever sends the message puts them there.
     fn leave_out(&mut self, binary: Term, at: usize) -> bool {
         let _ = (binary, at);
         false
@@ -79,7 +89,8 @@ pub trait Resolver {
         let _ = (module, function, arity);
         true
     }
-    /// The entry of a fun with so many free variables; a stub when no module that is loaded has such a fun.
+    /// The entry of a fun with so many free variables; a stub when no module that is loaded has
+    /// such a fun.
     fn fun(&self, identity: FunIdentity, free: u32) -> *const FunIdentity;
     /// Which node's identifiers are local.
     fn node(&self) -> NodeInfo {
@@ -87,7 +98,8 @@ pub trait Resolver {
     }
 }
 
-/// The hash that tells terms in the local form from what others wrote: keyed by a secret of this machine.
+/// The hash that tells terms in the local form from what others wrote: keyed by a secret of this
+/// machine.
 fn local_hash(bytes: &[u8]) -> [u8; 8] {
     use std::hash::{BuildHasher, RandomState};
     static SECRET: std::sync::LazyLock<RandomState> = std::sync::LazyLock::new(RandomState::new);
@@ -110,7 +122,15 @@ impl Resolver for Interning {
         *exports.entry(mfa).or_insert_with(|| Box::leak(Box::new(mfa)))
     }
     fn fun(&self, identity: FunIdentity, free: u32) -> *const FunIdentity {
-        let key = (identity.module, identity.index, identity.old_index, identity.old_uniq, identity.uniq, identity.arity, free);
+        let key = (
+            identity.module,
+            identity.index,
+            identity.old_index,
+            identity.old_uniq,
+            identity.uniq,
+            identity.arity,
+            free,
+        );
         let mut funs = FUNS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         *funs.entry(key).or_insert_with(|| Box::leak(Box::new(identity)))
     }

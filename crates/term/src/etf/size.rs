@@ -14,8 +14,8 @@ const ATOM_HEAD_LEN: usize = 3;
 const STRING_HEAD_LEN: usize = 3;
 const LONG_HEAD_LEN: usize = 5;
 
-/// `erlang:external_size/2`: room enough for [`encode`](super::encode)'s answer, unless that is more than `limit`. As OTP's it counts
-/// some numbers in funs at their largest.
+/// `erlang:external_size/2`: room enough for [`encode`](super::encode)'s answer, unless that is
+/// more than `limit`. As OTP's it counts some numbers in funs at their largest.
 pub fn external_size(term: Term, options: &EncodeOptions, limit: usize) -> Option<usize> {
     let mut sizer = Sizer { options, limit, size: 1, deep: SmallVec::new() };
     let mut next = Some(term);
@@ -73,13 +73,20 @@ impl Sizer<'_> {
         match term.boxed_header().subtag() {
             Subtag::Tuple => {
                 let elements = term.as_tuple()?.elements();
-                self.size += if u8::try_from(elements.len()).is_ok() { SHORT_HEAD_LEN } else { LONG_HEAD_LEN };
+                self.size += if u8::try_from(elements.len()).is_ok() {
+                    SHORT_HEAD_LEN
+                } else {
+                    LONG_HEAD_LEN
+                };
                 elements.iter().try_for_each(|&element| self.count(element, level + 1))?;
             }
             Subtag::FlatMap => {
                 let map = term.as_flat_map()?;
                 self.size += LONG_HEAD_LEN;
-                map.keys().iter().chain(map.values()).try_for_each(|&item| self.count(item, level + 1))?;
+                map.keys()
+                    .iter()
+                    .chain(map.values())
+                    .try_for_each(|&item| self.count(item, level + 1))?;
             }
             Subtag::HashMap => {
                 self.size += LONG_HEAD_LEN;
@@ -90,7 +97,9 @@ impl Sizer<'_> {
             }
             Subtag::HeapBin | Subtag::SharedBin | Subtag::SubBin => {
                 let bits = term.as_bits()?;
-                self.size += LONG_HEAD_LEN + usize::from(bits.bit_size % 8 > 0) + bits.byte_size_rounded_up();
+                self.size += LONG_HEAD_LEN
+                    + usize::from(bits.bit_size % 8 > 0)
+                    + bits.byte_size_rounded_up();
             }
             Subtag::Float => self.size += self.float_size(),
             _ => return self.encoded(term),

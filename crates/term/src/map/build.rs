@@ -1,14 +1,16 @@
 //! Maps made of many pairs at once.
 
+use super::DuplicateKey;
+use super::flat::{empty, new_flat};
+use super::trie::{
+    Branches, LEVEL_BITS, in_trie_order, inner_node, levels_per_hash, needs_hash, root_node,
+};
 use crate::alloc::Alloc;
 use crate::boxed::FlatMap;
 use crate::compare::{compare_exact, equal_exact};
 use crate::hash::trie_hash;
 use crate::word::Term;
 use std::cmp::Ordering;
-use super::DuplicateKey;
-use super::flat::{empty, new_flat};
-use super::trie::{Branches, LEVEL_BITS, in_trie_order, inner_node, levels_per_hash, needs_hash, root_node};
 
 /// The map of `pairs`; of two with the same key the later one counts.
 pub fn from_pairs<A: Alloc + ?Sized>(alloc: &mut A, pairs: &[(Term, Term)]) -> Term {
@@ -19,19 +21,30 @@ pub fn from_pairs<A: Alloc + ?Sized>(alloc: &mut A, pairs: &[(Term, Term)]) -> T
 ///
 /// # Errors
 /// There are two with the same key.
-pub fn from_unique_pairs<A: Alloc + ?Sized>(alloc: &mut A, pairs: &[(Term, Term)]) -> Result<Term, DuplicateKey> {
+pub fn from_unique_pairs<A: Alloc + ?Sized>(
+    alloc: &mut A,
+    pairs: &[(Term, Term)],
+) -> Result<Term, DuplicateKey> {
     build(alloc, pairs, true)
 }
 
-fn build<A: Alloc + ?Sized>(alloc: &mut A, pairs: &[(Term, Term)], unique: bool) -> Result<Term, DuplicateKey> {
+fn build<A: Alloc + ?Sized>(
+    alloc: &mut A,
+    pairs: &[(Term, Term)],
+    unique: bool,
+) -> Result<Term, DuplicateKey> {
     if pairs.len() <= FlatMap::SIZE_MAX {
         return build_flat(alloc, pairs, unique);
     }
-    let mut hashed: Vec<Hashed> = pairs.iter().map(|&(key, value)| Hashed { order: in_trie_order(trie_hash(key, 0)), key, value }).collect();
+    let mut hashed: Vec<Hashed> = pairs
+        .iter()
+        .map(|&(key, value)| Hashed { order: in_trie_order(trie_hash(key, 0)), key, value })
+        .collect();
     hashed.sort_by_key(|entry| entry.order);
     drop_duplicates(&mut hashed, unique)?;
     if hashed.len() <= FlatMap::SIZE_MAX {
-        let mut sorted: Vec<(Term, Term)> = hashed.iter().map(|entry| (entry.key, entry.value)).collect();
+        let mut sorted: Vec<(Term, Term)> =
+            hashed.iter().map(|entry| (entry.key, entry.value)).collect();
         sorted.sort_by(|a, b| compare_exact(a.0, b.0));
         return Ok(flat_from_sorted(alloc, &sorted));
     }
@@ -39,7 +52,11 @@ fn build<A: Alloc + ?Sized>(alloc: &mut A, pairs: &[(Term, Term)], unique: bool)
 }
 
 /// The flat map of no more pairs than it can have. Nothing is allocated but the map.
-fn build_flat<A: Alloc + ?Sized>(alloc: &mut A, pairs: &[(Term, Term)], unique: bool) -> Result<Term, DuplicateKey> {
+fn build_flat<A: Alloc + ?Sized>(
+    alloc: &mut A,
+    pairs: &[(Term, Term)],
+    unique: bool,
+) -> Result<Term, DuplicateKey> {
     let mut sorted = [(Term::NIL, Term::NIL); FlatMap::SIZE_MAX];
     let mut count = 0;
     for &pair in pairs {
@@ -63,7 +80,11 @@ fn build_flat<A: Alloc + ?Sized>(alloc: &mut A, pairs: &[(Term, Term)], unique: 
 }
 
 /// Removes of neighbours that are the same all but the last.
-fn drop_earlier<T: Copy>(items: &mut Vec<T>, unique: bool, same: impl Fn(&T, &T) -> bool) -> Result<(), DuplicateKey> {
+fn drop_earlier<T: Copy>(
+    items: &mut Vec<T>,
+    unique: bool,
+    same: impl Fn(&T, &T) -> bool,
+) -> Result<(), DuplicateKey> {
     let before = items.len();
     let mut index = 0;
     let old = items.clone();
@@ -74,7 +95,8 @@ fn drop_earlier<T: Copy>(items: &mut Vec<T>, unique: bool, same: impl Fn(&T, &T)
     if unique && items.len() < before { Err(DuplicateKey) } else { Ok(()) }
 }
 
-/// Equal keys have equal hashes but need not be neighbours among those that collide: each run is searched.
+/// Equal keys have equal hashes but need not be neighbours among those that collide: each run is
+/// searched.
 fn drop_duplicates(hashed: &mut Vec<Hashed>, unique: bool) -> Result<(), DuplicateKey> {
     if hashed.windows(2).all(|pair| pair[0].order != pair[1].order) {
         return Ok(());
@@ -112,7 +134,10 @@ struct Hashed {
 
 /// A trie of more than [`FlatMap::SIZE_MAX`] pairs with different keys.
 pub(super) fn build_trie<A: Alloc + ?Sized>(alloc: &mut A, pairs: &[(Term, Term)]) -> Term {
-    let mut hashed: Vec<Hashed> = pairs.iter().map(|&(key, value)| Hashed { order: in_trie_order(trie_hash(key, 0)), key, value }).collect();
+    let mut hashed: Vec<Hashed> = pairs
+        .iter()
+        .map(|&(key, value)| Hashed { order: in_trie_order(trie_hash(key, 0)), key, value })
+        .collect();
     hashed.sort_by_key(|entry| entry.order);
     build_root(alloc, &hashed)
 }
@@ -122,14 +147,22 @@ fn build_root<A: Alloc + ?Sized>(alloc: &mut A, sorted: &[Hashed]) -> Term {
     root_node(alloc, sorted.len(), bitmap, children.items())
 }
 
-fn build_children<A: Alloc + ?Sized>(alloc: &mut A, sorted: &[Hashed], level: u32) -> (u64, Branches) {
+fn build_children<A: Alloc + ?Sized>(
+    alloc: &mut A,
+    sorted: &[Hashed],
+    level: u32,
+) -> (u64, Branches) {
     let shift = u64::BITS - LEVEL_BITS * (level % levels_per_hash() + 1);
     let branch = |entry: &Hashed| (entry.order >> shift) & 0xf;
     let mut bitmap = 0;
     let mut branches = Branches::of(&[]);
     for group in sorted.chunk_by(|a, b| branch(a) == branch(b)) {
         bitmap |= 1 << branch(&group[0]);
-        let child = if let [only] = group { alloc.cons(only.key, only.value) } else { build_inner(alloc, group, level + 1) };
+        let child = if let [only] = group {
+            alloc.cons(only.key, only.value)
+        } else {
+            build_inner(alloc, group, level + 1)
+        };
         branches.insert(branches.len, child);
     }
     (bitmap, branches)

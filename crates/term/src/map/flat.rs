@@ -17,13 +17,20 @@ pub fn flat_get(map: FlatMap, key: Term) -> Option<Term> {
 pub fn flat_position(map: FlatMap, key: Term) -> Option<usize> {
     let keys = map.keys();
     let same = word_position(keys, key);
-    if same.is_some() || key.is_immediate() && !key.is_float_immediate() { same } else { equal_position(keys, key) }
+    if same.is_some() || key.is_immediate() && !key.is_float_immediate() {
+        same
+    } else {
+        equal_position(keys, key)
+    }
 }
 
-/// Where a key is that is equal, but another word. Apart from the search for the word, which needs few registers.
+/// Where a key is that is equal, but another word. Apart from the search for the word, which needs
+/// few registers.
 #[inline(never)]
 fn equal_position(keys: &[Term], key: Term) -> Option<usize> {
-    let Some(tuple) = key.as_tuple() else { return keys.iter().position(|&candidate| equal_exact(candidate, key)) };
+    let Some(tuple) = key.as_tuple() else {
+        return keys.iter().position(|&candidate| equal_exact(candidate, key));
+    };
     let (arity, elements) = (tuple.arity(), tuple.elements());
     keys.iter().position(|&candidate| {
         if !candidate.is_tuple_of(arity) {
@@ -31,7 +38,8 @@ fn equal_position(keys: &[Term], key: Term) -> Option<usize> {
         }
         // SAFETY: its header is that of a tuple.
         let others = unsafe { Tuple::from_ptr(candidate.boxed_ptr()) }.elements();
-        // Most differ in an atom or a small integer, and at the end, where what comes first says what kind of key it is.
+        // Most differ in an atom or a small integer, and at the end, where what comes first says
+        // what kind of key it is.
         let differing = elements.iter().zip(others).rev().find(|(a, b)| a != b);
         match differing {
             None => true,
@@ -56,10 +64,15 @@ fn word_position(keys: &[Term], key: Term) -> Option<usize> {
     rest.iter().position(|&candidate| candidate == key).map(|at| strides.len() * STRIDE + at)
 }
 
-/// A flat map of `count` pairs behind the tuple of its keys, and where these and the values are to be written.
-pub(super) fn new_flat<A: Alloc + ?Sized>(alloc: &mut A, count: usize) -> (Term, *mut Term, *mut Term) {
+/// A flat map of `count` pairs behind the tuple of its keys, and where these and the values are to
+/// be written.
+pub(super) fn new_flat<A: Alloc + ?Sized>(
+    alloc: &mut A,
+    count: usize,
+) -> (Term, *mut Term, *mut Term) {
     let tuple = alloc.alloc(2 * count + 3);
-    // SAFETY: there is room for the tuple (header, keys) and for the map behind it (header, tuple, values).
+    // SAFETY: there is room for the tuple (header, keys) and for the map behind it (header, tuple,
+    // values).
     unsafe {
         *tuple = Header::new(Subtag::Tuple, count).0;
         let map = tuple.add(count + 1);
@@ -71,7 +84,9 @@ pub(super) fn new_flat<A: Alloc + ?Sized>(alloc: &mut A, count: usize) -> (Term,
 
 /// Where a key goes among others that are in order and not equal to it.
 pub(super) fn insertion_point(keys: &[Term], key: Term) -> usize {
-    let Some(ordinal) = key.as_atom().map(Atom::ordinal) else { return keys.partition_point(|&other| compare_exact(other, key).is_lt()) };
+    let Some(ordinal) = key.as_atom().map(Atom::ordinal) else {
+        return keys.partition_point(|&other| compare_exact(other, key).is_lt());
+    };
     keys.partition_point(|&other| match other.as_atom().map(Atom::ordinal) {
         Some(other) if other != ordinal => other < ordinal,
         _ => compare_exact(other, key).is_lt(),
@@ -103,7 +118,12 @@ pub(super) unsafe fn leave_out(to: *mut Term, items: &[Term], at: usize) {
     }
 }
 
-pub(super) fn flat_replace<A: Alloc + ?Sized>(alloc: &mut A, map: FlatMap, position: usize, value: Term) -> Term {
+pub(super) fn flat_replace<A: Alloc + ?Sized>(
+    alloc: &mut A,
+    map: FlatMap,
+    position: usize,
+    value: Term,
+) -> Term {
     if map.values()[position] == value {
         return map.term();
     }

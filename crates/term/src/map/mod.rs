@@ -1,9 +1,10 @@
 //! Maps: flat up to 32 pairs, above that a hash trie.
 //!
-//! A flat map is a tuple of keys in term order, shared between maps with the same keys, and the values. A hash map
-//! is a trie with 16 branches a level, walked by four bits of the key's hash at a time, lowest first; when its bits
-//! are used up, the key is hashed anew with the depth as salt. The shape of a trie depends only on its keys, and
-//! its order is OTP's wherever the hash is (see [`crate::hash`]).
+//! A flat map is a tuple of keys in term order, shared between maps with the same keys, and the
+//! values. A hash map is a trie with 16 branches a level, walked by four bits of the key's hash at
+//! a time, lowest first; when its bits are used up, the key is hashed anew with the depth as salt.
+//! The shape of a trie depends only on its keys, and its order is OTP's wherever the hash is (see
+//! [`crate::hash`]).
 //!
 //! All functions take terms known to be maps, except where they say otherwise.
 
@@ -18,7 +19,8 @@ pub use flat::{empty, flat_get, flat_map, flat_position};
 pub use merge::merge;
 pub(crate) use trie::path_order;
 pub use walk::{
-    MapIter, Shape, TrieIter, batch, batch_for_list, iter, keys, pair_list, shape, trie_list, values,
+    MapIter, Shape, TrieIter, batch, batch_for_list, iter, keys, pair_list, shape, trie_list,
+    values,
 };
 
 use crate::alloc::Alloc;
@@ -58,7 +60,8 @@ pub fn put<A: Alloc + ?Sized>(alloc: &mut A, map: Term, key: Term, value: Term) 
     }
     let (keys, values) = (flat.keys(), flat.values());
     if keys.len() >= FlatMap::SIZE_MAX {
-        let mut pairs: Vec<(Term, Term)> = keys.iter().copied().zip(values.iter().copied()).collect();
+        let mut pairs: Vec<(Term, Term)> =
+            keys.iter().copied().zip(values.iter().copied()).collect();
         pairs.push((key, value));
         return build_trie(alloc, &pairs);
     }
@@ -73,9 +76,16 @@ pub fn put<A: Alloc + ?Sized>(alloc: &mut A, map: Term, key: Term, value: Term) 
 }
 
 /// The map with `key`, which it has, bound to `value`; `None` when it has not.
-pub fn update_exact<A: Alloc + ?Sized>(alloc: &mut A, map: Term, key: Term, value: Term) -> Option<Term> {
+pub fn update_exact<A: Alloc + ?Sized>(
+    alloc: &mut A,
+    map: Term,
+    key: Term,
+    value: Term,
+) -> Option<Term> {
     match map.as_flat_map() {
-        Some(flat) => flat_position(flat, key).map(|position| flat_replace(alloc, flat, position, value)),
+        Some(flat) => {
+            flat_position(flat, key).map(|position| flat_replace(alloc, flat, position, value))
+        }
         None => {
             trie_get(hash_map(map), key)?;
             Some(trie_put(alloc, hash_map(map), key, value))
@@ -88,11 +98,16 @@ pub fn put_all<A: Alloc + ?Sized>(alloc: &mut A, map: Term, pairs: &[(Term, Term
     if let [(key, value)] = *pairs {
         return put(alloc, map, key, value);
     }
-    replace_all(alloc, map, pairs).unwrap_or_else(|| pairs.iter().fold(map, |map, &(key, value)| put(alloc, map, key, value)))
+    replace_all(alloc, map, pairs)
+        .unwrap_or_else(|| pairs.iter().fold(map, |map, &(key, value)| put(alloc, map, key, value)))
 }
 
 /// The same when the map has all the keys; `None` when it lacks one.
-pub fn update_all<A: Alloc + ?Sized>(alloc: &mut A, map: Term, pairs: &[(Term, Term)]) -> Option<Term> {
+pub fn update_all<A: Alloc + ?Sized>(
+    alloc: &mut A,
+    map: Term,
+    pairs: &[(Term, Term)],
+) -> Option<Term> {
     if let [(key, value)] = *pairs {
         return update_exact(alloc, map, key, value);
     }
@@ -103,7 +118,11 @@ pub fn update_all<A: Alloc + ?Sized>(alloc: &mut A, map: Term, pairs: &[(Term, T
 }
 
 /// A flat map that has all the keys, with their values replaced in one copy.
-fn replace_all<A: Alloc + ?Sized>(alloc: &mut A, map: Term, pairs: &[(Term, Term)]) -> Option<Term> {
+fn replace_all<A: Alloc + ?Sized>(
+    alloc: &mut A,
+    map: Term,
+    pairs: &[(Term, Term)],
+) -> Option<Term> {
     let flat = map.as_flat_map()?;
     let mut values = [Term::NIL; FlatMap::SIZE_MAX];
     let old = flat.values();
@@ -129,7 +148,8 @@ pub fn take<A: Alloc + ?Sized>(alloc: &mut A, map: Term, key: Term) -> Option<(T
     let at = flat_position(flat, key)?;
     let count = flat.size() - 1;
     let tuple = alloc.alloc(2 * count + 3);
-    // SAFETY: a tuple of the keys, and behind it a map: header, tuple, values. Each is what it was without the one at `at`.
+    // SAFETY: a tuple of the keys, and behind it a map: header, tuple, values. Each is what it was
+    // without the one at `at`.
     let rest = unsafe {
         *tuple = Header::new(Subtag::Tuple, count).0;
         leave_out(tuple.add(1).cast(), flat.keys(), at);
@@ -168,12 +188,28 @@ mod tests {
     #[test]
     fn new_values_share_the_keys() {
         let mut heap = FragmentHeap::new();
-        let map = from_pairs(&mut heap, &[(Term::small(2), Term::NIL), (Term::small(1), Term::NIL), (Term::small(2), Term::small(7))]);
-        assert_eq!(iter(map).collect::<Vec<_>>(), [(Term::small(1), Term::NIL), (Term::small(2), Term::small(7))]);
+        let map = from_pairs(
+            &mut heap,
+            &[
+                (Term::small(2), Term::NIL),
+                (Term::small(1), Term::NIL),
+                (Term::small(2), Term::small(7)),
+            ],
+        );
+        assert_eq!(
+            iter(map).collect::<Vec<_>>(),
+            [(Term::small(1), Term::NIL), (Term::small(2), Term::small(7))]
+        );
         let changed = put(&mut heap, map, Term::small(1), Term::small(8));
-        assert_eq!(changed.as_flat_map().unwrap().keys_tuple(), map.as_flat_map().unwrap().keys_tuple());
+        assert_eq!(
+            changed.as_flat_map().unwrap().keys_tuple(),
+            map.as_flat_map().unwrap().keys_tuple()
+        );
         assert_eq!(put(&mut heap, map, Term::small(2), Term::small(7)), map);
-        assert_eq!(from_unique_pairs(&mut heap, &[(Term::NIL, Term::NIL), (Term::NIL, Term::NIL)]), Err(DuplicateKey));
+        assert_eq!(
+            from_unique_pairs(&mut heap, &[(Term::NIL, Term::NIL), (Term::NIL, Term::NIL)]),
+            Err(DuplicateKey)
+        );
     }
 
     #[test]

@@ -1,13 +1,13 @@
 //! Hash maps: tries over the hashes of the keys, four bits a level.
 
+use super::build::flat_from_sorted;
+use super::walk::iter;
 use crate::alloc::Alloc;
 use crate::boxed::{FlatMap, HashMap, MapNode};
 use crate::compare::{compare_exact, equal_exact};
 use crate::hash::{internal_hash_bits, trie_hash};
 use crate::word::{Header, Subtag, Term};
 use std::cmp::Ordering;
-use super::build::flat_from_sorted;
-use super::walk::iter;
 
 pub(super) const LEVEL_BITS: u32 = 4;
 
@@ -112,7 +112,8 @@ pub(super) fn trie_get_at(map: HashMap, mut path: Path, key: Term) -> Option<Ter
         if bitmap & bit == 0 {
             return None;
         }
-        // SAFETY: a node has a child for every bit of its bitmap; what is below the root and no pair is an inner node.
+        // SAFETY: a node has a child for every bit of its bitmap; what is below the root and no
+        // pair is an inner node.
         unsafe {
             let child = *children.add(slot(bitmap, bit));
             if let Some(pair) = child.as_cons() {
@@ -127,7 +128,12 @@ pub(super) fn trie_get_at(map: HashMap, mut path: Path, key: Term) -> Option<Ter
 }
 
 /// The root of a trie of `size` pairs.
-pub(super) fn root_node<A: Alloc + ?Sized>(alloc: &mut A, size: usize, bitmap: u64, children: &[Term]) -> Term {
+pub(super) fn root_node<A: Alloc + ?Sized>(
+    alloc: &mut A,
+    size: usize,
+    bitmap: u64,
+    children: &[Term],
+) -> Term {
     debug_assert_eq!(bitmap.count_ones() as usize, children.len());
     let ptr = alloc.alloc(children.len() + 3);
     // SAFETY: header, size, bitmap and children were given room.
@@ -187,7 +193,12 @@ fn with_child<A: Alloc + ?Sized>(alloc: &mut A, node: Term, slot: usize, child: 
 }
 
 /// A copy of a node with one child more at a slot.
-fn with_another_child<A: Alloc + ?Sized>(alloc: &mut A, node: Term, slot: usize, child: Term) -> *mut u64 {
+fn with_another_child<A: Alloc + ?Sized>(
+    alloc: &mut A,
+    node: Term,
+    slot: usize,
+    child: Term,
+) -> *mut u64 {
     let (header, from) = (node.boxed_header(), node.boxed_ptr());
     let before = 1 + header.raw_words() + slot;
     let ptr = alloc.alloc(header.words() + 2);
@@ -215,7 +226,12 @@ fn without_child<A: Alloc + ?Sized>(alloc: &mut A, node: Term, slot: usize) -> *
     ptr
 }
 
-pub(super) fn trie_put<A: Alloc + ?Sized>(alloc: &mut A, map: HashMap, key: Term, value: Term) -> Term {
+pub(super) fn trie_put<A: Alloc + ?Sized>(
+    alloc: &mut A,
+    map: HashMap,
+    key: Term,
+    value: Term,
+) -> Term {
     let path = Path::new(key);
     let bit = path.bit();
     let at = slot(map.bitmap(), bit);
@@ -228,15 +244,25 @@ pub(super) fn trie_put<A: Alloc + ?Sized>(alloc: &mut A, map: HashMap, key: Term
             *root.add(2) |= bit;
             return Term::from_boxed_ptr(root);
         }
-        let Some((child, grown)) = put_below(alloc, map.children()[at], path.down(key), key, value) else { return map.term() };
+        let Some((child, grown)) = put_below(alloc, map.children()[at], path.down(key), key, value)
+        else {
+            return map.term();
+        };
         let root = with_child(alloc, map.term(), at, child);
         *root.add(1) += u64::from(grown);
         Term::from_boxed_ptr(root)
     }
 }
 
-/// What takes the place of `node` (a pair or an inner node) and whether there is a pair more; `None` when nothing changes.
-pub(super) fn put_below<A: Alloc + ?Sized>(alloc: &mut A, node: Term, path: Path, key: Term, value: Term) -> Option<(Term, bool)> {
+/// What takes the place of `node` (a pair or an inner node) and whether there is a pair more;
+/// `None` when nothing changes.
+pub(super) fn put_below<A: Alloc + ?Sized>(
+    alloc: &mut A,
+    node: Term,
+    path: Path,
+    key: Term,
+    value: Term,
+) -> Option<(Term, bool)> {
     if let Some(pair) = node.as_cons() {
         if pair.head() == key || equal_exact(pair.head(), key) {
             // The key that was there first stays.
@@ -261,12 +287,24 @@ pub(super) fn put_below<A: Alloc + ?Sized>(alloc: &mut A, node: Term, path: Path
 }
 
 /// Nodes down to where the paths of two pairs part.
-pub(super) fn part_ways<A: Alloc + ?Sized>(alloc: &mut A, one: Term, one_path: Path, other: Term, other_path: Path) -> Term {
+pub(super) fn part_ways<A: Alloc + ?Sized>(
+    alloc: &mut A,
+    one: Term,
+    one_path: Path,
+    other: Term,
+    other_path: Path,
+) -> Term {
     let key_of = |pair: Term| pair.as_cons().expect("leaves are pairs").head();
     let (bit, other_bit) = (one_path.bit(), other_path.bit());
     if bit == other_bit {
         assert!(one_path.level < 8000, "two keys cannot be told apart by any hash");
-        let child = part_ways(alloc, one, one_path.down(key_of(one)), other, other_path.down(key_of(other)));
+        let child = part_ways(
+            alloc,
+            one,
+            one_path.down(key_of(one)),
+            other,
+            other_path.down(key_of(other)),
+        );
         return inner_node(alloc, bit, &[child]);
     }
     let pairs = if bit < other_bit { [one, other] } else { [other, one] };
@@ -274,9 +312,15 @@ pub(super) fn part_ways<A: Alloc + ?Sized>(alloc: &mut A, one: Term, one_path: P
 }
 
 /// `key` is in the map, at the end of `path` from the root.
-pub(super) fn trie_remove<A: Alloc + ?Sized>(alloc: &mut A, map: HashMap, path: Path, key: Term) -> Term {
+pub(super) fn trie_remove<A: Alloc + ?Sized>(
+    alloc: &mut A,
+    map: HashMap,
+    path: Path,
+    key: Term,
+) -> Term {
     if map.size() - 1 <= FlatMap::SIZE_MAX {
-        let mut pairs: Vec<(Term, Term)> = iter(map.term()).filter(|&(other, _)| !equal_exact(other, key)).collect();
+        let mut pairs: Vec<(Term, Term)> =
+            iter(map.term()).filter(|&(other, _)| !equal_exact(other, key)).collect();
         pairs.sort_by(|a, b| compare_exact(a.0, b.0));
         return flat_from_sorted(alloc, &pairs);
     }
@@ -297,8 +341,14 @@ pub(super) fn trie_remove<A: Alloc + ?Sized>(alloc: &mut A, map: HashMap, path: 
     }
 }
 
-/// What takes the place of `node`, which holds `key`. A node left with a single pair gives way to it.
-fn remove_below<A: Alloc + ?Sized>(alloc: &mut A, node: Term, path: Path, key: Term) -> Option<Term> {
+/// What takes the place of `node`, which holds `key`. A node left with a single pair gives way to
+/// it.
+fn remove_below<A: Alloc + ?Sized>(
+    alloc: &mut A,
+    node: Term,
+    path: Path,
+    key: Term,
+) -> Option<Term> {
     if node.is_cons() {
         return None;
     }

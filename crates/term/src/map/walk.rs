@@ -1,11 +1,12 @@
-//! Walking through a map: iterators, lists of pairs, keys and values, batches for iterators of Erlang code.
+//! Walking through a map: iterators, lists of pairs, keys and values, batches for iterators of
+//! Erlang code.
 
+use super::trie::{LEVEL_BITS, hash_map, node_parts, slot};
 use crate::alloc::Alloc;
 use crate::boxed::HashMap;
 use crate::release::{self, Release};
 use crate::stop;
 use crate::word::{Header, Subtag, Term};
-use super::trie::{LEVEL_BITS, hash_map, node_parts, slot};
 
 /// Where a list of tuples of pairs is written.
 struct PairList {
@@ -26,7 +27,8 @@ impl PairList {
     /// No more pairs are written than the list is for.
     #[inline]
     unsafe fn push(&mut self, key: Term, value: Term) {
-        // SAFETY: there is room for a cell and a pair, by the caller's word; the last cell's tail is written at the end.
+        // SAFETY: there is room for a cell and a pair, by the caller's word; the last cell's tail
+        // is written at the end.
         unsafe {
             let pair = self.cell.add(2);
             *pair = Header::new(Subtag::Tuple, 2).0;
@@ -64,7 +66,11 @@ impl PairList {
 }
 
 /// A list of tuples of the pairs, in their order, with `tail` behind them.
-pub fn pair_list<A: Alloc + ?Sized>(alloc: &mut A, pairs: impl ExactSizeIterator<Item = (Term, Term)>, tail: Term) -> Term {
+pub fn pair_list<A: Alloc + ?Sized>(
+    alloc: &mut A,
+    pairs: impl ExactSizeIterator<Item = (Term, Term)>,
+    tail: Term,
+) -> Term {
     let count = pairs.len();
     if count == 0 {
         return tail;
@@ -77,8 +83,8 @@ pub fn pair_list<A: Alloc + ?Sized>(alloc: &mut A, pairs: impl ExactSizeIterator
     }
 }
 
-/// Whether lists of a hash map's pairs have the order opposite to that of [`iter`]: so it was before
-/// OTP 29.
+/// Whether lists of a hash map's pairs have the order opposite to that of [`iter`]: so it was
+/// before OTP 29.
 fn lists_are_opposite() -> bool {
     release::current() < Release::R29
 }
@@ -150,8 +156,9 @@ impl Iterator for TrieIter<'_> {
 /// Levels of a trie that a path of [`batch`] tells apart; what lies deeper is visited together.
 const PATH_LEVELS: u32 = 13;
 
-/// Pairs of a hash map from `path` on (0 is the start), at least `count` of them if there are as many, and
-/// the path of what comes next. A path is the branch at each level, four bits each, the root's lowest.
+/// Pairs of a hash map from `path` on (0 is the start), at least `count` of them if there are as
+/// many, and the path of what comes next. A path is the branch at each level, four bits each, the
+/// root's lowest.
 pub fn batch(map: HashMap, path: u64, count: usize) -> (Vec<(Term, Term)>, Option<u64>) {
     batch_in(map, path, count, false)
 }
@@ -180,15 +187,14 @@ struct Batch {
 }
 
 impl Batch {
-    /// `from`: where to start below `node`, when not at its first child. `above`: the path to `node`.
+    /// `from`: where to start below `node`, when not at its first child. `above`: the path to
+    /// `node`.
     fn below(&mut self, node: Term, from: Option<u64>, above: u64, level: u32) -> Option<u64> {
         const LAST_BRANCH: u64 = 15;
         let (bitmap, children) = node_parts(node);
         let first = from.map_or(0, |path| path & 0xf);
-        let in_order = match self.opposite {
-            true => u64::from((bitmap as u16).reverse_bits()),
-            false => bitmap,
-        };
+        let in_order =
+            if self.opposite { u64::from((bitmap as u16).reverse_bits()) } else { bitmap };
         let mut left = in_order & (!0 << first);
         while left != 0 {
             let step = u64::from(left.trailing_zeros());

@@ -13,7 +13,10 @@ pub struct Random(pub u64);
 impl Random {
     /// Seeded by `SWARMRT_TEST_SEED`, or a constant.
     pub fn new() -> Random {
-        let seed = std::env::var("SWARMRT_TEST_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(20_240_601);
+        let seed = std::env::var("SWARMRT_TEST_SEED")
+            .ok()
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(20_240_601);
         Random(seed)
     }
     pub fn next(&mut self) -> u64 {
@@ -38,7 +41,8 @@ impl Random {
 #[derive(Clone, Copy)]
 pub struct Shape {
     pub depth: usize,
-    /// Atoms and identifiers within maps of more than 32 keys: OTP orders those as no other machine can.
+    /// Atoms and identifiers within maps of more than 32 keys: OTP orders those as no other machine
+    /// can.
     pub opaque_keys: bool,
     pub identifiers: bool,
 }
@@ -63,7 +67,8 @@ pub fn term(random: &mut Random, heap: &mut FragmentHeap, shape: Shape) -> Term 
         }
         8 => {
             let len = random.below(12);
-            let bytes: Vec<u8> = (0..len).map(|_| random.pick(&[0, 1, 97, 98, 255, 200, 34, 10])).collect();
+            let bytes: Vec<u8> =
+                (0..len).map(|_| random.pick(&[0, 1, 97, 98, 255, 200, 34, 10])).collect();
             heap.byte_list(&bytes, Term::NIL)
         }
         9 => flat_map(random, heap, inner),
@@ -78,7 +83,8 @@ fn terms(random: &mut Random, heap: &mut FragmentHeap, shape: Shape, max: usize)
 
 fn flat_map(random: &mut Random, heap: &mut FragmentHeap, shape: Shape) -> Term {
     let count = random.below(6);
-    let pairs: Vec<(Term, Term)> = (0..count).map(|_| (term(random, heap, shape), term(random, heap, shape))).collect();
+    let pairs: Vec<(Term, Term)> =
+        (0..count).map(|_| (term(random, heap, shape), term(random, heap, shape))).collect();
     map::from_pairs(heap, &pairs)
 }
 
@@ -86,9 +92,14 @@ fn flat_map(random: &mut Random, heap: &mut FragmentHeap, shape: Shape) -> Term 
 fn hash_map(random: &mut Random, heap: &mut FragmentHeap, shape: Shape) -> Term {
     let keys = Shape { depth: 1, opaque_keys: false, identifiers: false };
     let count = 33 + random.below(10);
-    let mut pairs: Vec<(Term, Term)> = (0..count as i64).map(|key| (Term::small(key), Term::small(random.below(2) as i64))).collect();
+    let mut pairs: Vec<(Term, Term)> = (0..count as i64)
+        .map(|key| (Term::small(key), Term::small(random.below(2) as i64)))
+        .collect();
     for _ in 0..random.below(5) {
-        pairs.push((term(random, heap, keys), term(random, heap, Shape { depth: shape.depth.min(1), ..shape })));
+        pairs.push((
+            term(random, heap, keys),
+            term(random, heap, Shape { depth: shape.depth.min(1), ..shape }),
+        ));
     }
     map::from_pairs(heap, &pairs)
 }
@@ -99,7 +110,8 @@ pub fn integer(random: &mut Random, heap: &mut FragmentHeap) -> Term {
         3 => Term::small(random.below(600) as i64 - 300),
         4 => {
             let edge = 1i128 << random.pick(&[7, 8, 27, 28, 31, 32, 53, 59, 60, 61, 62, 63, 64]);
-            let value = (edge + random.below(3) as i128 - 1) * if random.chance(2) { 1 } else { -1 };
+            let value =
+                (edge + random.below(3) as i128 - 1) * if random.chance(2) { 1 } else { -1 };
             heap.big(value < 0, &[value.unsigned_abs() as u64, (value.unsigned_abs() >> 64) as u64])
         }
         5 => heap.int(random.next() as i64),
@@ -107,7 +119,8 @@ pub fn integer(random: &mut Random, heap: &mut FragmentHeap) -> Term {
         _ => {
             let most = if random.chance(10) { 40 } else { 4 };
             let count = 1 + random.below(most);
-            let digits: Vec<u64> = (0..count).map(|_| if random.chance(3) { 0 } else { random.next() }).collect();
+            let digits: Vec<u64> =
+                (0..count).map(|_| if random.chance(3) { 0 } else { random.next() }).collect();
             heap.big(random.chance(2), &digits)
         }
     }
@@ -117,7 +130,9 @@ pub fn float_value(random: &mut Random) -> f64 {
     let value = match random.below(9) {
         0 | 1 => random.below(5) as f64 - 2.0,
         2 => random.below(1000) as f64 / 8.0,
-        3 => 2f64.powi(random.pick(&[31, 52, 53, 54, 59, 60, 61, 62, 63, 64, 65, 100, 1023, -1, -1022, -1074])),
+        3 => 2f64.powi(
+            random.pick(&[31, 52, 53, 54, 59, 60, 61, 62, 63, 64, 65, 100, 1023, -1, -1022, -1074]),
+        ),
         4 => random.next() as f64,
         5 => (random.next() as i64) as f64 * 1.5,
         6 => 10f64.powi(random.below(60) as i32 - 30),
@@ -133,8 +148,23 @@ pub fn float(random: &mut Random, heap: &mut FragmentHeap) -> Term {
 }
 
 pub fn atom(random: &mut Random) -> Term {
-    let names =
-        ["a", "b", "ab", "true", "ok", "", "A b", "don't", "back\\slash", "åäö", "smörgås", "日本", "a_very_long_atom_name", "a_very_long_atom_namf", "a_very"];
+    let names = [
+        "a",
+        "b",
+        "ab",
+        "true",
+        "ok",
+        "",
+        "A b",
+        "don't",
+        "back\\slash",
+        "åäö",
+        "smörgås",
+        "日本",
+        "a_very_long_atom_name",
+        "a_very_long_atom_namf",
+        "a_very",
+    ];
     Term::atom(Atom::new(random.pick(&names)))
 }
 
@@ -146,7 +176,9 @@ pub fn bitstring(random: &mut Random, heap: &mut FragmentHeap) -> Term {
         _ => random.below(100),
     };
     let ascii = random.chance(3);
-    let bytes: Vec<u8> = (0..len).map(|_| if ascii { 97 + random.below(4) as u8 } else { random.next() as u8 }).collect();
+    let bytes: Vec<u8> = (0..len)
+        .map(|_| if ascii { 97 + random.below(4) as u8 } else { random.next() as u8 })
+        .collect();
     let whole = heap.binary(&bytes);
     if random.chance(2) || len == 0 {
         return whole;
@@ -163,15 +195,29 @@ fn identifier(random: &mut Random, heap: &mut FragmentHeap) -> Term {
     let creation = 1 + random.below(3) as u32;
     let n = random.below(3) as u64;
     match random.below(8) {
-        0 => Term::pid(swarmrt_term::node::pid_data(random.below(4) as u32 + 100, random.below(3) as u32).expect("small")),
+        0 => Term::pid(
+            swarmrt_term::node::pid_data(random.below(4) as u32 + 100, random.below(3) as u32)
+                .expect("small"),
+        ),
         1 => Term::port(random.below(5) as u64),
         2 => heap.local_ref(random.next() >> random.below(40), random.below(1 << 18) as u32),
         3 => heap.external(Subtag::ExternalPid, node, creation, &[n, 1]),
         4 => heap.external(Subtag::ExternalPort, node, creation, &[n, u64::from(random.chance(2))]),
         5 => heap.external(Subtag::ExternalRef, node, creation, &[n, 2, 3]),
-        6 => heap.export_fun(Interning.export(Atom::new(random.pick(&["m", "lists"])), Atom::new("map"), n as u32)),
+        6 => heap.export_fun(Interning.export(
+            Atom::new(random.pick(&["m", "lists"])),
+            Atom::new("map"),
+            n as u32,
+        )),
         _ => {
-            let identity = FunIdentity { module: Atom::new("m"), index: n as u32, old_index: 7, old_uniq: 123_456 + n as u32, uniq: [3; 16], arity: 2 };
+            let identity = FunIdentity {
+                module: Atom::new("m"),
+                index: n as u32,
+                old_index: 7,
+                old_uniq: 123_456 + n as u32,
+                uniq: [3; 16],
+                arity: 2,
+            };
             let free: Vec<Term> = (0..random.below(3)).map(|_| integer(random, heap)).collect();
             heap.fun(Interning.fun(identity, free.len() as u32), 2, 5, &free)
         }
@@ -185,12 +231,13 @@ pub struct Answer {
     pub stdout: Vec<u8>,
 }
 
-/// Lets OTP evaluate `functions`, which must define `answer(Blobs) -> iodata()`, on `blobs`. `None` when
-/// `escript` is not installed.
+/// Lets OTP evaluate `functions`, which must define `answer(Blobs) -> iodata()`, on `blobs`. `None`
+/// when `escript` is not installed.
 pub fn ask(name: &str, functions: &str, blobs: &[Vec<u8>]) -> Option<Answer> {
     let folder = std::env::temp_dir().join(format!("swarmrt-term-{name}-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("a temporary folder");
-    let (script, input, output) = (folder.join("ask.escript"), folder.join("input"), folder.join("output"));
+    let (script, input, output) =
+        (folder.join("ask.escript"), folder.join("input"), folder.join("output"));
     let mut bytes = Vec::new();
     for blob in blobs {
         bytes.extend((blob.len() as u32).to_be_bytes());
@@ -209,7 +256,12 @@ pub fn ask(name: &str, functions: &str, blobs: &[Vec<u8>]) -> Option<Answer> {
         eprintln!("skipped: no escript");
         return None;
     };
-    assert!(result.status.success(), "escript failed: {}{}", String::from_utf8_lossy(&result.stdout), String::from_utf8_lossy(&result.stderr));
+    assert!(
+        result.status.success(),
+        "escript failed: {}{}",
+        String::from_utf8_lossy(&result.stdout),
+        String::from_utf8_lossy(&result.stderr)
+    );
     let file = std::fs::read(&output).expect("read the output");
     std::fs::remove_dir_all(&folder).expect("remove the temporary folder");
     Some(Answer { file, stdout: result.stdout })

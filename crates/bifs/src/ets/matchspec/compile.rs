@@ -1,14 +1,15 @@
 //! From terms to programs.
 
+use super::{Clause, CompileError, Dialect, Errors, Expr, Pattern, Program};
 use crate::ets::object::OwnedTerm;
 use smallvec::{SmallVec, smallvec};
 use std::ops::RangeInclusive;
-use super::{Clause, CompileError, Dialect, Errors, Expr, Pattern, Program};
 use swarmrt_machine::Vm;
-use swarmrt_term::{Atom, Mfa, Term, am, atom, map, print, release, stop};
 use swarmrt_term::release::Release;
+use swarmrt_term::{Atom, Mfa, Term, am, atom, map, print, release, stop};
 
-/// Levels of tuples, lists and maps within each other: compiling, running and dropping a program recurse so deep.
+/// Levels of tuples, lists and maps within each other: compiling, running and dropping a program
+/// recurse so deep.
 pub(super) const NESTING_MAX: usize = 500;
 
 /// The elements of a list, and what stands in place of its end.
@@ -22,11 +23,12 @@ pub(super) fn list_parts(list: Term) -> (Vec<Term>, Term) {
     (elements, rest)
 }
 
-/// Whether a term is nested in more than so many levels. Recurses as deep, without memory for it: a specification that
-/// is given as a term is compiled for each call.
+/// Whether a term is nested in more than so many levels. Recurses as deep, without memory for it: a
+/// specification that is given as a term is compiled for each call.
 pub(super) fn is_deeper(term: Term, levels: usize) -> bool {
     stop::step();
-    let inside = |child: Term| !child.is_immediate() && (levels == 0 || is_deeper(child, levels - 1));
+    let inside =
+        |child: Term| !child.is_immediate() && (levels == 0 || is_deeper(child, levels - 1));
     if term.is_cons() {
         let mut rest = term;
         while let Some(cell) = rest.as_cons() {
@@ -44,18 +46,23 @@ pub(super) fn is_deeper(term: Term, levels: usize) -> bool {
     }
 }
 
-/// The number of a variable's name: `'$7'`. One that begins with a zero is an atom, and as in OTP numbers wrap around.
+/// The number of a variable's name: `'$7'`. One that begins with a zero is an atom, and as in OTP
+/// numbers wrap around.
 fn variable_number(term: Term) -> Option<u32> {
     let digits = term.as_atom()?.name().strip_prefix('$')?.as_bytes();
-    let is_number = digits == b"0" || matches!(digits, [b'1'..=b'9', rest @ ..] if rest.iter().all(u8::is_ascii_digit));
+    let is_number = digits == b"0"
+        || matches!(digits, [b'1'..=b'9', rest @ ..] if rest.iter().all(u8::is_ascii_digit));
     if !is_number {
         return None;
     }
-    let number = digits.iter().fold(0i32, |number, &digit| number.wrapping_mul(10).wrapping_add(i32::from(digit - b'0')));
+    let number = digits
+        .iter()
+        .fold(0i32, |number, &digit| number.wrapping_mul(10).wrapping_add(i32::from(digit - b'0')));
     u32::try_from(number).ok()
 }
 
-/// The numbers of a head's variables, which is not nested more deeply than [`NESTING_MAX`]: as often as they occur.
+/// The numbers of a head's variables, which is not nested more deeply than [`NESTING_MAX`]: as
+/// often as they occur.
 pub(super) fn collect_variables(head: Term, found: &mut Variables) {
     stop::step();
     if let Some(number) = variable_number(head) {
@@ -74,7 +81,8 @@ pub(super) fn collect_variables(head: Term, found: &mut Variables) {
     }
 }
 
-/// Whether a pattern, which is not nested more deeply than [`NESTING_MAX`], has neither variables nor `_`.
+/// Whether a pattern, which is not nested more deeply than [`NESTING_MAX`], has neither variables
+/// nor `_`.
 pub(super) fn is_constant(term: Term) -> bool {
     stop::step();
     if term.is_cons() {
@@ -128,7 +136,11 @@ impl Compiler {
         }
         if let Some(number) = variable_number(term) {
             let variable = self.slot(number).expect("all variables of the head were collected");
-            return if std::mem::replace(&mut self.bound[variable], true) { Pattern::Same(variable) } else { Pattern::Bind(variable) };
+            return if std::mem::replace(&mut self.bound[variable], true) {
+                Pattern::Same(variable)
+            } else {
+                Pattern::Bind(variable)
+            };
         }
         if is_constant(term) {
             return Pattern::Constant(term);
@@ -139,7 +151,9 @@ impl Compiler {
             return Pattern::List(elements, Box::new(self.pattern(tail)));
         }
         if let Some(tuple) = term.as_tuple() {
-            return Pattern::Tuple(tuple.elements().iter().map(|&element| self.pattern(element)).collect());
+            return Pattern::Tuple(
+                tuple.elements().iter().map(|&element| self.pattern(element)).collect(),
+            );
         }
         let pairs = map::iter(term)
             .map(|(key, value)| {
@@ -196,7 +210,11 @@ impl Compiler {
             return Expr::Variables;
         }
         if term.is_map() {
-            return Expr::Map(map::iter(term).map(|(key, value)| (self.expression(key), self.expression(value))).collect());
+            return Expr::Map(
+                map::iter(term)
+                    .map(|(key, value)| (self.expression(key), self.expression(value)))
+                    .collect(),
+            );
         }
         let Some(tuple) = term.as_tuple() else { return Expr::Constant(term) };
         let elements = tuple.elements();
@@ -205,8 +223,13 @@ impl Compiler {
                 let inner = inner.as_tuple().expect("just tested");
                 Expr::Tuple(self.expressions(inner.elements()))
             }
-            [name, ref args @ ..] if name.is_atom() && variable_number(name).is_none() => self.call(name.as_atom().expect("just tested"), args, term),
-            _ => self.wrong(format!("{} is neither a function call, nor a tuple (tuples are written {{{{ ... }}}}).", print::display(term))),
+            [name, ref args @ ..] if name.is_atom() && variable_number(name).is_none() => {
+                self.call(name.as_atom().expect("just tested"), args, term)
+            }
+            _ => self.wrong(format!(
+                "{} is neither a function call, nor a tuple (tuples are written {{{{ ... }}}}).",
+                print::display(term)
+            )),
         }
     }
 
@@ -222,12 +245,18 @@ impl Compiler {
             "const" => {
                 return match *arguments {
                     [value] => Expr::Constant(value),
-                    _ => self.wrong(format!("Special form 'const' called with more than one argument in {}.", print::display(whole))),
+                    _ => self.wrong(format!(
+                        "Special form 'const' called with more than one argument in {}.",
+                        print::display(whole)
+                    )),
                 };
             }
             form @ ("and" | "or" | "andalso" | "orelse") => {
                 if arguments.is_empty() {
-                    return self.wrong(format!("Special form '{form}' called without arguments in {}.", print::display(whole)));
+                    return self.wrong(format!(
+                        "Special form '{form}' called without arguments in {}.",
+                        print::display(whole)
+                    ));
                 }
                 let args = self.expressions(arguments);
                 return match form {
@@ -238,7 +267,10 @@ impl Compiler {
                 };
             }
             "self" if arity > 0 => {
-                return self.wrong(format!("Special form 'self' called with arguments in {}.", print::display(whole)));
+                return self.wrong(format!(
+                    "Special form 'self' called with arguments in {}.",
+                    print::display(whole)
+                ));
             }
             form => {
                 if let Some(special) = TRACE_FORMS.iter().find(|special| special.name == form) {
@@ -253,9 +285,17 @@ impl Compiler {
             _ => is_guard_function(name.name(), arity).then_some(true),
         };
         match allowed {
-            None => return self.wrong(format!("Function {}/{arity} does_not_exist.", print::display(Term::atom(name)))),
+            None => {
+                return self.wrong(format!(
+                    "Function {}/{arity} does_not_exist.",
+                    print::display(Term::atom(name))
+                ));
+            }
             Some(false) => {
-                return self.wrong(format!("Function {}/{arity} cannot be called in this context.", print::display(Term::atom(name))));
+                return self.wrong(format!(
+                    "Function {}/{arity} cannot be called in this context.",
+                    print::display(Term::atom(name))
+                ));
             }
             Some(true) => {}
         }
@@ -268,7 +308,10 @@ impl Compiler {
                 let mfa = Mfa { module: am::ERLANG, function: name, arity: arity as u32 };
                 match self.vm.bifs.number(mfa) {
                     Some(number) => Expr::Call(self.vm.bifs.get(number), args),
-                    None => self.wrong(format!("Function {}/{arity} does_not_exist.", print::display(Term::atom(name)))),
+                    None => self.wrong(format!(
+                        "Function {}/{arity} does_not_exist.",
+                        print::display(Term::atom(name))
+                    )),
                 }
             }
         }
@@ -284,8 +327,13 @@ impl Compiler {
             return self.wrong(format!("Special form '{shown}' called in guard context."));
         }
         if !form.arity.contains(&arguments.len()) {
-            let how = if *form.arity.end() == 0 { "arguments" } else { "wrong number of arguments" };
-            return self.wrong(format!("Special form '{}' called with {how} in {}.", form.name, print::display(whole)));
+            let how =
+                if *form.arity.end() == 0 { "arguments" } else { "wrong number of arguments" };
+            return self.wrong(format!(
+                "Special form '{}' called with {how} in {}.",
+                form.name,
+                print::display(whole)
+            ));
         }
         let mut args = self.expressions(arguments);
         match (form.name, args.pop()) {
@@ -339,18 +387,21 @@ fn is_guard_function(name: &str, arity: usize) -> bool {
     let since = match (name, arity) {
         ("self" | "node", 0) => Release::R25,
         (
-            "is_atom" | "is_float" | "is_integer" | "is_list" | "is_number" | "is_pid" | "is_port" | "is_reference" | "is_tuple" | "is_map" | "is_binary"
-            | "is_function" | "not" | "abs" | "hd" | "length" | "node" | "round" | "size" | "bit_size" | "byte_size" | "map_size" | "tl" | "trunc" | "float"
-            | "+" | "-" | "bnot",
+            "is_atom" | "is_float" | "is_integer" | "is_list" | "is_number" | "is_pid" | "is_port"
+            | "is_reference" | "is_tuple" | "is_map" | "is_binary" | "is_function" | "not" | "abs"
+            | "hd" | "length" | "node" | "round" | "size" | "bit_size" | "byte_size" | "map_size"
+            | "tl" | "trunc" | "float" | "+" | "-" | "bnot",
             1,
         ) => Release::R25,
         (
-            "element" | "map_get" | "is_map_key" | "binary_part" | "+" | "-" | "*" | "/" | "div" | "rem" | "band" | "bor" | "bxor" | "bsl" | "bsr" | ">" | ">="
-            | "<" | "=<" | "=:=" | "==" | "=/=" | "/=" | "xor",
+            "element" | "map_get" | "is_map_key" | "binary_part" | "+" | "-" | "*" | "/" | "div"
+            | "rem" | "band" | "bor" | "bxor" | "bsl" | "bsr" | ">" | ">=" | "<" | "=<" | "=:="
+            | "==" | "=/=" | "/=" | "xor",
             2,
         ) => Release::R25,
         ("is_record" | "binary_part", 3) => Release::R25,
-        ("is_bitstring" | "is_boolean" | "tuple_size" | "ceil" | "floor", 1) | ("is_function" | "max" | "min", 2) => Release::R26,
+        ("is_bitstring" | "is_boolean" | "tuple_size" | "ceil" | "floor", 1)
+        | ("is_function" | "max" | "min", 2) => Release::R26,
         ("is_integer", 3) => Release::R29,
         _ => return false,
     };
@@ -358,7 +409,11 @@ fn is_guard_function(name: &str, arity: usize) -> bool {
 }
 
 /// Compiles a specification.
-pub fn compile(vm: &'static Vm, specification: Term, dialect: Dialect) -> Result<Program, CompileError> {
+pub fn compile(
+    vm: &'static Vm,
+    specification: Term,
+    dialect: Dialect,
+) -> Result<Program, CompileError> {
     if is_deeper(specification, NESTING_MAX) {
         return Err(CompileError::TooDeep);
     }
@@ -367,23 +422,39 @@ pub fn compile(vm: &'static Vm, specification: Term, dialect: Dialect) -> Result
     if !source.term.is_cons() {
         return Err(one("Match programs are not in a list."));
     }
-    let list = source.term.list_to_vec().ok_or_else(|| one("Match programs are not in a proper list."))?;
+    let list =
+        source.term.list_to_vec().ok_or_else(|| one("Match programs are not in a proper list."))?;
     let mut clauses = Vec::with_capacity(list.len());
     for clause in list {
-        let parts = clause.as_tuple().filter(|parts| parts.arity() == 3).ok_or_else(|| one("Match program part is not a tuple of arity 3."))?;
+        let parts = clause
+            .as_tuple()
+            .filter(|parts| parts.arity() == 3)
+            .ok_or_else(|| one("Match program part is not a tuple of arity 3."))?;
         let (head, guards, body) = (parts.get(0), parts.get(1), parts.get(2));
         let mut compiler = Compiler::new(vm, dialect, head);
         let count = compiler.variables.len();
-        if dialect == Dialect::Trace && !head.is_list() && head.as_tuple().is_none() && head != Term::atom(am::UNDERSCORE) && variable_number(head).is_none() {
+        if dialect == Dialect::Trace
+            && !head.is_list()
+            && head.as_tuple().is_none()
+            && head != Term::atom(am::UNDERSCORE)
+            && variable_number(head).is_none()
+        {
             return Err(one("Match head is invalid in this context."));
         }
         if dialect == Dialect::Trace && head.is_cons() && head.list_len().is_none() {
-            return Err(one(&format!("Match expression part {} is not a proper list.", print::display(head))));
+            return Err(one(&format!(
+                "Match expression part {} is not a proper list.",
+                print::display(head)
+            )));
         }
         let pattern = match head.as_tuple().filter(|_| dialect == Dialect::Trace) {
             // Arguments are a list, and a tuple of them is as good.
             Some(arguments) => {
-                let arguments = arguments.elements().iter().map(|&argument| compiler.pattern(argument)).collect();
+                let arguments = arguments
+                    .elements()
+                    .iter()
+                    .map(|&argument| compiler.pattern(argument))
+                    .collect();
                 Pattern::List(arguments, Box::new(Pattern::Constant(Term::NIL)))
             }
             None => compiler.pattern(head),
@@ -405,7 +476,11 @@ pub fn compile(vm: &'static Vm, specification: Term, dialect: Dialect) -> Result
 }
 
 /// Compiles `[{Pattern, [], [Result]}]`, as the short forms of `ets` mean it.
-pub fn compile_pattern(vm: &'static Vm, pattern: Term, result: Expr) -> Result<Program, CompileError> {
+pub fn compile_pattern(
+    vm: &'static Vm,
+    pattern: Term,
+    result: Expr,
+) -> Result<Program, CompileError> {
     /// The list and the tuple around the pattern.
     const LEVELS_AROUND: usize = 2;
     if is_deeper(pattern, NESTING_MAX - LEVELS_AROUND) {
@@ -419,7 +494,12 @@ pub fn compile_pattern(vm: &'static Vm, pattern: Term, result: Expr) -> Result<P
     }
     let variables = compiler.variables.len();
     let clause = Clause { head, guards: Vec::new(), body: vec![result], variables };
-    Ok(Program { clauses: vec![clause], dialect: Dialect::Table, variables_max: variables, _source: source })
+    Ok(Program {
+        clauses: vec![clause],
+        dialect: Dialect::Table,
+        variables_max: variables,
+        _source: source,
+    })
 }
 
 #[cfg(test)]
@@ -457,7 +537,9 @@ mod tests {
         let mut found = Variables::new();
         collect_variables(pattern, &mut found);
         assert_eq!(found[..], [1, 30, 2, 1]);
-        for (term, constant) in [(tail, false), (value, false), (Term::atom(am::UNDERSCORE), false), (Term::NIL, true)] {
+        for (term, constant) in
+            [(tail, false), (value, false), (Term::atom(am::UNDERSCORE), false), (Term::NIL, true)]
+        {
             let within = heap.tuple(&[Term::NIL, term]);
             assert_eq!((is_constant(term), is_constant(within)), (constant, constant));
         }

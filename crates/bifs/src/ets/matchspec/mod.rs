@@ -1,8 +1,9 @@
 //! Match specifications: compiled once, then run on every object.
 //!
-//! See "Match Specifications in Erlang" in the ERTS User's Guide. A clause's head becomes a [`Pattern`], guards and
-//! body become [`Expr`]essions. Variables are numbered in the order of their names' numbers. Terms that guards
-//! work on stay where the object lives; what a body returns is copied to the process.
+//! See "Match Specifications in Erlang" in the ERTS User's Guide. A clause's head becomes a
+//! [`Pattern`], guards and body become [`Expr`]essions. Variables are numbered in the order of
+//! their names' numbers. Terms that guards work on stay where the object lives; what a body returns
+//! is copied to the process.
 
 mod compile;
 mod pattern;
@@ -58,7 +59,8 @@ pub enum Expr {
     OrElse(Vec<Expr>),
     /// A tracing function: its effect is the tracer's business.
     Trace(Vec<Expr>, Term),
-    /// `set_seq_token`, which only says here what the part is that it would set: which part, the value.
+    /// `set_seq_token`, which only says here what the part is that it would set: which part, the
+    /// value.
     SetSeqToken(Box<(Expr, Expr)>),
     GetSeqToken,
     IsSeqTrace,
@@ -69,7 +71,8 @@ pub enum Expr {
     /// `{return_trace}` or `{exception_trace}`, by name.
     Returns(Atom),
     ProcessDump,
-    /// `{get_tcw}`, or `{set_tcw, Expr}`, which changes nothing where a specification is only tested.
+    /// `{get_tcw}`, or `{set_tcw, Expr}`, which changes nothing where a specification is only
+    /// tested.
     ControlWord(Option<Box<Expr>>),
 }
 
@@ -86,11 +89,17 @@ impl Clause {
         let asks = |name: Atom| {
             self.body.iter().any(|expr| match expr {
                 Expr::Returns(asked) => *asked == name,
-                Expr::Message(message) => matches!(**message, Expr::Returns(asked) if asked == name),
+                Expr::Message(message) => {
+                    matches!(**message, Expr::Returns(asked) if asked == name)
+                }
                 _ => false,
             })
         };
-        [atom!("return_trace"), atom!("exception_trace")].into_iter().filter(|&name| asks(name)).map(Term::atom).collect()
+        [atom!("return_trace"), atom!("exception_trace")]
+            .into_iter()
+            .filter(|&name| asks(name))
+            .map(Term::atom)
+            .collect()
     }
 }
 
@@ -120,7 +129,12 @@ pub enum CompileError {
 
 impl Program {
     /// Finds the first clause that the term matches.
-    fn clause_for<R>(&self, p: &mut Process, term: Term, then: impl FnOnce(&mut Run<'_>, &Clause) -> R) -> Option<R> {
+    fn clause_for<R>(
+        &self,
+        p: &mut Process,
+        term: Term,
+        then: impl FnOnce(&mut Run<'_>, &Clause) -> R,
+    ) -> Option<R> {
         let mut few = [Term::NIL; 8];
         let mut many = Vec::new();
         let variables = if self.variables_max <= few.len() {
@@ -133,7 +147,12 @@ impl Program {
             if !clause.head.matches(term, variables) {
                 continue;
             }
-            let mut run = Run { p, subject: term, variables: &variables[..clause.variables], dialect: self.dialect };
+            let mut run = Run {
+                p,
+                subject: term,
+                variables: &variables[..clause.variables],
+                dialect: self.dialect,
+            };
             if run.guards_hold(&clause.guards) {
                 return Some(then(&mut run, clause));
             }
@@ -163,11 +182,17 @@ impl Program {
                 is_key_of_whole(key, keypos)
                     || match clause.head.key_pattern(keypos) {
                         Some(pattern) => rebuilds(key, pattern),
-                        None => clause.head.constant_key(keypos).is_some_and(|constant| rebuilds_constant(key, constant)),
+                        None => clause
+                            .head
+                            .constant_key(keypos)
+                            .is_some_and(|constant| rebuilds_constant(key, constant)),
                     }
             }),
-            Some(Expr::Constant(term)) => match (term.as_tuple(), clause.head.constant_key(keypos)) {
-                (Some(tuple), Some(key)) => tuple.elements().get(keypos).is_some_and(|&element| equal_exact(element, key)),
+            Some(Expr::Constant(term)) => match (term.as_tuple(), clause.head.constant_key(keypos))
+            {
+                (Some(tuple), Some(key)) => {
+                    tuple.elements().get(keypos).is_some_and(|&element| equal_exact(element, key))
+                }
                 _ => false,
             },
             _ => false,
@@ -179,7 +204,8 @@ impl Program {
 pub fn test(p: &mut Process, subject: Term, specification: Term, dialect: Dialect) -> BifResult {
     Ok(match compile(p.vm, specification, dialect) {
         Ok(program) => {
-            let run = program.clause_for(p, subject, |run, clause| (run.body(&clause.body), clause.returns()));
+            let run = program
+                .clause_for(p, subject, |run, clause| (run.body(&clause.body), clause.returns()));
             let (value, returns) = run.unwrap_or((Term::bool(false), Vec::new()));
             let returns = p.list(&returns);
             p.tuple(&[Term::atom(am::OK), value, returns, Term::NIL])
@@ -187,7 +213,9 @@ pub fn test(p: &mut Process, subject: Term, specification: Term, dialect: Dialec
         Err(error) => {
             let errors = match error {
                 CompileError::Invalid(errors) => errors,
-                CompileError::TooDeep => vec!["Match specification is nested too deeply.".to_owned()],
+                CompileError::TooDeep => {
+                    vec!["Match specification is nested too deeply.".to_owned()]
+                }
             };
             let errors: Vec<Term> = errors
                 .iter()
@@ -204,12 +232,17 @@ pub fn test(p: &mut Process, subject: Term, specification: Term, dialect: Dialec
 
 /// Whether an expression makes again what the pattern matched.
 fn rebuilds(expr: &Expr, pattern: &Pattern) -> bool {
-    let all = |exprs: &[Expr], patterns: &[Pattern]| exprs.len() == patterns.len() && exprs.iter().zip(patterns).all(|(expr, pattern)| rebuilds(expr, pattern));
+    let all = |exprs: &[Expr], patterns: &[Pattern]| {
+        exprs.len() == patterns.len()
+            && exprs.iter().zip(patterns).all(|(expr, pattern)| rebuilds(expr, pattern))
+    };
     match (expr, pattern) {
         (Expr::Variable(a), Pattern::Bind(b) | Pattern::Same(b)) => a == b,
         (_, Pattern::Constant(term)) => rebuilds_constant(expr, *term),
         (Expr::Tuple(exprs), Pattern::Tuple(patterns)) => all(exprs, patterns),
-        (Expr::List(exprs, end), Pattern::List(patterns, tail)) => all(exprs, patterns) && rebuilds(end, tail),
+        (Expr::List(exprs, end), Pattern::List(patterns, tail)) => {
+            all(exprs, patterns) && rebuilds(end, tail)
+        }
         _ => false,
     }
 }
@@ -217,12 +250,21 @@ fn rebuilds(expr: &Expr, pattern: &Pattern) -> bool {
 fn rebuilds_constant(expr: &Expr, constant: Term) -> bool {
     match expr {
         Expr::Constant(term) => equal_exact(*term, constant),
-        Expr::Tuple(exprs) => constant
-            .as_tuple()
-            .is_some_and(|tuple| tuple.arity() == exprs.len() && exprs.iter().zip(tuple.elements()).all(|(expr, &element)| rebuilds_constant(expr, element))),
+        Expr::Tuple(exprs) => constant.as_tuple().is_some_and(|tuple| {
+            tuple.arity() == exprs.len()
+                && exprs
+                    .iter()
+                    .zip(tuple.elements())
+                    .all(|(expr, &element)| rebuilds_constant(expr, element))
+        }),
         Expr::List(exprs, end) => {
             let (elements, tail) = list_parts(constant);
-            elements.len() == exprs.len() && exprs.iter().zip(elements).all(|(expr, element)| rebuilds_constant(expr, element)) && rebuilds_constant(end, tail)
+            elements.len() == exprs.len()
+                && exprs
+                    .iter()
+                    .zip(elements)
+                    .all(|(expr, element)| rebuilds_constant(expr, element))
+                && rebuilds_constant(end, tail)
         }
         _ => false,
     }
@@ -231,7 +273,9 @@ fn rebuilds_constant(expr: &Expr, constant: Term) -> bool {
 /// `{element, KeyPos, '$_'}`.
 fn is_key_of_whole(expr: &Expr, keypos: usize) -> bool {
     match expr {
-        Expr::Call(_, args) => matches!(&args[..], [Expr::Constant(position), Expr::Whole] if position.as_small() == Some(keypos as i64 + 1)),
+        Expr::Call(_, args) => {
+            matches!(&args[..], [Expr::Constant(position), Expr::Whole] if position.as_small() == Some(keypos as i64 + 1))
+        }
         _ => false,
     }
 }

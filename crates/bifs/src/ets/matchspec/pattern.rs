@@ -1,9 +1,9 @@
 //! Matching heads, and what a head says of the keys that can match.
 
-use std::cmp::Ordering;
 use super::Pattern;
-use swarmrt_term::{Term, compare, equal_exact, map};
+use std::cmp::Ordering;
 use swarmrt_term::compare::{Family, family};
+use swarmrt_term::{Term, compare, equal_exact, map};
 
 impl Pattern {
     /// Whether the term matches; binds variables.
@@ -15,9 +15,15 @@ impl Pattern {
                 true
             }
             Pattern::Same(variable) => equal_exact(variables[*variable], term),
-            Pattern::Constant(constant) => term == *constant || !constant.is_immediate() && equal_exact(*constant, term),
+            Pattern::Constant(constant) => {
+                term == *constant || !constant.is_immediate() && equal_exact(*constant, term)
+            }
             Pattern::Tuple(elements) => term.as_tuple().is_some_and(|tuple| {
-                tuple.arity() == elements.len() && elements.iter().zip(tuple.elements()).all(|(pattern, &element)| pattern.matches(element, variables))
+                tuple.arity() == elements.len()
+                    && elements
+                        .iter()
+                        .zip(tuple.elements())
+                        .all(|(pattern, &element)| pattern.matches(element, variables))
             }),
             Pattern::List(elements, tail) => {
                 let mut rest = term;
@@ -31,12 +37,16 @@ impl Pattern {
                 tail.matches(rest, variables)
             }
             Pattern::Map(pairs) => {
-                term.is_map() && pairs.iter().all(|(key, pattern)| map::get(term, *key).is_some_and(|value| pattern.matches(value, variables)))
+                term.is_map()
+                    && pairs.iter().all(|(key, pattern)| {
+                        map::get(term, *key).is_some_and(|value| pattern.matches(value, variables))
+                    })
             }
         }
     }
 
-    /// Where keys that match stand in term order, as far as the pattern says before its first open part.
+    /// Where keys that match stand in term order, as far as the pattern says before its first open
+    /// part.
     pub fn compare_prefix(&self, key: Term) -> Ordering {
         self.compare_open(key).0
     }
@@ -44,10 +54,14 @@ impl Pattern {
     /// The order, and whether what follows is open.
     fn compare_open(&self, key: Term) -> (Ordering, bool) {
         match self {
-            Pattern::Any | Pattern::Bind(_) | Pattern::Same(_) | Pattern::Map(_) => (Ordering::Equal, true),
+            Pattern::Any | Pattern::Bind(_) | Pattern::Same(_) | Pattern::Map(_) => {
+                (Ordering::Equal, true)
+            }
             Pattern::Constant(constant) => (compare(*constant, key), false),
             Pattern::Tuple(elements) => {
-                let Some(tuple) = key.as_tuple() else { return (Family::Tuple.cmp(&family(key)), false) };
+                let Some(tuple) = key.as_tuple() else {
+                    return (Family::Tuple.cmp(&family(key)), false);
+                };
                 match elements.len().cmp(&tuple.arity()) {
                     Ordering::Equal => {}
                     order => return (order, false),
@@ -63,7 +77,9 @@ impl Pattern {
             Pattern::List(elements, tail) => {
                 let mut rest = key;
                 for pattern in elements {
-                    let Some(cell) = rest.as_cons() else { return (Family::List.cmp(&family(rest)), false) };
+                    let Some(cell) = rest.as_cons() else {
+                        return (Family::List.cmp(&family(rest)), false);
+                    };
                     let (order, open) = pattern.compare_open(cell.head());
                     if open || order.is_ne() {
                         return (order, open);
@@ -94,7 +110,10 @@ impl Pattern {
     /// For a head without any variable.
     pub fn constant_key(&self, keypos: usize) -> Option<Term> {
         match self {
-            Pattern::Constant(term) => term.as_tuple().filter(|tuple| keypos < tuple.arity()).map(|tuple| tuple.get(keypos)),
+            Pattern::Constant(term) => term
+                .as_tuple()
+                .filter(|tuple| keypos < tuple.arity())
+                .map(|tuple| tuple.get(keypos)),
             _ => self.bound_key(keypos),
         }
     }

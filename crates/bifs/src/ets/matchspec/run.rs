@@ -1,7 +1,7 @@
 //! Evaluating guards and bodies.
 
-use crate::sequential;
 use super::{Dialect, Expr};
+use crate::sequential;
 use swarmrt_heap::copy_whole;
 use swarmrt_machine::Process;
 use swarmrt_term::{Alloc, Term, am, map};
@@ -30,16 +30,27 @@ impl Run<'_> {
             Expr::Whole => self.subject,
             Expr::Variables => self.p.list(self.variables),
             Expr::Tuple(elements) => {
-                let elements = elements.iter().map(|element| self.eval(element)).collect::<Result<Vec<_>, _>>()?;
+                let elements = elements.iter().map(|element| self.eval(element)).collect::<Result<
+                    Vec<_>,
+                    _,
+                >>(
+                )?;
                 self.p.tuple(&elements)
             }
             Expr::List(elements, tail) => {
-                let elements = elements.iter().map(|element| self.eval(element)).collect::<Result<Vec<_>, _>>()?;
+                let elements = elements.iter().map(|element| self.eval(element)).collect::<Result<
+                    Vec<_>,
+                    _,
+                >>(
+                )?;
                 let tail = self.eval(tail)?;
                 self.p.list_with_tail(&elements, tail)
             }
             Expr::Map(pairs) => {
-                let pairs = pairs.iter().map(|(key, value)| Ok((self.eval(key)?, self.eval(value)?))).collect::<Result<Vec<_>, _>>()?;
+                let pairs = pairs
+                    .iter()
+                    .map(|(key, value)| Ok((self.eval(key)?, self.eval(value)?)))
+                    .collect::<Result<Vec<_>, _>>()?;
                 map::from_pairs(self.p, &pairs)
             }
             Expr::Call(entry, args) => {
@@ -106,7 +117,11 @@ impl Run<'_> {
     }
 
     /// The last operand, whose value is that of the whole, unless one before it is `decisive`.
-    fn short_cut<'a>(&mut self, parts: &'a [Expr], decisive: bool) -> Result<Option<&'a Expr>, Failed> {
+    fn short_cut<'a>(
+        &mut self,
+        parts: &'a [Expr],
+        decisive: bool,
+    ) -> Result<Option<&'a Expr>, Failed> {
         let (last, parts) = parts.split_last().expect("there is an operand");
         for part in parts {
             if self.boolean(part)? == decisive {
@@ -130,11 +145,17 @@ impl Run<'_> {
                 })
             }
             Expr::Tuple(elements) => {
-                let elements = elements.iter().map(|element| self.build(element)).collect::<Result<Vec<_>, _>>()?;
+                let elements = elements
+                    .iter()
+                    .map(|element| self.build(element))
+                    .collect::<Result<Vec<_>, _>>()?;
                 self.p.tuple(&elements)
             }
             Expr::List(elements, tail) => {
-                let elements = elements.iter().map(|element| self.build(element)).collect::<Result<Vec<_>, _>>()?;
+                let elements = elements
+                    .iter()
+                    .map(|element| self.build(element))
+                    .collect::<Result<Vec<_>, _>>()?;
                 let tail = self.build(tail)?;
                 self.p.list_with_tail(&elements, tail)
             }
@@ -151,11 +172,13 @@ impl Run<'_> {
     }
 
     pub(super) fn guards_hold(&mut self, guards: &[Expr]) -> bool {
-        guards.iter().all(|guard| matches!(self.eval(guard), Ok(value) if value == Term::bool(true)))
+        guards
+            .iter()
+            .all(|guard| matches!(self.eval(guard), Ok(value) if value == Term::bool(true)))
     }
 
-    /// The value of the last expression, `'EXIT'` when it fails. Of a trace specification: what its last
-    /// message says, `true` without one.
+    /// The value of the last expression, `'EXIT'` when it fails. Of a trace specification: what its
+    /// last message says, `true` without one.
     pub(super) fn body(&mut self, body: &[Expr]) -> Term {
         let mut value = Term::bool(true);
         for expr in body {
