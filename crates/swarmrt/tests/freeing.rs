@@ -2,7 +2,7 @@
 //! process's threads and memory.
 
 use std::process::Command;
-use swarmrt::{Builder, Engines, HostModule, Kept, Machine, Otp, OwnedTerm, Source};
+use swarmrt::{Builder, CallError, Engines, HostModule, Kept, Machine, Otp, OwnedTerm, Source};
 
 /// Does a little of everything that a machine may keep something for.
 const MODULE: &str = r#"
@@ -81,12 +81,27 @@ fn booted(module: &[u8]) -> Machine {
         .expect("it boots")
 }
 
-fn use_and_free(module: &[u8]) {
+/// How a machine comes to its end: in good order, or with all its processes there.
+#[derive(Clone, Copy)]
+enum End {
+    Stop,
+    Halt,
+}
+
+fn use_and_free(module: &[u8], end: End) {
     let machine = booted(module);
     let outcome = machine.call("freed", "use", ()).expect("called").wait().expect("it returns");
     assert_eq!(outcome.decode::<i64>().expect("a number"), 46_368 + 7);
     drop(outcome);
-    assert_eq!(machine.stop(), 0);
+    let status = match end {
+        End::Stop => machine.stop(),
+        End::Halt => {
+            let halted = machine.call("erlang", "halt", (0,)).expect("called").wait();
+            assert!(matches!(halted, Err(CallError::Halted)), "{halted:?}");
+            machine.wait()
+        }
+    };
+    assert_eq!(status, 0);
     if let Err((_, why)) = machine.free() {
         panic!("{why}");
     }
@@ -116,10 +131,13 @@ fn nothing_is_left_of_machines_that_are_freed() {
     // It runs on all the while.
     let other = booted(&module);
     // What is made once for all machines is there then.
-    (0..3).for_each(|_| use_and_free(&module));
+    [End::Stop, End::Halt, End::Stop].map(|end| use_and_free(&module, end));
     let (threads, files, bytes) = (status("Threads:"), open_files(), allocated_bytes());
     const MORE: usize = 6;
-    (0..MORE).for_each(|_| use_and_free(&module));
+    for _ in 0..MORE / 2 {
+        use_and_free(&module, End::Stop);
+        use_and_free(&module, End::Halt);
+    }
     assert_eq!(status("Threads:"), threads);
     assert_eq!(open_files(), files);
     // A machine that is kept takes several hundred times that.

@@ -336,6 +336,26 @@ impl Default for Register {
     }
 }
 
+impl Drop for Register {
+    fn drop(&mut self) {
+        for chunk in &mut self.chunks {
+            let chunk = std::mem::replace(chunk.get_mut(), std::ptr::null_mut());
+            if chunk.is_null() {
+                continue;
+            }
+            // SAFETY: made by a box, as the tables in it; the register alone has them.
+            let tables = unsafe { Box::from_raw(chunk) };
+            for mut table in *tables {
+                let table = std::mem::replace(table.get_mut(), std::ptr::null_mut());
+                if !table.is_null() {
+                    // SAFETY: as above.
+                    drop(unsafe { Box::from_raw(table) });
+                }
+            }
+        }
+    }
+}
+
 /// More objects than these are freed by a thread of their own.
 const FREED_AT_ONCE_MAX: usize = 1000;
 
@@ -344,7 +364,7 @@ const _: () = assert!(TABLES_MAX <= 1 << SLOT_BITS);
 impl Register {
     fn slot(&self, slot: u32) -> Option<&AtomicPtr<Table>> {
         let chunk = self.chunks.get(slot as usize / CHUNK)?.load(Ordering::Acquire);
-        // SAFETY: chunks are never freed.
+        // SAFETY: chunks are freed with the register.
         if chunk.is_null() { None } else { Some(unsafe { &(*chunk)[slot as usize % CHUNK] }) }
     }
 
