@@ -82,6 +82,7 @@ pub struct BaselineCode {
 pub struct Unavailable(pub String);
 
 impl Unavailable {
+    /// "`what`: `error`".
     pub fn new(what: &str, error: &dyn std::fmt::Display) -> Unavailable {
         Unavailable(format!("{what}: {error}"))
     }

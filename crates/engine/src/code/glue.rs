@@ -7,7 +7,8 @@ use swarmrt_beam::specialise::CellKind;
 /// Runs machine code at this address until it is left.
 pub type EnterFn = unsafe extern "C-unwind" fn(*mut Registers, u64) -> Exit;
 
-/// The ways out, each a piece that writes its arguments back.
+/// The exits of machine code: shared pieces that write their arguments back to the machine state
+/// and return an [`Exit`] to the trampoline.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Stub {
     /// The function behind the cell in the state is next, and the interpreter's. It is what cells
@@ -34,8 +35,9 @@ pub enum Stub {
     InterpretFloats,
 }
 
-/// Questions about two terms, which are seldom asked: asking changes no machine register, so that
-/// those who do not ask pay nothing for those who do. The answer is in the state.
+/// Rare questions about two terms. A question preserves all machine registers, so a piece that does
+/// not ask one spills nothing for it. The answer is in
+/// [`NativeState::answer`](crate::state::NativeState).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Question {
     EqualExact,
@@ -46,6 +48,7 @@ pub enum Question {
 }
 
 impl Stub {
+    /// All stubs, in the order of their discriminants, which index [`Glue::exits`].
     pub const ALL: [Stub; 9] = [
         Stub::NoCodeEntry,
         Stub::NoCodeReturn,
@@ -60,6 +63,7 @@ impl Stub {
 }
 
 impl Question {
+    /// All questions, in the order of their discriminants, which index [`Glue::questions`].
     pub const ALL: [Question; 4] =
         [Question::EqualExact, Question::Equal, Question::Less, Question::BoxedFloat];
 }

@@ -70,7 +70,7 @@ impl Code {
     }
 }
 
-/// Of one function.
+/// The state of one function: its samples, and its machine code.
 #[derive(Default)]
 pub struct Function {
     /// Sightings of its pieces that had no code, by the number of the cell before them.
@@ -137,7 +137,7 @@ impl Function {
     }
 }
 
-/// Of the functions of a module version, by number: those that were seen, or have code.
+/// The functions of a module version that were sampled or have machine code, by number.
 pub struct Functions {
     installed: Arc<Installed>,
     functions: Mutex<HashMap<usize, Function>>,
@@ -148,6 +148,11 @@ pub struct Functions {
 }
 
 impl Functions {
+    /// The functions of a module version; made on the first call and kept in
+    /// [`ModuleCode::native`].
+    ///
+    /// # Panics
+    /// When something other than an engine has put its state there.
     pub fn of<'a>(module: &'a ModuleCode, installed: &Arc<Installed>) -> &'a Functions {
         let state = module.native.get_or_init(|| {
             let installed = installed.clone();
@@ -230,11 +235,11 @@ impl Functions {
         });
     }
 
-    /// Whether there is code that was not there when it was asked last.
+    /// Whether code that another run could use was installed since the last call.
     pub fn take_news(&self) -> bool {
         self.has_news.swap(false, Ordering::Relaxed)
     }
-    /// The code that is there is from an earlier run, so it need not be kept again.
+    /// Marks the installed code as loaded from an earlier run's cache: it need not be saved again.
     pub fn came_from_before(&self) {
         self.has_news.store(false, Ordering::Relaxed);
         self.was_kept.store(true, Ordering::Relaxed);
@@ -243,14 +248,15 @@ impl Functions {
     pub fn was_kept(&self) -> bool {
         self.was_kept.load(Ordering::Relaxed)
     }
-    /// Calls `with` with all code, and the number of the function that it is of.
+    /// Calls `with` for each piece of code by the optimising compiler, with its function's number.
     pub fn for_codes(&self, mut with: impl FnMut(usize, &Code)) {
         for (&number, function) in self.functions.lock().iter() {
             function.codes.iter().for_each(|code| with(number, code));
         }
     }
 
-    /// When one of those with code was seen last, and how many bytes they have, if there are any.
+    /// When a function with machine code was last seen, as [`Function::last_seen`], and the bytes
+    /// of all machine code of the module. `None` when no function has any.
     pub fn compiled(&self) -> Option<(u64, usize)> {
         let functions = self.functions.lock();
         let compiled = || functions.values().filter(|function| function.has_code());

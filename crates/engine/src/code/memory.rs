@@ -167,6 +167,10 @@ impl CodeMemory {
         };
         Ok(CodeMemory { address: address + offset as u64, bytes })
     }
+    /// Writes `code` to the start of the memory, through its writable mapping.
+    ///
+    /// # Panics
+    /// When `code` is longer than the memory.
     pub fn fill(&self, code: &[u8]) {
         assert!(code.len() <= self.bytes, "as much as was asked for");
         let chunks = CHUNKS.lock();
@@ -180,15 +184,16 @@ impl CodeMemory {
                 .copy_from_nonoverlapping(code.as_ptr(), code.len());
         };
     }
-    /// What it holds.
+    /// All bytes of the memory, with the padding behind the code.
     pub fn code(&self) -> &[u8] {
         // SAFETY: executable memory can be read, and is not written any more.
         unsafe { std::slice::from_raw_parts(self.address as *const u8, self.bytes) }
     }
+    /// The address of the first byte, in the executable mapping.
     pub fn address(&self) -> u64 {
         self.address
     }
-    /// How much it takes.
+    /// Bytes reserved: the code's length rounded up to `CODE_ALIGN`.
     pub fn bytes(&self) -> usize {
         self.bytes
     }

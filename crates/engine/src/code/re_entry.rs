@@ -28,12 +28,13 @@ pub struct Place {
 }
 
 impl Place {
+    /// `cell` is the address of the function's entry cell; `argument` counts from 0.
     pub fn new(cell: u64, fun: FunPtr, argument: usize) -> Place {
         Place { cell: cell as usize, fun: fun.0 as usize, argument }
     }
 }
 
-/// The same for another run.
+/// A [`Place`] and its [`ReEntry`] without addresses, as the code cache keeps them for another run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct LoopSymbol {
     /// The module of the function that is a loop, by the number of its name, and the function's
@@ -53,7 +54,7 @@ pub struct LoopSymbol {
     pub free: u32,
 }
 
-/// A piece that goes on there.
+/// A piece that starts in an inlined loop, and the versions of the code that it was compiled from.
 #[derive(Clone, Copy, Debug)]
 pub struct ReEntry {
     pub code: u64,
@@ -89,6 +90,7 @@ impl ReEntries {
     pub fn is_known(&self, place: Place) -> bool {
         self.known.read().get(&place).is_some_and(|known| known.is_current(place.fun))
     }
+    /// Adds the piece for a place, instead of the one that was there.
     pub fn put(&self, place: Place, re_entry: ReEntry) {
         let mut known = self.known.write();
         known.insert(place, re_entry);

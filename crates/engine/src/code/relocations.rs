@@ -54,7 +54,8 @@ pub enum Symbol {
 pub type Other = (u32, Digest);
 
 impl Symbol {
-    /// The number of the other module of which something is meant.
+    /// The atom number of the other module whose instruction, literal or export the symbol names;
+    /// `None` where it names nothing of another module.
     pub fn other(self) -> Option<u32> {
         match self {
             Symbol::OtherInstr { module, .. }
@@ -64,9 +65,11 @@ impl Symbol {
             _ => None,
         }
     }
+    /// Something in the program's own image, at this address.
     pub fn machine(address: u64) -> Symbol {
         Symbol::Machine(address.wrapping_sub(here()) as i64)
     }
+    /// The export itself, by its module, function and arity.
     pub fn export(export: ExportPtr) -> Symbol {
         let mfa = Export::of(export).mfa;
         Symbol::Export {
@@ -122,7 +125,8 @@ impl Relocations {
         }
         Some(relocations)
     }
-    /// Another module that has to be the same.
+    /// Requires another module to be the same version in a later run. `None` when it has no digest,
+    /// by which versions are told apart.
     pub fn add(&mut self, module: &ModuleCode) -> Option<()> {
         let other = (module.name.index(), module.digest?);
         if !self.others.contains(&other) {
