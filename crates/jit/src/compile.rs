@@ -97,6 +97,7 @@ impl Compiler for PieceCompiler {
 }
 
 impl PieceCompiler {
+    /// A compiler for one thread, with Cranelift contexts that are reused from piece to piece.
     pub fn new(target: Arc<Target>) -> PieceCompiler {
         PieceCompiler {
             target,

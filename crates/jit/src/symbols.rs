@@ -34,6 +34,7 @@ impl SymbolNotes {
     pub fn tie_to_run(&self) {
         self.is_tied.set(true);
     }
+    /// The piece was given the address `value`, which `symbol` names.
     pub fn note(&self, symbol: Symbol, value: u64) {
         let mut notes = self.notes.borrow_mut();
         let noted = notes.entry(value).or_insert(Noted { symbol: Some(symbol), times: 0 });

@@ -23,7 +23,7 @@ use swarmrt_machine::code::{CodeServer, Export, ModuleCode};
 
 /// Functions with more instructions are called.
 const FUNCTION_INSTRUCTIONS_MAX: u32 = 16;
-/// The same for those that call funs, and for funs.
+/// The limit for functions that call funs, and for the functions of funs.
 const FUN_INSTRUCTIONS_MAX: u32 = 40;
 /// Instructions of other functions in one, by direct calls.
 const INSTRUCTIONS_MAX: u32 = 64;
@@ -39,6 +39,7 @@ pub struct Inlined {
     helpers: Vec<Helper>,
 }
 
+/// The index of a body among those of [`Inlined`]; 0 is the function that is compiled.
 pub type BodyNumber = usize;
 
 /// One function.
@@ -96,7 +97,7 @@ impl Body {
     pub fn is_own(&self) -> bool {
         self.other.is_none()
     }
-    /// The body that may be inside at a call.
+    /// The body that may be inlined for the call at `at`; `None` when it is a real call.
     pub fn called(&self, at: u32) -> Option<BodyNumber> {
         self.calls
             .binary_search_by_key(&at, |&(call, _)| call)
@@ -106,7 +107,7 @@ impl Body {
     fn instructions(&self) -> u32 {
         self.flow.effects.len() as u32
     }
-    /// What says in listings which instruction is meant.
+    /// The number by which listings name the instruction `at` of this body.
     pub fn location(&self, at: u32) -> u32 {
         self.location + at - self.flow.start
     }
@@ -132,6 +133,8 @@ pub struct Helper {
 }
 
 impl Inlined {
+    /// Chooses what may be inlined in a function: callees of its own module, the functions of funs
+    /// that it makes, and the exported functions that it passes those funs to.
     pub fn of(server: &CodeServer, module: &ModuleCode, span: &Span) -> Inlined {
         let code = module.code.code();
         let function = Body::new(module, None, span, span.places().start);
@@ -162,6 +165,7 @@ impl Inlined {
         inlined
     }
 
+    /// The body of this number.
     pub fn body(&self, number: BodyNumber) -> &Body {
         &self.bodies[number]
     }
