@@ -71,7 +71,7 @@ pub struct Emitter<'a> {
     pub assists: &'static Assists,
     pub bifs: &'static BifTable,
     routines: &'a Routines,
-    /// Of each instruction.
+    /// Label of each instruction, from the function's first on.
     labels: Vec<DynamicLabel>,
     is_target: Vec<bool>,
     /// Ways to have an instruction interpreted, by its number, that have been asked for.

@@ -72,7 +72,8 @@ impl Emitter<'_> {
             dynasm!(self.ops ; .arch x64 ; je =>fail);
         }
     }
-    /// Of the words with the tag of `mask`, or boxed with one of the subtags.
+    /// To `fail` unless the operand's bits under `mask` are `tag`, or it is a boxed term with one
+    /// of the subtags.
     pub fn test_number(
         &mut self,
         at: u32,

@@ -14,7 +14,7 @@ pub mod op {
     pub const SEND: i64 = 2;
     /// `{3, From, To, Reason}`: a linked process has ended.
     pub const EXIT: i64 = 3;
-    /// `{4, From, To}`, to peers without [`flags::UNLINK_ID`].
+    /// `{4, From, To}`, to peers without [`UNLINK_ID`](crate::flags::UNLINK_ID).
     pub const UNLINK: i64 = 4;
     /// `{6, From, '', ToName}`, then the message.
     pub const REG_SEND: i64 = 6;
@@ -68,7 +68,7 @@ pub mod op {
     /// `{36, Id, From, To}`.
     pub const UNLINK_ID_ACK: i64 = 36;
     /// `{37, Flags, From, To}` or `{37, Flags, From, To, Token}`, then the message or the reason;
-    /// see [`altact`].
+    /// the flags are those of [`altact`](super::altact).
     pub const ALTACT_SIG_SEND: i64 = 37;
 }
 

@@ -10,19 +10,19 @@ use swarmrt_term::{Subtag, Term, am};
 /// Bytes from one instruction to the next.
 pub const INSTR_BYTES: u64 = size_of::<Instr>() as u64;
 
-/// The address of one of these instructions.
+/// The address of instruction `at` of `code`.
 pub fn address_in(code: &[Instr], at: u32) -> u64 {
     code.as_ptr() as u64 + u64::from(at) * INSTR_BYTES
 }
 
-/// Of the word with the machine code, in a cell.
+/// From a cell's address to the word that holds the address of machine code.
 pub fn cell_code_offset() -> i32 {
     let cell = Instr::Cell { native: 0 };
     let Instr::Cell { native } = &cell else { unreachable!("just made") };
     (std::ptr::from_ref(native) as usize - std::ptr::from_ref(&cell) as usize) as i32
 }
 
-/// Of the address of the slot, in a native body.
+/// From a native body's address to the word that holds the address of its slot.
 pub fn native_slot_offset() -> i32 {
     let body = Instr::NativeBody { arity: 0, slot: NativePtr(0) };
     let Instr::NativeBody { slot, .. } = &body else { unreachable!("just made") };
@@ -99,7 +99,7 @@ pub const EXPORT_ENTRY: i32 = Export::ENTRY_OFFSET as i32;
 /// From an export's address to the count of its changes.
 pub const EXPORT_CHANGES: i32 = Export::CHANGES_OFFSET as i32;
 
-/// Of the word that says where a fun's code begins, in the entry that fun terms point at.
+/// From the entry that fun terms point at to the word that says where the fun's code begins.
 pub fn fun_entry() -> i32 {
     FunEntry::ENTRY_OFFSET as i32
 }

@@ -60,9 +60,9 @@ pub struct NativeState {
     pub arity: u64,
     /// The X registers, of the first 64, that hold the bits of floats instead of words.
     pub x_floats: u64,
-    /// The same of the frame.
+    /// Bit n: `Y[n]` holds raw f64 bits, not a term.
     pub y_floats: u64,
-    /// The same of the heap: counted down from its top.
+    /// Bit n: the heap word at `top - 1 - n` (in words) holds raw f64 bits, not a term.
     pub heap_floats: u64,
     /// The machine code that is being entered from outside.
     pub code: u64,

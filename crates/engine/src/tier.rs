@@ -43,7 +43,7 @@ pub struct Counts {
     pub functions: u64,
     pub code_bytes: u64,
     pub compile_us: u64,
-    /// The same of the baseline compiler.
+    /// Functions compiled by the baseline compiler, and the bytes of their code.
     pub baseline_functions: u64,
     pub baseline_bytes: u64,
     pub baseline_us: u64,
@@ -207,7 +207,7 @@ impl Tier {
         Ok(tier)
     }
 
-    /// That of a machine, if it has machine code.
+    /// The machine's tier; `None` where it has no machine code.
     pub fn of(vm: &Vm) -> Option<&'static Arc<Tier>> {
         vm.extension::<OfMachine>().0.get()
     }
@@ -274,8 +274,9 @@ impl Tier {
         is_interpreted
     }
 
-    /// The same for the function that begins at `ip`, and for the place to which it returns: its
-    /// caller's return points are seen nowhere else, as baseline code is behind them.
+    /// Counts `weight` sightings of the function that begins at `ip`, as [`sample`](Self::sample)
+    /// does, and of the place to which it returns: the caller's return points are seen nowhere
+    /// else, as baseline code is behind them.
     pub fn sample_call(
         &self,
         ip: *const Instr,

@@ -22,8 +22,8 @@ use swarmrt_machine::code::{Export, ModuleCode};
 
 /// Functions with more instructions stay with the interpreter.
 const FUNCTION_INSTRUCTIONS_MAX: u32 = 20_000;
-/// Of functions with no more, all pieces are compiled at once; of larger ones each when it is found
-/// running.
+/// All pieces of a function with no more instructions are compiled at once; a piece of a larger one
+/// when it is found running.
 const SMALL_FUNCTION_INSTRUCTIONS: u32 = 32;
 
 /// What stays the same from function to function.

@@ -462,11 +462,11 @@ impl HashTable {
         (0..self.buckets.len()).flat_map(|bucket| self.chain(bucket))
     }
 
-    /// Removes everything.
+    /// Removes everything: the objects are in the table that is returned.
     pub fn take_all(&mut self) -> HashTable {
         std::mem::replace(self, HashTable::new(self.keypos, self.duplicates, 1))
     }
-    /// The same, of a table that gets no more objects.
+    /// Removes everything from a table that gets no more objects.
     pub fn take_last(&mut self) -> HashTable {
         std::mem::replace(self, Self::with_buckets(1, self.keypos, self.duplicates))
     }

@@ -73,9 +73,9 @@ pub struct Glue {
     /// Holds all of it.
     pub memory: Vec<CodeMemory>,
     pub enter: EnterFn,
-    /// Of each [`Stub`].
+    /// The address of each [`Stub`].
     pub exits: [u64; Stub::ALL.len()],
-    /// Of each [`Question`].
+    /// The address of each [`Question`].
     pub questions: [u64; Question::ALL.len()],
 }
 

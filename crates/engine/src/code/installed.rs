@@ -290,7 +290,7 @@ impl Functions {
 
 /// Machine code that is not found any more, but that somebody may still be running.
 pub struct Uninstalled {
-    /// Of how many functions it is.
+    /// How many functions the code is of.
     pub functions: usize,
     _codes: Vec<Code>,
     _baselines: Vec<Baseline>,

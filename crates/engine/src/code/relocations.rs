@@ -24,7 +24,7 @@ use swarmrt_term::{Atom, Mfa, Term};
 pub enum Symbol {
     /// An instruction of the module.
     Instr(u32),
-    /// The same, as the mark of a handler on the stack.
+    /// An instruction of the module, as the mark of a handler on the stack.
     Handler(u32),
     /// A literal of the module: a term, by its place in the area.
     Literal { piece: u32, offset: u32 },
@@ -40,7 +40,7 @@ pub enum Symbol {
     Piece(u32),
     /// An instruction of another module, which the number of its name's atom says.
     OtherInstr { module: u32, at: u32 },
-    /// The same, as the mark of a handler on the stack.
+    /// An instruction of another module, as the mark of a handler on the stack.
     OtherHandler { module: u32, at: u32 },
     /// A literal of another module.
     OtherLiteral { module: u32, piece: u32, offset: u32 },
@@ -109,8 +109,8 @@ pub struct Relocations {
 }
 
 impl Relocations {
-    /// Of a piece that has code of these other modules inside. `None` when one of them cannot be
-    /// told from another version of it.
+    /// Relocations of a piece into which code of these other modules is inlined. `None` when one of
+    /// them has no digest, by which its versions are told apart.
     pub fn new<'a>(
         fixups: Vec<Fixup>,
         others: impl IntoIterator<Item = &'a ModuleCode>,

@@ -152,7 +152,7 @@ impl Fact {
     pub fn fun(fun: FunPtr) -> Fact {
         Fact { fun: Some(fun), ..Fact::of(kind::FUN) }
     }
-    /// Of a constant of the module.
+    /// The fact of a constant of the module.
     pub fn of_term(term: Term) -> Fact {
         if let Some(value) = term.as_small() {
             Fact::integer(value.into(), value.into())
@@ -218,8 +218,9 @@ impl Fact {
     pub fn may_be(self, kinds: Kinds) -> bool {
         self.kinds & kinds != 0
     }
-    /// The same with bounds that few facts share; only signs where a loop begins, so that it comes
-    /// round to what it began with.
+    /// The fact with bounds that few facts share: the lower is 0 or none, the upper 2⁸ - 1, 2¹⁶ -
+    /// 1, 2³² - 1 or none. Where a loop begins only the sign is kept, so that the loop's back-edge
+    /// has the facts that it began with.
     fn coarse(self, loops: bool) -> Fact {
         const BOUNDS: [i64; 4] = [u8::MAX as i64, u16::MAX as i64, u32::MAX as i64, SMALL_MAX];
         let min = if self.min >= 0 { 0 } else { SMALL_MIN };

@@ -285,14 +285,15 @@ impl Translator<'_, '_> {
         let stop = self.b.use_var(self.regs.stop);
         self.store(value, stop, self.regs.stop_offset + number as i32 * 8);
     }
-    /// The same, once somebody may look.
+    /// Sets a word of the frame in a variable only; [`write_pending`](Self::write_pending) stores
+    /// it before anything reads the frame in memory.
     pub(super) fn put_off_y(&mut self, number: usize, value: Value) {
         self.b.def_var(self.regs.y[number], value);
         self.facts.forget(Dst::y(number as u16));
         self.facts.place(Dst::y(number as u16), Place::Pending);
     }
-    /// Before so many words come in front of the frame, or go when there are less than none: what
-    /// has been put off has other numbers then.
+    /// Renumbers pending words before the frame grows by `words` at its low end, or shrinks where
+    /// `words` is negative. Those for which there is no variable then are stored.
     pub(super) fn move_pending(&mut self, words: i32) {
         let mut pending = self.facts.pending();
         if words > 0 {
@@ -324,7 +325,8 @@ impl Translator<'_, '_> {
             self.facts.place(Dst::y(number as u16), Place::Word);
         }
     }
-    /// The same on a way of its own, when they are still put off on the other.
+    /// Stores pending words of the frame on one path only: the facts, which are the other path's,
+    /// too, still have them as pending.
     pub(super) fn store_pending(&mut self, numbers: &[usize]) {
         for &number in numbers {
             let value = self.word_in(Dst::y(number as u16));

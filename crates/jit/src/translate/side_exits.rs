@@ -166,8 +166,8 @@ impl Translator<'_, '_> {
         block
     }
 
-    /// The same for an instruction that writes an F register only. Many of them in a row are all
-    /// done again.
+    /// As [`exit_block`](Self::exit_block), for an instruction that writes only an F register. A
+    /// run of them shares the exit of its first, so the interpreter repeats the whole run.
     pub(crate) fn float_exit_block(&mut self, at: u32) -> Block {
         if let Some(run) = &self.float_run {
             return run.exit;
@@ -205,7 +205,7 @@ impl Translator<'_, '_> {
         run.anew = Some(block);
         run.anew
     }
-    /// The same, from places where all is written back already.
+    /// As [`exit_block`](Self::exit_block), where all state is written back already.
     pub(crate) fn exit_saved_block(&mut self, at: u32) -> Block {
         let here = self.b.current_block().expect("translating");
         let block = self.cold_block();

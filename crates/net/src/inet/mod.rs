@@ -54,7 +54,7 @@ mod operation {
     pub const NAME: u64 = 5;
     /// Binds the socket to an address.
     pub const BIND: u64 = 6;
-    /// Sets options: see [`options::code`].
+    /// Sets options, by the numbers of [`code`](super::options::code).
     pub const SET_OPTIONS: u64 = 7;
     /// Reads options.
     pub const GET_OPTIONS: u64 = 8;
@@ -68,7 +68,7 @@ mod operation {
     pub const DESCRIPTOR: u64 = 14;
     /// Family and type.
     pub const TYPE: u64 = 15;
-    /// Bits of [`status`].
+    /// Answers bits of [`status`](super::status).
     pub const STATUS: u64 = 16;
     /// The port of a service.
     pub const SERVICE_BY_NAME: u64 = 17;

@@ -582,7 +582,8 @@ fn getopt_native(
     answer(p, done)
 }
 
-/// As above, or with a value for the question; from OTP 29 on.
+/// An option by its number, in a form that the caller names, or with a value for the question; from
+/// OTP 29 on.
 #[bif("prim_socket:nif_getopt/5")]
 fn getopt_with(
     p: &mut Process,

@@ -360,7 +360,7 @@ impl Socket {
         OnExit { watcher: Shown::Hidden, call: Box::new(call) }
     }
 
-    /// Gives the socket to another process. `false` when that is gone, and the socket with it.
+    /// Makes another process the owner. When that is gone, the socket is closed.
     pub fn give(self: &Arc<Self>, p: &mut Process, reference: Term, to: u64) {
         let id = p.vm.next_ref().id;
         let on_exit = self.at_end_of_owner(p, reference);
@@ -381,7 +381,7 @@ impl Socket {
         );
     }
 
-    /// Ends it for all: those who wait are told that it is closed. `false` when it was closing.
+    /// Closes the socket, and tells the waiting processes. `false` when it was closing already.
     fn end(&self, vm: &'static Vm) -> bool {
         let mut state = self.lock();
         if state.phase != Phase::Open {
