@@ -74,7 +74,7 @@ pub struct Emitter<'a> {
     /// Label of each instruction, from the function's first on.
     labels: Vec<DynamicLabel>,
     is_target: Vec<bool>,
-    /// Ways to have an instruction interpreted, by its number, that have been asked for.
+    /// By instruction: the label of its exit to the interpreter, if one was needed.
     exits: Vec<Option<DynamicLabel>>,
     later: Vec<Later<'a>>,
     pub facts: Facts,
@@ -220,7 +220,7 @@ impl<'a> Emitter<'a> {
             self.ops.push_u64(address);
         }
     }
-    /// In bytes from the function's first instruction.
+    /// Bytes from the function's first instruction to `at`.
     fn distance(&self, at: u32) -> i32 {
         ((at - self.span.start) * layout::INSTR_BYTES as u32) as i32
     }
@@ -288,7 +288,7 @@ impl<'a> Emitter<'a> {
         }
     }
 
-    /// Has an instruction executed, and goes on where it leads.
+    /// Has an assist execute the instruction, and jumps to the instruction that is next then.
     pub fn step(&mut self, at: u32) {
         let (distance, step) = (self.distance(at), self.shared.step);
         dynasm!(self.ops ; .arch x64 ; mov ebx, distance ; call =>step);
@@ -380,7 +380,8 @@ impl<'a> Emitter<'a> {
         // SAFETY: a constant of the module's pool.
         unsafe { Term::from_raw(self.constant(at, src)?) }.as_small()
     }
-    /// Where the value of an operand is: in its own register, or in `scratch`.
+    /// The machine register that holds an operand's value: its own, or `scratch`, into which it is
+    /// loaded.
     pub fn read(&mut self, at: u32, src: Src, scratch: u8) -> u8 {
         if let Some(word) = self.constant(at, src) {
             self.word(scratch, word);
@@ -398,7 +399,7 @@ impl<'a> Emitter<'a> {
             }
         }
     }
-    /// The value of an operand in this register.
+    /// Loads an operand's value into the register `to`.
     pub fn read_into(&mut self, at: u32, src: Src, to: u8) {
         let from = self.read(at, src, to);
         if from != to {
@@ -449,8 +450,8 @@ impl<'a> Emitter<'a> {
             self.facts.learn(dst.as_src(), fact);
         }
     }
-    /// The values of operands, one behind the other, in the memory for operands of assists; its
-    /// address is in `to`.
+    /// Writes the values of operands, one behind the other, to [`SCRATCH`](layout::SCRATCH), and
+    /// its address to the register `to`.
     pub fn spread(&mut self, at: u32, sources: impl Iterator<Item = Src>, to: u8) {
         for (number, src) in sources.enumerate() {
             let offset = layout::SCRATCH + number as i32 * 8;
@@ -476,13 +477,14 @@ impl<'a> Emitter<'a> {
         self.assist(function);
         dynasm!(self.ops ; .arch x64 ; test rax, rax ; jz =>other);
     }
-    /// Asks a function that looks at nothing but `rax` and `r10`.
+    /// Calls a function that sees only `rax` and `r10`, not the machine state; its result is in
+    /// `rax`.
     pub fn ask(&mut self, function: usize) {
         let routine = self.shared.routines[ASK];
         dynasm!(self.ops ; .arch x64 ; mov r11, QWORD function as i64 ; call QWORD [=>routine]);
     }
-    /// Does an operation of floats with the words in `r10` and `r11`; to `other` where that is not
-    /// possible. The word of the result is in `rax`.
+    /// Applies an operation to the float words in `r10` and `r11`; to `other` where a routine
+    /// cannot do it. The word of the result is in `rax`.
     pub fn float_words(&mut self, operation: FloatOperation, other: DynamicLabel) {
         self.word(RAX, self.routines.floats[operation as usize]);
         dynasm!(self.ops ; .arch x64 ; call rax ; test rax, rax ; jz =>other);

@@ -61,7 +61,8 @@ impl Emitter<'_> {
         let register = self.read(at, src, R10);
         self.require_subtag(register, subtags, fail);
     }
-    /// To `fail` when the operand's word is not `wanted`, or when it is and `equal` is false.
+    /// With `equal`, to `fail` unless the operand's word is `wanted`; without it, to `fail` if it
+    /// is.
     pub fn test_word(&mut self, at: u32, src: Src, wanted: u64, fail: i32, equal: bool) {
         let fail = self.target(at, fail);
         let register = self.read(at, src, R10);
@@ -156,7 +157,8 @@ impl Emitter<'_> {
         }
         register
     }
-    /// Head and tail of a list cell that is in a register.
+    /// Loads head and tail of the list cell in register `list`. Where both destinations are the
+    /// same, the tail stays.
     fn both(&mut self, list: u8, head: Dst, tail: Dst) {
         let to = self.place_for(tail, R11);
         self.load(RAX, list, layout::HEAD);
@@ -209,7 +211,7 @@ impl Emitter<'_> {
         self.write(dst, to);
         self.facts.learn(dst.as_src(), Fact::Cons);
     }
-    /// Stores an operand's value so many bytes behind the heap's top.
+    /// Stores an operand's value at `offset` bytes behind the heap's top.
     pub fn put(&mut self, at: u32, src: Src, offset: i32) {
         if let Some(word) = self.constant(at, src) {
             self.store_word(word, RSI, offset);
@@ -387,7 +389,7 @@ impl Emitter<'_> {
         dynasm!(self.ops ; .arch x64 ; mov r10, [BYTE Rq(tuple) + HEADER] ; shr r10, 8 ; lea r10, [r10 * 4 + 3]);
         self.select_word(at, select);
     }
-    /// By the word in `r10`.
+    /// Jumps to the target that the table has for the word in `r10`.
     fn select_word(&mut self, at: u32, select: &Select) {
         match select {
             Select::Jump { min, targets, fail } => {
@@ -434,7 +436,8 @@ impl Emitter<'_> {
             Select::Each { .. } => unreachable!("is stepped"),
         }
     }
-    /// Where the word in `r10` leads among these, which are in order.
+    /// Jumps to the target of the word in `r10` by binary search among `ways`, which are sorted by
+    /// key.
     fn search(&mut self, at: u32, ways: &[(u64, i32)], fail: DynamicLabel) {
         if ways.len() <= 4 {
             for &(key, target) in ways {

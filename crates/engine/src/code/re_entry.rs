@@ -17,12 +17,12 @@ use swarmrt_beam::instr::{ExportPtr, FunPtr, Instr};
 use swarmrt_machine::code::{Export, FunEntry};
 use swarmrt_term::Term;
 
-/// Where a process stands, and with what.
+/// The key of a re-entry: the function at which a process stands, and the fun that it passes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Place {
     /// The address of the entry cell of the function that is a loop.
     cell: usize,
-    /// The fun, and the argument that it is.
+    /// The entry of the fun, and the number of the argument that it is.
     fun: usize,
     argument: usize,
 }
@@ -58,7 +58,7 @@ pub struct LoopSymbol {
 #[derive(Clone, Copy, Debug)]
 pub struct ReEntry {
     pub code: u64,
-    /// What the loop belongs to, and how often that had changed when the piece was made.
+    /// The export whose function was inlined, and [`Export::changes`] at that time.
     pub export: ExportPtr,
     pub changes: u64,
     /// Where the fun's code began, and its free variables.
@@ -74,14 +74,14 @@ impl ReEntry {
     }
 }
 
-/// Arguments among which the fun is looked for.
+/// The first arguments, among which the fun is searched.
 pub const ARGUMENTS_MAX: usize = 4;
 
-/// The pieces that begin in loops, by where a process stands that they are for.
+/// The pieces that begin in inlined loops, by the place of the process that may enter them.
 #[derive(Default)]
 pub struct ReEntries {
     known: RwLock<HashMap<Place, ReEntry>>,
-    /// How many there are: whoever looks for one asks here first.
+    /// How many pieces there are: a search looks here first, without the lock.
     count: AtomicUsize,
 }
 

@@ -34,7 +34,7 @@ pub enum Symbol {
     Exit(u8),
     /// A [`Question`](super::Question).
     Question(u8),
-    /// Something of the program that the machine is, by its distance from a place in it.
+    /// Something in the program's own image, by its distance from [`here`].
     Machine(i64),
     /// Machine code of the function of the module behind this cell.
     Piece(u32),
@@ -44,13 +44,13 @@ pub enum Symbol {
     OtherHandler { module: u32, at: u32 },
     /// A literal of another module.
     OtherLiteral { module: u32, piece: u32, offset: u32 },
-    /// An export's address and how often it has changed, added up, where it leads to the function
-    /// behind a cell of its module.
+    /// The sum of an export's address and the count of its changes, as long as the export leads to
+    /// the function behind this cell of its module.
     Unchanged { module: u32, function: u32, arity: u32, cell: u32 },
 }
 
-/// A module of which a symbol names something: not the one that the code is of, and it has to be
-/// the very same.
+/// Another module that a symbol names, by the number of its name's atom; its digest has to be the
+/// same in the later run.
 pub type Other = (u32, Digest);
 
 impl Symbol {
@@ -78,8 +78,8 @@ impl Symbol {
             arity: mfa.arity,
         }
     }
-    /// That an export leads where it does, given the cell of the function and how often it has
-    /// changed; and the value that says so.
+    /// The symbol by which code checks that an export still leads to the function behind `cell`,
+    /// and the word that it compares with in this run.
     pub fn unchanged(export: ExportPtr, cell: u32, changes: u64) -> (Symbol, u64) {
         let mfa = Export::of(export).mfa;
         let symbol = Symbol::Unchanged {
@@ -90,7 +90,7 @@ impl Symbol {
         };
         (symbol, export.0.wrapping_add(changes))
     }
-    /// If the word is a term that lies among the literals.
+    /// The symbol of a word that is a term among the literals; `None` for other words.
     pub fn literal(literals: &LiteralArea, word: u64) -> Option<Symbol> {
         // SAFETY: only the tag is looked at.
         let term = unsafe { Term::from_raw(word) };
@@ -99,7 +99,7 @@ impl Symbol {
     }
 }
 
-/// Where in machine code an address lies, and of what it is.
+/// Offset in the machine code of a word that is an address, and the symbol for the address.
 pub type Fixup = (u32, Symbol);
 
 /// The relocations of a piece, and the modules that have to be the same in another run.
