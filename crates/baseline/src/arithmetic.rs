@@ -22,6 +22,7 @@ impl Emitter<'_> {
             }
         }
     }
+    /// `+` with a constant; `value` is the integer, without its tag.
     pub fn add_constant(&mut self, at: u32, src: Src, value: i32, dst: Dst) {
         let slow = self.step_later(at);
         let register = self.read(at, src, R10);
@@ -40,6 +41,8 @@ impl Emitter<'_> {
         }
         dynasm!(self.ops ; .arch x64 ; jo =>slow);
     }
+    /// The arithmetic instruction at `at`, whose operator is taken from there. `+`, `-` and `*`
+    /// also do floats, by a routine behind the function's code.
     pub fn arithmetic(&mut self, at: u32, a: Src, b: Src, dst: Dst) {
         let slow = self.step_later(at);
         match self.span.code[at as usize] {
@@ -137,6 +140,8 @@ impl Emitter<'_> {
 
     // ---- Floats ----
 
+    /// `fconv`: F\[`to`\] becomes the value of a small integer or a float held in its word; a boxed
+    /// float or big integer is stepped.
     pub fn load_float(&mut self, at: u32, src: Src, to: u16) {
         let slow = self.step_later(at);
         let (small, zero, done) = (self.label(), self.label(), self.label());
@@ -163,6 +168,7 @@ impl Emitter<'_> {
             ; =>done
         );
     }
+    /// A float in a word; one that does not fit is boxed by a step.
     pub fn store_float(&mut self, at: u32, from: u16, dst: Dst) {
         let slow = self.step_later(at);
         self.load(R10, 15, layout::f(from.into()));
@@ -182,10 +188,13 @@ impl Emitter<'_> {
         self.float_words(FloatOperation::Div, slow);
         self.write(dst, RAX);
     }
+    /// F\[`to`\] becomes F\[`from`\].
     pub fn move_float(&mut self, from: u16, to: u16) {
         self.load(RAX, 15, layout::f(from.into()));
         self.store(RAX, 15, layout::f(to.into()));
     }
+    /// The operation on F registers at `at`. A result that is infinite or not a number is left to
+    /// the interpreter, which raises `badarith`.
     pub fn float_operation(&mut self, at: u32, a: u16, b: u16, to: u16) {
         let slow = self.exit(at);
         let (a, b, to) = (layout::f(a.into()), layout::f(b.into()), layout::f(to.into()));

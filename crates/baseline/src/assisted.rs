@@ -18,6 +18,9 @@ impl Emitter<'_> {
 
     // ---- Built-ins and funs ----
 
+    /// A built-in with arguments from any operands; `bif` is its number in the table. Failure leads
+    /// to the guard's failure label, or to the interpreter, which raises. `erlang:'/'/2` is done in
+    /// place.
     pub fn bif_value(&mut self, at: u32, bif: u16, args: &[Src], dst: Dst) {
         let mfa = self.bifs.mfa(bif);
         if let (&[a, b], true) = (args, mfa.module == am::ERLANG && mfa.function == atom!("/")) {
@@ -31,6 +34,7 @@ impl Emitter<'_> {
         self.assist_or(self.assists.bif as usize, other);
         self.take(dst);
     }
+    /// A fun over the free variables; more than [`SCRATCH_WORDS`] of them are stepped.
     pub fn make_fun(&mut self, at: u32, free: &[Src], dst: Dst) {
         if free.len() > SCRATCH_WORDS {
             return self.step_here(at);
@@ -44,12 +48,14 @@ impl Emitter<'_> {
 
     // ---- Messages ----
 
+    /// `send`: the message in X\[1\] to X\[0\]; X\[0\] becomes the message.
     pub fn send(&mut self, at: u32) {
         let other = self.exit(at);
         dynasm!(self.ops ; .arch x64 ; mov rbx, rcx ; mov r12, r8);
         self.assist_or(self.assists.send as usize, other);
         self.take(Dst::x(0));
     }
+    /// `loop_rec`: X\[0\] becomes the message at the mailbox's cursor.
     pub fn loop_rec(&mut self, at: u32) {
         // The step takes in what has arrived, or leads to where the process waits.
         let other = self.exit(at);
@@ -74,10 +80,12 @@ impl Emitter<'_> {
         self.take(Dst::x(0));
         dynasm!(self.ops ; .arch x64 ; jmp =>behind);
     }
+    /// `remove_message`: takes the message at the cursor out of the mailbox.
     pub fn remove_message(&mut self, at: u32) {
         let other = self.exit(at);
         self.assist_or(self.assists.take_message as usize, other);
     }
+    /// `recv_marker_reserve`: `dst` becomes the number of a new receive marker.
     pub fn reserve_marker(&mut self, at: u32, dst: Dst) {
         let other = self.exit(at);
         self.assist_or(self.assists.reserve_marker as usize, other);
@@ -94,9 +102,12 @@ impl Emitter<'_> {
 
     // ---- Maps ----
 
+    /// `is_map`: flat or hashed.
     pub fn is_map(&mut self, at: u32, src: Src, fail: i32) {
         self.test_subtag(at, src, fail, MAPS);
     }
+    /// `get_map_elements` and `has_map_fields`: the value of each key, where a pair without a
+    /// destination only asks for its key. A `fail` of 0 has the interpreter raise.
     pub fn get_map(&mut self, at: u32, get: &MapGet) {
         let other = self.failing(at, (get.fail != 0).then_some(get.fail));
         if get.pairs.len() > SCRATCH_WORDS {
@@ -127,6 +138,8 @@ impl Emitter<'_> {
             }
         }
     }
+    /// `put_map_assoc` and `put_map_exact`, which the assist tells apart by the instruction at
+    /// `at`.
     pub fn put_map(&mut self, at: u32, put: &MapPut, dst: Dst) {
         if put.pairs.len() * 2 + 1 > SCRATCH_WORDS {
             return self.step_here(at);

@@ -79,6 +79,8 @@ impl Emitter<'_> {
         self.assist(self.assists.part as usize);
         self.write(dst, RAX);
     }
+    /// `bs_start_match`: `dst` becomes a match context; one in `src` is used again. A `fail` of 0
+    /// has the interpreter raise.
     pub fn start_match(&mut self, at: u32, src: Src, dst: Dst, fail: i32) {
         let other = self.failing(at, (fail != 0).then_some(fail));
         let (fresh, done) = (self.label(), self.label());
@@ -91,11 +93,13 @@ impl Emitter<'_> {
         self.write(dst, RAX);
         self.facts.learn(dst.as_src(), Fact::Context);
     }
+    /// `bs_get_position`: the context's position in bits, as a small integer.
     pub fn get_position(&mut self, at: u32, context: Dst, dst: Dst) {
         self.context(at, context.as_src());
         dynasm!(self.ops ; .arch x64 ; mov rax, [r14 + CONTEXT_OFFSET] ; lea rax, [rax * 4 + 3]);
         self.write(dst, RAX);
     }
+    /// `bs_set_position`: back to a position that [`get_position`](Self::get_position) gave.
     pub fn set_position(&mut self, at: u32, context: Dst, position: Src) {
         let other = self.exit(at);
         self.context(at, context.as_src());
@@ -103,6 +107,7 @@ impl Emitter<'_> {
         self.require_small(R10, other);
         dynasm!(self.ops ; .arch x64 ; sar r10, 2 ; cmp r10, [r14 + CONTEXT_END] ; ja =>other ; mov [r14 + CONTEXT_OFFSET], r10);
     }
+    /// `bs_test_tail2`: to `fail` unless exactly `bits` bits are left.
     pub fn test_tail(&mut self, at: u32, context: Dst, bits: u64, fail: i32) {
         let fail = self.target(at, fail);
         self.context(at, context.as_src());
@@ -110,6 +115,7 @@ impl Emitter<'_> {
         self.compare_word(RAX, bits);
         dynasm!(self.ops ; .arch x64 ; jne =>fail);
     }
+    /// `bs_test_unit`: to `fail` unless the bits left are a multiple of `unit`.
     pub fn test_unit(&mut self, at: u32, context: Dst, unit: u16, fail: i32) {
         let fail = self.target(at, fail);
         self.context(at, context.as_src());
@@ -124,6 +130,7 @@ impl Emitter<'_> {
         let size = u32::try_from(self.small_constant(at, size)?).ok()?;
         size.checked_mul(stored_unit(unit) as u32).filter(|&bits| bits < BITS_MAX)
     }
+    /// `bs_skip_bits2`: skips `size` units; `unit` as in [`stored_unit`].
     pub fn skip(&mut self, at: u32, context: Dst, size: Src, unit: u8, fail: i32) {
         let fail = self.target(at, fail);
         self.context(at, context.as_src());
@@ -153,6 +160,8 @@ impl Emitter<'_> {
             ; ja =>fail
         );
     }
+    /// `bs_get_binary2` with a size: the next `size` units as a bitstring; `unit` as in
+    /// [`stored_unit`].
     pub fn get_binary(&mut self, at: u32, context: Dst, size: Src, unit: u8, dst: Dst, fail: i32) {
         let fail = self.target(at, fail);
         self.context(at, context.as_src());
@@ -161,6 +170,8 @@ impl Emitter<'_> {
         dynasm!(self.ops ; .arch x64 ; mov r12, r10);
         self.part(dst);
     }
+    /// `bs_get_binary2` with the size `all`: all bits left, to `fail` unless they are a multiple of
+    /// `unit`.
     pub fn get_rest(&mut self, at: u32, context: Dst, unit: u16, dst: Dst, fail: i32) {
         let fail = self.target(at, fail);
         self.context(at, context.as_src());
@@ -170,6 +181,8 @@ impl Emitter<'_> {
         dynasm!(self.ops ; .arch x64 ; mov r12, [r14 + CONTEXT_OFFSET] ; mov rax, [r14 + CONTEXT_END] ; mov [r14 + CONTEXT_OFFSET], rax);
         self.part(dst);
     }
+    /// `bs_skip_bits2` with the size `all`: to the end, or to `fail` unless the bits left are a
+    /// multiple of `unit`.
     pub fn skip_rest(&mut self, at: u32, context: Dst, unit: u16, fail: i32) {
         let fail = self.target(at, fail);
         self.context(at, context.as_src());
@@ -177,6 +190,7 @@ impl Emitter<'_> {
         self.require_units(unit.into(), fail);
         dynasm!(self.ops ; .arch x64 ; mov rax, [r14 + CONTEXT_END] ; mov [r14 + CONTEXT_OFFSET], rax);
     }
+    /// `bs_get_tail`: all bits left as a bitstring; the position stays.
     pub fn get_tail(&mut self, at: u32, context: Dst, dst: Dst) {
         self.context(at, context.as_src());
         self.tail(dst);
@@ -186,6 +200,8 @@ impl Emitter<'_> {
         dynasm!(self.ops ; .arch x64 ; mov r13, rax ; mov r12, [r14 + CONTEXT_OFFSET]);
         self.part(dst);
     }
+    /// `bs_get_integer2`: the next `bits` bits as an integer. It is stepped where `bits` is `None`,
+    /// which means that the size is not a known constant.
     pub fn get_integer(
         &mut self,
         at: u32,
@@ -298,6 +314,8 @@ impl Emitter<'_> {
             MatchStep::GetTail { .. } => true,
         })
     }
+    /// `bs_match`: the steps of a plan one after another, or one step of the interpreter where the
+    /// plan has a step that is not done in place.
     pub fn bs_match(&mut self, at: u32, plan: &MatchPlan) {
         if !self.is_simple(at, plan) {
             return self.step_here(at);
@@ -344,6 +362,8 @@ impl Emitter<'_> {
 
     // ---- Building ----
 
+    /// `bs_create_bin`. A few small fields behind a binary, together at most 64 bits, are appended
+    /// as one word; everything else is an assist's.
     pub fn create_binary(&mut self, at: u32, plan: &BinaryPlan) {
         let sources = || {
             plan.segments.iter().flat_map(|segment| [Some(segment.value), segment.size]).flatten()

@@ -24,12 +24,14 @@ impl Emitter<'_> {
         let over = self.exit(at);
         dynasm!(self.ops ; .arch x64 ; sub rdx, 1 ; jle =>over);
     }
+    /// Pops the `words` Y registers of the frame; facts are forgotten.
     pub fn pop_frame(&mut self, words: u16) {
         if words > 0 {
             dynasm!(self.ops ; .arch x64 ; add rdi, i32::from(words) * 8);
         }
         self.facts.clear();
     }
+    /// Pushes the return address of the call at `at`: the cell behind it.
     pub fn push_return(&mut self, at: u32) {
         let cell = self.span.address(at + 1);
         dynasm!(self.ops ; .arch x64 ; sub rdi, 8);
@@ -48,6 +50,8 @@ impl Emitter<'_> {
         self.store(R10, 15, layout::CELL);
         dynasm!(self.ops ; .arch x64 ; jmp QWORD [r10 + self.cell_code]);
     }
+    /// Jumps to the function of the module whose first instruction behind its entry cell is
+    /// `target` from `at`. The frame is popped, or the return address pushed, before.
     pub fn call_local(&mut self, at: u32, target: i32) {
         let cell = at.wrapping_add_signed(target) - 1;
         if cell == self.span.entry {
@@ -58,15 +62,20 @@ impl Emitter<'_> {
             self.enter();
         }
     }
+    /// Jumps to the function that the export leads to now. The frame is popped, or the return
+    /// address pushed, before.
     pub fn call_export(&mut self, export: ExportPtr) {
         self.word(R10, export.0);
         self.load(R10, R10, layout::EXPORT_ENTRY);
         dynasm!(self.ops ; .arch x64 ; sub r10, layout::INSTR_BYTES as i32);
         self.enter();
     }
+    /// `return`: pops the return address and jumps to the machine code of its cell.
     pub fn give_back(&mut self) {
         dynasm!(self.ops ; .arch x64 ; mov rax, [rdi] ; add rdi, 8 ; jmp QWORD [rax + self.cell_code]);
     }
+    /// `allocate` and `allocate_heap`: a frame of nil words, with room for `heap` more words. It is
+    /// stepped where the block has no room, and always under `stress`, where the step collects.
     pub fn allocate(&mut self, at: u32, frame: u16, heap: u32) {
         if cfg!(feature = "stress") {
             return self.step_here(at);
@@ -87,6 +96,7 @@ impl Emitter<'_> {
         }
         self.facts.clear();
     }
+    /// `test_heap`: room for `words` words on the heap; stepped as [`allocate`](Self::allocate) is.
     pub fn test_heap(&mut self, at: u32, words: u32) {
         if cfg!(feature = "stress") {
             return self.step_here(at);
@@ -117,16 +127,21 @@ impl Emitter<'_> {
         dynasm!(self.ops ; .arch x64 ; mov rcx, rax);
         self.facts.clear();
     }
+    /// Calls the built-in of the instruction at `at`; the result is in X\[0\], and the code goes on
+    /// behind the cell that follows.
     pub fn call_bif(&mut self, at: u32) {
         self.result_of(at, self.assists.call_bif as usize);
         let next = self.target(at, 2);
         dynasm!(self.ops ; .arch x64 ; jmp =>next);
     }
+    /// Calls a built-in in tail position: pops the frame and returns its result.
     pub fn call_bif_last(&mut self, at: u32, frame: u16) {
         self.result_of(at, self.assists.call_bif as usize);
         self.pop_frame(frame);
         self.give_back();
     }
+    /// The body of a function that a native library may replace. It calls the C function in the
+    /// slot at address `slot`; where the slot is 0, the Erlang body that follows is run.
     pub fn native_body(&mut self, at: u32, slot: u64) {
         let own_code = self.target(at, 1);
         self.word(RAX, slot);
@@ -137,6 +152,9 @@ impl Emitter<'_> {
 
     // ---- Funs and applications ----
 
+    /// Calls the fun in `src`, in tail position where there is a `frame` to pop. The free variables
+    /// are copied behind the arguments. All but a local fun of this arity whose module is loaded is
+    /// stepped.
     pub fn call_fun(&mut self, at: u32, src: Src, arity: u16, frame: Option<u16>) {
         // A fun says how many arguments it takes in a byte.
         let Ok(takes) = u8::try_from(arity) else { return self.step_here(at) };
@@ -178,6 +196,8 @@ impl Emitter<'_> {
         dynasm!(self.ops ; .arch x64 ; sub r10, layout::INSTR_BYTES as i32);
         self.enter();
     }
+    /// `apply` and `apply_last`: module and function are in the X registers behind the `arity`
+    /// arguments; in tail position where there is a `frame` to pop.
     pub fn apply(&mut self, at: u32, arity: u16, frame: Option<u16>) {
         let other = self.exit(at);
         self.read_into(at, Src::x(arity), RBX);

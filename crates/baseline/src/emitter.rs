@@ -17,17 +17,26 @@ use swarmrt_engine::runtime::assists::Assists;
 use swarmrt_machine::bif::BifTable;
 use swarmrt_term::Term;
 
+/// Collects machine code that is position-independent until it is finished.
 pub type Assembler = VecAssembler<X64Relocation>;
 
+/// Scratch; also the result of assists and routines.
 pub const RAX: u8 = 0;
+/// Kept across calls; the first argument of assists.
 pub const RBX: u8 = 3;
+/// The heap's top.
 pub const RSI: u8 = 6;
+/// Scratch.
 pub const R10: u8 = 10;
+/// Scratch, also for constants too large for an immediate.
 pub const R11: u8 = 11;
+/// Kept across calls; the second argument of assists.
 pub const R12: u8 = 12;
+/// Kept across calls; the third argument of assists.
 pub const R13: u8 = 13;
+/// Kept across calls; the match context.
 pub const R14: u8 = 14;
-/// Those that hold the first X registers.
+/// The machine registers that hold X\[0\] to X\[2\]: `rcx`, `r8`, `r9`.
 pub const PASSED: [u8; 3] = [1, 8, 9];
 
 /// The instructions of a function.
@@ -45,6 +54,7 @@ impl Span<'_> {
     fn contains(&self, at: u32) -> bool {
         (self.start..self.end).contains(&at)
     }
+    /// The address of the instruction `at` of the module.
     pub fn address(&self, at: u32) -> u64 {
         layout::address_in(self.code, at)
     }
@@ -53,16 +63,18 @@ impl Span<'_> {
 /// What is emitted behind the function's code.
 pub type Later<'a> = Box<dyn FnOnce(&mut Emitter<'a>) + 'a>;
 
+/// One compilation of a function. In its methods `at` is the number of the instruction in its
+/// module, and `fail`, `target` and other distances count instructions from it.
 pub struct Emitter<'a> {
     pub ops: Assembler,
     pub span: Span<'a>,
     pub assists: &'static Assists,
     pub bifs: &'static BifTable,
     routines: &'a Routines,
-    /// Of each instruction.
+    /// Label of each instruction, from the function's first on.
     labels: Vec<DynamicLabel>,
     is_target: Vec<bool>,
-    /// Ways to have an instruction interpreted, by its number, that have been asked for.
+    /// By instruction: the label of its exit to the interpreter, if one was needed.
     exits: Vec<Option<DynamicLabel>>,
     later: Vec<Later<'a>>,
     pub facts: Facts,
@@ -88,6 +100,8 @@ const CONTINUES: usize = 4;
 const TURN_OVER: usize = 5;
 
 impl<'a> Emitter<'a> {
+    /// Scans the function for jump targets; nothing is emitted yet. `routines` must outlive the
+    /// code, which calls them by address.
     pub fn new(
         span: Span<'a>,
         assists: &'static Assists,
@@ -206,18 +220,19 @@ impl<'a> Emitter<'a> {
             self.ops.push_u64(address);
         }
     }
-    /// In bytes from the function's first instruction.
+    /// Bytes from the function's first instruction to `at`.
     fn distance(&self, at: u32) -> i32 {
         ((at - self.span.start) * layout::INSTR_BYTES as u32) as i32
     }
 
     // ---- Places ----
 
+    /// A new label, to be placed later.
     pub fn label(&mut self) -> DynamicLabel {
         self.ops.new_dynamic_label()
     }
-    /// Where the instruction so many from `at` begins. Outside of the function it is left to the
-    /// interpreter.
+    /// The label of the instruction at `distance` from `at`; outside of the function, an exit to
+    /// the interpreter at `at`.
     pub fn target(&mut self, at: u32, distance: i32) -> DynamicLabel {
         let target = at.wrapping_add_signed(distance);
         if self.span.contains(target) {
@@ -226,10 +241,14 @@ impl<'a> Emitter<'a> {
             self.exit(at)
         }
     }
+    /// The label of an instruction of this function.
+    ///
+    /// # Panics
+    /// When `at` is outside of the function.
     pub fn place(&self, at: u32) -> DynamicLabel {
         self.labels[(at - self.span.start) as usize]
     }
-    /// From where the interpreter goes on at an instruction.
+    /// A label from which the interpreter goes on with the instruction `at`.
     pub fn exit(&mut self, at: u32) -> DynamicLabel {
         let number = (at - self.span.start) as usize;
         match self.exits[number] {
@@ -240,7 +259,7 @@ impl<'a> Emitter<'a> {
             }
         }
     }
-    /// A place behind the function's code, where `emit` goes on.
+    /// Emits code behind the function's, for cases that are rare. Returns its label.
     pub fn later(&mut self, emit: impl FnOnce(&mut Emitter<'a>) + 'a) -> DynamicLabel {
         let label = self.label();
         self.later.push(Box::new(move |emitter| {
@@ -249,11 +268,12 @@ impl<'a> Emitter<'a> {
         }));
         label
     }
-    /// A place from which an instruction is stepped.
+    /// The label of code behind the function's that steps the instruction `at`.
     pub fn step_later(&mut self, at: u32) -> DynamicLabel {
         self.later(move |emitter| emitter.step(at))
     }
-    /// How far it is to the guard's failure, when the operation stands in a guard.
+    /// The distance to the failure label when the operation at `at` stands in a guard: an
+    /// `Instr::Fail` follows it.
     pub fn guard_fail(&self, at: u32) -> Option<i32> {
         match self.span.code.get(at as usize + 1) {
             Some(Instr::Fail { target }) => Some(target + 1),
@@ -268,7 +288,7 @@ impl<'a> Emitter<'a> {
         }
     }
 
-    /// Has an instruction executed, and goes on where it leads.
+    /// Has an assist execute the instruction, and jumps to the instruction that is next then.
     pub fn step(&mut self, at: u32) {
         let (distance, step) = (self.distance(at), self.shared.step);
         dynasm!(self.ops ; .arch x64 ; mov ebx, distance ; call =>step);
@@ -298,7 +318,7 @@ impl<'a> Emitter<'a> {
         let continues = self.shared.continues;
         dynasm!(self.ops ; .arch x64 ; jmp =>continues);
     }
-    /// The same in the row of instructions: what follows is the next.
+    /// Has an instruction executed whose successor is the next one in the function.
     pub fn step_here(&mut self, at: u32) {
         self.step(at);
         self.facts.clear();
@@ -306,19 +326,21 @@ impl<'a> Emitter<'a> {
 
     // ---- Operands ----
 
-    /// The address of a word, as `mov` takes it.
+    /// Loads a register from `base + offset`, with the shorter form of `mov` where it does.
     pub fn load(&mut self, to: u8, base: u8, offset: i32) {
         match i8::try_from(offset) {
             Ok(offset) => dynasm!(self.ops ; .arch x64 ; mov Rq(to), [BYTE Rq(base) + offset]),
             Err(_) => dynasm!(self.ops ; .arch x64 ; mov Rq(to), [Rq(base) + offset]),
         }
     }
+    /// Stores a register at `base + offset`. Changes no flags.
     pub fn store(&mut self, from: u8, base: u8, offset: i32) {
         match i8::try_from(offset) {
             Ok(offset) => dynasm!(self.ops ; .arch x64 ; mov [BYTE Rq(base) + offset], Rq(from)),
             Err(_) => dynasm!(self.ops ; .arch x64 ; mov [Rq(base) + offset], Rq(from)),
         }
     }
+    /// Stores a constant at `base + offset`; `r11` is changed where it does not fit in 32 bits.
     pub fn store_word(&mut self, word: u64, base: u8, offset: i32) {
         if let Ok(word) = i32::try_from(word as i64) {
             match i8::try_from(offset) {
@@ -332,7 +354,7 @@ impl<'a> Emitter<'a> {
             self.store(R11, base, offset);
         }
     }
-    /// Changes no flags.
+    /// Loads a constant into a register, with the shortest `mov`. Changes no flags.
     pub fn word(&mut self, to: u8, word: u64) {
         if let Ok(word) = u32::try_from(word) {
             dynasm!(self.ops ; .arch x64 ; mov Rd(to), word as i32);
@@ -342,7 +364,7 @@ impl<'a> Emitter<'a> {
             dynasm!(self.ops ; .arch x64 ; mov Rq(to), QWORD word as i64);
         }
     }
-    /// The word of a constant.
+    /// The word of an operand that is a constant; `None` for registers.
     pub fn constant(&self, at: u32, src: Src) -> Option<u64> {
         match src.kind() {
             Src::KIND_SMALL => Some(i64::from(src.0 as i32) as u64),
@@ -353,11 +375,13 @@ impl<'a> Emitter<'a> {
             _ => None,
         }
     }
+    /// The integer of an operand that is a small constant.
     pub fn small_constant(&self, at: u32, src: Src) -> Option<i64> {
         // SAFETY: a constant of the module's pool.
         unsafe { Term::from_raw(self.constant(at, src)?) }.as_small()
     }
-    /// Where the value of an operand is: in its own register, or in `scratch`.
+    /// The machine register that holds an operand's value: its own, or `scratch`, into which it is
+    /// loaded.
     pub fn read(&mut self, at: u32, src: Src, scratch: u8) -> u8 {
         if let Some(word) = self.constant(at, src) {
             self.word(scratch, word);
@@ -375,17 +399,19 @@ impl<'a> Emitter<'a> {
             }
         }
     }
-    /// The value of an operand in this register.
+    /// Loads an operand's value into the register `to`.
     pub fn read_into(&mut self, at: u32, src: Src, to: u8) {
         let from = self.read(at, src, to);
         if from != to {
             dynasm!(self.ops ; .arch x64 ; mov Rq(to), Rq(from));
         }
     }
-    /// Where a value for a destination is best made: see [`Emitter::write`].
+    /// The machine register in which a value for `dst` is best computed: its own, or `scratch`.
+    /// [`Emitter::write`] then moves nothing.
     pub fn place_for(&self, dst: Dst, scratch: u8) -> u8 {
         if !dst.is_y() && dst.index() < PASSED.len() { PASSED[dst.index()] } else { scratch }
     }
+    /// Writes a machine register to a destination; facts of it are forgotten.
     pub fn write(&mut self, dst: Dst, from: u8) {
         self.facts.written(dst);
         if dst.is_y() {
@@ -399,6 +425,7 @@ impl<'a> Emitter<'a> {
             self.store(from, 15, layout::x(dst.index()));
         }
     }
+    /// Writes a constant to a destination; facts of it are forgotten.
     pub fn write_word(&mut self, dst: Dst, word: u64) {
         self.facts.written(dst);
         if dst.is_y() {
@@ -409,6 +436,7 @@ impl<'a> Emitter<'a> {
             self.store_word(word, 15, layout::x(dst.index()));
         }
     }
+    /// `move`: copies an operand and what is known of it.
     pub fn copy(&mut self, at: u32, src: Src, dst: Dst) {
         let known = self.facts.of(src);
         if let Some(word) = self.constant(at, src) {
@@ -422,8 +450,8 @@ impl<'a> Emitter<'a> {
             self.facts.learn(dst.as_src(), fact);
         }
     }
-    /// The values of operands, one behind the other, in the memory for operands of assists; its
-    /// address is in `to`.
+    /// Writes the values of operands, one behind the other, to [`SCRATCH`](layout::SCRATCH), and
+    /// its address to the register `to`.
     pub fn spread(&mut self, at: u32, sources: impl Iterator<Item = Src>, to: u8) {
         for (number, src) in sources.enumerate() {
             let offset = layout::SCRATCH + number as i32 * 8;
@@ -444,22 +472,24 @@ impl<'a> Emitter<'a> {
         let routine = self.shared.routines[ASSIST];
         dynasm!(self.ops ; .arch x64 ; mov rax, QWORD function as i64 ; call QWORD [=>routine]);
     }
-    /// The same, that goes to `other` without a result.
+    /// Calls an assist as [`assist`](Self::assist) does; to `other` when it returns 0.
     pub fn assist_or(&mut self, function: usize, other: DynamicLabel) {
         self.assist(function);
         dynasm!(self.ops ; .arch x64 ; test rax, rax ; jz =>other);
     }
-    /// Asks a function that looks at nothing but `rax` and `r10`.
+    /// Calls a function that sees only `rax` and `r10`, not the machine state; its result is in
+    /// `rax`.
     pub fn ask(&mut self, function: usize) {
         let routine = self.shared.routines[ASK];
         dynasm!(self.ops ; .arch x64 ; mov r11, QWORD function as i64 ; call QWORD [=>routine]);
     }
-    /// Does an operation of floats with the words in `r10` and `r11`; to `other` where that is not
-    /// possible. The word of the result is in `rax`.
+    /// Applies an operation to the float words in `r10` and `r11`; to `other` where a routine
+    /// cannot do it. The word of the result is in `rax`.
     pub fn float_words(&mut self, operation: FloatOperation, other: DynamicLabel) {
         self.word(RAX, self.routines.floats[operation as usize]);
         dynasm!(self.ops ; .arch x64 ; call rax ; test rax, rax ; jz =>other);
     }
+    /// Leaves machine code as the turn is over; cell and arity are in the state.
     pub fn leave_turn_over(&mut self) {
         let routine = self.shared.routines[TURN_OVER];
         dynasm!(self.ops ; .arch x64 ; jmp QWORD [=>routine]);

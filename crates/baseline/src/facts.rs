@@ -2,6 +2,7 @@
 
 use swarmrt_beam::instr::{Dst, Src};
 
+/// What is known of the term in a register.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fact {
     /// A list cell.
@@ -20,16 +21,20 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// Forgets everything, as at a place that something jumps to.
     pub fn clear(&mut self) {
         self.known = [None; 4];
     }
+    /// What is known of an operand's register.
     pub fn of(&self, src: Src) -> Option<Fact> {
         self.known.iter().flatten().find(|(known, _)| *known == src).map(|&(_, fact)| fact)
     }
+    /// Whether exactly this is known of an operand's register.
     pub fn is(&self, src: Src, fact: Fact) -> bool {
         self.of(src) == Some(fact)
     }
-    /// Constants are looked at where they are used.
+    /// Records a fact of a register. Constants are ignored: their value is looked at where it is
+    /// used.
     pub fn learn(&mut self, src: Src, fact: Fact) {
         if src.as_x().is_none() && src.as_y().is_none() {
             return;
@@ -45,6 +50,7 @@ impl Facts {
             }
         }
     }
+    /// The register has a new value.
     pub fn written(&mut self, dst: Dst) {
         self.forget(dst.as_src());
     }

@@ -7,6 +7,8 @@ use swarmrt_engine::layout;
 use swarmrt_term::{Subtag, Term};
 
 impl Emitter<'_> {
+    /// Emits one instruction. One without a sequence of its own is stepped, or left to the
+    /// interpreter where it ends the piece.
     pub fn instruction(&mut self, at: u32, instr: Instr) {
         if !(self.moves(at, instr)
             || self.transfers(at, instr)

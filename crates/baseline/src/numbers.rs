@@ -5,14 +5,14 @@ use dynasmrt::{DynasmApi, DynasmLabelApi, dynasm};
 use swarmrt_beam::instr::Src;
 use swarmrt_term::Term;
 
-/// Whether equality with this word is the same word.
+/// Whether only the same word is equal to this one, exactly or not.
 fn is_plain(raw: u64) -> bool {
     // Pointers have the higher two of the lowest three bits 10, and a float may equal another word.
     raw & 0b110 != 0b100 && raw & 0b11 != 0b10
 }
 
 impl Emitter<'_> {
-    /// `a < b`, or its opposite.
+    /// To `fail` unless `a < b`, or with `less` false, if it is.
     pub fn compare(&mut self, at: u32, a: Src, b: Src, fail: i32, less: bool) {
         let assist = self.assists.less as usize;
         let fail = self.target(at, fail);

@@ -11,18 +11,20 @@ use swarmrt_term::{Header, Subtag, Term};
 impl Emitter<'_> {
     // ---- Tests ----
 
-    /// Goes on here when the lowest bits of a register, as the mask says, are these.
+    /// To `other` unless the register's bits under `mask` are `tag`. Changes `eax`.
     pub fn require_tag(&mut self, register: u8, mask: u8, tag: u64, other: DynamicLabel) {
         let offset = -(tag as i8);
         dynasm!(self.ops ; .arch x64 ; lea eax, [BYTE Rq(register) + offset] ; test al, mask as i8 ; jnz =>other);
     }
+    /// To `other` unless the register holds a boxed term. Changes `eax`.
     pub fn require_boxed(&mut self, register: u8, other: DynamicLabel) {
         self.require_tag(register, 0b111, Term::TAG_BOXED, other);
     }
+    /// To `other` unless the register holds a small integer. Changes `eax`.
     pub fn require_small(&mut self, register: u8, other: DynamicLabel) {
         self.require_tag(register, 0b11, 0b11, other);
     }
-    /// The same for a boxed term with one of these subtags.
+    /// To `other` unless the register holds a boxed term with one of these subtags. Changes `eax`.
     pub fn require_subtag(&mut self, register: u8, subtags: &[Subtag], other: DynamicLabel) {
         self.require_boxed(register, other);
         dynasm!(self.ops ; .arch x64 ; movzx eax, BYTE [BYTE Rq(register) + HEADER]);
@@ -37,6 +39,8 @@ impl Emitter<'_> {
         }
         dynasm!(self.ops ; .arch x64 ; cmp eax, (*last as i32) << 3 ; jne =>other ; =>is);
     }
+    /// Sets the flags by comparing a register with a constant; `r11` is changed where that does not
+    /// fit in 32 bits.
     pub fn compare_word(&mut self, register: u8, word: u64) {
         if let Ok(word) = i32::try_from(word as i64) {
             dynasm!(self.ops ; .arch x64 ; cmp Rq(register), word);
@@ -45,16 +49,20 @@ impl Emitter<'_> {
             dynasm!(self.ops ; .arch x64 ; cmp Rq(register), r11);
         }
     }
+    /// To `fail` unless the operand's bits under `mask` are `tag`.
     pub fn test_tag(&mut self, at: u32, src: Src, fail: i32, mask: u8, tag: u64) {
         let fail = self.target(at, fail);
         let register = self.read(at, src, R10);
         self.require_tag(register, mask, tag, fail);
     }
+    /// To `fail` unless the operand is a boxed term with one of these subtags.
     pub fn test_subtag(&mut self, at: u32, src: Src, fail: i32, subtags: &[Subtag]) {
         let fail = self.target(at, fail);
         let register = self.read(at, src, R10);
         self.require_subtag(register, subtags, fail);
     }
+    /// With `equal`, to `fail` unless the operand's word is `wanted`; without it, to `fail` if it
+    /// is.
     pub fn test_word(&mut self, at: u32, src: Src, wanted: u64, fail: i32, equal: bool) {
         let fail = self.target(at, fail);
         let register = self.read(at, src, R10);
@@ -65,7 +73,8 @@ impl Emitter<'_> {
             dynasm!(self.ops ; .arch x64 ; je =>fail);
         }
     }
-    /// Of the words with the tag of `mask`, or boxed with one of the subtags.
+    /// To `fail` unless the operand's bits under `mask` are `tag`, or it is a boxed term with one
+    /// of the subtags.
     pub fn test_number(
         &mut self,
         at: u32,
@@ -82,6 +91,7 @@ impl Emitter<'_> {
         self.require_subtag(register, subtags, fail);
         dynasm!(self.ops ; .arch x64 ; =>is);
     }
+    /// To `fail` unless the operand is a list cell or nil.
     pub fn is_list(&mut self, at: u32, src: Src, fail: i32) {
         let fail = self.target(at, fail);
         let register = self.read(at, src, R10);
@@ -91,10 +101,12 @@ impl Emitter<'_> {
         self.require_tag(register, 0b111, Term::TAG_CONS, fail);
         dynasm!(self.ops ; .arch x64 ; =>is);
     }
+    /// To `fail` unless the operand is a list cell.
     pub fn is_cons(&mut self, at: u32, src: Src, fail: i32) {
         self.test_tag(at, src, fail, 0b111, Term::TAG_CONS);
         self.facts.learn(src, Fact::Cons);
     }
+    /// To `fail` unless the operand is `true` or `false`.
     pub fn is_boolean(&mut self, at: u32, src: Src, fail: i32) {
         let fail = self.target(at, fail);
         let register = self.read(at, src, R10);
@@ -104,6 +116,7 @@ impl Emitter<'_> {
         self.compare_word(register, Term::bool(false).raw());
         dynasm!(self.ops ; .arch x64 ; jne =>fail ; =>is);
     }
+    /// To `fail` unless the operand is a pid of this node or another.
     pub fn is_pid(&mut self, at: u32, src: Src, fail: i32) {
         let fail = self.target(at, fail);
         let register = self.read(at, src, R10);
@@ -113,6 +126,7 @@ impl Emitter<'_> {
         self.require_subtag(register, &[Subtag::ExternalPid], fail);
         dynasm!(self.ops ; .arch x64 ; =>is);
     }
+    /// To `fail` unless the operand is a bitstring of whole bytes.
     pub fn is_binary(&mut self, at: u32, src: Src, fail: i32) {
         let fail = self.target(at, fail);
         let register = self.read(at, src, R10);
@@ -120,10 +134,11 @@ impl Emitter<'_> {
         let size = boxed(swarmrt_term::binary::heap_bin::BIT_SIZE);
         dynasm!(self.ops ; .arch x64 ; test BYTE [Rq(register) + size], 7 ; jnz =>fail);
     }
-    /// Goes on here with a bitstring.
+    /// To `other` unless the register holds a bitstring.
     pub fn require_bits(&mut self, register: u8, other: DynamicLabel) {
         self.require_subtag(register, &[Subtag::HeapBin, Subtag::SharedBin, Subtag::SubBin], other);
     }
+    /// `is_function2` with a known arity; anything but a local fun of that arity is stepped.
     pub fn is_function_of(&mut self, at: u32, src: Src, arity: u8) {
         let slow = self.step_later(at);
         let register = self.read(at, src, R10);
@@ -142,7 +157,8 @@ impl Emitter<'_> {
         }
         register
     }
-    /// Head and tail of a list cell that is in a register.
+    /// Loads head and tail of the list cell in register `list`. Where both destinations are the
+    /// same, the tail stays.
     fn both(&mut self, list: u8, head: Dst, tail: Dst) {
         let to = self.place_for(tail, R11);
         self.load(RAX, list, layout::HEAD);
@@ -153,23 +169,27 @@ impl Emitter<'_> {
         }
         self.write(tail, to);
     }
+    /// `get_list`: head and tail of a list cell.
     pub fn get_list(&mut self, at: u32, src: Src, head: Dst, tail: Dst) {
         let list = self.list_cell(at, src);
         self.both(list, head, tail);
     }
+    /// `is_nonempty_list` and `get_list` together.
     pub fn is_cons_get_list(&mut self, at: u32, src: Src, head: Dst, tail: Dst, fail: i32) {
         let fail = self.target(at, fail);
         let list = self.read(at, src, R10);
         self.require_tag(list, 0b111, Term::TAG_CONS, fail);
         self.both(list, head, tail);
     }
+    /// `get_hd` and `get_tl`: `offset` is [`layout::HEAD`] or [`layout::TAIL`].
     pub fn get_part(&mut self, at: u32, src: Src, offset: i32, dst: Dst) {
         let list = self.list_cell(at, src);
         let to = self.place_for(dst, RAX);
         self.load(to, list, offset);
         self.write(dst, to);
     }
-    /// `hd` and `tl`.
+    /// `hd/1` and `tl/1`, which fail where there is no list cell; `offset` as in
+    /// [`get_part`](Self::get_part).
     pub fn list_part(&mut self, at: u32, src: Src, offset: i32, dst: Dst) {
         let fail = self.guard_fail(at);
         let other = self.failing(at, fail);
@@ -181,6 +201,7 @@ impl Emitter<'_> {
         self.load(to, list, offset);
         self.write(dst, to);
     }
+    /// `put_list`: a list cell at the heap's top, for which there is room.
     pub fn put_list(&mut self, at: u32, head: Src, tail: Src, dst: Dst) {
         for (src, offset) in [(head, 0), (tail, 8)] {
             self.put(at, src, offset);
@@ -190,7 +211,7 @@ impl Emitter<'_> {
         self.write(dst, to);
         self.facts.learn(dst.as_src(), Fact::Cons);
     }
-    /// Stores an operand's value so many bytes behind the heap's top.
+    /// Stores an operand's value at `offset` bytes behind the heap's top.
     pub fn put(&mut self, at: u32, src: Src, offset: i32) {
         if let Some(word) = self.constant(at, src) {
             self.store_word(word, RSI, offset);
@@ -202,6 +223,7 @@ impl Emitter<'_> {
 
     // ---- Tuples ----
 
+    /// `put_tuple2`: a tuple at the heap's top, for which there is room.
     pub fn put_tuple(&mut self, at: u32, elements: &[Src], dst: Dst) {
         self.store_word(Header::new(Subtag::Tuple, elements.len()).0, RSI, 0);
         for (number, &element) in elements.iter().enumerate() {
@@ -216,6 +238,8 @@ impl Emitter<'_> {
         dynasm!(self.ops ; .arch x64 ; lea Rq(to), [rsi + Term::TAG_BOXED as i32] ; add rsi, (words * 8) as i32);
         self.write(dst, to);
     }
+    /// To `fail` unless the operand is a tuple of exactly `arity` elements. Returns the machine
+    /// register that holds it.
     pub fn test_arity(&mut self, at: u32, src: Src, arity: u32, fail: i32) -> u8 {
         let fail = self.target(at, fail);
         let tuple = self.read(at, src, R10);
@@ -247,6 +271,7 @@ impl Emitter<'_> {
         }
         dynasm!(self.ops ; .arch x64 ; jne =>fail);
     }
+    /// To `fail` unless the operand is a tuple.
     pub fn is_tuple(&mut self, at: u32, src: Src, fail: i32) {
         self.test_subtag(at, src, fail, &[Subtag::Tuple]);
         self.facts.learn(src, Fact::Tuple(0));
@@ -268,12 +293,14 @@ impl Emitter<'_> {
         self.facts.learn(src, Fact::Tuple(index + 1));
         tuple
     }
+    /// `get_tuple_element`: `index` counts from 0.
     pub fn get_element(&mut self, at: u32, src: Src, index: u32, dst: Dst) {
         let tuple = self.tuple_with(at, src, index);
         let to = self.place_for(dst, RAX);
         self.load(to, tuple, boxed(index as usize + 1));
         self.write(dst, to);
     }
+    /// Two `get_tuple_element` of neighbours: `index` and `index + 1`, counted from 0.
     pub fn get_elements(&mut self, at: u32, src: Src, index: u32, first: Dst, second: Dst) {
         let tuple = self.tuple_with(at, src, index + 1);
         self.load(RAX, tuple, boxed(index as usize + 1));
@@ -303,6 +330,7 @@ impl Emitter<'_> {
         );
         self.write(dst, RAX);
     }
+    /// `tuple_size/1`.
     pub fn tuple_size(&mut self, at: u32, tuple: Src, dst: Dst) {
         let fail = self.guard_fail(at);
         let other = self.failing(at, fail);
@@ -311,6 +339,8 @@ impl Emitter<'_> {
         dynasm!(self.ops ; .arch x64 ; mov rax, [BYTE Rq(register) + HEADER] ; shr rax, 8 ; lea rax, [rax * 4 + 3]);
         self.write(dst, RAX);
     }
+    /// `update_record`: a copy of the tuple with some elements replaced, for which there is room.
+    /// One that may reuse its source is stepped.
     pub fn update_record(&mut self, at: u32, update: &RecordUpdate, dst: Dst) {
         let size = update.size as usize;
         if update.reuse || size > SCRATCH_WORDS || size == 0 {
@@ -338,6 +368,7 @@ impl Emitter<'_> {
 
     // ---- Selections ----
 
+    /// `select_val`: jumps to the target of the operand's value.
     pub fn select(&mut self, at: u32, src: Src, select: &Select) {
         match select {
             Select::Each { .. } => self.step_here(at),
@@ -347,6 +378,7 @@ impl Emitter<'_> {
             }
         }
     }
+    /// `select_tuple_arity`: jumps to the target of the tuple's arity.
     pub fn select_arity(&mut self, at: u32, src: Src, select: &Select) {
         let (Select::Jump { fail, .. } | Select::Search { fail, .. }) = select else {
             return self.step_here(at);
@@ -357,7 +389,7 @@ impl Emitter<'_> {
         dynasm!(self.ops ; .arch x64 ; mov r10, [BYTE Rq(tuple) + HEADER] ; shr r10, 8 ; lea r10, [r10 * 4 + 3]);
         self.select_word(at, select);
     }
-    /// By the word in `r10`.
+    /// Jumps to the target that the table has for the word in `r10`.
     fn select_word(&mut self, at: u32, select: &Select) {
         match select {
             Select::Jump { min, targets, fail } => {
@@ -404,7 +436,8 @@ impl Emitter<'_> {
             Select::Each { .. } => unreachable!("is stepped"),
         }
     }
-    /// Where the word in `r10` leads among these, which are in order.
+    /// Jumps to the target of the word in `r10` by binary search among `ways`, which are sorted by
+    /// key.
     fn search(&mut self, at: u32, ways: &[(u64, i32)], fail: DynamicLabel) {
         if ways.len() <= 4 {
             for &(key, target) in ways {

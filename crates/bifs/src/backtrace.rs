@@ -100,7 +100,8 @@ pub(crate) fn dump(process: &Process, state: &str) -> Vec<u8> {
     out
 }
 
-/// The same without the stack, which has a section of its own in a file.
+/// The process as a section of a crash dump, without its stack, which has a section of its own in a
+/// file.
 pub(crate) fn dump_without_stack(process: &Process, state: &str) -> Vec<u8> {
     let mut out = Vec::new();
     // Writing to memory cannot fail.

@@ -200,7 +200,11 @@ impl<'a> Patterns<'a> {
         }
     }
 
-    /// The same, as far as there is time.
+    /// As [`find`](Self::find), where that cannot take long.
+    ///
+    /// # Errors
+    /// [`Stop::Long`] where the rest of the text has more than [`QUICK_BYTES`] without a match, on
+    /// a scheduler that must not be held.
     fn find_quickly(&self, text: &[u8], from: usize) -> Result<Option<(usize, usize)>, Stop> {
         if text.len() - from <= QUICK_BYTES || may_take_long() {
             return Ok(self.find(text, from));

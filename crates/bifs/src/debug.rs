@@ -486,7 +486,7 @@ fn dirty_io(p: &mut Process, what: Term, value: Term) -> BifResult {
     test(p, atom!("dirty_io"), what, value)
 }
 
-/// The same on a scheduler of the kind that `kind` names.
+/// The test of `dirty_cpu/2` and `dirty_io/2`, on a scheduler of the kind that `kind` names.
 #[bif("erts_debug:dirty/3")]
 fn dirty(p: &mut Process, kind: Term, what: Term, value: Term) -> BifResult {
     match atom_of(kind)?.name() {

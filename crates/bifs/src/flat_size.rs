@@ -10,9 +10,9 @@ use swarmrt_term::{Bits, Kind, MapNode, RefKind, Subtag, Term, stop};
 const FLOAT_WORDS: usize = 2;
 const BIG_SMALL_WORDS: usize = 2;
 const FUN_WORDS: usize = 5;
-/// Of an identifier of another node.
+/// Words before the identifier's own, in a pid, port or reference of another node.
 const EXTERNAL_HEAD_WORDS: usize = 3;
-/// A reference that is an alias or holds something.
+/// Words of a reference that is an alias or holds something.
 const SPECIAL_REF_WORDS: usize = 4;
 const SUB_BIN_WORDS: usize = 5;
 const SHARED_BIN_WORDS: usize = 6;

@@ -23,7 +23,7 @@ struct Entry {
 struct Table {
     /// By the hash of the key.
     entries: HashMap<u64, Vec<Entry>, BuildHasherDefault<NumberHasher>>,
-    /// Of `entries`: a power of two, of which no more than half are in use.
+    /// Slots of `entries`: a power of two, of which no more than half are in use.
     slots: usize,
     count: usize,
     words: usize,

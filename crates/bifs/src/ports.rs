@@ -7,6 +7,7 @@ use swarmrt_term::{Alloc, Atom, Term, am};
 
 const TRUE: Term = Term::atom(am::TRUE);
 
+/// `exit(Port, Reason)`.
 pub fn exit_port(p: &mut Process, port: Term, reason: Term) -> BifResult {
     if let Some(ports) = p.vm.ports() {
         ports.exit(p.vm, p.pid(), port, reason, false);
@@ -14,6 +15,8 @@ pub fn exit_port(p: &mut Process, port: Term, reason: Term) -> BifResult {
     Ok(TRUE)
 }
 
+/// `link(Port)`. Where there is no such port, the process gets the message `{'EXIT', Port, noproc}`
+/// if it traps exits, or else the error `noproc`.
 pub fn link_port(p: &mut Process, port: Term) -> BifResult {
     let linked = p.vm.ports().is_some_and(|ports| ports.link(p.vm, p.id(), port));
     if linked {
@@ -28,6 +31,7 @@ pub fn link_port(p: &mut Process, port: Term) -> BifResult {
     Err(BifExit::Error(Term::atom(am::NOPROC)))
 }
 
+/// `unlink(Port)`.
 pub fn unlink_port(p: &mut Process, port: Term) -> BifResult {
     if p.relations.unlink(port)
         && let Some(ports) = p.vm.ports()
@@ -37,6 +41,7 @@ pub fn unlink_port(p: &mut Process, port: Term) -> BifResult {
     Ok(TRUE)
 }
 
+/// `monitor(port, Port)`; `name` is set where the port was given by it. Returns the reference.
 pub fn monitor_port(
     p: &mut Process,
     port: Term,
@@ -56,12 +61,15 @@ pub fn monitor_port(
     Ok(reference.to_term(&mut p.heap))
 }
 
+/// Tells a port that a monitor is gone; the process has forgotten it already. Both are numbers of
+/// terms.
 pub fn demonitor_port(p: &mut Process, port: u64, reference: u64) {
     if let Some(ports) = p.vm.ports() {
         ports.demonitor(p.vm, Term::port(port), reference);
     }
 }
 
+/// `register(Name, Port)`; `false` when the name is taken, or the port is closed or has a name.
 pub fn register_port(p: &mut Process, name: Atom, port: Term) -> bool {
     let Some(ports) = p.vm.ports() else { return false };
     if !p.vm.names.register(name, port) {
@@ -74,6 +82,7 @@ pub fn register_port(p: &mut Process, name: Atom, port: Term) -> bool {
     true
 }
 
+/// The port has lost its name; the register of names has forgotten it already.
 pub fn unregister_port(p: &mut Process, port: Term) {
     if let Some(ports) = p.vm.ports() {
         ports.set_name(p.vm, port, None);

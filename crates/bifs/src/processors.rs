@@ -21,6 +21,7 @@ pub struct Processors {
 }
 
 impl Processors {
+    /// All numbers of this system; control groups are read from files.
     pub fn of_system() -> Processors {
         let counted = Processors::counted();
         Processors { quota: quota(Path::new("/"), counted.online.unwrap_or(1)), ..counted }

@@ -28,7 +28,7 @@ pub fn convert(p: &mut Process, nanoseconds: i64, unit: Term) -> BifResult {
     Ok(p.big(negative, &[magnitude as u64, (magnitude >> 64) as u64]))
 }
 
-/// The same to more parts a second than a small integer can say.
+/// [`convert`] for a unit of more parts a second than a small integer can say.
 fn convert_to_large(p: &mut Process, nanoseconds: i64, unit: Term) -> BifResult {
     let limit = |_| BifExit::SYSTEM_LIMIT;
     let second = Term::small(1_000_000_000);

@@ -209,7 +209,7 @@ pub(crate) fn trace_info(p: &mut Process, whom: Term, item: Term) -> BifResult {
     function_info(p, whom, item)
 }
 
-/// Of functions: none is traced.
+/// What is traced of a function: nothing, as functions are not traced.
 fn function_info(p: &mut Process, whom: Term, item: Term) -> BifResult {
     let parts = whom.as_tuple().filter(|tuple| tuple.arity() == 3).ok_or(BifExit::BADARG)?;
     let (Some(module), Some(function), Some(arity)) =

@@ -5,47 +5,82 @@ use crate::flags;
 use swarmrt_machine::signal::remote::{RemoteSignal, RemoteTo};
 use swarmrt_term::{Alloc, FragmentHeap, Term, atom};
 
-/// First elements.
+/// Operations: the first elements of control messages. With `_TT`, a sequential trace token is
+/// among the elements; with `PAYLOAD_`, the reason follows the control message.
 pub mod op {
+    /// `{1, From, To}`.
     pub const LINK: i64 = 1;
+    /// `{2, '', To}`, then the message.
     pub const SEND: i64 = 2;
+    /// `{3, From, To, Reason}`: a linked process has ended.
     pub const EXIT: i64 = 3;
+    /// `{4, From, To}`, to peers without [`UNLINK_ID`](crate::flags::UNLINK_ID).
     pub const UNLINK: i64 = 4;
+    /// `{6, From, '', ToName}`, then the message.
     pub const REG_SEND: i64 = 6;
+    /// `{7, Leader, To}`.
     pub const GROUP_LEADER: i64 = 7;
+    /// `{8, From, To, Reason}`: a call of `exit/2`.
     pub const EXIT2: i64 = 8;
+    /// `{12, '', To, Token}`, then the message.
     pub const SEND_TT: i64 = 12;
+    /// `{13, From, To, Token, Reason}`.
     pub const EXIT_TT: i64 = 13;
+    /// `{16, From, '', ToName, Token}`, then the message.
     pub const REG_SEND_TT: i64 = 16;
+    /// `{18, From, To, Token, Reason}`.
     pub const EXIT2_TT: i64 = 18;
+    /// `{19, From, To, Reference}`, where `To` is a pid or a name.
     pub const MONITOR: i64 = 19;
+    /// `{20, From, To, Reference}`.
     pub const DEMONITOR: i64 = 20;
+    /// `{21, From, To, Reference, Reason}`, where `From` is the pid or name that was monitored.
     pub const MONITOR_EXIT: i64 = 21;
+    /// `{22, From, To}`, then the message.
     pub const SEND_SENDER: i64 = 22;
+    /// `{23, From, To, Token}`, then the message.
     pub const SEND_SENDER_TT: i64 = 23;
+    /// `{24, From, To}`, then the reason.
     pub const PAYLOAD_EXIT: i64 = 24;
+    /// `{25, From, To, Token}`, then the reason.
     pub const PAYLOAD_EXIT_TT: i64 = 25;
+    /// `{26, From, To}`, then the reason.
     pub const PAYLOAD_EXIT2: i64 = 26;
+    /// `{27, From, To, Token}`, then the reason.
     pub const PAYLOAD_EXIT2_TT: i64 = 27;
+    /// `{28, From, To, Reference}`, then the reason.
     pub const PAYLOAD_MONITOR_EXIT: i64 = 28;
+    /// `{29, Reference, From, Leader, {Module, Function, Arity}, Options}`, then the arguments.
     pub const SPAWN_REQUEST: i64 = 29;
+    /// `{30, Reference, From, Leader, {Module, Function, Arity}, Options, Token}`, then the
+    /// arguments.
     pub const SPAWN_REQUEST_TT: i64 = 30;
+    /// `{31, Reference, To, Flags, Result}`, where `Result` is a pid or the atom of an error.
     pub const SPAWN_REPLY: i64 = 31;
+    /// `{32, Reference, To, Flags, Result, Token}`.
     pub const SPAWN_REPLY_TT: i64 = 32;
+    /// `{33, From, Alias}`, then the message.
     pub const ALIAS_SEND: i64 = 33;
+    /// `{34, From, Alias, Token}`, then the message.
     pub const ALIAS_SEND_TT: i64 = 34;
+    /// `{35, Id, From, To}`, answered by [`UNLINK_ID_ACK`].
     pub const UNLINK_ID: i64 = 35;
+    /// `{36, Id, From, To}`.
     pub const UNLINK_ID_ACK: i64 = 36;
+    /// `{37, Flags, From, To}` or `{37, Flags, From, To, Token}`, then the message or the reason;
+    /// the flags are those of [`altact`](super::altact).
     pub const ALTACT_SIG_SEND: i64 = 37;
 }
 
 /// Flags of [`op::ALTACT_SIG_SEND`].
 pub mod altact {
+    /// The signal has priority.
     pub const PRIORITY: u8 = 1;
     /// A token is behind the receiver.
     pub const TOKEN: u8 = 1 << 1;
-    /// The receiver is an alias; else a name; else a process.
+    /// The receiver is an alias. Without this and [`NAME`] it is a pid.
     pub const ALIAS: u8 = 1 << 2;
+    /// The receiver is a registered name.
     pub const NAME: u8 = 1 << 3;
     /// An exit signal; else a message.
     pub const EXIT: u8 = 1 << 4;
@@ -116,7 +151,7 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// Who answers a peer's signal.
+    /// The origin of a signal that answers a peer's: no token, no priority, and no group leader.
     pub fn answering(from: Term) -> Origin {
         Origin { from, leader: Term::NIL, token: None, priority: false }
     }

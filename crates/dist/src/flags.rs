@@ -17,6 +17,7 @@ const EXTENDED_PIDS_PORTS: u64 = 0x100;
 const EXPORT_PTR_TAG: u64 = 0x200;
 const BIT_BINARIES: u64 = 0x400;
 const NEW_FLOATS: u64 = 0x800;
+/// The I/O server takes Unicode.
 pub const UNICODE_IO: u64 = 0x1000;
 /// Atoms are numbered in the head of a message.
 pub const HEAD_ATOM_CACHE: u64 = 0x2000;
@@ -26,6 +27,7 @@ const MAP_TAG: u64 = 0x2_0000;
 const BIG_CREATION: u64 = 0x4_0000;
 /// Messages say who sends them.
 pub const SEND_SENDER: u64 = 0x8_0000;
+/// Labels of sequential traces may be any term.
 pub const BIG_SEQTRACE_LABELS: u64 = 0x10_0000;
 /// Reasons of exits follow the control message.
 pub const EXIT_PAYLOAD: u64 = 0x40_0000;
@@ -35,8 +37,10 @@ const HANDSHAKE_23: u64 = 0x100_0000;
 /// Unlinking is acknowledged.
 pub const UNLINK_ID: u64 = 0x200_0000;
 const MANDATORY_25_DIGEST: u64 = 0x400_0000;
+/// Spawn requests are control messages.
 pub const SPAWN: u64 = 1 << 32;
 const V4_NC: u64 = 1 << 34;
+/// Process aliases.
 pub const ALIAS: u64 = 1 << 35;
 /// Messages and exit signals to aliases, and with priority: one control message with flags in it
 /// (OTP 28).
@@ -55,7 +59,7 @@ const MANDATORY_25: u64 = EXTENDED_REFERENCES
     | HANDSHAKE_23;
 const MANDATORY_26: u64 = V4_NC | UNLINK_ID;
 
-/// The capabilities that `erts_internal:get_dflags/0` answers.
+/// The flags that `erts_internal:get_dflags/0` returns, in the order of its tuple.
 pub struct Capabilities {
     pub default: u64,
     pub mandatory: u64,
@@ -67,10 +71,13 @@ pub struct Capabilities {
 /// Capabilities that are left out, for tests of what older nodes do.
 static REMOVED: AtomicU64 = AtomicU64::new(0);
 
+/// Leaves these flags out of [`capabilities`] from now on, in all machines of the program. For
+/// tests of what older nodes do.
 pub fn remove(flags: u64) {
     REMOVED.store(flags, Ordering::Relaxed);
 }
 
+/// The flags without which a connection is refused.
 pub fn mandatory(release: Release) -> u64 {
     match release {
         Release::R25 => MANDATORY_25,
@@ -78,6 +85,7 @@ pub fn mandatory(release: Release) -> u64 {
     }
 }
 
+/// What this node offers in its handshakes, as a release does.
 pub fn capabilities(release: Release) -> Capabilities {
     let altact = if release >= Release::R28 { ALTACT_SIG } else { 0 };
     let default = MANDATORY_25

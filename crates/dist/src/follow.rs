@@ -62,6 +62,7 @@ struct Follower {
     count: u32,
 }
 
+/// The subscriptions of `net_kernel:monitor_nodes/1,2`.
 #[derive(Default)]
 pub struct Followers(Mutex<Vec<Follower>>);
 
@@ -75,9 +76,13 @@ pub struct Change {
 }
 
 impl Change {
+    /// A connection has come up. `connection` is `None` for this node, when it gets its name;
+    /// `peer` has its flags, of which [`flags::PUBLISHED`] counts.
     pub fn up(node: Atom, connection: Option<u32>, peer: u64) -> Change {
         Change { node, connection, is_visible: peer & flags::PUBLISHED != 0, down: None }
     }
+    /// A connection is over, for this reason; otherwise as [`up`](Self::up). `reason` has to
+    /// outlive the change.
     pub fn down(node: Atom, connection: Option<u32>, peer: u64, reason: Term) -> Change {
         Change { down: Some(reason), ..Change::up(node, connection, peer) }
     }
@@ -132,6 +137,7 @@ impl Followers {
         Some(before)
     }
 
+    /// All subscriptions.
     pub fn all(&self) -> Vec<Following> {
         let followers = self.0.lock();
         let following = followers.iter().map(|&Follower { pid, wanted, count }| Following {
@@ -148,6 +154,7 @@ impl Followers {
         following.collect()
     }
 
+    /// Ends all subscriptions of a process.
     pub fn remove(&self, pid: u64) {
         self.0.lock().retain(|follower| follower.pid != pid);
     }

@@ -14,6 +14,7 @@ use swarmrt_machine::signal::remote::{
 use swarmrt_machine::{Process, Vm};
 use swarmrt_term::{Atom, FragmentHeap, Term};
 
+/// What `machine` calls to reach other nodes: its implementation of [`Remote`].
 pub struct Host {
     pub vm: &'static Vm,
 }

@@ -127,7 +127,7 @@ impl Delivery<'_> {
         self.node.answer(self.vm, self.connection, from, signal);
     }
 
-    /// Has `call` done by a process of ours; `false` when it is gone.
+    /// Has a process of ours execute `call`; nothing happens when it is gone.
     fn call(&self, to: u64, call: impl FnOnce(&mut Process) + Send + 'static) {
         let call: signal::Call = Box::new(move |_, process| {
             if let Some(process) = process {

@@ -22,6 +22,7 @@ use swarmrt_machine::signal::remote::{Channel, Packet, RemoteSignal, SharedChann
 use swarmrt_machine::{Vm, signal};
 use swarmrt_term::{Atom, FragmentHeap, Term, am, atom};
 
+/// Whether there is a connection: none, one that is being set up, or one that is up.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Status {
     Idle,
@@ -37,6 +38,7 @@ pub enum Controller {
 }
 
 impl Controller {
+    /// The port or pid.
     pub fn term(self) -> Term {
         match self {
             Controller::Port(port) => port,
@@ -78,6 +80,7 @@ struct Waiting {
     forms: Forms,
 }
 
+/// The connection to a node, and what waits for it.
 pub struct State {
     pub status: Status,
     /// The number of the connection that is there, is set up, or was there last.
@@ -115,6 +118,7 @@ struct Input {
     incoming: Incoming,
 }
 
+/// Another node. It is kept when the connection is lost, and used again for the next.
 pub struct Node {
     pub name: Atom,
     pub state: Mutex<State>,
@@ -124,6 +128,7 @@ pub struct Node {
 }
 
 impl Node {
+    /// A node without a connection.
     pub fn new(name: Atom) -> Node {
         let state = State {
             status: Status::Idle,
@@ -145,7 +150,8 @@ impl Node {
         Node { name, state: Mutex::new(state), input: Mutex::default(), packets_in, packets_out }
     }
 
-    /// Enters a process in the list of those who are told when the connection is lost.
+    /// Adds a process to those that are told when the connection is lost. `false` when there is no
+    /// such connection any more.
     pub fn relate(&self, pid: u64, connection: u32) -> bool {
         let mut state = self.state.lock();
         let is_there = state.connection == connection && state.status != Status::Idle;
@@ -155,11 +161,12 @@ impl Node {
         is_there
     }
 
-    /// The processes that are in that list.
+    /// The processes that are told when the connection is lost.
     pub fn related(&self) -> Vec<u64> {
         self.state.lock().related.iter().copied().collect()
     }
 
+    /// The process need not be told any more when this connection is lost.
     pub fn unrelate(&self, pid: u64, connection: u32) {
         let mut state = self.state.lock();
         if state.connection == connection {
@@ -167,6 +174,8 @@ impl Node {
         }
     }
 
+    /// Keeps the reason with which a process ended before its spawn request was answered, for
+    /// [`take_orphan`](Self::take_orphan). Nothing is kept when the connection is another.
     pub fn orphan(&self, connection: u32, reference: RefValue, reason: Term) {
         let mut state = self.state.lock();
         if state.connection == connection && state.status != Status::Idle {
@@ -174,7 +183,8 @@ impl Node {
         }
     }
 
-    /// The reason with which a process ended that had asked for another by this reference.
+    /// Takes the reason that [`orphan`](Self::orphan) kept for the spawn request with this
+    /// reference.
     pub fn take_orphan(&self, reference: RefValue) -> Option<Tag> {
         let mut state = self.state.lock();
         let at = state.orphans.iter().position(|(other, _)| *other == reference)?;

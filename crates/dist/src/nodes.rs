@@ -24,6 +24,7 @@ struct Alive {
     stopping: Option<Tag>,
 }
 
+/// What a machine knows of distribution; an extension of [`Vm`].
 #[derive(Default)]
 pub struct Dist {
     nodes: RwLock<AtomMap<Arc<Node>>>,
@@ -38,9 +39,11 @@ pub fn has_name() -> bool {
 }
 
 impl Dist {
+    /// The machine's, made on the first call.
     pub fn of(vm: &'static Vm) -> &'static Dist {
         vm.extension::<Dist>()
     }
+    /// The node with this name, if it is known.
     pub fn find(&self, name: Atom) -> Option<Arc<Node>> {
         self.nodes.read().get(&name).cloned()
     }
@@ -56,7 +59,8 @@ impl Dist {
         self.nodes.read().values().cloned().collect()
     }
 
-    /// A connection to an idle node is set up from now on. Its number, or that of the one there is.
+    /// Sets up a connection to an idle node. Returns its number, or that of the connection that
+    /// there is.
     pub fn set_up(&self, node: &Node) -> u32 {
         self.try_set_up(node).unwrap_or_else(|there| there)
     }
@@ -129,6 +133,7 @@ impl Dist {
         true
     }
 
+    /// Whether this process gave the node its name.
     pub fn is_net_kernel(&self, pid: u64) -> bool {
         self.alive.lock().net_kernel == Some(pid)
     }

@@ -41,6 +41,7 @@ struct Stream {
     suspended: Option<u64>,
 }
 
+/// The queue of one connection.
 #[derive(Default)]
 pub struct Output {
     small: VecDeque<Encoded>,
@@ -96,6 +97,8 @@ impl Output {
         self.small_bytes + self.streams.len() * FRAGMENT_BYTES
     }
 
+    /// The next packet to write; `None` when nothing waits. `sent` is the connection's atom cache,
+    /// and `peer` the capabilities of both sides.
     pub fn pop(&mut self, sent: &mut atoms::Sent, peer: u64) -> Option<Packet> {
         let has_turn = self.in_a_row >= SMALL_IN_A_ROW || self.small.is_empty();
         let may_go = |stream: &Stream| self.small_out >= stream.first_small;
@@ -138,9 +141,11 @@ impl Output {
     pub fn is_small_batch(&self, messages: usize, bytes: usize) -> bool {
         self.streams.is_empty() && self.small.len() < messages && self.small_bytes < bytes
     }
+    /// Whether nothing waits to be written.
     pub fn is_empty(&self) -> bool {
         self.small.is_empty() && self.streams.is_empty()
     }
+    /// Bytes that wait to be written, without the heads of packets.
     pub fn bytes(&self) -> usize {
         self.small_bytes + self.streams.iter().map(|stream| stream.bytes).sum::<usize>()
     }
@@ -166,6 +171,7 @@ impl Output {
         }
         std::mem::take(&mut self.resumed)
     }
+    /// All processes that wait for this connection, which is over.
     pub fn into_suspended(self) -> Vec<u64> {
         let own = self.streams.into_iter().filter_map(|stream| stream.suspended);
         self.suspended.into_iter().chain(self.resumed).chain(own).collect()

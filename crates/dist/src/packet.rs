@@ -78,6 +78,7 @@ impl Encoded {
         Encoded { listed, body, payload_at, left_out, size }
     }
 
+    /// Bytes of control message and payload, without the head.
     pub fn bytes(&self) -> usize {
         self.size
     }
@@ -162,6 +163,7 @@ impl Fragments {
         }
         Some(finished(Packet { head, part: Some(part) }))
     }
+    /// Whether the last fragment has been taken.
     pub fn is_over(&self) -> bool {
         self.parts.is_empty()
     }
@@ -219,6 +221,7 @@ pub struct Message {
 }
 
 impl Incoming {
+    /// Nothing received yet, on a connection whose sides both have the capabilities `peer`.
     pub fn new(peer: u64) -> Incoming {
         Incoming { peer, ..Incoming::default() }
     }

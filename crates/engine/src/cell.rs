@@ -48,9 +48,9 @@ pub unsafe fn code_before(ip: *const Instr) -> Option<u64> {
     }
 }
 
-/// Counts a call of the function behind an entry cell, to which the interpreter comes: the number
-/// of calls so far. Calls on several schedulers at once may be counted as one. Of what is no
-/// function of a module, there is none.
+/// Counts a call, by the interpreter, of the function behind an entry cell. Returns the number of
+/// calls so far; 0 for a cell that no `FuncInfo` precedes. Calls on several schedulers at once may
+/// be counted as one.
 ///
 /// # Safety
 /// `cell` points at an [`Instr::Cell`].

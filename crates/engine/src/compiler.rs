@@ -5,7 +5,7 @@ use std::sync::Arc;
 use swarmrt_machine::Vm;
 use swarmrt_machine::code::ModuleCode;
 
-/// What is to be compiled of a function.
+/// Which pieces of a function are to be compiled.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Part {
     /// What begins at its entry, and the rest if that is little.
@@ -23,7 +23,7 @@ pub struct Request<'a> {
     /// The function's number in the module. It is loaded.
     pub function: usize,
     pub part: Part,
-    /// Whether there were floats among the arguments that were seen.
+    /// Whether floats were among the sampled arguments.
     pub floats: bool,
 }
 
@@ -35,7 +35,8 @@ pub struct Compiled {
     pub pieces: Vec<(u32, u64, usize)>,
 }
 
-/// Compiles functions, on one thread; what it keeps from one to the next is memory.
+/// Compiles functions on one thread. It keeps memory from one function to the next, and nothing
+/// else.
 pub trait Compiler {
     /// Compiles a function, or a part of it, and installs the machine code; nothing where the
     /// function is too large.
@@ -44,16 +45,16 @@ pub trait Compiler {
     /// What the code generator or the operating system says; the function stays as it was.
     fn compile(&mut self, request: &Request<'_>) -> Result<Option<Compiled>, String>;
 
-    /// What else ought to be compiled where the piece behind a cell is hot: numbers of functions,
-    /// and the cells of their pieces.
+    /// Pieces that ought to be compiled, too, where the piece behind `cell` is hot: their
+    /// functions' numbers, and their cells.
     fn companions(&self, vm: &'static Vm, module: &ModuleCode, cell: u32) -> Vec<(usize, u32)>;
 }
 
-/// A kind of compiler, made ready for this computer.
+/// A compiler for this processor, which makes a [`Compiler`] for each thread.
 pub trait Backend: Send + Sync {
-    /// The machine code at the border of the engines, as its pieces want it.
+    /// The trampoline, exits and questions of its pieces.
     fn glue(&self) -> &Glue;
-    /// What kind of processor the code is for, with all that is made use of.
+    /// The processor and the extensions that the code makes use of: part of the cache's key.
     fn processor(&self) -> &str;
     fn compiler(&self) -> Box<dyn Compiler>;
 }
@@ -70,7 +71,7 @@ pub trait BaselineCompiler: Send + Sync {
     ) -> Option<BaselineCode>;
 }
 
-/// What a function was compiled to by the baseline compiler: code that lies where it is put.
+/// A function's code by the baseline compiler. It is position-independent.
 pub struct BaselineCode {
     pub bytes: Vec<u8>,
     /// The numbers of cells, and where in the code the pieces begin that are behind them.
@@ -82,6 +83,7 @@ pub struct BaselineCode {
 pub struct Unavailable(pub String);
 
 impl Unavailable {
+    /// "`what`: `error`".
     pub fn new(what: &str, error: &dyn std::fmt::Display) -> Unavailable {
         Unavailable(format!("{what}: {error}"))
     }

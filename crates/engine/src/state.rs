@@ -9,10 +9,10 @@ use swarmrt_machine::process::X_REGISTERS;
 use swarmrt_machine::schedule::Outcome;
 use swarmrt_term::Term;
 
-/// The registers that code works on while a process runs. One set a thread.
+/// The registers of the running process; each scheduler has one set.
 #[repr(C)]
 pub struct Registers {
-    /// With room behind them for the free variables of a fun that is called.
+    /// X registers, with room behind them for the free variables of a fun that is called.
     pub x: [Term; X_REGISTERS + 256],
     pub f: [f64; X_REGISTERS],
     pub native: NativeState,
@@ -34,14 +34,13 @@ pub const SCRATCH_WORDS: usize = 64;
 /// How many hints there are in [`NativeState::map_hints`].
 pub const MAP_HINTS: usize = 1024;
 
-/// The hint of a key: that of its place in the code has the number `first`, and `index` says which
-/// of its keys it is.
+/// The index in [`NativeState::map_hints`] for key number `index` of an instruction whose first
+/// hint is `first`.
 pub const fn map_hint(first: usize, index: usize) -> usize {
     (first + index) % MAP_HINTS
 }
 
-/// The machine state while it goes from one engine to the other. Its layout is known to machine
-/// code.
+/// The machine state when one engine hands over to the other. Machine code knows its layout.
 #[repr(C)]
 pub struct NativeState {
     pub process: *mut Process,
@@ -52,21 +51,21 @@ pub struct NativeState {
     pub reductions: i64,
     /// Reductions put aside to reach a safepoint soon.
     pub deferred: i64,
-    /// Where to go on.
+    /// The instruction that is next.
     pub ip: *const Instr,
     /// The cell that is being entered.
     pub cell: *const Instr,
-    /// Live X registers there, for [`Exit::Enter`].
+    /// Live X registers at `ip`, for [`Exit::Enter`].
     pub arity: u64,
-    /// The X registers, of the first 64, that hold the bits of floats instead of words.
+    /// Bit n: `X[n]` holds raw f64 bits, not a term; `make_words` boxes them.
     pub x_floats: u64,
-    /// The same of the frame.
+    /// Bit n: `Y[n]` holds raw f64 bits, not a term.
     pub y_floats: u64,
-    /// The same of the heap: counted down from its top.
+    /// Bit n: the heap word at `top - 1 - n` (in words) holds raw f64 bits, not a term.
     pub heap_floats: u64,
     /// The machine code that is being entered from outside.
     pub code: u64,
-    /// What a question about two terms was answered.
+    /// The answer to the last question about two terms.
     pub answer: u64,
     /// How the turn ended in an instruction that was stepped; `None` where it goes on at a handler.
     pub outcome: Option<Outcome>,
@@ -110,12 +109,12 @@ impl NativeState {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u64)]
 pub enum Exit {
-    /// The instruction at `ip` is next, and the interpreter's.
+    /// The interpreter goes on with the instruction at `ip`.
     Interpret = 0,
     /// The function at `ip` is next, with `arity` arguments; the reductions are used up.
     Enter = 1,
-    /// The process gives up the scheduler, with `outcome`; its state is saved.
+    /// The process yields the scheduler, with `outcome`; its state is saved.
     Leave = 2,
-    /// The instruction at `ip` is next, by whichever engine.
+    /// Either engine goes on with the instruction at `ip`.
     Continue = 3,
 }

@@ -43,13 +43,13 @@ pub struct Counts {
     pub functions: u64,
     pub code_bytes: u64,
     pub compile_us: u64,
-    /// The same of the baseline compiler.
+    /// Functions compiled by the baseline compiler, and the bytes of their code.
     pub baseline_functions: u64,
     pub baseline_bytes: u64,
     pub baseline_us: u64,
-    /// Functions whose code was evicted because there was too much.
+    /// Functions whose code was evicted because there was more than the limit.
     pub evicted: u64,
-    /// Pieces of machine code that an earlier run made.
+    /// Pieces of machine code that were loaded from an earlier run's cache.
     pub from_before: u64,
     /// Memory that machine code takes now: whole pages, without what was unloaded.
     pub mapped_bytes: u64,
@@ -90,27 +90,27 @@ impl std::fmt::Display for Counts {
 pub struct Options {
     /// Writes a map of machine code for `perf`.
     pub perf_map: bool,
-    /// The most bytes of machine code at a time. More is compiled, but then what was not seen
-    /// running for the longest time is evicted.
+    /// Limit of machine code, in bytes. When there is more, the code of modules that were not
+    /// sampled for the longest time is evicted.
     pub code_bytes_max: usize,
 }
 
 impl Options {
-    /// All of some four hundred modules as large as `lists`.
+    /// Enough for all code of some four hundred modules as large as `lists`.
     pub const CODE_BYTES_MAX_DEFAULT: usize = 256 << 20;
 }
 
-/// How often a function is found running before it is compiled, if machine code of others of its
-/// module was there from an earlier run. Few are left then, and later runs have the use of it, too.
+/// Threshold in samples for modules with code from an earlier run: little is left to compile, and
+/// the result is cached.
 const SAMPLES_OF_KNOWN: u32 = 8;
 
-/// What took less time to compile is not worth keeping.
+/// Code that took less time to compile, in all, is not worth saving.
 const KEPT_US_MIN: u64 = 1_000;
 
-/// How long the compiling thread has nothing to do before it sees to it that what it made is kept.
+/// How long the compiling thread has to be idle before it saves new code.
 const QUIET: Duration = Duration::from_secs(5);
 
-/// How much is left when code is evicted, of what may be there.
+/// Eviction stops when the code is down to so many quarters of the limit.
 const LEFT_QUARTERS: usize = 3;
 
 /// A piece that is to be compiled.
@@ -118,7 +118,7 @@ struct Job {
     module: Arc<ModuleCode>,
     function: usize,
     part: Part,
-    /// Sightings, which are counted while it waits.
+    /// Samples, which are counted while the job waits: the hottest goes first.
     times: Arc<AtomicU32>,
 }
 
@@ -127,7 +127,7 @@ pub struct Tier {
     pub(crate) vm: &'static Vm,
     pub(crate) backend: Box<dyn Backend>,
     baseline: Option<Box<dyn BaselineCompiler>>,
-    /// The way into machine code.
+    /// The trampoline into machine code.
     pub enter: EnterFn,
     mode: Mode,
     code_bytes_max: usize,
@@ -140,7 +140,7 @@ pub struct Tier {
     baseline_functions: AtomicU64,
     baseline_bytes: AtomicU64,
     baseline_ns: AtomicU64,
-    /// Of that, what is kept for later runs.
+    /// The value of `compile_us` when code was saved last.
     kept_us: AtomicU64,
     evicted: AtomicU64,
     pub(crate) from_before: AtomicU64,
@@ -207,12 +207,12 @@ impl Tier {
         Ok(tier)
     }
 
-    /// That of a machine, if it has machine code.
+    /// The machine's tier; `None` where it has no machine code.
     pub fn of(vm: &Vm) -> Option<&'static Arc<Tier>> {
         vm.extension::<OfMachine>().0.get()
     }
 
-    /// What was done so far.
+    /// The counts since the start.
     pub fn counts(&self) -> Counts {
         Counts {
             functions: self.functions.load(Ordering::Relaxed),
@@ -227,9 +227,9 @@ impl Tier {
         }
     }
 
-    /// Counts `weight` sightings of what `ip` is in: the address past an entry cell with the
-    /// function's arguments, or one within it. Whether machine code is wanted there, and none there
-    /// yet.
+    /// Counts `weight` samples of the piece that `ip` is in: the address past an entry cell with
+    /// the function's arguments, or one within it. Returns whether that piece is still interpreted
+    /// and machine code is wanted for it.
     pub fn sample(&self, ip: *const Instr, arguments: &[Term], weight: u32) -> bool {
         let Mode::Tiered { samples: Some(enough), .. } = self.mode else { return false };
         let Some(module) = self.vm.code.module_at(ip as usize) else { return false };
@@ -274,8 +274,9 @@ impl Tier {
         is_interpreted
     }
 
-    /// The same for the function that begins at `ip`, and for the place to which it returns: its
-    /// caller's return points are seen nowhere else, as baseline code is behind them.
+    /// Counts `weight` samples of the function that begins at `ip`, as [`sample`](Self::sample)
+    /// does, and of the place to which it returns: the caller's return points are sampled nowhere
+    /// else, as baseline code is behind them.
     pub fn sample_call(
         &self,
         ip: *const Instr,
@@ -286,8 +287,8 @@ impl Tier {
         let wanted = self.sample(ip, arguments, weight);
         self.sample(returns_to.wrapping_add(1), &[], weight) || wanted
     }
-    /// The interpreter comes to the function at `ip`, past an entry cell without code. Whether it
-    /// is compiled by the baseline compiler now.
+    /// The interpreter enters the function at `ip`, past an entry cell without code. Returns
+    /// whether the function has baseline code now.
     ///
     /// # Safety
     /// An [`Instr::Cell`] stands before `ip`.
@@ -337,14 +338,15 @@ impl Tier {
         true
     }
 
-    /// The machine code with which the function that begins at an address goes on with these
-    /// arguments, where that is other than what its cell holds; else 0.
+    /// The address of the piece that resumes in an inlined loop of the function at `ip` with these
+    /// arguments; 0 where there is none.
     #[inline]
     pub fn re_entry(&self, ip: *const Instr, arguments: &[Term]) -> u64 {
         self.installed.re_entries.find(ip, arguments)
     }
 
-    /// A module is about to be put in place.
+    /// Installs cached code of a module before it becomes current, or compiles all of it where the
+    /// mode is [`Mode::Eager`].
     pub fn loaded(&self, module: &ModuleCode) {
         match self.mode {
             Mode::Eager { prefix } if module.name.name().starts_with(prefix) => {
@@ -363,11 +365,11 @@ impl Tier {
         }
     }
 
-    /// Has what was compiled, and what else is new, kept for later runs, if it is enough to be
-    /// worth that. Says of how many modules machine code was kept.
+    /// Saves new code, and what else is new, in the code cache, if it is enough to be worth that.
+    /// Returns how many modules' machine code was saved.
     ///
     /// # Errors
-    /// What the system says; then nothing that was kept before is lost.
+    /// The system's; what was saved before is not lost then.
     pub fn keep(vm: &Vm) -> std::io::Result<usize> {
         let Some(cache) = vm.code.cache.get() else { return Ok(0) };
         let mut modules = Vec::new();
@@ -378,7 +380,7 @@ impl Tier {
         if modules.is_empty() && !cache.has_news() { Ok(0) } else { cache.save(&modules) }
     }
 
-    /// The compiling thread.
+    /// The compiling thread: takes the hottest job, compiles it, and saves code when it is idle.
     fn compile_hot(&self) {
         let mut compiler = self.backend.compiler();
         loop {
@@ -428,7 +430,7 @@ impl Tier {
         }
     }
 
-    /// Whether enough was compiled since something was kept last.
+    /// Whether at least [`KEPT_US_MIN`] was spent on compiling since code was saved last.
     fn has_much_to_keep(&self) -> bool {
         let (compiled, kept) =
             (self.compile_us.load(Ordering::Relaxed), self.kept_us.load(Ordering::Relaxed));

@@ -30,6 +30,7 @@ pub fn descriptor_of(p: &Process, reference: Term) -> Option<std::os::fd::OwnedF
     files(p).get(reference)?.file.try_clone().ok().map(Into::into)
 }
 
+/// Closes the files that a process has opened, as it ends.
 pub fn close_files_of(p: &mut Process) {
     files(p).remove_owned_by(p.id());
 }

@@ -79,7 +79,10 @@ fn ok_with(p: &mut Process, value: Term) -> BifResult {
     Ok(p.tuple(&[Term::atom(am::OK), value]))
 }
 
-/// How a terminal is set; `None` where the descriptor is none.
+/// How a terminal is set.
+///
+/// # Errors
+/// The system's, as where the descriptor is no terminal.
 fn mode_of(fd: RawFd) -> Result<libc::termios, Error> {
     // SAFETY: the structure is plain numbers, which the call fills.
     unsafe {

@@ -14,7 +14,7 @@ use swarmrt_machine::{BifExit, BifResult, Process, bif};
 use swarmrt_term::{Alloc, FragmentHeap, Release, Term, am, atom};
 
 unsafe extern "C" {
-    /// Of zlib's own interface (zlib.h), though not of the bindings.
+    /// A function of zlib's interface (`zlib.h`) that the bindings lack.
     fn inflateGetDictionary(stream: *mut z::z_stream, dictionary: *mut u8, length: *mut u32)
     -> i32;
 }

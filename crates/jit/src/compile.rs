@@ -22,25 +22,25 @@ use swarmrt_machine::code::{Export, ModuleCode};
 
 /// Functions with more instructions stay with the interpreter.
 const FUNCTION_INSTRUCTIONS_MAX: u32 = 20_000;
-/// Of functions with no more, all pieces are compiled at once; of larger ones each when it is found
-/// running.
+/// All pieces of a function with no more instructions are compiled at once; a piece of a larger one
+/// when it is found running.
 const SMALL_FUNCTION_INSTRUCTIONS: u32 = 32;
 
-/// What stays the same from function to function.
+/// What all compilations share: the processor, Cranelift's settings, and the glue.
 pub struct Target {
     pub isa: OwnedTargetIsa,
     pub assists: &'static Assists,
     pub glue: Glue,
-    /// What kind of processor it is for, with all that is made use of.
+    /// The processor and the extensions that the code makes use of.
     pub processor: String,
 }
 
-/// Translates and generates; what it keeps from one function to the next is memory.
+/// Translates and compiles pieces. It keeps memory from one to the next, and nothing else.
 pub struct PieceCompiler {
     target: Arc<Target>,
     context: Context,
     builder: FunctionBuilderContext,
-    /// The loops that the piece has inside that was compiled last.
+    /// The inlined loops of the piece that was compiled last.
     loops: Vec<InsideLoop>,
 }
 
@@ -97,6 +97,7 @@ impl Compiler for PieceCompiler {
 }
 
 impl PieceCompiler {
+    /// A compiler for one thread, with Cranelift contexts that are reused from piece to piece.
     pub fn new(target: Arc<Target>) -> PieceCompiler {
         PieceCompiler {
             target,
@@ -106,7 +107,7 @@ impl PieceCompiler {
         }
     }
 
-    /// Compiles what goes on in a loop that the function has inside, unless it is there.
+    /// Compiles the piece that resumes in an inlined loop, unless it is there.
     fn install_re_entry(
         &mut self,
         request: &Request<'_>,

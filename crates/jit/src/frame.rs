@@ -22,7 +22,7 @@ const TRAP: u8 = 0xcc;
 const MAKE_ROOM_BYTE: [u8; 3] = [0x48, 0x83, 0xec];
 const MAKE_ROOM: [u8; 3] = [0x48, 0x81, 0xec];
 
-/// How often a function calls, calls last, and returns otherwise.
+/// Numbers of calls, of tail calls and of other returns in a function.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 struct Counts {
     calls: usize,
@@ -38,8 +38,8 @@ pub fn pad(code_offset: i32) -> Option<Vec<u8>> {
         .then(|| [[0x41, 0xff, 0x97].as_slice(), &code_offset.to_le_bytes(), &[0xc3]].concat())
 }
 
-/// The machine code of a compiled piece, made ready for how pieces are entered, and at which offset
-/// in it that is.
+/// The machine code of a compiled piece without the frame that Cranelift gives it, and the offset
+/// at which it is entered.
 ///
 /// # Errors
 /// When the code is not what is known of Cranelift's.

@@ -92,7 +92,7 @@ fn compile(
         .map_err(|error| format!("{:?}", error.inner))?;
     Ok(context)
 }
-/// The same for one that is called like any other.
+/// As [`compile`], for a function with an ordinary calling convention. Returns its machine code.
 fn compile_function(
     isa: &OwnedTargetIsa,
     signature: Signature,

@@ -14,7 +14,7 @@ use swarmrt_engine::code::{Fixup, Symbol};
 #[derive(Default)]
 pub struct SymbolNotes {
     notes: RefCell<HashMap<u64, Noted>>,
-    /// Whether there is something else in it that is of this run only.
+    /// Whether the piece holds a value of this run that is no address with a symbol.
     is_tied: Cell<bool>,
 }
 
@@ -25,15 +25,16 @@ struct Noted {
 }
 
 impl SymbolNotes {
-    /// Forgets what the piece before was given.
+    /// Forgets the notes of the piece before.
     pub fn clear(&self) {
         self.notes.borrow_mut().clear();
         self.is_tied.set(false);
     }
-    /// The piece will be of no use in another run.
+    /// Marks the piece as of no use in another run.
     pub fn tie_to_run(&self) {
         self.is_tied.set(true);
     }
+    /// The piece was given the address `value`, which `symbol` names.
     pub fn note(&self, symbol: Symbol, value: u64) {
         let mut notes = self.notes.borrow_mut();
         let noted = notes.entry(value).or_insert(Noted { symbol: Some(symbol), times: 0 });

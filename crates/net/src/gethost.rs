@@ -36,6 +36,7 @@ pub struct GetHost {
     cancelled: Arc<Mutex<HashSet<u32>>>,
 }
 
+/// A driver for a new port; its threads start with the first question.
 pub fn driver(_vm: &'static Vm) -> Arc<dyn Driver> {
     Arc::new(GetHost::default())
 }

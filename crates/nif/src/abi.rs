@@ -5,23 +5,33 @@ use crate::env::Env;
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use swarmrt_term::Term;
 
-/// The newest version of the interface that libraries may be built for.
+/// `ERL_NIF_MAJOR_VERSION`: the newest version of the interface that libraries may be built for.
 pub const MAJOR: c_int = 2;
+/// `ERL_NIF_MINOR_VERSION` that goes with it.
 pub const MINOR: c_int = 18;
+/// `ERL_NIF_VM_VARIANT`, which libraries are built with.
 pub const VM_VARIANT: &str = "beam.vanilla";
 
 /// The word that is no term: what a function returns with an exception.
 // SAFETY: nobody follows it, as it has the tag of no pointer.
 pub const NON_VALUE: Term = unsafe { Term::from_raw(0) };
 
+/// A function of a library: environment, number of arguments, arguments.
 pub type NifFn = unsafe extern "C" fn(*mut Env, c_int, *const Term) -> Term;
+/// `load` of `ErlNifEntry`: 0 when the library may stay.
 pub type LoadFn = unsafe extern "C" fn(*mut Env, *mut *mut c_void, Term) -> c_int;
+/// `upgrade` of `ErlNifEntry`: 0 when the library may take over from the old one.
 pub type UpgradeFn =
     unsafe extern "C" fn(*mut Env, *mut *mut c_void, *mut *mut c_void, Term) -> c_int;
+/// `unload` of `ErlNifEntry`.
 pub type UnloadFn = unsafe extern "C" fn(*mut Env, *mut c_void);
+/// The callbacks of `ERL_NIF_OPT_ON_HALT` and `ERL_NIF_OPT_ON_UNLOAD_THREAD`, with the library's
+/// own data.
 pub type HaltFn = unsafe extern "C" fn(*mut c_void);
 
+/// `ERL_NIF_DIRTY_JOB_CPU_BOUND`.
 pub const DIRTY_CPU: c_uint = 1;
+/// `ERL_NIF_DIRTY_JOB_IO_BOUND`.
 pub const DIRTY_IO: c_uint = 2;
 
 /// `ErlNifFunc`.
@@ -93,14 +103,20 @@ pub struct Monitor {
 }
 
 impl Monitor {
+    /// The monitor of a reference with these numbers.
     pub fn new(id: u64, low: u32) -> Monitor {
         Monitor { id, low: low.into(), spare: [0; 2] }
     }
 }
 
+/// `ErlNifResourceDtor`: the last holder of an object is gone.
 pub type DtorFn = unsafe extern "C" fn(*mut Env, *mut c_void);
+/// `ErlNifResourceStop`: a descriptor is not watched any more; whether `enif_select` itself calls
+/// is last.
 pub type StopFn = unsafe extern "C" fn(*mut Env, *mut c_void, c_int, c_int);
+/// `ErlNifResourceDown`: a monitored process has ended.
 pub type DownFn = unsafe extern "C" fn(*mut Env, *mut c_void, *const Identifier, *const Monitor);
+/// `ErlNifResourceDynCall`, for `enif_dynamic_resource_call`.
 pub type DyncallFn = unsafe extern "C" fn(*mut Env, *mut c_void, *mut c_void);
 
 /// `ErlNifResourceTypeInit`.
@@ -134,6 +150,7 @@ pub struct IoSlice {
     pub length: usize,
 }
 
+/// `ERL_NIF_IOVEC_SIZE`: slices that a vector has room for without arrays of its own.
 pub const IO_VECTOR_INLINE: usize = 16;
 
 /// `ErlNifIOVec`. `shared` are the raw words of the counted bytes that the slices are of.
@@ -169,11 +186,13 @@ pub struct SystemInfo {
 pub struct Out<T>(*mut T);
 
 impl<T> Out<T> {
+    /// Writes the answer; by the interface the address is not null.
     #[inline(always)]
     pub fn put(self, value: T) {
         // SAFETY: by the interface such an address is that of a place for the answer.
         unsafe { self.0.write(value) }
     }
+    /// Writes the answer if the library wants it.
     pub fn put_unless_null(self, value: T) {
         if !self.0.is_null() {
             self.put(value);
@@ -187,6 +206,7 @@ impl<T> Out<T> {
 pub struct CText(pub *const c_char);
 
 impl CText {
+    /// The bytes before the zero; none of null.
     pub fn bytes<'a>(self) -> &'a [u8] {
         if self.0.is_null() {
             return &[];
@@ -194,6 +214,7 @@ impl CText {
         // SAFETY: by the interface it is ended by a zero byte, and stays as it is during the call.
         unsafe { CStr::from_ptr(self.0) }.to_bytes()
     }
+    /// As UTF-8, where other bytes become U+FFFD.
     pub fn lossy(self) -> String {
         String::from_utf8_lossy(self.bytes()).into_owned()
     }
@@ -205,9 +226,11 @@ impl CText {
 pub struct CArray<T>(*const T);
 
 impl<T> CArray<T> {
+    /// Whether no address was given.
     pub fn is_null(&self) -> bool {
         self.0.is_null()
     }
+    /// The first `count` elements; the address is not looked at where there are none.
     pub fn of<'a>(self, count: usize) -> &'a [T] {
         if count == 0 {
             return &[];
@@ -239,6 +262,7 @@ const _: () =
 const _: () = assert!(size_of::<TypeInit>() == 40 && size_of::<MapIterator>() == 56);
 const _: () = assert!(size_of::<IoVector>() == 40 + IO_VECTOR_INLINE * 24);
 
+/// 1 for true, 0 for false.
 pub fn c_bool(value: bool) -> c_int {
     c_int::from(value)
 }

@@ -32,6 +32,7 @@ impl Binary {
         // SAFETY: what is there came from `into_raw`, and is handed over.
         (!raw.is_null()).then(|| unsafe { SharedBytes::from_raw(raw as u64) })
     }
+    /// The bytes, owned or inspected.
     pub fn bytes(&self) -> &[u8] {
         if self.size == 0 {
             return &[];
@@ -42,6 +43,7 @@ impl Binary {
     }
 }
 
+/// Shows the bytes of a binary; 0 for other terms. Bytes that do not begin at a byte are copied.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_inspect_binary(env: &mut Env, term: Term, to: &mut Binary) -> c_int {
     let Some(bits) = term.as_bits().filter(|bits| bits.is_binary()) else { return 0 };
@@ -55,6 +57,7 @@ pub extern "C" fn enif_inspect_binary(env: &mut Env, term: Term, to: &mut Binary
     1
 }
 
+/// Shows the bytes of a binary, or copies those of an iolist; 0 for other terms.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_inspect_iolist_as_binary(
     env: &mut Env,
@@ -92,6 +95,7 @@ unsafe fn repadded(raw: u64, size: usize) -> Option<SharedBytes> {
     unsafe { SharedBytes::resized(raw, size.checked_add(PADDING_BYTES)?, size) }
 }
 
+/// New bytes that the library owns; 0 without memory.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_alloc_binary(size: usize, to: &mut Binary) -> c_int {
     let Some(shared) = padded(size) else { return 0 };
@@ -99,6 +103,7 @@ pub extern "C" fn enif_alloc_binary(size: usize, to: &mut Binary) -> c_int {
     1
 }
 
+/// Resizes a binary that the library owns, or copies one that it inspects; 0 without memory.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_realloc_binary(binary: &mut Binary, size: usize) -> c_int {
     if binary.shared.is_null() {
@@ -117,11 +122,13 @@ pub extern "C" fn enif_realloc_binary(binary: &mut Binary, size: usize) -> c_int
     1
 }
 
+/// Gives up bytes that the library owns; nothing for inspected ones.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_release_binary(binary: &mut Binary) {
     drop(binary.take());
 }
 
+/// A term of the bytes, which takes them over where they are too many to be copied.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_make_binary(env: &mut Env, binary: &mut Binary) -> Term {
     let Some(shared) = binary.take() else { return env.binary(binary.bytes()) };
@@ -158,6 +165,7 @@ pub extern "C" fn enif_make_sub_binary(env: &mut Env, of: Term, from: usize, siz
     }
 }
 
+/// `term_to_binary/1` into new bytes that the library owns; 0 without memory.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_term_to_binary(_env: *mut Env, term: Term, to: &mut Binary) -> c_int {
     let bytes = etf::encode(term, &EncodeOptions::default());

@@ -103,6 +103,8 @@ fn finish(p: &mut Process, mut env: Env, result: Term) -> BifResult {
     Ok(result)
 }
 
+/// Has another function called in place of the running one, on the scheduler that `flags` names;
+/// `badarg` for wrong arguments. The result is to be returned.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_schedule_nif(
     env: &mut Env,

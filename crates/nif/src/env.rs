@@ -27,6 +27,10 @@ pub fn claim(machine: &'static Vm) -> bool {
     }
     claimed
 }
+/// The machine that libraries work for.
+///
+/// # Panics
+/// Before [`claim`] has succeeded once.
 pub fn vm() -> &'static Vm {
     VM.get().expect("libraries are loaded by a machine")
 }
@@ -73,6 +77,7 @@ impl Env {
     pub fn callback(library: *const Loaded) -> Env {
         Env { process: std::ptr::null_mut(), library, exception: NON_VALUE, more: None }
     }
+    /// The process that the environment is bound to.
     pub fn process(&mut self) -> Option<&mut Process> {
         // SAFETY: an environment that is bound to a process lives no longer than the call, in which
         // we hold the process.
@@ -81,6 +86,7 @@ impl Env {
     fn more(&mut self) -> &mut More {
         self.more.get_or_insert_default()
     }
+    /// Keeps something for the rest of the call, or until the environment is cleared.
     pub fn keep(&mut self, temporary: Temporary) {
         self.more().temporaries.push(temporary);
     }
@@ -91,6 +97,7 @@ impl Env {
         self.keep(Temporary::Bytes(bytes));
         data
     }
+    /// Has another function called when this one has returned.
     pub fn schedule(&mut self, next: Next) {
         self.more().scheduled = Some(next);
     }
@@ -99,6 +106,7 @@ impl Env {
     pub fn is_untouched(&self) -> bool {
         self.exception == NON_VALUE && self.more.is_none()
     }
+    /// What [`schedule`](Self::schedule) has been given.
     pub fn take_scheduled(&mut self) -> Option<Next> {
         self.more.as_mut()?.scheduled.take()
     }
@@ -110,18 +118,22 @@ impl Env {
     pub fn opened(&mut self) -> Option<&mut Vec<Opened>> {
         self.more.as_mut()?.opened.as_mut()
     }
+    /// The library whose function or callback is running.
     pub fn loaded(&self) -> Option<&Loaded> {
         // SAFETY: the library that is running is there.
         unsafe { self.library.as_ref() }
     }
+    /// Forgets the exception, and frees all that the environment has of its own.
     pub fn clear(&mut self) {
         self.exception = NON_VALUE;
         self.more = None;
     }
+    /// Notes an exception of the class `error`; the result is to be returned to the machine.
     pub fn raise(&mut self, reason: Term) -> Term {
         self.exception = reason;
         NON_VALUE
     }
+    /// Notes the error `badarg`; the result is to be returned to the machine.
     pub fn badarg(&mut self) -> Term {
         self.raise(Term::atom(am::BADARG))
     }
@@ -144,9 +156,9 @@ impl Alloc for Env {
     }
 }
 
-/// The memory comes from where [`enif_alloc`](crate::system::enif_alloc) takes its: OTP's own tests
-/// free environments with `enif_free`, which leaves behind what their terms hold, and nothing
-/// worse.
+/// A new environment, bound to no process. The memory comes from where
+/// [`enif_alloc`](crate::system::enif_alloc) takes its: OTP's own tests free environments with
+/// `enif_free`, which leaves behind what their terms hold, and nothing worse.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_alloc_env() -> *mut Env {
     const { assert!(align_of::<Env>() <= 16) };
@@ -161,6 +173,8 @@ pub extern "C" fn enif_alloc_env() -> *mut Env {
     }
 }
 
+/// Frees an environment and its terms.
+///
 /// # Safety
 /// `env` came from `enif_alloc_env`, and is not used any more.
 #[unsafe(no_mangle)]
@@ -172,31 +186,37 @@ pub unsafe extern "C" fn enif_free_env(env: *mut Env) {
     }
 }
 
+/// Frees the terms of an environment, which may be used again.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_clear_env(env: &mut Env) {
     env.clear();
 }
 
+/// A copy of a term, which may be of any environment.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_make_copy(to: &mut Env, term: Term) -> Term {
     copy_term(term, to)
 }
 
+/// Raises an error with any reason; the result is to be returned.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_raise_exception(env: &mut Env, reason: Term) -> Term {
     env.raise(reason)
 }
 
+/// Raises `badarg`; the result is to be returned.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_make_badarg(env: &mut Env) -> Term {
     env.badarg()
 }
 
+/// Whether the term is what a function that raises an exception returns.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_is_exception(env: &mut Env, term: Term) -> c_int {
     c_bool(env.exception != NON_VALUE && term == NON_VALUE)
 }
 
+/// Whether an exception was raised, and its reason where that is wanted.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_has_pending_exception(env: &mut Env, reason: Out<Term>) -> c_int {
     let is_pending = env.exception != NON_VALUE;

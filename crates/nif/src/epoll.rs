@@ -24,6 +24,8 @@ pub struct Epoll {
 }
 
 impl Epoll {
+    /// `name` is the thread's; `ready` is called on it with a descriptor and its events. Nothing is
+    /// made before the first [`arm`](Self::arm).
     pub const fn new(name: &'static str, ready: fn(c_int, c_int)) -> Epoll {
         Epoll { name, ready, poller: OnceLock::new(), always_ready: OnceLock::new() }
     }

@@ -175,11 +175,14 @@ impl Queue {
     }
 }
 
+/// A queue; null for other options than `ERL_NIF_IOQ_NORMAL` (1).
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_ioq_create(options: c_int) -> *mut Queue {
     if options == 1 { Box::into_raw(Box::default()) } else { std::ptr::null_mut() }
 }
 
+/// Frees a queue with all that is in it.
+///
 /// # Safety
 /// `queue` came from `enif_ioq_create`, and is not used any more.
 #[unsafe(no_mangle)]
@@ -188,11 +191,14 @@ pub unsafe extern "C" fn enif_ioq_destroy(queue: *mut Queue) {
     drop(unsafe { Box::from_raw(queue) });
 }
 
+/// Bytes in the queue.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_ioq_size(queue: &Queue) -> usize {
     queue.size
 }
 
+/// Puts a binary without its first `skip` bytes at the end; 0 when there are fewer. The library
+/// does not own the binary any more, in either case.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_ioq_enq_binary(
     queue: &mut Queue,
@@ -212,6 +218,7 @@ pub extern "C" fn enif_ioq_enq_binary(
     1
 }
 
+/// Puts a vector without its first `skip` bytes at the end; 0 when there are fewer.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_ioq_enqv(queue: &mut Queue, vector: &IoVector, mut skip: usize) -> c_int {
     if skip > vector.size {
@@ -232,6 +239,7 @@ pub extern "C" fn enif_ioq_enqv(queue: &mut Queue, vector: &IoVector, mut skip: 
     1
 }
 
+/// Takes `count` bytes off the front, and answers how many are left; 0 when there are fewer.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_ioq_deq(queue: &mut Queue, mut count: usize, size: Out<usize>) -> c_int {
     if count > queue.size {
@@ -252,6 +260,7 @@ pub extern "C" fn enif_ioq_deq(queue: &mut Queue, mut count: usize, size: Out<us
     1
 }
 
+/// All slices of the queue, which are good until it is changed or shown again.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_ioq_peek(queue: &mut Queue, count: Out<c_int>) -> *mut IoSlice {
     queue.shown = queue.pieces.iter().map(|piece| piece.slice).collect();
@@ -259,6 +268,7 @@ pub extern "C" fn enif_ioq_peek(queue: &mut Queue, count: Out<c_int>) -> *mut Io
     queue.shown.as_mut_ptr()
 }
 
+/// The first slice as a binary, with its size; 0 when the queue is empty.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_ioq_peek_head(
     env: &mut Env,

@@ -70,11 +70,14 @@ impl File {
             opened => opened,
         }
     }
+    /// The address of a symbol of the file.
+    ///
     /// # Errors
     /// What the dynamic linker says.
     pub fn symbol(&self, name: &CStr) -> Result<*mut c_void, String> {
         symbol(self.0, name)
     }
+    /// The linker's handle. The file is not closed any more when this is dropped.
     pub fn into_raw(self) -> *mut c_void {
         let handle = self.0;
         std::mem::forget(self);
@@ -204,11 +207,13 @@ pub fn begin_halting() {
     HALTING.store(true, Ordering::SeqCst);
 }
 
+/// Whether [`begin_halting`] was called.
 pub fn is_halting() -> bool {
     HALTING.load(Ordering::SeqCst)
 }
 
 impl Loaded {
+    /// A library with one user, its module; `load` has not been called yet.
     pub fn new(module: Atom, path: String, file: File, description: &Description) -> Arc<Loaded> {
         Arc::new(Loaded {
             module,
@@ -237,6 +242,8 @@ impl Loaded {
             RETURNED.1.wait(&mut guard);
         }
     }
+    /// Keeps the library open until [`drop_user`](Self::drop_user). The caller knows that it has a
+    /// user.
     pub fn add_user(&self) {
         self.users.fetch_add(1, Ordering::Relaxed);
     }
@@ -322,6 +329,8 @@ fn report(handler: Option<ErrorHandler>, argument: *mut c_void, text: String) {
     }
 }
 
+/// Opens `path`, with `.so` at its end, and calls its `nif_init` if it has one, as OTP does. Null
+/// when that fails; `handler` is told why.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_dlopen(
     path: CText,
@@ -345,6 +354,8 @@ pub extern "C" fn enif_dlopen(
     }
 }
 
+/// The address of a symbol; null when there is none, and `handler` is told why.
+///
 /// # Safety
 /// `handle` came from `enif_dlopen`, and `name` is ended by a zero byte.
 #[unsafe(no_mangle)]

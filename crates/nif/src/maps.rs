@@ -9,6 +9,7 @@ use swarmrt_term::{Term, map};
 const FIRST: c_int = 1;
 const LAST: c_int = 2;
 
+/// The number of pairs; 0 as the result for other terms.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_get_map_size(_env: *mut Env, term: Term, size: Out<usize>) -> c_int {
     if !term.is_map() {
@@ -18,11 +19,13 @@ pub extern "C" fn enif_get_map_size(_env: *mut Env, term: Term, size: Out<usize>
     1
 }
 
+/// An empty map.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_make_new_map(env: &mut Env) -> Term {
     map::empty(env)
 }
 
+/// A map of so many keys and values; 0 when a key is there twice.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_make_map_from_arrays(
     env: &mut Env,
@@ -38,6 +41,7 @@ pub extern "C" fn enif_make_map_from_arrays(
     1
 }
 
+/// A map with one pair more, or another value; 0 when `from` is no map.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_make_map_put(
     env: &mut Env,
@@ -53,6 +57,7 @@ pub extern "C" fn enif_make_map_put(
     1
 }
 
+/// A map with another value for a key; 0 when there is no such key.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_make_map_update(
     env: &mut Env,
@@ -69,6 +74,7 @@ pub extern "C" fn enif_make_map_update(
     1
 }
 
+/// A map without a key, whether it was there or not; 0 when `from` is no map.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_make_map_remove(
     env: &mut Env,
@@ -83,6 +89,7 @@ pub extern "C" fn enif_make_map_remove(
     1
 }
 
+/// The value of a key; 0 when there is none.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_get_map_value(
     _env: *mut Env,
@@ -110,6 +117,9 @@ impl MapIterator {
     }
 }
 
+/// An iterator at the first pair or the last; 0 when `from` is no map. The pairs of a map that is
+/// not flat are copied.
+///
 /// # Safety
 /// `iterator` is room for one.
 #[unsafe(no_mangle)]
@@ -138,6 +148,7 @@ pub unsafe extern "C" fn enif_map_iterator_create(
     1
 }
 
+/// Frees what the iterator has of its own.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_map_iterator_destroy(_env: *mut Env, iterator: &mut MapIterator) {
     let pairs = std::mem::replace(&mut iterator.pairs, std::ptr::null_mut());
@@ -147,16 +158,19 @@ pub extern "C" fn enif_map_iterator_destroy(_env: *mut Env, iterator: &mut MapIt
     }
 }
 
+/// Whether it stands before the first pair, or the map is empty.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_map_iterator_is_head(_env: *mut Env, iterator: &MapIterator) -> c_int {
     c_bool(iterator.size == 0 || iterator.position == 0)
 }
 
+/// Whether it stands behind the last pair, or the map is empty.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_map_iterator_is_tail(_env: *mut Env, iterator: &MapIterator) -> c_int {
     c_bool(iterator.size == 0 || iterator.position > iterator.size)
 }
 
+/// One pair on; 0 when it stands behind the last then.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_map_iterator_next(_env: *mut Env, iterator: &mut MapIterator) -> c_int {
     if iterator.position <= iterator.size {
@@ -165,12 +179,14 @@ pub extern "C" fn enif_map_iterator_next(_env: *mut Env, iterator: &mut MapItera
     c_bool(iterator.position <= iterator.size)
 }
 
+/// One pair back; 0 when it stands before the first then.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_map_iterator_prev(_env: *mut Env, iterator: &mut MapIterator) -> c_int {
     iterator.position = iterator.position.saturating_sub(1);
     c_bool(iterator.position > 0)
 }
 
+/// The pair where it stands; 0 where there is none.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_map_iterator_get_pair(
     _env: *mut Env,

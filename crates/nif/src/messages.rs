@@ -19,6 +19,7 @@ pub extern "C" fn enif_self(env: &mut Env, to: *mut Identifier) -> *mut Identifi
     to
 }
 
+/// The term as a pid; 0 when it is none of this node.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_get_local_pid(_env: *mut Env, term: Term, to: Out<Identifier>) -> c_int {
     if term.is_pid() {
@@ -27,6 +28,7 @@ pub extern "C" fn enif_get_local_pid(_env: *mut Env, term: Term, to: Out<Identif
     c_bool(term.is_pid())
 }
 
+/// The term as a port; 0 when it is none of this node.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_get_local_port(_env: *mut Env, term: Term, to: Out<Identifier>) -> c_int {
     if term.is_port() {
@@ -35,11 +37,13 @@ pub extern "C" fn enif_get_local_port(_env: *mut Env, term: Term, to: Out<Identi
     c_bool(term.is_port())
 }
 
+/// Makes a pid that is none: the atom `undefined` as a term.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_set_pid_undefined(to: Out<Identifier>) {
     to.put(Identifier { term: UNDEFINED });
 }
 
+/// Whether the pid is what [`enif_set_pid_undefined`] makes.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_is_pid_undefined(pid: &Identifier) -> c_int {
     c_bool(pid.term == UNDEFINED)
@@ -49,11 +53,13 @@ fn registered(name: Term) -> Option<Term> {
     vm().names.whereis(name.as_atom()?)
 }
 
+/// The process that is registered under a name; 0 when there is none.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_whereis_pid(env: *mut Env, name: Term, to: Out<Identifier>) -> c_int {
     registered(name).map_or(0, |found| enif_get_local_pid(env, found, to))
 }
 
+/// The port that is registered under a name; 0 when there is none.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_whereis_port(env: *mut Env, name: Term, to: Out<Identifier>) -> c_int {
     registered(name).map_or(0, |found| enif_get_local_port(env, found, to))
@@ -74,6 +80,7 @@ fn has_ended(process: &Process) -> bool {
     process.exiting
 }
 
+/// Whether the process takes signals: it has not ended, and is not doing so.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_is_process_alive(_env: *mut Env, pid: &Identifier) -> c_int {
     let _guard = pin();
@@ -81,6 +88,7 @@ pub extern "C" fn enif_is_process_alive(_env: *mut Env, pid: &Identifier) -> c_i
     c_bool(cell.is_some_and(|cell| !cell.shared.incoming.is_closed()))
 }
 
+/// Whether the port is open.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_is_port_alive(_env: *mut Env, port: &Identifier) -> c_int {
     c_bool(Ports::of(vm()).get(port.term).is_some())

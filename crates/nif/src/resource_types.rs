@@ -67,6 +67,7 @@ impl Owner {
         library.add_user();
         Owner(library.clone())
     }
+    /// The library's address, which is good as long as this is there.
     pub fn library(&self) -> *const Loaded {
         &raw const *self.0
     }
@@ -111,6 +112,7 @@ impl ResourceType {
             .as_ref()
             .is_some_and(|owner| std::ptr::eq(&raw const **owner, library))
     }
+    /// Counts an object. The caller knows that the type is there.
     pub fn add_user(&self) {
         self.users.fetch_add(1, Ordering::Relaxed);
     }
@@ -220,6 +222,8 @@ pub fn orphan(library: &Loaded) {
     }
 }
 
+/// Makes a type, or takes one over, as `flags` allow; null when neither is possible, or no library
+/// is being loaded. `tried` is what was done, or `flags` where nothing was.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_open_resource_type(
     env: &mut Env,
@@ -232,6 +236,8 @@ pub extern "C" fn enif_open_resource_type(
     open(env, name, Callbacks { dtor, ..Callbacks::default() }, flags, tried)
 }
 
+/// As [`enif_open_resource_type`], with the first three callbacks of an initialiser.
+///
 /// # Safety
 /// `init` has at least the first three functions.
 #[unsafe(no_mangle)]
@@ -248,6 +254,7 @@ pub unsafe extern "C" fn enif_open_resource_type_x(
     open(env, name, Callbacks { dtor, stop, down, dyncall: None }, flags, tried)
 }
 
+/// As [`enif_open_resource_type`], with the callbacks of an initialiser that says how many it has.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_init_resource_type(
     env: &mut Env,

@@ -176,6 +176,7 @@ fn object_of(term: Term) -> Option<Object> {
     Object::in_memory(&ManuallyDrop::new(unsafe { SharedBytes::from_raw(raw) }))
 }
 
+/// The object that a term refers to; 0 when it is none of this type.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_get_resource(
     _env: *mut Env,
@@ -192,6 +193,8 @@ pub extern "C" fn enif_get_resource(
     1
 }
 
+/// The library's bytes of an object.
+///
 /// # Safety
 /// `data` is an object that is there.
 #[unsafe(no_mangle)]
@@ -236,6 +239,7 @@ impl Held {
         // SAFETY: the caller's.
         Held(unsafe { Object::of(data) }.hold())
     }
+    /// The library's bytes.
     pub fn data(&self) -> *mut c_void {
         Object(self.0.data().cast()).data()
     }
@@ -405,11 +409,13 @@ pub unsafe extern "C" fn enif_demonitor_process(
     0
 }
 
+/// -1, 0 or 1, in an order without a meaning.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_compare_monitors(a: &Monitor, b: &Monitor) -> c_int {
     a.cmp(b) as c_int
 }
 
+/// A reference for the monitor, which is no monitor to Erlang code.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_make_monitor_term(env: &mut Env, monitor: &Monitor) -> Term {
     match u32::try_from(monitor.low) {

@@ -18,12 +18,15 @@ const ON_UNLOAD_THREAD: c_int = 3;
 
 // ---- Memory ----
 
+/// `malloc(3)`; null without memory. For 0 bytes, too, it returns an address of its own.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_alloc(size: usize) -> *mut c_void {
     // SAFETY: malloc may be called with any size.
     unsafe { libc::malloc(size.max(1)) }
 }
 
+/// `realloc(3)`, which for 0 bytes frees nothing.
+///
 /// # Safety
 /// `memory` came from here, or is null.
 #[unsafe(no_mangle)]
@@ -32,6 +35,8 @@ pub unsafe extern "C" fn enif_realloc(memory: *mut c_void, size: usize) -> *mut 
     unsafe { libc::realloc(memory, size.max(1)) }
 }
 
+/// `free(3)`.
+///
 /// # Safety
 /// `memory` came from here, or is null, and is not used any more.
 #[unsafe(no_mangle)]
@@ -42,6 +47,7 @@ pub unsafe extern "C" fn enif_free(memory: *mut c_void) {
 
 // ---- What there is ----
 
+/// What the library's `load` has set; null in an environment without a library.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_priv_data(env: &mut Env) -> *mut c_void {
     env.loaded().map_or(std::ptr::null_mut(), |library| library.data.load(Ordering::Acquire))
@@ -54,6 +60,7 @@ struct Versions {
 
 static VERSIONS: OnceLock<Versions> = OnceLock::new();
 
+/// Sets what [`enif_system_info`] answers for the versions of ERTS and OTP. The first call counts.
 pub fn set_versions(erts: &str, otp: &str) {
     let text = |text: &str| CString::new(text).unwrap_or_default();
     VERSIONS.get_or_init(|| Versions { erts: text(erts), otp: text(otp) });
@@ -69,6 +76,9 @@ fn minor_of(release: Release) -> c_int {
     }
 }
 
+/// `ErlNifSysInfo`, or its first `size` bytes. Threads and dirty schedulers are only said to be
+/// there.
+///
 /// # Safety
 /// There is room for `size` bytes at `to`.
 #[unsafe(no_mangle)]

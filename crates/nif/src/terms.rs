@@ -58,11 +58,13 @@ pub extern "C" fn enif_term_type(_env: *mut Env, term: Term) -> c_int {
     }
 }
 
+/// `a =:= b`.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_is_identical(a: Term, b: Term) -> c_int {
     c_bool(equal_exact(a, b))
 }
 
+/// -1, 0 or 1, in the order of terms, where integers and floats compare by value.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_compare(a: Term, b: Term) -> c_int {
     compare(a, b) as c_int
@@ -78,6 +80,7 @@ pub extern "C" fn enif_hash(kind: c_int, term: Term, salt: u64) -> u64 {
     }
 }
 
+/// Bytes of a copy of the term on a heap; 0 for an immediate.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_term_size(term: Term) -> usize {
     size_whole(term) * 8
@@ -94,6 +97,7 @@ pub extern "C" fn enif_get_atom_cache_index(
     index.put(atom.cache_place() as c_uint);
     1
 }
+/// The highest number that [`enif_get_atom_cache_index`] answers.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_max_atom_cache_index() -> c_uint {
     CACHE_PLACES as c_uint - 1
@@ -166,11 +170,13 @@ new_numbers! {
     enif_make_uint64: u64, uint;
 }
 
+/// The value of a float; 0 as the result for other terms, integers among them.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_get_double(_env: *mut Env, term: Term, to: Out<f64>) -> c_int {
     answer(term.as_float(), to)
 }
 
+/// A float; `badarg` for what is infinite or not a number.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_make_double(env: &mut Env, value: f64) -> Term {
     if value.is_finite() { env.float(value) } else { env.badarg() }
@@ -211,14 +217,17 @@ fn existing_atom(bytes: &[u8], encoding: c_int) -> Option<Atom> {
         .and_then(|name| Atom::existing(&name))
 }
 
+/// The atom of a name in Latin-1; `badarg` where it is too long or the table is full.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_make_atom(env: &mut Env, name: CText) -> Term {
     new_atom(name.bytes(), LATIN1).map_or_else(|| env.badarg(), Term::atom)
 }
+/// As [`enif_make_atom`], with the length in bytes.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_make_atom_len(env: &mut Env, name: CArray<u8>, length: usize) -> Term {
     new_atom(name.of(length), LATIN1).map_or_else(|| env.badarg(), Term::atom)
 }
+/// The atom of a name, if there is one; else 0.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_make_existing_atom(
     _env: *mut Env,
@@ -228,6 +237,7 @@ pub extern "C" fn enif_make_existing_atom(
 ) -> c_int {
     answer(existing_atom(name.bytes(), encoding).map(Term::atom), to)
 }
+/// As [`enif_make_existing_atom`], with the length in bytes.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_make_existing_atom_len(
     _env: *mut Env,
@@ -238,6 +248,7 @@ pub extern "C" fn enif_make_existing_atom_len(
 ) -> c_int {
     answer(existing_atom(name.of(length), encoding).map(Term::atom), to)
 }
+/// The atom of a name; 0 where it is too long or wrongly encoded, or the table is full.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_make_new_atom(
     _env: *mut Env,
@@ -247,6 +258,7 @@ pub extern "C" fn enif_make_new_atom(
 ) -> c_int {
     answer(new_atom(name.bytes(), encoding).map(Term::atom), to)
 }
+/// As [`enif_make_new_atom`], with the length in bytes.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_make_new_atom_len(
     _env: *mut Env,
@@ -277,6 +289,8 @@ pub extern "C" fn enif_get_atom(
     name.len() as c_int + 1
 }
 
+/// The bytes of an atom's name, without a zero; 0 as the result where it is no atom, or cannot be
+/// encoded so.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_get_atom_length(
     _env: *mut Env,
@@ -340,6 +354,8 @@ pub extern "C" fn enif_get_string(
     }
 }
 
+/// The bytes of a string, without a zero; 0 as the result where the list is no string in this
+/// encoding.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_get_string_length(
     _env: *mut Env,
@@ -365,10 +381,12 @@ fn make_string(env: &mut Env, bytes: &[u8], encoding: c_int) -> Term {
     }
 }
 
+/// The list of the characters of a text; `badarg` where it is wrongly encoded.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_make_string(env: &mut Env, text: CText, encoding: c_int) -> Term {
     make_string(env, text.bytes(), encoding)
 }
+/// As [`enif_make_string`], with the length in bytes.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_make_string_len(
     env: &mut Env,
@@ -381,6 +399,7 @@ pub extern "C" fn enif_make_string_len(
 
 // ---- Tuples and lists ----
 
+/// Arity and address of the elements, which stay where they are during the call; 0 for other terms.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_get_tuple(
     _env: *mut Env,
@@ -394,6 +413,7 @@ pub extern "C" fn enif_get_tuple(
     1
 }
 
+/// A tuple of so many elements.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_make_tuple_from_array(
     env: &mut Env,
@@ -403,6 +423,7 @@ pub extern "C" fn enif_make_tuple_from_array(
     env.tuple(elements.of(count as usize))
 }
 
+/// A proper list of so many elements.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_make_list_from_array(
     env: &mut Env,
@@ -412,11 +433,13 @@ pub extern "C" fn enif_make_list_from_array(
     env.list(elements.of(count as usize))
 }
 
+/// `[Head | Tail]`.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_make_list_cell(env: &mut Env, head: Term, tail: Term) -> Term {
     env.cons(head, tail)
 }
 
+/// Head and tail; 0 where there is no list cell, as of the empty list.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_get_list_cell(
     _env: *mut Env,
@@ -430,11 +453,13 @@ pub extern "C" fn enif_get_list_cell(
     1
 }
 
+/// The number of elements; 0 as the result where it is no proper list.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_get_list_length(_env: *mut Env, list: Term, length: Out<c_uint>) -> c_int {
     answer(list.list_len().map(|count| count as c_uint), length)
 }
 
+/// The list in reverse; 0 where it is no proper list.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_make_reverse_list(env: &mut Env, list: Term, to: Out<Term>) -> c_int {
     let (mut from, mut reversed) = (list, Term::NIL);
@@ -445,6 +470,7 @@ pub extern "C" fn enif_make_reverse_list(env: &mut Env, list: Term, to: Out<Term
     answer(from.is_nil().then_some(reversed), to)
 }
 
+/// A new reference, as `make_ref/0`.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_make_ref(env: &mut Env) -> Term {
     let value = crate::env::vm().next_ref();

@@ -70,14 +70,17 @@ macro_rules! names {
     };
 }
 
+/// A mutex, for one thread once at a time.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_mutex_create(name: CText) -> *mut Mutex {
     Named::new(name, libc::PTHREAD_MUTEX_INITIALIZER)
 }
+/// A condition variable.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_cond_create(name: CText) -> *mut Condition {
     Named::new(name, libc::PTHREAD_COND_INITIALIZER)
 }
+/// A lock for readers and writers, preferring whom the system prefers.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_rwlock_create(name: CText) -> *mut RwLock {
     Named::new(name, libc::PTHREAD_RWLOCK_INITIALIZER)
@@ -111,6 +114,8 @@ names! {
     enif_thread_name(Thread);
 }
 
+/// Waits for the condition, without the mutex meanwhile. It may return without a signal.
+///
 /// # Safety
 /// Both were made here and are still there, and the calling thread has the mutex.
 #[unsafe(no_mangle)]
@@ -132,6 +137,7 @@ thread_local! {
     static VALUES: RefCell<Vec<*mut c_void>> = const { RefCell::new(Vec::new()) };
 }
 
+/// A key for data of threads, whose name is not kept; always 0.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_tsd_key_create(_name: CText, to: Out<c_int>) -> c_int {
     let mut keys = KEYS.lock();
@@ -142,11 +148,13 @@ pub extern "C" fn enif_tsd_key_create(_name: CText, to: Out<c_int>) -> c_int {
     to.put(key);
     0
 }
+/// Gives up a key. Only the calling thread's value is reset.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_tsd_key_destroy(key: c_int) {
     enif_tsd_set(key, std::ptr::null_mut());
     KEYS.lock().0.push(key);
 }
+/// Sets the calling thread's value.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_tsd_set(key: c_int, data: *mut c_void) {
     let Ok(at) = usize::try_from(key) else { return };
@@ -159,6 +167,7 @@ pub extern "C" fn enif_tsd_set(key: c_int, data: *mut c_void) {
         values[at] = data;
     });
 }
+/// The calling thread's value; null where it has set none.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_tsd_get(key: c_int) -> *mut c_void {
     let at = usize::try_from(key).ok();
@@ -189,11 +198,14 @@ thread_local! {
     static CURRENT: Cell<*mut Thread> = const { Cell::new(std::ptr::null_mut()) };
 }
 
+/// Options, with the system's stack size.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_thread_opts_create(_name: CText) -> *mut ThreadOptions {
     Box::into_raw(Box::new(ThreadOptions { stack_size: -1 }))
 }
 
+/// Frees options.
+///
 /// # Safety
 /// `options` were made here, and are not used any more.
 #[unsafe(no_mangle)]
@@ -277,11 +289,14 @@ pub extern "C" fn enif_thread_self() -> *mut Thread {
     CURRENT.get()
 }
 
+/// Whether both are the same thread.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_equal_tids(a: *const Thread, b: *const Thread) -> c_int {
     c_bool(std::ptr::eq(a, b))
 }
 
+/// Ends the calling thread with a result for [`enif_thread_join`].
+///
 /// # Safety
 /// The calling thread was made by `enif_thread_create`.
 #[unsafe(no_mangle)]
@@ -290,6 +305,8 @@ pub unsafe extern "C-unwind" fn enif_thread_exit(result: *mut c_void) {
     unsafe { pthread_exit(result) }
 }
 
+/// Waits for the thread's end, and frees what is known of it. 0, or the number of an error.
+///
 /// # Safety
 /// `thread` was made by `enif_thread_create`, and is joined once.
 #[unsafe(no_mangle)]

@@ -16,17 +16,20 @@ fn in_unit(nanoseconds: i64, unit: c_int) -> i64 {
     enif_convert_time_unit(nanoseconds, 3, unit)
 }
 
+/// `erlang:monotonic_time/1`; `ERL_NIF_TIME_ERROR` for an unknown unit.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_monotonic_time(unit: c_int) -> i64 {
     in_unit(vm().clock.monotonic_ns(), unit)
 }
 
+/// `erlang:time_offset/1`; `ERL_NIF_TIME_ERROR` for an unknown unit.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_time_offset(unit: c_int) -> i64 {
     in_unit(vm().clock.offset_ns(), unit)
 }
 
-/// Rounds down.
+/// Converts a time, rounding down; `ERL_NIF_TIME_ERROR` for an unknown unit or where the result is
+/// too large.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_convert_time_unit(value: i64, from: c_int, to: c_int) -> i64 {
     let (Some(from), Some(to)) = (per_second(from), per_second(to)) else { return ERROR };
@@ -48,7 +51,7 @@ fn in_parts(env: &mut Env, microseconds: i64) -> Term {
     ])
 }
 
-/// What the calling thread has computed, in the form of `erlang:now/0`.
+/// The processor's time that this program has used, in the form of `erlang:now/0`.
 #[unsafe(no_mangle)]
 pub extern "C" fn enif_cpu_time(env: &mut Env) -> Term {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };

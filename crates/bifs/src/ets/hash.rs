@@ -42,6 +42,7 @@ impl Change {
     fn removed(object: &Head) -> Change {
         Change { objects: -1, words: -footprint(object) }
     }
+    /// Sums up two changes.
     pub fn add(&mut self, other: Change) {
         self.objects += other.objects;
         self.words += other.words;
@@ -71,6 +72,7 @@ pub fn hash_of(key: Term) -> u32 {
     (if release::current() >= Release::R29 { hash >> 1 } else { hash }) as u32
 }
 
+/// A hash table with linear hashing, or one of the parts of one for concurrent writers.
 pub struct HashTable {
     buckets: Vec<*mut Head>,
     /// One less than a power of two, at least as many as there are buckets.
@@ -104,6 +106,7 @@ impl HashTable {
             marked: Vec::new(),
         }
     }
+    /// How many buckets there are now; the table grows and shrinks by one at a time.
     pub fn buckets(&self) -> usize {
         self.buckets.len()
     }
@@ -111,6 +114,7 @@ impl HashTable {
     pub fn marked(&self) -> usize {
         self.marked.len()
     }
+    /// Objects that are not marked as deleted.
     pub fn len(&self) -> usize {
         self.len
     }
@@ -458,11 +462,11 @@ impl HashTable {
         (0..self.buckets.len()).flat_map(|bucket| self.chain(bucket))
     }
 
-    /// Removes everything.
+    /// Removes everything: the objects are in the table that is returned.
     pub fn take_all(&mut self) -> HashTable {
         std::mem::replace(self, HashTable::new(self.keypos, self.duplicates, 1))
     }
-    /// The same, of a table that gets no more objects.
+    /// Removes everything from a table that gets no more objects.
     pub fn take_last(&mut self) -> HashTable {
         std::mem::replace(self, Self::with_buckets(1, self.keypos, self.duplicates))
     }

@@ -14,6 +14,7 @@ pub struct OwnedTerm {
 }
 
 impl OwnedTerm {
+    /// A copy of `term`, literals included.
     pub fn new(term: Term) -> OwnedTerm {
         let mut heap = if term.is_immediate() {
             FragmentHeap::new()
@@ -69,7 +70,11 @@ impl Head {
             .expect("objects are bounded by the memory that their terms take")
     }
 
-    /// A block with a copy of `tuple`.
+    /// A block with a copy of `tuple`, which [`free`](Self::free) gives back. `hash` is of no
+    /// meaning in ordered tables.
+    ///
+    /// # Panics
+    /// When the copy takes 2³¹ words or more.
     pub fn new(tuple: Term, hash: u32) -> *mut Head {
         let words = size_whole(tuple);
         assert!(words < DELETED as usize, "an object is smaller than 16 GiB");
@@ -115,12 +120,15 @@ impl Head {
         }
     }
 
+    /// Words of the tuple and all that it holds, without the head.
     pub fn words(&self) -> usize {
         (self.words & !DELETED) as usize
     }
+    /// Whether the object is only marked as deleted, since the table is fixed.
     pub fn is_deleted(&self) -> bool {
         self.words & DELETED != 0
     }
+    /// Marks the object as deleted, or takes the mark back.
     pub fn set_deleted(&mut self, deleted: bool) {
         self.words = self.words() as u32 | if deleted { DELETED } else { 0 };
     }
@@ -143,15 +151,18 @@ impl Head {
         found
     }
 
+    /// The tuple as a term, which lives as long as the object.
     #[inline]
     pub fn term(&self) -> Term {
         self.tuple().term()
     }
+    /// The tuple, which lives as long as the object.
     #[inline]
     pub fn tuple(&self) -> Tuple {
         // SAFETY: the tuple's header is the first word after the head.
         unsafe { Tuple::from_ptr(std::ptr::from_ref(self).add(1).cast_mut().cast()) }
     }
+    /// The key; `keypos` counts from 0.
     #[inline]
     pub fn key(&self, keypos: usize) -> Term {
         self.tuple().get(keypos)

@@ -151,6 +151,8 @@ const MANY_PART: usize = 8;
 /// Objects that a run has at most.
 const RUN_OBJECTS_MAX: usize = 32;
 
+/// The objects of an `ordered_set`, in a tree by their keys. Keys that compare as equal (`1` and
+/// `1.0`) are one key.
 pub struct OrderedTable {
     tree: BTreeSet<Slot>,
     keypos: usize,
@@ -168,6 +170,7 @@ unsafe impl Send for OrderedTable {}
 unsafe impl Sync for OrderedTable {}
 
 impl OrderedTable {
+    /// An empty table; `keypos` counts from 0.
     pub fn new(keypos: usize) -> OrderedTable {
         OrderedTable {
             tree: BTreeSet::new(),
@@ -177,6 +180,7 @@ impl OrderedTable {
             walked: AtomicU64::new(0),
         }
     }
+    /// Objects in the table.
     pub fn len(&self) -> usize {
         self.tree.len()
     }
@@ -186,6 +190,7 @@ impl OrderedTable {
         self.walked.load(atomic::Ordering::Relaxed) == self.changes
     }
 
+    /// The object with this key. A key that a walk has just come to is found without a search.
     pub fn get(&self, key: Term) -> Option<&Head> {
         let run = if self.is_walked() { self.run.try_lock() } else { None };
         let last = run.and_then(|run| run.last(key)).filter(|object| !object.is_null());
@@ -194,6 +199,7 @@ impl OrderedTable {
             .or_else(|| self.tree.get(&Slot::probe(key)).map(Slot::head))
     }
 
+    /// Takes over an object, and frees one with an equal key.
     pub fn insert(&mut self, object: *mut Head) -> Change {
         self.changes += 1;
         // SAFETY: the object is ours now.
@@ -208,6 +214,7 @@ impl OrderedTable {
         change
     }
 
+    /// Takes out and frees the object with this key, if there is one.
     pub fn remove(&mut self, key: Term) -> Change {
         let Some(old) = self.tree.take(&Slot::probe(key)) else { return Change::default() };
         let is_walked = self.is_walked();
@@ -246,15 +253,19 @@ impl OrderedTable {
         }
     }
 
+    /// The lowest key.
     pub fn first(&self) -> Option<Term> {
         self.tree.first().map(|slot| slot.key)
     }
+    /// The highest key.
     pub fn last(&self) -> Option<Term> {
         self.tree.last().map(|slot| slot.key)
     }
+    /// The next higher key; `key` need not be in the table.
     pub fn next(&self, key: Term) -> Option<Term> {
         self.neighbour(key, false)
     }
+    /// The next lower key; `key` need not be in the table.
     pub fn previous(&self, key: Term) -> Option<Term> {
         self.neighbour(key, true)
     }
@@ -293,6 +304,7 @@ impl OrderedTable {
         std::iter::from_fn(move || if reverse { range.next_back() } else { range.next() })
             .map(|slot| (slot.key, slot.ptr()))
     }
+    /// The object at a place in the order, counted from 0. It takes as many steps.
     pub fn nth(&self, index: usize) -> Option<&Head> {
         self.tree.iter().nth(index).map(Slot::head)
     }

@@ -20,6 +20,7 @@ use swarmrt_machine::{BifExit, Process};
 use swarmrt_term::reference::SLOT_BITS;
 use swarmrt_term::{Alloc, Atom, AtomMap, RefKind, Term, am, atom};
 
+/// The type of a table.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
     Set,
@@ -29,6 +30,7 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// The type's name, as `ets:new/2` takes it.
     pub fn atom(self) -> Atom {
         match self {
             Kind::Set => am::SET,
@@ -49,9 +51,11 @@ pub enum Protection {
 }
 
 impl Protection {
+    /// The name, as `ets:new/2` takes it.
     pub fn atom(self) -> Atom {
         [am::PRIVATE, am::PROTECTED, am::PUBLIC][self as usize]
     }
+    /// The protection with this name.
     pub fn of(atom: Atom) -> Option<Protection> {
         [Protection::Private, Protection::Protected, Protection::Public]
             .into_iter()
@@ -72,6 +76,7 @@ pub struct Heir {
     pub data: OwnedTerm,
 }
 
+/// The objects of a table: hashed in one part or in [`SHARDS`], or ordered. Each part has a lock.
 pub enum Storage {
     Hash(Box<[RwLock<HashTable>]>),
     Ordered(RwLock<OrderedTable>),
@@ -91,6 +96,7 @@ pub enum WriteConcurrency {
     Locks(u32),
 }
 
+/// Options of `ets:new/2` that do not change what a table does, as `ets:info/2` shows them.
 #[derive(Clone, Copy, Default)]
 pub struct Tuning {
     pub read_concurrency: bool,
@@ -126,6 +132,7 @@ pub struct Fixes {
     pub by: HashMap<u64, usize>,
 }
 
+/// A table. A deleted one stays until no process can be looking at it any more.
 pub struct Table {
     pub reference: RefValue,
     slot: u32,
@@ -152,22 +159,29 @@ const BASE_WORDS_HASH: isize = 305;
 const BASE_WORDS_ORDERED: isize = 133;
 
 impl Table {
+    /// The name that it was made with or renamed to, whether it is a [`named`](Self::named) table
+    /// or not.
     pub fn name(&self) -> Atom {
         Atom::from_index(self.name.load(Ordering::Relaxed))
     }
+    /// The pid of the owner, as a number.
     pub fn owner(&self) -> u64 {
         self.owner.load(Ordering::Relaxed)
     }
+    /// Who may read and write.
     pub fn protection(&self) -> Protection {
         [Protection::Private, Protection::Protected, Protection::Public]
             [usize::from(self.protection.load(Ordering::Relaxed))]
     }
+    /// Changes who may read and write.
     pub fn set_protection(&self, protection: Protection) {
         self.protection.store(protection as u8, Ordering::Relaxed);
     }
+    /// Objects in the table. Concurrent writers may have changed more than they have counted.
     pub fn len(&self) -> usize {
         self.objects.load(Ordering::Relaxed).max(0) as usize
     }
+    /// Words of memory, as OTP counts them for `ets:info(Table, memory)`.
     pub fn words(&self) -> usize {
         let base = if self.kind == Kind::OrderedSet { BASE_WORDS_ORDERED } else { BASE_WORDS_HASH };
         (base + self.words.load(Ordering::Relaxed)).max(0) as usize
@@ -177,9 +191,11 @@ impl Table {
     pub fn is_fixed(&self) -> bool {
         self.fixed.load(Ordering::Acquire) > 0
     }
+    /// Whether the table is deleted, though a process may still hold it.
     pub fn is_dead(&self) -> bool {
         self.dead.load(Ordering::Acquire)
     }
+    /// Adds a change to the counts of objects and words.
     pub fn count(&self, change: Change) {
         if change.objects != 0 {
             self.objects.fetch_add(change.objects, Ordering::Relaxed);
@@ -368,6 +384,7 @@ impl Register {
         if chunk.is_null() { None } else { Some(unsafe { &(*chunk)[slot as usize % CHUNK] }) }
     }
 
+    /// The table in a slot, deleted or not.
     pub fn at<'g>(&self, slot: u32, _guard: &'g Guard) -> Option<&'g Table> {
         // SAFETY: tables are freed only after all guards that could have seen them are gone.
         unsafe { self.slot(slot)?.load(Ordering::Acquire).as_ref() }
@@ -388,7 +405,11 @@ impl Register {
         self.at(slot as u32, guard).filter(|table| table.reference == reference)
     }
 
-    /// The table, when the process may do that with it; otherwise why not.
+    /// The table that a program names, if the process may access it so.
+    ///
+    /// # Errors
+    /// `badarg` with the cause `id`, `type` or `access`: there is no such table, `id` is no
+    /// identifier, or the process may not.
     pub fn table<'g>(
         &self,
         p: &Process,
@@ -414,6 +435,7 @@ impl Register {
         }
     }
 
+    /// All tables that are not deleted.
     pub fn all<'g>(&self, guard: &'g Guard) -> Vec<&'g Table> {
         let end = self.free.lock().1;
         (0..end).filter_map(|slot| self.at(slot, guard)).filter(|table| !table.is_dead()).collect()
@@ -568,10 +590,11 @@ impl Register {
     fn holders(&self, pid: u64) -> &Mutex<HashMap<u64, Vec<u32>>> {
         &self.held[pid as usize % HELD_PARTS]
     }
-    /// Has the end of the process looked at the table.
+    /// Enters a table among those that are looked at when the process ends.
     pub fn hold(&self, pid: u64, slot: u32) {
         self.holders(pid).lock().entry(pid).or_default().push(slot);
     }
+    /// Takes back one [`hold`](Self::hold).
     pub fn let_go(&self, pid: u64, slot: u32) {
         let mut held = self.holders(pid).lock();
         if let Some(slots) = held.get_mut(&pid) {
@@ -583,6 +606,7 @@ impl Register {
             }
         }
     }
+    /// The number of the slot that the register keeps the table in.
     pub fn slot_of(table: &Table) -> u32 {
         table.slot
     }

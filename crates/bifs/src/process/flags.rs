@@ -162,6 +162,7 @@ pub fn default_max_heap_size(vm: &Vm) -> MaxHeapSize {
     vm.default_max_heap_size().unwrap_or(MaxHeapSize::NONE)
 }
 
+/// A limit as a map on the process's heap, as the machine's release shows it.
 pub fn max_heap_term(p: &mut Process, limit: MaxHeapSize) -> Term {
     let release = p.vm.release();
     max_heap_map(&mut p.heap, limit, release)

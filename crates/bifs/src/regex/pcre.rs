@@ -18,6 +18,7 @@ pub mod compile_options {
         PCRE2_NO_START_OPTIMIZE as NO_START_OPTIMIZE, PCRE2_UCP as UCP, PCRE2_UNGREEDY as UNGREEDY,
         PCRE2_UTF as UTF,
     };
+    /// All of these options; an encoded [`Spec`](super::Spec) may have no others.
     pub const ALL: u32 = ANCHORED
         | CASELESS
         | DOLLAR_ENDONLY
@@ -45,16 +46,23 @@ pub mod match_options {
 
 /// What counts as a line end, by PCRE2's numbers.
 pub mod newline {
+    /// A carriage return.
     pub const CR: u8 = pcre2_sys::PCRE2_NEWLINE_CR as u8;
+    /// A line feed.
     pub const LF: u8 = pcre2_sys::PCRE2_NEWLINE_LF as u8;
+    /// Both, in this order.
     pub const CRLF: u8 = pcre2_sys::PCRE2_NEWLINE_CRLF as u8;
+    /// Any of Unicode's line ends.
     pub const ANY: u8 = pcre2_sys::PCRE2_NEWLINE_ANY as u8;
+    /// One of the three above.
     pub const ANYCRLF: u8 = pcre2_sys::PCRE2_NEWLINE_ANYCRLF as u8;
 }
 
 /// What `\R` matches, by PCRE2's numbers.
 pub mod bsr {
+    /// Any of Unicode's line ends.
     pub const UNICODE: u8 = pcre2_sys::PCRE2_BSR_UNICODE as u8;
+    /// A carriage return, a line feed, or both.
     pub const ANYCRLF: u8 = pcre2_sys::PCRE2_BSR_ANYCRLF as u8;
 }
 
@@ -113,6 +121,8 @@ impl Spec {
                 .windows(2)
                 .any(|pair| pair[0] == b'\\' && matches!(pair[1], b'w' | b'W'))
     }
+    /// Reads what [`encode`](Self::encode) has written. `None` for other bytes, such as those of an
+    /// OTP.
     pub fn decode(bytes: &[u8]) -> Option<Spec> {
         let rest = bytes.strip_prefix(MAGIC)?;
         let (options, rest) = rest.split_first_chunk::<4>()?;
@@ -261,6 +271,7 @@ pub struct Limits {
 /// Start and end of a group; `None` when it took no part in the match.
 pub type Group = Option<(usize, usize)>;
 
+/// How a match ended.
 pub enum Outcome {
     /// The groups up to the last that took part.
     Match(Vec<Group>),
@@ -326,6 +337,7 @@ thread_local! {
 }
 
 impl Code {
+    /// Matches `subject` from `start`, in bytes. `options` are those of [`match_options`].
     pub fn run(&self, subject: &[u8], start: usize, options: u32, limits: Limits) -> Outcome {
         SCRATCH.with_borrow_mut(|scratch| {
             scratch.make_room(self.captures + 1);

@@ -1,15 +1,16 @@
 //! Which build of the program this is: machine code and whatever else names places in it is of use
 //! to the same build only.
 
-/// A place in the program that the machine is.
+/// The address of a fixed place in this program's image: other addresses in it are kept as
+/// distances from there.
 pub(super) fn here() -> u64 {
     // A static has one address; a function has one in each crate that it is inlined into.
     static HERE: u8 = 0;
     &raw const HERE as u64
 }
 
-/// What tells the program that the machine is from every other, as its linker made it from all that
-/// is in it. `None` where the linker made none (`--build-id`).
+/// The build id that the linker gave this program, which differs from that of every other build.
+/// `None` where it gave none (`--build-id`).
 pub fn build_id() -> Option<Vec<u8>> {
     let mut found: Option<Vec<u8>> = None;
     // SAFETY: the callback is called before this returns, with the pointer to `found`.

@@ -4,29 +4,31 @@ use super::memory::CodeMemory;
 use crate::state::{Exit, Registers};
 use swarmrt_beam::specialise::CellKind;
 
-/// Runs machine code at this address until it is left.
+/// The trampoline: runs the machine code at this address until it is left.
 pub type EnterFn = unsafe extern "C-unwind" fn(*mut Registers, u64) -> Exit;
 
-/// The ways out, each a piece that writes its arguments back.
+/// The exits of machine code: shared pieces that write their arguments back to the machine state
+/// and return an [`Exit`] to the trampoline.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Stub {
-    /// The function behind the cell in the state is next, and the interpreter's. It is what cells
-    /// of entries without machine code hold.
+    /// The interpreter goes on with the function behind the cell in the state. Entry cells without
+    /// machine code hold this address.
     NoCodeEntry,
-    /// The place behind the cell that was taken off the stack is next, and the interpreter's. It is
-    /// what cells of return points without machine code hold.
+    /// The interpreter goes on behind the cell that was taken off the stack. Return cells without
+    /// machine code hold this address.
     NoCodeReturn,
-    /// The function behind the cell in the state is next, with so many arguments; the reductions
-    /// are used up.
+    /// The reductions are used up. The function behind the cell in the state is next, with as many
+    /// arguments as the state says.
     TurnOver,
-    /// The instruction in the state is next, and the interpreter's.
+    /// The interpreter goes on with the instruction in the state.
     Interpret,
-    /// The instruction in the state is next, and the interpreter's; all is written back. Takes
-    /// nothing.
+    /// The interpreter goes on with the instruction in the state; all is written back. Takes no
+    /// arguments.
     SavedInterpret,
-    /// The instruction in the state is next; all is written back. Takes nothing.
+    /// Either engine goes on with the instruction in the state; all is written back. Takes no
+    /// arguments.
     SavedContinue,
-    /// The process gives up the scheduler; all is written back. Takes nothing.
+    /// The process yields the scheduler; all is written back. Takes no arguments.
     SavedLeave,
     /// As `TurnOver`, with floats among the X registers.
     TurnOverFloats,
@@ -34,8 +36,9 @@ pub enum Stub {
     InterpretFloats,
 }
 
-/// Questions about two terms, which are seldom asked: asking changes no machine register, so that
-/// those who do not ask pay nothing for those who do. The answer is in the state.
+/// Rare questions about two terms. A question preserves all machine registers, so a piece that does
+/// not ask one spills nothing for it. The answer is in
+/// [`NativeState::answer`](crate::state::NativeState).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Question {
     EqualExact,
@@ -46,6 +49,7 @@ pub enum Question {
 }
 
 impl Stub {
+    /// All stubs, in the order of their discriminants, which index [`Glue::exits`].
     pub const ALL: [Stub; 9] = [
         Stub::NoCodeEntry,
         Stub::NoCodeReturn,
@@ -60,18 +64,20 @@ impl Stub {
 }
 
 impl Question {
+    /// All questions, in the order of their discriminants, which index [`Glue::questions`].
     pub const ALL: [Question; 4] =
         [Question::EqualExact, Question::Equal, Question::Less, Question::BoxedFloat];
 }
 
-/// The addresses of what a compiler has made for the border. Kept for as long as the machine.
+/// The trampoline, the exits and the questions that a compiler has made. Kept for as long as the
+/// machine.
 pub struct Glue {
-    /// Holds all of it.
+    /// The memory of everything here.
     pub memory: Vec<CodeMemory>,
     pub enter: EnterFn,
-    /// Of each [`Stub`].
+    /// The address of each [`Stub`].
     pub exits: [u64; Stub::ALL.len()],
-    /// Of each [`Question`].
+    /// The address of each [`Question`].
     pub questions: [u64; Question::ALL.len()],
 }
 

@@ -21,7 +21,7 @@ pub struct Installed {
 }
 
 impl Installed {
-    /// Bytes of machine code that can be found.
+    /// Bytes of machine code that are installed.
     pub fn bytes(&self) -> usize {
         self.bytes.load(Ordering::Relaxed)
     }
@@ -70,14 +70,14 @@ impl Code {
     }
 }
 
-/// Of one function.
+/// The state of one function: its samples, and its machine code.
 #[derive(Default)]
 pub struct Function {
-    /// Sightings of its pieces that had no code, by the number of the cell before them.
+    /// Samples of pieces without code, by the number of the cell before them.
     times: Vec<(u32, Arc<AtomicU32>)>,
-    /// Whether there were floats among its arguments, or in what they are made of.
+    /// Whether floats were sampled among its arguments, or in terms that are.
     pub floats: bool,
-    /// When it was seen last, in functions compiled until then.
+    /// When it was sampled last: the count of functions compiled until then.
     pub last_seen: u64,
     codes: Vec<Code>,
     baseline: Option<Baseline>,
@@ -86,7 +86,7 @@ pub struct Function {
 /// A function's code by the baseline compiler.
 struct Baseline {
     memory: CodeMemory,
-    /// The cells that it was made for.
+    /// The cells on which it was installed.
     cells: Box<[u32]>,
 }
 
@@ -111,7 +111,7 @@ impl Baseline {
 }
 
 impl Function {
-    /// Sightings of the piece behind a cell.
+    /// The counter of samples of the piece behind a cell.
     pub fn times(&mut self, cell: u32) -> &Arc<AtomicU32> {
         let known = self.times.iter().position(|&(other, _)| other == cell);
         let at = known.unwrap_or_else(|| {
@@ -131,13 +131,13 @@ impl Function {
     fn has_code(&self) -> bool {
         !self.codes.is_empty() || self.baseline.is_some()
     }
-    /// Whether machine code is that of the baseline compiler.
+    /// Whether this address lies in the code by the baseline compiler.
     fn is_baseline(&self, code: u64) -> bool {
         self.baseline.as_ref().is_some_and(|baseline| baseline.holds(code))
     }
 }
 
-/// Of the functions of a module version, by number: those that were seen, or have code.
+/// The functions of a module version that were sampled or have machine code, by number.
 pub struct Functions {
     installed: Arc<Installed>,
     functions: Mutex<HashMap<usize, Function>>,
@@ -148,6 +148,11 @@ pub struct Functions {
 }
 
 impl Functions {
+    /// The functions of a module version; made on the first call and kept in
+    /// [`ModuleCode::native`].
+    ///
+    /// # Panics
+    /// When something other than an engine has put its state there.
     pub fn of<'a>(module: &'a ModuleCode, installed: &Arc<Installed>) -> &'a Functions {
         let state = module.native.get_or_init(|| {
             let installed = installed.clone();
@@ -161,12 +166,15 @@ impl Functions {
         state.downcast_ref().expect("only engines keep something there, and they keep this")
     }
 
-    /// Calls `with` with what is kept of a function.
+    /// Calls `with` with the state of a function, under the lock of all.
     pub fn with<R>(&self, number: usize, with: impl FnOnce(&mut Function) -> R) -> R {
         with(self.functions.lock().entry(number).or_default())
     }
 
-    /// Has code be found by whoever comes to its cell.
+    /// Installs code on its cell.
+    ///
+    /// # Panics
+    /// For code that is to be found among the re-entries.
     pub fn install(&self, module: &ModuleCode, number: usize, code: Code) {
         let InstalledAt::Cell(cell) = code.at else {
             unreachable!("re-entries are installed by `install_re_entry`")
@@ -179,13 +187,13 @@ impl Functions {
             unsafe { set_cell_code(cell_at(module, cell), address) };
         });
     }
-    /// Has code be found by whoever comes back to its loop.
+    /// Installs code that resumes in an inlined loop.
     pub fn install_re_entry(&self, number: usize, code: Code, place: Place, re_entry: ReEntry) {
         self.has_news.fetch_or(code.relocations.is_some(), Ordering::Relaxed);
         self.keep(number, code, || self.installed.re_entries.put(place, re_entry));
     }
-    /// Puts a function's code by the baseline compiler into those of its cells that have none.
-    /// Returns its address; that of the code that is there already, if there is some.
+    /// Installs a function's code by the baseline compiler on those of its cells that have none.
+    /// Returns its address, or that of the baseline code that is installed already.
     ///
     /// # Errors
     /// When the operating system refuses memory for code.
@@ -230,11 +238,11 @@ impl Functions {
         });
     }
 
-    /// Whether there is code that was not there when it was asked last.
+    /// Whether code that another run could use was installed since the last call.
     pub fn take_news(&self) -> bool {
         self.has_news.swap(false, Ordering::Relaxed)
     }
-    /// The code that is there is from an earlier run, so it need not be kept again.
+    /// Marks the installed code as loaded from an earlier run's cache: it need not be saved again.
     pub fn came_from_before(&self) {
         self.has_news.store(false, Ordering::Relaxed);
         self.was_kept.store(true, Ordering::Relaxed);
@@ -243,14 +251,15 @@ impl Functions {
     pub fn was_kept(&self) -> bool {
         self.was_kept.load(Ordering::Relaxed)
     }
-    /// Calls `with` with all code, and the number of the function that it is of.
+    /// Calls `with` for each piece of code by the optimising compiler, with its function's number.
     pub fn for_codes(&self, mut with: impl FnMut(usize, &Code)) {
         for (&number, function) in self.functions.lock().iter() {
             function.codes.iter().for_each(|code| with(number, code));
         }
     }
 
-    /// When one of those with code was seen last, and how many bytes they have, if there are any.
+    /// When a function with machine code was last seen, as [`Function::last_seen`], and the bytes
+    /// of all machine code of the module. `None` when no function has any.
     pub fn compiled(&self) -> Option<(u64, usize)> {
         let functions = self.functions.lock();
         let compiled = || functions.values().filter(|function| function.has_code());
@@ -282,9 +291,10 @@ impl Functions {
     }
 }
 
-/// Machine code that is not found any more, but that somebody may still be running.
+/// Machine code that cannot be entered any more. It is to be dropped when no thread can be running
+/// it.
 pub struct Uninstalled {
-    /// Of how many functions it is.
+    /// How many functions the code is of.
     pub functions: usize,
     _codes: Vec<Code>,
     _baselines: Vec<Baseline>,
@@ -308,7 +318,7 @@ impl Drop for Functions {
     }
 }
 
-/// The cell with a number.
+/// The address of the cell with this number.
 pub fn cell_at(module: &ModuleCode, cell: u32) -> *const Instr {
     &raw const module.code.code()[cell as usize]
 }

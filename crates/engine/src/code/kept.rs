@@ -44,7 +44,7 @@ struct Pieces<'a> {
     pieces: Vec<Piece<'a>>,
 }
 
-/// One that jumps to another is of no use without it.
+/// Drops pieces that jump to a piece which is not among these.
 fn without_what_leads_nowhere(pieces: &mut Vec<Piece<'_>>) {
     loop {
         let cells: HashSet<u32> = pieces.iter().filter_map(Piece::own_cell).collect();
@@ -62,7 +62,7 @@ fn without_what_leads_nowhere(pieces: &mut Vec<Piece<'_>>) {
 }
 
 impl Tier {
-    /// Installs what was made before of a module that is not in place yet.
+    /// Installs the cached code of a module that is not current yet.
     pub(crate) fn install_kept(&self, module: &ModuleCode) {
         let Some((cache, digest)) = self.vm.code.cache.get().zip(module.digest) else { return };
         let Some(bytes) = cache.read(&digest) else { return };
@@ -93,8 +93,8 @@ impl Tier {
         }
     }
 
-    /// The other modules, as they are in this run, of those that are the same as when the pieces
-    /// were made.
+    /// The current versions of the other modules that the pieces name, where their digests are
+    /// those at the time when the pieces were made.
     fn same_others(&self, pieces: &[Piece<'_>]) -> HashMap<u32, Arc<ModuleCode>> {
         let named: HashSet<Other> =
             pieces.iter().flat_map(|piece| piece.others.iter().copied()).collect();
@@ -193,7 +193,7 @@ impl Tier {
         Some(codes)
     }
 
-    /// What there is to keep of a module, if there is more than was kept before.
+    /// What is to be saved of a module; `None` when nothing is new.
     pub(crate) fn to_keep(&self, module: &ModuleCode) -> Option<Keep> {
         let digest = module.digest?;
         let functions = self.functions_of(module);

@@ -20,7 +20,7 @@ pub fn mapped_bytes() -> usize {
 const CHUNK_BYTES: usize = 256 * 1024;
 const CODE_ALIGN: usize = 16;
 
-/// A stretch of memory that many codes share.
+/// A mapping that the codes of many pieces share.
 struct Chunk {
     writable: *mut u8,
     executable: *const u8,
@@ -82,7 +82,7 @@ impl Chunk {
 }
 
 impl Chunk {
-    /// Where `bytes` are free, which are taken.
+    /// Takes `bytes` that are free; their offset. `None` when there is no such gap.
     fn take(&mut self, bytes: usize) -> Option<usize> {
         let at = self.free.iter().position(|free| free.len() >= bytes)?;
         let start = self.free[at].start;
@@ -125,7 +125,7 @@ impl Drop for Chunk {
     }
 }
 
-/// All chunks, by where they are executable.
+/// All chunks, by their executable address.
 static CHUNKS: Mutex<BTreeMap<u64, Chunk>> = Mutex::new(BTreeMap::new());
 
 /// Machine code in memory.
@@ -167,6 +167,10 @@ impl CodeMemory {
         };
         Ok(CodeMemory { address: address + offset as u64, bytes })
     }
+    /// Writes `code` to the start of the memory, through its writable mapping.
+    ///
+    /// # Panics
+    /// When `code` is longer than the memory.
     pub fn fill(&self, code: &[u8]) {
         assert!(code.len() <= self.bytes, "as much as was asked for");
         let chunks = CHUNKS.lock();
@@ -180,15 +184,16 @@ impl CodeMemory {
                 .copy_from_nonoverlapping(code.as_ptr(), code.len());
         };
     }
-    /// What it holds.
+    /// All bytes of the memory, with the padding behind the code.
     pub fn code(&self) -> &[u8] {
         // SAFETY: executable memory can be read, and is not written any more.
         unsafe { std::slice::from_raw_parts(self.address as *const u8, self.bytes) }
     }
+    /// The address of the first byte, in the executable mapping.
     pub fn address(&self) -> u64 {
         self.address
     }
-    /// How much it takes.
+    /// Bytes reserved: the code's length rounded up to `CODE_ALIGN`.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
@@ -207,8 +212,8 @@ impl Drop for CodeMemory {
     }
 }
 
-/// Has every core forget what it may have read ahead of code that stood where there is other code
-/// now.
+/// Has every core discard instructions that it has fetched from addresses where other code has been
+/// written since (`membarrier(2)`).
 pub fn synchronise_cores() {
     const REGISTER: libc::c_int = libc::MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED_SYNC_CORE;
     const SYNCHRONISE: libc::c_int = libc::MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE;

@@ -17,23 +17,24 @@ use swarmrt_beam::instr::{ExportPtr, FunPtr, Instr};
 use swarmrt_machine::code::{Export, FunEntry};
 use swarmrt_term::Term;
 
-/// Where a process stands, and with what.
+/// The key of a re-entry: the function at which a process stands, and the fun that it passes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Place {
     /// The address of the entry cell of the function that is a loop.
     cell: usize,
-    /// The fun, and the argument that it is.
+    /// The entry of the fun, and the number of the argument that it is.
     fun: usize,
     argument: usize,
 }
 
 impl Place {
+    /// `cell` is the address of the function's entry cell; `argument` counts from 0.
     pub fn new(cell: u64, fun: FunPtr, argument: usize) -> Place {
         Place { cell: cell as usize, fun: fun.0 as usize, argument }
     }
 }
 
-/// The same for another run.
+/// A [`Place`] and its [`ReEntry`] without addresses, as the code cache keeps them for another run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct LoopSymbol {
     /// The module of the function that is a loop, by the number of its name, and the function's
@@ -53,11 +54,11 @@ pub struct LoopSymbol {
     pub free: u32,
 }
 
-/// A piece that goes on there.
+/// A piece that starts in an inlined loop, and the versions of the code that it was compiled from.
 #[derive(Clone, Copy, Debug)]
 pub struct ReEntry {
     pub code: u64,
-    /// What the loop belongs to, and how often that had changed when the piece was made.
+    /// The export whose function was inlined, and [`Export::changes`] at that time.
     pub export: ExportPtr,
     pub changes: u64,
     /// Where the fun's code began, and its free variables.
@@ -73,14 +74,14 @@ impl ReEntry {
     }
 }
 
-/// Arguments among which the fun is looked for.
+/// The first arguments, among which the fun is searched.
 pub const ARGUMENTS_MAX: usize = 4;
 
-/// The pieces that begin in loops, by where a process stands that they are for.
+/// The pieces that begin in inlined loops, by the place of the process that may enter them.
 #[derive(Default)]
 pub struct ReEntries {
     known: RwLock<HashMap<Place, ReEntry>>,
-    /// How many there are: whoever looks for one asks here first.
+    /// How many pieces there are: a search looks here first, without the lock.
     count: AtomicUsize,
 }
 
@@ -89,6 +90,7 @@ impl ReEntries {
     pub fn is_known(&self, place: Place) -> bool {
         self.known.read().get(&place).is_some_and(|known| known.is_current(place.fun))
     }
+    /// Adds the piece for a place, instead of the one that was there.
     pub fn put(&self, place: Place, re_entry: ReEntry) {
         let mut known = self.known.write();
         known.insert(place, re_entry);

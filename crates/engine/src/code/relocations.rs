@@ -24,7 +24,7 @@ use swarmrt_term::{Atom, Mfa, Term};
 pub enum Symbol {
     /// An instruction of the module.
     Instr(u32),
-    /// The same, as the mark of a handler on the stack.
+    /// An instruction of the module, as the mark of a handler on the stack.
     Handler(u32),
     /// A literal of the module: a term, by its place in the area.
     Literal { piece: u32, offset: u32 },
@@ -34,27 +34,28 @@ pub enum Symbol {
     Exit(u8),
     /// A [`Question`](super::Question).
     Question(u8),
-    /// Something of the program that the machine is, by its distance from a place in it.
+    /// Something in the program's own image, by its distance from [`here`].
     Machine(i64),
     /// Machine code of the function of the module behind this cell.
     Piece(u32),
     /// An instruction of another module, which the number of its name's atom says.
     OtherInstr { module: u32, at: u32 },
-    /// The same, as the mark of a handler on the stack.
+    /// An instruction of another module, as the mark of a handler on the stack.
     OtherHandler { module: u32, at: u32 },
     /// A literal of another module.
     OtherLiteral { module: u32, piece: u32, offset: u32 },
-    /// An export's address and how often it has changed, added up, where it leads to the function
-    /// behind a cell of its module.
+    /// The sum of an export's address and the count of its changes, as long as the export leads to
+    /// the function behind this cell of its module.
     Unchanged { module: u32, function: u32, arity: u32, cell: u32 },
 }
 
-/// A module of which a symbol names something: not the one that the code is of, and it has to be
-/// the very same.
+/// Another module that a symbol names, by the number of its name's atom; its digest has to be the
+/// same in the later run.
 pub type Other = (u32, Digest);
 
 impl Symbol {
-    /// The number of the other module of which something is meant.
+    /// The atom number of the other module whose instruction, literal or export the symbol names;
+    /// `None` where it names nothing of another module.
     pub fn other(self) -> Option<u32> {
         match self {
             Symbol::OtherInstr { module, .. }
@@ -64,9 +65,11 @@ impl Symbol {
             _ => None,
         }
     }
+    /// Something in the program's own image, at this address.
     pub fn machine(address: u64) -> Symbol {
         Symbol::Machine(address.wrapping_sub(here()) as i64)
     }
+    /// The export itself, by its module, function and arity.
     pub fn export(export: ExportPtr) -> Symbol {
         let mfa = Export::of(export).mfa;
         Symbol::Export {
@@ -75,8 +78,8 @@ impl Symbol {
             arity: mfa.arity,
         }
     }
-    /// That an export leads where it does, given the cell of the function and how often it has
-    /// changed; and the value that says so.
+    /// The symbol by which code checks that an export still leads to the function behind `cell`,
+    /// and the word that it compares with in this run.
     pub fn unchanged(export: ExportPtr, cell: u32, changes: u64) -> (Symbol, u64) {
         let mfa = Export::of(export).mfa;
         let symbol = Symbol::Unchanged {
@@ -87,7 +90,7 @@ impl Symbol {
         };
         (symbol, export.0.wrapping_add(changes))
     }
-    /// If the word is a term that lies among the literals.
+    /// The symbol of a word that is a term among the literals; `None` for other words.
     pub fn literal(literals: &LiteralArea, word: u64) -> Option<Symbol> {
         // SAFETY: only the tag is looked at.
         let term = unsafe { Term::from_raw(word) };
@@ -96,7 +99,7 @@ impl Symbol {
     }
 }
 
-/// Where in machine code an address lies, and of what it is.
+/// Offset in the machine code of a word that is an address, and the symbol for the address.
 pub type Fixup = (u32, Symbol);
 
 /// The relocations of a piece, and the modules that have to be the same in another run.
@@ -106,8 +109,8 @@ pub struct Relocations {
 }
 
 impl Relocations {
-    /// Of a piece that has code of these other modules inside. `None` when one of them cannot be
-    /// told from another version of it.
+    /// Relocations of a piece into which code of these other modules is inlined. `None` when one of
+    /// them has no digest, by which its versions are told apart.
     pub fn new<'a>(
         fixups: Vec<Fixup>,
         others: impl IntoIterator<Item = &'a ModuleCode>,
@@ -122,7 +125,8 @@ impl Relocations {
         }
         Some(relocations)
     }
-    /// Another module that has to be the same.
+    /// Requires another module to be the same version in a later run. `None` when it has no digest,
+    /// by which versions are told apart.
     pub fn add(&mut self, module: &ModuleCode) -> Option<()> {
         let other = (module.name.index(), module.digest?);
         if !self.others.contains(&other) {

@@ -70,6 +70,8 @@ unsafe extern "C" {
 }
 
 impl Description {
+    /// Registers an `.eh_frame` section for `bytes` bytes of machine code from `start`. It does
+    /// nothing where [`IS_KNOWN`] is false.
     pub fn new(start: *const u8, bytes: usize) -> Description {
         let section = section(start as u64, bytes as u64).into_boxed_slice();
         #[cfg(all(target_arch = "x86_64", target_env = "gnu"))]

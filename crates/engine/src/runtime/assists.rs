@@ -46,7 +46,8 @@ pub struct Assists {
     pub create_binary: unsafe extern "C-unwind" fn(*mut Registers, *const Instr, *const u64) -> u64,
     /// A binary with the lowest bits of a word behind it: binary, word, bits.
     pub append_word: unsafe extern "C-unwind" fn(*mut Registers, u64, u64, u64) -> u64,
-    /// The same for what a comprehension builds: the term itself becomes longer.
+    /// [`append_word`](Self::append_word) for the binary that a comprehension builds: the term
+    /// itself becomes longer.
     pub append_own_word: unsafe extern "C-unwind" fn(*mut Registers, u64, u64, u64) -> u64,
     /// A match context for a bitstring.
     pub start_match: unsafe extern "C-unwind" fn(*mut Registers, u64) -> u64,

@@ -290,6 +290,7 @@ impl BitWriter {
         }
     }
 
+    /// Whole bytes, at any bit position.
     pub fn bytes(&mut self, bytes: &[u8]) {
         if self.bit_position & 7 == 0 {
             // SAFETY: as above.
@@ -306,6 +307,7 @@ impl BitWriter {
         }
     }
 
+    /// All bits of `source`, which may begin at any bit of a byte.
     pub fn bitstring(&mut self, source: Bits) {
         if source.bit_offset == 0 {
             // SAFETY: the whole bytes of the source are live.

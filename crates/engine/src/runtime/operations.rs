@@ -9,6 +9,7 @@ use swarmrt_machine::{BifExit, Process};
 use swarmrt_term::bigint::{self, ArithError};
 use swarmrt_term::{Alloc, Header, Mfa, Subtag, Term, am, atom, compare};
 
+/// The Erlang error of a failed operation on integers: `badarith` or `system_limit`.
 pub fn arith_error(error: ArithError) -> BifExit {
     match error {
         ArithError::BadArith => BifExit::BADARITH,
@@ -16,6 +17,7 @@ pub fn arith_error(error: ArithError) -> BifExit {
     }
 }
 
+/// An arithmetic operator of two operands. [`slow_arithmetic`] does it for integers and floats.
 #[derive(Clone, Copy)]
 pub enum Op {
     Add,
@@ -31,6 +33,7 @@ pub enum Op {
 }
 
 impl Op {
+    /// The name of the function of `erlang` that it is, for the trace of an error.
     pub fn name(self) -> swarmrt_term::Atom {
         match self {
             Op::Add => am::PLUS,
@@ -72,6 +75,7 @@ pub fn slow_arithmetic(p: &mut Process, op: Op, a: Term, b: Term) -> Result<Term
     Ok(result)
 }
 
+/// `a < b` in the order of terms, where integers and floats compare by value.
 #[inline(always)]
 pub fn less(a: Term, b: Term) -> bool {
     if Term::both_small(a, b) {
@@ -87,16 +91,19 @@ fn slow_less(a: Term, b: Term) -> bool {
     compare(a, b) == Ordering::Less
 }
 
+/// `a == b`, where integers and floats compare by value.
 #[inline(always)]
 pub fn equal(a: Term, b: Term) -> bool {
     a == b || (!Term::both_small(a, b) && swarmrt_term::equal(a, b))
 }
+/// `a =:= b`.
 #[inline(always)]
 pub fn equal_exact(a: Term, b: Term) -> bool {
     a == b || (!Term::both_small(a, b) && swarmrt_term::equal_exact(a, b))
 }
 
-/// Where a value leads.
+/// The distance in instructions that the table has for a value. `resolve` gives the terms of the
+/// keys in [`Select::Each`].
 #[inline]
 pub fn select(
     table: &Select,
@@ -143,8 +150,8 @@ pub fn make_fun(
     Term::from_boxed_ptr(ptr)
 }
 
-/// Where a process is to go on that leaves off on the way to `ip`: machine code is looked for in
-/// the cell before.
+/// Where a process that is suspended before `ip` resumes: behind the cell, if `ip` is one, as
+/// machine code is looked up in the cell before the resume address.
 ///
 /// # Safety
 /// `ip` points at an instruction that another follows.
@@ -233,7 +240,7 @@ pub unsafe fn call_fun(p: &mut Process, x: *mut Term, fun: Term, arity: usize) -
     FunCall::BifExit(BifExit::Error(reason))
 }
 
-/// Whether `fun` can be called with `arity` arguments; `None` where `arity` is no arity.
+/// `is_function(fun, arity)`; false where `arity` is not a small integer.
 pub fn is_function_of(fun: Term, arity: Term) -> bool {
     let Some(arity) = arity.as_small() else { return false };
     if let Some(local) = fun.as_local_fun() {
@@ -280,29 +287,35 @@ pub fn catch_value(p: &mut Process, class: Term, reason: Term, trace: Term) -> T
 
 // ---- Receive markers ----
 
-/// A new marker for the next message, as the number that the program keeps of it.
+/// `recv_marker_reserve`: a marker behind the messages that have arrived. Returns its number, which
+/// the program hands to `recv_marker_bind`.
 pub fn reserve_marker(p: &mut Process) -> Term {
     let number = p.vm.next_unique() & 0xfff_ffff;
     p.mailbox.reserve_marker(number);
     Term::small(number as i64)
 }
+/// `recv_marker_bind`: the marker that [`reserve_marker`] gave belongs to this reference from now
+/// on.
 pub fn bind_marker(p: &mut Process, marker: Term, reference: Term) {
     if let (Some(number), Some(reference)) = (marker.as_small(), reference.as_local_ref()) {
         p.mailbox.bind_marker(number as u64, reference.id());
     }
 }
+/// `recv_marker_clear`: drops the marker of this reference.
 pub fn clear_marker(p: &mut Process, reference: Term) {
     if let Some(reference) = reference.as_local_ref() {
         p.mailbox.clear_marker(reference.id());
     }
 }
+/// `recv_marker_use`: the next receive starts at the marker of this reference, as no message before
+/// it can contain the reference.
 pub fn use_marker(p: &mut Process, reference: Term) {
     if let Some(reference) = reference.as_local_ref() {
         p.mailbox.use_marker(reference.id());
     }
 }
 
-/// Whether OTP has this as a small integer: it has 60 bits for them.
+/// Whether the term is a small integer in OTP, too, which has 60 bits for them; we have 62.
 pub fn is_otp_small(term: Term) -> bool {
     term.as_small().is_some_and(|value| (-(1 << 59)..1 << 59).contains(&value))
 }
@@ -317,11 +330,12 @@ const _: () = assert!(
     APPLY_ARGS_MAX + 3 <= X_REGISTERS + 256 && APPLY_FUN_ARGS_MAX + 255 <= X_REGISTERS + 256
 );
 
-/// Puts the elements of the list in X\[`before` - 1\] in the registers from X\[0\] on; how many
-/// there are. The registers below `before` stay as they are when it fails.
+/// Puts the elements of the list in X\[`before` - 1\] in the registers from X\[0\] on. Returns how
+/// many there are. The registers below `before` are unchanged when it fails.
 ///
 /// # Errors
-/// `badarg` where the last argument is no list, `system_limit` where it is too long.
+/// `badarg` where the last argument is no proper list, `system_limit` where it has more than `max`
+/// elements.
 ///
 /// # Safety
 /// `x` points at the X registers; they have room for `max` terms after the first `before`.
@@ -370,6 +384,7 @@ pub unsafe fn apply_args(x: *mut Term) -> Result<Mfa, BifExit> {
     }
 }
 
+/// Whether this is `erlang:apply/3`.
 pub fn is_apply(mfa: Mfa) -> bool {
     mfa.module == am::ERLANG && mfa.function == am::APPLY && mfa.arity == 3
 }

@@ -27,6 +27,7 @@ fn bad_record(p: &mut Process, value: Term) -> BifExit {
     BifExit::Error(p.heap.tuple(&[Term::atom(am::BADRECORD), value]))
 }
 
+/// Whether `value` is a native record of the module and name that the test asks for.
 pub fn is_record_of(test: &RecordTest, value: Term) -> bool {
     let RecordId { module, name } = test.id;
     value
@@ -34,7 +35,8 @@ pub fn is_record_of(test: &RecordTest, value: Term) -> bool {
         .is_some_and(|record| id_of(record.definition()) == (Term::atom(module), Term::atom(name)))
 }
 
-/// Whether the fields of a record are accessible to the module whose name is atom number `own`.
+/// Whether the module with atom number `own` may access the record's fields: it defines the record,
+/// or the record is exported.
 pub fn is_accessible(value: Term, own: u32) -> bool {
     let is_own = |record: Record| {
         own != NO_MODULE && record.module().as_atom().is_some_and(|module| module.index() == own)
@@ -42,7 +44,8 @@ pub fn is_accessible(value: Term, own: u32) -> bool {
     value.as_record().is_some_and(|record| record.is_exported() || is_own(record))
 }
 
-/// Gives the fields to `set`; whether they are all there. Nothing is given if not.
+/// Calls `set` with the value of each field. `false`, without a call, when the record lacks one of
+/// them, or `value` is no native record.
 pub fn get_fields(
     get: &RecordGet,
     value: Term,

@@ -17,9 +17,12 @@ use swarmrt_term::{Term, atom};
 pub struct Writer(Mutex<Option<Sender<Vec<u8>>>>);
 
 impl Writer {
+    /// Bytes go to the thread at the other end of the channel.
     pub fn new(sender: Sender<Vec<u8>>) -> Writer {
         Writer(Mutex::new(Some(sender)))
     }
+    /// `false` when they are not written: after [`finish`](Self::finish), or when the thread has
+    /// ended.
     pub fn send(&self, bytes: Vec<u8>) -> bool {
         self.0.lock().as_ref().is_some_and(|sender| sender.send(bytes).is_ok())
     }
@@ -33,9 +36,11 @@ impl Writer {
 pub struct Stopper(Option<OwnedFd>);
 
 impl Stopper {
+    /// `fd` is an `eventfd(2)` that the reading thread waits for, too.
     pub fn new(fd: OwnedFd) -> Stopper {
         Stopper(Some(fd))
     }
+    /// Ends the wait, for good.
     pub fn stop(&self) {
         if let Some(fd) = &self.0 {
             let one = 1u64.to_ne_bytes();
@@ -87,6 +92,10 @@ impl Driver for Descriptors {
     }
 }
 
+/// A copy of a descriptor, numbered from 10 on and closed in programs that are started.
+///
+/// # Errors
+/// When `fd` is no open descriptor, or there are too many.
 pub fn duplicate(fd: i32) -> std::io::Result<File> {
     // SAFETY: `dup` of any number is safe; the result is ours.
     let copy = unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 10) };

@@ -39,6 +39,7 @@ pub struct Ready {
 }
 
 impl Ready {
+    /// No interest, or no news.
     pub const NOTHING: Ready = Ready { readable: false, writable: false, is_special: false };
 }
 
@@ -181,6 +182,7 @@ pub trait Driver: Send + Sync {
 }
 
 impl Answer {
+    /// What `port_control/3` returns.
     pub fn to_term(&self, heap: &mut impl Alloc) -> Term {
         match self {
             Answer::Bytes(bytes) => heap.byte_list(bytes, Term::NIL),

@@ -79,15 +79,19 @@ pub struct Ports {
 }
 
 impl Ports {
+    /// The machine's, made on the first call.
     pub fn of(vm: &'static Vm) -> &'static Ports {
         vm.extension::<Ports>()
     }
+    /// The port, if it is open.
     pub fn get(&self, port: Term) -> Option<Arc<Port>> {
         self.table.read().get(&port.as_port()?).cloned()
     }
+    /// Open ports.
     pub fn count(&self) -> usize {
         self.table.read().len()
     }
+    /// All open ports, in the order in which they were opened.
     pub fn all(&self) -> Vec<Term> {
         let mut ports: Vec<u64> = self.table.read().keys().copied().collect();
         ports.sort_unstable();
@@ -179,6 +183,7 @@ fn error_name(problem: &std::io::Error) -> Term {
 }
 
 impl Port {
+    /// The pid of the owner, as a number.
     pub fn owner(&self) -> u64 {
         self.state.lock().owner
     }
@@ -206,6 +211,8 @@ impl Port {
         signal::send_together(vm, self.term, self.owner(), &messages);
     }
 
+    /// Sends the owner `{Port, {data, Data}}`. `eol` says of lines whether this is the end of one;
+    /// it is `None` for other framings.
     pub fn data_arrived(&self, vm: &'static Vm, bytes: &[u8], eol: Option<bool>) {
         self.note_input(vm, bytes.len());
         self.tell_owner(vm, |heap| self.data_message(heap, bytes, eol));

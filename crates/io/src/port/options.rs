@@ -32,6 +32,7 @@ pub enum Framing {
 /// The limit of `line` without a number, as in OTP.
 const LINE_BYTES_DEFAULT: usize = 512;
 
+/// Options of `open_port/2`.
 pub struct Options {
     pub framing: Framing,
     pub binary: bool,
@@ -46,6 +47,7 @@ pub struct Options {
     pub program: Option<Box<ProgramOptions>>,
 }
 
+/// Options of `open_port/2` for programs that are started.
 #[derive(Default)]
 pub struct ProgramOptions {
     pub arguments: Vec<OsString>,

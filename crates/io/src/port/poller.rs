@@ -130,6 +130,7 @@ impl Poller {
         self.system().want(fd, key_of(port), interest)
     }
 
+    /// Takes a port's descriptor back. One that is not registered is ignored.
     pub fn remove(&self, fd: BorrowedFd<'_>) {
         // It fails only where it was not registered.
         let _ = epoll::delete(&self.system().epoll, fd);
@@ -157,6 +158,7 @@ impl Poller {
         self.system().want(fd, key, interest)
     }
 
+    /// Takes a watcher's descriptor back; `key` is what [`Poller::watch`] returned.
     pub fn forget(&self, fd: BorrowedFd<'_>, key: u64) {
         self.remove(fd);
         self.watchers.lock().remove(&key);

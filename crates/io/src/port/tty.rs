@@ -20,12 +20,17 @@ use swarmrt_machine::Vm;
 use swarmrt_term::{Term, am};
 use unicode_width::UnicodeWidthChar;
 
-/// The first byte of a command.
+/// The first byte of a command: the numbers `OP_…` of OTP's `ttsl_drv.c`.
 mod operation {
+    /// Characters to put where the cursor is.
     pub const PUT: u8 = 0;
+    /// 16 bits with a sign: characters to move the cursor by.
     pub const MOVE: u8 = 1;
+    /// Characters to insert where the cursor is.
     pub const INSERT: u8 = 2;
+    /// 16 bits with a sign: characters to delete behind the cursor, or before it where negative.
     pub const DELETE: u8 = 3;
+    /// Rings the bell.
     pub const BEEP: u8 = 4;
     /// As `PUT`, and `{Port, ok}` comes back once the terminal keeps up.
     pub const PUT_AND_TELL: u8 = 5;
@@ -33,9 +38,13 @@ mod operation {
 
 /// Operations of `port_control/3`, behind the magic number that keeps them from other drivers'.
 mod control {
+    /// Added to each operation.
     pub const MAGIC: u64 = 0x018b_0900;
+    /// Answers width and height, in cells.
     pub const WINDOW_SIZE: u64 = MAGIC + 100;
+    /// Answers 1 where characters are written as UTF-8, else 0.
     pub const UNICODE_STATE: u64 = MAGIC + 101;
+    /// Sets that by a byte, and answers what it was.
     pub const SET_UNICODE_STATE: u64 = MAGIC + 102;
 }
 

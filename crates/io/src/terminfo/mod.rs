@@ -126,6 +126,7 @@ impl Terminfo {
     pub fn number(&self, index: usize) -> i32 {
         self.numbers.get(index).map_or(-1, |&number| number.max(-1))
     }
+    /// A string, by its place among [`Capabilities::strings`]; `None` where the terminal has none.
     pub fn string(&self, index: usize) -> Option<&[u8]> {
         self.strings.get(index)?.as_deref()
     }

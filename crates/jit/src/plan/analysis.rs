@@ -158,6 +158,10 @@ impl Flow {
         }
     }
 
+    /// The effects of an instruction of this function.
+    ///
+    /// # Panics
+    /// When `at` is outside of the function.
     pub fn at(&self, at: u32) -> &Effects {
         &self.effects[(at - self.start) as usize]
     }
@@ -169,7 +173,7 @@ impl Flow {
     pub fn f_live_at(&self, at: u32) -> u32 {
         self.f_live.get(at.wrapping_sub(self.start) as usize).copied().unwrap_or(0)
     }
-    /// Those alive after it, wherever it leads.
+    /// The X registers alive after the instruction, in any of its successors.
     pub fn live_after(&self, at: u32) -> XSet {
         let effects = self.at(at);
         let next = effects.next.map_or(0, |next| self.live_at(next));
@@ -183,6 +187,7 @@ impl Flow {
     pub fn is_loop(&self, at: u32) -> bool {
         self.is_loop.get(at.wrapping_sub(self.start) as usize).copied().unwrap_or(false)
     }
+    /// Whether the function has an instruction with this number.
     pub fn contains(&self, at: u32) -> bool {
         (at.wrapping_sub(self.start) as usize) < self.effects.len()
     }

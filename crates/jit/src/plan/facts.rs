@@ -11,29 +11,45 @@ use swarmrt_term::Term;
 /// A set of kinds of terms, as they lie in words.
 pub type Kinds = u16;
 
+/// The kinds of terms, one bit each, and some unions of them.
 pub mod kind {
     use super::Kinds;
+    /// A small integer: 62 bits, in the word.
     pub const SMALL: Kinds = 1 << 0;
+    /// A big integer, boxed.
     pub const BIG: Kinds = 1 << 1;
     /// A float held in the word.
     pub const FLOAT: Kinds = 1 << 2;
+    /// A float that does not fit in a word.
     pub const BOXED_FLOAT: Kinds = 1 << 3;
+    /// An atom.
     pub const ATOM: Kinds = 1 << 4;
+    /// `[]`.
     pub const NIL: Kinds = 1 << 5;
+    /// A list cell.
     pub const CONS: Kinds = 1 << 6;
+    /// A tuple.
     pub const TUPLE: Kinds = 1 << 7;
+    /// A map, flat or hashed.
     pub const MAP: Kinds = 1 << 8;
+    /// A bitstring on or off the heap.
     pub const BITS: Kinds = 1 << 9;
+    /// A match context.
     pub const CONTEXT: Kinds = 1 << 10;
+    /// A fun, local or external.
     pub const FUN: Kinds = 1 << 11;
     /// Boxed terms that no other kind names: references, external pids and ports.
     pub const OTHER: Kinds = 1 << 12;
     /// Immediates that no other kind names: local pids and ports, the mark in X0 at a handler.
     pub const OTHER_IMMEDIATE: Kinds = 1 << 13;
+    /// Every kind: nothing is known.
     pub const ANY: Kinds = NUMBER | ATOM | NIL | CONS | BOXED | OTHER_IMMEDIATE;
 
+    /// A float, in the word or boxed.
     pub const FLOATS: Kinds = FLOAT | BOXED_FLOAT;
+    /// An integer of any size.
     pub const INTEGER: Kinds = SMALL | BIG;
+    /// An integer or a float.
     pub const NUMBER: Kinds = INTEGER | FLOAT | BOXED_FLOAT;
     /// All that a boxed pointer may lead to.
     pub const BOXED: Kinds = BIG | BOXED_FLOAT | TUPLE | MAP | BITS | CONTEXT | FUN | OTHER;
@@ -41,11 +57,13 @@ pub mod kind {
     pub const UNIQUE: Kinds = SMALL | ATOM | NIL;
 }
 
+/// The least small integer.
 pub const SMALL_MIN: i64 = -(1 << 61);
+/// The greatest small integer.
 pub const SMALL_MAX: i64 = (1 << 61) - 1;
 
-/// Where the value of a register is. Of the frame, only what is a [`Word`](Place::Word) is in
-/// memory.
+/// Where the value of a register is. Of the Y registers, only those with [`Word`](Place::Word) are
+/// in memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Place {
     /// A word.
@@ -61,24 +79,28 @@ pub enum Place {
 
 /// The place of a scalar-replaced tuple.
 pub type Slot = u8;
-/// How many tuples may be scalar-replaced, and how many elements each may have.
+/// How many tuples may be scalar-replaced at a time.
 pub const SLOTS: Slot = 3;
+/// How many elements a scalar-replaced tuple may have.
 pub const SCALAR_TUPLES_MAX: usize = 12;
 const FIRST_PART: u16 = 1 << 14;
 
-/// The register that an element of a scalar-replaced tuple is. No instruction names it.
+/// The pseudo register of an element, counted from 0, of a scalar-replaced tuple. No instruction
+/// names it.
 pub const fn scalar(slot: Slot, index: usize) -> Dst {
     Dst::x(FIRST_PART + (slot as usize * SCALAR_TUPLES_MAX + index) as u16)
 }
-/// The number of such a register among all of them.
+/// The number of a pseudo register among all those of [`scalar`]; `None` for X and Y registers.
 pub fn scalar_number(register: Dst) -> Option<usize> {
     if register.is_y() { None } else { register.index().checked_sub(FIRST_PART.into()) }
 }
 
 impl Place {
+    /// Whether the value is in a machine register for floats, there alone or as a word, too.
     pub fn has_float(self) -> bool {
         matches!(self, Place::Float | Place::Both)
     }
+    /// Whether the value is a scalar-replaced tuple.
     pub fn is_scalars(self) -> bool {
         matches!(self, Place::Scalars(_))
     }
@@ -100,8 +122,10 @@ pub struct Fact {
 }
 
 impl Fact {
+    /// Nothing is known but that the value is a word.
     pub const ANY: Fact = Fact::of(kind::ANY);
 
+    /// A word of one of these kinds; nothing else is known of it.
     pub const fn of(kinds: Kinds) -> Fact {
         Fact {
             kinds,
@@ -120,13 +144,15 @@ impl Fact {
         }
         Fact { min: min as i64, max: max as i64, ..Fact::of(kind::SMALL) }
     }
+    /// A tuple of `arity` elements, or of at least as many where it is not `exact`.
     pub const fn tuple(arity: u32, exact: bool) -> Fact {
         Fact { arity, exact, ..Fact::of(kind::TUPLE) }
     }
+    /// A local fun of this entry.
     pub fn fun(fun: FunPtr) -> Fact {
         Fact { fun: Some(fun), ..Fact::of(kind::FUN) }
     }
-    /// Of a constant of the module.
+    /// The fact of a constant of the module.
     pub fn of_term(term: Term) -> Fact {
         if let Some(value) = term.as_small() {
             Fact::integer(value.into(), value.into())
@@ -145,7 +171,8 @@ impl Fact {
         }
     }
 
-    /// Both hold. Of what cannot be, the first holds: that place is never reached.
+    /// Both facts hold. Where they contradict each other, the code is unreachable, and the first is
+    /// kept.
     pub fn and(self, other: Fact) -> Fact {
         let kinds = self.kinds & other.kinds;
         let (min, max) = (self.min.max(other.min), self.max.min(other.max));
@@ -168,7 +195,7 @@ impl Fact {
         self.place == expected
             || self.place == Place::Both && matches!(expected, Place::Word | Place::Float)
     }
-    /// Whether the other follows from this one.
+    /// Whether every value with this fact has the other, in a place that does for the other's.
     pub fn implies(self, other: Fact) -> bool {
         let small = self.kinds & kind::SMALL == 0 || self.min >= other.min && self.max <= other.max;
         let tuple = self.kinds & kind::TUPLE == 0
@@ -191,8 +218,9 @@ impl Fact {
     pub fn may_be(self, kinds: Kinds) -> bool {
         self.kinds & kinds != 0
     }
-    /// The same with bounds that few facts share; only signs where a loop begins, so that it comes
-    /// round to what it began with.
+    /// The fact with bounds that few facts share: the lower is 0 or none, the upper 2⁸ - 1, 2¹⁶ -
+    /// 1, 2³² - 1 or none. Where a loop begins only the sign is kept, so that the loop's back-edge
+    /// has the facts that it began with.
     fn coarse(self, loops: bool) -> Fact {
         const BOUNDS: [i64; 4] = [u8::MAX as i64, u16::MAX as i64, u32::MAX as i64, SMALL_MAX];
         let min = if self.min >= 0 { 0 } else { SMALL_MIN };
@@ -219,9 +247,11 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// The fact of a register; [`Fact::ANY`] where nothing is known.
     pub fn of(&self, register: Dst) -> Fact {
         self.known.get(&register.0).copied().unwrap_or(Fact::ANY)
     }
+    /// The fact of an operand's register; [`Fact::ANY`] for constants.
     pub fn of_src(&self, src: Src) -> Fact {
         register(src).map_or(Fact::ANY, |register| self.of(register))
     }
@@ -231,7 +261,7 @@ impl Facts {
             if self.of(register).place == Place::Pending { Place::Pending } else { Place::Word };
         self.put(register, Fact { place, ..fact });
     }
-    /// The register's value is there from now on.
+    /// The register's value has moved to `place`.
     pub fn place(&mut self, register: Dst, place: Place) {
         let known = self.of(register);
         self.put(register, Fact { place, ..known });
@@ -297,6 +327,7 @@ impl Facts {
             self.known.insert(register.0, fact);
         }
     }
+    /// Nothing is known of the register any more; its value is a word in memory or in a variable.
     pub fn forget(&mut self, register: Dst) {
         self.known.remove(&register.0);
     }
@@ -311,10 +342,12 @@ impl Facts {
     pub fn forget_y(&mut self) {
         self.known.retain(|&raw, _| !Dst(raw).is_y());
     }
+    /// Nothing is known of the X registers. Scalar-replaced elements are kept.
     pub fn forget_x(&mut self) {
         self.known.retain(|&raw, _| Dst(raw).is_y() || scalar_number(Dst(raw)).is_some());
     }
-    /// So many words have come in front of the frame, which will go again ([`trim`](Self::trim)).
+    /// The frame has grown by `words` at its low end: each Y register's number rises by that.
+    /// [`trim`](Self::trim) undoes it.
     pub fn push(&mut self, words: u16) {
         let moved = |(&raw, &fact): (&u16, &Fact)| {
             let register = Dst(raw);
@@ -326,7 +359,7 @@ impl Facts {
         };
         self.known = self.known.iter().map(moved).collect();
     }
-    /// The lowest registers of the frame are gone.
+    /// The frame has lost its `words` lowest Y registers: the numbers of the others fall by that.
     pub fn trim(&mut self, words: u16) {
         let kept = self.known.iter().filter_map(|(&raw, &fact)| {
             let register = Dst(raw);
@@ -338,8 +371,8 @@ impl Facts {
         });
         self.known = kept.collect();
     }
-    /// What is worth to be told apart at a place where only `live` X registers are alive.
-    /// scalar-replaced tuples are in the first slots.
+    /// The facts by which versions of a label differ, where only the X registers in `live` are
+    /// alive: coarser bounds, and scalar-replaced tuples in the first slots.
     pub fn at_label(&self, live: u64, loops: bool) -> Facts {
         let mut kept = self.of_nothing();
         let mut slots = 0..SLOTS;
@@ -372,10 +405,12 @@ impl Facts {
             && self.known.iter().all(same)
             && other.known.keys().all(|raw| self.known.contains_key(raw))
     }
-    /// The same of no register.
+    /// Facts of no register, with the same `mixed`.
     pub fn of_nothing(&self) -> Facts {
         Facts { mixed: self.mixed, ..Facts::default() }
     }
+    /// Whether code compiled for `other` can be entered with these facts: each fact of `other`
+    /// follows, and each value is where `other` expects it.
     pub fn implies(&self, other: &Facts) -> bool {
         if self.mixed != other.mixed {
             return false;
@@ -383,6 +418,7 @@ impl Facts {
         let places = self.known.iter().all(|(&raw, fact)| fact.is_where(other.of(Dst(raw)).place));
         places && other.known.iter().all(|(&raw, &fact)| self.of(Dst(raw)).implies(fact))
     }
+    /// Registers of which something is known.
     pub fn len(&self) -> usize {
         self.known.len()
     }

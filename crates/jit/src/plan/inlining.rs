@@ -21,38 +21,40 @@ use swarmrt_beam::instr::{ExportPtr, FunPtr, Instr};
 use swarmrt_engine::layout;
 use swarmrt_machine::code::{CodeServer, Export, ModuleCode};
 
-/// Functions with more instructions are called.
+/// Functions with more instructions are called, not inlined.
 const FUNCTION_INSTRUCTIONS_MAX: u32 = 16;
-/// The same for those that call funs, and for funs.
+/// The limit for functions that call funs, and for the functions of funs.
 const FUN_INSTRUCTIONS_MAX: u32 = 40;
-/// Instructions of other functions in one, by direct calls.
+/// The most instructions inlined into one function by direct calls.
 const INSTRUCTIONS_MAX: u32 = 64;
-/// Instructions of other functions in one piece.
+/// The most instructions inlined into one piece.
 pub const PIECE_INSTRUCTIONS_MAX: usize = 400;
-/// How deep functions lie in each other.
+/// The most levels of functions inlined into each other.
 const DEPTH_MAX: usize = 3;
 
-/// The functions that one function may have inside: the bodies. The first is the function itself.
+/// The bodies that may be inlined into one function. The first is the function itself.
 pub struct Inlined {
     bodies: Vec<Body>,
     lambdas: Vec<Lambda>,
     helpers: Vec<Helper>,
 }
 
+/// The index of a body among those of [`Inlined`]; 0 is the function that is compiled.
 pub type BodyNumber = usize;
 
-/// One function.
+/// A function, as the one that is compiled or as one that may be inlined into it.
 pub struct Body {
     /// The module, where it is not that of the function that is compiled.
     other: Option<Arc<ModuleCode>>,
     pub entry: u32,
     pub arity: usize,
     pub flow: Flow,
-    /// The place of its first instruction in listings, where all bodies stand one behind the other.
+    /// The number of its first instruction in listings, where all bodies stand one behind the
+    /// other.
     location: u32,
-    /// Places of calls, in order, and to which body.
+    /// Calls that may be inlined, by place, and their bodies.
     calls: Vec<(u32, BodyNumber)>,
-    /// Places where it calls itself and goes on afterwards.
+    /// Places where it calls itself, but not in tail position.
     pub recursions: Vec<u32>,
     /// Whether it calls itself.
     pub is_loop: bool,
@@ -84,19 +86,19 @@ impl Body {
             is_loop,
         }
     }
-    /// Its module's instructions, given those of the function that is compiled.
+    /// The instructions of its module; `own` are those of the module that is compiled.
     pub fn code<'a>(&'a self, own: &'a [Instr]) -> &'a [Instr] {
         self.other.as_ref().map_or(own, |module| module.code.code())
     }
-    /// The other module, if it is of another.
+    /// Its module, where that is not the one that is compiled.
     pub fn other(&self) -> Option<&ModuleCode> {
         self.other.as_deref()
     }
-    /// Whether it is of the module of the function that is compiled.
+    /// Whether its module is the one that is compiled.
     pub fn is_own(&self) -> bool {
         self.other.is_none()
     }
-    /// The body that may be inside at a call.
+    /// The body that may be inlined for the call at `at`; `None` when it is a real call.
     pub fn called(&self, at: u32) -> Option<BodyNumber> {
         self.calls
             .binary_search_by_key(&at, |&(call, _)| call)
@@ -106,7 +108,7 @@ impl Body {
     fn instructions(&self) -> u32 {
         self.flow.effects.len() as u32
     }
-    /// What says in listings which instruction is meant.
+    /// The number by which listings name the instruction `at` of this body.
     pub fn location(&self, at: u32) -> u32 {
         self.location + at - self.flow.start
     }
@@ -127,11 +129,13 @@ pub struct Lambda {
 pub struct Helper {
     export: ExportPtr,
     pub body: BodyNumber,
-    /// [`Export::changes`] when it led there.
+    /// [`Export::changes`] when the export led to this body: the code checks it.
     pub changes: u64,
 }
 
 impl Inlined {
+    /// Chooses what may be inlined in a function: callees of its own module, the functions of funs
+    /// that it makes, and the exported functions that it passes those funs to.
     pub fn of(server: &CodeServer, module: &ModuleCode, span: &Span) -> Inlined {
         let code = module.code.code();
         let function = Body::new(module, None, span, span.places().start);
@@ -162,27 +166,28 @@ impl Inlined {
         inlined
     }
 
+    /// The body of this number.
     pub fn body(&self, number: BodyNumber) -> &Body {
         &self.bodies[number]
     }
-    /// The other modules of which there is something.
+    /// The other modules of which something may be inlined.
     pub fn others(&self) -> impl Iterator<Item = &ModuleCode> {
         self.bodies.iter().filter_map(|body| body.other.as_deref())
     }
-    /// The other module that an address is an instruction of, and which.
+    /// The other module that this address is an instruction of, and the instruction's number.
     pub fn other_instr(&self, address: u64) -> Option<(&ModuleCode, u32)> {
         let module = self.others().find(|module| module.range().contains(&(address as usize)))?;
         Some((module, ((address - module.range().start as u64) / layout::INSTR_BYTES) as u32))
     }
-    /// What a fun runs, if that may be inside.
+    /// The function of a fun, if that may be inlined.
     pub fn lambda(&self, fun: FunPtr) -> Option<Lambda> {
         self.lambdas.iter().find(|lambda| lambda.fun == fun).copied()
     }
-    /// Whether a fun may be inside, with a function that calls it.
+    /// Whether the function of a fun may be inlined, and a function that calls it.
     fn has_inside(&self, fun: FunPtr) -> bool {
         self.lambda(fun).is_some() && !self.helpers.is_empty()
     }
-    /// What an export leads to, if that may be inside.
+    /// The function that an export led to, if that may be inlined.
     pub fn helper(&self, export: ExportPtr) -> Option<Helper> {
         self.helpers.iter().find(|helper| helper.export == export).copied()
     }
@@ -226,7 +231,7 @@ impl Inlined {
         others.map(|body| body.location + body.instructions()).max().unwrap_or(OWN_INSTRUCTIONS_MAX)
     }
 
-    /// The funs that the function makes.
+    /// Adds the funs that the function makes.
     fn find_lambdas(&mut self, module: &ModuleCode, span: &Span) {
         let code = module.code.code();
         for at in span.places() {
@@ -246,7 +251,7 @@ impl Inlined {
             }
         }
     }
-    /// The exports that the function calls with funs, as it seems.
+    /// Adds the exports that the function seems to call with these funs.
     fn find_helpers(&mut self, server: &CodeServer, code: &[Instr], span: &Span) {
         for at in span.places() {
             let (Instr::CallExt { export, .. }
@@ -269,7 +274,7 @@ impl Inlined {
             }
         }
     }
-    /// A body, with those that it calls and that may be inside it.
+    /// A body, with the callees that may be inlined into it.
     fn with_callees(
         &mut self,
         module: &ModuleCode,

@@ -19,6 +19,7 @@ pub struct Span {
 }
 
 impl Span {
+    /// The function with this number in the module, which need not be loaded.
     pub fn of(module: &ModuleCode, number: usize) -> Span {
         let functions = &module.code.functions;
         let function = functions[number];
@@ -35,12 +36,16 @@ impl Span {
     pub fn places(&self) -> Range<u32> {
         self.start..self.end
     }
+    /// How many instructions it has, cells and `func_info` among them.
     pub fn instructions(&self) -> u32 {
         self.end - self.start
     }
+    /// Control flow and liveness of its instructions.
     pub fn flow(&self, module: &ModuleCode) -> Flow {
         Flow::of(module.code.code(), self.start, self.end, self.entry, self.arity)
     }
+    /// The input of a translation that starts at the function's entry; for `floats` see
+    /// [`Source::floats`].
     pub fn source<'a>(
         &self,
         target: &'a Target,

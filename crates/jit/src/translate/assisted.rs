@@ -38,14 +38,16 @@ impl Translator<'_, '_> {
         self.reload_counters();
         result
     }
-    /// The same; where there is no result the instruction is the interpreter's.
+    /// Calls an assist as [`assisted`](Self::assisted) does; without a result, the interpreter
+    /// executes the instruction.
     pub(crate) fn assist(&mut self, at: u32, function: usize, args: &[Value]) -> Value {
         let result = self.assisted(function, args);
         let failing = self.exit_block(at);
         self.require_term(result, failing);
         result
     }
-    /// The same, that goes to `failing` without a result.
+    /// Calls an assist as [`assisted`](Self::assisted) does; without a result, goes to `failing` if
+    /// there is one, or else leaves the instruction to the interpreter.
     pub(crate) fn assist_or(
         &mut self,
         at: u32,

@@ -592,7 +592,7 @@ impl Translator<'_, '_> {
         let bytes = self.b.ins().ushr_imm_s(offset, 3);
         self.b.ins().iadd(base, bytes)
     }
-    /// Of the machine's own widths, bytes from an address on as a number, the first the highest.
+    /// Loads 1, 2, 4 or 8 bytes as an unsigned big-endian number.
     fn load_bytes(&mut self, address: Value, at: i32, bytes: i32) -> Value {
         let mut flags = MemFlags::new();
         // Not aligned in memory.

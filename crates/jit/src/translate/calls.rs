@@ -67,7 +67,8 @@ impl Translator<'_, '_> {
         let passed = self.pass(arity);
         self.enter_saved(cell, &passed);
     }
-    /// The same with arguments in memory but for those that are `passed`.
+    /// A tail call to the function behind a cell. Its first arguments are `passed`, the others are
+    /// in memory already.
     pub(crate) fn enter_saved(&mut self, cell: Value, passed: &[Value]) {
         // Before the code is loaded: who is called may return at once.
         self.write_frame();
@@ -161,7 +162,8 @@ impl Translator<'_, '_> {
         let top = self.b.use_var(self.regs.top);
         self.require_room_behind(top, words + self.scalar_words(), other);
     }
-    /// The same, for words from an address on that is not below the heap's top.
+    /// Goes on here when there is room for `words` words from `address` on, which is not below the
+    /// heap's top; else to `other`.
     pub(crate) fn require_room_behind(&mut self, address: Value, words: usize, other: Block) {
         let stop = self.b.use_var(self.regs.stop);
         let end = self.b.ins().iadd_imm_s(

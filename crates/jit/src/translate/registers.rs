@@ -27,8 +27,8 @@ pub(crate) struct Registers {
     /// The elements of scalar-replaced tuples.
     pub(super) scalars: Vec<Variable>,
     pub(super) scalar_floats: Vec<Variable>,
-    /// The stack pointer is `stop_offset` bytes past `stop`: none at the beginning of a block that
-    /// several lead to.
+    /// The stack pointer is `stop_offset` bytes past `stop`. The offset is 0 where a block with
+    /// several predecessors begins.
     pub(super) stop: Variable,
     pub(super) stop_offset: i32,
     pub(crate) top: Variable,
@@ -73,7 +73,7 @@ impl Translator<'_, '_> {
     pub(crate) fn address_of(&self, at: u32) -> u64 {
         address_in(self.code(), at)
     }
-    /// An address, and of what it is.
+    /// An address as a value, noted with its symbol.
     pub(crate) fn address(&mut self, symbol: Symbol, value: u64) -> Value {
         self.source.symbols.note(symbol, value);
         self.word(value)
@@ -170,7 +170,7 @@ impl Translator<'_, '_> {
             None => self.regs.x_floats[register.index()],
         }
     }
-    /// Whether a register may be values instead of memory.
+    /// Whether a register may be in variables instead of memory.
     pub(super) fn is_tracked(register: Dst) -> bool {
         scalar_number(register).is_some()
             || register.index() < if register.is_y() { PENDING_Y } else { TRACKED_X }
@@ -186,7 +186,8 @@ impl Translator<'_, '_> {
             Place::Word | Place::Both | Place::Pending => vec![self.variable(register)],
         }
     }
-    /// The word of a register that is a value.
+    /// The word of a register that is in variables. A raw float is encoded for it, and a
+    /// scalar-replaced tuple is put on the heap.
     pub(super) fn word_in(&mut self, register: Dst) -> Value {
         match self.facts.of(register).place {
             Place::Float => {
@@ -200,7 +201,7 @@ impl Translator<'_, '_> {
             Place::Word | Place::Both | Place::Pending => self.b.use_var(self.variable(register)),
         }
     }
-    /// A register's word is from now on a value.
+    /// Sets a register's word in its variable.
     pub(super) fn set_word(&mut self, register: Dst, word: Value) {
         self.b.def_var(self.variable(register), word);
         self.facts.place(register, if register.is_y() { Place::Pending } else { Place::Word });
@@ -268,7 +269,7 @@ impl Translator<'_, '_> {
             self.b.ins().iadd_imm_s(stop, i64::from(self.regs.stop_offset))
         }
     }
-    /// Makes the variable what the stack pointer is.
+    /// Makes `stop` the stack pointer itself, with an offset of 0.
     pub(super) fn settle_stop(&mut self) {
         if self.regs.stop_offset != 0 {
             let stop = self.use_stop();
@@ -285,14 +286,15 @@ impl Translator<'_, '_> {
         let stop = self.b.use_var(self.regs.stop);
         self.store(value, stop, self.regs.stop_offset + number as i32 * 8);
     }
-    /// The same, once somebody may look.
+    /// Sets a word of the frame in a variable only; [`write_pending`](Self::write_pending) stores
+    /// it before anything reads the frame in memory.
     pub(super) fn put_off_y(&mut self, number: usize, value: Value) {
         self.b.def_var(self.regs.y[number], value);
         self.facts.forget(Dst::y(number as u16));
         self.facts.place(Dst::y(number as u16), Place::Pending);
     }
-    /// Before so many words come in front of the frame, or go when there are less than none: what
-    /// has been put off has other numbers then.
+    /// Renumbers pending words before the frame grows by `words` at its low end, or shrinks where
+    /// `words` is negative. Those for which there is no variable then are stored.
     pub(super) fn move_pending(&mut self, words: i32) {
         let mut pending = self.facts.pending();
         if words > 0 {
@@ -317,14 +319,15 @@ impl Translator<'_, '_> {
             }
         }
     }
-    /// Stores words of the frame that have been put off.
+    /// Stores pending words of the frame.
     pub(super) fn write_pending(&mut self, numbers: &[usize]) {
         self.store_pending(numbers);
         for &number in numbers {
             self.facts.place(Dst::y(number as u16), Place::Word);
         }
     }
-    /// The same on a way of its own, when they are still put off on the other.
+    /// Stores pending words of the frame on one path only: the facts, which are the other path's,
+    /// too, still have them as pending.
     pub(super) fn store_pending(&mut self, numbers: &[usize]) {
         for &number in numbers {
             let value = self.word_in(Dst::y(number as u16));
@@ -332,12 +335,12 @@ impl Translator<'_, '_> {
             self.store(value, stop, self.regs.stop_offset + number as i32 * 8);
         }
     }
-    /// Stores the whole frame.
+    /// Stores all pending words of the frame.
     pub(crate) fn write_frame(&mut self) {
         let pending = self.facts.pending();
         self.write_pending(&pending);
     }
-    /// The constant that a source is, if it is one.
+    /// The word of an operand that is a constant; `None` for registers.
     pub(crate) fn constant(&self, at: u32, src: Src) -> Option<u64> {
         match src.kind() {
             Src::KIND_SMALL => Some(i64::from(src.0 as i32) as u64),
@@ -355,7 +358,7 @@ impl Translator<'_, '_> {
         }
         if src.kind() == Src::KIND_X { self.use_x(src.index()) } else { self.load_y(src.index()) }
     }
-    /// What is known of an operand.
+    /// The fact of an operand.
     pub(crate) fn fact(&self, at: u32, src: Src) -> Fact {
         match self.constant(at, src) {
             // SAFETY: a constant of the module's pool.
@@ -363,12 +366,12 @@ impl Translator<'_, '_> {
             None => self.facts.of_src(src),
         }
     }
-    /// Writes a register of whose value something is known.
+    /// Writes a register with a value and its fact.
     pub(crate) fn set_known(&mut self, dst: Dst, value: Value, fact: Fact) {
         self.set(dst, value);
         self.facts.set(dst, fact);
     }
-    /// Copies what a source is, with what is known of it.
+    /// Copies an operand with its fact.
     pub(super) fn copy(&mut self, at: u32, src: Src, dst: Dst) {
         if let Some(register) = crate::plan::facts::register(src) {
             if !self.move_scalars(at, register, dst) {

@@ -61,7 +61,7 @@ impl Translator<'_, '_> {
             self.b.def_var(variable, value);
         }
     }
-    /// What an assist may have changed.
+    /// Reads the parts of the state again that an assist may have changed.
     pub(crate) fn reload_counters(&mut self) {
         let registers = self.registers();
         for (variable, offset) in
@@ -71,13 +71,13 @@ impl Translator<'_, '_> {
             self.b.def_var(variable, value);
         }
     }
-    /// Leaves from where all is written back.
+    /// Leaves by a stub without arguments, as all is written back.
     fn leave_saved(&mut self, stub: Stub) {
         let signature = self.signatures.saved(&mut self.b);
         let code = self.way_out(stub);
         self.b.ins().return_call_indirect(signature, code, &[]);
     }
-    /// Leaves by a way that writes the state back, of the X registers these. Floats are made words
+    /// Leaves by a stub that writes the state back: the X registers in `live`. Raw floats are boxed
     /// on the way.
     pub(super) fn leave_by(&mut self, plain: Stub, with_floats: Stub, live: XSet) {
         let known = self.facts.clone();
@@ -131,7 +131,7 @@ impl Translator<'_, '_> {
         self.go(code, &passed);
         self.facts = known;
     }
-    /// Has the interpreter go on at the instruction.
+    /// Leaves to the interpreter, at the instruction `at`.
     pub(super) fn exit_at(&mut self, at: u32) {
         self.save_f(self.flow().f_live_at(at));
         let ip = self.instr(at);
@@ -139,7 +139,7 @@ impl Translator<'_, '_> {
         self.store(ip, registers, layout::IP);
         self.leave_by(Stub::Interpret, Stub::InterpretFloats, self.flow().live_at(at));
     }
-    /// A block from which the interpreter goes on at the instruction.
+    /// A block that leaves to the interpreter, at the instruction `at`.
     pub(crate) fn exit_block(&mut self, at: u32) -> Block {
         let here = self.b.current_block().expect("translating");
         // As values are now, so that the block need not ask whence it was reached.
@@ -166,8 +166,8 @@ impl Translator<'_, '_> {
         block
     }
 
-    /// The same for an instruction that writes an F register only. Many of them in a row are all
-    /// done again.
+    /// As [`exit_block`](Self::exit_block), for an instruction that writes only an F register. A
+    /// run of them shares the exit of its first, so the interpreter repeats the whole run.
     pub(crate) fn float_exit_block(&mut self, at: u32) -> Block {
         if let Some(run) = &self.float_run {
             return run.exit;
@@ -178,7 +178,7 @@ impl Translator<'_, '_> {
         }
         exit
     }
-    /// Whether the instructions of the run are all done again when it is left.
+    /// Whether the translation is in a run of float operations that shares one exit.
     pub(crate) fn has_float_exit(&self) -> bool {
         self.float_run.is_some()
     }
@@ -205,7 +205,7 @@ impl Translator<'_, '_> {
         run.anew = Some(block);
         run.anew
     }
-    /// The same, from places where all is written back already.
+    /// As [`exit_block`](Self::exit_block), where all state is written back already.
     pub(crate) fn exit_saved_block(&mut self, at: u32) -> Block {
         let here = self.b.current_block().expect("translating");
         let block = self.cold_block();
@@ -217,15 +217,15 @@ impl Translator<'_, '_> {
         block
     }
 
-    /// Writes back all that is alive. No value lives on across a call: so none needs a machine
-    /// register that a piece would have to save first.
+    /// Writes all live values back. No value lives across a call, so no piece has to save machine
+    /// registers for its caller.
     fn save(&mut self, live: XSet) {
         self.write_frame();
         self.save_x(live);
         self.save_f(u32::MAX);
         self.save_state();
     }
-    /// Reads all that is alive again.
+    /// Reads all live values again.
     pub(crate) fn reload(&mut self, live: XSet) {
         self.reload_state();
         self.reload_x(live);
@@ -243,7 +243,7 @@ impl Translator<'_, '_> {
         }
     }
 
-    /// Has the instruction at `at` executed, and goes on where it leads.
+    /// Has an assist execute the instruction at `at`, and goes on with the one that is next then.
     pub(crate) fn step(&mut self, at: u32) {
         let live = self.flow().live_at(at);
         self.save(live);
@@ -294,7 +294,7 @@ impl Translator<'_, '_> {
         self.store(next, registers, layout::IP);
         self.leave_saved(Stub::SavedContinue);
     }
-    /// What the instruction writes is not what it was.
+    /// Forgets the facts of the registers that the instruction writes.
     fn forget_written(&mut self, at: u32) {
         let effects = self.flow().at(at);
         for number in 0..TRACKED_X as u16 {
@@ -312,7 +312,7 @@ impl Translator<'_, '_> {
             self.facts.forget_y();
         }
     }
-    /// The translation goes on behind an instruction that has a slow way, too.
+    /// Goes on behind an instruction that has a slow path, too.
     pub(crate) fn join(&mut self, next: u32) -> Next {
         let block = self.target(next);
         self.b.ins().jump(block, &[]);

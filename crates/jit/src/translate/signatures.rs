@@ -38,15 +38,19 @@ pub(super) struct Signatures {
 }
 
 impl Signatures {
+    /// A piece that takes `passed` X registers, at most [`PASSED_X`].
     pub fn piece(&mut self, b: &mut FunctionBuilder<'_>, passed: usize) -> SigRef {
         *self.pieces[passed].get_or_insert_with(|| b.import_signature(piece_signature(passed)))
     }
+    /// A question about two terms ([`Question`](swarmrt_engine::code::Question)).
     pub fn question(&mut self, b: &mut FunctionBuilder<'_>) -> SigRef {
         *self.question.get_or_insert_with(|| b.import_signature(question_signature()))
     }
+    /// An exit that takes no arguments, as all state is written back.
     pub fn saved(&mut self, b: &mut FunctionBuilder<'_>) -> SigRef {
         *self.saved.get_or_insert_with(|| b.import_signature(saved_signature()))
     }
+    /// A function of the machine that takes `count` words and returns one.
     pub fn words(&mut self, b: &mut FunctionBuilder<'_>, count: usize) -> SigRef {
         *self.words.entry(count).or_insert_with(|| b.import_signature(words_signature(count)))
     }

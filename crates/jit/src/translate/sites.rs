@@ -11,7 +11,7 @@ use swarmrt_engine::code::ARGUMENTS_MAX;
 use swarmrt_engine::code::Stub;
 use swarmrt_engine::layout::address_in;
 
-/// A body where it is entered from one place. It is 0 for the function that is being compiled.
+/// The number of an inlined call, whose callee is one body; 0 is the function that is compiled.
 pub(super) type Site = usize;
 
 /// How a body is entered.
@@ -19,12 +19,12 @@ pub(super) type Site = usize;
 pub(super) enum Entry {
     /// From the interpreter or other pieces, to which it returns.
     Piece,
-    /// By a call of an export, last or not. It returns by way of the cell: what follows is a piece
-    /// of its own, and what has been known before matters little after a loop.
+    /// By a call of an export, tail or not. It returns through the cell, to a piece of its own:
+    /// after a loop the facts before it matter little.
     Export,
-    /// By a call that it returns behind.
+    /// By a call; it returns behind that.
     Call,
-    /// By a last call: it returns as its caller does.
+    /// By a tail call; it returns as its caller does.
     LastCall,
 }
 
@@ -44,12 +44,13 @@ pub(super) struct ProgramPoint {
     pub(super) at: u32,
 }
 
-/// The bodies that a piece consists of.
+/// The bodies of a piece, by their sites.
 pub(super) struct Sites {
     pub(super) entered: Vec<Entered>,
-    /// The one that is being translated.
+    /// The site of the body that is being translated.
     pub(super) current: Site,
-    /// The loops that are entered with funs.
+    /// Inlined loops that are entered with funs: a piece is made for each, in which a turn can
+    /// resume.
     pub(super) loops: Vec<InsideLoop>,
 }
 
@@ -59,11 +60,11 @@ impl Default for Sites {
     }
 }
 
-/// A function that calls itself and is entered with a fun, in the one that a caller has inside.
+/// A function that calls itself, inlined into one that passes it a fun.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct InsideLoop {
     pub body: BodyNumber,
-    /// The fun, and the argument that it is.
+    /// The fun, and the number of the argument that it is, from 0.
     pub fun: FunPtr,
     pub argument: usize,
     /// The export that the caller calls.
@@ -80,7 +81,7 @@ impl Translator<'_, '_> {
     pub(super) fn point(&self, at: u32) -> ProgramPoint {
         ProgramPoint { site: self.sites.current, at }
     }
-    /// The site of a body that is entered here; none when too much is inside already.
+    /// The site for a body that is entered here; `None` when too much is inlined already.
     pub(super) fn site_of(&mut self, at: u32, body: BodyNumber, by: Entry) -> Option<Site> {
         let entered = Entered { body, by, from: self.point(at) };
         if let Some(known) = self.sites.entered.iter().position(|&site| site == entered) {
@@ -97,8 +98,8 @@ impl Translator<'_, '_> {
         self.sites.entered.push(entered);
         Some(self.sites.entered.len() - 1)
     }
-    /// Where a call of the function of this module behind a cell goes on, if that is within the
-    /// piece.
+    /// The site at which a call of this module's function behind `cell` goes on, if that is within
+    /// the piece; a loop goes back to a site that is entered already.
     pub(super) fn inside(&mut self, at: u32, cell: u32, last: bool) -> Option<Site> {
         let number = self.sites.entered[self.sites.current].body;
         let itself = if self.sites.current == 0 {
@@ -128,7 +129,7 @@ impl Translator<'_, '_> {
         }
         self.site_of(at, body, if last { Entry::LastCall } else { Entry::Call })
     }
-    /// The piece begins in a loop, which returns like any function.
+    /// Begins the piece in an inlined loop, which returns as any function does.
     pub(super) fn begin_inside(&mut self, inside: InsideLoop) {
         self.sites.entered.push(Entered { body: inside.body, ..Entered::FUNCTION });
         self.sites.current = self.sites.entered.len() - 1;
@@ -157,7 +158,7 @@ impl Translator<'_, '_> {
             }
         }
     }
-    /// Counts the call, and goes on in a body.
+    /// Counts the call, and goes on in the body.
     pub(super) fn go_inside(&mut self, site: Site, arity: usize) -> Next {
         self.note_loop(site, arity);
         let body = self.source.inlined.body(self.sites.entered[site].body);
@@ -217,7 +218,7 @@ impl Translator<'_, '_> {
             }
         }
     }
-    /// Goes on behind a call whose return address has been taken off the stack.
+    /// Goes on behind an inlined call whose return address has been popped.
     pub(super) fn go_back(&mut self, call: ProgramPoint) -> Next {
         let ProgramPoint { site, at: call } = call;
         let block = self.target_in(site, call + 2);

@@ -7,16 +7,21 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use swarmrt_term::{Alloc, Term, atom};
 
-/// Families, by OTP's numbers.
+/// Families, by the numbers `INET_AF_…` of OTP's `inet_int.hrl`.
 pub mod family {
+    /// No family.
     pub const UNSPECIFIED: u8 = 0;
+    /// IPv4.
     pub const INET: u8 = 1;
+    /// IPv6.
     pub const INET6: u8 = 2;
     /// The address that stands for all, in the socket's family.
     pub const ANY: u8 = 3;
     /// The address of this machine, in the socket's family.
     pub const LOOPBACK: u8 = 4;
+    /// A path of the file system.
     pub const LOCAL: u8 = 5;
+    /// A family that OTP has no name for.
     pub const UNDEFINED: u8 = 6;
 }
 
@@ -30,6 +35,7 @@ pub fn domain(of: u8) -> Option<Domain> {
     }
 }
 
+/// The number of a domain, from [`family`].
 pub fn family_of(domain: Domain) -> u8 {
     match domain {
         Domain::IPV4 => family::INET,

@@ -25,6 +25,7 @@ pub fn bit(option: u8) -> u8 {
 /// Names and values.
 pub type Data = Vec<(&'static str, c_int)>;
 
+/// A list of pairs, as `{tos, 16}`.
 pub fn to_term<A: Alloc + ?Sized>(data: &Data, to: &mut A) -> Term {
     let pairs: Vec<Term> = data
         .iter()

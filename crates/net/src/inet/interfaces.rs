@@ -9,14 +9,21 @@ use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::AsRawFd;
 
-/// Items of an interface, by OTP's numbers.
+/// Items of an interface, by the numbers `INET_IFOPT_…` of OTP's `inet_int.hrl`.
 mod item {
+    /// The address of the interface.
     pub const ADDRESS: u8 = 1;
+    /// Its broadcast address.
     pub const BROADCAST: u8 = 2;
+    /// The address of the peer, on a point-to-point link.
     pub const DESTINATION: u8 = 3;
+    /// The maximum transmission unit, in bytes.
     pub const MTU: u8 = 4;
+    /// The mask of the network.
     pub const NETMASK: u8 = 5;
+    /// Flags, translated by [`FLAGS`](super::FLAGS).
     pub const FLAGS: u8 = 6;
+    /// The hardware address.
     pub const HARDWARE: u8 = 7;
 }
 
@@ -43,6 +50,10 @@ const INTERFACES_MAX: usize = 256;
 /// Bytes of a hardware address.
 const HARDWARE_BYTES: usize = 6;
 
+/// The name of this machine, as `gethostname(2)` has it.
+///
+/// # Errors
+/// When the system refuses.
 pub fn host_name() -> io::Result<Vec<u8>> {
     let mut name = [0u8; 256];
     // SAFETY: at most so many bytes are written.

@@ -41,49 +41,88 @@ use swarmrt_term::{Term, am, atom};
 /// Keeps these operations apart from other drivers'.
 const MAGIC: u64 = 0x03f1_a300;
 
-/// Operations of `port_control/3`, by OTP's numbers.
+/// Operations of `port_control/3`, by the numbers `INET_REQ_…`, `TCP_REQ_…` and `PACKET_REQ_…` of
+/// OTP's `inet_int.hrl`.
 mod operation {
+    /// Makes the socket.
     pub const OPEN: u64 = 1;
+    /// Connects to an address, within a time limit.
     pub const CONNECT: u64 = 3;
+    /// The address of the peer.
     pub const PEER: u64 = 4;
+    /// The socket's own address.
     pub const NAME: u64 = 5;
+    /// Binds the socket to an address.
     pub const BIND: u64 = 6;
+    /// Sets options, by the numbers of [`code`](super::options::code).
     pub const SET_OPTIONS: u64 = 7;
+    /// Reads options.
     pub const GET_OPTIONS: u64 = 8;
+    /// Counts of bytes and packets.
     pub const STATISTICS: u64 = 11;
+    /// The name of this machine.
     pub const HOST_NAME: u64 = 12;
+    /// Takes over a descriptor that is a socket.
     pub const FD_OPEN: u64 = 13;
+    /// The number of the descriptor.
     pub const DESCRIPTOR: u64 = 14;
+    /// Family and type.
     pub const TYPE: u64 = 15;
+    /// Answers bits of [`status`](super::status).
     pub const STATUS: u64 = 16;
+    /// The port of a service.
     pub const SERVICE_BY_NAME: u64 = 17;
+    /// The name of a service.
     pub const SERVICE_BY_PORT: u64 = 18;
+    /// Sets what [`NAME`] answers.
     pub const SET_NAME: u64 = 19;
+    /// Sets what [`PEER`] answers.
     pub const SET_PEER: u64 = 20;
+    /// The names of the interfaces.
     pub const INTERFACE_NAMES: u64 = 21;
+    /// Items of one interface.
     pub const GET_INTERFACE: u64 = 22;
+    /// Changes items of one interface.
     pub const SET_INTERFACE: u64 = 23;
+    /// Asks for a message when the output queue is empty.
     pub const SUBSCRIBE: u64 = 24;
+    /// All interfaces with their addresses, as `getifaddrs(3)` has them.
     pub const INTERFACES: u64 = 25;
+    /// Accepts a connection, within a time limit.
     pub const ACCEPT: u64 = 26;
+    /// Listens, with a backlog.
     pub const LISTEN: u64 = 27;
+    /// Accepted, and without effect.
     pub const IGNORE_FD: u64 = 28;
+    /// All own addresses.
     pub const NAMES: u64 = 29;
+    /// All addresses of the peer.
     pub const PEERS: u64 = 30;
+    /// Receives from a stream, within a time limit.
     pub const RECEIVE: u64 = 42;
+    /// Puts bytes back in front of what is received next.
     pub const UNRECEIVE: u64 = 43;
+    /// Shuts down one direction or both.
     pub const SHUTDOWN: u64 = 44;
+    /// Sends a part of a file.
     pub const SEND_FILE: u64 = 45;
+    /// Receives a datagram, within a time limit.
     pub const RECEIVE_FROM: u64 = 60;
 }
 
-/// Bits of the answer to [`operation::STATUS`].
+/// Bits of the answer to [`operation::STATUS`], by the numbers `INET_F_…` of OTP's `inet_int.hrl`.
 mod status {
+    /// There is a socket.
     pub const OPEN: u32 = 1;
+    /// It is connected.
     pub const ACTIVE: u32 = 4;
+    /// It listens.
     pub const LISTEN: u32 = 8;
+    /// It is being connected.
     pub const CONNECTING: u32 = 0x10;
+    /// A caller waits for a connection.
     pub const ACCEPTING: u32 = 0x20;
+    /// The output queue is over the high watermark.
     pub const BUSY: u32 = 0x80;
 }
 
@@ -94,10 +133,12 @@ pub struct Inet {
     state: Mutex<State>,
 }
 
+/// A driver `tcp_inet` for a new port, without a socket yet.
 pub fn tcp(_vm: &'static Vm) -> Arc<dyn Driver> {
     Inet::new(true, State::new(true))
 }
 
+/// A driver `udp_inet` for a new port, without a socket yet.
 pub fn udp(_vm: &'static Vm) -> Arc<dyn Driver> {
     Inet::new(false, State::new(false))
 }
@@ -111,16 +152,6 @@ impl Inet {
     fn tag(&self) -> Term {
         Term::atom(if self.stream { atom!("tcp") } else { atom!("udp") })
     }
-
-    // Opening, binding, connecting.
-
-    // Timers.
-
-    // Sending.
-
-    // Receiving.
-
-    // What else can be asked.
 
     fn answer(&self, request: &Request<'_>, operation: u64, data: &[u8]) -> (Reply, After) {
         let (vm, port) = (request.vm, request.port);

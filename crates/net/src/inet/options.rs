@@ -5,85 +5,148 @@ use super::{Active, Inet, State};
 use std::os::fd::AsRawFd;
 use swarmrt_machine::vm::packet::Kind;
 
-/// Options by OTP's numbers.
+/// Options by the numbers `INET_OPT_…`, `INET_LOPT_…`, `TCP_OPT_…` and `UDP_OPT_…` of OTP's
+/// `inet_int.hrl`. Values are 32 bits but where it is said. "Own" options are the driver's, not the
+/// system's; `inet:setopts/2` describes both.
 pub mod code {
+    /// `SO_REUSEADDR`.
     pub const REUSEADDR: u8 = 0;
+    /// `SO_KEEPALIVE`.
     pub const KEEPALIVE: u8 = 1;
+    /// `SO_DONTROUTE`.
     pub const DONTROUTE: u8 = 2;
+    /// `SO_LINGER`: two numbers, on or off and the seconds.
     pub const LINGER: u8 = 3;
+    /// `SO_BROADCAST`.
     pub const BROADCAST: u8 = 4;
+    /// `SO_OOBINLINE`.
     pub const OOBINLINE: u8 = 5;
+    /// `SO_SNDBUF`, in bytes.
     pub const SNDBUF: u8 = 6;
+    /// `SO_RCVBUF`, in bytes.
     pub const RCVBUF: u8 = 7;
+    /// `SO_PRIORITY`.
     pub const PRIORITY: u8 = 8;
+    /// `IP_TOS`.
     pub const TOS: u8 = 9;
+    /// `TCP_NODELAY`.
     pub const NODELAY: u8 = 10;
+    /// `IP_MULTICAST_IF`, or `IPV6_MULTICAST_IF`.
     pub const MULTICAST_IF: u8 = 11;
+    /// `IP_MULTICAST_TTL`.
     pub const MULTICAST_TTL: u8 = 12;
+    /// `IP_MULTICAST_LOOP`.
     pub const MULTICAST_LOOP: u8 = 13;
+    /// `IP_ADD_MEMBERSHIP`: a group and an interface.
     pub const ADD_MEMBERSHIP: u8 = 14;
+    /// `IP_DROP_MEMBERSHIP`: a group and an interface.
     pub const DROP_MEMBERSHIP: u8 = 15;
+    /// `IPV6_V6ONLY`.
     pub const V6ONLY: u8 = 16;
+    /// `SO_REUSEPORT`.
     pub const REUSEPORT: u8 = 17;
+    /// `SO_REUSEPORT_LB`; on Linux the same as `SO_REUSEPORT`.
     pub const REUSEPORT_LB: u8 = 18;
+    /// `SO_EXCLUSIVEADDRUSE`, which only Windows has.
     pub const EXCLUSIVEADDRUSE: u8 = 19;
+    /// Own: bytes of the receive buffer.
     pub const BUFFER: u8 = 20;
+    /// Own: bytes at the start of a packet that are delivered as a list.
     pub const HEADER: u8 = 21;
+    /// Own: `{active, Mode}`; a count of 16 bits follows where the mode is a number.
     pub const ACTIVE: u8 = 22;
+    /// Own: how a stream is cut into packets.
     pub const PACKET: u8 = 23;
+    /// Own: whether data is delivered as lists or as binaries.
     pub const MODE: u8 = 24;
+    /// Own: whether data is delivered as a term or as of a port.
     pub const DELIVER: u8 = 25;
+    /// Own: whether the port ends when the peer closes.
     pub const EXIT_ON_CLOSE: u8 = 26;
+    /// Own: bytes in the output queue from which on senders are suspended.
     pub const HIGH_WATERMARK: u8 = 27;
+    /// Own: bytes in the output queue below which senders are resumed.
     pub const LOW_WATERMARK: u8 = 28;
+    /// Own: milliseconds that a sender waits at most.
     pub const SEND_TIMEOUT: u8 = 30;
+    /// Own: whether data is queued first, and sent by the poller.
     pub const DELAY_SEND: u8 = 31;
+    /// Own: bytes of the longest packet that is accepted; 0 for no limit.
     pub const PACKET_SIZE: u8 = 32;
+    /// Own: datagrams that are read in a row.
     pub const READ_PACKETS: u8 = 33;
+    /// An option of the system by level, number and bytes.
     pub const RAW: u8 = 34;
+    /// Own: whether the socket is closed when a sender's time is over.
     pub const SEND_TIMEOUT_CLOSE: u8 = 35;
+    /// Own: bytes in the port's message queue from which on it is busy.
     pub const MSGQ_HIGH_WATERMARK: u8 = 36;
+    /// Own: bytes in the port's message queue below which it is no longer busy.
     pub const MSGQ_LOW_WATERMARK: u8 = 37;
+    /// Own: the path of the network namespace to open the socket in.
     pub const NETNS: u8 = 38;
+    /// Own: whether a reset by the peer is an error, instead of the end of the stream.
     pub const SHOW_ECONNRESET: u8 = 39;
+    /// Own: the byte that ends a line.
     pub const LINE_DELIMITER: u8 = 40;
+    /// `IPV6_TCLASS`.
     pub const TCLASS: u8 = 41;
+    /// `SO_BINDTODEVICE`: a name.
     pub const BIND_TO_DEVICE: u8 = 42;
+    /// `IP_RECVTOS`.
     pub const RECVTOS: u8 = 43;
+    /// `IPV6_RECVTCLASS`.
     pub const RECVTCLASS: u8 = 44;
+    /// `IP_PKTOPTIONS`, or `IPV6_PKTOPTIONS`: ancillary data of a stream.
     pub const PKTOPTIONS: u8 = 45;
+    /// `IP_TTL`.
     pub const TTL: u8 = 46;
+    /// `IP_RECVTTL`.
     pub const RECVTTL: u8 = 47;
+    /// `TCP_NOPUSH`, or `TCP_CORK` on Linux.
     pub const NOPUSH: u8 = 48;
+    /// Own: whether more than the packet asked for may be read from the system.
     pub const READ_AHEAD: u8 = 49;
+    /// Own: whether a send that would suspend fails instead.
     pub const NON_BLOCK_SEND: u8 = 50;
+    /// `TCP_KEEPCNT`.
     pub const KEEPCNT: u8 = 51;
+    /// `TCP_KEEPIDLE`, in seconds.
     pub const KEEPIDLE: u8 = 52;
+    /// `TCP_KEEPINTVL`, in seconds.
     pub const KEEPINTVL: u8 = 53;
+    /// `TCP_USER_TIMEOUT`, in milliseconds.
     pub const USER_TIMEOUT: u8 = 54;
+    /// `SO_DEBUG`.
     pub const DEBUG: u8 = 99;
 }
 
-/// Reads numbers off the front of a request.
+/// Reads numbers off the front of a request. Each method is `None`, and takes nothing, when too few
+/// bytes are left.
 pub struct Reader<'a>(pub &'a [u8]);
 
 impl<'a> Reader<'a> {
+    /// One byte.
     pub fn byte(&mut self) -> Option<u8> {
         let (&first, rest) = self.0.split_first()?;
         self.0 = rest;
         Some(first)
     }
+    /// `N` bytes.
     pub fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
         let (first, rest) = self.0.split_first_chunk()?;
         self.0 = rest;
         Some(*first)
     }
+    /// 32 bits, big-endian, with a sign.
     pub fn int(&mut self) -> Option<i32> {
         self.array().map(i32::from_be_bytes)
     }
+    /// 16 bits, big-endian.
     pub fn short(&mut self) -> Option<u16> {
         self.array().map(u16::from_be_bytes)
     }
+    /// `count` bytes.
     pub fn take(&mut self, count: usize) -> Option<&'a [u8]> {
         let (first, rest) = self.0.split_at_checked(count)?;
         self.0 = rest;

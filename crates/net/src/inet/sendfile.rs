@@ -11,6 +11,7 @@ use swarmrt_term::{Alloc, Atom, FragmentHeap, Term, am, atom};
 /// Bytes that are sent before others get their turn.
 const TURN_BYTES: u64 = 4 << 20;
 
+/// A part of a file that is being sent.
 pub struct Sending {
     file: OwnedFd,
     at: i64,

@@ -22,6 +22,9 @@ impl Address {
         let storage = unsafe { std::mem::zeroed() };
         Address { storage, length: size_of::<sockaddr_storage>() as socklen_t }
     }
+    /// A copy of an address of the system. `None` when it is null or of another family than IPv4,
+    /// IPv6 and packets.
+    ///
     /// # Safety
     /// `address` is null or as long as its family says.
     pub unsafe fn copied(address: *const sockaddr) -> Option<Address> {
@@ -39,7 +42,8 @@ impl Address {
         copy.length = length as socklen_t;
         Some(copy)
     }
-    /// An address that the system has written among other bytes.
+    /// An address that the system has written among other bytes; `None` as in
+    /// [`copied`](Self::copied).
     pub fn from_bytes(bytes: &[u8]) -> Option<Address> {
         let mut room = Address::room();
         let bytes = bytes.get(..size_of::<sockaddr_storage>()).unwrap_or(bytes);
@@ -50,12 +54,15 @@ impl Address {
             Address::copied(room.as_ptr())
         }
     }
+    /// For calls that read an address of [`length`](Self::length) bytes.
     pub fn as_ptr(&self) -> *const sockaddr {
         (&raw const self.storage).cast()
     }
+    /// For calls that write an address; the room is that of a `sockaddr_storage`.
     pub fn as_mut_ptr(&mut self) -> *mut sockaddr {
         (&raw mut self.storage).cast()
     }
+    /// `AF_…`; `AF_UNSPEC` for an address without bytes.
     pub fn family(&self) -> i32 {
         if self.length == 0 { AF_UNSPEC } else { self.storage.ss_family.into() }
     }
@@ -87,7 +94,7 @@ impl Address {
         Some(())
     }
 
-    /// Reads a map of `socket`, complete with its defaults.
+    /// Reads a map of `socket`, complete with its defaults. `None` when it is not one.
     pub fn from_term(term: Term) -> Option<Address> {
         let item = |name: Atom| map::get(term, Term::atom(name));
         if !term.is_map() {
@@ -146,6 +153,8 @@ impl Address {
         Some(address)
     }
 
+    /// The map of `socket` for the address. One of an unknown family has its number, and its bytes
+    /// as `addr`.
     #[allow(clippy::wrong_self_convention, reason = "an address is large, though it may be copied")]
     pub fn to_term<A: Alloc + ?Sized>(&self, to: &mut A) -> Term {
         let key = |name: Atom| Term::atom(name);
@@ -267,6 +276,7 @@ pub fn v4(term: Term) -> Option<Ipv4Addr> {
     Some(octets.into())
 }
 
+/// An IPv6 address: a tuple, or a name for one.
 pub fn v6(term: Term) -> Option<Ipv6Addr> {
     if let Some(name) = term.as_atom() {
         return match name.name() {
@@ -283,10 +293,12 @@ pub fn v6(term: Term) -> Option<Ipv6Addr> {
     Some(parts.into())
 }
 
+/// A tuple of four bytes.
 pub fn v4_term<A: Alloc + ?Sized>(ip: Ipv4Addr, to: &mut A) -> Term {
     to.tuple(&ip.octets().map(|octet| Term::small(octet.into())))
 }
 
+/// A tuple of eight numbers of 16 bits.
 pub fn v6_term<A: Alloc + ?Sized>(ip: Ipv6Addr, to: &mut A) -> Term {
     to.tuple(&ip.segments().map(|part| Term::small(part.into())))
 }
@@ -305,6 +317,7 @@ pub fn domain(term: Term) -> Option<i32> {
     }
 }
 
+/// The name of a domain (`AF_…`); the number of one without a name.
 pub fn domain_term(domain: i32) -> Term {
     match domain {
         AF_INET => Term::atom(atom!("inet")),
@@ -333,6 +346,7 @@ pub fn kind(term: Term) -> Option<i32> {
     }
 }
 
+/// The name of a type (`SOCK_…`); `undefined` for 0, the number of one without a name.
 pub fn kind_term(kind: i32) -> Term {
     match TYPES.iter().find(|&&(_, number)| number == kind) {
         Some((name, _)) => Term::atom(Atom::new(name)),

@@ -33,6 +33,10 @@ pub struct Message {
 }
 
 impl Message {
+    /// Reads a map of `socket:sendmsg/2`: its `addr` and `ctrl`. The data is not looked at.
+    ///
+    /// # Errors
+    /// [`Fail::BADARG`] when it is no map, [`Fail::Invalid`] for a wrong item.
     pub fn from_term(release: Release, term: Term) -> Result<Message, Fail> {
         if !term.is_map() {
             return Err(Fail::BADARG);
@@ -246,6 +250,8 @@ pub fn tos_term(p: &mut Process, value: i64) -> Term {
     }
 }
 
+/// The number of a type of service, given by name or number. Code points of differentiated services
+/// have names from OTP 29 on.
 pub fn tos_from(release: Release, term: Term) -> Option<i64> {
     match term.as_atom() {
         Some(name) => {

@@ -39,6 +39,7 @@ pub enum Form {
     Other,
 }
 
+/// An option that OTP names.
 pub struct Known {
     pub level: c_int,
     pub name: &'static str,
@@ -98,6 +99,7 @@ pub const LEVELS: [(c_int, &str); 6] = [
     (IPPROTO_SCTP, "sctp"),
 ];
 
+/// All options that OTP names.
 pub static OPTIONS: &[Known] = &[
     has(SOL_SOCKET, "acceptconn", libc::SO_ACCEPTCONN, Flag),
     lacks(SOL_SOCKET, "acceptfilter"),
@@ -226,23 +228,34 @@ pub static OPTIONS: &[Known] = &[
     has(IPPROTO_SCTP, "rtoinfo", 0, Other),
 ];
 
-/// Options that have no number on some release have none here then.
+/// The system's number of an option; `None` where the release does not have it.
 pub fn number_on(known: &Known, release: Release) -> Option<c_int> {
     known.number.filter(|_| release >= known.since)
 }
 
-/// OTP's own options.
+/// Options of the level `otp`, by the numbers `ESOCK_OPT_OTP_…` of OTP's `prim_socket.erl`.
 mod otp {
+    /// Whether calls are logged. It is kept, and without effect.
     pub const DEBUG: i64 = 1001;
+    /// Whether a counter that wraps around is reported. It is kept, and without effect.
     pub const IOW: i64 = 1002;
+    /// The process whose end closes the socket.
     pub const CONTROLLING_PROCESS: i64 = 1003;
+    /// Bytes of the receive buffer, with or without a count of reads.
     pub const RCVBUF: i64 = 1004;
+    /// Bytes for control messages that are received.
     pub const RCVCTRLBUF: i64 = 1006;
+    /// Bytes for control messages that are sent.
     pub const SNDCTRLBUF: i64 = 1007;
+    /// The number of the descriptor; read only.
     pub const FD: i64 = 1008;
+    /// Any term that the module `socket` keeps with the socket; only the owner may set it.
     pub const META: i64 = 1009;
+    /// Whether `socket_registry` lists the socket.
     pub const USE_REGISTRY: i64 = 1010;
+    /// Whether a receive without waiting asks for a message, too, when there is more.
     pub const SELECT_READ: i64 = 1011;
+    /// The domain; read only.
     pub const DOMAIN: i64 = 1999;
 }
 
@@ -569,7 +582,8 @@ fn getopt_native(
     answer(p, done)
 }
 
-/// As above, or with a value for the question; from OTP 29 on.
+/// An option by its number, in a form that the caller names, or with a value for the question; from
+/// OTP 29 on.
 #[bif("prim_socket:nif_getopt/5")]
 fn getopt_with(
     p: &mut Process,

@@ -45,18 +45,22 @@ impl From<BifExit> for Fail {
     }
 }
 impl Fail {
+    /// `{error, closed}`.
     pub fn closed() -> Fail {
         Fail::Reason(atom!("closed"))
     }
+    /// The error number of the system call that has just failed.
     pub fn last() -> Fail {
         io::Error::last_os_error().into()
     }
+    /// The error `badarg`.
     pub const BADARG: Fail = Fail::BifExit(BifExit::BADARG);
 }
 
+/// What an operation of `socket` returns.
 pub type Done = Result<Term, Fail>;
 
-/// What waits.
+/// The operations that a process may wait for, each with a line of its own.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Side {
     Read,
@@ -94,6 +98,7 @@ impl Line {
     }
 }
 
+/// How far a socket is closed.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Phase {
     Open,
@@ -102,18 +107,28 @@ pub enum Phase {
     Closed,
 }
 
-/// What `socket:info/1` shows of a side's history, in OTP's order.
+/// Bits of what `socket:info/1` shows of a socket's state, in OTP's order; reading and writing have
+/// a word each.
 pub mod seen {
+    /// It has an address.
     pub const BOUND: u32 = 1;
+    /// It listens.
     pub const LISTENING: u32 = 2;
+    /// A process waits for a connection.
     pub const ACCEPTING: u32 = 4;
+    /// It is being connected.
     pub const CONNECTING: u32 = 8;
+    /// It is connected.
     pub const CONNECTED: u32 = 16;
+    /// A process has been told to wait for a `select` message.
     pub const SELECTED: u32 = 32;
+    /// It is being closed.
     pub const CLOSING: u32 = 64;
+    /// It is closed.
     pub const CLOSED: u32 = 128;
 }
 
+/// Counters of one direction, as `socket:info/1` shows them.
 #[derive(Default, Clone, Copy)]
 pub struct Traffic {
     pub bytes: u64,
@@ -125,6 +140,7 @@ pub struct Traffic {
 }
 
 impl Traffic {
+    /// Counts a packet of so many bytes.
     pub fn add(&mut self, bytes: usize) {
         self.bytes += bytes as u64;
         self.packets += 1;
@@ -132,6 +148,7 @@ impl Traffic {
     }
 }
 
+/// All counters of a socket.
 #[derive(Default, Clone, Copy)]
 pub struct Counters {
     pub read: Traffic,
@@ -143,6 +160,7 @@ pub struct Counters {
     pub sendfile: Option<Traffic>,
 }
 
+/// What changes of a socket.
 pub struct State {
     fd: Option<OwnedFd>,
     /// The descriptor was given to `socket:open/2` without being copied: whoever gave it closes it.
@@ -173,6 +191,7 @@ pub struct State {
 // SAFETY: the terms lie in the heaps beside them.
 unsafe impl Send for State {}
 
+/// A socket, which references of the program stand for.
 pub struct Socket {
     pub domain: c_int,
     pub kind: c_int,
@@ -181,6 +200,7 @@ pub struct Socket {
     state: Mutex<State>,
 }
 
+/// All sockets of the machine, by their references.
 pub fn sockets(p: &Process) -> &'static Resources<Socket> {
     p.vm.extension::<Resources<Socket>>()
 }
@@ -207,6 +227,10 @@ fn sweep_soon(vm: &'static Vm) {
     );
 }
 
+/// The socket that a reference stands for.
+///
+/// # Errors
+/// `badarg` when there is none.
 pub fn find(p: &Process, reference: Term) -> Result<Arc<Socket>, BifExit> {
     sockets(p).get(reference).ok_or(BifExit::BADARG)
 }
@@ -225,7 +249,7 @@ pub fn is_zero(reference: Term) -> bool {
     reference == Term::atom(atom!("zero"))
 }
 
-/// What may be done at once.
+/// Whether an operation may be tried at once.
 pub enum Entry {
     Go,
     /// Somebody else waits, and the caller stands in line now.
@@ -286,10 +310,14 @@ impl Socket {
         signal::send_message(p.vm, Term::pid(p.id()), pid, message);
     }
 
+    /// The state, in whatever phase.
     pub fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock()
     }
     /// The state of a socket that is open.
+    ///
+    /// # Errors
+    /// `{error, closed}` when it is not.
     pub fn open(&self) -> Result<MutexGuard<'_, State>, Fail> {
         let state = self.state.lock();
         if state.phase == Phase::Open { Ok(state) } else { Err(Fail::closed()) }
@@ -332,7 +360,7 @@ impl Socket {
         OnExit { watcher: Shown::Hidden, call: Box::new(call) }
     }
 
-    /// Gives the socket to another process. `false` when that is gone, and the socket with it.
+    /// Makes another process the owner. When that is gone, the socket is closed.
     pub fn give(self: &Arc<Self>, p: &mut Process, reference: Term, to: u64) {
         let id = p.vm.next_ref().id;
         let on_exit = self.at_end_of_owner(p, reference);
@@ -353,7 +381,7 @@ impl Socket {
         );
     }
 
-    /// Ends it for all: those who wait are told that it is closed. `false` when it was closing.
+    /// Closes the socket, and tells the waiting processes. `false` when it was closing already.
     fn end(&self, vm: &'static Vm) -> bool {
         let mut state = self.lock();
         if state.phase != Phase::Open {
@@ -515,6 +543,7 @@ fn abort(vm: &'static Vm, waiting: Vec<Waiting>, reason: Atom) {
 }
 
 impl State {
+    /// The descriptor; -1 when it is closed.
     pub fn raw(&self) -> c_int {
         self.fd.as_ref().map_or(-1, AsRawFd::as_raw_fd)
     }

@@ -4,8 +4,9 @@ use super::queues;
 use crate::abi::{CText, Monitor};
 use std::ffi::{c_char, c_int, c_uint, c_ulong, c_void};
 
-/// `ErlDrvPort`: the number of a port as an address. `ErlDrvData`: the library's own.
+/// `ErlDrvPort`: the number of a port, as an address.
 pub type Handle = *mut c_void;
+/// `ErlDrvData`: the library's own.
 pub type Data = *mut c_void;
 
 /// `ERL_DRV_ERROR_GENERAL` and what else stands for no port.
@@ -25,8 +26,11 @@ pub struct DriverVector {
     pub binaries: *mut *mut queues::DriverBinary,
 }
 
+/// `control`: data, operation, input and its length, the address of a buffer for the answer and its
+/// room. The result is the answer's length, or less than 0 for `badarg`.
 pub type ControlFn =
     unsafe extern "C" fn(Data, c_uint, *mut u8, usize, *mut *mut u8, usize) -> isize;
+/// `call`: as [`ControlFn`], with flags that say whether the answer's buffer is to be kept.
 pub type CallFn =
     unsafe extern "C" fn(Data, c_uint, *mut u8, usize, *mut *mut u8, usize, *mut c_uint) -> isize;
 
@@ -59,10 +63,14 @@ pub struct DriverEntry {
     pub emergency_close: Option<unsafe extern "C" fn(Data)>,
 }
 
+/// `ERL_DRV_EXTENDED_MARKER`, in each entry that has a version.
 pub const MARKER: c_uint = 0xfeee_eeed;
-/// The newest version of the interface that a driver may be built for, and the oldest major one.
+/// `ERL_DRV_EXTENDED_MAJOR_VERSION`: the newest version of the interface that a driver may be built
+/// for.
 pub const MAJOR: c_int = 3;
+/// `ERL_DRV_EXTENDED_MINOR_VERSION` that goes with it.
 pub const MINOR: c_int = 3;
+/// The oldest major version that a driver may be built for.
 pub const MAJOR_MIN: c_int = 2;
 
 /// `flags`: callbacks of different ports may be called at the same time.

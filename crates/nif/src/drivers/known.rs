@@ -43,6 +43,7 @@ pub enum Role {
     Awaits(Awaited, RefValue),
 }
 
+/// One thing that a process has to do with a driver; it may have several.
 pub struct Entry {
     pub pid: u64,
     pub role: Role,
@@ -74,21 +75,25 @@ pub enum When {
 }
 
 impl Known {
+    /// Whether the driver's ports are killed, and no new ones are opened.
     pub fn is_forced(&self) -> bool {
         matches!(
             self.status,
             Status::Unloading { forced: true } | Status::Reloading { forced: true, .. }
         )
     }
+    /// One reference less. After the last the driver is settled later, when no lock is held.
     pub fn drop_reference(&mut self) {
         self.references -= 1;
         if self.references == 0 {
             deferred::defer(super::registry::settle, 0);
         }
     }
+    /// How often the driver is loaded, by all processes together.
     pub fn users(&self) -> usize {
         self.entries.iter().filter(|entry| matches!(entry.role, Role::User { .. })).count()
     }
+    /// The process has loaded the driver once more; for `is_counted` see [`Role::User`].
     pub fn add_user(&mut self, pid: u64, is_counted: bool) {
         self.entries.push(Entry { pid, role: Role::User { is_counted } });
         self.references += usize::from(is_counted);
@@ -102,6 +107,7 @@ impl Known {
         }
         true
     }
+    /// The process waits for this from now on. Returns the monitor's reference.
     pub fn add_monitor(&mut self, vm: &'static Vm, pid: u64, awaited: Awaited) -> RefValue {
         let reference = vm.next_ref();
         self.entries.push(Entry { pid, role: Role::Awaits(awaited, reference) });
@@ -118,10 +124,12 @@ impl Known {
             }
         }
     }
+    /// Tells those who wait for the unloading that the driver was loaded once more.
     pub fn unload_cancelled(&mut self, vm: &'static Vm) {
         let tag = Term::atom(atom!("unload_cancelled"));
         self.notify(vm, &[Awaited::Unload], atom!("UP"), &|_| tag);
     }
+    /// Tells those who wait for the reloading that it will not take place.
     pub fn load_cancelled(&mut self, vm: &'static Vm) {
         let tag = Term::atom(atom!("load_cancelled"));
         self.notify(vm, &[Awaited::Load], atom!("DOWN"), &|_| tag);
@@ -133,6 +141,8 @@ impl Known {
         }
         self.status = Status::Unloading { forced: false };
     }
+    /// Opens no ports of the driver from now on. Nothing happens to a driver that is neither
+    /// unloaded nor reloaded.
     pub fn force(&mut self, vm: &'static Vm) {
         if let Status::Unloading { forced } | Status::Reloading { forced, .. } = &mut self.status {
             *forced = true;
@@ -162,6 +172,11 @@ pub fn notify(
 }
 
 impl Known {
+    /// The driver is to be loaded again from `path`, once all references are gone.
+    ///
+    /// # Errors
+    /// `pending_process`, `inconsistent` or `not_loaded_by_this_process`, as `erl_ddll:try_load/3`
+    /// has them.
     pub fn begin_reloading(
         &mut self,
         pid: u64,

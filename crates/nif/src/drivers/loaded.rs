@@ -81,6 +81,7 @@ impl Loaded {
         }))
     }
 
+    /// What the driver says of itself.
     pub fn entry(&self) -> &DriverEntry {
         // SAFETY: the file is open as long as anybody has a reference to the driver.
         unsafe { &*self.entry }

@@ -49,10 +49,12 @@ fn output(
     0
 }
 
+/// Sends bytes to the port's owner, as a list or a binary; 0, or -1 where there is no such port.
 #[unsafe(no_mangle)]
 pub extern "C" fn driver_output(handle: Handle, bytes: CArray<u8>, count: usize) -> c_int {
     output(handle, &[], |heap| heap.binary(bytes.of(count)), count)
 }
+/// As [`driver_output`], with a head that is always a list.
 #[unsafe(no_mangle)]
 pub extern "C" fn driver_output2(
     handle: Handle,
@@ -67,6 +69,8 @@ pub extern "C" fn driver_output2(
     };
     output(handle, head.of(head_count), rest, count)
 }
+/// As [`driver_output2`], with a part of a binary that is shared with the message.
+///
 /// # Safety
 /// `binary` is there and has the bytes.
 #[unsafe(no_mangle)]
@@ -100,6 +104,8 @@ unsafe fn part(
     }
 }
 
+/// As [`driver_output2`], with the bytes of a vector without the first `skip`.
+///
 /// # Safety
 /// The vector is as it says.
 #[unsafe(no_mangle)]
@@ -127,28 +133,34 @@ pub unsafe extern "C" fn driver_outputv(
 
 // ---- Terms ----
 
+/// The atom of a name in Latin-1; nil where it is too long or the table is full.
 #[unsafe(no_mangle)]
 pub extern "C" fn driver_mk_atom(name: CText) -> Term {
     let name: String = name.bytes().iter().map(|&byte| char::from(byte)).collect();
     Atom::try_new(&name).map_or(Term::NIL, Term::atom)
 }
+/// The port as a term; nil where there is no such port.
 #[unsafe(no_mangle)]
 pub extern "C" fn driver_mk_port(handle: Handle) -> Term {
     open_port(handle).map_or(Term::NIL, |port| Term::port(port.number()))
 }
+/// The empty list.
 #[unsafe(no_mangle)]
 pub extern "C" fn driver_mk_term_nil() -> Term {
     Term::NIL
 }
+/// The empty list, for drivers that were built when it was a variable.
 #[unsafe(no_mangle)]
 pub static driver_term_nil: Term = Term::NIL;
 
+/// The owner's pid; nil where there is no such port.
 #[unsafe(no_mangle)]
 pub extern "C" fn driver_connected(handle: Handle) -> Term {
     open_port(handle)
         .and_then(|driver| driver.shell())
         .map_or(Term::NIL, |port| Term::pid(port.owner()))
 }
+/// The pid of the process for which a callback is called; nil where it is for none.
 #[unsafe(no_mangle)]
 pub extern "C" fn driver_caller(handle: Handle) -> Term {
     open_port(handle).and_then(|driver| driver.caller()).map_or(Term::NIL, Term::pid)
@@ -272,11 +284,13 @@ fn owner(driver: &LoadedPort) -> Option<u64> {
     driver.shell().map(|port| port.owner())
 }
 
+/// Sends the owner of `port` the term that the words describe; results as those of [`send`].
 #[unsafe(no_mangle)]
 pub extern "C" fn erl_drv_output_term(port: Term, words: CArray<u64>, count: c_int) -> c_int {
     let driver = port.as_port().and_then(|number| open_port(number as Handle));
     send(port, driver.and_then(|driver| owner(&driver)), words, count)
 }
+/// Sends a process the term that the words describe; results as those of [`send`].
 #[unsafe(no_mangle)]
 pub extern "C" fn erl_drv_send_term(
     port: Term,
@@ -286,10 +300,12 @@ pub extern "C" fn erl_drv_send_term(
 ) -> c_int {
     send(port, to.as_pid(), words, count)
 }
+/// [`erl_drv_output_term`] under its former name, by handle.
 #[unsafe(no_mangle)]
 pub extern "C" fn driver_output_term(handle: Handle, words: CArray<u64>, count: c_int) -> c_int {
     erl_drv_output_term(driver_mk_port(handle), words, count)
 }
+/// [`erl_drv_send_term`] under its former name, by handle.
 #[unsafe(no_mangle)]
 pub extern "C" fn driver_send_term(
     handle: Handle,
@@ -308,6 +324,7 @@ pub struct Now {
     micro: c_ulong,
 }
 
+/// The system's time since 1970; always 0.
 #[unsafe(no_mangle)]
 pub extern "C" fn driver_get_now(to: crate::abi::Out<Now>) -> c_int {
     let micro = (vm().clock.system_ns() / 1000).unsigned_abs();

@@ -140,6 +140,8 @@ fn settle_others(vm: &'static Vm) {
 }
 
 impl LoadedPort {
+    /// A port of the driver that the reference keeps open; it is not known by a number yet.
+    /// `caller` is the process for which `start` is called, or 0.
     pub fn new(reference: Reference, caller: u64, is_binary: bool) -> Arc<LoadedPort> {
         let loaded = reference.loaded().clone();
         count_port(&loaded, true);
@@ -175,9 +177,11 @@ impl LoadedPort {
         OPEN.lock().insert(self.number(), self.clone());
     }
 
+    /// The number of the port's term; 0 before [`opened`](Self::opened).
     pub fn number(&self) -> u64 {
         self.number.load(Ordering::Acquire)
     }
+    /// The number as the library has it.
     pub fn handle(&self) -> Handle {
         self.number() as Handle
     }
@@ -185,6 +189,7 @@ impl LoadedPort {
     pub fn shell(&self) -> Option<Arc<Port>> {
         self.shell.get()?.upgrade()
     }
+    /// Whether the port is neither closed nor lingering.
     pub fn is_open(&self) -> bool {
         *self.phase.lock() == Phase::Open
     }
@@ -196,9 +201,11 @@ impl LoadedPort {
     pub fn caller(&self) -> Option<u64> {
         Some(self.caller.load(Ordering::Acquire)).filter(|&caller| caller != 0)
     }
+    /// Sets what the library is called with.
     pub fn set_data(&self, data: Data) {
         self.data.store(data as usize, Ordering::Release);
     }
+    /// What the library is called with.
     pub fn data(&self) -> Data {
         self.data.load(Ordering::Acquire) as Data
     }
@@ -206,6 +213,7 @@ impl LoadedPort {
     pub fn hold(&self) -> Option<Reference> {
         self.reference.lock().as_ref().map(Reference::another)
     }
+    /// A reference to the lock that the library shares with other threads, if the port has one.
     pub fn hold_data_lock(&self) -> Option<HeldLock> {
         self.data_lock.lock().as_ref().map(HeldLock::another)
     }
@@ -381,6 +389,7 @@ impl LoadedPort {
         }
     }
 
+    /// Says whether writers are to wait; those that wait go on when it is no longer so.
     pub fn set_busy(&self, vm: &'static Vm, is_busy: bool) {
         let was_busy = self.is_busy.swap(is_busy, Ordering::SeqCst);
         if was_busy

@@ -21,10 +21,13 @@ fn end(handle: Handle, ending: Ending) -> c_int {
     0
 }
 
+/// Ends the port as at the end of a file. As with all `driver_failure…`: 0, or -1 where there is no
+/// such port.
 #[unsafe(no_mangle)]
 pub extern "C" fn driver_failure_eof(handle: Handle) -> c_int {
     end(handle, Ending::Eof)
 }
+/// Ends the port with an atom as the reason.
 #[unsafe(no_mangle)]
 pub extern "C" fn driver_failure_atom(handle: Handle, name: CText) -> c_int {
     end(handle, Ending::Reason(Term::atom(Atom::new(&name.lossy()))))
@@ -33,11 +36,12 @@ fn posix(error: c_int) -> Term {
     Term::atom(Atom::new(swarmrt_io::posix::name(error)))
 }
 
+/// Ends the port with the name of an error number as the reason.
 #[unsafe(no_mangle)]
 pub extern "C" fn driver_failure_posix(handle: Handle, error: c_int) -> c_int {
     end(handle, Ending::Reason(posix(error)))
 }
-/// The number is the reason, and 0 is the end of a file.
+/// Ends the port with the number as the reason; 0 stands for the end of a file.
 #[unsafe(no_mangle)]
 pub extern "C" fn driver_failure(handle: Handle, error: c_int) -> c_int {
     match error {
@@ -45,6 +49,8 @@ pub extern "C" fn driver_failure(handle: Handle, error: c_int) -> c_int {
         error => end(handle, Ending::Reason(Term::small(error.into()))),
     }
 }
+/// Ends the port with the name of an error number, or `normal` for 0, and removes the owner's link
+/// without a signal.
 #[unsafe(no_mangle)]
 pub extern "C" fn driver_exit(handle: Handle, error: c_int) -> c_int {
     let reason = if error == 0 { Term::atom(am::NORMAL) } else { posix(error) };
@@ -86,24 +92,27 @@ pub extern "C" fn driver_create_port(
     driver.handle()
 }
 
+/// Says whether writers are to wait for the port.
 #[unsafe(no_mangle)]
 pub extern "C" fn set_busy_port(handle: Handle, on: c_int) {
     if let Some(port) = open_port(handle) {
         port.set_busy(vm(), on != 0);
     }
 }
+/// `PORT_CONTROL_FLAG_BINARY` (1) has `control` answer with binaries; other flags are ignored.
 #[unsafe(no_mangle)]
 pub extern "C" fn set_port_control_flags(handle: Handle, flags: c_int) {
     if let Some(port) = open_port(handle) {
         port.control_binary.store(flags & 1 != 0, Ordering::Release);
     }
 }
+/// `PORT_FLAG_BINARY` (1) where the owner gets binaries, else 0.
 #[unsafe(no_mangle)]
 pub extern "C" fn get_port_flags(handle: Handle) -> c_int {
     open_port(handle).map_or(0, |port| c_int::from(port.is_binary))
 }
-/// Sets the limits that are not 0, which ask for the present ones. Commands do not queue up before
-/// a port here, so no process is ever suspended for these limits.
+/// Sets the limits, in bytes, that are not 0, and answers those that hold then. Commands do not
+/// queue up before a port here, so no process is ever suspended for these limits.
 ///
 /// # Safety
 /// Both addresses are null or those of a number.
@@ -149,12 +158,14 @@ pub extern "C" fn erl_drv_init_ack(handle: Handle, data: *mut c_void) {
         port.end(vm(), Ending::Exit(Term::atom(am::NORMAL)));
     }
 }
+/// Sets what `erlang:port_info(Port, os_pid)` answers.
 #[unsafe(no_mangle)]
 pub extern "C" fn erl_drv_set_os_pid(handle: Handle, pid: c_long) {
     if let Some(port) = open_port(handle) {
         port.os_pid.store(pid as u32, Ordering::Release);
     }
 }
+/// The port's driver is never unloaded; 0, or -1 where there is no such port.
 #[unsafe(no_mangle)]
 pub extern "C" fn driver_lock_driver(handle: Handle) -> c_int {
     let Some(port) = open_port(handle) else { return -1 };
@@ -195,6 +206,7 @@ pub struct HeldLock(*const DataLock);
 unsafe impl Send for HeldLock {}
 
 impl HeldLock {
+    /// One more reference.
     pub fn another(&self) -> HeldLock {
         // SAFETY: we have a reference.
         unsafe { (*self.0).hold() };
@@ -209,7 +221,7 @@ impl Drop for HeldLock {
     }
 }
 
-/// A port has one such lock at most.
+/// A lock for the port, which has one reference to it; null when the port has a lock already.
 #[unsafe(no_mangle)]
 pub extern "C" fn driver_pdl_create(handle: Handle) -> *const DataLock {
     let Some(port) = open_port(handle) else { return std::ptr::null() };
@@ -222,11 +234,14 @@ pub extern "C" fn driver_pdl_create(handle: Handle) -> *const DataLock {
     *held = Some(HeldLock(lock));
     lock
 }
+/// Locks, and holds a reference meanwhile.
 #[unsafe(no_mangle)]
 pub extern "C" fn driver_pdl_lock(lock: &DataLock) {
     lock.hold();
     lock.lock.lock();
 }
+/// Unlocks, and gives up the reference of [`driver_pdl_lock`].
+///
 /// # Safety
 /// The calling thread has the lock.
 #[unsafe(no_mangle)]
@@ -237,14 +252,18 @@ pub unsafe extern "C" fn driver_pdl_unlock(lock: *const DataLock) {
         DataLock::release(lock);
     }
 }
+/// References to the lock.
 #[unsafe(no_mangle)]
 pub extern "C" fn driver_pdl_get_refc(lock: &DataLock) -> c_long {
     lock.references.load(Ordering::Acquire)
 }
+/// One more reference; how many there are then.
 #[unsafe(no_mangle)]
 pub extern "C" fn driver_pdl_inc_refc(lock: &DataLock) -> c_long {
     lock.hold()
 }
+/// One reference less; how many are left. The lock goes with the last.
+///
 /// # Safety
 /// The caller gives up a reference.
 #[unsafe(no_mangle)]
@@ -255,13 +274,14 @@ pub unsafe extern "C" fn driver_pdl_dec_refc(lock: *const DataLock) -> c_long {
 
 // ---- Monitors ----
 
-/// 0 when the process is monitored; less when the driver has no function for that, more when the
-/// process is gone. Whether the process has ended, or is doing so.
+/// Whether the process has ended, or is doing so.
 pub fn has_ended(pid: u64) -> bool {
     let (vm, _guard) = (vm(), pin());
     vm.processes.get(pid).is_none_or(|cell| cell.shared.incoming.is_closed())
 }
 
+/// Has the driver's `process_exit` called when the process ends. 0 when the process is monitored;
+/// -1 when the driver has no such function, or there is no such port; 1 when the process is gone.
 #[unsafe(no_mangle)]
 pub extern "C" fn driver_monitor_process(handle: Handle, process: Term, to: Out<Monitor>) -> c_int {
     let Some(port) = open_port(handle).filter(|port| port.loaded.entry().process_exit.is_some())
@@ -306,6 +326,7 @@ pub extern "C" fn driver_monitor_process(handle: Handle, process: Term, to: Out<
     );
     0
 }
+/// Takes a monitor back: 0, or 1 where there is none.
 #[unsafe(no_mangle)]
 pub extern "C" fn driver_demonitor_process(handle: Handle, monitor: &Monitor) -> c_int {
     let gone = open_port(handle).and_then(|port| port.monitors.lock().remove(&monitor.id));
@@ -317,12 +338,14 @@ pub extern "C" fn driver_demonitor_process(handle: Handle, monitor: &Monitor) ->
         None => 1,
     }
 }
+/// The pid that is monitored; nil where there is no such monitor.
 #[unsafe(no_mangle)]
 pub extern "C" fn driver_get_monitored_process(handle: Handle, monitor: &Monitor) -> Term {
     open_port(handle)
         .and_then(|port| port.monitors.lock().get(&monitor.id).map(|&(_, pid)| Term::pid(pid)))
         .unwrap_or(Term::NIL)
 }
+/// -1, 0 or 1, in an order without a meaning.
 #[unsafe(no_mangle)]
 pub extern "C" fn driver_compare_monitors(a: &Monitor, b: &Monitor) -> c_int {
     a.cmp(b) as c_int
@@ -330,10 +353,13 @@ pub extern "C" fn driver_compare_monitors(a: &Monitor, b: &Monitor) -> c_int {
 
 // ---- Files and variables ----
 
+/// Opens `path`, with `.so` at its end; null when that fails.
 #[unsafe(no_mangle)]
 pub extern "C" fn driver_dl_open(path: CText) -> *mut c_void {
     crate::library::enif_dlopen(path, None, std::ptr::null_mut())
 }
+/// The address of a symbol; null when there is none.
+///
 /// # Safety
 /// `handle` came from `driver_dl_open`, and `name` is ended by a zero byte.
 #[unsafe(no_mangle)]
@@ -341,6 +367,8 @@ pub unsafe extern "C" fn driver_dl_sym(handle: *mut c_void, name: *const c_char)
     // SAFETY: the caller's.
     crate::library::symbol(handle, unsafe { CStr::from_ptr(name) }).unwrap_or(std::ptr::null_mut())
 }
+/// Closes a file: 0 when the system does it.
+///
 /// # Safety
 /// `handle` came from `driver_dl_open`, and nothing of the file is used any more.
 #[unsafe(no_mangle)]
@@ -348,11 +376,14 @@ pub unsafe extern "C" fn driver_dl_close(handle: *mut c_void) -> c_int {
     // SAFETY: the caller's.
     unsafe { libc::dlclose(handle) }
 }
+/// What the dynamic linker has said last; null when nothing was wrong since it was asked before.
 #[unsafe(no_mangle)]
 pub extern "C" fn driver_dl_error() -> *mut c_char {
     // SAFETY: a call without conditions.
     unsafe { libc::dlerror() }
 }
+/// `setenv(3)`, for the whole program: 0, or -1 for a wrong name.
+///
 /// # Safety
 /// Both are ended by a zero byte.
 #[unsafe(no_mangle)]

@@ -21,6 +21,7 @@ impl DriverBinary {
         let used = size.checked_add(size_of::<DriverBinary>())?;
         Some((used.checked_add(PADDING_BYTES)?, used))
     }
+    /// A binary with room for `size` bytes, held by the caller; null without memory.
     pub fn new(size: usize) -> *mut DriverBinary {
         let sizes = Self::sizes(size);
         let Some(shared) =
@@ -34,6 +35,7 @@ impl DriverBinary {
         let _ = shared.into_raw();
         binary
     }
+    /// A binary with these bytes, held by the caller; null without memory.
     pub fn copied(bytes: &[u8]) -> *mut DriverBinary {
         let binary = Self::new(bytes.len());
         if !binary.is_null() {
@@ -42,6 +44,7 @@ impl DriverBinary {
         }
         binary
     }
+    /// The address of the bytes, behind the size.
     pub fn bytes(binary: *mut DriverBinary) -> *mut u8 {
         binary.wrapping_add(1).cast()
     }
@@ -74,11 +77,14 @@ impl DriverBinary {
     }
 }
 
+/// A binary with room for `size` bytes; null without memory.
 #[unsafe(no_mangle)]
 pub extern "C" fn driver_alloc_binary(size: usize) -> *mut DriverBinary {
     DriverBinary::new(size)
 }
 
+/// Resizes a binary, or makes one of null; null without memory.
+///
 /// # Safety
 /// `binary` was made here, and the caller is its only holder.
 #[unsafe(no_mangle)]
@@ -102,6 +108,8 @@ pub unsafe extern "C" fn driver_realloc_binary(
     }
 }
 
+/// One holder less.
+///
 /// # Safety
 /// `binary` was made here, and the caller is a holder; or it is null.
 #[unsafe(no_mangle)]
@@ -118,10 +126,13 @@ fn references(binary: *mut DriverBinary) -> c_long {
         .references() as c_long
 }
 
+/// How many hold the binary.
 #[unsafe(no_mangle)]
 pub extern "C" fn driver_binary_get_refc(binary: *mut DriverBinary) -> c_long {
     references(binary)
 }
+/// One more holder; how many there are then.
+///
 /// # Safety
 /// `binary` was made here and is there.
 #[unsafe(no_mangle)]
@@ -130,6 +141,8 @@ pub unsafe extern "C" fn driver_binary_inc_refc(binary: *mut DriverBinary) -> c_
     let _ = unsafe { DriverBinary::hold(binary) }.into_raw();
     references(binary)
 }
+/// One holder less; how many are left.
+///
 /// # Safety
 /// `binary` was made here, and the caller is a holder.
 #[unsafe(no_mangle)]
@@ -140,10 +153,13 @@ pub unsafe extern "C" fn driver_binary_dec_refc(binary: *mut DriverBinary) -> c_
     left
 }
 
+/// As [`enif_alloc`](crate::system::enif_alloc).
 #[unsafe(no_mangle)]
 pub extern "C" fn driver_alloc(size: usize) -> *mut c_void {
     crate::system::enif_alloc(size)
 }
+/// As [`enif_realloc`](crate::system::enif_realloc).
+///
 /// # Safety
 /// `memory` came from here, or is null.
 #[unsafe(no_mangle)]
@@ -151,6 +167,8 @@ pub unsafe extern "C" fn driver_realloc(memory: *mut c_void, size: usize) -> *mu
     // SAFETY: the caller's.
     unsafe { crate::system::enif_realloc(memory, size) }
 }
+/// As [`enif_free`](crate::system::enif_free).
+///
 /// # Safety
 /// `memory` came from here, or is null, and is not used any more.
 #[unsafe(no_mangle)]
@@ -191,9 +209,11 @@ pub struct Queue {
 unsafe impl Send for Queue {}
 
 impl Queue {
+    /// Bytes in the queue.
     pub fn size(&self) -> usize {
         self.size
     }
+    /// Drops all bytes, those that were shown last among them.
     pub fn clear(&mut self) {
         self.pieces.clear();
         self.size = 0;
@@ -267,14 +287,19 @@ unsafe fn pieces_of(vector: *const DriverVector, mut skip: usize) -> Vec<Piece> 
     pieces
 }
 
+/// Copies bytes to the queue's end. As with all of this family: 0, or -1 where there is no such
+/// port.
 #[unsafe(no_mangle)]
 pub extern "C" fn driver_enq(handle: Handle, bytes: CArray<u8>, count: usize) -> c_int {
     enqueue(handle, vec![Piece::copied(bytes.of(count))], false)
 }
+/// Copies bytes to the queue's front.
 #[unsafe(no_mangle)]
 pub extern "C" fn driver_pushq(handle: Handle, bytes: CArray<u8>, count: usize) -> c_int {
     enqueue(handle, vec![Piece::copied(bytes.of(count))], true)
 }
+/// Puts a part of a binary, which is held and not copied, at the queue's end.
+///
 /// # Safety
 /// `binary` is there and has the bytes.
 #[unsafe(no_mangle)]
@@ -288,6 +313,8 @@ pub unsafe extern "C" fn driver_enq_bin(
     // SAFETY: the caller's.
     enqueue(handle, vec![Piece { _shared: unsafe { DriverBinary::hold(binary) }, slice }], false)
 }
+/// Puts a part of a binary, which is held and not copied, at the queue's front.
+///
 /// # Safety
 /// `binary` is there and has the bytes.
 #[unsafe(no_mangle)]
@@ -301,6 +328,9 @@ pub unsafe extern "C" fn driver_pushq_bin(
     // SAFETY: the caller's.
     enqueue(handle, vec![Piece { _shared: unsafe { DriverBinary::hold(binary) }, slice }], true)
 }
+/// Puts a vector without its first `skip` bytes at the queue's end; only slices without a binary
+/// are copied.
+///
 /// # Safety
 /// The vector is as it says.
 #[unsafe(no_mangle)]
@@ -312,6 +342,9 @@ pub unsafe extern "C" fn driver_enqv(
     // SAFETY: the caller's.
     enqueue(handle, unsafe { pieces_of(vector, skip) }, false)
 }
+/// Puts a vector without its first `skip` bytes at the queue's front; only slices without a binary
+/// are copied.
+///
 /// # Safety
 /// The vector is as it says.
 #[unsafe(no_mangle)]
@@ -323,16 +356,21 @@ pub unsafe extern "C" fn driver_pushqv(
     // SAFETY: the caller's.
     enqueue(handle, unsafe { pieces_of(vector, skip) }, true)
 }
+/// Takes `count` bytes off the queue's front; how many are left. -1 as an unsigned number where
+/// there are fewer, or no such port.
 #[unsafe(no_mangle)]
 pub extern "C" fn driver_deq(handle: Handle, count: usize) -> usize {
     let Some(port) = open_port(handle) else { return usize::MAX };
     let mut queue = port.queue.lock();
     if queue.take(count) { queue.size } else { usize::MAX }
 }
+/// Bytes in the queue; -1 as an unsigned number where there is no such port.
 #[unsafe(no_mangle)]
 pub extern "C" fn driver_sizeq(handle: Handle) -> usize {
     open_port(handle).map_or(usize::MAX, |port| port.queue.lock().size)
 }
+/// All slices of the queue, without binaries; null and a count of -1 where there is no such port.
+/// They are good until the queue is changed or shown again.
 #[unsafe(no_mangle)]
 pub extern "C" fn driver_peekq(handle: Handle, count: crate::abi::Out<c_int>) -> *mut IoSlice {
     let Some(port) = open_port(handle) else {
@@ -343,6 +381,9 @@ pub extern "C" fn driver_peekq(handle: Handle, count: crate::abi::Out<c_int>) ->
     count.put(queue.pieces.len() as c_int);
     queue.show()
 }
+/// The queue as a vector, whose binaries are null; its size in bytes, or -1 as an unsigned number
+/// where there is no such port. It is good until the queue is changed or shown again.
+///
 /// # Safety
 /// `vector` is room for one.
 #[unsafe(no_mangle)]
@@ -361,7 +402,7 @@ pub unsafe extern "C" fn driver_peekqv(handle: Handle, vector: *mut DriverVector
     queue.size
 }
 
-/// Copies at most so many bytes of a vector; how many are left.
+/// Copies at most `count` bytes of a vector; how much of the room is left.
 ///
 /// # Safety
 /// The vector is as it says, and there is room for `count` bytes at `to`.

@@ -44,6 +44,7 @@ pub struct LoadOptions {
 pub struct Reference(Arc<Loaded>);
 
 impl Reference {
+    /// The driver that is kept open.
     pub fn loaded(&self) -> &Arc<Loaded> {
         &self.0
     }
@@ -95,6 +96,10 @@ fn kill_ports(vm: &'static Vm, hold: Reference) {
     port::of_driver(hold.loaded()).iter().for_each(|port| port.kill(vm));
 }
 
+/// `erl_ddll:try_load/3`: the status, and the reference of a monitor where one was asked for.
+///
+/// # Errors
+/// The names of errors of that function, or what the dynamic linker says.
 pub fn try_load(
     p: &mut Process,
     path: &str,
@@ -220,6 +225,10 @@ fn taint(vm: &'static Vm, name: &str) {
     }
 }
 
+/// `erl_ddll:try_unload/2`; `kills` is the option `kill_ports`.
+///
+/// # Errors
+/// The names of errors of that function.
 pub fn try_unload(
     p: &mut Process,
     name: &str,
@@ -373,6 +382,7 @@ pub fn monitor(p: &mut Process, name: &str, given: Term, awaited: Awaited) -> Re
     reference
 }
 
+/// `erl_ddll:demonitor/1`, for the process that has made the monitor.
 pub fn demonitor(pid: u64, reference: RefValue) {
     for known in &mut REGISTRY.lock().drivers {
         known.entries.retain(|entry| {
@@ -398,6 +408,7 @@ pub struct Info {
     pub awaiting_unload: Vec<(u64, usize)>,
 }
 
+/// `None` for a driver that was not loaded, be it one of ours.
 pub fn info(name: &str) -> Option<Info> {
     let mut registry = REGISTRY.lock();
     let known = registry.named(name)?;

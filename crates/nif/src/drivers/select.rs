@@ -94,6 +94,9 @@ pub fn forget(port: u64) {
     left.into_iter().for_each(|descriptor| EPOLL.disarm(descriptor));
 }
 
+/// Has a descriptor watched (`on`), or no longer, for `ERL_DRV_READ` and `ERL_DRV_WRITE`; 0, or -1
+/// where it cannot be watched or there is no such port. `ERL_DRV_USE` alone ends all of it and
+/// calls `stop_select` at once.
 #[unsafe(no_mangle)]
 pub extern "C" fn driver_select(
     handle: Handle,

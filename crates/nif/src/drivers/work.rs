@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
+/// Work for a thread of a pool.
 pub type Job = Box<dyn FnOnce() + Send>;
 
 /// Work with the same key is done by the same thread, in order.
@@ -61,13 +62,15 @@ impl Address {
     }
 }
 
+/// A key by which the work of one port is done by one thread.
 #[unsafe(no_mangle)]
 pub extern "C" fn driver_async_port_key(handle: Handle) -> c_uint {
     handle as usize as c_uint
 }
 
-/// Has `invoke` called on another thread, and the driver's `ready_async` afterwards. The number of
-/// the work.
+/// Has `invoke` called on another thread, and the driver's `ready_async` afterwards; `free` where
+/// the port is gone by then or has no such function. Returns the number of the work, or -1 where
+/// there is no such port.
 ///
 /// # Safety
 /// `invoke` may be called with `data` from any thread.
@@ -116,6 +119,8 @@ pub unsafe extern "C" fn driver_async(
     number
 }
 
+/// Has `timeout` called after so many milliseconds, in place of the timer before; 0, or -1 where
+/// there is no such port.
 #[unsafe(no_mangle)]
 pub extern "C" fn driver_set_timer(handle: Handle, milliseconds: Milliseconds) -> c_int {
     let Some(port) = open_port(handle) else { return -1 };
@@ -149,6 +154,7 @@ pub extern "C" fn driver_set_timer(handle: Handle, milliseconds: Milliseconds) -
     0
 }
 
+/// Stops the timer, if there is one; 0, or -1 where there is no such port.
 #[unsafe(no_mangle)]
 pub extern "C" fn driver_cancel_timer(handle: Handle) -> c_int {
     let Some(port) = open_port(handle) else { return -1 };
@@ -158,6 +164,8 @@ pub extern "C" fn driver_cancel_timer(handle: Handle) -> c_int {
     0
 }
 
+/// Answers the milliseconds that are left, rounded up; 0 without a timer. The result is 0, or -1
+/// where there is no such port.
 #[unsafe(no_mangle)]
 pub extern "C" fn driver_read_timer(handle: Handle, left: Out<Milliseconds>) -> c_int {
     let Some(port) = open_port(handle) else { return -1 };

@@ -40,6 +40,7 @@ pub enum Pattern {
     Map(Vec<(Term, Pattern)>),
 }
 
+/// A guard or an expression of a body, compiled.
 pub enum Expr {
     Constant(Term),
     Variable(usize),
@@ -76,6 +77,7 @@ pub enum Expr {
     ControlWord(Option<Box<Expr>>),
 }
 
+/// One clause of a match specification, `{Head, Guards, Body}`, compiled.
 pub struct Clause {
     pub head: Pattern,
     guards: Vec<Expr>,
