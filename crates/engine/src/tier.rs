@@ -248,7 +248,6 @@ impl Tier {
             entry
         };
         let wants_code = !has_entry || !self.is_optimised(&module, function, cell);
-        // What runs in baseline code need not be seen as often.
         let place = cell_at(&module, cell);
         // SAFETY: a cell.
         let is_interpreted = wants_code && unsafe { cell_code(place) } == self.no_code(place);

@@ -228,8 +228,13 @@ pub extern "C" fn enif_ioq_enqv(queue: &mut Queue, vector: &IoVector, mut skip: 
         // SAFETY: a vector has as many slices and words as it says.
         let (slice, raw) = unsafe { (*vector.slices.add(at), *vector.shared.add(at)) };
         let piece = if raw == 0 {
-            // SAFETY: by the interface a slice that nothing keeps alive is there during the call.
-            Piece::copied(unsafe { std::slice::from_raw_parts(slice.base, slice.length) })
+            // An empty slice may have no address.
+            let bytes: &[u8] = match slice.length {
+                0 => &[],
+                // SAFETY: by the interface a slice that nothing keeps alive is there during the call.
+                length => unsafe { std::slice::from_raw_parts(slice.base, length) },
+            };
+            Piece::copied(bytes)
         } else {
             // SAFETY: the vector holds it.
             Piece { shared: unsafe { SharedBytes::clone_raw(raw) }, slice }

@@ -464,7 +464,8 @@ impl HashTable {
 
     /// Removes everything: the objects are in the table that is returned.
     pub fn take_all(&mut self) -> HashTable {
-        std::mem::replace(self, HashTable::new(self.keypos, self.duplicates, 1))
+        let buckets = self.buckets.len().min(BUCKETS_MIN);
+        std::mem::replace(self, Self::with_buckets(buckets, self.keypos, self.duplicates))
     }
     /// Removes everything from a table that gets no more objects.
     pub fn take_last(&mut self) -> HashTable {

@@ -121,7 +121,7 @@ pub unsafe extern "C" fn driver_outputv(
     unsafe {
         for at in 0..usize::try_from((*vector).count).unwrap_or(0) {
             let slice = *(*vector).slices.add(at);
-            bytes.extend_from_slice(std::slice::from_raw_parts(slice.base, slice.length));
+            bytes.extend_from_slice(bytes_at(slice.base, slice.length));
         }
     }
     let bytes = bytes.get(skip..).unwrap_or_default();
@@ -136,9 +136,15 @@ pub unsafe extern "C" fn driver_outputv(
 /// The atom of a name in Latin-1; nil where it is too long or the table is full.
 #[unsafe(no_mangle)]
 pub extern "C" fn driver_mk_atom(name: CText) -> Term {
-    let name: String = name.bytes().iter().map(|&byte| char::from(byte)).collect();
-    Atom::try_new(&name).map_or(Term::NIL, Term::atom)
+    atom_of(name).map_or(Term::NIL, Term::atom)
 }
+
+/// The atom of a name in Latin-1; `None` where it is too long, or there are too many atoms.
+pub(super) fn atom_of(name: CText) -> Option<Atom> {
+    let name: String = name.bytes().iter().map(|&byte| char::from(byte)).collect();
+    Atom::try_new(&name).ok()
+}
+
 /// The port as a term; nil where there is no such port.
 #[unsafe(no_mangle)]
 pub extern "C" fn driver_mk_port(handle: Handle) -> Term {

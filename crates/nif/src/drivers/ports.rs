@@ -30,7 +30,8 @@ pub extern "C" fn driver_failure_eof(handle: Handle) -> c_int {
 /// Ends the port with an atom as the reason.
 #[unsafe(no_mangle)]
 pub extern "C" fn driver_failure_atom(handle: Handle, name: CText) -> c_int {
-    end(handle, Ending::Reason(Term::atom(Atom::new(&name.lossy()))))
+    let name = super::messages::atom_of(name).unwrap_or(am::BADARG);
+    end(handle, Ending::Reason(Term::atom(name)))
 }
 fn posix(error: c_int) -> Term {
     Term::atom(Atom::new(swarmrt_io::posix::name(error)))

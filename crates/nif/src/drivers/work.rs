@@ -125,7 +125,7 @@ pub unsafe extern "C" fn driver_async(
 pub extern "C" fn driver_set_timer(handle: Handle, milliseconds: Milliseconds) -> c_int {
     let Some(port) = open_port(handle) else { return -1 };
     let (number, vm) = (port.number(), vm());
-    let at_ns = vm.clock.since_start_ns() + milliseconds * 1_000_000;
+    let at_ns = vm.clock.since_start_ns().saturating_add(milliseconds.saturating_mul(1_000_000));
     let mut timer = port.timer.lock();
     if let Some(before) = timer.take() {
         vm.timers.cancel(before);
