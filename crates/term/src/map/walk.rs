@@ -132,6 +132,7 @@ pub struct TrieIter<'a> {
 }
 
 impl TrieIter<'_> {
+    /// Starts at the first pair in the trie's order.
     pub fn new(map: HashMap) -> TrieIter<'static> {
         TrieIter { levels: vec![map.children().iter()] }
     }
