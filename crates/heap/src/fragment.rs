@@ -90,9 +90,11 @@ impl Fragment {
         }
     }
 
+    /// Words handed out so far.
     pub fn words(&self) -> usize {
         self.used as usize
     }
+    /// Words that can still be handed out.
     pub fn room(&self) -> usize {
         (self.capacity - self.used) as usize
     }
@@ -102,6 +104,7 @@ impl Fragment {
         let start = self.data() as usize;
         start..start + self.used as usize * 8
     }
+    /// Address of the first word, behind the head.
     pub fn data(&self) -> *mut u64 {
         // SAFETY: the words follow the head.
         unsafe { std::ptr::from_ref::<Fragment>(self).add(1) as *mut u64 }
