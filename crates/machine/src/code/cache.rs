@@ -198,11 +198,12 @@ impl CodeCache {
         Ok(kept)
     }
 
+    /// The folder of this build within the code cache; other builds have other folders.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// What a file is known by.
+    /// The hash by which a file is found in the cache (BLAKE3).
     pub fn digest(bytes: &[u8]) -> Digest {
         *blake3::hash(bytes).as_bytes()
     }

@@ -158,6 +158,7 @@ impl NativeSlot {
         // SAFETY: the caller's; such a pointer is only made by `NativeSlots`.
         unsafe { &*(ptr.0 as *const NativeSlot) }
     }
+    /// The native body; `None` until it is filled.
     #[inline(always)]
     pub fn get(&self) -> Option<&Native> {
         // SAFETY: a slot is filled with a boxed native, which goes with the slot. Acquire: it is
@@ -216,6 +217,8 @@ impl Natives {
         let slot = self.slots.get(function as usize).filter(|_| self.all || is_marked())?;
         Some(NativePtr(std::ptr::from_ref(slot) as u64))
     }
+    /// The native body of a function (by its number, in the order of the file); `None` where it has
+    /// none.
     pub fn get(&self, function: usize) -> Option<&Native> {
         self.slots.get(function)?.get()
     }
@@ -223,6 +226,7 @@ impl Natives {
     pub fn fill(&self, function: usize, native: Native) -> bool {
         self.slots.get(function).is_some_and(|slot| slot.fill(native))
     }
+    /// The library that the native bodies are from; `None` until it is loaded.
     pub fn library(&self) -> Option<&Arc<dyn Library>> {
         self.library.get()
     }

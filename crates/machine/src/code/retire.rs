@@ -40,6 +40,8 @@ struct State {
 /// How long what is taken out of the tables is gathered before processes are asked.
 const GATHER_NS: u64 = 30_000_000;
 
+/// What waits for its literals to be freed, and the rounds that ask processes: one for each
+/// machine.
 #[derive(Default)]
 pub struct Retirement {
     state: Mutex<State>,
@@ -53,7 +55,7 @@ enum Round {
     Second,
 }
 
-/// One for all processes of a round: the last to drop it begins what comes next.
+/// One for all processes of a round; when the last drops it, the next round or the end begins.
 struct Ticket {
     vm: &'static Vm,
     round: Round,

@@ -87,6 +87,8 @@ type CodeMap<K, V> = HashMap<K, V, BuildHasherDefault<NumberHasher>>;
 #[derive(Debug)]
 pub struct HasOldVersion;
 
+/// The code of a machine: modules with their versions, exports, fun entries, and what is at an
+/// address.
 pub struct CodeServer {
     bifs: &'static BifTable,
     exports: RwLock<CodeMap<Mfa, &'static Export>>,
@@ -179,22 +181,29 @@ impl CodeServer {
             cache: OnceLock::new(),
         }
     }
-    /// What a cell of this kind holds without machine code.
+    /// What a cell of this kind holds while it has no machine code.
     pub fn no_code(&self, cell: CellKind) -> u64 {
         self.no_code[cell as usize]
     }
+    /// Where the first function of a process returns to: a return point, then the end of the
+    /// process.
     pub fn process_end(&self) -> *const Instr {
         &raw const self.glue[GLUE_PROCESS_END]
     }
+    /// Where a process starts that runs `apply(M, F, Args)`: module in X0, function in X1, list of
+    /// arguments in X2.
     pub fn apply_entry(&self) -> *const Instr {
         &raw const self.glue[GLUE_APPLY]
     }
+    /// Where a process starts that runs a fun, which is in X0.
     pub fn apply_fun_entry(&self) -> *const Instr {
         &raw const self.glue[GLUE_APPLY_FUN]
     }
+    /// Where a hibernating process waits; it goes on like one at [`CodeServer::apply_entry`].
     pub fn hibernated_entry(&self) -> *const Instr {
         &raw const self.glue[GLUE_HIBERNATED]
     }
+    /// The number of a built-in; `None` when this release has none of that name.
     pub fn bif_number(&self, mfa: Mfa) -> Option<u16> {
         self.bifs.number(mfa)
     }
@@ -202,7 +211,7 @@ impl CodeServer {
         self.bifs.get(bif).kind == BifKind::Guard
     }
 
-    /// The export of that name, made when it is new.
+    /// The export of that name, made if there is none.
     pub fn export(&self, mfa: Mfa) -> &'static Export {
         self.existing_export(mfa).unwrap_or_else(|| {
             self.exports.write().entry(mfa).or_insert_with(|| {
@@ -210,6 +219,7 @@ impl CodeServer {
             })
         })
     }
+    /// The export of that name; `None` when nobody has named the function yet.
     pub fn existing_export(&self, mfa: Mfa) -> Option<&'static Export> {
         let hash = BuildHasherDefault::<NumberHasher>::default().hash_one(mfa);
         let recent = &self.recent_exports[hash as usize % RECENT_EXPORTS];
@@ -317,13 +327,16 @@ impl CodeServer {
         }
     }
 
+    /// The versions of a module; `None` when none was ever loaded.
     pub fn slot(&self, name: Atom) -> Option<ModuleSlot> {
         self.modules.read().get(&name).cloned()
     }
+    /// The current version of a module; `None` when there is none.
     pub fn current(&self, name: Atom) -> Option<Arc<ModuleCode>> {
         self.modules.read().get(&name)?.current.clone()
     }
-    /// The native record that the current version of a module defines.
+    /// The native record that the current version of a module defines; `None` when it defines none
+    /// of that name.
     pub fn record(&self, module: Atom, name: Atom) -> Option<RecordEntry> {
         self.modules
             .read()
@@ -335,6 +348,7 @@ impl CodeServer {
             .find(|record| record.name == name)
             .copied()
     }
+    /// The modules that have a current version, in no order.
     pub fn loaded(&self) -> Vec<Atom> {
         self.modules
             .read()
@@ -454,12 +468,13 @@ impl CodeServer {
         self.state.load(Ordering::Acquire)
     }
 
-    /// Calls `with` with what is at an address.
+    /// Calls `with` with the function and line at an address; `None` where no code of a module is.
     pub fn locate<R>(&self, address: usize, with: impl FnOnce(Location<'_>) -> R) -> Option<R> {
         let module = self.module_at(address)?;
         module.locate(address).map(with)
     }
 
+    /// The name of the function that a fun runs; `None` while its module is not loaded.
     pub fn fun_name(&self, identity: &FunIdentity) -> Option<Atom> {
         let entry = FunEntry::of(identity).entry();
         if entry.is_null() {
@@ -468,6 +483,7 @@ impl CodeServer {
         self.locate(entry as usize, |location| location.mfa.function)
     }
 
+    /// The function of `error_handler`, with arity 3, that is called where code is missing.
     pub fn error_handler(&self, function: Atom) -> &'static Export {
         self.export(Mfa { module: am::ERROR_HANDLER, function, arity: 3 })
     }
@@ -490,6 +506,8 @@ impl Resolver for CodeResolver<'_> {
 }
 
 impl CodeServer {
+    /// For decoding external terms: names of functions become this machine's exports and fun
+    /// entries.
     pub fn term_resolver(&self) -> CodeResolver<'_> {
         CodeResolver(self)
     }

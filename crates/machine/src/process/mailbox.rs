@@ -37,7 +37,8 @@ struct Marker {
     after: *mut Fragment,
 }
 
-/// Markers a process can have at a time; the oldest gives way. OTP keeps a similar handful.
+/// Markers that a process can have at a time; a further one replaces the oldest. OTP keeps a
+/// similar handful.
 const MARKERS_MAX: usize = 8;
 
 impl Default for Mailbox {
@@ -47,6 +48,7 @@ impl Default for Mailbox {
 }
 
 impl Mailbox {
+    /// An empty mailbox.
     pub const fn new() -> Mailbox {
         Mailbox {
             first: std::ptr::null_mut(),
@@ -60,9 +62,11 @@ impl Mailbox {
             markers: Vec::new(),
         }
     }
+    /// Messages that were taken over from the incoming queue and not received yet.
     pub fn len(&self) -> usize {
         self.length
     }
+    /// Whether no message waits here; the incoming queue may have some.
     pub fn is_empty(&self) -> bool {
         self.length == 0
     }
@@ -293,13 +297,16 @@ impl Mailbox {
         Some(message)
     }
 
-    /// Remembers the end of the list; returns the marker's number.
+    /// Remembers the end of the list in a marker with this number. The oldest of [`MARKERS_MAX`]
+    /// markers is dropped for it.
     pub fn reserve_marker(&mut self, number: u64) {
         if self.markers.len() >= MARKERS_MAX {
             self.markers.remove(0);
         }
         self.markers.push(Marker { key: number, bound: false, after: self.last });
     }
+    /// Binds the marker with this number to a reference, which was made after the marker. Nothing
+    /// happens when the marker was dropped meanwhile.
     pub fn bind_marker(&mut self, number: u64, reference_id: u64) {
         if let Some(marker) =
             self.markers.iter_mut().find(|marker| !marker.bound && marker.key == number)
@@ -308,10 +315,12 @@ impl Mailbox {
             marker.key = reference_id;
         }
     }
+    /// Drops the marker that is bound to this reference, if there is one.
     pub fn clear_marker(&mut self, reference_id: u64) {
         self.markers.retain(|marker| !(marker.bound && marker.key == reference_id));
     }
-    /// Puts the cursor where the marker bound to the reference is, if there is one.
+    /// Puts the cursor behind the messages that came before the reference, if a marker is bound to
+    /// it.
     pub fn use_marker(&mut self, reference_id: u64) {
         if let Some(marker) =
             self.markers.iter().find(|marker| marker.bound && marker.key == reference_id)
@@ -320,7 +329,7 @@ impl Mailbox {
         }
     }
 
-    /// No message has a token any more.
+    /// Removes the token of sequential tracing from all messages.
     pub fn forget_tokens(&mut self) {
         let mut at = self.first;
         while !at.is_null() {

@@ -22,6 +22,7 @@ pub struct ProcessCell {
 
 const CHUNK: usize = 4096;
 
+/// The processes of a machine by the number of their pid.
 pub struct ProcessTable {
     chunks: Box<[AtomicPtr<[AtomicPtr<ProcessCell>; CHUNK]>]>,
     limit: usize,
@@ -52,9 +53,11 @@ impl ProcessTable {
         let chunks = (0..slots / CHUNK).map(|_| AtomicPtr::new(std::ptr::null_mut())).collect();
         ProcessTable { chunks, limit, slots, count: AtomicUsize::new(0), next: Mutex::new(0) }
     }
+    /// Processes that there can be at a time: `+P` rounded up to a power of two.
     pub fn limit(&self) -> usize {
         self.limit
     }
+    /// Processes that there are, those that are ending included.
     pub fn count(&self) -> usize {
         self.count.load(Ordering::Relaxed)
     }
