@@ -327,7 +327,7 @@ impl CodeServer {
         }
     }
 
-    /// The versions of a module; `None` when none was ever loaded.
+    /// The versions of a module; `None` when it was never loaded.
     pub fn slot(&self, name: Atom) -> Option<ModuleSlot> {
         self.modules.read().get(&name).cloned()
     }

@@ -14,7 +14,7 @@ use crate::sync::atomic::{AtomicU8, Ordering};
 pub const WAITING: u8 = 0;
 /// In a run queue.
 pub const QUEUED: u8 = WAITING | SIGNALLED;
-/// Running, on a scheduler or a dirty one.
+/// Running on a scheduler, or waiting for a dirty one or running there.
 pub const RUNNING: u8 = 2;
 /// Running, and a signal has arrived since it last looked.
 pub const NOTIFIED: u8 = RUNNING | SIGNALLED;

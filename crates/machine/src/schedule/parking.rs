@@ -39,22 +39,22 @@ const UNWATCHED_MAX: Duration = Duration::from_millis(5);
 /// would stand in sleeps.
 const QUIET_MAX: u32 = 20;
 
-/// What waits for news of descriptors. One thread at a time does.
+/// Waits for events on descriptors, in one thread at a time.
 pub trait Poll: Send + Sync {
-    /// Waits for news, which is kept for the calling thread; for so long at most, or without end.
-    /// Whether the time was over.
+    /// Waits for events, which are kept for the calling thread; `None`: without a time limit.
+    /// Returns whether the time was over.
     fn wait(&self, at_most: Option<Duration>) -> bool;
-    /// Ends the wait of whoever waits, or the next one's.
+    /// Ends the wait of the thread that waits, or else the next wait.
     fn interrupt(&self);
-    /// Acts on the news that the calling thread's last wait has brought.
+    /// Handles the events of the calling thread's last wait.
     fn act(&self, vm: &'static Vm);
 }
 
-/// A scheduler that was lent and is for another thread to run now.
+/// A scheduler that was lent, and that another thread has to run now.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Lent {
     pub scheduler: usize,
-    /// What it was lent under.
+    /// The number that it was lent under.
     pub number: usize,
 }
 
@@ -63,20 +63,21 @@ struct Place {
     sleeping: AtomicBool,
     /// Its scheduler is not online: it sleeps until it is.
     standing_by: AtomicBool,
-    /// Its thread does work that may block, and another may have the scheduler: the number it was
-    /// lent under. Otherwise [`NOT_LENT`].
+    /// Its thread does work that may block, and another may take the scheduler over: the number it
+    /// was lent under. Otherwise [`NOT_LENT`].
     lent: AtomicUsize,
     woken: Mutex<bool>,
     changed: Condvar,
 }
 
+/// Where idle schedulers sleep, and which thread polls descriptors: see the head of this file.
 pub struct Parking {
     places: Box<[Place]>,
     sleepers: AtomicU32,
     poll: OnceLock<&'static dyn Poll>,
-    /// Who polls: a scheduler, [`STAND_IN`] or [`NOBODY`].
+    /// The thread that polls: a scheduler, [`STAND_IN`] or [`NOBODY`].
     poller: AtomicUsize,
-    /// How often somebody has polled.
+    /// How often a thread has polled.
     polls: AtomicUsize,
     /// The thread that stands in sleeps until nobody polls.
     stand_in_sleeps: AtomicBool,
@@ -84,6 +85,7 @@ pub struct Parking {
 }
 
 impl Parking {
+    /// For `count` schedulers, all of them awake.
     pub fn new(count: usize) -> Parking {
         let place = |_| Place {
             sleeping: AtomicBool::new(false),
@@ -103,8 +105,8 @@ impl Parking {
         }
     }
 
-    /// Has a scheduler look for work, of which there is some since before the call. If it was lent,
-    /// the caller has to let another thread run it.
+    /// Makes a scheduler look for work that was there before the call. If it was lent, the caller
+    /// has to let another thread run it.
     #[must_use]
     pub fn wake(&self, at: usize) -> Option<Lent> {
         // SeqCst: pairs with the fence of the sleeper. Either it sees the work, or we see it

@@ -30,6 +30,7 @@ pub enum Pushed {
     Refused,
 }
 
+/// The queue: see the head of this file.
 pub struct Incoming<T> {
     /// The newest item; [`closed`] once the queue is.
     newest: AtomicPtr<T>,
@@ -47,6 +48,7 @@ impl<T: Linked> Default for Incoming<T> {
 }
 
 impl<T: Linked> Incoming<T> {
+    /// An empty queue, not closed.
     pub fn new() -> Incoming<T> {
         Incoming { newest: AtomicPtr::new(std::ptr::null_mut()) }
     }
@@ -57,7 +59,7 @@ impl<T: Linked> Incoming<T> {
     pub fn is_empty(&self) -> bool {
         self.newest.load(Ordering::Relaxed).is_null()
     }
-    /// Whether it was closed a moment ago; who gets `false` may still be refused.
+    /// Whether it was closed a moment ago; a sender that gets `false` may still be refused.
     #[inline]
     pub fn is_closed(&self) -> bool {
         self.newest.load(Ordering::Relaxed) == closed()
@@ -110,7 +112,8 @@ impl<T: Linked> Incoming<T> {
         unsafe { turned_round(newest) }
     }
 
-    /// The newest item, for the receiver to look at: those behind it follow by their links.
+    /// The newest item, null where there is none. For the receiver only, which follows the links to
+    /// the older ones.
     pub fn peek(&self) -> *mut T {
         // Acquire: as in `take_all`.
         let newest = self.newest.load(Ordering::Acquire);

@@ -11,6 +11,7 @@ use swarmrt_heap::{Fragment, Sharing, copy_term};
 use swarmrt_term::{Alloc, Term, am, atom};
 
 impl Process {
+    /// Whether a signal may wait to be taken over by [`Process::handle_signals`].
     #[inline(always)]
     pub fn has_incoming(&self) -> bool {
         !self.shared().incoming.is_empty()
@@ -53,8 +54,8 @@ impl Process {
         found
     }
 
-    /// Takes the last signals of a process whose state is not to be looked at any more: for those
-    /// who want to, it is gone.
+    /// Handles the last signals of a process that ends: for signals that ask about its state it is
+    /// gone already.
     pub(crate) fn handle_last_signals(&mut self) {
         self.handle_all(true);
     }
