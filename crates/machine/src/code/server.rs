@@ -255,7 +255,8 @@ impl CodeServer {
         ModuleCode::prepare(self, bytes).map(|module| Prepared(Arc::new(module)))
     }
 
-    /// The same for one of OTP's preloaded modules, whose stack traces show no lines.
+    /// As [`CodeServer::prepare`], for one of OTP's preloaded modules, whose stack traces show no
+    /// lines.
     ///
     /// # Errors
     /// As [`CodeServer::prepare`].
@@ -270,17 +271,17 @@ impl CodeServer {
         self.modules.read().get(&module).is_some_and(|slot| slot.old.is_some())
     }
 
-    /// Whether an old version is in the way of this one: that of a deleted module is not, there is
-    /// none to become old.
+    /// Whether an old version must be purged before this one is put in place. Where the current
+    /// version was deleted, it need not: none becomes old.
     pub fn must_be_purged(&self, prepared: &ModuleCode) -> bool {
         self.modules.read().get(&prepared.name).is_some_and(|slot| slot.must_be_purged())
     }
 
-    /// Puts a module in place as the current version; what was current becomes old. One with an
-    /// `on_load` function waits beside until that has run.
+    /// Puts a module in place as the current version; the current one becomes old. A module with an
+    /// `on_load` function waits until that has run.
     ///
     /// # Errors
-    /// The module, when there is an old version still.
+    /// The module's name, when its old version must be purged first.
     pub fn finish(&self, prepared: &Arc<ModuleCode>) -> Result<(), Atom> {
         let name = prepared.name;
         let mut modules = self.modules.write();
@@ -299,7 +300,7 @@ impl CodeServer {
     }
 
     fn make_current(&self, slot: &mut ModuleSlot, module: &Arc<ModuleCode>) {
-        // What both versions export leads to one or the other at any time.
+        // During this loop, exports of both versions lead to one or the other.
         self.exports_in_place(module);
         if let Some(old) = slot.current.take() {
             let stays: HashSet<Mfa> = module.exports_of().map(|(mfa, _)| mfa).collect();
@@ -312,7 +313,7 @@ impl CodeServer {
         slot.current = Some(module.clone());
     }
 
-    /// What is to become of a version whose `on_load` function has run.
+    /// Makes a version whose `on_load` function has run current (`keep`), or else lets it go.
     pub fn finish_on_load(&self, name: Atom, keep: bool) {
         let mut modules = self.modules.write();
         let Some(slot) = modules.get_mut(&name) else { return };
@@ -321,7 +322,7 @@ impl CodeServer {
             module.ready.store(true, Ordering::Release);
             self.make_current(slot, &module);
         } else {
-            // It may still be on somebody's stack: it leaves as an old version does.
+            // A process may still have it on its stack: it leaves as an old version does.
             module.deactivate_funs();
             slot.failed = Some(module);
         }
@@ -358,8 +359,7 @@ impl CodeServer {
             .collect()
     }
 
-    /// Makes the current version old, if there is one. `Ok(false)` when the module was never
-    /// loaded.
+    /// Makes the current version old. `Ok(false)` when the module was never loaded.
     ///
     /// # Errors
     /// When the module has an old version.
@@ -378,7 +378,7 @@ impl CodeServer {
     }
 
     /// Begins to purge the old version: calls of funs that lead into it wait from now on. `false`
-    /// when there is none.
+    /// when there is no old version.
     pub fn prepare_purge(&self, name: Atom) -> bool {
         let mut modules = self.modules.write();
         let Some(slot) = modules.get_mut(&name) else { return false };
@@ -390,7 +390,8 @@ impl CodeServer {
         true
     }
 
-    /// The old version stays after all. Returns the processes to resume.
+    /// Ends a purge without purging: funs lead into the old version again. Returns the processes to
+    /// resume.
     pub fn abort_purge(&self, name: Atom) -> Vec<u64> {
         let mut modules = self.modules.write();
         let Some(purging) = modules.get_mut(&name).and_then(|slot| slot.purging.take()) else {
@@ -402,7 +403,7 @@ impl CodeServer {
         purging.callers
     }
 
-    /// Whether a call of a fun of this module that leads nowhere is to wait.
+    /// Whether a call of a fun of this module that leads nowhere has to wait for a purge.
     pub fn is_purging(&self, name: Atom) -> bool {
         self.modules.read().get(&name).is_some_and(|slot| slot.purging.is_some())
     }
@@ -420,8 +421,8 @@ impl CodeServer {
         PurgeWait::Suspend
     }
 
-    /// Takes the old version out of the tables; nobody runs it any more. What refers to its
-    /// literals may live on. Also returns the processes to resume.
+    /// Takes the old version, which no process runs any more, out of the tables. Terms may still
+    /// refer to its literals. Also returns the processes to resume.
     pub fn purge(&self, name: Atom) -> Option<(Arc<ModuleCode>, Vec<u64>)> {
         let mut modules = self.modules.write();
         let slot = modules.get_mut(&name)?;
@@ -440,10 +441,10 @@ impl CodeServer {
         let (range, module) = ranges[..before].last()?;
         range.contains(&address).then(|| module.clone())
     }
-    /// Specialises the function that an address belongs to, which somebody is about to run.
+    /// Specialises the function that an address belongs to, which is about to run.
     ///
     /// # Panics
-    /// When there is none: addresses of instructions are only ever run while their module is there.
+    /// When there is none: an instruction only runs while its module is in the tables.
     pub fn load_function_at(&self, address: usize) {
         let module = self.module_at(address).expect("an instruction of a module");
         let at = (address - module.range().start) / size_of::<Instr>();

@@ -90,8 +90,8 @@ impl Mailbox {
         self.length += 1;
     }
 
-    /// Puts a priority message behind those that are there, before all other messages. A receive
-    /// under way sees it, and so does one that would skip what came before its marker.
+    /// Puts a priority message behind the other priority messages, before all ordinary ones. A
+    /// receive under way sees it, even one that skips the messages before its marker.
     /// # Safety
     /// `message` is in no list.
     pub unsafe fn push_priority(&mut self, message: *mut Fragment) {
@@ -157,7 +157,7 @@ impl Mailbox {
         }
     }
 
-    /// The message at the cursor, for code that may hold on to parts of it.
+    /// The message at the cursor, for code that may hold parts of it.
     #[inline]
     pub fn receive_peek(&mut self) -> Option<Term> {
         let message = self.peek();
@@ -165,8 +165,8 @@ impl Mailbox {
         message
     }
 
-    /// Where code may hold on to parts of the message at the cursor beyond the receive: the message
-    /// is replaced by a copy, and the original is returned to go with the heap.
+    /// For code that may hold parts of the message at the cursor beyond the receive: replaces the
+    /// message by a copy and returns the original, whose terms are to go to the heap.
     pub fn detach_peeked(&mut self) -> Option<*mut Fragment> {
         if !std::mem::take(&mut self.peeked) {
             return None;
@@ -180,8 +180,7 @@ impl Mailbox {
         Some(message)
     }
 
-    /// Puts `copy` in the place of the message at the cursor, which is in no list any more
-    /// afterwards.
+    /// Puts `copy` in the place of the message at the cursor, which is in no list afterwards.
     ///
     /// # Safety
     /// There is a message at the cursor, and `copy` is in no list.
@@ -208,8 +207,8 @@ impl Mailbox {
         }
     }
 
-    /// Replaces the messages that may refer to literals that leave by copies that do not. Nobody
-    /// looks at a message.
+    /// Replaces the messages that may refer to leaving literals by copies that do not. No code
+    /// looks at a message meanwhile.
     pub fn copy_out(&mut self, leaving: &Leaving) {
         let cursor = std::mem::replace(&mut self.before_cursor, std::ptr::null_mut());
         let mut after = cursor;
@@ -254,7 +253,7 @@ impl Mailbox {
         }
     }
 
-    /// The cursor back to the first message.
+    /// Moves the cursor back to the first message.
     #[inline]
     pub fn rewind(&mut self) {
         self.scan_again = false;

@@ -127,10 +127,10 @@ impl ProcessTable {
 
     /// Takes a process out that has ended. Its memory is freed at once: garbage of other threads
     /// waits until there is enough of it, and a dead process may have held much. The cell is freed
-    /// when nobody can be looking at it any more.
+    /// when no thread can be looking at it any more.
     ///
     /// # Safety
-    /// The caller is who runs the process, and does not touch it afterwards.
+    /// The caller runs the process, and does not touch it afterwards.
     pub(crate) unsafe fn remove(&self, id: u64, guard: &crossbeam_epoch::Guard) {
         let cell = self.withdraw(id);
         // SAFETY: the caller's; the cell of a process is in the table until it is withdrawn, once.
@@ -147,9 +147,9 @@ impl ProcessTable {
     /// Frees a process that was withdrawn.
     ///
     /// # Safety
-    /// The caller is who ran the process, and touches neither it nor its cell afterwards.
+    /// The caller ran the process, and touches neither it nor its cell afterwards.
     pub(crate) unsafe fn free(&self, cell: &ProcessCell, guard: &crossbeam_epoch::Guard) {
-        // SAFETY: only who runs a process looks at this part, and that was the caller.
+        // SAFETY: only the thread that runs a process looks at this part, and that was the caller.
         unsafe { ManuallyDrop::drop(&mut *cell.process.get()) };
         let address = std::ptr::from_ref(cell) as usize;
         // SAFETY: the cell is out of the table; guards that saw it delay this.
