@@ -223,8 +223,11 @@ impl SharedBytes {
         std::mem::forget(self);
         raw
     }
+    /// Takes back the reference that [`SharedBytes::into_raw`] gave away.
+    ///
     /// # Safety
-    /// `raw` came from [`SharedBytes::into_raw`], and its reference is handed over.
+    /// `raw` came from [`SharedBytes::into_raw`], and its reference is handed over, or the result
+    /// is forgotten.
     pub unsafe fn from_raw(raw: u64) -> SharedBytes {
         // SAFETY: it was not null when it was given out.
         SharedBytes(unsafe { NonNull::new_unchecked(raw as *mut SharedHead) })

@@ -18,6 +18,8 @@ macro_rules! view {
         #[derive(Clone, Copy)]
         pub struct $name(*mut u64);
         impl $name {
+            /// The view of the term at an address.
+            ///
             /// # Safety
             /// `ptr` points at a live term of this kind.
             #[inline(always)]

@@ -136,12 +136,12 @@ pub(crate) fn register(address: SharedAddress) -> u64 {
     number
 }
 
-/// Forgets memory that nobody holds any more.
+/// Removes memory that no reference holds any more from the register.
 pub(crate) fn unregister(number: u64) {
     shard(number).remove(&number);
 }
 
-/// The memory with this number, while somebody holds it.
+/// The memory with this number; `None` when its last reference was dropped.
 pub fn find(number: u64) -> Option<SharedBytes> {
     let shard = shard(number);
     let address = shard.get(&number)?;

@@ -68,6 +68,8 @@ impl Term {
     /// The smallest small integer, -2^61.
     pub const SMALL_MIN: i64 = -(1 << 61);
 
+    /// The term with this word.
+    ///
     /// # Safety
     /// `raw` is a word produced by this crate, and the memory that it points at is live.
     #[inline(always)]
@@ -121,7 +123,7 @@ impl Term {
         if (bits << 1).wrapping_sub(Term::FLOATS_FROM) < Term::FLOATS_RANGE {
             return Some(Term(bits.wrapping_add(Term::FLOAT_BIAS).rotate_left(3)));
         }
-        // A zero, but for its sign, which comes to lie where that of others lies.
+        // A zero: its sign moves to bit 2, as that of other floats does.
         if bits << 1 == 0 { Some(Term(FLOAT_ZERO | bits >> 61)) } else { None }
     }
     /// Whether this is a float held in the word. A float may also be boxed: see [`Term::is_float`].
