@@ -115,8 +115,11 @@ impl<'a> Reader<'a> {
         Ok(i64::from_be_bytes(self.array()?))
     }
 
-    /// A 32-bit count of things that take at least `bytes_each`, so that it can be trusted for
-    /// allocation.
+    /// The next four bytes as a count of things that take at least `bytes_each` bytes each, so that
+    /// it can be trusted for allocation.
+    ///
+    /// # Errors
+    /// `Truncated`, or `ImpossibleCount` when so many things do not fit into the rest.
     pub fn count(&mut self, what: &'static str, bytes_each: usize) -> Result<usize, BeamError> {
         let start = self.position;
         let count = self.u32()?;
@@ -143,7 +146,10 @@ impl<'a> Reader<'a> {
         Ok(count as usize)
     }
 
-    /// A 32-bit number below `count`.
+    /// The next four bytes as a number below `count`.
+    ///
+    /// # Errors
+    /// `Truncated`, or `NoSuchIndex`.
     pub fn index(&mut self, what: &'static str, count: usize) -> Result<u32, BeamError> {
         let start = self.position;
         let value = self.u32()?;
@@ -154,7 +160,10 @@ impl<'a> Reader<'a> {
         Err(self.error_at(start, Problem::NoSuchIndex { what, value, count }))
     }
 
-    /// A 32-bit number up to `limit`.
+    /// The next four bytes as a number up to `limit`.
+    ///
+    /// # Errors
+    /// `Truncated`, or `OutOfRange`.
     pub fn at_most(&mut self, what: &'static str, limit: u32) -> Result<u32, BeamError> {
         let start = self.position;
         let value = self.u32()?;
@@ -166,6 +175,9 @@ impl<'a> Reader<'a> {
     }
 
     /// Checks that all bytes have been read.
+    ///
+    /// # Errors
+    /// `Trailing` when some are left.
     pub fn finish(&self) -> Result<(), BeamError> {
         match self.left() {
             0 => Ok(()),

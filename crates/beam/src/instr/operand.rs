@@ -122,6 +122,8 @@ unsafe impl<T: Sync> Send for Table<T> {}
 unsafe impl<T: Sync> Sync for Table<T> {}
 
 impl<T> Table<T> {
+    /// A pointer to operands that the module keeps.
+    ///
     /// # Safety
     /// The operands live as long as the instructions that name them.
     pub(crate) const unsafe fn new(operands: std::ptr::NonNull<T>) -> Table<T> {

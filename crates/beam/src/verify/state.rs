@@ -342,6 +342,9 @@ impl State {
     }
 
     /// Weakens this state to what also holds on another path. Returns whether it changed.
+    ///
+    /// # Errors
+    /// `TooManyCatches`.
     pub fn join(&mut self, other: &State) -> Result<bool, Fault> {
         let mut changed = self.x.intersect(&other.x);
         changed |= self.join_frame(other);
@@ -413,6 +416,9 @@ impl State {
     }
 
     /// Makes a Y register hold a catch tag.
+    ///
+    /// # Errors
+    /// `TooManyCatches` beyond [`TAGS_MAX`] tags.
     pub fn add_tag(&mut self, tag: Tag) -> Result<(), Fault> {
         if self.tags.len() >= TAGS_MAX {
             return Err(Fault::TooManyCatches);
@@ -424,6 +430,10 @@ impl State {
     }
 
     /// Removes the tag of this kind from a Y register, which then holds a harmless term.
+    ///
+    /// # Errors
+    /// `MixedCatches` where paths with different tags have met; `NoCatchTag` when there is no such
+    /// tag.
     pub fn remove_tag(&mut self, register: u16, kind: CatchKind) -> Result<(), Fault> {
         if self.tags_mixed {
             return Err(Fault::MixedCatches);
