@@ -16,7 +16,7 @@ pub struct Fragment {
     pub next: *mut Fragment,
     /// The term that the fragment was built for.
     pub root: Term,
-    /// For signals: who sent it (a local pid or port, or none).
+    /// For signals: the sender (a pid or port, or none).
     pub from: Term,
     /// For signals: which one.
     pub kind: u32,
@@ -73,6 +73,8 @@ impl Fragment {
         fragment
     }
 
+    /// Drops the references of its off-heap terms and frees the memory.
+    ///
     /// # Safety
     /// `fragment` came from [`Fragment::new`], is in no list, and no live term points into it.
     pub unsafe fn free(fragment: *mut Fragment) {

@@ -15,7 +15,7 @@ pub const SLACK_WORDS: usize = 4;
 /// What freed words are filled with under stress: no term has this pattern.
 pub(crate) const POISON: u8 = 0xf8;
 
-/// There is no memory for a block of so many words.
+/// There is no memory for a block of this many words.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct OutOfMemory {
     pub words: usize,
@@ -40,8 +40,10 @@ impl Block {
     pub fn new(words: usize) -> Block {
         Self::try_new(words).unwrap_or_else(|_| refusal::end(words.saturating_mul(8)))
     }
+    /// A block that shows `words` words, not initialised; [`Block::EMPTY`] for none.
+    ///
     /// # Errors
-    /// When there is no room for it.
+    /// When there is no memory for it.
     pub fn try_new(words: usize) -> Result<Block, OutOfMemory> {
         if words == 0 {
             return Ok(Block::EMPTY);
@@ -133,7 +135,7 @@ impl Spare {
         Spare::put(kept).give_back();
         None
     }
-    /// Keeps a block; what it takes the place of, if anything, is to be given back.
+    /// Keeps a block. Returns the block that was kept before, which the caller has to give back.
     fn put(block: Block) -> Block {
         let mut block = Some(block);
         let before =
@@ -179,7 +181,7 @@ pub struct Heap {
     pub(crate) collections: u32,
     /// Set when the next safepoint should collect although the block has room.
     pub wants_collection: bool,
-    /// That collection is to be a major one.
+    /// The next collection should be a major one.
     pub wants_major: bool,
     pub(crate) grow_next: bool,
 }
