@@ -49,6 +49,8 @@ pub struct BifEntry {
 }
 
 impl BifEntry {
+    /// Calls the built-in.
+    ///
     /// # Errors
     /// Why there is no result (yet).
     #[inline(always)]

@@ -36,13 +36,14 @@ pub struct ModuleSlot {
 /// A purge that has begun and is neither complete nor aborted.
 #[derive(Clone)]
 pub struct Purging {
-    /// The funs that led into the old version, and where. They lead nowhere meanwhile.
+    /// The funs that led into the old version, each with its address there. They lead nowhere
+    /// meanwhile.
     funs: Arc<[(&'static FunEntry, usize)]>,
-    /// Processes that called such a fun and are suspended until it is known what it leads to.
+    /// Processes that called such a fun and are suspended until the purge is over.
     callers: Vec<u64>,
 }
 
-/// What a process does that calls a fun that leads nowhere.
+/// What a process has to do that calls a fun that leads nowhere.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum PurgeWait {
     /// Its module is not being purged.
@@ -234,7 +235,7 @@ impl CodeServer {
         Some(export)
     }
 
-    /// The entry of the funs of that identity that have so many free variables.
+    /// The entry of the funs with that identity and `free` free variables, made if there is none.
     pub fn fun_entry(&self, identity: FunIdentity, free: u32) -> &'static FunEntry {
         let key = FunKey { identity, free };
         if let Some(fun) = self.funs.read().get(&key) {

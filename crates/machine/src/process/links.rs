@@ -38,7 +38,7 @@ pub enum Watched {
         pid: RemotePid,
         connection: u32,
     },
-    /// Whoever has a name on another node.
+    /// The process registered under a name on another node.
     RemoteName {
         name: swarmrt_term::Atom,
         node: swarmrt_term::Atom,
@@ -85,7 +85,7 @@ pub struct Relations {
     pub links: Few<()>,
     /// Monitors that we made, by the number of their reference.
     pub monitors: Few<Monitor>,
-    /// Who monitors us: number of the reference → the owner's pid number.
+    /// Monitors of this process: number of the reference → number of the owner's pid.
     pub monitored_by: Few<u64>,
     pub aliases: Few<AliasMode>,
     /// The aliases through which priority messages come.

@@ -75,7 +75,7 @@ impl RunState {
     #[inline]
     #[must_use]
     pub fn wait(&self) -> bool {
-        // Release: whoever wakes it gets it as it is left here.
+        // Release: the thread that wakes it gets it as it is left here.
         if self.0.compare_exchange(RUNNING, WAITING, Ordering::AcqRel, Ordering::Acquire).is_ok() {
             return true;
         }

@@ -46,7 +46,7 @@ pub struct Token {
     /// The number of the message that it came with, and of the one before that.
     pub serial: i64,
     pub previous: i64,
-    /// Who sent it.
+    /// The sender.
     pub from: Term,
 }
 

@@ -11,11 +11,15 @@ use crate::sync::atomic::{AtomicPtr, Ordering};
 
 /// An item with a link to the next one in it.
 pub trait Linked {
+    /// The link of an item.
+    ///
     /// # Safety
-    /// `item` is live, and nobody else changes its link.
+    /// `item` is live, and no other thread changes its link.
     unsafe fn next(item: *mut Self) -> *mut Self;
+    /// Sets the link of an item.
+    ///
     /// # Safety
-    /// As for [`Linked::next`]; and nobody reads the link meanwhile.
+    /// `item` is live, and no other thread reads or changes its link.
     unsafe fn set_next(item: *mut Self, next: *mut Self);
 }
 
@@ -65,8 +69,10 @@ impl<T: Linked> Incoming<T> {
         self.newest.load(Ordering::Relaxed) == closed()
     }
 
+    /// Adds an item as the newest.
+    ///
     /// # Safety
-    /// `item` is live and in no list; it is the queue's then, unless it is refused.
+    /// `item` is live and in no list. It belongs to the queue afterwards, unless it is refused.
     #[inline]
     pub unsafe fn push(&self, item: *mut T) -> Pushed {
         let mut newest = self.newest.load(Ordering::Relaxed);
@@ -121,6 +127,8 @@ impl<T: Linked> Incoming<T> {
     }
 }
 
+/// The list in the opposite order: the oldest item first.
+///
 /// # Safety
 /// The list is the caller's alone.
 #[inline]

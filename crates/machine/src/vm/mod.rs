@@ -315,6 +315,8 @@ impl Vm {
         let fresh = self.engine.set(engine).is_ok();
         assert!(fresh, "a machine has one engine");
     }
+    /// The engine that runs code.
+    ///
     /// # Panics
     /// When there is none yet.
     pub fn engine(&self) -> &dyn Engine {
